@@ -1,0 +1,133 @@
+package callbackd
+
+import (
+	"time"
+)
+
+// CallbackNo is a callback's number in the store, part of a delivery's id.
+type CallbackNo int64
+
+// DefaultName is the name of a callback created the way PAVE clients do.
+const DefaultName = "default"
+
+// Header is one header of a callback, in the order and spelling it was given.
+type Header struct {
+	Name  string
+	Value Secret
+}
+
+// Callback is the setting of one API key for one event: whom to tell, and how.
+type Callback struct {
+	No      CallbackNo
+	Key     KeyNo
+	Event   EventType
+	Name    string
+	Version int64 // counts the settings this callback has had, from 1
+
+	URL     string   // normalised, absolute, http or https
+	Method  string   // POST, PUT, PATCH, GET or DELETE
+	Headers []Header // as given; values are secrets
+	Payload []byte   // a JSON object of extra attributes, as given; never nil
+	Policy  Policy
+
+	Secrets   []SigningSecret // newest first; every one in force signs
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	DeletedAt time.Time // zero: in force
+
+	Pause        Pause
+	FailingSince time.Time // see [Health.FailingSince]; kept over restarts
+}
+
+// SigningSecret is one "whsec_…" secret of a callback.
+type SigningSecret struct {
+	Value     Secret
+	ExpiresAt time.Time // zero: does not end
+}
+
+// SigningSecrets is the secrets in force at now, newest first.
+func (c *Callback) SigningSecrets(now time.Time) []Secret {
+	out := make([]Secret, 0, len(c.Secrets))
+	for _, s := range c.Secrets {
+		if s.ExpiresAt.IsZero() || now.Before(s.ExpiresAt) {
+			out = append(out, s.Value)
+		}
+	}
+	return out
+}
+
+// PauseReason is why a callback is paused.
+type PauseReason string
+
+// The reasons for a pause.
+const (
+	NotPaused      PauseReason = ""
+	PausedByUser   PauseReason = "user"
+	PausedGone     PauseReason = "gone"       // the receiver answered 410
+	PausedNoAnswer PauseReason = "no_success" // nothing succeeded for AutoPauseAfter
+)
+
+// Pause is set while a callback's deliveries wait for a person.
+type Pause struct {
+	Reason PauseReason
+	At     time.Time
+}
+
+// Paused tells whether deliveries wait.
+func (c *Callback) Paused() bool { return c.Pause.Reason != NotPaused }
+
+// Deleted tells whether the callback was removed; what it was still owed is
+// canceled.
+func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
+
+// Policy is how a callback wants to be treated. The zero value of a member
+// means its default.
+type Policy struct {
+	Timeout     time.Duration   // whole exchange; default 15 s, 1 s to 60 s
+	Retry       []time.Duration // delays before attempts 1, 2, …; default DefaultSchedule
+	OrderWait   time.Duration   // how long a failing head holds its lane; default 5 min, 0 to 24 h; NoOrder for none
+	Rate        float64         // attempts a second; default none
+	Concurrency int             // attempts in flight; default 32, 1 to 256
+}
+
+// Defaults and limits of [Policy].
+const (
+	DefaultTimeout     = 15 * time.Second
+	MinTimeout         = time.Second
+	MaxTimeout         = 60 * time.Second
+	DefaultOrderWait   = 5 * time.Minute
+	MaxOrderWait       = 24 * time.Hour
+	NoOrderWait        = time.Duration(-1) // a failing head does not hold its lane
+	DefaultConcurrency = 32
+	MaxConcurrency     = 256
+	MaxRate            = 10_000 // attempts a second
+	MaxRetries         = 50     // entries of a schedule
+	MaxRetryDelay      = 7 * 24 * time.Hour
+)
+
+// DefaultSchedule is the delay before each attempt, from the recommendation
+// in Standard Webhooks 1.0.0, "Retry schedule": 75 h 35 min 5 s in all.
+var DefaultSchedule = []time.Duration{
+	0, 5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
+	10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+}
+
+// WithDefaults fills in what p leaves at zero.
+func (p Policy) WithDefaults() Policy {
+	if p.Timeout == 0 {
+		p.Timeout = DefaultTimeout
+	}
+	if len(p.Retry) == 0 {
+		p.Retry = DefaultSchedule
+	}
+	switch p.OrderWait {
+	case 0:
+		p.OrderWait = DefaultOrderWait
+	case NoOrderWait:
+		p.OrderWait = 0
+	}
+	if p.Concurrency == 0 {
+		p.Concurrency = DefaultConcurrency
+	}
+	return p
+}

@@ -1,0 +1,128 @@
+package callbackd
+
+import "time"
+
+// State is where a delivery stands. Every delivery is in exactly one state
+// and ends in exactly one of the last three.
+type State string
+
+// The states of a delivery.
+const (
+	Pending   State = "pending"
+	Delivered State = "delivered"
+	Failed    State = "failed"   // its schedule ran out
+	Canceled  State = "canceled" // its callback was deleted or its key revoked
+)
+
+// Terminal tells whether the delivery has ended.
+func (s State) Terminal() bool { return s == Delivered || s == Failed || s == Canceled }
+
+// Valid tells whether s is one of the states.
+func (s State) Valid() bool { return s == Pending || s.Terminal() }
+
+// Delivery is one event owed to one callback, as the engine carries it.
+type Delivery struct {
+	ID       DeliveryID
+	Session  string
+	Sequence int64
+	Test     bool
+
+	// Attempts counts the attempts made, Step those that used up the
+	// schedule: a local fault or a manual retry tells them apart.
+	Attempts int
+	Step     int
+	// FirstFailedAt is when the current run of attempts first failed; zero before.
+	FirstFailedAt time.Time
+	// Due is the earliest time of the next attempt; zero: fresh, at once.
+	Due time.Time
+	// HoldsUntil is until when this delivery holds its lane while it waits
+	// for Due; zero: it does not hold.
+	HoldsUntil time.Time
+	// Manual marks a delivery that a person asked to send again. It is
+	// serialised with its lane but not ordered within it.
+	Manual bool
+
+	// Event is the whole event when it is at hand in memory; the engine loads
+	// it from the store when it is nil.
+	Event *Event
+}
+
+// Fault says what kind of thing went wrong in an attempt.
+type Fault string
+
+// The faults of an attempt. NoFault is success.
+const (
+	NoFault       Fault = ""
+	FaultStatus   Fault = "status"   // an answer other than 2xx
+	FaultRefused  Fault = "refused"  // the target address is not allowed
+	FaultDNS      Fault = "dns"      // the name did not resolve
+	FaultConnect  Fault = "connect"  // no connection
+	FaultTLS      Fault = "tls"      // no trusted connection
+	FaultTimeout  Fault = "timeout"  // over the deadline of the exchange
+	FaultProtocol Fault = "protocol" // not an HTTP answer within limits
+	FaultProxy    Fault = "proxy"    // the operator's egress proxy, not the receiver
+	FaultLocal    Fault = "local"    // this machine: descriptors, memory, a bug
+	FaultShutdown Fault = "shutdown" // callbackd stopped while it waited
+)
+
+// Ours tells whether the fault is not the receiver's: the attempt then does
+// not use up the delivery's schedule and does not count against the
+// callback's health.
+func (f Fault) Ours() bool { return f == FaultProxy || f == FaultLocal || f == FaultShutdown }
+
+// Limits on what an attempt reads and keeps of an answer, in bytes.
+const (
+	MaxResponseKept    = 16 << 10 // of the body, as received, never decoded
+	MaxResponseRead    = 64 << 10 // then the connection is closed
+	MaxResponseHeaders = 32 << 10
+)
+
+// Timings of an attempt; a phase that did not happen is 0. Total covers
+// everything from the start to the last body byte read.
+type Timings struct {
+	DNS, Connect, TLS, FirstByte, Total time.Duration
+}
+
+// Result is what happened in one attempt. It says nothing about what to do
+// next: that is [Decide].
+type Result struct {
+	StartedAt time.Time
+	Timings   Timings
+	Address   string // ip:port that was spoken to; empty when none
+	Reused    bool   // the connection had been used before
+
+	Fault      Fault
+	Error      string // a sentence for the key holder; empty on success
+	Status     int    // 0 when there was no answer
+	RetryAfter string // the header, as received
+	Location   string // of a redirect that was not followed, capped
+	Headers    string // the answer's header lines, sensitive values redacted
+	Body       []byte // the first MaxResponseKept bytes
+	BodySize   int64  // bytes read, at most MaxResponseRead
+	Truncated  bool   // there was more than was kept
+}
+
+// Success tells whether the receiver took the delivery: 2xx alone.
+func (r *Result) Success() bool { return r.Fault == NoFault && r.Status >= 200 && r.Status <= 299 }
+
+// Attempt is one try of a delivery as it is kept.
+type Attempt struct {
+	Number  int   // 1, 2, …
+	Version int64 // of the callback's setting that was sent
+	Result
+	Decision
+}
+
+// Outcome is what the engine hands to the store after an attempt: one
+// transaction writes the attempt and where the delivery stands now.
+type Outcome struct {
+	Delivery Delivery // as it was before the attempt
+	Attempt  Attempt
+	// PauseCallback is set when the outcome pauses the callback too.
+	PauseCallback PauseReason
+	// HealthTurned is set when the callback began to fail or recovered;
+	// FailingSince is then kept with the callback, so that the clock of
+	// AutoPauseAfter survives a restart.
+	HealthTurned bool
+	FailingSince time.Time
+}

@@ -1,0 +1,49 @@
+package callbackd
+
+import "slices"
+
+// EventType is what happened to a session, in PAVE's spelling.
+type EventType string
+
+// PAVE's events, in the order its documentation lists them.
+const (
+	SMSProcess   EventType = "SESSION:SMS_PROCESS"
+	StageChange  EventType = "SESSION:STAGE_CHANGE"
+	StatusChange EventType = "SESSION:STATUS_CHANGE"
+	Complete     EventType = "SESSION:COMPLETE"
+	NoteInsert   EventType = "SESSION:NOTE_INSERT"
+)
+
+// EventTypes is every supported type in PAVE's order, the order of lists.
+var EventTypes = []EventType{SMSProcess, StageChange, StatusChange, Complete, NoteInsert}
+
+// Valid tells whether t is a supported type.
+func (t EventType) Valid() bool { return slices.Contains(EventTypes, t) }
+
+// Limits on what a client may send, in bytes unless said otherwise.
+const (
+	MaxBody        = 1 << 20   // a request body
+	MaxEventData   = 256 << 10 // the data of one event
+	MaxBatch       = 1000      // events in one POST /v1/events
+	MaxSessionKey  = 64        // a session key published through POST /v1/events
+	MaxIdempotency = 255       // an idempotency key
+	MaxURL         = 2048      // a callback's URL
+	MaxHeaders     = 32        // a callback's headers, in number
+	MaxHeaderBytes = 8 << 10   // a callback's headers, names and values together
+	MaxPayload     = 16 << 10  // a callback's extra payload
+	MaxName        = 64        // a callback's or a key's name
+	MaxCallbacks   = 100       // callbacks of one key for one event
+)
+
+// Event is something that happened to a session. It never changes.
+type Event struct {
+	ID       EventID
+	Key      KeyNo
+	Type     EventType
+	Session  string // session key
+	Sequence int64  // 1, 2, … within the session of this API key
+	Data     []byte // a JSON object, byte for byte as it was accepted
+	Test     bool   // a marked sample made by POST /v1/callbacks/:event/test
+	// Owed lists the callbacks the event was owed to when it was accepted.
+	Owed []CallbackNo
+}

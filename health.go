@@ -1,0 +1,98 @@
+package callbackd
+
+import "time"
+
+// Rules of a callback's health.
+const (
+	// BreakerThreshold consecutive failed attempts open the breaker.
+	BreakerThreshold = 10
+	// BreakerFirstWait and BreakerMaxWait bound the time until a probe; the
+	// wait doubles with each failed probe.
+	BreakerFirstWait = 10 * time.Second
+	BreakerMaxWait   = 5 * time.Minute
+	// RampStart is how many attempts may be in flight to a receiver that is
+	// not known to be well; each success allows one more, each failure half.
+	RampStart = 4
+	// AutoPauseAfter without a success, and with failures, pauses a callback.
+	AutoPauseAfter = 5 * 24 * time.Hour
+)
+
+// Health is what the attempts so far say about a callback's receiver. It
+// decides when to send, never whether a delivery survives. The zero value is
+// a receiver not heard from.
+type Health struct {
+	Consecutive  int       // failed attempts since the last success
+	FailingSince time.Time // first failure since the last success; zero when well
+	Allowance    int       // attempts that may be in flight; 0 means RampStart
+	OpenUntil    time.Time // the breaker lets nothing through before; zero: closed
+	Wait         time.Duration
+}
+
+// Open tells whether the breaker holds everything at now.
+func (h Health) Open(now time.Time) bool { return now.Before(h.OpenUntil) }
+
+// Probing tells whether the breaker's wait is over and the next attempt is a
+// probe that must be alone.
+func (h Health) Probing(now time.Time) bool { return !h.OpenUntil.IsZero() && !now.Before(h.OpenUntil) }
+
+// Limit is how many attempts may be in flight at now.
+func (h Health) Limit(p Policy, now time.Time) int {
+	switch {
+	case h.Open(now):
+		return 0
+	case h.Probing(now):
+		return 1
+	case h.Allowance == 0:
+		return min(RampStart, p.WithDefaults().Concurrency)
+	}
+	return min(h.Allowance, p.WithDefaults().Concurrency)
+}
+
+// After is the health after result r at now. jitter is uniform in [0, 1).
+// Faults that are not the receiver's change nothing.
+func (h Health) After(r *Result, now time.Time, jitter float64) Health {
+	switch {
+	case r.Fault.Ours():
+		return h
+	case r.Success():
+		a := h.Allowance
+		if a == 0 {
+			a = RampStart
+		}
+		if !h.OpenUntil.IsZero() {
+			a = 1 // the ramp begins at the probe that succeeded
+		}
+		return Health{Allowance: min(a+1, MaxConcurrency)}
+	}
+	wasOpen := !h.OpenUntil.IsZero()
+	h.Consecutive++
+	if h.FailingSince.IsZero() {
+		h.FailingSince = now
+	}
+	if h.Allowance == 0 {
+		h.Allowance = RampStart
+	}
+	h.Allowance = max(1, h.Allowance/2)
+	switch {
+	case h.Open(now): // an attempt that was in flight when the breaker opened
+	case wasOpen:
+		h.Wait = min(2*h.Wait, BreakerMaxWait)
+		h.OpenUntil = now.Add(spread(h.Wait, jitter))
+	case h.Consecutive >= BreakerThreshold:
+		h.Wait = BreakerFirstWait
+		h.OpenUntil = now.Add(spread(h.Wait, jitter))
+	}
+	return h
+}
+
+// ShouldPause tells whether an attempt with result r pauses the callback, and
+// why: 410 Gone at once, or no success for [AutoPauseAfter].
+func (h Health) ShouldPause(r *Result, now time.Time) PauseReason {
+	switch {
+	case r.Status == 410:
+		return PausedGone
+	case !r.Success() && !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= AutoPauseAfter:
+		return PausedNoAnswer
+	}
+	return NotPaused
+}

@@ -1,0 +1,265 @@
+// Package store is the contract between callbackd and its database: domain
+// commands with stated atomicity and errors, never rows or SQL.
+//
+// Every driver under this folder obeys it and proves so with the storetest
+// suite. Time always comes in as an argument: a driver reads no clock to
+// decide anything.
+//
+// Errors: a [callbackd.Error] whose kind says what happened. NotFound covers
+// objects of another key. Unavailable means that nothing was written or that
+// it is not known whether it was: the caller must not acknowledge. Any other
+// error is a fault of the store.
+package store
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+)
+
+// Store is one open database. All methods may be called concurrently.
+type Store interface {
+	Keys
+	Callbacks
+	Events
+	Queue
+	Upkeep
+
+	// Ready returns nil when the store can take writes now.
+	Ready(ctx context.Context) error
+	// Close waits for commits under way and releases everything.
+	Close() error
+}
+
+// Keys keeps API keys. Other processes may change them while a server runs:
+// see MaxKeyAge.
+type Keys interface {
+	// CreateKey stores k and returns it with its number. The API key text
+	// must be new: Conflict otherwise.
+	CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, error)
+	// ListKeys returns every key, oldest first, revoked ones included.
+	ListKeys(ctx context.Context) ([]callbackd.Key, error)
+	// RevokeKey ends a key at the given time: its calls are refused and what
+	// its callbacks are still owed is canceled. Revoking twice keeps the
+	// first time. NotFound when there is none.
+	RevokeKey(ctx context.Context, apiKey string, at time.Time) error
+	// Key returns the key with this text, revoked or not; NotFound when
+	// there is none. The answer may be MaxKeyAge old. The result is shared:
+	// it must not be changed.
+	Key(ctx context.Context, apiKey string) (*callbackd.Key, error)
+}
+
+// MaxKeyAge bounds how long a server may go on with what it knew about a key
+// that another process changed. Commands that change keys wait this long
+// before they return, so that their effect is complete when they do.
+const MaxKeyAge = 200 * time.Millisecond
+
+// Callbacks keeps the settings. Results are copies or immutable.
+type Callbacks interface {
+	// CreateCallback stores c (No, Version and times are set by the store)
+	// unless the key has a callback for the event with that name: then it
+	// returns the stored one and created=false, and stores nothing.
+	CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (stored *callbackd.Callback, created bool, err error)
+	// ReplaceCallback gives the callback named by c.Key, c.Event, c.Name the
+	// URL, Method, Headers, Payload and Policy of c as a new version, and
+	// ends a pause that was not set by a person. When scheme, host or port
+	// of the URL change, the signing secret is replaced by c.Secrets.
+	ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error)
+	// DeleteCallback ends it: nothing is owed to it from this commit on,
+	// what it was owed is canceled, its history stays.
+	DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error)
+	// PauseCallback sets or ends (NotPaused) a pause.
+	PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error)
+	// RotateSecret puts next in front; the ones before sign along until keep.
+	RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error)
+	// Callback returns one setting in force.
+	Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (*callbackd.Callback, error)
+	// ListCallbacks returns those in force, in PAVE's event order, then by name.
+	ListCallbacks(ctx context.Context, key callbackd.KeyNo) ([]*callbackd.Callback, error)
+	// CallbackByNo returns a setting by number, deleted ones included.
+	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
+	// CallbackVersion returns the setting as it was in that version (URL,
+	// Method, Headers, Payload); everything else is as it is now.
+	CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (*callbackd.Callback, error)
+}
+
+// NewEvent is one event to accept.
+type NewEvent struct {
+	Type    callbackd.EventType
+	Session string
+	Data    []byte // the store keeps it: the caller must not change it
+	// OnlyTo, when not 0, owes the event to this callback alone and marks it
+	// as a test.
+	OnlyTo callbackd.CallbackNo
+	// Idempotency makes the event repeatable on its own; empty for none.
+	// Used for the member "id" of events in a batch.
+	Idempotency string
+}
+
+// Batch is what one request publishes: all or nothing.
+type Batch struct {
+	Key    callbackd.KeyNo
+	At     time.Time
+	Events []NewEvent
+	// Idempotency makes the whole batch repeatable: a batch with a key seen
+	// before returns the first one's events; empty for none.
+	Idempotency string
+	// Digest is a hash of the request, compared on a repeat. Used with
+	// Idempotency only; events with their own are compared by type, session
+	// and data.
+	Digest [32]byte
+}
+
+// Events takes events in and gives them back.
+type Events interface {
+	// Accept stores the batch with its sequence numbers and with a pending
+	// delivery for every callback in force for (key, type), and returns the
+	// events in the batch's order once they are durable: synced to disk.
+	// A repeat by idempotency key returns the first answer and stores
+	// nothing; the same idempotency key with another content is a Conflict.
+	// Concurrent calls share a commit. Handed over events reach the hook of
+	// SetHandover before Accept returns.
+	Accept(ctx context.Context, b Batch) ([]*callbackd.Event, error)
+	// Event returns one event of the key.
+	Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error)
+	// ListEvents returns events newest first.
+	ListEvents(ctx context.Context, q EventQuery) (EventPage, error)
+	// ListDeliveries returns deliveries newest event first, then by
+	// callback number descending.
+	ListDeliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
+	// Delivery returns one delivery of the key with all its attempts.
+	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*DeliveryView, error)
+	// RetryDelivery makes a delivery due at once, from the start of its
+	// schedule, as a manual repeat. A delivery in flight is a Conflict only
+	// if the driver cannot serialise it; the engine keeps its lane single.
+	// Canceled deliveries cannot be retried: Conflict. It returns the
+	// pending delivery to hand to the engine.
+	RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error)
+}
+
+// EventQuery chooses events. Zero members choose all.
+type EventQuery struct {
+	Key     callbackd.KeyNo
+	Type    callbackd.EventType
+	Session string
+	Since   time.Time         // accepted at or after
+	Until   time.Time         // accepted before
+	After   callbackd.EventID // cursor: only older events than this
+	Limit   int               // 1 to MaxPage
+}
+
+// MaxPage is the most a list returns at once; MaxScan the most rows a list
+// looks at for one page. A page cut by MaxScan may be short, even empty, and
+// still has a cursor.
+const (
+	MaxPage = 200
+	MaxScan = 10_000
+)
+
+// EventPage is one page. Next is 0 at the end.
+type EventPage struct {
+	Events []*callbackd.Event
+	Next   callbackd.EventID
+}
+
+// DeliveryQuery chooses deliveries. Zero members choose all.
+type DeliveryQuery struct {
+	Key      callbackd.KeyNo
+	State    callbackd.State
+	Type     callbackd.EventType
+	Session  string
+	Callback callbackd.CallbackNo
+	Since    time.Time            // event accepted at or after
+	Until    time.Time            // event accepted before
+	After    callbackd.DeliveryID // cursor; zero at the start
+	Limit    int
+}
+
+// DeliveryPage is one page. Next is zero at the end.
+type DeliveryPage struct {
+	Deliveries []DeliveryView
+	Next       callbackd.DeliveryID
+}
+
+// DeliveryView is a delivery as it is shown.
+type DeliveryView struct {
+	ID       callbackd.DeliveryID
+	Event    *callbackd.Event // without Data in lists
+	Callback *callbackd.Callback
+	State    callbackd.State
+	Attempts int
+	Due      time.Time // of the next attempt; zero: at once or ended
+	Manual   bool
+	// History is every attempt, oldest first; empty in lists.
+	History []callbackd.Attempt
+}
+
+// Queue is what the engine works from. The store is the queue; the engine
+// holds a window of it.
+type Queue interface {
+	// SetHandover registers the one function that is told about each
+	// committed event, in commit order, with its pending deliveries. It is
+	// called before Accept returns, must not block and must not call the
+	// store. It is set once, before the first Accept.
+	SetHandover(func(ds []callbackd.Delivery))
+	// Backlogs returns the number of every callback that is owed something.
+	Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error)
+	// Fresh returns up to limit pending deliveries of the callback that were
+	// never scheduled (Due is zero), with ids above after, in acceptance
+	// order, which is sequence order within each session. Without Event.
+	Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
+	// Scheduled returns up to limit pending deliveries that have a Due,
+	// soonest first, and of those only Due ≤ until. next is the soonest Due
+	// beyond what was returned; zero when there is none.
+	Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
+	// Holding returns up to limit pending deliveries with HoldsUntil after
+	// now, soonest HoldsUntil first: the heads that hold their lanes after a
+	// restart.
+	Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error)
+	// Lane returns up to limit fresh deliveries of one session with ids
+	// above after, in sequence order.
+	Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
+	// Load returns the event of a delivery; NotFound when retention took it.
+	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
+	// Record writes an outcome: the attempt, where the delivery stands, and
+	// the callback's pause or health turn when set, in one transaction.
+	// Concurrent calls share a commit. It returns the state that was
+	// written: Canceled when the callback was deleted or its key revoked
+	// meanwhile. A delivery that is no longer pending is a Conflict and
+	// nothing is written.
+	Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error)
+}
+
+// Upkeep is the slow work and the proofs.
+type Upkeep interface {
+	// SettleCanceled gives up to limit pending deliveries of deleted
+	// callbacks and revoked keys their terminal state and returns how many.
+	SettleCanceled(ctx context.Context, at time.Time, limit int) (int, error)
+	// Sweep removes events accepted before the time whose deliveries have
+	// all ended, with their attempts and idempotency keys: at most limit
+	// events, from after on. It returns where to go on; done at the end.
+	Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error)
+	// Check proves promise 2 over the whole database and returns a count
+	// per callback and every row that breaks it.
+	Check(ctx context.Context) (*Report, error)
+}
+
+// Report is what Check found.
+type Report struct {
+	Events    int64
+	Callbacks []Balance
+	Faults    []string // sentences that name the row; at most MaxFaults
+	FaultN    int64    // how many there are
+}
+
+// MaxFaults is how many faults a Report spells out.
+const MaxFaults = 100
+
+// Balance is the sum of promise 2 for one callback:
+// Accepted = Delivered + Failed + Canceled + Pending.
+type Balance struct {
+	Callback                                       *callbackd.Callback
+	Accepted, Delivered, Failed, Canceled, Pending int64
+	Attempts, Repeats                              int64
+}

@@ -1,0 +1,22 @@
+package callbackd
+
+import "time"
+
+// KeyNo is an API key's number in the store. It is never shown.
+type KeyNo int64
+
+// Key is an API key: it signs the calls of one account and owns callbacks,
+// sessions, events and deliveries.
+type Key struct {
+	No        KeyNo
+	Account   string // the primary account name that appears in the token string
+	APIKey    string // opaque text; never parsed
+	Secret    Secret // raw text, the HMAC key of the API token
+	Name      string
+	Live      bool // test keys may use plain http targets always
+	CreatedAt time.Time
+	RevokedAt time.Time // zero: in force
+}
+
+// Revoked tells whether the key no longer signs anything.
+func (k *Key) Revoked() bool { return !k.RevokedAt.IsZero() }
