@@ -91,7 +91,7 @@ func (h Health) ShouldPause(r *Result, now time.Time) PauseReason {
 	switch {
 	case r.Status == 410:
 		return PausedGone
-	case !r.Success() && !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= AutoPauseAfter:
+	case !r.Success() && !r.Fault.Ours() && !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= AutoPauseAfter:
 		return PausedNoAnswer
 	}
 	return NotPaused
