@@ -1,0 +1,144 @@
+// Package arch holds the arrows of the architecture: which package may know
+// which, and why.
+package arch
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrow says what a package of ours may import of ours.
+type arrow struct {
+	pkg    string
+	may    []string
+	reason string
+}
+
+var arrows = []arrow{
+	{"callbackd", nil, "the domain is pure: it must be readable and testable without any machinery"},
+	{"callbackd/wire", nil, "wire is the JSON of the API and nothing else, so that clients can import it"},
+	{"callbackd/client", []string{"callbackd/wire", "callbackd/internal/signature"}, "a client knows the wire and how to sign, never the server"},
+	{"callbackd/internal/strictjson", nil, "a reader of hostile input depends on nothing of ours"},
+	{"callbackd/internal/signature", nil, "signing is used by server, client and receiver alike"},
+	{"callbackd/internal/egress", nil, "the guard must be auditable alone"},
+	{"callbackd/internal/engine", []string{"callbackd"}, "the engine decides when; it declares the interfaces it calls and knows neither database nor HTTP"},
+	{"callbackd/internal/sender", []string{"callbackd", "callbackd/internal/egress", "callbackd/internal/signature", "callbackd/internal/strictjson"}, "the sender says what happened; policy and storage live elsewhere"},
+	{"callbackd/internal/store", []string{"callbackd"}, "the contract is domain words only"},
+	{"callbackd/internal/store/sqlite", []string{"callbackd", "callbackd/internal/store"}, "a driver knows its contract and no other driver"},
+	{"callbackd/internal/api", []string{"callbackd", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/strictjson", "callbackd/internal/egress", "callbackd/internal/obs"}, "after Accept the api calls what app injects; it does not know the engine"},
+	{"callbackd/internal/obs", []string{"callbackd"}, "logs and metrics know the domain's words only"},
+}
+
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+}
+
+func list(t *testing.T) map[string]listed {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Standard,Imports", "callbackd/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	pkgs := map[string]listed{}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p listed
+		if err := dec.Decode(&p); err == io.EOF {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs[p.ImportPath] = p
+	}
+}
+
+func ours(path string) bool { return path == "callbackd" || strings.HasPrefix(path, "callbackd/") }
+
+func TestArrowsPointInward(t *testing.T) {
+	pkgs := list(t)
+	for _, a := range arrows {
+		for _, imp := range pkgs[a.pkg].Imports {
+			if ours(imp) && !slices.Contains(a.may, imp) {
+				t.Errorf("%s imports %s, but may import only %v: %s", a.pkg, imp, a.may, a.reason)
+			}
+		}
+	}
+}
+
+func TestTheDomainUsesTheStandardLibraryOnly(t *testing.T) {
+	for _, imp := range list(t)["callbackd"].Imports {
+		if strings.Contains(strings.Split(imp, "/")[0], ".") {
+			t.Errorf("callbackd imports %s: the domain must build with nothing but the standard library", imp)
+		}
+		if slices.Contains([]string{"os", "net", "database/sql", "io"}, imp) {
+			t.Errorf("callbackd imports %s: the domain does no I/O", imp)
+		}
+	}
+}
+
+func TestOnlyAppKnowsDrivers(t *testing.T) {
+	for path, p := range list(t) {
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, "callbackd/internal/store/") && !slices.Contains([]string{"callbackd/internal/app", "callbackd/internal/cli"}, path) && !strings.HasPrefix(path, "callbackd/internal/store/") {
+				t.Errorf("%s imports the driver %s: everything but the wiring speaks to the contract", path, imp)
+			}
+		}
+	}
+}
+
+// Every connection callbackd opens for a customer goes through egress; a
+// second way out is a way around the guard (threat T9).
+func TestOneWayOut(t *testing.T) {
+	forbidden := map[string][]string{
+		"net/http": {"Get", "Post", "PostForm", "Head", "DefaultClient", "DefaultTransport", "Transport", "Client"},
+		"net":      {"Dial", "DialTimeout", "DialTCP", "DialUDP", "Dialer"},
+		"tls":      {"Dial", "DialWithDialer"},
+	}
+	root := filepath.Join("..", "..")
+	free := []string{"internal/egress", "client", "bench", "internal/cli"} // the cli is a client, not the server
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		if slices.Contains(free, filepath.ToSlash(filepath.Dir(rel))) {
+			return nil
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			id, ok := sel.X.(*ast.Ident)
+			if !ok {
+				return true
+			}
+			for pkg, names := range forbidden {
+				if id.Name == pkg[strings.LastIndex(pkg, "/")+1:] && slices.Contains(names, sel.Sel.Name) {
+					t.Errorf("%s: %s.%s: only internal/egress opens outbound connections, or the guard has a way around it", fset.Position(n.Pos()), id.Name, sel.Sel.Name)
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

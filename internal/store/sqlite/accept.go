@@ -1,0 +1,230 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// Accept is part of [store.Events].
+func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, error) {
+	var out []*callbackd.Event
+	err := s.write(ctx, func(t *tx) (err error) {
+		out, err = s.accept(t, &b)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *Store) accept(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
+	if b.Idempotency != "" {
+		hash := scopedHash('b', b.Idempotency)
+		if first, err := t.repeated(b.Key, hash, b.Digest[:]); err != nil || first != nil {
+			return first, err
+		}
+	}
+	out := make([]*callbackd.Event, len(b.Events))
+	for i := range b.Events {
+		var err error
+		if out[i], err = s.acceptOne(t, b, &b.Events[i]); err != nil {
+			return nil, err
+		}
+	}
+	if b.Idempotency != "" {
+		if err := t.remember(b.Key, scopedHash('b', b.Idempotency), b.Digest[:], out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.Event, error) {
+	var hash, digest []byte
+	if n.Idempotency != "" {
+		hash, digest = scopedHash('e', n.Idempotency), eventDigest(n)
+		if first, err := t.repeated(b.Key, hash, digest); err != nil {
+			return nil, err
+		} else if len(first) == 1 {
+			return first[0], nil
+		}
+	}
+	owed := []callbackd.CallbackNo{n.OnlyTo}
+	var err error
+	if n.OnlyTo == 0 {
+		if owed, err = s.owedTo(t, subject{b.Key, n.Type}); err != nil {
+			return nil, err
+		}
+	}
+	seq, err := t.nextSequence(sessionID{b.Key, n.Session})
+	if err != nil {
+		return nil, err
+	}
+	t.lastID = callbackd.NextEventID(t.lastID, b.At)
+	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Owed: owed}
+	if err := t.insertEvent(ev); err != nil {
+		return nil, err
+	}
+	if hash != nil {
+		err = t.remember(b.Key, hash, digest, []*callbackd.Event{ev})
+	}
+	return ev, err
+}
+
+func (t *tx) insertEvent(ev *callbackd.Event) error {
+	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", nil,
+		int64(ev.ID), int64(ev.Key), typeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, encodeOwed(ev.Owed), ev.Data)
+	if err != nil {
+		return err
+	}
+	for _, no := range ev.Owed {
+		err := t.query("INSERT INTO pending (callback_no, event_id, session, sequence, test, attempts, step, manual) VALUES (?, ?, ?, ?, ?, 0, 0, 0)", nil,
+			int64(no), int64(ev.ID), ev.Session, ev.Sequence, ev.Test)
+		if err != nil {
+			return err
+		}
+		t.handover = append(t.handover, callbackd.Delivery{
+			ID: callbackd.DeliveryID{Event: ev.ID, Callback: no}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
+		})
+	}
+	return nil
+}
+
+// owedTo is the callbacks in force for sub. A change of them in the same
+// group is seen, because it is made through the same connection; the cache
+// is dropped when that change is durable, and not filled before.
+func (s *Store) owedTo(t *tx, sub subject) ([]callbackd.CallbackNo, error) {
+	if len(t.after) == 0 {
+		if owed, ok := s.owed.get(sub); ok {
+			return owed, nil
+		}
+	}
+	var owed []callbackd.CallbackNo
+	err := t.query("SELECT no FROM callbacks WHERE key_no = ? AND type = ? AND deleted_at IS NULL ORDER BY no", func(st *sqlite3.Stmt) error {
+		owed = append(owed, callbackd.CallbackNo(st.ColumnInt64(0)))
+		return nil
+	}, int64(sub.key), typeNo(sub.typ))
+	if err == nil && len(t.after) == 0 {
+		s.owed.put(sub, owed)
+	}
+	return owed, err
+}
+
+// nextSequence is the number after the session's last, which is known in
+// memory for sessions that were active lately.
+func (t *tx) nextSequence(id sessionID) (int64, error) {
+	seq, ok := t.seqs[id]
+	if !ok {
+		seq, ok = t.s.seqs.get(id)
+	}
+	if !ok {
+		err := t.query("SELECT max(sequence) FROM events WHERE key_no = ? AND session = ?", func(st *sqlite3.Stmt) error {
+			seq = st.ColumnInt64(0)
+			return nil
+		}, int64(id.key), id.session)
+		if err != nil {
+			return 0, err
+		}
+	}
+	seq++
+	t.seqs[id] = seq
+	return seq, nil
+}
+
+// scopedHash keeps the keys of batches and of events apart and short.
+func scopedHash(scope byte, key string) []byte {
+	h := sha256.Sum256(append([]byte{scope}, key...))
+	return h[:16]
+}
+
+func eventDigest(n *store.NewEvent) []byte {
+	h := sha256.New()
+	h.Write([]byte(string(n.Type) + "\x00" + n.Session + "\x00"))
+	h.Write(n.Data)
+	return h.Sum(nil)
+}
+
+// repeated returns the events of an earlier answer; nil when there is none.
+func (t *tx) repeated(key callbackd.KeyNo, hash, digest []byte) ([]*callbackd.Event, error) {
+	var ids []byte
+	same := true
+	err := t.query("SELECT digest, events FROM idempotency WHERE key_no = ? AND hash = ?", func(st *sqlite3.Stmt) error {
+		same = bytes.Equal(st.ColumnRawBlob(0), digest)
+		ids = st.ColumnBlob(1, nil)
+		return nil
+	}, int64(key), hash)
+	switch {
+	case err != nil:
+		return nil, err
+	case !same:
+		return nil, callbackd.Errorf(callbackd.KindConflict, "this idempotency key was used with another body; use a new key for a new event")
+	}
+	var out []*callbackd.Event
+	for ; len(ids) >= 8; ids = ids[8:] {
+		ev, err := t.event(callbackd.EventID(binary.BigEndian.Uint64(ids)))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ev)
+	}
+	return out, nil
+}
+
+func (t *tx) remember(key callbackd.KeyNo, hash, digest []byte, evs []*callbackd.Event) error {
+	ids := make([]byte, 0, 8*len(evs))
+	for _, ev := range evs {
+		ids = binary.BigEndian.AppendUint64(ids, uint64(ev.ID))
+	}
+	return t.query("INSERT INTO idempotency (key_no, hash, digest, first, events) VALUES (?, ?, ?, ?, ?)", nil,
+		int64(key), hash, digest, int64(evs[0].ID), ids)
+}
+
+const eventColumns = "id, key_no, type, session, sequence, test, owed"
+
+func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
+	return &callbackd.Event{
+		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)), Type: typeOf(st.ColumnInt64(2)),
+		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Owed: decodeOwed(st.ColumnRawBlob(6)),
+	}
+}
+
+// event reads one event with its data.
+func (d *db) event(id callbackd.EventID) (ev *callbackd.Event, err error) {
+	err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
+		ev = scanEvent(st)
+		ev.Data = st.ColumnBlob(7, nil)
+		return nil
+	}, int64(id))
+	if err == nil && ev == nil {
+		err = callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
+	}
+	return ev, err
+}
+
+func encodeOwed(owed []callbackd.CallbackNo) []byte {
+	b := make([]byte, 0, 2*len(owed))
+	for _, no := range owed {
+		b = binary.AppendUvarint(b, uint64(no))
+	}
+	return b
+}
+
+func decodeOwed(b []byte) []callbackd.CallbackNo {
+	var owed []callbackd.CallbackNo
+	for len(b) > 0 {
+		no, n := binary.Uvarint(b)
+		if n <= 0 {
+			break
+		}
+		owed, b = append(owed, callbackd.CallbackNo(no)), b[n:]
+	}
+	return owed
+}

@@ -1,0 +1,358 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"callbackd"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+const callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at,
+ c.deleted_at, c.pause_reason, c.paused_at, c.failing_since, v.version, v.url, v.method, v.headers, v.payload`
+
+const callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
+
+// What is sealed, in the form it has in the database.
+type (
+	sealedHeader struct{ Name, Value string }
+	sealedSecret struct {
+		Value     string
+		ExpiresAt time.Time
+	}
+)
+
+func headersOwner(no callbackd.CallbackNo, version int64) string {
+	return fmt.Sprintf("callback %d version %d headers", no, version)
+}
+
+func secretsOwner(no callbackd.CallbackNo) string { return fmt.Sprintf("callback %d secrets", no) }
+
+func (s *Store) scanCallback(st *sqlite3.Stmt) (*callbackd.Callback, error) {
+	c := &callbackd.Callback{
+		No: callbackd.CallbackNo(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)),
+		Event: typeOf(st.ColumnInt64(2)), Name: st.ColumnText(3), Version: st.ColumnInt64(4),
+		CreatedAt: columnTime(st, 7), UpdatedAt: columnTime(st, 8), DeletedAt: columnTime(st, 9),
+		Pause:        callbackd.Pause{Reason: callbackd.PauseReason(st.ColumnText(10)), At: columnTime(st, 11)},
+		FailingSince: columnTime(st, 12),
+		URL:          st.ColumnText(14), Method: st.ColumnText(15), Payload: st.ColumnBlob(17, nil),
+	}
+	if c.Payload == nil {
+		c.Payload = []byte{}
+	}
+	if err := json.Unmarshal(st.ColumnRawText(5), &c.Policy); err != nil {
+		return nil, fmt.Errorf("policy of callback %d: %w", c.No, err)
+	}
+	var secrets []sealedSecret
+	if err := s.unseal(st.ColumnRawBlob(6), secretsOwner(c.No), &secrets); err != nil {
+		return nil, err
+	}
+	for _, v := range secrets {
+		c.Secrets = append(c.Secrets, callbackd.SigningSecret{Value: callbackd.Secret(v.Value), ExpiresAt: v.ExpiresAt})
+	}
+	var headers []sealedHeader
+	if err := s.unseal(st.ColumnRawBlob(16), headersOwner(c.No, st.ColumnInt64(13)), &headers); err != nil {
+		return nil, err
+	}
+	for _, h := range headers {
+		c.Headers = append(c.Headers, callbackd.Header{Name: h.Name, Value: callbackd.Secret(h.Value)})
+	}
+	return c, nil
+}
+
+func (s *Store) unseal(sealed []byte, owner string, into any) error {
+	plain, err := s.sealer.open(sealed, owner)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(plain, into)
+}
+
+func (s *Store) sealJSON(v any, owner string) ([]byte, error) {
+	plain, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return s.sealer.seal(plain, owner)
+}
+
+func (s *Store) sealSecrets(c *callbackd.Callback) ([]byte, error) {
+	secrets := make([]sealedSecret, len(c.Secrets))
+	for i, v := range c.Secrets {
+		secrets[i] = sealedSecret{v.Value.Reveal(), v.ExpiresAt}
+	}
+	return s.sealJSON(secrets, secretsOwner(c.No))
+}
+
+// typeNo is how an event type is stored: its place in callbackd.EventTypes,
+// from 1. The list may grow at its end only.
+func typeNo(t callbackd.EventType) int64 { return int64(slices.Index(callbackd.EventTypes, t) + 1) }
+
+func typeOf(n int64) callbackd.EventType {
+	if n < 1 || int(n) > len(callbackd.EventTypes) {
+		return ""
+	}
+	return callbackd.EventTypes[n-1]
+}
+
+// find reads the callback in force for a key, type and name; nil when there
+// is none.
+func (s *Store) find(d *db, key callbackd.KeyNo, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
+	err = d.query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE c.key_no = ? AND c.type = ? AND c.name = ? AND c.deleted_at IS NULL",
+		func(st *sqlite3.Stmt) (err error) { cb, err = s.scanCallback(st); return err }, int64(key), typeNo(ev), name)
+	return cb, err
+}
+
+// change runs f on the callback in force, within the writer, and forgets
+// what was cached of it once that is durable. f returns the setting as it is
+// from then on.
+func (s *Store) change(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, f func(*tx, *callbackd.Callback) error) (*callbackd.Callback, error) {
+	var out *callbackd.Callback
+	err := s.write(ctx, func(t *tx) error {
+		cb, err := s.find(t.db, key, ev, name)
+		if err != nil {
+			return err
+		}
+		if cb == nil {
+			return callbackd.Errorf(callbackd.KindNotFound, "there is no callback for the event %s", ev)
+		}
+		if err := f(t, cb); err != nil {
+			return err
+		}
+		out = cb
+		t.after = append(t.after, func() { s.forget(cb) })
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *Store) forget(cb *callbackd.Callback) {
+	s.owed.drop(subject{cb.Key, cb.Event})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes++
+	s.callbacks.drop(cb.No)
+}
+
+func (s *Store) insertVersion(t *tx, c *callbackd.Callback, at time.Time) error {
+	headers := make([]sealedHeader, len(c.Headers))
+	for i, h := range c.Headers {
+		headers[i] = sealedHeader{h.Name, h.Value.Reveal()}
+	}
+	sealed, err := s.sealJSON(headers, headersOwner(c.No, c.Version))
+	if err != nil {
+		return err
+	}
+	return t.query("INSERT INTO callback_versions (callback_no, version, url, method, headers, payload, at) VALUES (?, ?, ?, ?, ?, ?, ?)", nil,
+		int64(c.No), c.Version, c.URL, c.Method, sealed, c.Payload, at)
+}
+
+// CreateCallback is part of [store.Callbacks].
+func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, bool, error) {
+	var out *callbackd.Callback
+	var created bool
+	err := s.write(ctx, func(t *tx) error {
+		created = false
+		var err error
+		if out, err = s.find(t.db, c.Key, c.Event, c.Name); err != nil || out != nil {
+			return err
+		}
+		var n, last int64
+		err = t.query("SELECT count(*) FROM callbacks WHERE key_no = ? AND type = ? AND deleted_at IS NULL", func(st *sqlite3.Stmt) error { n = st.ColumnInt64(0); return nil }, int64(c.Key), typeNo(c.Event))
+		if err != nil {
+			return err
+		}
+		if n >= callbackd.MaxCallbacks {
+			return callbackd.Errorf(callbackd.KindInvalid, "an API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
+		}
+		if err := t.query("SELECT max(no) FROM callbacks", func(st *sqlite3.Stmt) error { last = st.ColumnInt64(0); return nil }); err != nil {
+			return err
+		}
+		cb := c
+		cb.No, cb.Version, cb.CreatedAt, cb.UpdatedAt = callbackd.CallbackNo(last+1), 1, at, at
+		if err := s.insertCallback(t, &cb, at); err != nil {
+			return err
+		}
+		out, created = &cb, true
+		t.after = append(t.after, func() { s.forget(&cb) })
+		return nil
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return out, created, nil
+}
+
+func (s *Store) insertCallback(t *tx, cb *callbackd.Callback, at time.Time) error {
+	policy, err := json.Marshal(cb.Policy)
+	if err != nil {
+		return err
+	}
+	secrets, err := s.sealSecrets(cb)
+	if err != nil {
+		return err
+	}
+	err = t.query("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
+		int64(cb.No), int64(cb.Key), typeNo(cb.Event), cb.Name, cb.Version, string(policy), secrets, at, at)
+	if err != nil {
+		return err
+	}
+	return s.insertVersion(t, cb, at)
+}
+
+// ReplaceCallback is part of [store.Callbacks].
+func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error) {
+	return s.change(ctx, c.Key, c.Event, c.Name, func(t *tx, cb *callbackd.Callback) error {
+		moved := !sameOrigin(cb.URL, c.URL)
+		cb.URL, cb.Method, cb.Headers, cb.Payload, cb.Policy = c.URL, c.Method, c.Headers, c.Payload, c.Policy
+		cb.Version++
+		cb.UpdatedAt = at
+		if moved {
+			cb.Secrets = c.Secrets
+		}
+		if cb.Pause.Reason != callbackd.PausedByUser {
+			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
+		}
+		policy, err := json.Marshal(cb.Policy)
+		if err != nil {
+			return err
+		}
+		secrets, err := s.sealSecrets(cb)
+		if err != nil {
+			return err
+		}
+		err = t.query("UPDATE callbacks SET version = ?, policy = ?, secrets = ?, updated_at = ?, pause_reason = ?, paused_at = ?, failing_since = ? WHERE no = ?", nil,
+			cb.Version, string(policy), secrets, at, string(cb.Pause.Reason), cb.Pause.At, cb.FailingSince, int64(cb.No))
+		if err != nil {
+			return err
+		}
+		return s.insertVersion(t, cb, at)
+	})
+}
+
+// sameOrigin tells whether two URLs speak to the same receiver: a secret
+// agreed with one must not be used with another.
+func sameOrigin(a, b string) bool {
+	u, errU := url.Parse(a)
+	v, errV := url.Parse(b)
+	return errU == nil && errV == nil && u.Scheme == v.Scheme && strings.EqualFold(u.Host, v.Host)
+}
+
+// DeleteCallback is part of [store.Callbacks].
+func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error) {
+	return s.change(ctx, key, ev, name, func(t *tx, cb *callbackd.Callback) error {
+		cb.DeletedAt = at
+		return t.query("UPDATE callbacks SET deleted_at = ? WHERE no = ?", nil, at, int64(cb.No))
+	})
+}
+
+// PauseCallback is part of [store.Callbacks].
+func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
+	return s.change(ctx, key, ev, name, func(t *tx, cb *callbackd.Callback) error {
+		cb.Pause = p
+		if !cb.Paused() { // the clock of AutoPauseAfter starts over
+			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
+		}
+		return t.query("UPDATE callbacks SET pause_reason = ?, paused_at = ?, failing_since = ? WHERE no = ?", nil,
+			string(cb.Pause.Reason), cb.Pause.At, cb.FailingSince, int64(cb.No))
+	})
+}
+
+// RotateSecret is part of [store.Callbacks].
+func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error) {
+	return s.change(ctx, key, ev, name, func(t *tx, cb *callbackd.Callback) error {
+		secrets := []callbackd.SigningSecret{{Value: next}}
+		for _, old := range cb.Secrets {
+			if old.ExpiresAt.IsZero() || old.ExpiresAt.After(keep) {
+				old.ExpiresAt = keep
+			}
+			if old.ExpiresAt.After(at) {
+				secrets = append(secrets, old)
+			}
+		}
+		cb.Secrets = secrets
+		sealed, err := s.sealSecrets(cb)
+		if err != nil {
+			return err
+		}
+		return t.query("UPDATE callbacks SET secrets = ? WHERE no = ?", nil, sealed, int64(cb.No))
+	})
+}
+
+// Callback is part of [store.Callbacks].
+func (s *Store) Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
+	err = s.read(ctx, func(d *db) (err error) { cb, err = s.find(d, key, ev, name); return err })
+	if err == nil && cb == nil {
+		err = callbackd.Errorf(callbackd.KindNotFound, "there is no callback for the event %s", ev)
+	}
+	return cb, err
+}
+
+// ListCallbacks is part of [store.Callbacks].
+func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*callbackd.Callback, err error) {
+	err = s.read(ctx, func(d *db) error {
+		return d.query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE c.key_no = ? AND c.deleted_at IS NULL ORDER BY c.type, c.name",
+			func(st *sqlite3.Stmt) error {
+				cb, err := s.scanCallback(st)
+				out = append(out, cb)
+				return err
+			}, int64(key))
+	})
+	return out, err
+}
+
+// CallbackByNo is part of [store.Callbacks].
+func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+	s.mu.Lock()
+	cb, ok := s.callbacks.get(no)
+	changes := s.changes
+	s.mu.Unlock()
+	if ok {
+		return cb, nil
+	}
+	cb, err := s.callbackAt(ctx, no, 0)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changes == changes {
+		s.callbacks.put(no, cb)
+	}
+	return cb, nil
+}
+
+// CallbackVersion is part of [store.Callbacks].
+func (s *Store) CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (*callbackd.Callback, error) {
+	return s.callbackAt(ctx, no, version)
+}
+
+// callbackAt reads a setting with what it sends in that version; 0 is the
+// present one.
+func (s *Store) callbackAt(ctx context.Context, no callbackd.CallbackNo, version int64) (cb *callbackd.Callback, err error) {
+	sql := "SELECT " + callbackColumns + callbackFrom + "c.version WHERE c.no = ?"
+	args := []any{int64(no)}
+	if version != 0 {
+		sql = "SELECT " + callbackColumns + callbackFrom + "? WHERE c.no = ?"
+		args = []any{version, int64(no)}
+	}
+	err = s.read(ctx, func(d *db) error {
+		return d.query(sql, func(st *sqlite3.Stmt) (err error) { cb, err = s.scanCallback(st); return err }, args...)
+	})
+	if err == nil && cb == nil {
+		err = callbackd.Errorf(callbackd.KindNotFound, "there is no callback %d with version %d", no, version)
+	}
+	if err == nil && version != 0 {
+		cb.Version = version
+	}
+	return cb, err
+}

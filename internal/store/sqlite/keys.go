@@ -1,0 +1,135 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at"
+
+func (s *Store) scanKey(st *sqlite3.Stmt) (*callbackd.Key, error) {
+	k := &callbackd.Key{
+		No: callbackd.KeyNo(st.ColumnInt64(0)), Account: st.ColumnText(1), APIKey: st.ColumnText(2),
+		Name: st.ColumnText(4), Live: st.ColumnBool(5), CreatedAt: columnTime(st, 6), RevokedAt: columnTime(st, 7),
+	}
+	secret, err := s.sealer.open(st.ColumnRawBlob(3), keyOwner(k.APIKey))
+	k.Secret = callbackd.Secret(secret)
+	return k, err
+}
+
+func keyOwner(apiKey string) string { return "key " + apiKey }
+
+// CreateKey is part of [store.Keys].
+func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, error) {
+	sealed, err := s.sealer.seal([]byte(k.Secret.Reveal()), keyOwner(k.APIKey))
+	if err != nil {
+		return k, err
+	}
+	err = s.write(ctx, func(t *tx) error {
+		err := t.query("INSERT INTO keys ("+keyColumns+") VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL)", nil,
+			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt)
+		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
+			return callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
+		}
+		k.No = callbackd.KeyNo(t.conn.LastInsertRowID())
+		return err
+	})
+	return k, err
+}
+
+// ListKeys is part of [store.Keys].
+func (s *Store) ListKeys(ctx context.Context) (keys []callbackd.Key, err error) {
+	err = s.read(ctx, func(d *db) error {
+		return d.query("SELECT "+keyColumns+" FROM keys ORDER BY no", func(st *sqlite3.Stmt) error {
+			k, err := s.scanKey(st)
+			if err == nil {
+				keys = append(keys, *k)
+			}
+			return err
+		})
+	})
+	return keys, err
+}
+
+// RevokeKey is part of [store.Keys].
+func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) error {
+	return s.write(ctx, func(t *tx) error {
+		n, err := t.exec("UPDATE keys SET revoked_at = coalesce(revoked_at, ?) WHERE api_key = ?", at, apiKey)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
+		}
+		t.after = append(t.after, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.keys = newCache[string, agedKey](maxKeys)
+			s.keysByNo = newCache[callbackd.KeyNo, agedKey](maxKeys)
+		})
+		return nil
+	})
+}
+
+// Key is part of [store.Keys].
+func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) {
+	s.mu.Lock()
+	k, ok := s.keys.get(apiKey)
+	s.mu.Unlock()
+	if ok && time.Since(k.at) < store.MaxKeyAge {
+		return k.key, nil
+	}
+	return s.readKey(ctx, "SELECT "+keyColumns+" FROM keys WHERE api_key = ?", apiKey)
+}
+
+// keyByNo is Key by number.
+func (s *Store) keyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
+	s.mu.Lock()
+	k, ok := s.keysByNo.get(no)
+	s.mu.Unlock()
+	if ok && time.Since(k.at) < store.MaxKeyAge {
+		return k.key, nil
+	}
+	return s.readKey(ctx, "SELECT "+keyColumns+" FROM keys WHERE no = ?", int64(no))
+}
+
+// readKey reads a key, and keeps it for MaxKeyAge.
+func (s *Store) readKey(ctx context.Context, sql string, arg any) (*callbackd.Key, error) {
+	now := time.Now() // before the read, so that the age is never understated
+	var key *callbackd.Key
+	err := s.read(ctx, func(d *db) error {
+		return d.query(sql, func(st *sqlite3.Stmt) (err error) { key, err = s.scanKey(st); return err }, arg)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if key == nil {
+		return nil, callbackd.Errorf(callbackd.KindNotFound, "there is no such API key")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys.put(key.APIKey, agedKey{key, now})
+	s.keysByNo.put(key.No, agedKey{key, now})
+	return key, nil
+}
+
+// ended tells whether nothing is owed to the callback any more: it was
+// deleted, or its key revoked.
+func (s *Store) ended(ctx context.Context, no callbackd.CallbackNo) (bool, error) {
+	cb, err := s.CallbackByNo(ctx, no)
+	if err != nil || cb.Deleted() {
+		return true, err
+	}
+	k, err := s.keyByNo(ctx, cb.Key)
+	if err != nil {
+		return false, fmt.Errorf("key of callback %d: %w", no, err)
+	}
+	return k.Revoked(), nil
+}

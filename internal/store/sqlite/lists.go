@@ -1,0 +1,386 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// Event is part of [store.Events].
+func (s *Store) Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error) {
+	ev, err := s.Load(ctx, id)
+	if err == nil && ev.Key != key {
+		err = callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ev, nil
+}
+
+// bounds turns since, until and a cursor into the range of ids [lo, hi).
+func bounds(since, until time.Time, after callbackd.EventID) (lo, hi int64) {
+	hi = math.MaxInt64
+	if !since.IsZero() {
+		// The first id that is not before since, when since is within a millisecond.
+		lo = int64(callbackd.FirstEventID(since.Add(time.Millisecond - 1).Truncate(time.Millisecond)))
+	}
+	if !until.IsZero() {
+		hi = int64(callbackd.FirstEventID(until.Add(time.Millisecond - 1).Truncate(time.Millisecond)))
+	}
+	if after != 0 {
+		hi = min(hi, int64(after))
+	}
+	return lo, hi
+}
+
+// scanEvents calls f for the events of a key, or of one of its sessions,
+// newest first within [lo, hi), until f returns false or the limit.
+func (d *db) scanEvents(key callbackd.KeyNo, session string, lo, hi int64, limit int, f func(*sqlite3.Stmt) bool) error {
+	stop := callbackd.Errorf(callbackd.KindInternal, "enough")
+	row := func(st *sqlite3.Stmt) error {
+		if !f(st) {
+			return stop
+		}
+		return nil
+	}
+	var err error
+	if session == "" {
+		err = d.query("SELECT "+eventColumns+", data FROM events INDEXED BY events_by_key WHERE key_no = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT ?", row, int64(key), lo, hi, limit)
+	} else {
+		// Within a session, sequence order is id order.
+		err = d.query("SELECT "+eventColumns+", data FROM events INDEXED BY events_by_session WHERE key_no = ? AND session = ? AND id >= ? AND id < ? ORDER BY sequence DESC LIMIT ?", row, int64(key), session, lo, hi, limit)
+	}
+	if err == stop {
+		return nil
+	}
+	return err
+}
+
+// ListEvents is part of [store.Events].
+func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
+	lo, hi := bounds(q.Since, q.Until, q.After)
+	limit := min(max(q.Limit, 1), store.MaxPage)
+	seen, last := 0, callbackd.EventID(0)
+	err = s.read(ctx, func(d *db) error {
+		return d.scanEvents(q.Key, q.Session, lo, hi, store.MaxScan, func(st *sqlite3.Stmt) bool {
+			if len(page.Events) == limit { // there is more
+				page.Next = last
+				return false
+			}
+			seen++
+			last = callbackd.EventID(st.ColumnInt64(0))
+			if q.Type == "" || typeOf(st.ColumnInt64(2)) == q.Type {
+				ev := scanEvent(st)
+				ev.Data = st.ColumnBlob(7, nil)
+				page.Events = append(page.Events, ev)
+			}
+			return true
+		})
+	})
+	if seen == store.MaxScan {
+		page.Next = last
+	}
+	return page, err
+}
+
+// stand is where a delivery stands.
+type stand struct {
+	state    callbackd.State
+	attempts int
+	due      time.Time
+	manual   bool
+}
+
+// stand reads the state of a delivery from its pending row, or else from the
+// last row of its attempts.
+func (d *db) stand(id callbackd.DeliveryID, ended bool) (p stand, err error) {
+	err = d.query("SELECT attempts, due, manual FROM pending WHERE callback_no = ? AND event_id = ?", func(st *sqlite3.Stmt) error {
+		p = stand{callbackd.Pending, st.ColumnInt(0), columnTime(st, 1), st.ColumnBool(2)}
+		if ended {
+			p.state, p.due = callbackd.Canceled, time.Time{}
+		}
+		return nil
+	}, int64(id.Callback), int64(id.Event))
+	if err != nil || p.state != "" {
+		return p, err
+	}
+	err = d.query("SELECT n, version, state FROM attempts WHERE event_id = ? AND callback_no = ? ORDER BY n DESC LIMIT 1", func(st *sqlite3.Stmt) error {
+		p.attempts, p.state = st.ColumnInt(0), callbackd.State(st.ColumnText(2))
+		if st.ColumnInt64(1) == 0 {
+			p.attempts-- // a cancellation is no attempt
+		}
+		return nil
+	}, int64(id.Event), int64(id.Callback))
+	return p, err
+}
+
+// ListDeliveries is part of [store.Events].
+func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
+	q.Limit = min(max(q.Limit, 1), store.MaxPage)
+	cbs, err := s.keyCallbacks(ctx, q)
+	if err != nil {
+		return store.DeliveryPage{}, err
+	}
+	var page store.DeliveryPage
+	err = s.read(ctx, func(d *db) error {
+		var err error
+		switch q.State {
+		case callbackd.Pending, callbackd.Failed, callbackd.Canceled:
+			page, err = s.listByState(d, &q, cbs)
+		default:
+			page, err = s.listByEvent(d, &q, cbs)
+		}
+		return err
+	})
+	return page, err
+}
+
+// keyCallback is a callback of the key, and whether it is still owed.
+type keyCallback struct {
+	*callbackd.Callback
+	ended bool
+}
+
+func (s *Store) keyCallbacks(ctx context.Context, q store.DeliveryQuery) (map[callbackd.CallbackNo]keyCallback, error) {
+	key, err := s.keyByNo(ctx, q.Key)
+	if err != nil {
+		return nil, err
+	}
+	out := map[callbackd.CallbackNo]keyCallback{}
+	err = s.read(ctx, func(d *db) error {
+		return d.query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE c.key_no = ?", func(st *sqlite3.Stmt) error {
+			cb, err := s.scanCallback(st)
+			if err == nil && (q.Callback == 0 || q.Callback == cb.No) && (q.Type == "" || q.Type == cb.Event) {
+				out[cb.No] = keyCallback{cb, cb.Deleted() || key.Revoked()}
+			}
+			return err
+		}, int64(q.Key))
+	})
+	return out, err
+}
+
+// candidate is the place of a delivery that may belong on the page.
+func newestFirst(a, b callbackd.DeliveryID) int {
+	return cmp.Or(cmp.Compare(b.Event, a.Event), cmp.Compare(b.Callback, a.Callback))
+}
+
+func afterCursor(id, cursor callbackd.DeliveryID) bool {
+	return cursor == callbackd.DeliveryID{} || newestFirst(cursor, id) < 0
+}
+
+// listByState finds the rare states through their own small indexes: a page
+// of each callback, merged.
+func (s *Store) listByState(d *db, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
+	lo, hi := bounds(q.Since, q.Until, 0)
+	if q.After.Event != 0 {
+		hi = min(hi, int64(q.After.Event)+1)
+	}
+	const perCallback = store.MaxPage + 2
+	var ids []callbackd.DeliveryID
+	floor := callbackd.EventID(0) // below it a callback may have more than was read
+	for no, cb := range cbs {
+		n := 0
+		var lastSeen callbackd.EventID
+		row := func(st *sqlite3.Stmt) error {
+			n++
+			lastSeen = callbackd.EventID(st.ColumnInt64(0))
+			if id := (callbackd.DeliveryID{Event: lastSeen, Callback: no}); afterCursor(id, q.After) {
+				ids = append(ids, id)
+			}
+			return nil
+		}
+		full := func() {
+			if n == perCallback {
+				floor = max(floor, lastSeen)
+			}
+			n = 0
+		}
+		if q.State == callbackd.Pending != cb.ended && q.State != callbackd.Failed {
+			if q.Session == "" {
+				err = d.query("SELECT event_id FROM pending WHERE callback_no = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", row, int64(no), lo, hi, perCallback)
+			} else {
+				err = d.query("SELECT event_id FROM pending WHERE callback_no = ? AND session = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", row, int64(no), q.Session, lo, hi, perCallback)
+			}
+			if err != nil {
+				return page, err
+			}
+			full()
+		}
+		if q.State != callbackd.Pending {
+			err = d.query("SELECT DISTINCT event_id FROM attempts WHERE state = ? AND state IN ('failed', 'canceled') AND callback_no = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", row, string(q.State), int64(no), lo, hi, perCallback)
+			if err != nil {
+				return page, err
+			}
+			full()
+		}
+	}
+	slices.SortFunc(ids, newestFirst)
+	ids = slices.Compact(ids)
+	for _, id := range ids {
+		if id.Event < floor {
+			break
+		}
+		if len(page.Deliveries) == q.Limit {
+			page.Next = page.Deliveries[q.Limit-1].ID
+			return page, nil
+		}
+		if err := s.appendView(d, q, &page, id, cbs[id.Callback], nil); err != nil {
+			return page, err
+		}
+		q.After = id
+	}
+	if floor != 0 {
+		page.Next = q.After
+	}
+	return page, nil
+}
+
+// appendView adds the delivery to the page when it is in the state asked for.
+func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPage, id callbackd.DeliveryID, cb keyCallback, ev *callbackd.Event) error {
+	p, err := d.stand(id, cb.ended)
+	if err != nil || p.state == "" || q.State != "" && p.state != q.State {
+		return err
+	}
+	if ev == nil {
+		if ev, err = d.event(id.Event); err != nil {
+			return err
+		}
+		ev.Data = nil
+	}
+	if q.Session != "" && ev.Session != q.Session {
+		return nil
+	}
+	page.Deliveries = append(page.Deliveries, store.DeliveryView{
+		ID: id, Event: ev, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual,
+	})
+	return nil
+}
+
+// listByEvent walks the key's events, newest first, and what each was owed to.
+func (s *Store) listByEvent(d *db, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
+	lo, hi := bounds(q.Since, q.Until, 0)
+	if q.After.Event != 0 {
+		hi = min(hi, int64(q.After.Event)+1)
+	}
+	seen := 0
+	var at callbackd.DeliveryID // the last one looked at
+	var events []*callbackd.Event
+	err = d.scanEvents(q.Key, q.Session, lo, hi, store.MaxScan, func(st *sqlite3.Stmt) bool {
+		seen++
+		ev := scanEvent(st)
+		at = callbackd.DeliveryID{Event: ev.ID}
+		slices.SortFunc(ev.Owed, func(a, b callbackd.CallbackNo) int { return cmp.Compare(b, a) })
+		events = append(events, ev)
+		for _, no := range ev.Owed {
+			id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
+			cb, ok := cbs[no]
+			if !ok || !afterCursor(id, q.After) {
+				continue
+			}
+			if len(page.Deliveries) == q.Limit {
+				page.Next = page.Deliveries[q.Limit-1].ID
+				return false
+			}
+			if err2 := s.appendView(d, q, &page, id, cb, ev); err2 != nil {
+				err = err2
+				return false
+			}
+		}
+		return true
+	})
+	if page.Next == (callbackd.DeliveryID{}) && seen == store.MaxScan {
+		page.Next = at // callback 0: everything of that event is done
+	}
+	return page, err
+}
+
+// Delivery is part of [store.Events].
+func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error) {
+	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
+	cb, err := s.CallbackByNo(ctx, id.Callback)
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
+		return nil, none
+	}
+	if err != nil {
+		return nil, err
+	}
+	ended, err := s.ended(ctx, id.Callback)
+	if err != nil {
+		return nil, err
+	}
+	view := &store.DeliveryView{ID: id, Callback: cb}
+	err = s.read(ctx, func(d *db) error {
+		p, err := d.stand(id, ended)
+		if err != nil {
+			return err
+		}
+		if p.state == "" {
+			return none
+		}
+		view.State, view.Attempts, view.Due, view.Manual = p.state, p.attempts, p.due, p.manual
+		if view.Event, err = d.event(id.Event); err != nil {
+			return err
+		}
+		view.History, err = d.history(id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return view, nil
+}
+
+func (d *db) history(id callbackd.DeliveryID) (out []callbackd.Attempt, err error) {
+	err = d.query(`SELECT n, version, started_at, dns, connect, tls, first_byte, total, address, reused, fault, error, status,
+		retry_after, location, headers, body, body_size, truncated, state, step, due, holds_until, why
+		FROM attempts WHERE event_id = ? AND callback_no = ? AND version > 0 ORDER BY n`, func(st *sqlite3.Stmt) error {
+		out = append(out, callbackd.Attempt{
+			Number: st.ColumnInt(0), Version: st.ColumnInt64(1),
+			Result: callbackd.Result{
+				StartedAt: time.UnixMicro(st.ColumnInt64(2)).UTC(),
+				Timings: callbackd.Timings{DNS: columnMicros(st, 3), Connect: columnMicros(st, 4), TLS: columnMicros(st, 5),
+					FirstByte: columnMicros(st, 6), Total: columnMicros(st, 7)},
+				Address: st.ColumnText(8), Reused: st.ColumnBool(9), Fault: callbackd.Fault(st.ColumnText(10)), Error: st.ColumnText(11),
+				Status: st.ColumnInt(12), RetryAfter: st.ColumnText(13), Location: st.ColumnText(14), Headers: st.ColumnText(15),
+				Body: st.ColumnBlob(16, nil), BodySize: st.ColumnInt64(17), Truncated: st.ColumnBool(18),
+			},
+			Decision: callbackd.Decision{State: callbackd.State(st.ColumnText(19)), Step: st.ColumnInt(20), Due: columnTime(st, 21),
+				HoldsUntil: columnTime(st, 22), Why: st.ColumnText(23)},
+		})
+		return nil
+	}, int64(id.Event), int64(id.Callback))
+	return out, err
+}
+
+// RetryDelivery is part of [store.Events].
+func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error) {
+	view, err := s.Delivery(ctx, key, id)
+	if err != nil {
+		return nil, err
+	}
+	if view.State == callbackd.Canceled {
+		return nil, callbackd.Errorf(callbackd.KindConflict, "delivery %s was canceled with its callback and cannot be retried", id)
+	}
+	var out callbackd.Delivery
+	err = s.write(ctx, func(t *tx) error {
+		out = callbackd.Delivery{}
+		err := t.query(`INSERT INTO pending (callback_no, event_id, session, sequence, test, attempts, step, manual, due)
+			VALUES (?, ?, ?, ?, 0, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = ?2 AND callback_no = ?1), 0, 1, ?5)
+			ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, manual = 1, due = ?5, first_failed_at = NULL, holds_until = NULL
+			RETURNING `+pendingColumns, func(st *sqlite3.Stmt) error { out = scanPending(st); return nil },
+			int64(id.Callback), int64(id.Event), view.Event.Session, view.Event.Sequence, at)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}

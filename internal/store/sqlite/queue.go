@@ -1,0 +1,184 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+const pendingColumns = "callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until"
+
+func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
+	return callbackd.Delivery{
+		ID:      callbackd.DeliveryID{Callback: callbackd.CallbackNo(st.ColumnInt64(0)), Event: callbackd.EventID(st.ColumnInt64(1))},
+		Session: st.ColumnText(2), Sequence: st.ColumnInt64(3), Test: st.ColumnBool(4),
+		Attempts: st.ColumnInt(5), Step: st.ColumnInt(6), Manual: st.ColumnBool(7),
+		FirstFailedAt: columnTime(st, 8), Due: columnTime(st, 9), HoldsUntil: columnTime(st, 10),
+	}
+}
+
+// pendings runs a query for pending deliveries of a callback to which
+// something may still be owed.
+func (s *Store) pendings(ctx context.Context, cb callbackd.CallbackNo, sql string, args ...any) (ds []callbackd.Delivery, err error) {
+	if ended, err := s.ended(ctx, cb); err != nil || ended {
+		return nil, err
+	}
+	err = s.read(ctx, func(d *db) error {
+		return d.query("SELECT "+pendingColumns+" FROM pending WHERE callback_no = ? AND "+sql, func(st *sqlite3.Stmt) error {
+			ds = append(ds, scanPending(st))
+			return nil
+		}, append([]any{int64(cb)}, args...)...)
+	})
+	return ds, err
+}
+
+// Backlogs is part of [store.Queue]. It steps from callback to callback
+// through the primary key, whatever the length of their backlogs.
+func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
+	var all []callbackd.CallbackNo
+	err := s.read(ctx, func(d *db) error {
+		for last := int64(0); ; {
+			found := false
+			err := d.query("SELECT callback_no FROM pending WHERE callback_no > ? ORDER BY callback_no LIMIT 1", func(st *sqlite3.Stmt) error {
+				last, found = st.ColumnInt64(0), true
+				return nil
+			}, last)
+			if err != nil || !found {
+				return err
+			}
+			all = append(all, callbackd.CallbackNo(last))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	owed := all[:0]
+	for _, no := range all {
+		ended, err := s.ended(ctx, no)
+		if err != nil {
+			return nil, err
+		}
+		if !ended {
+			owed = append(owed, no)
+		}
+	}
+	return owed, nil
+}
+
+// Fresh is part of [store.Queue].
+func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+	return s.pendings(ctx, cb, "event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", int64(after), limit)
+}
+
+// Scheduled is part of [store.Queue].
+func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	ds, err := s.pendings(ctx, cb, "due IS NOT NULL ORDER BY due LIMIT ?", limit+1)
+	for i, d := range ds {
+		if i == limit || d.Due.After(until) {
+			return ds[:i], d.Due, err
+		}
+	}
+	return ds, time.Time{}, err
+}
+
+// Holding is part of [store.Queue].
+func (s *Store) Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error) {
+	return s.pendings(ctx, cb, "holds_until > ? ORDER BY holds_until LIMIT ?", now, limit)
+}
+
+// Lane is part of [store.Queue].
+func (s *Store) Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+	return s.pendings(ctx, cb, "session = ? AND event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", session, int64(after), limit)
+}
+
+// Load is part of [store.Queue].
+func (s *Store) Load(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
+	err = s.read(ctx, func(d *db) (err error) { ev, err = d.event(id); return err })
+	return ev, err
+}
+
+// Record is part of [store.Queue].
+func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error) {
+	// Looked up before the writer is entered: it reads through the pool, and
+	// a state that is up to MaxKeyAge old is allowed.
+	ended, err := s.ended(ctx, o.Delivery.ID.Callback)
+	if err != nil {
+		return "", err
+	}
+	state := o.Attempt.State
+	if ended {
+		state = callbackd.Canceled
+	}
+	err = s.write(ctx, func(t *tx) error { return s.record(t, &o, state) })
+	if err != nil {
+		return "", err
+	}
+	return state, nil
+}
+
+func (s *Store) record(t *tx, o *callbackd.Outcome, state callbackd.State) error {
+	id, a := o.Delivery.ID, o.Attempt
+	n := int64(-1)
+	row := func(st *sqlite3.Stmt) error { n = st.ColumnInt64(0) + 1; return nil }
+	var err error
+	if state.Terminal() {
+		err = t.query("DELETE FROM pending WHERE callback_no = ? AND event_id = ? RETURNING attempts", row, int64(id.Callback), int64(id.Event))
+	} else {
+		first := o.Delivery.FirstFailedAt
+		if first.IsZero() {
+			first = a.StartedAt.Add(a.Timings.Total)
+		}
+		err = t.query(`UPDATE pending SET attempts = attempts + 1, step = ?, first_failed_at = ?, due = ?, holds_until = ?
+			WHERE callback_no = ? AND event_id = ? RETURNING attempts - 1`, row,
+			a.Step, first, a.Due, a.HoldsUntil, int64(id.Callback), int64(id.Event))
+	}
+	if err != nil {
+		return err
+	}
+	if n < 0 {
+		return callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
+	}
+	if err := t.insertAttempt(id, n, &a, state); err != nil {
+		return err
+	}
+	if o.PauseCallback == callbackd.NotPaused && !o.HealthTurned {
+		return nil
+	}
+	return s.recordHealth(t, o)
+}
+
+func (t *tx) insertAttempt(id callbackd.DeliveryID, n int64, a *callbackd.Attempt, state callbackd.State) error {
+	return t.query(`INSERT INTO attempts (event_id, callback_no, n, version, started_at, dns, connect, tls, first_byte, total,
+		address, reused, fault, error, status, retry_after, location, headers, body, body_size, truncated, state, step, due, holds_until, why)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, nil,
+		int64(id.Event), int64(id.Callback), n, a.Version, a.StartedAt.UnixMicro(),
+		a.Timings.DNS, a.Timings.Connect, a.Timings.TLS, a.Timings.FirstByte, a.Timings.Total,
+		a.Address, a.Reused, string(a.Fault), a.Error, a.Status, a.RetryAfter, a.Location, a.Headers, a.Body, a.BodySize, a.Truncated,
+		string(state), a.Step, a.Due, a.HoldsUntil, a.Why)
+}
+
+func (s *Store) recordHealth(t *tx, o *callbackd.Outcome) error {
+	no := int64(o.Delivery.ID.Callback)
+	if o.HealthTurned {
+		if err := t.query("UPDATE callbacks SET failing_since = ? WHERE no = ?", nil, o.FailingSince, no); err != nil {
+			return err
+		}
+	}
+	if o.PauseCallback != callbackd.NotPaused {
+		err := t.query("UPDATE callbacks SET pause_reason = ?, paused_at = ? WHERE no = ? AND pause_reason = ''", nil,
+			string(o.PauseCallback), o.Attempt.StartedAt.Add(o.Attempt.Timings.Total), no)
+		if err != nil {
+			return err
+		}
+	}
+	t.after = append(t.after, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.changes++
+		s.callbacks.drop(o.Delivery.ID.Callback)
+	})
+	return nil
+}

@@ -1,0 +1,117 @@
+CREATE TABLE keys (
+  no         INTEGER PRIMARY KEY,
+  account    TEXT NOT NULL,
+  api_key    TEXT NOT NULL UNIQUE,
+  secret     BLOB NOT NULL,             -- sealed
+  name       TEXT NOT NULL,
+  live       INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,          -- every time is in milliseconds since 1970
+  revoked_at INTEGER
+) STRICT;
+
+CREATE TABLE callbacks (
+  no            INTEGER PRIMARY KEY,
+  key_no        INTEGER NOT NULL,
+  type          INTEGER NOT NULL,       -- the place in callbackd.EventTypes
+  name          TEXT NOT NULL,
+  version       INTEGER NOT NULL,
+  policy        TEXT NOT NULL,
+  secrets       BLOB NOT NULL,          -- sealed
+  created_at    INTEGER NOT NULL,
+  updated_at    INTEGER NOT NULL,
+  deleted_at    INTEGER,
+  pause_reason  TEXT NOT NULL DEFAULT '',
+  paused_at     INTEGER,
+  failing_since INTEGER
+) STRICT;
+CREATE UNIQUE INDEX callbacks_in_force ON callbacks (key_no, type, name) WHERE deleted_at IS NULL;
+CREATE INDEX callbacks_by_key ON callbacks (key_no);
+CREATE INDEX callbacks_deleted ON callbacks (no) WHERE deleted_at IS NOT NULL;
+
+-- What was sent, for every attempt to point at.
+CREATE TABLE callback_versions (
+  callback_no INTEGER NOT NULL,
+  version     INTEGER NOT NULL,
+  url         TEXT NOT NULL,
+  method      TEXT NOT NULL,
+  headers     BLOB NOT NULL,            -- sealed
+  payload     BLOB NOT NULL,
+  at          INTEGER NOT NULL,
+  PRIMARY KEY (callback_no, version)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE events (
+  id       INTEGER PRIMARY KEY,         -- holds the time of acceptance
+  key_no   INTEGER NOT NULL,
+  type     INTEGER NOT NULL,
+  session  TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  test     INTEGER NOT NULL,
+  owed     BLOB NOT NULL,               -- callback numbers as varints
+  data     BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX events_by_session ON events (key_no, session, sequence);
+CREATE INDEX events_by_key ON events (key_no);
+
+-- One row for each delivery that has not ended: in with the event, out with
+-- the outcome. What is undelivered is what is here.
+CREATE TABLE pending (
+  callback_no     INTEGER NOT NULL,
+  event_id        INTEGER NOT NULL,
+  session         TEXT NOT NULL,
+  sequence        INTEGER NOT NULL,
+  test            INTEGER NOT NULL,
+  attempts        INTEGER NOT NULL,
+  step            INTEGER NOT NULL,
+  manual          INTEGER NOT NULL,
+  first_failed_at INTEGER,
+  due             INTEGER,              -- null: fresh
+  holds_until     INTEGER,
+  PRIMARY KEY (callback_no, event_id)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX pending_by_lane ON pending (callback_no, session, event_id);
+CREATE INDEX pending_due ON pending (callback_no, due) WHERE due IS NOT NULL;
+CREATE INDEX pending_holding ON pending (callback_no, holds_until) WHERE holds_until IS NOT NULL;
+
+-- Append only. A delivery that was canceled gets a last row with version 0,
+-- which is no attempt.
+CREATE TABLE attempts (
+  event_id    INTEGER NOT NULL,
+  callback_no INTEGER NOT NULL,
+  n           INTEGER NOT NULL,
+  version     INTEGER NOT NULL,
+  started_at  INTEGER NOT NULL,         -- microseconds
+  dns         INTEGER NOT NULL,         -- durations are in microseconds
+  connect     INTEGER NOT NULL,
+  tls         INTEGER NOT NULL,
+  first_byte  INTEGER NOT NULL,
+  total       INTEGER NOT NULL,
+  address     TEXT NOT NULL,
+  reused      INTEGER NOT NULL,
+  fault       TEXT NOT NULL,
+  error       TEXT NOT NULL,
+  status      INTEGER NOT NULL,
+  retry_after TEXT NOT NULL,
+  location    TEXT NOT NULL,
+  headers     TEXT NOT NULL,
+  body        BLOB NOT NULL,
+  body_size   INTEGER NOT NULL,
+  truncated   INTEGER NOT NULL,
+  state       TEXT NOT NULL,            -- of the delivery after the attempt
+  step        INTEGER NOT NULL,
+  due         INTEGER,
+  holds_until INTEGER,
+  why         TEXT NOT NULL,
+  PRIMARY KEY (event_id, callback_no, n)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX attempts_ended ON attempts (state, callback_no, event_id) WHERE state IN ('failed', 'canceled');
+
+CREATE TABLE idempotency (
+  key_no INTEGER NOT NULL,
+  hash   BLOB NOT NULL,                 -- of the scope and the idempotency key
+  digest BLOB NOT NULL,                 -- of what was asked
+  first  INTEGER NOT NULL,              -- the first event of the answer
+  events BLOB NOT NULL,                 -- event ids, eight bytes each
+  PRIMARY KEY (key_no, hash)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX idempotency_by_event ON idempotency (first);

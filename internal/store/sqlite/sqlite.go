@@ -1,0 +1,290 @@
+// Package sqlite is the embedded driver of the store: one file, one writer,
+// group commits, synced to disk before anything is acknowledged.
+//
+// The write-ahead log is synced at every commit (synchronous=FULL); with
+// NORMAL a power cut loses acknowledged events. One goroutine owns the one
+// connection that writes; a few query-only connections read. Deliveries that
+// have not ended are rows of one small table, so that what is pending needs
+// no scan at start and no mark to keep: docs/decisions.md has the figures.
+package sqlite
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+//go:embed schema.sql
+var schema string
+
+// schemaVersion is kept in PRAGMA user_version. A migration tool would bring
+// database/sql into a driver that does not use it, and the lock it offers is
+// SQLite's own.
+const schemaVersion = 1
+
+// Files in the data directory.
+const (
+	dbFile     = "callbackd.db"
+	lockFile   = "callbackd.lock"
+	keysetFile = "secret-keys.json"
+)
+
+// Sizes of what is kept in memory, in entries.
+const (
+	maxReaders    = 4
+	maxSequences  = 1 << 16
+	maxCallbacks  = 1 << 13
+	maxKeys       = 1 << 12
+	maxOwedCached = 1 << 13
+)
+
+// Options says what to open.
+type Options struct {
+	Dir string // the data directory; made when missing
+	// KeysetFile holds the keys that seal secrets; default secret-keys.json
+	// in Dir.
+	KeysetFile string
+	// Beside opens the database beside a running server, for a command: no
+	// lock on the directory is taken and none is needed.
+	Beside bool
+	// OnCommit, when set, is told the number of commands of each commit.
+	OnCommit func(commands int)
+
+	vfs         string // of the power-cut tests
+	synchronous string // FULL; the tests' control runs without
+}
+
+// Store is an open database. See [store.Store] for its contract.
+type Store struct {
+	sealer  *sealer
+	lock    *os.File
+	reads   chan *db
+	readers int // open ones
+	jobs    chan *job
+
+	closing    chan struct{}
+	closeOnce  sync.Once
+	writerDone chan struct{}
+	failed     chan struct{}
+	failOnce   sync.Once
+	failErr    error
+	onCommit   func(int)
+	handover   func([]callbackd.Delivery)
+
+	// Of the writer's goroutine alone.
+	w      *db
+	lastID callbackd.EventID
+	seqs   *cache[sessionID, int64]
+	owed   *cache[subject, []callbackd.CallbackNo]
+
+	mu        sync.Mutex
+	changes   uint64 // counts changes of callbacks: a read that overlaps one is not cached
+	callbacks *cache[callbackd.CallbackNo, *callbackd.Callback]
+	keys      *cache[string, agedKey]
+	keysByNo  *cache[callbackd.KeyNo, agedKey]
+}
+
+var _ store.Store = (*Store)(nil)
+
+// sessionID is a session of one API key.
+type sessionID struct {
+	key     callbackd.KeyNo
+	session string
+}
+
+// subject is what callbacks are registered for.
+type subject struct {
+	key callbackd.KeyNo
+	typ callbackd.EventType
+}
+
+type agedKey struct {
+	key *callbackd.Key
+	at  time.Time
+}
+
+// Open opens the database in o.Dir, making it when it is not there.
+func Open(_ context.Context, o Options) (*Store, error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	s := &Store{
+		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
+		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
+		onCommit:  o.OnCommit,
+		seqs:      newCache[sessionID, int64](maxSequences),
+		owed:      newCache[subject, []callbackd.CallbackNo](maxOwedCached),
+		callbacks: newCache[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
+		keys:      newCache[string, agedKey](maxKeys),
+		keysByNo:  newCache[callbackd.KeyNo, agedKey](maxKeys),
+	}
+	if err := s.open(o); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}})
+	return s, nil
+}
+
+func (s *Store) open(o Options) error {
+	if !o.Beside {
+		if err := s.lockDir(o.Dir); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(o.Dir, dbFile)
+	_, statErr := os.Stat(path)
+	fresh := errors.Is(statErr, os.ErrNotExist)
+	if fresh && o.vfs == "" {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return fmt.Errorf("the data directory %s cannot be written: %w", o.Dir, err)
+		}
+		f.Close()
+	}
+	dsn := "file:" + path
+	if o.vfs != "" {
+		dsn += "?vfs=" + o.vfs
+	}
+	if o.synchronous == "" {
+		o.synchronous = "FULL"
+	}
+	var err error
+	s.w, err = openDB(dsn, "busy_timeout=5000", "journal_mode=WAL", "synchronous="+o.synchronous,
+		"wal_autocheckpoint=2000", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
+	if err != nil {
+		return fmt.Errorf("the data directory %s cannot be used: %w", o.Dir, err)
+	}
+	if err := s.migrate(); err != nil {
+		return err
+	}
+	if o.KeysetFile == "" {
+		o.KeysetFile = filepath.Join(o.Dir, keysetFile)
+	}
+	var secrets int64
+	err = s.w.query("SELECT EXISTS (SELECT 1 FROM keys)", func(st *sqlite3.Stmt) error { secrets = st.ColumnInt64(0); return nil })
+	if err != nil {
+		return err
+	}
+	if s.sealer, err = openSealer(o.KeysetFile, secrets == 0); err != nil {
+		return err
+	}
+	err = s.w.query("SELECT max(id) FROM events", func(st *sqlite3.Stmt) error {
+		s.lastID = callbackd.EventID(st.ColumnInt64(0))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for range maxReaders {
+		r, err := openDB(dsn, "busy_timeout=5000", "query_only=ON", "cache_size=-8192")
+		if err != nil {
+			return err
+		}
+		s.reads <- r
+		s.readers++
+	}
+	return nil
+}
+
+// lockDir takes the directory for this process until it ends.
+func (s *Store) lockDir(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("the data directory %s cannot be written: %w", dir, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("another callbackd runs on the data directory %s: stop it, or give this one another --data", dir)
+		}
+		return fmt.Errorf("lock the data directory %s: %w", dir, err)
+	}
+	s.lock = f
+	return nil
+}
+
+// migrate brings the schema to schemaVersion, in one transaction.
+func (s *Store) migrate() error {
+	if err := s.w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("the database cannot be written: %w", err)
+	}
+	var have int64
+	err := s.w.query("PRAGMA user_version", func(st *sqlite3.Stmt) error { have = st.ColumnInt64(0); return nil })
+	switch {
+	case err != nil:
+	case have > schemaVersion:
+		err = fmt.Errorf("the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, schemaVersion)
+	case have < schemaVersion:
+		err = s.w.conn.Exec(schema + fmt.Sprintf("; PRAGMA user_version = %d", schemaVersion))
+	}
+	if err != nil {
+		s.w.conn.Exec("ROLLBACK")
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return s.w.conn.Exec("COMMIT")
+}
+
+// read runs f on a query-only connection within one snapshot.
+func (s *Store) read(ctx context.Context, f func(*db) error) error {
+	var d *db
+	select {
+	case d = <-s.reads:
+	case <-s.closing:
+		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+	case <-ctx.Done():
+		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
+	}
+	defer func() { s.reads <- d }()
+	if err := d.conn.Exec("BEGIN"); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	err := f(d)
+	return errors.Join(err, d.conn.Exec("ROLLBACK"))
+}
+
+// SetHandover is part of [store.Queue].
+func (s *Store) SetHandover(f func([]callbackd.Delivery)) { s.handover = f }
+
+// Ready is part of [store.Store].
+func (s *Store) Ready(ctx context.Context) error {
+	return s.write(ctx, func(t *tx) error {
+		return t.query("SELECT 1", nil)
+	})
+}
+
+// Close is part of [store.Store].
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() { close(s.closing) })
+	<-s.writerDone
+	return s.release()
+}
+
+func (s *Store) release() error {
+	var errs []error
+	for ; s.readers > 0; s.readers-- {
+		errs = append(errs, (<-s.reads).close()) // waits for the reads under way
+	}
+	if s.w != nil {
+		if s.failure() == nil {
+			s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE) // best effort: the log is as durable
+		}
+		errs = append(errs, s.w.close())
+		s.w = nil
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+		s.lock = nil
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,278 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// SettleCanceled is part of [store.Upkeep].
+func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (int, error) {
+	var ended []int64
+	err := s.read(ctx, func(d *db) error {
+		return d.query(`SELECT no FROM callbacks WHERE (deleted_at IS NOT NULL OR key_no IN (SELECT no FROM keys WHERE revoked_at IS NOT NULL))
+			AND EXISTS (SELECT 1 FROM pending WHERE callback_no = no) LIMIT 100`, func(st *sqlite3.Stmt) error {
+			ended = append(ended, st.ColumnInt64(0))
+			return nil
+		})
+	})
+	if err != nil || len(ended) == 0 {
+		return 0, err
+	}
+	n := 0
+	err = s.write(ctx, func(t *tx) error {
+		n = 0
+		for _, no := range ended {
+			if err := s.settle(t, no, at, limit, &n); err != nil || n >= limit {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
+	type row struct{ event, attempts int64 }
+	var rows []row
+	err := t.query("DELETE FROM pending WHERE callback_no = ?1 AND event_id IN (SELECT event_id FROM pending WHERE callback_no = ?1 ORDER BY event_id LIMIT ?2) RETURNING event_id, attempts",
+		func(st *sqlite3.Stmt) error {
+			rows = append(rows, row{st.ColumnInt64(0), st.ColumnInt64(1)})
+			return nil
+		}, no, limit-*n)
+	if err != nil {
+		return err
+	}
+	canceled := callbackd.Attempt{Result: callbackd.Result{StartedAt: at}, Decision: callbackd.Decision{Why: "its callback was deleted or its API key revoked"}}
+	for _, r := range rows {
+		id := callbackd.DeliveryID{Event: callbackd.EventID(r.event), Callback: callbackd.CallbackNo(no)}
+		if err := t.insertAttempt(id, r.attempts+1, &canceled, callbackd.Canceled); err != nil {
+			return err
+		}
+	}
+	*n += len(rows)
+	return nil
+}
+
+// Sweep is part of [store.Upkeep].
+func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error) {
+	type row struct {
+		id   callbackd.EventID
+		owed []callbackd.CallbackNo
+	}
+	var rows []row
+	err = s.read(ctx, func(d *db) error {
+		return d.query("SELECT id, owed FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?", func(st *sqlite3.Stmt) error {
+			rows = append(rows, row{callbackd.EventID(st.ColumnInt64(0)), decodeOwed(st.ColumnRawBlob(1))})
+			return nil
+		}, int64(after), int64(callbackd.FirstEventID(before)), limit)
+	})
+	if err != nil || len(rows) == 0 {
+		return after, 0, err == nil, err
+	}
+	err = s.write(ctx, func(t *tx) error {
+		removed = 0
+		for _, r := range rows {
+			gone, err := t.sweepOne(r.id, r.owed)
+			if err != nil {
+				return err
+			}
+			if gone {
+				removed++
+			}
+		}
+		return nil
+	})
+	return rows[len(rows)-1].id, removed, len(rows) < limit, err
+}
+
+// sweepOne removes an event unless one of its deliveries is pending.
+func (t *tx) sweepOne(id callbackd.EventID, owed []callbackd.CallbackNo) (bool, error) {
+	pending := false
+	for _, no := range owed {
+		err := t.query("SELECT 1 FROM pending WHERE callback_no = ? AND event_id = ?", func(*sqlite3.Stmt) error { pending = true; return nil }, int64(no), int64(id))
+		if err != nil || pending {
+			return false, err
+		}
+	}
+	for _, sql := range []string{"DELETE FROM attempts WHERE event_id = ?", "DELETE FROM idempotency WHERE first = ?", "DELETE FROM events WHERE id = ?"} {
+		if err := t.query(sql, nil, int64(id)); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Check is part of [store.Upkeep]. It walks the events with their deliveries,
+// and then the other tables for rows that no event accounts for, in memory
+// that depends on the number of callbacks only.
+func (s *Store) Check(ctx context.Context) (*store.Report, error) {
+	c := &checker{s: s, report: &store.Report{}, balance: map[callbackd.CallbackNo]*store.Balance{}, ended: map[callbackd.CallbackNo]bool{}}
+	err := s.read(ctx, func(d *db) error {
+		c.d = d
+		if err := d.query("PRAGMA quick_check(10)", func(st *sqlite3.Stmt) error {
+			if text := st.ColumnText(0); text != "ok" {
+				c.fault("the database file is damaged: %s", text)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := c.callbacks(); err != nil {
+			return err
+		}
+		if err := c.events(); err != nil {
+			return err
+		}
+		return c.strays()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.report, nil
+}
+
+type checker struct {
+	s       *Store
+	d       *db
+	report  *store.Report
+	balance map[callbackd.CallbackNo]*store.Balance
+	ended   map[callbackd.CallbackNo]bool
+}
+
+func (c *checker) fault(format string, args ...any) {
+	c.report.FaultN++
+	if len(c.report.Faults) < store.MaxFaults {
+		c.report.Faults = append(c.report.Faults, fmt.Sprintf(format, args...))
+	}
+}
+
+func (c *checker) callbacks() error {
+	revoked := map[callbackd.KeyNo]bool{}
+	err := c.d.query("SELECT no FROM keys WHERE revoked_at IS NOT NULL", func(st *sqlite3.Stmt) error {
+		revoked[callbackd.KeyNo(st.ColumnInt64(0))] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = c.d.query("SELECT "+callbackColumns+callbackFrom+"c.version ORDER BY c.no", func(st *sqlite3.Stmt) error {
+		cb, err := c.s.scanCallback(st)
+		if err != nil {
+			return err
+		}
+		c.report.Callbacks = append(c.report.Callbacks, store.Balance{Callback: cb})
+		c.ended[cb.No] = cb.Deleted() || revoked[cb.Key]
+		return nil
+	})
+	for i := range c.report.Callbacks {
+		b := &c.report.Callbacks[i]
+		c.balance[b.Callback.No] = b
+	}
+	return err
+}
+
+func (c *checker) events() error {
+	return c.d.query("SELECT "+eventColumns+" FROM events ORDER BY id", func(st *sqlite3.Stmt) error {
+		ev := scanEvent(st)
+		c.report.Events++
+		for _, no := range ev.Owed {
+			if err := c.delivery(ev, no); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// delivery checks that one delivery is in exactly one state.
+func (c *checker) delivery(ev *callbackd.Event, no callbackd.CallbackNo) error {
+	id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
+	b := c.balance[no]
+	if b == nil {
+		c.fault("event %s is owed to callback %d, which does not exist", ev.ID, no)
+		return nil
+	}
+	b.Accepted++
+	pending, manual := false, false
+	err := c.d.query("SELECT manual, session, sequence FROM pending WHERE callback_no = ? AND event_id = ?", func(st *sqlite3.Stmt) error {
+		pending, manual = true, st.ColumnBool(0)
+		if st.ColumnText(1) != ev.Session || st.ColumnInt64(2) != ev.Sequence {
+			c.fault("delivery %s waits with another session or sequence than its event has", id)
+		}
+		return nil
+	}, int64(no), int64(ev.ID))
+	if err != nil {
+		return err
+	}
+	var last callbackd.State
+	n, terminal := int64(0), 0
+	err = c.d.query("SELECT n, version, state FROM attempts WHERE event_id = ? AND callback_no = ? ORDER BY n", func(st *sqlite3.Stmt) error {
+		n++
+		if st.ColumnInt64(0) != n {
+			c.fault("delivery %s has attempt %d where %d was expected", id, st.ColumnInt64(0), n)
+			n = st.ColumnInt64(0)
+		}
+		if st.ColumnInt64(1) > 0 {
+			b.Attempts++
+			if last.Terminal() {
+				b.Repeats++
+			}
+		}
+		if last = callbackd.State(st.ColumnText(2)); last.Terminal() {
+			terminal++
+		}
+		return nil
+	}, int64(ev.ID), int64(no))
+	if err != nil {
+		return err
+	}
+	switch {
+	case pending && last.Terminal() && !manual:
+		c.fault("delivery %s is %s and still waits", id, last)
+	case !pending && !last.Terminal():
+		c.fault("delivery %s has not ended and does not wait: it is lost", id)
+	}
+	switch {
+	case pending && c.ended[no]:
+		b.Canceled++
+	case pending:
+		b.Pending++
+	case last == callbackd.Delivered:
+		b.Delivered++
+	case last == callbackd.Failed:
+		b.Failed++
+	case last == callbackd.Canceled:
+		b.Canceled++
+	}
+	return nil
+}
+
+// strays finds rows that belong to no event.
+func (c *checker) strays() error {
+	stray := func(what string) func(*sqlite3.Stmt) error {
+		return func(st *sqlite3.Stmt) error {
+			ev, ok := callbackd.EventID(st.ColumnInt64(0)), false
+			no := callbackd.CallbackNo(st.ColumnInt64(1))
+			if st.ColumnType(2) != sqlite3.NULL {
+				for _, o := range decodeOwed(st.ColumnRawBlob(2)) {
+					ok = ok || o == no
+				}
+			}
+			if !ok {
+				c.fault("%s of delivery %s belongs to no event", what, callbackd.DeliveryID{Event: ev, Callback: no})
+			}
+			return nil
+		}
+	}
+	err := c.d.query("SELECT p.event_id, p.callback_no, e.owed FROM pending p LEFT JOIN events e ON e.id = p.event_id", stray("the pending row"))
+	if err != nil {
+		return err
+	}
+	return c.d.query("SELECT a.event_id, a.callback_no, e.owed FROM attempts a LEFT JOIN events e ON e.id = a.event_id WHERE a.n = 1", stray("the first attempt"))
+}

@@ -1,0 +1,227 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"callbackd"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// maxGroup bounds the commands that share a commit, and with it the time a
+// command waits and the memory a group holds.
+const maxGroup = 512
+
+// job is one command on its way through the writer.
+type job struct {
+	run  func(*tx) error
+	err  error
+	done chan struct{}
+}
+
+// tx is what the commands of one group share. A command reads and writes
+// through it; what it wants to happen outside the database it leaves in
+// after, which runs in order once the group is durable. A command may be run
+// again when another one of its group failed, so it keeps no other state.
+type tx struct {
+	*db
+	s        *Store
+	lastID   callbackd.EventID
+	seqs     map[sessionID]int64
+	handover []callbackd.Delivery
+	after    []func()
+}
+
+func (t *tx) reset() {
+	t.lastID = t.s.lastID
+	clear(t.seqs)
+	clear(t.handover)
+	t.handover = t.handover[:0]
+	clear(t.after)
+	t.after = t.after[:0]
+}
+
+// write runs a command in the next group commit. It returns when the command
+// is durable or is known not to be: ctx ends the wait for a place, never the
+// wait for the outcome.
+func (s *Store) write(ctx context.Context, run func(*tx) error) error {
+	j := &job{run: run, done: make(chan struct{})}
+	select {
+	case s.jobs <- j:
+	case <-s.closing:
+		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+	case <-ctx.Done():
+		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
+	}
+	<-j.done
+	return j.err
+}
+
+// writer owns the one connection that writes. While it commits, the next
+// group gathers in s.jobs: no timer and no fixed delay; a lone command
+// commits at once.
+func (s *Store) writer(t *tx) {
+	defer close(s.writerDone)
+	group := make([]*job, 0, maxGroup)
+	for {
+		var first *job
+		select {
+		case first = <-s.jobs:
+		case <-s.closing:
+			select { // what is already waiting is still served
+			case first = <-s.jobs:
+			default:
+				return
+			}
+		}
+		group = append(group[:0], first)
+		s.commit(t, &group)
+		for i, j := range group {
+			close(j.done)
+			group[i] = nil
+		}
+	}
+}
+
+// next returns a waiting job, if there is one.
+func (s *Store) next() *job {
+	select {
+	case j := <-s.jobs:
+		return j
+	default:
+		return nil
+	}
+}
+
+// commit runs the group, and what joins it meanwhile, in one transaction.
+func (s *Store) commit(t *tx, group *[]*job) {
+	if err := s.failure(); err != nil {
+		for _, j := range *group {
+			j.err = err
+		}
+		return
+	}
+	t.reset()
+	err := t.conn.Exec("BEGIN IMMEDIATE")
+	for i := 0; err == nil && i < len(*group); i++ {
+		if err = s.apply(t, (*group)[:i+1]); err != nil {
+			break
+		}
+		if i == len(*group)-1 && len(*group) < maxGroup {
+			if j := s.next(); j != nil {
+				*group = append(*group, j)
+			}
+		}
+	}
+	if err == nil {
+		err = t.conn.Exec("COMMIT")
+	}
+	if err != nil {
+		err = s.storeFault(err)
+		if !t.conn.GetAutocommit() {
+			t.conn.Exec("ROLLBACK")
+		}
+		for _, j := range *group {
+			j.err = err
+		}
+		return
+	}
+	s.publish(t, len(*group))
+}
+
+// apply runs the last job of the group. When it fails after it has written,
+// the transaction starts over without it. The error returned is the store's;
+// the job's own is left in the job.
+func (s *Store) apply(t *tx, group []*job) error {
+	j := group[len(group)-1]
+	before := t.conn.TotalChanges()
+	mark := len(t.handover)
+	if j.err = j.run(t); j.err == nil {
+		return nil
+	}
+	if isStoreFault(j.err) {
+		return j.err
+	}
+	if t.conn.TotalChanges() == before {
+		t.handover = t.handover[:mark]
+		return nil
+	}
+	if err := t.conn.Exec("ROLLBACK; BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	t.reset()
+	for _, k := range group[:len(group)-1] {
+		if k.err != nil {
+			continue
+		}
+		if err := k.run(t); err != nil {
+			return fmt.Errorf("a command did not repeat: %w", err)
+		}
+	}
+	return nil
+}
+
+// publish makes a durable group visible in memory, in commit order.
+func (s *Store) publish(t *tx, n int) {
+	s.lastID = t.lastID
+	for id, seq := range t.seqs {
+		s.seqs.put(id, seq)
+	}
+	for _, f := range t.after {
+		f()
+	}
+	if len(t.handover) > 0 && s.handover != nil {
+		s.handover(t.handover)
+	}
+	if s.onCommit != nil {
+		s.onCommit(n)
+	}
+}
+
+// isStoreFault tells an error of SQLite from an answer of a command.
+func isStoreFault(err error) bool {
+	var e *sqlite3.Error
+	var c sqlite3.ErrorCode
+	var x sqlite3.ExtendedErrorCode
+	return errors.As(err, &e) || errors.As(err, &c) || errors.As(err, &x)
+}
+
+// storeFault turns an error of SQLite into the one the callers get, and
+// stops the store when its file can no longer be trusted: after a failed
+// sync nobody knows what is on disk, so it is never tried again.
+func (s *Store) storeFault(err error) error {
+	switch {
+	case errors.Is(err, sqlite3.FULL):
+		return callbackd.Wrap(callbackd.KindUnavailable, err, "the disk is full: nothing was accepted; free some space and try again")
+	case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.LOCKED):
+		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database is held by another process; try again")
+	case errors.Is(err, sqlite3.READONLY):
+		return callbackd.Wrap(callbackd.KindUnavailable, err, "the data directory cannot be written; nothing was accepted")
+	case errors.Is(err, sqlite3.IOERR), errors.Is(err, sqlite3.CORRUPT), errors.Is(err, sqlite3.NOTADB):
+		s.fail(err)
+		return s.failure()
+	}
+	return fmt.Errorf("store: %w", err)
+}
+
+func (s *Store) fail(err error) {
+	s.failOnce.Do(func() {
+		s.failErr = callbackd.Wrap(callbackd.KindUnavailable, err, "the store failed and takes nothing more; callbackd must be restarted")
+		close(s.failed)
+	})
+}
+
+func (s *Store) failure() error {
+	select {
+	case <-s.failed:
+		return s.failErr
+	default:
+		return nil
+	}
+}
+
+// Failed is closed when the database file can no longer be trusted. The
+// process should then end: a restart recovers from the log.
+func (s *Store) Failed() <-chan struct{} { return s.failed }

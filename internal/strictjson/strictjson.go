@@ -1,0 +1,219 @@
+// Package strictjson reads JSON the way a system that passes it on must: what
+// one reader could take for one thing and another for something else is
+// refused (RFC 8259 leaves it open, RFC 7493 forbids it): duplicate member
+// names, invalid UTF-8, lone surrogates, nesting without end. Values are
+// handed out as the bytes they arrived in and are never written anew.
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxDepth is how deep objects and arrays may nest, the outermost included.
+const MaxDepth = 100
+
+// Value is one JSON value, byte for byte as it was sent.
+type Value []byte
+
+// Member is one member of an object. Its value aliases the input.
+type Member struct {
+	Name  string
+	Value Value
+}
+
+type decoder struct {
+	buf bytes.Buffer
+	dec *jsontext.Decoder
+}
+
+var pool = sync.Pool{New: func() any { d := &decoder{}; d.dec = jsontext.NewDecoder(&d.buf); return d }}
+
+// Object reads b as one object, in the order of its members. The whole of b
+// is validated.
+func Object(b []byte) ([]Member, error) { return AppendObject(nil, b) }
+
+// AppendObject is [Object] appending to dst, for callers that reuse it.
+func AppendObject(dst []Member, b []byte) ([]Member, error) {
+	err := each(b, '{', func(name string, v Value) { dst = append(dst, Member{name, v}) })
+	return dst, err
+}
+
+// Array reads b as one array. The whole of b is validated.
+func Array(b []byte) ([]Value, error) {
+	var out []Value
+	err := each(b, '[', func(_ string, v Value) { out = append(out, v) })
+	return out, err
+}
+
+func each(b []byte, open jsontext.Kind, f func(string, Value)) error {
+	if err := checkDepth(b); err != nil {
+		return err
+	}
+	d := pool.Get().(*decoder)
+	defer func() {
+		d.buf = bytes.Buffer{} // it aliases b
+		pool.Put(d)
+	}()
+	d.buf = *bytes.NewBuffer(b)
+	d.dec.Reset(&d.buf)
+	if kind := d.dec.PeekKind(); kind != open {
+		if _, err := d.dec.ReadValue(); err != nil {
+			return explain(err)
+		}
+		return fmt.Errorf("must be a JSON %s", map[jsontext.Kind]string{'{': "object", '[': "array"}[open])
+	}
+	if _, err := d.dec.ReadToken(); err != nil {
+		return explain(err)
+	}
+	for {
+		switch d.dec.PeekKind() {
+		case '}', ']':
+			if _, err := d.dec.ReadToken(); err != nil {
+				return explain(err)
+			}
+			return rest(b[d.dec.InputOffset():])
+		}
+		name := ""
+		if open == '{' {
+			tok, err := d.dec.ReadToken()
+			if err != nil {
+				return explain(err)
+			}
+			name = tok.String()
+		}
+		v, err := d.dec.ReadValue()
+		if err != nil {
+			return explain(err)
+		}
+		end := d.dec.InputOffset()
+		f(name, b[end-int64(len(v)):end])
+	}
+}
+
+func rest(b []byte) error {
+	if len(bytes.TrimLeft(b, " \t\r\n")) > 0 {
+		return errors.New("there is something after the end of the JSON value")
+	}
+	return nil
+}
+
+// checkDepth bounds the nesting before anything is parsed, so that a parser's
+// own stack never decides.
+func checkDepth(b []byte) error {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inString:
+			switch c {
+			case '\\':
+				i++
+			case '"':
+				inString = false
+			}
+		case c == '"':
+			inString = true
+		case c == '{' || c == '[':
+			if depth++; depth > MaxDepth {
+				return fmt.Errorf("nests deeper than %d levels", MaxDepth)
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// explain keeps the parser's finding and drops its name.
+func explain(err error) error {
+	text := strings.TrimPrefix(err.Error(), "jsontext: ")
+	if strings.Contains(text, "EOF") {
+		text = "ends in the middle"
+	}
+	return fmt.Errorf("is not valid JSON: %s", text)
+}
+
+// Kind is the first byte of a value of that kind: '{', '[', '"', 't', 'f',
+// 'n', or '0' for a number.
+func (v Value) Kind() byte {
+	if len(v) == 0 {
+		return 0
+	}
+	if c := v[0]; c == '-' || c >= '0' && c <= '9' {
+		return '0'
+	}
+	return v[0]
+}
+
+// IsNull tells whether v is null.
+func (v Value) IsNull() bool { return v.Kind() == 'n' }
+
+// Text is the text of a JSON string; ok is false for any other value.
+func (v Value) Text() (s string, ok bool) {
+	if v.Kind() != '"' {
+		return "", false
+	}
+	inner := v[1 : len(v)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner), true
+	}
+	return s, json.Unmarshal(v, &s) == nil
+}
+
+// AppendString appends s as a JSON string. Bytes that are not UTF-8 become
+// U+FFFD.
+func AppendString(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				dst = append(append(dst, s[start:i]...), "\ufffd"...)
+				start = i + 1
+			}
+			i += n
+			continue
+		}
+		if c >= ' ' && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		i++
+		start = i
+	}
+	return append(append(dst, s[start:]...), '"')
+}
+
+// Float is a number as a float64, for settings; ok is false for any other
+// value and for numbers outside its range.
+func (v Value) Float() (f float64, ok bool) {
+	if v.Kind() != '0' {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(string(v), 64)
+	return f, err == nil
+}
