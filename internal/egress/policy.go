@@ -1,0 +1,110 @@
+package egress
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// Policy is what the operator lets deliveries connect to. Only the operator
+// sets it: no field of the API does.
+type Policy struct {
+	allow []netip.Prefix
+
+	mu  sync.RWMutex
+	own []netip.AddrPort
+}
+
+// NewPolicy allows the given ranges besides the public ones. A range of IPv4
+// covers the same addresses mapped into IPv6.
+func NewPolicy(allow []netip.Prefix) *Policy { return &Policy{allow: allow} }
+
+// Guard makes the policy refuse callbackd's own listener, whatever is
+// allowed: a callback must not call the API it was registered with.
+func (p *Policy) Guard(listener netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.own = append(p.own, listener)
+}
+
+// Judge says whether target may be connected to.
+func (p *Policy) Judge(target netip.AddrPort) (Verdict, bool) {
+	if p.isOwn(target) {
+		return Own, false
+	}
+	v := Classify(target.Addr())
+	if v == Public {
+		return v, true
+	}
+	if target.Addr().Zone() == "" {
+		for _, a := range p.allow {
+			if a.Contains(target.Addr()) || a.Contains(target.Addr().Unmap()) {
+				return Allowed, true
+			}
+		}
+	}
+	return v, false
+}
+
+func (p *Policy) isOwn(target netip.AddrPort) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	addr := target.Addr().Unmap()
+	for _, o := range p.own {
+		if o.Port() != target.Port() {
+			continue
+		}
+		own := o.Addr().Unmap()
+		// All of 127/8 and the unspecified address reach a loopback listener's machine.
+		if own == addr || addr.IsUnspecified() || own.IsUnspecified() && isLocal(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// isLocal tells whether an address is one of this machine's.
+func isLocal(a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return true // unknown: refuse rather than guess
+	}
+	for _, i := range addrs {
+		if n, ok := i.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(n.IP); ok && ip.Unmap() == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// RefusedError is a target that the policy refuses. Its text is the same for
+// every target, so that a key holder learns nothing about the network
+// callbackd runs in; Detail is for the operator's log.
+type RefusedError struct {
+	Host    string
+	Addr    netip.AddrPort
+	Verdict Verdict
+}
+
+// Error is one fixed sentence.
+func (e *RefusedError) Error() string { return "the target address is not allowed" }
+
+// Detail names the target and why it was refused.
+func (e *RefusedError) Detail() string {
+	return fmt.Sprintf("%s resolves to %s (%s); allow its range with --allow-target if that is meant", e.Host, e.Addr, e.Verdict)
+}
+
+// ProxyError is a fault of the operator's egress proxy, not of the receiver.
+type ProxyError struct{ Err error }
+
+// Error says that the proxy failed, and how.
+func (e *ProxyError) Error() string { return "egress proxy: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ProxyError) Unwrap() error { return e.Err }

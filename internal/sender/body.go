@@ -1,0 +1,95 @@
+package sender
+
+import (
+	"net/url"
+	"strings"
+
+	"callbackd"
+	"callbackd/internal/strictjson"
+)
+
+// Body is what a receiver gets, as JSON: the event's type and session, its
+// data in the order it was given, then the callback's extra attributes. The
+// event's own members win over the extras, and event and session_key over
+// both. Values pass byte for byte. It depends on the event and the payload
+// alone, so every attempt sends the same bytes.
+func Body(ev *callbackd.Event, payload []byte) ([]byte, error) {
+	members, err := bodyMembers(ev, payload)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, 0, len(ev.Data)+len(payload)+128)
+	for i, m := range members {
+		sep := byte(',')
+		if i == 0 {
+			sep = '{'
+		}
+		out = append(out, sep)
+		out = strictjson.AppendString(out, m.Name)
+		out = append(out, ':')
+		out = append(out, m.Value...)
+	}
+	return append(out, '}'), nil
+}
+
+func bodyMembers(ev *callbackd.Event, payload []byte) ([]strictjson.Member, error) {
+	members := make([]strictjson.Member, 0, 16)
+	members = append(members,
+		strictjson.Member{Name: "event", Value: strictjson.AppendString(nil, string(ev.Type))},
+		strictjson.Member{Name: "session_key", Value: strictjson.AppendString(nil, ev.Session)})
+	if ev.Test {
+		members = append(members, strictjson.Member{Name: "test", Value: strictjson.Value("true")})
+	}
+	for _, source := range [][]byte{ev.Data, payload} {
+		if len(source) <= len("{}") {
+			continue
+		}
+		more, err := strictjson.Object(source)
+		if err != nil {
+			return nil, err
+		}
+		taken := len(members)
+		for _, m := range more {
+			if !has(members[:taken], m.Name) {
+				members = append(members, m)
+			}
+		}
+	}
+	return members, nil
+}
+
+func has(members []strictjson.Member, name string) bool {
+	for i := range members {
+		if members[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// withQuery is the URL of a request that has no body: the members travel as
+// query parameters, text as it is and everything else as JSON.
+func withQuery(target string, ev *callbackd.Event, payload []byte) (string, error) {
+	members, err := bodyMembers(ev, payload)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	b.WriteString(target)
+	sep := byte('?')
+	if strings.Contains(target, "?") {
+		sep = '&'
+	}
+	for _, m := range members {
+		text, ok := m.Value.Text()
+		if !ok {
+			text = string(m.Value)
+		}
+		b.WriteByte(sep)
+		b.WriteString(url.QueryEscape(m.Name))
+		b.WriteByte('=')
+		b.WriteString(url.QueryEscape(text))
+		sep = '&'
+	}
+	return b.String(), nil
+}

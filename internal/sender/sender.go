@@ -1,0 +1,302 @@
+// Package sender makes one attempt over HTTP: it builds the request, signs
+// it, sends it, and says what happened. It decides nothing: whether and when
+// there is another attempt is the domain's rule and the engine's work.
+package sender
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/egress"
+	"callbackd/internal/signature"
+)
+
+// Limits of what is kept of an answer besides its body, in bytes.
+const (
+	maxHeadersKept  = 4 << 10
+	maxLocationKept = 1 << 10
+)
+
+// Sender sends. It may be used concurrently.
+type Sender struct {
+	transport http.RoundTripper
+	agent     string
+	log       *slog.Logger
+}
+
+// New makes a sender on a transport of [egress.NewTransport].
+func New(transport http.RoundTripper, version string, log *slog.Logger) *Sender {
+	return &Sender{transport: transport, agent: "callbackd/" + version, log: log}
+}
+
+// Request builds attempt number n at the given time, signed with every
+// secret in force. The body is returned beside it. It is what a preview
+// shows and what Send sends.
+func (s *Sender) Request(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*http.Request, []byte, error) {
+	target, body := cb.URL, []byte(nil)
+	var err error
+	if cb.Method == http.MethodGet || cb.Method == http.MethodDelete {
+		target, err = withQuery(target, ev, cb.Payload)
+	} else {
+		body, err = Body(ev, cb.Payload)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("build the body: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, cb.Method, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, fmt.Errorf("build the request: %w", err)
+	}
+	if body == nil {
+		req.Body, req.GetBody, req.ContentLength = nil, nil, 0
+	}
+	keys := make([][]byte, 0, 2)
+	for _, secret := range cb.SigningSecrets(at) {
+		key, err := signature.ParseSecret(secret.Reveal())
+		if err != nil {
+			return nil, nil, fmt.Errorf("sign: %w", err)
+		}
+		keys = append(keys, key)
+	}
+	h := req.Header
+	h["User-Agent"] = []string{s.agent}
+	h["Accept-Encoding"] = []string{"identity"}
+	if body != nil {
+		h["Content-Type"] = []string{"application/json"}
+	}
+	replaced := map[string]bool{}
+	for _, own := range cb.Headers {
+		name := http.CanonicalHeaderKey(own.Name)
+		if !replaced[name] {
+			h.Del(name)
+			replaced[name] = true
+		}
+		h[name] = append(h[name], own.Value.Reveal())
+	}
+	id := ev.ID.String()
+	h["Webhook-Id"] = []string{id}
+	h["Webhook-Timestamp"] = []string{strconv.FormatInt(at.Unix(), 10)}
+	h["Webhook-Signature"] = []string{signature.Sign(id, at.Unix(), body, keys...)}
+	h["Callback-Attempt"] = []string{strconv.Itoa(n)}
+	h["Callback-Sequence"] = []string{strconv.FormatInt(ev.Sequence, 10)}
+	if ev.Test {
+		h["Callback-Test"] = []string{"true"}
+	}
+	return req, body, nil
+}
+
+// Send makes attempt number n. It returns when the exchange is over or its
+// deadline, the policy's timeout from DNS to the last byte of the body, has
+// passed; it never panics.
+func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
+	start := time.Now()
+	res.StartedAt = start.UTC()
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("attempt panicked", "event", ev.ID.String(), "callback", int64(cb.No), "panic", p)
+			res.Fault, res.Error = callbackd.FaultLocal, "callbackd failed; the attempt is made again"
+		}
+		res.Timings.Total = time.Since(start)
+		if res.Fault == callbackd.FaultRefused {
+			res.Timings, res.Address = callbackd.Timings{}, "" // says nothing about the network
+		}
+	}()
+	timeout := cb.Policy.WithDefaults().Timeout
+	exchange, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tr := &trace{start: start}
+	req, _, err := s.Request(httptrace.WithClientTrace(exchange, tr.hooks()), cb, ev, n, start)
+	if err != nil {
+		s.fail(&res, ctx, exchange, err, timeout)
+		return res
+	}
+	resp, err := s.transport.RoundTrip(req)
+	tr.into(&res)
+	if err != nil {
+		s.fail(&res, ctx, exchange, err, timeout)
+		return res
+	}
+	defer resp.Body.Close()
+	hide := newRedactor(cb)
+	res.Status = resp.StatusCode
+	res.RetryAfter = clip(resp.Header.Get("Retry-After"), 128)
+	res.Location = hide.text(clip(resp.Header.Get("Location"), maxLocationKept))
+	res.Headers = hide.text(keptHeaders(resp))
+	if err := readBody(resp.Body, &res); err != nil {
+		s.fail(&res, ctx, exchange, err, timeout)
+	}
+	res.Body = hide.bytes(res.Body)
+	if res.Fault == callbackd.NoFault && !res.Success() {
+		res.Fault = callbackd.FaultStatus
+		res.Error = "the receiver answered " + strconv.Itoa(res.Status)
+		if res.Status/100 == 3 {
+			res.Error += "; redirects are not followed"
+		}
+	}
+	return res
+}
+
+var buffers = sync.Pool{New: func() any { return new([callbackd.MaxResponseKept]byte) }}
+
+// readBody keeps the first MaxResponseKept bytes and reads at most
+// MaxResponseRead; what is longer is left to the closing of the connection.
+func readBody(body io.Reader, res *callbackd.Result) error {
+	buf := buffers.Get().(*[callbackd.MaxResponseKept]byte)
+	defer buffers.Put(buf)
+	n, err := io.ReadFull(body, buf[:])
+	res.Body = bytes.Clone(buf[:n])
+	res.BodySize = int64(n)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		// ReadFull's own word for a short read; a body that was cut off
+		// shows on the next read.
+		if _, err := body.Read(buf[:1]); err != nil && err != io.EOF {
+			return err
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	more, err := io.CopyBuffer(onlyWriter{io.Discard}, io.LimitReader(body, callbackd.MaxResponseRead-int64(n)), buf[:])
+	res.BodySize += more
+	res.Truncated = more > 0
+	return err
+}
+
+// onlyWriter hides ReadFrom, which would allocate a buffer of its own.
+type onlyWriter struct{ io.Writer }
+
+// fail classifies an error of the exchange.
+func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err error, timeout time.Duration) {
+	var (
+		refused *egress.RefusedError
+		proxy   *egress.ProxyError
+		dnsErr  *net.DNSError
+		opErr   *net.OpError
+		certErr *tls.CertificateVerificationError
+		alert   tls.AlertError
+		record  tls.RecordHeaderError
+	)
+	set := func(f callbackd.Fault, text string) { res.Fault, res.Error = f, text }
+	switch {
+	case errors.As(err, &refused):
+		set(callbackd.FaultRefused, refused.Error())
+		s.log.Warn("target refused", "detail", refused.Detail())
+	case ctx.Err() != nil:
+		set(callbackd.FaultShutdown, "callbackd stopped during the attempt")
+	case exchange.Err() != nil:
+		set(callbackd.FaultTimeout, fmt.Sprintf("the exchange was not over after %v", timeout))
+	case isLocal(err):
+		set(callbackd.FaultLocal, "callbackd ran out of a local resource; the attempt is made again")
+		s.log.Error("local fault", "error", err)
+	case errors.As(err, &proxy):
+		set(callbackd.FaultProxy, "the egress proxy failed; the attempt is made again")
+		s.log.Error("egress proxy failed", "error", err)
+	case errors.As(err, &dnsErr):
+		set(callbackd.FaultDNS, "the host name did not resolve")
+	case errors.As(err, &certErr):
+		set(callbackd.FaultTLS, clip("the receiver's certificate is not trusted: "+certErr.Err.Error(), 300))
+	case errors.As(err, &alert), errors.As(err, &record), strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "TLS handshake"):
+		set(callbackd.FaultTLS, "no TLS connection: "+clip(err.Error(), 200))
+	case errors.As(err, &opErr) && opErr.Op == "dial" && opErr.Timeout():
+		set(callbackd.FaultConnect, "the receiver did not accept the connection in time")
+	case errors.As(err, &opErr) && opErr.Op == "dial":
+		set(callbackd.FaultConnect, "the receiver refused the connection or cannot be reached")
+	default:
+		set(callbackd.FaultProtocol, "the receiver gave no complete HTTP answer: "+clip(err.Error(), 200))
+	}
+}
+
+// isLocal tells a lack of this machine's own resources.
+func isLocal(err error) bool {
+	for _, no := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
+
+// keptHeaders is the answer's header lines, sorted, without session cookies.
+func keptHeaders(resp *http.Response) string {
+	names := make([]string, 0, len(resp.Header))
+	for name := range resp.Header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var b strings.Builder
+	for _, name := range names {
+		for _, v := range resp.Header[name] {
+			switch name {
+			case "Set-Cookie", "Set-Cookie2", "Authorization", "Proxy-Authenticate":
+				v = callbackd.Mask
+			}
+			if b.Len()+len(name)+len(v)+4 > maxHeadersKept {
+				return b.String()
+			}
+			b.WriteString(name)
+			b.WriteString(": ")
+			b.WriteString(v)
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}
+
+// redactor removes what the receiver echoes of the callback's own secrets.
+type redactor struct{ secrets []string }
+
+func newRedactor(cb *callbackd.Callback) redactor {
+	var r redactor
+	for _, h := range cb.Headers {
+		v := h.Value.Reveal()
+		if len(v) >= 6 { // shorter ones are words, not secrets
+			r.secrets = append(r.secrets, v)
+		}
+		if _, credentials, ok := strings.Cut(v, " "); ok && len(credentials) >= 6 {
+			r.secrets = append(r.secrets, credentials)
+		}
+	}
+	for _, s := range cb.Secrets {
+		r.secrets = append(r.secrets, s.Value.Reveal())
+	}
+	return r
+}
+
+func (r redactor) text(s string) string {
+	for _, secret := range r.secrets {
+		s = strings.ReplaceAll(s, secret, callbackd.Mask)
+	}
+	return s
+}
+
+func (r redactor) bytes(b []byte) []byte {
+	for _, secret := range r.secrets {
+		if bytes.Contains(b, []byte(secret)) {
+			b = bytes.ReplaceAll(b, []byte(secret), []byte(callbackd.Mask))
+		}
+	}
+	return b
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "") + "…"
+	}
+	return s
+}
