@@ -1,0 +1,404 @@
+// Package engine decides when deliveries are attempted. The rules at the root
+// decide what comes next, the sender says what happened, and the store is the
+// queue: the engine holds a bounded window of it for each callback and never
+// more, whatever the backlog.
+//
+// A lane is one session's deliveries to one callback, in order, one in flight
+// at a time; the next starts when the outcome of the one before is recorded.
+// All state is behind one mutex; queries and attempts run outside it.
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"callbackd"
+)
+
+// Queue is what the engine needs of the store; store.Store has the contract.
+type Queue interface {
+	Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error)
+	Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
+	Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
+	Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error)
+	Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
+	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
+	Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error)
+	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
+}
+
+// Sender makes one attempt. It returns when the exchange is over.
+type Sender interface {
+	Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, attempt int) callbackd.Result
+}
+
+// Observer is told what happens, for metrics. Its methods must not block and
+// must not call the engine.
+type Observer interface {
+	AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration)
+	BreakerOpened()
+	CallbackPaused(callbackd.PauseReason)
+	StaleOutcome()
+}
+
+// Defaults of [Options].
+const (
+	DefaultMaxInFlight = 4096
+	DefaultWindow      = 256
+	DefaultDataBudget  = 64 << 20 // bytes
+)
+
+const (
+	laneCap     = 16   // deliveries of one lane in memory
+	maxHeld     = 4096 // held lanes of one callback in memory
+	retryPage   = 64   // scheduled deliveries of one callback in memory
+	maxFetches  = 8    // queries at a time
+	idleTargets = 4096 // targets kept before idle ones are dropped
+	recordRetry = time.Second
+)
+
+// Options of an engine. Queue and Sender are required.
+type Options struct {
+	Queue       Queue
+	Sender      Sender
+	Log         *slog.Logger
+	Observer    Observer
+	MaxInFlight int   // attempts at a time over all callbacks
+	Window      int   // deliveries of one callback in memory
+	DataBudget  int64 // bytes of event data in memory over all callbacks
+}
+
+// Engine delivers. Make it with [New], then Start it.
+type Engine struct {
+	o       Options
+	ctx     context.Context // of attempts; ends when Drain gives up on them
+	cancel  context.CancelFunc
+	fetches chan struct{}
+	work    sync.WaitGroup // attempts and fetches
+
+	mu       sync.Mutex
+	targets  map[callbackd.CallbackNo]*target
+	sweepAt  int              // number of targets at which idle ones are dropped
+	rings    [2]ring[*target] // targets with a lane that is ready, by class
+	inFlight int
+	data     int64 // bytes of event data in memory
+	running  bool
+	draining bool
+	watchers map[callbackd.DeliveryID][]chan struct{}
+}
+
+// Classes of work: first attempts go ahead of retries.
+const (
+	fresh = iota
+	retry
+)
+
+// New makes an engine that is not started; what is handed over before Start
+// waits in the store.
+func New(o Options) *Engine {
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = DefaultMaxInFlight
+	}
+	if o.Window == 0 {
+		o.Window = DefaultWindow
+	}
+	if o.DataBudget == 0 {
+		o.DataBudget = DefaultDataBudget
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = silent{}
+	}
+	e := &Engine{o: o, fetches: make(chan struct{}, maxFetches), targets: map[callbackd.CallbackNo]*target{}, watchers: map[callbackd.DeliveryID][]chan struct{}{}}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e
+}
+
+type silent struct{}
+
+func (silent) AttemptDone(*callbackd.Outcome, callbackd.State, time.Duration) {}
+func (silent) BreakerOpened()                                                 {}
+func (silent) CallbackPaused(callbackd.PauseReason)                           {}
+func (silent) StaleOutcome()                                                  {}
+
+// Start begins with what the store holds. It reads which callbacks are owed
+// something, not what: windows fill while deliveries already run.
+func (e *Engine) Start(ctx context.Context) error {
+	backlogs, err := e.o.Queue.Backlogs(ctx)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running = true
+	for _, no := range backlogs {
+		t := e.target(no)
+		t.behind, t.holding = true, true
+		t.nextDue = time.Unix(0, 0) // unknown: ask
+	}
+	for _, t := range e.targets {
+		e.fetch(t)
+	}
+	return nil
+}
+
+// Running tells whether deliveries are being started.
+func (e *Engine) Running() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.running && !e.draining
+}
+
+// InFlight is the number of attempts under way.
+func (e *Engine) InFlight() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.inFlight
+}
+
+// Handover takes deliveries that were just committed. The store calls it in
+// commit order; it never blocks on anything but the engine's own mutex.
+func (e *Engine) Handover(ds []callbackd.Delivery) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	for i := range ds {
+		d := ds[i]
+		t := e.target(d.ID.Callback)
+		if d.Test && e.running && !e.draining {
+			e.startTest(t, d)
+			continue
+		}
+		e.offer(t, d)
+	}
+	e.pump(now)
+}
+
+// Retry tells the engine of a delivery that a person made due.
+func (e *Engine) Retry(d callbackd.Delivery) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.target(d.ID.Callback)
+	if l := t.lanes[d.Session]; l != nil && l.head != nil && l.head.ID == d.ID {
+		l.head.Due, l.head.Manual, l.head.Step = d.Due, true, 0
+		t.held.fix(l)
+	} else {
+		t.noteDue(d.Due)
+	}
+	e.tick(t)
+}
+
+// CallbackChanged makes the engine read a callback's setting again: it was
+// created, replaced, paused, resumed or deleted.
+func (e *Engine) CallbackChanged(no callbackd.CallbackNo) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.targets[no]; t != nil {
+		t.stale = true
+		e.fetch(t)
+	}
+}
+
+// Watch returns a channel that is closed when the next attempt of a delivery
+// is recorded. Call stop when it is no longer needed.
+func (e *Engine) Watch(id callbackd.DeliveryID) (done <-chan struct{}, stop func()) {
+	ch := make(chan struct{})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.watchers[id] = append(e.watchers[id], ch)
+	return ch, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.watchers[id] = slices.DeleteFunc(e.watchers[id], func(c chan struct{}) bool { return c == ch })
+		if len(e.watchers[id]) == 0 {
+			delete(e.watchers, id)
+		}
+	}
+}
+
+// Drain starts nothing more and waits for the attempts in flight. When ctx
+// ends it breaks them off; they are recorded as interrupted and are repeated
+// after the next start.
+func (e *Engine) Drain(ctx context.Context) {
+	e.mu.Lock()
+	e.draining = true
+	for _, t := range e.targets {
+		t.stopTimer()
+	}
+	e.mu.Unlock()
+	done := make(chan struct{})
+	go func() { e.work.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		e.cancel()
+		<-done
+	}
+	e.cancel()
+}
+
+// pump starts what may start: round robin over callbacks, one attempt a turn,
+// retries only when no first attempt of any callback can start.
+func (e *Engine) pump(now time.Time) {
+	if !e.running || e.draining {
+		return
+	}
+	for e.inFlight < e.o.MaxInFlight {
+		started := false
+		for class := range e.rings {
+			if t, ok := e.rings[class].pop(); ok {
+				t.queued[class] = false
+				e.startOne(t, class, now)
+				started = true
+				break
+			}
+		}
+		if !started {
+			return
+		}
+	}
+}
+
+// startOne gives target t its turn in a class.
+func (e *Engine) startOne(t *target, class int, now time.Time) {
+	if !t.mayStart(now) {
+		t.schedule(e, now)
+		return // it comes back when an attempt ends or its timer fires
+	}
+	l, ok := t.ready[class].pop()
+	if !ok {
+		return
+	}
+	l.ready[class] = false
+	if d, ok := t.take(l, class); ok {
+		if t.limiter != nil {
+			t.limiter.AllowN(now, 1)
+		}
+		l.busy = true
+		e.start(t, l, d)
+	}
+	t.enqueue(e)
+}
+
+// startTest sends a test at once, beside the lanes, the pause and the
+// breaker.
+func (e *Engine) startTest(t *target, d callbackd.Delivery) {
+	t.seen = max(t.seen, d.ID.Event)
+	if !t.behind {
+		t.cursor = max(t.cursor, d.ID.Event)
+	}
+	t.taken[d.ID.Event] = true
+	e.data += int64(len(d.Event.Data))
+	e.start(t, nil, d)
+}
+
+func (e *Engine) start(t *target, l *lane, d callbackd.Delivery) {
+	t.inFlight++
+	e.inFlight++
+	cb := t.cb
+	e.work.Go(func() { e.attempt(t, l, d, cb) })
+}
+
+// attempt runs outside the mutex: send, decide, record, then move the lane.
+func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd.Callback) {
+	var held int64
+	if d.Event != nil {
+		held = int64(len(d.Event.Data))
+	}
+	o := callbackd.Outcome{Delivery: d}
+	state, err := callbackd.State(""), e.prepare(&d, &cb)
+	if err == nil {
+		o = e.send(t, d, cb)
+		state, err = e.record(o)
+	} else {
+		e.o.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
+	}
+	e.finish(t, l, &o, state, err, held)
+}
+
+// prepare loads what is not in memory, for as long as it takes.
+func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) error {
+	for {
+		var err error
+		if d.Event == nil {
+			d.Event, err = e.o.Queue.Load(e.ctx, d.ID.Event)
+		}
+		if err == nil && *cb == nil {
+			*cb, err = e.o.Queue.CallbackByNo(e.ctx, d.ID.Callback)
+		}
+		if err == nil || callbackd.KindOf(err) == callbackd.KindNotFound {
+			return err
+		}
+		e.o.Log.Error("delivery not loaded, trying again", "delivery", d.ID.String(), "error", err)
+		select {
+		case <-time.After(recordRetry):
+		case <-e.ctx.Done():
+			return err
+		}
+	}
+}
+
+func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback) callbackd.Outcome {
+	res := e.safeSend(cb, d.Event, d.Attempts+1)
+	now := time.Now()
+	if d.FirstFailedAt.IsZero() && !res.Success() {
+		d.FirstFailedAt = now
+	}
+	o := callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Number: d.Attempts + 1, Version: cb.Version, Result: res}}
+	o.Attempt.Decision = callbackd.Decide(d, &res, cb.Policy, now, rand.Float64())
+	if d.Test {
+		return o // says nothing about the health of real traffic
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := t.health
+	t.health = before.After(&res, now, rand.Float64())
+	if o.PauseCallback = t.health.ShouldPause(&res, now); o.PauseCallback != callbackd.NotPaused {
+		t.paused = true // at once; the store says so from the record on
+	}
+	o.HealthTurned = before.FailingSince.IsZero() != t.health.FailingSince.IsZero()
+	o.FailingSince = t.health.FailingSince
+	if t.health.Open(now) && !before.Open(now) {
+		e.o.Observer.BreakerOpened()
+		e.o.Log.Warn("breaker opened: the receiver fails", "callback", int64(t.no), "failures", t.health.Consecutive, "probe_at", t.health.OpenUntil)
+	}
+	return o
+}
+
+// safeSend contains a sender that panics: one delivery must not end the
+// process.
+func (e *Engine) safeSend(cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.o.Log.Error("attempt panicked", "event", ev.ID.String(), "panic", p)
+			res = callbackd.Result{StartedAt: time.Now().UTC(), Fault: callbackd.FaultLocal, Error: "callbackd failed; the attempt is made again"}
+		}
+	}()
+	return e.o.Sender.Send(e.ctx, cb, ev, n)
+}
+
+// record writes the outcome, for as long as it takes: the lane stays closed
+// and the attempt is not repeated meanwhile. It gives up when the engine is
+// stopped; the delivery is then repeated after the next start.
+func (e *Engine) record(o callbackd.Outcome) (callbackd.State, error) {
+	for {
+		// Without the attempts' context: what was sent is recorded also when
+		// the attempt was broken off.
+		state, err := e.o.Queue.Record(context.WithoutCancel(e.ctx), o)
+		if err == nil || callbackd.KindOf(err) == callbackd.KindConflict {
+			return state, err
+		}
+		e.o.Log.Error("outcome not recorded, trying again", "delivery", o.Delivery.ID.String(), "error", err)
+		select {
+		case <-time.After(recordRetry):
+		case <-e.ctx.Done():
+			return "", err
+		}
+	}
+}

@@ -1,0 +1,248 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+
+	"golang.org/x/time/rate"
+)
+
+// query is one question to the store. It runs outside the mutex and returns
+// what to do with its answer inside it.
+type query func(ctx context.Context) (apply func(now time.Time), err error)
+
+// fetch starts reading what the target needs, unless that is under way.
+func (e *Engine) fetch(t *target) {
+	if t.fetching || !e.running || e.draining || e.needs(t, time.Now()) == nothing {
+		return
+	}
+	t.fetching = true
+	e.work.Go(func() {
+		e.fetches <- struct{}{}
+		defer func() { <-e.fetches }()
+		e.fetchAll(t)
+	})
+}
+
+// fetchAll asks one question after the other until none is left.
+func (e *Engine) fetchAll(t *target) {
+	for {
+		e.mu.Lock()
+		now := time.Now()
+		q := e.nextQuery(t, now)
+		if q == nil || e.draining {
+			t.fetching = false
+			clear(t.settled)
+			e.tickLocked(t, now)
+			e.mu.Unlock()
+			return
+		}
+		e.mu.Unlock()
+		apply, err := q(e.ctx)
+		if err != nil {
+			e.o.Log.Error("queue not read, trying again", "callback", int64(t.no), "error", err)
+			select {
+			case <-time.After(recordRetry):
+			case <-e.ctx.Done():
+			}
+			continue
+		}
+		e.mu.Lock()
+		apply(time.Now())
+		e.pump(time.Now())
+		e.mu.Unlock()
+	}
+}
+
+// need is what a target lacks in memory.
+type need int
+
+const (
+	nothing need = iota
+	callback
+	heads
+	laneRest
+	dueRetries
+	freshOnes
+)
+
+// needs tells what must be read next; nothing when memory has all it may hold.
+func (e *Engine) needs(t *target, now time.Time) need {
+	switch {
+	case t.stale:
+		return callback
+	case t.cb == nil || t.paused || t.cb.Deleted():
+		return nothing
+	case t.holding:
+		return heads
+	case len(t.wants) > 0:
+		return laneRest
+	case t.health.Open(now):
+		return nothing
+	case !t.nextDue.IsZero() && !t.nextDue.After(now) && t.retries < retryPage:
+		return dueRetries
+	case t.behind && t.count <= e.o.Window/2 && len(t.held.lanes) < maxHeld:
+		return freshOnes
+	}
+	return nothing
+}
+
+// nextQuery prepares the question for what is needed; nil for nothing.
+func (e *Engine) nextQuery(t *target, now time.Time) query {
+	switch e.needs(t, now) {
+	case callback:
+		return e.readCallback(t)
+	case heads:
+		return e.readHolding(t, now)
+	case laneRest:
+		return e.readLane(t)
+	case dueRetries:
+		return e.readScheduled(t, now)
+	case freshOnes:
+		return e.readFresh(t)
+	}
+	return nil
+}
+
+func (e *Engine) readCallback(t *target) query {
+	t.stale = false // a change during the read sets it again
+	return func(ctx context.Context) (func(time.Time), error) {
+		cb, err := e.o.Queue.CallbackByNo(ctx, t.no)
+		if err != nil {
+			e.mu.Lock()
+			t.stale = true
+			e.mu.Unlock()
+			return nil, err
+		}
+		return func(time.Time) {
+			switch {
+			case t.cb == nil:
+				t.health.FailingSince = cb.FailingSince
+			case t.cb.Version != cb.Version:
+				t.health = callbackd.Health{} // another setting, another receiver
+			}
+			wasPaused := t.paused
+			t.cb, t.paused = cb, cb.Paused()
+			switch {
+			case cb.Deleted():
+				t.clear(e)
+			case t.paused && !wasPaused:
+				t.behind = true // what comes meanwhile stays in the store
+			case wasPaused && !t.paused:
+				t.health = callbackd.Health{} // a person vouches for it
+				t.noteDue(time.Unix(0, 0))
+			}
+			t.limit()
+			t.enqueue(e)
+		}, nil
+	}
+}
+
+// limit follows the policy's rate. A tenth of a second's worth may come at
+// once; more would be a burst the receiver did not agree to.
+func (t *target) limit() {
+	r := rate.Limit(t.cb.Policy.Rate)
+	switch {
+	case r == 0:
+		t.limiter = nil
+	case t.limiter == nil:
+		t.limiter = rate.NewLimiter(r, max(1, int(r/10)))
+	case t.limiter.Limit() != r:
+		t.limiter.SetLimit(r)
+		t.limiter.SetBurst(max(1, int(r/10)))
+	}
+}
+
+func (e *Engine) readHolding(t *target, now time.Time) query {
+	return func(ctx context.Context) (func(time.Time), error) {
+		ds, err := e.o.Queue.Holding(ctx, t.no, now, maxHeld)
+		return func(time.Time) {
+			t.holding = false
+			for _, d := range ds {
+				l := t.lane(d.Session)
+				if l.head != nil || l.busy || t.taken[d.ID.Event] || t.settled[d.ID.Event] {
+					continue
+				}
+				t.hold(l, d)
+			}
+		}, err
+	}
+}
+
+func (e *Engine) readLane(t *target) query {
+	l := t.wants[0]
+	t.wants = t.wants[1:]
+	after, seen := l.last, l.seen
+	return func(ctx context.Context) (func(time.Time), error) {
+		ds, err := e.o.Queue.Lane(ctx, t.no, l.session, after, laneCap)
+		if err != nil {
+			e.mu.Lock()
+			t.wants = append(t.wants, l)
+			e.mu.Unlock()
+			return nil, err
+		}
+		return func(time.Time) {
+			l.wanted, l.more = false, false
+			for _, d := range ds {
+				e.put(t, d)
+			}
+			// The query saw all that was offered before it; what was offered
+			// while it ran is in the store only.
+			if len(ds) < laneCap {
+				l.last = max(l.last, seen)
+			}
+			l.more = len(ds) == laneCap || l.seen > l.last
+			t.wake(e, l)
+		}, nil
+	}
+}
+
+func (e *Engine) readScheduled(t *target, now time.Time) query {
+	t.nextDue = time.Time{} // completions may note another meanwhile
+	limit := retryPage + len(t.taken)
+	return func(ctx context.Context) (func(time.Time), error) {
+		ds, next, err := e.o.Queue.Scheduled(ctx, t.no, now, limit)
+		if err != nil {
+			e.mu.Lock()
+			t.noteDue(now)
+			e.mu.Unlock()
+			return nil, err
+		}
+		return func(time.Time) {
+			for _, d := range ds {
+				if t.taken[d.ID.Event] || t.settled[d.ID.Event] {
+					continue
+				}
+				l := t.lane(d.Session)
+				l.again = append(l.again, d)
+				t.taken[d.ID.Event] = true
+				t.retries++
+				t.wake(e, l)
+			}
+			if !next.IsZero() {
+				t.noteDue(next)
+			}
+		}, nil
+	}
+}
+
+func (e *Engine) readFresh(t *target) query {
+	after, seen, limit := t.cursor, t.seen, e.o.Window
+	return func(ctx context.Context) (func(time.Time), error) {
+		ds, err := e.o.Queue.Fresh(ctx, t.no, after, limit)
+		return func(time.Time) {
+			for _, d := range ds {
+				t.cursor = max(t.cursor, d.ID.Event)
+				e.put(t, d)
+			}
+			// The query saw all that was offered before it; what was offered
+			// while it ran is in the store only.
+			if err == nil && len(ds) < limit {
+				t.cursor = max(t.cursor, seen)
+			}
+			t.behind = len(ds) == limit || t.seen > t.cursor
+		}, err
+	}
+}

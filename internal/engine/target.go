@@ -1,0 +1,391 @@
+package engine
+
+import (
+	"container/heap"
+	"time"
+
+	"callbackd"
+
+	"golang.org/x/time/rate"
+)
+
+// target is what the engine knows of one callback that is owed something.
+type target struct {
+	no      callbackd.CallbackNo
+	cb      *callbackd.Callback // nil until it was read
+	stale   bool                // cb must be read again
+	paused  bool
+	health  callbackd.Health
+	limiter *rate.Limiter // nil without a rate
+
+	lanes    map[string]*lane
+	ready    [2]ring[*lane] // lanes that may start one, by class
+	queued   [2]bool        // in the engine's rings
+	held     heldLanes
+	inFlight int
+	count    int // fresh deliveries in memory that no held lane has
+	retries  int // scheduled deliveries in memory
+
+	cursor  callbackd.EventID // newest fresh delivery ever taken
+	seen    callbackd.EventID // newest one that was offered
+	behind  bool              // the store has fresh deliveries beyond cursor
+	holding bool              // held lanes must be read from the store
+	nextDue time.Time         // soonest Due in the store and not in memory; zero: none
+	wants   []*lane           // lanes with more in the store
+
+	fetching bool
+	// settled is what was recorded while a query ran: its result may still
+	// show it.
+	settled map[callbackd.EventID]bool
+	taken   map[callbackd.EventID]bool // scheduled deliveries in memory
+
+	timer   *time.Timer
+	timerAt time.Time
+}
+
+// lane is one session's deliveries to one callback.
+type lane struct {
+	session string
+	queue   []callbackd.Delivery // fresh, in order
+	again   []callbackd.Delivery // scheduled or manual, due
+	head    *callbackd.Delivery  // failed, holds the lane until HoldsUntil
+	busy    bool                 // one is in flight
+	ready   [2]bool              // in the target's rings
+	more    bool                 // the store has later ones, after last
+	wanted  bool                 // in the target's wants
+	last    callbackd.EventID    // newest that was taken
+	seen    callbackd.EventID    // newest that was offered
+	index   int                  // in held
+}
+
+func (e *Engine) target(no callbackd.CallbackNo) *target {
+	t := e.targets[no]
+	if t == nil {
+		if len(e.targets) >= max(e.sweepAt, idleTargets) {
+			e.dropIdle()
+			e.sweepAt = 2 * len(e.targets)
+		}
+		t = &target{no: no, lanes: map[string]*lane{}, settled: map[callbackd.EventID]bool{}, taken: map[callbackd.EventID]bool{}, stale: true}
+		e.targets[no] = t
+	}
+	return t
+}
+
+// dropIdle forgets targets with nothing to do and nothing to remember.
+func (e *Engine) dropIdle() {
+	for no, t := range e.targets {
+		if len(t.lanes) == 0 && t.inFlight == 0 && !t.behind && !t.holding && !t.fetching && t.nextDue.IsZero() && t.health.Consecutive == 0 {
+			t.stopTimer()
+			delete(e.targets, no)
+		}
+	}
+}
+
+// offer takes a fresh delivery into the window, or leaves it to the store.
+func (e *Engine) offer(t *target, d callbackd.Delivery) {
+	t.seen = max(t.seen, d.ID.Event)
+	if d.ID.Event <= t.cursor {
+		return
+	}
+	if !e.running || t.behind || t.paused || t.count >= e.o.Window || len(t.held.lanes) >= maxHeld {
+		t.behind = true
+	} else {
+		t.cursor = d.ID.Event
+		e.put(t, d)
+	}
+	e.fetch(t)
+}
+
+// put adds a fresh delivery to its lane.
+func (e *Engine) put(t *target, d callbackd.Delivery) {
+	l := t.lane(d.Session)
+	l.seen = max(l.seen, d.ID.Event)
+	if d.ID.Event <= l.last || t.settled[d.ID.Event] || t.taken[d.ID.Event] {
+		return
+	}
+	if l.more || len(l.queue) >= laneCap {
+		l.more = true
+		return
+	}
+	l.last = d.ID.Event
+	if d.Event != nil {
+		if e.data+int64(len(d.Event.Data)) > e.o.DataBudget {
+			d.Event = nil
+		} else {
+			e.data += int64(len(d.Event.Data))
+		}
+	}
+	l.queue = append(l.queue, d)
+	if l.head == nil {
+		t.count++
+	}
+	t.wake(e, l)
+}
+
+func (t *target) lane(session string) *lane {
+	l := t.lanes[session]
+	if l == nil {
+		l = &lane{session: session, index: -1}
+		t.lanes[session] = l
+	}
+	return l
+}
+
+// wake puts a lane that has something to start into its ring, and forgets
+// one that has nothing left.
+func (t *target) wake(e *Engine, l *lane) {
+	if l.busy {
+		return
+	}
+	switch {
+	case len(l.again) > 0, l.head != nil && l.index < 0:
+		t.makeReady(l, retry)
+	case l.head != nil: // held
+	case len(l.queue) > 0:
+		t.makeReady(l, fresh)
+	case l.more:
+		if !l.wanted {
+			l.wanted = true
+			t.wants = append(t.wants, l)
+		}
+	default:
+		if t.lanes[l.session] == l && !l.ready[fresh] && !l.ready[retry] {
+			delete(t.lanes, l.session)
+		}
+	}
+	t.enqueue(e)
+}
+
+func (t *target) makeReady(l *lane, class int) {
+	if !l.ready[class] {
+		l.ready[class] = true
+		t.ready[class].push(l)
+	}
+}
+
+// enqueue puts the target into the engine's rings where it has ready lanes.
+func (t *target) enqueue(e *Engine) {
+	for class := range t.ready {
+		if t.ready[class].len() > 0 && !t.queued[class] {
+			t.queued[class] = true
+			e.rings[class].push(t)
+		}
+	}
+}
+
+// mayStart tells whether the callback takes one more attempt now.
+func (t *target) mayStart(now time.Time) bool {
+	if t.cb == nil || t.paused || t.cb.Deleted() || t.inFlight >= t.health.Limit(t.cb.Policy, now) {
+		return false
+	}
+	return t.limiter == nil || t.limiter.TokensAt(now) >= 1
+}
+
+// take removes the next delivery of a class from its lane.
+func (t *target) take(l *lane, class int) (callbackd.Delivery, bool) {
+	if l.busy {
+		return callbackd.Delivery{}, false // wake sees to it when it ends
+	}
+	switch {
+	case class == retry && l.head != nil && l.index < 0:
+		d := *l.head
+		l.head = nil
+		t.count += len(l.queue)
+		return d, true
+	case class == retry && len(l.again) > 0:
+		d := l.again[0]
+		l.again = l.again[1:]
+		t.retries--
+		return d, true
+	case class == fresh && l.head == nil && len(l.queue) > 0:
+		d := l.queue[0]
+		l.queue[0] = callbackd.Delivery{}
+		l.queue = l.queue[1:]
+		t.count--
+		return d, true
+	}
+	return callbackd.Delivery{}, false
+}
+
+// finish takes the outcome into account and moves on.
+func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callbackd.State, err error, data int64) {
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t.inFlight--
+	e.inFlight--
+	e.data -= data
+	id := o.Delivery.ID
+	if t.fetching {
+		t.settled[id.Event] = true
+	}
+	delete(t.taken, id.Event)
+	if l != nil {
+		l.busy = false
+		e.settle(t, l, o, state, err, now)
+	}
+	if err == nil {
+		e.o.Observer.AttemptDone(o, state, now.Sub(id.Event.Time()))
+		e.logAttempt(o, state)
+	} else if callbackd.KindOf(err) == callbackd.KindConflict {
+		e.o.Observer.StaleOutcome()
+	}
+	if o.PauseCallback != callbackd.NotPaused {
+		e.o.Observer.CallbackPaused(o.PauseCallback)
+		e.o.Log.Warn("callback paused", "callback", int64(t.no), "reason", string(o.PauseCallback))
+		t.stale = true
+	}
+	for _, ch := range e.watchers[id] {
+		close(ch)
+	}
+	delete(e.watchers, id)
+	e.tickLocked(t, now)
+}
+
+// settle moves the lane after one of its deliveries was recorded.
+func (e *Engine) settle(t *target, l *lane, o *callbackd.Outcome, state callbackd.State, err error, now time.Time) {
+	switch {
+	case err == nil && state == callbackd.Canceled:
+		t.stale = true
+		t.clear(e)
+		return
+	case err == nil && state == callbackd.Pending:
+		d := o.Delivery
+		a := &o.Attempt
+		d.Attempts, d.Step, d.Due, d.HoldsUntil, d.Event = d.Attempts+1, a.Step, a.Due, a.HoldsUntil, nil
+		if d.HoldsUntil.After(now) && l.head == nil && len(t.held.lanes) < 2*maxHeld {
+			t.hold(l, d)
+		} else {
+			t.noteDue(d.Due)
+		}
+	}
+	// With an error there is nothing to do: the delivery ended elsewhere, or
+	// the engine stops and the store has it still.
+	t.wake(e, l)
+}
+
+// hold closes the lane behind its failed head.
+func (t *target) hold(l *lane, d callbackd.Delivery) {
+	l.head = &d
+	t.taken[d.ID.Event] = true
+	t.count -= len(l.queue)
+	heap.Push(&t.held, l)
+}
+
+// clear forgets everything that waits for a callback that is owed nothing.
+func (t *target) clear(e *Engine) {
+	for _, l := range t.lanes {
+		for i := range l.queue {
+			if l.queue[i].Event != nil {
+				e.data -= int64(len(l.queue[i].Event.Data))
+			}
+		}
+		l.queue, l.again, l.head, l.more, l.index = nil, nil, nil, false, -1
+	}
+	clear(t.lanes)
+	clear(t.taken)
+	t.held.lanes, t.wants, t.count, t.retries = nil, nil, 0, 0
+	t.behind, t.nextDue = false, time.Time{}
+}
+
+// noteDue remembers that the store holds a delivery due then.
+func (t *target) noteDue(due time.Time) {
+	if t.nextDue.IsZero() || due.Before(t.nextDue) {
+		t.nextDue = due
+	}
+}
+
+// tick is tickLocked for now, with a pump.
+func (e *Engine) tick(t *target) { e.tickLocked(t, time.Now()) }
+
+// tickLocked does what time has made possible for a target.
+func (e *Engine) tickLocked(t *target, now time.Time) {
+	if e.draining {
+		return
+	}
+	for len(t.held.lanes) > 0 && !t.held.lanes[0].wakeAt().After(now) {
+		l := heap.Pop(&t.held).(*lane)
+		if l.head.Due.After(now) { // its wait is over: later ones may pass
+			t.noteDue(l.head.Due)
+			delete(t.taken, l.head.ID.Event)
+			l.head = nil
+			t.count += len(l.queue)
+		}
+		t.wake(e, l)
+	}
+	t.enqueue(e)
+	e.fetch(t)
+	e.pump(now)
+	t.schedule(e, now)
+}
+
+// wakeAt is when a held lane has something to do.
+func (l *lane) wakeAt() time.Time {
+	if l.head.Due.Before(l.head.HoldsUntil) || l.head.Manual {
+		return l.head.Due
+	}
+	return l.head.HoldsUntil
+}
+
+// schedule sets the timer to the next time something can happen by itself.
+func (t *target) schedule(e *Engine, now time.Time) {
+	if e.draining || t.cb == nil || t.paused {
+		t.stopTimer()
+		return
+	}
+	var at time.Time
+	sooner := func(c time.Time) {
+		if at.IsZero() || c.Before(at) {
+			at = c
+		}
+	}
+	open := t.health.Open(now)
+	if open {
+		sooner(t.health.OpenUntil)
+	}
+	if len(t.held.lanes) > 0 {
+		sooner(t.held.lanes[0].wakeAt())
+	}
+	if !t.nextDue.IsZero() && !open && t.retries < retryPage && !t.fetching {
+		sooner(t.nextDue)
+	}
+	if t.limiter != nil && (t.ready[fresh].len() > 0 || t.ready[retry].len() > 0) {
+		if missing := 1 - t.limiter.TokensAt(now); missing > 0 {
+			sooner(now.Add(time.Duration(missing/float64(t.limiter.Limit())*float64(time.Second)) + time.Microsecond))
+		}
+	}
+	if at.IsZero() {
+		t.stopTimer()
+		return
+	}
+	if at.Equal(t.timerAt) && t.timer != nil {
+		return
+	}
+	t.stopTimer()
+	t.timerAt = at
+	t.timer = time.AfterFunc(max(at.Sub(now), 0), func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		t.timerAt = time.Time{}
+		e.tick(t)
+	})
+}
+
+func (t *target) stopTimer() {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer, t.timerAt = nil, time.Time{}
+	}
+}
+
+// logAttempt is the one wide line of an attempt.
+func (e *Engine) logAttempt(o *callbackd.Outcome, state callbackd.State) {
+	a := &o.Attempt
+	attrs := []any{"delivery", o.Delivery.ID.String(), "session", o.Delivery.Session, "sequence", o.Delivery.Sequence, "attempt", a.Number,
+		"state", string(state), "status", a.Status, "fault", string(a.Fault), "address", a.Address, "duration", a.Timings.Total, "due", a.Due, "why", a.Why}
+	if a.Fault == callbackd.NoFault {
+		e.o.Log.Debug("attempt", attrs...)
+		return
+	}
+	e.o.Log.Info("attempt", attrs...)
+}
