@@ -13,6 +13,8 @@ package store
 
 import (
 	"context"
+	"net/url"
+	"strings"
 	"time"
 
 	"callbackd"
@@ -262,4 +264,12 @@ type Balance struct {
 	Callback                                       *callbackd.Callback
 	Accepted, Delivered, Failed, Canceled, Pending int64
 	Attempts, Repeats                              int64
+}
+
+// SameOrigin tells whether two URLs speak to the same receiver: scheme, host
+// and port are equal. A secret agreed with one must not be used with another.
+func SameOrigin(a, b string) bool {
+	u, errU := url.Parse(a)
+	v, errV := url.Parse(b)
+	return errU == nil && errV == nil && u.Scheme == v.Scheme && strings.EqualFold(u.Host, v.Host)
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -212,7 +211,7 @@ func (s *Store) insertCallback(t *tx, cb *callbackd.Callback, at time.Time) erro
 // ReplaceCallback is part of [store.Callbacks].
 func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error) {
 	return s.change(ctx, c.Key, c.Event, c.Name, func(t *tx, cb *callbackd.Callback) error {
-		moved := !sameOrigin(cb.URL, c.URL)
+		moved := !store.SameOrigin(cb.URL, c.URL)
 		cb.URL, cb.Method, cb.Headers, cb.Payload, cb.Policy = c.URL, c.Method, c.Headers, c.Payload, c.Policy
 		cb.Version++
 		cb.UpdatedAt = at
@@ -237,14 +236,6 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 		}
 		return s.insertVersion(t, cb, at)
 	})
-}
-
-// sameOrigin tells whether two URLs speak to the same receiver: a secret
-// agreed with one must not be used with another.
-func sameOrigin(a, b string) bool {
-	u, errU := url.Parse(a)
-	v, errV := url.Parse(b)
-	return errU == nil && errV == nil && u.Scheme == v.Scheme && strings.EqualFold(u.Host, v.Host)
 }
 
 // DeleteCallback is part of [store.Callbacks].

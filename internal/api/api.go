@@ -1,0 +1,314 @@
+// Package api is the HTTP API: PAVE's callbacks to the letter, and ours for
+// events and deliveries. It checks who calls, reads strictly, asks the store,
+// and answers in JSON. openapi.yaml describes all of it, and every test's
+// request and answer is held against it.
+package api
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/signature"
+	"callbackd/internal/store"
+	"callbackd/wire"
+)
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// Dispatcher is told what the store has committed; the engine behind it is
+// not this package's to know.
+type Dispatcher interface {
+	CallbackChanged(callbackd.CallbackNo)
+	Retry(callbackd.Delivery)
+	Watch(callbackd.DeliveryID) (done <-chan struct{}, stop func())
+}
+
+// Preview builds the request that attempt n sends or has sent, secrets
+// included; the API redacts it.
+type Preview func(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*http.Request, []byte, error)
+
+// Options of the API. All but the switches are required.
+type Options struct {
+	Store      store.Store
+	Dispatcher Dispatcher
+	Preview    Preview
+	Log        *slog.Logger
+	Ready      func(context.Context) error // beside the store's own readiness
+	Metrics    http.Handler
+	Accepted   func(events int) // counts accepted events
+
+	RequireHTTPS bool // live keys may register https only
+	MaskHeaders  bool // callback headers are masked on the way out
+}
+
+// API is an http.Handler.
+type API struct {
+	Options
+	mux   *http.ServeMux
+	tests limiter
+}
+
+// New makes the API.
+func New(o Options) *API {
+	a := &API{Options: o, mux: http.NewServeMux()}
+	for _, r := range a.routes() {
+		a.mux.Handle(r.pattern, r.handler)
+	}
+	return a
+}
+
+// Limits of the server's connections. Bodies have their own.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 90 * time.Second // a test-send answers after a whole attempt
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 16 << 10
+)
+
+// Server is an http.Server for h with every limit set.
+func Server(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+type route struct {
+	pattern string
+	handler http.Handler
+}
+
+// routes is the table of everything that is served.
+func (a *API) routes() []route {
+	open := func(f http.HandlerFunc) http.Handler { return f }
+	return []route{
+		{"GET /healthz", open(a.healthz)},
+		{"GET /readyz", open(a.readyz)},
+		{"GET /metrics", a.Metrics},
+		{"GET /openapi.yaml", open(a.openapi)},
+
+		{"POST /v1/callbacks", a.signed(a.createCallback)},
+		{"GET /v1/callbacks", a.signed(a.listCallbacks)},
+		{"GET /v1/callbacks/{event}", a.signed(a.getCallback)},
+		{"PUT /v1/callbacks/{event}", a.signed(a.replaceCallback)},
+		{"DELETE /v1/callbacks/{event}", a.signed(a.deleteCallback)},
+		{"GET /v1/callbacks/{event}/policy", a.signed(a.getPolicy)},
+		{"GET /v1/callbacks/{event}/secret", a.signed(a.getSecret)},
+		{"POST /v1/callbacks/{event}/secret/rotate", a.signed(a.rotateSecret)},
+		{"POST /v1/callbacks/{event}/pause", a.signed(a.pauseCallback)},
+		{"POST /v1/callbacks/{event}/resume", a.signed(a.resumeCallback)},
+		{"POST /v1/callbacks/{event}/test", a.signed(a.testCallback)},
+
+		{"POST /v1/events", a.signed(a.publish)},
+		{"GET /v1/events", a.signed(a.listEvents)},
+		{"GET /v1/events/{id}", a.signed(a.getEvent)},
+		{"GET /v1/deliveries", a.signed(a.listDeliveries)},
+		{"GET /v1/deliveries/{id}", a.signed(a.getDelivery)},
+		{"POST /v1/deliveries/{id}/retry", a.signed(a.retryDelivery)},
+	}
+}
+
+// ServeHTTP answers everything in JSON, also what no handler answers.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if p := recover(); p != nil {
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(p)
+			}
+			a.Log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", p)
+			answer(w, http.StatusInternalServerError, wire.Message{Message: "callbackd failed; the operator's log says how"})
+		}
+	}()
+	if _, pattern := a.mux.Handler(r); pattern == "" {
+		a.unrouted(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// unrouted answers for paths and methods that do not exist.
+func (a *API) unrouted(w http.ResponseWriter, r *http.Request) {
+	var allow []string
+	for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
+		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
+		if _, pattern := a.mux.Handler(probe); strings.HasPrefix(pattern, m+" ") {
+			allow = append(allow, m)
+		}
+	}
+	if len(allow) == 0 {
+		answer(w, http.StatusNotFound, wire.Message{Message: "There is nothing at this path; GET /openapi.yaml describes what is."})
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	answer(w, http.StatusMethodNotAllowed, wire.Message{Message: "This path allows " + strings.Join(allow, ", ") + "."})
+}
+
+// call is one authenticated request.
+type call struct {
+	*http.Request
+	key *callbackd.Key
+}
+
+// signed lets a request through that proves its API key. Nothing of the body
+// is read before.
+func (a *API) signed(f func(http.ResponseWriter, *call) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key, err := a.authenticate(r)
+		if err == nil {
+			err = f(w, &call{r, key})
+		}
+		if err != nil {
+			a.fail(w, r, err)
+		}
+	})
+}
+
+func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
+	apiKey, tok, stamp := r.Header.Get(signature.HeaderKey), r.Header.Get(signature.HeaderToken), r.Header.Get(signature.HeaderTimestamp)
+	for _, h := range []struct{ name, value string }{{signature.HeaderKey, apiKey}, {signature.HeaderToken, tok}, {signature.HeaderTimestamp, stamp}} {
+		if h.value == "" {
+			return nil, callbackd.Errorf(callbackd.KindUnauthorized, "The header %s is missing; a call needs %s, %s and %s.", h.name, signature.HeaderKey, signature.HeaderToken, signature.HeaderTimestamp)
+		}
+	}
+	key, err := a.Store.Key(r.Context(), apiKey)
+	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
+		return nil, err
+	}
+	if err != nil || key.Revoked() {
+		key = &callbackd.Key{} // spends the same time and never passes
+	}
+	err = signature.CheckToken(key.Account, apiKey, key.Secret.Reveal(), stamp, tok, time.Now())
+	if err != nil {
+		return nil, callbackd.Errorf(callbackd.KindUnauthorized, "%s.", capital(err.Error()))
+	}
+	return key, nil
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// statuses is the one place that turns a kind into a status.
+var statuses = map[callbackd.Kind]int{
+	callbackd.KindInternal:     http.StatusInternalServerError,
+	callbackd.KindInvalid:      http.StatusBadRequest,
+	callbackd.KindUnauthorized: http.StatusUnauthorized,
+	callbackd.KindNotFound:     http.StatusNotFound,
+	callbackd.KindConflict:     http.StatusConflict,
+	callbackd.KindTooLarge:     http.StatusRequestEntityTooLarge,
+	callbackd.KindLimited:      http.StatusTooManyRequests,
+	callbackd.KindUnavailable:  http.StatusServiceUnavailable,
+}
+
+// keyed is an error whose answer carries the API key, as PAVE documents some.
+type keyed struct {
+	error
+	apiKey string
+}
+
+func (k keyed) Unwrap() error { return k.error }
+
+// fail is the one place that answers errors, and the one that logs them.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	kind := callbackd.KindOf(err)
+	msg := wire.Message{Message: "callbackd failed; the operator's log says how"}
+	if e, ok := errors.AsType[*callbackd.Error](err); ok {
+		msg.Message = e.Message
+	}
+	if k, ok := errors.AsType[keyed](err); ok {
+		msg.APIKey = k.apiKey
+	}
+	switch kind {
+	case callbackd.KindInternal, callbackd.KindUnavailable:
+		a.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	default:
+		a.Log.Debug("request refused", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	switch kind {
+	case callbackd.KindUnavailable, callbackd.KindLimited:
+		w.Header().Set("Retry-After", "1")
+	case callbackd.KindTooLarge:
+		w.Header().Set("Connection", "close")
+	}
+	answer(w, statuses[kind], msg)
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	raw, err := marshal(body)
+	if err != nil {
+		status, raw = http.StatusInternalServerError, []byte(`{"message":"callbackd failed to write its answer"}`)
+	}
+	answerRaw(w, status, raw)
+}
+
+func answerRaw(w http.ResponseWriter, status int, raw []byte) {
+	h := w.Header()
+	h["Content-Type"] = []string{"application/json"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	w.WriteHeader(status)
+	w.Write(raw)
+}
+
+// marshal writes JSON without escaping HTML and keeps raw values as they are.
+func marshal(body any) ([]byte, error) {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		return nil, err
+	}
+	return []byte(b.String()), nil
+}
+
+func (a *API) healthz(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, wire.Message{Message: "alive"})
+}
+
+func (a *API) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	err := a.Store.Ready(ctx)
+	if err == nil {
+		err = a.Ready(ctx)
+	}
+	if err != nil {
+		a.fail(w, r, callbackd.Wrap(callbackd.KindUnavailable, err, "not ready"))
+		return
+	}
+	answer(w, http.StatusOK, wire.Message{Message: "ready"})
+}
+
+func (a *API) openapi(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	w.Write(openAPI)
+}
+
+// eventParam is the event in the path, raw or percent-encoded: the mux has
+// decoded it. An event nobody can register gives PAVE's 404.
+func (c *call) eventParam() (callbackd.EventType, error) {
+	ev := callbackd.EventType(c.PathValue("event"))
+	if !ev.Valid() {
+		return "", c.noCallback(ev)
+	}
+	return ev, nil
+}
+
+func (c *call) noCallback(ev callbackd.EventType) error {
+	return keyed{callbackd.Errorf(callbackd.KindNotFound, "Your API Key does not have callback setting for the event %s.", ev), c.key.APIKey}
+}
+
+// nameParam is ?name=, by default the callback PAVE clients make.
+func nameParam(q url.Values) string {
+	if name := q.Get("name"); name != "" {
+		return name
+	}
+	return callbackd.DefaultName
+}

@@ -1,0 +1,291 @@
+package api
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/signature"
+	"callbackd/internal/store"
+	"callbackd/wire"
+)
+
+// show is a callback as its key sees it.
+func (a *API) show(cb *callbackd.Callback) wire.Callback {
+	out := wire.Callback{Event: string(cb.Event), URL: cb.URL, Method: cb.Method, Headers: wire.Headers{}, Payload: cb.Payload}
+	for _, h := range cb.Headers {
+		v := h.Value.Reveal()
+		if a.MaskHeaders {
+			v = callbackd.Mask
+		}
+		out.Headers = append(out.Headers, wire.Header{Name: h.Name, Value: v})
+	}
+	if cb.Name != callbackd.DefaultName {
+		out.Name = cb.Name
+	}
+	return out
+}
+
+func (a *API) flat(c *call, cb *callbackd.Callback) wire.Callback {
+	out := a.show(cb)
+	out.APIKey = c.key.APIKey
+	return out
+}
+
+// admit checks what depends on the key.
+func (a *API) admit(c *call, cb *callbackd.Callback) error {
+	if a.RequireHTTPS && c.key.Live && !strings.HasPrefix(cb.URL, "https:") {
+		return invalid("url must begin with https:// for a live API key.")
+	}
+	return nil
+}
+
+func (a *API) createCallback(w http.ResponseWriter, c *call) error {
+	members, err := c.object(w)
+	if err != nil {
+		return err
+	}
+	b, err := readCallback(members, true)
+	if err != nil {
+		return err
+	}
+	if err := a.admit(c, &b.cb); err != nil {
+		return err
+	}
+	b.cb.Key, b.cb.Event = c.key.No, callbackd.EventType(b.event)
+	b.cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	cb, created, err := a.Store.CreateCallback(c.Context(), b.cb, time.Now())
+	if err != nil {
+		return err
+	}
+	if !created && !sameSetting(cb, &b.cb) {
+		return keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already; PUT /v1/callbacks/%s updates it.", cb.Event, cb.Event), c.key.APIKey}
+	}
+	a.Dispatcher.CallbackChanged(cb.No)
+	answer(w, http.StatusOK, a.flat(c, cb))
+	return nil
+}
+
+func sameSetting(a, b *callbackd.Callback) bool {
+	return a.URL == b.URL && a.Method == b.Method && bytes.Equal(a.Payload, b.Payload) && slices.Equal(a.Headers, b.Headers) &&
+		a.Policy.Timeout == b.Policy.Timeout && a.Policy.OrderWait == b.Policy.OrderWait && a.Policy.Rate == b.Policy.Rate &&
+		a.Policy.Concurrency == b.Policy.Concurrency && slices.Equal(a.Policy.Retry, b.Policy.Retry)
+}
+
+func (a *API) listCallbacks(w http.ResponseWriter, c *call) error {
+	cbs, err := a.Store.ListCallbacks(c.Context(), c.key.No)
+	if err != nil {
+		return err
+	}
+	out := wire.CallbackList{APIKey: c.key.APIKey, Data: []wire.Callback{}}
+	for _, cb := range cbs {
+		out.Data = append(out.Data, a.show(cb))
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+// one finds the callback a path names.
+func (a *API) one(c *call) (*callbackd.Callback, error) {
+	ev, err := c.eventParam()
+	if err != nil {
+		return nil, err
+	}
+	cb, err := a.Store.Callback(c.Context(), c.key.No, ev, nameParam(c.URL.Query()))
+	return cb, c.missing(err, ev)
+}
+
+// missing turns the store's not-found into PAVE's.
+func (c *call) missing(err error, ev callbackd.EventType) error {
+	if err != nil && callbackd.KindOf(err) == callbackd.KindNotFound {
+		return c.noCallback(ev)
+	}
+	return err
+}
+
+func (a *API) getCallback(w http.ResponseWriter, c *call) error {
+	cb, err := a.one(c)
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, wire.CallbackOne{APIKey: c.key.APIKey, Data: a.show(cb)})
+	return nil
+}
+
+func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
+	ev, err := c.eventParam()
+	if err != nil {
+		return err
+	}
+	members, err := c.object(w)
+	if err != nil {
+		return err
+	}
+	b, err := readCallback(members, false)
+	if err != nil {
+		return err
+	}
+	if b.event != "" && b.event != string(ev) {
+		return invalid("event in the body is %s, but the path names %s; leave it out or make them equal.", b.event, ev)
+	}
+	if name := nameParam(c.URL.Query()); b.cb.Name != callbackd.DefaultName && b.cb.Name != name {
+		return invalid("name in the body is %s, but the query names %s; a callback cannot be renamed.", b.cb.Name, name)
+	} else {
+		b.cb.Name = name
+	}
+	if err := a.admit(c, &b.cb); err != nil {
+		return err
+	}
+	if a.MaskHeaders {
+		if err := a.unmask(c, ev, &b.cb); err != nil {
+			return err
+		}
+	}
+	b.cb.Key, b.cb.Event = c.key.No, ev
+	b.cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	cb, err := a.Store.ReplaceCallback(c.Context(), b.cb, time.Now())
+	if err != nil {
+		return c.missing(err, ev)
+	}
+	a.Dispatcher.CallbackChanged(cb.No)
+	answer(w, http.StatusOK, a.flat(c, cb))
+	return nil
+}
+
+// unmask keeps the stored value where a client sends the mask back. It does
+// not when the receiver changes: a secret goes to whom it was given for.
+func (a *API) unmask(c *call, ev callbackd.EventType, cb *callbackd.Callback) error {
+	old, err := a.Store.Callback(c.Context(), c.key.No, ev, cb.Name)
+	if err != nil {
+		return c.missing(err, ev)
+	}
+	for i, h := range cb.Headers {
+		if h.Value != callbackd.Mask {
+			continue
+		}
+		if !store.SameOrigin(old.URL, cb.URL) {
+			return invalid("headers has a masked value for %s, but url names another receiver; send the value again.", h.Name)
+		}
+		for _, o := range old.Headers {
+			if strings.EqualFold(o.Name, h.Name) {
+				cb.Headers[i].Value = o.Value
+			}
+		}
+	}
+	return nil
+}
+
+func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
+	ev, err := c.eventParam()
+	if err != nil {
+		return err
+	}
+	cb, err := a.Store.DeleteCallback(c.Context(), c.key.No, ev, nameParam(c.URL.Query()), time.Now())
+	if err != nil {
+		return c.missing(err, ev)
+	}
+	a.Dispatcher.CallbackChanged(cb.No)
+	answer(w, http.StatusOK, wire.Message{APIKey: c.key.APIKey, Message: "Callback setting " + string(ev) + " has been successfully removed."})
+	return nil
+}
+
+func (c *call) policy(cb *callbackd.Callback) wire.Policy {
+	p := cb.Policy.WithDefaults()
+	out := wire.Policy{APIKey: c.key.APIKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.No), Timeout: p.Timeout.String(),
+		Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At)}
+	for _, d := range p.Retry {
+		out.Retry = append(out.Retry, d.String())
+	}
+	return out
+}
+
+func (a *API) getPolicy(w http.ResponseWriter, c *call) error {
+	cb, err := a.one(c)
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, c.policy(cb))
+	return nil
+}
+
+func (a *API) getSecret(w http.ResponseWriter, c *call) error {
+	cb, err := a.one(c)
+	if err != nil {
+		return err
+	}
+	a.answerSecret(w, c, cb)
+	return nil
+}
+
+func (a *API) answerSecret(w http.ResponseWriter, c *call, cb *callbackd.Callback) {
+	w.Header().Set("Cache-Control", "no-store")
+	answer(w, http.StatusOK, wire.Secret{APIKey: c.key.APIKey, Event: string(cb.Event), Secret: cb.Secrets[0].Value.Reveal()})
+}
+
+// How long an old signing secret signs along after a rotation.
+const (
+	defaultKeep = 24 * time.Hour
+	maxKeep     = 30 * 24 * time.Hour
+)
+
+func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
+	ev, err := c.eventParam()
+	if err != nil {
+		return err
+	}
+	keep := defaultKeep
+	if c.ContentLength != 0 {
+		members, err := c.object(w)
+		if err != nil {
+			return err
+		}
+		for _, m := range members {
+			if m.Name == "keep" {
+				if keep, err = readDuration("keep", m.Value, 0, maxKeep); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	now := time.Now()
+	cb, err := a.Store.RotateSecret(c.Context(), c.key.No, ev, nameParam(c.URL.Query()), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
+	if err != nil {
+		return c.missing(err, ev)
+	}
+	a.Dispatcher.CallbackChanged(cb.No)
+	a.answerSecret(w, c, cb)
+	return nil
+}
+
+func (a *API) pauseCallback(w http.ResponseWriter, c *call) error {
+	return a.setPause(w, c, callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+}
+
+func (a *API) resumeCallback(w http.ResponseWriter, c *call) error {
+	return a.setPause(w, c, callbackd.Pause{})
+}
+
+func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error {
+	ev, err := c.eventParam()
+	if err != nil {
+		return err
+	}
+	cb, err := a.Store.PauseCallback(c.Context(), c.key.No, ev, nameParam(c.URL.Query()), p)
+	if err != nil {
+		return c.missing(err, ev)
+	}
+	a.Dispatcher.CallbackChanged(cb.No)
+	answer(w, http.StatusOK, c.policy(cb))
+	return nil
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}

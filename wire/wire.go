@@ -1,0 +1,188 @@
+// Package wire is the JSON of the HTTP API and nothing else: the bodies that
+// openapi.yaml describes, in the order of members it documents. Times are
+// RFC 3339 in UTC, durations are milliseconds.
+package wire
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Message is the body of every answer that is an error, and of some that are
+// not. APIKey stands where PAVE's documentation has it.
+type Message struct {
+	APIKey  string `json:"api_key,omitempty"`
+	Message string `json:"message"`
+}
+
+// Headers are a callback's headers in the order they were given; it is
+// written as a JSON object.
+type Headers []Header
+
+// Header is one of [Headers].
+type Header struct{ Name, Value string }
+
+// MarshalJSON writes an object with the headers in their order.
+func (h Headers) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	for i, v := range h {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		name, err := json.Marshal(v.Name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(v.Value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(append(out, name...), ':'), value...)
+	}
+	return append(out, '}'), nil
+}
+
+// Callback is one setting as PAVE documents it, with our optional name.
+type Callback struct {
+	APIKey  string          `json:"api_key,omitempty"` // not in lists
+	Event   string          `json:"event"`
+	URL     string          `json:"url"`
+	Method  string          `json:"method"`
+	Headers Headers         `json:"headers"`
+	Payload json.RawMessage `json:"payload"`
+	Name    string          `json:"name,omitempty"` // not for the default one
+}
+
+// CallbackList answers GET /v1/callbacks.
+type CallbackList struct {
+	APIKey string     `json:"api_key"`
+	Data   []Callback `json:"data"`
+}
+
+// CallbackOne answers GET /v1/callbacks/:event.
+type CallbackOne struct {
+	APIKey string   `json:"api_key"`
+	Data   Callback `json:"data"`
+}
+
+// Policy answers GET /v1/callbacks/:event/policy, pause and resume.
+type Policy struct {
+	APIKey      string     `json:"api_key"`
+	Event       string     `json:"event"`
+	Name        string     `json:"name"`
+	Callback    int64      `json:"callback"`
+	Timeout     string     `json:"timeout"`
+	Retry       []string   `json:"retry"`
+	Order       string     `json:"order"` // how long a failing head holds its session
+	Rate        float64    `json:"rate"`  // attempts a second; 0 is no limit
+	Concurrency int        `json:"concurrency"`
+	Paused      bool       `json:"paused"`
+	PauseReason string     `json:"pause_reason"`
+	PausedAt    *time.Time `json:"paused_at"`
+}
+
+// Secret answers GET and POST …/secret.
+type Secret struct {
+	APIKey string `json:"api_key"`
+	Event  string `json:"event"`
+	Secret string `json:"secret"`
+}
+
+// Accepted answers POST /v1/events.
+type Accepted struct {
+	ID         string `json:"id"`
+	Event      string `json:"event"`
+	SessionKey string `json:"session_key"`
+	Sequence   int64  `json:"sequence"`
+	Deliveries int    `json:"deliveries"`
+}
+
+// Event is one event as it is shown.
+type Event struct {
+	ID         string          `json:"id"`
+	Event      string          `json:"event"`
+	SessionKey string          `json:"session_key"`
+	Sequence   int64           `json:"sequence"`
+	AcceptedAt time.Time       `json:"accepted_at"`
+	Test       bool            `json:"test"`
+	Data       json.RawMessage `json:"data"`
+	Deliveries []string        `json:"deliveries"` // their ids
+}
+
+// EventList answers GET /v1/events. Next is null at the end.
+type EventList struct {
+	Data []Event `json:"data"`
+	Next *string `json:"next"`
+}
+
+// Delivery is one delivery as it is shown.
+type Delivery struct {
+	ID           string     `json:"id"`
+	EventID      string     `json:"event_id"`
+	Event        string     `json:"event"`
+	SessionKey   string     `json:"session_key"`
+	Sequence     int64      `json:"sequence"`
+	Callback     int64      `json:"callback"`
+	CallbackName string     `json:"callback_name"`
+	State        string     `json:"state"`
+	Attempts     int        `json:"attempts"`
+	AcceptedAt   time.Time  `json:"accepted_at"`
+	NextAttempt  *time.Time `json:"next_attempt_at"` // null: at once, or ended
+	Repeated     bool       `json:"repeated"`        // a person asked for it again and it waits
+	Test         bool       `json:"test"`
+	History      []Attempt  `json:"history,omitempty"` // not in lists
+}
+
+// DeliveryList answers GET /v1/deliveries. Next is null at the end; a page
+// may be short before that.
+type DeliveryList struct {
+	Data []Delivery `json:"data"`
+	Next *string    `json:"next"`
+}
+
+// Attempt is one HTTP try: what was sent, what came back, what it means.
+type Attempt struct {
+	Number    int        `json:"number"`
+	StartedAt time.Time  `json:"started_at"`
+	Address   string     `json:"address"`
+	Reused    bool       `json:"connection_reused"`
+	Timings   Timings    `json:"timings_ms"`
+	Request   Request    `json:"request"`
+	Response  *Response  `json:"response"` // null without an answer
+	Fault     string     `json:"fault"`
+	Error     string     `json:"error"`
+	State     string     `json:"state"`
+	Why       string     `json:"why"`
+	Next      *time.Time `json:"next_attempt_at"`
+}
+
+// Timings of an attempt in milliseconds.
+type Timings struct {
+	DNS       float64 `json:"dns"`
+	Connect   float64 `json:"connect"`
+	TLS       float64 `json:"tls"`
+	FirstByte float64 `json:"first_byte"`
+	Total     float64 `json:"total"`
+}
+
+// Request is what was sent. The values of the callback's own headers are
+// redacted.
+type Request struct {
+	Method  string  `json:"method"`
+	URL     string  `json:"url"`
+	Headers Headers `json:"headers"`
+	Body    string  `json:"body"`
+}
+
+// Response is what came back, as received. Body is text when it is UTF-8 and
+// base64 otherwise.
+type Response struct {
+	Status     int    `json:"status"`
+	Headers    string `json:"headers"`
+	Body       string `json:"body"`
+	Encoding   string `json:"body_encoding"` // "utf-8" or "base64"
+	Size       int64  `json:"size"`          // bytes read
+	Truncated  bool   `json:"truncated"`
+	Location   string `json:"location"`
+	RetryAfter string `json:"retry_after"`
+}
