@@ -1,0 +1,131 @@
+// Package client calls callbackd's HTTP API.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"callbackd/internal/signature"
+	"callbackd/wire"
+)
+
+// Client calls with one API key. It may be used concurrently.
+type Client struct {
+	Base                       string // such as http://127.0.0.1:8080
+	Account, APIKey, APISecret string
+	HTTP                       *http.Client // nil: http.DefaultClient
+}
+
+// Error is an answer other than 2xx.
+type Error struct {
+	Status  int
+	Message string
+}
+
+// Error says the status and the server's message.
+func (e *Error) Error() string { return fmt.Sprintf("%d: %s", e.Status, e.Message) }
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 64 << 20
+
+// Do sends body as JSON, unless it is nil, and reads the answer into out,
+// unless that is nil.
+func (c *Client) Do(ctx context.Context, method, path string, body, out any) error {
+	var r io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("encode the request: %w", err)
+		}
+		r = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.Base+path, r)
+	if err != nil {
+		return err
+	}
+	signature.SetHeaders(req.Header, c.Account, c.APIKey, c.APISecret, time.Now())
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	h := c.HTTP
+	if h == nil {
+		h = http.DefaultClient
+	}
+	resp, err := h.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if resp.StatusCode/100 != 2 {
+		var m wire.Message
+		if json.Unmarshal(raw, &m) != nil || m.Message == "" {
+			m.Message = http.StatusText(resp.StatusCode)
+		}
+		return &Error{resp.StatusCode, m.Message}
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("decode the answer: %w", err)
+	}
+	return nil
+}
+
+// NewCallback is what CreateCallback sends.
+type NewCallback struct {
+	Event   string            `json:"event"`
+	URL     string            `json:"url"`
+	Method  string            `json:"method,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"`
+	Payload map[string]any    `json:"payload,omitempty"`
+	Name    string            `json:"name,omitempty"`
+	Retry   []string          `json:"retry,omitempty"`
+	Timeout string            `json:"timeout,omitempty"`
+	Order   string            `json:"order,omitempty"`
+}
+
+// CreateCallback registers a callback.
+func (c *Client) CreateCallback(ctx context.Context, n NewCallback) (out wire.Callback, err error) {
+	return out, c.Do(ctx, http.MethodPost, "/v1/callbacks", n, &out)
+}
+
+// Secret reads the signing secret of a callback.
+func (c *Client) Secret(ctx context.Context, event string) (string, error) {
+	var out wire.Secret
+	err := c.Do(ctx, http.MethodGet, "/v1/callbacks/"+url.PathEscape(event)+"/secret", nil, &out)
+	return out.Secret, err
+}
+
+// NewEvent is what Publish sends.
+type NewEvent struct {
+	Event      string `json:"event"`
+	SessionKey string `json:"session_key"`
+	Data       any    `json:"data,omitempty"`
+	ID         string `json:"id,omitempty"` // makes a repeat return the first answer
+}
+
+// Publish publishes one event.
+func (c *Client) Publish(ctx context.Context, ev NewEvent) (out wire.Accepted, err error) {
+	return out, c.Do(ctx, http.MethodPost, "/v1/events", ev, &out)
+}
+
+// Deliveries lists deliveries; query is that of GET /v1/deliveries.
+func (c *Client) Deliveries(ctx context.Context, query url.Values) (out wire.DeliveryList, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/deliveries?"+query.Encode(), nil, &out)
+}
+
+// Delivery reads one delivery with its attempts.
+func (c *Client) Delivery(ctx context.Context, id string) (out wire.Delivery, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/deliveries/"+url.PathEscape(id), nil, &out)
+}

@@ -1,0 +1,201 @@
+// Package app wires callbackd together and holds no rules: store, engine,
+// sender and API, started in order and stopped in the reverse.
+package app
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/api"
+	"callbackd/internal/egress"
+	"callbackd/internal/engine"
+	"callbackd/internal/obs"
+	"callbackd/internal/sender"
+	"callbackd/internal/store/sqlite"
+)
+
+// Version is what User-Agent and `callbackd version` say.
+const Version = "0.1.0"
+
+// Config is what a server is started with.
+type Config struct {
+	Listen     string // host:port; port 0 chooses one
+	Data       string // the data directory
+	KeysetFile string // empty: within Data
+	Log        *slog.Logger
+
+	AllowTargets []netip.Prefix
+	Proxy        *url.URL
+	Roots        *x509.CertPool // nil: the system's
+	Keep         time.Duration  // how long finished events stay
+	RequireHTTPS bool
+	MaskHeaders  bool
+	MaxInFlight  int
+}
+
+// App is a running server.
+type App struct {
+	log      *slog.Logger
+	store    *sqlite.Store
+	engine   *engine.Engine
+	server   *http.Server
+	listener net.Listener
+	served   chan error
+	upkeep   sync.WaitGroup
+	stop     context.CancelFunc
+}
+
+// Start opens the store, starts the engine and serves the API.
+func Start(ctx context.Context, c Config) (_ *App, err error) {
+	a := &App{log: c.Log, served: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Stop(ctx))
+		}
+	}()
+	metrics := obs.New(func() int { return a.engine.InFlight() })
+	if a.store, err = sqlite.Open(ctx, sqlite.Options{Dir: c.Data, KeysetFile: c.KeysetFile, OnCommit: metrics.Committed}); err != nil {
+		return nil, err
+	}
+	if a.listener, err = net.Listen("tcp", c.Listen); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; choose another address with --listen", c.Listen, err)
+	}
+	policy := egress.NewPolicy(c.AllowTargets)
+	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
+	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, c.Log)
+	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: metrics, MaxInFlight: c.MaxInFlight})
+	a.store.SetHandover(a.engine.Handover)
+	if err = a.engine.Start(ctx); err != nil {
+		return nil, fmt.Errorf("read the backlog: %w", err)
+	}
+	handler := api.New(api.Options{
+		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
+		Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
+	})
+	a.server = api.Server(handler, c.Log)
+	go func() { a.served <- a.server.Serve(a.listener) }()
+	var upkeep context.Context
+	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
+	a.upkeep.Go(func() { a.settle(upkeep) })
+	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
+	return a, nil
+}
+
+func (a *App) ready(context.Context) error {
+	if !a.engine.Running() {
+		return errors.New("the engine does not run")
+	}
+	return nil
+}
+
+// URL is where the API is served.
+func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
+
+// HasKeys tells whether an API key exists.
+func (a *App) HasKeys(ctx context.Context) (bool, error) {
+	keys, err := a.store.ListKeys(ctx)
+	return len(keys) > 0, err
+}
+
+// Failed is closed when the store can no longer be trusted and the process
+// should end.
+func (a *App) Failed() <-chan struct{} { return a.store.Failed() }
+
+// Stop ends everything in the reverse order of the start: no more intake,
+// attempts finished or broken off when ctx ends, then the store.
+func (a *App) Stop(ctx context.Context) error {
+	var errs []error
+	if a.server != nil {
+		if err := a.server.Shutdown(ctx); err != nil {
+			errs = append(errs, a.server.Close())
+		}
+	} else if a.listener != nil {
+		errs = append(errs, a.listener.Close())
+	}
+	if a.engine != nil {
+		a.engine.Drain(ctx)
+	}
+	if a.stop != nil {
+		a.stop()
+		a.upkeep.Wait()
+	}
+	if a.store != nil {
+		if err := a.store.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the store: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Slices of the slow work, and the pauses between them that leave the writer
+// to deliveries.
+const (
+	slice      = 200
+	slicePause = 20 * time.Millisecond
+	settleIdle = 2 * time.Second
+	sweepIdle  = time.Minute
+)
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// settle ends what deleted callbacks and revoked keys are still owed.
+func (a *App) settle(ctx context.Context) {
+	for {
+		n, err := a.store.SettleCanceled(ctx, time.Now(), slice)
+		if err != nil && ctx.Err() == nil {
+			a.log.Error("canceled deliveries not settled", "error", err)
+		}
+		wait := settleIdle
+		if err == nil && n > 0 {
+			wait = slicePause
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// sweep removes what ended longer ago than keep.
+func (a *App) sweep(ctx context.Context, keep time.Duration) {
+	var after callbackd.EventID
+	for {
+		next, removed, done, err := a.store.Sweep(ctx, time.Now().Add(-keep), after, slice)
+		wait := slicePause
+		switch {
+		case err != nil:
+			if ctx.Err() == nil {
+				a.log.Error("old events not removed", "error", err)
+			}
+			wait = sweepIdle
+		case done:
+			after, wait = 0, sweepIdle
+		default:
+			after = next
+		}
+		if removed > 0 {
+			a.log.Debug("old events removed", "events", removed)
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}

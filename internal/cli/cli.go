@@ -1,0 +1,127 @@
+// Package cli is the command line. One struct field is one option: its flag,
+// its environment twin, its default and its help.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"callbackd/internal/app"
+
+	"github.com/alecthomas/kong"
+)
+
+// root is every command.
+type root struct {
+	Serve   serveCmd   `cmd:"" help:"Run the callback service."`
+	Keys    keysCmd    `cmd:"" help:"Create, list and revoke API keys."`
+	Headers headersCmd `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
+	Listen  listenCmd  `cmd:"" help:"Receive callbacks and print them: a receiver for people."`
+	Demo    demoCmd    `cmd:"" help:"Show the whole way once: a server, a key, a receiver that fails at first, one inspection."`
+	Fsck    fsckCmd    `cmd:"" help:"Prove that every accepted event is in exactly one state."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// env is what commands run in.
+type env struct {
+	ctx    context.Context
+	stdout io.Writer
+	stderr io.Writer
+	// second is closed when the person asks again to stop.
+	second <-chan struct{}
+}
+
+// exit ends a command with a code and no further words.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// Main runs the command in args and returns the exit code.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var r root
+	code := -1
+	parser, err := kong.New(&r,
+		kong.Name("callbackd"),
+		kong.Description("A durable callback service: it takes events of inspection sessions and delivers each to the callbacks registered for it, in order, signed, with retries."),
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(stdout, stderr), kong.Exit(func(c int) { code = c }),
+		kong.DefaultEnvars("CALLBACKD"),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "callbackd:", err)
+		return 2
+	}
+	if err := fileTwins(); err != nil {
+		fmt.Fprintln(stderr, "callbackd:", err)
+		return 2
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if code >= 0 { // --help
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "callbackd: %v; `callbackd --help` lists what there is\n", err)
+		return 2
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	second := make(chan struct{})
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		<-signals
+		stop()
+		<-signals
+		close(second)
+	}()
+	err = k.Run(&env{ctx, stdout, stderr, second})
+	var e exit
+	switch {
+	case errors.As(err, &e):
+		return int(e)
+	case err != nil:
+		fmt.Fprintln(stderr, "callbackd:", err)
+		return 1
+	}
+	return 0
+}
+
+// fileTwins reads the secrets that are given as a file: CALLBACKD_X_FILE
+// stands for CALLBACKD_X with the content of that file.
+func fileTwins() error {
+	for _, name := range []string{"CALLBACKD_SECRET", "CALLBACKD_EGRESS_PROXY"} {
+		file := os.Getenv(name + "_FILE")
+		if file == "" {
+			continue
+		}
+		if os.Getenv(name) != "" {
+			return fmt.Errorf("%s and %s_FILE are both set: unset one", name, name)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("%s_FILE: %w", name, err)
+		}
+		if err := os.Setenv(name, strings.TrimSpace(string(b))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(e *env) error {
+	_, err := fmt.Fprintln(e.stdout, "callbackd", app.Version)
+	return err
+}

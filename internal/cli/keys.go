@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/signature"
+	"callbackd/internal/store"
+	"callbackd/internal/store/sqlite"
+)
+
+type keysCmd struct {
+	Create keysCreateCmd `cmd:"" help:"Create an API key and show its secret."`
+	List   keysListCmd   `cmd:"" help:"List API keys, without secrets."`
+	Revoke keysRevokeCmd `cmd:"" help:"Revoke an API key: its calls are refused and what it is owed is canceled."`
+}
+
+// dataFlag is shared by the commands that work on a data directory, whether a
+// server runs on it or not.
+type dataFlag struct {
+	Data       string `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory."`
+	SecretKeys string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory."`
+}
+
+func (d *dataFlag) open(ctx context.Context) (*sqlite.Store, error) {
+	return sqlite.Open(ctx, sqlite.Options{Dir: d.Data, KeysetFile: d.SecretKeys, Beside: true})
+}
+
+// settled waits until a running server has noticed a change of keys.
+func settled() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
+
+type keysCreateCmd struct {
+	dataFlag
+	Account string `required:"" help:"Primary account name: it appears in the string that tokens sign."`
+	Name    string `help:"A name to know the key by."`
+	Test    bool   `help:"Make a test key."`
+	JSON    bool   `help:"Print JSON."`
+}
+
+// createdKey is what --json prints.
+type createdKey struct {
+	Account   string `json:"account"`
+	APIKey    string `json:"api_key"`
+	APISecret string `json:"api_secret"`
+	Name      string `json:"name"`
+	Live      bool   `json:"live"`
+}
+
+// newAPIKey is 128 random bits, in the form PAVE's keys have.
+func newAPIKey() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// Run creates a key.
+func (c *keysCreateCmd) Run(e *env) error {
+	if c.Account == "" || strings.ContainsAny(c.Account, ":@ \t\r\n") || len(c.Account) > callbackd.MaxName {
+		return fmt.Errorf("--account must be 1 to %d characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)
+	}
+	if len(c.Name) > callbackd.MaxName {
+		return fmt.Errorf("--name is longer than %d bytes", callbackd.MaxName)
+	}
+	s, err := c.open(e.ctx)
+	if err != nil {
+		return err
+	}
+	k, err := s.CreateKey(e.ctx, callbackd.Key{Account: c.Account, APIKey: newAPIKey(), Secret: callbackd.Secret(rand.Text() + rand.Text()), Name: c.Name, Live: !c.Test, CreatedAt: time.Now()})
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	settled()
+	out := createdKey{k.Account, k.APIKey, k.Secret.Reveal(), k.Name, k.Live}
+	if c.JSON {
+		return json.NewEncoder(e.stdout).Encode(out)
+	}
+	fmt.Fprintf(e.stdout, "account     %s\napi key     %s\napi secret  %s\n\nThe secret signs every call. Try:\n  curl -H @<(callbackd headers --account %s --key %s --secret %s) http://127.0.0.1:8080/v1/callbacks\n",
+		out.Account, out.APIKey, out.APISecret, shellQuote(out.Account), out.APIKey, out.APISecret)
+	return nil
+}
+
+type keysListCmd struct {
+	dataFlag
+	JSON bool `help:"Print JSON, a key a line."`
+}
+
+// Run lists the keys.
+func (c *keysListCmd) Run(e *env) error {
+	if _, err := os.Stat(filepath.Join(c.Data, "callbackd.db")); err != nil {
+		return fmt.Errorf("%s is not a data directory: %w", c.Data, err)
+	}
+	s, err := c.open(e.ctx)
+	if err != nil {
+		return err
+	}
+	keys, err := s.ListKeys(e.ctx)
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	if !c.JSON {
+		fmt.Fprintln(w, "API KEY\tACCOUNT\tNAME\tKIND\tCREATED\tREVOKED")
+	}
+	for _, k := range keys {
+		kind, revoked := "live", "-"
+		if !k.Live {
+			kind = "test"
+		}
+		if k.Revoked() {
+			revoked = k.RevokedAt.Format(time.RFC3339)
+		}
+		if c.JSON {
+			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "created_at": k.CreatedAt, "revoked": k.Revoked()})
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.APIKey, k.Account, k.Name, kind, k.CreatedAt.Format(time.RFC3339), revoked)
+	}
+	return w.Flush()
+}
+
+type keysRevokeCmd struct {
+	dataFlag
+	Key string `arg:"" help:"The API key."`
+}
+
+// Run revokes a key.
+func (c *keysRevokeCmd) Run(e *env) error {
+	s, err := c.open(e.ctx)
+	if err != nil {
+		return err
+	}
+	err = s.RevokeKey(e.ctx, c.Key, time.Now())
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	settled()
+	_, err = fmt.Fprintln(e.stdout, "revoked", c.Key)
+	return err
+}
+
+type headersCmd struct {
+	Account string `required:"" env:"CALLBACKD_ACCOUNT" help:"Primary account name."`
+	Key     string `required:"" env:"CALLBACKD_KEY" help:"API key."`
+	Secret  string `required:"" env:"CALLBACKD_SECRET" help:"API secret. Also from CALLBACKD_SECRET_FILE."`
+}
+
+// Run prints the headers, a line each.
+func (c *headersCmd) Run(e *env) error {
+	stamp := time.Now().UTC().Format(time.RFC3339)
+	_, err := fmt.Fprintf(e.stdout, "%s: %s\n%s: %s\n%s: %s\n", signature.HeaderKey, c.Key,
+		signature.HeaderToken, signature.Token(c.Account, c.Key, stamp, c.Secret), signature.HeaderTimestamp, stamp)
+	return err
+}
+
+type fsckCmd struct {
+	dataFlag
+}
+
+// Run checks promise 2 and prints a balance for each callback.
+func (c *fsckCmd) Run(e *env) error {
+	if _, err := os.Stat(filepath.Join(c.Data, "callbackd.db")); err != nil {
+		return fmt.Errorf("%s is not a data directory: %w", c.Data, err)
+	}
+	s, err := c.open(e.ctx)
+	if err != nil {
+		return err
+	}
+	r, err := s.Check(e.ctx)
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "callback\tevent\taccepted\tdelivered\tfailed\tcanceled\tpending\tattempts\trepeats\t")
+	for _, b := range r.Callbacks {
+		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", b.Callback.No, b.Callback.Event, b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Pending, b.Attempts, b.Repeats)
+		if b.Accepted != b.Delivered+b.Failed+b.Canceled+b.Pending {
+			r.FaultN++
+			r.Faults = append(r.Faults, fmt.Sprintf("callback %d: accepted is not delivered + failed + canceled + pending", b.Callback.No))
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, f := range r.Faults {
+		fmt.Fprintln(e.stdout, "FAULT:", f)
+	}
+	if r.FaultN > 0 {
+		fmt.Fprintf(e.stdout, "%d events, %d faults\n", r.Events, r.FaultN)
+		return exit(1)
+	}
+	fmt.Fprintf(e.stdout, "%d events, every delivery is in exactly one state\n", r.Events)
+	return nil
+}
+
+func shellQuote(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./") == "" && s != "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+
+	"callbackd/internal/app"
+	"callbackd/internal/obs"
+)
+
+// serveCmd is the options of a server.
+type serveCmd struct {
+	Listen       string        `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address to serve the API on; port 0 chooses a free one."`
+	Data         string        `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory; made when missing."`
+	AllowTarget  []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable. Public addresses are always allowed."`
+	EgressProxy  string        `env:"CALLBACKD_EGRESS_PROXY" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from CALLBACKD_EGRESS_PROXY_FILE."`
+	CAFile       string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust besides the system's."`
+	SecretKeys   string        `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory."`
+	Keep         time.Duration `default:"720h" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept."`
+	Grace        time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
+	MaxInFlight  int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
+	RequireHTTPS bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
+	MaskHeaders  bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask callback headers when they are read back; a PUT with the mask keeps the stored value."`
+	LogFormat    string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"text or json."`
+	LogLevel     string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"debug, info, warn or error."`
+}
+
+// config checks the options and turns them into the app's configuration.
+func (c *serveCmd) config(e *env) (app.Config, error) {
+	out := app.Config{Listen: c.Listen, Data: c.Data, KeysetFile: c.SecretKeys, Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight}
+	for _, s := range c.AllowTarget {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return out, fmt.Errorf("--allow-target %q is not a range; write for example 127.0.0.0/8 or 10.1.2.3/32", s)
+		}
+		out.AllowTargets = append(out.AllowTargets, p.Masked())
+	}
+	if c.EgressProxy != "" {
+		u, err := url.Parse(c.EgressProxy)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+			return out, errors.New("--egress-proxy is not a proxy's URL; write for example http://proxy.internal:3128")
+		}
+		out.Proxy = u
+	}
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return out, fmt.Errorf("--ca-file: %w", err)
+		}
+		if out.Roots, err = x509.SystemCertPool(); err != nil {
+			out.Roots = x509.NewCertPool()
+		}
+		if !out.Roots.AppendCertsFromPEM(pem) {
+			return out, fmt.Errorf("--ca-file %s holds no certificate in PEM form", c.CAFile)
+		}
+	}
+	switch {
+	case c.Keep < time.Hour:
+		return out, errors.New("--keep is shorter than an hour: events would vanish before anybody can ask for them; give at least 1h")
+	case c.Grace < 0:
+		return out, errors.New("--grace is negative; give 0s or more")
+	case c.MaxInFlight < 1:
+		return out, errors.New("--max-in-flight must be at least 1")
+	}
+	var err error
+	out.Log, err = obs.NewLogger(e.stderr, c.LogFormat, c.LogLevel)
+	return out, err
+}
+
+// Run serves until it is told to stop.
+func (c *serveCmd) Run(e *env) error {
+	cfg, err := c.config(e)
+	if err != nil {
+		return err
+	}
+	a, err := app.Start(e.ctx, cfg)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(e.stdout, "listening on", a.URL())
+	if has, err := a.HasKeys(e.ctx); err == nil && !has {
+		fmt.Fprintf(e.stdout, "there is no API key yet; create one with: callbackd keys create --account acme --data %s\n", shellQuote(c.Data))
+	}
+	failed := false
+	select {
+	case <-e.ctx.Done():
+	case <-a.Failed():
+		failed = true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.Grace)
+	defer cancel()
+	go func() {
+		select {
+		case <-e.second:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := a.Stop(ctx); err != nil {
+		return err
+	}
+	if failed {
+		return errors.New("the store failed: the log says how; what was acknowledged is on disk, and a restart goes on with it")
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+// Package obs is how callbackd is watched: the names of all metrics, in one
+// place, and the logger.
+package obs
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"callbackd"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics is every metric callbackd has. None is labelled by callback or key:
+// there may be a hundred thousand of them.
+type Metrics struct {
+	registry  *prometheus.Registry
+	accepted  prometheus.Counter
+	attempts  *prometheus.CounterVec
+	ended     *prometheus.CounterVec
+	latency   prometheus.Histogram
+	exchange  prometheus.Histogram
+	repeats   prometheus.Counter
+	breakers  prometheus.Counter
+	paused    *prometheus.CounterVec
+	stale     prometheus.Counter
+	commits   prometheus.Counter
+	committed prometheus.Counter
+}
+
+// New makes the metrics. inFlight is asked at each scrape.
+func New(inFlight func() int) *Metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
+	m := &Metrics{
+		registry:  prometheus.NewRegistry(),
+		accepted:  counter("callbackd_events_accepted_total", "Events acknowledged, repeats by idempotency key included."),
+		attempts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_attempts_total", Help: "Attempts by fault; no fault is success."}, []string{"fault"}),
+		ended:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_deliveries_ended_total", Help: "Deliveries that ended, by state."}, []string{"state"}),
+		latency:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "callbackd_delivery_seconds", Help: "From acceptance to the recorded success.", Buckets: buckets}),
+		exchange:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "callbackd_exchange_seconds", Help: "Duration of attempts.", Buckets: buckets}),
+		repeats:   counter("callbackd_repeats_total", "Attempts that a person asked for."),
+		breakers:  counter("callbackd_breaker_opened_total", "Times a breaker opened after consecutive failures."),
+		paused:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_callbacks_paused_total", Help: "Callbacks that were paused without a person, by reason."}, []string{"reason"}),
+		stale:     counter("callbackd_stale_outcomes_total", "Outcomes refused because the delivery was no longer pending."),
+		commits:   counter("callbackd_store_commits_total", "Group commits."),
+		committed: counter("callbackd_store_commands_total", "Commands in group commits."),
+	}
+	m.registry.MustRegister(m.accepted, m.attempts, m.ended, m.latency, m.exchange, m.repeats, m.breakers, m.paused, m.stale, m.commits, m.committed,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_attempts_in_flight", Help: "Attempts under way."}, func() float64 { return float64(inFlight()) }),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler serves the metrics to Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Accepted counts accepted events.
+func (m *Metrics) Accepted(n int) { m.accepted.Add(float64(n)) }
+
+// Committed counts a group commit.
+func (m *Metrics) Committed(commands int) {
+	m.commits.Inc()
+	m.committed.Add(float64(commands))
+}
+
+// AttemptDone is part of the engine's Observer, as are the methods below.
+func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
+	m.attempts.WithLabelValues(string(o.Attempt.Fault)).Inc()
+	m.exchange.Observe(o.Attempt.Timings.Total.Seconds())
+	if o.Delivery.Manual {
+		m.repeats.Inc()
+	}
+	if state.Terminal() {
+		m.ended.WithLabelValues(string(state)).Inc()
+	}
+	if state == callbackd.Delivered {
+		m.latency.Observe(sinceAccepted.Seconds())
+	}
+}
+
+// BreakerOpened counts breakers that opened.
+func (m *Metrics) BreakerOpened() { m.breakers.Inc() }
+
+// CallbackPaused counts pauses that no person asked for.
+func (m *Metrics) CallbackPaused(r callbackd.PauseReason) { m.paused.WithLabelValues(string(r)).Inc() }
+
+// StaleOutcome counts outcomes that came too late.
+func (m *Metrics) StaleOutcome() { m.stale.Inc() }
+
+// NewLogger makes the logger. format is text or json, level one of slog's.
+func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("log level %q is not debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, fmt.Errorf("log format %q is not text or json", format)
+}
