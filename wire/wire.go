@@ -4,7 +4,9 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -40,6 +42,27 @@ func (h Headers) MarshalJSON() ([]byte, error) {
 		out = append(append(append(out, name...), ':'), value...)
 	}
 	return append(out, '}'), nil
+}
+
+// UnmarshalJSON reads an object of strings and keeps its order.
+func (h *Headers) UnmarshalJSON(b []byte) error {
+	*h = Headers{}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
+		return errors.New("headers are not an object")
+	}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		var value string
+		if err := dec.Decode(&value); err != nil {
+			return err
+		}
+		*h = append(*h, Header{name.(string), value})
+	}
+	return nil
 }
 
 // Callback is one setting as PAVE documents it, with our optional name.

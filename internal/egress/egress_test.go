@@ -170,8 +170,8 @@ func TestParseURL(t *testing.T) {
 		}
 	}
 	for in, want := range map[string]string{
-		"http://example.com": "http://example.com/", "HTTPS://Example.COM:443/Hook?a=b": "https://example.com/Hook?a=b", "http://example.com:8080/x": "http://example.com:8080/x",
-		"http://bücher.example/": "http://xn--bcher-kva.example/", "http://127.0.0.1:9/": "http://127.0.0.1:9/", "http://[::1]:9/": "http://[::1]:9/", "http://[2001:DB8:0::1]/": "http://[2001:db8::1]/", "http://example.com./": "http://example.com/", "http://example.com?x=1": "http://example.com/?x=1",
+		"http://example.com": "http://example.com", "HTTPS://Example.COM:443/Hook?a=b": "https://example.com/Hook?a=b", "http://example.com:8080/x": "http://example.com:8080/x",
+		"http://bücher.example/": "http://xn--bcher-kva.example/", "http://127.0.0.1:9/": "http://127.0.0.1:9/", "http://[::1]:9/": "http://[::1]:9/", "http://[2001:DB8:0::1]/": "http://[2001:db8::1]/", "http://example.com./": "http://example.com/", "http://example.com?x=1": "http://example.com?x=1",
 	} {
 		u, err := egress.ParseURL(in)
 		if err != nil || u.String() != want {

@@ -48,9 +48,6 @@ func ParseURL(s string) (*url.URL, error) {
 		return nil, err
 	}
 	u.Host = host
-	if u.Path == "" {
-		u.Path = "/"
-	}
 	if len(u.String()) > MaxURL {
 		return nil, fmt.Errorf("url is longer than %d bytes once it is percent-encoded", MaxURL)
 	}
