@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -23,6 +24,9 @@ var hostProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphe
 func ParseURL(s string) (*url.URL, error) {
 	if len(s) > MaxURL {
 		return nil, fmt.Errorf("url is longer than %d bytes", MaxURL)
+	}
+	if !utf8.ValidString(s) {
+		return nil, errors.New("url is not valid UTF-8; percent-encode other bytes")
 	}
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c == 0x7f || c == '\\' {
@@ -90,6 +94,8 @@ func normalHost(u *url.URL, spelled string) (string, error) {
 	return name, nil
 }
 
+var errNoName = errors.New("url has a host that is not a valid domain name")
+
 func normalName(name string, bracketed bool) (string, error) {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		if addr.Zone() != "" || addr.Is6() != bracketed {
@@ -105,7 +111,11 @@ func normalName(name string, bracketed bool) (string, error) {
 	}
 	ascii, err := hostProfile.ToASCII(strings.TrimSuffix(name, "."))
 	if err != nil || ascii == "" {
-		return "", errors.New("url has a host that is not a valid domain name")
+		return "", errNoName
+	}
+	// A name that another pass would change or refuse is no name to keep.
+	if again, err := hostProfile.ToASCII(ascii); err != nil || again != ascii {
+		return "", errNoName
 	}
 	// WHATWG readers take a name whose last label is a number for an IPv4
 	// address in some old spelling; others look it up.

@@ -1,0 +1,281 @@
+package sqlite
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/storetest"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, dir string) store.Store {
+		s, err := Open(t.Context(), Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+func open(t *testing.T, o Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestSecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another callbackd runs") {
+		t.Errorf("got %v", err)
+	}
+	beside := open(t, Options{Dir: dir, Beside: true})
+	if _, err := beside.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()}); err != nil {
+		t.Error(err)
+	}
+	beside.Close()
+	if k, err := s.Key(t.Context(), "k"); err != nil || k.Secret.Reveal() != "s" {
+		t.Errorf("%+v, %v", k, err)
+	}
+	s.Close()
+	open(t, Options{Dir: dir}).Close()
+}
+
+func TestSecretsAreSealedOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	k, err := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "canary-api-secret", CreatedAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.CreateCallback(t.Context(), callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}"),
+		Headers: []callbackd.Header{{Name: "A", Value: "canary-header"}}, Secrets: []callbackd.SigningSecret{{Value: "canary-signing"}}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := func() {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			if err != nil || strings.Contains(string(b), "canary") {
+				t.Errorf("%s holds a secret in clear, or %v", e.Name(), err)
+			}
+		}
+	}
+	files()
+	s.Close()
+	files()
+	if err := os.Remove(filepath.Join(dir, keysetFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "missing") {
+		t.Errorf("without the keyset: %v", err)
+	}
+}
+
+func TestSwappedCiphertextsDoNotOpen(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	defer s.Close()
+	for _, k := range []string{"k1", "k2"} {
+		if _, err := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: k, Secret: "s", CreatedAt: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := s.write(t.Context(), func(t *tx) error {
+		return t.query("UPDATE keys SET secret = (SELECT secret FROM keys WHERE api_key = 'k2') WHERE api_key = 'k1'", nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Key(t.Context(), "k1"); err == nil || !strings.Contains(err.Error(), "tampered") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A full disk refuses, acknowledges nothing, and goes on when there is space.
+func TestFullDisk(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	defer s.Close()
+	k, err := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept := func() ([]*callbackd.Event, error) {
+		return s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: make([]byte, 100_000)}}})
+	}
+	limit := func(pages int64) {
+		err := s.write(t.Context(), func(t *tx) error {
+			return t.conn.Exec("PRAGMA max_page_count = " + map[bool]string{true: "500", false: "1073741823"}[pages > 0])
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(500)
+	acknowledged := 0
+	for range 100 {
+		if _, err = accept(); err != nil {
+			break
+		}
+		acknowledged++
+	}
+	if callbackd.KindOf(err) != callbackd.KindUnavailable || !strings.Contains(err.Error(), "disk is full") {
+		t.Fatalf("after %d: %v", acknowledged, err)
+	}
+	limit(0)
+	evs, err := accept()
+	if err != nil || evs[0].Sequence != int64(acknowledged+1) {
+		t.Errorf("%d acknowledged, then %v, %v", acknowledged, evs, err)
+	}
+}
+
+func TestCheckNamesPlantedFaults(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	defer s.Close()
+	k, _ := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
+	s.CreateCallback(t.Context(), callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
+	b := store.Batch{Key: k.No, At: time.Now()}
+	for range 4 {
+		b.Events = append(b.Events, store.NewEvent{Type: callbackd.Complete, Session: "S", Data: []byte("{}")})
+	}
+	evs, err := s.Accept(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[3].ID, Callback: 1}}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
+	if _, err := s.Record(t.Context(), ended); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{
+		"DELETE FROM pending WHERE event_id = " + itoa(evs[0].ID),
+		"UPDATE pending SET sequence = 9 WHERE event_id = " + itoa(evs[1].ID),
+		"INSERT INTO pending SELECT 7, 1, session, sequence, test, attempts, step, manual, NULL, NULL, NULL FROM pending LIMIT 1",
+		"INSERT INTO pending SELECT 1, " + itoa(evs[3].ID) + ", 'S', 4, 0, 1, 0, 0, NULL, NULL, NULL",
+		"DELETE FROM events WHERE id = " + itoa(evs[2].ID),
+	} {
+		if err := s.write(t.Context(), func(t *tx) error { return t.query(sql, nil) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := s.Check(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(r.Faults, "\n")
+	for _, want := range []string{"it is lost", "another session or sequence", "still waits", "belongs to no event"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not in\n%s", want, all)
+		}
+	}
+}
+
+func itoa(id callbackd.EventID) string {
+	b := []byte{}
+	for n := int64(id); n > 0; n /= 10 {
+		b = append([]byte{byte('0' + n%10)}, b...)
+	}
+	return string(b)
+}
+
+// No statement that runs besides Check may walk a whole table of events,
+// attempts or pending deliveries.
+func TestNoStatementScansATable(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	storetestWarm(t, s)
+	seen := 0
+	explain := func(d *db) {
+		var all []string
+		for sql := range d.stmts {
+			all = append(all, sql)
+		}
+		for _, sql := range all {
+			seen++
+			err := d.query("EXPLAIN QUERY PLAN "+sql, func(st *sqlite3.Stmt) error {
+				plan := st.ColumnText(3)
+				for _, table := range []string{"events", "attempts", "pending"} {
+					if strings.HasPrefix(plan, "SCAN "+table) || strings.Contains(plan, "TEMP B-TREE") {
+						t.Errorf("%s\n  %s", sql, plan)
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("%s: %v", sql, err)
+			}
+		}
+	}
+	err := s.write(t.Context(), func(tx *tx) error { explain(tx.db); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range maxReaders {
+		r := <-s.reads
+		explain(r)
+		defer func() { s.reads <- r }()
+	}
+	if seen < 40 {
+		t.Errorf("%d statements were prepared", seen)
+	}
+	t.Cleanup(func() { s.Close() })
+}
+
+// storetestWarm runs every command once on each connection, so that their
+// statements are prepared.
+func storetestWarm(t *testing.T, s *Store) {
+	ctx, now := t.Context(), time.Now()
+	k, err := s.CreateKey(ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := store.Batch{Key: k.No, At: now, Idempotency: "x", Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}"), Idempotency: "y"}, {Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}}
+	evs, err := s.Accept(ctx, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Accept(ctx, b)
+	ids := []callbackd.DeliveryID{{Event: evs[0].ID, Callback: cb.No}, {Event: evs[1].ID, Callback: cb.No}}
+	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
+		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[i]}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: state, Due: now}}, HealthTurned: true, PauseCallback: callbackd.PausedGone}
+		if _, err := s.Record(ctx, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 * maxReaders { // every reader in turn
+		s.Backlogs(ctx)
+		s.Fresh(ctx, cb.No, 0, 1)
+		s.Scheduled(ctx, cb.No, now, 1)
+		s.Holding(ctx, cb.No, now, 1)
+		s.Lane(ctx, cb.No, "S", 0, 1)
+		s.Load(ctx, evs[0].ID)
+		s.Delivery(ctx, k.No, ids[0])
+		for _, session := range []string{"", "S"} {
+			s.ListEvents(ctx, store.EventQuery{Key: k.No, Session: session, Limit: 1})
+			for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Failed} {
+				s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Session: session, State: state, Limit: 1})
+			}
+		}
+	}
+	s.RetryDelivery(ctx, k.No, ids[0], now)
+	s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{})
+	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
+	s.DeleteCallback(ctx, k.No, callbackd.Complete, "default", now)
+	s.SettleCanceled(ctx, now, 10)
+	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
+}
