@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"callbackd/client"
+)
+
+// target is what is loaded: callbackd's POST /v1/events, or the relay.
+type target struct {
+	url     string
+	headers http.Header
+}
+
+// load publishes n events of 1 KiB from c connections, one event a request,
+// over the given number of sessions. With rate > 0 it keeps to that many a
+// second.
+func load(t target, n, c, sessions int, rate float64) (time.Duration, error) {
+	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c, DisableCompression: true}, Timeout: 30 * time.Second}
+	var next atomic.Int64
+	var failed atomic.Value
+	var wg sync.WaitGroup
+	start := time.Now()
+	pad := strings.Repeat("x", 850)
+	for range c {
+		wg.Go(func() {
+			var body bytes.Buffer
+			for failed.Load() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if rate > 0 {
+					if d := time.Until(start.Add(time.Duration(float64(i) / rate * float64(time.Second)))); d > 0 {
+						time.Sleep(d)
+					}
+				}
+				body.Reset()
+				fmt.Fprintf(&body, `{"event":"SESSION:STATUS_CHANGE","session_key":"BEN-%010d","data":{"status":"PROCESS","previous_status":"STARTED","at":%d,"pad":"%s"}}`, i%sessions, time.Now().UnixNano(), pad)
+				if err := post(hc, t, body.Bytes()); err != nil {
+					failed.CompareAndSwap(nil, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err, ok := failed.Load().(error); ok {
+		return 0, err
+	}
+	return time.Since(start), nil
+}
+
+func post(hc *http.Client, t target, body []byte) error {
+	req, err := http.NewRequest(http.MethodPost, t.url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header = t.headers
+	resp, err := hc.Do(req)
+	if err != nil {
+		return err
+	}
+	answer, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err == nil && resp.StatusCode != http.StatusAccepted {
+		err = fmt.Errorf("%s answers %d: %s", t.url, resp.StatusCode, answer)
+	}
+	return err
+}
+
+// asked reads a sink's report.
+func asked(sinkURL, query string) (arrived, error) {
+	resp, err := http.Get(sinkURL + query)
+	if err != nil {
+		return arrived{}, err
+	}
+	defer resp.Body.Close()
+	var a arrived
+	return a, json.NewDecoder(resp.Body).Decode(&a)
+}
+
+// awaitArrivals waits until the sink has n events.
+func awaitArrivals(sinkURL string, n int) error {
+	deadline := time.Now().Add(2 * time.Minute)
+	for time.Now().Before(deadline) {
+		a, err := asked(sinkURL, "/")
+		if err != nil || a.Taken >= n {
+			return err
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return errors.New("not every event arrived within two minutes")
+}
+
+func loadCommand(fs *flag.FlagSet) func() error {
+	var cl client.Client
+	fs.StringVar(&cl.Base, "server", "http://127.0.0.1:8080", "callbackd on loopback")
+	fs.StringVar(&cl.Account, "account", "", "account")
+	fs.StringVar(&cl.APIKey, "key", "", "API key")
+	fs.StringVar(&cl.APISecret, "secret", "", "API secret")
+	sinkURL := fs.String("sink", "", "URL of `bench sink`, where the key's callback points")
+	n, c := fs.Int("events", 20_000, "events"), fs.Int("c", 64, "connections")
+	rate := fs.Float64("rate", 0, "events a second; 0 for as many as go")
+	return func() error {
+		took, err := load(eventsTarget(&cl), *n, *c, 2000, *rate)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%d events accepted in %v: %.0f a second\n", *n, took, float64(*n)/took.Seconds())
+		if *sinkURL == "" {
+			return nil
+		}
+		if err := awaitArrivals(*sinkURL, *n); err != nil {
+			return err
+		}
+		a, err := asked(*sinkURL, "/?full=1")
+		fmt.Printf("all arrived; publish to arrival p50 %v, p99 %v\n", a.P50, a.P99)
+		return err
+	}
+}

@@ -1,0 +1,41 @@
+// Command bench measures callbackd against the bare limit on the same
+// machine in the same run, and prints a table of ratios.
+//
+//	go run ./bench table    everything, interleaved (a few minutes)
+//	go run ./bench sink     a receiver that answers 200
+//	go run ./bench relay    a server that forwards each POST and keeps nothing
+//	go run ./bench load     publishes events and waits for their arrival
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: bench table|sink|relay|load [flags]; each has -h")
+		os.Exit(2)
+	}
+	fs := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
+	var run func() error
+	switch os.Args[1] {
+	case "sink":
+		run = sinkCommand(fs)
+	case "relay":
+		run = relayCommand(fs)
+	case "load":
+		run = loadCommand(fs)
+	case "table":
+		run = tableCommand(fs)
+	default:
+		fmt.Fprintf(os.Stderr, "bench: there is no %q; use table, sink, relay or load\n", os.Args[1])
+		os.Exit(2)
+	}
+	fs.Parse(os.Args[2:])
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}

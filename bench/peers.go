@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// sink answers 200 and keeps how long each event was under way: its body
+// carries the time it was published at, as nanoseconds in "at".
+type sink struct {
+	mu    sync.Mutex
+	taken int
+	delay []time.Duration
+}
+
+var atField = []byte(`"at":`)
+
+func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		s.report(w, r)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	now := time.Now().UnixNano()
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	s.taken++
+	if i := bytes.Index(body, atField); i >= 0 {
+		rest := body[i+len(atField):]
+		n := 0
+		for n < len(rest) && rest[n] >= '0' && rest[n] <= '9' {
+			n++
+		}
+		if at, err := strconv.ParseInt(string(rest[:n]), 10, 64); err == nil {
+			s.delay = append(s.delay, time.Duration(now-at))
+		}
+	}
+	s.mu.Unlock()
+}
+
+// arrived is what a sink tells: GET /, and /?reset=1 to begin anew.
+type arrived struct {
+	Taken    int
+	P50, P99 time.Duration
+}
+
+func (s *sink) report(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := arrived{Taken: s.taken}
+	if r.URL.Query().Get("full") != "" && len(s.delay) > 0 {
+		sorted := slices.Clone(s.delay)
+		slices.Sort(sorted)
+		out.P50, out.P99 = sorted[len(sorted)/2], sorted[len(sorted)*99/100]
+	}
+	if r.URL.Query().Get("reset") != "" {
+		s.taken, s.delay = 0, nil
+	}
+	json.NewEncoder(w).Encode(out)
+}
+
+func serveOn(addr string, h http.Handler) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening on http://" + l.Addr().String())
+	srv := &http.Server{Handler: h}
+	time.AfterFunc(30*time.Minute, func() { srv.Close() }) // never left behind
+	return srv.Serve(l)
+}
+
+func sinkCommand(fs *flag.FlagSet) func() error {
+	addr := fs.String("listen", "127.0.0.1:0", "address on loopback")
+	return func() error { return serveOn(*addr, &sink{}) }
+}
+
+// relayCommand is the bare limit: net/http in, net/http out, nothing kept.
+func relayCommand(fs *flag.FlagSet) func() error {
+	addr := fs.String("listen", "127.0.0.1:0", "address on loopback")
+	to := fs.String("to", "", "URL to forward to")
+	return func() error {
+		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}
+		return serveOn(*addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				return
+			}
+			resp, err := client.Post(*to, "application/json", bytes.NewReader(body))
+			if err != nil {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			w.WriteHeader(http.StatusAccepted)
+		}))
+	}
+}
