@@ -1,0 +1,76 @@
+package arch
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// A promise without a test that attacks it is a wish: every test that
+// docs/guarantees.md names must exist, in the package it names.
+func TestGuaranteesNameTestsThatExist(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(?:([a-z0-9/]+): )?(Test[A-Za-z0-9_]+)`").FindAllStringSubmatch(string(doc), -1)
+	if len(named) < 9 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	for _, m := range named {
+		files, err := filepath.Glob(filepath.Join("../..", m[1], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, f := range files {
+			src, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = found || strings.Contains(string(src), "func "+m[2]+"(")
+		}
+		if !found {
+			t.Errorf("docs/guarantees.md names %s, which is not in %q", m[2], m[1])
+		}
+	}
+}
+
+// Every direct dependency has its line in docs/dependencies.md.
+func TestDependenciesAreExplained(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "list", "-m", "-f", "{{if not .Indirect}}{{.Path}}{{end}}", "all").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range strings.FieldsSeq(string(out)) {
+		if path != "callbackd" && !strings.Contains(string(doc), path) {
+			t.Errorf("%s is a dependency without a line in docs/dependencies.md", path)
+		}
+	}
+}
+
+// Links between our documents lead somewhere.
+func TestLinkedFilesExist(t *testing.T) {
+	docs, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range append(docs, "../../README.md", "../../CHANGELOG.md") {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("`(docs/[a-z]+\\.md)`").FindAllStringSubmatch(string(src), -1) {
+			if _, err := os.Stat(filepath.Join("../..", m[1])); err != nil {
+				t.Errorf("%s names %s, which does not exist", f, m[1])
+			}
+		}
+	}
+}
