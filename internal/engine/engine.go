@@ -48,7 +48,7 @@ type Observer interface {
 // Defaults of [Options].
 const (
 	DefaultMaxInFlight = 4096
-	DefaultWindow      = 256
+	DefaultWindow      = 1024
 	DefaultDataBudget  = 64 << 20 // bytes
 )
 
@@ -80,15 +80,16 @@ type Engine struct {
 	fetches chan struct{}
 	work    sync.WaitGroup // attempts and fetches
 
-	mu       sync.Mutex
-	targets  map[callbackd.CallbackNo]*target
-	sweepAt  int              // number of targets at which idle ones are dropped
-	rings    [2]ring[*target] // targets with a lane that is ready, by class
-	inFlight int
-	data     int64 // bytes of event data in memory
-	running  bool
-	draining bool
-	watchers map[callbackd.DeliveryID][]chan struct{}
+	mu        sync.Mutex
+	targets   map[callbackd.CallbackNo]*target
+	sweepAt   int              // number of targets at which idle ones are dropped
+	rings     [2]ring[*target] // targets with a lane that is ready, by class
+	inFlight  int              // exchanges with receivers
+	recording int              // outcomes on their way into the store
+	data      int64            // bytes of event data in memory
+	running   bool
+	draining  bool
+	watchers  map[callbackd.DeliveryID][]chan struct{}
 }
 
 // Classes of work: first attempts go ahead of retries.
@@ -249,7 +250,9 @@ func (e *Engine) pump(now time.Time) {
 	if !e.running || e.draining {
 		return
 	}
-	for e.inFlight < e.o.MaxInFlight {
+	// What waits to be recorded is bounded too: a store that falls behind
+	// holds the starts back.
+	for e.inFlight < e.o.MaxInFlight && e.recording < e.o.MaxInFlight {
 		started := false
 		for class := range e.rings {
 			if t, ok := e.rings[class].pop(); ok {
@@ -315,11 +318,28 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 	state, err := callbackd.State(""), e.prepare(&d, &cb)
 	if err == nil {
 		o = e.send(t, d, cb)
+	}
+	e.exchanged(t)
+	if err == nil {
 		state, err = e.record(o)
 	} else {
 		e.o.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
 	}
 	e.finish(t, l, &o, state, err, held)
+}
+
+// exchanged gives the place of an attempt to the next one: the receiver is
+// free, only the lane waits for the record.
+func (e *Engine) exchanged(t *target) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t.inFlight--
+	t.recording++
+	e.inFlight--
+	e.recording++
+	now := time.Now()
+	t.enqueue(e)
+	e.pump(now)
 }
 
 // prepare loads what is not in memory, for as long as it takes.

@@ -18,13 +18,14 @@ type target struct {
 	health  callbackd.Health
 	limiter *rate.Limiter // nil without a rate
 
-	lanes    map[string]*lane
-	ready    [2]ring[*lane] // lanes that may start one, by class
-	queued   [2]bool        // in the engine's rings
-	held     heldLanes
-	inFlight int
-	count    int // fresh deliveries in memory that no held lane has
-	retries  int // scheduled deliveries in memory
+	lanes     map[string]*lane
+	ready     [2]ring[*lane] // lanes that may start one, by class
+	queued    [2]bool        // in the engine's rings
+	held      heldLanes
+	inFlight  int // exchanges with the receiver
+	recording int // outcomes on their way into the store
+	count     int // fresh deliveries in memory that no held lane has
+	retries   int // scheduled deliveries in memory
 
 	cursor  callbackd.EventID // newest fresh delivery ever taken
 	seen    callbackd.EventID // newest one that was offered
@@ -74,7 +75,7 @@ func (e *Engine) target(no callbackd.CallbackNo) *target {
 // dropIdle forgets targets with nothing to do and nothing to remember.
 func (e *Engine) dropIdle() {
 	for no, t := range e.targets {
-		if len(t.lanes) == 0 && t.inFlight == 0 && !t.behind && !t.holding && !t.fetching && t.nextDue.IsZero() && t.health.Consecutive == 0 {
+		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && t.nextDue.IsZero() && t.health.Consecutive == 0 {
 			t.stopTimer()
 			delete(e.targets, no)
 		}
@@ -212,8 +213,8 @@ func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callback
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	t.inFlight--
-	e.inFlight--
+	t.recording--
+	e.recording--
 	e.data -= data
 	id := o.Delivery.ID
 	if t.fetching {

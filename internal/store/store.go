@@ -209,7 +209,8 @@ type Queue interface {
 	Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error)
 	// Fresh returns up to limit pending deliveries of the callback that were
 	// never scheduled (Due is zero), with ids above after, in acceptance
-	// order, which is sequence order within each session. Without Event.
+	// order, which is sequence order within each session. Event is set for
+	// the first MaxFreshData bytes of them and nil from there on.
 	Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
 	// Scheduled returns up to limit pending deliveries that have a Due,
 	// soonest first, and of those only Due ≤ until. next is the soonest Due
@@ -232,6 +233,9 @@ type Queue interface {
 	// nothing is written.
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error)
 }
+
+// MaxFreshData bounds the event data that one call of Fresh returns, in bytes.
+const MaxFreshData = 2 << 20
 
 // Upkeep is the slow work and the proofs.
 type Upkeep interface {

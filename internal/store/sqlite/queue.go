@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -69,8 +70,24 @@ func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
 }
 
 // Fresh is part of [store.Queue].
-func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
-	return s.pendings(ctx, cb, "event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", int64(after), limit)
+func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
+	if ended, err := s.ended(ctx, cb); err != nil || ended {
+		return nil, err
+	}
+	room := store.MaxFreshData
+	err = s.read(ctx, func(d *db) error {
+		err := d.query("SELECT "+pendingColumns+" FROM pending WHERE callback_no = ? AND event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", func(st *sqlite3.Stmt) error {
+			ds = append(ds, scanPending(st))
+			return nil
+		}, int64(cb), int64(after), limit)
+		for i := 0; err == nil && i < len(ds) && room > 0; i++ {
+			if ds[i].Event, err = d.event(ds[i].ID.Event); err == nil {
+				room -= len(ds[i].Event.Data)
+			}
+		}
+		return err
+	})
+	return ds, err
 }
 
 // Scheduled is part of [store.Queue].

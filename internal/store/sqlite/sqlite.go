@@ -246,11 +246,14 @@ func (s *Store) read(ctx context.Context, f func(*db) error) error {
 		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
 	}
 	defer func() { s.reads <- d }()
-	if err := d.conn.Exec("BEGIN"); err != nil {
+	if err := d.query("BEGIN", nil); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	err := f(d)
-	return errors.Join(err, d.conn.Exec("ROLLBACK"))
+	if end := d.query("ROLLBACK", nil); end != nil {
+		err = errors.Join(err, end)
+	}
+	return err
 }
 
 // SetHandover is part of [store.Queue].

@@ -487,7 +487,7 @@ func (s *suite) queue() {
 	s.must(err)
 	all := append(page, rest...)
 	for i, d := range all {
-		if d.Sequence != int64(i/2+1) || d.Attempts != 0 || d.Event != nil {
+		if d.Sequence != int64(i/2+1) || d.Attempts != 0 || d.Event == nil || d.Event.ID != d.ID.Event {
 			s.Fatalf("place %d has %+v", i, d)
 		}
 	}
