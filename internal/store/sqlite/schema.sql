@@ -50,11 +50,30 @@ CREATE TABLE events (
   owed     BLOB NOT NULL,               -- callback numbers as varints
   data     BLOB NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX events_by_session ON events (key_no, session, sequence);
-CREATE INDEX events_by_key ON events (key_no);
 
--- One row for each delivery that has not ended: in with the event, out with
--- the outcome. What is undelivered is what is here.
+-- The indexes of events up to the mark; tail.go says why they are tables.
+CREATE TABLE session_events (
+  key_no   INTEGER NOT NULL,
+  session  TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  id       INTEGER NOT NULL,
+  PRIMARY KEY (key_no, session, sequence)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE key_events (
+  key_no INTEGER NOT NULL,
+  id     INTEGER NOT NULL,
+  PRIMARY KEY (key_no, id)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE meta (
+  one  INTEGER PRIMARY KEY CHECK (one = 1),
+  mark INTEGER NOT NULL                 -- the last event that was folded
+) STRICT;
+INSERT INTO meta VALUES (1, 0);
+
+-- One row for each delivery that has not ended. Above the mark a delivery
+-- that was never attempted has none: there, what has neither a row here nor
+-- an attempt is pending too.
 CREATE TABLE pending (
   callback_no     INTEGER NOT NULL,
   event_id        INTEGER NOT NULL,

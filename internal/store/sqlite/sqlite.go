@@ -9,6 +9,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -56,18 +57,22 @@ type Options struct {
 	// in Dir.
 	KeysetFile string
 	// Beside opens the database beside a running server, for a command: no
-	// lock on the directory is taken and none is needed.
+	// lock on the directory is taken and none is needed. It takes no events
+	// and no outcomes: the server alone knows the tail.
 	Beside bool
 	// OnCommit, when set, is told the number of commands of each commit.
 	OnCommit func(commands int)
 
 	vfs         string // of the power-cut tests
 	synchronous string // FULL; the tests' control runs without
+	foldAt      int    // default foldAt; tests fold at once
 }
 
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
 	sealer  *sealer
+	beside  bool
+	foldAt  int
 	lock    *os.File
 	reads   chan *db
 	readers int // open ones
@@ -85,6 +90,7 @@ type Store struct {
 	// Of the writer's goroutine alone.
 	w      *db
 	lastID callbackd.EventID
+	tail   *tail // readers share it
 	seqs   *cache[sessionID, int64]
 	owed   *cache[subject, []callbackd.CallbackNo]
 
@@ -124,6 +130,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
 		onCommit:  o.OnCommit,
 		seqs:      newCache[sessionID, int64](maxSequences),
+		tail:      newTail(),
 		owed:      newCache[subject, []callbackd.CallbackNo](maxOwedCached),
 		callbacks: newCache[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
 		keys:      newCache[string, agedKey](maxKeys),
@@ -132,7 +139,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
-	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}})
+	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}, left: map[callbackd.DeliveryID]bool{}})
 	return s, nil
 }
 
@@ -161,7 +168,7 @@ func (s *Store) open(o Options) error {
 	}
 	var err error
 	s.w, err = openDB(dsn, "busy_timeout=5000", "journal_mode=WAL", "synchronous="+o.synchronous,
-		"wal_autocheckpoint=2000", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
+		"wal_autocheckpoint=4000", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
 	if err != nil {
 		return fmt.Errorf("the data directory %s cannot be used: %w", o.Dir, err)
 	}
@@ -185,6 +192,12 @@ func (s *Store) open(o Options) error {
 	})
 	if err != nil {
 		return err
+	}
+	s.foldAt = cmp.Or(o.foldAt, foldAt)
+	if s.beside = o.Beside; !s.beside {
+		if err := s.loadTail(); err != nil {
+			return fmt.Errorf("read the tail: %w", err)
+		}
 	}
 	for range maxReaders {
 		r, err := openDB(dsn, "busy_timeout=5000", "query_only=ON", "cache_size=-8192")

@@ -15,6 +15,10 @@ import (
 // command waits and the memory a group holds.
 const maxGroup = 512
 
+// maxAccepted bounds the events of a group: beyond it no further command
+// joins. With it the tail stays shorter than the cache of sequences is long.
+const maxAccepted = 4096
+
 // job is one command on its way through the writer.
 type job struct {
 	run  func(*tx) error
@@ -31,6 +35,9 @@ type tx struct {
 	s        *Store
 	lastID   callbackd.EventID
 	seqs     map[sessionID]int64
+	accepted []*callbackd.Event
+	left     map[callbackd.DeliveryID]bool // deliveries that are no longer young
+	folded   int                           // of the tail's oldest events
 	handover []callbackd.Delivery
 	after    []func()
 }
@@ -38,6 +45,9 @@ type tx struct {
 func (t *tx) reset() {
 	t.lastID = t.s.lastID
 	clear(t.seqs)
+	clear(t.left)
+	clear(t.accepted)
+	t.accepted, t.folded = t.accepted[:0], 0
 	clear(t.handover)
 	t.handover = t.handover[:0]
 	clear(t.after)
@@ -115,11 +125,14 @@ func (s *Store) commit(t *tx, group *[]*job) {
 		if err = s.apply(t, (*group)[:i+1]); err != nil {
 			break
 		}
-		if i == len(*group)-1 && len(*group) < maxGroup {
+		if i == len(*group)-1 && len(*group) < maxGroup && len(t.accepted) < maxAccepted {
 			if j := s.next(); j != nil {
 				*group = append(*group, j)
 			}
 		}
+	}
+	if left := len(s.tail.events) - t.folded; err == nil && left > s.foldAt {
+		err = t.fold(min(max(foldN, left-s.foldAt), left))
 	}
 	if err == nil {
 		err = t.query("COMMIT", nil)
@@ -143,7 +156,7 @@ func (s *Store) commit(t *tx, group *[]*job) {
 func (s *Store) apply(t *tx, group []*job) error {
 	j := group[len(group)-1]
 	before := t.conn.TotalChanges()
-	mark := len(t.handover)
+	mark, accepted := len(t.handover), len(t.accepted)
 	if j.err = j.run(t); j.err == nil {
 		return nil
 	}
@@ -151,7 +164,7 @@ func (s *Store) apply(t *tx, group []*job) error {
 		return j.err
 	}
 	if t.conn.TotalChanges() == before {
-		t.handover = t.handover[:mark]
+		t.handover, t.accepted = t.handover[:mark], t.accepted[:accepted]
 		return nil
 	}
 	if err := t.conn.Exec("ROLLBACK; BEGIN IMMEDIATE"); err != nil {
@@ -175,6 +188,7 @@ func (s *Store) publish(t *tx, n int) {
 	for id, seq := range t.seqs {
 		s.seqs.put(id, seq)
 	}
+	s.tail.publish(t)
 	for _, f := range t.after {
 		f()
 	}
@@ -231,3 +245,11 @@ func (s *Store) failure() error {
 // Failed is closed when the database file can no longer be trusted. The
 // process should then end: a restart recovers from the log.
 func (s *Store) Failed() <-chan struct{} { return s.failed }
+
+// deliver is write for commands that take events or outcomes.
+func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {
+	if s.beside {
+		return errors.New("a database that was opened beside a server takes no events and no outcomes")
+	}
+	return s.write(ctx, run)
+}
