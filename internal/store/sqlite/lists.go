@@ -396,28 +396,6 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 	return view, nil
 }
 
-func (d *db) history(id callbackd.DeliveryID) (out []callbackd.Attempt, err error) {
-	err = d.query(`SELECT n, version, started_at, dns, connect, tls, first_byte, total, address, reused, fault, error, status,
-		retry_after, location, headers, body, body_size, truncated, state, step, due, holds_until, why
-		FROM attempts WHERE event_id = ? AND callback_no = ? AND version > 0 ORDER BY n`, func(st *sqlite3.Stmt) error {
-		out = append(out, callbackd.Attempt{
-			Number: st.ColumnInt(0), Version: st.ColumnInt64(1),
-			Result: callbackd.Result{
-				StartedAt: time.UnixMicro(st.ColumnInt64(2)).UTC(),
-				Timings: callbackd.Timings{DNS: columnMicros(st, 3), Connect: columnMicros(st, 4), TLS: columnMicros(st, 5),
-					FirstByte: columnMicros(st, 6), Total: columnMicros(st, 7)},
-				Address: st.ColumnText(8), Reused: st.ColumnBool(9), Fault: callbackd.Fault(st.ColumnText(10)), Error: st.ColumnText(11),
-				Status: st.ColumnInt(12), RetryAfter: st.ColumnText(13), Location: st.ColumnText(14), Headers: st.ColumnText(15),
-				Body: st.ColumnBlob(16, nil), BodySize: st.ColumnInt64(17), Truncated: st.ColumnBool(18),
-			},
-			Decision: callbackd.Decision{State: callbackd.State(st.ColumnText(19)), Step: st.ColumnInt(20), Due: columnTime(st, 21),
-				HoldsUntil: columnTime(st, 22), Why: st.ColumnText(23)},
-		})
-		return nil
-	}, int64(id.Event), int64(id.Callback))
-	return out, err
-}
-
 // RetryDelivery is part of [store.Events].
 func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error) {
 	view, err := s.Delivery(ctx, key, id)

@@ -206,16 +206,6 @@ func (t *tx) move(o *callbackd.Outcome, state callbackd.State) (int64, error) {
 	return n, err
 }
 
-func (t *tx) insertAttempt(id callbackd.DeliveryID, n int64, a *callbackd.Attempt, state callbackd.State) error {
-	return t.query(`INSERT INTO attempts (event_id, callback_no, n, version, started_at, dns, connect, tls, first_byte, total,
-		address, reused, fault, error, status, retry_after, location, headers, body, body_size, truncated, state, step, due, holds_until, why)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, nil,
-		int64(id.Event), int64(id.Callback), n, a.Version, a.StartedAt.UnixMicro(),
-		a.Timings.DNS, a.Timings.Connect, a.Timings.TLS, a.Timings.FirstByte, a.Timings.Total,
-		a.Address, a.Reused, string(a.Fault), a.Error, a.Status, a.RetryAfter, a.Location, a.Headers, a.Body, a.BodySize, a.Truncated,
-		string(state), a.Step, a.Due, a.HoldsUntil, a.Why)
-}
-
 func (s *Store) recordHealth(t *tx, o *callbackd.Outcome) error {
 	no := int64(o.Delivery.ID.Callback)
 	if o.HealthTurned {

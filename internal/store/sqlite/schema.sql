@@ -99,28 +99,8 @@ CREATE TABLE attempts (
   callback_no INTEGER NOT NULL,
   n           INTEGER NOT NULL,
   version     INTEGER NOT NULL,
-  started_at  INTEGER NOT NULL,         -- microseconds
-  dns         INTEGER NOT NULL,         -- durations are in microseconds
-  connect     INTEGER NOT NULL,
-  tls         INTEGER NOT NULL,
-  first_byte  INTEGER NOT NULL,
-  total       INTEGER NOT NULL,
-  address     TEXT NOT NULL,
-  reused      INTEGER NOT NULL,
-  fault       TEXT NOT NULL,
-  error       TEXT NOT NULL,
-  status      INTEGER NOT NULL,
-  retry_after TEXT NOT NULL,
-  location    TEXT NOT NULL,
-  headers     TEXT NOT NULL,
-  body        BLOB NOT NULL,
-  body_size   INTEGER NOT NULL,
-  truncated   INTEGER NOT NULL,
   state       TEXT NOT NULL,            -- of the delivery after the attempt
-  step        INTEGER NOT NULL,
-  due         INTEGER,
-  holds_until INTEGER,
-  why         TEXT NOT NULL,
+  detail      BLOB NOT NULL,            -- everything else; attempt.go has its form
   PRIMARY KEY (event_id, callback_no, n)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX attempts_ended ON attempts (state, callback_no, event_id) WHERE state IN ('failed', 'canceled');

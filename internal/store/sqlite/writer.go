@@ -38,6 +38,7 @@ type tx struct {
 	accepted []*callbackd.Event
 	left     map[callbackd.DeliveryID]bool // deliveries that are no longer young
 	folded   int                           // of the tail's oldest events
+	room     []byte                        // for attempts
 	handover []callbackd.Delivery
 	after    []func()
 }
