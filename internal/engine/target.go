@@ -21,6 +21,7 @@ type target struct {
 	lanes     map[string]*lane
 	ready     [2]ring[*lane] // lanes that may start one, by class
 	queued    [2]bool        // in the engine's rings
+	parked    bool           // waits for a suspect's place
 	held      heldLanes
 	inFlight  int // exchanges with the receiver
 	recording int // outcomes on their way into the store
@@ -75,7 +76,7 @@ func (e *Engine) target(no callbackd.CallbackNo) *target {
 // dropIdle forgets targets with nothing to do and nothing to remember.
 func (e *Engine) dropIdle() {
 	for no, t := range e.targets {
-		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && t.nextDue.IsZero() && t.health.Consecutive == 0 {
+		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && !t.parked && t.nextDue.IsZero() && t.health.Consecutive == 0 {
 			t.stopTimer()
 			delete(e.targets, no)
 		}
@@ -181,6 +182,11 @@ func (t *target) mayStart(now time.Time) bool {
 	}
 	return t.limiter == nil || t.limiter.TokensAt(now) >= 1
 }
+
+// suspect tells whether the receiver may be one that hangs: it was not heard
+// from yet, or failed last. Suspects together get half of the places, so that
+// any number of dead receivers leaves the other half to those that answer.
+func (t *target) suspect() bool { return t.health.Allowance == 0 || t.health.Consecutive > 0 }
 
 // take removes the next delivery of a class from its lane.
 func (t *target) take(l *lane, class int) (callbackd.Delivery, bool) {
