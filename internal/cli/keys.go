@@ -154,7 +154,7 @@ func (c *keysRevokeCmd) Run(e *env) error {
 type headersCmd struct {
 	Account string `required:"" env:"CALLBACKD_ACCOUNT" help:"Primary account name."`
 	Key     string `required:"" env:"CALLBACKD_KEY" help:"API key."`
-	Secret  string `required:"" env:"CALLBACKD_SECRET" help:"API secret. Also from CALLBACKD_SECRET_FILE."`
+	Secret  string `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
 }
 
 // Run prints the headers, a line each.

@@ -20,7 +20,7 @@ import (
 
 type listenCmd struct {
 	Port    int           `default:"9000" env:"CALLBACKD_PORT" help:"Port on 127.0.0.1; 0 chooses a free one."`
-	Secret  string        `env:"CALLBACKD_WEBHOOK_SECRET" placeholder:"whsec_…" help:"Signing secret of the callback, to verify signatures."`
+	Secret  string        `env:"CALLBACKD_WEBHOOK_SECRET" secret:"" placeholder:"whsec_…" help:"Signing secret of the callback, to verify signatures. Also from a file: CALLBACKD_WEBHOOK_SECRET_FILE."`
 	Status  int           `default:"200" help:"Status to answer."`
 	Fail    int           `help:"Answer 503 to the first N requests."`
 	Delay   time.Duration `help:"Wait before answering."`

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -122,7 +123,7 @@ type agedKey struct {
 
 // Open opens the database in o.Dir, making it when it is not there.
 func Open(_ context.Context, o Options) (*Store, error) {
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := makeDir(o.Dir); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	s := &Store{
@@ -143,6 +144,22 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+// makeDir makes the data directory, and makes its name durable: the driver
+// syncs what is in it.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
+}
+
 func (s *Store) open(o Options) error {
 	if !o.Beside {
 		if err := s.lockDir(o.Dir); err != nil {
@@ -159,7 +176,8 @@ func (s *Store) open(o Options) error {
 		}
 		f.Close()
 	}
-	dsn := "file:" + path
+	// A URI: these three are not themselves in it.
+	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 	if o.vfs != "" {
 		dsn += "?vfs=" + o.vfs
 	}
@@ -171,6 +189,11 @@ func (s *Store) open(o Options) error {
 		"wal_autocheckpoint=4000", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
 	if err != nil {
 		return fmt.Errorf("the data directory %s cannot be used: %w", o.Dir, err)
+	}
+	if !o.Beside {
+		if err := s.emptyLog(); err != nil {
+			return err
+		}
 	}
 	if err := s.migrate(); err != nil {
 		return err
@@ -224,6 +247,21 @@ func (s *Store) lockDir(dir string) error {
 		return fmt.Errorf("lock the data directory %s: %w", dir, err)
 	}
 	s.lock = f
+	return nil
+}
+
+// emptyLog moves what the log holds into the database file, by writing it
+// anew, before anything is added. After a sync that failed, the log can read
+// back well from the kernel's cache with holes on the disk that no later sync
+// mends: a commit appended behind such a hole would be lost with the power.
+func (s *Store) emptyLog() error {
+	_, _, err := s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
+	if errors.Is(err, sqlite3.BUSY) {
+		return fmt.Errorf("another process reads the database: wait until `callbackd fsck` or a backup is done, and start again: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("recover the database from its log: %w", err)
+	}
 	return nil
 }
 

@@ -55,6 +55,20 @@ func TestSecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
 	open(t, Options{Dir: dir}).Close()
 }
 
+func TestTheDataDirectoryMayHaveAnyName(t *testing.T) {
+	parent := t.TempDir()
+	for _, name := range []string{"a#b", "a?mode=memory", "100%25", "with space", "ünï", "-x"} {
+		dir := filepath.Join(parent, name)
+		open(t, Options{Dir: dir}).Close()
+		if st, err := os.Stat(filepath.Join(dir, dbFile)); err != nil || st.Size() == 0 {
+			t.Errorf("%q: %v, %v", name, st, err)
+		}
+	}
+	if entries, err := os.ReadDir(parent); err != nil || len(entries) != 6 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
 func TestSecretsAreSealedOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Options{Dir: dir})
