@@ -5,13 +5,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
 	"strconv"
+	"strings"
 	"time"
 
 	"callbackd"
@@ -86,5 +89,24 @@ func profile(n, c int, out string) (err error) {
 		return err
 	}
 	fmt.Printf("CPU an event: %v\n", (after-before)/time.Duration(n))
+	return printCommits(a.URL())
+}
+
+// printCommits tells how many commands shared a commit.
+func printCommits(url string) error {
+	resp, err := http.Get(url + "/metrics")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(raw)) {
+		if strings.HasPrefix(line, "callbackd_store_com") {
+			fmt.Print(line)
+		}
+	}
 	return nil
 }
