@@ -71,13 +71,15 @@ type Options struct {
 
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
-	sealer  *sealer
-	beside  bool
-	foldAt  int
-	lock    *os.File
-	reads   chan *db
-	readers int // open ones
-	jobs    chan *job
+	sealer *sealer
+	beside bool
+	foldAt int
+	// checkpointPages is the constant; tests make it small.
+	checkpointPages int
+	lock            *os.File
+	reads           chan *db
+	readers         int // open ones
+	jobs            chan *job
 
 	closing    chan struct{}
 	closeOnce  sync.Once
@@ -92,6 +94,7 @@ type Store struct {
 	w      *db
 	lastID callbackd.EventID
 	tail   *tail // readers share it
+	ckpt   checkpointer
 	seqs   *cache[sessionID, int64]
 	owed   *cache[subject, []callbackd.CallbackNo]
 
@@ -186,7 +189,7 @@ func (s *Store) open(o Options) error {
 	}
 	var err error
 	s.w, err = openDB(dsn, "busy_timeout=5000", "journal_mode=WAL", "synchronous="+o.synchronous,
-		"wal_autocheckpoint=4000", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
+		"wal_autocheckpoint=0", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
 	if err != nil {
 		return fmt.Errorf("the data directory %s cannot be used: %w", o.Dir, err)
 	}
@@ -217,6 +220,11 @@ func (s *Store) open(o Options) error {
 		return err
 	}
 	s.foldAt = cmp.Or(o.foldAt, foldAt)
+	s.checkpointPages, s.ckpt.done = checkpointPages, make(chan error, 1)
+	s.w.conn.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { s.ckpt.pages = pages; return nil })
+	if s.ckpt.db, err = openDB(dsn, "synchronous="+o.synchronous); err != nil {
+		return err
+	}
 	if s.beside = o.Beside; !s.beside {
 		if err := s.loadTail(); err != nil {
 			return fmt.Errorf("read the tail: %w", err)
@@ -328,6 +336,10 @@ func (s *Store) release() error {
 	var errs []error
 	for ; s.readers > 0; s.readers-- {
 		errs = append(errs, (<-s.reads).close()) // waits for the reads under way
+	}
+	if s.ckpt.db != nil {
+		errs = append(errs, s.ckpt.db.close())
+		s.ckpt.db = nil
 	}
 	if s.w != nil {
 		if s.failure() == nil {

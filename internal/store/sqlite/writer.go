@@ -76,6 +76,7 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 // commits at once.
 func (s *Store) writer(t *tx) {
 	defer close(s.writerDone)
+	defer s.awaitCheckpoint()
 	group := make([]*job, 0, maxGroup)
 	for {
 		var first *job
@@ -93,6 +94,9 @@ func (s *Store) writer(t *tx) {
 		for i, j := range group {
 			close(j.done)
 			group[i] = nil
+		}
+		if s.failure() == nil {
+			s.checkpoint()
 		}
 	}
 }
