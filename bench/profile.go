@@ -28,7 +28,17 @@ import (
 func profileCommand(fs *flag.FlagSet) func() error {
 	n, c := fs.Int("events", 40_000, "events"), fs.Int("c", 64, "connections")
 	out := fs.String("o", "cpu.pprof", "file to write; go tool pprof reads it")
-	return func() error { return profile(*n, *c, *out) }
+	allocs := fs.String("allocs", "", "file for a profile of allocations")
+	return func() error {
+		if err := profile(*n, *c, *out); err != nil || *allocs == "" {
+			return err
+		}
+		f, err := os.Create(*allocs)
+		if err != nil {
+			return err
+		}
+		return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
+	}
 }
 
 func profile(n, c int, out string) (err error) {
