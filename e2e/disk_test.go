@@ -98,10 +98,10 @@ func fullDisk(t *testing.T, disk smallDisk) {
 			t.Fatalf("after %d events: %v", len(acked), err)
 		}
 	}
-	refused(err) // 
+	refused(err) //
 	for range 5 {
 		if err := publish(); err != nil {
-			refused(err) // 
+			refused(err) //
 		}
 	}
 	if err := cl.Do(t.Context(), "GET", "/healthz", nil, nil); err != nil {

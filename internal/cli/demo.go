@@ -248,8 +248,8 @@ func (d *demo) verdict(ctx context.Context, cl *client.Client) error {
 			fmt.Fprintf(&numbers, " #%d", seq)
 		}
 		fmt.Fprintf(d.out, "         %-21s %s\n", t, &numbers)
-		if !slices.IsSorted(order[string(t)]) {
-			d.wrong = append(d.wrong, fmt.Sprintf("%s came out of order", t))
+		if got := order[string(t)]; !slices.IsSorted(got) || len(slices.Compact(got)) < len(got) {
+			d.wrong = append(d.wrong, fmt.Sprintf("%s came out of order or twice", t))
 		}
 	}
 	if len(d.wrong) > 0 {
