@@ -181,7 +181,9 @@ func (s *Store) open(o Options) error {
 	}
 	// A URI: these three are not themselves in it.
 	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-	if o.vfs != "" {
+	if o.vfs == "" {
+		dsn += "?vfs=" + vfsName
+	} else {
 		dsn += "?vfs=" + o.vfs
 	}
 	if o.synchronous == "" {

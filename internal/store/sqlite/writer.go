@@ -218,7 +218,7 @@ func isStoreFault(err error) bool {
 // sync nobody knows what is on disk, so it is never tried again.
 func (s *Store) storeFault(err error) error {
 	switch {
-	case errors.Is(err, sqlite3.FULL):
+	case errors.Is(err, sqlite3.FULL), errors.Is(err, sqlite3.IOERR_SHMSIZE): // the log's index is memory that found no space
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the disk is full: nothing was accepted; free some space and try again")
 	case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.LOCKED):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database is held by another process; try again")
