@@ -86,6 +86,7 @@ func (s *Store) writer(t *tx) {
 			select { // what is already waiting is still served
 			case first = <-s.jobs:
 			default:
+				s.foldAll(t)
 				return
 			}
 		}
@@ -99,6 +100,15 @@ func (s *Store) writer(t *tx) {
 			s.checkpoint()
 		}
 	}
+}
+
+// foldAll leaves a stopped database without a tail: the next start reads
+// nothing, and every pending delivery is a row. Without it nothing is lost.
+func (s *Store) foldAll(t *tx) {
+	if s.beside || len(s.tail.events) == 0 {
+		return
+	}
+	s.commit(t, &[]*job{{run: func(t *tx) error { return t.fold(len(s.tail.events)) }, done: make(chan struct{})}})
 }
 
 // next returns a waiting job, if there is one. It lets goroutines that are
