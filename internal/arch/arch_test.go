@@ -23,6 +23,9 @@ type arrow struct {
 	reason string
 }
 
+// drivers is what every driver shares with the others.
+var drivers = []string{"callbackd", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo"}
+
 var arrows = []arrow{
 	{"callbackd", nil, "the domain is pure: it must be readable and testable without any machinery"},
 	{"callbackd/wire", nil, "wire is the JSON of the API and nothing else, so that clients can import it"},
@@ -33,7 +36,11 @@ var arrows = []arrow{
 	{"callbackd/internal/engine", []string{"callbackd"}, "the engine decides when; it declares the interfaces it calls and knows neither database nor HTTP"},
 	{"callbackd/internal/sender", []string{"callbackd", "callbackd/internal/egress", "callbackd/internal/signature", "callbackd/internal/strictjson"}, "the sender says what happened; policy and storage live elsewhere"},
 	{"callbackd/internal/store", []string{"callbackd"}, "the contract is domain words only"},
-	{"callbackd/internal/store/sqlite", []string{"callbackd", "callbackd/internal/store"}, "a driver knows its contract and no other driver"},
+	{"callbackd/internal/store/codec", []string{"callbackd", "callbackd/internal/store"}, "what both drivers write alike knows the contract's words only"},
+	{"callbackd/internal/store/seal", []string{"callbackd"}, "what seals secrets must be auditable alone"},
+	{"callbackd/internal/store/memo", nil, "a cache knows nothing of what it keeps"},
+	{"callbackd/internal/store/sqlite", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
+	{"callbackd/internal/store/postgres", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
 	{"callbackd/internal/api", []string{"callbackd", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/strictjson", "callbackd/internal/egress", "callbackd/internal/obs"}, "after Accept the api calls what app injects; it does not know the engine"},
 	{"callbackd/internal/obs", []string{"callbackd"}, "logs and metrics know the domain's words only"},
 }

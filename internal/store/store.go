@@ -13,6 +13,7 @@ package store
 
 import (
 	"context"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -268,6 +269,23 @@ type Balance struct {
 	Callback                                       *callbackd.Callback
 	Accepted, Delivered, Failed, Canceled, Pending int64
 	Attempts, Repeats                              int64
+}
+
+// IDRange is the ids [lo, hi) of events accepted since and until these times,
+// before the cursor; a zero argument does not bound.
+func IDRange(since, until time.Time, after callbackd.EventID) (lo, hi int64) {
+	hi = math.MaxInt64
+	if !since.IsZero() {
+		// The first id that is not before since, when since is within a millisecond.
+		lo = int64(callbackd.FirstEventID(since.Add(time.Millisecond - 1).Truncate(time.Millisecond)))
+	}
+	if !until.IsZero() {
+		hi = int64(callbackd.FirstEventID(until.Add(time.Millisecond - 1).Truncate(time.Millisecond)))
+	}
+	if after != 0 {
+		hi = min(hi, int64(after))
+	}
+	return lo, hi
 }
 
 // SameOrigin tells whether two URLs speak to the same receiver: scheme, host

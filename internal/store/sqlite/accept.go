@@ -3,11 +3,10 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -27,7 +26,7 @@ func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, 
 
 func (s *Store) accept(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
 	if b.Idempotency != "" {
-		hash := scopedHash('b', b.Idempotency)
+		hash := codec.BatchHash(b.Idempotency)
 		if first, err := t.repeated(b.Key, hash, b.Digest[:]); err != nil || first != nil {
 			return first, err
 		}
@@ -40,7 +39,7 @@ func (s *Store) accept(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
 		}
 	}
 	if b.Idempotency != "" {
-		if err := t.remember(b.Key, scopedHash('b', b.Idempotency), b.Digest[:], out); err != nil {
+		if err := t.remember(b.Key, codec.BatchHash(b.Idempotency), b.Digest[:], out); err != nil {
 			return nil, err
 		}
 	}
@@ -50,7 +49,7 @@ func (s *Store) accept(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
 func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.Event, error) {
 	var hash, digest []byte
 	if n.Idempotency != "" {
-		hash, digest = scopedHash('e', n.Idempotency), eventDigest(n)
+		hash, digest = codec.EventHash(n.Idempotency), codec.EventDigest(n)
 		if first, err := t.repeated(b.Key, hash, digest); err != nil {
 			return nil, err
 		} else if len(first) == 1 {
@@ -81,7 +80,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 
 func (t *tx) insertEvent(ev *callbackd.Event) error {
 	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(ev.ID), int64(ev.Key), typeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, encodeOwed(ev.Owed), ev.Data)
+		int64(ev.ID), int64(ev.Key), codec.TypeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendOwed(nil, ev.Owed), ev.Data)
 	if err != nil {
 		return err
 	}
@@ -99,7 +98,7 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 // is dropped when that change is durable, and not filled before.
 func (s *Store) owedTo(t *tx, sub subject) ([]callbackd.CallbackNo, error) {
 	if len(t.after) == 0 {
-		if owed, ok := s.owed.get(sub); ok {
+		if owed, ok := s.owed.Get(sub); ok {
 			return owed, nil
 		}
 	}
@@ -107,9 +106,9 @@ func (s *Store) owedTo(t *tx, sub subject) ([]callbackd.CallbackNo, error) {
 	err := t.query("SELECT no FROM callbacks WHERE key_no = ? AND type = ? AND deleted_at IS NULL ORDER BY no", func(st *sqlite3.Stmt) error {
 		owed = append(owed, callbackd.CallbackNo(st.ColumnInt64(0)))
 		return nil
-	}, int64(sub.key), typeNo(sub.typ))
+	}, int64(sub.key), codec.TypeNo(sub.typ))
 	if err == nil && len(t.after) == 0 {
-		s.owed.put(sub, owed)
+		s.owed.Put(sub, owed)
 	}
 	return owed, err
 }
@@ -120,7 +119,7 @@ func (s *Store) owedTo(t *tx, sub subject) ([]callbackd.CallbackNo, error) {
 func (t *tx) nextSequence(id sessionID) (int64, error) {
 	seq, ok := t.seqs[id]
 	if !ok {
-		seq, ok = t.s.seqs.get(id)
+		seq, ok = t.s.seqs.Get(id)
 	}
 	if !ok {
 		err := t.query("SELECT max(sequence) FROM session_events WHERE key_no = ? AND session = ?", func(st *sqlite3.Stmt) error {
@@ -134,19 +133,6 @@ func (t *tx) nextSequence(id sessionID) (int64, error) {
 	seq++
 	t.seqs[id] = seq
 	return seq, nil
-}
-
-// scopedHash keeps the keys of batches and of events apart and short.
-func scopedHash(scope byte, key string) []byte {
-	h := sha256.Sum256(append([]byte{scope}, key...))
-	return h[:16]
-}
-
-func eventDigest(n *store.NewEvent) []byte {
-	h := sha256.New()
-	h.Write([]byte(string(n.Type) + "\x00" + n.Session + "\x00"))
-	h.Write(n.Data)
-	return h.Sum(nil)
 }
 
 // repeated returns the events of an earlier answer; nil when there is none.
@@ -165,8 +151,8 @@ func (t *tx) repeated(key callbackd.KeyNo, hash, digest []byte) ([]*callbackd.Ev
 		return nil, callbackd.Errorf(callbackd.KindConflict, "this idempotency key was used with another body; use a new key for a new event")
 	}
 	var out []*callbackd.Event
-	for ; len(ids) >= 8; ids = ids[8:] {
-		ev, err := t.event(callbackd.EventID(binary.BigEndian.Uint64(ids)))
+	for _, id := range codec.IDs(ids) {
+		ev, err := t.event(id)
 		if err != nil {
 			return nil, err
 		}
@@ -176,20 +162,16 @@ func (t *tx) repeated(key callbackd.KeyNo, hash, digest []byte) ([]*callbackd.Ev
 }
 
 func (t *tx) remember(key callbackd.KeyNo, hash, digest []byte, evs []*callbackd.Event) error {
-	ids := make([]byte, 0, 8*len(evs))
-	for _, ev := range evs {
-		ids = binary.BigEndian.AppendUint64(ids, uint64(ev.ID))
-	}
 	return t.query("INSERT INTO idempotency (key_no, hash, digest, first, events) VALUES (?, ?, ?, ?, ?)", nil,
-		int64(key), hash, digest, int64(evs[0].ID), ids)
+		int64(key), hash, digest, int64(evs[0].ID), codec.AppendIDs(nil, evs))
 }
 
 const eventColumns = "id, key_no, type, session, sequence, test, owed"
 
 func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 	return &callbackd.Event{
-		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)), Type: typeOf(st.ColumnInt64(2)),
-		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Owed: decodeOwed(st.ColumnRawBlob(6)),
+		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)), Type: codec.Type(st.ColumnInt64(2)),
+		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Owed: codec.Owed(st.ColumnRawBlob(6)),
 	}
 }
 
@@ -204,24 +186,4 @@ func (d *db) event(id callbackd.EventID) (ev *callbackd.Event, err error) {
 		err = callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
 	}
 	return ev, err
-}
-
-func encodeOwed(owed []callbackd.CallbackNo) []byte {
-	b := make([]byte, 0, 2*len(owed))
-	for _, no := range owed {
-		b = binary.AppendUvarint(b, uint64(no))
-	}
-	return b
-}
-
-func decodeOwed(b []byte) []callbackd.CallbackNo {
-	var owed []callbackd.CallbackNo
-	for len(b) > 0 {
-		no, n := binary.Uvarint(b)
-		if n <= 0 {
-			break
-		}
-		owed, b = append(owed, callbackd.CallbackNo(no)), b[n:]
-	}
-	return owed
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -18,25 +18,10 @@ const callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.
 
 const callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 
-// What is sealed, in the form it has in the database.
-type (
-	sealedHeader struct{ Name, Value string }
-	sealedSecret struct {
-		Value     string
-		ExpiresAt time.Time
-	}
-)
-
-func headersOwner(no callbackd.CallbackNo, version int64) string {
-	return fmt.Sprintf("callback %d version %d headers", no, version)
-}
-
-func secretsOwner(no callbackd.CallbackNo) string { return fmt.Sprintf("callback %d secrets", no) }
-
 func (s *Store) scanCallback(st *sqlite3.Stmt) (*callbackd.Callback, error) {
 	c := &callbackd.Callback{
 		No: callbackd.CallbackNo(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)),
-		Event: typeOf(st.ColumnInt64(2)), Name: st.ColumnText(3), Version: st.ColumnInt64(4),
+		Event: codec.Type(st.ColumnInt64(2)), Name: st.ColumnText(3), Version: st.ColumnInt64(4),
 		CreatedAt: columnTime(st, 7), UpdatedAt: columnTime(st, 8), DeletedAt: columnTime(st, 9),
 		Pause:        callbackd.Pause{Reason: callbackd.PauseReason(st.ColumnText(10)), At: columnTime(st, 11)},
 		FailingSince: columnTime(st, 12),
@@ -48,63 +33,19 @@ func (s *Store) scanCallback(st *sqlite3.Stmt) (*callbackd.Callback, error) {
 	if err := json.Unmarshal(st.ColumnRawText(5), &c.Policy); err != nil {
 		return nil, fmt.Errorf("policy of callback %d: %w", c.No, err)
 	}
-	var secrets []sealedSecret
-	if err := s.unseal(st.ColumnRawBlob(6), secretsOwner(c.No), &secrets); err != nil {
+	var err error
+	if c.Secrets, err = s.sealer.OpenSecrets(st.ColumnRawBlob(6), c.No); err != nil {
 		return nil, err
 	}
-	for _, v := range secrets {
-		c.Secrets = append(c.Secrets, callbackd.SigningSecret{Value: callbackd.Secret(v.Value), ExpiresAt: v.ExpiresAt})
-	}
-	var headers []sealedHeader
-	if err := s.unseal(st.ColumnRawBlob(16), headersOwner(c.No, st.ColumnInt64(13)), &headers); err != nil {
-		return nil, err
-	}
-	for _, h := range headers {
-		c.Headers = append(c.Headers, callbackd.Header{Name: h.Name, Value: callbackd.Secret(h.Value)})
-	}
-	return c, nil
-}
-
-func (s *Store) unseal(sealed []byte, owner string, into any) error {
-	plain, err := s.sealer.open(sealed, owner)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(plain, into)
-}
-
-func (s *Store) sealJSON(v any, owner string) ([]byte, error) {
-	plain, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	return s.sealer.seal(plain, owner)
-}
-
-func (s *Store) sealSecrets(c *callbackd.Callback) ([]byte, error) {
-	secrets := make([]sealedSecret, len(c.Secrets))
-	for i, v := range c.Secrets {
-		secrets[i] = sealedSecret{v.Value.Reveal(), v.ExpiresAt}
-	}
-	return s.sealJSON(secrets, secretsOwner(c.No))
-}
-
-// typeNo is how an event type is stored: its place in callbackd.EventTypes,
-// from 1. The list may grow at its end only.
-func typeNo(t callbackd.EventType) int64 { return int64(slices.Index(callbackd.EventTypes, t) + 1) }
-
-func typeOf(n int64) callbackd.EventType {
-	if n < 1 || int(n) > len(callbackd.EventTypes) {
-		return ""
-	}
-	return callbackd.EventTypes[n-1]
+	c.Headers, err = s.sealer.OpenHeaders(st.ColumnRawBlob(16), c.No, st.ColumnInt64(13))
+	return c, err
 }
 
 // find reads the callback in force for a key, type and name; nil when there
 // is none.
 func (s *Store) find(d *db, key callbackd.KeyNo, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
 	err = d.query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE c.key_no = ? AND c.type = ? AND c.name = ? AND c.deleted_at IS NULL",
-		func(st *sqlite3.Stmt) (err error) { cb, err = s.scanCallback(st); return err }, int64(key), typeNo(ev), name)
+		func(st *sqlite3.Stmt) (err error) { cb, err = s.scanCallback(st); return err }, int64(key), codec.TypeNo(ev), name)
 	return cb, err
 }
 
@@ -135,19 +76,15 @@ func (s *Store) change(ctx context.Context, key callbackd.KeyNo, ev callbackd.Ev
 }
 
 func (s *Store) forget(cb *callbackd.Callback) {
-	s.owed.drop(subject{cb.Key, cb.Event})
+	s.owed.Drop(subject{cb.Key, cb.Event})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changes++
-	s.callbacks.drop(cb.No)
+	s.callbacks.Drop(cb.No)
 }
 
 func (s *Store) insertVersion(t *tx, c *callbackd.Callback, at time.Time) error {
-	headers := make([]sealedHeader, len(c.Headers))
-	for i, h := range c.Headers {
-		headers[i] = sealedHeader{h.Name, h.Value.Reveal()}
-	}
-	sealed, err := s.sealJSON(headers, headersOwner(c.No, c.Version))
+	sealed, err := s.sealer.Headers(c)
 	if err != nil {
 		return err
 	}
@@ -166,7 +103,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			return err
 		}
 		var n, last int64
-		err = t.query("SELECT count(*) FROM callbacks WHERE key_no = ? AND type = ? AND deleted_at IS NULL", func(st *sqlite3.Stmt) error { n = st.ColumnInt64(0); return nil }, int64(c.Key), typeNo(c.Event))
+		err = t.query("SELECT count(*) FROM callbacks WHERE key_no = ? AND type = ? AND deleted_at IS NULL", func(st *sqlite3.Stmt) error { n = st.ColumnInt64(0); return nil }, int64(c.Key), codec.TypeNo(c.Event))
 		if err != nil {
 			return err
 		}
@@ -196,12 +133,12 @@ func (s *Store) insertCallback(t *tx, cb *callbackd.Callback, at time.Time) erro
 	if err != nil {
 		return err
 	}
-	secrets, err := s.sealSecrets(cb)
+	secrets, err := s.sealer.Secrets(cb)
 	if err != nil {
 		return err
 	}
 	err = t.query("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(cb.No), int64(cb.Key), typeNo(cb.Event), cb.Name, cb.Version, string(policy), secrets, at, at)
+		int64(cb.No), int64(cb.Key), codec.TypeNo(cb.Event), cb.Name, cb.Version, string(policy), secrets, at, at)
 	if err != nil {
 		return err
 	}
@@ -225,7 +162,7 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 		if err != nil {
 			return err
 		}
-		secrets, err := s.sealSecrets(cb)
+		secrets, err := s.sealer.Secrets(cb)
 		if err != nil {
 			return err
 		}
@@ -271,7 +208,7 @@ func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callba
 			}
 		}
 		cb.Secrets = secrets
-		sealed, err := s.sealSecrets(cb)
+		sealed, err := s.sealer.Secrets(cb)
 		if err != nil {
 			return err
 		}
@@ -304,7 +241,7 @@ func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*
 // CallbackByNo is part of [store.Callbacks].
 func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
 	s.mu.Lock()
-	cb, ok := s.callbacks.get(no)
+	cb, ok := s.callbacks.Get(no)
 	changes := s.changes
 	s.mu.Unlock()
 	if ok {
@@ -317,7 +254,7 @@ func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*cal
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.changes == changes {
-		s.callbacks.put(no, cb)
+		s.callbacks.Put(no, cb)
 	}
 	return cb, nil
 }

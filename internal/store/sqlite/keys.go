@@ -8,6 +8,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/memo"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -19,16 +20,14 @@ func (s *Store) scanKey(st *sqlite3.Stmt) (*callbackd.Key, error) {
 		No: callbackd.KeyNo(st.ColumnInt64(0)), Account: st.ColumnText(1), APIKey: st.ColumnText(2),
 		Name: st.ColumnText(4), Live: st.ColumnBool(5), CreatedAt: columnTime(st, 6), RevokedAt: columnTime(st, 7),
 	}
-	secret, err := s.sealer.open(st.ColumnRawBlob(3), keyOwner(k.APIKey))
-	k.Secret = callbackd.Secret(secret)
+	var err error
+	k.Secret, err = s.sealer.OpenKey(st.ColumnRawBlob(3), k.APIKey)
 	return k, err
 }
 
-func keyOwner(apiKey string) string { return "key " + apiKey }
-
 // CreateKey is part of [store.Keys].
 func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, error) {
-	sealed, err := s.sealer.seal([]byte(k.Secret.Reveal()), keyOwner(k.APIKey))
+	sealed, err := s.sealer.Key(k)
 	if err != nil {
 		return k, err
 	}
@@ -71,8 +70,8 @@ func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) erro
 		t.after = append(t.after, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.keys = newCache[string, agedKey](maxKeys)
-			s.keysByNo = newCache[callbackd.KeyNo, agedKey](maxKeys)
+			s.keys = memo.New[string, agedKey](maxKeys)
+			s.keysByNo = memo.New[callbackd.KeyNo, agedKey](maxKeys)
 		})
 		return nil
 	})
@@ -81,7 +80,7 @@ func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) erro
 // Key is part of [store.Keys].
 func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) {
 	s.mu.Lock()
-	k, ok := s.keys.get(apiKey)
+	k, ok := s.keys.Get(apiKey)
 	s.mu.Unlock()
 	if ok && time.Since(k.at) < store.MaxKeyAge {
 		return k.key, nil
@@ -92,7 +91,7 @@ func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) 
 // keyByNo is Key by number.
 func (s *Store) keyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
 	s.mu.Lock()
-	k, ok := s.keysByNo.get(no)
+	k, ok := s.keysByNo.Get(no)
 	s.mu.Unlock()
 	if ok && time.Since(k.at) < store.MaxKeyAge {
 		return k.key, nil
@@ -115,8 +114,8 @@ func (s *Store) readKey(ctx context.Context, sql string, arg any) (*callbackd.Ke
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keys.put(key.APIKey, agedKey{key, now})
-	s.keysByNo.put(key.No, agedKey{key, now})
+	s.keys.Put(key.APIKey, agedKey{key, now})
+	s.keysByNo.Put(key.No, agedKey{key, now})
 	return key, nil
 }
 

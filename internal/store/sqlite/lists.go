@@ -10,6 +10,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -24,22 +25,6 @@ func (s *Store) Event(ctx context.Context, key callbackd.KeyNo, id callbackd.Eve
 		return nil, err
 	}
 	return ev, nil
-}
-
-// bounds turns since, until and a cursor into the range of ids [lo, hi).
-func bounds(since, until time.Time, after callbackd.EventID) (lo, hi int64) {
-	hi = math.MaxInt64
-	if !since.IsZero() {
-		// The first id that is not before since, when since is within a millisecond.
-		lo = int64(callbackd.FirstEventID(since.Add(time.Millisecond - 1).Truncate(time.Millisecond)))
-	}
-	if !until.IsZero() {
-		hi = int64(callbackd.FirstEventID(until.Add(time.Millisecond - 1).Truncate(time.Millisecond)))
-	}
-	if after != 0 {
-		hi = min(hi, int64(after))
-	}
-	return lo, hi
 }
 
 // scanEvents calls f for the events of a key, or of one of its sessions,
@@ -83,7 +68,7 @@ func only(err, enough error) error {
 
 // ListEvents is part of [store.Events].
 func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
-	lo, hi := bounds(q.Since, q.Until, q.After)
+	lo, hi := store.IDRange(q.Since, q.Until, q.After)
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	seen, last := 0, callbackd.EventID(0)
 	young, floor := s.tail.newest(q.Key, q.Session, lo, hi)
@@ -95,7 +80,7 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 			}
 			seen++
 			last = callbackd.EventID(st.ColumnInt64(0))
-			if q.Type == "" || typeOf(st.ColumnInt64(2)) == q.Type {
+			if q.Type == "" || codec.Type(st.ColumnInt64(2)) == q.Type {
 				ev := scanEvent(st)
 				ev.Data = st.ColumnBlob(7, nil)
 				page.Events = append(page.Events, ev)
@@ -196,7 +181,7 @@ func afterCursor(id, cursor callbackd.DeliveryID) bool {
 // what is young in the tail: a page of each callback, merged.
 func (s *Store) listByState(ctx context.Context, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
 	c := &candidates{q: q}
-	c.lo, c.hi = bounds(q.Since, q.Until, 0)
+	c.lo, c.hi = store.IDRange(q.Since, q.Until, 0)
 	if q.After.Event != 0 {
 		c.hi = min(c.hi, int64(q.After.Event)+1)
 	}
@@ -316,7 +301,7 @@ func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPa
 
 // listByEvent walks the key's events, newest first, and what each was owed to.
 func (s *Store) listByEvent(ctx context.Context, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
-	lo, hi := bounds(q.Since, q.Until, 0)
+	lo, hi := store.IDRange(q.Since, q.Until, 0)
 	if q.After.Event != 0 {
 		hi = min(hi, int64(q.After.Event)+1)
 	}

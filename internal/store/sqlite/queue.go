@@ -224,7 +224,7 @@ func (s *Store) recordHealth(t *tx, o *callbackd.Outcome) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.changes++
-		s.callbacks.drop(o.Delivery.ID.Callback)
+		s.callbacks.Drop(o.Delivery.ID.Callback)
 	})
 	return nil
 }

@@ -23,6 +23,8 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/memo"
+	"callbackd/internal/store/seal"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -71,7 +73,7 @@ type Options struct {
 
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
-	sealer *sealer
+	sealer *seal.Sealer
 	beside bool
 	foldAt int
 	// checkpointPages is the constant; tests make it small.
@@ -95,14 +97,14 @@ type Store struct {
 	lastID callbackd.EventID
 	tail   *tail // readers share it
 	ckpt   checkpointer
-	seqs   *cache[sessionID, int64]
-	owed   *cache[subject, []callbackd.CallbackNo]
+	seqs   *memo.Cache[sessionID, int64]
+	owed   *memo.Cache[subject, []callbackd.CallbackNo]
 
 	mu        sync.Mutex
 	changes   uint64 // counts changes of callbacks: a read that overlaps one is not cached
-	callbacks *cache[callbackd.CallbackNo, *callbackd.Callback]
-	keys      *cache[string, agedKey]
-	keysByNo  *cache[callbackd.KeyNo, agedKey]
+	callbacks *memo.Cache[callbackd.CallbackNo, *callbackd.Callback]
+	keys      *memo.Cache[string, agedKey]
+	keysByNo  *memo.Cache[callbackd.KeyNo, agedKey]
 }
 
 var _ store.Store = (*Store)(nil)
@@ -133,12 +135,12 @@ func Open(_ context.Context, o Options) (*Store, error) {
 		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
 		onCommit:  o.OnCommit,
-		seqs:      newCache[sessionID, int64](maxSequences),
+		seqs:      memo.New[sessionID, int64](maxSequences),
 		tail:      newTail(),
-		owed:      newCache[subject, []callbackd.CallbackNo](maxOwedCached),
-		callbacks: newCache[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
-		keys:      newCache[string, agedKey](maxKeys),
-		keysByNo:  newCache[callbackd.KeyNo, agedKey](maxKeys),
+		owed:      memo.New[subject, []callbackd.CallbackNo](maxOwedCached),
+		callbacks: memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
+		keys:      memo.New[string, agedKey](maxKeys),
+		keysByNo:  memo.New[callbackd.KeyNo, agedKey](maxKeys),
 	}
 	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.release())
@@ -211,7 +213,7 @@ func (s *Store) open(o Options) error {
 	if err != nil {
 		return err
 	}
-	if s.sealer, err = openSealer(o.KeysetFile, secrets == 0); err != nil {
+	if s.sealer, err = seal.Open(o.KeysetFile, secrets == 0); err != nil {
 		return err
 	}
 	err = s.w.query("SELECT max(id) FROM events", func(st *sqlite3.Stmt) error {

@@ -256,7 +256,7 @@ func (s *Store) loadTail() error {
 			}
 		}
 		l.append(ev, fresh)
-		s.seqs.put(sessionID{ev.Key, ev.Session}, ev.Sequence)
+		s.seqs.Put(sessionID{ev.Key, ev.Session}, ev.Sequence)
 		return nil
 	}, int64(l.mark))
 }

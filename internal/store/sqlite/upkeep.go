@@ -7,6 +7,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -84,7 +85,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 	var rows []row
 	err = s.read(ctx, func(d *db) error {
 		return d.query("SELECT id, owed FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?", func(st *sqlite3.Stmt) error {
-			rows = append(rows, row{callbackd.EventID(st.ColumnInt64(0)), decodeOwed(st.ColumnRawBlob(1))})
+			rows = append(rows, row{callbackd.EventID(st.ColumnInt64(0)), codec.Owed(st.ColumnRawBlob(1))})
 			return nil
 		}, int64(after), int64(callbackd.FirstEventID(before)), limit)
 	})
@@ -317,7 +318,7 @@ func (c *checker) strays() error {
 			ev, ok := callbackd.EventID(st.ColumnInt64(0)), false
 			no := callbackd.CallbackNo(st.ColumnInt64(1))
 			if st.ColumnType(2) != sqlite3.NULL {
-				for _, o := range decodeOwed(st.ColumnRawBlob(2)) {
+				for _, o := range codec.Owed(st.ColumnRawBlob(2)) {
 					ok = ok || o == no
 				}
 			}

@@ -201,7 +201,7 @@ func (s *Store) apply(t *tx, group []*job) error {
 func (s *Store) publish(t *tx, n int) {
 	s.lastID = t.lastID
 	for id, seq := range t.seqs {
-		s.seqs.put(id, seq)
+		s.seqs.Put(id, seq)
 	}
 	s.tail.publish(t)
 	for _, f := range t.after {
