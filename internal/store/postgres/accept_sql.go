@@ -1,0 +1,223 @@
+package postgres
+
+import (
+	"context"
+
+	"callbackd"
+	"callbackd/internal/store/codec"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The statements of the intake. A LATERAL subquery with FOR UPDATE or ORDER
+// BY cannot be turned around: each row of the array is looked up by index.
+const (
+	// lockSessions locks in the order of the arrays.
+	lockSessions = `SELECT o.i, s.sequence, s.last_id FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS o (key_no, session, i)
+		CROSS JOIN LATERAL (SELECT sequence, last_id FROM session_sequences WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
+	selectOwed = `SELECT o.i, c.no FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
+		CROSS JOIN LATERAL (SELECT no FROM callbacks WHERE key_no = o.key_no AND type = o.type AND deleted_at IS NULL ORDER BY no) c`
+	selectRepeats = `SELECT o.i, r.digest, r.events FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS o (key_no, hash, i)
+		CROSS JOIN LATERAL (SELECT digest, events FROM idempotency WHERE key_no = o.key_no AND hash = o.hash LIMIT 1) r`
+	selectDoubt = "SELECT 1 FROM events WHERE id = $1 AND key_no = $2 AND session = $3 AND sequence = $4"
+
+	insertEvents = `INSERT INTO events (id, key_no, type, session, sequence, test, owed, data)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[])`
+	insertPending = `INSERT INTO pending (callback_no, event_id, attempts, step, manual)
+		SELECT *, 0, 0, false FROM unnest($1::bigint[], $2::bigint[])`
+	// A session without a row is inserted as it is: when another node was
+	// faster, the group fails and starts over. One with a row is locked.
+	insertSessions = `INSERT INTO session_sequences (key_no, session, sequence, last_id)
+		SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[])`
+	updateSessions    = insertSessions + ` ON CONFLICT (key_no, session) DO UPDATE SET sequence = excluded.sequence, last_id = excluded.last_id`
+	insertIdempotency = `INSERT INTO idempotency (key_no, hash, digest, first, events)
+		SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bytea[])`
+)
+
+// read begins the transaction, locks the sessions, and reads what decide
+// needs to know.
+func (g *acceptance) read(ctx context.Context, conn *pgx.Conn) error {
+	var p pipeline
+	p.add("BEGIN", nil)
+	g.readSessions(&p)
+	g.readOwed(&p)
+	g.readRepeats(&p)
+	for _, d := range g.doubts {
+		// What holds the locks of a commit under way keeps readSessions, or
+		// the insert of a new session, waiting: what is not here is not to be.
+		ev := d.events[0]
+		p.add(selectDoubt, func(pgx.CollectableRow) error { g.made = d; return nil }, int64(ev.ID), int64(ev.Key), ev.Session, ev.Sequence)
+	}
+	return p.run(ctx, conn)
+}
+
+func (g *acceptance) readSessions(p *pipeline) {
+	ids := g.sortedSessions()
+	keys, sessions := make([]int64, len(ids)), make([]string, len(ids))
+	for i, id := range ids {
+		keys[i], sessions[i] = int64(id.key), id.session
+	}
+	p.add(lockSessions, func(row pgx.CollectableRow) error {
+		var i, last int64
+		end := &sessionEnd{stored: true}
+		err := row.Scan(&i, &end.sequence, &last)
+		if err == nil {
+			end.last = callbackd.EventID(last)
+			g.sessions[ids[i-1]] = end
+		}
+		return err
+	}, keys, sessions)
+}
+
+func (g *acceptance) readOwed(p *pipeline) {
+	if len(g.owed) == 0 {
+		return
+	}
+	var subjects []subject
+	var keys, types []int64
+	for sub := range g.owed {
+		subjects, keys, types = append(subjects, sub), append(keys, int64(sub.key)), append(types, codec.TypeNo(sub.typ))
+	}
+	p.add(selectOwed, func(row pgx.CollectableRow) error {
+		var i, no int64
+		err := row.Scan(&i, &no)
+		if err == nil {
+			sub := subjects[i-1]
+			g.owed[sub] = append(g.owed[sub], callbackd.CallbackNo(no))
+		}
+		return err
+	}, keys, types)
+}
+
+func (g *acceptance) readRepeats(p *pipeline) {
+	if len(g.repeats) == 0 {
+		return
+	}
+	var tokens []token
+	var keys []int64
+	var hashes [][]byte
+	for t := range g.repeats {
+		tokens, keys, hashes = append(tokens, t), append(keys, int64(t.key)), append(hashes, []byte(t.hash))
+	}
+	p.add(selectRepeats, func(row pgx.CollectableRow) error {
+		var i int64
+		var ids []byte
+		r := &repeat{}
+		err := row.Scan(&i, &r.digest, &ids)
+		if err == nil {
+			r.ids = codec.IDs(ids)
+			g.repeats[tokens[i-1]] = r
+		}
+		return err
+	}, keys, hashes)
+}
+
+// loadRepeats reads the events of the stored answers that were asked for.
+func (g *acceptance) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
+	var ids []callbackd.EventID
+	for _, r := range g.repeats {
+		if r != nil {
+			ids = append(ids, r.ids...)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	events, err := loadEvents(ctx, conn, ids, true)
+	if err != nil {
+		return err
+	}
+	for _, r := range g.repeats {
+		if r == nil {
+			continue
+		}
+		for _, id := range r.ids {
+			if ev := events[id]; ev != nil {
+				r.events = append(r.events, ev)
+			}
+		}
+	}
+	return nil
+}
+
+// write queues what the group stores. Rows that other nodes may want too are
+// written in one order by all of them.
+func (g *acceptance) write(p *pipeline) {
+	g.writeEvents(p)
+	g.writeSessions(p)
+	g.writeRepeats(p)
+}
+
+func (g *acceptance) writeEvents(p *pipeline) {
+	n := len(g.events)
+	if n == 0 {
+		return
+	}
+	ids, keys, types, sequences := make([]int64, n), make([]int64, n), make([]int16, n), make([]int64, n)
+	sessions, tests, owed, data := make([]string, n), make([]bool, n), make([][]byte, n), make([][]byte, n)
+	for i, ev := range g.events {
+		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNo(ev.Type)), ev.Sequence
+		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendOwed([]byte{}, ev.Owed), notNil(ev.Data)
+	}
+	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data)
+	if len(g.handover) == 0 {
+		return
+	}
+	callbacks, events := make([]int64, len(g.handover)), make([]int64, len(g.handover))
+	for i, d := range g.handover {
+		callbacks[i], events[i] = int64(d.ID.Callback), int64(d.ID.Event)
+	}
+	p.add(insertPending, nil, callbacks, events)
+}
+
+// notNil keeps an empty value from becoming null.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+func (g *acceptance) writeSessions(p *pipeline) {
+	type rows struct {
+		keys      []int64
+		sessions  []string
+		sequences []int64
+		lasts     []int64
+	}
+	var fresh, known rows
+	for _, id := range g.sortedSessions() {
+		end := g.sessions[id]
+		if !end.grown {
+			continue
+		}
+		r := &fresh
+		if end.stored {
+			r = &known
+		}
+		r.keys, r.sessions = append(r.keys, int64(id.key)), append(r.sessions, id.session)
+		r.sequences, r.lasts = append(r.sequences, end.sequence), append(r.lasts, int64(end.last))
+	}
+	if len(fresh.keys) > 0 {
+		p.add(insertSessions, nil, fresh.keys, fresh.sessions, fresh.sequences, fresh.lasts)
+	}
+	if len(known.keys) > 0 {
+		p.add(updateSessions, nil, known.keys, known.sessions, known.sequences, known.lasts)
+	}
+}
+
+func (g *acceptance) writeRepeats(p *pipeline) {
+	var keys, firsts []int64
+	var hashes, digests, ids [][]byte
+	for _, t := range sortedTokens(g.repeats) {
+		r := g.repeats[t]
+		if r == nil || !r.fresh {
+			continue
+		}
+		keys, firsts = append(keys, int64(t.key)), append(firsts, int64(r.events[0].ID))
+		hashes, digests, ids = append(hashes, []byte(t.hash)), append(digests, r.digest), append(ids, codec.AppendIDs(nil, r.events))
+	}
+	if len(keys) > 0 {
+		p.add(insertIdempotency, nil, keys, hashes, digests, firsts, ids)
+	}
+}

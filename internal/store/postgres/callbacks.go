@@ -1,0 +1,317 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// callbackFrom joins a setting with what it sends in the version that
+// follows. A callback whose key was revoked is read as deleted: it is owed
+// nothing.
+const (
+	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at,
+ least(c.deleted_at, k.revoked_at), c.pause_reason, c.paused_at, c.failing_since, v.version, v.url, v.method, v.headers, v.payload`
+	callbackFrom = " FROM callbacks c JOIN keys k ON k.no = c.key_no JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
+)
+
+func (s *Store) scanCallback(row pgx.CollectableRow) (*callbackd.Callback, error) {
+	var c callbackd.Callback
+	var no, key, created, updated, version int64
+	var typ int16
+	var reason, policy string
+	var secrets, headers []byte
+	var deleted, paused, failing *int64
+	err := row.Scan(&no, &key, &typ, &c.Name, &c.Version, &policy, &secrets, &created, &updated,
+		&deleted, &reason, &paused, &failing, &version, &c.URL, &c.Method, &headers, &c.Payload)
+	if err != nil {
+		return nil, err
+	}
+	c.No, c.Key, c.Event = callbackd.CallbackNo(no), callbackd.KeyNo(key), codec.Type(int64(typ))
+	c.CreatedAt, c.UpdatedAt, c.DeletedAt = fromMillis(created), fromMillis(updated), fromNullMillis(deleted)
+	c.Pause, c.FailingSince = callbackd.Pause{Reason: callbackd.PauseReason(reason), At: fromNullMillis(paused)}, fromNullMillis(failing)
+	if err := json.Unmarshal([]byte(policy), &c.Policy); err != nil {
+		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.No, err))
+	}
+	if c.Secrets, err = s.sealer.OpenSecrets(secrets, c.No); err != nil {
+		return nil, damaged(err)
+	}
+	c.Headers, err = s.sealer.OpenHeaders(headers, c.No, version)
+	return &c, damaged(err)
+}
+
+// querier is a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// callbackWhere reads callbacks with what they send in their present version.
+func (s *Store) callbacksWhere(ctx context.Context, q querier, where string, args ...any) ([]*callbackd.Callback, error) {
+	rows, err := q.Query(ctx, "SELECT "+callbackColumns+callbackFrom+"c.version WHERE "+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, s.scanCallback)
+}
+
+func noCallback(ev callbackd.EventType) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "there is no callback for the event %s", ev)
+}
+
+const inForce = "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL"
+
+// find reads the callback in force for a key, type and name.
+func (s *Store) find(ctx context.Context, q querier, key callbackd.KeyNo, ev callbackd.EventType, name string) (*callbackd.Callback, error) {
+	found, err := s.callbacksWhere(ctx, q, inForce, int64(key), codec.TypeNo(ev), name)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, noCallback(ev)
+	}
+	return found[0], nil
+}
+
+// alter runs f on the callback in force, which no other node changes
+// meanwhile. f makes of it the setting as it is from then on.
+func (s *Store) alter(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, f func(context.Context, pgx.Tx, *callbackd.Callback) error) (*callbackd.Callback, error) {
+	var cb *callbackd.Callback
+	err := s.changeSettings(ctx, false, func(ctx context.Context, tx pgx.Tx) (err error) {
+		if cb, err = s.find(ctx, tx, key, ev, name); err != nil {
+			return err
+		}
+		return f(ctx, tx, cb)
+	}, func() {
+		if cb != nil {
+			s.callbacks.Drop(cb.No)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return cb, nil
+}
+
+func (s *Store) insertVersion(ctx context.Context, tx pgx.Tx, c *callbackd.Callback, at time.Time) error {
+	sealed, err := s.sealer.Headers(c)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO callback_versions (callback_no, version, url, method, headers, payload, at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		int64(c.No), c.Version, c.URL, c.Method, sealed, notNil(c.Payload), millis(at))
+	return err
+}
+
+// CreateCallback is part of [store.Callbacks].
+func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, bool, error) {
+	var out *callbackd.Callback
+	var created bool
+	err := s.changeSettings(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		created = false
+		var err error
+		if out, err = s.find(ctx, tx, c.Key, c.Event, c.Name); callbackd.KindOf(err) != callbackd.KindNotFound {
+			return err
+		}
+		var n int
+		err = tx.QueryRow(ctx, "SELECT count(*) FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL", int64(c.Key), codec.TypeNo(c.Event)).Scan(&n)
+		if err != nil {
+			return err
+		}
+		if n >= callbackd.MaxCallbacks {
+			return callbackd.Errorf(callbackd.KindInvalid, "an API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
+		}
+		cb := c
+		cb.Version, cb.CreatedAt, cb.UpdatedAt = 1, at, at
+		out, created = &cb, true
+		return s.insertCallback(ctx, tx, &cb, at)
+	}, func() {})
+	if err != nil {
+		return nil, false, err
+	}
+	return out, created, nil
+}
+
+func (s *Store) insertCallback(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback, at time.Time) error {
+	// Its secrets are sealed with its number, which is therefore drawn first.
+	var no int64
+	if err := tx.QueryRow(ctx, "SELECT nextval(pg_get_serial_sequence('callbacks', 'no'))").Scan(&no); err != nil {
+		return err
+	}
+	cb.No = callbackd.CallbackNo(no)
+	policy, err := json.Marshal(cb.Policy)
+	if err != nil {
+		return err
+	}
+	secrets, err := s.sealer.Secrets(cb)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, revision) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, "+thisRevision+")",
+		no, int64(cb.Key), codec.TypeNo(cb.Event), cb.Name, cb.Version, string(policy), secrets, millis(at))
+	if err != nil {
+		return err
+	}
+	return s.insertVersion(ctx, tx, cb, at)
+}
+
+// ReplaceCallback is part of [store.Callbacks].
+func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error) {
+	return s.alter(ctx, c.Key, c.Event, c.Name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
+		if !store.SameOrigin(cb.URL, c.URL) {
+			cb.Secrets = c.Secrets
+		}
+		cb.URL, cb.Method, cb.Headers, cb.Payload, cb.Policy = c.URL, c.Method, c.Headers, c.Payload, c.Policy
+		cb.Version++
+		cb.UpdatedAt = at
+		if cb.Pause.Reason != callbackd.PausedByUser {
+			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
+		}
+		policy, err := json.Marshal(cb.Policy)
+		if err != nil {
+			return err
+		}
+		secrets, err := s.sealer.Secrets(cb)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, pause_reason = $6, paused_at = $7, failing_since = $8, revision = "+thisRevision+" WHERE no = $1",
+			int64(cb.No), cb.Version, string(policy), secrets, millis(at), string(cb.Pause.Reason), nullMillis(cb.Pause.At), nullMillis(cb.FailingSince))
+		if err != nil {
+			return err
+		}
+		return s.insertVersion(ctx, tx, cb, at)
+	})
+}
+
+// DeleteCallback is part of [store.Callbacks].
+func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error) {
+	return s.alter(ctx, key, ev, name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
+		cb.DeletedAt = at
+		_, err := tx.Exec(ctx, "UPDATE callbacks SET deleted_at = $2, revision = "+thisRevision+" WHERE no = $1", int64(cb.No), millis(at))
+		return err
+	})
+}
+
+// PauseCallback is part of [store.Callbacks].
+func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
+	return s.alter(ctx, key, ev, name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
+		cb.Pause = p
+		if !cb.Paused() { // the clock of AutoPauseAfter starts over
+			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
+		}
+		_, err := tx.Exec(ctx, "UPDATE callbacks SET pause_reason = $2, paused_at = $3, failing_since = $4, revision = "+thisRevision+" WHERE no = $1",
+			int64(cb.No), string(cb.Pause.Reason), nullMillis(cb.Pause.At), nullMillis(cb.FailingSince))
+		return err
+	})
+}
+
+// RotateSecret is part of [store.Callbacks].
+func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error) {
+	return s.alter(ctx, key, ev, name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
+		secrets := []callbackd.SigningSecret{{Value: next}}
+		for _, old := range cb.Secrets {
+			if old.ExpiresAt.IsZero() || old.ExpiresAt.After(keep) {
+				old.ExpiresAt = keep
+			}
+			if old.ExpiresAt.After(at) {
+				secrets = append(secrets, old)
+			}
+		}
+		cb.Secrets = secrets
+		sealed, err := s.sealer.Secrets(cb)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "UPDATE callbacks SET secrets = $2, revision = "+thisRevision+" WHERE no = $1", int64(cb.No), sealed)
+		return err
+	})
+}
+
+// Callback is part of [store.Callbacks].
+func (s *Store) Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		cb, err = s.find(ctx, conn, key, ev, name)
+		return err
+	})
+	return cb, err
+}
+
+// ListCallbacks is part of [store.Callbacks].
+func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*callbackd.Callback, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		out, err = s.callbacksWhere(ctx, conn, "c.key_no = $1 AND c.deleted_at IS NULL ORDER BY c.type, c.name", int64(key))
+		return err
+	})
+	return out, err
+}
+
+// CallbackByNo is part of [store.Callbacks].
+func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+	if err := s.refresh(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	cb, ok := s.callbacks.Get(no)
+	changes := s.changes
+	s.mu.Unlock()
+	if ok {
+		return cb, nil
+	}
+	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		found, err := s.callbacksWhere(ctx, conn, "c.no = $1", int64(no))
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return callbackd.Errorf(callbackd.KindNotFound, "there is no callback %d", no)
+		}
+		cb = found[0]
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changes == changes {
+		s.callbacks.Put(no, cb)
+	}
+	return cb, nil
+}
+
+// ended tells whether nothing is owed to the callback any more: it was
+// deleted, or its key revoked.
+func (s *Store) ended(ctx context.Context, no callbackd.CallbackNo) (bool, error) {
+	cb, err := s.CallbackByNo(ctx, no)
+	if err != nil {
+		return true, err
+	}
+	return cb.Deleted(), nil
+}
+
+// CallbackVersion is part of [store.Callbacks].
+func (s *Store) CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (cb *callbackd.Callback, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, "SELECT "+callbackColumns+callbackFrom+"$2 WHERE c.no = $1", int64(no), version)
+		if err != nil {
+			return err
+		}
+		cb, err = pgx.CollectExactlyOneRow(rows, s.scanCallback)
+		if err == pgx.ErrNoRows {
+			return callbackd.Errorf(callbackd.KindNotFound, "there is no callback %d with version %d", no, version)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	cb.Version = version
+	return cb, nil
+}

@@ -1,0 +1,112 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// snapshot runs f in a transaction that reads one state of the database.
+func (s *Store) snapshot(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
+	return s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error { return f(ctx, tx) })
+	})
+}
+
+// Delivery is part of [store.Events].
+func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error) {
+	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
+	cb, err := s.CallbackByNo(ctx, id.Callback)
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
+		return nil, none
+	}
+	if err != nil {
+		return nil, err
+	}
+	var view *store.DeliveryView
+	err = s.snapshot(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		places, err := stands(ctx, tx, []callbackd.DeliveryID{id}, func(callbackd.CallbackNo) bool { return cb.Deleted() })
+		if err != nil {
+			return err
+		}
+		p := places[0]
+		events, err := loadEvents(ctx, tx, []callbackd.EventID{id.Event}, true)
+		if err == nil && (p.state == "" || events[id.Event] == nil) {
+			err = none
+		}
+		if err != nil {
+			return err
+		}
+		view = &store.DeliveryView{ID: id, Event: events[id.Event], Callback: cb, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual}
+		view.History, err = history(ctx, tx, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return view, nil
+}
+
+// history is every attempt of a delivery, oldest first.
+func history(ctx context.Context, q querier, id callbackd.DeliveryID) ([]callbackd.Attempt, error) {
+	rows, err := q.Query(ctx, "SELECT n, version, state, detail FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version > 0 ORDER BY n", int64(id.Event), int64(id.Callback))
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a callbackd.Attempt, err error) {
+		var n int32
+		var state string
+		var detail []byte
+		if err = row.Scan(&n, &a.Version, &state, &detail); err == nil {
+			err = damaged(codec.ReadAttempt(detail, &a))
+			a.Number, a.State = int(n), callbackd.State(state)
+		}
+		return a, err
+	})
+}
+
+// The statements of a manual retry. What is locked first waits for an outcome
+// or a removal that is under way; only then are the attempts counted.
+const (
+	lockPending  = "SELECT 1 FROM pending WHERE callback_no = $1 AND event_id = $2 FOR UPDATE"
+	lockEvent    = "SELECT 1 FROM events WHERE id = $1 FOR SHARE"
+	insertManual = `INSERT INTO pending AS p (callback_no, event_id, attempts, step, manual, due)
+		SELECT $1, e.id, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = $2 AND callback_no = $1), 0, true, $3 FROM events e WHERE e.id = $2
+		ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, manual = true, due = excluded.due, first_failed_at = NULL, holds_until = NULL
+		RETURNING attempts`
+)
+
+// RetryDelivery is part of [store.Events].
+func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error) {
+	view, err := s.Delivery(ctx, key, id)
+	if err != nil {
+		return nil, err
+	}
+	if view.State == callbackd.Canceled {
+		return nil, callbackd.Errorf(callbackd.KindConflict, "delivery %s was canceled with its callback and cannot be retried", id)
+	}
+	var attempts int32
+	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockEvent, int64(id.Event)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, lockPending, int64(id.Callback), int64(id.Event)); err != nil {
+			return err
+		}
+		err := tx.QueryRow(ctx, insertManual, int64(id.Callback), int64(id.Event), millis(at)).Scan(&attempts)
+		if err == pgx.ErrNoRows {
+			return noEvent(id.Event)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &callbackd.Delivery{ID: id, Session: view.Event.Session, Sequence: view.Event.Sequence, Test: view.Event.Test,
+		Attempts: int(attempts), Due: time.UnixMilli(at.UnixMilli()).UTC(), Manual: true}, nil
+}

@@ -1,0 +1,257 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/memo"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Every change of a key or a callback begins with nextRevision, which locks
+// the row, and gives the rows it changes thisRevision.
+const (
+	nextRevision = "UPDATE settings SET revision = revision + 1"
+	thisRevision = "(SELECT revision FROM settings)"
+)
+
+// changeSettings runs f in a transaction in which no other node changes
+// settings, and then drops from the caches what forget names.
+func (s *Store) changeSettings(ctx context.Context, idempotent bool, f func(context.Context, pgx.Tx) error, forget func()) error {
+	err := s.change(ctx, idempotent, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, nextRevision); err != nil {
+			return err
+		}
+		return f(ctx, tx)
+	})
+	s.forget(forget) // also when it is not known whether it was made
+	return err
+}
+
+func (s *Store) forget(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes++
+	f()
+}
+
+func (s *Store) forgetKeys() {
+	s.keys, s.keysByNo = memo.New[string, *callbackd.Key](maxKeys), memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys)
+	s.callbacks = memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks)
+}
+
+// refresh makes sure that the caches hold nothing that was changed more than
+// MaxKeyAge ago, here or by another node: it asks, at most once in that time
+// and whatever the number of entries, for the settings with a newer revision.
+func (s *Store) refresh(ctx context.Context) error {
+	if s.isFresh() {
+		return nil
+	}
+	s.checking.Lock()
+	defer s.checking.Unlock()
+	if s.isFresh() { // another one has asked meanwhile
+		return nil
+	}
+	s.mu.Lock()
+	known := s.revision
+	s.mu.Unlock()
+	var callbacks []callbackd.CallbackNo
+	var keys bool
+	var revision int64
+	now := time.Now() // before the read, so that the age is never understated
+	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		callbacks, keys = nil, false
+		var p pipeline
+		p.add("SELECT revision FROM settings", func(row pgx.CollectableRow) error { return row.Scan(&revision) })
+		p.add("SELECT no FROM callbacks WHERE revision > $1", func(row pgx.CollectableRow) error {
+			var no int64
+			err := row.Scan(&no)
+			callbacks = append(callbacks, callbackd.CallbackNo(no))
+			return err
+		}, known)
+		p.add("SELECT EXISTS (SELECT 1 FROM keys WHERE revision > $1)", func(row pgx.CollectableRow) error { return row.Scan(&keys) }, known)
+		return p.run(ctx, conn)
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkedAt = now
+	if revision == known {
+		return nil
+	}
+	// What was read after the first statement may be newer than revision: it
+	// is dropped now and once more by the next refresh.
+	s.revision = revision
+	s.changes++
+	for _, no := range callbacks {
+		s.callbacks.Drop(no)
+	}
+	if keys {
+		s.forgetKeys()
+	}
+	return nil
+}
+
+func (s *Store) isFresh() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.checkedAt) < store.MaxKeyAge
+}
+
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at"
+
+func (s *Store) scanKey(row pgx.CollectableRow) (*callbackd.Key, error) {
+	var k callbackd.Key
+	var no, created int64
+	var revoked *int64
+	var secret []byte
+	if err := row.Scan(&no, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &created, &revoked); err != nil {
+		return nil, err
+	}
+	k.No, k.CreatedAt, k.RevokedAt = callbackd.KeyNo(no), fromMillis(created), fromNullMillis(revoked)
+	var err error
+	k.Secret, err = s.sealer.OpenKey(secret, k.APIKey)
+	return &k, damaged(err)
+}
+
+// damaged marks a row that cannot be read as no fault of the connection.
+func damaged(err error) error {
+	if err == nil {
+		return nil
+	}
+	return callbackd.Wrap(callbackd.KindInternal, err, "a row of the database cannot be read")
+}
+
+// CreateKey is part of [store.Keys].
+func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, error) {
+	sealed, err := s.sealer.Key(k)
+	if err != nil {
+		return k, err
+	}
+	var no int64
+	err = s.changeSettings(ctx, false, func(ctx context.Context, tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, "INSERT INTO keys (account, api_key, secret, name, live, created_at, revision) VALUES ($1, $2, $3, $4, $5, $6, "+thisRevision+") RETURNING no",
+			k.Account, k.APIKey, sealed, k.Name, k.Live, millis(k.CreatedAt)).Scan(&no)
+		if violates(err) == "keys_api_key_key" {
+			return callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
+		}
+		return err
+	}, func() {})
+	k.No = callbackd.KeyNo(no)
+	return k, err
+}
+
+// ListKeys is part of [store.Keys].
+func (s *Store) ListKeys(ctx context.Context) (keys []callbackd.Key, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		keys = nil
+		return each(ctx, conn, "SELECT "+keyColumns+" FROM keys ORDER BY no", func(row pgx.CollectableRow) error {
+			k, err := s.scanKey(row)
+			if err == nil {
+				keys = append(keys, *k)
+			}
+			return err
+		})
+	})
+	return keys, err
+}
+
+// RevokeKey is part of [store.Keys].
+func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) error {
+	return s.changeSettings(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		var no int64
+		err := tx.QueryRow(ctx, "UPDATE keys SET revoked_at = coalesce(revoked_at, $2), revision = "+thisRevision+" WHERE api_key = $1 RETURNING no", apiKey, millis(at)).Scan(&no)
+		if err == pgx.ErrNoRows {
+			return callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
+		}
+		return err
+	}, s.forgetKeys)
+}
+
+// Key is part of [store.Keys].
+func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) {
+	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keys.Get(apiKey) }, "api_key = $1", apiKey)
+}
+
+// keyByNo is Key by number.
+func (s *Store) keyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
+	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keysByNo.Get(no) }, "no = $1", int64(no))
+}
+
+func (s *Store) cachedKey(ctx context.Context, known func() (*callbackd.Key, bool), where string, arg any) (*callbackd.Key, error) {
+	if err := s.refresh(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	key, ok := known()
+	changes := s.changes
+	s.mu.Unlock()
+	if ok {
+		return key, nil
+	}
+	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return each(ctx, conn, "SELECT "+keyColumns+" FROM keys WHERE "+where, func(row pgx.CollectableRow) (err error) {
+			key, err = s.scanKey(row)
+			return err
+		}, arg)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if key == nil {
+		return nil, callbackd.Errorf(callbackd.KindNotFound, "there is no such API key")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changes == changes {
+		s.keys.Put(key.APIKey, key)
+		s.keysByNo.Put(key.No, key)
+	}
+	return key, nil
+}
+
+// each calls f for each row of a query.
+func each(ctx context.Context, conn *pgx.Conn, sql string, f func(pgx.CollectableRow) error, args ...any) error {
+	rows, err := conn.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// millis is a time as it is stored; the zero time is 0.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// nullMillis is millis for a column in which the zero time is null.
+func nullMillis(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	ms := t.UnixMilli()
+	return &ms
+}
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+func fromNullMillis(ms *int64) time.Time {
+	if ms == nil {
+		return time.Time{}
+	}
+	return fromMillis(*ms)
+}

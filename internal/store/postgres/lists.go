@@ -1,0 +1,330 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Event is part of [store.Events].
+func (s *Store) Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error) {
+	ev, err := s.Load(ctx, id)
+	if err == nil && ev.Key != key {
+		err = noEvent(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ev, nil
+}
+
+// The events of a key, or of one of its sessions, newest first.
+const (
+	selectKeyEvents     = "SELECT " + eventColumns + ", CASE WHEN $5 THEN e.data END FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 ORDER BY e.key_no, e.id DESC LIMIT $4"
+	selectSessionEvents = "SELECT " + eventColumns + ", CASE WHEN $5 THEN e.data END FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 AND e.session = $6 ORDER BY e.key_no, e.session, e.id DESC LIMIT $4"
+)
+
+// scanEvents calls f for the events of a key, or of one of its sessions,
+// newest first within [lo, hi), until f returns false or the limit.
+func scanEvents(ctx context.Context, conn *pgx.Conn, key callbackd.KeyNo, session string, lo, hi int64, limit int, withData bool, f func(*eventRow, []byte) bool) error {
+	sql, args := selectKeyEvents, []any{int64(key), lo, hi, limit, withData}
+	if session != "" {
+		sql, args = selectSessionEvents, append(args, session)
+	}
+	rows, err := conn.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r eventRow
+		var data []byte
+		if err := rows.Scan(r.into(&data)...); err != nil {
+			return err
+		}
+		if !f(&r, data) {
+			return nil
+		}
+	}
+	return rows.Err()
+}
+
+// scanChunk is how many events a list reads at a time: a page is cut when it
+// is full, and what was read for nothing should be little.
+const scanChunk = 512
+
+// ListEvents is part of [store.Events].
+func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
+	limit := min(max(q.Limit, 1), store.MaxPage)
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		page = store.EventPage{}
+		lo, hi := store.IDRange(q.Since, q.Until, q.After)
+		for seen := 0; ; {
+			n := 0
+			err := scanEvents(ctx, conn, q.Key, q.Session, lo, hi, scanChunk, true, func(r *eventRow, data []byte) bool {
+				if len(page.Events) == limit || seen == store.MaxScan { // there is more
+					page.Next = callbackd.EventID(hi)
+					return false
+				}
+				n, seen, hi = n+1, seen+1, r.id
+				if q.Type == "" || codec.Type(int64(r.typ)) == q.Type {
+					page.Events = append(page.Events, r.event(data))
+				}
+				return true
+			})
+			if err != nil || page.Next != 0 || n < scanChunk {
+				return err
+			}
+		}
+	})
+	return page, err
+}
+
+// stand is where a delivery stands.
+type stand struct {
+	state    callbackd.State
+	attempts int
+	due      time.Time
+	manual   bool
+}
+
+// selectStands reads where deliveries stand: from the row of the queue, or
+// else from the last of the attempts.
+const selectStands = `SELECT o.i, p.attempts, p.due, p.manual, a.n, a.version, a.state
+	FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (callback_no, event_id, i)
+	LEFT JOIN LATERAL (SELECT attempts, due, manual FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p ON true
+	LEFT JOIN LATERAL (SELECT n, version, state FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no ORDER BY n DESC LIMIT 1) a ON true`
+
+// stands is where the deliveries stand; the state of one that does not exist
+// is empty.
+func stands(ctx context.Context, q querier, ids []callbackd.DeliveryID, ended func(callbackd.CallbackNo) bool) ([]stand, error) {
+	callbacks, events := make([]int64, len(ids)), make([]int64, len(ids))
+	for i, id := range ids {
+		callbacks[i], events[i] = int64(id.Callback), int64(id.Event)
+	}
+	rows, err := q.Query(ctx, selectStands, callbacks, events)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := make([]stand, len(ids))
+	for rows.Next() {
+		var i int64
+		var attempts, n *int32
+		var due, version *int64
+		var manual *bool
+		var state *string
+		if err := rows.Scan(&i, &attempts, &due, &manual, &n, &version, &state); err != nil {
+			return nil, err
+		}
+		p := &out[i-1]
+		switch {
+		case attempts != nil:
+			*p = stand{callbackd.Pending, int(*attempts), fromNullMillis(due), *manual}
+			if ended(ids[i-1].Callback) {
+				p.state, p.due = callbackd.Canceled, time.Time{}
+			}
+		case n != nil:
+			p.attempts, p.state = int(*n), callbackd.State(*state)
+			if *version == 0 {
+				p.attempts-- // a cancellation is no attempt
+			}
+		}
+	}
+	return out, rows.Err()
+}
+
+// lister makes one page of deliveries.
+type lister struct {
+	s    *Store
+	conn *pgx.Conn
+	q    store.DeliveryQuery
+	cbs  map[callbackd.CallbackNo]*callbackd.Callback
+	page store.DeliveryPage
+	full bool
+}
+
+// ListDeliveries is part of [store.Events].
+func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
+	q.Limit = min(max(q.Limit, 1), store.MaxPage)
+	var page store.DeliveryPage
+	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		l := &lister{s: s, conn: conn, q: q, cbs: map[callbackd.CallbackNo]*callbackd.Callback{}}
+		all, err := s.callbacksWhere(ctx, conn, "c.key_no = $1", int64(q.Key))
+		if err != nil {
+			return err
+		}
+		for _, cb := range all {
+			if (q.Callback == 0 || q.Callback == cb.No) && (q.Type == "" || q.Type == cb.Event) {
+				l.cbs[cb.No] = cb
+			}
+		}
+		switch q.State {
+		case callbackd.Pending, callbackd.Failed, callbackd.Canceled:
+			err = l.byState(ctx)
+		default:
+			err = l.byEvent(ctx)
+		}
+		page = l.page
+		return err
+	})
+	return page, err
+}
+
+func (l *lister) ended(no callbackd.CallbackNo) bool { return l.cbs[no].Deleted() }
+
+// add puts those of the deliveries on the page that belong there, in order.
+// It sets the cursor when there is more than the page holds.
+func (l *lister) add(ctx context.Context, ids []callbackd.DeliveryID, events map[callbackd.EventID]*callbackd.Event) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	places, err := stands(ctx, l.conn, ids, l.ended)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		p, ev := places[i], events[id.Event]
+		if ev == nil || p.state == "" || l.q.State != "" && p.state != l.q.State || l.q.Session != "" && ev.Session != l.q.Session {
+			continue
+		}
+		if len(l.page.Deliveries) == l.q.Limit {
+			l.page.Next, l.full = l.page.Deliveries[l.q.Limit-1].ID, true
+			return nil
+		}
+		l.page.Deliveries = append(l.page.Deliveries, store.DeliveryView{
+			ID: id, Event: ev, Callback: l.cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual,
+		})
+	}
+	return nil
+}
+
+// byEvent walks the key's events, newest first, and what each was owed to.
+func (l *lister) byEvent(ctx context.Context) error {
+	lo, hi := store.IDRange(l.q.Since, l.q.Until, 0)
+	if l.q.After.Event != 0 {
+		hi = min(hi, int64(l.q.After.Event)+1)
+	}
+	for seen := 0; ; {
+		var ids []callbackd.DeliveryID
+		events := map[callbackd.EventID]*callbackd.Event{}
+		n := 0
+		err := scanEvents(ctx, l.conn, l.q.Key, l.q.Session, lo, hi, scanChunk, false, func(r *eventRow, _ []byte) bool {
+			ev := r.event(nil)
+			n, hi, events[ev.ID] = n+1, r.id, ev
+			owed := slices.Clone(ev.Owed)
+			slices.Sort(owed)
+			for _, no := range slices.Backward(owed) {
+				id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
+				if l.cbs[no] != nil && (id.Event != l.q.After.Event || no < l.q.After.Callback) {
+					ids = append(ids, id)
+				}
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		if err := l.add(ctx, ids, events); err != nil || l.full || n < scanChunk {
+			return err
+		}
+		if seen += n; seen >= store.MaxScan {
+			l.page.Next = callbackd.DeliveryID{Event: callbackd.EventID(hi)} // callback 0: everything of that event is done
+			return nil
+		}
+	}
+}
+
+// The places of deliveries in the rare states, by the indexes that hold
+// those alone.
+const (
+	selectEndedPlaces = `SELECT r.event_id, o.no FROM unnest($1::bigint[]) AS o (no)
+		CROSS JOIN LATERAL (SELECT DISTINCT event_id FROM attempts WHERE state = $6 AND state IN ('failed', 'canceled') AND callback_no = o.no AND event_id >= $2 AND event_id <= $3
+			AND (event_id < $3 OR o.no < $4) ORDER BY event_id DESC LIMIT $5) r
+		ORDER BY r.event_id DESC, o.no DESC LIMIT $5`
+	selectPendingPlaces = `SELECT r.event_id, o.no FROM unnest($1::bigint[]) AS o (no)
+		CROSS JOIN LATERAL (SELECT event_id FROM pending WHERE callback_no = o.no AND event_id >= $2 AND event_id <= $3
+			AND (event_id < $3 OR o.no < $4) ORDER BY event_id DESC LIMIT $5) r
+		ORDER BY r.event_id DESC, o.no DESC LIMIT $5`
+)
+
+// byState finds the rare states through their own small indexes. A session's
+// are found by walking its events: a session is short, a backlog need not be.
+func (l *lister) byState(ctx context.Context) error {
+	if l.q.Session != "" {
+		return l.byEvent(ctx)
+	}
+	var waiting, ended []int64 // callbacks whose pending rows, and whose ended attempts, are of the state
+	for no, cb := range l.cbs {
+		if l.q.State == callbackd.Pending && !cb.Deleted() || l.q.State == callbackd.Canceled && cb.Deleted() {
+			waiting = append(waiting, int64(no))
+		}
+		if l.q.State != callbackd.Pending {
+			ended = append(ended, int64(no))
+		}
+	}
+	lo, hi := store.IDRange(l.q.Since, l.q.Until, 0)
+	hi-- // inclusive from here on
+	below := int64(1) << 62
+	if a := l.q.After; a.Event != 0 && int64(a.Event) <= hi {
+		hi, below = int64(a.Event), int64(a.Callback)
+	}
+	for seen := 0; ; {
+		ids, err := l.places(ctx, waiting, ended, lo, hi, below)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		events, err := loadEvents(ctx, l.conn, eventsOf(ids), false)
+		if err != nil {
+			return err
+		}
+		if err := l.add(ctx, ids, events); err != nil || l.full || len(ids) < scanChunk {
+			return err
+		}
+		last := ids[len(ids)-1]
+		if seen += len(ids); seen >= store.MaxScan {
+			l.page.Next = last
+			return nil
+		}
+		hi, below = int64(last.Event), int64(last.Callback)
+	}
+}
+
+// places is the next scanChunk candidates, newest first: those after the
+// delivery of event hi to callback below.
+func (l *lister) places(ctx context.Context, waiting, ended []int64, lo, hi, below int64) (ids []callbackd.DeliveryID, err error) {
+	row := func(row pgx.CollectableRow) error {
+		var event, no int64
+		err := row.Scan(&event, &no)
+		ids = append(ids, callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(no)})
+		return err
+	}
+	if len(waiting) > 0 {
+		err = each(ctx, l.conn, selectPendingPlaces, row, waiting, lo, hi, below, scanChunk)
+	}
+	if err == nil && len(ended) > 0 {
+		err = each(ctx, l.conn, selectEndedPlaces, row, ended, lo, hi, below, scanChunk, string(l.q.State))
+	}
+	slices.SortFunc(ids, newestFirst)
+	ids = slices.Compact(ids)
+	return ids[:min(len(ids), scanChunk)], err
+}
+
+func newestFirst(a, b callbackd.DeliveryID) int {
+	return cmp.Or(cmp.Compare(b.Event, a.Event), cmp.Compare(b.Callback, a.Callback))
+}
+
+func eventsOf(ids []callbackd.DeliveryID) []callbackd.EventID {
+	out := make([]callbackd.EventID, len(ids))
+	for i, id := range ids {
+		out[i] = id.Event
+	}
+	return slices.Compact(out)
+}

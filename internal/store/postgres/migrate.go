@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"callbackd/internal/store/seal"
+
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migration is one step of the schema: the file's number and its statements.
+type migration struct {
+	version int
+	sql     string
+}
+
+func migrations() ([]migration, error) {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var out []migration
+	for i, name := range names {
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, "migrations/"), "_")
+		version, err := strconv.Atoi(number)
+		if err != nil || version != i+1 {
+			return nil, fmt.Errorf("migration %s is not number %d", name, i+1)
+		}
+		sql, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, migration{version, string(sql)})
+	}
+	return out, nil
+}
+
+// lockSetup makes nodes that start at once do so one after the other, in the
+// order PostgreSQL chooses; it ends with the transaction. Databases that
+// share a server, or schemas that share a database, do not wait for each
+// other.
+const lockSetup = "SELECT pg_advisory_xact_lock(hashtextextended('callbackd ' || current_schema(), 0))"
+
+// setup brings the schema up to date and opens the keyset, in one
+// transaction that one node at a time may be in.
+func setup(ctx context.Context, conn *pgx.Conn, keyset string) (*seal.Sealer, error) {
+	var sealer *seal.Sealer
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockSetup); err != nil {
+			return err
+		}
+		if err := migrate(ctx, tx); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+		var err error
+		sealer, err = openKeyset(ctx, tx, keyset)
+		return err
+	})
+	return sealer, err
+}
+
+func migrate(ctx context.Context, tx pgx.Tx) error {
+	all, err := migrations()
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)"); err != nil {
+		return err
+	}
+	have := 0
+	if err := tx.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM schema_version").Scan(&have); err != nil {
+		return err
+	}
+	if have > len(all) {
+		return fmt.Errorf("the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, len(all))
+	}
+	for _, m := range all[have:] {
+		// The simple protocol takes a whole file of statements.
+		if _, err := tx.Conn().PgConn().Exec(ctx, m.sql).ReadAll(); err != nil {
+			return fmt.Errorf("step %d: %w", m.version, err)
+		}
+		if _, err := tx.Exec(ctx, "INSERT INTO schema_version (version) VALUES ($1)", m.version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// canary is what the settings table keeps sealed: a node with another keyset
+// is refused at its start, before it writes what its peers cannot read.
+const canary = "callbackd"
+
+// openKeyset opens the keyset in file. The first node of an empty database
+// may make it; every other one must have a copy.
+func openKeyset(ctx context.Context, tx pgx.Tx, file string) (*seal.Sealer, error) {
+	var sealed []byte
+	if err := tx.QueryRow(ctx, "SELECT canary FROM settings").Scan(&sealed); err != nil {
+		return nil, err
+	}
+	sealer, err := seal.Open(file, sealed == nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w; every node needs a copy of the same file", err)
+	}
+	if sealed == nil {
+		if sealed, err = sealer.Seal([]byte(canary), canary); err != nil {
+			return nil, err
+		}
+		_, err = tx.Exec(ctx, "UPDATE settings SET canary = $1", sealed)
+		return sealer, err
+	}
+	if _, err := sealer.Unseal(sealed, canary); err != nil {
+		return nil, fmt.Errorf("the keyset %s is not the one this database is sealed with: give this node a copy of the file that the other nodes use (--secret-keys): %w", file, err)
+	}
+	return sealer, nil
+}

@@ -1,0 +1,221 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const eventColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed"
+
+// eventRow reads eventColumns and what follows them.
+type eventRow struct {
+	id, key, sequence int64
+	typ               int16
+	session           string
+	test              bool
+	owed              []byte
+}
+
+func (r *eventRow) into(more ...any) []any {
+	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.owed}, more...)
+}
+
+func (r *eventRow) event(data []byte) *callbackd.Event {
+	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyNo(r.key), Type: codec.Type(int64(r.typ)),
+		Session: r.session, Sequence: r.sequence, Test: r.test, Owed: codec.Owed(r.owed), Data: data}
+}
+
+// loadEvents reads events by id.
+func loadEvents(ctx context.Context, q querier, ids []callbackd.EventID, withData bool) (map[callbackd.EventID]*callbackd.Event, error) {
+	arg := make([]int64, len(ids))
+	for i, id := range ids {
+		arg[i] = int64(id)
+	}
+	sql := "SELECT " + eventColumns + ", NULL::bytea FROM events e WHERE e.id = ANY ($1::bigint[])"
+	if withData {
+		sql = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.id = ANY ($1::bigint[])"
+	}
+	rows, err := q.Query(ctx, sql, arg)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := make(map[callbackd.EventID]*callbackd.Event, len(ids))
+	for rows.Next() {
+		var r eventRow
+		var data []byte
+		if err := rows.Scan(r.into(&data)...); err != nil {
+			return nil, err
+		}
+		out[callbackd.EventID(r.id)] = r.event(data)
+	}
+	return out, rows.Err()
+}
+
+func noEvent(id callbackd.EventID) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
+}
+
+// Load is part of [store.Queue].
+func (s *Store) Load(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		events, err := loadEvents(ctx, conn, []callbackd.EventID{id}, true)
+		if ev = events[id]; err == nil && ev == nil {
+			err = noEvent(id)
+		}
+		return err
+	})
+	return ev, err
+}
+
+// A delivery of the queue, with what its event says of it.
+const (
+	pendingColumns = "p.callback_no, p.event_id, e.session, e.sequence, e.test, p.attempts, p.step, p.manual, p.first_failed_at, p.due, p.holds_until"
+	pendingEvent   = " CROSS JOIN LATERAL (SELECT * FROM events WHERE id = p.event_id LIMIT 1) e"
+)
+
+type pendingRow struct {
+	callback, event, sequence int64
+	session                   string
+	test, manual              bool
+	attempts, step            int32
+	failed, due, holds        *int64
+}
+
+func (r *pendingRow) into(more ...any) []any {
+	return append([]any{&r.callback, &r.event, &r.session, &r.sequence, &r.test, &r.attempts, &r.step, &r.manual, &r.failed, &r.due, &r.holds}, more...)
+}
+
+func (r *pendingRow) delivery() callbackd.Delivery {
+	return callbackd.Delivery{
+		ID:      callbackd.DeliveryID{Callback: callbackd.CallbackNo(r.callback), Event: callbackd.EventID(r.event)},
+		Session: r.session, Sequence: r.sequence, Test: r.test, Attempts: int(r.attempts), Step: int(r.step), Manual: r.manual,
+		FirstFailedAt: fromNullMillis(r.failed), Due: fromNullMillis(r.due), HoldsUntil: fromNullMillis(r.holds),
+	}
+}
+
+func scanDelivery(row pgx.CollectableRow) (callbackd.Delivery, error) {
+	var r pendingRow
+	err := row.Scan(r.into()...)
+	return r.delivery(), err
+}
+
+// deliveries runs a query for pending deliveries of a callback to which
+// something may still be owed.
+func (s *Store) deliveries(ctx context.Context, cb callbackd.CallbackNo, sql string, args ...any) (ds []callbackd.Delivery, err error) {
+	if ended, err := s.ended(ctx, cb); err != nil || ended {
+		return nil, err
+	}
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, sql, append([]any{int64(cb)}, args...)...)
+		if err != nil {
+			return err
+		}
+		ds, err = pgx.CollectRows(rows, scanDelivery)
+		return err
+	})
+	return ds, err
+}
+
+// The statements of the queue: each finds its rows by an index that has them
+// in the order asked for, cuts them there, and then looks up their events.
+const (
+	selectBacklogs = `WITH RECURSIVE b (no) AS (
+			(SELECT callback_no FROM pending ORDER BY callback_no LIMIT 1)
+			UNION ALL
+			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)
+		SELECT no FROM b WHERE no IS NOT NULL`
+	selectFresh = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
+			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY p.event_id ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $4 THEN e.data END
+		FROM (SELECT * FROM pending WHERE callback_no = $1 AND event_id > $2 AND due IS NULL ORDER BY event_id LIMIT $3) p` + pendingEvent + ` ORDER BY p.event_id`
+	selectScheduled = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND due IS NOT NULL ORDER BY due LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
+	selectHolding   = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
+	// What follows the head of a lane is nearly all pending, so the session's
+	// events are walked, and the queue needs no index by session.
+	selectLane = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM events WHERE key_no = $2 AND session = $3 AND id > $4 ORDER BY id) e
+		CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = $1 AND event_id = e.id AND due IS NULL LIMIT 1) p LIMIT $5`
+)
+
+// Backlogs is part of [store.Queue]. It steps from callback to callback
+// through the primary key, whatever the length of their backlogs.
+func (s *Store) Backlogs(ctx context.Context) (owed []callbackd.CallbackNo, err error) {
+	var all []int64
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, selectBacklogs)
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, no := range all {
+		ended, err := s.ended(ctx, callbackd.CallbackNo(no))
+		if err != nil {
+			return nil, err
+		}
+		if !ended {
+			owed = append(owed, callbackd.CallbackNo(no))
+		}
+	}
+	return owed, nil
+}
+
+// Fresh is part of [store.Queue].
+func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
+	if ended, err := s.ended(ctx, cb); err != nil || ended {
+		return nil, err
+	}
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		ds = nil
+		return each(ctx, conn, selectFresh, func(row pgx.CollectableRow) error {
+			var r pendingRow
+			var ev eventRow
+			var data []byte
+			if err := row.Scan(r.into(&ev.key, &ev.typ, &ev.owed, &data)...); err != nil {
+				return err
+			}
+			d := r.delivery()
+			if data != nil {
+				ev.id, ev.session, ev.sequence, ev.test = r.event, r.session, r.sequence, r.test
+				d.Event = ev.event(data)
+			}
+			ds = append(ds, d)
+			return nil
+		}, int64(cb), int64(after), limit, store.MaxFreshData)
+	})
+	return ds, err
+}
+
+// Scheduled is part of [store.Queue].
+func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	ds, err := s.deliveries(ctx, cb, selectScheduled, limit+1)
+	for i, d := range ds {
+		if i == limit || d.Due.After(until) {
+			return ds[:i], d.Due, err
+		}
+	}
+	return ds, time.Time{}, err
+}
+
+// Holding is part of [store.Queue].
+func (s *Store) Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error) {
+	return s.deliveries(ctx, cb, selectHolding, millis(now), limit)
+}
+
+// Lane is part of [store.Queue].
+func (s *Store) Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+	c, err := s.CallbackByNo(ctx, cb)
+	if err != nil {
+		return nil, err
+	}
+	return s.deliveries(ctx, cb, selectLane, int64(c.Key), session, int64(after), limit)
+}

@@ -1,0 +1,223 @@
+package postgres
+
+import (
+	"context"
+
+	"callbackd"
+	"callbackd/internal/store/codec"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// outcome is one attempt on its way into the database.
+type outcome struct {
+	command
+	callbackd.Outcome
+	state  callbackd.State
+	detail []byte
+	stored bool // within the try under way
+}
+
+func (o *outcome) health() bool { return o.PauseCallback != callbackd.NotPaused || o.HealthTurned }
+
+// The statements of the record. The row of the queue is taken out or moved,
+// and what was there becomes an attempt: an outcome of what is not pending
+// leaves nothing.
+const (
+	recordEnded = `WITH gone AS (
+			DELETE FROM pending p USING unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[]) AS o (callback_no, event_id, version, state, detail)
+			WHERE p.callback_no = o.callback_no AND p.event_id = o.event_id
+			RETURNING o.event_id, o.callback_no, p.attempts + 1, o.version, o.state, o.detail)
+		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT * FROM gone RETURNING event_id, callback_no`
+	recordWaiting = `WITH moved AS (
+			UPDATE pending p SET attempts = p.attempts + 1, step = o.step, first_failed_at = o.first_failed_at, due = nullif(o.due, 0), holds_until = nullif(o.holds_until, 0)
+			FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[])
+				AS o (callback_no, event_id, version, state, detail, step, first_failed_at, due, holds_until)
+			WHERE p.callback_no = o.callback_no AND p.event_id = o.event_id
+			RETURNING o.event_id, o.callback_no, p.attempts, o.version, o.state, o.detail)
+		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT * FROM moved RETURNING event_id, callback_no`
+	selectRecorded = `SELECT o.event_id, o.callback_no FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS o (callback_no, event_id, detail)
+		CROSS JOIN LATERAL (SELECT 1 FROM attempts a WHERE a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.detail = o.detail LIMIT 1) a`
+)
+
+// Record is part of [store.Queue].
+func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error) {
+	// What is known of the callback may be MaxKeyAge old: that is allowed.
+	ended, err := s.ended(ctx, o.Delivery.ID.Callback)
+	if err != nil {
+		return "", err
+	}
+	out := &outcome{command: newCommand(), Outcome: o, state: o.Attempt.State, detail: codec.AppendAttempt(nil, &o.Attempt)}
+	if ended {
+		out.state = callbackd.Canceled
+	}
+	if err := submit(ctx, s, s.outcomes, out, &out.command); err != nil {
+		return "", err
+	}
+	return out.state, nil
+}
+
+// recordAll is the goroutine of the record.
+func (s *Store) recordAll() {
+	commitGroups(s.closing, s.outcomes, func(o *outcome) int { return len(o.detail) }, func(group []*outcome) {
+		for len(group) > 0 {
+			// A statement touches a row once: a delivery's second outcome in
+			// one group has to wait for its first.
+			seen := make(map[callbackd.DeliveryID]bool, len(group))
+			var now, later []*outcome
+			for _, o := range group {
+				if id := o.Delivery.ID; seen[id] {
+					later = append(later, o)
+				} else {
+					seen[id] = true
+					now = append(now, o)
+				}
+			}
+			s.recordGroup(now)
+			for _, o := range now {
+				close(o.done)
+			}
+			group = later
+		}
+	})
+}
+
+// recordGroup commits outcomes of different deliveries together.
+func (s *Store) recordGroup(group []*outcome) {
+	doubtful := false // a commit was not answered
+	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
+		committing, err := s.tryRecord(ctx, group, doubtful)
+		doubtful = doubtful || err != nil && committing && judge(err, true) == unknown
+		return committing, err
+	})
+	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(group) > 1 {
+		for _, o := range group {
+			s.recordGroup([]*outcome{o})
+		}
+		return
+	}
+	turned := false
+	for _, o := range group {
+		switch {
+		case err != nil:
+			o.err = err
+		case !o.stored:
+			o.err = callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", o.Delivery.ID)
+		case o.health():
+			turned = true
+		}
+	}
+	if turned {
+		s.forget(func() {
+			for _, o := range group {
+				s.callbacks.Drop(o.Delivery.ID.Callback)
+			}
+		})
+	}
+	if err == nil && s.onCommit != nil {
+		s.onCommit(len(group))
+	}
+}
+
+// tryRecord is one try: a single round trip and transaction, or two when a
+// callback's health turned too.
+func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) (committing bool, err error) {
+	conn, err := s.hot.Acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer giveBack(ctx, conn)
+	byID := make(map[callbackd.DeliveryID]*outcome, len(group))
+	health := false
+	for _, o := range group {
+		o.stored = false
+		byID[o.Delivery.ID] = o
+		health = health || o.health()
+	}
+	row := func(row pgx.CollectableRow) error {
+		var event, callback int64
+		err := row.Scan(&event, &callback)
+		if o := byID[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(callback)}]; err == nil && o != nil {
+			o.stored = true
+		}
+		return err
+	}
+	var p pipeline
+	if health {
+		p.add("BEGIN", nil)
+	}
+	addOutcomes(&p, group, row)
+	if doubtful {
+		addRecorded(&p, group, row)
+	}
+	if err := p.run(ctx, conn.Conn()); err != nil || !health {
+		return !health, err
+	}
+	p = pipeline{}
+	addHealth(&p, group)
+	p.add("COMMIT", nil)
+	return true, p.run(ctx, conn.Conn())
+}
+
+// rows are the arrays that both kinds of outcome have.
+type rows struct {
+	callbacks, events, versions []int64
+	states                      []string
+	details                     [][]byte
+}
+
+func (r *rows) add(o *outcome) {
+	r.callbacks, r.events = append(r.callbacks, int64(o.Delivery.ID.Callback)), append(r.events, int64(o.Delivery.ID.Event))
+	r.versions, r.states, r.details = append(r.versions, o.Attempt.Version), append(r.states, string(o.state)), append(r.details, o.detail)
+}
+
+func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) error) {
+	var ended, waiting rows
+	var steps []int32
+	var firsts, dues, holds []int64
+	for _, o := range group {
+		if o.state.Terminal() {
+			ended.add(o)
+			continue
+		}
+		waiting.add(o)
+		first := o.Delivery.FirstFailedAt
+		if first.IsZero() {
+			first = o.Attempt.StartedAt.Add(o.Attempt.Timings.Total)
+		}
+		steps, firsts = append(steps, int32(o.Attempt.Step)), append(firsts, first.UnixMilli())
+		dues, holds = append(dues, millis(o.Attempt.Due)), append(holds, millis(o.Attempt.HoldsUntil))
+	}
+	if r := &ended; len(r.events) > 0 {
+		p.add(recordEnded, row, r.callbacks, r.events, r.versions, r.states, r.details)
+	}
+	if r := &waiting; len(r.events) > 0 {
+		p.add(recordWaiting, row, r.callbacks, r.events, r.versions, r.states, r.details, steps, firsts, dues, holds)
+	}
+}
+
+// addRecorded finds what a commit that was not answered had stored: the same
+// attempt to the byte. A record that is under way keeps its rows locked, so
+// the statements before this one have waited for it.
+func addRecorded(p *pipeline, group []*outcome, row func(pgx.CollectableRow) error) {
+	var r rows
+	for _, o := range group {
+		r.add(o)
+	}
+	p.add(selectRecorded, row, r.callbacks, r.events, r.details)
+}
+
+// addHealth queues the turns of callbacks whose outcomes were stored.
+func addHealth(p *pipeline, group []*outcome) {
+	p.add(nextRevision, nil)
+	for _, o := range group {
+		no := int64(o.Delivery.ID.Callback)
+		if o.stored && o.HealthTurned {
+			p.add("UPDATE callbacks SET failing_since = $2, revision = "+thisRevision+" WHERE no = $1", nil, no, nullMillis(o.FailingSince))
+		}
+		if o.stored && o.PauseCallback != callbackd.NotPaused {
+			p.add("UPDATE callbacks SET pause_reason = $2, paused_at = $3, revision = "+thisRevision+" WHERE no = $1 AND pause_reason = ''", nil,
+				no, string(o.PauseCallback), millis(o.Attempt.StartedAt.Add(o.Attempt.Timings.Total)))
+		}
+	}
+}

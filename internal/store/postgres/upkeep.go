@@ -1,0 +1,124 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store/codec"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// settlePending takes pending deliveries of ended callbacks out of the queue.
+// A row that is being recorded is left to its outcome.
+const settlePending = `WITH ended AS (
+		SELECT no FROM callbacks WHERE deleted_at IS NOT NULL
+		UNION SELECT c.no FROM (SELECT no FROM keys WHERE revoked_at IS NOT NULL) k CROSS JOIN LATERAL (SELECT no FROM callbacks WHERE key_no = k.no ORDER BY no) c),
+	doomed AS (
+		SELECT p.place FROM ended CROSS JOIN LATERAL (SELECT ctid AS place FROM pending WHERE callback_no = ended.no ORDER BY event_id LIMIT $1 FOR UPDATE SKIP LOCKED) p LIMIT $1),
+	gone AS (
+		DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM doomed)) RETURNING event_id, callback_no, attempts + 1)
+	INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT *, 0, 'canceled', $2::bytea FROM gone`
+
+// SettleCanceled is part of [store.Upkeep].
+func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (int, error) {
+	detail := codec.AppendAttempt(nil, &callbackd.Attempt{Result: callbackd.Result{StartedAt: at}, Decision: callbackd.Decision{Why: "its callback was deleted or its API key revoked"}})
+	n := 0
+	err := s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, settlePending, limit, detail)
+		n = int(tag.RowsAffected())
+		return err
+	})
+	return n, err
+}
+
+// The statements of the sweep. An event is locked before what is pending is
+// looked for: a retry by hand locks it too, so that it cannot begin between.
+const (
+	lockOld      = "SELECT id, key_no, session, owed FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED"
+	selectWaits  = "SELECT o.event_id FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id) CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p"
+	dropAttempts = "DELETE FROM attempts WHERE event_id = ANY ($1::bigint[])"
+	dropRepeats  = "DELETE FROM idempotency WHERE first = ANY ($1::bigint[])"
+	dropEvents   = "DELETE FROM events WHERE id = ANY ($1::bigint[])"
+	// A session goes with the last of its events. One that goes on meanwhile
+	// is locked, or has a last event that is not old.
+	dropSessions = `DELETE FROM session_sequences WHERE ctid = ANY (ARRAY (SELECT s.place FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
+		CROSS JOIN LATERAL (SELECT ctid AS place FROM session_sequences WHERE key_no = o.key_no AND session = o.session AND last_id < $3
+			AND NOT EXISTS (SELECT 1 FROM events e WHERE e.key_no = o.key_no AND e.session = o.session) FOR UPDATE SKIP LOCKED) s))`
+)
+
+// oldEvent is an event that may be removed.
+type oldEvent struct {
+	id, key int64
+	session string
+	owed    []callbackd.CallbackNo
+}
+
+// Sweep is part of [store.Upkeep].
+func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error) {
+	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, lockOld, int64(after), int64(callbackd.FirstEventID(before)), limit)
+		if err != nil {
+			return err
+		}
+		old, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e oldEvent, err error) {
+			var owed []byte
+			err = row.Scan(&e.id, &e.key, &e.session, &owed)
+			e.owed = codec.Owed(owed)
+			return e, err
+		})
+		next, removed, done = after, 0, len(old) < limit
+		if err != nil || len(old) == 0 {
+			return err
+		}
+		next = callbackd.EventID(old[len(old)-1].id)
+		waits, err := stillOwed(ctx, tx, old)
+		if err != nil {
+			return err
+		}
+		removed, err = drop(ctx, tx, old, waits, callbackd.FirstEventID(before))
+		return err
+	})
+	if err != nil {
+		return after, 0, false, err
+	}
+	return next, removed, done, nil
+}
+
+// stillOwed is the events of which a delivery is pending.
+func stillOwed(ctx context.Context, tx pgx.Tx, old []oldEvent) (map[int64]bool, error) {
+	var callbacks, events []int64
+	for _, e := range old {
+		for _, no := range e.owed {
+			callbacks, events = append(callbacks, int64(no)), append(events, e.id)
+		}
+	}
+	rows, err := tx.Query(ctx, selectWaits, callbacks, events)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	waits := make(map[int64]bool, len(ids))
+	for _, id := range ids {
+		waits[id] = true
+	}
+	return waits, err
+}
+
+// drop removes the old events that nothing waits for, with all that is theirs.
+func drop(ctx context.Context, tx pgx.Tx, old []oldEvent, waits map[int64]bool, before callbackd.EventID) (int, error) {
+	var ids, keys []int64
+	var sessions []string
+	for _, e := range old {
+		if !waits[e.id] {
+			ids, keys, sessions = append(ids, e.id), append(keys, e.key), append(sessions, e.session)
+		}
+	}
+	var b pgx.Batch
+	for _, sql := range []string{dropAttempts, dropRepeats, dropEvents} {
+		b.Queue(sql, ids)
+	}
+	b.Queue(dropSessions, keys, sessions, int64(before))
+	return len(ids), tx.SendBatch(ctx, &b).Close()
+}
