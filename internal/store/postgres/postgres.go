@@ -54,6 +54,8 @@ type Options struct {
 	KeysetFile string
 	// OnCommit, when set, is told the number of commands of each commit.
 	OnCommit func(commands int)
+
+	tracer pgx.QueryTracer // of the tests
 }
 
 // Store is an open database. See [store.Store] for its contract.
@@ -111,6 +113,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		return fmt.Errorf("the database URL cannot be read; write for example postgres://callbackd@db.internal/callbackd: %w", err)
 	}
 	configure(config.ConnConfig)
+	config.ConnConfig.Tracer = o.tracer
 	if s.hot, err = pool(ctx, config, hotConns, ""); err != nil {
 		return err
 	}

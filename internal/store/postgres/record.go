@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"callbackd"
 	"callbackd/internal/store/codec"
@@ -20,22 +22,27 @@ type outcome struct {
 
 func (o *outcome) health() bool { return o.PauseCallback != callbackd.NotPaused || o.HealthTurned }
 
-// The statements of the record. The row of the queue is taken out or moved,
-// and what was there becomes an attempt: an outcome of what is not pending
-// leaves nothing.
+// The statements of the record: an outcome of what is not pending leaves
+// nothing. The first locks, so that the next, which looks again, sees what
+// will not change under it. Joined to the queue in one statement the rows
+// would be found by whatever order PostgreSQL takes for cheap: for a table
+// that was empty when it was last counted that is all of the queue for each
+// outcome. A LATERAL subquery with a LIMIT cannot be turned around, and a row
+// is then reached by its place.
 const (
-	recordEnded = `WITH gone AS (
-			DELETE FROM pending p USING unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[]) AS o (callback_no, event_id, version, state, detail)
-			WHERE p.callback_no = o.callback_no AND p.event_id = o.event_id
-			RETURNING o.event_id, o.callback_no, p.attempts + 1, o.version, o.state, o.detail)
-		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT * FROM gone RETURNING event_id, callback_no`
-	recordWaiting = `WITH moved AS (
-			UPDATE pending p SET attempts = p.attempts + 1, step = o.step, first_failed_at = o.first_failed_at, due = nullif(o.due, 0), holds_until = nullif(o.holds_until, 0)
-			FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[])
-				AS o (callback_no, event_id, version, state, detail, step, first_failed_at, due, holds_until)
-			WHERE p.callback_no = o.callback_no AND p.event_id = o.event_id
-			RETURNING o.event_id, o.callback_no, p.attempts, o.version, o.state, o.detail)
-		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT * FROM moved RETURNING event_id, callback_no`
+	lockOutcomes = `SELECT count(*) FROM (SELECT 1 FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id)
+		CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id FOR UPDATE) p) locked`
+	waitingOutcomes = ` CROSS JOIN LATERAL (SELECT ctid AS place, attempts + 1 AS n FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p)`
+	insertAttempts  = ` INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM found RETURNING event_id, callback_no`
+
+	recordEnded = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[]) AS o (callback_no, event_id, version, state, detail)` + waitingOutcomes + `,
+		gone AS (DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM found)))` + insertAttempts
+	recordWaiting = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[])
+			AS o (callback_no, event_id, version, state, detail, step, first_failed_at, due, holds_until)` + waitingOutcomes + `,
+		moved AS (INSERT INTO pending AS p (callback_no, event_id, attempts, step, manual, first_failed_at, due, holds_until)
+			SELECT callback_no, event_id, n, step, false, first_failed_at, nullif(due, 0), nullif(holds_until, 0) FROM found
+			ON CONFLICT (callback_no, event_id) DO UPDATE SET attempts = excluded.attempts, step = excluded.step,
+				first_failed_at = excluded.first_failed_at, due = excluded.due, holds_until = excluded.holds_until)` + insertAttempts
 	selectRecorded = `SELECT o.event_id, o.callback_no FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS o (callback_no, event_id, detail)
 		CROSS JOIN LATERAL (SELECT 1 FROM attempts a WHERE a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.detail = o.detail LIMIT 1) a`
 )
@@ -146,6 +153,7 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 	if health {
 		p.add("BEGIN", nil)
 	}
+	addLocks(&p, group)
 	addOutcomes(&p, group, row)
 	if doubtful {
 		addRecorded(&p, group, row)
@@ -169,6 +177,18 @@ type rows struct {
 func (r *rows) add(o *outcome) {
 	r.callbacks, r.events = append(r.callbacks, int64(o.Delivery.ID.Callback)), append(r.events, int64(o.Delivery.ID.Event))
 	r.versions, r.states, r.details = append(r.versions, o.Attempt.Version), append(r.states, string(o.state)), append(r.details, o.detail)
+}
+
+// addLocks locks the group's deliveries, in an order that all nodes have.
+func addLocks(p *pipeline, group []*outcome) {
+	slices.SortFunc(group, func(a, b *outcome) int {
+		return cmp.Or(cmp.Compare(a.Delivery.ID.Callback, b.Delivery.ID.Callback), cmp.Compare(a.Delivery.ID.Event, b.Delivery.ID.Event))
+	})
+	callbacks, events := make([]int64, len(group)), make([]int64, len(group))
+	for i, o := range group {
+		callbacks[i], events[i] = int64(o.Delivery.ID.Callback), int64(o.Delivery.ID.Event)
+	}
+	p.add(lockOutcomes, nil, callbacks, events)
 }
 
 func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) error) {
@@ -198,7 +218,7 @@ func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 
 // addRecorded finds what a commit that was not answered had stored: the same
 // attempt to the byte. A record that is under way keeps its rows locked, so
-// the statements before this one have waited for it.
+// that addLocks has waited for it.
 func addRecorded(p *pipeline, group []*outcome, row func(pgx.CollectableRow) error) {
 	var r rows
 	for _, o := range group {
