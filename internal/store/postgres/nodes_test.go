@@ -1,0 +1,395 @@
+package postgres
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/postgres/pgtest"
+)
+
+// node opens another store on the same database.
+type database struct {
+	testing.TB
+	Options
+	key callbackd.Key
+	cb  *callbackd.Callback
+}
+
+// newDatabase is an empty database, and nodes on it.
+func newDatabase(t testing.TB, url string, nodes int) (*database, []*Store) {
+	t.Helper()
+	d := &database{TB: t, Options: Options{URL: url, KeysetFile: filepath.Join(t.TempDir(), "keys.json")}}
+	var stores []*Store
+	for range nodes {
+		s := open(t, d.Options)
+		t.Cleanup(func() { s.Close() })
+		stores = append(stores, s)
+	}
+	var err error
+	now := time.Now()
+	d.key, err = stores[0].CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "canary-api-secret", CreatedAt: now})
+	d.must(err)
+	d.cb, _, err = stores[0].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}"),
+		Headers: []callbackd.Header{{Name: "A", Value: "canary-header"}}, Secrets: []callbackd.SigningSecret{{Value: "canary-signing"}}}, now)
+	d.must(err)
+	return d, stores
+}
+
+func (d *database) must(err error) {
+	d.Helper()
+	if err != nil {
+		d.Fatal(err)
+	}
+}
+
+func (d *database) event(session string) store.NewEvent {
+	return store.NewEvent{Type: callbackd.Complete, Session: session, Data: []byte("{}")}
+}
+
+func (d *database) accept(s *Store, at time.Time, sessions ...string) ([]*callbackd.Event, error) {
+	b := store.Batch{Key: d.key.No, At: at}
+	for _, session := range sessions {
+		b.Events = append(b.Events, d.event(session))
+	}
+	return s.Accept(d.Context(), b)
+}
+
+// checked proves promise 2 and returns how many events there are.
+func (d *database) checked(s *Store) int64 {
+	d.Helper()
+	r, err := s.Check(d.Context())
+	d.must(err)
+	for _, f := range r.Faults {
+		d.Error(f)
+	}
+	return r.Events
+}
+
+// Nodes whose clocks are a minute apart take events in for the same sessions
+// at once: numbers without a gap, and ids that grow with them.
+func TestNodesNumberASessionTogether(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 3)
+	const workers, each, sessions = 8, 20, 5
+	var work sync.WaitGroup
+	for n, s := range nodes {
+		for w := range workers {
+			work.Go(func() {
+				for i := range each {
+					at := time.Now().Add(time.Duration(n-1) * 30 * time.Second)
+					if _, err := d.accept(s, at, fmt.Sprint("S", (w+i)%sessions), fmt.Sprint("S", (w+i+1)%sessions)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	work.Wait()
+	total := 0
+	for i := range sessions {
+		var evs []*callbackd.Event
+		for q := (store.EventQuery{Key: d.key.No, Session: fmt.Sprint("S", i), Limit: store.MaxPage}); ; {
+			page, err := nodes[i%3].ListEvents(t.Context(), q)
+			d.must(err)
+			evs = append(evs, page.Events...)
+			if q.After = page.Next; page.Next == 0 {
+				break
+			}
+		}
+		for j, ev := range evs { // newest first, by id
+			if want := int64(len(evs) - j); ev.Sequence != want {
+				t.Fatalf("session %d: event %s has sequence %d, want %d", i, ev.ID, ev.Sequence, want)
+			}
+		}
+		total += len(evs)
+	}
+	if want := 3 * workers * each * 2; total != want || d.checked(nodes[0]) != int64(want) {
+		t.Errorf("%d events, want %d", total, want)
+	}
+}
+
+func TestIdempotencyRaceOverNodes(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	for round := range 10 {
+		ids := make([]callbackd.EventID, 40)
+		var work sync.WaitGroup
+		for i := range ids {
+			work.Go(func() {
+				ev := d.event(fmt.Sprint("S", i))
+				ev.Session, ev.Idempotency = "S", fmt.Sprint("e", round)
+				evs, err := nodes[i%2].Accept(t.Context(), store.Batch{Key: d.key.No, At: time.Now(), Idempotency: fmt.Sprint("b", round), Events: []store.NewEvent{ev}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ids[i] = evs[0].ID
+			})
+		}
+		work.Wait()
+		if slices.Sort(ids); ids[0] != ids[len(ids)-1] {
+			t.Fatalf("events %s to %s for one idempotency key", ids[0], ids[len(ids)-1])
+		}
+	}
+	if n := d.checked(nodes[0]); n != 10 {
+		t.Errorf("%d events, want 10", n)
+	}
+}
+
+// Ids that another node has given out are not given out twice: the primary
+// key refuses them, and the group takes others.
+func TestIdsThatMeetAreTakenAnew(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	at := time.Now()
+	s := nodes[0]
+	evs, err := d.accept(s, at, "A", "A", "A")
+	d.must(err)
+	s.lastID = evs[0].ID - 1 // as a node would stand that knows nothing of them
+	again, err := d.accept(s, at, "B")
+	d.must(err)
+	if again[0].ID <= evs[2].ID || d.checked(s) != 4 {
+		t.Errorf("%s, after %s", again[0].ID, evs[2].ID)
+	}
+}
+
+// aged makes what a node knows of settings as old as it may get.
+func aged(s *Store) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkedAt = s.checkedAt.Add(-store.MaxKeyAge)
+}
+
+// What one node changes, the others know when MaxKeyAge is over, whatever
+// they had kept.
+func TestChangesReachOtherNodes(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	ctx, a, b := t.Context(), nodes[0], nodes[1]
+	known := func() (*callbackd.Callback, *callbackd.Key) {
+		t.Helper()
+		cb, err := b.CallbackByNo(ctx, d.cb.No)
+		d.must(err)
+		k, err := b.Key(ctx, "k")
+		d.must(err)
+		return cb, k
+	}
+	known()
+	_, err := a.PauseCallback(ctx, d.key.No, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+	d.must(err)
+	aged(b)
+	if cb, _ := known(); !cb.Paused() {
+		t.Error("a pause is not seen")
+	}
+	evs, err := d.accept(a, time.Now(), "S")
+	d.must(err)
+	o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.No}}, HealthTurned: true, FailingSince: time.Now(),
+		Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Failed}}}
+	if _, err := a.Record(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	aged(b)
+	if cb, _ := known(); cb.FailingSince.IsZero() {
+		t.Error("a turn of health is not seen")
+	}
+	d.must(a.RevokeKey(ctx, "k", time.Now()))
+	aged(b)
+	if cb, k := known(); !k.Revoked() || !cb.Deleted() {
+		t.Error("a revocation is not seen")
+	}
+}
+
+// A callback that one node made is owed the next event of every node, at
+// once: what is owed is read with the event.
+func TestNewCallbackIsOwedByEveryNodeAtOnce(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	for i := range 20 {
+		_, err := d.accept(nodes[1], time.Now(), "S")
+		d.must(err)
+		_, _, err = nodes[0].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.No, Event: callbackd.Complete, Name: fmt.Sprint("n", i), URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
+		d.must(err)
+		evs, err := d.accept(nodes[1], time.Now(), "S")
+		d.must(err)
+		if len(evs[0].Owed) != i+2 {
+			t.Fatalf("owed to %d of %d callbacks", len(evs[0].Owed), i+2)
+		}
+	}
+}
+
+// Two nodes make the same callback, or the last one there is room for, at
+// once.
+func TestCallbacksAreMadeOnceOverNodes(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	var work sync.WaitGroup
+	var mu sync.Mutex
+	created := map[string]int{}
+	for i := range 4 * callbackd.MaxCallbacks {
+		work.Go(func() {
+			name := fmt.Sprint("n", i/2)
+			_, isNew, err := nodes[i%2].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.No, Event: callbackd.StatusChange, Name: name, URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
+			mu.Lock()
+			defer mu.Unlock()
+			if isNew {
+				created[name]++
+			}
+			if err != nil && callbackd.KindOf(err) != callbackd.KindInvalid {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	for name, n := range created {
+		if n != 1 {
+			t.Errorf("%s was made %d times", name, n)
+		}
+	}
+	if len(created) != callbackd.MaxCallbacks {
+		t.Errorf("%d were made, want %d", len(created), callbackd.MaxCallbacks)
+	}
+}
+
+func TestTenNodesStartAtOnceOnAnEmptyDatabase(t *testing.T) {
+	o := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
+	var work sync.WaitGroup
+	for i := range 10 {
+		work.Go(func() {
+			s, err := Open(t.Context(), o)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			if _, err := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: fmt.Sprint(i), Secret: "s", CreatedAt: time.Now()}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	s := open(t, o)
+	defer s.Close()
+	keys, err := s.ListKeys(t.Context())
+	if err != nil || len(keys) != 10 {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+	d := database{TB: t, Options: o}
+	if _, err := s.shared.Exec(t.Context(), "INSERT INTO schema_version VALUES (99)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), d.Options); err == nil || !strings.Contains(err.Error(), "newer callbackd") {
+		t.Errorf("a database of the future: %v", err)
+	}
+}
+
+// A node without the keyset, or with another one, is refused when it starts.
+func TestEveryNodeNeedsTheSameKeyset(t *testing.T) {
+	d, _ := newDatabase(t, pgtest.URL(t), 1)
+	for want, o := range map[string]Options{
+		"is required": {URL: d.URL},
+		"missing":     {URL: d.URL, KeysetFile: filepath.Join(t.TempDir(), "keys.json")},
+	} {
+		if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	other, _ := newDatabase(t, pgtest.URL(t), 1)
+	if _, err := Open(t.Context(), Options{URL: d.URL, KeysetFile: other.KeysetFile}); err == nil || !strings.Contains(err.Error(), "copy of the file") {
+		t.Errorf("with another keyset: %v", err)
+	}
+}
+
+func TestSecretsAreSealedInTheDatabase(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	seen := 0
+	for _, table := range []string{"keys", "callbacks", "callback_versions", "settings"} {
+		rows, err := nodes[0].shared.Query(t.Context(), "SELECT decode(substr(m[1], 3), 'hex') FROM "+table+" t, regexp_matches(t::text, '\\\\x[0-9a-f]*', 'g') m UNION ALL SELECT convert_to(t::text, 'UTF8') FROM "+table+" t")
+		d.must(err)
+		for rows.Next() {
+			var value []byte
+			d.must(rows.Scan(&value))
+			if seen++; bytes.Contains(value, []byte("canary-")) {
+				t.Errorf("%s holds a secret in clear: %q", table, value)
+			}
+		}
+		d.must(rows.Err())
+	}
+	if raw, err := os.ReadFile(d.KeysetFile); err != nil || seen < 8 || !strings.Contains(string(raw), "AesGcm") {
+		t.Errorf("%d values, keyset %v", seen, err)
+	}
+	if _, err := nodes[0].shared.Exec(t.Context(), "UPDATE keys SET api_key = 'k2'"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodes[0].Key(t.Context(), "k2"); err == nil || !strings.Contains(err.Error(), "tampered") {
+		t.Errorf("a secret in another row: %v", err)
+	}
+}
+
+func TestCheckNamesPlantedFaults(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	ctx, s := t.Context(), nodes[0]
+	evs, err := d.accept(s, time.Now(), "S", "S", "S", "S", "S")
+	d.must(err)
+	ended := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[3].ID, Callback: d.cb.No}}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
+	if _, err := s.Record(ctx, ended); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{
+		fmt.Sprintf("DELETE FROM pending WHERE event_id = %d", evs[0].ID),
+		"INSERT INTO pending VALUES (7, 1, 0, 0, false)",
+		fmt.Sprintf("INSERT INTO pending VALUES (%d, %d, 1, 0, false)", d.cb.No, evs[3].ID),
+		fmt.Sprintf("DELETE FROM events WHERE id = %d", evs[2].ID),
+		fmt.Sprintf("UPDATE events SET sequence = 1 WHERE id = %d", evs[4].ID),
+		fmt.Sprintf("INSERT INTO attempts VALUES (%d, 99, 1, 1, 'delivered', '')", evs[1].ID),
+		fmt.Sprintf("INSERT INTO attempts VALUES (%d, %d, 3, 1, 'pending', '')", evs[1].ID, d.cb.No),
+	} {
+		if _, err := s.shared.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := s.Check(ctx)
+	d.must(err)
+	all := strings.Join(r.Faults, "\n")
+	for _, want := range []string{"it is lost", "out of sequence", "still waits", "the pending row of delivery", "an attempt of delivery", "attempt 3 where 1 was expected"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not in\n%s", want, all)
+		}
+	}
+}
+
+// One outcome that cannot be stored does not take its group with it.
+func TestOneBadOutcomeFailsAlone(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	s := nodes[0]
+	evs, err := d.accept(s, time.Now(), "A", "B", "C")
+	d.must(err)
+	if _, err := s.shared.Exec(t.Context(), "INSERT INTO attempts VALUES ($1, $2, 1, 1, 'pending', '')", int64(evs[1].ID), int64(d.cb.No)); err != nil {
+		t.Fatal(err)
+	}
+	var group []*outcome
+	for _, ev := range evs {
+		group = append(group, &outcome{command: newCommand(), state: callbackd.Delivered, detail: []byte{1},
+			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.No}}}})
+	}
+	s.recordGroup(group)
+	if group[0].err != nil || group[2].err != nil || callbackd.KindOf(group[1].err) != callbackd.KindInternal {
+		t.Errorf("%v; %v; %v", group[0].err, group[1].err, group[2].err)
+	}
+}
+
+func TestTextsThatPostgreSQLCannotHold(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	for _, session := range []string{"a\x00b", "a\xffb"} {
+		if _, err := d.accept(nodes[0], time.Now(), session); callbackd.KindOf(err) != callbackd.KindInvalid {
+			t.Errorf("%q: %v", session, err)
+		}
+	}
+	_, err := nodes[0].CreateKey(t.Context(), callbackd.Key{APIKey: "x", Name: "a\xff", CreatedAt: time.Now()})
+	if e := (*callbackd.Error)(nil); !errors.As(err, &e) || e.Kind != callbackd.KindInvalid {
+		t.Errorf("a key's name: %v", err)
+	}
+}
