@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -117,30 +116,46 @@ func TestNodesNumberASessionTogether(t *testing.T) {
 	}
 }
 
-func TestIdempotencyRaceOverNodes(t *testing.T) {
+// Two nodes, alone with one command each, want the same new row at once: that
+// of an idempotency key, then that of a session.
+func TestRaceForANewRowOverNodes(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
-	for round := range 10 {
-		ids := make([]callbackd.EventID, 40)
+	const rounds = 30
+	both := func(batch func(node int) store.Batch) [2]*callbackd.Event {
+		var out [2]*callbackd.Event
 		var work sync.WaitGroup
-		for i := range ids {
+		for n, s := range nodes {
 			work.Go(func() {
-				ev := d.event(fmt.Sprint("S", i))
-				ev.Session, ev.Idempotency = "S", fmt.Sprint("e", round)
-				evs, err := nodes[i%2].Accept(t.Context(), store.Batch{Key: d.key.No, At: time.Now(), Idempotency: fmt.Sprint("b", round), Events: []store.NewEvent{ev}})
+				evs, err := s.Accept(t.Context(), batch(n))
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				ids[i] = evs[0].ID
+				out[n] = evs[0]
 			})
 		}
 		work.Wait()
-		if slices.Sort(ids); ids[0] != ids[len(ids)-1] {
-			t.Fatalf("events %s to %s for one idempotency key", ids[0], ids[len(ids)-1])
+		if t.Failed() {
+			t.FailNow()
+		}
+		return out
+	}
+	for round := range rounds {
+		evs := both(func(n int) store.Batch { // sessions of their own: no lock but the key's orders them
+			return store.Batch{Key: d.key.No, At: time.Now(), Idempotency: fmt.Sprint(round), Events: []store.NewEvent{d.event(fmt.Sprint("S", n))}}
+		})
+		if evs[0].ID != evs[1].ID {
+			t.Fatalf("events %s and %s for one idempotency key", evs[0].ID, evs[1].ID)
+		}
+		evs = both(func(int) store.Batch {
+			return store.Batch{Key: d.key.No, At: time.Now(), Events: []store.NewEvent{d.event(fmt.Sprint("new", round))}}
+		})
+		if evs[0].Sequence+evs[1].Sequence != 3 {
+			t.Fatalf("sequences %d and %d", evs[0].Sequence, evs[1].Sequence)
 		}
 	}
-	if n := d.checked(nodes[0]); n != 10 {
-		t.Errorf("%d events, want 10", n)
+	if n := d.checked(nodes[0]); n != 3*rounds {
+		t.Errorf("%d events, want %d", n, 3*rounds)
 	}
 }
 
