@@ -23,9 +23,11 @@ import (
 const (
 	DialTimeout        = 5 * time.Second // for each address of a name
 	TLSTimeout         = 5 * time.Second
-	MaxResponseHeaders = 32 << 10 // bytes
-	maxProxyAnswer     = 4 << 10  // bytes
-	maxAddresses       = 8        // of a name that are tried
+	ConnectLimit       = 60 * time.Second // lookup, all addresses and the proxy together
+	MaxResponseHeaders = 32 << 10         // bytes
+	proxyTimeout       = 15 * time.Second // for each address, until its tunnel is open
+	maxProxyAnswer     = 4 << 10          // bytes
+	maxAddresses       = 8                // of a name that are tried
 )
 
 // Resolver looks names up; *net.Resolver is one.
@@ -71,6 +73,10 @@ type dialer struct{ o Options }
 // of them. One forbidden address refuses the name: a mixed answer must show,
 // not be a lottery.
 func (d *dialer) dial(ctx context.Context, network, target string) (net.Conn, error) {
+	// The transport lets a dial outlive the exchange that wanted it, and a
+	// silent proxy or resolver would keep it for ever.
+	ctx, cancel := context.WithTimeout(ctx, ConnectLimit)
+	defer cancel()
 	host, portText, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, err
@@ -152,51 +158,54 @@ func (d *dialer) viaProxy(ctx context.Context, target netip.AddrPort) (net.Conn,
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[p.Scheme]
 	}
+	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
+	defer cancel()
 	nd := &net.Dialer{Timeout: DialTimeout}
 	conn, err := nd.DialContext(ctx, "tcp", net.JoinHostPort(p.Hostname(), port))
 	if err != nil {
-		return nil, &ProxyError{err}
+		return nil, &ProxyError{Err: err}
 	}
 	if p.Scheme == "https" {
 		tc := tls.Client(conn, &tls.Config{ServerName: p.Hostname(), RootCAs: d.o.Roots, MinVersion: tls.VersionTLS12})
 		if err := tc.HandshakeContext(ctx); err != nil {
 			conn.Close()
-			return nil, &ProxyError{err}
+			return nil, &ProxyError{Err: err}
 		}
 		conn = tc
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	err = tunnel(conn, p, target)
+	status, err := tunnel(conn, p, target)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
 		conn.Close()
-		return nil, &ProxyError{err}
+		return nil, &ProxyError{Err: err, Status: status}
 	}
 	return conn, nil
 }
 
-func tunnel(conn net.Conn, p *url.URL, target netip.AddrPort) error {
+// tunnel asks the proxy for target and returns the status of its answer.
+func tunnel(conn net.Conn, p *url.URL, target netip.AddrPort) (int, error) {
 	req := "CONNECT " + target.String() + " HTTP/1.1\r\nHost: " + target.String() + "\r\n"
 	if p.User != nil {
 		password, _ := p.User.Password()
 		req += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(p.User.Username()+":"+password)) + "\r\n"
 	}
 	if _, err := io.WriteString(conn, req+"\r\n"); err != nil {
-		return err
+		return 0, err
 	}
 	// One byte at a time: what follows the answer belongs to the receiver.
 	r := bufio.NewReaderSize(io.LimitReader(oneByte{conn}, maxProxyAnswer), 16)
 	resp, err := http.ReadResponse(r, &http.Request{Method: http.MethodConnect})
 	if err != nil {
-		return fmt.Errorf("read the answer to CONNECT: %w", err)
+		return 0, fmt.Errorf("read the answer to CONNECT: %w", err)
 	}
 	// The body is the tunnel: closing it would wait for its end.
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("CONNECT was answered %d", resp.StatusCode)
+		return resp.StatusCode, fmt.Errorf("CONNECT was answered %d", resp.StatusCode)
 	}
-	return nil
+	return resp.StatusCode, nil
 }
 
 type oneByte struct{ io.Reader }
