@@ -21,13 +21,13 @@ import (
 // Limits of a connection. The whole exchange has its own deadline, in the
 // request's context.
 const (
-	DialTimeout        = 5 * time.Second // for each address of a name
-	TLSTimeout         = 5 * time.Second
-	ConnectLimit       = 60 * time.Second // lookup, all addresses and the proxy together
-	MaxResponseHeaders = 32 << 10         // bytes
-	proxyTimeout       = 15 * time.Second // for each address, until its tunnel is open
-	maxProxyAnswer     = 4 << 10          // bytes
-	maxAddresses       = 8                // of a name that are tried
+	DialTimeout         = 5 * time.Second // for each address of a name
+	TLSTimeout          = 5 * time.Second
+	DefaultProxyTimeout = 10 * time.Second
+	ConnectLimit        = 60 * time.Second // lookup, all addresses and the proxy together
+	MaxResponseHeaders  = 32 << 10         // bytes
+	maxProxyAnswer      = 4 << 10          // bytes
+	maxAddresses        = 8                // of a name that are tried
 )
 
 // Resolver looks names up; *net.Resolver is one.
@@ -41,6 +41,9 @@ type Options struct {
 	Resolver Resolver       // default net.DefaultResolver
 	Roots    *x509.CertPool // default the system's
 	Proxy    *url.URL       // http or https; nil for none; the environment is never asked
+	// ProxyTimeout is how long the proxy may take to open a tunnel to one
+	// address; default DefaultProxyTimeout.
+	ProxyTimeout time.Duration
 }
 
 // NewTransport is the one constructor for outbound HTTP. It follows no
@@ -49,6 +52,9 @@ type Options struct {
 func NewTransport(o Options) *http.Transport {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
+	}
+	if o.ProxyTimeout == 0 {
+		o.ProxyTimeout = DefaultProxyTimeout
 	}
 	d := &dialer{o: o}
 	t := &http.Transport{
@@ -158,7 +164,7 @@ func (d *dialer) viaProxy(ctx context.Context, target netip.AddrPort) (net.Conn,
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[p.Scheme]
 	}
-	ctx, cancel := context.WithTimeout(ctx, proxyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.o.ProxyTimeout)
 	defer cancel()
 	nd := &net.Dialer{Timeout: DialTimeout}
 	conn, err := nd.DialContext(ctx, "tcp", net.JoinHostPort(p.Hostname(), port))
