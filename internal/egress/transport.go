@@ -21,13 +21,14 @@ import (
 // Limits of a connection. The whole exchange has its own deadline, in the
 // request's context.
 const (
-	DialTimeout         = 5 * time.Second // for each address of a name
-	TLSTimeout          = 5 * time.Second
+	DialTimeout        = 5 * time.Second // for each address of a name
+	TLSTimeout         = 5 * time.Second
+	MaxResponseHeaders = 32 << 10 // bytes
+	maxProxyAnswer     = 4 << 10  // bytes
+	// DefaultProxyTimeout is shorter than the default timeout of an attempt:
+	// a silent proxy must not look like a silent receiver.
 	DefaultProxyTimeout = 10 * time.Second
-	ConnectLimit        = 60 * time.Second // lookup, all addresses and the proxy together
-	MaxResponseHeaders  = 32 << 10         // bytes
-	maxProxyAnswer      = 4 << 10          // bytes
-	maxAddresses        = 8                // of a name that are tried
+	maxAddresses        = 8 // of a name that are tried
 )
 
 // Resolver looks names up; *net.Resolver is one.
@@ -46,43 +47,26 @@ type Options struct {
 	ProxyTimeout time.Duration
 }
 
-// NewTransport is the one constructor for outbound HTTP. It follows no
-// redirect (a RoundTripper does not), asks for no compression and undoes
-// none, verifies TLS always, and shares no TLS session between receivers.
-func NewTransport(o Options) *http.Transport {
+// NewTransport is the one constructor for outbound HTTP.
+func NewTransport(o Options) *Transport {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
 	if o.ProxyTimeout == 0 {
 		o.ProxyTimeout = DefaultProxyTimeout
 	}
-	d := &dialer{o: o}
-	t := &http.Transport{
-		Proxy:                  nil,
-		DialContext:            d.dial,
-		TLSClientConfig:        &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    TLSTimeout,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: MaxResponseHeaders,
-		MaxIdleConns:           4096,
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        90 * time.Second,
-		Protocols:              new(http.Protocols),
-	}
-	t.Protocols.SetHTTP1(true)
-	return t
+	return &Transport{dialer: dialer{o: o}, tls: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12}}
 }
+
+// CloseIdleConnections closes what waits for its next use.
+func (t *Transport) CloseIdleConnections() { t.idle.closeAll() }
 
 type dialer struct{ o Options }
 
 // dial resolves the target, judges every address it has, and connects to one
 // of them. One forbidden address refuses the name: a mixed answer must show,
 // not be a lottery.
-func (d *dialer) dial(ctx context.Context, network, target string) (net.Conn, error) {
-	// The transport lets a dial outlive the exchange that wanted it, and a
-	// silent proxy or resolver would keep it for ever.
-	ctx, cancel := context.WithTimeout(ctx, ConnectLimit)
-	defer cancel()
+func (d *dialer) dial(ctx context.Context, target string, tr *Trace) (net.Conn, error) {
 	host, portText, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, err
@@ -91,7 +75,7 @@ func (d *dialer) dial(ctx context.Context, network, target string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := d.resolve(ctx, host)
+	addrs, err := d.resolve(ctx, host, tr)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +90,10 @@ func (d *dialer) dial(ctx context.Context, network, target string) (net.Conn, er
 		targets = targets[:maxAddresses]
 	}
 	var errs []error
+	begin := time.Now()
+	defer func() { tr.Connect = time.Since(begin) }()
 	for _, t := range targets {
+		tr.Address = t.String()
 		conn, err := d.connect(ctx, host, t)
 		if err == nil {
 			return conn, nil
@@ -119,10 +106,12 @@ func (d *dialer) dial(ctx context.Context, network, target string) (net.Conn, er
 	return nil, errors.Join(errs...)
 }
 
-func (d *dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+func (d *dialer) resolve(ctx context.Context, host string, tr *Trace) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a}, nil
 	}
+	begin := time.Now()
+	defer func() { tr.DNS = time.Since(begin) }()
 	addrs, err := d.o.Resolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return nil, err

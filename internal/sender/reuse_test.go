@@ -2,10 +2,12 @@ package sender_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/url"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,22 +82,21 @@ func TestOddAnswersEndTheirConnection(t *testing.T) {
 }
 
 func TestAReceiverThatClosesIdleConnectionsFailsNothing(t *testing.T) {
-	noticed := make(chan struct{}, 1)
+	closed := make(chan struct{}, 1)
 	url := raw(t, func(c net.Conn, r *bufio.Reader) {
 		if _, _, err := readRequest(r); err != nil {
 			return
 		}
 		io.WriteString(c, okWith("ok"))
-		c.(*net.TCPConn).CloseWrite()
-		io.Copy(io.Discard, r) // until the sender has closed too
-		noticed <- struct{}{}
+		c.Close()
+		closed <- struct{}{}
 	})
 	s := newSender(t, egress.Options{})
 	for i := range 20 {
 		if res := s.Send(t.Context(), callbackTo(url), event(), 1); !res.Success() || res.Reused {
 			t.Fatalf("attempt %d: %+v", i+1, res)
 		}
-		<-noticed
+		<-closed
 	}
 }
 
@@ -112,6 +113,57 @@ func TestCallbacksDoNotShareConnectionsAcrossOrigins(t *testing.T) {
 	}
 	if connsA.Load() != 1 || connsB.Load() != 1 {
 		t.Errorf("%d and %d connections", connsA.Load(), connsB.Load())
+	}
+}
+
+// What arrives on an idle connection answers nothing we asked: the next
+// attempt must not take it for its own answer.
+func TestAnUnaskedAnswerIsNotTakenForTheNext(t *testing.T) {
+	ca := newAuthority(t)
+	cert := ca.issue(t, nil)
+	for _, size := range []int{2, 5000} { // within and beyond a reader's buffer
+		body := repeat("b", size)
+		for _, secure := range []bool{false, true} {
+			for _, together := range []bool{false, true} {
+				first, sent := make(chan struct{}), make(chan struct{})
+				target := raw(t, func(c net.Conn, r *bufio.Reader) {
+					if secure {
+						c = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}})
+						r = bufio.NewReader(c)
+					}
+					for n := 0; ; n++ {
+						if _, _, err := readRequest(r); err != nil {
+							return
+						}
+						forged := okWith("forged")
+						if together {
+							io.WriteString(c, okWith(body)+forged)
+							continue
+						}
+						io.WriteString(c, okWith(body))
+						if _, ok := <-first; ok {
+							io.WriteString(c, forged)
+							sent <- struct{}{}
+						}
+					}
+				})
+				if secure {
+					target = "https" + strings.TrimPrefix(target, "http")
+				}
+				s := newSender(t, egress.Options{Roots: ca.pool()})
+				if res := s.Send(t.Context(), callbackTo(target), event(), 1); string(res.Body) != body {
+					t.Fatalf("%+v", res)
+				}
+				if !together {
+					first <- struct{}{}
+					<-sent
+				}
+				close(first)
+				if res := s.Send(t.Context(), callbackTo(target), event(), 2); string(res.Body) != body || res.Reused {
+					t.Errorf("secure %v, together %v, %d bytes: %q, reused %v", secure, together, size, res.Body[:min(len(res.Body), 20)], res.Reused)
+				}
+			}
+		}
 	}
 }
 

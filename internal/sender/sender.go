@@ -13,7 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptrace"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,13 +36,13 @@ const (
 
 // Sender sends. It may be used concurrently.
 type Sender struct {
-	transport http.RoundTripper
+	transport *egress.Transport
 	agent     string
 	log       *slog.Logger
 }
 
 // New makes a sender on a transport of [egress.NewTransport].
-func New(transport http.RoundTripper, version string, log *slog.Logger) *Sender {
+func New(transport *egress.Transport, version string, log *slog.Logger) *Sender {
 	return &Sender{transport: transport, agent: "callbackd/" + version, log: log}
 }
 
@@ -121,16 +121,17 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	timeout := cb.Policy.WithDefaults().Timeout
 	exchange, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	tr := &trace{start: start}
-	req, _, err := s.Request(httptrace.WithClientTrace(exchange, tr.hooks()), cb, ev, n, start)
+	req, body, err := s.Request(exchange, cb, ev, n, start)
 	if err != nil {
 		s.log.Error("attempt not built", "event", ev.ID.String(), "callback", int64(cb.No), "error", err)
 		res.Fault, res.Error = callbackd.FaultLocal, "callbackd could not build the request; the attempt is made again"
 		return res
 	}
 	hide := newRedactor(cb)
-	resp, err := s.transport.RoundTrip(req)
-	tr.into(&res)
+	var tr egress.Trace
+	resp, err := s.transport.Exchange(exchange, req, body, &tr)
+	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
+	res.Address, res.Reused = tr.Address, tr.Reused
 	if err != nil {
 		s.fail(&res, ctx, exchange, err, timeout, hide)
 		return res
@@ -144,10 +145,8 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	res.RetryAfter = clip(hide.text(resp.Header.Get("Retry-After")), maxRetryAfterKept)
 	res.Location = clip(hide.text(resp.Header.Get("Location")), maxLocationKept)
 	res.Headers = keptHeaders(resp, hide)
-	if res.Status != http.StatusSwitchingProtocols { // its body is the open connection
-		if err := readBody(resp.Body, &res); err != nil {
-			s.fail(&res, ctx, exchange, err, timeout, hide)
-		}
+	if err := readBody(resp.Body, &res); err != nil {
+		s.fail(&res, ctx, exchange, err, timeout, hide)
 	}
 	res.Body = hide.body(res.Body, res.Truncated || res.Fault != callbackd.NoFault)
 	if res.Fault == callbackd.NoFault && !res.Success() {
@@ -209,8 +208,11 @@ func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err 
 		s.log.Warn("target refused", "detail", refused.Detail())
 	case ctx.Err() != nil:
 		set(callbackd.FaultShutdown, "callbackd stopped during the attempt")
-	case exchange.Err() != nil:
+	case exchange.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded): // a connection may notice first
 		set(callbackd.FaultTimeout, fmt.Sprintf("the exchange was not over after %v", timeout))
+	case errors.Is(err, egress.ErrRequest):
+		set(callbackd.FaultLocal, "callbackd could not build the request; the attempt is made again")
+		s.log.Error("request not sent", "error", err)
 	case isLocal(err):
 		set(callbackd.FaultLocal, "callbackd ran out of a local resource; the attempt is made again")
 		s.log.Error("local fault", "error", err)
@@ -223,7 +225,7 @@ func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err 
 		set(callbackd.FaultDNS, "the host name did not resolve")
 	case errors.As(err, &certErr):
 		set(callbackd.FaultTLS, "the receiver's certificate is not trusted: "+certErr.Err.Error())
-	case errors.As(err, &alert), errors.As(err, &record), isTLS(err.Error()):
+	case errors.As(err, &alert), errors.As(err, &record), strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "TLS handshake"):
 		set(callbackd.FaultTLS, "no TLS connection: "+err.Error())
 	case errors.As(err, &opErr) && opErr.Op == "dial" && opErr.Timeout():
 		set(callbackd.FaultConnect, "the receiver did not accept the connection in time")
@@ -232,11 +234,6 @@ func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err 
 	default:
 		set(callbackd.FaultProtocol, "the receiver gave no complete HTTP answer: "+err.Error())
 	}
-}
-
-// isTLS tells the faults of TLS that have no type.
-func isTLS(text string) bool {
-	return strings.Contains(text, "tls: ") || strings.Contains(text, "TLS handshake") || strings.Contains(text, "HTTP response to HTTPS client")
 }
 
 // isLocal tells a lack of this machine's own resources.
