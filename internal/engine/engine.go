@@ -188,10 +188,15 @@ func (e *Engine) Retry(d callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.target(d.ID.Callback)
-	if l := t.lanes[d.Session]; l != nil && l.head != nil && l.head.ID == d.ID {
+	l := t.lanes[d.Session]
+	switch {
+	case l != nil && l.head != nil && l.head.ID == d.ID:
 		l.head.Due, l.head.Manual, l.head.Step = d.Due, true, 0
 		t.held.fix(l)
-	} else {
+	case l != nil && slices.ContainsFunc(l.again, func(a callbackd.Delivery) bool { return a.ID == d.ID }):
+		i := slices.IndexFunc(l.again, func(a callbackd.Delivery) bool { return a.ID == d.ID })
+		l.again[i].Manual, l.again[i].Step = true, 0
+	default:
 		t.noteDue(d.Due)
 	}
 	e.tick(t)
@@ -292,7 +297,7 @@ func (e *Engine) startOne(t *target, class int, now time.Time) {
 		if t.limiter != nil {
 			t.limiter.AllowN(now, 1)
 		}
-		l.busy = true
+		l.busy, l.flying = true, d.ID.Event
 		e.start(t, l, d)
 	}
 	t.enqueue(e)
@@ -301,6 +306,9 @@ func (e *Engine) startOne(t *target, class int, now time.Time) {
 // startTest sends a test at once, beside the lanes, the pause and the
 // breaker.
 func (e *Engine) startTest(t *target, d callbackd.Delivery) {
+	if d.ID.Event <= t.cursor {
+		return // a query saw it first: it goes its lane's way
+	}
 	t.seen = max(t.seen, d.ID.Event)
 	if !t.behind {
 		t.cursor = max(t.cursor, d.ID.Event)
