@@ -166,6 +166,7 @@ type DeliveryList struct {
 // Attempt is one HTTP try: what was sent, what came back, what it means.
 type Attempt struct {
 	Number    int        `json:"number"`
+	Repeat    bool       `json:"repeat"` // the delivery had ended: a person asked for it
 	StartedAt time.Time  `json:"started_at"`
 	Address   string     `json:"address"`
 	Reused    bool       `json:"connection_reused"`
