@@ -205,12 +205,15 @@ func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
 	return key, nil
 }
 
-// sentence makes one of a message, whoever wrote it.
-func sentence(s string) string {
+// sentence makes one of a message, whoever wrote it. What is invalid begins
+// with the name of a member, which keeps its spelling.
+func sentence(kind callbackd.Kind, s string) string {
 	if s == "" {
 		return s
 	}
-	s = strings.ToUpper(s[:1]) + s[1:]
+	if kind != callbackd.KindInvalid {
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
 	if strings.HasSuffix(s, ".") || strings.HasSuffix(s, "…") {
 		return s
 	}
@@ -242,7 +245,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind := callbackd.KindOf(err)
 	msg := wire.Message{Message: "callbackd failed; the operator's log says how"}
 	if e, ok := errors.AsType[*callbackd.Error](err); ok {
-		msg.Message = sentence(e.Message)
+		msg.Message = sentence(kind, e.Message)
 	}
 	if k, ok := errors.AsType[keyed](err); ok {
 		msg.APIKey = k.apiKey
