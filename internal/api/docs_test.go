@@ -44,7 +44,7 @@ func TestPeers22DocumentsNameWhatExists(t *testing.T) {
 	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/test", "").ok(200)
 	sent := recv.next().header
 	metrics := s.call("GET", "/metrics", "").ok(200).body
-	route := regexp.MustCompile("\\b(GET|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9_./{}:]*[A-Za-z0-9_}])")
+	route := regexp.MustCompile(`\b(GET|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9_./{}:]*[A-Za-z0-9_}])`)
 	header := regexp.MustCompile(`\b(webhook|callback)-(id|timestamp|signature|attempt|sequence|test)\b`)
 	metric := regexp.MustCompile(`\bcallbackd_[a-z_]+(total|seconds|in_flight)\b`)
 	found := map[string]int{}
