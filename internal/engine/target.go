@@ -24,7 +24,7 @@ type target struct {
 	lanes     map[string]*lane
 	ready     [2]ring[*lane] // lanes that may start one, by class
 	queued    [2]bool        // in the engine's rings
-	parked    bool           // waits for a suspect's place
+	parked    bool           // waits for a place
 	held      heldLanes
 	inFlight  int // exchanges with the receiver
 	recording int // outcomes on their way into the store
@@ -209,8 +209,7 @@ func (t *target) mayStart(now time.Time) bool {
 }
 
 // suspect tells whether the receiver may be one that hangs: it was not heard
-// from yet, or failed last. Suspects together get half of the places, so that
-// any number of dead receivers leaves the other half to those that answer.
+// from yet, or failed last.
 func (t *target) suspect() bool { return t.health.Allowance == 0 || t.health.Consecutive > 0 }
 
 // take removes the next delivery of a class from its lane.
