@@ -80,7 +80,8 @@ type Callbacks interface {
 	Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (*callbackd.Callback, error)
 	// ListCallbacks returns those in force, in PAVE's event order, then by name.
 	ListCallbacks(ctx context.Context, key callbackd.KeyNo) ([]*callbackd.Callback, error)
-	// CallbackByNo returns a setting by number, deleted ones included.
+	// CallbackByNo returns a setting by number, deleted ones included. One
+	// whose key was revoked is Deleted from that time on: it is owed nothing.
 	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
 	// CallbackVersion returns the setting as it was in that version (URL,
 	// Method, Headers, Payload); everything else is as it is now.
@@ -136,8 +137,9 @@ type Events interface {
 	// RetryDelivery makes a delivery due at once, from the start of its
 	// schedule, as a manual repeat. A delivery in flight is a Conflict only
 	// if the driver cannot serialise it; the engine keeps its lane single.
-	// Canceled deliveries cannot be retried: Conflict. It returns the
-	// pending delivery to hand to the engine.
+	// Canceled deliveries cannot be retried, nor any of a callback that is
+	// owed nothing any more: Conflict. It returns the pending delivery to
+	// hand to the engine.
 	RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error)
 }
 

@@ -564,6 +564,9 @@ func (s *suite) revoke() {
 	if ds := s.fresh(cb.No); len(ds) != 0 {
 		s.Errorf("%d owed after the revocation", len(ds))
 	}
+	if got, err := s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Deleted() || got.URL != cb.URL {
+		s.Errorf("the callback of a revoked key: %+v, %v", got, err)
+	}
 	s.balanced()
 	if n, err := s.SettleCanceled(s.ctx(), s.at, 10); err != nil || n != 2 {
 		s.Errorf("settled %d, %v", n, err)
@@ -594,6 +597,10 @@ func (s *suite) retry() {
 	if len(due) != 2 || r.Callbacks[0].Repeats != 1 || r.Callbacks[0].Delivered != 2 {
 		s.Errorf("%d due, %+v", len(due), r.Callbacks[0])
 	}
+	_, err = s.DeleteCallback(s.ctx(), s.key.No, ev1, "default", s.at)
+	s.must(err)
+	_, err = s.RetryDelivery(s.ctx(), s.key.No, ds[0].ID, s.at)
+	s.kind(err, callbackd.KindConflict)
 }
 
 func (s *suite) lists() {
