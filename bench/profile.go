@@ -65,7 +65,7 @@ func profile(n, c int, out string) (err error) {
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
-	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Data: filepath.Join(dir, "data"), Log: slog.New(slog.DiscardHandler), Keep: time.Hour,
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: app.Place{Data: filepath.Join(dir, "data")}, Log: slog.New(slog.DiscardHandler), Keep: time.Hour,
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		return err

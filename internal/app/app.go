@@ -21,7 +21,7 @@ import (
 	"callbackd/internal/engine"
 	"callbackd/internal/obs"
 	"callbackd/internal/sender"
-	"callbackd/internal/store/sqlite"
+	"callbackd/internal/store"
 )
 
 // Version is what User-Agent and `callbackd version` say.
@@ -29,10 +29,9 @@ const Version = "0.1.0"
 
 // Config is what a server is started with.
 type Config struct {
-	Listen     string // host:port; port 0 chooses one
-	Data       string // the data directory
-	KeysetFile string // empty: within Data
-	Log        *slog.Logger
+	Place
+	Listen string // host:port; port 0 chooses one
+	Log    *slog.Logger
 
 	AllowTargets []netip.Prefix
 	Proxy        *url.URL
@@ -46,7 +45,7 @@ type Config struct {
 // App is a running server.
 type App struct {
 	log      *slog.Logger
-	store    *sqlite.Store
+	store    store.Store
 	engine   *engine.Engine
 	server   *http.Server
 	listener net.Listener
@@ -64,7 +63,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		}
 	}()
 	metrics := obs.New(func() int { return a.engine.InFlight() })
-	if a.store, err = sqlite.Open(ctx, sqlite.Options{Dir: c.Data, KeysetFile: c.KeysetFile, OnCommit: metrics.Committed}); err != nil {
+	if a.store, err = c.Open(ctx, false, metrics.Committed); err != nil {
 		return nil, err
 	}
 	if a.listener, err = net.Listen("tcp", c.Listen); err != nil {
@@ -106,10 +105,6 @@ func (a *App) HasKeys(ctx context.Context) (bool, error) {
 	keys, err := a.store.ListKeys(ctx)
 	return len(keys) > 0, err
 }
-
-// Failed is closed when the store can no longer be trusted and the process
-// should end.
-func (a *App) Failed() <-chan struct{} { return a.store.Failed() }
 
 // Stop ends everything in the reverse order of the start: no more intake,
 // attempts finished or broken off when ctx ends, then the store.

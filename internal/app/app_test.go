@@ -19,7 +19,7 @@ import (
 )
 
 func config(dir string) Config {
-	return Config{Listen: "127.0.0.1:0", Data: dir, Log: slog.New(slog.DiscardHandler), AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Keep: time.Hour}
+	return Config{Listen: "127.0.0.1:0", Place: Place{Data: dir}, Log: slog.New(slog.DiscardHandler), AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Keep: time.Hour}
 }
 
 // filled makes a data directory whose events were accepted long ago: n whose

@@ -125,7 +125,7 @@ func (d *demo) server(ctx context.Context, dir string) (*app.App, *client.Client
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Data: dir, Log: log, Keep: 24 * time.Hour, AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: app.Place{Data: dir}, Log: log, Keep: 24 * time.Hour, AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/app"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
-	"callbackd/internal/store/sqlite"
 )
 
 type keysCmd struct {
@@ -24,19 +24,27 @@ type keysCmd struct {
 	Revoke keysRevokeCmd `cmd:"" help:"Revoke an API key: its calls are refused and what it is owed is canceled."`
 }
 
-// dataFlag is shared by the commands that work on a data directory, whether a
-// server runs on it or not.
+// dataFlag is shared by the commands that work on a store, whether a server
+// runs on it or not.
 type dataFlag struct {
-	Data       string `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory."`
-	SecretKeys string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory."`
+	Data        string `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory."`
+	DatabaseURL string `name:"database-url" env:"CALLBACKD_DATABASE_URL" secret:"" placeholder:"URL" help:"PostgreSQL database, instead of a data directory; needs --secret-keys. Also from a file: CALLBACKD_DATABASE_URL_FILE."`
+	SecretKeys  string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory. With --database-url every node has a copy of the same file."`
 }
 
-func (d *dataFlag) open(ctx context.Context) (*sqlite.Store, error) {
-	return sqlite.Open(ctx, sqlite.Options{Dir: d.Data, KeysetFile: d.SecretKeys, Beside: true})
+func (d *dataFlag) place() app.Place {
+	return app.Place{Data: d.Data, DatabaseURL: d.DatabaseURL, KeysetFile: d.SecretKeys}
+}
+
+func (d *dataFlag) open(ctx context.Context) (store.Store, error) {
+	return d.place().Open(ctx, true, nil)
 }
 
 // existing is open for commands that make no data directory.
-func (d *dataFlag) existing(ctx context.Context) (*sqlite.Store, error) {
+func (d *dataFlag) existing(ctx context.Context) (store.Store, error) {
+	if d.DatabaseURL != "" {
+		return d.open(ctx)
+	}
 	if _, err := os.Stat(filepath.Join(d.Data, "callbackd.db")); err != nil {
 		return nil, fmt.Errorf("%s is not a data directory: %w; name the right one with --data", d.Data, err)
 	}

@@ -17,12 +17,11 @@ import (
 
 // serveCmd is the options of a server.
 type serveCmd struct {
-	Listen       string        `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address to serve the API on; port 0 chooses a free one."`
-	Data         string        `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory; made when missing."`
+	Listen string `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address to serve the API on; port 0 chooses a free one."`
+	dataFlag
 	AllowTarget  []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable, or with commas between. Public addresses are always allowed."`
 	EgressProxy  string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
 	CAFile       string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust besides the system's."`
-	SecretKeys   string        `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory."`
 	Keep         time.Duration `default:"720h" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept."`
 	Grace        time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
 	MaxInFlight  int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
@@ -34,7 +33,7 @@ type serveCmd struct {
 
 // config checks the options and turns them into the app's configuration.
 func (c *serveCmd) config(e *env) (app.Config, error) {
-	out := app.Config{Listen: c.Listen, Data: c.Data, KeysetFile: c.SecretKeys, Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight}
+	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight}
 	for _, s := range c.AllowTarget {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
@@ -93,7 +92,11 @@ func (c *serveCmd) Run(e *env) error {
 	}
 	fmt.Fprintln(e.stdout, "listening on", a.URL())
 	if has, err := a.HasKeys(e.ctx); err == nil && !has {
-		fmt.Fprintf(e.stdout, "there is no API key yet; create one with: callbackd keys create --account acme --data %s\n", shellQuote(c.Data))
+		where := "--data " + shellQuote(c.Data)
+		if c.DatabaseURL != "" {
+			where = "--database-url … --secret-keys " + shellQuote(c.SecretKeys) // the URL may hold a password
+		}
+		fmt.Fprintln(e.stdout, "there is no API key yet; create one with: callbackd keys create --account acme", where)
 	}
 	failed := false
 	select {

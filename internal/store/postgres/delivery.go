@@ -87,7 +87,7 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 	if err != nil {
 		return nil, err
 	}
-	if view.State == callbackd.Canceled {
+	if view.State == callbackd.Canceled || view.Callback.Deleted() {
 		return nil, callbackd.Errorf(callbackd.KindConflict, "delivery %s was canceled with its callback and cannot be retried", id)
 	}
 	var attempts int32

@@ -1,0 +1,43 @@
+package app
+
+import (
+	"context"
+
+	"callbackd/internal/store"
+	"callbackd/internal/store/postgres"
+	"callbackd/internal/store/sqlite"
+)
+
+// Place says where a store is.
+type Place struct {
+	Data        string // the data directory of SQLite
+	DatabaseURL string // of PostgreSQL, instead of Data
+	KeysetFile  string // empty: within Data; required with DatabaseURL
+}
+
+// Open opens the store for the one server on it, or, with beside, for a
+// command that a server may run beside. onCommit may be nil.
+func (p Place) Open(ctx context.Context, beside bool, onCommit func(commands int)) (store.Store, error) {
+	if p.DatabaseURL != "" {
+		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, OnCommit: onCommit}))
+	}
+	return opened(sqlite.Open(ctx, sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile, Beside: beside, OnCommit: onCommit}))
+}
+
+// opened keeps a nil driver from becoming a store that is not nil.
+func opened[S store.Store](s S, err error) (store.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Failed is closed when the store can no longer be trusted and the process
+// should end. A database that is reached over the network is tried again
+// instead: for it the channel is nil.
+func (a *App) Failed() <-chan struct{} {
+	if s, ok := a.store.(interface{ Failed() <-chan struct{} }); ok {
+		return s.Failed()
+	}
+	return nil
+}
