@@ -39,7 +39,7 @@ func (s *Store) forget(f func()) {
 }
 
 func (s *Store) forgetKeys() {
-	s.keys, s.keysByNo = memo.New[string, *callbackd.Key](maxKeys), memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys)
+	s.keys = memo.New[string, *callbackd.Key](maxKeys)
 	s.callbacks = memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks)
 }
 
@@ -175,30 +175,21 @@ func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) erro
 
 // Key is part of [store.Keys].
 func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) {
-	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keys.Get(apiKey) }, "api_key = $1", apiKey)
-}
-
-// keyByNo is Key by number.
-func (s *Store) keyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
-	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keysByNo.Get(no) }, "no = $1", int64(no))
-}
-
-func (s *Store) cachedKey(ctx context.Context, known func() (*callbackd.Key, bool), where string, arg any) (*callbackd.Key, error) {
 	if err := s.refresh(ctx); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	key, ok := known()
+	key, ok := s.keys.Get(apiKey)
 	changes := s.changes
 	s.mu.Unlock()
 	if ok {
 		return key, nil
 	}
 	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return each(ctx, conn, "SELECT "+keyColumns+" FROM keys WHERE "+where, func(row pgx.CollectableRow) (err error) {
+		return each(ctx, conn, "SELECT "+keyColumns+" FROM keys WHERE api_key = $1", func(row pgx.CollectableRow) (err error) {
 			key, err = s.scanKey(row)
 			return err
-		}, arg)
+		}, apiKey)
 	})
 	if err != nil {
 		return nil, err
@@ -209,8 +200,7 @@ func (s *Store) cachedKey(ctx context.Context, known func() (*callbackd.Key, boo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.changes == changes {
-		s.keys.Put(key.APIKey, key)
-		s.keysByNo.Put(key.No, key)
+		s.keys.Put(apiKey, key)
 	}
 	return key, nil
 }

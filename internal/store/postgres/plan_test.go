@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -47,6 +48,8 @@ func (s *statements) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.Trace
 }
 func (s *statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
+var loaded = flag.Int("rows", 200_000, "events that the test of plans loads")
+
 // large is the tables that no statement may walk.
 var large = []string{"events", "pending", "attempts", "session_sequences", "idempotency"}
 
@@ -88,7 +91,7 @@ func TestNoPlanWalksALargeTable(t *testing.T) {
 		exec("VACUUM " + table)
 	}
 	check("with tables that were counted when they were empty")
-	bulkLoad(exec, 200_000)
+	bulkLoad(exec, *loaded)
 	check("after a load that was not counted")
 	exec("ANALYZE")
 	check("with true statistics")

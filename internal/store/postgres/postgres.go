@@ -83,7 +83,6 @@ type Store struct {
 	changes   uint64    // counts what was dropped: a read that overlaps it is not cached
 	callbacks *memo.Cache[callbackd.CallbackNo, *callbackd.Callback]
 	keys      *memo.Cache[string, *callbackd.Key]
-	keysByNo  *memo.Cache[callbackd.KeyNo, *callbackd.Key]
 }
 
 var _ store.Store = (*Store)(nil)
@@ -97,7 +96,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		onCommit: o.OnCommit,
 		intakes:  make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}),
 		callbacks: memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
-		keys:      memo.New[string, *callbackd.Key](maxKeys), keysByNo: memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys),
+		keys:      memo.New[string, *callbackd.Key](maxKeys),
 	}
 	if err := s.open(ctx, o); err != nil {
 		return nil, errors.Join(err, s.release())

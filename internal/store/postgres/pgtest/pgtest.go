@@ -110,7 +110,7 @@ func Start(settings ...string) (*Server, error) {
 	if s.as, err = owner(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	out, err := s.command("initdb", "-D", s.Dir, "-U", "callbackd", "-A", "trust", "-E", "UTF8", "--no-locale").CombinedOutput()
+	out, err := s.command("initdb", "-D", s.Dir, "-U", "callbackd", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync").CombinedOutput()
 	if err == nil {
 		out, err = nil, s.Run(settings...)
 	}
