@@ -199,24 +199,7 @@ func (w *world) heal() {
 func (w *world) verify() {
 	w.account(0)
 	for _, no := range w.cbs {
-		first := map[string]int64{} // the newest sequence that was begun
-		for _, c := range w.of(no) {
-			if c.attempt > 1 {
-				continue
-			}
-			if w.wait[no] != callbackd.NoOrderWait && c.sequence > first[c.session]+1 {
-				// A gap may only be one that a person's retry or the wait for
-				// the head has opened; both need what is missing to be begun.
-				for missing := first[c.session] + 1; missing < c.sequence; missing++ {
-					if w.sentOf(no, c.session, missing) == 0 || !w.begunBefore(no, c, missing) {
-						if !w.retried(no, c.session) {
-							w.problem("callback %d, session %s: %d began before %d", no, c.session, c.sequence, missing)
-						}
-					}
-				}
-			}
-			first[c.session] = max(first[c.session], c.sequence)
-		}
+		w.verifyOrder(no)
 	}
 	for _, id := range w.ids {
 		ev, err := w.s.Load(context.Background(), id)
@@ -247,15 +230,35 @@ func (w *world) verify() {
 	}
 }
 
-// begunBefore tells whether a delivery of c's session had its first attempt
-// before c.
-func (w *world) begunBefore(no callbackd.CallbackNo, c call, sequence int64) bool {
-	for _, o := range w.of(no) {
-		if o.session == c.session && o.sequence == sequence && !o.at.After(c.at) {
-			return true
+// verifyOrder checks that a delivery began only after every one before it in
+// its session had begun to end, or had failed for as long as it may hold.
+func (w *world) verifyOrder(no callbackd.CallbackNo) {
+	wait := callbackd.Policy{OrderWait: w.wait[no]}.WithDefaults().OrderWait
+	began := map[string]time.Time{} // first attempts, by session and sequence
+	for _, c := range w.of(no) {
+		if key := fmt.Sprint(c.session, "#", c.sequence); began[key].IsZero() {
+			began[key] = c.at
 		}
 	}
-	return false
+	holds := map[string]time.Time{} // until when a session is held at least
+	for _, id := range w.ids {
+		v := w.view(id, no)
+		session := v.Event.Session
+		at := began[fmt.Sprint(session, "#", v.Event.Sequence)]
+		if at.Before(holds[session]) && !w.retried(no, session) {
+			w.problem("callback %d: %s #%d began %v early", no, session, v.Event.Sequence, holds[session].Sub(at))
+		}
+		// The times are those of attempts' beginnings: what held ended later.
+		until := v.History[0].StartedAt.Add(wait)
+		for _, a := range v.History {
+			if a.State.Terminal() && a.StartedAt.Before(until) {
+				until = a.StartedAt
+			}
+		}
+		if until.After(holds[session]) {
+			holds[session] = until
+		}
+	}
 }
 
 // retried tells whether a person retried anything of a session: its order is
