@@ -60,7 +60,7 @@ type API struct {
 // New makes the API.
 func New(o Options) *API {
 	a := &API{Options: o, mux: http.NewServeMux()}
-	for _, r := range a.routes() {
+	for _, r := range append(a.routes(), a.sessionRoutes()...) {
 		a.mux.Handle(r.pattern, r.handler)
 	}
 	return a

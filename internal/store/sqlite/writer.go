@@ -31,6 +31,7 @@ type tx struct {
 	s        *Store
 	lastID   callbackd.EventID
 	seqs     map[sessionID]int64
+	kept     map[sessionID]keptSession
 	handover []callbackd.Delivery
 	after    []func()
 }
@@ -38,6 +39,7 @@ type tx struct {
 func (t *tx) reset() {
 	t.lastID = t.s.lastID
 	clear(t.seqs)
+	clear(t.kept)
 	clear(t.handover)
 	t.handover = t.handover[:0]
 	clear(t.after)
@@ -175,6 +177,7 @@ func (s *Store) publish(t *tx, n int) {
 	for id, seq := range t.seqs {
 		s.seqs.put(id, seq)
 	}
+	t.publishSessions()
 	for _, f := range t.after {
 		f()
 	}
