@@ -317,11 +317,11 @@ func (s *Session) Resend(phone string, now time.Time) error {
 	status := s.statusAt(now)
 	switch {
 	case status == StatusExpired:
-		return Errorf(KindConflict, "Session has expired and cannot be resent")
+		return Errorf(KindInvalid, "Session has expired and cannot be resent")
 	case !OpResend.AllowedIn(status):
-		return Errorf(KindConflict, "Session is already finalized and cannot be resent")
+		return Errorf(KindInvalid, "Session is already finalized and cannot be resent")
 	case s.SMS.Resent:
-		return Errorf(KindConflict, "SMS has already been resent")
+		return Errorf(KindInvalid, "SMS has already been resent")
 	case phone == "" && s.SMS.To == "":
 		return Errorf(KindInvalid, "phone is missing, and the session has no number to stand for it")
 	}

@@ -306,7 +306,7 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 	switch callbackd.KindOf(err) {
 	case callbackd.KindNotFound:
 		refuse(http.StatusNotFound, wire.NotResent{Message: "Session not found", SessionKey: sessionKey})
-	case callbackd.KindConflict, callbackd.KindInvalid:
+	case callbackd.KindInvalid:
 		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: sessionKey, SessionStatus: string(status)})
 	default:
 		if err != nil {
