@@ -206,10 +206,7 @@ func (s *Session) ReportSMS(r SMSReport, now time.Time) ([]Fired, error) {
 		return nil, Errorf(KindInvalid, "phone is missing, and session %s has no options.sms.to to stand for it.", s.SessionKey)
 	}
 	s.touch(now)
-	s.SMS.State = r.State
-	if s.SMS.To == "" {
-		s.SMS.To = r.Phone
-	}
+	s.SMS.State, s.SMS.To = r.State, r.Phone
 	return []Fired{{Type: SMSProcess, SMS: r}}, nil
 }
 
@@ -293,14 +290,14 @@ func (s *Session) Update(u SessionUpdate, now time.Time) error {
 		return Errorf(KindInvalid, "sms.to is frozen: it can be changed when the SMS could not be delivered (state error), and its state is %s.", s.SMS.describe())
 	}
 	for _, set := range []struct{ to, given *string }{{&s.RedirectURL, u.RedirectURL}, {&s.Language, u.Language}, {&s.Theme, u.Theme}, {&s.SMS.To, u.SMSTo}} {
-		if set.given != nil {
+		if set.given != nil && *set.given != *set.to {
 			*set.to = *set.given
+			s.touch(now) // what changes nothing leaves an ended session as it was
 		}
 	}
 	if newNumber {
 		s.SMS.State = SMSWaiting
 	}
-	s.touch(now)
 	return nil
 }
 

@@ -43,7 +43,7 @@ func sessionIn(t *testing.T, st callbackd.SessionStatus) *callbackd.Session {
 	}
 	done(s.PutResults([]byte(`{"a":1}`), nil, t0.Add(2*time.Minute)))
 	if st == callbackd.StatusComplete {
-		done(s.Complete(t0.Add(3*time.Minute)))
+		done(s.Complete(t0.Add(3 * time.Minute)))
 	}
 	if s.Status != st {
 		t.Fatalf("%s was not reached: %s", st, s.Status)
@@ -72,7 +72,9 @@ func ptr[T any](v T) *T { return &v }
 // operations is each row of the table in docs/sessions.md: how the session is
 // prepared, and what is done.
 var operations = map[string]func(t *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error){
-	"start": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) { return s.Start(now) },
+	"start": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
+		return s.Start(now)
+	},
 	"photos, more are needed": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
 		return s.AddPhoto(photo(4, true), now)
 	},
@@ -95,7 +97,9 @@ var operations = map[string]func(t *testing.T, s *callbackd.Session, now time.Ti
 	"results": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
 		return s.PutResults([]byte("{}"), nil, now)
 	},
-	"complete": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) { return s.Complete(now) },
+	"complete": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
+		return s.Complete(now)
+	},
 	"invalidate": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
 		return s.Invalidate("unfit", now)
 	},
@@ -119,7 +123,9 @@ var operations = map[string]func(t *testing.T, s *callbackd.Session, now time.Ti
 		s.SMS.Resent = true
 		return nil, s.Resend("+3", now)
 	},
-	"DELETE": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) { return nil, s.Remove(now) },
+	"DELETE": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
+		return nil, s.Remove(now)
+	},
 	"the time frame passes": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
 		s.Reference = nil
 		fired, changed := s.Advance(s.ExpiresAt)
