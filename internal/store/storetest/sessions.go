@@ -119,6 +119,8 @@ func (s *suite) sessionChange() {
 	results := bytes.Repeat([]byte(`{"a": [1.50]} `), 3000)
 	for _, edit := range []func(*callbackd.Session){
 		func(x *callbackd.Session) { x.Results, x.Vehicle.VIN = results, "JN1CV6AR9BM123456" },
+		func(x *callbackd.Session) { x.Results = []byte(`{"b":2}`) },
+		func(x *callbackd.Session) { x.Results = results },
 		func(x *callbackd.Session) { x.Reference = nil },
 		func(x *callbackd.Session) { x.Status, x.EndedAt = callbackd.StatusComplete, s.at.UTC() },
 		func(x *callbackd.Session) { x.Theme, x.ExpiresAt = "CAPT", x.ExpiresAt.Add(time.Hour) },
