@@ -4,6 +4,8 @@
 //	go run ./bench table    everything, interleaved (a few minutes)
 //	go run ./bench sink     a receiver that answers 200
 //	go run ./bench relay    a server that forwards each POST and keeps nothing
+//	go run ./bench extremes the rows with a large backlog, history, or sick receivers
+//	go run ./bench profile  a CPU profile of the server under load
 //	go run ./bench load     publishes events and waits for their arrival
 package main
 
@@ -15,7 +17,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: bench table|sink|relay|load [flags]; each has -h")
+		fmt.Fprintln(os.Stderr, "usage: bench table|extremes|profile|sink|relay|load [flags]; each has -h")
 		os.Exit(2)
 	}
 	fs := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
@@ -27,10 +29,14 @@ func main() {
 		run = relayCommand(fs)
 	case "load":
 		run = loadCommand(fs)
+	case "extremes":
+		run = extremesCommand(fs)
+	case "profile":
+		run = profileCommand(fs)
 	case "table":
 		run = tableCommand(fs)
 	default:
-		fmt.Fprintf(os.Stderr, "bench: there is no %q; use table, sink, relay or load\n", os.Args[1])
+		fmt.Fprintf(os.Stderr, "bench: there is no %q; use table, extremes, profile, sink, relay or load\n", os.Args[1])
 		os.Exit(2)
 	}
 	fs.Parse(os.Args[2:])

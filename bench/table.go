@@ -113,19 +113,28 @@ func tableCommand(fs *flag.FlagSet) func() error {
 	return b.table
 }
 
+// buildBoth builds the server and this program.
+func buildBoth(dir string) (server, self string, err error) {
+	server, self = filepath.Join(dir, "callbackd"), filepath.Join(dir, "bench")
+	for out, pkg := range map[string]string{server: "callbackd/cmd/callbackd", self: "callbackd/bench"} {
+		cmd := exec.Command("go", "build", "-o", out, pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return "", "", fmt.Errorf("build: %w\n%s", err, text)
+		}
+	}
+	return server, self, nil
+}
+
 func (b *bench) table() error {
 	dir, err := os.MkdirTemp(b.dir, "callbackd-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	server, self := filepath.Join(dir, "callbackd"), filepath.Join(dir, "bench")
-	for out, pkg := range map[string]string{server: "callbackd/cmd/callbackd", self: "callbackd/bench"} {
-		cmd := exec.Command("go", "build", "-o", out, pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build: %w\n%s", err, text)
-		}
+	server, self, err := buildBoth(dir)
+	if err != nil {
+		return err
 	}
 	if b.sink, err = start(self, "sink"); err != nil {
 		return err
@@ -189,7 +198,30 @@ func (b *bench) prepare(server, data string, srv *process) (*client.Client, erro
 
 // measure loads a process as hard as it goes, and then at 1,000 a second.
 func (b *bench) measure(p *process, t target) (f figures, err error) {
+	if f, err = b.loaded(p, t); err != nil {
+		return f, err
+	}
+	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
+		return f, err
+	}
+	const steady = 5000
+	if _, err := load(t, steady, b.c, b.sessions, 1000); err != nil {
+		return f, err
+	}
+	if err := awaitArrivals(b.sink.url, steady); err != nil {
+		return f, err
+	}
+	a, err := asked(b.sink.url, "/?full=1&reset=1")
+	f.p50, f.p99 = a.P50, a.P99
+	return f, err
+}
+
+// loaded loads a process as hard as it goes.
+func (b *bench) loaded(p *process, t target) (f figures, err error) {
 	warm := b.n / 20
+	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
+		return f, err
+	}
 	if _, err := load(t, warm, b.c, b.sessions, 0); err != nil {
 		return f, err
 	}
@@ -213,22 +245,7 @@ func (b *bench) measure(p *process, t target) (f figures, err error) {
 	f.rate = float64(b.n) / time.Since(begin).Seconds()
 	time.Sleep(300 * time.Millisecond) // the last outcomes are recorded too
 	after, err := p.cpu()
-	if err != nil {
-		return f, err
-	}
 	f.cpu = (after - before) / time.Duration(b.n)
-	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
-		return f, err
-	}
-	const steady = 5000
-	if _, err := load(t, steady, b.c, b.sessions, 1000); err != nil {
-		return f, err
-	}
-	if err := awaitArrivals(b.sink.url, steady); err != nil {
-		return f, err
-	}
-	a, err := asked(b.sink.url, "/?full=1&reset=1")
-	f.p50, f.p99 = a.P50, a.P99
 	return f, err
 }
 

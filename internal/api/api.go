@@ -63,6 +63,7 @@ func New(o Options) *API {
 	for _, r := range append(a.routes(), a.sessionRoutes()...) {
 		a.mux.Handle(r.pattern, r.handler)
 	}
+	a.mux.HandleFunc("/", a.unrouted)
 	return a
 }
 
@@ -129,10 +130,6 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answer(w, http.StatusInternalServerError, wire.Message{Message: "callbackd failed; the operator's log says how"})
 		}
 	}()
-	if _, pattern := a.mux.Handler(r); pattern == "" {
-		a.unrouted(w, r)
-		return
-	}
 	a.mux.ServeHTTP(w, r)
 }
 

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"callbackd/internal/app"
@@ -44,20 +43,9 @@ func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // Main runs the command in args and returns the exit code.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var r root
 	code := -1
-	parser, err := kong.New(&r,
-		kong.Name("callbackd"),
-		kong.Description("A durable callback service: it takes events of inspection sessions and delivers each to the callbacks registered for it, in order, signed, with retries."),
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Writers(stdout, stderr), kong.Exit(func(c int) { code = c }),
-		kong.DefaultEnvars("CALLBACKD"),
-	)
+	parser, err := newParser(&root{}, stdout, stderr, func(c int) { code = c })
 	if err != nil {
-		fmt.Fprintln(stderr, "callbackd:", err)
-		return 2
-	}
-	if err := fileTwins(); err != nil {
 		fmt.Fprintln(stderr, "callbackd:", err)
 		return 2
 	}
@@ -67,6 +55,9 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	k, err := parser.Parse(args)
 	if code >= 0 { // --help
 		return code
+	}
+	if err == nil && k.Selected().Name == "serve" {
+		err = checkEnvironment(parser.Model, os.Environ())
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "callbackd: %v; `callbackd --help` lists what there is\n", err)
@@ -96,26 +87,15 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// fileTwins reads the secrets that are given as a file: CALLBACKD_X_FILE
-// stands for CALLBACKD_X with the content of that file.
-func fileTwins() error {
-	for _, name := range []string{"CALLBACKD_SECRET", "CALLBACKD_EGRESS_PROXY"} {
-		file := os.Getenv(name + "_FILE")
-		if file == "" {
-			continue
-		}
-		if os.Getenv(name) != "" {
-			return fmt.Errorf("%s and %s_FILE are both set: unset one", name, name)
-		}
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("%s_FILE: %w", name, err)
-		}
-		if err := os.Setenv(name, strings.TrimSpace(string(b))); err != nil {
-			return err
-		}
-	}
-	return nil
+// newParser is the command line as kong reads it.
+func newParser(r *root, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(r,
+		kong.Name("callbackd"),
+		kong.Description("A durable callback service: it takes events of inspection sessions and delivers each to the callbacks registered for it, in order, signed, with retries."),
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(stdout, stderr), kong.Exit(exit),
+		kong.DefaultEnvars("CALLBACKD"), kong.Resolvers(secretFiles{}),
+	)
 }
 
 type versionCmd struct{}

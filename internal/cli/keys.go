@@ -35,6 +35,14 @@ func (d *dataFlag) open(ctx context.Context) (*sqlite.Store, error) {
 	return sqlite.Open(ctx, sqlite.Options{Dir: d.Data, KeysetFile: d.SecretKeys, Beside: true})
 }
 
+// existing is open for commands that make no data directory.
+func (d *dataFlag) existing(ctx context.Context) (*sqlite.Store, error) {
+	if _, err := os.Stat(filepath.Join(d.Data, "callbackd.db")); err != nil {
+		return nil, fmt.Errorf("%s is not a data directory: %w; name the right one with --data", d.Data, err)
+	}
+	return d.open(ctx)
+}
+
 // settled waits until a running server has noticed a change of keys.
 func settled() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
 
@@ -100,10 +108,7 @@ type keysListCmd struct {
 
 // Run lists the keys.
 func (c *keysListCmd) Run(e *env) error {
-	if _, err := os.Stat(filepath.Join(c.Data, "callbackd.db")); err != nil {
-		return fmt.Errorf("%s is not a data directory: %w", c.Data, err)
-	}
-	s, err := c.open(e.ctx)
+	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -142,7 +147,7 @@ type keysRevokeCmd struct {
 
 // Run revokes a key.
 func (c *keysRevokeCmd) Run(e *env) error {
-	s, err := c.open(e.ctx)
+	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -158,7 +163,7 @@ func (c *keysRevokeCmd) Run(e *env) error {
 type headersCmd struct {
 	Account string `required:"" env:"CALLBACKD_ACCOUNT" help:"Primary account name."`
 	Key     string `required:"" env:"CALLBACKD_KEY" help:"API key."`
-	Secret  string `required:"" env:"CALLBACKD_SECRET" help:"API secret. Also from CALLBACKD_SECRET_FILE."`
+	Secret  string `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
 }
 
 // Run prints the headers, a line each.
@@ -175,10 +180,7 @@ type fsckCmd struct {
 
 // Run checks promise 2 and prints a balance for each callback.
 func (c *fsckCmd) Run(e *env) error {
-	if _, err := os.Stat(filepath.Join(c.Data, "callbackd.db")); err != nil {
-		return fmt.Errorf("%s is not a data directory: %w", c.Data, err)
-	}
-	s, err := c.open(e.ctx)
+	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
 	}

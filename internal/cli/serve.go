@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"callbackd/internal/app"
@@ -18,8 +19,8 @@ import (
 type serveCmd struct {
 	Listen       string        `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address to serve the API on; port 0 chooses a free one."`
 	Data         string        `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory; made when missing."`
-	AllowTarget  []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable. Public addresses are always allowed."`
-	EgressProxy  string        `env:"CALLBACKD_EGRESS_PROXY" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from CALLBACKD_EGRESS_PROXY_FILE."`
+	AllowTarget  []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable, or with commas between. Public addresses are always allowed."`
+	EgressProxy  string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
 	CAFile       string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust besides the system's."`
 	SecretKeys   string        `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory."`
 	Keep         time.Duration `default:"720h" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept."`
@@ -73,11 +74,18 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 	return out, err
 }
 
+// gcPercent trades memory for CPU: what lives on the heap is bounded and
+// small, what passes through it is not. GOGC overrides it.
+const gcPercent = 300
+
 // Run serves until it is told to stop.
 func (c *serveCmd) Run(e *env) error {
 	cfg, err := c.config(e)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	a, err := app.Start(e.ctx, cfg)
 	if err != nil {

@@ -41,36 +41,23 @@ type Options struct {
 	Proxy    *url.URL       // http or https; nil for none; the environment is never asked
 }
 
-// NewTransport is the one constructor for outbound HTTP. It follows no
-// redirect (a RoundTripper does not), asks for no compression and undoes
-// none, verifies TLS always, and shares no TLS session between receivers.
-func NewTransport(o Options) *http.Transport {
+// NewTransport is the one constructor for outbound HTTP.
+func NewTransport(o Options) *Transport {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	d := &dialer{o: o}
-	t := &http.Transport{
-		Proxy:                  nil,
-		DialContext:            d.dial,
-		TLSClientConfig:        &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    TLSTimeout,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: MaxResponseHeaders,
-		MaxIdleConns:           4096,
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        90 * time.Second,
-		Protocols:              new(http.Protocols),
-	}
-	t.Protocols.SetHTTP1(true)
-	return t
+	return &Transport{dialer: dialer{o: o}, tls: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12}}
 }
+
+// CloseIdleConnections closes what waits for its next use.
+func (t *Transport) CloseIdleConnections() { t.idle.closeAll() }
 
 type dialer struct{ o Options }
 
 // dial resolves the target, judges every address it has, and connects to one
 // of them. One forbidden address refuses the name: a mixed answer must show,
 // not be a lottery.
-func (d *dialer) dial(ctx context.Context, network, target string) (net.Conn, error) {
+func (d *dialer) dial(ctx context.Context, target string, tr *Trace) (net.Conn, error) {
 	host, portText, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, err
@@ -79,7 +66,7 @@ func (d *dialer) dial(ctx context.Context, network, target string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := d.resolve(ctx, host)
+	addrs, err := d.resolve(ctx, host, tr)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +81,10 @@ func (d *dialer) dial(ctx context.Context, network, target string) (net.Conn, er
 		targets = targets[:maxAddresses]
 	}
 	var errs []error
+	begin := time.Now()
+	defer func() { tr.Connect = time.Since(begin) }()
 	for _, t := range targets {
+		tr.Address = t.String()
 		conn, err := d.connect(ctx, host, t)
 		if err == nil {
 			return conn, nil
@@ -107,10 +97,12 @@ func (d *dialer) dial(ctx context.Context, network, target string) (net.Conn, er
 	return nil, errors.Join(errs...)
 }
 
-func (d *dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+func (d *dialer) resolve(ctx context.Context, host string, tr *Trace) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a}, nil
 	}
+	begin := time.Now()
+	defer func() { tr.DNS = time.Since(begin) }()
 	addrs, err := d.o.Resolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return nil, err

@@ -84,7 +84,9 @@ type Engine struct {
 	targets   map[callbackd.CallbackNo]*target
 	sweepAt   int              // number of targets at which idle ones are dropped
 	rings     [2]ring[*target] // targets with a lane that is ready, by class
+	parked    []*target        // suspects that wait for a place
 	inFlight  int              // exchanges with receivers
+	suspects  int              // those with receivers that may be hanging
 	recording int              // outcomes on their way into the store
 	data      int64            // bytes of event data in memory
 	running   bool
@@ -274,6 +276,13 @@ func (e *Engine) startOne(t *target, class int, now time.Time) {
 		t.schedule(e, now)
 		return // it comes back when an attempt ends or its timer fires
 	}
+	if t.suspect() && e.suspects >= max(1, e.o.MaxInFlight/2) {
+		if !t.parked {
+			t.parked = true
+			e.parked = append(e.parked, t)
+		}
+		return // it comes back when a suspect's attempt ends
+	}
 	l, ok := t.ready[class].pop()
 	if !ok {
 		return
@@ -304,12 +313,16 @@ func (e *Engine) startTest(t *target, d callbackd.Delivery) {
 func (e *Engine) start(t *target, l *lane, d callbackd.Delivery) {
 	t.inFlight++
 	e.inFlight++
+	suspect := t.suspect()
+	if suspect {
+		e.suspects++
+	}
 	cb := t.cb
-	e.work.Go(func() { e.attempt(t, l, d, cb) })
+	e.work.Go(func() { e.attempt(t, l, d, cb, suspect) })
 }
 
 // attempt runs outside the mutex: send, decide, record, then move the lane.
-func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd.Callback) {
+func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd.Callback, suspect bool) {
 	var held int64
 	if d.Event != nil {
 		held = int64(len(d.Event.Data))
@@ -319,7 +332,7 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 	if err == nil {
 		o = e.send(t, d, cb)
 	}
-	e.exchanged(t)
+	e.exchanged(t, suspect)
 	if err == nil {
 		state, err = e.record(o)
 	} else {
@@ -330,7 +343,7 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 
 // exchanged gives the place of an attempt to the next one: the receiver is
 // free, only the lane waits for the record.
-func (e *Engine) exchanged(t *target) {
+func (e *Engine) exchanged(t *target, suspect bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t.inFlight--
@@ -338,6 +351,14 @@ func (e *Engine) exchanged(t *target) {
 	e.inFlight--
 	e.recording++
 	now := time.Now()
+	if suspect {
+		e.suspects--
+		for _, p := range e.parked { // in the order in which they came
+			p.parked = false
+			p.enqueue(e)
+		}
+		e.parked = e.parked[:0]
+	}
 	t.enqueue(e)
 	e.pump(now)
 }

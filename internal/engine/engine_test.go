@@ -525,3 +525,54 @@ func TestDrainRecordsWhatItBreaksOff(t *testing.T) {
 		}
 	})
 }
+
+// Any number of hanging receivers leaves half of the places to those that
+// answer: with fewer, a thousand new callbacks that hang held them all.
+func TestHangingReceiversLeaveRoomForHealthyOnes(t *testing.T) {
+	bubble(t, engine.Options{MaxInFlight: 20}, func(r *rig) {
+		good := r.callback(callbackd.Complete, callbackd.Policy{})
+		r.publish(callbackd.Complete, "G")
+		pass(time.Second) // it was heard from
+		for range 30 {
+			r.callback(ev1, callbackd.Policy{})
+			pass(time.Millisecond) // names are times
+		}
+		r.set(func(c call) callbackd.Result {
+			if c.cb != good {
+				time.Sleep(time.Hour)
+				return callbackd.Result{Fault: callbackd.FaultTimeout}
+			}
+			return status(200)
+		})
+		for i := range 5 {
+			r.publish(ev1, fmt.Sprint("S", i))
+		}
+		pass(time.Second)
+		before := time.Now()
+		for i := range 50 {
+			r.publish(callbackd.Complete, fmt.Sprint("G", i))
+		}
+		pass(time.Second)
+		n, hanging := 0, map[callbackd.CallbackNo]bool{}
+		for _, c := range r.sent() {
+			if c.cb == good && !c.at.Before(before) {
+				n++
+			}
+			if c.cb != good {
+				hanging[c.cb] = true
+			}
+		}
+		if n != 50 {
+			r.Errorf("%d of 50 went to the healthy receiver beside hanging ones", n)
+		}
+		pass(12 * time.Hour)
+		for _, c := range r.sent() {
+			hanging[c.cb] = true
+		}
+		if len(hanging) != 31 {
+			r.Errorf("%d of 31 callbacks had a turn", len(hanging))
+		}
+		r.set(ok)
+		pass(200 * time.Hour)
+	})
+}

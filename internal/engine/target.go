@@ -2,6 +2,8 @@ package engine
 
 import (
 	"container/heap"
+	"context"
+	"log/slog"
 	"time"
 
 	"callbackd"
@@ -21,6 +23,7 @@ type target struct {
 	lanes     map[string]*lane
 	ready     [2]ring[*lane] // lanes that may start one, by class
 	queued    [2]bool        // in the engine's rings
+	parked    bool           // waits for a suspect's place
 	held      heldLanes
 	inFlight  int // exchanges with the receiver
 	recording int // outcomes on their way into the store
@@ -75,7 +78,7 @@ func (e *Engine) target(no callbackd.CallbackNo) *target {
 // dropIdle forgets targets with nothing to do and nothing to remember.
 func (e *Engine) dropIdle() {
 	for no, t := range e.targets {
-		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && t.nextDue.IsZero() && t.health.Consecutive == 0 {
+		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && !t.parked && t.nextDue.IsZero() && t.health.Consecutive == 0 {
 			t.stopTimer()
 			delete(e.targets, no)
 		}
@@ -181,6 +184,11 @@ func (t *target) mayStart(now time.Time) bool {
 	}
 	return t.limiter == nil || t.limiter.TokensAt(now) >= 1
 }
+
+// suspect tells whether the receiver may be one that hangs: it was not heard
+// from yet, or failed last. Suspects together get half of the places, so that
+// any number of dead receivers leaves the other half to those that answer.
+func (t *target) suspect() bool { return t.health.Allowance == 0 || t.health.Consecutive > 0 }
 
 // take removes the next delivery of a class from its lane.
 func (t *target) take(l *lane, class int) (callbackd.Delivery, bool) {
@@ -382,11 +390,13 @@ func (t *target) stopTimer() {
 // logAttempt is the one wide line of an attempt.
 func (e *Engine) logAttempt(o *callbackd.Outcome, state callbackd.State) {
 	a := &o.Attempt
-	attrs := []any{"delivery", o.Delivery.ID.String(), "session", o.Delivery.Session, "sequence", o.Delivery.Sequence, "attempt", a.Number,
-		"state", string(state), "status", a.Status, "fault", string(a.Fault), "address", a.Address, "duration", a.Timings.Total, "due", a.Due, "why", a.Why}
-	if a.Fault == callbackd.NoFault {
-		e.o.Log.Debug("attempt", attrs...)
+	level := slog.LevelDebug
+	if a.Fault != callbackd.NoFault {
+		level = slog.LevelInfo
+	}
+	if !e.o.Log.Enabled(context.Background(), level) {
 		return
 	}
-	e.o.Log.Info("attempt", attrs...)
+	e.o.Log.Log(context.Background(), level, "attempt", "delivery", o.Delivery.ID.String(), "session", o.Delivery.Session, "sequence", o.Delivery.Sequence, "attempt", a.Number,
+		"state", string(state), "status", a.Status, "fault", string(a.Fault), "address", a.Address, "duration", a.Timings.Total, "due", a.Due, "why", a.Why)
 }

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"bytes"
 	"net/url"
 	"strings"
 
@@ -14,6 +15,17 @@ import (
 // both. Values pass byte for byte. It depends on the event and the payload
 // alone, so every attempt sends the same bytes.
 func Body(ev *callbackd.Event, payload []byte) ([]byte, error) {
+	if inner, ok := plain(ev, payload); ok {
+		out := make([]byte, 0, len(inner)+128)
+		out = append(out, `{"event":`...)
+		out = strictjson.AppendString(out, string(ev.Type))
+		out = append(out, `,"session_key":`...)
+		out = strictjson.AppendString(out, ev.Session)
+		if len(inner) > 0 {
+			out = append(append(out, ','), inner...)
+		}
+		return append(out, '}'), nil
+	}
 	members, err := bodyMembers(ev, payload)
 	if err != nil {
 		return nil, err
@@ -30,6 +42,22 @@ func Body(ev *callbackd.Event, payload []byte) ([]byte, error) {
 		out = append(out, m.Value...)
 	}
 	return append(out, '}'), nil
+}
+
+// plain returns the members of the event's data as they stand, when nothing
+// can clash with them. Most data is like that, and was validated when it was
+// accepted: reading it again for every attempt would cost more than signing.
+func plain(ev *callbackd.Event, payload []byte) ([]byte, bool) {
+	if ev.Test || len(payload) > len("{}") || len(ev.Data) < len("{}") {
+		return nil, false
+	}
+	for _, clash := range []string{`\`, `"event"`, `"session_key"`} { // an escape may spell a name
+		if bytes.Contains(ev.Data, []byte(clash)) {
+			return nil, false
+		}
+	}
+	data := bytes.TrimSpace(ev.Data)
+	return bytes.TrimSpace(data[1 : len(data)-1]), true
 }
 
 func bodyMembers(ev *callbackd.Event, payload []byte) ([]strictjson.Member, error) {

@@ -13,7 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptrace"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,13 +34,13 @@ const (
 
 // Sender sends. It may be used concurrently.
 type Sender struct {
-	transport http.RoundTripper
+	transport *egress.Transport
 	agent     string
 	log       *slog.Logger
 }
 
 // New makes a sender on a transport of [egress.NewTransport].
-func New(transport http.RoundTripper, version string, log *slog.Logger) *Sender {
+func New(transport *egress.Transport, version string, log *slog.Logger) *Sender {
 	return &Sender{transport: transport, agent: "callbackd/" + version, log: log}
 }
 
@@ -119,14 +119,15 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	timeout := cb.Policy.WithDefaults().Timeout
 	exchange, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	tr := &trace{start: start}
-	req, _, err := s.Request(httptrace.WithClientTrace(exchange, tr.hooks()), cb, ev, n, start)
+	req, body, err := s.Request(exchange, cb, ev, n, start)
 	if err != nil {
 		s.fail(&res, ctx, exchange, err, timeout)
 		return res
 	}
-	resp, err := s.transport.RoundTrip(req)
-	tr.into(&res)
+	var tr egress.Trace
+	resp, err := s.transport.Exchange(exchange, req, body, &tr)
+	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
+	res.Address, res.Reused = tr.Address, tr.Reused
 	if err != nil {
 		s.fail(&res, ctx, exchange, err, timeout)
 		return res
@@ -199,7 +200,7 @@ func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err 
 		s.log.Warn("target refused", "detail", refused.Detail())
 	case ctx.Err() != nil:
 		set(callbackd.FaultShutdown, "callbackd stopped during the attempt")
-	case exchange.Err() != nil:
+	case exchange.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded): // a connection may notice first
 		set(callbackd.FaultTimeout, fmt.Sprintf("the exchange was not over after %v", timeout))
 	case isLocal(err):
 		set(callbackd.FaultLocal, "callbackd ran out of a local resource; the attempt is made again")

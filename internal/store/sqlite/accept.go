@@ -15,7 +15,7 @@ import (
 // Accept is part of [store.Events].
 func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, error) {
 	var out []*callbackd.Event
-	err := s.write(ctx, func(t *tx) (err error) {
+	err := s.deliver(ctx, func(t *tx) (err error) {
 		out, err = s.accept(t, &b)
 		return err
 	})
@@ -85,15 +85,11 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 	if err != nil {
 		return err
 	}
+	t.accepted = append(t.accepted, ev)
 	for _, no := range ev.Owed {
-		err := t.query("INSERT INTO pending (callback_no, event_id, session, sequence, test, attempts, step, manual) VALUES (?, ?, ?, ?, ?, 0, 0, 0)", nil,
-			int64(no), int64(ev.ID), ev.Session, ev.Sequence, ev.Test)
-		if err != nil {
-			return err
-		}
-		t.handover = append(t.handover, callbackd.Delivery{
-			ID: callbackd.DeliveryID{Event: ev.ID, Callback: no}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
-		})
+		d := youngDelivery(ev, no)
+		d.Event = ev
+		t.handover = append(t.handover, d)
 	}
 	return nil
 }
@@ -119,14 +115,15 @@ func (s *Store) owedTo(t *tx, sub subject) ([]callbackd.CallbackNo, error) {
 }
 
 // nextSequence is the number after the session's last, which is known in
-// memory for sessions that were active lately.
+// memory for sessions that were active lately, those of the tail among them:
+// the cache keeps more sessions than the tail has events.
 func (t *tx) nextSequence(id sessionID) (int64, error) {
 	seq, ok := t.seqs[id]
 	if !ok {
 		seq, ok = t.s.seqs.get(id)
 	}
 	if !ok {
-		err := t.query("SELECT max(sequence) FROM events WHERE key_no = ? AND session = ?", func(st *sqlite3.Stmt) error {
+		err := t.query("SELECT max(sequence) FROM session_events WHERE key_no = ? AND session = ?", func(st *sqlite3.Stmt) error {
 			seq = st.ColumnInt64(0)
 			return nil
 		}, int64(id.key), id.session)

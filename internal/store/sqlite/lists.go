@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -42,23 +43,39 @@ func bounds(since, until time.Time, after callbackd.EventID) (lo, hi int64) {
 }
 
 // scanEvents calls f for the events of a key, or of one of its sessions,
-// newest first within [lo, hi), until f returns false or the limit.
-func (d *db) scanEvents(key callbackd.KeyNo, session string, lo, hi int64, limit int, f func(*sqlite3.Stmt) bool) error {
+// newest first within [lo, hi), until f returns false or the limit: those of
+// the tail, which was asked before the snapshot began, then the indexed ones.
+func (d *db) scanEvents(young []callbackd.EventID, floor int64, key callbackd.KeyNo, session string, lo, hi int64, limit int, f func(*sqlite3.Stmt) bool) error {
 	stop := callbackd.Errorf(callbackd.KindInternal, "enough")
+	n := 0
 	row := func(st *sqlite3.Stmt) error {
-		if !f(st) {
+		if n++; !f(st) || n == limit {
 			return stop
 		}
 		return nil
 	}
+	for _, id := range young {
+		if err := d.query("SELECT "+eventColumns+", data FROM events WHERE id = ?", row, int64(id)); err != nil {
+			return only(err, stop)
+		}
+	}
+	hi = min(hi, floor)
 	var err error
 	if session == "" {
-		err = d.query("SELECT "+eventColumns+", data FROM events INDEXED BY events_by_key WHERE key_no = ? AND id >= ? AND id < ? ORDER BY id DESC LIMIT ?", row, int64(key), lo, hi, limit)
+		err = d.query("SELECT "+indexedColumns+", e.data FROM key_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.id >= ? AND x.id < ? ORDER BY x.id DESC LIMIT ?", row, int64(key), lo, hi, limit-n)
 	} else {
 		// Within a session, sequence order is id order.
-		err = d.query("SELECT "+eventColumns+", data FROM events INDEXED BY events_by_session WHERE key_no = ? AND session = ? AND id >= ? AND id < ? ORDER BY sequence DESC LIMIT ?", row, int64(key), session, lo, hi, limit)
+		err = d.query("SELECT "+indexedColumns+", e.data FROM session_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.session = ? AND x.id >= ? AND x.id < ? ORDER BY x.sequence DESC LIMIT ?", row, int64(key), session, lo, hi, limit-n)
 	}
-	if err == stop {
+	return only(err, stop)
+}
+
+// indexedColumns is eventColumns of an event that was found by an index.
+const indexedColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed"
+
+// only is err unless it is the one that means there is enough.
+func only(err, enough error) error {
+	if err == enough {
 		return nil
 	}
 	return err
@@ -69,8 +86,9 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 	lo, hi := bounds(q.Since, q.Until, q.After)
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	seen, last := 0, callbackd.EventID(0)
+	young, floor := s.tail.newest(q.Key, q.Session, lo, hi)
 	err = s.read(ctx, func(d *db) error {
-		return d.scanEvents(q.Key, q.Session, lo, hi, store.MaxScan, func(st *sqlite3.Stmt) bool {
+		return d.scanEvents(young, floor, q.Key, q.Session, lo, hi, store.MaxScan, func(st *sqlite3.Stmt) bool {
 			if len(page.Events) == limit { // there is more
 				page.Next = last
 				return false
@@ -99,8 +117,9 @@ type stand struct {
 	manual   bool
 }
 
-// stand reads the state of a delivery from its pending row, or else from the
-// last row of its attempts.
+// stand reads the state of a delivery that is known to be owed from its
+// pending row, or else from the last row of its attempts; without either it
+// is young.
 func (d *db) stand(id callbackd.DeliveryID, ended bool) (p stand, err error) {
 	err = d.query("SELECT attempts, due, manual FROM pending WHERE callback_no = ? AND event_id = ?", func(st *sqlite3.Stmt) error {
 		p = stand{callbackd.Pending, st.ColumnInt(0), columnTime(st, 1), st.ColumnBool(2)}
@@ -111,6 +130,10 @@ func (d *db) stand(id callbackd.DeliveryID, ended bool) (p stand, err error) {
 	}, int64(id.Callback), int64(id.Event))
 	if err != nil || p.state != "" {
 		return p, err
+	}
+	p.state = callbackd.Pending
+	if ended {
+		p.state = callbackd.Canceled
 	}
 	err = d.query("SELECT n, version, state FROM attempts WHERE event_id = ? AND callback_no = ? ORDER BY n DESC LIMIT 1", func(st *sqlite3.Stmt) error {
 		p.attempts, p.state = st.ColumnInt(0), callbackd.State(st.ColumnText(2))
@@ -129,18 +152,11 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (stor
 	if err != nil {
 		return store.DeliveryPage{}, err
 	}
-	var page store.DeliveryPage
-	err = s.read(ctx, func(d *db) error {
-		var err error
-		switch q.State {
-		case callbackd.Pending, callbackd.Failed, callbackd.Canceled:
-			page, err = s.listByState(d, &q, cbs)
-		default:
-			page, err = s.listByEvent(d, &q, cbs)
-		}
-		return err
-	})
-	return page, err
+	switch q.State {
+	case callbackd.Pending, callbackd.Failed, callbackd.Canceled:
+		return s.listByState(ctx, &q, cbs)
+	}
+	return s.listByEvent(ctx, &q, cbs)
 }
 
 // keyCallback is a callback of the key, and whether it is still owed.
@@ -176,56 +192,90 @@ func afterCursor(id, cursor callbackd.DeliveryID) bool {
 	return cursor == callbackd.DeliveryID{} || newestFirst(cursor, id) < 0
 }
 
-// listByState finds the rare states through their own small indexes: a page
-// of each callback, merged.
-func (s *Store) listByState(d *db, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
-	lo, hi := bounds(q.Since, q.Until, 0)
+// listByState finds the rare states through their own small indexes, and
+// what is young in the tail: a page of each callback, merged.
+func (s *Store) listByState(ctx context.Context, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
+	c := &candidates{q: q}
+	c.lo, c.hi = bounds(q.Since, q.Until, 0)
 	if q.After.Event != 0 {
-		hi = min(hi, int64(q.After.Event)+1)
+		c.hi = min(c.hi, int64(q.After.Event)+1)
 	}
-	const perCallback = store.MaxPage + 2
-	var ids []callbackd.DeliveryID
-	floor := callbackd.EventID(0) // below it a callback may have more than was read
 	for no, cb := range cbs {
-		n := 0
-		var lastSeen callbackd.EventID
-		row := func(st *sqlite3.Stmt) error {
-			n++
-			lastSeen = callbackd.EventID(st.ColumnInt64(0))
-			if id := (callbackd.DeliveryID{Event: lastSeen, Callback: no}); afterCursor(id, q.After) {
-				ids = append(ids, id)
-			}
-			return nil
-		}
-		full := func() {
-			if n == perCallback {
-				floor = max(floor, lastSeen)
-			}
-			n = 0
-		}
 		if q.State == callbackd.Pending != cb.ended && q.State != callbackd.Failed {
-			if q.Session == "" {
-				err = d.query("SELECT event_id FROM pending WHERE callback_no = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", row, int64(no), lo, hi, perCallback)
-			} else {
-				err = d.query("SELECT event_id FROM pending WHERE callback_no = ? AND session = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", row, int64(no), q.Session, lo, hi, perCallback)
+			for _, d := range s.tail.of(no, q.Session, callbackd.EventID(c.lo-1), math.MaxInt) {
+				if int64(d.ID.Event) < c.hi {
+					c.add(d.ID)
+				}
 			}
-			if err != nil {
-				return page, err
-			}
-			full()
-		}
-		if q.State != callbackd.Pending {
-			err = d.query("SELECT DISTINCT event_id FROM attempts WHERE state = ? AND state IN ('failed', 'canceled') AND callback_no = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", row, string(q.State), int64(no), lo, hi, perCallback)
-			if err != nil {
-				return page, err
-			}
-			full()
 		}
 	}
-	slices.SortFunc(ids, newestFirst)
-	ids = slices.Compact(ids)
-	for _, id := range ids {
-		if id.Event < floor {
+	err = s.read(ctx, func(d *db) error {
+		for no, cb := range cbs {
+			if err := c.read(d, no, cb.ended); err != nil {
+				return err
+			}
+		}
+		page, err = s.choose(d, c, cbs)
+		return err
+	})
+	return page, err
+}
+
+// candidates are deliveries that may be in the state asked for.
+type candidates struct {
+	q      *store.DeliveryQuery
+	lo, hi int64
+	ids    []callbackd.DeliveryID
+	floor  callbackd.EventID // below it a callback may have more than was read
+}
+
+func (c *candidates) add(id callbackd.DeliveryID) {
+	if afterCursor(id, c.q.After) {
+		c.ids = append(c.ids, id)
+	}
+}
+
+// read adds a page of one callback's.
+func (c *candidates) read(d *db, no callbackd.CallbackNo, ended bool) error {
+	const perCallback = store.MaxPage + 2
+	query := func(sql string, args ...any) error {
+		n := 0
+		var last callbackd.EventID
+		err := d.query(sql, func(st *sqlite3.Stmt) error {
+			n++
+			last = callbackd.EventID(st.ColumnInt64(0))
+			c.add(callbackd.DeliveryID{Event: last, Callback: no})
+			return nil
+		}, append(args, c.lo, c.hi, perCallback)...)
+		if n == perCallback {
+			c.floor = max(c.floor, last)
+		}
+		return err
+	}
+	q := c.q
+	if q.State == callbackd.Pending != ended && q.State != callbackd.Failed {
+		var err error
+		if q.Session == "" {
+			err = query("SELECT event_id FROM pending WHERE callback_no = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", int64(no))
+		} else {
+			err = query("SELECT event_id FROM pending WHERE callback_no = ? AND session = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", int64(no), q.Session)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if q.State == callbackd.Pending {
+		return nil
+	}
+	return query("SELECT DISTINCT event_id FROM attempts WHERE state = ? AND state IN ('failed', 'canceled') AND callback_no = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", string(q.State), int64(no))
+}
+
+// choose makes a page of the newest candidates that are in the state.
+func (s *Store) choose(d *db, c *candidates, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
+	q := c.q
+	slices.SortFunc(c.ids, newestFirst)
+	for _, id := range slices.Compact(c.ids) {
+		if id.Event < c.floor {
 			break
 		}
 		if len(page.Deliveries) == q.Limit {
@@ -237,7 +287,7 @@ func (s *Store) listByState(d *db, q *store.DeliveryQuery, cbs map[callbackd.Cal
 		}
 		q.After = id
 	}
-	if floor != 0 {
+	if c.floor != 0 {
 		page.Next = q.After
 	}
 	return page, nil
@@ -246,7 +296,7 @@ func (s *Store) listByState(d *db, q *store.DeliveryQuery, cbs map[callbackd.Cal
 // appendView adds the delivery to the page when it is in the state asked for.
 func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPage, id callbackd.DeliveryID, cb keyCallback, ev *callbackd.Event) error {
 	p, err := d.stand(id, cb.ended)
-	if err != nil || p.state == "" || q.State != "" && p.state != q.State {
+	if err != nil || q.State != "" && p.state != q.State {
 		return err
 	}
 	if ev == nil {
@@ -265,20 +315,30 @@ func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPa
 }
 
 // listByEvent walks the key's events, newest first, and what each was owed to.
-func (s *Store) listByEvent(d *db, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
+func (s *Store) listByEvent(ctx context.Context, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
 	lo, hi := bounds(q.Since, q.Until, 0)
 	if q.After.Event != 0 {
 		hi = min(hi, int64(q.After.Event)+1)
 	}
+	young, floor := s.tail.newest(q.Key, q.Session, lo, hi)
+	err = s.read(ctx, func(d *db) error {
+		page, err = s.walkEvents(d, q, cbs, func(f func(*sqlite3.Stmt) bool) error {
+			return d.scanEvents(young, floor, q.Key, q.Session, lo, hi, store.MaxScan, f)
+		})
+		return err
+	})
+	return page, err
+}
+
+func (s *Store) walkEvents(d *db, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback, scan func(func(*sqlite3.Stmt) bool) error) (page store.DeliveryPage, err error) {
 	seen := 0
 	var at callbackd.DeliveryID // the last one looked at
-	var events []*callbackd.Event
-	err = d.scanEvents(q.Key, q.Session, lo, hi, store.MaxScan, func(st *sqlite3.Stmt) bool {
+	var stood error
+	err = scan(func(st *sqlite3.Stmt) bool {
 		seen++
 		ev := scanEvent(st)
 		at = callbackd.DeliveryID{Event: ev.ID}
 		slices.SortFunc(ev.Owed, func(a, b callbackd.CallbackNo) int { return cmp.Compare(b, a) })
-		events = append(events, ev)
 		for _, no := range ev.Owed {
 			id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
 			cb, ok := cbs[no]
@@ -289,8 +349,7 @@ func (s *Store) listByEvent(d *db, q *store.DeliveryQuery, cbs map[callbackd.Cal
 				page.Next = page.Deliveries[q.Limit-1].ID
 				return false
 			}
-			if err2 := s.appendView(d, q, &page, id, cb, ev); err2 != nil {
-				err = err2
+			if stood = s.appendView(d, q, &page, id, cb, ev); stood != nil {
 				return false
 			}
 		}
@@ -299,7 +358,7 @@ func (s *Store) listByEvent(d *db, q *store.DeliveryQuery, cbs map[callbackd.Cal
 	if page.Next == (callbackd.DeliveryID{}) && seen == store.MaxScan {
 		page.Next = at // callback 0: everything of that event is done
 	}
-	return page, err
+	return page, errors.Join(err, stood)
 }
 
 // Delivery is part of [store.Events].
@@ -318,17 +377,16 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 	}
 	view := &store.DeliveryView{ID: id, Callback: cb}
 	err = s.read(ctx, func(d *db) error {
+		if view.Event, err = d.event(id.Event); callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !slices.Contains(view.Event.Owed, id.Callback) {
+			return none
+		} else if err != nil {
+			return err
+		}
 		p, err := d.stand(id, ended)
 		if err != nil {
 			return err
 		}
-		if p.state == "" {
-			return none
-		}
 		view.State, view.Attempts, view.Due, view.Manual = p.state, p.attempts, p.due, p.manual
-		if view.Event, err = d.event(id.Event); err != nil {
-			return err
-		}
 		view.History, err = d.history(id)
 		return err
 	})
@@ -336,28 +394,6 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 		return nil, err
 	}
 	return view, nil
-}
-
-func (d *db) history(id callbackd.DeliveryID) (out []callbackd.Attempt, err error) {
-	err = d.query(`SELECT n, version, started_at, dns, connect, tls, first_byte, total, address, reused, fault, error, status,
-		retry_after, location, headers, body, body_size, truncated, state, step, due, holds_until, why
-		FROM attempts WHERE event_id = ? AND callback_no = ? AND version > 0 ORDER BY n`, func(st *sqlite3.Stmt) error {
-		out = append(out, callbackd.Attempt{
-			Number: st.ColumnInt(0), Version: st.ColumnInt64(1),
-			Result: callbackd.Result{
-				StartedAt: time.UnixMicro(st.ColumnInt64(2)).UTC(),
-				Timings: callbackd.Timings{DNS: columnMicros(st, 3), Connect: columnMicros(st, 4), TLS: columnMicros(st, 5),
-					FirstByte: columnMicros(st, 6), Total: columnMicros(st, 7)},
-				Address: st.ColumnText(8), Reused: st.ColumnBool(9), Fault: callbackd.Fault(st.ColumnText(10)), Error: st.ColumnText(11),
-				Status: st.ColumnInt(12), RetryAfter: st.ColumnText(13), Location: st.ColumnText(14), Headers: st.ColumnText(15),
-				Body: st.ColumnBlob(16, nil), BodySize: st.ColumnInt64(17), Truncated: st.ColumnBool(18),
-			},
-			Decision: callbackd.Decision{State: callbackd.State(st.ColumnText(19)), Step: st.ColumnInt(20), Due: columnTime(st, 21),
-				HoldsUntil: columnTime(st, 22), Why: st.ColumnText(23)},
-		})
-		return nil
-	}, int64(id.Event), int64(id.Callback))
-	return out, err
 }
 
 // RetryDelivery is part of [store.Events].
@@ -370,8 +406,9 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 		return nil, callbackd.Errorf(callbackd.KindConflict, "delivery %s was canceled with its callback and cannot be retried", id)
 	}
 	var out callbackd.Delivery
-	err = s.write(ctx, func(t *tx) error {
+	err = s.deliver(ctx, func(t *tx) error {
 		out = callbackd.Delivery{}
+		t.left[id] = true // the row is its own from now on
 		err := t.query(`INSERT INTO pending (callback_no, event_id, session, sequence, test, attempts, step, manual, due)
 			VALUES (?, ?, ?, ?, 0, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = ?2 AND callback_no = ?1), 0, 1, ?5)
 			ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, manual = 1, due = ?5, first_failed_at = NULL, holds_until = NULL

@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -39,7 +41,7 @@ func (s *Store) pendings(ctx context.Context, cb callbackd.CallbackNo, sql strin
 // Backlogs is part of [store.Queue]. It steps from callback to callback
 // through the primary key, whatever the length of their backlogs.
 func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
-	var all []callbackd.CallbackNo
+	all := s.tail.callbacks()
 	err := s.read(ctx, func(d *db) error {
 		for last := int64(0); ; {
 			found := false
@@ -56,6 +58,8 @@ func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
 	if err != nil {
 		return nil, err
 	}
+	slices.Sort(all)
+	all = slices.Compact(all)
 	owed := all[:0]
 	for _, no := range all {
 		ended, err := s.ended(ctx, no)
@@ -71,15 +75,12 @@ func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
 
 // Fresh is part of [store.Queue].
 func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
-	if ended, err := s.ended(ctx, cb); err != nil || ended {
-		return nil, err
-	}
+	ds, err = s.freshOnes(ctx, cb, "", after, limit)
 	room := store.MaxFreshData
-	err = s.read(ctx, func(d *db) error {
-		err := d.query("SELECT "+pendingColumns+" FROM pending WHERE callback_no = ? AND event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", func(st *sqlite3.Stmt) error {
-			ds = append(ds, scanPending(st))
-			return nil
-		}, int64(cb), int64(after), limit)
+	if err != nil || len(ds) == 0 {
+		return ds, err
+	}
+	err = s.read(ctx, func(d *db) (err error) {
 		for i := 0; err == nil && i < len(ds) && room > 0; i++ {
 			if ds[i].Event, err = d.event(ds[i].ID.Event); err == nil {
 				room -= len(ds[i].Event.Data)
@@ -88,6 +89,27 @@ func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callba
 		return err
 	})
 	return ds, err
+}
+
+// freshOnes merges the fresh deliveries that have a row with the young ones.
+// Both are in order, and most of the time all rows are older.
+func (s *Store) freshOnes(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+	young := s.tail.of(cb, session, after, limit)
+	sql, args := "event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", []any{int64(after), limit}
+	if session != "" {
+		sql, args = "session = ? AND "+sql, append([]any{session}, args...)
+	}
+	ds, err := s.pendings(ctx, cb, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	if ended, err := s.ended(ctx, cb); err != nil || ended {
+		return nil, err
+	}
+	ds = append(ds, young...)
+	slices.SortFunc(ds, func(a, b callbackd.Delivery) int { return cmp.Compare(a.ID.Event, b.ID.Event) })
+	ds = slices.CompactFunc(ds, func(a, b callbackd.Delivery) bool { return a.ID == b.ID })
+	return ds[:min(len(ds), limit)], nil
 }
 
 // Scheduled is part of [store.Queue].
@@ -108,7 +130,7 @@ func (s *Store) Holding(ctx context.Context, cb callbackd.CallbackNo, now time.T
 
 // Lane is part of [store.Queue].
 func (s *Store) Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
-	return s.pendings(ctx, cb, "session = ? AND event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", session, int64(after), limit)
+	return s.freshOnes(ctx, cb, session, after, limit)
 }
 
 // Load is part of [store.Queue].
@@ -129,7 +151,7 @@ func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Stat
 	if ended {
 		state = callbackd.Canceled
 	}
-	err = s.write(ctx, func(t *tx) error { return s.record(t, &o, state) })
+	err = s.deliver(ctx, func(t *tx) error { return s.record(t, &o, state) })
 	if err != nil {
 		return "", err
 	}
@@ -138,25 +160,9 @@ func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Stat
 
 func (s *Store) record(t *tx, o *callbackd.Outcome, state callbackd.State) error {
 	id, a := o.Delivery.ID, o.Attempt
-	n := int64(-1)
-	row := func(st *sqlite3.Stmt) error { n = st.ColumnInt64(0) + 1; return nil }
-	var err error
-	if state.Terminal() {
-		err = t.query("DELETE FROM pending WHERE callback_no = ? AND event_id = ? RETURNING attempts", row, int64(id.Callback), int64(id.Event))
-	} else {
-		first := o.Delivery.FirstFailedAt
-		if first.IsZero() {
-			first = a.StartedAt.Add(a.Timings.Total)
-		}
-		err = t.query(`UPDATE pending SET attempts = attempts + 1, step = ?, first_failed_at = ?, due = ?, holds_until = ?
-			WHERE callback_no = ? AND event_id = ? RETURNING attempts - 1`, row,
-			a.Step, first, a.Due, a.HoldsUntil, int64(id.Callback), int64(id.Event))
-	}
+	n, err := t.move(o, state)
 	if err != nil {
 		return err
-	}
-	if n < 0 {
-		return callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
 	}
 	if err := t.insertAttempt(id, n, &a, state); err != nil {
 		return err
@@ -167,14 +173,37 @@ func (s *Store) record(t *tx, o *callbackd.Outcome, state callbackd.State) error
 	return s.recordHealth(t, o)
 }
 
-func (t *tx) insertAttempt(id callbackd.DeliveryID, n int64, a *callbackd.Attempt, state callbackd.State) error {
-	return t.query(`INSERT INTO attempts (event_id, callback_no, n, version, started_at, dns, connect, tls, first_byte, total,
-		address, reused, fault, error, status, retry_after, location, headers, body, body_size, truncated, state, step, due, holds_until, why)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, nil,
-		int64(id.Event), int64(id.Callback), n, a.Version, a.StartedAt.UnixMicro(),
-		a.Timings.DNS, a.Timings.Connect, a.Timings.TLS, a.Timings.FirstByte, a.Timings.Total,
-		a.Address, a.Reused, string(a.Fault), a.Error, a.Status, a.RetryAfter, a.Location, a.Headers, a.Body, a.BodySize, a.Truncated,
-		string(state), a.Step, a.Due, a.HoldsUntil, a.Why)
+// move gives a delivery the state it has after an attempt and returns the
+// attempt's number.
+func (t *tx) move(o *callbackd.Outcome, state callbackd.State) (int64, error) {
+	id, a := o.Delivery.ID, &o.Attempt
+	first := o.Delivery.FirstFailedAt
+	if first.IsZero() {
+		first = a.StartedAt.Add(a.Timings.Total)
+	}
+	if t.isYoung(id) {
+		if state.Terminal() {
+			t.left[id] = true
+			return 1, nil
+		}
+		d := o.Delivery
+		d.Attempts, d.Step, d.FirstFailedAt, d.Due, d.HoldsUntil = 1, a.Step, first, a.Due, a.HoldsUntil
+		return 1, t.insertPending(d)
+	}
+	n := int64(-1)
+	row := func(st *sqlite3.Stmt) error { n = st.ColumnInt64(0) + 1; return nil }
+	var err error
+	if state.Terminal() {
+		err = t.query("DELETE FROM pending WHERE callback_no = ? AND event_id = ? RETURNING attempts", row, int64(id.Callback), int64(id.Event))
+	} else {
+		err = t.query(`UPDATE pending SET attempts = attempts + 1, step = ?, first_failed_at = ?, due = ?, holds_until = ?
+			WHERE callback_no = ? AND event_id = ? RETURNING attempts - 1`, row,
+			a.Step, first, a.Due, a.HoldsUntil, int64(id.Callback), int64(id.Event))
+	}
+	if err == nil && n < 0 {
+		err = callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
+	}
+	return n, err
 }
 
 func (s *Store) recordHealth(t *tx, o *callbackd.Outcome) error {

@@ -50,11 +50,30 @@ CREATE TABLE events (
   owed     BLOB NOT NULL,               -- callback numbers as varints
   data     BLOB NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX events_by_session ON events (key_no, session, sequence);
-CREATE INDEX events_by_key ON events (key_no);
 
--- One row for each delivery that has not ended: in with the event, out with
--- the outcome. What is undelivered is what is here.
+-- The indexes of events up to the mark; tail.go says why they are tables.
+CREATE TABLE session_events (
+  key_no   INTEGER NOT NULL,
+  session  TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  id       INTEGER NOT NULL,
+  PRIMARY KEY (key_no, session, sequence)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE key_events (
+  key_no INTEGER NOT NULL,
+  id     INTEGER NOT NULL,
+  PRIMARY KEY (key_no, id)
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE meta (
+  one  INTEGER PRIMARY KEY CHECK (one = 1),
+  mark INTEGER NOT NULL                 -- the last event that was folded
+) STRICT;
+INSERT INTO meta VALUES (1, 0);
+
+-- One row for each delivery that has not ended. Above the mark a delivery
+-- that was never attempted has none: there, what has neither a row here nor
+-- an attempt is pending too.
 CREATE TABLE pending (
   callback_no     INTEGER NOT NULL,
   event_id        INTEGER NOT NULL,
@@ -80,28 +99,8 @@ CREATE TABLE attempts (
   callback_no INTEGER NOT NULL,
   n           INTEGER NOT NULL,
   version     INTEGER NOT NULL,
-  started_at  INTEGER NOT NULL,         -- microseconds
-  dns         INTEGER NOT NULL,         -- durations are in microseconds
-  connect     INTEGER NOT NULL,
-  tls         INTEGER NOT NULL,
-  first_byte  INTEGER NOT NULL,
-  total       INTEGER NOT NULL,
-  address     TEXT NOT NULL,
-  reused      INTEGER NOT NULL,
-  fault       TEXT NOT NULL,
-  error       TEXT NOT NULL,
-  status      INTEGER NOT NULL,
-  retry_after TEXT NOT NULL,
-  location    TEXT NOT NULL,
-  headers     TEXT NOT NULL,
-  body        BLOB NOT NULL,
-  body_size   INTEGER NOT NULL,
-  truncated   INTEGER NOT NULL,
   state       TEXT NOT NULL,            -- of the delivery after the attempt
-  step        INTEGER NOT NULL,
-  due         INTEGER,
-  holds_until INTEGER,
-  why         TEXT NOT NULL,
+  detail      BLOB NOT NULL,            -- everything else; attempt.go has its form
   PRIMARY KEY (event_id, callback_no, n)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX attempts_ended ON attempts (state, callback_no, event_id) WHERE state IN ('failed', 'canceled');

@@ -9,11 +9,13 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -48,22 +50,28 @@ type Options struct {
 	// in Dir.
 	KeysetFile string
 	// Beside opens the database beside a running server, for a command: no
-	// lock on the directory is taken and none is needed.
+	// lock on the directory is taken and none is needed. It takes no events
+	// and no outcomes: the server alone knows the tail.
 	Beside bool
 	// OnCommit, when set, is told the number of commands of each commit.
 	OnCommit func(commands int)
 
 	vfs         string // of the power-cut tests
 	synchronous string // FULL; the tests' control runs without
+	foldAt      int    // default foldAt; tests fold at once
 }
 
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
-	sealer  *sealer
-	lock    *os.File
-	reads   chan *db
-	readers int // open ones
-	jobs    chan *job
+	sealer *sealer
+	beside bool
+	foldAt int
+	// checkpointPages is the constant; tests make it small.
+	checkpointPages int
+	lock            *os.File
+	reads           chan *db
+	readers         int // open ones
+	jobs            chan *job
 
 	closing    chan struct{}
 	closeOnce  sync.Once
@@ -77,6 +85,8 @@ type Store struct {
 	// Of the writer's goroutine alone.
 	w      *db
 	lastID callbackd.EventID
+	tail   *tail // readers share it
+	ckpt   checkpointer
 	seqs   *cache[sessionID, int64]
 	owed   *cache[subject, []callbackd.CallbackNo]
 	kept   *cache[sessionID, keptSession]
@@ -109,7 +119,7 @@ type agedKey struct {
 
 // Open opens the database in o.Dir, making it when it is not there.
 func Open(_ context.Context, o Options) (*Store, error) {
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := makeDir(o.Dir); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	s := &Store{
@@ -117,6 +127,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
 		onCommit:  o.OnCommit,
 		seqs:      newCache[sessionID, int64](maxSequences),
+		tail:      newTail(),
 		owed:      newCache[subject, []callbackd.CallbackNo](maxOwedCached),
 		kept:      newCache[sessionID, keptSession](maxSessions),
 		callbacks: newCache[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
@@ -126,8 +137,24 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
-	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}, kept: map[sessionID]keptSession{}})
+	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}, kept: map[sessionID]keptSession{}, left: map[callbackd.DeliveryID]bool{}})
 	return s, nil
+}
+
+// makeDir makes the data directory, and makes its name durable: the driver
+// syncs what is in it.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
 }
 
 func (s *Store) open(o Options) error {
@@ -146,8 +173,11 @@ func (s *Store) open(o Options) error {
 		}
 		f.Close()
 	}
-	dsn := "file:" + path
-	if o.vfs != "" {
+	// A URI: these three are not themselves in it.
+	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+	if o.vfs == "" {
+		dsn += "?vfs=" + vfsName
+	} else {
 		dsn += "?vfs=" + o.vfs
 	}
 	if o.synchronous == "" {
@@ -155,9 +185,14 @@ func (s *Store) open(o Options) error {
 	}
 	var err error
 	s.w, err = openDB(dsn, "busy_timeout=5000", "journal_mode=WAL", "synchronous="+o.synchronous,
-		"wal_autocheckpoint=2000", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
+		"wal_autocheckpoint=0", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
 	if err != nil {
 		return fmt.Errorf("the data directory %s cannot be used: %w", o.Dir, err)
+	}
+	if !o.Beside {
+		if err := s.emptyLog(); err != nil {
+			return err
+		}
 	}
 	if err := s.migrate(); err != nil {
 		return err
@@ -179,6 +214,17 @@ func (s *Store) open(o Options) error {
 	})
 	if err != nil {
 		return err
+	}
+	s.foldAt = cmp.Or(o.foldAt, foldAt)
+	s.checkpointPages, s.ckpt.done = checkpointPages, make(chan error, 1)
+	s.w.conn.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { s.ckpt.pages = pages; return nil })
+	if s.ckpt.db, err = openDB(dsn, "synchronous="+o.synchronous); err != nil {
+		return err
+	}
+	if s.beside = o.Beside; !s.beside {
+		if err := s.loadTail(); err != nil {
+			return fmt.Errorf("read the tail: %w", err)
+		}
 	}
 	for range maxReaders {
 		r, err := openDB(dsn, "busy_timeout=5000", "query_only=ON", "cache_size=-8192")
@@ -205,6 +251,21 @@ func (s *Store) lockDir(dir string) error {
 		return fmt.Errorf("lock the data directory %s: %w", dir, err)
 	}
 	s.lock = f
+	return nil
+}
+
+// emptyLog moves what the log holds into the database file, by writing it
+// anew, before anything is added. After a sync that failed, the log can read
+// back well from the kernel's cache with holes on the disk that no later sync
+// mends: a commit appended behind such a hole would be lost with the power.
+func (s *Store) emptyLog() error {
+	_, _, err := s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
+	if errors.Is(err, sqlite3.BUSY) {
+		return fmt.Errorf("another process reads the database: wait until `callbackd fsck` or a backup is done, and start again: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("recover the database from its log: %w", err)
+	}
 	return nil
 }
 
@@ -250,6 +311,10 @@ func (s *Store) release() error {
 	var errs []error
 	for ; s.readers > 0; s.readers-- {
 		errs = append(errs, (<-s.reads).close()) // waits for the reads under way
+	}
+	if s.ckpt.db != nil {
+		errs = append(errs, s.ckpt.db.close())
+		s.ckpt.db = nil
 	}
 	if s.w != nil {
 		if s.failure() == nil {

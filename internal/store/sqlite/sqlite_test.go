@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,14 +15,17 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
+// The suite runs with everything in the tail, as in a young database, and
+// with as little in it as can be.
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, dir string) store.Store {
-		s, err := Open(t.Context(), Options{Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	})
+	for name, o := range map[string]Options{"Tail": {}, "Folded": {foldAt: 1}} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T, dir string) store.Store {
+				o.Dir = dir
+				return open(t, o)
+			})
+		})
+	}
 }
 
 func open(t *testing.T, o Options) *Store {
@@ -49,6 +53,20 @@ func TestSecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
 	}
 	s.Close()
 	open(t, Options{Dir: dir}).Close()
+}
+
+func TestTheDataDirectoryMayHaveAnyName(t *testing.T) {
+	parent := t.TempDir()
+	for _, name := range []string{"a#b", "a?mode=memory", "100%25", "with space", "ünï", "-x"} {
+		dir := filepath.Join(parent, name)
+		open(t, Options{Dir: dir}).Close()
+		if st, err := os.Stat(filepath.Join(dir, dbFile)); err != nil || st.Size() == 0 {
+			t.Errorf("%q: %v, %v", name, st, err)
+		}
+	}
+	if entries, err := os.ReadDir(parent); err != nil || len(entries) != 6 {
+		t.Errorf("%v, %v", entries, err)
+	}
 }
 
 func TestSecretsAreSealedOnDisk(t *testing.T) {
@@ -159,12 +177,16 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	if _, err := s.Record(t.Context(), ended); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.foldBefore(t.Context(), math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
 	for _, sql := range []string{
 		"DELETE FROM pending WHERE event_id = " + itoa(evs[0].ID),
 		"UPDATE pending SET sequence = 9 WHERE event_id = " + itoa(evs[1].ID),
 		"INSERT INTO pending SELECT 7, 1, session, sequence, test, attempts, step, manual, NULL, NULL, NULL FROM pending LIMIT 1",
 		"INSERT INTO pending SELECT 1, " + itoa(evs[3].ID) + ", 'S', 4, 0, 1, 0, 0, NULL, NULL, NULL",
 		"DELETE FROM events WHERE id = " + itoa(evs[2].ID),
+		"DELETE FROM key_events WHERE id = " + itoa(evs[3].ID),
 	} {
 		if err := s.write(t.Context(), func(t *tx) error { return t.query(sql, nil) }); err != nil {
 			t.Fatal(err)
@@ -175,7 +197,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(r.Faults, "\n")
-	for _, want := range []string{"it is lost", "another session or sequence", "still waits", "belongs to no event"} {
+	for _, want := range []string{"it is lost", "another session or sequence", "still waits", "belongs to no event", "is in 1 of the 2 indexes"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}
@@ -206,7 +228,7 @@ func TestNoStatementScansATable(t *testing.T) {
 			err := d.query("EXPLAIN QUERY PLAN "+sql, func(st *sqlite3.Stmt) error {
 				plan := st.ColumnText(3)
 				for _, table := range []string{"events", "attempts", "pending"} {
-					if strings.HasPrefix(plan, "SCAN "+table) || strings.Contains(plan, "TEMP B-TREE") {
+					if strings.HasPrefix(plan, "SCAN "+table) || strings.Contains(plan, "TEMP B-TREE") && !strings.HasPrefix(sql, "INSERT INTO") { // a fold sorts its few
 						t.Errorf("%s\n  %s", sql, plan)
 					}
 				}

@@ -14,6 +14,13 @@ import (
 // SettleCanceled is part of [store.Upkeep].
 func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (int, error) {
 	var ended []int64
+	for _, no := range s.tail.callbacks() {
+		if over, err := s.ended(ctx, no); err != nil {
+			return 0, err
+		} else if over {
+			ended = append(ended, int64(no))
+		}
+	}
 	err := s.read(ctx, func(d *db) error {
 		return d.query(`SELECT no FROM callbacks WHERE (deleted_at IS NOT NULL OR key_no IN (SELECT no FROM keys WHERE revoked_at IS NOT NULL))
 			AND EXISTS (SELECT 1 FROM pending WHERE callback_no = no) LIMIT 100`, func(st *sqlite3.Stmt) error {
@@ -25,7 +32,7 @@ func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (in
 		return 0, err
 	}
 	n := 0
-	err = s.write(ctx, func(t *tx) error {
+	err = s.deliver(ctx, func(t *tx) error {
 		n = 0
 		for _, no := range ended {
 			if err := s.settle(t, no, at, limit, &n); err != nil || n >= limit {
@@ -48,6 +55,12 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 	if err != nil {
 		return err
 	}
+	for _, d := range s.tail.of(callbackd.CallbackNo(no), "", 0, limit-*n-len(rows)) {
+		if t.isYoung(d.ID) {
+			t.left[d.ID] = true
+			rows = append(rows, row{int64(d.ID.Event), 0})
+		}
+	}
 	canceled := callbackd.Attempt{Result: callbackd.Result{StartedAt: at}, Decision: callbackd.Decision{Why: "its callback was deleted or its API key revoked"}}
 	for _, r := range rows {
 		id := callbackd.DeliveryID{Event: callbackd.EventID(r.event), Callback: callbackd.CallbackNo(no)}
@@ -65,6 +78,9 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 		id   callbackd.EventID
 		owed []callbackd.CallbackNo
 	}
+	if err := s.foldBefore(ctx, callbackd.FirstEventID(before)); err != nil {
+		return after, 0, false, err
+	}
 	var rows []row
 	err = s.read(ctx, func(d *db) error {
 		return d.query("SELECT id, owed FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?", func(st *sqlite3.Stmt) error {
@@ -75,7 +91,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 	if err != nil || len(rows) == 0 {
 		return after, 0, err == nil, err
 	}
-	err = s.write(ctx, func(t *tx) error {
+	err = s.deliver(ctx, func(t *tx) error {
 		removed = 0
 		for _, r := range rows {
 			gone, err := t.sweepOne(r.id, r.owed)
@@ -91,6 +107,18 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 	return rows[len(rows)-1].id, removed, len(rows) < limit, err
 }
 
+// foldBefore folds what is old of the tail, so that what is swept is in the
+// tables alone.
+func (s *Store) foldBefore(ctx context.Context, before callbackd.EventID) error {
+	for s.tail.oldest(before, 1) > 0 {
+		err := s.deliver(ctx, func(t *tx) error { return t.fold(max(s.tail.oldest(before, foldN)-t.folded, 0)) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // sweepOne removes an event unless one of its deliveries is pending.
 func (t *tx) sweepOne(id callbackd.EventID, owed []callbackd.CallbackNo) (bool, error) {
 	pending := false
@@ -100,7 +128,10 @@ func (t *tx) sweepOne(id callbackd.EventID, owed []callbackd.CallbackNo) (bool, 
 			return false, err
 		}
 	}
-	for _, sql := range []string{"DELETE FROM attempts WHERE event_id = ?", "DELETE FROM idempotency WHERE first = ?", "DELETE FROM events WHERE id = ?"} {
+	for _, sql := range []string{"DELETE FROM attempts WHERE event_id = ?", "DELETE FROM idempotency WHERE first = ?",
+		"DELETE FROM key_events WHERE id = ?1 AND key_no = (SELECT key_no FROM events WHERE id = ?1)",
+		"DELETE FROM session_events WHERE (key_no, session, sequence) = (SELECT key_no, session, sequence FROM events WHERE id = ?)",
+		"DELETE FROM events WHERE id = ?"} {
 		if err := t.query(sql, nil, int64(id)); err != nil {
 			return false, err
 		}
@@ -123,6 +154,10 @@ func (s *Store) Check(ctx context.Context) (*store.Report, error) {
 		}); err != nil {
 			return err
 		}
+		err := d.query("SELECT mark FROM meta", func(st *sqlite3.Stmt) error { c.mark = callbackd.EventID(st.ColumnInt64(0)); return nil })
+		if err != nil {
+			return err
+		}
 		if err := c.callbacks(); err != nil {
 			return err
 		}
@@ -140,6 +175,7 @@ func (s *Store) Check(ctx context.Context) (*store.Report, error) {
 type checker struct {
 	s       *Store
 	d       *db
+	mark    callbackd.EventID
 	report  *store.Report
 	balance map[callbackd.CallbackNo]*store.Balance
 	ended   map[callbackd.CallbackNo]bool
@@ -181,6 +217,9 @@ func (c *checker) events() error {
 	return c.d.query("SELECT "+eventColumns+" FROM events ORDER BY id", func(st *sqlite3.Stmt) error {
 		ev := scanEvent(st)
 		c.report.Events++
+		if err := c.indexed(ev); err != nil {
+			return err
+		}
 		for _, no := range ev.Owed {
 			if err := c.delivery(ev, no); err != nil {
 				return err
@@ -188,6 +227,21 @@ func (c *checker) events() error {
 		}
 		return nil
 	})
+}
+
+// indexed checks that an event up to the mark is found by key and session.
+func (c *checker) indexed(ev *callbackd.Event) error {
+	if ev.ID > c.mark {
+		return nil
+	}
+	n := 0
+	err := c.d.query(`SELECT 1 FROM key_events WHERE key_no = ?1 AND id = ?2
+		UNION ALL SELECT 1 FROM session_events WHERE key_no = ?1 AND session = ?3 AND sequence = ?4 AND id = ?2`,
+		func(*sqlite3.Stmt) error { n++; return nil }, int64(ev.Key), int64(ev.ID), ev.Session, ev.Sequence)
+	if err == nil && n != 2 {
+		c.fault("event %s is in %d of the 2 indexes", ev.ID, n)
+	}
+	return err
 }
 
 // delivery checks that one delivery is in exactly one state.
@@ -231,6 +285,9 @@ func (c *checker) delivery(ev *callbackd.Event, no callbackd.CallbackNo) error {
 	}, int64(ev.ID), int64(no))
 	if err != nil {
 		return err
+	}
+	if !pending && n == 0 && ev.ID > c.mark {
+		pending = true // young
 	}
 	switch {
 	case pending && last.Terminal() && !manual:

@@ -15,6 +15,10 @@ import (
 // command waits and the memory a group holds.
 const maxGroup = 512
 
+// maxAccepted bounds the events of a group: beyond it no further command
+// joins. With it the tail stays shorter than the cache of sequences is long.
+const maxAccepted = 4096
+
 // job is one command on its way through the writer.
 type job struct {
 	run  func(*tx) error
@@ -32,6 +36,10 @@ type tx struct {
 	lastID   callbackd.EventID
 	seqs     map[sessionID]int64
 	kept     map[sessionID]keptSession
+	accepted []*callbackd.Event
+	left     map[callbackd.DeliveryID]bool // deliveries that are no longer young
+	folded   int                           // of the tail's oldest events
+	room     []byte                        // for attempts
 	handover []callbackd.Delivery
 	after    []func()
 }
@@ -40,6 +48,9 @@ func (t *tx) reset() {
 	t.lastID = t.s.lastID
 	clear(t.seqs)
 	clear(t.kept)
+	clear(t.left)
+	clear(t.accepted)
+	t.accepted, t.folded = t.accepted[:0], 0
 	clear(t.handover)
 	t.handover = t.handover[:0]
 	clear(t.after)
@@ -67,6 +78,7 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 // commits at once.
 func (s *Store) writer(t *tx) {
 	defer close(s.writerDone)
+	defer s.awaitCheckpoint()
 	group := make([]*job, 0, maxGroup)
 	for {
 		var first *job
@@ -76,6 +88,7 @@ func (s *Store) writer(t *tx) {
 			select { // what is already waiting is still served
 			case first = <-s.jobs:
 			default:
+				s.foldAll(t)
 				return
 			}
 		}
@@ -85,7 +98,19 @@ func (s *Store) writer(t *tx) {
 			close(j.done)
 			group[i] = nil
 		}
+		if s.failure() == nil {
+			s.checkpoint()
+		}
 	}
+}
+
+// foldAll leaves a stopped database without a tail: the next start reads
+// nothing, and every pending delivery is a row. Without it nothing is lost.
+func (s *Store) foldAll(t *tx) {
+	if s.beside || len(s.tail.events) == 0 {
+		return
+	}
+	s.commit(t, &[]*job{{run: func(t *tx) error { return t.fold(len(s.tail.events)) }, done: make(chan struct{})}})
 }
 
 // next returns a waiting job, if there is one. It lets goroutines that are
@@ -117,11 +142,14 @@ func (s *Store) commit(t *tx, group *[]*job) {
 		if err = s.apply(t, (*group)[:i+1]); err != nil {
 			break
 		}
-		if i == len(*group)-1 && len(*group) < maxGroup {
+		if i == len(*group)-1 && len(*group) < maxGroup && len(t.accepted) < maxAccepted {
 			if j := s.next(); j != nil {
 				*group = append(*group, j)
 			}
 		}
+	}
+	if left := len(s.tail.events) - t.folded; err == nil && left > s.foldAt {
+		err = t.fold(min(max(foldN, left-s.foldAt), left))
 	}
 	if err == nil {
 		err = t.query("COMMIT", nil)
@@ -145,7 +173,7 @@ func (s *Store) commit(t *tx, group *[]*job) {
 func (s *Store) apply(t *tx, group []*job) error {
 	j := group[len(group)-1]
 	before := t.conn.TotalChanges()
-	mark := len(t.handover)
+	mark, accepted := len(t.handover), len(t.accepted)
 	if j.err = j.run(t); j.err == nil {
 		return nil
 	}
@@ -153,7 +181,7 @@ func (s *Store) apply(t *tx, group []*job) error {
 		return j.err
 	}
 	if t.conn.TotalChanges() == before {
-		t.handover = t.handover[:mark]
+		t.handover, t.accepted = t.handover[:mark], t.accepted[:accepted]
 		return nil
 	}
 	if err := t.conn.Exec("ROLLBACK; BEGIN IMMEDIATE"); err != nil {
@@ -178,6 +206,7 @@ func (s *Store) publish(t *tx, n int) {
 		s.seqs.put(id, seq)
 	}
 	t.publishSessions()
+	s.tail.publish(t)
 	for _, f := range t.after {
 		f()
 	}
@@ -202,7 +231,7 @@ func isStoreFault(err error) bool {
 // sync nobody knows what is on disk, so it is never tried again.
 func (s *Store) storeFault(err error) error {
 	switch {
-	case errors.Is(err, sqlite3.FULL):
+	case errors.Is(err, sqlite3.FULL), errors.Is(err, sqlite3.IOERR_SHMSIZE): // the log's index is memory that found no space
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the disk is full: nothing was accepted; free some space and try again")
 	case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.LOCKED):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database is held by another process; try again")
@@ -234,3 +263,11 @@ func (s *Store) failure() error {
 // Failed is closed when the database file can no longer be trusted. The
 // process should then end: a restart recovers from the log.
 func (s *Store) Failed() <-chan struct{} { return s.failed }
+
+// deliver is write for commands that take events or outcomes.
+func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {
+	if s.beside {
+		return errors.New("a database that was opened beside a server takes no events and no outcomes")
+	}
+	return s.write(ctx, run)
+}

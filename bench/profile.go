@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"callbackd"
+	"callbackd/client"
+	"callbackd/internal/app"
+	"callbackd/internal/store/sqlite"
+)
+
+// profileCommand runs the server in this process under a CPU profile, with
+// sink and load in processes of their own.
+func profileCommand(fs *flag.FlagSet) func() error {
+	n, c := fs.Int("events", 40_000, "events"), fs.Int("c", 64, "connections")
+	out := fs.String("o", "cpu.pprof", "file to write; go tool pprof reads it")
+	allocs := fs.String("allocs", "", "file for a profile of allocations")
+	return func() error {
+		if err := profile(*n, *c, *out); err != nil || *allocs == "" {
+			return err
+		}
+		f, err := os.Create(*allocs)
+		if err != nil {
+			return err
+		}
+		return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
+	}
+}
+
+func profile(n, c int, out string) (err error) {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "callbackd-profile-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	sink, err := start(self, "sink")
+	if err != nil {
+		return err
+	}
+	defer sink.stop()
+	s, err := sqlite.Open(ctx, sqlite.Options{Dir: filepath.Join(dir, "data"), Beside: true})
+	if err != nil {
+		return err
+	}
+	_, err = s.CreateKey(ctx, callbackd.Key{Account: "bench", APIKey: "bench", Secret: "bench", CreatedAt: time.Now()})
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Data: filepath.Join(dir, "data"), Log: slog.New(slog.DiscardHandler), Keep: time.Hour,
+		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Stop(ctx)) }()
+	cl := &client.Client{Base: a.URL(), Account: "bench", APIKey: "bench", APISecret: "bench"}
+	if _, err := cl.CreateCallback(ctx, client.NewCallback{Event: "SESSION:STATUS_CHANGE", URL: sink.url}); err != nil {
+		return err
+	}
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	load := exec.Command(self, "load", "-server", a.URL(), "-account", "bench", "-key", "bench", "-secret", "bench", "-sink", sink.url,
+		"-events", strconv.Itoa(n), "-c", strconv.Itoa(c))
+	load.Stdout, load.Stderr = os.Stdout, os.Stderr
+	before, err := (&process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}).cpu()
+	if err != nil {
+		return err
+	}
+	if err := load.Run(); err != nil {
+		return err
+	}
+	after, err := (&process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}).cpu()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("CPU an event: %v\n", (after-before)/time.Duration(n))
+	return printCommits(a.URL())
+}
+
+// printCommits tells how many commands shared a commit.
+func printCommits(url string) error {
+	resp, err := http.Get(url + "/metrics")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(raw)) {
+		if strings.HasPrefix(line, "callbackd_store_com") {
+			fmt.Print(line)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+package obs
+
+import (
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	"callbackd"
+)
+
+// docs/operating.md names every metric of ours, and no other.
+func TestOperatingNamesEveryMetric(t *testing.T) {
+	m := New(func() int { return 0 })
+	m.Accepted(1)
+	m.Committed(1)
+	m.AttemptDone(&callbackd.Outcome{}, callbackd.Delivered, time.Second)
+	m.CallbackPaused(callbackd.PausedGone)
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	doc, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(text, pattern string) []string {
+		var out []string
+		for _, n := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			out = append(out, n[1])
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	served, documented := names(w.Body.String(), `(?m)^# TYPE (callbackd_\w+) `), names(string(doc), "`(callbackd_\\w+)`")
+	if !slices.Equal(served, documented) || len(served) < 10 {
+		t.Errorf("served     %q\ndocumented %q", served, documented)
+	}
+}
