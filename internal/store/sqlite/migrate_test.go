@@ -126,24 +126,3 @@ func TestAFailedMigrationLeavesTheDatabaseAsItWas(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// The lists and the loop of due sessions must not look at every session.
-func TestSessionPlans(t *testing.T) {
-	s := open(t, Options{Dir: t.TempDir()})
-	defer s.Close()
-	for sql, index := range map[string]string{
-		"SELECT key_no, session, due FROM sessions WHERE due IS NOT NULL ORDER BY due LIMIT ?":                                                                                               "sessions_due",
-		"SELECT no, key_no, session FROM sessions WHERE ended_at < ? ORDER BY ended_at LIMIT ?":                                                                                              "sessions_ended",
-		"SELECT 1 FROM sessions INDEXED BY sessions_by_time WHERE key_no = ? AND created_at >= ? AND (created_at, session) < (?, ?) ORDER BY created_at DESC, session DESC":                  "sessions_by_time (key_no=? AND created_at>? AND (created_at,session)<(?,?))",
-		"SELECT 1 FROM sessions INDEXED BY sessions_by_status WHERE key_no = ? AND status = ? AND created_at >= ? AND (created_at, session) < (?, ?) ORDER BY created_at DESC, session DESC": "sessions_by_status (key_no=? AND status=? AND created_at>? AND (created_at,session)<(?,?))",
-		"SELECT " + eventColumns + ", data FROM events WHERE key_no = ? AND session = ? AND sequence > ? ORDER BY sequence LIMIT ?":                                                          "events_by_session (key_no=? AND session=? AND sequence>?)",
-	} {
-		plan := ""
-		err := s.read(t.Context(), func(d *db) error {
-			return d.query("EXPLAIN QUERY PLAN "+sql, func(st *sqlite3.Stmt) error { plan += st.ColumnText(3) + "\n"; return nil })
-		})
-		if err != nil || !strings.Contains(plan, index) || strings.Contains(plan, "TEMP B-TREE") {
-			t.Errorf("%s:\n%s%v", sql, plan, err)
-		}
-	}
-}

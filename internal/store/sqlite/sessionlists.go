@@ -83,18 +83,28 @@ func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionK
 	if err != nil {
 		return nil, err
 	}
-	err = s.read(ctx, func(d *db) error {
-		err := d.query("SELECT "+eventColumns+", data FROM events WHERE key_no = ? AND session = ? AND sequence > ? ORDER BY sequence LIMIT ?", func(st *sqlite3.Stmt) error {
+	limit = min(max(limit, 1), store.MaxPage)
+	young, floor := s.tail.newest(key, sessionKey, 0, math.MaxInt64)
+	row := func(st *sqlite3.Stmt) error {
+		if len(out) < limit {
 			ev := scanEvent(st)
 			ev.Data = st.ColumnBlob(7, nil)
 			out = append(out, store.SessionEvent{Event: ev})
-			return nil
-		}, int64(key), sessionKey, after, min(max(limit, 1), store.MaxPage))
-		for i := range out {
-			if err != nil {
-				return err
+		}
+		return nil
+	}
+	err = s.read(ctx, func(d *db) error {
+		err := d.query("SELECT "+indexedColumns+", e.data FROM session_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.session = ? AND x.sequence > ? AND x.id < ? ORDER BY x.sequence LIMIT ?",
+			row, int64(key), sessionKey, after, floor, limit)
+		for _, id := range slices.Backward(young) {
+			if err == nil && len(out) < limit {
+				err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ? AND sequence > ?", row, int64(id), after)
 			}
-			out[i].Deliveries, err = d.deliveriesOf(out[i].Event, cbs)
+		}
+		for i := range out {
+			if err == nil {
+				out[i].Deliveries, err = d.deliveriesOf(out[i].Event, cbs)
+			}
 		}
 		return err
 	})
