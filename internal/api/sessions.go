@@ -180,12 +180,15 @@ func (a *API) deleteSession(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
+// sessionParams are those of GET /v1/sessions.
+var sessionParams = []string{"status", "q", "since", "until", "limit", "cursor"}
+
 func (a *API) listSessions(w http.ResponseWriter, c *call) error {
-	v := c.URL.Query()
-	f, err := c.filter()
+	f, err := readFilter(c.URL.RawQuery, sessionParams)
 	if err != nil {
 		return err
 	}
+	v := c.URL.Query()
 	q := store.SessionQuery{Key: c.key.No, Status: callbackd.SessionStatus(strings.ToUpper(v.Get("status"))), Since: f.since, Until: f.until, Text: v.Get("q"), Limit: f.limit}
 	if q.Status != "" && !q.Status.Valid() {
 		return invalid("status %q is not one; the statuses are %s.", clip(string(q.Status), 40), joinStatuses())
@@ -231,7 +234,7 @@ func joinStatuses() string {
 // whose events were published has one too.
 func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
 	key := c.PathValue("key")
-	f, err := c.filter()
+	f, err := readFilter(c.URL.RawQuery, []string{"limit", "cursor"})
 	if err != nil {
 		return err
 	}

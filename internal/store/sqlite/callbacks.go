@@ -171,7 +171,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			return err
 		}
 		if n >= callbackd.MaxCallbacks {
-			return callbackd.Errorf(callbackd.KindInvalid, "an API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
+			return callbackd.Errorf(callbackd.KindInvalid, "An API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
 		}
 		if err := t.query("SELECT max(no) FROM callbacks", func(st *sqlite3.Stmt) error { last = st.ColumnInt64(0); return nil }); err != nil {
 			return err
@@ -303,6 +303,24 @@ func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*
 
 // CallbackByNo is part of [store.Callbacks].
 func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+	cb, err := s.callback(ctx, no)
+	if err != nil || cb.Deleted() {
+		return cb, err
+	}
+	k, err := s.keyByNo(ctx, cb.Key)
+	if err != nil {
+		return nil, fmt.Errorf("key of callback %d: %w", no, err)
+	}
+	if k.Revoked() {
+		ended := *cb
+		ended.DeletedAt = k.RevokedAt
+		return &ended, nil
+	}
+	return cb, nil
+}
+
+// callback reads a setting as it is stored, or remembers it.
+func (s *Store) callback(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
 	s.mu.Lock()
 	cb, ok := s.callbacks.get(no)
 	changes := s.changes
