@@ -202,8 +202,13 @@ func (a *API) listSessions(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out := wire.SessionList{Data: []wire.Session{}}
-	for _, s := range page.Sessions {
+	out, size := wire.SessionList{Data: []wire.Session{}}, 0
+	for i, s := range page.Sessions {
+		if size += len(s.Reference) + len(s.SourceProperties); size > maxPageData/4 && i > 0 {
+			last := page.Sessions[i-1]
+			page.Next = store.SessionCursor{CreatedAt: last.CreatedAt, SessionKey: last.SessionKey}
+			break
+		}
 		out.Data = append(out.Data, session.Show(s))
 	}
 	if page.Next != (store.SessionCursor{}) {
@@ -253,12 +258,16 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	out := wire.SessionStory{SessionKey: key, Data: []wire.SessionEvent{}}
+	out, size, more := wire.SessionStory{SessionKey: key, Data: []wire.SessionEvent{}}, 0, len(events) == f.limit
 	for i := range events {
+		if size += len(events[i].Data); size > maxPageData && i > 0 {
+			more = true
+			break
+		}
 		out.Data = append(out.Data, showSessionEvent(&events[i]))
 	}
-	if len(events) == f.limit {
-		out.Next = ptr(strconv.FormatInt(events[len(events)-1].Sequence, 10))
+	if more {
+		out.Next = ptr(strconv.FormatInt(out.Data[len(out.Data)-1].Sequence, 10))
 	}
 	answer(w, http.StatusOK, out)
 	return nil

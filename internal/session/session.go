@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,13 +76,13 @@ func Results(s *callbackd.Session) ([]byte, error) {
 	return append(append([]byte(`{"event":"SESSION:COMPLETE","session":`), inner...), '}'), err
 }
 
-// ownMembers are those of a completed session that results cannot set; what
-// they say of the vehicle and the photos is more than is known here and goes
-// before it.
+// ownMembers are those of a completed session that results do not add to it.
+// Of them, what results say of the vehicle and the photos stands in the place
+// of what is known here.
 var ownMembers = map[string]bool{
 	"session_key": true, "theme": true, "active": true, "status": true, "redirect_url": true, "inspect_started_at": true,
 	"inspect_ended_at": true, "created_at": true, "updated_at": true, "language": true, "options": true, "source": true,
-	"capture_duration": true, "inspect_duration": true,
+	"capture_duration": true, "inspect_duration": true, "vehicle": true, "photos": true,
 }
 
 // completed is the whole session with the platform's results, whose values
@@ -103,26 +104,22 @@ func completed(s *callbackd.Session) ([]byte, error) {
 		b = append(strictjson.AppendString(append(b, ','), name), ':')
 		b = append(b, value...)
 	}
-	given := map[string]bool{}
 	var results []strictjson.Member
 	if s.Results != nil {
 		if results, err = strictjson.Object(s.Results); err != nil {
 			return nil, err
 		}
 	}
-	for _, m := range results {
-		given[m.Name] = true
-	}
 	for _, known := range []struct {
 		name  string
 		value any
 	}{{"vehicle", vehicle}, {"photos", ShowPhotos(s)}} {
-		if given[known.name] {
-			continue
-		}
 		raw, err := marshal(known.value)
 		if err != nil {
 			return nil, err
+		}
+		if i := slices.IndexFunc(results, func(m strictjson.Member) bool { return m.Name == known.name }); i >= 0 {
+			raw = results[i].Value
 		}
 		add(known.name, raw)
 	}

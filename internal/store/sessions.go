@@ -31,8 +31,8 @@ type Sessions interface {
 	ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionKey string, at time.Time, change func(*callbackd.Session) (SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error)
 	// SessionNotes returns a session's notes, oldest first.
 	SessionNotes(ctx context.Context, key callbackd.KeyNo, sessionKey string) ([]callbackd.Note, error)
-	// ListSessions returns sessions newest first: by CreatedAt, then by
-	// session key, descending.
+	// ListSessions returns sessions, without their Results, newest first: by
+	// CreatedAt, then by session key, descending.
 	ListSessions(ctx context.Context, q SessionQuery) (SessionPage, error)
 	// SessionEvents returns up to limit events of a session of the key with
 	// sequence numbers above after, in order, each with its deliveries by

@@ -32,6 +32,9 @@ type sessionLister struct {
 	page  store.SessionPage
 }
 
+// listedColumns is sessionColumns without the results.
+const listedColumns = "no, key_no, session, status, created_at, ended_at, reference, NULL, document"
+
 // scan walks the sessions that where chooses, newest first, after the cursor.
 func (l *sessionLister) scan(d *db, where string, args ...any) error {
 	lo, hi := int64(math.MinInt64), int64(math.MaxInt64)
@@ -50,7 +53,7 @@ func (l *sessionLister) scan(d *db, where string, args ...any) error {
 	seen := 0
 	var last store.SessionCursor
 	stop := callbackd.Errorf(callbackd.KindInternal, "enough")
-	err := d.query("SELECT "+sessionColumns+", search FROM sessions "+where+"created_at >= ? AND (created_at, session) < (?, ?) ORDER BY created_at DESC, session DESC LIMIT ?",
+	err := d.query("SELECT "+listedColumns+", search FROM sessions "+where+"created_at >= ? AND (created_at, session) < (?, ?) ORDER BY created_at DESC, session DESC LIMIT ?",
 		func(st *sqlite3.Stmt) error {
 			if len(l.page.Sessions) == l.limit { // there is more
 				l.page.Next = last
