@@ -21,6 +21,7 @@ import (
 	"callbackd/internal/engine"
 	"callbackd/internal/obs"
 	"callbackd/internal/sender"
+	"callbackd/internal/session"
 	"callbackd/internal/store/sqlite"
 )
 
@@ -90,7 +91,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	a.upkeep.Go(func() { a.settle(upkeep) })
 	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
-	a.upkeep.Go(func() { a.advanceSessions(upkeep) })
+	a.upkeep.Go(func() { a.advanceSessions(upkeep, session.Now) })
 	a.upkeep.Go(func() { a.sweepSessions(upkeep, c.Keep) })
 	return a, nil
 }

@@ -14,10 +14,9 @@ const dueCheck = time.Second
 
 // advanceSessions makes what time itself changes: sessions expire, references
 // go. It sleeps until the next is due.
-func (a *App) advanceSessions(ctx context.Context) {
+func (a *App) advanceSessions(ctx context.Context, now func() time.Time) {
 	for {
-		now := session.Now()
-		fired, next, err := session.Advance(ctx, a.store, now)
+		fired, next, err := session.Advance(ctx, a.store, now())
 		a.accepted(fired)
 		wait := dueCheck
 		switch {
@@ -26,7 +25,7 @@ func (a *App) advanceSessions(ctx context.Context) {
 				a.log.Error("due sessions not changed", "error", err)
 			}
 		case !next.IsZero():
-			wait = min(max(0, next.Sub(session.Now())), dueCheck)
+			wait = min(max(0, next.Sub(now())), dueCheck)
 		}
 		if !pause(ctx, wait) {
 			return
