@@ -44,7 +44,8 @@ const (
 )
 
 // Limits on a session, in bytes unless said otherwise. Together they keep the
-// data of its COMPLETE event under MaxEventData.
+// data of its COMPLETE event under MaxEventData, unless much of its text is of
+// the kind that JSON writes six times as long.
 const (
 	MaxSessionText   = 255       // a short text: names, colours, phone numbers
 	MaxReference     = 16 << 10  // options.reference, and source.properties

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -179,5 +180,32 @@ func TestReferencesGoADayAfterCompletion(t *testing.T) {
 			h.Error("still there")
 		}
 		h.events(x.SessionKey, 2)
+	})
+}
+
+func TestEndedSessionsGoAfterKeep(t *testing.T) {
+	inHouse(t, func(h *house) {
+		ctx, stop := context.WithCancel(h.Context())
+		var sweeps sync.WaitGroup
+		sweeps.Go(func() { h.app.sweepSessions(ctx, 2*time.Hour) })
+		var ended []string
+		for range slice + 5 { // more than one slice
+			ended = append(ended, h.create())
+		}
+		time.Sleep(time.Hour)
+		h.key.TimeFrame = 24 * time.Hour
+		running := h.create()
+		time.Sleep(2*time.Hour - time.Minute)
+		h.is(ended[0], callbackd.StatusExpired)
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		for _, key := range ended {
+			if _, err := h.app.store.Session(h.Context(), h.key.No, key); callbackd.KindOf(err) != callbackd.KindNotFound {
+				h.Fatalf("%s: %v", key, err)
+			}
+		}
+		h.is(running, callbackd.StatusIdle)
+		stop()
+		sweeps.Wait()
 	})
 }
