@@ -137,8 +137,9 @@ type Events interface {
 	// RetryDelivery makes a delivery due at once, from the start of its
 	// schedule, as a manual repeat. A delivery in flight is a Conflict only
 	// if the driver cannot serialise it; the engine keeps its lane single.
-	// Canceled deliveries cannot be retried: Conflict. It returns the
-	// pending delivery to hand to the engine.
+	// Canceled deliveries cannot be retried, nor any of a callback that is
+	// owed nothing any more: Conflict. It returns the pending delivery to
+	// hand to the engine.
 	RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error)
 }
 

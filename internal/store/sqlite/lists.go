@@ -405,6 +405,11 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 	if view.State == callbackd.Canceled {
 		return nil, callbackd.Errorf(callbackd.KindConflict, "delivery %s was canceled with its callback and cannot be retried", id)
 	}
+	if ended, err := s.ended(ctx, id.Callback); err != nil {
+		return nil, err
+	} else if ended {
+		return nil, callbackd.Errorf(callbackd.KindConflict, "the callback of delivery %s was deleted; nothing is sent to it any more", id)
+	}
 	var out callbackd.Delivery
 	err = s.deliver(ctx, func(t *tx) error {
 		out = callbackd.Delivery{}
