@@ -48,10 +48,11 @@ func settled() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
 
 type keysCreateCmd struct {
 	dataFlag
-	Account string `required:"" help:"Primary account name: it appears in the string that tokens sign."`
-	Name    string `help:"A name to know the key by."`
-	Test    bool   `help:"Make a test key."`
-	JSON    bool   `help:"Print JSON."`
+	Account string        `required:"" help:"Primary account name: it appears in the string that tokens sign."`
+	Name    string        `help:"A name to know the key by."`
+	Test    bool          `help:"Make a test key."`
+	Expires time.Duration `default:"168h" help:"Time frame of the key's sessions: how long after its creation one expires that has not passed quality control."`
+	JSON    bool          `help:"Print JSON."`
 }
 
 // createdKey is what --json prints.
@@ -79,11 +80,14 @@ func (c *keysCreateCmd) Run(e *env) error {
 	if len(c.Name) > callbackd.MaxName {
 		return fmt.Errorf("--name is longer than %d bytes", callbackd.MaxName)
 	}
+	if c.Expires < callbackd.MinTimeFrame || c.Expires > callbackd.MaxTimeFrame {
+		return fmt.Errorf("--expires must be from %v to %v, such as 72h", callbackd.MinTimeFrame, callbackd.MaxTimeFrame)
+	}
 	s, err := c.open(e.ctx)
 	if err != nil {
 		return err
 	}
-	k, err := s.CreateKey(e.ctx, callbackd.Key{Account: c.Account, APIKey: newAPIKey(), Secret: callbackd.Secret(rand.Text() + rand.Text()), Name: c.Name, Live: !c.Test, CreatedAt: time.Now()})
+	k, err := s.CreateKey(e.ctx, callbackd.Key{Account: c.Account, APIKey: newAPIKey(), Secret: callbackd.Secret(rand.Text() + rand.Text()), Name: c.Name, Live: !c.Test, TimeFrame: c.Expires, CreatedAt: time.Now()})
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (c *keysListCmd) Run(e *env) error {
 			revoked = k.RevokedAt.Format(time.RFC3339)
 		}
 		if c.JSON {
-			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "created_at": k.CreatedAt, "revoked": k.Revoked()})
+			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "sessions_expire_after": k.SessionTimeFrame().String(), "created_at": k.CreatedAt, "revoked": k.Revoked()})
 			if err != nil {
 				return err
 			}

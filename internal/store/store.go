@@ -26,6 +26,7 @@ type Store interface {
 	Callbacks
 	Events
 	Queue
+	Sessions
 	Upkeep
 
 	// Ready returns nil when the store can take writes now.
