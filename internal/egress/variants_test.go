@@ -22,7 +22,7 @@ var loopbackSpellings = strings.Fields(strings.NewReplacer("{U+00AD}", "\u00ad",
 [::1%25lo] [::1%lo] [fe80::1%25lo] [::ffff:127.0.0.1%25lo] [::1]. [::1 ::1 ::1] [[::1]] [127.0.0.1] [localhost] [::ffff:0x7f.1] [0:0:0:0:0:ffff:127.0.0.1] [::%31] [v1.::1]
 localhost LOCALHOST localhost. localhost.. LocalHost ⓛocalhost ｌｏｃａｌｈｏｓｔ localhoſt locaⅼhost loc%61lhost localhost%00 localhost%2e localhost%23 localhost.localdomain ip6-localhost ip6-loopback
 0000.0000.0000.0000 256.0.0.1 127.0.0.1.1 4294967297 -1 127.0.0.-1 1e3 127.0.0.0x1 127.0.0.1e0 127,0.0.1 127.0.0.1:80:PORT 127.0.0.1;a 127.0.0.1|a 127.0.0.1^a 127.0.0.1<a 127.0.0.1'a 127.0.0.1!a 127.0.0.1$a 127.0.0.1*a 127.0.0.1(a) 127.0.0.1~a 127.0.0.1+a
-xn--127-0 xn--localhost xn--a.localhost a_b.localhost -localhost localhost- _ . .. .127.0.0.1 .localhost a..localhost`)
+xn--127-0 xn--localhost xn--a.localhost a_b.localhost -localhost localhost- _ . .. .127.0.0.1 .localhost a..localhost`))
 
 // disguises put a host where one parser sees it and another does not. HOST is
 // the spelling, PORT the trap's port.
