@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"callbackd"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
+	"callbackd/internal/strictjson"
 	"callbackd/wire"
 )
 
@@ -35,10 +37,20 @@ func (a *API) flat(c *call, cb *callbackd.Callback) wire.Callback {
 	return out
 }
 
-// admit checks what depends on the key.
+// admit checks what depends on the key and on the operator's switches.
 func (a *API) admit(c *call, cb *callbackd.Callback) error {
 	if a.RequireHTTPS && c.key.Live && !strings.HasPrefix(cb.URL, "https:") {
 		return invalid("url must begin with https:// for a live API key.")
+	}
+	return nil
+}
+
+// refuseMasks keeps the mask from being stored as if it were a value.
+func refuseMasks(headers []callbackd.Header) error {
+	for _, h := range headers {
+		if h.Value == callbackd.Mask {
+			return invalid("headers has a masked value for %s that stands for nothing stored; send the value itself.", h.Name)
+		}
 	}
 	return nil
 }
@@ -55,6 +67,11 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	if err := a.admit(c, &b.cb); err != nil {
 		return err
 	}
+	if a.MaskHeaders {
+		if err := refuseMasks(b.cb.Headers); err != nil {
+			return err
+		}
+	}
 	b.cb.Key, b.cb.Event = c.key.No, callbackd.EventType(b.event)
 	b.cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
 	cb, created, err := a.Store.CreateCallback(c.Context(), b.cb, time.Now())
@@ -69,10 +86,30 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
+// sameSetting tells whether a client sent what is stored already. The order of
+// headers, white space in the payload and defaults that are spelled out make
+// no difference.
 func sameSetting(a, b *callbackd.Callback) bool {
-	return a.URL == b.URL && a.Method == b.Method && bytes.Equal(a.Payload, b.Payload) && slices.Equal(a.Headers, b.Headers) &&
-		a.Policy.Timeout == b.Policy.Timeout && a.Policy.OrderWait == b.Policy.OrderWait && a.Policy.Rate == b.Policy.Rate &&
-		a.Policy.Concurrency == b.Policy.Concurrency && slices.Equal(a.Policy.Retry, b.Policy.Retry)
+	p, q := a.Policy.WithDefaults(), b.Policy.WithDefaults()
+	return a.URL == b.URL && a.Method == b.Method && bytes.Equal(compact(a.Payload), compact(b.Payload)) && slices.Equal(headersByName(a.Headers), headersByName(b.Headers)) &&
+		p.Timeout == q.Timeout && p.OrderWait == q.OrderWait && p.Rate == q.Rate && p.Concurrency == q.Concurrency && slices.Equal(p.Retry, q.Retry)
+}
+
+func compact(b []byte) []byte {
+	var buf bytes.Buffer
+	if json.Compact(&buf, b) != nil {
+		return b
+	}
+	return buf.Bytes()
+}
+
+func headersByName(headers []callbackd.Header) []callbackd.Header {
+	out := slices.Clone(headers)
+	for i := range out {
+		out[i].Name = strings.ToLower(out[i].Name)
+	}
+	slices.SortFunc(out, func(a, b callbackd.Header) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 func (a *API) listCallbacks(w http.ResponseWriter, c *call) error {
@@ -175,7 +212,7 @@ func (a *API) unmask(c *call, ev callbackd.EventType, cb *callbackd.Callback) er
 			}
 		}
 	}
-	return nil
+	return refuseMasks(cb.Headers)
 }
 
 func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
@@ -236,19 +273,13 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	keep := defaultKeep
-	if c.ContentLength != 0 {
-		members, err := c.object(w)
-		if err != nil {
-			return err
-		}
-		for _, m := range members {
-			if m.Name == "keep" {
-				if keep, err = readDuration("keep", m.Value, 0, maxKeep); err != nil {
-					return err
-				}
-			}
-		}
+	body, err := c.body(w)
+	if err != nil {
+		return err
+	}
+	keep, err := readKeep(body)
+	if err != nil {
+		return err
 	}
 	now := time.Now()
 	cb, err := a.Store.RotateSecret(c.Context(), c.key.No, ev, nameParam(c.URL.Query()), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
@@ -258,6 +289,23 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 	a.Dispatcher.CallbackChanged(cb.No)
 	a.answerSecret(w, c, cb)
 	return nil
+}
+
+// readKeep reads the optional body of a rotation.
+func readKeep(body []byte) (time.Duration, error) {
+	if len(body) == 0 {
+		return defaultKeep, nil
+	}
+	members, err := strictjson.Object(body)
+	if err != nil {
+		return 0, invalid("The body %v.", err)
+	}
+	for _, m := range members {
+		if m.Name == "keep" && !m.Value.IsNull() {
+			return readDuration("keep", m.Value, 0, maxKeep)
+		}
+	}
+	return defaultKeep, nil
 }
 
 func (a *API) pauseCallback(w http.ResponseWriter, c *call) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,8 +32,27 @@ const defaultLimit = 50
 
 var errCursor = invalid("cursor is not one that a list gave; begin without it.")
 
-func (c *call) filter() (f filter, err error) {
-	q := c.URL.Query()
+// Parameters of the lists.
+var (
+	eventParams    = []string{"event", "session_key", "since", "until", "limit", "cursor"}
+	deliveryParams = append([]string{"state", "callback"}, eventParams...)
+)
+
+// readFilter reads the query of a list. A parameter that it does not know is
+// refused: a filter with a typing error would answer with everything.
+func readFilter(query string, known []string) (f filter, err error) {
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		return f, invalid("The query is malformed; percent-encode its values.")
+	}
+	for name, values := range q {
+		if !slices.Contains(known, name) {
+			return f, invalid("%q is not a parameter of this list; it takes %s.", clip(name, 60), strings.Join(known, ", "))
+		}
+		if len(values) > 1 {
+			return f, invalid("%s is given twice.", name)
+		}
+	}
 	f = filter{event: callbackd.EventType(q.Get("event")), session: q.Get("session_key"), state: callbackd.State(q.Get("state")), cursor: q.Get("cursor"), limit: defaultLimit}
 	if f.event != "" && !f.event.Valid() {
 		return f, invalid("event %q is not supported; the supported events are %s.", clip(string(f.event), 100), joinTypes())
@@ -42,7 +62,7 @@ func (c *call) filter() (f filter, err error) {
 	}
 	for name, at := range map[string]*time.Time{"since": &f.since, "until": &f.until} {
 		if s := q.Get(name); s != "" {
-			if *at, err = signature.ParseTimestamp(s); err != nil {
+			if *at, err = signature.ParseTimestamp(s); err != nil || at.Before(time.Unix(0, 0)) {
 				return f, invalid("%s must be a time such as 2026-01-02T15:04:05Z, or Unix seconds.", name)
 			}
 		}
@@ -63,7 +83,7 @@ func (c *call) filter() (f filter, err error) {
 }
 
 func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
-	f, err := c.filter()
+	f, err := readFilter(c.URL.RawQuery, deliveryParams)
 	if err != nil {
 		return err
 	}
@@ -93,12 +113,12 @@ func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
 // which names callback 0.
 func parseCursor(s string) (callbackd.DeliveryID, error) {
 	if rest, ok := strings.CutSuffix(s, "-0"); ok {
-		if id, ok := callbackd.ParseDeliveryID(rest + "-1"); ok {
+		if id, ok := callbackd.ParseDeliveryID(rest + "-1"); ok && id.Event > 0 {
 			return callbackd.DeliveryID{Event: id.Event}, nil
 		}
 	}
 	id, ok := callbackd.ParseDeliveryID(s)
-	if !ok {
+	if !ok || id.Event == 0 {
 		return id, errCursor
 	}
 	return id, nil
@@ -152,6 +172,7 @@ func (a *API) story(ctx context.Context, c *call, id callbackd.DeliveryID) (*wir
 		if err != nil {
 			return nil, err
 		}
+		one.Repeat = i > 0 && v.History[i-1].State.Terminal()
 		out.History = append(out.History, one)
 	}
 	return &out, nil

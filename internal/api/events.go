@@ -158,15 +158,18 @@ func showEvent(ev *callbackd.Event) wire.Event {
 	return out
 }
 
+// maxPageData ends a page of events early, in bytes of their data.
+const maxPageData = 4 << 20
+
 func (a *API) listEvents(w http.ResponseWriter, c *call) error {
-	f, err := c.filter()
+	f, err := readFilter(c.URL.RawQuery, eventParams)
 	if err != nil {
 		return err
 	}
 	q := store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, Since: f.since, Until: f.until, Limit: f.limit}
 	if f.cursor != "" {
 		var ok bool
-		if q.After, ok = callbackd.ParseEventID(f.cursor); !ok {
+		if q.After, ok = callbackd.ParseEventID(f.cursor); !ok || q.After == 0 {
 			return errCursor
 		}
 	}
@@ -174,8 +177,12 @@ func (a *API) listEvents(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out := wire.EventList{Data: []wire.Event{}}
-	for _, ev := range page.Events {
+	out, size := wire.EventList{Data: []wire.Event{}}, 0
+	for i, ev := range page.Events {
+		if size += len(ev.Data); size > maxPageData && i > 0 {
+			page.Next = page.Events[i-1].ID
+			break
+		}
 		out.Data = append(out.Data, showEvent(ev))
 	}
 	if page.Next != 0 {
