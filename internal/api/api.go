@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
+	"callbackd/internal/story"
 	"callbackd/wire"
 )
 
@@ -32,15 +34,12 @@ type Dispatcher interface {
 	Watch(callbackd.DeliveryID) (done <-chan struct{}, stop func())
 }
 
-// Preview builds the request that attempt n sends or has sent, secrets
-// included; the API redacts it.
-type Preview func(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*http.Request, []byte, error)
-
 // Options of the API. All but the switches are required.
 type Options struct {
 	Store      store.Store
 	Dispatcher Dispatcher
-	Preview    Preview
+	Preview    story.Preview
+	Tests      *callbacks.Limiter // of test-sends; nil: its own
 	Log        *slog.Logger
 	Ready      func(context.Context) error // beside the store's own readiness
 	Metrics    http.Handler
@@ -53,12 +52,14 @@ type Options struct {
 // API is an http.Handler.
 type API struct {
 	Options
-	mux   *http.ServeMux
-	tests limiter
+	mux *http.ServeMux
 }
 
 // New makes the API.
 func New(o Options) *API {
+	if o.Tests == nil {
+		o.Tests = &callbacks.Limiter{}
+	}
 	a := &API{Options: o, mux: http.NewServeMux()}
 	for _, r := range a.routes() {
 		a.mux.Handle(r.pattern, r.handler)
