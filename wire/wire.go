@@ -26,22 +26,24 @@ type Header struct{ Name, Value string }
 
 // MarshalJSON writes an object with the headers in their order.
 func (h Headers) MarshalJSON() ([]byte, error) {
-	out := []byte{'{'}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false) // values come back as they were sent
+	out.WriteByte('{')
 	for i, v := range h {
 		if i > 0 {
-			out = append(out, ',')
+			out.WriteByte(',')
 		}
-		name, err := json.Marshal(v.Name)
-		if err != nil {
+		if err := enc.Encode(v.Name); err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(v.Value)
-		if err != nil {
+		out.WriteByte(':')
+		if err := enc.Encode(v.Value); err != nil {
 			return nil, err
 		}
-		out = append(append(append(out, name...), ':'), value...)
 	}
-	return append(out, '}'), nil
+	out.WriteByte('}')
+	return out.Bytes(), nil
 }
 
 // UnmarshalJSON reads an object of strings and keeps its order.
@@ -166,6 +168,7 @@ type DeliveryList struct {
 // Attempt is one HTTP try: what was sent, what came back, what it means.
 type Attempt struct {
 	Number    int        `json:"number"`
+	Repeat    bool       `json:"repeat"` // the delivery had ended: a person asked for it
 	StartedAt time.Time  `json:"started_at"`
 	Address   string     `json:"address"`
 	Reused    bool       `json:"connection_reused"`

@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
+	"callbackd/internal/story"
 	"callbackd/wire"
 )
 
@@ -32,15 +34,12 @@ type Dispatcher interface {
 	Watch(callbackd.DeliveryID) (done <-chan struct{}, stop func())
 }
 
-// Preview builds the request that attempt n sends or has sent, secrets
-// included; the API redacts it.
-type Preview func(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*http.Request, []byte, error)
-
 // Options of the API. All but the switches are required.
 type Options struct {
 	Store      store.Store
 	Dispatcher Dispatcher
-	Preview    Preview
+	Preview    story.Preview
+	Tests      *callbacks.Limiter // of test-sends; nil: its own
 	Log        *slog.Logger
 	Ready      func(context.Context) error // beside the store's own readiness
 	Metrics    http.Handler
@@ -53,12 +52,14 @@ type Options struct {
 // API is an http.Handler.
 type API struct {
 	Options
-	mux   *http.ServeMux
-	tests limiter
+	mux *http.ServeMux
 }
 
 // New makes the API.
 func New(o Options) *API {
+	if o.Tests == nil {
+		o.Tests = &callbacks.Limiter{}
+	}
 	a := &API{Options: o, mux: http.NewServeMux()}
 	for _, r := range a.routes() {
 		a.mux.Handle(r.pattern, r.handler)
@@ -130,7 +131,21 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answer(w, http.StatusInternalServerError, wire.Message{Message: "callbackd failed; the operator's log says how"})
 		}
 	}()
+	if unclean(r.URL.EscapedPath()) {
+		noPath(w)
+		return
+	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// unclean paths are those that the mux would redirect, in HTML.
+func unclean(path string) bool {
+	return path == "" || path[0] != '/' || strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../") ||
+		strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..")
+}
+
+func noPath(w http.ResponseWriter) {
+	answer(w, http.StatusNotFound, wire.Message{Message: "There is nothing at this path; GET /openapi.yaml describes what is."})
 }
 
 // unrouted answers for paths and methods that do not exist.
@@ -143,7 +158,7 @@ func (a *API) unrouted(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(allow) == 0 {
-		answer(w, http.StatusNotFound, wire.Message{Message: "There is nothing at this path; GET /openapi.yaml describes what is."})
+		noPath(w)
 		return
 	}
 	w.Header().Set("Allow", strings.Join(allow, ", "))
@@ -186,12 +201,25 @@ func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
 	}
 	err = signature.CheckToken(key.Account, apiKey, key.Secret.Reveal(), stamp, tok, time.Now())
 	if err != nil {
-		return nil, callbackd.Errorf(callbackd.KindUnauthorized, "%s.", capital(err.Error()))
+		return nil, callbackd.Errorf(callbackd.KindUnauthorized, "%s", err.Error())
 	}
 	return key, nil
 }
 
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+// sentence makes one of a message, whoever wrote it. What is invalid begins
+// with the name of a member, which keeps its spelling.
+func sentence(kind callbackd.Kind, s string) string {
+	if s == "" {
+		return s
+	}
+	if kind != callbackd.KindInvalid {
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
+	if strings.HasSuffix(s, ".") || strings.HasSuffix(s, "…") {
+		return s
+	}
+	return s + "."
+}
 
 // statuses is the one place that turns a kind into a status.
 var statuses = map[callbackd.Kind]int{
@@ -218,7 +246,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind := callbackd.KindOf(err)
 	msg := wire.Message{Message: "callbackd failed; the operator's log says how"}
 	if e, ok := errors.AsType[*callbackd.Error](err); ok {
-		msg.Message = e.Message
+		msg.Message = sentence(kind, e.Message)
 	}
 	if k, ok := errors.AsType[keyed](err); ok {
 		msg.APIKey = k.apiKey
@@ -299,7 +327,7 @@ func (c *call) eventParam() (callbackd.EventType, error) {
 }
 
 func (c *call) noCallback(ev callbackd.EventType) error {
-	return keyed{callbackd.Errorf(callbackd.KindNotFound, "Your API Key does not have callback setting for the event %s.", ev), c.key.APIKey}
+	return keyed{callbackd.Errorf(callbackd.KindNotFound, "Your API Key does not have callback setting for the event %s.", clip(string(ev), 100)), c.key.APIKey}
 }
 
 // nameParam is ?name=, by default the callback PAVE clients make.

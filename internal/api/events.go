@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
 	"callbackd/wire"
@@ -123,9 +124,9 @@ func readEvent(b []byte, ev *store.NewEvent) error {
 	}
 	switch {
 	case ev.Type == "" || ev.Session == "":
-		return errMissing
+		return callbacks.ErrMissing
 	case !ev.Type.Valid():
-		return invalid("event %q is not supported; the supported events are %s.", clip(string(ev.Type), 100), joinTypes())
+		return invalid("event %q is not supported; the supported events are %s.", clip(string(ev.Type), 100), callbacks.Types())
 	case !validSession(ev.Session):
 		return invalid("session_key must be 1 to %d visible ASCII characters without spaces.", callbackd.MaxSessionKey)
 	case len(ev.Idempotency) > callbackd.MaxIdempotency:
@@ -158,15 +159,18 @@ func showEvent(ev *callbackd.Event) wire.Event {
 	return out
 }
 
+// maxPageData ends a page of events early, in bytes of their data.
+const maxPageData = 4 << 20
+
 func (a *API) listEvents(w http.ResponseWriter, c *call) error {
-	f, err := c.filter()
+	f, err := readFilter(c.URL.RawQuery, eventParams)
 	if err != nil {
 		return err
 	}
 	q := store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, Since: f.since, Until: f.until, Limit: f.limit}
 	if f.cursor != "" {
 		var ok bool
-		if q.After, ok = callbackd.ParseEventID(f.cursor); !ok {
+		if q.After, ok = callbackd.ParseEventID(f.cursor); !ok || q.After == 0 {
 			return errCursor
 		}
 	}
@@ -174,8 +178,12 @@ func (a *API) listEvents(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out := wire.EventList{Data: []wire.Event{}}
-	for _, ev := range page.Events {
+	out, size := wire.EventList{Data: []wire.Event{}}, 0
+	for i, ev := range page.Events {
+		if size += len(ev.Data); size > maxPageData && i > 0 {
+			page.Next = page.Events[i-1].ID
+			break
+		}
 		out.Data = append(out.Data, showEvent(ev))
 	}
 	if page.Next != 0 {

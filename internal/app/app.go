@@ -17,6 +17,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/api"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
 	"callbackd/internal/obs"
@@ -78,8 +79,9 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if err = a.engine.Start(ctx); err != nil {
 		return nil, fmt.Errorf("read the backlog: %w", err)
 	}
+	tests := &callbacks.Limiter{}
 	handler := api.New(api.Options{
-		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
+		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
 		Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
 	})
 	a.server = api.Server(handler, c.Log)

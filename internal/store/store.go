@@ -27,6 +27,7 @@ type Store interface {
 	Events
 	Queue
 	Upkeep
+	Logins
 
 	// Ready returns nil when the store can take writes now.
 	Ready(ctx context.Context) error

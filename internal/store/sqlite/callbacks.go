@@ -171,7 +171,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			return err
 		}
 		if n >= callbackd.MaxCallbacks {
-			return callbackd.Errorf(callbackd.KindInvalid, "an API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
+			return callbackd.Errorf(callbackd.KindInvalid, "An API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
 		}
 		if err := t.query("SELECT max(no) FROM callbacks", func(st *sqlite3.Stmt) error { last = st.ColumnInt64(0); return nil }); err != nil {
 			return err

@@ -301,3 +301,16 @@ func storetestWarm(t *testing.T, s *Store) {
 	s.SettleCanceled(ctx, now, 10)
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
 }
+
+// A command that comes when the writer has ended is refused, not left waiting.
+func TestCommandsAfterTheEndAreRefused(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 { // a closed store and a free place are both ready: either may be chosen
+		if err := s.Ready(t.Context()); callbackd.KindOf(err) != callbackd.KindUnavailable {
+			t.Fatal(err)
+		}
+	}
+}

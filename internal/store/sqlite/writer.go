@@ -67,8 +67,17 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 	case <-ctx.Done():
 		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
 	}
-	<-j.done
-	return j.err
+	select {
+	case <-j.done:
+		return j.err
+	case <-s.writerDone:
+	}
+	select { // it may have been the writer's last
+	case <-j.done:
+		return j.err
+	default: // it found a place when nobody was left to serve it
+		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+	}
 }
 
 // writer owns the one connection that writes. While it commits, the next

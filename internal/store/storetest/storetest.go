@@ -28,7 +28,7 @@ func Run(t *testing.T, open Open) {
 		"RecordAndHistory": (*suite).record, "RecordTwiceIsAConflict": (*suite).recordTwice, "Queue": (*suite).queue,
 		"Delete": (*suite).deleteCallback, "Revoke": (*suite).revoke, "Retry": (*suite).retry, "Lists": (*suite).lists,
 		"ListsByState": (*suite).listsByState, "Sweep": (*suite).sweep, "Restart": (*suite).restart, "OtherKeysObjects": (*suite).otherKeys,
-		"PauseAndHealth": (*suite).pauseAndHealth,
+		"PauseAndHealth": (*suite).pauseAndHealth, "Logins": (*suite).logins, "Links": (*suite).links,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &suite{T: t, dir: t.TempDir(), open: open, at: time.Now().Truncate(time.Millisecond)}

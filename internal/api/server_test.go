@@ -1,0 +1,316 @@
+package api_test
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/api"
+	"callbackd/internal/egress"
+	"callbackd/internal/engine"
+	"callbackd/internal/obs"
+	"callbackd/internal/sender"
+	"callbackd/internal/signature"
+	"callbackd/internal/store/sqlite"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// patience bounds every wait of a test; nothing waits that long when all is
+// well.
+const patience = 20 * time.Second
+
+const agentVersion = "9.8.7"
+
+// server is the whole product below the command line: API, store, engine,
+// sender, on an egress policy that allows loopback.
+type server struct {
+	t     *testing.T
+	url   string
+	store *sqlite.Store
+	api   *api.API
+	key   callbackd.Key
+	done  *watcher
+}
+
+// setup is what a test may want otherwise.
+type setup struct {
+	api   api.Options
+	allow []string
+	live  bool
+}
+
+func start(t *testing.T, change ...func(*setup)) *server {
+	t.Helper()
+	c := setup{allow: []string{"127.0.0.0/8"}}
+	for _, f := range change {
+		f(&c)
+	}
+	log := slog.New(slog.DiscardHandler)
+	var eng *engine.Engine
+	metrics := obs.New(func() int { return eng.InFlight() })
+	store, err := sqlite.Open(t.Context(), sqlite.Options{Dir: t.TempDir(), OnCommit: metrics.Committed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var allow []netip.Prefix
+	for _, s := range c.allow {
+		allow = append(allow, netip.MustParsePrefix(s))
+	}
+	policy := egress.NewPolicy(allow)
+	transport := egress.NewTransport(egress.Options{Policy: policy})
+	send := sender.New(transport, agentVersion, log)
+	done := &watcher{Metrics: metrics, tick: make(chan struct{})}
+	eng = engine.New(engine.Options{Queue: store, Sender: send, Log: log, Observer: done})
+	store.SetHandover(eng.Handover)
+	if err := eng.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.api.Store, c.api.Dispatcher, c.api.Preview, c.api.Log = store, eng, send.Request, log
+	c.api.Metrics, c.api.Accepted = metrics.Handler(), metrics.Accepted
+	if c.api.Ready == nil {
+		c.api.Ready = func(context.Context) error { return nil }
+	}
+	handler := api.New(c.api)
+	web := httptest.NewUnstartedServer(handler)
+	web.Config = api.Server(handler, log)
+	web.Start()
+	policy.Guard(netip.MustParseAddrPort(web.Listener.Addr().String()))
+	s := &server{t: t, url: web.URL, store: store, api: handler, done: done}
+	s.key = s.newKey("acme", c.live)
+	t.Cleanup(func() {
+		web.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		eng.Drain(ctx)
+		transport.CloseIdleConnections()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// watcher lets a test wait for attempts without polling.
+type watcher struct {
+	*obs.Metrics
+	mu   sync.Mutex
+	tick chan struct{}
+}
+
+func (w *watcher) AttemptDone(o *callbackd.Outcome, state callbackd.State, since time.Duration) {
+	w.Metrics.AttemptDone(o, state, since)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.tick)
+	w.tick = make(chan struct{})
+}
+
+func (w *watcher) next() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tick
+}
+
+// until waits for f to become true, asking again after every attempt.
+func (s *server) until(what string, f func() bool) {
+	s.t.Helper()
+	deadline := time.After(patience)
+	for {
+		tick := s.done.next()
+		if f() {
+			return
+		}
+		select {
+		case <-tick:
+		case <-deadline:
+			s.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func (s *server) newKey(account string, live bool) callbackd.Key {
+	s.t.Helper()
+	k, err := s.store.CreateKey(s.t.Context(), callbackd.Key{Account: account, APIKey: rand.Text(), Secret: callbackd.Secret(rand.Text()), Live: live, CreatedAt: time.Now()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return k
+}
+
+// as is the same server, called with another key.
+func (s *server) as(k callbackd.Key) *server {
+	other := *s
+	other.key = k
+	return &other
+}
+
+func (s *server) sign(r *http.Request) {
+	signature.SetHeaders(r.Header, s.key.Account, s.key.APIKey, s.key.Secret.Reveal(), time.Now())
+}
+
+// reply is an answer that was held against openapi.yaml.
+type reply struct {
+	t      *testing.T
+	key    string
+	status int
+	header http.Header
+	body   string
+}
+
+// call makes a signed call. change may unsign it.
+func (s *server) call(method, path, body string, change ...func(*http.Request)) reply {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.sign(req)
+	for _, f := range change {
+		f(req)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	document.check(s.t, req, body, resp, raw)
+	return reply{s.t, s.key.APIKey, resp.StatusCode, resp.Header, string(raw)}
+}
+
+// is compares status and body byte for byte; KEY in want is the API key.
+func (r reply) is(status int, want string) reply {
+	r.t.Helper()
+	want = strings.ReplaceAll(want, "KEY", r.key) + "\n"
+	if r.status != status {
+		r.t.Errorf("status %d, want %d: %s", r.status, status, r.body)
+	} else if diff := cmp.Diff(want, r.body); diff != "" {
+		r.t.Errorf("body (-want +got):\n%s", diff)
+	}
+	return r
+}
+
+// ok requires a status.
+func (r reply) ok(status int) reply {
+	r.t.Helper()
+	if r.status != status {
+		r.t.Fatalf("status %d, want %d: %s", r.status, status, r.body)
+	}
+	return r
+}
+
+// says requires a status and parts of the message.
+func (r reply) says(status int, parts ...string) reply {
+	r.t.Helper()
+	if r.status != status {
+		r.t.Errorf("status %d, want %d: %s", r.status, status, r.body)
+	}
+	msg := decode[struct{ Message string }](r).Message
+	for _, p := range parts {
+		if !strings.Contains(msg, p) {
+			r.t.Errorf("message %q lacks %q", msg, p)
+		}
+	}
+	return r
+}
+
+// hit is one request that a receiver got.
+type hit struct {
+	method, uri string
+	header      http.Header
+	body        string
+}
+
+// receiver is a real HTTP server for callbacks. It answers 200 unless a test
+// sets answer.
+type receiver struct {
+	t    *testing.T
+	url  string
+	hits chan hit
+}
+
+func listen(t *testing.T, answer func(w http.ResponseWriter, n int)) *receiver {
+	t.Helper()
+	r := &receiver{t: t, hits: make(chan hit, 4096)}
+	var mu sync.Mutex
+	n := 0
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return
+		}
+		mu.Lock()
+		n++
+		mine := n
+		mu.Unlock()
+		r.hits <- hit{req.Method, req.RequestURI, req.Header.Clone(), string(body)}
+		if answer != nil {
+			answer(w, mine)
+		}
+	}))
+	t.Cleanup(web.Close)
+	r.url = web.URL
+	return r
+}
+
+func (r *receiver) next() hit {
+	r.t.Helper()
+	select {
+	case h := <-r.hits:
+		return h
+	case <-time.After(patience):
+		r.t.Fatal("the receiver got nothing")
+		return hit{}
+	}
+}
+
+// register creates the callback that most tests need.
+func (s *server) register(event, url, more string) reply {
+	s.t.Helper()
+	return s.call("POST", "/v1/callbacks", `{"event":"`+event+`","url":"`+url+`"`+more+`}`).ok(200)
+}
+
+func (s *server) publish(event, session, data string) published {
+	s.t.Helper()
+	r := s.call("POST", "/v1/events", `{"event":"`+event+`","session_key":"`+session+`","data":`+data+`}`).ok(202)
+	return decode[published](r)
+}
+
+type published struct {
+	ID         string
+	Sequence   int64
+	Deliveries int
+}
+
+// closedPort is an address where nothing listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func escape(s string) string { return url.QueryEscape(s) }
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,222 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"callbackd/internal/api"
+	"callbackd/internal/signature"
+	"callbackd/wire"
+)
+
+// verifies tells whether a receiver with this secret takes the request.
+func verifies(t *testing.T, secret string, h hit) bool {
+	t.Helper()
+	key, err := signature.ParseSecret(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signature.Verify(key, h.header, []byte(h.body), time.Now()) == nil
+}
+
+func (s *server) secret(name string) string {
+	s.t.Helper()
+	return decode[wire.Secret](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/secret?name="+name, "").ok(200)).Secret
+}
+
+// During a rotation both secrets sign; afterwards the new one alone.
+func TestSecretsRotateWithoutLosingARequest(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
+	s.register("SESSION:COMPLETE", recv.url, "")
+	old := s.secret("default")
+	r := s.call("GET", "/v1/callbacks/SESSION:COMPLETE/secret", "").is(200, `{"api_key":"KEY","event":"SESSION:COMPLETE","secret":"`+old+`"}`)
+	if r.header.Get("Cache-Control") != "no-store" {
+		t.Error("a secret may be cached")
+	}
+	rotate := func(body string) string {
+		return decode[wire.Secret](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/secret/rotate", body).ok(200)).Secret
+	}
+	next := rotate("")
+	if next == old || s.secret("default") != next {
+		t.Error("the secret is the old one")
+	}
+	s.publish("SESSION:COMPLETE", "A", `{}`)
+	h := recv.next()
+	if !verifies(t, old, h) || !verifies(t, next, h) || len(strings.Fields(h.header.Get("webhook-signature"))) != 2 {
+		t.Errorf("during the rotation: %s", h.header.Get("webhook-signature"))
+	}
+	last := rotate(`{"keep":"0s"}`)
+	s.publish("SESSION:COMPLETE", "B", `{}`)
+	h = recv.next()
+	if verifies(t, old, h) || verifies(t, next, h) || !verifies(t, last, h) || len(strings.Fields(h.header.Get("webhook-signature"))) != 1 {
+		t.Errorf("after it: %s", h.header.Get("webhook-signature"))
+	}
+	for _, body := range []string{`{}`, `{"keep":null}`, `{"keep":60}`, `{"keep":"720h"}`, `{"other":1}`} {
+		rotate(body)
+	}
+	for body, says := range map[string]string{`{"keep":"721h"}`: "keep must be a duration from 0s to 720h0m0s", `{"keep":-1}`: "keep must be", `[]`: "The body must be a JSON object.", `{"keep":"x"}`: "keep must be"} {
+		s.call("POST", "/v1/callbacks/SESSION:COMPLETE/secret/rotate", body).says(400, says)
+	}
+	// A client that sends an empty body in chunks sends no body.
+	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/secret/rotate", "", func(r *http.Request) { r.ContentLength = -1; r.Body = http.NoBody }).ok(200)
+}
+
+// A secret agreed with one receiver does not sign for another.
+func TestAnotherReceiverGetsAnotherSecret(t *testing.T) {
+	s := start(t)
+	s.register("SESSION:COMPLETE", "https://a.example/", "")
+	first := s.secret("default")
+	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"https://a.example/other"}`).ok(200)
+	if s.secret("default") != first {
+		t.Error("another path changed the secret")
+	}
+	for _, url := range []string{"https://b.example/", "http://b.example/", "http://b.example:8080/"} {
+		s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+url+`"}`).ok(200)
+		next := s.secret("default")
+		if next == first {
+			t.Errorf("%s keeps the secret", url)
+		}
+		first = next
+	}
+}
+
+// While a callback is paused its deliveries wait, in order, and none is lost.
+func TestPauseAndResume(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
+	s.register("SESSION:COMPLETE", recv.url, "")
+	s.register("SESSION:COMPLETE", recv.url+"/other", `,"name":"other"`)
+	p := decode[wire.Policy](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause", "").ok(200))
+	if !p.Paused || p.PauseReason != "user" || p.PausedAt == nil || p.Name != "default" {
+		t.Errorf("%+v", p)
+	}
+	const n = 20
+	for range n {
+		s.publish("SESSION:COMPLETE", "ACM-0123456789", `{}`)
+	}
+	for range n { // the other callback goes on
+		if h := recv.next(); h.uri != "/other" {
+			t.Fatalf("%s got a delivery during its pause", h.uri)
+		}
+	}
+	s.until("the other's end", func() bool { return len(s.deliveries("?state=delivered&callback=2").Data) == n })
+	if l := s.deliveries("?state=pending&callback=1"); len(l.Data) != n || l.Data[0].Attempts != 0 {
+		t.Errorf("%d wait", len(l.Data))
+	}
+	if p = decode[wire.Policy](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/resume", "").ok(200)); p.Paused || p.PauseReason != "" || p.PausedAt != nil {
+		t.Errorf("%+v", p)
+	}
+	for i := range n {
+		if h := recv.next(); h.uri != "/" || h.header.Get("callback-sequence") != itoa(i+1) {
+			t.Errorf("%d: %s %s", i, h.uri, h.header.Get("callback-sequence"))
+		}
+	}
+	s.until("the end", func() bool { return len(s.deliveries("?state=delivered&callback=1").Data) == n })
+}
+
+// A receiver that answers 410 pauses its callback.
+func TestGonePausesVisibly(t *testing.T) {
+	s := start(t)
+	recv := listen(t, func(w http.ResponseWriter, n int) {
+		if n == 1 {
+			w.WriteHeader(410)
+		}
+	})
+	s.register("SESSION:COMPLETE", recv.url, "")
+	id := s.deliveryOf(s.publish("SESSION:COMPLETE", "A", `{}`))
+	s.until("the pause", func() bool {
+		return decode[wire.Policy](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").ok(200)).PauseReason == "gone"
+	})
+	if d := s.delivery(id); d.State != "pending" {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestMaskedHeaders(t *testing.T) {
+	s := start(t, func(c *setup) { c.api.MaskHeaders = true })
+	recv := listen(t, nil)
+	const masked = `{"event":"SESSION:COMPLETE","url":"URL","method":"POST","headers":{"Authorization":"[redacted]"},"payload":{}}`
+	show := func(url string) string {
+		return `{"api_key":"KEY",` + strings.Replace(masked, "URL", url, 1)[1:]
+	}
+	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"`+recv.url+`/","headers":{"Authorization":"Bearer one"}}`).is(200, show(recv.url+"/"))
+	s.call("GET", "/v1/callbacks/SESSION:COMPLETE", "").is(200, `{"api_key":"KEY","data":`+strings.Replace(masked, "URL", recv.url+"/", 1)+`}`)
+	s.call("GET", "/v1/callbacks", "").is(200, `{"api_key":"KEY","data":[`+strings.Replace(masked, "URL", recv.url+"/", 1)+`]}`)
+	sends := func(want string) {
+		t.Helper()
+		s.publish("SESSION:COMPLETE", "A", `{}`)
+		if got := recv.next().header.Get("Authorization"); got != want {
+			t.Errorf("sent %q, want %q", got, want)
+		}
+	}
+	sends("Bearer one")
+	// A PUT that carries the mask keeps the stored value.
+	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`/two","headers":{"authorization":"[redacted]"}}`).ok(200)
+	sends("Bearer one")
+	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`/","headers":{"Authorization":"Bearer two"}}`).is(200, show(recv.url+"/"))
+	sends("Bearer two")
+	// But it goes to nobody else, and is never a value itself.
+	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"https://other.example/","headers":{"Authorization":"[redacted]"}}`).says(400, "headers has a masked value for Authorization, but url names another receiver")
+	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`/","headers":{"X-New":"[redacted]"}}`).says(400, "headers has a masked value for X-New that stands for nothing stored")
+	s.call("POST", "/v1/callbacks", `{"event":"SESSION:NOTE_INSERT","url":"https://other.example/","headers":{"A":"[redacted]"}}`).says(400, "headers has a masked value for A")
+	s.call("PUT", "/v1/callbacks/SESSION:NOTE_INSERT", `{"url":"https://other.example/","headers":{"A":"[redacted]"}}`).ok(404)
+	sends("Bearer two")
+}
+
+func TestRequireHTTPS(t *testing.T) {
+	s := start(t, func(c *setup) { c.api.RequireHTTPS = true })
+	const refused = "url must begin with https:// for a live API key."
+	live := s.as(s.newKey("acme", true))
+	live.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"http://a.example/"}`).says(400, refused)
+	live.register("SESSION:COMPLETE", "https://a.example/", "")
+	live.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"http://a.example/"}`).says(400, refused)
+	s.register("SESSION:COMPLETE", "http://a.example/", "") // a test key
+	relaxed := start(t, func(c *setup) { c.live = true })
+	relaxed.register("SESSION:COMPLETE", "http://a.example/", "")
+}
+
+func TestHealth(t *testing.T) {
+	var fault error
+	s := start(t, func(c *setup) { c.api.Ready = func(context.Context) error { return fault } })
+	s.call("GET", "/healthz", "").is(200, `{"message":"alive"}`)
+	s.call("GET", "/readyz", "").is(200, `{"message":"ready"}`)
+	fault = errors.New("the engine does not run")
+	r := s.call("GET", "/readyz", "").is(503, `{"message":"Not ready."}`)
+	if r.header.Get("Retry-After") != "1" {
+		t.Error(r.header)
+	}
+	s.call("GET", "/healthz", "").ok(200)
+	fault = nil
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.call("GET", "/readyz", "").ok(503)
+	s.call("GET", "/v1/callbacks", "").ok(503)
+	s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"A"}`).ok(503)
+}
+
+func TestServerHasEveryLimit(t *testing.T) {
+	s := start(t)
+	srv := api.Server(s.api, s.api.Log)
+	if srv.ReadHeaderTimeout == 0 || srv.ReadTimeout == 0 || srv.WriteTimeout == 0 || srv.IdleTimeout == 0 || srv.MaxHeaderBytes == 0 {
+		t.Errorf("%+v", srv)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.url+"/healthz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Large", strings.Repeat("x", 64<<10))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("64 KiB of headers: %d", resp.StatusCode)
+	}
+}
