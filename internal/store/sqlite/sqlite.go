@@ -11,7 +11,6 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -26,14 +25,6 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 )
-
-//go:embed schema.sql
-var schema string
-
-// schemaVersion is kept in PRAGMA user_version. A migration tool would bring
-// database/sql into a driver that does not use it, and the lock it offers is
-// SQLite's own.
-const schemaVersion = 1
 
 // Files in the data directory.
 const (
@@ -88,6 +79,8 @@ type Store struct {
 	failOnce   sync.Once
 	failErr    error
 	onCommit   func(int)
+	hub        store.Hub
+	choosing   chan struct{} // one replay's set is chosen at a time
 	handover   func([]callbackd.Delivery)
 
 	// Of the writer's goroutine alone.
@@ -132,7 +125,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	s := &Store{
 		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
-		onCommit:  o.OnCommit,
+		onCommit: o.OnCommit, choosing: make(chan struct{}, 1),
 		seqs:      newCache[sessionID, int64](maxSequences),
 		tail:      newTail(),
 		owed:      newCache[subject, []callbackd.CallbackNo](maxOwedCached),
@@ -273,27 +266,6 @@ func (s *Store) emptyLog() error {
 		return fmt.Errorf("recover the database from its log: %w", err)
 	}
 	return nil
-}
-
-// migrate brings the schema to schemaVersion, in one transaction.
-func (s *Store) migrate() error {
-	if err := s.w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("the database cannot be written: %w", err)
-	}
-	var have int64
-	err := s.w.query("PRAGMA user_version", func(st *sqlite3.Stmt) error { have = st.ColumnInt64(0); return nil })
-	switch {
-	case err != nil:
-	case have > schemaVersion:
-		err = fmt.Errorf("the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, schemaVersion)
-	case have < schemaVersion:
-		err = s.w.conn.Exec(schema + fmt.Sprintf("; PRAGMA user_version = %d", schemaVersion))
-	}
-	if err != nil {
-		s.w.conn.Exec("ROLLBACK")
-		return fmt.Errorf("migrate: %w", err)
-	}
-	return s.w.conn.Exec("COMMIT")
 }
 
 // read runs f on a query-only connection within one snapshot.
