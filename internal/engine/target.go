@@ -254,7 +254,7 @@ func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callback
 // settle moves the lane after one of its deliveries was recorded.
 func (e *Engine) settle(t *target, l *lane, o *callbackd.Outcome, state callbackd.State, err error, now time.Time) {
 	switch {
-	case err == nil && state == callbackd.Canceled:
+	case err == errEnded, err == nil && state == callbackd.Canceled:
 		t.stale = true
 		t.clear(e)
 		return

@@ -83,7 +83,8 @@ type Callbacks interface {
 	Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (*callbackd.Callback, error)
 	// ListCallbacks returns those in force, in PAVE's event order, then by name.
 	ListCallbacks(ctx context.Context, key callbackd.KeyNo) ([]*callbackd.Callback, error)
-	// CallbackByNo returns a setting by number, deleted ones included.
+	// CallbackByNo returns a setting by number, deleted ones included. One
+	// whose key was revoked is Deleted from that time on: it is owed nothing.
 	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
 	// CallbackVersion returns the setting as it was in that version (URL,
 	// Method, Headers, Payload); everything else is as it is now.
