@@ -172,6 +172,9 @@ const (
 	MaxScan = 10_000
 )
 
+// MaxPageData ends a page of EventsAfter early, in bytes of the events' data.
+const MaxPageData = 1 << 20
+
 // EventPage is one page. Next is 0 at the end.
 type EventPage struct {
 	Events []*callbackd.Event

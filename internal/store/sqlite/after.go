@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -18,10 +19,10 @@ func (s *Store) Watch(key callbackd.KeyNo) (<-chan struct{}, func()) { return s.
 func (l *tail) above(key callbackd.KeyNo, session string, lo, hi int64) (ids []callbackd.EventID, floor int64, last callbackd.EventID) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	last = max(l.mark, l.last)
+	last = l.mark
 	floor = int64(last) + 1
-	if len(l.events) > 0 {
-		floor = int64(l.events[0].ID)
+	if n := len(l.events); n > 0 {
+		floor, last = int64(l.events[0].ID), l.events[n-1].ID
 	}
 	for _, ev := range l.events {
 		if ev.Key == key && int64(ev.ID) >= lo && int64(ev.ID) < hi && (session == "" || ev.Session == session) {
@@ -40,9 +41,10 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 	young, floor, last := s.tail.above(q.Key, q.Session, lo, hi)
 	seen, size, at := 0, 0, callbackd.EventID(0)
 	cut := false
+	var later error
 	err = s.read(ctx, func(d *db) error {
 		return d.ascend(young, q.Key, q.Session, lo, min(hi, floor), ", e.data", func(st *sqlite3.Stmt) bool {
-			if seen == store.MaxScan || len(page.Events) == limit || size > store.MaxPageData {
+			if seen == store.MaxScan || len(page.Events) == limit || size >= store.MaxPageData {
 				cut = true
 				return false
 			}
@@ -52,11 +54,15 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 				ev := scanEvent(st)
 				ev.Data = st.ColumnBlob(7, nil)
 				size += len(ev.Data)
+				later = d.addLater(ev)
 				page.Events = append(page.Events, ev)
 			}
-			return true
+			return later == nil
 		})
 	})
+	if err = errors.Join(err, later); err != nil {
+		return store.EventPage{}, err
+	}
 	page.Next = max(q.After, last)
 	if cut {
 		page.Next = at
