@@ -222,7 +222,7 @@ func TestPeers13AReplayOfAHundredThousandSurvivesRestarts(t *testing.T) {
 // repeated later is not in it.
 func TestTheSetIsFixedAtTheStart(t *testing.T) {
 	bubble(t, func(r *rig) {
-		once := callbackd.Policy{Retry: []time.Duration{0}, OrderWait: callbackd.NoOrderWait, Concurrency: 256}
+		once := callbackd.Policy{Retry: []time.Duration{0}, OrderWait: callbackd.NoOrderWait, Concurrency: 1}
 		cb := r.callback("a", once)
 		failing := func(c sent) int {
 			if c.Event%2 == 0 {
