@@ -244,6 +244,11 @@ func (s *suite) replayTo() {
 	if got := s.reread(again); got.Canceled != 3 || got.Pending() != 0 {
 		s.Errorf("%+v", got)
 	}
+	slots, err := s.ListStats(s.ctx(), store.StatsQuery{Callback: late.No, Width: store.Hour, Since: s.at.Add(-time.Hour), Until: s.at.Add(time.Hour)})
+	s.must(err)
+	if len(slots) != 1 || slots[0].Canceled != 3 {
+		s.Errorf("what was canceled is counted as %+v", slots)
+	}
 	s.mustSweep(old.No)
 }
 
