@@ -211,6 +211,7 @@ type DeliveryView struct {
 	Attempts int
 	Due      time.Time // of the next attempt; zero: at once or ended
 	Manual   bool
+	Replay   callbackd.ReplayID // that made it due and has it pending; 0: none
 	// History is every attempt, oldest first; empty in lists.
 	History []callbackd.Attempt
 }
