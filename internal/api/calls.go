@@ -23,9 +23,9 @@ type Calls interface {
 // noCalls is the log of an API without one.
 type noCalls struct{}
 
-func (noCalls) Call(store.LogEntry)                                          {}
+func (noCalls) Call(store.LogEntry)                                         {}
 func (noCalls) Published(callbackd.KeyNo, time.Time, time.Duration, string) {}
-func (noCalls) Refused(callbackd.KeyNo, time.Time, string)                   {}
+func (noCalls) Refused(callbackd.KeyNo, time.Time, string)                  {}
 
 // recorder notes what a call was answered.
 type recorder struct {

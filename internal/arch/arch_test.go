@@ -37,6 +37,8 @@ var arrows = []arrow{
 	{"callbackd/internal/callbacks", []string{"callbackd", "callbackd/internal/store", "callbackd/internal/strictjson", "callbackd/internal/egress"}, "what a setting may be is one rule for API and console"},
 	{"callbackd/internal/story", []string{"callbackd", "callbackd/wire", "callbackd/internal/store"}, "API and console tell the same story of a delivery"},
 	{"callbackd/internal/api", []string{"callbackd", "callbackd/wire", "callbackd/internal/callbacks", "callbackd/internal/story", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/strictjson", "callbackd/internal/obs"}, "after Accept the api calls what app injects; it does not know the engine"},
+	{"callbackd/internal/journal", []string{"callbackd", "callbackd/internal/store"}, "the journal knows what it writes and not who reads it"},
+	{"callbackd/internal/replays", []string{"callbackd", "callbackd/internal/store"}, "the runner decides when; what is next is the store's"},
 	{"callbackd/internal/obs", []string{"callbackd"}, "logs and metrics know the domain's words only"},
 }
 
