@@ -105,7 +105,7 @@ func (f *filter) more(q url.Values) error {
 		f.status = n
 	}
 	if f.fault = callbackd.Fault(q.Get("fault")); f.fault != "" && !slices.Contains(faults, f.fault) {
-		return invalid("fault must be one of %s.", strings.Trim(fmt.Sprint(faults), "[]"))
+		return invalid("fault must be one of %s.", strings.Join(strings.Fields(strings.Trim(fmt.Sprint(faults), "[]")), ", "))
 	}
 	if s := q.Get("wait"); s != "" {
 		n, err := strconv.Atoi(s)
