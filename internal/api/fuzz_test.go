@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/sender"
 	"callbackd/internal/session"
 	"callbackd/internal/store"
@@ -48,14 +49,13 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b, err := readCallback(members, true)
+		b, err := callbacks.Read(members, true)
 		if err != nil {
 			refused(t, err)
 			return
 		}
 		a := &API{}
-		b.cb.Event = callbackd.EventType(b.event)
-		shown, err := marshal(a.show(&b.cb))
+		shown, err := marshal(a.show(&b))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,16 +67,16 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
-		back, err := readCallback(members, true)
+		back, err := callbacks.Read(members, true)
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
-		back.cb.Policy = b.cb.Policy // shown elsewhere
-		if back.event != b.event || back.cb.Name != b.cb.Name || !sameSetting(&back.cb, &b.cb) {
+		back.Policy = b.Policy // shown elsewhere
+		if back.Event != b.Event || back.Name != b.Name || !sameSetting(&back, &b) {
 			t.Errorf("%s reads back as %s", body, shown)
 		}
-		policy := (&call{key: &callbackd.Key{}}).policy(&b.cb)
-		raw, err := json.Marshal(map[string]any{"event": b.event, "url": b.cb.URL, "timeout": policy.Timeout, "retry": policy.Retry, "order": policy.Order, "rate": policy.Rate, "concurrency": policy.Concurrency})
+		policy := (&call{key: &callbackd.Key{}}).policy(&b)
+		raw, err := json.Marshal(map[string]any{"event": b.Event, "url": b.URL, "timeout": policy.Timeout, "retry": policy.Retry, "order": policy.Order, "rate": policy.Rate, "concurrency": policy.Concurrency})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,12 +84,12 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err = readCallback(members, true)
+		back, err = callbacks.Read(members, true)
 		if err != nil {
 			t.Fatalf("%v in %s", err, raw)
 		}
-		back.cb.Method, back.cb.Headers, back.cb.Payload = b.cb.Method, b.cb.Headers, b.cb.Payload
-		if !sameSetting(&back.cb, &b.cb) {
+		back.Method, back.Headers, back.Payload = b.Method, b.Headers, b.Payload
+		if !sameSetting(&back, &b) {
 			t.Errorf("the policy of %s reads back as %s", body, raw)
 		}
 	})

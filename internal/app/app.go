@@ -17,11 +17,15 @@ import (
 
 	"callbackd"
 	"callbackd/internal/api"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
+	"callbackd/internal/journal"
 	"callbackd/internal/obs"
+	"callbackd/internal/replays"
 	"callbackd/internal/sender"
 	"callbackd/internal/session"
+	"callbackd/internal/store"
 	"callbackd/internal/store/sqlite"
 )
 
@@ -76,16 +80,20 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
 	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, c.Log)
-	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: metrics, MaxInFlight: c.MaxInFlight})
+	book := journal.New(a.store, c.Log, metrics.JournalDropped)
+	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: observers{metrics, book}, MaxInFlight: c.MaxInFlight})
 	a.store.SetHandover(a.engine.Handover)
 	if err = a.engine.Start(ctx); err != nil {
 		return nil, fmt.Errorf("read the backlog: %w", err)
 	}
+	tests := &callbacks.Limiter{}
+	runner := replays.New(a.store, a.engine.Replay, c.Log)
 	handler := api.New(api.Options{
-		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
-		Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
+		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
+		Calls: book, ReplaysChanged: runner.Kick, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
 	})
 	a.server = api.Server(handler, c.Log)
+	a.server.RegisterOnShutdown(handler.Close)
 	go func() { a.served <- a.server.Serve(a.listener) }()
 	var upkeep context.Context
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -93,7 +101,22 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
 	a.upkeep.Go(func() { a.advanceSessions(upkeep, session.Now) })
 	a.upkeep.Go(func() { a.sweepSessions(upkeep, c.Keep) })
+	a.upkeep.Go(func() { a.prune(upkeep, c.Keep) })
+	a.upkeep.Go(func() { runner.Run(upkeep) })
+	a.upkeep.Go(func() { book.Run(upkeep) })
 	return a, nil
+}
+
+// observers tells metrics and sums of every attempt.
+type observers struct {
+	*obs.Metrics
+	book *journal.Journal
+}
+
+// AttemptDone is part of the engine's Observer.
+func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
+	o.Metrics.AttemptDone(out, state, sinceAccepted)
+	o.book.AttemptDone(out, state, sinceAccepted)
 }
 
 func (a *App) ready(context.Context) error {
@@ -198,6 +221,31 @@ func (a *App) sweep(ctx context.Context, keep time.Duration) {
 		}
 		if removed > 0 {
 			a.log.Debug("old events removed", "events", removed)
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// How long what no promise covers is kept.
+const (
+	keepLogs    = 7 * 24 * time.Hour
+	keepMinutes = 26 * time.Hour
+	keepHours   = 35 * 24 * time.Hour
+)
+
+// prune removes old logs, sums and replays.
+func (a *App) prune(ctx context.Context, keep time.Duration) {
+	for {
+		now := time.Now()
+		n, err := a.store.Prune(ctx, store.Prune{Logs: now.Add(-keepLogs), Minutes: now.Add(-keepMinutes), Hours: now.Add(-keepHours), Replays: now.Add(-keep)}, slice)
+		if err != nil && ctx.Err() == nil {
+			a.log.Error("old logs and sums not removed", "error", err)
+		}
+		wait := sweepIdle
+		if err == nil && n > 0 {
+			wait = slicePause
 		}
 		if !pause(ctx, wait) {
 			return

@@ -93,6 +93,8 @@ func bind(st *sqlite3.Stmt, args []any) error {
 			err = st.BindInt64(i+1, int64(v))
 		case bool:
 			err = st.BindBool(i+1, v)
+		case float64:
+			err = st.BindFloat(i+1, v)
 		case string:
 			err = st.BindText(i+1, v)
 		case []byte:
@@ -124,4 +126,8 @@ func columnTime(st *sqlite3.Stmt, col int) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(st.ColumnInt64(col)).UTC()
+}
+
+func columnMicros(st *sqlite3.Stmt, col int) time.Duration {
+	return time.Duration(st.ColumnInt64(col)) * time.Microsecond
 }

@@ -80,6 +80,8 @@ type Store struct {
 	failOnce   sync.Once
 	failErr    error
 	onCommit   func(int)
+	hub        store.Hub
+	choosing   chan struct{} // one replay's set is chosen at a time
 	handover   func([]callbackd.Delivery)
 
 	// Of the writer's goroutine alone.
@@ -125,7 +127,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	s := &Store{
 		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
-		onCommit:  o.OnCommit,
+		onCommit: o.OnCommit, choosing: make(chan struct{}, 1),
 		seqs:      newCache[sessionID, int64](maxSequences),
 		tail:      newTail(),
 		owed:      newCache[subject, []callbackd.CallbackNo](maxOwedCached),

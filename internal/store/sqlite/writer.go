@@ -222,6 +222,7 @@ func (s *Store) publish(t *tx, n int) {
 	if len(t.handover) > 0 && s.handover != nil {
 		s.handover(t.handover)
 	}
+	s.hub.Committed(t.accepted)
 	if s.onCommit != nil {
 		s.onCommit(n)
 	}

@@ -93,7 +93,7 @@ func (s *suite) sessionReplay() {
 		final, err := s.Session(s.ctx(), x.Key, x.SessionKey)
 		s.must(err)
 		reached[final.Status] = true
-		s.replay(final)
+		s.replayed(final)
 	}
 	if len(reached) < 2 {
 		s.Errorf("only %v was reached: the test proves little", slices.Collect(maps.Keys(reached)))
@@ -139,7 +139,7 @@ func (s *suite) randomStep(r *rand.Rand, x *callbackd.Session, now time.Time, on
 
 func ptr[T any](v T) *T { return &v }
 
-func (s *suite) replay(final *callbackd.Session) {
+func (s *suite) replayed(final *callbackd.Session) {
 	s.Helper()
 	story := replayed{Status: "IDLE", Photos: map[int]string{}, Phone: "+15555550100", SMS: "waiting"}
 	after := int64(0)
