@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/api"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/console"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
 	"callbackd/internal/obs"
@@ -42,11 +44,15 @@ type Config struct {
 	RequireHTTPS bool
 	MaskHeaders  bool
 	MaxInFlight  int
+	// OperatorToken signs the operator in to the console; empty: one-time
+	// links only.
+	OperatorToken callbackd.Secret
 }
 
 // App is a running server.
 type App struct {
 	log      *slog.Logger
+	console  *console.Console
 	store    *sqlite.Store
 	engine   *engine.Engine
 	server   *http.Server
@@ -74,7 +80,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
 	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, c.Log)
-	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: metrics, MaxInFlight: c.MaxInFlight})
+	live := console.NewLive()
+	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: watched{metrics, live}, MaxInFlight: c.MaxInFlight})
 	a.store.SetHandover(a.engine.Handover)
 	if err = a.engine.Start(ctx); err != nil {
 		return nil, fmt.Errorf("read the backlog: %w", err)
@@ -84,13 +91,41 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
 		Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
 	})
-	a.server = api.Server(handler, c.Log)
+	a.console = console.New(console.Options{
+		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Live: live, Log: c.Log, Version: Version,
+		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS,
+	})
+	a.server = api.Server(both(handler, a.console), c.Log)
+	a.server.RegisterOnShutdown(a.console.Close)
 	go func() { a.served <- a.server.Serve(a.listener) }()
 	var upkeep context.Context
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	a.upkeep.Go(func() { a.settle(upkeep) })
 	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
 	return a, nil
+}
+
+// watched tells the metrics and the console's live pages of every attempt.
+type watched struct {
+	*obs.Metrics
+	live *console.Live
+}
+
+// AttemptDone is part of the engine's Observer.
+func (w watched) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
+	w.Metrics.AttemptDone(o, state, sinceAccepted)
+	w.live.AttemptDone(o, state)
+}
+
+// both serves the console under its root and the API everywhere else.
+func both(api, pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == console.Root || strings.HasPrefix(r.URL.Path, console.Root+"/") {
+			pages.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 }
 
 func (a *App) ready(context.Context) error {

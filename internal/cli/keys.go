@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"callbackd"
+	"callbackd/internal/apikey"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 	"callbackd/internal/store/sqlite"
@@ -55,27 +54,17 @@ type createdKey struct {
 	Live      bool   `json:"live"`
 }
 
-// newAPIKey is 128 random bits, in the form PAVE's keys have.
-func newAPIKey() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
 // Run creates a key.
 func (c *keysCreateCmd) Run(e *env) error {
-	if c.Account == "" || strings.ContainsAny(c.Account, ":@ \t\r\n") || len(c.Account) > callbackd.MaxName {
-		return fmt.Errorf("--account must be 1 to %d characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)
-	}
-	if len(c.Name) > callbackd.MaxName {
-		return fmt.Errorf("--name is longer than %d bytes", callbackd.MaxName)
+	k, err := apikey.New(c.Account, c.Name, !c.Test, time.Now())
+	if err != nil {
+		return fmt.Errorf("--%w", err)
 	}
 	s, err := c.open(e.ctx)
 	if err != nil {
 		return err
 	}
-	k, err := s.CreateKey(e.ctx, callbackd.Key{Account: c.Account, APIKey: newAPIKey(), Secret: callbackd.Secret(rand.Text() + rand.Text()), Name: c.Name, Live: !c.Test, CreatedAt: time.Now()})
+	k, err = s.CreateKey(e.ctx, k)
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}

@@ -51,6 +51,8 @@ type Keys interface {
 	// there is none. The answer may be MaxKeyAge old. The result is shared:
 	// it must not be changed.
 	Key(ctx context.Context, apiKey string) (*callbackd.Key, error)
+	// KeyByNo is Key by number.
+	KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error)
 }
 
 // MaxKeyAge bounds how long a server may go on with what it knew about a key

@@ -89,8 +89,8 @@ func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) 
 	return s.readKey(ctx, "SELECT "+keyColumns+" FROM keys WHERE api_key = ?", apiKey)
 }
 
-// keyByNo is Key by number.
-func (s *Store) keyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
+// KeyByNo is part of [store.Keys].
+func (s *Store) KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
 	s.mu.Lock()
 	k, ok := s.keysByNo.get(no)
 	s.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *Store) ended(ctx context.Context, no callbackd.CallbackNo) (bool, error
 	if err != nil || cb.Deleted() {
 		return true, err
 	}
-	k, err := s.keyByNo(ctx, cb.Key)
+	k, err := s.KeyByNo(ctx, cb.Key)
 	if err != nil {
 		return false, fmt.Errorf("key of callback %d: %w", no, err)
 	}

@@ -151,6 +151,11 @@ func (s *suite) keys() {
 	if k.Account != "acme" || k.Secret.Reveal() != "secret of k1" || !k.Live || k.Name != "n" || !k.CreatedAt.Equal(s.at) || k.Revoked() {
 		s.Errorf("%+v", k)
 	}
+	if same, err := s.KeyByNo(s.ctx(), k.No); err != nil || *same != *k {
+		s.Errorf("by number: %+v, %v", same, err)
+	}
+	_, err = s.KeyByNo(s.ctx(), 1<<40)
+	s.kind(err, callbackd.KindNotFound)
 	_, err = s.CreateKey(s.ctx(), callbackd.Key{APIKey: "k1", CreatedAt: s.at})
 	s.kind(err, callbackd.KindConflict)
 	_, err = s.Key(s.ctx(), "k2")
