@@ -1,9 +1,6 @@
 package console
 
-import (
-	"strings"
-	"text/template"
-)
+import "strings"
 
 // snippet is ready code that verifies a request in one language.
 type snippet struct{ ID, Name, Text string }
@@ -11,26 +8,22 @@ type snippet struct{ ID, Name, Text string }
 // snippets fills in the secret. The secret is base64 and the URL was parsed
 // when it was stored; the URL is quoted for a shell all the same.
 func snippets(secret, url string) []snippet {
+	fill := strings.NewReplacer("<<secret>>", secret, "<<url>>", "'"+strings.ReplaceAll(url, "'", `'\''`)+"'")
 	out := make([]snippet, 0, len(snippetTexts))
-	data := map[string]string{"Secret": secret, "URL": "'" + strings.ReplaceAll(url, "'", `'\''`) + "'"}
 	for _, s := range snippetTexts {
-		var b strings.Builder
-		if err := template.Must(template.New(s.ID).Delims("<<", ">>").Parse(s.Text)).Execute(&b, data); err != nil {
-			continue // the data is two strings
-		}
-		out = append(out, snippet{s.ID, s.Name, strings.TrimPrefix(b.String(), "\n")})
+		out = append(out, snippet{s.ID, s.Name, strings.TrimPrefix(fill.Replace(s.Text), "\n")})
 	}
 	return out
 }
 
 var snippetTexts = []snippet{
 	{"curl", "curl: send your receiver a signed sample", `
-secret='<<.Secret>>'
+secret='<<secret>>'
 id=evt_sample now=$(date +%s)
 body='{"event":"SESSION:STATUS_CHANGE","session_key":"TST-0000000000","status":"STARTED"}'
 key=$(printf %s "${secret#whsec_}" | base64 -d | od -An -tx1 | tr -d ' \n')
 signature=$(printf %s "$id.$now.$body" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | base64)
-curl -i <<.URL>> \
+curl -i <<url>> \
   -H 'content-type: application/json' \
   -H "webhook-id: $id" \
   -H "webhook-timestamp: $now" \
@@ -52,7 +45,7 @@ import (
 	"time"
 )
 
-const secret = "<<.Secret>>"
+const secret = "<<secret>>"
 
 // verify tells whether the request came from callbackd, whole and just now.
 func verify(h http.Header, body []byte) bool {
@@ -88,7 +81,7 @@ func main() {
 	{"node", "Node", `
 import { createHmac, timingSafeEqual } from "node:crypto";
 
-const secret = "<<.Secret>>";
+const secret = "<<secret>>";
 
 // headers have lower-case names; body is the raw Buffer, before JSON.parse.
 export function verify(headers, body) {
@@ -105,7 +98,7 @@ export function verify(headers, body) {
 	{"python", "Python", `
 import base64, hashlib, hmac, time
 
-SECRET = "<<.Secret>>"
+SECRET = "<<secret>>"
 
 def verify(headers, body: bytes) -> bool:
     """headers: a mapping that ignores case; body: the raw bytes."""
@@ -119,7 +112,7 @@ def verify(headers, body: bytes) -> bool:
 `},
 	{"php", "PHP", `
 <?php
-const SECRET = '<<.Secret>>';
+const SECRET = '<<secret>>';
 
 // $body is file_get_contents('php://input').
 function verify(string $body): bool
@@ -145,7 +138,7 @@ using System.Text;
 
 static class Webhook
 {
-    const string Secret = "<<.Secret>>";
+    const string Secret = "<<secret>>";
 
     // body is the raw request body.
     public static bool Verify(string id, string sent, string signatures, byte[] body)
