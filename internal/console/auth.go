@@ -113,7 +113,9 @@ func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Query().Get("as") == "operator" {
 		as = "operator"
 	}
-	return c.render(w, http.StatusOK, "sign-in", &doorPage{base: c.doorBase("Sign in"), As: as, Next: r.URL.Query().Get("next"), ByToken: c.OperatorToken != ""})
+	b := c.doorBase("Sign in")
+	b.Notice = notices[r.URL.Query().Get("done")]
+	return c.render(w, http.StatusOK, "sign-in", &doorPage{base: b, As: as, Next: r.URL.Query().Get("next"), ByToken: c.OperatorToken != ""})
 }
 
 func (c *Console) doorBase(title string) base { return base{Title: title, Version: c.Version} }

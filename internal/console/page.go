@@ -178,7 +178,10 @@ func sentence(err error) string {
 	if !ok || e.Message == "" {
 		return "callbackd failed; the operator's log says how."
 	}
-	s := strings.ToUpper(e.Message[:1]) + e.Message[1:]
+	s := e.Message
+	if e.Kind != callbackd.KindInvalid { // those begin with a member's name
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
 	if !strings.HasSuffix(s, ".") {
 		s += "."
 	}
