@@ -41,6 +41,9 @@ type Delivery struct {
 	// Manual marks a delivery that a person asked to send again. It is
 	// serialised with its lane but not ordered within it.
 	Manual bool
+	// Replay is the replay that made the delivery due; 0: none. It is sent
+	// behind first attempts and retries.
+	Replay ReplayID
 
 	// Event is the whole event when it is at hand in memory; the engine loads
 	// it from the store when it is nil.

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
 	"strconv"
+	"strings"
 	"time"
 
 	"callbackd"
@@ -25,7 +28,17 @@ import (
 func profileCommand(fs *flag.FlagSet) func() error {
 	n, c := fs.Int("events", 40_000, "events"), fs.Int("c", 64, "connections")
 	out := fs.String("o", "cpu.pprof", "file to write; go tool pprof reads it")
-	return func() error { return profile(*n, *c, *out) }
+	allocs := fs.String("allocs", "", "file for a profile of allocations")
+	return func() error {
+		if err := profile(*n, *c, *out); err != nil || *allocs == "" {
+			return err
+		}
+		f, err := os.Create(*allocs)
+		if err != nil {
+			return err
+		}
+		return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
+	}
 }
 
 func profile(n, c int, out string) (err error) {
@@ -86,5 +99,24 @@ func profile(n, c int, out string) (err error) {
 		return err
 	}
 	fmt.Printf("CPU an event: %v\n", (after-before)/time.Duration(n))
+	return printCommits(a.URL())
+}
+
+// printCommits tells how many commands shared a commit.
+func printCommits(url string) error {
+	resp, err := http.Get(url + "/metrics")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(raw)) {
+		if strings.HasPrefix(line, "callbackd_store_com") {
+			fmt.Print(line)
+		}
+	}
 	return nil
 }

@@ -166,6 +166,10 @@ func TestTheSameSettingAgain(t *testing.T) {
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1.0}}`,
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"method":"PUT"}`,
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"rate":5}`,
+		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"timeout":"14s"}`,
+		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"order":"1s"}`,
+		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"order":0}`,
+		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"concurrency":31}`,
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"retry":["0s"]}`,
 	} {
 		s.call("POST", "/v1/callbacks", other).is(409, `{"api_key":"KEY","message":"Your API Key has another callback setting for the event SESSION:COMPLETE already; PUT /v1/callbacks/SESSION:COMPLETE updates it."}`)

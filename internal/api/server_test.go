@@ -37,12 +37,13 @@ const agentVersion = "9.8.7"
 // server is the whole product below the command line: API, store, engine,
 // sender, on an egress policy that allows loopback.
 type server struct {
-	t     *testing.T
-	url   string
-	store *sqlite.Store
-	api   *api.API
-	key   callbackd.Key
-	done  *watcher
+	t      *testing.T
+	url    string
+	store  *sqlite.Store
+	engine *engine.Engine
+	api    *api.API
+	key    callbackd.Key
+	done   *watcher
 }
 
 // setup is what a test may want otherwise.
@@ -88,7 +89,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	web.Config = api.Server(handler, log)
 	web.Start()
 	policy.Guard(netip.MustParseAddrPort(web.Listener.Addr().String()))
-	s := &server{t: t, url: web.URL, store: store, api: handler, done: done}
+	s := &server{t: t, url: web.URL, store: store, engine: eng, api: handler, done: done}
 	s.key = s.newKey("acme", c.live)
 	t.Cleanup(func() {
 		web.Close()

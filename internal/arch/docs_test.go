@@ -16,7 +16,7 @@ func TestGuaranteesNameTestsThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`(?:([a-z0-9/]+): )?(Test[A-Za-z0-9_]+)`").FindAllStringSubmatch(string(doc), -1)
+	named := regexp.MustCompile("`(?:([a-z0-9/]+):\\s)?(Test[A-Za-z0-9_]+)`").FindAllStringSubmatch(string(doc), -1)
 	if len(named) < 9 {
 		t.Errorf("only %d tests are named", len(named))
 	}
@@ -35,6 +35,31 @@ func TestGuaranteesNameTestsThatExist(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("docs/guarantees.md names %s, which is not in %q", m[2], m[1])
+		}
+	}
+}
+
+// Every sentence of the nine promises, a bullet each, names a test.
+func TestEverySentenceOfThePromisesNamesATest(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	promises, _, _ := strings.Cut(string(doc), "## What is not promised")
+	chapters := strings.Split(promises, "\n## ")[1:]
+	if len(chapters) != 9 {
+		t.Errorf("%d promises", len(chapters))
+	}
+	for _, c := range chapters {
+		title, text, _ := strings.Cut(c, "\n")
+		bullets := strings.Split(text, "\n- ")
+		if strings.TrimSpace(bullets[0]) != "" || len(bullets) < 2 {
+			t.Errorf("%s: not a list", title)
+		}
+		for _, b := range bullets[1:] {
+			if !regexp.MustCompile("`[a-z0-9/: ]*Test[A-Z0-9]").MatchString(b) {
+				t.Errorf("%s: no test is named by %q", title, b)
+			}
 		}
 	}
 }

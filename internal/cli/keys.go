@@ -34,6 +34,14 @@ func (d *dataFlag) open(ctx context.Context) (*sqlite.Store, error) {
 	return sqlite.Open(ctx, sqlite.Options{Dir: d.Data, KeysetFile: d.SecretKeys, Beside: true})
 }
 
+// existing is open for commands that make no data directory.
+func (d *dataFlag) existing(ctx context.Context) (*sqlite.Store, error) {
+	if _, err := os.Stat(filepath.Join(d.Data, "callbackd.db")); err != nil {
+		return nil, fmt.Errorf("%s is not a data directory: %w; name the right one with --data", d.Data, err)
+	}
+	return d.open(ctx)
+}
+
 // settled waits until a running server has noticed a change of keys.
 func settled() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
 
@@ -85,10 +93,7 @@ type keysListCmd struct {
 
 // Run lists the keys.
 func (c *keysListCmd) Run(e *env) error {
-	if _, err := os.Stat(filepath.Join(c.Data, "callbackd.db")); err != nil {
-		return fmt.Errorf("%s is not a data directory: %w", c.Data, err)
-	}
-	s, err := c.open(e.ctx)
+	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -127,7 +132,7 @@ type keysRevokeCmd struct {
 
 // Run revokes a key.
 func (c *keysRevokeCmd) Run(e *env) error {
-	s, err := c.open(e.ctx)
+	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -160,10 +165,7 @@ type fsckCmd struct {
 
 // Run checks promise 2 and prints a balance for each callback.
 func (c *fsckCmd) Run(e *env) error {
-	if _, err := os.Stat(filepath.Join(c.Data, "callbackd.db")); err != nil {
-		return fmt.Errorf("%s is not a data directory: %w", c.Data, err)
-	}
-	s, err := c.open(e.ctx)
+	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,8 +33,8 @@ const maxReceived = 4 << 20
 
 // Run receives until it is told to stop.
 func (c *listenCmd) Run(e *env) error {
-	if c.Status < 200 || c.Status > 599 {
-		return errors.New("--status must be from 200 to 599")
+	if err := c.check(); err != nil {
+		return err
 	}
 	r := &receiver{listenCmd: *c, out: e.stdout, fails: c.Fail}
 	if c.Secret != "" {
@@ -56,6 +57,23 @@ func (c *listenCmd) Run(e *env) error {
 	}()
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
+	}
+	return nil
+}
+
+func (c *listenCmd) check() error {
+	u, err := url.Parse(c.Forward)
+	switch {
+	case c.Port < 0 || c.Port > 65535:
+		return errors.New("--port must be from 0 to 65535")
+	case c.Status < 200 || c.Status > 599:
+		return errors.New("--status must be from 200 to 599")
+	case c.Fail < 0:
+		return errors.New("--fail is negative; give how many requests to refuse")
+	case c.Delay < 0:
+		return errors.New("--delay is negative; give 0s or more")
+	case c.Forward != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == ""):
+		return errors.New("--forward is not a URL; write for example http://localhost:3000/hook")
 	}
 	return nil
 }

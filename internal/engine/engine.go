@@ -333,9 +333,11 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 		o = e.send(t, d, cb)
 	}
 	e.exchanged(t, suspect)
-	if err == nil {
+	switch err {
+	case nil:
 		state, err = e.record(o)
-	} else {
+	case errEnded:
+	default:
 		e.o.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
 	}
 	e.finish(t, l, &o, state, err, held)
@@ -363,15 +365,25 @@ func (e *Engine) exchanged(t *target, suspect bool) {
 	e.pump(now)
 }
 
-// prepare loads what is not in memory, for as long as it takes.
+// errEnded: the callback was deleted or its key revoked after the attempt was
+// chosen. Nothing is sent; the store cancels what was owed.
+var errEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback has ended")
+
+// prepare loads what is not in memory, for as long as it takes, and asks the
+// store once more whether the callback is still owed anything: what was
+// revoked gets no request after that.
 func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) error {
 	for {
 		var err error
 		if d.Event == nil {
 			d.Event, err = e.o.Queue.Load(e.ctx, d.ID.Event)
 		}
-		if err == nil && *cb == nil {
-			*cb, err = e.o.Queue.CallbackByNo(e.ctx, d.ID.Callback)
+		if err == nil {
+			var now *callbackd.Callback
+			if now, err = e.o.Queue.CallbackByNo(e.ctx, d.ID.Callback); err == nil && now.Deleted() {
+				return errEnded
+			}
+			*cb = now
 		}
 		if err == nil || callbackd.KindOf(err) == callbackd.KindNotFound {
 			return err

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"container/heap"
+	"context"
+	"log/slog"
 	"time"
 
 	"callbackd"
@@ -252,7 +254,7 @@ func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callback
 // settle moves the lane after one of its deliveries was recorded.
 func (e *Engine) settle(t *target, l *lane, o *callbackd.Outcome, state callbackd.State, err error, now time.Time) {
 	switch {
-	case err == nil && state == callbackd.Canceled:
+	case err == errEnded, err == nil && state == callbackd.Canceled:
 		t.stale = true
 		t.clear(e)
 		return
@@ -388,11 +390,13 @@ func (t *target) stopTimer() {
 // logAttempt is the one wide line of an attempt.
 func (e *Engine) logAttempt(o *callbackd.Outcome, state callbackd.State) {
 	a := &o.Attempt
-	attrs := []any{"delivery", o.Delivery.ID.String(), "session", o.Delivery.Session, "sequence", o.Delivery.Sequence, "attempt", a.Number,
-		"state", string(state), "status", a.Status, "fault", string(a.Fault), "address", a.Address, "duration", a.Timings.Total, "due", a.Due, "why", a.Why}
-	if a.Fault == callbackd.NoFault {
-		e.o.Log.Debug("attempt", attrs...)
+	level := slog.LevelDebug
+	if a.Fault != callbackd.NoFault {
+		level = slog.LevelInfo
+	}
+	if !e.o.Log.Enabled(context.Background(), level) {
 		return
 	}
-	e.o.Log.Info("attempt", attrs...)
+	e.o.Log.Log(context.Background(), level, "attempt", "delivery", o.Delivery.ID.String(), "session", o.Delivery.Session, "sequence", o.Delivery.Sequence, "attempt", a.Number,
+		"state", string(state), "status", a.Status, "fault", string(a.Fault), "address", a.Address, "duration", a.Timings.Total, "due", a.Due, "why", a.Why)
 }

@@ -53,6 +53,12 @@ func New(inFlight func() int) *Metrics {
 		commits:   counter("callbackd_store_commits_total", "Group commits."),
 		committed: counter("callbackd_store_commands_total", "Commands in group commits."),
 	}
+	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
+		m.ended.WithLabelValues(string(state)) // a count of 0 shows too
+	}
+	for _, reason := range []callbackd.PauseReason{callbackd.PausedGone, callbackd.PausedNoAnswer} {
+		m.paused.WithLabelValues(string(reason))
+	}
 	m.registry.MustRegister(m.accepted, m.attempts, m.ended, m.latency, m.exchange, m.repeats, m.breakers, m.paused, m.stale, m.commits, m.committed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_attempts_in_flight", Help: "Attempts under way."}, func() float64 { return float64(inFlight()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

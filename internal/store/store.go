@@ -27,6 +27,9 @@ type Store interface {
 	Events
 	Queue
 	Upkeep
+	Replays
+	Logs
+	Stats
 	Logins
 
 	// Ready returns nil when the store can take writes now.
@@ -82,7 +85,8 @@ type Callbacks interface {
 	Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (*callbackd.Callback, error)
 	// ListCallbacks returns those in force, in PAVE's event order, then by name.
 	ListCallbacks(ctx context.Context, key callbackd.KeyNo) ([]*callbackd.Callback, error)
-	// CallbackByNo returns a setting by number, deleted ones included.
+	// CallbackByNo returns a setting by number, deleted ones included. One
+	// whose key was revoked is Deleted from that time on: it is owed nothing.
 	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
 	// CallbackVersion returns the setting as it was in that version (URL,
 	// Method, Headers, Payload); everything else is as it is now.
@@ -130,6 +134,14 @@ type Events interface {
 	Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error)
 	// ListEvents returns events newest first.
 	ListEvents(ctx context.Context, q EventQuery) (EventPage, error)
+	// EventsAfter returns events of the key oldest first, with ids above
+	// q.After. Next is where to go on, also at the end, and is safe: no
+	// event of the key with an id up to Next is ever committed later, so a
+	// reader that goes from Next to Next misses nothing.
+	EventsAfter(ctx context.Context, q EventQuery) (EventPage, error)
+	// Watch gives a value on changed soon after events of the key were
+	// committed; several commits may give one. Call stop at the end.
+	Watch(key callbackd.KeyNo) (changed <-chan struct{}, stop func())
 	// ListDeliveries returns deliveries newest event first, then by
 	// callback number descending.
 	ListDeliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
@@ -150,7 +162,7 @@ type EventQuery struct {
 	Session string
 	Since   time.Time         // accepted at or after
 	Until   time.Time         // accepted before
-	After   callbackd.EventID // cursor: only older events than this
+	After   callbackd.EventID // cursor: only older events than this; of EventsAfter: only later ones
 	Limit   int               // 1 to MaxPage
 }
 
@@ -161,6 +173,9 @@ const (
 	MaxPage = 200
 	MaxScan = 10_000
 )
+
+// MaxPageData ends a page of EventsAfter early, in bytes of the events' data.
+const MaxPageData = 1 << 20
 
 // EventPage is one page. Next is 0 at the end.
 type EventPage struct {
@@ -177,6 +192,8 @@ type DeliveryQuery struct {
 	Callback callbackd.CallbackNo
 	Since    time.Time            // event accepted at or after
 	Until    time.Time            // event accepted before
+	Status   int                  // of the last attempt; 1 to 5: its class
+	Fault    callbackd.Fault      // of the last attempt
 	After    callbackd.DeliveryID // cursor; zero at the start
 	Limit    int
 }
@@ -219,6 +236,9 @@ type Queue interface {
 	// soonest first, and of those only Due ≤ until. next is the soonest Due
 	// beyond what was returned; zero when there is none.
 	Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
+	// Replayed is Scheduled for the deliveries that a replay made due; they
+	// are not among those of Scheduled.
+	Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
 	// Holding returns up to limit pending deliveries with HoldsUntil after
 	// now, soonest HoldsUntil first: the heads that hold their lanes after a
 	// restart.

@@ -303,6 +303,24 @@ func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*
 
 // CallbackByNo is part of [store.Callbacks].
 func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+	cb, err := s.callback(ctx, no)
+	if err != nil || cb.Deleted() {
+		return cb, err
+	}
+	k, err := s.KeyByNo(ctx, cb.Key)
+	if err != nil {
+		return nil, fmt.Errorf("key of callback %d: %w", no, err)
+	}
+	if k.Revoked() {
+		ended := *cb
+		ended.DeletedAt = k.RevokedAt
+		return &ended, nil
+	}
+	return cb, nil
+}
+
+// callback reads a setting as it is stored, or remembers it.
+func (s *Store) callback(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
 	s.mu.Lock()
 	cb, ok := s.callbacks.get(no)
 	changes := s.changes

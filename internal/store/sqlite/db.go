@@ -85,6 +85,8 @@ func bind(st *sqlite3.Stmt, args []any) error {
 			err = st.BindInt64(i+1, int64(v))
 		case bool:
 			err = st.BindBool(i+1, v)
+		case float64:
+			err = st.BindFloat(i+1, v)
 		case string:
 			err = st.BindText(i+1, v)
 		case []byte:

@@ -11,7 +11,6 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -26,14 +25,6 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 )
-
-//go:embed schema.sql
-var schema string
-
-// schemaVersion is kept in PRAGMA user_version. A migration tool would bring
-// database/sql into a driver that does not use it, and the lock it offers is
-// SQLite's own.
-const schemaVersion = 1
 
 // Files in the data directory.
 const (
@@ -71,13 +62,15 @@ type Options struct {
 
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
-	sealer  *sealer
-	beside  bool
-	foldAt  int
-	lock    *os.File
-	reads   chan *db
-	readers int // open ones
-	jobs    chan *job
+	sealer *sealer
+	beside bool
+	foldAt int
+	// checkpointPages is the constant; tests make it small.
+	checkpointPages int
+	lock            *os.File
+	reads           chan *db
+	readers         int // open ones
+	jobs            chan *job
 
 	closing    chan struct{}
 	closeOnce  sync.Once
@@ -86,12 +79,15 @@ type Store struct {
 	failOnce   sync.Once
 	failErr    error
 	onCommit   func(int)
+	hub        store.Hub
+	choosing   chan struct{} // one replay's set is chosen at a time
 	handover   func([]callbackd.Delivery)
 
 	// Of the writer's goroutine alone.
 	w      *db
 	lastID callbackd.EventID
 	tail   *tail // readers share it
+	ckpt   checkpointer
 	seqs   *cache[sessionID, int64]
 	owed   *cache[subject, []callbackd.CallbackNo]
 
@@ -129,7 +125,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	s := &Store{
 		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
-		onCommit:  o.OnCommit,
+		onCommit: o.OnCommit, choosing: make(chan struct{}, 1),
 		seqs:      newCache[sessionID, int64](maxSequences),
 		tail:      newTail(),
 		owed:      newCache[subject, []callbackd.CallbackNo](maxOwedCached),
@@ -178,7 +174,9 @@ func (s *Store) open(o Options) error {
 	}
 	// A URI: these three are not themselves in it.
 	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-	if o.vfs != "" {
+	if o.vfs == "" {
+		dsn += "?vfs=" + vfsName
+	} else {
 		dsn += "?vfs=" + o.vfs
 	}
 	if o.synchronous == "" {
@@ -186,7 +184,7 @@ func (s *Store) open(o Options) error {
 	}
 	var err error
 	s.w, err = openDB(dsn, "busy_timeout=5000", "journal_mode=WAL", "synchronous="+o.synchronous,
-		"wal_autocheckpoint=4000", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
+		"wal_autocheckpoint=0", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
 	if err != nil {
 		return fmt.Errorf("the data directory %s cannot be used: %w", o.Dir, err)
 	}
@@ -217,6 +215,11 @@ func (s *Store) open(o Options) error {
 		return err
 	}
 	s.foldAt = cmp.Or(o.foldAt, foldAt)
+	s.checkpointPages, s.ckpt.done = checkpointPages, make(chan error, 1)
+	s.w.conn.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { s.ckpt.pages = pages; return nil })
+	if s.ckpt.db, err = openDB(dsn, "synchronous="+o.synchronous); err != nil {
+		return err
+	}
 	if s.beside = o.Beside; !s.beside {
 		if err := s.loadTail(); err != nil {
 			return fmt.Errorf("read the tail: %w", err)
@@ -265,27 +268,6 @@ func (s *Store) emptyLog() error {
 	return nil
 }
 
-// migrate brings the schema to schemaVersion, in one transaction.
-func (s *Store) migrate() error {
-	if err := s.w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("the database cannot be written: %w", err)
-	}
-	var have int64
-	err := s.w.query("PRAGMA user_version", func(st *sqlite3.Stmt) error { have = st.ColumnInt64(0); return nil })
-	switch {
-	case err != nil:
-	case have > schemaVersion:
-		err = fmt.Errorf("the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, schemaVersion)
-	case have < schemaVersion:
-		err = s.w.conn.Exec(schema + fmt.Sprintf("; PRAGMA user_version = %d", schemaVersion))
-	}
-	if err != nil {
-		s.w.conn.Exec("ROLLBACK")
-		return fmt.Errorf("migrate: %w", err)
-	}
-	return s.w.conn.Exec("COMMIT")
-}
-
 // read runs f on a query-only connection within one snapshot.
 func (s *Store) read(ctx context.Context, f func(*db) error) error {
 	var d *db
@@ -328,6 +310,10 @@ func (s *Store) release() error {
 	var errs []error
 	for ; s.readers > 0; s.readers-- {
 		errs = append(errs, (<-s.reads).close()) // waits for the reads under way
+	}
+	if s.ckpt.db != nil {
+		errs = append(errs, s.ckpt.db.close())
+		s.ckpt.db = nil
 	}
 	if s.w != nil {
 		if s.failure() == nil {

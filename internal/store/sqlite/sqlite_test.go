@@ -183,7 +183,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	for _, sql := range []string{
 		"DELETE FROM pending WHERE event_id = " + itoa(evs[0].ID),
 		"UPDATE pending SET sequence = 9 WHERE event_id = " + itoa(evs[1].ID),
-		"INSERT INTO pending SELECT 7, 1, session, sequence, test, attempts, step, manual, NULL, NULL, NULL FROM pending LIMIT 1",
+		"INSERT INTO pending SELECT 7, 1, session, sequence, test, attempts, step, manual, NULL, NULL, NULL, 0 FROM pending LIMIT 1",
 		"INSERT INTO pending SELECT 1, " + itoa(evs[3].ID) + ", 'S', 4, 0, 1, 0, 0, NULL, NULL, NULL",
 		"DELETE FROM events WHERE id = " + itoa(evs[2].ID),
 		"DELETE FROM key_events WHERE id = " + itoa(evs[3].ID),

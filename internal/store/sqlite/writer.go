@@ -85,6 +85,7 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 // commits at once.
 func (s *Store) writer(t *tx) {
 	defer close(s.writerDone)
+	defer s.awaitCheckpoint()
 	group := make([]*job, 0, maxGroup)
 	for {
 		var first *job
@@ -94,6 +95,7 @@ func (s *Store) writer(t *tx) {
 			select { // what is already waiting is still served
 			case first = <-s.jobs:
 			default:
+				s.foldAll(t)
 				return
 			}
 		}
@@ -103,7 +105,19 @@ func (s *Store) writer(t *tx) {
 			close(j.done)
 			group[i] = nil
 		}
+		if s.failure() == nil {
+			s.checkpoint()
+		}
 	}
+}
+
+// foldAll leaves a stopped database without a tail: the next start reads
+// nothing, and every pending delivery is a row. Without it nothing is lost.
+func (s *Store) foldAll(t *tx) {
+	if s.beside || len(s.tail.events) == 0 {
+		return
+	}
+	s.commit(t, &[]*job{{run: func(t *tx) error { return t.fold(len(s.tail.events)) }, done: make(chan struct{})}})
 }
 
 // next returns a waiting job, if there is one. It lets goroutines that are
@@ -205,6 +219,7 @@ func (s *Store) publish(t *tx, n int) {
 	if len(t.handover) > 0 && s.handover != nil {
 		s.handover(t.handover)
 	}
+	s.hub.Committed(t.accepted)
 	if s.onCommit != nil {
 		s.onCommit(n)
 	}
@@ -223,7 +238,7 @@ func isStoreFault(err error) bool {
 // sync nobody knows what is on disk, so it is never tried again.
 func (s *Store) storeFault(err error) error {
 	switch {
-	case errors.Is(err, sqlite3.FULL):
+	case errors.Is(err, sqlite3.FULL), errors.Is(err, sqlite3.IOERR_SHMSIZE): // the log's index is memory that found no space
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the disk is full: nothing was accepted; free some space and try again")
 	case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.LOCKED):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database is held by another process; try again")

@@ -569,6 +569,9 @@ func (s *suite) revoke() {
 	if ds := s.fresh(cb.No); len(ds) != 0 {
 		s.Errorf("%d owed after the revocation", len(ds))
 	}
+	if got, err := s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Deleted() || got.URL != cb.URL {
+		s.Errorf("the callback of a revoked key: %+v, %v", got, err)
+	}
 	s.balanced()
 	if n, err := s.SettleCanceled(s.ctx(), s.at, 10); err != nil || n != 2 {
 		s.Errorf("settled %d, %v", n, err)

@@ -1,0 +1,309 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"callbackd/client"
+	"callbackd/internal/signature"
+	"callbackd/wire"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+func TestKeysWorkBesideARunningServer(t *testing.T) {
+	dir := t.TempDir()
+	srv := serve(t, dir)
+	cl := newClient(t, dir)
+	cl.Base = srv.url
+	list := func() error { return cl.Do(t.Context(), "GET", "/v1/callbacks", nil, nil) }
+	if err := list(); err != nil {
+		t.Errorf("a new key: %v", err)
+	}
+	if out, _, code := run(t, "keys", "list", "--data", dir); code != 0 || !strings.Contains(out, cl.APIKey) || strings.Contains(out, cl.APISecret) {
+		t.Errorf("keys list: %d\n%s", code, out)
+	}
+	if _, errs, code := run(t, "keys", "revoke", cl.APIKey, "--data", dir); code != 0 {
+		t.Errorf("revoke: %d %s", code, errs)
+	}
+	if err := list(); err == nil || !strings.HasPrefix(err.Error(), "401") {
+		t.Errorf("a revoked key: %v", err)
+	}
+	if _, errs, code := run(t, "serve", "--data", dir, "--listen", "127.0.0.1:0"); code != 1 || !strings.Contains(errs, "another callbackd runs") {
+		t.Errorf("a second server: %d %s", code, errs)
+	}
+}
+
+// The commands for keys need no server, and their JSON is as documented.
+func TestKeysWithoutAServer(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	out, errs, code := run(t, "keys", "create", "--account", "acme", "--name", "the \"first\"", "--test", "--json", "--data", dir)
+	if want := `^\{"account":"acme","api_key":"[0-9a-f-]{36}","api_secret":"[A-Z2-7]{52}","name":"the \\"first\\"","live":false\}\n$`; code != 0 || !regexp.MustCompile(want).MatchString(out) {
+		t.Errorf("%d %s%s; want %s", code, out, errs, want)
+	}
+	var first struct {
+		APIKey string `json:"api_key"`
+	}
+	if err := json.Unmarshal([]byte(out), &first); err != nil {
+		t.Fatal(err)
+	}
+	out, _, code = run(t, "keys", "create", "--account", "o'neil", "--data", dir)
+	if code != 0 || !strings.Contains(out, "api secret") || !strings.Contains(out, `--account 'o'\''neil'`) {
+		t.Errorf("%d %s", code, out)
+	}
+	if _, _, code := run(t, "keys", "revoke", first.APIKey, "--data", dir); code != 0 {
+		t.Errorf("revoke: %d", code)
+	}
+	out, _, code = run(t, "keys", "list", "--data", dir)
+	if lines := strings.Split(out, "\n"); code != 0 || len(lines) != 4 || !regexp.MustCompile(`the "first" +test +20\S+Z +20\S+Z$`).MatchString(lines[1]) || !regexp.MustCompile(`o'neil +live +20\S+Z +-$`).MatchString(lines[2]) {
+		t.Errorf("%d\n%s", code, out)
+	}
+	out, _, _ = run(t, "keys", "list", "--json", "--data", dir)
+	if n := strings.Count(out, "\n"); n != 2 || !strings.Contains(out, `"revoked":true`) || strings.Contains(out, "secret") {
+		t.Errorf("%s", out)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"keys", "revoke", "no-such", "--data", dir}, "no-such"},
+		{[]string{"keys", "create", "--account", "a:b", "--data", dir}, "--account"},
+		{[]string{"keys", "create", "--data", dir}, "--account"},
+		{[]string{"keys", "list", "--data", filepath.Join(dir, "x")}, "not a data directory"},
+		{[]string{"keys", "revoke", "k", "--data", filepath.Join(dir, "x")}, "not a data directory"},
+		{[]string{"fsck", "--data", filepath.Join(dir, "x")}, "not a data directory"},
+	} {
+		if _, errs, code := run(t, tt.args...); code == 0 || !strings.Contains(errs, tt.want) {
+			t.Errorf("%v: %d %s", tt.args, code, errs)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "x")); err == nil {
+		t.Error("a command that only looks made a data directory")
+	}
+}
+
+func TestHeadersAuthenticateCurl(t *testing.T) {
+	dir := t.TempDir()
+	srv := serve(t, dir)
+	cl := newClient(t, dir)
+	want := fmt.Sprintf("{\"api_key\":%q,\"data\":[]}\n", cl.APIKey)
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte(cl.APISecret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, env := range map[string][]string{"flag": nil, "environment": {"CALLBACKD_SECRET=" + cl.APISecret}, "file": {"CALLBACKD_SECRET_FILE=" + secret}} {
+		args := []string{"headers", "--account", "acme", "--key", cl.APIKey}
+		if env == nil {
+			args = append(args, "--secret", cl.APISecret)
+		}
+		headers := command(args...)
+		headers.Env = append(headers.Env, env...)
+		out, _, code := runCmd(t, headers)
+		if code != 0 || !regexp.MustCompile(`^API-Key: \S+\nAPI-Token: [0-9a-f]{64}\nAPI-Timestamp: 20\S+Z\n$`).MatchString(out) {
+			t.Fatalf("%s: %d\n%s", name, code, out)
+		}
+		cmd := exec.Command("curl", "-sS", "-H", "@-", srv.url+"/v1/callbacks")
+		cmd.Stdin = strings.NewReader(out)
+		got, err := cmd.CombinedOutput()
+		if err != nil || string(got) != want {
+			t.Errorf("%s: %s, %v; want %s", name, got, err, want)
+		}
+	}
+	if _, errs, code := run(t, "headers", "--account", "acme", "--key", "k"); code == 0 || !strings.Contains(errs, "--secret") {
+		t.Errorf("without a secret: %d %s", code, errs)
+	}
+}
+
+// receiver starts `callbackd listen` on a free port.
+func receiver(t *testing.T, env []string, args ...string) (*process, string) {
+	t.Helper()
+	cmd := command(append([]string{"listen", "--port", "0"}, args...)...)
+	cmd.Env = append(cmd.Env, env...)
+	p := start(t, cmd)
+	url, ok := strings.CutPrefix(p.line(t), "receiving on ")
+	if !ok {
+		t.Fatal("it does not say where it receives")
+	}
+	return p, url
+}
+
+// post sends a callback as the sender does and returns the status.
+func post(t *testing.T, url, secret, body string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("callback-sequence", "7")
+	req.Header.Set("callback-attempt", "2")
+	now := time.Now()
+	key, err := signature.ParseSecret(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("webhook-id", "evt_1")
+	req.Header.Set("webhook-timestamp", fmt.Sprint(now.Unix()))
+	req.Header.Set("webhook-signature", signature.Sign("evt_1", now.Unix(), []byte(body), key))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+const (
+	goodSecret  = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+	otherSecret = "whsec_YWJjZGVmZ2hpamFiY2RlZmdoaWphYmNkZWZnaGlqYWI="
+)
+
+func TestListenShowsWhatComes(t *testing.T) {
+	body := `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","n":1.10}`
+	p, url := receiver(t, []string{"CALLBACKD_WEBHOOK_SECRET=" + goodSecret}, "--fail", "2", "--status", "202", "--delay", "1ms")
+	for i, want := range []int{503, 503, 202} {
+		if got := post(t, url+"/hook?x=1", goodSecret, body); got != want {
+			t.Errorf("request %d: %d; want %d", i, got, want)
+		}
+	}
+	out := p.until(t, "→ 202")
+	if !strings.Contains(out, "→ 503 (1 more will fail)") {
+		t.Errorf("%s", out)
+	}
+	out = p.until(t, `"n": 1.10`)
+	for _, want := range []string{"SESSION:COMPLETE", "ACM-0123456789", "sequence   7", "attempt 2", "id evt_1", "signature  verified"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	post(t, url, otherSecret, body)
+	if out = p.until(t, "signature"); !strings.Contains(out, "NOT VERIFIED") {
+		t.Errorf("%s", out)
+	}
+	post(t, url, goodSecret, "not json \x1b[2J\x07\u202e\xff")
+	if out = p.until(t, "not json"); strings.ContainsAny(out, "\x1b\x07\u202e") || strings.Contains(out, "\xff") {
+		t.Errorf("%q", out)
+	}
+	if code := p.term(t); code != 0 {
+		t.Errorf("exit %d: %s", code, p.log)
+	}
+}
+
+func TestListenForwards(t *testing.T) {
+	var got bytes.Buffer
+	mine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(&got, r.Header.Get("webhook-id"), " ")
+		io.Copy(&got, r.Body)
+		w.WriteHeader(418)
+	}))
+	p, url := receiver(t, nil, "--forward", mine.URL)
+	if status := post(t, url, goodSecret, "{}"); status != 418 || got.String() != "evt_1 {}" {
+		t.Errorf("%d, %q", status, &got)
+	}
+	if out := p.until(t, "signature"); !strings.Contains(out, "→ 418 from "+mine.URL) || !strings.Contains(out, "not checked") {
+		t.Errorf("%s", out)
+	}
+	mine.Close()
+	if status := post(t, url, goodSecret, "{}"); status != 502 {
+		t.Errorf("nobody there: %d", status)
+	}
+	for _, args := range [][]string{{"--status", "99"}, {"--secret", "x"}, {"--port", "70000"}, {"--fail", "-1"}, {"--delay", "-1s"}, {"--forward", "localhost:1"}} {
+		if _, errs, code := run(t, append([]string{"listen", "--port", "0"}, args...)...); code == 0 || !strings.Contains(errs, args[0]) {
+			t.Errorf("%v: %d %s", args, code, errs)
+		}
+	}
+}
+
+func TestDemo(t *testing.T) {
+	out, errs, code := run(t, "demo")
+	if code != 0 || !strings.Contains(out, "all 12 events were delivered") || strings.Count(out, "refuses") < 3 {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	for _, line := range strings.Split(out, "\n") {
+		if len([]rune(line)) > 100 {
+			t.Errorf("a line is longer than a terminal: %s", line)
+		}
+	}
+}
+
+// fsck proves promise 2, names each row that breaks it, and works whether a
+// server runs or not.
+func TestFsckNamesTheRow(t *testing.T) {
+	sk := newSink(t)
+	dir, srv, cl := begin(t, sk)
+	var evs []wire.Accepted
+	for range 3 {
+		ev, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		evs = append(evs, ev)
+	}
+	sk.await(t, "all arrive", func() bool { return len(sk.ids) == 3 })
+	if out, errs, code := run(t, "fsck", "--data", dir); code != 0 || !strings.Contains(out, "3 events, every delivery is in exactly one state") {
+		t.Errorf("beside the server: %d %s%s", code, out, errs)
+	}
+	if code := srv.term(t); code != 0 {
+		t.Fatal(code)
+	}
+	out, _, code := run(t, "fsck", "--data", dir)
+	if code != 0 || !regexp.MustCompile(`(?m)^ +1 +SESSION:STATUS_CHANGE +3 +3 +0 +0 +0 +3 +0 *$`).MatchString(out) {
+		t.Errorf("%d\n%s", code, out)
+	}
+	conn, err := sqlite3.Open(filepath.Join(dir, "callbackd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Exec("DELETE FROM attempts WHERE event_id = (SELECT id FROM events ORDER BY id LIMIT 1 OFFSET 1)"); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	out, _, code = run(t, "fsck", "--data", dir)
+	if code != 1 || !strings.Contains(out, "FAULT: delivery dlv_"+strings.TrimPrefix(evs[1].ID, "evt_")) || !strings.Contains(out, "3 events, ") {
+		t.Errorf("%d\n%s", code, out)
+	}
+}
+
+// A backup is taken from a running server as docs/operating.md says, and a
+// server starts from it.
+func TestBackupOfARunningServer(t *testing.T) {
+	sk := newSink(t)
+	dir, srv, cl := begin(t, sk)
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		for range 200 {
+			cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S"})
+		}
+	}()
+	sk.await(t, "some arrive", func() bool { return len(sk.ids) > 50 })
+	backup := t.TempDir()
+	conn, err := sqlite3.Open(filepath.Join(dir, "callbackd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Exec("PRAGMA busy_timeout = 5000; VACUUM INTO '" + filepath.Join(backup, "callbackd.db") + "'"); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	<-stop
+	srv.kill()
+	copyFile(t, filepath.Join(dir, "secret-keys.json"), filepath.Join(backup, "secret-keys.json"))
+	srv = serve(t, backup)
+	cl.Base = srv.url
+	if _, err := cl.Secret(t.Context(), event); err != nil {
+		t.Error(err)
+	}
+	fsck(t, backup)
+}

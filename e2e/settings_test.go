@@ -1,0 +1,117 @@
+package e2e
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestSettingsThatCannotBeAreExplained(t *testing.T) {
+	dir := t.TempDir()
+	file, secret, empty := filepath.Join(dir, "file"), filepath.Join(dir, "proxy"), filepath.Join(dir, "empty")
+	for name, content := range map[string]string{file: "x", secret: "http://proxy.internal:3128\n", empty: "\n"} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	for _, tt := range []struct {
+		args []string
+		env  []string
+		want string
+	}{
+		{[]string{"--allow-target", "localhost"}, nil, "127.0.0.0/8"},
+		{[]string{"--egress-proxy", "socks5://x"}, nil, "write for example http://"},
+		{[]string{"--ca-file", file}, nil, "no certificate"},
+		{[]string{"--ca-file", file + "x"}, nil, "--ca-file"},
+		{[]string{"--keep", "1s"}, nil, "at least 1h"},
+		{[]string{"--keep", "a month"}, nil, "--keep"},
+		{[]string{"--grace", "-1s"}, nil, "--grace"},
+		{[]string{"--max-in-flight", "0"}, nil, "--max-in-flight"},
+		{[]string{"--log-format", "xml"}, nil, "text"},
+		{[]string{"--log-level", "loud"}, nil, "debug"},
+		{[]string{"--no-such"}, nil, "--help"},
+		{[]string{"left-over"}, nil, "left-over"},
+		{[]string{"--listen", busy.Addr().String()}, nil, "another address with --listen"},
+		{[]string{"--listen", "nowhere"}, nil, "another address with --listen"},
+		{[]string{"--data", filepath.Join(file, "x")}, nil, "data directory"},
+		{[]string{"--secret-keys", file}, nil, "holds no keyset"},
+		{nil, []string{"CALLBACKD_LISTN=127.0.0.1:0"}, "did you mean CALLBACKD_LISTEN?"},
+		{nil, []string{"CALLBACKD_LISTEN_FILE=" + file}, "CALLBACKD_LISTEN_FILE"},
+		{nil, []string{"CALLBACKD_GRACE=soon"}, "CALLBACKD_GRACE"},
+		{nil, []string{"CALLBACKD_EGRESS_PROXY=http://a:1", "CALLBACKD_EGRESS_PROXY_FILE=" + secret}, "both set: unset one"},
+		{nil, []string{"CALLBACKD_EGRESS_PROXY_FILE=" + secret + "x"}, "CALLBACKD_EGRESS_PROXY_FILE"},
+		{nil, []string{"CALLBACKD_EGRESS_PROXY_FILE=" + empty}, "which is empty"},
+		{nil, []string{"CALLBACKD_EGRESS_PROXY_FILE=" + file}, "write for example http://"},
+	} {
+		cmd := command(append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, tt.args...)...)
+		cmd.Env = append(cmd.Env, tt.env...)
+		out, errs, code := runCmd(t, cmd)
+		if code == 0 || !strings.Contains(errs, tt.want) || strings.Contains(out, "listening") {
+			t.Errorf("%v %v: %d %s%s", tt.args, tt.env, code, out, errs)
+		}
+		if last := strings.TrimSpace(errs); strings.Count(last[strings.LastIndex(last, "callbackd: ")+1:], "\n") > 0 {
+			t.Errorf("%v %v: more than a sentence:\n%s", tt.args, tt.env, errs)
+		}
+	}
+}
+
+// The environment sets what the command line does not, and the first lines
+// say where the API is and how to make a key.
+func TestServeIsConfiguredByItsEnvironment(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a place")
+	proxy := filepath.Join(t.TempDir(), "proxy")
+	if err := os.WriteFile(proxy, []byte("http://proxy.internal:3128\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command("serve")
+	cmd.Env = append(cmd.Env, "CALLBACKD_LISTEN=127.0.0.1:0", "CALLBACKD_DATA="+dir, "CALLBACKD_ALLOW_TARGET=127.0.0.0/8,10.0.0.0/8", "CALLBACKD_GRACE=1s",
+		"CALLBACKD_REQUIRE_HTTPS=true", "CALLBACKD_EGRESS_PROXY_FILE="+proxy, "CALLBACKD_SERVICE_HOST=10.0.0.1", "CALLBACKD_KEY=of-headers")
+	srv := listening(t, start(t, cmd))
+	if !regexp.MustCompile(`^http://127\.0\.0\.1:[1-9][0-9]*$`).MatchString(srv.url) {
+		t.Errorf("it listens on %q", srv.url)
+	}
+	hint := srv.line(t)
+	if want := "callbackd keys create --account acme --data '" + dir + "'"; !strings.Contains(hint, want) {
+		t.Errorf("the hint is %q; want %q", hint, want)
+	}
+	cl := newClient(t, dir)
+	cl.Base = srv.url
+	if err := cl.Do(t.Context(), "GET", "/readyz", nil, nil); err != nil {
+		t.Error(err)
+	}
+	err := cl.Do(t.Context(), "POST", "/v1/callbacks", map[string]string{"event": event, "url": "http://a.example/"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "https") {
+		t.Errorf("http for a live key under CALLBACKD_REQUIRE_HTTPS: %v", err)
+	}
+	if code := srv.term(t); code != 0 {
+		t.Errorf("exit %d: %s", code, srv.log)
+	}
+	again := command("serve", "--listen", "127.0.0.1:0", "--data", dir)
+	srv = listening(t, start(t, again))
+	if code := srv.term(t); code != 0 {
+		t.Errorf("exit %d: %s", code, srv.log)
+	}
+	for l := range srv.lines {
+		t.Errorf("there is a key, and it says %q", l)
+	}
+}
+
+func TestVersionAndBareCommand(t *testing.T) {
+	if out, _, code := run(t, "version"); code != 0 || !regexp.MustCompile(`^callbackd \d+\.\d+\.\d+\n$`).MatchString(out) {
+		t.Errorf("%d %q", code, out)
+	}
+	if out, _, code := run(t); code != 0 || !strings.Contains(out, "serve") || !strings.Contains(out, "demo") {
+		t.Errorf("%d %q", code, out)
+	}
+	if _, errs, code := run(t, "server"); code == 0 || !strings.Contains(errs, "--help") {
+		t.Errorf("%d %q", code, errs)
+	}
+}

@@ -1,0 +1,165 @@
+package api_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"callbackd"
+	"callbackd/internal/signature"
+	"callbackd/internal/store"
+	"callbackd/internal/strictjson"
+)
+
+// pages is every document for people.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, f := range append(files, "../../README.md", "openapi.yaml") {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[f] = string(raw)
+	}
+	return out
+}
+
+// Row 22 of the peers' defects: documents that describe routes, headers and
+// metrics which the code lacks.
+func TestPeers22DocumentsNameWhatExists(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
+	s.register("SESSION:COMPLETE", recv.url, "")
+	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/test", "").ok(200)
+	sent := recv.next().header
+	metrics := s.call("GET", "/metrics", "").ok(200).body
+	route := regexp.MustCompile(`\b(GET|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9_./{}:]*[A-Za-z0-9_}])`)
+	header := regexp.MustCompile(`\b(webhook|callback)-(id|timestamp|signature|attempt|sequence|test)\b`)
+	metric := regexp.MustCompile(`\bcallbackd_[a-z_]+(total|seconds|in_flight)\b`)
+	found := map[string]int{}
+	for file, text := range documents(t) {
+		for _, m := range route.FindAllStringSubmatch(text, -1) {
+			found["routes"]++
+			if !s.served(m[1], m[2]) {
+				t.Errorf("%s names %s %s, which is not served", file, m[1], m[2])
+			}
+		}
+		for _, name := range header.FindAllString(text, -1) {
+			found["headers"]++
+			if sent.Get(name) == "" {
+				t.Errorf("%s names the header %s, which the receiver does not get", file, name)
+			}
+		}
+		for _, name := range metric.FindAllString(text, -1) {
+			found["metrics"]++
+			if !strings.Contains(metrics, "# TYPE "+name+" ") {
+				t.Errorf("%s names the metric %s, which does not exist", file, name)
+			}
+		}
+	}
+	if found["routes"] < 15 || found["headers"] < 8 || found["metrics"] < 1 {
+		t.Errorf("found only %v", found)
+	}
+	// And the other way: the page for integrators has every route and header.
+	page := documents(t)["../../docs/api.md"]
+	for _, p := range s.api.Patterns() {
+		if strings.Contains(p, " /v1/") && !strings.Contains(page, p) {
+			t.Errorf("docs/api.md lacks %s", p)
+		}
+	}
+	for name := range sent {
+		if n := strings.ToLower(name); (strings.HasPrefix(n, "webhook-") || strings.HasPrefix(n, "callback-")) && !strings.Contains(page, "`"+n+"`") {
+			t.Errorf("docs/api.md lacks the header %s", n)
+		}
+	}
+}
+
+// served tells whether a documented path is one of the routes.
+func (s *server) served(method, path string) bool {
+	mux := http.NewServeMux()
+	for _, p := range s.api.Patterns() {
+		mux.HandleFunc(p, func(http.ResponseWriter, *http.Request) {})
+	}
+	path = strings.NewReplacer("{event}", "e", "{id}", "i", "/:event", "/e", "/:id", "/i").Replace(path)
+	req, err := http.NewRequest(method, "http://localhost"+path, nil)
+	if err != nil {
+		return false
+	}
+	_, pattern := mux.Handler(req)
+	return pattern != ""
+}
+
+// The table of limits in docs/api.md has the constants of the code.
+func TestDocumentedLimits(t *testing.T) {
+	page := documents(t)["../../docs/api.md"]
+	for _, row := range []struct {
+		name   string
+		limits []int
+	}{
+		{"a request body", []int{callbackd.MaxBody}}, {"the data of an event", []int{callbackd.MaxEventData}}, {"events in one request", []int{callbackd.MaxBatch}},
+		{"a session key", []int{callbackd.MaxSessionKey}}, {"an idempotency key", []int{callbackd.MaxIdempotency}}, {"a callback's URL", []int{callbackd.MaxURL}},
+		{"a callback's headers", []int{callbackd.MaxHeaders, callbackd.MaxHeaderBytes}}, {"a callback's payload", []int{callbackd.MaxPayload}},
+		{"callbacks of a key for one event", []int{callbackd.MaxCallbacks}}, {"a page of a list", []int{store.MaxPage}}, {"nesting of JSON", []int{strictjson.MaxDepth}},
+	} {
+		_, rest, ok := strings.Cut(page, "| "+row.name+" | ")
+		cell, _, _ := strings.Cut(rest, " |")
+		var got []string
+		for _, n := range row.limits {
+			got = append(got, itoa(n))
+		}
+		if words := regexp.MustCompile(`\d+`).FindAllString(cell, -1); !ok || !slices.Equal(words, got) {
+			t.Errorf("%s: %q, want %v", row.name, cell, got)
+		}
+	}
+}
+
+// The example of a signature is right, and the Python beside it takes it and
+// nothing else.
+func TestDocumentedSignature(t *testing.T) {
+	page := documents(t)["../../docs/api.md"]
+	value := func(name string) string {
+		m := regexp.MustCompile(`(?m)^` + name + ` +(.+)$`).FindStringSubmatch(page)
+		if m == nil {
+			t.Fatalf("there is no %s", name)
+		}
+		return m[1]
+	}
+	key, err := signature.ParseSecret(value("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := signature.Sign(value("id"), 1767366245, []byte(value("body")), key); got != value("signature") || value("timestamp") != "1767366245" {
+		t.Errorf("the signature is %s", got)
+	}
+	_, code, ok := strings.Cut(page, "```python\n")
+	code, _, _ = strings.Cut(code, "```")
+	if !ok {
+		t.Fatal("there is no Python")
+	}
+	quote := func(s string) string { b, _ := json.Marshal(s); return string(b) }
+	code += `
+time.time = lambda: 1767366245 + 299
+headers = {"webhook-id": ` + quote(value("id")) + `, "webhook-timestamp": "1767366245", "webhook-signature": "v1,x v1a,y " + ` + quote(value("signature")) + `}
+secret, body = ` + quote(value("secret")) + `, ` + quote(value("body")) + `.encode()
+assert verify(secret, headers, body)
+assert not verify(secret, headers, body + b" ")
+assert not verify(secret, headers | {"webhook-id": "evt_x"}, body)
+assert not verify(secret, headers | {"webhook-signature": "v1,"}, body)
+time.time = lambda: 1767366245 + 301
+assert not verify(secret, headers, body)
+`
+	if out, err := exec.CommandContext(t.Context(), "python3", "-c", code).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/client"
+	"callbackd/internal/store"
+	"callbackd/internal/store/sqlite"
+)
+
+func config(dir string) Config {
+	return Config{Listen: "127.0.0.1:0", Data: dir, Log: slog.New(slog.DiscardHandler), AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Keep: time.Hour}
+}
+
+// filled makes a data directory whose events were accepted long ago: n whose
+// deliveries have ended, and ten that wait for a receiver that is paused.
+func filled(t *testing.T, dir, receiver string, n int) *client.Client {
+	t.Helper()
+	ctx := t.Context()
+	s, err := sqlite.Open(ctx, sqlite.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	k, err := s.CreateKey(ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	callback := func(ev callbackd.EventType) *callbackd.Callback {
+		cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: ev, Name: "default", URL: receiver, Method: "POST", Payload: []byte("{}"),
+			Secrets: []callbackd.SigningSecret{{Value: "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="}}}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cb
+	}
+	live := callback(callbackd.StatusChange)
+	callback(callbackd.Complete)
+	if _, err := s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	accept := func(ev callbackd.EventType, n int) []*callbackd.Event {
+		b := store.Batch{Key: k.No, At: time.Now().Add(-48 * time.Hour)}
+		for i := range n {
+			b.Events = append(b.Events, store.NewEvent{Type: ev, Session: fmt.Sprint("old", i), Data: []byte("{}")})
+		}
+		evs, err := s.Accept(ctx, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return evs
+	}
+	accept(callbackd.Complete, 10)
+	var work sync.WaitGroup
+	for _, ev := range accept(callbackd.StatusChange, n) {
+		work.Go(func() {
+			_, err := s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: live.No}},
+				Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 200}, Decision: callbackd.Decision{State: callbackd.Delivered}}})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	return &client.Client{Account: "a", APIKey: "k", APISecret: "s"}
+}
+
+// What ended before --keep is removed in slices while deliveries go on; what
+// is pending stays, and so does what is new.
+func TestRetentionRunsBesideDeliveries(t *testing.T) {
+	const old, fresh = 5 * slice, 100
+	arrived := make(chan struct{}, fresh)
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived <- struct{}{} }))
+	defer receiver.Close()
+	dir := t.TempDir()
+	cl := filled(t, dir, receiver.URL, old)
+	a, err := Start(t.Context(), config(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl.Base = a.URL()
+	for i := range fresh {
+		if _, err := cl.Publish(t.Context(), client.NewEvent{Event: string(callbackd.StatusChange), SessionKey: fmt.Sprint("new", i%5)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range fresh {
+		<-arrived
+	}
+	balance := func() (events, delivered, pending int64) {
+		r, err := a.store.Check(t.Context())
+		if err != nil || r.FaultN > 0 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		for _, b := range r.Callbacks {
+			delivered, pending = delivered+b.Delivered, pending+b.Pending
+		}
+		return r.Events, delivered, pending
+	}
+	deadline, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		events, delivered, pending := balance()
+		if events == fresh+10 && delivered == fresh && pending == 10 {
+			break
+		}
+		if !pause(deadline, 20*time.Millisecond) {
+			t.Fatalf("%d events, %d delivered, %d pending; of %d and %d old ones only the pending should be left", events, delivered, pending, old, 10)
+		}
+	}
+	list, err := cl.Deliveries(t.Context(), url.Values{"state": {"pending"}, "limit": {"200"}})
+	if err != nil || len(list.Data) != 10 {
+		t.Errorf("%d wait, %v", len(list.Data), err)
+	}
+	if err := a.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,74 @@
+package sqlite
+
+import (
+	"errors"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// checkpointPages is how long the log gets before it is copied into the
+// database file: 8 MiB.
+const checkpointPages = 2000
+
+// checkpointer copies the log into the database file beside the writer, which
+// would otherwise stand still for it: at a thousand events a second that is
+// what the slowest hundredth of them would wait for. Only the last pages,
+// those that came while it copied, are left to the writer, so that the log
+// begins anew at its next commit.
+type checkpointer struct {
+	db      *db
+	pages   int // of the log, after the last commit
+	before  int // the same, after the commit before
+	at      int // when it did not begin anew: pages at which to try again
+	running bool
+	done    chan error // one that ran beside the writer has ended
+}
+
+// checkpoint does what the length of the log asks for. The writer calls it
+// after each commit.
+func (s *Store) checkpoint() {
+	c := &s.ckpt
+	if c.pages < c.before {
+		c.at = 0
+	}
+	c.before = c.pages
+	if c.running {
+		select {
+		case err := <-c.done:
+			c.running = false
+			s.checkpointed(err)
+			if err == nil && s.failure() == nil {
+				s.checkpointed(passive(s.w))
+			}
+			c.at = c.pages + s.checkpointPages
+		default:
+		}
+		return
+	}
+	if c.pages >= max(c.at, s.checkpointPages) {
+		c.running = true
+		go func() { c.done <- passive(c.db) }()
+	}
+}
+
+func passive(d *db) error {
+	_, _, err := d.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_PASSIVE)
+	return err
+}
+
+// checkpointed takes an error into account. What could not be copied is in
+// the log still, and is tried again; a file that cannot be trusted ends the
+// store.
+func (s *Store) checkpointed(err error) {
+	if err != nil && !errors.Is(err, sqlite3.BUSY) && !errors.Is(err, sqlite3.LOCKED) {
+		s.storeFault(err)
+	}
+}
+
+// awaitCheckpoint waits for one that runs. The writer calls it at its end.
+func (s *Store) awaitCheckpoint() {
+	if s.ckpt.running {
+		s.checkpointed(<-s.ckpt.done)
+		s.ckpt.running = false
+	}
+}

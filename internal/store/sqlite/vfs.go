@@ -1,0 +1,54 @@
+package sqlite
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs"
+)
+
+// vfsName is the driver's own file system with one difference: a write that
+// finds no space says so. The driver's says "I/O error", which must end the
+// store, while a full disk only has to wait.
+const vfsName = "callbackd"
+
+func init() { vfs.Register(vfsName, spaceVFS{vfs.Find("os").(vfs.VFSFilename)}) }
+
+type spaceVFS struct{ vfs.VFSFilename }
+
+// OpenFilename is part of vfs.VFSFilename.
+func (v spaceVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	f, flags, err := v.VFSFilename.OpenFilename(name, flags)
+	if err != nil {
+		return nil, flags, noSpace(err)
+	}
+	return spaceFile{f.(osFile)}, flags, nil
+}
+
+// osFile is everything that a file of the driver's own can do.
+type osFile interface {
+	vfs.FileLockState
+	vfs.FileHasMoved
+	vfs.FileSizeHint
+	vfs.FilePersistWAL
+	vfs.FilePowersafeOverwrite
+	vfs.FileSharedMemory
+	vfs.FileMemoryMapper
+}
+
+type spaceFile struct{ osFile }
+
+// WriteAt is part of vfs.File. A sync that finds no space is left alone: it
+// has lost writes that were reported done, so the file cannot be trusted.
+func (f spaceFile) WriteAt(b []byte, off int64) (int, error) {
+	n, err := f.osFile.WriteAt(b, off)
+	return n, noSpace(err)
+}
+
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+		return vfs.SystemError(err, sqlite3.FULL)
+	}
+	return err
+}
