@@ -119,3 +119,7 @@ func columnTime(st *sqlite3.Stmt, col int) time.Time {
 	}
 	return time.UnixMilli(st.ColumnInt64(col)).UTC()
 }
+
+func columnMicros(st *sqlite3.Stmt, col int) time.Duration {
+	return time.Duration(st.ColumnInt64(col)) * time.Microsecond
+}
