@@ -27,6 +27,9 @@ type Store interface {
 	store.Callbacks
 	store.Events
 	store.Logins
+	store.Stats
+	store.Logs
+	store.Replays
 }
 
 // Dispatcher is told what the console has committed, as the API tells it.

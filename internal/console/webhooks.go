@@ -102,6 +102,7 @@ type webhookPage struct {
 	Reach       time.Duration
 	Steps       []float64
 	Day         *chart
+	Sums        store.Sums
 	Pending     int64
 	PendingMore bool
 	Oldest      string
