@@ -93,7 +93,7 @@ type route struct {
 // routes is the table of everything that is served.
 func (a *API) routes() []route {
 	open := func(f http.HandlerFunc) http.Handler { return f }
-	return []route{
+	return append([]route{
 		{"GET /healthz", open(a.healthz)},
 		{"GET /readyz", open(a.readyz)},
 		{"GET /metrics", a.Metrics},
@@ -117,7 +117,7 @@ func (a *API) routes() []route {
 		{"GET /v1/deliveries", a.signed(a.listDeliveries)},
 		{"GET /v1/deliveries/{id}", a.signed(a.getDelivery)},
 		{"POST /v1/deliveries/{id}/retry", a.signed(a.retryDelivery)},
-	}
+	}, a.sessionRoutes()...)
 }
 
 // ServeHTTP answers everything in JSON, also what no handler answers.

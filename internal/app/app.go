@@ -24,6 +24,7 @@ import (
 	"callbackd/internal/engine"
 	"callbackd/internal/obs"
 	"callbackd/internal/sender"
+	"callbackd/internal/session"
 	"callbackd/internal/store/sqlite"
 )
 
@@ -60,6 +61,7 @@ type App struct {
 	served   chan error
 	upkeep   sync.WaitGroup
 	stop     context.CancelFunc
+	accepted func(events int)
 }
 
 // Start opens the store, starts the engine and serves the API.
@@ -71,6 +73,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		}
 	}()
 	metrics := obs.New(func() int { return a.engine.InFlight() })
+	a.accepted = metrics.Accepted
 	if a.store, err = sqlite.Open(ctx, sqlite.Options{Dir: c.Data, KeysetFile: c.KeysetFile, OnCommit: metrics.Committed}); err != nil {
 		return nil, err
 	}
@@ -102,6 +105,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	a.upkeep.Go(func() { a.settle(upkeep) })
 	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
+	a.upkeep.Go(func() { a.advanceSessions(upkeep, session.Now) })
+	a.upkeep.Go(func() { a.sweepSessions(upkeep, c.Keep) })
 	return a, nil
 }
 

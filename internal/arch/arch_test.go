@@ -38,7 +38,8 @@ var arrows = []arrow{
 	{"callbackd/internal/apikey", []string{"callbackd"}, "making a key needs no store"},
 	{"callbackd/internal/console", []string{"callbackd", "callbackd/wire", "callbackd/internal/apikey", "callbackd/internal/callbacks", "callbackd/internal/story", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/obs"}, "the console shows and asks; it knows neither engine nor driver"},
 	{"callbackd/internal/story", []string{"callbackd", "callbackd/wire", "callbackd/internal/store"}, "API and console tell the same story of a delivery"},
-	{"callbackd/internal/api", []string{"callbackd", "callbackd/wire", "callbackd/internal/callbacks", "callbackd/internal/story", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/strictjson", "callbackd/internal/obs"}, "after Accept the api calls what app injects; it does not know the engine"},
+	{"callbackd/internal/api", []string{"callbackd", "callbackd/wire", "callbackd/internal/callbacks", "callbackd/internal/story", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/strictjson", "callbackd/internal/obs", "callbackd/internal/session"}, "after Accept the api calls what app injects; it does not know the engine"},
+	{"callbackd/internal/session", []string{"callbackd", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/strictjson"}, "sessions are rules in a transaction and JSON: neither HTTP nor a driver"},
 	{"callbackd/internal/obs", []string{"callbackd"}, "logs and metrics know the domain's words only"},
 }
 

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"callbackd"
 	"callbackd/internal/apikey"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
@@ -47,10 +48,11 @@ func settled() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
 
 type keysCreateCmd struct {
 	dataFlag
-	Account string `required:"" help:"Primary account name: it appears in the string that tokens sign."`
-	Name    string `help:"A name to know the key by."`
-	Test    bool   `help:"Make a test key."`
-	JSON    bool   `help:"Print JSON."`
+	Account string        `required:"" help:"Primary account name: it appears in the string that tokens sign."`
+	Name    string        `help:"A name to know the key by."`
+	Test    bool          `help:"Make a test key."`
+	Expires time.Duration `default:"168h" help:"Time frame of the key's sessions: how long after its creation one expires that has not passed quality control."`
+	JSON    bool          `help:"Print JSON."`
 }
 
 // createdKey is what --json prints.
@@ -68,10 +70,14 @@ func (c *keysCreateCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("--%w", err)
 	}
+	if c.Expires < callbackd.MinTimeFrame || c.Expires > callbackd.MaxTimeFrame {
+		return fmt.Errorf("--expires must be from %v to %v, such as 72h", callbackd.MinTimeFrame, callbackd.MaxTimeFrame)
+	}
 	s, err := c.open(e.ctx)
 	if err != nil {
 		return err
 	}
+	k.TimeFrame = c.Expires
 	k, err = s.CreateKey(e.ctx, k)
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
@@ -114,7 +120,7 @@ func (c *keysListCmd) Run(e *env) error {
 			revoked = k.RevokedAt.Format(time.RFC3339)
 		}
 		if c.JSON {
-			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "created_at": k.CreatedAt, "revoked": k.Revoked()})
+			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "sessions_expire_after": k.SessionTimeFrame().String(), "created_at": k.CreatedAt, "revoked": k.Revoked()})
 			if err != nil {
 				return err
 			}

@@ -26,6 +26,7 @@ type Store interface {
 	Callbacks
 	Events
 	Queue
+	Sessions
 	Upkeep
 	Replays
 	Logs

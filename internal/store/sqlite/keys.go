@@ -11,12 +11,13 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at"
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame"
 
 func (s *Store) scanKey(st *sqlite3.Stmt) (*callbackd.Key, error) {
 	k := &callbackd.Key{
 		No: callbackd.KeyNo(st.ColumnInt64(0)), Account: st.ColumnText(1), APIKey: st.ColumnText(2),
 		Name: st.ColumnText(4), Live: st.ColumnBool(5), CreatedAt: columnTime(st, 6), RevokedAt: columnTime(st, 7),
+		TimeFrame: time.Duration(st.ColumnInt64(8)) * time.Millisecond,
 	}
 	secret, err := s.sealer.open(st.ColumnRawBlob(3), keyOwner(k.APIKey))
 	k.Secret = callbackd.Secret(secret)
@@ -32,8 +33,8 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 		return k, err
 	}
 	err = s.write(ctx, func(t *tx) error {
-		err := t.query("INSERT INTO keys ("+keyColumns+") VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL)", nil,
-			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt)
+		err := t.query("INSERT INTO keys ("+keyColumns+") VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL, ?)", nil,
+			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds())
 		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
 			return callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}

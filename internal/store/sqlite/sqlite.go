@@ -40,6 +40,7 @@ const (
 	maxCallbacks  = 1 << 13
 	maxKeys       = 1 << 12
 	maxOwedCached = 1 << 13
+	maxSessions   = 1 << 12
 )
 
 // Options says what to open.
@@ -90,6 +91,7 @@ type Store struct {
 	ckpt   checkpointer
 	seqs   *cache[sessionID, int64]
 	owed   *cache[subject, []callbackd.CallbackNo]
+	kept   *cache[sessionID, keptSession]
 
 	mu        sync.Mutex
 	changes   uint64 // counts changes of callbacks: a read that overlaps one is not cached
@@ -129,6 +131,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 		seqs:      newCache[sessionID, int64](maxSequences),
 		tail:      newTail(),
 		owed:      newCache[subject, []callbackd.CallbackNo](maxOwedCached),
+		kept:      newCache[sessionID, keptSession](maxSessions),
 		callbacks: newCache[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
 		keys:      newCache[string, agedKey](maxKeys),
 		keysByNo:  newCache[callbackd.KeyNo, agedKey](maxKeys),
@@ -136,7 +139,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
-	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}, left: map[callbackd.DeliveryID]bool{}})
+	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}, kept: map[sessionID]keptSession{}, left: map[callbackd.DeliveryID]bool{}})
 	return s, nil
 }
 

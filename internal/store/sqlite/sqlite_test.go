@@ -227,8 +227,9 @@ func TestNoStatementScansATable(t *testing.T) {
 			seen++
 			err := d.query("EXPLAIN QUERY PLAN "+sql, func(st *sqlite3.Stmt) error {
 				plan := st.ColumnText(3)
-				for _, table := range []string{"events", "attempts", "pending"} {
-					if strings.HasPrefix(plan, "SCAN "+table) || strings.Contains(plan, "TEMP B-TREE") && !strings.HasPrefix(sql, "INSERT INTO") { // a fold sorts its few
+				for _, table := range []string{"events", "attempts", "pending", "sessions"} {
+					soonest := strings.HasSuffix(plan, "USING INDEX sessions_due") && strings.HasSuffix(sql, "ORDER BY due LIMIT ?")                           // reads the first ones alone
+					if strings.HasPrefix(plan, "SCAN "+table) && !soonest || strings.Contains(plan, "TEMP B-TREE") && !strings.HasPrefix(sql, "INSERT INTO") { // a fold sorts its few
 						t.Errorf("%s\n  %s", sql, plan)
 					}
 				}
@@ -294,6 +295,7 @@ func storetestWarm(t *testing.T, s *Store) {
 			}
 		}
 	}
+	warmSessions(t, s, &k)
 	s.RetryDelivery(ctx, k.No, ids[0], now)
 	s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{})
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)

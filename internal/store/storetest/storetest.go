@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -21,7 +22,7 @@ type Open func(t *testing.T, dir string) store.Store
 
 // Run runs the suite.
 func Run(t *testing.T, open Open) {
-	for name, f := range map[string]func(*suite){
+	tests := map[string]func(*suite){
 		"Keys": (*suite).keys, "Callbacks": (*suite).callbacks, "Rotation": (*suite).rotation, "ReplaceOtherHost": (*suite).replaceOtherHost,
 		"Accept": (*suite).accept, "SequencesAreGapless": (*suite).sequences, "HandoverInCommitOrder": (*suite).handover,
 		"Idempotency": (*suite).idempotency, "IdempotencyRace": (*suite).idempotencyRace, "BatchIsAllOrNothing": (*suite).batch,
@@ -29,7 +30,9 @@ func Run(t *testing.T, open Open) {
 		"Delete": (*suite).deleteCallback, "Revoke": (*suite).revoke, "Retry": (*suite).retry, "Lists": (*suite).lists,
 		"ListsByState": (*suite).listsByState, "Sweep": (*suite).sweep, "Restart": (*suite).restart, "OtherKeysObjects": (*suite).otherKeys,
 		"PauseAndHealth": (*suite).pauseAndHealth, "Logins": (*suite).logins, "Links": (*suite).links,
-	} {
+	}
+	maps.Copy(tests, sessionTests)
+	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := &suite{T: t, dir: t.TempDir(), open: open, at: time.Now().Truncate(time.Millisecond)}
 			s.Store = open(t, s.dir)
