@@ -9,8 +9,9 @@ import (
 
 // When a callback that neither fails nor is paused needs somebody.
 const (
-	oldPending = 15 * time.Minute    // something waits so long
-	certSoon   = 14 * 24 * time.Hour // the receiver's certificate ends so soon
+	oldPending = 15 * time.Minute // something waits so long
+	// CertSoon: the receiver's certificate ends so soon.
+	CertSoon = 14 * 24 * time.Hour
 )
 
 // Attention is why a callback needs somebody, the worst first; empty when it
@@ -44,7 +45,7 @@ func Attention(h *store.CallbackHealth, now time.Time) (why []string) {
 			why = append(why, "the oldest pending delivery waits "+days(age))
 		}
 	}
-	if !h.CertNotAfter.IsZero() && h.CertNotAfter.Before(now.Add(certSoon)) {
+	if !h.CertNotAfter.IsZero() && h.CertNotAfter.Before(now.Add(CertSoon)) {
 		if left := h.CertNotAfter.Sub(now); left > 0 {
 			why = append(why, "the receiver's certificate ends in "+days(left))
 		} else {

@@ -26,6 +26,7 @@ type Store interface {
 	store.Keys
 	store.Callbacks
 	store.Events
+	store.Sessions
 	store.Logins
 	store.Stats
 	store.Logs
@@ -45,6 +46,8 @@ type Options struct {
 	Preview    story.Preview
 	Tests      *callbacks.Limiter // of test-sends, shared with the API
 	Live       *Live
+	Runner     Runner
+	Nodes      Nodes
 	Log        *slog.Logger
 	Version    string
 	// OperatorToken signs the operator in; empty: only one-time links do.
@@ -119,6 +122,21 @@ func (c *Console) routes() []route {
 		{"GET " + Root + "/deliveries/stream", c.signedIn(c.stream)},
 		{"GET " + Root + "/deliveries/{id}", c.signedIn(c.delivery)},
 		{"POST " + Root + "/deliveries/{id}/retry", c.signedIn(c.retry)},
+
+		{"GET " + Root + "/sessions", c.signedIn(c.sessions)},
+		{"GET " + Root + "/sessions/{session}", c.signedIn(c.session)},
+
+		{"GET " + Root + "/logs", c.signedIn(c.logs)},
+
+		{"GET " + Root + "/replays", c.signedIn(c.replays)},
+		{"GET " + Root + "/replays/new", c.signedIn(c.newReplay)},
+		{"POST " + Root + "/replays/new", c.signedIn(c.createReplay)},
+		{"GET " + Root + "/replays/{id}", c.signedIn(c.replay)},
+		{"POST " + Root + "/replays/{id}/pause", c.signedIn(c.steerReplay(callbackd.ReplayPaused))},
+		{"POST " + Root + "/replays/{id}/resume", c.signedIn(c.steerReplay(callbackd.ReplayRunning))},
+		{"POST " + Root + "/replays/{id}/cancel", c.signedIn(c.steerReplay(callbackd.ReplayCanceled))},
+
+		{"GET " + Root + "/nodes", c.operatorOnly(c.nodes)},
 
 		{"GET " + Root + "/keys", c.signedIn(c.keys)},
 		{"POST " + Root + "/keys", c.operatorOnly(c.createKey)},

@@ -4,15 +4,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/store"
 )
-
-// certSoon is how long before its end a receiver's certificate is shown.
-const certSoon = 14 * 24 * time.Hour
 
 // trouble is a webhook that needs somebody, and why.
 type trouble struct {
@@ -76,7 +72,7 @@ func (c *Console) overview(w http.ResponseWriter, v *visit) error {
 // attention fills in what waits and what needs somebody.
 func (c *Console) attention(v *visit, p *overviewPage) error {
 	now := c.now()
-	hs, err := c.Store.ListHealth(v.Context(), p.No, now.Add(certSoon))
+	hs, err := c.Store.ListHealth(v.Context(), p.No, now.Add(callbacks.CertSoon))
 	if err != nil {
 		return err
 	}

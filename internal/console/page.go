@@ -95,11 +95,17 @@ type base struct {
 type place struct{ Name, Label, Path string }
 
 var places = []place{
-	{"overview", "Overview", "/"}, {"webhooks", "Webhooks", "/webhooks"}, {"deliveries", "Deliveries", "/deliveries"}, {"keys", "API Keys", "/keys"},
+	{"overview", "Overview", "/"}, {"webhooks", "Webhooks", "/webhooks"}, {"sessions", "Sessions Events", "/sessions"}, {"deliveries", "Deliveries", "/deliveries"},
+	{"logs", "API Logs", "/logs"}, {"keys", "API Keys", "/keys"}, {"replays", "Replays", "/replays"}, {"nodes", "Nodes", "/nodes"},
 }
 
-// Places is the navigation.
-func (b *base) Places() []place { return places }
+// Places is the navigation. The nodes are the operator's.
+func (b *base) Places() []place {
+	if b.Operator {
+		return places
+	}
+	return places[:len(places)-1]
+}
 
 // notices are the sentences that a page may greet with, by the word in ?done=.
 var notices = map[string]string{

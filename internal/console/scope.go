@@ -49,14 +49,35 @@ func (s scope) key(v *visit) *callbackd.Key {
 	return nil
 }
 
-// all is the number of every key the scope covers.
+// maxKeys bounds how many keys a list over all of them looks at.
+const maxKeys = 50
+
+// all is the number of the keys a list shows: of all there are, the newest
+// maxKeys in force.
 func (s scope) all() []callbackd.KeyNo {
 	if s.No != 0 {
 		return []callbackd.KeyNo{s.No}
 	}
 	var out []callbackd.KeyNo
-	for _, k := range s.Keys {
-		out = append(out, k.No)
+	for i := len(s.Keys) - 1; i >= 0 && len(out) < maxKeys; i-- {
+		if !s.Keys[i].Revoked() {
+			out = append(out, s.Keys[i].No)
+		}
+	}
+	return out
+}
+
+// Capped tells that a list does not show all keys.
+func (s scope) Capped() bool { return s.No == 0 && len(s.Keys) > maxKeys }
+
+// every is the number of every key in the scope, revoked ones included.
+func (s scope) every() []callbackd.KeyNo {
+	if s.No != 0 {
+		return []callbackd.KeyNo{s.No}
+	}
+	out := make([]callbackd.KeyNo, len(s.Keys))
+	for i := range s.Keys {
+		out[i] = s.Keys[i].No
 	}
 	return out
 }
