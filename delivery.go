@@ -93,6 +93,9 @@ type Result struct {
 	Timings   Timings
 	Address   string // ip:port that was spoken to; empty when none
 	Reused    bool   // the connection had been used before
+	// CertEnds is when the receiver's certificate ends; zero without TLS. It
+	// is not kept with the attempt.
+	CertEnds time.Time
 
 	Fault      Fault
 	Error      string // a sentence for the key holder; empty on success

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +23,10 @@ import (
 	"callbackd/internal/console"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
+	"callbackd/internal/journal"
+	"callbackd/internal/live"
 	"callbackd/internal/obs"
+	"callbackd/internal/replays"
 	"callbackd/internal/sender"
 	"callbackd/internal/session"
 	"callbackd/internal/store/sqlite"
@@ -54,6 +58,8 @@ type Config struct {
 type App struct {
 	log      *slog.Logger
 	console  *console.Console
+	journal  *journal.Journal
+	started  time.Time
 	store    *sqlite.Store
 	engine   *engine.Engine
 	server   *http.Server
@@ -66,7 +72,7 @@ type App struct {
 
 // Start opens the store, starts the engine and serves the API.
 func Start(ctx context.Context, c Config) (_ *App, err error) {
-	a := &App{log: c.Log, served: make(chan error, 1)}
+	a := &App{log: c.Log, started: time.Now(), served: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Stop(ctx))
@@ -83,19 +89,21 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
 	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, c.Log)
-	live := console.NewLive()
-	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: watched{metrics, live}, MaxInFlight: c.MaxInFlight})
+	feed := &live.Feed{}
+	a.journal = journal.New(a.store, c.Log, func(int) {})
+	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: watched{metrics, a.journal, feed}, MaxInFlight: c.MaxInFlight})
 	a.store.SetHandover(a.engine.Handover)
 	if err = a.engine.Start(ctx); err != nil {
 		return nil, fmt.Errorf("read the backlog: %w", err)
 	}
+	runner := replays.New(a.store, a.engine.Replay, c.Log)
 	tests := &callbacks.Limiter{}
 	handler := api.New(api.Options{
 		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
 		Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
 	})
 	a.console = console.New(console.Options{
-		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Live: live, Log: c.Log, Version: Version,
+		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Feed: feed, Runner: runner, Nodes: a.nodes, Log: c.Log, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS,
 	})
 	a.server = api.Server(both(handler, a.console), c.Log)
@@ -103,6 +111,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	go func() { a.served <- a.server.Serve(a.listener) }()
 	var upkeep context.Context
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
+	a.upkeep.Go(func() { a.journal.Run(upkeep) })
+	a.upkeep.Go(func() { runner.Run(upkeep) })
 	a.upkeep.Go(func() { a.settle(upkeep) })
 	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
 	a.upkeep.Go(func() { a.advanceSessions(upkeep, session.Now) })
@@ -110,16 +120,31 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	return a, nil
 }
 
-// watched tells the metrics and the console's live pages of every attempt.
+// watched tells the metrics, the journal and the live pages of every attempt.
 type watched struct {
 	*obs.Metrics
-	live *console.Live
+	journal *journal.Journal
+	feed    *live.Feed
 }
 
 // AttemptDone is part of the engine's Observer.
 func (w watched) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
 	w.Metrics.AttemptDone(o, state, sinceAccepted)
-	w.live.AttemptDone(o, state)
+	w.journal.AttemptDone(o, state, sinceAccepted)
+	w.feed.AttemptDone(o, state, sinceAccepted)
+}
+
+// nodes is this process: a store of its own has no other.
+func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
+	owed, err := a.store.Backlogs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "callbackd"
+	}
+	return []console.Node{{Name: name, Version: Version, Address: a.URL(), Self: true, StartedAt: a.started, Shards: 1, InFlight: a.engine.InFlight(), Backlog: int64(len(owed))}}, nil
 }
 
 // both serves the console under its root and the API everywhere else.

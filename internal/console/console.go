@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"callbackd"
@@ -45,7 +46,7 @@ type Options struct {
 	Dispatcher Dispatcher
 	Preview    story.Preview
 	Tests      *callbacks.Limiter // of test-sends, shared with the API
-	Live       *Live
+	Feed       Feed
 	Runner     Runner
 	Nodes      Nodes
 	Log        *slog.Logger
@@ -61,6 +62,7 @@ type Console struct {
 	handler http.Handler
 	pages   map[string]*page
 	doors   throttle
+	streams atomic.Int32
 	now     func() time.Time
 
 	closeOnce sync.Once

@@ -61,6 +61,10 @@ func parseTime(s string) (time.Time, error) {
 
 const pageRows = 50
 
+// faults is what an attempt may fail with.
+var faults = []string{string(callbackd.FaultStatus), string(callbackd.FaultRefused), string(callbackd.FaultDNS), string(callbackd.FaultConnect), string(callbackd.FaultTLS),
+	string(callbackd.FaultTimeout), string(callbackd.FaultProtocol), string(callbackd.FaultProxy), string(callbackd.FaultLocal), string(callbackd.FaultShutdown)}
+
 // query turns the filter into the store's.
 func (f deliveryFilter) query(key callbackd.KeyNo) (q store.DeliveryQuery, err error) {
 	q = store.DeliveryQuery{Key: key, State: callbackd.State(f.State), Type: callbackd.EventType(f.Event), Session: f.Session, Limit: pageRows}
@@ -76,6 +80,14 @@ func (f deliveryFilter) query(key callbackd.KeyNo) (q store.DeliveryQuery, err e
 			return q, callbackd.Errorf(callbackd.KindInvalid, "%q is no webhook.", clip(f.Callback, 40))
 		}
 		q.Callback = callbackd.CallbackNo(no)
+	}
+	if f.Status != "" {
+		if q.Status, err = readStatus(f.Status); err != nil {
+			return q, err
+		}
+	}
+	if q.Fault = callbackd.Fault(f.Fault); q.Fault != "" && !slices.Contains(faults, f.Fault) {
+		return q, callbackd.Errorf(callbackd.KindInvalid, "%q is no kind of error.", clip(f.Fault, 40))
 	}
 	if q.Since, err = parseTime(f.Since); err != nil {
 		return q, err
@@ -96,7 +108,6 @@ type deliveriesPage struct {
 	Filtered    int
 	Tabs        []tab
 	Callbacks   []*callbackd.Callback
-	ByAttempt   bool
 	Faults      []string
 	Fault       string
 	Rows        []store.DeliveryView
@@ -110,7 +121,7 @@ func (c *Console) deliveries(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	f := readFilter(v.URL.Query())
-	p := &deliveriesPage{base: c.base(v, "deliveries", "Deliveries"), scope: s, F: f, Filtered: f.count(), LiveURL: href("/deliveries/live", f.values(s.Chosen))}
+	p := &deliveriesPage{base: c.base(v, "deliveries", "Deliveries"), scope: s, F: f, Filtered: f.count(), Faults: faults, LiveURL: href("/deliveries/live", f.values(s.Chosen))}
 	for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
 		g := f
 		g.State = string(state)

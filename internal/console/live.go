@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/live"
 )
 
 // Limits of live streams.
@@ -20,84 +21,9 @@ const (
 	streamBeat  = 15 * time.Second       // something is sent at least this often
 )
 
-// Live hears of every attempt and hands a sample to the streams that are
-// open. With none open it costs one atomic load.
-type Live struct {
-	open    atomic.Int32
-	mu      sync.Mutex
-	streams map[*stream]bool
-}
-
-// NewLive makes it.
-func NewLive() *Live { return &Live{streams: map[*stream]bool{}} }
-
-// seen is one attempt as a stream shows it.
-type seen struct {
-	id      callbackd.DeliveryID
-	session string
-	at      time.Time
-	state   callbackd.State
-	status  int
-	fault   callbackd.Fault
-	took    time.Duration
-}
-
-// stream is one browser that watches.
-type stream struct {
-	wants func(*seen) bool
-
-	mu    sync.Mutex
-	total int    // since the last tick
-	kept  []seen // the first rowsPerTick of them
-}
-
-// AttemptDone is told of an attempt. It never blocks.
-func (l *Live) AttemptDone(o *callbackd.Outcome, state callbackd.State) {
-	if l.open.Load() == 0 {
-		return
-	}
-	r := &o.Attempt.Result
-	s := seen{o.Delivery.ID, o.Delivery.Session, r.StartedAt, state, r.Status, r.Fault, r.Timings.Total}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for st := range l.streams {
-		if !st.wants(&s) {
-			continue
-		}
-		st.mu.Lock()
-		st.total++
-		if len(st.kept) < rowsPerTick {
-			st.kept = append(st.kept, s)
-		}
-		st.mu.Unlock()
-	}
-}
-
-func (l *Live) add(s *stream) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.streams) >= maxStreams {
-		return false
-	}
-	l.streams[s] = true
-	l.open.Store(int32(len(l.streams)))
-	return true
-}
-
-func (l *Live) remove(s *stream) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.streams, s)
-	l.open.Store(int32(len(l.streams)))
-}
-
-// take empties the stream's tick.
-func (s *stream) take() (rows []seen, total int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	rows, total = s.kept, s.total
-	s.kept, s.total = nil, 0
-	return rows, total
+// Feed is what happens now.
+type Feed interface {
+	Subscribe(key callbackd.KeyNo) *live.Subscription
 }
 
 type livePage struct {
@@ -115,33 +41,6 @@ func (c *Console) livePage(w http.ResponseWriter, v *visit) error {
 	return c.render(w, http.StatusOK, "live", p)
 }
 
-// mine is the callbacks a stream may show, kept current beside it.
-type mine struct {
-	set atomic.Pointer[map[callbackd.CallbackNo]*callbackd.Callback]
-}
-
-func (m *mine) get(no callbackd.CallbackNo) *callbackd.Callback {
-	if set := m.set.Load(); set != nil {
-		return (*set)[no]
-	}
-	return nil
-}
-
-func (c *Console) renew(v *visit, s scope, m *mine) error {
-	set := map[callbackd.CallbackNo]*callbackd.Callback{}
-	for _, key := range s.all() {
-		cbs, err := c.Store.ListCallbacks(v.Context(), key)
-		if err != nil {
-			return err
-		}
-		for _, cb := range cbs {
-			set[cb.No] = cb
-		}
-	}
-	m.set.Store(&set)
-	return nil
-}
-
 // stream sends attempts as they happen, until the browser leaves, the login
 // ends or callbackd stops.
 func (c *Console) stream(w http.ResponseWriter, v *visit) error {
@@ -155,49 +54,46 @@ func (c *Console) stream(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	only, named := callbackd.ParseDeliveryID(v.URL.Query().Get("delivery"))
-	var m mine
-	if err := c.renew(v, s, &m); err != nil {
-		return err
+	wants := func(d *live.Item) bool {
+		return (!named || d.Delivery == only) && (q.State == "" || q.State == d.State) && (q.Type == "" || q.Type == d.Event) &&
+			(q.Callback == 0 || q.Callback == d.Delivery.Callback) && (q.Session == "" || q.Session == d.Session) &&
+			(q.Fault == "" || q.Fault == d.Fault) && (q.Status == 0 || q.Status == d.Status || q.Status == d.Status/100)
 	}
-	st := &stream{wants: func(d *seen) bool {
-		cb := m.get(d.id.Callback)
-		return cb != nil && (!named || d.id == only) && (q.State == "" || q.State == d.state) && (q.Type == "" || q.Type == cb.Event) &&
-			(q.Callback == 0 || q.Callback == d.id.Callback) && (q.Session == "" || q.Session == d.session)
-	}}
-	if !c.Live.add(st) {
+	if c.streams.Add(1) > maxStreams {
+		c.streams.Add(-1)
 		return callbackd.Errorf(callbackd.KindLimited, "Too many live pages are open; close some, or look at the list.")
 	}
-	defer c.Live.remove(st)
+	defer c.streams.Add(-1)
+	sub := c.Feed.Subscribe(s.No)
+	defer sub.Close()
 	out := &eventWriter{w: w, control: http.NewResponseController(w)}
 	w.Header().Set("Content-Type", "text/event-stream")
 	out.event("hello", "")
-	return c.follow(v, s, st, &m, out)
+	c.follow(v, sub, wants, out)
+	return nil
 }
 
-func (c *Console) follow(v *visit, s scope, st *stream, m *mine, out *eventWriter) error {
-	tick, renew := time.NewTicker(streamTick), time.NewTicker(streamBeat)
+func (c *Console) follow(v *visit, sub *live.Subscription, wants func(*live.Item) bool, out *eventWriter) {
+	tick, beat := time.NewTicker(streamTick), time.NewTicker(streamBeat)
 	defer tick.Stop()
-	defer renew.Stop()
+	defer beat.Stop()
 	var window, shown int
 	begun := time.Now()
-	for {
+	for out.err == nil { // an error: the browser is gone
 		select {
 		case <-v.Context().Done():
-			return nil
+			return
 		case <-c.closing:
-			return nil
-		case <-renew.C:
+			return
+		case <-beat.C:
 			if still, err := c.visitor(v.Request); err != nil || still == nil {
-				return nil
-			}
-			if err := c.renew(v, s, m); err != nil {
-				return nil
+				return
 			}
 			out.event("beat", "")
 		case <-tick.C:
-			rows, total := st.take()
+			total, rows := sample(sub, wants)
 			for i := range rows {
-				out.event("row", rowText(&rows[i], m.get(rows[i].id.Callback)))
+				out.event("row", rowText(&rows[i]))
 			}
 			window, shown = window+total, shown+len(rows)
 			if time.Since(begun) >= time.Second {
@@ -205,10 +101,24 @@ func (c *Console) follow(v *visit, s scope, st *stream, m *mine, out *eventWrite
 				window, shown, begun = 0, 0, time.Now()
 			}
 		}
-		if out.err != nil {
-			return nil // the browser is gone
-		}
 	}
+}
+
+// sample takes what came: some rows, spread over all, and how many there
+// were. Of those that the buffer had no room for, as many are taken to be
+// wanted as of the others.
+func sample(sub *live.Subscription, wants func(*live.Item) bool) (total int, rows []live.Item) {
+	items, missed := sub.Take()
+	all := len(items)
+	items = slices.DeleteFunc(items, func(d live.Item) bool { return !wants(&d) })
+	total = len(items)
+	if all > 0 {
+		total += int(missed) * len(items) / all
+	}
+	for i := range min(len(items), rowsPerTick) {
+		rows = append(rows, items[i*len(items)/min(len(items), rowsPerTick)])
+	}
+	return total, rows
 }
 
 // rateText says how much of what happens is shown.
@@ -223,7 +133,7 @@ func rateText(total, shown int, in time.Duration) string {
 	return fmt.Sprintf("Every attempt is shown, %s a second.", rate(total))
 }
 
-func rowText(d *seen, cb *callbackd.Callback) string {
+func rowText(d *live.Item) string {
 	row := struct {
 		Time    string `json:"time"`
 		State   string `json:"state"`
@@ -232,12 +142,10 @@ func rowText(d *seen, cb *callbackd.Callback) string {
 		Status  string `json:"status"`
 		Took    string `json:"took"`
 		Href    string `json:"href"`
-	}{Time: d.at.UTC().Format("15:04:05.000"), State: string(d.state), Session: clip(clean(d.session), 40), Status: string(d.fault), Took: millis(float64(d.took.Microseconds()) / 1000), Href: Root + "/deliveries/" + d.id.String()}
-	if cb != nil {
-		row.Event = funcs["event"].(func(any) string)(cb.Event)
-	}
-	if d.status != 0 {
-		row.Status = strconv.Itoa(d.status)
+	}{d.At.UTC().Format("15:04:05.000"), string(d.State), strings.TrimPrefix(string(d.Event), "SESSION:"), clip(clean(d.Session), 40), string(d.Fault),
+		millis(float64(d.Total.Microseconds()) / 1000), Root + "/deliveries/" + d.Delivery.String()}
+	if d.Status != 0 {
+		row.Status = strconv.Itoa(d.Status)
 	}
 	raw, err := json.Marshal(row)
 	if err != nil {

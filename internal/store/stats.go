@@ -52,11 +52,11 @@ const (
 
 // Sums of a slot.
 type Sums struct {
-	Delivered, Failed, Canceled int64 // deliveries that ended
-	Attempts                    int64 // all of them
-	Faults                      int64 // attempts that failed, for whatever reason
-	Repeats                     int64 // attempts that a person or a replay asked for
-	Latency                     Latency
+	Delivered, Failed, Canceled int64   // deliveries that ended
+	Attempts                    int64   // all of them
+	Faults                      int64   // attempts that failed, for whatever reason
+	Repeats                     int64   // attempts that a person or a replay asked for
+	Latency                     Latency // from acceptance to success, without repeats
 }
 
 // Slot is what happened within one width.

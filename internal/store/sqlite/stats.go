@@ -60,15 +60,11 @@ func encodeLatency(l *store.Latency) []byte {
 func (s *Store) AddTallies(ctx context.Context, ts []store.Tally) error {
 	sums := map[slotID]*store.Sums{}
 	for i := range ts {
-		v := &ts[i]
-		for subject, no := range []int64{ofAll: 0, ofKey: int64(v.Key), ofCallback: int64(v.Callback)} {
-			for _, w := range []store.Width{store.Minute, store.Hour} {
-				id := slotID{int64(subject), no, w, v.Minute.Truncate(time.Duration(w)).UnixMilli()}
-				if sums[id] == nil {
-					sums[id] = &store.Sums{}
-				}
-				sums[id].Merge(&v.Sums)
+		for _, id := range slotsOf(ts[i].Key, ts[i].Callback, ts[i].Minute) {
+			if sums[id] == nil {
+				sums[id] = &store.Sums{}
 			}
+			sums[id].Merge(&ts[i].Sums)
 		}
 	}
 	return s.write(ctx, func(t *tx) error {
@@ -86,6 +82,16 @@ func (s *Store) AddTallies(ctx context.Context, ts []store.Tally) error {
 	})
 }
 
+// slotsOf is the slots that something of a callback at a time counts in.
+func slotsOf(key callbackd.KeyNo, cb callbackd.CallbackNo, at time.Time) (ids []slotID) {
+	for subject, no := range []int64{ofAll: 0, ofKey: int64(key), ofCallback: int64(cb)} {
+		for _, w := range []store.Width{store.Minute, store.Hour} {
+			ids = append(ids, slotID{int64(subject), no, w, at.Truncate(time.Duration(w)).UnixMilli()})
+		}
+	}
+	return ids
+}
+
 func (t *tx) addSlot(id slotID, add *store.Sums) error {
 	sum := *add // the command may be run again
 	width := time.Duration(id.width).Milliseconds()
@@ -99,6 +105,22 @@ func (t *tx) addSlot(id slotID, add *store.Sums) error {
 	}
 	return t.query("INSERT OR REPLACE INTO slots (subject, no, width, "+slotColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
 		id.subject, id.no, width, id.at, sum.Delivered, sum.Failed, sum.Canceled, sum.Attempts, sum.Faults, sum.Repeats, encodeLatency(&sum.Latency))
+}
+
+// countCanceled adds what was canceled without an attempt, of which nobody
+// else knows.
+func (t *tx) countCanceled(cb callbackd.CallbackNo, at time.Time, n int) error {
+	if n == 0 {
+		return nil
+	}
+	var key callbackd.KeyNo
+	err := t.query("SELECT key_no FROM callbacks WHERE no = ?", func(st *sqlite3.Stmt) error { key = callbackd.KeyNo(st.ColumnInt64(0)); return nil }, int64(cb))
+	for _, id := range slotsOf(key, cb, at) {
+		if err == nil {
+			err = t.addSlot(id, &store.Sums{Canceled: int64(n)})
+		}
+	}
+	return err
 }
 
 func (t *tx) setReceiver(no callbackd.CallbackNo, r *store.Receiver) error {

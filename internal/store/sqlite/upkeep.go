@@ -73,7 +73,7 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 		}
 	}
 	*n += len(rows)
-	return nil
+	return t.countCanceled(callbackd.CallbackNo(no), at, len(rows))
 }
 
 // Sweep is part of [store.Upkeep].

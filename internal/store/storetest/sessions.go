@@ -533,7 +533,7 @@ func (s *suite) sessionReplay() {
 		final, err := s.Session(s.ctx(), x.Key, x.SessionKey)
 		s.must(err)
 		reached[final.Status] = true
-		s.replay(final)
+		s.replayStory(final)
 	}
 	if len(reached) < 2 {
 		s.Errorf("only %v was reached: the test proves little", slices.Collect(maps.Keys(reached)))
@@ -579,7 +579,7 @@ func (s *suite) randomStep(r *rand.Rand, x *callbackd.Session, now time.Time, on
 
 func ptr[T any](v T) *T { return &v }
 
-func (s *suite) replay(final *callbackd.Session) {
+func (s *suite) replayStory(final *callbackd.Session) {
 	s.Helper()
 	story := replayed{Status: "IDLE", Photos: map[int]string{}, Phone: "+15555550100", SMS: "waiting"}
 	after := int64(0)
