@@ -224,6 +224,12 @@ func (b *browser) sees(words string) {
 		chromedp.WithPollingTimeout(patience), chromedp.WithPollingInterval(50*time.Millisecond)))
 }
 
+// waits until a script says so.
+func (b *browser) waits(script string) {
+	b.t.Helper()
+	b.do(chromedp.Poll[chromedp.Void](script, chromedp.WithPollingTimeout(patience), chromedp.WithPollingInterval(50*time.Millisecond)))
+}
+
 // unfold opens what is folded.
 func (b *browser) unfold() {
 	b.t.Helper()

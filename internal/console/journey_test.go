@@ -1,6 +1,8 @@
 package console_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -90,6 +92,7 @@ func TestAPersonsWay(t *testing.T) {
 	if text := b.text("#headers"); !strings.Contains(text, "Authorization: [redacted]") {
 		t.Errorf("the form shows %q", text)
 	}
+	b.fill("#retry", "0s")
 	b.button("Save")
 	b.sees("The webhook was saved")
 
@@ -106,6 +109,64 @@ func TestAPersonsWay(t *testing.T) {
 	b.sees(s.key.APIKey)
 	b.pictures("keys")
 
+	// Some that fail for good, fewer than open the breaker, and a replay.
+	const failing = 6
+	recv.answers(func(n int, w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "no", http.StatusInternalServerError)
+	})
+	for i := range failing {
+		s.publish(s.key, callbackd.StatusChange, fmt.Sprintf("ACM-00000001%02d", i), map[string]any{"status": "STARTED"})
+	}
+	b.open("/console/deliveries?state=failed&status=5xx&fault=status")
+	b.waits(`document.querySelectorAll("tbody tr").length === 6`)
+	b.pictures("deliveries-filtered")
+	b.open("/console/webhooks")
+	b.sees("failing")
+	b.open("/console/")
+	b.sees("fails since")
+	b.pictures("overview")
+	recv.answers(nil)
+	b.open("/console/replays")
+	b.sees("No replay yet")
+	b.button("New replay")
+	b.button("Count them")
+	b.sees("6 deliveries would be sent")
+	b.pictures("replay-new")
+	b.button("Start the replay")
+	b.sees("100 % of 6 deliveries")
+	b.sees("delivered 6")
+	b.pictures("replay")
+	b.open("/console/replays")
+	b.sees("done")
+	b.pictures("replays")
+
+	// One session's story.
+	for _, d := range []struct {
+		t    callbackd.EventType
+		data string
+	}{
+		{callbackd.SMSProcess, `{"phone":"+15555550100","status":"success"}`},
+		{callbackd.StatusChange, `{"status":"STARTED","previous_status":"IDLE"}`},
+		{callbackd.StageChange, `{"photo_code":4,"photo_label":"Left","photo_status":"REJECTED: blurry"}`},
+		{callbackd.StatusChange, `{"status":"PROCESS","previous_status":"STARTED"}`},
+		{callbackd.NoteInsert, `{"note":{"title":"Scratch","description":"Left door, 4 cm"}}`},
+	} {
+		s.publish(s.key, d.t, "ACM-STORY00001", json.RawMessage(d.data))
+	}
+	b.open("/console/sessions")
+	b.sees("ACM-STORY00001")
+	b.pictures("sessions")
+	b.fill("#q", "ACM-STORY00001")
+	b.button("Search")
+	b.press("tbody .main-link")
+	b.sees("STARTED → PROCESS")
+	b.sees("Left REJECTED: blurry")
+	b.sees("1 attempt")
+	b.pictures("session")
+
+	b.open("/console/logs")
+	b.pictures("logs")
+
 	b.open("/console/webhooks")
 	b.press("tbody .main-link")
 	b.button("Delete webhook")
@@ -117,5 +178,69 @@ func TestAPersonsWay(t *testing.T) {
 	b.sees("You are signed out")
 	b.open("/console/webhooks")
 	b.sees("API secret")
+	b.clean()
+}
+
+// TestTheOperatorsWay goes through what only the operator sees.
+func TestTheOperatorsWay(t *testing.T) {
+	s := startSite(t)
+	b := s.browser(t)
+	link := s.link()
+	b.open(link)
+	b.sees("This link works once.")
+	b.button("Sign in")
+	b.sees("Overview")
+	b.button("Sign out")
+	b.open(link)
+	b.button("Sign in")
+	b.sees("was used already")
+	b.open(s.link())
+	b.button("Sign in")
+	b.open("/console/keys")
+	b.fill("#account", "a b")
+	b.button("Create key")
+	b.sees("account must be")
+	b.fill("#account", "blue")
+	b.fill("#name", "staging")
+	b.choose("#kind", "test")
+	b.button("Create key")
+	b.sees("The secret is shown this once")
+	b.pictures("keys-operator")
+	made, secret := b.text("#new-key"), b.text("#new-secret")
+
+	b.open("/console/webhooks/new")
+	b.fill("#url", "https://example.com/hook")
+	b.button("Create webhook")
+	b.sees("Choose the API key")
+	b.choose("#key", made)
+	b.button("Create webhook")
+	b.sees("The webhook was created")
+	b.open("/console/webhooks")
+	b.sees("blue / staging")
+	b.pictures("webhooks-operator")
+	b.open("/console/nodes")
+	b.sees("this one")
+	b.pictures("nodes")
+	b.open("/console/?over=week")
+	b.pictures("overview-operator")
+
+	b.button("Sign out")
+	b.open("/console/sign-in")
+	b.fill("#api_key", made)
+	b.fill("#secret", secret)
+	b.button("Sign in")
+	b.sees("Overview")
+	b.button("Sign out")
+
+	b.open("/console/sign-in?as=operator")
+	b.fill("#token", operatorToken)
+	b.button("Sign in")
+	b.open("/console/keys")
+	b.press(`a[href$="` + made + `/revoke"]`)
+	b.button("Revoke key")
+	b.sees("The API key was revoked")
+	b.open("/console/no-such-page")
+	b.sees("no such page")
+	b.pictures("error")
 	b.clean()
 }

@@ -16,6 +16,7 @@ import (
 	"callbackd/client"
 	"callbackd/internal/apikey"
 	"callbackd/internal/app"
+	"callbackd/internal/console"
 	"callbackd/internal/store/sqlite"
 )
 
@@ -92,6 +93,21 @@ func (s *site) publish(k callbackd.Key, t callbackd.EventType, session string, d
 		s.t.Fatal(err)
 	}
 	return got.ID
+}
+
+// link is a one-time link for the operator, as `callbackd console` makes it.
+func (s *site) link() string {
+	s.t.Helper()
+	link, login := console.NewLink("", time.Now())
+	st, err := sqlite.Open(context.Background(), sqlite.Options{Dir: s.dir, Beside: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer st.Close()
+	if err := st.CreateLogin(context.Background(), login); err != nil {
+		s.t.Fatal(err)
+	}
+	return link
 }
 
 // receiver answers as it is told, and remembers what it was sent.
