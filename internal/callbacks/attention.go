@@ -24,11 +24,13 @@ func Attention(h *store.CallbackHealth, now time.Time) (why []string) {
 			return fmt.Sprintf("%d days", d/(24*time.Hour))
 		case d >= 2*time.Hour:
 			return fmt.Sprintf("%d hours", d/time.Hour)
+		case d >= 2*time.Minute:
+			return fmt.Sprintf("%d minutes", d/time.Minute)
 		}
-		return fmt.Sprintf("%d minutes", d/time.Minute)
+		return "a minute"
 	}
 	if !cb.FailingSince.IsZero() {
-		s := "fails since " + days(now.Sub(cb.FailingSince))
+		s := "has been failing for " + days(now.Sub(cb.FailingSince))
 		switch {
 		case h.LastStatus != 0:
 			s += fmt.Sprintf(": it last answered %d", h.LastStatus)
@@ -42,7 +44,7 @@ func Attention(h *store.CallbackHealth, now time.Time) (why []string) {
 	}
 	if h.Oldest != 0 {
 		if age := now.Sub(h.Oldest.Time()); age >= oldPending {
-			why = append(why, "the oldest pending delivery waits "+days(age))
+			why = append(why, "the oldest pending delivery has been waiting for "+days(age))
 		}
 	}
 	if !h.CertNotAfter.IsZero() && h.CertNotAfter.Before(now.Add(CertSoon)) {

@@ -87,7 +87,7 @@ func (c *Console) toDoor(w http.ResponseWriter, r *http.Request) {
 // safeNext is where to go after signing in: a page of ours or the first one.
 func safeNext(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, Root+"/") || strings.ContainsAny(next, "\\\r\n") || strings.HasPrefix(u.Path, Root+"/sign-") {
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, Root+"/") || strings.ContainsAny(next, "\\\r\n") || strings.Contains(u.Path, "..") || strings.HasPrefix(u.Path, Root+"/sign-") {
 		return Root + "/"
 	}
 	return u.RequestURI()

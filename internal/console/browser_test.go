@@ -11,12 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"callbackd"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 var shotsDir = flag.String("shots", "", "keep the screenshots of the test run in this directory")
@@ -288,4 +291,36 @@ func (b *browser) pictures(name string) {
 		b.t.Errorf("%s is wider than a phone: %s", name, wide)
 	}
 	b.device(false)
+}
+
+// signIn signs in with a key.
+func (b *browser) signIn(k callbackd.Key) {
+	b.t.Helper()
+	b.open("/console/sign-in")
+	b.fill("#api_key", k.APIKey)
+	b.fill("#secret", k.Secret.Reveal())
+	b.button("Sign in")
+}
+
+// tabsThrough presses the tabulator until it is round, and compares what had
+// the focus with what can be acted on.
+func (b *browser) tabsThrough() {
+	b.t.Helper()
+	want := eval[int](b, `(() => { document.activeElement?.blur(); window.reached = new Set(); window.unseen = [];
+		document.addEventListener("focusin", (e) => { const s = getComputedStyle(e.target);
+			if (e.target.id !== "main" && s.outlineStyle === "none" && s.boxShadow === "none") unseen.push(e.target.outerHTML.slice(0, 80)); reached.add(e.target) });
+		window.wanted = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, pre[tabindex]")].filter((e) => e.checkVisibility());
+		return wanted.length })()`)
+	for range 3*want + 10 { // a field of a date has several stops
+		b.do(chromedp.KeyEvent(kb.Tab))
+		if eval[bool](b, `wanted.every((e) => reached.has(e))`) {
+			break
+		}
+	}
+	if missed := eval[string](b, `wanted.filter((e) => !reached.has(e)).map((e) => e.outerHTML.slice(0, 100)).join("\n")`); missed != "" {
+		b.t.Errorf("%s: not reached:\n%s", b.text("title"), missed)
+	}
+	if unseen := eval[string](b, `unseen.join("\n")`); unseen != "" {
+		b.t.Errorf("%s: the focus does not show:\n%s", b.text("title"), unseen)
+	}
 }

@@ -1,7 +1,8 @@
 package console
 
 import (
-	"strconv"
+	"fmt"
+	"math"
 	"strings"
 
 	"callbackd/wire"
@@ -50,25 +51,33 @@ func bars(t wire.Timings, most float64) timing {
 	return out
 }
 
+// none stands in a line where there is nothing to draw.
+var none = math.NaN()
+
 // line is the points of a polyline through values on a canvas of w by h,
-// where most is the top.
+// where most is the top. It begins at the first value; one alone is a dot.
 func line(values []float64, w, h, most float64) string {
 	var b strings.Builder
+	points := 0
 	for i, v := range values {
-		if i > 0 {
-			b.WriteByte(' ')
+		if math.IsNaN(v) {
+			continue
 		}
-		x := 0.0
+		x, y := w, h
 		if len(values) > 1 {
 			x = w * float64(i) / float64(len(values)-1)
 		}
-		y := h
 		if most > 0 {
 			y = h - h*min(v, most)/most
 		}
-		b.WriteString(strconv.FormatFloat(x, 'f', 1, 64) + "," + strconv.FormatFloat(y, 'f', 1, 64))
+		fmt.Fprintf(&b, "%.1f,%.1f ", x, y)
+		points++
 	}
-	return b.String()
+	s := strings.TrimSuffix(b.String(), " ")
+	if points == 1 {
+		s += " " + s
+	}
+	return s
 }
 
 // nice is a round number at or above v, for the top of an axis.

@@ -18,9 +18,12 @@ type deliveryFilter struct {
 }
 
 func readFilter(q url.Values) deliveryFilter {
-	get := func(name string) string { return strings.TrimSpace(q.Get(name)) }
+	get := func(name string) string { return field(q.Get(name)) }
 	return deliveryFilter{get("state"), get("event"), get("callback"), get("session"), get("since"), get("until"), get("status"), get("fault")}
 }
+
+// field is one field of a form as a person wrote it, with nothing hidden in it.
+func field(s string) string { return clean(strings.TrimSpace(s)) }
 
 // values writes the filter as a query again.
 func (f deliveryFilter) values(chosen string) url.Values {

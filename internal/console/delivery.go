@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"callbackd"
 	"callbackd/internal/story"
@@ -155,17 +156,41 @@ func trail(d *wire.Delivery) (dots []dot, end string) {
 	return dots, span(whole) + " later"
 }
 
-// curl writes a request as a command for a shell. What was redacted stays so.
+// curl writes a request as a command for bash. What was redacted stays so.
 func curl(r wire.Request) string {
-	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 	var b strings.Builder
-	b.WriteString("curl -X " + r.Method + " " + quote(clean(r.URL)))
+	b.WriteString("curl -X " + r.Method + " " + quote(r.URL))
 	for _, h := range r.Headers {
-		b.WriteString(" \\\n  -H " + quote(h.Name+": "+clean(h.Value)))
+		b.WriteString(" \\\n  -H " + quote(h.Name+": "+h.Value))
 	}
 	if r.Body != "" {
 		b.WriteString(" \\\n  --data-binary " + quote(r.Body))
 	}
+	return b.String()
+}
+
+// quote quotes a text for bash. What would hide in it is written by its bytes.
+func quote(s string) string {
+	if clean(s) == s {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	b.WriteString("$'")
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == '\'' || r == '\\':
+			b.WriteString("\\" + string(r))
+		case hidden(r) || r == utf8.RuneError:
+			for _, c := range []byte(s[i : i+n]) {
+				fmt.Fprintf(&b, "\\x%02x", c)
+			}
+		default:
+			b.WriteRune(r)
+		}
+		i += n
+	}
+	b.WriteString("'")
 	return b.String()
 }
 

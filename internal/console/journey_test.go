@@ -123,7 +123,7 @@ func TestAPersonsWay(t *testing.T) {
 	b.open("/console/webhooks")
 	b.sees("failing")
 	b.open("/console/")
-	b.sees("fails since")
+	b.sees("has been failing for a minute: it last answered 500")
 	b.pictures("overview")
 	recv.answers(nil)
 	b.open("/console/replays")

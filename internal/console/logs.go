@@ -38,7 +38,7 @@ func (c *Console) logs(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	q := v.URL.Query()
-	get := func(name string) string { return strings.TrimSpace(q.Get(name)) }
+	get := func(name string) string { return field(q.Get(name)) }
 	p := &logsPage{base: c.base(v, "logs", "API Logs"), scope: s, Method: get("method"), Path: get("path"), Status: get("status"), Since: get("since"), Until: get("until")}
 	filter := p.query()
 	for name, value := range map[string]string{"method": p.Method, "path": p.Path, "status": p.Status, "since": p.Since, "until": p.Until} {

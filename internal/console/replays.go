@@ -66,7 +66,7 @@ type replayForm struct {
 func (f replayForm) Has(state string) bool { return slices.Contains(f.States, state) }
 
 func readReplayForm(q url.Values) replayForm {
-	get := func(name string) string { return strings.TrimSpace(q.Get(name)) }
+	get := func(name string) string { return field(q.Get(name)) }
 	f := replayForm{States: q["state"], Event: get("event"), Callback: get("callback"), Session: get("session"), Since: get("since"), Until: get("until"), Rate: get("rate"), Target: get("target"), Counted: get("counted")}
 	if len(q) == 0 || len(q) == 1 && q.Has("key") {
 		f.States = []string{string(callbackd.Failed)}

@@ -46,7 +46,7 @@ func (c *Console) sessions(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := &sessionsPage{base: c.base(v, "sessions", "Sessions Events"), scope: s, Text: strings.TrimSpace(v.URL.Query().Get("q"))}
+	p := &sessionsPage{base: c.base(v, "sessions", "Sessions Events"), scope: s, Text: field(v.URL.Query().Get("q"))}
 	var after callbackd.EventID
 	if cursor := v.URL.Query().Get("after"); cursor != "" {
 		var ok bool

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"callbackd"
@@ -51,18 +52,21 @@ var icons = map[string]string{
 
 // clean shows what would hide, reorder or break text: control characters,
 // marks of writing direction, bytes that are not UTF-8. Line ends and tabs
-// stay.
+// stay. It writes them as JSON does: within JSON they mean the same.
 func clean(s string) string {
 	if !strings.ContainsFunc(s, hidden) && utf8.ValidString(s) {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
-		if hidden(r) || r == utf8.RuneError {
+		switch hi, lo := utf16.EncodeRune(r); {
+		case !hidden(r) && r != utf8.RuneError:
+			b.WriteRune(r)
+		case hi != utf8.RuneError:
+			fmt.Fprintf(&b, "\\u%04x\\u%04x", hi, lo)
+		default:
 			fmt.Fprintf(&b, "\\u%04x", r)
-			continue
 		}
-		b.WriteRune(r)
 	}
 	return b.String()
 }

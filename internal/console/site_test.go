@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -24,16 +25,17 @@ const operatorToken = "an-operator-token-for-tests"
 
 // site is a running server with a key, and what a person knows of it.
 type site struct {
-	t   *testing.T
-	dir string
-	app *app.App
-	url string
-	key callbackd.Key
+	t     *testing.T
+	dir   string
+	app   *app.App
+	url   string
+	key   callbackd.Key
+	token callbackd.Secret // the operator's
 }
 
 func startSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir()}
+	s := &site{t: t, dir: t.TempDir(), token: operatorToken}
 	s.key = s.newKey("acme", "production")
 	s.start()
 	t.Cleanup(s.stop)
@@ -65,7 +67,7 @@ func (s *site) start() {
 		listen = s.url[len("http://"):]
 	}
 	a, err := app.Start(context.Background(), app.Config{Listen: listen, Data: s.dir, Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Keep: time.Hour,
-		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: operatorToken})
+		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.token})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -93,6 +95,19 @@ func (s *site) publish(k callbackd.Key, t callbackd.EventType, session string, d
 		s.t.Fatal(err)
 	}
 	return got.ID
+}
+
+// await asks again and again until it holds.
+func (s *site) await(holds func() bool) {
+	s.t.Helper()
+	end := time.After(patience)
+	for !holds() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-end:
+			s.t.Fatal("it does not come to hold")
+		}
+	}
 }
 
 // link is a one-time link for the operator, as `callbackd console` makes it.
@@ -143,3 +158,9 @@ func (r *receiver) answers(f func(n int, w http.ResponseWriter, r *http.Request)
 	defer r.mu.Unlock()
 	r.answer, r.got = f, nil
 }
+
+func now() time.Time { return time.Now() }
+
+func urlQuery(s string) string { return url.QueryEscape(s) }
+
+func urlPath(s string) string { return url.PathEscape(s) }

@@ -114,13 +114,15 @@ func latency(slots []store.Sums) plot {
 	}{{"p50", "s-ok w2", .5}, {"p95", "s-warn w2 dash2", .95}, {"p99", "s-bad w2 dash", .99}}
 	values, most := make([][]float64, len(quantiles)), 0.0
 	for i, q := range quantiles {
-		last := 0.0
+		last := none
 		for j := range slots {
 			if slots[j].Latency.Count() > 0 {
 				last = float64(slots[j].Latency.Quantile(q.q)) / float64(time.Millisecond)
 			}
 			values[i] = append(values[i], last)
-			most = max(most, last)
+			if last > most { // not when there is none
+				most = last
+			}
 		}
 	}
 	top := nice(most)
@@ -137,7 +139,7 @@ func latency(slots []store.Sums) plot {
 func success(slots []store.Sums) plot {
 	all := total(slots)
 	p := plot{Label: "Share of attempts that succeeded", Top: "100 %", Middle: "50 %", Bottom: "0 %", Empty: all.Attempts == 0}
-	last := 1.0
+	last := none
 	var values []float64
 	for i := range slots {
 		if n := slots[i].Attempts; n > 0 {

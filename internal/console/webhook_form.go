@@ -22,15 +22,15 @@ type webhookForm struct {
 func (f webhookForm) Advanced() bool { return f.Timeout+f.Order+f.Concurrency+f.Rate+f.Retry != "" }
 
 func readForm(r *http.Request) webhookForm {
-	get := func(name string) string { return strings.TrimSpace(r.PostFormValue(name)) }
-	return webhookForm{Event: get("event"), Name: get("name"), URL: get("url"), Method: get("method"), Headers: r.PostFormValue("headers"), Payload: get("payload"),
+	get := func(name string) string { return field(r.PostFormValue(name)) }
+	return webhookForm{Event: get("event"), Name: get("name"), URL: get("url"), Method: get("method"), Headers: clean(strings.ReplaceAll(r.PostFormValue("headers"), "\r\n", "\n")), Payload: get("payload"),
 		Timeout: get("timeout"), Order: get("order"), Concurrency: get("concurrency"), Rate: get("rate"), Retry: get("retry")}
 }
 
 // formOf is the form that would make the callback. Values of headers are
 // masked.
 func formOf(cb *callbackd.Callback) webhookForm {
-	f := webhookForm{Event: string(cb.Event), Name: cb.Name, URL: cb.URL, Method: cb.Method, Payload: string(cb.Payload)}
+	f := webhookForm{Event: string(cb.Event), Name: cb.Name, URL: cb.URL, Method: cb.Method, Payload: clean(string(cb.Payload))}
 	for _, h := range cb.Headers {
 		f.Headers += h.Name + ": " + callbackd.Mask + "\n"
 	}
