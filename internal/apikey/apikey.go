@@ -18,8 +18,11 @@ func New(account, name string, live bool, at time.Time) (callbackd.Key, error) {
 	if len(name) > callbackd.MaxName {
 		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "name is longer than %d bytes", callbackd.MaxName)
 	}
-	return callbackd.Key{Account: account, APIKey: Text(), Secret: callbackd.Secret(rand.Text() + rand.Text()), Name: name, Live: live, CreatedAt: at}, nil
+	return callbackd.Key{Account: account, APIKey: Text(), Secret: Secret(), Name: name, Live: live, CreatedAt: at}, nil
 }
+
+// Secret is 260 random bits as text.
+func Secret() callbackd.Secret { return callbackd.Secret(rand.Text() + rand.Text()) }
 
 // Text is 128 random bits, in the form PAVE's keys have.
 func Text() string {

@@ -13,6 +13,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/apikey"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 	"callbackd/internal/store/sqlite"
@@ -21,6 +22,7 @@ import (
 type keysCmd struct {
 	Create keysCreateCmd `cmd:"" help:"Create an API key and show its secret."`
 	List   keysListCmd   `cmd:"" help:"List API keys, without secrets."`
+	Rotate keysRotateCmd `cmd:"" help:"Give an API key a new secret; the old one signs along for a while."`
 	Revoke keysRevokeCmd `cmd:"" help:"Revoke an API key: its calls are refused and what it is owed is canceled."`
 }
 
@@ -129,6 +131,31 @@ func (c *keysListCmd) Run(e *env) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.APIKey, k.Account, k.Name, kind, k.CreatedAt.Format(time.RFC3339), revoked)
 	}
 	return w.Flush()
+}
+
+type keysRotateCmd struct {
+	dataFlag
+	Key  string        `arg:"" help:"The API key."`
+	Keep time.Duration `default:"24h" help:"How long the old secret signs along; 0s for not at all."`
+}
+
+// Run rotates a key's secret.
+func (c *keysRotateCmd) Run(e *env) error {
+	if c.Keep < 0 || c.Keep > callbacks.MaxKeep {
+		return fmt.Errorf("--keep must be from 0s to %v", callbacks.MaxKeep)
+	}
+	s, err := c.open(e.ctx)
+	if err != nil {
+		return err
+	}
+	secret := apikey.Secret()
+	err = s.RotateKey(e.ctx, c.Key, secret, time.Now().Add(c.Keep))
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	settled()
+	_, err = fmt.Fprintf(e.stdout, "api key     %s\napi secret  %s\n", c.Key, secret.Reveal())
+	return err
 }
 
 type keysRevokeCmd struct {

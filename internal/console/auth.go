@@ -64,7 +64,7 @@ func (c *Console) visitor(r *http.Request) (*visit, error) {
 		if v.key, err = c.Store.KeyByNo(r.Context(), l.Key); err != nil || v.key.Revoked() {
 			return nil, err
 		}
-		secrets = []callbackd.Secret{v.key.Secret}
+		secrets = v.key.Secrets(c.now())
 	}
 	for _, s := range secrets {
 		if want := proof(cookie.Value, s); subtle.ConstantTimeCompare(l.Proof[:], want[:]) == 1 {
@@ -169,10 +169,12 @@ func (c *Console) check(r *http.Request, p *doorPage) (callbackd.KeyNo, callback
 	if err != nil || key.Revoked() {
 		key = &callbackd.Key{}
 	}
-	if !same(strings.TrimSpace(r.PostFormValue("secret")), key.Secret) {
-		return 0, "", nil
+	for _, secret := range key.Secrets(c.now()) {
+		if same(strings.TrimSpace(r.PostFormValue("secret")), secret) {
+			return key.No, secret, nil
+		}
 	}
-	return key.No, key.Secret, nil
+	return 0, "", nil
 }
 
 // admit makes a login and hands its token to the browser.

@@ -142,6 +142,8 @@ func (c *Console) routes() []route {
 
 		{"GET " + Root + "/keys", c.signedIn(c.keys)},
 		{"POST " + Root + "/keys", c.operatorOnly(c.createKey)},
+		{"GET " + Root + "/keys/{key}/rotate", c.signedIn(c.rotatePage)},
+		{"POST " + Root + "/keys/{key}/rotate", c.signedIn(c.rotateKey)},
 		{"GET " + Root + "/keys/{key}/revoke", c.operatorOnly(c.revokePage)},
 		{"POST " + Root + "/keys/{key}/revoke", c.operatorOnly(c.revokeKey)},
 

@@ -108,6 +108,14 @@ func TestAPersonsWay(t *testing.T) {
 	b.open("/console/keys")
 	b.sees(s.key.APIKey)
 	b.pictures("keys")
+	b.press(`a[href$="/rotate"]`)
+	b.button("Rotate the secret")
+	b.sees("The old one signs along until")
+	rotated := s.key
+	rotated.Secret = callbackd.Secret(b.text("#new-secret"))
+	for _, k := range []callbackd.Key{s.key, rotated} { // both sign
+		s.publish(k, callbackd.NoteInsert, "ACM-ROTATED001", map[string]any{"note": map[string]any{"title": "t"}})
+	}
 
 	// Some that fail for good, fewer than open the breaker, and a replay.
 	const failing = 6

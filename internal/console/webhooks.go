@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 )
@@ -16,7 +15,7 @@ type webhookRow struct {
 	Owner   string
 	Health  string
 	Spark   *chart
-	Pending int64
+	Pending int
 }
 
 type webhooksPage struct {
@@ -46,12 +45,16 @@ func (c *Console) webhooks(w http.ResponseWriter, v *visit) error {
 	p := &webhooksPage{base: c.base(v, "webhooks", "Webhooks"), scope: s}
 	p.Refresh = 10
 	for _, key := range s.all() {
-		cbs, err := c.Store.ListCallbacks(v.Context(), key)
+		hs, err := c.Store.ListHealth(v.Context(), key, c.now())
 		if err != nil {
 			return err
 		}
-		for _, cb := range cbs {
-			p.Rows = append(p.Rows, webhookRow{Callback: cb, Owner: s.owner(key), Health: health(cb)})
+		for _, h := range hs {
+			row := webhookRow{Callback: h.Callback, Owner: s.owner(key), Health: health(h.Callback), Pending: h.Pending}
+			if row.Health == "healthy" && h.LastSuccess.IsZero() && h.LastFailure.IsZero() {
+				row.Health = "new"
+			}
+			p.Rows = append(p.Rows, row)
 		}
 	}
 	if err := c.rowStats(v, p.Rows); err != nil {
@@ -121,7 +124,9 @@ func (c *Console) webhook(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p.Last = page.Deliveries
+	if p.Last = page.Deliveries; len(p.Last) == 0 && p.Health == "healthy" {
+		p.Health = "new"
+	}
 	if err := c.webhookStats(v, p); err != nil {
 		return err
 	}
@@ -214,9 +219,9 @@ func (c *Console) rotateSecret(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	keep, err := time.ParseDuration(v.PostFormValue("keep"))
-	if err != nil || keep < 0 || keep > callbacks.MaxKeep {
-		return callbackd.Errorf(callbackd.KindInvalid, "An old secret signs along for 0s to %v.", callbacks.MaxKeep)
+	keep, err := readKeep(v.PostFormValue("keep"))
+	if err != nil {
+		return err
 	}
 	now := c.now()
 	if _, err = c.Store.RotateSecret(v.Context(), cb.Key, cb.Event, cb.Name, callbackd.Secret(signature.NewSecret()), now.Add(keep), now); err != nil {

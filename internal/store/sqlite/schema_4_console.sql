@@ -8,3 +8,7 @@ CREATE TABLE logins (
   expires_at INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX logins_by_end ON logins (expires_at);
+
+-- The secret from before a rotation, sealed, and until when it signs along.
+ALTER TABLE keys ADD COLUMN old_secret BLOB;
+ALTER TABLE keys ADD COLUMN old_until INTEGER;
