@@ -2,7 +2,6 @@ package callbackd
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -45,7 +44,8 @@ const (
 )
 
 // Limits on a session, in bytes unless said otherwise. Together they keep the
-// data of its COMPLETE event under MaxEventData.
+// data of its COMPLETE event under MaxEventData, unless much of its text is of
+// the kind that JSON writes six times as long.
 const (
 	MaxSessionText   = 255       // a short text: names, colours, phone numbers
 	MaxReference     = 16 << 10  // options.reference, and source.properties
@@ -100,40 +100,40 @@ func StepOf(code int) (PhotoStep, bool) {
 // never changed in place, so that a copy of it stays as it was. The zero time
 // means "not yet".
 type Session struct {
-	Key         KeyNo         `json:"-"`
-	SessionKey  string        `json:"-"`
-	Status      SessionStatus `json:"-"`
+	Key         KeyNo
+	SessionKey  string
+	Status      SessionStatus
 	Theme       string
 	Language    string
-	RedirectURL string `json:",omitzero"`
-	ClientID    string `json:",omitzero"`
-	SMS         SMS    `json:",omitzero"`
-	FirstName   string `json:",omitzero"` // of the contact
-	LastName    string `json:",omitzero"`
+	RedirectURL string
+	ClientID    string
+	SMS         SMS
+	FirstName   string // of the contact
+	LastName    string
 	// Reference is any JSON value the client wants back; nil for none.
-	Reference  []byte `json:"-"`
+	Reference  []byte
 	SourceType string
 	// SourceProperties is a JSON object.
-	SourceProperties json.RawMessage `json:",omitzero"`
-	Vehicle          Vehicle         `json:",omitzero"`
-	Photos           []Photo         `json:",omitzero"` // in capture order; the latest of each step
-	Notes            int             `json:",omitzero"` // how many there are
+	SourceProperties []byte
+	Vehicle          Vehicle
+	Photos           []Photo // in capture order; the latest of each step
+	Notes            int     // how many there are
 	// Results is the JSON object the platform put; nil before.
-	Results []byte `json:"-"`
+	Results []byte
 
-	CreatedAt  time.Time `json:"-"`
+	CreatedAt  time.Time
 	UpdatedAt  time.Time
-	StartedAt  time.Time `json:",omitzero"`
-	CapturedAt time.Time `json:",omitzero"` // QC_PASSED
-	EndedAt    time.Time `json:"-"`         // a final status
+	StartedAt  time.Time
+	CapturedAt time.Time // QC_PASSED
+	EndedAt    time.Time // a final status
 	ExpiresAt  time.Time
 }
 
 // SMS is the text message that carries the link to the user.
 type SMS struct {
-	To, ToName, From, By string   `json:",omitzero"`
-	State                SMSState `json:",omitzero"`
-	Resent               bool     `json:",omitzero"`
+	To, ToName, From, By string
+	State                SMSState
+	Resent               bool
 }
 
 // SMSState is what is known of a session's SMS.
@@ -149,30 +149,30 @@ const (
 
 // Vehicle is what is known of the vehicle; zero members are unknown.
 type Vehicle struct {
-	ID           int64  `json:",omitzero"`
-	VIN          string `json:",omitzero"`
-	Year         int    `json:",omitzero"`
-	Make         string `json:",omitzero"`
-	Model        string `json:",omitzero"`
-	BodyType     string `json:",omitzero"`
-	Trim         string `json:",omitzero"`
-	Transmission string `json:",omitzero"`
-	Drivetrain   string `json:",omitzero"`
-	EngineType   string `json:",omitzero"`
-	FuelType     string `json:",omitzero"`
-	ExteriorCol  string `json:",omitzero"`
-	InteriorCol  string `json:",omitzero"`
-	OdomReading  string `json:",omitzero"` // text: PAVE writes it with separators
-	OdomUnit     string `json:",omitzero"`
+	ID           int64
+	VIN          string
+	Year         int
+	Make         string
+	Model        string
+	BodyType     string
+	Trim         string
+	Transmission string
+	Drivetrain   string
+	EngineType   string
+	FuelType     string
+	ExteriorCol  string
+	InteriorCol  string
+	OdomReading  string // text: PAVE writes it with separators
+	OdomUnit     string
 }
 
 // Photo is the latest capture of one step.
 type Photo struct {
 	Code      int
-	URL       string `json:",omitzero"` // empty when the value was typed
-	Typed     string `json:",omitzero"`
-	Approved  bool   `json:",omitzero"`
-	Reason    string `json:",omitzero"` // why it was rejected
+	URL       string // empty when the value was typed
+	Typed     string
+	Approved  bool
+	Reason    string // why it was rejected
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }

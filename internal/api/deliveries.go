@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,6 +27,11 @@ type filter struct {
 	since, until time.Time
 	limit        int
 	cursor       string
+	status       int             // of deliveries: the last attempt's; of calls: the answer's
+	fault        callbackd.Fault // of the last attempt
+	after        string          // of readers
+	wait         time.Duration
+	method, path string // of calls
 }
 
 const defaultLimit = 50
@@ -35,7 +41,7 @@ var errCursor = invalid("cursor is not one that a list gave; begin without it.")
 // Parameters of the lists.
 var (
 	eventParams    = []string{"event", "session_key", "since", "until", "limit", "cursor"}
-	deliveryParams = append([]string{"state", "callback"}, eventParams...)
+	deliveryParams = append([]string{"state", "callback", "status", "fault"}, eventParams...)
 )
 
 // readFilter reads the query of a list. A parameter that it does not know is
@@ -79,7 +85,45 @@ func readFilter(query string, known []string) (f filter, err error) {
 		}
 		f.callback = callbackd.CallbackNo(n)
 	}
-	return f, nil
+	if slices.Contains(known, "status") && !slices.Contains(known, "q") { // a session's status is another thing
+		if f.status, err = readStatus(q.Get("status")); err != nil {
+			return f, err
+		}
+	}
+	return f, f.more(q)
+}
+
+// readStatus reads the status of an answer, or the class of it; 0 for none.
+func readStatus(s string) (int, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(s, "xx"))
+	class := strings.HasSuffix(s, "xx")
+	if err != nil || class && (n < 1 || n > 5) || !class && (n < 100 || n > 599) {
+		return 0, invalid("status must be a status such as 404, or a class such as 5xx.")
+	}
+	return n, nil
+}
+
+// faults is what an attempt can be filtered by.
+var faults = []callbackd.Fault{callbackd.FaultStatus, callbackd.FaultRefused, callbackd.FaultDNS, callbackd.FaultConnect, callbackd.FaultTLS,
+	callbackd.FaultTimeout, callbackd.FaultProtocol, callbackd.FaultProxy, callbackd.FaultLocal, callbackd.FaultShutdown}
+
+// more reads what few lists have.
+func (f *filter) more(q url.Values) error {
+	f.after, f.path = q.Get("after"), q.Get("path")
+	f.method = strings.ToUpper(q.Get("method"))
+	if f.fault = callbackd.Fault(q.Get("fault")); f.fault != "" && !slices.Contains(faults, f.fault) {
+		return invalid("fault must be one of %s.", strings.Join(strings.Fields(strings.Trim(fmt.Sprint(faults), "[]")), ", "))
+	}
+	if s := q.Get("wait"); s != "" {
+		n, err := strconv.Atoi(s)
+		if f.wait = time.Duration(n) * time.Second; err != nil || n < 0 || f.wait > maxWait {
+			return invalid("wait must be a number of seconds from 0 to %d.", int(maxWait.Seconds()))
+		}
+	}
+	return nil
 }
 
 func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
@@ -87,7 +131,8 @@ func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	q := store.DeliveryQuery{Key: c.key.No, State: f.state, Type: f.event, Session: f.session, Callback: f.callback, Since: f.since, Until: f.until, Limit: f.limit}
+	q := store.DeliveryQuery{Key: c.key.No, State: f.state, Type: f.event, Session: f.session, Callback: f.callback, Since: f.since, Until: f.until,
+		Status: f.status, Fault: f.fault, Limit: f.limit}
 	if f.cursor != "" {
 		if q.After, err = parseCursor(f.cursor); err != nil {
 			return err
@@ -183,6 +228,7 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}
+	patient(w, writeTimeout)
 	ctx, cancel := context.WithTimeout(c.Context(), cb.Policy.WithDefaults().Timeout+10*time.Second)
 	defer cancel()
 	done, stop := a.Dispatcher.Watch(id)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"callbackd"
+	"callbackd/internal/api"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
@@ -111,7 +112,8 @@ func TestDocumentedLimits(t *testing.T) {
 		{"a session key", []int{callbackd.MaxSessionKey}}, {"an idempotency key", []int{callbackd.MaxIdempotency}}, {"a callback's URL", []int{callbackd.MaxURL}},
 		{"a callback's headers", []int{callbackd.MaxHeaders, callbackd.MaxHeaderBytes}}, {"a callback's payload", []int{callbackd.MaxPayload}},
 		{"callbacks of a key for one event", []int{callbackd.MaxCallbacks}}, {"a session's reference", []int{callbackd.MaxReference}},
-		{"a session's results", []int{callbackd.MaxResults}}, {"a session's notes", []int{callbackd.MaxNotes}}, {"a page of a list", []int{store.MaxPage}}, {"nesting of JSON", []int{strictjson.MaxDepth}},
+		{"a session's results", []int{callbackd.MaxResults}}, {"a session's notes", []int{callbackd.MaxNotes}}, {"a page of a list", []int{store.MaxPage}}, {"deliveries of one replay", []int{callbackd.MaxReplay}},
+		{"replays of a key that have not ended", []int{callbackd.MaxReplays}}, {"calls of a key that wait for events", []int{api.MaxWaiting}}, {"nesting of JSON", []int{strictjson.MaxDepth}},
 	} {
 		_, rest, ok := strings.Cut(page, "| "+row.name+" | ")
 		cell, _, _ := strings.Cut(rest, " |")

@@ -163,6 +163,9 @@ func showEvent(ev *callbackd.Event) wire.Event {
 const maxPageData = 4 << 20
 
 func (a *API) listEvents(w http.ResponseWriter, c *call) error {
+	if afterIsGiven(c) {
+		return a.catchUp(w, c)
+	}
 	f, err := readFilter(c.URL.RawQuery, eventParams)
 	if err != nil {
 		return err

@@ -19,4 +19,5 @@ const (
 	MaxKeep      = callbacks.MaxKeep
 	TestRate     = callbacks.TestRate
 	TestBurst    = callbacks.TestBurst
+	MaxWaiting   = maxWaiting
 )

@@ -102,7 +102,7 @@ func (a *API) putResults(w http.ResponseWriter, c *call) error {
 		if err != nil {
 			return invalid("vehicle must be a JSON object: it %v.", err)
 		}
-		f := &fields{by: map[string]strictjson.Value{}}
+		f := &fields{}
 		f.add("vehicle", inner) // has no containers: cannot fail
 		if vehicle = ptr(f.vehicle()); f.err != nil {
 			return f.err

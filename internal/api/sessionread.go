@@ -11,12 +11,22 @@ import (
 	"callbackd/internal/strictjson"
 )
 
-// fields is the members of a session's body by name, whether they came
-// nested or flat. It keeps the first error, so that reading is one line a
-// member.
+// fields is the members of a session's body, whether they came nested or
+// flat; the last of a name counts. It keeps the first error, so that reading
+// is one line a member.
 type fields struct {
-	by  map[string]strictjson.Value
-	err error
+	members []strictjson.Member
+	err     error
+}
+
+// get is a member's value; nil when it is not there or null.
+func (f *fields) get(name string) strictjson.Value {
+	for i := len(f.members) - 1; i >= 0; i-- {
+		if f.members[i].Name == name {
+			return f.members[i].Value
+		}
+	}
+	return nil
 }
 
 // containers are the members whose members count as the body's own, by where
@@ -30,7 +40,7 @@ var containers = map[string][]string{
 // readFields reads a body; nothing at all is an empty object. The nested
 // member goes before the flat one of the same name.
 func readFields(body []byte) (*fields, error) {
-	f := &fields{by: map[string]strictjson.Value{}}
+	f := &fields{members: make([]strictjson.Member, 0, 8)}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return f, nil
 	}
@@ -47,7 +57,7 @@ func (f *fields) add(container string, members []strictjson.Member) error {
 	inside := containers[container]
 	for _, m := range members {
 		if !m.Value.IsNull() && !slices.Contains(inside, m.Name) {
-			f.by[m.Name] = m.Value
+			f.members = append(f.members, m)
 		}
 	}
 	for _, m := range members {
@@ -75,12 +85,12 @@ func (f *fields) fail(format string, args ...any) {
 }
 
 // given tells whether the member is there and not null.
-func (f *fields) given(name string) bool { return f.by[name] != nil }
+func (f *fields) given(name string) bool { return f.get(name) != nil }
 
 // text is a member's text of at most max bytes; numbers count as their text.
 func (f *fields) text(name string, max int) string {
-	v, ok := f.by[name]
-	if !ok {
+	v := f.get(name)
+	if v == nil {
 		return ""
 	}
 	s, ok := v.Text()
@@ -136,7 +146,7 @@ func (f *fields) whole(name string, least, most int64) int64 {
 
 // yes is true or false, as a word, a string, 1 or 0.
 func (f *fields) yes(name string) bool {
-	v := f.by[name]
+	v := f.get(name)
 	s, ok := v.Text()
 	if !ok {
 		s = string(v)
@@ -165,8 +175,8 @@ func (f *fields) link(name string) string {
 
 // raw is a member's value byte for byte.
 func (f *fields) raw(name string, max int) []byte {
-	v, ok := f.by[name]
-	if ok && len(v) > max {
+	v := f.get(name)
+	if len(v) > max {
 		f.fail("%s is larger than %d bytes.", name, max)
 	}
 	return bytes.Clone(v)
@@ -202,8 +212,8 @@ func (f *fields) language() string {
 
 // source says where the session was made: "type", and free "properties".
 func (f *fields) source(s *callbackd.Session) {
-	v, ok := f.by["source"]
-	if !ok {
+	v := f.get("source")
+	if v == nil {
 		return
 	}
 	members, err := strictjson.Object(v)
@@ -211,10 +221,10 @@ func (f *fields) source(s *callbackd.Session) {
 		f.fail("source must be a JSON object: it %v.", err)
 		return
 	}
-	inner := &fields{by: map[string]strictjson.Value{}}
+	inner := &fields{}
 	for _, m := range members {
 		if !m.Value.IsNull() {
-			inner.by["source."+m.Name] = m.Value
+			inner.members = append(inner.members, strictjson.Member{Name: "source." + m.Name, Value: m.Value})
 		}
 	}
 	s.SourceType = inner.oneOf("source.type", s.SourceType, callbackd.Sources)
@@ -326,7 +336,7 @@ func (f *fields) typed(step callbackd.PhotoStep) string {
 
 // note reads a note, flat or as the member "note".
 func (f *fields) note() (n callbackd.Note, err error) {
-	if v, ok := f.by["note"]; ok && v.Kind() == '{' {
+	if v := f.get("note"); v.Kind() == '{' {
 		if f, err = readFields(v); err != nil {
 			return n, err
 		}

@@ -300,12 +300,15 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 		{"schemas/NewNote/properties/description/maxLength", callbackd.MaxNoteText},
 		{"parameters/Limit/schema/maximum", store.MaxPage},
 		{"parameters/Limit/schema/default", api.DefaultLimit},
+		{"schemas/NewReplay/properties/session_key/maxLength", callbackd.MaxSessionKey},
+		{"schemas/NewReplay/properties/rate/maximum", callbackd.MaxReplayRate},
+		{"schemas/ReplayCount/properties/total/maximum", callbackd.MaxReplay},
 	} {
 		if n := document.walk("components/" + l.at); n == nil || n.Value != fmt.Sprint(l.want) {
 			t.Errorf("%s is %v, want %d", l.at, n, l.want)
 		}
 	}
-	for _, path := range []string{"/v1/callbacks/post", "/v1/callbacks/{event}/put", "/v1/callbacks/{event}/secret/rotate/post", "/v1/events/post"} {
+	for _, path := range []string{"/v1/callbacks/post", "/v1/callbacks/{event}/put", "/v1/callbacks/{event}/secret/rotate/post", "/v1/events/post", "/v1/replays/post"} {
 		i := strings.LastIndexByte(path, '/')
 		if n := document.at("paths", path[:i], path[i+1:], "requestBody", "x-maxBytes"); n == nil || n.Value != fmt.Sprint(callbackd.MaxBody) {
 			t.Errorf("%s states another body limit", path)
@@ -321,8 +324,9 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 	}
 	hours := func(d time.Duration) string { return fmt.Sprintf("%dh", int(d.Hours())) }
 	for at, words := range map[string][]string{
-		"info/description":                     {fmt.Sprint(callbackd.MaxBody), fmt.Sprint(strictjson.MaxDepth)},
-		"paths//v1/callbacks/post/description": {fmt.Sprint(callbackd.MaxCallbacks)},
+		"info/description":                                                     {fmt.Sprint(callbackd.MaxBody), fmt.Sprint(strictjson.MaxDepth)},
+		"paths//v1/callbacks/post/description":                                 {fmt.Sprint(callbackd.MaxCallbacks)},
+		"paths//v1/replays/post/description":                                   {fmt.Sprint(callbackd.MaxReplay), fmt.Sprint(callbackd.MaxReplays)},
 		"components/schemas/CallbackUpdate/properties/headers/description":     {fmt.Sprint(callbackd.MaxHeaderBytes)},
 		"components/schemas/CallbackUpdate/properties/payload/description":     {fmt.Sprint(callbackd.MaxPayload)},
 		"components/schemas/CallbackUpdate/properties/retry/description":       {hours(callbackd.MaxRetryDelay)},
@@ -374,6 +378,8 @@ func TestTheWireIsTheDocument(t *testing.T) {
 		"SessionSource": wire.SessionSource{}, "Vehicle": wire.Vehicle{}, "Photo": wire.Photo{}, "Note": wire.Note{}, "SessionChange": wire.SessionChange{},
 		"SessionList": wire.SessionList{}, "SessionEvent": wire.SessionEvent{}, "SessionDelivery": wire.SessionDelivery{}, "SessionStory": wire.SessionStory{},
 		"Resent": wire.Resent{}, "NotResent": wire.NotResent{},
+		"NewReplay": wire.NewReplay{}, "ReplayCount": wire.ReplayCount{}, "Replay": wire.Replay{}, "ReplayList": wire.ReplayList{}, "Explanation": wire.Explanation{},
+		"Reason": wire.Reason{}, "EventExplanation": wire.EventExplanation{}, "Log": wire.Log{}, "LogList": wire.LogList{},
 	} {
 		var want, got []string
 		properties := document.at("components", "schemas", name, "properties")

@@ -29,6 +29,7 @@ import (
 	"callbackd/internal/replays"
 	"callbackd/internal/sender"
 	"callbackd/internal/session"
+	"callbackd/internal/store"
 	"callbackd/internal/store/sqlite"
 )
 
@@ -58,7 +59,6 @@ type Config struct {
 type App struct {
 	log      *slog.Logger
 	console  *console.Console
-	journal  *journal.Journal
 	started  time.Time
 	store    *sqlite.Store
 	engine   *engine.Engine
@@ -90,17 +90,17 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
 	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, c.Log)
 	feed := &live.Feed{}
-	a.journal = journal.New(a.store, c.Log, func(int) {})
-	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: watched{metrics, a.journal, feed}, MaxInFlight: c.MaxInFlight})
+	book := journal.New(a.store, c.Log, metrics.JournalDropped)
+	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: observers{metrics, book, feed}, MaxInFlight: c.MaxInFlight})
 	a.store.SetHandover(a.engine.Handover)
 	if err = a.engine.Start(ctx); err != nil {
 		return nil, fmt.Errorf("read the backlog: %w", err)
 	}
-	runner := replays.New(a.store, a.engine.Replay, c.Log)
 	tests := &callbacks.Limiter{}
+	runner := replays.New(a.store, a.engine.Replay, c.Log)
 	handler := api.New(api.Options{
 		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
-		Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
+		Calls: book, ReplaysChanged: runner.Kick, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
 	})
 	a.console = console.New(console.Options{
 		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Feed: feed, Runner: runner, Nodes: a.nodes, Log: c.Log, Version: Version,
@@ -108,30 +108,32 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	})
 	a.server = api.Server(both(handler, a.console), c.Log)
 	a.server.RegisterOnShutdown(a.console.Close)
+	a.server.RegisterOnShutdown(handler.Close)
 	go func() { a.served <- a.server.Serve(a.listener) }()
 	var upkeep context.Context
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
-	a.upkeep.Go(func() { a.journal.Run(upkeep) })
-	a.upkeep.Go(func() { runner.Run(upkeep) })
 	a.upkeep.Go(func() { a.settle(upkeep) })
 	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
 	a.upkeep.Go(func() { a.advanceSessions(upkeep, session.Now) })
 	a.upkeep.Go(func() { a.sweepSessions(upkeep, c.Keep) })
+	a.upkeep.Go(func() { a.prune(upkeep, c.Keep) })
+	a.upkeep.Go(func() { runner.Run(upkeep) })
+	a.upkeep.Go(func() { book.Run(upkeep) })
 	return a, nil
 }
 
-// watched tells the metrics, the journal and the live pages of every attempt.
-type watched struct {
+// observers tells metrics, sums and live pages of every attempt.
+type observers struct {
 	*obs.Metrics
-	journal *journal.Journal
-	feed    *live.Feed
+	book *journal.Journal
+	feed *live.Feed
 }
 
 // AttemptDone is part of the engine's Observer.
-func (w watched) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
-	w.Metrics.AttemptDone(o, state, sinceAccepted)
-	w.journal.AttemptDone(o, state, sinceAccepted)
-	w.feed.AttemptDone(o, state, sinceAccepted)
+func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
+	o.Metrics.AttemptDone(out, state, sinceAccepted)
+	o.book.AttemptDone(out, state, sinceAccepted)
+	o.feed.AttemptDone(out, state, sinceAccepted)
 }
 
 // nodes is this process: a store of its own has no other.
@@ -260,6 +262,31 @@ func (a *App) sweep(ctx context.Context, keep time.Duration) {
 		}
 		if removed > 0 {
 			a.log.Debug("old events removed", "events", removed)
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// How long what no promise covers is kept.
+const (
+	keepLogs    = 7 * 24 * time.Hour
+	keepMinutes = 26 * time.Hour
+	keepHours   = 35 * 24 * time.Hour
+)
+
+// prune removes old logs, sums and replays.
+func (a *App) prune(ctx context.Context, keep time.Duration) {
+	for {
+		now := time.Now()
+		n, err := a.store.Prune(ctx, store.Prune{Logs: now.Add(-keepLogs), Minutes: now.Add(-keepMinutes), Hours: now.Add(-keepHours), Replays: now.Add(-keep)}, slice)
+		if err != nil && ctx.Err() == nil {
+			a.log.Error("old logs and sums not removed", "error", err)
+		}
+		wait := sweepIdle
+		if err == nil && n > 0 {
+			wait = slicePause
 		}
 		if !pause(ctx, wait) {
 			return

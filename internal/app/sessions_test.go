@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -22,7 +23,7 @@ type house struct {
 	key    callbackd.Key
 	stop   context.CancelFunc
 	offset atomic.Int64 // how far the wall clock is set off
-	fired  int
+	fired  atomic.Int64
 }
 
 func (h *house) open() {
@@ -31,7 +32,7 @@ func (h *house) open() {
 	if err != nil {
 		h.Fatal(err)
 	}
-	h.app = &App{log: slog.New(slog.DiscardHandler), store: s, accepted: func(n int) { h.fired += n }}
+	h.app = &App{log: slog.New(slog.DiscardHandler), store: s, accepted: func(n int) { h.fired.Add(int64(n)) }}
 	if h.key.No == 0 {
 		if h.key, err = s.CreateKey(h.Context(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", TimeFrame: time.Hour, CreatedAt: time.Now()}); err != nil {
 			h.Fatal(err)
@@ -103,11 +104,11 @@ func TestSessionsExpireOnTime(t *testing.T) {
 		h.is(second, callbackd.StatusIdle)
 		time.Sleep(30 * time.Minute)
 		h.is(second, callbackd.StatusExpired)
-		time.Sleep(2 * time.Hour)
+		time.Sleep(10 * time.Minute)
 		h.events(first, 1)
 		h.events(second, 1)
-		if h.fired != 2 {
-			h.Errorf("%d counted", h.fired)
+		if n := h.fired.Load(); n != 2 {
+			h.Errorf("%d counted", n)
 		}
 	})
 }
@@ -179,5 +180,32 @@ func TestReferencesGoADayAfterCompletion(t *testing.T) {
 			h.Error("still there")
 		}
 		h.events(x.SessionKey, 2)
+	})
+}
+
+func TestEndedSessionsGoAfterKeep(t *testing.T) {
+	inHouse(t, func(h *house) {
+		ctx, stop := context.WithCancel(h.Context())
+		var sweeps sync.WaitGroup
+		sweeps.Go(func() { h.app.sweepSessions(ctx, 2*time.Hour) })
+		var ended []string
+		for range slice + 5 { // more than one slice
+			ended = append(ended, h.create())
+		}
+		time.Sleep(time.Hour)
+		h.key.TimeFrame = 24 * time.Hour
+		running := h.create()
+		time.Sleep(2*time.Hour - time.Minute)
+		h.is(ended[0], callbackd.StatusExpired)
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		for _, key := range ended {
+			if _, err := h.app.store.Session(h.Context(), h.key.No, key); callbackd.KindOf(err) != callbackd.KindNotFound {
+				h.Fatalf("%s: %v", key, err)
+			}
+		}
+		h.is(running, callbackd.StatusIdle)
+		stop()
+		sweeps.Wait()
 	})
 }

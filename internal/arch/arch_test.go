@@ -40,6 +40,10 @@ var arrows = []arrow{
 	{"callbackd/internal/story", []string{"callbackd", "callbackd/wire", "callbackd/internal/store"}, "API and console tell the same story of a delivery"},
 	{"callbackd/internal/api", []string{"callbackd", "callbackd/wire", "callbackd/internal/callbacks", "callbackd/internal/story", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/strictjson", "callbackd/internal/obs", "callbackd/internal/session"}, "after Accept the api calls what app injects; it does not know the engine"},
 	{"callbackd/internal/session", []string{"callbackd", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/strictjson"}, "sessions are rules in a transaction and JSON: neither HTTP nor a driver"},
+	{"callbackd/internal/simulate", []string{"callbackd", "callbackd/client", "callbackd/wire"}, "a simulation is a client: what it can do, every client can"},
+	{"callbackd/internal/live", []string{"callbackd"}, "what happens now is told to whoever looks"},
+	{"callbackd/internal/journal", []string{"callbackd", "callbackd/internal/store"}, "the journal knows what it writes and not who reads it"},
+	{"callbackd/internal/replays", []string{"callbackd", "callbackd/internal/store"}, "the runner decides when; what is next is the store's"},
 	{"callbackd/internal/obs", []string{"callbackd"}, "logs and metrics know the domain's words only"},
 }
 

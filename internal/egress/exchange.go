@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -51,6 +52,19 @@ const (
 	maxInformational = 5 // 1xx answers
 	readBuffer       = 4 << 10
 )
+
+// ErrRequest is a request that is not sent, because a header of it would
+// change where it ends or who answers.
+var ErrRequest = errors.New("not allowed in a request")
+
+// framing tells the headers that only this package writes.
+func framing(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case "Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Te", "Trailer", "Upgrade", "Expect", "Proxy-Connection", "Proxy-Authorization":
+		return true
+	}
+	return false
+}
 
 var (
 	errHeaders       = errors.New("the answer's headers are larger than allowed")
@@ -108,6 +122,11 @@ func (t *Transport) Exchange(ctx context.Context, req *http.Request, body []byte
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		// What the deadline cut off may read as nonsense, and the connection
+		// may notice before the context does.
+		if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
+			return nil, os.ErrDeadlineExceeded
+		}
 		if !tr.Reused || !errors.Is(err, errClosedIdle) {
 			return nil, err
 		}
@@ -140,12 +159,12 @@ func writeRequest(b *bytes.Buffer, req *http.Request, body []byte) error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if !httpguts.ValidHeaderFieldName(name) {
-			return fmt.Errorf("header name %q is not allowed", name)
+		if !httpguts.ValidHeaderFieldName(name) || framing(name) {
+			return fmt.Errorf("%w: header name %q", ErrRequest, name)
 		}
 		for _, v := range req.Header[name] {
 			if !httpguts.ValidHeaderFieldValue(v) {
-				return fmt.Errorf("the value of header %s is not allowed", name)
+				return fmt.Errorf("%w: the value of header %s", ErrRequest, name)
 			}
 			b.WriteString("\r\n")
 			b.WriteString(name)

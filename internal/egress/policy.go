@@ -100,8 +100,17 @@ func (e *RefusedError) Detail() string {
 	return fmt.Sprintf("%s resolves to %s (%s); allow its range with --allow-target if that is meant", e.Host, e.Addr, e.Verdict)
 }
 
-// ProxyError is a fault of the operator's egress proxy, not of the receiver.
-type ProxyError struct{ Err error }
+// ProxyError is what went wrong at the operator's egress proxy.
+type ProxyError struct {
+	Err    error
+	Status int // of the answer to CONNECT; 0 when there was none
+}
+
+// Unreachable tells whether the proxy works and says that it cannot reach
+// the receiver, which is then the receiver's fault.
+func (e *ProxyError) Unreachable() bool {
+	return e.Status == 502 || e.Status == 503 || e.Status == 504
+}
 
 // Error says that the proxy failed, and how.
 func (e *ProxyError) Error() string { return "egress proxy: " + e.Err.Error() }

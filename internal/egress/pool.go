@@ -1,8 +1,9 @@
 package egress
 
 import (
+	"crypto/tls"
 	"errors"
-	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -13,9 +14,6 @@ const (
 	maxIdle        = 4096 // in all
 	maxIdlePerHost = 256
 	idleTimeout    = 90 * time.Second
-	// freshIdle is how long a connection is trusted without a look whether
-	// the receiver has closed it.
-	freshIdle = 100 * time.Millisecond
 )
 
 // poolKey is who a connection speaks to.
@@ -36,8 +34,7 @@ func (p *idlePool) take(key poolKey) *conn {
 		if c == nil {
 			return nil
 		}
-		since := time.Since(c.idleSince)
-		if since < freshIdle || since < idleTimeout && c.quiet() {
+		if time.Since(c.idleSince) < idleTimeout && c.quiet() {
 			return c
 		}
 		c.close()
@@ -122,10 +119,16 @@ func (p *idlePool) closeAll() {
 }
 
 // quiet tells whether nothing has arrived on an idle connection: neither its
-// end nor an answer nobody asked for.
+// end nor an answer nobody asked for, which the next attempt would take for
+// its own.
 func (c *conn) quiet() bool {
 	raw := c.Conn
-	if t, ok := raw.(interface{ NetConn() net.Conn }); ok {
+	if t, ok := raw.(*tls.Conn); ok {
+		// What TLS has read already is answered before the deadline counts.
+		t.SetReadDeadline(time.Unix(1, 0))
+		if n, err := t.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return false
+		}
 		raw = t.NetConn()
 	}
 	sc, ok := raw.(syscall.Conn)
@@ -137,11 +140,10 @@ func (c *conn) quiet() bool {
 		return false
 	}
 	quiet := false
-	err = rc.Read(func(fd uintptr) bool {
+	err = rc.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		quiet = errors.Is(err, syscall.EAGAIN)
-		return true
 	})
 	return err == nil && quiet
 }

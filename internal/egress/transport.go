@@ -25,7 +25,10 @@ const (
 	TLSTimeout         = 5 * time.Second
 	MaxResponseHeaders = 32 << 10 // bytes
 	maxProxyAnswer     = 4 << 10  // bytes
-	maxAddresses       = 8        // of a name that are tried
+	// DefaultProxyTimeout is shorter than the default timeout of an attempt:
+	// a silent proxy must not look like a silent receiver.
+	DefaultProxyTimeout = 10 * time.Second
+	maxAddresses        = 8 // of a name that are tried
 )
 
 // Resolver looks names up; *net.Resolver is one.
@@ -39,12 +42,18 @@ type Options struct {
 	Resolver Resolver       // default net.DefaultResolver
 	Roots    *x509.CertPool // default the system's
 	Proxy    *url.URL       // http or https; nil for none; the environment is never asked
+	// ProxyTimeout is how long the proxy may take to open a tunnel to one
+	// address; default DefaultProxyTimeout.
+	ProxyTimeout time.Duration
 }
 
 // NewTransport is the one constructor for outbound HTTP.
 func NewTransport(o Options) *Transport {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
+	}
+	if o.ProxyTimeout == 0 {
+		o.ProxyTimeout = DefaultProxyTimeout
 	}
 	return &Transport{dialer: dialer{o: o}, tls: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12}}
 }
@@ -144,51 +153,54 @@ func (d *dialer) viaProxy(ctx context.Context, target netip.AddrPort) (net.Conn,
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[p.Scheme]
 	}
+	ctx, cancel := context.WithTimeout(ctx, d.o.ProxyTimeout)
+	defer cancel()
 	nd := &net.Dialer{Timeout: DialTimeout}
 	conn, err := nd.DialContext(ctx, "tcp", net.JoinHostPort(p.Hostname(), port))
 	if err != nil {
-		return nil, &ProxyError{err}
+		return nil, &ProxyError{Err: err}
 	}
 	if p.Scheme == "https" {
 		tc := tls.Client(conn, &tls.Config{ServerName: p.Hostname(), RootCAs: d.o.Roots, MinVersion: tls.VersionTLS12})
 		if err := tc.HandshakeContext(ctx); err != nil {
 			conn.Close()
-			return nil, &ProxyError{err}
+			return nil, &ProxyError{Err: err}
 		}
 		conn = tc
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	err = tunnel(conn, p, target)
+	status, err := tunnel(conn, p, target)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
 		conn.Close()
-		return nil, &ProxyError{err}
+		return nil, &ProxyError{Err: err, Status: status}
 	}
 	return conn, nil
 }
 
-func tunnel(conn net.Conn, p *url.URL, target netip.AddrPort) error {
+// tunnel asks the proxy for target and returns the status of its answer.
+func tunnel(conn net.Conn, p *url.URL, target netip.AddrPort) (int, error) {
 	req := "CONNECT " + target.String() + " HTTP/1.1\r\nHost: " + target.String() + "\r\n"
 	if p.User != nil {
 		password, _ := p.User.Password()
 		req += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(p.User.Username()+":"+password)) + "\r\n"
 	}
 	if _, err := io.WriteString(conn, req+"\r\n"); err != nil {
-		return err
+		return 0, err
 	}
 	// One byte at a time: what follows the answer belongs to the receiver.
 	r := bufio.NewReaderSize(io.LimitReader(oneByte{conn}, maxProxyAnswer), 16)
 	resp, err := http.ReadResponse(r, &http.Request{Method: http.MethodConnect})
 	if err != nil {
-		return fmt.Errorf("read the answer to CONNECT: %w", err)
+		return 0, fmt.Errorf("read the answer to CONNECT: %w", err)
 	}
 	// The body is the tunnel: closing it would wait for its end.
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("CONNECT was answered %d", resp.StatusCode)
+		return resp.StatusCode, fmt.Errorf("CONNECT was answered %d", resp.StatusCode)
 	}
-	return nil
+	return resp.StatusCode, nil
 }
 
 type oneByte struct{ io.Reader }

@@ -110,7 +110,7 @@ func normalName(name string, bracketed bool) (string, error) {
 		return "", errors.New("url has brackets around something that is no IPv6 address")
 	}
 	ascii, err := hostProfile.ToASCII(strings.TrimSuffix(name, "."))
-	if err != nil || ascii == "" {
+	if err != nil || ascii == "" || strings.HasSuffix(ascii, ".") { // of two dots at the end, or one in another script
 		return "", errNoName
 	}
 	// A name that another pass would change or refuse is no name to keep.

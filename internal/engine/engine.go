@@ -85,7 +85,7 @@ type Engine struct {
 	targets   map[callbackd.CallbackNo]*target
 	sweepAt   int                    // number of targets at which idle ones are dropped
 	rings     [classes]ring[*target] // targets with a lane that is ready, by class
-	parked    []*target              // suspects that wait for a place
+	parked    ring[*target]          // targets that wait for a place
 	inFlight  int                    // exchanges with receivers
 	suspects  int                    // those with receivers that may be hanging
 	recording int                    // outcomes on their way into the store
@@ -192,10 +192,15 @@ func (e *Engine) Retry(d callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.target(d.ID.Callback)
-	if l := t.lanes[d.Session]; l != nil && l.head != nil && l.head.ID == d.ID {
+	l := t.lanes[d.Session]
+	switch {
+	case l != nil && l.head != nil && l.head.ID == d.ID:
 		l.head.Due, l.head.Manual, l.head.Step = d.Due, true, 0
 		t.held.fix(l)
-	} else {
+	case l != nil && slices.ContainsFunc(l.again, func(a callbackd.Delivery) bool { return a.ID == d.ID }):
+		i := slices.IndexFunc(l.again, func(a callbackd.Delivery) bool { return a.ID == d.ID })
+		l.again[i].Manual, l.again[i].Step = true, 0
+	default:
 		t.revive(&d)
 	}
 	e.tick(t)
@@ -293,12 +298,12 @@ func (e *Engine) startOne(t *target, class int, now time.Time) {
 		t.schedule(e, now)
 		return // it comes back when an attempt ends or its timer fires
 	}
-	if t.suspect() && e.suspects >= max(1, e.o.MaxInFlight/2) {
+	if e.placesFor(t) <= 0 {
 		if !t.parked {
 			t.parked = true
-			e.parked = append(e.parked, t)
+			e.parked.push(t)
 		}
-		return // it comes back when a suspect's attempt ends
+		return // it comes back when attempts end, of any target
 	}
 	l, ok := t.ready[class].pop()
 	if !ok {
@@ -309,15 +314,35 @@ func (e *Engine) startOne(t *target, class int, now time.Time) {
 		if t.limiter != nil {
 			t.limiter.AllowN(now, 1)
 		}
-		l.busy = true
+		l.busy, l.flying = true, d.ID.Event
 		e.start(t, l, d)
 	}
 	t.enqueue(e)
 }
 
+// placesFor is how many more places target t may take. The last eighth is
+// for targets that hold none, so that a crowd of hanging receivers leaves a
+// place to the next one; suspects together get half, and three quarters
+// with those that hold none, so that the rest is for receivers known to
+// answer.
+func (e *Engine) placesFor(t *target) int {
+	left, suspects := e.o.MaxInFlight-e.inFlight, e.o.MaxInFlight*3/4
+	if t.inFlight > 0 {
+		left -= e.o.MaxInFlight / 8
+		suspects = e.o.MaxInFlight / 2
+	}
+	if t.suspect() {
+		left = min(left, max(1, suspects)-e.suspects)
+	}
+	return left
+}
+
 // startTest sends a test at once, beside the lanes, the pause and the
 // breaker.
 func (e *Engine) startTest(t *target, d callbackd.Delivery) {
+	if d.ID.Event <= t.cursor {
+		return // a query saw it first: it goes its lane's way
+	}
 	t.seen = max(t.seen, d.ID.Event)
 	if !t.behind {
 		t.cursor = max(t.cursor, d.ID.Event)
@@ -378,11 +403,12 @@ func (e *Engine) exchanged(t *target, replayed, suspect bool) {
 	now := time.Now()
 	if suspect {
 		e.suspects--
-		for _, p := range e.parked { // in the order in which they came
+	}
+	for range 2 { // more than one place frees, so that none waits for ever
+		if p, ok := e.parked.pop(); ok {
 			p.parked = false
 			p.enqueue(e)
 		}
-		e.parked = e.parked[:0]
 	}
 	t.enqueue(e)
 	e.pump(now)

@@ -34,19 +34,21 @@ func (e *Engine) fetchAll(t *target) {
 		q := e.nextQuery(t, now)
 		if q == nil || e.draining {
 			t.fetching = false
-			clear(t.settled)
 			e.tickLocked(t, now)
 			e.mu.Unlock()
 			return
 		}
+		clear(t.settled) // what was recorded by now, the query sees
 		e.mu.Unlock()
 		apply, err := q(e.ctx)
 		if err != nil {
 			e.o.Log.Error("queue not read, trying again", "callback", int64(t.no), "error", err)
+			<-e.fetches // others may be readable
 			select {
 			case <-time.After(recordRetry):
 			case <-e.ctx.Done():
 			}
+			e.fetches <- struct{}{}
 			continue
 		}
 		e.mu.Lock()
@@ -235,10 +237,13 @@ func (e *Engine) readDue(t *target, read dueOnes, now time.Time, note func(time.
 		}
 		return func(time.Time) {
 			for _, d := range ds {
-				if t.taken[d.ID.Event] || t.settled[d.ID.Event] {
+				l := t.lane(d.Session)
+				// A person may retry what waits in memory or is in flight.
+				if t.taken[d.ID.Event] || t.settled[d.ID.Event] || l.busy && l.flying == d.ID.Event {
+					t.wake(e, l)
 					continue
 				}
-				l := t.lane(d.Session)
+				t.unqueue(e, l, d.ID.Event)
 				t.taken[d.ID.Event] = true
 				add(l, d)
 				t.wake(e, l)

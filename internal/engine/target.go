@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -23,7 +24,7 @@ type target struct {
 	lanes     map[string]*lane
 	ready     [classes]ring[*lane] // lanes that may start one, by class
 	queued    [classes]bool        // in the engine's rings
-	parked    bool                 // waits for a suspect's place
+	parked    bool                 // waits for a place
 	held      heldLanes
 	inFlight  int // exchanges with the receiver
 	replaying int // of those, what a replay sends again
@@ -59,6 +60,7 @@ type lane struct {
 	later   []callbackd.Delivery // of replays, due
 	head    *callbackd.Delivery  // failed, holds the lane until HoldsUntil
 	busy    bool                 // one is in flight
+	flying  callbackd.EventID    // which, while busy
 	ready   [classes]bool        // in the target's rings
 	more    bool                 // the store has later ones, after last
 	wanted  bool                 // in the target's wants
@@ -110,6 +112,7 @@ func (e *Engine) put(t *target, d callbackd.Delivery) {
 	l := t.lane(d.Session)
 	l.seen = max(l.seen, d.ID.Event)
 	if d.ID.Event <= l.last || t.settled[d.ID.Event] || t.taken[d.ID.Event] {
+		t.wake(e, l) // or it stays, empty
 		return
 	}
 	if l.more || len(l.queue) >= laneCap {
@@ -131,6 +134,21 @@ func (e *Engine) put(t *target, d callbackd.Delivery) {
 	t.wake(e, l)
 }
 
+// unqueue takes a fresh delivery out of its lane: it was scheduled meanwhile.
+func (t *target) unqueue(e *Engine, l *lane, id callbackd.EventID) {
+	i := slices.IndexFunc(l.queue, func(d callbackd.Delivery) bool { return d.ID.Event == id })
+	if i < 0 {
+		return
+	}
+	if l.queue[i].Event != nil {
+		e.data -= int64(len(l.queue[i].Event.Data))
+	}
+	l.queue = slices.Delete(l.queue, i, i+1)
+	if l.head == nil {
+		t.count--
+	}
+}
+
 func (t *target) lane(session string) *lane {
 	l := t.lanes[session]
 	if l == nil {
@@ -147,8 +165,13 @@ func (t *target) wake(e *Engine, l *lane) {
 		return
 	}
 	switch {
-	case len(l.again) > 0, l.head != nil && l.index < 0:
+	case l.head != nil && l.index < 0:
 		t.makeReady(l, retry)
+	case len(l.again) > 0:
+		t.makeReady(l, retry)
+		if l.head == nil && len(l.queue) > 0 { // a retry that holds nothing
+			t.makeReady(l, fresh)
+		}
 	case l.head == nil && len(l.queue) > 0:
 		t.makeReady(l, fresh)
 	case l.head == nil && l.more:
@@ -198,8 +221,7 @@ func (t *target) mayStart(class int, now time.Time) bool {
 }
 
 // suspect tells whether the receiver may be one that hangs: it was not heard
-// from yet, or failed last. Suspects together get half of the places, so that
-// any number of dead receivers leaves the other half to those that answer.
+// from yet, or failed last.
 func (t *target) suspect() bool { return t.health.Allowance == 0 || t.health.Consecutive > 0 }
 
 // take removes the next delivery of a class from its lane.
@@ -247,7 +269,7 @@ func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callback
 	}
 	delete(t.taken, id.Event)
 	if l != nil {
-		l.busy = false
+		l.busy, l.flying = false, 0
 		e.settle(t, l, o, state, err, now)
 	}
 	if err == nil {
@@ -379,7 +401,7 @@ func (l *lane) wakeAt() time.Time {
 
 // schedule sets the timer to the next time something can happen by itself.
 func (t *target) schedule(e *Engine, now time.Time) {
-	if e.draining || t.cb == nil || t.paused {
+	if e.draining || t.cb == nil || t.paused || t.cb.Deleted() {
 		t.stopTimer()
 		return
 	}

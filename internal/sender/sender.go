@@ -28,8 +28,10 @@ import (
 
 // Limits of what is kept of an answer besides its body, in bytes.
 const (
-	maxHeadersKept  = 4 << 10
-	maxLocationKept = 1 << 10
+	maxHeadersKept    = 4 << 10
+	maxLocationKept   = 1 << 10
+	maxRetryAfterKept = 128
+	maxErrorKept      = 300
 )
 
 // Sender sends. It may be used concurrently.
@@ -121,27 +123,32 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	defer cancel()
 	req, body, err := s.Request(exchange, cb, ev, n, start)
 	if err != nil {
-		s.fail(&res, ctx, exchange, err, timeout)
+		s.log.Error("attempt not built", "event", ev.ID.String(), "callback", int64(cb.No), "error", err)
+		res.Fault, res.Error = callbackd.FaultLocal, "callbackd could not build the request; the attempt is made again"
 		return res
 	}
+	hide := newRedactor(cb)
 	var tr egress.Trace
 	resp, err := s.transport.Exchange(exchange, req, body, &tr)
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
 	res.Address, res.Reused, res.CertEnds = tr.Address, tr.Reused, tr.CertEnds
 	if err != nil {
-		s.fail(&res, ctx, exchange, err, timeout)
+		s.fail(&res, ctx, exchange, err, timeout, hide)
 		return res
 	}
 	defer resp.Body.Close()
-	hide := newRedactor(cb)
-	res.Status = resp.StatusCode
-	res.RetryAfter = clip(resp.Header.Get("Retry-After"), 128)
-	res.Location = hide.text(clip(resp.Header.Get("Location"), maxLocationKept))
-	res.Headers = hide.text(keptHeaders(resp))
-	if err := readBody(resp.Body, &res); err != nil {
-		s.fail(&res, ctx, exchange, err, timeout)
+	if resp.StatusCode < 100 { // "+20" reads as a number of three characters
+		s.fail(&res, ctx, exchange, errors.New("malformed status code"), timeout, hide)
+		return res
 	}
-	res.Body = hide.bytes(res.Body)
+	res.Status = resp.StatusCode
+	res.RetryAfter = clip(hide.text(resp.Header.Get("Retry-After")), maxRetryAfterKept)
+	res.Location = clip(hide.text(resp.Header.Get("Location")), maxLocationKept)
+	res.Headers = keptHeaders(resp, hide)
+	if err := readBody(resp.Body, &res); err != nil {
+		s.fail(&res, ctx, exchange, err, timeout, hide)
+	}
+	res.Body = hide.body(res.Body, res.Truncated || res.Fault != callbackd.NoFault)
 	if res.Fault == callbackd.NoFault && !res.Success() {
 		res.Fault = callbackd.FaultStatus
 		res.Error = "the receiver answered " + strconv.Itoa(res.Status)
@@ -182,8 +189,9 @@ func readBody(body io.Reader, res *callbackd.Result) error {
 // onlyWriter hides ReadFrom, which would allocate a buffer of its own.
 type onlyWriter struct{ io.Writer }
 
-// fail classifies an error of the exchange.
-func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err error, timeout time.Duration) {
+// fail classifies an error of the exchange. Its text may hold what the
+// receiver sent.
+func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err error, timeout time.Duration, hide redactor) {
 	var (
 		refused *egress.RefusedError
 		proxy   *egress.ProxyError
@@ -193,7 +201,7 @@ func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err 
 		alert   tls.AlertError
 		record  tls.RecordHeaderError
 	)
-	set := func(f callbackd.Fault, text string) { res.Fault, res.Error = f, text }
+	set := func(f callbackd.Fault, text string) { res.Fault, res.Error = f, clip(hide.text(text), maxErrorKept) }
 	switch {
 	case errors.As(err, &refused):
 		set(callbackd.FaultRefused, refused.Error())
@@ -202,24 +210,29 @@ func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err 
 		set(callbackd.FaultShutdown, "callbackd stopped during the attempt")
 	case exchange.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded): // a connection may notice first
 		set(callbackd.FaultTimeout, fmt.Sprintf("the exchange was not over after %v", timeout))
+	case errors.Is(err, egress.ErrRequest):
+		set(callbackd.FaultLocal, "callbackd could not build the request; the attempt is made again")
+		s.log.Error("request not sent", "error", err)
 	case isLocal(err):
 		set(callbackd.FaultLocal, "callbackd ran out of a local resource; the attempt is made again")
 		s.log.Error("local fault", "error", err)
+	case errors.As(err, &proxy) && proxy.Unreachable():
+		set(callbackd.FaultConnect, "the egress proxy cannot reach the receiver")
 	case errors.As(err, &proxy):
 		set(callbackd.FaultProxy, "the egress proxy failed; the attempt is made again")
 		s.log.Error("egress proxy failed", "error", err)
 	case errors.As(err, &dnsErr):
 		set(callbackd.FaultDNS, "the host name did not resolve")
 	case errors.As(err, &certErr):
-		set(callbackd.FaultTLS, clip("the receiver's certificate is not trusted: "+certErr.Err.Error(), 300))
+		set(callbackd.FaultTLS, "the receiver's certificate is not trusted: "+certErr.Err.Error())
 	case errors.As(err, &alert), errors.As(err, &record), strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "TLS handshake"):
-		set(callbackd.FaultTLS, "no TLS connection: "+clip(err.Error(), 200))
+		set(callbackd.FaultTLS, "no TLS connection: "+err.Error())
 	case errors.As(err, &opErr) && opErr.Op == "dial" && opErr.Timeout():
 		set(callbackd.FaultConnect, "the receiver did not accept the connection in time")
 	case errors.As(err, &opErr) && opErr.Op == "dial":
 		set(callbackd.FaultConnect, "the receiver refused the connection or cannot be reached")
 	default:
-		set(callbackd.FaultProtocol, "the receiver gave no complete HTTP answer: "+clip(err.Error(), 200))
+		set(callbackd.FaultProtocol, "the receiver gave no complete HTTP answer: "+err.Error())
 	}
 }
 
@@ -233,8 +246,9 @@ func isLocal(err error) bool {
 	return false
 }
 
-// keptHeaders is the answer's header lines, sorted, without session cookies.
-func keptHeaders(resp *http.Response) string {
+// keptHeaders is the answer's header lines, sorted, without session cookies
+// and echoed secrets.
+func keptHeaders(resp *http.Response, hide redactor) string {
 	names := make([]string, 0, len(resp.Header))
 	for name := range resp.Header {
 		names = append(names, name)
@@ -246,6 +260,8 @@ func keptHeaders(resp *http.Response) string {
 			switch name {
 			case "Set-Cookie", "Set-Cookie2", "Authorization", "Proxy-Authenticate":
 				v = callbackd.Mask
+			default:
+				v = hide.text(v)
 			}
 			if b.Len()+len(name)+len(v)+4 > maxHeadersKept {
 				return b.String()
@@ -257,47 +273,4 @@ func keptHeaders(resp *http.Response) string {
 		}
 	}
 	return b.String()
-}
-
-// redactor removes what the receiver echoes of the callback's own secrets.
-type redactor struct{ secrets []string }
-
-func newRedactor(cb *callbackd.Callback) redactor {
-	var r redactor
-	for _, h := range cb.Headers {
-		v := h.Value.Reveal()
-		if len(v) >= 6 { // shorter ones are words, not secrets
-			r.secrets = append(r.secrets, v)
-		}
-		if _, credentials, ok := strings.Cut(v, " "); ok && len(credentials) >= 6 {
-			r.secrets = append(r.secrets, credentials)
-		}
-	}
-	for _, s := range cb.Secrets {
-		r.secrets = append(r.secrets, s.Value.Reveal())
-	}
-	return r
-}
-
-func (r redactor) text(s string) string {
-	for _, secret := range r.secrets {
-		s = strings.ReplaceAll(s, secret, callbackd.Mask)
-	}
-	return s
-}
-
-func (r redactor) bytes(b []byte) []byte {
-	for _, secret := range r.secrets {
-		if bytes.Contains(b, []byte(secret)) {
-			b = bytes.ReplaceAll(b, []byte(secret), []byte(callbackd.Mask))
-		}
-	}
-	return b
-}
-
-func clip(s string, n int) string {
-	if len(s) > n {
-		return strings.ToValidUTF8(s[:n], "") + "…"
-	}
-	return s
 }

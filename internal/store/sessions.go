@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -95,14 +94,6 @@ type SessionEvent struct {
 	*callbackd.Event
 	Deliveries []DeliveryView
 }
-
-// EncodeSession is the document that drivers keep of a session: everything
-// but what they keep as columns, which is the key, the session key, the
-// status, the reference, the results, and when it was created and ended.
-func EncodeSession(s *callbackd.Session) ([]byte, error) { return json.Marshal(s) }
-
-// DecodeSession reads what [EncodeSession] wrote.
-func DecodeSession(document []byte, s *callbackd.Session) error { return json.Unmarshal(document, s) }
 
 // SessionText is what [SessionQuery.Text] is looked for in, in upper case as
 // [SearchText] is.

@@ -155,8 +155,9 @@ type Events interface {
 	// RetryDelivery makes a delivery due at once, from the start of its
 	// schedule, as a manual repeat. A delivery in flight is a Conflict only
 	// if the driver cannot serialise it; the engine keeps its lane single.
-	// Canceled deliveries cannot be retried: Conflict. It returns the
-	// pending delivery to hand to the engine.
+	// Canceled deliveries cannot be retried, nor any of a callback that is
+	// owed nothing any more: Conflict. It returns the pending delivery to
+	// hand to the engine.
 	RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error)
 }
 
@@ -218,6 +219,7 @@ type DeliveryView struct {
 	Attempts int
 	Due      time.Time // of the next attempt; zero: at once or ended
 	Manual   bool
+	Replay   callbackd.ReplayID // that made it due and has it pending; 0: none
 	// History is every attempt, oldest first; empty in lists.
 	History []callbackd.Attempt
 }

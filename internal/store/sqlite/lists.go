@@ -123,14 +123,15 @@ type stand struct {
 	attempts int
 	due      time.Time
 	manual   bool
+	replay   callbackd.ReplayID
 }
 
 // stand reads the state of a delivery that is known to be owed from its
 // pending row, or else from the last row of its attempts; without either it
 // is young.
 func (d *db) stand(id callbackd.DeliveryID, ended bool) (p stand, err error) {
-	err = d.query("SELECT attempts, due, manual FROM pending WHERE callback_no = ? AND event_id = ?", func(st *sqlite3.Stmt) error {
-		p = stand{callbackd.Pending, st.ColumnInt(0), columnTime(st, 1), st.ColumnBool(2)}
+	err = d.query("SELECT attempts, due, manual, replay FROM pending WHERE callback_no = ? AND event_id = ?", func(st *sqlite3.Stmt) error {
+		p = stand{callbackd.Pending, st.ColumnInt(0), columnTime(st, 1), st.ColumnBool(2), callbackd.ReplayID(st.ColumnInt64(3))}
 		if ended {
 			p.state, p.due = callbackd.Canceled, time.Time{}
 		}
@@ -320,7 +321,7 @@ func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPa
 		return err
 	}
 	page.Deliveries = append(page.Deliveries, store.DeliveryView{
-		ID: id, Event: ev, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual,
+		ID: id, Event: ev, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay,
 	})
 	return nil
 }
@@ -429,7 +430,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 		if err != nil {
 			return err
 		}
-		view.State, view.Attempts, view.Due, view.Manual = p.state, p.attempts, p.due, p.manual
+		view.State, view.Attempts, view.Due, view.Manual, view.Replay = p.state, p.attempts, p.due, p.manual, p.replay
 		view.History, err = d.history(id)
 		return err
 	})
@@ -447,6 +448,11 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 	}
 	if view.State == callbackd.Canceled {
 		return nil, callbackd.Errorf(callbackd.KindConflict, "delivery %s was canceled with its callback and cannot be retried", id)
+	}
+	if ended, err := s.ended(ctx, id.Callback); err != nil {
+		return nil, err
+	} else if ended {
+		return nil, callbackd.Errorf(callbackd.KindConflict, "the callback of delivery %s was deleted; nothing is sent to it any more", id)
 	}
 	var out callbackd.Delivery
 	err = s.deliver(ctx, func(t *tx) error {

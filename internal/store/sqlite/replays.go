@@ -166,7 +166,6 @@ func (t *tx) forgetSet(id callbackd.ReplayID) error {
 type part struct {
 	callback    callbackd.CallbackNo
 	total, done int64
-	ended       bool // nothing is owed to the callback any more
 }
 
 func (d *db) openParts(id callbackd.ReplayID) (parts []part, err error) {

@@ -93,10 +93,7 @@ func (t *tx) keptSession(id sessionID) (keptSession, error) {
 // CreateSession is part of [store.Sessions].
 func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session) error {
 	stored := *session
-	document, err := store.EncodeSession(&stored)
-	if err != nil {
-		return err
-	}
+	document := store.EncodeSession(&stored)
 	return s.write(ctx, func(t *tx) error {
 		err := t.query("INSERT INTO sessions ("+sessionColumns+", due, search) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
 			int64(stored.Key), stored.SessionKey, string(stored.Status), stored.CreatedAt, stored.EndedAt, bytesOrNull(stored.Reference), bytesOrNull(stored.Results),
@@ -178,10 +175,7 @@ func (s *Store) acceptOf(t *tx, id sessionID, at time.Time, fired []store.NewEve
 // updateSession writes what changed. Most changes are of the document alone,
 // and then no index is touched.
 func (t *tx) updateSession(before keptSession, after *callbackd.Session, notes []callbackd.Note) error {
-	document, err := store.EncodeSession(after)
-	if err != nil {
-		return err
-	}
+	document, err := store.EncodeSession(after), error(nil)
 	old := before.session
 	if old.Status == after.Status && old.Due().Equal(after.Due()) && old.Vehicle.VIN == after.Vehicle.VIN &&
 		bytes.Equal(old.Reference, after.Reference) && bytes.Equal(old.Results, after.Results) {

@@ -321,6 +321,7 @@ func (s *Store) release() error {
 	if s.w != nil {
 		if s.failure() == nil {
 			s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE) // best effort: the log is as durable
+			s.w.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false)   // and removes it
 		}
 		errs = append(errs, s.w.close())
 		s.w = nil

@@ -617,6 +617,10 @@ func (s *suite) retry() {
 	if len(due) != 2 || r.Callbacks[0].Repeats != 1 || r.Callbacks[0].Delivered != 2 {
 		s.Errorf("%d due, %+v", len(due), r.Callbacks[0])
 	}
+	_, err = s.DeleteCallback(s.ctx(), s.key.No, ev1, "default", s.at)
+	s.must(err)
+	_, err = s.RetryDelivery(s.ctx(), s.key.No, ds[0].ID, s.at)
+	s.kind(err, callbackd.KindConflict)
 }
 
 func (s *suite) lists() {

@@ -1,0 +1,334 @@
+package engine_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/engine"
+)
+
+// batch publishes n events, each of a session of its own.
+func (r *rig) batch(ev callbackd.EventType, prefix string, n int) (ids []callbackd.EventID) {
+	r.Helper()
+	for n > 0 {
+		var sessions []string
+		for range min(n, callbackd.MaxBatch) {
+			sessions = append(sessions, fmt.Sprint(prefix, n))
+			n--
+		}
+		ids = append(ids, r.publish(ev, sessions...)...)
+	}
+	return ids
+}
+
+func (r *rig) of(cb callbackd.CallbackNo) (cs []call) {
+	for _, c := range r.sent() {
+		if c.cb == cb {
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
+func TestAShortBacklogDoesNotWaitForALongOne(t *testing.T) {
+	bubble(t, engine.Options{MaxInFlight: 4}, func(r *rig) {
+		long := r.callback(ev1, callbackd.Policy{})
+		short := r.callback(callbackd.Complete, callbackd.Policy{})
+		r.set(func(call) callbackd.Result { time.Sleep(10 * time.Millisecond); return status(200) })
+		r.batch(ev1, "L", 10_000)
+		pass(time.Second)
+		r.batch(callbackd.Complete, "S", 10)
+		pass(time.Second)
+		calls := r.of(short)
+		if len(calls) != 10 {
+			r.Fatalf("%d of 10 went", len(calls))
+		}
+		// Turn about: while the short one has something, every second place is its own.
+		between := 0
+		for _, c := range r.of(long) {
+			if !c.at.Before(calls[0].at) && !c.at.After(calls[9].at) {
+				between++
+			}
+		}
+		if between > 14 {
+			r.Errorf("%d of the long backlog went between 10 of the short one", between)
+		}
+		pass(time.Minute)
+		if n := len(r.of(long)); n != 10_000 {
+			r.Errorf("%d of 10,000 went", n)
+		}
+	})
+}
+
+func TestRetriesOfManyCallbacksDoNotGoAheadOfFirstAttempts(t *testing.T) {
+	bubble(t, engine.Options{MaxInFlight: 4}, func(r *rig) {
+		bad := r.many(ev1, 50, callbackd.Policy{Retry: []time.Duration{0, time.Second}, OrderWait: callbackd.NoOrderWait})
+		good := r.callback(callbackd.Complete, callbackd.Policy{})
+		r.set(func(c call) callbackd.Result {
+			time.Sleep(time.Second)
+			if slices.Contains(bad, c.cb) {
+				return status(400)
+			}
+			return status(200)
+		})
+		r.publish(ev1, "A")
+		pass(26 * time.Second) // all failed once; their retries are due and going
+		r.batch(callbackd.Complete, "G", 20)
+		pass(11 * time.Second)
+		if n := len(r.of(good)); n != 20 {
+			r.Errorf("%d of 20 first attempts went ahead of the retries", n)
+		}
+		pass(time.Hour)
+		if n := len(r.sent()); n != 120 {
+			r.Errorf("%d attempts, want 120", n)
+		}
+	})
+}
+
+func TestConcurrencyOfACallbackIsALimit(t *testing.T) {
+	for _, limit := range []int{1, 2, 7} {
+		bubble(t, engine.Options{}, func(r *rig) {
+			r.callback(ev1, callbackd.Policy{Concurrency: limit})
+			r.set(func(call) callbackd.Result { time.Sleep(time.Second); return status(200) })
+			r.batch(ev1, "S", 200)
+			pass(time.Hour)
+			if len(r.sent()) != 200 || r.peak != limit {
+				r.Errorf("%d went, %d at a time, want %d", len(r.sent()), r.peak, limit)
+			}
+		})
+	}
+}
+
+// Row 20 of the peers' defects, invariant R17: what a slow receiver holds is
+// bounded, and it is nothing of its neighbours'.
+func TestPeers20AThousandHangingCallbacksBesideAHealthyOne(t *testing.T) {
+	for warm, hanging := range map[bool]int{false: 1000, true: 500} {
+		t.Run(fmt.Sprintf("well before=%v", warm), func(t *testing.T) {
+			bubble(t, engine.Options{}, func(r *rig) {
+				healthy := r.callback(callbackd.Complete, callbackd.Policy{})
+				var keys []callbackd.Key
+				for i := range hanging / callbackd.MaxCallbacks {
+					key, err := r.s.CreateKey(r.Context(), callbackd.Key{Account: "acme", APIKey: fmt.Sprint("k", i), Secret: "s", CreatedAt: time.Now()})
+					if err != nil {
+						r.Fatal(err)
+					}
+					keys = append(keys, key)
+				}
+				// toAll does something as each of the keys.
+				toAll := func(f func()) {
+					own := r.key
+					for _, r.key = range keys {
+						f()
+					}
+					r.key = own
+				}
+				toAll(func() { r.many(ev1, callbackd.MaxCallbacks, callbackd.Policy{}) })
+				hang := !warm
+				r.set(func(c call) callbackd.Result {
+					if c.cb == healthy || !hang {
+						time.Sleep(10 * time.Millisecond)
+						return status(200)
+					}
+					time.Sleep(15 * time.Second)
+					return callbackd.Result{Fault: callbackd.FaultTimeout}
+				})
+				if warm {
+					toAll(func() { r.batch(ev1, "W", 40) })
+					pass(10 * time.Minute)
+					r.mu.Lock()
+					hang = true
+					r.mu.Unlock()
+				}
+				toAll(func() { r.batch(ev1, "H", 40) })
+				pass(time.Second)
+				for i := range 60 {
+					published := time.Now()
+					r.publish(callbackd.Complete, fmt.Sprint("G", i))
+					pass(time.Second)
+					calls := r.of(healthy)
+					if len(calls) != i+1 || calls[i].at.Sub(published) > 50*time.Millisecond {
+						r.Errorf("event %d of the healthy one: %d went; %d are in flight", i, len(calls), r.e.InFlight())
+						break
+					}
+				}
+				if r.peak > engine.DefaultMaxInFlight {
+					r.Errorf("%d attempts at a time", r.peak)
+				}
+			})
+		})
+	}
+}
+
+func TestRetryAfterIsAFloorAndIsCapped(t *testing.T) {
+	for header, want := range map[string]time.Duration{"120": 2 * time.Minute, "999999999": 24 * time.Hour, "0": 5 * time.Second, "nonsense": 5 * time.Second} {
+		bubble(t, engine.Options{}, func(r *rig) {
+			r.callback(ev1, callbackd.Policy{})
+			r.set(func(c call) callbackd.Result {
+				res := status(503)
+				res.RetryAfter = header
+				if c.attempt > 1 {
+					return status(200)
+				}
+				return res
+			})
+			r.publish(ev1, "A")
+			pass(48 * time.Hour)
+			calls := r.sent()
+			if len(calls) != 2 {
+				r.Fatalf("%s: %d attempts", header, len(calls))
+			}
+			got, least := calls[1].at.Sub(calls[0].at), want
+			if want == 5*time.Second {
+				least = want * 9 / 10
+			}
+			if got < least || got > want*11/10+time.Second {
+				r.Errorf("%s: the next attempt came after %v", header, got)
+			}
+		})
+	}
+}
+
+func TestDrainLetsWhatIsInFlightFinish(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{})
+		r.set(func(call) callbackd.Result { time.Sleep(10 * time.Second); return status(200) })
+		ids := r.publish(ev1, "A", "A")
+		pass(time.Second)
+		began := time.Now()
+		r.close()
+		if took := time.Since(began); took != 9*time.Second {
+			r.Errorf("the drain took %v", took)
+		}
+		r.open()
+		pass(time.Minute)
+		for i, id := range ids {
+			r.wantAllRecorded(id, no, "A", int64(i+1), callbackd.Delivered)
+		}
+		if n := len(r.sent()); n != 2 {
+			r.Errorf("%d attempts", n)
+		}
+	})
+}
+
+// Invariant R19: what waited out an outage does not come all at once.
+func TestRecoveryIsARampAndNoFlood(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		var down, flying, peak int
+		up := false
+		no := r.callback(ev1, callbackd.Policy{})
+		r.set(func(call) callbackd.Result {
+			r.mu.Lock()
+			ok := up
+			if ok {
+				flying++
+				peak = max(peak, flying)
+			} else {
+				down++
+			}
+			r.mu.Unlock()
+			time.Sleep(100 * time.Millisecond)
+			if !ok {
+				return status(503)
+			}
+			r.mu.Lock()
+			flying--
+			r.mu.Unlock()
+			return status(200)
+		})
+		for i := range 60 {
+			r.batch(ev1, fmt.Sprint("M", i, "-"), 20)
+			pass(time.Minute)
+		}
+		if down > 10+callbackd.RampStart+60 {
+			r.Errorf("%d attempts in an hour at a receiver that is down", down)
+		}
+		r.mu.Lock()
+		up = true
+		before := len(r.calls)
+		r.mu.Unlock()
+		pass(30 * time.Hour)
+		calls := r.sent()[before:]
+		// Round by round no more than one above the successes so far.
+		for i, c := range calls[:min(len(calls), 30)] {
+			if begun := c.at.Sub(calls[0].at); begun < 100*time.Millisecond && i > 0 {
+				r.Errorf("attempt %d came %v after the probe", i+1, begun)
+			}
+		}
+		if peak > callbackd.DefaultConcurrency {
+			r.Errorf("%d at a time", peak)
+		}
+		if report, err := r.s.Check(r.Context()); err != nil || report.Callbacks[0].Delivered != 1200 {
+			r.Errorf("%+v, %v, callback %d", report, err, no)
+		}
+	})
+}
+
+func TestARestartBurnsNoMoreThanTheBreakersThreshold(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		r.callback(ev1, callbackd.Policy{})
+		r.set(func(call) callbackd.Result { return status(500) })
+		r.batch(ev1, "S", 300)
+		pass(time.Hour)
+		before := len(r.sent())
+		r.close()
+		r.open()
+		pass(5 * time.Second)
+		n := len(r.sent()) - before
+		if n == 0 || n > callbackd.BreakerThreshold+callbackd.RampStart {
+			r.Errorf("%d attempts after the restart", n)
+		}
+		r.set(ok)
+		pass(48 * time.Hour)
+		if report, err := r.s.Check(r.Context()); err != nil || report.Callbacks[0].Delivered != 300 {
+			r.Errorf("%+v, %v", report, err)
+		}
+	})
+}
+
+func TestScheduleOfACallbackIsItsOwn(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		mine := []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute}
+		no := r.callback(ev1, callbackd.Policy{Retry: mine})
+		r.set(func(call) callbackd.Result { return status(500) })
+		id := r.publish(ev1, "A")[0]
+		pass(time.Hour)
+		calls := r.sent()
+		if len(calls) != 3 {
+			r.Fatalf("%d attempts", len(calls))
+		}
+		for i := 1; i < 3; i++ {
+			if got := calls[i].at.Sub(calls[i-1].at); got < mine[i]*9/10 || got > mine[i]*11/10 {
+				r.Errorf("attempt %d came after %v", i+1, got)
+			}
+		}
+		r.wantAllRecorded(id, no, "A", 1, callbackd.Failed)
+	})
+}
+
+func TestAFailedDeliveryCanBeRetriedByHandAndADeliveredOneRepeated(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second}})
+		r.set(func(call) callbackd.Result { return status(500) })
+		id := r.publish(ev1, "A")[0]
+		pass(time.Minute)
+		r.wantAllRecorded(id, no, "A", 1, callbackd.Failed)
+		if n := len(r.sent()); n != 2 {
+			r.Fatalf("%d attempts", n)
+		}
+		r.set(ok)
+		for i, want := range []int64{1, 2} { // each follows an end
+			if err := r.retryNow(id, no); err != nil {
+				r.Fatal(err)
+			}
+			pass(time.Second)
+			r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
+			report, err := r.s.Check(r.Context())
+			if err != nil || len(r.sent()) != 3+i || report.Callbacks[0].Repeats != want {
+				r.Errorf("%d attempts, %+v, %v", len(r.sent()), report, err)
+			}
+		}
+	})
+}

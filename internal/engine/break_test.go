@@ -1,0 +1,355 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/engine"
+	"callbackd/internal/store"
+	"callbackd/internal/store/sqlite"
+)
+
+// hooked is a queue whose queries can be slowed down, counted or refused.
+type hooked struct {
+	*sqlite.Store
+	mu     sync.Mutex
+	before func(op string, cb callbackd.CallbackNo) error
+	loaded int // deliveries read
+	// recorded is told of each outcome that was written.
+	recorded func(callbackd.DeliveryID)
+}
+
+func (h *hooked) ask(op string, cb callbackd.CallbackNo) error {
+	h.mu.Lock()
+	f := h.before
+	h.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(op, cb)
+}
+
+func (h *hooked) hook(f func(op string, cb callbackd.CallbackNo) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.before = f
+}
+
+func (h *hooked) count(n int) { h.mu.Lock(); h.loaded += n; h.mu.Unlock() }
+
+func (h *hooked) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+	if err := h.ask("fresh", cb); err != nil {
+		return nil, err
+	}
+	ds, err := h.Store.Fresh(ctx, cb, after, limit)
+	h.count(len(ds))
+	return ds, err
+}
+
+func (h *hooked) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	if err := h.ask("scheduled", cb); err != nil {
+		return nil, time.Time{}, err
+	}
+	return h.Store.Scheduled(ctx, cb, until, limit)
+}
+
+func (h *hooked) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+	if err := h.ask("callback", no); err != nil {
+		return nil, err
+	}
+	return h.Store.CallbackByNo(ctx, no)
+}
+
+func (h *hooked) Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error) {
+	if err := h.ask("record", o.Delivery.ID.Callback); err != nil {
+		return "", err
+	}
+	state, err := h.Store.Record(ctx, o)
+	if err == nil && h.recorded != nil {
+		h.recorded(o.Delivery.ID)
+	}
+	return state, err
+}
+
+// hooks restarts the rig on a queue with hooks; start is false when the test
+// starts the engine itself.
+func (r *rig) hooks(start bool) *hooked {
+	r.Helper()
+	r.close()
+	s, err := sqlite.Open(r.Context(), sqlite.Options{Dir: r.dir})
+	if err != nil {
+		r.Fatal(err)
+	}
+	q := &hooked{Store: s}
+	o := r.o
+	o.Queue, o.Sender = q, r
+	r.s, r.e = s, engine.New(o)
+	s.SetHandover(r.e.Handover)
+	if start {
+		if err := r.e.Start(r.Context()); err != nil {
+			r.Fatal(err)
+		}
+	}
+	return q
+}
+
+// many makes n callbacks for one event.
+func (r *rig) many(ev callbackd.EventType, n int, p callbackd.Policy) (all []callbackd.CallbackNo) {
+	r.Helper()
+	for range n {
+		time.Sleep(time.Nanosecond) // their names are times
+		all = append(all, r.callback(ev, p))
+	}
+	return all
+}
+
+// view is where a delivery stands, with its attempts.
+func (r *rig) view(ev callbackd.EventID, cb callbackd.CallbackNo) *store.DeliveryView {
+	r.Helper()
+	v, err := r.s.Delivery(r.Context(), r.key.No, callbackd.DeliveryID{Event: ev, Callback: cb})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return v
+}
+
+// retryNow does what POST /v1/deliveries/:id/retry does.
+func (r *rig) retryNow(ev callbackd.EventID, cb callbackd.CallbackNo) error {
+	d, err := r.s.RetryDelivery(r.Context(), r.key.No, callbackd.DeliveryID{Event: ev, Callback: cb}, time.Now())
+	if err == nil {
+		r.e.Retry(*d)
+	}
+	return err
+}
+
+// sentOf counts the attempts at one event's delivery.
+func (r *rig) sentOf(cb callbackd.CallbackNo, session string, sequence int64) (n int) {
+	for _, c := range r.sent() {
+		if c.cb == cb && c.session == session && c.sequence == sequence {
+			n++
+		}
+	}
+	return n
+}
+
+// wantAllRecorded checks that every attempt of a delivery is in its history
+// and that it stands as wanted.
+func (r *rig) wantAllRecorded(ev callbackd.EventID, cb callbackd.CallbackNo, session string, sequence int64, state callbackd.State) {
+	r.Helper()
+	v := r.view(ev, cb)
+	if n := r.sentOf(cb, session, sequence); n != len(v.History) || v.State != state {
+		r.Errorf("%s #%d was sent %d times, its history has %d, it is %s", session, sequence, n, len(v.History), v.State)
+	}
+}
+
+func TestARetryThatFallsDueDuringASlowQueryIsNotForgotten(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Millisecond}, OrderWait: callbackd.NoOrderWait})
+		q := r.hooks(true)
+		r.set(func(c call) callbackd.Result {
+			time.Sleep(time.Second)
+			return status(500)
+		})
+		id := r.publish(ev1, "A")[0]
+		pass(100 * time.Millisecond)
+		q.hook(func(op string, _ callbackd.CallbackNo) error {
+			if op == "callback" {
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		})
+		r.e.CallbackChanged(no)
+		pass(time.Minute)
+		r.wantAllRecorded(id, no, "A", 1, callbackd.Failed)
+	})
+}
+
+func TestManualRetryOfADeliveryThatWaitsInMemoryIsSentOnce(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Concurrency: 1})
+		r.set(func(call) callbackd.Result { time.Sleep(10 * time.Second); return status(200) })
+		ids := r.publish(ev1, "A", "B", "B", "C")
+		pass(time.Second)
+		if err := r.retryNow(ids[1], no); err != nil {
+			r.Fatal(err)
+		}
+		pass(time.Hour)
+		for i, s := range []string{"A", "B", "B", "C"} {
+			r.wantAllRecorded(ids[i], no, s, map[int]int64{0: 1, 1: 1, 2: 2, 3: 1}[i], callbackd.Delivered)
+		}
+		if n := len(r.sent()); n != 4 {
+			r.Errorf("%d attempts for 4 deliveries", n)
+		}
+	})
+}
+
+func TestManualRetryDuringAnAttemptIsRecordedWhateverItsEnd(t *testing.T) {
+	for _, code := range []int{200, 500} {
+		bubble(t, engine.Options{}, func(r *rig) {
+			no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Minute}})
+			r.set(func(c call) callbackd.Result {
+				time.Sleep(10 * time.Second)
+				if c.attempt == 1 {
+					return status(code)
+				}
+				return status(200)
+			})
+			id := r.publish(ev1, "A", "A")[0]
+			pass(time.Second)
+			if err := r.retryNow(id, no); err != nil {
+				r.Fatal(err)
+			}
+			pass(time.Hour)
+			r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
+			if r.peak != 1 {
+				r.Errorf("%d attempts of one lane at a time", r.peak)
+			}
+		})
+	}
+}
+
+func TestManualRetryOfAHeldHeadGoesAtOnceAndKeepsTheOrder(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Minute, time.Minute}})
+		r.set(func(c call) callbackd.Result {
+			if c.sequence == 1 && c.attempt == 1 {
+				return status(500)
+			}
+			return status(200)
+		})
+		ids := r.publish(ev1, "A", "A", "A")
+		pass(time.Second)
+		if err := r.retryNow(ids[0], no); err != nil {
+			r.Fatal(err)
+		}
+		pass(time.Second)
+		var order []int64
+		for _, c := range r.sent() {
+			order = append(order, c.sequence)
+		}
+		if fmt.Sprint(order) != "[1 1 2 3]" {
+			r.Errorf("sent %v", order)
+		}
+		pass(time.Hour)
+		if n := len(r.sent()); n != 4 {
+			r.Errorf("%d attempts", n)
+		}
+	})
+}
+
+// A failed retry in a lane stands in nobody's way, whatever else is busy.
+func TestRetriesInALaneDoNotHoldItsFirstAttempts(t *testing.T) {
+	bubble(t, engine.Options{MaxInFlight: 1}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second}, OrderWait: callbackd.NoOrderWait})
+		other := r.callback(callbackd.Complete, callbackd.Policy{})
+		r.set(func(c call) callbackd.Result {
+			time.Sleep(time.Second)
+			if c.cb == no && c.sequence == 1 {
+				return status(400)
+			}
+			return status(200)
+		})
+		r.publish(ev1, "A")
+		pass(1500 * time.Millisecond)
+		for i := range 20 {
+			r.publish(callbackd.Complete, fmt.Sprint("G", i))
+		}
+		pass(2 * time.Second) // the retry is due now
+		r.publish(ev1, "A")
+		pass(10 * time.Second)
+		if r.sentOf(no, "A", 2) != 1 {
+			r.Errorf("the first attempt waits behind a retry that waits for callback %d", other)
+		}
+	})
+}
+
+func TestRetryForADeletedCallbackIsRefusedAndSpinsNothing(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0}})
+		r.set(func(call) callbackd.Result { return status(500) })
+		id := r.publish(ev1, "A")[0]
+		pass(time.Second)
+		cb, err := r.s.CallbackByNo(r.Context(), no)
+		if err != nil {
+			r.Fatal(err)
+		}
+		if _, err := r.s.DeleteCallback(r.Context(), cb.Key, cb.Event, cb.Name, time.Now()); err != nil {
+			r.Fatal(err)
+		}
+		r.e.CallbackChanged(no)
+		pass(time.Second)
+		if err := r.retryNow(id, no); callbackd.KindOf(err) != callbackd.KindConflict {
+			r.Errorf("got %v", err)
+		}
+		// A retry that was stored just before the deletion comes too.
+		r.e.Retry(callbackd.Delivery{ID: callbackd.DeliveryID{Event: id, Callback: no}, Session: "A", Due: time.Now()})
+		pass(time.Hour) // a timer that is set for now, again and again, would hang here
+		if n := len(r.sent()); n != 1 {
+			r.Errorf("%d attempts", n)
+		}
+	})
+}
+
+// Callbacks that cannot be read must not take the queries of all others.
+func TestPoisonCallbacksDoNotBlockQueries(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		poison := map[callbackd.CallbackNo]bool{}
+		for _, no := range r.many(ev1, 20, callbackd.Policy{}) {
+			poison[no] = true
+		}
+		good := r.callback(callbackd.Complete, callbackd.Policy{})
+		q := r.hooks(true)
+		q.hook(func(op string, cb callbackd.CallbackNo) error {
+			if op == "callback" && poison[cb] {
+				return callbackd.Errorf(callbackd.KindInternal, "the setting cannot be read")
+			}
+			return nil
+		})
+		r.publish(ev1, "A")
+		pass(time.Second)
+		r.publish(callbackd.Complete, "G")
+		pass(500 * time.Millisecond)
+		if r.sentOf(good, "G", 1) != 1 {
+			r.Error("the healthy callback waits")
+		}
+		q.hook(nil)
+		pass(time.Minute)
+		if n := len(r.sent()); n != 21 {
+			r.Errorf("%d attempts in the end, want 21", n)
+		}
+	})
+}
+
+// A test event that a query saw before it was handed over is sent once.
+func TestATestSeenByAQueryBeforeItsHandoverIsSentOnce(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{})
+		r.hooks(false)
+		r.close()
+		s, err := sqlite.Open(r.Context(), sqlite.Options{Dir: r.dir})
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.s = s
+		r.e = engine.New(engine.Options{Queue: s, Sender: r})
+		s.SetHandover(func(ds []callbackd.Delivery) { time.Sleep(time.Second); r.e.Handover(ds) })
+		go func() {
+			b := store.Batch{Key: r.key.No, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}}
+			if _, err := s.Accept(r.Context(), b); err != nil {
+				r.Error(err)
+			}
+		}()
+		pass(500 * time.Millisecond)
+		if err := r.e.Start(r.Context()); err != nil {
+			r.Fatal(err)
+		}
+		pass(time.Minute)
+		if n := len(r.sent()); n != 1 {
+			r.Errorf("the test was sent %d times", n)
+		}
+	})
+}

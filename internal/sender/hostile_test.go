@@ -1,0 +1,386 @@
+package sender_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/egress"
+)
+
+// flood writes chunk until the other side has had enough, but no more than
+// limit bytes, and returns how many it could write.
+func flood(w io.Writer, chunk []byte, limit int64) (n int64) {
+	for n < limit {
+		m, err := w.Write(chunk)
+		n += int64(m)
+		if err != nil {
+			break
+		}
+	}
+	return n
+}
+
+// Row 4 of the peers' defects: a whole body was read into memory, then cut.
+func TestPeers04HugeBodyIsReadToALimit(t *testing.T) {
+	const huge = 10 << 30
+	for _, head := range []string{"Content-Length: " + strconv.Itoa(huge), "X-A: until the end", "Transfer-Encoding: chunked"} {
+		written := make(chan int64, 1)
+		chunk := bytes.Repeat([]byte("A"), 64<<10)
+		if strings.HasSuffix(head, "chunked") {
+			chunk = fmt.Appendf(nil, "%x\r\n%s\r\n", len(chunk), chunk)
+		}
+		cb := callbackTo(raw(t, func(c net.Conn, r *bufio.Reader) {
+			if _, _, err := readRequest(r); err != nil {
+				return
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\n"+head+"\r\n\r\n")
+			written <- flood(c, chunk, huge)
+		}))
+		s := newSender(t, egress.Options{})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		res := s.Send(t.Context(), cb, event(), 1)
+		n := <-written // ends because the connection was closed
+		runtime.ReadMemStats(&after)
+		if !res.Success() || len(res.Body) != callbackd.MaxResponseKept || res.BodySize != callbackd.MaxResponseRead || !res.Truncated {
+			t.Errorf("%s: %d kept, %d read, truncated %v, %s %s", head, len(res.Body), res.BodySize, res.Truncated, res.Fault, res.Error)
+		}
+		if allocated := after.TotalAlloc - before.TotalAlloc; n > 64<<20 || allocated > 2<<20 {
+			t.Errorf("%s: the receiver got rid of %d bytes, %d bytes were allocated", head, n, allocated)
+		}
+	}
+}
+
+func TestBodiesAroundTheLimits(t *testing.T) {
+	s := newSender(t, egress.Options{})
+	for _, n := range []int{0, 1, callbackd.MaxResponseKept - 1, callbackd.MaxResponseKept, callbackd.MaxResponseKept + 1, callbackd.MaxResponseRead - 1, callbackd.MaxResponseRead, callbackd.MaxResponseRead + 1} {
+		body := repeat("b", n)
+		res := s.Send(t.Context(), callbackTo(answers(t, okWith(body))), event(), 1)
+		kept, read := min(n, callbackd.MaxResponseKept), min(n, callbackd.MaxResponseRead)
+		if !res.Success() || string(res.Body) != body[:kept] || res.BodySize != int64(read) || res.Truncated != (n > kept) {
+			t.Errorf("%d bytes: %d kept, %d read, truncated %v, %s", n, len(res.Body), res.BodySize, res.Truncated, res.Error)
+		}
+	}
+}
+
+// Row 5 of the peers' defects, threat T15: the limit was applied before the
+// body was unpacked. Here nothing is unpacked.
+func TestPeers05GzipBombIsKeptAsItCame(t *testing.T) {
+	var bomb bytes.Buffer
+	w := gzip.NewWriter(&bomb)
+	zeros := make([]byte, 1<<20)
+	for range 15 {
+		w.Write(zeros)
+	}
+	w.Close()
+	packed := bomb.Bytes()
+	if len(packed) > callbackd.MaxResponseKept {
+		t.Fatalf("%d bytes", len(packed))
+	}
+	url := answers(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", len(packed), packed))
+	for _, asks := range []string{"", "gzip"} {
+		cb := callbackTo(url)
+		if asks != "" {
+			cb.Headers = []callbackd.Header{{Name: "Accept-Encoding", Value: callbackd.Secret(asks)}}
+		}
+		res := newSender(t, egress.Options{}).Send(t.Context(), cb, event(), 1)
+		if !res.Success() || !bytes.Equal(res.Body, packed) || !strings.Contains(res.Headers, "Content-Encoding: gzip") {
+			t.Errorf("%q: %d bytes kept of %d, %s", asks, len(res.Body), len(packed), res.Error)
+		}
+	}
+}
+
+// hostile receivers and what an attempt makes of them.
+var hostile = []struct {
+	name  string
+	serve func(c net.Conn)
+	fault callbackd.Fault
+}{
+	{"endless headers", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n")
+		flood(c, []byte("X-Padding: "+repeat("p", 1000)+"\r\n"), 1<<30)
+	}, callbackd.FaultProtocol},
+	{"one endless header", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Padding: ")
+		flood(c, bytes.Repeat([]byte("p"), 4096), 1<<30)
+	}, callbackd.FaultProtocol},
+	{"endless status line", func(c net.Conn) { flood(c, bytes.Repeat([]byte("H"), 4096), 1<<30) }, callbackd.FaultProtocol},
+	{"headers just over the limit", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"+repeat("X-Padding: "+repeat("p", 1000)+"\r\n", 37)+"\r\n")
+	}, callbackd.FaultProtocol},
+	{"1xx flood", func(c net.Conn) { flood(c, []byte("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"), 1<<30) }, callbackd.FaultProtocol},
+	{"100-continue flood", func(c net.Conn) { flood(c, []byte("HTTP/1.1 100 Continue\r\n\r\n"), 1<<30) }, callbackd.FaultProtocol},
+	{"chunk extension flood", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		flood(c, []byte("1;"+repeat("e", 1000)+"\r\nA\r\n"), 1<<30)
+	}, callbackd.FaultProtocol},
+	{"endless chunk extension", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;")
+		flood(c, bytes.Repeat([]byte("e"), 4096), 1<<30)
+	}, callbackd.FaultProtocol},
+	{"endless trailers", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n0\r\n")
+		flood(c, []byte("X-T: "+repeat("t", 1000)+"\r\n"), 1<<30)
+	}, callbackd.FaultProtocol},
+	{"half-close before the answer", func(c net.Conn) { c.(*net.TCPConn).CloseWrite(); io.Copy(io.Discard, c) }, callbackd.FaultProtocol},
+	{"half-close in the body", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+		c.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, c)
+	}, callbackd.FaultProtocol},
+	{"reset before the answer", func(c net.Conn) { c.(*net.TCPConn).SetLinger(0) }, callbackd.FaultProtocol},
+	{"reset in the body", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+		c.(*net.TCPConn).SetLinger(0)
+	}, callbackd.FaultProtocol},
+	{"cut off in a chunk", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf")
+	}, callbackd.FaultProtocol},
+	{"no last chunk", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+	}, callbackd.FaultProtocol},
+	{"bad chunk size", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhalf\r\n0\r\n\r\n")
+	}, callbackd.FaultProtocol},
+	{"two lengths", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab")
+	}, callbackd.FaultProtocol},
+	{"negative length", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n") }, callbackd.FaultProtocol},
+	{"huge length", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n")
+	}, callbackd.FaultProtocol},
+	{"switching protocols", func(c net.Conn) {
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nwhatever")
+		io.Copy(io.Discard, c)
+	}, callbackd.FaultStatus},
+}
+
+func TestHostileReceivers(t *testing.T) {
+	for _, tt := range hostile {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cb := callbackTo(raw(t, func(c net.Conn, r *bufio.Reader) {
+				if _, _, err := readRequest(r); err == nil {
+					tt.serve(c)
+				}
+			}))
+			res := newSender(t, egress.Options{}).Send(t.Context(), cb, event(), 1)
+			if res.Success() || res.Fault != tt.fault || res.Error == "" {
+				t.Errorf("%+v", res)
+			}
+			within(t, &res)
+		})
+	}
+}
+
+// within checks every limit of what is kept.
+func within(t testing.TB, res *callbackd.Result) {
+	t.Helper()
+	if len(res.Body) > callbackd.MaxResponseKept || res.BodySize > callbackd.MaxResponseRead || len(res.Headers) > 4<<10 || len(res.Location) > 1<<10+3 || len(res.RetryAfter) > 131 || len(res.Error) > 303 {
+		t.Errorf("over a limit: body %d of %d, headers %d, location %d, retry-after %d, error %d", len(res.Body), res.BodySize, len(res.Headers), len(res.Location), len(res.RetryAfter), len(res.Error))
+	}
+	tm := res.Timings
+	if tm.DNS < 0 || tm.Connect < 0 || tm.TLS < 0 || tm.FirstByte < 0 || tm.Total < tm.FirstByte || tm.Total < tm.Connect {
+		t.Errorf("timings %+v", tm)
+	}
+}
+
+func TestStatusLines(t *testing.T) {
+	s := newSender(t, egress.Options{})
+	for line, want := range map[string]int{
+		"HTTP/1.1 200 OK": 200, "HTTP/1.1 200": 200, "HTTP/1.0 204 No Content": 204, "HTTP/1.1 299 \xff\xfe": 299, "HTTP/1.1 500 x": 500, "HTTP/1.1 999 x": 999,
+		"": 0, "200 OK": 0, "HTTP/1.1": 0, "HTTP/1.1 ": 0, "HTTP/1.1 20 OK": 0, "HTTP/1.1 2000 OK": 0, "HTTP/1.1 +20 OK": 0, "HTTP/1.1 -20 OK": 0, "HTTP/1.1 2x0 OK": 0,
+		"HTTP/ 200 OK": 0, "HTTP/a.b 200 OK": 0, "HTTP/2.0 200 OK": 200, "ICY 200 OK": 0, "SSH-2.0-OpenSSH_9.9": 0, "\x16\x03\x01\x02": 0, "HTTP/1.1 200 OK\r\nNo colon": 0, "HTTP/1.1 200 OK\r\n: 1": 0,
+	} {
+		res := s.Send(t.Context(), callbackTo(raw(t, func(c net.Conn, r *bufio.Reader) {
+			if _, _, err := readRequest(r); err == nil {
+				io.WriteString(c, line+"\r\nContent-Length: 0\r\n\r\n")
+			}
+		})), event(), 1)
+		if res.Status != want || res.Success() != (want/100 == 2) || (want == 0) != (res.Fault == callbackd.FaultProtocol) {
+			t.Errorf("%q: status %d, fault %s, %s", line, res.Status, res.Fault, res.Error)
+		}
+	}
+}
+
+// slow receivers never end by themselves; what ends the attempt is its
+// deadline. Row 3 of the peers' defects: it covered the headers only.
+var slow = map[string]struct {
+	first, drip string
+	status      int
+}{
+	"silence":      {"", "", 0},
+	"slow status":  {"", "H", 0},
+	"slow headers": {"HTTP/1.1 200 OK\r\n", "X: y\r\n", 0},
+	"slow body":    {"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", "b", 200},
+	"slow chunks":  {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nb\r\n", 200},
+	"never closed": {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbody", "", 200},
+}
+
+func TestPeers03SlowReceiversAreCutAtTheDeadline(t *testing.T) {
+	for name, tt := range slow {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ended := make(chan struct{})
+			cb := callbackTo(raw(t, func(c net.Conn, r *bufio.Reader) {
+				defer close(ended)
+				if _, _, err := readRequest(r); err != nil {
+					return
+				}
+				io.WriteString(c, tt.first)
+				c.SetReadDeadline(time.Time{})
+				gone := make(chan struct{})
+				go func() { io.Copy(io.Discard, r); close(gone) }()
+				tick := time.NewTicker(100 * time.Millisecond)
+				defer tick.Stop()
+				for {
+					select {
+					case <-gone: // the sender has closed
+						return
+					case <-tick.C:
+						io.WriteString(c, tt.drip)
+					}
+				}
+			}))
+			cb.Policy.Timeout = time.Second
+			res := newSender(t, egress.Options{}).Send(t.Context(), cb, event(), 1)
+			if res.Fault != callbackd.FaultTimeout || res.Status != tt.status || res.Success() || !strings.Contains(res.Error, "1s") {
+				t.Errorf("%+v", res)
+			}
+			within(t, &res)
+			<-ended
+		})
+	}
+}
+
+func TestTheDeadlineCoversAReceiverThatDoesNotRead(t *testing.T) {
+	cb, ev := callbackTo(raw(t, func(c net.Conn, r *bufio.Reader) {
+		c.(*net.TCPConn).SetReadBuffer(1)
+		<-t.Context().Done()
+	})), event()
+	ev.Data = []byte(`{"big":"` + repeat("x", 16<<20) + `"}`)
+	cb.Policy.Timeout = time.Second
+	if res := newSender(t, egress.Options{}).Send(t.Context(), cb, ev, 1); res.Fault != callbackd.FaultTimeout {
+		t.Errorf("%s %s", res.Fault, res.Error)
+	}
+}
+
+func fds(t *testing.T) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// Invariant R22: a hostile receiver costs a slot until its deadline, and
+// nothing afterwards.
+func TestHostileReceiversLeakNothing(t *testing.T) {
+	t.Run("attempts", func(t *testing.T) {
+		var turn atomic.Int64
+		url := raw(t, func(c net.Conn, r *bufio.Reader) {
+			if _, _, err := readRequest(r); err != nil {
+				return
+			}
+			n := int(turn.Add(1))
+			if n%(len(hostile)+1) == len(hostile) {
+				io.Copy(io.Discard, c) // silence
+				return
+			}
+			hostile[n%(len(hostile)+1)].serve(c)
+		})
+		tr := egress.NewTransport(egress.Options{Policy: loopback})
+		s := senderOn(tr)
+		warm := callbackTo(url)
+		warm.Policy.Timeout = time.Second
+		s.Send(t.Context(), warm, event(), 1)
+		goroutines, files := runtime.NumGoroutine(), fds(t)
+		var all sync.WaitGroup
+		for range 200 {
+			all.Go(func() {
+				if res := s.Send(t.Context(), warm, event(), 1); res.Success() {
+					t.Errorf("%+v", res)
+				}
+			})
+		}
+		all.Wait()
+		tr.CloseIdleConnections()
+		// Both ends need a moment to see the other one's close.
+		settled := func() bool { return runtime.NumGoroutine() <= goroutines+2 && fds(t) <= files+2 }
+		for end := time.Now().Add(10 * time.Second); !settled(); runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("%d goroutines and %d files, %d and %d before", runtime.NumGoroutine(), fds(t), goroutines, files)
+			}
+		}
+	})
+}
+
+// Threat T5, rows 1 and 2 of the peers' defects: a redirect is a failure, and
+// where it leads is told and not visited.
+func TestPeers01RedirectsAreNotFollowed(t *testing.T) {
+	var visited atomic.Int64
+	target := raw(t, func(net.Conn, *bufio.Reader) { visited.Add(1) })
+	s := newSender(t, egress.Options{})
+	for code := 300; code <= 308; code++ {
+		for _, method := range []string{"POST", "GET", "DELETE"} {
+			for _, body := range []string{"", "<html>moved</html>"} {
+				length := "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
+				if code == 304 {
+					length, body = "", ""
+				}
+				cb := callbackTo(answers(t, fmt.Sprintf("HTTP/1.1 %d x\r\nLocation: %s/inside\r\n%s\r\n%s", code, target, length, body)))
+				cb.Method = method
+				res := s.Send(t.Context(), cb, event(), 1)
+				if res.Fault != callbackd.FaultStatus || res.Status != code || res.Location != target+"/inside" || !strings.Contains(res.Error, "redirects are not followed") {
+					t.Errorf("%s %d: %+v", method, code, res)
+				}
+			}
+		}
+	}
+	if n := visited.Load(); n != 0 {
+		t.Errorf("%d connections reached the target", n)
+	}
+}
+
+func TestPeers02OnlyA2xxIsSuccess(t *testing.T) {
+	s := newSender(t, egress.Options{})
+	for code := 200; code <= 599; code++ {
+		head := fmt.Sprintf("HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n", code)
+		res := s.Send(t.Context(), callbackTo(answers(t, head)), event(), 1)
+		if want := code <= 299; res.Success() != want || res.Status != code || (res.Fault == callbackd.FaultStatus) == want || (res.Error == "") != want {
+			t.Errorf("%d: %+v", code, res)
+		}
+	}
+}
+
+func TestLongLocationIsCut(t *testing.T) {
+	res := newSender(t, egress.Options{}).Send(t.Context(), callbackTo(answers(t, "HTTP/1.1 302 x\r\nContent-Length: 0\r\nRetry-After: "+repeat("9", 9000)+"\r\nLocation: /"+repeat("é", 9000)+"\r\n\r\n")), event(), 1)
+	if len(res.Location) < 1000 || len(res.RetryAfter) < 100 {
+		t.Errorf("%d and %d", len(res.Location), len(res.RetryAfter))
+	}
+	within(t, &res)
+}
+
+// Threat T33: what is kept of an answer is text.
+func TestKeptHeadersAreText(t *testing.T) {
+	res := newSender(t, egress.Options{}).Send(t.Context(), callbackTo(answers(t, "HTTP/1.1 302 x\r\nContent-Length: 0\r\nX-A: \xff\xfe\x1b[31m\x7f\r\nLocation: /\xc3\x28\r\nSet-Cookie: session=abc\r\nRetry-After: \xff\r\n\r\n")), event(), 1)
+	if res.Fault == callbackd.FaultProtocol { // the transport may refuse it instead
+		return
+	}
+	if want := "Content-Length: 0\nLocation: /\ufffd(\nRetry-After: \ufffd\nSet-Cookie: [redacted]\nX-A: \ufffd\ufffd\ufffd[31m\ufffd\n"; res.Headers != want || res.Location != "/\ufffd(" || res.RetryAfter != "\ufffd" {
+		t.Errorf("%q, %q, %q", res.Headers, res.Location, res.RetryAfter)
+	}
+}
