@@ -38,6 +38,7 @@ type Store interface {
 type Dispatcher interface {
 	CallbackChanged(callbackd.CallbackNo)
 	Retry(callbackd.Delivery)
+	Outlook(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook
 }
 
 // Options of the console.
@@ -127,6 +128,8 @@ func (c *Console) routes() []route {
 
 		{"GET " + Root + "/sessions", c.signedIn(c.sessions)},
 		{"GET " + Root + "/sessions/{session}", c.signedIn(c.session)},
+
+		{"GET " + Root + "/events/{event}", c.signedIn(c.event)},
 
 		{"GET " + Root + "/logs", c.signedIn(c.logs)},
 

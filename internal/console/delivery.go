@@ -31,7 +31,7 @@ type deliveryPage struct {
 	base
 	D        *wire.Delivery
 	URL      string
-	Stands   string
+	Stands   []string
 	CanRetry bool
 	Path     []dot
 	PathEnd  string
@@ -76,7 +76,9 @@ func (c *Console) delivery(w http.ResponseWriter, v *visit) error {
 	for _, a := range d.History {
 		p.Attempts = append(p.Attempts, viewAttempt(a, most))
 	}
-	p.Stands, p.Coming = stands(d, cb, c.now())
+	if err := c.explain(v, p, cb.Key, id); err != nil {
+		return err
+	}
 	p.Path, p.PathEnd = trail(d)
 	return c.render(w, http.StatusOK, "delivery", p)
 }
@@ -92,34 +94,85 @@ func viewAttempt(a wire.Attempt, most float64) attemptView {
 	return out
 }
 
-// stands says in a sentence where the delivery is and what comes next.
-func stands(d *wire.Delivery, cb *callbackd.Callback, now time.Time) (now_, coming string) {
-	n := len(d.History)
-	attempts := fmt.Sprintf("%d attempts", n)
+// explain fills in where the delivery is, why, and what comes next.
+func (c *Console) explain(v *visit, p *deliveryPage, key callbackd.KeyNo, id callbackd.DeliveryID) error {
+	d, n := p.D, len(p.D.History)
+	if d.State == string(callbackd.Delivered) && n > 0 {
+		last := d.History[n-1]
+		took := last.StartedAt.Add(time.Duration(last.Timings.Total * float64(time.Millisecond))).Sub(d.AcceptedAt)
+		p.Stands = []string{fmt.Sprintf("Delivered with %s, %s after it was accepted.", counted(n, "attempt"), span(took))}
+		return nil
+	}
+	e, err := story.Explain(v.Context(), c.Store, c.Dispatcher.Outlook, key, id, c.now())
+	if err != nil {
+		return err
+	}
+	for _, r := range e.Reasons {
+		p.Stands = append(p.Stands, r.Message)
+	}
+	if d.State == string(callbackd.Pending) {
+		p.Coming = fmt.Sprintf("Attempt %d as soon as nothing holds it", n+1)
+		if d.NextAttempt != nil && d.NextAttempt.After(c.now()) {
+			p.Coming = fmt.Sprintf("Attempt %d, in %s", n+1, span(d.NextAttempt.Sub(c.now()).Round(time.Second)))
+		}
+	}
+	return nil
+}
+
+// counted is a number of things.
+func counted(n int, thing string) string {
 	if n == 1 {
-		attempts = "1 attempt"
+		return "1 " + thing
 	}
-	var last wire.Attempt
-	if n > 0 {
-		last = d.History[n-1]
+	return num(n) + " " + thing + "s"
+}
+
+type explained struct {
+	wire.Explanation
+	Name, URL string
+}
+
+type eventPage struct {
+	base
+	Event   *callbackd.Event
+	Data    string
+	Session string // its page
+	Owed    []explained
+}
+
+// event shows what happened, and for every webhook why it was told or not.
+func (c *Console) event(w http.ResponseWriter, v *visit) error {
+	id, ok := callbackd.ParseEventID(v.PathValue("event"))
+	if !ok {
+		return errNoPage
 	}
-	switch d.State {
-	case string(callbackd.Delivered):
-		return fmt.Sprintf("Delivered with %s, %s after it was accepted.", attempts, span(last.StartedAt.Add(time.Duration(last.Timings.Total*1e6)).Sub(d.AcceptedAt))), ""
-	case string(callbackd.Failed):
-		return fmt.Sprintf("Given up after %s: %s.", attempts, strings.TrimSuffix(last.Why, ".")), ""
-	case string(callbackd.Canceled):
-		return "Canceled: its webhook was deleted or its key revoked before it was delivered.", ""
+	s, err := c.scope(v)
+	if err != nil {
+		return err
 	}
-	switch {
-	case cb.Paused():
-		return "Waits: the webhook is paused.", "Goes on when the webhook is resumed"
-	case d.NextAttempt != nil && d.NextAttempt.After(now):
-		return fmt.Sprintf("The next attempt is in %s: %s.", span(d.NextAttempt.Sub(now).Round(time.Second)), strings.TrimSuffix(last.Why, ".")), "Attempt " + fmt.Sprint(n+1) + " at " + stamp(d.NextAttempt).Short
-	case n == 0:
-		return "Waits for its first attempt, behind what came before it in its session.", "Attempt 1 as soon as it is its turn"
+	for _, key := range s.every() {
+		ev, err := c.Store.Event(v.Context(), key, id)
+		if callbackd.KindOf(err) == callbackd.KindNotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p := &eventPage{base: c.base(v, "sessions", "Event "+id.String()), Event: ev, Data: pretty(string(ev.Data)), Session: s.sessionHref(key, ev.Session)}
+		es, err := story.ExplainEvent(v.Context(), c.Store, c.Dispatcher.Outlook, key, id, 0, c.now())
+		if err != nil {
+			return err
+		}
+		for _, e := range es {
+			cb, err := c.Store.CallbackByNo(v.Context(), callbackd.CallbackNo(e.Callback))
+			if err != nil {
+				return err
+			}
+			p.Owed = append(p.Owed, explained{e, cb.Name, cb.URL})
+		}
+		return c.render(w, http.StatusOK, "event", p)
 	}
-	return "The next attempt is due and made as soon as it is its turn.", "Attempt " + fmt.Sprint(n+1) + " as soon as it is its turn"
+	return errNoPage
 }
 
 // squeeze places a time within whole between 0 and 1, so that milliseconds

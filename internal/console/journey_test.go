@@ -171,8 +171,13 @@ func TestAPersonsWay(t *testing.T) {
 	b.sees("Left REJECTED: blurry")
 	b.sees("1 attempt")
 	b.pictures("session")
+	b.press(".story .main-link")
+	b.sees("nobody was told")
+	b.pictures("event")
 
 	b.open("/console/logs")
+	b.waits(`document.querySelectorAll("tbody tr").length > 0`)
+	b.sees("/v1/events")
 	b.pictures("logs")
 
 	b.open("/console/webhooks")

@@ -100,7 +100,7 @@ func (s *site) fill(k callbackd.Key, receiver string) map[string]string {
 	}
 	ev := s.publish(k, callbackd.StatusChange, "OTH-"+k.APIKey[:8], map[string]any{"status": "STARTED"})
 	no := fmt.Sprint(policy.Callback)
-	return map[string]string{"no": no, "id": "dlv_" + strings.TrimPrefix(ev, "evt_") + "-" + no, "session": "OTH-" + k.APIKey[:8], "key": k.APIKey}
+	return map[string]string{"no": no, "id": "dlv_" + strings.TrimPrefix(ev, "evt_") + "-" + no, "event": ev, "session": "OTH-" + k.APIKey[:8], "key": k.APIKey}
 }
 
 // Every route, with another key's ids: nothing is told, nothing is changed,
@@ -179,7 +179,7 @@ func TestTheOperatorSeesAll(t *testing.T) {
 	other := s.newKey("other-account", "theirs")
 	theirs := s.fill(other, recv.URL+"/their-hook")
 	op := s.visitor(t).operator()
-	for _, path := range []string{"/console/webhooks/" + theirs["no"], "/console/deliveries/" + theirs["id"], "/console/sessions/" + theirs["session"], "/console/deliveries", "/console/webhooks", "/console/keys", "/console/sessions"} {
+	for _, path := range []string{"/console/webhooks/" + theirs["no"], "/console/deliveries/" + theirs["id"], "/console/events/" + theirs["event"], "/console/sessions/" + theirs["session"], "/console/deliveries", "/console/webhooks", "/console/keys", "/console/sessions"} {
 		if a := op.get(path); a.StatusCode != http.StatusOK || !strings.Contains(a.body, strings.TrimPrefix(recv.URL, "http://")) && !strings.Contains(a.body, "other-account") {
 			t.Errorf("%s: %s", path, a.Status)
 		}

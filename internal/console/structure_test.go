@@ -27,7 +27,7 @@ func pages(ids map[string]string) []string {
 	wh := "/console/webhooks/" + ids["no"]
 	return []string{"/console/", "/console/?over=week", "/console/webhooks", "/console/webhooks/new", wh, wh + "/edit", wh + "/delete", wh + "/test", wh + "/secret",
 		"/console/sessions", "/console/sessions?q=none", "/console/sessions/" + ids["session"], "/console/deliveries", "/console/deliveries?state=failed&event=SESSION:COMPLETE", "/console/deliveries?since=x",
-		"/console/deliveries/live", "/console/deliveries/" + ids["id"], "/console/logs", "/console/logs?status=5xx", "/console/keys", "/console/replays", "/console/replays/new", "/console/replays/new?counted=1&state=failed", "/console/nothing"}
+		"/console/events/" + ids["event"], "/console/deliveries/live", "/console/deliveries/" + ids["id"], "/console/logs", "/console/logs?status=5xx", "/console/keys", "/console/replays", "/console/replays/new", "/console/replays/new?counted=1&state=failed", "/console/nothing"}
 }
 
 func TestEveryPageIsWellBuilt(t *testing.T) {
@@ -269,9 +269,9 @@ func TestWhatIsShownIsText(t *testing.T) {
 	b.signIn(s.key)
 	id := "dlv_" + strings.TrimPrefix(ev, "evt_") + "-1"
 	b.open("/console/deliveries/" + id)
-	b.sees("Given up after 1 attempt")
+	b.sees("The only attempt failed")
 	for _, path := range []string{"/console/", "/console/webhooks", "/console/webhooks/1", "/console/webhooks/1/edit", "/console/webhooks/1/delete", "/console/webhooks/1/test", "/console/webhooks/1/secret",
-		"/console/deliveries", "/console/deliveries?session=" + urlQuery(hostile), "/console/deliveries/" + id, "/console/sessions", "/console/sessions?q=" + urlQuery(hostile), "/console/sessions/" + urlPath(session), "/console/logs?path=" + urlQuery(hostile)} {
+		"/console/deliveries", "/console/deliveries?session=" + urlQuery(hostile), "/console/deliveries/" + id, "/console/sessions", "/console/sessions?q=" + urlQuery(hostile), "/console/sessions/" + urlPath(session), "/console/events/" + ev, "/console/logs?path=" + urlQuery(hostile)} {
 		a := v.get(path)
 		wellBuilt(t, path, a)
 		for _, raw := range []string{"<script>alert", "<img src=x", "\u202e", "\u2066", "\u0007"} {
