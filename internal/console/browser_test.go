@@ -260,11 +260,15 @@ func (b *browser) theme(name string) {
 }
 
 // shot takes a picture of the whole page.
-func (b *browser) shot(name string) {
+func (b *browser) shot(name string) { b.capture(name, true) }
+
+// screen takes a picture of what a screen shows of it.
+func (b *browser) screen(name string) { b.capture(name, false) }
+
+func (b *browser) capture(name string, beyond bool) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	beyond := true
 	res, err := chromedp.Call(ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &beyond})
 	if err != nil {
 		b.t.Logf("no picture %s: %v", name, err)
@@ -285,12 +289,18 @@ func (b *browser) pictures(name string) {
 	b.theme("light")
 	b.device(true)
 	b.shot(name + "-phone")
+	b.fits(name)
+	b.device(false)
+}
+
+// fits fails the test when something is wider than the screen.
+func (b *browser) fits(name string) {
+	b.t.Helper()
 	wide := eval[string](b, `(() => { const w = document.documentElement.clientWidth; if (document.documentElement.scrollWidth <= w) return "";
 		return [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > w + 1).map((e) => e.tagName + "." + e.className).slice(0, 5).join(", ") })()`)
 	if wide != "" {
 		b.t.Errorf("%s is wider than a phone: %s", name, wide)
 	}
-	b.device(false)
 }
 
 // signIn signs in with a key.

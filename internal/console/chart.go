@@ -82,25 +82,34 @@ func line(values []float64, w, h, most float64) string {
 
 // nice is a round number at or above v, for the top of an axis.
 func nice(v float64) float64 {
-	if v <= 0 {
+	if v <= 1 {
 		return 1
 	}
-	step := 1.0
-	for step < v {
-		for _, f := range []float64{1, 2, 2.5, 5, 10} {
-			if step*f >= v {
-				return step * f
-			}
-		}
-		step *= 10
-	}
-	for step/10 >= v {
-		step /= 10
-	}
-	for _, f := range []float64{0.2, 0.25, 0.5, 1} {
+	step := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, f := range []float64{1, 1.5, 2, 2.5, 3, 4, 5, 6, 8} {
 		if step*f >= v {
 			return step * f
 		}
 	}
-	return step
+	return step * 10
+}
+
+// decades is the powers of ten around values, for an axis on which each
+// decade has the same room. It spans an even number of them, so that its
+// middle is one too.
+func decades(values []float64) (low, high float64) {
+	least, most := math.Inf(1), math.Inf(-1)
+	for _, v := range values {
+		if v > 0 { // not when there is none
+			least, most = min(least, v), max(most, v)
+		}
+	}
+	if math.IsInf(most, -1) {
+		return 1, 100
+	}
+	lo, hi := math.Floor(math.Log10(least)), math.Ceil(math.Log10(most))
+	for hi-lo < 2 || int(hi-lo)%2 == 1 {
+		hi++
+	}
+	return math.Pow(10, lo), math.Pow(10, hi)
 }

@@ -23,6 +23,8 @@ var (
 	Snippets = snippets
 	Clean    = clean
 	Quote    = quote
+	Sample   = sample
+	RateText = rateText
 )
 
 // Snippet is one of Snippets.

@@ -143,11 +143,11 @@ func millis(ms float64) string {
 	case ms < 1:
 		return strconv.FormatFloat(ms, 'f', 2, 64) + " ms"
 	case ms < 10:
-		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
+		return strings.TrimSuffix(strconv.FormatFloat(ms, 'f', 1, 64), ".0") + " ms"
 	case ms < 1000:
 		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
 	case ms < 60_000:
-		return strconv.FormatFloat(ms/1000, 'f', 1, 64) + " s"
+		return strings.TrimSuffix(strconv.FormatFloat(ms/1000, 'f', 1, 64), ".0") + " s"
 	}
 	return span(time.Duration(ms * float64(time.Millisecond)))
 }

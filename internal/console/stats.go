@@ -103,33 +103,34 @@ type plot struct {
 	Empty                      bool
 }
 
-// latency draws quantiles of the time from acceptance to success. A slot in
-// which nothing was delivered keeps the value before it.
+// latency draws quantiles of the time from acceptance to success, milliseconds
+// and minutes on one scale. A slot in which nothing was delivered keeps the
+// value before it.
 func latency(slots []store.Sums) plot {
 	all := total(slots)
-	p := plot{Label: "Time from acceptance to success", Bottom: "0", Empty: all.Latency.Count() == 0}
 	quantiles := []struct {
 		name, class string
 		q           float64
 	}{{"p50", "s-ok w2", .5}, {"p95", "s-warn w2 dash2", .95}, {"p99", "s-bad w2 dash", .99}}
-	values, most := make([][]float64, len(quantiles)), 0.0
+	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	values, seen := make([][]float64, len(quantiles)), []float64{}
 	for i, q := range quantiles {
 		last := none
 		for j := range slots {
 			if slots[j].Latency.Count() > 0 {
-				last = float64(slots[j].Latency.Quantile(q.q)) / float64(time.Millisecond)
+				last = ms(slots[j].Latency.Quantile(q.q))
 			}
 			values[i] = append(values[i], last)
-			if last > most { // not when there is none
-				most = last
-			}
 		}
+		seen = append(seen, values[i]...)
 	}
-	top := nice(most)
-	p.Top, p.Middle = millis(top), millis(top/2)
+	low, high := decades(seen)
+	p := plot{Label: "Time from acceptance to success", Top: millis(high), Middle: millis(math.Sqrt(low * high)), Bottom: millis(low), Empty: all.Latency.Count() == 0}
 	for i, q := range quantiles {
-		d := all.Latency.Quantile(q.q)
-		p.Curves = append(p.Curves, curve{q.class, q.name, millis(float64(d) / float64(time.Millisecond)), line(values[i], 1000, 100, top)})
+		for j, v := range values[i] {
+			values[i][j] = math.Log10(v / low)
+		}
+		p.Curves = append(p.Curves, curve{q.class, q.name, millis(ms(all.Latency.Quantile(q.q))), line(values[i], 1000, 100, math.Log10(high/low))})
 	}
 	return p
 }

@@ -267,6 +267,7 @@ func TestWhatIsShownIsText(t *testing.T) {
 	v := s.visitor(t).signIn(s.key)
 	b := s.browser(t)
 	b.signIn(s.key)
+	b.device(true)
 	id := "dlv_" + strings.TrimPrefix(ev, "evt_") + "-1"
 	b.open("/console/deliveries/" + id)
 	b.sees("The only attempt failed")
@@ -284,7 +285,7 @@ func TestWhatIsShownIsText(t *testing.T) {
 		}
 		b.open(path)
 		b.unfold()
-		b.pictures("hostile")
+		b.fits(path)
 	}
 	b.clean()
 }
