@@ -18,6 +18,9 @@ type Key struct {
 	TimeFrame time.Duration
 	CreatedAt time.Time
 	RevokedAt time.Time // zero: in force
+	// OldSecret, from before a rotation, signs along until OldUntil.
+	OldSecret Secret
+	OldUntil  time.Time
 }
 
 // SessionTimeFrame is how long the key's sessions may take until QC_PASSED.
@@ -26,6 +29,14 @@ func (k *Key) SessionTimeFrame() time.Duration {
 		return DefaultTimeFrame
 	}
 	return k.TimeFrame
+}
+
+// Secrets is those in force at now, newest first.
+func (k *Key) Secrets(now time.Time) []Secret {
+	if k.OldSecret != "" && now.Before(k.OldUntil) {
+		return []Secret{k.Secret, k.OldSecret}
+	}
+	return []Secret{k.Secret}
 }
 
 // Revoked tells whether the key no longer signs anything.

@@ -12,15 +12,19 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/api"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/console"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
 	"callbackd/internal/journal"
+	"callbackd/internal/live"
 	"callbackd/internal/obs"
 	"callbackd/internal/replays"
 	"callbackd/internal/sender"
@@ -46,11 +50,16 @@ type Config struct {
 	RequireHTTPS bool
 	MaskHeaders  bool
 	MaxInFlight  int
+	// OperatorToken signs the operator in to the console; empty: one-time
+	// links only.
+	OperatorToken callbackd.Secret
 }
 
 // App is a running server.
 type App struct {
 	log      *slog.Logger
+	console  *console.Console
+	started  time.Time
 	store    *sqlite.Store
 	engine   *engine.Engine
 	server   *http.Server
@@ -63,7 +72,7 @@ type App struct {
 
 // Start opens the store, starts the engine and serves the API.
 func Start(ctx context.Context, c Config) (_ *App, err error) {
-	a := &App{log: c.Log, served: make(chan error, 1)}
+	a := &App{log: c.Log, started: time.Now(), served: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Stop(ctx))
@@ -80,8 +89,9 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
 	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, c.Log)
+	feed := &live.Feed{}
 	book := journal.New(a.store, c.Log, metrics.JournalDropped)
-	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: observers{metrics, book}, MaxInFlight: c.MaxInFlight})
+	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: observers{metrics, book, feed}, MaxInFlight: c.MaxInFlight})
 	a.store.SetHandover(a.engine.Handover)
 	if err = a.engine.Start(ctx); err != nil {
 		return nil, fmt.Errorf("read the backlog: %w", err)
@@ -92,7 +102,12 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
 		Calls: book, ReplaysChanged: runner.Kick, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
 	})
-	a.server = api.Server(handler, c.Log)
+	a.console = console.New(console.Options{
+		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Feed: feed, Runner: runner, Nodes: a.nodes, Log: c.Log, Version: Version,
+		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS,
+	})
+	a.server = api.Server(both(handler, a.console), c.Log)
+	a.server.RegisterOnShutdown(a.console.Close)
 	a.server.RegisterOnShutdown(handler.Close)
 	go func() { a.served <- a.server.Serve(a.listener) }()
 	var upkeep context.Context
@@ -107,16 +122,42 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	return a, nil
 }
 
-// observers tells metrics and sums of every attempt.
+// observers tells metrics, sums and live pages of every attempt.
 type observers struct {
 	*obs.Metrics
 	book *journal.Journal
+	feed *live.Feed
 }
 
 // AttemptDone is part of the engine's Observer.
 func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
 	o.Metrics.AttemptDone(out, state, sinceAccepted)
 	o.book.AttemptDone(out, state, sinceAccepted)
+	o.feed.AttemptDone(out, state, sinceAccepted)
+}
+
+// nodes is this process: a store of its own has no other.
+func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
+	owed, err := a.store.Backlogs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "callbackd"
+	}
+	return []console.Node{{Name: name, Version: Version, Address: a.URL(), Self: true, StartedAt: a.started, Shards: 1, InFlight: a.engine.InFlight(), Backlog: int64(len(owed))}}, nil
+}
+
+// both serves the console under its root and the API everywhere else.
+func both(api, pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == console.Root || strings.HasPrefix(r.URL.Path, console.Root+"/") {
+			pages.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 }
 
 func (a *App) ready(context.Context) error {

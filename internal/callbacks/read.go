@@ -25,6 +25,15 @@ var Methods = []string{"POST", "PUT", "PATCH", "GET", "DELETE"}
 // ErrMissing is PAVE's answer to a body without event or url.
 var ErrMissing = invalid("Missing required fields.")
 
+// Parse reads a setting from the text of one JSON object.
+func Parse(text []byte, needEvent bool) (callbackd.Callback, error) {
+	members, err := strictjson.Object(text)
+	if err != nil {
+		return callbackd.Callback{}, invalid("The setting %v.", err)
+	}
+	return Read(members, needEvent)
+}
+
 // Read reads the members that POST and PUT send. The event is left empty when
 // it is not there and not needed.
 func Read(members []strictjson.Member, needEvent bool) (callbackd.Callback, error) {

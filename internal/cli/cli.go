@@ -19,8 +19,9 @@ import (
 // root is every command.
 type root struct {
 	Serve    serveCmd    `cmd:"" help:"Run the callback service."`
-	Keys     keysCmd     `cmd:"" help:"Create, list and revoke API keys."`
+	Keys     keysCmd     `cmd:"" help:"Create, list, rotate and revoke API keys."`
 	Replay   replayCmd   `cmd:"" help:"Send deliveries again, many at a time."`
+	Console  consoleCmd  `cmd:"" help:"Print a link that signs the operator in to the console, once."`
 	Headers  headersCmd  `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
 	Listen   listenCmd   `cmd:"" help:"Receive callbacks and print them: a receiver for people."`
 	Demo     demoCmd     `cmd:"" help:"Show the whole way once: a server, a key, a receiver that fails at first, one inspection."`

@@ -20,6 +20,7 @@ import (
 
 	"callbackd"
 	"callbackd/client"
+	"callbackd/internal/apikey"
 	"callbackd/internal/app"
 	"callbackd/internal/obs"
 	"callbackd/internal/signature"
@@ -118,7 +119,7 @@ func (d *demo) server(ctx context.Context, dir string) (*app.App, *client.Client
 	if err != nil {
 		return nil, nil, err
 	}
-	key := callbackd.Key{Account: "acme", APIKey: newAPIKey(), Secret: "demo-secret", Name: "demo", CreatedAt: time.Now()}
+	key := callbackd.Key{Account: "acme", APIKey: apikey.Text(), Secret: "demo-secret", Name: "demo", CreatedAt: time.Now()}
 	_, err = s.CreateKey(ctx, key)
 	if err = errors.Join(err, s.Close()); err != nil {
 		return nil, nil, err

@@ -51,10 +51,16 @@ type Keys interface {
 	// its callbacks are still owed is canceled. Revoking twice keeps the
 	// first time. NotFound when there is none.
 	RevokeKey(ctx context.Context, apiKey string, at time.Time) error
+	// RotateKey gives the key the secret next; the one before signs along
+	// until keep, and one from before that no more. Conflict for a revoked
+	// key, NotFound when there is none.
+	RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error
 	// Key returns the key with this text, revoked or not; NotFound when
 	// there is none. The answer may be MaxKeyAge old. The result is shared:
 	// it must not be changed.
 	Key(ctx context.Context, apiKey string) (*callbackd.Key, error)
+	// KeyByNo is Key by number.
+	KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error)
 }
 
 // MaxKeyAge bounds how long a server may go on with what it knew about a key

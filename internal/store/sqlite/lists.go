@@ -175,7 +175,7 @@ type keyCallback struct {
 }
 
 func (s *Store) keyCallbacks(ctx context.Context, q store.DeliveryQuery) (map[callbackd.CallbackNo]keyCallback, error) {
-	key, err := s.keyByNo(ctx, q.Key)
+	key, err := s.KeyByNo(ctx, q.Key)
 	if err != nil {
 		return nil, err
 	}

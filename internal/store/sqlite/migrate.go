@@ -11,7 +11,7 @@ import (
 // counts those that were made. A migration tool would bring database/sql into
 // a driver that does not use it, and the lock it offers is SQLite's own. A
 // step that was released is never changed.
-var steps = []string{schemaEvents, schemaSessions, schemaReplays}
+var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole}
 
 //go:embed schema.sql
 var schemaEvents string
@@ -21,6 +21,9 @@ var schemaSessions string
 
 //go:embed schema_3_replays.sql
 var schemaReplays string
+
+//go:embed schema_4_console.sql
+var schemaConsole string
 
 // migrate makes the steps that are missing, in one transaction.
 func (s *Store) migrate() error {

@@ -114,14 +114,3 @@ CREATE TABLE idempotency (
   PRIMARY KEY (key_no, hash)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX idempotency_by_event ON idempotency (first);
-
--- Who is signed in to the console, and links that let somebody in once.
-CREATE TABLE logins (
-  hash       BLOB PRIMARY KEY,          -- of the token, which is nowhere
-  key_no     INTEGER NOT NULL,          -- 0: the operator
-  link       INTEGER NOT NULL,
-  proof      BLOB NOT NULL,
-  created_at INTEGER NOT NULL,
-  expires_at INTEGER NOT NULL
-) WITHOUT ROWID, STRICT;
-CREATE INDEX logins_by_end ON logins (expires_at);

@@ -156,6 +156,11 @@ func (s *suite) keys() {
 	if k.Account != "acme" || k.Secret.Reveal() != "secret of k1" || !k.Live || k.Name != "n" || !k.CreatedAt.Equal(s.at) || k.Revoked() {
 		s.Errorf("%+v", k)
 	}
+	if same, err := s.KeyByNo(s.ctx(), k.No); err != nil || *same != *k {
+		s.Errorf("by number: %+v, %v", same, err)
+	}
+	_, err = s.KeyByNo(s.ctx(), 1<<40)
+	s.kind(err, callbackd.KindNotFound)
 	_, err = s.CreateKey(s.ctx(), callbackd.Key{APIKey: "k1", CreatedAt: s.at})
 	s.kind(err, callbackd.KindConflict)
 	_, err = s.Key(s.ctx(), "k2")
@@ -164,6 +169,16 @@ func (s *suite) keys() {
 	s.must(s.RevokeKey(s.ctx(), "k2", s.at))
 	s.must(s.RevokeKey(s.ctx(), "k2", s.at.Add(time.Hour)))
 	s.kind(s.RevokeKey(s.ctx(), "k3", s.at), callbackd.KindNotFound)
+	s.must(s.RotateKey(s.ctx(), "k1", "second", s.at.Add(time.Hour)))
+	s.must(s.RotateKey(s.ctx(), "k1", "third", s.at.Add(2*time.Hour)))
+	s.reopen()
+	k, err = s.Key(s.ctx(), "k1")
+	s.must(err)
+	if k.Secret != "third" || k.OldSecret != "second" || !k.OldUntil.Equal(s.at.Add(2*time.Hour)) {
+		s.Errorf("after two rotations: %q and %q until %v", k.Secret.Reveal(), k.OldSecret.Reveal(), k.OldUntil)
+	}
+	s.kind(s.RotateKey(s.ctx(), "k2", "x", s.at), callbackd.KindConflict)
+	s.kind(s.RotateKey(s.ctx(), "k3", "x", s.at), callbackd.KindNotFound)
 	all, err := s.ListKeys(s.ctx())
 	s.must(err)
 	if len(all) != 2 || all[0].APIKey != "k1" || !all[1].RevokedAt.Equal(s.at) {
