@@ -259,7 +259,8 @@ type Queue interface {
 	// the callback's pause or health turn when set, in one transaction.
 	// Concurrent calls share a commit. It returns the state that was
 	// written: Canceled when the callback was deleted or its key revoked
-	// meanwhile. A delivery that is no longer pending is a Conflict and
+	// meanwhile. Due and HoldsUntil come back at most a millisecond later, and
+	// never earlier. A delivery that is no longer pending is a Conflict and
 	// nothing is written.
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error)
 }

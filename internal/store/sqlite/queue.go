@@ -40,6 +40,15 @@ func (s *Store) pendings(ctx context.Context, cb callbackd.CallbackNo, sql strin
 	return ds, err
 }
 
+// notEarlier is t in the milliseconds that are kept, rounded up: what waits
+// must not be due before its time.
+func notEarlier(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(time.Millisecond - 1).Truncate(time.Millisecond)
+}
+
 // Backlogs is part of [store.Queue]. It steps from callback to callback
 // through the primary key, whatever the length of their backlogs.
 func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
@@ -218,7 +227,7 @@ func (t *tx) move(o *callbackd.Outcome, state callbackd.State) (int64, error) {
 	} else {
 		err = t.query(`UPDATE pending SET attempts = attempts + 1, step = ?, first_failed_at = ?, due = ?, holds_until = ?
 			WHERE callback_no = ? AND event_id = ? RETURNING attempts - 1, replay`, row,
-			a.Step, first, a.Due, a.HoldsUntil, int64(id.Callback), int64(id.Event))
+			a.Step, notEarlier(first), notEarlier(a.Due), notEarlier(a.HoldsUntil), int64(id.Callback), int64(id.Event))
 	}
 	if err == nil && n < 0 {
 		err = callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)

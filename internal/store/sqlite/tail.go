@@ -213,7 +213,7 @@ func (t *tx) isYoung(id callbackd.DeliveryID) bool {
 func (t *tx) insertPending(d callbackd.Delivery) error {
 	t.left[d.ID] = true
 	return t.query("INSERT INTO pending ("+pendingColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(d.ID.Callback), int64(d.ID.Event), d.Session, d.Sequence, d.Test, d.Attempts, d.Step, d.Manual, d.FirstFailedAt, d.Due, d.HoldsUntil, int64(d.Replay))
+		int64(d.ID.Callback), int64(d.ID.Event), d.Session, d.Sequence, d.Test, d.Attempts, d.Step, d.Manual, notEarlier(d.FirstFailedAt), notEarlier(d.Due), notEarlier(d.HoldsUntil), int64(d.Replay))
 }
 
 // publish takes a durable group into the tail.

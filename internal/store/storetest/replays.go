@@ -359,3 +359,25 @@ func (s *suite) prune(gone *callbackd.Replay) {
 	_, err = s.Replay(s.ctx(), s.key.No, gone.ID)
 	s.kind(err, callbackd.KindNotFound)
 }
+
+// notEarly: what waits does not come back before its time.
+func (s *suite) notEarly() {
+	cb := s.newCallback(s.key, ev1, "a")
+	s.publish(s.key, ev1, "S")
+	d := s.fresh(cb.No)[0]
+	for range 2 { // as a new row, and as one that is there
+		due, holds := s.at.Add(time.Second+55*time.Microsecond), s.at.Add(time.Minute+time.Nanosecond)
+		s.outcome(d, callbackd.Pending, due, holds)
+		ds, _, err := s.Scheduled(s.ctx(), cb.No, s.at.Add(time.Hour), 1)
+		s.must(err)
+		d = ds[0]
+		for was, got := range map[time.Time]time.Time{due: d.Due, holds: d.HoldsUntil} {
+			if got.Before(was) || got.Sub(was) > time.Millisecond {
+				s.Errorf("%v came back as %v", was, got)
+			}
+		}
+		if _, next, err := s.Scheduled(s.ctx(), cb.No, due, 1); err != nil || next.Before(due) {
+			s.Errorf("at its time less than a millisecond: %v, %v", next, err)
+		}
+	}
+}
