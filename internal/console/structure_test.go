@@ -379,12 +379,13 @@ func goSnippet(t *testing.T, source, secret string) {
 		log.Fatal("wrong")
 	}
 	h.Set("webhook-timestamp", "1")
+	h.Set("webhook-signature", "%s")
 	if verify(h, []byte(`+"`"+`{"a":1}`+"`"+`)) {
 		log.Fatal("stale")
 	}
 	_ = io.EOF
 }
-`, stamp, sig)
+`, stamp, sig, signature.Sign("evt_x", 1, []byte(`{"a":1}`), key))
 	at := strings.Index(source, "func main()")
 	file := filepath.Join(t.TempDir(), "main.go")
 	if err := os.WriteFile(file, []byte(source[:at]+main), 0o644); err != nil {
