@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -337,17 +338,17 @@ func TestSnippetsWork(t *testing.T) {
 	}
 	goSnippet(t, byID["go"], secret)
 
-	recv := newReceiver(t)
 	key, err := signature.ParseSecret(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	verified := make(chan error, 1)
-	recv.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	recv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body bytes.Buffer
 		body.ReadFrom(r.Body)
 		verified <- signature.Verify(key, r.Header, body.Bytes(), now())
-	})
+	}))
+	defer recv.Close()
 	var shell string
 	for _, s := range console.Snippets(secret, recv.URL) {
 		if s.ID == "curl" {
