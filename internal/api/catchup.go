@@ -57,17 +57,6 @@ func (w *waiting) enter(key callbackd.KeyNo) (leave func(), err error) {
 	}, nil
 }
 
-// patient lets a call take longer than the server's deadlines for reading
-// and, when d is not 0, bounds the writing of its answer anew.
-func patient(w http.ResponseWriter, d time.Duration) {
-	rc := http.NewResponseController(w)
-	// The deadline of reading would end the call's context.
-	_ = rc.SetReadDeadline(time.Time{})
-	if d > 0 {
-		_ = rc.SetWriteDeadline(time.Now().Add(d))
-	}
-}
-
 // catchUp answers GET /v1/events?after=: what was accepted after a cursor,
 // oldest first. With wait it answers when there is something.
 func (a *API) catchUp(w http.ResponseWriter, c *call) error {
@@ -86,7 +75,6 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 			return err
 		}
 		defer leave()
-		patient(w, f.wait+stuckAfter)
 		var stop func()
 		changed, stop = a.Store.Watch(c.key.No)
 		defer stop()
@@ -174,7 +162,6 @@ func (a *API) stream(w http.ResponseWriter, c *call) error {
 	defer leave()
 	changed, stop := a.Store.Watch(c.key.No)
 	defer stop()
-	patient(w, 0)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
@@ -265,7 +252,7 @@ func (s *stream) cursor() bool {
 
 func (s *stream) send() bool {
 	defer s.buf.Reset()
-	_ = s.rc.SetWriteDeadline(time.Now().Add(stuckAfter))
+	_ = s.rc.SetWriteDeadline(time.Now().Add(stuckAfter)) // instead of the server's
 	_, err := s.w.Write(s.buf.Bytes())
 	return err == nil
 }

@@ -76,12 +76,24 @@ func TestAPollIsWokenByAnEvent(t *testing.T) {
 	}
 }
 
-// The server's deadline of reading is for requests; a call that waits longer
-// is not broken off by it.
+// The server's deadlines are for requests and their answers; a stream outlasts
+// them. So does a poll the deadline of reading.
 func TestWaitingOutlastsTheServersDeadlines(t *testing.T) {
 	s := start(t, func(c *setup) {
 		c.http = func(h *http.Server) { h.ReadTimeout, h.WriteTimeout = 100*time.Millisecond, 200*time.Millisecond }
 	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	l := s.listen(ctx, "", "")
+	l.id(t)
+	over, done := context.WithTimeout(t.Context(), time.Second)
+	defer done()
+	<-over.Done()
+	id := s.publish("SESSION:COMPLETE", "S", `{}`).ID
+	if got := l.id(t); got != id {
+		t.Errorf("%s, want %s", got, id)
+	}
+	s = start(t, func(c *setup) { c.http = func(h *http.Server) { h.ReadTimeout = 100 * time.Millisecond } })
 	if ids, next := s.after("now&wait=1"); len(ids) != 0 || next == "" {
 		t.Errorf("%v, %s", ids, next)
 	}

@@ -228,7 +228,6 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}
-	patient(w, writeTimeout)
 	ctx, cancel := context.WithTimeout(c.Context(), cb.Policy.WithDefaults().Timeout+10*time.Second)
 	defer cancel()
 	done, stop := a.Dispatcher.Watch(id)

@@ -157,7 +157,6 @@ func (a *API) createReplay(w http.ResponseWriter, c *call) error {
 	if f.Target == 0 && len(f.States) == 0 {
 		f.States = []callbackd.State{callbackd.Failed}
 	}
-	patient(w, writeTimeout) // a set may take seconds to choose
 	if r.dryRun {
 		n, err := a.Store.CountReplay(c.Context(), c.key.No, *f)
 		if err != nil {

@@ -171,11 +171,11 @@ func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
 // them, over two restarts: each once, and nothing else.
 func TestPeers13AReplayOfAHundredThousandSurvivesRestarts(t *testing.T) {
 	bubble(t, func(r *rig) {
-		const n = 100_000
+		const n = many
 		before := r.publish(500, 50)
 		pass(time.Second)
 		since := time.Now()
-		chosen := r.publish(n, 5000)
+		chosen := r.publish(n, n/20)
 		pass(time.Second)
 		until := time.Now()
 		after := r.publish(500, 50)
