@@ -109,7 +109,7 @@ func TestMemoryHoldsAWindowOfABacklog(t *testing.T) {
 		q := r.hooks(true)
 		stuck := make(chan struct{})
 		r.set(func(call) callbackd.Result { <-stuck; return status(200) })
-		r.batch(ev1, "S", 5000)
+		r.batch(ev1, "S", 1500)
 		pass(time.Hour)
 		q.mu.Lock()
 		loaded := q.loaded
@@ -121,7 +121,7 @@ func TestMemoryHoldsAWindowOfABacklog(t *testing.T) {
 		close(stuck)
 		pass(time.Hour)
 		// What came from the store was not in memory meanwhile.
-		if n := len(r.of(no)); n != 5000 || q.loaded < 5000-2*32 {
+		if n := len(r.of(no)); n != 1500 || q.loaded < 1500-2*32 {
 			r.Errorf("%d attempts, %d of them read from the store", n, q.loaded)
 		}
 	})

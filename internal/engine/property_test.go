@@ -279,7 +279,7 @@ func (w *world) retried(no callbackd.CallbackNo, session string) bool {
 // and none was sent that is not recorded unless a stop broke it off.
 func TestPropertyEverythingEndsInOrderAfterHealing(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		f.Value.Set("12") // each is half a second
+		f.Value.Set("6") // each is half a second
 		defer f.Value.Set(f.DefValue)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
