@@ -11,30 +11,33 @@ import (
 	"runtime/debug"
 	"time"
 
+	"callbackd"
 	"callbackd/internal/app"
+	"callbackd/internal/console"
 	"callbackd/internal/obs"
 )
 
 // serveCmd is the options of a server.
 type serveCmd struct {
-	Listen       string        `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address to serve the API on; port 0 chooses a free one."`
-	Data         string        `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory; made when missing."`
-	AllowTarget  []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable, or with commas between. Public addresses are always allowed."`
-	EgressProxy  string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
-	CAFile       string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust besides the system's."`
-	SecretKeys   string        `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory."`
-	Keep         time.Duration `default:"720h" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept."`
-	Grace        time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
-	MaxInFlight  int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
-	RequireHTTPS bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
-	MaskHeaders  bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask callback headers when they are read back; a PUT with the mask keeps the stored value."`
-	LogFormat    string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"text or json."`
-	LogLevel     string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"debug, info, warn or error."`
+	Listen        string        `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address to serve the API on; port 0 chooses a free one."`
+	Data          string        `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory; made when missing."`
+	AllowTarget   []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable, or with commas between. Public addresses are always allowed."`
+	EgressProxy   string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
+	CAFile        string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust besides the system's."`
+	SecretKeys    string        `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory."`
+	Keep          time.Duration `default:"720h" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept."`
+	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
+	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
+	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Signs the operator in to the console, with 16 characters or more. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE. Without it, the command console prints one-time links."`
+	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
+	MaskHeaders   bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask callback headers when they are read back; a PUT with the mask keeps the stored value."`
+	LogFormat     string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"text or json."`
+	LogLevel      string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"debug, info, warn or error."`
 }
 
 // config checks the options and turns them into the app's configuration.
 func (c *serveCmd) config(e *env) (app.Config, error) {
-	out := app.Config{Listen: c.Listen, Data: c.Data, KeysetFile: c.SecretKeys, Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight}
+	out := app.Config{Listen: c.Listen, Data: c.Data, KeysetFile: c.SecretKeys, Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, OperatorToken: callbackd.Secret(c.OperatorToken)}
 	for _, s := range c.AllowTarget {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
@@ -66,6 +69,8 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 		return out, errors.New("--keep is shorter than an hour: events would vanish before anybody can ask for them; give at least 1h")
 	case c.Grace < 0:
 		return out, errors.New("--grace is negative; give 0s or more")
+	case c.OperatorToken != "" && len(c.OperatorToken) < console.MinOperatorToken:
+		return out, fmt.Errorf("--operator-token is shorter than %d characters: it opens every key's data; make one with: openssl rand -hex 16", console.MinOperatorToken)
 	case c.MaxInFlight < 1:
 		return out, errors.New("--max-in-flight must be at least 1")
 	}
@@ -92,6 +97,7 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	fmt.Fprintln(e.stdout, "listening on", a.URL())
+	fmt.Fprintln(e.stdout, "console at", a.URL()+console.Root+"/")
 	if has, err := a.HasKeys(e.ctx); err == nil && !has {
 		fmt.Fprintf(e.stdout, "there is no API key yet; create one with: callbackd keys create --account acme --data %s\n", shellQuote(c.Data))
 	}

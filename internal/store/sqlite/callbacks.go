@@ -307,7 +307,7 @@ func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*cal
 	if err != nil || cb.Deleted() {
 		return cb, err
 	}
-	k, err := s.keyByNo(ctx, cb.Key)
+	k, err := s.KeyByNo(ctx, cb.Key)
 	if err != nil {
 		return nil, fmt.Errorf("key of callback %d: %w", no, err)
 	}

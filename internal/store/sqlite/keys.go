@@ -11,15 +11,20 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at"
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until"
 
 func (s *Store) scanKey(st *sqlite3.Stmt) (*callbackd.Key, error) {
 	k := &callbackd.Key{
 		No: callbackd.KeyNo(st.ColumnInt64(0)), Account: st.ColumnText(1), APIKey: st.ColumnText(2),
 		Name: st.ColumnText(4), Live: st.ColumnBool(5), CreatedAt: columnTime(st, 6), RevokedAt: columnTime(st, 7),
+		TimeFrame: time.Duration(st.ColumnInt64(8)) * time.Millisecond,
 	}
 	secret, err := s.sealer.open(st.ColumnRawBlob(3), keyOwner(k.APIKey))
 	k.Secret = callbackd.Secret(secret)
+	if err == nil && st.ColumnType(9) != sqlite3.NULL {
+		secret, err = s.sealer.open(st.ColumnRawBlob(9), keyOwner(k.APIKey))
+		k.OldSecret, k.OldUntil = callbackd.Secret(secret), columnTime(st, 10)
+	}
 	return k, err
 }
 
@@ -32,8 +37,8 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 		return k, err
 	}
 	err = s.write(ctx, func(t *tx) error {
-		err := t.query("INSERT INTO keys ("+keyColumns+") VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL)", nil,
-			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt)
+		err := t.query("INSERT INTO keys ("+keyColumns+") VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL, ?, NULL, NULL)", nil,
+			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds())
 		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
 			return callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}
@@ -67,13 +72,36 @@ func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) erro
 		if n == 0 {
 			return callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
 		}
-		t.after = append(t.after, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.keys = newCache[string, agedKey](maxKeys)
-			s.keysByNo = newCache[callbackd.KeyNo, agedKey](maxKeys)
-		})
+		t.after = append(t.after, s.forgetKeys)
 		return nil
+	})
+}
+
+// forgetKeys makes every key be read again.
+func (s *Store) forgetKeys() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = newCache[string, agedKey](maxKeys)
+	s.keysByNo = newCache[callbackd.KeyNo, agedKey](maxKeys)
+}
+
+// RotateKey is part of [store.Keys].
+func (s *Store) RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error {
+	sealed, err := s.sealer.seal([]byte(next.Reveal()), keyOwner(apiKey))
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func(t *tx) error {
+		n, err := t.exec("UPDATE keys SET old_secret = secret, old_until = ?, secret = ? WHERE api_key = ? AND revoked_at IS NULL", keep, sealed, apiKey)
+		if err != nil || n == 1 {
+			t.after = append(t.after, s.forgetKeys)
+			return err
+		}
+		err = callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
+		return errors.Join(t.query("SELECT 1 FROM keys WHERE api_key = ?", func(*sqlite3.Stmt) error {
+			err = callbackd.Errorf(callbackd.KindConflict, "the API key %s is revoked", apiKey)
+			return nil
+		}, apiKey), err)
 	})
 }
 
@@ -88,8 +116,8 @@ func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) 
 	return s.readKey(ctx, "SELECT "+keyColumns+" FROM keys WHERE api_key = ?", apiKey)
 }
 
-// keyByNo is Key by number.
-func (s *Store) keyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
+// KeyByNo is part of [store.Keys].
+func (s *Store) KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
 	s.mu.Lock()
 	k, ok := s.keysByNo.get(no)
 	s.mu.Unlock()
