@@ -97,7 +97,7 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	fmt.Fprintln(e.stdout, "listening on", a.URL())
-	fmt.Fprintln(e.stdout, "console at", a.URL()+console.Root+"/")
+	cfg.Log.Info("console served", "url", a.URL()+console.Root+"/")
 	if has, err := a.HasKeys(e.ctx); err == nil && !has {
 		fmt.Fprintf(e.stdout, "there is no API key yet; create one with: callbackd keys create --account acme --data %s\n", shellQuote(c.Data))
 	}

@@ -10,145 +10,173 @@ import (
 	"callbackd"
 )
 
+// journey is a person at the console, and the receiver of their callbacks.
+type journey struct {
+	*browser
+	recv *receiver
+}
+
 // TestAPersonsWay goes through the console as a key holder does.
 func TestAPersonsWay(t *testing.T) {
 	s := startSite(t)
-	recv := newReceiver(t)
-	b := s.browser(t)
+	j := &journey{s.browser(t), newReceiver(t)}
+	j.signsIn()
+	j.makesAWebhook()
+	j.watchesADelivery()
+	j.changesTheWebhook()
+	j.replays()
+	j.readsASession()
+	j.leaves()
+	j.clean()
+}
 
-	b.open("/console/")
-	b.sees("Sign in")
-	b.pictures("sign-in")
-	b.fill("#api_key", s.key.APIKey)
-	b.fill("#secret", "not the secret")
-	b.button("Sign in")
-	b.sees("do not belong together")
-	b.fill("#secret", s.key.Secret.Reveal())
-	b.button("Sign in")
+// signsIn: the person comes in, and not with a wrong secret.
+func (j *journey) signsIn() {
+	j.open("/console/")
+	j.sees("Sign in")
+	j.pictures("sign-in")
+	j.fill("#api_key", j.site.key.APIKey)
+	j.fill("#secret", "not the secret")
+	j.button("Sign in")
+	j.sees("do not belong together")
+	j.fill("#secret", j.site.key.Secret.Reveal())
+	j.button("Sign in")
+}
 
-	b.open("/console/webhooks")
-	b.sees("No webhook yet")
-	b.pictures("webhooks-empty")
-	b.button("New webhook")
-	b.fill("#url", "ftp://nowhere.example")
-	b.button("Create webhook")
-	b.sees("http")
-	b.choose("#event", string(callbackd.StatusChange))
-	b.fill("#url", recv.URL+"/hook")
-	b.fill("#headers", "Authorization: Bearer receiver-secret\nX-Tenant: blue")
-	b.fill("#payload", `{"source":"tour"}`)
-	b.unfold()
-	b.fill("#retry", "0s, 1s, 1s, 2s")
-	b.pictures("webhook-new")
-	b.button("Create webhook")
-	b.sees("The webhook was created")
-	b.pictures("webhook-fresh")
+// makesAWebhook: the person registers a callback, and sends it a test.
+func (j *journey) makesAWebhook() {
+	j.open("/console/webhooks")
+	j.sees("No webhook yet")
+	j.pictures("webhooks-empty")
+	j.button("New webhook")
+	j.fill("#url", "ftp://nowhere.example")
+	j.button("Create webhook")
+	j.sees("http")
+	j.choose("#event", string(callbackd.StatusChange))
+	j.fill("#url", j.recv.URL+"/hook")
+	j.fill("#headers", "Authorization: Bearer receiver-secret\nX-Tenant: blue")
+	j.fill("#payload", `{"source":"tour"}`)
+	j.unfold()
+	j.fill("#retry", "0s, 1s, 1s, 2s")
+	j.pictures("webhook-new")
+	j.button("Create webhook")
+	j.sees("The webhook was created")
+	j.pictures("webhook-fresh")
 
-	b.button("Send a test")
-	b.sees("webhook-signature")
-	b.sees(`"source":"tour"`)
-	if text := b.text("main"); strings.Contains(text, "receiver-secret") {
-		t.Error("the preview shows a secret of the receiver")
+	j.button("Send a test")
+	j.sees("webhook-signature")
+	j.sees(`"source":"tour"`)
+	if text := j.text("main"); strings.Contains(text, "receiver-secret") {
+		j.t.Error("the preview shows a secret of the receiver")
 	}
-	b.pictures("webhook-test")
-	b.button("Send it")
-	b.sees("Delivered with 1 attempt")
-	b.pictures("delivery-test")
+	j.pictures("webhook-test")
+	j.button("Send it")
+	j.sees("Delivered with 1 attempt")
+	j.pictures("delivery-test")
+}
 
-	// A delivery that fails and then succeeds, while somebody looks.
-	recv.answers(func(n int, w http.ResponseWriter, r *http.Request) {
+// watchesADelivery: the person sees one fail and succeed, and sends it again.
+func (j *journey) watchesADelivery() {
+	j.recv.answers(func(n int, w http.ResponseWriter, r *http.Request) {
 		if n <= 2 {
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "the database is away", http.StatusServiceUnavailable)
 		}
 	})
-	s.publish(s.key, callbackd.StatusChange, "ACM-0123456789", map[string]any{"status": "STARTED", "previous_status": "IDLE"})
-	b.open("/console/deliveries")
-	b.pictures("deliveries")
-	b.press("tbody tr:first-child .main-link")
-	b.sees("503 Service Unavailable")
-	b.sees("Delivered with 3 attempts")
-	b.unfold()
-	b.pictures("delivery")
+	j.site.publish(j.site.key, callbackd.StatusChange, "ACM-0123456789", map[string]any{"status": "STARTED", "previous_status": "IDLE"})
+	j.open("/console/deliveries")
+	j.pictures("deliveries")
+	j.press("tbody tr:first-child .main-link")
+	j.sees("503 Service Unavailable")
+	j.sees("Delivered with 3 attempts")
+	j.unfold()
+	j.pictures("delivery")
 
-	b.button("Send again")
-	b.sees("repeat, attempt 4")
+	j.button("Send again")
+	j.sees("repeat, attempt 4")
 
-	b.open("/console/deliveries/live")
-	b.sees("Listening")
-	s.publish(s.key, callbackd.StatusChange, "ACM-0000000002", map[string]any{"status": "PROCESS"})
-	b.sees("ACM-0000000002")
-	b.pictures("live")
+	j.open("/console/deliveries/live")
+	j.sees("Listening")
+	j.site.publish(j.site.key, callbackd.StatusChange, "ACM-0000000002", map[string]any{"status": "PROCESS"})
+	j.sees("ACM-0000000002")
+	j.pictures("live")
+}
 
-	b.open("/console/webhooks")
-	b.pictures("webhooks")
-	b.press("tbody .main-link")
-	b.pictures("webhook")
-	b.button("Pause")
-	b.sees("Paused since")
-	b.pictures("webhook-paused")
-	b.button("Resume")
-	b.button("Edit")
-	if text := b.text("#headers"); !strings.Contains(text, "Authorization: [redacted]") {
-		t.Errorf("the form shows %q", text)
+// changesTheWebhook: the person pauses, resumes, edits, and rotates secrets.
+func (j *journey) changesTheWebhook() {
+	j.open("/console/webhooks")
+	j.pictures("webhooks")
+	j.press("tbody .main-link")
+	j.pictures("webhook")
+	j.button("Pause")
+	j.sees("Paused since")
+	j.pictures("webhook-paused")
+	j.button("Resume")
+	j.button("Edit")
+	if text := j.text("#headers"); !strings.Contains(text, "Authorization: [redacted]") {
+		j.t.Errorf("the form shows %q", text)
 	}
-	b.fill("#retry", "0s")
-	b.button("Save")
-	b.sees("The webhook was saved")
+	j.fill("#retry", "0s")
+	j.button("Save")
+	j.sees("The webhook was saved")
 
-	b.button("Show, verify, rotate")
-	old := b.text("#secret")
-	b.pictures("webhook-secret")
-	b.button("Rotate the secret")
-	b.sees("signs along until")
-	if now := b.text("#secret"); now == old || !strings.HasPrefix(now, "whsec_") {
-		t.Errorf("the secret was %q and is %q", old, now)
-	}
-
-	b.open("/console/keys")
-	b.sees(s.key.APIKey)
-	b.pictures("keys")
-	b.press(`a[href$="/rotate"]`)
-	b.button("Rotate the secret")
-	b.sees("The old one signs along until")
-	rotated := s.key
-	rotated.Secret = callbackd.Secret(b.text("#new-secret"))
-	for _, k := range []callbackd.Key{s.key, rotated} { // both sign
-		s.publish(k, callbackd.NoteInsert, "ACM-ROTATED001", map[string]any{"note": map[string]any{"title": "t"}})
+	j.button("Show, verify, rotate")
+	old := j.text("#secret")
+	j.pictures("webhook-secret")
+	j.button("Rotate the secret")
+	j.sees("signs along until")
+	if now := j.text("#secret"); now == old || !strings.HasPrefix(now, "whsec_") {
+		j.t.Errorf("the secret was %q and is %q", old, now)
 	}
 
-	// Some that fail for good, fewer than open the breaker, and a replay.
+	j.open("/console/keys")
+	j.sees(j.site.key.APIKey)
+	j.pictures("keys")
+	j.press(`a[href$="/rotate"]`)
+	j.button("Rotate the secret")
+	j.sees("The old one signs along until")
+	rotated := j.site.key
+	rotated.Secret = callbackd.Secret(j.text("#new-secret"))
+	for _, k := range []callbackd.Key{j.site.key, rotated} { // both sign
+		j.site.publish(k, callbackd.NoteInsert, "ACM-ROTATED001", map[string]any{"note": map[string]any{"title": "t"}})
+	}
+}
+
+// replays: the person sends again what failed for good: fewer than open the breaker.
+func (j *journey) replays() {
 	const failing = 6
-	recv.answers(func(n int, w http.ResponseWriter, r *http.Request) {
+	j.recv.answers(func(n int, w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no", http.StatusInternalServerError)
 	})
 	for i := range failing {
-		s.publish(s.key, callbackd.StatusChange, fmt.Sprintf("ACM-00000001%02d", i), map[string]any{"status": "STARTED"})
+		j.site.publish(j.site.key, callbackd.StatusChange, fmt.Sprintf("ACM-00000001%02d", i), map[string]any{"status": "STARTED"})
 	}
-	b.open("/console/deliveries?state=failed&status=5xx&fault=status")
-	b.waits(`document.querySelectorAll("tbody tr").length === 6`)
-	b.pictures("deliveries-filtered")
-	b.open("/console/webhooks")
-	b.sees("failing")
-	b.open("/console/")
-	b.sees("has been failing for a minute: it last answered 500")
-	b.pictures("overview")
-	recv.answers(nil)
-	b.open("/console/replays")
-	b.sees("No replay yet")
-	b.button("New replay")
-	b.button("Count them")
-	b.sees("6 deliveries would be sent")
-	b.pictures("replay-new")
-	b.button("Start the replay")
-	b.sees("100 % of 6 deliveries")
-	b.sees("delivered 6")
-	b.pictures("replay")
-	b.open("/console/replays")
-	b.sees("done")
-	b.pictures("replays")
+	j.open("/console/deliveries?state=failed&status=5xx&fault=status")
+	j.waits(`document.querySelectorAll("tbody tr").length === 6`)
+	j.pictures("deliveries-filtered")
+	j.open("/console/webhooks")
+	j.sees("failing")
+	j.open("/console/")
+	j.sees("has been failing for a minute: it last answered 500")
+	j.pictures("overview")
+	j.recv.answers(nil)
+	j.open("/console/replays")
+	j.sees("No replay yet")
+	j.button("New replay")
+	j.button("Count them")
+	j.sees("6 deliveries would be sent")
+	j.pictures("replay-new")
+	j.button("Start the replay")
+	j.sees("100 % of 6 deliveries")
+	j.sees("delivered 6")
+	j.pictures("replay")
+	j.open("/console/replays")
+	j.sees("done")
+	j.pictures("replays")
+}
 
-	// One session's story.
+// readsASession: the person finds a session and what was told of it.
+func (j *journey) readsASession() {
 	for _, d := range []struct {
 		t    callbackd.EventType
 		data string
@@ -159,39 +187,41 @@ func TestAPersonsWay(t *testing.T) {
 		{callbackd.StatusChange, `{"status":"PROCESS","previous_status":"STARTED"}`},
 		{callbackd.NoteInsert, `{"note":{"title":"Scratch","description":"Left door, 4 cm"}}`},
 	} {
-		s.publish(s.key, d.t, "ACM-STORY00001", json.RawMessage(d.data))
+		j.site.publish(j.site.key, d.t, "ACM-STORY00001", json.RawMessage(d.data))
 	}
-	b.open("/console/sessions")
-	b.sees("ACM-STORY00001")
-	b.pictures("sessions")
-	b.fill("#q", "ACM-STORY00001")
-	b.button("Search")
-	b.press("tbody .main-link")
-	b.sees("STARTED → PROCESS")
-	b.sees("Left REJECTED: blurry")
-	b.sees("1 attempt")
-	b.pictures("session")
-	b.press(".story .main-link")
-	b.sees("nobody was told")
-	b.pictures("event")
+	j.open("/console/sessions")
+	j.sees("ACM-STORY00001")
+	j.pictures("sessions")
+	j.fill("#q", "ACM-STORY00001")
+	j.button("Search")
+	j.press("tbody .main-link")
+	j.sees("STARTED → PROCESS")
+	j.sees("Left REJECTED: blurry")
+	j.sees("1 attempt")
+	j.pictures("session")
+	j.press(".story .main-link")
+	j.sees("nobody was told")
+	j.pictures("event")
 
-	b.open("/console/logs")
-	b.waits(`document.querySelectorAll("tbody tr").length > 0`)
-	b.sees("/v1/events")
-	b.pictures("logs")
+	j.open("/console/logs")
+	j.waits(`document.querySelectorAll("tbody tr").length > 0`)
+	j.sees("/v1/events")
+	j.pictures("logs")
+}
 
-	b.open("/console/webhooks")
-	b.press("tbody .main-link")
-	b.button("Delete webhook")
-	b.pictures("webhook-delete")
-	b.button("Delete webhook")
-	b.sees("The webhook was deleted")
+// leaves: the person deletes the webhook and signs out.
+func (j *journey) leaves() {
+	j.open("/console/webhooks")
+	j.press("tbody .main-link")
+	j.button("Delete webhook")
+	j.pictures("webhook-delete")
+	j.button("Delete webhook")
+	j.sees("The webhook was deleted")
 
-	b.button("Sign out")
-	b.sees("You are signed out")
-	b.open("/console/webhooks")
-	b.sees("API secret")
-	b.clean()
+	j.button("Sign out")
+	j.sees("You are signed out")
+	j.open("/console/webhooks")
+	j.sees("API secret")
 }
 
 // TestTheOperatorsWay goes through what only the operator sees.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -337,17 +338,17 @@ func TestSnippetsWork(t *testing.T) {
 	}
 	goSnippet(t, byID["go"], secret)
 
-	recv := newReceiver(t)
 	key, err := signature.ParseSecret(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	verified := make(chan error, 1)
-	recv.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	recv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body bytes.Buffer
 		body.ReadFrom(r.Body)
 		verified <- signature.Verify(key, r.Header, body.Bytes(), now())
-	})
+	}))
+	defer recv.Close()
 	var shell string
 	for _, s := range console.Snippets(secret, recv.URL) {
 		if s.ID == "curl" {
@@ -379,12 +380,13 @@ func goSnippet(t *testing.T, source, secret string) {
 		log.Fatal("wrong")
 	}
 	h.Set("webhook-timestamp", "1")
+	h.Set("webhook-signature", "%s")
 	if verify(h, []byte(`+"`"+`{"a":1}`+"`"+`)) {
 		log.Fatal("stale")
 	}
 	_ = io.EOF
 }
-`, stamp, sig)
+`, stamp, sig, signature.Sign("evt_x", 1, []byte(`{"a":1}`), key))
 	at := strings.Index(source, "func main()")
 	file := filepath.Join(t.TempDir(), "main.go")
 	if err := os.WriteFile(file, []byte(source[:at]+main), 0o644); err != nil {
