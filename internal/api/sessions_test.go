@@ -120,7 +120,7 @@ func TestAnInspectionFiresItsEventsInOrder(t *testing.T) {
 	if want := strings.TrimSuffix(complete, "}") + `,"source":"t"}`; !slices.Contains(bodies, want) {
 		t.Errorf("COMPLETE is not the body of the results:\n%s", want)
 	}
-	for _, part := range []string{`"status":"COMPLETE"`, `"vehicle":{"make":"Nissan","extra":[1e400]}`, `"grade":4.50`, `"reference":{"lead":17.50}`, `"photos":[{"photo_code":2,`} {
+	for _, part := range []string{`"status":"COMPLETE"`, `"vehicle":{"make":"Nissan","extra":[1e400],"vehicle_id":null,"vin":"JN1CV6AR9BM123456",`, `"grade":4.50`, `"reference":{"lead":17.50}`, `"photos":[{"photo_code":2,`} {
 		if !strings.Contains(results, part) {
 			t.Errorf("the results lack %s: %s", part, results)
 		}
