@@ -144,6 +144,7 @@ func TestPAVEResend(t *testing.T) {
 	s.resendWith("nonsense", code, "").is(401, refused("The header API-Access-Token must hold an API key.", ""))
 	s.resendWith("", code, "").is(401, refused("The header API-Access-Token must hold an API key.", ""))
 	s.resendWith(s.newKey("acme", false).APIKey, code, "").is(404, refused("Session not found", ""))
+	s.resendWith(s.key.APIKey, code, `[1]`).is(400, refused("The body must be a JSON object.", ""))
 	s.resendWith(s.key.APIKey, code, `{"phone":["x"]}`).is(400, refused("phone must be a string.", `,"session_status":"IDLE"`))
 	s.resendWith(s.key.APIKey, code, "").is(200, `{"status":"success","message":"SMS resend has been processed","session_key":"`+code+`","phone":"+15555550100","session_age_days":0,"days_remaining":7}`)
 	s.resendWith(s.key.APIKey, code, "").is(400, refused("SMS has already been resent", `,"session_status":"IDLE"`))

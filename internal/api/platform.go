@@ -100,7 +100,7 @@ func (a *API) putResults(w http.ResponseWriter, c *call) error {
 		}
 		inner, err := strictjson.Object(m.Value)
 		if err != nil {
-			return invalid("vehicle must be a JSON object: it %v.", err)
+			return invalid("vehicle %v.", err)
 		}
 		f := &fields{}
 		f.add("vehicle", inner) // has no containers: cannot fail

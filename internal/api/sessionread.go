@@ -69,7 +69,7 @@ func (f *fields) add(container string, members []strictjson.Member) error {
 		}
 		inner, err := strictjson.Object(m.Value)
 		if err != nil {
-			return invalid("%s must be a JSON object: it %v.", m.Name, err)
+			return invalid("%s %v.", m.Name, err)
 		}
 		if err := f.add(m.Name, inner); err != nil {
 			return err
@@ -218,7 +218,7 @@ func (f *fields) source(s *callbackd.Session) {
 	}
 	members, err := strictjson.Object(v)
 	if err != nil {
-		f.fail("source must be a JSON object: it %v.", err)
+		f.fail("source %v.", err)
 		return
 	}
 	inner := &fields{}

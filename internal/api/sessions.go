@@ -301,6 +301,10 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &call{r, key}
 	f, err := c.fields(w)
+	if callbackd.KindOf(err) == callbackd.KindInvalid {
+		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: r.PathValue("key")})
+		return
+	}
 	if err != nil {
 		a.fail(w, r, err)
 		return

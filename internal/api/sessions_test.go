@@ -120,7 +120,7 @@ func TestAnInspectionFiresItsEventsInOrder(t *testing.T) {
 	if want := strings.TrimSuffix(complete, "}") + `,"source":"t"}`; !slices.Contains(bodies, want) {
 		t.Errorf("COMPLETE is not the body of the results:\n%s", want)
 	}
-	for _, part := range []string{`"status":"COMPLETE"`, `"vehicle":{"make":"Nissan","extra":[1e400]}`, `"grade":4.50`, `"reference":{"lead":17.50}`, `"photos":[{"photo_code":2,`} {
+	for _, part := range []string{`"status":"COMPLETE"`, `"vehicle":{"make":"Nissan","extra":[1e400],"vehicle_id":null,"vin":"JN1CV6AR9BM123456",`, `"grade":4.50`, `"reference":{"lead":17.50}`, `"photos":[{"photo_code":2,`} {
 		if !strings.Contains(results, part) {
 			t.Errorf("the results lack %s: %s", part, results)
 		}
@@ -172,12 +172,12 @@ func TestBadSessionsAreNamedAndLeaveNothing(t *testing.T) {
 	long := strings.Repeat("x", callbackd.MaxSessionText+1)
 	for body, says := range map[string]string{
 		`[]`: "must be a JSON object", `{"vin":"short"}`: "vin must be 17 letters and digits", `{"vehicle":{"vin":12345678901234567890}}`: "vin must be 17",
-		`{"vehicle":7}`: "vehicle must be a JSON object", `{"vehicle":{"year":"new"}}`: "year must be a whole number", `{"year":2017.5}`: "year must be",
+		`{"vehicle":7}`: "vehicle must be a JSON object.", `{"vehicle":{"year":"new"}}`: "year must be a whole number", `{"year":2017.5}`: "year must be",
 		`{"year":1}`: "year must be", `{"theme":"MAX"}`: "theme must be one of LITE, PRO, CAPT", `{"language":"x"}`: "language must be",
 		`{"language":"e n"}`: "language must be", `{"redirect_url":"javascript:alert(1)"}`: "redirect_url must be an absolute http or https URL",
 		`{"redirect_url":"/x"}`: "redirect_url must be", `{"make":true}`: "make must be a string", `{"options":{"contact":{"first_name":"` + long + `"}}}`: "first_name is longer than 255 bytes",
-		`{"options":{"sms":[1]}}`: "sms must be a JSON object", `{"source":{"type":"x"}}`: "source.type must be one of", `{"source":{"properties":[]}}`: "source.properties must be",
-		`{"source":1}`: "source must be a JSON object", `{"options":{"reference":"` + strings.Repeat("x", callbackd.MaxReference) + `"}}`: "reference is larger than 16384 bytes",
+		`{"options":{"sms":[1]}}`: "sms must be a JSON object.", `{"source":{"type":"x"}}`: "source.type must be one of", `{"source":{"properties":[]}}`: "source.properties must be",
+		`{"source":1}`: "source must be a JSON object.", `{"options":{"reference":"` + strings.Repeat("x", callbackd.MaxReference) + `"}}`: "reference is larger than 16384 bytes",
 		`{"vehicle":{"vehicle_id":-1}}`: "vehicle_id must be",
 	} {
 		s.call("POST", "/v1/sessions", body).says(400, says)
@@ -242,7 +242,7 @@ func TestFaultsOfThePlatformsCalls(t *testing.T) {
 		{"POST", "notes", `{}`, "title is missing"}, {"POST", "notes", `{"note":{"title":[1]}}`, "title must be a string"},
 		{"POST", "notes", `{"description":"` + strings.Repeat("x", callbackd.MaxNoteText+1) + `"}`, "description is longer than 8192"},
 		{"POST", "sms", `{}`, "status is missing"}, {"POST", "sms", `{"status":"sent"}`, "status must be one of success, error"}, {"POST", "sms", `{"status":"error"}`, "phone is missing, and session " + key},
-		{"PUT", "results", ``, "The body"}, {"PUT", "results", `[]`, "must be a JSON object"}, {"PUT", "results", `{"vehicle":[]}`, "vehicle must be a JSON object"}, {"PUT", "results", `{"vehicle":{"vin":"x"}}`, "vin must be 17"},
+		{"PUT", "results", ``, "The body"}, {"PUT", "results", `[]`, "must be a JSON object"}, {"PUT", "results", `{"vehicle":[]}`, "vehicle must be a JSON object."}, {"PUT", "results", `{"vehicle":{"vin":"x"}}`, "vin must be 17"},
 		{"POST", "invalidate", ``, "reason is missing"},
 	} {
 		s.call(c[0], "/v1/sessions/"+key+"/"+c[1], c[2]).says(400, c[3])

@@ -30,7 +30,7 @@ import (
 )
 
 type demoCmd struct {
-	Keep bool `help:"Keep the temporary data directory and print its path."`
+	Keep bool `env:"CALLBACKD_DEMO_KEEP" help:"Keep the temporary data directory and print its path."`
 }
 
 const (

@@ -136,7 +136,7 @@ func (c *keysListCmd) Run(e *env) error {
 type keysRotateCmd struct {
 	dataFlag
 	Key  string        `arg:"" help:"The API key."`
-	Keep time.Duration `default:"24h" help:"How long the old secret signs along; 0s for not at all."`
+	Keep time.Duration `default:"24h" env:"CALLBACKD_ROTATE_KEEP" help:"How long the old secret signs along; 0s for not at all."`
 }
 
 // Run rotates a key's secret.
@@ -144,7 +144,7 @@ func (c *keysRotateCmd) Run(e *env) error {
 	if c.Keep < 0 || c.Keep > callbacks.MaxKeep {
 		return fmt.Errorf("--keep must be from 0s to %v", callbacks.MaxKeep)
 	}
-	s, err := c.open(e.ctx)
+	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func New(inFlight func() int) *Metrics {
 		registry:  prometheus.NewRegistry(),
 		accepted:  counter("callbackd_events_accepted_total", "Events acknowledged, repeats by idempotency key included."),
 		attempts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_attempts_total", Help: "Attempts by fault; no fault is success."}, []string{"fault"}),
-		ended:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_deliveries_ended_total", Help: "Deliveries that ended, by state."}, []string{"state"}),
+		ended:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_deliveries_ended_total", Help: "Deliveries that ended with an attempt, by state."}, []string{"state"}),
 		latency:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "callbackd_delivery_seconds", Help: "From acceptance to the recorded success.", Buckets: buckets}),
 		exchange:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "callbackd_exchange_seconds", Help: "Duration of attempts.", Buckets: buckets}),
 		repeats:   counter("callbackd_repeats_total", "Attempts that a person or a replay asked for."),

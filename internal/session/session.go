@@ -77,8 +77,8 @@ func Results(s *callbackd.Session) ([]byte, error) {
 }
 
 // ownMembers are those of a completed session that results do not add to it.
-// Of them, what results say of the vehicle and the photos stands in the place
-// of what is known here.
+// Of them, what results say of the photos stands in the place of what is known
+// here, and what they say of the vehicle before it.
 var ownMembers = map[string]bool{
 	"session_key": true, "theme": true, "active": true, "status": true, "redirect_url": true, "inspect_started_at": true,
 	"inspect_ended_at": true, "created_at": true, "updated_at": true, "language": true, "options": true, "source": true,
@@ -118,7 +118,14 @@ func completed(s *callbackd.Session) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if i := slices.IndexFunc(results, func(m strictjson.Member) bool { return m.Name == known.name }); i >= 0 {
+		i := slices.IndexFunc(results, func(m strictjson.Member) bool { return m.Name == known.name })
+		switch {
+		case i < 0 || results[i].Value.IsNull():
+		case known.name == "vehicle":
+			if raw, err = complement(results[i].Value, raw); err != nil {
+				return nil, err
+			}
+		default:
 			raw = results[i].Value
 		}
 		add(known.name, raw)
@@ -129,6 +136,34 @@ func completed(s *callbackd.Session) ([]byte, error) {
 		}
 	}
 	return append(b, '}'), nil
+}
+
+// complement is the object given, byte for byte, with what it does not name of
+// known, which is an object or null.
+func complement(given, known []byte) ([]byte, error) {
+	members, err := strictjson.Object(given)
+	if err != nil {
+		return nil, err
+	}
+	if strictjson.Value(known).IsNull() {
+		return given, nil
+	}
+	more, err := strictjson.Object(known)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clip(given[:bytes.LastIndexByte(given, '}')])
+	for _, m := range more {
+		if slices.ContainsFunc(members, func(g strictjson.Member) bool { return g.Name == m.Name }) {
+			continue
+		}
+		if len(members) > 0 {
+			out = append(out, ',')
+		}
+		members = append(members, m)
+		out = append(append(strictjson.AppendString(out, m.Name), ':'), m.Value...)
+	}
+	return append(out, '}'), nil
 }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }

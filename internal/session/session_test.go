@@ -9,6 +9,7 @@ import (
 	"callbackd"
 	"callbackd/internal/session"
 	"callbackd/internal/store"
+	"callbackd/internal/strictjson"
 )
 
 // one is a store of one session.
@@ -71,5 +72,31 @@ func TestWhatJSONMakesTooLargeIsRefused(t *testing.T) {
 	_, err := complete(s)
 	if callbackd.KindOf(err) != callbackd.KindTooLarge || !strings.Contains(err.Error(), "put smaller results") || s.Status != callbackd.StatusConfirm {
 		t.Errorf("%v, %s", err, s.Status)
+	}
+}
+
+// What results say of the vehicle joins what is known of it: a VIN that was
+// typed is not lost to the one who gets COMPLETE.
+func TestResultsKeepWhatIsKnownOfTheVehicle(t *testing.T) {
+	for results, want := range map[string]string{
+		`{}`:               `"vehicle":{"vehicle_id":null,"vin":"JN1CV6AR9BM123456",`,
+		`{"vehicle":null}`: `"vehicle":{"vehicle_id":null,"vin":"JN1CV6AR9BM123456",`,
+		`{"vehicle":{ }}`:  `"vehicle":{ "vehicle_id":null,"vin":"JN1CV6AR9BM123456",`,
+		`{"vehicle":{"make": "Kia","own":[1e0]}}`: `"vehicle":{"make": "Kia","own":[1e0],"vehicle_id":null,"vin":"JN1CV6AR9BM123456",`,
+		`{"vehicle":{"vin":"other"}, "grade":1}`:  `"vehicle":{"vin":"other","vehicle_id":null,"year":null,`,
+	} {
+		s := largest("x")
+		s.Vehicle = callbackd.Vehicle{VIN: "JN1CV6AR9BM123456"}
+		s.Results = []byte(results)
+		got, err := session.Results(s)
+		if err != nil || !strings.Contains(string(got), want) {
+			t.Errorf("%s: %v, %.2500s", results, err, got[max(0, strings.Index(string(got), `"vehicle"`)):])
+		}
+		if _, err := strictjson.Object(got); err != nil {
+			t.Errorf("%s: %v", results, err)
+		}
+		if string(s.Results) != results {
+			t.Errorf("the results are changed to %s", s.Results)
+		}
 	}
 }
