@@ -277,7 +277,7 @@ func readKeep(body []byte) (time.Duration, error) {
 }
 
 func (a *API) pauseCallback(w http.ResponseWriter, c *call) error {
-	return a.setPause(w, c, callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+	return a.setPause(w, c, callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now().UTC().Truncate(time.Millisecond)})
 }
 
 func (a *API) resumeCallback(w http.ResponseWriter, c *call) error {

@@ -82,7 +82,8 @@ type Callbacks interface {
 	// DeleteCallback ends it: nothing is owed to it from this commit on,
 	// what it was owed is canceled, its history stays.
 	DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error)
-	// PauseCallback sets or ends (NotPaused) a pause.
+	// PauseCallback sets or ends (NotPaused) a pause. One that is set already for
+	// the same reason keeps its time.
 	PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error)
 	// RotateSecret puts next in front; the ones before sign along until keep.
 	RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error)

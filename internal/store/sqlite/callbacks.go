@@ -249,6 +249,9 @@ func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev call
 // PauseCallback is part of [store.Callbacks].
 func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
 	return s.change(ctx, key, ev, name, func(t *tx, cb *callbackd.Callback) error {
+		if cb.Paused() && cb.Pause.Reason == p.Reason {
+			return nil // it has waited since then, not since this call
+		}
 		cb.Pause = p
 		if !cb.Paused() { // the clock of AutoPauseAfter starts over
 			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
