@@ -41,6 +41,9 @@ type Delivery struct {
 	// Manual marks a delivery that a person asked to send again. It is
 	// serialised with its lane but not ordered within it.
 	Manual bool
+	// Replay is the replay that made the delivery due; 0: none. It is sent
+	// behind first attempts and retries.
+	Replay ReplayID
 
 	// Event is the whole event when it is at hand in memory; the engine loads
 	// it from the store when it is nil.
@@ -90,6 +93,9 @@ type Result struct {
 	Timings   Timings
 	Address   string // ip:port that was spoken to; empty when none
 	Reused    bool   // the connection had been used before
+	// CertEnds is when the receiver's certificate ends; zero without TLS. It
+	// is not kept with the attempt.
+	CertEnds time.Time
 
 	Fault      Fault
 	Error      string // a sentence for the key holder; empty on success

@@ -50,7 +50,7 @@ func (x *extremes) run() error {
 		return err
 	}
 	fmt.Printf("%s, %s, %d cores\n\n| figure | value |\n|---|---|\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU())
-	for _, row := range []func() error{x.backlog, x.growth, x.history, x.isolation} {
+	for _, row := range []func() error{x.backlog, x.growth, x.history, x.lists, x.isolation} {
 		if err := row(); err != nil {
 			return err
 		}

@@ -26,12 +26,21 @@ type target struct {
 // over the given number of sessions. With rate > 0 it keeps to that many a
 // second.
 func load(t target, n, c, sessions int, rate float64) (time.Duration, error) {
+	pad := strings.Repeat("x", 850)
+	return loadWith(t.headers, n, c, rate, func(i int, body *bytes.Buffer) string {
+		fmt.Fprintf(body, `{"event":"SESSION:STATUS_CHANGE","session_key":"BEN-%010d","data":{"status":"PROCESS","previous_status":"STARTED","at":%d,"pad":"%s"}}`, i%sessions, time.Now().UnixNano(), pad)
+		return t.url
+	})
+}
+
+// loadWith makes n calls; request writes the body of call i and says where it
+// goes.
+func loadWith(headers http.Header, n, c int, rate float64, request func(i int, body *bytes.Buffer) (url string)) (time.Duration, error) {
 	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c, DisableCompression: true}, Timeout: 30 * time.Second}
 	var next atomic.Int64
 	var failed atomic.Value
 	var wg sync.WaitGroup
 	start := time.Now()
-	pad := strings.Repeat("x", 850)
 	for range c {
 		wg.Go(func() {
 			var body bytes.Buffer
@@ -46,8 +55,8 @@ func load(t target, n, c, sessions int, rate float64) (time.Duration, error) {
 					}
 				}
 				body.Reset()
-				fmt.Fprintf(&body, `{"event":"SESSION:STATUS_CHANGE","session_key":"BEN-%010d","data":{"status":"PROCESS","previous_status":"STARTED","at":%d,"pad":"%s"}}`, i%sessions, time.Now().UnixNano(), pad)
-				if err := post(hc, t, body.Bytes()); err != nil {
+				url := request(i, &body)
+				if err := post(hc, target{url, headers}, body.Bytes()); err != nil {
 					failed.CompareAndSwap(nil, err)
 				}
 			}
@@ -72,7 +81,7 @@ func post(hc *http.Client, t target, body []byte) error {
 	}
 	answer, err := io.ReadAll(resp.Body)
 	resp.Body.Close()
-	if err == nil && resp.StatusCode != http.StatusAccepted {
+	if err == nil && resp.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s answers %d: %s", t.url, resp.StatusCode, answer)
 	}
 	return err

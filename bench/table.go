@@ -217,12 +217,20 @@ func (b *bench) measure(p *process, t target) (f figures, err error) {
 }
 
 // loaded loads a process as hard as it goes.
-func (b *bench) loaded(p *process, t target) (f figures, err error) {
+func (b *bench) loaded(p *process, t target) (figures, error) {
+	return b.loadedBy(p, func(n int) error {
+		_, err := load(t, n, b.c, b.sessions, 0)
+		return err
+	})
+}
+
+// loadedBy is loaded with calls that make n events.
+func (b *bench) loadedBy(p *process, events func(n int) error) (f figures, err error) {
 	warm := b.n / 20
 	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
 		return f, err
 	}
-	if _, err := load(t, warm, b.c, b.sessions, 0); err != nil {
+	if err := events(warm); err != nil {
 		return f, err
 	}
 	if err := awaitArrivals(b.sink.url, warm); err != nil {
@@ -236,7 +244,7 @@ func (b *bench) loaded(p *process, t target) (f figures, err error) {
 		return f, err
 	}
 	begin := time.Now()
-	if _, err := load(t, b.n, b.c, b.sessions, 0); err != nil {
+	if err := events(b.n); err != nil {
 		return f, err
 	}
 	if err := awaitArrivals(b.sink.url, b.n); err != nil {

@@ -53,6 +53,11 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any) err
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.send(req, out)
+}
+
+// send makes a call and reads its answer into out, unless that is nil.
+func (c *Client) send(req *http.Request, out any) error {
 	h := c.HTTP
 	if h == nil {
 		h = http.DefaultClient

@@ -227,7 +227,7 @@ func TestListenForwards(t *testing.T) {
 
 func TestDemo(t *testing.T) {
 	out, errs, code := run(t, "demo")
-	if code != 0 || !strings.Contains(out, "all 12 events were delivered") || strings.Count(out, "refuses") < 3 {
+	if code != 0 || !strings.Contains(out, "all 23 events were delivered") || strings.Count(out, "refuses") < 3 {
 		t.Errorf("%d\n%s%s", code, out, errs)
 	}
 	for _, line := range strings.Split(out, "\n") {

@@ -94,7 +94,7 @@ func fullDisk(t *testing.T, disk smallDisk) {
 	refused := func(err error) {
 		t.Helper()
 		var answer *client.Error
-		if !errors.As(err, &answer) || answer.Status != http.StatusServiceUnavailable || !strings.Contains(answer.Message, "the disk is full") {
+		if !errors.As(err, &answer) || answer.Status != http.StatusServiceUnavailable || !strings.Contains(answer.Message, "The disk is full") {
 			t.Fatalf("after %d events: %v", len(acked), err)
 		}
 	}

@@ -179,9 +179,11 @@ func listening(t *testing.T, p *process) *server {
 }
 
 // newClient makes a key on the data directory.
-func newClient(t *testing.T, dir string) *client.Client {
+func newClient(t *testing.T, dir string) *client.Client { t.Helper(); return newClientWith(t, dir) }
+
+func newClientWith(t *testing.T, dir string, more ...string) *client.Client {
 	t.Helper()
-	out, errs, code := run(t, "keys", "create", "--account", "acme", "--json", "--data", dir)
+	out, errs, code := run(t, append([]string{"keys", "create", "--account", "acme", "--json", "--data", dir}, more...)...)
 	var k struct {
 		APIKey    string `json:"api_key"`
 		APISecret string `json:"api_secret"`

@@ -43,7 +43,7 @@ func TestREADMETourWorksAsPrinted(t *testing.T) {
 	defer stop.Stop()
 	err = cmd.Wait()
 	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	for _, want := range []string{`"data":[]`, `"sequence":1,"deliveries":1`, "ACM-0123456789", `"state": "delivered"`, "every delivery is in exactly one state"} {
+	for _, want := range []string{`"data":[]`, `"sequence":1,"deliveries":1`, "ACM-0123456789", `"state": "delivered"`, `"status":"STARTED","events":[`, "COMPLETE                     5", "every delivery is in exactly one state"} {
 		if !strings.Contains(out.String(), want) {
 			err = fmt.Errorf("%q was not printed; %v", want, err)
 		}

@@ -13,11 +13,14 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
+	"callbackd/internal/story"
 	"callbackd/wire"
 )
 
@@ -30,21 +33,23 @@ type Dispatcher interface {
 	CallbackChanged(callbackd.CallbackNo)
 	Retry(callbackd.Delivery)
 	Watch(callbackd.DeliveryID) (done <-chan struct{}, stop func())
+	Outlook(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook
 }
-
-// Preview builds the request that attempt n sends or has sent, secrets
-// included; the API redacts it.
-type Preview func(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*http.Request, []byte, error)
 
 // Options of the API. All but the switches are required.
 type Options struct {
 	Store      store.Store
 	Dispatcher Dispatcher
-	Preview    Preview
+	Preview    story.Preview
+	Tests      *callbacks.Limiter // of test-sends; nil: its own
 	Log        *slog.Logger
 	Ready      func(context.Context) error // beside the store's own readiness
 	Metrics    http.Handler
 	Accepted   func(events int) // counts accepted events
+	Calls      Calls            // the log of calls; nil: none
+	// ReplaysChanged is called when a replay was created or changed; nil: by
+	// nobody.
+	ReplaysChanged func()
 
 	RequireHTTPS bool // live keys may register https only
 	MaskHeaders  bool // callback headers are masked on the way out
@@ -53,13 +58,21 @@ type Options struct {
 // API is an http.Handler.
 type API struct {
 	Options
-	mux   *http.ServeMux
-	tests limiter
+	mux       *http.ServeMux
+	waiting   waiting
+	closing   chan struct{}
+	closeOnce sync.Once
 }
 
 // New makes the API.
 func New(o Options) *API {
-	a := &API{Options: o, mux: http.NewServeMux()}
+	if o.Tests == nil {
+		o.Tests = &callbacks.Limiter{}
+	}
+	if o.Calls == nil {
+		o.Calls = noCalls{}
+	}
+	a := &API{Options: o, mux: http.NewServeMux(), closing: make(chan struct{})}
 	for _, r := range a.routes() {
 		a.mux.Handle(r.pattern, r.handler)
 	}
@@ -92,7 +105,7 @@ type route struct {
 // routes is the table of everything that is served.
 func (a *API) routes() []route {
 	open := func(f http.HandlerFunc) http.Handler { return f }
-	return []route{
+	return append([]route{
 		{"GET /healthz", open(a.healthz)},
 		{"GET /readyz", open(a.readyz)},
 		{"GET /metrics", a.Metrics},
@@ -110,13 +123,24 @@ func (a *API) routes() []route {
 		{"POST /v1/callbacks/{event}/resume", a.signed(a.resumeCallback)},
 		{"POST /v1/callbacks/{event}/test", a.signed(a.testCallback)},
 
-		{"POST /v1/events", a.signed(a.publish)},
+		{"POST /v1/events", http.HandlerFunc(a.signedPublish)},
 		{"GET /v1/events", a.signed(a.listEvents)},
+		{"GET /v1/events/stream", a.signed(a.stream)},
 		{"GET /v1/events/{id}", a.signed(a.getEvent)},
+		{"GET /v1/events/{id}/explain", a.signed(a.explainEvent)},
 		{"GET /v1/deliveries", a.signed(a.listDeliveries)},
 		{"GET /v1/deliveries/{id}", a.signed(a.getDelivery)},
 		{"POST /v1/deliveries/{id}/retry", a.signed(a.retryDelivery)},
-	}
+		{"GET /v1/deliveries/{id}/explain", a.signed(a.explainDelivery)},
+
+		{"POST /v1/replays", a.signed(a.createReplay)},
+		{"GET /v1/replays", a.signed(a.listReplays)},
+		{"GET /v1/replays/{id}", a.signed(a.getReplay)},
+		{"DELETE /v1/replays/{id}", a.signed(a.setReplay(callbackd.ReplayCanceled))},
+		{"POST /v1/replays/{id}/pause", a.signed(a.setReplay(callbackd.ReplayPaused))},
+		{"POST /v1/replays/{id}/resume", a.signed(a.setReplay(callbackd.ReplayRunning))},
+		{"GET /v1/logs", a.signed(a.listLogs)},
+	}, a.sessionRoutes()...)
 }
 
 // ServeHTTP answers everything in JSON, also what no handler answers.
@@ -170,20 +194,6 @@ type call struct {
 	key *callbackd.Key
 }
 
-// signed lets a request through that proves its API key. Nothing of the body
-// is read before.
-func (a *API) signed(f func(http.ResponseWriter, *call) error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		key, err := a.authenticate(r)
-		if err == nil {
-			err = f(w, &call{r, key})
-		}
-		if err != nil {
-			a.fail(w, r, err)
-		}
-	})
-}
-
 func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
 	apiKey, tok, stamp := r.Header.Get(signature.HeaderKey), r.Header.Get(signature.HeaderToken), r.Header.Get(signature.HeaderTimestamp)
 	for _, h := range []struct{ name, value string }{{signature.HeaderKey, apiKey}, {signature.HeaderToken, tok}, {signature.HeaderTimestamp, stamp}} {
@@ -198,8 +208,16 @@ func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
 	if err != nil || key.Revoked() {
 		key = &callbackd.Key{} // spends the same time and never passes
 	}
-	err = signature.CheckToken(key.Account, apiKey, key.Secret.Reveal(), stamp, tok, time.Now())
+	now := time.Now()
+	for _, secret := range key.Secrets(now) {
+		if err = signature.CheckToken(key.Account, apiKey, secret.Reveal(), stamp, tok, now); !errors.Is(err, signature.ErrToken) {
+			break // right, or wrong in a way that another secret does not mend
+		}
+	}
 	if err != nil {
+		if key.No != 0 {
+			a.Calls.Refused(key.No, time.Now(), address(r))
+		}
 		return nil, callbackd.Errorf(callbackd.KindUnauthorized, "%s", err.Error())
 	}
 	return key, nil
@@ -241,7 +259,7 @@ type keyed struct {
 func (k keyed) Unwrap() error { return k.error }
 
 // fail is the one place that answers errors, and the one that logs them.
-func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message string) {
 	kind := callbackd.KindOf(err)
 	msg := wire.Message{Message: "callbackd failed; the operator's log says how"}
 	if e, ok := errors.AsType[*callbackd.Error](err); ok {
@@ -263,6 +281,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Connection", "close")
 	}
 	answer(w, statuses[kind], msg)
+	return msg.Message
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

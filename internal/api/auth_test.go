@@ -159,7 +159,7 @@ func TestPeers19EveryRouteNeedsAuthentication(t *testing.T) {
 	patterns := s.api.Patterns()
 	for _, p := range patterns {
 		method, path, _ := strings.Cut(p, " ")
-		path = strings.NewReplacer("{event}", "SESSION:COMPLETE", "{id}", "evt_0000000000001").Replace(path)
+		path = strings.NewReplacer("{event}", "SESSION:COMPLETE", "{id}", "evt_0000000000001", "{key}", "ACM-0123456789").Replace(path)
 		want := 401
 		if open[p] {
 			want = 200

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
-	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
 	"callbackd/wire"
 )
@@ -39,20 +39,7 @@ func (a *API) flat(c *call, cb *callbackd.Callback) wire.Callback {
 
 // admit checks what depends on the key and on the operator's switches.
 func (a *API) admit(c *call, cb *callbackd.Callback) error {
-	if a.RequireHTTPS && c.key.Live && !strings.HasPrefix(cb.URL, "https:") {
-		return invalid("url must begin with https:// for a live API key.")
-	}
-	return nil
-}
-
-// refuseMasks keeps the mask from being stored as if it were a value.
-func refuseMasks(headers []callbackd.Header) error {
-	for _, h := range headers {
-		if h.Value == callbackd.Mask {
-			return invalid("headers has a masked value for %s that stands for nothing stored; send the value itself.", h.Name)
-		}
-	}
-	return nil
+	return callbacks.Admit(c.key, cb, a.RequireHTTPS)
 }
 
 func (a *API) createCallback(w http.ResponseWriter, c *call) error {
@@ -60,25 +47,25 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	b, err := readCallback(members, true)
+	b, err := callbacks.Read(members, true)
 	if err != nil {
 		return err
 	}
-	if err := a.admit(c, &b.cb); err != nil {
+	if err := a.admit(c, &b); err != nil {
 		return err
 	}
 	if a.MaskHeaders {
-		if err := refuseMasks(b.cb.Headers); err != nil {
+		if err := callbacks.RefuseMasks(b.Headers); err != nil {
 			return err
 		}
 	}
-	b.cb.Key, b.cb.Event = c.key.No, callbackd.EventType(b.event)
-	b.cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
-	cb, created, err := a.Store.CreateCallback(c.Context(), b.cb, time.Now())
+	b.Key = c.key.No
+	b.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	cb, created, err := a.Store.CreateCallback(c.Context(), b, time.Now())
 	if err != nil {
 		return err
 	}
-	if !created && !sameSetting(cb, &b.cb) {
+	if !created && !sameSetting(cb, &b) {
 		return keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already; PUT /v1/callbacks/%s updates it.", cb.Event, cb.Event), c.key.APIKey}
 	}
 	a.Dispatcher.CallbackChanged(cb.No)
@@ -161,29 +148,29 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	b, err := readCallback(members, false)
+	b, err := callbacks.Read(members, false)
 	if err != nil {
 		return err
 	}
-	if b.event != "" && b.event != string(ev) {
-		return invalid("event in the body is %s, but the path names %s; leave it out or make them equal.", b.event, ev)
+	if b.Event != "" && b.Event != ev {
+		return invalid("event in the body is %s, but the path names %s; leave it out or make them equal.", b.Event, ev)
 	}
-	if name := nameParam(c.URL.Query()); b.cb.Name != callbackd.DefaultName && b.cb.Name != name {
-		return invalid("name in the body is %s, but the query names %s; a callback cannot be renamed.", b.cb.Name, name)
+	if name := nameParam(c.URL.Query()); b.Name != callbackd.DefaultName && b.Name != name {
+		return invalid("name in the body is %s, but the query names %s; a callback cannot be renamed.", b.Name, name)
 	} else {
-		b.cb.Name = name
+		b.Name = name
 	}
-	if err := a.admit(c, &b.cb); err != nil {
+	if err := a.admit(c, &b); err != nil {
 		return err
 	}
 	if a.MaskHeaders {
-		if err := a.unmask(c, ev, &b.cb); err != nil {
+		if err := a.unmask(c, ev, &b); err != nil {
 			return err
 		}
 	}
-	b.cb.Key, b.cb.Event = c.key.No, ev
-	b.cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
-	cb, err := a.Store.ReplaceCallback(c.Context(), b.cb, time.Now())
+	b.Key, b.Event = c.key.No, ev
+	b.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	cb, err := a.Store.ReplaceCallback(c.Context(), b, time.Now())
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -199,20 +186,7 @@ func (a *API) unmask(c *call, ev callbackd.EventType, cb *callbackd.Callback) er
 	if err != nil {
 		return c.missing(err, ev)
 	}
-	for i, h := range cb.Headers {
-		if h.Value != callbackd.Mask {
-			continue
-		}
-		if !store.SameOrigin(old.URL, cb.URL) {
-			return invalid("headers has a masked value for %s, but url names another receiver; send the value again.", h.Name)
-		}
-		for _, o := range old.Headers {
-			if strings.EqualFold(o.Name, h.Name) {
-				cb.Headers[i].Value = o.Value
-			}
-		}
-	}
-	return refuseMasks(cb.Headers)
+	return callbacks.Unmask(old, cb)
 }
 
 func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
@@ -262,12 +236,6 @@ func (a *API) answerSecret(w http.ResponseWriter, c *call, cb *callbackd.Callbac
 	answer(w, http.StatusOK, wire.Secret{APIKey: c.key.APIKey, Event: string(cb.Event), Secret: cb.Secrets[0].Value.Reveal()})
 }
 
-// How long an old signing secret signs along after a rotation.
-const (
-	defaultKeep = 24 * time.Hour
-	maxKeep     = 30 * 24 * time.Hour
-)
-
 func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 	ev, err := c.eventParam()
 	if err != nil {
@@ -294,7 +262,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 // readKeep reads the optional body of a rotation.
 func readKeep(body []byte) (time.Duration, error) {
 	if len(body) == 0 {
-		return defaultKeep, nil
+		return callbacks.DefaultKeep, nil
 	}
 	members, err := strictjson.Object(body)
 	if err != nil {
@@ -302,14 +270,14 @@ func readKeep(body []byte) (time.Duration, error) {
 	}
 	for _, m := range members {
 		if m.Name == "keep" && !m.Value.IsNull() {
-			return readDuration("keep", m.Value, 0, maxKeep)
+			return callbacks.ReadDuration("keep", m.Value, 0, callbacks.MaxKeep)
 		}
 	}
-	return defaultKeep, nil
+	return callbacks.DefaultKeep, nil
 }
 
 func (a *API) pauseCallback(w http.ResponseWriter, c *call) error {
-	return a.setPause(w, c, callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+	return a.setPause(w, c, callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now().UTC().Truncate(time.Millisecond)})
 }
 
 func (a *API) resumeCallback(w http.ResponseWriter, c *call) error {

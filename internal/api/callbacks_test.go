@@ -296,3 +296,13 @@ func TestWrongMethodsAndUnknownPathsAnswerInJSON(t *testing.T) {
 		}
 	}
 }
+
+// A pause that is asked for again, and one that is read back, is the same pause.
+func TestAPauseKeepsItsTime(t *testing.T) {
+	s := start(t)
+	s.register("SESSION:COMPLETE", "http://127.0.0.1:1/hook", "")
+	at := "/v1/callbacks/SESSION:COMPLETE"
+	first := s.call("POST", at+"/pause", "").ok(200).body
+	s.call("GET", at+"/policy", "").is(200, strings.TrimSpace(first))
+	s.call("POST", at+"/pause", "").is(200, strings.TrimSpace(first))
+}

@@ -2,18 +2,19 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
+	"callbackd/internal/story"
 	"callbackd/wire"
 )
 
@@ -26,6 +27,11 @@ type filter struct {
 	since, until time.Time
 	limit        int
 	cursor       string
+	status       int             // of deliveries: the last attempt's; of calls: the answer's
+	fault        callbackd.Fault // of the last attempt
+	after        string          // of readers
+	wait         time.Duration
+	method, path string // of calls
 }
 
 const defaultLimit = 50
@@ -35,7 +41,7 @@ var errCursor = invalid("cursor is not one that a list gave; begin without it.")
 // Parameters of the lists.
 var (
 	eventParams    = []string{"event", "session_key", "since", "until", "limit", "cursor"}
-	deliveryParams = append([]string{"state", "callback"}, eventParams...)
+	deliveryParams = append([]string{"state", "callback", "status", "fault"}, eventParams...)
 )
 
 // readFilter reads the query of a list. A parameter that it does not know is
@@ -55,7 +61,7 @@ func readFilter(query string, known []string) (f filter, err error) {
 	}
 	f = filter{event: callbackd.EventType(q.Get("event")), session: q.Get("session_key"), state: callbackd.State(q.Get("state")), cursor: q.Get("cursor"), limit: defaultLimit}
 	if f.event != "" && !f.event.Valid() {
-		return f, invalid("event %q is not supported; the supported events are %s.", clip(string(f.event), 100), joinTypes())
+		return f, invalid("event %q is not supported; the supported events are %s.", clip(string(f.event), 100), callbacks.Types())
 	}
 	if f.state != "" && !f.state.Valid() {
 		return f, invalid("state must be pending, delivered, failed or canceled.")
@@ -79,7 +85,45 @@ func readFilter(query string, known []string) (f filter, err error) {
 		}
 		f.callback = callbackd.CallbackNo(n)
 	}
-	return f, nil
+	if slices.Contains(known, "status") && !slices.Contains(known, "q") { // a session's status is another thing
+		if f.status, err = readStatus(q.Get("status")); err != nil {
+			return f, err
+		}
+	}
+	return f, f.more(q)
+}
+
+// readStatus reads the status of an answer, or the class of it; 0 for none.
+func readStatus(s string) (int, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(s, "xx"))
+	class := strings.HasSuffix(s, "xx")
+	if err != nil || class && (n < 1 || n > 5) || !class && (n < 100 || n > 599) {
+		return 0, invalid("status must be a status such as 404, or a class such as 5xx.")
+	}
+	return n, nil
+}
+
+// faults is what an attempt can be filtered by.
+var faults = []callbackd.Fault{callbackd.FaultStatus, callbackd.FaultRefused, callbackd.FaultDNS, callbackd.FaultConnect, callbackd.FaultTLS,
+	callbackd.FaultTimeout, callbackd.FaultProtocol, callbackd.FaultProxy, callbackd.FaultLocal, callbackd.FaultShutdown}
+
+// more reads what few lists have.
+func (f *filter) more(q url.Values) error {
+	f.after, f.path = q.Get("after"), q.Get("path")
+	f.method = strings.ToUpper(q.Get("method"))
+	if f.fault = callbackd.Fault(q.Get("fault")); f.fault != "" && !slices.Contains(faults, f.fault) {
+		return invalid("fault must be one of %s.", strings.Join(strings.Fields(strings.Trim(fmt.Sprint(faults), "[]")), ", "))
+	}
+	if s := q.Get("wait"); s != "" {
+		n, err := strconv.Atoi(s)
+		if f.wait = time.Duration(n) * time.Second; err != nil || n < 0 || f.wait > maxWait {
+			return invalid("wait must be a number of seconds from 0 to %d.", int(maxWait.Seconds()))
+		}
+	}
+	return nil
 }
 
 func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
@@ -87,7 +131,8 @@ func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	q := store.DeliveryQuery{Key: c.key.No, State: f.state, Type: f.event, Session: f.session, Callback: f.callback, Since: f.since, Until: f.until, Limit: f.limit}
+	q := store.DeliveryQuery{Key: c.key.No, State: f.state, Type: f.event, Session: f.session, Callback: f.callback, Since: f.since, Until: f.until,
+		Status: f.status, Fault: f.fault, Limit: f.limit}
 	if f.cursor != "" {
 		if q.After, err = parseCursor(f.cursor); err != nil {
 			return err
@@ -99,7 +144,7 @@ func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
 	}
 	out := wire.DeliveryList{Data: []wire.Delivery{}}
 	for i := range page.Deliveries {
-		out.Data = append(out.Data, showDelivery(&page.Deliveries[i]))
+		out.Data = append(out.Data, story.Summary(&page.Deliveries[i]))
 	}
 	if page.Next != (callbackd.DeliveryID{}) {
 		s := page.Next.String()
@@ -124,12 +169,6 @@ func parseCursor(s string) (callbackd.DeliveryID, error) {
 	return id, nil
 }
 
-func showDelivery(v *store.DeliveryView) wire.Delivery {
-	return wire.Delivery{ID: v.ID.String(), EventID: v.Event.ID.String(), Event: string(v.Event.Type), SessionKey: v.Event.Session, Sequence: v.Event.Sequence,
-		Callback: int64(v.ID.Callback), CallbackName: v.Callback.Name, State: string(v.State), Attempts: v.Attempts, AcceptedAt: v.Event.ID.Time(),
-		NextAttempt: timeOrNull(v.Due), Repeated: v.Manual, Test: v.Event.Test}
-}
-
 func (a *API) deliveryID(c *call) (callbackd.DeliveryID, error) {
 	id, ok := callbackd.ParseDeliveryID(c.PathValue("id"))
 	if !ok {
@@ -143,7 +182,7 @@ func (a *API) getDelivery(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out, err := a.story(c.Context(), c, id)
+	out, err := a.story(c, id)
 	if err != nil {
 		return err
 	}
@@ -151,69 +190,8 @@ func (a *API) getDelivery(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// story is a delivery with all its attempts.
-func (a *API) story(ctx context.Context, c *call, id callbackd.DeliveryID) (*wire.Delivery, error) {
-	v, err := a.Store.Delivery(ctx, c.key.No, id)
-	if err != nil {
-		return nil, err
-	}
-	out := showDelivery(v)
-	versions := map[int64]*callbackd.Callback{}
-	for i := range v.History {
-		at := &v.History[i]
-		cb := versions[at.Version]
-		if cb == nil {
-			if cb, err = a.Store.CallbackVersion(ctx, id.Callback, at.Version); err != nil {
-				return nil, err
-			}
-			versions[at.Version] = cb
-		}
-		one, err := a.showAttempt(ctx, cb, v.Event, at)
-		if err != nil {
-			return nil, err
-		}
-		one.Repeat = i > 0 && v.History[i-1].State.Terminal()
-		out.History = append(out.History, one)
-	}
-	return &out, nil
-}
-
-func (a *API) showAttempt(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, at *callbackd.Attempt) (wire.Attempt, error) {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	req, body, err := a.Preview(ctx, cb, ev, at.Number, at.StartedAt)
-	if err != nil {
-		return wire.Attempt{}, err
-	}
-	out := wire.Attempt{Number: at.Number, StartedAt: at.StartedAt, Address: at.Address, Reused: at.Reused,
-		Timings: wire.Timings{DNS: ms(at.Timings.DNS), Connect: ms(at.Timings.Connect), TLS: ms(at.Timings.TLS), FirstByte: ms(at.Timings.FirstByte), Total: ms(at.Timings.Total)},
-		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: redact(req.Header, cb), Body: string(body)},
-		Fault:   string(at.Fault), Error: at.Error, State: string(at.State), Why: at.Why, Next: timeOrNull(at.Due)}
-	if at.Status != 0 {
-		out.Response = &wire.Response{Status: at.Status, Headers: at.Headers, Body: string(at.Body), Encoding: "utf-8", Size: at.BodySize,
-			Truncated: at.Truncated, Location: at.Location, RetryAfter: at.RetryAfter}
-		if !utf8.Valid(at.Body) {
-			out.Response.Body, out.Response.Encoding = base64.StdEncoding.EncodeToString(at.Body), "base64"
-		}
-	}
-	return out, nil
-}
-
-// redact lists a request's headers by name, without the values of the
-// callback's own. The signature is left out too: it was made with secrets
-// that may have been rotated since.
-func redact(h http.Header, cb *callbackd.Callback) wire.Headers {
-	var out wire.Headers
-	for name, values := range h {
-		for _, v := range values {
-			own := slices.ContainsFunc(cb.Headers, func(o callbackd.Header) bool { return strings.EqualFold(o.Name, name) })
-			if own || name == "Webhook-Signature" {
-				v = callbackd.Mask
-			}
-			out = append(out, wire.Header{Name: strings.ToLower(name), Value: v})
-		}
-	}
-	slices.SortFunc(out, func(a, b wire.Header) int { return strings.Compare(a.Name, b.Name) })
-	return out
+func (a *API) story(c *call, id callbackd.DeliveryID) (*wire.Delivery, error) {
+	return story.Tell(c.Context(), a.Store, a.Preview, c.key.No, id)
 }
 
 func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
@@ -226,24 +204,13 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	a.Dispatcher.Retry(*d)
-	out, err := a.story(c.Context(), c, id)
+	out, err := a.story(c, id)
 	if err != nil {
 		return err
 	}
 	answer(w, http.StatusAccepted, out)
 	return nil
 }
-
-// samples is the data of test-sends, of the shape each event has.
-var samples = map[callbackd.EventType]string{
-	callbackd.SMSProcess:   `{"phone":"+15555550100","status":"success"}`,
-	callbackd.StageChange:  `{"photo_url":"https://example.com/photo.jpg","photo_status":"ACCEPTED","photo_code":4,"photo_label":"Left"}`,
-	callbackd.StatusChange: `{"status":"STARTED","previous_status":"IDLE"}`,
-	callbackd.Complete:     `{"session":{"session_key":"TST-0000000000","status":"COMPLETE"}}`,
-	callbackd.NoteInsert:   `{"note":{"title":"Sample","description":"A note made by a test","inserted_by":"callbackd","inserted_at":"2021-08-17T13:27:10+00:00"}}`,
-}
-
-const sampleSession = "TST-0000000000"
 
 // testCallback sends a marked sample through the path every event takes, and
 // answers with what became of it.
@@ -252,10 +219,10 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if !a.tests.allow(c.key.No, time.Now()) {
-		return callbackd.Errorf(callbackd.KindLimited, "Test-sends are limited to %d a second; try again in a moment.", testRate)
+	if err := a.Tests.Allow(c.key.No, time.Now()); err != nil {
+		return err
 	}
-	b := store.Batch{Key: c.key.No, At: time.Now(), Events: []store.NewEvent{{Type: cb.Event, Session: sampleSession, Data: []byte(samples[cb.Event]), OnlyTo: cb.No}}}
+	b := store.Batch{Key: c.key.No, At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb)}}
 	evs, err := a.Store.Accept(c.Context(), b)
 	if err != nil {
 		return err
@@ -272,7 +239,7 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 		case <-ctx.Done():
 		}
 	}
-	out, err := a.story(c.Context(), c, id)
+	out, err := a.story(c, id)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"callbackd"
+	"callbackd/internal/api"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
@@ -91,7 +92,7 @@ func (s *server) served(method, path string) bool {
 	for _, p := range s.api.Patterns() {
 		mux.HandleFunc(p, func(http.ResponseWriter, *http.Request) {})
 	}
-	path = strings.NewReplacer("{event}", "e", "{id}", "i", "/:event", "/e", "/:id", "/i").Replace(path)
+	path = strings.NewReplacer("{event}", "e", "{id}", "i", "/:event", "/e", "/:id", "/i", "{key}", "k", "/:key", "/k").Replace(path)
 	req, err := http.NewRequest(method, "http://localhost"+path, nil)
 	if err != nil {
 		return false
@@ -110,7 +111,9 @@ func TestDocumentedLimits(t *testing.T) {
 		{"a request body", []int{callbackd.MaxBody}}, {"the data of an event", []int{callbackd.MaxEventData}}, {"events in one request", []int{callbackd.MaxBatch}},
 		{"a session key", []int{callbackd.MaxSessionKey}}, {"an idempotency key", []int{callbackd.MaxIdempotency}}, {"a callback's URL", []int{callbackd.MaxURL}},
 		{"a callback's headers", []int{callbackd.MaxHeaders, callbackd.MaxHeaderBytes}}, {"a callback's payload", []int{callbackd.MaxPayload}},
-		{"callbacks of a key for one event", []int{callbackd.MaxCallbacks}}, {"a page of a list", []int{store.MaxPage}}, {"nesting of JSON", []int{strictjson.MaxDepth}},
+		{"callbacks of a key for one event", []int{callbackd.MaxCallbacks}}, {"a session's reference", []int{callbackd.MaxReference}},
+		{"a session's results", []int{callbackd.MaxResults}}, {"a session's notes", []int{callbackd.MaxNotes}}, {"a page of a list", []int{store.MaxPage}}, {"deliveries of one replay", []int{callbackd.MaxReplay}},
+		{"replays of a key that have not ended", []int{callbackd.MaxReplays}}, {"calls of a key that wait for events", []int{api.MaxWaiting}}, {"nesting of JSON", []int{strictjson.MaxDepth}},
 	} {
 		_, rest, ok := strings.Cut(page, "| "+row.name+" | ")
 		cell, _, _ := strings.Cut(rest, " |")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
 	"callbackd/wire"
@@ -123,9 +124,9 @@ func readEvent(b []byte, ev *store.NewEvent) error {
 	}
 	switch {
 	case ev.Type == "" || ev.Session == "":
-		return errMissing
+		return callbacks.ErrMissing
 	case !ev.Type.Valid():
-		return invalid("event %q is not supported; the supported events are %s.", clip(string(ev.Type), 100), joinTypes())
+		return invalid("event %q is not supported; the supported events are %s.", clip(string(ev.Type), 100), callbacks.Types())
 	case !validSession(ev.Session):
 		return invalid("session_key must be 1 to %d visible ASCII characters without spaces.", callbackd.MaxSessionKey)
 	case len(ev.Idempotency) > callbackd.MaxIdempotency:
@@ -162,6 +163,9 @@ func showEvent(ev *callbackd.Event) wire.Event {
 const maxPageData = 4 << 20
 
 func (a *API) listEvents(w http.ResponseWriter, c *call) error {
+	if afterIsGiven(c) {
+		return a.catchUp(w, c)
+	}
 	f, err := readFilter(c.URL.RawQuery, eventParams)
 	if err != nil {
 		return err

@@ -254,7 +254,7 @@ func TestFaultsOfAQuery(t *testing.T) {
 		"cursor=x":                   {"cursor is not one that a list gave; begin without it."},
 		"cursor=dlv_0000000000000-1": {"cursor is not one"},
 		"cursor=evt_0000000000001":   {"cursor is not one"},
-		"states=failed":              {`"states" is not a parameter of this list; it takes state, callback, event, session_key, since, until, limit, cursor.`},
+		"states=failed":              {`"states" is not a parameter of this list; it takes state, callback, status, fault, event, session_key, since, until, limit, cursor.`},
 		"state=failed&state=pending": {"state is given twice."},
 		"state=%zz":                  {"The query is malformed"},
 		"a;b":                        {"The query is malformed"},

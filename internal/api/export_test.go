@@ -1,5 +1,7 @@
 package api
 
+import "callbackd/internal/callbacks"
+
 // Patterns is every route, for the tests that compare the table with
 // openapi.yaml and with the documents.
 func (a *API) Patterns() []string {
@@ -13,8 +15,9 @@ func (a *API) Patterns() []string {
 // What the document states as defaults and limits.
 const (
 	DefaultLimit = defaultLimit
-	DefaultKeep  = defaultKeep
-	MaxKeep      = maxKeep
-	TestRate     = testRate
-	TestBurst    = testBurst
+	DefaultKeep  = callbacks.DefaultKeep
+	MaxKeep      = callbacks.MaxKeep
+	TestRate     = callbacks.TestRate
+	TestBurst    = callbacks.TestBurst
+	MaxWaiting   = maxWaiting
 )

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/sender"
+	"callbackd/internal/session"
 	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
 	"callbackd/wire"
@@ -47,14 +49,13 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b, err := readCallback(members, true)
+		b, err := callbacks.Read(members, true)
 		if err != nil {
 			refused(t, err)
 			return
 		}
 		a := &API{}
-		b.cb.Event = callbackd.EventType(b.event)
-		shown, err := marshal(a.show(&b.cb))
+		shown, err := marshal(a.show(&b))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,16 +67,16 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
-		back, err := readCallback(members, true)
+		back, err := callbacks.Read(members, true)
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
-		back.cb.Policy = b.cb.Policy // shown elsewhere
-		if back.event != b.event || back.cb.Name != b.cb.Name || !sameSetting(&back.cb, &b.cb) {
+		back.Policy = b.Policy // shown elsewhere
+		if back.Event != b.Event || back.Name != b.Name || !sameSetting(&back, &b) {
 			t.Errorf("%s reads back as %s", body, shown)
 		}
-		policy := (&call{key: &callbackd.Key{}}).policy(&b.cb)
-		raw, err := json.Marshal(map[string]any{"event": b.event, "url": b.cb.URL, "timeout": policy.Timeout, "retry": policy.Retry, "order": policy.Order, "rate": policy.Rate, "concurrency": policy.Concurrency})
+		policy := (&call{key: &callbackd.Key{}}).policy(&b)
+		raw, err := json.Marshal(map[string]any{"event": b.Event, "url": b.URL, "timeout": policy.Timeout, "retry": policy.Retry, "order": policy.Order, "rate": policy.Rate, "concurrency": policy.Concurrency})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,12 +84,12 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err = readCallback(members, true)
+		back, err = callbacks.Read(members, true)
 		if err != nil {
 			t.Fatalf("%v in %s", err, raw)
 		}
-		back.cb.Method, back.cb.Headers, back.cb.Payload = b.cb.Method, b.cb.Headers, b.cb.Payload
-		if !sameSetting(&back.cb, &b.cb) {
+		back.Method, back.Headers, back.Payload = b.Method, b.Headers, b.Payload
+		if !sameSetting(&back, &b) {
 			t.Errorf("the policy of %s reads back as %s", body, raw)
 		}
 	})
@@ -186,6 +187,57 @@ func FuzzQuery(f *testing.F) {
 		if back.limit != got.limit || back.state != got.state || back.event != got.event || back.session != got.session || back.cursor != got.cursor || back.callback != got.callback ||
 			!same(got.since, back.since) || !same(got.until, back.until) {
 			t.Errorf("%+v reads back as %+v", got, back)
+		}
+	})
+}
+
+// What is accepted as a session reads back equal from what the API answers.
+func FuzzSessionBody(f *testing.F) {
+	for _, s := range []string{
+		``, ` `, `{}`, `{"vehicle":{"vin":"JN1CV6AR9BMXXXXXX","year":"2017"},"sms":{"to":1},"options":[]}`, `{"vin":"JN1CV6AR9BM123456","theme":"lite","language":"pt-br"}`,
+		`{"session":{"session":{"vin":"x"}},"redirect_url":"HTTPS://a.example/%zz"}`, `{"options":{"reference":1e400,"contact":{"first_name":" é "}},"source":{"type":"API","properties":{}}}`,
+		`{"options":{"options":{"options":[]}},"sms":null,"year":-0}`, `{"reference":"\u2028</script>"}`, `{"vehicle_id":9007199254740993}`, `[`, `{"a":1,"a":2}`,
+	} {
+		f.Add([]byte(s))
+	}
+	key := &callbackd.Key{Account: "acme"}
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	read := func(body []byte) (*callbackd.Session, error) {
+		fs, err := readFields(body)
+		if err != nil {
+			return nil, err
+		}
+		s := session.New(key, now)
+		s.SessionKey = "ACM-0123456789"
+		return s, fs.newSession(s)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s, err := read(body)
+		if err != nil {
+			refused(t, err)
+			return
+		}
+		shown, err := marshal(session.Show(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := read(shown)
+		if err != nil {
+			t.Fatalf("%v in %s", err, shown)
+		}
+		back, err := marshal(session.Show(again))
+		if err != nil || !bytes.Equal(shown, back) {
+			t.Errorf("%s reads back as %s, %v", shown, back, err)
+		}
+		if fs, err := readFields(body); err == nil {
+			for _, read := range []func() error{
+				func() error { _, err := fs.photo(); return err }, func() error { _, err := fs.note(); return err },
+				func() error { _, err := fs.sms(); return err }, func() error { _, err := fs.update(); return err },
+			} {
+				if err := read(); err != nil {
+					refused(t, err)
+				}
+			}
 		}
 	})
 }

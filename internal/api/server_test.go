@@ -20,7 +20,9 @@ import (
 	"callbackd/internal/api"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
+	"callbackd/internal/journal"
 	"callbackd/internal/obs"
+	"callbackd/internal/replays"
 	"callbackd/internal/sender"
 	"callbackd/internal/signature"
 	"callbackd/internal/store/sqlite"
@@ -44,6 +46,7 @@ type server struct {
 	api    *api.API
 	key    callbackd.Key
 	done   *watcher
+	book   *journal.Journal
 }
 
 // setup is what a test may want otherwise.
@@ -51,6 +54,7 @@ type setup struct {
 	api   api.Options
 	allow []string
 	live  bool
+	http  func(*http.Server)
 }
 
 func start(t *testing.T, change ...func(*setup)) *server {
@@ -73,7 +77,8 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	policy := egress.NewPolicy(allow)
 	transport := egress.NewTransport(egress.Options{Policy: policy})
 	send := sender.New(transport, agentVersion, log)
-	done := &watcher{Metrics: metrics, tick: make(chan struct{})}
+	book := journal.New(store, log, metrics.JournalDropped)
+	done := &watcher{Metrics: metrics, book: book, tick: make(chan struct{})}
 	eng = engine.New(engine.Options{Queue: store, Sender: send, Log: log, Observer: done})
 	store.SetHandover(eng.Handover)
 	if err := eng.Start(t.Context()); err != nil {
@@ -81,18 +86,29 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	}
 	c.api.Store, c.api.Dispatcher, c.api.Preview, c.api.Log = store, eng, send.Request, log
 	c.api.Metrics, c.api.Accepted = metrics.Handler(), metrics.Accepted
+	runner := replays.New(store, eng.Replay, log)
+	running, stop := context.WithCancel(context.Background())
+	var ran sync.WaitGroup
+	ran.Go(func() { runner.Run(running) })
+	c.api.Calls, c.api.ReplaysChanged = book, runner.Kick
 	if c.api.Ready == nil {
 		c.api.Ready = func(context.Context) error { return nil }
 	}
 	handler := api.New(c.api)
 	web := httptest.NewUnstartedServer(handler)
 	web.Config = api.Server(handler, log)
+	if c.http != nil {
+		c.http(web.Config)
+	}
 	web.Start()
 	policy.Guard(netip.MustParseAddrPort(web.Listener.Addr().String()))
-	s := &server{t: t, url: web.URL, store: store, engine: eng, api: handler, done: done}
+	s := &server{t: t, url: web.URL, store: store, engine: eng, api: handler, done: done, book: book}
 	s.key = s.newKey("acme", c.live)
 	t.Cleanup(func() {
+		handler.Close()
 		web.Close()
+		stop()
+		ran.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		eng.Drain(ctx)
@@ -107,12 +123,14 @@ func start(t *testing.T, change ...func(*setup)) *server {
 // watcher lets a test wait for attempts without polling.
 type watcher struct {
 	*obs.Metrics
+	book *journal.Journal
 	mu   sync.Mutex
 	tick chan struct{}
 }
 
 func (w *watcher) AttemptDone(o *callbackd.Outcome, state callbackd.State, since time.Duration) {
 	w.Metrics.AttemptDone(o, state, since)
+	w.book.AttemptDone(o, state, since)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	close(w.tick)

@@ -248,7 +248,7 @@ func TestTheDocumentHasEveryRoute(t *testing.T) {
 	for _, p := range got {
 		method, path, _ := strings.Cut(p, " ")
 		op := document.doc.Paths.Value(path).GetOperation(method)
-		if open := op.Security != nil && len(*op.Security) == 0; open == strings.HasPrefix(path, "/v1/") {
+		if open := op.Security != nil && len(*op.Security) == 0; open == (strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/v2/")) {
 			t.Errorf("%s: open is %v", p, open)
 		}
 		if strings.HasPrefix(path, "/v1/") && (op.Responses.Status(401) == nil || op.Responses.Status(503) == nil) {
@@ -293,14 +293,22 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 		{"schemas/DeliveryList/properties/data/maxItems", store.MaxPage},
 		{"schemas/Response/properties/size/maximum", callbackd.MaxResponseRead},
 		{"parameters/Name/schema/maxLength", callbackd.MaxName},
+		{"schemas/NewOptions/properties/reference/x-maxBytes", callbackd.MaxReference},
+		{"schemas/NewSession/properties/redirect_url/maxLength", callbackd.MaxURL},
+		{"schemas/NewContact/properties/first_name/maxLength", callbackd.MaxSessionText},
+		{"schemas/NewPhoto/properties/approved_message/maxLength", callbackd.MaxPhotoMessage},
+		{"schemas/NewNote/properties/description/maxLength", callbackd.MaxNoteText},
 		{"parameters/Limit/schema/maximum", store.MaxPage},
 		{"parameters/Limit/schema/default", api.DefaultLimit},
+		{"schemas/NewReplay/properties/session_key/maxLength", callbackd.MaxSessionKey},
+		{"schemas/NewReplay/properties/rate/maximum", callbackd.MaxReplayRate},
+		{"schemas/ReplayCount/properties/total/maximum", callbackd.MaxReplay},
 	} {
 		if n := document.walk("components/" + l.at); n == nil || n.Value != fmt.Sprint(l.want) {
 			t.Errorf("%s is %v, want %d", l.at, n, l.want)
 		}
 	}
-	for _, path := range []string{"/v1/callbacks/post", "/v1/callbacks/{event}/put", "/v1/callbacks/{event}/secret/rotate/post", "/v1/events/post"} {
+	for _, path := range []string{"/v1/callbacks/post", "/v1/callbacks/{event}/put", "/v1/callbacks/{event}/secret/rotate/post", "/v1/events/post", "/v1/replays/post"} {
 		i := strings.LastIndexByte(path, '/')
 		if n := document.at("paths", path[:i], path[i+1:], "requestBody", "x-maxBytes"); n == nil || n.Value != fmt.Sprint(callbackd.MaxBody) {
 			t.Errorf("%s states another body limit", path)
@@ -316,8 +324,9 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 	}
 	hours := func(d time.Duration) string { return fmt.Sprintf("%dh", int(d.Hours())) }
 	for at, words := range map[string][]string{
-		"info/description":                     {fmt.Sprint(callbackd.MaxBody), fmt.Sprint(strictjson.MaxDepth)},
-		"paths//v1/callbacks/post/description": {fmt.Sprint(callbackd.MaxCallbacks)},
+		"info/description":                                                     {fmt.Sprint(callbackd.MaxBody), fmt.Sprint(strictjson.MaxDepth)},
+		"paths//v1/callbacks/post/description":                                 {fmt.Sprint(callbackd.MaxCallbacks)},
+		"paths//v1/replays/post/description":                                   {fmt.Sprint(callbackd.MaxReplay), fmt.Sprint(callbackd.MaxReplays)},
 		"components/schemas/CallbackUpdate/properties/headers/description":     {fmt.Sprint(callbackd.MaxHeaderBytes)},
 		"components/schemas/CallbackUpdate/properties/payload/description":     {fmt.Sprint(callbackd.MaxPayload)},
 		"components/schemas/CallbackUpdate/properties/retry/description":       {hours(callbackd.MaxRetryDelay)},
@@ -327,6 +336,7 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 		"components/schemas/Rotation/properties/keep/description":              {hours(api.MaxKeep), hours(api.DefaultKeep)},
 		"components/schemas/NewEvent/properties/data/description":              {fmt.Sprint(callbackd.MaxEventData)},
 		"components/schemas/Response/description":                              {fmt.Sprint(callbackd.MaxResponseKept)},
+		"components/schemas/NewResults/description":                            {fmt.Sprint(callbackd.MaxResults)},
 	} {
 		n := document.walk(at)
 		for _, w := range words {
@@ -364,6 +374,12 @@ func TestTheWireIsTheDocument(t *testing.T) {
 		"KeyedMessage": wire.Message{}, "Callback": wire.Callback{}, "CallbackList": wire.CallbackList{}, "CallbackOne": wire.CallbackOne{}, "Policy": wire.Policy{},
 		"Secret": wire.Secret{}, "Accepted": wire.Accepted{}, "Event": wire.Event{}, "EventList": wire.EventList{}, "Delivery": wire.Delivery{},
 		"DeliveryList": wire.DeliveryList{}, "Attempt": wire.Attempt{}, "Timings": wire.Timings{}, "Request": wire.Request{}, "Response": wire.Response{},
+		"Session": wire.Session{}, "SessionOptions": wire.SessionOptions{}, "SessionSMS": wire.SessionSMS{}, "SessionContact": wire.SessionContact{},
+		"SessionSource": wire.SessionSource{}, "Vehicle": wire.Vehicle{}, "Photo": wire.Photo{}, "Note": wire.Note{}, "SessionChange": wire.SessionChange{},
+		"SessionList": wire.SessionList{}, "SessionEvent": wire.SessionEvent{}, "SessionDelivery": wire.SessionDelivery{}, "SessionStory": wire.SessionStory{},
+		"Resent": wire.Resent{}, "NotResent": wire.NotResent{},
+		"NewReplay": wire.NewReplay{}, "ReplayCount": wire.ReplayCount{}, "Replay": wire.Replay{}, "ReplayList": wire.ReplayList{}, "Explanation": wire.Explanation{},
+		"Reason": wire.Reason{}, "EventExplanation": wire.EventExplanation{}, "Log": wire.Log{}, "LogList": wire.LogList{},
 	} {
 		var want, got []string
 		properties := document.at("components", "schemas", name, "properties")

@@ -12,15 +12,23 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/api"
+	"callbackd/internal/callbacks"
+	"callbackd/internal/console"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
+	"callbackd/internal/journal"
+	"callbackd/internal/live"
 	"callbackd/internal/obs"
+	"callbackd/internal/replays"
 	"callbackd/internal/sender"
+	"callbackd/internal/session"
 	"callbackd/internal/store"
 )
 
@@ -40,11 +48,16 @@ type Config struct {
 	RequireHTTPS bool
 	MaskHeaders  bool
 	MaxInFlight  int
+	// OperatorToken signs the operator in to the console; empty: one-time
+	// links only.
+	OperatorToken callbackd.Secret
 }
 
 // App is a running server.
 type App struct {
 	log      *slog.Logger
+	console  *console.Console
+	started  time.Time
 	store    store.Store
 	engine   *engine.Engine
 	server   *http.Server
@@ -52,17 +65,19 @@ type App struct {
 	served   chan error
 	upkeep   sync.WaitGroup
 	stop     context.CancelFunc
+	accepted func(events int)
 }
 
 // Start opens the store, starts the engine and serves the API.
 func Start(ctx context.Context, c Config) (_ *App, err error) {
-	a := &App{log: c.Log, served: make(chan error, 1)}
+	a := &App{log: c.Log, started: time.Now(), served: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Stop(ctx))
 		}
 	}()
 	metrics := obs.New(func() int { return a.engine.InFlight() })
+	a.accepted = metrics.Accepted
 	if a.store, err = c.Open(ctx, false, metrics.Committed); err != nil {
 		return nil, err
 	}
@@ -72,22 +87,75 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
 	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, c.Log)
-	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: metrics, MaxInFlight: c.MaxInFlight})
+	feed := &live.Feed{}
+	book := journal.New(a.store, c.Log, metrics.JournalDropped)
+	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: observers{metrics, book, feed}, MaxInFlight: c.MaxInFlight})
 	a.store.SetHandover(a.engine.Handover)
 	if err = a.engine.Start(ctx); err != nil {
 		return nil, fmt.Errorf("read the backlog: %w", err)
 	}
+	tests := &callbacks.Limiter{}
+	runner := replays.New(a.store, a.engine.Replay, c.Log)
 	handler := api.New(api.Options{
-		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
-		Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
+		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
+		Calls: book, ReplaysChanged: runner.Kick, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
 	})
-	a.server = api.Server(handler, c.Log)
+	a.console = console.New(console.Options{
+		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Feed: feed, Runner: runner, Nodes: a.nodes, Log: c.Log, Version: Version,
+		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS,
+	})
+	a.server = api.Server(both(handler, a.console), c.Log)
+	a.server.RegisterOnShutdown(a.console.Close)
+	a.server.RegisterOnShutdown(handler.Close)
 	go func() { a.served <- a.server.Serve(a.listener) }()
 	var upkeep context.Context
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	a.upkeep.Go(func() { a.settle(upkeep) })
 	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
+	a.upkeep.Go(func() { a.advanceSessions(upkeep, session.Now) })
+	a.upkeep.Go(func() { a.sweepSessions(upkeep, c.Keep) })
+	a.upkeep.Go(func() { a.prune(upkeep, c.Keep) })
+	a.upkeep.Go(func() { runner.Run(upkeep) })
+	a.upkeep.Go(func() { book.Run(upkeep) })
 	return a, nil
+}
+
+// observers tells metrics, sums and live pages of every attempt.
+type observers struct {
+	*obs.Metrics
+	book *journal.Journal
+	feed *live.Feed
+}
+
+// AttemptDone is part of the engine's Observer.
+func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
+	o.Metrics.AttemptDone(out, state, sinceAccepted)
+	o.book.AttemptDone(out, state, sinceAccepted)
+	o.feed.AttemptDone(out, state, sinceAccepted)
+}
+
+// nodes is this process: a store of its own has no other.
+func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
+	owed, err := a.store.Backlogs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "callbackd"
+	}
+	return []console.Node{{Name: name, Version: Version, Address: a.URL(), Self: true, StartedAt: a.started, Shards: 1, InFlight: a.engine.InFlight(), Backlog: int64(len(owed))}}, nil
+}
+
+// both serves the console under its root and the API everywhere else.
+func both(api, pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == console.Root || strings.HasPrefix(r.URL.Path, console.Root+"/") {
+			pages.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 }
 
 func (a *App) ready(context.Context) error {
@@ -188,6 +256,31 @@ func (a *App) sweep(ctx context.Context, keep time.Duration) {
 		}
 		if removed > 0 {
 			a.log.Debug("old events removed", "events", removed)
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
+}
+
+// How long what no promise covers is kept.
+const (
+	keepLogs    = 7 * 24 * time.Hour
+	keepMinutes = 26 * time.Hour
+	keepHours   = 35 * 24 * time.Hour
+)
+
+// prune removes old logs, sums and replays.
+func (a *App) prune(ctx context.Context, keep time.Duration) {
+	for {
+		now := time.Now()
+		n, err := a.store.Prune(ctx, store.Prune{Logs: now.Add(-keepLogs), Minutes: now.Add(-keepMinutes), Hours: now.Add(-keepHours), Replays: now.Add(-keep)}, slice)
+		if err != nil && ctx.Err() == nil {
+			a.log.Error("old logs and sums not removed", "error", err)
+		}
+		wait := sweepIdle
+		if err == nil && n > 0 {
+			wait = slicePause
 		}
 		if !pause(ctx, wait) {
 			return

@@ -18,13 +18,16 @@ import (
 
 // root is every command.
 type root struct {
-	Serve   serveCmd   `cmd:"" help:"Run the callback service."`
-	Keys    keysCmd    `cmd:"" help:"Create, list and revoke API keys."`
-	Headers headersCmd `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
-	Listen  listenCmd  `cmd:"" help:"Receive callbacks and print them: a receiver for people."`
-	Demo    demoCmd    `cmd:"" help:"Show the whole way once: a server, a key, a receiver that fails at first, one inspection."`
-	Fsck    fsckCmd    `cmd:"" help:"Prove that every accepted event is in exactly one state."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Run the callback service."`
+	Keys     keysCmd     `cmd:"" help:"Create, list, rotate and revoke API keys."`
+	Replay   replayCmd   `cmd:"" help:"Send deliveries again, many at a time."`
+	Console  consoleCmd  `cmd:"" help:"Print a link that signs the operator in to the console, once."`
+	Headers  headersCmd  `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
+	Listen   listenCmd   `cmd:"" help:"Receive callbacks and print them: a receiver for people."`
+	Demo     demoCmd     `cmd:"" help:"Show the whole way once: a server, a key, a receiver that fails at first, one inspection."`
+	Simulate simulateCmd `cmd:"" help:"Play inspections through the API of a running server, as a load or a show."`
+	Fsck     fsckCmd     `cmd:"" help:"Prove that every accepted event is in exactly one state."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // env is what commands run in.

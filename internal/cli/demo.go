@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,54 +20,49 @@ import (
 
 	"callbackd"
 	"callbackd/client"
+	"callbackd/internal/apikey"
 	"callbackd/internal/app"
 	"callbackd/internal/obs"
 	"callbackd/internal/signature"
+	"callbackd/internal/simulate"
 	"callbackd/internal/store/sqlite"
+	"callbackd/wire"
 )
 
 type demoCmd struct {
-	Keep bool `help:"Keep the temporary data directory and print its path."`
+	Keep bool `env:"CALLBACKD_DEMO_KEEP" help:"Keep the temporary data directory and print its path."`
 }
 
 const (
-	demoSession = "ACM-7Q2M9XK4TD"
 	demoFails   = 3 // requests the receiver refuses at first
+	demoSeed    = 11
 	demoPatient = time.Minute
 )
 
-// demoEvent is an event and what it says, in a few words.
-type demoEvent struct {
-	client.NewEvent
-	says string
-}
-
-// demoEvents is one inspection, as the platform publishes it.
-func demoEvents() []demoEvent {
-	type data = map[string]any
-	var out []demoEvent
-	add := func(t callbackd.EventType, says string, d data) {
-		out = append(out, demoEvent{client.NewEvent{Event: string(t), SessionKey: demoSession, Data: d}, says})
+// describe is an event in a few words.
+func describe(body []byte) string {
+	var d struct {
+		Event, Status  string
+		PreviousStatus string `json:"previous_status"`
+		PhotoStatus    string `json:"photo_status"`
+		PhotoLabel     string `json:"photo_label"`
+		Note           struct{ Title string }
 	}
-	status := func(from, to string) {
-		add(callbackd.StatusChange, from+" to "+to, data{"status": to, "previous_status": from})
+	json.Unmarshal(body, &d)
+	says := ""
+	switch callbackd.EventType(d.Event) {
+	case callbackd.SMSProcess:
+		says = "the link by SMS: " + d.Status
+	case callbackd.StageChange:
+		says = d.PhotoLabel + " " + strings.ToLower(d.PhotoStatus)
+	case callbackd.StatusChange:
+		says = d.PreviousStatus + " to " + d.Status
+	case callbackd.NoteInsert:
+		says = strings.ToLower(d.Note.Title)
+	case callbackd.Complete:
+		says = "the whole inspection"
 	}
-	photo := func(code int, label, verdict string) {
-		add(callbackd.StageChange, label+" "+strings.ToLower(verdict), data{"photo_code": code, "photo_label": label, "photo_status": verdict, "photo_url": fmt.Sprintf("https://photos.example.com/%s/%d.jpg", demoSession, code)})
-	}
-	add(callbackd.SMSProcess, "link sent by SMS", data{"phone": "+15555550100", "status": "success"})
-	status("IDLE", "STARTED")
-	photo(1, "VIN", "ACCEPTED")
-	status("STARTED", "PROCESS")
-	photo(4, "Left", "REJECTED: blurry")
-	photo(4, "Left", "ACCEPTED")
-	photo(5, "Front", "ACCEPTED")
-	add(callbackd.NoteInsert, "scratch, left door", data{"note": data{"title": "Scratch", "description": "Left door, 4 cm", "inserted_by": "inspector", "inserted_at": "2026-01-02T03:04:05+00:00"}})
-	status("PROCESS", "QC_PASSED")
-	status("QC_PASSED", "CONFIRM")
-	status("CONFIRM", "COMPLETE")
-	add(callbackd.Complete, "the whole inspection", data{"session": data{"session_key": demoSession, "status": "COMPLETE"}})
-	return out
+	return fmt.Sprintf("%-21s  %s", d.Event, says)
 }
 
 // Run shows the whole way once.
@@ -79,7 +76,7 @@ func (c *demoCmd) Run(e *env) error {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	d := &demo{out: e.stdout, start: time.Now(), events: demoEvents(), done: make(chan struct{}), fails: demoFails}
+	d := &demo{out: e.stdout, start: time.Now(), done: make(chan struct{}), fails: demoFails}
 	ctx, cancel := context.WithTimeout(e.ctx, demoPatient)
 	defer cancel()
 	a, cl, err := d.server(ctx, dir)
@@ -94,16 +91,22 @@ func (c *demoCmd) Run(e *env) error {
 
 // demo is the receiver and the voice of the demonstration.
 type demo struct {
-	out    io.Writer
-	start  time.Time
-	events []demoEvent
-	done   chan struct{}
+	out   io.Writer
+	start time.Time
+	done  chan struct{}
 
 	mu    sync.Mutex
 	keys  [][]byte
 	fails int
-	got   []int64 // sequence numbers that were taken
+	want  int // events that were fired; 0 until all are
+	got   []taken
 	wrong []string
+}
+
+// taken is an event that the receiver took.
+type taken struct {
+	event string
+	seq   int64
 }
 
 func (d *demo) say(who, format string, args ...any) {
@@ -116,7 +119,7 @@ func (d *demo) server(ctx context.Context, dir string) (*app.App, *client.Client
 	if err != nil {
 		return nil, nil, err
 	}
-	key := callbackd.Key{Account: "acme", APIKey: newAPIKey(), Secret: "demo-secret", Name: "demo", CreatedAt: time.Now()}
+	key := callbackd.Key{Account: "acme", APIKey: apikey.Text(), Secret: "demo-secret", Name: "demo", CreatedAt: time.Now()}
 	_, err = s.CreateKey(ctx, key)
 	if err = errors.Join(err, s.Close()); err != nil {
 		return nil, nil, err
@@ -162,17 +165,20 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 	d.say("client", "registers a callback for each of the %d events of PAVE", len(callbackd.EventTypes))
 	fmt.Fprintf(d.out, "\n         %s%s\n\n", "One inspection. A callback gets its events in order: when one is refused, the later\n         ",
 		"ones of that callback wait for its retry, and the other callbacks go on.")
-	for i, ev := range d.events {
-		d.say("client", "publishes  #%-2d %s", i+1, d.line(i))
-		got, err := cl.Publish(ctx, ev.NewEvent)
-		if err != nil {
-			return fmt.Errorf("publish: %w", err)
-		}
-		if got.Sequence != int64(i+1) {
-			return fmt.Errorf("event %d of the session got the number %d", i+1, got.Sequence)
-		}
+	plan := simulate.New(rand.New(rand.NewPCG(demoSeed, demoSeed)), 1, simulate.Odds{Reject: 0.15})
+	fired := 0
+	_, err = plan.Play(ctx, cl, 0, func(_, says string, c wire.SessionChange) {
+		fired += len(c.Events)
+		d.say("platform", "%-34s  the session is %s, %s", says, c.Status, plural(len(c.Events), "event"))
+	})
+	if err != nil {
+		return err
 	}
-	d.say("client", "has a 202 for each: all %d are on disk, whatever happens now", len(d.events))
+	d.say("platform", "has an answer to each: all %d events are on disk, whatever happens now", fired)
+	d.mu.Lock()
+	d.want = fired
+	d.finished()
+	d.mu.Unlock()
 	select {
 	case <-d.done:
 	case <-ctx.Done():
@@ -181,9 +187,18 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 	return d.verdict(ctx, cl)
 }
 
-// line describes event i.
-func (d *demo) line(i int) string {
-	return fmt.Sprintf("%-21s  %s", d.events[i].Event, d.events[i].says)
+// finished closes done when everything that was fired was taken.
+func (d *demo) finished() {
+	if d.want > 0 && len(d.got) == d.want {
+		close(d.done)
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // ServeHTTP is the receiver.
@@ -195,26 +210,21 @@ func (d *demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	seq, _ := strconv.ParseInt(r.Header.Get("callback-sequence"), 10, 64)
-	if seq < 1 || seq > int64(len(d.events)) {
-		d.wrong = append(d.wrong, fmt.Sprintf("a request with the sequence %d", seq))
-		return
-	}
 	verified := slices.ContainsFunc(d.keys, func(k []byte) bool { return signature.Verify(k, r.Header, body, time.Now()) == nil })
 	if !verified {
 		d.wrong = append(d.wrong, fmt.Sprintf("#%d was not signed rightly", seq))
 	}
-	line, attempt := d.line(int(seq-1)), r.Header.Get("callback-attempt")
+	line, attempt := describe(body), r.Header.Get("callback-attempt")
 	if d.fails > 0 {
 		d.fails--
-		d.say("receiver", "refuses    #%-2d %-46s  attempt %s: 503", seq, line, attempt)
+		d.say("receiver", "refuses  #%-2d %-46s  attempt %s: 503", seq, line, attempt)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	d.say("receiver", "takes      #%-2d %-46s  attempt %s", seq, line, attempt)
-	d.got = append(d.got, seq)
-	if len(d.got) == len(d.events) {
-		close(d.done)
-	}
+	d.say("receiver", "takes    #%-2d %-46s  attempt %s", seq, line, attempt)
+	event, _, _ := strings.Cut(line, " ")
+	d.got = append(d.got, taken{event, seq})
+	d.finished()
 }
 
 // verdict checks the order of each callback and asks the API whether it
@@ -225,21 +235,20 @@ func (d *demo) verdict(ctx context.Context, cl *client.Client) error {
 		if err != nil {
 			return fmt.Errorf("list deliveries: %w", err)
 		}
-		if len(list.Data) == len(d.events) {
+		if len(list.Data) == d.want {
 			break
 		}
 		select { // the last outcome is recorded a moment after its answer
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d deliveries are recorded as delivered", len(list.Data), len(d.events))
+			return fmt.Errorf("%d of %d deliveries are recorded as delivered", len(list.Data), d.want)
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	order := map[string][]int64{}
-	for _, seq := range d.got {
-		ev := d.events[seq-1].Event
-		order[ev] = append(order[ev], seq)
+	for _, g := range d.got {
+		order[g.event] = append(order[g.event], g.seq)
 	}
 	fmt.Fprintln(d.out, "\n         What each callback got, in the order it got it:")
 	for _, t := range callbackd.EventTypes {
@@ -255,6 +264,6 @@ func (d *demo) verdict(ctx context.Context, cl *client.Client) error {
 	if len(d.wrong) > 0 {
 		return fmt.Errorf("not as promised: %s", strings.Join(d.wrong, "; "))
 	}
-	fmt.Fprintf(d.out, "\nall %d events were delivered, each callback's in order, every signature verified\n", len(d.events))
+	fmt.Fprintf(d.out, "\nall %d events were delivered, each callback's in order, every signature verified\n", d.want)
 	return nil
 }

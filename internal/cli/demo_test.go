@@ -15,30 +15,60 @@ import (
 // The demo fails when a callback got its events in another order, when a
 // signature was wrong, and when an event came twice.
 func TestDemoIsHonest(t *testing.T) {
-	events := demoEvents()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		json.NewEncoder(w).Encode(wire.DeliveryList{Data: make([]wire.Delivery, len(events))})
+		json.NewEncoder(w).Encode(wire.DeliveryList{Data: make([]wire.Delivery, 4)})
 	}))
 	defer server.Close()
+	status, stage := "SESSION:STATUS_CHANGE", "SESSION:STAGE_CHANGE"
 	for _, tt := range []struct {
-		got   []int64
+		got   []taken
 		wrong []string
 		want  string
 	}{
-		{[]int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, nil, ""},
-		{[]int64{12, 2, 4, 9, 10, 11, 3, 5, 6, 7, 8, 1}, nil, ""},
-		{[]int64{1, 4, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12}, nil, "SESSION:STATUS_CHANGE came out of order"},
-		{[]int64{1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, nil, "SESSION:STATUS_CHANGE came out of order"},
-		{[]int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, []string{"#1 was not signed rightly"}, "signed"},
+		{[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, ""},
+		{[]taken{{stage, 2}, {stage, 4}, {status, 1}, {status, 3}}, nil, ""},
+		{[]taken{{status, 3}, {status, 1}, {stage, 2}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE came out of order"},
+		{[]taken{{status, 1}, {status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE came out of order"},
+		{[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, []string{"#1 was not signed rightly"}, "signed"},
 	} {
 		var out strings.Builder
-		d := &demo{out: &out, start: time.Now(), events: events, got: tt.got, wrong: tt.wrong}
+		d := &demo{out: &out, start: time.Now(), want: 4, got: tt.got, wrong: tt.wrong}
 		err := d.verdict(t.Context(), &client.Client{Base: server.URL})
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v %v: %v", tt.got, tt.wrong, err)
 		}
-		if done := strings.Contains(out.String(), "all 12 events were delivered"); done != (tt.want == "") {
+		if done := strings.Contains(out.String(), "all 4 events were delivered"); done != (tt.want == "") {
 			t.Errorf("%v: it says\n%s", tt.got, &out)
+		}
+	}
+}
+
+// The receiver's words for an event come from what it got.
+func TestDescribe(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"event":"SESSION:SMS_PROCESS","status":"error"}`:                                          "SESSION:SMS_PROCESS    the link by SMS: error",
+		`{"event":"SESSION:STAGE_CHANGE","photo_status":"REJECTED: Too Dark","photo_label":"Left"}`: "SESSION:STAGE_CHANGE   Left rejected: too dark",
+		`{"event":"SESSION:STATUS_CHANGE","status":"STARTED","previous_status":"IDLE"}`:             "SESSION:STATUS_CHANGE  IDLE to STARTED",
+		`{"event":"SESSION:NOTE_INSERT","note":{"title":"Scratch"}}`:                                "SESSION:NOTE_INSERT    scratch",
+		`{"event":"SESSION:COMPLETE","session":{}}`:                                                 "SESSION:COMPLETE       the whole inspection",
+	} {
+		if got := describe([]byte(body)); got != want {
+			t.Errorf("%s is %q, want %q", body, got, want)
+		}
+	}
+}
+
+func TestSpeed(t *testing.T) {
+	for text, want := range map[string]speed{"60x": 60, "60": 60, "0.5x": 0.5, "max": 0} {
+		var s speed
+		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
+			t.Errorf("%s is %v, %v", text, s, err)
+		}
+	}
+	for _, text := range []string{"", "x", "fast", "-1x", "0x", "NaN", "Inf", "1e9"} {
+		var s speed
+		if err := s.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is %v", text, s)
 		}
 	}
 }

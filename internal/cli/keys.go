@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,9 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/apikey"
 	"callbackd/internal/app"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 )
@@ -21,6 +22,7 @@ import (
 type keysCmd struct {
 	Create keysCreateCmd `cmd:"" help:"Create an API key and show its secret."`
 	List   keysListCmd   `cmd:"" help:"List API keys, without secrets."`
+	Rotate keysRotateCmd `cmd:"" help:"Give an API key a new secret; the old one signs along for a while."`
 	Revoke keysRevokeCmd `cmd:"" help:"Revoke an API key: its calls are refused and what it is owed is canceled."`
 }
 
@@ -56,10 +58,11 @@ func settled() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
 
 type keysCreateCmd struct {
 	dataFlag
-	Account string `required:"" help:"Primary account name: it appears in the string that tokens sign."`
-	Name    string `help:"A name to know the key by."`
-	Test    bool   `help:"Make a test key."`
-	JSON    bool   `help:"Print JSON."`
+	Account string        `required:"" help:"Primary account name: it appears in the string that tokens sign."`
+	Name    string        `help:"A name to know the key by."`
+	Test    bool          `help:"Make a test key."`
+	Expires time.Duration `default:"168h" help:"Time frame of the key's sessions: how long after its creation one expires that has not passed quality control."`
+	JSON    bool          `help:"Print JSON."`
 }
 
 // createdKey is what --json prints.
@@ -71,27 +74,21 @@ type createdKey struct {
 	Live      bool   `json:"live"`
 }
 
-// newAPIKey is 128 random bits, in the form PAVE's keys have.
-func newAPIKey() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
 // Run creates a key.
 func (c *keysCreateCmd) Run(e *env) error {
-	if c.Account == "" || strings.ContainsAny(c.Account, ":@ \t\r\n") || len(c.Account) > callbackd.MaxName {
-		return fmt.Errorf("--account must be 1 to %d characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)
+	k, err := apikey.New(c.Account, c.Name, !c.Test, time.Now())
+	if err != nil {
+		return fmt.Errorf("--%w", err)
 	}
-	if len(c.Name) > callbackd.MaxName {
-		return fmt.Errorf("--name is longer than %d bytes", callbackd.MaxName)
+	if c.Expires < callbackd.MinTimeFrame || c.Expires > callbackd.MaxTimeFrame {
+		return fmt.Errorf("--expires must be from %v to %v, such as 72h", callbackd.MinTimeFrame, callbackd.MaxTimeFrame)
 	}
 	s, err := c.open(e.ctx)
 	if err != nil {
 		return err
 	}
-	k, err := s.CreateKey(e.ctx, callbackd.Key{Account: c.Account, APIKey: newAPIKey(), Secret: callbackd.Secret(rand.Text() + rand.Text()), Name: c.Name, Live: !c.Test, CreatedAt: time.Now()})
+	k.TimeFrame = c.Expires
+	k, err = s.CreateKey(e.ctx, k)
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
@@ -133,7 +130,7 @@ func (c *keysListCmd) Run(e *env) error {
 			revoked = k.RevokedAt.Format(time.RFC3339)
 		}
 		if c.JSON {
-			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "created_at": k.CreatedAt, "revoked": k.Revoked()})
+			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "sessions_expire_after": k.SessionTimeFrame().String(), "created_at": k.CreatedAt, "revoked": k.Revoked()})
 			if err != nil {
 				return err
 			}
@@ -142,6 +139,31 @@ func (c *keysListCmd) Run(e *env) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.APIKey, k.Account, k.Name, kind, k.CreatedAt.Format(time.RFC3339), revoked)
 	}
 	return w.Flush()
+}
+
+type keysRotateCmd struct {
+	dataFlag
+	Key  string        `arg:"" help:"The API key."`
+	Keep time.Duration `default:"24h" env:"CALLBACKD_ROTATE_KEEP" help:"How long the old secret signs along; 0s for not at all."`
+}
+
+// Run rotates a key's secret.
+func (c *keysRotateCmd) Run(e *env) error {
+	if c.Keep < 0 || c.Keep > callbacks.MaxKeep {
+		return fmt.Errorf("--keep must be from 0s to %v", callbacks.MaxKeep)
+	}
+	s, err := c.existing(e.ctx)
+	if err != nil {
+		return err
+	}
+	secret := apikey.Secret()
+	err = s.RotateKey(e.ctx, c.Key, secret, time.Now().Add(c.Keep))
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	settled()
+	_, err = fmt.Fprintf(e.stdout, "api key     %s\napi secret  %s\n", c.Key, secret.Reveal())
+	return err
 }
 
 type keysRevokeCmd struct {

@@ -11,7 +11,9 @@ import (
 	"runtime/debug"
 	"time"
 
+	"callbackd"
 	"callbackd/internal/app"
+	"callbackd/internal/console"
 	"callbackd/internal/obs"
 )
 
@@ -19,21 +21,22 @@ import (
 type serveCmd struct {
 	Listen string `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address to serve the API on; port 0 chooses a free one."`
 	dataFlag
-	AllowTarget  []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable, or with commas between. Public addresses are always allowed."`
-	EgressProxy  string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
-	CAFile       string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust besides the system's."`
-	Keep         time.Duration `default:"720h" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept."`
-	Grace        time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
-	MaxInFlight  int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
-	RequireHTTPS bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
-	MaskHeaders  bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask callback headers when they are read back; a PUT with the mask keeps the stored value."`
-	LogFormat    string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"text or json."`
-	LogLevel     string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"debug, info, warn or error."`
+	AllowTarget   []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable, or with commas between. Public addresses are always allowed."`
+	EgressProxy   string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
+	CAFile        string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust besides the system's."`
+	Keep          time.Duration `default:"720h" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept."`
+	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
+	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
+	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Signs the operator in to the console, with 16 characters or more. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE. Without it, the command console prints one-time links."`
+	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
+	MaskHeaders   bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask callback headers when they are read back; a PUT with the mask keeps the stored value."`
+	LogFormat     string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"text or json."`
+	LogLevel      string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"debug, info, warn or error."`
 }
 
 // config checks the options and turns them into the app's configuration.
 func (c *serveCmd) config(e *env) (app.Config, error) {
-	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight}
+	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, OperatorToken: callbackd.Secret(c.OperatorToken)}
 	for _, s := range c.AllowTarget {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
@@ -65,6 +68,8 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 		return out, errors.New("--keep is shorter than an hour: events would vanish before anybody can ask for them; give at least 1h")
 	case c.Grace < 0:
 		return out, errors.New("--grace is negative; give 0s or more")
+	case c.OperatorToken != "" && len(c.OperatorToken) < console.MinOperatorToken:
+		return out, fmt.Errorf("--operator-token is shorter than %d characters: it opens every key's data; make one with: openssl rand -hex 16", console.MinOperatorToken)
 	case c.MaxInFlight < 1:
 		return out, errors.New("--max-in-flight must be at least 1")
 	}
@@ -91,6 +96,7 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	fmt.Fprintln(e.stdout, "listening on", a.URL())
+	cfg.Log.Info("console served", "url", a.URL()+console.Root+"/")
 	if has, err := a.HasKeys(e.ctx); err == nil && !has {
 		where := "--data " + shellQuote(c.Data)
 		if c.DatabaseURL != "" {

@@ -3,6 +3,7 @@ package cli
 import (
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -62,6 +63,33 @@ func TestEveryOptionHasItsTwinsAndItsHelp(t *testing.T) {
 	walk(model(t).Node)
 	if seen < 30 {
 		t.Errorf("only %d options were seen", seen)
+	}
+}
+
+// A variable that is set for one command is read by the others too: it must
+// mean the same to all of them.
+func TestOneVariableHasOneMeaning(t *testing.T) {
+	first := map[string]*kong.Flag{}
+	flags(model(t).Node, func(f *kong.Flag) {
+		for _, name := range f.Envs {
+			if g := first[name]; g != nil && (g.Name != f.Name || g.Default != f.Default || g.Target.Type() != f.Target.Type()) {
+				t.Errorf("%s is --%s, %v, default %q, and elsewhere --%s, %v, default %q", name, g.Name, g.Target.Type(), g.Default, f.Name, f.Target.Type(), f.Default)
+			}
+			first[name] = f
+		}
+	})
+}
+
+// A command that works on what is there makes no data directory where there
+// is none: a typing error in --data would leave one behind.
+func TestOnlyCreatingAKeyMakesADataDirectory(t *testing.T) {
+	for _, command := range []string{"keys list", "keys rotate k", "keys revoke k", "console", "fsck"} {
+		dir := filepath.Join(t.TempDir(), "typo")
+		var stderr strings.Builder
+		code := Main(t.Context(), append(strings.Fields(command), "--data", dir), io.Discard, &stderr)
+		if _, err := os.Stat(dir); code != 1 || !strings.Contains(stderr.String(), "is not a data directory") || err == nil {
+			t.Errorf("%s: %d, %q; the directory: %v", command, code, stderr.String(), err)
+		}
 	}
 }
 

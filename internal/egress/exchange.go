@@ -27,6 +27,7 @@ type Trace struct {
 	FirstByte         time.Duration // from the start of the exchange
 	Address           string        // ip:port spoken to; empty when none
 	Reused            bool          // the connection had been used before
+	CertEnds          time.Time     // of the receiver's certificate; zero without TLS
 }
 
 // Transport makes HTTP/1.1 exchanges with receivers. An exchange writes its
@@ -106,7 +107,7 @@ func (t *Transport) Exchange(ctx context.Context, req *http.Request, body []byte
 	for {
 		*tr = Trace{}
 		if c != nil {
-			tr.Reused, tr.Address = true, c.address
+			tr.Reused, tr.Address, tr.CertEnds = true, c.address, c.certEnds
 		} else {
 			var err error
 			if c, err = t.open(ctx, key, req.URL.Hostname(), tr); err != nil {
@@ -186,6 +187,7 @@ type conn struct {
 	t         *Transport
 	key       poolKey
 	address   string // ip:port of the receiver
+	certEnds  time.Time
 	br        *bufio.Reader
 	room      int64 // bytes that may still be read
 	idleSince time.Time
@@ -228,9 +230,10 @@ func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trac
 			nc.Close()
 			return nil, fmt.Errorf("TLS handshake: %w", err)
 		}
+		tr.CertEnds = tc.ConnectionState().PeerCertificates[0].NotAfter
 		nc = tc
 	}
-	c := &conn{Conn: nc, t: t, key: key, address: tr.Address}
+	c := &conn{Conn: nc, t: t, key: key, address: tr.Address, certEnds: tr.CertEnds}
 	c.br = bufio.NewReaderSize(c, readBuffer)
 	return c, nil
 }

@@ -14,14 +14,19 @@ import (
 
 // loopbackSpellings are ways to write this machine's address, or to hide it,
 // that some parser or resolver somewhere understands.
-var loopbackSpellings = strings.Fields(`
+// {U+…} stands for a character that has no width.
+var loopbackSpellings = strings.Fields(strings.NewReplacer("{U+00AD}", "\u00ad", "{U+200B}", "\u200b").Replace(`
 127.0.0.1 127.0.0.2 127.255.255.254 127.1 127.0.1 0 0.0.0.0 0.0 2130706433 017700000001 0x7f000001 0x7F.0.0.1 0x7f.1 0177.0.0.1 0177.0.0.01 00177.1 127.0.0.1. 127.0.0.1.. 127.000.000.001
-127.0.0.1%00 127.0.0.1%20 127.0.0.1%2e 127%2e0%2e0%2e1 %31%32%37.0.0.1 127。0。0。1 127．0．0．1 127｡0｡0｡1 １２７.０.０.１ ①②⑦.⓪.⓪.① 𝟏𝟐𝟕.𝟎.𝟎.𝟏 ₁₂₇.₀.₀.₁ ¹²⁷.⁰.⁰.¹ 127.0.0.1​ 127.0.0­.1
+<<<<<<< HEAD
+127.0.0.1%00 127.0.0.1%20 127.0.0.1%2e 127%2e0%2e0%2e1 %31%32%37.0.0.1 127。0。0。1 127．0．0．1 127｡0｡0｡1 １２７.０.０.１ ①②⑦.⓪.⓪.① 𝟏𝟐𝟕.𝟎.𝟎.𝟏 ₁₂₇.₀.₀.₁ ¹²⁷.⁰.⁰.¹ 127.0.0.1ZERO 127.0.0SOFT.1
+=======
+127.0.0.1%00 127.0.0.1%20 127.0.0.1%2e 127%2e0%2e0%2e1 %31%32%37.0.0.1 127。0。0。1 127．0．0．1 127｡0｡0｡1 １２７.０.０.１ ①②⑦.⓪.⓪.① 𝟏𝟐𝟕.𝟎.𝟎.𝟏 ₁₂₇.₀.₀.₁ ¹²⁷.⁰.⁰.¹ 127.0.0.1{U+200B} 127.0.0{U+00AD}.1
+>>>>>>> main
 [::1] [::] [0:0:0:0:0:0:0:1] [0000:0000:0000:0000:0000:0000:0000:0001] [::ffff:127.0.0.1] [::ffff:7f00:1] [::FFFF:7F00:0001] [::127.0.0.1] [::7f00:1] [64:ff9b::127.0.0.1] [64:ff9b::7f00:1] [64:ff9b:1::7f00:1] [2002:7f00:1::] [2001:0:7f00:1::] [::ffff:0:127.0.0.1]
 [::1%25lo] [::1%lo] [fe80::1%25lo] [::ffff:127.0.0.1%25lo] [::1]. [::1 ::1 ::1] [[::1]] [127.0.0.1] [localhost] [::ffff:0x7f.1] [0:0:0:0:0:ffff:127.0.0.1] [::%31] [v1.::1]
 localhost LOCALHOST localhost. localhost.. LocalHost ⓛocalhost ｌｏｃａｌｈｏｓｔ localhoſt locaⅼhost loc%61lhost localhost%00 localhost%2e localhost%23 localhost.localdomain ip6-localhost ip6-loopback
 0000.0000.0000.0000 256.0.0.1 127.0.0.1.1 4294967297 -1 127.0.0.-1 1e3 127.0.0.0x1 127.0.0.1e0 127,0.0.1 127.0.0.1:80:PORT 127.0.0.1;a 127.0.0.1|a 127.0.0.1^a 127.0.0.1<a 127.0.0.1'a 127.0.0.1!a 127.0.0.1$a 127.0.0.1*a 127.0.0.1(a) 127.0.0.1~a 127.0.0.1+a
-xn--127-0 xn--localhost xn--a.localhost a_b.localhost -localhost localhost- _ . .. .127.0.0.1 .localhost a..localhost`)
+xn--127-0 xn--localhost xn--a.localhost a_b.localhost -localhost localhost- _ . .. .127.0.0.1 .localhost a..localhost`))
 
 // disguises put a host where one parser sees it and another does not. HOST is
 // the spelling, PORT the trap's port.
@@ -78,7 +83,7 @@ data://HOST:PORT/`, "\n")
 // variants is every spelling in the plain form, and every disguise with
 // spellings that reach this machine at once.
 func variants(port string) (all []string) {
-	fill := strings.NewReplacer("PORT", port)
+	fill := strings.NewReplacer("PORT", port, "ZERO", "\u200b", "SOFT", "\u00ad")
 	for _, host := range loopbackSpellings {
 		all = append(all, fill.Replace("http://"+host+":PORT/"), fill.Replace("https://"+host+":PORT/x"), fill.Replace("http://"+host+"/"))
 	}

@@ -105,12 +105,16 @@ func TestConcurrencyOfACallbackIsALimit(t *testing.T) {
 // Row 20 of the peers' defects, invariant R17: what a slow receiver holds is
 // bounded, and it is nothing of its neighbours'.
 func TestPeers20AThousandHangingCallbacksBesideAHealthyOne(t *testing.T) {
-	for warm, hanging := range map[bool]int{false: 1000, true: 500} {
-		t.Run(fmt.Sprintf("well before=%v", warm), func(t *testing.T) {
-			bubble(t, engine.Options{}, func(r *rig) {
+	for name, tt := range map[string]struct{ hanging, places, events int }{
+		"never heard from":  {1000, engine.DefaultMaxInFlight, 4},
+		"well until lately": {60, 512, 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, engine.Options{MaxInFlight: tt.places}, func(r *rig) {
+				warm := tt.events > callbackd.RampStart
 				healthy := r.callback(callbackd.Complete, callbackd.Policy{})
 				var keys []callbackd.Key
-				for i := range hanging / callbackd.MaxCallbacks {
+				for i := range (tt.hanging + callbackd.MaxCallbacks - 1) / callbackd.MaxCallbacks {
 					key, err := r.s.CreateKey(r.Context(), callbackd.Key{Account: "acme", APIKey: fmt.Sprint("k", i), Secret: "s", CreatedAt: time.Now()})
 					if err != nil {
 						r.Fatal(err)
@@ -125,7 +129,7 @@ func TestPeers20AThousandHangingCallbacksBesideAHealthyOne(t *testing.T) {
 					}
 					r.key = own
 				}
-				toAll(func() { r.many(ev1, callbackd.MaxCallbacks, callbackd.Policy{}) })
+				toAll(func() { r.many(ev1, min(tt.hanging, callbackd.MaxCallbacks), callbackd.Policy{}) })
 				hang := !warm
 				r.set(func(c call) callbackd.Result {
 					if c.cb == healthy || !hang {
@@ -136,13 +140,13 @@ func TestPeers20AThousandHangingCallbacksBesideAHealthyOne(t *testing.T) {
 					return callbackd.Result{Fault: callbackd.FaultTimeout}
 				})
 				if warm {
-					toAll(func() { r.batch(ev1, "W", 40) })
+					toAll(func() { r.batch(ev1, "W", tt.events) })
 					pass(10 * time.Minute)
 					r.mu.Lock()
 					hang = true
 					r.mu.Unlock()
 				}
-				toAll(func() { r.batch(ev1, "H", 40) })
+				toAll(func() { r.batch(ev1, "H", tt.events) })
 				pass(time.Second)
 				for i := range 60 {
 					published := time.Now()
@@ -154,7 +158,7 @@ func TestPeers20AThousandHangingCallbacksBesideAHealthyOne(t *testing.T) {
 						break
 					}
 				}
-				if r.peak > engine.DefaultMaxInFlight {
+				if r.peak > tt.places {
 					r.Errorf("%d attempts at a time", r.peak)
 				}
 			})

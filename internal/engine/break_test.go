@@ -19,6 +19,8 @@ type hooked struct {
 	mu     sync.Mutex
 	before func(op string, cb callbackd.CallbackNo) error
 	loaded int // deliveries read
+	// recorded is told of each outcome that was written.
+	recorded func(callbackd.DeliveryID)
 }
 
 func (h *hooked) ask(op string, cb callbackd.CallbackNo) error {
@@ -66,7 +68,11 @@ func (h *hooked) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Sta
 	if err := h.ask("record", o.Delivery.ID.Callback); err != nil {
 		return "", err
 	}
-	return h.Store.Record(ctx, o)
+	state, err := h.Store.Record(ctx, o)
+	if err == nil && h.recorded != nil {
+		h.recorded(o.Delivery.ID)
+	}
+	return state, err
 }
 
 // hooks restarts the rig on a queue with hooks; start is false when the test

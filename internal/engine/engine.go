@@ -24,6 +24,7 @@ type Queue interface {
 	Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error)
 	Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
 	Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
+	Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
 	Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error)
 	Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
 	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
@@ -55,7 +56,7 @@ const (
 const (
 	laneCap     = 16   // deliveries of one lane in memory
 	maxHeld     = 4096 // held lanes of one callback in memory
-	retryPage   = 64   // scheduled deliveries of one callback in memory
+	retryPage   = 64   // scheduled deliveries of one callback in memory, and as many of replays
 	maxFetches  = 8    // queries at a time
 	idleTargets = 4096 // targets kept before idle ones are dropped
 	recordRetry = time.Second
@@ -82,22 +83,25 @@ type Engine struct {
 
 	mu        sync.Mutex
 	targets   map[callbackd.CallbackNo]*target
-	sweepAt   int              // number of targets at which idle ones are dropped
-	rings     [2]ring[*target] // targets with a lane that is ready, by class
-	parked    ring[*target]    // targets that wait for a place
-	inFlight  int              // exchanges with receivers
-	suspects  int              // those with receivers that may be hanging
-	recording int              // outcomes on their way into the store
-	data      int64            // bytes of event data in memory
+	sweepAt   int                    // number of targets at which idle ones are dropped
+	rings     [classes]ring[*target] // targets with a lane that is ready, by class
+	parked    ring[*target]          // targets that wait for a place
+	inFlight  int                    // exchanges with receivers
+	suspects  int                    // those with receivers that may be hanging
+	recording int                    // outcomes on their way into the store
+	data      int64                  // bytes of event data in memory
 	running   bool
 	draining  bool
 	watchers  map[callbackd.DeliveryID][]chan struct{}
 }
 
-// Classes of work: first attempts go ahead of retries.
+// Classes of work: first attempts go ahead of retries, and both ahead of what
+// a replay sends again.
 const (
 	fresh = iota
 	retry
+	replay
+	classes
 )
 
 // New makes an engine that is not started; what is handed over before Start
@@ -143,7 +147,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	for _, no := range backlogs {
 		t := e.target(no)
 		t.behind, t.holding = true, true
-		t.nextDue = time.Unix(0, 0) // unknown: ask
+		t.nextDue, t.nextReplay = time.Unix(0, 0), time.Unix(0, 0) // unknown: ask
 	}
 	for _, t := range e.targets {
 		e.fetch(t)
@@ -197,9 +201,22 @@ func (e *Engine) Retry(d callbackd.Delivery) {
 		i := slices.IndexFunc(l.again, func(a callbackd.Delivery) bool { return a.ID == d.ID })
 		l.again[i].Manual, l.again[i].Step = true, 0
 	default:
-		t.noteDue(d.Due)
+		t.revive(&d)
 	}
 	e.tick(t)
+}
+
+// Replay tells the engine of deliveries that a replay made due.
+func (e *Engine) Replay(ds []callbackd.Delivery) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	for i := range ds {
+		e.target(ds[i].ID.Callback).revive(&ds[i])
+	}
+	for i := range ds {
+		e.tickLocked(e.target(ds[i].ID.Callback), now)
+	}
 }
 
 // CallbackChanged makes the engine read a callback's setting again: it was
@@ -277,7 +294,7 @@ func (e *Engine) pump(now time.Time) {
 
 // startOne gives target t its turn in a class.
 func (e *Engine) startOne(t *target, class int, now time.Time) {
-	if !t.mayStart(now) {
+	if !t.mayStart(class, now) {
 		t.schedule(e, now)
 		return // it comes back when an attempt ends or its timer fires
 	}
@@ -338,6 +355,9 @@ func (e *Engine) startTest(t *target, d callbackd.Delivery) {
 func (e *Engine) start(t *target, l *lane, d callbackd.Delivery) {
 	t.inFlight++
 	e.inFlight++
+	if d.Replay != 0 {
+		t.replaying++
+	}
 	suspect := t.suspect()
 	if suspect {
 		e.suspects++
@@ -357,7 +377,7 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 	if err == nil {
 		o = e.send(t, d, cb)
 	}
-	e.exchanged(t, suspect)
+	e.exchanged(t, d.Replay != 0, suspect)
 	switch err {
 	case nil:
 		state, err = e.record(o)
@@ -370,10 +390,13 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 
 // exchanged gives the place of an attempt to the next one: the receiver is
 // free, only the lane waits for the record.
-func (e *Engine) exchanged(t *target, suspect bool) {
+func (e *Engine) exchanged(t *target, replayed, suspect bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t.inFlight--
+	if replayed {
+		t.replaying--
+	}
 	t.recording++
 	e.inFlight--
 	e.recording++

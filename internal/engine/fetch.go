@@ -68,6 +68,7 @@ const (
 	laneRest
 	dueRetries
 	freshOnes
+	dueReplays
 )
 
 // needs tells what must be read next; nothing when memory has all it may hold.
@@ -87,6 +88,8 @@ func (e *Engine) needs(t *target, now time.Time) need {
 		return dueRetries
 	case t.behind && t.count <= e.o.Window/2 && len(t.held.lanes) < maxHeld:
 		return freshOnes
+	case !t.nextReplay.IsZero() && !t.nextReplay.After(now) && t.replays < retryPage:
+		return dueReplays
 	}
 	return nothing
 }
@@ -104,6 +107,8 @@ func (e *Engine) nextQuery(t *target, now time.Time) query {
 		return e.readScheduled(t, now)
 	case freshOnes:
 		return e.readFresh(t)
+	case dueReplays:
+		return e.readReplayed(t, now)
 	}
 	return nil
 }
@@ -203,12 +208,30 @@ func (e *Engine) readLane(t *target) query {
 
 func (e *Engine) readScheduled(t *target, now time.Time) query {
 	t.nextDue = time.Time{} // completions may note another meanwhile
+	return e.readDue(t, e.o.Queue.Scheduled, now, t.noteDue, func(l *lane, d callbackd.Delivery) {
+		l.again = append(l.again, d)
+		t.retries++
+	})
+}
+
+func (e *Engine) readReplayed(t *target, now time.Time) query {
+	t.nextReplay = time.Time{}
+	return e.readDue(t, e.o.Queue.Replayed, now, t.noteReplay, func(l *lane, d callbackd.Delivery) {
+		l.later = append(l.later, d)
+		t.replays++
+	})
+}
+
+// dueOnes is Scheduled or Replayed of the queue.
+type dueOnes func(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
+
+func (e *Engine) readDue(t *target, read dueOnes, now time.Time, note func(time.Time), add func(*lane, callbackd.Delivery)) query {
 	limit := retryPage + len(t.taken)
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, next, err := e.o.Queue.Scheduled(ctx, t.no, now, limit)
+		ds, next, err := read(ctx, t.no, now, limit)
 		if err != nil {
 			e.mu.Lock()
-			t.noteDue(now)
+			note(now)
 			e.mu.Unlock()
 			return nil, err
 		}
@@ -221,13 +244,12 @@ func (e *Engine) readScheduled(t *target, now time.Time) query {
 					continue
 				}
 				t.unqueue(e, l, d.ID.Event)
-				l.again = append(l.again, d)
 				t.taken[d.ID.Event] = true
-				t.retries++
+				add(l, d)
 				t.wake(e, l)
 			}
 			if !next.IsZero() {
-				t.noteDue(next)
+				note(next)
 			}
 		}, nil
 	}

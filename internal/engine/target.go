@@ -22,21 +22,25 @@ type target struct {
 	limiter *rate.Limiter // nil without a rate
 
 	lanes     map[string]*lane
-	ready     [2]ring[*lane] // lanes that may start one, by class
-	queued    [2]bool        // in the engine's rings
-	parked    bool           // waits for a place
+	ready     [classes]ring[*lane] // lanes that may start one, by class
+	queued    [classes]bool        // in the engine's rings
+	parked    bool                 // waits for a place
 	held      heldLanes
 	inFlight  int // exchanges with the receiver
+	replaying int // of those, what a replay sends again
 	recording int // outcomes on their way into the store
 	count     int // fresh deliveries in memory that no held lane has
 	retries   int // scheduled deliveries in memory
+	replays   int // of replays
 
 	cursor  callbackd.EventID // newest fresh delivery ever taken
 	seen    callbackd.EventID // newest one that was offered
 	behind  bool              // the store has fresh deliveries beyond cursor
 	holding bool              // held lanes must be read from the store
 	nextDue time.Time         // soonest Due in the store and not in memory; zero: none
-	wants   []*lane           // lanes with more in the store
+	// nextReplay is nextDue for what replays made due.
+	nextReplay time.Time
+	wants      []*lane // lanes with more in the store
 
 	fetching bool
 	// settled is what was recorded while a query ran: its result may still
@@ -53,10 +57,11 @@ type lane struct {
 	session string
 	queue   []callbackd.Delivery // fresh, in order
 	again   []callbackd.Delivery // scheduled or manual, due
+	later   []callbackd.Delivery // of replays, due
 	head    *callbackd.Delivery  // failed, holds the lane until HoldsUntil
 	busy    bool                 // one is in flight
 	flying  callbackd.EventID    // which, while busy
-	ready   [2]bool              // in the target's rings
+	ready   [classes]bool        // in the target's rings
 	more    bool                 // the store has later ones, after last
 	wanted  bool                 // in the target's wants
 	last    callbackd.EventID    // newest that was taken
@@ -80,7 +85,7 @@ func (e *Engine) target(no callbackd.CallbackNo) *target {
 // dropIdle forgets targets with nothing to do and nothing to remember.
 func (e *Engine) dropIdle() {
 	for no, t := range e.targets {
-		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && !t.parked && t.nextDue.IsZero() && t.health.Consecutive == 0 {
+		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && !t.parked && t.nextDue.IsZero() && t.nextReplay.IsZero() && t.health.Consecutive == 0 {
 			t.stopTimer()
 			delete(e.targets, no)
 		}
@@ -167,16 +172,18 @@ func (t *target) wake(e *Engine, l *lane) {
 		if l.head == nil && len(l.queue) > 0 { // a retry that holds nothing
 			t.makeReady(l, fresh)
 		}
-	case l.head != nil: // held
-	case len(l.queue) > 0:
+	case l.head == nil && len(l.queue) > 0:
 		t.makeReady(l, fresh)
-	case l.more:
+	case l.head == nil && l.more:
 		if !l.wanted {
 			l.wanted = true
 			t.wants = append(t.wants, l)
 		}
+	case len(l.later) > 0:
+		t.makeReady(l, replay)
+	case l.head != nil: // held
 	default:
-		if t.lanes[l.session] == l && !l.ready[fresh] && !l.ready[retry] {
+		if t.lanes[l.session] == l && l.ready == [classes]bool{} {
 			delete(t.lanes, l.session)
 		}
 	}
@@ -200,9 +207,14 @@ func (t *target) enqueue(e *Engine) {
 	}
 }
 
-// mayStart tells whether the callback takes one more attempt now.
-func (t *target) mayStart(now time.Time) bool {
-	if t.cb == nil || t.paused || t.cb.Deleted() || t.inFlight >= t.health.Limit(t.cb.Policy, now) {
+// mayStart tells whether the callback takes one more attempt of a class now.
+// Replays leave half of the places free for what comes in meanwhile.
+func (t *target) mayStart(class int, now time.Time) bool {
+	if t.cb == nil || t.paused || t.cb.Deleted() {
+		return false
+	}
+	limit := t.health.Limit(t.cb.Policy, now)
+	if t.inFlight >= limit || class == replay && t.replaying >= max(1, limit/2) {
 		return false
 	}
 	return t.limiter == nil || t.limiter.TokensAt(now) >= 1
@@ -227,6 +239,11 @@ func (t *target) take(l *lane, class int) (callbackd.Delivery, bool) {
 		d := l.again[0]
 		l.again = l.again[1:]
 		t.retries--
+		return d, true
+	case class == replay && len(l.later) > 0:
+		d := l.later[0]
+		l.later = l.later[1:]
+		t.replays--
 		return d, true
 	case class == fresh && l.head == nil && len(l.queue) > 0:
 		d := l.queue[0]
@@ -287,7 +304,7 @@ func (e *Engine) settle(t *target, l *lane, o *callbackd.Outcome, state callback
 		if d.HoldsUntil.After(now) && l.head == nil && len(t.held.lanes) < 2*maxHeld {
 			t.hold(l, d)
 		} else {
-			t.noteDue(d.Due)
+			t.note(&d)
 		}
 	}
 	// With an error there is nothing to do: the delivery ended elsewhere, or
@@ -311,12 +328,12 @@ func (t *target) clear(e *Engine) {
 				e.data -= int64(len(l.queue[i].Event.Data))
 			}
 		}
-		l.queue, l.again, l.head, l.more, l.index = nil, nil, nil, false, -1
+		l.queue, l.again, l.later, l.head, l.more, l.index = nil, nil, nil, nil, false, -1
 	}
 	clear(t.lanes)
 	clear(t.taken)
-	t.held.lanes, t.wants, t.count, t.retries = nil, nil, 0, 0
-	t.behind, t.nextDue = false, time.Time{}
+	t.held.lanes, t.wants, t.count, t.retries, t.replays = nil, nil, 0, 0, 0
+	t.behind, t.nextDue, t.nextReplay = false, time.Time{}, time.Time{}
 }
 
 // noteDue remembers that the store holds a delivery due then.
@@ -324,6 +341,30 @@ func (t *target) noteDue(due time.Time) {
 	if t.nextDue.IsZero() || due.Before(t.nextDue) {
 		t.nextDue = due
 	}
+}
+
+// noteReplay is noteDue for what a replay made due.
+func (t *target) noteReplay(due time.Time) {
+	if t.nextReplay.IsZero() || due.Before(t.nextReplay) {
+		t.nextReplay = due
+	}
+}
+
+// note remembers that the store holds d, which waits.
+func (t *target) note(d *callbackd.Delivery) {
+	if d.Replay != 0 {
+		t.noteReplay(d.Due)
+	} else {
+		t.noteDue(d.Due)
+	}
+}
+
+// revive is note for a delivery that was made due again from outside. It may
+// have ended while a query ran that is under way still, and must not be taken
+// for settled when the next one shows it.
+func (t *target) revive(d *callbackd.Delivery) {
+	delete(t.settled, d.ID.Event)
+	t.note(d)
 }
 
 // tick is tickLocked for now, with a pump.
@@ -380,7 +421,10 @@ func (t *target) schedule(e *Engine, now time.Time) {
 	if !t.nextDue.IsZero() && !open && t.retries < retryPage && !t.fetching {
 		sooner(t.nextDue)
 	}
-	if t.limiter != nil && (t.ready[fresh].len() > 0 || t.ready[retry].len() > 0) {
+	if !t.nextReplay.IsZero() && !open && t.replays < retryPage && !t.fetching {
+		sooner(t.nextReplay)
+	}
+	if t.limiter != nil && (t.ready[fresh].len() > 0 || t.ready[retry].len() > 0 || t.ready[replay].len() > 0) {
 		if missing := 1 - t.limiter.TokensAt(now); missing > 0 {
 			sooner(now.Add(time.Duration(missing/float64(t.limiter.Limit())*float64(time.Second)) + time.Microsecond))
 		}

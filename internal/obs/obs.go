@@ -31,6 +31,7 @@ type Metrics struct {
 	stale     prometheus.Counter
 	commits   prometheus.Counter
 	committed prometheus.Counter
+	dropped   prometheus.Counter
 }
 
 // New makes the metrics. inFlight is asked at each scrape.
@@ -43,15 +44,16 @@ func New(inFlight func() int) *Metrics {
 		registry:  prometheus.NewRegistry(),
 		accepted:  counter("callbackd_events_accepted_total", "Events acknowledged, repeats by idempotency key included."),
 		attempts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_attempts_total", Help: "Attempts by fault; no fault is success."}, []string{"fault"}),
-		ended:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_deliveries_ended_total", Help: "Deliveries that ended, by state."}, []string{"state"}),
+		ended:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_deliveries_ended_total", Help: "Deliveries that ended with an attempt, by state."}, []string{"state"}),
 		latency:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "callbackd_delivery_seconds", Help: "From acceptance to the recorded success.", Buckets: buckets}),
 		exchange:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "callbackd_exchange_seconds", Help: "Duration of attempts.", Buckets: buckets}),
-		repeats:   counter("callbackd_repeats_total", "Attempts that a person asked for."),
+		repeats:   counter("callbackd_repeats_total", "Attempts that a person or a replay asked for."),
 		breakers:  counter("callbackd_breaker_opened_total", "Times a breaker opened after consecutive failures."),
 		paused:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_callbacks_paused_total", Help: "Callbacks that were paused without a person, by reason."}, []string{"reason"}),
 		stale:     counter("callbackd_stale_outcomes_total", "Outcomes refused because the delivery was no longer pending."),
 		commits:   counter("callbackd_store_commits_total", "Group commits."),
 		committed: counter("callbackd_store_commands_total", "Commands in group commits."),
+		dropped:   counter("callbackd_journal_dropped_total", "Rows of the calls' log and of the sums of attempts that were not kept."),
 	}
 	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
 		m.ended.WithLabelValues(string(state)) // a count of 0 shows too
@@ -59,7 +61,7 @@ func New(inFlight func() int) *Metrics {
 	for _, reason := range []callbackd.PauseReason{callbackd.PausedGone, callbackd.PausedNoAnswer} {
 		m.paused.WithLabelValues(string(reason))
 	}
-	m.registry.MustRegister(m.accepted, m.attempts, m.ended, m.latency, m.exchange, m.repeats, m.breakers, m.paused, m.stale, m.commits, m.committed,
+	m.registry.MustRegister(m.accepted, m.attempts, m.ended, m.latency, m.exchange, m.repeats, m.breakers, m.paused, m.stale, m.commits, m.committed, m.dropped,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_attempts_in_flight", Help: "Attempts under way."}, func() float64 { return float64(inFlight()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -78,6 +80,9 @@ func (m *Metrics) Committed(commands int) {
 	m.commits.Inc()
 	m.committed.Add(float64(commands))
 }
+
+// JournalDropped counts rows of logs and sums that were not kept.
+func (m *Metrics) JournalDropped(n int) { m.dropped.Add(float64(n)) }
 
 // AttemptDone is part of the engine's Observer, as are the methods below.
 func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {

@@ -131,7 +131,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	var tr egress.Trace
 	resp, err := s.transport.Exchange(exchange, req, body, &tr)
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
-	res.Address, res.Reused = tr.Address, tr.Reused
+	res.Address, res.Reused, res.CertEnds = tr.Address, tr.Reused, tr.CertEnds
 	if err != nil {
 		s.fail(&res, ctx, exchange, err, timeout, hide)
 		return res

@@ -18,6 +18,8 @@ const (
 	HeaderKey       = "API-Key"
 	HeaderToken     = "API-Token"
 	HeaderTimestamp = "API-Timestamp"
+	// HeaderAccessToken holds the API key alone, for the v2 resend.
+	HeaderAccessToken = "API-Access-Token"
 )
 
 // Window is how far API-Timestamp may be from the server's time.

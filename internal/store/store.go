@@ -27,7 +27,12 @@ type Store interface {
 	Callbacks
 	Events
 	Queue
+	Sessions
 	Upkeep
+	Replays
+	Logs
+	Stats
+	Logins
 
 	// Ready returns nil when the store can take writes now.
 	Ready(ctx context.Context) error
@@ -47,10 +52,16 @@ type Keys interface {
 	// its callbacks are still owed is canceled. Revoking twice keeps the
 	// first time. NotFound when there is none.
 	RevokeKey(ctx context.Context, apiKey string, at time.Time) error
+	// RotateKey gives the key the secret next; the one before signs along
+	// until keep, and one from before that no more. Conflict for a revoked
+	// key, NotFound when there is none.
+	RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error
 	// Key returns the key with this text, revoked or not; NotFound when
 	// there is none. The answer may be MaxKeyAge old. The result is shared:
 	// it must not be changed.
 	Key(ctx context.Context, apiKey string) (*callbackd.Key, error)
+	// KeyByNo is Key by number.
+	KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error)
 }
 
 // MaxKeyAge bounds how long a server may go on with what it knew about a key
@@ -72,7 +83,8 @@ type Callbacks interface {
 	// DeleteCallback ends it: nothing is owed to it from this commit on,
 	// what it was owed is canceled, its history stays.
 	DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error)
-	// PauseCallback sets or ends (NotPaused) a pause.
+	// PauseCallback sets or ends (NotPaused) a pause. One that is set already for
+	// the same reason keeps its time.
 	PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error)
 	// RotateSecret puts next in front; the ones before sign along until keep.
 	RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error)
@@ -129,6 +141,14 @@ type Events interface {
 	Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error)
 	// ListEvents returns events newest first.
 	ListEvents(ctx context.Context, q EventQuery) (EventPage, error)
+	// EventsAfter returns events of the key oldest first, with ids above
+	// q.After. Next is where to go on, also at the end, and is safe: no
+	// event of the key with an id up to Next is ever committed later, so a
+	// reader that goes from Next to Next misses nothing.
+	EventsAfter(ctx context.Context, q EventQuery) (EventPage, error)
+	// Watch gives a value on changed soon after events of the key were
+	// committed; several commits may give one. Call stop at the end.
+	Watch(key callbackd.KeyNo) (changed <-chan struct{}, stop func())
 	// ListDeliveries returns deliveries newest event first, then by
 	// callback number descending.
 	ListDeliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
@@ -150,7 +170,7 @@ type EventQuery struct {
 	Session string
 	Since   time.Time         // accepted at or after
 	Until   time.Time         // accepted before
-	After   callbackd.EventID // cursor: only older events than this
+	After   callbackd.EventID // cursor: only older events than this; of EventsAfter: only later ones
 	Limit   int               // 1 to MaxPage
 }
 
@@ -161,6 +181,9 @@ const (
 	MaxPage = 200
 	MaxScan = 10_000
 )
+
+// MaxPageData ends a page of EventsAfter early, in bytes of the events' data.
+const MaxPageData = 1 << 20
 
 // EventPage is one page. Next is 0 at the end.
 type EventPage struct {
@@ -177,8 +200,27 @@ type DeliveryQuery struct {
 	Callback callbackd.CallbackNo
 	Since    time.Time            // event accepted at or after
 	Until    time.Time            // event accepted before
+	Status   int                  // of the last attempt; 1 to 5: its class
+	Fault    callbackd.Fault      // of the last attempt
 	After    callbackd.DeliveryID // cursor; zero at the start
 	Limit    int
+}
+
+// OfAttempts tells whether q asks how the last attempt ended.
+func (q *DeliveryQuery) OfAttempts() bool { return q.Status != 0 || q.Fault != callbackd.NoFault }
+
+// FitsAttempt tells whether a is how q wants a last attempt to be.
+func (q *DeliveryQuery) FitsAttempt(a *callbackd.Attempt) bool {
+	return (q.Status == 0 || a.Status == q.Status || q.Status <= 5 && a.Status/100 == q.Status) && (q.Fault == callbackd.NoFault || a.Fault == q.Fault)
+}
+
+// MaxScanOf is MaxScan for a query. To know how an attempt ended it must be
+// read, so then it is less.
+func (q *DeliveryQuery) MaxScanOf() int {
+	if q.OfAttempts() {
+		return MaxScan / 5
+	}
+	return MaxScan
 }
 
 // DeliveryPage is one page. Next is zero at the end.
@@ -196,6 +238,7 @@ type DeliveryView struct {
 	Attempts int
 	Due      time.Time // of the next attempt; zero: at once or ended
 	Manual   bool
+	Replay   callbackd.ReplayID // that made it due and has it pending; 0: none
 	// History is every attempt, oldest first; empty in lists.
 	History []callbackd.Attempt
 }
@@ -219,6 +262,9 @@ type Queue interface {
 	// soonest first, and of those only Due ≤ until. next is the soonest Due
 	// beyond what was returned; zero when there is none.
 	Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
+	// Replayed is Scheduled for the deliveries that a replay made due; they
+	// are not among those of Scheduled.
+	Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
 	// Holding returns up to limit pending deliveries with HoldsUntil after
 	// now, soonest HoldsUntil first: the heads that hold their lanes after a
 	// restart.
@@ -232,7 +278,8 @@ type Queue interface {
 	// the callback's pause or health turn when set, in one transaction.
 	// Concurrent calls share a commit. It returns the state that was
 	// written: Canceled when the callback was deleted or its key revoked
-	// meanwhile. A delivery that is no longer pending is a Conflict and
+	// meanwhile. Due and HoldsUntil come back at most a millisecond later, and
+	// never earlier. A delivery that is no longer pending is a Conflict and
 	// nothing is written.
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error)
 }

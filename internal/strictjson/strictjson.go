@@ -66,10 +66,14 @@ func each(b []byte, open jsontext.Kind, f func(string, Value)) error {
 	d.buf = *bytes.NewBuffer(b)
 	d.dec.Reset(&d.buf)
 	if kind := d.dec.PeekKind(); kind != open {
+		wanted := map[jsontext.Kind]string{'{': "object", '[': "array"}[open]
+		if rest(b) == nil {
+			return fmt.Errorf("is empty; it must be a JSON %s", wanted)
+		}
 		if _, err := d.dec.ReadValue(); err != nil {
 			return explain(err)
 		}
-		return fmt.Errorf("must be a JSON %s", map[jsontext.Kind]string{'{': "object", '[': "array"}[open])
+		return fmt.Errorf("must be a JSON %s", wanted)
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
 		return explain(err)
@@ -101,7 +105,7 @@ func each(b []byte, open jsontext.Kind, f func(string, Value)) error {
 
 func rest(b []byte) error {
 	if len(bytes.TrimLeft(b, " \t\r\n")) > 0 {
-		return errors.New("there is something after the end of the JSON value")
+		return errors.New("has something after the end of the JSON value")
 	}
 	return nil
 }

@@ -61,6 +61,21 @@ func TestObjectRefuses(t *testing.T) {
 	}
 }
 
+// The texts continue a sentence that begins with what was read.
+func TestRefusalsReadAsSentences(t *testing.T) {
+	for in, want := range map[string]string{
+		"":        "is empty; it must be a JSON object",
+		" \r\n\t": "is empty; it must be a JSON object",
+		"[]":      "must be a JSON object",
+		`{"a":1`:  "is not valid JSON: ends in the middle",
+		`{} x`:    "has something after the end of the JSON value",
+	} {
+		if _, err := strictjson.Object([]byte(in)); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %q", in, err, want)
+		}
+	}
+}
+
 func TestObjectKeepsEveryByteOfValues(t *testing.T) {
 	in := ` {"n": 12345678901234567890.10e+400 ,"s":"\u00e9\/\ud83d\ude00","o": { "b" : [ 1.0 , -0 ] }, "":null,"deep":` +
 		strings.Repeat("[", strictjson.MaxDepth-1) + strings.Repeat("]", strictjson.MaxDepth-1) + "}\n"

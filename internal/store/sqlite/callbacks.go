@@ -186,6 +186,9 @@ func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev call
 // PauseCallback is part of [store.Callbacks].
 func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
 	return s.change(ctx, key, ev, name, func(t *tx, cb *callbackd.Callback) error {
+		if cb.Paused() && cb.Pause.Reason == p.Reason {
+			return nil // it has waited since then, not since this call
+		}
 		cb.Pause = p
 		if !cb.Paused() { // the clock of AutoPauseAfter starts over
 			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
@@ -244,7 +247,7 @@ func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*cal
 	if err != nil || cb.Deleted() {
 		return cb, err
 	}
-	k, err := s.keyByNo(ctx, cb.Key)
+	k, err := s.KeyByNo(ctx, cb.Key)
 	if err != nil {
 		return nil, fmt.Errorf("key of callback %d: %w", no, err)
 	}

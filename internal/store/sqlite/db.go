@@ -20,6 +20,14 @@ func openDB(path string, pragmas ...string) (*db, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	d := &db{conn: conn, stmts: map[string]*sqlite3.Stmt{}}
+	// The last connection to close would copy the log into the database file
+	// once more. After a failed sync it must not: it would take what an
+	// earlier, partial copy wrote for synced, and then drop the log that has
+	// it. A clean stop copies by itself.
+	if _, err := conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
+		d.close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	for _, p := range pragmas {
 		if err := conn.Exec("PRAGMA " + p); err != nil {
 			d.close()
@@ -85,6 +93,8 @@ func bind(st *sqlite3.Stmt, args []any) error {
 			err = st.BindInt64(i+1, int64(v))
 		case bool:
 			err = st.BindBool(i+1, v)
+		case float64:
+			err = st.BindFloat(i+1, v)
 		case string:
 			err = st.BindText(i+1, v)
 		case []byte:
@@ -116,4 +126,8 @@ func columnTime(st *sqlite3.Stmt, col int) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(st.ColumnInt64(col)).UTC()
+}
+
+func columnMicros(st *sqlite3.Stmt, col int) time.Duration {
+	return time.Duration(st.ColumnInt64(col)) * time.Microsecond
 }

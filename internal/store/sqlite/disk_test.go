@@ -139,7 +139,7 @@ func (d *disk) kill() {
 func (d *disk) power() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.off = false
+	d.off, d.cutIn = false, 0 // a cut that was asked for while it was off is not
 }
 
 // cutAfter takes the power away at the nth operation from now.

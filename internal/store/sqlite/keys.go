@@ -12,15 +12,20 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at"
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until"
 
 func (s *Store) scanKey(st *sqlite3.Stmt) (*callbackd.Key, error) {
 	k := &callbackd.Key{
 		No: callbackd.KeyNo(st.ColumnInt64(0)), Account: st.ColumnText(1), APIKey: st.ColumnText(2),
 		Name: st.ColumnText(4), Live: st.ColumnBool(5), CreatedAt: columnTime(st, 6), RevokedAt: columnTime(st, 7),
+		TimeFrame: time.Duration(st.ColumnInt64(8)) * time.Millisecond,
 	}
 	var err error
 	k.Secret, err = s.sealer.OpenKey(st.ColumnRawBlob(3), k.APIKey)
+	if err == nil && st.ColumnType(9) != sqlite3.NULL {
+		k.OldUntil = columnTime(st, 10)
+		k.OldSecret, err = s.sealer.OpenKey(st.ColumnRawBlob(9), k.APIKey)
+	}
 	return k, err
 }
 
@@ -31,8 +36,8 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 		return k, err
 	}
 	err = s.write(ctx, func(t *tx) error {
-		err := t.query("INSERT INTO keys ("+keyColumns+") VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL)", nil,
-			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt)
+		err := t.query("INSERT INTO keys ("+keyColumns+") VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL, ?, NULL, NULL)", nil,
+			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds())
 		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
 			return callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}
@@ -66,13 +71,36 @@ func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) erro
 		if n == 0 {
 			return callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
 		}
-		t.after = append(t.after, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.keys = memo.New[string, agedKey](maxKeys)
-			s.keysByNo = memo.New[callbackd.KeyNo, agedKey](maxKeys)
-		})
+		t.after = append(t.after, s.forgetKeys)
 		return nil
+	})
+}
+
+// forgetKeys makes every key be read again.
+func (s *Store) forgetKeys() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = memo.New[string, agedKey](maxKeys)
+	s.keysByNo = memo.New[callbackd.KeyNo, agedKey](maxKeys)
+}
+
+// RotateKey is part of [store.Keys].
+func (s *Store) RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error {
+	sealed, err := s.sealer.Key(callbackd.Key{APIKey: apiKey, Secret: next})
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func(t *tx) error {
+		n, err := t.exec("UPDATE keys SET old_secret = secret, old_until = ?, secret = ? WHERE api_key = ? AND revoked_at IS NULL", keep, sealed, apiKey)
+		if err != nil || n == 1 {
+			t.after = append(t.after, s.forgetKeys)
+			return err
+		}
+		err = callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
+		return errors.Join(t.query("SELECT 1 FROM keys WHERE api_key = ?", func(*sqlite3.Stmt) error {
+			err = callbackd.Errorf(callbackd.KindConflict, "the API key %s is revoked", apiKey)
+			return nil
+		}, apiKey), err)
 	})
 }
 
@@ -87,8 +115,8 @@ func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) 
 	return s.readKey(ctx, "SELECT "+keyColumns+" FROM keys WHERE api_key = ?", apiKey)
 }
 
-// keyByNo is Key by number.
-func (s *Store) keyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
+// KeyByNo is part of [store.Keys].
+func (s *Store) KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
 	s.mu.Lock()
 	k, ok := s.keysByNo.Get(no)
 	s.mu.Unlock()

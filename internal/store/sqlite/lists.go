@@ -17,7 +17,13 @@ import (
 
 // Event is part of [store.Events].
 func (s *Store) Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error) {
-	ev, err := s.Load(ctx, id)
+	var ev *callbackd.Event
+	err := s.read(ctx, func(d *db) (err error) {
+		if ev, err = d.event(id); err == nil {
+			err = d.addLater(ev)
+		}
+		return err
+	})
 	if err == nil && ev.Key != key {
 		err = callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
 	}
@@ -72,6 +78,7 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	seen, last := 0, callbackd.EventID(0)
 	young, floor := s.tail.newest(q.Key, q.Session, lo, hi)
+	var later error
 	err = s.read(ctx, func(d *db) error {
 		return d.scanEvents(young, floor, q.Key, q.Session, lo, hi, store.MaxScan, func(st *sqlite3.Stmt) bool {
 			if len(page.Events) == limit { // there is more
@@ -83,15 +90,16 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 			if q.Type == "" || codec.Type(st.ColumnInt64(2)) == q.Type {
 				ev := scanEvent(st)
 				ev.Data = st.ColumnBlob(7, nil)
+				later = d.addLater(ev)
 				page.Events = append(page.Events, ev)
 			}
-			return true
+			return later == nil
 		})
 	})
 	if seen == store.MaxScan {
 		page.Next = last
 	}
-	return page, err
+	return page, errors.Join(err, later)
 }
 
 // stand is where a delivery stands.
@@ -100,14 +108,15 @@ type stand struct {
 	attempts int
 	due      time.Time
 	manual   bool
+	replay   callbackd.ReplayID
 }
 
 // stand reads the state of a delivery that is known to be owed from its
 // pending row, or else from the last row of its attempts; without either it
 // is young.
 func (d *db) stand(id callbackd.DeliveryID, ended bool) (p stand, err error) {
-	err = d.query("SELECT attempts, due, manual FROM pending WHERE callback_no = ? AND event_id = ?", func(st *sqlite3.Stmt) error {
-		p = stand{callbackd.Pending, st.ColumnInt(0), columnTime(st, 1), st.ColumnBool(2)}
+	err = d.query("SELECT attempts, due, manual, replay FROM pending WHERE callback_no = ? AND event_id = ?", func(st *sqlite3.Stmt) error {
+		p = stand{callbackd.Pending, st.ColumnInt(0), columnTime(st, 1), st.ColumnBool(2), callbackd.ReplayID(st.ColumnInt64(3))}
 		if ended {
 			p.state, p.due = callbackd.Canceled, time.Time{}
 		}
@@ -151,7 +160,7 @@ type keyCallback struct {
 }
 
 func (s *Store) keyCallbacks(ctx context.Context, q store.DeliveryQuery) (map[callbackd.CallbackNo]keyCallback, error) {
-	key, err := s.keyByNo(ctx, q.Key)
+	key, err := s.KeyByNo(ctx, q.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -293,10 +302,30 @@ func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPa
 	if q.Session != "" && ev.Session != q.Session {
 		return nil
 	}
+	if ok, err := d.lastFits(id, q); err != nil || !ok {
+		return err
+	}
 	page.Deliveries = append(page.Deliveries, store.DeliveryView{
-		ID: id, Event: ev, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual,
+		ID: id, Event: ev, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay,
 	})
 	return nil
+}
+
+// lastFits tells whether the last attempt of a delivery has the status and
+// the fault asked for.
+func (d *db) lastFits(id callbackd.DeliveryID, q *store.DeliveryQuery) (ok bool, err error) {
+	if !q.OfAttempts() {
+		return true, nil
+	}
+	err = d.query("SELECT detail FROM attempts WHERE event_id = ? AND callback_no = ? AND version > 0 ORDER BY n DESC LIMIT 1", func(st *sqlite3.Stmt) error {
+		var a callbackd.Attempt
+		if err := codec.ReadAttempt(st.ColumnRawBlob(0), &a); err != nil {
+			return err
+		}
+		ok = q.FitsAttempt(&a)
+		return nil
+	}, int64(id.Event), int64(id.Callback))
+	return ok, err
 }
 
 // listByEvent walks the key's events, newest first, and what each was owed to.
@@ -308,7 +337,7 @@ func (s *Store) listByEvent(ctx context.Context, q *store.DeliveryQuery, cbs map
 	young, floor := s.tail.newest(q.Key, q.Session, lo, hi)
 	err = s.read(ctx, func(d *db) error {
 		page, err = s.walkEvents(d, q, cbs, func(f func(*sqlite3.Stmt) bool) error {
-			return d.scanEvents(young, floor, q.Key, q.Session, lo, hi, store.MaxScan, f)
+			return d.scanEvents(young, floor, q.Key, q.Session, lo, hi, q.MaxScanOf(), f)
 		})
 		return err
 	})
@@ -323,6 +352,9 @@ func (s *Store) walkEvents(d *db, q *store.DeliveryQuery, cbs map[callbackd.Call
 		seen++
 		ev := scanEvent(st)
 		at = callbackd.DeliveryID{Event: ev.ID}
+		if stood = d.addLater(ev); stood != nil {
+			return false
+		}
 		slices.SortFunc(ev.Owed, func(a, b callbackd.CallbackNo) int { return cmp.Compare(b, a) })
 		for _, no := range ev.Owed {
 			id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
@@ -340,7 +372,7 @@ func (s *Store) walkEvents(d *db, q *store.DeliveryQuery, cbs map[callbackd.Call
 		}
 		return true
 	})
-	if page.Next == (callbackd.DeliveryID{}) && seen == store.MaxScan {
+	if page.Next == (callbackd.DeliveryID{}) && seen == q.MaxScanOf() {
 		page.Next = at // callback 0: everything of that event is done
 	}
 	return page, errors.Join(err, stood)
@@ -362,7 +394,10 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 	}
 	view := &store.DeliveryView{ID: id, Callback: cb}
 	err = s.read(ctx, func(d *db) error {
-		if view.Event, err = d.event(id.Event); callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !slices.Contains(view.Event.Owed, id.Callback) {
+		if view.Event, err = d.event(id.Event); err == nil {
+			err = d.addLater(view.Event)
+		}
+		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !slices.Contains(view.Event.Owed, id.Callback) {
 			return none
 		} else if err != nil {
 			return err
@@ -371,7 +406,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 		if err != nil {
 			return err
 		}
-		view.State, view.Attempts, view.Due, view.Manual = p.state, p.attempts, p.due, p.manual
+		view.State, view.Attempts, view.Due, view.Manual, view.Replay = p.state, p.attempts, p.due, p.manual, p.replay
 		view.History, err = d.history(id)
 		return err
 	})

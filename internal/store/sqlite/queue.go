@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-const pendingColumns = "callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until"
+const pendingColumns = "callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until, replay"
 
 func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
 	return callbackd.Delivery{
@@ -20,6 +21,7 @@ func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
 		Session: st.ColumnText(2), Sequence: st.ColumnInt64(3), Test: st.ColumnBool(4),
 		Attempts: st.ColumnInt(5), Step: st.ColumnInt(6), Manual: st.ColumnBool(7),
 		FirstFailedAt: columnTime(st, 8), Due: columnTime(st, 9), HoldsUntil: columnTime(st, 10),
+		Replay: callbackd.ReplayID(st.ColumnInt64(11)),
 	}
 }
 
@@ -38,22 +40,21 @@ func (s *Store) pendings(ctx context.Context, cb callbackd.CallbackNo, sql strin
 	return ds, err
 }
 
+// notEarlier is t in the milliseconds that are kept, rounded up: what waits
+// must not be due before its time.
+func notEarlier(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(time.Millisecond - 1).Truncate(time.Millisecond)
+}
+
 // Backlogs is part of [store.Queue]. It steps from callback to callback
 // through the primary key, whatever the length of their backlogs.
 func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
 	all := s.tail.callbacks()
 	err := s.read(ctx, func(d *db) error {
-		for last := int64(0); ; {
-			found := false
-			err := d.query("SELECT callback_no FROM pending WHERE callback_no > ? ORDER BY callback_no LIMIT 1", func(st *sqlite3.Stmt) error {
-				last, found = st.ColumnInt64(0), true
-				return nil
-			}, last)
-			if err != nil || !found {
-				return err
-			}
-			all = append(all, callbackd.CallbackNo(last))
-		}
+		return d.backlogs(math.MaxInt, func(no callbackd.CallbackNo) { all = append(all, no) })
 	})
 	if err != nil {
 		return nil, err
@@ -71,6 +72,22 @@ func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
 		}
 	}
 	return owed, nil
+}
+
+// backlogs calls f with up to limit callbacks that have pending rows.
+func (d *db) backlogs(limit int, f func(callbackd.CallbackNo)) error {
+	for last, n := int64(0), 0; n < limit; n++ {
+		found := false
+		err := d.query("SELECT callback_no FROM pending WHERE callback_no > ? ORDER BY callback_no LIMIT 1", func(st *sqlite3.Stmt) error {
+			last, found = st.ColumnInt64(0), true
+			return nil
+		}, last)
+		if err != nil || !found {
+			return err
+		}
+		f(callbackd.CallbackNo(last))
+	}
+	return nil
 }
 
 // Fresh is part of [store.Queue].
@@ -114,7 +131,16 @@ func (s *Store) freshOnes(ctx context.Context, cb callbackd.CallbackNo, session 
 
 // Scheduled is part of [store.Queue].
 func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	ds, err := s.pendings(ctx, cb, "due IS NOT NULL ORDER BY due LIMIT ?", limit+1)
+	return s.dueOnes(ctx, cb, "due IS NOT NULL AND replay = 0 ORDER BY due LIMIT ?", until, limit)
+}
+
+// Replayed is part of [store.Queue].
+func (s *Store) Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	return s.dueOnes(ctx, cb, "replay != 0 ORDER BY due, event_id LIMIT ?", until, limit)
+}
+
+func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackNo, sql string, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	ds, err := s.pendings(ctx, cb, sql, limit+1)
 	for i, d := range ds {
 		if i == limit || d.Due.After(until) {
 			return ds[:i], d.Due, err
@@ -190,18 +216,24 @@ func (t *tx) move(o *callbackd.Outcome, state callbackd.State) (int64, error) {
 		d.Attempts, d.Step, d.FirstFailedAt, d.Due, d.HoldsUntil = 1, a.Step, first, a.Due, a.HoldsUntil
 		return 1, t.insertPending(d)
 	}
-	n := int64(-1)
-	row := func(st *sqlite3.Stmt) error { n = st.ColumnInt64(0) + 1; return nil }
+	n, replay := int64(-1), callbackd.ReplayID(0)
+	row := func(st *sqlite3.Stmt) error {
+		n, replay = st.ColumnInt64(0)+1, callbackd.ReplayID(st.ColumnInt64(1))
+		return nil
+	}
 	var err error
 	if state.Terminal() {
-		err = t.query("DELETE FROM pending WHERE callback_no = ? AND event_id = ? RETURNING attempts", row, int64(id.Callback), int64(id.Event))
+		err = t.query("DELETE FROM pending WHERE callback_no = ? AND event_id = ? RETURNING attempts, replay", row, int64(id.Callback), int64(id.Event))
 	} else {
 		err = t.query(`UPDATE pending SET attempts = attempts + 1, step = ?, first_failed_at = ?, due = ?, holds_until = ?
-			WHERE callback_no = ? AND event_id = ? RETURNING attempts - 1`, row,
-			a.Step, first, a.Due, a.HoldsUntil, int64(id.Callback), int64(id.Event))
+			WHERE callback_no = ? AND event_id = ? RETURNING attempts - 1, replay`, row,
+			a.Step, notEarlier(first), notEarlier(a.Due), notEarlier(a.HoldsUntil), int64(id.Callback), int64(id.Event))
 	}
 	if err == nil && n < 0 {
 		err = callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
+	}
+	if err == nil && state.Terminal() {
+		err = t.replayEnded(replay, state)
 	}
 	return n, err
 }

@@ -11,7 +11,6 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -29,14 +28,6 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-//go:embed schema.sql
-var schema string
-
-// schemaVersion is kept in PRAGMA user_version. A migration tool would bring
-// database/sql into a driver that does not use it, and the lock it offers is
-// SQLite's own.
-const schemaVersion = 1
-
 // Files in the data directory.
 const (
 	dbFile     = "callbackd.db"
@@ -51,6 +42,7 @@ const (
 	maxCallbacks  = 1 << 13
 	maxKeys       = 1 << 12
 	maxOwedCached = 1 << 13
+	maxSessions   = 1 << 12
 )
 
 // Options says what to open.
@@ -90,6 +82,8 @@ type Store struct {
 	failOnce   sync.Once
 	failErr    error
 	onCommit   func(int)
+	hub        store.Hub
+	choosing   chan struct{} // one replay's set is chosen at a time
 	handover   func([]callbackd.Delivery)
 
 	// Of the writer's goroutine alone.
@@ -99,6 +93,7 @@ type Store struct {
 	ckpt   checkpointer
 	seqs   *memo.Cache[sessionID, int64]
 	owed   *memo.Cache[subject, []callbackd.CallbackNo]
+	kept   *memo.Cache[sessionID, keptSession]
 
 	mu        sync.Mutex
 	changes   uint64 // counts changes of callbacks: a read that overlaps one is not cached
@@ -134,10 +129,11 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	s := &Store{
 		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
-		onCommit:  o.OnCommit,
+		onCommit: o.OnCommit, choosing: make(chan struct{}, 1),
 		seqs:      memo.New[sessionID, int64](maxSequences),
 		tail:      newTail(),
 		owed:      memo.New[subject, []callbackd.CallbackNo](maxOwedCached),
+		kept:      memo.New[sessionID, keptSession](maxSessions),
 		callbacks: memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
 		keys:      memo.New[string, agedKey](maxKeys),
 		keysByNo:  memo.New[callbackd.KeyNo, agedKey](maxKeys),
@@ -145,7 +141,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
-	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}, left: map[callbackd.DeliveryID]bool{}})
+	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}, kept: map[sessionID]keptSession{}, left: map[callbackd.DeliveryID]bool{}})
 	return s, nil
 }
 
@@ -277,27 +273,6 @@ func (s *Store) emptyLog() error {
 	return nil
 }
 
-// migrate brings the schema to schemaVersion, in one transaction.
-func (s *Store) migrate() error {
-	if err := s.w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("the database cannot be written: %w", err)
-	}
-	var have int64
-	err := s.w.query("PRAGMA user_version", func(st *sqlite3.Stmt) error { have = st.ColumnInt64(0); return nil })
-	switch {
-	case err != nil:
-	case have > schemaVersion:
-		err = fmt.Errorf("the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, schemaVersion)
-	case have < schemaVersion:
-		err = s.w.conn.Exec(schema + fmt.Sprintf("; PRAGMA user_version = %d", schemaVersion))
-	}
-	if err != nil {
-		s.w.conn.Exec("ROLLBACK")
-		return fmt.Errorf("migrate: %w", err)
-	}
-	return s.w.conn.Exec("COMMIT")
-}
-
 // read runs f on a query-only connection within one snapshot.
 func (s *Store) read(ctx context.Context, f func(*db) error) error {
 	var d *db
@@ -348,6 +323,7 @@ func (s *Store) release() error {
 	if s.w != nil {
 		if s.failure() == nil {
 			s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE) // best effort: the log is as durable
+			s.w.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false)   // and removes it
 		}
 		errs = append(errs, s.w.close())
 		s.w = nil

@@ -212,8 +212,8 @@ func (t *tx) isYoung(id callbackd.DeliveryID) bool {
 // insertPending gives a delivery its row; it is no longer young.
 func (t *tx) insertPending(d callbackd.Delivery) error {
 	t.left[d.ID] = true
-	return t.query("INSERT INTO pending ("+pendingColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(d.ID.Callback), int64(d.ID.Event), d.Session, d.Sequence, d.Test, d.Attempts, d.Step, d.Manual, d.FirstFailedAt, d.Due, d.HoldsUntil)
+	return t.query("INSERT INTO pending ("+pendingColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
+		int64(d.ID.Callback), int64(d.ID.Event), d.Session, d.Sequence, d.Test, d.Attempts, d.Step, d.Manual, notEarlier(d.FirstFailedAt), notEarlier(d.Due), notEarlier(d.HoldsUntil), int64(d.Replay))
 }
 
 // publish takes a durable group into the tail.

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -46,11 +47,11 @@ func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (in
 }
 
 func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
-	type row struct{ event, attempts int64 }
+	type row struct{ event, attempts, replay int64 }
 	var rows []row
-	err := t.query("DELETE FROM pending WHERE callback_no = ?1 AND event_id IN (SELECT event_id FROM pending WHERE callback_no = ?1 ORDER BY event_id LIMIT ?2) RETURNING event_id, attempts",
+	err := t.query("DELETE FROM pending WHERE callback_no = ?1 AND event_id IN (SELECT event_id FROM pending WHERE callback_no = ?1 ORDER BY event_id LIMIT ?2) RETURNING event_id, attempts, replay",
 		func(st *sqlite3.Stmt) error {
-			rows = append(rows, row{st.ColumnInt64(0), st.ColumnInt64(1)})
+			rows = append(rows, row{st.ColumnInt64(0), st.ColumnInt64(1), st.ColumnInt64(2)})
 			return nil
 		}, no, limit-*n)
 	if err != nil {
@@ -59,7 +60,7 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 	for _, d := range s.tail.of(callbackd.CallbackNo(no), "", 0, limit-*n-len(rows)) {
 		if t.isYoung(d.ID) {
 			t.left[d.ID] = true
-			rows = append(rows, row{int64(d.ID.Event), 0})
+			rows = append(rows, row{event: int64(d.ID.Event)})
 		}
 	}
 	canceled := callbackd.Attempt{Result: callbackd.Result{StartedAt: at}, Decision: callbackd.Decision{Why: "its callback was deleted or its API key revoked"}}
@@ -68,9 +69,12 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 		if err := t.insertAttempt(id, r.attempts+1, &canceled, callbackd.Canceled); err != nil {
 			return err
 		}
+		if err := t.replayEnded(callbackd.ReplayID(r.replay), callbackd.Canceled); err != nil {
+			return err
+		}
 	}
 	*n += len(rows)
-	return nil
+	return t.countCanceled(callbackd.CallbackNo(no), at, len(rows))
 }
 
 // Sweep is part of [store.Upkeep].
@@ -123,13 +127,17 @@ func (s *Store) foldBefore(ctx context.Context, before callbackd.EventID) error 
 // sweepOne removes an event unless one of its deliveries is pending.
 func (t *tx) sweepOne(id callbackd.EventID, owed []callbackd.CallbackNo) (bool, error) {
 	pending := false
-	for _, no := range owed {
+	all := &callbackd.Event{ID: id, Owed: owed}
+	if err := t.addLater(all); err != nil {
+		return false, err
+	}
+	for _, no := range all.Owed {
 		err := t.query("SELECT 1 FROM pending WHERE callback_no = ? AND event_id = ?", func(*sqlite3.Stmt) error { pending = true; return nil }, int64(no), int64(id))
 		if err != nil || pending {
 			return false, err
 		}
 	}
-	for _, sql := range []string{"DELETE FROM attempts WHERE event_id = ?", "DELETE FROM idempotency WHERE first = ?",
+	for _, sql := range []string{"DELETE FROM attempts WHERE event_id = ?", "DELETE FROM idempotency WHERE first = ?", "DELETE FROM owed_later WHERE event_id = ?",
 		"DELETE FROM key_events WHERE id = ?1 AND key_no = (SELECT key_no FROM events WHERE id = ?1)",
 		"DELETE FROM session_events WHERE (key_no, session, sequence) = (SELECT key_no, session, sequence FROM events WHERE id = ?)",
 		"DELETE FROM events WHERE id = ?"} {
@@ -221,8 +229,16 @@ func (c *checker) events() error {
 		if err := c.indexed(ev); err != nil {
 			return err
 		}
-		for _, no := range ev.Owed {
-			if err := c.delivery(ev, no); err != nil {
+		accepted := len(ev.Owed)
+		if err := c.d.addLater(ev); err != nil {
+			return err
+		}
+		for i, no := range ev.Owed {
+			if slices.Contains(ev.Owed[:i], no) {
+				c.fault("event %s is owed to callback %d twice", ev.ID, no)
+				continue
+			}
+			if err := c.delivery(ev, no, i < accepted); err != nil {
 				return err
 			}
 		}
@@ -245,8 +261,9 @@ func (c *checker) indexed(ev *callbackd.Event) error {
 	return err
 }
 
-// delivery checks that one delivery is in exactly one state.
-func (c *checker) delivery(ev *callbackd.Event, no callbackd.CallbackNo) error {
+// delivery checks that one delivery is in exactly one state. Only one that
+// was owed from the start may be young.
+func (c *checker) delivery(ev *callbackd.Event, no callbackd.CallbackNo, first bool) error {
 	id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
 	b := c.balance[no]
 	if b == nil {
@@ -287,7 +304,7 @@ func (c *checker) delivery(ev *callbackd.Event, no callbackd.CallbackNo) error {
 	if err != nil {
 		return err
 	}
-	if !pending && n == 0 && ev.ID > c.mark {
+	if first && !pending && n == 0 && ev.ID > c.mark {
 		pending = true // young
 	}
 	switch {
@@ -311,11 +328,11 @@ func (c *checker) delivery(ev *callbackd.Event, no callbackd.CallbackNo) error {
 	return nil
 }
 
-// strays finds rows that belong to no event.
+// strays finds rows that belong to no event, and replays that do not add up.
 func (c *checker) strays() error {
 	stray := func(what string) func(*sqlite3.Stmt) error {
 		return func(st *sqlite3.Stmt) error {
-			ev, ok := callbackd.EventID(st.ColumnInt64(0)), false
+			ev, ok := callbackd.EventID(st.ColumnInt64(0)), st.ColumnBool(3)
 			no := callbackd.CallbackNo(st.ColumnInt64(1))
 			if st.ColumnType(2) != sqlite3.NULL {
 				for _, o := range codec.Owed(st.ColumnRawBlob(2)) {
@@ -328,9 +345,30 @@ func (c *checker) strays() error {
 			return nil
 		}
 	}
-	err := c.d.query("SELECT p.event_id, p.callback_no, e.owed FROM pending p LEFT JOIN events e ON e.id = p.event_id", stray("the pending row"))
+	for what, from := range map[string]string{"the pending row": "pending x", "the first attempt": "(SELECT * FROM attempts WHERE n = 1) x"} {
+		err := c.d.query("SELECT x.event_id, x.callback_no, e.owed, o.event_id IS NOT NULL FROM "+from+
+			" LEFT JOIN events e ON e.id = x.event_id LEFT JOIN owed_later o ON o.event_id = x.event_id AND o.callback_no = x.callback_no", stray(what))
+		if err != nil {
+			return err
+		}
+	}
+	err := c.d.query("SELECT event_id, callback_no FROM owed_later WHERE event_id NOT IN (SELECT id FROM events)", func(st *sqlite3.Stmt) error {
+		c.fault("delivery %s belongs to no event", callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: callbackd.CallbackNo(st.ColumnInt64(1))})
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	return c.d.query("SELECT a.event_id, a.callback_no, e.owed FROM attempts a LEFT JOIN events e ON e.id = a.event_id WHERE a.n = 1", stray("the first attempt"))
+	return c.replays()
+}
+
+// replays checks that what replays made due has ended or waits.
+func (c *checker) replays() error {
+	return c.d.query(`SELECT r.id, r.due - r.skipped - r.delivered - r.failed - r.canceled,
+		(SELECT count(*) FROM pending p WHERE p.replay = r.id AND p.replay != 0) FROM replays r`, func(st *sqlite3.Stmt) error {
+		if want, have := st.ColumnInt64(1), st.ColumnInt64(2); want != have {
+			c.fault("replay %s has %d deliveries pending by its counts, and %d that wait", callbackd.ReplayID(st.ColumnInt64(0)), want, have)
+		}
+		return nil
+	})
 }

@@ -35,6 +35,7 @@ type tx struct {
 	s        *Store
 	lastID   callbackd.EventID
 	seqs     map[sessionID]int64
+	kept     map[sessionID]keptSession
 	accepted []*callbackd.Event
 	left     map[callbackd.DeliveryID]bool // deliveries that are no longer young
 	folded   int                           // of the tail's oldest events
@@ -46,6 +47,7 @@ type tx struct {
 func (t *tx) reset() {
 	t.lastID = t.s.lastID
 	clear(t.seqs)
+	clear(t.kept)
 	clear(t.left)
 	clear(t.accepted)
 	t.accepted, t.folded = t.accepted[:0], 0
@@ -212,6 +214,7 @@ func (s *Store) publish(t *tx, n int) {
 	for id, seq := range t.seqs {
 		s.seqs.Put(id, seq)
 	}
+	t.publishSessions()
 	s.tail.publish(t)
 	for _, f := range t.after {
 		f()
@@ -219,6 +222,7 @@ func (s *Store) publish(t *tx, n int) {
 	if len(t.handover) > 0 && s.handover != nil {
 		s.handover(t.handover)
 	}
+	s.hub.Committed(t.accepted)
 	if s.onCommit != nil {
 		s.onCommit(n)
 	}

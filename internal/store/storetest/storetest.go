@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -21,15 +22,19 @@ type Open func(t *testing.T, dir string) store.Store
 
 // Run runs the suite.
 func Run(t *testing.T, open Open) {
-	for name, f := range map[string]func(*suite){
+	tests := map[string]func(*suite){
 		"Keys": (*suite).keys, "Callbacks": (*suite).callbacks, "Rotation": (*suite).rotation, "ReplaceOtherHost": (*suite).replaceOtherHost,
 		"Accept": (*suite).accept, "SequencesAreGapless": (*suite).sequences, "HandoverInCommitOrder": (*suite).handover,
 		"Idempotency": (*suite).idempotency, "IdempotencyRace": (*suite).idempotencyRace, "BatchIsAllOrNothing": (*suite).batch,
 		"RecordAndHistory": (*suite).record, "RecordTwiceIsAConflict": (*suite).recordTwice, "Queue": (*suite).queue,
 		"Delete": (*suite).deleteCallback, "Revoke": (*suite).revoke, "Retry": (*suite).retry, "Lists": (*suite).lists,
 		"ListsByState": (*suite).listsByState, "Sweep": (*suite).sweep, "Restart": (*suite).restart, "OtherKeysObjects": (*suite).otherKeys,
-		"PauseAndHealth": (*suite).pauseAndHealth,
-	} {
+		"PauseAndHealth": (*suite).pauseAndHealth, "Logins": (*suite).logins, "Links": (*suite).links,
+		"TimesAreNotEarly": (*suite).notEarly, "CatchUp": (*suite).catchUp, "Replays": (*suite).replays, "ReplayToATarget": (*suite).replayTo, "ReplayWindow": (*suite).replayWindow,
+		"Logs": (*suite).logs, "Stats": (*suite).stats, "AttemptFilters": (*suite).attemptFilters,
+	}
+	maps.Copy(tests, sessionTests)
+	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := &suite{T: t, dir: t.TempDir(), open: open, at: time.Now().Truncate(time.Millisecond)}
 			s.Store = open(t, s.dir)
@@ -151,6 +156,11 @@ func (s *suite) keys() {
 	if k.Account != "acme" || k.Secret.Reveal() != "secret of k1" || !k.Live || k.Name != "n" || !k.CreatedAt.Equal(s.at) || k.Revoked() {
 		s.Errorf("%+v", k)
 	}
+	if same, err := s.KeyByNo(s.ctx(), k.No); err != nil || *same != *k {
+		s.Errorf("by number: %+v, %v", same, err)
+	}
+	_, err = s.KeyByNo(s.ctx(), 1<<40)
+	s.kind(err, callbackd.KindNotFound)
 	_, err = s.CreateKey(s.ctx(), callbackd.Key{APIKey: "k1", CreatedAt: s.at})
 	s.kind(err, callbackd.KindConflict)
 	_, err = s.Key(s.ctx(), "k2")
@@ -159,6 +169,16 @@ func (s *suite) keys() {
 	s.must(s.RevokeKey(s.ctx(), "k2", s.at))
 	s.must(s.RevokeKey(s.ctx(), "k2", s.at.Add(time.Hour)))
 	s.kind(s.RevokeKey(s.ctx(), "k3", s.at), callbackd.KindNotFound)
+	s.must(s.RotateKey(s.ctx(), "k1", "second", s.at.Add(time.Hour)))
+	s.must(s.RotateKey(s.ctx(), "k1", "third", s.at.Add(2*time.Hour)))
+	s.reopen()
+	k, err = s.Key(s.ctx(), "k1")
+	s.must(err)
+	if k.Secret != "third" || k.OldSecret != "second" || !k.OldUntil.Equal(s.at.Add(2*time.Hour)) {
+		s.Errorf("after two rotations: %q and %q until %v", k.Secret.Reveal(), k.OldSecret.Reveal(), k.OldUntil)
+	}
+	s.kind(s.RotateKey(s.ctx(), "k2", "x", s.at), callbackd.KindConflict)
+	s.kind(s.RotateKey(s.ctx(), "k3", "x", s.at), callbackd.KindNotFound)
 	all, err := s.ListKeys(s.ctx())
 	s.must(err)
 	if len(all) != 2 || all[0].APIKey != "k1" || !all[1].RevokedAt.Equal(s.at) {

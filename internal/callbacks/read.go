@@ -1,11 +1,11 @@
-package api
+// Package callbacks is what a callback's setting may be, wherever it comes
+// from: the API reads it from JSON, the console from a form. It also has the
+// samples of test-sends and how often they may be made.
+package callbacks
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -19,48 +19,25 @@ func invalid(format string, args ...any) error {
 	return callbackd.Errorf(callbackd.KindInvalid, format, args...)
 }
 
-// body reads a request's body up to MaxBody.
-func (c *call) body(w http.ResponseWriter) ([]byte, error) {
-	var buf bytes.Buffer
-	if n := c.ContentLength; n > 0 && n <= callbackd.MaxBody {
-		buf.Grow(int(n) + bytes.MinRead)
-	}
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, c.Body, callbackd.MaxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, callbackd.Errorf(callbackd.KindTooLarge, "The body is larger than %d bytes.", callbackd.MaxBody)
-	case err != nil && !errors.Is(err, io.EOF):
-		return nil, invalid("The body did not arrive whole.")
-	}
-	return buf.Bytes(), nil
-}
+// Methods a callback may use; POST is the default.
+var Methods = []string{"POST", "PUT", "PATCH", "GET", "DELETE"}
 
-// object reads a body as one JSON object.
-func (c *call) object(w http.ResponseWriter) ([]strictjson.Member, error) {
-	b, err := c.body(w)
+// ErrMissing is PAVE's answer to a body without event or url.
+var ErrMissing = invalid("Missing required fields.")
+
+// Parse reads a setting from the text of one JSON object.
+func Parse(text []byte, needEvent bool) (callbackd.Callback, error) {
+	members, err := strictjson.Object(text)
 	if err != nil {
-		return nil, err
+		return callbackd.Callback{}, invalid("The setting %v.", err)
 	}
-	m, err := strictjson.Object(b)
-	if err != nil {
-		return nil, invalid("The body %v.", err)
-	}
-	return m, nil
+	return Read(members, needEvent)
 }
 
-var methods = []string{"POST", "PUT", "PATCH", "GET", "DELETE"}
-
-var errMissing = invalid("Missing required fields.")
-
-// callbackBody reads what POST and PUT send. given tells what was there.
-type callbackBody struct {
-	event string
-	cb    callbackd.Callback
-}
-
-func readCallback(members []strictjson.Member, needEvent bool) (*callbackBody, error) {
-	b := &callbackBody{cb: callbackd.Callback{Name: callbackd.DefaultName, Method: "POST", Payload: []byte("{}")}}
+// Read reads the members that POST and PUT send. The event is left empty when
+// it is not there and not needed.
+func Read(members []strictjson.Member, needEvent bool) (callbackd.Callback, error) {
+	cb := callbackd.Callback{Name: callbackd.DefaultName, Method: "POST", Payload: []byte("{}")}
 	byName := map[string]strictjson.Value{}
 	for _, m := range members {
 		if !m.Value.IsNull() {
@@ -78,52 +55,54 @@ func readCallback(members []strictjson.Member, needEvent bool) (*callbackBody, e
 		}
 		return s, nil
 	}
-	var err error
-	if b.event, err = text("event"); err != nil {
-		return nil, err
+	event, err := text("event")
+	if err != nil {
+		return cb, err
 	}
+	cb.Event = callbackd.EventType(event)
 	rawURL, err := text("url")
 	if err != nil {
-		return nil, err
+		return cb, err
 	}
-	if rawURL == "" || needEvent && b.event == "" {
-		return nil, errMissing
+	if rawURL == "" || needEvent && event == "" {
+		return cb, ErrMissing
 	}
-	if b.event != "" && !callbackd.EventType(b.event).Valid() {
-		return nil, invalid("event %q is not supported; the supported events are %s.", clip(b.event, 100), joinTypes())
+	if event != "" && !cb.Event.Valid() {
+		return cb, invalid("event %q is not supported; the supported events are %s.", clip(event, 100), Types())
 	}
 	u, err := egress.ParseURL(rawURL)
 	if err != nil {
-		return nil, invalid("%v.", err)
+		return cb, invalid("%v.", err)
 	}
-	b.cb.URL = u.String()
+	cb.URL = u.String()
 	if m, err := text("method"); err != nil {
-		return nil, err
+		return cb, err
 	} else if m != "" {
-		b.cb.Method = strings.ToUpper(m)
-		if !slices.Contains(methods, b.cb.Method) {
-			return nil, invalid("method %q is not allowed; the allowed methods are %s.", clip(m, 20), strings.Join(methods, ", "))
+		cb.Method = strings.ToUpper(m)
+		if !slices.Contains(Methods, cb.Method) {
+			return cb, invalid("method %q is not allowed; the allowed methods are %s.", clip(m, 20), strings.Join(Methods, ", "))
 		}
 	}
 	if n, err := text("name"); err != nil {
-		return nil, err
+		return cb, err
 	} else if n != "" {
 		if !validName(n) {
-			return nil, invalid("name must be 1 to %d letters, digits, dots, hyphens or underscores.", callbackd.MaxName)
+			return cb, invalid("name must be 1 to %d letters, digits, dots, hyphens or underscores.", callbackd.MaxName)
 		}
-		b.cb.Name = n
+		cb.Name = n
 	}
-	if b.cb.Headers, err = readHeaders(byName["headers"]); err != nil {
-		return nil, err
+	if cb.Headers, err = readHeaders(byName["headers"]); err != nil {
+		return cb, err
 	}
-	if b.cb.Payload, err = readPayload(byName["payload"]); err != nil {
-		return nil, err
+	if cb.Payload, err = readPayload(byName["payload"]); err != nil {
+		return cb, err
 	}
-	b.cb.Policy, err = readPolicy(byName)
-	return b, err
+	cb.Policy, err = readPolicy(byName)
+	return cb, err
 }
 
-func joinTypes() string {
+// Types is the supported events in a sentence.
+func Types() string {
 	names := make([]string, len(callbackd.EventTypes))
 	for i, t := range callbackd.EventTypes {
 		names[i] = string(t)
@@ -237,12 +216,12 @@ func isFieldValue(s string) bool {
 // as "5s" or "2h", or numbers of seconds.
 func readPolicy(m map[string]strictjson.Value) (p callbackd.Policy, err error) {
 	if v, ok := m["timeout"]; ok {
-		if p.Timeout, err = readDuration("timeout", v, callbackd.MinTimeout, callbackd.MaxTimeout); err != nil {
+		if p.Timeout, err = ReadDuration("timeout", v, callbackd.MinTimeout, callbackd.MaxTimeout); err != nil {
 			return p, err
 		}
 	}
 	if v, ok := m["order"]; ok {
-		if p.OrderWait, err = readDuration("order", v, 0, callbackd.MaxOrderWait); err != nil {
+		if p.OrderWait, err = ReadDuration("order", v, 0, callbackd.MaxOrderWait); err != nil {
 			return p, err
 		}
 		if p.OrderWait == 0 {
@@ -255,7 +234,7 @@ func readPolicy(m map[string]strictjson.Value) (p callbackd.Policy, err error) {
 			return p, invalid("retry must be an array of 1 to %d delays, the first before attempt 1.", callbackd.MaxRetries)
 		}
 		for _, s := range steps {
-			d, err := readDuration("retry", s, 0, callbackd.MaxRetryDelay)
+			d, err := ReadDuration("retry", s, 0, callbackd.MaxRetryDelay)
 			if err != nil {
 				return p, err
 			}
@@ -280,7 +259,8 @@ func readPolicy(m map[string]strictjson.Value) (p callbackd.Policy, err error) {
 	return p, nil
 }
 
-func readDuration(name string, v strictjson.Value, least, most time.Duration) (time.Duration, error) {
+// ReadDuration reads the member called name: text such as "30s", or seconds.
+func ReadDuration(name string, v strictjson.Value, least, most time.Duration) (time.Duration, error) {
 	d, ok := time.Duration(0), false
 	if s, text := v.Text(); text {
 		var err error

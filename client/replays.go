@@ -1,0 +1,85 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"callbackd/wire"
+)
+
+// CountReplay is how many deliveries a replay would send now.
+func (c *Client) CountReplay(ctx context.Context, n wire.NewReplay) (int64, error) {
+	var out wire.ReplayCount
+	n.DryRun = true
+	err := c.Do(ctx, http.MethodPost, "/v1/replays", n, &out)
+	return out.Total, err
+}
+
+// StartReplay starts a replay.
+func (c *Client) StartReplay(ctx context.Context, n wire.NewReplay) (out wire.Replay, err error) {
+	n.DryRun = false
+	return out, c.Do(ctx, http.MethodPost, "/v1/replays", n, &out)
+}
+
+// Replay reads a replay and how far it is.
+func (c *Client) Replay(ctx context.Context, id string) (out wire.Replay, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/replays/"+url.PathEscape(id), nil, &out)
+}
+
+// Replays lists replays; query is that of GET /v1/replays.
+func (c *Client) Replays(ctx context.Context, query url.Values) (out wire.ReplayList, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/replays?"+query.Encode(), nil, &out)
+}
+
+// PauseReplay makes nothing more due until the replay is resumed.
+func (c *Client) PauseReplay(ctx context.Context, id string) (out wire.Replay, err error) {
+	return out, c.Do(ctx, http.MethodPost, "/v1/replays/"+url.PathEscape(id)+"/pause", nil, &out)
+}
+
+// ResumeReplay goes on with a paused replay.
+func (c *Client) ResumeReplay(ctx context.Context, id string) (out wire.Replay, err error) {
+	return out, c.Do(ctx, http.MethodPost, "/v1/replays/"+url.PathEscape(id)+"/resume", nil, &out)
+}
+
+// CancelReplay ends a replay; what it made due already goes on.
+func (c *Client) CancelReplay(ctx context.Context, id string) (out wire.Replay, err error) {
+	return out, c.Do(ctx, http.MethodDelete, "/v1/replays/"+url.PathEscape(id), nil, &out)
+}
+
+// EventsAfter reads what was accepted after a cursor, oldest first: the next
+// of the answer before, "start" or "now". It waits up to wait, at most 30 s,
+// for something. query may have event, session_key and limit.
+func (c *Client) EventsAfter(ctx context.Context, after string, wait time.Duration, query url.Values) (out wire.EventList, err error) {
+	q := url.Values{}
+	for name, values := range query {
+		q[name] = values
+	}
+	q.Set("after", after)
+	if wait > 0 {
+		q.Set("wait", strconv.Itoa(int(wait.Seconds())))
+	}
+	return out, c.Do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil, &out)
+}
+
+// ExplainDelivery says why a delivery is where it is.
+func (c *Client) ExplainDelivery(ctx context.Context, id string) (out wire.Explanation, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/deliveries/"+url.PathEscape(id)+"/explain", nil, &out)
+}
+
+// ExplainEvent says why a callback, by number or name, did or did not get an
+// event; with an empty one, it says so for all that are concerned.
+func (c *Client) ExplainEvent(ctx context.Context, id, callback string) (out wire.EventExplanation, err error) {
+	q := url.Values{}
+	if callback != "" {
+		q.Set("callback", callback)
+	}
+	return out, c.Do(ctx, http.MethodGet, "/v1/events/"+url.PathEscape(id)+"/explain?"+q.Encode(), nil, &out)
+}
+
+// Logs lists the calls made with the key; query is that of GET /v1/logs.
+func (c *Client) Logs(ctx context.Context, query url.Values) (out wire.LogList, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/logs?"+query.Encode(), nil, &out)
+}

@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"callbackd/client"
+	"callbackd/wire"
+)
+
+// callAs is a command that calls the server as a client's key.
+func callAs(cl *client.Client, args ...string) []string {
+	return append(args, "--url", cl.Base, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret)
+}
+
+// A replay goes on after kill -9 where it was: everything arrives, and what
+// comes twice was in flight.
+func TestAReplaySurvivesKillNine(t *testing.T) {
+	const n = 2000
+	sk := newSink(t)
+	dir := t.TempDir()
+	srv := serve(t, dir)
+	cl := newClient(t, dir)
+	cl.Base = srv.url
+	for i := range n / 500 {
+		var b []client.NewEvent
+		for j := range 500 {
+			b = append(b, client.NewEvent{Event: event, SessionKey: fmt.Sprint("S", i, "-", j), Data: map[string]int{"i": i}})
+		}
+		if err := cl.Do(t.Context(), "POST", "/v1/events", b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hook(t, cl, sk.URL, event)
+	out, errs, code := run(t, callAs(cl, "replay", "start", "--target", "default", "--event", event, "--since", "1h", "--dry-run")...)
+	if code != 0 || out != "2000 deliveries would be sent\n" {
+		t.Fatalf("%d %s%s", code, out, errs)
+	}
+	out, errs, code = run(t, callAs(cl, "replay", "start", "--target", "default", "--event", event, "--json")...)
+	var r wire.Replay
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || r.Total != n {
+		t.Fatalf("%v, %d %s%s", err, code, out, errs)
+	}
+	for _, at := range []int{n / 8, n / 2} {
+		sk.await(t, "part of the replay", func() bool { return len(sk.ids) >= at })
+		srv.kill()
+		srv = serve(t, dir)
+		cl.Base = srv.url
+	}
+	sk.await(t, "the whole replay", func() bool { return len(sk.ids) == n })
+	twice := 0
+	sk.mu.Lock()
+	for _, arrivals := range sk.ids {
+		twice += arrivals - 1
+	}
+	sk.mu.Unlock()
+	if twice > 2*2*32 { // twice what may be in flight, and be recorded, at a time
+		t.Errorf("%d came more than once", twice)
+	}
+	if code := srv.term(t); code != 0 {
+		t.Errorf("stop: %d", code)
+	}
+	fsck(t, dir)
+	srv = serve(t, dir)
+	cl.Base = srv.url
+	out, errs, code = run(t, callAs(cl, "replay", "show", r.ID)...)
+	if code != 0 || !strings.Contains(out, "2000 of 2000 made due: 2000 delivered, 0 failed, 0 pending") {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+	out, errs, code = run(t, callAs(cl, "replay", "start", "--state", "delivered", "--session", "S0-7", "--follow")...)
+	if code != 0 || !strings.Contains(out, "done  1 of 1 made due: 1 delivered") {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+	out, _, code = run(t, callAs(cl, "replay", "list")...)
+	if code != 0 || strings.Count(out, "\n") != 3 || !strings.Contains(out, r.ID) {
+		t.Errorf("%d %s", code, out)
+	}
+	for _, args := range [][]string{{"pause", r.ID}, {"cancel", r.ID}, {"resume", "rpl_0000000000001"}, {"start", "--since", "yesterday"}, {"start", "--state", "x"}} {
+		if out, errs, code := run(t, callAs(cl, append([]string{"replay"}, args...)...)...); code == 0 || errs == "" {
+			t.Errorf("%v: %d %s%s", args, code, out, errs)
+		}
+	}
+}

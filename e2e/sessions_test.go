@@ -1,0 +1,232 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"callbackd/client"
+	"callbackd/wire"
+)
+
+// story reads all events of a session.
+func story(t *testing.T, cl *client.Client, key string) (out []wire.SessionEvent) {
+	t.Helper()
+	for cursor := ""; ; {
+		page, err := cl.SessionEvents(t.Context(), key, cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, page.Data...)
+		if page.Next == nil {
+			return out
+		}
+		cursor = *page.Next
+	}
+}
+
+// inspector adds notes and photos to a session until ctx ends, through kills,
+// and keeps what was acknowledged.
+type inspector struct {
+	key   string
+	notes map[string]string // title to the event's id
+	event map[string]bool
+}
+
+func (in *inspector) work(ctx context.Context, cl client.Client, base *atomic.Pointer[string], acked *atomic.Int64) {
+	for i := 0; ctx.Err() == nil; i++ {
+		cl.Base = *base.Load()
+		var c wire.SessionChange
+		var err error
+		title := fmt.Sprint("note ", i)
+		if i%2 == 0 {
+			c, err = cl.AddNote(ctx, in.key, client.NewNote{Title: title})
+		} else {
+			c, err = cl.AddPhoto(ctx, in.key, client.NewPhoto{PhotoCode: 4, URL: fmt.Sprintf("https://p.example/%d.jpg", i), Approved: true})
+		}
+		if err != nil {
+			continue
+		}
+		acked.Add(1)
+		for _, ev := range c.Events {
+			in.event[ev.ID] = true
+			if i%2 == 0 {
+				in.notes[title] = ev.ID
+			}
+		}
+	}
+}
+
+// Kill -9 under changes of sessions: what was acknowledged is there, and a
+// session is what its events say.
+func TestSessionsSurviveKills(t *testing.T) {
+	dir := t.TempDir()
+	srv := serve(t, dir)
+	cl := newClient(t, dir)
+	cl.Base = srv.url
+	var base atomic.Pointer[string]
+	base.Store(&srv.url)
+	var acked atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	var all []*inspector
+	for range 6 {
+		s, err := cl.CreateSession(t.Context(), client.NewSession{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cl.StartSession(t.Context(), s.SessionKey); err != nil {
+			t.Fatal(err)
+		}
+		in := &inspector{s.SessionKey, map[string]string{}, map[string]bool{}}
+		all = append(all, in)
+		work.Go(func() { in.work(ctx, *cl, &base, &acked) })
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range 6 {
+		for more := acked.Load() + 20 + rand.Int64N(200); acked.Load() < more; {
+			<-tick.C
+		}
+		srv.kill()
+		srv = serve(t, dir)
+		base.Store(&srv.url)
+	}
+	stop()
+	work.Wait()
+	cl.Base = srv.url
+	for _, in := range all {
+		status, url, titles := "IDLE", "", []string{}
+		for i, ev := range story(t, cl, in.key) {
+			if ev.Sequence != int64(i+1) {
+				t.Fatalf("%s: #%d in place %d", in.key, ev.Sequence, i+1)
+			}
+			delete(in.event, ev.ID)
+			var d struct {
+				Status, PreviousStatus, PhotoURL string
+				Note                             wire.Note
+			}
+			raw := strings.NewReplacer("previous_status", "PreviousStatus", "photo_url", "PhotoURL").Replace(string(ev.Data))
+			if err := json.Unmarshal([]byte(raw), &d); err != nil {
+				t.Fatal(err)
+			}
+			switch ev.Event {
+			case "SESSION:STATUS_CHANGE":
+				if d.PreviousStatus != status {
+					t.Errorf("%s moves from %s, but was %s", in.key, d.PreviousStatus, status)
+				}
+				status = d.Status
+			case "SESSION:STAGE_CHANGE":
+				url = d.PhotoURL
+			case "SESSION:NOTE_INSERT":
+				titles = append(titles, d.Note.Title)
+			}
+		}
+		if len(in.event) > 0 {
+			t.Errorf("%s: acknowledged events are lost: %v", in.key, in.event)
+		}
+		s, err := cl.Session(t.Context(), in.key)
+		if err != nil || s.Status != status {
+			t.Errorf("%s is %s, its events say %s, %v", in.key, s.Status, status, err)
+		}
+		photos, err := cl.Photos(t.Context(), in.key)
+		if err != nil || len(photos) != 1 || photos[0].URL != url {
+			t.Errorf("%s has %+v, its events say %s, %v", in.key, photos, url, err)
+		}
+		notes, err := cl.Notes(t.Context(), in.key)
+		if err != nil || len(notes) != len(titles) {
+			t.Fatalf("%s has %d notes, its events say %d, %v", in.key, len(notes), len(titles), err)
+		}
+		for i, n := range notes {
+			if n.Title != titles[i] {
+				t.Errorf("%s: note %d is %q, its event says %q", in.key, i, n.Title, titles[i])
+			}
+		}
+	}
+	if code := srv.term(t); code != 0 {
+		t.Errorf("SIGTERM: exit %d\n%s", code, srv.log)
+	}
+	if out, _, code := run(t, "fsck", "--data", dir); code != 0 {
+		t.Errorf("%d\n%s", code, out)
+	}
+}
+
+// The time frame of a key holds while the server runs and while it does not.
+func TestSessionsOfAShortKeyExpire(t *testing.T) {
+	dir := t.TempDir()
+	srv := serve(t, dir)
+	cl := newClientWith(t, dir, "--expires", "1s")
+	cl.Base = srv.url
+	create := func() string {
+		s, err := cl.CreateSession(t.Context(), client.NewSession{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.SessionKey
+	}
+	expires := func(key string) {
+		t.Helper()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		deadline := time.After(patience)
+		for {
+			s, err := cl.Session(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Status == "EXPIRED" {
+				break
+			}
+			select {
+			case <-tick.C:
+			case <-deadline:
+				t.Fatalf("%s is still %s", key, s.Status)
+			}
+		}
+		if evs := story(t, cl, key); len(evs) != 1 || string(evs[0].Data) != `{"status":"EXPIRED","previous_status":"IDLE"}` {
+			t.Errorf("%+v", evs)
+		}
+	}
+	expires(create())
+	key := create()
+	if code := srv.term(t); code != 0 {
+		t.Fatal(code)
+	}
+	srv = serve(t, dir)
+	cl.Base = srv.url
+	expires(key)
+	if _, errs, code := run(t, "keys", "create", "--account", "a", "--expires", "1ms", "--data", dir); code == 0 || !strings.Contains(errs, "--expires must be from 1s to") {
+		t.Errorf("%d %s", code, errs)
+	}
+}
+
+func TestSimulate(t *testing.T) {
+	sk := newSink(t)
+	dir, srv, cl := begin(t, sk)
+	with := func(more ...string) (string, string, int) {
+		return run(t, append([]string{"simulate", "--server", srv.url, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret}, more...)...)
+	}
+	out, errs, code := with("--sessions", "30", "--speed", "max", "--seed", "5")
+	if code != 0 || !strings.Contains(out, "30 inspections, seed 5") || !strings.Contains(out, "COMPLETE") || !strings.Contains(out, "events in") || errs != "" {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	again, _, _ := with("--sessions", "30", "--speed", "max", "--seed", "5")
+	table := func(s string) string { s, _, _ = strings.Cut(s, "deliveries"); return s }
+	if table(again) != table(out) {
+		t.Errorf("the same seed gives\n%s\nand\n%s", out, again)
+	}
+	for _, bad := range [][]string{{"--speed", "fast"}, {"--reject", "2"}, {"--reject", "1"}, {"--sessions", "0"}, {"--expire", "0.6", "--invalid", "0.6"}, {"--secret", "wrong"}} {
+		if out, errs, code := with(bad...); code == 0 || len(errs) < 20 {
+			t.Errorf("%v: %d %s%s", bad, code, out, errs)
+		}
+	}
+	if out, _, code := run(t, "fsck", "--data", dir); code != 0 {
+		t.Errorf("%d\n%s", code, out)
+	}
+}

@@ -1,0 +1,96 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+// Calls is told of the calls that name an API key, for its log. Its methods
+// must not block.
+type Calls interface {
+	// Call keeps one call.
+	Call(store.LogEntry)
+	// Published counts a successful publish.
+	Published(key callbackd.KeyNo, at time.Time, took time.Duration, address string)
+	// Refused counts a call that did not prove the key's secret.
+	Refused(key callbackd.KeyNo, at time.Time, address string)
+}
+
+// noCalls is the log of an API without one.
+type noCalls struct{}
+
+func (noCalls) Call(store.LogEntry)                                         {}
+func (noCalls) Published(callbackd.KeyNo, time.Time, time.Duration, string) {}
+func (noCalls) Refused(callbackd.KeyNo, time.Time, string)                  {}
+
+// recorder notes what a call was answered.
+type recorder struct {
+	http.ResponseWriter
+	status  int
+	message string
+}
+
+// WriteHeader is part of http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// signed lets a request through that proves its API key, and notes it in the
+// key's log. Nothing of the body is read before.
+func (a *API) signed(f func(http.ResponseWriter, *call) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		rec := &recorder{ResponseWriter: w}
+		key, err := a.authenticate(r)
+		if err == nil {
+			err = f(rec, &call{r, key})
+		}
+		if err != nil {
+			rec.message = a.fail(rec, r, err)
+		}
+		if key != nil {
+			a.note(rec, r, key, begin)
+		}
+	})
+}
+
+func (a *API) note(rec *recorder, r *http.Request, key *callbackd.Key, begin time.Time) {
+	a.Calls.Call(store.LogEntry{Key: key.No, At: begin, Method: r.Method, Path: r.URL.Path, Status: rec.status, Duration: time.Since(begin),
+		Message: rec.message, Address: address(r)})
+}
+
+// signedPublish is signed for the hot path: a success is counted and not
+// noted one by one.
+func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	key, err := a.authenticate(r)
+	if err == nil {
+		if err = a.publish(w, &call{r, key}); err == nil {
+			a.Calls.Published(key.No, begin, time.Since(begin), address(r))
+			return
+		}
+	}
+	rec := &recorder{ResponseWriter: w}
+	rec.message = a.fail(rec, r, err)
+	if key != nil {
+		a.note(rec, r, key, begin)
+	}
+}

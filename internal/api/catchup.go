@@ -1,0 +1,268 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/wire"
+)
+
+// Limits of those who wait for events.
+const (
+	maxWait    = 30 * time.Second // of a poll
+	maxWaiting = 32               // polls that wait and streams, of one API key
+	heartbeat  = 15 * time.Second // of a stream
+	// stuckAfter ends a stream whose reader takes nothing.
+	stuckAfter = 30 * time.Second
+	streamPage = 50 // events
+)
+
+// Where a reader that has no cursor begins.
+const (
+	afterStart = "start" // with the oldest event that is kept
+	afterNow   = "now"   // with the next one
+)
+
+var afterParams = []string{"after", "wait", "event", "session_key", "limit"}
+
+// waiting counts who waits, by key.
+type waiting struct {
+	mu   sync.Mutex
+	keys map[callbackd.KeyNo]int
+}
+
+func (w *waiting) enter(key callbackd.KeyNo) (leave func(), err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.keys == nil {
+		w.keys = map[callbackd.KeyNo]int{}
+	}
+	if w.keys[key] >= maxWaiting {
+		return nil, callbackd.Errorf(callbackd.KindLimited, "%d calls of this API key wait for events, which is the limit; one reader can serve many.", maxWaiting)
+	}
+	w.keys[key]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.keys[key]--; w.keys[key] == 0 {
+			delete(w.keys, key)
+		}
+	}, nil
+}
+
+// catchUp answers GET /v1/events?after=: what was accepted after a cursor,
+// oldest first. With wait it answers when there is something.
+func (a *API) catchUp(w http.ResponseWriter, c *call) error {
+	f, err := readFilter(c.URL.RawQuery, afterParams)
+	if err != nil {
+		return err
+	}
+	q := store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, Limit: f.limit}
+	if q.After, err = a.begin(c, f.after); err != nil {
+		return err
+	}
+	changed := make(<-chan struct{})
+	if f.wait > 0 {
+		leave, err := a.waiting.enter(c.key.No)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		var stop func()
+		changed, stop = a.Store.Watch(c.key.No)
+		defer stop()
+	}
+	over := time.NewTimer(f.wait)
+	defer over.Stop()
+	for {
+		page, err := a.Store.EventsAfter(c.Context(), q)
+		if err != nil {
+			return err
+		}
+		more := page.Next != q.After && len(page.Events) == 0
+		q.After = page.Next
+		if len(page.Events) == 0 && f.wait > 0 {
+			if more { // what was left out by the filter; perhaps not the end
+				select {
+				case <-over.C:
+				default:
+					continue
+				}
+			} else {
+				select {
+				case <-changed:
+					continue
+				case <-over.C:
+				case <-a.closing:
+				case <-c.Context().Done():
+					return c.Context().Err()
+				}
+			}
+		}
+		next := page.Next.String()
+		out := wire.EventList{Data: []wire.Event{}, Next: &next}
+		for _, ev := range page.Events {
+			out.Data = append(out.Data, showEvent(ev))
+		}
+		answer(w, http.StatusOK, out)
+		return nil
+	}
+}
+
+// begin turns a cursor of a reader into an event.
+func (a *API) begin(c *call, after string) (callbackd.EventID, error) {
+	switch after {
+	case afterStart:
+		return 0, nil
+	case afterNow:
+		// The horizon is what an empty page leads to.
+		page, err := a.Store.EventsAfter(c.Context(), store.EventQuery{Key: c.key.No, After: callbackd.FirstEventID(time.Now().Add(-time.Millisecond)) - 1, Limit: 1})
+		if err != nil {
+			return 0, err
+		}
+		return page.Next, nil
+	}
+	id, ok := callbackd.ParseEventID(after)
+	if !ok {
+		return 0, invalid("after must be the next of an earlier answer, the id of an event, %s or %s.", afterStart, afterNow)
+	}
+	return id, nil
+}
+
+var streamParams = []string{"after", "event", "session_key"}
+
+// stream answers GET /v1/events/stream: server-sent events. It reads from the
+// store at the pace of its reader, so that a slow one costs a page of memory
+// and nothing else.
+func (a *API) stream(w http.ResponseWriter, c *call) error {
+	f, err := readFilter(c.URL.RawQuery, streamParams)
+	if err != nil {
+		return err
+	}
+	if id := c.Header.Get("Last-Event-ID"); id != "" {
+		f.after = id
+	} else if f.after == "" {
+		f.after = afterNow
+	}
+	s := &stream{a: a, c: c, w: w, rc: http.NewResponseController(w), q: store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, Limit: streamPage}}
+	if s.q.After, err = a.begin(c, f.after); err != nil {
+		return err
+	}
+	leave, err := a.waiting.enter(c.key.No)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	changed, stop := a.Store.Watch(c.key.No)
+	defer stop()
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Accel-Buffering", "no") // proxies that know it pass on at once
+	w.WriteHeader(http.StatusOK)
+	s.run(c.Context(), changed)
+	return nil // the answer has begun: what goes wrong ends it
+}
+
+// stream is one reader.
+type stream struct {
+	a   *API
+	c   *call
+	w   http.ResponseWriter
+	rc  *http.ResponseController
+	q   store.EventQuery
+	buf bytes.Buffer
+}
+
+func (s *stream) run(ctx context.Context, changed <-chan struct{}) {
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	if !s.cursor() { // says at once that the stream stands
+		return
+	}
+	for {
+		key, err := s.a.Store.Key(ctx, s.c.key.APIKey)
+		if err != nil || key.Revoked() {
+			return
+		}
+		page, err := s.a.Store.EventsAfter(ctx, s.q)
+		if err != nil {
+			return
+		}
+		if !s.write(page.Events) {
+			return
+		}
+		end := page.Next == s.q.After
+		s.q.After = page.Next
+		if !end {
+			select {
+			case <-ctx.Done():
+				return
+			case <-s.a.closing:
+				return
+			default:
+				continue
+			}
+		}
+		select {
+		case <-changed:
+		case <-beat.C:
+			if !s.cursor() {
+				return
+			}
+		case <-s.a.closing:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// write sends events, each with its id.
+func (s *stream) write(evs []*callbackd.Event) bool {
+	for _, ev := range evs {
+		raw, err := marshal(showEvent(ev))
+		if err != nil {
+			return false
+		}
+		s.buf.WriteString("id: " + ev.ID.String() + "\nevent: " + string(ev.Type) + "\ndata: ")
+		s.buf.Write(raw) // one line: JSON has no bare line breaks, and ends with one
+		s.buf.WriteByte('\n')
+		if !s.send() {
+			return false
+		}
+	}
+	return s.flush()
+}
+
+// cursor moves the reader's Last-Event-ID without an event, which is the
+// heartbeat too.
+func (s *stream) cursor() bool {
+	s.buf.WriteString(": " + strconv.Itoa(int(heartbeat.Seconds())) + "\nid: " + s.q.After.String() + "\n\n")
+	return s.send() && s.flush()
+}
+
+func (s *stream) send() bool {
+	defer s.buf.Reset()
+	_ = s.rc.SetWriteDeadline(time.Now().Add(stuckAfter)) // instead of the server's
+	_, err := s.w.Write(s.buf.Bytes())
+	return err == nil
+}
+
+func (s *stream) flush() bool { return s.rc.Flush() == nil }
+
+// Close ends what waits for events, so that a server can stop.
+func (a *API) Close() { a.closeOnce.Do(func() { close(a.closing) }) }
+
+// afterIsGiven tells a reader's call from a list.
+func afterIsGiven(c *call) bool {
+	return slices.ContainsFunc([]string{"after", "wait"}, c.URL.Query().Has)
+}

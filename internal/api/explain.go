@@ -1,0 +1,90 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/story"
+	"callbackd/internal/strictjson"
+	"callbackd/wire"
+)
+
+func (a *API) explainDelivery(w http.ResponseWriter, c *call) error {
+	id, err := a.deliveryID(c)
+	if err != nil {
+		return err
+	}
+	out, err := story.Explain(c.Context(), a.Store, a.Dispatcher.Outlook, c.key.No, id, time.Now())
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
+	id, ok := callbackd.ParseEventID(c.PathValue("id"))
+	if !ok {
+		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", clip(c.PathValue("id"), 60))
+	}
+	q, err := url.ParseQuery(c.URL.RawQuery)
+	if err != nil {
+		return invalid("The query is malformed; percent-encode its values.")
+	}
+	no := callbackd.CallbackNo(0)
+	if s := q.Get("callback"); s != "" {
+		ev, err := a.Store.Event(c.Context(), c.key.No, id)
+		if err != nil {
+			return err
+		}
+		if no, err = a.callbackOf(c, "callback", strictjson.Value(strictjson.AppendString(nil, s)), ev.Type); err != nil {
+			return err
+		}
+	}
+	data, err := story.ExplainEvent(c.Context(), a.Store, a.Dispatcher.Outlook, c.key.No, id, no, time.Now())
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, wire.EventExplanation{EventID: id.String(), Data: data})
+	return nil
+}
+
+var logParams = []string{"method", "path", "status", "since", "until", "limit", "cursor"}
+
+func (a *API) listLogs(w http.ResponseWriter, c *call) error {
+	f, err := readFilter(c.URL.RawQuery, logParams)
+	if err != nil {
+		return err
+	}
+	q := store.LogQuery{Key: c.key.No, Method: f.method, Path: f.path, Status: f.status, Since: f.since, Until: f.until, Limit: f.limit}
+	if f.cursor != "" {
+		id, ok := callbackd.ParseEventID("evt_" + f.cursor)
+		if !ok || id == 0 {
+			return errCursor
+		}
+		q.After = store.LogID(id)
+	}
+	page, err := a.Store.ListLogs(c.Context(), q)
+	if err != nil {
+		return err
+	}
+	out := wire.LogList{Data: []wire.Log{}}
+	for i := range page.Entries {
+		out.Data = append(out.Data, showLog(&page.Entries[i]))
+	}
+	if page.Next != 0 {
+		s := callbackd.EventID(page.Next).String()[len("evt_"):]
+		out.Next = &s
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func showLog(e *store.LogEntry) wire.Log {
+	n := max(e.Count, 1)
+	return wire.Log{At: e.At, Method: e.Method, Path: e.Path, Status: e.Status, Duration: float64(e.Duration.Microseconds()) / float64(n) / 1000,
+		Message: e.Message, Address: e.Address, Count: n}
+}

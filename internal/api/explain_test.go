@@ -1,0 +1,145 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/wire"
+)
+
+func (s *server) explain(delivery string) wire.Explanation {
+	s.t.Helper()
+	return decode[wire.Explanation](s.call("GET", "/v1/deliveries/"+delivery+"/explain", "").ok(200))
+}
+
+// has requires a reason, and parts of its sentence.
+func has(t *testing.T, e wire.Explanation, code string, parts ...string) wire.Reason {
+	t.Helper()
+	i := slices.IndexFunc(e.Reasons, func(r wire.Reason) bool { return r.Code == code })
+	if i < 0 {
+		t.Fatalf("no %s in %+v", code, e)
+	}
+	for _, p := range parts {
+		if !strings.Contains(e.Reasons[i].Message, p) {
+			t.Errorf("%s: %q lacks %q", code, e.Reasons[i].Message, p)
+		}
+	}
+	return e.Reasons[i]
+}
+
+// delivery is the id of an event's delivery to a callback.
+func (p published) delivery(callback int) string {
+	return "dlv_" + strings.TrimPrefix(p.ID, "evt_") + "-" + itoa(callback)
+}
+
+// What a callback has waited for, or why it never gets an event, is said.
+func TestWhyACallbackDidNotGetIt(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
+	s.register("SESSION:NOTE_INSERT", recv.url, `,"name":"gone"`)
+	s.call("DELETE", "/v1/callbacks/SESSION:NOTE_INSERT?name=gone", "").ok(200)
+	ev := s.publish("SESSION:NOTE_INSERT", "S", `{}`)
+	s.register("SESSION:NOTE_INSERT", recv.url, "")
+	s.register("SESSION:COMPLETE", recv.url, "")
+	why := func(callback string) wire.Explanation {
+		t.Helper()
+		l := decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain?callback="+callback, "").ok(200))
+		if len(l.Data) != 1 || l.EventID != ev.ID || l.Data[0].Delivery != nil || l.Data[0].State != "" {
+			t.Fatalf("%+v", l)
+		}
+		return l.Data[0]
+	}
+	has(t, why("1"), "deleted_before", "was deleted at")
+	if e := why("2"); !strings.Contains(e.Next, "POST /v1/replays with target 2, session_key S") || has(t, e, "not_registered_yet", "was created at").Until == nil {
+		t.Errorf("%+v", e)
+	}
+	has(t, why("3"), "other_event", "registered for SESSION:COMPLETE", "the event is SESSION:NOTE_INSERT")
+	if l := decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain", "").ok(200)); len(l.Data) != 1 || l.Data[0].Callback != 2 {
+		t.Errorf("without a callback: %+v", l.Data)
+	}
+	s.call("GET", "/v1/events/"+ev.ID+"/explain?callback=99", "").says(400, "not a callback of this API key")
+	other := s.as(s.newKey("other", false))
+	other.call("GET", "/v1/events/"+ev.ID+"/explain", "").says(404)
+	other.call("GET", "/v1/deliveries/"+ev.delivery(2)+"/explain", "").says(404)
+	s.call("GET", "/v1/deliveries/x/explain", "").says(404)
+	s.call("GET", "/v1/events/x/explain", "").says(404)
+}
+
+func TestWhyADeliveryWaits(t *testing.T) {
+	s := start(t)
+	recv := listen(t, func(w http.ResponseWriter, _ int) {
+		w.Header().Set("Retry-After", "600")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	s.register("SESSION:COMPLETE", recv.url, `,"order":"1h"`)
+	first := s.publish("SESSION:COMPLETE", "S", `{}`)
+	recv.next()
+	s.until("the first failure", func() bool {
+		return decode[wire.Delivery](s.call("GET", "/v1/deliveries/"+first.delivery(1), "").ok(200)).Attempts == 1
+	})
+	second := s.publish("SESSION:COMPLETE", "S", `{}`)
+	e := s.explain(first.delivery(1))
+	if e.State != "pending" || has(t, e, "waiting_retry", "Attempt 2 is due at", "Retry-After: 600").Until == nil || !strings.Contains(e.Next, "/retry") {
+		t.Errorf("%+v", e)
+	}
+	has(t, e, "last_attempt", "Attempt 1 at", "answered 503")
+	e = s.explain(second.delivery(1))
+	has(t, e, "held", "Number 1 of its session failed")
+	if has(t, e, "backlog", "1 deliveries to the callback are older").Since == nil || !strings.Contains(e.Next, first.delivery(1)+"/explain") {
+		t.Errorf("%+v", e)
+	}
+	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause", "").ok(200)
+	e = s.explain(second.delivery(1))
+	if e.Reasons[0].Code != "paused" || !strings.Contains(e.Reasons[0].Message, "somebody paused it") || !strings.Contains(e.Next, "POST /v1/callbacks/SESSION:COMPLETE/resume") {
+		t.Errorf("%+v", e)
+	}
+	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
+	e = s.explain(second.delivery(1))
+	if e.State != "canceled" || e.Reasons[0].Code != "callback_deleted" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestWhyADeliveryFailed(t *testing.T) {
+	s := start(t, func(c *setup) { c.allow = []string{"127.0.0.1/32"} })
+	s.register("SESSION:COMPLETE", "http://127.0.0.2:9/", `,"retry":[0]`)
+	s.register("SESSION:NOTE_INSERT", "http://"+closedPort(t)+"/", `,"retry":[0,0]`)
+	refused, failed := s.publish("SESSION:COMPLETE", "S", `{}`), s.publish("SESSION:NOTE_INSERT", "S", `{}`)
+	s.until("both failures", func() bool {
+		return len(decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?state=failed", "").ok(200)).Data) == 2
+	})
+	e := s.explain(refused.delivery(1))
+	if e.Reasons[0].Code != "refused_address" || !strings.Contains(e.Next, "--allow-target") {
+		t.Errorf("%+v", e)
+	}
+	has(t, s.explain(failed.delivery(2)), "failed", "All 2 attempts failed; the last one at")
+	for query, want := range map[string]int{"fault=refused": 1, "fault=connect": 1, "fault=tls": 0, "status=5xx": 0} {
+		if n := len(decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?"+query, "").ok(200)).Data); n != want {
+			t.Errorf("%s gives %d, want %d", query, n, want)
+		}
+	}
+	s.call("GET", "/v1/deliveries?status=99", "").says(400, "status must be")
+	s.call("GET", "/v1/deliveries?status=6xx", "").says(400, "status must be")
+	s.call("GET", "/v1/deliveries?fault=x", "").says(400, "fault must be one of status, refused,")
+}
+
+func TestTheBreakerIsSaid(t *testing.T) {
+	s := start(t)
+	recv := listen(t, func(w http.ResponseWriter, _ int) { w.WriteHeader(http.StatusInternalServerError) })
+	s.register("SESSION:COMPLETE", recv.url, `,"retry":[0,"1h"],"order":0`)
+	for i := range callbackd.BreakerThreshold {
+		s.publish("SESSION:COMPLETE", fmt.Sprint("S", i), `{}`)
+	}
+	last := s.publish("SESSION:COMPLETE", "L", `{}`)
+	s.until("the breaker", func() bool {
+		return slices.ContainsFunc(s.explain(last.delivery(1)).Reasons, func(r wire.Reason) bool { return r.Code == "breaker_open" })
+	})
+	if r := has(t, s.explain(last.delivery(1)), "breaker_open", "times in a row"); r.Until == nil || r.Until.Before(time.Now()) {
+		t.Errorf("%+v", r)
+	}
+}

@@ -1,0 +1,130 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/session"
+	"callbackd/internal/strictjson"
+)
+
+// The platform's side of a session: what the capture pages do. Each call is
+// one change with the events it fires.
+
+// change applies a rule to the session of the path and answers with what it
+// fired. The answer is written by hand: this is as hot as POST /v1/events.
+func (a *API) change(w http.ResponseWriter, c *call, rule func(*callbackd.Session, time.Time) ([]callbackd.Fired, error)) error {
+	key, err := c.session()
+	if err != nil {
+		return err
+	}
+	now := session.Now()
+	s, events, err := session.Change(c.Context(), a.Store, c.key.No, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return rule(s, now) })
+	if err != nil {
+		return err
+	}
+	a.Accepted(len(events))
+	out := append(make([]byte, 0, 100+160*len(events)), `{"session_key":"`...)
+	out = append(append(out, s.SessionKey...), `","status":"`...)
+	out = append(append(out, s.Status...), `","events":[`...)
+	for i, ev := range events {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = appendAccepted(out, ev)
+	}
+	answerRaw(w, http.StatusOK, append(out, "]}\n"...))
+	return nil
+}
+
+func (a *API) startSession(w http.ResponseWriter, c *call) error {
+	return a.change(w, c, (*callbackd.Session).Start)
+}
+
+func (a *API) addPhoto(w http.ResponseWriter, c *call) error {
+	f, err := c.fields(w)
+	if err != nil {
+		return err
+	}
+	p, err := f.photo()
+	if err != nil {
+		return err
+	}
+	return a.change(w, c, func(s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) { return s.AddPhoto(p, now) })
+}
+
+func (a *API) addNote(w http.ResponseWriter, c *call) error {
+	f, err := c.fields(w)
+	if err != nil {
+		return err
+	}
+	n, err := f.note()
+	if err != nil {
+		return err
+	}
+	return a.change(w, c, func(s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) { return s.AddNote(n, now) })
+}
+
+func (a *API) reportSMS(w http.ResponseWriter, c *call) error {
+	f, err := c.fields(w)
+	if err != nil {
+		return err
+	}
+	r, err := f.sms()
+	if err != nil {
+		return err
+	}
+	return a.change(w, c, func(s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) { return s.ReportSMS(r, now) })
+}
+
+// putResults keeps the body as it is. What it says of the vehicle becomes
+// the session's; members that are not understood there are kept in the
+// results alone.
+func (a *API) putResults(w http.ResponseWriter, c *call) error {
+	body, err := c.body(w)
+	if err != nil {
+		return err
+	}
+	members, err := strictjson.Object(body)
+	if err != nil {
+		return invalid("The body %v.", err)
+	}
+	if len(body) > callbackd.MaxResults {
+		return callbackd.Errorf(callbackd.KindTooLarge, "The results are larger than %d bytes.", callbackd.MaxResults)
+	}
+	var vehicle *callbackd.Vehicle
+	for _, m := range members {
+		if m.Name != "vehicle" || m.Value.IsNull() {
+			continue
+		}
+		inner, err := strictjson.Object(m.Value)
+		if err != nil {
+			return invalid("vehicle %v.", err)
+		}
+		f := &fields{}
+		f.add("vehicle", inner) // has no containers: cannot fail
+		if vehicle = ptr(f.vehicle()); f.err != nil {
+			return f.err
+		}
+	}
+	return a.change(w, c, func(s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
+		return s.PutResults(body, vehicle, now)
+	})
+}
+
+func (a *API) completeSession(w http.ResponseWriter, c *call) error {
+	return a.change(w, c, (*callbackd.Session).Complete)
+}
+
+func (a *API) invalidateSession(w http.ResponseWriter, c *call) error {
+	f, err := c.fields(w)
+	if err != nil {
+		return err
+	}
+	reason := f.need("reason", callbackd.MaxPhotoMessage)
+	if f.err != nil {
+		return f.err
+	}
+	return a.change(w, c, func(s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) { return s.Invalidate(reason, now) })
+}

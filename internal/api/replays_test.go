@@ -1,0 +1,138 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"callbackd/wire"
+)
+
+// failing is a server with n deliveries that failed, to a receiver that is
+// well from now on.
+func failing(t *testing.T, n int) (*server, *receiver) {
+	s := start(t)
+	recv := listen(t, func(w http.ResponseWriter, i int) {
+		if i <= n {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	})
+	s.register("SESSION:COMPLETE", recv.url, `,"retry":[0],"order":0,"concurrency":1`)
+	for i := range n {
+		s.publish("SESSION:COMPLETE", fmt.Sprint("S", i), `{}`)
+		recv.next()
+	}
+	s.until("the failures", func() bool {
+		return len(decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?state=failed", "").ok(200)).Data) == n
+	})
+	return s, recv
+}
+
+func TestAReplaySendsWhatFailedOnce(t *testing.T) {
+	const n = 6
+	s, recv := failing(t, n)
+	if got := decode[wire.ReplayCount](s.call("POST", "/v1/replays", `{"dry_run":true,"callback":1}`).ok(200)).Total; got != n {
+		t.Errorf("counted %d", got)
+	}
+	r := decode[wire.Replay](s.call("POST", "/v1/replays", `{"callback":"default","event":"SESSION:COMPLETE","rate":1000}`).ok(202))
+	if r.State != "running" || r.Total != n || r.Callback != 1 || fmt.Sprint(r.States) != "[failed]" {
+		t.Errorf("%+v", r)
+	}
+	for range n {
+		if h := recv.next().header.Get("callback-attempt"); h != "2" {
+			t.Errorf("attempt %s", h)
+		}
+	}
+	s.until("the end of the replay", func() bool {
+		r = decode[wire.Replay](s.call("GET", "/v1/replays/"+r.ID, "").ok(200))
+		return r.Delivered == n
+	})
+	if r.Due != n || r.Failed != 0 || r.Pending != 0 {
+		t.Errorf("%+v", r)
+	}
+	if got := decode[wire.ReplayCount](s.call("POST", "/v1/replays", `{"dry_run":true}`).ok(200)).Total; got != 0 {
+		t.Errorf("%d still failed", got)
+	}
+	list := decode[wire.ReplayList](s.call("GET", "/v1/replays?limit=1", "").ok(200))
+	if len(list.Data) != 1 || list.Data[0].ID != r.ID || list.Next != nil {
+		t.Errorf("%+v", list)
+	}
+}
+
+func TestEventsGoToACallbackThatWasMadeLater(t *testing.T) {
+	s := start(t)
+	ev := s.publish("SESSION:COMPLETE", "S", `{"a":1}`)
+	recv := listen(t, nil)
+	s.register("SESSION:COMPLETE", recv.url, `,"name":"late"`)
+	why := decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain?callback=late", "").ok(200)).Data[0]
+	if why.Reasons[0].Code != "not_registered_yet" || why.Delivery != nil || !strings.Contains(why.Next, "target 1") {
+		t.Errorf("%+v", why)
+	}
+	r := decode[wire.Replay](s.call("POST", "/v1/replays", `{"target":"late","event":"SESSION:COMPLETE"}`).ok(202))
+	if h := recv.next(); h.header.Get("webhook-id") != ev.ID || !strings.Contains(h.body, `"a":1`) {
+		t.Errorf("%+v", h)
+	}
+	s.until("its record", func() bool {
+		return decode[wire.Replay](s.call("GET", "/v1/replays/"+r.ID, "").ok(200)).Delivered == 1
+	})
+	if got := decode[wire.Event](s.call("GET", "/v1/events/"+ev.ID, "").ok(200)).Deliveries; len(got) != 1 || !strings.HasSuffix(got[0], "-1") {
+		t.Errorf("deliveries %v", got)
+	}
+	why = decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain", "").ok(200)).Data[0]
+	if why.State != "delivered" || why.Reasons[0].Code != "delivered" {
+		t.Errorf("%+v", why)
+	}
+}
+
+func TestReplaysArePausedResumedAndCanceled(t *testing.T) {
+	s, _ := failing(t, 3)
+	r := decode[wire.Replay](s.call("POST", "/v1/replays", `{"rate":0.001}`).ok(202))
+	at := "/v1/replays/" + r.ID
+	for _, step := range []struct{ method, path, state string }{
+		{"POST", at + "/pause", "paused"}, {"POST", at + "/pause", "paused"}, {"POST", at + "/resume", "running"}, {"DELETE", at, "canceled"}, {"DELETE", at, "canceled"},
+	} {
+		if got := decode[wire.Replay](s.call(step.method, step.path, "").ok(200)); got.State != step.state {
+			t.Errorf("%s %s: %s", step.method, step.path, got.State)
+		}
+	}
+	s.call("POST", at+"/resume", "").says(409, "is canceled", "start another")
+	other := s.as(s.newKey("other", false))
+	for _, step := range []struct{ method, path string }{{"GET", at}, {"DELETE", at}, {"POST", at + "/pause"}, {"POST", at + "/resume"}, {"GET", "/v1/replays/x"}} {
+		other.call(step.method, step.path, "").says(404, "There is no replay")
+	}
+	other.call("POST", "/v1/replays", `{"target":1}`).says(400, "not a callback of this API key")
+	other.call("POST", "/v1/replays", `{"callback":1}`).says(400, "not a callback of this API key")
+}
+
+func TestFaultsOfAReplay(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
+	s.register("SESSION:COMPLETE", recv.url, "")
+	for body, says := range map[string]string{
+		`{"state":"failed"}`:                          `"state" is not a member of a replay; it has states,`,
+		`{"states":"failed"}`:                         "states must be an array",
+		`{"states":[]}`:                               "states must be an array",
+		`{"states":["done"]}`:                         "states must be an array",
+		`{"states":["pending"]}`:                      "needs a target",
+		`{"states":["canceled"]}`:                     "needs a target",
+		`{"event":"x"}`:                               `event "x" is not supported`,
+		`{"event":7}`:                                 "event",
+		`{"callback":"default"}`:                      "needs an event beside it",
+		`{"callback":"x","event":"SESSION:COMPLETE"}`: `"x" is not a callback`,
+		`{"callback":0}`:                              "callback must be",
+		`{"callback":99}`:                             "callback 99 is not",
+		`{"callback":{}}`:                             "callback must be",
+		`{"target":1,"event":"SESSION:NOTE_INSERT"}`:  "is registered for SESSION:COMPLETE and gets no SESSION:NOTE_INSERT",
+		`{"since":"yesterday"}`:                       "since must be a time",
+		`{"until":7}`:                                 "until must be a",
+		`{"rate":-1}`:                                 "rate must be a number",
+		`{"rate":10001}`:                              "rate must be a number",
+		`{"dry_run":1}`:                               "dry_run must be true or false",
+		`{"session_key":"a b"}`:                       "session_key must be",
+		`[]`:                                          "The body",
+	} {
+		s.call("POST", "/v1/replays", body).says(400, says)
+	}
+	s.call("GET", "/v1/replays?cursor=x", "").says(400, "cursor is not one")
+}

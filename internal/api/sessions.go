@@ -1,0 +1,336 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/session"
+	"callbackd/internal/signature"
+	"callbackd/internal/store"
+	"callbackd/wire"
+)
+
+// sessionRoutes is PAVE's endpoints of a session, ours, and the platform's.
+func (a *API) sessionRoutes() []route {
+	return []route{
+		{"POST /v1/sessions", a.signed(a.createSession)},
+		{"POST /v1/session", a.signed(a.createSession)}, // as PAVE's samples have it
+		{"GET /v1/sessions", a.signed(a.listSessions)},
+		{"GET /v1/sessions/{key}", a.signed(a.getSession)},
+		{"PUT /v1/sessions/{key}", a.signed(a.updateSession)},
+		{"DELETE /v1/sessions/{key}", a.signed(a.deleteSession)},
+		{"GET /v1/sessions/{key}/photos", a.signed(a.getPhotos)},
+		{"GET /v1/sessions/{key}/notes", a.signed(a.getNotes)},
+		{"GET /v1/sessions/{key}/results", a.signed(a.getResults)},
+		{"GET /v1/sessions/{key}/events", a.signed(a.sessionEvents)},
+		{"POST /v2/capture/sessions/{key}/resend", http.HandlerFunc(a.resend)},
+
+		{"POST /v1/sessions/{key}/start", a.signed(a.startSession)},
+		{"POST /v1/sessions/{key}/photos", a.signed(a.addPhoto)},
+		{"POST /v1/sessions/{key}/notes", a.signed(a.addNote)},
+		{"POST /v1/sessions/{key}/sms", a.signed(a.reportSMS)},
+		{"PUT /v1/sessions/{key}/results", a.signed(a.putResults)},
+		{"POST /v1/sessions/{key}/complete", a.signed(a.completeSession)},
+		{"POST /v1/sessions/{key}/invalidate", a.signed(a.invalidateSession)},
+	}
+}
+
+// fields reads the body of a call about a session; there may be none.
+func (c *call) fields(w http.ResponseWriter) (*fields, error) {
+	body, err := c.body(w)
+	if err != nil {
+		return nil, err
+	}
+	return readFields(body)
+}
+
+// session names the session of the path. One that cannot exist is not found,
+// whatever it is.
+func (c *call) session() (string, error) {
+	key := c.PathValue("key")
+	if !callbackd.IsSessionKey(key) {
+		return "", callbackd.Errorf(callbackd.KindNotFound, "Session %s cannot be found.", clip(key, callbackd.MaxSessionKey))
+	}
+	return key, nil
+}
+
+func (a *API) createSession(w http.ResponseWriter, c *call) error {
+	f, err := c.fields(w)
+	if err != nil {
+		return err
+	}
+	s := session.New(c.key, session.Now())
+	if s.SourceProperties, err = marshal(map[string]string{"api_name": c.key.Name}); err != nil {
+		return err
+	}
+	if err := f.newSession(s); err != nil {
+		return err
+	}
+	err = a.Store.CreateSession(c.Context(), s)
+	if callbackd.KindOf(err) == callbackd.KindConflict { // one in 36^10
+		s.SessionKey = callbackd.NewSessionKey(c.key.Account)
+		err = a.Store.CreateSession(c.Context(), s)
+	}
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, session.Show(s))
+	return nil
+}
+
+// stored reads the session of the path.
+func (a *API) stored(c *call) (*callbackd.Session, error) {
+	key, err := c.session()
+	if err != nil {
+		return nil, err
+	}
+	return a.Store.Session(c.Context(), c.key.No, key)
+}
+
+func (a *API) getSession(w http.ResponseWriter, c *call) error {
+	s, err := a.stored(c)
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, session.Show(s))
+	return nil
+}
+
+func (a *API) getPhotos(w http.ResponseWriter, c *call) error {
+	s, err := a.stored(c)
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, session.ShowPhotos(s))
+	return nil
+}
+
+func (a *API) getNotes(w http.ResponseWriter, c *call) error {
+	key, err := c.session()
+	if err != nil {
+		return err
+	}
+	notes, err := a.Store.SessionNotes(c.Context(), c.key.No, key)
+	if err != nil {
+		return err
+	}
+	out := make([]wire.Note, 0, len(notes))
+	for _, n := range notes {
+		out = append(out, session.ShowNote(n))
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func (a *API) getResults(w http.ResponseWriter, c *call) error {
+	s, err := a.stored(c)
+	if err != nil {
+		return err
+	}
+	if s.Status != callbackd.StatusComplete {
+		return invalid("Session is not yet completed.")
+	}
+	body, err := session.Results(s)
+	if err != nil {
+		return err
+	}
+	answerRaw(w, http.StatusOK, append(body, '\n'))
+	return nil
+}
+
+func (a *API) updateSession(w http.ResponseWriter, c *call) error {
+	key, err := c.session()
+	if err != nil {
+		return err
+	}
+	f, err := c.fields(w)
+	if err != nil {
+		return err
+	}
+	u, err := f.update()
+	if err != nil {
+		return err
+	}
+	now := session.Now()
+	s, _, err := session.Change(c.Context(), a.Store, c.key.No, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return nil, s.Update(u, now) })
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, session.Show(s))
+	return nil
+}
+
+func (a *API) deleteSession(w http.ResponseWriter, c *call) error {
+	key, err := c.session()
+	if err != nil {
+		return err
+	}
+	now := session.Now()
+	_, _, err = a.Store.ChangeSession(c.Context(), c.key.No, key, now, func(s *callbackd.Session) (store.SessionChange, error) {
+		return store.SessionChange{Remove: true}, s.Remove(now)
+	})
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, wire.Message{Message: "Session " + key + " has been successfully removed."})
+	return nil
+}
+
+// sessionParams are those of GET /v1/sessions.
+var sessionParams = []string{"status", "q", "since", "until", "limit", "cursor"}
+
+func (a *API) listSessions(w http.ResponseWriter, c *call) error {
+	f, err := readFilter(c.URL.RawQuery, sessionParams)
+	if err != nil {
+		return err
+	}
+	v := c.URL.Query()
+	q := store.SessionQuery{Key: c.key.No, Status: callbackd.SessionStatus(strings.ToUpper(v.Get("status"))), Since: f.since, Until: f.until, Text: v.Get("q"), Limit: f.limit}
+	if q.Status != "" && !q.Status.Valid() {
+		return invalid("status %q is not one; the statuses are %s.", clip(string(q.Status), 40), joinStatuses())
+	}
+	if f.cursor != "" {
+		if q.After, err = parseSessionCursor(f.cursor); err != nil {
+			return err
+		}
+	}
+	page, err := a.Store.ListSessions(c.Context(), q)
+	if err != nil {
+		return err
+	}
+	out, size := wire.SessionList{Data: []wire.Session{}}, 0
+	for i, s := range page.Sessions {
+		if size += len(s.Reference) + len(s.SourceProperties); size > maxPageData/4 && i > 0 {
+			last := page.Sessions[i-1]
+			page.Next = store.SessionCursor{CreatedAt: last.CreatedAt, SessionKey: last.SessionKey}
+			break
+		}
+		out.Data = append(out.Data, session.Show(s))
+	}
+	if page.Next != (store.SessionCursor{}) {
+		out.Next = ptr(fmt.Sprintf("%d.%s", page.Next.CreatedAt.UnixMilli(), page.Next.SessionKey))
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func parseSessionCursor(s string) (out store.SessionCursor, err error) {
+	ms, key, _ := strings.Cut(s, ".")
+	n, err := strconv.ParseInt(ms, 10, 64)
+	if err != nil || !callbackd.IsSessionKey(key) {
+		return out, errCursor
+	}
+	return store.SessionCursor{CreatedAt: time.UnixMilli(n), SessionKey: key}, nil
+}
+
+func joinStatuses() string {
+	names := make([]string, len(callbackd.SessionStatuses))
+	for i, s := range callbackd.SessionStatuses {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ", ")
+}
+
+// sessionEvents is a session's story. A session that is kept elsewhere and
+// whose events were published has one too.
+func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
+	key := c.PathValue("key")
+	f, err := readFilter(c.URL.RawQuery, []string{"limit", "cursor"})
+	if err != nil {
+		return err
+	}
+	after := int64(0)
+	if f.cursor != "" {
+		if after, err = strconv.ParseInt(f.cursor, 10, 64); err != nil || after < 1 {
+			return errCursor
+		}
+	}
+	events, err := a.Store.SessionEvents(c.Context(), c.key.No, key, after, f.limit)
+	if err != nil {
+		return err
+	}
+	if len(events) == 0 && after == 0 {
+		if _, err := a.stored(c); err != nil {
+			return err
+		}
+	}
+	out, size, more := wire.SessionStory{SessionKey: key, Data: []wire.SessionEvent{}}, 0, len(events) == f.limit
+	for i := range events {
+		if size += len(events[i].Data); size > maxPageData && i > 0 {
+			more = true
+			break
+		}
+		out.Data = append(out.Data, showSessionEvent(&events[i]))
+	}
+	if more {
+		out.Next = ptr(strconv.FormatInt(out.Data[len(out.Data)-1].Sequence, 10))
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func showSessionEvent(ev *store.SessionEvent) wire.SessionEvent {
+	out := wire.SessionEvent{ID: ev.ID.String(), Event: string(ev.Type), Sequence: ev.Sequence, AcceptedAt: ev.ID.Time(), Data: ev.Data, Deliveries: []wire.SessionDelivery{}}
+	for _, d := range ev.Deliveries {
+		out.Deliveries = append(out.Deliveries, wire.SessionDelivery{ID: d.ID.String(), Callback: int64(d.ID.Callback), CallbackName: d.Callback.Name,
+			State: string(d.State), Attempts: d.Attempts, NextAttempt: timeOrNull(d.Due)})
+	}
+	return out
+}
+
+// resend is PAVE's v2 endpoint: the API key alone proves who calls, and every
+// answer has a status.
+func (a *API) resend(w http.ResponseWriter, r *http.Request) {
+	refuse := func(code int, m wire.NotResent) {
+		m.Status = "error"
+		answer(w, code, m)
+	}
+	apiKey := r.Header.Get(signature.HeaderAccessToken)
+	key, err := a.Store.Key(r.Context(), apiKey)
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && key.Revoked() {
+		refuse(http.StatusUnauthorized, wire.NotResent{Message: "The header " + signature.HeaderAccessToken + " must hold an API key.", SessionKey: r.PathValue("key")})
+		return
+	}
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	c := &call{r, key}
+	f, err := c.fields(w)
+	if callbackd.KindOf(err) == callbackd.KindInvalid {
+		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: r.PathValue("key")})
+		return
+	}
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	phone := f.text("phone", callbackd.MaxSessionText)
+	now, sessionKey := session.Now(), r.PathValue("key")
+	var status callbackd.SessionStatus
+	s, _, err := session.Change(r.Context(), a.Store, key.No, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
+		status = s.Status
+		if f.err != nil {
+			return nil, f.err
+		}
+		return nil, s.Resend(phone, now)
+	})
+	switch callbackd.KindOf(err) {
+	case callbackd.KindNotFound:
+		refuse(http.StatusNotFound, wire.NotResent{Message: "Session not found", SessionKey: sessionKey})
+	case callbackd.KindInvalid:
+		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: sessionKey, SessionStatus: string(status)})
+	default:
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		const day = 24 * time.Hour
+		answer(w, http.StatusOK, wire.Resent{Status: "success", Message: "SMS resend has been processed", SessionKey: sessionKey, Phone: s.SMS.To,
+			SessionAgeDays: int(now.Sub(s.CreatedAt) / day), DaysRemaining: int(max(0, s.ExpiresAt.Sub(now)+day-1) / day)})
+	}
+}

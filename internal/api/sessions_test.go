@@ -1,0 +1,389 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/session"
+	"callbackd/wire"
+)
+
+// create makes a session and returns its key.
+func (s *server) create(body string) string {
+	s.t.Helper()
+	return decode[wire.Session](s.call("POST", "/v1/sessions", body).ok(200)).SessionKey
+}
+
+// step makes one call of the platform's side and returns what it fired.
+func (s *server) step(method, key, path, body string, status callbackd.SessionStatus, fired ...string) {
+	s.t.Helper()
+	c := decode[wire.SessionChange](s.call(method, "/v1/sessions/"+key+"/"+path, body).ok(200))
+	var got []string
+	for _, ev := range c.Events {
+		got = append(got, strings.TrimPrefix(ev.Event, "SESSION:"))
+		if ev.SessionKey != key || ev.Sequence < 1 || ev.ID == "" {
+			s.t.Errorf("%s: %+v", path, ev)
+		}
+	}
+	if c.SessionKey != key || c.Status != string(status) || !slices.Equal(got, fired) {
+		s.t.Errorf("%s: %s with %v, want %s with %v", path, c.Status, got, status, fired)
+	}
+}
+
+func photoBody(code int) string {
+	return fmt.Sprintf(`{"photo_code":%d,"url":"https://photos.example/%d.jpg","approved":true}`, code, code)
+}
+
+// capture adds an accepted photo of every step that is missing.
+func (s *server) capture(key string) {
+	s.t.Helper()
+	for i, step := range callbackd.PhotoSteps {
+		switch i {
+		case 0:
+			s.step("POST", key, "photos", photoBody(step.Code), callbackd.StatusProcess, "STAGE_CHANGE", "STATUS_CHANGE")
+		case len(callbackd.PhotoSteps) - 1:
+			s.step("POST", key, "photos", photoBody(step.Code), callbackd.StatusQCPassed, "STAGE_CHANGE", "STATUS_CHANGE")
+		default:
+			s.step("POST", key, "photos", photoBody(step.Code), callbackd.StatusProcess, "STAGE_CHANGE")
+		}
+	}
+}
+
+// confirm leads a session to CONFIRM.
+func (s *server) confirm(key string) {
+	s.t.Helper()
+	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
+	s.capture(key)
+	s.step("PUT", key, "results", `{"grade":4.50}`, callbackd.StatusConfirm, "STATUS_CHANGE")
+}
+
+const stamp = `"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"`
+
+// matches compares a body with a pattern of the whole of it.
+func (r reply) matches(status int, pattern string) {
+	r.t.Helper()
+	if r.status != status || !regexp.MustCompile("^"+pattern+"\n$").MatchString(r.body) {
+		r.t.Errorf("%d %s\nwant %d %s", r.status, r.body, status, pattern)
+	}
+}
+
+func TestAnInspectionFiresItsEventsInOrder(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
+	for _, ev := range callbackd.EventTypes {
+		s.register(string(ev), recv.url, `,"payload":{"source":"t"}`)
+	}
+	key := s.create(`{"vehicle":{"vin":"jn1cv6ar9bm123456"},"options":{"reference":{"lead":17.50}}}`)
+	s.step("POST", key, "sms", `{"status":"success","phone":"+15555550100","message":"sent"}`, callbackd.StatusIdle, "SMS_PROCESS")
+	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
+	s.step("POST", key, "photos", `{"photo_code":"4","url":"https://photos.example/a.jpg","approved":false,"approved_message":"Wrong View"}`, callbackd.StatusProcess, "STAGE_CHANGE", "STATUS_CHANGE")
+	s.step("POST", key, "photos", photoBody(4), callbackd.StatusProcess, "STAGE_CHANGE")
+	s.step("POST", key, "photos", `{"photo_code":3,"typed":"100,945"}`, callbackd.StatusProcess, "STAGE_CHANGE")
+	s.step("POST", key, "notes", `{"title":"Scratch","description":"4 cm <b>","inserted_by":"inspector"}`, callbackd.StatusProcess, "NOTE_INSERT")
+	for _, step := range callbackd.PhotoSteps {
+		if !slices.Contains([]int{1, 3, 4, 6}, step.Code) { // the VIN was given at the start
+			s.step("POST", key, "photos", photoBody(step.Code), callbackd.StatusProcess, "STAGE_CHANGE")
+		}
+	}
+	s.step("POST", key, "photos", photoBody(6), callbackd.StatusQCPassed, "STAGE_CHANGE", "STATUS_CHANGE")
+	s.step("PUT", key, "results", `{"grade":4.50,"vehicle":{"make":"Nissan","extra":[1e400]},"status":"mine"}`, callbackd.StatusConfirm, "STATUS_CHANGE")
+	s.step("PUT", key, "results", `{"grade":4.50,"vehicle":{"make":"Nissan","extra":[1e400]},"status":"mine"}`, callbackd.StatusConfirm)
+	s.step("POST", key, "complete", "", callbackd.StatusComplete, "STATUS_CHANGE", "COMPLETE")
+	var bodies []string
+	for range 21 {
+		bodies = append(bodies, recv.next().body)
+	}
+	body := func(event, data string) string {
+		return `{"event":"SESSION:` + event + `","session_key":"` + key + `",` + data + `,"source":"t"}`
+	}
+	for _, want := range []string{
+		body("SMS_PROCESS", `"phone":"+15555550100","status":"success","message":"sent"`),
+		body("STATUS_CHANGE", `"status":"STARTED","previous_status":"IDLE"`),
+		body("STATUS_CHANGE", `"status":"COMPLETE","previous_status":"CONFIRM"`),
+		body("STAGE_CHANGE", `"photo_url":"https://photos.example/a.jpg","photo_status":"REJECTED: Wrong View","photo_code":4,"photo_label":"Left"`),
+		body("STAGE_CHANGE", `"photo_url":"https://photos.example/4.jpg","photo_status":"ACCEPTED","photo_code":4,"photo_label":"Left"`),
+		body("STAGE_CHANGE", `"photo_url":"","photo_status":"ACCEPTED","message":"100,945","photo_code":3,"photo_label":"Cluster"`),
+	} {
+		if !slices.Contains(bodies, want) {
+			t.Errorf("%s did not arrive, but\n%s", want, strings.Join(bodies, "\n"))
+		}
+	}
+	results := strings.TrimSuffix(s.call("GET", "/v1/sessions/"+key+"/results", "").ok(200).body, "\n")
+	complete := strings.Replace(results, `"event":"SESSION:COMPLETE",`, `"event":"SESSION:COMPLETE","session_key":"`+key+`",`, 1)
+	if want := strings.TrimSuffix(complete, "}") + `,"source":"t"}`; !slices.Contains(bodies, want) {
+		t.Errorf("COMPLETE is not the body of the results:\n%s", want)
+	}
+	for _, part := range []string{`"status":"COMPLETE"`, `"vehicle":{"make":"Nissan","extra":[1e400],"vehicle_id":null,"vin":"JN1CV6AR9BM123456",`, `"grade":4.50`, `"reference":{"lead":17.50}`, `"photos":[{"photo_code":2,`} {
+		if !strings.Contains(results, part) {
+			t.Errorf("the results lack %s: %s", part, results)
+		}
+	}
+	s.call("GET", "/v1/sessions/"+key, "").matches(200, `\{"session_key":"`+key+`","theme":"PRO","active":false,"status":"COMPLETE","redirect_url":null,"inspect_started_at":`+stamp+`,"inspect_ended_at":`+stamp+
+		`,"created_at":`+stamp+`,"updated_at":`+stamp+`,"language":"EN","options":\{"client_id":null,"sms":\{"to":"\+15555550100","to_name":null,"from":null,"by":null\},"contact":\{"first_name":null,"last_name":null\},"reference":\{"lead":17.50\}\},`+
+		`"source":\{"type":"api","properties":\{"api_name":""\}\},"vehicle":\{"vehicle_id":null,"vin":"JN1CV6AR9BM123456","year":null,"make":"Nissan",.*"odom_reading":"100,945","odom_unit":null\}\}`)
+	s.call("GET", "/v1/sessions/"+key+"/notes", "").matches(200, `\[\{"title":"Scratch","description":"4 cm <b>","inserted_by":"inspector","inserted_at":`+stamp+`\}\]`)
+	photos := decode[[]wire.Photo](s.call("GET", "/v1/sessions/"+key+"/photos", "").ok(200))
+	if len(photos) != 12 || photos[0].PhotoLabel != "Interior" || photos[1].URL != "" || photos[2].ApprovedMessage != "ACCEPTED" || photos[11].PhotoCode != 6 {
+		t.Errorf("%+v", photos)
+	}
+}
+
+func TestCreateToleratesWhatClientsSend(t *testing.T) {
+	s := start(t)
+	none := func(r *http.Request) { r.Body, r.ContentLength = http.NoBody, 0 }
+	first := s.call("POST", "/v1/sessions", "", none)
+	first.matches(200, `\{"session_key":"ACM-[A-Z0-9]{10}","theme":"PRO","active":true,"status":"IDLE","redirect_url":null,"inspect_started_at":null,"inspect_ended_at":null,"created_at":`+stamp+`,"updated_at":`+stamp+
+		`,"language":"EN","options":\{"client_id":null,"sms":\{"to":null,"to_name":null,"from":null,"by":null\},"contact":\{"first_name":null,"last_name":null\},"reference":null\},"source":\{"type":"api","properties":\{"api_name":""\}\}\}`)
+	nested := `{"session":{"theme":"capt","language":"fr","redirect_url":"https://a.example/x"},"vehicle":{"vin":"JN1CV6AR9BMXXXXXX","year":"2017","make":"Nissan","odom_reading":100945,"options":["sunroof"]},
+		"sms":{"to":"647-455-0100","to_name":"Jane","from":null,"by":"dealer"},"options":{"client_id":"S1","contact":{"first_name":"Jane","last_name":"Smith"},"reference":[1,"x"]},"unknown":{"a":1}}`
+	flat := `{"theme":"CAPT","language":"FR","redirect_url":"https://a.example/x","vin":"jn1cv6ar9bmxxxxxx","year":2017,"make":"Nissan","odom_reading":"100945","to":"647-455-0100","to_name":"Jane","by":"dealer",
+		"client_id":"S1","first_name":"Jane","last_name":"Smith","reference":[1,"x"],"more":1,"vehicle":[]}`
+	deep := `{"session":{"theme":"CAPT","language":"FR","redirect_url":"https://a.example/x","vehicle":{"vin":"JN1CV6AR9BMXXXXXX","year":2017,"make":"Nissan","odom_reading":"100945"},
+		"options":{"client_id":"S1","sms":{"to":"647-455-0100","to_name":"Jane","by":"dealer"},"contact":{"first_name":"Jane","last_name":"Smith"},"reference":[1,"x"]}}}`
+	var shown []string
+	for _, body := range []string{nested, flat, deep} {
+		for _, path := range []string{"/v1/sessions", "/v1/session"} {
+			r := s.call("POST", path, body).ok(200)
+			shown = append(shown, regexp.MustCompile(`ACM-[A-Z0-9]{10}|\d{4}-\d\d-\d\dT[0-9:+]+`).ReplaceAllString(r.body, "…"))
+		}
+	}
+	for i, b := range shown {
+		if b != shown[0] {
+			t.Errorf("%d gives\n%snot\n%s", i, b, shown[0])
+		}
+	}
+	for _, part := range []string{`"theme":"CAPT"`, `"language":"FR"`, `"vin":"JN1CV6AR9BMXXXXXX"`, `"year":2017`, `"reference":[1,"x"]`, `"odom_reading":"100945"`} {
+		if !strings.Contains(shown[0], part) {
+			t.Errorf("%s lacks %s", shown[0], part)
+		}
+	}
+	s.call("POST", "/v1/sessions", `{"source":{"type":"embedded_widget","properties":{"widget":7}},"options":null,"vehicle":{"year":null,"vin":""}}`).matches(200, `.*"source":\{"type":"embedded_widget","properties":\{"widget":7\}\}\}`)
+}
+
+func TestBadSessionsAreNamedAndLeaveNothing(t *testing.T) {
+	s := start(t)
+	long := strings.Repeat("x", callbackd.MaxSessionText+1)
+	for body, says := range map[string]string{
+		`[]`: "must be a JSON object", `{"vin":"short"}`: "vin must be 17 letters and digits", `{"vehicle":{"vin":12345678901234567890}}`: "vin must be 17",
+		`{"vehicle":7}`: "vehicle must be a JSON object.", `{"vehicle":{"year":"new"}}`: "year must be a whole number", `{"year":2017.5}`: "year must be",
+		`{"year":1}`: "year must be", `{"theme":"MAX"}`: "theme must be one of LITE, PRO, CAPT", `{"language":"x"}`: "language must be",
+		`{"language":"e n"}`: "language must be", `{"redirect_url":"javascript:alert(1)"}`: "redirect_url must be an absolute http or https URL",
+		`{"redirect_url":"/x"}`: "redirect_url must be", `{"make":true}`: "make must be a string", `{"options":{"contact":{"first_name":"` + long + `"}}}`: "first_name is longer than 255 bytes",
+		`{"options":{"sms":[1]}}`: "sms must be a JSON object.", `{"source":{"type":"x"}}`: "source.type must be one of", `{"source":{"properties":[]}}`: "source.properties must be",
+		`{"source":1}`: "source must be a JSON object.", `{"options":{"reference":"` + strings.Repeat("x", callbackd.MaxReference) + `"}}`: "reference is larger than 16384 bytes",
+		`{"vehicle":{"vehicle_id":-1}}`: "vehicle_id must be",
+	} {
+		s.call("POST", "/v1/sessions", body).says(400, says)
+	}
+	s.call("GET", "/v1/sessions", "").is(200, `{"data":[],"next":null}`)
+}
+
+func TestUpdateAndItsFreezes(t *testing.T) {
+	s := start(t)
+	key := s.create(`{"sms":{"to":"+1"}}`)
+	path := "/v1/sessions/" + key
+	s.call("PUT", path, `{"redirect_url":"https://a.example/","language":"fr","theme":"LITE"}`).matches(200, `.*"theme":"LITE",.*"redirect_url":"https://a.example/".*"language":"FR".*`)
+	s.call("PUT", path, `{"session":{"redirect_url":"https://b.example/"}}`).matches(200, `.*"redirect_url":"https://b.example/".*`)
+	s.call("PUT", path, `{}`).ok(200)
+	s.call("PUT", path, `{"sms":{"to":"+2"}}`).says(400, "sms.to is frozen", "its state is waiting")
+	s.step("POST", key, "sms", `{"status":"error"}`, callbackd.StatusIdle, "SMS_PROCESS")
+	s.call("PUT", path, `{"options":{"sms":{"to":"+2"}}}`).matches(200, `.*"to":"\+2".*`)
+	s.call("PUT", path, `{"theme":"x"}`).says(400, "theme must be one of")
+	s.call("PUT", path, `{"language":""}`).says(400, "language must be")
+	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
+	s.call("PUT", path, `{"theme":"PRO","language":"DE"}`).says(400, "theme is frozen: it can be changed while the session is IDLE, and session "+key+" is STARTED.")
+	s.call("GET", path, "").matches(200, `.*"language":"FR".*`) // nothing was half written
+	s.call("PUT", path, `{"sms":{"to":"+3"}}`).says(400, "sms.to is frozen: it can be changed before the session is started")
+}
+
+func TestDeleteOnlyWhileIdle(t *testing.T) {
+	s := start(t)
+	key := s.create("")
+	s.call("DELETE", "/v1/sessions/"+key, "").is(200, `{"message":"Session `+key+` has been successfully removed."}`)
+	s.call("DELETE", "/v1/sessions/"+key, "").is(404, `{"message":"Session `+key+` cannot be found."}`)
+	key = s.create("")
+	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
+	s.call("DELETE", "/v1/sessions/"+key, "").is(400, `{"message":"Session `+key+` has been started and cannot be deleted."}`)
+}
+
+func TestUnknownSessionsOnEveryPath(t *testing.T) {
+	s := start(t)
+	mine := s.create("")
+	other := s.as(s.newKey("acme", false))
+	for _, key := range []string{"ACM-0123456789", "x", "abc-0123456789", mine} {
+		for _, c := range [][3]string{{"GET", "", ""}, {"PUT", "", "{}"}, {"DELETE", "", ""}, {"GET", "/photos", ""}, {"GET", "/notes", ""}, {"GET", "/results", ""}, {"GET", "/events", ""},
+			{"POST", "/start", ""}, {"POST", "/photos", photoBody(4)}, {"POST", "/notes", `{"title":"x"}`}, {"POST", "/sms", `{"status":"error"}`}, {"PUT", "/results", "{}"},
+			{"POST", "/complete", ""}, {"POST", "/invalidate", `{"reason":"x"}`}} {
+			other.call(c[0], "/v1/sessions/"+key+c[1], c[2]).is(404, `{"message":"Session `+key+` cannot be found."}`)
+		}
+	}
+}
+
+func TestFaultsOfThePlatformsCalls(t *testing.T) {
+	s := start(t)
+	key := s.create("")
+	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
+	for _, c := range [][4]string{
+		{"POST", "photos", ``, "photo_code is missing"}, {"POST", "photos", `{"photo_code":14}`, "photo_code 14 is not a step; the steps are 1 VIN"},
+		{"POST", "photos", `{"photo_code":"four"}`, "photo_code must be a whole number"}, {"POST", "photos", `{"photo_code":4}`, "url is missing"},
+		{"POST", "photos", `{"photo_code":4,"url":"x","approved":true}`, "url must be an absolute"}, {"POST", "photos", `{"photo_code":4,"url":"https://a.example/"}`, "approved is missing"},
+		{"POST", "photos", `{"photo_code":4,"url":"https://a.example/","approved":"maybe"}`, "approved must be true or false"},
+		{"POST", "photos", `{"photo_code":4,"url":"https://a.example/","approved":false}`, "approved_message must say why"},
+		{"POST", "photos", `{"photo_code":4,"url":"https://a.example/","approved":false,"approved_message":"REJECTED: "}`, "approved_message must say why"},
+		{"POST", "photos", `{"photo_code":4,"typed":"x"}`, "typed is allowed for the steps VIN and Cluster; a photo of Left must be captured"},
+		{"POST", "photos", `{"photo_code":1,"typed":"x"}`, "typed must be 17"}, {"POST", "photos", `{"photo_code":3,"typed":"1","url":"https://a.example/"}`, "give one of them"},
+		{"POST", "notes", `{}`, "title is missing"}, {"POST", "notes", `{"note":{"title":[1]}}`, "title must be a string"},
+		{"POST", "notes", `{"description":"` + strings.Repeat("x", callbackd.MaxNoteText+1) + `"}`, "description is longer than 8192"},
+		{"POST", "sms", `{}`, "status is missing"}, {"POST", "sms", `{"status":"sent"}`, "status must be one of success, error"}, {"POST", "sms", `{"status":"error"}`, "phone is missing, and session " + key},
+		{"PUT", "results", ``, "The body"}, {"PUT", "results", `[]`, "must be a JSON object"}, {"PUT", "results", `{"vehicle":[]}`, "vehicle must be a JSON object."}, {"PUT", "results", `{"vehicle":{"vin":"x"}}`, "vin must be 17"},
+		{"POST", "invalidate", ``, "reason is missing"},
+	} {
+		s.call(c[0], "/v1/sessions/"+key+"/"+c[1], c[2]).says(400, c[3])
+	}
+	s.call("PUT", "/v1/sessions/"+key+"/results", `{"x":"`+strings.Repeat("x", callbackd.MaxResults)+`"}`).says(413, "The results are larger than 163840 bytes.")
+	s.call("POST", "/v1/sessions/"+key+"/complete", "").is(409, `{"message":"Session `+key+` is STARTED: complete is not possible; possible now: photos, notes, sms."}`)
+	s.call("GET", "/v1/sessions/"+key+"/results", "").is(400, `{"message":"Session is not yet completed."}`)
+	if l := decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200)); len(l.Data) != 1 {
+		t.Errorf("refused calls left events: %+v", l.Data)
+	}
+}
+
+func TestTwoClientsCompleteAtOnce(t *testing.T) {
+	s := start(t)
+	key := s.create("")
+	s.confirm(key)
+	status := make([]int, 8)
+	var wg sync.WaitGroup
+	for i := range status {
+		wg.Go(func() { status[i] = s.call("POST", "/v1/sessions/"+key+"/complete", "").status })
+	}
+	wg.Wait()
+	slices.Sort(status)
+	if !slices.Equal(status, []int{200, 409, 409, 409, 409, 409, 409, 409}) {
+		t.Errorf("answered %v", status)
+	}
+	if l := decode[wire.EventList](s.call("GET", "/v1/events?event=SESSION:COMPLETE", "").ok(200)); len(l.Data) != 1 {
+		t.Errorf("%d COMPLETE events", len(l.Data))
+	}
+}
+
+func TestInvalidSessions(t *testing.T) {
+	s := start(t)
+	key := s.create("")
+	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
+	s.step("POST", key, "photos", photoBody(4), callbackd.StatusProcess, "STAGE_CHANGE", "STATUS_CHANGE")
+	s.step("POST", key, "invalidate", `{"reason":"Another vehicle"}`, callbackd.StatusInvalid, "STATUS_CHANGE")
+	story := decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200))
+	if got := string(story.Data[3].Data); got != `{"status":"INVALID","previous_status":"PROCESS","reason":"Another vehicle"}` {
+		t.Errorf("fired %s", got)
+	}
+	s.call("POST", "/v1/sessions/"+key+"/notes", `{"title":"x"}`).is(409, `{"message":"Session `+key+` is INVALID: notes is not possible; it has ended and nothing changes it any more."}`)
+}
+
+func TestAStoryHasEachEventWithItsDeliveries(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
+	s.register("SESSION:STATUS_CHANGE", recv.url, "")
+	s.register("SESSION:STATUS_CHANGE", "http://"+closedPort(t)+"/", `,"name":"dead"`)
+	key := s.create("")
+	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
+	s.publish("SESSION:NOTE_INSERT", key, `{"note":{}}`)
+	recv.next()
+	var story wire.SessionStory
+	s.until("the delivery and the failure", func() bool {
+		story = decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200))
+		d := story.Data[0].Deliveries
+		return d[0].State == "delivered" && d[1].Attempts > 0
+	})
+	d := story.Data[0].Deliveries
+	if len(story.Data) != 2 || story.SessionKey != key || story.Next != nil || story.Data[1].Event != "SESSION:NOTE_INSERT" || len(story.Data[1].Deliveries) != 0 ||
+		len(d) != 2 || d[1].CallbackName != "dead" || d[1].State != "pending" || d[1].NextAttempt == nil || string(story.Data[0].Data) != `{"status":"STARTED","previous_status":"IDLE"}` {
+		t.Errorf("%+v", story)
+	}
+	var seqs []int64
+	for query := "?limit=1"; query != ""; {
+		page := decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events"+query, "").ok(200))
+		for _, ev := range page.Data {
+			seqs = append(seqs, ev.Sequence)
+		}
+		if query = ""; page.Next != nil {
+			query = "?limit=1&cursor=" + *page.Next
+		}
+	}
+	if !slices.Equal(seqs, []int64{1, 2}) {
+		t.Errorf("page by page %v", seqs)
+	}
+	s.call("GET", "/v1/sessions/"+key+"/events?cursor=x", "").says(400, "cursor is not one")
+	s.call("GET", "/v1/sessions/"+key+"/events?state=x", "").says(400, `"state" is not a parameter`)
+	// A session that is kept elsewhere has a story too.
+	s.publish("SESSION:COMPLETE", "elsewhere-1", `{}`)
+	if l := decode[wire.SessionStory](s.call("GET", "/v1/sessions/elsewhere-1/events", "").ok(200)); len(l.Data) != 1 {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestFindingSessions(t *testing.T) {
+	s := start(t)
+	var keys []string
+	for i := range 7 {
+		keys = append(keys, s.create(fmt.Sprintf(`{"vin":"JN1CV6AR9BM00000%d","options":{"reference":{"lead":"Lead-%d"}}}`, i, i)))
+	}
+	s.step("POST", keys[3], "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
+	find := func(query string, want ...string) {
+		t.Helper()
+		var got []string
+		for cursor := ""; ; {
+			l := decode[wire.SessionList](s.call("GET", "/v1/sessions?limit=2"+query+cursor, "").ok(200))
+			for _, x := range l.Data {
+				got = append(got, x.SessionKey)
+			}
+			if l.Next == nil {
+				break
+			}
+			cursor = "&cursor=" + *l.Next
+		}
+		slices.Sort(got)
+		want = slices.Sorted(slices.Values(want))
+		if !slices.Equal(got, want) {
+			t.Errorf("%s finds %v, want %v", query, got, want)
+		}
+	}
+	find("", keys...)
+	find("&status=STARTED", keys[3])
+	find("&q=lead-5", keys[5])
+	find("&q="+keys[2][4:], keys[2])
+	find("&q=bm000006", keys[6])
+	find("&q=nothing")
+	find("&since=" + escape(time.Now().Add(time.Hour).Format(time.RFC3339)))
+	find("&until="+escape(time.Now().Add(time.Hour).Format(time.RFC3339)), keys...)
+	s.call("GET", "/v1/sessions?status=DONE", "").says(400, "status", "IDLE, STARTED, PROCESS")
+	s.call("GET", "/v1/sessions?cursor=x", "").says(400, "cursor is not one")
+	s.call("GET", "/v1/sessions?state=x", "").says(400, `"state" is not a parameter of this list; it takes status, q, since`)
+	s.as(s.newKey("acme", false)).call("GET", "/v1/sessions", "").is(200, `{"data":[],"next":null}`)
+}
+
+func TestExpiryShowsAtOnceToWhoAsks(t *testing.T) {
+	s := start(t)
+	k, err := s.store.CreateKey(t.Context(), callbackd.Key{Account: "acme", APIKey: "short", Secret: "s", TimeFrame: time.Hour, CreatedAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = s.as(k)
+	key := s.create("")
+	fired, _, err := session.Advance(t.Context(), s.store, session.Now().Add(59*time.Minute))
+	if err != nil || fired != 0 {
+		t.Fatalf("%d fired, %v", fired, err)
+	}
+	if fired, _, err = session.Advance(t.Context(), s.store, session.Now().Add(61*time.Minute)); err != nil || fired != 1 {
+		t.Fatalf("%d fired, %v", fired, err)
+	}
+	s.call("GET", "/v1/sessions/"+key, "").matches(200, `.*"active":false,"status":"EXPIRED",.*`)
+	s.call("POST", "/v1/sessions/"+key+"/start", "").says(409, "is EXPIRED: start is not possible")
+}

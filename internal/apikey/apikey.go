@@ -1,0 +1,33 @@
+// Package apikey makes API keys, for the command line and the console.
+package apikey
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+
+	"callbackd"
+)
+
+// New makes a key with a fresh text and secret; the store gives it its number.
+func New(account, name string, live bool, at time.Time) (callbackd.Key, error) {
+	if account == "" || strings.ContainsAny(account, ":@ \t\r\n") || len(account) > callbackd.MaxName {
+		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "account must be 1 to %d characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)
+	}
+	if len(name) > callbackd.MaxName {
+		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "name is longer than %d bytes", callbackd.MaxName)
+	}
+	return callbackd.Key{Account: account, APIKey: Text(), Secret: Secret(), Name: name, Live: live, CreatedAt: at}, nil
+}
+
+// Secret is 260 random bits as text.
+func Secret() callbackd.Secret { return callbackd.Secret(rand.Text() + rand.Text()) }
+
+// Text is 128 random bits, in the form PAVE's keys have.
+func Text() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

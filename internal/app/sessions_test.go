@@ -1,0 +1,211 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/session"
+	"callbackd/internal/store"
+	"callbackd/internal/store/sqlite"
+)
+
+// house is a store and the loop over it, in fake time.
+type house struct {
+	*testing.T
+	dir    string
+	app    *App
+	key    callbackd.Key
+	stop   context.CancelFunc
+	offset atomic.Int64 // how far the wall clock is set off
+	fired  atomic.Int64
+}
+
+func (h *house) open() {
+	h.Helper()
+	s, err := sqlite.Open(h.Context(), sqlite.Options{Dir: h.dir})
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.app = &App{log: slog.New(slog.DiscardHandler), store: s, accepted: func(n int) { h.fired.Add(int64(n)) }}
+	if h.key.No == 0 {
+		if h.key, err = s.CreateKey(h.Context(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", TimeFrame: time.Hour, CreatedAt: time.Now()}); err != nil {
+			h.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(h.Context())
+	h.stop = cancel
+	h.app.upkeep.Go(func() { h.app.advanceSessions(ctx, h.now) })
+	synctest.Wait()
+}
+
+func (h *house) now() time.Time { return session.Now().Add(time.Duration(h.offset.Load())) }
+
+func (h *house) close() {
+	h.Helper()
+	h.stop()
+	h.app.upkeep.Wait()
+	if err := h.app.store.Close(); err != nil {
+		h.Fatal(err)
+	}
+}
+
+func (h *house) create() string {
+	h.Helper()
+	x := session.New(&h.key, h.now())
+	if err := h.app.store.CreateSession(h.Context(), x); err != nil {
+		h.Fatal(err)
+	}
+	return x.SessionKey
+}
+
+func (h *house) is(key string, want callbackd.SessionStatus) *callbackd.Session {
+	h.Helper()
+	synctest.Wait()
+	x, err := h.app.store.Session(h.Context(), h.key.No, key)
+	if err != nil || x.Status != want {
+		h.Fatalf("%v, %v, want %s", x, err, want)
+	}
+	return x
+}
+
+// events is how many events a session has.
+func (h *house) events(key string, want int) {
+	h.Helper()
+	page, err := h.app.store.ListEvents(h.Context(), store.EventQuery{Key: h.key.No, Session: key, Limit: 100})
+	if err != nil || len(page.Events) != want {
+		h.Errorf("%d events, want %d, %v", len(page.Events), want, err)
+	}
+}
+
+func inHouse(t *testing.T, f func(h *house)) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &house{T: t, dir: t.TempDir()}
+		h.open()
+		f(h)
+		h.close()
+	})
+}
+
+func TestSessionsExpireOnTime(t *testing.T) {
+	inHouse(t, func(h *house) {
+		first := h.create()
+		time.Sleep(30 * time.Minute)
+		second := h.create()
+		time.Sleep(30*time.Minute - time.Millisecond)
+		h.is(first, callbackd.StatusIdle)
+		time.Sleep(time.Millisecond)
+		h.is(first, callbackd.StatusExpired)
+		h.is(second, callbackd.StatusIdle)
+		time.Sleep(30 * time.Minute)
+		h.is(second, callbackd.StatusExpired)
+		time.Sleep(10 * time.Minute)
+		h.events(first, 1)
+		h.events(second, 1)
+		if n := h.fired.Load(); n != 2 {
+			h.Errorf("%d counted", n)
+		}
+	})
+}
+
+func TestSessionsExpireAfterARestart(t *testing.T) {
+	inHouse(t, func(h *house) {
+		key := h.create()
+		h.close()
+		time.Sleep(10 * time.Hour)
+		h.open()
+		h.is(key, callbackd.StatusExpired)
+		h.close()
+		h.open()
+		time.Sleep(time.Hour)
+		h.events(key, 1)
+	})
+}
+
+func TestSessionsExpireWhenTheClockIsSet(t *testing.T) {
+	inHouse(t, func(h *house) {
+		ahead := h.create()
+		time.Sleep(10 * time.Minute)
+		h.offset.Store(int64(2 * time.Hour))
+		time.Sleep(time.Second)
+		h.is(ahead, callbackd.StatusExpired)
+		h.offset.Store(int64(-10 * time.Hour)) // and back, further than before
+		back := h.create()
+		time.Sleep(59 * time.Minute)
+		h.is(back, callbackd.StatusIdle)
+		time.Sleep(time.Minute)
+		h.is(back, callbackd.StatusExpired)
+		h.events(ahead, 1)
+		h.events(back, 1)
+	})
+}
+
+// A session that is due sooner than what the loop waits for.
+func TestASessionWithAShorterTimeFrameIsNotLate(t *testing.T) {
+	inHouse(t, func(h *house) {
+		h.create()
+		h.key.TimeFrame = 90 * time.Second
+		short := h.create()
+		time.Sleep(90*time.Second - time.Millisecond)
+		h.is(short, callbackd.StatusIdle)
+		time.Sleep(time.Millisecond)
+		h.is(short, callbackd.StatusExpired)
+	})
+}
+
+func TestReferencesGoADayAfterCompletion(t *testing.T) {
+	inHouse(t, func(h *house) {
+		x := session.New(&h.key, h.now())
+		x.Status, x.StartedAt, x.CapturedAt, x.Reference = callbackd.StatusConfirm, x.CreatedAt, x.CreatedAt, []byte(`{"lead":1}`)
+		if err := h.app.store.CreateSession(h.Context(), x); err != nil {
+			h.Fatal(err)
+		}
+		now := h.now()
+		_, _, err := session.Change(h.Context(), h.app.store, h.key.No, x.SessionKey, now, func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Complete(now) })
+		if err != nil {
+			h.Fatal(err)
+		}
+		h.offset.Store(int64(24*time.Hour - 5*time.Second)) // not a day's worth of checks
+		time.Sleep(5*time.Second - time.Millisecond)
+		if h.is(x.SessionKey, callbackd.StatusComplete).Reference == nil {
+			h.Error("gone too early")
+		}
+		time.Sleep(time.Millisecond)
+		if h.is(x.SessionKey, callbackd.StatusComplete).Reference != nil {
+			h.Error("still there")
+		}
+		h.events(x.SessionKey, 2)
+	})
+}
+
+func TestEndedSessionsGoAfterKeep(t *testing.T) {
+	inHouse(t, func(h *house) {
+		ctx, stop := context.WithCancel(h.Context())
+		var sweeps sync.WaitGroup
+		sweeps.Go(func() { h.app.sweepSessions(ctx, 2*time.Hour) })
+		var ended []string
+		for range slice + 5 { // more than one slice
+			ended = append(ended, h.create())
+		}
+		time.Sleep(time.Hour)
+		h.key.TimeFrame = 24 * time.Hour
+		running := h.create()
+		time.Sleep(2*time.Hour - time.Minute)
+		h.is(ended[0], callbackd.StatusExpired)
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		for _, key := range ended {
+			if _, err := h.app.store.Session(h.Context(), h.key.No, key); callbackd.KindOf(err) != callbackd.KindNotFound {
+				h.Fatalf("%s: %v", key, err)
+			}
+		}
+		h.is(running, callbackd.StatusIdle)
+		stop()
+		sweeps.Wait()
+	})
+}

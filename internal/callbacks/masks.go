@@ -1,0 +1,52 @@
+package callbacks
+
+import (
+	"strings"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+// How long an old signing secret signs along after a rotation.
+const (
+	DefaultKeep = 24 * time.Hour
+	MaxKeep     = 30 * 24 * time.Hour
+)
+
+// Admit checks what depends on the key and on the operator's switch.
+func Admit(key *callbackd.Key, cb *callbackd.Callback, requireHTTPS bool) error {
+	if requireHTTPS && key.Live && !strings.HasPrefix(cb.URL, "https:") {
+		return invalid("url must begin with https:// for a live API key.")
+	}
+	return nil
+}
+
+// RefuseMasks keeps the mask from being stored as if it were a value.
+func RefuseMasks(headers []callbackd.Header) error {
+	for _, h := range headers {
+		if h.Value == callbackd.Mask {
+			return invalid("headers has a masked value for %s that stands for nothing stored; send the value itself.", h.Name)
+		}
+	}
+	return nil
+}
+
+// Unmask keeps the stored value where the mask was sent back. It does not when
+// the receiver changes: a secret goes to whom it was given for.
+func Unmask(old, next *callbackd.Callback) error {
+	for i, h := range next.Headers {
+		if h.Value != callbackd.Mask {
+			continue
+		}
+		if !store.SameOrigin(old.URL, next.URL) {
+			return invalid("headers has a masked value for %s, but url names another receiver; send the value again.", h.Name)
+		}
+		for _, o := range old.Headers {
+			if strings.EqualFold(o.Name, h.Name) {
+				next.Headers[i].Value = o.Value
+			}
+		}
+	}
+	return RefuseMasks(next.Headers)
+}

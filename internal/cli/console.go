@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"callbackd/internal/console"
+)
+
+type consoleCmd struct {
+	dataFlag
+	URL string `default:"http://127.0.0.1:8080" name:"url" env:"CALLBACKD_URL" help:"Where a browser reaches the server."`
+}
+
+// Run prints a one-time link. Who can write the data directory is the
+// operator.
+func (c *consoleCmd) Run(e *env) error {
+	if _, err := os.Stat(filepath.Join(c.Data, "callbackd.db")); err != nil {
+		return fmt.Errorf("%s is not a data directory: %w", c.Data, err)
+	}
+	s, err := c.open(e.ctx)
+	if err != nil {
+		return err
+	}
+	link, login := console.NewLink(c.URL, time.Now())
+	err = s.CreateLogin(e.ctx, login)
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s\n", link)
+	return err
+}

@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"callbackd"
+	"callbackd/client"
+	"callbackd/internal/simulate"
+)
+
+type simulateCmd struct {
+	Server   string  `default:"http://127.0.0.1:8080" placeholder:"URL" help:"Where callbackd serves its API."`
+	Account  string  `required:"" env:"CALLBACKD_ACCOUNT" help:"Primary account name."`
+	Key      string  `required:"" env:"CALLBACKD_KEY" help:"API key."`
+	Secret   string  `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
+	Sessions int     `default:"100" help:"Inspections to play; they arrive over ten minutes of simulated time and take some five."`
+	Speed    speed   `default:"60x" help:"How much faster than real time, such as 60x; max does not wait at all."`
+	Reject   float64 `default:"0.1" help:"Share of photos that are rejected and captured again."`
+	Expire   float64 `default:"0.02" help:"Share of sessions that are abandoned; they expire when the key's time frame has passed."`
+	Invalid  float64 `default:"0.02" help:"Share of sessions that are found invalid."`
+	Seed     uint64  `help:"Plays the same inspections again; 0 chooses one."`
+}
+
+// speed is a factor; 0 is as fast as it goes.
+type speed float64
+
+// UnmarshalText reads "60x", "60" or "max".
+func (s *speed) UnmarshalText(b []byte) error {
+	if string(b) == "max" {
+		*s = 0
+		return nil
+	}
+	f, err := strconv.ParseFloat(strings.TrimSuffix(string(b), "x"), 64)
+	if err != nil || !(f >= 0.01 && f <= 1e6) {
+		return errors.New("the speed must be a factor such as 60x, or max")
+	}
+	*s = speed(f)
+	return nil
+}
+
+// connections bounds the calls under way.
+const connections = 64
+
+// Run plays the inspections and prints what became of them.
+func (c *simulateCmd) Run(e *env) error {
+	for name, share := range map[string]float64{"reject": c.Reject, "expire": c.Expire, "invalid": c.Invalid} {
+		if share < 0 || share > 1 {
+			return fmt.Errorf("--%s is a share from 0 to 1, such as 0.1", name)
+		}
+	}
+	switch {
+	case c.Reject > 0.95:
+		return errors.New("--reject is so high that hardly any photo would be accepted; give at most 0.95")
+	case c.Expire+c.Invalid > 1:
+		return errors.New("--expire and --invalid are more than 1 together")
+	case c.Sessions < 1 || c.Sessions > 1_000_000:
+		return errors.New("--sessions must be from 1 to 1000000")
+	}
+	seed := cmp.Or(c.Seed, rand.Uint64())
+	cl := &client.Client{Base: strings.TrimSuffix(c.Server, "/"), Account: c.Account, APIKey: c.Key, APISecret: c.Secret,
+		HTTP: &http.Client{Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute}}}
+	fmt.Fprintf(e.stdout, "%d inspections, seed %d\n", c.Sessions, seed)
+	bar := newBar(e.stderr, c.Sessions)
+	r, err := simulate.Run(e.ctx, cl, simulate.Options{Sessions: c.Sessions, Speed: float64(c.Speed), Seed: seed, Progress: bar.show,
+		Odds: simulate.Odds{Reject: c.Reject, Expire: c.Expire, Invalid: c.Invalid}})
+	bar.end()
+	if err != nil {
+		return fmt.Errorf("%w; is callbackd serving at %s, and are account, key and secret right?", err, c.Server)
+	}
+	return c.print(e.stdout, r)
+}
+
+func (c *simulateCmd) print(out io.Writer, r *simulate.Result) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name string, n int) { fmt.Fprintf(w, "  %s\t%7d\n", name, n) }
+	total := 0
+	fmt.Fprintln(w, "sessions\t")
+	for _, st := range callbackd.SessionStatuses {
+		if n := r.Statuses[st]; n > 0 {
+			row(string(st), n)
+		}
+	}
+	fmt.Fprintln(w, "events\t")
+	for _, t := range callbackd.EventTypes {
+		row(string(t), r.Events[t])
+		total += r.Events[t]
+	}
+	fmt.Fprintln(w, "deliveries\t")
+	for _, st := range []callbackd.State{callbackd.Delivered, callbackd.Pending, callbackd.Failed, callbackd.Canceled} {
+		row(string(st), r.Deliveries[st])
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d events in %.1f s", total, r.Took.Seconds())
+	if r.Abandoned > 0 {
+		fmt.Fprintf(out, "; %d were abandoned and expire in time", r.Abandoned)
+	}
+	_, err := fmt.Fprintln(out)
+	return err
+}
+
+// bar is a progress bar on a terminal, and nothing elsewhere.
+type bar struct {
+	out   io.Writer
+	total int
+	mu    sync.Mutex
+	drawn string
+}
+
+func newBar(out io.Writer, total int) *bar {
+	b := &bar{total: total}
+	if f, ok := out.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			b.out = out
+		}
+	}
+	return b
+}
+
+const barWidth = 40
+
+func (b *bar) show(played, events int) {
+	if b.out == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	full := barWidth * played / b.total
+	text := fmt.Sprintf("\r[%s%s] %d/%d sessions, %d events", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), played, b.total, events)
+	if len(text) >= len(b.drawn) { // goroutines can overtake each other here
+		b.drawn = text
+		io.WriteString(b.out, text)
+	}
+}
+
+func (b *bar) end() {
+	if b.drawn != "" {
+		fmt.Fprintln(b.out)
+	}
+}

@@ -1,0 +1,289 @@
+package console_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"callbackd"
+)
+
+// journey is a person at the console, and the receiver of their callbacks.
+type journey struct {
+	*browser
+	recv *receiver
+}
+
+// TestAPersonsWay goes through the console as a key holder does.
+func TestAPersonsWay(t *testing.T) {
+	s := startSite(t)
+	j := &journey{s.browser(t), newReceiver(t)}
+	j.signsIn()
+	j.makesAWebhook()
+	j.watchesADelivery()
+	j.changesTheWebhook()
+	j.replays()
+	j.readsASession()
+	j.leaves()
+	j.clean()
+}
+
+// signsIn: the person comes in, and not with a wrong secret.
+func (j *journey) signsIn() {
+	j.open("/console/")
+	j.sees("Sign in")
+	j.pictures("sign-in")
+	j.fill("#api_key", j.site.key.APIKey)
+	j.fill("#secret", "not the secret")
+	j.button("Sign in")
+	j.sees("do not belong together")
+	j.fill("#secret", j.site.key.Secret.Reveal())
+	j.button("Sign in")
+}
+
+// makesAWebhook: the person registers a callback, and sends it a test.
+func (j *journey) makesAWebhook() {
+	j.open("/console/webhooks")
+	j.sees("No webhook yet")
+	j.pictures("webhooks-empty")
+	j.button("New webhook")
+	j.fill("#url", "ftp://nowhere.example")
+	j.button("Create webhook")
+	j.sees("http")
+	j.choose("#event", string(callbackd.StatusChange))
+	j.fill("#url", j.recv.URL+"/hook")
+	j.fill("#headers", "Authorization: Bearer receiver-secret\nX-Tenant: blue")
+	j.fill("#payload", `{"source":"tour"}`)
+	j.unfold()
+	j.fill("#retry", "0s, 1s, 1s, 2s")
+	j.pictures("webhook-new")
+	j.button("Create webhook")
+	j.sees("The webhook was created")
+	j.pictures("webhook-fresh")
+
+	j.button("Send a test")
+	j.sees("webhook-signature")
+	j.sees(`"source":"tour"`)
+	if text := j.text("main"); strings.Contains(text, "receiver-secret") {
+		j.t.Error("the preview shows a secret of the receiver")
+	}
+	j.pictures("webhook-test")
+	j.button("Send it")
+	j.sees("Delivered with 1 attempt")
+	j.pictures("delivery-test")
+}
+
+// watchesADelivery: the person sees one fail and succeed, and sends it again.
+func (j *journey) watchesADelivery() {
+	j.recv.answers(func(n int, w http.ResponseWriter, r *http.Request) {
+		if n <= 2 {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "the database is away", http.StatusServiceUnavailable)
+		}
+	})
+	j.site.publish(j.site.key, callbackd.StatusChange, "ACM-0123456789", map[string]any{"status": "STARTED", "previous_status": "IDLE"})
+	j.open("/console/deliveries")
+	j.pictures("deliveries")
+	j.press("tbody tr:first-child .main-link")
+	j.sees("503 Service Unavailable")
+	j.sees("Delivered with 3 attempts")
+	j.unfold()
+	j.pictures("delivery")
+
+	j.button("Send again")
+	j.sees("repeat, attempt 4")
+
+	j.open("/console/deliveries/live")
+	j.sees("Listening")
+	j.site.publish(j.site.key, callbackd.StatusChange, "ACM-0000000002", map[string]any{"status": "PROCESS"})
+	j.sees("ACM-0000000002")
+	j.pictures("live")
+}
+
+// changesTheWebhook: the person pauses, resumes, edits, and rotates secrets.
+func (j *journey) changesTheWebhook() {
+	j.open("/console/webhooks")
+	j.pictures("webhooks")
+	j.press("tbody .main-link")
+	j.pictures("webhook")
+	j.button("Pause")
+	j.sees("Paused since")
+	j.pictures("webhook-paused")
+	j.button("Resume")
+	j.button("Edit")
+	if text := j.text("#headers"); !strings.Contains(text, "Authorization: [redacted]") {
+		j.t.Errorf("the form shows %q", text)
+	}
+	j.fill("#retry", "0s")
+	j.button("Save")
+	j.sees("The webhook was saved")
+
+	j.button("Show, verify, rotate")
+	old := j.text("#secret")
+	j.pictures("webhook-secret")
+	j.button("Rotate the secret")
+	j.sees("signs along until")
+	if now := j.text("#secret"); now == old || !strings.HasPrefix(now, "whsec_") {
+		j.t.Errorf("the secret was %q and is %q", old, now)
+	}
+
+	j.open("/console/keys")
+	j.sees(j.site.key.APIKey)
+	j.pictures("keys")
+	j.press(`a[href$="/rotate"]`)
+	j.button("Rotate the secret")
+	j.sees("The old one signs along until")
+	rotated := j.site.key
+	rotated.Secret = callbackd.Secret(j.text("#new-secret"))
+	for _, k := range []callbackd.Key{j.site.key, rotated} { // both sign
+		j.site.publish(k, callbackd.NoteInsert, "ACM-ROTATED001", map[string]any{"note": map[string]any{"title": "t"}})
+	}
+}
+
+// replays: the person sends again what failed for good: fewer than open the breaker.
+func (j *journey) replays() {
+	const failing = 6
+	j.recv.answers(func(n int, w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "no", http.StatusInternalServerError)
+	})
+	for i := range failing {
+		j.site.publish(j.site.key, callbackd.StatusChange, fmt.Sprintf("ACM-00000001%02d", i), map[string]any{"status": "STARTED"})
+	}
+	j.open("/console/deliveries?state=failed&status=5xx&fault=status")
+	j.waits(`document.querySelectorAll("tbody tr").length === 6`)
+	j.pictures("deliveries-filtered")
+	j.open("/console/webhooks")
+	j.sees("failing")
+	j.open("/console/")
+	j.sees("has been failing for a minute: it last answered 500")
+	j.pictures("overview")
+	j.recv.answers(nil)
+	j.open("/console/replays")
+	j.sees("No replay yet")
+	j.button("New replay")
+	j.button("Count them")
+	j.sees("6 deliveries would be sent")
+	j.pictures("replay-new")
+	j.button("Start the replay")
+	j.sees("100 % of 6 deliveries")
+	j.sees("delivered 6")
+	j.pictures("replay")
+	j.open("/console/replays")
+	j.sees("done")
+	j.pictures("replays")
+}
+
+// readsASession: the person finds a session and what was told of it.
+func (j *journey) readsASession() {
+	for _, d := range []struct {
+		t    callbackd.EventType
+		data string
+	}{
+		{callbackd.SMSProcess, `{"phone":"+15555550100","status":"success"}`},
+		{callbackd.StatusChange, `{"status":"STARTED","previous_status":"IDLE"}`},
+		{callbackd.StageChange, `{"photo_code":4,"photo_label":"Left","photo_status":"REJECTED: blurry"}`},
+		{callbackd.StatusChange, `{"status":"PROCESS","previous_status":"STARTED"}`},
+		{callbackd.NoteInsert, `{"note":{"title":"Scratch","description":"Left door, 4 cm"}}`},
+	} {
+		j.site.publish(j.site.key, d.t, "ACM-STORY00001", json.RawMessage(d.data))
+	}
+	j.open("/console/sessions")
+	j.sees("ACM-STORY00001")
+	j.pictures("sessions")
+	j.fill("#q", "ACM-STORY00001")
+	j.button("Search")
+	j.press("tbody .main-link")
+	j.sees("STARTED → PROCESS")
+	j.sees("Left REJECTED: blurry")
+	j.sees("1 attempt")
+	j.pictures("session")
+	j.press(".story .main-link")
+	j.sees("nobody was told")
+	j.pictures("event")
+
+	j.open("/console/logs")
+	j.waits(`document.querySelectorAll("tbody tr").length > 0`)
+	j.sees("/v1/events")
+	j.pictures("logs")
+}
+
+// leaves: the person deletes the webhook and signs out.
+func (j *journey) leaves() {
+	j.open("/console/webhooks")
+	j.press("tbody .main-link")
+	j.button("Delete webhook")
+	j.pictures("webhook-delete")
+	j.button("Delete webhook")
+	j.sees("The webhook was deleted")
+
+	j.button("Sign out")
+	j.sees("You are signed out")
+	j.open("/console/webhooks")
+	j.sees("API secret")
+}
+
+// TestTheOperatorsWay goes through what only the operator sees.
+func TestTheOperatorsWay(t *testing.T) {
+	s := startSite(t)
+	b := s.browser(t)
+	link := s.link()
+	b.open(link)
+	b.sees("This link works once.")
+	b.button("Sign in")
+	b.sees("Overview")
+	b.button("Sign out")
+	b.open(link)
+	b.button("Sign in")
+	b.sees("was used already")
+	b.open(s.link())
+	b.button("Sign in")
+	b.open("/console/keys")
+	b.fill("#account", "a b")
+	b.button("Create key")
+	b.sees("account must be")
+	b.fill("#account", "blue")
+	b.fill("#name", "staging")
+	b.choose("#kind", "test")
+	b.button("Create key")
+	b.sees("The secret is shown this once")
+	b.pictures("keys-operator")
+	made, secret := b.text("#new-key"), b.text("#new-secret")
+
+	b.open("/console/webhooks/new")
+	b.fill("#url", "https://example.com/hook")
+	b.button("Create webhook")
+	b.sees("Choose the API key")
+	b.choose("#key", made)
+	b.button("Create webhook")
+	b.sees("The webhook was created")
+	b.open("/console/webhooks")
+	b.sees("blue / staging")
+	b.pictures("webhooks-operator")
+	b.open("/console/nodes")
+	b.sees("this one")
+	b.pictures("nodes")
+	b.open("/console/?over=week")
+	b.pictures("overview-operator")
+
+	b.button("Sign out")
+	b.open("/console/sign-in")
+	b.fill("#api_key", made)
+	b.fill("#secret", secret)
+	b.button("Sign in")
+	b.sees("Overview")
+	b.button("Sign out")
+
+	b.open("/console/sign-in?as=operator")
+	b.fill("#token", operatorToken)
+	b.button("Sign in")
+	b.open("/console/keys")
+	b.press(`a[href$="` + made + `/revoke"]`)
+	b.button("Revoke key")
+	b.sees("The API key was revoked")
+	b.open("/console/no-such-page")
+	b.sees("no such page")
+	b.pictures("error")
+	b.clean()
+}

@@ -1,0 +1,308 @@
+package console_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"callbackd"
+	"callbackd/client"
+	"callbackd/internal/console"
+)
+
+// visitor is a browser without JavaScript.
+type visitor struct {
+	t    *testing.T
+	site *site
+	http *http.Client
+}
+
+func (s *site) visitor(t *testing.T) *visitor {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &visitor{t, s, &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+type answer struct {
+	*http.Response
+	body string
+}
+
+func (v *visitor) do(method, path string, form url.Values, header ...string) answer {
+	v.t.Helper()
+	req, err := http.NewRequest(method, v.site.url+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := v.http.Do(req)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.Header.Get("Content-Type") == "text/event-stream" {
+		return answer{res, ""}
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return answer{res, string(body)}
+}
+
+func (v *visitor) get(path string) answer { return v.do("GET", path, nil) }
+
+func (v *visitor) signIn(k callbackd.Key) *visitor {
+	v.t.Helper()
+	if a := v.do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {k.APIKey}, "secret": {k.Secret.Reveal()}}); a.StatusCode != http.StatusSeeOther {
+		v.t.Fatalf("sign in: %s", a.Status)
+	}
+	return v
+}
+
+func (v *visitor) operator() *visitor {
+	v.t.Helper()
+	if a := v.do("POST", "/console/sign-in", url.Values{"as": {"operator"}, "token": {operatorToken}}); a.StatusCode != http.StatusSeeOther {
+		v.t.Fatalf("sign in: %s", a.Status)
+	}
+	return v
+}
+
+// in tells whether the visitor is let in.
+func (v *visitor) in() bool { return v.get("/console/webhooks").StatusCode == http.StatusOK }
+
+// fill makes one of everything for a key, and returns what its pages are named
+// by.
+func (s *site) fill(k callbackd.Key, receiver string) map[string]string {
+	s.t.Helper()
+	ctx := context.Background()
+	c := s.client(k)
+	if _, err := c.CreateCallback(ctx, client.NewCallback{Event: string(callbackd.StatusChange), URL: receiver, Retry: []string{"0s"}}); err != nil {
+		s.t.Fatal(err)
+	}
+	var policy struct{ Callback int64 }
+	if err := c.Do(ctx, "GET", "/v1/callbacks/SESSION:STATUS_CHANGE/policy", nil, &policy); err != nil {
+		s.t.Fatal(err)
+	}
+	ev := s.publish(k, callbackd.StatusChange, "OTH-"+k.APIKey[:8], map[string]any{"status": "STARTED"})
+	no := fmt.Sprint(policy.Callback)
+	return map[string]string{"no": no, "id": "dlv_" + strings.TrimPrefix(ev, "evt_") + "-" + no, "event": ev, "session": "OTH-" + k.APIKey[:8], "key": k.APIKey}
+}
+
+// Every route, with another key's ids: nothing is told, nothing is changed,
+// and the answer is the one for what does not exist.
+func TestAKeySeesNothingOfAnother(t *testing.T) {
+	s := startSite(t)
+	recv := newReceiver(t)
+	other := s.newKey("other-account", "theirs")
+	theirs := s.fill(other, recv.URL+"/their-hook")
+	me := s.visitor(t).signIn(s.key)
+	s.await(func() bool {
+		d, err := s.client(other).Delivery(context.Background(), theirs["id"])
+		return err == nil && d.State == "delivered"
+	})
+	replay := s.visitor(t).operator().do("POST", "/console/replays/new", url.Values{"key": {other.APIKey}, "state": {"delivered"}}).Header.Get("Location")
+	if !strings.HasPrefix(replay, "/console/replays/rpl_") {
+		t.Fatalf("no replay: %q", replay)
+	}
+	c := s.client(other)
+	s.await(func() bool {
+		d, err := c.Delivery(context.Background(), theirs["id"])
+		return err == nil && d.Attempts == 2 && d.State == "delivered"
+	})
+	seen := 0
+	for _, pattern := range console.Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		if path == "" { // the rest
+			continue
+		}
+		named := false
+		path = regexp.MustCompile(`\{(\w+)\}`).ReplaceAllStringFunc(path, func(p string) string {
+			named = true
+			name := strings.Trim(p, "{}")
+			if strings.HasPrefix(path, "/console/replays") {
+				return strings.TrimPrefix(replay, "/console/replays/")
+			}
+			return theirs[name]
+		})
+		if strings.Contains(path, "/static/") || strings.Contains(path, "/sign-out") {
+			continue
+		}
+		path = strings.TrimSuffix(path, "{$}")
+		for _, query := range []string{"", "?key=" + other.APIKey + "&callback=" + theirs["no"] + "&session=" + theirs["session"] + "&delivery=" + theirs["id"] + "&q=" + theirs["session"]} {
+			form := url.Values{"keep": {"1h"}, "url": {"https://evil.example/"}, "event": {"SESSION:COMPLETE"}, "method": {"POST"}, "callback": {theirs["no"]}, "state": {"delivered", "failed"}, "target": {theirs["no"]}}
+			a := me.do(method, path+query, form)
+			if named && a.StatusCode != http.StatusNotFound {
+				t.Errorf("%s %s%s: %s", method, path, query, a.Status)
+			}
+			for _, secret := range []string{"their-hook", "other-account", other.Secret.Reveal()} {
+				if strings.Contains(a.body, secret) {
+					t.Errorf("%s %s%s shows %q", method, path, query, secret)
+				}
+			}
+			seen++
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d requests were made", seen)
+	}
+	list, err := c.Deliveries(context.Background(), url.Values{})
+	if err != nil || len(list.Data) != 1 || list.Data[0].Attempts != 2 {
+		t.Errorf("another key's deliveries changed: %+v, %v", list.Data, err)
+	}
+	var cbs struct {
+		Data []struct{ URL string }
+	}
+	if err := c.Do(context.Background(), "GET", "/v1/callbacks", nil, &cbs); err != nil || len(cbs.Data) != 1 || cbs.Data[0].URL != recv.URL+"/their-hook" {
+		t.Errorf("another key's callbacks changed: %+v, %v", cbs, err)
+	}
+}
+
+// The operator sees what the key's holder does, by the same addresses.
+func TestTheOperatorSeesAll(t *testing.T) {
+	s := startSite(t)
+	recv := newReceiver(t)
+	other := s.newKey("other-account", "theirs")
+	theirs := s.fill(other, recv.URL+"/their-hook")
+	op := s.visitor(t).operator()
+	for _, path := range []string{"/console/webhooks/" + theirs["no"], "/console/deliveries/" + theirs["id"], "/console/events/" + theirs["event"], "/console/sessions/" + theirs["session"], "/console/deliveries", "/console/webhooks", "/console/keys", "/console/sessions"} {
+		if a := op.get(path); a.StatusCode != http.StatusOK || !strings.Contains(a.body, strings.TrimPrefix(recv.URL, "http://")) && !strings.Contains(a.body, "other-account") {
+			t.Errorf("%s: %s", path, a.Status)
+		}
+	}
+}
+
+func TestWithoutALoginThereIsTheDoorOnly(t *testing.T) {
+	s := startSite(t)
+	v := s.visitor(t)
+	for _, pattern := range console.Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		if path == "" || strings.Contains(path, "static") || strings.Contains(path, "sign-") || strings.Contains(path, "link") || path == "/console" {
+			continue
+		}
+		path = strings.TrimSuffix(regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, "1"), "{$}")
+		if a := v.do(method, path, url.Values{}); a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"), "/console/sign-in") {
+			t.Errorf("%s %s: %s", method, path, a.Status)
+		}
+	}
+}
+
+func TestALoginLastsOverARestartAndEndsForGood(t *testing.T) {
+	s := startSite(t)
+	v := s.visitor(t).signIn(s.key)
+	s.stop()
+	s.start()
+	if !v.in() {
+		t.Error("the login did not survive a restart")
+	}
+	at, err := url.Parse(s.url + "/console")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stolen := v.http.Jar.Cookies(at)
+	v.do("POST", "/console/sign-out", nil)
+	v.http.Jar.SetCookies(at, stolen)
+	if v.in() {
+		t.Error("the cookie works after the sign-out")
+	}
+	s.stop()
+	s.start()
+	if v.in() {
+		t.Error("the cookie works after the sign-out and a restart")
+	}
+
+	v = s.visitor(t).signIn(s.key)
+	if a := s.visitor(t).operator().do("POST", "/console/keys/"+s.key.APIKey+"/revoke", nil); a.StatusCode != http.StatusSeeOther {
+		t.Fatal(a.Status)
+	}
+	if v.in() {
+		t.Error("the login outlives its key")
+	}
+}
+
+// A login that the operator token gave ends when the token changes.
+func TestANewOperatorTokenEndsLogins(t *testing.T) {
+	s := startSite(t)
+	v := s.visitor(t).operator()
+	byLink := s.visitor(t)
+	link := s.link()
+	byLink.do("POST", "/console/link", url.Values{"token": {link[strings.Index(link, "=")+1:]}})
+	s.stop()
+	s.token = "another-operator-token"
+	s.start()
+	if v.in() {
+		t.Error("the old token's login still works")
+	}
+	if !byLink.in() {
+		t.Error("a login by link ended with the token")
+	}
+}
+
+func TestTheCookie(t *testing.T) {
+	s := startSite(t)
+	for proto, secure := range map[string]bool{"": false, "https": true} {
+		a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.key.APIKey}, "secret": {s.key.Secret.Reveal()}}, "X-Forwarded-Proto", proto)
+		c := a.Header.Get("Set-Cookie")
+		if !strings.Contains(c, "HttpOnly") || !strings.Contains(c, "SameSite=Lax") || !strings.Contains(c, "Path=/console") || strings.Contains(c, "Secure") != secure {
+			t.Errorf("%q: %s", proto, c)
+		}
+	}
+}
+
+func TestOtherOriginsAreRefused(t *testing.T) {
+	s := startSite(t)
+	v := s.visitor(t).signIn(s.key)
+	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}} {
+		if a := v.do("POST", "/console/sign-out", nil, h...); a.StatusCode != http.StatusForbidden {
+			t.Errorf("%v: %s", h, a.Status)
+		}
+	}
+	if !v.in() {
+		t.Error("another site signed the visitor out")
+	}
+}
+
+func TestTriesToSignInAreCounted(t *testing.T) {
+	s := startSite(t)
+	v := s.visitor(t)
+	wrong := url.Values{"as": {"operator"}, "token": {"wrong"}}
+	for range 10 {
+		if a := v.do("POST", "/console/sign-in", wrong); a.StatusCode != http.StatusUnauthorized {
+			t.Fatal(a.Status)
+		}
+	}
+	if a := v.do("POST", "/console/sign-in", wrong); a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
+		t.Errorf("the 11th try: %s", a.Status)
+	}
+	if a := v.do("POST", "/console/sign-in", url.Values{"as": {"operator"}, "token": {operatorToken}}); a.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("the right token after too many tries: %s", a.Status)
+	}
+}
+
+// After signing in one goes where one wanted, on this server alone.
+func TestNextStaysHere(t *testing.T) {
+	s := startSite(t)
+	for next, want := range map[string]string{
+		"/console/logs?status=5xx": "/console/logs?status=5xx", "": "/console/", "https://evil.example/console/": "/console/", "//evil.example/console/": "/console/",
+		"/console/../v1": "/console/", "/\\evil.example": "/console/", "/console/sign-out": "/console/", "javascript:alert(1)": "/console/", "/v1/events": "/console/",
+	} {
+		a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.key.APIKey}, "secret": {s.key.Secret.Reveal()}, "next": {next}})
+		if got := a.Header.Get("Location"); got != want {
+			t.Errorf("%q leads to %q", next, got)
+		}
+	}
+}

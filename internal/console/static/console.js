@@ -1,0 +1,80 @@
+// Keeps open pages current. Every page works without it.
+"use strict";
+(() => {
+  // Copy buttons appear only where they work.
+  const copyButtons = (within) => {
+    if (!navigator.clipboard) return;
+    for (const box of within.querySelectorAll(".copy")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = "Copy";
+      button.addEventListener("click", async () => {
+        await navigator.clipboard.writeText(box.querySelector("pre").textContent);
+        button.textContent = "Copied";
+        setTimeout(() => { button.textContent = "Copy"; }, 1500);
+      });
+      box.append(button);
+    }
+  };
+
+  // A page that asks for itself again replaces its live parts only, and waits
+  // while it is hidden or somebody is reading or writing in one of them.
+  const busy = (el) => el.contains(document.activeElement) && document.activeElement !== document.body;
+  const seen = new Map(); // what the server last said of each part
+  for (const el of document.querySelectorAll("[data-live]")) seen.set(el.id, el.innerHTML);
+  const refresh = async () => {
+    const res = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+    if (!res.ok) return;
+    const next = new DOMParser().parseFromString(await res.text(), "text/html");
+    for (const old of document.querySelectorAll("[data-live]")) {
+      const now = next.getElementById(old.id);
+      if (!now || busy(old) || seen.get(old.id) === now.innerHTML) continue;
+      seen.set(old.id, now.innerHTML);
+      const open = [...old.querySelectorAll("details[open][id]")].map((d) => d.id);
+      old.replaceChildren(...now.childNodes);
+      for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+      copyButtons(old);
+    }
+  };
+  copyButtons(document);
+
+  let again = false;
+  const soon = () => {
+    if (again) return;
+    again = true;
+    setTimeout(() => { again = false; refresh().catch(() => {}); }, 150);
+  };
+  const every = Number(document.body.dataset.refresh);
+  if (every > 0) setInterval(() => { if (!document.hidden) soon(); }, every * 1000);
+  const watch = document.body.dataset.watch;
+  if (watch) new EventSource(watch).addEventListener("row", soon);
+
+  // The live tail: rows come as text and are put in as text.
+  const tail = document.getElementById("tail");
+  if (tail) {
+    const pulse = document.getElementById("pulse"), rate = document.getElementById("rate");
+    const start = document.getElementById("start"), stop = document.getElementById("stop");
+    const shape = document.getElementById("row");
+    let source = null;
+    const say = (on, text) => { pulse.classList.toggle("on", on); rate.textContent = text; start.hidden = on; stop.hidden = !on; };
+    const begin = () => {
+      source = new EventSource(tail.dataset.stream);
+      source.addEventListener("open", () => say(true, "Listening: what happens next shows here."));
+      source.addEventListener("error", () => say(false, "The connection is gone; it is tried again."));
+      source.addEventListener("rate", (e) => say(true, e.data));
+      source.addEventListener("row", (e) => {
+        const d = JSON.parse(e.data), row = shape.content.firstElementChild.cloneNode(true);
+        const put = (name, text) => { row.querySelector("[data-" + name + "]").textContent = text; };
+        put("time", d.time); put("event", d.event); put("session", d.session); put("status", d.status); put("took", d.took);
+        row.querySelector("a").href = d.href;
+        const mark = document.getElementById("mark-" + d.state);
+        if (mark) row.querySelector("[data-state]").replaceWith(mark.content.firstElementChild.cloneNode(true));
+        tail.prepend(row);
+        while (tail.childElementCount > 200) tail.lastElementChild.remove();
+      });
+    };
+    start.addEventListener("click", begin);
+    stop.addEventListener("click", () => { source.close(); say(false, "Stopped."); });
+    begin();
+  }
+})();

@@ -1,0 +1,51 @@
+package console
+
+import (
+	"net/http"
+
+	"callbackd"
+	"callbackd/internal/callbacks"
+	"callbackd/internal/store"
+	"callbackd/internal/story"
+	"callbackd/wire"
+)
+
+type testSendPage struct {
+	base
+	CB      *callbackd.Callback
+	Request wire.Request
+}
+
+// testPage shows the request before it is sent: the builder is the sender's.
+func (c *Console) testPage(w http.ResponseWriter, v *visit) error {
+	cb, _, err := c.inForce(v)
+	if err != nil {
+		return err
+	}
+	now := c.now()
+	sample := callbacks.Sample(cb)
+	ev := &callbackd.Event{ID: callbackd.FirstEventID(now), Key: cb.Key, Type: cb.Event, Session: sample.Session, Sequence: 1, Data: sample.Data, Test: true}
+	req, body, err := c.Preview(v.Context(), cb, ev, 1, now)
+	if err != nil {
+		return err
+	}
+	p := &testSendPage{base: c.base(v, "webhooks", "Send a test"), CB: cb,
+		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: story.Redact(req.Header, cb, false), Body: string(body)}}
+	return c.render(w, http.StatusOK, "webhook-test", p)
+}
+
+// test accepts a marked sample; its delivery's page tells the story.
+func (c *Console) test(w http.ResponseWriter, v *visit) error {
+	cb, _, err := c.inForce(v)
+	if err == nil {
+		err = c.Tests.Allow(cb.Key, c.now())
+	}
+	if err != nil {
+		return err
+	}
+	evs, err := c.Store.Accept(v.Context(), store.Batch{Key: cb.Key, At: c.now(), Events: []store.NewEvent{callbacks.Sample(cb)}})
+	if err != nil {
+		return err
+	}
+	return see(w, v, "/deliveries/"+callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}.String(), "")
+}

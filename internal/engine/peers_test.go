@@ -1,0 +1,319 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/engine"
+	"callbackd/internal/store"
+)
+
+// pause sets or ends a pause as POST …/pause and …/resume do.
+func (r *rig) pause(no callbackd.CallbackNo, reason callbackd.PauseReason) {
+	r.Helper()
+	cb, err := r.s.CallbackByNo(r.Context(), no)
+	if err != nil {
+		r.Fatal(err)
+	}
+	p := callbackd.Pause{Reason: reason, At: time.Now()}
+	if reason == callbackd.NotPaused {
+		p = callbackd.Pause{}
+	}
+	if _, err := r.s.PauseCallback(r.Context(), cb.Key, cb.Event, cb.Name, p); err != nil {
+		r.Fatal(err)
+	}
+	r.e.CallbackChanged(no)
+}
+
+func (r *rig) inOrder(cb callbackd.CallbackNo, sessions, each int) {
+	r.Helper()
+	last := map[string]int64{}
+	for _, c := range r.of(cb) {
+		if c.sequence != last[c.session]+1 {
+			r.Errorf("session %s: %d after %d", c.session, c.sequence, last[c.session])
+		}
+		last[c.session] = c.sequence
+	}
+	for s, n := range last {
+		if n != int64(each) {
+			r.Errorf("session %s ended at %d, want %d", s, n, each)
+		}
+	}
+	if len(last) != sessions {
+		r.Errorf("%d sessions, want %d", len(last), sessions)
+	}
+}
+
+func TestAPauseKeepsEverythingAndAResumeDeliversInOrder(t *testing.T) {
+	bubble(t, engine.Options{Window: 8}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Concurrency: 2})
+		r.set(func(call) callbackd.Result { time.Sleep(100 * time.Millisecond); return status(200) })
+		publish := func(rounds int) {
+			for range rounds {
+				r.publish(ev1, "A", "B", "C", "D", "E")
+			}
+		}
+		publish(10)
+		pass(250 * time.Millisecond)
+		r.pause(no, callbackd.PausedByUser)
+		pass(time.Second)
+		stopped := len(r.sent())
+		publish(10)
+		pass(time.Hour)
+		r.close()
+		r.open()
+		publish(10)
+		pass(time.Hour)
+		if n := len(r.sent()); n != stopped || n == 0 || n > 10 {
+			r.Errorf("%d attempts while paused, %d before", n-stopped, stopped)
+		}
+		r.pause(no, callbackd.NotPaused)
+		publish(10)
+		pass(time.Hour)
+		r.inOrder(no, 5, 40)
+	})
+}
+
+func TestADeletionDuringAnAttemptCancels(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Concurrency: 1})
+		r.set(func(call) callbackd.Result { time.Sleep(10 * time.Second); return status(200) })
+		ids := r.publish(ev1, "A", "A", "B")
+		pass(time.Second)
+		cb, _ := r.s.CallbackByNo(r.Context(), no)
+		if _, err := r.s.DeleteCallback(r.Context(), cb.Key, cb.Event, cb.Name, time.Now()); err != nil {
+			r.Fatal(err)
+		}
+		r.e.CallbackChanged(no)
+		pass(time.Hour)
+		if n := len(r.sent()); n != 1 {
+			r.Errorf("%d attempts", n)
+		}
+		if _, err := r.s.SettleCanceled(r.Context(), time.Now(), 100); err != nil {
+			r.Fatal(err)
+		}
+		for i, id := range ids {
+			if v := r.view(id, no); v.State != callbackd.Canceled || len(v.History) != map[int]int{0: 1}[i] {
+				r.Errorf("delivery %d is %s after %d attempts", i, v.State, len(v.History))
+			}
+		}
+	})
+}
+
+func TestMemoryHoldsAWindowOfABacklog(t *testing.T) {
+	bubble(t, engine.Options{Window: 32}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{})
+		q := r.hooks(true)
+		stuck := make(chan struct{})
+		r.set(func(call) callbackd.Result { <-stuck; return status(200) })
+		r.batch(ev1, "S", 1500)
+		pass(time.Hour)
+		q.mu.Lock()
+		loaded := q.loaded
+		q.mu.Unlock()
+		// The first attempts came in memory; what was read fills a window twice at most.
+		if loaded > 2*32 {
+			r.Errorf("%d deliveries were read while nothing moved", loaded)
+		}
+		close(stuck)
+		pass(time.Hour)
+		// What came from the store was not in memory meanwhile.
+		if n := len(r.of(no)); n != 1500 || q.loaded < 1500-2*32 {
+			r.Errorf("%d attempts, %d of them read from the store", n, q.loaded)
+		}
+	})
+}
+
+func TestATestGoesBesideLanesBreakerAndPause(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{})
+		send := func() callbackd.EventID {
+			b := store.Batch{Key: r.key.No, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}}
+			evs, err := r.s.Accept(r.Context(), b)
+			if err != nil {
+				r.Fatal(err)
+			}
+			return evs[0].ID
+		}
+		r.set(func(c call) callbackd.Result {
+			if c.session == "T" {
+				return status(410)
+			}
+			return status(500)
+		})
+		r.batch(ev1, "S", 50)
+		pass(time.Second) // the breaker is open
+		before := len(r.sent())
+		id := send()
+		pass(time.Millisecond)
+		if v := r.view(id, no); v.State != callbackd.Failed || len(r.sent()) != before+1 {
+			r.Errorf("beside the breaker: %s, %d attempts", v.State, len(r.sent())-before)
+		}
+		if cb, err := r.s.CallbackByNo(r.Context(), no); err != nil || cb.Paused() {
+			r.Errorf("a test's 410 paused the callback, %v", err)
+		}
+		r.pause(no, callbackd.PausedByUser)
+		pass(time.Second)
+		id = send()
+		pass(time.Millisecond)
+		if v := r.view(id, no); v.State != callbackd.Failed {
+			r.Errorf("beside the pause: %s", v.State)
+		}
+	})
+}
+
+// Row 8 of the peers' defects: a delivery stayed "processing" until an
+// operator acted.
+func TestPeers08EveryDeliveryEndsInATerminalState(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second, time.Minute}})
+		r.set(func(c call) callbackd.Result {
+			switch c.session {
+			case "ok":
+				return status(200)
+			case "bad":
+				return status(500)
+			case "panics":
+				if c.attempt < 3 {
+					panic("poison")
+				}
+			case "ours":
+				if c.attempt < 4 {
+					return callbackd.Result{Fault: callbackd.FaultLocal}
+				}
+			case "slow":
+				time.Sleep(time.Minute)
+				return callbackd.Result{Fault: callbackd.FaultTimeout}
+			}
+			return status(200)
+		})
+		want := map[string]callbackd.State{"ok": callbackd.Delivered, "bad": callbackd.Failed, "panics": callbackd.Delivered, "ours": callbackd.Delivered, "slow": callbackd.Failed}
+		ids := map[string]callbackd.EventID{}
+		for s := range want {
+			ids[s] = r.publish(ev1, s)[0]
+		}
+		pass(24 * time.Hour)
+		for s, state := range want {
+			r.wantAllRecorded(ids[s], no, s, 1, state)
+		}
+	})
+}
+
+// Row 10 of the peers' defects: a rate that was stored and never enforced.
+func TestPeers10MeasuredRateIsWithinTheLimit(t *testing.T) {
+	for _, rate := range []float64{0.5, 3, 40} {
+		bubble(t, engine.Options{}, func(r *rig) {
+			r.callback(ev1, callbackd.Policy{Rate: rate, Retry: []time.Duration{0, time.Millisecond}, OrderWait: callbackd.NoOrderWait})
+			r.set(func(c call) callbackd.Result {
+				if c.attempt == 1 && c.sequence%7 == 0 {
+					return status(429) // a retry counts too
+				}
+				return status(200)
+			})
+			r.batch(ev1, "S", int(60*rate))
+			pass(30 * time.Second)
+			r.close()
+			r.open() // a restart is no way around it
+			pass(time.Hour)
+			calls := r.sent()
+			burst := max(1, int(rate/10))
+			for i := range calls {
+				n := 0
+				for _, c := range calls[i:] {
+					if c.at.Sub(calls[i].at) >= time.Second {
+						break
+					}
+					n++
+				}
+				if allowed := int(rate) + 2*burst + 1; n > allowed {
+					r.Fatalf("rate %v: %d attempts within a second", rate, n)
+				}
+			}
+			if took := calls[len(calls)-1].at.Sub(calls[0].at); took > 62*time.Second {
+				r.Errorf("rate %v: a minute's worth took %v", rate, took)
+			}
+		})
+	}
+}
+
+// Row 15 of the peers' defects: a claim that ends before the attempt does, so
+// that a slow receiver is asked twice at a time.
+func TestPeers15ASlowReceiverIsNotAskedAgainMeanwhile(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Timeout: callbackd.MaxTimeout})
+		r.set(func(call) callbackd.Result { time.Sleep(59 * time.Second); return status(200) })
+		id := r.publish(ev1, "A")[0]
+		for range 58 {
+			pass(time.Second)
+			r.e.CallbackChanged(no) // whatever makes the engine look again
+			r.publish(callbackd.Complete, "B")
+			if n := len(r.sent()); n != 1 || r.e.InFlight() != 1 {
+				r.Fatalf("%d attempts", n)
+			}
+		}
+		pass(time.Hour)
+		r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
+		if len(r.sent()) != 1 {
+			r.Errorf("%d attempts", len(r.sent()))
+		}
+	})
+}
+
+// Row 18 of the peers' defects: outcome and next attempt in two transactions,
+// and a limiter that postpones by a whole period. A crash between attempt and
+// record repeats the attempt and loses nothing.
+func TestPeers18ACrashBeforeTheRecordRepeatsAndLosesNothing(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{})
+		q := r.hooks(true)
+		q.hook(func(op string, _ callbackd.CallbackNo) error {
+			if op == "record" { // the store is gone: nothing more is written
+				return callbackd.Errorf(callbackd.KindUnavailable, "crashed")
+			}
+			return nil
+		})
+		ids := r.publish(ev1, "A", "A", "B")
+		pass(10 * time.Second)
+		first := r.sent()
+		if len(first) != 2 {
+			r.Fatalf("%d attempts before the crash: no lane may go on without its record", len(first))
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		cancel() // no grace
+		r.e.Drain(ctx)
+		if err := r.s.Close(); err != nil {
+			r.Fatal(err)
+		}
+		r.open()
+		pass(time.Minute)
+		for i, want := range []int{2, 1, 2} {
+			session, sequence := []string{"A", "A", "B"}[i], []int64{1, 2, 1}[i]
+			if n := r.sentOf(no, session, sequence); n != want {
+				r.Errorf("%s #%d was sent %d times, want %d", session, sequence, n, want)
+			}
+			if v := r.view(ids[i], no); v.State != callbackd.Delivered || len(v.History) != 1 {
+				r.Errorf("%s #%d is %s after %d recorded attempts", session, sequence, v.State, len(v.History))
+			}
+		}
+	})
+}
+
+func TestPeers18TheLimiterIsSmooth(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		r.callback(ev1, callbackd.Policy{Rate: 10})
+		r.batch(ev1, "S", 100)
+		pass(time.Minute)
+		calls := r.sent()
+		for i := 1; i < len(calls); i++ {
+			if gap := calls[i].at.Sub(calls[i-1].at); gap > 110*time.Millisecond || gap < 90*time.Millisecond {
+				r.Errorf("attempt %d came %v after the one before", i+1, gap)
+			}
+		}
+		if len(calls) != 100 {
+			r.Error(fmt.Sprint(len(calls), " attempts"))
+		}
+	})
+}

@@ -1,0 +1,321 @@
+package engine_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/engine"
+	"callbackd/internal/store/sqlite"
+
+	"pgregory.net/rapid"
+)
+
+// world is one random run: receivers that answer as they like, a store whose
+// records fail, restarts, pauses, retries by hand.
+type world struct {
+	*rig
+	q    *hooked
+	cbs  []callbackd.CallbackNo
+	wait map[callbackd.CallbackNo]time.Duration // OrderWait
+	ids  []callbackd.EventID
+
+	faulty bool // receivers and store misbehave
+	seed   uint64
+	manual map[callbackd.DeliveryID]int
+
+	recorded map[callbackd.DeliveryID]int
+	lost     map[callbackd.DeliveryID]int // attempts that a stop kept from being recorded
+	problems []string
+}
+
+// next is a cheap random number for the receivers, which run concurrently.
+func (w *world) next(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seed = w.seed*6364136223846793005 + 1442695040888963407
+	return int(w.seed>>33) % n
+}
+
+func (w *world) receive(call) callbackd.Result {
+	w.mu.Lock()
+	faulty := w.faulty
+	w.mu.Unlock()
+	if !faulty {
+		return status(200)
+	}
+	time.Sleep([]time.Duration{0, time.Millisecond, time.Second, 15 * time.Second}[w.next(4)])
+	switch w.next(12) {
+	case 0:
+		return status(500)
+	case 1:
+		return callbackd.Result{Status: 429, Fault: callbackd.FaultStatus, RetryAfter: fmt.Sprint(w.next(100))}
+	case 2:
+		return callbackd.Result{Fault: callbackd.FaultTimeout}
+	case 3:
+		return callbackd.Result{Fault: callbackd.FaultLocal}
+	case 4:
+		if w.next(8) == 0 {
+			return status(410)
+		}
+	case 5:
+		panic("poison")
+	}
+	return status(200)
+}
+
+func (w *world) open() {
+	s, err := sqlite.Open(context.Background(), sqlite.Options{Dir: w.dir})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.q = &hooked{Store: s, recorded: func(id callbackd.DeliveryID) { w.mu.Lock(); w.recorded[id]++; w.mu.Unlock() }}
+	w.q.hook(func(op string, _ callbackd.CallbackNo) error {
+		w.mu.Lock()
+		faulty := w.faulty
+		w.mu.Unlock()
+		if faulty && w.next(20) == 0 {
+			return callbackd.Errorf(callbackd.KindUnavailable, "no")
+		}
+		if faulty && w.next(10) == 0 {
+			time.Sleep(time.Duration(w.next(5000)) * time.Millisecond)
+		}
+		return nil
+	})
+	w.s = s
+	w.e = engine.New(engine.Options{Queue: w.q, Sender: w.rig, Window: 8})
+	s.SetHandover(w.e.Handover)
+	if err := w.e.Start(context.Background()); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// stop ends the engine; without grace what is in flight is broken off.
+func (w *world) stop(grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	w.e.Drain(ctx)
+	w.account(1)
+	if err := w.s.Close(); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// step is one thing that happens; it was drawn before the bubble began, so
+// that a failure can be shrunk.
+type step struct {
+	Kind     int
+	Sessions []int
+	For      time.Duration
+	Callback int
+	Event    int
+}
+
+func drawStep(t *rapid.T) step {
+	return step{
+		Kind:     rapid.IntRange(0, 9).Draw(t, "kind"),
+		Sessions: rapid.SliceOfN(rapid.IntRange(0, 6), 1, 30).Draw(t, "sessions"),
+		For:      rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 20 * time.Second, 10 * time.Minute}).Draw(t, "for"),
+		Callback: rapid.IntRange(0, 2).Draw(t, "callback"),
+		Event:    rapid.IntRange(0, 1<<20).Draw(t, "event"),
+	}
+}
+
+func (w *world) do(s step) {
+	no := w.cbs[s.Callback]
+	switch s.Kind {
+	case 0, 1, 2, 3:
+		var sessions []string
+		for _, n := range s.Sessions {
+			sessions = append(sessions, fmt.Sprint("S", n))
+		}
+		w.ids = append(w.ids, w.publish(ev1, sessions...)...)
+	case 4, 5:
+		pass(s.For)
+	case 6:
+		w.stop(s.For)
+		w.open()
+	case 7:
+		w.pause(no, callbackd.PausedByUser)
+	case 8:
+		w.pause(no, callbackd.NotPaused)
+	case 9:
+		if len(w.ids) == 0 {
+			return
+		}
+		id := callbackd.DeliveryID{Event: w.ids[s.Event%len(w.ids)], Callback: no}
+		w.manual[id]++
+		if err := w.retryNow(id.Event, no); err != nil {
+			w.problem("retry: %v", err)
+		}
+	}
+}
+
+// account notes which attempts were not recorded; a stop may leave at most
+// one for each delivery, and only a stop may.
+func (w *world) account(allowed int) {
+	sent := map[string]int{}
+	for _, c := range w.sent() {
+		sent[fmt.Sprint(c.cb, c.session, c.sequence)]++
+	}
+	for _, id := range w.ids {
+		ev, err := w.s.Load(context.Background(), id)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, no := range w.cbs {
+			d := callbackd.DeliveryID{Event: id, Callback: no}
+			missing := sent[fmt.Sprint(no, ev.Session, ev.Sequence)] - w.recorded[d] - w.lost[d]
+			if missing < 0 || missing > allowed {
+				w.problem("%s: %d attempts are not recorded", d, missing)
+			}
+			w.lost[d] += missing
+		}
+	}
+}
+
+func (w *world) problem(format string, args ...any) {
+	w.problems = append(w.problems, fmt.Sprintf(format, args...))
+}
+
+// heal ends all faults and gives everything time.
+func (w *world) heal() {
+	w.mu.Lock()
+	w.faulty = false
+	w.mu.Unlock()
+	pass(time.Minute)
+	for _, no := range w.cbs {
+		w.pause(no, callbackd.NotPaused)
+	}
+	pass(200 * time.Hour)
+}
+
+// verify holds the run against the promises.
+func (w *world) verify() {
+	w.account(0)
+	for _, no := range w.cbs {
+		w.verifyOrder(no)
+	}
+	for _, id := range w.ids {
+		ev, err := w.s.Load(context.Background(), id)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, no := range w.cbs {
+			v := w.view(id, no)
+			if !v.State.Terminal() {
+				w.problem("%s of %s #%d is %s", v.ID, ev.Session, ev.Sequence, v.State)
+			}
+			if len(v.History) != w.recorded[v.ID] {
+				w.problem("%s has %d attempts of %d that were recorded", v.ID, len(v.History), w.recorded[v.ID])
+			}
+			ends := 0
+			for _, a := range v.History {
+				if a.State.Terminal() {
+					ends++
+				}
+			}
+			if ends > 1+w.manual[v.ID] {
+				w.problem("%s ended %d times, a person asked %d times", v.ID, ends, w.manual[v.ID])
+			}
+		}
+	}
+	if report, err := w.s.Check(context.Background()); err != nil || report.FaultN > 0 {
+		w.problem("check: %v %+v", err, report)
+	}
+}
+
+// verifyOrder checks that a delivery began only after every one before it in
+// its session had begun to end, or had failed for as long as it may hold.
+func (w *world) verifyOrder(no callbackd.CallbackNo) {
+	wait := callbackd.Policy{OrderWait: w.wait[no]}.WithDefaults().OrderWait
+	began := map[string]time.Time{} // first attempts, by session and sequence
+	for _, c := range w.of(no) {
+		if key := fmt.Sprint(c.session, "#", c.sequence); began[key].IsZero() {
+			began[key] = c.at
+		}
+	}
+	holds := map[string]time.Time{} // until when a session is held at least
+	for _, id := range w.ids {
+		v := w.view(id, no)
+		session := v.Event.Session
+		at := began[fmt.Sprint(session, "#", v.Event.Sequence)]
+		if at.Before(holds[session]) && !w.retried(no, session) {
+			w.problem("callback %d: %s #%d began %v early", no, session, v.Event.Sequence, holds[session].Sub(at))
+		}
+		// The times are those of attempts' beginnings: what held ended later.
+		until := v.History[0].StartedAt.Add(wait)
+		for _, a := range v.History {
+			if a.State.Terminal() && a.StartedAt.Before(until) {
+				until = a.StartedAt
+			}
+		}
+		if until.After(holds[session]) {
+			holds[session] = until
+		}
+	}
+}
+
+// retried tells whether a person retried anything of a session: its order is
+// then that person's.
+func (w *world) retried(no callbackd.CallbackNo, session string) bool {
+	for id := range w.manual {
+		if id.Callback == no {
+			if ev, err := w.s.Load(context.Background(), id.Event); err == nil && ev.Session == session {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Promises 2, 3 and 4 and invariant R30: whatever receivers, the store and
+// people do, after everything has healed every delivery has ended, in order,
+// and none was sent that is not recorded unless a stop broke it off.
+func TestPropertyEverythingEndsInOrderAfterHealing(t *testing.T) {
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		f.Value.Set("6") // each is half a second
+		defer f.Value.Set(f.DefValue)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		steps := rapid.SliceOfN(rapid.Custom(drawStep), 5, 40).Draw(rt, "steps")
+		for _, p := range play(t, seed, steps) {
+			rt.Error(p)
+		}
+	})
+}
+
+// play runs the steps in a bubble and returns what was not as promised.
+func play(t *testing.T, seed uint64, steps []step) (problems []string) {
+	dir, err := os.MkdirTemp(t.TempDir(), "world")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, seed: seed, manual: map[callbackd.DeliveryID]int{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackNo]time.Duration{}}
+		w.script = w.receive
+		w.open()
+		w.key, err = w.s.CreateKey(context.Background(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []callbackd.Policy{{}, {Concurrency: 1, OrderWait: time.Minute}, {Rate: 5, OrderWait: callbackd.NoOrderWait, Retry: []time.Duration{0, time.Millisecond, time.Second, time.Minute}}} {
+			no := w.many(ev1, 1, p)[0]
+			w.cbs, w.wait[no] = append(w.cbs, no), p.OrderWait
+		}
+		for _, s := range steps {
+			w.do(s)
+		}
+		w.heal()
+		w.verify()
+		w.stop(time.Hour)
+		problems = w.problems
+	})
+	return problems
+}

@@ -1,0 +1,407 @@
+package replays_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/engine"
+	"callbackd/internal/replays"
+	"callbackd/internal/store"
+	"callbackd/internal/store/sqlite"
+)
+
+const ev1 = callbackd.StatusChange
+
+// rig is a store, an engine, a runner and a scripted receiver, within a
+// bubble.
+type rig struct {
+	*testing.T
+	dir    string
+	s      *sqlite.Store
+	e      *engine.Engine
+	runner *replays.Runner
+	stop   func()
+	key    callbackd.Key
+
+	mu     sync.Mutex
+	got    []sent
+	answer func(sent) int
+}
+
+type sent struct {
+	callbackd.DeliveryID
+	session  string
+	sequence int64
+	attempt  int
+	at       time.Time
+}
+
+// Send implements engine.Sender.
+func (r *rig) Send(_ context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int) callbackd.Result {
+	c := sent{callbackd.DeliveryID{Event: ev.ID, Callback: cb.No}, ev.Session, ev.Sequence, n, time.Now()}
+	r.mu.Lock()
+	r.got = append(r.got, c)
+	answer := r.answer
+	r.mu.Unlock()
+	res := callbackd.Result{StartedAt: c.at, Status: answer(c)}
+	if res.Status != 200 {
+		res.Fault = callbackd.FaultStatus
+	}
+	return res
+}
+
+func (r *rig) set(f func(sent) int) { r.mu.Lock(); r.answer = f; r.mu.Unlock() }
+
+// take returns what was sent since the last call.
+func (r *rig) take() []sent {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.got
+	r.got = nil
+	return out
+}
+
+func well(sent) int { return 200 }
+
+func bubble(t *testing.T, f func(r *rig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{T: t, dir: t.TempDir(), answer: well}
+		r.open()
+		key, err := r.s.CreateKey(t.Context(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.key = key
+		f(r)
+		report, err := r.s.Check(t.Context())
+		if err != nil || report.FaultN > 0 {
+			t.Errorf("check: %v %+v", err, report)
+		}
+		r.close(context.Background())
+	})
+}
+
+func (r *rig) open() {
+	r.Helper()
+	s, err := sqlite.Open(r.Context(), sqlite.Options{Dir: r.dir})
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.s = s
+	r.e = engine.New(engine.Options{Queue: s, Sender: r})
+	s.SetHandover(r.e.Handover)
+	if err := r.e.Start(r.Context()); err != nil {
+		r.Fatal(err)
+	}
+	r.runner = replays.New(s, r.e.Replay, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { r.runner.Run(ctx); close(done) }()
+	r.stop = func() { cancel(); <-done }
+}
+
+func (r *rig) close(ctx context.Context) {
+	r.Helper()
+	r.stop()
+	r.e.Drain(ctx)
+	if err := r.s.Close(); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *rig) callback(name string, p callbackd.Policy) callbackd.CallbackNo {
+	r.Helper()
+	cb, _, err := r.s.CreateCallback(r.Context(), callbackd.Callback{Key: r.key.No, Event: ev1, Name: name, URL: "https://example.com/", Method: "POST", Payload: []byte("{}"), Policy: p}, time.Now())
+	if err != nil {
+		r.Fatal(err)
+	}
+	return cb.No
+}
+
+// publish accepts n events over the given number of sessions.
+func (r *rig) publish(n, sessions int) (ids []callbackd.EventID) {
+	r.Helper()
+	for n > 0 {
+		b := store.Batch{Key: r.key.No, At: time.Now()}
+		for len(b.Events) < callbackd.MaxBatch && n > 0 {
+			b.Events = append(b.Events, store.NewEvent{Type: ev1, Session: fmt.Sprint("S", n%sessions), Data: []byte("{}")})
+			n--
+		}
+		evs, err := r.s.Accept(r.Context(), b)
+		if err != nil {
+			r.Fatal(err)
+		}
+		for _, ev := range evs {
+			ids = append(ids, ev.ID)
+		}
+	}
+	return ids
+}
+
+func (r *rig) start(f callbackd.ReplayFilter, rate float64) callbackd.ReplayID {
+	r.Helper()
+	rp, err := r.s.CreateReplay(r.Context(), callbackd.Replay{Key: r.key.No, Filter: f, Rate: rate, CreatedAt: time.Now()})
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.runner.Kick()
+	return rp.ID
+}
+
+func (r *rig) replay(id callbackd.ReplayID) callbackd.Replay {
+	r.Helper()
+	rp, err := r.s.Replay(r.Context(), r.key.No, id)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return *rp
+}
+
+// pass lets fake time go by.
+func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+
+// Peers' finding 13: a replay that lives in memory loses its place at a
+// restart. A hundred thousand events go to a callback that was made after
+// them, over two restarts: each once, and nothing else.
+func TestPeers13AReplayOfAHundredThousandSurvivesRestarts(t *testing.T) {
+	bubble(t, func(r *rig) {
+		const n = many
+		before := r.publish(500, 50)
+		pass(time.Second)
+		since := time.Now()
+		chosen := r.publish(n, n/20)
+		pass(time.Second)
+		until := time.Now()
+		after := r.publish(500, 50)
+		cb := r.callback("later", callbackd.Policy{Concurrency: 256})
+		id := r.start(callbackd.ReplayFilter{Target: cb, Since: since, Until: until}, 0)
+		stopped, cancel := context.WithCancel(context.Background())
+		cancel()
+		for range 2 {
+			for r.replay(id).Due < n/4 {
+				pass(100 * time.Millisecond)
+			}
+			r.close(stopped)
+			r.open()
+		}
+		pass(time.Hour)
+		want := map[callbackd.EventID]int{}
+		for _, ev := range chosen {
+			want[ev] = 1
+		}
+		last := map[string]int64{}
+		for _, c := range r.take() {
+			want[c.Event]--
+			if c.sequence < last[c.session] {
+				r.Errorf("session %s: %d after %d", c.session, c.sequence, last[c.session])
+			}
+			last[c.session] = c.sequence
+		}
+		wrong := 0
+		for _, left := range want {
+			if left != 0 {
+				wrong++
+			}
+		}
+		if wrong > 0 || len(want) != n {
+			r.Errorf("%d of %d events were not sent exactly once; %d before and %d after are none of them", wrong, len(want), len(before), len(after))
+		}
+		if rp := r.replay(id); rp.State != callbackd.ReplayDone || rp.Total != n || rp.Due != n || rp.Created != n || rp.Delivered != n || rp.Skipped != 0 {
+			r.Errorf("%+v", rp)
+		}
+	})
+}
+
+// The set is what had failed when the replay was made: what fails or is
+// repeated later is not in it.
+func TestTheSetIsFixedAtTheStart(t *testing.T) {
+	bubble(t, func(r *rig) {
+		once := callbackd.Policy{Retry: []time.Duration{0}, OrderWait: callbackd.NoOrderWait, Concurrency: 1}
+		cb := r.callback("a", once)
+		failing := func(c sent) int {
+			if c.Event%2 == 0 {
+				return 400
+			}
+			return 200
+		}
+		r.set(failing)
+		ids := r.publish(400, 100)
+		pass(time.Hour)
+		r.take()
+		r.set(well)
+		id := r.start(callbackd.ReplayFilter{States: []callbackd.State{callbackd.Failed}}, 20)
+		r.set(failing) // those that are repeated meanwhile fail again
+		pass(150 * time.Millisecond)
+		r.set(well)
+		pass(time.Second)
+		r.set(func(c sent) int {
+			if c.attempt == 1 {
+				return 400
+			}
+			return 200
+		})
+		later := r.publish(5, 5) // fail while it runs
+		pass(time.Hour)
+		count := map[callbackd.EventID]int{}
+		for _, c := range r.take() {
+			if c.Callback != cb {
+				r.Errorf("sent to %d", c.Callback)
+			}
+			count[c.Event]++
+		}
+		for _, ev := range later {
+			if count[ev] != 1 {
+				r.Errorf("a later event was sent %d times", count[ev])
+			}
+			delete(count, ev)
+		}
+		if len(count) != 200 {
+			r.Errorf("%d of %d events were sent again, want 200", len(count), len(ids))
+		}
+		for ev, n := range count {
+			if n != 1 {
+				r.Errorf("%s was sent %d times", ev, n)
+			}
+		}
+		rp := r.replay(id)
+		if rp.State != callbackd.ReplayDone || rp.Total != 200 || rp.Delivered+rp.Failed != 200 || rp.Failed == 0 || rp.Created != 0 {
+			r.Errorf("%+v", rp)
+		}
+	})
+}
+
+// Live events and retries go first, and a replay has at most half of the
+// places.
+func TestAReplayRunsBehindLiveTraffic(t *testing.T) {
+	bubble(t, func(r *rig) {
+		cb := r.callback("a", callbackd.Policy{Concurrency: 4})
+		var mu sync.Mutex
+		flying, peak := 0, 0
+		r.publish(300, 300)
+		pass(time.Minute)
+		r.take()
+		r.set(func(c sent) int {
+			mu.Lock()
+			flying++
+			peak = max(peak, flying)
+			mu.Unlock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			flying--
+			mu.Unlock()
+			return 200
+		})
+		r.start(callbackd.ReplayFilter{Callback: cb, States: []callbackd.State{callbackd.Delivered}}, 0)
+		pass(10 * time.Second)
+		if peak != 2 {
+			r.Errorf("a replay alone had %d of 4 places", peak)
+		}
+		r.take()
+		live := r.publish(2, 300)
+		asked := time.Now()
+		pass(500 * time.Millisecond)
+		seen := 0
+		for _, c := range r.take() {
+			if c.Event >= live[0] {
+				seen++
+				if c.at.Sub(asked) > 0 {
+					r.Errorf("a live event waited %v for a replay", c.at.Sub(asked))
+				}
+			}
+		}
+		if seen != 2 {
+			r.Errorf("%d of 2 live events were sent at once", seen)
+		}
+		pass(time.Hour)
+		if n := len(r.take()); n < 250 {
+			r.Errorf("the replay went on with %d", n)
+		}
+	})
+}
+
+func TestTheRateOfAReplayHolds(t *testing.T) {
+	bubble(t, func(r *rig) {
+		cb := r.callback("a", callbackd.Policy{})
+		r.publish(100, 100)
+		pass(time.Minute)
+		r.take()
+		id := r.start(callbackd.ReplayFilter{Callback: cb}, 5)
+		pass(10 * time.Second)
+		got := r.take()
+		if len(got) < 45 || len(got) > 55 {
+			r.Errorf("%d sent in 10 s at 5 a second", len(got))
+		}
+		for i := 6; i < len(got); i++ {
+			if d := got[i].at.Sub(got[i-6].at); d < 900*time.Millisecond {
+				r.Errorf("7 within %v", d)
+			}
+		}
+		pass(time.Minute)
+		if rp := r.replay(id); rp.State != callbackd.ReplayDone || rp.Delivered != 100 {
+			r.Errorf("%+v", rp)
+		}
+	})
+}
+
+// Pause and cancel end the making due at once; a dead receiver holds up its
+// own share only.
+func TestPauseCancelAndADeadReceiver(t *testing.T) {
+	bubble(t, func(r *rig) {
+		dead, good := r.callback("dead", callbackd.Policy{}), r.callback("good", callbackd.Policy{})
+		r.publish(3000, 3000)
+		pass(time.Minute)
+		r.take()
+		r.set(func(c sent) int {
+			if c.Callback == dead {
+				return 503
+			}
+			return 200
+		})
+		id := r.start(callbackd.ReplayFilter{}, 0)
+		pass(10 * time.Second)
+		to := map[callbackd.CallbackNo]int{}
+		for _, c := range r.take() {
+			to[c.Callback]++
+		}
+		if to[good] != 3000 {
+			r.Errorf("the good receiver got %d of 3000 behind a dead one", to[good])
+		}
+		if rp := r.replay(id); rp.Due-3000 > store.ReplayWindow+200 || rp.Delivered != 3000 {
+			r.Errorf("%+v", rp)
+		}
+		set := func(s callbackd.ReplayState) error {
+			_, err := r.s.SetReplayState(r.Context(), r.key.No, id, s, time.Now())
+			return err
+		}
+		if err := set(callbackd.ReplayPaused); err != nil {
+			r.Fatal(err)
+		}
+		r.set(well)
+		pass(2 * time.Hour)
+		paused := r.replay(id)
+		if paused.Pending() != 0 || paused.Due == paused.Total || paused.State != callbackd.ReplayPaused {
+			r.Errorf("paused: %+v", paused)
+		}
+		if err := set(callbackd.ReplayRunning); err != nil {
+			r.Fatal(err)
+		}
+		r.runner.Kick()
+		pass(time.Millisecond)
+		if err := set(callbackd.ReplayCanceled); err != nil {
+			r.Fatal(err)
+		}
+		if err := set(callbackd.ReplayRunning); callbackd.KindOf(err) != callbackd.KindConflict {
+			r.Errorf("a canceled replay ran again: %v", err)
+		}
+		pass(time.Hour)
+		if rp := r.replay(id); rp.Pending() != 0 || rp.Due == rp.Total || rp.Due > paused.Due+store.ReplayWindow || rp.State != callbackd.ReplayCanceled {
+			r.Errorf("canceled: %+v", rp)
+		}
+	})
+}

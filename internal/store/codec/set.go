@@ -1,0 +1,90 @@
+package codec
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"callbackd"
+)
+
+// The set of a replay is chosen in one snapshot and kept as numbers, so that
+// it is what matched at one moment, whatever happens to the deliveries later.
+// A million of them are some five megabytes.
+const chunkSize = 4096 // events in one row
+
+// Set is the set of a replay while it is chosen; the zero value is empty.
+type Set struct {
+	parts map[callbackd.CallbackNo]*Part
+	total int64
+}
+
+// Part is the share of a set that goes to one callback: the events ascending,
+// as varints of their differences, in chunks.
+type Part struct {
+	Callback callbackd.CallbackNo
+	Chunks   [][]byte
+	Total    int64
+	last     callbackd.EventID
+}
+
+// Add adds a delivery, of an event above those that its callback has so far.
+// TooLarge over [callbackd.MaxReplay].
+func (s *Set) Add(ev callbackd.EventID, no callbackd.CallbackNo) error {
+	p := s.parts[no]
+	if p == nil {
+		if s.parts == nil {
+			s.parts = map[callbackd.CallbackNo]*Part{}
+		}
+		p = &Part{Callback: no}
+		s.parts[no] = p
+	}
+	if p.Total%chunkSize == 0 {
+		p.Chunks = append(p.Chunks, nil)
+		p.last = 0
+	}
+	end := len(p.Chunks) - 1
+	p.Chunks[end] = binary.AppendUvarint(p.Chunks[end], uint64(ev-p.last))
+	p.last = ev
+	p.Total++
+	if s.total++; s.total > callbackd.MaxReplay {
+		return callbackd.Errorf(callbackd.KindTooLarge, "This replay would send more than %d deliveries; narrow it with since and until, and start several.", callbackd.MaxReplay)
+	}
+	return nil
+}
+
+// Total is how many deliveries the set has.
+func (s *Set) Total() int64 { return s.total }
+
+// Parts is the set by callback, in the order of their numbers.
+func (s *Set) Parts() []*Part {
+	out := make([]*Part, 0, len(s.parts))
+	for _, p := range s.parts {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *Part) int { return cmp.Compare(a.Callback, b.Callback) })
+	return out
+}
+
+// ChunksOf is the first and the last chunk of the n events from a place on.
+func ChunksOf(from, n int64) (first, last int64) { return from / chunkSize, (from + n - 1) / chunkSize }
+
+// AppendSlice appends those of a chunk's events that are among the n from a
+// place of the part on.
+func AppendSlice(ids []callbackd.EventID, chunk int64, b []byte, from, n int64) []callbackd.EventID {
+	at, last := chunk*chunkSize, uint64(0)
+	for ; len(b) > 0; at++ {
+		diff, size := binary.Uvarint(b)
+		if size <= 0 {
+			break
+		}
+		b = b[size:]
+		if last += diff; at >= from && at < from+n {
+			ids = append(ids, callbackd.EventID(last))
+		}
+	}
+	return ids
+}
+
+// ErrSet means that a part has fewer events than it should.
+var ErrSet = callbackd.Errorf(callbackd.KindInternal, "the set of a replay is damaged: it has fewer events than were chosen")

@@ -1,0 +1,65 @@
+package store
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"callbackd"
+)
+
+// Hub tells those who watch a key that something was committed for it. Every
+// driver has one; the zero value is ready.
+type Hub struct {
+	watched atomic.Int64
+	mu      sync.Mutex
+	keys    map[callbackd.KeyNo]map[chan struct{}]bool
+}
+
+// Watch is the Watch of [Events].
+func (h *Hub) Watch(key callbackd.KeyNo) (changed <-chan struct{}, stop func()) {
+	ch := make(chan struct{}, 1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.keys == nil {
+		h.keys = map[callbackd.KeyNo]map[chan struct{}]bool{}
+	}
+	if h.keys[key] == nil {
+		h.keys[key] = map[chan struct{}]bool{}
+	}
+	h.keys[key][ch] = true
+	h.watched.Add(1)
+	return ch, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.keys[key][ch] {
+			delete(h.keys[key], ch)
+			h.watched.Add(-1)
+		}
+		if len(h.keys[key]) == 0 {
+			delete(h.keys, key)
+		}
+	}
+}
+
+// Committed tells those who watch the keys of evs. It never blocks, and is
+// next to free when nobody watches.
+func (h *Hub) Committed(evs []*callbackd.Event) {
+	if len(evs) == 0 || h.watched.Load() == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := callbackd.KeyNo(-1)
+	for _, ev := range evs {
+		if ev.Key == last {
+			continue
+		}
+		last = ev.Key
+		for ch := range h.keys[ev.Key] {
+			select {
+			case ch <- struct{}{}:
+			default: // it has not yet seen to the last one
+			}
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+)
+
+// Replays keeps replays and works through them. Their rows in the queue are
+// ordinary pending deliveries that carry the replay's id.
+type Replays interface {
+	// CountReplay is how large the set of a replay would be now.
+	CountReplay(ctx context.Context, key callbackd.KeyNo, f callbackd.ReplayFilter) (int64, error)
+	// CreateReplay fixes the set of r.Filter as it stands at one moment
+	// within the call, and stores r with it: the state is running, ID and
+	// Total are set by the store. Only Key, Filter, Rate and CreatedAt are
+	// read. TooLarge over MaxReplay, Limited over MaxReplays, Invalid for a
+	// target of another key or type.
+	CreateReplay(ctx context.Context, r callbackd.Replay) (*callbackd.Replay, error)
+	// Replay returns one replay of the key.
+	Replay(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID) (*callbackd.Replay, error)
+	// ListReplays returns the key's replays newest first, older than after
+	// when it is not 0. next is 0 at the end.
+	ListReplays(ctx context.Context, key callbackd.KeyNo, after callbackd.ReplayID, limit int) (rs []callbackd.Replay, next callbackd.ReplayID, err error)
+	// SetReplayState pauses, resumes (running) or cancels. To set the state
+	// it has is no error; to leave an end is a Conflict. What was made due
+	// goes on either way.
+	SetReplayState(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID, s callbackd.ReplayState, at time.Time) (*callbackd.Replay, error)
+	// RunningReplays returns the replays of every key that run.
+	RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error)
+	// StepReplay makes the next of the replay's set due, from at on, with the
+	// replay's rate between them and no more than ReplayWindow for one
+	// callback that were not tried yet. The deliveries and how far the set
+	// is done are written in one transaction: whatever crash there is, each
+	// is made due once. A delivery of the set that does not exist is created
+	// with it. A replay that is done is ended.
+	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (ReplayStep, error)
+}
+
+// ReplayWindow bounds the deliveries of one replay to one callback that were
+// made due and were not tried yet, so that a pause or a cancel comes soon.
+const ReplayWindow = 512
+
+// ReplayStep is what StepReplay did.
+type ReplayStep struct {
+	Due   []callbackd.Delivery // to hand to the engine
+	State callbackd.ReplayState
+	// Next is the earliest time at which the replay's rate lets the next
+	// step do something; zero: no rate holds it.
+	Next time.Time
+}
+
+// AdmitReplay refuses filters that can choose nothing, and gives a replay to
+// a target the target's type. Every driver begins with it.
+func AdmitReplay(ctx context.Context, cbs Callbacks, key callbackd.KeyNo, f *callbackd.ReplayFilter) error {
+	if f.Target == 0 {
+		for _, state := range f.States {
+			if state != callbackd.Delivered && state != callbackd.Failed {
+				return callbackd.Errorf(callbackd.KindInvalid, "A replay of %s deliveries needs a target: what is pending is sent anyway, and what was canceled has no callback any more.", state)
+			}
+		}
+		return nil
+	}
+	cb, err := cbs.CallbackByNo(ctx, f.Target)
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && (cb.Key != key || cb.Deleted()) {
+		return callbackd.Errorf(callbackd.KindInvalid, "The target %d is not a callback of this API key; GET /v1/callbacks/:event/policy shows the number.", f.Target)
+	}
+	if err != nil {
+		return err
+	}
+	if f.Type != "" && f.Type != cb.Event {
+		return callbackd.Errorf(callbackd.KindInvalid, "The target %d is registered for %s and gets no %s.", f.Target, cb.Event, f.Type)
+	}
+	f.Type = cb.Event
+	return nil
+}

@@ -1,0 +1,105 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"callbackd"
+)
+
+// Sessions keeps inspection sessions. A session belongs to one API key;
+// another key's is NotFound. Results are shared: they must not be changed.
+type Sessions interface {
+	// CreateSession stores a session; Conflict when the key has one with
+	// that session key.
+	CreateSession(ctx context.Context, s *callbackd.Session) error
+	// Session returns one session.
+	Session(ctx context.Context, key callbackd.KeyNo, sessionKey string) (*callbackd.Session, error)
+	// ChangeSession hands change a copy of the session and writes what it
+	// made of it, with the events and notes it returns, in one transaction:
+	// all of it is durable when ChangeSession returns, or none of it. The
+	// events are accepted at the time at as Accept does it: numbered, owed
+	// to callbacks, handed over.
+	//
+	// Changes of one session happen one after the other, each on what the
+	// one before left. change may be called more than once, in a transaction
+	// that is then given up: it must depend on its argument alone and must
+	// not call the store. Its error is returned as it is, and nothing is
+	// written.
+	ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionKey string, at time.Time, change func(*callbackd.Session) (SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error)
+	// SessionNotes returns a session's notes, oldest first.
+	SessionNotes(ctx context.Context, key callbackd.KeyNo, sessionKey string) ([]callbackd.Note, error)
+	// ListSessions returns sessions, without their Results, newest first: by
+	// CreatedAt, then by session key, descending.
+	ListSessions(ctx context.Context, q SessionQuery) (SessionPage, error)
+	// SessionEvents returns up to limit events of a session of the key with
+	// sequence numbers above after, in order, each with its deliveries by
+	// callback number. It asks for events only: a session that is kept
+	// elsewhere has them too, and one without any has an empty story.
+	SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionKey string, after int64, limit int) ([]SessionEvent, error)
+	// DueSessions returns up to limit sessions whose Due is not after now,
+	// soonest first, and the soonest Due of all others; zero when there is
+	// none.
+	DueSessions(ctx context.Context, now time.Time, limit int) (due []SessionID, next time.Time, err error)
+	// SweepSessions removes up to limit sessions that ended before the time,
+	// with their notes, and returns how many.
+	SweepSessions(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// SessionID names one session of all keys.
+type SessionID struct {
+	Key        callbackd.KeyNo
+	SessionKey string
+}
+
+// SessionChange is what a change of a session brings along.
+type SessionChange struct {
+	Events []NewEvent // Session is the session's own and is set by the store
+	Notes  []callbackd.Note
+	// Remove deletes the session and its notes; its events stay.
+	Remove bool
+	// Unchanged writes nothing.
+	Unchanged bool
+}
+
+// SessionQuery chooses sessions. Zero members choose all.
+type SessionQuery struct {
+	Key    callbackd.KeyNo
+	Status callbackd.SessionStatus
+	Since  time.Time // created at or after
+	Until  time.Time // created before
+	// Text is part of the session key, the VIN or the reference, in any case.
+	Text  string
+	After SessionCursor
+	Limit int // 1 to MaxPage
+}
+
+// SessionCursor is the place after which a page begins; zero at the start.
+type SessionCursor struct {
+	CreatedAt  time.Time
+	SessionKey string
+}
+
+// SessionPage is one page. Next is zero at the end. A page cut by MaxScan may
+// be short, even empty, and still has a Next.
+type SessionPage struct {
+	Sessions []*callbackd.Session
+	Next     SessionCursor
+}
+
+// SessionEvent is an event with what became of it. Its deliveries have
+// neither Event nor History.
+type SessionEvent struct {
+	*callbackd.Event
+	Deliveries []DeliveryView
+}
+
+// SessionText is what [SessionQuery.Text] is looked for in, in upper case as
+// [SearchText] is.
+func SessionText(s *callbackd.Session) string {
+	return strings.ToUpper(s.SessionKey + "\n" + s.Vehicle.VIN + "\n" + string(s.Reference))
+}
+
+// SearchText is a text to look for as drivers compare it.
+func SearchText(text string) string { return strings.ToUpper(text) }

@@ -1,0 +1,95 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// Watch is part of [store.Events].
+func (s *Store) Watch(key callbackd.KeyNo) (<-chan struct{}, func()) { return s.hub.Watch(key) }
+
+// above returns the ids of the tail's events of a key, and of one of its
+// sessions when session is not empty, within [lo, hi), oldest first; the id
+// below which no event is in the tail; and the newest event that is durable.
+func (l *tail) above(key callbackd.KeyNo, session string, lo, hi int64) (ids []callbackd.EventID, floor int64, last callbackd.EventID) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	last = l.mark
+	floor = int64(last) + 1
+	if n := len(l.events); n > 0 {
+		floor, last = int64(l.events[0].ID), l.events[n-1].ID
+	}
+	for _, ev := range l.events {
+		if ev.Key == key && int64(ev.ID) >= lo && int64(ev.ID) < hi && (session == "" || ev.Session == session) {
+			ids = append(ids, ev.ID)
+		}
+	}
+	return ids, floor, last
+}
+
+// EventsAfter is part of [store.Events]. Ids grow in the order of commits, so
+// that everything up to the newest durable event is there to stay.
+func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
+	lo, hi := store.IDRange(q.Since, q.Until, 0)
+	lo = max(lo, int64(q.After)+1)
+	limit := min(max(q.Limit, 1), store.MaxPage)
+	young, floor, last := s.tail.above(q.Key, q.Session, lo, hi)
+	seen, size, at := 0, 0, callbackd.EventID(0)
+	cut := false
+	var later error
+	err = s.read(ctx, func(d *db) error {
+		return d.ascend(young, q.Key, q.Session, lo, min(hi, floor), ", e.data", func(st *sqlite3.Stmt) bool {
+			if seen == store.MaxScan || len(page.Events) == limit || size >= store.MaxPageData {
+				cut = true
+				return false
+			}
+			seen++
+			at = callbackd.EventID(st.ColumnInt64(0))
+			if q.Type == "" || codec.Type(st.ColumnInt64(2)) == q.Type {
+				ev := scanEvent(st)
+				ev.Data = st.ColumnBlob(7, nil)
+				size += len(ev.Data)
+				later = d.addLater(ev)
+				page.Events = append(page.Events, ev)
+			}
+			return later == nil
+		})
+	})
+	if err = errors.Join(err, later); err != nil {
+		return store.EventPage{}, err
+	}
+	page.Next = max(q.After, last)
+	if cut {
+		page.Next = at
+	}
+	return page, err
+}
+
+// ascend calls f for the events of a key, or of one of its sessions, oldest
+// first, until f returns false: the indexed ones within [lo, hi), then the
+// young ones of the tail. more names further columns.
+func (d *db) ascend(young []callbackd.EventID, key callbackd.KeyNo, session string, lo, hi int64, more string, f func(*sqlite3.Stmt) bool) error {
+	enough := callbackd.Errorf(callbackd.KindInternal, "enough")
+	row := func(st *sqlite3.Stmt) error {
+		if !f(st) {
+			return enough
+		}
+		return nil
+	}
+	var err error
+	if session == "" {
+		err = d.query("SELECT "+indexedColumns+more+" FROM key_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.id >= ? AND x.id < ? ORDER BY x.id", row, int64(key), lo, hi)
+	} else {
+		err = d.query("SELECT "+indexedColumns+more+" FROM session_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.session = ? AND x.id >= ? AND x.id < ? ORDER BY x.sequence", row, int64(key), session, lo, hi)
+	}
+	for i := 0; err == nil && i < len(young); i++ {
+		err = d.query("SELECT "+indexedColumns+more+" FROM events e WHERE e.id = ?", row, int64(young[i]))
+	}
+	return only(err, enough)
+}

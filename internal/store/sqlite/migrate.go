@@ -1,0 +1,48 @@
+package sqlite
+
+import (
+	_ "embed"
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// steps bring the schema from each version to the next. PRAGMA user_version
+// counts those that were made. A migration tool would bring database/sql into
+// a driver that does not use it, and the lock it offers is SQLite's own. A
+// step that was released is never changed.
+var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole}
+
+//go:embed schema.sql
+var schemaEvents string
+
+//go:embed schema_2_sessions.sql
+var schemaSessions string
+
+//go:embed schema_3_replays.sql
+var schemaReplays string
+
+//go:embed schema_4_console.sql
+var schemaConsole string
+
+// migrate makes the steps that are missing, in one transaction.
+func (s *Store) migrate() error {
+	if err := s.w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("the database cannot be written: %w", err)
+	}
+	var have int64
+	err := s.w.query("PRAGMA user_version", func(st *sqlite3.Stmt) error { have = st.ColumnInt64(0); return nil })
+	if err == nil && have > int64(len(steps)) {
+		err = fmt.Errorf("the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, len(steps))
+	}
+	for v := have; err == nil && v < int64(len(steps)); v++ {
+		if err = s.w.conn.Exec(steps[v] + fmt.Sprintf(";\nPRAGMA user_version = %d", v+1)); err != nil {
+			err = fmt.Errorf("to schema %d: %w", v+1, err)
+		}
+	}
+	if err != nil {
+		s.w.conn.Exec("ROLLBACK")
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return s.w.conn.Exec("COMMIT")
+}

@@ -1,0 +1,129 @@
+package sqlite
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"callbackd"
+	"callbackd/internal/session"
+	"callbackd/internal/store/seal"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// tables is every table, index and column of a database.
+func tables(t *testing.T, s *Store) string {
+	t.Helper()
+	var out strings.Builder
+	err := s.read(t.Context(), func(d *db) error {
+		return d.query("SELECT m.type, m.name, p.name, p.type, p.\"notnull\" FROM sqlite_schema m LEFT JOIN pragma_table_xinfo(m.name) p ORDER BY 1, 2, p.cid", func(st *sqlite3.Stmt) error {
+			for i := range 5 {
+				fmt.Fprint(&out, st.ColumnText(i), " ")
+			}
+			out.WriteByte('\n')
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// A database of every earlier version is brought to this one, with what is in
+// it.
+func TestEarlierSchemasAreUpgraded(t *testing.T) {
+	fresh := open(t, Options{Dir: t.TempDir()})
+	want := tables(t, fresh)
+	fresh.Close()
+	all := steps
+	for v := 1; v < len(all); v++ {
+		dir := t.TempDir()
+		d, err := openDB("file:"+filepath.Join(dir, dbFile), "journal_mode=WAL")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range v {
+			if err := d.conn.Exec(all[i] + fmt.Sprintf("; PRAGMA user_version = %d", i+1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sealer, err := seal.Open(filepath.Join(dir, keysetFile), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, err := sealer.Key(callbackd.Key{APIKey: "old key", Secret: "old secret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.query("INSERT INTO keys (account, api_key, secret, name, live, created_at) VALUES ('acme', 'old key', ?, 'n', 1, 1000)", nil, sealed); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, data) VALUES (1, 1, 2, 'ACM-0123456789', 4, 0, x'', x'7b7d')", nil); err != nil {
+			t.Fatal(err)
+		}
+		d.close()
+		s := open(t, Options{Dir: dir})
+		if got := tables(t, s); got != want {
+			t.Errorf("from version %d:\n%s\nwant\n%s", v, got, want)
+		}
+		k, err := s.Key(t.Context(), "old key")
+		if err != nil || k.Secret.Reveal() != "old secret" || k.SessionTimeFrame() != callbackd.DefaultTimeFrame {
+			t.Fatalf("%+v, %v", k, err)
+		}
+		x := session.New(k, session.Now())
+		x.SessionKey = "ACM-0123456789"
+		if err := s.CreateSession(t.Context(), x); err != nil {
+			t.Fatal(err)
+		}
+		_, evs, err := session.Change(t.Context(), s, k.No, x.SessionKey, session.Now(), func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(session.Now()) })
+		if err != nil || evs[0].Sequence != 5 {
+			t.Errorf("%+v, %v", evs, err)
+		}
+		s.Close()
+		open(t, Options{Dir: dir}).Close() // nothing is done twice
+	}
+}
+
+func TestANewerSchemaIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	if err := s.write(t.Context(), func(t *tx) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	d, err := openDB("file:" + filepath.Join(dir, dbFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.conn.Exec("PRAGMA user_version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	d.close()
+	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "newer callbackd (schema 99") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A migration that fails leaves the database as it was.
+func TestAFailedMigrationLeavesTheDatabaseAsItWas(t *testing.T) {
+	dir := t.TempDir()
+	open(t, Options{Dir: dir}).Close()
+	defer func(old []string) { steps = old }(steps)
+	steps = append(append([]string{}, steps...), "CREATE TABLE half (a INTEGER) STRICT; CREATE TABLE sessions (no INTEGER)")
+	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("to schema %d", len(steps))) {
+		t.Fatalf("got %v", err)
+	}
+	steps = steps[:len(steps)-1]
+	s := open(t, Options{Dir: dir})
+	defer s.Close()
+	if got := tables(t, s); strings.Contains(got, "half") {
+		t.Errorf("half of the step stayed:\n%s", got)
+	}
+	if _, err := os.Stat(filepath.Join(dir, dbFile)); err != nil {
+		t.Error(err)
+	}
+}

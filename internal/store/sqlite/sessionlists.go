@@ -1,0 +1,128 @@
+package sqlite
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// ListSessions is part of [store.Sessions].
+func (s *Store) ListSessions(ctx context.Context, q store.SessionQuery) (page store.SessionPage, err error) {
+	l := &sessionLister{q: q, text: store.SearchText(q.Text), limit: min(max(q.Limit, 1), store.MaxPage)}
+	err = s.read(ctx, func(d *db) error {
+		if q.Status != "" {
+			return l.scan(d, "INDEXED BY sessions_by_status WHERE key_no = ? AND status = ? AND ", int64(q.Key), string(q.Status))
+		}
+		return l.scan(d, "INDEXED BY sessions_by_time WHERE key_no = ? AND ", int64(q.Key))
+	})
+	return l.page, err
+}
+
+type sessionLister struct {
+	q     store.SessionQuery
+	text  string
+	limit int
+	page  store.SessionPage
+}
+
+// listedColumns is sessionColumns without the results.
+const listedColumns = "no, key_no, session, status, created_at, ended_at, reference, NULL, document"
+
+// scan walks the sessions that where chooses, newest first, after the cursor.
+func (l *sessionLister) scan(d *db, where string, args ...any) error {
+	lo, hi := int64(math.MinInt64), int64(math.MaxInt64)
+	if !l.q.Since.IsZero() {
+		lo = ceilMilli(l.q.Since)
+	}
+	if !l.q.Until.IsZero() {
+		hi = ceilMilli(l.q.Until)
+	}
+	at, key := hi, ""
+	if l.q.After.SessionKey != "" {
+		if c := l.q.After.CreatedAt.UnixMilli(); c < hi {
+			at, key = c, l.q.After.SessionKey
+		}
+	}
+	seen := 0
+	var last store.SessionCursor
+	stop := callbackd.Errorf(callbackd.KindInternal, "enough")
+	err := d.query("SELECT "+listedColumns+", search FROM sessions "+where+"created_at >= ? AND (created_at, session) < (?, ?) ORDER BY created_at DESC, session DESC LIMIT ?",
+		func(st *sqlite3.Stmt) error {
+			if len(l.page.Sessions) == l.limit { // there is more
+				l.page.Next = last
+				return stop
+			}
+			seen++
+			last = store.SessionCursor{CreatedAt: columnTime(st, 4), SessionKey: st.ColumnText(2)}
+			if l.q.Status != "" && st.ColumnText(3) != string(l.q.Status) || l.text != "" && !strings.Contains(st.ColumnText(9), l.text) {
+				return nil
+			}
+			k, err := scanSession(st)
+			l.page.Sessions = append(l.page.Sessions, k.session)
+			return err
+		}, append(args, lo, at, key, store.MaxScan)...)
+	if err == stop {
+		return nil
+	}
+	if seen == store.MaxScan {
+		l.page.Next = last
+	}
+	return err
+}
+
+// ceilMilli is t in milliseconds, rounded up: times are kept in milliseconds.
+func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
+
+// SessionEvents is part of [store.Sessions].
+func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionKey string, after int64, limit int) (out []store.SessionEvent, err error) {
+	cbs, err := s.keyCallbacks(ctx, store.DeliveryQuery{Key: key})
+	if err != nil {
+		return nil, err
+	}
+	limit = min(max(limit, 1), store.MaxPage)
+	young, floor := s.tail.newest(key, sessionKey, 0, math.MaxInt64)
+	row := func(st *sqlite3.Stmt) error {
+		if len(out) < limit {
+			ev := scanEvent(st)
+			ev.Data = st.ColumnBlob(7, nil)
+			out = append(out, store.SessionEvent{Event: ev})
+		}
+		return nil
+	}
+	err = s.read(ctx, func(d *db) error {
+		err := d.query("SELECT "+indexedColumns+", e.data FROM session_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.session = ? AND x.sequence > ? AND x.id < ? ORDER BY x.sequence LIMIT ?",
+			row, int64(key), sessionKey, after, floor, limit)
+		for _, id := range slices.Backward(young) {
+			if err == nil && len(out) < limit {
+				err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ? AND sequence > ?", row, int64(id), after)
+			}
+		}
+		for i := range out {
+			if err == nil {
+				out[i].Deliveries, err = d.deliveriesOf(out[i].Event, cbs)
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// deliveriesOf is what an event is owed to and where each delivery stands.
+func (d *db) deliveriesOf(ev *callbackd.Event, cbs map[callbackd.CallbackNo]keyCallback) (out []store.DeliveryView, err error) {
+	for _, no := range slices.Sorted(slices.Values(ev.Owed)) {
+		id, cb := callbackd.DeliveryID{Event: ev.ID, Callback: no}, cbs[no]
+		p, err := d.stand(id, cb.ended)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, store.DeliveryView{ID: id, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual})
+	}
+	return out, nil
+}

@@ -1,0 +1,76 @@
+package sqlite
+
+import (
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/session"
+	"callbackd/internal/store"
+)
+
+// warmSessions runs every command about sessions on each connection.
+func warmSessions(t *testing.T, s *Store, k *callbackd.Key) {
+	t.Helper()
+	ctx, now := t.Context(), session.Now()
+	x := session.New(k, now)
+	if err := s.CreateSession(ctx, x); err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range []session.Rule{
+		func(x *callbackd.Session) ([]callbackd.Fired, error) {
+			return x.AddNote(callbackd.Note{Title: "n"}, now)
+		},
+		func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(now) },
+	} {
+		if _, _, err := session.Change(ctx, s, k.No, x.SessionKey, now, rule); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 * maxReaders {
+		s.Session(ctx, k.No, x.SessionKey)
+		s.SessionNotes(ctx, k.No, x.SessionKey)
+		s.SessionEvents(ctx, k.No, x.SessionKey, 0, 10)
+		s.DueSessions(ctx, now, 10)
+		s.ListSessions(ctx, store.SessionQuery{Key: k.No, Limit: 1})
+		s.ListSessions(ctx, store.SessionQuery{Key: k.No, Status: callbackd.StatusIdle, Limit: 1})
+	}
+	s.SweepSessions(ctx, now.Add(time.Hour), 10)
+	s.ChangeSession(ctx, k.No, x.SessionKey, now, func(*callbackd.Session) (store.SessionChange, error) {
+		return store.SessionChange{Remove: true}, nil
+	})
+}
+
+// The story of a session is whole while its events are folded.
+func TestAStoryIsWholeAcrossTheMark(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	defer s.Close()
+	k, err := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 9
+	for range n {
+		if _, err := s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}, {Type: callbackd.Complete, Session: "T", Data: []byte("{}")}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for folded := 0; folded <= 2*n; folded += 3 {
+		for after := range int64(n + 1) {
+			story, err := s.SessionEvents(t.Context(), k.No, "S", after, 4)
+			if err != nil || len(story) != min(4, n-int(after)) {
+				t.Fatalf("%d folded, after %d: %d events, %v", folded, after, len(story), err)
+			}
+			for i, ev := range story {
+				if ev.Sequence != after+1+int64(i) || ev.Session != "S" {
+					t.Errorf("%d folded, after %d: event %d is #%d of %s", folded, after, i, ev.Sequence, ev.Session)
+				}
+			}
+		}
+		if folded < 2*n {
+			if err := s.write(t.Context(), func(t *tx) error { return t.fold(3) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

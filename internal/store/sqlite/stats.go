@@ -1,0 +1,275 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// Subjects of slots.
+const (
+	ofAll = iota
+	ofKey
+	ofCallback
+)
+
+// slotID is the place of a slot.
+type slotID struct {
+	subject, no int64
+	width       store.Width
+	at          int64 // milliseconds
+}
+
+const slotColumns = "at, delivered, failed, canceled, attempts, faults, repeats, latency"
+
+func scanSlot(st *sqlite3.Stmt) store.Slot {
+	v := store.Slot{At: columnTime(st, 0), Sums: store.Sums{Delivered: st.ColumnInt64(1), Failed: st.ColumnInt64(2), Canceled: st.ColumnInt64(3),
+		Attempts: st.ColumnInt64(4), Faults: st.ColumnInt64(5), Repeats: st.ColumnInt64(6)}}
+	b := st.ColumnRawBlob(7)
+	for i := 0; i < len(v.Latency) && len(b) > 0; i++ {
+		n, size := binary.Uvarint(b)
+		if size <= 0 {
+			break
+		}
+		v.Latency[i], b = uint32(n), b[size:]
+	}
+	return v
+}
+
+func encodeLatency(l *store.Latency) []byte {
+	end := len(l)
+	for end > 0 && l[end-1] == 0 {
+		end--
+	}
+	b := make([]byte, 0, end)
+	for _, n := range l[:end] {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	return b
+}
+
+// AddTallies is part of [store.Stats].
+func (s *Store) AddTallies(ctx context.Context, ts []store.Tally) error {
+	sums := map[slotID]*store.Sums{}
+	for i := range ts {
+		for _, id := range slotsOf(ts[i].Key, ts[i].Callback, ts[i].Minute) {
+			if sums[id] == nil {
+				sums[id] = &store.Sums{}
+			}
+			sums[id].Merge(&ts[i].Sums)
+		}
+	}
+	return s.write(ctx, func(t *tx) error {
+		for id, add := range sums {
+			if err := t.addSlot(id, add); err != nil {
+				return err
+			}
+		}
+		for i := range ts {
+			if err := t.setReceiver(ts[i].Callback, &ts[i].Receiver); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// slotsOf is the slots that something of a callback at a time counts in.
+func slotsOf(key callbackd.KeyNo, cb callbackd.CallbackNo, at time.Time) (ids []slotID) {
+	for subject, no := range []int64{ofAll: 0, ofKey: int64(key), ofCallback: int64(cb)} {
+		for _, w := range []store.Width{store.Minute, store.Hour} {
+			ids = append(ids, slotID{int64(subject), no, w, at.Truncate(time.Duration(w)).UnixMilli()})
+		}
+	}
+	return ids
+}
+
+func (t *tx) addSlot(id slotID, add *store.Sums) error {
+	sum := *add // the command may be run again
+	width := time.Duration(id.width).Milliseconds()
+	err := t.query("SELECT "+slotColumns+" FROM slots WHERE subject = ? AND no = ? AND width = ? AND at = ?", func(st *sqlite3.Stmt) error {
+		v := scanSlot(st)
+		sum.Merge(&v.Sums)
+		return nil
+	}, id.subject, id.no, width, id.at)
+	if err != nil {
+		return err
+	}
+	return t.query("INSERT OR REPLACE INTO slots (subject, no, width, "+slotColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
+		id.subject, id.no, width, id.at, sum.Delivered, sum.Failed, sum.Canceled, sum.Attempts, sum.Faults, sum.Repeats, encodeLatency(&sum.Latency))
+}
+
+// countCanceled adds what was canceled without an attempt, of which nobody
+// else knows.
+func (t *tx) countCanceled(cb callbackd.CallbackNo, at time.Time, n int) error {
+	if n == 0 {
+		return nil
+	}
+	var key callbackd.KeyNo
+	err := t.query("SELECT key_no FROM callbacks WHERE no = ?", func(st *sqlite3.Stmt) error { key = callbackd.KeyNo(st.ColumnInt64(0)); return nil }, int64(cb))
+	for _, id := range slotsOf(key, cb, at) {
+		if err == nil {
+			err = t.addSlot(id, &store.Sums{Canceled: int64(n)})
+		}
+	}
+	return err
+}
+
+func (t *tx) setReceiver(no callbackd.CallbackNo, r *store.Receiver) error {
+	if *r == (store.Receiver{}) {
+		return nil
+	}
+	return t.query(`INSERT INTO receivers (callback_no, last_success, last_failure, last_fault, last_status, cert_not_after) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+		ON CONFLICT (callback_no) DO UPDATE SET last_success = coalesce(?2, last_success),
+		last_fault = iif(?3 IS NULL, last_fault, ?4), last_status = iif(?3 IS NULL, last_status, ?5), last_failure = coalesce(?3, last_failure),
+		cert_not_after = coalesce(?6, cert_not_after)`, nil,
+		int64(no), r.LastSuccess, r.LastFailure, string(r.LastFault), r.LastStatus, r.CertNotAfter)
+}
+
+// ListStats is part of [store.Stats].
+func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.Slot, err error) {
+	subject, no := int64(ofAll), int64(0)
+	switch {
+	case q.Callback != 0:
+		cb, err := s.CallbackByNo(ctx, q.Callback)
+		if err == nil && q.Key != 0 && cb.Key != q.Key {
+			err = callbackd.Errorf(callbackd.KindNotFound, "there is no callback %d", q.Callback)
+		}
+		if err != nil {
+			return nil, err
+		}
+		subject, no = ofCallback, int64(q.Callback)
+	case q.Key != 0:
+		subject, no = ofKey, int64(q.Key)
+	}
+	err = s.read(ctx, func(d *db) error {
+		return d.query("SELECT "+slotColumns+" FROM slots WHERE subject = ? AND no = ? AND width = ? AND at >= ? AND at < ? ORDER BY at", func(st *sqlite3.Stmt) error {
+			out = append(out, scanSlot(st))
+			return nil
+		}, subject, no, time.Duration(q.Width).Milliseconds(), q.Since.UnixMilli(), q.Until.UnixMilli())
+	})
+	return out, err
+}
+
+// CountPending is part of [store.Stats].
+func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackNo, below callbackd.EventID, limit int) (n int, oldest callbackd.EventID, err error) {
+	if ended, err := s.ended(ctx, cb); err != nil || ended {
+		return 0, 0, err
+	}
+	young := s.tail.of(cb, "", 0, limit)
+	err = s.read(ctx, func(d *db) error {
+		n, oldest, err = d.countPending(cb, young, below, limit)
+		return err
+	})
+	return n, oldest, err
+}
+
+// countPending counts rows and young deliveries; one that was folded in
+// between is in both.
+func (d *db) countPending(cb callbackd.CallbackNo, young []callbackd.Delivery, below callbackd.EventID, limit int) (n int, oldest callbackd.EventID, err error) {
+	ids := make([]callbackd.EventID, 0, len(young))
+	for _, v := range young {
+		ids = append(ids, v.ID.Event)
+	}
+	err = d.query("SELECT event_id FROM pending WHERE callback_no = ? ORDER BY event_id LIMIT ?", func(st *sqlite3.Stmt) error {
+		ids = append(ids, callbackd.EventID(st.ColumnInt64(0)))
+		return nil
+	}, int64(cb), limit)
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	if len(ids) > 0 {
+		oldest = ids[0]
+	}
+	n, _ = slices.BinarySearch(ids, below)
+	return min(n, limit), oldest, err
+}
+
+// ListHealth is part of [store.Stats].
+func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, certBefore time.Time) ([]store.CallbackHealth, error) {
+	var cbs []*callbackd.Callback
+	var err error
+	if key != 0 {
+		cbs, err = s.ListCallbacks(ctx, key)
+	} else {
+		cbs, err = s.attention(ctx, certBefore)
+	}
+	if err != nil {
+		return nil, err
+	}
+	young := map[callbackd.CallbackNo][]callbackd.Delivery{}
+	for _, cb := range cbs {
+		young[cb.No] = s.tail.of(cb.No, "", 0, store.MaxPendingShown)
+	}
+	out := make([]store.CallbackHealth, len(cbs))
+	return out, s.read(ctx, func(d *db) error {
+		for i, cb := range cbs {
+			h := &out[i]
+			h.Callback = cb
+			err := d.query("SELECT last_success, last_failure, last_fault, last_status, cert_not_after FROM receivers WHERE callback_no = ?", func(st *sqlite3.Stmt) error {
+				h.Receiver = store.Receiver{LastSuccess: columnTime(st, 0), LastFailure: columnTime(st, 1), LastFault: callbackd.Fault(st.ColumnText(2)), LastStatus: st.ColumnInt(3), CertNotAfter: columnTime(st, 4)}
+				return nil
+			}, int64(cb.No))
+			if err != nil {
+				return err
+			}
+			if h.Pending, h.Oldest, err = d.countPending(cb.No, young[cb.No], 1<<63-1, store.MaxPendingShown); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// attention is the callbacks in force, of all keys, with something to see to.
+func (s *Store) attention(ctx context.Context, certBefore time.Time) (out []*callbackd.Callback, err error) {
+	nos := s.tail.callbacks()
+	nos = nos[:min(len(nos), store.MaxAttention)]
+	err = s.read(ctx, func(d *db) error {
+		add := func(st *sqlite3.Stmt) error {
+			nos = append(nos, callbackd.CallbackNo(st.ColumnInt64(0)))
+			return nil
+		}
+		return errors.Join(
+			d.query("SELECT no FROM callbacks INDEXED BY callbacks_failing WHERE failing_since IS NOT NULL AND deleted_at IS NULL ORDER BY no LIMIT ?", add, store.MaxAttention),
+			d.query("SELECT no FROM callbacks INDEXED BY callbacks_paused WHERE pause_reason != '' AND deleted_at IS NULL ORDER BY no LIMIT ?", add, store.MaxAttention),
+			d.query("SELECT callback_no FROM receivers WHERE cert_not_after < ? ORDER BY cert_not_after LIMIT ?", add, certBefore, store.MaxAttention),
+			d.backlogs(store.MaxAttention, func(no callbackd.CallbackNo) { nos = append(nos, no) }),
+		)
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(nos)
+	for _, no := range slices.Compact(nos) {
+		ended, err := s.ended(ctx, no)
+		if err != nil {
+			return nil, err
+		}
+		if ended {
+			continue
+		}
+		cb, err := s.CallbackByNo(ctx, no)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cb)
+	}
+	slices.SortStableFunc(out, func(a, b *callbackd.Callback) int { return cmp.Compare(rank(a), rank(b)) })
+	return out[:min(len(out), store.MaxAttention)], nil
+}
+
+// rank puts what fails or is paused before what only waits.
+func rank(cb *callbackd.Callback) int {
+	if !cb.FailingSince.IsZero() || cb.Paused() {
+		return 0
+	}
+	return 1
+}

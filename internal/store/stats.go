@@ -1,0 +1,104 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+)
+
+// Stats keeps what the overview shows. The sums are written in batches and
+// are not part of any promise: a crash loses those of the last batch and
+// never counts twice.
+type Stats interface {
+	// AddTallies adds what happened since the last call, in one commit.
+	AddTallies(ctx context.Context, ts []Tally) error
+	// ListStats returns the sums of the slots of q, oldest first, without
+	// those in which nothing happened.
+	ListStats(ctx context.Context, q StatsQuery) ([]Slot, error)
+	// ListHealth returns the callbacks in force of a key, in the order of
+	// ListCallbacks, with their health. For key 0 it returns, of all keys,
+	// up to MaxAttention that fail, are paused, wait or have a certificate
+	// that ends before certBefore.
+	ListHealth(ctx context.Context, key callbackd.KeyNo, certBefore time.Time) ([]CallbackHealth, error)
+	// CountPending counts the pending deliveries of a callback below an
+	// event, up to limit, and returns the oldest event of all that are
+	// pending; 0 when there is none.
+	CountPending(ctx context.Context, cb callbackd.CallbackNo, below callbackd.EventID, limit int) (n int, oldest callbackd.EventID, err error)
+	// Prune removes up to limit rows of each kind that are older: logs,
+	// minute and hour slots, replays that ended. It returns how many went.
+	Prune(ctx context.Context, p Prune, limit int) (int, error)
+}
+
+// Prune says from which time on what is kept.
+type Prune struct {
+	Logs, Minutes, Hours, Replays time.Time
+}
+
+// MaxAttention bounds what ListHealth returns for all keys together.
+const MaxAttention = 200
+
+// MaxPendingShown is how far the overview counts what is pending.
+const MaxPendingShown = 1000
+
+// Width of a slot.
+type Width time.Duration
+
+// The widths that are kept.
+const (
+	Minute = Width(time.Minute)
+	Hour   = Width(time.Hour)
+)
+
+// Sums of a slot.
+type Sums struct {
+	Delivered, Failed, Canceled int64   // deliveries that ended
+	Attempts                    int64   // all of them
+	Faults                      int64   // attempts that failed, for whatever reason
+	Repeats                     int64   // attempts that a person or a replay asked for
+	Latency                     Latency // from acceptance to success, without repeats
+}
+
+// Slot is what happened within one width.
+type Slot struct {
+	At time.Time // its beginning
+	Sums
+}
+
+// Tally is what one callback adds to the sums of one minute, and the latest
+// that is known of its receiver.
+type Tally struct {
+	Callback callbackd.CallbackNo
+	Key      callbackd.KeyNo
+	Minute   time.Time
+	Sums
+	Receiver
+}
+
+// Receiver is the latest that is known of a callback's receiver. Zero
+// members are not known, and change nothing in a Tally.
+type Receiver struct {
+	LastSuccess  time.Time
+	LastFailure  time.Time
+	LastFault    callbackd.Fault // of LastFailure
+	LastStatus   int             // of LastFailure
+	CertNotAfter time.Time       // of the certificate it last showed
+}
+
+// StatsQuery chooses slots: of one callback, of one key, or of everything.
+type StatsQuery struct {
+	Key      callbackd.KeyNo      // 0: all keys
+	Callback callbackd.CallbackNo // 0: all callbacks
+	Width    Width
+	Since    time.Time
+	Until    time.Time
+}
+
+// CallbackHealth is a callback with what is known of its receiver. Its own
+// members tell whether it is paused and since when it fails.
+type CallbackHealth struct {
+	Callback *callbackd.Callback
+	Receiver
+	Pending int               // up to MaxPendingShown
+	Oldest  callbackd.EventID // the oldest pending one; 0: none
+}

@@ -1,0 +1,68 @@
+package storetest
+
+import (
+	"crypto/sha256"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+func (s *suite) login(name string, link bool, lasts time.Duration) store.Login {
+	s.Helper()
+	l := store.Login{Hash: sha256.Sum256([]byte(name)), Key: s.key.No, Link: link, Proof: sha256.Sum256([]byte("proof of " + name)), CreatedAt: s.at.UTC(), ExpiresAt: s.at.Add(lasts).UTC()}
+	s.must(s.CreateLogin(s.ctx(), l))
+	return l
+}
+
+func (s *suite) logins() {
+	l := s.login("browser", false, time.Hour)
+	s.reopen()
+	got, err := s.Login(s.ctx(), l.Hash, s.at)
+	s.must(err)
+	if *got != l {
+		s.Errorf("after a restart the login is %+v, was %+v", *got, l)
+	}
+	_, err = s.Login(s.ctx(), l.Hash, l.ExpiresAt)
+	s.kind(err, callbackd.KindNotFound)
+	_, err = s.TakeLink(s.ctx(), l.Hash, s.at)
+	s.kind(err, callbackd.KindNotFound)
+
+	s.must(s.DeleteLogin(s.ctx(), l.Hash))
+	s.must(s.DeleteLogin(s.ctx(), l.Hash))
+	s.reopen()
+	_, err = s.Login(s.ctx(), l.Hash, s.at)
+	s.kind(err, callbackd.KindNotFound)
+
+	void := s.login("void", false, -time.Second)
+	s.login("next", false, time.Hour)
+	_, err = s.Login(s.ctx(), void.Hash, s.at.Add(-time.Hour))
+	s.kind(err, callbackd.KindNotFound) // it was forgotten, not only refused
+}
+
+// A link lets one browser in, whoever asks at the same time.
+func (s *suite) links() {
+	l := s.login("link", true, time.Minute)
+	_, err := s.Login(s.ctx(), l.Hash, s.at)
+	s.kind(err, callbackd.KindNotFound)
+	_, err = s.TakeLink(s.ctx(), l.Hash, l.ExpiresAt)
+	s.kind(err, callbackd.KindNotFound)
+	var wg sync.WaitGroup
+	var in atomic.Int32
+	for range 8 {
+		wg.Go(func() {
+			if got, err := s.TakeLink(s.ctx(), l.Hash, s.at); err == nil {
+				in.Add(1)
+				if *got != l {
+					s.Errorf("the link is %+v, was %+v", *got, l)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if in.Load() != 1 {
+		s.Errorf("one link let %d in", in.Load())
+	}
+}

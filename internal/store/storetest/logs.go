@@ -1,0 +1,188 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+func (s *suite) logs() {
+	other := s.newKey("k2")
+	entry := func(key callbackd.Key, after time.Duration, method, path string, status int, count int64) store.LogEntry {
+		return store.LogEntry{Key: key.No, At: s.at.Add(after).UTC(), Method: method, Path: path, Status: status, Duration: 3 * time.Millisecond,
+			Message: "m", Address: "192.0.2.1", Count: count}
+	}
+	minute := s.at.Truncate(time.Minute)
+	sum := entry(s.key, 0, "POST", "/v1/events", 202, 7)
+	sum.At = minute.UTC()
+	s.must(s.AppendLogs(s.ctx(), []store.LogEntry{
+		entry(s.key, time.Hour, "GET", "/v1/callbacks", 200, 0), entry(s.key, time.Hour, "PUT", "/v1/callbacks/x", 404, 0),
+		entry(other, 0, "GET", "/v1/events", 200, 0), sum,
+	}))
+	sum.Count, sum.Address = 3, "192.0.2.2"
+	s.must(s.AppendLogs(s.ctx(), []store.LogEntry{sum, entry(s.key, 2*time.Hour, "GET", "/v1/events", 503, 0)}))
+	s.reopen()
+	read := func(q store.LogQuery) (out []store.LogEntry) {
+		s.Helper()
+		q.Key = s.key.No
+		for {
+			page, err := s.ListLogs(s.ctx(), q)
+			s.must(err)
+			out = append(out, page.Entries...)
+			if q.After = page.Next; q.After == 0 {
+				return out
+			}
+		}
+	}
+	all := read(store.LogQuery{Limit: 1})
+	if len(all) != 4 {
+		s.Fatalf("%+v", all)
+	}
+	first := entry(s.key, 2*time.Hour, "GET", "/v1/events", 503, 0)
+	if first.ID = all[0].ID; all[0] != first {
+		s.Errorf("%+v, want %+v", all[0], first)
+	}
+	if got := all[3]; got.Count != 10 || got.Duration != 6*time.Millisecond || got.Address != "192.0.2.2" || !got.At.Equal(minute) {
+		s.Errorf("the sum is %+v", got)
+	}
+	for want, q := range map[string]store.LogQuery{
+		"503": {Status: 5}, "503 202": {Path: "/v1/events"}, "404": {Method: "PUT"}, "404 200": {Since: s.at.Add(time.Hour), Until: s.at.Add(2 * time.Hour)}, "202": {Status: 202},
+	} {
+		q.Limit = 10
+		got := ""
+		for _, e := range read(q) {
+			got += " " + map[int]string{200: "200", 202: "202", 404: "404", 503: "503"}[e.Status]
+		}
+		if got != " "+want {
+			s.Errorf("%+v gives%s, want %s", q, got, want)
+		}
+	}
+	_, err := s.Prune(s.ctx(), store.Prune{Logs: s.at.Add(90 * time.Minute)}, 100)
+	s.must(err)
+	if got := read(store.LogQuery{Limit: 10}); len(got) != 1 || got[0].Status != 503 {
+		s.Errorf("after the prune: %+v", got)
+	}
+}
+
+func (s *suite) stats() {
+	a, b := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev2, "b")
+	hour := s.at.Truncate(time.Hour)
+	tally := func(cb *callbackd.Callback, minute int, delivered int64, slow time.Duration) store.Tally {
+		t := store.Tally{Callback: cb.No, Key: s.key.No, Minute: hour.Add(time.Duration(minute) * time.Minute), Sums: store.Sums{Delivered: delivered, Attempts: delivered + 1, Faults: 1, Repeats: 2}}
+		for range delivered {
+			t.Latency.Add(slow)
+		}
+		return t
+	}
+	s.must(s.AddTallies(s.ctx(), []store.Tally{tally(a, 1, 10, 10*time.Millisecond), tally(b, 1, 5, time.Second)}))
+	t := tally(a, 1, 3, 10*time.Millisecond)
+	t.Receiver = store.Receiver{LastFailure: s.at.UTC(), LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: s.at.Add(24 * time.Hour).UTC()}
+	s.must(s.AddTallies(s.ctx(), []store.Tally{t, tally(a, 61, 1, time.Millisecond)}))
+	s.reopen()
+	read := func(q store.StatsQuery) []store.Slot {
+		s.Helper()
+		q.Since, q.Until = hour, hour.Add(2*time.Hour)
+		out, err := s.ListStats(s.ctx(), q)
+		s.must(err)
+		return out
+	}
+	for _, c := range []struct {
+		q    store.StatsQuery
+		want []int64
+	}{
+		{store.StatsQuery{Callback: a.No, Width: store.Minute}, []int64{13, 1}},
+		{store.StatsQuery{Callback: a.No, Key: s.key.No, Width: store.Hour}, []int64{13, 1}},
+		{store.StatsQuery{Key: s.key.No, Width: store.Hour}, []int64{18, 1}},
+		{store.StatsQuery{Width: store.Minute}, []int64{18, 1}},
+	} {
+		var got []int64
+		for _, slot := range read(c.q) {
+			got = append(got, slot.Delivered)
+		}
+		if !slices.Equal(got, c.want) {
+			s.Errorf("%+v: %v, want %v", c.q, got, c.want)
+		}
+	}
+	all := read(store.StatsQuery{Width: store.Hour})[0]
+	if all.Attempts != 21 || all.Faults != 3 || all.Repeats != 6 || all.Latency.Count() != 18 {
+		s.Errorf("%+v", all)
+	}
+	if p50, p99 := all.Latency.Quantile(0.5), all.Latency.Quantile(0.99); p50 < 10*time.Millisecond || p50 > 15*time.Millisecond || p99 < time.Second || p99 > 1500*time.Millisecond {
+		s.Errorf("p50 %v, p99 %v", p50, p99)
+	}
+	_, err := s.ListStats(s.ctx(), store.StatsQuery{Key: s.newKey("k2").No, Callback: a.No, Width: store.Hour})
+	s.kind(err, callbackd.KindNotFound)
+	s.health(a, b)
+	_, err = s.Prune(s.ctx(), store.Prune{Minutes: hour.Add(time.Hour), Hours: hour}, 100)
+	s.must(err)
+	if got := read(store.StatsQuery{Width: store.Minute}); len(got) != 1 || len(read(store.StatsQuery{Width: store.Hour})) != 2 {
+		s.Errorf("after the prune: %+v", got)
+	}
+}
+
+func (s *suite) health(a, b *callbackd.Callback) {
+	s.Helper()
+	evs := s.publish(s.key, ev1, "S1", "S2")
+	s.must(s.AddTallies(s.ctx(), []store.Tally{{Callback: a.No, Key: s.key.No, Minute: s.at.Truncate(time.Minute), Receiver: store.Receiver{LastSuccess: s.at.UTC()}}}))
+	hs, err := s.ListHealth(s.ctx(), s.key.No, time.Time{})
+	s.must(err)
+	want := store.Receiver{LastSuccess: s.at.UTC(), LastFailure: s.at.UTC(), LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: s.at.Add(24 * time.Hour).UTC()}
+	if len(hs) != 2 || hs[0].Callback.No != a.No || hs[0].Receiver != want || hs[0].Pending != 2 || hs[0].Oldest != evs[0].ID || hs[1].Pending != 0 || hs[1].Receiver != (store.Receiver{}) {
+		s.Errorf("%+v", hs)
+	}
+	n, oldest, err := s.CountPending(s.ctx(), a.No, evs[1].ID, 100)
+	s.must(err)
+	if n != 1 || oldest != evs[0].ID {
+		s.Errorf("%d before the second, oldest %s", n, oldest)
+	}
+	for _, d := range s.fresh(a.No) {
+		s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
+	}
+	attention := func(certBefore time.Time) (nos []callbackd.CallbackNo) {
+		s.Helper()
+		hs, err := s.ListHealth(s.ctx(), 0, certBefore)
+		s.must(err)
+		for _, h := range hs {
+			nos = append(nos, h.Callback.No)
+		}
+		return nos
+	}
+	if got := attention(s.at); len(got) != 0 {
+		s.Errorf("all is well, but %v", got)
+	}
+	if got := attention(s.at.Add(48 * time.Hour)); !slices.Equal(got, []callbackd.CallbackNo{a.No}) {
+		s.Errorf("a certificate ends, but %v", got)
+	}
+	_, err = s.PauseCallback(s.ctx(), s.key.No, ev2, "b", callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at})
+	s.must(err)
+	if got := attention(s.at); !slices.Equal(got, []callbackd.CallbackNo{b.No}) {
+		s.Errorf("b is paused, but %v", got)
+	}
+}
+
+// attemptFilters: lists by how the last attempt ended.
+func (s *suite) attemptFilters() {
+	cb := s.newCallback(s.key, ev1, "a")
+	s.publish(s.key, ev1, "S1", "S2", "S3", "S4")
+	for i, d := range s.fresh(cb.No)[:3] {
+		o := result(d, callbackd.Failed, s.at, time.Time{}, time.Time{})
+		o.Attempt.Status = []int{500, 503, 0}[i]
+		o.Attempt.Fault = []callbackd.Fault{callbackd.FaultStatus, callbackd.FaultStatus, callbackd.FaultTLS}[i]
+		_, err := s.Record(s.ctx(), o)
+		s.must(err)
+	}
+	for want, q := range map[int]store.DeliveryQuery{
+		2: {Status: 5}, 1: {Fault: callbackd.FaultTLS}, 0: {Status: 500, Fault: callbackd.FaultTLS}, 4: {},
+	} {
+		for _, state := range []callbackd.State{"", callbackd.Failed} {
+			q.Key, q.Limit, q.State = s.key.No, 200, state
+			page, err := s.ListDeliveries(s.ctx(), q)
+			s.must(err)
+			if n := len(page.Deliveries); n != want && (state == "" || n != min(want, 3)) {
+				s.Errorf("%+v gives %d, want %d", q, n, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,275 @@
+package story
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/wire"
+)
+
+// Facts is what an explanation is made of; store.Store has the contracts.
+type Facts interface {
+	Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error)
+	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error)
+	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
+	ListCallbacks(ctx context.Context, key callbackd.KeyNo) ([]*callbackd.Callback, error)
+	CountPending(ctx context.Context, cb callbackd.CallbackNo, below callbackd.EventID, limit int) (n int, oldest callbackd.EventID, err error)
+}
+
+// Outlook asks the engine what it has in mind for a callback and a session.
+type Outlook func(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook
+
+// The codes of reasons.
+const (
+	NotRegistered  = "not_registered_yet" // the callback was created later
+	DeletedBefore  = "deleted_before"     // the callback was deleted before
+	OtherEvent     = "other_event"        // the callback is for another type
+	OnlyATest      = "test"               // a test goes to its own callback alone
+	NotOwed        = "not_owed"
+	Sent           = "delivered"
+	GaveUp         = "failed"
+	RefusedAddress = "refused_address"
+	LastAttempt    = "last_attempt"
+	Deleted        = "callback_deleted"
+	Revoked        = "key_revoked"
+	IsPaused       = "paused"
+	NotRunning     = "not_running"
+	BreakerOpen    = "breaker_open"
+	WaitingRetry   = "waiting_retry"
+	Held           = "held"
+	Sending        = "sending"
+	RateLimited    = "rate_limited"
+	AtLimit        = "at_limit"
+	InReplay       = "replay"
+	InBacklog      = "backlog"
+	DueNow         = "due"
+)
+
+// Explain says why a delivery of the key is where it is.
+func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.KeyNo, id callbackd.DeliveryID, now time.Time) (*wire.Explanation, error) {
+	v, err := from.Delivery(ctx, key, id)
+	if err != nil {
+		return nil, err
+	}
+	text := id.String()
+	e := &explainer{now: now, out: &wire.Explanation{Delivery: &text, EventID: id.Event.String(), Callback: int64(id.Callback), CallbackName: v.Callback.Name, State: string(v.State), Reasons: []wire.Reason{}}}
+	switch v.State {
+	case callbackd.Pending:
+		look := outlook(id.Callback, v.Event.Session, now)
+		ahead, oldest, err := from.CountPending(ctx, id.Callback, id.Event, store.MaxPendingShown)
+		if err != nil {
+			return nil, err
+		}
+		e.pending(v, &look, ahead, oldest)
+	default:
+		e.ended(v)
+	}
+	return e.out, nil
+}
+
+// ExplainEvent says it for an event and one callback, or with 0 for every
+// callback that the event was owed to or that is registered for its type.
+func ExplainEvent(ctx context.Context, from Facts, outlook Outlook, key callbackd.KeyNo, id callbackd.EventID, callback callbackd.CallbackNo, now time.Time) ([]wire.Explanation, error) {
+	ev, err := from.Event(ctx, key, id)
+	if err != nil {
+		return nil, err
+	}
+	nos := []callbackd.CallbackNo{callback}
+	if callback == 0 {
+		nos = slices.Clone(ev.Owed)
+		cbs, err := from.ListCallbacks(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		for _, cb := range cbs {
+			if cb.Event == ev.Type {
+				nos = append(nos, cb.No)
+			}
+		}
+		slices.Sort(nos)
+		nos = slices.Compact(nos)
+	}
+	out := []wire.Explanation{}
+	for _, no := range nos {
+		if slices.Contains(ev.Owed, no) {
+			e, err := Explain(ctx, from, outlook, key, callbackd.DeliveryID{Event: id, Callback: no}, now)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, *e)
+			continue
+		}
+		cb, err := from.CallbackByNo(ctx, no)
+		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
+			return nil, callbackd.Errorf(callbackd.KindNotFound, "There is no callback %d; GET /v1/callbacks/:event/policy shows the numbers.", no)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *notOwed(ev, cb, now))
+	}
+	return out, nil
+}
+
+// explainer gathers reasons.
+type explainer struct {
+	now time.Time
+	out *wire.Explanation
+}
+
+func (e *explainer) add(code string, since, until time.Time, format string, args ...any) {
+	e.out.Reasons = append(e.out.Reasons, wire.Reason{Code: code, Message: fmt.Sprintf(format, args...), Since: timeOrNull(since), Until: timeOrNull(until)})
+}
+
+func (e *explainer) next(format string, args ...any) {
+	if e.out.Next == "" { // of several, what belongs to the decisive one
+		e.out.Next = fmt.Sprintf(format, args...)
+	}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
+// notOwed says why an event was never owed to a callback.
+func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.Explanation {
+	e := &explainer{now: now, out: &wire.Explanation{EventID: ev.ID.String(), Callback: int64(cb.No), CallbackName: cb.Name, Reasons: []wire.Reason{}}}
+	at := ev.ID.Time()
+	switch {
+	case cb.Event != ev.Type:
+		e.add(OtherEvent, time.Time{}, time.Time{}, "The callback is registered for %s, and the event is %s.", cb.Event, ev.Type)
+		e.next("Register a callback for %s.", ev.Type)
+	case ev.Test:
+		e.add(OnlyATest, time.Time{}, time.Time{}, "The event is a test of another callback; a test goes to its own callback alone.")
+	case cb.Deleted() && !cb.DeletedAt.After(at):
+		e.add(DeletedBefore, cb.DeletedAt, time.Time{}, "The callback was deleted at %s, before the event was accepted at %s.", stamp(cb.DeletedAt), stamp(at))
+		e.next("Register the callback again, and replay the event to it.")
+	case !cb.CreatedAt.Before(at):
+		e.add(NotRegistered, time.Time{}, cb.CreatedAt, "The callback was created at %s, after the event was accepted at %s.", stamp(cb.CreatedAt), stamp(at))
+		e.next("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.No, ev.Session, stamp(at))
+	default:
+		e.add(NotOwed, time.Time{}, time.Time{}, "The event was not owed to the callback when it was accepted at %s.", stamp(at))
+		e.next("Replay the event to it: POST /v1/replays with target %d.", cb.No)
+	}
+	return e.out
+}
+
+// ended says how a delivery ended.
+func (e *explainer) ended(v *store.DeliveryView) {
+	var last *callbackd.Attempt
+	if n := len(v.History); n > 0 {
+		last = &v.History[n-1]
+	}
+	switch {
+	case v.State == callbackd.Canceled && v.Callback.Deleted():
+		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; what it was still owed was canceled.", stamp(v.Callback.DeletedAt))
+		e.next("Register the callback again, and replay the event to it.")
+	case v.State == callbackd.Canceled:
+		e.add(Revoked, time.Time{}, time.Time{}, "The API key was revoked; what its callbacks were still owed was canceled.")
+	case last == nil:
+		e.add(string(v.State), time.Time{}, time.Time{}, "The delivery is %s.", v.State)
+	case v.State == callbackd.Delivered:
+		e.add(Sent, last.StartedAt, time.Time{}, "The receiver at %s answered %d to attempt %d at %s.", cmp.Or(last.Address, "its address"), last.Status, last.Number, stamp(last.StartedAt))
+		e.next("If the receiver has no trace of it, look there for webhook-id %s.", v.ID.Event)
+	default:
+		if last.Fault == callbackd.FaultRefused {
+			e.refused(last)
+		}
+		e.add(GaveUp, last.StartedAt, time.Time{}, "%s failed; the last one at %s: %s.", attempts(last.Number), stamp(last.StartedAt), last.Error)
+		e.next("See to the receiver, then send it again: POST /v1/deliveries/%s/retry, or POST /v1/replays for many.", v.ID)
+	}
+}
+
+func attempts(n int) string {
+	if n == 1 {
+		return "The only attempt"
+	}
+	return "All " + strconv.Itoa(n) + " attempts"
+}
+
+func (e *explainer) refused(a *callbackd.Attempt) {
+	e.add(RefusedAddress, a.StartedAt, time.Time{}, "The address is not one that callbackd may send to: %s.", a.Error)
+	e.next("Give the callback a public address, or have the operator allow the range with --allow-target.")
+}
+
+// pauses says why a callback is paused, and what to do.
+var pauses = map[callbackd.PauseReason][2]string{
+	callbackd.PausedByUser:   {"somebody paused it", "Resume the callback."},
+	callbackd.PausedGone:     {"its receiver answered 410 Gone", "Correct the callback's url, or resume it when the receiver is back."},
+	callbackd.PausedNoAnswer: {"its receiver did not succeed once for five days", "See to the receiver, then resume the callback."},
+}
+
+// pending says what a delivery waits for.
+func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahead int, oldest callbackd.EventID) {
+	cb := v.Callback
+	if cb.Paused() {
+		p := pauses[cb.Pause.Reason]
+		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback is paused since %s: %s.", stamp(cb.Pause.At), p[0])
+		e.next("%s POST /v1/callbacks/%s/resume does it.", p[1], cb.Event)
+	}
+	if !look.Running {
+		e.add(NotRunning, time.Time{}, time.Time{}, "callbackd is starting or stopping and sends nothing now.")
+	}
+	if look.Busy && !cb.Paused() {
+		e.add(Sending, time.Time{}, time.Time{}, "An attempt of its session is under way to the callback.")
+	}
+	if !look.OpenUntil.IsZero() {
+		e.add(BreakerOpen, time.Time{}, look.OpenUntil, "The receiver failed %d times in a row; nothing is sent to it until a probe at %s.", look.Failures, stamp(look.OpenUntil))
+		e.next("See to the receiver; callbackd finds out by itself when it is back.")
+	}
+	e.waits(v, look)
+	if look.InFlight > 0 && look.InFlight >= look.Limit && look.OpenUntil.IsZero() {
+		e.add(AtLimit, time.Time{}, time.Time{}, "%d attempts to the callback are under way, which is what it may have now.", look.InFlight)
+	}
+	if !look.RateUntil.IsZero() {
+		e.add(RateLimited, time.Time{}, look.RateUntil, "The callback's rate of %g a second lets the next attempt through at %s.", cb.Policy.Rate, stamp(look.RateUntil))
+	}
+	if v.Replay != 0 {
+		e.add(InReplay, time.Time{}, time.Time{}, "It is part of replay %s, which runs behind new events and retries.", v.Replay)
+	}
+	if ahead > 0 {
+		more := ""
+		if ahead >= store.MaxPendingShown {
+			more = "at least "
+		}
+		e.add(InBacklog, oldest.Time(), time.Time{}, "%s%d deliveries to the callback are older and not done; the oldest waits for %s.", more, ahead, e.now.Sub(oldest.Time()).Round(time.Second))
+	}
+	if len(e.out.Reasons) == 0 {
+		e.add(DueNow, time.Time{}, time.Time{}, "It is due and is sent at once.")
+	}
+	e.lastAttempt(v)
+}
+
+// waits says whether it waits for its own time, or for one before it.
+func (e *explainer) waits(v *store.DeliveryView, look *callbackd.Outlook) {
+	if v.Due.After(e.now) {
+		why := ""
+		if n := len(v.History); n > 0 {
+			why = ": " + v.History[n-1].Why
+		}
+		e.add(WaitingRetry, time.Time{}, v.Due, "Attempt %d is due at %s%s.", v.Attempts+1, stamp(v.Due), why)
+		e.next("Wait, or send it now: POST /v1/deliveries/%s/retry.", v.ID)
+		return
+	}
+	if look.Head.Event != 0 && look.Head != v.ID && !v.Manual {
+		e.add(Held, time.Time{}, look.HeldUntil, "Number %d of its session failed and is ahead of it; later ones may pass at %s.", look.HeadNo, stamp(look.HeldUntil))
+		e.next("See why %s fails: GET /v1/deliveries/%s/explain.", look.Head, look.Head)
+	}
+}
+
+func (e *explainer) lastAttempt(v *store.DeliveryView) {
+	n := len(v.History)
+	if n == 0 {
+		return
+	}
+	last := &v.History[n-1]
+	if last.Fault == callbackd.FaultRefused {
+		e.refused(last)
+	} else if last.Fault != callbackd.NoFault {
+		e.add(LastAttempt, last.StartedAt, time.Time{}, "Attempt %d at %s failed: %s.", last.Number, stamp(last.StartedAt), last.Error)
+	}
+}

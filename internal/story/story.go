@@ -1,0 +1,107 @@
+// Package story tells what became of a delivery: what was sent, what came
+// back, what it means. The API and the console tell the same.
+package story
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/wire"
+)
+
+// Preview builds the request that attempt n sends or has sent, secrets
+// included; what is shown of it is redacted first.
+type Preview func(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*http.Request, []byte, error)
+
+// Deliveries is where stories are kept.
+type Deliveries interface {
+	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error)
+	CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (*callbackd.Callback, error)
+}
+
+// Summary is a delivery without its attempts.
+func Summary(v *store.DeliveryView) wire.Delivery {
+	return wire.Delivery{ID: v.ID.String(), EventID: v.Event.ID.String(), Event: string(v.Event.Type), SessionKey: v.Event.Session, Sequence: v.Event.Sequence,
+		Callback: int64(v.ID.Callback), CallbackName: v.Callback.Name, State: string(v.State), Attempts: v.Attempts, AcceptedAt: v.Event.ID.Time(),
+		NextAttempt: timeOrNull(v.Due), Repeated: v.Manual, Test: v.Event.Test}
+}
+
+// Tell is a delivery of the key with all its attempts.
+func Tell(ctx context.Context, from Deliveries, preview Preview, key callbackd.KeyNo, id callbackd.DeliveryID) (*wire.Delivery, error) {
+	v, err := from.Delivery(ctx, key, id)
+	if err != nil {
+		return nil, err
+	}
+	out := Summary(v)
+	versions := map[int64]*callbackd.Callback{}
+	for i := range v.History {
+		at := &v.History[i]
+		cb := versions[at.Version]
+		if cb == nil {
+			if cb, err = from.CallbackVersion(ctx, id.Callback, at.Version); err != nil {
+				return nil, err
+			}
+			versions[at.Version] = cb
+		}
+		one, err := attempt(ctx, preview, cb, v.Event, at)
+		if err != nil {
+			return nil, err
+		}
+		one.Repeat = i > 0 && v.History[i-1].State.Terminal()
+		out.History = append(out.History, one)
+	}
+	return &out, nil
+}
+
+func attempt(ctx context.Context, preview Preview, cb *callbackd.Callback, ev *callbackd.Event, at *callbackd.Attempt) (wire.Attempt, error) {
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	req, body, err := preview(ctx, cb, ev, at.Number, at.StartedAt)
+	if err != nil {
+		return wire.Attempt{}, err
+	}
+	out := wire.Attempt{Number: at.Number, StartedAt: at.StartedAt, Address: at.Address, Reused: at.Reused,
+		Timings: wire.Timings{DNS: ms(at.Timings.DNS), Connect: ms(at.Timings.Connect), TLS: ms(at.Timings.TLS), FirstByte: ms(at.Timings.FirstByte), Total: ms(at.Timings.Total)},
+		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: Redact(req.Header, cb, true), Body: string(body)},
+		Fault:   string(at.Fault), Error: at.Error, State: string(at.State), Why: at.Why, Next: timeOrNull(at.Due)}
+	if at.Status != 0 {
+		out.Response = &wire.Response{Status: at.Status, Headers: at.Headers, Body: string(at.Body), Encoding: "utf-8", Size: at.BodySize,
+			Truncated: at.Truncated, Location: at.Location, RetryAfter: at.RetryAfter}
+		if !utf8.Valid(at.Body) {
+			out.Response.Body, out.Response.Encoding = base64.StdEncoding.EncodeToString(at.Body), "base64"
+		}
+	}
+	return out, nil
+}
+
+// Redact lists a request's headers by name, without the values of the
+// callback's own. The signature of a request that was sent is left out too:
+// it was made with secrets that may have been rotated since.
+func Redact(h http.Header, cb *callbackd.Callback, sent bool) wire.Headers {
+	var out wire.Headers
+	for name, values := range h {
+		for _, v := range values {
+			own := slices.ContainsFunc(cb.Headers, func(o callbackd.Header) bool { return strings.EqualFold(o.Name, name) })
+			if own || sent && name == "Webhook-Signature" {
+				v = callbackd.Mask
+			}
+			out = append(out, wire.Header{Name: strings.ToLower(name), Value: v})
+		}
+	}
+	slices.SortFunc(out, func(a, b wire.Header) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}

@@ -1,0 +1,24 @@
+package callbackd
+
+import "time"
+
+// Outlook is what the engine has in mind for one callback, and for one of
+// its sessions: why a delivery is not sent right now.
+type Outlook struct {
+	Running  bool // deliveries are being started at all
+	InFlight int  // attempts under way to the callback
+	Limit    int  // how many there may be now
+	// OpenUntil is when the breaker lets a probe through; zero: it is closed.
+	OpenUntil time.Time
+	Failures  int // consecutive ones
+	// RateUntil is when the rate limit lets the next attempt through; zero:
+	// it does not hold.
+	RateUntil time.Time
+	// Busy tells that an attempt of the session is under way.
+	Busy bool
+	// Head is the delivery that failed and holds the session's lane until
+	// HeldUntil; zero: none does.
+	Head      DeliveryID
+	HeadNo    int64 // its sequence number
+	HeldUntil time.Time
+}

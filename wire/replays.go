@@ -1,0 +1,96 @@
+package wire
+
+import "time"
+
+// NewReplay is the body of POST /v1/replays. Callback and Target are a
+// callback's number, or its name when Event is given.
+type NewReplay struct {
+	States     []string   `json:"states,omitempty"`
+	Event      string     `json:"event,omitempty"`
+	Callback   any        `json:"callback,omitempty"`
+	SessionKey string     `json:"session_key,omitempty"`
+	Since      *time.Time `json:"since,omitempty"`
+	Until      *time.Time `json:"until,omitempty"`
+	Target     any        `json:"target,omitempty"`
+	Rate       float64    `json:"rate,omitempty"`
+	DryRun     bool       `json:"dry_run,omitempty"`
+}
+
+// ReplayCount answers POST /v1/replays with dry_run.
+type ReplayCount struct {
+	Total int64 `json:"total"`
+}
+
+// Replay is a replay and how far it is.
+type Replay struct {
+	ID         string     `json:"id"`
+	State      string     `json:"state"`
+	States     []string   `json:"states"`
+	Event      string     `json:"event"`
+	Callback   int64      `json:"callback"` // 0: any
+	SessionKey string     `json:"session_key"`
+	Since      *time.Time `json:"since"`
+	Until      *time.Time `json:"until"`
+	Target     int64      `json:"target"` // 0: the callbacks themselves
+	Rate       float64    `json:"rate"`   // 0: as fast as they are taken
+	CreatedAt  time.Time  `json:"created_at"`
+	EndedAt    *time.Time `json:"ended_at"`
+	Total      int64      `json:"total"`
+	Due        int64      `json:"due"`
+	Skipped    int64      `json:"skipped"`
+	Created    int64      `json:"created"`
+	Pending    int64      `json:"pending"`
+	Delivered  int64      `json:"delivered"`
+	Failed     int64      `json:"failed"`
+	Canceled   int64      `json:"canceled"`
+}
+
+// ReplayList answers GET /v1/replays. Next is null at the end.
+type ReplayList struct {
+	Data []Replay `json:"data"`
+	Next *string  `json:"next"`
+}
+
+// Explanation says why a delivery is where it is, or why there is none.
+type Explanation struct {
+	Delivery     *string  `json:"delivery"` // null: there is none
+	EventID      string   `json:"event_id"`
+	Callback     int64    `json:"callback"`
+	CallbackName string   `json:"callback_name"`
+	State        string   `json:"state"` // empty without a delivery
+	Reasons      []Reason `json:"reasons"`
+	Next         string   `json:"next"` // what to do; empty: nothing
+}
+
+// Reason is one of an explanation's, the decisive one first.
+type Reason struct {
+	Code    string     `json:"code"`
+	Message string     `json:"message"`
+	Since   *time.Time `json:"since"`
+	Until   *time.Time `json:"until"`
+}
+
+// EventExplanation answers GET /v1/events/:id/explain.
+type EventExplanation struct {
+	EventID string        `json:"event_id"`
+	Data    []Explanation `json:"data"`
+}
+
+// Log is one call that was made with the API key, or the sum of a minute's
+// calls of one kind.
+type Log struct {
+	At       time.Time `json:"at"`
+	Method   string    `json:"method"`
+	Path     string    `json:"path"`
+	Status   int       `json:"status"`
+	Duration float64   `json:"duration_ms"` // of a sum: the mean
+	Message  string    `json:"message"`
+	Address  string    `json:"address"`
+	Count    int64     `json:"count"` // more than 1, or of a sum: how many
+}
+
+// LogList answers GET /v1/logs. Next is null at the end.
+type LogList struct {
+	Data []Log   `json:"data"`
+	Next *string `json:"next"`
+}

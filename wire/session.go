@@ -1,0 +1,209 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Stamp is a time as sessions write it, in seconds: 2021-08-17T13:27:10+00:00;
+// null for the zero time.
+type Stamp time.Time
+
+const stampLayout = "2006-01-02T15:04:05+00:00"
+
+// MarshalJSON writes the time in UTC.
+func (s Stamp) MarshalJSON() ([]byte, error) {
+	t := time.Time(s)
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return t.UTC().AppendFormat(make([]byte, 0, len(stampLayout)+2), `"`+stampLayout+`"`), nil
+}
+
+// UnmarshalJSON reads any RFC 3339 time, or null.
+func (s *Stamp) UnmarshalJSON(b []byte) error {
+	var text *string
+	if err := json.Unmarshal(b, &text); err != nil || text == nil {
+		*s = Stamp{}
+		return err
+	}
+	t, err := time.Parse(time.RFC3339, *text)
+	if err != nil {
+		return fmt.Errorf("time of a session: %w", err)
+	}
+	*s = Stamp(t.UTC())
+	return nil
+}
+
+// Session is one inspection as PAVE documents it. What is unknown is null.
+type Session struct {
+	SessionKey       string         `json:"session_key"`
+	Theme            string         `json:"theme"`
+	Active           bool           `json:"active"`
+	Status           string         `json:"status"`
+	RedirectURL      *string        `json:"redirect_url"`
+	InspectStartedAt Stamp          `json:"inspect_started_at"`
+	InspectEndedAt   Stamp          `json:"inspect_ended_at"`
+	CreatedAt        Stamp          `json:"created_at"`
+	UpdatedAt        Stamp          `json:"updated_at"`
+	Language         string         `json:"language"`
+	Options          SessionOptions `json:"options"`
+	Source           SessionSource  `json:"source"`
+	Vehicle          *Vehicle       `json:"vehicle,omitempty"` // once something is known of it
+}
+
+// SessionOptions is what the client gave along with a session.
+type SessionOptions struct {
+	ClientID  *string         `json:"client_id"`
+	SMS       SessionSMS      `json:"sms"`
+	Contact   SessionContact  `json:"contact"`
+	Reference json.RawMessage `json:"reference"` // null 24 hours after completion
+}
+
+// SessionSMS is whom the link is sent to.
+type SessionSMS struct {
+	To     *string `json:"to"`
+	ToName *string `json:"to_name"`
+	From   *string `json:"from"`
+	By     *string `json:"by"`
+}
+
+// SessionContact is the user's name.
+type SessionContact struct {
+	FirstName *string `json:"first_name"`
+	LastName  *string `json:"last_name"`
+}
+
+// SessionSource is where a session was made.
+type SessionSource struct {
+	Type       string          `json:"type"`
+	Properties json.RawMessage `json:"properties"`
+}
+
+// Vehicle is what is known of a vehicle.
+type Vehicle struct {
+	VehicleID    *int64  `json:"vehicle_id"`
+	VIN          *string `json:"vin"`
+	Year         *int    `json:"year"`
+	Make         *string `json:"make"`
+	Model        *string `json:"model"`
+	BodyType     *string `json:"body_type"`
+	Trim         *string `json:"trim"`
+	Transmission *string `json:"transmission"`
+	Drivetrain   *string `json:"drivetrain"`
+	EngineType   *string `json:"engine_type"`
+	FuelType     *string `json:"fuel_type"`
+	ExtCol       *string `json:"ext_col"`
+	IntCol       *string `json:"int_col"`
+	OdomReading  *string `json:"odom_reading"`
+	OdomUnit     *string `json:"odom_unit"`
+}
+
+// Photo is the latest capture of one step. URL is empty for a typed value.
+type Photo struct {
+	PhotoCode       int    `json:"photo_code"`
+	PhotoLabel      string `json:"photo_label"`
+	URL             string `json:"url"`
+	Approved        bool   `json:"approved"`
+	ApprovedMessage string `json:"approved_message"`
+	CreatedAt       Stamp  `json:"created_at"`
+	UpdatedAt       Stamp  `json:"updated_at"`
+}
+
+// Note is a remark on a session.
+type Note struct {
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	InsertedBy  string `json:"inserted_by"`
+	InsertedAt  Stamp  `json:"inserted_at"`
+}
+
+// SMSProcess, StageChange, StatusChange and NoteInsert are the data of events.
+type (
+	// SMSProcess: the state of the session's SMS changed.
+	SMSProcess struct {
+		Phone   string `json:"phone"`
+		Status  string `json:"status"` // success or error
+		Message string `json:"message,omitempty"`
+	}
+	// StageChange: a photo was captured, or its value typed.
+	StageChange struct {
+		PhotoURL    string `json:"photo_url"`
+		PhotoStatus string `json:"photo_status"` // ACCEPTED, or REJECTED: reason
+		Message     string `json:"message,omitempty"`
+		PhotoCode   int    `json:"photo_code"`
+		PhotoLabel  string `json:"photo_label"`
+	}
+	// StatusChange: the session moved on.
+	StatusChange struct {
+		Status         string `json:"status"`
+		PreviousStatus string `json:"previous_status"`
+		Reason         string `json:"reason,omitempty"` // of INVALID
+	}
+	// NoteInsert: a note was added.
+	NoteInsert struct {
+		Note Note `json:"note"`
+	}
+)
+
+// SessionChange answers the platform's side: where the session stands now,
+// and the events that were accepted with the change.
+type SessionChange struct {
+	SessionKey string     `json:"session_key"`
+	Status     string     `json:"status"`
+	Events     []Accepted `json:"events"`
+}
+
+// SessionList answers GET /v1/sessions. Next is null at the end; a page may
+// be short before that.
+type SessionList struct {
+	Data []Session `json:"data"`
+	Next *string   `json:"next"`
+}
+
+// SessionEvent is one event of a session's story.
+type SessionEvent struct {
+	ID         string            `json:"id"`
+	Event      string            `json:"event"`
+	Sequence   int64             `json:"sequence"`
+	AcceptedAt time.Time         `json:"accepted_at"`
+	Data       json.RawMessage   `json:"data"`
+	Deliveries []SessionDelivery `json:"deliveries"`
+}
+
+// SessionDelivery is where one delivery of an event stands.
+type SessionDelivery struct {
+	ID           string     `json:"id"`
+	Callback     int64      `json:"callback"`
+	CallbackName string     `json:"callback_name"`
+	State        string     `json:"state"`
+	Attempts     int        `json:"attempts"`
+	NextAttempt  *time.Time `json:"next_attempt_at"` // null: at once, or ended
+}
+
+// SessionStory answers GET /v1/sessions/:key/events, in order. Next is null
+// at the end.
+type SessionStory struct {
+	SessionKey string         `json:"session_key"`
+	Data       []SessionEvent `json:"data"`
+	Next       *string        `json:"next"`
+}
+
+// Resent answers the v2 resend.
+type Resent struct {
+	Status         string `json:"status"` // success
+	Message        string `json:"message"`
+	SessionKey     string `json:"session_key"`
+	Phone          string `json:"phone"`
+	SessionAgeDays int    `json:"session_age_days"`
+	DaysRemaining  int    `json:"days_remaining"`
+}
+
+// NotResent answers a resend that was refused.
+type NotResent struct {
+	Status        string `json:"status"` // error
+	Message       string `json:"message"`
+	SessionKey    string `json:"session_key"`
+	SessionStatus string `json:"session_status,omitempty"`
+}
