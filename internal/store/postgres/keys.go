@@ -39,7 +39,7 @@ func (s *Store) forget(f func()) {
 }
 
 func (s *Store) forgetKeys() {
-	s.keys = memo.New[string, *callbackd.Key](maxKeys)
+	s.keys, s.keysByNo = memo.New[string, *callbackd.Key](maxKeys), memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys)
 	s.callbacks = memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks)
 }
 
@@ -103,19 +103,23 @@ func (s *Store) isFresh() bool {
 	return time.Since(s.checkedAt) < store.MaxKeyAge
 }
 
-const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at"
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until"
 
 func (s *Store) scanKey(row pgx.CollectableRow) (*callbackd.Key, error) {
 	var k callbackd.Key
-	var no, created int64
-	var revoked *int64
-	var secret []byte
-	if err := row.Scan(&no, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &created, &revoked); err != nil {
+	var no, created, frame int64
+	var revoked, oldUntil *int64
+	var secret, old []byte
+	if err := row.Scan(&no, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &created, &revoked, &frame, &old, &oldUntil); err != nil {
 		return nil, err
 	}
 	k.No, k.CreatedAt, k.RevokedAt = callbackd.KeyNo(no), fromMillis(created), fromNullMillis(revoked)
+	k.TimeFrame, k.OldUntil = time.Duration(frame)*time.Millisecond, fromNullMillis(oldUntil)
 	var err error
 	k.Secret, err = s.sealer.OpenKey(secret, k.APIKey)
+	if err == nil && old != nil {
+		k.OldSecret, err = s.sealer.OpenKey(old, k.APIKey)
+	}
 	return &k, damaged(err)
 }
 
@@ -135,8 +139,8 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 	}
 	var no int64
 	err = s.changeSettings(ctx, false, func(ctx context.Context, tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, "INSERT INTO keys (account, api_key, secret, name, live, created_at, revision) VALUES ($1, $2, $3, $4, $5, $6, "+thisRevision+") RETURNING no",
-			k.Account, k.APIKey, sealed, k.Name, k.Live, millis(k.CreatedAt)).Scan(&no)
+		err := tx.QueryRow(ctx, "INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, "+thisRevision+") RETURNING no",
+			k.Account, k.APIKey, sealed, k.Name, k.Live, millis(k.CreatedAt), k.SessionTimeFrame().Milliseconds()).Scan(&no)
 		if violates(err) == "keys_api_key_key" {
 			return callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}
@@ -167,29 +171,64 @@ func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) erro
 		var no int64
 		err := tx.QueryRow(ctx, "UPDATE keys SET revoked_at = coalesce(revoked_at, $2), revision = "+thisRevision+" WHERE api_key = $1 RETURNING no", apiKey, millis(at)).Scan(&no)
 		if err == pgx.ErrNoRows {
-			return callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
+			return noKey(apiKey)
 		}
+		return err
+	}, s.forgetKeys)
+}
+
+func noKey(apiKey string) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
+}
+
+// RotateKey is part of [store.Keys].
+func (s *Store) RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error {
+	sealed, err := s.sealer.Key(callbackd.Key{APIKey: apiKey, Secret: next})
+	if err != nil {
+		return err
+	}
+	return s.changeSettings(ctx, false, func(ctx context.Context, tx pgx.Tx) error {
+		var revoked bool
+		err := tx.QueryRow(ctx, "SELECT revoked_at IS NOT NULL FROM keys WHERE api_key = $1", apiKey).Scan(&revoked)
+		switch {
+		case err == pgx.ErrNoRows:
+			return noKey(apiKey)
+		case err != nil:
+			return err
+		case revoked:
+			return callbackd.Errorf(callbackd.KindConflict, "the API key %s is revoked", apiKey)
+		}
+		_, err = tx.Exec(ctx, "UPDATE keys SET old_secret = secret, old_until = $2, secret = $3, revision = "+thisRevision+" WHERE api_key = $1", apiKey, millis(keep), sealed)
 		return err
 	}, s.forgetKeys)
 }
 
 // Key is part of [store.Keys].
 func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) {
+	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keys.Get(apiKey) }, "api_key = $1", apiKey)
+}
+
+// KeyByNo is part of [store.Keys].
+func (s *Store) KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
+	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keysByNo.Get(no) }, "no = $1", int64(no))
+}
+
+func (s *Store) cachedKey(ctx context.Context, known func() (*callbackd.Key, bool), where string, arg any) (*callbackd.Key, error) {
 	if err := s.refresh(ctx); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	key, ok := s.keys.Get(apiKey)
+	key, ok := known()
 	changes := s.changes
 	s.mu.Unlock()
 	if ok {
 		return key, nil
 	}
 	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return each(ctx, conn, "SELECT "+keyColumns+" FROM keys WHERE api_key = $1", func(row pgx.CollectableRow) (err error) {
+		return each(ctx, conn, "SELECT "+keyColumns+" FROM keys WHERE "+where, func(row pgx.CollectableRow) (err error) {
 			key, err = s.scanKey(row)
 			return err
-		}, apiKey)
+		}, arg)
 	})
 	if err != nil {
 		return nil, err
@@ -200,14 +239,15 @@ func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.changes == changes {
-		s.keys.Put(apiKey, key)
+		s.keys.Put(key.APIKey, key)
+		s.keysByNo.Put(key.No, key)
 	}
 	return key, nil
 }
 
 // each calls f for each row of a query.
-func each(ctx context.Context, conn *pgx.Conn, sql string, f func(pgx.CollectableRow) error, args ...any) error {
-	rows, err := conn.Query(ctx, sql, args...)
+func each(ctx context.Context, q querier, sql string, f func(pgx.CollectableRow) error, args ...any) error {
+	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -226,6 +266,14 @@ func millis(t time.Time) int64 {
 		return 0
 	}
 	return t.UnixMilli()
+}
+
+// notEarlier is millis rounded up: what waits must not be due before its time.
+func notEarlier(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Add(time.Millisecond - 1).UnixMilli()
 }
 
 // nullMillis is millis for a column in which the zero time is null.

@@ -75,7 +75,10 @@ type Store struct {
 	// Of the intake's goroutine alone.
 	lastID callbackd.EventID
 
-	checking sync.Mutex // held by the one that asks for the revision
+	hub      store.Hub
+	choosing chan struct{} // holds one: a set of a replay is chosen at a time
+	checking sync.Mutex    // held by the one that asks for the revision
+	claims   [stripes]sync.Mutex
 
 	mu        sync.Mutex
 	revision  int64     // of the settings that the caches hold
@@ -83,6 +86,7 @@ type Store struct {
 	changes   uint64    // counts what was dropped: a read that overlaps it is not cached
 	callbacks *memo.Cache[callbackd.CallbackNo, *callbackd.Callback]
 	keys      *memo.Cache[string, *callbackd.Key]
+	keysByNo  *memo.Cache[callbackd.KeyNo, *callbackd.Key]
 }
 
 var _ store.Store = (*Store)(nil)
@@ -95,8 +99,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		onCommit: o.OnCommit,
 		intakes:  make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}),
+		choosing:  make(chan struct{}, 1),
 		callbacks: memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
-		keys:      memo.New[string, *callbackd.Key](maxKeys),
+		keys:      memo.New[string, *callbackd.Key](maxKeys), keysByNo: memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys),
 	}
 	if err := s.open(ctx, o); err != nil {
 		return nil, errors.Join(err, s.release())

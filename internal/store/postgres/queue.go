@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"callbackd"
@@ -76,12 +77,13 @@ func (s *Store) Load(ctx context.Context, id callbackd.EventID) (ev *callbackd.E
 
 // A delivery of the queue, with what its event says of it.
 const (
-	pendingColumns = "p.callback_no, p.event_id, e.session, e.sequence, e.test, p.attempts, p.step, p.manual, p.first_failed_at, p.due, p.holds_until"
+	pendingColumns = "p.callback_no, p.event_id, e.session, e.sequence, e.test, p.attempts, p.step, p.manual, p.first_failed_at, p.due, p.holds_until, p.replay"
 	pendingEvent   = " CROSS JOIN LATERAL (SELECT * FROM events WHERE id = p.event_id LIMIT 1) e"
 )
 
 type pendingRow struct {
 	callback, event, sequence int64
+	replay                    int64
 	session                   string
 	test, manual              bool
 	attempts, step            int32
@@ -89,7 +91,7 @@ type pendingRow struct {
 }
 
 func (r *pendingRow) into(more ...any) []any {
-	return append([]any{&r.callback, &r.event, &r.session, &r.sequence, &r.test, &r.attempts, &r.step, &r.manual, &r.failed, &r.due, &r.holds}, more...)
+	return append([]any{&r.callback, &r.event, &r.session, &r.sequence, &r.test, &r.attempts, &r.step, &r.manual, &r.failed, &r.due, &r.holds, &r.replay}, more...)
 }
 
 func (r *pendingRow) delivery() callbackd.Delivery {
@@ -97,6 +99,7 @@ func (r *pendingRow) delivery() callbackd.Delivery {
 		ID:      callbackd.DeliveryID{Callback: callbackd.CallbackNo(r.callback), Event: callbackd.EventID(r.event)},
 		Session: r.session, Sequence: r.sequence, Test: r.test, Attempts: int(r.attempts), Step: int(r.step), Manual: r.manual,
 		FirstFailedAt: fromNullMillis(r.failed), Due: fromNullMillis(r.due), HoldsUntil: fromNullMillis(r.holds),
+		Replay: callbackd.ReplayID(r.replay),
 	}
 }
 
@@ -130,11 +133,12 @@ const (
 			(SELECT callback_no FROM pending ORDER BY callback_no LIMIT 1)
 			UNION ALL
 			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)
-		SELECT no FROM b WHERE no IS NOT NULL`
+		SELECT no FROM b WHERE no IS NOT NULL LIMIT $1`
 	selectFresh = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
 			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY p.event_id ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $4 THEN e.data END
 		FROM (SELECT * FROM pending WHERE callback_no = $1 AND event_id > $2 AND due IS NULL ORDER BY event_id LIMIT $3) p` + pendingEvent + ` ORDER BY p.event_id`
-	selectScheduled = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND due IS NOT NULL ORDER BY due LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
+	selectScheduled = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND due IS NOT NULL AND replay = 0 ORDER BY due LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
+	selectReplayed  = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND replay <> 0 ORDER BY due, event_id LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
 	selectHolding   = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
 	// What follows the head of a lane is nearly all pending, so the session's
 	// events are walked, and the queue needs no index by session.
@@ -144,10 +148,15 @@ const (
 
 // Backlogs is part of [store.Queue]. It steps from callback to callback
 // through the primary key, whatever the length of their backlogs.
-func (s *Store) Backlogs(ctx context.Context) (owed []callbackd.CallbackNo, err error) {
+func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
+	return s.backlogs(ctx, math.MaxInt32)
+}
+
+// backlogs is Backlogs of the first so many callbacks with pending rows.
+func (s *Store) backlogs(ctx context.Context, limit int) (owed []callbackd.CallbackNo, err error) {
 	var all []int64
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, selectBacklogs)
+		rows, err := conn.Query(ctx, selectBacklogs, limit)
 		if err != nil {
 			return err
 		}
@@ -197,7 +206,16 @@ func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callba
 
 // Scheduled is part of [store.Queue].
 func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	ds, err := s.deliveries(ctx, cb, selectScheduled, limit+1)
+	return s.dueOnes(ctx, cb, selectScheduled, until, limit)
+}
+
+// Replayed is part of [store.Queue].
+func (s *Store) Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	return s.dueOnes(ctx, cb, selectReplayed, until, limit)
+}
+
+func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackNo, sql string, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	ds, err := s.deliveries(ctx, cb, sql, limit+1)
 	for i, d := range ds {
 		if i == limit || d.Due.After(until) {
 			return ds[:i], d.Due, err

@@ -32,11 +32,14 @@ func (o *outcome) health() bool { return o.PauseCallback != callbackd.NotPaused 
 const (
 	lockOutcomes = `SELECT count(*) FROM (SELECT 1 FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id)
 		CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id FOR UPDATE) p) locked`
-	waitingOutcomes = ` CROSS JOIN LATERAL (SELECT ctid AS place, attempts + 1 AS n FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p)`
+	waitingOutcomes = ` CROSS JOIN LATERAL (SELECT ctid AS place, attempts + 1 AS n, replay FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p)`
 	insertAttempts  = ` INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM found RETURNING event_id, callback_no`
 
 	recordEnded = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[]) AS o (callback_no, event_id, version, state, detail)` + waitingOutcomes + `,
-		gone AS (DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM found)))` + insertAttempts
+		gone AS (DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM found))),
+		ended AS (UPDATE replays r SET delivered = r.delivered + c.delivered, failed = r.failed + c.failed, canceled = r.canceled + c.canceled FROM (
+			SELECT replay, count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state = 'failed') AS failed,
+				count(*) FILTER (WHERE state = 'canceled') AS canceled FROM found WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay)` + insertAttempts
 	recordWaiting = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[])
 			AS o (callback_no, event_id, version, state, detail, step, first_failed_at, due, holds_until)` + waitingOutcomes + `,
 		moved AS (INSERT INTO pending AS p (callback_no, event_id, attempts, step, manual, first_failed_at, due, holds_until)
@@ -205,8 +208,8 @@ func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 		if first.IsZero() {
 			first = o.Attempt.StartedAt.Add(o.Attempt.Timings.Total)
 		}
-		steps, firsts = append(steps, int32(o.Attempt.Step)), append(firsts, first.UnixMilli())
-		dues, holds = append(dues, millis(o.Attempt.Due)), append(holds, millis(o.Attempt.HoldsUntil))
+		steps, firsts = append(steps, int32(o.Attempt.Step)), append(firsts, notEarlier(first))
+		dues, holds = append(dues, notEarlier(o.Attempt.Due)), append(holds, notEarlier(o.Attempt.HoldsUntil))
 	}
 	if r := &ended; len(r.events) > 0 {
 		p.add(recordEnded, row, r.callbacks, r.events, r.versions, r.states, r.details)

@@ -20,6 +20,9 @@ CREATE TABLE keys (
   live       boolean NOT NULL,
   created_at bigint NOT NULL,
   revoked_at bigint,
+  time_frame bigint NOT NULL,            -- milliseconds
+  old_secret bytea,                      -- from before a rotation, sealed
+  old_until  bigint,
   revision   bigint NOT NULL
 );
 CREATE INDEX keys_by_revision ON keys (revision);
@@ -45,6 +48,8 @@ CREATE UNIQUE INDEX callbacks_in_force ON callbacks (key_no, type, name) WHERE d
 CREATE INDEX callbacks_by_key ON callbacks (key_no);
 CREATE INDEX callbacks_by_revision ON callbacks (revision);
 CREATE INDEX callbacks_deleted ON callbacks (no) WHERE deleted_at IS NOT NULL;
+CREATE INDEX callbacks_paused ON callbacks (no) WHERE pause_reason <> '' AND deleted_at IS NULL;
+CREATE INDEX callbacks_failing ON callbacks (no) WHERE failing_since IS NOT NULL AND deleted_at IS NULL;
 
 -- What was sent, for every attempt to point at.
 CREATE TABLE callback_versions (
@@ -94,9 +99,12 @@ CREATE TABLE pending (
   first_failed_at bigint,
   due             bigint,                -- null: fresh
   holds_until     bigint,
+  replay          bigint NOT NULL DEFAULT 0, -- that made it due
   PRIMARY KEY (callback_no, event_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX pending_due ON pending (callback_no, due) WHERE due IS NOT NULL;
+CREATE INDEX pending_due ON pending (callback_no, due) WHERE due IS NOT NULL AND replay = 0;
+CREATE INDEX pending_replayed ON pending (callback_no, due, event_id) WHERE replay <> 0;
+CREATE INDEX pending_untried ON pending (replay, callback_no) WHERE replay <> 0 AND first_failed_at IS NULL;
 CREATE INDEX pending_holding ON pending (callback_no, holds_until) WHERE holds_until IS NOT NULL;
 
 -- Append only. A delivery that was canceled gets a last row with version 0,
@@ -121,3 +129,139 @@ CREATE TABLE idempotency (
   PRIMARY KEY (key_no, hash)
 );
 CREATE INDEX idempotency_by_event ON idempotency (first);
+
+-- How far readers of events have been promised that nothing comes before: by
+-- stripe, which is a share of the keys. after.go says how.
+CREATE TABLE horizons (
+  stripe smallint PRIMARY KEY,
+  id     bigint NOT NULL
+);
+INSERT INTO horizons SELECT g, 0 FROM generate_series(0, 15) g;
+
+-- What an event is owed beside the list it was accepted with: a replay sent
+-- it to a callback that was made later.
+CREATE TABLE owed_later (
+  event_id    bigint NOT NULL,
+  callback_no bigint NOT NULL,
+  PRIMARY KEY (event_id, callback_no)
+);
+
+-- One row a session. What no query asks for is in the document.
+CREATE TABLE sessions (
+  no         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  key_no     bigint NOT NULL,
+  session    text COLLATE "C" NOT NULL,
+  status     text COLLATE "C" NOT NULL,
+  created_at bigint NOT NULL,
+  ended_at   bigint,                     -- null until the status is final
+  due        bigint,                     -- when time itself changes it next
+  search     bytea NOT NULL,             -- session key, VIN and reference in upper case
+  reference  bytea,
+  results    bytea,
+  document   bytea NOT NULL,
+  stamp      bigint NOT NULL             -- of the commit that wrote it last
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX sessions_by_key ON sessions (key_no, session);
+CREATE INDEX sessions_by_time ON sessions (key_no, created_at, session);
+CREATE INDEX sessions_by_status ON sessions (key_no, status, created_at, session);
+CREATE INDEX sessions_due ON sessions (due) WHERE due IS NOT NULL;
+CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
+
+-- Texts that people write may hold what the type text refuses.
+CREATE TABLE session_notes (
+  session_no  bigint NOT NULL,
+  n           integer NOT NULL,
+  title       bytea NOT NULL,
+  description bytea NOT NULL,
+  inserted_by bytea NOT NULL,
+  inserted_at bigint NOT NULL,
+  PRIMARY KEY (session_no, n)
+);
+
+CREATE TABLE replays (
+  id         bigint PRIMARY KEY,         -- holds the time it was made
+  key_no     bigint NOT NULL,
+  filter     text NOT NULL,
+  rate       double precision NOT NULL,
+  state      text COLLATE "C" NOT NULL,
+  created_at bigint NOT NULL,
+  ended_at   bigint,
+  next_due   bigint,                     -- before it, the rate allows nothing more
+  total      bigint NOT NULL,
+  due        bigint NOT NULL DEFAULT 0,
+  skipped    bigint NOT NULL DEFAULT 0,
+  created    bigint NOT NULL DEFAULT 0,
+  delivered  bigint NOT NULL DEFAULT 0,
+  failed     bigint NOT NULL DEFAULT 0,
+  canceled   bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+CREATE INDEX replays_by_key ON replays (key_no, id);
+CREATE INDEX replays_open ON replays (id) WHERE state IN ('running', 'paused');
+
+-- The set of a replay by callback, so that one that is down holds up only
+-- itself: how far it is done, and the events as package codec writes them.
+CREATE TABLE replay_parts (
+  replay_id   bigint NOT NULL,
+  callback_no bigint NOT NULL,
+  total       bigint NOT NULL,
+  done        bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (replay_id, callback_no)
+);
+CREATE TABLE replay_events (
+  replay_id   bigint NOT NULL,
+  callback_no bigint NOT NULL,
+  chunk       bigint NOT NULL,
+  ids         bytea NOT NULL,
+  PRIMARY KEY (replay_id, callback_no, chunk)
+);
+
+CREATE TABLE logs (
+  key_no   bigint NOT NULL,
+  id       bigint NOT NULL,              -- holds the time
+  method   bytea NOT NULL,
+  path     bytea NOT NULL,
+  status   integer NOT NULL,
+  duration bigint NOT NULL,              -- microseconds
+  message  bytea NOT NULL,
+  address  bytea NOT NULL,
+  count    bigint NOT NULL,              -- 0: one call
+  PRIMARY KEY (key_no, id)
+);
+
+-- Sums by subject: 0 is everything, 1 a key, 2 a callback.
+CREATE TABLE slots (
+  subject   smallint NOT NULL,
+  no        bigint NOT NULL,
+  width     bigint NOT NULL,             -- milliseconds
+  at        bigint NOT NULL,
+  delivered bigint NOT NULL,
+  failed    bigint NOT NULL,
+  canceled  bigint NOT NULL,
+  attempts  bigint NOT NULL,
+  faults    bigint NOT NULL,
+  repeats   bigint NOT NULL,
+  latency   bigint[] NOT NULL,           -- counts of store.Latency
+  PRIMARY KEY (subject, no, width, at)
+) WITH (fillfactor = 70);
+CREATE INDEX slots_by_age ON slots (width, at);
+
+CREATE TABLE receivers (
+  callback_no    bigint PRIMARY KEY,
+  last_success   bigint,
+  last_failure   bigint,
+  last_fault     text NOT NULL DEFAULT '',
+  last_status    integer NOT NULL DEFAULT 0,
+  cert_not_after bigint
+) WITH (fillfactor = 70);
+CREATE INDEX receivers_cert ON receivers (cert_not_after) WHERE cert_not_after IS NOT NULL;
+
+-- Who is signed in to the console, and links that let somebody in once.
+CREATE TABLE logins (
+  hash       bytea PRIMARY KEY,          -- of the token, which is nowhere
+  key_no     bigint NOT NULL,            -- 0: the operator
+  link       boolean NOT NULL,
+  proof      bytea NOT NULL,
+  created_at bigint NOT NULL,
+  expires_at bigint NOT NULL
+);
+CREATE INDEX logins_by_end ON logins (expires_at);
