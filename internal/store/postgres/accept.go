@@ -18,16 +18,16 @@ import (
 // intake is one batch on its way into the database.
 type intake struct {
 	command
-	batch store.Batch
-	out   []*callbackd.Event
+	batch  store.Batch // without events when it is a change
+	change *change     // of a session; nil for a batch
+	out    []*callbackd.Event
 }
 
 // Accept is part of [store.Events].
 func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, error) {
 	for i := range b.Events {
-		// One bad text would fail the whole group.
-		if n := &b.Events[i]; !utf8.ValidString(n.Session) || strings.Contains(n.Session, "\x00") {
-			return nil, callbackd.Errorf(callbackd.KindInvalid, "a session key has bytes that are not UTF-8, or a zero")
+		if err := textIsKept(b.Events[i].Session); err != nil {
+			return nil, err
 		}
 	}
 	in := &intake{command: newCommand(), batch: b}
@@ -37,7 +37,19 @@ func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, 
 	return in.out, nil
 }
 
+// textIsKept refuses a session key that PostgreSQL cannot hold. One such text
+// would fail a whole group.
+func textIsKept(session string) error {
+	if !utf8.ValidString(session) || strings.Contains(session, "\x00") {
+		return callbackd.Errorf(callbackd.KindInvalid, "a session key has bytes that are not UTF-8, or a zero")
+	}
+	return nil
+}
+
 func (in *intake) size() int {
+	if in.change != nil {
+		return callbackd.MaxEventData // what it fires is not known yet
+	}
 	n := 0
 	for i := range in.batch.Events {
 		n += len(in.batch.Events[i].Data)
@@ -60,15 +72,20 @@ func (s *Store) takeIn() {
 // stored, it does not take the others with it.
 func (s *Store) acceptGroup(group []*intake) {
 	var doubts []*acceptance // whose commit was not answered
+	var tokens []token       // that changes of sessions turned out to need
 	var g *acceptance
 	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
 		g = newAcceptance(s, group, doubts)
+		for _, t := range tokens {
+			g.repeats[t] = nil
+		}
 		committing, err := s.tryAccept(ctx, g)
+		tokens = append(tokens, g.unread...)
 		if g.made != nil {
 			g = g.made
 			return false, nil
 		}
-		if err != nil && committing && judge(err, true) == unknown && len(g.events) > 0 {
+		if err != nil && committing && judge(err, true) == unknown {
 			doubts = append(doubts, g)
 		}
 		switch violates(err) {
@@ -95,8 +112,11 @@ func (s *Store) acceptGroup(group []*intake) {
 	s.publish(g, group)
 }
 
-// errTaken means that another node was faster, and nothing was committed.
-var errTaken = errTry("another node was faster")
+// What makes a try start over with nothing committed.
+const (
+	errTaken  = errTry("another node was faster")
+	errUnread = errTry("a change of a session fires events with idempotency keys, which are to be read first")
+)
 
 type errTry string
 
@@ -111,6 +131,7 @@ func (s *Store) publish(g *acceptance, group []*intake) {
 	if len(g.handover) > 0 && s.handover != nil {
 		s.handover(g.handover)
 	}
+	s.hub.Committed(g.events)
 	if s.onCommit != nil {
 		s.onCommit(len(group))
 	}
@@ -134,6 +155,9 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, 
 		return false, err
 	}
 	g.decide()
+	if len(g.unread) > 0 {
+		return false, errUnread
+	}
 	var p pipeline
 	g.write(&p)
 	p.add("COMMIT", nil)
@@ -180,9 +204,13 @@ type acceptance struct {
 	lastID   callbackd.EventID
 	doubts   []*acceptance // tries whose commit was not answered
 	made     *acceptance   // the one of them that was committed
+	stamp    int64
+	horizon  callbackd.EventID // ids up to it were promised not to come any more
 	sessions map[sessionID]*sessionEnd
+	kept     map[sessionID]*keptSession
 	owed     map[subject][]callbackd.CallbackNo
 	repeats  map[token]*repeat
+	unread   []token // that are not among repeats
 
 	events   []*callbackd.Event
 	handover []callbackd.Delivery
@@ -193,11 +221,19 @@ type acceptance struct {
 func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance {
 	g := &acceptance{
 		group: group, lastID: s.lastID, doubts: doubts,
+		stamp: newStamp(), kept: map[sessionID]*keptSession{},
 		sessions: map[sessionID]*sessionEnd{}, owed: map[subject][]callbackd.CallbackNo{}, repeats: map[token]*repeat{},
 		outs: make([][]*callbackd.Event, len(group)), errs: make([]error, len(group)),
 	}
 	for _, in := range group {
 		b := &in.batch
+		if in.change != nil {
+			id := sessionID{b.Key, in.change.session}
+			g.sessions[id], g.kept[id] = &sessionEnd{}, nil
+			for _, t := range callbackd.EventTypes { // it may fire any of them
+				g.owed[subject{b.Key, t}] = nil
+			}
+		}
 		if b.Idempotency != "" {
 			g.repeats[token{b.Key, string(codec.BatchHash(b.Idempotency))}] = nil
 		}
@@ -218,7 +254,11 @@ func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance 
 // decide runs the batches in order, in memory: numbers, ids, what is owed.
 func (g *acceptance) decide() {
 	for i, in := range g.group {
-		g.outs[i], g.errs[i] = g.batch(&in.batch)
+		if in.change != nil {
+			g.outs[i], g.errs[i] = g.changeSession(in)
+		} else {
+			g.outs[i], g.errs[i] = g.batch(&in.batch)
+		}
 	}
 }
 
@@ -263,6 +303,7 @@ func (g *acceptance) batch(b *store.Batch) ([]*callbackd.Event, error) {
 // accepted.
 func (g *acceptance) checkRepeats(b *store.Batch) error {
 	within := map[token][]byte{}
+	g.needRepeats(b)
 	for i := range b.Events {
 		n := &b.Events[i]
 		if n.Idempotency == "" {
@@ -284,6 +325,21 @@ func (g *acceptance) checkRepeats(b *store.Batch) error {
 	return nil
 }
 
+// needRepeats notes idempotency keys that were not known when the group was
+// read: those of what changes of sessions fire.
+func (g *acceptance) needRepeats(b *store.Batch) {
+	for i := range b.Events {
+		key := b.Events[i].Idempotency
+		if key == "" {
+			continue
+		}
+		t := token{b.Key, string(codec.EventHash(key))}
+		if _, known := g.repeats[t]; !known {
+			g.unread = append(g.unread, t)
+		}
+	}
+}
+
 func (r *repeat) answer() ([]*callbackd.Event, error) {
 	if !r.fresh && len(r.events) != len(r.ids) {
 		return nil, callbackd.Errorf(callbackd.KindNotFound, "the event that this idempotency key made was removed; events are removed some time after they ended")
@@ -294,7 +350,7 @@ func (r *repeat) answer() ([]*callbackd.Event, error) {
 // accept gives one event its place.
 func (g *acceptance) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event {
 	end := g.sessions[sessionID{b.Key, n.Session}]
-	g.lastID = nextID(g.lastID, end.last, callbackd.FirstEventID(b.At))
+	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
 	end.sequence, end.last, end.grown = end.sequence+1, g.lastID, true
 	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0}
 	if ev.Owed = g.owed[subject{b.Key, n.Type}]; ev.Test {
@@ -314,14 +370,15 @@ func (g *acceptance) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event 
 const idSpread = 1 << 20
 
 // nextID is the id of an event after last, which is this node's last, and
-// after session, which is its session's last, of whatever node. In each new
+// after floor, which another node may have set: its session's last id, or the
+// horizon. In each new
 // millisecond a node begins at a place of its own choice, so that nodes
 // seldom meet, without a number that each of them would have to hold; the
 // primary key is the judge when they do.
-func nextID(last, session, now callbackd.EventID) callbackd.EventID {
+func nextID(last, floor, now callbackd.EventID) callbackd.EventID {
 	switch {
-	case session > last && session >= now: // another node's clock is ahead
-		return session + 1 + callbackd.EventID(rand.N(idSpread))
+	case floor > last && floor >= now: // another node's clock is ahead
+		return floor + 1 + callbackd.EventID(rand.N(idSpread))
 	case now > last:
 		return now + callbackd.EventID(rand.N(idSpread))
 	}

@@ -39,14 +39,17 @@ const (
 func (g *acceptance) read(ctx context.Context, conn *pgx.Conn) error {
 	var p pipeline
 	p.add("BEGIN", nil)
+	g.readHorizon(&p)
 	g.readSessions(&p)
+	g.readKept(&p)
 	g.readOwed(&p)
 	g.readRepeats(&p)
 	for _, d := range g.doubts {
 		// What holds the locks of a commit under way keeps readSessions, or
 		// the insert of a new session, waiting: what is not here is not to be.
-		ev := d.events[0]
-		p.add(selectDoubt, func(pgx.CollectableRow) error { g.made = d; return nil }, int64(ev.ID), int64(ev.Key), ev.Session, ev.Sequence)
+		if sql, args := d.evidence(); sql != "" {
+			p.add(sql, func(pgx.CollectableRow) error { g.made = d; return nil }, args...)
+		}
 	}
 	return p.run(ctx, conn)
 }
@@ -145,6 +148,7 @@ func (g *acceptance) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
 func (g *acceptance) write(p *pipeline) {
 	g.writeEvents(p)
 	g.writeSessions(p)
+	g.writeKept(p)
 	g.writeRepeats(p)
 }
 

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -36,13 +37,16 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 		}
 		p := places[0]
 		events, err := loadEvents(ctx, tx, []callbackd.EventID{id.Event}, true)
-		if err == nil && (p.state == "" || events[id.Event] == nil) {
+		if err == nil {
+			err = addLater(ctx, tx, events)
+		}
+		if err == nil && (p.state == "" || events[id.Event] == nil || !slices.Contains(events[id.Event].Owed, id.Callback)) {
 			err = none
 		}
 		if err != nil {
 			return err
 		}
-		view = &store.DeliveryView{ID: id, Event: events[id.Event], Callback: cb, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual}
+		view = &store.DeliveryView{ID: id, Event: events[id.Event], Callback: cb, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay}
 		view.History, err = history(ctx, tx, id)
 		return err
 	})
@@ -78,7 +82,7 @@ const (
 	insertManual = `INSERT INTO pending AS p (callback_no, event_id, attempts, step, manual, due)
 		SELECT $1, e.id, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = $2 AND callback_no = $1), 0, true, $3 FROM events e WHERE e.id = $2
 		ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, manual = true, due = excluded.due, first_failed_at = NULL, holds_until = NULL
-		RETURNING attempts`
+		RETURNING attempts, replay`
 )
 
 // RetryDelivery is part of [store.Events].
@@ -91,6 +95,7 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 		return nil, callbackd.Errorf(callbackd.KindConflict, "delivery %s was canceled with its callback and cannot be retried", id)
 	}
 	var attempts int32
+	var replay int64
 	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lockEvent, int64(id.Event)); err != nil {
 			return err
@@ -98,7 +103,7 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 		if _, err := tx.Exec(ctx, lockPending, int64(id.Callback), int64(id.Event)); err != nil {
 			return err
 		}
-		err := tx.QueryRow(ctx, insertManual, int64(id.Callback), int64(id.Event), millis(at)).Scan(&attempts)
+		err := tx.QueryRow(ctx, insertManual, int64(id.Callback), int64(id.Event), millis(at)).Scan(&attempts, &replay)
 		if err == pgx.ErrNoRows {
 			return noEvent(id.Event)
 		}
@@ -108,5 +113,5 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 		return nil, err
 	}
 	return &callbackd.Delivery{ID: id, Session: view.Event.Session, Sequence: view.Event.Sequence, Test: view.Event.Test,
-		Attempts: int(attempts), Due: time.UnixMilli(at.UnixMilli()).UTC(), Manual: true}, nil
+		Attempts: int(attempts), Due: time.UnixMilli(at.UnixMilli()).UTC(), Manual: true, Replay: callbackd.ReplayID(replay)}, nil
 }

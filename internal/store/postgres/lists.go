@@ -15,14 +15,40 @@ import (
 
 // Event is part of [store.Events].
 func (s *Store) Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error) {
-	ev, err := s.Load(ctx, id)
-	if err == nil && ev.Key != key {
-		err = noEvent(id)
-	}
+	var ev *callbackd.Event
+	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		events, err := loadEvents(ctx, conn, []callbackd.EventID{id}, true)
+		if ev = events[id]; err == nil && (ev == nil || ev.Key != key) {
+			err = noEvent(id)
+		}
+		if err == nil {
+			err = addLater(ctx, conn, events)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	return ev, nil
+}
+
+// addLater adds to events what they came to be owed after they were accepted.
+func addLater(ctx context.Context, q querier, events map[callbackd.EventID]*callbackd.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	ids := make([]int64, 0, len(events))
+	for id := range events {
+		ids = append(ids, int64(id))
+	}
+	return each(ctx, q, "SELECT event_id, callback_no FROM owed_later WHERE event_id = ANY ($1::bigint[]) ORDER BY event_id, callback_no", func(row pgx.CollectableRow) error {
+		var id, no int64
+		err := row.Scan(&id, &no)
+		if ev := events[callbackd.EventID(id)]; err == nil {
+			ev.Owed = append(ev.Owed, callbackd.CallbackNo(no))
+		}
+		return err
+	}, ids)
 }
 
 // The events of a key, or of one of its sessions, newest first.
@@ -79,12 +105,23 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 				}
 				return true
 			})
-			if err != nil || page.Next != 0 || n < scanChunk {
+			if err != nil {
 				return err
+			}
+			if page.Next != 0 || n < scanChunk {
+				return addLater(ctx, conn, byID(page.Events))
 			}
 		}
 	})
 	return page, err
+}
+
+func byID(evs []*callbackd.Event) map[callbackd.EventID]*callbackd.Event {
+	out := make(map[callbackd.EventID]*callbackd.Event, len(evs))
+	for _, ev := range evs {
+		out[ev.ID] = ev
+	}
+	return out
 }
 
 // stand is where a delivery stands.
@@ -93,22 +130,20 @@ type stand struct {
 	attempts int
 	due      time.Time
 	manual   bool
+	replay   callbackd.ReplayID
 }
 
 // selectStands reads where deliveries stand: from the row of the queue, or
 // else from the last of the attempts.
-const selectStands = `SELECT o.i, p.attempts, p.due, p.manual, a.n, a.version, a.state
+const selectStands = `SELECT o.i, p.attempts, p.due, p.manual, p.replay, a.n, a.version, a.state
 	FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (callback_no, event_id, i)
-	LEFT JOIN LATERAL (SELECT attempts, due, manual FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p ON true
+	LEFT JOIN LATERAL (SELECT attempts, due, manual, replay FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p ON true
 	LEFT JOIN LATERAL (SELECT n, version, state FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no ORDER BY n DESC LIMIT 1) a ON true`
 
 // stands is where the deliveries stand; the state of one that does not exist
 // is empty.
 func stands(ctx context.Context, q querier, ids []callbackd.DeliveryID, ended func(callbackd.CallbackNo) bool) ([]stand, error) {
-	callbacks, events := make([]int64, len(ids)), make([]int64, len(ids))
-	for i, id := range ids {
-		callbacks[i], events[i] = int64(id.Callback), int64(id.Event)
-	}
+	callbacks, events := split(ids)
 	rows, err := q.Query(ctx, selectStands, callbacks, events)
 	if err != nil {
 		return nil, err
@@ -118,16 +153,16 @@ func stands(ctx context.Context, q querier, ids []callbackd.DeliveryID, ended fu
 	for rows.Next() {
 		var i int64
 		var attempts, n *int32
-		var due, version *int64
+		var due, version, replay *int64
 		var manual *bool
 		var state *string
-		if err := rows.Scan(&i, &attempts, &due, &manual, &n, &version, &state); err != nil {
+		if err := rows.Scan(&i, &attempts, &due, &manual, &replay, &n, &version, &state); err != nil {
 			return nil, err
 		}
 		p := &out[i-1]
 		switch {
 		case attempts != nil:
-			*p = stand{callbackd.Pending, int(*attempts), fromNullMillis(due), *manual}
+			*p = stand{callbackd.Pending, int(*attempts), fromNullMillis(due), *manual, callbackd.ReplayID(*replay)}
 			if ended(ids[i-1].Callback) {
 				p.state, p.due = callbackd.Canceled, time.Time{}
 			}
@@ -190,9 +225,13 @@ func (l *lister) add(ctx context.Context, ids []callbackd.DeliveryID, events map
 	if err != nil {
 		return err
 	}
+	fits, err := l.lastFits(ctx, ids)
+	if err != nil {
+		return err
+	}
 	for i, id := range ids {
 		p, ev := places[i], events[id.Event]
-		if ev == nil || p.state == "" || l.q.State != "" && p.state != l.q.State || l.q.Session != "" && ev.Session != l.q.Session {
+		if ev == nil || !fits(id) || p.state == "" || l.q.State != "" && p.state != l.q.State || l.q.Session != "" && ev.Session != l.q.Session {
 			continue
 		}
 		if len(l.page.Deliveries) == l.q.Limit {
@@ -200,10 +239,43 @@ func (l *lister) add(ctx context.Context, ids []callbackd.DeliveryID, events map
 			return nil
 		}
 		l.page.Deliveries = append(l.page.Deliveries, store.DeliveryView{
-			ID: id, Event: ev, Callback: l.cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual,
+			ID: id, Event: ev, Callback: l.cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay,
 		})
 	}
 	return nil
+}
+
+const selectLastAttempts = `SELECT o.callback_no, o.event_id, a.detail FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id)
+	CROSS JOIN LATERAL (SELECT detail FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no AND version > 0 ORDER BY n DESC LIMIT 1) a`
+
+// lastFits tells which of the deliveries' last attempts are as asked for.
+func (l *lister) lastFits(ctx context.Context, ids []callbackd.DeliveryID) (func(callbackd.DeliveryID) bool, error) {
+	if !l.q.OfAttempts() {
+		return func(callbackd.DeliveryID) bool { return true }, nil
+	}
+	callbacks, events := split(ids)
+	fits := map[callbackd.DeliveryID]bool{}
+	err := each(ctx, l.conn, selectLastAttempts, func(row pgx.CollectableRow) error {
+		var no, event int64
+		var detail []byte
+		var a callbackd.Attempt
+		err := row.Scan(&no, &event, &detail)
+		if err == nil {
+			err = damaged(codec.ReadAttempt(detail, &a))
+		}
+		fits[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(no)}] = l.q.FitsAttempt(&a)
+		return err
+	}, callbacks, events)
+	return func(id callbackd.DeliveryID) bool { return fits[id] }, err
+}
+
+// split turns ids into the arrays of a statement.
+func split(ids []callbackd.DeliveryID) (callbacks, events []int64) {
+	callbacks, events = make([]int64, len(ids)), make([]int64, len(ids))
+	for i, id := range ids {
+		callbacks[i], events[i] = int64(id.Callback), int64(id.Event)
+	}
+	return callbacks, events
 }
 
 // byEvent walks the key's events, newest first, and what each was owed to.
@@ -214,28 +286,32 @@ func (l *lister) byEvent(ctx context.Context) error {
 	}
 	for seen := 0; ; {
 		var ids []callbackd.DeliveryID
-		events := map[callbackd.EventID]*callbackd.Event{}
+		var evs []*callbackd.Event
 		n := 0
 		err := scanEvents(ctx, l.conn, l.q.Key, l.q.Session, lo, hi, scanChunk, false, func(r *eventRow, _ []byte) bool {
-			ev := r.event(nil)
-			n, hi, events[ev.ID] = n+1, r.id, ev
-			owed := slices.Clone(ev.Owed)
-			slices.Sort(owed)
+			n, hi, evs = n+1, r.id, append(evs, r.event(nil))
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		events := byID(evs)
+		if err := addLater(ctx, l.conn, events); err != nil {
+			return err
+		}
+		for _, ev := range evs {
+			owed := slices.Sorted(slices.Values(ev.Owed))
 			for _, no := range slices.Backward(owed) {
 				id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
 				if l.cbs[no] != nil && (id.Event != l.q.After.Event || no < l.q.After.Callback) {
 					ids = append(ids, id)
 				}
 			}
-			return true
-		})
-		if err != nil {
-			return err
 		}
 		if err := l.add(ctx, ids, events); err != nil || l.full || n < scanChunk {
 			return err
 		}
-		if seen += n; seen >= store.MaxScan {
+		if seen += n; seen >= l.q.MaxScanOf() {
 			l.page.Next = callbackd.DeliveryID{Event: callbackd.EventID(hi)} // callback 0: everything of that event is done
 			return nil
 		}
@@ -282,6 +358,9 @@ func (l *lister) byState(ctx context.Context) error {
 			return err
 		}
 		events, err := loadEvents(ctx, l.conn, eventsOf(ids), false)
+		if err == nil {
+			err = addLater(ctx, l.conn, events)
+		}
 		if err != nil {
 			return err
 		}
@@ -289,7 +368,7 @@ func (l *lister) byState(ctx context.Context) error {
 			return err
 		}
 		last := ids[len(ids)-1]
-		if seen += len(ids); seen >= store.MaxScan {
+		if seen += len(ids); seen >= l.q.MaxScanOf() {
 			l.page.Next = last
 			return nil
 		}

@@ -1,0 +1,143 @@
+package postgres
+
+import (
+	"context"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A reader that goes from cursor to cursor is promised that no event comes
+// later with an id up to its cursor. Commits of several nodes end in another
+// order than that of their ids, and clocks differ, so the promise is kept by
+// agreement: the intake holds a shared lock of the key's stripe until its
+// commit and gives out ids above the stripe's horizon only; a reader takes
+// the lock alone, for as long as it needs to raise the horizon to the newest
+// event. Whoever finds the newest event below the horizon needs no lock.
+const stripes = 16
+
+// stripeLocks is the first half of the numbers of these advisory locks.
+const stripeLocks = 0x63616c6c
+
+func stripeOf(key callbackd.KeyNo) int { return int(uint64(key) % stripes) }
+
+const (
+	lockStripes   = "SELECT count(pg_advisory_xact_lock_shared($1::integer, s)) FROM unnest($2::integer[]) AS s"
+	selectHorizon = "SELECT coalesce(max(id), 0) FROM horizons WHERE stripe = ANY ($1::smallint[])"
+	lockStripe    = "SELECT pg_advisory_xact_lock($1::integer, $2::integer)"
+	selectNewest  = "SELECT coalesce((SELECT id FROM events WHERE key_no = $1 ORDER BY key_no DESC, id DESC LIMIT 1), 0), (SELECT id FROM horizons WHERE stripe = $2)"
+	raiseHorizon  = "UPDATE horizons SET id = greatest(id, $2) WHERE stripe = $1"
+)
+
+// readHorizon locks the group's stripes and reads above which id it begins.
+func (g *acceptance) readHorizon(p *pipeline) {
+	var has [stripes]bool
+	for id := range g.sessions {
+		has[stripeOf(id.key)] = true
+	}
+	var locks []int32
+	var nos []int16
+	for stripe, mine := range has {
+		if mine {
+			locks, nos = append(locks, int32(stripe)), append(nos, int16(stripe))
+		}
+	}
+	p.add(lockStripes, nil, stripeLocks, locks)
+	p.add(selectHorizon, func(row pgx.CollectableRow) error { return row.Scan((*int64)(&g.horizon)) }, nos)
+}
+
+// settled returns the newest event of a key, below which nothing comes any
+// more. Of the readers of a stripe one at a time raises the horizon.
+func (s *Store) settled(ctx context.Context, key callbackd.KeyNo) (callbackd.EventID, error) {
+	newest, horizon, err := s.newest(ctx, key)
+	if err != nil || newest <= horizon {
+		return callbackd.EventID(newest), err
+	}
+	claim := &s.claims[stripeOf(key)]
+	claim.Lock()
+	defer claim.Unlock()
+	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockStripe, stripeLocks, stripeOf(key)); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, selectNewest, int64(key), stripeOf(key)).Scan(&newest, &horizon); err != nil || newest <= horizon {
+			return err
+		}
+		_, err := tx.Exec(ctx, raiseHorizon, stripeOf(key), newest)
+		return err
+	})
+	return callbackd.EventID(newest), err
+}
+
+func (s *Store) newest(ctx context.Context, key callbackd.KeyNo) (newest, horizon int64, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, selectNewest, int64(key), stripeOf(key)).Scan(&newest, &horizon)
+	})
+	return newest, horizon, err
+}
+
+// Watch is part of [store.Events].
+func (s *Store) Watch(key callbackd.KeyNo) (<-chan struct{}, func()) { return s.hub.Watch(key) }
+
+// The events of a key, or of one of its sessions, oldest first.
+const (
+	selectKeyEventsUp     = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 ORDER BY e.key_no, e.id LIMIT $4"
+	selectSessionEventsUp = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 AND e.session = $5 ORDER BY e.key_no, e.session, e.id LIMIT $4"
+	// A page ends by the size of its data, so little is read at a time.
+	upChunk = 64
+)
+
+// EventsAfter is part of [store.Events].
+func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
+	last, err := s.settled(ctx, q.Key)
+	if err != nil {
+		return page, err
+	}
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		page, err = eventsAfter(ctx, conn, q, last)
+		return err
+	})
+	return page, err
+}
+
+// eventsAfter reads a page of the events up to last.
+func eventsAfter(ctx context.Context, conn *pgx.Conn, q store.EventQuery, last callbackd.EventID) (page store.EventPage, err error) {
+	page.Next = max(q.After, last)
+	lo, hi := store.IDRange(q.Since, q.Until, 0)
+	lo, hi = max(lo, int64(q.After)+1), min(hi, int64(last)+1)
+	limit := min(max(q.Limit, 1), store.MaxPage)
+	for seen, size, cut := 0, 0, false; !cut; {
+		sql, args := selectKeyEventsUp, []any{int64(q.Key), lo, hi, upChunk}
+		if q.Session != "" {
+			sql, args = selectSessionEventsUp, append(args, q.Session)
+		}
+		n := 0
+		err := each(ctx, conn, sql, func(row pgx.CollectableRow) error {
+			var r eventRow
+			var data []byte
+			err := row.Scan(r.into(&data)...)
+			if cut = cut || seen == store.MaxScan || len(page.Events) == limit || size >= store.MaxPageData; cut || err != nil {
+				return err
+			}
+			n, seen, lo = n+1, seen+1, r.id+1
+			if q.Type == "" || codec.Type(int64(r.typ)) == q.Type {
+				size += len(data)
+				page.Events = append(page.Events, r.event(data))
+			}
+			return nil
+		}, args...)
+		if err != nil {
+			return store.EventPage{}, err
+		}
+		if cut {
+			page.Next = callbackd.EventID(lo - 1)
+		}
+		if n < upChunk {
+			break
+		}
+	}
+	return page, addLater(ctx, conn, byID(page.Events))
+}

@@ -1,0 +1,142 @@
+package postgres
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The sessions of a key, or of one status, newest first after a place; the
+// results, which lists do not show, stay where they are.
+const (
+	listedColumns    = "no, key_no, session, status, created_at, ended_at, reference, NULL::bytea, document, search"
+	sessionsAfter    = " AND created_at >= $2 AND (created_at, session) < ($3::bigint, $4::text) ORDER BY created_at DESC, session DESC LIMIT $5"
+	selectSessions   = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1" + sessionsAfter
+	selectSessionsBy = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1 AND status = $6" + sessionsAfter
+	selectEventsOf   = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.session = $2 AND e.sequence > $3 ORDER BY e.key_no, e.session, e.id LIMIT $4"
+	sessionChunk     = 200
+)
+
+// ListSessions is part of [store.Sessions].
+func (s *Store) ListSessions(ctx context.Context, q store.SessionQuery) (page store.SessionPage, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
+		page, err = listSessions(ctx, conn, q)
+		return err
+	})
+	return page, err
+}
+
+func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (page store.SessionPage, err error) {
+	limit, text := min(max(q.Limit, 1), store.MaxPage), store.SearchText(q.Text)
+	lo, at, key := int64(math.MinInt64), int64(math.MaxInt64), ""
+	if !q.Since.IsZero() {
+		lo = notEarlier(q.Since)
+	}
+	if !q.Until.IsZero() {
+		at = notEarlier(q.Until)
+	}
+	if c := q.After.CreatedAt.UnixMilli(); q.After.SessionKey != "" && c < at {
+		at, key = c, q.After.SessionKey
+	}
+	for seen := 0; ; {
+		sql, args := selectSessions, []any{int64(q.Key), lo, at, key, sessionChunk}
+		if q.Status != "" {
+			sql, args = selectSessionsBy, append(args, string(q.Status))
+		}
+		n := 0
+		err := each(ctx, conn, sql, func(row pgx.CollectableRow) error {
+			var search []byte
+			k, err := scanSession(searched{row, &search})
+			if err != nil || page.Next.SessionKey != "" {
+				return err
+			}
+			if len(page.Sessions) == limit || seen == store.MaxScan { // there is more
+				page.Next = store.SessionCursor{CreatedAt: fromMillis(at), SessionKey: key}
+				return nil
+			}
+			n, seen = n+1, seen+1
+			at, key = k.before.CreatedAt.UnixMilli(), k.before.SessionKey
+			if text == "" || strings.Contains(string(search), text) {
+				page.Sessions = append(page.Sessions, k.before)
+			}
+			return nil
+		}, args...)
+		if err != nil || page.Next.SessionKey != "" || n < sessionChunk {
+			return page, err
+		}
+	}
+}
+
+// searched is a row with the text to search as its last column.
+type searched struct {
+	pgx.CollectableRow
+	search *[]byte
+}
+
+// Scan reads the row's other columns into dest.
+func (r searched) Scan(dest ...any) error { return r.CollectableRow.Scan(append(dest, r.search)...) }
+
+// SessionEvents is part of [store.Sessions].
+func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionKey string, after int64, limit int) (out []store.SessionEvent, err error) {
+	if textIsKept(sessionKey) != nil {
+		return nil, nil
+	}
+	limit = min(max(limit, 1), store.MaxPage)
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		all, err := s.callbacksWhere(ctx, conn, "c.key_no = $1", int64(key))
+		if err != nil {
+			return err
+		}
+		cbs := make(map[callbackd.CallbackNo]*callbackd.Callback, len(all))
+		for _, cb := range all {
+			cbs[cb.No] = cb
+		}
+		var evs []*callbackd.Event
+		err = each(ctx, conn, selectEventsOf, func(row pgx.CollectableRow) error {
+			var r eventRow
+			var data []byte
+			err := row.Scan(r.into(&data)...)
+			evs = append(evs, r.event(data))
+			return err
+		}, int64(key), sessionKey, after, limit)
+		if err == nil {
+			err = addLater(ctx, conn, byID(evs))
+		}
+		if err == nil {
+			out, err = withDeliveries(ctx, conn, evs, cbs)
+		}
+		return err
+	})
+	return out, err
+}
+
+// withDeliveries adds to each event where its deliveries stand.
+func withDeliveries(ctx context.Context, q querier, evs []*callbackd.Event, cbs map[callbackd.CallbackNo]*callbackd.Callback) ([]store.SessionEvent, error) {
+	var ids []callbackd.DeliveryID
+	for _, ev := range evs {
+		for _, no := range slices.Sorted(slices.Values(ev.Owed)) {
+			ids = append(ids, callbackd.DeliveryID{Event: ev.ID, Callback: no})
+		}
+	}
+	places, err := stands(ctx, q, ids, func(no callbackd.CallbackNo) bool { return cbs[no] != nil && cbs[no].Deleted() })
+	if err != nil {
+		return nil, err
+	}
+	out := make([]store.SessionEvent, len(evs))
+	at := 0
+	for i, ev := range evs {
+		out[i].Event = ev
+		for range ev.Owed {
+			id, p := ids[at], places[at]
+			out[i].Deliveries = append(out[i].Deliveries, store.DeliveryView{ID: id, Callback: cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual})
+			at++
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,315 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// change is what ChangeSession asks of a group.
+type change struct {
+	session string
+	at      time.Time
+	f       func(*callbackd.Session) (store.SessionChange, error)
+	out     *callbackd.Session
+}
+
+// ChangeSession is part of [store.Sessions]. It joins the groups of the
+// intake: what a change fires is accepted with everything else, and the
+// session's row is locked like the sequence of its events.
+func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionKey string, at time.Time, f func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
+	if textIsKept(sessionKey) != nil {
+		return nil, nil, noSession(sessionKey)
+	}
+	in := &intake{command: newCommand(), batch: store.Batch{Key: key, At: at}, change: &change{session: sessionKey, at: at, f: f}}
+	if err := submit(ctx, s, s.intakes, in, &in.command); err != nil {
+		return nil, nil, err
+	}
+	return in.change.out, in.out, nil
+}
+
+// keptSession is a session as a group has left it so far.
+type keptSession struct {
+	no            int64
+	before, after *callbackd.Session // before is what is stored; after is nil when it was removed
+	notes         []callbackd.Note
+	firstNote     int
+	changed       bool
+}
+
+const (
+	sessionColumns = "no, key_no, session, status, created_at, ended_at, reference, results, document"
+	lockKept       = `SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, s.results, s.document
+		FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
+		CROSS JOIN LATERAL (SELECT * FROM sessions WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
+	selectStamp    = "SELECT 1 FROM sessions WHERE key_no = $1 AND session = $2 AND stamp = $3"
+	updateDocument = "UPDATE sessions SET document = $2, stamp = $3 WHERE no = $1"
+	updateSession  = "UPDATE sessions SET document = $2, stamp = $3, status = $4, ended_at = $5, due = $6, search = $7, reference = $8, results = $9 WHERE no = $1"
+	insertNotes    = `INSERT INTO session_notes (session_no, n, title, description, inserted_by, inserted_at)
+		SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[])`
+	dropNotes = "DELETE FROM session_notes WHERE session_no = ANY ($1::bigint[])"
+	dropKept  = "DELETE FROM sessions WHERE no = ANY ($1::bigint[])"
+)
+
+func scanSession(row pgx.CollectableRow) (k *keptSession, err error) {
+	s := &callbackd.Session{}
+	k = &keptSession{before: s, after: s}
+	var key, created int64
+	var ended *int64
+	var status string
+	var document []byte
+	if err := row.Scan(&k.no, &key, &s.SessionKey, &status, &created, &ended, &s.Reference, &s.Results, &document); err != nil {
+		return nil, err
+	}
+	s.Key, s.Status, s.CreatedAt, s.EndedAt = callbackd.KeyNo(key), callbackd.SessionStatus(status), fromMillis(created), fromNullMillis(ended)
+	if err = store.DecodeSession(document, s); err != nil {
+		err = damaged(fmt.Errorf("the document of session %s: %w", s.SessionKey, err))
+	}
+	return k, err
+}
+
+func noSession(sessionKey string) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "Session %s cannot be found.", sessionKey)
+}
+
+// readKept locks and reads the sessions that the group changes.
+func (g *acceptance) readKept(p *pipeline) {
+	var keys []int64
+	var sessions []string
+	for _, id := range g.sortedSessions() {
+		if _, changes := g.kept[id]; changes {
+			keys, sessions = append(keys, int64(id.key)), append(sessions, id.session)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	p.add(lockKept, func(row pgx.CollectableRow) error {
+		k, err := scanSession(row)
+		if err == nil {
+			g.kept[sessionID{k.before.Key, k.before.SessionKey}] = k
+		}
+		return err
+	}, keys, sessions)
+}
+
+// changeSession runs one change on what the ones before it left.
+func (g *acceptance) changeSession(in *intake) ([]*callbackd.Event, error) {
+	c, id := in.change, sessionID{in.batch.Key, in.change.session}
+	k := g.kept[id]
+	if k == nil || k.after == nil {
+		return nil, noSession(c.session)
+	}
+	after := *k.after
+	what, err := c.f(&after)
+	if err != nil {
+		return nil, err
+	}
+	c.out = &after
+	if what.Unchanged {
+		return nil, nil
+	}
+	b := store.Batch{Key: id.key, At: c.at, Events: slices.Clone(what.Events)}
+	for i := range b.Events {
+		b.Events[i].Session = c.session
+	}
+	events, err := g.batch(&b)
+	if err != nil {
+		return nil, err
+	}
+	k.changed = true
+	if what.Remove {
+		k.after, k.notes = nil, nil
+		return events, nil
+	}
+	if len(k.notes) == 0 {
+		k.firstNote = after.Notes - len(what.Notes) + 1
+	}
+	k.after, k.notes = &after, append(k.notes, what.Notes...)
+	return events, nil
+}
+
+// writeKept queues what became of the sessions. Most changes are of the
+// document alone, and then no index is touched. A session that was changed
+// carries the group's stamp, by which a commit that was not answered is known.
+func (g *acceptance) writeKept(p *pipeline) {
+	var removed []int64
+	var notes noteRows
+	for _, id := range g.sortedSessions() {
+		k := g.kept[id]
+		switch {
+		case k == nil || !k.changed:
+			continue
+		case k.after == nil:
+			removed = append(removed, k.no)
+			continue
+		}
+		old, now, document := k.before, k.after, store.EncodeSession(k.after)
+		if old.Status == now.Status && old.Due().Equal(now.Due()) && old.Vehicle.VIN == now.Vehicle.VIN &&
+			bytes.Equal(old.Reference, now.Reference) && bytes.Equal(old.Results, now.Results) {
+			p.add(updateDocument, nil, k.no, document, g.stamp)
+		} else {
+			p.add(updateSession, nil, k.no, document, g.stamp, string(now.Status), nullMillis(now.EndedAt), nullMillis(now.Due()), []byte(store.SessionText(now)), now.Reference, now.Results)
+		}
+		for i, n := range k.notes {
+			notes.add(k.no, k.firstNote+i, &n)
+		}
+	}
+	notes.insert(p)
+	if len(removed) > 0 {
+		p.add(dropNotes, nil, removed)
+		p.add(dropKept, nil, removed)
+	}
+}
+
+// evidence is how it is known that the group was committed: by its first
+// event, or by the stamp of a session.
+func (g *acceptance) evidence() (sql string, args []any) {
+	if len(g.events) > 0 {
+		ev := g.events[0]
+		return selectDoubt, []any{int64(ev.ID), int64(ev.Key), ev.Session, ev.Sequence}
+	}
+	for _, id := range g.sortedSessions() {
+		if k := g.kept[id]; k != nil && k.changed && k.after != nil {
+			return selectStamp, []any{int64(id.key), id.session, g.stamp}
+		}
+	}
+	return "", nil
+}
+
+func newStamp() int64 { return rand.Int64() }
+
+// noteRows are the arrays of insertNotes.
+type noteRows struct {
+	sessions, at          []int64
+	n                     []int32
+	titles, texts, people [][]byte
+}
+
+func (r *noteRows) add(session int64, n int, note *callbackd.Note) {
+	r.sessions, r.n, r.at = append(r.sessions, session), append(r.n, int32(n)), append(r.at, millis(note.InsertedAt))
+	r.titles, r.texts, r.people = append(r.titles, []byte(note.Title)), append(r.texts, []byte(note.Description)), append(r.people, []byte(note.InsertedBy))
+}
+
+func (r *noteRows) insert(p *pipeline) {
+	if len(r.sessions) > 0 {
+		p.add(insertNotes, nil, r.sessions, r.n, r.titles, r.texts, r.people, r.at)
+	}
+}
+
+// CreateSession is part of [store.Sessions].
+func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session) error {
+	if err := textIsKept(session.SessionKey); err != nil {
+		return err
+	}
+	stored := *session
+	stamp, again := newStamp(), false
+	return s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		if again { // the commit before may not have been answered
+			var made int
+			if err := tx.QueryRow(ctx, selectStamp, int64(stored.Key), stored.SessionKey, stamp).Scan(&made); err != pgx.ErrNoRows {
+				return err
+			}
+		}
+		again = true
+		_, err := tx.Exec(ctx, `INSERT INTO sessions (key_no, session, status, created_at, ended_at, due, search, reference, results, document, stamp)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			int64(stored.Key), stored.SessionKey, string(stored.Status), millis(stored.CreatedAt), nullMillis(stored.EndedAt), nullMillis(stored.Due()),
+			[]byte(store.SessionText(&stored)), stored.Reference, stored.Results, store.EncodeSession(&stored), stamp)
+		if violates(err) == "sessions_by_key" {
+			return callbackd.Errorf(callbackd.KindConflict, "there is a session %s already", stored.SessionKey)
+		}
+		return err
+	})
+}
+
+// Session is part of [store.Sessions].
+func (s *Store) Session(ctx context.Context, key callbackd.KeyNo, sessionKey string) (*callbackd.Session, error) {
+	k, err := s.session(ctx, key, sessionKey, nil)
+	if err != nil {
+		return nil, err
+	}
+	return k.before, nil
+}
+
+// session reads one session, and then what more wants of it.
+func (s *Store) session(ctx context.Context, key callbackd.KeyNo, sessionKey string, more func(context.Context, querier, *keptSession) error) (k *keptSession, err error) {
+	if textIsKept(sessionKey) != nil {
+		return nil, noSession(sessionKey)
+	}
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE key_no = $1 AND session = $2", int64(key), sessionKey)
+		if err != nil {
+			return err
+		}
+		if k, err = pgx.CollectExactlyOneRow(rows, scanSession); err == pgx.ErrNoRows {
+			return noSession(sessionKey)
+		}
+		if err != nil || more == nil {
+			return err
+		}
+		return more(ctx, conn, k)
+	})
+	return k, err
+}
+
+// SessionNotes is part of [store.Sessions].
+func (s *Store) SessionNotes(ctx context.Context, key callbackd.KeyNo, sessionKey string) (notes []callbackd.Note, err error) {
+	_, err = s.session(ctx, key, sessionKey, func(ctx context.Context, q querier, k *keptSession) error {
+		notes = nil
+		return each(ctx, q, "SELECT title, description, inserted_by, inserted_at FROM session_notes WHERE session_no = $1 ORDER BY n", func(row pgx.CollectableRow) error {
+			var title, text, person []byte
+			var at int64
+			err := row.Scan(&title, &text, &person, &at)
+			notes = append(notes, callbackd.Note{Title: string(title), Description: string(text), InsertedBy: string(person), InsertedAt: fromMillis(at)})
+			return err
+		}, k.no)
+	})
+	return notes, err
+}
+
+// DueSessions is part of [store.Sessions].
+func (s *Store) DueSessions(ctx context.Context, now time.Time, limit int) (due []store.SessionID, next time.Time, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		due, next = nil, time.Time{}
+		return each(ctx, conn, "SELECT key_no, session, due FROM sessions WHERE due IS NOT NULL ORDER BY due LIMIT $1", func(row pgx.CollectableRow) error {
+			var key, at int64
+			var session string
+			err := row.Scan(&key, &session, &at)
+			if when := fromMillis(at); next.IsZero() && (when.After(now) || len(due) == limit) {
+				next = when
+			} else if next.IsZero() {
+				due = append(due, store.SessionID{Key: callbackd.KeyNo(key), SessionKey: session})
+			}
+			return err
+		}, limit+1)
+	})
+	return due, next, err
+}
+
+// SweepSessions is part of [store.Sessions].
+func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) (removed int, err error) {
+	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, "SELECT no FROM sessions WHERE ended_at < $1 ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED", notEarlier(before), limit)
+		if err != nil {
+			return err
+		}
+		gone, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if removed = len(gone); err != nil || removed == 0 {
+			return err
+		}
+		var b pgx.Batch
+		b.Queue(dropNotes, gone)
+		b.Queue(dropKept, gone)
+		return tx.SendBatch(ctx, &b).Close()
+	})
+	return removed, err
+}
