@@ -85,7 +85,30 @@ func (c *checker) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.walk(ctx, events, pending, attempts)
+	later, err := newCursor(ctx, c.tx, "later", "SELECT event_id, callback_no FROM owed_later ORDER BY event_id, callback_no", func(row pgx.CollectableRow) (r laterRow, err error) {
+		err = row.Scan(&r.event, &r.callback)
+		return r, err
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.walk(ctx, events, pending, attempts, later); err != nil {
+		return err
+	}
+	return c.replays(ctx)
+}
+
+// replays checks that what replays made due has ended or waits.
+func (c *checker) replays(ctx context.Context) error {
+	return each(ctx, c.tx, `SELECT r.id, r.due - r.skipped - r.delivered - r.failed - r.canceled, coalesce(p.n, 0) FROM replays r
+		LEFT JOIN (SELECT replay, count(*) AS n FROM pending WHERE replay <> 0 GROUP BY replay) p ON p.replay = r.id`, func(row pgx.CollectableRow) error {
+		var id, want, have int64
+		err := row.Scan(&id, &want, &have)
+		if err == nil && want != have {
+			c.fault("replay %s has %d deliveries pending by its counts, and %d that wait", callbackd.ReplayID(id), want, have)
+		}
+		return err
+	})
 }
 
 func (c *checker) callbacks(ctx context.Context) error {
@@ -135,13 +158,15 @@ type triedRow struct {
 	state                    string
 }
 
+type laterRow struct{ event, callback int64 }
+
 // of is what the queue and the attempts hold of one delivery.
 type of struct {
 	pending, manual bool
 	attempts        []triedRow
 }
 
-func (c *checker) walk(ctx context.Context, events *cursor[eventRow], pending *cursor[waitingRow], attempts *cursor[triedRow]) error {
+func (c *checker) walk(ctx context.Context, events *cursor[eventRow], pending *cursor[waitingRow], attempts *cursor[triedRow], later *cursor[laterRow]) error {
 	for {
 		ev, more, err := events.next(ctx)
 		if err != nil {
@@ -178,10 +203,21 @@ func (c *checker) walk(ctx context.Context, events *cursor[eventRow], pending *c
 			d := at(r.event, r.callback)
 			d.attempts = append(d.attempts, r)
 		})
+		if err != nil {
+			return err
+		}
+		owed := codec.Owed(ev.owed)
+		err = later.until(ctx, func(r laterRow) bool { return r.event <= limit }, func(r laterRow) {
+			if r.event < limit {
+				c.stray("what is owed later", r.event, r.callback)
+				return
+			}
+			owed = append(owed, callbackd.CallbackNo(r.callback))
+		})
 		if err != nil || !more {
 			return err
 		}
-		c.event(&ev, rows)
+		c.event(callbackd.EventID(ev.id), owed, rows)
 	}
 }
 
@@ -189,11 +225,13 @@ func (c *checker) stray(what string, event, callback int64) {
 	c.fault("%s of delivery %s belongs to no event", what, callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(callback)})
 }
 
-func (c *checker) event(r *eventRow, rows map[callbackd.DeliveryID]*of) {
+func (c *checker) event(id callbackd.EventID, owed []callbackd.CallbackNo, rows map[callbackd.DeliveryID]*of) {
 	c.report.Events++
-	id := callbackd.EventID(r.id)
-	owed := codec.Owed(r.owed)
-	for _, no := range owed {
+	for i, no := range owed {
+		if slices.Contains(owed[:i], no) {
+			c.fault("event %s is owed to callback %d twice", id, no)
+			continue
+		}
 		b := c.balance[no]
 		if b == nil {
 			c.fault("event %s is owed to callback %d, which does not exist", id, no)
@@ -210,10 +248,10 @@ func (c *checker) event(r *eventRow, rows map[callbackd.DeliveryID]*of) {
 			continue
 		}
 		if row.pending {
-			c.stray("the pending row", r.id, int64(d.Callback))
+			c.stray("the pending row", int64(id), int64(d.Callback))
 		}
 		if len(row.attempts) > 0 {
-			c.stray("an attempt", r.id, int64(d.Callback))
+			c.stray("an attempt", int64(id), int64(d.Callback))
 		}
 	}
 }

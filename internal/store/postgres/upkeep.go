@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
 
 	"github.com/jackc/pgx/v5"
@@ -18,19 +19,35 @@ const settlePending = `WITH ended AS (
 	doomed AS (
 		SELECT p.place FROM ended CROSS JOIN LATERAL (SELECT ctid AS place FROM pending WHERE callback_no = ended.no ORDER BY event_id LIMIT $1 FOR UPDATE SKIP LOCKED) p LIMIT $1),
 	gone AS (
-		DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM doomed)) RETURNING event_id, callback_no, attempts + 1)
-	INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT *, 0, 'canceled', $2::bytea FROM gone`
+		DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM doomed)) RETURNING event_id, callback_no, attempts + 1 AS n, replay),
+	counted AS (
+		UPDATE replays r SET canceled = r.canceled + c.n FROM (SELECT replay, count(*) AS n FROM gone WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay),
+	kept AS (
+		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, 0, 'canceled', $2::bytea FROM gone)
+	SELECT g.callback_no, c.key_no, count(*) FROM gone g CROSS JOIN LATERAL (SELECT key_no FROM callbacks WHERE no = g.callback_no LIMIT 1) c GROUP BY g.callback_no, c.key_no`
 
 // SettleCanceled is part of [store.Upkeep].
 func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (int, error) {
 	detail := codec.AppendAttempt(nil, &callbackd.Attempt{Result: callbackd.Result{StartedAt: at}, Decision: callbackd.Decision{Why: "its callback was deleted or its API key revoked"}})
-	n := 0
+	total := int64(0)
 	err := s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, settlePending, limit, detail)
-		n = int(tag.RowsAffected())
-		return err
+		total = 0
+		m := sums{}
+		err := each(ctx, tx, settlePending, func(row pgx.CollectableRow) error {
+			var no, key, n int64
+			err := row.Scan(&no, &key, &n)
+			total += n
+			m.add(callbackd.KeyNo(key), callbackd.CallbackNo(no), at, &store.Sums{Canceled: n})
+			return err
+		}, limit, detail)
+		if err != nil || total == 0 {
+			return err
+		}
+		var b pgx.Batch
+		m.queue(&b)
+		return tx.SendBatch(ctx, &b).Close()
 	})
-	return n, err
+	return int(total), err
 }
 
 // The statements of the sweep. An event is locked before what is pending is
@@ -39,6 +56,7 @@ const (
 	lockOld      = "SELECT id, key_no, session, owed FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED"
 	selectWaits  = "SELECT o.event_id FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id) CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p"
 	dropAttempts = "DELETE FROM attempts WHERE event_id = ANY ($1::bigint[])"
+	dropLater    = "DELETE FROM owed_later WHERE event_id = ANY ($1::bigint[])"
 	dropRepeats  = "DELETE FROM idempotency WHERE first = ANY ($1::bigint[])"
 	dropEvents   = "DELETE FROM events WHERE id = ANY ($1::bigint[])"
 	// A session goes with the last of its events. One that goes on meanwhile
@@ -88,10 +106,17 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 
 // stillOwed is the events of which a delivery is pending.
 func stillOwed(ctx context.Context, tx pgx.Tx, old []oldEvent) (map[int64]bool, error) {
-	var callbacks, events []int64
+	later := make(map[callbackd.EventID]*callbackd.Event, len(old))
 	for _, e := range old {
-		for _, no := range e.owed {
-			callbacks, events = append(callbacks, int64(no)), append(events, e.id)
+		later[callbackd.EventID(e.id)] = &callbackd.Event{Owed: e.owed}
+	}
+	if err := addLater(ctx, tx, later); err != nil {
+		return nil, err
+	}
+	var callbacks, events []int64
+	for id, ev := range later {
+		for _, no := range ev.Owed {
+			callbacks, events = append(callbacks, int64(no)), append(events, int64(id))
 		}
 	}
 	rows, err := tx.Query(ctx, selectWaits, callbacks, events)
@@ -116,7 +141,7 @@ func drop(ctx context.Context, tx pgx.Tx, old []oldEvent, waits map[int64]bool, 
 		}
 	}
 	var b pgx.Batch
-	for _, sql := range []string{dropAttempts, dropRepeats, dropEvents} {
+	for _, sql := range []string{dropAttempts, dropRepeats, dropLater, dropEvents} {
 		b.Queue(sql, ids)
 	}
 	b.Queue(dropSessions, keys, sessions, int64(before))
