@@ -1,0 +1,266 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// StepReplay is part of [store.Replays]. The replay's row is locked, so that
+// of several nodes one makes a step at a time.
+func (s *Store) StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (store.ReplayStep, error) {
+	var step *replayStep
+	err := s.change(ctx, false, func(ctx context.Context, tx pgx.Tx) error {
+		step = &replayStep{tx: tx, id: id, at: at, next: at}
+		return step.run(ctx)
+	})
+	if err != nil {
+		return store.ReplayStep{}, err
+	}
+	return step.ReplayStep, nil
+}
+
+// replayStep is one step of a replay within a transaction.
+type replayStep struct {
+	store.ReplayStep
+	tx                    pgx.Tx
+	id                    callbackd.ReplayID
+	at, next              time.Time     // of the next delivery
+	every                 time.Duration // between two; 0 without a rate
+	done, skipped, create int64
+}
+
+// replaySlice bounds what one step makes due.
+const replaySlice = 512
+
+func (r *replayStep) run(ctx context.Context) error {
+	var rate float64
+	var nextDue *int64
+	var left, waiting int64
+	err := r.tx.QueryRow(ctx, "SELECT state, rate, next_due, total - due, due - skipped - delivered - failed - canceled FROM replays WHERE id = $1 FOR UPDATE", int64(r.id)).
+		Scan((*string)(&r.State), &rate, &nextDue, &left, &waiting)
+	switch notBefore := fromNullMillis(nextDue); {
+	case err == pgx.ErrNoRows:
+		return noReplay(r.id)
+	case err != nil:
+		return err
+	case r.State != callbackd.ReplayRunning:
+		return nil
+	case left > 0 && notBefore.After(r.at):
+		r.Next = notBefore
+		return nil
+	}
+	budget := int64(replaySlice)
+	if rate > 0 {
+		r.every = time.Duration(float64(time.Second) / rate)
+		budget = min(max(int64(rate), 1), replaySlice) // a second's worth
+	}
+	if left > 0 {
+		if err := r.parts(ctx, budget); err != nil {
+			return err
+		}
+	}
+	if left == r.done && waiting+r.done-r.skipped == 0 {
+		return r.end(ctx)
+	}
+	if r.done == 0 {
+		return nil
+	}
+	if rate > 0 {
+		r.Next = r.next
+	}
+	_, err = r.tx.Exec(ctx, "UPDATE replays SET due = due + $2, skipped = skipped + $3, created = created + $4, next_due = $5 WHERE id = $1",
+		int64(r.id), r.done, r.skipped, r.create, nullMillis(r.Next))
+	return err
+}
+
+func (r *replayStep) end(ctx context.Context) error {
+	r.State = callbackd.ReplayDone
+	if err := forgetSet(ctx, r.tx, r.id); err != nil {
+		return err
+	}
+	_, err := r.tx.Exec(ctx, "UPDATE replays SET due = due + $2, skipped = skipped + $3, state = $4, ended_at = $5 WHERE id = $1",
+		int64(r.id), r.done, r.skipped, string(r.State), millis(r.at))
+	return err
+}
+
+// part is the share of a replay that goes to one callback.
+type part struct {
+	callback    callbackd.CallbackNo
+	total, done int64
+	untried     int64 // made due and not tried yet, up to the window
+	over        bool  // nothing is owed to the callback any more
+	take        int64 // of it, in this step
+}
+
+const selectParts = `SELECT o.callback_no, o.total, o.done, u.n, c.over
+	FROM (SELECT callback_no, total, done FROM replay_parts WHERE replay_id = $1 AND done < total ORDER BY callback_no) o
+	CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM pending WHERE replay = $1 AND replay <> 0 AND callback_no = o.callback_no AND first_failed_at IS NULL LIMIT $2) f LIMIT 1) u
+	CROSS JOIN LATERAL (SELECT c.deleted_at IS NOT NULL OR k.revoked_at IS NOT NULL AS over FROM callbacks c JOIN keys k ON k.no = c.key_no WHERE c.no = o.callback_no LIMIT 1) c`
+
+// parts gives each callback its share of the budget.
+func (r *replayStep) parts(ctx context.Context, budget int64) error {
+	rows, err := r.tx.Query(ctx, selectParts, int64(r.id), store.ReplayWindow)
+	if err != nil {
+		return err
+	}
+	parts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p part, err error) {
+		err = row.Scan((*int64)(&p.callback), &p.total, &p.done, &p.untried, &p.over)
+		return p, err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range parts {
+		p := &parts[i]
+		n := p.total - p.done
+		switch {
+		case p.over:
+			p.take = n
+			r.done += n
+			r.skipped += n
+		case budget > 0:
+			p.take = p.room(min(n, max(1, budget/int64(len(parts)-i))))
+			budget -= p.take
+		}
+	}
+	if err := r.makeDue(ctx, parts); err != nil {
+		return err
+	}
+	var b pgx.Batch
+	for _, p := range parts {
+		if p.take > 0 {
+			b.Queue("UPDATE replay_parts SET done = done + $3 WHERE replay_id = $1 AND callback_no = $2", int64(r.id), int64(p.callback), p.take)
+		}
+	}
+	return r.tx.SendBatch(ctx, &b).Close()
+}
+
+// room is how many of n may be made due for a callback: all of them, or none
+// while most of the window is still to be tried.
+func (p *part) room(n int64) int64 {
+	room := store.ReplayWindow - p.untried
+	if room < min(n, store.ReplayWindow/2) {
+		return 0
+	}
+	return min(n, room)
+}
+
+const selectChunks = `SELECT e.callback_no, e.chunk, e.ids FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS o (callback_no, first, last)
+	CROSS JOIN LATERAL (SELECT callback_no, chunk, ids FROM replay_events WHERE replay_id = $1 AND callback_no = o.callback_no AND chunk BETWEEN o.first AND o.last ORDER BY chunk) e`
+
+// slices reads what the parts take of the set, in order.
+func (r *replayStep) slices(ctx context.Context, parts []part) (ids []callbackd.DeliveryID, err error) {
+	var nos, firsts, lasts []int64
+	taking := map[callbackd.CallbackNo]*part{}
+	want := int64(0)
+	for i := range parts {
+		p := &parts[i]
+		if p.over || p.take == 0 {
+			continue
+		}
+		first, last := codec.ChunksOf(p.done, p.take)
+		nos, firsts, lasts = append(nos, int64(p.callback)), append(firsts, first), append(lasts, last)
+		taking[p.callback] = p
+		want += p.take
+	}
+	if want == 0 {
+		return nil, nil
+	}
+	err = each(ctx, r.tx, selectChunks, func(row pgx.CollectableRow) error {
+		var no, chunk int64
+		var raw []byte
+		if err := row.Scan(&no, &chunk, &raw); err != nil {
+			return err
+		}
+		p := taking[callbackd.CallbackNo(no)]
+		for _, ev := range codec.AppendSlice(nil, chunk, raw, p.done, p.take) {
+			ids = append(ids, callbackd.DeliveryID{Event: ev, Callback: p.callback})
+		}
+		return nil
+	}, int64(r.id), nos, firsts, lasts)
+	if err == nil && int64(len(ids)) != want {
+		err = codec.ErrSet
+	}
+	return ids, err
+}
+
+// The statements that make deliveries due. The events are locked, so that
+// they are not removed meanwhile.
+const (
+	selectDueable = `SELECT o.i, e.session, e.sequence, e.owed, p.it IS NOT NULL, coalesce(a.n, 0)
+		FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (callback_no, event_id, i)
+		CROSS JOIN LATERAL (SELECT session, sequence, owed FROM events WHERE id = o.event_id FOR SHARE) e
+		LEFT JOIN LATERAL (SELECT 1 AS it FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p ON true
+		LEFT JOIN LATERAL (SELECT n FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no ORDER BY n DESC LIMIT 1) a ON true ORDER BY o.i`
+	insertLater = "INSERT INTO owed_later (callback_no, event_id) SELECT * FROM unnest($1::bigint[], $2::bigint[]) ON CONFLICT DO NOTHING"
+	insertDue   = `INSERT INTO pending (callback_no, event_id, attempts, step, manual, due, replay)
+		SELECT a, b, c, 0, true, d, $5::bigint FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::bigint[]) AS o (a, b, c, d)
+		ON CONFLICT DO NOTHING RETURNING callback_no, event_id`
+)
+
+// makeDue makes what the parts take due, and creates what does not exist. One
+// that waits already and one whose event is gone are skipped.
+func (r *replayStep) makeDue(ctx context.Context, parts []part) error {
+	ids, err := r.slices(ctx, parts)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	callbacks, events := split(ids)
+	var due []callbackd.Delivery
+	var later []callbackd.DeliveryID
+	err = each(ctx, r.tx, selectDueable, func(row pgx.CollectableRow) error {
+		var i, sequence int64
+		var session string
+		var owed []byte
+		var waits bool
+		var attempts int
+		if err := row.Scan(&i, &session, &sequence, &owed, &waits, &attempts); err != nil || waits {
+			return err
+		}
+		id := ids[i-1]
+		if !slices.Contains(codec.Owed(owed), id.Callback) {
+			later = append(later, id)
+		}
+		due = append(due, callbackd.Delivery{ID: id, Session: session, Sequence: sequence, Attempts: attempts, Manual: true, Replay: r.id, Due: r.next.UTC().Truncate(time.Millisecond)})
+		r.next = r.next.Add(r.every)
+		return nil
+	}, callbacks, events)
+	if err == nil && len(later) > 0 {
+		callbacks, events := split(later)
+		tag, err2 := r.tx.Exec(ctx, insertLater, callbacks, events)
+		r.create, err = tag.RowsAffected(), err2
+	}
+	if err == nil && len(due) > 0 {
+		err = r.insertDue(ctx, due)
+	}
+	r.done += int64(len(ids))
+	r.skipped += int64(len(ids) - len(r.Due))
+	return err
+}
+
+func (r *replayStep) insertDue(ctx context.Context, due []callbackd.Delivery) error {
+	callbacks, events, times, attempts := make([]int64, len(due)), make([]int64, len(due)), make([]int64, len(due)), make([]int32, len(due))
+	for i, d := range due {
+		callbacks[i], events[i], times[i], attempts[i] = int64(d.ID.Callback), int64(d.ID.Event), millis(d.Due), int32(d.Attempts)
+	}
+	made := map[callbackd.DeliveryID]bool{}
+	err := each(ctx, r.tx, insertDue, func(row pgx.CollectableRow) error {
+		var no, event int64
+		err := row.Scan(&no, &event)
+		made[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(no)}] = true
+		return err
+	}, callbacks, events, attempts, times, int64(r.id))
+	for _, d := range due {
+		if made[d.ID] {
+			r.Due = append(r.Due, d)
+		}
+	}
+	return err
+}
