@@ -66,7 +66,7 @@ func (s *site) start() {
 	if s.url != "" {
 		listen = s.url[len("http://"):]
 	}
-	a, err := app.Start(context.Background(), app.Config{Listen: listen, Data: s.dir, Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Keep: time.Hour,
+	a, err := app.Start(context.Background(), app.Config{Listen: listen, Place: app.Place{Data: s.dir}, Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Keep: time.Hour,
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.token})
 	if err != nil {
 		s.t.Fatal(err)
