@@ -51,7 +51,7 @@ func (s *statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEnd
 var loaded = flag.Int("rows", 200_000, "events that the test of plans loads")
 
 // large is the tables that no statement may walk.
-var large = []string{"events", "pending", "attempts", "session_sequences", "idempotency"}
+var large = []string{"events", "pending", "attempts", "session_sequences", "idempotency", "sessions", "session_notes", "logs", "slots", "owed_later", "replay_events"}
 
 // The plan of every statement, made once and kept as a server keeps it, goes
 // through an index of the large tables, whatever PostgreSQL believes of their
@@ -103,6 +103,12 @@ func bulkLoad(exec func(string), n int) {
 	exec("INSERT INTO pending SELECT 1 + id % 20, id, 0, 0, false, NULL, CASE WHEN id % 3 = 0 THEN id >> 21 END, NULL FROM events WHERE (id >> 21) % 10 = 0")
 	exec("INSERT INTO attempts SELECT id, 1 + id % 20, 1, 1, 'delivered', '' FROM events WHERE (id >> 21) % 10 <> 0")
 	exec("INSERT INTO session_sequences SELECT key_no, session, max(sequence), max(id) FROM events GROUP BY key_no, session")
+	exec("INSERT INTO sessions (key_no, session, status, created_at, search, document, stamp) SELECT key_no, session, 'IDLE', last_id >> 21, '', '', 0 FROM session_sequences")
+	exec("INSERT INTO session_notes SELECT no, 1, '', '', '', 0 FROM sessions")
+	exec("INSERT INTO logs SELECT key_no, id, 'GET', '/', 200, 1, '', '', 0 FROM events")
+	exec("INSERT INTO slots SELECT 2, (id >> 21) % 100, 60000, id >> 21, 1, 0, 0, 1, 0, 0, '{1}' FROM events")
+	exec("INSERT INTO owed_later SELECT id, 99 FROM events WHERE (id >> 21) % 10 = 0")
+	exec("INSERT INTO replay_events SELECT (id >> 21) % 20, 1, id >> 21, '' FROM events")
 	exec("INSERT INTO idempotency SELECT key_no, decode(md5(id::text), 'hex'), '', id, '' FROM events")
 }
 
@@ -129,7 +135,7 @@ func prepare(t *testing.T, conn *pgx.Conn, seen *statements) map[string]string {
 		}
 		names[sql] = name
 	}
-	if len(names) < 40 {
+	if len(names) < 100 {
 		t.Errorf("only %d statements were seen", len(names))
 	}
 	return names
@@ -180,12 +186,7 @@ func walks(n node, under string) string {
 func everyCommand(t *testing.T, s *Store) {
 	t.Helper()
 	ctx, now := t.Context(), time.Now()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := must(t)
 	k, err := s.CreateKey(ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: now})
 	must(err)
 	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
@@ -236,6 +237,9 @@ func everyCommand(t *testing.T, s *Store) {
 	}
 	_, err = s.RetryDelivery(ctx, k.No, id, now)
 	must(err)
+	everySessionCommand(t, s, k, now)
+	everyReplayCommand(t, s, k, now)
+	everyConsoleCommand(t, s, k, cb, now)
 	_, err = s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{})
 	must(err)
 	_, err = s.DeleteCallback(ctx, k.No, callbackd.Complete, "default", now)
@@ -245,4 +249,98 @@ func everyCommand(t *testing.T, s *Store) {
 	_, _, _, err = s.Sweep(ctx, now.Add(time.Hour), 0, 5)
 	must(err)
 	must(s.Ready(ctx))
+}
+
+// must ends the test at an error.
+func must(t *testing.T) func(error) {
+	return func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func everySessionCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
+	ctx, must := t.Context(), must(t)
+	must(s.CreateSession(ctx, &callbackd.Session{Key: k.No, SessionKey: "X", Status: callbackd.StatusIdle, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	note := callbackd.Note{Title: "n", InsertedAt: now}
+	for _, c := range []store.SessionChange{
+		{Events: []store.NewEvent{{Type: callbackd.Complete, Data: []byte("{}"), Idempotency: "s"}}, Notes: []callbackd.Note{note}}, {}, {Remove: true},
+	} {
+		_, err := s.SessionNotes(ctx, k.No, "X")
+		must(err)
+		_, _, err = s.ChangeSession(ctx, k.No, "X", now, func(x *callbackd.Session) (store.SessionChange, error) {
+			if x.Notes += len(c.Notes); len(c.Notes) == 0 {
+				x.Status = callbackd.StatusStarted
+			}
+			return c, nil
+		})
+		must(err)
+		_, err = s.SessionEvents(ctx, k.No, "X", 0, 10)
+		must(err)
+		for _, status := range []callbackd.SessionStatus{"", callbackd.StatusIdle} {
+			_, err = s.ListSessions(ctx, store.SessionQuery{Key: k.No, Status: status, Limit: 10})
+			must(err)
+		}
+	}
+	_, _, err := s.DueSessions(ctx, now, 10)
+	must(err)
+	must(s.CreateSession(ctx, &callbackd.Session{Key: k.No, SessionKey: "Y", Status: callbackd.StatusComplete, CreatedAt: now, EndedAt: now}))
+	_, err = s.SweepSessions(ctx, now.Add(time.Hour), 10)
+	must(err)
+	for _, session := range []string{"", "X"} {
+		_, err = s.EventsAfter(ctx, store.EventQuery{Key: k.No, Session: session, Limit: 10})
+		must(err)
+	}
+}
+
+func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
+	ctx, must := t.Context(), must(t)
+	target, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "later", URL: "https://a.example/", Payload: []byte("{}")}, now)
+	must(err)
+	for _, f := range []callbackd.ReplayFilter{{}, {Session: "S"}, {States: []callbackd.State{callbackd.Failed}}, {Target: target.No}} {
+		r, err := s.CreateReplay(ctx, callbackd.Replay{Key: k.No, Filter: f, CreatedAt: now})
+		must(err)
+		_, err = s.StepReplay(ctx, r.ID, now)
+		must(err)
+		_, err = s.SetReplayState(ctx, k.No, r.ID, callbackd.ReplayCanceled, now)
+		if callbackd.KindOf(err) != callbackd.KindConflict { // it may be done
+			must(err)
+		}
+	}
+	_, _, err = s.Replayed(ctx, target.No, now, 10)
+	must(err)
+	_, _, err = s.ListReplays(ctx, k.No, 0, 10)
+	must(err)
+	_, err = s.RunningReplays(ctx)
+	must(err)
+}
+
+func everyConsoleCommand(t *testing.T, s *Store, k callbackd.Key, cb *callbackd.Callback, now time.Time) {
+	ctx, must := t.Context(), must(t)
+	must(s.AppendLogs(ctx, []store.LogEntry{{Key: k.No, At: now}, {Key: k.No, At: now, Count: 2}}))
+	_, err := s.ListLogs(ctx, store.LogQuery{Key: k.No, Limit: 10})
+	must(err)
+	must(s.AddTallies(ctx, []store.Tally{{Callback: cb.No, Key: k.No, Minute: now, Sums: store.Sums{Delivered: 1}, Receiver: store.Receiver{LastSuccess: now}}}))
+	_, err = s.ListStats(ctx, store.StatsQuery{Callback: cb.No, Width: store.Minute, Since: now.Add(-time.Hour), Until: now})
+	must(err)
+	for _, key := range []callbackd.KeyNo{0, k.No} {
+		_, err = s.ListHealth(ctx, key, now)
+		must(err)
+	}
+	_, _, err = s.CountPending(ctx, cb.No, 1<<62, 10)
+	must(err)
+	_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Status: 5, Limit: 10})
+	must(err)
+	_, err = s.Prune(ctx, store.Prune{Logs: now, Minutes: now, Hours: now, Replays: now}, 10)
+	must(err)
+	must(s.CreateLogin(ctx, store.Login{Hash: [32]byte{1}, Link: true, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	_, err = s.TakeLink(ctx, [32]byte{1}, now)
+	must(err)
+	if _, err = s.Login(ctx, [32]byte{1}, now); callbackd.KindOf(err) != callbackd.KindNotFound {
+		t.Errorf("a link that was taken: %v", err)
+	}
+	must(s.DeleteLogin(ctx, [32]byte{1}))
+	must(s.RotateKey(ctx, "k", "next", now))
 }

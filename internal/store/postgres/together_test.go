@@ -1,0 +1,178 @@
+package postgres
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/postgres/pgtest"
+)
+
+// note is a change of a session that adds one to its notes, and fires.
+func note(at time.Time, fire bool) func(*callbackd.Session) (store.SessionChange, error) {
+	return func(x *callbackd.Session) (store.SessionChange, error) {
+		x.Notes++
+		c := store.SessionChange{Notes: []callbackd.Note{{Title: fmt.Sprint(x.Notes), InsertedAt: at}}}
+		if fire {
+			c.Events = []store.NewEvent{{Type: callbackd.Complete, Data: []byte("{}")}}
+		}
+		return c, nil
+	}
+}
+
+// Nodes change one session at once: each change is made on what the one
+// before it left, with its events.
+func TestNodesChangeASessionTogether(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 3)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	d.must(nodes[0].CreateSession(t.Context(), &callbackd.Session{Key: d.key.No, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
+	const each = 30
+	var work sync.WaitGroup
+	for _, s := range nodes {
+		for range each {
+			work.Go(func() {
+				if _, evs, err := s.ChangeSession(t.Context(), d.key.No, "S", time.Now(), note(now, true)); err != nil || len(evs) != 1 {
+					t.Errorf("%d events, %v", len(evs), err)
+				}
+			})
+		}
+	}
+	work.Wait()
+	got, err := nodes[0].Session(t.Context(), d.key.No, "S")
+	d.must(err)
+	notes, err := nodes[1].SessionNotes(t.Context(), d.key.No, "S")
+	d.must(err)
+	for i, n := range notes {
+		if n.Title != fmt.Sprint(i+1) {
+			t.Fatalf("note %d is %q", i+1, n.Title)
+		}
+	}
+	if want := 3 * each; got.Notes != want || len(notes) != want || d.checked(nodes[2]) != int64(want) {
+		t.Errorf("%d changes, %d notes, want %d", got.Notes, len(notes), want)
+	}
+}
+
+// A change whose commit was not answered is made once, with events and
+// without.
+func TestLostAnswerOfASessionChange(t *testing.T) {
+	ln, u := newLine(t, pgtest.URL(t))
+	d, nodes := newDatabase(t, u, 1)
+	s, now := nodes[0], time.Now()
+	ln.swallowNext("COMMIT")
+	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.No, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
+	for i, fire := range []bool{false, true, false} {
+		ln.swallowNext("COMMIT")
+		got, _, err := s.ChangeSession(t.Context(), d.key.No, "S", now, note(now, fire))
+		if err != nil || got.Notes != i+1 || ln.cuts.Load() != int64(i+2) {
+			t.Fatalf("%+v, %v after %d cuts", got, err, ln.cuts.Load())
+		}
+	}
+	notes, err := s.SessionNotes(t.Context(), d.key.No, "S")
+	if err != nil || len(notes) != 3 || d.checked(s) != 1 {
+		t.Errorf("%d notes, %v", len(notes), err)
+	}
+}
+
+// A reader goes from cursor to cursor while nodes whose clocks are a minute
+// apart take events in, and misses none.
+func TestCatchUpOverNodesMissesNothing(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 4)
+	reader, writers := nodes[0], nodes[1:]
+	const workers, each = 3, 40
+	var work sync.WaitGroup
+	var mu sync.Mutex
+	var accepted []callbackd.EventID
+	for n, s := range writers {
+		for w := range workers {
+			work.Go(func() {
+				for i := range each {
+					evs, err := d.accept(s, time.Now().Add(time.Duration(n-1)*30*time.Second), fmt.Sprint("S", n, w, i))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					accepted = append(accepted, evs[0].ID)
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	done := make(chan struct{})
+	go func() { work.Wait(); close(done) }()
+	var got []callbackd.EventID
+	read := func(after callbackd.EventID) callbackd.EventID {
+		page, err := reader.EventsAfter(t.Context(), store.EventQuery{Key: d.key.No, After: after, Limit: store.MaxPage})
+		d.must(err)
+		for _, ev := range page.Events {
+			got = append(got, ev.ID)
+		}
+		return page.Next
+	}
+	at := callbackd.EventID(0)
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		at = read(at)
+	}
+	for next := read(at); next != at; next = read(at) {
+		at = next
+	}
+	slices.Sort(accepted)
+	if !slices.Equal(got, accepted) {
+		t.Errorf("%d of %d events were read, or not in order", len(got), len(accepted))
+	}
+}
+
+// Nodes step one replay at once: everything of it is made due once.
+func TestNodesStepAReplayTogether(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 3)
+	var group []*outcome
+	for range 3 {
+		evs, err := d.accept(nodes[0], time.Now(), slices.Repeat([]string{"A", "B"}, 100)...)
+		d.must(err)
+		for _, ev := range evs {
+			group = append(group, &outcome{command: newCommand(), state: callbackd.Delivered, detail: []byte{1},
+				Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.No}}, Attempt: callbackd.Attempt{Version: 1}}})
+		}
+	}
+	for chunk := range slices.Chunk(group, maxGroup) {
+		nodes[0].recordGroup(chunk)
+	}
+	r, err := nodes[0].CreateReplay(t.Context(), callbackd.Replay{Key: d.key.No, CreatedAt: time.Now()})
+	d.must(err)
+	due := map[callbackd.DeliveryID]int{}
+	var mu sync.Mutex
+	var work sync.WaitGroup
+	for i := range 12 {
+		work.Go(func() {
+			step, err := nodes[i%3].StepReplay(t.Context(), r.ID, time.Now())
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+			}
+			for _, v := range step.Due {
+				due[v.ID]++
+			}
+		})
+	}
+	work.Wait()
+	for id, n := range due {
+		if n != 1 {
+			t.Errorf("%s was made due %d times", id, n)
+		}
+	}
+	r, err = nodes[1].Replay(t.Context(), d.key.No, r.ID)
+	if err != nil || r.Total != 600 || r.Due != int64(len(due)) || len(due) < store.ReplayWindow/2 {
+		t.Errorf("%d made due; %+v, %v", len(due), r, err)
+	}
+	d.checked(nodes[2])
+}
