@@ -72,7 +72,7 @@ func (s *Store) takeIn() {
 // stored, it does not take the others with it.
 func (s *Store) acceptGroup(group []*intake) {
 	var doubts []*acceptance // whose commit was not answered
-	var tokens []token       // that changes of sessions turned out to need
+	var tokens []token       // that changes of sessions turned out to use
 	var g *acceptance
 	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
 		g = newAcceptance(s, group, doubts)
@@ -112,11 +112,8 @@ func (s *Store) acceptGroup(group []*intake) {
 	s.publish(g, group)
 }
 
-// What makes a try start over with nothing committed.
-const (
-	errTaken  = errTry("another node was faster")
-	errUnread = errTry("a change of a session fires events with idempotency keys, which are to be read first")
-)
+// errTaken makes a try start over, with nothing committed.
+const errTaken = errTry("another node was faster")
 
 type errTry string
 
@@ -155,9 +152,6 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, 
 		return false, err
 	}
 	g.decide()
-	if len(g.unread) > 0 {
-		return false, errUnread
-	}
 	var p pipeline
 	g.write(&p)
 	p.add("COMMIT", nil)
@@ -326,7 +320,8 @@ func (g *acceptance) checkRepeats(b *store.Batch) error {
 }
 
 // needRepeats notes idempotency keys that were not known when the group was
-// read: those of what changes of sessions fire.
+// read: those of what changes of sessions fire. When one of them was used
+// before, the commit fails on it, and the next try reads them too.
 func (g *acceptance) needRepeats(b *store.Batch) {
 	for i := range b.Events {
 		key := b.Events[i].Idempotency
