@@ -32,16 +32,16 @@ func TestNodesChangeASessionTogether(t *testing.T) {
 		d, nodes := newDatabase(t, pgtest.URL(t), 3)
 		now := time.Now().UTC().Truncate(time.Millisecond)
 		d.must(nodes[0].CreateSession(t.Context(), &callbackd.Session{Key: d.key.No, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
-		const each = 30
+		const each = 40
 		var work sync.WaitGroup
 		for _, s := range nodes {
-			for range each {
-				work.Go(func() {
+			work.Go(func() {
+				for range each {
 					if _, _, err := s.ChangeSession(t.Context(), d.key.No, "S", time.Now(), note(now, fire)); err != nil {
 						t.Error(err)
 					}
-				})
-			}
+				}
+			})
 		}
 		work.Wait()
 		got, err := nodes[0].Session(t.Context(), d.key.No, "S")
