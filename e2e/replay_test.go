@@ -43,22 +43,30 @@ func TestAReplaySurvivesKillNine(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || r.Total != n {
 		t.Fatalf("%v, %d %s%s", err, code, out, errs)
 	}
+	broken := map[try]int{} // by kills, before they were recorded
 	for _, at := range []int{n / 8, n / 2} {
 		sk.await(t, "part of the replay", func() bool { return len(sk.ids) >= at })
 		srv.kill()
+		sk.await(t, "what was under way ends", func() bool { return sk.conns == 0 })
+		done := recorded(t, dir)
+		sk.mu.Lock()
+		for a := range sk.tries {
+			if !done[a] {
+				broken[a]++
+			}
+		}
+		sk.mu.Unlock()
 		srv = serve(t, dir)
 		cl.Base = srv.url
 	}
 	sk.await(t, "the whole replay", func() bool { return len(sk.ids) == n })
-	twice := 0
 	sk.mu.Lock()
-	for _, arrivals := range sk.ids {
-		twice += arrivals - 1
+	for a, times := range sk.tries {
+		if times > 1+broken[a] {
+			t.Errorf("attempt %d of %s was made %d times, and %d kills broke it off", a.n, a.id, times, broken[a])
+		}
 	}
 	sk.mu.Unlock()
-	if twice > 2*2*32 { // twice what may be in flight, and be recorded, at a time
-		t.Errorf("%d came more than once", twice)
-	}
 	if code := srv.term(t); code != 0 {
 		t.Errorf("stop: %d", code)
 	}
