@@ -41,7 +41,7 @@ const (
 	freeShards    = "UPDATE shards SET node = NULL WHERE node = $1"
 	countShards   = "SELECT node, count(*) FROM shards WHERE node IS NOT NULL GROUP BY node"
 	countBacklogs = withOwed + ` SELECT s.node, count(*), sum(c.n)::bigint FROM b
-		CROSS JOIN LATERAL (SELECT node FROM shards WHERE shard = b.no % 4096 LIMIT 1) s
+		CROSS JOIN LATERAL (SELECT node FROM shards WHERE shard = ((b.no & 65535) * 40503 & 65535) >> 4 LIMIT 1) s
 		CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM pending WHERE callback_no = b.no ORDER BY event_id LIMIT $1) p) c
 		WHERE b.no IS NOT NULL AND s.node IS NOT NULL GROUP BY s.node`
 )
