@@ -81,7 +81,7 @@ func (s *Store) acceptGroup(group []*intake) {
 		}
 		committing, err := s.tryAccept(ctx, g)
 		tokens = append(tokens, g.unread...)
-		if g.made != nil {
+		if g.made != nil && err == nil {
 			g = g.made
 			return false, nil
 		}
@@ -97,6 +97,9 @@ func (s *Store) acceptGroup(group []*intake) {
 		}
 		return committing, err
 	})
+	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(doubts) > 0 {
+		err = answer(err, unknown)
+	}
 	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(group) > 1 {
 		for _, in := range group {
 			s.acceptGroup([]*intake{in})
@@ -146,7 +149,10 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, 
 		return false, err
 	}
 	if g.made != nil {
-		return false, nil
+		// Made on this machine. This commit has locked rows after it, so it
+		// ends when the standbys have both.
+		_, err := conn.Exec(ctx, "COMMIT")
+		return true, err
 	}
 	if err := g.loadRepeats(ctx, conn.Conn()); err != nil {
 		return false, err

@@ -38,8 +38,17 @@ func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command)
 	case <-ctx.Done():
 		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
 	}
-	<-c.done
-	return c.err
+	select {
+	case <-c.done:
+		return c.err
+	case <-s.served:
+	}
+	select { // it may have been the last one
+	case <-c.done:
+		return c.err
+	default: // it found a place when nobody was left to serve it
+		return s.closed()
+	}
 }
 
 // commitGroups gathers what waits in from while the group before is under
@@ -119,6 +128,8 @@ func (p *pipeline) run(ctx context.Context, conn *pgx.Conn) error {
 // giveBack ends what a failed group left open, so that the connection is of
 // use to the next one.
 func giveBack(ctx context.Context, conn *pgxpool.Conn) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	if c := conn.Conn(); !c.IsClosed() && c.PgConn().TxStatus() != 'I' {
 		_, _ = c.Exec(ctx, "ROLLBACK") // the pool closes it when this fails
 	}
