@@ -251,8 +251,16 @@ func faulty(t *testing.T, d *database, s *Store, fault func(round int)) {
 		}
 	}()
 	acknowledged, refused := load(ctx, d, s)
-	if err := s.Ready(t.Context()); err != nil {
-		t.Fatal(err)
+	ctx, stop = context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	for n := 1; ; n++ {
+		err := s.Ready(ctx)
+		if err == nil {
+			break
+		}
+		if callbackd.KindOf(err) != callbackd.KindUnavailable || !backoff(ctx, n) {
+			t.Fatalf("it does not go on: %v", err)
+		}
 	}
 	evs, err := d.accept(s, time.Now(), "after")
 	d.must(err)
