@@ -34,7 +34,7 @@ func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command)
 	select {
 	case to <- in:
 	case <-s.closing:
-		return s.closed()
+		return errClosing
 	case <-ctx.Done():
 		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
 	}
@@ -47,7 +47,7 @@ func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command)
 	case <-c.done:
 		return c.err
 	default: // it found a place when nobody was left to serve it
-		return s.closed()
+		return errClosing
 	}
 }
 

@@ -277,10 +277,12 @@ func (s *Store) change(ctx context.Context, idempotent bool, f func(context.Cont
 	})
 }
 
+var errClosing = callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+
 func (s *Store) closed() error {
 	select {
 	case <-s.closing:
-		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+		return errClosing
 	default:
 		return nil
 	}
