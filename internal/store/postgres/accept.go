@@ -115,6 +115,9 @@ func (s *Store) acceptGroup(group []*intake) {
 	s.publish(g, group)
 }
 
+// errUnsure ends a group of which nobody can tell whether it was committed.
+const errUnsure = errTry("the session was changed by somebody else meanwhile")
+
 // errTaken makes a try start over, with nothing committed.
 const errTaken = errTry("another node was faster")
 
@@ -153,6 +156,9 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, 
 		// ends when the standbys have both.
 		_, err := conn.Exec(ctx, "COMMIT")
 		return true, err
+	}
+	if g.unsure {
+		return false, answer(errUnsure, unknown)
 	}
 	if err := g.loadRepeats(ctx, conn.Conn()); err != nil {
 		return false, err
@@ -204,6 +210,7 @@ type acceptance struct {
 	lastID   callbackd.EventID
 	doubts   []*acceptance // tries whose commit was not answered
 	made     *acceptance   // the one of them that was committed
+	unsure   bool          // one of them may have been, and nothing tells any more
 	stamp    int64
 	horizon  callbackd.EventID // ids up to it were promised not to come any more
 	sessions map[sessionID]*sessionEnd
