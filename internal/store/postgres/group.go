@@ -25,18 +25,24 @@ type command struct {
 
 func newCommand() command { return command{done: make(chan struct{})} }
 
-// submit hands a command to its committer and waits for the outcome: ctx
-// ends the wait for a place, never the wait for what was begun.
+// submit hands a command to its committer and waits for the outcome: ctx and
+// patience end the wait for a place, never the wait for what was begun.
 func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command) error {
 	if err := s.closed(); err != nil {
 		return err
 	}
 	select {
 	case to <- in:
-	case <-s.closing:
-		return errClosing
-	case <-ctx.Done():
-		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
+	default:
+		ctx, cancel := context.WithTimeout(ctx, s.patience)
+		defer cancel()
+		select {
+		case to <- in:
+		case <-s.closing:
+			return errClosing
+		case <-ctx.Done():
+			return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
+		}
 	}
 	select {
 	case <-c.done:

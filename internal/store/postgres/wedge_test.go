@@ -170,6 +170,15 @@ func TestCommandsAtTheCloseAreAnswered(t *testing.T) {
 	}
 }
 
+// A command for which there is no place is refused after a while, by itself.
+func TestNoPlaceInTheQueue(t *testing.T) {
+	s := &Store{closing: make(chan struct{}), patience: time.Millisecond}
+	c := newCommand()
+	if err := submit(context.Background(), s, make(chan *command), &c, &c); callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Error(err)
+	}
+}
+
 // The retry of a commit that was not answered finds its own callback, and
 // does not take it for another one's.
 func TestLostAnswerOfANewCallback(t *testing.T) {
