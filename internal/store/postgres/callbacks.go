@@ -268,7 +268,7 @@ func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*cal
 	if ok {
 		return cb, nil
 	}
-	err := s.readFrom(ctx, s.settings, func(ctx context.Context, conn *pgx.Conn) error {
+	err := s.readOn(ctx, s.settings, func(ctx context.Context, conn *pgx.Conn) error {
 		found, err := s.callbacksWhere(ctx, conn, "c.no = $1", int64(no))
 		if err != nil {
 			return err

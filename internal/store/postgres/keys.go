@@ -86,7 +86,7 @@ func (s *Store) ask(ctx context.Context, a *asking, known int64) {
 	var keys bool
 	var revision int64
 	now := time.Now() // before the read, so that the age is never understated
-	a.err = s.readFrom(ctx, s.settings, func(ctx context.Context, conn *pgx.Conn) error {
+	a.err = s.readOn(ctx, s.settings, func(ctx context.Context, conn *pgx.Conn) error {
 		callbacks, keys = nil, false
 		var p pipeline
 		p.add("SELECT revision FROM settings", func(row pgx.CollectableRow) error { return row.Scan(&revision) })
@@ -252,7 +252,7 @@ func (s *Store) cachedKey(ctx context.Context, known func() (*callbackd.Key, boo
 	if ok {
 		return key, nil
 	}
-	err := s.readFrom(ctx, s.settings, func(ctx context.Context, conn *pgx.Conn) error {
+	err := s.readOn(ctx, s.settings, func(ctx context.Context, conn *pgx.Conn) error {
 		return each(ctx, conn, "SELECT "+keyColumns+" FROM keys WHERE "+where, func(row pgx.CollectableRow) (err error) {
 			key, err = s.scanKey(row)
 			return err

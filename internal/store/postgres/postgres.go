@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"callbackd"
@@ -33,6 +34,7 @@ import (
 const (
 	maxCallbacks = 1 << 13
 	maxKeys      = 1 << 12
+	maxChain     = 1 << 15
 )
 
 // Connections of one node: the intake and the record each hold one while
@@ -40,6 +42,7 @@ const (
 // waits for nothing else. Everything else shares the rest.
 const (
 	hotConns      = 2
+	leaseConns    = 2
 	settingsConns = 2
 	sharedConns   = 8
 )
@@ -75,6 +78,7 @@ type Options struct {
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
 	hot      *pgxpool.Pool // intake and record
+	lease    *pgxpool.Pool // leases and messages: nothing else may hold them up
 	settings *pgxpool.Pool // what all commands ask for
 	shared   *pgxpool.Pool
 	patience time.Duration
@@ -87,10 +91,15 @@ type Store struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 	work      sync.WaitGroup
-	served    chan struct{} // closed when the committers have ended
+	served    chan struct{}   // closed when the committers have ended
+	life      context.Context // ends with the store
+	end       context.CancelFunc
+	node      atomic.Int64 // of the cluster; 0: none
+	watching  sync.Once
 
 	// Of the intake's goroutine alone.
 	lastID callbackd.EventID
+	chain  *memo.Cache[sessionID, int64] // the last number of sessions, when this node gave it out
 
 	hub      store.Hub
 	choosing chan struct{}          // holds one: a set of a replay is chosen at a time
@@ -117,12 +126,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		onCommit: o.OnCommit, patience: cmp.Or(o.patience, patience),
 		intakes: make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
 		choosing:  make(chan struct{}, 1),
+		chain:     memo.New[sessionID, int64](maxChain),
 		callbacks: memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
 		keys:      memo.New[string, *callbackd.Key](maxKeys), keysByNo: memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys),
 	}
 	for i := range s.claims {
 		s.claims[i] = make(chan struct{}, 1)
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.open(ctx, o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -139,6 +150,9 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	configure(config.ConnConfig)
 	config.ConnConfig.Tracer = o.tracer
 	if s.hot, err = pool(ctx, config, hotConns, ""); err != nil {
+		return err
+	}
+	if s.lease, err = pool(ctx, config, leaseConns, ""); err != nil {
 		return err
 	}
 	if s.settings, err = pool(ctx, config, settingsConns, ""); err != nil {
@@ -227,25 +241,29 @@ func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout s
 	return pgxpool.NewWithConfig(ctx, c)
 }
 
+func (s *Store) pools() []*pgxpool.Pool {
+	return []*pgxpool.Pool{s.hot, s.lease, s.settings, s.shared}
+}
+
 // reset drops every connection, so that the next ones are made to a server
 // that takes writes.
 func (s *Store) reset() {
-	for _, p := range []*pgxpool.Pool{s.hot, s.settings, s.shared} {
+	for _, p := range s.pools() {
 		p.Reset()
 	}
 }
 
 // read runs f, which may be run again, on a connection for reading.
 func (s *Store) read(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
-	return s.readFrom(ctx, s.shared, f)
+	return s.readOn(ctx, s.shared, f)
 }
 
-func (s *Store) readFrom(ctx context.Context, pool *pgxpool.Pool, f func(context.Context, *pgx.Conn) error) error {
+func (s *Store) readOn(ctx context.Context, on *pgxpool.Pool, f func(context.Context, *pgx.Conn) error) error {
 	if err := s.closed(); err != nil {
 		return err
 	}
 	return s.insist(ctx, true, func(ctx context.Context) (bool, error) {
-		conn, err := pool.Acquire(ctx)
+		conn, err := on.Acquire(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -256,11 +274,15 @@ func (s *Store) readFrom(ctx context.Context, pool *pgxpool.Pool, f func(context
 
 // change runs f in a transaction of its own. f may be run again.
 func (s *Store) change(ctx context.Context, idempotent bool, f func(context.Context, pgx.Tx) error) error {
+	return s.changeOn(ctx, s.shared, idempotent, f)
+}
+
+func (s *Store) changeOn(ctx context.Context, on *pgxpool.Pool, idempotent bool, f func(context.Context, pgx.Tx) error) error {
 	if err := s.closed(); err != nil {
 		return err
 	}
 	return s.insist(ctx, idempotent, func(ctx context.Context) (bool, error) {
-		conn, err := s.shared.Acquire(ctx)
+		conn, err := on.Acquire(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -310,6 +332,7 @@ func (s *Store) Ready(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
+		s.end()
 		s.work.Wait()
 		close(s.served)
 	})
@@ -317,7 +340,8 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) release() error {
-	for _, p := range []*pgxpool.Pool{s.hot, s.settings, s.shared} {
+	s.end()
+	for _, p := range s.pools() {
 		if p != nil {
 			p.Close() // waits for the connections in use
 		}

@@ -160,6 +160,9 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 	if doubtful || health {
 		p.add("BEGIN", nil)
 	}
+	if no := s.node.Load(); no != 0 {
+		addFence(&p, callbackd.NodeNo(no))
+	}
 	addLocks(&p, group)
 	left := group
 	if doubtful { // what is stored already must not be stored again
