@@ -268,9 +268,30 @@ func everyCommand(t *testing.T, s *Store) {
 	_, _, _, err = s.Sweep(ctx, now.Add(time.Hour), 0, 5)
 	must(err)
 	must(s.RevokeKey(ctx, "k", now))
+	everyClusterCommand(t, s, k)
 	_, err = s.Check(ctx)
 	must(err)
 	must(s.Ready(ctx))
+}
+
+func everyClusterCommand(t *testing.T, s *Store, k callbackd.Key) {
+	ctx, must := t.Context(), must(t)
+	no, err := s.Join(ctx, store.Node{Name: "n"})
+	must(err)
+	shards, _, err := s.Claim(ctx, no, 5)
+	must(err)
+	_, err = s.Release(ctx, no, shards[:1])
+	must(err)
+	var beat store.Beat
+	beat.No = no
+	_, err = s.Beat(ctx, beat, 0)
+	must(err)
+	_, err = s.Nodes(ctx)
+	must(err)
+	must(s.Post(ctx, []store.Post{{To: no, Body: "x"}}))
+	_, err = s.newestOf(ctx, []callbackd.KeyNo{k.No})
+	must(err)
+	must(s.Leave(ctx, no))
 }
 
 // must ends the test at an error.
