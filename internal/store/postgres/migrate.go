@@ -59,10 +59,16 @@ func setup(ctx context.Context, conn *pgx.Conn, keyset string) (*seal.Sealer, er
 		if _, err := tx.Exec(ctx, lockSetup); err != nil {
 			return err
 		}
+		mark, err := moving(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if mark != "" {
+			return errMoving
+		}
 		if err := migrate(ctx, tx); err != nil {
 			return fmt.Errorf("migrate: %w", err)
 		}
-		var err error
 		sealer, err = openKeyset(ctx, tx, keyset)
 		return err
 	})
