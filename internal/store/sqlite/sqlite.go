@@ -192,13 +192,7 @@ func (s *Store) open(o Options) error {
 		}
 		f.Close()
 	}
-	// A URI: these three are not themselves in it.
-	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-	if o.vfs == "" {
-		dsn += "?vfs=" + vfsName
-	} else {
-		dsn += "?vfs=" + o.vfs
-	}
+	dsn := uri(path, cmp.Or(o.vfs, vfsName))
 	if o.synchronous == "" {
 		o.synchronous = "FULL"
 	}
@@ -254,6 +248,11 @@ func (s *Store) open(o Options) error {
 		s.readers++
 	}
 	return nil
+}
+
+// uri names a file to SQLite: three characters are not themselves in it.
+func uri(path, vfs string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + "?vfs=" + vfs
 }
 
 // lockDir takes the directory for this process until it ends.
