@@ -33,10 +33,18 @@ func usedDir(t *testing.T, seed uint64) (dir string, picture map[string]any) {
 	return use(t, t.TempDir(), seed)
 }
 
-func use(t *testing.T, dir string, seed uint64) (_ string, picture map[string]any) {
+func use(t *testing.T, at string, seed uint64) (dir string, picture map[string]any) {
 	t.Helper()
+	dir = at
 	s := openPlace(t, Place{Data: dir})
 	storetest.Use(t, s, seed, 300)
+	if seed%2 == 1 { // as a kill leaves it, with the newest events in the tail
+		killed := t.TempDir()
+		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { dir = killed }()
+	}
 	closeStore(t, s) // and with it all that it knew by heart
 	s = openPlace(t, Place{Data: dir})
 	picture = storetest.Picture(t, s)
@@ -172,7 +180,7 @@ func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
 	for done := false; !done; tries++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		err := Move(ctx, dir, to, func(m Moved) {
-			if m.Sum == nil {
+			if m.Sum == nil && m.Table == "events" {
 				pages++
 			}
 			if m.Sum == nil || m.Table == transfer.Tables[tries%len(transfer.Tables)].Name {
@@ -199,8 +207,8 @@ func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
 			done = true
 		}
 	}
-	if pages < len(transfer.Tables)+2 {
-		t.Errorf("only %d pages: the test breaks no table off", pages)
+	if pages < 2 {
+		t.Errorf("%d page of events: the test breaks no table off", pages)
 	}
 	s = openPlace(t, to)
 	defer s.Close()
@@ -212,7 +220,16 @@ func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
 // What has begun keeps everybody else away from the directory.
 func TestAMovedDirectoryIsNotServed(t *testing.T) {
 	dir, want := usedDir(t, 5)
-	if err := Move(t.Context(), dir, target(t), silent); err != nil {
+	beside, err := sqlite3.Open(filepath.Join(dir, "callbackd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer beside.Close()
+	if err := Move(t.Context(), dir, target(t), func(Moved) {
+		if err := beside.Exec("PRAGMA busy_timeout = 0; BEGIN IMMEDIATE"); !errors.Is(err, sqlite3.BUSY) {
+			t.Errorf("somebody may write to what is moved: %v", err)
+		}
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := (Place{Data: dir}).Open(t.Context(), false, nil); err == nil || !strings.Contains(err.Error(), "was moved to PostgreSQL") {
@@ -329,7 +346,7 @@ func TestMoveFindsADifference(t *testing.T) {
 func TestEveryTableAndColumnIsMoved(t *testing.T) {
 	derived := map[string]string{
 		"session_events": "the index of events; session_sequences follows from it", "key_events": "the index of events", "meta": "the mark of the tail",
-		"settings": "the target's own", "schema_version": "the target's own", "horizons": "set above what was moved",
+		"settings": "the target's own", "schema_version": "the target's own", "horizons": "of readers of the target",
 		"keys.revision": "of the target", "callbacks.revision": "of the target", "sessions.stamp": "of a commit of the target",
 		"pending.session": "in the event", "pending.sequence": "in the event", "pending.test": "in the event",
 	}

@@ -111,7 +111,7 @@ func begin(ctx context.Context, tx pgx.Tx, keyset string, from transfer.Origin) 
 func (t *Target) Close() error { return t.conn.Close(context.Background()) }
 
 // Finish lets nodes start: new rows get higher numbers than those that are
-// there, and cursors that readers have stay good.
+// there.
 func (t *Target) Finish(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error {
 		for _, sql := range []string{
@@ -119,7 +119,6 @@ func (t *Target) Finish(ctx context.Context) error {
 			"SELECT setval(pg_get_serial_sequence('keys', 'no'), max(no)) FROM keys HAVING max(no) > 0",
 			"SELECT setval(pg_get_serial_sequence('callbacks', 'no'), max(no)) FROM callbacks HAVING max(no) > 0",
 			"SELECT setval(pg_get_serial_sequence('sessions', 'no'), max(no)) FROM sessions HAVING max(no) > 0",
-			"UPDATE horizons SET id = greatest(id, (SELECT max(id) FROM events))",
 			"DROP TABLE moving",
 		} {
 			if _, err := tx.Exec(ctx, sql); err != nil {
