@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/session"
 	"callbackd/internal/store"
 	"callbackd/internal/store/postgres/pgtest"
 	"callbackd/internal/store/seal"
@@ -139,6 +140,7 @@ func goesOn(t *testing.T, s store.Store) {
 	if evs[0].Sequence != last.Sequence+1 || evs[0].ID <= last.ID {
 		t.Errorf("after %+v comes %+v", last, evs[0])
 	}
+	must(s.CreateSession(ctx, session.New(&k, at)))
 	running, err := s.RunningReplays(ctx)
 	must(err)
 	step, err := s.StepReplay(ctx, running[len(running)-1], at)

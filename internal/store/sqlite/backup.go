@@ -10,9 +10,6 @@ import (
 	"callbackd/internal/store/seal"
 )
 
-// backupPages is how many pages are copied between two looks at the context.
-const backupPages = 4096
-
 // Backup copies a data directory, whether a server runs on it or not, to a
 // directory that is not there yet. The copy is one moment of the database,
 // after the call: everything that was acknowledged before is in it. It has its
@@ -59,36 +56,25 @@ func Backup(ctx context.Context, o Options, to string, keyset bool) (size int64,
 	return info.Size(), syncDir(filepath.Dir(to))
 }
 
-// copyDatabase copies page by page within one snapshot: what a server commits
-// meanwhile goes to the log and does not disturb it.
+// copyDatabase writes the database anew within one snapshot: what a server
+// commits meanwhile goes to the log and does not disturb it. Every row is read
+// for it, so a file whose structure is damaged is found here and not at the
+// restore.
 func copyDatabase(ctx context.Context, from, to string) (err error) {
-	src, err := openDB(uri(from, vfsName), "busy_timeout=5000", "query_only=ON")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, src.close()) }()
-	if err := src.query("BEGIN", nil); err != nil {
-		return err
-	}
-	if err := src.query("SELECT 1 FROM sqlite_schema", nil); err != nil { // the snapshot begins with the first read
-		return err
-	}
 	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	b, err := src.conn.BackupInit("main", uri(to, vfsName))
+	src, err := openDB(uri(from, vfsName), "busy_timeout=5000")
 	if err != nil {
 		return err
 	}
-	for done := false; !done && err == nil; {
-		if done, err = b.Step(backupPages); err == nil {
-			err = ctx.Err()
-		}
-	}
-	if err = errors.Join(err, b.Close()); err != nil {
+	defer func() { err = errors.Join(err, src.close()) }()
+	src.conn.SetInterrupt(ctx)
+	defer src.conn.SetInterrupt(context.Background())
+	if err := src.query("VACUUM INTO ?", nil, uri(to, vfsName)); err != nil {
 		return err
 	}
-	return f.Sync()
+	return f.Sync() // which VACUUM INTO leaves to others
 }
