@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"math"
@@ -206,6 +207,9 @@ func (r Row) append(b []byte) []byte {
 	return b
 }
 
+// ErrDiffers means that what was copied is not what it was.
+var ErrDiffers = errors.New("do not use the database: drop it and begin anew")
+
 // Compare proves that a table is the same on both sides, and returns what is
 // there. The error says what differs.
 func Compare(ctx context.Context, a, b Source, t *Table) (Sum, error) {
@@ -226,9 +230,9 @@ func Compare(ctx context.Context, a, b Source, t *Table) (Sum, error) {
 	case theirs.err != nil:
 		return mine, fmt.Errorf("%s: %w", t.Name, theirs.err)
 	case mine.Rows != theirs.sum.Rows:
-		return mine, fmt.Errorf("%s: %d rows became %d", t.Name, mine.Rows, theirs.sum.Rows)
+		return mine, fmt.Errorf("%s: %d rows became %d: %w", t.Name, mine.Rows, theirs.sum.Rows, ErrDiffers)
 	case mine != theirs.sum:
-		return mine, fmt.Errorf("%s: the %d rows are not the same on both sides", t.Name, mine.Rows)
+		return mine, fmt.Errorf("%s: the %d rows are not the same on both sides: %w", t.Name, mine.Rows, ErrDiffers)
 	}
 	return mine, nil
 }
