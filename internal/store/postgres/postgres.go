@@ -145,7 +145,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) open(ctx context.Context, o Options) error {
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		return fmt.Errorf("the database URL cannot be read; write for example postgres://callbackd@db.internal/callbackd: %w", err)
+		return badURL(err)
 	}
 	configure(config.ConnConfig)
 	config.ConnConfig.Tracer = o.tracer
@@ -181,6 +181,10 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		s.lastID = callbackd.EventID(last)
 		return false, err
 	})
+}
+
+func badURL(err error) error {
+	return fmt.Errorf("the database URL cannot be read; write for example postgres://callbackd@db.internal/callbackd: %w", err)
 }
 
 // configure sets what the driver relies on, whatever the server's defaults.
@@ -234,8 +238,7 @@ func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout s
 		// The pool sets no bound here, and counts the connection already.
 		ctx, cancel := context.WithTimeout(ctx, c.ConnConfig.ConnectTimeout)
 		defer cancel()
-		// A server or role set to off would acknowledge what no disk has.
-		_, err := conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')")
+		_, err := conn.Exec(ctx, prepareSession)
 		return err
 	}
 	return pgxpool.NewWithConfig(ctx, c)
@@ -244,6 +247,13 @@ func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout s
 func (s *Store) pools() []*pgxpool.Pool {
 	return []*pgxpool.Pool{s.hot, s.lease, s.settings, s.shared}
 }
+
+// prepareSession lets go of no commit before it is on a disk, whatever the
+// server or the role is set to, and shows that the database is in use: a move
+// into it holds the lock alone. When one does now, setup says so.
+const prepareSession = "SELECT CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', false) END, pg_try_advisory_lock_shared(" + inUse + ")"
+
+const inUse = "hashtextextended('callbackd in use ' || current_schema(), 0)"
 
 // reset drops every connection, so that the next ones are made to a server
 // that takes writes.

@@ -587,6 +587,9 @@ func (s *suite) revoke() {
 	if got, err := s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Deleted() || got.URL != cb.URL {
 		s.Errorf("the callback of a revoked key: %+v, %v", got, err)
 	}
+	if got, err := s.CallbackVersion(s.ctx(), cb.No, 1); err != nil || !got.Deleted() {
+		s.Errorf("a version of the callback of a revoked key: %+v, %v", got, err)
+	}
 	s.balanced()
 	if n, err := s.SettleCanceled(s.ctx(), s.at, 10); err != nil || n != 2 {
 		s.Errorf("settled %d, %v", n, err)
