@@ -308,6 +308,32 @@ func (d *database) images(from, to int64) (n int64, err error) {
 	return n, err
 }
 
+// printStatements tells what each statement cost the database, an event.
+func (d *database) printStatements(events int) error {
+	ctx := context.Background()
+	if _, err := d.conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"); err != nil {
+		return err
+	}
+	rows, err := d.conn.Query(ctx, `SELECT calls, total_exec_time, shared_blks_hit, wal_bytes::bigint, regexp_replace(query, '\s+', ' ', 'g')
+		FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 14`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	fmt.Println("calls; an event: time, pages, bytes of log; statement")
+	for rows.Next() {
+		var calls, pages, wal int64
+		var ms float64
+		var sql string
+		if err := rows.Scan(&calls, &ms, &pages, &wal, &sql); err != nil {
+			return err
+		}
+		n := float64(events)
+		fmt.Printf("%7d %6.1fµs %5.1f %6.0f  %.110s\n", calls, 1000*ms/n, float64(pages)/n, float64(wal)/n, sql)
+	}
+	return rows.Err()
+}
+
 func (b *bench) printStored(all []*stored, sync time.Duration) {
 	fmt.Printf("%s, %s, %d cores; %d events of 1 KiB, %d connections, %d sessions, %d rounds interleaved, medians; fsync %v; latencies at %d/s\n\n",
 		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), b.n, b.c, b.sessions, b.rounds, sync.Round(10*time.Microsecond), steadyRate)
