@@ -217,7 +217,7 @@ func everyCommand(t *testing.T, s *Store) {
 	must(err)
 	_, err = s.Holding(ctx, cb.No, now, 1)
 	must(err)
-	_, err = s.Lane(ctx, cb.No, "S", 0, 1)
+	_, err = s.Lanes(ctx, cb.No, []callbackd.LaneCursor{{Session: "S"}}, 1)
 	must(err)
 	_, err = s.Delivery(ctx, k.No, id)
 	must(err)
