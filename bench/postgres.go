@@ -26,7 +26,7 @@ const steadyRate = 500
 // productionLike are the settings of a server that is durable and not starved.
 var productionLike = []string{
 	"fsync=on", "synchronous_commit=on", "full_page_writes=on",
-	"shared_buffers=512MB", "max_wal_size=4GB", "checkpoint_timeout=15min",
+	"shared_buffers=512MB", "min_wal_size=1GB", "max_wal_size=4GB", "checkpoint_timeout=15min",
 }
 
 func postgresCommand(fs *flag.FlagSet) func() error {
@@ -44,6 +44,7 @@ func postgresCommand(fs *flag.FlagSet) func() error {
 // database's server, if it has one.
 type stored struct {
 	name  string
+	c     int // connections that load it
 	nodes []*process
 	db    *database
 	to    func() target // signed anew
@@ -80,10 +81,15 @@ func (b *bench) postgres(nodes int) error {
 	var all []*stored
 	for _, v := range []struct {
 		name        string
-		nodes       int
+		nodes, c    int
 		hasDatabase bool
-	}{{"SQLite", 1, false}, {"PostgreSQL, 1 node", 1, true}, {fmt.Sprintf("PostgreSQL, %d nodes", nodes), nodes, true}} {
-		s := &stored{name: v.name}
+	}{
+		{"SQLite", 1, b.c, false},
+		{"PostgreSQL, 1 node", 1, b.c, true},
+		{fmt.Sprintf("%d nodes", nodes), nodes, b.c, true},
+		{fmt.Sprintf("%d nodes, %d connections", nodes, nodes*b.c), nodes, nodes * b.c, true},
+	} {
+		s := &stored{name: v.name, c: v.c}
 		all = append(all, s)
 		defer s.stop()
 		if v.hasDatabase {
@@ -199,7 +205,7 @@ func (b *bench) arrive(s *stored, n int, rate float64, f *storedFigures) error {
 	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
 		return err
 	}
-	a, err := load(s.to(), n, b.c, b.sessions, rate)
+	a, err := load(s.to(), n, s.c, b.sessions, rate)
 	if err != nil {
 		return err
 	}
@@ -253,6 +259,9 @@ func startDatabase(settings ...string) (*database, error) {
 	if err == nil {
 		db.pid, err = postmaster(s.Dir)
 	}
+	if err == nil {
+		err = db.age()
+	}
 	if err != nil {
 		s.Stop()
 		return nil, err
@@ -272,6 +281,17 @@ func postmaster(dir string) (int, error) {
 		return 0, err
 	}
 	return strconv.Atoi(strings.TrimSpace(line))
+}
+
+// age leaves files of the log behind to be used again, as a server has them
+// that runs for a while: a new one is first filled with zeros.
+func (d *database) age() error {
+	for range 16 {
+		if _, err := d.conn.Exec(context.Background(), "SELECT pg_logical_emit_message(false, 'bench', ''), pg_switch_wal()"); err != nil {
+			return err
+		}
+	}
+	return d.checkpoint()
 }
 
 func (d *database) checkpoint() error {
