@@ -144,6 +144,12 @@ func (silent) StaleOutcome()                                                  {}
 // Start begins with what the store holds. It reads which callbacks are owed
 // something, not what: windows fill while deliveries already run.
 func (e *Engine) Start(ctx context.Context) error {
+	if e.o.Shared { // nothing is ours before it is adopted
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.running = true
+		return nil
+	}
 	backlogs, err := e.o.Queue.Backlogs(ctx)
 	if err != nil {
 		return err
@@ -152,9 +158,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	defer e.mu.Unlock()
 	e.running = true
 	for _, no := range backlogs {
-		if e.owns(no) {
-			e.target(no).forget()
-		}
+		e.target(no).forget()
 	}
 	for _, t := range e.targets {
 		e.fetch(t)
@@ -374,7 +378,9 @@ func (e *Engine) startTest(t *target, d callbackd.Delivery) {
 		t.cursor = max(t.cursor, d.ID.Event)
 	}
 	t.taken[d.ID.Event] = true
-	e.data += int64(len(d.Event.Data))
+	if d.Event != nil {
+		e.data += int64(len(d.Event.Data))
+	}
 	e.start(t, nil, d)
 }
 

@@ -130,30 +130,48 @@ func (e *Engine) Rescan(ctx context.Context) error {
 	return nil
 }
 
-// release waits for the targets of shards that are given up.
+// release tells of shards that are given up, each when nothing of it is under
+// way any more.
 type release struct {
-	left int
-	done chan struct{}
+	left    map[callbackd.Shard]int
+	drained chan callbackd.Shard
 }
 
-// Disown starts nothing more for shards. The channel is closed when what was
-// under way for them is recorded: they may then be another node's.
-func (e *Engine) Disown(shards []callbackd.Shard) <-chan struct{} {
+func (r *release) one(s callbackd.Shard) {
+	if r.left[s]--; r.left[s] == 0 {
+		delete(r.left, s)
+		r.drained <- s // there is room for all
+	}
+	if len(r.left) == 0 {
+		close(r.drained)
+	}
+}
+
+// Disown starts nothing more for shards, which it had adopted. The channel
+// gives each of them when what was under way for it is recorded, so that it
+// may be another node's, and is closed after the last.
+func (e *Engine) Disown(shards []callbackd.Shard) <-chan callbackd.Shard {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	r := &release{left: 1, done: make(chan struct{})}
+	r := &release{left: map[callbackd.Shard]int{}, drained: make(chan callbackd.Shard, len(shards))}
 	for _, s := range shards {
 		e.shards[s] = notOurs
+		r.left[s] = 1
 	}
 	for _, t := range e.targets {
-		if !t.leaving && !e.owns(t.no) {
+		if s := callbackd.ShardOf(t.no); r.left[s] > 0 && !t.leaving {
 			t.drained = r
-			r.left++
+			r.left[s]++
 			e.leave(t)
 		}
 	}
-	r.one()
-	return r.done
+	if len(shards) == 0 {
+		close(r.drained)
+	}
+	for _, s := range shards {
+		r.one(s)
+	}
+	return r.drained
 }
 
 // Abandon forgets everything at once: the shards are another node's already,
@@ -165,12 +183,6 @@ func (e *Engine) Abandon() {
 	for no, t := range e.targets {
 		e.leave(t)
 		delete(e.targets, no)
-	}
-}
-
-func (r *release) one() {
-	if r.left--; r.left == 0 {
-		close(r.done)
 	}
 }
 
@@ -190,7 +202,7 @@ func (e *Engine) left(t *target) {
 		delete(e.targets, t.no)
 	}
 	if t.drained != nil {
-		t.drained.one()
+		t.drained.one(callbackd.ShardOf(t.no))
 		t.drained = nil
 	}
 }

@@ -122,6 +122,7 @@ func (e errTry) Error() string { return string(e) }
 // publish makes a durable group visible in memory, in commit order.
 func (s *Store) publish(g *acceptance, group []*intake) {
 	s.lastID = g.lastID
+	s.follow(g)
 	for i, in := range group {
 		in.out, in.err = g.outs[i], g.errs[i]
 	}
@@ -131,6 +132,20 @@ func (s *Store) publish(g *acceptance, group []*intake) {
 	s.hub.Committed(g.events)
 	if s.onCommit != nil {
 		s.onCommit(len(group))
+	}
+}
+
+// follow marks the deliveries whose session another node may have given a
+// number last.
+func (s *Store) follow(g *acceptance) {
+	next := 0
+	for _, ev := range g.events {
+		id := sessionID{ev.Key, ev.Session}
+		before, _ := s.chain.Get(id)
+		for ; next < len(g.handover) && g.handover[next].ID.Event == ev.ID; next++ {
+			g.handover[next].Apart = before != ev.Sequence-1
+		}
+		s.chain.Put(id, ev.Sequence)
 	}
 }
 

@@ -97,6 +97,8 @@ func answer(err error, v verdict) error {
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database's disk is full: nothing was accepted; free some space and try again")
 	case is("53300"):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database has no free connection; try again, or raise its max_connections")
+	case is("22012"): // checkFence
+		return callbackd.Wrap(callbackd.KindConflict, err, "this node was taken for dead: its lease ended, and its shards are another node's")
 	case v == again:
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database cannot be reached or is busy; try again")
 	case is("22021"), is("22P05"):

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"callbackd"
@@ -31,12 +32,14 @@ import (
 const (
 	maxCallbacks = 1 << 13
 	maxKeys      = 1 << 12
+	maxChain     = 1 << 15
 )
 
 // Connections of one node: the intake and the record each hold one while
 // they commit; everything else shares the rest.
 const (
 	hotConns    = 2
+	leaseConns  = 2
 	sharedConns = 8
 )
 
@@ -61,6 +64,7 @@ type Options struct {
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
 	hot      *pgxpool.Pool // intake and record
+	lease    *pgxpool.Pool // leases and messages: nothing else may hold them up
 	shared   *pgxpool.Pool
 	sealer   *seal.Sealer
 	onCommit func(int)
@@ -71,9 +75,14 @@ type Store struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 	work      sync.WaitGroup
+	life      context.Context // ends with the store
+	end       context.CancelFunc
+	node      atomic.Int64 // of the cluster; 0: none
+	watching  sync.Once
 
 	// Of the intake's goroutine alone.
 	lastID callbackd.EventID
+	chain  *memo.Cache[sessionID, int64] // the last number of sessions, when this node gave it out
 
 	hub      store.Hub
 	choosing chan struct{} // holds one: a set of a replay is chosen at a time
@@ -100,9 +109,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		onCommit: o.OnCommit,
 		intakes:  make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}),
 		choosing:  make(chan struct{}, 1),
+		chain:     memo.New[sessionID, int64](maxChain),
 		callbacks: memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
 		keys:      memo.New[string, *callbackd.Key](maxKeys), keysByNo: memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys),
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.open(ctx, o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -119,6 +130,9 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	configure(config.ConnConfig)
 	config.ConnConfig.Tracer = o.tracer
 	if s.hot, err = pool(ctx, config, hotConns, ""); err != nil {
+		return err
+	}
+	if s.lease, err = pool(ctx, config, leaseConns, ""); err != nil {
 		return err
 	}
 	if s.shared, err = pool(ctx, config, sharedConns, fmt.Sprint(readTimeout.Milliseconds())); err != nil {
@@ -194,16 +208,21 @@ func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout s
 // that takes writes.
 func (s *Store) reset() {
 	s.hot.Reset()
+	s.lease.Reset()
 	s.shared.Reset()
 }
 
 // read runs f, which may be run again, on a connection for reading.
 func (s *Store) read(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
+	return s.readOn(ctx, s.shared, f)
+}
+
+func (s *Store) readOn(ctx context.Context, on *pgxpool.Pool, f func(context.Context, *pgx.Conn) error) error {
 	if err := s.closed(); err != nil {
 		return err
 	}
 	return s.insist(ctx, true, func(ctx context.Context) (bool, error) {
-		conn, err := s.shared.Acquire(ctx)
+		conn, err := on.Acquire(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -214,11 +233,15 @@ func (s *Store) read(ctx context.Context, f func(context.Context, *pgx.Conn) err
 
 // change runs f in a transaction of its own. f may be run again.
 func (s *Store) change(ctx context.Context, idempotent bool, f func(context.Context, pgx.Tx) error) error {
+	return s.changeOn(ctx, s.shared, idempotent, f)
+}
+
+func (s *Store) changeOn(ctx context.Context, on *pgxpool.Pool, idempotent bool, f func(context.Context, pgx.Tx) error) error {
 	if err := s.closed(); err != nil {
 		return err
 	}
 	return s.insist(ctx, idempotent, func(ctx context.Context) (bool, error) {
-		conn, err := s.shared.Acquire(ctx)
+		conn, err := on.Acquire(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -264,13 +287,14 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // Close is part of [store.Store].
 func (s *Store) Close() error {
-	s.closeOnce.Do(func() { close(s.closing) })
+	s.closeOnce.Do(func() { close(s.closing); s.end() })
 	s.work.Wait()
 	return s.release()
 }
 
 func (s *Store) release() error {
-	for _, p := range []*pgxpool.Pool{s.hot, s.shared} {
+	s.end()
+	for _, p := range []*pgxpool.Pool{s.hot, s.lease, s.shared} {
 		if p != nil {
 			p.Close() // waits for the connections in use
 		}

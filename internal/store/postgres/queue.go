@@ -129,10 +129,11 @@ func (s *Store) deliveries(ctx context.Context, cb callbackd.CallbackNo, sql str
 // The statements of the queue: each finds its rows by an index that has them
 // in the order asked for, cuts them there, and then looks up their events.
 const (
-	selectBacklogs = `WITH RECURSIVE b (no) AS (
+	withOwed = `WITH RECURSIVE b (no) AS (
 			(SELECT callback_no FROM pending ORDER BY callback_no LIMIT 1)
 			UNION ALL
-			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)
+			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)`
+	selectBacklogs = withOwed + `
 		SELECT no FROM b WHERE no IS NOT NULL LIMIT $1`
 	selectFresh = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
 			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY p.event_id ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $4 THEN e.data END

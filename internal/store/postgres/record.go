@@ -163,6 +163,9 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 	if health {
 		p.add("BEGIN", nil)
 	}
+	if no := s.node.Load(); no != 0 {
+		addFence(&p, callbackd.NodeNo(no))
+	}
 	if doubtful {
 		addLocks(&p, group)
 	}
