@@ -25,7 +25,7 @@ import (
 type Engine interface {
 	Adopt(ctx context.Context, shards []callbackd.Shard) error
 	Disown(shards []callbackd.Shard) <-chan callbackd.Shard
-	Abandon()
+	Abandon() <-chan struct{}
 	Hold(until time.Time)
 	Rescan(ctx context.Context) error
 	Look(no callbackd.CallbackNo, session string, id callbackd.EventID)

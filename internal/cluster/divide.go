@@ -37,7 +37,11 @@ func (m *Member) announce() {
 // rejoin begins again as another node: this one was taken for dead.
 func (m *Member) rejoin(ctx context.Context) {
 	m.o.Log.Warn("this node was taken for dead and its shards went to others; it joins again", "node", m.no.Load())
-	m.o.Engine.Abandon()
+	select {
+	case <-m.o.Engine.Abandon():
+	case <-ctx.Done():
+		return
+	}
 	m.mu.Lock()
 	m.shards, m.unread = [callbackd.Shards]state{}, nil
 	m.mu.Unlock()
