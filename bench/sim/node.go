@@ -44,6 +44,7 @@ type node struct {
 	releasing bool
 	posting   bool
 	postAgain bool
+	heard     int
 }
 
 type sight struct {
@@ -152,6 +153,11 @@ func (n *node) joinAs(then func()) {
 		n.no = no
 		then()
 	})
+}
+
+func (n *node) hear() {
+	n.heard++
+	n.hurry()
 }
 
 // hurry makes the next renewal come now.
@@ -411,8 +417,24 @@ func (n *node) release() {
 	})
 }
 
-// announce makes every node look; one word may be lost on its way.
+// announce makes every node look; of many nodes one waits whether another
+// says it.
 func (n *node) announce() {
+	wait := n.w.timing.Gather(len(n.nodes))
+	if wait <= n.w.timing.Gather(0) {
+		n.post()
+		return
+	}
+	before := n.heard
+	n.sleep(time.Duration(n.w.rng.Int64N(int64(wait))), func() {
+		if n.heard == before {
+			n.post()
+		}
+	})
+}
+
+// post is word to all; of each node's it may be lost on its way.
+func (n *node) post() {
 	if n.posting {
 		n.postAgain = true
 		return
@@ -422,7 +444,7 @@ func (n *node) announce() {
 	tell := func() {
 		for _, other := range w.nodes {
 			if !other.gone && !w.lost() {
-				other.run(other.hurry)
+				other.run(other.hear)
 			}
 		}
 	}
@@ -436,7 +458,7 @@ func (n *node) announce() {
 		n.posting = false
 		if n.postAgain {
 			n.postAgain = false
-			n.announce()
+			n.post()
 		}
 	})
 }
