@@ -56,7 +56,7 @@ func (s *Store) refresh(ctx context.Context) error {
 		return nil
 	}
 	s.mu.Lock()
-	known := s.revision
+	known, renewals := s.revision, s.renewals
 	s.mu.Unlock()
 	var callbacks []callbackd.CallbackNo
 	var keys bool
@@ -80,7 +80,9 @@ func (s *Store) refresh(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.checkedAt = now
+	if s.renewals == renewals { // else the change may have come after the read
+		s.checkedAt = now
+	}
 	if revision == known {
 		return nil
 	}
@@ -95,6 +97,14 @@ func (s *Store) refresh(ctx context.Context) error {
 		s.forgetKeys()
 	}
 	return nil
+}
+
+// Renew is part of [store.Cluster].
+func (s *Store) Renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewals++
+	s.checkedAt = time.Time{}
 }
 
 func (s *Store) isFresh() bool {

@@ -92,6 +92,7 @@ type Store struct {
 	mu        sync.Mutex
 	revision  int64     // of the settings that the caches hold
 	checkedAt time.Time // when that was known to be the newest
+	renewals  uint64    // counts Renew
 	changes   uint64    // counts what was dropped: a read that overlaps it is not cached
 	callbacks *memo.Cache[callbackd.CallbackNo, *callbackd.Callback]
 	keys      *memo.Cache[string, *callbackd.Key]
@@ -165,11 +166,16 @@ func configure(c *pgx.ConnConfig) {
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	for name, value := range map[string]string{
-		"application_name":                    "callbackd",
-		"default_transaction_isolation":       "read committed",
-		"lock_timeout":                        "5000",
-		"idle_in_transaction_session_timeout": "30000",
-		"timezone":                            "UTC",
+		"application_name":              "callbackd",
+		"default_transaction_isolation": "read committed",
+		"timezone":                      "UTC",
+		"lock_timeout":                  "5000",
+		// A process that was stopped, or that is gone without a word, must not
+		// keep the locks that others wait for.
+		"idle_in_transaction_session_timeout": "5000",
+		"tcp_keepalives_idle":                 "10",
+		"tcp_keepalives_interval":             "5",
+		"tcp_keepalives_count":                "3",
 		// Plans are made once and must hold for every size of the tables: the
 		// only way through them is an index, and the only join is a lookup of
 		// each row of the smaller side.
