@@ -72,6 +72,12 @@ func readOnly(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "25006"
 }
 
+// lockTimedOut tells that a lock was waited for in vain.
+func lockTimedOut(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "55P03"
+}
+
 // violates is the name of the unique constraint that err is about.
 func violates(err error) string {
 	var pg *pgconn.PgError

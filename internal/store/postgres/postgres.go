@@ -109,6 +109,7 @@ type Store struct {
 	asking    *asking   // for the revision; nil when nobody does
 	revision  int64     // of the settings that the caches hold
 	checkedAt time.Time // when that was known to be the newest
+	renewals  uint64    // counts Renew
 	changes   uint64    // counts what was dropped: a read that overlaps it is not cached
 	callbacks *memo.Cache[callbackd.CallbackNo, *callbackd.Callback]
 	keys      *memo.Cache[string, *callbackd.Key]
