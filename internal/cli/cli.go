@@ -22,6 +22,7 @@ type root struct {
 	Keys     keysCmd     `cmd:"" help:"Create, list, rotate and revoke API keys."`
 	Replay   replayCmd   `cmd:"" help:"Send deliveries again, many at a time."`
 	Console  consoleCmd  `cmd:"" help:"Print a link that signs the operator in to the console, once."`
+	Nodes    nodesCmd    `cmd:"" help:"Show the nodes on a PostgreSQL database: their shards, leases and backlog."`
 	Headers  headersCmd  `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
 	Listen   listenCmd   `cmd:"" help:"Receive callbacks and print them: a receiver for people."`
 	Demo     demoCmd     `cmd:"" help:"Show the whole way once: a server, a key, a receiver that fails at first, one inspection."`

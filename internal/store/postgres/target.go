@@ -79,7 +79,11 @@ func begin(ctx context.Context, tx pgx.Tx, keyset string, from transfer.Origin) 
 	if have != "" && have != mark {
 		return callbackd.Errorf(callbackd.KindConflict, "the database holds part of another data directory, whose move has not ended: name that directory to finish it, or name an empty database")
 	}
-	if err := migrate(ctx, tx); err != nil {
+	all, err := migrations()
+	if err != nil {
+		return err
+	}
+	if err := migrate(ctx, tx, all); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	if _, err := openKeyset(ctx, tx, keyset); err != nil {

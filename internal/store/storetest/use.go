@@ -255,8 +255,6 @@ func (s *suite) ofCallback(out map[string]any, cb *callbackd.Callback) {
 	holding, err := s.Holding(s.ctx(), cb.No, used, 1000)
 	s.must(err)
 	out[at+"holding"] = bySession(holding)
-	out[at+"lane"], err = s.Lane(s.ctx(), cb.No, "S1", 0, 1000)
-	s.must(err)
 	n, oldest, err := s.CountPending(s.ctx(), cb.No, math.MaxInt64, 1000)
 	s.must(err)
 	out[at+"pending"] = []any{n, oldest}
