@@ -40,8 +40,9 @@ func TestTheTailIsASampleAndSaysSo(t *testing.T) {
 }
 
 // An open live page holds no stop up, and ends with it.
-func TestAStopEndsLivePages(t *testing.T) {
-	s := startSite(t)
+func TestAStopEndsLivePages(t *testing.T) { onBothStores(t, aStopEndsLivePages) }
+
+func aStopEndsLivePages(t *testing.T, s *site) {
 	v := s.visitor(t).signIn(s.key)
 	req, err := http.NewRequest("GET", s.url+"/console/deliveries/stream", nil)
 	if err != nil {
@@ -67,8 +68,9 @@ func TestAStopEndsLivePages(t *testing.T) {
 }
 
 // Test-sends are limited for a key, from wherever they come.
-func TestTestSendsAreLimited(t *testing.T) {
-	s := startSite(t)
+func TestTestSendsAreLimited(t *testing.T) { onBothStores(t, testSendsAreLimited) }
+
+func testSendsAreLimited(t *testing.T, s *site) {
 	ids := s.fill(s.key, newReceiver(t).URL)
 	v := s.visitor(t).signIn(s.key)
 	limited := false
@@ -91,7 +93,10 @@ func TestTestSendsAreLimited(t *testing.T) {
 
 // What a filter, a cursor or a form may hold, and what not: never a 500.
 func TestWrongQueriesAreTheVisitorsFault(t *testing.T) {
-	s := startSite(t)
+	onBothStores(t, wrongQueriesAreTheVisitorsFault)
+}
+
+func wrongQueriesAreTheVisitorsFault(t *testing.T, s *site) {
 	v := s.visitor(t).signIn(s.key)
 	for path, want := range map[string]int{
 		"/console/deliveries?state=lost": 400, "/console/deliveries?event=X": 400, "/console/deliveries?callback=0": 400, "/console/deliveries?status=7": 400, "/console/deliveries?fault=bad": 400,

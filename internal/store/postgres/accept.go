@@ -89,7 +89,7 @@ func (s *Store) acceptGroup(group []*intake) {
 			doubts = append(doubts, g)
 		}
 		switch violates(err) {
-		case "events_pkey": // another node gave out the same id: take others
+		case "events_pkey", "pending_pkey": // another node gave out the same id: take others
 			s.lastID = max(s.lastID, g.lastID) + callbackd.EventID(rand.N(idSpread))
 			return false, errTaken
 		case "session_sequences_pkey", "idempotency_pkey":

@@ -25,8 +25,7 @@ const stripeLocks = 0x63616c6c
 func stripeOf(key callbackd.KeyNo) int { return int(uint64(key) % stripes) }
 
 const (
-	lockStripes   = "SELECT count(pg_advisory_xact_lock_shared($1::integer, s)) FROM unnest($2::integer[]) AS s"
-	selectHorizon = "SELECT coalesce(max(id), 0) FROM horizons WHERE stripe = ANY ($1::smallint[])"
+	lockStripes = "SELECT count(pg_advisory_xact_lock_shared($1::integer, s)) FROM unnest($2::integer[]) AS s"
 	// While a reader waits for one intake, all others of the stripe wait for
 	// the reader: it gives up soon and comes again.
 	lockStripe   = "SELECT set_config('lock_timeout', '1000', true), pg_advisory_xact_lock($1::integer, $2::integer)"
@@ -34,21 +33,18 @@ const (
 	raiseHorizon = "UPDATE horizons SET id = greatest(id, $2) WHERE stripe = $1"
 )
 
-// readHorizon locks the group's stripes and reads above which id it begins.
-func (g *acceptance) readHorizon(p *pipeline) {
+// stripes are those of the group's keys.
+func (g *acceptance) stripes() (nos []int32) {
 	var has [stripes]bool
 	for id := range g.sessions {
 		has[stripeOf(id.key)] = true
 	}
-	var locks []int32
-	var nos []int16
 	for stripe, mine := range has {
 		if mine {
-			locks, nos = append(locks, int32(stripe)), append(nos, int16(stripe))
+			nos = append(nos, int32(stripe))
 		}
 	}
-	p.add(lockStripes, nil, stripeLocks, locks)
-	p.add(selectHorizon, func(row pgx.CollectableRow) error { return row.Scan((*int64)(&g.horizon)) }, nos)
+	return nos
 }
 
 // settled returns the newest event of a key, below which nothing comes any

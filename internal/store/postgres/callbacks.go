@@ -127,7 +127,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			return err
 		}
 		if n >= callbackd.MaxCallbacks {
-			return callbackd.Errorf(callbackd.KindInvalid, "an API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
+			return callbackd.Errorf(callbackd.KindInvalid, "An API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
 		}
 		cb := c
 		cb.Version, cb.CreatedAt, cb.UpdatedAt = 1, at, at
@@ -206,6 +206,9 @@ func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev call
 // PauseCallback is part of [store.Callbacks].
 func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
 	return s.alter(ctx, key, ev, name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
+		if cb.Paused() && cb.Pause.Reason == p.Reason {
+			return nil // it has waited since then, not since this call
+		}
 		cb.Pause = p
 		if !cb.Paused() { // the clock of AutoPauseAfter starts over
 			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}

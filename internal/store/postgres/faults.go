@@ -52,6 +52,9 @@ func judge(err error, committing bool) verdict {
 	if pg.Routine == "RevalidateCachedQuery" { // the schema changed under it
 		return again
 	}
+	if pg.Code == "23502" && pg.ColumnName == "n" { // recordEnded: a delivery was changed meanwhile
+		return again
+	}
 	if len(pg.Code) == 5 {
 		switch pg.Code[:2] {
 		case "08", // connection

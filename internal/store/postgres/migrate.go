@@ -67,11 +67,7 @@ func setup(ctx context.Context, conn *pgx.Conn, keyset string) (*seal.Sealer, er
 		if mark != "" {
 			return errMoving
 		}
-		all, err := migrations()
-		if err != nil {
-			return err
-		}
-		if err := migrate(ctx, tx, all); err != nil {
+		if err := migrate(ctx, tx); err != nil {
 			return fmt.Errorf("migrate: %w", err)
 		}
 		sealer, err = openKeyset(ctx, tx, keyset)
@@ -80,7 +76,16 @@ func setup(ctx context.Context, conn *pgx.Conn, keyset string) (*seal.Sealer, er
 	return sealer, err
 }
 
-func migrate(ctx context.Context, tx pgx.Tx, all []migration) error {
+func migrate(ctx context.Context, tx pgx.Tx) error {
+	all, err := migrations()
+	if err != nil {
+		return err
+	}
+	return migrateBy(ctx, tx, all)
+}
+
+// migrateBy brings the schema to the last of the steps.
+func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 	if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)"); err != nil {
 		return err
 	}

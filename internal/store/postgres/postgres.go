@@ -244,16 +244,16 @@ func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout s
 	return pgxpool.NewWithConfig(ctx, c)
 }
 
+func (s *Store) pools() []*pgxpool.Pool {
+	return []*pgxpool.Pool{s.hot, s.lease, s.settings, s.shared}
+}
+
 // prepareSession lets go of no commit before it is on a disk, whatever the
 // server or the role is set to, and shows that the database is in use: a move
 // into it holds the lock alone. When one does now, setup says so.
 const prepareSession = "SELECT CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', false) END, pg_try_advisory_lock_shared(" + inUse + ")"
 
 const inUse = "hashtextextended('callbackd in use ' || current_schema(), 0)"
-
-func (s *Store) pools() []*pgxpool.Pool {
-	return []*pgxpool.Pool{s.hot, s.lease, s.settings, s.shared}
-}
 
 // reset drops every connection, so that the next ones are made to a server
 // that takes writes.

@@ -79,11 +79,7 @@ func begin(ctx context.Context, tx pgx.Tx, keyset string, from transfer.Origin) 
 	if have != "" && have != mark {
 		return callbackd.Errorf(callbackd.KindConflict, "the database holds part of another data directory, whose move has not ended: name that directory to finish it, or name an empty database")
 	}
-	all, err := migrations()
-	if err != nil {
-		return err
-	}
-	if err := migrate(ctx, tx, all); err != nil {
+	if err := migrate(ctx, tx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	if _, err := openKeyset(ctx, tx, keyset); err != nil {

@@ -227,3 +227,30 @@ func TestNodesStepAReplayTogether(t *testing.T) {
 	}
 	d.checked(nodes[2])
 }
+
+// A delivery changes under an outcome that is being recorded: the outcome is
+// recorded on what it has become, once.
+func TestOutcomeOfADeliveryThatChangesMeanwhile(t *testing.T) {
+	ctx := t.Context()
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	evs, err := d.accept(nodes[0], time.Now(), "A", "B")
+	d.must(err)
+	other, err := nodes[0].shared.Begin(ctx)
+	d.must(err)
+	_, err = other.Exec(ctx, "UPDATE pending SET manual = true WHERE event_id = $1", int64(evs[1].ID))
+	d.must(err)
+	var work sync.WaitGroup
+	work.Go(func() {
+		d.delivered(nodes[0], []callbackd.DeliveryID{{Event: evs[0].ID, Callback: d.cb.No}, {Event: evs[1].ID, Callback: d.cb.No}})
+	})
+	for waits := 0; waits == 0; {
+		d.must(other.QueryRow(ctx, "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waits))
+	}
+	d.must(other.Commit(ctx))
+	work.Wait()
+	var ended, pending int
+	d.must(nodes[0].shared.QueryRow(ctx, "SELECT (SELECT count(*) FROM attempts WHERE n = 1), (SELECT count(*) FROM pending)").Scan(&ended, &pending))
+	if d.checked(nodes[0]); ended != 2 || pending != 0 {
+		t.Errorf("%d outcomes, want 2; %d deliveries wait, want none", ended, pending)
+	}
+}

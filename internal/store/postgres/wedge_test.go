@@ -277,7 +277,7 @@ func TestMigrationByTwoVersions(t *testing.T) {
 	newer := append(all[:len(all):len(all)], step("ALTER TABLE keys ADD COLUMN hue text NOT NULL DEFAULT 'red'; CREATE TABLE hues (hue text)"))
 	newer = append(newer, migration{len(all) + 2, "INSERT INTO hues SELECT hue FROM keys"})
 	run := func(steps []migration) error {
-		return pgx.BeginFunc(ctx, nodes[0].shared, func(tx pgx.Tx) error { return migrate(ctx, tx, steps) })
+		return pgx.BeginFunc(ctx, nodes[0].shared, func(tx pgx.Tx) error { return migrateBy(ctx, tx, steps) })
 	}
 	hues := func() string {
 		var got string

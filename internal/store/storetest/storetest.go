@@ -811,10 +811,12 @@ func (s *suite) pauseAndHealth() {
 	if got.Paused() || !got.FailingSince.IsZero() {
 		s.Errorf("%+v", got)
 	}
-	if _, err = s.PauseCallback(s.ctx(), s.key.No, ev1, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at}); err != nil {
-		s.Fatal(err)
-	}
-	if got, err = s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Paused() {
-		s.Errorf("%+v, %v", got, err)
+	for n := range 2 { // the same pause again is the first one
+		if _, err = s.PauseCallback(s.ctx(), s.key.No, ev1, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at.Add(time.Duration(n) * time.Hour)}); err != nil {
+			s.Fatal(err)
+		}
+		if got, err = s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Paused() || !got.Pause.At.Equal(s.at) {
+			s.Errorf("%+v, %v", got, err)
+		}
 	}
 }

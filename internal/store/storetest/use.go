@@ -255,6 +255,9 @@ func (s *suite) ofCallback(out map[string]any, cb *callbackd.Callback) {
 	holding, err := s.Holding(s.ctx(), cb.No, used, 1000)
 	s.must(err)
 	out[at+"holding"] = bySession(holding)
+	lane, err := s.Lanes(s.ctx(), cb.No, []callbackd.LaneCursor{{Session: "S1"}}, 1000)
+	s.must(err)
+	out[at+"lane"] = bySession(lane)
 	n, oldest, err := s.CountPending(s.ctx(), cb.No, math.MaxInt64, 1000)
 	s.must(err)
 	out[at+"pending"] = []any{n, oldest}

@@ -43,9 +43,13 @@ var (
 	schema atomic.Int64
 )
 
-// Main runs the tests of a package and stops the server they used.
-func Main(m *testing.M) {
+// Main runs the tests of a package, ends what else they share, and stops the
+// server they used.
+func Main(m *testing.M, ends ...func()) {
 	code := m.Run()
+	for _, end := range ends {
+		end()
+	}
 	mu.Lock()
 	defer mu.Unlock()
 	if shared != nil {
