@@ -205,6 +205,9 @@ func (s *Store) RotateKey(ctx context.Context, apiKey string, next callbackd.Sec
 
 // Key is part of [store.Keys].
 func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) {
+	if textIsKept(apiKey) != nil {
+		return nil, noKey(apiKey)
+	}
 	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keys.Get(apiKey) }, "api_key = $1", apiKey)
 }
 
