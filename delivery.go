@@ -41,6 +41,10 @@ type Delivery struct {
 	// Manual marks a delivery that a person asked to send again. It is
 	// serialised with its lane but not ordered within it.
 	Manual bool
+	// Apart marks a delivery, just accepted, of a session whose event before
+	// may have been accepted by another node: what is owed before it may not
+	// be in memory yet.
+	Apart bool
 	// Replay is the replay that made the delivery due; 0: none. It is sent
 	// behind first attempts and retries.
 	Replay ReplayID

@@ -52,7 +52,7 @@ func (b *bench) sessionRow() error {
 		return err
 	}
 	defer srv.stop()
-	cl, err := b.prepare(server, data, srv)
+	cl, err := b.prepare(server, srv, "--data", data)
 	if err != nil {
 		return err
 	}

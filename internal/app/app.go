@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"callbackd"
 	"callbackd/internal/api"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/cluster"
 	"callbackd/internal/console"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
@@ -48,6 +48,9 @@ type Config struct {
 	RequireHTTPS bool
 	MaskHeaders  bool
 	MaxInFlight  int
+	// Lease is within how long the work of a killed node is another's, when
+	// nodes share a database; 0: the default.
+	Lease time.Duration
 	// OperatorToken signs the operator in to the console; empty: one-time
 	// links only.
 	OperatorToken callbackd.Secret
@@ -60,6 +63,7 @@ type App struct {
 	started  time.Time
 	store    store.Store
 	engine   *engine.Engine
+	member   *cluster.Member // nil: the store is this process's alone
 	server   *http.Server
 	listener net.Listener
 	served   chan error
@@ -89,19 +93,31 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, c.Log)
 	feed := &live.Feed{}
 	book := journal.New(a.store, c.Log, metrics.JournalDropped)
-	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: observers{metrics, book, feed}, MaxInFlight: c.MaxInFlight})
-	a.store.SetHandover(a.engine.Handover)
+	shared, isShared := a.store.(store.Cluster)
+	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: observers{metrics, book, feed}, MaxInFlight: c.MaxInFlight, Shared: isShared})
 	if err = a.engine.Start(ctx); err != nil {
 		return nil, fmt.Errorf("read the backlog: %w", err)
 	}
+	var dispatch dispatcher = a.engine
+	runner := replays.New(choreReplays{a.store, a}, func(ds []callbackd.Delivery) { dispatch.Replay(ds) }, c.Log)
+	if isShared {
+		if a.member, err = a.join(ctx, c, shared, runner.Kick); err != nil {
+			return nil, fmt.Errorf("join the other nodes: %w", err)
+		}
+		dispatch = a.member
+	}
+	a.store.SetHandover(dispatch.Handover)
 	tests := &callbacks.Limiter{}
-	runner := replays.New(a.store, a.engine.Replay, c.Log)
+	replaysChanged := runner.Kick
+	if a.member != nil {
+		replaysChanged = a.member.ReplaysChanged
+	}
 	handler := api.New(api.Options{
-		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
-		Calls: book, ReplaysChanged: runner.Kick, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
+		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
+		Calls: book, ReplaysChanged: replaysChanged, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
 	})
 	a.console = console.New(console.Options{
-		Store: a.store, Dispatcher: a.engine, Preview: send.Request, Tests: tests, Feed: feed, Runner: runner, Nodes: a.nodes, Log: c.Log, Version: Version,
+		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Feed: feed, Runner: kicker(replaysChanged), Nodes: a.nodes, Log: c.Log, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS,
 	})
 	a.server = api.Server(both(handler, a.console), c.Log)
@@ -132,19 +148,6 @@ func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, si
 	o.Metrics.AttemptDone(out, state, sinceAccepted)
 	o.book.AttemptDone(out, state, sinceAccepted)
 	o.feed.AttemptDone(out, state, sinceAccepted)
-}
-
-// nodes is this process: a store of its own has no other.
-func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
-	owed, err := a.store.Backlogs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	name, err := os.Hostname()
-	if err != nil {
-		name = "callbackd"
-	}
-	return []console.Node{{Name: name, Version: Version, Address: a.URL(), Self: true, StartedAt: a.started, Shards: 1, InFlight: a.engine.InFlight(), Backlog: int64(len(owed))}}, nil
 }
 
 // both serves the console under its root and the API everywhere else.
@@ -178,6 +181,9 @@ func (a *App) HasKeys(ctx context.Context) (bool, error) {
 // attempts finished or broken off when ctx ends, then the store.
 func (a *App) Stop(ctx context.Context) error {
 	var errs []error
+	if a.member != nil {
+		a.member.Leave()
+	}
 	if a.server != nil {
 		if err := a.server.Shutdown(ctx); err != nil {
 			errs = append(errs, a.server.Close())
@@ -191,6 +197,11 @@ func (a *App) Stop(ctx context.Context) error {
 	if a.stop != nil {
 		a.stop()
 		a.upkeep.Wait()
+	}
+	if a.member != nil {
+		if err := a.member.Close(context.WithoutCancel(ctx)); err != nil {
+			errs = append(errs, fmt.Errorf("leave the other nodes: %w; they go on when the lease is over", err))
+		}
 	}
 	if a.store != nil {
 		if err := a.store.Close(); err != nil {
@@ -223,7 +234,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 // settle ends what deleted callbacks and revoked keys are still owed.
 func (a *App) settle(ctx context.Context) {
 	for {
-		n, err := a.store.SettleCanceled(ctx, time.Now(), slice)
+		var n int
+		var err error
+		if a.chores() {
+			n, err = a.store.SettleCanceled(ctx, time.Now(), slice)
+		}
 		if err != nil && ctx.Err() == nil {
 			a.log.Error("canceled deliveries not settled", "error", err)
 		}
@@ -241,6 +256,12 @@ func (a *App) settle(ctx context.Context) {
 func (a *App) sweep(ctx context.Context, keep time.Duration) {
 	var after callbackd.EventID
 	for {
+		if !a.chores() {
+			if after = 0; !pause(ctx, sweepIdle) {
+				return
+			}
+			continue
+		}
 		next, removed, done, err := a.store.Sweep(ctx, time.Now().Add(-keep), after, slice)
 		wait := slicePause
 		switch {
@@ -273,8 +294,11 @@ const (
 // prune removes old logs, sums and replays.
 func (a *App) prune(ctx context.Context, keep time.Duration) {
 	for {
-		now := time.Now()
-		n, err := a.store.Prune(ctx, store.Prune{Logs: now.Add(-keepLogs), Minutes: now.Add(-keepMinutes), Hours: now.Add(-keepHours), Replays: now.Add(-keep)}, slice)
+		now, n := time.Now(), 0
+		var err error
+		if a.chores() {
+			n, err = a.store.Prune(ctx, store.Prune{Logs: now.Add(-keepLogs), Minutes: now.Add(-keepMinutes), Hours: now.Add(-keepHours), Replays: now.Add(-keep)}, slice)
+		}
 		if err != nil && ctx.Err() == nil {
 			a.log.Error("old logs and sums not removed", "error", err)
 		}

@@ -16,6 +16,12 @@ const dueCheck = time.Second
 // go. It sleeps until the next is due.
 func (a *App) advanceSessions(ctx context.Context, now func() time.Time) {
 	for {
+		if !a.chores() {
+			if !pause(ctx, dueCheck) {
+				return
+			}
+			continue
+		}
 		fired, next, err := session.Advance(ctx, a.store, now())
 		a.accepted(fired)
 		wait := dueCheck
@@ -36,7 +42,11 @@ func (a *App) advanceSessions(ctx context.Context, now func() time.Time) {
 // sweepSessions removes sessions that ended longer ago than keep.
 func (a *App) sweepSessions(ctx context.Context, keep time.Duration) {
 	for {
-		n, err := a.store.SweepSessions(ctx, session.Now().Add(-keep), slice)
+		var n int
+		var err error
+		if a.chores() {
+			n, err = a.store.SweepSessions(ctx, session.Now().Add(-keep), slice)
+		}
 		if err != nil && ctx.Err() == nil {
 			a.log.Error("old sessions not removed", "error", err)
 		}

@@ -22,11 +22,14 @@ type root struct {
 	Keys     keysCmd     `cmd:"" help:"Create, list, rotate and revoke API keys."`
 	Replay   replayCmd   `cmd:"" help:"Send deliveries again, many at a time."`
 	Console  consoleCmd  `cmd:"" help:"Print a link that signs the operator in to the console, once."`
+	Nodes    nodesCmd    `cmd:"" help:"Show the nodes on a PostgreSQL database: their shards, leases and backlog."`
 	Headers  headersCmd  `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
 	Listen   listenCmd   `cmd:"" help:"Receive callbacks and print them: a receiver for people."`
 	Demo     demoCmd     `cmd:"" help:"Show the whole way once: a server, a key, a receiver that fails at first, one inspection."`
 	Simulate simulateCmd `cmd:"" help:"Play inspections through the API of a running server, as a load or a show."`
 	Fsck     fsckCmd     `cmd:"" help:"Prove that every accepted event is in exactly one state."`
+	Backup   backupCmd   `cmd:"" help:"Copy a data directory, beside a running server too."`
+	Move     moveCmd     `cmd:"" help:"Take everything from a data directory to PostgreSQL."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

@@ -27,6 +27,7 @@ type serveCmd struct {
 	Keep          time.Duration `default:"720h" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept."`
 	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
 	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
+	Lease         time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: within how long other nodes take over the work of one that died; 2s or more, the same for all nodes."`
 	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Signs the operator in to the console, with 16 characters or more. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE. Without it, the command console prints one-time links."`
 	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
 	MaskHeaders   bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask callback headers when they are read back; a PUT with the mask keeps the stored value."`
@@ -36,7 +37,10 @@ type serveCmd struct {
 
 // config checks the options and turns them into the app's configuration.
 func (c *serveCmd) config(e *env) (app.Config, error) {
-	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, OperatorToken: callbackd.Secret(c.OperatorToken)}
+	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, Lease: c.Lease, OperatorToken: callbackd.Secret(c.OperatorToken)}
+	if c.Lease < 2*time.Second {
+		return out, fmt.Errorf("--lease %v is too short for a busy machine; give it 2s or more", c.Lease)
+	}
 	for _, s := range c.AllowTarget {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {

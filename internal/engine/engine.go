@@ -26,7 +26,7 @@ type Queue interface {
 	Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
 	Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
 	Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error)
-	Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
+	Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
 	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error)
 	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
@@ -55,6 +55,7 @@ const (
 
 const (
 	laneCap     = 16   // deliveries of one lane in memory
+	laneBatch   = 64   // lanes read at a time
 	maxHeld     = 4096 // held lanes of one callback in memory
 	retryPage   = 64   // scheduled deliveries of one callback in memory, and as many of replays
 	maxFetches  = 8    // queries at a time
@@ -71,6 +72,9 @@ type Options struct {
 	MaxInFlight int   // attempts at a time over all callbacks
 	Window      int   // deliveries of one callback in memory
 	DataBudget  int64 // bytes of event data in memory over all callbacks
+	// Shared says that other nodes work from the same queue. The engine then
+	// delivers for the shards it adopts, for as long as its lease holds.
+	Shared bool
 }
 
 // Engine delivers. Make it with [New], then Start it.
@@ -82,6 +86,9 @@ type Engine struct {
 	work    sync.WaitGroup // attempts and fetches
 
 	mu        sync.Mutex
+	shards    [callbackd.Shards]holding // of a shared queue
+	lease     time.Time                 // when it ends
+	floors    floors
 	targets   map[callbackd.CallbackNo]*target
 	sweepAt   int                    // number of targets at which idle ones are dropped
 	rings     [classes]ring[*target] // targets with a lane that is ready, by class
@@ -137,6 +144,12 @@ func (silent) StaleOutcome()                                                  {}
 // Start begins with what the store holds. It reads which callbacks are owed
 // something, not what: windows fill while deliveries already run.
 func (e *Engine) Start(ctx context.Context) error {
+	if e.o.Shared { // nothing is ours before it is adopted
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.running = true
+		return nil
+	}
 	backlogs, err := e.o.Queue.Backlogs(ctx)
 	if err != nil {
 		return err
@@ -145,9 +158,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	defer e.mu.Unlock()
 	e.running = true
 	for _, no := range backlogs {
-		t := e.target(no)
-		t.behind, t.holding = true, true
-		t.nextDue, t.nextReplay = time.Unix(0, 0), time.Unix(0, 0) // unknown: ask
+		e.target(no).forget()
 	}
 	for _, t := range e.targets {
 		e.fetch(t)
@@ -177,12 +188,19 @@ func (e *Engine) Handover(ds []callbackd.Delivery) {
 	now := time.Now()
 	for i := range ds {
 		d := ds[i]
-		t := e.target(d.ID.Callback)
-		if d.Test && e.running && !e.draining {
-			e.startTest(t, d)
+		if !e.owns(d.ID.Callback) {
 			continue
 		}
-		e.offer(t, d)
+		t := e.target(d.ID.Callback)
+		switch {
+		case d.Test && e.mayStart(now):
+			e.startTest(t, d)
+		case d.Apart:
+			e.look(t, d.Session, d.ID.Event)
+			e.fetch(t)
+		default:
+			e.offer(t, d)
+		}
 	}
 	e.pump(now)
 }
@@ -191,6 +209,9 @@ func (e *Engine) Handover(ds []callbackd.Delivery) {
 func (e *Engine) Retry(d callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if !e.owns(d.ID.Callback) {
+		return
+	}
 	t := e.target(d.ID.Callback)
 	l := t.lanes[d.Session]
 	switch {
@@ -212,10 +233,14 @@ func (e *Engine) Replay(ds []callbackd.Delivery) {
 	defer e.mu.Unlock()
 	now := time.Now()
 	for i := range ds {
-		e.target(ds[i].ID.Callback).revive(&ds[i])
+		if e.owns(ds[i].ID.Callback) {
+			e.target(ds[i].ID.Callback).revive(&ds[i])
+		}
 	}
 	for i := range ds {
-		e.tickLocked(e.target(ds[i].ID.Callback), now)
+		if e.owns(ds[i].ID.Callback) {
+			e.tickLocked(e.target(ds[i].ID.Callback), now)
+		}
 	}
 }
 
@@ -271,7 +296,7 @@ func (e *Engine) Drain(ctx context.Context) {
 // pump starts what may start: round robin over callbacks, one attempt a turn,
 // retries only when no first attempt of any callback can start.
 func (e *Engine) pump(now time.Time) {
-	if !e.running || e.draining {
+	if !e.mayStart(now) {
 		return
 	}
 	// What waits to be recorded is bounded too: a store that falls behind
@@ -294,6 +319,9 @@ func (e *Engine) pump(now time.Time) {
 
 // startOne gives target t its turn in a class.
 func (e *Engine) startOne(t *target, class int, now time.Time) {
+	if t.leaving {
+		return
+	}
 	if !t.mayStart(class, now) {
 		t.schedule(e, now)
 		return // it comes back when an attempt ends or its timer fires
@@ -340,15 +368,19 @@ func (e *Engine) placesFor(t *target) int {
 // startTest sends a test at once, beside the lanes, the pause and the
 // breaker.
 func (e *Engine) startTest(t *target, d callbackd.Delivery) {
-	if d.ID.Event <= t.cursor {
-		return // a query saw it first: it goes its lane's way
+	if d.ID.Event <= t.cursor || t.taken[d.ID.Event] {
+		e.look(t, d.Session, d.ID.Event) // a query may have seen it first: it goes its lane's way
+		e.fetch(t)
+		return
 	}
 	t.seen = max(t.seen, d.ID.Event)
 	if !t.behind {
 		t.cursor = max(t.cursor, d.ID.Event)
 	}
 	t.taken[d.ID.Event] = true
-	e.data += int64(len(d.Event.Data))
+	if d.Event != nil {
+		e.data += int64(len(d.Event.Data))
+	}
 	e.start(t, nil, d)
 }
 
@@ -374,6 +406,9 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 	}
 	o := callbackd.Outcome{Delivery: d}
 	state, err := callbackd.State(""), e.prepare(&d, &cb)
+	if err == nil && !e.holds() {
+		err = errLease
+	}
 	if err == nil {
 		o = e.send(t, d, cb)
 	}
@@ -381,7 +416,7 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 	switch err {
 	case nil:
 		state, err = e.record(o)
-	case errEnded:
+	case errEnded, errLease:
 	default:
 		e.o.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
 	}

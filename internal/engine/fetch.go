@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -15,7 +16,7 @@ type query func(ctx context.Context) (apply func(now time.Time), err error)
 
 // fetch starts reading what the target needs, unless that is under way.
 func (e *Engine) fetch(t *target) {
-	if t.fetching || !e.running || e.draining || e.needs(t, time.Now()) == nothing {
+	if t.fetching || t.leaving || !e.running || e.draining || e.needs(t, time.Now()) == nothing {
 		return
 	}
 	t.fetching = true
@@ -32,8 +33,9 @@ func (e *Engine) fetchAll(t *target) {
 		e.mu.Lock()
 		now := time.Now()
 		q := e.nextQuery(t, now)
-		if q == nil || e.draining {
+		if q == nil || e.draining || t.leaving {
 			t.fetching = false
+			e.left(t)
 			e.tickLocked(t, now)
 			e.mu.Unlock()
 			return
@@ -52,7 +54,9 @@ func (e *Engine) fetchAll(t *target) {
 			continue
 		}
 		e.mu.Lock()
-		apply(time.Now())
+		if !t.leaving {
+			apply(time.Now())
+		}
 		e.pump(time.Now())
 		e.mu.Unlock()
 	}
@@ -102,7 +106,7 @@ func (e *Engine) nextQuery(t *target, now time.Time) query {
 	case heads:
 		return e.readHolding(t, now)
 	case laneRest:
-		return e.readLane(t)
+		return e.readLanes(t)
 	case dueRetries:
 		return e.readScheduled(t, now)
 	case freshOnes:
@@ -178,30 +182,41 @@ func (e *Engine) readHolding(t *target, now time.Time) query {
 	}
 }
 
-func (e *Engine) readLane(t *target) query {
-	l := t.wants[0]
-	t.wants = t.wants[1:]
-	after, seen := l.last, l.seen
+func (e *Engine) readLanes(t *target) query {
+	n := min(len(t.wants), laneBatch)
+	lanes := slices.Clone(t.wants[:n])
+	t.wants = t.wants[n:]
+	from, seen := make([]callbackd.LaneCursor, n), make([]callbackd.EventID, n)
+	for i, l := range lanes {
+		from[i], seen[i] = callbackd.LaneCursor{Session: l.session, After: l.last}, l.seen
+	}
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, err := e.o.Queue.Lane(ctx, t.no, l.session, after, laneCap)
+		ds, err := e.o.Queue.Lanes(ctx, t.no, from, laneCap)
 		if err != nil {
 			e.mu.Lock()
-			t.wants = append(t.wants, l)
+			t.wants = append(t.wants, lanes...)
 			e.mu.Unlock()
 			return nil, err
 		}
 		return func(time.Time) {
-			l.wanted, l.more = false, false
+			found := map[string]int{}
+			for _, l := range lanes {
+				l.wanted, l.more = false, false
+			}
 			for _, d := range ds {
+				found[d.Session]++
 				e.put(t, d)
 			}
-			// The query saw all that was offered before it; what was offered
-			// while it ran is in the store only.
-			if len(ds) < laneCap {
-				l.last = max(l.last, seen)
+			for i, l := range lanes {
+				// The query saw all that was offered before it; what was offered
+				// while it ran is in the store only.
+				full := found[l.session] == laneCap
+				if !full {
+					l.last = max(l.last, seen[i])
+				}
+				l.more = full || l.seen > l.last
+				t.wake(e, l)
 			}
-			l.more = len(ds) == laneCap || l.seen > l.last
-			t.wake(e, l)
 		}, nil
 	}
 }
@@ -255,21 +270,32 @@ func (e *Engine) readDue(t *target, read dueOnes, now time.Time, note func(time.
 	}
 }
 
+// young bounds, by the time in its id, which delivery may follow one of its
+// session that was accepted elsewhere and is still unknown here: nodes' clocks
+// may differ by [callbackd.MaxSkew], and what no message told of is found by
+// the next Rescan.
+const young = 5 * time.Minute
+
 func (e *Engine) readFresh(t *target) query {
+	t.rewound()
 	after, seen, limit := t.cursor, t.seen, e.o.Window
 	return func(ctx context.Context) (func(time.Time), error) {
 		ds, err := e.o.Queue.Fresh(ctx, t.no, after, limit)
-		return func(time.Time) {
+		return func(now time.Time) {
 			for _, d := range ds {
 				t.cursor = max(t.cursor, d.ID.Event)
-				e.put(t, d)
+				if e.o.Shared && d.ID.Event.Time().After(now.Add(-young)) {
+					e.ask(t, d.Session, d.ID.Event)
+				} else {
+					e.put(t, d)
+				}
 			}
 			// The query saw all that was offered before it; what was offered
 			// while it ran is in the store only.
 			if err == nil && len(ds) < limit {
 				t.cursor = max(t.cursor, seen)
 			}
-			t.behind = len(ds) == limit || t.seen > t.cursor
+			t.behind = len(ds) == limit || t.seen > t.cursor || t.rewind != 0
 		}, err
 	}
 }

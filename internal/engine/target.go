@@ -42,6 +42,13 @@ type target struct {
 	nextReplay time.Time
 	wants      []*lane // lanes with more in the store
 
+	// rewind is the lowest id that Fresh must be read from again; 0: none.
+	rewind callbackd.EventID
+	// leaving: the shard goes to another node, or went. Nothing starts; what
+	// is under way ends, and then drained is told.
+	leaving bool
+	drained *release
+
 	fetching bool
 	// settled is what was recorded while a query ran: its result may still
 	// show it.
@@ -78,6 +85,9 @@ func (e *Engine) target(no callbackd.CallbackNo) *target {
 		}
 		t = &target{no: no, lanes: map[string]*lane{}, settled: map[callbackd.EventID]bool{}, taken: map[callbackd.EventID]bool{}, stale: true}
 		e.targets[no] = t
+		if e.o.Shared && e.shards[callbackd.ShardOf(no)] == adopting {
+			t.forget() // what the store holds of it is being asked for
+		}
 	}
 	return t
 }
@@ -95,11 +105,15 @@ func (e *Engine) dropIdle() {
 // offer takes a fresh delivery into the window, or leaves it to the store.
 func (e *Engine) offer(t *target, d callbackd.Delivery) {
 	t.seen = max(t.seen, d.ID.Event)
-	if d.ID.Event <= t.cursor {
+	if d.ID.Event <= t.cursor { // most likely a query saw it first
+		e.look(t, d.Session, d.ID.Event)
+		e.fetch(t)
 		return
 	}
 	if !e.running || t.behind || t.paused || t.count >= e.o.Window || len(t.held.lanes) >= maxHeld {
-		t.behind = true
+		if t.behind = true; e.o.Shared && t.fetching {
+			t.readFrom(d.ID.Event) // ids of other nodes may have passed it
+		}
 	} else {
 		t.cursor = d.ID.Event
 		e.put(t, d)
@@ -185,6 +199,9 @@ func (t *target) wake(e *Engine, l *lane) {
 	default:
 		if t.lanes[l.session] == l && l.ready == [classes]bool{} {
 			delete(t.lanes, l.session)
+			if e.o.Shared {
+				e.floors.keep(t.no, l.session, l.last)
+			}
 		}
 	}
 	t.enqueue(e)
@@ -199,6 +216,9 @@ func (t *target) makeReady(l *lane, class int) {
 
 // enqueue puts the target into the engine's rings where it has ready lanes.
 func (t *target) enqueue(e *Engine) {
+	if t.leaving {
+		return
+	}
 	for class := range t.ready {
 		if t.ready[class].len() > 0 && !t.queued[class] {
 			t.queued[class] = true
@@ -287,6 +307,7 @@ func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callback
 		close(ch)
 	}
 	delete(e.watchers, id)
+	e.left(t)
 	e.tickLocked(t, now)
 }
 
@@ -306,6 +327,8 @@ func (e *Engine) settle(t *target, l *lane, o *callbackd.Outcome, state callback
 		} else {
 			t.note(&d)
 		}
+	case err == errLease && l != nil:
+		t.putBack(l, o.Delivery)
 	}
 	// With an error there is nothing to do: the delivery ended elsewhere, or
 	// the engine stops and the store has it still.
@@ -333,7 +356,7 @@ func (t *target) clear(e *Engine) {
 	clear(t.lanes)
 	clear(t.taken)
 	t.held.lanes, t.wants, t.count, t.retries, t.replays = nil, nil, 0, 0, 0
-	t.behind, t.nextDue, t.nextReplay = false, time.Time{}, time.Time{}
+	t.behind, t.rewind, t.nextDue, t.nextReplay = false, 0, time.Time{}, time.Time{}
 }
 
 // noteDue remembers that the store holds a delivery due then.
@@ -372,7 +395,7 @@ func (e *Engine) tick(t *target) { e.tickLocked(t, time.Now()) }
 
 // tickLocked does what time has made possible for a target.
 func (e *Engine) tickLocked(t *target, now time.Time) {
-	if e.draining {
+	if e.draining || t.leaving {
 		return
 	}
 	for len(t.held.lanes) > 0 && !t.held.lanes[0].wakeAt().After(now) {
@@ -401,7 +424,7 @@ func (l *lane) wakeAt() time.Time {
 
 // schedule sets the timer to the next time something can happen by itself.
 func (t *target) schedule(e *Engine, now time.Time) {
-	if e.draining || t.cb == nil || t.paused || t.cb.Deleted() {
+	if e.draining || t.leaving || t.cb == nil || t.paused || t.cb.Deleted() {
 		t.stopTimer()
 		return
 	}

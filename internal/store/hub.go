@@ -1,6 +1,8 @@
 package store
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,6 +39,28 @@ func (h *Hub) Watch(key callbackd.KeyNo) (changed <-chan struct{}, stop func()) 
 		}
 		if len(h.keys[key]) == 0 {
 			delete(h.keys, key)
+		}
+	}
+}
+
+// Watched returns the keys that somebody watches.
+func (h *Hub) Watched() []callbackd.KeyNo {
+	if h.watched.Load() == 0 {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.keys))
+}
+
+// Changed is Committed for a key.
+func (h *Hub) Changed(key callbackd.KeyNo) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for ch := range h.keys[key] {
+		select {
+		case ch <- struct{}{}:
+		default: // it has not yet seen to the last one
 		}
 	}
 }

@@ -269,9 +269,10 @@ type Queue interface {
 	// now, soonest HoldsUntil first: the heads that hold their lanes after a
 	// restart.
 	Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error)
-	// Lane returns up to limit fresh deliveries of one session with ids
-	// above after, in sequence order.
-	Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
+	// Lanes returns, for each place in turn, up to limit fresh deliveries
+	// that follow it in its session, in sequence order. Event is set as in
+	// Fresh. Each session is named once.
+	Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
 	// Load returns the event of a delivery; NotFound when retention took it.
 	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	// Record writes an outcome: the attempt, where the delivery stands, and

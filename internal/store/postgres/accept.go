@@ -81,7 +81,7 @@ func (s *Store) acceptGroup(group []*intake) {
 		}
 		committing, err := s.tryAccept(ctx, g)
 		tokens = append(tokens, g.unread...)
-		if g.made != nil {
+		if g.made != nil && err == nil {
 			g = g.made
 			return false, nil
 		}
@@ -89,7 +89,7 @@ func (s *Store) acceptGroup(group []*intake) {
 			doubts = append(doubts, g)
 		}
 		switch violates(err) {
-		case "events_pkey": // another node gave out the same id: take others
+		case "events_pkey", "pending_pkey": // another node gave out the same id: take others
 			s.lastID = max(s.lastID, g.lastID) + callbackd.EventID(rand.N(idSpread))
 			return false, errTaken
 		case "session_sequences_pkey", "idempotency_pkey":
@@ -97,6 +97,9 @@ func (s *Store) acceptGroup(group []*intake) {
 		}
 		return committing, err
 	})
+	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(doubts) > 0 {
+		err = answer(err, unknown)
+	}
 	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(group) > 1 {
 		for _, in := range group {
 			s.acceptGroup([]*intake{in})
@@ -112,6 +115,9 @@ func (s *Store) acceptGroup(group []*intake) {
 	s.publish(g, group)
 }
 
+// errUnsure ends a group of which nobody can tell whether it was committed.
+const errUnsure = errTry("the session was changed by somebody else meanwhile")
+
 // errTaken makes a try start over, with nothing committed.
 const errTaken = errTry("another node was faster")
 
@@ -122,6 +128,7 @@ func (e errTry) Error() string { return string(e) }
 // publish makes a durable group visible in memory, in commit order.
 func (s *Store) publish(g *acceptance, group []*intake) {
 	s.lastID = g.lastID
+	s.follow(g)
 	for i, in := range group {
 		in.out, in.err = g.outs[i], g.errs[i]
 	}
@@ -131,6 +138,20 @@ func (s *Store) publish(g *acceptance, group []*intake) {
 	s.hub.Committed(g.events)
 	if s.onCommit != nil {
 		s.onCommit(len(group))
+	}
+}
+
+// follow marks the deliveries whose session another node may have given a
+// number last.
+func (s *Store) follow(g *acceptance) {
+	next := 0
+	for _, ev := range g.events {
+		id := sessionID{ev.Key, ev.Session}
+		before, _ := s.chain.Get(id)
+		for ; next < len(g.handover) && g.handover[next].ID.Event == ev.ID; next++ {
+			g.handover[next].Apart = before != ev.Sequence-1
+		}
+		s.chain.Put(id, ev.Sequence)
 	}
 }
 
@@ -146,7 +167,13 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, 
 		return false, err
 	}
 	if g.made != nil {
-		return false, nil
+		// Made on this machine. This commit has locked rows after it, so it
+		// ends when the standbys have both.
+		_, err := conn.Exec(ctx, "COMMIT")
+		return true, err
+	}
+	if g.unsure {
+		return false, answer(errUnsure, unknown)
 	}
 	if err := g.loadRepeats(ctx, conn.Conn()); err != nil {
 		return false, err
@@ -198,6 +225,7 @@ type acceptance struct {
 	lastID   callbackd.EventID
 	doubts   []*acceptance // tries whose commit was not answered
 	made     *acceptance   // the one of them that was committed
+	unsure   bool          // one of them may have been, and nothing tells any more
 	stamp    int64
 	horizon  callbackd.EventID // ids up to it were promised not to come any more
 	sessions map[sessionID]*sessionEnd

@@ -52,6 +52,9 @@ func judge(err error, committing bool) verdict {
 	if pg.Routine == "RevalidateCachedQuery" { // the schema changed under it
 		return again
 	}
+	if pg.Code == "23502" && pg.ColumnName == "n" { // recordEnded: a delivery was changed meanwhile
+		return again
+	}
 	if len(pg.Code) == 5 {
 		switch pg.Code[:2] {
 		case "08", // connection
@@ -94,6 +97,8 @@ func answer(err error, v verdict) error {
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database's disk is full: nothing was accepted; free some space and try again")
 	case is("53300"):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database has no free connection; try again, or raise its max_connections")
+	case is("22012"): // checkFence
+		return callbackd.Wrap(callbackd.KindConflict, err, "this node was taken for dead: its lease ended, and its shards are another node's")
 	case v == again:
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database cannot be reached or is busy; try again")
 	case is("22021"), is("22P05"):
@@ -122,7 +127,8 @@ func backoff(ctx context.Context, n int) bool {
 // try says whether it had sent a commit; idempotent means that it may be
 // repeated even when that commit was made.
 func (s *Store) insist(ctx context.Context, idempotent bool, try func(ctx context.Context) (committing bool, err error)) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	asked := ctx
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	for n := 1; ; n++ {
 		committing, err := try(ctx)
@@ -134,8 +140,8 @@ func (s *Store) insist(ctx context.Context, idempotent bool, try func(ctx contex
 			return err
 		}
 		v := judge(err, committing)
-		if readOnly(err) {
-			s.reset()
+		if readOnly(err) || ctx.Err() != nil && asked.Err() == nil {
+			s.reset() // of no use, or perhaps not connected to anything any more
 		}
 		if v == refused || v == unknown && !idempotent || !backoff(ctx, n) {
 			return answer(err, v)

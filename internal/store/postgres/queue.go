@@ -129,10 +129,11 @@ func (s *Store) deliveries(ctx context.Context, cb callbackd.CallbackNo, sql str
 // The statements of the queue: each finds its rows by an index that has them
 // in the order asked for, cuts them there, and then looks up their events.
 const (
-	selectBacklogs = `WITH RECURSIVE b (no) AS (
+	withOwed = `WITH RECURSIVE b (no) AS (
 			(SELECT callback_no FROM pending ORDER BY callback_no LIMIT 1)
 			UNION ALL
-			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)
+			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)`
+	selectBacklogs = withOwed + `
 		SELECT no FROM b WHERE no IS NOT NULL LIMIT $1`
 	selectFresh = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
 			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY p.event_id ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $4 THEN e.data END
@@ -142,8 +143,13 @@ const (
 	selectHolding   = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
 	// What follows the head of a lane is nearly all pending, so the session's
 	// events are walked, and the queue needs no index by session.
-	selectLane = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM events WHERE key_no = $2 AND session = $3 AND id > $4 ORDER BY id) e
-		CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = $1 AND event_id = e.id AND due IS NULL LIMIT 1) p LIMIT $5`
+	selectLanes = `SELECT callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until, replay, key_no, type, owed,
+			CASE WHEN sum(octet_length(data)) OVER (ORDER BY i, event_id ROWS UNBOUNDED PRECEDING) - octet_length(data) < $6 THEN data END
+		FROM unnest($3::text[], $4::bigint[]) WITH ORDINALITY AS o (lane, after, i)
+		CROSS JOIN LATERAL (SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed, e.data
+			FROM (SELECT * FROM events WHERE key_no = $2 AND session = o.lane AND id > o.after ORDER BY id) e
+			CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = $1 AND event_id = e.id AND due IS NULL LIMIT 1) p LIMIT $5) d
+		ORDER BY i, event_id`
 )
 
 // Backlogs is part of [store.Queue]. It steps from callback to callback
@@ -183,9 +189,14 @@ func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callba
 	if ended, err := s.ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
+	return s.withEvents(ctx, selectFresh, int64(cb), int64(after), limit, store.MaxFreshData)
+}
+
+// withEvents reads fresh deliveries with their events.
+func (s *Store) withEvents(ctx context.Context, sql string, args ...any) (ds []callbackd.Delivery, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		ds = nil
-		return each(ctx, conn, selectFresh, func(row pgx.CollectableRow) error {
+		return each(ctx, conn, sql, func(row pgx.CollectableRow) error {
 			var r pendingRow
 			var ev eventRow
 			var data []byte
@@ -199,7 +210,7 @@ func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callba
 			}
 			ds = append(ds, d)
 			return nil
-		}, int64(cb), int64(after), limit, store.MaxFreshData)
+		}, args...)
 	})
 	return ds, err
 }
@@ -229,11 +240,18 @@ func (s *Store) Holding(ctx context.Context, cb callbackd.CallbackNo, now time.T
 	return s.deliveries(ctx, cb, selectHolding, millis(now), limit)
 }
 
-// Lane is part of [store.Queue].
-func (s *Store) Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+// Lanes is part of [store.Queue].
+func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error) {
 	c, err := s.CallbackByNo(ctx, cb)
 	if err != nil {
 		return nil, err
 	}
-	return s.deliveries(ctx, cb, selectLane, int64(c.Key), session, int64(after), limit)
+	if c.Deleted() {
+		return nil, nil
+	}
+	sessions, afters := make([]string, len(from)), make([]int64, len(from))
+	for i, f := range from {
+		sessions[i], afters[i] = f.Session, int64(f.After)
+	}
+	return s.withEvents(ctx, selectLanes, int64(cb), int64(c.Key), sessions, afters, limit, store.MaxFreshData)
 }

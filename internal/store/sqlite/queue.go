@@ -92,12 +92,19 @@ func (d *db) backlogs(limit int, f func(callbackd.CallbackNo)) error {
 
 // Fresh is part of [store.Queue].
 func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
-	ds, err = s.freshOnes(ctx, cb, "", after, limit)
-	room := store.MaxFreshData
-	if err != nil || len(ds) == 0 {
-		return ds, err
+	if ds, err = s.freshOnes(ctx, cb, "", after, limit); err == nil {
+		err = s.addEvents(ctx, ds)
 	}
-	err = s.read(ctx, func(d *db) (err error) {
+	return ds, err
+}
+
+// addEvents gives the first of ds their events.
+func (s *Store) addEvents(ctx context.Context, ds []callbackd.Delivery) error {
+	if len(ds) == 0 {
+		return nil
+	}
+	room := store.MaxFreshData
+	return s.read(ctx, func(d *db) (err error) {
 		for i := 0; err == nil && i < len(ds) && room > 0; i++ {
 			if ds[i].Event, err = d.event(ds[i].ID.Event); err == nil {
 				room -= len(ds[i].Event.Data)
@@ -105,7 +112,6 @@ func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callba
 		}
 		return err
 	})
-	return ds, err
 }
 
 // freshOnes merges the fresh deliveries that have a row with the young ones.
@@ -154,9 +160,16 @@ func (s *Store) Holding(ctx context.Context, cb callbackd.CallbackNo, now time.T
 	return s.pendings(ctx, cb, "holds_until > ? ORDER BY holds_until LIMIT ?", now, limit)
 }
 
-// Lane is part of [store.Queue].
-func (s *Store) Lane(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
-	return s.freshOnes(ctx, cb, session, after, limit)
+// Lanes is part of [store.Queue].
+func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) (ds []callbackd.Delivery, err error) {
+	for _, f := range from {
+		lane, err := s.freshOnes(ctx, cb, f.Session, f.After, limit)
+		if err != nil {
+			return nil, err
+		}
+		ds = append(ds, lane...)
+	}
+	return ds, s.addEvents(ctx, ds)
 }
 
 // Load is part of [store.Queue].

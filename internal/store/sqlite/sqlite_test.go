@@ -97,7 +97,7 @@ func TestSecretsAreSealedOnDisk(t *testing.T) {
 	files()
 	s.Close()
 	files()
-	if err := os.Remove(filepath.Join(dir, keysetFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, KeysetFile)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "missing") {
@@ -290,7 +290,7 @@ func storetestWarm(t *testing.T, s *Store) {
 		s.Fresh(ctx, cb.No, 0, 1)
 		s.Scheduled(ctx, cb.No, now, 1)
 		s.Holding(ctx, cb.No, now, 1)
-		s.Lane(ctx, cb.No, "S", 0, 1)
+		s.Lanes(ctx, cb.No, []callbackd.LaneCursor{{Session: "S"}}, 1)
 		s.Load(ctx, evs[0].ID)
 		s.Delivery(ctx, k.No, ids[0])
 		for _, session := range []string{"", "S"} {

@@ -514,9 +514,9 @@ func (s *suite) queue() {
 			s.Fatalf("place %d has %+v", i, d)
 		}
 	}
-	lane, err := s.Lane(s.ctx(), a.No, "S2", all[1].ID.Event, 4)
+	lane, err := s.Lanes(s.ctx(), a.No, []callbackd.LaneCursor{{Session: "S2", After: all[1].ID.Event}, {Session: "none"}, {Session: "S1"}}, 4)
 	s.must(err)
-	if len(all) != 20 || len(lane) != 4 || lane[0].Sequence != 2 || lane[3].Session != "S2" {
+	if len(all) != 20 || len(lane) != 8 || lane[0].Sequence != 2 || lane[3].Session != "S2" || lane[4].Session != "S1" || lane[7].Sequence != 4 || lane[7].Event == nil {
 		s.Errorf("%d fresh, lane %+v", len(all), lane)
 	}
 	for i, d := range all[:6] {
@@ -589,6 +589,9 @@ func (s *suite) revoke() {
 	}
 	if got, err := s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Deleted() || got.URL != cb.URL {
 		s.Errorf("the callback of a revoked key: %+v, %v", got, err)
+	}
+	if got, err := s.CallbackVersion(s.ctx(), cb.No, 1); err != nil || !got.Deleted() {
+		s.Errorf("a version of the callback of a revoked key: %+v, %v", got, err)
 	}
 	s.balanced()
 	if n, err := s.SettleCanceled(s.ctx(), s.at, 10); err != nil || n != 2 {

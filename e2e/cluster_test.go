@@ -1,0 +1,324 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/client"
+	"callbackd/internal/store/postgres/pgtest"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// lease is that of the nodes of these tests.
+const lease = 4 * time.Second
+
+// nodes is a few servers on one PostgreSQL behind a round-robin proxy, with a
+// load that goes on whatever happens to them, and a sink for each callback.
+type nodes struct {
+	t      *testing.T
+	pg     *pgtest.Server
+	url    string // of the database
+	keyset string
+	cl     *client.Client
+	proxy  *httptest.Server
+	sinks  []*sink // by callback number - 1
+	load   *load
+	stop   context.CancelFunc
+	work   sync.WaitGroup
+
+	mu   sync.Mutex
+	up   []*server
+	next int
+
+	// broken counts, for each attempt, the disturbances that found it made
+	// and not recorded.
+	broken []map[try]int
+}
+
+func newNodes(t *testing.T, n, callbacks int, pgSettings ...string) *nodes {
+	t.Helper()
+	pg, err := pgtest.Start(pgSettings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pg.Stop)
+	return newNodesOn(t, pg, pg.Schema(t), n, callbacks)
+}
+
+func newNodesOn(t *testing.T, pg *pgtest.Server, db string, n, callbacks int) *nodes {
+	t.Helper()
+	c := &nodes{t: t, pg: pg, url: db, keyset: filepath.Join(t.TempDir(), "keys.json"), up: make([]*server, n)}
+	c.cl = newClientWith(t, "", c.on()...)
+	for i := range n {
+		c.up[i] = c.serve(c.url)
+	}
+	c.proxy = httptest.NewServer(http.HandlerFunc(c.forward))
+	t.Cleanup(c.proxy.Close)
+	c.cl.Base = c.proxy.URL
+	for i := range callbacks {
+		sk := newSink(t)
+		sk.answer = func(_ context.Context, a try, _ int64) int {
+			if a.n == 1 && crc32.ChecksumIEEE([]byte(a.id))%11 == 0 { // scattered: the breaker stays shut
+				return 503
+			}
+			return 200
+		}
+		c.sinks, c.broken = append(c.sinks, sk), append(c.broken, map[try]int{})
+		if _, err := c.cl.CreateCallback(t.Context(), client.NewCallback{Event: event, URL: sk.URL, Name: fmt.Sprint("c", i), Retry: []string{"0s", "100ms", "200ms", "500ms", "1s", "1s", "2s", "5s", "5s"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// on is the options that name the database.
+func (c *nodes) on() []string { return []string{"--database-url", c.url, "--secret-keys", c.keyset} }
+
+func (c *nodes) serve(db string) *server {
+	c.t.Helper()
+	return listening(c.t, start(c.t, command("serve", "--listen", "127.0.0.1:0", "--database-url", db, "--secret-keys", c.keyset,
+		"--allow-target", "127.0.0.0/8", "--log-level", "warn", "--lease", lease.String(), "--grace", "5s")))
+}
+
+// forward takes a request to the next node.
+func (c *nodes) forward(w http.ResponseWriter, r *http.Request) {
+	c.mu.Lock()
+	c.next++
+	to, err := url.Parse(c.up[c.next%len(c.up)].url)
+	c.mu.Unlock()
+	if err != nil {
+		panic(err)
+	}
+	p := httputil.NewSingleHostReverseProxy(to)
+	p.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+	p.ServeHTTP(w, r)
+}
+
+func (c *nodes) node(i int) *server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.up[i]
+}
+
+func (c *nodes) replace(i int, s *server) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.up[i] = s
+}
+
+// begin starts the load.
+func (c *nodes) begin() {
+	c.load = &load{wake: c.sinks[0].wake}
+	c.load.base.Store(&c.proxy.URL)
+	ctx, stop := context.WithCancel(c.t.Context())
+	c.stop = stop
+	cl := *c.cl
+	cl.HTTP = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	for w := range 6 {
+		publish := []func(context.Context, client.Client, func(int) string){c.load.single, c.load.batches, c.load.repeats}[w%3]
+		c.work.Go(func() { publish(ctx, cl, func(i int) string { return fmt.Sprintf("S%d-%d", w, i%5) }) })
+	}
+}
+
+// more waits until n more events are acknowledged.
+func (c *nodes) more(n int64) {
+	c.t.Helper()
+	want := c.load.n.Load() + n
+	c.sinks[0].await(c.t, "the load goes on", func() bool { return c.load.n.Load() >= want })
+}
+
+func (c *nodes) query(sql string, row func(pgx.Rows) error, args ...any) {
+	c.t.Helper()
+	conn, err := pgx.Connect(c.t.Context(), c.url)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(c.t.Context(), sql, args...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// disturbed notes what was sent and is not recorded, a moment after a node
+// was disturbed and before another may have taken over: those attempts may be
+// made once more.
+func (c *nodes) disturbed() {
+	c.t.Helper()
+	<-time.After(lease / 8) // what is on the wire arrives; nobody has taken over yet
+	made := make([]map[try]bool, len(c.sinks))
+	for i, sk := range c.sinks {
+		made[i] = map[try]bool{}
+		sk.mu.Lock()
+		for a := range sk.tries {
+			made[i][a] = true
+		}
+		sk.mu.Unlock()
+	}
+	c.query("SELECT event_id, callback_no, n FROM attempts WHERE version > 0", func(r pgx.Rows) error {
+		var ev, no int64
+		var n int
+		err := r.Scan(&ev, &no, &n)
+		delete(made[no-1], try{callbackd.EventID(ev).String(), n})
+		return err
+	})
+	for i := range made {
+		for a := range made[i] {
+			c.broken[i][a]++
+		}
+	}
+}
+
+// owners is how many shards each node has, by number; 0: nobody's.
+func (c *nodes) owners() map[int64]int {
+	out := map[int64]int{}
+	c.query("SELECT coalesce(node, 0), count(*) FROM shards GROUP BY 1", func(r pgx.Rows) error {
+		var no int64
+		var n int
+		err := r.Scan(&no, &n)
+		out[no] = n
+		return err
+	})
+	return out
+}
+
+// shared waits until n nodes share all shards evenly.
+func (c *nodes) shared(n int) {
+	c.t.Helper()
+	deadline := time.After(patience)
+	for {
+		own := c.owners()
+		even := len(own) == n
+		for no, shards := range own {
+			even = even && no != 0 && shards >= callbackd.Shards/n && shards <= callbackd.Shards/n+1
+		}
+		if even {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			c.t.Fatalf("not shared by %d nodes: %v", n, own)
+		}
+	}
+}
+
+// proven ends the load and checks the promises.
+func (c *nodes) proven() {
+	c.t.Helper()
+	c.stop()
+	c.work.Wait()
+	for i, sk := range c.sinks {
+		sk.await(c.t, fmt.Sprint("every acknowledged event arrives at ", i), func() bool {
+			all := true
+			c.load.acked.Range(func(id, _ any) bool { all = sk.ids[id.(string)] > 0; return all })
+			return all
+		})
+	}
+	for i := range c.up {
+		if code := c.node(i).term(c.t); code != 0 {
+			c.t.Errorf("node %d ends with %d: %s", i, code, c.node(i).log)
+		}
+	}
+	repeats := 0
+	for i, sk := range c.sinks {
+		sk.mu.Lock()
+		sk.inOrder(c.t)
+		for a, n := range sk.tries {
+			repeats += n - 1
+			if n > 1+c.broken[i][a] {
+				c.t.Errorf("callback %d: attempt %d of %s was made %d times, and %d disturbances broke it off", i+1, a.n, a.id, n, c.broken[i][a])
+			}
+		}
+		for once, ids := range sk.once {
+			if len(ids) != 1 {
+				c.t.Errorf("%s exists %d times", once, len(ids))
+			}
+		}
+		sk.mu.Unlock()
+	}
+	out, errs, code := run(c.t, append([]string{"fsck"}, c.on()...)...)
+	if code != 0 {
+		c.t.Errorf("fsck: %s%s", out, errs)
+	}
+	c.t.Logf("%d acknowledged, %d attempts repeated", c.load.n.Load(), repeats)
+}
+
+// Promises 1, 3 and 4 over nodes that die, sleep through their lease, and are
+// replaced one after the other, while the load goes on.
+func TestNodesSurviveEachOther(t *testing.T) {
+	c := newNodes(t, 3, 6)
+	c.shared(3)
+	c.begin()
+	c.more(300)
+
+	t.Log("kill -9")
+	c.node(0).kill()
+	c.disturbed()
+	c.shared(2)
+	c.more(100)
+	c.replace(0, c.serve(c.url))
+	c.shared(3)
+	c.more(100)
+
+	t.Log("a node sleeps for three leases")
+	zombie := c.node(1)
+	if err := zombie.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	c.disturbed()
+	c.shared(2)
+	c.more(50)
+	<-time.After(2 * lease)
+	zombie.cmd.Process.Signal(syscall.SIGCONT)
+	c.shared(3)
+	c.more(100)
+
+	t.Log("PostgreSQL crashes")
+	c.disturbed()
+	if err := c.pg.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	c.pg.Wait()
+	if err := c.pg.Run(); err != nil {
+		t.Fatal(err)
+	}
+	c.more(100)
+
+	t.Log("a rolling restart")
+	for i := range c.up {
+		begun := time.Now()
+		old := c.node(i)
+		fresh := c.serve(c.url)
+		c.replace(i, fresh)
+		if code := old.term(t); code != 0 {
+			t.Errorf("node %d ends with %d: %s", i, code, old.log)
+		}
+		stopped := time.Now()
+		c.shared(3)
+		t.Logf("stopped after %v, shared after %v more", stopped.Sub(begun).Round(time.Millisecond), time.Since(stopped).Round(time.Millisecond))
+		c.more(50)
+	}
+	c.proven()
+}

@@ -1,0 +1,138 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The channels of this schema: names of at most 63 bytes.
+const (
+	channels = "SELECT 'callbackd_' || md5(current_schema()) || '_'"
+	// A message is as good as lost when the server crashes: nothing waits for
+	// the disk or a standby.
+	postNow = "SELECT set_config('synchronous_commit', 'off', true)"
+	postAll = "SELECT pg_notify('callbackd_' || md5(current_schema()) || '_' || o.node, o.body) FROM unnest($1::bigint[], $2::text[]) AS o (node, body)"
+)
+
+// Post is part of [store.Cluster].
+func (s *Store) Post(ctx context.Context, posts []store.Post) error {
+	nodes, bodies := make([]int64, len(posts)), make([]string, len(posts))
+	for i, post := range posts {
+		nodes[i], bodies[i] = int64(post.To), post.Body
+	}
+	return s.readOn(ctx, s.lease, func(ctx context.Context, conn *pgx.Conn) error {
+		var p pipeline
+		p.add(postNow, nil)
+		p.add(postAll, nil, nodes, bodies)
+		return p.run(ctx, conn)
+	})
+}
+
+// quiet is how long a listener trusts a connection that says nothing.
+const quiet = 5 * time.Second
+
+// Listen is part of [store.Cluster]. It has a connection of its own.
+func (s *Store) Listen(ctx context.Context, no callbackd.NodeNo, ready func(), f func(string)) error {
+	if err := s.closed(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(s.life, cancel)
+	defer stop()
+	conn, err := pgx.ConnectConfig(ctx, s.shared.Config().ConnConfig)
+	if err != nil {
+		return answer(err, judge(err, false))
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	setup, done := context.WithTimeout(ctx, connectTimeout)
+	defer done()
+	var base string
+	if err := conn.QueryRow(setup, channels).Scan(&base); err != nil {
+		return answer(err, judge(err, false))
+	}
+	for _, to := range []callbackd.NodeNo{0, no} {
+		if _, err := conn.Exec(setup, "LISTEN "+pgx.Identifier{fmt.Sprint(base, int64(to))}.Sanitize()); err != nil {
+			return answer(err, judge(err, false))
+		}
+	}
+	ready()
+	for {
+		wait, done := context.WithTimeout(ctx, quiet)
+		n, err := conn.WaitForNotification(wait)
+		timedOut := wait.Err() != nil && ctx.Err() == nil
+		done()
+		switch {
+		case err == nil:
+			f(n.Payload)
+		case timedOut && !conn.IsClosed():
+			ping, done := context.WithTimeout(ctx, connectTimeout)
+			err := conn.Ping(ping)
+			done()
+			if err != nil {
+				return fmt.Errorf("no word from the database: %w", err)
+			}
+		default:
+			return fmt.Errorf("no more messages: %w", err)
+		}
+	}
+}
+
+// watchEvery is how often a node looks for events that another one accepted,
+// while somebody waits for them.
+const watchEvery = 250 * time.Millisecond
+
+// watchOthers tells those who watch a key of events that other nodes accept.
+func (s *Store) watchOthers() {
+	newest := map[callbackd.KeyNo]int64{}
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.closing:
+			return
+		}
+		keys := s.hub.Watched()
+		if len(keys) == 0 {
+			clear(newest)
+			continue
+		}
+		now, err := s.newestOf(s.life, keys)
+		if err != nil {
+			continue // whoever waits asks again by itself
+		}
+		for key, id := range now {
+			if before, known := newest[key]; known && before != id {
+				s.hub.Changed(key)
+			}
+		}
+		newest = now
+	}
+}
+
+const selectNewestOf = `SELECT k.no, e.id FROM unnest($1::bigint[]) AS k (no)
+	CROSS JOIN LATERAL (SELECT id FROM events WHERE key_no = k.no ORDER BY key_no DESC, id DESC LIMIT 1) e`
+
+func (s *Store) newestOf(ctx context.Context, keys []callbackd.KeyNo) (out map[callbackd.KeyNo]int64, err error) {
+	arg := make([]int64, len(keys))
+	for i, no := range keys {
+		arg[i] = int64(no)
+	}
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		out = make(map[callbackd.KeyNo]int64, len(keys))
+		return each(ctx, conn, selectNewestOf, func(row pgx.CollectableRow) error {
+			var no, id int64
+			err := row.Scan(&no, &id)
+			out[callbackd.KeyNo(no)] = id
+			return err
+		}, arg)
+	})
+	return out, err
+}

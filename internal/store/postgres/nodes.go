@@ -1,0 +1,217 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var _ store.Cluster = (*Store)(nil)
+
+// The clock of the database, in milliseconds: leases are compared by it, and
+// nothing else is.
+const dbClock = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+// fenceLocks is the first half of the numbers of the nodes' advisory locks. A
+// record holds its node's in share; who buries the node takes it alone, and
+// so waits for what is being recorded, and no record begins after.
+const fenceLocks = 0x6e6f6465
+
+const (
+	lockFence = "SELECT pg_advisory_xact_lock_shared($1::integer, ($2::bigint & 2147483647)::integer)"
+	// checkFence fails, by dividing by zero, when the node was buried. Its
+	// snapshot is taken after the lock was.
+	checkFence  = "SELECT 1 / count(*) FROM nodes WHERE no = $1"
+	lockCluster = "UPDATE cluster SET revision = revision + 1 RETURNING revision"
+
+	insertNode  = "INSERT INTO nodes (name, address, version, started_at, seen_at) VALUES ($1, $2, $3, $4, " + dbClock + ") RETURNING no"
+	beatNode    = "UPDATE nodes SET seen_at = " + dbClock + ", in_flight = $2, leaving = $3, skew = $4 WHERE no = $1 RETURNING no"
+	selectClock = "SELECT " + dbClock + ", revision FROM cluster"
+	selectNodes = "SELECT no, name, address, version, started_at, " + dbClock + " - seen_at, in_flight, leaving, skew FROM nodes ORDER BY no"
+	// The map is read only when it may have changed.
+	selectOwners = "SELECT shard, node FROM shards WHERE node IS NOT NULL AND (SELECT revision FROM cluster) <> $1"
+	claimShards  = `WITH free AS MATERIALIZED (SELECT shard FROM shards WHERE node IS NULL ORDER BY shard LIMIT $2)
+		UPDATE shards SET node = $1, epoch = epoch + 1 WHERE shard = ANY (ARRAY (SELECT shard FROM free)) RETURNING shard`
+	releaseShards = "UPDATE shards SET node = NULL WHERE node = $1 AND shard = ANY ($2::integer[])"
+	buryNode      = "DELETE FROM nodes WHERE no = $1 AND seen_at < " + dbClock + " - $2 RETURNING no"
+	freeShards    = "UPDATE shards SET node = NULL WHERE node = $1"
+	countShards   = "SELECT node, count(*) FROM shards WHERE node IS NOT NULL GROUP BY node"
+	countBacklogs = withOwed + ` SELECT s.node, count(*), sum(c.n)::bigint FROM b
+		CROSS JOIN LATERAL (SELECT node FROM shards WHERE shard = ((b.no & 65535) * 40503 & 65535) >> 4 LIMIT 1) s
+		CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM pending WHERE callback_no = b.no ORDER BY event_id LIMIT $1) p) c
+		WHERE b.no IS NOT NULL AND s.node IS NOT NULL GROUP BY s.node`
+)
+
+// addFence queues what makes a transaction the node's own.
+func addFence(p *pipeline, no callbackd.NodeNo) {
+	p.add(lockFence, nil, fenceLocks, int64(no))
+	p.add(checkFence, nil, int64(no))
+}
+
+// Join is part of [store.Cluster].
+func (s *Store) Join(ctx context.Context, n store.Node) (callbackd.NodeNo, error) {
+	var no int64
+	err := s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error { // an unanswered one is buried unseen
+		if _, err := tx.Exec(ctx, lockCluster); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, insertNode, n.Name, n.Address, n.Version, millis(n.StartedAt)).Scan(&no)
+	})
+	if err == nil {
+		s.node.Store(no)
+		s.watching.Do(func() { s.work.Go(s.watchOthers) })
+	}
+	return callbackd.NodeNo(no), err
+}
+
+// Beat is part of [store.Cluster].
+func (s *Store) Beat(ctx context.Context, b store.Beat, known int64) (v store.ClusterView, err error) {
+	err = s.readOn(ctx, s.lease, func(ctx context.Context, conn *pgx.Conn) error {
+		v = store.ClusterView{}
+		owners, changed := make([]callbackd.NodeNo, callbackd.Shards), false
+		var p pipeline
+		p.add(beatNode, func(pgx.CollectableRow) error { v.Alive = true; return nil }, int64(b.No), b.InFlight, b.Leaving, b.Skew.Milliseconds())
+		p.add(selectClock, func(row pgx.CollectableRow) error {
+			var at int64
+			err := row.Scan(&at, &v.Revision)
+			v.At = time.UnixMilli(at)
+			return err
+		})
+		p.add(selectNodes, func(row pgx.CollectableRow) error {
+			n, err := scanNode(row)
+			v.Nodes = append(v.Nodes, n)
+			return err
+		})
+		p.add(selectOwners, func(row pgx.CollectableRow) error {
+			var shard, node int64
+			err := row.Scan(&shard, &node)
+			if err == nil {
+				owners[shard], changed = callbackd.NodeNo(node), true
+			}
+			return err
+		}, known)
+		if err := p.run(ctx, conn); err != nil {
+			return err
+		}
+		if changed || v.Revision != known {
+			v.Owners = owners
+			count := map[callbackd.NodeNo]int{}
+			for _, no := range owners {
+				count[no]++
+			}
+			for i := range v.Nodes {
+				v.Nodes[i].Shards = count[v.Nodes[i].No]
+			}
+		}
+		return nil
+	})
+	return v, err
+}
+
+func scanNode(row pgx.CollectableRow) (n store.Node, err error) {
+	var no, started, unseen, skew int64
+	err = row.Scan(&no, &n.Name, &n.Address, &n.Version, &started, &unseen, &n.InFlight, &n.Leaving, &skew)
+	n.No, n.Beat.No, n.StartedAt = callbackd.NodeNo(no), callbackd.NodeNo(no), fromMillis(started)
+	n.Unseen, n.Skew = time.Duration(unseen)*time.Millisecond, time.Duration(skew)*time.Millisecond
+	return n, err
+}
+
+// Claim is part of [store.Cluster]. A claim whose commit was not answered is
+// seen by the next Beat.
+func (s *Store) Claim(ctx context.Context, no callbackd.NodeNo, limit int) (got []callbackd.Shard, revision int64, err error) {
+	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
+		got = nil
+		var p pipeline
+		p.add(lockCluster, scanInto(&revision))
+		addFence(&p, no)
+		p.add(claimShards, func(row pgx.CollectableRow) error {
+			var shard int64
+			err := row.Scan(&shard)
+			got = append(got, callbackd.Shard(shard))
+			return err
+		}, int64(no), limit)
+		return p.run(ctx, tx.Conn())
+	})
+	return got, revision, err
+}
+
+func scanInto(v *int64) func(pgx.CollectableRow) error {
+	return func(row pgx.CollectableRow) error { return row.Scan(v) }
+}
+
+// Release is part of [store.Cluster].
+func (s *Store) Release(ctx context.Context, no callbackd.NodeNo, shards []callbackd.Shard) (revision int64, err error) {
+	arg := make([]int32, len(shards))
+	for i, shard := range shards {
+		arg[i] = int32(shard)
+	}
+	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
+		var p pipeline
+		p.add(lockCluster, scanInto(&revision))
+		p.add(releaseShards, nil, int64(no), arg)
+		return p.run(ctx, tx.Conn())
+	})
+	return revision, err
+}
+
+// Bury is part of [store.Cluster].
+func (s *Store) Bury(ctx context.Context, no callbackd.NodeNo, unseen time.Duration) (buried bool, err error) {
+	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
+		buried = false
+		var p pipeline
+		p.add(lockCluster, nil)
+		p.add("SELECT pg_advisory_xact_lock($1::integer, ($2::bigint & 2147483647)::integer)", nil, fenceLocks, int64(no))
+		p.add(buryNode, func(pgx.CollectableRow) error { buried = true; return nil }, int64(no), unseen.Milliseconds())
+		if err := p.run(ctx, tx.Conn()); err != nil || !buried {
+			return err
+		}
+		_, err := tx.Exec(ctx, freeShards, int64(no))
+		return err
+	})
+	return buried, err
+}
+
+// Leave is part of [store.Cluster].
+func (s *Store) Leave(ctx context.Context, no callbackd.NodeNo) error {
+	_, err := s.Bury(ctx, no, -time.Hour)
+	return err
+}
+
+// Nodes is part of [store.Cluster].
+func (s *Store) Nodes(ctx context.Context) (nodes []store.Node, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		nodes = nil
+		shards, owed, backlogs := map[int64]int{}, map[int64]int{}, map[int64]int64{}
+		var p pipeline
+		p.add(selectNodes, func(row pgx.CollectableRow) error {
+			n, err := scanNode(row)
+			nodes = append(nodes, n)
+			return err
+		})
+		p.add(countShards, func(row pgx.CollectableRow) error {
+			var no, n int64
+			err := row.Scan(&no, &n)
+			shards[no] = int(n)
+			return err
+		})
+		p.add(countBacklogs, func(row pgx.CollectableRow) error {
+			var no, callbacks, n int64
+			err := row.Scan(&no, &callbacks, &n)
+			owed[no], backlogs[no] = int(callbacks), n
+			return err
+		}, store.MaxCounted)
+		if err := p.run(ctx, conn); err != nil {
+			return err
+		}
+		for i := range nodes {
+			no := int64(nodes[i].No)
+			nodes[i].Shards, nodes[i].Owed, nodes[i].Backlog = shards[no], owed[no], backlogs[no]
+		}
+		return nil
+	})
+	return nodes, err
+}
