@@ -240,10 +240,8 @@ func pagesAreStableWhileEventsArrive(t *testing.T, on func(*setup)) {
 }
 
 // A page of large events ends early and loses none.
-func TestPagesAreBoundedInBytes(t *testing.T) { onBothStores(t, pagesAreBoundedInBytes) }
-
-func pagesAreBoundedInBytes(t *testing.T, on func(*setup)) {
-	s := start(t, on)
+func TestPagesAreBoundedInBytes(t *testing.T) {
+	s := start(t)
 	data := `{"x":"` + strings.Repeat("x", callbackd.MaxEventData-8) + `"}`
 	for range 20 {
 		s.publish("SESSION:COMPLETE", "S", data)
