@@ -158,6 +158,7 @@ func (s *Store) follow(g *acceptance) {
 // tryAccept is one try of the transaction. committing tells whether the
 // commit had been sent.
 func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, err error) {
+	defer resetWhenLate(ctx, s.hot)
 	conn, err := s.hot.Acquire(ctx)
 	if err != nil {
 		return false, err
