@@ -56,7 +56,11 @@ func (c *moveCmd) Run(e *env) error {
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "table\trows\tSHA-256 of both sides\t")
 	for _, m := range sums {
-		fmt.Fprintf(w, "%s\t%s\t%x…\t\n", m.Table, thousands(m.Sum.Rows), m.Sum.Hash[:8])
+		hash := "-"
+		if m.Sum.Rows > 0 {
+			hash = fmt.Sprintf("%x…", m.Sum.Hash[:8])
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t\n", m.Table, thousands(m.Sum.Rows), hash)
 	}
 	if err := w.Flush(); err != nil {
 		return err

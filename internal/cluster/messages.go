@@ -195,6 +195,7 @@ func (m *Member) act(w *message) {
 		m.heard.Add(1)
 		m.hurry()
 	case kindChanged:
+		m.o.Store.Renew()
 		m.o.Engine.CallbackChanged(w.Callback)
 	case kindReplays:
 		m.o.ReplaysChanged()

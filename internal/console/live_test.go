@@ -104,6 +104,10 @@ func wrongQueriesAreTheVisitorsFault(t *testing.T, s *site) {
 		"/console/logs?status=99": 400, "/console/logs?after=-1": 400, "/console/sessions?after=x": 400, "/console/sessions/x?from=y": 404, "/console/replays/new?counted=1&rate=-1": 400,
 		"/console/replays/new?counted=1&state=pending": 400, "/console/replays/new?counted=1&target=99": 400, "/console/webhooks/x": 404, "/console/webhooks/999": 404, "/console/deliveries/x": 404,
 		"/console/events/x": 404, "/console/replays/x": 404, "/console/keys/x/rotate": 404, "/console/nodes": 404, "/console/static/x/console.css": 404,
+		// What no text of PostgreSQL can hold is text that nothing has.
+		"/console/deliveries?session=%00": 200, "/console/deliveries?session=%ff": 200, "/console/sessions?q=%00": 200, "/console/sessions?q=%ff": 200, "/console/sessions/%00": 404, "/console/sessions/%ff": 404,
+		"/console/logs?path=%00": 200, "/console/logs?path=%ff": 200, "/console/keys/%00/rotate": 404, "/console/keys/%ff/rotate": 404, "/console/replays/new?counted=1&state=failed&session=%00": 200, "/console/replays/new?counted=1&state=failed&session=%ff": 200,
+		"/console/sessions/x?from=%00": 404, "/console/link?token=%ff": 200,
 	} {
 		if a := v.get(path); a.StatusCode != want {
 			t.Errorf("%s: %s, want %d", path, a.Status, want)

@@ -181,8 +181,6 @@ func (r *receiver) answers(f func(n int, w http.ResponseWriter, r *http.Request)
 	r.answer, r.got = f, nil
 }
 
-func now() time.Time { return time.Now() }
-
 func urlQuery(s string) string { return url.QueryEscape(s) }
 
 func urlPath(s string) string { return url.PathEscape(s) }

@@ -37,10 +37,10 @@ func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, 
 	return in.out, nil
 }
 
-// textIsKept refuses a session key that PostgreSQL cannot hold. One such text
-// would fail a whole group.
-func textIsKept(session string) error {
-	if !utf8.ValidString(session) || strings.Contains(session, "\x00") {
+// textIsKept refuses a session key, or the text of an API key, that PostgreSQL
+// cannot hold. One such text would fail a whole group.
+func textIsKept(text string) error {
+	if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
 		return callbackd.Errorf(callbackd.KindInvalid, "a session key has bytes that are not UTF-8, or a zero")
 	}
 	return nil
@@ -158,6 +158,7 @@ func (s *Store) follow(g *acceptance) {
 // tryAccept is one try of the transaction. committing tells whether the
 // commit had been sent.
 func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, err error) {
+	defer resetWhenLate(ctx, s.hot)
 	conn, err := s.hot.Acquire(ctx)
 	if err != nil {
 		return false, err

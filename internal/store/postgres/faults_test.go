@@ -64,7 +64,7 @@ type line struct {
 	// and nobody is told.
 	mute atomic.Pointer[[]byte]
 	mu   sync.Mutex
-	open map[net.Conn]bool
+	open map[net.Conn]bool // false: nothing is carried any more
 }
 
 // newLine returns a line to the database at rawURL, and the URL through it.
@@ -111,7 +111,10 @@ func (l *line) carry(client net.Conn) {
 			if part := l.mute.Load(); part != nil && bytes.Contains(buf[:n], *part) {
 				muted = true
 			}
-			if err == nil && !muted {
+			l.mu.Lock()
+			carried := l.open[client]
+			l.mu.Unlock()
+			if err == nil && !muted && carried {
 				_, err = server.Write(buf[:n])
 			}
 			if err != nil {
@@ -148,6 +151,15 @@ func (l *line) cut() {
 func (l *line) swallowNext(part string) {
 	b := []byte(part)
 	l.swallow.Store(&b)
+}
+
+// silence ends every connection without telling anybody.
+func (l *line) silence() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		l.open[c] = false
+	}
 }
 
 func (l *line) muteAt(part string) {

@@ -64,7 +64,7 @@ func (s *Store) refresh(ctx context.Context) error {
 		if a == nil {
 			a, mine = &asking{done: make(chan struct{})}, true
 			s.asking = a
-			go s.ask(context.WithoutCancel(ctx), a, s.revision)
+			go s.ask(context.WithoutCancel(ctx), a, s.revision, s.renewals)
 		}
 		s.mu.Unlock()
 		select {
@@ -79,8 +79,9 @@ func (s *Store) refresh(ctx context.Context) error {
 	return nil
 }
 
-// ask answers a question of those who know the settings up to a revision.
-func (s *Store) ask(ctx context.Context, a *asking, known int64) {
+// ask answers a question of those who know the settings up to a revision, and
+// who were told so many times to ask again.
+func (s *Store) ask(ctx context.Context, a *asking, known int64, renewals uint64) {
 	defer close(a.done)
 	var callbacks []callbackd.CallbackNo
 	var keys bool
@@ -105,7 +106,9 @@ func (s *Store) ask(ctx context.Context, a *asking, known int64) {
 	if a.err != nil {
 		return
 	}
-	s.checkedAt = now
+	if s.renewals == renewals { // else the change may have come after the read
+		s.checkedAt = now
+	}
 	if revision == known {
 		return
 	}
@@ -119,6 +122,14 @@ func (s *Store) ask(ctx context.Context, a *asking, known int64) {
 	if keys || revision < known { // another server took over, without the last changes
 		s.forgetKeys()
 	}
+}
+
+// Renew is part of [store.Cluster].
+func (s *Store) Renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewals++
+	s.checkedAt = time.Time{}
 }
 
 // isFresh is called with mu held.

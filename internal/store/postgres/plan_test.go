@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -231,7 +233,16 @@ func everyCommand(t *testing.T, s *Store) {
 	must(err)
 	_, err = s.Delivery(ctx, k.No, id)
 	must(err)
+	_, err = s.Event(ctx, k.No, evs[0].ID)
+	must(err)
+	_, err = s.Load(ctx, evs[0].ID)
+	must(err)
 	_, err = s.CallbackVersion(ctx, cb.No, 1)
+	must(err)
+	_, err = s.Callback(ctx, k.No, callbackd.Complete, "default")
+	must(err)
+	s.forget(s.forgetKeys)
+	_, err = s.CallbackByNo(ctx, cb.No)
 	must(err)
 	_, err = s.ListCallbacks(ctx, k.No)
 	must(err)
@@ -294,6 +305,25 @@ func everyClusterCommand(t *testing.T, s *Store, k callbackd.Key) {
 	must(s.Leave(ctx, no))
 }
 
+// What a page may ask of a store has its statements among those whose plans
+// are looked at: everyCommand calls each method of the contract.
+func TestEveryCommandIsExplained(t *testing.T) {
+	source, err := os.ReadFile("plan_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	contract := reflect.TypeFor[store.Store]()
+	for i := range contract.NumMethod() {
+		name := contract.Method(i).Name
+		if slices.Contains([]string{"SetHandover", "Watch"}, name) { // they ask nothing
+			continue
+		}
+		if !strings.Contains(string(source), "s."+name+"(") {
+			t.Errorf("everyCommand does not call %s", name)
+		}
+	}
+}
+
 // must ends the test at an error.
 func must(t *testing.T) func(error) {
 	return func(err error) {
@@ -312,6 +342,8 @@ func everySessionCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time)
 		{Events: []store.NewEvent{{Type: callbackd.Complete, Data: []byte("{}"), Idempotency: "s"}}, Notes: []callbackd.Note{note}}, {}, {Remove: true},
 	} {
 		_, err := s.SessionNotes(ctx, k.No, "X")
+		must(err)
+		_, err = s.Session(ctx, k.No, "X")
 		must(err)
 		_, _, err = s.ChangeSession(ctx, k.No, "X", now, func(x *callbackd.Session) (store.SessionChange, error) {
 			if x.Notes += len(c.Notes); len(c.Notes) == 0 {
@@ -343,7 +375,11 @@ func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) 
 	target, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "later", URL: "https://a.example/", Payload: []byte("{}")}, now)
 	must(err)
 	for _, f := range []callbackd.ReplayFilter{{}, {Session: "S"}, {States: []callbackd.State{callbackd.Failed}}, {Target: target.No}} {
+		_, err := s.CountReplay(ctx, k.No, f)
+		must(err)
 		r, err := s.CreateReplay(ctx, callbackd.Replay{Key: k.No, Filter: f, CreatedAt: now})
+		must(err)
+		_, err = s.Replay(ctx, k.No, r.ID)
 		must(err)
 		_, err = s.StepReplay(ctx, r.ID, now)
 		must(err)

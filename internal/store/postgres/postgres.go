@@ -109,6 +109,7 @@ type Store struct {
 	asking    *asking   // for the revision; nil when nobody does
 	revision  int64     // of the settings that the caches hold
 	checkedAt time.Time // when that was known to be the newest
+	renewals  uint64    // counts Renew
 	changes   uint64    // counts what was dropped: a read that overlaps it is not cached
 	callbacks *memo.Cache[callbackd.CallbackNo, *callbackd.Callback]
 	keys      *memo.Cache[string, *callbackd.Key]
@@ -190,7 +191,14 @@ func badURL(err error) error {
 // configure sets what the driver relies on, whatever the server's defaults.
 func configure(c *pgx.ConnConfig) {
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, connectTimeout)
-	c.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
+	dial := c.DialFunc
+	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetKeepAliveConfig(keepAlive) // without it, the end is found later
+		}
+		return conn, err
+	}
 	if c.ValidateConnect == nil { // no target_session_attrs in the URL
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
@@ -263,6 +271,14 @@ func (s *Store) reset() {
 	}
 }
 
+// resetWhenLate drops a pool's idle connections when time was up on one of
+// them: the others may lead nowhere too, and each would cost as much again.
+func resetWhenLate(ctx context.Context, p *pgxpool.Pool) {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		p.Reset()
+	}
+}
+
 // read runs f, which may be run again, on a connection for reading.
 func (s *Store) read(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
 	return s.readOn(ctx, s.shared, f)
@@ -273,6 +289,7 @@ func (s *Store) readOn(ctx context.Context, on *pgxpool.Pool, f func(context.Con
 		return err
 	}
 	return s.insist(ctx, true, func(ctx context.Context) (bool, error) {
+		defer resetWhenLate(ctx, on)
 		conn, err := on.Acquire(ctx)
 		if err != nil {
 			return false, err
@@ -292,6 +309,7 @@ func (s *Store) changeOn(ctx context.Context, on *pgxpool.Pool, idempotent bool,
 		return err
 	}
 	return s.insist(ctx, idempotent, func(ctx context.Context) (bool, error) {
+		defer resetWhenLate(ctx, on)
 		conn, err := on.Acquire(ctx)
 		if err != nil {
 			return false, err

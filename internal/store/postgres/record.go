@@ -139,6 +139,7 @@ func (s *Store) recordOrSplit(group []*outcome, doubtful bool) {
 // when a callback's health turned too and when the commit of a try before was
 // not answered.
 func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) (committing bool, err error) {
+	defer resetWhenLate(ctx, s.hot)
 	conn, err := s.hot.Acquire(ctx)
 	if err != nil {
 		return false, err

@@ -14,6 +14,7 @@ import (
 	"callbackd/internal/store/postgres/pgtest"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // The line is lost without a word between the handshake of new connections
@@ -42,6 +43,37 @@ func TestNewConnectionsThatFallSilent(t *testing.T) {
 			break
 		} else if !backoff(ctx, n) {
 			t.Fatalf("it does not go on: %v", err)
+		}
+	}
+}
+
+// All connections lead nowhere any more: the first use of one of them finds
+// out for all of its kind.
+func TestConnectionsThatLeadNowhere(t *testing.T) {
+	ln, u := newLine(t, pgtest.URL(t))
+	d, _ := newDatabase(t, u, 1)
+	o := d.Options
+	o.patience = 300 * time.Millisecond
+	s := open(t, o)
+	defer s.Close()
+	evs, err := d.accept(s, time.Now(), "S")
+	d.must(err)
+	var held []*pgxpool.Conn
+	for range sharedConns {
+		conn, err := s.shared.Acquire(t.Context())
+		d.must(err)
+		held = append(held, conn)
+	}
+	for _, conn := range held {
+		conn.Release()
+	}
+	ln.silence()
+	for _, works := range []bool{false, true} {
+		if _, err := s.Load(t.Context(), evs[0].ID); (err == nil) != works || !works && callbackd.KindOf(err) != callbackd.KindUnavailable {
+			t.Errorf("works %v: %v", works, err)
+		}
+		if _, err := d.accept(s, time.Now(), "S"); (err == nil) != works || !works && callbackd.KindOf(err) != callbackd.KindUnavailable {
+			t.Errorf("works %v: %v", works, err)
 		}
 	}
 }

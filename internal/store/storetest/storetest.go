@@ -163,6 +163,9 @@ func (s *suite) keys() {
 	s.kind(err, callbackd.KindNotFound)
 	_, err = s.CreateKey(s.ctx(), callbackd.Key{APIKey: "k1", CreatedAt: s.at})
 	s.kind(err, callbackd.KindConflict)
+	for _, text := range []string{"k\xff", "k\x00"} { // what a header may hold is no key, and no fault
+		s.kind(second(s.Key(s.ctx(), text)), callbackd.KindNotFound)
+	}
 	_, err = s.Key(s.ctx(), "k2")
 	s.kind(err, callbackd.KindNotFound)
 	s.newKey("k2")

@@ -129,12 +129,17 @@ func Start(settings ...string) (*Server, error) {
 	if s.as, err = owner(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	out, err := s.Command("initdb", "-D", s.Dir, "-U", "callbackd", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync").CombinedOutput()
+	return s.begin(settings, "initdb", "-D", s.Dir, "-U", "callbackd", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+}
+
+// begin makes the data directory by a command and runs the server.
+func (s *Server) begin(settings []string, name string, args ...string) (*Server, error) {
+	out, err := s.Command(name, args...).CombinedOutput()
 	if err == nil {
 		out, err = nil, s.Run(settings...)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%w %s", err, out), os.RemoveAll(dir))
+		return nil, errors.Join(fmt.Errorf("%w %s", err, out), os.RemoveAll(filepath.Dir(s.Dir)))
 	}
 	return s, nil
 }
