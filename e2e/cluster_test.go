@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -24,12 +25,15 @@ import (
 // lease is that of the nodes of these tests.
 const lease = 4 * time.Second
 
+const operator = "operator-of-the-tests"
+
 // nodes is a few servers on one PostgreSQL behind a round-robin proxy, with a
 // load that goes on whatever happens to them, and a sink for each callback.
 type nodes struct {
 	t      *testing.T
 	pg     *pgtest.Server
 	url    string // of the database
+	lease  time.Duration
 	keyset string
 	cl     *client.Client
 	proxy  *httptest.Server
@@ -54,12 +58,12 @@ func newNodes(t *testing.T, n, callbacks int, pgSettings ...string) *nodes {
 		t.Fatal(err)
 	}
 	t.Cleanup(pg.Stop)
-	return newNodesOn(t, pg, pg.Schema(t), n, callbacks)
+	return newNodesOn(t, pg, pg.Schema(t), lease, n, callbacks)
 }
 
-func newNodesOn(t *testing.T, pg *pgtest.Server, db string, n, callbacks int) *nodes {
+func newNodesOn(t *testing.T, pg *pgtest.Server, db string, lease time.Duration, n, callbacks int) *nodes {
 	t.Helper()
-	c := &nodes{t: t, pg: pg, url: db, keyset: filepath.Join(t.TempDir(), "keys.json"), up: make([]*server, n)}
+	c := &nodes{t: t, pg: pg, url: db, lease: lease, keyset: filepath.Join(t.TempDir(), "keys.json"), up: make([]*server, n)}
 	c.cl = newClientWith(t, "", c.on()...)
 	for i := range n {
 		c.up[i] = c.serve(c.url)
@@ -88,8 +92,12 @@ func (c *nodes) on() []string { return []string{"--database-url", c.url, "--secr
 
 func (c *nodes) serve(db string) *server {
 	c.t.Helper()
-	return listening(c.t, start(c.t, command("serve", "--listen", "127.0.0.1:0", "--database-url", db, "--secret-keys", c.keyset,
-		"--allow-target", "127.0.0.0/8", "--log-level", "warn", "--lease", lease.String(), "--grace", "5s")))
+	return listening(c.t, start(c.t, c.command(db)))
+}
+
+func (c *nodes) command(db string) *exec.Cmd {
+	return command("serve", "--listen", "127.0.0.1:0", "--database-url", db, "--secret-keys", c.keyset,
+		"--allow-target", "127.0.0.0/8", "--log-level", "warn", "--lease", c.lease.String(), "--grace", "5s", "--operator-token", operator)
 }
 
 // forward takes a request to the next node.

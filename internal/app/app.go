@@ -51,6 +51,9 @@ type Config struct {
 	// Lease is within how long the work of a killed node is another's, when
 	// nodes share a database; 0: the default.
 	Lease time.Duration
+	// Clock is what a node compares with the database's clock; nil: the real
+	// one.
+	Clock func() time.Time
 	// OperatorToken signs the operator in to the console; empty: one-time
 	// links only.
 	OperatorToken callbackd.Secret

@@ -37,7 +37,7 @@ func hostname() string {
 // join makes the process a node on its database.
 func (a *App) join(ctx context.Context, c Config, shared store.Cluster, replaysChanged func()) (*cluster.Member, error) {
 	return cluster.Join(ctx, cluster.Options{
-		Store: shared, Engine: a.engine, Lease: c.Lease, Log: c.Log, ReplaysChanged: replaysChanged,
+		Store: shared, Engine: a.engine, Lease: c.Lease, Now: c.Clock, Log: c.Log, ReplaysChanged: replaysChanged,
 		Node: store.Node{Name: hostname(), Address: a.URL(), Version: Version, StartedAt: a.started},
 		Tried: func(ctx context.Context, id callbackd.DeliveryID) (bool, error) {
 			cb, err := a.store.CallbackByNo(ctx, id.Callback)

@@ -12,6 +12,7 @@ package cluster
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,6 +76,7 @@ type Member struct {
 
 	// Of the goroutine of beats alone.
 	known  int64     // revision of owners
+	size   int       // number of nodes
 	last   time.Time // start of the last renewal
 	since  time.Time // since when renewals had no gap
 	skew   time.Duration
@@ -177,8 +179,13 @@ func (m *Member) beats(ctx context.Context) {
 			return
 		}
 		t.Stop()
-		if !pause(ctx, m.timing.Beat/50) { // several pokes are one
+		gather := m.timing.Gather(m.size)
+		if !pause(ctx, gather/2+rand.N(gather/2)) { // not all nodes in one moment
 			return
+		}
+		select { // several pokes are one
+		case <-m.poke:
+		default:
 		}
 	}
 }
@@ -210,6 +217,7 @@ func (m *Member) beat(ctx context.Context) {
 		m.o.Engine.Hold(start.Add(m.timing.Holds))
 		m.compareClocks(wall, time.Since(start), v.At)
 	}
+	m.size = len(v.Nodes)
 	m.see(sight{v, b.No, start.Sub(m.since) >= m.timing.Dead})
 }
 

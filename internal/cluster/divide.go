@@ -198,4 +198,3 @@ func (m *Member) rescan(ctx context.Context) {
 		}
 	}
 }
-

@@ -194,6 +194,7 @@ func (m *Member) act(w *message) {
 	case kindShards:
 		m.hurry()
 	case kindChanged:
+		m.o.Store.Renew()
 		m.o.Engine.CallbackChanged(w.Callback)
 	case kindReplays:
 		m.o.ReplaysChanged()

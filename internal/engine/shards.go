@@ -117,6 +117,10 @@ func (e *Engine) Rescan(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.floors = floors{}
+	for _, t := range e.targets { // also those that are owed nothing now
+		t.stale = true
+		e.fetch(t)
+	}
 	for _, no := range backlogs {
 		if e.owns(no) {
 			t := e.target(no)

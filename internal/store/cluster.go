@@ -38,6 +38,9 @@ type Cluster interface {
 	// Nodes returns all nodes with what they own and have to do.
 	Nodes(ctx context.Context) ([]Node, error)
 
+	// Renew makes what is asked from now on know every change of settings
+	// that was committed before, by any node.
+	Renew()
 	// Post sends messages to nodes, durable nowhere: a message may be lost,
 	// and comes at most once.
 	Post(ctx context.Context, posts []Post) error

@@ -47,12 +47,8 @@ func (g *acceptance) read(ctx context.Context, conn *pgx.Conn) error {
 	g.readKept(&p)
 	g.readOwed(&p)
 	g.readRepeats(&p)
-	for _, d := range g.doubts {
-		// What holds the locks of a commit under way keeps lockSessions, or
-		// the insert of a new session, waiting: what is not here is not to be.
-		if sql, args := d.evidence(); sql != "" {
-			p.add(sql, func(pgx.CollectableRow) error { g.made = d; return nil }, args...)
-		}
+	for _, try := range g.doubts {
+		g.findOut(&p, try)
 	}
 	return p.run(ctx, conn)
 }

@@ -72,6 +72,12 @@ func readOnly(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "25006"
 }
 
+// lockTimedOut tells that a lock was waited for in vain.
+func lockTimedOut(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "55P03"
+}
+
 // violates is the name of the unique constraint that err is about.
 func violates(err error) string {
 	var pg *pgconn.PgError
@@ -127,7 +133,7 @@ func backoff(ctx context.Context, n int) bool {
 // try says whether it had sent a commit; idempotent means that it may be
 // repeated even when that commit was made.
 func (s *Store) insist(ctx context.Context, idempotent bool, try func(ctx context.Context) (committing bool, err error)) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	for n := 1; ; n++ {
 		committing, err := try(ctx)

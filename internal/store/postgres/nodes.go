@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"callbackd"
@@ -40,6 +42,11 @@ const (
 	buryNode      = "DELETE FROM nodes WHERE no = $1 AND seen_at < " + dbClock + " - $2 RETURNING no"
 	freeShards    = "UPDATE shards SET node = NULL WHERE node = $1"
 	countShards   = "SELECT node, count(*) FROM shards WHERE node IS NOT NULL GROUP BY node"
+	// Ends the sessions that hold a node's lock.
+	expelHolders = `SELECT pg_terminate_backend(l.pid) FROM pg_locks l
+		WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::bigint::oid AND l.objid = ($2::bigint & 2147483647)::oid
+		AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+		AND EXISTS (SELECT 1 FROM nodes WHERE no = $2 AND seen_at < ` + dbClock + ` - $3::bigint)`
 	countBacklogs = withOwed + ` SELECT s.node, count(*), sum(c.n)::bigint FROM b
 		CROSS JOIN LATERAL (SELECT node FROM shards WHERE shard = ((b.no & 65535) * 40503 & 65535) >> 4 LIMIT 1) s
 		CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM pending WHERE callback_no = b.no ORDER BY event_id LIMIT $1) p) c
@@ -134,9 +141,26 @@ func (s *Store) Claim(ctx context.Context, no callbackd.NodeNo, limit int) (got 
 			got = append(got, callbackd.Shard(shard))
 			return err
 		}, int64(no), limit)
-		return p.run(ctx, tx.Conn())
+		if err := p.run(ctx, tx.Conn()); err != nil {
+			return err
+		}
+		if len(got) == 0 {
+			return errUnchanged
+		}
+		return nil
 	})
-	return got, revision, err
+	return got, revision, changedOrNot(err)
+}
+
+// errUnchanged ends a transaction that has nothing to commit: the revision
+// that it counted would make every node read the map again.
+var errUnchanged = callbackd.Errorf(callbackd.KindConflict, "nothing changed hands")
+
+func changedOrNot(err error) error {
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
 }
 
 func scanInto(v *int64) func(pgx.CollectableRow) error {
@@ -158,21 +182,44 @@ func (s *Store) Release(ctx context.Context, no callbackd.NodeNo, shards []callb
 	return revision, err
 }
 
+// lastWords is how long a dead node's record may still be under way. A node
+// that was stopped, or cut off from the database, in the middle of one would
+// otherwise keep its shards for as long as its session stands.
+const lastWords = 500 * time.Millisecond
+
+// expel ends the sessions of a dead node that hold its lock.
+func (s *Store) expel(ctx context.Context, no callbackd.NodeNo, unseen time.Duration) error {
+	conn, err := s.lease.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	_, err = conn.Exec(ctx, expelHolders, fenceLocks, int64(no), unseen.Milliseconds())
+	return err
+}
+
 // Bury is part of [store.Cluster].
 func (s *Store) Bury(ctx context.Context, no callbackd.NodeNo, unseen time.Duration) (buried bool, err error) {
 	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
 		buried = false
 		var p pipeline
 		p.add(lockCluster, nil)
+		p.add("SELECT set_config('lock_timeout', $1, true)", nil, fmt.Sprint(lastWords.Milliseconds()))
 		p.add("SELECT pg_advisory_xact_lock($1::integer, ($2::bigint & 2147483647)::integer)", nil, fenceLocks, int64(no))
 		p.add(buryNode, func(pgx.CollectableRow) error { buried = true; return nil }, int64(no), unseen.Milliseconds())
-		if err := p.run(ctx, tx.Conn()); err != nil || !buried {
+		if err := p.run(ctx, tx.Conn()); err != nil {
+			if lockTimedOut(err) {
+				return errors.Join(err, s.expel(ctx, no, unseen))
+			}
 			return err
+		}
+		if !buried {
+			return errUnchanged
 		}
 		_, err := tx.Exec(ctx, freeShards, int64(no))
 		return err
 	})
-	return buried, err
+	return buried, changedOrNot(err)
 }
 
 // Leave is part of [store.Cluster].

@@ -50,7 +50,7 @@ const (
 				first_failed_at = excluded.first_failed_at, due = excluded.due, holds_until = excluded.holds_until)
 		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM found RETURNING event_id, callback_no`
 	selectRecorded = `SELECT o.event_id, o.callback_no FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS o (callback_no, event_id, detail)
-		CROSS JOIN LATERAL (SELECT 1 FROM attempts a WHERE a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.detail = o.detail LIMIT 1) a`
+		CROSS JOIN LATERAL (SELECT 1 FROM attempts a WHERE a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.detail = o.detail LIMIT 1 FOR KEY SHARE) a`
 )
 
 // Record is part of [store.Queue].
@@ -96,8 +96,11 @@ func (s *Store) recordAll() {
 }
 
 // recordGroup commits outcomes of different deliveries together.
-func (s *Store) recordGroup(group []*outcome) {
-	doubtful := false // a commit was not answered
+func (s *Store) recordGroup(group []*outcome) { s.recordOrSplit(group, false) }
+
+// recordOrSplit is recordGroup; doubtful tells that a commit of the outcomes
+// was not answered.
+func (s *Store) recordOrSplit(group []*outcome, doubtful bool) {
 	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
 		committing, err := s.tryRecord(ctx, group, doubtful)
 		doubtful = doubtful || err != nil && committing && judge(err, true) == unknown
@@ -105,7 +108,7 @@ func (s *Store) recordGroup(group []*outcome) {
 	})
 	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(group) > 1 {
 		for _, o := range group {
-			s.recordGroup([]*outcome{o})
+			s.recordOrSplit([]*outcome{o}, doubtful)
 		}
 		return
 	}
@@ -132,9 +135,11 @@ func (s *Store) recordGroup(group []*outcome) {
 	}
 }
 
-// tryRecord is one try: a single round trip and transaction, or two when a
-// callback's health turned too.
+// tryRecord is one try: a single round trip and transaction, and one more each
+// when a callback's health turned too and when the commit of a try before was
+// not answered.
 func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) (committing bool, err error) {
+	defer resetWhenLate(ctx, s.hot)
 	conn, err := s.hot.Acquire(ctx)
 	if err != nil {
 		return false, err
@@ -160,25 +165,33 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 		return err
 	}
 	var p pipeline
-	if health {
+	if doubtful || health {
 		p.add("BEGIN", nil)
 	}
 	if no := s.node.Load(); no != 0 {
 		addFence(&p, callbackd.NodeNo(no))
 	}
-	if doubtful {
+	left := group
+	if doubtful { // what is stored already must not be stored again
 		addLocks(&p, group)
-	}
-	addOutcomes(&p, group, row)
-	if doubtful {
 		addRecorded(&p, group, row)
+		if err := p.run(ctx, conn.Conn()); err != nil {
+			return false, err
+		}
+		p = pipeline{}
+		left = slices.DeleteFunc(slices.Clone(group), func(o *outcome) bool { return o.stored })
 	}
-	if err := p.run(ctx, conn.Conn()); err != nil || !health {
-		return !health, err
+	addOutcomes(&p, left, row)
+	if health {
+		if err := p.run(ctx, conn.Conn()); err != nil {
+			return false, err
+		}
+		p = pipeline{}
+		addHealth(&p, group)
 	}
-	p = pipeline{}
-	addHealth(&p, group)
-	p.add("COMMIT", nil)
+	if doubtful || health {
+		p.add("COMMIT", nil)
+	}
 	return true, p.run(ctx, conn.Conn())
 }
 
@@ -230,7 +243,9 @@ func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 }
 
 // addRecorded finds what a commit that was not answered had stored: the same
-// attempt to the byte.
+// attempt to the byte. A record that is under way keeps its rows locked, so
+// that addLocks has waited for it. The attempts are locked, so that the commit
+// is one that waits for the standbys, which may not have them yet.
 func addRecorded(p *pipeline, group []*outcome, row func(pgx.CollectableRow) error) {
 	var r rows
 	for _, o := range group {

@@ -1,0 +1,438 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/client"
+	"callbackd/internal/signature"
+	"callbackd/wire"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// at is a client of one node.
+func (c *nodes) at(i int) *client.Client {
+	cl := *c.cl
+	cl.Base = c.node(i).url
+	return &cl
+}
+
+// owner is the node that delivers for a callback.
+func (c *nodes) owner(no int64) int {
+	c.t.Helper()
+	var at string
+	c.query("SELECT n.address FROM shards s JOIN nodes n ON n.no = s.node WHERE s.shard = $1", func(r pgx.Rows) error { return r.Scan(&at) }, int64(callbackd.ShardOf(callbackd.CallbackNo(no))))
+	for i := range c.up {
+		if c.node(i).url == at {
+			return i
+		}
+	}
+	c.t.Fatalf("callback %d belongs to %q", no, at)
+	return 0
+}
+
+// far is callbacks of three nodes, one of each, and what is asked of the
+// nodes that do not deliver for them.
+type far struct {
+	*nodes
+	t     *testing.T
+	name  string
+	no    int64
+	sink  *sink
+	owner int // B; A and C are the others
+	a, c  *client.Client
+	bad   sync.Map // sessions whose first attempt is refused
+}
+
+func (f *far) publish(cl *client.Client, session string) wire.Accepted {
+	f.t.Helper()
+	ev, err := cl.Publish(f.t.Context(), client.NewEvent{Event: event, SessionKey: session})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return ev
+}
+
+func (f *far) path(more string) string {
+	return "/v1/callbacks/" + url.PathEscape(event) + more + "?name=" + f.name
+}
+
+func (f *far) do(cl *client.Client, method, path string, body, out any) {
+	f.t.Helper()
+	if err := cl.Do(f.t.Context(), method, path, body, out); err != nil {
+		f.t.Fatalf("%s %s: %v", method, path, err)
+	}
+}
+
+func (f *far) delivery(ev wire.Accepted) string {
+	return "dlv_" + strings.TrimPrefix(ev.ID, "evt_") + fmt.Sprint("-", f.no)
+}
+
+func (f *far) arrives(ev wire.Accepted, times int) {
+	f.t.Helper()
+	f.sink.await(f.t, fmt.Sprint(ev.ID, " arrives ", times, " times"), func() bool { return f.sink.ids[ev.ID] >= times })
+}
+
+// Every node answers the same, and what is done at one takes effect at the
+// one that delivers.
+func TestEveryNodeServesAll(t *testing.T) {
+	t.Parallel()
+	c := newNodes(t, 3, 0)
+	c.shared(3)
+	callbacks := make([]*far, 3) // by owner
+	for i := 0; slices.Contains(callbacks, nil); i++ {
+		f := &far{nodes: c, t: t, name: fmt.Sprint("n", i), sink: newSink(t)}
+		f.sink.answer = func(_ context.Context, a try, seq int64) int {
+			if _, bad := f.bad.Load(seq); bad && a.n == 1 {
+				return 503
+			}
+			return 200
+		}
+		if _, err := c.cl.CreateCallback(t.Context(), client.NewCallback{Event: event, URL: f.sink.URL, Name: f.name, Retry: []string{"0s", "1h"}}); err != nil {
+			t.Fatal(err)
+		}
+		var p wire.Policy
+		f.do(c.cl, "GET", f.path("/policy"), nil, &p)
+		f.no = p.Callback
+		f.owner = c.owner(f.no)
+		f.a, f.c = c.at((f.owner+1)%3), c.at((f.owner+2)%3)
+		if callbacks[f.owner] != nil {
+			f.do(c.cl, "DELETE", f.path(""), nil, nil)
+			continue
+		}
+		callbacks[f.owner] = f
+	}
+	for _, step := range []struct {
+		what string
+		do   func(f *far, t *testing.T)
+	}{
+		{"a pause", (*far).pause}, {"another URL", (*far).replace}, {"a held lane", (*far).held}, {"a test", (*far).test},
+		{"replays", (*far).replays}, {"readers", (*far).readers},
+	} {
+		t.Run(step.what, func(t *testing.T) {
+			for _, f := range callbacks {
+				f.t = t
+				step.do(f, t)
+			}
+		})
+	}
+	t.Run("lists", c.sameLists)
+	t.Run("revoked key", c.revoked)
+	t.Run("nodes", c.listed)
+	t.Run("deletion", func(t *testing.T) {
+		f := callbacks[1]
+		f.t = t
+		f.do(f.a, "POST", f.path("/pause"), nil, nil)
+		ev := f.publish(f.c, "D")
+		f.do(f.c, "DELETE", f.path(""), nil, nil)
+		eventually(t, "what is owed is canceled", func() bool {
+			d, err := f.a.Delivery(t.Context(), f.delivery(ev))
+			return err == nil && d.State == "canceled"
+		})
+		if next := f.publish(f.a, "D"); next.Deliveries != 2 {
+			t.Errorf("%d deliveries after the deletion", next.Deliveries)
+		}
+	})
+	for i := range c.up {
+		if code := c.node(i).term(t); code != 0 {
+			t.Errorf("node %d ends with %d: %s", i, code, c.node(i).log)
+		}
+	}
+	if out, errs, code := run(t, append([]string{"fsck"}, c.on()...)...); code != 0 {
+		t.Errorf("fsck: %s%s", out, errs)
+	}
+}
+
+// pause at A: nothing of what C accepts arrives until C resumes.
+func (f *far) pause(t *testing.T) {
+	f.arrives(f.publish(f.c, "P"), 1) // B has the setting in memory
+	f.do(f.a, "POST", f.path("/pause"), nil, nil)
+	var waiting []wire.Accepted
+	held := 0
+	eventually(t, "the pause holds", func() bool {
+		ev := f.publish(f.c, fmt.Sprint("P", len(waiting)))
+		if waiting = append(waiting, ev); held < 4 {
+			<-time.After(50 * time.Millisecond)
+		}
+		f.sink.mu.Lock()
+		defer f.sink.mu.Unlock()
+		if held++; f.sink.ids[ev.ID] > 0 {
+			held = 0
+		}
+		return held == 4
+	})
+	f.do(f.c, "POST", f.path("/resume"), nil, nil)
+	for _, ev := range waiting {
+		f.arrives(ev, 1)
+	}
+}
+
+// replace at A: what C accepts arrives at the new URL, soon and from then on.
+func (f *far) replace(t *testing.T) {
+	old, fresh := f.sink, newSink(t)
+	f.do(f.a, "PUT", f.path(""), client.NewCallback{Event: event, Name: f.name, URL: fresh.URL, Retry: []string{"0s", "1h"}}, nil)
+	eventually(t, "the new receiver is reached", func() bool {
+		f.publish(f.c, "U")
+		fresh.mu.Lock()
+		defer fresh.mu.Unlock()
+		return len(fresh.ids) > 0
+	})
+	old.mu.Lock()
+	before := len(old.ids)
+	old.mu.Unlock()
+	var last wire.Accepted
+	for range 3 {
+		last = f.publish(f.c, "U")
+	}
+	fresh.await(t, "the last arrives", func() bool { return fresh.ids[last.ID] > 0 })
+	old.mu.Lock()
+	if n := len(old.ids) - before; n > 0 {
+		t.Errorf("%d arrive at the old receiver", n)
+	}
+	old.mu.Unlock()
+	f.do(f.c, "PUT", f.path(""), client.NewCallback{Event: event, Name: f.name, URL: old.URL, Retry: []string{"0s", "1h"}}, nil)
+	eventually(t, "the old receiver is reached", func() bool {
+		ev := f.publish(f.a, "U")
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		return len(old.ids) > before && ev.ID != ""
+	})
+}
+
+// held: what only B knows, all nodes explain; and what is asked for at A, B
+// does.
+func (f *far) held(t *testing.T) {
+	session := fmt.Sprint("H", f.no)
+	f.bad.Store(int64(1), true)
+	defer f.bad.Delete(int64(1))
+	head := f.publish(f.a, session)
+	eventually(t, "the head is refused", func() bool {
+		d, err := f.a.Delivery(t.Context(), f.delivery(head))
+		return err == nil && d.Attempts == 1
+	})
+	next := f.publish(f.c, session)
+	var want wire.Explanation
+	eventually(t, "B explains it", func() (ok bool) {
+		var err error
+		want, err = f.at(f.owner).ExplainDelivery(t.Context(), f.delivery(next))
+		return err == nil && len(want.Reasons) > 0 && strings.Contains(want.Reasons[0].Message, "holds")
+	})
+	for i := range f.up {
+		got, err := f.at(i).ExplainDelivery(t.Context(), f.delivery(next))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("node %d: %+v, %v; B says %+v", i, got, err, want)
+		}
+	}
+	f.do(f.a, "POST", "/v1/deliveries/"+f.delivery(head)+"/retry", nil, nil)
+	f.arrives(head, 1)
+	f.arrives(next, 1)
+	f.do(f.c, "POST", "/v1/deliveries/"+f.delivery(next)+"/retry", nil, nil) // it had ended
+	f.arrives(next, 2)
+}
+
+func (f *far) test(t *testing.T) {
+	begun := time.Now()
+	var d wire.Delivery
+	f.do(f.a, "POST", f.path("/test"), nil, &d)
+	if !d.Test || d.State != "delivered" || len(d.History) != 1 {
+		t.Errorf("%+v", d)
+	}
+	t.Logf("a test at another node answers in %v", time.Since(begun).Round(time.Millisecond))
+}
+
+// replays that are made, paused, resumed and canceled at nodes that do not
+// deliver.
+func (f *far) replays(t *testing.T) {
+	session := fmt.Sprint("R", f.no)
+	var evs []wire.Accepted
+	for range 20 {
+		evs = append(evs, f.publish(f.a, session))
+	}
+	f.arrives(evs[19], 1)
+	again := wire.NewReplay{States: []string{"delivered"}, Callback: f.name, Event: event, SessionKey: session, Rate: 10}
+	eventually(t, "all are recorded", func() bool { n, err := f.c.CountReplay(t.Context(), again); return err == nil && n == 20 })
+	r, err := f.a.StartReplay(t.Context(), again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.arrives(evs[0], 2)
+	if _, err = f.c.PauseReplay(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	f.same("/v1/replays/" + r.ID)
+	if _, err = f.a.ResumeReplay(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	f.arrives(evs[5], 2)
+	if _, err = f.c.CancelReplay(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	f.same("/v1/replays/" + r.ID)
+	again.Rate = 0
+	if r, err = f.c.StartReplay(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+	f.arrives(evs[19], 2)
+	eventually(t, "the replay ends", func() bool { r, err := f.a.Replay(t.Context(), r.ID); return err == nil && r.State == "done" })
+}
+
+// readers that wait at A are woken by what another node accepts.
+func (f *far) readers(t *testing.T) {
+	session := fmt.Sprint("W", f.no)
+	now, err := f.a.EventsAfter(t.Context(), "now", 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", f.a.Base+"/v1/events/stream?session_key="+session, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature.SetHeaders(req.Header, f.a.Account, f.a.APIKey, f.a.APISecret, time.Now())
+	stream, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	begun := make(chan time.Time, 1)
+	polled := make(chan string, 1)
+	waiter := *f.a
+	waiter.HTTP = &http.Client{Timeout: patience}
+	go func() {
+		got, err := waiter.EventsAfter(t.Context(), *now.Next, 30*time.Second, url.Values{"session_key": {session}})
+		if err != nil || len(got.Data) == 0 {
+			polled <- fmt.Sprintf("%+v, %v", got, err)
+			return
+		}
+		t.Logf("a poll at another node wakes within %v", time.Since(<-begun).Round(time.Millisecond))
+		polled <- got.Data[0].ID
+	}()
+	lines := bufio.NewScanner(stream.Body)
+	if !lines.Scan() { // it stands
+		t.Fatal(lines.Err())
+	}
+	begun <- time.Now()
+	ev := f.publish(f.at(f.owner), session)
+	if got := <-polled; got != ev.ID {
+		t.Errorf("the poll says %s; want %s", got, ev.ID)
+	}
+	watch := time.AfterFunc(patience, func() { stream.Body.Close() })
+	defer watch.Stop()
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "data:") && strings.Contains(lines.Text(), ev.ID) {
+			return
+		}
+	}
+	t.Errorf("the stream ends without %s: %v", ev.ID, lines.Err())
+}
+
+// same compares what all nodes answer, as soon as they do.
+func (c *nodes) same(path string) {
+	c.t.Helper()
+	var all [3]json.RawMessage
+	eventually(c.t, "all nodes answer the same to "+path, func() bool {
+		for i := range all {
+			if err := c.at(i).Do(c.t.Context(), "GET", path, nil, &all[i]); err != nil {
+				c.t.Fatalf("%s: %v", path, err)
+			}
+		}
+		return string(all[0]) == string(all[1]) && string(all[0]) == string(all[2])
+	})
+}
+
+func (c *nodes) sameLists(t *testing.T) {
+	if _, err := c.at(1).CreateSession(t.Context(), client.NewSession{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{
+		"/v1/events?limit=200", "/v1/events?after=start&limit=200", "/v1/deliveries?limit=200", "/v1/deliveries?state=delivered&limit=20",
+		"/v1/deliveries?state=pending", "/v1/sessions", "/v1/callbacks", "/v1/replays",
+	} {
+		c.same(path)
+	}
+	var list wire.DeliveryList
+	if err := c.at(2).Do(t.Context(), "GET", "/v1/deliveries?limit=200", nil, &list); err != nil || len(list.Data) < 100 {
+		t.Errorf("%d deliveries are listed, %v", len(list.Data), err)
+	}
+}
+
+// revoked: a key that is revoked by command is refused by every node when the
+// command has ended.
+func (c *nodes) revoked(t *testing.T) {
+	other := newClientWith(t, "", c.on()...)
+	for i := range c.up {
+		other.Base = c.node(i).url
+		if _, err := other.Deliveries(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, errs, code := run(t, append([]string{"keys", "revoke", other.APIKey}, c.on()...)...); code != 0 {
+		t.Fatalf("%s%s", out, errs)
+	}
+	for i := range c.up {
+		other.Base = c.node(i).url
+		_, err := other.Deliveries(t.Context(), nil)
+		var refused *client.Error
+		if !errors.As(err, &refused) || refused.Status != 401 {
+			t.Errorf("node %d: %v", i, err)
+		}
+	}
+}
+
+// listed: `callbackd nodes` and the console of each node show all three.
+func (c *nodes) listed(t *testing.T) {
+	out, errs, code := run(t, append([]string{"nodes"}, c.on()...)...)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != 0 || len(lines) != 4 || strings.Join(regexp.MustCompile(`  +`).Split(strings.TrimSpace(lines[0]), -1), "|") != "NODE|NAME|ADDRESS|VERSION|UP|SHARDS|LEASE RENEWED|IN FLIGHT|BACKLOG|STATE" {
+		t.Fatalf("%d\n%s%s", code, out, errs)
+	}
+	row := regexp.MustCompile(`^\d+ +\S+ +(http://127\.0\.0\.1:\d+) +\S+ +(?:\d+m)?\d+s +136[56] +(?:\d+\.\d|\d+)m?s ago +\d+ +\d+ for \d+ callbacks +ok$`)
+	for _, l := range lines[1:] {
+		m := row.FindStringSubmatch(l)
+		if m == nil || len(l) > 130 || !slices.ContainsFunc(c.up, func(s *server) bool { return s.url == m[1] }) {
+			t.Errorf("%q", l)
+		}
+	}
+	t.Logf("\n%s", out)
+	for i := range c.up {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		browser := &http.Client{Jar: jar, Timeout: patience}
+		at := c.node(i).url + "/console"
+		resp, err := browser.PostForm(at+"/sign-in", url.Values{"as": {"operator"}, "token": {operator}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp, err = browser.Get(at + "/nodes"); err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || strings.Count(string(page), "this one") != 1 {
+			t.Errorf("node %d: %v, %s", i, err, page)
+		}
+		for _, s := range c.up {
+			if !strings.Contains(string(page), s.url) {
+				t.Errorf("the console of node %d does not show %s", i, s.url)
+			}
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package postgres
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/postgres/pgtest"
+)
+
+// A node that was told of a change does not answer with what it had asked for
+// a moment before, not even with the answer to a question under way.
+func TestRenewedSettingsAreTheNewest(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	ctx, a, b := t.Context(), nodes[0], nodes[1]
+	known := func() bool {
+		t.Helper()
+		cb, err := b.CallbackByNo(ctx, d.cb.No)
+		d.must(err)
+		return cb.Paused()
+	}
+	for range 5 {
+		for _, p := range []callbackd.Pause{{Reason: callbackd.PausedByUser, At: time.Now()}, {}} {
+			known()
+			_, err := a.PauseCallback(ctx, d.key.No, callbackd.Complete, "default", p)
+			d.must(err)
+			b.Renew()
+			if known() != (p.Reason != callbackd.NotPaused) {
+				t.Fatalf("it still knows the other of %+v", p)
+			}
+		}
+	}
+}
+
+// A dead node's session in the middle of a record, with nobody behind it that
+// would ever end it, does not keep the node from being buried.
+func TestADeadNodesSessionIsEnded(t *testing.T) {
+	_, nodes := newDatabase(t, pgtest.URL(t), 2)
+	ctx, a, b := t.Context(), nodes[0], nodes[1]
+	join := func(s *Store) callbackd.NodeNo {
+		t.Helper()
+		no, err := s.Join(ctx, store.Node{Name: "n", StartedAt: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return no
+	}
+	dead, _ := join(a), join(b)
+	if _, _, err := a.Claim(ctx, dead, 10); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := a.hot.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, "SET idle_in_transaction_session_timeout = 0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(ctx, "BEGIN"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(ctx, lockFence, fenceLocks, int64(dead)); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 3*lastWords)
+	defer cancel()
+	if buried, err := b.Bury(short, dead, time.Hour); buried || err == nil {
+		t.Errorf("a node that lives was buried: %v, %v", buried, err)
+	}
+	if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
+		t.Fatalf("a living node's session was ended: %v", err)
+	}
+	if buried, err := b.Bury(ctx, dead, -time.Hour); !buried || err != nil {
+		t.Errorf("%v, %v", buried, err)
+	}
+	if _, err := conn.Exec(ctx, "COMMIT"); err == nil {
+		t.Error("the dead node's session stands")
+	}
+}
