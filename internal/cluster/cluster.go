@@ -25,7 +25,7 @@ import (
 type Engine interface {
 	Adopt(ctx context.Context, shards []callbackd.Shard) error
 	Disown(shards []callbackd.Shard) <-chan callbackd.Shard
-	Abandon()
+	Abandon() <-chan struct{}
 	Hold(until time.Time)
 	Rescan(ctx context.Context) error
 	Look(no callbackd.CallbackNo, session string, id callbackd.EventID)
@@ -60,6 +60,8 @@ type Member struct {
 	o      Options
 	timing Timing
 	no     atomic.Int64
+	size   atomic.Int64  // number of nodes
+	heard  atomic.Uint64 // how often word came that something changed hands
 	poke   chan struct{}
 	views  chan sight
 	out    outbox
@@ -76,7 +78,6 @@ type Member struct {
 
 	// Of the goroutine of beats alone.
 	known  int64     // revision of owners
-	size   int       // number of nodes
 	last   time.Time // start of the last renewal
 	since  time.Time // since when renewals had no gap
 	skew   time.Duration
@@ -179,7 +180,7 @@ func (m *Member) beats(ctx context.Context) {
 			return
 		}
 		t.Stop()
-		gather := m.timing.Gather(m.size)
+		gather := m.timing.Gather(int(m.size.Load()))
 		if !pause(ctx, gather/2+rand.N(gather/2)) { // not all nodes in one moment
 			return
 		}
@@ -217,7 +218,7 @@ func (m *Member) beat(ctx context.Context) {
 		m.o.Engine.Hold(start.Add(m.timing.Holds))
 		m.compareClocks(wall, time.Since(start), v.At)
 	}
-	m.size = len(v.Nodes)
+	m.size.Store(int64(len(v.Nodes)))
 	m.see(sight{v, b.No, start.Sub(m.since) >= m.timing.Dead})
 }
 
