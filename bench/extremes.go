@@ -26,6 +26,7 @@ import (
 // thousand that hang.
 type extremes struct {
 	pending, callbacks, finished, hanging int
+	onPostgres                            bool // of lists
 	dir, server, self                     string
 }
 
@@ -36,10 +37,21 @@ func extremesCommand(fs *flag.FlagSet) func() error {
 	fs.IntVar(&x.finished, "finished", 1_000_000, "finished deliveries of the history row")
 	fs.IntVar(&x.hanging, "hanging", 1000, "hanging receivers of the isolation row")
 	fs.StringVar(&x.dir, "dir", "", "directory on the disk to measure; default a temporary one")
-	return x.run
+	return func() error { return x.run(x.backlog, x.growth, x.history, x.lists, x.isolation) }
 }
 
-func (x *extremes) run() error {
+func listsCommand(fs *flag.FlagSet) func() error {
+	x := &extremes{}
+	fs.IntVar(&x.finished, "finished", 10_000_000, "finished deliveries")
+	fs.BoolVar(&x.onPostgres, "postgres", false, "on a PostgreSQL of its own instead of SQLite")
+	fs.StringVar(&x.dir, "dir", "", "directory on the disk to measure; default a temporary one")
+	return func() error { return x.run(x.lists) }
+}
+
+func (x *extremes) run(rows ...func() error) error {
+	if x.dir != "" && x.onPostgres {
+		os.Setenv("TMPDIR", x.dir) // where the database goes
+	}
 	dir, err := os.MkdirTemp(x.dir, "callbackd-bench-")
 	if err != nil {
 		return err
@@ -50,7 +62,7 @@ func (x *extremes) run() error {
 		return err
 	}
 	fmt.Printf("%s, %s, %d cores\n\n| figure | value |\n|---|---|\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU())
-	for _, row := range []func() error{x.backlog, x.growth, x.history, x.lists, x.isolation} {
+	for _, row := range rows {
 		if err := row(); err != nil {
 			return err
 		}
@@ -61,17 +73,19 @@ func (x *extremes) run() error {
 // fixture is a data directory made through the store, faster than through
 // HTTP.
 type fixture struct {
-	*sqlite.Store
-	dir string
-	key callbackd.Key
+	store.Store
+	dir   string
+	place []string // where the store is, for a server
+	key   callbackd.Key
 }
 
 func (x *extremes) fixture(name string) (*fixture, error) {
 	f := &fixture{dir: filepath.Join(x.dir, name)}
-	var err error
-	if f.Store, err = sqlite.Open(context.Background(), sqlite.Options{Dir: f.dir}); err != nil {
+	s, err := sqlite.Open(context.Background(), sqlite.Options{Dir: f.dir})
+	if err != nil {
 		return nil, err
 	}
+	f.Store, f.place = s, []string{"--data", f.dir}
 	f.key, err = f.CreateKey(context.Background(), callbackd.Key{Account: "bench", APIKey: "bench", Secret: "bench", CreatedAt: time.Now()})
 	return f, err
 }
@@ -120,8 +134,8 @@ func (f *fixture) fill(ev callbackd.EventType, n int, finish bool) error {
 	return nil
 }
 
-func (x *extremes) serve(dir string) (*process, *client.Client, error) {
-	p, err := start(x.server, "serve", "--listen", "127.0.0.1:0", "--data", dir, "--allow-target", "127.0.0.0/8", "--log-level", "error")
+func (x *extremes) serve(f *fixture) (*process, *client.Client, error) {
+	p, err := start(x.server, append([]string{"serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--log-level", "error"}, f.place...)...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -159,7 +173,7 @@ func (x *extremes) backlog() error {
 		return err
 	}
 	begin := time.Now()
-	p, cl, err := x.serve(f.dir)
+	p, cl, err := x.serve(f)
 	if err != nil {
 		return err
 	}
@@ -202,7 +216,7 @@ func (x *extremes) growth() error {
 		if err := f.Close(); err != nil {
 			return 0, err
 		}
-		p, cl, err := x.serve(f.dir)
+		p, cl, err := x.serve(f)
 		if err != nil {
 			return 0, err
 		}
@@ -252,7 +266,7 @@ func (x *extremes) history() error {
 		if err := errors.Join(err, f.fill(callbackd.StatusChange, finished, true), f.Close()); err != nil {
 			return err
 		}
-		p, cl, err := x.serve(f.dir)
+		p, cl, err := x.serve(f)
 		if err != nil {
 			return err
 		}
@@ -307,7 +321,7 @@ func (x *extremes) isolation() error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	p, cl, err := x.serve(f.dir)
+	p, cl, err := x.serve(f)
 	if err != nil {
 		return err
 	}

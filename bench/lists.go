@@ -2,13 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
 	"net/url"
-	"slices"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"callbackd"
 	"callbackd/client"
+	"callbackd/internal/store/postgres"
 )
 
 // pagesOf is how often each page is read.
@@ -16,16 +23,17 @@ const pagesOf = 31
 
 // lists is how soon the pages come that people look at, with a long history.
 func (x *extremes) lists() error {
-	f, err := x.fixture("lists")
-	if err != nil {
-		return err
-	}
-	for _, ev := range []callbackd.EventType{callbackd.StatusChange, callbackd.Complete} {
-		if _, err := f.callback(ev, "default", "http://127.0.0.1:9/"); err != nil {
+	history := x.longHistory
+	if x.onPostgres {
+		db, err := startDatabase()
+		if err != nil {
 			return err
 		}
+		defer db.server.Stop()
+		history = func() (*fixture, error) { return x.longHistoryOn(db) }
 	}
-	if err := f.fill(callbackd.StatusChange, x.finished, true); err != nil {
+	f, err := history()
+	if err != nil {
 		return err
 	}
 	if err := f.fill(callbackd.Complete, 10_000, false); err != nil {
@@ -34,33 +42,133 @@ func (x *extremes) lists() error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	p, cl, err := x.serve(f.dir)
+	p, cl, err := x.serve(f)
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	middle := time.Now().Add(-time.Second).UTC().Format(time.RFC3339)
+	console, err := signedIn(cl)
+	if err != nil {
+		return err
+	}
+	middle := url.QueryEscape(time.Now().Add(-time.Second).UTC().Format(time.RFC3339))
 	for _, page := range []string{"/v1/deliveries?", "/v1/deliveries?state=pending", "/v1/deliveries?state=failed", "/v1/deliveries?state=delivered", "/v1/deliveries?session_key=BEN-0000000007",
-		"/v1/deliveries?callback=1", "/v1/deliveries?status=5xx", "/v1/deliveries?fault=timeout&state=pending", "/v1/deliveries?until=" + url.QueryEscape(middle),
-		"/v1/events?", "/v1/events?event=SESSION:NOTE_INSERT", "/v1/events?after=start", "/v1/events?after=now", "/v1/replays?", "/v1/logs?"} {
-		median, err := medianOf(cl, page)
-		if err != nil {
-			return err
+		"/v1/deliveries?callback=1", "/v1/deliveries?status=5xx", "/v1/deliveries?fault=timeout&state=pending", "/v1/deliveries?until=" + middle,
+		"/v1/events?", "/v1/events?event=SESSION:NOTE_INSERT", "/v1/events?after=start", "/v1/events?after=now", "/v1/replays?", "/v1/logs?",
+		"/console/", "/console/?over=week", "/console/webhooks", "/console/sessions", "/console/sessions/BEN-0000000007", "/console/deliveries", "/console/deliveries?state=failed", "/console/deliveries?status=5xx",
+		"/console/logs", "/console/replays"} {
+		get := func() error { return console(page) }
+		if strings.HasPrefix(page, "/v1/") {
+			page = strings.ReplaceAll(page+"&limit=50", "?&", "?")
+			get = func() error { return cl.Do(context.Background(), "GET", page, nil, nil) }
 		}
-		row(fmt.Sprintf("median of GET %s&limit=50, %d finished deliveries", page, x.finished), "%v", median.Round(10*time.Microsecond))
+		took, err := medianOf(get)
+		if err != nil {
+			return fmt.Errorf("%s: %w", page, err)
+		}
+		row(fmt.Sprintf("median of GET %s, %d finished deliveries", page, x.finished), "%v", took.Round(10*time.Microsecond))
 	}
 	return nil
 }
 
-func medianOf(cl *client.Client, page string) (time.Duration, error) {
+func medianOf(get func() error) (time.Duration, error) {
 	took := make([]time.Duration, pagesOf)
 	for i := range took {
 		begin := time.Now()
-		if err := cl.Do(context.Background(), "GET", page+map[bool]string{true: "", false: "&"}[page[len(page)-1] == '?']+"limit=50", nil, nil); err != nil {
-			return 0, fmt.Errorf("%s: %w", page, err)
+		if err := get(); err != nil {
+			return 0, err
 		}
 		took[i] = time.Since(begin)
 	}
-	slices.Sort(took)
-	return took[len(took)/2], nil
+	return median(took), nil
+}
+
+// signedIn reads pages of the console as the key's holder.
+func signedIn(cl *client.Client) (func(page string) error, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	h := &http.Client{Jar: jar}
+	get := func(page string) error {
+		res, err := h.Get(cl.Base + page)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Request.URL.Path, "/console/") || res.Request.URL.Path == "/console/sign-in" {
+			return fmt.Errorf("%s from %s", res.Status, res.Request.URL)
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		return err
+	}
+	res, err := h.PostForm(cl.Base+"/console/sign-in", url.Values{"as": {"key"}, "api_key": {cl.APIKey}, "secret": {cl.APISecret}})
+	if err != nil {
+		return nil, err
+	}
+	res.Body.Close()
+	return get, get("/console/")
+}
+
+// longHistory is a store whose deliveries were accepted and recorded.
+func (x *extremes) longHistory() (*fixture, error) {
+	f, err := x.fixture("lists")
+	if err != nil {
+		return nil, err
+	}
+	return f, errors.Join(f.twoCallbacks(), f.fill(callbackd.StatusChange, x.finished, true))
+}
+
+func (f *fixture) twoCallbacks() (err error) {
+	for _, ev := range []callbackd.EventType{callbackd.StatusChange, callbackd.Complete} {
+		if _, e := f.callback(ev, "default", "http://127.0.0.1:9/"); e != nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// Rows by SQL are like those of a first, accepted and recorded, event: one
+// every tenth of a second until now, twenty a session, one in a hundred
+// failed. They come in id order, so that indexes grow at their end.
+const (
+	copyEvents = `INSERT INTO events SELECT ($1::bigint - ($2::bigint - g) * 100) << 21, e.key_no, e.type, 'OLD-' || lpad((g / 20)::text, 10, '0'), 1 + g % 20, false, e.owed, e.data
+		FROM (SELECT * FROM events ORDER BY id DESC LIMIT 1) e, generate_series($3::bigint, $4::bigint) g`
+	copyAttempts = `INSERT INTO attempts SELECT ($1::bigint - ($2::bigint - g) * 100) << 21, a.callback_no, 1, a.version, CASE WHEN g % 100 = 0 THEN 'failed' ELSE a.state END, a.detail
+		FROM (SELECT * FROM attempts ORDER BY event_id DESC LIMIT 1) a, generate_series($3::bigint, $4::bigint) g`
+	copySequences = `INSERT INTO session_sequences SELECT key_no, session, max(sequence), max(id) FROM events WHERE session LIKE 'OLD-%' GROUP BY key_no, session`
+	bulkOf        = 500_000
+)
+
+// longHistoryOn is longHistory on PostgreSQL: ten million deliveries through
+// the store would take an hour, so all but the last are copies.
+func (x *extremes) longHistoryOn(db *database) (*fixture, error) {
+	ctx := context.Background()
+	keyset := filepath.Join(x.dir, "secret-keys.json")
+	s, err := postgres.Open(ctx, postgres.Options{URL: db.server.URL(""), KeysetFile: keyset})
+	if err != nil {
+		return nil, err
+	}
+	f := &fixture{Store: s, place: []string{"--database-url", db.server.URL(""), "--secret-keys", keyset}}
+	f.key, err = f.CreateKey(ctx, callbackd.Key{Account: "bench", APIKey: "bench", Secret: "bench", CreatedAt: time.Now()})
+	if err := errors.Join(err, f.twoCallbacks(), f.fill(callbackd.StatusChange, 1000, true)); err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	last, n := begin.Add(-time.Minute).UnixMilli(), int64(x.finished)
+	for from := int64(0); from < n; from += bulkOf {
+		to := min(from+bulkOf, n) - 1
+		for _, sql := range []string{copyEvents, copyAttempts} {
+			if _, err := db.conn.Exec(ctx, sql, last, n, from, to); err != nil {
+				return nil, err
+			}
+		}
+		fmt.Fprintf(os.Stderr, "%d of %d loaded after %v\n", to+1, n, time.Since(begin).Round(time.Second))
+	}
+	for _, sql := range []string{copySequences, "VACUUM ANALYZE", "CHECKPOINT"} {
+		if _, err := db.conn.Exec(ctx, sql); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
 }

@@ -5,7 +5,10 @@
 //	go run ./bench sink     a receiver that answers 200
 //	go run ./bench relay    a server that forwards each POST and keeps nothing
 //	go run ./bench sessions an event of a session's change against the same event published
+//	go run ./bench postgres the same load on SQLite and on PostgreSQL, with one node and with three
+//	go run ./bench sim      up to 1,000 nodes on one database, in virtual time
 //	go run ./bench extremes the rows with a large backlog, history, or sick receivers
+//	go run ./bench lists    how soon list pages come with a long history; -postgres for that store
 //	go run ./bench profile  a CPU profile of the server under load
 //	go run ./bench load     publishes events and waits for their arrival
 package main
@@ -18,7 +21,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: bench table|sessions|extremes|profile|sink|relay|load [flags]; each has -h")
+		fmt.Fprintln(os.Stderr, "usage: bench table|sessions|postgres|sim|extremes|lists|profile|sink|relay|load [flags]; each has -h")
 		os.Exit(2)
 	}
 	fs := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
@@ -32,14 +35,20 @@ func main() {
 		run = loadCommand(fs)
 	case "sessions":
 		run = sessionsCommand(fs)
+	case "postgres":
+		run = postgresCommand(fs)
+	case "sim":
+		run = simCommand(fs)
 	case "extremes":
 		run = extremesCommand(fs)
+	case "lists":
+		run = listsCommand(fs)
 	case "profile":
 		run = profileCommand(fs)
 	case "table":
 		run = tableCommand(fs)
 	default:
-		fmt.Fprintf(os.Stderr, "bench: there is no %q; use table, sessions, extremes, profile, sink, relay or load\n", os.Args[1])
+		fmt.Fprintf(os.Stderr, "bench: there is no %q; use table, sessions, postgres, sim, extremes, lists, profile, sink, relay or load\n", os.Args[1])
 		os.Exit(2)
 	}
 	fs.Parse(os.Args[2:])

@@ -17,9 +17,10 @@ import (
 // sink answers 200 and keeps how long each event was under way: its body
 // carries the time it was published at, as nanoseconds in "at".
 type sink struct {
-	mu    sync.Mutex
-	taken int
-	delay []time.Duration
+	mu              sync.Mutex
+	taken, repeated int
+	seen            map[string]bool // by webhook-id
+	delay           []time.Duration
 }
 
 var atField = []byte(`"at":`)
@@ -36,6 +37,14 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.taken++
+	if id := r.Header.Get("webhook-id"); s.seen[id] {
+		s.repeated++
+	} else if id != "" {
+		if s.seen == nil {
+			s.seen = map[string]bool{}
+		}
+		s.seen[id] = true
+	}
 	if i := bytes.Index(body, atField); i >= 0 {
 		rest := body[i+len(atField):]
 		n := 0
@@ -51,21 +60,19 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // arrived is what a sink tells: GET /, and /?reset=1 to begin anew.
 type arrived struct {
-	Taken    int
-	P50, P99 time.Duration
+	Taken, Repeated int
+	P50, P99        time.Duration
 }
 
 func (s *sink) report(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := arrived{Taken: s.taken}
-	if r.URL.Query().Get("full") != "" && len(s.delay) > 0 {
-		sorted := slices.Clone(s.delay)
-		slices.Sort(sorted)
-		out.P50, out.P99 = sorted[len(sorted)/2], sorted[len(sorted)*99/100]
+	out := arrived{Taken: s.taken, Repeated: s.repeated}
+	if r.URL.Query().Get("full") != "" {
+		out.P50, out.P99 = percentiles(slices.Clone(s.delay))
 	}
 	if r.URL.Query().Get("reset") != "" {
-		s.taken, s.delay = 0, nil
+		s.taken, s.repeated, s.seen, s.delay = 0, 0, nil, nil
 	}
 	json.NewEncoder(w).Encode(out)
 }

@@ -20,7 +20,6 @@ import (
 	"callbackd"
 	"callbackd/client"
 	"callbackd/internal/app"
-	"callbackd/internal/store/sqlite"
 )
 
 // profileCommand runs the server in this process under a CPU profile, with
@@ -28,9 +27,10 @@ import (
 func profileCommand(fs *flag.FlagSet) func() error {
 	n, c := fs.Int("events", 40_000, "events"), fs.Int("c", 64, "connections")
 	out := fs.String("o", "cpu.pprof", "file to write; go tool pprof reads it")
+	onPostgres := fs.Bool("postgres", false, "on PostgreSQL; prints what each statement costs there")
 	allocs := fs.String("allocs", "", "file for a profile of allocations")
 	return func() error {
-		if err := profile(*n, *c, *out); err != nil || *allocs == "" {
+		if err := profile(*n, *c, *out, *onPostgres); err != nil || *allocs == "" {
 			return err
 		}
 		f, err := os.Create(*allocs)
@@ -41,7 +41,7 @@ func profileCommand(fs *flag.FlagSet) func() error {
 	}
 }
 
-func profile(n, c int, out string) (err error) {
+func profile(n, c int, out string, onPostgres bool) (err error) {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "callbackd-profile-")
 	if err != nil {
@@ -57,7 +57,16 @@ func profile(n, c int, out string) (err error) {
 		return err
 	}
 	defer sink.stop()
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: filepath.Join(dir, "data"), Beside: true})
+	place := app.Place{Data: filepath.Join(dir, "data")}
+	var db *database
+	if onPostgres {
+		if db, err = startDatabase("shared_preload_libraries=pg_stat_statements"); err != nil {
+			return err
+		}
+		defer db.server.Stop()
+		place = app.Place{DatabaseURL: db.server.URL(""), KeysetFile: filepath.Join(dir, "secret-keys.json")}
+	}
+	s, err := place.Open(ctx, true, nil)
 	if err != nil {
 		return err
 	}
@@ -65,7 +74,7 @@ func profile(n, c int, out string) (err error) {
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
-	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: app.Place{Data: filepath.Join(dir, "data")}, Log: slog.New(slog.DiscardHandler), Keep: time.Hour,
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: place, Log: slog.New(slog.DiscardHandler), Keep: time.Hour,
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		return err
@@ -99,7 +108,10 @@ func profile(n, c int, out string) (err error) {
 		return err
 	}
 	fmt.Printf("CPU an event: %v\n", (after-before)/time.Duration(n))
-	return printCommits(a.URL())
+	if err := printCommits(a.URL()); err != nil || db == nil {
+		return err
+	}
+	return db.printStatements(n)
 }
 
 // printCommits tells how many commands shared a commit.

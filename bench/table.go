@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,11 +23,12 @@ import (
 )
 
 // eventsTarget is POST /v1/events, signed for the next five minutes.
-func eventsTarget(cl *client.Client) target {
-	h := http.Header{}
+func eventsTarget(cl *client.Client) target { return target{{cl.Base + "/v1/events", signed(cl)}} }
+
+func signed(cl *client.Client) http.Header {
+	h := http.Header{"Content-Type": {"application/json"}}
 	signature.SetHeaders(h, cl.Account, cl.APIKey, cl.APISecret, time.Now())
-	h.Set("Content-Type", "application/json")
-	return target{cl.Base + "/v1/events", h}
+	return h
 }
 
 // process is a program under measurement.
@@ -59,16 +61,32 @@ func (p *process) stop() {
 	p.cmd.Wait()
 }
 
-// cpu is the processor time the process has used (Linux: 100 ticks a second).
+// cpu is the processor time the process has used.
 func (p *process) cpu() (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	st, err := statOf(p.cmd.Process.Pid)
+	return st.self, err
+}
+
+// stat is what Linux tells of a process; it counts 100 ticks a second.
+type stat struct {
+	parent      int
+	self, ended time.Duration // processor time of itself, and of its children that ended
+}
+
+func statOf(pid int) (stat, error) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return stat{}, err
 	}
-	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+2:]))
-	user, err1 := strconv.Atoi(fields[11])
-	system, err2 := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond, errors.Join(err1, err2)
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+2:]))
+	var n [5]int
+	var errs []error
+	for i, at := range []int{1, 11, 12, 13, 14} {
+		n[i], err = strconv.Atoi(fields[at])
+		errs = append(errs, err)
+	}
+	const tick = 10 * time.Millisecond
+	return stat{n[0], time.Duration(n[1]+n[2]) * tick, time.Duration(n[3]+n[4]) * tick}, errors.Join(errs...)
 }
 
 // rss is the resident memory and its peak, in MiB.
@@ -151,7 +169,7 @@ func (b *bench) table() error {
 		return err
 	}
 	defer srv.stop()
-	cl, err := b.prepare(server, data, srv)
+	cl, err := b.prepare(server, srv, "--data", data)
 	if err != nil {
 		return err
 	}
@@ -159,7 +177,7 @@ func (b *bench) table() error {
 	var ours, theirs []figures
 	for i := range b.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, b.rounds)
-		f, err := b.measure(relay, target{relay.url, http.Header{"Content-Type": {"application/json"}}})
+		f, err := b.measure(relay, target{{relay.url, http.Header{"Content-Type": {"application/json"}}}})
 		if err != nil {
 			return err
 		}
@@ -178,9 +196,10 @@ func (b *bench) table() error {
 	return nil
 }
 
-// prepare makes a key and a callback that points at the sink.
-func (b *bench) prepare(server, data string, srv *process) (*client.Client, error) {
-	out, err := exec.Command(server, "keys", "create", "--account", "bench", "--json", "--data", data).Output()
+// prepare makes a key and a callback that points at the sink. place are the
+// options that say where the store is.
+func (b *bench) prepare(server string, srv *process, place ...string) (*client.Client, error) {
+	out, err := exec.Command(server, append([]string{"keys", "create", "--account", "bench", "--json"}, place...)...).Output()
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +304,7 @@ func median[T interface{ ~int64 | ~float64 }](v []T) T {
 	return v[len(v)/2]
 }
 
-func of[T any](fs []figures, get func(figures) T) (out []T) {
+func of[F, T any](fs []F, get func(F) T) (out []T) {
 	for _, f := range fs {
 		out = append(out, get(f))
 	}

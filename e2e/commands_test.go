@@ -274,36 +274,3 @@ func TestFsckNamesTheRow(t *testing.T) {
 		t.Errorf("%d\n%s", code, out)
 	}
 }
-
-// A backup is taken from a running server as docs/operating.md says, and a
-// server starts from it.
-func TestBackupOfARunningServer(t *testing.T) {
-	sk := newSink(t)
-	dir, srv, cl := begin(t, sk)
-	stop := make(chan struct{})
-	go func() {
-		defer close(stop)
-		for range 200 {
-			cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S"})
-		}
-	}()
-	sk.await(t, "some arrive", func() bool { return len(sk.ids) > 50 })
-	backup := t.TempDir()
-	conn, err := sqlite3.Open(filepath.Join(dir, "callbackd.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Exec("PRAGMA busy_timeout = 5000; VACUUM INTO '" + filepath.Join(backup, "callbackd.db") + "'"); err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	<-stop
-	srv.kill()
-	copyFile(t, filepath.Join(dir, "secret-keys.json"), filepath.Join(backup, "secret-keys.json"))
-	srv = serve(t, backup)
-	cl.Base = srv.url
-	if _, err := cl.Secret(t.Context(), event); err != nil {
-		t.Error(err)
-	}
-	fsck(t, backup)
-}

@@ -66,7 +66,11 @@ func TestTokenVectorsAreRightButLate(t *testing.T) {
 }
 
 func TestUnauthorizedCallsLearnWhichOfThreeItIs(t *testing.T) {
-	s := start(t)
+	onBothStores(t, unauthorizedCallsLearnWhichOfThreeItIs)
+}
+
+func unauthorizedCallsLearnWhichOfThreeItIs(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	for _, name := range []string{"API-Key", "API-Token", "API-Timestamp"} {
 		s.call("GET", "/v1/callbacks", "", without(name)).
 			is(401, `{"message":"The header `+name+` is missing; a call needs API-Key, API-Token and API-Timestamp."}`)
@@ -76,9 +80,10 @@ func TestUnauthorizedCallsLearnWhichOfThreeItIs(t *testing.T) {
 	if err := s.store.RevokeKey(t.Context(), gone.APIKey, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	unknown, wrong, account := s.key, s.key, s.key
+	unknown, noText, wrong, account := s.key, s.key, s.key, s.key
+	noText.APIKey = "\xff"
 	unknown.APIKey, wrong.Secret, account.Account = "00000000-0000-0000-0000-000000000000", "other", "acmf"
-	for name, k := range map[string]callbackd.Key{"unknown": unknown, "wrong secret": wrong, "other account": account, "revoked": gone} {
+	for name, k := range map[string]callbackd.Key{"unknown": unknown, "no text": noText, "wrong secret": wrong, "other account": account, "revoked": gone} {
 		t.Run(name, func(t *testing.T) { s.as(k).call("GET", "/v1/callbacks", "").is(401, wrongToken) })
 	}
 	for _, token := range []string{"x", strings.Repeat("0", 64), strings.Repeat("0", 63), strings.Repeat("0", 66)} {
@@ -122,8 +127,10 @@ func TestAuthenticationComesBeforeTheBody(t *testing.T) {
 
 // A key sees only what is its own, also within one account: the other's
 // object is a 404 that says what it says when there is none.
-func TestAnotherKeysObjectIsNotFound(t *testing.T) {
-	s := start(t)
+func TestAnotherKeysObjectIsNotFound(t *testing.T) { onBothStores(t, anotherKeysObjectIsNotFound) }
+
+func anotherKeysObjectIsNotFound(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, nil)
 	s.register("SESSION:COMPLETE", recv.url, "")
 	ev := s.publish("SESSION:COMPLETE", "ACM-0123456789", `{}`)

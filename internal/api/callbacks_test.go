@@ -147,8 +147,10 @@ func TestOwnedHeadersAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheSameSettingAgain(t *testing.T) {
-	s := start(t)
+func TestTheSameSettingAgain(t *testing.T) { onBothStores(t, theSameSettingAgain) }
+
+func theSameSettingAgain(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	first := `{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1}}`
 	want := s.call("POST", "/v1/callbacks", first).ok(200).body
 	for _, again := range []string{
@@ -179,8 +181,10 @@ func TestTheSameSettingAgain(t *testing.T) {
 	}
 }
 
-func TestReadReplaceAndDelete(t *testing.T) {
-	s := start(t)
+func TestReadReplaceAndDelete(t *testing.T) { onBothStores(t, readReplaceAndDelete) }
+
+func readReplaceAndDelete(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	const none = `{"api_key":"KEY","message":"Your API Key does not have callback setting for the event SESSION:COMPLETE."}`
 	s.call("GET", "/v1/callbacks/SESSION:COMPLETE", "").is(404, none)
 	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"https://a.example/"}`).is(404, none)
@@ -214,8 +218,10 @@ func TestTheEventInAPathMayBePercentEncoded(t *testing.T) {
 }
 
 // What a deleted callback was still owed is canceled, counted and visible.
-func TestDeleteCancelsWhatIsOwed(t *testing.T) {
-	s := start(t)
+func TestDeleteCancelsWhatIsOwed(t *testing.T) { onBothStores(t, deleteCancelsWhatIsOwed) }
+
+func deleteCancelsWhatIsOwed(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	s.register("SESSION:COMPLETE", "http://"+closedPort(t)+"/", `,"retry":["0s","1h"]`)
 	ev := s.publish("SESSION:COMPLETE", "ACM-0123456789", `{}`)
 	id := s.deliveryOf(ev)
@@ -235,8 +241,10 @@ func TestDeleteCancelsWhatIsOwed(t *testing.T) {
 }
 
 // The extension that PAVE clients do not see.
-func TestNamesLetOneKeyKeepSeveral(t *testing.T) {
-	s := start(t)
+func TestNamesLetOneKeyKeepSeveral(t *testing.T) { onBothStores(t, namesLetOneKeyKeepSeveral) }
+
+func namesLetOneKeyKeepSeveral(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://receiver.example/hook"}`).is(200, plain)
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://other.example/","name":"other.1"}`).
 		is(200, `{"api_key":"KEY","event":"SESSION:COMPLETE","url":"https://other.example/","method":"POST","headers":{},"payload":{},"name":"other.1"}`)
@@ -298,8 +306,10 @@ func TestWrongMethodsAndUnknownPathsAnswerInJSON(t *testing.T) {
 }
 
 // A pause that is asked for again, and one that is read back, is the same pause.
-func TestAPauseKeepsItsTime(t *testing.T) {
-	s := start(t)
+func TestAPauseKeepsItsTime(t *testing.T) { onBothStores(t, aPauseKeepsItsTime) }
+
+func aPauseKeepsItsTime(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	s.register("SESSION:COMPLETE", "http://127.0.0.1:1/hook", "")
 	at := "/v1/callbacks/SESSION:COMPLETE"
 	first := s.call("POST", at+"/pause", "").ok(200).body

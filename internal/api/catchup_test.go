@@ -26,7 +26,11 @@ func (s *server) after(query string) (ids []string, next string) {
 }
 
 func TestAReaderGoesFromNextToNextAndMissesNothing(t *testing.T) {
-	s := start(t)
+	onBothStores(t, aReaderGoesFromNextToNextAndMissesNothing)
+}
+
+func aReaderGoesFromNextToNextAndMissesNothing(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	other := s.as(s.newKey("other", false))
 	_, begin := s.after("now")
 	var want []string
@@ -57,8 +61,10 @@ func TestAReaderGoesFromNextToNextAndMissesNothing(t *testing.T) {
 }
 
 // A poll that waits answers when there is something, not at its end.
-func TestAPollIsWokenByAnEvent(t *testing.T) {
-	s := start(t)
+func TestAPollIsWokenByAnEvent(t *testing.T) { onBothStores(t, aPollIsWokenByAnEvent) }
+
+func aPollIsWokenByAnEvent(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	_, next := s.after("now")
 	got := make(chan []string)
 	go func() {
@@ -168,7 +174,11 @@ func (l *listener) id(t *testing.T) string {
 }
 
 func TestAStreamGoesOnWhereItsReaderWas(t *testing.T) {
-	s := start(t)
+	onBothStores(t, aStreamGoesOnWhereItsReaderWas)
+}
+
+func aStreamGoesOnWhereItsReaderWas(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := s.listen(ctx, "", "")
@@ -193,7 +203,11 @@ func TestAStreamGoesOnWhereItsReaderWas(t *testing.T) {
 
 // A reader that takes nothing holds up nobody, and gets everything later.
 func TestASlowReaderIsCaughtUpFromTheStore(t *testing.T) {
-	s := start(t)
+	onBothStores(t, aSlowReaderIsCaughtUpFromTheStore)
+}
+
+func aSlowReaderIsCaughtUpFromTheStore(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := s.listen(ctx, "?after=start", "")
@@ -211,7 +225,11 @@ func TestASlowReaderIsCaughtUpFromTheStore(t *testing.T) {
 }
 
 func TestAStreamEndsWithItsKeyAndWithTheServer(t *testing.T) {
-	s := start(t)
+	onBothStores(t, aStreamEndsWithItsKeyAndWithTheServer)
+}
+
+func aStreamEndsWithItsKeyAndWithTheServer(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	l := s.listen(ctx, "", "")

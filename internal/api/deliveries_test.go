@@ -50,8 +50,10 @@ func (s *server) metric(name string) string {
 
 // A delivery tells of every attempt what was sent, secrets redacted, what
 // came back, and why the next is when it is.
-func TestADeliveryTellsItsStory(t *testing.T) {
-	s := start(t)
+func TestADeliveryTellsItsStory(t *testing.T) { onBothStores(t, aDeliveryTellsItsStory) }
+
+func aDeliveryTellsItsStory(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, func(w http.ResponseWriter, n int) {
 		if n == 1 {
 			w.Header().Set("X-Reason", "Bearer topsecret")
@@ -98,7 +100,11 @@ func TestADeliveryTellsItsStory(t *testing.T) {
 
 // A setting may change between attempts: each shows what it sent.
 func TestAttemptsShowTheSettingThatWasSent(t *testing.T) {
-	s := start(t)
+	onBothStores(t, attemptsShowTheSettingThatWasSent)
+}
+
+func attemptsShowTheSettingThatWasSent(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, nil)
 	closed := "http://" + closedPort(t) + "/"
 	s.register("SESSION:COMPLETE", closed, `,"retry":["0s"],"headers":{"X-Old":"x"}`)
@@ -117,8 +123,10 @@ func TestAttemptsShowTheSettingThatWasSent(t *testing.T) {
 
 // A delivered one can be sent again. It is a repeat: with the same
 // webhook-id, marked in its history, counted by a metric.
-func TestRetryOfADeliveredOneIsARepeat(t *testing.T) {
-	s := start(t)
+func TestRetryOfADeliveredOneIsARepeat(t *testing.T) { onBothStores(t, retryOfADeliveredOneIsARepeat) }
+
+func retryOfADeliveredOneIsARepeat(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, nil)
 	s.register("SESSION:COMPLETE", recv.url, "")
 	ev := s.publish("SESSION:COMPLETE", "ACM-0123456789", `{"a":1}`)
@@ -147,7 +155,11 @@ func TestRetryOfADeliveredOneIsARepeat(t *testing.T) {
 
 // A failed delivery is retried from the start of its schedule.
 func TestRetryOfAFailedOneStartsItsScheduleAgain(t *testing.T) {
-	s := start(t)
+	onBothStores(t, retryOfAFailedOneStartsItsScheduleAgain)
+}
+
+func retryOfAFailedOneStartsItsScheduleAgain(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, func(w http.ResponseWriter, n int) {
 		if n <= 3 {
 			w.WriteHeader(500)
@@ -165,8 +177,10 @@ func TestRetryOfAFailedOneStartsItsScheduleAgain(t *testing.T) {
 }
 
 // A delivery that waits for its schedule can be sent now.
-func TestRetryOfAWaitingOneIsDueAtOnce(t *testing.T) {
-	s := start(t)
+func TestRetryOfAWaitingOneIsDueAtOnce(t *testing.T) { onBothStores(t, retryOfAWaitingOneIsDueAtOnce) }
+
+func retryOfAWaitingOneIsDueAtOnce(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, func(w http.ResponseWriter, n int) {
 		if n == 1 {
 			w.WriteHeader(500)

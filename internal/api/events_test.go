@@ -13,8 +13,10 @@ import (
 	"callbackd/wire"
 )
 
-func TestPublishAnswersInItsOrder(t *testing.T) {
-	s := start(t)
+func TestPublishAnswersInItsOrder(t *testing.T) { onBothStores(t, publishAnswersInItsOrder) }
+
+func publishAnswersInItsOrder(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	s.register("SESSION:COMPLETE", "http://"+closedPort(t), `,"retry":["0s","1h"]`)
 	s.register("SESSION:COMPLETE", "http://"+closedPort(t), `,"retry":["0s","1h"],"order":"0s","name":"b"`)
 	r := s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","data":{"a":1}}`).ok(202)
@@ -31,8 +33,10 @@ func TestPublishAnswersInItsOrder(t *testing.T) {
 	}
 }
 
-func TestABatchIsAllOrNothing(t *testing.T) {
-	s := start(t)
+func TestABatchIsAllOrNothing(t *testing.T) { onBothStores(t, aBatchIsAllOrNothing) }
+
+func aBatchIsAllOrNothing(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	good := `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789"}`
 	for bad, says := range map[string]string{
 		`{"event":"SESSION:COMPLETE"}`:                             "Event 3 of the array: Missing required fields.",
@@ -59,8 +63,10 @@ func TestABatchIsAllOrNothing(t *testing.T) {
 	}
 }
 
-func TestIdempotency(t *testing.T) {
-	s := start(t)
+func TestIdempotency(t *testing.T) { onBothStores(t, idempotency) }
+
+func idempotency(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, nil)
 	s.register("SESSION:COMPLETE", recv.url, "")
 	const body = `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","data":{"a":1}}`
@@ -115,7 +121,11 @@ func TestIdempotency(t *testing.T) {
 // Row 14 of the peers' defects: an event that matches no callback is
 // acknowledged and then nowhere.
 func TestPeers14AnUnmatchedEventIsStored(t *testing.T) {
-	s := start(t)
+	onBothStores(t, peers14AnUnmatchedEventIsStored)
+}
+
+func peers14AnUnmatchedEventIsStored(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	ev := s.publish("SESSION:COMPLETE", "ACM-0123456789", `{"a":1.0}`)
 	if ev.Deliveries != 0 || ev.Sequence != 1 {
 		t.Errorf("%+v", ev)
@@ -131,8 +141,10 @@ func TestPeers14AnUnmatchedEventIsStored(t *testing.T) {
 
 // Lists are newest first, in a stable order, whole over their pages, and take
 // every filter.
-func TestListsOfEventsAndDeliveries(t *testing.T) {
-	s := start(t)
+func TestListsOfEventsAndDeliveries(t *testing.T) { onBothStores(t, listsOfEventsAndDeliveries) }
+
+func listsOfEventsAndDeliveries(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	s.register("SESSION:COMPLETE", "http://"+closedPort(t), `,"retry":["0s"]`)
 	s.register("SESSION:COMPLETE", "http://"+closedPort(t), `,"retry":["0s","1h"],"order":"0s","name":"b"`)
 	var events, owed []string // oldest first
@@ -209,7 +221,11 @@ func (s *server) pages(path string, limit int, query string) (ids []string) {
 
 // What was accepted while somebody reads does not move the pages.
 func TestPagesAreStableWhileEventsArrive(t *testing.T) {
-	s := start(t)
+	onBothStores(t, pagesAreStableWhileEventsArrive)
+}
+
+func pagesAreStableWhileEventsArrive(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	for range 4 {
 		s.publish("SESSION:COMPLETE", "S", `{}`)
 	}

@@ -38,8 +38,10 @@ func (p published) delivery(callback int) string {
 }
 
 // What a callback has waited for, or why it never gets an event, is said.
-func TestWhyACallbackDidNotGetIt(t *testing.T) {
-	s := start(t)
+func TestWhyACallbackDidNotGetIt(t *testing.T) { onBothStores(t, whyACallbackDidNotGetIt) }
+
+func whyACallbackDidNotGetIt(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, nil)
 	s.register("SESSION:NOTE_INSERT", recv.url, `,"name":"gone"`)
 	s.call("DELETE", "/v1/callbacks/SESSION:NOTE_INSERT?name=gone", "").ok(200)
@@ -70,8 +72,10 @@ func TestWhyACallbackDidNotGetIt(t *testing.T) {
 	s.call("GET", "/v1/events/x/explain", "").says(404)
 }
 
-func TestWhyADeliveryWaits(t *testing.T) {
-	s := start(t)
+func TestWhyADeliveryWaits(t *testing.T) { onBothStores(t, whyADeliveryWaits) }
+
+func whyADeliveryWaits(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, func(w http.ResponseWriter, _ int) {
 		w.Header().Set("Retry-After", "600")
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -105,8 +109,10 @@ func TestWhyADeliveryWaits(t *testing.T) {
 	}
 }
 
-func TestWhyADeliveryFailed(t *testing.T) {
-	s := start(t, func(c *setup) { c.allow = []string{"127.0.0.1/32"} })
+func TestWhyADeliveryFailed(t *testing.T) { onBothStores(t, whyADeliveryFailed) }
+
+func whyADeliveryFailed(t *testing.T, on func(*setup)) {
+	s := start(t, on, func(c *setup) { c.allow = []string{"127.0.0.1/32"} })
 	s.register("SESSION:COMPLETE", "http://127.0.0.2:9/", `,"retry":[0]`)
 	s.register("SESSION:NOTE_INSERT", "http://"+closedPort(t)+"/", `,"retry":[0,0]`)
 	refused, failed := s.publish("SESSION:COMPLETE", "S", `{}`), s.publish("SESSION:NOTE_INSERT", "S", `{}`)

@@ -133,8 +133,10 @@ func TestHostileJSON(t *testing.T) {
 }
 
 // Text that people really send arrives as it was.
-func TestTextSurvives(t *testing.T) {
-	s := start(t)
+func TestTextSurvives(t *testing.T) { onBothStores(t, textSurvives) }
+
+func textSurvives(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, nil)
 	s.register("SESSION:COMPLETE", recv.url, "")
 	const data = `{"emoji":"😀","escaped":"\ud83d\ude00","null":"\u0000","html":"</script>&","lines":"a\u2028b","é":"ключ","empty":"","":1}`

@@ -30,8 +30,10 @@ func (s *server) logs(query string) []wire.Log {
 
 // What a key called is in its log; what it published is counted; other keys
 // see nothing of it, and no secret is in it.
-func TestTheLogOfCalls(t *testing.T) {
-	s := start(t)
+func TestTheLogOfCalls(t *testing.T) { onBothStores(t, theLogOfCalls) }
+
+func theLogOfCalls(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	other := s.as(s.newKey("other", false))
 	s.call("GET", "/v1/deliveries?session_key=canary-query", "").ok(200)
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://u:canary-password@a.example/canary-url","headers":{"X":"canary-header"}}`).ok(400)

@@ -11,8 +11,8 @@ import (
 
 // failing is a server with n deliveries that failed, to a receiver that is
 // well from now on.
-func failing(t *testing.T, n int) (*server, *receiver) {
-	s := start(t)
+func failing(t *testing.T, n int, on func(*setup)) (*server, *receiver) {
+	s := start(t, on)
 	recv := listen(t, func(w http.ResponseWriter, i int) {
 		if i <= n {
 			w.WriteHeader(http.StatusBadRequest)
@@ -29,9 +29,11 @@ func failing(t *testing.T, n int) (*server, *receiver) {
 	return s, recv
 }
 
-func TestAReplaySendsWhatFailedOnce(t *testing.T) {
+func TestAReplaySendsWhatFailedOnce(t *testing.T) { onBothStores(t, aReplaySendsWhatFailedOnce) }
+
+func aReplaySendsWhatFailedOnce(t *testing.T, on func(*setup)) {
 	const n = 6
-	s, recv := failing(t, n)
+	s, recv := failing(t, n, on)
 	if got := decode[wire.ReplayCount](s.call("POST", "/v1/replays", `{"dry_run":true,"callback":1}`).ok(200)).Total; got != n {
 		t.Errorf("counted %d", got)
 	}
@@ -61,7 +63,11 @@ func TestAReplaySendsWhatFailedOnce(t *testing.T) {
 }
 
 func TestEventsGoToACallbackThatWasMadeLater(t *testing.T) {
-	s := start(t)
+	onBothStores(t, eventsGoToACallbackThatWasMadeLater)
+}
+
+func eventsGoToACallbackThatWasMadeLater(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	ev := s.publish("SESSION:COMPLETE", "S", `{"a":1}`)
 	recv := listen(t, nil)
 	s.register("SESSION:COMPLETE", recv.url, `,"name":"late"`)
@@ -86,7 +92,11 @@ func TestEventsGoToACallbackThatWasMadeLater(t *testing.T) {
 }
 
 func TestReplaysArePausedResumedAndCanceled(t *testing.T) {
-	s, _ := failing(t, 3)
+	onBothStores(t, replaysArePausedResumedAndCanceled)
+}
+
+func replaysArePausedResumedAndCanceled(t *testing.T, on func(*setup)) {
+	s, _ := failing(t, 3, on)
 	r := decode[wire.Replay](s.call("POST", "/v1/replays", `{"rate":0.001}`).ok(202))
 	at := "/v1/replays/" + r.ID
 	for _, step := range []struct{ method, path, state string }{

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"crypto/rand"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +27,9 @@ import (
 	"callbackd/internal/replays"
 	"callbackd/internal/sender"
 	"callbackd/internal/signature"
+	"callbackd/internal/store"
+	"callbackd/internal/store/postgres"
+	"callbackd/internal/store/postgres/pgtest"
 	"callbackd/internal/store/sqlite"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,12 +41,16 @@ const patience = 20 * time.Second
 
 const agentVersion = "9.8.7"
 
+var allOnPostgres = flag.Bool("postgres", false, "run every test on PostgreSQL, not only those of onBothStores")
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
 // server is the whole product below the command line: API, store, engine,
 // sender, on an egress policy that allows loopback.
 type server struct {
 	t      *testing.T
 	url    string
-	store  *sqlite.Store
+	store  store.Store
 	engine *engine.Engine
 	api    *api.API
 	key    callbackd.Key
@@ -51,25 +60,46 @@ type server struct {
 
 // setup is what a test may want otherwise.
 type setup struct {
-	api   api.Options
-	allow []string
-	live  bool
-	http  func(*http.Server)
+	api      api.Options
+	allow    []string
+	live     bool
+	postgres bool
+	http     func(*http.Server)
+}
+
+// onBothStores runs a test whose answers come out of the store on each; on
+// goes to start.
+func onBothStores(t *testing.T, test func(t *testing.T, on func(*setup))) {
+	t.Run("sqlite", func(t *testing.T) { test(t, func(*setup) {}) })
+	t.Run("postgres", func(t *testing.T) { test(t, func(c *setup) { c.postgres = true }) })
+}
+
+// open opens an empty store.
+func (c *setup) open(t *testing.T, committed func(commands int)) store.Store {
+	t.Helper()
+	var s store.Store
+	var err error
+	if c.postgres {
+		s, err = postgres.Open(t.Context(), postgres.Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json"), OnCommit: committed})
+	} else {
+		s, err = sqlite.Open(t.Context(), sqlite.Options{Dir: t.TempDir(), OnCommit: committed})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func start(t *testing.T, change ...func(*setup)) *server {
 	t.Helper()
-	c := setup{allow: []string{"127.0.0.0/8"}}
+	c := setup{allow: []string{"127.0.0.0/8"}, postgres: *allOnPostgres}
 	for _, f := range change {
 		f(&c)
 	}
 	log := slog.New(slog.DiscardHandler)
 	var eng *engine.Engine
 	metrics := obs.New(func() int { return eng.InFlight() })
-	store, err := sqlite.Open(t.Context(), sqlite.Options{Dir: t.TempDir(), OnCommit: metrics.Committed})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := c.open(t, metrics.Committed)
 	var allow []netip.Prefix
 	for _, s := range c.allow {
 		allow = append(allow, netip.MustParsePrefix(s))

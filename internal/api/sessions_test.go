@@ -75,7 +75,11 @@ func (r reply) matches(status int, pattern string) {
 }
 
 func TestAnInspectionFiresItsEventsInOrder(t *testing.T) {
-	s := start(t)
+	onBothStores(t, anInspectionFiresItsEventsInOrder)
+}
+
+func anInspectionFiresItsEventsInOrder(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, nil)
 	for _, ev := range callbackd.EventTypes {
 		s.register(string(ev), recv.url, `,"payload":{"source":"t"}`)
@@ -185,8 +189,10 @@ func TestBadSessionsAreNamedAndLeaveNothing(t *testing.T) {
 	s.call("GET", "/v1/sessions", "").is(200, `{"data":[],"next":null}`)
 }
 
-func TestUpdateAndItsFreezes(t *testing.T) {
-	s := start(t)
+func TestUpdateAndItsFreezes(t *testing.T) { onBothStores(t, updateAndItsFreezes) }
+
+func updateAndItsFreezes(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	key := s.create(`{"sms":{"to":"+1"}}`)
 	path := "/v1/sessions/" + key
 	s.call("PUT", path, `{"redirect_url":"https://a.example/","language":"fr","theme":"LITE"}`).matches(200, `.*"theme":"LITE",.*"redirect_url":"https://a.example/".*"language":"FR".*`)
@@ -203,8 +209,10 @@ func TestUpdateAndItsFreezes(t *testing.T) {
 	s.call("PUT", path, `{"sms":{"to":"+3"}}`).says(400, "sms.to is frozen: it can be changed before the session is started")
 }
 
-func TestDeleteOnlyWhileIdle(t *testing.T) {
-	s := start(t)
+func TestDeleteOnlyWhileIdle(t *testing.T) { onBothStores(t, deleteOnlyWhileIdle) }
+
+func deleteOnlyWhileIdle(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	key := s.create("")
 	s.call("DELETE", "/v1/sessions/"+key, "").is(200, `{"message":"Session `+key+` has been successfully removed."}`)
 	s.call("DELETE", "/v1/sessions/"+key, "").is(404, `{"message":"Session `+key+` cannot be found."}`)
@@ -255,8 +263,10 @@ func TestFaultsOfThePlatformsCalls(t *testing.T) {
 	}
 }
 
-func TestTwoClientsCompleteAtOnce(t *testing.T) {
-	s := start(t)
+func TestTwoClientsCompleteAtOnce(t *testing.T) { onBothStores(t, twoClientsCompleteAtOnce) }
+
+func twoClientsCompleteAtOnce(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	key := s.create("")
 	s.confirm(key)
 	status := make([]int, 8)
@@ -288,7 +298,11 @@ func TestInvalidSessions(t *testing.T) {
 }
 
 func TestAStoryHasEachEventWithItsDeliveries(t *testing.T) {
-	s := start(t)
+	onBothStores(t, aStoryHasEachEventWithItsDeliveries)
+}
+
+func aStoryHasEachEventWithItsDeliveries(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, nil)
 	s.register("SESSION:STATUS_CHANGE", recv.url, "")
 	s.register("SESSION:STATUS_CHANGE", "http://"+closedPort(t)+"/", `,"name":"dead"`)
@@ -329,8 +343,10 @@ func TestAStoryHasEachEventWithItsDeliveries(t *testing.T) {
 	}
 }
 
-func TestFindingSessions(t *testing.T) {
-	s := start(t)
+func TestFindingSessions(t *testing.T) { onBothStores(t, findingSessions) }
+
+func findingSessions(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	var keys []string
 	for i := range 7 {
 		keys = append(keys, s.create(fmt.Sprintf(`{"vin":"JN1CV6AR9BM00000%d","options":{"reference":{"lead":"Lead-%d"}}}`, i, i)))
@@ -369,8 +385,10 @@ func TestFindingSessions(t *testing.T) {
 	s.as(s.newKey("acme", false)).call("GET", "/v1/sessions", "").is(200, `{"data":[],"next":null}`)
 }
 
-func TestExpiryShowsAtOnceToWhoAsks(t *testing.T) {
-	s := start(t)
+func TestExpiryShowsAtOnceToWhoAsks(t *testing.T) { onBothStores(t, expiryShowsAtOnceToWhoAsks) }
+
+func expiryShowsAtOnceToWhoAsks(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	k, err := s.store.CreateKey(t.Context(), callbackd.Key{Account: "acme", APIKey: "short", Secret: "s", TimeFrame: time.Hour, CreatedAt: time.Now()})
 	if err != nil {
 		t.Fatal(err)

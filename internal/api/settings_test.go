@@ -30,7 +30,11 @@ func (s *server) secret(name string) string {
 
 // During a rotation both secrets sign; afterwards the new one alone.
 func TestSecretsRotateWithoutLosingARequest(t *testing.T) {
-	s := start(t)
+	onBothStores(t, secretsRotateWithoutLosingARequest)
+}
+
+func secretsRotateWithoutLosingARequest(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	recv := listen(t, nil)
 	s.register("SESSION:COMPLETE", recv.url, "")
 	old := s.secret("default")
@@ -180,9 +184,11 @@ func TestRequireHTTPS(t *testing.T) {
 	relaxed.register("SESSION:COMPLETE", "http://a.example/", "")
 }
 
-func TestHealth(t *testing.T) {
+func TestHealth(t *testing.T) { onBothStores(t, health) }
+
+func health(t *testing.T, on func(*setup)) {
 	var fault error
-	s := start(t, func(c *setup) { c.api.Ready = func(context.Context) error { return fault } })
+	s := start(t, on, func(c *setup) { c.api.Ready = func(context.Context) error { return fault } })
 	s.call("GET", "/healthz", "").is(200, `{"message":"alive"}`)
 	s.call("GET", "/readyz", "").is(200, `{"message":"ready"}`)
 	fault = errors.New("the engine does not run")

@@ -90,8 +90,10 @@ func TestNoFieldChangesTheEgressPolicy(t *testing.T) {
 // Threat T26: what a revoked key is owed is not sent any more. The receiver
 // holds the attempts in flight until the revocation is complete; whatever
 // comes after it is one too many.
-func TestRevokedKeysSendNothingMore(t *testing.T) {
-	s := start(t)
+func TestRevokedKeysSendNothingMore(t *testing.T) { onBothStores(t, revokedKeysSendNothingMore) }
+
+func revokedKeysSendNothingMore(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	hold, release := make(chan struct{}), make(chan struct{})
 	recv := listen(t, func(w http.ResponseWriter, n int) {
 		if n == 4 {
@@ -124,7 +126,11 @@ func TestRevokedKeysSendNothingMore(t *testing.T) {
 
 // The same for a callback that was deleted: nothing starts after the answer.
 func TestDeletedCallbacksSendNothingMore(t *testing.T) {
-	s := start(t)
+	onBothStores(t, deletedCallbacksSendNothingMore)
+}
+
+func deletedCallbacksSendNothingMore(t *testing.T, on func(*setup)) {
+	s := start(t, on)
 	hold, release := make(chan struct{}), make(chan struct{})
 	recv := listen(t, func(w http.ResponseWriter, n int) {
 		if n == 4 {

@@ -6,19 +6,26 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"callbackd"
 )
 
 // New makes a key with a fresh text and secret; the store gives it its number.
 func New(account, name string, live bool, at time.Time) (callbackd.Key, error) {
-	if account == "" || strings.ContainsAny(account, ":@ \t\r\n") || len(account) > callbackd.MaxName {
-		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "account must be 1 to %d characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)
+	if account == "" || strings.ContainsAny(account, ":@ ") || !printable(account) || len(account) > callbackd.MaxName {
+		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "account must be 1 to %d printable characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)
 	}
-	if len(name) > callbackd.MaxName {
-		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "name is longer than %d bytes", callbackd.MaxName)
+	if !printable(name) || len(name) > callbackd.MaxName {
+		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "name must be up to %d bytes of printable text", callbackd.MaxName)
 	}
 	return callbackd.Key{Account: account, APIKey: Text(), Secret: Secret(), Name: name, Live: live, CreatedAt: at}, nil
+}
+
+// printable tells whether every database and every page can hold a text.
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // Secret is 260 random bits as text.

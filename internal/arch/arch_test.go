@@ -24,7 +24,7 @@ type arrow struct {
 }
 
 // drivers is what every driver shares with the others.
-var drivers = []string{"callbackd", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo"}
+var drivers = []string{"callbackd", "callbackd/internal/store/transfer", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo"}
 
 var arrows = []arrow{
 	{"callbackd", nil, "the domain is pure: it must be readable and testable without any machinery"},
@@ -39,6 +39,7 @@ var arrows = []arrow{
 	{"callbackd/internal/store/codec", []string{"callbackd", "callbackd/internal/store"}, "what both drivers write alike knows the contract's words only"},
 	{"callbackd/internal/store/seal", []string{"callbackd"}, "what seals secrets must be auditable alone"},
 	{"callbackd/internal/store/memo", nil, "a cache knows nothing of what it keeps"},
+	{"callbackd/internal/store/transfer", nil, "what takes rows from one database to another knows neither of them, nor what they mean"},
 	{"callbackd/internal/store/sqlite", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
 	{"callbackd/internal/store/postgres", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
 	{"callbackd/internal/callbacks", []string{"callbackd", "callbackd/internal/store", "callbackd/internal/strictjson", "callbackd/internal/egress"}, "what a setting may be is one rule for API and console"},

@@ -99,3 +99,29 @@ func TestLinkedFilesExist(t *testing.T) {
 		}
 	}
 }
+
+// What docs/scale.md says would have to change must be what is there: each
+// name that it gives with a file is a word of that file.
+func TestScaleNamesWhatExists(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/scale.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, m := range regexp.MustCompile("`([a-z0-9_/]+\\.(?:go|sql)): ([A-Za-z_, ]+)`").FindAllStringSubmatch(string(doc), -1) {
+		src, err := os.ReadFile(filepath.Join("../..", m[1]))
+		if err != nil {
+			t.Errorf("docs/scale.md names a file: %v", err)
+			continue
+		}
+		for name := range strings.SplitSeq(m[2], ", ") {
+			named++
+			if !regexp.MustCompile(`\b` + name + `\b`).Match(src) {
+				t.Errorf("docs/scale.md names %s, which is not in %s", name, m[1])
+			}
+		}
+	}
+	if named < 30 {
+		t.Errorf("only %d names are given", named)
+	}
+}

@@ -28,6 +28,8 @@ type root struct {
 	Demo     demoCmd     `cmd:"" help:"Show the whole way once: a server, a key, a receiver that fails at first, one inspection."`
 	Simulate simulateCmd `cmd:"" help:"Play inspections through the API of a running server, as a load or a show."`
 	Fsck     fsckCmd     `cmd:"" help:"Prove that every accepted event is in exactly one state."`
+	Backup   backupCmd   `cmd:"" help:"Copy a data directory, beside a running server too."`
+	Move     moveCmd     `cmd:"" help:"Take everything from a data directory to PostgreSQL."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

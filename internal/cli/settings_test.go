@@ -83,7 +83,7 @@ func TestOneVariableHasOneMeaning(t *testing.T) {
 // A command that works on what is there makes no data directory where there
 // is none: a typing error in --data would leave one behind.
 func TestOnlyCreatingAKeyMakesADataDirectory(t *testing.T) {
-	for _, command := range []string{"keys list", "keys rotate k", "keys revoke k", "console", "fsck"} {
+	for _, command := range []string{"keys list", "keys rotate k", "keys revoke k", "console", "fsck", "backup --to " + filepath.Join(t.TempDir(), "copy")} {
 		dir := filepath.Join(t.TempDir(), "typo")
 		var stderr strings.Builder
 		code := Main(t.Context(), append(strings.Fields(command), "--data", dir), io.Discard, &stderr)

@@ -12,6 +12,7 @@ package cluster
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,7 @@ import (
 type Engine interface {
 	Adopt(ctx context.Context, shards []callbackd.Shard) error
 	Disown(shards []callbackd.Shard) <-chan callbackd.Shard
-	Abandon()
+	Abandon() <-chan struct{}
 	Hold(until time.Time)
 	Rescan(ctx context.Context) error
 	Look(no callbackd.CallbackNo, session string, id callbackd.EventID)
@@ -59,6 +60,8 @@ type Member struct {
 	o      Options
 	timing Timing
 	no     atomic.Int64
+	size   atomic.Int64  // number of nodes
+	heard  atomic.Uint64 // how often word came that something changed hands
 	poke   chan struct{}
 	views  chan sight
 	out    outbox
@@ -177,8 +180,13 @@ func (m *Member) beats(ctx context.Context) {
 			return
 		}
 		t.Stop()
-		if !pause(ctx, m.timing.Beat/50) { // several pokes are one
+		gather := m.timing.Gather(int(m.size.Load()))
+		if !pause(ctx, gather/2+rand.N(gather/2)) { // not all nodes in one moment
 			return
+		}
+		select { // several pokes are one
+		case <-m.poke:
+		default:
 		}
 	}
 }
@@ -210,6 +218,7 @@ func (m *Member) beat(ctx context.Context) {
 		m.o.Engine.Hold(start.Add(m.timing.Holds))
 		m.compareClocks(wall, time.Since(start), v.At)
 	}
+	m.size.Store(int64(len(v.Nodes)))
 	m.see(sight{v, b.No, start.Sub(m.since) >= m.timing.Dead})
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -28,16 +29,32 @@ func (m *Member) divide(ctx context.Context) {
 	}
 }
 
-// announce makes every node look: something changed hands.
+// announce makes every node look: something changed hands. Word to all costs
+// the database something for each of them: of many nodes one waits a little,
+// and leaves it when another says it meanwhile.
 func (m *Member) announce() {
-	m.out.add(0, message{Kind: kindShards})
 	m.hurry()
+	wait := m.timing.Gather(int(m.size.Load()))
+	if wait <= m.timing.Gather(0) {
+		m.out.add(0, message{Kind: kindShards})
+		return
+	}
+	before := m.heard.Load()
+	m.work.Go(func() {
+		if pause(m.run, rand.N(wait)) && m.heard.Load() == before {
+			m.out.add(0, message{Kind: kindShards})
+		}
+	})
 }
 
 // rejoin begins again as another node: this one was taken for dead.
 func (m *Member) rejoin(ctx context.Context) {
 	m.o.Log.Warn("this node was taken for dead and its shards went to others; it joins again", "node", m.no.Load())
-	m.o.Engine.Abandon()
+	select {
+	case <-m.o.Engine.Abandon():
+	case <-ctx.Done():
+		return
+	}
 	m.mu.Lock()
 	m.shards, m.unread = [callbackd.Shards]state{}, nil
 	m.mu.Unlock()

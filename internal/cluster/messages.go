@@ -192,6 +192,7 @@ func (m *Member) hear(body string) {
 func (m *Member) act(w *message) {
 	switch w.Kind {
 	case kindShards:
+		m.heard.Add(1)
 		m.hurry()
 	case kindChanged:
 		m.o.Store.Renew()

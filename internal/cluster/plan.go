@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"sort"
 	"time"
 
 	"callbackd"
@@ -13,6 +14,13 @@ type Timing struct {
 	Beat  time.Duration // between renewals
 	Dead  time.Duration // not renewed for so long, by the database's clock: dead
 	Holds time.Duration // from the start of a renewal: how long the node trusts it
+}
+
+// Gather is how long word of changes is gathered, at most, before a node of n
+// looks at them: each look reads all nodes and costs the database more the
+// more there are, and a change makes every one of them look.
+func (t Timing) Gather(n int) time.Duration {
+	return max(t.Beat/50, min(t.Beat/2, t.Beat*time.Duration(n)/2000))
 }
 
 // DefaultLease is how long the work of a killed node may wait.
@@ -38,15 +46,12 @@ type Plan struct {
 // itself has renewed its lease without a gap for as long as it takes to be
 // dead, so that what it missed is not taken for what others did.
 func Decide(me callbackd.NodeNo, mine int, v *store.ClusterView, t Timing, steady bool) Plan {
-	var p Plan
+	p := Plan{Bury: dead(me, v, t, steady)}
 	n, self := 0, -1
 	have := make([]int, 0, len(v.Nodes))
 	for i := range v.Nodes {
 		node := &v.Nodes[i]
 		if node.No != me && node.Unseen >= t.Dead {
-			if steady {
-				p.Bury = append(p.Bury, node.No)
-			}
 			continue
 		}
 		if node.Leaving || node.Skew.Abs() > callbackd.MaxSkew {
@@ -75,6 +80,41 @@ func Decide(me callbackd.NodeNo, mine int, v *store.ClusterView, t Timing, stead
 	return p
 }
 
+// diggers is how many nodes bury a dead one at first. All at once would be in
+// each other's way: burials come one after the other.
+const diggers = 4
+
+// dead is the nodes that are me's to bury: each is for a few of the living,
+// which its number chooses, and for a few more with each beat that passes, for
+// those may be dead too.
+func dead(me callbackd.NodeNo, v *store.ClusterView, t Timing, steady bool) (bury []callbackd.NodeNo) {
+	if !steady {
+		return nil
+	}
+	living, self := 0, 0
+	for i := range v.Nodes {
+		switch node := &v.Nodes[i]; {
+		case node.No == me:
+			self = living
+			living++
+		case node.Unseen < t.Dead:
+			living++
+		}
+	}
+	living = max(1, living)
+	for i := range v.Nodes {
+		node := &v.Nodes[i]
+		if node.No == me || node.Unseen < t.Dead {
+			continue
+		}
+		turn := (self - int(node.No%callbackd.NodeNo(living)) + living) % living
+		if node.Unseen >= t.Dead+time.Duration(turn/diggers)*t.Beat {
+			bury = append(bury, node.No)
+		}
+	}
+	return bury
+}
+
 // share divides: have is what each node has, free is what nobody has.
 func share(self int, have []int, free int) (claim, giveUp int) {
 	n := len(have)
@@ -88,31 +128,40 @@ func share(self int, have []int, free int) (claim, giveUp int) {
 		return min(free, least-mine), 0
 	case mine == least && free > missing:
 		return 1, 0
-	}
-	// Those with the most give what is missing beyond what is free, the
-	// earlier ones first, so that all come to the same result.
-	for need := missing - free; need > 0; {
-		most := least
-		for _, h := range have {
-			most = max(most, h)
-		}
-		if most == least {
-			break
-		}
-		for i := range have {
-			if have[i] == most && need > 0 {
-				have[i]--
-				need--
-				if i == self {
-					giveUp++
-				}
-			}
-		}
-	}
-	if missing == 0 && free == 0 && have[self] > least+1 { // two apart with nothing missing
+	case missing == 0 && free == 0 && mine > least+1: // two apart with nothing missing
 		return 0, 1
 	}
-	return 0, giveUp
+	return 0, surplus(self, have, least, missing-free)
+}
+
+// surplus is what self gives of need. Those with the most give, down to the
+// level at which it is enough, and of those at that level the earlier ones one
+// more, so that all come to the same result.
+func surplus(self int, have []int, least, need int) int {
+	above := func(level int) (sum int) {
+		for _, h := range have {
+			sum += max(0, h-level)
+		}
+		return sum
+	}
+	if need <= 0 || have[self] <= least {
+		return 0
+	}
+	level := least + sort.Search(callbackd.Shards, func(l int) bool { return above(least+l) <= need })
+	giveUp := max(0, have[self]-level)
+	if have[self] < level || level == least {
+		return giveUp
+	}
+	rest := need - above(level)
+	for _, h := range have[:self] {
+		if h >= level {
+			rest--
+		}
+	}
+	if rest > 0 {
+		giveUp++
+	}
+	return giveUp
 }
 
 // Timing is the times of this node's lease.

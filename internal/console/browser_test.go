@@ -42,9 +42,62 @@ type browser struct {
 
 type void = chromedp.Action[chromedp.Void]
 
-// starts is how often a browser may fail to come up: on a small machine under
-// load Chromium's own processes do.
+// starts is how often Chromium may fail to come up: on a small machine under
+// load its own processes do.
 const starts = 5
+
+// chromium is the one browser of the test run. Each test has its own context
+// in it, with its own cookies.
+var chromium struct {
+	ctx context.Context
+	end func()
+}
+
+// running starts Chromium when it does not run.
+func running(t *testing.T) context.Context {
+	t.Helper()
+	for n := 1; chromium.ctx == nil || chromium.ctx.Err() != nil; n++ {
+		endChromium()
+		err := startChromium()
+		if err == nil {
+			break
+		}
+		t.Logf("chromium does not start: %v", err)
+		if n == starts {
+			t.FailNow()
+		}
+	}
+	return chromium.ctx
+}
+
+func startChromium() error {
+	dir, err := os.MkdirTemp("", "callbackd-chromium")
+	if err != nil {
+		return err
+	}
+	ctx, stopAlloc := chromedp.NewExecAllocator(context.Background(),
+		chromedp.NoFirstRun, chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true), chromedp.Flag("force-color-profile", "srgb"), chromedp.UserDataDir(dir))
+	ctx, stopTab := chromedp.NewContext(ctx)
+	chromium.ctx, chromium.end = ctx, func() {
+		chromedp.Cancel(ctx)
+		stopTab()
+		stopAlloc()
+		os.RemoveAll(dir)
+	}
+	if _, err = chromedp.Call(ctx, runtime.Enable, struct{}{}); err != nil {
+		endChromium()
+	}
+	return err
+}
+
+func endChromium() {
+	if chromium.ctx != nil {
+		chromium.end()
+		chromium.ctx = nil
+	}
+}
 
 func (s *site) browser(t *testing.T) *browser {
 	t.Helper()
@@ -52,35 +105,13 @@ func (s *site) browser(t *testing.T) *browser {
 	if b.dir == "" {
 		b.dir = t.TempDir()
 	}
-	for n := 1; ; n++ {
-		err := b.start()
-		if err == nil {
-			break
-		}
-		if n == starts {
-			t.Fatalf("start chromium: %v", err)
-		}
-	}
-	b.device(false)
-	b.theme("light")
-	return b
-}
-
-func (b *browser) start() error {
-	opts := []chromedp.ExecAllocatorOption{
-		chromedp.NoFirstRun, chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("force-color-profile", "srgb"), chromedp.UserDataDir(b.t.TempDir()),
-	}
-	ctx, stop := context.WithTimeout(context.Background(), 5*time.Minute)
-	ctx, stopAlloc := chromedp.NewExecAllocator(ctx, opts...)
-	ctx, stopTab := chromedp.NewContext(ctx)
-	end := func() {
-		chromedp.Cancel(ctx)
+	ctx, stop := context.WithTimeout(running(t), 5*time.Minute)
+	ctx, stopTab := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext())
+	t.Cleanup(func() {
 		stopTab()
-		stopAlloc()
 		stop()
-	}
+	})
+	b.ctx = ctx
 	err := chromedp.Listen(ctx, b.watch)
 	if err == nil {
 		_, err = chromedp.Call(ctx, network.Enable, network.EnableParams{})
@@ -92,12 +123,11 @@ func (b *browser) start() error {
 		_, err = chromedp.Call(ctx, runtime.Enable, struct{}{})
 	}
 	if err != nil {
-		end()
-		return err
+		t.Fatal(err)
 	}
-	b.ctx = ctx
-	b.t.Cleanup(end)
-	return nil
+	b.device(false)
+	b.theme("light")
+	return b
 }
 
 func (b *browser) watch(ev any) {
@@ -280,9 +310,12 @@ func (b *browser) capture(name string, beyond bool) {
 }
 
 // pictures takes a page in light, in dark and on a phone, where nothing may be
-// wider than the screen.
+// wider than the screen: on one store, for no store changes how a page looks.
 func (b *browser) pictures(name string) {
 	b.t.Helper()
+	if b.site.place.DatabaseURL != "" {
+		return
+	}
 	b.shot(name + "-light")
 	b.theme("dark")
 	b.shot(name + "-dark")

@@ -14,7 +14,6 @@ import (
 	"callbackd/client"
 	"callbackd/internal/simulate"
 	"callbackd/internal/store"
-	"callbackd/internal/store/sqlite"
 
 	"github.com/chromedp/chromedp"
 )
@@ -86,10 +85,7 @@ func TestThePicturesOfTheDocuments(t *testing.T) {
 // lastHour makes up what happened in the hour before.
 func (s *site) lastHour(r *rand.Rand) {
 	s.t.Helper()
-	st, err := sqlite.Open(context.Background(), sqlite.Options{Dir: s.dir})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	st := s.store(false)
 	defer st.Close()
 	at := time.Now().Truncate(time.Minute)
 	var ts []store.Tally

@@ -18,14 +18,10 @@ func Stylesheet() string {
 	return string(raw)
 }
 
-// Of snippets and of text.
+// Of text.
 var (
-	Snippets = snippets
 	Clean    = clean
 	Quote    = quote
 	Sample   = sample
 	RateText = rateText
 )
-
-// Snippet is one of Snippets.
-type Snippet = snippet

@@ -17,8 +17,9 @@ type journey struct {
 }
 
 // TestAPersonsWay goes through the console as a key holder does.
-func TestAPersonsWay(t *testing.T) {
-	s := startSite(t)
+func TestAPersonsWay(t *testing.T) { onBothStores(t, aPersonsWay) }
+
+func aPersonsWay(t *testing.T, s *site) {
 	j := &journey{s.browser(t), newReceiver(t)}
 	j.signsIn()
 	j.makesAWebhook()
@@ -225,8 +226,9 @@ func (j *journey) leaves() {
 }
 
 // TestTheOperatorsWay goes through what only the operator sees.
-func TestTheOperatorsWay(t *testing.T) {
-	s := startSite(t)
+func TestTheOperatorsWay(t *testing.T) { onBothStores(t, theOperatorsWay) }
+
+func theOperatorsWay(t *testing.T, s *site) {
 	b := s.browser(t)
 	link := s.link()
 	b.open(link)

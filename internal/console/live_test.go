@@ -40,8 +40,9 @@ func TestTheTailIsASampleAndSaysSo(t *testing.T) {
 }
 
 // An open live page holds no stop up, and ends with it.
-func TestAStopEndsLivePages(t *testing.T) {
-	s := startSite(t)
+func TestAStopEndsLivePages(t *testing.T) { onBothStores(t, aStopEndsLivePages) }
+
+func aStopEndsLivePages(t *testing.T, s *site) {
 	v := s.visitor(t).signIn(s.key)
 	req, err := http.NewRequest("GET", s.url+"/console/deliveries/stream", nil)
 	if err != nil {
@@ -67,8 +68,9 @@ func TestAStopEndsLivePages(t *testing.T) {
 }
 
 // Test-sends are limited for a key, from wherever they come.
-func TestTestSendsAreLimited(t *testing.T) {
-	s := startSite(t)
+func TestTestSendsAreLimited(t *testing.T) { onBothStores(t, testSendsAreLimited) }
+
+func testSendsAreLimited(t *testing.T, s *site) {
 	ids := s.fill(s.key, newReceiver(t).URL)
 	v := s.visitor(t).signIn(s.key)
 	limited := false
@@ -91,7 +93,10 @@ func TestTestSendsAreLimited(t *testing.T) {
 
 // What a filter, a cursor or a form may hold, and what not: never a 500.
 func TestWrongQueriesAreTheVisitorsFault(t *testing.T) {
-	s := startSite(t)
+	onBothStores(t, wrongQueriesAreTheVisitorsFault)
+}
+
+func wrongQueriesAreTheVisitorsFault(t *testing.T, s *site) {
 	v := s.visitor(t).signIn(s.key)
 	for path, want := range map[string]int{
 		"/console/deliveries?state=lost": 400, "/console/deliveries?event=X": 400, "/console/deliveries?callback=0": 400, "/console/deliveries?status=7": 400, "/console/deliveries?fault=bad": 400,
@@ -99,6 +104,10 @@ func TestWrongQueriesAreTheVisitorsFault(t *testing.T) {
 		"/console/logs?status=99": 400, "/console/logs?after=-1": 400, "/console/sessions?after=x": 400, "/console/sessions/x?from=y": 404, "/console/replays/new?counted=1&rate=-1": 400,
 		"/console/replays/new?counted=1&state=pending": 400, "/console/replays/new?counted=1&target=99": 400, "/console/webhooks/x": 404, "/console/webhooks/999": 404, "/console/deliveries/x": 404,
 		"/console/events/x": 404, "/console/replays/x": 404, "/console/keys/x/rotate": 404, "/console/nodes": 404, "/console/static/x/console.css": 404,
+		// What no text of PostgreSQL can hold is text that nothing has.
+		"/console/deliveries?session=%00": 200, "/console/deliveries?session=%ff": 200, "/console/sessions?q=%00": 200, "/console/sessions?q=%ff": 200, "/console/sessions/%00": 404, "/console/sessions/%ff": 404,
+		"/console/logs?path=%00": 200, "/console/logs?path=%ff": 200, "/console/keys/%00/rotate": 404, "/console/keys/%ff/rotate": 404, "/console/replays/new?counted=1&state=failed&session=%00": 200, "/console/replays/new?counted=1&state=failed&session=%ff": 200,
+		"/console/sessions/x?from=%00": 404, "/console/link?token=%ff": 200,
 	} {
 		if a := v.get(path); a.StatusCode != want {
 			t.Errorf("%s: %s, want %d", path, a.Status, want)

@@ -105,8 +105,9 @@ func (s *site) fill(k callbackd.Key, receiver string) map[string]string {
 
 // Every route, with another key's ids: nothing is told, nothing is changed,
 // and the answer is the one for what does not exist.
-func TestAKeySeesNothingOfAnother(t *testing.T) {
-	s := startSite(t)
+func TestAKeySeesNothingOfAnother(t *testing.T) { onBothStores(t, aKeySeesNothingOfAnother) }
+
+func aKeySeesNothingOfAnother(t *testing.T, s *site) {
 	recv := newReceiver(t)
 	other := s.newKey("other-account", "theirs")
 	theirs := s.fill(other, recv.URL+"/their-hook")
@@ -173,8 +174,9 @@ func TestAKeySeesNothingOfAnother(t *testing.T) {
 }
 
 // The operator sees what the key's holder does, by the same addresses.
-func TestTheOperatorSeesAll(t *testing.T) {
-	s := startSite(t)
+func TestTheOperatorSeesAll(t *testing.T) { onBothStores(t, theOperatorSeesAll) }
+
+func theOperatorSeesAll(t *testing.T, s *site) {
 	recv := newReceiver(t)
 	other := s.newKey("other-account", "theirs")
 	theirs := s.fill(other, recv.URL+"/their-hook")
@@ -202,7 +204,10 @@ func TestWithoutALoginThereIsTheDoorOnly(t *testing.T) {
 }
 
 func TestALoginLastsOverARestartAndEndsForGood(t *testing.T) {
-	s := startSite(t)
+	onBothStores(t, aLoginLastsOverARestartAndEndsForGood)
+}
+
+func aLoginLastsOverARestartAndEndsForGood(t *testing.T, s *site) {
 	v := s.visitor(t).signIn(s.key)
 	s.stop()
 	s.start()
@@ -235,8 +240,9 @@ func TestALoginLastsOverARestartAndEndsForGood(t *testing.T) {
 }
 
 // A login that the operator token gave ends when the token changes.
-func TestANewOperatorTokenEndsLogins(t *testing.T) {
-	s := startSite(t)
+func TestANewOperatorTokenEndsLogins(t *testing.T) { onBothStores(t, aNewOperatorTokenEndsLogins) }
+
+func aNewOperatorTokenEndsLogins(t *testing.T, s *site) {
 	v := s.visitor(t).operator()
 	byLink := s.visitor(t)
 	link := s.link()
@@ -276,8 +282,9 @@ func TestOtherOriginsAreRefused(t *testing.T) {
 	}
 }
 
-func TestTriesToSignInAreCounted(t *testing.T) {
-	s := startSite(t)
+func TestTriesToSignInAreCounted(t *testing.T) { onBothStores(t, triesToSignInAreCounted) }
+
+func triesToSignInAreCounted(t *testing.T, s *site) {
 	v := s.visitor(t)
 	wrong := url.Values{"as": {"operator"}, "token": {"wrong"}}
 	for range 10 {

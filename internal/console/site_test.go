@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -18,28 +19,55 @@ import (
 	"callbackd/internal/apikey"
 	"callbackd/internal/app"
 	"callbackd/internal/console"
-	"callbackd/internal/store/sqlite"
+	"callbackd/internal/store"
+	"callbackd/internal/store/postgres/pgtest"
 )
+
+func TestMain(m *testing.M) { pgtest.Main(m, endChromium) }
 
 const operatorToken = "an-operator-token-for-tests"
 
 // site is a running server with a key, and what a person knows of it.
 type site struct {
 	t     *testing.T
-	dir   string
+	place app.Place
 	app   *app.App
 	url   string
 	key   callbackd.Key
 	token callbackd.Secret // the operator's
 }
 
+// startSite starts one on SQLite.
 func startSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), token: operatorToken}
+	return startSiteAt(t, app.Place{Data: t.TempDir()})
+}
+
+// onBothStores runs what the store may make different, on each.
+func onBothStores(t *testing.T, test func(t *testing.T, s *site)) {
+	t.Run("sqlite", func(t *testing.T) { test(t, startSite(t)) })
+	t.Run("postgres", func(t *testing.T) {
+		test(t, startSiteAt(t, app.Place{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}))
+	})
+}
+
+func startSiteAt(t *testing.T, place app.Place) *site {
+	t.Helper()
+	s := &site{t: t, place: place, token: operatorToken}
 	s.key = s.newKey("acme", "production")
 	s.start()
 	t.Cleanup(s.stop)
 	return s
+}
+
+// store opens the site's store: beside the server, or while it is stopped.
+func (s *site) store(beside bool) store.Store {
+	s.t.Helper()
+	st, err := s.place.Open(context.Background(), beside, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return st
 }
 
 // newKey makes a key beside the server, as `callbackd keys create` does.
@@ -49,10 +77,7 @@ func (s *site) newKey(account, name string) callbackd.Key {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	st, err := sqlite.Open(context.Background(), sqlite.Options{Dir: s.dir, Beside: true})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	st := s.store(true)
 	defer st.Close()
 	if k, err = st.CreateKey(context.Background(), k); err != nil {
 		s.t.Fatal(err)
@@ -66,7 +91,7 @@ func (s *site) start() {
 	if s.url != "" {
 		listen = s.url[len("http://"):]
 	}
-	a, err := app.Start(context.Background(), app.Config{Listen: listen, Place: app.Place{Data: s.dir}, Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Keep: time.Hour,
+	a, err := app.Start(context.Background(), app.Config{Listen: listen, Place: s.place, Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Keep: time.Hour,
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.token})
 	if err != nil {
 		s.t.Fatal(err)
@@ -114,10 +139,7 @@ func (s *site) await(holds func() bool) {
 func (s *site) link() string {
 	s.t.Helper()
 	link, login := console.NewLink("", time.Now())
-	st, err := sqlite.Open(context.Background(), sqlite.Options{Dir: s.dir, Beside: true})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	st := s.store(true)
 	defer st.Close()
 	if err := st.CreateLogin(context.Background(), login); err != nil {
 		s.t.Fatal(err)
@@ -158,8 +180,6 @@ func (r *receiver) answers(f func(n int, w http.ResponseWriter, r *http.Request)
 	defer r.mu.Unlock()
 	r.answer, r.got = f, nil
 }
-
-func now() time.Time { return time.Now() }
 
 func urlQuery(s string) string { return url.QueryEscape(s) }
 

@@ -103,7 +103,7 @@ SECRET = "<<secret>>"
 def verify(headers, body: bytes) -> bool:
     """headers: a mapping that ignores case; body: the raw bytes."""
     msg_id, sent = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not sent.isdigit() or abs(time.time() - int(sent)) > 300:
+    if not sent.isdecimal() or len(sent) > 12 or abs(time.time() - int(sent)) > 300:
         return False
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
     mac = hmac.new(key, f"{msg_id}.{sent}.".encode() + body, hashlib.sha256)
@@ -133,6 +133,8 @@ function verify(string $body): bool
 }
 `},
 	{"csharp", "C#", `
+using System;
+using System.Linq;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -143,12 +145,14 @@ static class Webhook
     // body is the raw request body.
     public static bool Verify(string id, string sent, string signatures, byte[] body)
     {
-        if (!long.TryParse(sent, out var at) || Math.Abs(DateTimeOffset.UtcNow.ToUnixTimeSeconds() - at) > 300)
+        if (!long.TryParse(sent, out var at) || at < 0 || Math.Abs(DateTimeOffset.UtcNow.ToUnixTimeSeconds() - at) > 300)
             return false;
-        using var mac = new HMACSHA256(Convert.FromBase64String(Secret["whsec_".Length..]));
         var signed = Encoding.UTF8.GetBytes($"{id}.{sent}.").Concat(body).ToArray();
-        var want = Encoding.ASCII.GetBytes("v1," + Convert.ToBase64String(mac.ComputeHash(signed)));
-        return signatures.Split(' ').Any(s => CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(s), want));
+        using (var mac = new HMACSHA256(Convert.FromBase64String(Secret.Substring("whsec_".Length))))
+        {
+            var want = Encoding.ASCII.GetBytes("v1," + Convert.ToBase64String(mac.ComputeHash(signed)));
+            return signatures.Split(' ').Any(s => CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(s), want));
+        }
     }
 }
 `},

@@ -1,15 +1,11 @@
 package console_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math"
 	"net/http"
-	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,7 +14,6 @@ import (
 	"callbackd"
 	"callbackd/client"
 	"callbackd/internal/console"
-	"callbackd/internal/signature"
 
 	"golang.org/x/net/html"
 )
@@ -320,79 +315,4 @@ func TestEveryActionIsReachedByKeyboard(t *testing.T) {
 		b.tabsThrough()
 	}
 	b.clean()
-}
-
-// The Go and the shell snippet are run; each accepts what callbackd signs and
-// refuses what was changed.
-func TestSnippetsWork(t *testing.T) {
-	secret := signature.NewSecret()
-	byID := map[string]string{}
-	for _, s := range console.Snippets(secret, "https://example.com/it's?a=1") {
-		byID[s.ID] = s.Text
-		if !strings.Contains(s.Text, secret) || strings.Contains(s.Text, "<<secret>>") || strings.Contains(s.Text, "<<url>>") {
-			t.Errorf("%s does not hold the secret:\n%s", s.Name, s.Text)
-		}
-	}
-	if len(byID) != 6 {
-		t.Errorf("%d snippets", len(byID))
-	}
-	goSnippet(t, byID["go"], secret)
-
-	key, err := signature.ParseSecret(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	verified := make(chan error, 1)
-	recv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var body bytes.Buffer
-		body.ReadFrom(r.Body)
-		verified <- signature.Verify(key, r.Header, body.Bytes(), now())
-	}))
-	defer recv.Close()
-	var shell string
-	for _, s := range console.Snippets(secret, recv.URL) {
-		if s.ID == "curl" {
-			shell = s.Text
-		}
-	}
-	if out, err := exec.Command("bash", "-c", shell).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if err := <-verified; err != nil {
-		t.Errorf("what the shell snippet sends does not verify: %v", err)
-	}
-}
-
-func goSnippet(t *testing.T, source, secret string) {
-	t.Helper()
-	key, err := signature.ParseSecret(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stamp := now().Unix()
-	sig := signature.Sign("evt_x", stamp, []byte(`{"a":1}`), key)
-	main := fmt.Sprintf(`func main() {
-	h := http.Header{}
-	h.Set("webhook-id", "evt_x")
-	h.Set("webhook-timestamp", "%d")
-	h.Set("webhook-signature", "v1,AAAA %s")
-	if !verify(h, []byte(`+"`"+`{"a":1}`+"`"+`)) || verify(h, []byte(`+"`"+`{"a":2}`+"`"+`)) {
-		log.Fatal("wrong")
-	}
-	h.Set("webhook-timestamp", "1")
-	h.Set("webhook-signature", "%s")
-	if verify(h, []byte(`+"`"+`{"a":1}`+"`"+`)) {
-		log.Fatal("stale")
-	}
-	_ = io.EOF
-}
-`, stamp, sig, signature.Sign("evt_x", 1, []byte(`{"a":1}`), key))
-	at := strings.Index(source, "func main()")
-	file := filepath.Join(t.TempDir(), "main.go")
-	if err := os.WriteFile(file, []byte(source[:at]+main), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("go", "run", file).CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
 }

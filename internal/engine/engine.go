@@ -96,6 +96,8 @@ type Engine struct {
 	inFlight  int                    // exchanges with receivers
 	suspects  int                    // those with receivers that may be hanging
 	recording int                    // outcomes on their way into the store
+	writing   int                    // of them, those that were given to it
+	quiet     chan struct{}          // closed when there is none; nil: nobody waits
 	data      int64                  // bytes of event data in memory
 	running   bool
 	draining  bool
@@ -406,16 +408,19 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 	}
 	o := callbackd.Outcome{Delivery: d}
 	state, err := callbackd.State(""), e.prepare(&d, &cb)
-	if err == nil && !e.holds() {
+	if err == nil && !e.holds(t) {
 		err = errLease
 	}
 	if err == nil {
 		o = e.send(t, d, cb)
 	}
-	e.exchanged(t, d.Replay != 0, suspect)
+	if mayRecord := e.exchanged(t, d.Replay != 0, suspect, err == nil); err == nil && !mayRecord {
+		err = errLease
+	}
 	switch err {
 	case nil:
 		state, err = e.record(o)
+		e.written()
 	case errEnded, errLease:
 	default:
 		e.o.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
@@ -425,9 +430,12 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 
 // exchanged gives the place of an attempt to the next one: the receiver is
 // free, only the lane waits for the record.
-func (e *Engine) exchanged(t *target, replayed, suspect bool) {
+func (e *Engine) exchanged(t *target, replayed, suspect, sent bool) (mayRecord bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if mayRecord = sent && !t.abandoned; mayRecord {
+		e.writing++
+	}
 	t.inFlight--
 	if replayed {
 		t.replaying--
@@ -447,6 +455,7 @@ func (e *Engine) exchanged(t *target, replayed, suspect bool) {
 	}
 	t.enqueue(e)
 	e.pump(now)
+	return mayRecord
 }
 
 // errEnded: the callback was deleted or its key revoked after the attempt was

@@ -36,14 +36,14 @@ func (e *Engine) leased(now time.Time) bool {
 	return !e.o.Shared || now.Before(e.lease) && now.Round(0).Before(e.lease.Round(0))
 }
 
-// holds is leased at this moment.
-func (e *Engine) holds() bool {
+// holds is leased at this moment, with the shard of t still held.
+func (e *Engine) holds(t *target) bool {
 	if !e.o.Shared {
 		return true
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.leased(time.Now())
+	return !t.abandoned && e.leased(time.Now())
 }
 
 // Hold lets attempts of a shared queue start until then.
@@ -178,15 +178,40 @@ func (e *Engine) Disown(shards []callbackd.Shard) <-chan callbackd.Shard {
 	return r.drained
 }
 
-// Abandon forgets everything at once: the shards are another node's already,
-// and what is under way will be refused by the store.
-func (e *Engine) Abandon() {
+// Abandon forgets everything at once: the shards are another node's already.
+// What is under way is not recorded any more, and what is being recorded will
+// be refused by the store. The channel is closed when that was answered: not
+// before then may the process take another number, with which the store would
+// let it pass.
+func (e *Engine) Abandon() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.shards, e.floors = [callbackd.Shards]holding{}, floors{}
 	for no, t := range e.targets {
+		t.abandoned = true
 		e.leave(t)
 		delete(e.targets, no)
+	}
+	if e.quiet == nil {
+		e.quiet = make(chan struct{})
+	}
+	quiet := e.quiet
+	e.isQuiet()
+	return quiet
+}
+
+// written counts an outcome that the store answered.
+func (e *Engine) written() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.writing--
+	e.isQuiet()
+}
+
+func (e *Engine) isQuiet() {
+	if e.writing == 0 && e.quiet != nil {
+		close(e.quiet)
+		e.quiet = nil
 	}
 }
 

@@ -47,7 +47,9 @@ type target struct {
 	// leaving: the shard goes to another node, or went. Nothing starts; what
 	// is under way ends, and then drained is told.
 	leaving bool
-	drained *release
+	// abandoned: it went already, and nothing is recorded any more.
+	abandoned bool
+	drained   *release
 
 	fetching bool
 	// settled is what was recorded while a query ran: its result may still

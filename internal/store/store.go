@@ -214,10 +214,10 @@ func (q *DeliveryQuery) FitsAttempt(a *callbackd.Attempt) bool {
 	return (q.Status == 0 || a.Status == q.Status || q.Status <= 5 && a.Status/100 == q.Status) && (q.Fault == callbackd.NoFault || a.Fault == q.Fault)
 }
 
-// MaxScanOf is MaxScan for a query. To know how an attempt ended it must be
-// read, so then it is less.
+// MaxScanOf is MaxScan for a query. To know how an attempt ended, or that a
+// delivery is a delivered one, its rows must be read, so then it is less.
 func (q *DeliveryQuery) MaxScanOf() int {
-	if q.OfAttempts() {
+	if q.OfAttempts() || q.State == callbackd.Delivered {
 		return MaxScan / 5
 	}
 	return MaxScan

@@ -37,10 +37,10 @@ func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, 
 	return in.out, nil
 }
 
-// textIsKept refuses a session key that PostgreSQL cannot hold. One such text
-// would fail a whole group.
-func textIsKept(session string) error {
-	if !utf8.ValidString(session) || strings.Contains(session, "\x00") {
+// textIsKept refuses a session key, or the text of an API key, that PostgreSQL
+// cannot hold. One such text would fail a whole group.
+func textIsKept(text string) error {
+	if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
 		return callbackd.Errorf(callbackd.KindInvalid, "a session key has bytes that are not UTF-8, or a zero")
 	}
 	return nil
@@ -81,7 +81,7 @@ func (s *Store) acceptGroup(group []*intake) {
 		}
 		committing, err := s.tryAccept(ctx, g)
 		tokens = append(tokens, g.unread...)
-		if g.made != nil {
+		if g.made != nil && err == nil {
 			g = g.made
 			return false, nil
 		}
@@ -89,7 +89,7 @@ func (s *Store) acceptGroup(group []*intake) {
 			doubts = append(doubts, g)
 		}
 		switch violates(err) {
-		case "events_pkey": // another node gave out the same id: take others
+		case "events_pkey", "pending_pkey": // another node gave out the same id: take others
 			s.lastID = max(s.lastID, g.lastID) + callbackd.EventID(rand.N(idSpread))
 			return false, errTaken
 		case "session_sequences_pkey", "idempotency_pkey":
@@ -97,6 +97,9 @@ func (s *Store) acceptGroup(group []*intake) {
 		}
 		return committing, err
 	})
+	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(doubts) > 0 {
+		err = answer(err, unknown)
+	}
 	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(group) > 1 {
 		for _, in := range group {
 			s.acceptGroup([]*intake{in})
@@ -111,6 +114,9 @@ func (s *Store) acceptGroup(group []*intake) {
 	}
 	s.publish(g, group)
 }
+
+// errUnsure ends a group of which nobody can tell whether it was committed.
+const errUnsure = errTry("the session was changed by somebody else meanwhile")
 
 // errTaken makes a try start over, with nothing committed.
 const errTaken = errTry("another node was faster")
@@ -152,6 +158,7 @@ func (s *Store) follow(g *acceptance) {
 // tryAccept is one try of the transaction. committing tells whether the
 // commit had been sent.
 func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, err error) {
+	defer resetWhenLate(ctx, s.hot)
 	conn, err := s.hot.Acquire(ctx)
 	if err != nil {
 		return false, err
@@ -161,7 +168,13 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, 
 		return false, err
 	}
 	if g.made != nil {
-		return false, nil
+		// Made on this machine. This commit has locked rows after it, so it
+		// ends when the standbys have both.
+		_, err := conn.Exec(ctx, "COMMIT")
+		return true, err
+	}
+	if g.unsure {
+		return false, answer(errUnsure, unknown)
 	}
 	if err := g.loadRepeats(ctx, conn.Conn()); err != nil {
 		return false, err
@@ -213,6 +226,7 @@ type acceptance struct {
 	lastID   callbackd.EventID
 	doubts   []*acceptance // tries whose commit was not answered
 	made     *acceptance   // the one of them that was committed
+	unsure   bool          // one of them may have been, and nothing tells any more
 	stamp    int64
 	horizon  callbackd.EventID // ids up to it were promised not to come any more
 	sessions map[sessionID]*sessionEnd

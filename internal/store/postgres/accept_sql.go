@@ -12,24 +12,28 @@ import (
 // The statements of the intake. A LATERAL subquery with FOR UPDATE or ORDER
 // BY cannot be turned around: each row of the array is looked up by index.
 const (
-	// lockSessions locks in the order of the arrays.
-	lockSessions = `SELECT o.i, s.sequence, s.last_id FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS o (key_no, session, i)
-		CROSS JOIN LATERAL (SELECT sequence, last_id FROM session_sequences WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
-	selectOwed = `SELECT o.i, c.no FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
+	// lockSessions locks the stripes, which is decided once before any row is
+	// looked at, and then the sessions in the order of the arrays.
+	lockSessions = `SELECT o.i, s.sequence, s.last_id FROM unnest($3::bigint[], $4::text[]) WITH ORDINALITY AS o (key_no, session, i)
+		CROSS JOIN LATERAL (SELECT sequence, last_id FROM session_sequences WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s
+		WHERE (` + lockStripes + `) > 0`
+	// selectOwed comes after the locks, because of the horizon, which is row 0.
+	selectOwed = `SELECT 0, (SELECT coalesce(max(id), 0) FROM horizons WHERE stripe = ANY ($3::integer[])) UNION ALL SELECT o.i, c.no FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
 		CROSS JOIN LATERAL (SELECT no FROM callbacks WHERE key_no = o.key_no AND type = o.type AND deleted_at IS NULL ORDER BY no) c`
 	selectRepeats = `SELECT o.i, r.digest, r.events FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS o (key_no, hash, i)
 		CROSS JOIN LATERAL (SELECT digest, events FROM idempotency WHERE key_no = o.key_no AND hash = o.hash LIMIT 1) r`
 	selectDoubt = "SELECT 1 FROM events WHERE id = $1 AND key_no = $2 AND session = $3 AND sequence = $4"
 
-	insertEvents = `INSERT INTO events (id, key_no, type, session, sequence, test, owed, data)
-		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[])`
-	insertPending = `INSERT INTO pending (callback_no, event_id, attempts, step, manual)
-		SELECT *, 0, 0, false FROM unnest($1::bigint[], $2::bigint[])`
+	// insertEvents updates the sessions that have a row, which is locked.
+	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data)
+			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[])),
+		owed AS (INSERT INTO pending (callback_no, event_id, attempts, step, manual) SELECT *, 0, 0, false FROM unnest($9::bigint[], $10::bigint[]))
+		INSERT INTO session_sequences (key_no, session, sequence, last_id) SELECT * FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::bigint[])
+		ON CONFLICT (key_no, session) DO UPDATE SET sequence = excluded.sequence, last_id = excluded.last_id`
 	// A session without a row is inserted as it is: when another node was
-	// faster, the group fails and starts over. One with a row is locked.
+	// faster, the group fails and starts over.
 	insertSessions = `INSERT INTO session_sequences (key_no, session, sequence, last_id)
 		SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[])`
-	updateSessions    = insertSessions + ` ON CONFLICT (key_no, session) DO UPDATE SET sequence = excluded.sequence, last_id = excluded.last_id`
 	insertIdempotency = `INSERT INTO idempotency (key_no, hash, digest, first, events)
 		SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bytea[])`
 )
@@ -39,22 +43,17 @@ const (
 func (g *acceptance) read(ctx context.Context, conn *pgx.Conn) error {
 	var p pipeline
 	p.add("BEGIN", nil)
-	g.readHorizon(&p)
-	g.readSessions(&p)
+	g.lockSessions(&p)
 	g.readKept(&p)
 	g.readOwed(&p)
 	g.readRepeats(&p)
-	for _, d := range g.doubts {
-		// What holds the locks of a commit under way keeps readSessions, or
-		// the insert of a new session, waiting: what is not here is not to be.
-		if sql, args := d.evidence(); sql != "" {
-			p.add(sql, func(pgx.CollectableRow) error { g.made = d; return nil }, args...)
-		}
+	for _, try := range g.doubts {
+		g.findOut(&p, try)
 	}
 	return p.run(ctx, conn)
 }
 
-func (g *acceptance) readSessions(p *pipeline) {
+func (g *acceptance) lockSessions(p *pipeline) {
 	ids := g.sortedSessions()
 	keys, sessions := make([]int64, len(ids)), make([]string, len(ids))
 	for i, id := range ids {
@@ -69,13 +68,11 @@ func (g *acceptance) readSessions(p *pipeline) {
 			g.sessions[ids[i-1]] = end
 		}
 		return err
-	}, keys, sessions)
+	}, stripeLocks, g.stripes(), keys, sessions)
 }
 
+// readOwed reads who is owed what, and above which id the group begins.
 func (g *acceptance) readOwed(p *pipeline) {
-	if len(g.owed) == 0 {
-		return
-	}
 	var subjects []subject
 	var keys, types []int64
 	for sub := range g.owed {
@@ -84,12 +81,14 @@ func (g *acceptance) readOwed(p *pipeline) {
 	p.add(selectOwed, func(row pgx.CollectableRow) error {
 		var i, no int64
 		err := row.Scan(&i, &no)
-		if err == nil {
+		if i == 0 {
+			g.horizon = callbackd.EventID(no)
+		} else if err == nil {
 			sub := subjects[i-1]
 			g.owed[sub] = append(g.owed[sub], callbackd.CallbackNo(no))
 		}
 		return err
-	}, keys, types)
+	}, keys, types, g.stripes())
 }
 
 func (g *acceptance) readRepeats(p *pipeline) {
@@ -146,13 +145,16 @@ func (g *acceptance) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
 // write queues what the group stores. Rows that other nodes may want too are
 // written in one order by all of them.
 func (g *acceptance) write(p *pipeline) {
-	g.writeEvents(p)
-	g.writeSessions(p)
+	fresh, known := g.grown()
+	g.writeEvents(p, known)
+	if len(fresh.keys) > 0 {
+		p.add(insertSessions, nil, fresh.keys, fresh.sessions, fresh.sequences, fresh.lasts)
+	}
 	g.writeKept(p)
 	g.writeRepeats(p)
 }
 
-func (g *acceptance) writeEvents(p *pipeline) {
+func (g *acceptance) writeEvents(p *pipeline, grown ends) {
 	n := len(g.events)
 	if n == 0 {
 		return
@@ -163,15 +165,11 @@ func (g *acceptance) writeEvents(p *pipeline) {
 		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNo(ev.Type)), ev.Sequence
 		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendOwed([]byte{}, ev.Owed), notNil(ev.Data)
 	}
-	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data)
-	if len(g.handover) == 0 {
-		return
-	}
 	callbacks, events := make([]int64, len(g.handover)), make([]int64, len(g.handover))
 	for i, d := range g.handover {
 		callbacks[i], events[i] = int64(d.ID.Callback), int64(d.ID.Event)
 	}
-	p.add(insertPending, nil, callbacks, events)
+	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, grown.keys, grown.sessions, grown.sequences, grown.lasts)
 }
 
 // notNil keeps an empty value from becoming null.
@@ -182,14 +180,16 @@ func notNil(b []byte) []byte {
 	return b
 }
 
-func (g *acceptance) writeSessions(p *pipeline) {
-	type rows struct {
-		keys      []int64
-		sessions  []string
-		sequences []int64
-		lasts     []int64
-	}
-	var fresh, known rows
+// ends are where sessions end.
+type ends struct {
+	keys      []int64
+	sessions  []string
+	sequences []int64
+	lasts     []int64
+}
+
+// grown is the sessions that got events: those without a row, and the others.
+func (g *acceptance) grown() (fresh, known ends) {
 	for _, id := range g.sortedSessions() {
 		end := g.sessions[id]
 		if !end.grown {
@@ -202,12 +202,7 @@ func (g *acceptance) writeSessions(p *pipeline) {
 		r.keys, r.sessions = append(r.keys, int64(id.key)), append(r.sessions, id.session)
 		r.sequences, r.lasts = append(r.sequences, end.sequence), append(r.lasts, int64(end.last))
 	}
-	if len(fresh.keys) > 0 {
-		p.add(insertSessions, nil, fresh.keys, fresh.sessions, fresh.sequences, fresh.lasts)
-	}
-	if len(known.keys) > 0 {
-		p.add(updateSessions, nil, known.keys, known.sessions, known.sequences, known.lasts)
-	}
+	return fresh, known
 }
 
 func (g *acceptance) writeRepeats(p *pipeline) {

@@ -25,28 +25,26 @@ const stripeLocks = 0x63616c6c
 func stripeOf(key callbackd.KeyNo) int { return int(uint64(key) % stripes) }
 
 const (
-	lockStripes   = "SELECT count(pg_advisory_xact_lock_shared($1::integer, s)) FROM unnest($2::integer[]) AS s"
-	selectHorizon = "SELECT coalesce(max(id), 0) FROM horizons WHERE stripe = ANY ($1::smallint[])"
-	lockStripe    = "SELECT pg_advisory_xact_lock($1::integer, $2::integer)"
-	selectNewest  = "SELECT coalesce((SELECT id FROM events WHERE key_no = $1 ORDER BY key_no DESC, id DESC LIMIT 1), 0), (SELECT id FROM horizons WHERE stripe = $2)"
-	raiseHorizon  = "UPDATE horizons SET id = greatest(id, $2) WHERE stripe = $1"
+	lockStripes = "SELECT count(pg_advisory_xact_lock_shared($1::integer, s)) FROM unnest($2::integer[]) AS s"
+	// While a reader waits for one intake, all others of the stripe wait for
+	// the reader: it gives up soon and comes again.
+	lockStripe   = "SELECT set_config('lock_timeout', '1000', true), pg_advisory_xact_lock($1::integer, $2::integer)"
+	selectNewest = "SELECT coalesce((SELECT id FROM events WHERE key_no = $1 ORDER BY key_no DESC, id DESC LIMIT 1), 0), (SELECT id FROM horizons WHERE stripe = $2)"
+	raiseHorizon = "UPDATE horizons SET id = greatest(id, $2) WHERE stripe = $1"
 )
 
-// readHorizon locks the group's stripes and reads above which id it begins.
-func (g *acceptance) readHorizon(p *pipeline) {
+// stripes are those of the group's keys.
+func (g *acceptance) stripes() (nos []int32) {
 	var has [stripes]bool
 	for id := range g.sessions {
 		has[stripeOf(id.key)] = true
 	}
-	var locks []int32
-	var nos []int16
 	for stripe, mine := range has {
 		if mine {
-			locks, nos = append(locks, int32(stripe)), append(nos, int16(stripe))
+			nos = append(nos, int32(stripe))
 		}
 	}
-	p.add(lockStripes, nil, stripeLocks, locks)
-	p.add(selectHorizon, func(row pgx.CollectableRow) error { return row.Scan((*int64)(&g.horizon)) }, nos)
+	return nos
 }
 
 // settled returns the newest event of a key, below which nothing comes any
@@ -56,9 +54,15 @@ func (s *Store) settled(ctx context.Context, key callbackd.KeyNo) (callbackd.Eve
 	if err != nil || newest <= horizon {
 		return callbackd.EventID(newest), err
 	}
-	claim := &s.claims[stripeOf(key)]
-	claim.Lock()
-	defer claim.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	claim := s.claims[stripeOf(key)]
+	select {
+	case claim <- struct{}{}:
+		defer func() { <-claim }()
+	case <-ctx.Done():
+		return 0, answer(ctx.Err(), again)
+	}
 	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lockStripe, stripeLocks, stripeOf(key)); err != nil {
 			return err

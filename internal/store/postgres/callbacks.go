@@ -113,10 +113,12 @@ func (s *Store) insertVersion(ctx context.Context, tx pgx.Tx, c *callbackd.Callb
 func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, bool, error) {
 	var out *callbackd.Callback
 	var created bool
+	var tried callbackd.CallbackNo // by a try whose commit may not have been answered
 	err := s.changeSettings(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		created = false
 		var err error
 		if out, err = s.find(ctx, tx, c.Key, c.Event, c.Name); callbackd.KindOf(err) != callbackd.KindNotFound {
+			created = err == nil && out.No == tried
 			return err
 		}
 		var n int
@@ -125,12 +127,14 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			return err
 		}
 		if n >= callbackd.MaxCallbacks {
-			return callbackd.Errorf(callbackd.KindInvalid, "an API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
+			return callbackd.Errorf(callbackd.KindInvalid, "An API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
 		}
 		cb := c
 		cb.Version, cb.CreatedAt, cb.UpdatedAt = 1, at, at
 		out, created = &cb, true
-		return s.insertCallback(ctx, tx, &cb, at)
+		err = s.insertCallback(ctx, tx, &cb, at)
+		tried = cb.No
+		return err
 	}, func() {})
 	if err != nil {
 		return nil, false, err
@@ -202,6 +206,9 @@ func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev call
 // PauseCallback is part of [store.Callbacks].
 func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
 	return s.alter(ctx, key, ev, name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
+		if cb.Paused() && cb.Pause.Reason == p.Reason {
+			return nil // it has waited since then, not since this call
+		}
 		cb.Pause = p
 		if !cb.Paused() { // the clock of AutoPauseAfter starts over
 			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
@@ -264,7 +271,7 @@ func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*cal
 	if ok {
 		return cb, nil
 	}
-	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+	err := s.readOn(ctx, s.settings, func(ctx context.Context, conn *pgx.Conn) error {
 		found, err := s.callbacksWhere(ctx, conn, "c.no = $1", int64(no))
 		if err != nil {
 			return err

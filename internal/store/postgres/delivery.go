@@ -19,6 +19,13 @@ func (s *Store) snapshot(ctx context.Context, f func(context.Context, pgx.Tx) er
 	})
 }
 
+// readLong lets a snapshot take its time, also between its statements: it
+// holds no row that others wait for.
+func readLong(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, "SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)")
+	return err
+}
+
 // Delivery is part of [store.Events].
 func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error) {
 	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)

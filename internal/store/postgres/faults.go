@@ -52,6 +52,9 @@ func judge(err error, committing bool) verdict {
 	if pg.Routine == "RevalidateCachedQuery" { // the schema changed under it
 		return again
 	}
+	if pg.Code == "23502" && pg.ColumnName == "n" { // recordEnded: a delivery was changed meanwhile
+		return again
+	}
 	if len(pg.Code) == 5 {
 		switch pg.Code[:2] {
 		case "08", // connection
@@ -130,7 +133,7 @@ func backoff(ctx context.Context, n int) bool {
 // try says whether it had sent a commit; idempotent means that it may be
 // repeated even when that commit was made.
 func (s *Store) insist(ctx context.Context, idempotent bool, try func(ctx context.Context) (committing bool, err error)) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	for n := 1; ; n++ {
 		committing, err := try(ctx)

@@ -25,21 +25,36 @@ type command struct {
 
 func newCommand() command { return command{done: make(chan struct{})} }
 
-// submit hands a command to its committer and waits for the outcome: ctx
-// ends the wait for a place, never the wait for what was begun.
+// submit hands a command to its committer and waits for the outcome: ctx and
+// patience end the wait for a place, never the wait for what was begun.
 func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command) error {
 	if err := s.closed(); err != nil {
 		return err
 	}
 	select {
 	case to <- in:
-	case <-s.closing:
-		return s.closed()
-	case <-ctx.Done():
-		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
+	default:
+		ctx, cancel := context.WithTimeout(ctx, s.patience)
+		defer cancel()
+		select {
+		case to <- in:
+		case <-s.closing:
+			return errClosing
+		case <-ctx.Done():
+			return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
+		}
 	}
-	<-c.done
-	return c.err
+	select {
+	case <-c.done:
+		return c.err
+	case <-s.served:
+	}
+	select { // it may have been the last one
+	case <-c.done:
+		return c.err
+	default: // it found a place when nobody was left to serve it
+		return errClosing
+	}
 }
 
 // commitGroups gathers what waits in from while the group before is under
@@ -119,6 +134,8 @@ func (p *pipeline) run(ctx context.Context, conn *pgx.Conn) error {
 // giveBack ends what a failed group left open, so that the connection is of
 // use to the next one.
 func giveBack(ctx context.Context, conn *pgxpool.Conn) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	if c := conn.Conn(); !c.IsClosed() && c.PgConn().TxStatus() != 'I' {
 		_, _ = c.Exec(ctx, "ROLLBACK") // the pool closes it when this fails
 	}

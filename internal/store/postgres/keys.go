@@ -43,26 +43,51 @@ func (s *Store) forgetKeys() {
 	s.callbacks = memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks)
 }
 
+// asking is one question for the revision. All who wait for it share its
+// answer: when there is none, nobody waits for longer than one of them takes.
+type asking struct {
+	done chan struct{}
+	err  error
+}
+
 // refresh makes sure that the caches hold nothing that was changed more than
 // MaxKeyAge ago, here or by another node: it asks, at most once in that time
 // and whatever the number of entries, for the settings with a newer revision.
 func (s *Store) refresh(ctx context.Context) error {
-	if s.isFresh() {
-		return nil
+	for range 2 { // a question that is under way may have been put too long ago
+		s.mu.Lock()
+		if s.isFresh() {
+			s.mu.Unlock()
+			return nil
+		}
+		a, mine := s.asking, false
+		if a == nil {
+			a, mine = &asking{done: make(chan struct{})}, true
+			s.asking = a
+			go s.ask(context.WithoutCancel(ctx), a, s.revision, s.renewals)
+		}
+		s.mu.Unlock()
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return answer(ctx.Err(), again)
+		}
+		if a.err != nil || mine {
+			return a.err
+		}
 	}
-	s.checking.Lock()
-	defer s.checking.Unlock()
-	if s.isFresh() { // another one has asked meanwhile
-		return nil
-	}
-	s.mu.Lock()
-	known, renewals := s.revision, s.renewals
-	s.mu.Unlock()
+	return nil
+}
+
+// ask answers a question of those who know the settings up to a revision, and
+// who were told so many times to ask again.
+func (s *Store) ask(ctx context.Context, a *asking, known int64, renewals uint64) {
+	defer close(a.done)
 	var callbacks []callbackd.CallbackNo
 	var keys bool
 	var revision int64
 	now := time.Now() // before the read, so that the age is never understated
-	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+	a.err = s.readOn(ctx, s.settings, func(ctx context.Context, conn *pgx.Conn) error {
 		callbacks, keys = nil, false
 		var p pipeline
 		p.add("SELECT revision FROM settings", func(row pgx.CollectableRow) error { return row.Scan(&revision) })
@@ -75,16 +100,17 @@ func (s *Store) refresh(ctx context.Context) error {
 		p.add("SELECT EXISTS (SELECT 1 FROM keys WHERE revision > $1)", func(row pgx.CollectableRow) error { return row.Scan(&keys) }, known)
 		return p.run(ctx, conn)
 	})
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asking = nil
+	if a.err != nil {
+		return
+	}
 	if s.renewals == renewals { // else the change may have come after the read
 		s.checkedAt = now
 	}
 	if revision == known {
-		return nil
+		return
 	}
 	// What was read after the first statement may be newer than revision: it
 	// is dropped now and once more by the next refresh.
@@ -93,10 +119,9 @@ func (s *Store) refresh(ctx context.Context) error {
 	for _, no := range callbacks {
 		s.callbacks.Drop(no)
 	}
-	if keys {
+	if keys || revision < known { // another server took over, without the last changes
 		s.forgetKeys()
 	}
-	return nil
 }
 
 // Renew is part of [store.Cluster].
@@ -107,9 +132,8 @@ func (s *Store) Renew() {
 	s.checkedAt = time.Time{}
 }
 
+// isFresh is called with mu held.
 func (s *Store) isFresh() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	return time.Since(s.checkedAt) < store.MaxKeyAge
 }
 
@@ -215,6 +239,9 @@ func (s *Store) RotateKey(ctx context.Context, apiKey string, next callbackd.Sec
 
 // Key is part of [store.Keys].
 func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) {
+	if textIsKept(apiKey) != nil {
+		return nil, errNoKey
+	}
 	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keys.Get(apiKey) }, "api_key = $1", apiKey)
 }
 
@@ -222,6 +249,8 @@ func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) 
 func (s *Store) KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
 	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keysByNo.Get(no) }, "no = $1", int64(no))
 }
+
+var errNoKey = callbackd.Errorf(callbackd.KindNotFound, "there is no such API key")
 
 func (s *Store) cachedKey(ctx context.Context, known func() (*callbackd.Key, bool), where string, arg any) (*callbackd.Key, error) {
 	if err := s.refresh(ctx); err != nil {
@@ -234,7 +263,7 @@ func (s *Store) cachedKey(ctx context.Context, known func() (*callbackd.Key, boo
 	if ok {
 		return key, nil
 	}
-	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+	err := s.readOn(ctx, s.settings, func(ctx context.Context, conn *pgx.Conn) error {
 		return each(ctx, conn, "SELECT "+keyColumns+" FROM keys WHERE "+where, func(row pgx.CollectableRow) (err error) {
 			key, err = s.scanKey(row)
 			return err
@@ -244,7 +273,7 @@ func (s *Store) cachedKey(ctx context.Context, known func() (*callbackd.Key, boo
 		return nil, err
 	}
 	if key == nil {
-		return nil, callbackd.Errorf(callbackd.KindNotFound, "there is no such API key")
+		return nil, errNoKey
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

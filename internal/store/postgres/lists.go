@@ -53,14 +53,21 @@ func addLater(ctx context.Context, q querier, events map[callbackd.EventID]*call
 
 // The events of a key, or of one of its sessions, newest first.
 const (
-	selectKeyEvents     = "SELECT " + eventColumns + ", CASE WHEN $5 THEN e.data END FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 ORDER BY e.key_no, e.id DESC LIMIT $4"
-	selectSessionEvents = "SELECT " + eventColumns + ", CASE WHEN $5 THEN e.data END FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 AND e.session = $6 ORDER BY e.key_no, e.session, e.id DESC LIMIT $4"
+	selectKeyEvents     = "SELECT " + eventColumns + ", CASE WHEN $5 = -1 OR e.type = $5 THEN e.data END FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 ORDER BY e.key_no, e.id DESC LIMIT $4"
+	selectSessionEvents = "SELECT " + eventColumns + ", CASE WHEN $5 = -1 OR e.type = $5 THEN e.data END FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 AND e.session = $6 ORDER BY e.key_no, e.session, e.id DESC LIMIT $4"
+)
+
+// What dataOf may be instead of a type.
+const (
+	anyType = -1
+	noType  = -2
 )
 
 // scanEvents calls f for the events of a key, or of one of its sessions,
-// newest first within [lo, hi), until f returns false or the limit.
-func scanEvents(ctx context.Context, conn *pgx.Conn, key callbackd.KeyNo, session string, lo, hi int64, limit int, withData bool, f func(*eventRow, []byte) bool) error {
-	sql, args := selectKeyEvents, []any{int64(key), lo, hi, limit, withData}
+// newest first within [lo, hi), until f returns false or the limit. Those of
+// the type dataOf come with their data.
+func scanEvents(ctx context.Context, conn *pgx.Conn, key callbackd.KeyNo, session string, lo, hi int64, limit int, dataOf int16, f func(*eventRow, []byte) bool) error {
+	sql, args := selectKeyEvents, []any{int64(key), lo, hi, limit, dataOf}
 	if session != "" {
 		sql, args = selectSessionEvents, append(args, session)
 	}
@@ -92,9 +99,13 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		page = store.EventPage{}
 		lo, hi := store.IDRange(q.Since, q.Until, q.After)
+		dataOf := int16(anyType)
+		if q.Type != "" {
+			dataOf = int16(codec.TypeNo(q.Type))
+		}
 		for seen := 0; ; {
 			n := 0
-			err := scanEvents(ctx, conn, q.Key, q.Session, lo, hi, scanChunk, true, func(r *eventRow, data []byte) bool {
+			err := scanEvents(ctx, conn, q.Key, q.Session, lo, hi, scanChunk, dataOf, func(r *eventRow, data []byte) bool {
 				if len(page.Events) == limit || seen == store.MaxScan { // there is more
 					page.Next = callbackd.EventID(hi)
 					return false
@@ -288,7 +299,7 @@ func (l *lister) byEvent(ctx context.Context) error {
 		var ids []callbackd.DeliveryID
 		var evs []*callbackd.Event
 		n := 0
-		err := scanEvents(ctx, l.conn, l.q.Key, l.q.Session, lo, hi, scanChunk, false, func(r *eventRow, _ []byte) bool {
+		err := scanEvents(ctx, l.conn, l.q.Key, l.q.Session, lo, hi, scanChunk, noType, func(r *eventRow, _ []byte) bool {
 			n, hi, evs = n+1, r.id, append(evs, r.event(nil))
 			return true
 		})

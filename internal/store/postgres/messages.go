@@ -51,12 +51,14 @@ func (s *Store) Listen(ctx context.Context, no callbackd.NodeNo, ready func(), f
 		return answer(err, judge(err, false))
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	setup, done := context.WithTimeout(ctx, connectTimeout)
+	defer done()
 	var base string
-	if err := conn.QueryRow(ctx, channels).Scan(&base); err != nil {
+	if err := conn.QueryRow(setup, channels).Scan(&base); err != nil {
 		return answer(err, judge(err, false))
 	}
 	for _, to := range []callbackd.NodeNo{0, no} {
-		if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{fmt.Sprint(base, int64(to))}.Sanitize()); err != nil {
+		if _, err := conn.Exec(setup, "LISTEN "+pgx.Identifier{fmt.Sprint(base, int64(to))}.Sanitize()); err != nil {
 			return answer(err, judge(err, false))
 		}
 	}

@@ -46,10 +46,11 @@ func migrations() ([]migration, error) {
 }
 
 // lockSetup makes nodes that start at once do so one after the other, in the
-// order PostgreSQL chooses; it ends with the transaction. Databases that
+// order PostgreSQL chooses, however long the first one takes; it ends with the
+// transaction. Databases that
 // share a server, or schemas that share a database, do not wait for each
 // other.
-const lockSetup = "SELECT pg_advisory_xact_lock(hashtextextended('callbackd ' || current_schema(), 0))"
+const lockSetup = "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock(hashtextextended('callbackd ' || current_schema(), 0))"
 
 // setup brings the schema up to date and opens the keyset, in one
 // transaction that one node at a time may be in.
@@ -59,10 +60,16 @@ func setup(ctx context.Context, conn *pgx.Conn, keyset string) (*seal.Sealer, er
 		if _, err := tx.Exec(ctx, lockSetup); err != nil {
 			return err
 		}
+		mark, err := moving(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if mark != "" {
+			return errMoving
+		}
 		if err := migrate(ctx, tx); err != nil {
 			return fmt.Errorf("migrate: %w", err)
 		}
-		var err error
 		sealer, err = openKeyset(ctx, tx, keyset)
 		return err
 	})
@@ -74,6 +81,11 @@ func migrate(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
+	return migrateBy(ctx, tx, all)
+}
+
+// migrateBy brings the schema to the last of the steps.
+func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 	if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)"); err != nil {
 		return err
 	}

@@ -141,9 +141,26 @@ func (s *Store) Claim(ctx context.Context, no callbackd.NodeNo, limit int) (got 
 			got = append(got, callbackd.Shard(shard))
 			return err
 		}, int64(no), limit)
-		return p.run(ctx, tx.Conn())
+		if err := p.run(ctx, tx.Conn()); err != nil {
+			return err
+		}
+		if len(got) == 0 {
+			return errUnchanged
+		}
+		return nil
 	})
-	return got, revision, err
+	return got, revision, changedOrNot(err)
+}
+
+// errUnchanged ends a transaction that has nothing to commit: the revision
+// that it counted would make every node read the map again.
+var errUnchanged = callbackd.Errorf(callbackd.KindConflict, "nothing changed hands")
+
+func changedOrNot(err error) error {
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
 }
 
 func scanInto(v *int64) func(pgx.CollectableRow) error {
@@ -190,16 +207,19 @@ func (s *Store) Bury(ctx context.Context, no callbackd.NodeNo, unseen time.Durat
 		p.add("SELECT set_config('lock_timeout', $1, true)", nil, fmt.Sprint(lastWords.Milliseconds()))
 		p.add("SELECT pg_advisory_xact_lock($1::integer, ($2::bigint & 2147483647)::integer)", nil, fenceLocks, int64(no))
 		p.add(buryNode, func(pgx.CollectableRow) error { buried = true; return nil }, int64(no), unseen.Milliseconds())
-		if err := p.run(ctx, tx.Conn()); err != nil || !buried {
+		if err := p.run(ctx, tx.Conn()); err != nil {
 			if lockTimedOut(err) {
 				return errors.Join(err, s.expel(ctx, no, unseen))
 			}
 			return err
 		}
+		if !buried {
+			return errUnchanged
+		}
 		_, err := tx.Exec(ctx, freeShards, int64(no))
 		return err
 	})
-	return buried, err
+	return buried, changedOrNot(err)
 }
 
 // Leave is part of [store.Cluster].

@@ -11,9 +11,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,17 +38,27 @@ const (
 )
 
 // Connections of one node: the intake and the record each hold one while
-// they commit; everything else shares the rest.
+// they commit. Every command asks for keys and callbacks, so what reads those
+// waits for nothing else. Everything else shares the rest.
 const (
-	hotConns    = 2
-	leaseConns  = 2
-	sharedConns = 8
+	hotConns      = 2
+	leaseConns    = 2
+	settingsConns = 2
+	sharedConns   = 8
 )
 
 const (
-	connectTimeout = 3 * time.Second
+	connectTimeout = 5 * time.Second // of one host
+	pingTimeout    = 2 * time.Second
 	readTimeout    = 30 * time.Second
+	// idleTimeout is how long the locks of a node outlive its connection, or
+	// its sleep, in the middle of a transaction. It is shorter than patience,
+	// so that other nodes wait for them and do not fail.
+	idleTimeout = 5 * time.Second
 )
+
+// keepAlive finds out within some ten seconds that the other side is gone.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // Options says what to open.
 type Options struct {
@@ -58,14 +70,18 @@ type Options struct {
 	// OnCommit, when set, is told the number of commands of each commit.
 	OnCommit func(commands int)
 
-	tracer pgx.QueryTracer // of the tests
+	// Of the tests.
+	tracer   pgx.QueryTracer
+	patience time.Duration
 }
 
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
 	hot      *pgxpool.Pool // intake and record
 	lease    *pgxpool.Pool // leases and messages: nothing else may hold them up
+	settings *pgxpool.Pool // what all commands ask for
 	shared   *pgxpool.Pool
+	patience time.Duration
 	sealer   *seal.Sealer
 	onCommit func(int)
 	handover func([]callbackd.Delivery)
@@ -75,6 +91,7 @@ type Store struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 	work      sync.WaitGroup
+	served    chan struct{}   // closed when the committers have ended
 	life      context.Context // ends with the store
 	end       context.CancelFunc
 	node      atomic.Int64 // of the cluster; 0: none
@@ -85,11 +102,11 @@ type Store struct {
 	chain  *memo.Cache[sessionID, int64] // the last number of sessions, when this node gave it out
 
 	hub      store.Hub
-	choosing chan struct{} // holds one: a set of a replay is chosen at a time
-	checking sync.Mutex    // held by the one that asks for the revision
-	claims   [stripes]sync.Mutex
+	choosing chan struct{}          // holds one: a set of a replay is chosen at a time
+	claims   [stripes]chan struct{} // hold one: a reader of a stripe raises its horizon at a time
 
 	mu        sync.Mutex
+	asking    *asking   // for the revision; nil when nobody does
 	revision  int64     // of the settings that the caches hold
 	checkedAt time.Time // when that was known to be the newest
 	renewals  uint64    // counts Renew
@@ -107,12 +124,15 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.New("a keyset file is required with PostgreSQL: give every node a copy of the same one with --secret-keys (the first node makes it when the database is empty)")
 	}
 	s := &Store{
-		onCommit: o.OnCommit,
-		intakes:  make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}),
+		onCommit: o.OnCommit, patience: cmp.Or(o.patience, patience),
+		intakes: make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
 		choosing:  make(chan struct{}, 1),
 		chain:     memo.New[sessionID, int64](maxChain),
 		callbacks: memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
 		keys:      memo.New[string, *callbackd.Key](maxKeys), keysByNo: memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys),
+	}
+	for i := range s.claims {
+		s.claims[i] = make(chan struct{}, 1)
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.open(ctx, o); err != nil {
@@ -126,7 +146,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 func (s *Store) open(ctx context.Context, o Options) error {
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		return fmt.Errorf("the database URL cannot be read; write for example postgres://callbackd@db.internal/callbackd: %w", err)
+		return badURL(err)
 	}
 	configure(config.ConnConfig)
 	config.ConnConfig.Tracer = o.tracer
@@ -136,15 +156,20 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	if s.lease, err = pool(ctx, config, leaseConns, ""); err != nil {
 		return err
 	}
+	if s.settings, err = pool(ctx, config, settingsConns, ""); err != nil {
+		return err
+	}
 	if s.shared, err = pool(ctx, config, sharedConns, fmt.Sprint(readTimeout.Milliseconds())); err != nil {
 		return err
 	}
-	return s.insist(ctx, true, func(ctx context.Context) (bool, error) {
-		conn, err := s.hot.Acquire(ctx)
+	return s.insist(ctx, true, func(brief context.Context) (bool, error) {
+		conn, err := s.hot.Acquire(brief)
 		if err != nil {
 			return false, err
 		}
 		defer conn.Release()
+		// As long as ctx allows: a large database takes a while to migrate,
+		// and another node may be about to.
 		if s.sealer, err = setup(ctx, conn.Conn(), o.KeysetFile); err != nil {
 			var pg *pgconn.PgError
 			if !errors.As(err, &pg) { // a keyset, or a schema too new: no use in trying again
@@ -159,23 +184,37 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	})
 }
 
+func badURL(err error) error {
+	return fmt.Errorf("the database URL cannot be read; write for example postgres://callbackd@db.internal/callbackd: %w", err)
+}
+
 // configure sets what the driver relies on, whatever the server's defaults.
 func configure(c *pgx.ConnConfig) {
-	c.ConnectTimeout = connectTimeout
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, connectTimeout)
+	dial := c.DialFunc
+	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetKeepAliveConfig(keepAlive) // without it, the end is found later
+		}
+		return conn, err
+	}
 	if c.ValidateConnect == nil { // no target_session_attrs in the URL
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	for name, value := range map[string]string{
-		"application_name":              "callbackd",
-		"default_transaction_isolation": "read committed",
-		"timezone":                      "UTC",
-		"lock_timeout":                  "5000",
-		// A process that was stopped, or that is gone without a word, must not
-		// keep the locks that others wait for.
-		"idle_in_transaction_session_timeout": "5000",
-		"tcp_keepalives_idle":                 "10",
-		"tcp_keepalives_interval":             "5",
-		"tcp_keepalives_count":                "3",
+		"application_name":                    "callbackd",
+		"default_transaction_isolation":       "read committed",
+		"lock_timeout":                        "5000",
+		"idle_in_transaction_session_timeout": fmt.Sprint(idleTimeout.Milliseconds()),
+		"timezone":                            "UTC",
+		// The server asks too: in the middle of what a node was sending when
+		// it was cut off, no other timeout of PostgreSQL counts, and the locks
+		// of the transaction would stay for hours.
+		"tcp_keepalives_idle":     fmt.Sprint(int(keepAlive.Idle.Seconds())),
+		"tcp_keepalives_interval": fmt.Sprint(int(keepAlive.Interval.Seconds())),
+		"tcp_keepalives_count":    fmt.Sprint(keepAlive.Count),
+		"tcp_user_timeout":        "10000",
 		// Plans are made once and must hold for every size of the tables: the
 		// only way through them is an index, and the only join is a lookup of
 		// each row of the smaller side.
@@ -202,20 +241,42 @@ func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout s
 		statementTimeout = "0"
 	}
 	c.ConnConfig.RuntimeParams["statement_timeout"] = statementTimeout
+	c.PingTimeout = pingTimeout
 	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		// A server or role set to off would acknowledge what no disk has.
-		_, err := conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')")
+		// The pool sets no bound here, and counts the connection already.
+		ctx, cancel := context.WithTimeout(ctx, c.ConnConfig.ConnectTimeout)
+		defer cancel()
+		_, err := conn.Exec(ctx, prepareSession)
 		return err
 	}
 	return pgxpool.NewWithConfig(ctx, c)
 }
 
+func (s *Store) pools() []*pgxpool.Pool {
+	return []*pgxpool.Pool{s.hot, s.lease, s.settings, s.shared}
+}
+
+// prepareSession lets go of no commit before it is on a disk, whatever the
+// server or the role is set to, and shows that the database is in use: a move
+// into it holds the lock alone. When one does now, setup says so.
+const prepareSession = "SELECT CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', false) END, pg_try_advisory_lock_shared(" + inUse + ")"
+
+const inUse = "hashtextextended('callbackd in use ' || current_schema(), 0)"
+
 // reset drops every connection, so that the next ones are made to a server
 // that takes writes.
 func (s *Store) reset() {
-	s.hot.Reset()
-	s.lease.Reset()
-	s.shared.Reset()
+	for _, p := range s.pools() {
+		p.Reset()
+	}
+}
+
+// resetWhenLate drops a pool's idle connections when time was up on one of
+// them: the others may lead nowhere too, and each would cost as much again.
+func resetWhenLate(ctx context.Context, p *pgxpool.Pool) {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		p.Reset()
+	}
 }
 
 // read runs f, which may be run again, on a connection for reading.
@@ -228,6 +289,7 @@ func (s *Store) readOn(ctx context.Context, on *pgxpool.Pool, f func(context.Con
 		return err
 	}
 	return s.insist(ctx, true, func(ctx context.Context) (bool, error) {
+		defer resetWhenLate(ctx, on)
 		conn, err := on.Acquire(ctx)
 		if err != nil {
 			return false, err
@@ -247,6 +309,7 @@ func (s *Store) changeOn(ctx context.Context, on *pgxpool.Pool, idempotent bool,
 		return err
 	}
 	return s.insist(ctx, idempotent, func(ctx context.Context) (bool, error) {
+		defer resetWhenLate(ctx, on)
 		conn, err := on.Acquire(ctx)
 		if err != nil {
 			return false, err
@@ -264,10 +327,12 @@ func (s *Store) changeOn(ctx context.Context, on *pgxpool.Pool, idempotent bool,
 	})
 }
 
+var errClosing = callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+
 func (s *Store) closed() error {
 	select {
 	case <-s.closing:
-		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+		return errClosing
 	default:
 		return nil
 	}
@@ -293,14 +358,18 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // Close is part of [store.Store].
 func (s *Store) Close() error {
-	s.closeOnce.Do(func() { close(s.closing); s.end() })
-	s.work.Wait()
+	s.closeOnce.Do(func() {
+		close(s.closing)
+		s.end()
+		s.work.Wait()
+		close(s.served)
+	})
 	return s.release()
 }
 
 func (s *Store) release() error {
 	s.end()
-	for _, p := range []*pgxpool.Pool{s.hot, s.lease, s.shared} {
+	for _, p := range s.pools() {
 		if p != nil {
 			p.Close() // waits for the connections in use
 		}

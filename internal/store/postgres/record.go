@@ -23,31 +23,34 @@ type outcome struct {
 func (o *outcome) health() bool { return o.PauseCallback != callbackd.NotPaused || o.HealthTurned }
 
 // The statements of the record: an outcome of what is not pending leaves
-// nothing. The first locks, so that the next, which looks again, sees what
-// will not change under it. Joined to the queue in one statement the rows
-// would be found by whatever order PostgreSQL takes for cheap: for a table
-// that was empty when it was last counted that is all of the queue for each
-// outcome. A LATERAL subquery with a LIMIT cannot be turned around, and a row
-// is then reached by its place.
+// nothing. Joined to the queue in a DELETE the rows would be found by whatever
+// order PostgreSQL takes for cheap: for a table that was empty when it was last
+// counted that is all of the queue for each outcome. A LATERAL subquery with a
+// LIMIT or a lock cannot be turned around, and a row is then reached by its
+// place. Another transaction may have moved or taken a row between the two:
+// then an attempt has no number, and the group fails on it and starts over.
 const (
 	lockOutcomes = `SELECT count(*) FROM (SELECT 1 FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id)
 		CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id FOR UPDATE) p) locked`
-	waitingOutcomes = ` CROSS JOIN LATERAL (SELECT ctid AS place, attempts + 1 AS n, replay FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p)`
-	insertAttempts  = ` INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM found RETURNING event_id, callback_no`
+	outcomes        = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[]`
+	waitingOutcomes = ` CROSS JOIN LATERAL (SELECT ctid AS place, attempts + 1 AS n, replay FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id `
 
-	recordEnded = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[]) AS o (callback_no, event_id, version, state, detail)` + waitingOutcomes + `,
-		gone AS (DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM found))),
+	recordEnded = outcomes + `) AS o (callback_no, event_id, version, state, detail)` + waitingOutcomes + `LIMIT 1) p),
+		gone AS (DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM found)) RETURNING ctid AS place),
 		ended AS (UPDATE replays r SET delivered = r.delivered + c.delivered, failed = r.failed + c.failed, canceled = r.canceled + c.canceled FROM (
 			SELECT replay, count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state = 'failed') AS failed,
-				count(*) FILTER (WHERE state = 'canceled') AS canceled FROM found WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay)` + insertAttempts
-	recordWaiting = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[])
-			AS o (callback_no, event_id, version, state, detail, step, first_failed_at, due, holds_until)` + waitingOutcomes + `,
+				count(*) FILTER (WHERE state = 'canceled') AS canceled FROM found WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay)
+		INSERT INTO attempts (event_id, callback_no, n, version, state, detail)
+		SELECT event_id, callback_no, CASE WHEN (SELECT array_agg(place ORDER BY place) FROM gone) = (SELECT array_agg(place ORDER BY place) FROM found) THEN n END, version, state, detail
+		FROM found RETURNING event_id, callback_no`
+	recordWaiting = outcomes + `, $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[]) AS o (callback_no, event_id, version, state, detail, step, first_failed_at, due, holds_until)` + waitingOutcomes + `FOR UPDATE) p),
 		moved AS (INSERT INTO pending AS p (callback_no, event_id, attempts, step, manual, first_failed_at, due, holds_until)
 			SELECT callback_no, event_id, n, step, false, first_failed_at, nullif(due, 0), nullif(holds_until, 0) FROM found
 			ON CONFLICT (callback_no, event_id) DO UPDATE SET attempts = excluded.attempts, step = excluded.step,
-				first_failed_at = excluded.first_failed_at, due = excluded.due, holds_until = excluded.holds_until)` + insertAttempts
+				first_failed_at = excluded.first_failed_at, due = excluded.due, holds_until = excluded.holds_until)
+		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM found RETURNING event_id, callback_no`
 	selectRecorded = `SELECT o.event_id, o.callback_no FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS o (callback_no, event_id, detail)
-		CROSS JOIN LATERAL (SELECT 1 FROM attempts a WHERE a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.detail = o.detail LIMIT 1) a`
+		CROSS JOIN LATERAL (SELECT 1 FROM attempts a WHERE a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.detail = o.detail LIMIT 1 FOR KEY SHARE) a`
 )
 
 // Record is part of [store.Queue].
@@ -93,8 +96,11 @@ func (s *Store) recordAll() {
 }
 
 // recordGroup commits outcomes of different deliveries together.
-func (s *Store) recordGroup(group []*outcome) {
-	doubtful := false // a commit was not answered
+func (s *Store) recordGroup(group []*outcome) { s.recordOrSplit(group, false) }
+
+// recordOrSplit is recordGroup; doubtful tells that a commit of the outcomes
+// was not answered.
+func (s *Store) recordOrSplit(group []*outcome, doubtful bool) {
 	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
 		committing, err := s.tryRecord(ctx, group, doubtful)
 		doubtful = doubtful || err != nil && committing && judge(err, true) == unknown
@@ -102,7 +108,7 @@ func (s *Store) recordGroup(group []*outcome) {
 	})
 	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(group) > 1 {
 		for _, o := range group {
-			s.recordGroup([]*outcome{o})
+			s.recordOrSplit([]*outcome{o}, doubtful)
 		}
 		return
 	}
@@ -129,14 +135,20 @@ func (s *Store) recordGroup(group []*outcome) {
 	}
 }
 
-// tryRecord is one try: a single round trip and transaction, or two when a
-// callback's health turned too.
+// tryRecord is one try: a single round trip and transaction, and one more each
+// when a callback's health turned too and when the commit of a try before was
+// not answered.
 func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) (committing bool, err error) {
+	defer resetWhenLate(ctx, s.hot)
 	conn, err := s.hot.Acquire(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer giveBack(ctx, conn)
+	// All nodes lock in one order.
+	slices.SortFunc(group, func(a, b *outcome) int {
+		return cmp.Or(cmp.Compare(a.Delivery.ID.Callback, b.Delivery.ID.Callback), cmp.Compare(a.Delivery.ID.Event, b.Delivery.ID.Event))
+	})
 	byID := make(map[callbackd.DeliveryID]*outcome, len(group))
 	health := false
 	for _, o := range group {
@@ -153,23 +165,33 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 		return err
 	}
 	var p pipeline
-	if health {
+	if doubtful || health {
 		p.add("BEGIN", nil)
 	}
 	if no := s.node.Load(); no != 0 {
 		addFence(&p, callbackd.NodeNo(no))
 	}
-	addLocks(&p, group)
-	addOutcomes(&p, group, row)
-	if doubtful {
+	left := group
+	if doubtful { // what is stored already must not be stored again
+		addLocks(&p, group)
 		addRecorded(&p, group, row)
+		if err := p.run(ctx, conn.Conn()); err != nil {
+			return false, err
+		}
+		p = pipeline{}
+		left = slices.DeleteFunc(slices.Clone(group), func(o *outcome) bool { return o.stored })
 	}
-	if err := p.run(ctx, conn.Conn()); err != nil || !health {
-		return !health, err
+	addOutcomes(&p, left, row)
+	if health {
+		if err := p.run(ctx, conn.Conn()); err != nil {
+			return false, err
+		}
+		p = pipeline{}
+		addHealth(&p, group)
 	}
-	p = pipeline{}
-	addHealth(&p, group)
-	p.add("COMMIT", nil)
+	if doubtful || health {
+		p.add("COMMIT", nil)
+	}
 	return true, p.run(ctx, conn.Conn())
 }
 
@@ -185,11 +207,9 @@ func (r *rows) add(o *outcome) {
 	r.versions, r.states, r.details = append(r.versions, o.Attempt.Version), append(r.states, string(o.state)), append(r.details, o.detail)
 }
 
-// addLocks locks the group's deliveries, in an order that all nodes have.
+// addLocks locks the group's deliveries, and so waits for a commit of them
+// that is under way.
 func addLocks(p *pipeline, group []*outcome) {
-	slices.SortFunc(group, func(a, b *outcome) int {
-		return cmp.Or(cmp.Compare(a.Delivery.ID.Callback, b.Delivery.ID.Callback), cmp.Compare(a.Delivery.ID.Event, b.Delivery.ID.Event))
-	})
 	callbacks, events := make([]int64, len(group)), make([]int64, len(group))
 	for i, o := range group {
 		callbacks[i], events[i] = int64(o.Delivery.ID.Callback), int64(o.Delivery.ID.Event)
@@ -224,7 +244,8 @@ func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 
 // addRecorded finds what a commit that was not answered had stored: the same
 // attempt to the byte. A record that is under way keeps its rows locked, so
-// that addLocks has waited for it.
+// that addLocks has waited for it. The attempts are locked, so that the commit
+// is one that waits for the standbys, which may not have them yet.
 func addRecorded(p *pipeline, group []*outcome, row func(pgx.CollectableRow) error) {
 	var r rows
 	for _, o := range group {

@@ -51,6 +51,9 @@ func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyNo, f callbackd.
 	c := &chosen{filter: f}
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		c.tx = tx
+		if err := readLong(ctx, tx); err != nil {
+			return err
+		}
 		all, err := s.callbacksWhere(ctx, tx, "c.key_no = $1", int64(key))
 		if err != nil {
 			return err

@@ -52,7 +52,7 @@ func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (pa
 		n := 0
 		err := each(ctx, conn, sql, func(row pgx.CollectableRow) error {
 			var search []byte
-			k, err := scanSession(searched{row, &search})
+			k, err := scanSession(withLast{row, &search})
 			if err != nil || page.Next.SessionKey != "" {
 				return err
 			}
@@ -73,14 +73,14 @@ func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (pa
 	}
 }
 
-// searched is a row with the text to search as its last column.
-type searched struct {
+// withLast is a row with one more column at its end than its reader knows.
+type withLast struct {
 	pgx.CollectableRow
-	search *[]byte
+	last any
 }
 
 // Scan reads the row's other columns into dest.
-func (r searched) Scan(dest ...any) error { return r.CollectableRow.Scan(append(dest, r.search)...) }
+func (r withLast) Scan(dest ...any) error { return r.CollectableRow.Scan(append(dest, r.last)...) }
 
 // SessionEvents is part of [store.Sessions].
 func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionKey string, after int64, limit int) (out []store.SessionEvent, err error) {

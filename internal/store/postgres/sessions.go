@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -39,6 +40,7 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionK
 // keptSession is a session as a group has left it so far.
 type keptSession struct {
 	no            int64
+	stamp         int64              // as it was read
 	before, after *callbackd.Session // before is what is stored; after is nil when it was removed
 	notes         []callbackd.Note
 	firstNote     int
@@ -47,10 +49,11 @@ type keptSession struct {
 
 const (
 	sessionColumns = "no, key_no, session, status, created_at, ended_at, reference, results, document"
-	lockKept       = `SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, s.results, s.document
+	lockKept       = `SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, s.results, s.document, s.stamp
 		FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
 		CROSS JOIN LATERAL (SELECT * FROM sessions WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
-	selectStamp    = "SELECT 1 FROM sessions WHERE key_no = $1 AND session = $2 AND stamp = $3"
+	selectStamp    = "SELECT coalesce((SELECT stamp FROM sessions WHERE no = $1), 0)"
+	selectCreated  = "SELECT 1 FROM sessions WHERE key_no = $1 AND session = $2 AND stamp = $3"
 	updateDocument = "UPDATE sessions SET document = $2, stamp = $3 WHERE no = $1"
 	updateSession  = "UPDATE sessions SET document = $2, stamp = $3, status = $4, ended_at = $5, due = $6, search = $7, reference = $8, results = $9 WHERE no = $1"
 	insertNotes    = `INSERT INTO session_notes (session_no, n, title, description, inserted_by, inserted_at)
@@ -93,8 +96,10 @@ func (g *acceptance) readKept(p *pipeline) {
 		return
 	}
 	p.add(lockKept, func(row pgx.CollectableRow) error {
-		k, err := scanSession(row)
+		var stamp int64
+		k, err := scanSession(withLast{row, &stamp})
 		if err == nil {
+			k.stamp = stamp
 			g.kept[sessionID{k.before.Key, k.before.SessionKey}] = k
 		}
 		return err
@@ -170,22 +175,44 @@ func (g *acceptance) writeKept(p *pipeline) {
 	}
 }
 
-// evidence is how it is known that the group was committed: by its first
-// event, or by the stamp of a session.
-func (g *acceptance) evidence() (sql string, args []any) {
-	if len(g.events) > 0 {
-		ev := g.events[0]
-		return selectDoubt, []any{int64(ev.ID), int64(ev.Key), ev.Session, ev.Sequence}
+// findOut queues the question whether a try whose commit was not answered was
+// committed: an event of it tells, or else the stamp of a session. What holds
+// the locks of a commit under way keeps what comes before it in the pipeline,
+// or the insert of a new session, waiting: what is not here is not to be.
+func (g *acceptance) findOut(p *pipeline, try *acceptance) {
+	if len(try.events) > 0 {
+		ev := try.events[0]
+		p.add(selectDoubt, func(pgx.CollectableRow) error { g.made = try; return nil }, int64(ev.ID), int64(ev.Key), ev.Session, ev.Sequence)
+		return
 	}
-	for _, id := range g.sortedSessions() {
-		if k := g.kept[id]; k != nil && k.changed && k.after != nil {
-			return selectStamp, []any{int64(id.key), id.session, g.stamp}
+	var kept *keptSession
+	changed := 0
+	for _, k := range try.kept {
+		if k != nil && k.changed {
+			changed++
+			if kept == nil || kept.after == nil {
+				kept = k
+			}
 		}
 	}
-	return "", nil
+	if kept == nil {
+		return
+	}
+	p.add(selectStamp, func(row pgx.CollectableRow) error {
+		var stamp int64
+		err := row.Scan(&stamp)
+		switch {
+		case stamp == try.stamp, stamp == 0 && kept.after == nil && changed == 1:
+			g.made = try
+		case stamp != kept.stamp: // somebody has changed it since, on top of that try or without it
+			g.unsure = true
+		}
+		return err
+	}, kept.no)
 }
 
-func newStamp() int64 { return rand.Int64() }
+// newStamp is never 0, which stands for no session.
+func newStamp() int64 { return 1 + rand.Int64N(math.MaxInt64) }
 
 // noteRows are the arrays of insertNotes.
 type noteRows struct {
@@ -215,7 +242,7 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session) e
 	return s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		if again { // the commit before may not have been answered
 			var made int
-			if err := tx.QueryRow(ctx, selectStamp, int64(stored.Key), stored.SessionKey, stamp).Scan(&made); err != pgx.ErrNoRows {
+			if err := tx.QueryRow(ctx, selectCreated, int64(stored.Key), stored.SessionKey, stamp).Scan(&made); err != pgx.ErrNoRows {
 				return err
 			}
 		}

@@ -79,6 +79,38 @@ func TestLostAnswerOfASessionChange(t *testing.T) {
 	if err != nil || len(notes) != 3 || d.checked(s) != 1 {
 		t.Errorf("%d notes, %v", len(notes), err)
 	}
+	ln.swallowNext("COMMIT")
+	_, _, err = s.ChangeSession(t.Context(), d.key.No, "S", now, func(*callbackd.Session) (store.SessionChange, error) {
+		return store.SessionChange{Remove: true}, nil
+	})
+	if err != nil || ln.cuts.Load() != 5 {
+		t.Errorf("a removal: %v after %d cuts", err, ln.cuts.Load())
+	}
+}
+
+// Another node changes the session between a commit that was not answered and
+// its retry: it cannot be known any more whether it was made, and it is not
+// made twice.
+func TestSessionChangeThatNobodyCanTell(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	s, now := nodes[0], time.Now()
+	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.No, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
+	group := []*intake{{command: newCommand(), batch: store.Batch{Key: d.key.No, At: now}, change: &change{session: "S", at: now, f: note(now, false)}}}
+	first := newAcceptance(s, group, nil)
+	_, err := s.tryAccept(t.Context(), first)
+	d.must(err)
+	retry := newAcceptance(s, group, []*acceptance{first})
+	if _, err = s.tryAccept(t.Context(), retry); err != nil || retry.made != first {
+		t.Errorf("before the other change: made %v, %v", retry.made != nil, err)
+	}
+	_, _, err = nodes[1].ChangeSession(t.Context(), d.key.No, "S", now, note(now, false))
+	d.must(err)
+	if _, err := s.tryAccept(t.Context(), newAcceptance(s, group, []*acceptance{first})); callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Errorf("after the other change: %v", err)
+	}
+	if got, err := s.Session(t.Context(), d.key.No, "S"); err != nil || got.Notes != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
 }
 
 // A reader goes from cursor to cursor while nodes whose clocks are a minute
@@ -194,4 +226,31 @@ func TestNodesStepAReplayTogether(t *testing.T) {
 		t.Errorf("%d made due; %+v, %v", len(due), r, err)
 	}
 	d.checked(nodes[2])
+}
+
+// A delivery changes under an outcome that is being recorded: the outcome is
+// recorded on what it has become, once.
+func TestOutcomeOfADeliveryThatChangesMeanwhile(t *testing.T) {
+	ctx := t.Context()
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	evs, err := d.accept(nodes[0], time.Now(), "A", "B")
+	d.must(err)
+	other, err := nodes[0].shared.Begin(ctx)
+	d.must(err)
+	_, err = other.Exec(ctx, "UPDATE pending SET manual = true WHERE event_id = $1", int64(evs[1].ID))
+	d.must(err)
+	var work sync.WaitGroup
+	work.Go(func() {
+		d.delivered(nodes[0], []callbackd.DeliveryID{{Event: evs[0].ID, Callback: d.cb.No}, {Event: evs[1].ID, Callback: d.cb.No}})
+	})
+	for waits := 0; waits == 0; {
+		d.must(other.QueryRow(ctx, "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waits))
+	}
+	d.must(other.Commit(ctx))
+	work.Wait()
+	var ended, pending int
+	d.must(nodes[0].shared.QueryRow(ctx, "SELECT (SELECT count(*) FROM attempts WHERE n = 1), (SELECT count(*) FROM pending)").Scan(&ended, &pending))
+	if d.checked(nodes[0]); ended != 2 || pending != 0 {
+		t.Errorf("%d outcomes, want 2; %d deliveries wait, want none", ended, pending)
+	}
 }

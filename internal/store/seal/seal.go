@@ -58,22 +58,39 @@ func newKeyset(file string) ([]byte, error) {
 	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&buf)); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	err = write(file, buf.Bytes())
 	if errors.Is(err, fs.ErrExist) {
 		return os.ReadFile(file) // another process was faster
 	}
-	if err != nil {
-		return nil, err
+	return buf.Bytes(), err
+}
+
+// Copy copies a keyset durably to a file that does not exist yet.
+func Copy(from, to string) error {
+	raw, err := os.ReadFile(from)
+	if err == nil {
+		err = write(to, raw)
 	}
-	_, err = f.Write(buf.Bytes())
+	if err != nil {
+		return fmt.Errorf("copy the keyset: %w", err)
+	}
+	return nil
+}
+
+func write(file string, keyset []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(keyset)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, err
+		return err
 	}
 	dir, err := os.Open(filepath.Dir(file))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return buf.Bytes(), errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Seal encrypts what belongs to owner.

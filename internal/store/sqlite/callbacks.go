@@ -244,12 +244,20 @@ func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*
 // CallbackByNo is part of [store.Callbacks].
 func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
 	cb, err := s.callback(ctx, no)
-	if err != nil || cb.Deleted() {
-		return cb, err
+	if err != nil {
+		return nil, err
+	}
+	return s.withKey(ctx, cb)
+}
+
+// withKey is a setting that ended with its key when that was revoked.
+func (s *Store) withKey(ctx context.Context, cb *callbackd.Callback) (*callbackd.Callback, error) {
+	if cb.Deleted() {
+		return cb, nil
 	}
 	k, err := s.KeyByNo(ctx, cb.Key)
 	if err != nil {
-		return nil, fmt.Errorf("key of callback %d: %w", no, err)
+		return nil, fmt.Errorf("key of callback %d: %w", cb.No, err)
 	}
 	if k.Revoked() {
 		ended := *cb
@@ -282,7 +290,11 @@ func (s *Store) callback(ctx context.Context, no callbackd.CallbackNo) (*callbac
 
 // CallbackVersion is part of [store.Callbacks].
 func (s *Store) CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (*callbackd.Callback, error) {
-	return s.callbackAt(ctx, no, version)
+	cb, err := s.callbackAt(ctx, no, version)
+	if err != nil {
+		return nil, err
+	}
+	return s.withKey(ctx, cb)
 }
 
 // callbackAt reads a setting with what it sends in that version; 0 is the

@@ -51,7 +51,7 @@ func TestEarlierSchemasAreUpgraded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		sealer, err := seal.Open(filepath.Join(dir, keysetFile), true)
+		sealer, err := seal.Open(filepath.Join(dir, KeysetFile), true)
 		if err != nil {
 			t.Fatal(err)
 		}

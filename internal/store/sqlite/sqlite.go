@@ -32,7 +32,8 @@ import (
 const (
 	dbFile     = "callbackd.db"
 	lockFile   = "callbackd.lock"
-	keysetFile = "secret-keys.json"
+	KeysetFile = "secret-keys.json"
+	movedFile  = "callbackd.moved"
 )
 
 // Sizes of what is kept in memory, in entries.
@@ -67,6 +68,7 @@ type Options struct {
 type Store struct {
 	sealer *seal.Sealer
 	beside bool
+	moved  error // why nothing may be written any more; nil: it may
 	foldAt int
 	// checkpointPages is the constant; tests make it small.
 	checkpointPages int
@@ -126,7 +128,21 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	if err := makeDir(o.Dir); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	s := &Store{
+	s := newStore(o)
+	if _, err := os.Stat(filepath.Join(o.Dir, movedFile)); err == nil {
+		if s.moved = movedError(o.Dir); !o.Beside {
+			return nil, s.moved
+		}
+	}
+	if err := s.open(o); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	go s.writer(s.newTx())
+	return s, nil
+}
+
+func newStore(o Options) *Store {
+	return &Store{
 		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
 		onCommit: o.OnCommit, choosing: make(chan struct{}, 1),
@@ -138,11 +154,10 @@ func Open(_ context.Context, o Options) (*Store, error) {
 		keys:      memo.New[string, agedKey](maxKeys),
 		keysByNo:  memo.New[callbackd.KeyNo, agedKey](maxKeys),
 	}
-	if err := s.open(o); err != nil {
-		return nil, errors.Join(err, s.release())
-	}
-	go s.writer(&tx{db: s.w, s: s, seqs: map[sessionID]int64{}, kept: map[sessionID]keptSession{}, left: map[callbackd.DeliveryID]bool{}})
-	return s, nil
+}
+
+func (s *Store) newTx() *tx {
+	return &tx{db: s.w, s: s, seqs: map[sessionID]int64{}, kept: map[sessionID]keptSession{}, left: map[callbackd.DeliveryID]bool{}}
 }
 
 // makeDir makes the data directory, and makes its name durable: the driver
@@ -177,13 +192,7 @@ func (s *Store) open(o Options) error {
 		}
 		f.Close()
 	}
-	// A URI: these three are not themselves in it.
-	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-	if o.vfs == "" {
-		dsn += "?vfs=" + vfsName
-	} else {
-		dsn += "?vfs=" + o.vfs
-	}
+	dsn := uri(path, cmp.Or(o.vfs, vfsName))
 	if o.synchronous == "" {
 		o.synchronous = "FULL"
 	}
@@ -202,7 +211,7 @@ func (s *Store) open(o Options) error {
 		return err
 	}
 	if o.KeysetFile == "" {
-		o.KeysetFile = filepath.Join(o.Dir, keysetFile)
+		o.KeysetFile = filepath.Join(o.Dir, KeysetFile)
 	}
 	var secrets int64
 	err = s.w.query("SELECT EXISTS (SELECT 1 FROM keys)", func(st *sqlite3.Stmt) error { secrets = st.ColumnInt64(0); return nil })
@@ -239,6 +248,11 @@ func (s *Store) open(o Options) error {
 		s.readers++
 	}
 	return nil
+}
+
+// uri names a file to SQLite: three characters are not themselves in it.
+func uri(path, vfs string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + "?vfs=" + vfs
 }
 
 // lockDir takes the directory for this process until it ends.

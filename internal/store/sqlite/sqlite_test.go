@@ -97,7 +97,7 @@ func TestSecretsAreSealedOnDisk(t *testing.T) {
 	files()
 	s.Close()
 	files()
-	if err := os.Remove(filepath.Join(dir, keysetFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, KeysetFile)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "missing") {

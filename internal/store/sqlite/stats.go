@@ -3,13 +3,13 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"slices"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -33,27 +33,8 @@ const slotColumns = "at, delivered, failed, canceled, attempts, faults, repeats,
 func scanSlot(st *sqlite3.Stmt) store.Slot {
 	v := store.Slot{At: columnTime(st, 0), Sums: store.Sums{Delivered: st.ColumnInt64(1), Failed: st.ColumnInt64(2), Canceled: st.ColumnInt64(3),
 		Attempts: st.ColumnInt64(4), Faults: st.ColumnInt64(5), Repeats: st.ColumnInt64(6)}}
-	b := st.ColumnRawBlob(7)
-	for i := 0; i < len(v.Latency) && len(b) > 0; i++ {
-		n, size := binary.Uvarint(b)
-		if size <= 0 {
-			break
-		}
-		v.Latency[i], b = uint32(n), b[size:]
-	}
+	v.Latency = codec.ReadLatency(st.ColumnRawBlob(7))
 	return v
-}
-
-func encodeLatency(l *store.Latency) []byte {
-	end := len(l)
-	for end > 0 && l[end-1] == 0 {
-		end--
-	}
-	b := make([]byte, 0, end)
-	for _, n := range l[:end] {
-		b = binary.AppendUvarint(b, uint64(n))
-	}
-	return b
 }
 
 // AddTallies is part of [store.Stats].
@@ -104,7 +85,7 @@ func (t *tx) addSlot(id slotID, add *store.Sums) error {
 		return err
 	}
 	return t.query("INSERT OR REPLACE INTO slots (subject, no, width, "+slotColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		id.subject, id.no, width, id.at, sum.Delivered, sum.Failed, sum.Canceled, sum.Attempts, sum.Faults, sum.Repeats, encodeLatency(&sum.Latency))
+		id.subject, id.no, width, id.at, sum.Delivered, sum.Failed, sum.Canceled, sum.Attempts, sum.Faults, sum.Repeats, codec.AppendLatency(nil, &sum.Latency))
 }
 
 // countCanceled adds what was canceled without an attempt, of which nobody

@@ -61,6 +61,9 @@ func (t *tx) reset() {
 // is durable or is known not to be: ctx ends the wait for a place, never the
 // wait for the outcome.
 func (s *Store) write(ctx context.Context, run func(*tx) error) error {
+	if s.moved != nil {
+		return s.moved
+	}
 	j := &job{run: run, done: make(chan struct{})}
 	select {
 	case s.jobs <- j:

@@ -163,6 +163,9 @@ func (s *suite) keys() {
 	s.kind(err, callbackd.KindNotFound)
 	_, err = s.CreateKey(s.ctx(), callbackd.Key{APIKey: "k1", CreatedAt: s.at})
 	s.kind(err, callbackd.KindConflict)
+	for _, text := range []string{"k\xff", "k\x00"} { // what a header may hold is no key, and no fault
+		s.kind(second(s.Key(s.ctx(), text)), callbackd.KindNotFound)
+	}
 	_, err = s.Key(s.ctx(), "k2")
 	s.kind(err, callbackd.KindNotFound)
 	s.newKey("k2")
@@ -587,6 +590,9 @@ func (s *suite) revoke() {
 	if got, err := s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Deleted() || got.URL != cb.URL {
 		s.Errorf("the callback of a revoked key: %+v, %v", got, err)
 	}
+	if got, err := s.CallbackVersion(s.ctx(), cb.No, 1); err != nil || !got.Deleted() {
+		s.Errorf("a version of the callback of a revoked key: %+v, %v", got, err)
+	}
 	s.balanced()
 	if n, err := s.SettleCanceled(s.ctx(), s.at, 10); err != nil || n != 2 {
 		s.Errorf("settled %d, %v", n, err)
@@ -808,10 +814,12 @@ func (s *suite) pauseAndHealth() {
 	if got.Paused() || !got.FailingSince.IsZero() {
 		s.Errorf("%+v", got)
 	}
-	if _, err = s.PauseCallback(s.ctx(), s.key.No, ev1, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at}); err != nil {
-		s.Fatal(err)
-	}
-	if got, err = s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Paused() {
-		s.Errorf("%+v, %v", got, err)
+	for n := range 2 { // the same pause again is the first one
+		if _, err = s.PauseCallback(s.ctx(), s.key.No, ev1, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at.Add(time.Duration(n) * time.Hour)}); err != nil {
+			s.Fatal(err)
+		}
+		if got, err = s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Paused() || !got.Pause.At.Equal(s.at) {
+			s.Errorf("%+v, %v", got, err)
+		}
 	}
 }

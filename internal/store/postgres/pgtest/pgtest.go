@@ -43,9 +43,13 @@ var (
 	schema atomic.Int64
 )
 
-// Main runs the tests of a package and stops the server they used.
-func Main(m *testing.M) {
+// Main runs the tests of a package, ends what else they share, and stops the
+// server they used.
+func Main(m *testing.M, ends ...func()) {
 	code := m.Run()
+	for _, end := range ends {
+		end()
+	}
 	mu.Lock()
 	defer mu.Unlock()
 	if shared != nil {
@@ -84,6 +88,21 @@ func (s *Server) Schema(t testing.TB) string {
 	return s.URL(name)
 }
 
+// Database makes a database and returns the URL of it.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("d%d", schema.Add(1))
+	conn, err := pgx.Connect(t.Context(), s.URL(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(s.URL(""), "/postgres?", "/"+name+"?", 1)
+}
+
 // URL is where the server is; schema may be empty.
 func (s *Server) URL(schema string) string {
 	u := url.URL{Scheme: "postgres", User: url.User("callbackd"), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)), Path: "/postgres"}
@@ -115,7 +134,7 @@ func Start(settings ...string) (*Server, error) {
 
 // begin makes the data directory by a command and runs the server.
 func (s *Server) begin(settings []string, name string, args ...string) (*Server, error) {
-	out, err := s.command(name, args...).CombinedOutput()
+	out, err := s.Command(name, args...).CombinedOutput()
 	if err == nil {
 		out, err = nil, s.Run(settings...)
 	}
@@ -158,7 +177,8 @@ func owner(dir string) (*syscall.Credential, error) {
 	return nil, errors.New("no unprivileged user to run PostgreSQL as")
 }
 
-func (s *Server) command(name string, args ...string) *exec.Cmd {
+// Command is a tool of PostgreSQL, of the server's own version.
+func (s *Server) Command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = filepath.Dir(s.Dir)
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/bin:/bin"}
@@ -202,7 +222,7 @@ func (s *Server) run(settings []string) error {
 		return err
 	}
 	defer log.Close()
-	s.cmd = s.command("postgres", args...)
+	s.cmd = s.Command("postgres", args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT // no server outlives its tests
 	started := make(chan error, 1)

@@ -1,0 +1,26 @@
+package apikey
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"callbackd"
+)
+
+func TestTextsOfAKey(t *testing.T) {
+	long := strings.Repeat("x", callbackd.MaxName+1)
+	for _, c := range []struct {
+		account, name string
+		ok            bool
+	}{
+		{"acme", "", true}, {"o'neil", "Zoë's key", true},
+		{"", "", false}, {"a:b", "", false}, {"a@b", "", false}, {"a b", "", false}, {"a\tb", "", false}, {long, "", false}, {"a\x00", "", false}, {"a\xff", "", false},
+		{"acme", long, false}, {"acme", "a\x00b", false}, {"acme", "\xff", false}, {"acme", "two\nlines", false},
+	} {
+		k, err := New(c.account, c.name, true, time.Now())
+		if (err == nil) != c.ok || err == nil && (k.Account != c.account || k.Name != c.name) || err != nil && callbackd.KindOf(err) != callbackd.KindInvalid {
+			t.Errorf("%q, %q: %+v, %v", c.account, c.name, k, err)
+		}
+	}
+}

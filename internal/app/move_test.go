@@ -1,0 +1,434 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/session"
+	"callbackd/internal/store"
+	"callbackd/internal/store/postgres/pgtest"
+	"callbackd/internal/store/seal"
+	"callbackd/internal/store/sqlite"
+	"callbackd/internal/store/storetest"
+	"callbackd/internal/store/transfer"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/jackc/pgx/v5"
+	"github.com/ncruces/go-sqlite3"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// usedDir is a data directory that was used at random, and its picture.
+func usedDir(t *testing.T, seed uint64) (dir string, picture map[string]any) {
+	t.Helper()
+	return use(t, t.TempDir(), seed)
+}
+
+func use(t *testing.T, at string, seed uint64) (dir string, picture map[string]any) {
+	t.Helper()
+	dir = at
+	s := openPlace(t, Place{Data: dir})
+	storetest.Use(t, s, seed, 300)
+	if seed%2 == 1 { // as a kill leaves it, with the newest events in the tail
+		killed := t.TempDir()
+		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { dir = killed }()
+	}
+	closeStore(t, s) // and with it all that it knew by heart
+	s = openPlace(t, Place{Data: dir})
+	picture = storetest.Picture(t, s)
+	closeStore(t, s)
+	return dir, picture
+}
+
+// differences does not mind how a driver says "none", nor in which order it
+// lists what an event is owed to.
+func differences(a, b any) string {
+	return cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(callbackd.Callback{}, "DeletedAt"), cmpopts.SortSlices(func(a, b callbackd.CallbackNo) bool { return a < b }))
+}
+
+func openPlace(t *testing.T, p Place) store.Store {
+	t.Helper()
+	s, err := p.Open(t.Context(), false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closeStore(t *testing.T, s store.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func target(t *testing.T) Place {
+	t.Helper()
+	return Place{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
+}
+
+func silent(Moved) {}
+
+func TestMoveTakesEverything(t *testing.T) {
+	for seed := range uint64(2) {
+		dir, want := usedDir(t, seed)
+		to := target(t)
+		rows := map[string]int64{}
+		if err := Move(t.Context(), dir, to, func(m Moved) {
+			if m.Sum != nil {
+				rows[m.Table] = m.Sum.Rows
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range transfer.Tables {
+			if rows[table.Name] == 0 {
+				t.Errorf("seed %d: the test moves no row of %s", seed, table.Name)
+			}
+		}
+		s := openPlace(t, to)
+		if diff := differences(want, storetest.Picture(t, s)); diff != "" {
+			t.Errorf("seed %d: -SQLite +PostgreSQL\n%s", seed, diff)
+		}
+		goesOn(t, s)
+		closeStore(t, s)
+	}
+}
+
+// goesOn works on with what was moved.
+func goesOn(t *testing.T, s store.Store) {
+	t.Helper()
+	ctx, at := t.Context(), time.Now()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := s.ListKeys(ctx)
+	must(err)
+	k, err := s.CreateKey(ctx, callbackd.Key{Account: "acme", APIKey: "new", Secret: "s", CreatedAt: at})
+	must(err)
+	if last := keys[len(keys)-1].No; k.No <= last {
+		t.Errorf("a new key has number %d after %d", k.No, last)
+	}
+	r, err := s.Check(ctx)
+	must(err)
+	cb, created, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.StageChange, Name: "n", URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}, at)
+	must(err)
+	if last := r.Callbacks[len(r.Callbacks)-1].Callback.No; !created || cb.No <= last {
+		t.Errorf("a new callback has number %d after %d", cb.No, last)
+	}
+	story, err := s.SessionEvents(ctx, keys[0].No, "S1", 0, 200)
+	must(err)
+	last := story[len(story)-1].Event
+	evs, err := s.Accept(ctx, store.Batch{Key: keys[0].No, At: at, Events: []store.NewEvent{{Type: callbackd.StageChange, Session: "S1", Data: []byte("{}")}}})
+	must(err)
+	if evs[0].Sequence != last.Sequence+1 || evs[0].ID <= last.ID {
+		t.Errorf("after %+v comes %+v", last, evs[0])
+	}
+	must(s.CreateSession(ctx, session.New(&k, at)))
+	running, err := s.RunningReplays(ctx)
+	must(err)
+	step, err := s.StepReplay(ctx, running[len(running)-1], at)
+	must(err)
+	if len(step.Due) == 0 {
+		t.Error("an open replay does not go on")
+	}
+	if r, err := s.Check(ctx); err != nil || r.FaultN > 0 {
+		t.Errorf("check: %v, %v", err, r.Faults)
+	}
+}
+
+// Whatever page it was broken off after, a move goes on to the same end, and
+// no server starts before it.
+func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
+	dir := t.TempDir()
+	s := openPlace(t, Place{Data: dir})
+	storetest.Use(t, s, 9, 100)
+	for i := range 9 { // more than a page
+		b := store.Batch{Key: 2, At: time.Now()}
+		for j := range 1000 {
+			b.Events = append(b.Events, store.NewEvent{Type: callbackd.SMSProcess, Session: fmt.Sprint("S", i, "-", j), Data: []byte("{}")})
+		}
+		if _, err := s.Accept(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeStore(t, s)
+	s = openPlace(t, Place{Data: dir})
+	want := storetest.Picture(t, s)
+	closeStore(t, s)
+	to := target(t)
+	other := t.TempDir()
+	if err := seal.Copy(filepath.Join(dir, sqlite.KeysetFile), filepath.Join(other, sqlite.KeysetFile)); err != nil {
+		t.Fatal(err)
+	}
+	use(t, other, 10)
+	pages, tries := 0, 0
+	for done := false; !done; tries++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := Move(ctx, dir, to, func(m Moved) {
+			if m.Sum == nil && m.Table == "events" {
+				pages++
+			}
+			if m.Sum == nil || m.Table == transfer.Tables[tries%len(transfer.Tables)].Name {
+				cancel()
+			}
+		})
+		cancel()
+		if done = err == nil; done {
+			break
+		}
+		if !errors.Is(err, context.Canceled) || tries > 100 {
+			t.Fatalf("try %d: %v", tries, err)
+		}
+		if _, err := to.Open(t.Context(), false, nil); err == nil || !strings.Contains(err.Error(), "run the same `callbackd move` again") {
+			t.Fatalf("a server on what was moved in part: %v", err)
+		}
+		if err := Move(t.Context(), other, to, silent); err == nil || !strings.Contains(err.Error(), "another data directory") {
+			t.Fatalf("another directory into what was moved in part: %v", err)
+		}
+		if tries > len(transfer.Tables)+6 { // enough of it: now to the end
+			if err := Move(t.Context(), dir, to, silent); err != nil {
+				t.Fatal(err)
+			}
+			done = true
+		}
+	}
+	if pages < 2 {
+		t.Errorf("%d page of events: the test breaks no table off", pages)
+	}
+	s = openPlace(t, to)
+	defer s.Close()
+	if diff := differences(want, storetest.Picture(t, s)); diff != "" {
+		t.Errorf("after %d tries: -SQLite +PostgreSQL\n%s", tries, diff)
+	}
+}
+
+// What has begun keeps everybody else away from the directory.
+func TestAMovedDirectoryIsNotServed(t *testing.T) {
+	dir, want := usedDir(t, 5)
+	beside, err := sqlite3.Open(filepath.Join(dir, "callbackd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer beside.Close()
+	if err := Move(t.Context(), dir, target(t), func(Moved) {
+		if err := beside.Exec("PRAGMA busy_timeout = 0; BEGIN IMMEDIATE"); !errors.Is(err, sqlite3.BUSY) {
+			t.Errorf("somebody may write to what is moved: %v", err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Place{Data: dir}).Open(t.Context(), false, nil); err == nil || !strings.Contains(err.Error(), "was moved to PostgreSQL") {
+		t.Errorf("a server: %v", err)
+	}
+	s, err := (Place{Data: dir}).Open(t.Context(), true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := differences(want["check"], storetest.Balances(must(s.Check(t.Context())))); diff != "" {
+		t.Errorf("fsck: %s", diff)
+	}
+	if _, err := s.CreateKey(t.Context(), callbackd.Key{APIKey: "late", CreatedAt: time.Now()}); callbackd.KindOf(err) != callbackd.KindConflict {
+		t.Errorf("a new key: %v", err)
+	}
+	closeStore(t, s)
+	again := target(t) // the database was lost, say
+	if err := Move(t.Context(), dir, again, silent); err != nil {
+		t.Errorf("to another database: %v", err)
+	}
+	if err := Move(t.Context(), dir, again, silent); err == nil || !strings.Contains(err.Error(), "the database is not empty") {
+		t.Errorf("to one that is complete: %v", err)
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestMoveRefuses(t *testing.T) {
+	dir, _ := usedDir(t, 6)
+	otherKeys := t.TempDir()
+	closeStore(t, openPlace(t, Place{Data: otherKeys}))
+	refused := func(what, want, from string, to Place) {
+		t.Helper()
+		if err := Move(t.Context(), from, to, silent); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", what, err, want)
+		}
+	}
+	refused("no data directory", "is not a data directory", t.TempDir(), target(t))
+
+	running := openPlace(t, Place{Data: dir})
+	refused("a server on the directory", "another callbackd runs on the data directory", dir, target(t))
+	closeStore(t, running)
+
+	beside, err := (Place{Data: dir}).Open(t.Context(), true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := Place{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}
+	served := openPlace(t, to)
+	refused("a server on the database", "stop every server on it", dir, to)
+	closeStore(t, served)
+	sealed := target(t)
+	closeStore(t, openPlace(t, sealed))
+	refused("a database with another keyset", "is not the one this database is sealed with", dir, Place{DatabaseURL: sealed.DatabaseURL, KeysetFile: to.KeysetFile})
+	refused("another keyset", "does not open", dir, Place{DatabaseURL: target(t).DatabaseURL, KeysetFile: filepath.Join(otherKeys, sqlite.KeysetFile)})
+
+	full := Place{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}
+	s := openPlace(t, full)
+	if _, err := s.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	refused("a database with a key", "the database is not empty, its table keys has rows", dir, full)
+	refused("no database", "cannot be reached", dir, Place{DatabaseURL: "postgres://127.0.0.1:1/x?connect_timeout=1", KeysetFile: full.KeysetFile})
+
+	// After all that the directory is as it was.
+	if _, err := beside.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()}); err != nil {
+		t.Error(err)
+	}
+	closeStore(t, beside)
+	closeStore(t, openPlace(t, Place{Data: dir}))
+	closeStore(t, openPlace(t, full))
+}
+
+// What is not the same on both sides is found, and no server starts on it.
+func TestMoveFindsADifference(t *testing.T) {
+	dir, _ := usedDir(t, 7)
+	to := target(t)
+	conn, err := pgx.Connect(t.Context(), to.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	once := false
+	err = Move(t.Context(), dir, to, func(m Moved) {
+		if m.Sum != nil && !once {
+			once = true
+			if _, err := conn.Exec(t.Context(), "UPDATE sessions SET search = search || 'x' WHERE no = (SELECT max(no) FROM sessions)"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err == nil || !strings.Contains(err.Error(), "sessions: the ") {
+		t.Errorf("%v", err)
+	}
+	if _, err := to.Open(t.Context(), false, nil); err == nil {
+		t.Error("a server starts on it")
+	}
+	if _, err := conn.Exec(t.Context(), "DELETE FROM logs WHERE id = (SELECT min(id) FROM logs)"); err != nil {
+		t.Fatal(err)
+	}
+	if err = Move(t.Context(), dir, to, silent); err == nil {
+		t.Error("what is gone from the middle is not missed")
+	}
+}
+
+// A table or column that is made later must be moved too, or be named here
+// with the reason.
+func TestEveryTableAndColumnIsMoved(t *testing.T) {
+	derived := map[string]string{
+		"session_events": "the index of events; session_sequences follows from it", "key_events": "the index of events", "meta": "the mark of the tail",
+		"settings": "the target's own", "schema_version": "the target's own", "horizons": "of readers of the target",
+		"nodes": "the target's own", "shards": "the target's own", "cluster": "the target's own",
+		"keys.revision": "of the target", "callbacks.revision": "of the target", "sessions.stamp": "of a commit of the target",
+		"pending.session": "in the event", "pending.sequence": "in the event", "pending.test": "in the event",
+	}
+	known := map[string]bool{}
+	for _, table := range transfer.Tables {
+		for _, c := range table.Columns {
+			known[table.Name+"."+c] = true
+		}
+	}
+	for driver, columns := range map[string][]string{"SQLite": sqliteColumns(t), "PostgreSQL": postgresColumns(t)} {
+		if len(columns) < 100 {
+			t.Errorf("%s: %d columns", driver, len(columns))
+		}
+		for _, c := range columns {
+			table, _, _ := strings.Cut(c, ".")
+			if !known[c] && derived[c] == "" && derived[table] == "" {
+				t.Errorf("%s has %s, which is not moved", driver, c)
+			}
+		}
+		for c := range known {
+			if !slices.Contains(columns, c) && !strings.HasPrefix(c, "session_sequences.") {
+				t.Errorf("%s has no %s", driver, c)
+			}
+		}
+	}
+}
+
+func sqliteColumns(t *testing.T) (out []string) {
+	t.Helper()
+	dir := t.TempDir()
+	closeStore(t, openPlace(t, Place{Data: dir}))
+	conn, err := sqlite3.Open(filepath.Join(dir, "callbackd.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	st, _, err := conn.Prepare("SELECT m.name || '.' || p.name FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) p WHERE m.type = 'table'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	for st.Step() {
+		out = append(out, st.ColumnText(0))
+	}
+	return out
+}
+
+func postgresColumns(t *testing.T) []string {
+	t.Helper()
+	to := target(t)
+	closeStore(t, openPlace(t, to))
+	conn, err := pgx.Connect(t.Context(), to.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(t.Context(), "SELECT table_name || '.' || column_name FROM information_schema.columns WHERE table_schema = current_schema()")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The keyset goes along: copied where it was not, and only there.
+func TestMoveCopiesTheKeyset(t *testing.T) {
+	dir, _ := usedDir(t, 8)
+	to := target(t)
+	if err := Move(t.Context(), dir, to, silent); err != nil {
+		t.Fatal(err)
+	}
+	own, copied := must(os.ReadFile(filepath.Join(dir, sqlite.KeysetFile))), must(os.ReadFile(to.KeysetFile))
+	if string(own) != string(copied) {
+		t.Error("the keysets differ")
+	}
+	if mode := must(os.Stat(to.KeysetFile)).Mode().Perm(); mode != 0o600 {
+		t.Errorf("everybody may read it: %v", mode)
+	}
+}

@@ -1,0 +1,68 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store/postgres/pgtest"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Of several hosts in the URL the one that answers and takes writes is used,
+// and the other one as soon as that is no more.
+func TestSeveralHosts(t *testing.T) {
+	u := pgtest.URL(t)
+	first, firstURL := newLine(t, u)
+	second, _ := newLine(t, u)
+	two := strings.Replace(firstURL, first.Addr().String(), first.Addr().String()+","+second.Addr().String(), 1)
+	d, nodes := newDatabase(t, two+"&target_session_attrs=read-write", 1)
+	first.Close()
+	first.cut()
+	evs, err := d.accept(nodes[0], time.Now(), "S", "S")
+	if err != nil || evs[1].Sequence != 2 {
+		t.Errorf("through the second host: %v", err)
+	}
+	second.Close()
+	second.cut()
+	o := d.Options
+	o.URL, o.patience = two, 100*time.Millisecond
+	if s, err := Open(t.Context(), o); callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Errorf("no host answers: %v, %v", s, err)
+	}
+}
+
+// A server that was demoted answers but takes no writes: Unavailable, until
+// one that does is there again.
+func TestServerThatTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	server, err := pgtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
+	d, _ := newDatabase(t, server.Schema(t), 1)
+	o := d.Options
+	o.patience = time.Second
+	s := open(t, o)
+	defer s.Close()
+	admin, err := pgx.Connect(t.Context(), d.URL)
+	d.must(err)
+	defer admin.Close(t.Context())
+	for _, readOnly := range []string{"on", "off"} {
+		_, err := admin.Exec(t.Context(), "ALTER SYSTEM SET default_transaction_read_only = "+readOnly)
+		d.must(err)
+		_, err = admin.Exec(t.Context(), "SELECT pg_reload_conf()")
+		d.must(err)
+		for now := ""; now != readOnly; backoff(t.Context(), 1) {
+			d.must(admin.QueryRow(t.Context(), "SHOW default_transaction_read_only").Scan(&now))
+		}
+		_, err = d.accept(s, time.Now(), "S")
+		ready := s.Ready(t.Context())
+		if readOnly == "on" && (callbackd.KindOf(err) != callbackd.KindUnavailable || callbackd.KindOf(ready) != callbackd.KindUnavailable) || readOnly == "off" && (err != nil || ready != nil) {
+			t.Errorf("read only %s: %v; %v", readOnly, err, ready)
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"callbackd"
+	"callbackd/internal/store/transfer"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// Target is a database that a move fills, while no node runs on it and none
+// can start. The table moving, which is there from the first row to the proof
+// of all of them, holds the mark of where they come from.
+type Target struct {
+	conn  *pgx.Conn
+	types map[string][]uint32 // of the columns of a table
+}
+
+var _ transfer.Target = (*Target)(nil)
+
+var errMoving = callbackd.Errorf(callbackd.KindConflict, "a move into this database has begun and has not ended: run the same `callbackd move` again and it goes on where it was, or drop the database and begin anew")
+
+// moving is the mark of the move that is under way; empty when there is none.
+func moving(ctx context.Context, tx pgx.Tx) (mark string, err error) {
+	var there bool
+	if err := tx.QueryRow(ctx, "SELECT to_regclass('moving') IS NOT NULL").Scan(&there); err != nil || !there {
+		return "", err
+	}
+	err = tx.QueryRow(ctx, "SELECT mark FROM moving").Scan(&mark)
+	return mark, err
+}
+
+// OpenTarget opens an empty database to fill it, or one that a move from the
+// same origin did not finish. When it refuses, nothing was changed.
+func OpenTarget(ctx context.Context, o Options, from transfer.Origin) (*Target, error) {
+	config, err := pgx.ParseConfig(o.URL)
+	if err != nil {
+		return nil, badURL(err)
+	}
+	configure(config)
+	config.RuntimeParams["statement_timeout"] = "0"
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("the database cannot be reached: %w", err)
+	}
+	t := &Target{conn: conn, types: map[string][]uint32{}}
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return begin(ctx, tx, o.KeysetFile, from) })
+	if err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func begin(ctx context.Context, tx pgx.Tx, keyset string, from transfer.Origin) error {
+	if _, err := tx.Exec(ctx, lockSetup); err != nil {
+		return err
+	}
+	var alone bool
+	if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_lock("+inUse+")").Scan(&alone); err != nil {
+		return err
+	}
+	if !alone {
+		return callbackd.Errorf(callbackd.KindConflict, "a callbackd works on the database: stop every server on it, or wait until the command ends, and try again")
+	}
+	have, err := moving(ctx, tx)
+	if err != nil {
+		return err
+	}
+	mark, err := from.Mark(false)
+	if err != nil {
+		return err
+	}
+	if have != "" && have != mark {
+		return callbackd.Errorf(callbackd.KindConflict, "the database holds part of another data directory, whose move has not ended: name that directory to finish it, or name an empty database")
+	}
+	if err := migrate(ctx, tx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	if _, err := openKeyset(ctx, tx, keyset); err != nil {
+		return err
+	}
+	if have != "" {
+		return nil
+	}
+	for _, t := range transfer.Tables {
+		var holds bool
+		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM "+t.Name+")").Scan(&holds); err != nil {
+			return err
+		}
+		if holds {
+			return callbackd.Errorf(callbackd.KindConflict, "the database is not empty, its table %s has rows: name an empty one; nothing was changed", t.Name)
+		}
+	}
+	if mark, err = from.Mark(true); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "CREATE TABLE moving (mark text NOT NULL)"); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO moving VALUES ($1)", mark)
+	return err
+}
+
+// Close ends the connection.
+func (t *Target) Close() error { return t.conn.Close(context.Background()) }
+
+// Finish lets nodes start: new rows get higher numbers than those that are
+// there.
+func (t *Target) Finish(ctx context.Context) error {
+	return pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error {
+		for _, sql := range []string{
+			"SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local')",
+			"SELECT setval(pg_get_serial_sequence('keys', 'no'), max(no)) FROM keys HAVING max(no) > 0",
+			"SELECT setval(pg_get_serial_sequence('callbacks', 'no'), max(no)) FROM callbacks HAVING max(no) > 0",
+			"SELECT setval(pg_get_serial_sequence('sessions', 'no'), max(no)) FROM sessions HAVING max(no) > 0",
+			"DROP TABLE moving",
+		} {
+			if _, err := tx.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// filled is what a table has that comes from nowhere else.
+var filled = map[string]string{"keys": "revision", "callbacks": "revision", "sessions": "stamp"}
+
+// Append is part of [transfer.Target]. A COPY is one statement: all or none.
+func (t *Target) Append(ctx context.Context, table *transfer.Table, rows []transfer.Row) error {
+	types, err := t.typesOf(ctx, table)
+	if err != nil {
+		return err
+	}
+	columns := append([]string(nil), table.Columns...)
+	if filled[table.Name] != "" {
+		columns = append(columns, filled[table.Name])
+	}
+	_, err = t.conn.CopyFrom(ctx, pgx.Identifier{table.Name}, columns, pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+		values := make([]any, len(table.Columns), len(columns))
+		for c, v := range rows[i] {
+			values[c] = toColumn(v, types[c])
+		}
+		if len(columns) > len(values) {
+			values = append(values, int64(0))
+		}
+		return values, nil
+	}))
+	return err
+}
+
+func (t *Target) typesOf(ctx context.Context, table *transfer.Table) ([]uint32, error) {
+	if known := t.types[table.Name]; known != nil {
+		return known, nil
+	}
+	d, err := t.conn.Prepare(ctx, "", "SELECT "+strings.Join(table.Columns, ", ")+" FROM "+table.Name)
+	if err != nil {
+		return nil, err
+	}
+	types := make([]uint32, len(d.Fields))
+	for i, f := range d.Fields {
+		types[i] = f.DataTypeOID
+	}
+	t.types[table.Name] = types
+	return types, nil
+}
+
+// toColumn is a value of a row as the type of its column takes it.
+func toColumn(v any, oid uint32) any {
+	switch v := v.(type) {
+	case int64:
+		if oid == pgtype.BoolOID {
+			return v != 0
+		}
+	case string:
+		if oid == pgtype.ByteaOID {
+			return []byte(v)
+		}
+	case []byte:
+		if oid == pgtype.Int8ArrayOID {
+			counts := []int64{}
+			for len(v) > 0 {
+				n, size := binary.Uvarint(v)
+				if size <= 0 {
+					break // what Compare then finds
+				}
+				counts, v = append(counts, int64(n)), v[size:]
+			}
+			return counts
+		}
+	}
+	return v
+}
+
+// Last is part of [transfer.Target].
+func (t *Target) Last(ctx context.Context, table *transfer.Table) (last transfer.Row, err error) {
+	key := table.Columns[:table.Key]
+	err = t.query(ctx, func(r transfer.Row) bool { last = r; return true },
+		"SELECT "+strings.Join(key, ", ")+" FROM "+table.Name+" ORDER BY "+strings.Join(key, " DESC, ")+" DESC LIMIT 1")
+	return last, err
+}
+
+// Rows is part of [transfer.Source].
+func (t *Target) Rows(ctx context.Context, table *transfer.Table, after transfer.Row, limit int) (rows []transfer.Row, err error) {
+	key, where := strings.Join(table.Columns[:table.Key], ", "), ""
+	if after != nil {
+		var places []string
+		for i := range after {
+			places = append(places, fmt.Sprintf("$%d", i+2))
+		}
+		where = " WHERE (" + key + ") > (" + strings.Join(places, ", ") + ")"
+	}
+	size := 0
+	err = t.query(ctx, func(r transfer.Row) bool {
+		rows = append(rows, r)
+		size += r.Size()
+		return size < transfer.MaxPageBytes
+	}, "SELECT "+strings.Join(table.Columns, ", ")+" FROM "+table.Name+where+" ORDER BY "+key+" LIMIT $1", append([]any{limit}, after...)...)
+	return rows, err
+}
+
+// query calls f for the rows of an answer until it returns false.
+func (t *Target) query(ctx context.Context, f func(transfer.Row) bool, sql string, args ...any) error {
+	rows, err := t.conn.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for more := true; more && rows.Next(); {
+		row, err := rows.Values()
+		if err != nil {
+			return err
+		}
+		for i, v := range row {
+			row[i] = fromColumn(v)
+		}
+		more = f(row)
+	}
+	rows.Close()
+	return rows.Err()
+}
+
+// fromColumn is a value of a column as rows have it.
+func fromColumn(v any) any {
+	switch v := v.(type) {
+	case int16:
+		return int64(v)
+	case int32:
+		return int64(v)
+	case bool:
+		if v {
+			return int64(1)
+		}
+		return int64(0)
+	case []any: // counts
+		b := []byte{}
+		for _, n := range v {
+			b = binary.AppendUvarint(b, uint64(n.(int64)))
+		}
+		return b
+	}
+	return v
+}

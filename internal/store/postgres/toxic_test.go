@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"callbackd/internal/store/postgres/pgtest"
+
+	"github.com/Shopify/toxiproxy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+)
+
+// newToxic returns a proxy to the database at rawURL, and the URL through it.
+func newToxic(t *testing.T, rawURL string) (*toxiproxy.Proxy, string) {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	must(t)(err)
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
+	p := toxiproxy.NewProxy(server, "database", "127.0.0.1:0", u.Host)
+	must(t)(p.Start())
+	t.Cleanup(p.Stop)
+	u.Host = p.Listen
+	return p, u.String()
+}
+
+// The network fails in each of its ways while events and outcomes come from
+// many goroutines, and recovers. Callers get Unavailable and nothing else,
+// what was acknowledged is there once, and the store, which nobody opens
+// again, goes on.
+func TestNetworkFaultsUnderLoad(t *testing.T) {
+	for name, toxics := range map[string][]string{
+		"down":      nil,
+		"latency":   {`{"name": "down", "type": "latency", "stream": "downstream", "attributes": {"latency": 2000}}`},
+		"reset":     {`{"name": "down", "type": "reset_peer", "stream": "downstream", "attributes": {"timeout": 5}}`},
+		"half open": {`{"name": "down", "type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`},
+		"silent": {`{"name": "down", "type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`,
+			`{"name": "up", "type": "timeout", "stream": "upstream", "attributes": {"timeout": 0}}`},
+		"cut in the middle": {`{"name": "down", "type": "limit_data", "stream": "downstream", "attributes": {"bytes": 20000}}`,
+			`{"name": "up", "type": "limit_data", "stream": "upstream", "attributes": {"bytes": 70000}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, u := newToxic(t, pgtest.URL(t)+"&connect_timeout=1")
+			d, _ := newDatabase(t, u, 1)
+			o := d.Options
+			o.patience = time.Second
+			s := open(t, o)
+			defer s.Close()
+			faulty(t, d, s, func(round int) {
+				switch {
+				case round == 2 && toxics == nil:
+					p.Stop()
+				case round == 12 && toxics == nil:
+					must(t)(p.Start())
+				case round == 2:
+					for _, toxic := range toxics {
+						_, err := p.Toxics.AddToxicJson(strings.NewReader(toxic))
+						must(t)(err)
+					}
+				case round == 12:
+					p.Toxics.ResetToxics(t.Context())
+				}
+			})
+		})
+	}
+}

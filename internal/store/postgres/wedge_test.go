@@ -1,0 +1,343 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/postgres/pgtest"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The line is lost without a word between the handshake of new connections
+// and their first statement: they are given up, and the store goes on.
+func TestNewConnectionsThatFallSilent(t *testing.T) {
+	t.Parallel()
+	ln, u := newLine(t, pgtest.URL(t)+"&connect_timeout=1")
+	d, _ := newDatabase(t, u, 1)
+	o := d.Options
+	o.patience = 200 * time.Millisecond
+	s := open(t, o)
+	defer s.Close()
+	ln.muteAt("set_config")
+	ln.cut()
+	s.reset()
+	for range hotConns + 1 {
+		if _, err := d.accept(s, time.Now(), "S"); callbackd.KindOf(err) != callbackd.KindUnavailable {
+			t.Errorf("without a line: %v", err)
+		}
+	}
+	ln.mute.Store(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for n := 1; ; n++ {
+		if _, err := d.accept(s, time.Now(), "S"); err == nil {
+			break
+		} else if !backoff(ctx, n) {
+			t.Fatalf("it does not go on: %v", err)
+		}
+	}
+}
+
+// All connections lead nowhere any more: the first use of one of them finds
+// out for all of its kind.
+func TestConnectionsThatLeadNowhere(t *testing.T) {
+	ln, u := newLine(t, pgtest.URL(t))
+	d, _ := newDatabase(t, u, 1)
+	o := d.Options
+	o.patience = 300 * time.Millisecond
+	s := open(t, o)
+	defer s.Close()
+	evs, err := d.accept(s, time.Now(), "S")
+	d.must(err)
+	var held []*pgxpool.Conn
+	for range sharedConns {
+		conn, err := s.shared.Acquire(t.Context())
+		d.must(err)
+		held = append(held, conn)
+	}
+	for _, conn := range held {
+		conn.Release()
+	}
+	ln.silence()
+	for _, works := range []bool{false, true} {
+		if _, err := s.Load(t.Context(), evs[0].ID); (err == nil) != works || !works && callbackd.KindOf(err) != callbackd.KindUnavailable {
+			t.Errorf("works %v: %v", works, err)
+		}
+		if _, err := d.accept(s, time.Now(), "S"); (err == nil) != works || !works && callbackd.KindOf(err) != callbackd.KindUnavailable {
+			t.Errorf("works %v: %v", works, err)
+		}
+	}
+}
+
+// While nobody answers the question for the revision, a caller waits for no
+// longer than it wants to, whoever has asked.
+func TestNobodyQueuesForTheRevision(t *testing.T) {
+	ln, u := newLine(t, pgtest.URL(t))
+	_, nodes := newDatabase(t, u, 1)
+	s := nodes[0]
+	_, err := s.Key(t.Context(), "k")
+	must(t)(err)
+	ln.muteAt("") // all there is
+	aged(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	go func() { _, err := s.Key(ctx, "k"); first <- err }()
+	for n := 1; ; n++ {
+		s.mu.Lock()
+		asking := s.asking
+		s.mu.Unlock()
+		if asking != nil {
+			break
+		}
+		backoff(t.Context(), 1)
+	}
+	over, end := context.WithCancel(t.Context())
+	end()
+	if _, err := s.Key(over, "k"); callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Error(err)
+	}
+	select {
+	case err := <-first:
+		t.Errorf("the second waited for the first: %v", err)
+	default:
+	}
+	cancel()
+	if err := <-first; callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Error(err)
+	}
+	ln.mute.Store(nil)
+	ln.cut()
+	if _, err := s.Key(t.Context(), "k"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Readers that hold every shared connection keep neither events nor outcomes
+// nor API keys waiting.
+func TestReadersDoNotHoldUpTheHotPath(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	s := nodes[0]
+	for range sharedConns {
+		conn, err := s.shared.Acquire(t.Context())
+		d.must(err)
+		defer conn.Release()
+	}
+	aged(s)
+	s.forget(s.forgetKeys)
+	_, err := s.Key(t.Context(), "k")
+	d.must(err)
+	evs, err := d.accept(s, time.Now(), "S")
+	d.must(err)
+	_, err = s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.No}},
+		Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})
+	d.must(err)
+}
+
+// A node falls silent in the middle of a transaction: the others wait for its
+// locks, and do not fail.
+func TestLocksOfASilentNodeAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	_, err := d.accept(nodes[1], time.Now(), "S")
+	d.must(err)
+	conn, err := nodes[0].hot.Acquire(t.Context())
+	d.must(err)
+	defer conn.Release()
+	for _, sql := range []string{"BEGIN", "SELECT 1 FROM session_sequences FOR UPDATE", nextRevision} {
+		_, err = conn.Exec(t.Context(), sql)
+		d.must(err)
+	}
+	var work sync.WaitGroup
+	work.Go(func() {
+		if _, err := d.accept(nodes[1], time.Now(), "S"); err != nil {
+			t.Error(err)
+		}
+	})
+	work.Go(func() {
+		if err := nodes[1].RevokeKey(t.Context(), "k", time.Now()); err != nil {
+			t.Error(err)
+		}
+	})
+	work.Wait()
+}
+
+// Both ends of every connection find out that the other one is gone.
+func TestBothEndsAskWhetherTheOtherIsThere(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	s := nodes[0]
+	d.must(s.read(t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
+		var got string
+		d.must(conn.QueryRow(ctx, "SELECT concat_ws(' ', current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'), current_setting('tcp_keepalives_count'), current_setting('tcp_user_timeout'))").Scan(&got))
+		if got != "5 2 3 10s" && got != "5 2 3 10000" {
+			t.Errorf("the server's: %s", got)
+		}
+		raw, err := conn.PgConn().Conn().(syscall.Conn).SyscallConn()
+		d.must(err)
+		return raw.Control(func(fd uintptr) {
+			for option, want := range map[int]int{syscall.TCP_KEEPIDLE: 5, syscall.TCP_KEEPINTVL: 2, syscall.TCP_KEEPCNT: 3} {
+				if got, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, option); err != nil || got != want {
+					t.Errorf("option %d is %d, %v", option, got, err)
+				}
+			}
+		})
+	}))
+}
+
+// A command that finds a place when the committers have ended is answered.
+func TestCommandsAtTheCloseAreAnswered(t *testing.T) {
+	s := &Store{closing: make(chan struct{}), served: make(chan struct{})}
+	close(s.served)
+	c := newCommand()
+	if err := submit(t.Context(), s, make(chan *command, 1), &c, &c); callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Error(err)
+	}
+}
+
+// A command for which there is no place is refused after a while, by itself.
+func TestNoPlaceInTheQueue(t *testing.T) {
+	s := &Store{closing: make(chan struct{}), patience: time.Millisecond}
+	c := newCommand()
+	if err := submit(context.Background(), s, make(chan *command), &c, &c); callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Error(err)
+	}
+}
+
+// The retry of a commit that was not answered finds its own callback, and
+// does not take it for another one's.
+func TestLostAnswerOfANewCallback(t *testing.T) {
+	ln, u := newLine(t, pgtest.URL(t))
+	d, nodes := newDatabase(t, u, 1)
+	c := callbackd.Callback{Key: d.key.No, Event: callbackd.StatusChange, Name: "n", URL: "https://a.example/", Payload: []byte("{}")}
+	for _, want := range []bool{true, false} {
+		if want {
+			ln.swallowNext("COMMIT")
+		}
+		got, created, err := nodes[0].CreateCallback(t.Context(), c, time.Now())
+		if err != nil || created != want || got.Name != "n" || ln.cuts.Load() != 1 {
+			t.Errorf("%+v, %v, %v after %d cuts", got, created, err, ln.cuts.Load())
+		}
+	}
+}
+
+// A server that took over has lost the last changes of settings: a node does
+// not go on with them.
+func TestSettingsThatAFailoverLost(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	s := nodes[0]
+	known := func() *callbackd.Callback {
+		cb, err := s.CallbackByNo(t.Context(), d.cb.No)
+		d.must(err)
+		return cb
+	}
+	_, err := s.PauseCallback(t.Context(), d.key.No, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+	d.must(err)
+	aged(s)
+	if !known().Paused() {
+		t.Fatal("not paused")
+	}
+	for _, sql := range []string{"UPDATE callbacks SET pause_reason = '', paused_at = NULL, revision = 1", "UPDATE settings SET revision = revision - 1"} {
+		_, err := s.shared.Exec(t.Context(), sql)
+		d.must(err)
+	}
+	aged(s)
+	if known().Paused() {
+		t.Error("the change that was lost is still in force")
+	}
+}
+
+// A text that PostgreSQL refuses is nobody's API key.
+func TestAPIKeysThatAreNoText(t *testing.T) {
+	_, nodes := newDatabase(t, pgtest.URL(t), 1)
+	for _, text := range []string{"\xff", "k\x00"} {
+		if _, err := nodes[0].Key(t.Context(), text); callbackd.KindOf(err) != callbackd.KindNotFound {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// A node waits for another one's migration, however long that takes.
+func TestStartWaitsForAMigration(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	conn, err := nodes[0].shared.Acquire(t.Context())
+	d.must(err)
+	defer conn.Release()
+	tx, err := conn.Begin(t.Context())
+	d.must(err)
+	_, err = tx.Exec(t.Context(), lockSetup)
+	d.must(err)
+	o := d.Options
+	o.URL, o.patience = o.URL+"&lock_timeout=50", time.Second
+	opened := make(chan error, 1)
+	go func() {
+		s, err := Open(t.Context(), o)
+		if err == nil {
+			err = s.Close()
+		}
+		opened <- err
+	}()
+	var waiting bool
+	for !waiting {
+		d.must(tx.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks l JOIN pg_locks h USING (classid, objid, objsubid) WHERE l.locktype = 'advisory' AND NOT l.granted AND h.granted AND h.pid = pg_backend_pid())").Scan(&waiting))
+		backoff(t.Context(), 1)
+		select {
+		case err := <-opened:
+			t.Fatalf("it does not wait: %v", err)
+		default:
+		}
+	}
+	for range 6 { // longer than its patience
+		backoff(t.Context(), 7)
+	}
+	d.must(tx.Commit(t.Context()))
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+}
+
+// Steps of the schema are made in order, each once, all or none, and an older
+// program refuses what a newer one made.
+func TestMigrationByTwoVersions(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	ctx := t.Context()
+	all, err := migrations()
+	d.must(err)
+	step := func(sql string) migration { return migration{len(all) + 1, sql} }
+	newer := append(all[:len(all):len(all)], step("ALTER TABLE keys ADD COLUMN hue text NOT NULL DEFAULT 'red'; CREATE TABLE hues (hue text)"))
+	newer = append(newer, migration{len(all) + 2, "INSERT INTO hues SELECT hue FROM keys"})
+	run := func(steps []migration) error {
+		return pgx.BeginFunc(ctx, nodes[0].shared, func(tx pgx.Tx) error { return migrateBy(ctx, tx, steps) })
+	}
+	hues := func() string {
+		var got string
+		err := nodes[0].shared.QueryRow(ctx, "SELECT string_agg(hue, ',') || (SELECT max(version) FROM schema_version) FROM hues").Scan(&got)
+		if err != nil {
+			return err.Error()
+		}
+		return got
+	}
+	broken := append(newer[:len(newer):len(newer)], migration{len(all) + 3, "INSERT INTO nowhere VALUES (1)"})
+	if err := run(broken); err == nil || !strings.Contains(hues(), "does not exist") {
+		t.Errorf("half a migration is left: %s, %v", hues(), err)
+	}
+	for range 2 {
+		d.must(run(newer))
+		if got, want := hues(), fmt.Sprint("red", len(all)+2); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if err := run(all); err == nil || !strings.Contains(err.Error(), "newer callbackd") {
+		t.Errorf("an older program: %v", err)
+	}
+	if _, err := nodes[0].Accept(ctx, store.Batch{Key: d.key.No, At: time.Now(), Events: []store.NewEvent{d.event("S")}}); err != nil {
+		t.Errorf("a node of the version before, which still runs: %v", err)
+	}
+}

@@ -1,0 +1,80 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"callbackd/internal/store/seal"
+)
+
+// Backup copies a data directory, whether a server runs on it or not, to a
+// directory that is not there yet. The copy is one moment of the database,
+// after the call: everything that was acknowledged before is in it. It has its
+// name only when it is whole and on the disk. With keyset set it can be served
+// as it is, and read.
+func Backup(ctx context.Context, o Options, to string, keyset bool) (size int64, err error) {
+	path := filepath.Join(o.Dir, dbFile)
+	if _, err := os.Stat(path); err != nil {
+		return 0, fmt.Errorf("%s is not a data directory: %w", o.Dir, err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Dir, movedFile)); err == nil {
+		return 0, movedError(o.Dir)
+	}
+	to = filepath.Clean(to)
+	if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
+		return 0, fmt.Errorf("%s is there already: name a directory that is not, a new one for each backup", to)
+	}
+	if o.KeysetFile == "" {
+		o.KeysetFile = filepath.Join(o.Dir, KeysetFile)
+	}
+	partial, err := os.MkdirTemp(filepath.Dir(to), "."+filepath.Base(to)+".partial-")
+	if err != nil {
+		return 0, fmt.Errorf("make the backup's directory: %w", err)
+	}
+	defer os.RemoveAll(partial)
+	if err := copyDatabase(ctx, path, filepath.Join(partial, dbFile)); err != nil {
+		return 0, fmt.Errorf("copy the database: %w", err)
+	}
+	if keyset {
+		if err := seal.Copy(o.KeysetFile, filepath.Join(partial, KeysetFile)); err != nil {
+			return 0, err
+		}
+	}
+	info, err := os.Stat(filepath.Join(partial, dbFile))
+	if err != nil {
+		return 0, err
+	}
+	if err := syncDir(partial); err != nil {
+		return 0, err
+	}
+	if err := os.Rename(partial, to); err != nil {
+		return 0, err
+	}
+	return info.Size(), syncDir(filepath.Dir(to))
+}
+
+// copyDatabase writes the database anew within one snapshot: what a server
+// commits meanwhile goes to the log and does not disturb it. Every row is read
+// for it, so a file whose structure is damaged is found here and not at the
+// restore.
+func copyDatabase(ctx context.Context, from, to string) (err error) {
+	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	src, err := openDB(uri(from, vfsName), "busy_timeout=5000")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.close()) }()
+	src.conn.SetInterrupt(ctx)
+	defer src.conn.SetInterrupt(context.Background())
+	if err := src.query("VACUUM INTO ?", nil, uri(to, vfsName)); err != nil {
+		return err
+	}
+	return f.Sync() // which VACUUM INTO leaves to others
+}

@@ -1,0 +1,347 @@
+package storetest
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+// Use works with an empty store as a server and many clients would for a
+// while: whatever the contract can leave behind is there afterwards, by chance
+// of the seed.
+func Use(t *testing.T, st store.Store, seed uint64, steps int) {
+	s := &suite{T: t, Store: st, at: used}
+	u := &user{suite: s, r: rand.New(rand.NewPCG(seed, 1))}
+	for i := range 3 {
+		u.keys = append(u.keys, s.newKey(fmt.Sprint("key", i)))
+		u.cbs = append(u.cbs, s.newCallback(u.keys[i], ev1, "default"))
+	}
+	s.must(s.RotateKey(s.ctx(), "key1", "rotated", s.at.Add(time.Hour)))
+	for range steps {
+		s.at = s.at.Add(time.Duration(u.r.IntN(40)) * time.Millisecond)
+		u.step()
+	}
+	u.ending()
+}
+
+// used is when the use begins: it is the same for every store.
+var used = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+
+type user struct {
+	*suite
+	r        *rand.Rand
+	keys     []callbackd.Key
+	cbs      []*callbackd.Callback
+	sessions []*callbackd.Session
+}
+
+// tolerate lets refusals pass: what was drawn may not be possible.
+func (u *user) tolerate(err error) {
+	u.Helper()
+	switch callbackd.KindOf(err) {
+	case callbackd.KindConflict, callbackd.KindInvalid, callbackd.KindNotFound, callbackd.KindLimited:
+	default:
+		u.must(err)
+	}
+}
+
+func (u *user) step() {
+	key := u.keys[u.r.IntN(len(u.keys))]
+	s, cb := u.suite, u.cbs[u.r.IntN(len(u.cbs))]
+	switch u.r.IntN(20) {
+	case 0:
+		u.newCallbacks(key)
+	case 1:
+		next := *cb
+		next.URL, next.Secrets = fmt.Sprintf("https://r%d.example/h", u.r.IntN(3)), []callbackd.SigningSecret{{Value: callbackd.Secret(fmt.Sprint("s", u.r.Uint32()))}}
+		u.tolerate(second(s.ReplaceCallback(s.ctx(), next, s.at)))
+	case 2:
+		u.tolerate(second(s.RotateSecret(s.ctx(), cb.Key, cb.Event, cb.Name, callbackd.Secret(fmt.Sprint("r", u.r.Uint32())), s.at.Add(time.Hour), s.at)))
+		u.tolerate(second(s.PauseCallback(s.ctx(), cb.Key, cb.Event, cb.Name, callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at})))
+	case 3, 4:
+		u.sessions = append(u.sessions, s.newSession(key, func(x *callbackd.Session) { x.FirstName = fmt.Sprint("Zoë\x00", u.r.IntN(9)) }))
+	case 5:
+		u.replays(key, cb)
+	case 6:
+		u.beside(key, cb)
+	case 7, 8, 9:
+		u.outcomes(cb)
+	case 10, 11, 12, 13:
+		if len(u.sessions) > 0 {
+			s.randomStep(u.r, u.sessions[u.r.IntN(len(u.sessions))], s.at, u.r.IntN(3) > 0)
+		}
+	default:
+		u.publish(key, cb)
+	}
+}
+
+func (u *user) newCallbacks(key callbackd.Key) {
+	ev := callbackd.EventTypes[u.r.IntN(len(callbackd.EventTypes))]
+	name := fmt.Sprint("n", u.r.IntN(3))
+	cb, _, err := u.CreateCallback(u.ctx(), callbackd.Callback{Key: key.No, Event: ev, Name: name, URL: "https://a.example/h", Method: "PUT", Payload: []byte(`{"é":1}`),
+		Headers: []callbackd.Header{{Name: "X", Value: "secret"}}, Policy: callbackd.Policy{Rate: 2.5}, Secrets: []callbackd.SigningSecret{{Value: "w"}}}, u.at)
+	u.must(err)
+	u.cbs = append(u.cbs, cb)
+	if u.r.IntN(4) == 0 && len(u.cbs) > 5 {
+		u.tolerate(second(u.DeleteCallback(u.ctx(), key.No, ev, name, u.at)))
+		if u.r.IntN(2) == 0 {
+			u.must(second(u.SettleCanceled(u.ctx(), u.at, 3)))
+		}
+	}
+}
+
+func (u *user) publish(key callbackd.Key, cb *callbackd.Callback) {
+	b := store.Batch{Key: key.No, At: u.at, Digest: [32]byte{1}}
+	if u.r.IntN(3) == 0 {
+		b.Idempotency = fmt.Sprint("batch", u.r.IntN(20))
+	}
+	for range 1 + u.r.IntN(6) {
+		n := store.NewEvent{Type: callbackd.EventTypes[u.r.IntN(3)], Session: fmt.Sprint("S", u.r.IntN(12)), Data: fmt.Appendf(nil, `{"n":%d}`, u.r.IntN(5))}
+		if u.r.IntN(4) == 0 {
+			n.Idempotency = fmt.Sprint("one", u.r.IntN(50))
+		}
+		if cb.Key == key.No && u.r.IntN(8) == 0 {
+			n.OnlyTo, n.Type = cb.No, cb.Event
+		}
+		b.Events = append(b.Events, n)
+	}
+	u.tolerate(second(u.Accept(u.ctx(), b)))
+}
+
+// outcomes records the next of a callback: in every way a delivery can go.
+func (u *user) outcomes(cb *callbackd.Callback) {
+	ds := u.fresh(cb.No)
+	due, _, err := u.Scheduled(u.ctx(), cb.No, u.at.Add(time.Hour), 10)
+	u.must(err)
+	again, _, err := u.Replayed(u.ctx(), cb.No, u.at.Add(time.Hour), 10)
+	u.must(err)
+	for _, d := range append(append(ds[:min(len(ds), 8)], due...), again...) {
+		o := result(d, callbackd.Delivered, u.at, time.Time{}, time.Time{})
+		switch u.r.IntN(5) {
+		case 0:
+			o = result(d, callbackd.Failed, u.at, time.Time{}, time.Time{})
+		case 1, 2:
+			o = result(d, callbackd.Pending, u.at, u.at.Add(time.Duration(u.r.IntN(1e6))*time.Microsecond), u.at.Add(time.Duration(u.r.IntN(2))*time.Hour))
+			o.HealthTurned, o.FailingSince = u.r.IntN(2) == 0, u.at
+		}
+		u.tolerate(second(u.Record(u.ctx(), o)))
+		if u.r.IntN(6) == 0 {
+			u.tolerate(second(u.RetryDelivery(u.ctx(), cb.Key, d.ID, u.at)))
+		}
+	}
+}
+
+func (u *user) replays(key callbackd.Key, cb *callbackd.Callback) {
+	f := callbackd.ReplayFilter{}
+	if cb.Key == key.No && u.r.IntN(2) == 0 {
+		f.Target = cb.No
+	}
+	r, err := u.CreateReplay(u.ctx(), callbackd.Replay{Key: key.No, Filter: f, Rate: float64(u.r.IntN(2)) * 20.5, CreatedAt: u.at})
+	if u.tolerate(err); err != nil {
+		return
+	}
+	u.step1(r)
+	if state := []callbackd.ReplayState{"", callbackd.ReplayPaused, callbackd.ReplayCanceled}[u.r.IntN(3)]; state != "" {
+		u.tolerate(second(u.SetReplayState(u.ctx(), key.No, r.ID, state, u.at)))
+	}
+}
+
+func (u *user) step1(r *callbackd.Replay) {
+	if u.r.IntN(2) == 0 {
+		u.must(second(u.StepReplay(u.ctx(), r.ID, u.at)))
+	}
+}
+
+// beside is what is kept beside the hot path.
+func (u *user) beside(key callbackd.Key, cb *callbackd.Callback) {
+	u.must(u.AppendLogs(u.ctx(), []store.LogEntry{
+		{Key: key.No, At: u.at, Method: "GET", Path: "/v1/x\xff", Status: 404, Duration: 3 * time.Millisecond, Message: "no", Address: "192.0.2.1"},
+		{Key: key.No, At: u.at, Method: "POST", Path: "/v1/events", Status: 202, Duration: time.Second, Address: "192.0.2.2", Count: 1 + int64(u.r.IntN(9))},
+	}))
+	t := store.Tally{Callback: cb.No, Key: cb.Key, Minute: u.at.Truncate(time.Minute), Sums: store.Sums{Delivered: 2, Attempts: 3, Faults: 1}}
+	t.Latency.Add(time.Duration(u.r.IntN(4000)) * time.Millisecond)
+	if u.r.IntN(2) == 0 {
+		t.Receiver = store.Receiver{LastSuccess: u.at, LastFailure: u.at, LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: u.at.Add(24 * time.Hour)}
+	}
+	u.must(u.AddTallies(u.ctx(), []store.Tally{t}))
+}
+
+// ending leaves what must not be left to chance.
+func (u *user) ending() {
+	s, key := u.suite, u.keys[0]
+	s.key = key
+	for i, link := range []bool{false, true} {
+		s.login(loginNames[i], link, time.Hour)
+	}
+	_, _, _, err := s.Sweep(s.ctx(), s.at.Add(-time.Second), 0, 10)
+	s.must(err)
+	s.publish(key, ev2, "S1", "S2", "S3")
+	late := s.newCallback(key, ev2, "late")
+	r := s.replay(callbackd.ReplayFilter{Target: late.No}, 1) // open, with most of it still to come
+	s.step(r, s.at)
+	s.must(s.RevokeKey(s.ctx(), "key2", s.at))
+}
+
+var loginNames = []string{"browser", "link"}
+
+// Picture is everything that the contract tells of a store that Use has used,
+// to be compared with the one of another store. It changes nothing there. When
+// the callback of a revoked key ended is told by itself: lists need not say it.
+func Picture(t *testing.T, st store.Store) map[string]any {
+	s := &suite{T: t, Store: st, at: used}
+	out := map[string]any{}
+	keys, err := s.ListKeys(s.ctx())
+	s.must(err)
+	report, err := s.Check(s.ctx())
+	s.must(err)
+	out["keys"], out["check"] = keys, Balances(report)
+	out["backlogs"], err = s.Backlogs(s.ctx())
+	s.must(err)
+	for _, b := range report.Callbacks {
+		s.ofCallback(out, b.Callback)
+	}
+	for _, k := range keys {
+		s.ofKey(out, k)
+	}
+	due, next, err := s.DueSessions(s.ctx(), used.AddDate(1, 0, 0), 1000)
+	s.must(err)
+	login, err := s.Login(s.ctx(), sha256.Sum256([]byte(loginNames[0])), used)
+	s.must(err)
+	out["due sessions"], out["login"] = []any{due, next}, login
+	out["running replays"], err = s.RunningReplays(s.ctx())
+	s.must(err)
+	for _, w := range []store.Width{store.Minute, store.Hour} {
+		out[fmt.Sprint("sums by ", time.Duration(w))], err = s.ListStats(s.ctx(), store.StatsQuery{Width: w, Since: used.Add(-time.Hour), Until: used.AddDate(1, 0, 0)})
+		s.must(err)
+	}
+	return out
+}
+
+// Balances is what a report says, by the number of the callback.
+func Balances(r *store.Report) map[callbackd.CallbackNo]store.Balance {
+	out := map[callbackd.CallbackNo]store.Balance{0: {Accepted: r.Events, Failed: r.FaultN}}
+	for _, b := range r.Callbacks {
+		no := b.Callback.No
+		b.Callback = nil
+		out[no] = b
+	}
+	return out
+}
+
+func (s *suite) ofCallback(out map[string]any, cb *callbackd.Callback) {
+	s.Helper()
+	at, far := fmt.Sprint("callback ", cb.No, ": "), used.AddDate(1, 0, 0)
+	for v := range cb.Version {
+		old, err := s.CallbackVersion(s.ctx(), cb.No, v+1)
+		s.must(err)
+		out[at+fmt.Sprint("version ", v+1)] = old
+	}
+	now, err := s.CallbackByNo(s.ctx(), cb.No)
+	s.must(err)
+	out[at+"ended"], out[at+"fresh"] = now.DeletedAt, s.fresh(cb.No)
+	scheduled, next, err := s.Scheduled(s.ctx(), cb.No, far, 1000)
+	s.must(err)
+	out[at+"scheduled"] = []any{bySession(scheduled), next}
+	replayed, next, err := s.Replayed(s.ctx(), cb.No, far, 1000)
+	s.must(err)
+	out[at+"replayed"] = []any{bySession(replayed), next}
+	holding, err := s.Holding(s.ctx(), cb.No, used, 1000)
+	s.must(err)
+	out[at+"holding"] = bySession(holding)
+	lane, err := s.Lanes(s.ctx(), cb.No, []callbackd.LaneCursor{{Session: "S1"}}, 1000)
+	s.must(err)
+	out[at+"lane"] = bySession(lane)
+	n, oldest, err := s.CountPending(s.ctx(), cb.No, math.MaxInt64, 1000)
+	s.must(err)
+	out[at+"pending"] = []any{n, oldest}
+}
+
+// bySession orders deliveries that are due at one time.
+func bySession(ds []callbackd.Delivery) []callbackd.Delivery {
+	slices.SortFunc(ds, func(a, b callbackd.Delivery) int { return int(a.ID.Event - b.ID.Event) })
+	for i := range ds {
+		ds[i].Event = nil // how much of them comes along is the driver's
+	}
+	return ds
+}
+
+func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
+	s.Helper()
+	at := k.APIKey + ": "
+	var err error
+	out[at+"callbacks"], err = s.ListCallbacks(s.ctx(), k.No)
+	s.must(err)
+	out[at+"health"], err = s.ListHealth(s.ctx(), k.No, time.Time{})
+	s.must(err)
+	out[at+"logs"], err = s.ListLogs(s.ctx(), store.LogQuery{Key: k.No, Limit: 200})
+	s.must(err)
+	rs, _, err := s.ListReplays(s.ctx(), k.No, 0, 200)
+	s.must(err)
+	out[at+"replays"] = rs
+	s.eventsOf(out, k)
+	for q := (store.SessionQuery{Key: k.No, Limit: 50}); ; {
+		page, err := s.ListSessions(s.ctx(), q)
+		s.must(err)
+		for _, x := range page.Sessions {
+			whole, err := s.Session(s.ctx(), k.No, x.SessionKey)
+			s.must(err)
+			notes, err := s.SessionNotes(s.ctx(), k.No, x.SessionKey)
+			s.must(err)
+			story, err := s.SessionEvents(s.ctx(), k.No, x.SessionKey, 0, 100)
+			s.must(err)
+			out[at+"session "+x.SessionKey] = []any{x, whole, notes, story}
+		}
+		if q.After = page.Next; q.After == (store.SessionCursor{}) {
+			break
+		}
+	}
+	for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Failed, callbackd.Canceled, callbackd.Delivered} {
+		for q := (store.DeliveryQuery{Key: k.No, State: state, Limit: 100}); ; {
+			page, err := s.ListDeliveries(s.ctx(), q)
+			s.must(err)
+			for _, d := range page.Deliveries {
+				whole, err := s.Delivery(s.ctx(), k.No, d.ID)
+				s.must(err)
+				d.Event, d.Callback = nil, nil // how much a list tells of them is the driver's
+				out[at+string(state)+" "+d.ID.String()] = []any{d, whole}
+			}
+			if q.After = page.Next; q.After == (callbackd.DeliveryID{}) {
+				break
+			}
+		}
+	}
+}
+
+// eventsOf lists a key's events, and catches up with them from cursor to
+// cursor.
+func (s *suite) eventsOf(out map[string]any, k callbackd.Key) {
+	s.Helper()
+	at := k.APIKey + ": "
+	var newest [][]*callbackd.Event
+	for q := (store.EventQuery{Key: k.No, Limit: 100}); ; {
+		page, err := s.ListEvents(s.ctx(), q)
+		s.must(err)
+		newest = append(newest, page.Events)
+		if q.After = page.Next; q.After == 0 {
+			break
+		}
+	}
+	var caught []*callbackd.Event
+	for q := (store.EventQuery{Key: k.No, Limit: 30}); ; {
+		page, err := s.EventsAfter(s.ctx(), q)
+		s.must(err)
+		caught = append(caught, page.Events...)
+		if len(page.Events) == 0 && page.Next <= q.After {
+			break
+		}
+		q.After = page.Next
+	}
+	out[at+"newest events"], out[at+"events caught up"] = newest, caught
+}

@@ -1,0 +1,238 @@
+// Package transfer takes everything from one database to another, row by row:
+// the drivers give and take rows of the same tables in the same form, and do
+// not know each other.
+//
+// Rows go in the order of their keys, a bounded page at a time, each page in
+// one transaction. So what a target holds of a table is always the beginning
+// of it, and a transfer that was broken off goes on after the last row there.
+package transfer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"math"
+)
+
+// Table is a table that drivers keep alike.
+type Table struct {
+	Name    string
+	Columns []string
+	Key     int // how many of the columns, from the first, are the primary key
+}
+
+// Tables is what a store consists of. What a driver keeps besides (indexes
+// that are tables, counters, marks) follows from these.
+var Tables = []Table{
+	{"callbacks", []string{"no", "key_no", "type", "name", "version", "policy", "secrets", "created_at", "updated_at", "deleted_at", "pause_reason", "paused_at", "failing_since"}, 1},
+	{"callback_versions", []string{"callback_no", "version", "url", "method", "headers", "payload", "at"}, 2},
+	{"session_sequences", []string{"key_no", "session", "sequence", "last_id"}, 2},
+	{"events", []string{"id", "key_no", "type", "session", "sequence", "test", "owed", "data"}, 1},
+	{"owed_later", []string{"event_id", "callback_no"}, 2},
+	{"attempts", []string{"event_id", "callback_no", "n", "version", "state", "detail"}, 3},
+	{"pending", []string{"callback_no", "event_id", "attempts", "step", "manual", "first_failed_at", "due", "holds_until", "replay"}, 2},
+	{"idempotency", []string{"key_no", "hash", "digest", "first", "events"}, 2},
+	{"sessions", []string{"no", "key_no", "session", "status", "created_at", "ended_at", "due", "search", "reference", "results", "document"}, 1},
+	{"session_notes", []string{"session_no", "n", "title", "description", "inserted_by", "inserted_at"}, 2},
+	{"replays", []string{"id", "key_no", "filter", "rate", "state", "created_at", "ended_at", "next_due", "total", "due", "skipped", "created", "delivered", "failed", "canceled"}, 1},
+	{"replay_parts", []string{"replay_id", "callback_no", "total", "done"}, 2},
+	{"replay_events", []string{"replay_id", "callback_no", "chunk", "ids"}, 3},
+	{"logs", []string{"key_no", "id", "method", "path", "status", "duration", "message", "address", "count"}, 2},
+	{"slots", []string{"subject", "no", "width", "at", "delivered", "failed", "canceled", "attempts", "faults", "repeats", "latency"}, 4},
+	{"receivers", []string{"callback_no", "last_success", "last_failure", "last_fault", "last_status", "cert_not_after"}, 1},
+	{"logins", []string{"hash", "key_no", "link", "proof", "created_at", "expires_at"}, 1},
+	// Without its keys nobody can use what is there so far.
+	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until"}, 1},
+}
+
+// Row is the values of a table's columns, in their order: nil, int64 (also
+// truth: 0 and 1), float64, string or []byte; a string and the []byte of it are
+// one value. What a driver keeps as something else has the form that package
+// codec gives it.
+type Row []any
+
+// Source gives the rows of a database that nobody changes meanwhile.
+type Source interface {
+	// Rows returns up to limit rows with keys above after, from the first
+	// one when after is nil, in the order of the keys, which compare byte by
+	// byte; a page that has MaxPageBytes ends. None are left when it is empty.
+	Rows(ctx context.Context, t *Table, after Row, limit int) ([]Row, error)
+}
+
+// Origin is a source that knows where it went.
+type Origin interface {
+	Source
+	// Mark returns the mark that the source has; empty when it has none. With
+	// set it durably gets one: from then on nobody changes the source, nor
+	// works on what is owed there.
+	Mark(set bool) (string, error)
+}
+
+// Target is a database that is filled.
+type Target interface {
+	Source
+	// Last returns the greatest key of a table; nil when it is empty.
+	Last(ctx context.Context, t *Table) (Row, error)
+	// Append adds all rows or none.
+	Append(ctx context.Context, t *Table, rows []Row) error
+}
+
+// Bounds of a page.
+const (
+	maxPageRows  = 8192
+	MaxPageBytes = 4 << 20
+)
+
+// Size is what a row counts for MaxPageBytes.
+func (r Row) Size() int {
+	n := 8 * len(r)
+	for _, v := range r {
+		switch v := v.(type) {
+		case string:
+			n += len(v)
+		case []byte:
+			n += len(v)
+		}
+	}
+	return n
+}
+
+// each calls f for the pages of a table above a key.
+func each(ctx context.Context, s Source, t *Table, after Row, f func([]Row) error) error {
+	for limit := maxPageRows; ; {
+		rows, err := s.Rows(ctx, t, after, limit)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		size := 0
+		for _, r := range rows {
+			size += r.Size()
+		}
+		after = rows[len(rows)-1][:t.Key]
+		// What is over MaxPageBytes is read in vain: ask for no more than fits.
+		limit = min(max(MaxPageBytes/(size/len(rows)+1), 1), maxPageRows)
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+}
+
+// Copy appends to the target what it does not have yet of a table, and calls
+// tell with the number of rows after each page. The next page is read while
+// one is written.
+func Copy(ctx context.Context, from Source, to Target, t *Table, tell func(rows int)) error {
+	after, err := to.Last(ctx, t)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.Name, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pages, read := make(chan []Row), make(chan error, 1)
+	go func() {
+		defer close(pages)
+		read <- each(ctx, from, t, after, func(rows []Row) error {
+			select {
+			case pages <- rows:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	for rows := range pages {
+		if err == nil {
+			if err = to.Append(ctx, t, rows); err == nil {
+				tell(len(rows))
+			} else {
+				cancel()
+			}
+		}
+	}
+	if failed := <-read; err == nil {
+		err = failed
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// Sum is the number of a table's rows and a hash of all of them.
+type Sum struct {
+	Rows int64
+	Hash [sha256.Size]byte
+}
+
+// SumOf reads a whole table.
+func SumOf(ctx context.Context, s Source, t *Table) (sum Sum, err error) {
+	h := sha256.New()
+	var room []byte
+	err = each(ctx, s, t, nil, func(rows []Row) error {
+		sum.Rows += int64(len(rows))
+		for _, r := range rows {
+			room = r.append(room[:0])
+			h.Write(room)
+		}
+		return nil
+	})
+	return finish(sum, h), err
+}
+
+func finish(sum Sum, h hash.Hash) Sum {
+	h.Sum(sum.Hash[:0])
+	return sum
+}
+
+// append appends the row in a form that no other row has.
+func (r Row) append(b []byte) []byte {
+	for _, v := range r {
+		switch v := v.(type) {
+		case nil:
+			b = append(b, 'n')
+		case int64:
+			b = binary.BigEndian.AppendUint64(append(b, 'i'), uint64(v))
+		case float64:
+			b = binary.BigEndian.AppendUint64(append(b, 'f'), math.Float64bits(v))
+		case string:
+			b = append(binary.AppendUvarint(append(b, 'b'), uint64(len(v))), v...)
+		case []byte:
+			b = append(binary.AppendUvarint(append(b, 'b'), uint64(len(v))), v...)
+		default:
+			panic(fmt.Sprintf("a row with a %T", v))
+		}
+	}
+	return b
+}
+
+// ErrDiffers means that what was copied is not what it was.
+var ErrDiffers = errors.New("do not use the database: drop it and begin anew")
+
+// Compare proves that a table is the same on both sides, and returns what is
+// there. The error says what differs.
+func Compare(ctx context.Context, a, b Source, t *Table) (Sum, error) {
+	type side struct {
+		sum Sum
+		err error
+	}
+	other := make(chan side, 1)
+	go func() {
+		sum, err := SumOf(ctx, b, t)
+		other <- side{sum, err}
+	}()
+	mine, err := SumOf(ctx, a, t)
+	theirs := <-other
+	switch {
+	case err != nil:
+		return mine, fmt.Errorf("%s: %w", t.Name, err)
+	case theirs.err != nil:
+		return mine, fmt.Errorf("%s: %w", t.Name, theirs.err)
+	case mine.Rows != theirs.sum.Rows:
+		return mine, fmt.Errorf("%s: %d rows became %d: %w", t.Name, mine.Rows, theirs.sum.Rows, ErrDiffers)
+	case mine != theirs.sum:
+		return mine, fmt.Errorf("%s: the %d rows are not the same on both sides: %w", t.Name, mine.Rows, ErrDiffers)
+	}
+	return mine, nil
+}
