@@ -21,6 +21,7 @@ import (
 	"callbackd"
 	"callbackd/client"
 	"callbackd/internal/signature"
+	"callbackd/internal/store/postgres/pgtest"
 	"callbackd/wire"
 
 	"github.com/jackc/pgx/v5"
@@ -93,7 +94,12 @@ func (f *far) arrives(ev wire.Accepted, times int) {
 // one that delivers.
 func TestEveryNodeServesAll(t *testing.T) {
 	t.Parallel()
-	c := newNodes(t, 3, 0)
+	pg, err := pgtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pg.Stop)
+	c := newNodesOn(t, pg, pg.Schema(t), 2*patience, 3, 0) // what no message brings is found much too late
 	c.shared(3)
 	callbacks := make([]*far, 3) // by owner
 	for i := 0; slices.Contains(callbacks, nil); i++ {
