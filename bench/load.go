@@ -16,10 +16,12 @@ import (
 	"callbackd/client"
 )
 
-// target is what is loaded: callbackd's POST /v1/events, on one node or on
-// several in turn, or the relay.
-type target struct {
-	urls    []string
+// target is what is loaded, in turn: callbackd's POST /v1/events with an API
+// key, on one node or on several, or the relay.
+type target []place
+
+type place struct {
+	url     string
 	headers http.Header
 }
 
@@ -34,15 +36,15 @@ type answered struct {
 // second.
 func load(t target, n, c, sessions int, rate float64) (answered, error) {
 	pad := strings.Repeat("x", 850)
-	return loadWith(t.headers, n, c, rate, func(i int, body *bytes.Buffer) string {
+	return loadWith(n, c, rate, func(i int, body *bytes.Buffer) place {
 		fmt.Fprintf(body, `{"event":"SESSION:STATUS_CHANGE","session_key":"BEN-%010d","data":{"status":"PROCESS","previous_status":"STARTED","at":%d,"pad":"%s"}}`, i%sessions, time.Now().UnixNano(), pad)
-		return t.urls[i%len(t.urls)]
+		return t[i%len(t)]
 	})
 }
 
 // loadWith makes n calls; request writes the body of call i and says where it
 // goes.
-func loadWith(headers http.Header, n, c int, rate float64, request func(i int, body *bytes.Buffer) (url string)) (answered, error) {
+func loadWith(n, c int, rate float64, request func(i int, body *bytes.Buffer) place) (answered, error) {
 	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c, DisableCompression: true}, Timeout: 30 * time.Second}
 	var next atomic.Int64
 	var failed atomic.Value
@@ -63,9 +65,9 @@ func loadWith(headers http.Header, n, c int, rate float64, request func(i int, b
 					}
 				}
 				body.Reset()
-				url := request(i, &body)
+				to := request(i, &body)
 				begin := time.Now()
-				if err := post(hc, url, headers, body.Bytes()); err != nil {
+				if err := post(hc, to, body.Bytes()); err != nil {
 					failed.CompareAndSwap(nil, err)
 				}
 				latency[i] = time.Since(begin)
@@ -90,12 +92,12 @@ func percentiles(v []time.Duration) (p50, p99 time.Duration) {
 	return v[len(v)/2], v[len(v)*99/100]
 }
 
-func post(hc *http.Client, url string, headers http.Header, body []byte) error {
-	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(body))
+func post(hc *http.Client, to place, body []byte) error {
+	req, err := http.NewRequest(http.MethodPost, to.url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	req.Header = headers
+	req.Header = to.headers
 	resp, err := hc.Do(req)
 	if err != nil {
 		return err
@@ -103,7 +105,7 @@ func post(hc *http.Client, url string, headers http.Header, body []byte) error {
 	answer, err := io.ReadAll(resp.Body)
 	resp.Body.Close()
 	if err == nil && resp.StatusCode/100 != 2 {
-		err = fmt.Errorf("%s answers %d: %s", url, resp.StatusCode, answer)
+		err = fmt.Errorf("%s answers %d: %s", to.url, resp.StatusCode, answer)
 	}
 	return err
 }

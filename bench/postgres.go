@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"callbackd/client"
 	"callbackd/internal/store/postgres/pgtest"
 
 	"github.com/jackc/pgx/v5"
@@ -22,6 +23,10 @@ const rowLimit = 30 * time.Second
 
 // steadyRate is what latencies are measured at, in events a second.
 const steadyRate = 500
+
+// storedKeys is how many API keys share the load, each with a callback: nodes
+// divide the callbacks. It divides the number of sessions.
+const storedKeys = 10
 
 // productionLike are the settings of a server that is durable and not starved.
 var productionLike = []string{
@@ -124,22 +129,34 @@ func (b *bench) serve(s *stored, server, dir string, nodes int) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	place := []string{"--data", dir}
+	options := []string{"--data", dir}
 	if s.db != nil {
-		place = []string{"--database-url", s.db.server.URL(""), "--secret-keys", filepath.Join(dir, "secret-keys.json")}
+		options = []string{"--database-url", s.db.server.URL(""), "--secret-keys", filepath.Join(dir, "secret-keys.json")}
 	}
 	for range nodes {
-		p, err := start(server, append([]string{"serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--log-level", "warn"}, place...)...)
+		p, err := start(server, append([]string{"serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--log-level", "warn"}, options...)...)
 		if err != nil {
 			return err
 		}
 		s.nodes = append(s.nodes, p)
 	}
-	cl, err := b.prepare(server, s.nodes[0], place...)
-	if err != nil {
-		return err
+	var keys []*client.Client
+	for range storedKeys {
+		cl, err := b.prepare(server, s.nodes[0], options...)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, cl)
 	}
-	s.to = func() target { return eventsTarget(cl, s.nodes[1:]...) }
+	s.to = func() (t target) {
+		for _, cl := range keys {
+			h := signed(cl)
+			for _, p := range s.nodes {
+				t = append(t, place{p.url + "/v1/events", h})
+			}
+		}
+		return t
+	}
 	return nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"callbackd/client"
-	"callbackd/internal/signature"
 )
 
 // sessionsCommand measures what it costs that an event has its cause: a photo
@@ -97,9 +96,8 @@ func (b *bench) sessionRow() error {
 // calls makes n signed calls of a kind.
 func (b *bench) calls(cl *client.Client, request func(int, *bytes.Buffer) string) func(n int) error {
 	return func(n int) error {
-		h := http.Header{"Content-Type": {"application/json"}}
-		signature.SetHeaders(h, cl.Account, cl.APIKey, cl.APISecret, time.Now())
-		_, err := loadWith(h, n, b.c, 0, request)
+		h := signed(cl)
+		_, err := loadWith(n, b.c, 0, func(i int, body *bytes.Buffer) place { return place{request(i, body), h} })
 		return err
 	}
 }

@@ -23,15 +23,12 @@ import (
 )
 
 // eventsTarget is POST /v1/events, signed for the next five minutes.
-func eventsTarget(cl *client.Client, more ...*process) target {
-	h := http.Header{}
+func eventsTarget(cl *client.Client) target { return target{{cl.Base + "/v1/events", signed(cl)}} }
+
+func signed(cl *client.Client) http.Header {
+	h := http.Header{"Content-Type": {"application/json"}}
 	signature.SetHeaders(h, cl.Account, cl.APIKey, cl.APISecret, time.Now())
-	h.Set("Content-Type", "application/json")
-	t := target{[]string{cl.Base + "/v1/events"}, h}
-	for _, p := range more {
-		t.urls = append(t.urls, p.url+"/v1/events")
-	}
-	return t
+	return h
 }
 
 // process is a program under measurement.
@@ -180,7 +177,7 @@ func (b *bench) table() error {
 	var ours, theirs []figures
 	for i := range b.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, b.rounds)
-		f, err := b.measure(relay, target{[]string{relay.url}, http.Header{"Content-Type": {"application/json"}}})
+		f, err := b.measure(relay, target{{relay.url, http.Header{"Content-Type": {"application/json"}}}})
 		if err != nil {
 			return err
 		}

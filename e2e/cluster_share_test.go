@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -155,7 +156,12 @@ func (c *nodes) limits() {
 // Ten nodes start at once on an empty database: all come up and share.
 func TestTenNodesStartAtOnce(t *testing.T) {
 	t.Parallel()
-	c := newNodes(t, 0, 0)
+	pg, err := pgtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pg.Stop)
+	c := &nodes{t: t, url: pg.Schema(t), lease: lease, keyset: filepath.Join(t.TempDir(), "keys.json")}
 	var procs []*process
 	for range 10 {
 		procs = append(procs, start(t, c.command(c.url)))

@@ -256,7 +256,7 @@ func (c *nodes) proven() {
 		for a, n := range sk.tries {
 			repeats += n - 1
 			if n > 1+c.broken[i][a] {
-				c.t.Errorf("callback %d: attempt %d of %s was made %d times, and %d disturbances broke it off", i+1, a.n, a.id, n, c.broken[i][a])
+				c.t.Errorf("callback %d: attempt %d of %s was made %d times, the last two %v apart, and %d disturbances broke it off", i+1, a.n, a.id, n, sk.apart[a], c.broken[i][a])
 			}
 		}
 		for once, ids := range sk.once {

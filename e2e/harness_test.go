@@ -221,13 +221,15 @@ type sink struct {
 	arrivals map[string][]int64         // session to sequence numbers
 	ids      map[string]int             // webhook-id to arrivals that were taken
 	tries    map[try]int                // to arrivals
+	last     map[try]time.Time          // the last of them
+	apart    map[try]time.Duration      // the last two of them
 	once     map[string]map[string]bool // data.once to the webhook-ids that brought it
 	conns    int
 	changed  chan struct{}
 }
 
 func newSink(t *testing.T) *sink {
-	s := &sink{arrivals: map[string][]int64{}, ids: map[string]int{}, tries: map[try]int{}, once: map[string]map[string]bool{}, changed: make(chan struct{}, 1)}
+	s := &sink{arrivals: map[string][]int64{}, ids: map[string]int{}, tries: map[try]int{}, last: map[try]time.Time{}, apart: map[try]time.Duration{}, once: map[string]map[string]bool{}, changed: make(chan struct{}, 1)}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.take))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		s.mu.Lock()
@@ -268,6 +270,11 @@ func (s *sink) take(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.arrivals[in.Session] = append(s.arrivals[in.Session], seq)
 	s.tries[attempt]++
+	now := time.Now()
+	if before, again := s.last[attempt]; again {
+		s.apart[attempt] = now.Sub(before)
+	}
+	s.last[attempt] = now
 	if in.Once != "" {
 		if s.once[in.Once] == nil {
 			s.once[in.Once] = map[string]bool{}

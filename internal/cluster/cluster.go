@@ -28,7 +28,7 @@ type Engine interface {
 	Abandon() <-chan struct{}
 	Hold(until time.Time)
 	Rescan(ctx context.Context) error
-	Look(no callbackd.CallbackNo, session string, id callbackd.EventID)
+	Look(ds []callbackd.Delivery)
 	Handover(ds []callbackd.Delivery)
 	Retry(d callbackd.Delivery)
 	Replay(ds []callbackd.Delivery)

@@ -43,10 +43,10 @@ func (m *Member) route(ds []callbackd.Delivery, kind string, here func([]callbac
 			continue
 		}
 		to := m.owners[s]
-		if to == m.No() {
-			to = 0
+		w := message{Kind: kind, Callback: d.ID.Callback, Event: d.ID.Event, Session: d.Session, Number: d.Sequence, Test: d.Test, Replay: d.Replay}
+		if to == m.No() || to == 0 {
+			to, w.Hops = 0, maxHops // whoever else hears it says no more
 		}
-		w := message{Kind: kind, Callback: d.ID.Callback, Event: d.ID.Event, Session: d.Session, Test: d.Test, Replay: d.Replay}
 		if !d.Due.IsZero() {
 			w.Due = d.Due.UnixMilli()
 		}

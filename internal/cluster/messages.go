@@ -33,6 +33,7 @@ type message struct {
 	Callback callbackd.CallbackNo `json:"c,omitempty"`
 	Event    callbackd.EventID    `json:"e,omitempty"`
 	Session  string               `json:"s,omitempty"`
+	Number   int64                `json:"n,omitempty"` // within the session
 	Test     bool                 `json:"t,omitempty"`
 	Due      int64                `json:"d,omitempty"` // milliseconds
 	Replay   callbackd.ReplayID   `json:"r,omitempty"`
@@ -125,14 +126,23 @@ func (b *outbox) relisten() {
 	}
 }
 
+// gather is the least time between two posts: under load, words to a node go
+// together. After a silence they go at once.
+const gather = 4 * time.Millisecond
+
 // deliver sends what waits; while one post is under way, the next gathers.
 func (m *Member) deliver(ctx context.Context) {
+	var last time.Time
 	for {
 		select {
 		case <-m.out.wake:
 		case <-ctx.Done():
 			return
 		}
+		if early := gather - time.Since(last); early > 0 && !pause(ctx, early) {
+			return
+		}
+		last = time.Now()
 		posts := m.out.take()
 		if len(posts) == 0 {
 			continue
@@ -184,8 +194,16 @@ func (m *Member) hear(body string) {
 		m.o.Log.Error("message of another node not understood", "error", err)
 		return
 	}
+	var accepted []callbackd.Delivery
 	for i := range ms {
+		if w := &ms[i]; w.Kind == kindNew && !w.Test && m.Owns(callbackd.ShardOf(w.Callback)) {
+			accepted = append(accepted, callbackd.Delivery{ID: callbackd.DeliveryID{Event: w.Event, Callback: w.Callback}, Session: w.Session, Sequence: w.Number})
+			continue
+		}
 		m.act(&ms[i])
+	}
+	if len(accepted) > 0 {
+		m.o.Engine.Look(accepted)
 	}
 }
 
@@ -226,7 +244,7 @@ func (m *Member) sendOn(w *message) {
 	on.Hops++
 	to := m.owner(on.Callback)
 	if to == m.No() || on.Hops == maxHops {
-		to = 0
+		to, on.Hops = 0, maxHops // whoever else hears it says no more
 	}
 	m.out.add(to, on)
 }
@@ -237,12 +255,8 @@ func (m *Member) serve(w *message) {
 	d := callbackd.Delivery{ID: id, Session: w.Session, Test: w.Test, Replay: w.Replay, Due: time.UnixMilli(w.Due).UTC()}
 	switch w.Kind {
 	case kindNew:
-		if w.Test {
-			d.Due = time.Time{}
-			m.o.Engine.Handover([]callbackd.Delivery{d})
-		} else {
-			m.o.Engine.Look(w.Callback, w.Session, w.Event)
-		}
+		d.Due = time.Time{} // a test: it does not wait for its lane
+		m.o.Engine.Handover([]callbackd.Delivery{d})
 	case kindRetry:
 		d.Manual = true
 		m.o.Engine.Retry(d)

@@ -27,6 +27,7 @@ type Queue interface {
 	Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
 	Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error)
 	Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
+	Picked(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
 	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error)
 	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
@@ -89,6 +90,7 @@ type Engine struct {
 	shards    [callbackd.Shards]holding // of a shared queue
 	lease     time.Time                 // when it ends
 	floors    floors
+	inbox     inbox
 	targets   map[callbackd.CallbackNo]*target
 	sweepAt   int                    // number of targets at which idle ones are dropped
 	rings     [classes]ring[*target] // targets with a lane that is ready, by class
@@ -197,9 +199,8 @@ func (e *Engine) Handover(ds []callbackd.Delivery) {
 		switch {
 		case d.Test && e.mayStart(now):
 			e.startTest(t, d)
-		case d.Apart:
-			e.look(t, d.Session, d.ID.Event)
-			e.fetch(t)
+		case e.o.Shared:
+			e.admit(t, d, !d.Apart)
 		default:
 			e.offer(t, d)
 		}

@@ -236,20 +236,6 @@ func (e *Engine) left(t *target) {
 	}
 }
 
-// Look tells the engine of a delivery that another node accepted: it is in
-// the store, and so is everything before it of its session.
-func (e *Engine) Look(no callbackd.CallbackNo, session string, id callbackd.EventID) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.owns(no) {
-		return
-	}
-	t := e.target(no)
-	t.seen = max(t.seen, id)
-	e.look(t, session, id)
-	e.fetch(t)
-}
-
 // look reads the delivery's lane from the store, unless Fresh comes to it
 // anyhow or memory has no place for one more lane. A query that runs may have
 // passed it.
@@ -267,7 +253,8 @@ func (e *Engine) look(t *target, session string, id callbackd.EventID) {
 func (e *Engine) ask(t *target, session string, id callbackd.EventID) {
 	l := t.lane(session)
 	if l.last == 0 {
-		l.last = e.floors.of(t.no, session)
+		f := e.floors.of(t.no, session)
+		l.last, l.number = f.id, f.number
 	}
 	l.seen = max(l.seen, id)
 	if id > l.last && !t.settled[id] && !t.taken[id] {
@@ -298,32 +285,4 @@ func (t *target) putBack(l *lane, d callbackd.Delivery) {
 			t.count++
 		}
 	}
-}
-
-// floors remembers, of lanes that are in memory no more, up to where they were
-// done: a lane is then read from there on, not from its session's first event.
-type floors struct{ young, old map[floorOf]callbackd.EventID }
-
-type floorOf struct {
-	no      callbackd.CallbackNo
-	session string
-}
-
-const maxFloors = 1 << 15 // in each half
-
-func (f *floors) of(no callbackd.CallbackNo, session string) callbackd.EventID {
-	if id, ok := f.young[floorOf{no, session}]; ok {
-		return id
-	}
-	return f.old[floorOf{no, session}]
-}
-
-func (f *floors) keep(no callbackd.CallbackNo, session string, id callbackd.EventID) {
-	if id == 0 {
-		return
-	}
-	if f.young == nil || len(f.young) >= maxFloors {
-		f.young, f.old = map[floorOf]callbackd.EventID{}, f.young
-	}
-	f.young[floorOf{no, session}] = id
 }

@@ -98,7 +98,8 @@ func (p *peers) handover(ds []callbackd.Delivery) {
 				p.mu.Lock()
 				one := p.all[to]
 				p.mu.Unlock()
-				one.e.Look(d.ID.Callback, d.Session, d.ID.Event)
+				d.Event = nil
+				one.e.Look([]callbackd.Delivery{d})
 			})
 		}
 	}
@@ -117,18 +118,19 @@ func (p *peers) move(from, to int, share int) {
 			p.owners[s] = -1
 		}
 	}
-	giver, taker := p.all[from], p.all[to]
+	giver := p.all[from]
 	p.mu.Unlock()
 	drained := giver.e.Disown(shards)
 	p.work.Go(func() {
 		for s := range drained {
-			p.give(taker, to, s)
+			p.give(to, s)
 		}
 	})
 }
 
-func (p *peers) give(taker *peer, to int, shards ...callbackd.Shard) {
+func (p *peers) give(to int, shards ...callbackd.Shard) {
 	p.mu.Lock()
+	taker := p.all[to]
 	for _, s := range shards {
 		p.owners[s] = to
 	}
@@ -160,7 +162,7 @@ func (p *peers) bury(i int) {
 	p.mu.Lock()
 	p.all[i] = fresh
 	p.mu.Unlock()
-	p.give(p.all[(i+1)%len(p.all)], (i+1)%len(p.all), shards...)
+	p.give((i+1)%len(p.all), shards...)
 }
 
 func (p *peers) drain() {
@@ -325,11 +327,10 @@ func TestAnAttemptThatOutlastsTheLeaseBeforeItIsSentIsPutBack(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{})
 		p := newPeers(r, 1, 1)
-		e := p.all[0].e
 		q := &slowQueue{Store: r.s, wait: 20 * time.Second}
 		o := r.o
 		o.Queue, o.Sender, o.Shared = q, r, true
-		e = engine.New(o)
+		e := engine.New(o)
 		if err := e.Start(r.Context()); err != nil {
 			r.Fatal(err)
 		}

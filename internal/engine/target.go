@@ -74,6 +74,7 @@ type lane struct {
 	more    bool                 // the store has later ones, after last
 	wanted  bool                 // in the target's wants
 	last    callbackd.EventID    // newest that was taken
+	number  int64                // its sequence number; 0: not known
 	seen    callbackd.EventID    // newest that was offered
 	index   int                  // in held
 }
@@ -113,9 +114,7 @@ func (e *Engine) offer(t *target, d callbackd.Delivery) {
 		return
 	}
 	if !e.running || t.behind || t.paused || t.count >= e.o.Window || len(t.held.lanes) >= maxHeld {
-		if t.behind = true; e.o.Shared && t.fetching {
-			t.readFrom(d.ID.Event) // ids of other nodes may have passed it
-		}
+		t.behind = true
 	} else {
 		t.cursor = d.ID.Event
 		e.put(t, d)
@@ -135,7 +134,7 @@ func (e *Engine) put(t *target, d callbackd.Delivery) {
 		l.more = true
 		return
 	}
-	l.last = d.ID.Event
+	l.last, l.number = d.ID.Event, d.Sequence
 	if d.Event != nil {
 		if e.data+int64(len(d.Event.Data)) > e.o.DataBudget {
 			d.Event = nil
@@ -202,7 +201,7 @@ func (t *target) wake(e *Engine, l *lane) {
 		if t.lanes[l.session] == l && l.ready == [classes]bool{} {
 			delete(t.lanes, l.session)
 			if e.o.Shared {
-				e.floors.keep(t.no, l.session, l.last)
+				e.floors.keep(t.no, l.session, floor{l.last, l.number})
 			}
 		}
 	}
@@ -288,6 +287,9 @@ func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callback
 	id := o.Delivery.ID
 	if t.fetching {
 		t.settled[id.Event] = true
+	}
+	if e.inbox.settled != nil {
+		e.inbox.settled[id] = true
 	}
 	delete(t.taken, id.Event)
 	if l != nil {

@@ -273,6 +273,10 @@ type Queue interface {
 	// that follow it in its session, in sequence order. Event is set as in
 	// Fresh. Each session is named once.
 	Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
+	// Picked returns those of the deliveries that are fresh, in the order
+	// given. Event is set as in Fresh. Whether their callbacks have ended is
+	// not asked.
+	Picked(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
 	// Load returns the event of a delivery; NotFound when retention took it.
 	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	// Record writes an outcome: the attempt, where the delivery stands, and

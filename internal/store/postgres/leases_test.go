@@ -80,3 +80,24 @@ func TestADeadNodesSessionIsEnded(t *testing.T) {
 		t.Error("the dead node's session stands")
 	}
 }
+
+// Who watches a key at one node is told of what another accepts, also of what
+// comes right after it began to watch, and of the first event there is.
+func TestWatchersAreToldOfOtherNodesEvents(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	for _, s := range nodes {
+		_, err := s.Join(t.Context(), store.Node{Name: "n", StartedAt: time.Now()})
+		d.must(err)
+	}
+	for range 4 {
+		changed, stop := nodes[0].Watch(d.key.No)
+		_, err := d.accept(nodes[1], time.Now(), "S")
+		d.must(err)
+		select {
+		case <-changed:
+		case <-time.After(20 * watchEvery):
+			t.Fatal("not told")
+		}
+		stop()
+	}
+}

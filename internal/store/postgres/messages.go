@@ -109,7 +109,7 @@ func (s *Store) watchOthers() {
 			continue // whoever waits asks again by itself
 		}
 		for key, id := range now {
-			if before, known := newest[key]; known && before != id {
+			if newest[key] != id { // at first too: it may have come after the watcher looked
 				s.hub.Changed(key)
 			}
 		}

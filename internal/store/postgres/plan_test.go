@@ -229,6 +229,8 @@ func everyCommand(t *testing.T, s *Store) {
 	must(err)
 	_, err = s.Holding(ctx, cb.No, now, 1)
 	must(err)
+	_, err = s.Picked(ctx, []callbackd.DeliveryID{id})
+	must(err)
 	_, err = s.Lanes(ctx, cb.No, []callbackd.LaneCursor{{Session: "S"}}, 1)
 	must(err)
 	_, err = s.Delivery(ctx, k.No, id)

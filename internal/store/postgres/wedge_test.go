@@ -275,7 +275,7 @@ func TestStartWaitsForAMigration(t *testing.T) {
 	_, err = tx.Exec(t.Context(), lockSetup)
 	d.must(err)
 	o := d.Options
-	o.URL, o.patience = o.URL+"&lock_timeout=50", 100*time.Millisecond
+	o.URL, o.patience = o.URL+"&lock_timeout=50", time.Second
 	opened := make(chan error, 1)
 	go func() {
 		s, err := Open(t.Context(), o)
@@ -285,11 +285,16 @@ func TestStartWaitsForAMigration(t *testing.T) {
 		opened <- err
 	}()
 	var waiting bool
-	for n := 1; !waiting; n++ {
+	for !waiting {
 		d.must(tx.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks l JOIN pg_locks h USING (classid, objid, objsubid) WHERE l.locktype = 'advisory' AND NOT l.granted AND h.granted AND h.pid = pg_backend_pid())").Scan(&waiting))
 		backoff(t.Context(), 1)
+		select {
+		case err := <-opened:
+			t.Fatalf("it does not wait: %v", err)
+		default:
+		}
 	}
-	for range 3 { // longer than its patience
+	for range 6 { // longer than its patience
 		backoff(t.Context(), 7)
 	}
 	d.must(tx.Commit(t.Context()))

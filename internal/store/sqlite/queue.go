@@ -172,6 +172,20 @@ func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callb
 	return ds, s.addEvents(ctx, ds)
 }
 
+// Picked is part of [store.Queue].
+func (s *Store) Picked(ctx context.Context, ids []callbackd.DeliveryID) (ds []callbackd.Delivery, err error) {
+	for _, id := range ids {
+		one, err := s.freshOnes(ctx, id.Callback, "", id.Event-1, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(one) == 1 && one[0].ID == id {
+			ds = append(ds, one...)
+		}
+	}
+	return ds, s.addEvents(ctx, ds)
+}
+
 // Load is part of [store.Queue].
 func (s *Store) Load(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = s.read(ctx, func(d *db) (err error) { ev, err = d.event(id); return err })

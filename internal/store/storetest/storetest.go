@@ -519,12 +519,20 @@ func (s *suite) queue() {
 	if len(all) != 20 || len(lane) != 8 || lane[0].Sequence != 2 || lane[3].Session != "S2" || lane[4].Session != "S1" || lane[7].Sequence != 4 || lane[7].Event == nil {
 		s.Errorf("%d fresh, lane %+v", len(all), lane)
 	}
+	picked, err := s.Picked(s.ctx(), []callbackd.DeliveryID{all[5].ID, {Event: 1, Callback: a.No}, all[2].ID, {Event: all[2].ID.Event, Callback: b.No}})
+	s.must(err)
+	if len(picked) != 2 || picked[0].ID != all[5].ID || picked[1].ID != all[2].ID || picked[1].Event == nil || picked[1].Sequence != all[2].Sequence {
+		s.Errorf("picked %+v", picked)
+	}
 	for i, d := range all[:6] {
 		hold := time.Time{}
 		if i%2 == 0 {
 			hold = s.at.Add(time.Duration(10-i) * time.Minute)
 		}
 		s.outcome(d, callbackd.Pending, s.at.Add(time.Duration(6-i)*time.Second), hold)
+	}
+	if picked, err = s.Picked(s.ctx(), []callbackd.DeliveryID{all[0].ID, all[6].ID}); err != nil || len(picked) != 1 || picked[0].ID != all[6].ID {
+		s.Errorf("what waits for its next attempt is not fresh: %+v, %v", picked, err)
 	}
 	ds, next, err := s.Scheduled(s.ctx(), a.No, s.at.Add(4*time.Second), 3)
 	s.must(err)

@@ -1,0 +1,34 @@
+package engine_test
+
+import (
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/engine"
+)
+
+// A change of a setting that no message told of is found by the next Rescan,
+// also when the callback is owed nothing.
+func TestRescanFindsAChangeOfAnIdleCallback(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		cb, err := r.s.CallbackByNo(r.Context(), r.callback(callbackd.Complete, callbackd.Policy{}))
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.publish(callbackd.Complete, "S")
+		pass(time.Second)
+		if _, err := r.s.PauseCallback(r.Context(), r.key.No, callbackd.Complete, cb.Name, callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()}); err != nil {
+			r.Fatal(err)
+		}
+		if err := r.e.Rescan(r.Context()); err != nil {
+			r.Fatal(err)
+		}
+		pass(time.Second)
+		r.publish(callbackd.Complete, "S")
+		pass(time.Second)
+		if n := len(r.sent()); n != 1 {
+			r.Errorf("%d attempts, and one was before the pause", n)
+		}
+	})
+}
