@@ -64,6 +64,7 @@ type Member struct {
 	heard  atomic.Uint64 // how often word came that something changed hands
 	poke   chan struct{}
 	views  chan sight
+	took   chan struct{} // shards
 	out    outbox
 	asks   asks
 	work   sync.WaitGroup
@@ -113,7 +114,7 @@ func Join(ctx context.Context, o Options) (*Member, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &Member{o: o, timing: TimingOf(o.Lease), poke: make(chan struct{}, 1), views: make(chan sight, 1), owners: make([]callbackd.NodeNo, callbackd.Shards)}
+	m := &Member{o: o, timing: TimingOf(o.Lease), poke: make(chan struct{}, 1), views: make(chan sight, 1), took: make(chan struct{}, 1), owners: make([]callbackd.NodeNo, callbackd.Shards)}
 	m.out.wake = make(chan struct{}, 1)
 	m.asks.waiting = map[uint64]chan message{}
 	no, err := o.Store.Join(ctx, o.Node)

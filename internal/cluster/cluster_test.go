@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"callbackd"
@@ -128,8 +130,11 @@ func TestTheOutbox(t *testing.T) {
 type notes struct {
 	Engine
 	store.Cluster
-	said []string
+	said    []string
+	rescans []time.Time
 }
+
+func (n *notes) Rescan(context.Context) error { n.rescans = append(n.rescans, time.Now()); return nil }
 
 func (n *notes) note(format string, args ...any) {
 	n.said = append(n.said, fmt.Sprintf(format, args...))
@@ -274,6 +279,32 @@ func TestAnOutlookIsAskedOfTheOwner(t *testing.T) {
 		t.Errorf("without an answer: %+v", out)
 	}
 	hears(m, message{Kind: kindAnswer, Ask: ask[0].Ask + 1, Outlook: &callbackd.Outlook{}}) // too late
+}
+
+// After shards were taken the queue is read again when every living node must
+// know whose they are, for each time some were taken; and else now and then.
+func TestTheQueueIsReadAgainAfterShardsWereTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, n := member()
+		m.o.Lease, m.timing, m.took = DefaultLease, TimingOf(DefaultLease), make(chan struct{}, 1)
+		begun := time.Now()
+		ctx, stop := context.WithCancel(t.Context())
+		go m.rescan(ctx)
+		synctest.Wait()
+		m.took <- struct{}{}
+		time.Sleep(2 * m.timing.Beat)
+		m.took <- struct{}{}
+		time.Sleep(90 * time.Second)
+		stop()
+		synctest.Wait()
+		var at []time.Duration
+		for _, when := range n.rescans {
+			at = append(at, when.Sub(begun))
+		}
+		if want := []time.Duration{3 * m.timing.Beat, 6 * m.timing.Beat, 6*m.timing.Beat + every*DefaultLease}; !slices.Equal(at, want) {
+			t.Errorf("read again after %v, want %v", at, want)
+		}
+	})
 }
 
 type quietEngine struct{ *notes }

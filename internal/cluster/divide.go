@@ -93,6 +93,10 @@ func (m *Member) follow(ctx context.Context, v *sight) (changed bool) {
 			m.set(got, owned, revision)
 			m.adopt(ctx, got)
 			changed = true
+			select {
+			case m.took <- struct{}{}:
+			default:
+			}
 		}
 	}
 	if p.GiveUp > 0 {
@@ -207,9 +211,23 @@ func (m *Member) release(ctx context.Context, no callbackd.NodeNo, drained <-cha
 // told it.
 const every = 6
 
-// rescan is the net under the messages.
+// rescan is the net under the messages: now and then, and soon after this node
+// took shards. A node that did not know yet may have told the owner before, who
+// is gone; three renewals later every living node knows.
 func (m *Member) rescan(ctx context.Context) {
-	for pause(ctx, every*m.o.Lease) {
+	for {
+		t := time.NewTimer(every * m.o.Lease)
+		select {
+		case <-t.C:
+		case <-m.took:
+			t.Stop()
+			if !pause(ctx, 3*m.timing.Beat) {
+				return
+			}
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
 		if err := m.o.Engine.Rescan(ctx); err != nil {
 			m.report(ctx, "queue not read, trying again", err)
 		}

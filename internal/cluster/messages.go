@@ -128,7 +128,7 @@ func (b *outbox) relisten() {
 
 // gather is the least time between two posts: under load, words to a node go
 // together. After a silence they go at once.
-const gather = 4 * time.Millisecond
+const gather = 10 * time.Millisecond
 
 // deliver sends what waits; while one post is under way, the next gathers.
 func (m *Member) deliver(ctx context.Context) {
