@@ -17,6 +17,7 @@ import (
 
 	"callbackd/client"
 	"callbackd/internal/signature"
+	"callbackd/internal/store/postgres/pgtest"
 	"callbackd/wire"
 
 	"github.com/ncruces/go-sqlite3"
@@ -226,13 +227,20 @@ func TestListenForwards(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
-	out, errs, code := run(t, "demo")
-	if code != 0 || !strings.Contains(out, "all 23 events were delivered") || strings.Count(out, "refuses") < 3 {
-		t.Errorf("%d\n%s%s", code, out, errs)
+	pg, err := pgtest.Start()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, line := range strings.Split(out, "\n") {
-		if len([]rune(line)) > 100 {
-			t.Errorf("a line is longer than a terminal: %s", line)
+	defer pg.Stop()
+	for _, on := range [][]string{nil, {"--database-url", pg.Schema(t)}} {
+		out, errs, code := run(t, append([]string{"demo"}, on...)...)
+		if code != 0 || !strings.Contains(out, "all 23 events were delivered") || strings.Count(out, "refuses") < 3 || strings.Contains(out, "on PostgreSQL") != (on != nil) {
+			t.Errorf("%d\n%s%s", code, out, errs)
+		}
+		for _, line := range strings.Split(out, "\n") {
+			if len([]rune(line)) > 100 {
+				t.Errorf("a line is longer than a terminal: %s", line)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,12 +27,13 @@ import (
 	"callbackd/internal/obs"
 	"callbackd/internal/signature"
 	"callbackd/internal/simulate"
-	"callbackd/internal/store/sqlite"
 	"callbackd/wire"
 )
 
 type demoCmd struct {
-	Keep bool `env:"CALLBACKD_DEMO_KEEP" help:"Keep the temporary data directory and print its path."`
+	Keep        bool   `env:"CALLBACKD_DEMO_KEEP" help:"Keep the temporary data directory and print its path."`
+	DatabaseURL string `name:"database-url" env:"CALLBACKD_DATABASE_URL" secret:"" placeholder:"URL" help:"PostgreSQL database to show it on, best an empty one: what the demo makes stays in it. Also from a file: CALLBACKD_DATABASE_URL_FILE."`
+	SecretKeys  string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"With --database-url: keyset of the database; default a temporary one, which an empty database takes."`
 }
 
 const (
@@ -79,7 +82,11 @@ func (c *demoCmd) Run(e *env) error {
 	d := &demo{out: e.stdout, start: time.Now(), done: make(chan struct{}), fails: demoFails}
 	ctx, cancel := context.WithTimeout(e.ctx, demoPatient)
 	defer cancel()
-	a, cl, err := d.server(ctx, dir)
+	place := app.Place{Data: dir}
+	if c.DatabaseURL != "" {
+		place = app.Place{DatabaseURL: c.DatabaseURL, KeysetFile: cmp.Or(c.SecretKeys, filepath.Join(dir, "secret-keys.json"))}
+	}
+	a, cl, err := d.server(ctx, place)
 	if err != nil {
 		return err
 	}
@@ -113,9 +120,9 @@ func (d *demo) say(who, format string, args ...any) {
 	fmt.Fprintf(d.out, "%6.3fs  %-9s  %s\n", time.Since(d.start).Seconds(), who, printable(fmt.Sprintf(format, args...)))
 }
 
-// server starts callbackd on the data directory with one key.
-func (d *demo) server(ctx context.Context, dir string) (*app.App, *client.Client, error) {
-	s, err := sqlite.Open(ctx, sqlite.Options{Dir: dir, Beside: true})
+// server starts callbackd there with one key.
+func (d *demo) server(ctx context.Context, place app.Place) (*app.App, *client.Client, error) {
+	s, err := place.Open(ctx, true, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -128,11 +135,15 @@ func (d *demo) server(ctx context.Context, dir string) (*app.App, *client.Client
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: app.Place{Data: dir}, Log: log, Keep: 24 * time.Hour, AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: place, Log: log, Keep: 24 * time.Hour, AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		return nil, nil, err
 	}
-	d.say("callbackd", "serves %s, on a temporary data directory", a.URL())
+	where := "a temporary data directory"
+	if place.DatabaseURL != "" {
+		where = "PostgreSQL"
+	}
+	d.say("callbackd", "serves %s, on %s", a.URL(), where)
 	return a, &client.Client{Base: a.URL(), Account: key.Account, APIKey: key.APIKey, APISecret: key.Secret.Reveal()}, nil
 }
 
