@@ -449,5 +449,13 @@ func (c *nodes) listed(t *testing.T) {
 				t.Errorf("the console of node %d does not show %s", i, s.url)
 			}
 		}
+		if resp, err = browser.Get(at + "/deliveries/live"); err != nil {
+			t.Fatal(err)
+		}
+		page, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if want := fmt.Sprintf("Of this node alone: %d others deliver", len(c.up)-1); err != nil || !strings.Contains(string(page), want) {
+			t.Errorf("the live tail of node %d does not say whose it is: %v, %s", i, err, page)
+		}
 	}
 }

@@ -29,6 +29,7 @@ type Feed interface {
 type livePage struct {
 	base
 	Back, Stream string
+	Others       int // nodes whose attempts are not seen here
 }
 
 func (c *Console) livePage(w http.ResponseWriter, v *visit) error {
@@ -38,6 +39,11 @@ func (c *Console) livePage(w http.ResponseWriter, v *visit) error {
 	}
 	q := readFilter(v.URL.Query()).values(s.Chosen)
 	p := &livePage{base: c.base(v, "deliveries", "Live tail"), Back: href("/deliveries", q), Stream: href("/deliveries/stream", q)}
+	nodes, err := c.Nodes(v.Context())
+	if err != nil {
+		return err
+	}
+	p.Others = max(0, len(nodes)-1)
 	return c.render(w, http.StatusOK, "live", p)
 }
 
