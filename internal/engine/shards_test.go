@@ -412,3 +412,77 @@ func TestAShardIsDrainedWhenItsAttemptsAreRecorded(t *testing.T) {
 		}
 	})
 }
+
+// lateQueue does not show one delivery to queries that began before it was
+// let in: it was committed late, by another node, with an id from before.
+type lateQueue struct {
+	*sqlite.Store
+	mu     sync.Mutex
+	hidden callbackd.EventID
+	wait   time.Duration // of a query
+	passes bool          // a query under way has seen more than it shows
+}
+
+func (q *lateQueue) passing() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.passes }
+
+func (q *lateQueue) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+	q.mu.Lock()
+	hidden, wait := q.hidden, q.wait
+	q.mu.Unlock()
+	ds, err := q.Store.Fresh(ctx, cb, after, limit+1)
+	shown := slices.DeleteFunc(slices.Clone(ds), func(d callbackd.Delivery) bool { return d.ID.Event == hidden })
+	q.set(len(shown) > 0 && hidden > after && hidden < shown[min(len(shown), limit)-1].ID.Event)
+	time.Sleep(wait)
+	q.set(false)
+	return shown[:min(len(shown), limit)], err
+}
+
+func (q *lateQueue) set(passes bool) { q.mu.Lock(); q.passes = passes; q.mu.Unlock() }
+
+// What becomes visible below the cursor while a query runs that passes it is
+// not lost: the queue is read from there again.
+func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
+	bubble(t, engine.Options{Window: 2}, func(r *rig) {
+		r.callback(ev1, callbackd.Policy{Concurrency: 1})
+		r.set(func(call) callbackd.Result { time.Sleep(10 * time.Second); return status(200) })
+		q := &lateQueue{Store: r.s, wait: time.Second}
+		o := r.o
+		o.Queue, o.Sender, o.Shared = q, r, true
+		e := engine.New(o)
+		if err := e.Start(r.Context()); err != nil {
+			r.Fatal(err)
+		}
+		if err := e.Adopt(r.Context(), allShards()); err != nil {
+			r.Fatal(err)
+		}
+		e.Hold(time.Now().Add(time.Hour))
+		r.s.SetHandover(e.Handover)
+		for i := range 5 { // more than the window holds: the rest is left to the store
+			r.publish(ev1, fmt.Sprint("own", i))
+		}
+		r.s.SetHandover(func([]callbackd.Delivery) {})
+		late := r.publish(ev1, "late")[0]
+		q.mu.Lock()
+		q.hidden = late
+		q.mu.Unlock()
+		r.s.SetHandover(e.Handover)
+		r.publish(ev1, "last")
+		synctest.Wait()
+		for range 200 { // a query is under way at one of these moments, until all is read
+			time.Sleep(500 * time.Millisecond)
+			synctest.Wait()
+			if q.passing() {
+				break
+			}
+		}
+		q.mu.Lock()
+		q.hidden = 0
+		q.mu.Unlock()
+		e.Look([]callbackd.Delivery{{ID: callbackd.DeliveryID{Event: late, Callback: 1}, Session: "late", Sequence: 1}})
+		pass(10 * time.Minute)
+		if n := len(r.sent()); n != 7 {
+			r.Errorf("%d of 7 sent", n)
+		}
+		e.Drain(r.Context())
+	})
+}
