@@ -37,7 +37,7 @@ import (
 
 // patience bounds every wait of a test; nothing waits that long when all is
 // well.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 const agentVersion = "9.8.7"
 
