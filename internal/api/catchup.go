@@ -189,15 +189,13 @@ func (s *stream) run(ctx context.Context, changed <-chan struct{}) {
 		return
 	}
 	for {
-		key, err := s.a.Store.Key(ctx, s.c.key.APIKey)
-		if err != nil || key.Revoked() {
-			return
-		}
 		page, err := s.a.Store.EventsAfter(ctx, s.q)
 		if err != nil {
 			return
 		}
-		if !s.write(page.Events) {
+		// After the read: what was accepted since a key was revoked is not for it.
+		key, err := s.a.Store.Key(ctx, s.c.key.APIKey)
+		if err != nil || key.Revoked() || !s.write(page.Events) {
 			return
 		}
 		end := page.Next == s.q.After
