@@ -1,6 +1,7 @@
 package callbackd
 
 import (
+	"slices"
 	"time"
 )
 
@@ -88,6 +89,15 @@ type Policy struct {
 	OrderWait   time.Duration   // how long a failing head holds its lane; default 5 min, 0 to 24 h; NoOrder for none
 	Rate        float64         // attempts a second; default none
 	Concurrency int             // attempts in flight; default 32, 1 to 256
+	NoKeepAlive bool            // a connection serves one request and is closed
+}
+
+// Same tells whether p and q treat a receiver alike. A default that is spelled
+// out is the same as one that is left out.
+func (p Policy) Same(q Policy) bool {
+	p, q = p.WithDefaults(), q.WithDefaults()
+	return p.Timeout == q.Timeout && slices.Equal(p.Retry, q.Retry) && p.OrderWait == q.OrderWait &&
+		p.Rate == q.Rate && p.Concurrency == q.Concurrency && p.NoKeepAlive == q.NoKeepAlive
 }
 
 // Defaults and limits of [Policy].

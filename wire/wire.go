@@ -101,6 +101,7 @@ type Policy struct {
 	Order       string     `json:"order"` // how long a failing head holds its session
 	Rate        float64    `json:"rate"`  // attempts a second; 0 is no limit
 	Concurrency int        `json:"concurrency"`
+	KeepAlive   bool       `json:"keep_alive"` // whether connections are used again
 	Paused      bool       `json:"paused"`
 	PauseReason string     `json:"pause_reason"`
 	PausedAt    *time.Time `json:"paused_at"`

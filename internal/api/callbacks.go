@@ -77,9 +77,8 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 // headers, white space in the payload and defaults that are spelled out make
 // no difference.
 func sameSetting(a, b *callbackd.Callback) bool {
-	p, q := a.Policy.WithDefaults(), b.Policy.WithDefaults()
-	return a.URL == b.URL && a.Method == b.Method && bytes.Equal(compact(a.Payload), compact(b.Payload)) && slices.Equal(headersByName(a.Headers), headersByName(b.Headers)) &&
-		p.Timeout == q.Timeout && p.OrderWait == q.OrderWait && p.Rate == q.Rate && p.Concurrency == q.Concurrency && slices.Equal(p.Retry, q.Retry)
+	return a.URL == b.URL && a.Method == b.Method && bytes.Equal(compact(a.Payload), compact(b.Payload)) &&
+		slices.Equal(headersByName(a.Headers), headersByName(b.Headers)) && a.Policy.Same(b.Policy)
 }
 
 func compact(b []byte) []byte {
@@ -206,7 +205,7 @@ func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
 func (c *call) policy(cb *callbackd.Callback) wire.Policy {
 	p := cb.Policy.WithDefaults()
 	out := wire.Policy{APIKey: c.key.APIKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.No), Timeout: p.Timeout.String(),
-		Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At)}
+		Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive, Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At)}
 	for _, d := range p.Retry {
 		out.Retry = append(out.Retry, d.String())
 	}

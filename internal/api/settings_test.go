@@ -11,6 +11,8 @@ import (
 	"callbackd/internal/api"
 	"callbackd/internal/signature"
 	"callbackd/wire"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // verifies tells whether a receiver with this secret takes the request.
@@ -225,4 +227,52 @@ func TestServerHasEveryLimit(t *testing.T) {
 	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("64 KiB of headers: %d", resp.StatusCode)
 	}
+}
+
+// The object policy is strict, for nobody who asks for something may be told
+// "fine" by a server that does not have it.
+func TestThePolicyObjectIsStrict(t *testing.T) { onBothStores(t, thePolicyObjectIsStrict) }
+
+func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
+	s := start(t, on)
+	at := "/v1/callbacks/SESSION:COMPLETE"
+	all := `"policy":{"timeout":"10s","retry":["0s","1m"],"order":"2m","rate":50,"concurrency":8,"keep_alive":false}`
+	want := func(timeout, order string, rate, concurrency int, keep bool, retry ...string) {
+		t.Helper()
+		p := decode[wire.Policy](s.call("GET", at+"/policy", "").ok(200))
+		got := wire.Policy{Timeout: p.Timeout, Order: p.Order, Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: p.KeepAlive, Retry: p.Retry}
+		if diff := cmp.Diff(wire.Policy{Timeout: timeout, Order: order, Rate: float64(rate), Concurrency: concurrency, KeepAlive: keep, Retry: retry}, got); diff != "" {
+			t.Errorf("the policy (-want +got):\n%s", diff)
+		}
+	}
+	s.register("SESSION:COMPLETE", "https://a.example/", ","+all)
+	want("10s", "2m0s", 50, 8, false, "0s", "1m0s")
+	// The same setting, with the older members beside url.
+	s.register("SESSION:COMPLETE", "https://a.example/", `,"timeout":10,"retry":[0,60],"order":120,"rate":50.0,"concurrency":8,"policy":{"keep_alive":false,"rate":null}`)
+	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
+
+	for body, says := range map[string]string{
+		`"policy":{"filter":{"status":"CONFIRM"}}`:   `policy has no member "filter"; it has timeout, retry, order, rate, concurrency, keep_alive.`,
+		`"policy":{"filter":null}`:                   `policy has no member "filter"`,
+		`"policy":{"Timeout":"5s"}`:                  `policy has no member "Timeout"`,
+		`"policy":{"name":"x"}`:                      `policy has no member "name"`,
+		`"policy":"{\"keepalive\":false}"`:           `policy has no member "keepalive"`,
+		`"policy":{"keep_alive":"no"}`:               "policy.keep_alive must be true or false.",
+		`"policy":{"keep_alive":0}`:                  "policy.keep_alive must be true or false.",
+		`"policy":{"timeout":"90s"}`:                 "policy.timeout must be a duration from 1s to 1m0s",
+		`"policy":{"timeout":{}}`:                    "policy.timeout must be a duration",
+		`"policy":{"retry":"0s"}`:                    "policy.retry must be an array",
+		`"policy":{"retry":["5s"]}`:                  "policy.retry must begin with 0",
+		`"policy":{"order":-1}`:                      "policy.order must be a duration",
+		`"policy":{"rate":"fast"}`:                   "policy.rate must be a number",
+		`"policy":{"concurrency":1.5}`:               "policy.concurrency must be a whole number",
+		`"policy":{"concurrency":8},"concurrency":8`: "concurrency is given twice: in policy and beside it.",
+		`"policy":7`:                                 "policy must be a JSON object",
+		`"policy":[{}]`:                              "policy must be a JSON object",
+	} {
+		s.call("PUT", at, `{"url":"https://a.example/",`+body+`}`).says(400, says)
+	}
+	want("10s", "2m0s", 50, 8, false, "0s", "1m0s")
+	s.call("PUT", at, `{"url":"https://a.example/","policy":{"timeout":null,"retry":[0]}}`).ok(200)
+	want("15s", "5m0s", 0, 32, true, "0s")
 }

@@ -66,7 +66,7 @@ func TestNoFieldChangesTheEgressPolicy(t *testing.T) {
 	s := start(t, func(c *setup) { c.allow = nil })
 	recv := listen(t, nil)
 	values := []string{`true`, `"127.0.0.0/8"`, `["127.0.0.0/8"]`, `{"allow":["127.0.0.0/8"]}`, `"` + recv.url + `"`}
-	names := []string{"allow", "allow_target", "allow_targets", "allow_private", "allow-target", "private", "internal", "egress", "egress_proxy", "proxy", "policy", "insecure",
+	names := []string{"allow", "allow_target", "allow_targets", "allow_private", "allow-target", "private", "internal", "egress", "egress_proxy", "proxy", "insecure",
 		"tls_verify", "verify", "resolve", "dial", "address", "ip", "host", "live", "test", "account", "options"}
 	for i, v := range values {
 		s := s.as(s.newKey("acme", i%2 == 0))
@@ -77,6 +77,9 @@ func TestNoFieldChangesTheEgressPolicy(t *testing.T) {
 		s.register("SESSION:COMPLETE", recv.url, members)
 		s.call("PUT", "/v1/callbacks/SESSION:COMPLETE?allow=127.0.0.0/8&proxy="+escape(recv.url), `{"url":"`+recv.url+`"`+members+`,"headers":{"X-Forwarded-Host":"public.example","X-Allow-Target":"127.0.0.0/8"}}`).ok(200)
 		s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S","data":{}`+members+`}`).ok(202)
+		for _, n := range names { // the policy of a callback is strict
+			s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`","policy":{"`+n+`":`+v+`}}`).says(400, "policy has no member")
+		}
 		d := decode[wire.Delivery](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/test?allow=127.0.0.0/8", `{"allow":"127.0.0.0/8"}`, set("X-Allow-Target", "127.0.0.0/8")).ok(200))
 		if len(d.History) != 1 || d.History[0].Fault != "refused" {
 			t.Errorf("%s: %+v", v, d)

@@ -16,15 +16,18 @@ import (
 type webhookForm struct {
 	Event, Name, URL, Method, Headers, Payload string
 	Timeout, Order, Concurrency, Rate, Retry   string
+	OneRequest                                 bool // a connection serves one request
 }
 
 // Advanced tells whether the form says how to deliver.
-func (f webhookForm) Advanced() bool { return f.Timeout+f.Order+f.Concurrency+f.Rate+f.Retry != "" }
+func (f webhookForm) Advanced() bool {
+	return f.Timeout+f.Order+f.Concurrency+f.Rate+f.Retry != "" || f.OneRequest
+}
 
 func readForm(r *http.Request) webhookForm {
 	get := func(name string) string { return field(r.PostFormValue(name)) }
 	return webhookForm{Event: get("event"), Name: get("name"), URL: get("url"), Method: get("method"), Headers: clean(strings.ReplaceAll(r.PostFormValue("headers"), "\r\n", "\n")), Payload: get("payload"),
-		Timeout: get("timeout"), Order: get("order"), Concurrency: get("concurrency"), Rate: get("rate"), Retry: get("retry")}
+		Timeout: get("timeout"), Order: get("order"), Concurrency: get("concurrency"), Rate: get("rate"), Retry: get("retry"), OneRequest: get("one_request") != ""}
 }
 
 // formOf is the form that would make the callback. Values of headers are
@@ -57,6 +60,7 @@ func formOf(cb *callbackd.Callback) webhookForm {
 		retry = append(retry, d.String())
 	}
 	f.Retry = strings.Join(retry, ", ")
+	f.OneRequest = cb.Policy.NoKeepAlive
 	return f
 }
 
@@ -95,6 +99,7 @@ func (f webhookForm) setting() (callbackd.Callback, error) {
 		steps := strings.FieldsFunc(f.Retry, func(r rune) bool { return r == ',' || r == ' ' })
 		m["retry"] = steps
 	}
+	m["policy"] = map[string]any{"keep_alive": !f.OneRequest}
 	raw, err := json.Marshal(m)
 	if err != nil {
 		return callbackd.Callback{}, callbackd.Wrap(callbackd.KindInvalid, err, "The form cannot be read")

@@ -106,7 +106,7 @@ func (s *suite) newCallback(key callbackd.Key, ev callbackd.EventType, name stri
 	s.Helper()
 	cb, created, err := s.CreateCallback(s.ctx(), callbackd.Callback{Key: key.No, Event: ev, Name: name, URL: "https://a.example/h", Method: "POST",
 		Headers: []callbackd.Header{{Name: "X-B", Value: "header secret"}, {Name: "X-A", Value: "2"}}, Payload: []byte(`{"x":1}`),
-		Policy: callbackd.Policy{Rate: 2, Retry: []time.Duration{0, time.Second}}, Secrets: []callbackd.SigningSecret{{Value: "first"}}}, s.at)
+		Policy: callbackd.Policy{Rate: 2, Retry: []time.Duration{0, time.Second}, NoKeepAlive: true}, Secrets: []callbackd.SigningSecret{{Value: "first"}}}, s.at)
 	s.must(err)
 	if !created {
 		s.Fatal("not created")
@@ -200,7 +200,7 @@ func (s *suite) callbacks() {
 	}
 	got, err := s.Callback(s.ctx(), s.key.No, ev2, "default")
 	s.must(err)
-	if got.No != cb.No || got.Version != 1 || got.Method != "POST" || string(got.Payload) != `{"x":1}` || got.Policy.Rate != 2 || len(got.Policy.Retry) != 2 ||
+	if got.No != cb.No || got.Version != 1 || got.Method != "POST" || string(got.Payload) != `{"x":1}` || got.Policy.Rate != 2 || len(got.Policy.Retry) != 2 || !got.Policy.NoKeepAlive ||
 		len(got.Headers) != 2 || got.Headers[0] != (callbackd.Header{Name: "X-B", Value: "header secret"}) || got.Secrets[0].Value != "first" || !got.CreatedAt.Equal(s.at) {
 		s.Errorf("%+v", got)
 	}
