@@ -26,10 +26,10 @@ const (
 
 // NewLink makes a one-time link for the operator and the login to store for
 // it. base is where the server is, such as http://127.0.0.1:8080.
-func NewLink(base string, now time.Time) (link string, l store.Login) {
+func NewLink(base string, now time.Time) (address string, l store.Login) {
 	token := rand.Text()
 	l = store.Login{Hash: sha256.Sum256([]byte(token)), Link: true, CreatedAt: now, ExpiresAt: now.Add(LinkLasts)}
-	return strings.TrimSuffix(base, "/") + Root + "/link?token=" + token, l
+	return strings.TrimSuffix(base, "/") + withQuery(link("link"), "token", token), l
 }
 
 // proof binds a login to the secret it was got with: when the secret changes,
@@ -77,9 +77,9 @@ func (c *Console) visitor(r *http.Request) (*visit, error) {
 // toDoor sends a browser to sign in, and back afterwards. A stream or a form
 // is not repeated after it.
 func (c *Console) toDoor(w http.ResponseWriter, r *http.Request) {
-	to := Root + "/sign-in"
-	if r.Method == http.MethodGet && r.Header.Get("Accept") != "text/event-stream" && r.URL.Path != Root+"/" {
-		to += "?next=" + url.QueryEscape(r.URL.RequestURI())
+	to := link("sign-in")
+	if r.Method == http.MethodGet && r.Header.Get("Accept") != "text/event-stream" && r.URL.Path != link() {
+		to = withQuery(to, "next", r.URL.RequestURI())
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
@@ -88,7 +88,7 @@ func (c *Console) toDoor(w http.ResponseWriter, r *http.Request) {
 func safeNext(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(u.Path, Root+"/") || strings.ContainsAny(next, "\\\r\n") || strings.Contains(u.Path, "..") || strings.HasPrefix(u.Path, Root+"/sign-") {
-		return Root + "/"
+		return link()
 	}
 	return u.RequestURI()
 }
@@ -209,7 +209,7 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	setCookie(w, r, "", -1)
-	http.Redirect(w, r, Root+"/sign-in?done=signed-out", http.StatusSeeOther)
+	http.Redirect(w, r, withQuery(link("sign-in"), "done", "signed-out"), http.StatusSeeOther)
 	return nil
 }
 

@@ -157,7 +157,7 @@ func (c *Console) routes() []route {
 var errNoPage = callbackd.Errorf(callbackd.KindNotFound, "There is no such page here, or it is not yours to see.")
 
 func toRoot(w http.ResponseWriter, r *http.Request) error {
-	http.Redirect(w, r, Root+"/", http.StatusSeeOther)
+	http.Redirect(w, r, link(), http.StatusSeeOther)
 	return nil
 }
 

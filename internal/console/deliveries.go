@@ -124,7 +124,7 @@ func (c *Console) deliveries(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	f := readFilter(v.URL.Query())
-	p := &deliveriesPage{base: c.base(v, "deliveries", "Deliveries"), scope: s, F: f, Filtered: f.count(), Faults: faults, LiveURL: href("/deliveries/live", f.values(s.Chosen))}
+	p := &deliveriesPage{base: c.base(v, "deliveries", "Deliveries"), scope: s, F: f, Filtered: f.count(), Faults: faults, LiveURL: withValues(link("deliveries", "live"), f.values(s.Chosen))}
 	for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
 		g := f
 		g.State = string(state)
@@ -132,7 +132,7 @@ func (c *Console) deliveries(w http.ResponseWriter, v *visit) error {
 		if state != "" {
 			label = strings.ToUpper(string(state[:1])) + string(state[1:])
 		}
-		p.Tabs = append(p.Tabs, tab{label, href("/deliveries", g.values(s.Chosen)), f.State == g.State})
+		p.Tabs = append(p.Tabs, tab{label, withValues(link("deliveries"), g.values(s.Chosen)), f.State == g.State})
 	}
 	if p.Callbacks, err = c.choices(v, s); err != nil {
 		return err
@@ -155,21 +155,14 @@ func (c *Console) deliveries(w http.ResponseWriter, v *visit) error {
 	}
 	p.Rows = page.Deliveries
 	if cursor != "" {
-		p.First = href("/deliveries", f.values(s.Chosen))
+		p.First = withValues(link("deliveries"), f.values(s.Chosen))
 	}
 	if page.Next != (callbackd.DeliveryID{}) {
 		next := f.values(s.Chosen)
 		next.Set("after", page.Next.String())
-		p.Next = href("/deliveries", next)
+		p.Next = withValues(link("deliveries"), next)
 	}
 	return c.render(w, http.StatusOK, "deliveries", p)
-}
-
-func href(path string, q url.Values) string {
-	if len(q) == 0 {
-		return Root + path
-	}
-	return Root + path + "?" + q.Encode()
 }
 
 // maxChoices bounds the webhooks that a form offers.

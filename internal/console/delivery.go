@@ -67,7 +67,7 @@ func (c *Console) delivery(w http.ResponseWriter, v *visit) error {
 	}
 	p := &deliveryPage{base: c.base(v, "deliveries", "Delivery "+d.ID), D: d, URL: cb.URL, CanRetry: d.State != string(callbackd.Canceled)}
 	if d.State == string(callbackd.Pending) {
-		p.Refresh, p.Watch = 2, href("/deliveries/stream", map[string][]string{"delivery": {d.ID}})
+		p.Refresh, p.Watch = 2, withValues(link("deliveries", "stream"), map[string][]string{"delivery": {d.ID}})
 	}
 	most := 0.0
 	for _, a := range d.History {
@@ -257,5 +257,5 @@ func (c *Console) retry(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	c.Dispatcher.Retry(*d)
-	return see(w, v, "/deliveries/"+id.String(), "retried")
+	return see(w, v, link("deliveries", id), "retried")
 }

@@ -157,5 +157,5 @@ func (c *Console) revokeKey(w http.ResponseWriter, v *visit) error {
 	if err := c.Store.RevokeKey(v.Context(), v.PathValue("key"), c.now()); err != nil {
 		return err
 	}
-	return see(w, v, "/keys", "revoked")
+	return see(w, v, link("keys"), "revoked")
 }

@@ -38,7 +38,7 @@ func (c *Console) livePage(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	q := readFilter(v.URL.Query()).values(s.Chosen)
-	p := &livePage{base: c.base(v, "deliveries", "Live tail"), Back: href("/deliveries", q), Stream: href("/deliveries/stream", q)}
+	p := &livePage{base: c.base(v, "deliveries", "Live tail"), Back: withValues(link("deliveries"), q), Stream: withValues(link("deliveries", "stream"), q)}
 	nodes, err := c.Nodes(v.Context())
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func rowText(d *live.Item) string {
 		Took    string `json:"took"`
 		Href    string `json:"href"`
 	}{d.At.UTC().Format("15:04:05.000"), string(d.State), strings.TrimPrefix(string(d.Event), "SESSION:"), clip(clean(d.Session), 40), string(d.Fault),
-		millis(float64(d.Total.Microseconds()) / 1000), Root + "/deliveries/" + d.Delivery.String()}
+		millis(float64(d.Total.Microseconds()) / 1000), link("deliveries", d.Delivery)}
 	if d.Status != 0 {
 		row.Status = strconv.Itoa(d.Status)
 	}

@@ -55,7 +55,7 @@ func (c *Console) logs(w http.ResponseWriter, v *visit) error {
 	if query.After == 0 {
 		p.Refresh = 5
 	} else {
-		p.First = href("/logs", filter)
+		p.First = withValues(link("logs"), filter)
 	}
 	if err := c.listLogs(v, p, query, filter); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (c *Console) listLogs(v *visit, p *logsPage, query store.LogQuery, filter u
 	}
 	if floor != 0 {
 		filter.Set("after", fmt.Sprint(int64(floor)))
-		p.Next = href("/logs", filter)
+		p.Next = withValues(link("logs"), filter)
 	}
 	return nil
 }

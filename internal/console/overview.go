@@ -53,7 +53,7 @@ func (c *Console) overview(w http.ResponseWriter, v *visit) error {
 		if s.Chosen != "" {
 			q.Set("key", s.Chosen)
 		}
-		p.Tabs = append(p.Tabs, tab{r.Label, href("/", q), r == p.Reach})
+		p.Tabs = append(p.Tabs, tab{r.Label, withValues(link(), q), r == p.Reach})
 	}
 	slots, err := c.slots(v, s.No, 0, p.Reach)
 	if err != nil {

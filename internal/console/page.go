@@ -31,7 +31,7 @@ var assets = func() map[string]string {
 		}
 		raw, err := staticFiles.ReadFile(name)
 		sum := sha256.Sum256(raw)
-		out[path.Base(name)] = Root + "/static/" + hex.EncodeToString(sum[:6]) + "/" + path.Base(name)
+		out[path.Base(name)] = link("static", hex.EncodeToString(sum[:6]), path.Base(name))
 		return err
 	})
 	if err != nil {
@@ -92,11 +92,11 @@ type base struct {
 }
 
 // place is one entry of the navigation, in PAVE's words.
-type place struct{ Name, Label, Path string }
+type place struct{ Name, Label, Href string }
 
 var places = []place{
-	{"overview", "Overview", "/"}, {"webhooks", "Webhooks", "/webhooks"}, {"sessions", "Sessions Events", "/sessions"}, {"deliveries", "Deliveries", "/deliveries"},
-	{"logs", "API Logs", "/logs"}, {"keys", "API Keys", "/keys"}, {"replays", "Replays", "/replays"}, {"nodes", "Nodes", "/nodes"},
+	{"overview", "Overview", link()}, {"webhooks", "Webhooks", link("webhooks")}, {"sessions", "Sessions Events", link("sessions")}, {"deliveries", "Deliveries", link("deliveries")},
+	{"logs", "API Logs", link("logs")}, {"keys", "API Keys", link("keys")}, {"replays", "Replays", link("replays")}, {"nodes", "Nodes", link("nodes")},
 }
 
 // Places is the navigation. The nodes are the operator's.
@@ -196,9 +196,7 @@ func sentence(err error) string {
 
 // see redirects after a form, to a page that greets with the notice.
 func see(w http.ResponseWriter, v *visit, to, done string) error {
-	if done != "" {
-		to += "?done=" + done
-	}
-	http.Redirect(w, v.Request, Root+to, http.StatusSeeOther)
+	to = withQuery(to, "done", done)
+	http.Redirect(w, v.Request, to, http.StatusSeeOther)
 	return nil
 }

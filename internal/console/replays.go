@@ -181,7 +181,7 @@ func (c *Console) createReplay(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	c.Runner.Kick()
-	return see(w, v, "/replays/"+r.ID.String(), "")
+	return see(w, v, link("replays", r.ID), "")
 }
 
 type replayPage struct {
@@ -307,6 +307,6 @@ func (c *Console) steerReplay(state callbackd.ReplayState) func(http.ResponseWri
 			return err
 		}
 		c.Runner.Kick()
-		return see(w, v, "/replays/"+r.ID.String(), "")
+		return see(w, v, link("replays", r.ID), "")
 	}
 }

@@ -53,7 +53,7 @@ func (c *Console) sessions(w http.ResponseWriter, v *visit) error {
 		if after, ok = callbackd.ParseEventID(cursor); !ok {
 			return callbackd.Errorf(callbackd.KindInvalid, "This is not a place in the list; begin at its top.")
 		}
-		p.First = href("/sessions", s.query())
+		p.First = withValues(link("sessions"), s.query())
 	} else if p.Text == "" {
 		p.Refresh = 5
 	}
@@ -87,7 +87,7 @@ func (s scope) sessionHref(key callbackd.KeyNo, session string) string {
 			q.Set("key", k.APIKey)
 		}
 	}
-	return href("/sessions/"+url.PathEscape(session), q)
+	return withValues(link("sessions", session), q)
 }
 
 func (s scope) row(key callbackd.KeyNo, session string) sessionRow {
@@ -176,7 +176,7 @@ func (c *Console) recentSessions(v *visit, p *sessionsPage, after callbackd.Even
 		if page.Next != 0 && (p.Next == "" || len(p.all()) == 1) {
 			q := p.query()
 			q.Set("after", page.Next.String())
-			p.Next = href("/sessions", q)
+			p.Next = withValues(link("sessions"), q)
 		}
 	}
 	return nil
@@ -254,7 +254,7 @@ func (c *Console) session(w http.ResponseWriter, v *visit) error {
 		if n := len(evs); n == store.MaxPage {
 			q := s.query()
 			q.Set("from", fmt.Sprint(evs[n-1].Sequence))
-			p.Next = href("/sessions/"+url.PathEscape(name), q)
+			p.Next = withValues(link("sessions", name), q)
 		}
 		return c.render(w, http.StatusOK, "session", p)
 	}

@@ -47,5 +47,5 @@ func (c *Console) test(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	return see(w, v, "/deliveries/"+callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}.String(), "")
+	return see(w, v, link("deliveries", callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}), "")
 }

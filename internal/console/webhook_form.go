@@ -174,7 +174,7 @@ func (c *Console) createWebhook(w http.ResponseWriter, v *visit) error {
 		return c.again(w, p, err)
 	}
 	c.Dispatcher.CallbackChanged(made.No)
-	return see(w, v, webhookPath(made), "created")
+	return see(w, v, link("webhooks", made.No), "created")
 }
 
 func (c *Console) editWebhook(w http.ResponseWriter, v *visit) error {
@@ -212,5 +212,5 @@ func (c *Console) replaceWebhook(w http.ResponseWriter, v *visit) error {
 		return c.again(w, p, err)
 	}
 	c.Dispatcher.CallbackChanged(made.No)
-	return see(w, v, webhookPath(made), "saved")
+	return see(w, v, link("webhooks", made.No), "saved")
 }

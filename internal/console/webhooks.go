@@ -164,7 +164,7 @@ func (c *Console) deleteWebhook(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	c.Dispatcher.CallbackChanged(cb.No)
-	return see(w, v, "/webhooks", "deleted")
+	return see(w, v, link("webhooks"), "deleted")
 }
 
 func (c *Console) pauseWebhook(w http.ResponseWriter, v *visit) error {
@@ -184,11 +184,7 @@ func (c *Console) setPause(w http.ResponseWriter, v *visit, pause callbackd.Paus
 		return err
 	}
 	c.Dispatcher.CallbackChanged(cb.No)
-	return see(w, v, webhookPath(cb), done)
-}
-
-func webhookPath(cb *callbackd.Callback) string {
-	return "/webhooks/" + strconv.FormatInt(int64(cb.No), 10)
+	return see(w, v, link("webhooks", cb.No), done)
 }
 
 type secretPage struct {
@@ -228,5 +224,5 @@ func (c *Console) rotateSecret(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	c.Dispatcher.CallbackChanged(cb.No)
-	return see(w, v, webhookPath(cb)+"/secret", "rotated")
+	return see(w, v, link("webhooks", cb.No, "secret"), "rotated")
 }

@@ -1,0 +1,103 @@
+package console_test
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"callbackd"
+
+	"golang.org/x/net/html"
+)
+
+// A session key may be any visible ASCII; whatever it looks like, each link to
+// it leads to its own page, for its holder and for the operator.
+func TestEveryLinkToASessionLeadsToItsPage(t *testing.T) {
+	s := startSite(t)
+	recv := newReceiver(t)
+	s.fill(s.key, recv.URL)
+	victim := s.newKey("victim", "theirs")
+	keys := []string{"../keys/" + victim.APIKey + "/revoke", "../link?token=AAAA", "a/b", "a?b", "a#b", "a%2fb", "a%b", "//evil.example/", `\\evil.example`, "a;b=c", "a&key=x", "plain", "..", "."}
+	events := map[string]string{}
+	for _, key := range keys {
+		events[key] = s.publish(s.key, callbackd.StatusChange, key, map[string]any{"status": "STARTED"})
+	}
+	for _, v := range []*visitor{s.visitor(t).signIn(s.key), s.visitor(t).operator()} {
+		for _, key := range keys {
+			id := "dlv_" + strings.TrimPrefix(events[key], "evt_") + "-1"
+			pages := []string{"/console/deliveries?session=" + url.QueryEscape(key), "/console/deliveries/" + id, "/console/events/" + events[key], "/console/sessions?q=" + url.QueryEscape(key)}
+			for _, page := range pages {
+				found := false
+				for _, href := range linksSaying(t, v.get(page), key) {
+					found = true
+					u, err := url.Parse(href)
+					if err != nil || u.Fragment != "" || u.Path != "/console/sessions/"+key {
+						t.Errorf("%s: the link to %q is %q", page, key, href)
+						continue
+					}
+					if a := v.get(href); a.StatusCode != http.StatusOK || headline(t, a) != key {
+						t.Errorf("%s: the link to %q (%s) leads to %s %q", page, key, href, a.Status, headline(t, a))
+					}
+				}
+				if !found {
+					t.Errorf("%s has no link to %q", page, key)
+				}
+			}
+		}
+	}
+}
+
+// linksSaying is where the links with these words lead.
+func linksSaying(t *testing.T, a answer, words string) (hrefs []string) {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(a.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range doc.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "a" && text(n) == words {
+			hrefs = append(hrefs, attr(n, "href"))
+		}
+	}
+	return hrefs
+}
+
+// headline is the text of the page's h1.
+func headline(t *testing.T, a answer) string {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(a.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range doc.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "h1" {
+			return text(n)
+		}
+	}
+	return ""
+}
+
+// No template writes an address of its own: each comes from the one function.
+func TestTemplatesBuildNoAddresses(t *testing.T) {
+	files, err := filepath.Glob("templates/*.html")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	own := regexp.MustCompile(`(href|action|src|formaction)="[^"{#]`)
+	joined := regexp.MustCompile(`(href|action|src|formaction)="{{[^}]*}}[^"{]`)
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, re := range []*regexp.Regexp{own, joined} {
+			if m := re.FindString(string(raw)); m != "" {
+				t.Errorf("%s builds an address: %s", f, m)
+			}
+		}
+	}
+}
