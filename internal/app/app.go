@@ -136,6 +136,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.upkeep.Go(func() { a.prune(upkeep, c.Keep) })
 	a.upkeep.Go(func() { runner.Run(upkeep) })
 	a.upkeep.Go(func() { book.Run(upkeep) })
+	a.upkeep.Go(func() { watchClock(upkeep, time.Now, a.clockSet) })
 	return a, nil
 }
 
@@ -222,17 +223,6 @@ const (
 	settleIdle = 2 * time.Second
 	sweepIdle  = time.Minute
 )
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
 
 // settle ends what deleted callbacks and revoked keys are still owed.
 func (a *App) settle(ctx context.Context) {

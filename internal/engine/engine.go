@@ -73,6 +73,8 @@ type Options struct {
 	MaxInFlight int   // attempts at a time over all callbacks
 	Window      int   // deliveries of one callback in memory
 	DataBudget  int64 // bytes of event data in memory over all callbacks
+	// Now is the clock that deliveries are due by; nil: the real one.
+	Now func() time.Time
 	// Shared says that other nodes work from the same queue. The engine then
 	// delivers for the shards it adopts, for as long as its lease holds.
 	Shared bool
@@ -189,7 +191,7 @@ func (e *Engine) InFlight() int {
 func (e *Engine) Handover(ds []callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := time.Now()
+	now := e.now()
 	for i := range ds {
 		d := ds[i]
 		if !e.owns(d.ID.Callback) {
@@ -234,7 +236,7 @@ func (e *Engine) Retry(d callbackd.Delivery) {
 func (e *Engine) Replay(ds []callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := time.Now()
+	now := e.now()
 	for i := range ds {
 		if e.owns(ds[i].ID.Callback) {
 			e.target(ds[i].ID.Callback).revive(&ds[i])
@@ -444,7 +446,7 @@ func (e *Engine) exchanged(t *target, replayed, suspect, sent bool) (mayRecord b
 	t.recording++
 	e.inFlight--
 	e.recording++
-	now := time.Now()
+	now := e.now()
 	if suspect {
 		e.suspects--
 	}
@@ -493,7 +495,7 @@ func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) error {
 
 func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback) callbackd.Outcome {
 	res := e.safeSend(cb, d.Event, d.Attempts+1)
-	now := time.Now()
+	now := e.now().Round(0)
 	if d.FirstFailedAt.IsZero() && !res.Success() {
 		d.FirstFailedAt = now
 	}

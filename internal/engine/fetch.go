@@ -16,7 +16,7 @@ type query func(ctx context.Context) (apply func(now time.Time), err error)
 
 // fetch starts reading what the target needs, unless that is under way.
 func (e *Engine) fetch(t *target) {
-	if t.fetching || t.leaving || !e.running || e.draining || e.needs(t, time.Now()) == nothing {
+	if t.fetching || t.leaving || !e.running || e.draining || e.needs(t, e.now()) == nothing {
 		return
 	}
 	t.fetching = true
@@ -31,7 +31,7 @@ func (e *Engine) fetch(t *target) {
 func (e *Engine) fetchAll(t *target) {
 	for {
 		e.mu.Lock()
-		now := time.Now()
+		now := e.now()
 		q := e.nextQuery(t, now)
 		if q == nil || e.draining || t.leaving {
 			t.fetching = false
@@ -55,9 +55,9 @@ func (e *Engine) fetchAll(t *target) {
 		}
 		e.mu.Lock()
 		if !t.leaving {
-			apply(time.Now())
+			apply(e.now())
 		}
-		e.pump(time.Now())
+		e.pump(e.now())
 		e.mu.Unlock()
 	}
 }

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"time"
-
 	"callbackd"
 )
 
@@ -84,7 +82,7 @@ func (e *Engine) readInbox() {
 				}
 			}
 		}
-		e.pump(time.Now())
+		e.pump(e.now())
 		e.mu.Unlock()
 	}
 }

@@ -278,7 +278,7 @@ func (t *target) take(l *lane, class int) (callbackd.Delivery, bool) {
 
 // finish takes the outcome into account and moves on.
 func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callbackd.State, err error, data int64) {
-	now := time.Now()
+	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t.recording--
@@ -395,7 +395,7 @@ func (t *target) revive(d *callbackd.Delivery) {
 }
 
 // tick is tickLocked for now, with a pump.
-func (e *Engine) tick(t *target) { e.tickLocked(t, time.Now()) }
+func (e *Engine) tick(t *target) { e.tickLocked(t, e.now()) }
 
 // tickLocked does what time has made possible for a target.
 func (e *Engine) tickLocked(t *target, now time.Time) {
