@@ -231,16 +231,13 @@ func NewSessionKey(account string) string {
 	}
 }
 
-// IsSessionKey tells whether s has the form of PAVE's session keys.
+// IsSessionKey tells whether s has the form of PAVE's session keys: three or
+// four letters, a hyphen, and ten letters and digits.
 func IsSessionKey(s string) bool {
-	if len(s) != 4+sessionKeyRandom || s[3] != '-' {
+	letters, random, _ := strings.Cut(s, "-")
+	if len(letters) < 3 || len(letters) > 4 || len(random) != sessionKeyRandom {
 		return false
 	}
-	for i := range len(s) {
-		letter, digit := s[i] >= 'A' && s[i] <= 'Z', s[i] >= '0' && s[i] <= '9'
-		if i != 3 && !letter && (i < 3 || !digit) {
-			return false
-		}
-	}
-	return true
+	const upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return strings.Trim(letters, upper) == "" && strings.Trim(random, upper+"0123456789") == ""
 }

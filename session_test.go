@@ -354,7 +354,12 @@ func TestSessionKeys(t *testing.T) {
 			}
 		}
 	}
-	for _, k := range []string{"", "ABC-123456789", "ABC-12345678901", "AB1-0123456789", "ABC_0123456789", "abc-0123456789", "ABC-012345678é"} {
+	for _, k := range []string{"ABC-0123456789", "ABCD-A1B2C3D4E5"} {
+		if !callbackd.IsSessionKey(k) {
+			t.Errorf("%q is not taken for a session key", k)
+		}
+	}
+	for _, k := range []string{"", "-0123456789", "AB-0123456789", "ABCDE-0123456789", "ABC-01234-5678", "ABC0123456789", "ABC-123456789", "ABC-12345678901", "AB1-0123456789", "ABC_0123456789", "abc-0123456789", "ABC-012345678é"} {
 		if callbackd.IsSessionKey(k) {
 			t.Errorf("%q is taken for a session key", k)
 		}

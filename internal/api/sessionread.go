@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strconv"
@@ -37,22 +38,34 @@ var containers = map[string][]string{
 	"options": {"sms", "contact"},
 }
 
-// readFields reads a body; nothing at all is an empty object. The nested
-// member goes before the flat one of the same name.
+// readFields reads a body. Nothing at all, null and an empty array are an empty
+// object. The nested member goes before the flat one of the same name.
 func readFields(body []byte) (*fields, error) {
 	f := &fields{members: make([]strictjson.Member, 0, 8)}
-	if len(bytes.TrimSpace(body)) == 0 {
+	if body = bytes.TrimSpace(body); len(body) == 0 || strictjson.Value(body).IsNull() {
 		return f, nil
 	}
-	members, err := strictjson.Object(body)
+	members, err := lenientObject(body)
 	if err != nil {
 		return nil, invalid("The body %v.", err)
 	}
 	return f, f.add("", members)
 }
 
-// add takes the members of a container. An empty array stands for an empty
-// object, as some languages write it.
+// lenientObject reads an object as real clients write it: an empty array is an
+// empty object, as PHP has it, and a string may hold either.
+func lenientObject(v strictjson.Value) ([]strictjson.Member, error) {
+	var text string
+	if v.Kind() == '"' && json.Unmarshal(v, &text) == nil {
+		v = strictjson.Value(strings.TrimSpace(text))
+	}
+	if v.EmptyArray() {
+		return nil, nil
+	}
+	return strictjson.Object(v)
+}
+
+// add takes the members of a container.
 func (f *fields) add(container string, members []strictjson.Member) error {
 	inside := containers[container]
 	for _, m := range members {
@@ -64,10 +77,7 @@ func (f *fields) add(container string, members []strictjson.Member) error {
 		if m.Value.IsNull() || !slices.Contains(inside, m.Name) {
 			continue
 		}
-		if empty, err := strictjson.Array(m.Value); err == nil && len(empty) == 0 {
-			continue
-		}
-		inner, err := strictjson.Object(m.Value)
+		inner, err := lenientObject(m.Value)
 		if err != nil {
 			return invalid("%s %v.", m.Name, err)
 		}
@@ -173,6 +183,16 @@ func (f *fields) link(name string) string {
 	return s
 }
 
+// redirect is where the user is led at the end; empty when absent.
+func (f *fields) redirect() string {
+	s := f.text("redirect_url", callbackd.MaxURL)
+	if s == "" || f.err != nil {
+		return s
+	}
+	f.err = callbackd.CheckRedirect(s)
+	return s
+}
+
 // raw is a member's value byte for byte.
 func (f *fields) raw(name string, max int) []byte {
 	v := f.get(name)
@@ -189,7 +209,7 @@ func (f *fields) newSession(s *callbackd.Session) error {
 	if l := f.language(); l != "" {
 		s.Language = l
 	}
-	s.RedirectURL = f.link("redirect_url")
+	s.RedirectURL = f.redirect()
 	s.ClientID = short("client_id")
 	s.FirstName, s.LastName = short("first_name"), short("last_name")
 	s.SMS = callbackd.SMS{To: short("to"), ToName: short("to_name"), From: short("from"), By: short("by")}
@@ -202,23 +222,20 @@ func (f *fields) newSession(s *callbackd.Session) error {
 	return f.err
 }
 
+// language is a language code, kept as it was given.
 func (f *fields) language() string {
-	l := strings.ToUpper(f.text("language", 16))
-	if strings.Trim(l, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_") != "" || len(l) == 1 {
+	l := f.text("language", 16)
+	if strings.Trim(strings.ToUpper(l), "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_") != "" || len(l) == 1 {
 		f.fail("language must be a language code such as EN.")
 	}
 	return l
 }
 
 // source says where the session was made: "type", and free "properties".
+// What is no object is ignored: real clients send text of their own.
 func (f *fields) source(s *callbackd.Session) {
-	v := f.get("source")
-	if v == nil {
-		return
-	}
-	members, err := strictjson.Object(v)
+	members, err := strictjson.Object(f.get("source"))
 	if err != nil {
-		f.fail("source %v.", err)
 		return
 	}
 	inner := &fields{}
@@ -228,7 +245,7 @@ func (f *fields) source(s *callbackd.Session) {
 		}
 	}
 	s.SourceType = inner.oneOf("source.type", s.SourceType, callbackd.Sources)
-	if p := inner.raw("source.properties", callbackd.MaxReference); p != nil {
+	if p := inner.raw("source.properties", callbackd.MaxReference); p != nil && !strictjson.Value(p).EmptyArray() {
 		if p[0] != '{' {
 			inner.fail("source.properties must be a JSON object.")
 		}
@@ -263,7 +280,7 @@ func (f *fields) vin(name string) string {
 // update reads what PUT may change. An empty redirect_url removes it.
 func (f *fields) update() (u callbackd.SessionUpdate, err error) {
 	if f.given("redirect_url") {
-		u.RedirectURL = ptr(f.link("redirect_url"))
+		u.RedirectURL = ptr(f.redirect())
 	}
 	if f.given("language") {
 		if u.Language = ptr(f.language()); *u.Language == "" {

@@ -147,9 +147,9 @@ func TestCreateToleratesWhatClientsSend(t *testing.T) {
 		`,"language":"EN","options":\{"client_id":null,"sms":\{"to":null,"to_name":null,"from":null,"by":null\},"contact":\{"first_name":null,"last_name":null\},"reference":null\},"source":\{"type":"api","properties":\{"api_name":""\}\}\}`)
 	nested := `{"session":{"theme":"capt","language":"fr","redirect_url":"https://a.example/x"},"vehicle":{"vin":"JN1CV6AR9BMXXXXXX","year":"2017","make":"Nissan","odom_reading":100945,"options":["sunroof"]},
 		"sms":{"to":"647-455-0100","to_name":"Jane","from":null,"by":"dealer"},"options":{"client_id":"S1","contact":{"first_name":"Jane","last_name":"Smith"},"reference":[1,"x"]},"unknown":{"a":1}}`
-	flat := `{"theme":"CAPT","language":"FR","redirect_url":"https://a.example/x","vin":"jn1cv6ar9bmxxxxxx","year":2017,"make":"Nissan","odom_reading":"100945","to":"647-455-0100","to_name":"Jane","by":"dealer",
+	flat := `{"theme":"CAPT","language":"fr","redirect_url":"https://a.example/x","vin":"jn1cv6ar9bmxxxxxx","year":2017,"make":"Nissan","odom_reading":"100945","to":"647-455-0100","to_name":"Jane","by":"dealer",
 		"client_id":"S1","first_name":"Jane","last_name":"Smith","reference":[1,"x"],"more":1,"vehicle":[]}`
-	deep := `{"session":{"theme":"CAPT","language":"FR","redirect_url":"https://a.example/x","vehicle":{"vin":"JN1CV6AR9BMXXXXXX","year":2017,"make":"Nissan","odom_reading":"100945"},
+	deep := `{"session":{"theme":"CAPT","language":"fr","redirect_url":"https://a.example/x","vehicle":{"vin":"JN1CV6AR9BMXXXXXX","year":2017,"make":"Nissan","odom_reading":"100945"},
 		"options":{"client_id":"S1","sms":{"to":"647-455-0100","to_name":"Jane","by":"dealer"},"contact":{"first_name":"Jane","last_name":"Smith"},"reference":[1,"x"]}}}`
 	var shown []string
 	for _, body := range []string{nested, flat, deep} {
@@ -163,7 +163,7 @@ func TestCreateToleratesWhatClientsSend(t *testing.T) {
 			t.Errorf("%d gives\n%snot\n%s", i, b, shown[0])
 		}
 	}
-	for _, part := range []string{`"theme":"CAPT"`, `"language":"FR"`, `"vin":"JN1CV6AR9BMXXXXXX"`, `"year":2017`, `"reference":[1,"x"]`, `"odom_reading":"100945"`} {
+	for _, part := range []string{`"theme":"CAPT"`, `"language":"fr"`, `"vin":"JN1CV6AR9BMXXXXXX"`, `"year":2017`, `"reference":[1,"x"]`, `"odom_reading":"100945"`} {
 		if !strings.Contains(shown[0], part) {
 			t.Errorf("%s lacks %s", shown[0], part)
 		}
@@ -171,17 +171,63 @@ func TestCreateToleratesWhatClientsSend(t *testing.T) {
 	s.call("POST", "/v1/sessions", `{"source":{"type":"embedded_widget","properties":{"widget":7}},"options":null,"vehicle":{"year":null,"vin":""}}`).matches(200, `.*"source":\{"type":"embedded_widget","properties":\{"widget":7\}\}\}`)
 }
 
+// PHP writes an empty object as an empty array, axios a missing body as null,
+// and a public client sends its own name as the source.
+func TestSessionBodiesOfRealClients(t *testing.T) {
+	s := start(t).loosely()
+	for _, body := range []string{`null`, ` null `, `[]`, "[ \n]", `"[]"`, `{"session":[]}`, `{"vehicle":[],"sms":[],"options":[],"contact":[]}`, `{"options":"[]"}`,
+		`{"options":{"sms":[],"contact":[],"reference":null},"session":null}`, `{"source":"dispatch"}`, `{"source":7}`, `{"source":[]}`, `{"source":null}`, `{"source":true}`,
+		`{"source":{"properties":[]}}`, `{"source":{"properties":null,"type":null}}`, `{"theme":"","language":"","redirect_url":"","vin":"","year":""}`} {
+		s.call("POST", "/v1/sessions", body).matches(200, `.*"redirect_url":null,.*"source":\{"type":"api","properties":\{.*\}\}\}`)
+	}
+	s.call("POST", "/v1/sessions", `{"theme":"PRO","language":"EN","source":"dispatch","reference":"R-1","reference_data":{"car_id":1}}`).matches(200, `.*"reference":"R-1".*`)
+	s.call("POST", "/v1/sessions", `{"options":"{\"client_id\":\"C1\"}"}`).matches(200, `.*"client_id":"C1".*`)
+	key := s.create("")
+	for _, body := range []string{`null`, `[]`, ``, `{"session":[]}`} {
+		s.call("PUT", "/v1/sessions/"+key, body).ok(200)
+	}
+	s.call("PUT", "/v1/sessions/"+key, `{"language":"pt-br"}`).matches(200, `.*"language":"pt-br".*`)
+}
+
+// A redirect may lead into an app, but never run what it holds.
+func TestRedirectsMayOpenApps(t *testing.T) {
+	s := start(t)
+	key := s.create("")
+	for _, redirect := range []string{"pave://", "myapp://inspection/done?x=1#y", "com.example.app:/cb", "MyApp://x", "https://a.example/x", "http://a.example:8080"} {
+		for _, body := range []string{`{"session":{"redirect_url":"` + redirect + `"}}`, `{"redirect_url":"` + redirect + `"}`} {
+			s.call("POST", "/v1/sessions", body).matches(200, `.*"redirect_url":"`+regexp.QuoteMeta(redirect)+`".*`)
+			s.call("PUT", "/v1/sessions/"+key, body).matches(200, `.*"redirect_url":"`+regexp.QuoteMeta(redirect)+`".*`)
+		}
+	}
+	for _, redirect := range []string{"javascript:alert(1)", " JavaScript://x/%0aalert(1)", "data:text/html,x", "DATA:,", "vbscript:x", "file:///etc/passwd", "/done", "done", "//a.example/", "https:", "https:///x", "http:x",
+		`java\tscript:alert(1)`, `\u0001javascript:x`, ":x", "1app://x"} {
+		s.call("POST", "/v1/sessions", `{"redirect_url":"`+redirect+`"}`).says(400, "redirect_url must ")
+		s.call("PUT", "/v1/sessions/"+key, `{"session":{"redirect_url":"`+redirect+`"}}`).says(400, "redirect_url must ")
+	}
+}
+
+// Real session keys have three or four letters.
+func TestSessionKeysWithFourLettersAreFound(t *testing.T) {
+	s := start(t)
+	x := session.New(&s.key, session.Now())
+	x.SessionKey = "ABCD-0123456789"
+	if err := s.store.CreateSession(t.Context(), x); err != nil {
+		t.Fatal(err)
+	}
+	s.call("GET", "/v1/sessions/ABCD-0123456789", "").matches(200, `\{"session_key":"ABCD-0123456789",.*`)
+}
+
 func TestBadSessionsAreNamedAndLeaveNothing(t *testing.T) {
 	s := start(t)
 	long := strings.Repeat("x", callbackd.MaxSessionText+1)
 	for body, says := range map[string]string{
-		`[]`: "must be a JSON object", `{"vin":"short"}`: "vin must be 17 letters and digits", `{"vehicle":{"vin":12345678901234567890}}`: "vin must be 17",
+		`[1]`: "must be a JSON object", `"x"`: "is not valid JSON", `"`: "ends in the middle", `{"options":"sms"}`: "options is not valid JSON", `{"vin":"short"}`: "vin must be 17 letters and digits", `{"vehicle":{"vin":12345678901234567890}}`: "vin must be 17",
 		`{"vehicle":7}`: "vehicle must be a JSON object.", `{"vehicle":{"year":"new"}}`: "year must be a whole number", `{"year":2017.5}`: "year must be",
 		`{"year":1}`: "year must be", `{"theme":"MAX"}`: "theme must be one of LITE, PRO, CAPT", `{"language":"x"}`: "language must be",
-		`{"language":"e n"}`: "language must be", `{"redirect_url":"javascript:alert(1)"}`: "redirect_url must be an absolute http or https URL",
+		`{"language":"e n"}`: "language must be", `{"redirect_url":"javascript:alert(1)"}`: "redirect_url must not have the scheme javascript:.",
 		`{"redirect_url":"/x"}`: "redirect_url must be", `{"make":true}`: "make must be a string", `{"options":{"contact":{"first_name":"` + long + `"}}}`: "first_name is longer than 255 bytes",
-		`{"options":{"sms":[1]}}`: "sms must be a JSON object.", `{"source":{"type":"x"}}`: "source.type must be one of", `{"source":{"properties":[]}}`: "source.properties must be",
-		`{"source":1}`: "source must be a JSON object.", `{"options":{"reference":"` + strings.Repeat("x", callbackd.MaxReference) + `"}}`: "reference is larger than 16384 bytes",
+		`{"options":{"sms":[1]}}`: "sms must be a JSON object.", `{"source":{"type":"x"}}`: "source.type must be one of", `{"source":{"properties":[1]}}`: "source.properties must be",
+	 `{"options":{"reference":"` + strings.Repeat("x", callbackd.MaxReference) + `"}}`: "reference is larger than 16384 bytes",
 		`{"vehicle":{"vehicle_id":-1}}`: "vehicle_id must be",
 	} {
 		s.call("POST", "/v1/sessions", body).says(400, says)
@@ -195,7 +241,7 @@ func updateAndItsFreezes(t *testing.T, on func(*setup)) {
 	s := start(t, on)
 	key := s.create(`{"sms":{"to":"+1"}}`)
 	path := "/v1/sessions/" + key
-	s.call("PUT", path, `{"redirect_url":"https://a.example/","language":"fr","theme":"LITE"}`).matches(200, `.*"theme":"LITE",.*"redirect_url":"https://a.example/".*"language":"FR".*`)
+	s.call("PUT", path, `{"redirect_url":"https://a.example/","language":"fr","theme":"LITE"}`).matches(200, `.*"theme":"LITE",.*"redirect_url":"https://a.example/".*"language":"fr".*`)
 	s.call("PUT", path, `{"session":{"redirect_url":"https://b.example/"}}`).matches(200, `.*"redirect_url":"https://b.example/".*`)
 	s.call("PUT", path, `{}`).ok(200)
 	s.call("PUT", path, `{"sms":{"to":"+2"}}`).says(400, "sms.to is frozen", "its state is waiting")
@@ -205,7 +251,7 @@ func updateAndItsFreezes(t *testing.T, on func(*setup)) {
 	s.call("PUT", path, `{"language":""}`).says(400, "language must be")
 	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
 	s.call("PUT", path, `{"theme":"PRO","language":"DE"}`).says(400, "theme is frozen: it can be changed while the session is IDLE, and session "+key+" is STARTED.")
-	s.call("GET", path, "").matches(200, `.*"language":"FR".*`) // nothing was half written
+	s.call("GET", path, "").matches(200, `.*"language":"fr".*`) // nothing was half written
 	s.call("PUT", path, `{"sms":{"to":"+3"}}`).says(400, "sms.to is frozen: it can be changed before the session is started")
 }
 
