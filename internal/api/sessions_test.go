@@ -227,7 +227,7 @@ func TestBadSessionsAreNamedAndLeaveNothing(t *testing.T) {
 		`{"language":"e n"}`: "language must be", `{"redirect_url":"javascript:alert(1)"}`: "redirect_url must not have the scheme javascript:.",
 		`{"redirect_url":"/x"}`: "redirect_url must be", `{"make":true}`: "make must be a string", `{"options":{"contact":{"first_name":"` + long + `"}}}`: "first_name is longer than 255 bytes",
 		`{"options":{"sms":[1]}}`: "sms must be a JSON object.", `{"source":{"type":"x"}}`: "source.type must be one of", `{"source":{"properties":[1]}}`: "source.properties must be",
-	 `{"options":{"reference":"` + strings.Repeat("x", callbackd.MaxReference) + `"}}`: "reference is larger than 16384 bytes",
+		`{"options":{"reference":"` + strings.Repeat("x", callbackd.MaxReference) + `"}}`: "reference is larger than 16384 bytes",
 		`{"vehicle":{"vehicle_id":-1}}`: "vehicle_id must be",
 	} {
 		s.call("POST", "/v1/sessions", body).says(400, says)
