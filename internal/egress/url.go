@@ -15,12 +15,16 @@ import (
 // MaxURL is the longest URL of a callback, in bytes.
 const MaxURL = 2048
 
-var hostProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(true), idna.CheckJoiners(true), idna.StrictDomainName(true), idna.Transitional(false), idna.VerifyDNSLength(true))
+// hostProfile maps names as WHATWG's URL standard says, with the lengths of
+// DNS. Which characters a name may have is checked afterwards.
+var hostProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false), idna.CheckJoiners(true), idna.StrictDomainName(false), idna.Transitional(false), idna.VerifyDNSLength(true))
 
-// ParseURL reads a callback's URL and normalises it: scheme and host in lower
-// case, international names in their ASCII form. What two parsers could
-// understand differently is refused, because one of them would check what
-// the other one dials. The errors are sentences about "url".
+// ParseURL reads a callback's URL and returns it as it goes over the wire:
+// path and query as they were given, with an escape for each character that
+// RFC 3986 does not allow there; scheme and host in lower case; international
+// names as A-labels. What two parsers could understand differently is
+// refused, because one of them would check what the other one dials. The
+// errors are sentences about "url".
 func ParseURL(s string) (*url.URL, error) {
 	if len(s) > MaxURL {
 		return nil, fmt.Errorf("url is longer than %d bytes", MaxURL)
@@ -33,7 +37,7 @@ func ParseURL(s string) (*url.URL, error) {
 			return nil, errors.New("url must not contain spaces, control characters or backslashes; percent-encode them")
 		}
 	}
-	u, err := url.Parse(s)
+	u, err := url.Parse(escaped(s))
 	if err != nil {
 		return nil, errors.New("url is malformed; it must be an absolute http or https URL")
 	}
@@ -56,6 +60,106 @@ func ParseURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("url is longer than %d bytes once it is percent-encoded", MaxURL)
 	}
 	return u, nil
+}
+
+// KeepURL checks a callback's URL and returns what is stored and shown of it:
+// the text as it was given. Only a host that is written in characters that
+// stand for others (full-width letters) is written plainly, so that one name
+// has no second spelling.
+func KeepURL(s string) (string, error) {
+	u, err := ParseURL(s)
+	if err != nil {
+		return "", err
+	}
+	given := authority(s)
+	if isASCII(given) {
+		return s, nil
+	}
+	name, err := hostProfile.ToUnicode(u.Hostname())
+	if err != nil {
+		return "", errNoName
+	}
+	spelled, _, _ := strings.Cut(given, ":")
+	if strings.ToLower(spelled) == name {
+		return s, nil
+	}
+	return strings.Replace(s, spelled, name, 1), nil
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// What RFC 3986, sections 3.3 and 3.4, allows in a path and in a query,
+// besides letters, digits and escapes.
+const (
+	pathMarks  = "-._~!$&'()*+,;=:@/"
+	queryMarks = pathMarks + "?"
+)
+
+// escaped is s with an escape for each byte that its path or query must not
+// have. A percent sign that begins no escape is such a byte.
+func escaped(s string) string {
+	scheme, rest, ok := strings.Cut(s, "//")
+	if !ok {
+		return s
+	}
+	at := len(scheme) + len("//") + len(authority(s))
+	rest = s[at:]
+	path, query, asked := strings.Cut(rest, "?")
+	if legal(path, pathMarks) && legal(query, queryMarks) {
+		return s
+	}
+	b := append(make([]byte, 0, 2*len(s)), s[:at]...)
+	b = appendEscaped(b, path, pathMarks)
+	if asked {
+		b = appendEscaped(append(b, '?'), query, queryMarks)
+	}
+	return string(b)
+}
+
+func legal(s, marks string) bool {
+	for i := range len(s) {
+		if !stays(s, i, marks) {
+			return false
+		}
+	}
+	return true
+}
+
+// stays tells whether byte i of s needs no escape.
+func stays(s string, i int, marks string) bool {
+	c := s[i]
+	switch {
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		return true
+	case c == '%':
+		return i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2])
+	case c == '#': // refused by ParseURL
+		return true
+	}
+	return strings.IndexByte(marks, c) >= 0
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+func appendEscaped(b []byte, s, marks string) []byte {
+	const digits = "0123456789ABCDEF"
+	for i := range len(s) {
+		if stays(s, i, marks) {
+			b = append(b, s[i])
+			continue
+		}
+		b = append(b, '%', digits[s[i]>>4], digits[s[i]&15])
+	}
+	return b
 }
 
 // authority is what stands between "//" and the path, as it was spelled.
@@ -109,19 +213,35 @@ func normalName(name string, bracketed bool) (string, error) {
 	if bracketed {
 		return "", errors.New("url has brackets around something that is no IPv6 address")
 	}
-	ascii, err := hostProfile.ToASCII(strings.TrimSuffix(name, "."))
+	dot := ""
+	if strings.HasSuffix(name, ".") {
+		name, dot = strings.TrimSuffix(name, "."), "."
+	}
+	ascii, err := hostProfile.ToASCII(name)
 	if err != nil || ascii == "" || strings.HasSuffix(ascii, ".") { // of two dots at the end, or one in another script
 		return "", errNoName
 	}
 	// A name that another pass would change or refuse is no name to keep.
-	if again, err := hostProfile.ToASCII(ascii); err != nil || again != ascii {
+	if ascii != name {
+		if again, err := hostProfile.ToASCII(ascii); err != nil || again != ascii {
+			return "", errNoName
+		}
+	}
+	if strings.Trim(ascii, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 		return "", errNoName
 	}
-	// WHATWG readers take a name whose last label is a number for an IPv4
-	// address in some old spelling; others look it up.
-	last := ascii[strings.LastIndexByte(ascii, '.')+1:]
-	if last[0] >= '0' && last[0] <= '9' {
+	if endsInNumber(ascii) {
 		return "", errors.New("url has a host that looks like a number; write an IPv4 address as four decimal numbers")
 	}
-	return ascii, nil
+	return ascii + dot, nil
+}
+
+// endsInNumber tells whether the last label is a number: WHATWG readers take
+// such a host for an IPv4 address in some old spelling, others look it up.
+func endsInNumber(name string) bool {
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
 }
