@@ -2,6 +2,7 @@ package callbackd
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,7 +26,7 @@ type Callback struct {
 	Name    string
 	Version int64 // counts the settings this callback has had, from 1
 
-	URL     string   // normalised, absolute, http or https
+	URL     string   // as it was given: absolute, http or https
 	Method  string   // POST, PUT, PATCH, GET or DELETE
 	Headers []Header // as given; values are secrets
 	Payload []byte   // a JSON object of extra attributes, as given; never nil
@@ -72,6 +73,32 @@ const (
 type Pause struct {
 	Reason PauseReason
 	At     time.Time
+}
+
+// Origin returns scheme, host and port of a callback's URL in one spelling, such
+// as "https://example.com:8443": what the URL speaks to. The port is left out
+// when it is the scheme's own, and so is the dot at the end of a name. It is ""
+// when url has no scheme or host.
+func Origin(url string) string {
+	scheme, rest, ok := strings.Cut(url, "://")
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	if !ok || scheme == "" || rest == "" {
+		return ""
+	}
+	scheme, host := strings.ToLower(scheme), strings.ToLower(rest)
+	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
+	if port != "" {
+		host = strings.TrimSuffix(host, port)
+	}
+	name, port, ok := strings.Cut(host, ":")
+	if ok && !strings.HasPrefix(host, "[") {
+		port = ":" + port
+	} else {
+		name, port = host, ""
+	}
+	return scheme + "://" + strings.TrimSuffix(name, ".") + port
 }
 
 // Paused tells whether deliveries wait.

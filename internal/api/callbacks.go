@@ -73,11 +73,11 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// sameSetting tells whether a client sent what is stored already. The order of
-// headers, white space in the payload and defaults that are spelled out make
+// sameSetting tells whether a client sent what is stored already. The spelling
+// of a URL that means the same request, the order of headers, white space in the payload and defaults that are spelled out make
 // no difference.
 func sameSetting(a, b *callbackd.Callback) bool {
-	return a.URL == b.URL && a.Method == b.Method && bytes.Equal(compact(a.Payload), compact(b.Payload)) &&
+	return callbacks.SameURL(a.URL, b.URL) && a.Method == b.Method && bytes.Equal(compact(a.Payload), compact(b.Payload)) &&
 		slices.Equal(headersByName(a.Headers), headersByName(b.Headers)) && a.Policy.Same(b.Policy)
 }
 

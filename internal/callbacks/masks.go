@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/egress"
 	"callbackd/internal/store"
 )
 
@@ -16,10 +17,24 @@ const (
 
 // Admit checks what depends on the key and on the operator's switch.
 func Admit(key *callbackd.Key, cb *callbackd.Callback, requireHTTPS bool) error {
-	if requireHTTPS && key.Live && !strings.HasPrefix(cb.URL, "https:") {
+	if requireHTTPS && key.Live && !strings.HasPrefix(callbackd.Origin(cb.URL), "https:") {
 		return invalid("url must begin with https:// for a live API key.")
 	}
 	return nil
+}
+
+// SameURL tells whether two URLs make the same request: what is compared is what
+// goes over the wire.
+func SameURL(a, b string) bool {
+	if a == b {
+		return true
+	}
+	u, err := egress.ParseURL(a)
+	if err != nil {
+		return false
+	}
+	v, err := egress.ParseURL(b)
+	return err == nil && u.String() == v.String()
 }
 
 // RefuseMasks keeps the mask from being stored as if it were a value.

@@ -69,11 +69,9 @@ func Read(members []strictjson.Member, needEvent bool) (callbackd.Callback, erro
 	if event != "" && !cb.Event.Valid() {
 		return cb, invalid("event %q is not supported; the supported events are %s.", clip(event, 100), Types())
 	}
-	u, err := egress.ParseURL(rawURL)
-	if err != nil {
+	if cb.URL, err = egress.KeepURL(rawURL); err != nil {
 		return cb, invalid("%v.", err)
 	}
-	cb.URL = u.String()
 	if m, err := text("method"); err != nil {
 		return cb, err
 	} else if m != "" {

@@ -95,29 +95,27 @@ func has(members []strictjson.Member, name string) bool {
 	return false
 }
 
-// withQuery is the URL of a request that has no body: the members travel as
-// query parameters, text as it is and everything else as JSON.
-func withQuery(target string, ev *callbackd.Event, payload []byte) (string, error) {
+// addQuery adds the members to the query of a request that has no body: text
+// as it is and everything else as JSON.
+func addQuery(target *url.URL, ev *callbackd.Event, payload []byte) error {
 	members, err := bodyMembers(ev, payload)
 	if err != nil {
-		return "", err
+		return err
 	}
 	var b strings.Builder
-	b.WriteString(target)
-	sep := byte('?')
-	if strings.Contains(target, "?") {
-		sep = '&'
-	}
+	b.WriteString(target.RawQuery)
 	for _, m := range members {
 		text, ok := m.Value.Text()
 		if !ok {
 			text = string(m.Value)
 		}
-		b.WriteByte(sep)
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
 		b.WriteString(url.QueryEscape(m.Name))
 		b.WriteByte('=')
 		b.WriteString(url.QueryEscape(text))
-		sep = '&'
 	}
-	return b.String(), nil
+	target.RawQuery = b.String()
+	return nil
 }

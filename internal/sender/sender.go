@@ -50,17 +50,20 @@ func New(transport *egress.Transport, version string, log *slog.Logger) *Sender 
 // secret in force. The body is returned beside it. It is what a preview
 // shows and what Send sends.
 func (s *Sender) Request(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*http.Request, []byte, error) {
-	target, body := cb.URL, []byte(nil)
-	var err error
+	target, err := egress.ParseURL(cb.URL)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the URL: %w", err)
+	}
+	var body []byte
 	if cb.Method == http.MethodGet || cb.Method == http.MethodDelete {
-		target, err = withQuery(target, ev, cb.Payload)
+		err = addQuery(target, ev, cb.Payload)
 	} else {
 		body, err = Body(ev, cb.Payload)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("build the body: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, cb.Method, target, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, cb.Method, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, fmt.Errorf("build the request: %w", err)
 	}

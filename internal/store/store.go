@@ -14,8 +14,6 @@ package store
 import (
 	"context"
 	"math"
-	"net/url"
-	"strings"
 	"time"
 
 	"callbackd"
@@ -345,7 +343,6 @@ func IDRange(since, until time.Time, after callbackd.EventID) (lo, hi int64) {
 // SameOrigin tells whether two URLs speak to the same receiver: scheme, host
 // and port are equal. A secret agreed with one must not be used with another.
 func SameOrigin(a, b string) bool {
-	u, errU := url.Parse(a)
-	v, errV := url.Parse(b)
-	return errU == nil && errV == nil && u.Scheme == v.Scheme && strings.EqualFold(u.Host, v.Host)
+	origin := callbackd.Origin(a)
+	return origin != "" && origin == callbackd.Origin(b)
 }
