@@ -9,23 +9,15 @@ import (
 	"net/http"
 	"os"
 	"path"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"callbackd"
-	"callbackd/internal/api"
-	"callbackd/internal/egress"
-	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
-	"callbackd/wire"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
-	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -33,9 +25,11 @@ import (
 // request that was answered 2xx and every answer match their schemas, and the
 // members of an answer come in the order in which the document lists them.
 type spec struct {
-	doc  *openapi3.T
-	root *yaml.Node
-	mux  *http.ServeMux // finds the document's path for a request
+	doc      *openapi3.T // as it is served
+	requests *openapi3.T // with what the server reads besides: see lenient
+	answers  *openapi3.T // without members that are not described: see closed
+	root     *yaml.Node
+	mux      *http.ServeMux // finds the document's path for a request
 }
 
 var document = load()
@@ -46,9 +40,8 @@ func load() *spec {
 		panic(err)
 	}
 	s := &spec{mux: http.NewServeMux()}
-	if s.doc, err = openapi3.NewLoader().LoadFromData(raw); err != nil {
-		panic(err)
-	}
+	s.doc = parse(raw, func(v any) any { return v })
+	s.requests, s.answers = parse(raw, lenient), parse(raw, closed)
 	var root yaml.Node
 	if err := yaml.Unmarshal(raw, &root); err != nil {
 		panic(err)
@@ -58,6 +51,100 @@ func load() *spec {
 		s.mux.HandleFunc(p, func(http.ResponseWriter, *http.Request) {})
 	}
 	return s
+}
+
+// parse reads the document after a change of each of its objects.
+func parse(raw []byte, change func(any) any) *openapi3.T {
+	var v any
+	if err := yaml.Unmarshal(raw, &v); err != nil {
+		panic(err)
+	}
+	changed, err := json.Marshal(inside(v, change))
+	if err != nil {
+		panic(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(changed)
+	if err != nil {
+		panic(err)
+	}
+	return doc
+}
+
+// inside applies change to every object, the inner ones first.
+func inside(v any, change func(any) any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			v[name] = inside(member, change)
+		}
+		return change(v)
+	case []any:
+		for i := range v {
+			v[i] = inside(v[i], change)
+		}
+	}
+	return v
+}
+
+// lenient widens a schema by the types of its x-also, and the members that it
+// does not require by null: generators of clients cannot say "one of several
+// types", so the document names one of them and the others beside it.
+func lenient(v any) any {
+	schema := v.(map[string]any)
+	required, _ := schema["required"].([]any)
+	members := described(schema)
+	for name, member := range members {
+		if !slices.Contains(required, any(name)) {
+			members[name] = or(member, "null")
+		}
+	}
+	if also, ok := schema["x-also"].([]any); ok {
+		return or(schema, also...)
+	}
+	return schema
+}
+
+// or is a schema that a value of one of the types fits as well; "[]" is the
+// empty array.
+func or(schema any, types ...any) any {
+	all := []any{schema}
+	for _, t := range types {
+		if t == "[]" {
+			all = append(all, map[string]any{"type": "array", "maxItems": 0})
+		} else {
+			all = append(all, map[string]any{"type": t})
+		}
+	}
+	return map[string]any{"anyOf": all}
+}
+
+// closed refuses members that an object's schema does not describe. The
+// document leaves them open, so that a client made from it today takes the
+// answers of a later version.
+func closed(v any) any {
+	schema := v.(map[string]any)
+	members := described(schema)
+	if _, stated := schema["additionalProperties"]; !stated && members != nil {
+		schema["additionalProperties"] = false
+	}
+	for name, member := range members {
+		// The validator judges schemas that refer to others by the rules of
+		// OpenAPI 3.0, where "anything" does not include null.
+		if m := member.(map[string]any); m["type"] == nil && m["$ref"] == nil {
+			members[name] = or(m, "null")
+		}
+	}
+	return schema
+}
+
+// described returns the members of an object's schema; nil for what is none.
+func described(v map[string]any) map[string]any {
+	types, _ := v["type"].([]any)
+	if v["type"] != "object" && !slices.Contains(types, any("object")) {
+		return nil
+	}
+	members, _ := v["properties"].(map[string]any)
+	return members
 }
 
 // patterns is every operation as a pattern of the mux.
@@ -99,8 +186,7 @@ func (s *spec) check(t *testing.T, req *http.Request, body string, strict bool, 
 		s.ordered(t, at, s.at("components", "schemas", "Message"), answer)
 		return
 	}
-	item := s.doc.Paths.Value(route)
-	in.Route = &routers.Route{Spec: s.doc, Path: route, PathItem: item, Method: method, Operation: item.GetOperation(method)}
+	in.Route = s.route(s.requests, method, route)
 	segments := strings.Split(req.URL.Path, "/")
 	for i, name := range strings.Split(route, "/") {
 		if strings.HasPrefix(name, "{") && i < len(segments) {
@@ -115,6 +201,7 @@ func (s *spec) check(t *testing.T, req *http.Request, body string, strict bool, 
 			t.Errorf("%s: the request was accepted, but openapi.yaml has: %v", at, err)
 		}
 	}
+	in.Route = s.route(s.answers, method, route)
 	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: resp.StatusCode, Header: resp.Header, Options: in.Options}
 	out.SetBodyBytes(answer)
 	if err := openapi3filter.ValidateResponse(t.Context(), out); err != nil {
@@ -124,6 +211,11 @@ func (s *spec) check(t *testing.T, req *http.Request, body string, strict bool, 
 		r := s.deref(get(s.at("paths", route, strings.ToLower(method), "responses"), fmt.Sprint(resp.StatusCode)))
 		s.ordered(t, at, get(r, "content", "application/json", "schema"), answer)
 	}
+}
+
+func (s *spec) route(doc *openapi3.T, method, path string) *routers.Route {
+	item := doc.Paths.Value(path)
+	return &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: item.GetOperation(method)}
 }
 
 // ordered checks the order of members, at every depth that the schema knows.
@@ -217,182 +309,4 @@ func decode[T any](r reply) (out T) {
 		r.t.Fatalf("%v in %s", err, r.body)
 	}
 	return out
-}
-
-// The document is valid OpenAPI 3.1, and its examples are valid by its
-// schemas.
-func TestTheDocumentIsValid(t *testing.T) {
-	if err := document.doc.Validate(t.Context(), openapi3.EnableExamplesValidation(), openapi3.IsOpenAPI31OrLater()); err != nil {
-		t.Error(err)
-	}
-	for _, p := range document.patterns() {
-		method, path, _ := strings.Cut(p, " ")
-		for status, r := range document.doc.Paths.Value(path).GetOperation(method).Responses.Map() {
-			for typ, media := range r.Value.Content {
-				if media.Example == nil && len(media.Examples) == 0 {
-					t.Errorf("%s %s: %s has no example", p, status, typ)
-				}
-			}
-		}
-	}
-}
-
-// Every route is in the document and nothing else is, and the document knows
-// which are open.
-func TestTheDocumentHasEveryRoute(t *testing.T) {
-	s := start(t)
-	want, got := slices.Sorted(slices.Values(s.api.Patterns())), slices.Sorted(slices.Values(document.patterns()))
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("openapi.yaml differs from the routes (-routes +document):\n%s", diff)
-	}
-	for _, p := range got {
-		method, path, _ := strings.Cut(p, " ")
-		op := document.doc.Paths.Value(path).GetOperation(method)
-		if open := op.Security != nil && len(*op.Security) == 0; open == (strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/v2/")) {
-			t.Errorf("%s: open is %v", p, open)
-		}
-		if strings.HasPrefix(path, "/v1/") && (op.Responses.Status(401) == nil || op.Responses.Status(503) == nil) {
-			t.Errorf("%s lacks 401 or 503", p)
-		}
-	}
-}
-
-func TestTheDocumentIsServed(t *testing.T) {
-	raw, err := os.ReadFile("openapi.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := start(t).call("GET", "/openapi.yaml", "").ok(200)
-	if r.body != string(raw) || r.header.Get("Content-Type") != "application/yaml" {
-		t.Errorf("%d bytes as %s", len(r.body), r.header.Get("Content-Type"))
-	}
-}
-
-// The limits and defaults that the document states are those of the code.
-func TestTheDocumentStatesTheLimits(t *testing.T) {
-	for _, l := range []struct {
-		at   string
-		want int
-	}{
-		{"schemas/CallbackUpdate/properties/url/maxLength", callbackd.MaxURL},
-		{"schemas/CallbackUpdate/properties/url/maxLength", egress.MaxURL},
-		{"schemas/CallbackUpdate/properties/headers/oneOf/0/maxProperties", callbackd.MaxHeaders},
-		{"schemas/CallbackUpdate/properties/headers/oneOf/0/x-maxBytes", callbackd.MaxHeaderBytes},
-		{"schemas/CallbackUpdate/properties/payload/oneOf/0/x-maxBytes", callbackd.MaxPayload},
-		{"schemas/CallbackUpdate/properties/name/maxLength", callbackd.MaxName},
-		{"schemas/NewPolicy/properties/retry/maxItems", callbackd.MaxRetries},
-		{"schemas/NewPolicy/properties/rate/maximum", callbackd.MaxRate},
-		{"schemas/NewPolicy/properties/concurrency/maximum", callbackd.MaxConcurrency},
-		{"schemas/Headers/maxProperties", callbackd.MaxHeaders},
-		{"schemas/Policy/properties/retry/maxItems", callbackd.MaxRetries},
-		{"schemas/Policy/properties/concurrency/maximum", callbackd.MaxConcurrency},
-		{"schemas/NewEvent/properties/session_key/maxLength", callbackd.MaxSessionKey},
-		{"schemas/NewEvent/properties/data/x-maxBytes", callbackd.MaxEventData},
-		{"schemas/NewEvent/properties/id/maxLength", callbackd.MaxIdempotency},
-		{"schemas/EventList/properties/data/maxItems", store.MaxPage},
-		{"schemas/DeliveryList/properties/data/maxItems", store.MaxPage},
-		{"schemas/Response/properties/size/maximum", callbackd.MaxResponseRead},
-		{"parameters/Name/schema/maxLength", callbackd.MaxName},
-		{"schemas/NewOptions/properties/reference/x-maxBytes", callbackd.MaxReference},
-		{"schemas/NewSession/properties/redirect_url/maxLength", callbackd.MaxURL},
-		{"schemas/NewContact/properties/first_name/maxLength", callbackd.MaxSessionText},
-		{"schemas/NewPhoto/properties/approved_message/maxLength", callbackd.MaxPhotoMessage},
-		{"schemas/NewNote/properties/description/maxLength", callbackd.MaxNoteText},
-		{"parameters/Limit/schema/maximum", store.MaxPage},
-		{"parameters/Limit/schema/default", api.DefaultLimit},
-		{"schemas/NewReplay/properties/session_key/maxLength", callbackd.MaxSessionKey},
-		{"schemas/NewReplay/properties/rate/maximum", callbackd.MaxReplayRate},
-		{"schemas/ReplayCount/properties/total/maximum", callbackd.MaxReplay},
-	} {
-		if n := document.walk("components/" + l.at); n == nil || n.Value != fmt.Sprint(l.want) {
-			t.Errorf("%s is %v, want %d", l.at, n, l.want)
-		}
-	}
-	for _, path := range []string{"/v1/callbacks/post", "/v1/callbacks/{event}/put", "/v1/callbacks/{event}/secret/rotate/post", "/v1/events/post", "/v1/replays/post"} {
-		i := strings.LastIndexByte(path, '/')
-		if n := document.at("paths", path[:i], path[i+1:], "requestBody", "x-maxBytes"); n == nil || n.Value != fmt.Sprint(callbackd.MaxBody) {
-			t.Errorf("%s states another body limit", path)
-		}
-	}
-	batch := document.at("paths", "/v1/events", "post", "requestBody", "content", "application/json", "schema", "oneOf").Content[1]
-	if n := get(batch, "maxItems"); n.Value != fmt.Sprint(callbackd.MaxBatch) {
-		t.Errorf("a batch has %s", n.Value)
-	}
-	idempotency := document.at("paths", "/v1/events", "post", "parameters").Content[0]
-	if n := get(idempotency, "schema", "maxLength"); n.Value != fmt.Sprint(callbackd.MaxIdempotency) {
-		t.Errorf("an idempotency key has %s", n.Value)
-	}
-	hours := func(d time.Duration) string { return fmt.Sprintf("%dh", int(d.Hours())) }
-	for at, words := range map[string][]string{
-		"info/description":                                                 {fmt.Sprint(callbackd.MaxBody), fmt.Sprint(strictjson.MaxDepth)},
-		"paths//v1/callbacks/post/description":                             {fmt.Sprint(callbackd.MaxCallbacks)},
-		"paths//v1/replays/post/description":                               {fmt.Sprint(callbackd.MaxReplay), fmt.Sprint(callbackd.MaxReplays)},
-		"components/schemas/CallbackUpdate/properties/headers/description": {fmt.Sprint(callbackd.MaxHeaderBytes)},
-		"components/schemas/CallbackUpdate/properties/payload/description": {fmt.Sprint(callbackd.MaxPayload)},
-		"components/schemas/NewPolicy/properties/retry/description":        {hours(callbackd.MaxRetryDelay)},
-		"components/schemas/NewPolicy/properties/order/description":        {hours(callbackd.MaxOrderWait), "5m"},
-		"components/schemas/NewPolicy/properties/timeout/description":      {"1s to 1m", "15s"},
-		"components/schemas/NewPolicy/properties/concurrency/description":  {fmt.Sprint(callbackd.DefaultConcurrency)},
-		"components/schemas/Rotation/properties/keep/description":          {hours(api.MaxKeep), hours(api.DefaultKeep)},
-		"components/schemas/NewEvent/properties/data/description":          {fmt.Sprint(callbackd.MaxEventData)},
-		"components/schemas/Response/description":                          {fmt.Sprint(callbackd.MaxResponseKept)},
-		"components/schemas/NewResults/description":                        {fmt.Sprint(callbackd.MaxResults)},
-	} {
-		n := document.walk(at)
-		for _, w := range words {
-			if n == nil || !strings.Contains(n.Value, w) {
-				t.Errorf("%s does not say %s", at, w)
-			}
-		}
-	}
-	if callbackd.MinTimeout != time.Second || callbackd.MaxTimeout != time.Minute || callbackd.DefaultTimeout != 15*time.Second || callbackd.DefaultOrderWait != 5*time.Minute || api.TestRate != 1 || api.TestBurst != 5 {
-		t.Error("a limit has changed that openapi.yaml states in words")
-	}
-}
-
-// walk is get by a path with slashes; "//" stands before a path of the API.
-func (s *spec) walk(path string) *yaml.Node {
-	if rest, ok := strings.CutPrefix(path, "paths//"); ok {
-		i := strings.LastIndex(rest, "/post/")
-		return s.at("paths", "/"+rest[:i], "post", rest[i+len("/post/"):])
-	}
-	n := s.root
-	for _, p := range strings.Split(path, "/") {
-		if n != nil && n.Kind == yaml.SequenceNode && p == "0" {
-			n = n.Content[0]
-			continue
-		}
-		n = get(n, p)
-	}
-	return n
-}
-
-// The types of package wire are the schemas: the same members in the same
-// order.
-func TestTheWireIsTheDocument(t *testing.T) {
-	for name, v := range map[string]any{
-		"KeyedMessage": wire.Message{}, "Callback": wire.Callback{}, "CallbackList": wire.CallbackList{}, "CallbackOne": wire.CallbackOne{}, "Policy": wire.Policy{},
-		"Secret": wire.Secret{}, "Accepted": wire.Accepted{}, "Event": wire.Event{}, "EventList": wire.EventList{}, "Delivery": wire.Delivery{},
-		"DeliveryList": wire.DeliveryList{}, "Attempt": wire.Attempt{}, "Timings": wire.Timings{}, "Request": wire.Request{}, "Response": wire.Response{},
-		"Session": wire.Session{}, "SessionOptions": wire.SessionOptions{}, "SessionSMS": wire.SessionSMS{}, "SessionContact": wire.SessionContact{},
-		"SessionSource": wire.SessionSource{}, "Vehicle": wire.Vehicle{}, "Photo": wire.Photo{}, "Note": wire.Note{}, "SessionChange": wire.SessionChange{},
-		"SessionList": wire.SessionList{}, "SessionEvent": wire.SessionEvent{}, "SessionDelivery": wire.SessionDelivery{}, "SessionStory": wire.SessionStory{},
-		"Resent": wire.Resent{}, "NotResent": wire.NotResent{},
-		"NewReplay": wire.NewReplay{}, "ReplayCount": wire.ReplayCount{}, "Replay": wire.Replay{}, "ReplayList": wire.ReplayList{}, "Explanation": wire.Explanation{},
-		"Reason": wire.Reason{}, "EventExplanation": wire.EventExplanation{}, "Log": wire.Log{}, "LogList": wire.LogList{},
-	} {
-		var want, got []string
-		properties := document.at("components", "schemas", name, "properties")
-		for i := 0; i < len(properties.Content); i += 2 {
-			want = append(want, properties.Content[i].Value)
-		}
-		typ := reflect.TypeOf(v)
-		for i := range typ.NumField() {
-			tag, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
-			got = append(got, tag)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-document +wire):\n%s", name, diff)
-		}
-	}
 }
