@@ -19,6 +19,8 @@ const (
 	KindTooLarge                 // over a named limit
 	KindLimited                  // too often; try again later
 	KindUnavailable              // the store cannot take it now; try again later
+	KindSlow                     // the request did not arrive in time; try again
+	KindUnsupported              // the body is encoded in a way that is not read
 )
 
 // Error is an error with a [Kind] and a sentence for the person who gets it.

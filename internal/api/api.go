@@ -93,7 +93,7 @@ const (
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, DisableGeneralOptionsHandler: true, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 
@@ -154,17 +154,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answer(w, http.StatusInternalServerError, wire.Message{Message: "callbackd failed; the operator's log says how"})
 		}
 	}()
-	if unclean(r.URL.EscapedPath()) {
+	if !tidy(r) {
 		noPath(w)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
-}
-
-// unclean paths are those that the mux would redirect, in HTML.
-func unclean(path string) bool {
-	return path == "" || path[0] != '/' || strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../") ||
-		strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..")
 }
 
 func noPath(w http.ResponseWriter) {
@@ -248,6 +242,8 @@ var statuses = map[callbackd.Kind]int{
 	callbackd.KindTooLarge:     http.StatusRequestEntityTooLarge,
 	callbackd.KindLimited:      http.StatusTooManyRequests,
 	callbackd.KindUnavailable:  http.StatusServiceUnavailable,
+	callbackd.KindSlow:         http.StatusRequestTimeout,
+	callbackd.KindUnsupported:  http.StatusUnsupportedMediaType,
 }
 
 // keyed is an error whose answer carries the API key, as PAVE documents some.
@@ -277,7 +273,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message s
 	switch kind {
 	case callbackd.KindUnavailable, callbackd.KindLimited:
 		w.Header().Set("Retry-After", "1")
-	case callbackd.KindTooLarge:
+	case callbackd.KindTooLarge, callbackd.KindSlow: // the rest of the body is not waited for
 		w.Header().Set("Connection", "close")
 	}
 	answer(w, statuses[kind], msg)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 
 	"callbackd"
@@ -16,7 +17,7 @@ func invalid(format string, args ...any) error {
 	return callbackd.Errorf(callbackd.KindInvalid, format, args...)
 }
 
-// body reads a request's body up to MaxBody.
+// body reads a request's body up to MaxBody, as it comes.
 func (c *call) body(w http.ResponseWriter) ([]byte, error) {
 	var buf bytes.Buffer
 	if n := c.ContentLength; n > 0 && n <= callbackd.MaxBody {
@@ -27,23 +28,41 @@ func (c *call) body(w http.ResponseWriter) ([]byte, error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, callbackd.Errorf(callbackd.KindTooLarge, "The body is larger than %d bytes.", callbackd.MaxBody)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, callbackd.Errorf(callbackd.KindSlow, "The body did not arrive in time; send it again.")
 	case err != nil && !errors.Is(err, io.EOF):
 		return nil, invalid("The body did not arrive whole.")
 	}
 	return buf.Bytes(), nil
 }
 
-// object reads a body as one JSON object.
-func (c *call) object(w http.ResponseWriter) ([]strictjson.Member, error) {
+// object reads a body as one object, in any way in which clients send one:
+// JSON whatever its content type is called, or a form; as it is or packed.
+// PHP's empty array is an empty object. It returns the object's text as well;
+// both are nil when there is no body.
+func (c *call) object(w http.ResponseWriter) (strictjson.Value, []strictjson.Member, error) {
 	b, err := c.body(w)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	m, err := strictjson.Object(b)
+	if b, err = c.unpack(w, b); err != nil {
+		return nil, nil, err
+	}
+	if fields, ok, err := readForm(c.Header.Get("Content-Type"), b); err != nil {
+		return nil, nil, err
+	} else if ok {
+		if b, err = formJSON(fields); err != nil {
+			return nil, nil, err
+		}
+	}
+	if text := bytes.TrimSpace(b); len(text) == 0 || string(text) == "null" {
+		return nil, nil, nil
+	}
+	text, members, err := strictjson.LenientObject(b)
 	if err != nil {
-		return nil, invalid("The body %v.", err)
+		return nil, nil, invalid("The body %v.", err)
 	}
-	return m, nil
+	return text, members, nil
 }
 
 func clip(s string, n int) string {

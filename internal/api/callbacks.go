@@ -43,7 +43,7 @@ func (a *API) admit(c *call, cb *callbackd.Callback) error {
 }
 
 func (a *API) createCallback(w http.ResponseWriter, c *call) error {
-	members, err := c.object(w)
+	_, members, err := c.object(w)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	members, err := c.object(w)
+	_, members, err := c.object(w)
 	if err != nil {
 		return err
 	}
@@ -240,11 +240,11 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := c.body(w)
+	_, members, err := c.object(w)
 	if err != nil {
 		return err
 	}
-	keep, err := readKeep(body)
+	keep, err := readKeep(members)
 	if err != nil {
 		return err
 	}
@@ -259,14 +259,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 }
 
 // readKeep reads the optional body of a rotation.
-func readKeep(body []byte) (time.Duration, error) {
-	if len(body) == 0 {
-		return callbacks.DefaultKeep, nil
-	}
-	members, err := strictjson.Object(body)
-	if err != nil {
-		return 0, invalid("The body %v.", err)
-	}
+func readKeep(members []strictjson.Member) (time.Duration, error) {
 	for _, m := range members {
 		if m.Name == "keep" && !m.Value.IsNull() {
 			return callbacks.ReadDuration("keep", m.Value, 0, callbacks.MaxKeep)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"callbackd"
@@ -17,6 +19,10 @@ import (
 // publish accepts one event or an array of them. It is the hot path: one
 // pass over the body, no reflection, and an answer written by hand.
 func (a *API) publish(w http.ResponseWriter, c *call) error {
+	// Idempotency compares the bytes of bodies: only one spelling is read.
+	if name := coding(c.Header); name != "" {
+		return unsupported(w, name, "identity")
+	}
 	body, err := c.body(w)
 	if err != nil {
 		return err
@@ -92,6 +98,9 @@ func readEvents(body []byte) ([]store.NewEvent, error) {
 	return out, nil
 }
 
+// eventMembers is what an event of POST /v1/events may have.
+var eventMembers = []string{"event", "session_key", "data", "id"}
+
 func readEvent(b []byte, ev *store.NewEvent) error {
 	var room [8]strictjson.Member
 	members, err := strictjson.AppendObject(room[:0], b)
@@ -100,7 +109,7 @@ func readEvent(b []byte, ev *store.NewEvent) error {
 	}
 	ev.Data = []byte("{}")
 	for _, m := range members {
-		if m.Value.IsNull() {
+		if m.Value.IsNull() && slices.Contains(eventMembers, m.Name) {
 			continue
 		}
 		text, isText := "", true
@@ -113,10 +122,11 @@ func readEvent(b []byte, ev *store.NewEvent) error {
 		case "id":
 			ev.Idempotency, isText = m.Value.Text()
 		case "data":
-			if m.Value.Kind() != '{' {
-				return invalid("data must be a JSON object.")
+			if ev.Data, err = readData(m.Value); err != nil {
+				return err
 			}
-			ev.Data = m.Value
+		default:
+			return invalid("%q is not a member of an event; it has %s.", clip(m.Name, 60), strings.Join(eventMembers, ", "))
 		}
 		if !isText {
 			return invalid("%s must be a string.", m.Name)
@@ -135,6 +145,19 @@ func readEvent(b []byte, ev *store.NewEvent) error {
 		return invalid("data is larger than %d bytes.", callbackd.MaxEventData)
 	}
 	return nil
+}
+
+// readData reads an object. An empty array, in a string or not, is an empty
+// one: PHP writes it so.
+func readData(v strictjson.Value) (strictjson.Value, error) {
+	if v.Kind() == '{' {
+		return v, nil
+	}
+	object, members, err := strictjson.LenientObject(v)
+	if err != nil || len(members) > 0 {
+		return nil, invalid("data must be a JSON object.")
+	}
+	return object, nil
 }
 
 // validSession is wider than PAVE's own keys, for platforms with others.

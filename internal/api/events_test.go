@@ -39,10 +39,10 @@ func aBatchIsAllOrNothing(t *testing.T, on func(*setup)) {
 	s := start(t, on)
 	good := `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789"}`
 	for bad, says := range map[string]string{
-		`{"event":"SESSION:COMPLETE"}`:                             "Event 3 of the array: Missing required fields.",
-		`{"event":"SESSION:DONE","session_key":"A"}`:               `Event 3 of the array: event "SESSION:DONE" is not supported`,
-		`{"event":"SESSION:COMPLETE","session_key":"A","data":[]}`: "Event 3 of the array: data must be a JSON object.",
-		`{"event":"SESSION:COMPLETE","session_key":"A","id":7}`:    "Event 3 of the array: id must be a string.",
+		`{"event":"SESSION:COMPLETE"}`:                            "Event 3 of the array: Missing required fields.",
+		`{"event":"SESSION:DONE","session_key":"A"}`:              `Event 3 of the array: event "SESSION:DONE" is not supported`,
+		`{"event":"SESSION:COMPLETE","session_key":"A","data":7}`: "Event 3 of the array: data must be a JSON object.",
+		`{"event":"SESSION:COMPLETE","session_key":"A","id":7}`:   "Event 3 of the array: id must be a string.",
 		`"x"`: "Event 3 of the array: The body must be a JSON object.",
 		`{"event":"SESSION:COMPLETE","session_key":"` + strings.Repeat("x", 65) + `"}`: "Event 3 of the array: session_key",
 	} {

@@ -13,8 +13,8 @@ import (
 
 func TestBodyLimit(t *testing.T) {
 	s := start(t)
-	const head, tail = `{"event":"SESSION:COMPLETE","session_key":"S","ignored":"`, `"}`
-	pad := func(size int) string { return head + strings.Repeat("x", size-len(head)-len(tail)) + tail }
+	const head, tail = `{"event":"SESSION:COMPLETE","session_key":"S"`, `}`
+	pad := func(size int) string { return head + strings.Repeat(" ", size-len(head)-len(tail)) + tail }
 	s.call("POST", "/v1/events", pad(callbackd.MaxBody)).ok(202)
 	for _, path := range []string{"/v1/events", "/v1/callbacks"} {
 		s.call("POST", path, pad(callbackd.MaxBody+1)).is(413, `{"message":"The body is larger than 1048576 bytes."}`)
@@ -118,7 +118,9 @@ func TestHostileJSON(t *testing.T) {
 			s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S","data":`+v+`}`).says(400, "The body ")
 			s.call("POST", "/v1/events", `[{"event":"SESSION:COMPLETE","session_key":"S","data":`+v+`}]`).says(400, "The body ")
 			s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"https://a.example/","payload":`+v+`}`).says(400, "The body ")
-			s.call("POST", "/v1/callbacks", v).says(400, "The body ")
+			if v != "" {
+				s.call("POST", "/v1/callbacks", v).says(400, "The body ")
+			}
 		})
 	}
 	for name, body := range map[string]string{

@@ -82,13 +82,12 @@ func (a *API) reportSMS(w http.ResponseWriter, c *call) error {
 // the session's; members that are not understood there are kept in the
 // results alone.
 func (a *API) putResults(w http.ResponseWriter, c *call) error {
-	body, err := c.body(w)
+	body, members, err := c.object(w)
 	if err != nil {
 		return err
 	}
-	members, err := strictjson.Object(body)
-	if err != nil {
-		return invalid("The body %v.", err)
+	if body == nil {
+		return invalid("The body is empty; it must be a JSON object.")
 	}
 	if len(body) > callbackd.MaxResults {
 		return callbackd.Errorf(callbackd.KindTooLarge, "The results are larger than %d bytes.", callbackd.MaxResults)

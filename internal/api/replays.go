@@ -139,9 +139,12 @@ func (a *API) callbackOf(c *call, member string, v strictjson.Value, ev callback
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 func (a *API) createReplay(w http.ResponseWriter, c *call) error {
-	members, err := c.object(w)
+	text, members, err := c.object(w)
 	if err != nil {
 		return err
+	}
+	if text == nil { // must not send everything again
+		return invalid("The body is empty; it must be a JSON object.")
 	}
 	r, err := readReplay(members)
 	if err != nil {

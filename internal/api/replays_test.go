@@ -140,7 +140,9 @@ func TestFaultsOfAReplay(t *testing.T) {
 		`{"rate":10001}`:                              "rate must be a number",
 		`{"dry_run":1}`:                               "dry_run must be true or false",
 		`{"session_key":"a b"}`:                       "session_key must be",
-		`[]`:                                          "The body",
+		`[1]`:                                         "The body",
+		``:                                            "The body is empty",
+		`null`:                                        "The body is empty",
 	} {
 		s.call("POST", "/v1/replays", body).says(400, says)
 	}

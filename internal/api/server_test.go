@@ -131,6 +131,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	if c.http != nil {
 		c.http(web.Config)
 	}
+	web.Listener = api.Listener(web.Listener)
 	web.Start()
 	policy.Guard(netip.MustParseAddrPort(web.Listener.Addr().String()))
 	s := &server{t: t, url: web.URL, store: store, engine: eng, api: handler, done: done, book: book}

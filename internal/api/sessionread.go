@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"encoding/json"
 	"net/url"
 	"slices"
 	"strconv"
@@ -38,31 +37,15 @@ var containers = map[string][]string{
 	"options": {"sms", "contact"},
 }
 
-// readFields reads a body. Nothing at all, null and an empty array are an empty
-// object. The nested member goes before the flat one of the same name.
+// readFields reads a body, or a member that is an object. The nested member
+// goes before the flat one of the same name.
 func readFields(body []byte) (*fields, error) {
 	f := &fields{members: make([]strictjson.Member, 0, 8)}
-	if body = bytes.TrimSpace(body); len(body) == 0 || strictjson.Value(body).IsNull() {
-		return f, nil
-	}
-	members, err := lenientObject(body)
+	_, members, err := strictjson.LenientObject(body)
 	if err != nil {
 		return nil, invalid("The body %v.", err)
 	}
 	return f, f.add("", members)
-}
-
-// lenientObject reads an object as real clients write it: an empty array is an
-// empty object, as PHP has it, and a string may hold either.
-func lenientObject(v strictjson.Value) ([]strictjson.Member, error) {
-	var text string
-	if v.Kind() == '"' && json.Unmarshal(v, &text) == nil {
-		v = strictjson.Value(strings.TrimSpace(text))
-	}
-	if v.EmptyArray() {
-		return nil, nil
-	}
-	return strictjson.Object(v)
 }
 
 // add takes the members of a container.
@@ -77,7 +60,7 @@ func (f *fields) add(container string, members []strictjson.Member) error {
 		if m.Value.IsNull() || !slices.Contains(inside, m.Name) {
 			continue
 		}
-		inner, err := lenientObject(m.Value)
+		_, inner, err := strictjson.LenientObject(m.Value)
 		if err != nil {
 			return invalid("%s %v.", m.Name, err)
 		}

@@ -41,7 +41,7 @@ func (a *API) sessionRoutes() []route {
 
 // fields reads the body of a call about a session; there may be none.
 func (c *call) fields(w http.ResponseWriter) (*fields, error) {
-	body, err := c.body(w)
+	body, _, err := c.object(w)
 	if err != nil {
 		return nil, err
 	}

@@ -296,7 +296,7 @@ func TestFaultsOfThePlatformsCalls(t *testing.T) {
 		{"POST", "notes", `{}`, "title is missing"}, {"POST", "notes", `{"note":{"title":[1]}}`, "title must be a string"},
 		{"POST", "notes", `{"description":"` + strings.Repeat("x", callbackd.MaxNoteText+1) + `"}`, "description is longer than 8192"},
 		{"POST", "sms", `{}`, "status is missing"}, {"POST", "sms", `{"status":"sent"}`, "status must be one of success, error"}, {"POST", "sms", `{"status":"error"}`, "phone is missing, and session " + key},
-		{"PUT", "results", ``, "The body"}, {"PUT", "results", `[]`, "must be a JSON object"}, {"PUT", "results", `{"vehicle":[]}`, "vehicle must be a JSON object."}, {"PUT", "results", `{"vehicle":{"vin":"x"}}`, "vin must be 17"},
+		{"PUT", "results", ``, "The body"}, {"PUT", "results", `[1]`, "must be a JSON object"}, {"PUT", "results", `{"vehicle":[]}`, "vehicle must be a JSON object."}, {"PUT", "results", `{"vehicle":{"vin":"x"}}`, "vin must be 17"},
 		{"POST", "invalidate", ``, "reason is missing"},
 	} {
 		s.call(c[0], "/v1/sessions/"+key+"/"+c[1], c[2]).says(400, c[3])

@@ -126,7 +126,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.server = api.Server(both(handler, a.console), c.Log)
 	a.server.RegisterOnShutdown(a.console.Close)
 	a.server.RegisterOnShutdown(handler.Close)
-	go func() { a.served <- a.server.Serve(a.listener) }()
+	go func() { a.served <- a.server.Serve(api.Listener(a.listener)) }()
 	var upkeep context.Context
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	a.upkeep.Go(func() { a.settle(upkeep) })

@@ -12,8 +12,32 @@ import (
 var reserved = []string{"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",
 	"proxy-connection", "proxy-authorization", "proxy-authenticate", "accept-encoding"}
 
+// headerMembers reads headers as an object, or as the text of header lines:
+// "Authorization: Bearer x", one a line.
+func headerMembers(v strictjson.Value) ([]strictjson.Member, error) {
+	text, ok := v.Text()
+	if !ok || !strings.Contains(text, ":") || strings.HasPrefix(strings.TrimSpace(text), "{") {
+		_, members, err := objectValue("headers", v)
+		return members, err
+	}
+	var members []strictjson.Member
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			return nil, invalid("headers has a line without a colon: %q; write Name: value.", clip(line, 60))
+		}
+		quoted := strictjson.AppendString(nil, strings.TrimSpace(value))
+		members = append(members, strictjson.Member{Name: strings.TrimSpace(name), Value: quoted})
+	}
+	return members, nil
+}
+
 func readHeaders(v strictjson.Value) ([]callbackd.Header, error) {
-	_, members, err := objectValue("headers", v)
+	members, err := headerMembers(v)
 	if err != nil {
 		return nil, err
 	}

@@ -114,24 +114,17 @@ func validName(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
 }
 
-// objectValue accepts an object, or a string that holds one: PAVE's tables
-// say string, its samples show objects. An empty array is an empty object:
-// PHP writes one so.
+// objectValue reads a member that is an object: PAVE's tables say string, its
+// samples show objects.
 func objectValue(name string, v strictjson.Value) (strictjson.Value, []strictjson.Member, error) {
-	if text, ok := v.Text(); ok {
-		v = strictjson.Value(strings.TrimSpace(text))
-	}
-	if len(v) == 0 || v.IsNull() || v.EmptyArray() {
-		return strictjson.Value("{}"), nil, nil
-	}
-	m, err := strictjson.Object(v)
-	if err != nil && v.Kind() != '{' {
+	object, members, err := strictjson.LenientObject(v)
+	switch {
+	case err != nil && object.Kind() != '{':
 		return nil, nil, invalid("%s must be a JSON object, or a string that holds one.", name)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, nil, invalid("%s must be a JSON object, or a string that holds one: it %v.", name, err)
 	}
-	return v, m, nil
+	return object, members, nil
 }
 
 // readPayload keeps the extra payload byte for byte.

@@ -9,7 +9,6 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
-	"callbackd/wire"
 )
 
 // webhookForm is the setting as a person writes it.
@@ -66,20 +65,7 @@ func formOf(cb *callbackd.Callback) webhookForm {
 
 // setting reads the form by the rules of the API.
 func (f webhookForm) setting() (callbackd.Callback, error) {
-	m := map[string]any{"event": f.Event, "name": f.Name, "url": f.URL, "method": f.Method, "payload": f.Payload}
-	headers := wire.Headers{}
-	for l := range strings.Lines(f.Headers) {
-		l = strings.TrimSpace(l)
-		if l == "" {
-			continue
-		}
-		name, value, ok := strings.Cut(l, ":")
-		if !ok {
-			return callbackd.Callback{}, callbackd.Errorf(callbackd.KindInvalid, "headers has a line without a colon: %q; write Name: value.", clip(l, 60))
-		}
-		headers = append(headers, wire.Header{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
-	}
-	m["headers"] = headers
+	m := map[string]any{"event": f.Event, "name": f.Name, "url": f.URL, "method": f.Method, "payload": f.Payload, "headers": f.Headers}
 	for name, v := range map[string]string{"timeout": f.Timeout, "order": f.Order} {
 		if v != "" {
 			m[name] = v

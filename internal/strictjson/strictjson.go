@@ -160,11 +160,6 @@ func (v Value) Kind() byte {
 // IsNull tells whether v is null.
 func (v Value) IsNull() bool { return string(v) == "null" }
 
-// EmptyArray tells whether v is an array without elements.
-func (v Value) EmptyArray() bool {
-	return v.Kind() == '[' && len(v) >= 2 && v[len(v)-1] == ']' && len(bytes.TrimLeft(v[1:len(v)-1], " \t\r\n")) == 0
-}
-
 // Text is the text of a JSON string; ok is false for any other value.
 func (v Value) Text() (s string, ok bool) {
 	if v.Kind() != '"' {

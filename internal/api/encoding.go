@@ -1,0 +1,88 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"callbackd"
+)
+
+// codings are the values of Content-Encoding that are read.
+const codings = "gzip, deflate"
+
+// coding is what Content-Encoding names; empty for a body that is sent as it
+// is.
+func coding(h http.Header) string {
+	var names []string
+	for name := range strings.SplitSeq(strings.Join(h.Values("Content-Encoding"), ","), ",") {
+		if name = strings.ToLower(strings.TrimSpace(name)); name != "" && name != "identity" {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// unsupported refuses a coding. The answer's Accept-Encoding says what is read
+// (RFC 9110, section 15.5.16).
+func unsupported(w http.ResponseWriter, coding, accepted string) error {
+	w.Header().Set("Accept-Encoding", accepted)
+	if accepted == "identity" {
+		return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read here; send the body without one.", clip(coding, 60))
+	}
+	return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read; send the body as it is, or with one of %s.", clip(coding, 60), accepted)
+}
+
+// unpack undoes the request's Content-Encoding. What it unpacks is bounded
+// like a body that comes as it is.
+func (c *call) unpack(w http.ResponseWriter, body []byte) ([]byte, error) {
+	name := coding(c.Header)
+	if name == "" || len(body) == 0 {
+		return body, nil
+	}
+	var from io.Reader
+	var err error
+	switch name {
+	case "gzip", "x-gzip":
+		from, err = gzip.NewReader(bytes.NewReader(body))
+	case "deflate":
+		from = inflate(body)
+	default:
+		return nil, unsupported(w, name, codings)
+	}
+	var out bytes.Buffer
+	if err == nil {
+		_, err = out.ReadFrom(io.LimitReader(from, callbackd.MaxBody+1))
+	}
+	switch {
+	case err != nil:
+		return nil, invalid("The body is not what its Content-Encoding %q says: %s.", name, unpackFault(err))
+	case out.Len() > callbackd.MaxBody:
+		return nil, callbackd.Errorf(callbackd.KindTooLarge, "The body is larger than %d bytes when it is unpacked.", callbackd.MaxBody)
+	}
+	return out.Bytes(), nil
+}
+
+// inflate reads both things that clients call deflate: zlib's format, which
+// HTTP means, and the bare one.
+func inflate(body []byte) io.Reader {
+	if r, err := zlib.NewReader(bytes.NewReader(body)); err == nil {
+		return r
+	}
+	return flate.NewReader(bufio.NewReader(bytes.NewReader(body)))
+}
+
+func unpackFault(err error) string {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return "it ends in the middle"
+	}
+	_, text, _ := strings.Cut(fmt.Sprint(err), ": ") // without the package's name
+	return text
+}

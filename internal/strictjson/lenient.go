@@ -1,0 +1,48 @@
+package strictjson
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+)
+
+// LenientObject reads v as one object the way PAVE's clients write one: an
+// object, or a string that holds one. Nothing, null and an empty array (PHP's
+// empty object), in a string or not, are an object without members. It
+// returns the bytes of the object itself.
+func LenientObject(v Value) (Value, []Member, error) {
+	v = bytes.Trim(v, space)
+	if v.Kind() == '"' {
+		text, err := wholeText(v)
+		if err != nil {
+			return v, nil, err
+		}
+		v = bytes.Trim(text, space)
+	}
+	if len(v) == 0 || v.IsNull() || v.EmptyArray() {
+		return Value("{}"), nil, nil
+	}
+	members, err := Object(v)
+	return v, members, err
+}
+
+// space is JSON's white space.
+const space = " \t\r\n"
+
+// wholeText is the text of a value that begins as a string, and may not be one.
+func wholeText(v Value) (Value, error) {
+	items, err := Array(slices.Concat(Value("["), v, Value("]")))
+	if err != nil {
+		return nil, err
+	}
+	if len(items) != 1 {
+		return nil, errors.New("has something after the end of the JSON value")
+	}
+	text, _ := items[0].Text()
+	return Value(text), nil
+}
+
+// EmptyArray tells whether v is an array without elements.
+func (v Value) EmptyArray() bool {
+	return v.Kind() == '[' && string(bytes.Trim(v[1:], space)) == "]"
+}
