@@ -21,6 +21,7 @@ const (
 	KindUnavailable              // the store cannot take it now; try again later
 	KindSlow                     // the request did not arrive in time; try again
 	KindUnsupported              // the body is encoded in a way that is not read
+	KindSetting                  // a setting cannot be: starting again does not help
 )
 
 // Error is an error with a [Kind] and a sentence for the person who gets it.

@@ -201,7 +201,7 @@ func TestReadOnlyDataDirectoryIsSaid(t *testing.T) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		}
 		out, errs, code := runCmd(t, cmd)
-		if code != 1 || out != "" || !strings.Contains(errs, "data directory") || !strings.Contains(errs, data) {
+		if code != exitSetting || out != "" || !strings.Contains(errs, "data directory") || !strings.Contains(errs, data) {
 			t.Errorf("%s: %d %s%s", tt.what, code, out, errs)
 		}
 	}

@@ -87,7 +87,9 @@ type process struct {
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, log: &bytes.Buffer{}, lines: make(chan string, 10_000)}
-	cmd.Stderr = p.log
+	if cmd.Stderr == nil {
+		cmd.Stderr = p.log
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,12 @@ import (
 	"testing"
 )
 
+// exitSetting is the exit code for a setting that cannot be: EX_CONFIG of
+// sysexits.h. Go's own code for a crash is 2.
+const exitSetting = 78
+
+// A setting that cannot be is explained in a sentence, and has an exit code of
+// its own, whatever found it out: a supervisor starts everything else again.
 func TestSettingsThatCannotBeAreExplained(t *testing.T) {
 	dir := t.TempDir()
 	file, secret, empty := filepath.Join(dir, "file"), filepath.Join(dir, "proxy"), filepath.Join(dir, "empty")
@@ -32,7 +38,18 @@ func TestSettingsThatCannotBeAreExplained(t *testing.T) {
 		{[]string{"--ca-file", file}, nil, "no certificate"},
 		{[]string{"--ca-file", file + "x"}, nil, "--ca-file"},
 		{[]string{"--keep", "1s"}, nil, "at least 1h"},
-		{[]string{"--keep", "a month"}, nil, "--keep"},
+		{[]string{"--keep", "a month"}, nil, "write for example 30d"},
+		{[]string{"--keep=-30d"}, nil, "at least 1h"},
+		{[]string{"--listen", "8080"}, nil, "127.0.0.1:8080"},
+		{[]string{"--listen", "127.0.0.1:99999"}, nil, "127.0.0.1:8080"},
+		{[]string{"--listen", ""}, nil, "--listen has an empty value"},
+		{[]string{"--database-url", ""}, nil, "--database-url has an empty value"},
+		{[]string{"--operator-token", "short"}, nil, "16 characters"},
+		{[]string{"--lease", "1s"}, nil, "2s or more"},
+		{[]string{"--database-url", "postgres://x@127.0.0.1/x"}, nil, "--secret-keys"},
+		{[]string{"--database-url", "127.0.0.1 x", "--secret-keys", file}, nil, "write for example postgres://"},
+		{nil, []string{"CALLBACKD_DATABASE_URL="}, "CALLBACKD_DATABASE_URL is empty"},
+		{nil, []string{"CALLBACKD_DATABASE_URL_FILE="}, "CALLBACKD_DATABASE_URL_FILE is empty"},
 		{[]string{"--grace", "-1s"}, nil, "--grace"},
 		{[]string{"--max-in-flight", "0"}, nil, "--max-in-flight"},
 		{[]string{"--log-format", "xml"}, nil, "text"},
@@ -54,7 +71,11 @@ func TestSettingsThatCannotBeAreExplained(t *testing.T) {
 		cmd := command(append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, tt.args...)...)
 		cmd.Env = append(cmd.Env, tt.env...)
 		out, errs, code := runCmd(t, cmd)
-		if code == 0 || !strings.Contains(errs, tt.want) || strings.Contains(out, "listening") {
+		wantCode := exitSetting
+		if len(tt.args) == 2 && tt.args[1] == busy.Addr().String() {
+			wantCode = 1 // whoever has the address may be about to end
+		}
+		if code != wantCode || !strings.Contains(errs, tt.want) || strings.Contains(out, "listening") {
 			t.Errorf("%v %v: %d %s%s", tt.args, tt.env, code, out, errs)
 		}
 		if last := strings.TrimSpace(errs); strings.Count(last[strings.LastIndex(last, "callbackd: ")+1:], "\n") > 0 {
@@ -113,5 +134,45 @@ func TestVersionAndBareCommand(t *testing.T) {
 	}
 	if _, errs, code := run(t, "server"); code == 0 || !strings.Contains(errs, "--help") {
 		t.Errorf("%d %q", code, errs)
+	}
+}
+
+// Commands have the same exit code for what cannot be.
+func TestCommandsThatCannotBeAreExplained(t *testing.T) {
+	for _, args := range [][]string{
+		{"server"}, {"keys", "create"}, {"keys", "create", "--account", "a", "--expires=-1d"}, {"keys", "rotate", "k", "--keep=-1d"},
+		{"listen", "--status", "1"}, {"nodes"}, {"fsck", "--database-url", "postgres://x@127.0.0.1/x"},
+	} {
+		cmd := command(args...)
+		cmd.Dir = t.TempDir()
+		if out, errs, code := runCmd(t, cmd); code != exitSetting || errs == "" {
+			t.Errorf("%v: %d %s%s", args, code, out, errs)
+		}
+	}
+}
+
+// A variable without a value is one that is not set: compose files, units and
+// charts pass NAME= for what nobody set. The two that choose the store are
+// refused, above.
+func TestAnEmptySettingIsUnset(t *testing.T) {
+	cmd := command("serve", "--listen", "127.0.0.1:0", "--data", t.TempDir())
+	for _, name := range []string{"LISTEN", "ALLOW_TARGET", "EGRESS_PROXY", "EGRESS_PROXY_FILE", "CA_FILE", "SECRET_KEYS", "KEEP", "GRACE", "MAX_IN_FLIGHT",
+		"REQUIRE_HTTPS", "LEASE", "OPERATOR_TOKEN", "MASK_CALLBACK_HEADERS", "LOG_FORMAT", "LOG_LEVEL", "DATA"} {
+		cmd.Env = append(cmd.Env, "CALLBACKD_"+name+"=")
+	}
+	srv := listening(t, start(t, cmd))
+	if code := srv.term(t); code != 0 {
+		t.Errorf("exit %d: %s", code, srv.log)
+	}
+	cmd = command("serve", "--data", t.TempDir())
+	cmd.Env = append(cmd.Env, "CALLBACKD_LISTEN=")
+	p := start(t, cmd)
+	l, ok := <-p.lines
+	if ok && l != "listening on http://127.0.0.1:8080" {
+		t.Errorf("it says %q", l)
+	}
+	p.kill()
+	if !ok && !strings.Contains(p.log.String(), "127.0.0.1:8080") { // somebody else's, on this machine
+		t.Errorf("it says %s", p.log)
 	}
 }

@@ -244,6 +244,7 @@ var statuses = map[callbackd.Kind]int{
 	callbackd.KindUnavailable:  http.StatusServiceUnavailable,
 	callbackd.KindSlow:         http.StatusRequestTimeout,
 	callbackd.KindUnsupported:  http.StatusUnsupportedMediaType,
+	callbackd.KindSetting:      http.StatusInternalServerError,
 }
 
 // keyed is an error whose answer carries the API key, as PAVE documents some.

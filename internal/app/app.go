@@ -40,6 +40,8 @@ type Config struct {
 	Place
 	Listen string // host:port; port 0 chooses one
 	Log    *slog.Logger
+	// LogBuffer, when set, is what Log writes to: its lines are counted.
+	LogBuffer *obs.LogBuffer
 
 	AllowTargets []netip.Prefix
 	Proxy        *url.URL
@@ -85,15 +87,19 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	}()
 	metrics := obs.New(func() int { return a.engine.InFlight() })
 	a.accepted = metrics.Accepted
+	if c.LogBuffer != nil {
+		metrics.CountLog(c.LogBuffer)
+	}
 	if a.store, err = c.Open(ctx, false, metrics.Committed); err != nil {
 		return nil, err
 	}
-	if a.listener, err = net.Listen("tcp", c.Listen); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w; choose another address with --listen", c.Listen, err)
+	seldom := obs.Seldom(c.Log, time.Minute, outOfDescriptors, "local fault")
+	if a.listener, err = listen("--listen", c.Listen, seldom); err != nil {
+		return nil, err
 	}
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
-	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, c.Log)
+	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, seldom)
 	feed := &live.Feed{}
 	book := journal.New(a.store, c.Log, metrics.JournalDropped)
 	shared, isShared := a.store.(store.Cluster)

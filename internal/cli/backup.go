@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,7 +16,7 @@ type backupCmd struct {
 // Run copies the data directory.
 func (c *backupCmd) Run(e *env) error {
 	if c.DatabaseURL != "" {
-		return errors.New("--database-url: PostgreSQL has its own ways, pg_dump and pg_basebackup; docs/operating.md says how. This command copies a data directory")
+		return settingf("--database-url: PostgreSQL has its own ways, pg_dump and pg_basebackup; docs/operating.md says how. This command copies a data directory")
 	}
 	start := time.Now()
 	size, err := sqlite.Backup(e.ctx, sqlite.Options{Dir: c.Data, KeysetFile: c.SecretKeys}, c.To, !c.WithoutKeyset)

@@ -9,8 +9,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"syscall"
+	"time"
 
+	"callbackd"
 	"callbackd/internal/app"
 
 	"github.com/alecthomas/kong"
@@ -42,6 +45,17 @@ type env struct {
 	second <-chan struct{}
 }
 
+// Exit codes. Those of sysexits.h say more than 1, and never mean what Go means
+// by 2, a crash.
+const (
+	exitFailed  = 1  // it did not work, and may the next time
+	exitSetting = 78 // EX_CONFIG: a setting cannot be, and starting again does not help
+)
+
+// lastWords bounds how long a command that ends waits for whoever reads what
+// it says.
+const lastWords = time.Second
+
 // exit ends a command with a code and no further words.
 type exit int
 
@@ -53,11 +67,12 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	parser, err := newParser(&root{}, stdout, stderr, func(c int) { code = c })
 	if err != nil {
 		fmt.Fprintln(stderr, "callbackd:", err)
-		return 2
+		return exitSetting
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	empty := unsetEmpty(parser.Model)
 	k, err := parser.Parse(args)
 	if code >= 0 { // --help
 		return code
@@ -65,9 +80,12 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil && k.Selected().Name == "serve" {
 		err = checkEnvironment(parser.Model, os.Environ())
 	}
+	if err == nil {
+		err = checkEmpty(k, empty)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "callbackd: %v; `callbackd --help` lists what there is\n", err)
-		return 2
+		return exitSetting
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -87,10 +105,27 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &e):
 		return int(e)
 	case err != nil:
-		fmt.Fprintln(stderr, "callbackd:", err)
-		return 1
+		said := make(chan struct{})
+		go func() { fmt.Fprintln(stderr, "callbackd:", err); close(said) }()
+		select {
+		case <-said:
+		case <-time.After(lastWords):
+		}
+		return exitCode(err)
 	}
 	return 0
+}
+
+func exitCode(err error) int {
+	if callbackd.KindOf(err) == callbackd.KindSetting {
+		return exitSetting
+	}
+	return exitFailed
+}
+
+// settingf is an error about a setting that cannot be.
+func settingf(format string, args ...any) error {
+	return callbackd.Errorf(callbackd.KindSetting, format, args...)
 }
 
 // newParser is the command line as kong reads it.
@@ -101,6 +136,7 @@ func newParser(r *root, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, e
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(stdout, stderr), kong.Exit(exit),
 		kong.DefaultEnvars("CALLBACKD"), kong.Resolvers(secretFiles{}),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
 	)
 }
 

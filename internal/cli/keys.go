@@ -61,7 +61,7 @@ type keysCreateCmd struct {
 	Account string        `required:"" help:"Primary account name: it appears in the string that tokens sign."`
 	Name    string        `help:"A name to know the key by."`
 	Test    bool          `help:"Make a test key."`
-	Expires time.Duration `default:"168h" help:"Time frame of the key's sessions: how long after its creation one expires that has not passed quality control."`
+	Expires time.Duration `default:"7d" help:"Time frame of the key's sessions: how long after its creation one expires that has not passed quality control."`
 	JSON    bool          `help:"Print JSON."`
 }
 
@@ -78,10 +78,10 @@ type createdKey struct {
 func (c *keysCreateCmd) Run(e *env) error {
 	k, err := apikey.New(c.Account, c.Name, !c.Test, time.Now())
 	if err != nil {
-		return fmt.Errorf("--%w", err)
+		return settingf("--%v", err)
 	}
 	if c.Expires < callbackd.MinTimeFrame || c.Expires > callbackd.MaxTimeFrame {
-		return fmt.Errorf("--expires must be from %v to %v, such as 72h", callbackd.MinTimeFrame, callbackd.MaxTimeFrame)
+		return settingf("--expires must be from %s to %s, such as 3d", callbackd.FormatDuration(callbackd.MinTimeFrame), callbackd.FormatDuration(callbackd.MaxTimeFrame))
 	}
 	s, err := c.open(e.ctx)
 	if err != nil {
@@ -130,7 +130,7 @@ func (c *keysListCmd) Run(e *env) error {
 			revoked = k.RevokedAt.Format(time.RFC3339)
 		}
 		if c.JSON {
-			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "sessions_expire_after": k.SessionTimeFrame().String(), "created_at": k.CreatedAt, "revoked": k.Revoked()})
+			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "sessions_expire_after": callbackd.FormatDuration(k.SessionTimeFrame()), "created_at": k.CreatedAt, "revoked": k.Revoked()})
 			if err != nil {
 				return err
 			}
@@ -144,13 +144,13 @@ func (c *keysListCmd) Run(e *env) error {
 type keysRotateCmd struct {
 	dataFlag
 	Key  string        `arg:"" help:"The API key."`
-	Keep time.Duration `default:"24h" env:"CALLBACKD_ROTATE_KEEP" help:"How long the old secret signs along; 0s for not at all."`
+	Keep time.Duration `default:"1d" env:"CALLBACKD_ROTATE_KEEP" help:"How long the old secret signs along; 0s for not at all."`
 }
 
 // Run rotates a key's secret.
 func (c *keysRotateCmd) Run(e *env) error {
 	if c.Keep < 0 || c.Keep > callbacks.MaxKeep {
-		return fmt.Errorf("--keep must be from 0s to %v", callbacks.MaxKeep)
+		return settingf("--keep must be from 0s to %s", callbackd.FormatDuration(callbacks.MaxKeep))
 	}
 	s, err := c.existing(e.ctx)
 	if err != nil {

@@ -40,7 +40,7 @@ func (c *listenCmd) Run(e *env) error {
 	if c.Secret != "" {
 		var err error
 		if r.key, err = signature.ParseSecret(c.Secret); err != nil {
-			return fmt.Errorf("--secret: %w; GET /v1/callbacks/:event/secret shows it", err)
+			return settingf("--secret: %v; GET /v1/callbacks/:event/secret shows it", err)
 		}
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)))
@@ -65,9 +65,9 @@ func (c *listenCmd) check() error {
 	u, err := url.Parse(c.Forward)
 	switch {
 	case c.Port < 0 || c.Port > 65535:
-		return errors.New("--port must be from 0 to 65535")
+		return settingf("--port must be from 0 to 65535")
 	case c.Status < 200 || c.Status > 599:
-		return errors.New("--status must be from 200 to 599")
+		return settingf("--status must be from 200 to 599")
 	case c.Fail < 0:
 		return errors.New("--fail is negative; give how many requests to refuse")
 	case c.Delay < 0:

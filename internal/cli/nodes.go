@@ -17,7 +17,7 @@ type nodesCmd struct {
 // Run prints one line a node.
 func (c *nodesCmd) Run(e *env) error {
 	if c.DatabaseURL == "" {
-		return errors.New("a data directory has one node, the server that runs on it; name a PostgreSQL database with --database-url")
+		return settingf("a data directory has one node, the server that runs on it; name a PostgreSQL database with --database-url")
 	}
 	s, err := c.open(e.ctx)
 	if err != nil {

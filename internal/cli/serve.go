@@ -24,7 +24,7 @@ type serveCmd struct {
 	AllowTarget   []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable, or with commas between. Public addresses are always allowed."`
 	EgressProxy   string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
 	CAFile        string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust besides the system's."`
-	Keep          time.Duration `default:"720h" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept."`
+	Keep          time.Duration `default:"30d" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept, such as 30d or 1d12h."`
 	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
 	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
 	Lease         time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: within how long other nodes take over the work of one that died; 2s or more, the same for all nodes."`
@@ -39,46 +39,49 @@ type serveCmd struct {
 func (c *serveCmd) config(e *env) (app.Config, error) {
 	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, Lease: c.Lease, OperatorToken: callbackd.Secret(c.OperatorToken)}
 	if c.Lease < 2*time.Second {
-		return out, fmt.Errorf("--lease %v is too short for a busy machine; give it 2s or more", c.Lease)
+		return out, settingf("--lease %s is too short for a busy machine; give it 2s or more", callbackd.FormatDuration(c.Lease))
 	}
 	for _, s := range c.AllowTarget {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return out, fmt.Errorf("--allow-target %q is not a range; write for example 127.0.0.0/8 or 10.1.2.3/32", s)
+			return out, settingf("--allow-target %q is not a range; write for example 127.0.0.0/8 or 10.1.2.3/32", s)
 		}
 		out.AllowTargets = append(out.AllowTargets, p.Masked())
 	}
 	if c.EgressProxy != "" {
 		u, err := url.Parse(c.EgressProxy)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-			return out, errors.New("--egress-proxy is not a proxy's URL; write for example http://proxy.internal:3128")
+			return out, settingf("--egress-proxy is not a proxy's URL; write for example http://proxy.internal:3128")
 		}
 		out.Proxy = u
 	}
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return out, fmt.Errorf("--ca-file: %w", err)
+			return out, settingf("--ca-file: %v", err)
 		}
 		if out.Roots, err = x509.SystemCertPool(); err != nil {
 			out.Roots = x509.NewCertPool()
 		}
 		if !out.Roots.AppendCertsFromPEM(pem) {
-			return out, fmt.Errorf("--ca-file %s holds no certificate in PEM form", c.CAFile)
+			return out, settingf("--ca-file %s holds no certificate in PEM form", c.CAFile)
 		}
 	}
 	switch {
 	case c.Keep < time.Hour:
-		return out, errors.New("--keep is shorter than an hour: events would vanish before anybody can ask for them; give at least 1h")
+		return out, settingf("--keep is shorter than an hour: events would vanish before anybody can ask for them; give at least 1h")
 	case c.Grace < 0:
-		return out, errors.New("--grace is negative; give 0s or more")
+		return out, settingf("--grace is negative; give 0s or more")
 	case c.OperatorToken != "" && len(c.OperatorToken) < console.MinOperatorToken:
-		return out, fmt.Errorf("--operator-token is shorter than %d characters: it opens every key's data; make one with: openssl rand -hex 16", console.MinOperatorToken)
+		return out, settingf("--operator-token is shorter than %d characters: it opens every key's data; make one with: openssl rand -hex 16", console.MinOperatorToken)
 	case c.MaxInFlight < 1:
-		return out, errors.New("--max-in-flight must be at least 1")
+		return out, settingf("--max-in-flight must be at least 1")
 	}
 	var err error
-	out.Log, err = obs.NewLogger(e.stderr, c.LogFormat, c.LogLevel)
+	out.LogBuffer = obs.NewLogBuffer(e.stderr)
+	if out.Log, err = obs.NewLogger(out.LogBuffer, c.LogFormat, c.LogLevel); err == nil {
+		out.LogBuffer.Tell(out.Log)
+	}
 	return out, err
 }
 
@@ -92,6 +95,8 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	defer cfg.LogBuffer.Close(lastWords)
+	outliveReaders(cfg.Log)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+
+	"callbackd"
 
 	"github.com/alecthomas/kong"
 )
@@ -55,6 +58,63 @@ func checkEnvironment(app *kong.Application, environ []string) error {
 		}
 		return fmt.Errorf("the environment has %s, which is no setting; did you mean %s? Rename it or unset it", name, nearest(name, known))
 	}
+	return nil
+}
+
+// noEmpty are the settings whose empty value is refused. Empty means unset for
+// every other one; these choose the store, and a secret that is missing must not
+// choose another.
+var noEmpty = map[string]bool{"CALLBACKD_DATABASE_URL": true, "CALLBACKD_DATABASE_URL" + fileSuffix: true}
+
+// unsetEmpty takes settings without a value out of the environment: compose
+// files, units and charts pass NAME= for what nobody set. It returns those that
+// must not be empty.
+func unsetEmpty(app *kong.Application) []string {
+	var refused []string
+	for _, name := range slices.Sorted(maps.Keys(environment(app))) {
+		if v, set := os.LookupEnv(name); !set || v != "" {
+			continue
+		}
+		os.Unsetenv(name)
+		if noEmpty[name] {
+			refused = append(refused, name)
+		}
+	}
+	return refused
+}
+
+// checkEmpty refuses settings of the chosen command that are given without a
+// value and must not be: those of the environment, and every one that is written
+// out on the command line.
+func checkEmpty(k *kong.Context, empty []string) error {
+	for _, p := range k.Path {
+		if f := p.Flag; f != nil && !p.Resolved && f.Target.Kind() == reflect.String && f.Target.String() == "" && !f.Tag.Optional {
+			return fmt.Errorf("--%s has an empty value: give it one, or leave the option out", f.Name)
+		}
+	}
+	for _, f := range k.Selected().AllFlags(false) {
+		for _, flag := range f {
+			for _, name := range empty {
+				if slices.Contains(flag.Envs, strings.TrimSuffix(name, fileSuffix)) && flag.Target.String() == "" {
+					return fmt.Errorf("%s is empty, and an empty one is not taken for none: it would choose another store. Unset it, or give it the database's URL", name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// duration reads a duration, with days.
+func duration(ctx *kong.DecodeContext, target reflect.Value) error {
+	t, err := ctx.Scan.PopValue("duration")
+	if err != nil {
+		return err
+	}
+	d, err := callbackd.ParseDuration(t.String())
+	if err != nil {
+		return err
+	}
+	target.SetInt(int64(d))
 	return nil
 }
 

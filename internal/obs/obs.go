@@ -3,9 +3,6 @@
 package obs
 
 import (
-	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -67,6 +64,12 @@ func New(inFlight func() int) *Metrics {
 	return m
 }
 
+// CountLog adds the lines that a log's buffer dropped.
+func (m *Metrics) CountLog(b *LogBuffer) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "callbackd_log_lines_dropped_total",
+		Help: "Log lines that were not written, because nobody read them."}, func() float64 { return float64(b.Dropped()) }))
+}
+
 // Handler serves the metrics to Prometheus.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
@@ -107,19 +110,3 @@ func (m *Metrics) CallbackPaused(r callbackd.PauseReason) { m.paused.WithLabelVa
 
 // StaleOutcome counts outcomes that came too late.
 func (m *Metrics) StaleOutcome() { m.stale.Inc() }
-
-// NewLogger makes the logger. format is text or json, level one of slog's.
-func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("log level %q is not debug, info, warn or error", level)
-	}
-	o := &slog.HandlerOptions{Level: l}
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
-	}
-	return nil, fmt.Errorf("log format %q is not text or json", format)
-}

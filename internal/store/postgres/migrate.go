@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"callbackd"
 	"callbackd/internal/store/seal"
 
 	"github.com/jackc/pgx/v5"
@@ -94,7 +95,7 @@ func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 		return err
 	}
 	if have > len(all) {
-		return fmt.Errorf("the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, len(all))
+		return callbackd.Errorf(callbackd.KindSetting, "the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, len(all))
 	}
 	for _, m := range all[have:] {
 		// The simple protocol takes a whole file of statements.
@@ -131,7 +132,7 @@ func openKeyset(ctx context.Context, tx pgx.Tx, file string) (*seal.Sealer, erro
 		return sealer, err
 	}
 	if _, err := sealer.Unseal(sealed, canary); err != nil {
-		return nil, fmt.Errorf("the keyset %s is not the one this database is sealed with: give this node a copy of the file that the other nodes use (--secret-keys): %w", file, err)
+		return nil, callbackd.Wrap(callbackd.KindSetting, err, "the keyset "+file+" is not the one this database is sealed with: give this node a copy of the file that the other nodes use (--secret-keys)")
 	}
 	return sealer, nil
 }

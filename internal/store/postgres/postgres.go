@@ -121,7 +121,7 @@ var _ store.Store = (*Store)(nil)
 // Open connects, brings the schema up to date and starts the group commits.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.KeysetFile == "" {
-		return nil, errors.New("a keyset file is required with PostgreSQL: give every node a copy of the same one with --secret-keys (the first node makes it when the database is empty)")
+		return nil, callbackd.Errorf(callbackd.KindSetting, "a keyset file is required with PostgreSQL: give every node a copy of the same one with --secret-keys (the first node makes it when the database is empty)")
 	}
 	s := &Store{
 		onCommit: o.OnCommit, patience: cmp.Or(o.patience, patience),
@@ -173,7 +173,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		if s.sealer, err = setup(ctx, conn.Conn(), o.KeysetFile); err != nil {
 			var pg *pgconn.PgError
 			if !errors.As(err, &pg) { // a keyset, or a schema too new: no use in trying again
-				return false, callbackd.Wrap(callbackd.KindInternal, err, "the database cannot be used")
+				return false, callbackd.Wrap(callbackd.KindOf(err), err, "the database cannot be used")
 			}
 			return true, err
 		}
@@ -185,7 +185,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 }
 
 func badURL(err error) error {
-	return fmt.Errorf("the database URL cannot be read; write for example postgres://callbackd@db.internal/callbackd: %w", err)
+	return callbackd.Wrap(callbackd.KindSetting, err, "the database URL cannot be read; write for example postgres://callbackd@db.internal/callbackd")
 }
 
 // configure sets what the driver relies on, whatever the server's defaults.

@@ -32,18 +32,18 @@ func Open(file string, create bool) (*Sealer, error) {
 		raw, err = newKeyset(file)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the keyset %s that opens the stored secrets is missing: restore it from the backup, or name its place with --secret-keys", file)
+		return nil, callbackd.Errorf(callbackd.KindSetting, "the keyset %s that opens the stored secrets is missing: restore it from the backup, or name its place with --secret-keys", file)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the keyset: %w", err)
+		return nil, callbackd.Wrap(callbackd.KindSetting, err, "the keyset cannot be read")
 	}
 	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(raw)))
 	if err != nil {
-		return nil, fmt.Errorf("%s holds no keyset: %w", file, err)
+		return nil, callbackd.Wrap(callbackd.KindSetting, err, file+" holds no keyset")
 	}
 	a, err := aead.New(handle)
 	if err != nil {
-		return nil, fmt.Errorf("use the keyset %s: %w", file, err)
+		return nil, callbackd.Wrap(callbackd.KindSetting, err, "the keyset "+file+" cannot be used")
 	}
 	return &Sealer{a}, nil
 }

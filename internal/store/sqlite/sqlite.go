@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,7 +127,7 @@ type agedKey struct {
 // Open opens the database in o.Dir, making it when it is not there.
 func Open(_ context.Context, o Options) (*Store, error) {
 	if err := makeDir(o.Dir); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+		return nil, unusable(o.Dir, err)
 	}
 	s := newStore(o)
 	if _, err := os.Stat(filepath.Join(o.Dir, movedFile)); err == nil {
@@ -160,6 +161,19 @@ func (s *Store) newTx() *tx {
 	return &tx{db: s.w, s: s, seqs: map[sessionID]int64{}, kept: map[sessionID]keptSession{}, left: map[callbackd.DeliveryID]bool{}}
 }
 
+// unusable is an error of the data directory. What this user may not do, or what
+// is no directory, is a setting that cannot be; everything else may be better
+// the next time.
+func unusable(dir string, err error) error {
+	kind := callbackd.KindUnavailable
+	for _, no := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP, sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM} {
+		if errors.Is(err, no) {
+			kind = callbackd.KindSetting
+		}
+	}
+	return callbackd.Wrap(kind, err, "the data directory "+dir+" cannot be used")
+}
+
 // makeDir makes the data directory, and makes its name durable: the driver
 // syncs what is in it.
 func makeDir(dir string) error {
@@ -188,7 +202,7 @@ func (s *Store) open(o Options) error {
 	if fresh && o.vfs == "" {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
-			return fmt.Errorf("the data directory %s cannot be written: %w", o.Dir, err)
+			return unusable(o.Dir, err)
 		}
 		f.Close()
 	}
@@ -200,7 +214,7 @@ func (s *Store) open(o Options) error {
 	s.w, err = openDB(dsn, "busy_timeout=5000", "journal_mode=WAL", "synchronous="+o.synchronous,
 		"wal_autocheckpoint=0", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
 	if err != nil {
-		return fmt.Errorf("the data directory %s cannot be used: %w", o.Dir, err)
+		return unusable(o.Dir, err)
 	}
 	if !o.Beside {
 		if err := s.emptyLog(); err != nil {
@@ -259,7 +273,7 @@ func uri(path, vfs string) string {
 func (s *Store) lockDir(dir string) error {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return fmt.Errorf("the data directory %s cannot be written: %w", dir, err)
+		return unusable(dir, err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()

@@ -1,0 +1,137 @@
+package obs
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// reader is whoever takes the log's lines: it may be stuck, or gone.
+type reader struct {
+	mu   sync.Mutex
+	open chan struct{} // closed: it reads
+	gone bool
+	got  bytes.Buffer
+}
+
+func (r *reader) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	open := r.open
+	r.mu.Unlock()
+	<-open
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone {
+		return 0, errors.New("broken pipe")
+	}
+	return r.got.Write(b)
+}
+
+func logger(t *testing.T, w io.Writer) *slog.Logger {
+	t.Helper()
+	log, err := NewLogger(w, "text", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+// A reader that does not read holds up nobody and costs a bounded amount of
+// memory; what was dropped is counted, and said when it reads again.
+func TestAStuckLogReaderHoldsUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &reader{open: make(chan struct{})}
+		b := NewLogBuffer(r)
+		log := logger(t, b)
+		b.Tell(log)
+		line := strings.Repeat("x", 1000)
+		for range 2000 { // two MiB, and none of it waits
+			log.Info(line)
+		}
+		dropped := b.Dropped()
+		if b.size > maxBuffered || dropped < 900 || dropped > 1100 {
+			t.Errorf("%d bytes are held, %d lines dropped", b.size, dropped)
+		}
+		close(r.open)
+		synctest.Wait()
+		log.Info("after")
+		synctest.Wait()
+		text := r.got.String()
+		if n := strings.Count(text, line); int64(n) != 2000-dropped || !strings.Contains(text, "lines="+slog.Int64Value(dropped).String()) || !strings.Contains(text, "after") {
+			t.Errorf("%d lines came of %d; the rest: %.300s", n, 2000-dropped, strings.ReplaceAll(text, line, "")[len(text)-n*1000-600:])
+		}
+		b.Close(time.Second)
+		close(b.more)
+	})
+}
+
+// A reader that is gone is written to again and again, and what did not reach
+// it is said to the one that comes after it.
+func TestALogReaderThatIsGoneIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &reader{open: make(chan struct{}), gone: true}
+		close(r.open)
+		b := NewLogBuffer(r)
+		log := logger(t, b)
+		b.Tell(log)
+		for range 3 {
+			log.Info("into the void")
+			synctest.Wait()
+		}
+		if b.Dropped() != 3 {
+			t.Errorf("%d lines dropped, want 3", b.Dropped())
+		}
+		r.mu.Lock()
+		r.gone = false
+		r.mu.Unlock()
+		log.Info("heard")
+		synctest.Wait()
+		if text := r.got.String(); !strings.Contains(text, "heard") || !strings.Contains(text, "lines=3") || b.Dropped() != 3 {
+			t.Errorf("%d dropped; %s", b.Dropped(), text)
+		}
+		b.Close(time.Second)
+		close(b.more)
+	})
+}
+
+// Close waits for a reader, and not for ever.
+func TestALogBufferEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &reader{open: make(chan struct{})}
+		b := NewLogBuffer(r)
+		logger(t, b).Info("last words")
+		start := time.Now()
+		b.Close(time.Second)
+		if took := time.Since(start); took != time.Second || r.got.Len() > 0 {
+			t.Errorf("it took %v, and the stuck reader got %q", took, r.got.String())
+		}
+		close(r.open)
+		synctest.Wait()
+		if !strings.Contains(r.got.String(), "last words") {
+			t.Error("the line is lost")
+		}
+		close(b.more)
+	})
+}
+
+func TestSeldomSaysAMessageOnceInATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got bytes.Buffer
+		log := Seldom(logger(t, &got), time.Minute, "again").With("a", 1)
+		for range 150 {
+			log.Error("again")
+			log.Error("other")
+			time.Sleep(time.Second)
+		}
+		text := got.String()
+		if strings.Count(text, "msg=again") != 3 || strings.Count(text, "more_since_the_last_line=59") != 2 || strings.Count(text, "msg=other") != 150 {
+			t.Errorf("%d, %d\n%s", strings.Count(text, "msg=again"), strings.Count(text, "=59"), text[:300])
+		}
+	})
+}
