@@ -1,6 +1,7 @@
 package obs
 
 import (
+	"io"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 // docs/operating.md names every metric of ours, and no other.
 func TestOperatingNamesEveryMetric(t *testing.T) {
 	m := New(func() int { return 0 })
+	m.CountLog(NewLogBuffer(io.Discard))
 	m.Accepted(1)
 	m.Committed(1)
 	m.AttemptDone(&callbackd.Outcome{}, callbackd.Delivered, time.Second)
