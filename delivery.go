@@ -54,6 +54,23 @@ type Delivery struct {
 	Event *Event
 }
 
+// OverdueAfter is how long a delivery may wait before it counts against the
+// share of deliveries that succeed.
+const OverdueAfter = time.Minute
+
+// WaitsSince returns since when a pending delivery has been waiting: from when
+// its event was accepted, or from when a person or a replay made it due again.
+// The first failure stands for that time once it is overwritten.
+func (d *Delivery) WaitsSince() time.Time {
+	switch {
+	case !d.Manual && d.Replay == 0:
+		return d.ID.Event.Time()
+	case !d.FirstFailedAt.IsZero():
+		return d.FirstFailedAt
+	}
+	return d.Due
+}
+
 // Fault says what kind of thing went wrong in an attempt.
 type Fault string
 
@@ -71,6 +88,10 @@ const (
 	FaultLocal    Fault = "local"    // this machine: descriptors, memory, a bug
 	FaultShutdown Fault = "shutdown" // callbackd stopped while it waited
 )
+
+// Faults is every kind of fault. Stores keep the place in this list: a new one
+// is added at its end.
+var Faults = []Fault{FaultStatus, FaultRefused, FaultDNS, FaultConnect, FaultTLS, FaultTimeout, FaultProtocol, FaultProxy, FaultLocal, FaultShutdown}
 
 // Ours tells whether the fault is not the receiver's: the attempt then does
 // not use up the delivery's schedule and does not count against the

@@ -249,7 +249,7 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
 			return errCursor
 		}
 	}
-	events, err := a.Store.SessionEvents(c.Context(), c.key.No, key, after, f.limit)
+	events, err := a.Store.SessionEvents(c.Context(), store.SessionEventQuery{Key: c.key.No, Session: key, After: after, Limit: f.limit})
 	if err != nil {
 		return err
 	}

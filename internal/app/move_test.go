@@ -132,7 +132,7 @@ func goesOn(t *testing.T, s store.Store) {
 	if last := r.Callbacks[len(r.Callbacks)-1].Callback.No; !created || cb.No <= last {
 		t.Errorf("a new callback has number %d after %d", cb.No, last)
 	}
-	story, err := s.SessionEvents(ctx, keys[0].No, "S1", 0, 200)
+	story, err := s.SessionEvents(ctx, store.SessionEventQuery{Key: keys[0].No, Session: "S1", Limit: 200})
 	must(err)
 	last := story[len(story)-1].Event
 	evs, err := s.Accept(ctx, store.Batch{Key: keys[0].No, At: at, Events: []store.NewEvent{{Type: callbackd.StageChange, Session: "S1", Data: []byte("{}")}}})

@@ -42,8 +42,8 @@ func Attention(h *store.CallbackHealth, now time.Time) (why []string) {
 	if cb.Paused() {
 		why = append(why, "is paused since "+days(now.Sub(cb.Pause.At)))
 	}
-	if h.Oldest != 0 {
-		if age := now.Sub(h.Oldest.Time()); age >= oldPending {
+	if !h.Since.IsZero() {
+		if age := now.Sub(h.Since); age >= oldPending {
 			why = append(why, "the oldest pending delivery has been waiting for "+days(age))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/callbacks"
@@ -72,25 +73,25 @@ func (c *Console) overview(w http.ResponseWriter, v *visit) error {
 // attention fills in what waits and what needs somebody.
 func (c *Console) attention(v *visit, p *overviewPage) error {
 	now := c.now()
-	hs, err := c.Store.ListHealth(v.Context(), p.No, now.Add(callbacks.CertSoon))
+	hs, err := c.Store.ListHealth(v.Context(), p.No, store.HealthQuery{CertBefore: now.Add(callbacks.CertSoon)})
 	if err != nil {
 		return err
 	}
 	p.Webhooks = len(hs)
-	var oldest callbackd.EventID
+	var oldest time.Time
 	for i := range hs {
 		h := &hs[i]
 		p.Pending += int64(h.Pending)
 		p.More = p.More || h.Pending >= store.MaxPendingShown
-		if h.Oldest != 0 && (oldest == 0 || h.Oldest < oldest) {
-			oldest = h.Oldest
+		if !h.Since.IsZero() && (oldest.IsZero() || h.Since.Before(oldest)) {
+			oldest = h.Since
 		}
 		if why := callbacks.Attention(h, now); len(why) > 0 {
 			p.Troubles = append(p.Troubles, trouble{h.Callback, health(h.Callback), p.owner(h.Callback.Key), why})
 		}
 	}
-	if oldest != 0 {
-		p.Oldest = span(now.Sub(oldest.Time()))
+	if !oldest.IsZero() {
+		p.Oldest = span(now.Sub(oldest))
 	}
 	rank := map[string]int{"failing": 0, "paused": 1}
 	slices.SortStableFunc(p.Troubles, func(a, b trouble) int {

@@ -236,7 +236,7 @@ func (c *Console) session(w http.ResponseWriter, v *visit) error {
 		if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 			return err
 		}
-		evs, err := c.Store.SessionEvents(v.Context(), key, name, after, store.MaxPage)
+		evs, err := c.Store.SessionEvents(v.Context(), store.SessionEventQuery{Key: key, Session: name, After: after, Limit: store.MaxPage})
 		if err != nil {
 			return err
 		}

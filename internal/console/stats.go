@@ -190,10 +190,10 @@ func (c *Console) webhookStats(v *visit, p *webhookPage) error {
 	if p.Sums = total(slots); p.Sums.Attempts > 0 {
 		p.Day = volume(slots, 960, 100)
 	}
-	n, oldest, err := c.Store.CountPending(v.Context(), p.CB.No, math.MaxInt64, store.MaxPendingShown)
-	p.Pending, p.PendingMore = int64(n), n == store.MaxPendingShown
-	if oldest != 0 {
-		p.Oldest = span(c.now().Sub(oldest.Time()))
+	b, err := c.Store.CountPending(v.Context(), p.CB.No, store.PendingQuery{Limit: store.MaxPendingShown})
+	p.Pending, p.PendingMore = int64(b.Pending), b.Pending == store.MaxPendingShown
+	if !b.Since.IsZero() {
+		p.Oldest = span(c.now().Sub(b.Since))
 	}
 	return err
 }

@@ -45,7 +45,7 @@ func (c *Console) webhooks(w http.ResponseWriter, v *visit) error {
 	p := &webhooksPage{base: c.base(v, "webhooks", "Webhooks"), scope: s}
 	p.Refresh = 10
 	for _, key := range s.all() {
-		hs, err := c.Store.ListHealth(v.Context(), key, c.now())
+		hs, err := c.Store.ListHealth(v.Context(), key, store.HealthQuery{})
 		if err != nil {
 			return err
 		}

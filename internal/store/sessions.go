@@ -33,11 +33,13 @@ type Sessions interface {
 	// ListSessions returns sessions, without their Results, newest first: by
 	// CreatedAt, then by session key, descending.
 	ListSessions(ctx context.Context, q SessionQuery) (SessionPage, error)
-	// SessionEvents returns up to limit events of a session of the key with
-	// sequence numbers above after, in order, each with its deliveries by
+	// SessionEvents returns events of a session, each with its deliveries by
 	// callback number. It asks for events only: a session that is kept
 	// elsewhere has them too, and one without any has an empty story.
-	SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionKey string, after int64, limit int) ([]SessionEvent, error)
+	SessionEvents(ctx context.Context, q SessionEventQuery) ([]SessionEvent, error)
+	// LatestEvents returns, for each of the sessions that has events, the
+	// newest n of them, newest first, without their data.
+	LatestEvents(ctx context.Context, key callbackd.KeyNo, sessions []string, n int) (map[string][]*callbackd.Event, error)
 	// DueSessions returns up to limit sessions whose Due is not after now,
 	// soonest first, and the soonest Due of all others; zero when there is
 	// none.
@@ -70,7 +72,10 @@ type SessionQuery struct {
 	Since  time.Time // created at or after
 	Until  time.Time // created before
 	// Text is part of the session key, the VIN or the reference, in any case.
-	Text  string
+	Text string
+	// VIN is the whole VIN, in any case. It is found by an index, and the
+	// other members are not asked, but Key and Limit; there is no next page.
+	VIN   string
 	After SessionCursor
 	Limit int // 1 to MaxPage
 }
@@ -86,6 +91,16 @@ type SessionCursor struct {
 type SessionPage struct {
 	Sessions []*callbackd.Session
 	Next     SessionCursor
+}
+
+// SessionEventQuery chooses events of one session of a key.
+type SessionEventQuery struct {
+	Key     callbackd.KeyNo
+	Session string
+	After   int64 // sequence numbers above this one
+	Before  int64 // and below this one; 0: all
+	Newest  bool  // newest first; otherwise in their order
+	Limit   int   // 1 to MaxPage
 }
 
 // SessionEvent is an event with what became of it. Its deliveries have

@@ -19,15 +19,51 @@ type Stats interface {
 	// ListHealth returns the callbacks in force of a key, in the order of
 	// ListCallbacks, with their health. For key 0 it returns, of all keys,
 	// up to MaxAttention that fail, are paused, wait or have a certificate
-	// that ends before certBefore.
-	ListHealth(ctx context.Context, key callbackd.KeyNo, certBefore time.Time) ([]CallbackHealth, error)
-	// CountPending counts the pending deliveries of a callback below an
-	// event, up to limit, and returns the oldest event of all that are
-	// pending; 0 when there is none.
-	CountPending(ctx context.Context, cb callbackd.CallbackNo, below callbackd.EventID, limit int) (n int, oldest callbackd.EventID, err error)
+	// that ends before q.CertBefore.
+	ListHealth(ctx context.Context, key callbackd.KeyNo, q HealthQuery) ([]CallbackHealth, error)
+	// CountPending counts the pending deliveries of a callback.
+	CountPending(ctx context.Context, cb callbackd.CallbackNo, q PendingQuery) (Backlog, error)
+	// Receiver returns the latest that is known of a callback's receiver.
+	Receiver(ctx context.Context, cb callbackd.CallbackNo) (Receiver, error)
 	// Prune removes up to limit rows of each kind that are older: logs,
 	// minute and hour slots, replays that ended. It returns how many went.
 	Prune(ctx context.Context, p Prune, limit int) (int, error)
+}
+
+// HealthQuery says what counts as overdue, and which certificates end soon.
+type HealthQuery struct {
+	CertBefore    time.Time
+	OverdueBefore time.Time // what has been waiting since before this time
+}
+
+// PendingQuery chooses pending deliveries of a callback.
+type PendingQuery struct {
+	Below         callbackd.EventID // counts events below this one; 0: all
+	OverdueBefore time.Time
+	Limit         int // counts no further
+}
+
+// Backlog is what a callback is owed, as far as it was counted.
+type Backlog struct {
+	Pending int       // up to the limit
+	Overdue int       // of these, those that have been waiting for too long
+	Since   time.Time // when the longest wait began (see [callbackd.Delivery.WaitsSince]); zero: nothing waits
+}
+
+// Add counts one pending delivery. With below set, later events count for Since
+// alone.
+func (b *Backlog) Add(d *callbackd.Delivery, q PendingQuery) {
+	since := d.WaitsSince()
+	if b.Since.IsZero() || since.Before(b.Since) {
+		b.Since = since
+	}
+	if q.Below != 0 && d.ID.Event >= q.Below || b.Pending == q.Limit {
+		return
+	}
+	b.Pending++
+	if since.Before(q.OverdueBefore) {
+		b.Overdue++
+	}
 }
 
 // Prune says from which time on what is kept.
@@ -99,6 +135,5 @@ type StatsQuery struct {
 type CallbackHealth struct {
 	Callback *callbackd.Callback
 	Receiver
-	Pending int               // up to MaxPendingShown
-	Oldest  callbackd.EventID // the oldest pending one; 0: none
+	Backlog // up to MaxPendingShown
 }

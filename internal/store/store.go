@@ -207,6 +207,12 @@ type DeliveryQuery struct {
 // OfAttempts tells whether q asks how the last attempt ended.
 func (q *DeliveryQuery) OfAttempts() bool { return q.Status != 0 || q.Fault != callbackd.NoFault }
 
+// ByError tells whether q asks for last attempts that failed: those have an
+// index.
+func (q *DeliveryQuery) ByError() bool {
+	return q.Fault != callbackd.NoFault || q.Status != 0 && q.Status != 2 && q.Status/100 != 2
+}
+
 // FitsAttempt tells whether a is how q wants a last attempt to be.
 func (q *DeliveryQuery) FitsAttempt(a *callbackd.Attempt) bool {
 	return (q.Status == 0 || a.Status == q.Status || q.Status <= 5 && a.Status/100 == q.Status) && (q.Fault == callbackd.NoFault || a.Fault == q.Fault)
@@ -215,7 +221,7 @@ func (q *DeliveryQuery) FitsAttempt(a *callbackd.Attempt) bool {
 // MaxScanOf is MaxScan for a query. To know how an attempt ended, or that a
 // delivery is a delivered one, its rows must be read, so then it is less.
 func (q *DeliveryQuery) MaxScanOf() int {
-	if q.OfAttempts() || q.State == callbackd.Delivered {
+	if q.OfAttempts() && !q.ByError() || q.State == callbackd.Delivered {
 		return MaxScan / 5
 	}
 	return MaxScan
@@ -237,6 +243,9 @@ type DeliveryView struct {
 	Due      time.Time // of the next attempt; zero: at once or ended
 	Manual   bool
 	Replay   callbackd.ReplayID // that made it due and has it pending; 0: none
+	Since    time.Time          // since when it has been waiting; zero unless it is pending
+	// Last is the last attempt, without headers and body; nil before the first.
+	Last *callbackd.Attempt
 	// History is every attempt, oldest first; empty in lists.
 	History []callbackd.Attempt
 }

@@ -19,7 +19,7 @@ type Facts interface {
 	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error)
 	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
 	ListCallbacks(ctx context.Context, key callbackd.KeyNo) ([]*callbackd.Callback, error)
-	CountPending(ctx context.Context, cb callbackd.CallbackNo, below callbackd.EventID, limit int) (n int, oldest callbackd.EventID, err error)
+	CountPending(ctx context.Context, cb callbackd.CallbackNo, q store.PendingQuery) (store.Backlog, error)
 }
 
 // Outlook asks the engine what it has in mind for a callback and a session.
@@ -62,11 +62,11 @@ func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.Key
 	switch v.State {
 	case callbackd.Pending:
 		look := outlook(id.Callback, v.Event.Session, now)
-		ahead, oldest, err := from.CountPending(ctx, id.Callback, id.Event, store.MaxPendingShown)
+		ahead, err := from.CountPending(ctx, id.Callback, store.PendingQuery{Below: id.Event, Limit: store.MaxPendingShown})
 		if err != nil {
 			return nil, err
 		}
-		e.pending(v, &look, ahead, oldest)
+		e.pending(v, &look, ahead)
 	default:
 		e.ended(v)
 	}
@@ -204,7 +204,7 @@ var pauses = map[callbackd.PauseReason][2]string{
 }
 
 // pending says what a delivery waits for.
-func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahead int, oldest callbackd.EventID) {
+func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahead store.Backlog) {
 	cb := v.Callback
 	if cb.Paused() {
 		p := pauses[cb.Pause.Reason]
@@ -231,12 +231,12 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 	if v.Replay != 0 {
 		e.add(InReplay, time.Time{}, time.Time{}, "It is part of replay %s, which runs behind new events and retries.", v.Replay)
 	}
-	if ahead > 0 {
+	if ahead.Pending > 0 {
 		more := ""
-		if ahead >= store.MaxPendingShown {
+		if ahead.Pending >= store.MaxPendingShown {
 			more = "at least "
 		}
-		e.add(InBacklog, oldest.Time(), time.Time{}, "%s%d deliveries to the callback are older and not done; the oldest waits for %s.", more, ahead, e.now.Sub(oldest.Time()).Round(time.Second))
+		e.add(InBacklog, ahead.Since, time.Time{}, "%s%d deliveries to the callback are older and not done; the oldest waits for %s.", more, ahead.Pending, e.now.Sub(ahead.Since).Round(time.Second))
 	}
 	if len(e.out.Reasons) == 0 {
 		e.add(DueNow, time.Time{}, time.Time{}, "It is due and is sent at once.")

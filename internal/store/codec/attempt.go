@@ -94,12 +94,44 @@ func AppendAttempt(dst []byte, a *callbackd.Attempt) []byte {
 
 var errAttempt = errors.New("an attempt cannot be read: the row is damaged or from a newer callbackd")
 
-// ReadAttempt fills a from what AppendAttempt wrote.
-func ReadAttempt(b []byte, a *callbackd.Attempt) error {
-	if len(b) == 0 || b[0] != attemptFormat {
+// HeadBytes is enough of an attempt's value for [ReadHead].
+const HeadBytes = 8 << 10
+
+// ReadHead fills a, without headers and body, from the first HeadBytes of what
+// AppendAttempt wrote: what lists show of an attempt.
+func ReadHead(b []byte, a *callbackd.Attempt) error {
+	d, err := readMembers(b, a)
+	if err != nil {
+		return err
+	}
+	a.Address, a.Fault, a.Error = d.text(), callbackd.Fault(d.text()), d.text()
+	if d.bad {
 		return errAttempt
 	}
-	d := detail{b: b[1:]}
+	return nil
+}
+
+// ReadAttempt fills a from what AppendAttempt wrote.
+func ReadAttempt(b []byte, a *callbackd.Attempt) error {
+	d, err := readMembers(b, a)
+	if err != nil {
+		return err
+	}
+	a.Address, a.Fault, a.Error = d.text(), callbackd.Fault(d.text()), d.text()
+	a.RetryAfter, a.Location, a.Headers, a.Why = d.text(), d.text(), d.text(), d.text()
+	a.Body = append([]byte(nil), d.b...)
+	if d.bad {
+		return errAttempt
+	}
+	return nil
+}
+
+// readMembers reads the members of fixed size, and returns what follows them.
+func readMembers(b []byte, a *callbackd.Attempt) (*detail, error) {
+	if len(b) == 0 || b[0] != attemptFormat {
+		return nil, errAttempt
+	}
+	d := &detail{b: b[1:]}
 	a.StartedAt = time.UnixMicro(d.int()).UTC()
 	for _, t := range []*time.Duration{&a.Timings.DNS, &a.Timings.Connect, &a.Timings.TLS, &a.Timings.FirstByte, &a.Timings.Total} {
 		*t = d.micros()
@@ -108,11 +140,5 @@ func ReadAttempt(b []byte, a *callbackd.Attempt) error {
 	a.Reused, a.Truncated = f&1 != 0, f&2 != 0
 	a.Status, a.BodySize, a.Step = int(d.int()), d.int(), int(d.int())
 	a.Due, a.HoldsUntil = d.time(), d.time()
-	a.Address, a.Fault, a.Error = d.text(), callbackd.Fault(d.text()), d.text()
-	a.RetryAfter, a.Location, a.Headers, a.Why = d.text(), d.text(), d.text(), d.text()
-	a.Body = append([]byte(nil), d.b...)
-	if d.bad {
-		return errAttempt
-	}
-	return nil
+	return d, nil
 }

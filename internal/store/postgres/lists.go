@@ -142,13 +142,14 @@ type stand struct {
 	due      time.Time
 	manual   bool
 	replay   callbackd.ReplayID
+	since    time.Time
 }
 
 // selectStands reads where deliveries stand: from the row of the queue, or
 // else from the last of the attempts.
-const selectStands = `SELECT o.i, p.attempts, p.due, p.manual, p.replay, a.n, a.version, a.state
+const selectStands = `SELECT o.i, p.attempts, p.due, p.manual, p.replay, p.first_failed_at, a.n, a.version, a.state
 	FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (callback_no, event_id, i)
-	LEFT JOIN LATERAL (SELECT attempts, due, manual, replay FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p ON true
+	LEFT JOIN LATERAL (SELECT attempts, due, manual, replay, first_failed_at FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p ON true
 	LEFT JOIN LATERAL (SELECT n, version, state FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no ORDER BY n DESC LIMIT 1) a ON true`
 
 // stands is where the deliveries stand; the state of one that does not exist
@@ -164,18 +165,19 @@ func stands(ctx context.Context, q querier, ids []callbackd.DeliveryID, ended fu
 	for rows.Next() {
 		var i int64
 		var attempts, n *int32
-		var due, version, replay *int64
+		var due, version, replay, first *int64
 		var manual *bool
 		var state *string
-		if err := rows.Scan(&i, &attempts, &due, &manual, &replay, &n, &version, &state); err != nil {
+		if err := rows.Scan(&i, &attempts, &due, &manual, &replay, &first, &n, &version, &state); err != nil {
 			return nil, err
 		}
 		p := &out[i-1]
 		switch {
 		case attempts != nil:
-			*p = stand{callbackd.Pending, int(*attempts), fromNullMillis(due), *manual, callbackd.ReplayID(*replay)}
+			w := callbackd.Delivery{ID: ids[i-1], Due: fromNullMillis(due), Manual: *manual, Replay: callbackd.ReplayID(*replay), FirstFailedAt: fromNullMillis(first)}
+			*p = stand{callbackd.Pending, int(*attempts), w.Due, w.Manual, w.Replay, w.WaitsSince()}
 			if ended(ids[i-1].Callback) {
-				p.state, p.due = callbackd.Canceled, time.Time{}
+				p.state, p.due, p.since = callbackd.Canceled, time.Time{}, time.Time{}
 			}
 		case n != nil:
 			p.attempts, p.state = int(*n), callbackd.State(*state)
@@ -212,10 +214,10 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (stor
 				l.cbs[cb.No] = cb
 			}
 		}
-		switch q.State {
-		case callbackd.Pending, callbackd.Failed, callbackd.Canceled:
-			err = l.byState(ctx)
-		default:
+		rare := q.State == callbackd.Pending || q.State == callbackd.Failed || q.State == callbackd.Canceled || q.ByError()
+		if rare && q.Session == "" { // a session's are found by walking its events: a session is short, a backlog need not be
+			err = l.byIndex(ctx)
+		} else {
 			err = l.byEvent(ctx)
 		}
 		page = l.page
@@ -236,13 +238,13 @@ func (l *lister) add(ctx context.Context, ids []callbackd.DeliveryID, events map
 	if err != nil {
 		return err
 	}
-	fits, err := l.lastFits(ctx, ids)
+	last, err := l.lastOf(ctx, ids, places)
 	if err != nil {
 		return err
 	}
 	for i, id := range ids {
 		p, ev := places[i], events[id.Event]
-		if ev == nil || !fits(id) || p.state == "" || l.q.State != "" && p.state != l.q.State || l.q.Session != "" && ev.Session != l.q.Session {
+		if ev == nil || p.state == "" || l.q.OfAttempts() && (last[id] == nil || !l.q.FitsAttempt(last[id])) || l.q.State != "" && p.state != l.q.State || l.q.Session != "" && ev.Session != l.q.Session {
 			continue
 		}
 		if len(l.page.Deliveries) == l.q.Limit {
@@ -250,34 +252,24 @@ func (l *lister) add(ctx context.Context, ids []callbackd.DeliveryID, events map
 			return nil
 		}
 		l.page.Deliveries = append(l.page.Deliveries, store.DeliveryView{
-			ID: id, Event: ev, Callback: l.cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay,
+			ID: id, Event: ev, Callback: l.cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last[id],
 		})
 	}
 	return nil
 }
 
-const selectLastAttempts = `SELECT o.callback_no, o.event_id, a.detail FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id)
-	CROSS JOIN LATERAL (SELECT detail FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no AND version > 0 ORDER BY n DESC LIMIT 1) a`
-
-// lastFits tells which of the deliveries' last attempts are as asked for.
-func (l *lister) lastFits(ctx context.Context, ids []callbackd.DeliveryID) (func(callbackd.DeliveryID) bool, error) {
-	if !l.q.OfAttempts() {
-		return func(callbackd.DeliveryID) bool { return true }, nil
-	}
-	callbacks, events := split(ids)
-	fits := map[callbackd.DeliveryID]bool{}
-	err := each(ctx, l.conn, selectLastAttempts, func(row pgx.CollectableRow) error {
-		var no, event int64
-		var detail []byte
-		var a callbackd.Attempt
-		err := row.Scan(&no, &event, &detail)
-		if err == nil {
-			err = damaged(codec.ReadAttempt(detail, &a))
+// lastOf returns the last attempts of those deliveries that may be on the page.
+func (l *lister) lastOf(ctx context.Context, ids []callbackd.DeliveryID, places []stand) (map[callbackd.DeliveryID]*callbackd.Attempt, error) {
+	var tried []callbackd.DeliveryID
+	for i, id := range ids {
+		if p := places[i]; p.attempts > 0 && (l.q.State == "" || l.q.State == p.state) {
+			tried = append(tried, id)
 		}
-		fits[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(no)}] = l.q.FitsAttempt(&a)
-		return err
-	}, callbacks, events)
-	return func(id callbackd.DeliveryID) bool { return fits[id] }, err
+	}
+	if !l.q.OfAttempts() {
+		tried = tried[:min(len(tried), l.q.Limit)] // the others are not shown
+	}
+	return lastAttempts(ctx, l.conn, tried)
 }
 
 // split turns ids into the arrays of a statement.
@@ -342,20 +334,16 @@ const (
 		ORDER BY r.event_id DESC, o.no DESC LIMIT $5`
 )
 
-// byState finds the rare states through their own small indexes. A session's
-// are found by walking its events: a session is short, a backlog need not be.
-func (l *lister) byState(ctx context.Context) error {
-	if l.q.Session != "" {
-		return l.byEvent(ctx)
-	}
-	var waiting, ended []int64 // callbacks whose pending rows, and whose ended attempts, are of the state
-	for no, cb := range l.cbs {
-		if l.q.State == callbackd.Pending && !cb.Deleted() || l.q.State == callbackd.Canceled && cb.Deleted() {
-			waiting = append(waiting, int64(no))
+// byIndex finds the rare states and the errors through their own small indexes.
+func (l *lister) byIndex(ctx context.Context) error {
+	var from sources
+	if l.q.ByError() {
+		var err error
+		if from.erred, from.errors, err = l.lastErrors(ctx); err != nil {
+			return err
 		}
-		if l.q.State != callbackd.Pending {
-			ended = append(ended, int64(no))
-		}
+	} else {
+		from.waiting, from.ended = l.byState()
 	}
 	lo, hi := store.IDRange(l.q.Since, l.q.Until, 0)
 	hi-- // inclusive from here on
@@ -364,7 +352,7 @@ func (l *lister) byState(ctx context.Context) error {
 		hi, below = int64(a.Event), int64(a.Callback)
 	}
 	for seen := 0; ; {
-		ids, err := l.places(ctx, waiting, ended, lo, hi, below)
+		ids, err := l.places(ctx, from, lo, hi, below)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
@@ -387,20 +375,41 @@ func (l *lister) byState(ctx context.Context) error {
 	}
 }
 
+// sources is where candidates are: the pending rows and the ended attempts of
+// callbacks, and their last errors by number.
+type sources struct{ waiting, ended, erred, errors []int64 }
+
+// byState returns the callbacks whose pending rows, and whose ended attempts,
+// may be of the state.
+func (l *lister) byState() (waiting, ended []int64) {
+	for no, cb := range l.cbs {
+		if l.q.State == callbackd.Pending && !cb.Deleted() || l.q.State == callbackd.Canceled && cb.Deleted() {
+			waiting = append(waiting, int64(no))
+		}
+		if l.q.State != callbackd.Pending {
+			ended = append(ended, int64(no))
+		}
+	}
+	return waiting, ended
+}
+
 // places is the next scanChunk candidates, newest first: those after the
 // delivery of event hi to callback below.
-func (l *lister) places(ctx context.Context, waiting, ended []int64, lo, hi, below int64) (ids []callbackd.DeliveryID, err error) {
+func (l *lister) places(ctx context.Context, from sources, lo, hi, below int64) (ids []callbackd.DeliveryID, err error) {
 	row := func(row pgx.CollectableRow) error {
 		var event, no int64
 		err := row.Scan(&event, &no)
 		ids = append(ids, callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(no)})
 		return err
 	}
-	if len(waiting) > 0 {
-		err = each(ctx, l.conn, selectPendingPlaces, row, waiting, lo, hi, below, scanChunk)
+	if len(from.erred) > 0 {
+		err = each(ctx, l.conn, selectErrorPlaces, row, from.erred, lo, hi, below, scanChunk, from.errors)
 	}
-	if err == nil && len(ended) > 0 {
-		err = each(ctx, l.conn, selectEndedPlaces, row, ended, lo, hi, below, scanChunk, string(l.q.State))
+	if err == nil && len(from.waiting) > 0 {
+		err = each(ctx, l.conn, selectPendingPlaces, row, from.waiting, lo, hi, below, scanChunk)
+	}
+	if err == nil && len(from.ended) > 0 {
+		err = each(ctx, l.conn, selectEndedPlaces, row, from.ended, lo, hi, below, scanChunk, string(l.q.State))
 	}
 	slices.SortFunc(ids, newestFirst)
 	ids = slices.Compact(ids)

@@ -18,11 +18,16 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migration is one step of the schema: the file's number and its statements.
+// migration is one step of the schema: the file's number, its statements, and
+// what is done beside them.
 type migration struct {
 	version int
 	sql     string
+	fill    func(context.Context, pgx.Tx) error
 }
+
+// fills is what steps do beside their statements, by the names of their files.
+var fills = map[string]func(context.Context, pgx.Tx) error{"last_errors.sql": fillLastErrors}
 
 func migrations() ([]migration, error) {
 	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
@@ -32,7 +37,7 @@ func migrations() ([]migration, error) {
 	slices.Sort(names)
 	var out []migration
 	for i, name := range names {
-		number, _, _ := strings.Cut(strings.TrimPrefix(name, "migrations/"), "_")
+		number, rest, _ := strings.Cut(strings.TrimPrefix(name, "migrations/"), "_")
 		version, err := strconv.Atoi(number)
 		if err != nil || version != i+1 {
 			return nil, fmt.Errorf("migration %s is not number %d", name, i+1)
@@ -41,7 +46,7 @@ func migrations() ([]migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, migration{version, string(sql)})
+		out = append(out, migration{version, string(sql), fills[rest]})
 	}
 	return out, nil
 }
@@ -101,6 +106,11 @@ func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 		// The simple protocol takes a whole file of statements.
 		if _, err := tx.Conn().PgConn().Exec(ctx, m.sql).ReadAll(); err != nil {
 			return fmt.Errorf("step %d: %w", m.version, err)
+		}
+		if m.fill != nil {
+			if err := m.fill(ctx, tx); err != nil {
+				return fmt.Errorf("step %d: %w", m.version, err)
+			}
 		}
 		if _, err := tx.Exec(ctx, "INSERT INTO schema_version (version) VALUES ($1)", m.version); err != nil {
 			return err

@@ -53,7 +53,7 @@ func (s *statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEnd
 var loaded = flag.Int("rows", 200_000, "events that the test of plans loads")
 
 // large is the tables that no statement may walk.
-var large = []string{"events", "pending", "attempts", "session_sequences", "idempotency", "sessions", "session_notes", "logs", "slots", "owed_later", "replay_events"}
+var large = []string{"events", "pending", "attempts", "session_sequences", "idempotency", "sessions", "session_notes", "logs", "slots", "owed_later", "replay_events", "last_errors"}
 
 // The plan of every statement, made once and kept as a server keeps it, goes
 // through an index of the large tables, whatever PostgreSQL believes of their
@@ -107,6 +107,7 @@ func bulkLoad(exec func(string), n int) {
 	exec(fmt.Sprintf("INSERT INTO events SELECT g << 21, 1 + g %% 10, 4, 'S' || g / 5, 1 + g %% 5, false, '\\x01', '{}' FROM generate_series(1::bigint, %d) g", n))
 	exec("INSERT INTO pending SELECT 1 + id % 20, id, 0, 0, false, NULL, CASE WHEN id % 3 = 0 THEN id >> 21 END, NULL FROM events WHERE (id >> 21) % 10 = 0")
 	exec("INSERT INTO attempts SELECT id, 1 + id % 20, 1, 1, 'delivered', '' FROM events WHERE (id >> 21) % 10 <> 0")
+	exec("INSERT INTO last_errors SELECT event_id, callback_no, 2000 FROM attempts WHERE event_id % 3 = 0")
 	exec("INSERT INTO session_sequences SELECT key_no, session, max(sequence), max(id) FROM events GROUP BY key_no, session")
 	exec("INSERT INTO sessions (key_no, session, status, created_at, search, document, stamp) SELECT key_no, session, 'IDLE', last_id >> 21, '', '', 0 FROM session_sequences")
 	exec("INSERT INTO session_notes SELECT no, 1, '', '', '', 0 FROM sessions")
@@ -217,7 +218,7 @@ func everyCommand(t *testing.T, s *Store) {
 	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}
 	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
 		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.No}},
-			Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: state, Due: now}}, HealthTurned: true, PauseCallback: callbackd.PausedGone}
+			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}}, HealthTurned: true, PauseCallback: callbackd.PausedGone}
 		_, err := s.Record(ctx, o)
 		must(err)
 	}
@@ -354,7 +355,13 @@ func everySessionCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time)
 			return c, nil
 		})
 		must(err)
-		_, err = s.SessionEvents(ctx, k.No, "X", 0, 10)
+		for _, newest := range []bool{false, true} {
+			_, err = s.SessionEvents(ctx, store.SessionEventQuery{Key: k.No, Session: "X", Newest: newest, Limit: 10})
+			must(err)
+		}
+		_, err = s.LatestEvents(ctx, k.No, []string{"X"}, 10)
+		must(err)
+		_, err = s.ListSessions(ctx, store.SessionQuery{Key: k.No, VIN: "1FTEW1EP5NKD00001", Limit: 10})
 		must(err)
 		for _, status := range []callbackd.SessionStatus{"", callbackd.StatusIdle} {
 			_, err = s.ListSessions(ctx, store.SessionQuery{Key: k.No, Status: status, Limit: 10})
@@ -407,10 +414,12 @@ func everyConsoleCommand(t *testing.T, s *Store, k callbackd.Key, cb *callbackd.
 	_, err = s.ListStats(ctx, store.StatsQuery{Callback: cb.No, Width: store.Minute, Since: now.Add(-time.Hour), Until: now})
 	must(err)
 	for _, key := range []callbackd.KeyNo{0, k.No} {
-		_, err = s.ListHealth(ctx, key, now)
+		_, err = s.ListHealth(ctx, key, store.HealthQuery{CertBefore: now})
 		must(err)
 	}
-	_, _, err = s.CountPending(ctx, cb.No, 1<<62, 10)
+	_, err = s.Receiver(ctx, cb.No)
+	must(err)
+	_, err = s.CountPending(ctx, cb.No, store.PendingQuery{Limit: 10})
 	must(err)
 	_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Status: 5, Limit: 10})
 	must(err)

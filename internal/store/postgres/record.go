@@ -32,22 +32,25 @@ func (o *outcome) health() bool { return o.PauseCallback != callbackd.NotPaused 
 const (
 	lockOutcomes = `SELECT count(*) FROM (SELECT 1 FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id)
 		CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id FOR UPDATE) p) locked`
-	outcomes        = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[]`
+	outcomes        = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::bigint[]`
 	waitingOutcomes = ` CROSS JOIN LATERAL (SELECT ctid AS place, attempts + 1 AS n, replay FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id `
 
-	recordEnded = outcomes + `) AS o (callback_no, event_id, version, state, detail)` + waitingOutcomes + `LIMIT 1) p),
+	recordEnded = outcomes + `) AS o (callback_no, event_id, version, state, detail, error)` + waitingOutcomes + `LIMIT 1) p),
 		gone AS (DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM found)) RETURNING ctid AS place),
 		ended AS (UPDATE replays r SET delivered = r.delivered + c.delivered, failed = r.failed + c.failed, canceled = r.canceled + c.canceled FROM (
 			SELECT replay, count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state = 'failed') AS failed,
-				count(*) FILTER (WHERE state = 'canceled') AS canceled FROM found WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay)
+				count(*) FILTER (WHERE state = 'canceled') AS canceled FROM found WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay),
+		` + keepLastErrors + `,
+		` + dropLastErrors + `
 		INSERT INTO attempts (event_id, callback_no, n, version, state, detail)
 		SELECT event_id, callback_no, CASE WHEN (SELECT array_agg(place ORDER BY place) FROM gone) = (SELECT array_agg(place ORDER BY place) FROM found) THEN n END, version, state, detail
 		FROM found RETURNING event_id, callback_no`
-	recordWaiting = outcomes + `, $6::integer[], $7::bigint[], $8::bigint[], $9::bigint[]) AS o (callback_no, event_id, version, state, detail, step, first_failed_at, due, holds_until)` + waitingOutcomes + `FOR UPDATE) p),
+	recordWaiting = outcomes + `, $7::integer[], $8::bigint[], $9::bigint[], $10::bigint[]) AS o (callback_no, event_id, version, state, detail, error, step, first_failed_at, due, holds_until)` + waitingOutcomes + `FOR UPDATE) p),
 		moved AS (INSERT INTO pending AS p (callback_no, event_id, attempts, step, manual, first_failed_at, due, holds_until)
 			SELECT callback_no, event_id, n, step, false, first_failed_at, nullif(due, 0), nullif(holds_until, 0) FROM found
 			ON CONFLICT (callback_no, event_id) DO UPDATE SET attempts = excluded.attempts, step = excluded.step,
-				first_failed_at = excluded.first_failed_at, due = excluded.due, holds_until = excluded.holds_until)
+				first_failed_at = excluded.first_failed_at, due = excluded.due, holds_until = excluded.holds_until),
+		` + keepLastErrors + `
 		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM found RETURNING event_id, callback_no`
 	selectRecorded = `SELECT o.event_id, o.callback_no FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS o (callback_no, event_id, detail)
 		CROSS JOIN LATERAL (SELECT 1 FROM attempts a WHERE a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.detail = o.detail LIMIT 1 FOR KEY SHARE) a`
@@ -200,11 +203,13 @@ type rows struct {
 	callbacks, events, versions []int64
 	states                      []string
 	details                     [][]byte
+	errors                      []int64
 }
 
 func (r *rows) add(o *outcome) {
 	r.callbacks, r.events = append(r.callbacks, int64(o.Delivery.ID.Callback)), append(r.events, int64(o.Delivery.ID.Event))
 	r.versions, r.states, r.details = append(r.versions, o.Attempt.Version), append(r.states, string(o.state)), append(r.details, o.detail)
+	r.errors = append(r.errors, lastErrorNumber(&o.Attempt, o.state))
 }
 
 // addLocks locks the group's deliveries, and so waits for a commit of them
@@ -235,10 +240,10 @@ func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 		dues, holds = append(dues, notEarlier(o.Attempt.Due)), append(holds, notEarlier(o.Attempt.HoldsUntil))
 	}
 	if r := &ended; len(r.events) > 0 {
-		p.add(recordEnded, row, r.callbacks, r.events, r.versions, r.states, r.details)
+		p.add(recordEnded, row, r.callbacks, r.events, r.versions, r.states, r.details, r.errors)
 	}
 	if r := &waiting; len(r.events) > 0 {
-		p.add(recordWaiting, row, r.callbacks, r.events, r.versions, r.states, r.details, steps, firsts, dues, holds)
+		p.add(recordWaiting, row, r.callbacks, r.events, r.versions, r.states, r.details, r.errors, steps, firsts, dues, holds)
 	}
 }
 

@@ -15,12 +15,15 @@ import (
 // The sessions of a key, or of one status, newest first after a place; the
 // results, which lists do not show, stay where they are.
 const (
-	listedColumns    = "no, key_no, session, status, created_at, ended_at, reference, NULL::bytea, document, search"
-	sessionsAfter    = " AND created_at >= $2 AND (created_at, session) < ($3::bigint, $4::text) ORDER BY created_at DESC, session DESC LIMIT $5"
-	selectSessions   = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1" + sessionsAfter
-	selectSessionsBy = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1 AND status = $6" + sessionsAfter
-	selectEventsOf   = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.session = $2 AND e.sequence > $3 ORDER BY e.key_no, e.session, e.id LIMIT $4"
-	sessionChunk     = 200
+	listedColumns        = "no, key_no, session, status, created_at, ended_at, reference, NULL::bytea, document, search"
+	sessionsAfter        = " AND created_at >= $2 AND (created_at, session) < ($3::bigint, $4::text) ORDER BY created_at DESC, session DESC LIMIT $5"
+	selectSessions       = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1" + sessionsAfter
+	selectSessionsBy     = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1 AND status = $6" + sessionsAfter
+	selectByVIN          = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1 AND substring(search FROM octet_length(session) + 2 FOR 17) = $2::bytea ORDER BY created_at DESC, session DESC LIMIT $3"
+	selectEventsOf       = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.session = $2 AND e.sequence > $3 AND e.sequence < $4 ORDER BY e.key_no, e.session, e.id LIMIT $5"
+	selectNewestEventsOf = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.session = $2 AND e.sequence > $3 AND e.sequence < $4 ORDER BY e.key_no DESC, e.session DESC, e.id DESC LIMIT $5"
+	selectLatest         = "SELECT e.* FROM unnest($2::text[]) AS o (session) CROSS JOIN LATERAL (SELECT " + eventColumns + " FROM events e WHERE e.key_no = $1 AND e.session = o.session ORDER BY e.key_no DESC, e.session DESC, e.id DESC LIMIT $3) e"
+	sessionChunk         = 200
 )
 
 // ListSessions is part of [store.Sessions].
@@ -34,6 +37,15 @@ func (s *Store) ListSessions(ctx context.Context, q store.SessionQuery) (page st
 
 func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (page store.SessionPage, err error) {
 	limit, text := min(max(q.Limit, 1), store.MaxPage), store.SearchText(q.Text)
+	if q.VIN != "" {
+		err = each(ctx, conn, selectByVIN, func(row pgx.CollectableRow) error {
+			var search []byte
+			k, err := scanSession(withLast{row, &search})
+			page.Sessions = append(page.Sessions, k.before)
+			return err
+		}, int64(q.Key), []byte(store.SearchText(q.VIN)), limit)
+		return page, err
+	}
 	lo, at, key := int64(math.MinInt64), int64(math.MaxInt64), ""
 	if !q.Since.IsZero() {
 		lo = notEarlier(q.Since)
@@ -83,13 +95,19 @@ type withLast struct {
 func (r withLast) Scan(dest ...any) error { return r.CollectableRow.Scan(append(dest, r.last)...) }
 
 // SessionEvents is part of [store.Sessions].
-func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionKey string, after int64, limit int) (out []store.SessionEvent, err error) {
-	if textIsKept(sessionKey) != nil {
+func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (out []store.SessionEvent, err error) {
+	if textIsKept(q.Session) != nil {
 		return nil, nil
 	}
-	limit = min(max(limit, 1), store.MaxPage)
+	if q.Before == 0 {
+		q.Before = math.MaxInt64
+	}
+	sql := selectEventsOf
+	if q.Newest {
+		sql = selectNewestEventsOf
+	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		all, err := s.callbacksWhere(ctx, conn, "c.key_no = $1", int64(key))
+		all, err := s.callbacksWhere(ctx, conn, "c.key_no = $1", int64(q.Key))
 		if err != nil {
 			return err
 		}
@@ -98,13 +116,13 @@ func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionK
 			cbs[cb.No] = cb
 		}
 		var evs []*callbackd.Event
-		err = each(ctx, conn, selectEventsOf, func(row pgx.CollectableRow) error {
+		err = each(ctx, conn, sql, func(row pgx.CollectableRow) error {
 			var r eventRow
 			var data []byte
 			err := row.Scan(r.into(&data)...)
 			evs = append(evs, r.event(data))
 			return err
-		}, int64(key), sessionKey, after, limit)
+		}, int64(q.Key), q.Session, q.After, q.Before, min(max(q.Limit, 1), store.MaxPage))
 		if err == nil {
 			err = addLater(ctx, conn, byID(evs))
 		}
@@ -112,6 +130,27 @@ func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionK
 			out, err = withDeliveries(ctx, conn, evs, cbs)
 		}
 		return err
+	})
+	return out, err
+}
+
+// LatestEvents is part of [store.Sessions].
+func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyNo, sessions []string, n int) (out map[string][]*callbackd.Event, err error) {
+	var names []string
+	for _, name := range sessions {
+		if textIsKept(name) == nil && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		out = make(map[string][]*callbackd.Event, len(names))
+		return each(ctx, conn, selectLatest, func(row pgx.CollectableRow) error {
+			var r eventRow
+			err := row.Scan(r.into()...)
+			ev := r.event(nil)
+			out[ev.Session] = append(out[ev.Session], ev)
+			return err
+		}, int64(key), names, n)
 	})
 	return out, err
 }
@@ -128,13 +167,23 @@ func withDeliveries(ctx context.Context, q querier, evs []*callbackd.Event, cbs 
 	if err != nil {
 		return nil, err
 	}
+	var failed []callbackd.DeliveryID
+	for i, p := range places {
+		if p.state != callbackd.Delivered && p.attempts > 0 {
+			failed = append(failed, ids[i])
+		}
+	}
+	last, err := lastAttempts(ctx, q, failed)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]store.SessionEvent, len(evs))
 	at := 0
 	for i, ev := range evs {
 		out[i].Event = ev
 		for range ev.Owed {
 			id, p := ids[at], places[at]
-			out[i].Deliveries = append(out[i].Deliveries, store.DeliveryView{ID: id, Callback: cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual})
+			out[i].Deliveries = append(out[i].Deliveries, store.DeliveryView{ID: id, Callback: cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last[id]})
 			at++
 		}
 	}

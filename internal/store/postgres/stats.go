@@ -195,32 +195,76 @@ func scanSlot(row pgx.CollectableRow) (v store.Slot, err error) {
 	return v, err
 }
 
-// selectWaiting counts what waits, up to a limit, and finds the oldest.
-const selectWaiting = `SELECT o.no, p.n, p.oldest FROM unnest($1::bigint[]) AS o (no)
-	CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE event_id < $2) AS n, coalesce(min(event_id), 0) AS oldest
-		FROM (SELECT event_id FROM pending WHERE callback_no = o.no ORDER BY event_id LIMIT $3) f LIMIT 1) p`
+// selectWaiting counts what waits, oldest events first, up to a limit: those
+// below an event, of these the overdue ones, and when the longest wait began.
+// The CASE is callbackd.Delivery.WaitsSince.
+const selectWaiting = `SELECT o.no, p.n, p.overdue, p.since FROM unnest($1::bigint[]) AS o (no)
+	CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE event_id < $2) AS n, count(*) FILTER (WHERE event_id < $2 AND since < $3) AS overdue, coalesce(min(since), 0) AS since
+		FROM (SELECT event_id, CASE WHEN NOT manual AND replay = 0 THEN event_id >> 21 ELSE coalesce(first_failed_at, due) END AS since
+			FROM pending WHERE callback_no = o.no ORDER BY event_id LIMIT $4) f LIMIT 1) p`
+
+// addWaiting adds selectWaiting for callbacks; of is where each one's backlog goes.
+func addWaiting(p *pipeline, nos []int64, q store.PendingQuery, of func(no int64) *store.Backlog) {
+	below := int64(q.Below)
+	if below == 0 {
+		below = 1 << 62
+	}
+	p.add(selectWaiting, func(row pgx.CollectableRow) error {
+		var no, since int64
+		var b store.Backlog
+		err := row.Scan(&no, &b.Pending, &b.Overdue, &since)
+		b.Since = fromMillis(since)
+		if since == 0 {
+			b.Since = time.Time{}
+		}
+		*of(no) = b
+		return err
+	}, nos, below, millis(q.OverdueBefore), q.Limit)
+}
 
 // CountPending is part of [store.Stats].
-func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackNo, below callbackd.EventID, limit int) (n int, oldest callbackd.EventID, err error) {
+func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackNo, q store.PendingQuery) (out store.Backlog, err error) {
 	if ended, err := s.ended(ctx, cb); err != nil || ended {
-		return 0, 0, err
+		return out, err
 	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return each(ctx, conn, selectWaiting, func(row pgx.CollectableRow) error {
-			var no int64
-			return row.Scan(&no, &n, (*int64)(&oldest))
-		}, []int64{int64(cb)}, int64(below), limit)
+		var p pipeline
+		addWaiting(&p, []int64{int64(cb)}, q, func(int64) *store.Backlog { return &out })
+		return p.run(ctx, conn)
 	})
-	return n, oldest, err
+	return out, err
+}
+
+// addReceivers adds the reading of receivers; of is where each one goes.
+func addReceivers(p *pipeline, nos []int64, of func(no int64) *store.Receiver) {
+	p.add("SELECT callback_no, last_success, last_failure, last_fault, last_status, cert_not_after FROM receivers WHERE callback_no = ANY ($1::bigint[])", func(row pgx.CollectableRow) error {
+		var no int64
+		var success, failure, cert *int64
+		var r store.Receiver
+		err := row.Scan(&no, &success, &failure, (*string)(&r.LastFault), &r.LastStatus, &cert)
+		r.LastSuccess, r.LastFailure, r.CertNotAfter = fromNullMillis(success), fromNullMillis(failure), fromNullMillis(cert)
+		*of(no) = r
+		return err
+	}, nos)
+}
+
+// Receiver is part of [store.Stats].
+func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackNo) (out store.Receiver, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		var p pipeline
+		addReceivers(&p, []int64{int64(cb)}, func(int64) *store.Receiver { return &out })
+		return p.run(ctx, conn)
+	})
+	return out, err
 }
 
 // ListHealth is part of [store.Stats].
-func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, certBefore time.Time) (out []store.CallbackHealth, err error) {
+func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, q store.HealthQuery) (out []store.CallbackHealth, err error) {
 	var cbs []*callbackd.Callback
 	if key != 0 {
 		cbs, err = s.ListCallbacks(ctx, key)
 	} else {
-		cbs, err = s.attention(ctx, certBefore)
+		cbs, err = s.attention(ctx, q.CertBefore)
 	}
 	if err != nil {
 		return nil, err
@@ -233,21 +277,9 @@ func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, certBefore 
 	}
 	return out, s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		var p pipeline
-		p.add("SELECT callback_no, last_success, last_failure, last_fault, last_status, cert_not_after FROM receivers WHERE callback_no = ANY ($1::bigint[])", func(row pgx.CollectableRow) error {
-			var no int64
-			var success, failure, cert *int64
-			var r store.Receiver
-			err := row.Scan(&no, &success, &failure, (*string)(&r.LastFault), &r.LastStatus, &cert)
-			r.LastSuccess, r.LastFailure, r.CertNotAfter = fromNullMillis(success), fromNullMillis(failure), fromNullMillis(cert)
-			place[no].Receiver = r
-			return err
-		}, nos)
-		p.add(selectWaiting, func(row pgx.CollectableRow) error {
-			var no, n, oldest int64
-			err := row.Scan(&no, &n, &oldest)
-			place[no].Pending, place[no].Oldest = int(n), callbackd.EventID(oldest)
-			return err
-		}, nos, int64(1)<<62, store.MaxPendingShown)
+		addReceivers(&p, nos, func(no int64) *store.Receiver { return &place[no].Receiver })
+		pending := store.PendingQuery{OverdueBefore: q.OverdueBefore, Limit: store.MaxPendingShown}
+		addWaiting(&p, nos, pending, func(no int64) *store.Backlog { return &place[no].Backlog })
 		return p.run(ctx, conn)
 	})
 }

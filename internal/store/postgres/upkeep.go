@@ -56,6 +56,7 @@ const (
 	lockOld      = "SELECT id, key_no, session, owed FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED"
 	selectWaits  = "SELECT o.event_id FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id) CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p"
 	dropAttempts = "DELETE FROM attempts WHERE event_id = ANY ($1::bigint[])"
+	dropErrors   = "DELETE FROM last_errors WHERE event_id = ANY ($1::bigint[])"
 	dropLater    = "DELETE FROM owed_later WHERE event_id = ANY ($1::bigint[])"
 	dropRepeats  = "DELETE FROM idempotency WHERE first = ANY ($1::bigint[])"
 	dropEvents   = "DELETE FROM events WHERE id = ANY ($1::bigint[])"
@@ -141,7 +142,7 @@ func drop(ctx context.Context, tx pgx.Tx, old []oldEvent, waits map[int64]bool, 
 		}
 	}
 	var b pgx.Batch
-	for _, sql := range []string{dropAttempts, dropRepeats, dropLater, dropEvents} {
+	for _, sql := range []string{dropAttempts, dropErrors, dropRepeats, dropLater, dropEvents} {
 		b.Queue(sql, ids)
 	}
 	b.Queue(dropSessions, keys, sessions, int64(before))

@@ -310,9 +310,9 @@ func TestMigrationByTwoVersions(t *testing.T) {
 	ctx := t.Context()
 	all, err := migrations()
 	d.must(err)
-	step := func(sql string) migration { return migration{len(all) + 1, sql} }
+	step := func(sql string) migration { return migration{version: len(all) + 1, sql: sql} }
 	newer := append(all[:len(all):len(all)], step("ALTER TABLE keys ADD COLUMN hue text NOT NULL DEFAULT 'red'; CREATE TABLE hues (hue text)"))
-	newer = append(newer, migration{len(all) + 2, "INSERT INTO hues SELECT hue FROM keys"})
+	newer = append(newer, migration{version: len(all) + 2, sql: "INSERT INTO hues SELECT hue FROM keys"})
 	run := func(steps []migration) error {
 		return pgx.BeginFunc(ctx, nodes[0].shared, func(tx pgx.Tx) error { return migrateBy(ctx, tx, steps) })
 	}
@@ -324,7 +324,7 @@ func TestMigrationByTwoVersions(t *testing.T) {
 		}
 		return got
 	}
-	broken := append(newer[:len(newer):len(newer)], migration{len(all) + 3, "INSERT INTO nowhere VALUES (1)"})
+	broken := append(newer[:len(newer):len(newer)], migration{version: len(all) + 3, sql: "INSERT INTO nowhere VALUES (1)"})
 	if err := run(broken); err == nil || !strings.Contains(hues(), "does not exist") {
 		t.Errorf("half a migration is left: %s, %v", hues(), err)
 	}

@@ -109,28 +109,30 @@ type stand struct {
 	due      time.Time
 	manual   bool
 	replay   callbackd.ReplayID
+	since    time.Time
 }
 
 // stand reads the state of a delivery that is known to be owed from its
 // pending row, or else from the last row of its attempts; without either it
 // is young.
 func (d *db) stand(id callbackd.DeliveryID, ended bool) (p stand, err error) {
-	err = d.query("SELECT attempts, due, manual, replay FROM pending WHERE callback_no = ? AND event_id = ?", func(st *sqlite3.Stmt) error {
-		p = stand{callbackd.Pending, st.ColumnInt(0), columnTime(st, 1), st.ColumnBool(2), callbackd.ReplayID(st.ColumnInt64(3))}
+	err = d.query("SELECT attempts, due, manual, replay, first_failed_at FROM pending WHERE callback_no = ? AND event_id = ?", func(st *sqlite3.Stmt) error {
+		w := callbackd.Delivery{ID: id, Due: columnTime(st, 1), Manual: st.ColumnBool(2), Replay: callbackd.ReplayID(st.ColumnInt64(3)), FirstFailedAt: columnTime(st, 4)}
+		p = stand{callbackd.Pending, st.ColumnInt(0), w.Due, w.Manual, w.Replay, w.WaitsSince()}
 		if ended {
-			p.state, p.due = callbackd.Canceled, time.Time{}
+			p.state, p.due, p.since = callbackd.Canceled, time.Time{}, time.Time{}
 		}
 		return nil
 	}, int64(id.Callback), int64(id.Event))
 	if err != nil || p.state != "" {
 		return p, err
 	}
-	p.state = callbackd.Pending
+	p.state, p.since = callbackd.Pending, id.Event.Time()
 	if ended {
-		p.state = callbackd.Canceled
+		p.state, p.since = callbackd.Canceled, time.Time{}
 	}
 	err = d.query("SELECT n, version, state FROM attempts WHERE event_id = ? AND callback_no = ? ORDER BY n DESC LIMIT 1", func(st *sqlite3.Stmt) error {
-		p.attempts, p.state = st.ColumnInt(0), callbackd.State(st.ColumnText(2))
+		p.attempts, p.state, p.since = st.ColumnInt(0), callbackd.State(st.ColumnText(2)), time.Time{}
 		if st.ColumnInt64(1) == 0 {
 			p.attempts-- // a cancellation is no attempt
 		}
@@ -146,9 +148,9 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (stor
 	if err != nil {
 		return store.DeliveryPage{}, err
 	}
-	switch q.State {
-	case callbackd.Pending, callbackd.Failed, callbackd.Canceled:
-		return s.listByState(ctx, &q, cbs)
+	rare := q.State == callbackd.Failed || q.State == callbackd.Canceled || q.ByError()
+	if q.State == callbackd.Pending && !q.ByError() || rare && q.Session == "" { // a session is short: its events are walked
+		return s.listByIndex(ctx, &q, cbs)
 	}
 	return s.listByEvent(ctx, &q, cbs)
 }
@@ -186,16 +188,16 @@ func afterCursor(id, cursor callbackd.DeliveryID) bool {
 	return cursor == callbackd.DeliveryID{} || newestFirst(cursor, id) < 0
 }
 
-// listByState finds the rare states through their own small indexes, and
-// what is young in the tail: a page of each callback, merged.
-func (s *Store) listByState(ctx context.Context, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
+// listByIndex finds the rare states and the errors through their own small
+// indexes, and what is young in the tail: a page of each callback, merged.
+func (s *Store) listByIndex(ctx context.Context, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
 	c := &candidates{q: q}
 	c.lo, c.hi = store.IDRange(q.Since, q.Until, 0)
 	if q.After.Event != 0 {
 		c.hi = min(c.hi, int64(q.After.Event)+1)
 	}
 	for no, cb := range cbs {
-		if q.State == callbackd.Pending != cb.ended && q.State != callbackd.Failed {
+		if c.waiting(cb.ended) {
 			for _, d := range s.tail.of(no, q.Session, callbackd.EventID(c.lo-1), math.MaxInt) {
 				if int64(d.ID.Event) < c.hi {
 					c.add(d.ID)
@@ -213,6 +215,13 @@ func (s *Store) listByState(ctx context.Context, q *store.DeliveryQuery, cbs map
 		return err
 	})
 	return page, err
+}
+
+// waiting tells whether pending rows may be in the state asked for: of a
+// callback that has ended they are canceled. One that was never tried has no
+// error.
+func (c *candidates) waiting(ended bool) bool {
+	return !c.q.ByError() && c.q.State == callbackd.Pending != ended && c.q.State != callbackd.Failed
 }
 
 // candidates are deliveries that may be in the state asked for.
@@ -247,7 +256,20 @@ func (c *candidates) read(d *db, no callbackd.CallbackNo, ended bool) error {
 		return err
 	}
 	q := c.q
-	if q.State == callbackd.Pending != ended && q.State != callbackd.Failed {
+	if q.ByError() {
+		wanted := func(e codec.LastError) bool {
+			a := callbackd.Attempt{Result: callbackd.Result{Fault: e.Fault, Status: e.Status}}
+			return q.FitsAttempt(&a) && (q.State != callbackd.Failed || e.Ended)
+		}
+		all, err := d.lastErrors(no, wanted)
+		for _, e := range all {
+			if err == nil {
+				err = query("SELECT event_id FROM last_errors WHERE callback_no = ? AND error = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", int64(no), e)
+			}
+		}
+		return err
+	}
+	if c.waiting(ended) {
 		var err error
 		if q.Session == "" {
 			err = query("SELECT event_id FROM pending WHERE callback_no = ? AND event_id >= ? AND event_id < ? ORDER BY event_id DESC LIMIT ?", int64(no))
@@ -302,30 +324,14 @@ func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPa
 	if q.Session != "" && ev.Session != q.Session {
 		return nil
 	}
-	if ok, err := d.lastFits(id, q); err != nil || !ok {
+	last, err := d.lastAttempt(id)
+	if err != nil || q.OfAttempts() && (last == nil || !q.FitsAttempt(last)) {
 		return err
 	}
 	page.Deliveries = append(page.Deliveries, store.DeliveryView{
-		ID: id, Event: ev, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay,
+		ID: id, Event: ev, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last,
 	})
 	return nil
-}
-
-// lastFits tells whether the last attempt of a delivery has the status and
-// the fault asked for.
-func (d *db) lastFits(id callbackd.DeliveryID, q *store.DeliveryQuery) (ok bool, err error) {
-	if !q.OfAttempts() {
-		return true, nil
-	}
-	err = d.query("SELECT detail FROM attempts WHERE event_id = ? AND callback_no = ? AND version > 0 ORDER BY n DESC LIMIT 1", func(st *sqlite3.Stmt) error {
-		var a callbackd.Attempt
-		if err := codec.ReadAttempt(st.ColumnRawBlob(0), &a); err != nil {
-			return err
-		}
-		ok = q.FitsAttempt(&a)
-		return nil
-	}, int64(id.Event), int64(id.Callback))
-	return ok, err
 }
 
 // listByEvent walks the key's events, newest first, and what each was owed to.
@@ -406,7 +412,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 		if err != nil {
 			return err
 		}
-		view.State, view.Attempts, view.Due, view.Manual, view.Replay = p.state, p.attempts, p.due, p.manual, p.replay
+		view.State, view.Attempts, view.Due, view.Manual, view.Replay, view.Since = p.state, p.attempts, p.due, p.manual, p.replay, p.since
 		view.History, err = d.history(id)
 		return err
 	})

@@ -11,7 +11,10 @@ import (
 // counts those that were made. A migration tool would bring database/sql into
 // a driver that does not use it, and the lock it offers is SQLite's own. A
 // step that was released is never changed.
-var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole}
+var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors}
+
+// fills is what a step does beside its statements, within its transaction.
+var fills = map[string]func(*db) error{schemaLastErrors: fillLastErrors}
 
 //go:embed schema.sql
 var schemaEvents string
@@ -25,6 +28,9 @@ var schemaReplays string
 //go:embed schema_4_console.sql
 var schemaConsole string
 
+//go:embed schema_5_last_errors.sql
+var schemaLastErrors string
+
 // migrate makes the steps that are missing, in one transaction.
 func (s *Store) migrate() error {
 	if err := s.w.conn.Exec("BEGIN IMMEDIATE"); err != nil {
@@ -36,7 +42,11 @@ func (s *Store) migrate() error {
 		err = fmt.Errorf("the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, len(steps))
 	}
 	for v := have; err == nil && v < int64(len(steps)); v++ {
-		if err = s.w.conn.Exec(steps[v] + fmt.Sprintf(";\nPRAGMA user_version = %d", v+1)); err != nil {
+		err = s.w.conn.Exec(steps[v] + fmt.Sprintf(";\nPRAGMA user_version = %d", v+1))
+		if fill := fills[steps[v]]; err == nil && fill != nil {
+			err = fill(s.w)
+		}
+		if err != nil {
 			err = fmt.Errorf("to schema %d: %w", v+1, err)
 		}
 	}

@@ -220,6 +220,9 @@ func (s *Store) record(t *tx, o *callbackd.Outcome, state callbackd.State) error
 	if err := t.insertAttempt(id, n, &a, state); err != nil {
 		return err
 	}
+	if err := t.keepLastError(id, n, &a, state); err != nil {
+		return err
+	}
 	if o.PauseCallback == callbackd.NotPaused && !o.HealthTurned {
 		return nil
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -17,6 +18,9 @@ import (
 func (s *Store) ListSessions(ctx context.Context, q store.SessionQuery) (page store.SessionPage, err error) {
 	l := &sessionLister{q: q, text: store.SearchText(q.Text), limit: min(max(q.Limit, 1), store.MaxPage)}
 	err = s.read(ctx, func(d *db) error {
+		if q.VIN != "" {
+			return l.byVIN(d)
+		}
 		if q.Status != "" {
 			return l.scan(d, "INDEXED BY sessions_by_status WHERE key_no = ? AND status = ? AND ", int64(q.Key), string(q.Status))
 		}
@@ -77,17 +81,30 @@ func (l *sessionLister) scan(d *db, where string, args ...any) error {
 	return err
 }
 
+// byVIN finds the sessions with a whole VIN.
+func (l *sessionLister) byVIN(d *db) error {
+	return d.query("SELECT "+listedColumns+" FROM sessions INDEXED BY sessions_by_vin WHERE key_no = ? AND substr(search, length(session) + 2, 17) = ? ORDER BY created_at DESC, session DESC LIMIT ?",
+		func(st *sqlite3.Stmt) error {
+			k, err := scanSession(st)
+			l.page.Sessions = append(l.page.Sessions, k.session)
+			return err
+		}, int64(l.q.Key), store.SearchText(l.q.VIN), l.limit)
+}
+
 // ceilMilli is t in milliseconds, rounded up: times are kept in milliseconds.
 func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli() }
 
 // SessionEvents is part of [store.Sessions].
-func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionKey string, after int64, limit int) (out []store.SessionEvent, err error) {
-	cbs, err := s.keyCallbacks(ctx, store.DeliveryQuery{Key: key})
+func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (out []store.SessionEvent, err error) {
+	cbs, err := s.keyCallbacks(ctx, store.DeliveryQuery{Key: q.Key})
 	if err != nil {
 		return nil, err
 	}
-	limit = min(max(limit, 1), store.MaxPage)
-	young, floor := s.tail.newest(key, sessionKey, 0, math.MaxInt64)
+	limit := min(max(q.Limit, 1), store.MaxPage)
+	if q.Before == 0 {
+		q.Before = math.MaxInt64
+	}
+	young, floor := s.tail.newest(q.Key, q.Session, 0, math.MaxInt64)
 	row := func(st *sqlite3.Stmt) error {
 		if len(out) < limit {
 			ev := scanEvent(st)
@@ -97,12 +114,24 @@ func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionK
 		return nil
 	}
 	err = s.read(ctx, func(d *db) error {
-		err := d.query("SELECT "+indexedColumns+", e.data FROM session_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.session = ? AND x.sequence > ? AND x.id < ? ORDER BY x.sequence LIMIT ?",
-			row, int64(key), sessionKey, after, floor, limit)
-		for _, id := range slices.Backward(young) {
-			if err == nil && len(out) < limit {
-				err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ? AND sequence > ?", row, int64(id), after)
+		indexed := func(order string) error {
+			return d.query("SELECT "+indexedColumns+", e.data FROM session_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.session = ? AND x.sequence > ? AND x.sequence < ? AND x.id < ? ORDER BY x.sequence "+order+" LIMIT ?",
+				row, int64(q.Key), q.Session, q.After, q.Before, floor, limit-len(out))
+		}
+		unfolded := func(ids iter.Seq2[int, callbackd.EventID]) (err error) {
+			for _, id := range ids {
+				if err == nil && len(out) < limit {
+					err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ? AND sequence > ? AND sequence < ?", row, int64(id), q.After, q.Before)
+				}
 			}
+			return err
+		}
+		if q.Newest {
+			if err = unfolded(slices.All(young)); err == nil {
+				err = indexed("DESC")
+			}
+		} else if err = indexed("ASC"); err == nil {
+			err = unfolded(slices.Backward(young))
 		}
 		for i := range out {
 			if err == nil {
@@ -114,6 +143,27 @@ func (s *Store) SessionEvents(ctx context.Context, key callbackd.KeyNo, sessionK
 	return out, err
 }
 
+// LatestEvents is part of [store.Sessions].
+func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyNo, sessions []string, n int) (map[string][]*callbackd.Event, error) {
+	out, floor := s.tail.latest(key, sessions, n)
+	return out, s.read(ctx, func(d *db) error {
+		for _, session := range sessions {
+			if len(out[session]) >= n {
+				continue
+			}
+			err := d.query("SELECT "+indexedColumns+" FROM session_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.session = ? AND x.id < ? ORDER BY x.sequence DESC LIMIT ?",
+				func(st *sqlite3.Stmt) error {
+					out[session] = append(out[session], scanEvent(st))
+					return nil
+				}, int64(key), session, floor, n-len(out[session]))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // deliveriesOf is what an event is owed to and where each delivery stands.
 func (d *db) deliveriesOf(ev *callbackd.Event, cbs map[callbackd.CallbackNo]keyCallback) (out []store.DeliveryView, err error) {
 	for _, no := range slices.Sorted(slices.Values(ev.Owed)) {
@@ -122,7 +172,13 @@ func (d *db) deliveriesOf(ev *callbackd.Event, cbs map[callbackd.CallbackNo]keyC
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, store.DeliveryView{ID: id, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual})
+		var last *callbackd.Attempt
+		if p.state != callbackd.Delivered && p.attempts > 0 {
+			if last, err = d.lastAttempt(id); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, store.DeliveryView{Last: last, ID: id, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since})
 	}
 	return out, nil
 }

@@ -30,7 +30,7 @@ func warmSessions(t *testing.T, s *Store, k *callbackd.Key) {
 	for range 2 * maxReaders {
 		s.Session(ctx, k.No, x.SessionKey)
 		s.SessionNotes(ctx, k.No, x.SessionKey)
-		s.SessionEvents(ctx, k.No, x.SessionKey, 0, 10)
+		s.SessionEvents(ctx, store.SessionEventQuery{Key: k.No, Session: x.SessionKey, Limit: 10})
 		s.DueSessions(ctx, now, 10)
 		s.ListSessions(ctx, store.SessionQuery{Key: k.No, Limit: 1})
 		s.ListSessions(ctx, store.SessionQuery{Key: k.No, Status: callbackd.StatusIdle, Limit: 1})
@@ -56,16 +56,27 @@ func TestAStoryIsWholeAcrossTheMark(t *testing.T) {
 		}
 	}
 	for folded := 0; folded <= 2*n; folded += 3 {
-		for after := range int64(n + 1) {
-			story, err := s.SessionEvents(t.Context(), k.No, "S", after, 4)
-			if err != nil || len(story) != min(4, n-int(after)) {
-				t.Fatalf("%d folded, after %d: %d events, %v", folded, after, len(story), err)
-			}
-			for i, ev := range story {
-				if ev.Sequence != after+1+int64(i) || ev.Session != "S" {
-					t.Errorf("%d folded, after %d: event %d is #%d of %s", folded, after, i, ev.Sequence, ev.Session)
+		for place := range int64(n + 1) {
+			for _, newest := range []bool{false, true} {
+				q, first, step := store.SessionEventQuery{Key: k.No, Session: "S", After: place, Newest: newest, Limit: 4}, place+1, int64(1)
+				left := n - int(place)
+				if newest {
+					q.After, q.Before, first, step, left = 0, place+1, place, -1, int(place)
+				}
+				story, err := s.SessionEvents(t.Context(), q)
+				if err != nil || len(story) != min(4, left) {
+					t.Fatalf("%d folded, %+v: %d events, %v", folded, q, len(story), err)
+				}
+				for i, ev := range story {
+					if ev.Sequence != first+step*int64(i) || ev.Session != "S" {
+						t.Errorf("%d folded, %+v: event %d is #%d of %s", folded, q, i, ev.Sequence, ev.Session)
+					}
 				}
 			}
+		}
+		latest, err := s.LatestEvents(t.Context(), k.No, []string{"S", "T"}, 4)
+		if err != nil || len(latest["S"]) != 4 || latest["S"][0].Sequence != n || latest["S"][3].Sequence != n-3 || len(latest["T"]) != 4 {
+			t.Errorf("%d folded: the latest are %+v, %v", folded, latest, err)
 		}
 		if folded < 2*n {
 			if err := s.write(t.Context(), func(t *tx) error { return t.fold(3) }); err != nil {

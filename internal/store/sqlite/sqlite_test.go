@@ -230,7 +230,7 @@ func TestNoStatementScansATable(t *testing.T) {
 			seen++
 			err := d.query("EXPLAIN QUERY PLAN "+sql, func(st *sqlite3.Stmt) error {
 				plan := st.ColumnText(3)
-				for _, table := range []string{"events", "attempts", "pending", "sessions", "replay_events", "replay_parts", "logs", "slots", "owed_later"} {
+				for _, table := range []string{"events", "attempts", "pending", "sessions", "replay_events", "replay_parts", "logs", "slots", "owed_later", "last_errors"} {
 					soonest := strings.HasSuffix(plan, "USING INDEX sessions_due") && strings.HasSuffix(sql, "ORDER BY due LIMIT ?")                                   // reads the first ones alone
 					if strings.HasPrefix(plan+" ", "SCAN "+table+" ") && !soonest || strings.Contains(plan, "TEMP B-TREE") && !strings.HasPrefix(sql, "INSERT INTO") { // a fold sorts its few
 						t.Errorf("%s\n  %s", sql, plan)
@@ -278,7 +278,7 @@ func storetestWarm(t *testing.T, s *Store) {
 	s.Accept(ctx, b)
 	ids := []callbackd.DeliveryID{{Event: evs[0].ID, Callback: cb.No}, {Event: evs[1].ID, Callback: cb.No}}
 	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
-		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[i]}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: state, Due: now}}, HealthTurned: true, PauseCallback: callbackd.PausedGone}
+		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[i]}, Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}}, HealthTurned: true, PauseCallback: callbackd.PausedGone}
 		if _, err := s.Record(ctx, o); err != nil {
 			t.Fatal(err)
 		}
@@ -346,9 +346,15 @@ func warmReads(ctx context.Context, s *Store, key callbackd.KeyNo, cb callbackd.
 	s.ListDeliveries(ctx, store.DeliveryQuery{Key: key, Status: 5, Limit: 1})
 	s.ListLogs(ctx, store.LogQuery{Key: key, Limit: 1})
 	s.ListStats(ctx, store.StatsQuery{Key: key, Width: store.Hour, Since: now, Until: now})
-	s.ListHealth(ctx, key, now)
-	s.ListHealth(ctx, 0, now)
-	s.CountPending(ctx, cb, 0, 1)
+	s.ListHealth(ctx, key, store.HealthQuery{})
+	s.ListHealth(ctx, 0, store.HealthQuery{CertBefore: now})
+	s.Receiver(ctx, cb)
+	s.CountPending(ctx, cb, store.PendingQuery{Limit: 1})
+	s.LatestEvents(ctx, key, []string{"S"}, 1)
+	for _, newest := range []bool{false, true} {
+		s.SessionEvents(ctx, store.SessionEventQuery{Key: key, Session: "S", Newest: newest, Limit: 1})
+	}
+	s.ListSessions(ctx, store.SessionQuery{Key: key, VIN: "1FTEW1EP5NKD00001", Limit: 1})
 }
 
 // A command that comes when the writer has ended is refused, not left waiting.

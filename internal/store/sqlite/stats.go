@@ -141,46 +141,62 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 }
 
 // CountPending is part of [store.Stats].
-func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackNo, below callbackd.EventID, limit int) (n int, oldest callbackd.EventID, err error) {
+func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackNo, q store.PendingQuery) (out store.Backlog, err error) {
 	if ended, err := s.ended(ctx, cb); err != nil || ended {
-		return 0, 0, err
+		return out, err
 	}
-	young := s.tail.of(cb, "", 0, limit)
+	young := s.tail.of(cb, "", 0, q.Limit)
 	err = s.read(ctx, func(d *db) error {
-		n, oldest, err = d.countPending(cb, young, below, limit)
+		out, err = d.countPending(cb, young, q)
 		return err
 	})
-	return n, oldest, err
+	return out, err
 }
 
 // countPending counts rows and young deliveries; one that was folded in
 // between is in both.
-func (d *db) countPending(cb callbackd.CallbackNo, young []callbackd.Delivery, below callbackd.EventID, limit int) (n int, oldest callbackd.EventID, err error) {
-	ids := make([]callbackd.EventID, 0, len(young))
-	for _, v := range young {
-		ids = append(ids, v.ID.Event)
-	}
-	err = d.query("SELECT event_id FROM pending WHERE callback_no = ? ORDER BY event_id LIMIT ?", func(st *sqlite3.Stmt) error {
-		ids = append(ids, callbackd.EventID(st.ColumnInt64(0)))
+func (d *db) countPending(cb callbackd.CallbackNo, young []callbackd.Delivery, q store.PendingQuery) (out store.Backlog, err error) {
+	rows := map[callbackd.EventID]bool{}
+	err = d.query("SELECT event_id, manual, replay, first_failed_at, due FROM pending WHERE callback_no = ? ORDER BY event_id LIMIT ?", func(st *sqlite3.Stmt) error {
+		v := callbackd.Delivery{ID: callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: cb}, Manual: st.ColumnBool(1),
+			Replay: callbackd.ReplayID(st.ColumnInt64(2)), FirstFailedAt: columnTime(st, 3), Due: columnTime(st, 4)}
+		rows[v.ID.Event] = true
+		out.Add(&v, q)
 		return nil
-	}, int64(cb), limit)
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
-	if len(ids) > 0 {
-		oldest = ids[0]
+	}, int64(cb), q.Limit)
+	for i := range young {
+		if !rows[young[i].ID.Event] {
+			out.Add(&young[i], q)
+		}
 	}
-	n, _ = slices.BinarySearch(ids, below)
-	return min(n, limit), oldest, err
+	return out, err
+}
+
+// Receiver is part of [store.Stats].
+func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackNo) (out store.Receiver, err error) {
+	err = s.read(ctx, func(d *db) error {
+		out, err = d.receiver(cb)
+		return err
+	})
+	return out, err
+}
+
+func (d *db) receiver(cb callbackd.CallbackNo) (r store.Receiver, err error) {
+	err = d.query("SELECT last_success, last_failure, last_fault, last_status, cert_not_after FROM receivers WHERE callback_no = ?", func(st *sqlite3.Stmt) error {
+		r = store.Receiver{LastSuccess: columnTime(st, 0), LastFailure: columnTime(st, 1), LastFault: callbackd.Fault(st.ColumnText(2)), LastStatus: st.ColumnInt(3), CertNotAfter: columnTime(st, 4)}
+		return nil
+	}, int64(cb))
+	return r, err
 }
 
 // ListHealth is part of [store.Stats].
-func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, certBefore time.Time) ([]store.CallbackHealth, error) {
+func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, q store.HealthQuery) ([]store.CallbackHealth, error) {
 	var cbs []*callbackd.Callback
 	var err error
 	if key != 0 {
 		cbs, err = s.ListCallbacks(ctx, key)
 	} else {
-		cbs, err = s.attention(ctx, certBefore)
+		cbs, err = s.attention(ctx, q.CertBefore)
 	}
 	if err != nil {
 		return nil, err
@@ -189,19 +205,17 @@ func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, certBefore 
 	for _, cb := range cbs {
 		young[cb.No] = s.tail.of(cb.No, "", 0, store.MaxPendingShown)
 	}
+	pending := store.PendingQuery{OverdueBefore: q.OverdueBefore, Limit: store.MaxPendingShown}
 	out := make([]store.CallbackHealth, len(cbs))
 	return out, s.read(ctx, func(d *db) error {
 		for i, cb := range cbs {
 			h := &out[i]
 			h.Callback = cb
-			err := d.query("SELECT last_success, last_failure, last_fault, last_status, cert_not_after FROM receivers WHERE callback_no = ?", func(st *sqlite3.Stmt) error {
-				h.Receiver = store.Receiver{LastSuccess: columnTime(st, 0), LastFailure: columnTime(st, 1), LastFault: callbackd.Fault(st.ColumnText(2)), LastStatus: st.ColumnInt(3), CertNotAfter: columnTime(st, 4)}
-				return nil
-			}, int64(cb.No))
-			if err != nil {
+			var err error
+			if h.Receiver, err = d.receiver(cb.No); err != nil {
 				return err
 			}
-			if h.Pending, h.Oldest, err = d.countPending(cb.No, young[cb.No], 1<<63-1, store.MaxPendingShown); err != nil {
+			if h.Backlog, err = d.countPending(cb.No, young[cb.No], pending); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"math"
 	"slices"
 	"sync"
 
@@ -156,6 +157,27 @@ func (l *tail) newest(key callbackd.KeyNo, session string, lo, hi int64) (ids []
 		}
 	}
 	return ids, floor
+}
+
+// latest returns the newest n of the tail's events of each session, newest
+// first, and the id below which no event is in the tail.
+func (l *tail) latest(key callbackd.KeyNo, sessions []string, n int) (out map[string][]*callbackd.Event, floor int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	out, floor = make(map[string][]*callbackd.Event, len(sessions)), math.MaxInt64
+	if len(l.events) > 0 {
+		floor = int64(l.events[0].ID)
+	}
+	wanted := make(map[string]bool, len(sessions))
+	for _, s := range sessions {
+		wanted[s] = true
+	}
+	for _, ev := range slices.Backward(l.events) {
+		if ev.Key == key && wanted[ev.Session] && len(out[ev.Session]) < n {
+			out[ev.Session] = append(out[ev.Session], ev)
+		}
+	}
+	return out, floor
 }
 
 // oldest returns how many of the tail's events, and no more than n, are

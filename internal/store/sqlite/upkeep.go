@@ -137,7 +137,7 @@ func (t *tx) sweepOne(id callbackd.EventID, owed []callbackd.CallbackNo) (bool, 
 			return false, err
 		}
 	}
-	for _, sql := range []string{"DELETE FROM attempts WHERE event_id = ?", "DELETE FROM idempotency WHERE first = ?", "DELETE FROM owed_later WHERE event_id = ?",
+	for _, sql := range []string{"DELETE FROM attempts WHERE event_id = ?", "DELETE FROM last_errors WHERE event_id = ?", "DELETE FROM idempotency WHERE first = ?", "DELETE FROM owed_later WHERE event_id = ?",
 		"DELETE FROM key_events WHERE id = ?1 AND key_no = (SELECT key_no FROM events WHERE id = ?1)",
 		"DELETE FROM session_events WHERE (key_no, session, sequence) = (SELECT key_no, session, sequence FROM events WHERE id = ?)",
 		"DELETE FROM events WHERE id = ?"} {

@@ -126,23 +126,29 @@ func (s *suite) health(a, b *callbackd.Callback) {
 	s.Helper()
 	evs := s.publish(s.key, ev1, "S1", "S2")
 	s.must(s.AddTallies(s.ctx(), []store.Tally{{Callback: a.No, Key: s.key.No, Minute: s.at.Truncate(time.Minute), Receiver: store.Receiver{LastSuccess: s.at.UTC()}}}))
-	hs, err := s.ListHealth(s.ctx(), s.key.No, time.Time{})
+	hs, err := s.ListHealth(s.ctx(), s.key.No, store.HealthQuery{})
 	s.must(err)
 	want := store.Receiver{LastSuccess: s.at.UTC(), LastFailure: s.at.UTC(), LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: s.at.Add(24 * time.Hour).UTC()}
-	if len(hs) != 2 || hs[0].Callback.No != a.No || hs[0].Receiver != want || hs[0].Pending != 2 || hs[0].Oldest != evs[0].ID || hs[1].Pending != 0 || hs[1].Receiver != (store.Receiver{}) {
+	if len(hs) != 2 || hs[0].Callback.No != a.No || hs[0].Receiver != want || hs[0].Pending != 2 || !hs[0].Since.Equal(evs[0].ID.Time()) || hs[1].Pending != 0 || hs[1].Receiver != (store.Receiver{}) {
 		s.Errorf("%+v", hs)
 	}
-	n, oldest, err := s.CountPending(s.ctx(), a.No, evs[1].ID, 100)
+	if r, err := s.Receiver(s.ctx(), a.No); err != nil || r != want {
+		s.Errorf("%+v, %v", r, err)
+	}
+	if r, err := s.Receiver(s.ctx(), b.No); err != nil || r != (store.Receiver{}) {
+		s.Errorf("of one not heard from: %+v, %v", r, err)
+	}
+	ahead, err := s.CountPending(s.ctx(), a.No, store.PendingQuery{Below: evs[1].ID, OverdueBefore: s.at.Add(time.Second), Limit: 100})
 	s.must(err)
-	if n != 1 || oldest != evs[0].ID {
-		s.Errorf("%d before the second, oldest %s", n, oldest)
+	if want := (store.Backlog{Pending: 1, Overdue: 1, Since: evs[0].ID.Time()}); ahead != want {
+		s.Errorf("before the second: %+v, want %+v", ahead, want)
 	}
 	for _, d := range s.fresh(a.No) {
 		s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
 	}
 	attention := func(certBefore time.Time) (nos []callbackd.CallbackNo) {
 		s.Helper()
-		hs, err := s.ListHealth(s.ctx(), 0, certBefore)
+		hs, err := s.ListHealth(s.ctx(), 0, store.HealthQuery{CertBefore: certBefore})
 		s.must(err)
 		for _, h := range hs {
 			nos = append(nos, h.Callback.No)

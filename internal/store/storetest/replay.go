@@ -144,7 +144,7 @@ func (s *suite) replayed(final *callbackd.Session) {
 	story := replayed{Status: "IDLE", Photos: map[int]string{}, Phone: "+15555550100", SMS: "waiting"}
 	after := int64(0)
 	for {
-		page, err := s.SessionEvents(s.ctx(), final.Key, final.SessionKey, after, store.MaxPage)
+		page, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: final.Key, Session: final.SessionKey, After: after, Limit: store.MaxPage})
 		if s.must(err); len(page) == 0 {
 			break
 		}

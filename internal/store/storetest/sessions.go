@@ -385,7 +385,7 @@ func (s *suite) sessionStory() {
 		if len(story) > 0 {
 			after = story[len(story)-1].Sequence
 		}
-		page, err := s.SessionEvents(s.ctx(), s.key.No, x.SessionKey, after, 3)
+		page, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.No, Session: x.SessionKey, After: after, Limit: 3})
 		if s.must(err); len(page) == 0 {
 			break
 		}
@@ -404,7 +404,7 @@ func (s *suite) sessionStory() {
 		last[0].State != callbackd.Canceled || last[1].State != callbackd.Pending {
 		s.Errorf("%+v\n%+v", first, last)
 	}
-	none, err := s.SessionEvents(s.ctx(), s.newKey("k2").No, x.SessionKey, 0, 10)
+	none, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.newKey("k2").No, Session: x.SessionKey, Limit: 10})
 	if s.must(err); len(none) != 0 {
 		s.Errorf("another key's story: %+v", none)
 	}

@@ -31,7 +31,8 @@ func Run(t *testing.T, open Open) {
 		"ListsByState": (*suite).listsByState, "Sweep": (*suite).sweep, "Restart": (*suite).restart, "OtherKeysObjects": (*suite).otherKeys,
 		"PauseAndHealth": (*suite).pauseAndHealth, "Logins": (*suite).logins, "Links": (*suite).links,
 		"TimesAreNotEarly": (*suite).notEarly, "CatchUp": (*suite).catchUp, "Replays": (*suite).replays, "ReplayToATarget": (*suite).replayTo, "ReplayWindow": (*suite).replayWindow,
-		"Logs": (*suite).logs, "Stats": (*suite).stats, "AttemptFilters": (*suite).attemptFilters,
+		"Logs": (*suite).logs, "Stats": (*suite).stats, "AttemptFilters": (*suite).attemptFilters, "OldErrorsAreFound": (*suite).oldErrors, "LastErrorsAreKept": (*suite).lastErrors,
+		"BacklogCountsFromWhenItWasMadeDue": (*suite).backlogSince, "LatestEvents": (*suite).latestEvents, "NewestFirst": (*suite).newestFirst, "WholeVIN": (*suite).wholeVIN,
 	}
 	maps.Copy(tests, sessionTests)
 	for name, f := range tests {

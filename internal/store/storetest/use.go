@@ -3,7 +3,6 @@ package storetest
 import (
 	"crypto/sha256"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -258,9 +257,9 @@ func (s *suite) ofCallback(out map[string]any, cb *callbackd.Callback) {
 	lane, err := s.Lanes(s.ctx(), cb.No, []callbackd.LaneCursor{{Session: "S1"}}, 1000)
 	s.must(err)
 	out[at+"lane"] = bySession(lane)
-	n, oldest, err := s.CountPending(s.ctx(), cb.No, math.MaxInt64, 1000)
+	backlog, err := s.CountPending(s.ctx(), cb.No, store.PendingQuery{OverdueBefore: used, Limit: 1000})
 	s.must(err)
-	out[at+"pending"] = []any{n, oldest}
+	out[at+"pending"] = backlog
 }
 
 // bySession orders deliveries that are due at one time.
@@ -278,7 +277,7 @@ func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
 	var err error
 	out[at+"callbacks"], err = s.ListCallbacks(s.ctx(), k.No)
 	s.must(err)
-	out[at+"health"], err = s.ListHealth(s.ctx(), k.No, time.Time{})
+	out[at+"health"], err = s.ListHealth(s.ctx(), k.No, store.HealthQuery{OverdueBefore: used})
 	s.must(err)
 	out[at+"logs"], err = s.ListLogs(s.ctx(), store.LogQuery{Key: k.No, Limit: 200})
 	s.must(err)
@@ -294,7 +293,7 @@ func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
 			s.must(err)
 			notes, err := s.SessionNotes(s.ctx(), k.No, x.SessionKey)
 			s.must(err)
-			story, err := s.SessionEvents(s.ctx(), k.No, x.SessionKey, 0, 100)
+			story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: k.No, Session: x.SessionKey, Limit: 100})
 			s.must(err)
 			out[at+"session "+x.SessionKey] = []any{x, whole, notes, story}
 		}

@@ -33,6 +33,7 @@ var Tables = []Table{
 	{"events", []string{"id", "key_no", "type", "session", "sequence", "test", "owed", "data"}, 1},
 	{"owed_later", []string{"event_id", "callback_no"}, 2},
 	{"attempts", []string{"event_id", "callback_no", "n", "version", "state", "detail"}, 3},
+	{"last_errors", []string{"event_id", "callback_no", "error"}, 2},
 	{"pending", []string{"callback_no", "event_id", "attempts", "step", "manual", "first_failed_at", "due", "holds_until", "replay"}, 2},
 	{"idempotency", []string{"key_no", "hash", "digest", "first", "events"}, 2},
 	{"sessions", []string{"no", "key_no", "session", "status", "created_at", "ended_at", "due", "search", "reference", "results", "document"}, 1},

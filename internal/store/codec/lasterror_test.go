@@ -1,0 +1,49 @@
+package codec
+
+import (
+	"testing"
+
+	"callbackd"
+)
+
+// Every error has a number of its own, above 0, and is read back as it was.
+func TestLastErrorsReadBack(t *testing.T) {
+	seen := map[int64]LastError{}
+	for _, fault := range callbackd.Faults {
+		for _, status := range []int{0, 1, 200, 404, 503, 599, 999} {
+			for _, ended := range []bool{false, true} {
+				e := LastError{fault, status, ended}
+				n := e.Number()
+				if other, twice := seen[n]; twice || n <= 0 {
+					t.Errorf("%+v and %+v have the number %d", e, other, n)
+				}
+				if seen[n] = e; ReadLastError(n) != e {
+					t.Errorf("%+v reads back as %+v", e, ReadLastError(n))
+				}
+			}
+		}
+	}
+}
+
+// A list that keeps places must not change at its beginning.
+func TestTheOrderOfFaultsIsKept(t *testing.T) {
+	want := []callbackd.Fault{"status", "refused", "dns", "connect", "tls", "timeout", "protocol", "proxy", "local", "shutdown"}
+	for i, f := range want {
+		if callbackd.Faults[i] != f {
+			t.Errorf("place %d is %s, and was %s", i, callbackd.Faults[i], f)
+		}
+	}
+}
+
+// What lists read of an attempt is the beginning of what is kept.
+func TestTheHeadOfAnAttempt(t *testing.T) {
+	a := callbackd.Attempt{Result: callbackd.Result{Status: 503, Fault: callbackd.FaultStatus, Error: "no", Address: "192.0.2.1:443", Headers: string(make([]byte, 32<<10)), Body: make([]byte, 16<<10)}}
+	whole := AppendAttempt(nil, &a)
+	var got callbackd.Attempt
+	if err := ReadHead(whole[:HeadBytes], &got); err != nil || got.Status != 503 || got.Error != "no" || got.Headers != "" || got.Body != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := ReadHead(whole[:4], &got); err == nil {
+		t.Error("half a value was read")
+	}
+}

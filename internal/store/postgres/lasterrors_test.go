@@ -1,0 +1,55 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/postgres/pgtest"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Errors of a database that was written before they had an index are found
+// after the upgrade: of what failed, of what was canceled and of what waits.
+func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
+	ctx, now, must := t.Context(), time.Now(), must(t)
+	s := open(t, Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")})
+	defer s.Close()
+	k, err := s.CreateKey(ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: now})
+	must(err)
+	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
+	must(err)
+	var ids []callbackd.DeliveryID
+	for i := range 5 {
+		evs, err := s.Accept(ctx, store.Batch{Key: k.No, At: now, Events: []store.NewEvent{{Type: callbackd.Complete, Session: fmt.Sprint("S", i), Data: []byte("{}")}}})
+		must(err)
+		ids = append(ids, callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No})
+	}
+	record := func(id callbackd.DeliveryID, n int, state callbackd.State, fault callbackd.Fault) {
+		t.Helper()
+		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: id, Attempts: n - 1}, Attempt: callbackd.Attempt{Number: n, Version: 1, Result: callbackd.Result{Fault: fault, StartedAt: now}, Decision: callbackd.Decision{State: state, Due: now}}}
+		_, err := s.Record(ctx, o)
+		must(err)
+	}
+	record(ids[0], 1, callbackd.Failed, callbackd.FaultTLS)
+	record(ids[1], 1, callbackd.Pending, callbackd.FaultTLS)
+	record(ids[2], 1, callbackd.Pending, callbackd.FaultTLS)
+	record(ids[2], 2, callbackd.Delivered, callbackd.NoFault)
+	record(ids[3], 1, callbackd.Pending, callbackd.FaultDNS)
+	err = s.change(ctx, false, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "TRUNCATE last_errors"); err != nil {
+			return err
+		}
+		return fillLastErrors(ctx, tx)
+	})
+	must(err)
+	page, err := s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Fault: callbackd.FaultTLS, Limit: 10})
+	if err != nil || len(page.Deliveries) != 2 || page.Deliveries[0].ID != ids[1] || page.Deliveries[1].ID != ids[0] {
+		t.Errorf("%+v, %v", page, err)
+	}
+}

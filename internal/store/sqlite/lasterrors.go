@@ -1,0 +1,76 @@
+package sqlite
+
+import (
+	"math"
+
+	"callbackd"
+	"callbackd/internal/store/codec"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// keepLastError keeps how attempt n of a delivery failed, or removes what was
+// kept of the attempts before it. A first attempt that succeeds writes nothing.
+func (t *tx) keepLastError(id callbackd.DeliveryID, n int64, a *callbackd.Attempt, state callbackd.State) error {
+	e, none := codec.LastErrorOf(a, state)
+	if !none {
+		return t.query("INSERT OR REPLACE INTO last_errors (event_id, callback_no, error) VALUES (?, ?, ?)", nil, int64(id.Event), int64(id.Callback), e.Number())
+	}
+	if n == 1 {
+		return nil
+	}
+	return t.query("DELETE FROM last_errors WHERE event_id = ? AND callback_no = ?", nil, int64(id.Event), int64(id.Callback))
+}
+
+// lastErrors returns the numbers of a callback's last errors that are wanted.
+// It steps from one to the next through the index.
+func (d *db) lastErrors(no callbackd.CallbackNo, wanted func(codec.LastError) bool) (out []int64, err error) {
+	for last := int64(0); ; {
+		found := false
+		err := d.query("SELECT error FROM last_errors WHERE callback_no = ? AND error > ? ORDER BY error LIMIT 1", func(st *sqlite3.Stmt) error {
+			last, found = st.ColumnInt64(0), true
+			return nil
+		}, int64(no), last)
+		if err != nil || !found {
+			return out, err
+		}
+		if wanted(codec.ReadLastError(last)) {
+			out = append(out, last)
+		}
+	}
+}
+
+// lastAttempt returns the last attempt of a delivery without headers and body;
+// nil when there is none.
+func (d *db) lastAttempt(id callbackd.DeliveryID) (a *callbackd.Attempt, err error) {
+	err = d.query("SELECT n, version, state, detail FROM attempts WHERE event_id = ? AND callback_no = ? AND version > 0 ORDER BY n DESC LIMIT 1", func(st *sqlite3.Stmt) error {
+		a = &callbackd.Attempt{Number: st.ColumnInt(0), Version: st.ColumnInt64(1)}
+		a.State = callbackd.State(st.ColumnText(2))
+		return codec.ReadHead(st.ColumnRawBlob(3), a)
+	}, int64(id.Event), int64(id.Callback))
+	return a, err
+}
+
+// fillLastErrors finds the last errors of a database that was written before
+// they were kept: those of deliveries that failed, were canceled, or wait.
+func fillLastErrors(d *db) error {
+	fill := func(st *sqlite3.Stmt) error {
+		id := callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: callbackd.CallbackNo(st.ColumnInt64(1))}
+		a, err := d.lastAttempt(id)
+		if err != nil || a == nil {
+			return err
+		}
+		return (&tx{db: d}).keepLastError(id, 1, a, a.State)
+	}
+	if err := d.query("SELECT event_id, callback_no FROM attempts WHERE state IN ('failed', 'canceled')", fill); err != nil {
+		return err
+	}
+	var owed []callbackd.CallbackNo
+	err := d.backlogs(math.MaxInt, func(no callbackd.CallbackNo) { owed = append(owed, no) })
+	for _, no := range owed {
+		if err == nil {
+			err = d.query("SELECT event_id, callback_no FROM pending WHERE callback_no = ? AND attempts > 0", fill, int64(no))
+		}
+	}
+	return err
+}

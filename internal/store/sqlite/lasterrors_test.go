@@ -1,0 +1,66 @@
+package sqlite
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+// Errors of a database that was written before they had an index are found
+// after the upgrade: of what failed and of what waits.
+func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
+	dir, ctx, now := t.TempDir(), t.Context(), time.Now()
+	s := open(t, Options{Dir: dir})
+	k, err := s.CreateKey(ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := func(id callbackd.DeliveryID, n int, state callbackd.State, fault callbackd.Fault) {
+		t.Helper()
+		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: id, Attempts: n - 1}, Attempt: callbackd.Attempt{Number: n, Version: 1, Result: callbackd.Result{Fault: fault, StartedAt: now}, Decision: callbackd.Decision{State: state, Due: now}}}
+		if _, err := s.Record(ctx, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ids []callbackd.DeliveryID
+	for i := range 5 {
+		evs, err := s.Accept(ctx, store.Batch{Key: k.No, At: now, Events: []store.NewEvent{{Type: callbackd.Complete, Session: fmt.Sprint("S", i), Data: []byte("{}")}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No})
+	}
+	record(ids[0], 1, callbackd.Failed, callbackd.FaultTLS)
+	record(ids[1], 1, callbackd.Pending, callbackd.FaultTLS)
+	record(ids[2], 1, callbackd.Pending, callbackd.FaultTLS)
+	record(ids[2], 2, callbackd.Delivered, callbackd.NoFault)
+	record(ids[3], 1, callbackd.Pending, callbackd.FaultDNS)
+	s.Close()
+
+	defer func(old []string) { steps = old }(steps)
+	at := slices.Index(steps, schemaLastErrors)
+	steps = steps[:at+1]
+	d, err := openDB("file:" + filepath.Join(dir, dbFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.conn.Exec(fmt.Sprintf("DROP TABLE last_errors; DROP INDEX sessions_by_vin; PRAGMA user_version = %d", at)); err != nil {
+		t.Fatal(err)
+	}
+	d.close()
+	s = open(t, Options{Dir: dir})
+	defer s.Close()
+	page, err := s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Fault: callbackd.FaultTLS, Limit: 10})
+	if err != nil || len(page.Deliveries) != 2 || page.Deliveries[0].ID != ids[1] || page.Deliveries[1].ID != ids[0] {
+		t.Errorf("%+v, %v", page, err)
+	}
+}

@@ -1,0 +1,13 @@
+-- One row for each delivery whose last attempt failed, so that lists find an
+-- error however far back it is. The hot path writes none: a delivery that
+-- succeeds at once never had a row.
+CREATE TABLE last_errors (
+  event_id    INTEGER NOT NULL,
+  callback_no INTEGER NOT NULL,
+  error       INTEGER NOT NULL,         -- as package codec writes it
+  PRIMARY KEY (event_id, callback_no)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX last_errors_by_error ON last_errors (callback_no, error, event_id);
+
+-- The whole VIN, out of the text that sessions are searched in.
+CREATE INDEX sessions_by_vin ON sessions (key_no, substr(search, length(session) + 2, 17), created_at, session);

@@ -1,0 +1,59 @@
+package callbackd
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DurationText writes a duration for people, with its two largest units:
+// "3 min 29 s". Parts of a second are left out, except of less than one.
+func DurationText(d time.Duration) string {
+	sign := ""
+	if d < 0 {
+		sign, d = "-", -d
+	}
+	if d < time.Second {
+		return sign + strconv.FormatInt(d.Milliseconds(), 10) + " ms"
+	}
+	units := []struct {
+		name string
+		d    time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"min", time.Minute}, {"s", time.Second}}
+	for i, u := range units {
+		if d < u.d {
+			continue
+		}
+		out := fmt.Sprintf("%s%d %s", sign, d/u.d, u.name)
+		if rest := d % u.d; i+1 < len(units) && rest >= units[i+1].d {
+			out += fmt.Sprintf(" %d %s", rest/units[i+1].d, units[i+1].name)
+		}
+		return out
+	}
+	return sign + "0 s"
+}
+
+// NumberText writes a number for people, with separators: "10,493".
+func NumberText(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if strings.HasPrefix(s, "-") {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
+// CountText writes a count that went no further than limit: "42", "≥ 1,000".
+func CountText(n, limit int) string {
+	if n >= limit {
+		return "≥ " + NumberText(int64(limit))
+	}
+	return NumberText(int64(n))
+}
+
+// TimeText writes a time for people, with its zone: "2026-01-02 15:04:05 UTC".
+func TimeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
