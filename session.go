@@ -33,6 +33,12 @@ func (st SessionStatus) Final() bool {
 	return st == StatusComplete || st == StatusExpired || st == StatusInvalid
 }
 
+// Active tells whether the session is in use or was completed. One that
+// expired or was found invalid is not active.
+func (s *Session) Active() bool {
+	return s.Status != StatusExpired && s.Status != StatusInvalid
+}
+
 // DefaultTimeFrame is how long a session may take until QC_PASSED when its
 // API key says nothing else; MinTimeFrame and MaxTimeFrame bound what it may
 // say. ReferenceKept is how long a completed session keeps its reference.

@@ -100,6 +100,36 @@ type Vehicle struct {
 	OdomUnit     *string `json:"odom_unit"`
 }
 
+// CompletedSession is the member session of COMPLETE and of GET …/results, as
+// PAVE sends it. The platform may have added members.
+type CompletedSession struct {
+	SessionKey       string          `json:"session_key"`
+	Theme            string          `json:"theme"`
+	Active           bool            `json:"active"`
+	Status           string          `json:"status"`
+	RedirectURL      *string         `json:"redirect_url"`
+	InspectStartedAt Stamp           `json:"inspect_started_at"`
+	InspectEndedAt   Stamp           `json:"inspect_ended_at"`
+	CreatedAt        Stamp           `json:"created_at"`
+	UpdatedAt        Stamp           `json:"updated_at"`
+	Language         string          `json:"language"`
+	Options          SessionOptions  `json:"options"`
+	UserAccount      UserAccount     `json:"user_account"`
+	Source           SessionSource   `json:"source"`
+	CaptureDuration  int64           `json:"capture_duration"` // seconds from the start to QC_PASSED
+	InspectDuration  int64           `json:"inspect_duration"` // seconds from the start to the end
+	Vehicle          json.RawMessage `json:"vehicle"`
+}
+
+// UserAccount is who used the session; the platform knows.
+type UserAccount struct {
+	Username  *string `json:"username"`
+	FirstName *string `json:"first_name"`
+	LastName  *string `json:"last_name"`
+	Email     *string `json:"email"`
+	Phone     *string `json:"phone"`
+}
+
 // Photo is the latest capture of one step. URL is empty for a typed value.
 type Photo struct {
 	PhotoCode       int    `json:"photo_code"`
@@ -138,6 +168,7 @@ type (
 	// StatusChange: the session moved on.
 	StatusChange struct {
 		Status         string `json:"status"`
+		Timestamp      Stamp  `json:"timestamp"`
 		PreviousStatus string `json:"previous_status"`
 		Reason         string `json:"reason,omitempty"` // of INVALID
 	}

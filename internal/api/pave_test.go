@@ -116,8 +116,9 @@ func TestPAVESamples(t *testing.T) {
 	s.play(t, code, []sample{
 		{"GET Session Photos, all", "GET", "/v1/sessions/CODE/photos", "", 200, `\[(\{"photo_code":\d+,"photo_label":"\w+","url":"[^"]+","approved":true,"approved_message":"ACCEPTED","created_at":` + stamp + `,"updated_at":` + stamp + `\},?){12}\]`},
 		{"GET Session Notes, one", "GET", "/v1/sessions/CODE/notes", "", 200, `\[\{"title":"Scratch","description":"door","inserted_by":"me","inserted_at":` + stamp + `\}\]`},
-		{"GET Session Results", "GET", "/v1/sessions/CODE/results", "", 200, `\{"event":"SESSION:COMPLETE","session":\{"session_key":"CODE","theme":"PRO","active":false,"status":"COMPLETE",.*"capture_duration":\d+,"inspect_duration":\d+,` +
-			sampleVehicle + `,"photos":\[.*\],"inspection":\{"total":0\}\}\}`},
+		{"GET Session Results", "GET", "/v1/sessions/CODE/results", "", 200, `\{"event":"SESSION:COMPLETE","session_key":"CODE","session":\{"session_key":"CODE","theme":"PRO","active":true,"status":"COMPLETE",.*"user_account":\{.*\},"source":\{.*\},"capture_duration":\d+,"inspect_duration":\d+,` +
+			`"vehicle":\{"id":null,"session_key":"CODE","vrm":null,"vin":.*\}\},"photos":\[.*\],` + strings.Replace(sampleVehicle, `"vehicle_id"`, `"id"`, 1) +
+			`,"location":null,"disclosures":null,"announcements":null,"inspection":\{"total":0\},"condition_report":null,"landing_page":null\}`},
 		{"PUT Update Session, completed", "PUT", "/v1/sessions/CODE", `{"language":"FR"}`, 400, `\{"message":"language is frozen.*"\}`},
 	})
 }

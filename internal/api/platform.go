@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -92,24 +93,48 @@ func (a *API) putResults(w http.ResponseWriter, c *call) error {
 	if len(body) > callbackd.MaxResults {
 		return callbackd.Errorf(callbackd.KindTooLarge, "The results are larger than %d bytes.", callbackd.MaxResults)
 	}
-	var vehicle *callbackd.Vehicle
-	for _, m := range members {
-		if m.Name != "vehicle" || m.Value.IsNull() {
-			continue
-		}
-		inner, err := strictjson.Object(m.Value)
-		if err != nil {
-			return invalid("vehicle %v.", err)
-		}
-		f := &fields{}
-		f.add("vehicle", inner) // has no containers: cannot fail
-		if vehicle = ptr(f.vehicle()); f.err != nil {
-			return f.err
-		}
+	vehicle, err := resultsVehicle(members)
+	if err != nil {
+		return err
 	}
 	return a.change(w, c, func(s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
 		return s.PutResults(body, vehicle, now)
 	})
+}
+
+// resultsVehicle reads what results say of the vehicle, in the member vehicle
+// or in that of the member session; nil when they say nothing.
+func resultsVehicle(members []strictjson.Member) (*callbackd.Vehicle, error) {
+	session, err := resultsObject(members, "session")
+	if err != nil {
+		return nil, err
+	}
+	f := &fields{}
+	for _, where := range [][]strictjson.Member{session, members} { // of two that differ the last counts
+		vehicle, err := resultsObject(where, "vehicle")
+		if err != nil {
+			return nil, err
+		}
+		f.add("vehicle", vehicle) // has no containers: cannot fail
+	}
+	if len(f.members) == 0 {
+		return nil, nil
+	}
+	vehicle := f.resultsVehicle()
+	return &vehicle, f.err
+}
+
+// resultsObject is the members of an object in the results; there may be none.
+func resultsObject(members []strictjson.Member, name string) ([]strictjson.Member, error) {
+	i := slices.IndexFunc(members, func(m strictjson.Member) bool { return m.Name == name })
+	if i < 0 {
+		return nil, nil
+	}
+	_, inner, err := strictjson.LenientObject(members[i].Value)
+	if err != nil {
+		return nil, invalid("%s %v.", name, err)
+	}
+	return inner, nil
 }
 
 func (a *API) completeSession(w http.ResponseWriter, c *call) error {

@@ -239,13 +239,34 @@ func (f *fields) source(s *callbackd.Session) {
 	}
 }
 
+// maxVehicleID is the largest number that every reader of JSON keeps whole.
+const maxVehicleID = 1 << 53
+
 func (f *fields) vehicle() (v callbackd.Vehicle) {
 	short := func(name string) string { return f.text(name, callbackd.MaxSessionText) }
 	v = callbackd.Vehicle{
-		ID: f.whole("vehicle_id", 1, 1<<53), VIN: f.vin("vin"), Year: int(f.whole("year", 1886, 2999)), Make: short("make"), Model: short("model"),
+		ID: f.whole("vehicle_id", 1, maxVehicleID), VIN: f.vin("vin"), Year: int(f.whole("year", 1886, 2999)), Make: short("make"), Model: short("model"),
 		BodyType: short("body_type"), Trim: short("trim"), Transmission: short("transmission"), Drivetrain: short("drivetrain"),
 		EngineType: short("engine_type"), FuelType: short("fuel_type"), ExteriorCol: short("ext_col"), InteriorCol: short("int_col"),
 		OdomReading: short("odom_reading"), OdomUnit: short("odom_unit"),
+	}
+	return v
+}
+
+// resultsVehicle is the vehicle of results. Its number may be the member id, as
+// COMPLETE has it. An id of another kind, and vrm, the registration mark, are
+// kept in the results alone; they must be short, for COMPLETE has them twice.
+func (f *fields) resultsVehicle() callbackd.Vehicle {
+	v := f.vehicle()
+	for _, name := range []string{"id", "vrm"} {
+		if value := f.get(name); value.Kind() == '{' || value.Kind() == '[' || len(value) > callbackd.MaxSessionText {
+			f.fail("vehicle.%s must be a string or a number of at most %d bytes.", name, callbackd.MaxSessionText)
+		}
+	}
+	if id := f.get("id"); v.ID == 0 && id != nil {
+		if n, err := strconv.ParseInt(strings.Trim(string(id), `"`), 10, 64); err == nil && n >= 1 && n <= maxVehicleID {
+			v.ID = n
+		}
 	}
 	return v
 }

@@ -42,7 +42,7 @@ var arrows = []arrow{
 	{"callbackd/internal/store/transfer", nil, "what takes rows from one database to another knows neither of them, nor what they mean"},
 	{"callbackd/internal/store/sqlite", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
 	{"callbackd/internal/store/postgres", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
-	{"callbackd/internal/callbacks", []string{"callbackd", "callbackd/internal/store", "callbackd/internal/strictjson", "callbackd/internal/egress"}, "what a setting may be is one rule for API and console"},
+	{"callbackd/internal/callbacks", []string{"callbackd", "callbackd/internal/store", "callbackd/internal/strictjson", "callbackd/internal/egress", "callbackd/internal/session"}, "what a setting may be is one rule for API and console"},
 	{"callbackd/internal/apikey", []string{"callbackd"}, "making a key needs no store"},
 	{"callbackd/internal/console", []string{"callbackd", "callbackd/wire", "callbackd/internal/apikey", "callbackd/internal/callbacks", "callbackd/internal/live", "callbackd/internal/story", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/obs"}, "the console shows and asks; it knows neither engine nor driver"},
 	{"callbackd/internal/story", []string{"callbackd", "callbackd/wire", "callbackd/internal/store"}, "API and console tell the same story of a delivery"},

@@ -7,13 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
-	"callbackd/internal/strictjson"
 	"callbackd/wire"
 )
 
@@ -54,7 +52,7 @@ func changeOf(s *callbackd.Session, fired []callbackd.Fired) (c store.SessionCha
 func Data(s *callbackd.Session, f *callbackd.Fired) ([]byte, error) {
 	switch f.Type {
 	case callbackd.StatusChange:
-		return marshal(wire.StatusChange{Status: string(f.To), PreviousStatus: string(f.From), Reason: f.Reason})
+		return marshal(wire.StatusChange{Status: string(f.To), Timestamp: wire.Stamp(s.UpdatedAt), PreviousStatus: string(f.From), Reason: f.Reason})
 	case callbackd.StageChange:
 		step, _ := callbackd.StepOf(f.Photo.Code)
 		return marshal(wire.StageChange{PhotoURL: f.Photo.URL, PhotoStatus: f.Photo.Verdict(), Message: f.Photo.Typed, PhotoCode: step.Code, PhotoLabel: step.Label})
@@ -63,110 +61,11 @@ func Data(s *callbackd.Session, f *callbackd.Fired) ([]byte, error) {
 	case callbackd.SMSProcess:
 		return marshal(wire.SMSProcess{Phone: f.SMS.Phone, Status: string(f.SMS.State), Message: f.SMS.Message})
 	case callbackd.Complete:
-		inner, err := completed(s)
-		return append(append([]byte(`{"session":`), inner...), '}'), err
+		members, err := completed(s)
+		return object(members), err
 	}
 	return nil, errors.New("session: an event of an unknown type was fired")
 }
-
-// Results is the body of GET …/results: what COMPLETE delivers, byte for byte
-// except for a reference that is gone by now.
-func Results(s *callbackd.Session) ([]byte, error) {
-	inner, err := completed(s)
-	return append(append([]byte(`{"event":"SESSION:COMPLETE","session":`), inner...), '}'), err
-}
-
-// ownMembers are those of a completed session that results do not add to it.
-// Of them, what results say of the photos stands in the place of what is known
-// here, and what they say of the vehicle before it.
-var ownMembers = map[string]bool{
-	"session_key": true, "theme": true, "active": true, "status": true, "redirect_url": true, "inspect_started_at": true,
-	"inspect_ended_at": true, "created_at": true, "updated_at": true, "language": true, "options": true, "source": true,
-	"capture_duration": true, "inspect_duration": true, "vehicle": true, "photos": true,
-}
-
-// completed is the whole session with the platform's results, whose values
-// pass through byte for byte.
-func completed(s *callbackd.Session) ([]byte, error) {
-	shown := Show(s)
-	vehicle := shown.Vehicle
-	shown.Vehicle = nil
-	b, err := marshal(struct {
-		wire.Session
-		CaptureDuration int64 `json:"capture_duration"`
-		InspectDuration int64 `json:"inspect_duration"`
-	}{shown, seconds(s.CapturedAt.Sub(s.StartedAt)), seconds(s.EndedAt.Sub(s.StartedAt))})
-	if err != nil {
-		return nil, err
-	}
-	b = b[:len(b)-1]
-	add := func(name string, value []byte) {
-		b = append(strictjson.AppendString(append(b, ','), name), ':')
-		b = append(b, value...)
-	}
-	var results []strictjson.Member
-	if s.Results != nil {
-		if results, err = strictjson.Object(s.Results); err != nil {
-			return nil, err
-		}
-	}
-	for _, known := range []struct {
-		name  string
-		value any
-	}{{"vehicle", vehicle}, {"photos", ShowPhotos(s)}} {
-		raw, err := marshal(known.value)
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(results, func(m strictjson.Member) bool { return m.Name == known.name })
-		switch {
-		case i < 0 || results[i].Value.IsNull():
-		case known.name == "vehicle":
-			if raw, err = complement(results[i].Value, raw); err != nil {
-				return nil, err
-			}
-		default:
-			raw = results[i].Value
-		}
-		add(known.name, raw)
-	}
-	for _, m := range results {
-		if !ownMembers[m.Name] {
-			add(m.Name, m.Value)
-		}
-	}
-	return append(b, '}'), nil
-}
-
-// complement is the object given, byte for byte, with what it does not name of
-// known, which is an object or null.
-func complement(given, known []byte) ([]byte, error) {
-	members, err := strictjson.Object(given)
-	if err != nil {
-		return nil, err
-	}
-	if strictjson.Value(known).IsNull() {
-		return given, nil
-	}
-	more, err := strictjson.Object(known)
-	if err != nil {
-		return nil, err
-	}
-	out := slices.Clip(given[:bytes.LastIndexByte(given, '}')])
-	for _, m := range more {
-		if slices.ContainsFunc(members, func(g strictjson.Member) bool { return g.Name == m.Name }) {
-			continue
-		}
-		if len(members) > 0 {
-			out = append(out, ',')
-		}
-		members = append(members, m)
-		out = append(append(strictjson.AppendString(out, m.Name), ':'), m.Value...)
-	}
-	return append(out, '}'), nil
-}
-
-func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 // marshal writes JSON without escaping HTML and without a line's end.
 func marshal(v any) ([]byte, error) {

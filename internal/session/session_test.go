@@ -9,7 +9,6 @@ import (
 	"callbackd"
 	"callbackd/internal/session"
 	"callbackd/internal/store"
-	"callbackd/internal/strictjson"
 )
 
 // one is a store of one session.
@@ -76,27 +75,110 @@ func TestWhatJSONMakesTooLargeIsRefused(t *testing.T) {
 }
 
 // What results say of the vehicle joins what is known of it: a VIN that was
-// typed is not lost to the one who gets COMPLETE.
+// typed is not lost to the one who gets COMPLETE. What is null says nothing.
 func TestResultsKeepWhatIsKnownOfTheVehicle(t *testing.T) {
+	const vin = `"vin":"JN1CV6AR9BM123456"`
+	rest := func(from string) string {
+		all := `"vin","year","make","model","body_type","trim","transmission","drivetrain","engine_type","fuel_type","ext_col","int_col","odom_reading","odom_unit"`
+		_, all, _ = strings.Cut(all, from+`",`)
+		return strings.ReplaceAll(all, ",", ":null,") + ":null"
+	}
 	for results, want := range map[string]string{
-		`{}`:               `"vehicle":{"vehicle_id":null,"vin":"JN1CV6AR9BM123456",`,
-		`{"vehicle":null}`: `"vehicle":{"vehicle_id":null,"vin":"JN1CV6AR9BM123456",`,
-		`{"vehicle":{ }}`:  `"vehicle":{ "vehicle_id":null,"vin":"JN1CV6AR9BM123456",`,
-		`{"vehicle":{"make": "Kia","own":[1e0]}}`: `"vehicle":{"make": "Kia","own":[1e0],"vehicle_id":null,"vin":"JN1CV6AR9BM123456",`,
-		`{"vehicle":{"vin":"other"}, "grade":1}`:  `"vehicle":{"vin":"other","vehicle_id":null,"year":null,`,
+		`{}`:                                  `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `}`,
+		`{"vehicle":null}`:                    `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `}`,
+		`{"vehicle":[]}`:                      `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `}`,
+		`{"vehicle":{ }}`:                     `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `}`,
+		`{"vehicle":{"vin":null,"vrm":null}}`: `"vehicle":{` + vin + `,"vrm":null,"id":null,` + rest("vin") + `}`,
+		`{"vehicle":{"make": "Kia","own":[1e0]}}`:                                   `"vehicle":{"make":"Kia","own":[1e0],"id":null,` + vin + `,"year":null,"model":null,` + rest("model") + `}`,
+		`{"vehicle":{"vin":"other"}, "grade":1}`:                                    `"vehicle":{"vin":"other","id":null,` + rest("vin") + `}`,
+		`{"session":{"vehicle":{"make":"Kia"}}}`:                                    `"vehicle":{"make":"Kia","id":null,` + vin + `,"year":null,"model":null,` + rest("model") + `}`,
+		`{"vehicle":{"make":"VW"},"session":{"vehicle":{"make":"Kia","trim":"S"}}}`: `"vehicle":{"make":"VW","trim":"S","id":null,` + vin + `,"year":null,"model":null,"body_type":null,` + rest("trim") + `}`,
 	} {
-		s := largest("x")
-		s.Vehicle = callbackd.Vehicle{VIN: "JN1CV6AR9BM123456"}
-		s.Results = []byte(results)
+		s := completeWith(t, results)
 		got, err := session.Results(s)
-		if err != nil || !strings.Contains(string(got), want) {
-			t.Errorf("%s: %v, %.2500s", results, err, got[max(0, strings.Index(string(got), `"vehicle"`)):])
-		}
-		if _, err := strictjson.Object(got); err != nil {
-			t.Errorf("%s: %v", results, err)
+		if err != nil || !strings.Contains(string(got), `,`+want+`,"location"`) {
+			t.Errorf("%s: %v, %s, want %s", results, err, got, want)
 		}
 		if string(s.Results) != results {
 			t.Errorf("the results are changed to %s", s.Results)
+		}
+	}
+}
+
+// completeWith is a small completed session with results.
+func completeWith(t *testing.T, results string) *callbackd.Session {
+	t.Helper()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return &callbackd.Session{
+		SessionKey: "ACM-0123456789", Status: callbackd.StatusComplete, Theme: "PRO", Language: "en", SourceType: "api", Vehicle: callbackd.Vehicle{VIN: "JN1CV6AR9BM123456"},
+		Photos:    []callbackd.Photo{{Code: 4, URL: "https://photos.example/4.jpg", Approved: true, CreatedAt: at, UpdatedAt: at}},
+		CreatedAt: at, StartedAt: at.Add(time.Minute), CapturedAt: at.Add(3 * time.Minute), EndedAt: at.Add(5 * time.Minute), UpdatedAt: at.Add(5 * time.Minute),
+		Results: []byte(results),
+	}
+}
+
+// PAVE sends photos, vehicle and the results beside the session, each there
+// whether it was put or not; the session has its own members only.
+func TestResultsStandBesideTheSession(t *testing.T) {
+	const (
+		vehicle = `"vin":"JN1CV6AR9BM123456","year":null,"make":null,"model":null,"body_type":null,"trim":null,"transmission":null,"drivetrain":null,"engine_type":null,"fuel_type":null,"ext_col":null,"int_col":null,"odom_reading":null,"odom_unit":null}`
+		account = `{"username":null,"first_name":null,"last_name":null,"email":null,"phone":null}`
+		begin   = `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","session":{"session_key":"ACM-0123456789","theme":"PRO","active":true,"status":"COMPLETE","redirect_url":null,` +
+			`"inspect_started_at":"2026-01-02T03:05:05+00:00","inspect_ended_at":"2026-01-02T03:09:05+00:00","created_at":"2026-01-02T03:04:05+00:00","updated_at":"2026-01-02T03:09:05+00:00","language":"en",` +
+			`"options":{"client_id":null,"sms":{"to":null,"to_name":null,"from":null,"by":null},"contact":{"first_name":null,"last_name":null},"reference":null},"user_account":`
+		source = `,"source":{"type":"api","properties":{}},"capture_duration":120,"inspect_duration":240,"vehicle":{"id":null,"session_key":"ACM-0123456789","vrm":null,` + vehicle
+		photos = `},"photos":[{"photo_code":4,"photo_label":"Left","url":"https://photos.example/4.jpg","approved":true,"approved_message":"ACCEPTED","created_at":"2026-01-02T03:04:05+00:00","updated_at":"2026-01-02T03:04:05+00:00"}],"vehicle":{"id":null,` + vehicle
+		none   = `,"location":null,"disclosures":null,"announcements":null,"inspection":null,"condition_report":null,"landing_page":null`
+	)
+	for results, want := range map[string]string{
+		``:                           account + source + photos + none + `}`,
+		`{}`:                         account + source + photos + none + `}`,
+		`{"session":null}`:           account + source + photos + none + `}`,
+		`{"session":[],"photos":[]}`: account + source + photos + none + `}`,
+		`{"event":"x","session_key":"y","grade":4.50,"status":"mine","tags":[ 1e0 ]}`: account + source + photos + none + `,"grade":4.50,"status":"mine","tags":[ 1e0 ]}`,
+		`{"landing_page":"https://l.example","inspection":{"grading":{"standard_A":3.0}},"location":{"city":"Toronto"}}`: account + source + photos +
+			`,"location":{"city":"Toronto"},"disclosures":null,"announcements":null,"inspection":{"grading":{"standard_A":3.0}},"condition_report":null,"landing_page":"https://l.example"}`,
+		// The session that a platform puts joins the session; it says nothing about what is known.
+		`{"session":{"user_account":{"email":"a@b.example","id":7},"status":"IDLE","session_key":"no","active":false,"shift":"early","source":{"properties":{"tablet":3}}}}`: strings.NewReplacer(
+			`"email":null`, `"email":"a@b.example"`, `"phone":null}`, `"phone":null,"id":7}`).Replace(account) +
+			strings.Replace(source, `"properties":{}`, `"properties":{"tablet":3}`, 1) + `,"shift":"early"` + photos + none + `}`,
+		// What stands beside the session does so wherever it was put; the top counts.
+		`{"session":{"location":{"city":"A"},"inspection":{"x":1}},"location":{"city":"B"}}`: account + source + photos +
+			`,"location":{"city":"B"},"disclosures":null,"announcements":null,"inspection":{"x":1},"condition_report":null,"landing_page":null}`,
+		// As results were put when all of them joined the session.
+		`{"user_account":{"username":"jane"}}`:                                               strings.Replace(account, `"username":null`, `"username":"jane"`, 1) + source + photos + none + `}`,
+		`{"user_account":{"username":"jane"},"session":{"user_account":{"username":"joe"}}}`: strings.Replace(account, `"username":null`, `"username":"joe"`, 1) + source + photos + none + `}`,
+	} {
+		s := completeWith(t, results)
+		if results == "" {
+			s.Results = nil
+		}
+		got, err := session.Results(s)
+		if err != nil || string(got) != begin+want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", results, err, got, begin+want)
+		}
+		data, err := session.Data(s, &callbackd.Fired{Type: callbackd.Complete})
+		if err != nil || strings.Replace(string(data), `{`, `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789",`, 1) != string(got) {
+			t.Errorf("%s: the event's data is %s, %v", results, data, err)
+		}
+	}
+}
+
+// Photos that the platform puts stand in the place of those that are known.
+func TestPhotosOfResultsStandForThoseThatAreKnown(t *testing.T) {
+	got, err := session.Results(completeWith(t, `{"photos":[{"photo_code":4,"angle":1.0}]}`))
+	if err != nil || !strings.Contains(string(got), `},"photos":[{"photo_code":4,"angle":1.0}],"vehicle":`) {
+		t.Errorf("%v, %s", err, got)
+	}
+}
+
+// Results of any allowed size can be completed, wherever their bulk is.
+func TestLargeResultsAreInTheEventOnce(t *testing.T) {
+	for _, form := range []string{`{"vehicle":{"x":"%s"}}`, `{"session":{"vehicle":{"x":"%s"}}}`, `{"session":{"x":"%s"}}`, `{"photos":["%s"]}`, `{"user_account":"%s"}`, `{"user_account":{"x":"%s"}}`} {
+		s := largest("x")
+		s.Results = []byte(strings.Replace(form, "%s", strings.Repeat("x", callbackd.MaxResults-len(form)+2), 1))
+		if _, err := complete(s); err != nil {
+			t.Errorf("%s: %v", form, err)
 		}
 	}
 }

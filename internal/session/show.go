@@ -8,7 +8,7 @@ import (
 // Show is a session as its key sees it.
 func Show(s *callbackd.Session) wire.Session {
 	out := wire.Session{
-		SessionKey: s.SessionKey, Theme: s.Theme, Active: !s.Status.Final(), Status: string(s.Status), RedirectURL: orNull(s.RedirectURL),
+		SessionKey: s.SessionKey, Theme: s.Theme, Active: s.Active(), Status: string(s.Status), RedirectURL: orNull(s.RedirectURL),
 		InspectStartedAt: wire.Stamp(s.StartedAt), CreatedAt: wire.Stamp(s.CreatedAt), UpdatedAt: wire.Stamp(s.UpdatedAt), Language: s.Language,
 		Options: wire.SessionOptions{
 			ClientID:  orNull(s.ClientID),

@@ -23,7 +23,7 @@ type replayed struct {
 	Notes   []wire.Note
 	Phone   string
 	SMS     string
-	Session string
+	Results string
 }
 
 func (r *replayed) take(t testing.TB, ev *callbackd.Event) {
@@ -53,9 +53,7 @@ func (r *replayed) take(t testing.TB, ev *callbackd.Event) {
 		read(&d)
 		r.Phone, r.SMS = d.Phone, d.Status
 	case callbackd.Complete:
-		var d struct{ Session json.RawMessage }
-		read(&d)
-		r.Session = string(d.Session)
+		r.Results = string(ev.Data)
 	}
 }
 
@@ -166,11 +164,9 @@ func (s *suite) replayed(final *callbackd.Session) {
 		want.Notes[len(want.Notes)-1].InsertedAt = wire.Stamp(n.InsertedAt.Truncate(time.Second))
 	}
 	if final.Status == callbackd.StatusComplete {
-		body, err := session.Results(final)
+		body, err := session.Data(final, &callbackd.Fired{Type: callbackd.Complete})
 		s.must(err)
-		var d struct{ Session json.RawMessage }
-		s.must(json.Unmarshal(body, &d))
-		want.Session = string(d.Session)
+		want.Results = string(body)
 	}
 	s.same("replayed", story, want)
 }

@@ -267,7 +267,7 @@ func (s *suite) sessionExpiresOnce() {
 	ds := s.fresh(cb.No)
 	seen := map[string]bool{}
 	for _, d := range ds {
-		if seen[d.Session] || string(d.Event.Data) != `{"status":"EXPIRED","previous_status":"IDLE"}` {
+		if seen[d.Session] || string(d.Event.Data) != `{"status":"EXPIRED","timestamp":"`+now.Format("2006-01-02T15:04:05+00:00")+`","previous_status":"IDLE"}` {
 			s.Errorf("%s: %s", d.Session, d.Event.Data)
 		}
 		seen[d.Session] = true

@@ -1,0 +1,211 @@
+package session
+
+import (
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/strictjson"
+	"callbackd/wire"
+)
+
+// besideSession is what stands beside the member session in COMPLETE, in
+// PAVE's order. A member that nobody gave is null.
+var besideSession = []string{"photos", "vehicle", "location", "disclosures", "announcements", "inspection", "condition_report", "landing_page"}
+
+// Results is the body of GET …/results: what COMPLETE delivers, byte for byte
+// except for a reference that is gone by now.
+func Results(s *callbackd.Session) ([]byte, error) {
+	members, err := completed(s)
+	return object(append([]strictjson.Member{
+		{Name: "event", Value: strictjson.AppendString(nil, string(callbackd.Complete))},
+		{Name: "session_key", Value: strictjson.AppendString(nil, s.SessionKey)},
+	}, members...)), err
+}
+
+// completed returns the data of COMPLETE: the session, what stands beside it,
+// and whatever else the platform put with PUT …/results, whose values pass
+// through byte for byte.
+func completed(s *callbackd.Session) ([]strictjson.Member, error) {
+	put, err := readResults(s.Results)
+	if err != nil {
+		return nil, err
+	}
+	known, err := marshal(knownVehicle(s))
+	if err != nil {
+		return nil, err
+	}
+	vehicle, err := merge(put.beside["vehicle"], known)
+	if err != nil {
+		return nil, err
+	}
+	put.beside["vehicle"] = vehicle
+	if photos := put.beside["photos"]; photos.Kind() != '[' || photos.EmptyArray() {
+		if put.beside["photos"], err = marshal(ShowPhotos(s)); err != nil {
+			return nil, err
+		}
+	}
+	own, err := completedSession(s, vehicle)
+	if err != nil {
+		return nil, err
+	}
+	session, err := merge(own, object(put.session))
+	if err != nil {
+		return nil, err
+	}
+	members := []strictjson.Member{{Name: "session", Value: session}}
+	for _, name := range besideSession {
+		value := put.beside[name]
+		if value == nil {
+			value = strictjson.Value("null")
+		}
+		members = append(members, strictjson.Member{Name: name, Value: value})
+	}
+	return append(members, put.rest...), nil
+}
+
+// completedSession is what callbackd knows of a completed session. Its
+// vehicle has the documented members only, so that results of any size are in
+// the event once.
+func completedSession(s *callbackd.Session, vehicle strictjson.Value) ([]byte, error) {
+	shown := Show(s)
+	out := wire.CompletedSession{
+		SessionKey: shown.SessionKey, Theme: shown.Theme, Active: shown.Active, Status: shown.Status, RedirectURL: shown.RedirectURL,
+		InspectStartedAt: shown.InspectStartedAt, InspectEndedAt: shown.InspectEndedAt, CreatedAt: shown.CreatedAt, UpdatedAt: shown.UpdatedAt,
+		Language: shown.Language, Options: shown.Options, Source: shown.Source,
+		CaptureDuration: seconds(s.CapturedAt.Sub(s.StartedAt)), InspectDuration: seconds(s.EndedAt.Sub(s.StartedAt)),
+	}
+	all, err := strictjson.Object(vehicle)
+	if err != nil {
+		return nil, err
+	}
+	described := []strictjson.Member{
+		{Name: "id", Value: find(all, "id")},
+		{Name: "session_key", Value: strictjson.AppendString(nil, s.SessionKey)},
+		{Name: "vrm", Value: find(all, "vrm")}, // the registration mark, known to the platform alone
+	}
+	for _, name := range vehicleMembers {
+		described = append(described, strictjson.Member{Name: name, Value: find(all, name)})
+	}
+	out.Vehicle = []byte(object(described))
+	return marshal(out)
+}
+
+// vehicleMembers are the documented members of a vehicle besides its id.
+var vehicleMembers = []string{"vin", "year", "make", "model", "body_type", "trim", "transmission", "drivetrain", "engine_type", "fuel_type",
+	"ext_col", "int_col", "odom_reading", "odom_unit"}
+
+// knownVehicle is the vehicle as COMPLETE has it: its id is the member id.
+func knownVehicle(s *callbackd.Session) any {
+	v := showVehicle(&s.Vehicle)
+	return struct {
+		ID *int64 `json:"id"`
+		wire.Vehicle
+		VehicleID *int64 `json:"vehicle_id,omitempty"` // hides the embedded one
+	}{ID: v.VehicleID, Vehicle: *v}
+}
+
+// results is what the platform put, by the place it has in COMPLETE.
+type results struct {
+	session []strictjson.Member // join the session
+	beside  map[string]strictjson.Value
+	rest    []strictjson.Member
+}
+
+// readResults sorts what the platform put. Its object session joins the
+// session, except for what stands beside it. What is null was not given.
+func readResults(put []byte) (r results, err error) {
+	r.beside = map[string]strictjson.Value{}
+	if put == nil {
+		return r, nil
+	}
+	members, err := strictjson.Object(put)
+	if err != nil {
+		return r, err
+	}
+	for _, m := range members {
+		switch {
+		case m.Name == "event", m.Name == "session_key", m.Name == "session":
+		case m.Name == "user_account": // as results had it when all of them joined the session
+			r.session = append(r.session, m)
+		case !slices.Contains(besideSession, m.Name):
+			r.rest = append(r.rest, m)
+		case !m.Value.IsNull():
+			r.beside[m.Name] = m.Value
+		}
+	}
+	_, inner, err := strictjson.LenientObject(find(members, "session"))
+	if err != nil {
+		return r, err
+	}
+	if r.beside["vehicle"], _, err = strictjson.LenientObject(r.beside["vehicle"]); err != nil {
+		return r, err
+	}
+	for _, m := range inner {
+		if m.Name == "vehicle" {
+			if m.Value, _, err = strictjson.LenientObject(m.Value); err != nil {
+				return r, err
+			}
+		}
+		if !slices.Contains(besideSession, m.Name) {
+			r.session = append(slices.DeleteFunc(r.session, func(n strictjson.Member) bool { return n.Name == m.Name }), m)
+		} else if r.beside[m.Name], err = merge(r.beside[m.Name], m.Value); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// find is the value of a member; null when it is not there.
+func find(members []strictjson.Member, name string) strictjson.Value {
+	if i := slices.IndexFunc(members, func(m strictjson.Member) bool { return m.Name == name }); i >= 0 {
+		return members[i].Value
+	}
+	return strictjson.Value("null")
+}
+
+// merge joins two values. Of two objects it has the members of both, those of
+// the first one first; of anything else the first, unless that is null.
+func merge(first, second strictjson.Value) (strictjson.Value, error) {
+	if len(first) == 0 || first.IsNull() {
+		return second, nil
+	}
+	if first.Kind() != '{' || second.Kind() != '{' {
+		return first, nil
+	}
+	members, err := strictjson.Object(first)
+	if err != nil {
+		return nil, err
+	}
+	more, err := strictjson.Object(second)
+	if err != nil {
+		return nil, err
+	}
+	place := make(map[string]int, len(members))
+	for i, m := range members {
+		place[m.Name] = i
+	}
+	for _, m := range more {
+		i, both := place[m.Name]
+		if !both {
+			members = append(members, m)
+		} else if members[i].Value, err = merge(members[i].Value, m.Value); err != nil {
+			return nil, err
+		}
+	}
+	return object(members), nil
+}
+
+// object writes members as a JSON object.
+func object(members []strictjson.Member) strictjson.Value {
+	out := []byte{'{'}
+	for i, m := range members {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(strictjson.AppendString(out, m.Name), ':'), m.Value...)
+	}
+	return append(out, '}')
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
