@@ -210,7 +210,7 @@ func TestTestSend(t *testing.T) {
 	s.register("SESSION:STATUS_CHANGE", recv.url, `,"payload":{"source":"me"},"headers":{"A":"secret-value"}`)
 	d := decode[wire.Delivery](s.call("POST", "/v1/callbacks/SESSION%3ASTATUS_CHANGE/test", "").ok(200))
 	h := recv.next()
-	if want := `{"event":"SESSION:STATUS_CHANGE","session_key":"TST-0000000000","test":true,"status":"COMPLETE","timestamp":"2026-01-02T15:12:11+00:00","previous_status":"CONFIRM","source":"me"}`; h.body != want {
+	if want := `{"event":"SESSION:STATUS_CHANGE","session_key":"TST-0000000000","test":true,"status":"COMPLETE","timestamp":"2026-01-02T15:11:11+00:00","previous_status":"CONFIRM","source":"me"}`; h.body != want {
 		t.Errorf("body %s", h.body)
 	}
 	if h.header.Get("callback-test") != "true" || h.header.Get("webhook-id") != d.EventID || h.header.Get("webhook-signature") == "" {

@@ -125,7 +125,7 @@ func anInspectionFiresItsEventsInOrder(t *testing.T, on func(*setup)) {
 		t.Errorf("COMPLETE is not the body of the results:\n%s", want)
 	}
 	for _, part := range []string{`"status":"COMPLETE"`, `"active":true,"status":"COMPLETE"`, `},"photos":[{"photo_code":2,`,
-		`],"vehicle":{"make":"Nissan","extra":[1e400],"id":null,"vin":"JN1CV6AR9BM123456",`, `"landing_page":null,"grade":4.50,"status":"mine"}`, `"reference":{"lead":17.50}`} {
+		`],"vehicle":{"id":null,"vin":"JN1CV6AR9BM123456","year":null,"make":"Nissan",`, `"odom_unit":null,"extra":[1e400]},"location":null`, `"landing_page":null,"grade":4.50,"status":"mine"}`, `"reference":{"lead":17.50}`} {
 		if !strings.Contains(results, part) {
 			t.Errorf("the results lack %s: %s", part, results)
 		}

@@ -50,6 +50,7 @@ func describe(body []byte) string {
 		PhotoStatus    string `json:"photo_status"`
 		PhotoLabel     string `json:"photo_label"`
 		Note           struct{ Title string }
+		Photos         []json.RawMessage
 	}
 	json.Unmarshal(body, &d)
 	says := ""
@@ -63,7 +64,7 @@ func describe(body []byte) string {
 	case callbackd.NoteInsert:
 		says = strings.ToLower(d.Note.Title)
 	case callbackd.Complete:
-		says = "the whole inspection"
+		says = fmt.Sprintf("the whole inspection, %s", plural(len(d.Photos), "photo"))
 	}
 	return fmt.Sprintf("%-21s  %s", d.Event, says)
 }

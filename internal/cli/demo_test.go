@@ -50,7 +50,7 @@ func TestDescribe(t *testing.T) {
 		`{"event":"SESSION:STAGE_CHANGE","photo_status":"REJECTED: Too Dark","photo_label":"Left"}`: "SESSION:STAGE_CHANGE   Left rejected: too dark",
 		`{"event":"SESSION:STATUS_CHANGE","status":"STARTED","previous_status":"IDLE"}`:             "SESSION:STATUS_CHANGE  IDLE to STARTED",
 		`{"event":"SESSION:NOTE_INSERT","note":{"title":"Scratch"}}`:                                "SESSION:NOTE_INSERT    scratch",
-		`{"event":"SESSION:COMPLETE","session":{}}`:                                                 "SESSION:COMPLETE       the whole inspection",
+		`{"event":"SESSION:COMPLETE","session":{},"photos":[{},{}]}`:                                "SESSION:COMPLETE       the whole inspection, 2 photos",
 	} {
 		if got := describe([]byte(body)); got != want {
 			t.Errorf("%s is %q, want %q", body, got, want)

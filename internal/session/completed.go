@@ -31,15 +31,11 @@ func completed(s *callbackd.Session) ([]strictjson.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := marshal(knownVehicle(s))
+	vehicle, err := completedVehicle(s, put.beside["vehicle"])
 	if err != nil {
 		return nil, err
 	}
-	vehicle, err := merge(put.beside["vehicle"], known)
-	if err != nil {
-		return nil, err
-	}
-	put.beside["vehicle"] = vehicle
+	put.beside["vehicle"] = object(vehicle)
 	if photos := put.beside["photos"]; photos.Kind() != '[' || photos.EmptyArray() {
 		if put.beside["photos"], err = marshal(ShowPhotos(s)); err != nil {
 			return nil, err
@@ -67,7 +63,7 @@ func completed(s *callbackd.Session) ([]strictjson.Member, error) {
 // completedSession is what callbackd knows of a completed session. Its
 // vehicle has the documented members only, so that results of any size are in
 // the event once.
-func completedSession(s *callbackd.Session, vehicle strictjson.Value) ([]byte, error) {
+func completedSession(s *callbackd.Session, vehicle []strictjson.Member) ([]byte, error) {
 	shown := Show(s)
 	out := wire.CompletedSession{
 		SessionKey: shown.SessionKey, Theme: shown.Theme, Active: shown.Active, Status: shown.Status, RedirectURL: shown.RedirectURL,
@@ -75,34 +71,47 @@ func completedSession(s *callbackd.Session, vehicle strictjson.Value) ([]byte, e
 		Language: shown.Language, Options: shown.Options, Source: shown.Source,
 		CaptureDuration: seconds(s.CapturedAt.Sub(s.StartedAt)), InspectDuration: seconds(s.EndedAt.Sub(s.StartedAt)),
 	}
-	all, err := strictjson.Object(vehicle)
-	if err != nil {
-		return nil, err
-	}
-	described := []strictjson.Member{
-		{Name: "id", Value: find(all, "id")},
+	documented := []strictjson.Member{
+		{Name: "id", Value: find(vehicle, "id")},
 		{Name: "session_key", Value: strictjson.AppendString(nil, s.SessionKey)},
-		{Name: "vrm", Value: find(all, "vrm")}, // the registration mark, known to the platform alone
+		{Name: "vrm", Value: find(vehicle, "vrm")}, // the registration mark, known to the platform alone
 	}
-	for _, name := range vehicleMembers {
-		described = append(described, strictjson.Member{Name: name, Value: find(all, name)})
+	for _, name := range vehicleMembers[1:] {
+		documented = append(documented, strictjson.Member{Name: name, Value: find(vehicle, name)})
 	}
-	out.Vehicle = []byte(object(described))
+	out.Vehicle = []byte(object(documented))
 	return marshal(out)
 }
 
-// vehicleMembers are the documented members of a vehicle besides its id.
-var vehicleMembers = []string{"vin", "year", "make", "model", "body_type", "trim", "transmission", "drivetrain", "engine_type", "fuel_type",
+// vehicleMembers are the members of every vehicle in COMPLETE, in order.
+var vehicleMembers = []string{"id", "vin", "year", "make", "model", "body_type", "trim", "transmission", "drivetrain", "engine_type", "fuel_type",
 	"ext_col", "int_col", "odom_reading", "odom_unit"}
 
-// knownVehicle is the vehicle as COMPLETE has it: its id is the member id.
-func knownVehicle(s *callbackd.Session) any {
-	v := showVehicle(&s.Vehicle)
-	return struct {
-		ID *int64 `json:"id"`
-		wire.Vehicle
-		VehicleID *int64 `json:"vehicle_id,omitempty"` // hides the embedded one
-	}{ID: v.VehicleID, Vehicle: *v}
+// completedVehicle is what the platform put and, where it says nothing, what is
+// known of the vehicle: the documented members, then the platform's others.
+func completedVehicle(s *callbackd.Session, put strictjson.Value) ([]strictjson.Member, error) {
+	known, err := marshal(showVehicle(&s.Vehicle))
+	if err != nil {
+		return nil, err
+	}
+	own, err := strictjson.Object(known)
+	if err != nil {
+		return nil, err
+	}
+	own[0].Name = "id" // is vehicle_id in a session
+	all, err := merge(put, object(own))
+	if err != nil {
+		return nil, err
+	}
+	members, err := strictjson.Object(all)
+	place := func(m strictjson.Member) int {
+		if i := slices.Index(vehicleMembers, m.Name); i >= 0 {
+			return i
+		}
+		return len(vehicleMembers)
+	}
+	slices.SortStableFunc(members, func(a, b strictjson.Member) int { return place(a) - place(b) })
+	return members, err
 }
 
 // results is what the platform put, by the place it has in COMPLETE.

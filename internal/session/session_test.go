@@ -88,11 +88,11 @@ func TestResultsKeepWhatIsKnownOfTheVehicle(t *testing.T) {
 		`{"vehicle":null}`:                    `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `}`,
 		`{"vehicle":[]}`:                      `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `}`,
 		`{"vehicle":{ }}`:                     `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `}`,
-		`{"vehicle":{"vin":null,"vrm":null}}`: `"vehicle":{` + vin + `,"vrm":null,"id":null,` + rest("vin") + `}`,
-		`{"vehicle":{"make": "Kia","own":[1e0]}}`:                                   `"vehicle":{"make":"Kia","own":[1e0],"id":null,` + vin + `,"year":null,"model":null,` + rest("model") + `}`,
-		`{"vehicle":{"vin":"other"}, "grade":1}`:                                    `"vehicle":{"vin":"other","id":null,` + rest("vin") + `}`,
-		`{"session":{"vehicle":{"make":"Kia"}}}`:                                    `"vehicle":{"make":"Kia","id":null,` + vin + `,"year":null,"model":null,` + rest("model") + `}`,
-		`{"vehicle":{"make":"VW"},"session":{"vehicle":{"make":"Kia","trim":"S"}}}`: `"vehicle":{"make":"VW","trim":"S","id":null,` + vin + `,"year":null,"model":null,"body_type":null,` + rest("trim") + `}`,
+		`{"vehicle":{"vin":null,"vrm":null}}`: `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `,"vrm":null}`,
+		`{"vehicle":{"make": "Kia","own":[1e0]}}`:                                   `"vehicle":{"id":null,` + vin + `,"year":null,"make":"Kia",` + rest("make") + `,"own":[1e0]}`,
+		`{"vehicle":{"vin":"other"}, "grade":1}`:                                    `"vehicle":{"id":null,"vin":"other",` + rest("vin") + `}`,
+		`{"session":{"vehicle":{"make":"Kia"}}}`:                                    `"vehicle":{"id":null,` + vin + `,"year":null,"make":"Kia",` + rest("make") + `}`,
+		`{"vehicle":{"make":"VW"},"session":{"vehicle":{"make":"Kia","trim":"S"}}}`: `"vehicle":{"id":null,` + vin + `,"year":null,"make":"VW","model":null,"body_type":null,"trim":"S",` + rest("trim") + `}`,
 	} {
 		s := completeWith(t, results)
 		got, err := session.Results(s)

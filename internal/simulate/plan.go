@@ -167,11 +167,27 @@ func (p *planner) note(step callbackd.PhotoStep) {
 func (p *planner) finish() {
 	grade := 1 + p.IntN(5)
 	p.add(p.between(30, 90), "results", func(ctx context.Context, cl *client.Client, key string) (wire.SessionChange, error) {
-		return cl.PutResults(ctx, key, map[string]any{"inspection": map[string]any{"grade": grade, "damages": []any{}}, "vehicle": map[string]any{"make": "Nissan", "model": "Rogue", "year": 2017}})
+		return cl.PutResults(ctx, key, results(key, grade))
 	})
 	p.add(p.between(15, 120), "complete", func(ctx context.Context, cl *client.Client, key string) (wire.SessionChange, error) {
 		return cl.CompleteSession(ctx, key)
 	})
+}
+
+// results is what a platform puts: the members that stand beside the session in
+// COMPLETE, and whose account it was.
+func results(key string, grade int) map[string]any {
+	return map[string]any{
+		"session":  map[string]any{"user_account": map[string]any{"username": "jane.smith", "first_name": "Jane", "last_name": "Smith"}},
+		"vehicle":  map[string]any{"make": "Nissan", "model": "Rogue", "year": 2017},
+		"location": map[string]any{"city": "Toronto", "country": "CA"},
+		"inspection": map[string]any{
+			"damages_overview": map[string]any{"total": 0}, "detected_damages": []any{}, "detected_status": "NO_DAMAGE",
+			"grading": map[string]any{"standard_A": grade}, "annotated_images": []any{}, "case_details": nil,
+		},
+		"condition_report": "https://reports.example.com/" + key,
+		"landing_page":     "https://dashboard.example.com/sessions/" + key,
+	}
 }
 
 func newVIN(r *rand.Rand) string {
