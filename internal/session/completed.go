@@ -143,18 +143,11 @@ func readResults(put []byte) (r results, err error) {
 			r.beside[m.Name] = m.Value
 		}
 	}
-	_, inner, err := strictjson.LenientObject(find(members, "session"))
-	if err != nil {
-		return r, err
-	}
-	if r.beside["vehicle"], _, err = strictjson.LenientObject(r.beside["vehicle"]); err != nil {
-		return r, err
-	}
+	_, inner := objectIn(find(members, "session"))
+	r.beside["vehicle"], _ = objectIn(r.beside["vehicle"])
 	for _, m := range inner {
 		if m.Name == "vehicle" {
-			if m.Value, _, err = strictjson.LenientObject(m.Value); err != nil {
-				return r, err
-			}
+			m.Value, _ = objectIn(m.Value)
 		}
 		if !slices.Contains(besideSession, m.Name) {
 			r.session = append(slices.DeleteFunc(r.session, func(n strictjson.Member) bool { return n.Name == m.Name }), m)
@@ -163,6 +156,16 @@ func readResults(put []byte) (r results, err error) {
 		}
 	}
 	return r, nil
+}
+
+// objectIn reads an object of the results. What is none is as good as an empty
+// one: an earlier version took anything for some members.
+func objectIn(v strictjson.Value) (strictjson.Value, []strictjson.Member) {
+	text, members, err := strictjson.LenientObject(v)
+	if err != nil {
+		return strictjson.Value("{}"), nil
+	}
+	return text, members
 }
 
 // find is the value of a member; null when it is not there.

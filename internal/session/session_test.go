@@ -131,10 +131,12 @@ func TestResultsStandBesideTheSession(t *testing.T) {
 		none   = `,"location":null,"disclosures":null,"announcements":null,"inspection":null,"condition_report":null,"landing_page":null`
 	)
 	for results, want := range map[string]string{
-		``:                           account + source + photos + none + `}`,
-		`{}`:                         account + source + photos + none + `}`,
-		`{"session":null}`:           account + source + photos + none + `}`,
-		`{"session":[],"photos":[]}`: account + source + photos + none + `}`,
+		``:                            account + source + photos + none + `}`,
+		`{}`:                          account + source + photos + none + `}`,
+		`{"session":null}`:            account + source + photos + none + `}`,
+		`{"session":"x","vehicle":7}`: account + source + photos + none + `}`,
+		`{"session":"{\"landing_page\":\"l\"}","vehicle":"[]"}`:                       account + source + photos + strings.Replace(none, `"landing_page":null`, `"landing_page":"l"`, 1) + `}`,
+		`{"session":[],"photos":[]}`:                                                  account + source + photos + none + `}`,
 		`{"event":"x","session_key":"y","grade":4.50,"status":"mine","tags":[ 1e0 ]}`: account + source + photos + none + `,"grade":4.50,"status":"mine","tags":[ 1e0 ]}`,
 		`{"landing_page":"https://l.example","inspection":{"grading":{"standard_A":3.0}},"location":{"city":"Toronto"}}`: account + source + photos +
 			`,"location":{"city":"Toronto"},"disclosures":null,"announcements":null,"inspection":{"grading":{"standard_A":3.0}},"condition_report":null,"landing_page":"https://l.example"}`,
