@@ -18,6 +18,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/front"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 	"callbackd/internal/story"
@@ -290,6 +291,11 @@ func answer(w http.ResponseWriter, status int, body any) {
 }
 
 func answerRaw(w http.ResponseWriter, status int, raw []byte) {
+	if err := front.Hold(w, len(raw)); err != nil {
+		status, raw = statuses[callbackd.KindOf(err)], []byte(`{"message":"Too many large answers are on their way; read those that you asked for, and try again."}`)
+		w.Header().Set("Retry-After", "1")
+	}
+	front.Built(w)
 	h := w.Header()
 	h["Content-Type"] = []string{"application/json"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
 
 	"callbackd"
+	"callbackd/internal/front"
 	"callbackd/internal/strictjson"
 )
 
@@ -19,21 +19,19 @@ func invalid(format string, args ...any) error {
 
 // body reads a request's body up to MaxBody, as it comes.
 func (c *call) body(w http.ResponseWriter) ([]byte, error) {
-	var buf bytes.Buffer
-	if n := c.ContentLength; n > 0 && n <= callbackd.MaxBody {
-		buf.Grow(int(n) + bytes.MinRead)
+	b, err := front.ReadBody(w, c.Request, callbackd.MaxBody)
+	if _, ok := errors.AsType[*callbackd.Error](err); ok {
+		return nil, err // there is no room for it
 	}
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, c.Body, callbackd.MaxBody))
-	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.Is(err, front.ErrTooLarge):
 		return nil, callbackd.Errorf(callbackd.KindTooLarge, "The body is larger than %d bytes.", callbackd.MaxBody)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, callbackd.Errorf(callbackd.KindSlow, "The body did not arrive in time; send it again.")
-	case err != nil && !errors.Is(err, io.EOF):
+	case err != nil:
 		return nil, invalid("The body did not arrive whole.")
 	}
-	return buf.Bytes(), nil
+	return b, nil
 }
 
 // object reads a body as one object, in any way in which clients send one:

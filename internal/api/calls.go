@@ -1,11 +1,11 @@
 package api
 
 import (
-	"net"
 	"net/http"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/front"
 	"callbackd/internal/store"
 )
 
@@ -45,12 +45,12 @@ func (r *recorder) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
+// address is whose call it is, for the log.
 func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
+	if a := front.Client(r); a.IsValid() {
+		return a.String()
 	}
-	return host
+	return r.RemoteAddr
 }
 
 // signed lets a request through that proves its API key, and notes it in the
@@ -60,6 +60,9 @@ func (a *API) signed(f func(http.ResponseWriter, *call) error) http.Handler {
 		begin := time.Now()
 		rec := &recorder{ResponseWriter: w}
 		key, err := a.authenticate(r)
+		if err == nil {
+			err = within(r, key)
+		}
 		if err == nil {
 			err = f(rec, &call{r, key})
 		}
@@ -72,6 +75,18 @@ func (a *API) signed(f func(http.ResponseWriter, *call) error) http.Handler {
 	})
 }
 
+// within counts a call among those of its key that are under way. One that is
+// answered with a page waits until it may be made.
+func within(r *http.Request, key *callbackd.Key) error {
+	if r.Method != http.MethodGet {
+		return front.Enter(r, key.APIKey, front.Write)
+	}
+	if err := front.Enter(r, key.APIKey, front.Read); err != nil {
+		return err
+	}
+	return front.Build(r)
+}
+
 func (a *API) note(rec *recorder, r *http.Request, key *callbackd.Key, begin time.Time) {
 	a.Calls.Call(store.LogEntry{Key: key.No, At: begin, Method: r.Method, Path: r.URL.Path, Status: rec.status, Duration: time.Since(begin),
 		Message: rec.message, Address: address(r)})
@@ -82,6 +97,9 @@ func (a *API) note(rec *recorder, r *http.Request, key *callbackd.Key, begin tim
 func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	key, err := a.authenticate(r)
+	if err == nil {
+		err = front.Enter(r, key.APIKey, front.Write)
+	}
 	if err == nil {
 		if err = a.publish(w, &call{r, key}); err == nil {
 			a.Calls.Published(key.No, begin, time.Since(begin), address(r))

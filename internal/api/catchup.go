@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/front"
 	"callbackd/internal/store"
 	"callbackd/wire"
 )
@@ -75,6 +76,8 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 			return err
 		}
 		defer leave()
+		front.Waits(c.Request)
+		front.Built(w)
 		var stop func()
 		changed, stop = a.Store.Watch(c.key.No)
 		defer stop()
@@ -160,6 +163,8 @@ func (a *API) stream(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	defer leave()
+	front.Waits(c.Request)
+	front.Built(w)
 	changed, stop := a.Store.Watch(c.key.No)
 	defer stop()
 	h := w.Header()
@@ -224,8 +229,17 @@ func (s *stream) run(ctx context.Context, changed <-chan struct{}) {
 	}
 }
 
-// write sends events, each with its id.
+// write sends events, each with its id. Until they are sent they count among
+// the answers of the key.
 func (s *stream) write(evs []*callbackd.Event) bool {
+	size := 0
+	for _, ev := range evs {
+		size += len(ev.Data)
+	}
+	if front.Hold(s.w, size) != nil {
+		return false // the reader comes back with its cursor
+	}
+	defer front.Sent(s.w)
 	for _, ev := range evs {
 		raw, err := marshal(showEvent(ev))
 		if err != nil {

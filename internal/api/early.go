@@ -37,6 +37,9 @@ func (c earlyConn) CloseWrite() error {
 	return nil
 }
 
+// NetConn is the connection under this one.
+func (c earlyConn) NetConn() net.Conn { return c.Conn }
+
 // Write is part of net.Conn.
 func (c earlyConn) Write(b []byte) (int, error) {
 	out, ok := earlyAnswer(b)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"callbackd"
+	"callbackd/internal/front"
 )
 
 // codings are the values of Content-Encoding that are read.
@@ -57,17 +58,20 @@ func (c *call) unpack(w http.ResponseWriter, body []byte) ([]byte, error) {
 	default:
 		return nil, unsupported(w, name, codings)
 	}
-	var out bytes.Buffer
+	var out []byte
 	if err == nil {
-		_, err = out.ReadFrom(io.LimitReader(from, callbackd.MaxBody+1))
+		out, err = front.ReadAll(c.Request, io.LimitReader(from, callbackd.MaxBody+1), -1)
+	}
+	if _, ok := errors.AsType[*callbackd.Error](err); ok {
+		return nil, err // there is no room for it
 	}
 	switch {
 	case err != nil:
 		return nil, invalid("The body is not what its Content-Encoding %q says: %s.", name, unpackFault(err))
-	case out.Len() > callbackd.MaxBody:
+	case len(out) > callbackd.MaxBody:
 		return nil, callbackd.Errorf(callbackd.KindTooLarge, "The body is larger than %d bytes when it is unpacked.", callbackd.MaxBody)
 	}
-	return out.Bytes(), nil
+	return out, nil
 }
 
 // inflate reads both things that clients call deflate: zlib's format, which

@@ -182,9 +182,6 @@ func showEvent(ev *callbackd.Event) wire.Event {
 	return out
 }
 
-// maxPageData ends a page of events early, in bytes of their data.
-const maxPageData = 4 << 20
-
 func (a *API) listEvents(w http.ResponseWriter, c *call) error {
 	if afterIsGiven(c) {
 		return a.catchUp(w, c)
@@ -204,12 +201,8 @@ func (a *API) listEvents(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out, size := wire.EventList{Data: []wire.Event{}}, 0
-	for i, ev := range page.Events {
-		if size += len(ev.Data); size > maxPageData && i > 0 {
-			page.Next = page.Events[i-1].ID
-			break
-		}
+	out := wire.EventList{Data: []wire.Event{}}
+	for _, ev := range page.Events {
 		out.Data = append(out.Data, showEvent(ev))
 	}
 	if page.Next != 0 {

@@ -247,11 +247,14 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 		s.publish("SESSION:COMPLETE", "S", data)
 	}
 	l := decode[wire.EventList](s.call("GET", "/v1/events?limit=200", "").ok(200))
-	if len(l.Data) != 16 || l.Next == nil {
+	if len(l.Data) != 4 || l.Next == nil {
 		t.Errorf("%d events on the first page, next %v", len(l.Data), l.Next)
 	}
 	if got := s.pages("/v1/events", 200, ""); len(got) != 20 {
 		t.Errorf("%d events in all", len(got))
+	}
+	if got := s.pages("/v1/sessions/S/events", 200, ""); len(got) != 20 {
+		t.Errorf("%d events of the session in all", len(got))
 	}
 }
 

@@ -100,6 +100,8 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	log := slog.New(slog.DiscardHandler)
 	var eng *engine.Engine
 	metrics := obs.New(func() int { return eng.InFlight() })
+	metrics.CountLog(obs.NewLogBuffer(io.Discard))
+	metrics.WatchVisitors(func() obs.Visitors { return obs.Visitors{} })
 	store := c.open(t, metrics.Committed)
 	var allow []netip.Prefix
 	for _, s := range c.allow {

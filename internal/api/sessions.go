@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/front"
 	"callbackd/internal/session"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
@@ -202,13 +203,8 @@ func (a *API) listSessions(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out, size := wire.SessionList{Data: []wire.Session{}}, 0
-	for i, s := range page.Sessions {
-		if size += len(s.Reference) + len(s.SourceProperties); size > maxPageData/4 && i > 0 {
-			last := page.Sessions[i-1]
-			page.Next = store.SessionCursor{CreatedAt: last.CreatedAt, SessionKey: last.SessionKey}
-			break
-		}
+	out := wire.SessionList{Data: []wire.Session{}}
+	for _, s := range page.Sessions {
 		out.Data = append(out.Data, session.Show(s))
 	}
 	if page.Next != (store.SessionCursor{}) {
@@ -258,15 +254,11 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	out, size, more := wire.SessionStory{SessionKey: key, Data: []wire.SessionEvent{}}, 0, len(events) == f.limit
+	out := wire.SessionStory{SessionKey: key, Data: []wire.SessionEvent{}}
 	for i := range events {
-		if size += len(events[i].Data); size > maxPageData && i > 0 {
-			more = true
-			break
-		}
 		out.Data = append(out.Data, showSessionEvent(&events[i]))
 	}
-	if more {
+	if store.StoryFull(events, f.limit) {
 		out.Next = ptr(strconv.FormatInt(out.Data[len(out.Data)-1].Sequence, 10))
 	}
 	answer(w, http.StatusOK, out)
@@ -296,6 +288,10 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	if err := front.Enter(r, key.APIKey, front.Unproven); err != nil {
 		a.fail(w, r, err)
 		return
 	}

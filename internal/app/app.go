@@ -23,6 +23,7 @@ import (
 	"callbackd/internal/console"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
+	"callbackd/internal/front"
 	"callbackd/internal/journal"
 	"callbackd/internal/live"
 	"callbackd/internal/obs"
@@ -50,6 +51,7 @@ type Config struct {
 	RequireHTTPS bool
 	MaskHeaders  bool
 	MaxInFlight  int
+	MaxConns     int // of visitors; 0: front.DefaultMaxConns
 	// Lease is within how long the work of a killed node is another's, when
 	// nodes share a database; 0: the default.
 	Lease time.Duration
@@ -65,6 +67,7 @@ type Config struct {
 type App struct {
 	log      *slog.Logger
 	console  *console.Console
+	front    *front.Front
 	started  time.Time
 	store    store.Store
 	engine   *engine.Engine
@@ -97,6 +100,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if a.listener, err = listen("--listen", c.Listen, seldom); err != nil {
 		return nil, err
 	}
+	a.front = front.New(front.Options{MaxConns: c.MaxConns, Descriptors: c.MaxInFlight + spareDescriptors, Memory: memoryLimit(), Log: c.Log})
+	metrics.WatchVisitors(a.visitors)
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
 	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, seldom)
@@ -129,10 +134,11 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Feed: feed, Runner: kicker(replaysChanged), Nodes: a.nodes, Log: c.Log, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS,
 	})
-	a.server = api.Server(both(handler, a.console), c.Log)
+	a.server = api.Server(a.front.Handler(both(handler, a.console), essential), c.Log)
+	a.server.ConnContext = front.ConnContext
 	a.server.RegisterOnShutdown(a.console.Close)
 	a.server.RegisterOnShutdown(handler.Close)
-	go func() { a.served <- a.server.Serve(api.Listener(a.listener)) }()
+	go func() { a.served <- a.server.Serve(api.Listener(a.front.Listen(a.listener))) }()
 	var upkeep context.Context
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	a.upkeep.Go(func() { a.settle(upkeep) })

@@ -27,6 +27,7 @@ type serveCmd struct {
 	Keep          time.Duration `default:"30d" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept, such as 30d or 1d12h."`
 	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
 	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
+	MaxConns      int           `name:"max-connections" env:"CALLBACKD_MAX_CONNECTIONS" placeholder:"N" help:"Connections of visitors at a time, by default 8192 or fewer where memory or descriptors are short; when there are more, the longest silent one is closed for each new one. Half of them may come from one address."`
 	Lease         time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: within how long other nodes take over the work of one that died; 2s or more, the same for all nodes."`
 	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Signs the operator in to the console, with 16 characters or more. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE. Without it, the command console prints one-time links."`
 	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
@@ -35,9 +36,12 @@ type serveCmd struct {
 	LogLevel      string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"debug, info, warn or error."`
 }
 
+// minConns is the least number of connections that leaves room for a reserve.
+const minConns = 64
+
 // config checks the options and turns them into the app's configuration.
 func (c *serveCmd) config(e *env) (app.Config, error) {
-	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, Lease: c.Lease, OperatorToken: callbackd.Secret(c.OperatorToken)}
+	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns, Lease: c.Lease, OperatorToken: callbackd.Secret(c.OperatorToken)}
 	if c.Lease < 2*time.Second {
 		return out, settingf("--lease %s is too short for a busy machine; give it 2s or more", callbackd.FormatDuration(c.Lease))
 	}
@@ -74,6 +78,8 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 		return out, settingf("--grace is negative; give 0s or more")
 	case c.OperatorToken != "" && len(c.OperatorToken) < console.MinOperatorToken:
 		return out, settingf("--operator-token is shorter than %d characters: it opens every key's data; make one with: openssl rand -hex 16", console.MinOperatorToken)
+	case c.MaxConns != 0 && c.MaxConns < minConns:
+		return out, settingf("--max-connections %d is too few; give it %d or more, or leave it out", c.MaxConns, minConns)
 	case c.MaxInFlight < 1:
 		return out, settingf("--max-in-flight must be at least 1")
 	}
@@ -100,6 +106,7 @@ func (c *serveCmd) Run(e *env) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	app.LimitMemory(cfg.Log)
 	a, err := app.Start(e.ctx, cfg)
 	if err != nil {
 		return err

@@ -182,17 +182,17 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			c.fail(w, r, nil, errors.New("panic"))
 		}
 	}()
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	c.handler.ServeHTTP(w, r)
 }
-
-// maxForm bounds a form: a callback's setting and some air.
-const maxForm = 256 << 10
 
 // open serves to anybody.
 func (c *Console) open(f func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := f(w, r); err != nil {
+		err := outside(w, r)
+		if err == nil {
+			err = f(w, r)
+		}
+		if err != nil {
 			c.fail(w, r, nil, err)
 		}
 	})
@@ -222,7 +222,10 @@ func (c *Console) signedIn(f func(http.ResponseWriter, *visit) error) http.Handl
 			c.toDoor(w, r)
 			return
 		}
-		if err := f(w, v); err != nil {
+		if err = inside(w, v); err == nil {
+			err = f(w, v)
+		}
+		if err != nil {
 			c.fail(w, r, v, err)
 		}
 	})

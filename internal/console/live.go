@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/front"
 	"callbackd/internal/live"
 )
 
@@ -70,6 +71,8 @@ func (c *Console) stream(w http.ResponseWriter, v *visit) error {
 		return callbackd.Errorf(callbackd.KindLimited, "Too many live pages are open; close some, or look at the list.")
 	}
 	defer c.streams.Add(-1)
+	front.Waits(v.Request)
+	front.Built(w)
 	sub := c.Feed.Subscribe(s.No)
 	defer sub.Close()
 	out := &eventWriter{w: w, control: http.NewResponseController(w)}

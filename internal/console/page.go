@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"callbackd"
+	"callbackd/internal/front"
 )
 
 //go:embed templates/*.html
@@ -134,6 +135,10 @@ func (c *Console) render(w http.ResponseWriter, status int, name string, data an
 	if err := c.pages[name].ExecuteTemplate(&buf, name+".html", data); err != nil {
 		return err
 	}
+	if err := front.Hold(w, buf.Len()); err != nil {
+		return err
+	}
+	front.Built(w)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	w.Write(buf.Bytes())

@@ -251,7 +251,7 @@ func (c *Console) session(w http.ResponseWriter, v *visit) error {
 		}
 		p.Stages = stages(kept, evs)
 		p.Trail, p.TrailEnd = sessionTrail(p.Chapters)
-		if n := len(evs); n == store.MaxPage {
+		if n := len(evs); store.StoryFull(evs, store.MaxPage) {
 			q := s.query()
 			q.Set("from", fmt.Sprint(evs[n-1].Sequence))
 			p.Next = withValues(link("sessions", name), q)

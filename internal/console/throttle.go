@@ -2,9 +2,10 @@ package console
 
 import (
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
+
+	"callbackd/internal/front"
 )
 
 // Tries to sign in, for each address and for each API key: some at once,
@@ -79,18 +80,5 @@ func (t *throttle) forget(now time.Time) {
 	t.doors = kept
 }
 
-// remote is whom a request comes from: an address, or the /64 an IPv6 address
-// is in, which one person has for himself.
-func remote(r *http.Request) string {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	addr := at.Addr().Unmap()
-	if addr.Is6() {
-		if p, err := addr.WithZone("").Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return addr.String()
-}
+// remote is whom a request comes from.
+func remote(r *http.Request) string { return front.ClientGroup(r) }

@@ -20,6 +20,7 @@ func TestOperatingNamesEveryMetric(t *testing.T) {
 	m.Committed(1)
 	m.AttemptDone(&callbackd.Outcome{}, callbackd.Delivered, time.Second)
 	m.CallbackPaused(callbackd.PausedGone)
+	m.WatchVisitors(func() Visitors { return Visitors{} })
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	doc, err := os.ReadFile("../../docs/operating.md")

@@ -31,10 +31,12 @@ type Sessions interface {
 	// SessionNotes returns a session's notes, oldest first.
 	SessionNotes(ctx context.Context, key callbackd.KeyNo, sessionKey string) ([]callbackd.Note, error)
 	// ListSessions returns sessions, without their Results, newest first: by
-	// CreatedAt, then by session key, descending.
+	// CreatedAt, then by session key, descending. A page ends at MaxPageData
+	// of SessionSize.
 	ListSessions(ctx context.Context, q SessionQuery) (SessionPage, error)
 	// SessionEvents returns events of a session, each with its deliveries by
-	// callback number. It asks for events only: a session that is kept
+	// callback number. It ends early once it has MaxPageData of data. It asks
+	// for events only: a session that is kept
 	// elsewhere has them too, and one without any has an empty story.
 	SessionEvents(ctx context.Context, q SessionEventQuery) ([]SessionEvent, error)
 	// LatestEvents returns, for each of the sessions that has events, the
@@ -108,6 +110,27 @@ type SessionEventQuery struct {
 type SessionEvent struct {
 	*callbackd.Event
 	Deliveries []DeliveryView
+}
+
+// StoryFull tells whether a page of SessionEvents that was asked for up to
+// limit ended because it was full, so that there may be more.
+func StoryFull(page []SessionEvent, limit int) bool {
+	size := 0
+	for i := range page {
+		size += len(page[i].Data)
+	}
+	return len(page) > 0 && (len(page) == limit || size >= MaxPageData)
+}
+
+// SessionSize is about how many bytes a session without its results takes in
+// a list.
+func SessionSize(s *callbackd.Session) int {
+	size := 1<<10 + len(s.Reference) + len(s.SourceProperties) + len(s.RedirectURL)
+	for i := range s.Photos {
+		p := &s.Photos[i]
+		size += len(p.URL) + len(p.Typed) + len(p.Reason)
+	}
+	return size
 }
 
 // SessionText is what [SessionQuery.Text] is looked for in, in upper case as

@@ -137,7 +137,7 @@ type Events interface {
 	Accept(ctx context.Context, b Batch) ([]*callbackd.Event, error)
 	// Event returns one event of the key.
 	Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error)
-	// ListEvents returns events newest first.
+	// ListEvents returns events newest first. A page ends at MaxPageData.
 	ListEvents(ctx context.Context, q EventQuery) (EventPage, error)
 	// EventsAfter returns events of the key oldest first, with ids above
 	// q.After. Next is where to go on, also at the end, and is safe: no
@@ -180,7 +180,8 @@ const (
 	MaxScan = 10_000
 )
 
-// MaxPageData ends a page of EventsAfter early, in bytes of the events' data.
+// MaxPageData ends a page of events or sessions early, in bytes of their data:
+// what is beyond it is not read. A page has one row at least.
 const MaxPageData = 1 << 20
 
 // EventPage is one page. Next is 0 at the end.

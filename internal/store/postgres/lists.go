@@ -103,15 +103,20 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 		if q.Type != "" {
 			dataOf = int16(codec.TypeNo(q.Type))
 		}
-		for seen := 0; ; {
+		chunk := scanChunk
+		if q.Type == "" { // each comes with its data
+			chunk = min(upChunk, limit+1)
+		}
+		for seen, size := 0, 0; ; {
 			n := 0
-			err := scanEvents(ctx, conn, q.Key, q.Session, lo, hi, scanChunk, dataOf, func(r *eventRow, data []byte) bool {
-				if len(page.Events) == limit || seen == store.MaxScan { // there is more
+			err := scanEvents(ctx, conn, q.Key, q.Session, lo, hi, chunk, dataOf, func(r *eventRow, data []byte) bool {
+				if len(page.Events) == limit || size >= store.MaxPageData || seen == store.MaxScan { // there is more
 					page.Next = callbackd.EventID(hi)
 					return false
 				}
 				n, seen, hi = n+1, seen+1, r.id
 				if q.Type == "" || codec.Type(int64(r.typ)) == q.Type {
+					size += len(data)
 					page.Events = append(page.Events, r.event(data))
 				}
 				return true
@@ -119,7 +124,7 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 			if err != nil {
 				return err
 			}
-			if page.Next != 0 || n < scanChunk {
+			if page.Next != 0 || n < chunk {
 				return addLater(ctx, conn, byID(page.Events))
 			}
 		}

@@ -56,7 +56,7 @@ func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (pa
 	if c := q.After.CreatedAt.UnixMilli(); q.After.SessionKey != "" && c < at {
 		at, key = c, q.After.SessionKey
 	}
-	for seen := 0; ; {
+	for seen, size := 0, 0; ; {
 		sql, args := selectSessions, []any{int64(q.Key), lo, at, key, sessionChunk}
 		if q.Status != "" {
 			sql, args = selectSessionsBy, append(args, string(q.Status))
@@ -68,13 +68,14 @@ func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (pa
 			if err != nil || page.Next.SessionKey != "" {
 				return err
 			}
-			if len(page.Sessions) == limit || seen == store.MaxScan { // there is more
+			if len(page.Sessions) == limit || size >= store.MaxPageData || seen == store.MaxScan { // there is more
 				page.Next = store.SessionCursor{CreatedAt: fromMillis(at), SessionKey: key}
 				return nil
 			}
 			n, seen = n+1, seen+1
 			at, key = k.before.CreatedAt.UnixMilli(), k.before.SessionKey
 			if text == "" || strings.Contains(string(search), text) {
+				size += store.SessionSize(k.before)
 				page.Sessions = append(page.Sessions, k.before)
 			}
 			return nil
@@ -102,10 +103,6 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 	if q.Before == 0 {
 		q.Before = math.MaxInt64
 	}
-	sql := selectEventsOf
-	if q.Newest {
-		sql = selectNewestEventsOf
-	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		all, err := s.callbacksWhere(ctx, conn, "c.key_no = $1", int64(q.Key))
 		if err != nil {
@@ -115,14 +112,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 		for _, cb := range all {
 			cbs[cb.No] = cb
 		}
-		var evs []*callbackd.Event
-		err = each(ctx, conn, sql, func(row pgx.CollectableRow) error {
-			var r eventRow
-			var data []byte
-			err := row.Scan(r.into(&data)...)
-			evs = append(evs, r.event(data))
-			return err
-		}, int64(q.Key), q.Session, q.After, q.Before, min(max(q.Limit, 1), store.MaxPage))
+		evs, err := sessionEvents(ctx, conn, q)
 		if err == nil {
 			err = addLater(ctx, conn, byID(evs))
 		}
@@ -153,6 +143,37 @@ func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyNo, sessions 
 		}, int64(key), names, n)
 	})
 	return out, err
+}
+
+// sessionEvents reads events of a session until there is a page of them.
+func sessionEvents(ctx context.Context, conn *pgx.Conn, q store.SessionEventQuery) (evs []*callbackd.Event, err error) {
+	sql, limit := selectEventsOf, min(max(q.Limit, 1), store.MaxPage)
+	if q.Newest {
+		sql = selectNewestEventsOf
+	}
+	for size := 0; len(evs) < limit && size < store.MaxPageData; {
+		n, chunk := 0, min(upChunk, limit-len(evs))
+		err = each(ctx, conn, sql, func(row pgx.CollectableRow) error {
+			var r eventRow
+			var data []byte
+			err := row.Scan(r.into(&data)...)
+			if n++; err != nil || size >= store.MaxPageData {
+				return err
+			}
+			size += len(data)
+			ev := r.event(data)
+			if evs = append(evs, ev); q.Newest {
+				q.Before = ev.Sequence
+			} else {
+				q.After = ev.Sequence
+			}
+			return nil
+		}, int64(q.Key), q.Session, q.After, q.Before, chunk)
+		if err != nil || n < chunk {
+			break
+		}
+	}
+	return evs, err
 }
 
 // withDeliveries adds to each event where its deliveries stand.

@@ -76,18 +76,19 @@ func only(err, enough error) error {
 func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
 	lo, hi := store.IDRange(q.Since, q.Until, q.After)
 	limit := min(max(q.Limit, 1), store.MaxPage)
-	seen, last := 0, callbackd.EventID(0)
+	seen, size, last := 0, 0, callbackd.EventID(0)
 	young, floor := s.tail.newest(q.Key, q.Session, lo, hi)
 	var later error
 	err = s.read(ctx, func(d *db) error {
 		return d.scanEvents(young, floor, q.Key, q.Session, lo, hi, store.MaxScan, func(st *sqlite3.Stmt) bool {
-			if len(page.Events) == limit { // there is more
+			if len(page.Events) == limit || size >= store.MaxPageData { // there is more
 				page.Next = last
 				return false
 			}
 			seen++
 			last = callbackd.EventID(st.ColumnInt64(0))
 			if q.Type == "" || codec.Type(st.ColumnInt64(2)) == q.Type {
+				size += len(st.ColumnRawBlob(7))
 				ev := scanEvent(st)
 				ev.Data = st.ColumnBlob(7, nil)
 				later = d.addLater(ev)

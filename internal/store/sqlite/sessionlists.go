@@ -33,6 +33,7 @@ type sessionLister struct {
 	q     store.SessionQuery
 	text  string
 	limit int
+	size  int
 	page  store.SessionPage
 }
 
@@ -59,7 +60,7 @@ func (l *sessionLister) scan(d *db, where string, args ...any) error {
 	stop := callbackd.Errorf(callbackd.KindInternal, "enough")
 	err := d.query("SELECT "+listedColumns+", search FROM sessions "+where+"created_at >= ? AND (created_at, session) < (?, ?) ORDER BY created_at DESC, session DESC LIMIT ?",
 		func(st *sqlite3.Stmt) error {
-			if len(l.page.Sessions) == l.limit { // there is more
+			if len(l.page.Sessions) == l.limit || l.size >= store.MaxPageData { // there is more
 				l.page.Next = last
 				return stop
 			}
@@ -69,8 +70,12 @@ func (l *sessionLister) scan(d *db, where string, args ...any) error {
 				return nil
 			}
 			k, err := scanSession(st)
+			if err != nil {
+				return err
+			}
+			l.size += store.SessionSize(k.session)
 			l.page.Sessions = append(l.page.Sessions, k.session)
-			return err
+			return nil
 		}, append(args, lo, at, key, store.MaxScan)...)
 	if err == stop {
 		return nil
@@ -105,12 +110,15 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 		q.Before = math.MaxInt64
 	}
 	young, floor := s.tail.newest(q.Key, q.Session, 0, math.MaxInt64)
+	size, enough := 0, callbackd.Errorf(callbackd.KindInternal, "enough")
 	row := func(st *sqlite3.Stmt) error {
-		if len(out) < limit {
-			ev := scanEvent(st)
-			ev.Data = st.ColumnBlob(7, nil)
-			out = append(out, store.SessionEvent{Event: ev})
+		if len(out) == limit || size >= store.MaxPageData {
+			return enough
 		}
+		ev := scanEvent(st)
+		ev.Data = st.ColumnBlob(7, nil)
+		size += len(ev.Data)
+		out = append(out, store.SessionEvent{Event: ev})
 		return nil
 	}
 	err = s.read(ctx, func(d *db) error {
@@ -120,7 +128,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 		}
 		unfolded := func(ids iter.Seq2[int, callbackd.EventID]) (err error) {
 			for _, id := range ids {
-				if err == nil && len(out) < limit {
+				if err == nil {
 					err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ? AND sequence > ? AND sequence < ?", row, int64(id), q.After, q.Before)
 				}
 			}
@@ -133,6 +141,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 		} else if err = indexed("ASC"); err == nil {
 			err = unfolded(slices.Backward(young))
 		}
+		err = only(err, enough)
 		for i := range out {
 			if err == nil {
 				out[i].Deliveries, err = d.deliveriesOf(out[i].Event, cbs)

@@ -33,6 +33,7 @@ func Run(t *testing.T, open Open) {
 		"TimesAreNotEarly": (*suite).notEarly, "CatchUp": (*suite).catchUp, "Replays": (*suite).replays, "ReplayToATarget": (*suite).replayTo, "ReplayWindow": (*suite).replayWindow,
 		"Logs": (*suite).logs, "Stats": (*suite).stats, "AttemptFilters": (*suite).attemptFilters, "OldErrorsAreFound": (*suite).oldErrors, "LastErrorsAreKept": (*suite).lastErrors,
 		"BacklogCountsFromWhenItWasMadeDue": (*suite).backlogSince, "LatestEvents": (*suite).latestEvents, "NewestFirst": (*suite).newestFirst, "WholeVIN": (*suite).wholeVIN,
+		"PagesEndBySize": (*suite).pagesEndBySize,
 	}
 	maps.Copy(tests, sessionTests)
 	for name, f := range tests {

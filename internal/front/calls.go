@@ -1,0 +1,203 @@
+package front
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"callbackd"
+)
+
+// Kind is what a call costs.
+type Kind int
+
+// Kinds of calls. Each has its own limit for one visitor.
+const (
+	Write    Kind = iota // small answer: publishes, changes
+	Read                 // an answer as large as a page
+	Unproven             // named an API key and proved nothing
+	relayed              // came over a trusted proxy; counted by address
+)
+
+// Calls of one visitor that may be under way at a time.
+const (
+	MaxReads    = 64
+	MaxUnproven = 16
+	// MaxBuilding is how many answers are made at a time for one visitor,
+	// and maxBuilding for all: others wait.
+	MaxBuilding = 2
+	maxBuilding = 8
+)
+
+// calls counts calls under way by visitor.
+type calls struct {
+	most   int // of Write
+	ofAddr int // of one address behind a trusted proxy
+	mu     sync.Mutex
+	n      map[callKey]int
+}
+
+type callKey struct {
+	who  string
+	kind Kind
+}
+
+// subject is who has the limit.
+func (k Kind) subject() string {
+	if k == relayed {
+		return "address"
+	}
+	return "API key"
+}
+
+func (c *calls) limit(k Kind) int {
+	switch k {
+	case Read:
+		return MaxReads
+	case Unproven:
+		return MaxUnproven
+	case relayed:
+		return c.ofAddr
+	}
+	return c.most
+}
+
+func (c *calls) enter(who string, k Kind) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n == nil {
+		c.n = map[callKey]int{}
+	}
+	key := callKey{who, k}
+	if limit := c.limit(k); c.n[key] >= limit {
+		return callbackd.Errorf(callbackd.KindLimited, "%d calls of this %s are under way, which is the limit; wait for their answers.", limit, k.subject())
+	}
+	c.n[key]++
+	return nil
+}
+
+func (c *calls) leave(who string, k Kind) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := callKey{who, k}
+	if c.n[key]--; c.n[key] <= 0 {
+		delete(c.n, key)
+	}
+}
+
+// Operator is the name of the operator as a visitor; its bytes come from a
+// reserve.
+const Operator = "\x00operator" // no API key
+
+// Enter counts a call of a visitor until its handler returns; Limited when
+// too many are under way.
+func Enter(r *http.Request, who string, k Kind) error {
+	c := connOf(r)
+	if c == nil {
+		return nil
+	}
+	v := &c.visit
+	v.leaveCall(c.f)
+	f := c.f
+	if v.who != who { // what was taken so far moves with the name
+		f.bodies.give(v.who, v.bodies)
+		f.answers.give(v.who, v.answers)
+		v.bodies, v.answers = 0, 0
+	}
+	v.who = who
+	if who == Operator {
+		return nil
+	}
+	if err := f.calls.enter(who, k); err != nil {
+		f.refused.Add(1)
+		return err
+	}
+	v.kind, v.entered = k, true
+	return nil
+}
+
+// Waits says that a call waits for something to happen, under a limit of its
+// own: it does not count among those under way any more.
+func Waits(r *http.Request) {
+	if c := connOf(r); c != nil {
+		c.visit.leaveCall(c.f)
+	}
+}
+
+// workshop limits how many large answers are made at a time. A visitor has
+// few places, so that one that asks for much does not stand before others.
+type workshop struct {
+	all chan struct{}
+	mu  sync.Mutex
+	of  map[string]*bench
+}
+
+// bench is the places of one visitor.
+type bench struct {
+	users int
+	seats chan struct{}
+}
+
+func (w *workshop) init() {
+	w.all, w.of = make(chan struct{}, maxBuilding), map[string]*bench{}
+}
+
+// take waits for a place.
+func (w *workshop) take(ctx context.Context, who string) (done func(), err error) {
+	w.mu.Lock()
+	b := w.of[who]
+	if b == nil {
+		b = &bench{seats: make(chan struct{}, MaxBuilding)}
+		w.of[who] = b
+	}
+	b.users++
+	w.mu.Unlock()
+	forget := func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if b.users--; b.users == 0 {
+			delete(w.of, who)
+		}
+	}
+	busy := func() error {
+		forget()
+		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "callbackd is busy; try again")
+	}
+	select {
+	case b.seats <- struct{}{}:
+	case <-ctx.Done():
+		return nil, busy()
+	}
+	if who == Operator {
+		return func() { <-b.seats; forget() }, nil
+	}
+	select {
+	case w.all <- struct{}{}:
+	case <-ctx.Done():
+		<-b.seats
+		return nil, busy()
+	}
+	return func() { <-w.all; <-b.seats; forget() }, nil
+}
+
+// Build waits until a large answer may be made for the visitor. The place is
+// given back by [Built], or with the end of the handler.
+func Build(r *http.Request) error {
+	c := connOf(r)
+	if c == nil || c.visit.done != nil {
+		return nil
+	}
+	done, err := c.f.work.take(r.Context(), c.visit.who)
+	if err == nil {
+		c.visit.done = done
+	}
+	return err
+}
+
+// Built says that the answer is made and is on its way.
+func Built(w http.ResponseWriter) {
+	if c := connUnder(w); c != nil && c.visit.done != nil {
+		c.visit.done()
+		c.visit.done = nil
+	}
+}

@@ -1,0 +1,255 @@
+package front
+
+import (
+	"container/list"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Sizes of the kernel's buffers of a connection: what is not read on either
+// side must not fill the machine's memory.
+const socketBuffer = 256 << 10
+
+// conns is every connection. Those without a request under way wait in order
+// of how long they have been silent: when there are too many, the one that is
+// silent for longest gives its place to the newcomer. So silence costs others
+// nothing, and a visitor that does say something is heard.
+type conns struct {
+	f       *Front
+	mu      sync.Mutex
+	n       int        // open ones
+	working int        // with a request under way
+	silent  *list.List // of *conn, the longest silent first
+	peers   map[netip.Prefix]*peer
+}
+
+// peer is one address with connections.
+type peer struct {
+	n      int
+	silent *list.List
+}
+
+// conn is an accepted connection.
+type conn struct {
+	net.Conn
+	f    *Front
+	from netip.Prefix // whom it counts for; invalid: a trusted proxy
+
+	// Guarded by conns.mu.
+	silent, peerSilent *list.Element
+	working            bool
+	closed             bool
+
+	visit visit // of the request under way
+}
+
+// Listen accepts connections of l within the limits.
+func (f *Front) Listen(l net.Listener) net.Listener { return &listener{l, f} }
+
+type listener struct {
+	net.Listener
+	f *Front
+}
+
+// Accept is part of net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			if l.f.outOfDescriptors(err) {
+				continue
+			}
+			return nil, err
+		}
+		if t, ok := raw.(*net.TCPConn); ok {
+			t.SetReadBuffer(socketBuffer)
+			t.SetWriteBuffer(socketBuffer)
+		}
+		if c := l.f.admit(raw); c != nil {
+			return c, nil
+		}
+	}
+}
+
+// outOfDescriptors makes room when the process has no descriptor left, and
+// tells whether to try again at once.
+func (f *Front) outOfDescriptors(err error) bool {
+	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		return false
+	}
+	f.said.warn(f.options.Log, "no descriptor is left for a new connection; raise LimitNOFILE or ulimit -n", "error", err)
+	f.conns.mu.Lock()
+	old := f.conns.oldest(nil)
+	f.conns.mu.Unlock()
+	return f.evict(old)
+}
+
+// admit gives a connection a place, takes one from a silent connection for
+// it, or refuses it.
+func (f *Front) admit(raw net.Conn) *conn {
+	c := &conn{Conn: raw, f: f}
+	if addr := addrOf(raw.RemoteAddr()); !f.trusts(addr) {
+		c.from = group(addr)
+	}
+	limit := f.limit()
+	s := &f.conns
+	s.mu.Lock()
+	if s.silent == nil {
+		s.silent, s.peers = list.New(), map[netip.Prefix]*peer{}
+	}
+	p := s.peers[c.from]
+	if p == nil {
+		p = &peer{silent: list.New()}
+		s.peers[c.from] = p
+	}
+	s.n++
+	p.n++
+	c.queue()
+	var old *conn
+	full := false
+	switch {
+	case c.from.IsValid() && p.n > max(minConns, limit/2):
+		old, full = s.oldest(p), true
+	case s.n > limit:
+		old, full = s.oldest(nil), true
+	}
+	s.mu.Unlock()
+	if !full {
+		return c
+	}
+	f.said.warn(f.options.Log, "as many connections are open as there may be; the longest silent one is closed for each new one",
+		"connections", limit, "newest_from", c.from.Addr().String())
+	if old != nil && old != c {
+		f.evict(old)
+		return c
+	}
+	f.refused.Add(1)
+	c.SetWriteDeadline(time.Now().Add(time.Second))
+	c.Write([]byte(crowdedAnswer))
+	c.Close()
+	return nil
+}
+
+const crowdedAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 65\r\n\r\n" +
+	`{"message":"Too many connections are open to callbackd; wait."}` + "\r\n"
+
+// oldest is the longest silent connection, of one address or of all.
+func (s *conns) oldest(p *peer) *conn {
+	l := s.silent
+	if p != nil {
+		l = p.silent
+	}
+	if l == nil || l.Front() == nil {
+		return nil
+	}
+	return l.Front().Value.(*conn)
+}
+
+// evict closes a connection that was silent a moment ago.
+func (f *Front) evict(c *conn) bool {
+	if c == nil {
+		return false
+	}
+	f.evicted.Add(1)
+	c.Close()
+	return true
+}
+
+// queue makes the connection the last of the silent ones. conns.mu is held.
+func (c *conn) queue() {
+	s := &c.f.conns
+	c.silent, c.peerSilent = s.silent.PushBack(c), s.peers[c.from].silent.PushBack(c)
+}
+
+func (c *conn) unqueue() {
+	if c.silent != nil {
+		s := &c.f.conns
+		s.silent.Remove(c.silent)
+		s.peers[c.from].silent.Remove(c.peerSilent)
+		c.silent, c.peerSilent = nil, nil
+	}
+}
+
+// work says whether a request is under way, which keeps the connection.
+func (c *conn) work(on bool) {
+	s := &c.f.conns
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.closed || c.working == on {
+		return
+	}
+	if c.working = on; on {
+		s.working++
+		c.unqueue()
+	} else {
+		s.working--
+		c.queue()
+	}
+}
+
+// crowded tells whether the working connections have taken all places but
+// the operator's.
+func (c *conn) crowded() bool {
+	limit := c.f.limit()
+	s := &c.f.conns
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.working > limit-max(limit/8, minConns/2)
+}
+
+// Close is part of net.Conn.
+func (c *conn) Close() error {
+	s := &c.f.conns
+	s.mu.Lock()
+	if !c.closed {
+		c.closed = true
+		c.unqueue()
+		s.n--
+		if c.working {
+			s.working--
+		}
+		p := s.peers[c.from]
+		if p.n--; p.n == 0 {
+			delete(s.peers, c.from)
+		}
+	}
+	s.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// CloseWrite lets http.Server end a connection so that the answer is read
+// before it is gone.
+func (c *conn) CloseWrite() error {
+	if t, ok := c.Conn.(*net.TCPConn); ok {
+		return t.CloseWrite()
+	}
+	return nil
+}
+
+// begin notes a request. Requests of a connection come one after the other.
+// It fails when too many of the same visitor come over a trusted proxy.
+func (c *conn) begin(r *http.Request) error {
+	c.visit = visit{}
+	c.visit.client, c.visit.secure = c.f.visitor(r)
+	c.work(true)
+	if c.from.IsValid() {
+		return nil
+	}
+	who := "from " + group(c.visit.client).String()
+	if err := c.f.calls.enter(who, relayed); err != nil {
+		return err
+	}
+	c.visit.relayed = who
+	return nil
+}
+
+// end gives back what the request took.
+func (c *conn) end() {
+	c.visit.leave(c.f)
+	c.work(false)
+}
