@@ -298,7 +298,7 @@ func TestFaultsOfThePlatformsCalls(t *testing.T) {
 		{"POST", "notes", `{"description":"` + strings.Repeat("x", callbackd.MaxNoteText+1) + `"}`, "description is longer than 8192"},
 		{"POST", "sms", `{}`, "status is missing"}, {"POST", "sms", `{"status":"sent"}`, "status must be one of success, error"}, {"POST", "sms", `{"status":"error"}`, "phone is missing, and session " + key},
 		{"PUT", "results", ``, "The body"}, {"PUT", "results", `[1]`, "must be a JSON object"}, {"PUT", "results", `null`, "The body is empty"}, {"PUT", "results", `{"vehicle":[1]}`, "vehicle must be a JSON object."},
-		{"PUT", "results", `{"session":"x"}`, "session must be a JSON object."}, {"PUT", "results", `{"session":{"vehicle":7}}`, "vehicle must be a JSON object."},
+		{"PUT", "results", `{"session":"x"}`, "session is not valid JSON"}, {"PUT", "results", `{"session":[1]}`, "session must be a JSON object."}, {"PUT", "results", `{"session":{"vehicle":7}}`, "vehicle must be a JSON object."},
 		{"PUT", "results", `{"vehicle":{"vrm":[1]}}`, "vehicle.vrm must be a string or a number"}, {"PUT", "results", `{"vehicle":{"id":"` + strings.Repeat("x", 300) + `"}}`, "vehicle.id must be"},
 		{"PUT", "results", `{"vehicle":{"vin":"x"}}`, "vin must be 17"},
 		{"POST", "invalidate", ``, "reason is missing"},
