@@ -92,7 +92,7 @@ func TestTheDocumentIsForGenerators(t *testing.T) {
 		}
 		for _, branch := range []string{"oneOf", "anyOf"} {
 			// One event or an array of them is the one place with a choice.
-			if get(n, branch) != nil && !strings.HasPrefix(at, "/paths//v1/events/post/") {
+			if get(n, branch) != nil && !strings.HasPrefix(at, "/components/schemas/Publish") {
 				t.Errorf("%s is a choice of schemas", at)
 			}
 		}
