@@ -156,7 +156,7 @@ type Delivery struct {
 	NextAttempt  *time.Time `json:"next_attempt_at"` // null: at once, or ended
 	Repeated     bool       `json:"repeated"`        // a person asked for it again and it waits
 	Test         bool       `json:"test"`
-	History      []Attempt  `json:"history,omitempty"` // not in lists
+	History      []Attempt  `json:"history,omitzero"` // empty before the first attempt; not in lists
 }
 
 // DeliveryList answers GET /v1/deliveries. Next is null at the end; a page

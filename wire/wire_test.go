@@ -2,7 +2,9 @@ package wire_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"callbackd/wire"
@@ -33,5 +35,34 @@ func TestHeadersRefuseWhatIsNoObjectOfStrings(t *testing.T) {
 		if err := json.Unmarshal([]byte(s), &h); err == nil {
 			t.Errorf("%s reads as %v", s, h)
 		}
+	}
+}
+
+// A list that is empty is an empty list: a member that is left out, or null,
+// makes clients fail on the one day on which there is nothing.
+func TestNoListIsLeftOutWhenItIsEmpty(t *testing.T) {
+	requests := []string{"NewReplay"}
+	seen := map[reflect.Type]bool{}
+	var walk func(at string, typ reflect.Type)
+	walk = func(at string, typ reflect.Type) {
+		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
+			typ = typ.Elem()
+		}
+		if typ.Kind() != reflect.Struct || seen[typ] || slices.Contains(requests, typ.Name()) {
+			return
+		}
+		seen[typ] = true
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			kind := f.Type.Kind()
+			if (kind == reflect.Slice || kind == reflect.Map) && strings.Contains(f.Tag.Get("json"), "omitempty") {
+				t.Errorf("%s.%s is left out when it is empty", typ.Name(), f.Name)
+			}
+			walk(at+"."+f.Name, f.Type)
+		}
+	}
+	for _, v := range []any{wire.CallbackList{}, wire.CallbackOne{}, wire.Policy{}, wire.Secret{}, wire.EventList{}, wire.DeliveryList{}, wire.SessionList{}, wire.SessionStory{}, wire.SessionChange{},
+		wire.ReplayList{}, wire.LogList{}, wire.Explanation{}, wire.EventExplanation{}} {
+		walk("", reflect.TypeOf(v))
 	}
 }

@@ -186,7 +186,8 @@ func (a *API) unrouted(w http.ResponseWriter, r *http.Request) {
 // call is one authenticated request.
 type call struct {
 	*http.Request
-	key *callbackd.Key
+	key  *callbackd.Key
+	form []formField // of a body that was read as a form
 }
 
 func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {

@@ -49,6 +49,7 @@ func (c *call) object(w http.ResponseWriter) (strictjson.Value, []strictjson.Mem
 	if fields, ok, err := readForm(c.Header.Get("Content-Type"), b); err != nil {
 		return nil, nil, err
 	} else if ok {
+		c.form = fields
 		if b, err = formJSON(fields); err != nil {
 			return nil, nil, err
 		}

@@ -64,7 +64,7 @@ func (a *API) signed(f func(http.ResponseWriter, *call) error) http.Handler {
 			err = within(r, key)
 		}
 		if err == nil {
-			err = f(rec, &call{r, key})
+			err = f(rec, &call{Request: r, key: key})
 		}
 		if err != nil {
 			rec.message = a.fail(rec, r, err)
@@ -101,7 +101,7 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 		err = front.Enter(r, key.APIKey, front.Write)
 	}
 	if err == nil {
-		if err = a.publish(w, &call{r, key}); err == nil {
+		if err = a.publish(w, &call{Request: r, key: key}); err == nil {
 			a.Calls.Published(key.No, begin, time.Since(begin), address(r))
 			return
 		}

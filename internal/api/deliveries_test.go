@@ -277,3 +277,17 @@ func TestTestSendsAreLimited(t *testing.T) {
 	other.register("SESSION:COMPLETE", recv.url, "")
 	other.call("POST", "/v1/callbacks/SESSION:COMPLETE/test", "").ok(200)
 }
+
+// A delivery that was not tried yet has an empty history, not none.
+func TestADeliveryWithoutAttemptsHasAnEmptyHistory(t *testing.T) {
+	s := start(t)
+	s.register("SESSION:COMPLETE", "http://127.0.0.1:1/hook", "")
+	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause", "").ok(200)
+	id := s.deliveryOf(s.publish("SESSION:COMPLETE", "S", "{}"))
+	if r := s.call("GET", "/v1/deliveries/"+id, "").ok(200); !strings.HasSuffix(r.body, `"history":[]}`+"\n") {
+		t.Error(r.body)
+	}
+	if r := s.call("GET", "/v1/deliveries", "").ok(200); strings.Contains(r.body, "history") {
+		t.Error(r.body)
+	}
+}

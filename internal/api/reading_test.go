@@ -80,7 +80,7 @@ func TestFormsThatMeanNothingAreRefused(t *testing.T) {
 		"what is not UTF-8":      {"url=%ff", "The form is not valid UTF-8"},
 		"too many fields":        {many, "more than 1000 fields"},
 		"too deep":               {"a" + strings.Repeat("[x]", 11) + "=1", "nests deeper than 10 levels"},
-		"nothing that is needed": {"event=SESSION%3ACOMPLETE", "Missing required fields."},
+		"nothing that is needed": {"event=SESSION%3ACOMPLETE", "Missing required fields. The body was read as a form, and has event."},
 		"a wrong policy":         {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[filter]=x", `policy has no member "filter"`},
 		"a text for a number":    {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[rate]=0x10", "policy.rate must be a number"},
 	} {

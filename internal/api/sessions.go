@@ -295,7 +295,7 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	c := &call{r, key}
+	c := &call{Request: r, key: key}
 	f, err := c.fields(w)
 	if callbackd.KindOf(err) == callbackd.KindInvalid {
 		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: r.PathValue("key")})

@@ -222,7 +222,7 @@ func TestBadSessionsAreNamedAndLeaveNothing(t *testing.T) {
 	s := start(t)
 	long := strings.Repeat("x", callbackd.MaxSessionText+1)
 	for body, says := range map[string]string{
-		`[1]`: "must be a JSON object", `"x"`: "is not valid JSON", `"`: "ends in the middle", `{"options":"sms"}`: "options is not valid JSON", `{"vin":"short"}`: "vin must be 17 letters and digits", `{"vehicle":{"vin":12345678901234567890}}`: "vin must be 17",
+		`[1]`: "must be a JSON object", `"x"`: "must be a JSON object", `"`: "ends in the middle", `{"options":"sms"}`: "options must be a JSON object.", `{"vin":"short"}`: "vin must be 17 letters and digits", `{"vehicle":{"vin":12345678901234567890}}`: "vin must be 17",
 		`{"vehicle":7}`: "vehicle must be a JSON object.", `{"vehicle":{"year":"new"}}`: "year must be a whole number", `{"year":2017.5}`: "year must be",
 		`{"year":1}`: "year must be", `{"theme":"MAX"}`: "theme must be one of LITE, PRO, CAPT", `{"language":"x"}`: "language must be",
 		`{"language":"e n"}`: "language must be", `{"redirect_url":"javascript:alert(1)"}`: "redirect_url must not have the scheme javascript:.",
@@ -298,7 +298,7 @@ func TestFaultsOfThePlatformsCalls(t *testing.T) {
 		{"POST", "notes", `{"description":"` + strings.Repeat("x", callbackd.MaxNoteText+1) + `"}`, "description is longer than 8192"},
 		{"POST", "sms", `{}`, "status is missing"}, {"POST", "sms", `{"status":"sent"}`, "status must be one of success, error"}, {"POST", "sms", `{"status":"error"}`, "phone is missing, and session " + key},
 		{"PUT", "results", ``, "The body"}, {"PUT", "results", `[1]`, "must be a JSON object"}, {"PUT", "results", `null`, "The body is empty"}, {"PUT", "results", `{"vehicle":[1]}`, "vehicle must be a JSON object."},
-		{"PUT", "results", `{"session":"x"}`, "session is not valid JSON"}, {"PUT", "results", `{"session":[1]}`, "session must be a JSON object."}, {"PUT", "results", `{"session":{"vehicle":7}}`, "vehicle must be a JSON object."},
+		{"PUT", "results", `{"session":"x"}`, "session must be a JSON object."}, {"PUT", "results", `{"session":[1]}`, "session must be a JSON object."}, {"PUT", "results", `{"session":{"vehicle":7}}`, "vehicle must be a JSON object."},
 		{"PUT", "results", `{"vehicle":{"vrm":[1]}}`, "vehicle.vrm must be a string or a number"}, {"PUT", "results", `{"vehicle":{"id":"` + strings.Repeat("x", 300) + `"}}`, "vehicle.id must be"},
 		{"PUT", "results", `{"vehicle":{"vin":"x"}}`, "vin must be 17"},
 		{"POST", "invalidate", ``, "reason is missing"},

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -95,30 +93,6 @@ func CheckToken(account, apiKey, secret, timestamp, tok string, now time.Time) e
 		return &TimestampError{Text: timestamp, Now: now}
 	}
 	return nil
-}
-
-// ParseTimestamp reads the spellings real clients send: RFC 3339 with or
-// without a fraction or an offset, Unix seconds, Unix milliseconds (13
-// digits, what JavaScript's Date.now gives), and the HTTP date of
-// toUTCString.
-func ParseTimestamp(s string) (time.Time, error) {
-	if s != "" && strings.Trim(s, "0123456789") == "" && len(s) <= 13 {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return time.Time{}, err
-		}
-		if len(s) == 13 {
-			return time.UnixMilli(n), nil
-		}
-		return time.Unix(n, 0), nil
-	}
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return t, nil
-	}
-	if t, err := http.ParseTime(s); err == nil {
-		return t, nil
-	}
-	return time.Time{}, fmt.Errorf("%q is no timestamp", s)
 }
 
 // SetHeaders authenticates a request made at now.

@@ -40,6 +40,7 @@ func Tell(ctx context.Context, from Deliveries, preview Preview, key callbackd.K
 		return nil, err
 	}
 	out := Summary(v)
+	out.History = []wire.Attempt{} // not null, nor left out
 	versions := map[int64]*callbackd.Callback{}
 	for i := range v.History {
 		at := &v.History[i]

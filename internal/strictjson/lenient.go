@@ -18,6 +18,9 @@ func LenientObject(v Value) (Value, []Member, error) {
 			return v, nil, err
 		}
 		v = bytes.Trim(text, space)
+		if len(v) > 0 && !v.IsNull() && v.Kind() != '{' && v.Kind() != '[' {
+			return v, nil, errors.New("must be a JSON object")
+		}
 	}
 	if len(v) == 0 || v.IsNull() || v.EmptyArray() {
 		return Value("{}"), nil, nil
