@@ -19,12 +19,11 @@ import (
 // publish accepts one event or an array of them. It is the hot path: one
 // pass over the body, no reflection, and an answer written by hand.
 func (a *API) publish(w http.ResponseWriter, c *call) error {
-	// Idempotency compares the bytes of bodies: only one spelling is read.
-	if name := coding(c.Header); name != "" {
-		return unsupported(w, name, "identity")
-	}
 	body, err := c.body(w)
 	if err != nil {
+		return err
+	}
+	if body, err = c.unpack(w, body); err != nil {
 		return err
 	}
 	b := store.Batch{Key: c.key.No, At: time.Now(), Idempotency: c.Header.Get("Idempotency-Key")}
