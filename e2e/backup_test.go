@@ -145,13 +145,13 @@ func TestBackupWithoutTheKeyset(t *testing.T) {
 	if code != 0 || strings.Contains(out, "keyset is in it") {
 		t.Fatalf("%d %s%s", code, out, errs)
 	}
-	if _, errs, code := run(t, "fsck", "--data", to); code != 1 || !strings.Contains(errs, "secret-keys.json") {
+	if _, errs, code := run(t, "fsck", "--data", to); code != exitSetting || !strings.Contains(errs, "secret-keys.json") {
 		t.Errorf("%d %s", code, errs)
 	}
 	if out, errs, code := run(t, "keys", "list", "--data", to, "--secret-keys", filepath.Join(dir, "secret-keys.json")); code != 0 || !strings.Contains(out, "acme") {
 		t.Errorf("%d %s%s", code, out, errs)
 	}
-	if _, errs, code := run(t, "backup", "--database-url", "postgres://x/y", "--to", to+"2"); code != 1 || !strings.Contains(errs, "pg_dump") {
+	if _, errs, code := run(t, "backup", "--database-url", "postgres://x/y", "--to", to+"2"); code != exitSetting || !strings.Contains(errs, "pg_dump") {
 		t.Errorf("%d %s", code, errs)
 	}
 }
@@ -193,7 +193,7 @@ func TestBackupOfPostgreSQL(t *testing.T) {
 		}
 	}
 	proof()
-	if _, errs, code := run(t, "fsck", "--database-url", again, "--secret-keys", filepath.Join(t.TempDir(), "new.json")); code != 1 || !strings.Contains(errs, "every node needs a copy of the same file") {
+	if _, errs, code := run(t, "fsck", "--database-url", again, "--secret-keys", filepath.Join(t.TempDir(), "new.json")); code != exitSetting || !strings.Contains(errs, "every node needs a copy of the same file") {
 		t.Errorf("without the keyset: %d %s", code, errs)
 	}
 	srv = up(again)

@@ -185,7 +185,11 @@ func newClient(t *testing.T, dir string) *client.Client { t.Helper(); return new
 
 func newClientWith(t *testing.T, dir string, more ...string) *client.Client {
 	t.Helper()
-	out, errs, code := run(t, append([]string{"keys", "create", "--account", "acme", "--json", "--data", dir}, more...)...)
+	args := []string{"keys", "create", "--account", "acme", "--json"}
+	if dir != "" {
+		args = append(args, "--data", dir)
+	}
+	out, errs, code := run(t, append(args, more...)...)
 	var k struct {
 		APIKey    string `json:"api_key"`
 		APISecret string `json:"api_secret"`

@@ -148,6 +148,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.upkeep.Go(func() { a.prune(upkeep, c.Keep) })
 	a.upkeep.Go(func() { runner.Run(upkeep) })
 	a.upkeep.Go(func() { book.Run(upkeep) })
+	a.upkeep.Go(func() { a.guard(upkeep) })
 	a.upkeep.Go(func() { watchClock(upkeep, time.Now, a.clockSet) })
 	return a, nil
 }

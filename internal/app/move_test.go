@@ -174,6 +174,7 @@ func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
 	closeStore(t, s)
 	to := target(t)
 	other := t.TempDir()
+	closeStore(t, openPlace(t, Place{Data: other, KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}))
 	if err := seal.Copy(filepath.Join(dir, sqlite.KeysetFile), filepath.Join(other, sqlite.KeysetFile)); err != nil {
 		t.Fatal(err)
 	}
@@ -280,10 +281,6 @@ func TestMoveRefuses(t *testing.T) {
 	refused("a server on the directory", "another callbackd runs on the data directory", dir, target(t))
 	closeStore(t, running)
 
-	beside, err := (Place{Data: dir}).Open(t.Context(), true, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	to := Place{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}
 	served := openPlace(t, to)
 	refused("a server on the database", "stop every server on it", dir, to)
@@ -303,6 +300,10 @@ func TestMoveRefuses(t *testing.T) {
 	refused("no database", "cannot be reached", dir, Place{DatabaseURL: "postgres://127.0.0.1:1/x?connect_timeout=1", KeysetFile: full.KeysetFile})
 
 	// After all that the directory is as it was.
+	beside, err := (Place{Data: dir}).Open(t.Context(), true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := beside.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()}); err != nil {
 		t.Error(err)
 	}

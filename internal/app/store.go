@@ -24,6 +24,27 @@ func (p Place) Open(ctx context.Context, beside bool, onCommit func(commands int
 	return opened(sqlite.Open(ctx, sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile, Beside: beside, OnCommit: onCommit}))
 }
 
+// Inspect opens the store for a command that only looks: it makes, changes and
+// upgrades nothing, and refuses what is no store.
+func (p Place) Inspect(ctx context.Context) (store.Store, error) {
+	if p.DatabaseURL != "" {
+		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Existing: true}))
+	}
+	return opened(sqlite.Inspect(sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile}))
+}
+
+// Existing is Open for a command that changes what is there: it makes no store
+// where there is none.
+func (p Place) Existing(ctx context.Context) (store.Store, error) {
+	if p.DatabaseURL != "" {
+		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Existing: true}))
+	}
+	if err := sqlite.Holds(p.Data); err != nil {
+		return nil, err
+	}
+	return p.Open(ctx, true, nil)
+}
+
 // opened keeps a nil driver from becoming a store that is not nil.
 func opened[S store.Store](s S, err error) (store.Store, error) {
 	if err != nil {
@@ -40,4 +61,20 @@ func (a *App) Failed() <-chan struct{} {
 		return s.Failed()
 	}
 	return nil
+}
+
+// Failure is why Failed is closed.
+func (a *App) Failure() error {
+	if s, ok := a.store.(interface{ Failure() error }); ok {
+		return s.Failure()
+	}
+	return nil
+}
+
+// guard has the store look after its files.
+func (a *App) guard(ctx context.Context) {
+	s, ok := a.store.(interface{ Guard() })
+	for ok && sleep(ctx, clockCheck) {
+		s.Guard()
+	}
 }

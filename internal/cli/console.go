@@ -3,8 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"callbackd/internal/console"
@@ -18,10 +16,7 @@ type consoleCmd struct {
 // Run prints a one-time link. Who can write the data directory is the
 // operator.
 func (c *consoleCmd) Run(e *env) error {
-	if _, err := os.Stat(filepath.Join(c.Data, "callbackd.db")); err != nil {
-		return fmt.Errorf("%s is not a data directory: %w", c.Data, err)
-	}
-	s, err := c.open(e.ctx)
+	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
 	}

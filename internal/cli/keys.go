@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -42,16 +40,11 @@ func (d *dataFlag) open(ctx context.Context) (store.Store, error) {
 	return d.place().Open(ctx, true, nil)
 }
 
-// existing is open for commands that make no data directory.
-func (d *dataFlag) existing(ctx context.Context) (store.Store, error) {
-	if d.DatabaseURL != "" {
-		return d.open(ctx)
-	}
-	if _, err := os.Stat(filepath.Join(d.Data, "callbackd.db")); err != nil {
-		return nil, fmt.Errorf("%s is not a data directory: %w; name the right one with --data", d.Data, err)
-	}
-	return d.open(ctx)
-}
+// existing is open for commands that make no store.
+func (d *dataFlag) existing(ctx context.Context) (store.Store, error) { return d.place().Existing(ctx) }
+
+// inspect is open for commands that only look.
+func (d *dataFlag) inspect(ctx context.Context) (store.Store, error) { return d.place().Inspect(ctx) }
 
 // settled waits until a running server has noticed a change of keys.
 func settled() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
@@ -109,7 +102,7 @@ type keysListCmd struct {
 
 // Run lists the keys.
 func (c *keysListCmd) Run(e *env) error {
-	s, err := c.existing(e.ctx)
+	s, err := c.inspect(e.ctx)
 	if err != nil {
 		return err
 	}
@@ -206,7 +199,7 @@ type fsckCmd struct {
 
 // Run checks promise 2 and prints a balance for each callback.
 func (c *fsckCmd) Run(e *env) error {
-	s, err := c.existing(e.ctx)
+	s, err := c.inspect(e.ctx)
 	if err != nil {
 		return err
 	}

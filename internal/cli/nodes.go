@@ -19,7 +19,7 @@ func (c *nodesCmd) Run(e *env) error {
 	if c.DatabaseURL == "" {
 		return settingf("a data directory has one node, the server that runs on it; name a PostgreSQL database with --database-url")
 	}
-	s, err := c.open(e.ctx)
+	s, err := c.inspect(e.ctx)
 	if err != nil {
 		return err
 	}

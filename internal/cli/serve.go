@@ -15,6 +15,7 @@ import (
 	"callbackd/internal/app"
 	"callbackd/internal/console"
 	"callbackd/internal/obs"
+	"callbackd/internal/store/sqlite"
 )
 
 // serveCmd is the options of a server.
@@ -91,6 +92,18 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 	return out, err
 }
 
+// lingerFor is how long a server whose data directory was removed or replaced
+// goes on to answer 503, so that balancers and publishers see why, and nobody
+// starts the next one on the wrong directory at once.
+const lingerFor = 15 * time.Second
+
+func linger(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(lingerFor):
+	}
+}
+
 // gcPercent trades memory for CPU: what lives on the heap is bounded and
 // small, what passes through it is not. GOGC overrides it.
 const gcPercent = 300
@@ -125,6 +138,10 @@ func (c *serveCmd) Run(e *env) error {
 	case <-e.ctx.Done():
 	case <-a.Failed():
 		failed = true
+		cfg.Log.Error("the store failed", "error", a.Failure())
+		if errors.Is(a.Failure(), sqlite.ErrReplaced) {
+			linger(e.ctx)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Grace)
 	defer cancel()
@@ -139,7 +156,7 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	if failed {
-		return errors.New("the store failed: the log says how; what was acknowledged is on disk, and a restart goes on with it")
+		return a.Failure()
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ const lockSetup = "SELECT set_config('lock_timeout', '0', true), pg_advisory_xac
 
 // setup brings the schema up to date and opens the keyset, in one
 // transaction that one node at a time may be in.
-func setup(ctx context.Context, conn *pgx.Conn, keyset string) (*seal.Sealer, error) {
+func setup(ctx context.Context, conn *pgx.Conn, keyset string, existing bool) (*seal.Sealer, error) {
 	var sealer *seal.Sealer
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lockSetup); err != nil {
@@ -73,10 +73,15 @@ func setup(ctx context.Context, conn *pgx.Conn, keyset string) (*seal.Sealer, er
 		if mark != "" {
 			return errMoving
 		}
-		if err := migrate(ctx, tx); err != nil {
-			return fmt.Errorf("migrate: %w", err)
+		if existing {
+			err = current(ctx, tx)
+		} else if err = migrate(ctx, tx); err != nil {
+			err = fmt.Errorf("migrate: %w", err)
 		}
-		sealer, err = openKeyset(ctx, tx, keyset)
+		if err != nil {
+			return err
+		}
+		sealer, err = openKeyset(ctx, tx, keyset, !existing)
 		return err
 	})
 	return sealer, err
@@ -90,6 +95,35 @@ func migrate(ctx context.Context, tx pgx.Tx) error {
 	return migrateBy(ctx, tx, all)
 }
 
+// current refuses a database that holds no store, or one of another version.
+func current(ctx context.Context, tx pgx.Tx) error {
+	all, err := migrations()
+	if err != nil {
+		return err
+	}
+	there, have := false, 0
+	if err := tx.QueryRow(ctx, "SELECT to_regclass('schema_version') IS NOT NULL").Scan(&there); err != nil {
+		return err
+	}
+	if !there {
+		return callbackd.Errorf(callbackd.KindSetting, "the database holds no store of callbackd; name the right one with --database-url, or start a server on it first")
+	}
+	if err := tx.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM schema_version").Scan(&have); err != nil {
+		return err
+	}
+	if have < len(all) {
+		return callbackd.Errorf(callbackd.KindSetting, "the database was written by an older callbackd (schema %d, this one needs %d), and this command upgrades nothing: use that version, or start a server of this one first", have, len(all))
+	}
+	if have > len(all) {
+		return newer(have, len(all))
+	}
+	return nil
+}
+
+func newer(have, known int) error {
+	return callbackd.Errorf(callbackd.KindSetting, "the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, known)
+}
+
 // migrateBy brings the schema to the last of the steps.
 func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 	if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)"); err != nil {
@@ -100,7 +134,7 @@ func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 		return err
 	}
 	if have > len(all) {
-		return callbackd.Errorf(callbackd.KindSetting, "the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, len(all))
+		return newer(have, len(all))
 	}
 	for _, m := range all[have:] {
 		// The simple protocol takes a whole file of statements.
@@ -125,23 +159,23 @@ const canary = "callbackd"
 
 // openKeyset opens the keyset in file. The first node of an empty database
 // may make it; every other one must have a copy.
-func openKeyset(ctx context.Context, tx pgx.Tx, file string) (*seal.Sealer, error) {
+func openKeyset(ctx context.Context, tx pgx.Tx, file string, create bool) (*seal.Sealer, error) {
 	var sealed []byte
 	if err := tx.QueryRow(ctx, "SELECT canary FROM settings").Scan(&sealed); err != nil {
 		return nil, err
 	}
-	sealer, err := seal.Open(file, sealed == nil)
+	sealer, err := seal.Open(file, sealed == nil && create)
 	if err != nil {
 		return nil, fmt.Errorf("%w; every node needs a copy of the same file", err)
 	}
-	if sealed == nil {
+	if sealed == nil && create {
 		if sealed, err = sealer.Seal([]byte(canary), canary); err != nil {
 			return nil, err
 		}
 		_, err = tx.Exec(ctx, "UPDATE settings SET canary = $1", sealed)
 		return sealer, err
 	}
-	if _, err := sealer.Unseal(sealed, canary); err != nil {
+	if _, err := sealer.Unseal(sealed, canary); err != nil && sealed != nil {
 		return nil, callbackd.Wrap(callbackd.KindSetting, err, "the keyset "+file+" is not the one this database is sealed with: give this node a copy of the file that the other nodes use (--secret-keys)")
 	}
 	return sealer, nil

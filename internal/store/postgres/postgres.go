@@ -67,6 +67,9 @@ type Options struct {
 	URL string
 	// KeysetFile holds the keys that seal secrets. Every node has the same.
 	KeysetFile string
+	// Existing refuses a database that holds no store of this version, and makes
+	// and upgrades nothing: for commands.
+	Existing bool
 	// OnCommit, when set, is told the number of commands of each commit.
 	OnCommit func(commands int)
 
@@ -170,7 +173,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		defer conn.Release()
 		// As long as ctx allows: a large database takes a while to migrate,
 		// and another node may be about to.
-		if s.sealer, err = setup(ctx, conn.Conn(), o.KeysetFile); err != nil {
+		if s.sealer, err = setup(ctx, conn.Conn(), o.KeysetFile, o.Existing); err != nil {
 			var pg *pgconn.PgError
 			if !errors.As(err, &pg) { // a keyset, or a schema too new: no use in trying again
 				return false, callbackd.Wrap(callbackd.KindOf(err), err, "the database cannot be used")

@@ -82,7 +82,7 @@ func begin(ctx context.Context, tx pgx.Tx, keyset string, from transfer.Origin) 
 	if err := migrate(ctx, tx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
-	if _, err := openKeyset(ctx, tx, keyset); err != nil {
+	if _, err := openKeyset(ctx, tx, keyset, true); err != nil {
 		return err
 	}
 	if have != "" {

@@ -1,12 +1,14 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"callbackd"
 	"callbackd/internal/store/seal"
 )
 
@@ -16,9 +18,11 @@ import (
 // name only when it is whole and on the disk. With keyset set it can be served
 // as it is, and read.
 func Backup(ctx context.Context, o Options, to string, keyset bool) (size int64, err error) {
-	path := filepath.Join(o.Dir, dbFile)
-	if _, err := os.Stat(path); err != nil {
-		return 0, fmt.Errorf("%s is not a data directory: %w", o.Dir, err)
+	src := newStore(o)
+	defer func() { err = errors.Join(err, src.unlock()) }()
+	open, err := src.reading(o.Dir)
+	if err != nil {
+		return 0, err
 	}
 	if _, err := os.Stat(filepath.Join(o.Dir, movedFile)); err == nil {
 		return 0, movedError(o.Dir)
@@ -35,7 +39,7 @@ func Backup(ctx context.Context, o Options, to string, keyset bool) (size int64,
 		return 0, fmt.Errorf("make the backup's directory: %w", err)
 	}
 	defer os.RemoveAll(partial)
-	if err := copyDatabase(ctx, path, filepath.Join(partial, dbFile)); err != nil {
+	if err := copyDatabase(ctx, o.Dir, open, filepath.Join(partial, dbFile)); err != nil {
 		return 0, fmt.Errorf("copy the database: %w", err)
 	}
 	if keyset {
@@ -60,17 +64,20 @@ func Backup(ctx context.Context, o Options, to string, keyset bool) (size int64,
 // commits meanwhile goes to the log and does not disturb it. Every row is read
 // for it, so a file whose structure is damaged is found here and not at the
 // restore.
-func copyDatabase(ctx context.Context, from, to string) (err error) {
+func copyDatabase(ctx context.Context, dir string, open func(...string) (*db, error), to string) (err error) {
 	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	src, err := openDB(uri(from, vfsName), "busy_timeout=5000")
+	src, err := open()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.close()) }()
+	if have, err := identify(src, dir); err != nil || have == 0 {
+		return cmp.Or(err, callbackd.Errorf(callbackd.KindSetting, "the database in %s is empty", dir))
+	}
 	src.conn.SetInterrupt(ctx)
 	defer src.conn.SetInterrupt(context.Background())
 	if err := src.query("VACUUM INTO ?", nil, uri(to, vfsName)); err != nil {

@@ -28,13 +28,20 @@ func openDB(path string, pragmas ...string) (*db, error) {
 		d.close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	for _, p := range pragmas {
-		if err := conn.Exec("PRAGMA " + p); err != nil {
-			d.close()
-			return nil, fmt.Errorf("open %s: PRAGMA %s: %w", path, p, err)
-		}
+	if err := d.pragmas(pragmas...); err != nil {
+		d.close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	return d, nil
+}
+
+func (d *db) pragmas(pragmas ...string) error {
+	for _, p := range pragmas {
+		if err := d.conn.Exec("PRAGMA " + p); err != nil {
+			return fmt.Errorf("PRAGMA %s: %w", p, err)
+		}
+	}
+	return nil
 }
 
 func (d *db) close() error {

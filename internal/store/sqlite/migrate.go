@@ -38,9 +38,6 @@ func (s *Store) migrate() error {
 	}
 	var have int64
 	err := s.w.query("PRAGMA user_version", func(st *sqlite3.Stmt) error { have = st.ColumnInt64(0); return nil })
-	if err == nil && have > int64(len(steps)) {
-		err = fmt.Errorf("the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, len(steps))
-	}
 	for v := have; err == nil && v < int64(len(steps)); v++ {
 		err = s.w.conn.Exec(steps[v] + fmt.Sprintf(";\nPRAGMA user_version = %d", v+1))
 		if fill := fills[steps[v]]; err == nil && fill != nil {

@@ -27,9 +27,8 @@ var _ transfer.Origin = (*Source)(nil)
 // OpenSource opens a data directory to take its rows elsewhere, and proves
 // that the keyset opens every secret there.
 func OpenSource(o Options) (*Source, error) {
-	path := filepath.Join(o.Dir, dbFile)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("%s is not a data directory: %w", o.Dir, err)
+	if err := Holds(o.Dir); err != nil {
+		return nil, err
 	}
 	src := &Source{s: newStore(o), dir: o.Dir}
 	err := src.s.open(o)

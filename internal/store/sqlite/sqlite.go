@@ -13,12 +13,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"callbackd"
@@ -69,11 +67,13 @@ type Options struct {
 type Store struct {
 	sealer *seal.Sealer
 	beside bool
-	moved  error // why nothing may be written any more; nil: it may
-	foldAt int
+	// readOnly is why nothing may be written; nil: it may.
+	readOnly error
+	foldAt   int
 	// checkpointPages is the constant; tests make it small.
 	checkpointPages int
-	lock            *os.File
+	locks           []*os.File // held until the end
+	watched         []watched  // must stay in place
 	reads           chan *db
 	readers         int // open ones
 	jobs            chan *job
@@ -131,8 +131,8 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	}
 	s := newStore(o)
 	if _, err := os.Stat(filepath.Join(o.Dir, movedFile)); err == nil {
-		if s.moved = movedError(o.Dir); !o.Beside {
-			return nil, s.moved
+		if s.readOnly = movedError(o.Dir); !o.Beside {
+			return nil, s.readOnly
 		}
 	}
 	if err := s.open(o); err != nil {
@@ -161,59 +161,31 @@ func (s *Store) newTx() *tx {
 	return &tx{db: s.w, s: s, seqs: map[sessionID]int64{}, kept: map[sessionID]keptSession{}, left: map[callbackd.DeliveryID]bool{}}
 }
 
-// unusable is an error of the data directory. What this user may not do, or what
-// is no directory, is a setting that cannot be; everything else may be better
-// the next time.
-func unusable(dir string, err error) error {
-	kind := callbackd.KindUnavailable
-	for _, no := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP, sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM} {
-		if errors.Is(err, no) {
-			kind = callbackd.KindSetting
-		}
+func (s *Store) open(o Options) error {
+	path := filepath.Join(o.Dir, dbFile)
+	var err error
+	if o.vfs == "" {
+		err = s.takeDir(o, path)
 	}
-	return callbackd.Wrap(kind, err, "the data directory "+dir+" cannot be used")
-}
-
-// makeDir makes the data directory, and makes its name durable: the driver
-// syncs what is in it.
-func makeDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
 	if err != nil {
 		return err
-	}
-	return errors.Join(parent.Sync(), parent.Close())
-}
-
-func (s *Store) open(o Options) error {
-	if !o.Beside {
-		if err := s.lockDir(o.Dir); err != nil {
-			return err
-		}
-	}
-	path := filepath.Join(o.Dir, dbFile)
-	_, statErr := os.Stat(path)
-	fresh := errors.Is(statErr, os.ErrNotExist)
-	if fresh && o.vfs == "" {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return unusable(o.Dir, err)
-		}
-		f.Close()
 	}
 	dsn := uri(path, cmp.Or(o.vfs, vfsName))
 	if o.synchronous == "" {
 		o.synchronous = "FULL"
 	}
-	var err error
-	s.w, err = openDB(dsn, "busy_timeout=5000", "journal_mode=WAL", "synchronous="+o.synchronous,
-		"wal_autocheckpoint=0", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
+	if s.w, err = openDB(dsn, "busy_timeout=5000"); err != nil {
+		return unusable(o.Dir, err)
+	}
+	have, err := identify(s.w, o.Dir)
 	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(o.Dir, KeysetFile)); err == nil && have == 0 {
+		return lostDatabase(o.Dir, "empty")
+	}
+	if err := s.w.pragmas("journal_mode=WAL", "synchronous="+o.synchronous,
+		"wal_autocheckpoint=0", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY"); err != nil {
 		return unusable(o.Dir, err)
 	}
 	if !o.Beside {
@@ -232,8 +204,12 @@ func (s *Store) open(o Options) error {
 	if err != nil {
 		return err
 	}
+	_, none := os.Stat(o.KeysetFile)
 	if s.sealer, err = seal.Open(o.KeysetFile, secrets == 0); err != nil {
 		return err
+	}
+	if none != nil && o.vfs == "" && filepath.Dir(o.KeysetFile) == filepath.Clean(o.Dir) {
+		like(o.KeysetFile, path)
 	}
 	err = s.w.query("SELECT max(id) FROM events", func(st *sqlite3.Stmt) error {
 		s.lastID = callbackd.EventID(st.ColumnInt64(0))
@@ -261,29 +237,57 @@ func (s *Store) open(o Options) error {
 		s.reads <- r
 		s.readers++
 	}
-	return nil
+	if o.vfs != "" {
+		return nil
+	}
+	for _, suffix := range besides {
+		if have == 0 { // SQLite has made them anew
+			like(path+suffix, path)
+		}
+	}
+	if o.Beside {
+		return nil
+	}
+	return s.watch(path)
+}
+
+// takeDir makes the database's files where they are not, all of one mode and one
+// owner, and locks them.
+func (s *Store) takeDir(o Options, path string) error {
+	_, err := os.Stat(filepath.Join(o.Dir, KeysetFile))
+	if size(path) == 0 && size(path+"-wal") == 0 && err == nil {
+		how := "empty"
+		if _, err := os.Stat(path); err != nil {
+			how = "missing"
+		}
+		return lostDatabase(o.Dir, how)
+	}
+	if err := makeLike(path, o.Dir); err != nil {
+		return unusable(o.Dir, err)
+	}
+	if o.Beside {
+		err = s.lockCommand(o.Dir)
+	} else if err = makeLike(filepath.Join(o.Dir, lockFile), path); err == nil {
+		like(filepath.Join(o.Dir, lockFile), path)
+		err = s.lockServer(o.Dir)
+	}
+	for _, suffix := range besides {
+		if err == nil {
+			err = makeLike(path+suffix, path)
+		}
+		if err == nil && !o.Beside {
+			like(path+suffix, path)
+		}
+	}
+	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal {
+		return unusable(o.Dir, err)
+	}
+	return err
 }
 
 // uri names a file to SQLite: three characters are not themselves in it.
 func uri(path, vfs string) string {
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + "?vfs=" + vfs
-}
-
-// lockDir takes the directory for this process until it ends.
-func (s *Store) lockDir(dir string) error {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return unusable(dir, err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return fmt.Errorf("another callbackd runs on the data directory %s: stop it, or give this one another --data", dir)
-		}
-		return fmt.Errorf("lock the data directory %s: %w", dir, err)
-	}
-	s.lock = f
-	return nil
 }
 
 // emptyLog moves what the log holds into the database file, by writing it
@@ -356,9 +360,6 @@ func (s *Store) release() error {
 		errs = append(errs, s.w.close())
 		s.w = nil
 	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
-		s.lock = nil
-	}
+	errs = append(errs, s.unlock())
 	return errors.Join(errs...)
 }

@@ -61,8 +61,8 @@ func (t *tx) reset() {
 // is durable or is known not to be: ctx ends the wait for a place, never the
 // wait for the outcome.
 func (s *Store) write(ctx context.Context, run func(*tx) error) error {
-	if s.moved != nil {
-		return s.moved
+	if s.readOnly != nil {
+		return s.readOnly
 	}
 	j := &job{run: run, done: make(chan struct{})}
 	select {
@@ -166,6 +166,10 @@ func (s *Store) commit(t *tx, group *[]*job) {
 	if err == nil {
 		err = t.query("COMMIT", nil)
 	}
+	if err == nil {
+		s.Guard()
+		err = s.failure()
+	}
 	if err != nil {
 		err = s.storeFault(err)
 		if !t.conn.GetAutocommit() {
@@ -258,8 +262,12 @@ func (s *Store) storeFault(err error) error {
 }
 
 func (s *Store) fail(err error) {
+	s.failFor(callbackd.Wrap(callbackd.KindUnavailable, err, "the store failed and takes nothing more; what was acknowledged is on disk, and callbackd goes on with it when it is started again"))
+}
+
+func (s *Store) failFor(err error) {
 	s.failOnce.Do(func() {
-		s.failErr = callbackd.Wrap(callbackd.KindUnavailable, err, "the store failed and takes nothing more; callbackd must be restarted")
+		s.failErr = err
 		close(s.failed)
 	})
 }
@@ -276,6 +284,9 @@ func (s *Store) failure() error {
 // Failed is closed when the database file can no longer be trusted. The
 // process should then end: a restart recovers from the log.
 func (s *Store) Failed() <-chan struct{} { return s.failed }
+
+// Failure is why Failed is closed; nil before.
+func (s *Store) Failure() error { return s.failure() }
 
 // deliver is write for commands that take events or outcomes.
 func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {

@@ -1,0 +1,61 @@
+package postgres
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"callbackd"
+	"callbackd/internal/store/postgres/pgtest"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A command makes no store where there is none, makes no keyset, and upgrades
+// nothing.
+func TestCommandsMakeNoStore(t *testing.T) {
+	o := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json"), Existing: true}
+	conn, err := pgx.Connect(t.Context(), o.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	refused := func(what, want string) {
+		t.Helper()
+		s, err := Open(t.Context(), o)
+		if err == nil {
+			s.Close()
+		}
+		if callbackd.KindOf(err) != callbackd.KindSetting || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", what, err, want)
+		}
+	}
+	refused("an empty database", "holds no store")
+	tables := 0
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()").Scan(&tables); err != nil || tables != 0 {
+		t.Errorf("%d tables were made, %v", tables, err)
+	}
+	if _, err := os.Stat(o.KeysetFile); err == nil {
+		t.Error("a keyset was made")
+	}
+	server := o
+	server.Existing = false
+	s, err := Open(t.Context(), server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if s, err = Open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := conn.Exec(t.Context(), "DELETE FROM schema_version WHERE version = (SELECT max(version) FROM schema_version)"); err != nil {
+		t.Fatal(err)
+	}
+	refused("an older version", "older callbackd")
+	if _, err := conn.Exec(t.Context(), "INSERT INTO schema_version VALUES (999)"); err != nil {
+		t.Fatal(err)
+	}
+	refused("a newer version", "newer callbackd")
+}

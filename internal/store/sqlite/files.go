@@ -1,0 +1,247 @@
+package sqlite
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"callbackd"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// The files that SQLite keeps beside the database.
+var besides = []string{"-wal", "-shm"}
+
+// holdWait is how long a server waits for a command that is at work on its
+// directory, and holdLong how long a command waits for one that reads it.
+const (
+	holdWait = time.Second
+	holdLong = 5 * time.Second
+	holdPoll = 20 * time.Millisecond
+)
+
+// unusable is an error of the data directory. What this user may not do, or what
+// is no directory and no database, is a setting that cannot be; everything else
+// may be better the next time.
+func unusable(dir string, err error) error {
+	kind := callbackd.KindUnavailable
+	for _, no := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP, sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM, sqlite3.NOTADB} {
+		if errors.Is(err, no) {
+			kind = callbackd.KindSetting
+		}
+	}
+	return callbackd.Wrap(kind, err, "the data directory "+dir+" cannot be used")
+}
+
+// makeDir makes the data directory, and makes its name durable: the driver
+// syncs what is in it.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
+}
+
+// Holds returns nil when the directory holds a database that is not empty.
+func Holds(dir string) error {
+	info, err := os.Stat(filepath.Join(dir, dbFile))
+	switch {
+	case err != nil:
+		return callbackd.Wrap(callbackd.KindSetting, err, dir+" is not a data directory; name the right one with --data")
+	case info.Size() == 0 && size(filepath.Join(dir, dbFile+"-wal")) == 0:
+		return callbackd.Errorf(callbackd.KindSetting, "the database in %s is empty: nothing was ever stored there, or a copy to it did not finish", dir)
+	}
+	return nil
+}
+
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// lostDatabase is the error for a keyset whose database is gone.
+func lostDatabase(dir, how string) error {
+	return callbackd.Errorf(callbackd.KindSetting, "%s has a keyset (%s), but its database is %s. Either the database was lost, by a copy or restore that did not finish or a volume that is not mounted: put it back. "+
+		"Or the keyset was put there before the first start: keep it elsewhere, and name it with --secret-keys", dir, KeysetFile, how)
+}
+
+// identify returns the version of the schema, 0 for a database with nothing in
+// it, and refuses another program's.
+func identify(d *db, dir string) (version int64, err error) {
+	var tables, ours int64
+	err = errors.Join(
+		d.query("PRAGMA user_version", func(st *sqlite3.Stmt) error { version = st.ColumnInt64(0); return nil }),
+		d.query("SELECT count(*), coalesce(sum(name IN ('events', 'pending', 'callbacks')), 0) FROM sqlite_schema WHERE type = 'table'", func(st *sqlite3.Stmt) error {
+			tables, ours = st.ColumnInt64(0), st.ColumnInt64(1)
+			return nil
+		}))
+	switch {
+	case err != nil:
+		return 0, unusable(dir, err)
+	case version > int64(len(steps)):
+		return 0, callbackd.Errorf(callbackd.KindSetting, "the database was written by a newer callbackd (schema %d, this one knows %d): run that version", version, len(steps))
+	case version == 0 && tables == 0, version > 0 && ours == 3:
+		return version, nil
+	}
+	return 0, callbackd.Errorf(callbackd.KindSetting, "%s is not callbackd's: it is the database of another program", filepath.Join(dir, dbFile))
+}
+
+// like gives a file the mode and the owner of another one, as far as this
+// process may: a command that the administrator runs must leave nothing that the
+// service cannot use, and no file may be open to more than the database is.
+func like(file, model string) {
+	f, err := os.Lstat(file)
+	m, err2 := os.Stat(model)
+	if err != nil || err2 != nil || !f.Mode().IsRegular() {
+		return
+	}
+	if f.Mode().Perm() != m.Mode().Perm() && m.Mode().IsRegular() {
+		os.Chmod(file, m.Mode().Perm())
+	}
+	own, want := f.Sys().(*syscall.Stat_t), m.Sys().(*syscall.Stat_t)
+	if own.Uid != want.Uid || own.Gid != want.Gid {
+		os.Lchown(file, int(want.Uid), int(want.Gid)) // root may, and nobody else needs to
+	}
+}
+
+// makeLike makes a file that is not there, for nobody but its owner until it is
+// like the model.
+func makeLike(file, model string) error {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	like(file, model)
+	return f.Close()
+}
+
+// lockFiles locks the database itself, and the file that earlier versions lock,
+// which people delete. It returns false when another process holds a lock that
+// how does not go with. Files that are not there are not locked.
+func (s *Store) lockFiles(dir string, how, flag int) (bool, error) {
+	for _, name := range []string{dbFile, lockFile} {
+		f, err := os.OpenFile(filepath.Join(dir, name), flag, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			s.locks = append(s.locks, f)
+			err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		}
+		if err != nil {
+			s.unlock()
+		}
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return false, nil
+		}
+		if err != nil {
+			return false, unusable(dir, err)
+		}
+	}
+	return true, nil
+}
+
+func (s *Store) unlock() error {
+	var errs []error
+	for _, f := range s.locks {
+		errs = append(errs, f.Close())
+	}
+	s.locks = nil
+	return errors.Join(errs...)
+}
+
+// lockFor is lockFiles, tried again for a while.
+func (s *Store) lockFor(wait time.Duration, dir string) (bool, error) {
+	for deadline := time.Now().Add(wait); ; {
+		ok, err := s.lockFiles(dir, syscall.LOCK_EX, os.O_RDWR)
+		if ok || err != nil || time.Now().After(deadline) {
+			return ok, err
+		}
+		time.Sleep(holdPoll)
+	}
+}
+
+// readersOnly tells whether those who hold a directory only read it.
+func (s *Store) readersOnly(dir string) bool {
+	ok, err := s.lockFiles(dir, syscall.LOCK_SH, os.O_RDONLY)
+	s.unlock()
+	return ok && err == nil
+}
+
+// lockServer takes the directory for this process until it ends.
+func (s *Store) lockServer(dir string) error {
+	ok, err := s.lockFor(holdWait, dir)
+	switch {
+	case ok || err != nil:
+		return err
+	case s.readersOnly(dir):
+		return callbackd.Errorf(callbackd.KindUnavailable, "a command reads the data directory %s: wait until `callbackd fsck` or a backup is done, and start again", dir)
+	}
+	return callbackd.Errorf(callbackd.KindUnavailable, "another callbackd runs on the data directory %s: stop it, or give this one another --data", dir)
+}
+
+// lockCommand takes the directory for a command that writes, unless a server
+// runs on it: then SQLite's own locks are enough.
+func (s *Store) lockCommand(dir string) error {
+	ok, err := s.lockFiles(dir, syscall.LOCK_EX, os.O_RDWR)
+	if ok || err != nil || !s.readersOnly(dir) {
+		return err
+	}
+	if ok, err = s.lockFor(holdLong, dir); ok || err != nil || !s.readersOnly(dir) {
+		return err
+	}
+	return callbackd.Errorf(callbackd.KindUnavailable, "another command reads the data directory %s: try again when it has ended", dir)
+}
+
+// watched is a file that must stay the one that was opened.
+type watched struct {
+	path string
+	info os.FileInfo
+}
+
+// watch remembers which files the database was opened in.
+func (s *Store) watch(path string) error {
+	for _, p := range []string{path, path + besides[0], path + besides[1]} {
+		info, err := os.Stat(p)
+		if err != nil {
+			return unusable(filepath.Dir(path), err)
+		}
+		s.watched = append(s.watched, watched{p, info})
+	}
+	return nil
+}
+
+// ErrReplaced says that the store's files are not those that were opened.
+var ErrReplaced = errors.New("the database was removed or replaced while it was in use")
+
+// Guard fails the store when its files were removed or replaced, for what is
+// written then is lost. It is called each second, and after each commit before
+// anything is acknowledged.
+func (s *Store) Guard() {
+	for _, w := range s.watched {
+		info, err := os.Stat(w.path)
+		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+		if gone || err == nil && !os.SameFile(info, w.info) {
+			s.failFor(callbackd.Wrap(callbackd.KindUnavailable, ErrReplaced, w.path+" is not the file that callbackd opened. Nothing more is taken, and what was acknowledged until now is not in the directory that is there. "+
+				"Look for the old files before you start callbackd again"))
+			return
+		}
+	}
+}

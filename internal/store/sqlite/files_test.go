@@ -1,0 +1,368 @@
+package sqlite
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/storetest"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// tree is everything that can be seen of a directory: names, bytes, modes,
+// owners and times.
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	var out strings.Builder
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		sum := ""
+		if info.Mode().IsRegular() {
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			sum = fmt.Sprintf("%x", sha256.Sum256(raw))
+		}
+		fmt.Fprintln(&out, path, info.Mode(), st.Uid, st.Gid, st.Ino, info.ModTime().UnixNano(), sum)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func used(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	storetest.Use(t, s, 3, 60)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// killed is a copy of a directory as a server leaves it that is killed, with
+// what it stored last in the log alone.
+func killed(t *testing.T) string {
+	t.Helper()
+	dir, copied := t.TempDir(), filepath.Join(t.TempDir(), "killed")
+	s := open(t, Options{Dir: dir})
+	defer s.Close()
+	storetest.Use(t, s, 3, 60)
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(filepath.Join(copied, dbFile+"-shm"))
+	if size(filepath.Join(copied, dbFile+"-wal")) == 0 {
+		t.Fatal("the log is empty: the test proves nothing")
+	}
+	return copied
+}
+
+// look does everything that commands do which only look.
+func look(t *testing.T, dir string) (*store.Report, error) {
+	t.Helper()
+	s, err := Inspect(Options{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.ListKeys(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.CreateKey(t.Context(), callbackd.Key{APIKey: "new"}); callbackd.KindOf(err) != callbackd.KindConflict {
+		t.Errorf("a key was made: %v", err)
+	}
+	r, err := s.Check(t.Context())
+	return r, errors.Join(err, s.Close())
+}
+
+// Commands that look change nothing, not a byte and not a time, whether the
+// server was stopped or killed, and see everything that it stored.
+func TestLookingChangesNothing(t *testing.T) {
+	for name, dir := range map[string]string{"stopped": used(t), "killed": killed(t)} {
+		before := tree(t, dir)
+		r, err := look(t, dir)
+		if err != nil || r.FaultN > 0 || r.Events < 30 {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+		to := filepath.Join(t.TempDir(), "copy")
+		if _, err := Backup(t.Context(), Options{Dir: dir}, to, true); err != nil {
+			t.Errorf("%s: backup: %v", name, err)
+		}
+		if after := tree(t, dir); after != before {
+			t.Errorf("%s:\n%sand then\n%s", name, before, after)
+		}
+		again, err := look(t, to)
+		if err != nil || r == nil || again.Events != r.Events {
+			t.Errorf("%s: the copy has %+v, %v", name, again, err)
+		}
+		s := open(t, Options{Dir: dir})
+		if after, err := s.Check(t.Context()); err != nil || after.Events != r.Events {
+			t.Errorf("%s: %d events were seen, and there are %+v, %v", name, r.Events, after, err)
+		}
+		s.Close()
+	}
+}
+
+// What is no store is refused, and stays as it was.
+func TestWhatIsNoStoreIsRefused(t *testing.T) {
+	good := used(t)
+	with := func(f func(dir string)) string {
+		dir := filepath.Join(t.TempDir(), "d")
+		if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
+			t.Fatal(err)
+		}
+		f(dir)
+		return dir
+	}
+	write := func(content string) func(string) {
+		return func(dir string) {
+			if err := os.WriteFile(filepath.Join(dir, dbFile), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sql := func(text string) func(string) {
+		return func(dir string) {
+			os.Remove(filepath.Join(dir, dbFile))
+			c, err := sqlite3.Open(filepath.Join(dir, dbFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := c.Exec(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		what, dir string
+		serve     string // what a server says
+	}{
+		{"an empty file beside a keyset", with(write("")), "its database is empty"},
+		{"nothing beside a keyset", with(func(dir string) { os.Remove(filepath.Join(dir, dbFile)) }), "its database is missing"},
+		{"an empty database beside a keyset", with(sql("PRAGMA user_version = 0; CREATE TABLE t (x); DROP TABLE t")), "its database is empty"},
+		{"another program's", with(sql("CREATE TABLE t (x)")), "another program"},
+		{"another program's, with a version", with(sql("CREATE TABLE events (x); PRAGMA user_version = 2")), "another program"},
+		{"text", with(write(strings.Repeat("no database ", 1000))), "cannot be used"},
+		{"a newer version", with(func(dir string) { addSQL(t, dir, "PRAGMA user_version = 999") }), "newer callbackd"},
+	} {
+		before := tree(t, tt.dir)
+		for who, f := range map[string]func() error{
+			"inspect": func() error { _, err := look(t, tt.dir); return err },
+			"backup": func() error {
+				_, err := Backup(t.Context(), Options{Dir: tt.dir}, filepath.Join(t.TempDir(), "b"), true)
+				return err
+			},
+		} {
+			if err := f(); callbackd.KindOf(err) != callbackd.KindSetting {
+				t.Errorf("%s: %s: %v", tt.what, who, err)
+			}
+		}
+		if after := tree(t, tt.dir); after != before {
+			t.Errorf("%s: changed:\n%sand then\n%s", tt.what, before, after)
+		}
+		for _, beside := range []bool{false, true} {
+			_, err := Open(t.Context(), Options{Dir: tt.dir, Beside: beside})
+			if callbackd.KindOf(err) != callbackd.KindSetting || !strings.Contains(err.Error(), tt.serve) {
+				t.Errorf("%s: opened (beside: %v): %v", tt.what, beside, err)
+			}
+		}
+	}
+	if _, err := look(t, t.TempDir()); callbackd.KindOf(err) != callbackd.KindSetting {
+		t.Errorf("a directory with nothing: %v", err)
+	}
+	old := with(func(dir string) { addSQL(t, dir, "PRAGMA user_version = 3") })
+	before := tree(t, old)
+	if _, err := look(t, old); callbackd.KindOf(err) != callbackd.KindSetting || !strings.Contains(err.Error(), "older callbackd") {
+		t.Errorf("an older version: %v", err)
+	}
+	if _, err := Backup(t.Context(), Options{Dir: old}, filepath.Join(t.TempDir(), "b"), true); err != nil {
+		t.Errorf("a backup before the upgrade: %v", err)
+	}
+	if after := tree(t, old); after != before {
+		t.Errorf("an older version: changed:\n%sand then\n%s", before, after)
+	}
+}
+
+func addSQL(t *testing.T, dir, text string) {
+	t.Helper()
+	c, err := sqlite3.Open(filepath.Join(dir, dbFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Exec(text + "; PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The database itself is locked: the file of that name may be removed.
+func TestTheLockIsTheDatabases(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Options{Dir: dir})
+	if err := os.Remove(filepath.Join(dir, lockFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another callbackd runs") {
+		t.Errorf("a second server: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	open(t, Options{Dir: dir}).Close()
+}
+
+// Who reads a stopped directory is told apart from a server.
+func TestAServerWaitsForNoReader(t *testing.T) {
+	dir := used(t)
+	reads, err := Inspect(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "a command reads the data directory") {
+		t.Errorf("a server: %v", err)
+	}
+	if err := reads.Close(); err != nil {
+		t.Error(err)
+	}
+	s := open(t, Options{Dir: dir})
+	if r, err := look(t, dir); err != nil || r.FaultN > 0 { // beside it
+		t.Errorf("%+v, %v", r, err)
+	}
+	s.Close()
+}
+
+// Every file of the directory has the database's mode, whatever the umask, and
+// root's commands leave it to its owner.
+func TestFilesHaveTheDatabasesModeAndOwner(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	for _, mode := range []fs.FileMode{0o600, 0o640} {
+		dir := t.TempDir()
+		owner := os.Getuid()
+		if owner == 0 {
+			owner = 65534
+			if err := os.Chown(dir, owner, owner); err != nil {
+				t.Fatal(err)
+			}
+		}
+		same := func(what string, want fs.FileMode) {
+			t.Helper()
+			files, err := os.ReadDir(dir)
+			if err != nil || len(files) < 2 {
+				t.Fatal(files, err)
+			}
+			for _, f := range files {
+				info, err := f.Info()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if uid := info.Sys().(*syscall.Stat_t).Uid; info.Mode().Perm() != want || int(uid) != owner {
+					t.Errorf("%s: %s has %v and belongs to %d", what, f.Name(), info.Mode(), uid)
+				}
+			}
+		}
+		open(t, Options{Dir: dir, Beside: true}).Close() // as `keys create` does first
+		same("a command has made it", 0o600)
+		if mode != 0o600 {
+			for _, name := range []string{dbFile, KeysetFile} {
+				if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		s := open(t, Options{Dir: dir})
+		storetest.Use(t, s, 1, 10)
+		same("a server runs", mode)
+		open(t, Options{Dir: dir, Beside: true}).Close()
+		same("beside it", mode)
+		s.Close()
+		same("it has stopped", mode)
+		open(t, Options{Dir: dir, Beside: true}).Close()
+		if _, err := look(t, dir); err != nil {
+			t.Error(err)
+		}
+		same("commands ran", mode)
+	}
+}
+
+// A directory that is removed or replaced under a server is noticed before
+// anything more is acknowledged.
+func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
+	for what, f := range map[string]func(dir string) error{
+		"removed":            os.RemoveAll,
+		"moved away":         func(dir string) error { return os.Rename(dir, dir+"-old") },
+		"the database":       func(dir string) error { return os.Remove(filepath.Join(dir, dbFile)) },
+		"the log is removed": func(dir string) error { return os.Remove(filepath.Join(dir, dbFile+"-wal")) },
+		"its index":          func(dir string) error { return os.Remove(filepath.Join(dir, dbFile+"-shm")) },
+		"replaced by a copy": func(dir string) error {
+			raw, err := os.ReadFile(filepath.Join(dir, dbFile))
+			return errors.Join(err, os.WriteFile(filepath.Join(dir, "new"), raw, 0o600), os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, dbFile)))
+		},
+		"a directory put in its place": func(dir string) error {
+			return errors.Join(os.Rename(dir, dir+"-old"), os.CopyFS(dir, os.DirFS(dir+"-old")))
+		},
+	} {
+		dir := filepath.Join(t.TempDir(), "d")
+		s := open(t, Options{Dir: dir})
+		k, err := s.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		accept := func() error {
+			_, err := s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
+			return err
+		}
+		if err := accept(); err != nil {
+			t.Fatal(err)
+		}
+		if err := f(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := accept(); !errors.Is(err, ErrReplaced) || callbackd.KindOf(err) != callbackd.KindUnavailable {
+			t.Errorf("%s: an event was taken: %v", what, err)
+		}
+		if err := s.Ready(t.Context()); err == nil {
+			t.Errorf("%s: it is ready", what)
+		}
+		select {
+		case <-s.Failed():
+		default:
+			t.Errorf("%s: it goes on", what)
+		}
+		s.Close()
+	}
+	dir := filepath.Join(t.TempDir(), "d") // nobody writes
+	s := open(t, Options{Dir: dir})
+	defer s.Close()
+	s.Guard()
+	if err := s.Failure(); err != nil {
+		t.Errorf("nothing happened: %v", err)
+	}
+	os.RemoveAll(dir)
+	s.Guard()
+	if err := s.Failure(); !errors.Is(err, ErrReplaced) {
+		t.Errorf("removed while nothing is written: %v", err)
+	}
+}

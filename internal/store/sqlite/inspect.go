@@ -1,0 +1,123 @@
+package sqlite
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"callbackd"
+	"callbackd/internal/store/seal"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs"
+)
+
+// inspectVFS opens a database that no process runs on without changing anything:
+// files are opened to read, no lock is taken, and the index of the log is in
+// memory. Who uses it holds the directory's lock.
+const inspectVFS = "callbackd-inspect"
+
+func init() { vfs.Register(inspectVFS, readVFS{vfs.Find("os").(vfs.VFSFilename)}) }
+
+type readVFS struct{ vfs.VFSFilename }
+
+// OpenFilename is part of vfs.VFSFilename.
+func (v readVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	if flags&(vfs.OPEN_MAIN_DB|vfs.OPEN_WAL) != 0 {
+		flags = flags&^(vfs.OPEN_READWRITE|vfs.OPEN_CREATE) | vfs.OPEN_READONLY
+	}
+	f, flags, err := v.VFSFilename.OpenFilename(name, flags)
+	if err != nil {
+		return nil, flags, err
+	}
+	return readFile{f.(osFile)}, flags, nil
+}
+
+type readFile struct{ osFile }
+
+// Lock is part of vfs.File, as are the two below.
+func (readFile) Lock(vfs.LockLevel) error { return nil }
+
+// Unlock takes nothing back, for nothing was locked.
+func (readFile) Unlock(vfs.LockLevel) error { return nil }
+
+// CheckReservedLock knows that nobody writes.
+func (readFile) CheckReservedLock() (bool, error) { return false, nil }
+
+// reading says how to open a database for reading, and holds the directory when
+// no server runs on it, so that none starts meanwhile.
+func (s *Store) reading(dir string) (open func(pragmas ...string) (*db, error), err error) {
+	if err := Holds(dir); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, dbFile)
+	alone, err := s.lockFiles(dir, syscall.LOCK_SH, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	dsn, first := uri(path, vfsName), "busy_timeout=5000"
+	switch {
+	case alone && size(path+"-wal") > 0: // a server was killed
+		dsn, first = uri(path, inspectVFS)+"&mode=ro", "locking_mode=EXCLUSIVE"
+	case alone:
+		dsn = uri(path, inspectVFS) + "&mode=ro&immutable=1"
+	}
+	return func(pragmas ...string) (*db, error) {
+		d, err := openDB(dsn, append([]string{first}, pragmas...)...)
+		if err != nil {
+			return nil, unusable(dir, err)
+		}
+		return d, nil
+	}, nil
+}
+
+// Inspect opens the database in o.Dir for commands that only look. It makes,
+// changes and upgrades nothing, beside a server or not, and refuses what is no
+// store.
+func Inspect(o Options) (*Store, error) {
+	s := newStore(o)
+	s.readOnly = callbackd.Errorf(callbackd.KindConflict, "the store was opened to read only")
+	s.beside = true
+	close(s.writerDone)
+	if err := s.inspect(o); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	return s, nil
+}
+
+func (s *Store) inspect(o Options) error {
+	open, err := s.reading(o.Dir)
+	if err != nil {
+		return err
+	}
+	for range maxReaders {
+		r, err := open("query_only=ON", "cache_size=-8192")
+		if err != nil {
+			return err
+		}
+		s.reads <- r
+		s.readers++
+	}
+	r := <-s.reads
+	defer func() { s.reads <- r }()
+	have, err := identify(r, o.Dir)
+	if err != nil {
+		return err
+	}
+	if have < int64(len(steps)) {
+		return callbackd.Errorf(callbackd.KindSetting, "the database in %s was written by an older callbackd (schema %d, this one needs %d), and a command that looks upgrades nothing: look with that version, or start a server of this one first", o.Dir, have, len(steps))
+	}
+	var secrets bool
+	if err := r.query("SELECT EXISTS (SELECT 1 FROM keys)", func(st *sqlite3.Stmt) error { secrets = st.ColumnBool(0); return nil }); err != nil {
+		return err
+	}
+	file := cmp.Or(o.KeysetFile, filepath.Join(o.Dir, KeysetFile))
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && !secrets {
+		return nil // there is nothing to open
+	}
+	s.sealer, err = seal.Open(file, false)
+	return err
+}
