@@ -39,6 +39,15 @@ type Callback struct {
 
 	Pause        Pause
 	FailingSince time.Time // see [Health.FailingSince]; kept over restarts
+	ClosedUntil  time.Time // see [Health.ClosedUntil]; kept over restarts
+	// Proven tells that an attempt at the present origin has succeeded; see
+	// [Probation].
+	Proven bool
+	// ReleasedAt is when a person last made due at once what waits for a later
+	// time: with a resume, or another URL. Zero: never. Releasing tells that
+	// this is not done yet for all that waits.
+	ReleasedAt time.Time
+	Releasing  bool
 }
 
 // SigningSecret is one "whsec_…" secret of a callback.
@@ -72,7 +81,7 @@ const (
 // Pause is set while a callback's deliveries wait for a person.
 type Pause struct {
 	Reason PauseReason
-	At     time.Time
+	At     time.Time // of its beginning, and of its end when there is no reason
 }
 
 // Origin returns scheme, host and port of a callback's URL in one spelling, such
@@ -107,6 +116,36 @@ func (c *Callback) Paused() bool { return c.Pause.Reason != NotPaused }
 // Deleted tells whether the callback was removed; what it was still owed is
 // canceled.
 func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
+
+// Replace gives c the URL, method, headers, payload and policy of next as a new
+// version at the given time. What is known of a receiver is known of the
+// version that it answered; what it asked for and whether it has succeeded
+// holds for its origin. With another origin come the secrets of next. released
+// tells that what waits for a later time is due at once: at another URL, and
+// with the end of a pause that no person set.
+func (c *Callback) Replace(next *Callback, at time.Time) (released bool) {
+	released = c.URL != next.URL
+	if !SameOrigin(c.URL, next.URL) {
+		c.Secrets, c.ClosedUntil, c.Proven = next.Secrets, time.Time{}, false
+	}
+	c.URL, c.Method, c.Headers, c.Payload, c.Policy = next.URL, next.Method, next.Headers, next.Payload, next.Policy
+	c.Version++
+	c.UpdatedAt, c.FailingSince = at, time.Time{}
+	if c.Paused() && c.Pause.Reason != PausedByUser {
+		c.Pause, released = Pause{}, true
+	}
+	if released {
+		c.ReleasedAt, c.Releasing = at, true
+	}
+	return released
+}
+
+// Resume ends a pause at the given time: a person vouches for the receiver.
+// What waits for a later time is due at once.
+func (c *Callback) Resume(at time.Time) {
+	c.Pause, c.FailingSince, c.ClosedUntil = Pause{}, time.Time{}, time.Time{}
+	c.ReleasedAt, c.Releasing = at, true
+}
 
 // Policy is how a callback wants to be treated. The zero value of a member
 // means its default.

@@ -125,7 +125,7 @@ type Result struct {
 	Fault      Fault
 	Error      string // a sentence for the key holder; empty on success
 	Status     int    // 0 when there was no answer
-	RetryAfter string // the header, as received
+	RetryAfter string // the header, as received; of several, all with ", " between
 	Location   string // of a redirect that was not followed, capped
 	Headers    string // the answer's header lines, sensitive values redacted
 	Body       []byte // the first MaxResponseKept bytes
@@ -145,15 +145,40 @@ type Attempt struct {
 }
 
 // Outcome is what the engine hands to the store after an attempt: one
-// transaction writes the attempt and where the delivery stands now.
+// transaction writes the attempt, where the delivery stands now, and what it
+// changes of the callback.
 type Outcome struct {
 	Delivery Delivery // as it was before the attempt
 	Attempt  Attempt
-	// PauseCallback is set when the outcome pauses the callback too.
-	PauseCallback PauseReason
+	Change   CallbackChange
+}
+
+// CallbackChange is what an attempt changes of what is kept with its callback,
+// so that it survives restarts. The zero value changes nothing.
+type CallbackChange struct {
+	// Version is the setting whose receiver it is about: when the callback has
+	// another one by now, nothing of it is taken.
+	Version int64
+	// Pause is set when the outcome pauses the callback.
+	Pause PauseReason
 	// HealthTurned is set when the callback began to fail or recovered;
-	// FailingSince is then kept with the callback, so that the clock of
-	// AutoPauseAfter survives a restart.
+	// FailingSince is then kept.
 	HealthTurned bool
 	FailingSince time.Time
+	// ClosedUntil is [Health.ClosedUntil] when the outcome moved it; zero: it
+	// did not.
+	ClosedUntil time.Time
+	// Proven is set by the first success of the callback at its origin.
+	Proven bool
+}
+
+// None tells whether c changes nothing.
+func (c *CallbackChange) None() bool {
+	return c.Pause == NotPaused && !c.HealthTurned && c.ClosedUntil.IsZero() && !c.Proven
+}
+
+// Recorded is what the store made of an outcome.
+type Recorded struct {
+	State  State // of the delivery
+	Paused bool  // the outcome paused the callback, which was not paused before
 }

@@ -26,19 +26,44 @@ type Health struct {
 	Allowance    int       // attempts that may be in flight; 0 means RampStart
 	OpenUntil    time.Time // the breaker lets nothing through before; zero: closed
 	Wait         time.Duration
+	// ClosedUntil is until when the receiver asked to be left alone; zero: it
+	// did not. See [Result.AsksToWaitUntil].
+	ClosedUntil time.Time
+}
+
+// KeptHealth is the health of a callback at now of which nothing is known but
+// what was kept: after a restart, or on another node. One that was failing
+// begins with a probe.
+func KeptHealth(failingSince, closedUntil, now time.Time) Health {
+	h := Health{FailingSince: failingSince, ClosedUntil: closedUntil}
+	if !failingSince.IsZero() {
+		h.Consecutive, h.Allowance = 1, 1
+		h.OpenUntil, h.Wait = now, BreakerFirstWait/2
+	}
+	return h
 }
 
 // Open tells whether the breaker holds everything at now.
 func (h Health) Open(now time.Time) bool { return now.Before(h.OpenUntil) }
 
+// Closed tells whether the receiver asked for nothing to be sent at now.
+func (h Health) Closed(now time.Time) bool { return now.Before(h.ClosedUntil) }
+
+// HeldUntil is when the next attempt may start, as far as the breaker and the
+// receiver's own word go: the later of both. Zero, or not after now: at once.
+func (h Health) HeldUntil() time.Time { return later(h.OpenUntil, h.ClosedUntil) }
+
+// Held tells whether nothing may start at now.
+func (h Health) Held(now time.Time) bool { return now.Before(h.HeldUntil()) }
+
 // Probing tells whether the breaker's wait is over and the next attempt is a
 // probe that must be alone.
-func (h Health) Probing(now time.Time) bool { return !h.OpenUntil.IsZero() && !now.Before(h.OpenUntil) }
+func (h Health) Probing(now time.Time) bool { return !h.OpenUntil.IsZero() && !h.Held(now) }
 
 // Limit is how many attempts may be in flight at now.
 func (h Health) Limit(p Policy, now time.Time) int {
 	switch {
-	case h.Open(now):
+	case h.Held(now):
 		return 0
 	case h.Probing(now):
 		return 1
@@ -62,8 +87,9 @@ func (h Health) After(r *Result, now time.Time, jitter float64) Health {
 		if !h.OpenUntil.IsZero() {
 			a = 1 // the ramp begins at the probe that succeeded
 		}
-		return Health{Allowance: min(a+1, MaxConcurrency)}
+		return Health{Allowance: min(a+1, MaxConcurrency), ClosedUntil: h.ClosedUntil}
 	}
+	h = h.Asked(r, now)
 	wasOpen := !h.OpenUntil.IsZero()
 	h.Consecutive++
 	if h.FailingSince.IsZero() {
@@ -85,6 +111,12 @@ func (h Health) After(r *Result, now time.Time, jitter float64) Health {
 	return h
 }
 
+// Asked is h with what an answer asks for, and nothing else of it.
+func (h Health) Asked(r *Result, now time.Time) Health {
+	h.ClosedUntil = later(h.ClosedUntil, r.AsksToWaitUntil(now))
+	return h
+}
+
 // ShouldPause tells whether an attempt with result r pauses the callback, and
 // why: 410 Gone at once, or no success for [AutoPauseAfter].
 func (h Health) ShouldPause(r *Result, now time.Time) PauseReason {
@@ -95,4 +127,11 @@ func (h Health) ShouldPause(r *Result, now time.Time) PauseReason {
 		return PausedNoAnswer
 	}
 	return NotPaused
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -98,3 +98,62 @@ func TestHealthShouldPause(t *testing.T) {
 		}
 	}
 }
+
+func TestHealthIsClosedUntilTheReceiverSaid(t *testing.T) {
+	busy := func(after string) *callbackd.Result {
+		return &callbackd.Result{Status: 503, Fault: callbackd.FaultStatus, RetryAfter: after}
+	}
+	var h callbackd.Health
+	h = h.After(busy("60"), t0, 0.5)
+	h = h.After(busy("20"), t0, 0.5) // of several the longest counts
+	h = h.After(status(200), t0.Add(time.Second), 0.5)
+	end := t0.Add(time.Minute)
+	if last := end.Add(-time.Millisecond); !h.Held(last) || h.Open(last) || h.Limit(callbackd.Policy{}, last) != 0 {
+		t.Errorf("not closed shortly before the end: %+v", h)
+	}
+	if h.Held(end) || h.Limit(callbackd.Policy{}, end) == 0 {
+		t.Errorf("still closed at the end: %+v", h)
+	}
+}
+
+func TestHealthOpensForTheLongerOfBreakerAndRetryAfter(t *testing.T) {
+	for _, tt := range []struct {
+		after string
+		want  time.Duration
+	}{{"3", callbackd.BreakerFirstWait}, {"600", 10 * time.Minute}} {
+		var h callbackd.Health
+		for range callbackd.BreakerThreshold {
+			h = h.After(&callbackd.Result{Status: 503, Fault: callbackd.FaultStatus, RetryAfter: tt.after}, t0, 0.5)
+		}
+		if got := h.HeldUntil().Sub(t0); got != tt.want {
+			t.Errorf("Retry-After %s: held for %v, want %v", tt.after, got, tt.want)
+		}
+		if last := h.HeldUntil().Add(-time.Millisecond); h.Probing(last) || h.Limit(callbackd.Policy{}, last) != 0 {
+			t.Errorf("Retry-After %s: a probe before the end", tt.after)
+		}
+		if at := h.HeldUntil(); !h.Probing(at) || h.Limit(callbackd.Policy{}, at) != 1 {
+			t.Errorf("Retry-After %s: no lone probe at the end", tt.after)
+		}
+	}
+}
+
+func TestKeptHealthOfAFailingCallbackBeginsWithAProbe(t *testing.T) {
+	h := callbackd.KeptHealth(t0.Add(-time.Hour), time.Time{}, t0)
+	if !h.Probing(t0) || h.Limit(callbackd.Policy{}, t0) != 1 || !h.FailingSince.Equal(t0.Add(-time.Hour)) {
+		t.Fatalf("no lone probe: %+v", h)
+	}
+	failed := h.After(status(500), t0, 0.5)
+	if got := failed.OpenUntil.Sub(t0); got != callbackd.BreakerFirstWait {
+		t.Errorf("after a failed probe it is open for %v, want %v", got, callbackd.BreakerFirstWait)
+	}
+	if well := h.After(status(200), t0, 0.5); well.Limit(callbackd.Policy{}, t0) != 2 || !well.FailingSince.IsZero() {
+		t.Errorf("the ramp begins with %+v", well)
+	}
+	closed := callbackd.KeptHealth(t0.Add(-time.Hour), t0.Add(time.Minute), t0)
+	if !closed.Held(t0) || closed.Probing(t0) || !closed.Probing(t0.Add(time.Minute)) {
+		t.Errorf("closed and failing: %+v", closed)
+	}
+	if h := callbackd.KeptHealth(time.Time{}, time.Time{}, t0); h != (callbackd.Health{}) {
+		t.Errorf("a well one begins with %+v", h)
+	}
+}

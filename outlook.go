@@ -11,6 +11,9 @@ type Outlook struct {
 	// OpenUntil is when the breaker lets a probe through; zero: it is closed.
 	OpenUntil time.Time
 	Failures  int // consecutive ones
+	// ClosedUntil is until when the receiver asked to be left alone; zero: it
+	// did not.
+	ClosedUntil time.Time
 	// RateUntil is when the rate limit lets the next attempt through; zero:
 	// it does not hold.
 	RateUntil time.Time

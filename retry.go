@@ -1,7 +1,6 @@
 package callbackd
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -56,11 +55,36 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 	delay := p.Retry[step]
 	due := now.Add(spread(delay, jitter))
 	why := "step " + strconv.Itoa(step+1) + " of " + strconv.Itoa(len(p.Retry)) + " is due " + delay.String() + " ± 10 % after the one before"
-	if floor, ok := ParseRetryAfter(r.RetryAfter, now); ok && due.Before(floor) {
+	switch floor, ok := ParseRetryAfter(r.RetryAfter, now); {
+	case ok && due.Before(floor):
 		due = floor.Add(time.Duration(jitter * JitterFraction * float64(floor.Sub(now))))
 		why = "the receiver asked to wait (Retry-After: " + clip(r.RetryAfter, 64) + ")"
+		if floor.Sub(now) == MaxRetryAfter {
+			why += ", and is left alone for " + MaxRetryAfter.String() + " at most"
+		}
+	case !ok && r.RetryAfter != "":
+		why += "; the receiver's Retry-After (" + clip(r.RetryAfter, 64) + ") is neither seconds nor a date and was not understood"
 	}
 	return pendingAt(d, p, now, due, step, why)
+}
+
+// AfterEnd is the decision when the callback was deleted or its key revoked
+// during the attempt: what has ended has ended, and what would be tried again
+// is canceled.
+func (d Decision) AfterEnd() Decision {
+	if d.State != Pending {
+		return d
+	}
+	return Decision{State: Canceled, Step: d.Step, Why: "its callback was deleted or its API key revoked during the attempt, and there is no other one"}
+}
+
+// AfterMove is the decision when the callback got another origin during the
+// attempt: what the old receiver asked for does not bind the new one.
+func (d Decision) AfterMove(now time.Time) Decision {
+	if d.State == Pending && d.Due.After(now) {
+		d.Due, d.Why = now, "the callback was given another address during the attempt, and it is tried there at once"
+	}
+	return d
 }
 
 // pendingAt keeps d pending. A head holds its lane from its first failure
@@ -80,34 +104,6 @@ func pendingAt(d Delivery, p Policy, now, due time.Time, step int, why string) D
 // spread is d ± JitterFraction.
 func spread(d time.Duration, jitter float64) time.Duration {
 	return d + time.Duration((2*jitter-1)*JitterFraction*float64(d))
-}
-
-// ParseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3):
-// seconds or an HTTP date. The time is never before now and at most
-// [MaxRetryAfter] away; ok is false when the text is neither.
-func ParseRetryAfter(s string, now time.Time) (t time.Time, ok bool) {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return time.Time{}, false
-	}
-	if strings.Trim(s, "0123456789") == "" {
-		secs, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || secs > int64(MaxRetryAfter/time.Second) {
-			return now.Add(MaxRetryAfter), true
-		}
-		return now.Add(time.Duration(secs) * time.Second), true
-	}
-	at, err := http.ParseTime(s)
-	if err != nil {
-		return time.Time{}, false
-	}
-	if at.Before(now) {
-		return now, true
-	}
-	if at.Sub(now) > MaxRetryAfter {
-		return now.Add(MaxRetryAfter), true
-	}
-	return at, true
 }
 
 func clip(s string, n int) string {

@@ -108,19 +108,72 @@ func TestParseRetryAfter(t *testing.T) {
 		want time.Duration
 		ok   bool
 	}{
-		{"", 0, false}, {"soon", 0, false}, {"-5", 0, false}, {"1.5", 0, false}, {"+5", 0, false},
+		{"", 0, false}, {"soon", 0, false}, {"-5", 0, false}, {"1e5", 0, false}, {"120 apples", 0, false}, {"inf", 0, false}, {".", 0, false}, {",", 0, false},
+		{"Fri, 02 Jan 2026 03:05:05 EST", 0, false}, {"Fri, 02 Jan 2026 06:05:05 GMT+3", 0, false}, // may be anywhere
 		{"0", 0, true}, {"120", 2 * time.Minute, true}, {" 7 ", 7 * time.Second, true},
 		{"86400", day, true}, {"86401", day, true}, {"99999999999999999999", day, true},
 		{"Fri, 02 Jan 2026 03:05:05 GMT", time.Minute, true},
 		{"Fri, 02 Jan 2026 03:03:05 GMT", 0, true},
 		{"Fri, 02 Jan 2099 03:03:05 GMT", day, true},
 		{"Friday, 02-Jan-26 03:05:05 GMT", time.Minute, true},
+		{"1.5", 1500 * time.Millisecond, true}, {"+5", 5 * time.Second, true}, {`"120"`, 2 * time.Minute, true},
+		{"120 s", 2 * time.Minute, true}, {"120s", 2 * time.Minute, true}, {"90 Seconds", 90 * time.Second, true}, {"2 minutes", 2 * time.Minute, true}, {"1h", time.Hour, true},
+		{"Fri, 02 Jan 2026 03:05:05", time.Minute, true}, {"Fri, 2 Jan 2026 03:05:05 UTC", time.Minute, true},
+		{"Fri, 02 Jan 2026 05:05:05 +0200", time.Minute, true}, {"Thu, 01 Jan 2026 22:05:05 -0500", time.Minute, true},
+		{"2026-01-02T03:05:05Z", time.Minute, true}, {"2026-01-02T05:05:05.000+02:00", time.Minute, true}, {"2026-01-02 03:05:05", time.Minute, true}, {"2026-01-02 03:05:05 UTC", time.Minute, true},
+		{strconv.FormatInt(t0.Unix()+60, 10), time.Minute, true}, {strconv.FormatInt(t0.UnixMilli()+60_000, 10), time.Minute, true}, {"1700000000", 0, true},
+		{"30, 120", 2 * time.Minute, true}, {"120, soon", 2 * time.Minute, true},
+		{"30, Fri, 02 Jan 2026 03:05:05 GMT, 20", time.Minute, true}, {"Fri, 02 Jan 2026 03:03:05 GMT, 90", 90 * time.Second, true},
 	}
 	for _, tt := range tests {
 		got, ok := callbackd.ParseRetryAfter(tt.text, t0)
 		if ok != tt.ok || ok && got.Sub(t0) != tt.want {
 			t.Errorf("%q: %v, %v; want %v, %v", tt.text, got.Sub(t0), ok, tt.want, tt.ok)
 		}
+	}
+}
+
+func TestWhyOfARetryTellsWhatBecameOfRetryAfter(t *testing.T) {
+	tests := map[string]string{
+		"120":    "the receiver asked to wait (Retry-After: 120)",
+		"999999": "the receiver asked to wait (Retry-After: 999999), and is left alone for 24h0m0s at most",
+		"soon":   "step 2 of 10 is due 5s ± 10 % after the one before; the receiver's Retry-After (soon) is neither seconds nor a date and was not understood",
+		"1":      "step 2 of 10 is due 5s ± 10 % after the one before",
+	}
+	for text, want := range tests {
+		r := &callbackd.Result{Status: 429, Fault: callbackd.FaultStatus, RetryAfter: text}
+		if got := callbackd.Decide(callbackd.Delivery{}, r, callbackd.Policy{}, t0, 0.5).Why; got != want {
+			t.Errorf("Retry-After %q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestRetryAfterClosesOnlyWith429And503(t *testing.T) {
+	for code, want := range map[int]time.Time{429: t0.Add(time.Minute), 503: t0.Add(time.Minute), 500: {}, 301: {}, 410: {}, 200: {}} {
+		r := status(code)
+		r.RetryAfter = "60"
+		if got := r.AsksToWaitUntil(t0); !got.Equal(want) {
+			t.Errorf("%d closes until %v, want %v", code, got, want)
+		}
+	}
+	for _, text := range []string{"", "0", "soon", "Fri, 02 Jan 2026 03:03:05 GMT"} {
+		r := &callbackd.Result{Status: 429, Fault: callbackd.FaultStatus, RetryAfter: text}
+		if got := r.AsksToWaitUntil(t0); !got.IsZero() {
+			t.Errorf("%q closes until %v", text, got)
+		}
+	}
+}
+
+func TestWhatOutlastsItsCallbackIsKeptAsItWas(t *testing.T) {
+	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed} {
+		d := callbackd.Decision{State: state, Step: 3, Why: "so"}
+		if got := d.AfterEnd(); got != d {
+			t.Errorf("%s becomes %+v", state, got)
+		}
+	}
+	got := callbackd.Decision{State: callbackd.Pending, Step: 3, Due: t0, HoldsUntil: t0, Why: "so"}.AfterEnd()
+	if got.State != callbackd.Canceled || got.Step != 3 || !got.Due.IsZero() || !got.HoldsUntil.IsZero() || got.Why == "so" {
+		t.Errorf("what would be tried again becomes %+v", got)
 	}
 }
 

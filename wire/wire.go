@@ -105,6 +105,7 @@ type Policy struct {
 	Paused      bool       `json:"paused"`
 	PauseReason string     `json:"pause_reason"`
 	PausedAt    *time.Time `json:"paused_at"`
+	ClosedUntil *time.Time `json:"closed_until"` // the receiver asked to be left alone; null: it did not, or it is over
 }
 
 // Secret answers GET and POST …/secret.

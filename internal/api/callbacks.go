@@ -222,6 +222,9 @@ func (c *call) policy(cb *callbackd.Callback) wire.Policy {
 	p := cb.Policy.WithDefaults()
 	out := wire.Policy{APIKey: c.key.APIKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.No), Timeout: p.Timeout.String(),
 		Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive, Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At)}
+	if cb.ClosedUntil.After(time.Now()) {
+		out.ClosedUntil = timeOrNull(cb.ClosedUntil)
+	}
 	for _, d := range p.Retry {
 		out.Retry = append(out.Retry, d.String())
 	}
@@ -289,7 +292,7 @@ func (a *API) pauseCallback(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) resumeCallback(w http.ResponseWriter, c *call) error {
-	return a.setPause(w, c, callbackd.Pause{})
+	return a.setPause(w, c, callbackd.Pause{At: time.Now().UTC().Truncate(time.Millisecond)})
 }
 
 func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error {

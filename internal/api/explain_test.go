@@ -78,7 +78,7 @@ func whyADeliveryWaits(t *testing.T, on func(*setup)) {
 	s := start(t, on)
 	recv := listen(t, func(w http.ResponseWriter, _ int) {
 		w.Header().Set("Retry-After", "600")
-		w.WriteHeader(http.StatusServiceUnavailable)
+		w.WriteHeader(http.StatusInternalServerError) // it holds for the delivery alone
 	})
 	s.register("SESSION:COMPLETE", recv.url, `,"order":"1h"`)
 	first := s.publish("SESSION:COMPLETE", "S", `{}`)
@@ -91,7 +91,7 @@ func whyADeliveryWaits(t *testing.T, on func(*setup)) {
 	if e.State != "pending" || has(t, e, "waiting_retry", "Attempt 2 is due at", "Retry-After: 600").Until == nil || !strings.Contains(e.Next, "/retry") {
 		t.Errorf("%+v", e)
 	}
-	has(t, e, "last_attempt", "Attempt 1 at", "answered 503")
+	has(t, e, "last_attempt", "Attempt 1 at", "answered 500")
 	e = s.explain(second.delivery(1))
 	has(t, e, "held", "Number 1 of its session failed")
 	if has(t, e, "backlog", "1 deliveries to the callback are older").Since == nil || !strings.Contains(e.Next, first.delivery(1)+"/explain") {
@@ -147,5 +147,68 @@ func TestTheBreakerIsSaid(t *testing.T) {
 	})
 	if r := has(t, s.explain(last.delivery(1)), "breaker_open", "times in a row"); r.Until == nil || r.Until.Before(time.Now()) {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A receiver that asked to be left alone is: the policy and the explanation
+// say until when, and a resume sends what waits.
+func TestAClosedCallbackIsSaid(t *testing.T) { onBothStores(t, closedIsSaid) }
+
+func closedIsSaid(t *testing.T, on func(*setup)) {
+	s := start(t, on)
+	recv := listen(t, func(w http.ResponseWriter, n int) {
+		if n == 1 {
+			w.Header().Add("Retry-After", "300")
+			w.Header().Add("Retry-After", "600")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+	})
+	s.register("SESSION:COMPLETE", recv.url, "")
+	first := s.publish("SESSION:COMPLETE", "S1", `{}`)
+	recv.next()
+	s.until("the first failure", func() bool {
+		return decode[wire.Delivery](s.call("GET", "/v1/deliveries/"+first.delivery(1), "").ok(200)).Attempts == 1
+	})
+	second := s.publish("SESSION:COMPLETE", "S2", `{}`)
+	r := has(t, s.explain(second.delivery(1)), "asked_to_wait", "Retry-After; nothing is sent to it before")
+	p := decode[wire.Policy](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").ok(200))
+	if p.ClosedUntil == nil || time.Until(*p.ClosedUntil) < 9*time.Minute || r.Until == nil || !r.Until.Equal(*p.ClosedUntil) {
+		t.Errorf("closed until %v, explained as %v", p.ClosedUntil, r.Until)
+	}
+	if e := s.explain(second.delivery(1)); !strings.Contains(e.Next, "/resume") {
+		t.Errorf("%+v", e)
+	}
+	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/resume", "").ok(200)
+	s.until("both", func() bool {
+		return len(decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?state=delivered", "").ok(200)).Data) == 2
+	})
+	if p := decode[wire.Policy](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").ok(200)); p.ClosedUntil != nil {
+		t.Errorf("still closed until %v", p.ClosedUntil)
+	}
+}
+
+// What outlasts its callback is told as it ended, and nobody is advised to
+// send again what was delivered.
+func TestWhatOutlastsItsCallbackIsExplained(t *testing.T) { onBothStores(t, outlastingIsExplained) }
+
+func outlastingIsExplained(t *testing.T, on func(*setup)) {
+	s := start(t, on)
+	answer := make(chan struct{})
+	recv := listen(t, func(w http.ResponseWriter, _ int) { <-answer })
+	s.register("SESSION:COMPLETE", recv.url, `,"timeout":"60s"`)
+	id := s.publish("SESSION:COMPLETE", "S1", `{}`).delivery(1)
+	recv.next()
+	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
+	e := s.explain(id)
+	if has(t, e, "sending", "1 attempts to the callback that began before are still under way"); e.State != "canceled" {
+		t.Errorf("%+v", e)
+	}
+	close(answer)
+	s.until("the outcome", func() bool {
+		return decode[wire.Delivery](s.call("GET", "/v1/deliveries/"+id, "").ok(200)).State == "delivered"
+	})
+	e = s.explain(id)
+	if has(t, e, "delivered", "answered 200 to attempt 1"); len(e.Reasons) != 1 || !strings.Contains(e.Next, "webhook-id") {
+		t.Errorf("%+v", e)
 	}
 }

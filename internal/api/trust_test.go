@@ -120,7 +120,7 @@ func revokedKeysSendNothingMore(t *testing.T, on func(*setup)) {
 		t.Fatal(err)
 	}
 	close(release)
-	s.until("the attempts in flight", func() bool { return s.metric(`callbackd_deliveries_ended_total{state="canceled"}`) == "4" })
+	s.until("the attempts in flight", func() bool { return s.metric(`callbackd_deliveries_ended_total{state="delivered"}`) == "4" })
 	s.engine.Drain(t.Context())
 	if n := len(recv.hits); n != 4 {
 		t.Errorf("%d attempts; 4 were in flight at the revocation", n)
@@ -155,7 +155,7 @@ func deletedCallbacksSendNothingMore(t *testing.T, on func(*setup)) {
 	}
 	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
 	close(release)
-	s.until("the attempts in flight", func() bool { return s.metric(`callbackd_deliveries_ended_total{state="canceled"}`) == "4" })
+	s.until("the attempts in flight", func() bool { return s.metric(`callbackd_deliveries_ended_total{state="delivered"}`) == "4" })
 	s.engine.Drain(t.Context())
 	if n := len(recv.hits); n != 4 {
 		t.Errorf("%d attempts; 4 were in flight at the deletion", n)

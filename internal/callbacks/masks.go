@@ -6,7 +6,6 @@ import (
 
 	"callbackd"
 	"callbackd/internal/egress"
-	"callbackd/internal/store"
 )
 
 // How long an old signing secret signs along after a rotation.
@@ -54,7 +53,7 @@ func Unmask(old, next *callbackd.Callback) error {
 		if h.Value != callbackd.Mask {
 			continue
 		}
-		if !store.SameOrigin(old.URL, next.URL) {
+		if !callbackd.SameOrigin(old.URL, next.URL) {
 			return invalid("headers has a masked value for %s, but url names another receiver; send the value again.", h.Name)
 		}
 		for _, o := range old.Headers {

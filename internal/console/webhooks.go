@@ -172,7 +172,7 @@ func (c *Console) pauseWebhook(w http.ResponseWriter, v *visit) error {
 }
 
 func (c *Console) resumeWebhook(w http.ResponseWriter, v *visit) error {
-	return c.setPause(w, v, callbackd.Pause{}, "resumed")
+	return c.setPause(w, v, callbackd.Pause{At: c.now()}, "resumed")
 }
 
 func (c *Console) setPause(w http.ResponseWriter, v *visit, pause callbackd.Pause, done string) error {

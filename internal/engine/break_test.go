@@ -64,15 +64,15 @@ func (h *hooked) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*ca
 	return h.Store.CallbackByNo(ctx, no)
 }
 
-func (h *hooked) Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error) {
+func (h *hooked) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	if err := h.ask("record", o.Delivery.ID.Callback); err != nil {
-		return "", err
+		return callbackd.Recorded{}, err
 	}
-	state, err := h.Store.Record(ctx, o)
+	rec, err := h.Store.Record(ctx, o)
 	if err == nil && h.recorded != nil {
 		h.recorded(o.Delivery.ID)
 	}
-	return state, err
+	return rec, err
 }
 
 // hooks restarts the rig on a queue with hooks; start is false when the test

@@ -11,7 +11,6 @@ package engine
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -29,7 +28,8 @@ type Queue interface {
 	Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
 	Picked(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
 	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
-	Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error)
+	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
+	MakeDue(ctx context.Context, cb callbackd.CallbackNo, at time.Time, limit int) (moved int, done bool, err error)
 	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
 }
 
@@ -41,6 +41,8 @@ type Sender interface {
 // Observer is told what happens, for metrics. Its methods must not block and
 // must not call the engine.
 type Observer interface {
+	// AttemptDone tells of every attempt that was sent; state is empty when the
+	// delivery was another's by then, so that only the sending counts.
 	AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration)
 	BreakerOpened()
 	CallbackPaused(callbackd.PauseReason)
@@ -59,6 +61,7 @@ const (
 	laneBatch   = 64   // lanes read at a time
 	maxHeld     = 4096 // held lanes of one callback in memory
 	retryPage   = 64   // scheduled deliveries of one callback in memory, and as many of replays
+	makeDuePage = 1024 // pending deliveries looked at by one step of making them due
 	maxFetches  = 8    // queries at a time
 	idleTargets = 4096 // targets kept before idle ones are dropped
 	recordRetry = time.Second
@@ -214,7 +217,7 @@ func (e *Engine) Handover(ds []callbackd.Delivery) {
 func (e *Engine) Retry(d callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.owns(d.ID.Callback) {
+	if d.Due.IsZero() || !e.owns(d.ID.Callback) { // never tried: it takes its turn
 		return
 	}
 	t := e.target(d.ID.Callback)
@@ -401,153 +404,4 @@ func (e *Engine) start(t *target, l *lane, d callbackd.Delivery) {
 	}
 	cb := t.cb
 	e.work.Go(func() { e.attempt(t, l, d, cb, suspect) })
-}
-
-// attempt runs outside the mutex: send, decide, record, then move the lane.
-func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd.Callback, suspect bool) {
-	var held int64
-	if d.Event != nil {
-		held = int64(len(d.Event.Data))
-	}
-	o := callbackd.Outcome{Delivery: d}
-	state, err := callbackd.State(""), e.prepare(&d, &cb)
-	if err == nil && !e.holds(t) {
-		err = errLease
-	}
-	if err == nil {
-		o = e.send(t, d, cb)
-	}
-	if mayRecord := e.exchanged(t, d.Replay != 0, suspect, err == nil); err == nil && !mayRecord {
-		err = errLease
-	}
-	switch err {
-	case nil:
-		state, err = e.record(o)
-		e.written()
-	case errEnded, errLease:
-	default:
-		e.o.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
-	}
-	e.finish(t, l, &o, state, err, held)
-}
-
-// exchanged gives the place of an attempt to the next one: the receiver is
-// free, only the lane waits for the record.
-func (e *Engine) exchanged(t *target, replayed, suspect, sent bool) (mayRecord bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if mayRecord = sent && !t.abandoned; mayRecord {
-		e.writing++
-	}
-	t.inFlight--
-	if replayed {
-		t.replaying--
-	}
-	t.recording++
-	e.inFlight--
-	e.recording++
-	now := e.now()
-	if suspect {
-		e.suspects--
-	}
-	for range 2 { // more than one place frees, so that none waits for ever
-		if p, ok := e.parked.pop(); ok {
-			p.parked = false
-			p.enqueue(e)
-		}
-	}
-	t.enqueue(e)
-	e.pump(now)
-	return mayRecord
-}
-
-// errEnded: the callback was deleted or its key revoked after the attempt was
-// chosen. Nothing is sent; the store cancels what was owed.
-var errEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback has ended")
-
-// prepare loads what is not in memory, for as long as it takes, and asks the
-// store once more whether the callback is still owed anything: what was
-// revoked gets no request after that.
-func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) error {
-	for {
-		var err error
-		if d.Event == nil {
-			d.Event, err = e.o.Queue.Load(e.ctx, d.ID.Event)
-		}
-		if err == nil {
-			var now *callbackd.Callback
-			if now, err = e.o.Queue.CallbackByNo(e.ctx, d.ID.Callback); err == nil && now.Deleted() {
-				return errEnded
-			}
-			*cb = now
-		}
-		if err == nil || callbackd.KindOf(err) == callbackd.KindNotFound {
-			return err
-		}
-		e.o.Log.Error("delivery not loaded, trying again", "delivery", d.ID.String(), "error", err)
-		select {
-		case <-time.After(recordRetry):
-		case <-e.ctx.Done():
-			return err
-		}
-	}
-}
-
-func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback) callbackd.Outcome {
-	res := e.safeSend(cb, d.Event, d.Attempts+1)
-	now := e.now().Round(0)
-	if d.FirstFailedAt.IsZero() && !res.Success() {
-		d.FirstFailedAt = now
-	}
-	o := callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Number: d.Attempts + 1, Version: cb.Version, Result: res}}
-	o.Attempt.Decision = callbackd.Decide(d, &res, cb.Policy, now, rand.Float64())
-	if d.Test {
-		return o // says nothing about the health of real traffic
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	before := t.health
-	t.health = before.After(&res, now, rand.Float64())
-	if o.PauseCallback = t.health.ShouldPause(&res, now); o.PauseCallback != callbackd.NotPaused {
-		t.paused = true // at once; the store says so from the record on
-	}
-	o.HealthTurned = before.FailingSince.IsZero() != t.health.FailingSince.IsZero()
-	o.FailingSince = t.health.FailingSince
-	if t.health.Open(now) && !before.Open(now) {
-		e.o.Observer.BreakerOpened()
-		e.o.Log.Warn("breaker opened: the receiver fails", "callback", int64(t.no), "failures", t.health.Consecutive, "probe_at", t.health.OpenUntil)
-	}
-	return o
-}
-
-// safeSend contains a sender that panics: one delivery must not end the
-// process.
-func (e *Engine) safeSend(cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			e.o.Log.Error("attempt panicked", "event", ev.ID.String(), "panic", p)
-			res = callbackd.Result{StartedAt: time.Now().UTC(), Fault: callbackd.FaultLocal, Error: "callbackd failed; the attempt is made again"}
-		}
-	}()
-	return e.o.Sender.Send(e.ctx, cb, ev, n)
-}
-
-// record writes the outcome, for as long as it takes: the lane stays closed
-// and the attempt is not repeated meanwhile. It gives up when the engine is
-// stopped; the delivery is then repeated after the next start.
-func (e *Engine) record(o callbackd.Outcome) (callbackd.State, error) {
-	for {
-		// Without the attempts' context: what was sent is recorded also when
-		// the attempt was broken off.
-		state, err := e.o.Queue.Record(context.WithoutCancel(e.ctx), o)
-		if err == nil || callbackd.KindOf(err) == callbackd.KindConflict {
-			return state, err
-		}
-		e.o.Log.Error("outcome not recorded, trying again", "delivery", o.Delivery.ID.String(), "error", err)
-		select {
-		case <-time.After(recordRetry):
-		case <-e.ctx.Done():
-			return "", err
-		}
-	}
 }

@@ -37,11 +37,12 @@ type call struct {
 	session  string
 	sequence int64
 	attempt  int
+	url      string
 }
 
 // Send implements engine.Sender.
 func (r *rig) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int) callbackd.Result {
-	c := call{time.Now(), cb.No, ev.Session, ev.Sequence, n}
+	c := call{time.Now(), cb.No, ev.Session, ev.Sequence, n, cb.URL}
 	r.mu.Lock()
 	r.calls = append(r.calls, c)
 	r.flying++
@@ -405,7 +406,7 @@ func Test410PausesAndResumeGoesOn(t *testing.T) {
 			r.Fatalf("%+v, %v", cb, err)
 		}
 		r.set(ok)
-		if _, err := r.s.PauseCallback(r.Context(), cb.Key, cb.Event, cb.Name, callbackd.Pause{}); err != nil {
+		if _, err := r.s.PauseCallback(r.Context(), cb.Key, cb.Event, cb.Name, callbackd.Pause{At: time.Now()}); err != nil {
 			r.Fatal(err)
 		}
 		r.e.CallbackChanged(no)
@@ -499,12 +500,12 @@ type flaky struct {
 	fail int
 }
 
-func (f *flaky) Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error) {
+func (f *flaky) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	f.mu.Lock()
 	if f.fail > 0 {
 		f.fail--
 		f.mu.Unlock()
-		return "", callbackd.Errorf(callbackd.KindUnavailable, "no")
+		return callbackd.Recorded{}, callbackd.Errorf(callbackd.KindUnavailable, "no")
 	}
 	f.mu.Unlock()
 	return f.Store.Record(ctx, o)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"container/heap"
 	"context"
 	"slices"
 	"time"
@@ -71,6 +72,7 @@ const (
 	heads
 	laneRest
 	dueRetries
+	moreDue
 	freshOnes
 	dueReplays
 )
@@ -86,10 +88,12 @@ func (e *Engine) needs(t *target, now time.Time) need {
 		return heads
 	case len(t.wants) > 0:
 		return laneRest
-	case t.health.Open(now):
+	case t.health.Held(now):
 		return nothing
 	case !t.nextDue.IsZero() && !t.nextDue.After(now) && t.retries < retryPage:
 		return dueRetries
+	case t.releasing && t.retries < retryPage:
+		return moreDue
 	case t.behind && t.count <= e.o.Window/2 && len(t.held.lanes) < maxHeld:
 		return freshOnes
 	case !t.nextReplay.IsZero() && !t.nextReplay.After(now) && t.replays < retryPage:
@@ -109,6 +113,8 @@ func (e *Engine) nextQuery(t *target, now time.Time) query {
 		return e.readLanes(t)
 	case dueRetries:
 		return e.readScheduled(t, now)
+	case moreDue:
+		return e.makeDue(t, now)
 	case freshOnes:
 		return e.readFresh(t)
 	case dueReplays:
@@ -127,27 +133,62 @@ func (e *Engine) readCallback(t *target) query {
 			e.mu.Unlock()
 			return nil, err
 		}
+		return func(now time.Time) { e.setting(t, cb, now) }, nil
+	}
+}
+
+// setting takes the callback's setting as it is by now. A version of which
+// nothing is known yet begins with what was kept of it, and so does one for
+// which a person vouches.
+func (e *Engine) setting(t *target, cb *callbackd.Callback, now time.Time) {
+	if t.cb != nil && cb.Version < t.cb.Version {
+		return // it was read before
+	}
+	if t.cb == nil || t.cb.Version != cb.Version || cb.ReleasedAt.After(t.cb.ReleasedAt) {
+		t.health, t.proven = callbackd.KeptHealth(cb.FailingSince, cb.ClosedUntil, now), cb.Proven
+		if cb.Releasing {
+			t.release(now)
+		}
+	}
+	wasPaused := t.paused
+	t.cb, t.paused = cb, cb.Paused() || t.pausing
+	switch {
+	case cb.Deleted():
+		t.clear(e)
+	case t.paused && !wasPaused:
+		t.behind = true // what comes meanwhile stays in the store
+	case wasPaused && !t.paused:
+		t.noteDue(time.Unix(0, 0))
+	}
+	t.limit()
+	t.enqueue(e)
+}
+
+// release makes due at once what waits for a later time: here, the heads in
+// memory; the rest is made due in the store, step by step, as it can be sent.
+func (t *target) release(now time.Time) {
+	t.releasing = true
+	for _, l := range t.held.lanes {
+		if l.head.Due.After(now) {
+			l.head.Due = now
+		}
+	}
+	heap.Init(&t.held)
+}
+
+func (e *Engine) makeDue(t *target, now time.Time) query {
+	asked := t.cb.ReleasedAt
+	return func(ctx context.Context) (func(time.Time), error) {
+		moved, done, err := e.o.Queue.MakeDue(ctx, t.no, now, makeDuePage)
 		return func(time.Time) {
-			switch {
-			case t.cb == nil:
-				t.health.FailingSince = cb.FailingSince
-			case t.cb.Version != cb.Version:
-				t.health = callbackd.Health{} // another setting, another receiver
+			if moved > 0 {
+				t.noteDue(now)
+				t.noteReplay(now)
 			}
-			wasPaused := t.paused
-			t.cb, t.paused = cb, cb.Paused()
-			switch {
-			case cb.Deleted():
-				t.clear(e)
-			case t.paused && !wasPaused:
-				t.behind = true // what comes meanwhile stays in the store
-			case wasPaused && !t.paused:
-				t.health = callbackd.Health{} // a person vouches for it
-				t.noteDue(time.Unix(0, 0))
+			if done && !t.cb.ReleasedAt.After(asked) {
+				t.releasing = false
 			}
-			t.limit()
-			t.enqueue(e)
-		}, nil
+		}, err
 	}
 }
 
@@ -175,6 +216,9 @@ func (e *Engine) readHolding(t *target, now time.Time) query {
 				l := t.lane(d.Session)
 				if l.head != nil || l.busy || t.taken[d.ID.Event] || t.settled[d.ID.Event] {
 					continue
+				}
+				if t.releasing && d.Due.After(now) {
+					d.Due = now
 				}
 				t.hold(l, d)
 			}

@@ -20,6 +20,9 @@ func (e *Engine) Outlook(no callbackd.CallbackNo, session string, now time.Time)
 	if t.health.Open(now) {
 		out.OpenUntil = t.health.OpenUntil
 	}
+	if t.health.Closed(now) {
+		out.ClosedUntil = t.health.ClosedUntil
+	}
 	if t.limiter != nil {
 		if missing := 1 - t.limiter.TokensAt(now); missing > 0 {
 			out.RateUntil = now.Add(time.Duration(missing / float64(t.limiter.Limit()) * float64(time.Second)))

@@ -26,11 +26,11 @@ type peer struct {
 }
 
 // Record refuses what a node records that was taken for dead.
-func (p *peer) Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error) {
+func (p *peer) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.buried {
-		return "", callbackd.Errorf(callbackd.KindConflict, "buried")
+		return callbackd.Recorded{}, callbackd.Errorf(callbackd.KindConflict, "buried")
 	}
 	return p.Store.Record(ctx, o)
 }

@@ -2,8 +2,6 @@ package engine
 
 import (
 	"container/heap"
-	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -18,8 +16,12 @@ type target struct {
 	cb      *callbackd.Callback // nil until it was read
 	stale   bool                // cb must be read again
 	paused  bool
-	health  callbackd.Health
-	limiter *rate.Limiter // nil without a rate
+	pausing bool // an attempt paused it, which is on its way into the store
+	proven  bool // it has succeeded at its origin
+	// releasing: what waits for a later time is being made due.
+	releasing bool
+	health    callbackd.Health
+	limiter   *rate.Limiter // nil without a rate
 
 	lanes     map[string]*lane
 	ready     [classes]ring[*lane] // lanes that may start one, by class
@@ -97,8 +99,9 @@ func (e *Engine) target(no callbackd.CallbackNo) *target {
 
 // dropIdle forgets targets with nothing to do and nothing to remember.
 func (e *Engine) dropIdle() {
+	now := e.now()
 	for no, t := range e.targets {
-		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && !t.parked && t.nextDue.IsZero() && t.nextReplay.IsZero() && t.health.Consecutive == 0 {
+		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && !t.parked && t.nextDue.IsZero() && t.nextReplay.IsZero() && t.health.Consecutive == 0 && !t.health.Held(now) && !t.releasing && !t.pausing {
 			t.stopTimer()
 			delete(e.targets, no)
 		}
@@ -296,16 +299,8 @@ func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callback
 		l.busy, l.flying = false, 0
 		e.settle(t, l, o, state, err, now)
 	}
-	if err == nil {
-		e.o.Observer.AttemptDone(o, state, now.Sub(id.Event.Time()))
-		e.logAttempt(o, state)
-	} else if callbackd.KindOf(err) == callbackd.KindConflict {
-		e.o.Observer.StaleOutcome()
-	}
-	if o.PauseCallback != callbackd.NotPaused {
-		e.o.Observer.CallbackPaused(o.PauseCallback)
-		e.o.Log.Warn("callback paused", "callback", int64(t.no), "reason", string(o.PauseCallback))
-		t.stale = true
+	if o.Change.Pause != callbackd.NotPaused {
+		t.pausing, t.stale = false, true // the store knows whether it is paused
 	}
 	for _, ch := range e.watchers[id] {
 		close(ch)
@@ -438,17 +433,17 @@ func (t *target) schedule(e *Engine, now time.Time) {
 			at = c
 		}
 	}
-	open := t.health.Open(now)
-	if open {
-		sooner(t.health.OpenUntil)
+	held := t.health.Held(now)
+	if held {
+		sooner(t.health.HeldUntil())
 	}
 	if len(t.held.lanes) > 0 {
 		sooner(t.held.lanes[0].wakeAt())
 	}
-	if !t.nextDue.IsZero() && !open && t.retries < retryPage && !t.fetching {
+	if !t.nextDue.IsZero() && !held && t.retries < retryPage && !t.fetching {
 		sooner(t.nextDue)
 	}
-	if !t.nextReplay.IsZero() && !open && t.replays < retryPage && !t.fetching {
+	if !t.nextReplay.IsZero() && !held && t.replays < retryPage && !t.fetching {
 		sooner(t.nextReplay)
 	}
 	if t.limiter != nil && (t.ready[fresh].len() > 0 || t.ready[retry].len() > 0 || t.ready[replay].len() > 0) {
@@ -478,18 +473,4 @@ func (t *target) stopTimer() {
 		t.timer.Stop()
 		t.timer, t.timerAt = nil, time.Time{}
 	}
-}
-
-// logAttempt is the one wide line of an attempt.
-func (e *Engine) logAttempt(o *callbackd.Outcome, state callbackd.State) {
-	a := &o.Attempt
-	level := slog.LevelDebug
-	if a.Fault != callbackd.NoFault {
-		level = slog.LevelInfo
-	}
-	if !e.o.Log.Enabled(context.Background(), level) {
-		return
-	}
-	e.o.Log.Log(context.Background(), level, "attempt", "delivery", o.Delivery.ID.String(), "session", o.Delivery.Session, "sequence", o.Delivery.Sequence, "attempt", a.Number,
-		"state", string(state), "status", a.Status, "fault", string(a.Fault), "address", a.Address, "duration", a.Timings.Total, "due", a.Due, "why", a.Why)
 }

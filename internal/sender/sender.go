@@ -145,7 +145,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 		return res
 	}
 	res.Status = resp.StatusCode
-	res.RetryAfter = clip(hide.text(resp.Header.Get("Retry-After")), maxRetryAfterKept)
+	res.RetryAfter = clip(hide.text(strings.Join(resp.Header.Values("Retry-After"), ", ")), maxRetryAfterKept)
 	res.Location = clip(hide.text(resp.Header.Get("Location")), maxLocationKept)
 	res.Headers = keptHeaders(resp, hide)
 	if err := readBody(resp.Body, &res); err != nil {

@@ -74,15 +74,19 @@ type Callbacks interface {
 	// returns the stored one and created=false, and stores nothing.
 	CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (stored *callbackd.Callback, created bool, err error)
 	// ReplaceCallback gives the callback named by c.Key, c.Event, c.Name the
-	// URL, Method, Headers, Payload and Policy of c as a new version, and
-	// ends a pause that was not set by a person. When scheme, host or port
-	// of the URL change, the signing secret is replaced by c.Secrets.
+	// URL, Method, Headers, Payload and Policy of c as a new version, of which
+	// nothing bad is known, and ends a pause that was not set by a person.
+	// With that, and with another URL, what waits is released: see MakeDue.
+	// At another origin it is not closed and not proven, and the signing
+	// secret is replaced by c.Secrets.
 	ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error)
 	// DeleteCallback ends it: nothing is owed to it from this commit on,
 	// what it was owed is canceled, its history stays.
 	DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error)
 	// PauseCallback sets or ends (NotPaused) a pause. One that is set already for
-	// the same reason keeps its time.
+	// the same reason keeps its time. To end one, whether there is one or not,
+	// forgets what is bad about the receiver and releases what waits: see
+	// MakeDue.
 	PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error)
 	// RotateSecret puts next in front; the ones before sign along until keep.
 	RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error)
@@ -153,7 +157,8 @@ type Events interface {
 	// Delivery returns one delivery of the key with all its attempts.
 	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*DeliveryView, error)
 	// RetryDelivery makes a delivery due at once, from the start of its
-	// schedule, as a manual repeat. A delivery in flight is a Conflict only
+	// schedule, as a manual repeat. One that was never tried is returned as it
+	// is, without a Due: it takes its turn in its lane. A delivery in flight is a Conflict only
 	// if the driver cannot serialise it; the engine keeps its lane single.
 	// Canceled deliveries cannot be retried, nor any of a callback that is
 	// owed nothing any more: Conflict. It returns the pending delivery to
@@ -288,13 +293,19 @@ type Queue interface {
 	// Load returns the event of a delivery; NotFound when retention took it.
 	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	// Record writes an outcome: the attempt, where the delivery stands, and
-	// the callback's pause or health turn when set, in one transaction.
-	// Concurrent calls share a commit. It returns the state that was
-	// written: Canceled when the callback was deleted or its key revoked
-	// meanwhile. Due and HoldsUntil come back at most a millisecond later, and
-	// never earlier. A delivery that is no longer pending is a Conflict and
-	// nothing is written.
-	Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error)
+	// what it changes of the callback, unless that has another version by now,
+	// in one transaction. Concurrent calls share a commit. When the callback
+	// was deleted or its key revoked meanwhile, [callbackd.Decision.AfterEnd]
+	// of the decision is written, also in the place of a cancellation of
+	// SettleCanceled. Due and HoldsUntil come back at most a millisecond later,
+	// and never earlier. Any other delivery that is no longer pending is a
+	// Conflict and nothing is written.
+	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
+	// MakeDue makes due at once what a callback's [callbackd.Callback.Releasing]
+	// tells of: it looks at the next limit pending deliveries in the order of
+	// events, and those that failed and wait for a later time become due at
+	// at. How far it is, is kept. moved is how many became due.
+	MakeDue(ctx context.Context, cb callbackd.CallbackNo, at time.Time, limit int) (moved int, done bool, err error)
 }
 
 // MaxFreshData bounds the event data that one call of Fresh returns, in bytes.
@@ -348,11 +359,4 @@ func IDRange(since, until time.Time, after callbackd.EventID) (lo, hi int64) {
 		hi = min(hi, int64(after))
 	}
 	return lo, hi
-}
-
-// SameOrigin tells whether two URLs speak to the same receiver: scheme, host
-// and port are equal. A secret agreed with one must not be used with another.
-func SameOrigin(a, b string) bool {
-	origin := callbackd.Origin(a)
-	return origin != "" && origin == callbackd.Origin(b)
 }

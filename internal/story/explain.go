@@ -41,6 +41,7 @@ const (
 	IsPaused       = "paused"
 	NotRunning     = "not_running"
 	BreakerOpen    = "breaker_open"
+	AskedToWait    = "asked_to_wait" // Retry-After closed the callback
 	WaitingRetry   = "waiting_retry"
 	Held           = "held"
 	Sending        = "sending"
@@ -59,16 +60,16 @@ func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.Key
 	}
 	text := id.String()
 	e := &explainer{now: now, out: &wire.Explanation{Delivery: &text, EventID: id.Event.String(), Callback: int64(id.Callback), CallbackName: v.Callback.Name, State: string(v.State), Reasons: []wire.Reason{}}}
+	look := outlook(id.Callback, v.Event.Session, now)
 	switch v.State {
 	case callbackd.Pending:
-		look := outlook(id.Callback, v.Event.Session, now)
 		ahead, err := from.CountPending(ctx, id.Callback, store.PendingQuery{Below: id.Event, Limit: store.MaxPendingShown})
 		if err != nil {
 			return nil, err
 		}
 		e.pending(v, &look, ahead)
 	default:
-		e.ended(v)
+		e.ended(v, &look)
 	}
 	return e.out, nil
 }
@@ -159,17 +160,14 @@ func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.E
 }
 
 // ended says how a delivery ended.
-func (e *explainer) ended(v *store.DeliveryView) {
+func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Outlook) {
 	var last *callbackd.Attempt
 	if n := len(v.History); n > 0 {
 		last = &v.History[n-1]
 	}
 	switch {
-	case v.State == callbackd.Canceled && v.Callback.Deleted():
-		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; what it was still owed was canceled.", stamp(v.Callback.DeletedAt))
-		e.next("Register the callback again, and replay the event to it.")
 	case v.State == callbackd.Canceled:
-		e.add(Revoked, time.Time{}, time.Time{}, "The API key was revoked; what its callbacks were still owed was canceled.")
+		e.canceled(v, look)
 	case last == nil:
 		e.add(string(v.State), time.Time{}, time.Time{}, "The delivery is %s.", v.State)
 	case v.State == callbackd.Delivered:
@@ -180,8 +178,28 @@ func (e *explainer) ended(v *store.DeliveryView) {
 			e.refused(last)
 		}
 		e.add(GaveUp, last.StartedAt, time.Time{}, "%s failed; the last one at %s: %s.", attempts(last.Number), stamp(last.StartedAt), last.Error)
+		if v.Callback.Deleted() {
+			e.next(replayAnew)
+			return
+		}
 		e.next("See to the receiver, then send it again: POST /v1/deliveries/%s/retry, or POST /v1/replays for many.", v.ID)
 	}
+}
+
+const replayAnew = "Register the callback again, and replay the event to it."
+
+// canceled says why a delivery was given up, and what its attempts came to.
+func (e *explainer) canceled(v *store.DeliveryView, look *callbackd.Outlook) {
+	if v.Callback.Deleted() {
+		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; what it was still owed was canceled.", stamp(v.Callback.DeletedAt))
+		e.next(replayAnew)
+	} else {
+		e.add(Revoked, time.Time{}, time.Time{}, "The API key was revoked; what its callbacks were still owed was canceled.")
+	}
+	if look.InFlight > 0 {
+		e.add(Sending, time.Time{}, time.Time{}, "%d attempts to the callback that began before are still under way. If one is of this delivery, it is recorded as it ends: delivered, when the receiver takes it.", look.InFlight)
+	}
+	e.lastAttempt(v)
 }
 
 func attempts(n int) string {
@@ -221,8 +239,16 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 		e.add(BreakerOpen, time.Time{}, look.OpenUntil, "The receiver failed %d times in a row; nothing is sent to it until a probe at %s.", look.Failures, stamp(look.OpenUntil))
 		e.next("See to the receiver; callbackd finds out by itself when it is back.")
 	}
+	closed := cb.ClosedUntil // also when another node sends
+	if look.ClosedUntil.After(closed) {
+		closed = look.ClosedUntil
+	}
+	if closed.After(e.now) {
+		e.add(AskedToWait, time.Time{}, closed, "The receiver asked to be left alone with Retry-After; nothing is sent to it before %s.", stamp(closed))
+		e.next("Wait. To send before, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
+	}
 	e.waits(v, look)
-	if look.InFlight > 0 && look.InFlight >= look.Limit && look.OpenUntil.IsZero() {
+	if look.InFlight > 0 && look.InFlight >= look.Limit && look.OpenUntil.IsZero() && !closed.After(e.now) {
 		e.add(AtLimit, time.Time{}, time.Time{}, "%d attempts to the callback are under way, which is what it may have now.", look.InFlight)
 	}
 	if !look.RateUntil.IsZero() {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
 
 	"github.com/jackc/pgx/v5"
@@ -18,7 +17,7 @@ import (
 // nothing.
 const (
 	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at,
- least(c.deleted_at, k.revoked_at), c.pause_reason, c.paused_at, c.failing_since, v.version, v.url, v.method, v.headers, v.payload`
+ least(c.deleted_at, k.revoked_at), c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, v.version, v.url, v.method, v.headers, v.payload`
 	callbackFrom = " FROM callbacks c JOIN keys k ON k.no = c.key_no JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 )
 
@@ -28,15 +27,16 @@ func (s *Store) scanCallback(row pgx.CollectableRow) (*callbackd.Callback, error
 	var typ int16
 	var reason, policy string
 	var secrets, headers []byte
-	var deleted, paused, failing *int64
+	var deleted, paused, failing, closed, released *int64
 	err := row.Scan(&no, &key, &typ, &c.Name, &c.Version, &policy, &secrets, &created, &updated,
-		&deleted, &reason, &paused, &failing, &version, &c.URL, &c.Method, &headers, &c.Payload)
+		&deleted, &reason, &paused, &failing, &closed, &c.Proven, &released, &c.Releasing, &version, &c.URL, &c.Method, &headers, &c.Payload)
 	if err != nil {
 		return nil, err
 	}
 	c.No, c.Key, c.Event = callbackd.CallbackNo(no), callbackd.KeyNo(key), codec.Type(int64(typ))
 	c.CreatedAt, c.UpdatedAt, c.DeletedAt = fromMillis(created), fromMillis(updated), fromNullMillis(deleted)
 	c.Pause, c.FailingSince = callbackd.Pause{Reason: callbackd.PauseReason(reason), At: fromNullMillis(paused)}, fromNullMillis(failing)
+	c.ClosedUntil, c.ReleasedAt = fromNullMillis(closed), fromNullMillis(released)
 	if err := json.Unmarshal([]byte(policy), &c.Policy); err != nil {
 		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.No, err))
 	}
@@ -168,15 +168,7 @@ func (s *Store) insertCallback(ctx context.Context, tx pgx.Tx, cb *callbackd.Cal
 // ReplaceCallback is part of [store.Callbacks].
 func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error) {
 	return s.alter(ctx, c.Key, c.Event, c.Name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
-		if !store.SameOrigin(cb.URL, c.URL) {
-			cb.Secrets = c.Secrets
-		}
-		cb.URL, cb.Method, cb.Headers, cb.Payload, cb.Policy = c.URL, c.Method, c.Headers, c.Payload, c.Policy
-		cb.Version++
-		cb.UpdatedAt = at
-		if cb.Pause.Reason != callbackd.PausedByUser {
-			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
-		}
+		released := cb.Replace(&c, at)
 		policy, err := json.Marshal(cb.Policy)
 		if err != nil {
 			return err
@@ -185,13 +177,27 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, "UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, pause_reason = $6, paused_at = $7, failing_since = $8, revision = "+thisRevision+" WHERE no = $1",
-			int64(cb.No), cb.Version, string(policy), secrets, millis(at), string(cb.Pause.Reason), nullMillis(cb.Pause.At), nullMillis(cb.FailingSince))
+		_, err = tx.Exec(ctx, "UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, revision = "+thisRevision+" WHERE no = $1",
+			int64(cb.No), cb.Version, string(policy), secrets, millis(at))
+		if err == nil {
+			err = keep(ctx, tx, cb, released)
+		}
 		if err != nil {
 			return err
 		}
 		return s.insertVersion(ctx, tx, cb, at)
 	})
+}
+
+// keep writes what is kept of a callback beside its setting. A release begins
+// with the first event.
+func keep(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback, released bool) error {
+	_, err := tx.Exec(ctx, "UPDATE callbacks SET pause_reason = $2, paused_at = $3, failing_since = $4, closed_until = $5, proven = $6, revision = "+thisRevision+" WHERE no = $1",
+		int64(cb.No), string(cb.Pause.Reason), nullMillis(cb.Pause.At), nullMillis(cb.FailingSince), nullMillis(cb.ClosedUntil), cb.Proven)
+	if err == nil && released {
+		_, err = tx.Exec(ctx, "UPDATE callbacks SET released_at = $2, release_after = 0 WHERE no = $1", int64(cb.No), nullMillis(cb.ReleasedAt))
+	}
+	return err
 }
 
 // DeleteCallback is part of [store.Callbacks].
@@ -210,12 +216,11 @@ func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callb
 			return nil // it has waited since then, not since this call
 		}
 		cb.Pause = p
-		if !cb.Paused() { // the clock of AutoPauseAfter starts over
-			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
+		resumed := !cb.Paused()
+		if resumed {
+			cb.Resume(p.At)
 		}
-		_, err := tx.Exec(ctx, "UPDATE callbacks SET pause_reason = $2, paused_at = $3, failing_since = $4, revision = "+thisRevision+" WHERE no = $1",
-			int64(cb.No), string(cb.Pause.Reason), nullMillis(cb.Pause.At), nullMillis(cb.FailingSince))
-		return err
+		return keep(ctx, tx, cb, resumed)
 	})
 }
 

@@ -56,8 +56,8 @@ func TestARecordOfABuriedNodeIsRefused(t *testing.T) {
 	if _, err := d.accept(nodes[0], time.Now(), "C"); err != nil {
 		t.Errorf("it may still take events in: %v", err)
 	}
-	if state, err := nodes[1].Record(t.Context(), d.outcomeOf(evs[1])); err != nil || state != callbackd.Delivered {
-		t.Errorf("the new owner's record: %v, %v", state, err)
+	if got, err := nodes[1].Record(t.Context(), d.outcomeOf(evs[1])); err != nil || got.State != callbackd.Delivered {
+		t.Errorf("the new owner's record: %v, %v", got, err)
 	}
 	v, err := nodes[1].Beat(t.Context(), store.Beat{No: other}, 0)
 	if err != nil || len(v.Nodes) != 1 || v.Nodes[0].No != other {

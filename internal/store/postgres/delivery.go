@@ -88,8 +88,9 @@ const (
 	lockEvent    = "SELECT 1 FROM events WHERE id = $1 FOR SHARE"
 	insertManual = `INSERT INTO pending AS p (callback_no, event_id, attempts, step, manual, due)
 		SELECT $1, e.id, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = $2 AND callback_no = $1), 0, true, $3 FROM events e WHERE e.id = $2
-		ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, manual = true, due = excluded.due, first_failed_at = NULL, holds_until = NULL
-		RETURNING attempts, replay`
+		ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, first_failed_at = NULL, holds_until = NULL,
+			manual = p.manual OR p.attempts > 0 OR p.due IS NOT NULL, due = CASE WHEN p.attempts > 0 OR p.due IS NOT NULL THEN excluded.due END
+		RETURNING attempts, manual, due, replay`
 )
 
 // RetryDelivery is part of [store.Events].
@@ -103,6 +104,8 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 	}
 	var attempts int32
 	var replay int64
+	var manual bool
+	var due *int64
 	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lockEvent, int64(id.Event)); err != nil {
 			return err
@@ -110,7 +113,7 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 		if _, err := tx.Exec(ctx, lockPending, int64(id.Callback), int64(id.Event)); err != nil {
 			return err
 		}
-		err := tx.QueryRow(ctx, insertManual, int64(id.Callback), int64(id.Event), millis(at)).Scan(&attempts, &replay)
+		err := tx.QueryRow(ctx, insertManual, int64(id.Callback), int64(id.Event), millis(at)).Scan(&attempts, &manual, &due, &replay)
 		if err == pgx.ErrNoRows {
 			return noEvent(id.Event)
 		}
@@ -120,5 +123,5 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 		return nil, err
 	}
 	return &callbackd.Delivery{ID: id, Session: view.Event.Session, Sequence: view.Event.Sequence, Test: view.Event.Test,
-		Attempts: int(attempts), Due: time.UnixMilli(at.UnixMilli()).UTC(), Manual: true, Replay: callbackd.ReplayID(replay)}, nil
+		Attempts: int(attempts), Due: fromNullMillis(due), Manual: manual, Replay: callbackd.ReplayID(replay)}, nil
 }

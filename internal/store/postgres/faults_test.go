@@ -205,10 +205,10 @@ func TestLostAnswerOfAnOutcome(t *testing.T) {
 			part = "COMMIT\x00"
 		}
 		ln.swallowNext(part)
-		state, err := s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, HealthTurned: turned, FailingSince: time.Now(),
+		got, err := s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Change: callbackd.CallbackChange{Version: 1, HealthTurned: turned, FailingSince: time.Now()},
 			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now()}, Decision: callbackd.Decision{State: want, Due: time.Now()}}})
-		if err != nil || state != want || ln.cuts.Load() != int64(i+1) {
-			t.Errorf("%s, %v after %d cuts", state, err, ln.cuts.Load())
+		if err != nil || got.State != want || ln.cuts.Load() != int64(i+1) {
+			t.Errorf("%v, %v after %d cuts", got, err, ln.cuts.Load())
 		}
 		view, err := s.Delivery(t.Context(), d.key.No, id)
 		if err != nil || len(view.History) != 1 || view.Attempts != 1 {

@@ -59,6 +59,15 @@ func addFence(p *pipeline, no callbackd.NodeNo) {
 	p.add(checkFence, nil, int64(no))
 }
 
+// fence is addFence for a transaction that has begun.
+func fence(ctx context.Context, tx pgx.Tx, no callbackd.NodeNo) error {
+	if _, err := tx.Exec(ctx, lockFence, fenceLocks, int64(no)); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, checkFence, int64(no))
+	return err
+}
+
 // Join is part of [store.Cluster].
 func (s *Store) Join(ctx context.Context, n store.Node) (callbackd.NodeNo, error) {
 	var no int64

@@ -204,7 +204,7 @@ func TestChangesReachOtherNodes(t *testing.T) {
 	}
 	evs, err := d.accept(a, time.Now(), "S")
 	d.must(err)
-	o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.No}}, HealthTurned: true, FailingSince: time.Now(),
+	o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.No}}, Change: callbackd.CallbackChange{Version: 1, HealthTurned: true, FailingSince: time.Now()},
 		Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Failed}}}
 	if _, err := a.Record(ctx, o); err != nil {
 		t.Fatal(err)
@@ -387,7 +387,7 @@ func TestOneBadOutcomeFailsAlone(t *testing.T) {
 	}
 	var group []*outcome
 	for _, ev := range evs {
-		group = append(group, &outcome{command: newCommand(), state: callbackd.Delivered, detail: []byte{1},
+		group = append(group, &outcome{command: newCommand(), detail: []byte{1},
 			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.No}}}})
 	}
 	s.recordGroup(group)

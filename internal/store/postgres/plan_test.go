@@ -218,7 +218,8 @@ func everyCommand(t *testing.T, s *Store) {
 	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}
 	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
 		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.No}},
-			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}}, HealthTurned: true, PauseCallback: callbackd.PausedGone}
+			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}},
+			Change:  callbackd.CallbackChange{Version: 1, HealthTurned: true, Pause: callbackd.PausedGone, ClosedUntil: now, Proven: true}}
 		_, err := s.Record(ctx, o)
 		must(err)
 	}
@@ -273,12 +274,19 @@ func everyCommand(t *testing.T, s *Store) {
 	everySessionCommand(t, s, k, now)
 	everyReplayCommand(t, s, k, now)
 	everyConsoleCommand(t, s, k, cb, now)
-	_, err = s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{})
+	_, err = s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{At: now})
+	must(err)
+	_, _, err = s.MakeDue(ctx, cb.No, now, 1)
 	must(err)
 	_, err = s.DeleteCallback(ctx, k.No, callbackd.Complete, "default", now)
 	must(err)
 	_, err = s.SettleCanceled(ctx, now, 5)
 	must(err)
+	for i, fault := range []callbackd.Fault{callbackd.NoFault, callbackd.FaultStatus} { // of attempts that outlast their callback
+		_, err = s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.No}},
+			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: fault}, Decision: callbackd.Decision{State: callbackd.Failed}}})
+		must(err)
+	}
 	_, _, _, err = s.Sweep(ctx, now.Add(time.Hour), 0, 5)
 	must(err)
 	must(s.RevokeKey(ctx, "k", now))

@@ -268,3 +268,41 @@ func (s *Store) Picked(ctx context.Context, ids []callbackd.DeliveryID) ([]callb
 	}
 	return s.withEvents(ctx, selectPicked, callbacks, events, store.MaxFreshData)
 }
+
+// makeDueNext looks at the next pending rows of a callback. One that is being
+// recorded is left to its outcome.
+const makeDueNext = `WITH next AS MATERIALIZED (SELECT event_id, ctid AS place, due > $3 AND (replay = 0 OR first_failed_at IS NOT NULL) AS waits FROM pending
+		WHERE callback_no = $1 AND event_id > $2 ORDER BY event_id LIMIT $4),
+	free AS MATERIALIZED (SELECT p.place FROM next CROSS JOIN LATERAL (SELECT ctid AS place FROM pending WHERE callback_no = $1 AND event_id = next.event_id AND due > $3 FOR UPDATE SKIP LOCKED) p WHERE next.waits),
+	moved AS (UPDATE pending SET due = $3 WHERE ctid = ANY (ARRAY (SELECT place FROM free)) RETURNING 1)
+	SELECT coalesce(max(event_id), 0), count(*), (SELECT count(*) FROM moved) FROM next`
+
+// MakeDue is part of [store.Queue].
+func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackNo, at time.Time, limit int) (moved int, done bool, err error) {
+	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		moved, done = 0, true
+		var after, last int64
+		var seen int
+		err := tx.QueryRow(ctx, "SELECT release_after FROM callbacks WHERE no = $1 AND release_after IS NOT NULL FOR UPDATE", int64(cb)).Scan(&after)
+		if err == pgx.ErrNoRows {
+			return nil
+		}
+		if err == nil {
+			err = tx.QueryRow(ctx, makeDueNext, int64(cb), after, millis(at), limit).Scan(&last, &seen, &moved)
+		}
+		if err != nil {
+			return err
+		}
+		// Without a revision: who still thinks that it goes on finds nothing.
+		next := &last
+		if done = seen < limit; done {
+			next = nil
+		}
+		_, err = tx.Exec(ctx, "UPDATE callbacks SET release_after = $2 WHERE no = $1", int64(cb), next)
+		return err
+	})
+	if done {
+		s.forget(func() { s.callbacks.Drop(cb) })
+	}
+	return moved, done, err
+}

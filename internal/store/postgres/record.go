@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
 
 	"github.com/jackc/pgx/v5"
@@ -15,12 +16,16 @@ import (
 type outcome struct {
 	command
 	callbackd.Outcome
-	state  callbackd.State
 	detail []byte
 	stored bool // within the try under way
+	paused bool // as well
 }
 
-func (o *outcome) health() bool { return o.PauseCallback != callbackd.NotPaused || o.HealthTurned }
+// end makes it the outcome of a callback that has ended.
+func (o *outcome) end() {
+	o.Attempt.Decision = o.Attempt.AfterEnd()
+	o.detail = codec.AppendAttempt(nil, &o.Attempt)
+}
 
 // The statements of the record: an outcome of what is not pending leaves
 // nothing. Joined to the queue in a DELETE the rows would be found by whatever
@@ -57,20 +62,20 @@ const (
 )
 
 // Record is part of [store.Queue].
-func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error) {
+func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	// What is known of the callback may be MaxKeyAge old: that is allowed.
 	ended, err := s.ended(ctx, o.Delivery.ID.Callback)
 	if err != nil {
-		return "", err
+		return callbackd.Recorded{}, err
 	}
-	out := &outcome{command: newCommand(), Outcome: o, state: o.Attempt.State, detail: codec.AppendAttempt(nil, &o.Attempt)}
 	if ended {
-		out.state = callbackd.Canceled
+		o.Attempt.Decision = o.Attempt.AfterEnd()
 	}
+	out := &outcome{command: newCommand(), Outcome: o, detail: codec.AppendAttempt(nil, &o.Attempt)}
 	if err := submit(ctx, s, s.outcomes, out, &out.command); err != nil {
-		return "", err
+		return callbackd.Recorded{}, err
 	}
-	return out.state, nil
+	return callbackd.Recorded{State: out.Attempt.State, Paused: out.paused}, nil
 }
 
 // recordAll is the goroutine of the record.
@@ -115,18 +120,17 @@ func (s *Store) recordOrSplit(group []*outcome, doubtful bool) {
 		}
 		return
 	}
-	turned := false
+	changed := false
 	for _, o := range group {
 		switch {
 		case err != nil:
 			o.err = err
 		case !o.stored:
-			o.err = callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", o.Delivery.ID)
-		case o.health():
-			turned = true
+			o.err = s.recordCanceled(o)
 		}
+		changed = changed || !o.Change.None()
 	}
-	if turned {
+	if changed {
 		s.forget(func() {
 			for _, o := range group {
 				s.callbacks.Drop(o.Delivery.ID.Callback)
@@ -139,7 +143,7 @@ func (s *Store) recordOrSplit(group []*outcome, doubtful bool) {
 }
 
 // tryRecord is one try: a single round trip and transaction, and one more each
-// when a callback's health turned too and when the commit of a try before was
+// when a callback changed too and when the commit of a try before was
 // not answered.
 func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) (committing bool, err error) {
 	defer resetWhenLate(ctx, s.hot)
@@ -153,11 +157,11 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 		return cmp.Or(cmp.Compare(a.Delivery.ID.Callback, b.Delivery.ID.Callback), cmp.Compare(a.Delivery.ID.Event, b.Delivery.ID.Event))
 	})
 	byID := make(map[callbackd.DeliveryID]*outcome, len(group))
-	health := false
+	changes := false
 	for _, o := range group {
-		o.stored = false
+		o.stored, o.paused = false, false
 		byID[o.Delivery.ID] = o
-		health = health || o.health()
+		changes = changes || !o.Change.None()
 	}
 	row := func(row pgx.CollectableRow) error {
 		var event, callback int64
@@ -168,7 +172,7 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 		return err
 	}
 	var p pipeline
-	if doubtful || health {
+	if doubtful || changes {
 		p.add("BEGIN", nil)
 	}
 	if no := s.node.Load(); no != 0 {
@@ -185,14 +189,14 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 		left = slices.DeleteFunc(slices.Clone(group), func(o *outcome) bool { return o.stored })
 	}
 	addOutcomes(&p, left, row)
-	if health {
+	if changes {
 		if err := p.run(ctx, conn.Conn()); err != nil {
 			return false, err
 		}
 		p = pipeline{}
-		addHealth(&p, group)
+		addChanges(&p, group)
 	}
-	if doubtful || health {
+	if doubtful || changes {
 		p.add("COMMIT", nil)
 	}
 	return true, p.run(ctx, conn.Conn())
@@ -208,8 +212,8 @@ type rows struct {
 
 func (r *rows) add(o *outcome) {
 	r.callbacks, r.events = append(r.callbacks, int64(o.Delivery.ID.Callback)), append(r.events, int64(o.Delivery.ID.Event))
-	r.versions, r.states, r.details = append(r.versions, o.Attempt.Version), append(r.states, string(o.state)), append(r.details, o.detail)
-	r.errors = append(r.errors, lastErrorNumber(&o.Attempt, o.state))
+	r.versions, r.states, r.details = append(r.versions, o.Attempt.Version), append(r.states, string(o.Attempt.State)), append(r.details, o.detail)
+	r.errors = append(r.errors, lastErrorNumber(&o.Attempt, o.Attempt.State))
 }
 
 // addLocks locks the group's deliveries, and so waits for a commit of them
@@ -227,7 +231,7 @@ func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 	var steps []int32
 	var firsts, dues, holds []int64
 	for _, o := range group {
-		if o.state.Terminal() {
+		if o.Attempt.State.Terminal() {
 			ended.add(o)
 			continue
 		}
@@ -259,17 +263,106 @@ func addRecorded(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 	p.add(selectRecorded, row, r.callbacks, r.events, r.details)
 }
 
-// addHealth queues the turns of callbacks whose outcomes were stored.
-func addHealth(p *pipeline, group []*outcome) {
+// addChanges queues what the outcomes that were stored change of their
+// callbacks, unless those have another version by now.
+func addChanges(p *pipeline, group []*outcome) {
 	p.add(nextRevision, nil)
 	for _, o := range group {
-		no := int64(o.Delivery.ID.Callback)
-		if o.stored && o.HealthTurned {
-			p.add("UPDATE callbacks SET failing_since = $2, revision = "+thisRevision+" WHERE no = $1", nil, no, nullMillis(o.FailingSince))
+		c, no := &o.Change, int64(o.Delivery.ID.Callback)
+		if !o.stored || c.None() {
+			continue
 		}
-		if o.stored && o.PauseCallback != callbackd.NotPaused {
-			p.add("UPDATE callbacks SET pause_reason = $2, paused_at = $3, revision = "+thisRevision+" WHERE no = $1 AND pause_reason = ''", nil,
-				no, string(o.PauseCallback), millis(o.Attempt.StartedAt.Add(o.Attempt.Timings.Total)))
+		if c.HealthTurned {
+			p.add("UPDATE callbacks SET failing_since = $3, revision = "+thisRevision+" WHERE no = $1 AND version = $2", nil, no, c.Version, nullMillis(c.FailingSince))
+		}
+		if !c.ClosedUntil.IsZero() {
+			p.add("UPDATE callbacks SET closed_until = greatest(closed_until, $3::bigint), revision = "+thisRevision+" WHERE no = $1 AND version = $2", nil, no, c.Version, notEarlier(c.ClosedUntil))
+		}
+		if c.Proven {
+			p.add("UPDATE callbacks SET proven = true, revision = "+thisRevision+" WHERE no = $1 AND version = $2", nil, no, c.Version)
+		}
+		if c.Pause != callbackd.NotPaused {
+			p.add("UPDATE callbacks SET pause_reason = $3, paused_at = $4, revision = "+thisRevision+" WHERE no = $1 AND version = $2 AND pause_reason = '' RETURNING no",
+				func(pgx.CollectableRow) error { o.paused = true; return nil }, no, c.Version, string(c.Pause), millis(o.Attempt.StartedAt.Add(o.Attempt.Timings.Total)))
 		}
 	}
+}
+
+// The statements for an outcome of what was canceled during the attempt.
+const (
+	takeCanceled  = "DELETE FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0 RETURNING n, detail"
+	putAttempt    = "INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES ($1, $2, $3, $4, $5, $6)"
+	putLastError  = "INSERT INTO last_errors (event_id, callback_no, error) VALUES ($1, $2, $3) ON CONFLICT (event_id, callback_no) DO UPDATE SET error = excluded.error"
+	dropLastError = "DELETE FROM last_errors WHERE event_id = $1 AND callback_no = $2"
+	moveReplayed  = `UPDATE replays SET canceled = canceled - 1 + CASE WHEN $2 = 'canceled' THEN 1 ELSE 0 END,
+		delivered = delivered + CASE WHEN $2 = 'delivered' THEN 1 ELSE 0 END, failed = failed + CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END WHERE id = $1`
+)
+
+// recordCanceled puts an outcome in the place of the cancellation of its
+// delivery, which was written during the attempt, and takes back what was
+// counted of it. Without one it is a Conflict.
+func (s *Store) recordCanceled(o *outcome) error {
+	o.end()
+	id, again := o.Delivery.ID, false
+	err := s.change(context.Background(), true, func(ctx context.Context, tx pgx.Tx) error {
+		repeated := again
+		again = true
+		if no := s.node.Load(); no != 0 {
+			if err := fence(ctx, tx, callbackd.NodeNo(no)); err != nil {
+				return err
+			}
+		}
+		var n int32
+		var detail []byte
+		err := tx.QueryRow(ctx, takeCanceled, int64(id.Event), int64(id.Callback)).Scan(&n, &detail)
+		if err == pgx.ErrNoRows {
+			if repeated {
+				return s.knownOutcome(ctx, tx, o)
+			}
+			return notPending(id)
+		}
+		var mark callbackd.Attempt
+		if err == nil {
+			err = damaged(codec.ReadAttempt(detail, &mark))
+		}
+		if err != nil {
+			return err
+		}
+		cb, err := s.CallbackByNo(ctx, id.Callback)
+		if err != nil {
+			return err
+		}
+		m := sums{}
+		m.add(cb.Key, id.Callback, mark.StartedAt, &store.Sums{Canceled: -1})
+		var b pgx.Batch
+		b.Queue(putAttempt, int64(id.Event), int64(id.Callback), n, o.Attempt.Version, string(o.Attempt.State), o.detail)
+		if number := lastErrorNumber(&o.Attempt, o.Attempt.State); number != 0 {
+			b.Queue(putLastError, int64(id.Event), int64(id.Callback), number)
+		} else {
+			b.Queue(dropLastError, int64(id.Event), int64(id.Callback))
+		}
+		b.Queue(moveReplayed, int64(o.Delivery.Replay), string(o.Attempt.State))
+		m.queue(&b)
+		return tx.SendBatch(ctx, &b).Close()
+	})
+	o.stored = err == nil
+	return err
+}
+
+// knownOutcome tells, as a Conflict or none, whether a commit that was not
+// answered had stored the outcome.
+func (s *Store) knownOutcome(ctx context.Context, tx pgx.Tx, o *outcome) error {
+	rows, err := tx.Query(ctx, selectRecorded, []int64{int64(o.Delivery.ID.Callback)}, []int64{int64(o.Delivery.ID.Event)}, [][]byte{o.detail})
+	if err != nil {
+		return err
+	}
+	found, err := pgx.CollectRows(rows, func(pgx.CollectableRow) (struct{}, error) { return struct{}{}, nil })
+	if err == nil && len(found) == 0 {
+		err = notPending(o.Delivery.ID)
+	}
+	return err
+}
+
+func notPending(id callbackd.DeliveryID) error {
+	return callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
 }

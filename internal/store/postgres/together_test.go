@@ -171,8 +171,8 @@ func TestCatchUpOverNodesMissesNothing(t *testing.T) {
 func (d *database) delivered(s *Store, ids []callbackd.DeliveryID) {
 	var group []*outcome
 	for _, id := range ids {
-		group = append(group, &outcome{command: newCommand(), state: callbackd.Delivered, detail: []byte{1},
-			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Attempt: callbackd.Attempt{Version: 1}}})
+		group = append(group, &outcome{command: newCommand(), detail: []byte{1},
+			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}})
 	}
 	for chunk := range slices.Chunk(group, maxGroup) {
 		s.recordGroup(chunk)

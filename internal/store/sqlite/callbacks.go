@@ -7,14 +7,13 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
 
 	"github.com/ncruces/go-sqlite3"
 )
 
 const callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at,
- c.deleted_at, c.pause_reason, c.paused_at, c.failing_since, v.version, v.url, v.method, v.headers, v.payload`
+ c.deleted_at, c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after, v.version, v.url, v.method, v.headers, v.payload`
 
 const callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 
@@ -24,8 +23,9 @@ func (s *Store) scanCallback(st *sqlite3.Stmt) (*callbackd.Callback, error) {
 		Event: codec.Type(st.ColumnInt64(2)), Name: st.ColumnText(3), Version: st.ColumnInt64(4),
 		CreatedAt: columnTime(st, 7), UpdatedAt: columnTime(st, 8), DeletedAt: columnTime(st, 9),
 		Pause:        callbackd.Pause{Reason: callbackd.PauseReason(st.ColumnText(10)), At: columnTime(st, 11)},
-		FailingSince: columnTime(st, 12),
-		URL:          st.ColumnText(14), Method: st.ColumnText(15), Payload: st.ColumnBlob(17, nil),
+		FailingSince: columnTime(st, 12), ClosedUntil: columnTime(st, 13), Proven: st.ColumnBool(14),
+		ReleasedAt: columnTime(st, 15), Releasing: st.ColumnType(16) != sqlite3.NULL,
+		URL: st.ColumnText(18), Method: st.ColumnText(19), Payload: st.ColumnBlob(21, nil),
 	}
 	if c.Payload == nil {
 		c.Payload = []byte{}
@@ -37,7 +37,7 @@ func (s *Store) scanCallback(st *sqlite3.Stmt) (*callbackd.Callback, error) {
 	if c.Secrets, err = s.sealer.OpenSecrets(st.ColumnRawBlob(6), c.No); err != nil {
 		return nil, err
 	}
-	c.Headers, err = s.sealer.OpenHeaders(st.ColumnRawBlob(16), c.No, st.ColumnInt64(13))
+	c.Headers, err = s.sealer.OpenHeaders(st.ColumnRawBlob(20), c.No, st.ColumnInt64(17))
 	return c, err
 }
 
@@ -77,10 +77,7 @@ func (s *Store) change(ctx context.Context, key callbackd.KeyNo, ev callbackd.Ev
 
 func (s *Store) forget(cb *callbackd.Callback) {
 	s.owed.Drop(subject{cb.Key, cb.Event})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.changes++
-	s.callbacks.Drop(cb.No)
+	s.forgetCallback(cb.No)
 }
 
 func (s *Store) insertVersion(t *tx, c *callbackd.Callback, at time.Time) error {
@@ -148,16 +145,7 @@ func (s *Store) insertCallback(t *tx, cb *callbackd.Callback, at time.Time) erro
 // ReplaceCallback is part of [store.Callbacks].
 func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error) {
 	return s.change(ctx, c.Key, c.Event, c.Name, func(t *tx, cb *callbackd.Callback) error {
-		moved := !store.SameOrigin(cb.URL, c.URL)
-		cb.URL, cb.Method, cb.Headers, cb.Payload, cb.Policy = c.URL, c.Method, c.Headers, c.Payload, c.Policy
-		cb.Version++
-		cb.UpdatedAt = at
-		if moved {
-			cb.Secrets = c.Secrets
-		}
-		if cb.Pause.Reason != callbackd.PausedByUser {
-			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
-		}
+		released := cb.Replace(&c, at)
 		policy, err := json.Marshal(cb.Policy)
 		if err != nil {
 			return err
@@ -166,13 +154,26 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 		if err != nil {
 			return err
 		}
-		err = t.query("UPDATE callbacks SET version = ?, policy = ?, secrets = ?, updated_at = ?, pause_reason = ?, paused_at = ?, failing_since = ? WHERE no = ?", nil,
-			cb.Version, string(policy), secrets, at, string(cb.Pause.Reason), cb.Pause.At, cb.FailingSince, int64(cb.No))
+		err = t.query("UPDATE callbacks SET version = ?, policy = ?, secrets = ?, updated_at = ? WHERE no = ?", nil, cb.Version, string(policy), secrets, at, int64(cb.No))
+		if err == nil {
+			err = t.keep(cb, released)
+		}
 		if err != nil {
 			return err
 		}
 		return s.insertVersion(t, cb, at)
 	})
+}
+
+// keep writes what is kept of a callback beside its setting. A release begins
+// with the first event.
+func (t *tx) keep(cb *callbackd.Callback, released bool) error {
+	err := t.query("UPDATE callbacks SET pause_reason = ?, paused_at = ?, failing_since = ?, closed_until = ?, proven = ? WHERE no = ?", nil,
+		string(cb.Pause.Reason), cb.Pause.At, cb.FailingSince, cb.ClosedUntil, cb.Proven, int64(cb.No))
+	if err == nil && released {
+		err = t.query("UPDATE callbacks SET released_at = ?, release_after = 0 WHERE no = ?", nil, cb.ReleasedAt, int64(cb.No))
+	}
+	return err
 }
 
 // DeleteCallback is part of [store.Callbacks].
@@ -190,11 +191,11 @@ func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callb
 			return nil // it has waited since then, not since this call
 		}
 		cb.Pause = p
-		if !cb.Paused() { // the clock of AutoPauseAfter starts over
-			cb.Pause, cb.FailingSince = callbackd.Pause{}, time.Time{}
+		resumed := !cb.Paused()
+		if resumed {
+			cb.Resume(p.At)
 		}
-		return t.query("UPDATE callbacks SET pause_reason = ?, paused_at = ?, failing_since = ? WHERE no = ?", nil,
-			string(cb.Pause.Reason), cb.Pause.At, cb.FailingSince, int64(cb.No))
+		return t.keep(cb, resumed)
 	})
 }
 

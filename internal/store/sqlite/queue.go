@@ -9,6 +9,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -193,52 +194,56 @@ func (s *Store) Load(ctx context.Context, id callbackd.EventID) (ev *callbackd.E
 }
 
 // Record is part of [store.Queue].
-func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.State, error) {
+func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	// Looked up before the writer is entered: it reads through the pool, and
 	// a state that is up to MaxKeyAge old is allowed.
 	ended, err := s.ended(ctx, o.Delivery.ID.Callback)
 	if err != nil {
-		return "", err
+		return callbackd.Recorded{}, err
 	}
-	state := o.Attempt.State
 	if ended {
-		state = callbackd.Canceled
+		o.Attempt.Decision = o.Attempt.AfterEnd()
 	}
-	err = s.deliver(ctx, func(t *tx) error { return s.record(t, &o, state) })
+	var out callbackd.Recorded
+	err = s.deliver(ctx, func(t *tx) (err error) { out, err = s.record(t, o); return err })
 	if err != nil {
-		return "", err
+		return callbackd.Recorded{}, err
 	}
-	return state, nil
+	return out, nil
 }
 
-func (s *Store) record(t *tx, o *callbackd.Outcome, state callbackd.State) error {
-	id, a := o.Delivery.ID, o.Attempt
-	n, err := t.move(o, state)
-	if err != nil {
-		return err
+func (s *Store) record(t *tx, o callbackd.Outcome) (out callbackd.Recorded, err error) {
+	id := o.Delivery.ID
+	n, err := t.move(&o)
+	if err == nil && n < 0 {
+		if n, err = t.takeCanceled(&o); err == nil && n < 0 {
+			err = callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
+		}
 	}
-	if err := t.insertAttempt(id, n, &a, state); err != nil {
-		return err
+	if err == nil {
+		err = t.insertAttempt(id, n, &o.Attempt, o.Attempt.State)
 	}
-	if err := t.keepLastError(id, n, &a, state); err != nil {
-		return err
+	if err == nil {
+		err = t.keepLastError(id, n, &o.Attempt, o.Attempt.State)
 	}
-	if o.PauseCallback == callbackd.NotPaused && !o.HealthTurned {
-		return nil
+	out.State = o.Attempt.State
+	if err != nil || o.Change.None() {
+		return out, err
 	}
-	return s.recordHealth(t, o)
+	out.Paused, err = s.recordChange(t, &o)
+	return out, err
 }
 
 // move gives a delivery the state it has after an attempt and returns the
-// attempt's number.
-func (t *tx) move(o *callbackd.Outcome, state callbackd.State) (int64, error) {
+// attempt's number; negative when it is not pending.
+func (t *tx) move(o *callbackd.Outcome) (int64, error) {
 	id, a := o.Delivery.ID, &o.Attempt
 	first := o.Delivery.FirstFailedAt
 	if first.IsZero() {
 		first = a.StartedAt.Add(a.Timings.Total)
 	}
 	if t.isYoung(id) {
-		if state.Terminal() {
+		if a.State.Terminal() {
 			t.left[id] = true
 			return 1, nil
 		}
@@ -252,41 +257,113 @@ func (t *tx) move(o *callbackd.Outcome, state callbackd.State) (int64, error) {
 		return nil
 	}
 	var err error
-	if state.Terminal() {
+	if a.State.Terminal() {
 		err = t.query("DELETE FROM pending WHERE callback_no = ? AND event_id = ? RETURNING attempts, replay", row, int64(id.Callback), int64(id.Event))
 	} else {
 		err = t.query(`UPDATE pending SET attempts = attempts + 1, step = ?, first_failed_at = ?, due = ?, holds_until = ?
 			WHERE callback_no = ? AND event_id = ? RETURNING attempts - 1, replay`, row,
 			a.Step, notEarlier(first), notEarlier(a.Due), notEarlier(a.HoldsUntil), int64(id.Callback), int64(id.Event))
 	}
-	if err == nil && n < 0 {
-		err = callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
-	}
-	if err == nil && state.Terminal() {
-		err = t.replayEnded(replay, state)
+	if err == nil && a.State.Terminal() {
+		err = t.replayEnded(replay, a.State, 1)
 	}
 	return n, err
 }
 
-func (s *Store) recordHealth(t *tx, o *callbackd.Outcome) error {
-	no := int64(o.Delivery.ID.Callback)
-	if o.HealthTurned {
-		if err := t.query("UPDATE callbacks SET failing_since = ? WHERE no = ?", nil, o.FailingSince, no); err != nil {
+// takeCanceled takes back the cancellation of a delivery whose attempt was
+// under way then, with what was counted of it, and returns the attempt's
+// number; negative when there is none.
+func (t *tx) takeCanceled(o *callbackd.Outcome) (int64, error) {
+	id, n := o.Delivery.ID, int64(-1)
+	var mark callbackd.Attempt
+	err := t.query("DELETE FROM attempts WHERE event_id = ? AND callback_no = ? AND version = 0 RETURNING n, detail", func(st *sqlite3.Stmt) error {
+		n = st.ColumnInt64(0)
+		return codec.ReadAttempt(st.ColumnRawBlob(1), &mark)
+	}, int64(id.Event), int64(id.Callback))
+	if err != nil || n < 0 {
+		return n, err
+	}
+	o.Attempt.Decision = o.Attempt.AfterEnd()
+	if err := t.replayEnded(o.Delivery.Replay, callbackd.Canceled, -1); err != nil {
+		return n, err
+	}
+	if err := t.replayEnded(o.Delivery.Replay, o.Attempt.State, 1); err != nil {
+		return n, err
+	}
+	return n, t.countCanceled(id.Callback, mark.StartedAt, -1)
+}
+
+// recordChange keeps what an outcome changes of its callback, unless that has
+// another version by now.
+func (s *Store) recordChange(t *tx, o *callbackd.Outcome) (paused bool, err error) {
+	c, no := &o.Change, int64(o.Delivery.ID.Callback)
+	change := func(set, where string, args ...any) (int64, error) {
+		return t.exec("UPDATE callbacks SET "+set+" WHERE no = ?1 AND version = ?2"+where, append([]any{no, c.Version}, args...)...)
+	}
+	if c.HealthTurned {
+		_, err = change("failing_since = ?3", "", c.FailingSince)
+	}
+	if err == nil && !c.ClosedUntil.IsZero() {
+		_, err = change("closed_until = max(coalesce(closed_until, 0), ?3)", "", notEarlier(c.ClosedUntil))
+	}
+	if err == nil && c.Proven {
+		_, err = change("proven = 1", "")
+	}
+	if err == nil && c.Pause != callbackd.NotPaused {
+		var n int64
+		n, err = change("pause_reason = ?3, paused_at = ?4", " AND pause_reason = ''", string(c.Pause), o.Attempt.StartedAt.Add(o.Attempt.Timings.Total))
+		paused = n > 0
+	}
+	t.after = append(t.after, func() { s.forgetCallback(o.Delivery.ID.Callback) })
+	return paused, err
+}
+
+// MakeDue is part of [store.Queue]. What is to be moved is looked for outside
+// the writer: most of a backlog was never tried and stays as it is.
+func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackNo, at time.Time, limit int) (moved int, done bool, err error) {
+	after, last, seen := int64(-1), int64(0), 0
+	var waiting []int64
+	err = s.read(ctx, func(d *db) error {
+		err := d.query("SELECT release_after FROM callbacks WHERE no = ? AND release_after IS NOT NULL", func(st *sqlite3.Stmt) error { after = st.ColumnInt64(0); return nil }, int64(cb))
+		if err != nil || after < 0 {
 			return err
 		}
-	}
-	if o.PauseCallback != callbackd.NotPaused {
-		err := t.query("UPDATE callbacks SET pause_reason = ?, paused_at = ? WHERE no = ? AND pause_reason = ''", nil,
-			string(o.PauseCallback), o.Attempt.StartedAt.Add(o.Attempt.Timings.Total), no)
-		if err != nil {
-			return err
-		}
-	}
-	t.after = append(t.after, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.changes++
-		s.callbacks.Drop(o.Delivery.ID.Callback)
+		return d.query("SELECT event_id, due > ?3 AND (replay = 0 OR first_failed_at IS NOT NULL) FROM pending WHERE callback_no = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?4", func(st *sqlite3.Stmt) error {
+			last = st.ColumnInt64(0)
+			if seen++; st.ColumnBool(1) {
+				waiting = append(waiting, last)
+			}
+			return nil
+		}, int64(cb), after, at, limit)
 	})
-	return nil
+	if done = seen < limit; err != nil || after < 0 {
+		return 0, done, err
+	}
+	err = s.deliver(ctx, func(t *tx) error {
+		moved = 0
+		for _, ev := range waiting {
+			n, err := t.exec("UPDATE pending SET due = ?3 WHERE callback_no = ?1 AND event_id = ?2 AND due > ?3", int64(cb), ev, at)
+			if err != nil {
+				return err
+			}
+			moved += int(n)
+		}
+		// A release that was begun anew meanwhile goes on from its start.
+		if !done {
+			return t.query("UPDATE callbacks SET release_after = ? WHERE no = ? AND release_after = ?", nil, last, int64(cb), after)
+		}
+		t.after = append(t.after, func() { s.forgetCallback(cb) })
+		n, err := t.exec("UPDATE callbacks SET release_after = NULL WHERE no = ? AND release_after = ?", int64(cb), after)
+		done = n > 0
+		return err
+	})
+	return moved, done, err
+}
+
+// forgetCallback drops what is cached of a callback's setting.
+func (s *Store) forgetCallback(no callbackd.CallbackNo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changes++
+	s.callbacks.Drop(no)
 }

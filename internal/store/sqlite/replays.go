@@ -372,15 +372,15 @@ func (r *replayStep) one(id callbackd.DeliveryID) (*callbackd.Delivery, error) {
 	return &d, t.insertPending(d)
 }
 
-// replayEnded counts the end of a delivery that a replay made due.
-func (t *tx) replayEnded(id callbackd.ReplayID, state callbackd.State) error {
+// replayEnded counts n ends of deliveries that a replay made due.
+func (t *tx) replayEnded(id callbackd.ReplayID, state callbackd.State, n int) error {
 	if id == 0 {
 		return nil
 	}
 	sql := map[callbackd.State]string{
-		callbackd.Delivered: "UPDATE replays SET delivered = delivered + 1 WHERE id = ?",
-		callbackd.Failed:    "UPDATE replays SET failed = failed + 1 WHERE id = ?",
-		callbackd.Canceled:  "UPDATE replays SET canceled = canceled + 1 WHERE id = ?",
+		callbackd.Delivered: "UPDATE replays SET delivered = delivered + ? WHERE id = ?",
+		callbackd.Failed:    "UPDATE replays SET failed = failed + ? WHERE id = ?",
+		callbackd.Canceled:  "UPDATE replays SET canceled = canceled + ? WHERE id = ?",
 	}[state]
-	return t.query(sql, nil, int64(id))
+	return t.query(sql, nil, n, int64(id))
 }

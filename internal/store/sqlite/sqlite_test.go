@@ -278,7 +278,8 @@ func storetestWarm(t *testing.T, s *Store) {
 	s.Accept(ctx, b)
 	ids := []callbackd.DeliveryID{{Event: evs[0].ID, Callback: cb.No}, {Event: evs[1].ID, Callback: cb.No}}
 	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
-		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[i]}, Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}}, HealthTurned: true, PauseCallback: callbackd.PausedGone}
+		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[i]}, Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}},
+			Change: callbackd.CallbackChange{Version: 1, HealthTurned: true, Pause: callbackd.PausedGone, ClosedUntil: now, Proven: true}}
 		if _, err := s.Record(ctx, o); err != nil {
 			t.Fatal(err)
 		}
@@ -302,10 +303,12 @@ func storetestWarm(t *testing.T, s *Store) {
 	}
 	warmSessions(t, s, &k)
 	s.RetryDelivery(ctx, k.No, ids[0], now)
-	s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{})
+	s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{At: now})
+	s.MakeDue(ctx, cb.No, now, 1)
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
 	s.DeleteCallback(ctx, k.No, callbackd.Complete, "default", now)
 	s.SettleCanceled(ctx, now, 10)
+	s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[0]}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
 }
 

@@ -69,7 +69,7 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 		if err := t.insertAttempt(id, r.attempts+1, &canceled, callbackd.Canceled); err != nil {
 			return err
 		}
-		if err := t.replayEnded(callbackd.ReplayID(r.replay), callbackd.Canceled); err != nil {
+		if err := t.replayEnded(callbackd.ReplayID(r.replay), callbackd.Canceled, 1); err != nil {
 			return err
 		}
 	}

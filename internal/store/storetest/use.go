@@ -128,7 +128,7 @@ func (u *user) outcomes(cb *callbackd.Callback) {
 			o = result(d, callbackd.Failed, u.at, time.Time{}, time.Time{})
 		case 1, 2:
 			o = result(d, callbackd.Pending, u.at, u.at.Add(time.Duration(u.r.IntN(1e6))*time.Microsecond), u.at.Add(time.Duration(u.r.IntN(2))*time.Hour))
-			o.HealthTurned, o.FailingSince = u.r.IntN(2) == 0, u.at
+			o.Change = callbackd.CallbackChange{Version: o.Attempt.Version, HealthTurned: u.r.IntN(2) == 0, FailingSince: u.at}
 		}
 		u.tolerate(second(u.Record(u.ctx(), o)))
 		if u.r.IntN(6) == 0 {

@@ -27,7 +27,7 @@ type Table struct {
 // Tables is what a store consists of. What a driver keeps besides (indexes
 // that are tables, counters, marks) follows from these.
 var Tables = []Table{
-	{"callbacks", []string{"no", "key_no", "type", "name", "version", "policy", "secrets", "created_at", "updated_at", "deleted_at", "pause_reason", "paused_at", "failing_since"}, 1},
+	{"callbacks", []string{"no", "key_no", "type", "name", "version", "policy", "secrets", "created_at", "updated_at", "deleted_at", "pause_reason", "paused_at", "failing_since", "closed_until", "proven", "released_at", "release_after"}, 1},
 	{"callback_versions", []string{"callback_no", "version", "url", "method", "headers", "payload", "at"}, 2},
 	{"session_sequences", []string{"key_no", "session", "sequence", "last_id"}, 2},
 	{"events", []string{"id", "key_no", "type", "session", "sequence", "test", "owed", "data"}, 1},

@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"callbackd"
+)
+
+// attempt runs outside the mutex: send, decide, record, then move the lane.
+func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd.Callback, suspect bool) {
+	var held int64
+	if d.Event != nil {
+		held = int64(len(d.Event.Data))
+	}
+	o := callbackd.Outcome{Delivery: d}
+	var rec callbackd.Recorded
+	err := e.prepare(&d, &cb)
+	if err == nil && !e.holds(t) {
+		err = errLease
+	}
+	sent := err == nil
+	if sent {
+		o = e.send(t, d, cb)
+	}
+	if mayRecord := e.exchanged(t, d.Replay != 0, suspect, sent); sent && !mayRecord {
+		err = errLease
+	}
+	switch err {
+	case nil:
+		rec, err = e.record(o)
+		e.written()
+	case errEnded, errLease:
+	default:
+		e.o.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
+	}
+	if sent {
+		e.tell(&o, rec, err)
+	}
+	e.finish(t, l, &o, rec.State, err, held)
+}
+
+// tell tells of what happened on the wire, whoever's the delivery is by now.
+func (e *Engine) tell(o *callbackd.Outcome, rec callbackd.Recorded, err error) {
+	e.o.Observer.AttemptDone(o, rec.State, e.now().Sub(o.Delivery.ID.Event.Time()))
+	e.logAttempt(o, rec.State)
+	if err != nil {
+		e.o.Observer.StaleOutcome()
+	}
+	if rec.Paused {
+		e.o.Observer.CallbackPaused(o.Change.Pause)
+		e.o.Log.Warn("callback paused", "callback", int64(o.Delivery.ID.Callback), "reason", string(o.Change.Pause))
+	}
+}
+
+// exchanged gives the place of an attempt to the next one: the receiver is
+// free, only the lane waits for the record.
+func (e *Engine) exchanged(t *target, replayed, suspect, sent bool) (mayRecord bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if mayRecord = sent && !t.abandoned; mayRecord {
+		e.writing++
+	}
+	t.inFlight--
+	if replayed {
+		t.replaying--
+	}
+	t.recording++
+	e.inFlight--
+	e.recording++
+	now := e.now()
+	if suspect {
+		e.suspects--
+	}
+	for range 2 { // more than one place frees, so that none waits for ever
+		if p, ok := e.parked.pop(); ok {
+			p.parked = false
+			p.enqueue(e)
+		}
+	}
+	t.enqueue(e)
+	e.pump(now)
+	return mayRecord
+}
+
+// errEnded: the callback was deleted or its key revoked after the attempt was
+// chosen. Nothing is sent; the store cancels what was owed.
+var errEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback has ended")
+
+// prepare loads what is not in memory, for as long as it takes, and asks the
+// store once more whether the callback is still owed anything: what was
+// revoked gets no request after that.
+func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) error {
+	for {
+		var err error
+		if d.Event == nil {
+			d.Event, err = e.o.Queue.Load(e.ctx, d.ID.Event)
+		}
+		if err == nil {
+			var now *callbackd.Callback
+			if now, err = e.o.Queue.CallbackByNo(e.ctx, d.ID.Callback); err == nil && now.Deleted() {
+				return errEnded
+			}
+			*cb = now
+		}
+		if err == nil || callbackd.KindOf(err) == callbackd.KindNotFound {
+			return err
+		}
+		e.o.Log.Error("delivery not loaded, trying again", "delivery", d.ID.String(), "error", err)
+		select {
+		case <-time.After(recordRetry):
+		case <-e.ctx.Done():
+			return err
+		}
+	}
+}
+
+func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback) callbackd.Outcome {
+	res := e.safeSend(cb, d.Event, d.Attempts+1)
+	now := e.now().Round(0)
+	if d.FirstFailedAt.IsZero() && !res.Success() {
+		d.FirstFailedAt = now
+	}
+	o := callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Number: d.Attempts + 1, Version: cb.Version, Result: res}}
+	o.Attempt.Decision = callbackd.Decide(d, &res, cb.Policy, now, rand.Float64())
+	if !d.Test { // a test says nothing about the health of real traffic
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.judge(t, cb, &o, now)
+	}
+	return o
+}
+
+// judge takes into account what an attempt with setting cb says about the
+// callback's receiver. It is asked for what the callback is by now: an answer
+// says something about the receiver that gave it, and about the version that
+// it was given to.
+func (e *Engine) judge(t *target, cb *callbackd.Callback, o *callbackd.Outcome, now time.Time) {
+	if cb.Version > t.cb.Version { // the attempt knew it first
+		e.setting(t, cb, now)
+	}
+	o.Change.Version = t.cb.Version
+	before := t.health
+	switch {
+	case !callbackd.SameOrigin(cb.URL, t.cb.URL):
+		o.Attempt.Decision = o.Attempt.AfterMove(now)
+		return
+	case cb.Version != t.cb.Version: // what the receiver asked for holds at its origin
+		t.health = before.Asked(&o.Attempt.Result, now)
+	default:
+		t.health = before.After(&o.Attempt.Result, now, rand.Float64())
+		if o.Change.Pause = t.health.ShouldPause(&o.Attempt.Result, now); o.Change.Pause != callbackd.NotPaused {
+			t.paused, t.pausing = true, true // at once; the store says so from the record on
+		}
+		o.Change.HealthTurned = before.FailingSince.IsZero() != t.health.FailingSince.IsZero()
+		o.Change.FailingSince = t.health.FailingSince
+		if o.Attempt.Success() && !t.proven {
+			o.Change.Proven, t.proven = true, true
+		}
+	}
+	if t.health.ClosedUntil.After(before.ClosedUntil) {
+		o.Change.ClosedUntil = t.health.ClosedUntil
+	}
+	if t.health.Open(now) && !before.Open(now) {
+		e.o.Observer.BreakerOpened()
+		e.o.Log.Warn("breaker opened: the receiver fails", "callback", int64(t.no), "failures", t.health.Consecutive, "probe_at", t.health.HeldUntil())
+	}
+}
+
+// safeSend contains a sender that panics: one delivery must not end the
+// process.
+func (e *Engine) safeSend(cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.o.Log.Error("attempt panicked", "event", ev.ID.String(), "panic", p)
+			res = callbackd.Result{StartedAt: time.Now().UTC(), Fault: callbackd.FaultLocal, Error: "callbackd failed; the attempt is made again"}
+		}
+	}()
+	return e.o.Sender.Send(e.ctx, cb, ev, n)
+}
+
+// record writes the outcome, for as long as it takes: the lane stays closed
+// and the attempt is not repeated meanwhile. It gives up when the engine is
+// stopped; the delivery is then repeated after the next start.
+func (e *Engine) record(o callbackd.Outcome) (callbackd.Recorded, error) {
+	for {
+		// Without the attempts' context: what was sent is recorded also when
+		// the attempt was broken off.
+		rec, err := e.o.Queue.Record(context.WithoutCancel(e.ctx), o)
+		if err == nil || callbackd.KindOf(err) == callbackd.KindConflict {
+			return rec, err
+		}
+		e.o.Log.Error("outcome not recorded, trying again", "delivery", o.Delivery.ID.String(), "error", err)
+		select {
+		case <-time.After(recordRetry):
+		case <-e.ctx.Done():
+			return callbackd.Recorded{}, err
+		}
+	}
+}
+
+// logAttempt is the one wide line of an attempt.
+func (e *Engine) logAttempt(o *callbackd.Outcome, state callbackd.State) {
+	a := &o.Attempt
+	level := slog.LevelDebug
+	if a.Fault != callbackd.NoFault {
+		level = slog.LevelInfo
+	}
+	if !e.o.Log.Enabled(context.Background(), level) {
+		return
+	}
+	e.o.Log.Log(context.Background(), level, "attempt", "delivery", o.Delivery.ID.String(), "session", o.Delivery.Session, "sequence", o.Delivery.Sequence, "attempt", a.Number,
+		"state", string(state), "status", a.Status, "fault", string(a.Fault), "address", a.Address, "duration", a.Timings.Total, "due", a.Due, "why", a.Why)
+}
