@@ -75,7 +75,7 @@ func New(o Options) *API {
 	}
 	a := &API{Options: o, mux: http.NewServeMux(), closing: make(chan struct{})}
 	for _, r := range a.routes() {
-		a.mux.Handle(r.pattern, r.handler)
+		a.mux.Handle(r.pattern, a.handler(r))
 	}
 	a.mux.HandleFunc("/", a.unrouted)
 	return a
@@ -98,49 +98,70 @@ func Server(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
+// route is one line of the table of everything that is served. It has one
+// handler: for calls that prove an API key, for everybody, or one that sees to
+// authentication and to its query itself.
 type route struct {
 	pattern string
-	handler http.Handler
+	params  []string // that its query may have
+	signed  func(http.ResponseWriter, *call) error
+	open    http.HandlerFunc
+	itself  http.HandlerFunc
+}
+
+func (a *API) handler(r route) http.Handler {
+	switch {
+	case r.signed != nil:
+		return a.signed(r.params, r.signed)
+	case r.itself != nil:
+		return r.itself
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if _, err := readQuery(req, r.params); err != nil {
+			a.fail(w, req, err)
+			return
+		}
+		r.open(w, req)
+	})
 }
 
 // routes is the table of everything that is served.
 func (a *API) routes() []route {
-	open := func(f http.HandlerFunc) http.Handler { return f }
 	return append([]route{
-		{"GET /healthz", open(a.healthz)},
-		{"GET /readyz", open(a.readyz)},
-		{"GET /metrics", a.Metrics},
-		{"GET /openapi.yaml", open(a.openapi)},
+		{pattern: "GET /healthz", open: a.healthz},
+		{pattern: "GET /readyz", open: a.readyz},
+		{pattern: "GET /metrics", open: a.Metrics.ServeHTTP},
+		{pattern: "GET /openapi.yaml", open: a.openapi},
 
-		{"POST /v1/callbacks", a.signed(a.createCallback)},
-		{"GET /v1/callbacks", a.signed(a.listCallbacks)},
-		{"GET /v1/callbacks/{event}", a.signed(a.getCallback)},
-		{"PUT /v1/callbacks/{event}", a.signed(a.replaceCallback)},
-		{"DELETE /v1/callbacks/{event}", a.signed(a.deleteCallback)},
-		{"GET /v1/callbacks/{event}/policy", a.signed(a.getPolicy)},
-		{"GET /v1/callbacks/{event}/secret", a.signed(a.getSecret)},
-		{"POST /v1/callbacks/{event}/secret/rotate", a.signed(a.rotateSecret)},
-		{"POST /v1/callbacks/{event}/pause", a.signed(a.pauseCallback)},
-		{"POST /v1/callbacks/{event}/resume", a.signed(a.resumeCallback)},
-		{"POST /v1/callbacks/{event}/test", a.signed(a.testCallback)},
+		{pattern: "POST /v1/callbacks", signed: a.createCallback},
+		{pattern: "GET /v1/callbacks", signed: a.listCallbacks},
+		{pattern: "GET /v1/callbacks/{event}", params: nameParams, signed: a.getCallback},
+		{pattern: "PUT /v1/callbacks/{event}", params: nameParams, signed: a.replaceCallback},
+		{pattern: "DELETE /v1/callbacks/{event}", params: nameParams, signed: a.deleteCallback},
+		{pattern: "GET /v1/callbacks/{event}/policy", params: nameParams, signed: a.getPolicy},
+		{pattern: "GET /v1/callbacks/{event}/secret", params: nameParams, signed: a.getSecret},
+		{pattern: "POST /v1/callbacks/{event}/secret/rotate", params: nameParams, signed: a.rotateSecret},
+		{pattern: "POST /v1/callbacks/{event}/pause", params: nameParams, signed: a.pauseCallback},
+		{pattern: "POST /v1/callbacks/{event}/resume", params: nameParams, signed: a.resumeCallback},
+		{pattern: "POST /v1/callbacks/{event}/test", params: nameParams, signed: a.testCallback},
 
-		{"POST /v1/events", http.HandlerFunc(a.signedPublish)},
-		{"GET /v1/events", a.signed(a.listEvents)},
-		{"GET /v1/events/stream", a.signed(a.stream)},
-		{"GET /v1/events/{id}", a.signed(a.getEvent)},
-		{"GET /v1/events/{id}/explain", a.signed(a.explainEvent)},
-		{"GET /v1/deliveries", a.signed(a.listDeliveries)},
-		{"GET /v1/deliveries/{id}", a.signed(a.getDelivery)},
-		{"POST /v1/deliveries/{id}/retry", a.signed(a.retryDelivery)},
-		{"GET /v1/deliveries/{id}/explain", a.signed(a.explainDelivery)},
+		{pattern: "POST /v1/events", itself: a.signedPublish},
+		{pattern: "GET /v1/events", params: eventsParams, signed: a.listEvents},
+		{pattern: "GET /v1/events/stream", params: streamParams, signed: a.stream},
+		{pattern: "GET /v1/events/{id}", signed: a.getEvent},
+		{pattern: "GET /v1/events/{id}/explain", params: explainParams, signed: a.explainEvent},
+		{pattern: "GET /v1/deliveries", params: deliveryParams, signed: a.listDeliveries},
+		{pattern: "GET /v1/deliveries/{id}", signed: a.getDelivery},
+		{pattern: "POST /v1/deliveries/{id}/retry", signed: a.retryDelivery},
+		{pattern: "GET /v1/deliveries/{id}/explain", signed: a.explainDelivery},
 
-		{"POST /v1/replays", a.signed(a.createReplay)},
-		{"GET /v1/replays", a.signed(a.listReplays)},
-		{"GET /v1/replays/{id}", a.signed(a.getReplay)},
-		{"DELETE /v1/replays/{id}", a.signed(a.setReplay(callbackd.ReplayCanceled))},
-		{"POST /v1/replays/{id}/pause", a.signed(a.setReplay(callbackd.ReplayPaused))},
-		{"POST /v1/replays/{id}/resume", a.signed(a.setReplay(callbackd.ReplayRunning))},
-		{"GET /v1/logs", a.signed(a.listLogs)},
+		{pattern: "POST /v1/replays", signed: a.createReplay},
+		{pattern: "GET /v1/replays", params: pageParams, signed: a.listReplays},
+		{pattern: "GET /v1/replays/{id}", signed: a.getReplay},
+		{pattern: "DELETE /v1/replays/{id}", signed: a.setReplay(callbackd.ReplayCanceled)},
+		{pattern: "POST /v1/replays/{id}/pause", signed: a.setReplay(callbackd.ReplayPaused)},
+		{pattern: "POST /v1/replays/{id}/resume", signed: a.setReplay(callbackd.ReplayRunning)},
+		{pattern: "GET /v1/logs", params: logParams, signed: a.listLogs},
 	}, a.sessionRoutes()...)
 }
 
@@ -186,8 +207,9 @@ func (a *API) unrouted(w http.ResponseWriter, r *http.Request) {
 // call is one authenticated request.
 type call struct {
 	*http.Request
-	key  *callbackd.Key
-	form []formField // of a body that was read as a form
+	key   *callbackd.Key
+	query url.Values
+	form  []formField // of a body that was read as a form
 }
 
 func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
@@ -353,8 +375,8 @@ func (c *call) noCallback(ev callbackd.EventType) error {
 }
 
 // nameParam is ?name=, by default the callback PAVE clients make.
-func nameParam(q url.Values) string {
-	if name := q.Get("name"); name != "" {
+func (c *call) nameParam() string {
+	if name := c.query.Get("name"); name != "" {
 		return name
 	}
 	return callbackd.DefaultName

@@ -133,7 +133,7 @@ func (a *API) one(c *call) (*callbackd.Callback, error) {
 	if err != nil {
 		return nil, err
 	}
-	cb, err := a.Store.Callback(c.Context(), c.key.No, ev, nameParam(c.URL.Query()))
+	cb, err := a.Store.Callback(c.Context(), c.key.No, ev, c.nameParam())
 	return cb, c.missing(err, ev)
 }
 
@@ -170,7 +170,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if b.Event != "" && b.Event != ev {
 		return invalid("event in the body is %s, but the path names %s; leave it out or make them equal.", b.Event, ev)
 	}
-	if name := nameParam(c.URL.Query()); b.Name != callbackd.DefaultName && b.Name != name {
+	if name := c.nameParam(); b.Name != callbackd.DefaultName && b.Name != name {
 		return invalid("name in the body is %s, but the query names %s; a callback cannot be renamed.", b.Name, name)
 	} else {
 		b.Name = name
@@ -209,7 +209,7 @@ func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	cb, err := a.Store.DeleteCallback(c.Context(), c.key.No, ev, nameParam(c.URL.Query()), time.Now())
+	cb, err := a.Store.DeleteCallback(c.Context(), c.key.No, ev, c.nameParam(), time.Now())
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -268,7 +268,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	now := time.Now()
-	cb, err := a.Store.RotateSecret(c.Context(), c.key.No, ev, nameParam(c.URL.Query()), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
+	cb, err := a.Store.RotateSecret(c.Context(), c.key.No, ev, c.nameParam(), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -300,7 +300,7 @@ func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error 
 	if err != nil {
 		return err
 	}
-	cb, err := a.Store.PauseCallback(c.Context(), c.key.No, ev, nameParam(c.URL.Query()), p)
+	cb, err := a.Store.PauseCallback(c.Context(), c.key.No, ev, c.nameParam(), p)
 	if err != nil {
 		return c.missing(err, ev)
 	}

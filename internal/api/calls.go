@@ -55,7 +55,7 @@ func address(r *http.Request) string {
 
 // signed lets a request through that proves its API key, and notes it in the
 // key's log. Nothing of the body is read before.
-func (a *API) signed(f func(http.ResponseWriter, *call) error) http.Handler {
+func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		rec := &recorder{ResponseWriter: w}
@@ -63,8 +63,12 @@ func (a *API) signed(f func(http.ResponseWriter, *call) error) http.Handler {
 		if err == nil {
 			err = within(r, key)
 		}
+		c := &call{Request: r, key: key}
 		if err == nil {
-			err = f(rec, &call{Request: r, key: key})
+			c.query, err = readQuery(r, params)
+		}
+		if err == nil {
+			err = f(rec, c)
 		}
 		if err != nil {
 			rec.message = a.fail(rec, r, err)
@@ -99,6 +103,9 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 	key, err := a.authenticate(r)
 	if err == nil {
 		err = front.Enter(r, key.APIKey, front.Write)
+	}
+	if err == nil {
+		_, err = readQuery(r, nil)
 	}
 	if err == nil {
 		if err = a.publish(w, &call{Request: r, key: key}); err == nil {

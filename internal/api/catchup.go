@@ -31,8 +31,6 @@ const (
 	afterNow   = "now"   // with the next one
 )
 
-var afterParams = []string{"after", "wait", "event", "session_key", "limit"}
-
 // waiting counts who waits, by key.
 type waiting struct {
 	mu   sync.Mutex
@@ -61,7 +59,12 @@ func (w *waiting) enter(key callbackd.KeyNo) (leave func(), err error) {
 // catchUp answers GET /v1/events?after=: what was accepted after a cursor,
 // oldest first. With wait it answers when there is something.
 func (a *API) catchUp(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.URL.RawQuery, afterParams)
+	for name := range c.query {
+		if err := isParam(name, afterParams); err != nil {
+			return err
+		}
+	}
+	f, err := readFilter(c.query)
 	if err != nil {
 		return err
 	}
@@ -139,13 +142,11 @@ func (a *API) begin(c *call, after string) (callbackd.EventID, error) {
 	return id, nil
 }
 
-var streamParams = []string{"after", "event", "session_key"}
-
 // stream answers GET /v1/events/stream: server-sent events. It reads from the
 // store at the pace of its reader, so that a slow one costs a page of memory
 // and nothing else.
 func (a *API) stream(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.URL.RawQuery, streamParams)
+	f, err := readFilter(c.query)
 	if err != nil {
 		return err
 	}
@@ -276,5 +277,5 @@ func (a *API) Close() { a.closeOnce.Do(func() { close(a.closing) }) }
 
 // afterIsGiven tells a reader's call from a list.
 func afterIsGiven(c *call) bool {
-	return slices.ContainsFunc([]string{"after", "wait"}, c.URL.Query().Has)
+	return slices.ContainsFunc([]string{"after", "wait"}, c.query.Has)
 }

@@ -27,7 +27,6 @@ type filter struct {
 	since, until time.Time
 	limit        int
 	cursor       string
-	status       int             // of deliveries: the last attempt's; of calls: the answer's
 	fault        callbackd.Fault // of the last attempt
 	after        string          // of readers
 	wait         time.Duration
@@ -38,27 +37,8 @@ const defaultLimit = 50
 
 var errCursor = invalid("cursor is not one that a list gave; begin without it.")
 
-// Parameters of the lists.
-var (
-	eventParams    = []string{"event", "session_key", "since", "until", "limit", "cursor"}
-	deliveryParams = append([]string{"state", "callback", "status", "fault"}, eventParams...)
-)
-
-// readFilter reads the query of a list. A parameter that it does not know is
-// refused: a filter with a typing error would answer with everything.
-func readFilter(query string, known []string) (f filter, err error) {
-	q, err := url.ParseQuery(query)
-	if err != nil {
-		return f, invalid("The query is malformed; percent-encode its values.")
-	}
-	for name, values := range q {
-		if !slices.Contains(known, name) {
-			return f, invalid("%q is not a parameter of this list; it takes %s.", clip(name, 60), strings.Join(known, ", "))
-		}
-		if len(values) > 1 {
-			return f, invalid("%s is given twice.", name)
-		}
-	}
+// readFilter reads the query of a list.
+func readFilter(q url.Values) (f filter, err error) {
 	f = filter{event: callbackd.EventType(q.Get("event")), session: q.Get("session_key"), state: callbackd.State(q.Get("state")), cursor: q.Get("cursor"), limit: defaultLimit}
 	if f.event != "" && !f.event.Valid() {
 		return f, invalid("event %q is not supported; the supported events are %s.", clip(string(f.event), 100), callbacks.Types())
@@ -84,11 +64,6 @@ func readFilter(query string, known []string) (f filter, err error) {
 			return f, invalid("callback must be a callback's number; GET /v1/callbacks/:event/policy shows it.")
 		}
 		f.callback = callbackd.CallbackNo(n)
-	}
-	if slices.Contains(known, "status") && !slices.Contains(known, "q") { // a session's status is another thing
-		if f.status, err = readStatus(q.Get("status")); err != nil {
-			return f, err
-		}
 	}
 	return f, f.more(q)
 }
@@ -127,12 +102,16 @@ func (f *filter) more(q url.Values) error {
 }
 
 func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.URL.RawQuery, deliveryParams)
+	f, err := readFilter(c.query)
+	if err != nil {
+		return err
+	}
+	status, err := readStatus(c.query.Get("status"))
 	if err != nil {
 		return err
 	}
 	q := store.DeliveryQuery{Key: c.key.No, State: f.state, Type: f.event, Session: f.session, Callback: f.callback, Since: f.since, Until: f.until,
-		Status: f.status, Fault: f.fault, Limit: f.limit}
+		Status: status, Fault: f.fault, Limit: f.limit}
 	if f.cursor != "" {
 		if q.After, err = parseCursor(f.cursor); err != nil {
 			return err

@@ -185,7 +185,7 @@ func (a *API) listEvents(w http.ResponseWriter, c *call) error {
 	if afterIsGiven(c) {
 		return a.catchUp(w, c)
 	}
-	f, err := readFilter(c.URL.RawQuery, eventParams)
+	f, err := readFilter(c.query)
 	if err != nil {
 		return err
 	}

@@ -273,14 +273,14 @@ func TestFaultsOfAQuery(t *testing.T) {
 		"cursor=x":                   {"cursor is not one that a list gave; begin without it."},
 		"cursor=dlv_0000000000000-1": {"cursor is not one"},
 		"cursor=evt_0000000000001":   {"cursor is not one"},
-		"states=failed":              {`"states" is not a parameter of this list; it takes state, callback, status, fault, event, session_key, since, until, limit, cursor.`},
+		"states=failed":              {`"states" is not a parameter of this call; it takes state, callback, status, fault, event, session_key, since, until, limit, cursor.`},
 		"state=failed&state=pending": {"state is given twice."},
 		"state=%zz":                  {"The query is malformed"},
 		"a;b":                        {"The query is malformed"},
 	} {
 		s.call("GET", "/v1/deliveries?"+query, "").says(400, says...)
 	}
-	s.call("GET", "/v1/events?state=failed", "").says(400, `"state" is not a parameter of this list; it takes event, session_key, since, until, limit, cursor.`)
+	s.call("GET", "/v1/events?state=failed", "").says(400, `"state" is not a parameter of this call; it takes after, wait, event, session_key, since, until, limit, cursor.`)
 	s.call("GET", "/v1/events?cursor=evt_0000000000000", "").says(400, "cursor is not one")
 	s.call("GET", "/v1/events?cursor=dlv_0000000000001-1", "").says(400, "cursor is not one")
 	for _, id := range []string{"x", "evt_0000000000001", "evt_", "evt_000000000000u", "dlv_0000000000001-1"} {

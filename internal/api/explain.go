@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"net/url"
 	"time"
 
 	"callbackd"
@@ -30,12 +29,8 @@ func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
 	if !ok {
 		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", clip(c.PathValue("id"), 60))
 	}
-	q, err := url.ParseQuery(c.URL.RawQuery)
-	if err != nil {
-		return invalid("The query is malformed; percent-encode its values.")
-	}
 	no := callbackd.CallbackNo(0)
-	if s := q.Get("callback"); s != "" {
+	if s := c.query.Get("callback"); s != "" {
 		ev, err := a.Store.Event(c.Context(), c.key.No, id)
 		if err != nil {
 			return err
@@ -52,14 +47,16 @@ func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-var logParams = []string{"method", "path", "status", "since", "until", "limit", "cursor"}
-
 func (a *API) listLogs(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.URL.RawQuery, logParams)
+	f, err := readFilter(c.query)
 	if err != nil {
 		return err
 	}
-	q := store.LogQuery{Key: c.key.No, Method: f.method, Path: f.path, Status: f.status, Since: f.since, Until: f.until, Limit: f.limit}
+	status, err := readStatus(c.query.Get("status"))
+	if err != nil {
+		return err
+	}
+	q := store.LogQuery{Key: c.key.No, Method: f.method, Path: f.path, Status: status, Since: f.since, Until: f.until, Limit: f.limit}
 	if f.cursor != "" {
 		id, ok := callbackd.ParseEventID("evt_" + f.cursor)
 		if !ok || id == 0 {

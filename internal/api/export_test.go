@@ -12,6 +12,16 @@ func (a *API) Patterns() []string {
 	return out
 }
 
+// Params is what the query of a route may have.
+func (a *API) Params(pattern string) []string {
+	for _, r := range a.routes() {
+		if r.pattern == pattern {
+			return r.params
+		}
+	}
+	return nil
+}
+
 // What the document states as defaults and limits.
 const (
 	DefaultLimit = defaultLimit

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"strconv"
 	"testing"
@@ -153,8 +154,15 @@ func FuzzQuery(f *testing.F) {
 	} {
 		f.Add(s)
 	}
+	read := func(query string) (filter, error) {
+		q, err := readQuery(&http.Request{URL: &url.URL{RawQuery: query}}, deliveryParams)
+		if err != nil {
+			return filter{}, err
+		}
+		return readFilter(q)
+	}
 	f.Fuzz(func(t *testing.T, query string) {
-		got, err := readFilter(query, deliveryParams)
+		got, err := read(query)
 		if err != nil {
 			refused(t, err)
 			return
@@ -179,7 +187,7 @@ func FuzzQuery(f *testing.F) {
 				q.Set(name, at.Format(time.RFC3339Nano))
 			}
 		}
-		back, err := readFilter(q.Encode(), deliveryParams)
+		back, err := read(q.Encode())
 		if err != nil {
 			t.Fatalf("%v in %s", err, q.Encode())
 		}

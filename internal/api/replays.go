@@ -195,7 +195,7 @@ func showReplay(r *callbackd.Replay) wire.Replay {
 }
 
 func (a *API) listReplays(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.URL.RawQuery, []string{"limit", "cursor"})
+	f, err := readFilter(c.query)
 	if err != nil {
 		return err
 	}

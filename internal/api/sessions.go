@@ -18,25 +18,25 @@ import (
 // sessionRoutes is PAVE's endpoints of a session, ours, and the platform's.
 func (a *API) sessionRoutes() []route {
 	return []route{
-		{"POST /v1/sessions", a.signed(a.createSession)},
-		{"POST /v1/session", a.signed(a.createSession)}, // as PAVE's samples have it
-		{"GET /v1/sessions", a.signed(a.listSessions)},
-		{"GET /v1/sessions/{key}", a.signed(a.getSession)},
-		{"PUT /v1/sessions/{key}", a.signed(a.updateSession)},
-		{"DELETE /v1/sessions/{key}", a.signed(a.deleteSession)},
-		{"GET /v1/sessions/{key}/photos", a.signed(a.getPhotos)},
-		{"GET /v1/sessions/{key}/notes", a.signed(a.getNotes)},
-		{"GET /v1/sessions/{key}/results", a.signed(a.getResults)},
-		{"GET /v1/sessions/{key}/events", a.signed(a.sessionEvents)},
-		{"POST /v2/capture/sessions/{key}/resend", http.HandlerFunc(a.resend)},
+		{pattern: "POST /v1/sessions", signed: a.createSession},
+		{pattern: "POST /v1/session", signed: a.createSession}, // as PAVE's samples have it
+		{pattern: "GET /v1/sessions", params: sessionParams, signed: a.listSessions},
+		{pattern: "GET /v1/sessions/{key}", signed: a.getSession},
+		{pattern: "PUT /v1/sessions/{key}", signed: a.updateSession},
+		{pattern: "DELETE /v1/sessions/{key}", signed: a.deleteSession},
+		{pattern: "GET /v1/sessions/{key}/photos", signed: a.getPhotos},
+		{pattern: "GET /v1/sessions/{key}/notes", signed: a.getNotes},
+		{pattern: "GET /v1/sessions/{key}/results", signed: a.getResults},
+		{pattern: "GET /v1/sessions/{key}/events", params: pageParams, signed: a.sessionEvents},
+		{pattern: "POST /v2/capture/sessions/{key}/resend", itself: a.resend},
 
-		{"POST /v1/sessions/{key}/start", a.signed(a.startSession)},
-		{"POST /v1/sessions/{key}/photos", a.signed(a.addPhoto)},
-		{"POST /v1/sessions/{key}/notes", a.signed(a.addNote)},
-		{"POST /v1/sessions/{key}/sms", a.signed(a.reportSMS)},
-		{"PUT /v1/sessions/{key}/results", a.signed(a.putResults)},
-		{"POST /v1/sessions/{key}/complete", a.signed(a.completeSession)},
-		{"POST /v1/sessions/{key}/invalidate", a.signed(a.invalidateSession)},
+		{pattern: "POST /v1/sessions/{key}/start", signed: a.startSession},
+		{pattern: "POST /v1/sessions/{key}/photos", signed: a.addPhoto},
+		{pattern: "POST /v1/sessions/{key}/notes", signed: a.addNote},
+		{pattern: "POST /v1/sessions/{key}/sms", signed: a.reportSMS},
+		{pattern: "PUT /v1/sessions/{key}/results", signed: a.putResults},
+		{pattern: "POST /v1/sessions/{key}/complete", signed: a.completeSession},
+		{pattern: "POST /v1/sessions/{key}/invalidate", signed: a.invalidateSession},
 	}
 }
 
@@ -181,15 +181,12 @@ func (a *API) deleteSession(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// sessionParams are those of GET /v1/sessions.
-var sessionParams = []string{"status", "q", "since", "until", "limit", "cursor"}
-
 func (a *API) listSessions(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.URL.RawQuery, sessionParams)
+	f, err := readFilter(c.query)
 	if err != nil {
 		return err
 	}
-	v := c.URL.Query()
+	v := c.query
 	q := store.SessionQuery{Key: c.key.No, Status: callbackd.SessionStatus(strings.ToUpper(v.Get("status"))), Since: f.since, Until: f.until, Text: v.Get("q"), Limit: f.limit}
 	if q.Status != "" && !q.Status.Valid() {
 		return invalid("status %q is not one; the statuses are %s.", clip(string(q.Status), 40), joinStatuses())
@@ -235,7 +232,7 @@ func joinStatuses() string {
 // whose events were published has one too.
 func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
 	key := c.PathValue("key")
-	f, err := readFilter(c.URL.RawQuery, []string{"limit", "cursor"})
+	f, err := readFilter(c.query)
 	if err != nil {
 		return err
 	}
@@ -293,6 +290,10 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := front.Enter(r, key.APIKey, front.Unproven); err != nil {
 		a.fail(w, r, err)
+		return
+	}
+	if _, err := readQuery(r, nil); err != nil {
+		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: r.PathValue("key")})
 		return
 	}
 	c := &call{Request: r, key: key}

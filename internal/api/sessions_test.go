@@ -454,7 +454,7 @@ func findingSessions(t *testing.T, on func(*setup)) {
 	find("&until="+escape(time.Now().Add(time.Hour).Format(time.RFC3339)), keys...)
 	s.call("GET", "/v1/sessions?status=DONE", "").says(400, "status", "IDLE, STARTED, PROCESS")
 	s.call("GET", "/v1/sessions?cursor=x", "").says(400, "cursor is not one")
-	s.call("GET", "/v1/sessions?state=x", "").says(400, `"state" is not a parameter of this list; it takes status, q, since`)
+	s.call("GET", "/v1/sessions?state=x", "").says(400, `"state" is not a parameter of this call; it takes status, q, since`)
 	s.as(s.newKey("acme", false)).call("GET", "/v1/sessions", "").is(200, `{"data":[],"next":null}`)
 }
 
