@@ -1,6 +1,9 @@
 package callbackd
 
-import "time"
+import (
+	"net/url"
+	"time"
+)
 
 // State is where a delivery stands. Every delivery is in exactly one state
 // and ends in exactly one of the last three.
@@ -79,24 +82,31 @@ const (
 	NoFault       Fault = ""
 	FaultStatus   Fault = "status"   // an answer other than 2xx
 	FaultRefused  Fault = "refused"  // the target address is not allowed
-	FaultDNS      Fault = "dns"      // the name did not resolve
-	FaultConnect  Fault = "connect"  // no connection
+	FaultDNS      Fault = "dns"      // the name leads to no address that is allowed
+	FaultConnect  Fault = "connect"  // no connection, whatever the reason
 	FaultTLS      Fault = "tls"      // no trusted connection
-	FaultTimeout  Fault = "timeout"  // over the deadline of the exchange
-	FaultProtocol Fault = "protocol" // not an HTTP answer within limits
+	FaultTimeout  Fault = "timeout"  // connected, and not over by the deadline of the exchange
+	FaultProtocol Fault = "protocol" // no answer, or not an HTTP answer within limits
+	FaultQuery    Fault = "query"    // the query of a GET or DELETE is too long to be sent
 	FaultProxy    Fault = "proxy"    // the operator's egress proxy, not the receiver
-	FaultLocal    Fault = "local"    // this machine: descriptors, memory, a bug
+	FaultLocal    Fault = "local"    // this machine: its resolver, its network, descriptors, a bug
 	FaultShutdown Fault = "shutdown" // callbackd stopped while it waited
 )
 
 // Faults is every kind of fault. Stores keep the place in this list: a new one
 // is added at its end.
-var Faults = []Fault{FaultStatus, FaultRefused, FaultDNS, FaultConnect, FaultTLS, FaultTimeout, FaultProtocol, FaultProxy, FaultLocal, FaultShutdown}
+var Faults = []Fault{FaultStatus, FaultRefused, FaultDNS, FaultConnect, FaultTLS, FaultTimeout, FaultProtocol, FaultProxy, FaultLocal, FaultShutdown, FaultQuery}
 
 // Ours tells whether the fault is not the receiver's: the attempt then does
 // not use up the delivery's schedule and does not count against the
 // callback's health.
-func (f Fault) Ours() bool { return f == FaultProxy || f == FaultLocal || f == FaultShutdown }
+func (f Fault) Ours() bool {
+	return f == FaultProxy || f == FaultLocal || f == FaultShutdown || f == FaultQuery
+}
+
+// MaxQuery is the longest query, in bytes, that a GET or DELETE is sent with:
+// servers and proxies refuse longer ones, each at a length of its own.
+const MaxQuery = 8 << 10
 
 // Limits on what an attempt reads and keeps of an answer, in bytes.
 const (
@@ -111,6 +121,16 @@ type Timings struct {
 	DNS, Connect, TLS, FirstByte, Total time.Duration
 }
 
+// Request is what an attempt sends.
+type Request struct {
+	Method string
+	URL    *url.URL // as it goes over the wire
+	// Headers are in the order and spelling of the wire, without those that
+	// say where the request goes and ends: Host, Connection, Content-Length.
+	Headers []Header
+	Body    []byte // nil for none
+}
+
 // Result is what happened in one attempt. It says nothing about what to do
 // next: that is [Decide].
 type Result struct {
@@ -123,7 +143,7 @@ type Result struct {
 	CertEnds time.Time
 
 	Fault      Fault
-	Error      string // a sentence for the key holder; empty on success
+	Error      string // a sentence for the key holder; on success empty, or what was odd
 	Status     int    // 0 when there was no answer
 	RetryAfter string // the header, as received; of several, all with ", " between
 	Location   string // of a redirect that was not followed, capped

@@ -39,6 +39,8 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 		return Decision{State: Delivered, Step: d.Step, Why: "the receiver answered " + strconv.Itoa(r.Status)}
 	case d.Test:
 		return Decision{State: Failed, Step: d.Step + 1, Why: "a test is sent once"}
+	case r.Fault == FaultQuery:
+		return Decision{State: Failed, Step: d.Step, Why: "another attempt would be the same; have the callback use POST, then send it again"}
 	case r.Fault == FaultShutdown:
 		return pendingAt(d, p, now, now, d.Step, "callbackd stopped during the attempt; it is repeated at once after the start")
 	case r.Fault.Ours() && d.Attempts-d.Step >= MaxOurs:

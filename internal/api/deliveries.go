@@ -81,16 +81,12 @@ func readStatus(s string) (int, error) {
 	return n, nil
 }
 
-// faults is what an attempt can be filtered by.
-var faults = []callbackd.Fault{callbackd.FaultStatus, callbackd.FaultRefused, callbackd.FaultDNS, callbackd.FaultConnect, callbackd.FaultTLS,
-	callbackd.FaultTimeout, callbackd.FaultProtocol, callbackd.FaultProxy, callbackd.FaultLocal, callbackd.FaultShutdown}
-
 // more reads what few lists have.
 func (f *filter) more(q url.Values) error {
 	f.after, f.path = q.Get("after"), q.Get("path")
 	f.method = strings.ToUpper(q.Get("method"))
-	if f.fault = callbackd.Fault(q.Get("fault")); f.fault != "" && !slices.Contains(faults, f.fault) {
-		return invalid("fault must be one of %s.", strings.Join(strings.Fields(strings.Trim(fmt.Sprint(faults), "[]")), ", "))
+	if f.fault = callbackd.Fault(q.Get("fault")); f.fault != "" && !slices.Contains(callbackd.Faults, f.fault) {
+		return invalid("fault must be one of %s.", strings.Join(strings.Fields(strings.Trim(fmt.Sprint(callbackd.Faults), "[]")), ", "))
 	}
 	if s := q.Get("wait"); s != "" {
 		n, err := strconv.Atoi(s)

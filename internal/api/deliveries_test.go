@@ -77,7 +77,7 @@ func aDeliveryTellsItsStory(t *testing.T, on func(*setup)) {
 	for _, h := range first.Request.Headers {
 		sent[h.Name] = h.Value
 	}
-	if sent["authorization"] != "[redacted]" || sent["webhook-signature"] != "[redacted]" || sent["webhook-id"] != ev.ID || sent["callback-attempt"] != "1" || sent["content-type"] != "application/json" {
+	if sent["Authorization"] != "[redacted]" || sent["webhook-signature"] != "[redacted]" || sent["webhook-id"] != ev.ID || sent["callback-attempt"] != "1" || sent["Content-Type"] != "application/json" {
 		t.Errorf("sent %v", sent)
 	}
 	if first.Request.Method != "POST" || first.Request.URL != recv.url+"/hook" || first.Request.Body != `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","a":1.0}` {

@@ -294,3 +294,22 @@ func TestAnswersToWhatIsNoRequestAreJSON(t *testing.T) {
 		}
 	}
 }
+
+// What follows a request with two lengths on its connection may be another
+// visitor's: it is not answered.
+func TestNothingFollowsARequestInChunks(t *testing.T) {
+	s := start(t)
+	for name, framing := range map[string]string{"both lengths": "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "chunks": "Transfer-Encoding: chunked\r\n"} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(patience))
+		io.WriteString(c, "POST /v1/events HTTP/1.1\r\nHost: x\r\n"+framing+"\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		answers, err := io.ReadAll(c)
+		if n := strings.Count(string(answers), "HTTP/1.1 "); err != nil || n != 1 {
+			t.Errorf("%s: %d answers, %v: %s", name, n, err, answers)
+		}
+		c.Close()
+	}
+}

@@ -69,7 +69,7 @@ func TestHeadersOfADelivery(t *testing.T) {
 	want := http.Header{
 		"Authorization": {"Bearer x"}, "X-Mixed-Case": {"a, b"}, "Content-Type": {"application/json"}, "User-Agent": {"callbackd/" + agentVersion},
 		"Webhook-Id": {ev.ID}, "Callback-Attempt": {"1"}, "Callback-Sequence": {"2"},
-		"Accept-Encoding": {"identity"}, "Content-Length": {strconv.Itoa(len(h.body))},
+		"Accept": {"*/*"}, "Accept-Encoding": {"identity"}, "Content-Length": {strconv.Itoa(len(h.body))},
 	}
 	if diff := cmp.Diff(want, h.header); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)

@@ -65,19 +65,20 @@ type Config struct {
 
 // App is a running server.
 type App struct {
-	log      *slog.Logger
-	console  *console.Console
-	front    *front.Front
-	started  time.Time
-	store    store.Store
-	engine   *engine.Engine
-	member   *cluster.Member // nil: the store is this process's alone
-	server   *http.Server
-	listener net.Listener
-	served   chan error
-	upkeep   sync.WaitGroup
-	stop     context.CancelFunc
-	accepted func(events int)
+	log       *slog.Logger
+	console   *console.Console
+	front     *front.Front
+	started   time.Time
+	store     store.Store
+	engine    *engine.Engine
+	transport *egress.Transport
+	member    *cluster.Member // nil: the store is this process's alone
+	server    *http.Server
+	listener  net.Listener
+	served    chan error
+	upkeep    sync.WaitGroup
+	stop      context.CancelFunc
+	accepted  func(events int)
 }
 
 // Start opens the store, starts the engine and serves the API.
@@ -104,7 +105,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	metrics.WatchVisitors(a.visitors)
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
-	send := sender.New(egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy}), Version, seldom)
+	a.transport = egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy})
+	send := sender.New(a.transport, Version, seldom)
 	feed := &live.Feed{}
 	book := journal.New(a.store, c.Log, metrics.JournalDropped)
 	shared, isShared := a.store.(store.Cluster)
@@ -210,6 +212,9 @@ func (a *App) Stop(ctx context.Context) error {
 	}
 	if a.engine != nil {
 		a.engine.Drain(ctx)
+	}
+	if a.transport != nil {
+		a.transport.CloseIdleConnections()
 	}
 	if a.stop != nil {
 		a.stop()

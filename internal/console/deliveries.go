@@ -64,10 +64,6 @@ func parseTime(s string) (time.Time, error) {
 
 const pageRows = 50
 
-// faults is what an attempt may fail with.
-var faults = []string{string(callbackd.FaultStatus), string(callbackd.FaultRefused), string(callbackd.FaultDNS), string(callbackd.FaultConnect), string(callbackd.FaultTLS),
-	string(callbackd.FaultTimeout), string(callbackd.FaultProtocol), string(callbackd.FaultProxy), string(callbackd.FaultLocal), string(callbackd.FaultShutdown)}
-
 // query turns the filter into the store's.
 func (f deliveryFilter) query(key callbackd.KeyNo) (q store.DeliveryQuery, err error) {
 	q = store.DeliveryQuery{Key: key, State: callbackd.State(f.State), Type: callbackd.EventType(f.Event), Session: f.Session, Limit: pageRows}
@@ -89,7 +85,7 @@ func (f deliveryFilter) query(key callbackd.KeyNo) (q store.DeliveryQuery, err e
 			return q, err
 		}
 	}
-	if q.Fault = callbackd.Fault(f.Fault); q.Fault != "" && !slices.Contains(faults, f.Fault) {
+	if q.Fault = callbackd.Fault(f.Fault); q.Fault != "" && !slices.Contains(callbackd.Faults, q.Fault) {
 		return q, callbackd.Errorf(callbackd.KindInvalid, "%q is no kind of error.", clip(f.Fault, 40))
 	}
 	if q.Since, err = parseTime(f.Since); err != nil {
@@ -111,7 +107,7 @@ type deliveriesPage struct {
 	Filtered    int
 	Tabs        []tab
 	Callbacks   []*callbackd.Callback
-	Faults      []string
+	Faults      []callbackd.Fault
 	Fault       string
 	Rows        []store.DeliveryView
 	First, Next string
@@ -124,7 +120,7 @@ func (c *Console) deliveries(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	f := readFilter(v.URL.Query())
-	p := &deliveriesPage{base: c.base(v, "deliveries", "Deliveries"), scope: s, F: f, Filtered: f.count(), Faults: faults, LiveURL: withValues(link("deliveries", "live"), f.values(s.Chosen))}
+	p := &deliveriesPage{base: c.base(v, "deliveries", "Deliveries"), scope: s, F: f, Filtered: f.count(), Faults: callbackd.Faults, LiveURL: withValues(link("deliveries", "live"), f.values(s.Chosen))}
 	for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
 		g := f
 		g.State = string(state)

@@ -25,12 +25,12 @@ func (c *Console) testPage(w http.ResponseWriter, v *visit) error {
 	now := c.now()
 	sample := callbacks.Sample(cb)
 	ev := &callbackd.Event{ID: callbackd.FirstEventID(now), Key: cb.Key, Type: cb.Event, Session: sample.Session, Sequence: 1, Data: sample.Data, Test: true}
-	req, body, err := c.Preview(v.Context(), cb, ev, 1, now)
+	req, err := c.Preview(cb, ev, 1, now)
 	if err != nil {
 		return err
 	}
 	p := &testSendPage{base: c.base(v, "webhooks", "Send a test"), CB: cb,
-		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: story.Redact(req.Header, cb, false), Body: string(body)}}
+		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: story.Redact(req.Headers, cb, false), Body: string(req.Body)}}
 	return c.render(w, http.StatusOK, "webhook-test", p)
 }
 

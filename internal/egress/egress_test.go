@@ -215,13 +215,13 @@ func trap(t *testing.T) (*httptest.Server, *atomic.Int64) {
 	return srv, &hits
 }
 
-func get(t *testing.T, tr http.RoundTripper, url string) (*http.Response, error) {
+func get(t *testing.T, tr *egress.Transport, target string) (*http.Response, error) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	u, err := url.Parse(target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := tr.RoundTrip(req)
+	resp, err := tr.Exchange(t.Context(), &egress.Request{Method: http.MethodGet, URL: u}, &egress.Trace{})
 	if err == nil {
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()

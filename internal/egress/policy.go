@@ -17,8 +17,18 @@ type Policy struct {
 }
 
 // NewPolicy allows the given ranges besides the public ones. A range of IPv4
-// covers the same addresses mapped into IPv6.
-func NewPolicy(allow []netip.Prefix) *Policy { return &Policy{allow: allow} }
+// covers the same addresses mapped into IPv6, and a mapped range is the range
+// of IPv4 that it maps.
+func NewPolicy(allow []netip.Prefix) *Policy {
+	p := &Policy{}
+	for _, a := range allow {
+		if a.Addr().Is4In6() && a.Bits() >= 96 {
+			a = netip.PrefixFrom(a.Addr().Unmap(), a.Bits()-96)
+		}
+		p.allow = append(p.allow, a)
+	}
+	return p
+}
 
 // Guard makes the policy refuse callbackd's own listener, whatever is
 // allowed: a callback must not call the API it was registered with.
@@ -37,14 +47,23 @@ func (p *Policy) Judge(target netip.AddrPort) (Verdict, bool) {
 	if v == Public {
 		return v, true
 	}
-	if target.Addr().Zone() == "" {
-		for _, a := range p.allow {
-			if a.Contains(target.Addr()) || a.Contains(target.Addr().Unmap()) {
-				return Allowed, true
-			}
-		}
+	if p.allows(target.Addr()) {
+		return Allowed, true
 	}
 	return v, false
+}
+
+// allows tells whether the operator named a range of the address.
+func (p *Policy) allows(addr netip.Addr) bool {
+	if addr.Zone() != "" {
+		return false
+	}
+	for _, a := range p.allow {
+		if a.Contains(addr) || a.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Policy) isOwn(target netip.AddrPort) bool {
@@ -95,25 +114,13 @@ type RefusedError struct {
 // Error is one fixed sentence.
 func (e *RefusedError) Error() string { return "the target address is not allowed" }
 
+// IsName tells whether the target was given as a name and not as an address.
+func (e *RefusedError) IsName() bool {
+	_, err := netip.ParseAddr(e.Host)
+	return err != nil
+}
+
 // Detail names the target and why it was refused.
 func (e *RefusedError) Detail() string {
 	return fmt.Sprintf("%s resolves to %s (%s); allow its range with --allow-target if that is meant", e.Host, e.Addr, e.Verdict)
 }
-
-// ProxyError is what went wrong at the operator's egress proxy.
-type ProxyError struct {
-	Err    error
-	Status int // of the answer to CONNECT; 0 when there was none
-}
-
-// Unreachable tells whether the proxy works and says that it cannot reach
-// the receiver, which is then the receiver's fault.
-func (e *ProxyError) Unreachable() bool {
-	return e.Status == 502 || e.Status == 503 || e.Status == 504
-}
-
-// Error says that the proxy failed, and how.
-func (e *ProxyError) Error() string { return "egress proxy: " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *ProxyError) Unwrap() error { return e.Err }

@@ -14,6 +14,9 @@ const (
 	maxIdle        = 4096 // in all
 	maxIdlePerHost = 256
 	idleTimeout    = 90 * time.Second
+	// keepAliveMargin is how much earlier than the receiver callbackd ends a
+	// connection of which the receiver says how long it keeps it.
+	keepAliveMargin = time.Second
 )
 
 // poolKey is who a connection speaks to.
@@ -27,6 +30,11 @@ type idlePool struct {
 	timer *time.Timer // closes what has waited too long; nil when empty
 }
 
+// over tells whether an idle connection has waited long enough.
+func (c *conn) over(now time.Time) bool {
+	return now.Sub(c.idleSince) >= c.idleFor || !now.Before(c.retireAt)
+}
+
 // take returns a connection that is idle and open, or nil.
 func (p *idlePool) take(key poolKey) *conn {
 	for {
@@ -34,7 +42,7 @@ func (p *idlePool) take(key poolKey) *conn {
 		if c == nil {
 			return nil
 		}
-		if time.Since(c.idleSince) < idleTimeout && c.quiet() {
+		if !c.over(time.Now()) && c.quiet() {
 			return c
 		}
 		c.close()
@@ -65,11 +73,16 @@ func (p *idlePool) set(key poolKey, list []*conn) {
 
 func (p *idlePool) put(c *conn) {
 	c.idleSince = time.Now()
+	if !p.add(c) {
+		c.Close()
+	}
+}
+
+func (p *idlePool) add(c *conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.n >= maxIdle || len(p.hosts[c.key]) >= maxIdlePerHost {
-		c.Close()
-		return
+		return false
 	}
 	if p.hosts == nil {
 		p.hosts = map[poolKey][]*conn{}
@@ -77,45 +90,59 @@ func (p *idlePool) put(c *conn) {
 	p.hosts[c.key] = append(p.hosts[c.key], c)
 	p.n++
 	if p.timer == nil {
-		p.timer = time.AfterFunc(idleTimeout, p.expire)
+		p.timer = time.AfterFunc(sweepEvery, p.expire)
 	}
+	return true
 }
 
-// expire closes what has waited too long. The oldest of a receiver are at
-// the bottom.
+// sweepEvery is how often connections that have waited too long are closed.
+const sweepEvery = idleTimeout / 6
+
+// expire closes what has waited too long.
 func (p *idlePool) expire() {
+	now := time.Now()
+	closeThem(p.remove(func(c *conn) bool { return c.over(now) }))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
-	for key, list := range p.hosts {
-		i := 0
-		for i < len(list) && now.Sub(list[i].idleSince) >= idleTimeout {
-			list[i].Close()
-			list[i] = nil
-			i++
-		}
-		p.n -= i
-		p.set(key, list[i:])
-	}
 	p.timer = nil
 	if p.n > 0 {
-		p.timer = time.AfterFunc(idleTimeout/3, p.expire)
+		p.timer = time.AfterFunc(sweepEvery, p.expire)
 	}
 }
 
+// closeAll closes every connection. The goodbye of TLS is written to each.
 func (p *idlePool) closeAll() {
+	closeThem(p.remove(func(*conn) bool { return true }))
+}
+
+// remove takes out the connections that are chosen.
+func (p *idlePool) remove(chosen func(*conn) bool) (out []*conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, list := range p.hosts {
+	for key, list := range p.hosts {
+		kept := list[:0]
 		for _, c := range list {
-			c.Close()
+			if chosen(c) {
+				out = append(out, c)
+			} else {
+				kept = append(kept, c)
+			}
 		}
+		clear(list[len(kept):])
+		p.set(key, kept)
 	}
-	p.hosts, p.n = nil, 0
-	if p.timer != nil {
-		p.timer.Stop()
-		p.timer = nil
+	p.n -= len(out)
+	return out
+}
+
+// closeThem closes connections beside each other: TLS writes a goodbye, for
+// which a receiver that does not read may make it wait.
+func closeThem(conns []*conn) {
+	var all sync.WaitGroup
+	for _, c := range conns {
+		all.Go(func() { c.Close() })
 	}
+	all.Wait()
 }
 
 // quiet tells whether nothing has arrived on an idle connection: neither its
@@ -125,7 +152,7 @@ func (c *conn) quiet() bool {
 	raw := c.Conn
 	if t, ok := raw.(*tls.Conn); ok {
 		// What TLS has read already is answered before the deadline counts.
-		t.SetReadDeadline(time.Unix(1, 0))
+		t.SetReadDeadline(aLongTimeAgo)
 		if n, err := t.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return false
 		}

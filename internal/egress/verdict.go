@@ -32,6 +32,7 @@ const (
 	Teredo        Verdict = "Teredo and protocol assignments"
 	Reserved      Verdict = "reserved"
 	Own           Verdict = "callbackd itself"
+	SingleLabel   Verdict = "named by one label, and not allowed by the operator"
 )
 
 // Rule is one special range with the source that reserves it.

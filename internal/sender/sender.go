@@ -6,24 +6,18 @@ package sender
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/egress"
-	"callbackd/internal/signature"
 )
 
 // Limits of what is kept of an answer besides its body, in bytes.
@@ -46,65 +40,6 @@ func New(transport *egress.Transport, version string, log *slog.Logger) *Sender 
 	return &Sender{transport: transport, agent: "callbackd/" + version, log: log}
 }
 
-// Request builds attempt number n at the given time, signed with every
-// secret in force. The body is returned beside it. It is what a preview
-// shows and what Send sends.
-func (s *Sender) Request(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*http.Request, []byte, error) {
-	target, err := egress.ParseURL(cb.URL)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the URL: %w", err)
-	}
-	var body []byte
-	if cb.Method == http.MethodGet || cb.Method == http.MethodDelete {
-		err = addQuery(target, ev, cb.Payload)
-	} else {
-		body, err = Body(ev, cb.Payload)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("build the body: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, cb.Method, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, nil, fmt.Errorf("build the request: %w", err)
-	}
-	if body == nil {
-		req.Body, req.GetBody, req.ContentLength = nil, nil, 0
-	}
-	keys := make([][]byte, 0, 2)
-	for _, secret := range cb.SigningSecrets(at) {
-		key, err := signature.ParseSecret(secret.Reveal())
-		if err != nil {
-			return nil, nil, fmt.Errorf("sign: %w", err)
-		}
-		keys = append(keys, key)
-	}
-	h := req.Header
-	h["User-Agent"] = []string{s.agent}
-	h["Accept-Encoding"] = []string{"identity"}
-	if body != nil {
-		h["Content-Type"] = []string{"application/json"}
-	}
-	replaced := map[string]bool{}
-	for _, own := range cb.Headers {
-		name := http.CanonicalHeaderKey(own.Name)
-		if !replaced[name] {
-			h.Del(name)
-			replaced[name] = true
-		}
-		h[name] = append(h[name], own.Value.Reveal())
-	}
-	id := ev.ID.String()
-	h["Webhook-Id"] = []string{id}
-	h["Webhook-Timestamp"] = []string{strconv.FormatInt(at.Unix(), 10)}
-	h["Webhook-Signature"] = []string{signature.Sign(id, at.Unix(), body, keys...)}
-	h["Callback-Attempt"] = []string{strconv.Itoa(n)}
-	h["Callback-Sequence"] = []string{strconv.FormatInt(ev.Sequence, 10)}
-	if ev.Test {
-		h["Callback-Test"] = []string{"true"}
-	}
-	return req, body, nil
-}
-
 // Send makes attempt number n. It returns when the exchange is over or its
 // deadline, the policy's timeout from DNS to the last byte of the body, has
 // passed; it never panics.
@@ -117,49 +52,63 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 			res.Fault, res.Error = callbackd.FaultLocal, "callbackd failed; the attempt is made again"
 		}
 		res.Timings.Total = time.Since(start)
-		if res.Fault == callbackd.FaultRefused {
+		if res.Fault == callbackd.FaultRefused || res.Fault == callbackd.FaultDNS {
 			res.Timings, res.Address = callbackd.Timings{}, "" // says nothing about the network
 		}
 	}()
-	timeout := cb.Policy.WithDefaults().Timeout
-	exchange, cancel := context.WithTimeout(ctx, timeout)
+	policy := cb.Policy.WithDefaults()
+	exchange, cancel := context.WithTimeout(ctx, policy.Timeout)
 	defer cancel()
-	req, body, err := s.Request(exchange, cb, ev, n, start)
+	req, err := s.Request(cb, ev, n, start)
 	if err != nil {
 		s.log.Error("attempt not built", "event", ev.ID.String(), "callback", int64(cb.No), "error", err)
 		res.Fault, res.Error = callbackd.FaultLocal, "callbackd could not build the request; the attempt is made again"
 		return res
 	}
-	hide := newRedactor(cb)
-	var tr egress.Trace
-	resp, err := s.transport.Exchange(exchange, req, body, &tr)
+	if req.Body == nil && len(req.URL.RawQuery) > callbackd.MaxQuery {
+		res.Fault = callbackd.FaultQuery
+		res.Error = fmt.Sprintf("the query of the %s would have %d bytes, and at most %d are sent", req.Method, len(req.URL.RawQuery), callbackd.MaxQuery)
+		return res
+	}
+	a := attempt{Sender: s, ctx: ctx, exchange: exchange, start: start, hide: newRedactor(cb), res: &res}
+	resp, err := s.transport.Exchange(exchange, onWire(req, policy.NoKeepAlive), &a.trace)
+	tr := &a.trace
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
 	res.Address, res.Reused, res.CertEnds = tr.Address, tr.Reused, tr.CertEnds
 	if err != nil {
-		s.fail(&res, ctx, exchange, err, timeout, hide)
+		a.fail(err)
 		return res
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode < 100 { // "+20" reads as a number of three characters
-		s.fail(&res, ctx, exchange, errors.New("malformed status code"), timeout, hide)
-		return res
-	}
+	a.answered(resp)
+	return res
+}
+
+// answered takes what the receiver answered. Status and headers decide: a body
+// that is cut changes nothing of what they say.
+func (a *attempt) answered(resp *http.Response) {
+	res := a.res
 	res.Status = resp.StatusCode
-	res.RetryAfter = clip(hide.text(strings.Join(resp.Header.Values("Retry-After"), ", ")), maxRetryAfterKept)
-	res.Location = clip(hide.text(resp.Header.Get("Location")), maxLocationKept)
-	res.Headers = keptHeaders(resp, hide)
-	if err := readBody(resp.Body, &res); err != nil {
-		s.fail(&res, ctx, exchange, err, timeout, hide)
-	}
-	res.Body = hide.body(res.Body, res.Truncated || res.Fault != callbackd.NoFault)
-	if res.Fault == callbackd.NoFault && !res.Success() {
+	res.RetryAfter = clip(a.hide.text(strings.Join(resp.Header["Retry-After"], ", ")), maxRetryAfterKept)
+	res.Location = clip(a.hide.text(resp.Header.Get("Location")), maxLocationKept)
+	res.Headers = keptHeaders(resp, a.hide)
+	cut := readBody(resp.Body, res)
+	res.Body = a.hide.body(res.Body, res.Truncated || cut != nil)
+	if !res.Success() {
 		res.Fault = callbackd.FaultStatus
 		res.Error = "the receiver answered " + strconv.Itoa(res.Status)
 		if res.Status/100 == 3 {
 			res.Error += "; redirects are not followed"
 		}
 	}
-	return res
+	if cut == nil {
+		return
+	}
+	text := a.hide.text("the body of the answer was cut: " + a.cut(cut))
+	if res.Error != "" {
+		text = res.Error + "; " + text
+	}
+	res.Error = clip(text, maxErrorKept)
 }
 
 var buffers = sync.Pool{New: func() any { return new([callbackd.MaxResponseKept]byte) }}
@@ -191,63 +140,6 @@ func readBody(body io.Reader, res *callbackd.Result) error {
 
 // onlyWriter hides ReadFrom, which would allocate a buffer of its own.
 type onlyWriter struct{ io.Writer }
-
-// fail classifies an error of the exchange. Its text may hold what the
-// receiver sent.
-func (s *Sender) fail(res *callbackd.Result, ctx, exchange context.Context, err error, timeout time.Duration, hide redactor) {
-	var (
-		refused *egress.RefusedError
-		proxy   *egress.ProxyError
-		dnsErr  *net.DNSError
-		opErr   *net.OpError
-		certErr *tls.CertificateVerificationError
-		alert   tls.AlertError
-		record  tls.RecordHeaderError
-	)
-	set := func(f callbackd.Fault, text string) { res.Fault, res.Error = f, clip(hide.text(text), maxErrorKept) }
-	switch {
-	case errors.As(err, &refused):
-		set(callbackd.FaultRefused, refused.Error())
-		s.log.Warn("target refused", "detail", refused.Detail())
-	case ctx.Err() != nil:
-		set(callbackd.FaultShutdown, "callbackd stopped during the attempt")
-	case exchange.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded): // a connection may notice first
-		set(callbackd.FaultTimeout, fmt.Sprintf("the exchange was not over after %v", timeout))
-	case errors.Is(err, egress.ErrRequest):
-		set(callbackd.FaultLocal, "callbackd could not build the request; the attempt is made again")
-		s.log.Error("request not sent", "error", err)
-	case isLocal(err):
-		set(callbackd.FaultLocal, "callbackd ran out of a local resource; the attempt is made again")
-		s.log.Error("local fault", "error", err)
-	case errors.As(err, &proxy) && proxy.Unreachable():
-		set(callbackd.FaultConnect, "the egress proxy cannot reach the receiver")
-	case errors.As(err, &proxy):
-		set(callbackd.FaultProxy, "the egress proxy failed; the attempt is made again")
-		s.log.Error("egress proxy failed", "error", err)
-	case errors.As(err, &dnsErr):
-		set(callbackd.FaultDNS, "the host name did not resolve")
-	case errors.As(err, &certErr):
-		set(callbackd.FaultTLS, "the receiver's certificate is not trusted: "+certErr.Err.Error())
-	case errors.As(err, &alert), errors.As(err, &record), strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "TLS handshake"):
-		set(callbackd.FaultTLS, "no TLS connection: "+err.Error())
-	case errors.As(err, &opErr) && opErr.Op == "dial" && opErr.Timeout():
-		set(callbackd.FaultConnect, "the receiver did not accept the connection in time")
-	case errors.As(err, &opErr) && opErr.Op == "dial":
-		set(callbackd.FaultConnect, "the receiver refused the connection or cannot be reached")
-	default:
-		set(callbackd.FaultProtocol, "the receiver gave no complete HTTP answer: "+err.Error())
-	}
-}
-
-// isLocal tells a lack of this machine's own resources.
-func isLocal(err error) bool {
-	for _, no := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, no) {
-			return true
-		}
-	}
-	return false
-}
 
 // keptHeaders is the answer's header lines, sorted, without session cookies
 // and echoed secrets.

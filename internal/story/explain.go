@@ -177,6 +177,7 @@ func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Outlook) {
 		if last.Fault == callbackd.FaultRefused {
 			e.refused(last)
 		}
+		e.advise(v.ID, last)
 		e.add(GaveUp, last.StartedAt, time.Time{}, "%s failed; the last one at %s: %s.", attempts(last.Number), stamp(last.StartedAt), last.Error)
 		if v.Callback.Deleted() {
 			e.next(replayAnew)
@@ -214,6 +215,18 @@ func (e *explainer) refused(a *callbackd.Attempt) {
 	e.next("Give the callback a public address, or have the operator allow the range with --allow-target.")
 }
 
+// advise says what to do about faults that are not for the receiver to mend.
+func (e *explainer) advise(id callbackd.DeliveryID, a *callbackd.Attempt) {
+	switch a.Fault {
+	case callbackd.FaultDNS:
+		e.next("Correct the host name in the callback's url. A name of the operator's own network is written in full, and the operator allows its range with --allow-target.")
+	case callbackd.FaultQuery:
+		e.next("Change the callback's method to POST, then send it again: POST /v1/deliveries/%s/retry.", id)
+	case callbackd.FaultLocal, callbackd.FaultProxy:
+		e.next("There is nothing to do at the receiver; the operator's log says what callbackd lacked.")
+	}
+}
+
 // pauses says why a callback is paused, and what to do.
 var pauses = map[callbackd.PauseReason][2]string{
 	callbackd.PausedByUser:   {"somebody paused it", "Resume the callback."},
@@ -246,6 +259,9 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 	if closed.After(e.now) {
 		e.add(AskedToWait, time.Time{}, closed, "The receiver asked to be left alone with Retry-After; nothing is sent to it before %s.", stamp(closed))
 		e.next("Wait. To send before, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
+	}
+	if n := len(v.History); n > 0 {
+		e.advise(v.ID, &v.History[n-1])
 	}
 	e.waits(v, look)
 	if look.InFlight > 0 && look.InFlight >= look.Limit && look.OpenUntil.IsZero() && !closed.After(e.now) {

@@ -5,7 +5,6 @@ package story
 import (
 	"context"
 	"encoding/base64"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +17,7 @@ import (
 
 // Preview builds the request that attempt n sends or has sent, secrets
 // included; what is shown of it is redacted first.
-type Preview func(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*http.Request, []byte, error)
+type Preview func(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*callbackd.Request, error)
 
 // Deliveries is where stories are kept.
 type Deliveries interface {
@@ -51,7 +50,7 @@ func Tell(ctx context.Context, from Deliveries, preview Preview, key callbackd.K
 			}
 			versions[at.Version] = cb
 		}
-		one, err := attempt(ctx, preview, cb, v.Event, at)
+		one, err := attempt(preview, cb, v.Event, at)
 		if err != nil {
 			return nil, err
 		}
@@ -61,15 +60,15 @@ func Tell(ctx context.Context, from Deliveries, preview Preview, key callbackd.K
 	return &out, nil
 }
 
-func attempt(ctx context.Context, preview Preview, cb *callbackd.Callback, ev *callbackd.Event, at *callbackd.Attempt) (wire.Attempt, error) {
+func attempt(preview Preview, cb *callbackd.Callback, ev *callbackd.Event, at *callbackd.Attempt) (wire.Attempt, error) {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	req, body, err := preview(ctx, cb, ev, at.Number, at.StartedAt)
+	req, err := preview(cb, ev, at.Number, at.StartedAt)
 	if err != nil {
 		return wire.Attempt{}, err
 	}
 	out := wire.Attempt{Number: at.Number, StartedAt: at.StartedAt, Address: at.Address, Reused: at.Reused,
 		Timings: wire.Timings{DNS: ms(at.Timings.DNS), Connect: ms(at.Timings.Connect), TLS: ms(at.Timings.TLS), FirstByte: ms(at.Timings.FirstByte), Total: ms(at.Timings.Total)},
-		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: Redact(req.Header, cb, true), Body: string(body)},
+		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: Redact(req.Headers, cb, true), Body: string(req.Body)},
 		Fault:   string(at.Fault), Error: at.Error, State: string(at.State), Why: at.Why, Next: timeOrNull(at.Due)}
 	if at.Status != 0 {
 		out.Response = &wire.Response{Status: at.Status, Headers: at.Headers, Body: string(at.Body), Encoding: "utf-8", Size: at.BodySize,
@@ -81,21 +80,19 @@ func attempt(ctx context.Context, preview Preview, cb *callbackd.Callback, ev *c
 	return out, nil
 }
 
-// Redact lists a request's headers by name, without the values of the
-// callback's own. The signature of a request that was sent is left out too:
-// it was made with secrets that may have been rotated since.
-func Redact(h http.Header, cb *callbackd.Callback, sent bool) wire.Headers {
-	var out wire.Headers
-	for name, values := range h {
-		for _, v := range values {
-			own := slices.ContainsFunc(cb.Headers, func(o callbackd.Header) bool { return strings.EqualFold(o.Name, name) })
-			if own || sent && name == "Webhook-Signature" {
-				v = callbackd.Mask
-			}
-			out = append(out, wire.Header{Name: strings.ToLower(name), Value: v})
+// Redact lists a request's headers as they are on the wire, without the values
+// of the callback's own. The signatures of a request that was sent are left out
+// too: they were made with secrets that may have been rotated since.
+func Redact(headers []callbackd.Header, cb *callbackd.Callback, sent bool) wire.Headers {
+	out := make(wire.Headers, 0, len(headers))
+	for _, h := range headers {
+		v := h.Value.Reveal()
+		own := slices.ContainsFunc(cb.Headers, func(o callbackd.Header) bool { return strings.EqualFold(o.Name, h.Name) })
+		if own || sent && strings.HasSuffix(h.Name, "-signature") {
+			v = callbackd.Mask
 		}
+		out = append(out, wire.Header{Name: h.Name, Value: v})
 	}
-	slices.SortFunc(out, func(a, b wire.Header) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 

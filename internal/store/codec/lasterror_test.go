@@ -27,7 +27,7 @@ func TestLastErrorsReadBack(t *testing.T) {
 
 // A list that keeps places must not change at its beginning.
 func TestTheOrderOfFaultsIsKept(t *testing.T) {
-	want := []callbackd.Fault{"status", "refused", "dns", "connect", "tls", "timeout", "protocol", "proxy", "local", "shutdown"}
+	want := []callbackd.Fault{"status", "refused", "dns", "connect", "tls", "timeout", "protocol", "proxy", "local", "shutdown", "query"}
 	for i, f := range want {
 		if callbackd.Faults[i] != f {
 			t.Errorf("place %d is %s, and was %s", i, callbackd.Faults[i], f)

@@ -1,0 +1,233 @@
+package egress
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Limits of an exchange.
+const (
+	MaxResponseHeaders = 32 << 10 // bytes
+	maxInformational   = 5        // 1xx answers
+	readBuffer         = 4 << 10
+	// writeInline is the size of a request that a socket's buffer takes
+	// whatever the receiver does: Linux begins with 16 KiB for each
+	// connection. A longer one is written beside the reading.
+	writeInline = 8 << 10
+)
+
+var (
+	errHeaders       = errors.New("the answer's headers are larger than allowed")
+	errInformational = errors.New("too many 1xx answers")
+	errNoAnswer      = errors.New("the connection ended without an answer")
+)
+
+// aLongTimeAgo is a deadline that ends what is under way.
+var aLongTimeAgo = time.Unix(1, 0)
+
+// conn is one connection to a receiver.
+type conn struct {
+	net.Conn
+	t         *Transport
+	key       poolKey
+	address   string // ip:port of the receiver
+	certEnds  time.Time
+	br        *bufio.Reader
+	room      int64         // bytes that may still be read
+	uses      int           // exchanges, this one included
+	retireAt  time.Time     // it is not used again after that
+	idleFor   time.Duration // how long it may wait for its next use
+	idleSince time.Time
+	stop      func() bool // of the watch over the exchange's context
+}
+
+// Read is the connection's, up to the room there is for headers.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.room <= 0 {
+		return 0, errHeaders
+	}
+	n, err := c.Conn.Read(p[:min(int64(len(p)), c.room)])
+	c.room -= int64(n)
+	return n, err
+}
+
+func (c *conn) close() {
+	if c.stop != nil {
+		c.stop()
+	}
+	c.Conn.Close()
+}
+
+// open opens a connection.
+func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trace) (*conn, error) {
+	nc, err := t.dialer.dial(ctx, key.addr, tr)
+	if err != nil {
+		return nil, err
+	}
+	if key.scheme == "https" {
+		tr.Phase = Handshaking
+		begin := time.Now()
+		cfg := t.tls.Clone()
+		cfg.ServerName = strings.TrimSuffix(host, ".")
+		tc := tls.Client(nc, cfg)
+		err := tc.HandshakeContext(ctx)
+		tr.TLS = time.Since(begin)
+		if err != nil {
+			nc.Close()
+			return nil, fmt.Errorf("TLS handshake: %w", err)
+		}
+		tr.CertEnds = tc.ConnectionState().PeerCertificates[0].NotAfter
+		nc = tc
+	}
+	// Connections that were opened together do not end together.
+	age := t.dialer.o.MaxAge
+	age -= time.Duration(rand.Int64N(int64(age)/4 + 1))
+	c := &conn{Conn: nc, t: t, key: key, address: tr.Address, certEnds: tr.CertEnds, retireAt: time.Now().Add(age)}
+	c.br = bufio.NewReaderSize(c, readBuffer)
+	return c, nil
+}
+
+// exchange writes the request and reads the answer up to its body.
+func (c *conn) exchange(ctx context.Context, request []byte, start time.Time, tr *Trace) (*http.Response, error) {
+	deadline, _ := ctx.Deadline() // none is the zero time, which is none here too
+	if err := c.SetDeadline(deadline); err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnsent, err)
+	}
+	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
+	c.room = MaxResponseHeaders + readBuffer
+	c.uses++
+	w := c.send(request)
+	if w.failedUnsent() {
+		return nil, fmt.Errorf("%w: %w", errUnsent, w.err)
+	}
+	resp, err := c.answer(start, tr)
+	complete := w.end(c)
+	switch {
+	case err == nil:
+		c.answered(resp, complete)
+		return resp, nil
+	case w.n == 0 && w.err != nil && tr.Phase == Sending:
+		return nil, fmt.Errorf("%w: %w", errUnsent, w.err)
+	}
+	return nil, err
+}
+
+// answer reads the head of the final answer, whether or not the request has
+// been written whole.
+func (c *conn) answer(start time.Time, tr *Trace) (*http.Response, error) {
+	if _, err := c.br.Peek(1); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
+	tr.FirstByte, tr.Phase = time.Since(start), Answering
+	for range maxInformational + 1 {
+		h, err := readHead(c.br)
+		if err != nil {
+			return nil, err
+		}
+		if h.status/100 == 1 && h.status != http.StatusSwitchingProtocols {
+			continue
+		}
+		return h.response(c)
+	}
+	return nil, errInformational
+}
+
+// answered prepares the reading of the body, and decides whether the
+// connection may be used again.
+func (c *conn) answered(resp *http.Response, complete bool) {
+	c.room = 1 << 62 // the caller bounds the body
+	c.idleFor = idleTime(resp.Header)
+	again := complete && !resp.Close && c.idleFor > 0 && c.uses < c.t.dialer.o.MaxUses && time.Now().Before(c.retireAt)
+	resp.Body = &answerBody{c: c, src: resp.Body, keep: again}
+}
+
+// writing is a request on its way out.
+type writing struct {
+	size, n int
+	err     error
+	done    chan struct{} // nil when it was written at once
+}
+
+// send begins to write the request; one that fits into the socket's buffer is
+// written when it returns.
+func (c *conn) send(request []byte) *writing {
+	w := &writing{size: len(request)}
+	if len(request) <= writeInline {
+		w.n, w.err = c.Write(request)
+		return w
+	}
+	w.done = make(chan struct{})
+	go func() {
+		defer close(w.done)
+		w.n, w.err = c.Write(request)
+	}()
+	return w
+}
+
+// failedUnsent tells whether it is known already that nothing was written.
+func (w *writing) failedUnsent() bool { return w.done == nil && w.n == 0 && w.err != nil }
+
+// end stops the writing, for an answer or an error has come, and tells whether
+// the whole request was written. The request is not looked at afterwards.
+func (w *writing) end(c *conn) bool {
+	if w.done != nil {
+		select {
+		case <-w.done:
+		default:
+			c.SetWriteDeadline(aLongTimeAgo)
+			<-w.done
+		}
+	}
+	return w.n == w.size && w.err == nil
+}
+
+// answerBody gives its connection back when it was read to a clean end, and
+// closes it otherwise: what is left unread is never drained.
+type answerBody struct {
+	c    *conn
+	src  io.Reader
+	keep bool
+	err  error // how it ended
+}
+
+// Read is part of io.Reader.
+func (b *answerBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.src.Read(p)
+	if err != nil {
+		b.end(err)
+	}
+	return n, err
+}
+
+// Close ends the exchange.
+func (b *answerBody) Close() error {
+	if b.err == nil {
+		b.end(http.ErrBodyReadAfterClose)
+	}
+	return nil
+}
+
+func (b *answerBody) end(err error) {
+	b.err = err
+	c := b.c
+	// A watch that has fired may set the deadline at any time: such a
+	// connection is not used again.
+	if err == io.EOF && b.keep && c.br.Buffered() == 0 && c.stop() {
+		c.stop = nil
+		c.t.idle.put(c)
+		return
+	}
+	c.close()
+}

@@ -1,0 +1,213 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func targets(texts ...string) (out []netip.AddrPort) {
+	for _, t := range texts {
+		out = append(out, netip.AddrPortFrom(netip.MustParseAddr(t), 80))
+	}
+	return out
+}
+
+var errRefused = &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+
+// closing is a connection that counts its end.
+type closing struct {
+	net.Conn
+	closed *atomic.Int64
+}
+
+func (c closing) Close() error {
+	c.closed.Add(1)
+	return nil
+}
+
+// network is what becomes of a connection to each address: it is accepted or
+// refused after a time, and without an entry it is swallowed.
+type network struct {
+	accepts, refuses map[string]time.Duration
+	begin            time.Time
+
+	mu     sync.Mutex
+	tried  []string // "address@time"
+	opened atomic.Int64
+	closed atomic.Int64
+}
+
+func (n *network) connect(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	a := to.Addr().String()
+	n.mu.Lock()
+	n.tried = append(n.tried, a+"@"+time.Since(n.begin).String())
+	n.mu.Unlock()
+	if after, ok := n.accepts[a]; ok {
+		time.Sleep(after) // also when it is given up meanwhile: it may be too late to stop it
+		n.opened.Add(1)
+		return closing{closed: &n.closed}, nil
+	}
+	if after, ok := n.refuses[a]; ok {
+		time.Sleep(after)
+		return nil, errRefused
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Addresses are tried as RFC 8305 says: each a quarter of a second after the
+// one before, or as soon as one has failed; the first connection counts.
+func TestADeadAddressDelaysByAQuarterOfASecond(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		net     *network
+		to      []string
+		timeout time.Duration
+		after   time.Duration
+		chosen  string
+		tried   string
+	}{
+		{"the first", &network{accepts: map[string]time.Duration{"192.0.2.1": time.Millisecond}}, []string{"192.0.2.1", "192.0.2.2"}, time.Minute, time.Millisecond, "192.0.2.1", "192.0.2.1@0s"},
+		{"three dead ones before", &network{accepts: map[string]time.Duration{"192.0.2.4": 0}}, []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}, time.Minute, 750 * time.Millisecond, "192.0.2.4",
+			"192.0.2.1@0s 192.0.2.2@250ms 192.0.2.3@500ms 192.0.2.4@750ms"},
+		{"a refusal", &network{accepts: map[string]time.Duration{"192.0.2.2": 0}, refuses: map[string]time.Duration{"192.0.2.1": 10 * time.Millisecond}}, []string{"192.0.2.1", "192.0.2.2"}, time.Minute, 10 * time.Millisecond, "192.0.2.2",
+			"192.0.2.1@0s 192.0.2.2@10ms"},
+		{"a slow one wins", &network{accepts: map[string]time.Duration{"192.0.2.1": 400 * time.Millisecond, "192.0.2.2": time.Second}}, []string{"192.0.2.1", "192.0.2.2"}, time.Minute, 400 * time.Millisecond, "192.0.2.1",
+			"192.0.2.1@0s 192.0.2.2@250ms"},
+		{"little time", &network{accepts: map[string]time.Duration{"192.0.2.4": 0}}, []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}, 800 * time.Millisecond, 300 * time.Millisecond, "192.0.2.4",
+			"192.0.2.1@0s 192.0.2.2@100ms 192.0.2.3@200ms 192.0.2.4@300ms"},
+		{"all dead", &network{}, []string{"192.0.2.1", "192.0.2.2"}, 10 * time.Second, 10 * time.Second, "", "192.0.2.1@0s 192.0.2.2@250ms"},
+		{"all refuse", &network{refuses: map[string]time.Duration{"192.0.2.1": 0, "192.0.2.2": 0}}, []string{"192.0.2.1", "192.0.2.2"}, time.Minute, 0, "", "192.0.2.1@0s 192.0.2.2@0s"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
+				defer cancel()
+				tt.net.begin = time.Now()
+				conn, chosen, err := race(ctx, targets(tt.to...), tt.net.connect)
+				took := time.Since(tt.net.begin)
+				if (conn != nil) != (tt.chosen != "") || (err == nil) != (conn != nil) || conn != nil && chosen.Addr().String() != tt.chosen || took != tt.after {
+					t.Errorf("%v to %s, %v, after %v", conn, chosen, err, took)
+				}
+				tt.net.mu.Lock()
+				got := strings.Join(tt.net.tried, " ")
+				tt.net.mu.Unlock()
+				if got != tt.tried {
+					t.Errorf("tried %s, want %s", got, tt.tried)
+				}
+				time.Sleep(time.Minute) // what connected too late is closed
+				if open := tt.net.opened.Load() - tt.net.closed.Load(); open > 1 || open == 1 != (conn != nil) {
+					t.Errorf("%d connections stay open", open)
+				}
+			})
+		})
+	}
+}
+
+func TestFamiliesTakeTurnsAndWhatWorkedComesFirst(t *testing.T) {
+	all := targets("2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+	d := &dialer{}
+	list := func() (out []string) {
+		for _, t := range d.order("a.test:80", all) {
+			out = append(out, t.Addr().String())
+		}
+		return out
+	}
+	if got, want := list(), []string{"2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2", "192.0.2.3"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	d.remember("a.test:80", netip.MustParseAddr("192.0.2.2"))
+	if got, want := list(), []string{"192.0.2.2", "2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.3"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	d.remember("a.test:80", netip.MustParseAddr("198.51.100.1")) // it has moved away since
+	if got := list(); got[0] != "2001:db8::1" {
+		t.Errorf("%v", got)
+	}
+	for i := range 3 * maxWorked {
+		d.remember(string(rune(i)), netip.MustParseAddr("192.0.2.1"))
+	}
+	if len(d.worked) > maxWorked {
+		t.Errorf("%d names are remembered", len(d.worked))
+	}
+}
+
+// What a router or the receiver's firewall says is the receiver's; what this
+// machine has no route or no means for is its own.
+func TestAMissingRouteIsOurs(t *testing.T) {
+	here, nowhere := netip.MustParseAddrPort("127.0.0.1:80"), netip.MustParseAddrPort("[fe80::1]:80") // an interface would have to be named
+	for _, tt := range []struct {
+		code syscall.Errno
+		to   netip.AddrPort
+		want Lack
+	}{
+		{syscall.ENETUNREACH, nowhere, LacksRoute}, {syscall.EHOSTUNREACH, nowhere, LacksRoute}, {syscall.EACCES, nowhere, LacksRoute},
+		{syscall.ENETUNREACH, here, ""}, {syscall.EHOSTUNREACH, here, ""}, {syscall.EACCES, here, ""}, {syscall.ECONNREFUSED, nowhere, ""}, {syscall.ETIMEDOUT, nowhere, ""}, {syscall.ECONNRESET, here, ""},
+		{syscall.ENETDOWN, here, LacksRoute}, {syscall.EAFNOSUPPORT, here, LacksRoute}, {syscall.EPERM, here, LacksRoute},
+		{syscall.EMFILE, here, LacksResources}, {syscall.ENFILE, here, LacksResources}, {syscall.ENOBUFS, here, LacksResources}, {syscall.EADDRNOTAVAIL, here, LacksResources},
+	} {
+		err := localFault(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", tt.code)}, tt.to)
+		var local *LocalError
+		if errors.As(err, &local) != (tt.want != "") || local != nil && local.Lacks != tt.want || !errors.Is(err, tt.code) {
+			t.Errorf("%v to %s is %v, want %q", tt.code, tt.to, err, tt.want)
+		}
+	}
+	if err := localFault(nil, here); err != nil {
+		t.Error(err)
+	}
+}
+
+// An address that cannot be reached from here says nothing when another one
+// refused.
+func TestTheReceiversFaultCountsAmongSeveral(t *testing.T) {
+	ours := &LocalError{Lacks: LacksRoute, Err: syscall.ENETUNREACH}
+	var local *LocalError
+	if err := receiversFirst([]error{ours, errRefused}); errors.As(err, &local) || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Error(err)
+	}
+	if err := receiversFirst([]error{ours, ours}); !errors.As(err, &local) {
+		t.Error(err)
+	}
+}
+
+// The end of a connection that the receiver announces is not waited for.
+func TestKeepAliveOfTheReceiverIsHeeded(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"": idleTimeout, "timeout=5": 4 * time.Second, "timeout=5, max=100": 4 * time.Second, "max=100, Timeout=30": 29 * time.Second, "timeout=1": 0, "timeout=0": -time.Second,
+		"timeout=3600": idleTimeout, "timeout=x": idleTimeout, "timeout=-5": idleTimeout,
+	} {
+		h := http.Header{}
+		if text != "" {
+			h["Keep-Alive"] = []string{text}
+		}
+		if got := idleTime(h); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestIdleConnectionsEndInTime(t *testing.T) {
+	now := time.Now()
+	c := &conn{idleSince: now, idleFor: 4 * time.Second, retireAt: now.Add(time.Minute)}
+	for after, want := range map[time.Duration]bool{0: false, 3 * time.Second: false, 4 * time.Second: true} {
+		if got := c.over(now.Add(after)); got != want {
+			t.Errorf("after %v: %v", after, got)
+		}
+	}
+	c.idleFor = time.Hour
+	if c.over(now.Add(59*time.Second)) || !c.over(now.Add(time.Minute)) {
+		t.Error("the age does not count")
+	}
+}
