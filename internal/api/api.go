@@ -362,7 +362,11 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) {
 		err = a.Ready(ctx)
 	}
 	if err != nil {
-		a.fail(w, r, callbackd.Wrap(callbackd.KindUnavailable, err, "not ready"))
+		why := "not ready"
+		if reason, ok := errors.AsType[*callbackd.Error](err); ok {
+			why += ": " + reason.Message
+		}
+		a.fail(w, r, callbackd.Wrap(callbackd.KindUnavailable, err, why))
 		return
 	}
 	answer(w, http.StatusOK, wire.Message{Message: "ready"})

@@ -81,9 +81,9 @@ func (c *setup) open(t *testing.T, committed func(commands int)) store.Store {
 	var s store.Store
 	var err error
 	if c.postgres {
-		s, err = postgres.Open(t.Context(), postgres.Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json"), OnCommit: committed})
+		s, err = postgres.Open(t.Context(), postgres.Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json"), Hooks: store.Hooks{Committed: committed}})
 	} else {
-		s, err = sqlite.Open(t.Context(), sqlite.Options{Dir: t.TempDir(), OnCommit: committed})
+		s, err = sqlite.Open(t.Context(), sqlite.Options{Dir: t.TempDir(), Hooks: store.Hooks{Committed: committed}})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -94,7 +94,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if c.LogBuffer != nil {
 		metrics.CountLog(c.LogBuffer)
 	}
-	if a.store, err = c.Open(ctx, false, metrics.Committed); err != nil {
+	if a.store, err = c.Open(ctx, false, a.hooks(metrics)); err != nil {
 		return nil, err
 	}
 	seldom := obs.Seldom(c.Log, time.Minute, outOfDescriptors, "local fault")
@@ -182,7 +182,7 @@ func both(api, pages http.Handler) http.Handler {
 
 func (a *App) ready(context.Context) error {
 	if !a.engine.Running() {
-		return errors.New("the engine does not run")
+		return callbackd.Errorf(callbackd.KindUnavailable, "the engine does not run")
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"sync/atomic"
 
+	"callbackd/internal/obs"
 	"callbackd/internal/store"
 	"callbackd/internal/store/postgres"
 	"callbackd/internal/store/sqlite"
@@ -16,12 +18,15 @@ type Place struct {
 }
 
 // Open opens the store for the one server on it, or, with beside, for a
-// command that a server may run beside. onCommit may be nil.
-func (p Place) Open(ctx context.Context, beside bool, onCommit func(commands int)) (store.Store, error) {
-	if p.DatabaseURL != "" {
-		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, OnCommit: onCommit}))
+// command that a server may run beside. hooks may be nil.
+func (p Place) Open(ctx context.Context, beside bool, hooks *store.Hooks) (store.Store, error) {
+	if hooks == nil {
+		hooks = &store.Hooks{}
 	}
-	return opened(sqlite.Open(ctx, sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile, Beside: beside, OnCommit: onCommit}))
+	if p.DatabaseURL != "" {
+		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Hooks: *hooks}))
+	}
+	return opened(sqlite.Open(ctx, sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile, Beside: beside, Hooks: *hooks}))
 }
 
 // Inspect opens the store for a command that only looks: it makes, changes and
@@ -53,6 +58,26 @@ func opened[S store.Store](s S, err error) (store.Store, error) {
 	return s, nil
 }
 
+// hooks count what the store does, and say when it begins and ends to refuse
+// writes.
+func (a *App) hooks(m *obs.Metrics) *store.Hooks {
+	var refusing atomic.Bool
+	return &store.Hooks{
+		Committed: m.Committed,
+		Refused: func(commands int, err error) {
+			m.Refused(commands)
+			if !refusing.Swap(true) {
+				a.log.Error("the store refuses writes: publishers get 503, and outcomes wait", "error", err)
+			}
+		},
+		Taken: func() {
+			if refusing.Swap(false) {
+				a.log.Info("the store takes writes again")
+			}
+		},
+	}
+}
+
 // Failed is closed when the store can no longer be trusted and the process
 // should end. A database that is reached over the network is tried again
 // instead: for it the channel is nil.
@@ -71,10 +96,10 @@ func (a *App) Failure() error {
 	return nil
 }
 
-// guard has the store look after its files.
+// guard has the store look after itself.
 func (a *App) guard(ctx context.Context) {
-	s, ok := a.store.(interface{ Guard() })
+	s, ok := a.store.(interface{ Guard(context.Context) })
 	for ok && sleep(ctx, clockCheck) {
-		s.Guard()
+		s.Guard(ctx)
 	}
 }

@@ -28,6 +28,7 @@ type Metrics struct {
 	stale     prometheus.Counter
 	commits   prometheus.Counter
 	committed prometheus.Counter
+	refused   prometheus.Counter
 	dropped   prometheus.Counter
 }
 
@@ -50,6 +51,7 @@ func New(inFlight func() int) *Metrics {
 		stale:     counter("callbackd_stale_outcomes_total", "Outcomes refused because the delivery was no longer pending."),
 		commits:   counter("callbackd_store_commits_total", "Group commits."),
 		committed: counter("callbackd_store_commands_total", "Commands in group commits."),
+		refused:   counter("callbackd_store_refused_total", "Commands that the store could not write."),
 		dropped:   counter("callbackd_journal_dropped_total", "Rows of the calls' log and of the sums of attempts that were not kept."),
 	}
 	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
@@ -58,7 +60,7 @@ func New(inFlight func() int) *Metrics {
 	for _, reason := range []callbackd.PauseReason{callbackd.PausedGone, callbackd.PausedNoAnswer} {
 		m.paused.WithLabelValues(string(reason))
 	}
-	m.registry.MustRegister(m.accepted, m.attempts, m.ended, m.latency, m.exchange, m.repeats, m.breakers, m.paused, m.stale, m.commits, m.committed, m.dropped,
+	m.registry.MustRegister(m.accepted, m.attempts, m.ended, m.latency, m.exchange, m.repeats, m.breakers, m.paused, m.stale, m.commits, m.committed, m.refused, m.dropped,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_attempts_in_flight", Help: "Attempts under way."}, func() float64 { return float64(inFlight()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -83,6 +85,9 @@ func (m *Metrics) Committed(commands int) {
 	m.commits.Inc()
 	m.committed.Add(float64(commands))
 }
+
+// Refused counts commands that the store could not write.
+func (m *Metrics) Refused(commands int) { m.refused.Add(float64(commands)) }
 
 // JournalDropped counts rows of logs and sums that were not kept.
 func (m *Metrics) JournalDropped(n int) { m.dropped.Add(float64(n)) }

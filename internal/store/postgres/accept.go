@@ -107,6 +107,7 @@ func (s *Store) acceptGroup(group []*intake) {
 		return
 	}
 	if err != nil {
+		s.refusals.Refuse(len(group), err)
 		for _, in := range group {
 			in.err = err
 		}
@@ -136,9 +137,7 @@ func (s *Store) publish(g *acceptance, group []*intake) {
 		s.handover(g.handover)
 	}
 	s.hub.Committed(g.events)
-	if s.onCommit != nil {
-		s.onCommit(len(group))
-	}
+	s.refusals.Committed(len(group), true)
 }
 
 // follow marks the deliveries whose session another node may have given a

@@ -64,5 +64,8 @@ func TestServerThatTakesNoWrites(t *testing.T) {
 		if readOnly == "on" && (callbackd.KindOf(err) != callbackd.KindUnavailable || callbackd.KindOf(ready) != callbackd.KindUnavailable) || readOnly == "off" && (err != nil || ready != nil) {
 			t.Errorf("read only %s: %v; %v", readOnly, err, ready)
 		}
+		if refused := s.refusals.Err(); (refused != nil) != (readOnly == "on") {
+			t.Errorf("read only %s: the last write was refused: %v", readOnly, refused)
+		}
 	}
 }

@@ -70,8 +70,7 @@ type Options struct {
 	// Existing refuses a database that holds no store of this version, and makes
 	// and upgrades nothing: for commands.
 	Existing bool
-	// OnCommit, when set, is told the number of commands of each commit.
-	OnCommit func(commands int)
+	Hooks    store.Hooks
 
 	// Of the tests.
 	tracer   pgx.QueryTracer
@@ -86,7 +85,7 @@ type Store struct {
 	shared   *pgxpool.Pool
 	patience time.Duration
 	sealer   *seal.Sealer
-	onCommit func(int)
+	refusals store.Refusals
 	handover func([]callbackd.Delivery)
 
 	intakes   chan *intake
@@ -127,7 +126,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, callbackd.Errorf(callbackd.KindSetting, "a keyset file is required with PostgreSQL: give every node a copy of the same one with --secret-keys (the first node makes it when the database is empty)")
 	}
 	s := &Store{
-		onCommit: o.OnCommit, patience: cmp.Or(o.patience, patience),
+		refusals: store.Refusals{Hooks: o.Hooks}, patience: cmp.Or(o.patience, patience),
 		intakes: make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
 		choosing:  make(chan struct{}, 1),
 		chain:     memo.New[sessionID, int64](maxChain),
@@ -346,6 +345,9 @@ func (s *Store) SetHandover(f func([]callbackd.Delivery)) { s.handover = f }
 
 // Ready is part of [store.Store].
 func (s *Store) Ready(ctx context.Context) error {
+	if err := s.refusals.Probe(ctx, s.probe); err != nil {
+		return err
+	}
 	return s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		var readOnly bool
 		if err := conn.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&readOnly); err != nil {
@@ -358,6 +360,22 @@ func (s *Store) Ready(ctx context.Context) error {
 		return nil
 	})
 }
+
+// probe writes, for the sake of finding out whether that is possible.
+func (s *Store) probe(ctx context.Context) error {
+	err := s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE settings SET canary = canary")
+		return err
+	})
+	if err == nil {
+		s.refusals.Committed(1, true)
+	}
+	return err
+}
+
+// Guard finds out, each second, whether a store that refused a write can take
+// one again.
+func (s *Store) Guard(ctx context.Context) { s.refusals.Probe(ctx, s.probe) }
 
 // Close is part of [store.Store].
 func (s *Store) Close() error {

@@ -137,8 +137,10 @@ func (s *Store) recordOrSplit(group []*outcome, doubtful bool) {
 			}
 		})
 	}
-	if err == nil && s.onCommit != nil {
-		s.onCommit(len(group))
+	if err == nil {
+		s.refusals.Committed(len(group), true)
+	} else {
+		s.refusals.Refuse(len(group), err)
 	}
 }
 

@@ -47,6 +47,9 @@ func (s *Store) accept(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
 }
 
 func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.Event, error) {
+	if err := t.hasRoom(); err != nil {
+		return nil, err
+	}
 	var hash, digest []byte
 	if n.Idempotency != "" {
 		hash, digest = codec.EventHash(n.Idempotency), codec.EventDigest(n)

@@ -40,15 +40,26 @@ func (s *Store) checkpoint() {
 			if err == nil && s.failure() == nil {
 				s.checkpointed(passive(s.w))
 			}
-			c.at = c.pages + s.checkpointPages
+			c.at = c.pages + s.longLog()
 		default:
 		}
 		return
 	}
-	if c.pages >= max(c.at, s.checkpointPages) {
+	if c.pages >= max(c.at, s.longLog()) {
 		c.running = true
 		go func() { c.done <- passive(c.db) }()
 	}
+}
+
+// longLog is how many pages of the log are enough for a checkpoint.
+func (s *Store) longLog() int {
+	if s.lean && s.reserve.has() {
+		s.lean = false
+	}
+	if s.lean {
+		return min(s.checkpointPages, fullCheckpointPages)
+	}
+	return s.checkpointPages
 }
 
 func passive(d *db) error {

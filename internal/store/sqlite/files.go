@@ -231,10 +231,10 @@ func (s *Store) watch(path string) error {
 // ErrReplaced says that the store's files are not those that were opened.
 var ErrReplaced = errors.New("the database was removed or replaced while it was in use")
 
-// Guard fails the store when its files were removed or replaced, for what is
+// checkFiles fails the store when its files were removed or replaced, for what is
 // written then is lost. It is called each second, and after each commit before
 // anything is acknowledged.
-func (s *Store) Guard() {
+func (s *Store) checkFiles() {
 	for _, w := range s.watched {
 		info, err := os.Stat(w.path)
 		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)

@@ -356,12 +356,12 @@ func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d") // nobody writes
 	s := open(t, Options{Dir: dir})
 	defer s.Close()
-	s.Guard()
+	s.Guard(t.Context())
 	if err := s.Failure(); err != nil {
 		t.Errorf("nothing happened: %v", err)
 	}
 	os.RemoveAll(dir)
-	s.Guard()
+	s.Guard(t.Context())
 	if err := s.Failure(); !errors.Is(err, ErrReplaced) {
 		t.Errorf("removed while nothing is written: %v", err)
 	}

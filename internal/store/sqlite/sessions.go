@@ -95,6 +95,9 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session) e
 	stored := *session
 	document := store.EncodeSession(&stored)
 	return s.write(ctx, func(t *tx) error {
+		if err := t.hasRoom(); err != nil {
+			return err
+		}
 		err := t.query("INSERT INTO sessions ("+sessionColumns+", due, search) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
 			int64(stored.Key), stored.SessionKey, string(stored.Status), stored.CreatedAt, stored.EndedAt, bytesOrNull(stored.Reference), bytesOrNull(stored.Results),
 			document, stored.Due(), store.SessionText(&stored))

@@ -55,8 +55,7 @@ type Options struct {
 	// lock on the directory is taken and none is needed. It takes no events
 	// and no outcomes: the server alone knows the tail.
 	Beside bool
-	// OnCommit, when set, is told the number of commands of each commit.
-	OnCommit func(commands int)
+	Hooks  store.Hooks
 
 	vfs         string // of the power-cut tests
 	synchronous string // FULL; the tests' control runs without
@@ -84,7 +83,8 @@ type Store struct {
 	failed     chan struct{}
 	failOnce   sync.Once
 	failErr    error
-	onCommit   func(int)
+	refusals   store.Refusals
+	reserve    reserve
 	hub        store.Hub
 	choosing   chan struct{} // one replay's set is chosen at a time
 	handover   func([]callbackd.Delivery)
@@ -93,6 +93,8 @@ type Store struct {
 	w      *db
 	lastID callbackd.EventID
 	tail   *tail // readers share it
+	full   bool  // the reserve was given back, and what takes space is refused
+	lean   bool  // the disk was full, and there is no reserve since: the log is kept short
 	ckpt   checkpointer
 	seqs   *memo.Cache[sessionID, int64]
 	owed   *memo.Cache[subject, []callbackd.CallbackNo]
@@ -146,7 +148,7 @@ func newStore(o Options) *Store {
 	return &Store{
 		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
-		onCommit: o.OnCommit, choosing: make(chan struct{}, 1),
+		refusals: store.Refusals{Hooks: o.Hooks}, choosing: make(chan struct{}, 1),
 		seqs:      memo.New[sessionID, int64](maxSequences),
 		tail:      newTail(),
 		owed:      memo.New[subject, []callbackd.CallbackNo](maxOwedCached),
@@ -269,7 +271,9 @@ func (s *Store) takeDir(o Options, path string) error {
 		err = s.lockCommand(o.Dir)
 	} else if err = makeLike(filepath.Join(o.Dir, lockFile), path); err == nil {
 		like(filepath.Join(o.Dir, lockFile), path)
-		err = s.lockServer(o.Dir)
+		if err = s.lockServer(o.Dir); err == nil {
+			s.startLow(o.Dir)
+		}
 	}
 	for _, suffix := range besides {
 		if err == nil {
@@ -328,13 +332,6 @@ func (s *Store) read(ctx context.Context, f func(*db) error) error {
 
 // SetHandover is part of [store.Queue].
 func (s *Store) SetHandover(f func([]callbackd.Delivery)) { s.handover = f }
-
-// Ready is part of [store.Store].
-func (s *Store) Ready(ctx context.Context) error {
-	return s.write(ctx, func(t *tx) error {
-		return t.query("SELECT 1", nil)
-	})
-}
 
 // Close is part of [store.Store].
 func (s *Store) Close() error {

@@ -149,6 +149,7 @@ func (s *Store) commit(t *tx, group *[]*job) {
 		return
 	}
 	t.reset()
+	before := t.conn.TotalChanges()
 	err := t.query("BEGIN IMMEDIATE", nil)
 	for i := 0; err == nil && i < len(*group); i++ {
 		if err = s.apply(t, (*group)[:i+1]); err != nil {
@@ -167,20 +168,25 @@ func (s *Store) commit(t *tx, group *[]*job) {
 		err = t.query("COMMIT", nil)
 	}
 	if err == nil {
-		s.Guard()
+		s.checkFiles()
 		err = s.failure()
 	}
 	if err != nil {
+		full := isFull(err)
 		err = s.storeFault(err)
 		if !t.conn.GetAutocommit() {
 			t.conn.Exec("ROLLBACK")
 		}
+		if full && s.failure() == nil {
+			s.filled()
+		}
+		s.refusals.Refuse(len(*group), err)
 		for _, j := range *group {
 			j.err = err
 		}
 		return
 	}
-	s.publish(t, len(*group))
+	s.publish(t, len(*group), t.conn.TotalChanges() != before)
 }
 
 // apply runs the last job of the group. When it fails after it has written,
@@ -216,7 +222,7 @@ func (s *Store) apply(t *tx, group []*job) error {
 }
 
 // publish makes a durable group visible in memory, in commit order.
-func (s *Store) publish(t *tx, n int) {
+func (s *Store) publish(t *tx, n int, wrote bool) {
 	s.lastID = t.lastID
 	for id, seq := range t.seqs {
 		s.seqs.Put(id, seq)
@@ -230,9 +236,7 @@ func (s *Store) publish(t *tx, n int) {
 		s.handover(t.handover)
 	}
 	s.hub.Committed(t.accepted)
-	if s.onCommit != nil {
-		s.onCommit(n)
-	}
+	s.refusals.Committed(n, wrote && !s.full)
 }
 
 // isStoreFault tells an error of SQLite from an answer of a command.
@@ -248,7 +252,7 @@ func isStoreFault(err error) bool {
 // sync nobody knows what is on disk, so it is never tried again.
 func (s *Store) storeFault(err error) error {
 	switch {
-	case errors.Is(err, sqlite3.FULL), errors.Is(err, sqlite3.IOERR_SHMSIZE): // the log's index is memory that found no space
+	case isFull(err):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the disk is full: nothing was accepted; free some space and try again")
 	case errors.Is(err, sqlite3.BUSY), errors.Is(err, sqlite3.LOCKED):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database is held by another process; try again")
@@ -259,6 +263,12 @@ func (s *Store) storeFault(err error) error {
 		return s.failure()
 	}
 	return fmt.Errorf("store: %w", err)
+}
+
+// isFull tells that there is no space. The log's index is memory that may find
+// none.
+func isFull(err error) bool {
+	return errors.Is(err, sqlite3.FULL) || errors.Is(err, sqlite3.IOERR_SHMSIZE)
 }
 
 func (s *Store) fail(err error) {

@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/client"
+	"callbackd/internal/store"
+	"callbackd/internal/store/sqlite"
+)
+
+// A server is ready from a write that was made to the first that was refused,
+// and says why when it is not; what was refused is counted.
+func TestReadyIsWhetherWritesAreMade(t *testing.T) {
+	disk := newSmallDisk(t)
+	srv := serve(t, disk.dir, "--log-level", "info")
+	cl := newClient(t, disk.dir)
+	cl.Base = srv.url
+	cl.HTTP = http.DefaultClient
+	ready := func() error { return cl.Do(t.Context(), "GET", "/readyz", nil, nil) }
+	publish := func(size int) error {
+		_, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S", Data: map[string]string{"x": strings.Repeat("x", size)}})
+		return err
+	}
+	if err := ready(); err != nil {
+		t.Fatalf("at first: %v", err)
+	}
+	disk.limit(srv.cmd.Process.Pid)
+	for _, size := range []int{50_000, 1} {
+		for n := 0; publish(size) == nil; n++ {
+			if n > 20_000 {
+				t.Fatal("the disk is not full")
+			}
+		}
+	}
+	for range 20 {
+		if err := publish(1); err == nil {
+			t.Fatal("there is space after all")
+		}
+		var answer *client.Error
+		if err := ready(); !errors.As(err, &answer) || answer.Status != 503 || !strings.Contains(answer.Message, "disk is full") {
+			t.Fatalf("while writes are refused: %v", err)
+		}
+	}
+	if n := counted(t, srv, "callbackd_store_refused_total"); n < 20 {
+		t.Errorf("%v refused writes are counted", n)
+	}
+	disk.free(srv.cmd.Process.Pid)
+	eventually(t, "it is ready by itself", func() bool { return ready() == nil })
+	if err := publish(1); err != nil {
+		t.Errorf("it is ready: %v", err)
+	}
+	if code := srv.term(t); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	for _, want := range []string{"the store refuses writes", "the store takes writes again"} {
+		if n := strings.Count(srv.log.String(), want); n == 0 {
+			t.Errorf("the log does not say %q: %s", want, srv.log)
+		}
+	}
+}
+
+// A volume without a byte left can be started and purged: the reserve is given
+// back for it, and made again when there is space. The reserve's own rules have
+// a test in internal/store/sqlite, which needs no mount.
+func TestAFullVolumeIsStartedAndPurged(t *testing.T) {
+	mount := t.TempDir()
+	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=40m"); err != nil {
+		t.Logf("nothing can be mounted (%v): only the rules are tested", err)
+		return
+	}
+	t.Cleanup(func() { syscall.Unmount(mount, syscall.MNT_DETACH) })
+	dir, reserve := filepath.Join(mount, "d"), filepath.Join(mount, "d", "callbackd.reserve")
+	fillOld(t, dir)
+	if info, err := os.Stat(reserve); err != nil || info.Size() != 4<<20 {
+		t.Fatalf("no reserve: %v", err)
+	}
+	filler := filepath.Join(mount, "filler")
+	if err := os.WriteFile(filler, bytes.Repeat([]byte{1}, 48<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	srv := serve(t, dir, "--keep", "1h", "--log-level", "info")
+	cl := newClient(t, dir)
+	cl.Base = srv.url
+	eventually(t, "retention has made room", func() bool {
+		_, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S"})
+		return err == nil
+	})
+	eventually(t, "it is ready", func() bool { return cl.Do(t.Context(), "GET", "/readyz", nil, nil) == nil })
+	for i := range 200 { // 4 MB, more than the reserve had left for the log
+		if _, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S", Data: map[string]string{"x": strings.Repeat("x", 20_000)}}); err != nil {
+			t.Fatalf("after %d events: %v", i, err)
+		}
+	}
+	if _, err := os.Stat(reserve); err == nil {
+		t.Error("the reserve is held while the volume is full")
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the reserve is made again", func() bool {
+		info, err := os.Stat(reserve)
+		return err == nil && info.Size() == 4<<20
+	})
+	if code := srv.term(t); code != 0 {
+		t.Errorf("exit %d: %s", code, srv.log)
+	}
+	fsck(t, dir)
+}
+
+// fillOld makes a data directory with a reserve and some 12 MB of events that
+// were accepted two days ago and are owed to nobody.
+func fillOld(t *testing.T, dir string) {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Guard(t.Context())
+	k, err := s.CreateKey(t.Context(), callbackd.Key{Account: "old", APIKey: "old", Secret: "s", CreatedAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := fmt.Appendf(nil, `{"x":"%s"}`, bytes.Repeat([]byte("x"), 40_000))
+	for range 6 {
+		b := store.Batch{Key: k.No, At: time.Now().Add(-48 * time.Hour)}
+		for i := range 50 {
+			b.Events = append(b.Events, store.NewEvent{Type: callbackd.Complete, Session: fmt.Sprint("old", i), Data: data})
+		}
+		if _, err := s.Accept(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

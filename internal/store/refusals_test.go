@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"callbackd"
+)
+
+// A store is not ready from the first write that was refused to the first that
+// was made, and finds out by itself when nobody tries.
+func TestRefusalsLastUntilAWriteIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := callbackd.Errorf(callbackd.KindUnavailable, "the disk is full")
+		refused, taken, probes := 0, 0, 0
+		r := Refusals{Hooks: Hooks{Refused: func(n int, _ error) { refused += n }, Taken: func() { taken++ }}}
+		answer := error(full)
+		probe := func() error {
+			return r.Probe(t.Context(), func(context.Context) error {
+				probes++
+				if answer == nil {
+					r.Committed(1, true)
+				}
+				return answer
+			})
+		}
+		if err := probe(); err != nil || probes != 0 {
+			t.Errorf("at first: %v", err)
+		}
+		r.Refuse(3, full)
+		r.Committed(1, false) // something was read
+		if err := probe(); !errors.Is(err, full) || probes != 0 || refused != 3 || taken != 0 {
+			t.Errorf("after a refusal: %v, %d probes, %d refused", err, probes, refused)
+		}
+		time.Sleep(quietFor - 1)
+		r.Refuse(1, full)
+		time.Sleep(quietFor - 1)
+		if err := probe(); !errors.Is(err, full) || probes != 0 {
+			t.Errorf("while others try: %v, %d probes", err, probes)
+		}
+		time.Sleep(1)
+		if err := probe(); !errors.Is(err, full) || probes != 1 {
+			t.Errorf("nobody tries: %v, %d probes", err, probes)
+		}
+		answer = nil
+		if err := probe(); err != nil || probes != 2 || taken != 1 {
+			t.Errorf("there is space: %v, %d probes, %d", err, probes, taken)
+		}
+		r.Refuse(1, callbackd.Errorf(callbackd.KindConflict, "not pending"))
+		if err := r.Err(); err != nil {
+			t.Errorf("a conflict says nothing about the store: %v", err)
+		}
+	})
+}

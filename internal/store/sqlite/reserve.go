@@ -1,0 +1,170 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"callbackd"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// reserveFile holds space that is given back when the disk is full: with it a
+// full volume can be started, outcomes are recorded, and retention can remove
+// what is old.
+const reserveFile = "callbackd.reserve"
+
+// reserveSize is in bytes. A quarter of it must stay free beside the reserve when
+// it is made.
+const reserveSize = 4 << 20
+
+// lowSpace is how much a start needs at most, for the log and its index.
+const lowSpace = 256 << 10
+
+// fullCheckpointPages is checkpointPages from when the disk was full until there is
+// a reserve again: the log must stay within what the reserve has given back.
+const fullCheckpointPages = 200
+
+var errFull = callbackd.Errorf(callbackd.KindUnavailable, "the disk is full: nothing was accepted; free some space (more than %d MiB) and try again", reserveSize>>20)
+
+// reserve is the reserve of a directory; without one, nothing is reserved.
+type reserve struct {
+	dir  string
+	mu   sync.Mutex
+	held bool
+}
+
+// find takes note of a reserve that an earlier server has made.
+func (r *reserve) find(dir string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dir = dir
+	r.held = size(filepath.Join(dir, reserveFile)) == reserveSize
+}
+
+func (r *reserve) has() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held
+}
+
+// free gives the space back. It returns false when there was none.
+func (r *reserve) free() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.held {
+		return false
+	}
+	r.held = false
+	return os.Remove(filepath.Join(r.dir, reserveFile)) == nil
+}
+
+// hold makes the reserve when there is space for it and more. The bytes are
+// random, so that no file system keeps them in less space.
+func (r *reserve) hold() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held || r.dir == "" || available(r.dir) < reserveSize+reserveSize/4 {
+		return r.held
+	}
+	path := filepath.Join(r.dir, reserveFile)
+	os.Remove(path)
+	if makeLike(path, filepath.Join(r.dir, dbFile)) != nil {
+		return false
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		noise := make([]byte, reserveSize)
+		rand.NewChaCha8([32]byte{}).Read(noise)
+		_, err = f.Write(noise)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		os.Remove(path)
+	}
+	r.held = err == nil
+	return r.held
+}
+
+// available is onVolume; tests fill the disk with it.
+var available = onVolume
+
+// onVolume is the bytes that this user may still use on the volume.
+func onVolume(dir string) uint64 {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0
+	}
+	return uint64(st.Bavail) * uint64(st.Bsize)
+}
+
+// startLow gives the reserve back before a start on a volume that is full.
+func (s *Store) startLow(dir string) {
+	s.reserve.find(dir)
+	if available(dir) < lowSpace && s.reserve.free() {
+		s.full, s.lean = true, true
+		s.refusals.Refuse(0, errFull)
+	}
+}
+
+// filled is called by the writer when the disk is full. With a reserve, what
+// takes space is refused from then on, and the rest may use what it held.
+func (s *Store) filled() {
+	s.full, s.lean = s.reserve.free() || s.full, true
+	s.checkpointed(passive(s.w)) // so that the log begins anew, in the space that it has
+}
+
+// hasRoom refuses what takes space, while the disk is full.
+func (t *tx) hasRoom() error {
+	s := t.s
+	if !s.full || s.reserve.hold() {
+		s.full = false
+		return nil
+	}
+	var unused int64
+	err := t.query("SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size", func(st *sqlite3.Stmt) error {
+		unused = st.ColumnInt64(0)
+		return nil
+	})
+	if err == nil && unused >= reserveSize { // retention has made room in the file
+		s.full = false
+	} else if err == nil {
+		s.refusals.Refuse(1, errFull)
+		err = errFull
+	}
+	return err
+}
+
+// Ready is part of [store.Store].
+func (s *Store) Ready(ctx context.Context) error {
+	if err := s.refusals.Probe(ctx, s.probe); err != nil {
+		return err
+	}
+	return s.write(ctx, func(t *tx) error { return t.query("SELECT 1", nil) })
+}
+
+// probe writes, for the sake of finding out whether that is possible.
+func (s *Store) probe(ctx context.Context) error {
+	return s.write(ctx, func(t *tx) error {
+		if err := t.hasRoom(); err != nil {
+			return err
+		}
+		return t.query("UPDATE meta SET mark = mark", nil)
+	})
+}
+
+// Guard looks after the files, each second: that they are there, that space is
+// reserved, and whether a store that refused a write can take one again.
+func (s *Store) Guard(ctx context.Context) {
+	s.checkFiles()
+	if s.failure() != nil {
+		return
+	}
+	s.reserve.hold()
+	s.refusals.Probe(ctx, s.probe)
+}
