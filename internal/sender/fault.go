@@ -27,7 +27,7 @@ type attempt struct {
 	ctx      context.Context // ends when callbackd stops
 	exchange context.Context // ends at the deadline too
 	start    time.Time
-	hide     redactor
+	hide     *redactor
 	trace    egress.Trace
 	res      *callbackd.Result
 }

@@ -5,12 +5,16 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"html"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
 
 	"callbackd"
 	"callbackd/internal/strictjson"
@@ -19,6 +23,9 @@ import (
 const (
 	minSecret = 6 // bytes; shorter values are words, not secrets
 	minTail   = 4 // bytes of a secret that was cut off; fewer betray nothing
+	// minTokenPart is the shortest part of a token with dots; between the dots
+	// of other values are words.
+	minTokenPart = 16
 )
 
 // spoken are headers whose values are no secrets and are rightly part of
@@ -26,54 +33,163 @@ const (
 var spoken = []string{"Accept", "Accept-Charset", "Accept-Language", "Cache-Control", "Content-Type", "User-Agent"}
 
 // redactor removes what the receiver echoes of the callback's own secrets,
-// in the spellings that frameworks and debugging pages echo them in.
+// whole or in parts, in the spellings that frameworks and debugging pages echo
+// them in.
 type redactor struct {
-	secrets []string // longest first: one may be part of another
+	secrets []string          // longest first: one may be part of another
+	mask    *strings.Replacer // of all of them at once
 }
 
-func newRedactor(cb *callbackd.Callback) redactor {
-	var r redactor
+// redactors remembers what was made of settings that are in use: there are many
+// spellings, and a setting has the same for all its attempts.
+type redactors struct {
+	mu    sync.Mutex
+	known map[redacted]*redactor
+}
+
+// redacted is a setting with its signing secrets, which change without a new
+// version.
+type redacted struct {
+	callback callbackd.CallbackNo
+	version  int64
+	secrets  string
+}
+
+const maxRedactors = 4096
+
+func (rs *redactors) of(cb *callbackd.Callback) *redactor {
+	key := redacted{callback: cb.No, version: cb.Version}
+	for _, s := range cb.Secrets {
+		key.secrets += s.Value.Reveal() + " "
+	}
+	rs.mu.Lock()
+	r := rs.known[key]
+	rs.mu.Unlock()
+	if r != nil {
+		return r
+	}
+	r = newRedactor(cb)
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if len(rs.known) >= maxRedactors || rs.known == nil {
+		rs.known = map[redacted]*redactor{}
+	}
+	rs.known[key] = r
+	return r
+}
+
+func newRedactor(cb *callbackd.Callback) *redactor {
+	r := &redactor{}
 	for _, h := range cb.Headers {
-		if slices.Contains(spoken, http.CanonicalHeaderKey(h.Name)) {
+		if slices.ContainsFunc(spoken, func(name string) bool { return strings.EqualFold(name, h.Name) }) {
 			continue
 		}
 		v := h.Value.Reveal()
 		r.add(v)
-		scheme, credentials, ok := strings.Cut(v, " ")
-		if !ok {
-			continue
-		}
-		r.add(credentials)
-		if raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(credentials)); err == nil && strings.EqualFold(scheme, "Basic") {
-			r.add(string(raw))
-			_, password, _ := strings.Cut(string(raw), ":")
-			r.add(password)
-		}
+		r.addParts(v)
 	}
 	for _, s := range cb.Secrets {
-		r.secrets = append(r.secrets, s.Value.Reveal())
+		r.secrets = append(r.secrets, s.Value.Reveal(), strings.TrimPrefix(s.Value.Reveal(), "whsec_"))
 	}
-	slices.SortFunc(r.secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	slices.SortFunc(r.secrets, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b)) })
+	r.secrets = slices.Compact(r.secrets)
+	pairs := make([]string, 0, 2*len(r.secrets))
+	for _, secret := range r.secrets {
+		if secret != "" {
+			pairs = append(pairs, secret, callbackd.Mask)
+		}
+	}
+	r.mask = strings.NewReplacer(pairs...)
 	return r
 }
 
+// addParts takes the parts of a header's value that frameworks tell apart: the
+// credentials after a scheme, the values of cookies and parameters, what is
+// before and after a colon, the parts of a token with dots; and what each part
+// is once base64 or percent-encoding is undone. Names and the scheme are words,
+// not secrets.
+func (r *redactor) addParts(v string) {
+	if scheme, credentials, ok := strings.Cut(v, " "); ok && isToken(scheme) {
+		v = strings.TrimLeft(credentials, " ")
+		r.add(v)
+	}
+	for _, field := range strings.FieldsFunc(v, func(c rune) bool { return strings.ContainsRune(" \t,;&", c) }) {
+		if name, value, ok := strings.Cut(field, "="); ok && isToken(name) && strings.Trim(value, "=") != "" {
+			field = value
+		}
+		field = strings.Trim(field, `"'`)
+		r.addField(field)
+		if plain, ok := decoded(field); ok {
+			r.addField(plain)
+		}
+		if plain, err := url.QueryUnescape(field); err == nil && plain != field {
+			r.addField(plain)
+		}
+	}
+}
+
+// addField takes one value, and the pieces that brackets, quotes, colons and
+// equals signs make of it. A piece before an equals sign, or a quoted one before
+// a colon, is a name.
+func (r *redactor) addField(v string) {
+	r.add(v)
+	r.add(strings.TrimRight(v, "="))            // base64 is echoed without its end, too
+	if _, rest, ok := strings.Cut(v, ":"); ok { // a password may have colons of its own
+		r.add(rest)
+	}
+	start := 0
+	for i := range len(v) + 1 {
+		if i < len(v) && strings.IndexByte(`"'{}[]()<>:=|`, v[i]) < 0 {
+			continue
+		}
+		piece, after := v[start:i], v[i:]
+		start = i + 1
+		if !strings.HasPrefix(after, "=") && !strings.HasPrefix(after, `":`) && !strings.HasPrefix(after, `':`) {
+			r.add(piece)
+		}
+	}
+	if strings.Contains(v, ".") {
+		for part := range strings.SplitSeq(v, ".") {
+			if len(part) >= minTokenPart {
+				r.add(part)
+			}
+		}
+	}
+}
+
+// decoded undoes base64, if the result is text.
+func decoded(s string) (string, bool) {
+	bare := strings.TrimRight(s, "=")
+	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		if b, err := e.DecodeString(bare); err == nil && utf8.Valid(b) && printable(string(b)) == string(b) {
+			return string(b), true
+		}
+	}
+	return "", false
+}
+
+// isToken tells whether s is a name as HTTP has them (RFC 9110, section 5.6.2).
+func isToken(s string) bool { return httpguts.ValidHeaderFieldName(s) }
+
 // add takes a secret and its spellings in JSON, URLs and HTML.
 func (r *redactor) add(secret string) {
-	if len(secret) < minSecret {
+	if len(secret) < minSecret || slices.Contains(r.secrets, secret) {
 		return
 	}
 	r.secrets = append(r.secrets, secret)
 	if strings.Trim(secret, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") == "" {
 		return // spelled the same everywhere
 	}
-	plain := string(strictjson.AppendString(nil, secret))
+	plain := strings.Trim(string(strictjson.AppendString(nil, secret)), `"`)
 	escaped, err := json.Marshal(secret)
 	if err != nil {
 		escaped = nil
 	}
+	query, path, page := url.QueryEscape(secret), url.PathEscape(secret), html.EscapeString(secret)
 	for _, form := range []string{
-		strings.Trim(plain, `"`), strings.Trim(string(escaped), `"`), strings.ReplaceAll(strings.Trim(plain, `"`), "/", `\/`),
-		url.QueryEscape(secret), url.PathEscape(secret), html.EscapeString(secret),
+		plain, strings.Trim(string(escaped), `"`), strings.ReplaceAll(plain, "/", `\/`), ascii(plain), strings.ReplaceAll(ascii(plain), "/", `\/`),
+		query, path, lowerEscapes(secret), lowerEscapes(query), lowerEscapes(path),
+		page, strings.NewReplacer("&#34;", "&quot;", "&#39;", "&#039;").Replace(page), strings.NewReplacer("&#34;", "&quot;", "&#39;", "&#x27;").Replace(page),
 	} {
 		if len(form) >= minSecret && !slices.Contains(r.secrets, form) {
 			r.secrets = append(r.secrets, form)
@@ -81,32 +197,63 @@ func (r *redactor) add(secret string) {
 	}
 }
 
+// ascii writes other characters as JSON's escapes, as most languages' encoders
+// do.
+func ascii(s string) string {
+	if strings.IndexFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, c := range s {
+		switch {
+		case c < utf8.RuneSelf:
+			b.WriteRune(c)
+		case c > 0xffff:
+			high, low := utf16.EncodeRune(c)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, c)
+		}
+	}
+	return b.String()
+}
+
+// lowerEscapes writes the digits of percent-encoding in lower case.
+func lowerEscapes(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	b := []byte(s)
+	for i := 0; i+2 < len(b); i++ {
+		if b[i] == '%' {
+			copy(b[i+1:], bytes.ToLower(b[i+1:i+3]))
+			i += 2
+		}
+	}
+	return string(b)
+}
+
 // text masks every secret in s and makes it text that can be kept: valid
 // UTF-8 without control characters.
-func (r redactor) text(s string) string {
-	for _, secret := range r.secrets {
-		s = strings.ReplaceAll(s, secret, callbackd.Mask)
-	}
-	return printable(s)
-}
+func (r *redactor) text(s string) string { return printable(r.mask.Replace(s)) }
 
 // body masks every secret in b; with cut also the beginning of one that b
 // ends with, because what followed was not kept. The result is no longer
 // than MaxResponseKept.
-func (r redactor) body(b []byte, cut bool) []byte {
-	for _, secret := range r.secrets {
-		if bytes.Contains(b, []byte(secret)) {
-			b = bytes.ReplaceAll(b, []byte(secret), []byte(callbackd.Mask))
-		}
+func (r *redactor) body(b []byte, cut bool) []byte {
+	if len(b) > 0 {
+		b = []byte(r.mask.Replace(string(b)))
 	}
-	if n := r.tail(b); cut && n > 0 {
-		b = append(b[:len(b)-n], callbackd.Mask...)
+	if cut {
+		if n := r.tail(b); n > 0 {
+			b = append(b[:len(b)-n], callbackd.Mask...)
+		}
 	}
 	return b[:min(len(b), callbackd.MaxResponseKept)]
 }
 
 // tail is the length of the longest beginning of a secret that b ends with.
-func (r redactor) tail(b []byte) int {
+func (r *redactor) tail(b []byte) int {
 	longest := 0
 	for _, secret := range r.secrets {
 		for n := min(len(secret)-1, len(b)); n >= max(minTail, longest+1); n-- {

@@ -83,6 +83,41 @@ func TestSecretsAreMaskedInEverySpelling(t *testing.T) {
 	}
 }
 
+// Frameworks and debugging pages show headers in parts, and with their encoding
+// undone: a part that is a secret is masked as well.
+func TestPartsOfSecretsAreMasked(t *testing.T) {
+	base := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	for value, parts := range map[string][]string{
+		"sid=COOKIE-SECRET-1; b=2; theme=a%2Fb%3Dc%20d9":                                 {"COOKIE-SECRET-1", "a%2Fb%3Dc%20d9", "a%2fb%3dc%20d9", "a/b=c d9"},
+		"session=token=abc123def; x=1":                                                   {"token=abc123def", "abc123def"},
+		"ApiKey id=5, secret=PART-SECRET-22":                                             {"PART-SECRET-22", "id=5, secret=PART-SECRET-22"},
+		`Digest username="mallory7", response="0a1b2c3d4e5f"`:                            {"mallory7", "0a1b2c3d4e5f"},
+		"id5:KEY-SECRET-333":                                                             {"KEY-SECRET-333"},
+		"Basic " + base("user77:pass:word8"):                                             {base("user77:pass:word8"), strings.TrimRight(base("user77:pass:word8"), "="), "user77:pass:word8", "user77", "pass:word8"},
+		"Token " + base("only-a-secret-9"):                                               {"only-a-secret-9"},
+		base64.RawURLEncoding.EncodeToString([]byte("??id:>>pw99")):                      {"??id:>>pw99", ">>pw99"},
+		"Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N": {"dozjgNryP4J3jVmNHl0w5N", "eyJzdWIiOiIxMjM0NTY3ODkwIn0"},
+		`{"user":"u","key":"JSON-SECRET-4"}`:                                             {"JSON-SECRET-4"},
+		"Bearer  two-spaces-5":                                                           {"two-spaces-5"},
+		"a1b2c3d4,e5f6g7h8":                                                              {"a1b2c3d4", "e5f6g7h8"},
+		"Basic " + base("u:p\u00e4ssw\u00f6rt"):                                          {"p\u00e4ssw\u00f6rt", `p\u00e4ssw\u00f6rt`, "p%C3%A4ssw%C3%B6rt", "p%c3%a4ssw%c3%b6rt"},
+		"Basic " + base(`u:a'b"c&d<e`):                                                   {`a'b"c&d<e`, `a'b\"c&d<e`, "a&#39;b&#34;c&amp;d&lt;e", "a&#039;b&quot;c&amp;d&lt;e", "a&#x27;b&quot;c&amp;d&lt;e"},
+	} {
+		for _, part := range parts {
+			cb := callbackTo(answers(t, okWith("<"+part+">")))
+			cb.Headers = []callbackd.Header{{Name: "X-Given", Value: callbackd.Secret(value)}}
+			if res := newSender(t, egress.Options{}).Send(t.Context(), cb, event(), 1); string(res.Body) != "<"+callbackd.Mask+">" {
+				t.Errorf("of %s is kept %q", value, res.Body)
+			}
+		}
+	}
+	cb := callbackTo(answers(t, okWith("session username password Bearer ApiKey secret example")))
+	cb.Headers = []callbackd.Header{{Name: "Cookie", Value: "session=1234567"}, {Name: "Authorization", Value: `ApiKey secret="7654321", username=a, password="b"`}, {Name: "X-Url", Value: "https://hooks.example.com/x"}}
+	if res := newSender(t, egress.Options{}).Send(t.Context(), cb, event(), 1); strings.Contains(string(res.Body), callbackd.Mask) {
+		t.Errorf("words are masked: %q", res.Body)
+	}
+}
+
 func TestALongerSecretIsMaskedWhole(t *testing.T) {
 	cb, _ := planted(answers(t, okWith("canary-key-and-more, canary-key")))
 	if res := newSender(t, egress.Options{}).Send(t.Context(), cb, event(), 1); string(res.Body) != callbackd.Mask+", "+callbackd.Mask {

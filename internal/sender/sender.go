@@ -33,6 +33,7 @@ type Sender struct {
 	transport *egress.Transport
 	agent     string
 	log       *slog.Logger
+	redactors redactors
 }
 
 // New makes a sender on a transport of [egress.NewTransport].
@@ -70,7 +71,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 		res.Error = fmt.Sprintf("the query of the %s would have %d bytes, and at most %d are sent", req.Method, len(req.URL.RawQuery), callbackd.MaxQuery)
 		return res
 	}
-	a := attempt{Sender: s, ctx: ctx, exchange: exchange, start: start, hide: newRedactor(cb), res: &res}
+	a := attempt{Sender: s, ctx: ctx, exchange: exchange, start: start, hide: s.redactors.of(cb), res: &res}
 	resp, err := s.transport.Exchange(exchange, onWire(req, policy.NoKeepAlive), &a.trace)
 	tr := &a.trace
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
@@ -143,7 +144,7 @@ type onlyWriter struct{ io.Writer }
 
 // keptHeaders is the answer's header lines, sorted, without session cookies
 // and echoed secrets.
-func keptHeaders(resp *http.Response, hide redactor) string {
+func keptHeaders(resp *http.Response, hide *redactor) string {
 	names := make([]string, 0, len(resp.Header))
 	for name := range resp.Header {
 		names = append(names, name)
