@@ -20,6 +20,7 @@ const (
 	KindLimited                  // too often; try again later
 	KindUnavailable              // the store cannot take it now; try again later
 	KindSlow                     // the request did not arrive in time; try again
+	KindGone                     // what was asked for is not kept any more
 	KindUnsupported              // the body is encoded in a way that is not read
 	KindSetting                  // a setting cannot be: starting again does not help
 )

@@ -280,6 +280,7 @@ var statuses = map[callbackd.Kind]int{
 	callbackd.KindLimited:      http.StatusTooManyRequests,
 	callbackd.KindUnavailable:  http.StatusServiceUnavailable,
 	callbackd.KindSlow:         http.StatusRequestTimeout,
+	callbackd.KindGone:         http.StatusGone,
 	callbackd.KindUnsupported:  http.StatusUnsupportedMediaType,
 	callbackd.KindSetting:      http.StatusInternalServerError,
 }

@@ -68,10 +68,11 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	q := store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, Limit: f.limit}
-	if q.After, err = a.begin(c, f.after); err != nil {
+	at, err := a.begin(c, f.after)
+	if err != nil {
 		return err
 	}
+	q := store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, After: at.after, Limit: f.limit}
 	changed := make(<-chan struct{})
 	if f.wait > 0 {
 		leave, err := a.waiting.enter(c.key.No)
@@ -92,8 +93,11 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 		if err != nil {
 			return err
 		}
+		if at.missed(page.Removed) {
+			return callbackd.Errorf(callbackd.KindGone, "%s", at.gap())
+		}
 		more := page.Next != q.After && len(page.Events) == 0
-		q.After = page.Next
+		q.After, at = page.Next, placeBehind(page.Next, page.Removed)
 		if len(page.Events) == 0 && f.wait > 0 {
 			if more { // what was left out by the filter; perhaps not the end
 				select {
@@ -112,7 +116,7 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 				}
 			}
 		}
-		next := page.Next.String()
+		next := at.String()
 		out := wire.EventList{Data: []wire.Event{}, Next: &next}
 		for _, ev := range page.Events {
 			out.Data = append(out.Data, showEvent(ev))
@@ -120,26 +124,6 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 		answer(w, http.StatusOK, out)
 		return nil
 	}
-}
-
-// begin turns a cursor of a reader into an event.
-func (a *API) begin(c *call, after string) (callbackd.EventID, error) {
-	switch after {
-	case afterStart:
-		return 0, nil
-	case afterNow:
-		// The horizon is what an empty page leads to.
-		page, err := a.Store.EventsAfter(c.Context(), store.EventQuery{Key: c.key.No, After: callbackd.FirstEventID(time.Now().Add(-time.Millisecond)) - 1, Limit: 1})
-		if err != nil {
-			return 0, err
-		}
-		return page.Next, nil
-	}
-	id, ok := callbackd.ParseEventID(after)
-	if !ok {
-		return 0, invalid("after must be the next of an earlier answer, the id of an event, %s or %s.", afterStart, afterNow)
-	}
-	return id, nil
 }
 
 // stream answers GET /v1/events/stream: server-sent events. It reads from the
@@ -156,9 +140,10 @@ func (a *API) stream(w http.ResponseWriter, c *call) error {
 		f.after = afterNow
 	}
 	s := &stream{a: a, c: c, w: w, rc: http.NewResponseController(w), q: store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, Limit: streamPage}}
-	if s.q.After, err = a.begin(c, f.after); err != nil {
+	if s.at, err = a.begin(c, f.after); err != nil {
 		return err
 	}
+	s.q.After = s.at.after
 	leave, err := a.waiting.enter(c.key.No)
 	if err != nil {
 		return err
@@ -185,6 +170,7 @@ type stream struct {
 	w   http.ResponseWriter
 	rc  *http.ResponseController
 	q   store.EventQuery
+	at  place
 	buf bytes.Buffer
 }
 
@@ -201,11 +187,11 @@ func (s *stream) run(ctx context.Context, changed <-chan struct{}) {
 		}
 		// After the read: what was accepted since a key was revoked is not for it.
 		key, err := s.a.Store.Key(ctx, s.c.key.APIKey)
-		if err != nil || key.Revoked() || !s.write(page.Events) {
+		if err != nil || key.Revoked() || !s.gap(page.Removed) || !s.write(page.Events, page.Removed) {
 			return
 		}
 		end := page.Next == s.q.After
-		s.q.After = page.Next
+		s.q.After, s.at = page.Next, placeBehind(page.Next, page.Removed)
 		if !end {
 			select {
 			case <-ctx.Done():
@@ -230,9 +216,23 @@ func (s *stream) run(ctx context.Context, changed <-chan struct{}) {
 	}
 }
 
+// gap tells the reader that it has missed events. The stream then goes on with
+// what is kept.
+func (s *stream) gap(r store.Removed) bool {
+	if !s.at.missed(r) {
+		return true
+	}
+	raw, err := marshal(wire.Message{Message: s.at.gap()})
+	if err != nil {
+		return false
+	}
+	s.buf.WriteString("event: gap\ndata: " + string(raw) + "\n")
+	return s.send() && s.flush()
+}
+
 // write sends events, each with its id. Until they are sent they count among
 // the answers of the key.
-func (s *stream) write(evs []*callbackd.Event) bool {
+func (s *stream) write(evs []*callbackd.Event, r store.Removed) bool {
 	size := 0
 	for _, ev := range evs {
 		size += len(ev.Data)
@@ -246,7 +246,7 @@ func (s *stream) write(evs []*callbackd.Event) bool {
 		if err != nil {
 			return false
 		}
-		s.buf.WriteString("id: " + ev.ID.String() + "\nevent: " + string(ev.Type) + "\ndata: ")
+		s.buf.WriteString("id: " + placeBehind(ev.ID, r).String() + "\nevent: " + string(ev.Type) + "\ndata: ")
 		s.buf.Write(raw) // one line: JSON has no bare line breaks, and ends with one
 		s.buf.WriteByte('\n')
 		if !s.send() {
@@ -259,7 +259,7 @@ func (s *stream) write(evs []*callbackd.Event) bool {
 // cursor moves the reader's Last-Event-ID without an event, which is the
 // heartbeat too.
 func (s *stream) cursor() bool {
-	s.buf.WriteString(": " + strconv.Itoa(int(heartbeat.Seconds())) + "\nid: " + s.q.After.String() + "\n\n")
+	s.buf.WriteString(": " + strconv.Itoa(int(heartbeat.Seconds())) + "\nid: " + s.at.String() + "\n\n")
 	return s.send() && s.flush()
 }
 

@@ -146,7 +146,8 @@ type Events interface {
 	// EventsAfter returns events of the key oldest first, with ids above
 	// q.After. Next is where to go on, also at the end, and is safe: no
 	// event of the key with an id up to Next is ever committed later, so a
-	// reader that goes from Next to Next misses nothing.
+	// reader that goes from Next to Next misses nothing, unless Removed says
+	// that retention took what comes after its cursor.
 	EventsAfter(ctx context.Context, q EventQuery) (EventPage, error)
 	// Watch gives a value on changed soon after events of the key were
 	// committed; several commits may give one. Call stop at the end.
@@ -191,8 +192,17 @@ const MaxPageData = 1 << 20
 
 // EventPage is one page. Next is 0 at the end.
 type EventPage struct {
-	Events []*callbackd.Event
-	Next   callbackd.EventID
+	Events  []*callbackd.Event
+	Next    callbackd.EventID
+	Removed Removed // of EventsAfter
+}
+
+// Removed is what retention took of a key's events so far. A reader has missed
+// something when Newest is after its cursor, and Times is more than it was when
+// the reader got its cursor.
+type Removed struct {
+	Newest callbackd.EventID
+	Times  int64 // that events were removed
 }
 
 // DeliveryQuery chooses deliveries. Zero members choose all.

@@ -90,6 +90,7 @@ func (s *Store) Watch(key callbackd.KeyNo) (<-chan struct{}, func()) { return s.
 const (
 	selectKeyEventsUp     = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 ORDER BY e.key_no, e.id LIMIT $4"
 	selectSessionEventsUp = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 AND e.session = $5 ORDER BY e.key_no, e.session, e.id LIMIT $4"
+	selectRemoved         = "SELECT newest, removals FROM removed_events WHERE key_no = $1"
 	// A page ends by the size of its data, so little is read at a time.
 	upChunk = 64
 )
@@ -143,5 +144,20 @@ func eventsAfter(ctx context.Context, conn *pgx.Conn, q store.EventQuery, last c
 			break
 		}
 	}
-	return page, addLater(ctx, conn, byID(page.Events))
+	if err := addLater(ctx, conn, byID(page.Events)); err != nil {
+		return store.EventPage{}, err
+	}
+	// Read last: what is removed meanwhile was read, or is told.
+	page.Removed, err = removed(ctx, conn, q.Key)
+	return page, err
+}
+
+// removed is what retention took of a key's events.
+func removed(ctx context.Context, conn *pgx.Conn, key callbackd.KeyNo) (store.Removed, error) {
+	var newest, times int64
+	err := conn.QueryRow(ctx, selectRemoved, int64(key)).Scan(&newest, &times)
+	if err == pgx.ErrNoRows {
+		err = nil
+	}
+	return store.Removed{Newest: callbackd.EventID(newest), Times: times}, err
 }

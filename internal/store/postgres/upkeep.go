@@ -56,10 +56,12 @@ const (
 	lockOld      = "SELECT id, key_no, session, owed FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED"
 	selectWaits  = "SELECT o.event_id FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id) CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p"
 	dropAttempts = "DELETE FROM attempts WHERE event_id = ANY ($1::bigint[])"
-	dropErrors   = "DELETE FROM last_errors WHERE event_id = ANY ($1::bigint[])"
-	dropLater    = "DELETE FROM owed_later WHERE event_id = ANY ($1::bigint[])"
-	dropRepeats  = "DELETE FROM idempotency WHERE first = ANY ($1::bigint[])"
-	dropEvents   = "DELETE FROM events WHERE id = ANY ($1::bigint[])"
+	noteRemoved  = `INSERT INTO removed_events (key_no, newest, removals) SELECT key_no, max(id), 1 FROM unnest($1::bigint[], $2::bigint[]) AS o (key_no, id) GROUP BY key_no
+		ON CONFLICT (key_no) DO UPDATE SET newest = greatest(removed_events.newest, excluded.newest), removals = removed_events.removals + 1`
+	dropErrors  = "DELETE FROM last_errors WHERE event_id = ANY ($1::bigint[])"
+	dropLater   = "DELETE FROM owed_later WHERE event_id = ANY ($1::bigint[])"
+	dropRepeats = "DELETE FROM idempotency WHERE first = ANY ($1::bigint[])"
+	dropEvents  = "DELETE FROM events WHERE id = ANY ($1::bigint[])"
 	// A session goes with the last of its events. One that goes on meanwhile
 	// is locked, or has a last event that is not old.
 	dropSessions = `DELETE FROM session_sequences WHERE ctid = ANY (ARRAY (SELECT s.place FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
@@ -146,5 +148,6 @@ func drop(ctx context.Context, tx pgx.Tx, old []oldEvent, waits map[int64]bool, 
 		b.Queue(sql, ids)
 	}
 	b.Queue(dropSessions, keys, sessions, int64(before))
+	b.Queue(noteRemoved, keys, ids)
 	return len(ids), tx.SendBatch(ctx, &b).Close()
 }

@@ -44,6 +44,9 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 	cut := false
 	var later error
 	err = s.read(ctx, func(d *db) error {
+		if page.Removed, later = d.removed(q.Key); later != nil {
+			return later
+		}
 		return d.ascend(young, q.Key, q.Session, lo, min(hi, floor), ", e.data", func(st *sqlite3.Stmt) bool {
 			if seen == store.MaxScan || len(page.Events) == limit || size >= store.MaxPageData {
 				cut = true
@@ -69,6 +72,15 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 		page.Next = at
 	}
 	return page, err
+}
+
+// removed is what retention took of a key's events.
+func (d *db) removed(key callbackd.KeyNo) (r store.Removed, err error) {
+	err = d.query("SELECT newest, removals FROM removed_events WHERE key_no = ?", func(st *sqlite3.Stmt) error {
+		r = store.Removed{Newest: callbackd.EventID(st.ColumnInt64(0)), Times: st.ColumnInt64(1)}
+		return nil
+	}, int64(key))
+	return r, err
 }
 
 // ascend calls f for the events of a key, or of one of its sessions, oldest

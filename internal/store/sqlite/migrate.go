@@ -11,7 +11,7 @@ import (
 // counts those that were made. A migration tool would bring database/sql into
 // a driver that does not use it, and the lock it offers is SQLite's own. A
 // step that was released is never changed.
-var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept}
+var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved}
 
 // fills is what a step does beside its statements, within its transaction.
 var fills = map[string]func(*db) error{schemaLastErrors: fillLastErrors}
@@ -33,6 +33,9 @@ var schemaLastErrors string
 
 //go:embed schema_6_kept.sql
 var schemaKept string
+
+//go:embed schema_7_removed.sql
+var schemaRemoved string
 
 // migrate makes the steps that are missing, in one transaction.
 func (s *Store) migrate() error {

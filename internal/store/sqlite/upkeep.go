@@ -81,6 +81,7 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error) {
 	type row struct {
 		id   callbackd.EventID
+		key  int64
 		owed []callbackd.CallbackNo
 	}
 	if err := s.foldBefore(ctx, callbackd.FirstEventID(before)); err != nil {
@@ -88,8 +89,8 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 	}
 	var rows []row
 	err = s.read(ctx, func(d *db) error {
-		return d.query("SELECT id, owed FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?", func(st *sqlite3.Stmt) error {
-			rows = append(rows, row{callbackd.EventID(st.ColumnInt64(0)), codec.Owed(st.ColumnRawBlob(1))})
+		return d.query("SELECT id, key_no, owed FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?", func(st *sqlite3.Stmt) error {
+			rows = append(rows, row{callbackd.EventID(st.ColumnInt64(0)), st.ColumnInt64(1), codec.Owed(st.ColumnRawBlob(2))})
 			return nil
 		}, int64(after), int64(callbackd.FirstEventID(before)), limit)
 	})
@@ -98,6 +99,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 	}
 	err = s.deliver(ctx, func(t *tx) error {
 		removed = 0
+		newest := map[int64]int64{} // by key
 		for _, r := range rows {
 			gone, err := t.sweepOne(r.id, r.owed)
 			if err != nil {
@@ -105,11 +107,24 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 			}
 			if gone {
 				removed++
+				newest[r.key] = int64(r.id)
 			}
 		}
-		return nil
+		return t.noteRemoved(newest)
 	})
 	return rows[len(rows)-1].id, removed, len(rows) < limit, err
+}
+
+// noteRemoved notes, by key, the newest event that a slice of retention took.
+func (t *tx) noteRemoved(newest map[int64]int64) error {
+	for key, id := range newest {
+		err := t.query(`INSERT INTO removed_events (key_no, newest, removals) VALUES (?, ?, 1)
+			ON CONFLICT (key_no) DO UPDATE SET newest = max(newest, excluded.newest), removals = removals + 1`, nil, key, id)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // foldBefore folds what is old of the tail, so that what is swept is in the

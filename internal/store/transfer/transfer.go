@@ -36,6 +36,8 @@ var Tables = []Table{
 	{"last_errors", []string{"event_id", "callback_no", "error"}, 2},
 	{"pending", []string{"callback_no", "event_id", "attempts", "step", "manual", "first_failed_at", "due", "holds_until", "replay"}, 2},
 	{"idempotency", []string{"key_no", "hash", "digest", "first", "events"}, 2},
+	{"removed_events", []string{"key_no", "newest", "removals"}, 1},
+	{"answers", []string{"key_no", "hash", "digest", "at", "status", "answer"}, 2},
 	{"sessions", []string{"no", "key_no", "session", "status", "created_at", "ended_at", "due", "search", "reference", "results", "document"}, 1},
 	{"session_notes", []string{"session_no", "n", "title", "description", "inserted_by", "inserted_at"}, 2},
 	{"replays", []string{"id", "key_no", "filter", "rate", "state", "created_at", "ended_at", "next_due", "total", "due", "skipped", "created", "delivered", "failed", "canceled"}, 1},
