@@ -14,6 +14,12 @@ type Outlook struct {
 	// ClosedUntil is until when the receiver asked to be left alone; zero: it
 	// did not.
 	ClosedUntil time.Time
+	// Probation tells that the callback has not succeeded at its origin yet, so
+	// that it shares OriginLimit with others there, of which OriginInFlight are
+	// used. BeginsAt is when it may make its first attempt; zero: it may.
+	Probation                   bool
+	OriginInFlight, OriginLimit int
+	BeginsAt                    time.Time
 	// RateUntil is when the rate limit lets the next attempt through; zero:
 	// it does not hold.
 	RateUntil time.Time

@@ -212,3 +212,29 @@ func outlastingIsExplained(t *testing.T, on func(*setup)) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// What waits because nothing has succeeded at its host yet is told so.
+func TestProbationIsSaid(t *testing.T) {
+	s := start(t)
+	answer := make(chan struct{})
+	recv := listen(t, func(w http.ResponseWriter, _ int) { <-answer })
+	defer close(answer)
+	for i := range callbackd.RampStart + 1 {
+		s.register("SESSION:COMPLETE", recv.url, `,"timeout":"60s","name":"n`+itoa(i)+`"`)
+	}
+	ev := s.publish("SESSION:COMPLETE", "S", `{}`)
+	for range callbackd.RampStart {
+		recv.next()
+	}
+	waiting := 0
+	for i := range callbackd.RampStart + 1 {
+		for _, r := range s.explain(ev.delivery(i + 1)).Reasons {
+			if r.Code == "probation" && strings.Contains(r.Message, "has not succeeded at "+recv.url+" yet") {
+				waiting++
+			}
+		}
+	}
+	if waiting != 1 {
+		t.Errorf("%d are told of the probation, and one waits", waiting)
+	}
+}

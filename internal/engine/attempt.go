@@ -10,7 +10,7 @@ import (
 )
 
 // attempt runs outside the mutex: send, decide, record, then move the lane.
-func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd.Callback, suspect bool) {
+func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd.Callback, p place) {
 	var held int64
 	if d.Event != nil {
 		held = int64(len(d.Event.Data))
@@ -23,9 +23,9 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 	}
 	sent := err == nil
 	if sent {
-		o = e.send(t, d, cb)
+		o = e.send(t, d, cb, p)
 	}
-	if mayRecord := e.exchanged(t, d.Replay != 0, suspect, sent); sent && !mayRecord {
+	if mayRecord := e.exchanged(t, p, sent); sent && !mayRecord {
 		err = errLease
 	}
 	switch err {
@@ -57,28 +57,31 @@ func (e *Engine) tell(o *callbackd.Outcome, rec callbackd.Recorded, err error) {
 
 // exchanged gives the place of an attempt to the next one: the receiver is
 // free, only the lane waits for the record.
-func (e *Engine) exchanged(t *target, replayed, suspect, sent bool) (mayRecord bool) {
+func (e *Engine) exchanged(t *target, p place, sent bool) (mayRecord bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if mayRecord = sent && !t.abandoned; mayRecord {
 		e.writing++
 	}
 	t.inFlight--
-	if replayed {
+	if p.replayed {
 		t.replaying--
 	}
 	t.recording++
 	e.inFlight--
 	e.recording++
 	now := e.now()
-	if suspect {
+	if p.suspect {
 		e.suspects--
 	}
 	for range 2 { // more than one place frees, so that none waits for ever
-		if p, ok := e.parked.pop(); ok {
-			p.parked = false
-			p.enqueue(e)
+		if next, ok := e.parked.pop(); ok {
+			next.parked = false
+			next.enqueue(e)
 		}
+	}
+	if p.origin != nil {
+		p.origin.ended(e, now)
 	}
 	t.enqueue(e)
 	e.pump(now)
@@ -117,7 +120,7 @@ func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) error {
 	}
 }
 
-func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback) callbackd.Outcome {
+func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback, p place) callbackd.Outcome {
 	res := e.safeSend(cb, d.Event, d.Attempts+1)
 	now := e.now().Round(0)
 	if d.FirstFailedAt.IsZero() && !res.Success() {
@@ -128,6 +131,9 @@ func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback) c
 	if !d.Test { // a test says nothing about the health of real traffic
 		e.mu.Lock()
 		defer e.mu.Unlock()
+		if p.origin != nil {
+			p.origin.probation.Health = p.origin.probation.Health.After(&res, now, rand.Float64())
+		}
 		e.judge(t, cb, &o, now)
 	}
 	return o
@@ -158,6 +164,7 @@ func (e *Engine) judge(t *target, cb *callbackd.Callback, o *callbackd.Outcome, 
 		o.Change.FailingSince = t.health.FailingSince
 		if o.Attempt.Success() && !t.proven {
 			o.Change.Proven, t.proven = true, true
+			e.probation(t)
 		}
 	}
 	if t.health.ClosedUntil.After(before.ClosedUntil) {

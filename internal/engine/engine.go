@@ -91,24 +91,27 @@ type Engine struct {
 	fetches chan struct{}
 	work    sync.WaitGroup // attempts and fetches
 
-	mu        sync.Mutex
-	shards    [callbackd.Shards]holding // of a shared queue
-	lease     time.Time                 // when it ends
-	floors    floors
-	inbox     inbox
-	targets   map[callbackd.CallbackNo]*target
-	sweepAt   int                    // number of targets at which idle ones are dropped
-	rings     [classes]ring[*target] // targets with a lane that is ready, by class
-	parked    ring[*target]          // targets that wait for a place
-	inFlight  int                    // exchanges with receivers
-	suspects  int                    // those with receivers that may be hanging
-	recording int                    // outcomes on their way into the store
-	writing   int                    // of them, those that were given to it
-	quiet     chan struct{}          // closed when there is none; nil: nobody waits
-	data      int64                  // bytes of event data in memory
-	running   bool
-	draining  bool
-	watchers  map[callbackd.DeliveryID][]chan struct{}
+	mu       sync.Mutex
+	shards   [callbackd.Shards]holding // of a shared queue
+	lease    time.Time                 // when it ends
+	floors   floors
+	inbox    inbox
+	targets  map[callbackd.CallbackNo]*target
+	sweepAt  int                    // number of targets at which idle ones are dropped
+	rings    [classes]ring[*target] // targets with a lane that is ready, by class
+	parked   ring[*target]          // targets that wait for a place
+	inFlight int                    // exchanges with receivers
+	suspects int                    // those with receivers that may be hanging
+	origins  map[originOf]*origin   // with callbacks on probation
+	// sweepOrigins is the number of origins at which idle ones are dropped.
+	sweepOrigins int
+	recording    int           // outcomes on their way into the store
+	writing      int           // of them, those that were given to it
+	quiet        chan struct{} // closed when there is none; nil: nobody waits
+	data         int64         // bytes of event data in memory
+	running      bool
+	draining     bool
+	watchers     map[callbackd.DeliveryID][]chan struct{}
 }
 
 // Classes of work: first attempts go ahead of retries, and both ahead of what
@@ -138,7 +141,7 @@ func New(o Options) *Engine {
 	if o.Observer == nil {
 		o.Observer = silent{}
 	}
-	e := &Engine{o: o, fetches: make(chan struct{}, maxFetches), targets: map[callbackd.CallbackNo]*target{}, watchers: map[callbackd.DeliveryID][]chan struct{}{}}
+	e := &Engine{o: o, fetches: make(chan struct{}, maxFetches), targets: map[callbackd.CallbackNo]*target{}, origins: map[originOf]*origin{}, watchers: map[callbackd.DeliveryID][]chan struct{}{}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }
@@ -334,6 +337,10 @@ func (e *Engine) startOne(t *target, class int, now time.Time) {
 		t.schedule(e, now)
 		return // it comes back when an attempt ends or its timer fires
 	}
+	if !t.origin.takes(t, now) {
+		t.origin.wait(e, t, now)
+		return // it comes back when one there ends or its timer fires
+	}
 	if e.placesFor(t) <= 0 {
 		if !t.parked {
 			t.parked = true
@@ -392,16 +399,27 @@ func (e *Engine) startTest(t *target, d callbackd.Delivery) {
 	e.start(t, nil, d)
 }
 
+// place is what an attempt in flight takes up.
+type place struct {
+	replayed bool
+	suspect  bool
+	origin   *origin // nil: its callback is not on probation, or it is a test
+}
+
 func (e *Engine) start(t *target, l *lane, d callbackd.Delivery) {
 	t.inFlight++
 	e.inFlight++
-	if d.Replay != 0 {
+	p := place{replayed: d.Replay != 0, suspect: t.suspect()}
+	if p.replayed {
 		t.replaying++
 	}
-	suspect := t.suspect()
-	if suspect {
+	if p.suspect {
 		e.suspects++
 	}
+	if t.origin != nil && !d.Test {
+		p.origin = t.origin
+		p.origin.start(t, e.now())
+	}
 	cb := t.cb
-	e.work.Go(func() { e.attempt(t, l, d, cb, suspect) })
+	e.work.Go(func() { e.attempt(t, l, d, cb, p) })
 }

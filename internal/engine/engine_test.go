@@ -27,6 +27,7 @@ type rig struct {
 	mu     sync.Mutex
 	script func(call) callbackd.Result
 	calls  []call
+	made   int // callbacks
 	flying int
 	peak   int
 }
@@ -114,8 +115,12 @@ func (r *rig) close() {
 
 func (r *rig) callback(ev callbackd.EventType, p callbackd.Policy) callbackd.CallbackNo {
 	r.Helper()
+	url := "https://example.com/"
+	if r.made++; r.made > 1 { // each has a receiver of its own
+		url = fmt.Sprintf("https://r%d.example.com/", r.made)
+	}
 	cb, _, err := r.s.CreateCallback(r.Context(), callbackd.Callback{Key: r.key.No, Event: ev, Name: fmt.Sprint(time.Now().UnixNano(), len(r.calls), p),
-		URL: "https://example.com/", Method: "POST", Payload: []byte("{}"), Policy: p}, time.Now())
+		URL: url, Method: "POST", Payload: []byte("{}"), Policy: p}, time.Now())
 	if err != nil {
 		r.Fatal(err)
 	}

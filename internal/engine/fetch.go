@@ -144,7 +144,8 @@ func (e *Engine) setting(t *target, cb *callbackd.Callback, now time.Time) {
 	if t.cb != nil && cb.Version < t.cb.Version {
 		return // it was read before
 	}
-	if t.cb == nil || t.cb.Version != cb.Version || cb.ReleasedAt.After(t.cb.ReleasedAt) {
+	vouched := t.cb != nil && cb.ReleasedAt.After(t.cb.ReleasedAt)
+	if t.cb == nil || t.cb.Version != cb.Version || vouched {
 		t.health, t.proven = callbackd.KeptHealth(cb.FailingSince, cb.ClosedUntil, now), cb.Proven
 		if cb.Releasing {
 			t.release(now)
@@ -161,6 +162,10 @@ func (e *Engine) setting(t *target, cb *callbackd.Callback, now time.Time) {
 		t.noteDue(time.Unix(0, 0))
 	}
 	t.limit()
+	e.probation(t)
+	if vouched && t.origin != nil {
+		t.origin.probation.Health = callbackd.Health{}
+	}
 	t.enqueue(e)
 }
 

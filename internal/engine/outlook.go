@@ -23,6 +23,10 @@ func (e *Engine) Outlook(no callbackd.CallbackNo, session string, now time.Time)
 	if t.health.Closed(now) {
 		out.ClosedUntil = t.health.ClosedUntil
 	}
+	if o := t.origin; o != nil {
+		out.Probation, out.OriginInFlight, out.OriginLimit = true, o.inFlight, o.probation.Limit(now)
+		out.BeginsAt = o.opensAt(t, now)
+	}
 	if t.limiter != nil {
 		if missing := 1 - t.limiter.TokensAt(now); missing > 0 {
 			out.RateUntil = now.Add(time.Duration(missing / float64(t.limiter.Limit()) * float64(time.Second)))

@@ -217,6 +217,7 @@ func (e *Engine) isQuiet() {
 
 func (e *Engine) leave(t *target) {
 	t.leaving = true
+	t.leaveOrigin()
 	t.stopTimer()
 	t.clear(e)
 	e.left(t)

@@ -18,6 +18,10 @@ type target struct {
 	paused  bool
 	pausing bool // an attempt paused it, which is on its way into the store
 	proven  bool // it has succeeded at its origin
+	// origin is where it is on probation; nil: it is not.
+	origin   *origin
+	begun    bool // it made its first attempt there
+	atOrigin bool // it waits for an attempt there to end
 	// releasing: what waits for a later time is being made due.
 	releasing bool
 	health    callbackd.Health
@@ -101,8 +105,9 @@ func (e *Engine) target(no callbackd.CallbackNo) *target {
 func (e *Engine) dropIdle() {
 	now := e.now()
 	for no, t := range e.targets {
-		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && !t.parked && t.nextDue.IsZero() && t.nextReplay.IsZero() && t.health.Consecutive == 0 && !t.health.Held(now) && !t.releasing && !t.pausing {
+		if len(t.lanes) == 0 && t.inFlight == 0 && t.recording == 0 && !t.behind && !t.holding && !t.fetching && !t.parked && !t.atOrigin && t.nextDue.IsZero() && t.nextReplay.IsZero() && t.health.Consecutive == 0 && !t.health.Held(now) && !t.releasing && !t.pausing {
 			t.stopTimer()
+			t.leaveOrigin()
 			delete(e.targets, no)
 		}
 	}
@@ -437,6 +442,12 @@ func (t *target) schedule(e *Engine, now time.Time) {
 	if held {
 		sooner(t.health.HeldUntil())
 	}
+	ready := t.ready[fresh].len() > 0 || t.ready[retry].len() > 0 || t.ready[replay].len() > 0
+	if t.origin != nil && ready {
+		if at := t.origin.opensAt(t, now); !at.IsZero() {
+			sooner(at)
+		}
+	}
 	if len(t.held.lanes) > 0 {
 		sooner(t.held.lanes[0].wakeAt())
 	}
@@ -446,7 +457,7 @@ func (t *target) schedule(e *Engine, now time.Time) {
 	if !t.nextReplay.IsZero() && !held && t.replays < retryPage && !t.fetching {
 		sooner(t.nextReplay)
 	}
-	if t.limiter != nil && (t.ready[fresh].len() > 0 || t.ready[retry].len() > 0 || t.ready[replay].len() > 0) {
+	if t.limiter != nil && ready {
 		if missing := 1 - t.limiter.TokensAt(now); missing > 0 {
 			sooner(now.Add(time.Duration(missing/float64(t.limiter.Limit())*float64(time.Second)) + time.Microsecond))
 		}

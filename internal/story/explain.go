@@ -42,6 +42,7 @@ const (
 	NotRunning     = "not_running"
 	BreakerOpen    = "breaker_open"
 	AskedToWait    = "asked_to_wait" // Retry-After closed the callback
+	OnProbation    = "probation"     // nothing has succeeded yet at its origin
 	WaitingRetry   = "waiting_retry"
 	Held           = "held"
 	Sending        = "sending"
@@ -248,23 +249,12 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 	if look.Busy && !cb.Paused() {
 		e.add(Sending, time.Time{}, time.Time{}, "An attempt of its session is under way to the callback.")
 	}
-	if !look.OpenUntil.IsZero() {
-		e.add(BreakerOpen, time.Time{}, look.OpenUntil, "The receiver failed %d times in a row; nothing is sent to it until a probe at %s.", look.Failures, stamp(look.OpenUntil))
-		e.next("See to the receiver; callbackd finds out by itself when it is back.")
-	}
-	closed := cb.ClosedUntil // also when another node sends
-	if look.ClosedUntil.After(closed) {
-		closed = look.ClosedUntil
-	}
-	if closed.After(e.now) {
-		e.add(AskedToWait, time.Time{}, closed, "The receiver asked to be left alone with Retry-After; nothing is sent to it before %s.", stamp(closed))
-		e.next("Wait. To send before, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
-	}
+	held := e.held(cb, look)
 	if n := len(v.History); n > 0 {
 		e.advise(v.ID, &v.History[n-1])
 	}
 	e.waits(v, look)
-	if look.InFlight > 0 && look.InFlight >= look.Limit && look.OpenUntil.IsZero() && !closed.After(e.now) {
+	if look.InFlight > 0 && look.InFlight >= look.Limit && !held {
 		e.add(AtLimit, time.Time{}, time.Time{}, "%d attempts to the callback are under way, which is what it may have now.", look.InFlight)
 	}
 	if !look.RateUntil.IsZero() {
@@ -284,6 +274,28 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 		e.add(DueNow, time.Time{}, time.Time{}, "It is due and is sent at once.")
 	}
 	e.lastAttempt(v)
+}
+
+// held says what is known of the receiver that keeps everything from it, and
+// tells whether something does.
+func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook) bool {
+	if !look.OpenUntil.IsZero() {
+		e.add(BreakerOpen, time.Time{}, look.OpenUntil, "The receiver failed %d times in a row; nothing is sent to it until a probe at %s.", look.Failures, stamp(look.OpenUntil))
+		e.next("See to the receiver; callbackd finds out by itself when it is back.")
+	}
+	closed := cb.ClosedUntil // also when another node sends
+	if look.ClosedUntil.After(closed) {
+		closed = look.ClosedUntil
+	}
+	if closed.After(e.now) {
+		e.add(AskedToWait, time.Time{}, closed, "The receiver asked to be left alone with Retry-After; nothing is sent to it before %s.", stamp(closed))
+		e.next("Wait. To send before, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
+	}
+	if look.Probation && !look.Busy && (look.OriginInFlight >= look.OriginLimit || look.BeginsAt.After(e.now)) {
+		e.add(OnProbation, time.Time{}, look.BeginsAt, "The callback has not succeeded at %s yet. All callbacks of the API key of which that is true share %d attempts at a time there, and no more than %d of them begin at once and one more each %v.",
+			callbackd.Origin(cb.URL), callbackd.RampStart, callbackd.ProbationBurst, callbackd.ProbationEvery)
+	}
+	return !look.OpenUntil.IsZero() || closed.After(e.now)
 }
 
 // waits says whether it waits for its own time, or for one before it.

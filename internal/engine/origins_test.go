@@ -1,0 +1,174 @@
+package engine_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/engine"
+)
+
+// at makes n callbacks of the event at one origin.
+func (r *rig) at(host string, n int, p callbackd.Policy) (all []callbackd.CallbackNo) {
+	r.Helper()
+	for i := range n {
+		cb, _, err := r.s.CreateCallback(r.Context(), callbackd.Callback{Key: r.key.No, Event: ev1, Name: fmt.Sprint(host, i),
+			URL: fmt.Sprintf("https://%s/%d", host, i), Method: "POST", Payload: []byte("{}"), Policy: p}, time.Now())
+		if err != nil {
+			r.Fatal(err)
+		}
+		all = append(all, cb.No)
+	}
+	return all
+}
+
+// within counts the requests since from.
+func (r *rig) since(from time.Time) (n int) {
+	for _, c := range r.sent() {
+		if !c.at.Before(from) {
+			n++
+		}
+	}
+	return n
+}
+
+// One event for a hundred callbacks of a key at one origin is a few requests,
+// whatever the receiver answers, and all of them in the end; when each has
+// succeeded once the next event is a hundred at once, also after a restart.
+func TestOneEventIsNotAHundredRequestsAtAStrangersHost(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		r.at("example.com", 100, callbackd.Policy{})
+		r.publish(ev1, "A")
+		pass(15*time.Second - time.Millisecond)
+		if n := len(r.sent()); n != callbackd.ProbationBurst+2 {
+			t.Errorf("%d requests within 15 s", n)
+		}
+		pass(100 * callbackd.ProbationEvery)
+		if n := len(r.sent()); n != 100 {
+			t.Errorf("%d of 100 requests", n)
+		}
+		for range 2 {
+			from := time.Now()
+			r.publish(ev1, "B")
+			pass(time.Second)
+			if n := r.since(from); n != 100 {
+				t.Errorf("%d requests when all are proven", n)
+			}
+			r.restart()
+		}
+	})
+}
+
+// While nothing has succeeded at an origin, its callbacks share one allowance
+// and one breaker.
+func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		r.at("example.com", 50, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
+		r.set(slowly(time.Second, status(404)))
+		for i := range 20 {
+			r.publish(ev1, fmt.Sprint("S", i))
+		}
+		pass(9 * time.Second)
+		if r.peak > callbackd.RampStart {
+			t.Errorf("%d at once", r.peak)
+		}
+		if n := len(r.sent()); n > 2*callbackd.BreakerThreshold {
+			t.Errorf("%d requests to a host that wants none", n)
+		}
+		pass(10 * time.Minute)
+		from := time.Now()
+		pass(callbackd.BreakerMaxWait * 11 / 10)
+		if n := r.since(from); n == 0 || n > 2 {
+			t.Errorf("%d probes of one origin in five minutes", n)
+		}
+		r.set(ok)
+		pass(200 * time.Hour)
+		if left := r.waiting(); left != 0 {
+			t.Errorf("%d deliveries are left", left)
+		}
+	})
+}
+
+// A callback that has succeeded is not held by others at its origin, nor are
+// callbacks at other origins and of other keys.
+func TestProbationHoldsNobodyElse(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		proven := r.at("example.com", 1, callbackd.Policy{})[0]
+		r.publish(ev1, "A")
+		pass(time.Second)
+		r.at("example.com", 60, callbackd.Policy{}) // the first of them is the one that is there
+		elsewhere := r.at("other.example.com", 1, callbackd.Policy{})[0]
+		first := r.key
+		other, err := r.s.CreateKey(r.Context(), callbackd.Key{Account: "acme", APIKey: "k2", Secret: "s", CreatedAt: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.key = other
+		theirs := r.at("example.com", 1, callbackd.Policy{})[0]
+		r.set(func(c call) callbackd.Result {
+			if c.cb != proven && c.cb != elsewhere && c.cb != theirs {
+				time.Sleep(time.Minute)
+				return status(500)
+			}
+			return status(200)
+		})
+		from := time.Now()
+		r.publish(ev1, "B")
+		r.key = first
+		r.publish(ev1, "B")
+		pass(time.Second)
+		got := map[callbackd.CallbackNo]int{}
+		for _, c := range r.sent() {
+			if !c.at.Before(from) {
+				got[c.cb]++
+			}
+		}
+		if got[proven] != 1 || got[elsewhere] != 1 || got[theirs] != 1 {
+			t.Errorf("held up: %v", got)
+		}
+		const share = callbackd.RampStart + 1 // the success there allowed one more
+		if len(got) != 3+share {
+			t.Errorf("%d callbacks were called", len(got))
+		}
+		if look := r.e.Outlook(proven+10, "B", time.Now()); !look.Probation || look.OriginInFlight != share {
+			t.Errorf("%+v", look)
+		}
+	})
+}
+
+// What waits at an origin comes on whatever else holds callbacks there: a
+// pause, a rate, a deletion, another address.
+func TestProbationStrandsNobody(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		nos := r.at("example.com", 30, callbackd.Policy{Rate: 1, Concurrency: 1})
+		r.set(func(c call) callbackd.Result {
+			time.Sleep(time.Duration(c.cb%5) * time.Second)
+			return status([]int{200, 500, 200, 503}[(int(c.cb)+c.attempt)%4])
+		})
+		for i := range 6 {
+			r.publish(ev1, fmt.Sprint("S", i), fmt.Sprint("S", i))
+			pass(3 * time.Second)
+			r.pause(nos[i], callbackd.PausedByUser)
+			r.put(nos[10+i], "https://other.example.com/")
+			r.put(nos[20+i], "https://example.com/moved")
+			if i%2 == 0 {
+				r.end(nos[29-i/2], false)
+			}
+		}
+		r.restart()
+		for i := range 6 {
+			r.pause(nos[i], callbackd.NotPaused)
+		}
+		r.set(ok)
+		pass(200 * time.Hour)
+		for range 10 {
+			r.settle()
+		}
+		if left := r.waiting(); left != 0 {
+			t.Errorf("%d deliveries are left", left)
+		}
+		synctest.Wait()
+	})
+}
