@@ -17,6 +17,19 @@ type Message struct {
 	Message string `json:"message"`
 }
 
+// Links is the answer of the root: where to go on.
+type Links struct {
+	Message   string `json:"message"`
+	Console   string `json:"console"`
+	Callbacks string `json:"callbacks"`
+	Events    string `json:"events"`
+	Sessions  string `json:"sessions"`
+	OpenAPI   string `json:"openapi"`
+	Health    string `json:"health"`
+	Ready     string `json:"ready"`
+	Metrics   string `json:"metrics"`
+}
+
 // Headers are a callback's headers in the order they were given; it is
 // written as a JSON object.
 type Headers []Header

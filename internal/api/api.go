@@ -141,6 +141,7 @@ func (a *API) handler(r route) http.Handler {
 // routes is the table of everything that is served.
 func (a *API) routes() []route {
 	return append([]route{
+		{pattern: "GET /{$}", open: a.home},
 		{pattern: "GET /healthz", open: a.healthz},
 		{pattern: "GET /readyz", open: a.readyz},
 		{pattern: "GET /metrics", open: a.Metrics.ServeHTTP},

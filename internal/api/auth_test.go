@@ -157,7 +157,7 @@ func anotherKeysObjectIsNotFound(t *testing.T, on func(*setup)) {
 // but the four for the operator's machines asks for it.
 func TestPeers19EveryRouteNeedsAuthentication(t *testing.T) {
 	s := start(t)
-	open := map[string]bool{"GET /healthz": true, "GET /readyz": true, "GET /metrics": true, "GET /openapi.yaml": true}
+	open := map[string]bool{"GET /": true, "GET /healthz": true, "GET /readyz": true, "GET /metrics": true, "GET /openapi.yaml": true}
 	none := func(r *http.Request) {
 		for _, name := range []string{"API-Key", "API-Token", "API-Timestamp"} {
 			r.Header.Del(name)

@@ -231,7 +231,7 @@ func (s *spec) walk(path string) *yaml.Node {
 // order.
 func TestTheWireIsTheDocument(t *testing.T) {
 	for name, v := range map[string]any{
-		"KeyedMessage": wire.Message{}, "Callback": wire.Callback{}, "CallbackList": wire.CallbackList{}, "CallbackOne": wire.CallbackOne{}, "Policy": wire.Policy{},
+		"Links": wire.Links{}, "KeyedMessage": wire.Message{}, "Callback": wire.Callback{}, "CallbackList": wire.CallbackList{}, "CallbackOne": wire.CallbackOne{}, "Policy": wire.Policy{},
 		"Secret": wire.Secret{}, "Accepted": wire.Accepted{}, "Event": wire.Event{}, "EventList": wire.EventList{}, "Delivery": wire.Delivery{},
 		"DeliveryList": wire.DeliveryList{}, "Attempt": wire.Attempt{}, "Timings": wire.Timings{}, "Request": wire.Request{}, "Response": wire.Response{},
 		"Session": wire.Session{}, "SessionOptions": wire.SessionOptions{}, "SessionSMS": wire.SessionSMS{}, "SessionContact": wire.SessionContact{},

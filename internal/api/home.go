@@ -1,0 +1,37 @@
+package api
+
+import (
+	"mime"
+	"net/http"
+	"strings"
+
+	"callbackd/wire"
+)
+
+// home tells who asks for the server itself where to go on: a browser goes to
+// the console, anything else gets links.
+func (a *API) home(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	if wantsHTML(r.Header) {
+		w.Header().Set("Location", "console/") // relative: a proxy may serve all of this below a path
+		answer(w, http.StatusSeeOther, wire.Message{Message: "The console is at /console/."})
+		return
+	}
+	answer(w, http.StatusOK, wire.Links{
+		Message: "callbackd is running.", Console: "/console/", Callbacks: "/v1/callbacks", Events: "/v1/events", Sessions: "/v1/sessions",
+		OpenAPI: "/openapi.yaml", Health: "/healthz", Ready: "/readyz", Metrics: "/metrics",
+	})
+}
+
+// wantsHTML tells whether a client names HTML among what it accepts, as
+// browsers do and other clients do not.
+func wantsHTML(h http.Header) bool {
+	for _, one := range strings.Split(strings.Join(h.Values("Accept"), ","), ",") {
+		typ, params, err := mime.ParseMediaType(one)
+		q, given := params["q"]
+		if err == nil && typ == "text/html" && (!given || strings.Trim(q, "0.") != "") {
+			return true
+		}
+	}
+	return false
+}
