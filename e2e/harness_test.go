@@ -136,6 +136,9 @@ func (p *process) until(t *testing.T, text string) string {
 }
 
 func (p *process) kill() {
+	if p.cmd.Cancel != nil {
+		p.cmd.Cancel()
+	}
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
 }

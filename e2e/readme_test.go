@@ -3,8 +3,10 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -12,44 +14,102 @@ import (
 	"time"
 )
 
-// TestREADMETourWorksAsPrinted runs every block of the README's tour, in
-// order, in one bash, as a newcomer would. Only the two ports are others.
-func TestREADMETourWorksAsPrinted(t *testing.T) {
+func readme(t *testing.T) string {
+	t.Helper()
 	raw, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, tour, ok := strings.Cut(string(raw), "<!-- tour:start -->")
+	return string(raw)
+}
+
+// blocks is the commands that a text prints.
+func blocks(text string) (out []string) {
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+// bash is a script in the folder of the project, in a group of processes that
+// ends with the test.
+func bash(t *testing.T, script string, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", script)
+	cmd.Dir, cmd.Env = "..", append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
+// TestREADMETourWorksAsPrinted runs the README's first command and, while it
+// runs, every block of the tour, in order, in one bash, as a newcomer would.
+// Only the ports and the first command's data directory are others. Then it
+// runs the commands that the first one has printed, as they are.
+func TestREADMETourWorksAsPrinted(t *testing.T) {
+	page := readme(t)
+	before, tour, ok := strings.Cut(page, "<!-- tour:start -->")
 	tour, _, ok2 := strings.Cut(tour, "<!-- tour:end -->")
 	if !ok || !ok2 {
 		t.Fatal("README.md has no tour")
 	}
-	script := "set -euo pipefail\n"
-	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(tour, -1) {
-		script += m[1] + "\n"
+	main, api, receiver, data := freePort(t), freePort(t), freePort(t), filepath.Join(t.TempDir(), "first minutes")
+	first := start(t, bash(t, blocks(before)[0], "CALLBACKD_DATA="+data, "CALLBACKD_LISTEN=127.0.0.1:"+main))
+	if said := first.line(t); said != "listening on http://127.0.0.1:"+main {
+		t.Fatalf("the first command says %q", said)
 	}
-	api, receiver := freePort(t), freePort(t)
-	script = strings.NewReplacer("8080", api, "9000", receiver).Replace(script)
-	cmd := exec.Command("bash", "-c", script)
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "CALLBACKD_LISTEN=127.0.0.1:"+api)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stop := time.AfterFunc(2*time.Minute, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-	defer stop.Stop()
-	err = cmd.Wait()
-	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+
+	script := "set -euo pipefail\n" + strings.NewReplacer("8081", api, "9000", receiver).Replace(strings.Join(blocks(tour), "\n"))
+	out, err := bash(t, script).CombinedOutput()
 	for _, want := range []string{`"data":[]`, `"sequence":1,"deliveries":1`, "ACM-0123456789", `"state": "delivered"`, `"status":"STARTED","events":[`, "COMPLETE                     5", "every delivery is in exactly one state"} {
-		if !strings.Contains(out.String(), want) {
+		if !strings.Contains(string(out), want) {
 			err = fmt.Errorf("%q was not printed; %v", want, err)
 		}
 	}
 	if err != nil {
-		t.Errorf("%v\n%s", err, out.String())
+		t.Errorf("%v\n%s", err, out)
+	}
+	followTheFirstCommand(t, first, main)
+}
+
+// followTheFirstCommand does what the server has printed: it opens the console
+// and runs the two commands.
+func followTheFirstCommand(t *testing.T, first *process, port string) {
+	t.Helper()
+	said := first.line(t)
+	if want := "The console is at http://127.0.0.1:" + port + "/console/"; said != want {
+		t.Fatalf("it says %q, want %q", said, want)
+	}
+	for _, path := range []string{"/", "/console/"} { // the root leads there
+		req, err := http.NewRequest("GET", "http://127.0.0.1:"+port+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", "text/html")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Request.URL.Path, "/console/") {
+			t.Errorf("%s leads to %s: %d", path, resp.Request.URL, resp.StatusCode)
+		}
+	}
+	for _, c := range []struct{ says, prints string }{
+		{"To sign in there as the operator, ", "http://127.0.0.1:" + port + "/console/"},
+		{"There is no API key yet. ", "api secret  "},
+	} {
+		if said := first.line(t); !strings.HasPrefix(said, c.says) {
+			t.Fatalf("it says %q, want %q", said, c.says)
+		}
+		command := first.line(t)
+		if !strings.HasPrefix(command, "  CGO_ENABLED=0 go run ./cmd/callbackd ") {
+			t.Errorf("it prints %q", command)
+		}
+		if out, err := bash(t, command).CombinedOutput(); err != nil || !strings.Contains(string(out), c.prints) {
+			t.Errorf("%s: %v\n%s", command, err, out)
+		}
 	}
 }
 

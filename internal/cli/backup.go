@@ -27,6 +27,6 @@ func (c *backupCmd) Run(e *env) error {
 	if !c.WithoutKeyset {
 		fmt.Fprintln(e.stdout, "the keyset is in it: whoever has the copy reads every secret")
 	}
-	_, err = fmt.Fprintf(e.stdout, "prove it: callbackd fsck --data %s\n", shellQuote(c.To))
+	_, err = fmt.Fprintf(e.stdout, "prove it: %s fsck --data %s\n", self(), shellQuote(c.To))
 	return err
 }

@@ -33,6 +33,7 @@ type root struct {
 	Fsck     fsckCmd     `cmd:"" help:"Prove that every accepted event is in exactly one state."`
 	Backup   backupCmd   `cmd:"" help:"Copy a data directory, beside a running server too."`
 	Move     moveCmd     `cmd:"" help:"Take everything from a data directory to PostgreSQL."`
+	Health   healthCmd   `cmd:"" help:"Ask the server on this machine how it is: exit code 0 if it is well."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

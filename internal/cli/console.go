@@ -8,6 +8,9 @@ import (
 	"callbackd/internal/console"
 )
 
+// defaultURL is where a server is reached that was told nothing else.
+const defaultURL = "http://127.0.0.1:8080"
+
 type consoleCmd struct {
 	dataFlag
 	URL string `default:"http://127.0.0.1:8080" name:"url" env:"CALLBACKD_URL" help:"Where a browser reaches the server."`

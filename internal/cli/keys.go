@@ -13,6 +13,7 @@ import (
 	"callbackd/internal/apikey"
 	"callbackd/internal/app"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/console"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 )
@@ -90,8 +91,8 @@ func (c *keysCreateCmd) Run(e *env) error {
 	if c.JSON {
 		return json.NewEncoder(e.stdout).Encode(out)
 	}
-	fmt.Fprintf(e.stdout, "account     %s\napi key     %s\napi secret  %s\n\nThe secret signs every call. Try:\n  curl -H @<(callbackd headers --account %s --key %s --secret %s) http://127.0.0.1:8080/v1/callbacks\n",
-		out.Account, out.APIKey, out.APISecret, shellQuote(out.Account), out.APIKey, out.APISecret)
+	fmt.Fprintf(e.stdout, "account     %s\napi key     %s\napi secret  %s\n\nThe secret signs every call. Try, in bash:\n  curl -H @<(%s headers --account %s --key %s --secret %s) %s/v1/callbacks\nKey and secret also sign in to the console: %s%s/\n",
+		out.Account, out.APIKey, out.APISecret, self(), shellQuote(out.Account), out.APIKey, out.APISecret, defaultURL, defaultURL, console.Root)
 	return nil
 }
 

@@ -65,8 +65,8 @@ func (c *moveCmd) Run(e *env) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "moved %s rows in %v; every table is the same on both sides. Next:\n  callbackd serve --database-url … --secret-keys %s\n",
-		thousands(total), time.Since(start).Round(100*time.Millisecond), shellQuote(c.SecretKeys))
+	_, err = fmt.Fprintf(e.stdout, "moved %s rows in %v; every table is the same on both sides. Next:\n  %s serve --database-url … --secret-keys %s\n",
+		thousands(total), time.Since(start).Round(100*time.Millisecond), self(), shellQuote(c.SecretKeys))
 	return err
 }
 

@@ -125,14 +125,7 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	fmt.Fprintln(e.stdout, "listening on", a.URL())
-	cfg.Log.Info("console served", "url", a.URL()+console.Root+"/")
-	if has, err := a.HasKeys(e.ctx); err == nil && !has {
-		where := "--data " + shellQuote(c.Data)
-		if c.DatabaseURL != "" {
-			where = "--database-url … --secret-keys " + shellQuote(c.SecretKeys) // the URL may hold a password
-		}
-		fmt.Fprintln(e.stdout, "there is no API key yet; create one with: callbackd keys create --account acme", where)
-	}
+	c.whatNext(e, a)
 	failed := false
 	select {
 	case <-e.ctx.Done():
