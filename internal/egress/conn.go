@@ -100,14 +100,14 @@ func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trac
 func (c *conn) exchange(ctx context.Context, request []byte, start time.Time, tr *Trace) (*http.Response, error) {
 	deadline, _ := ctx.Deadline() // none is the zero time, which is none here too
 	if err := c.SetDeadline(deadline); err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnsent, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnsent, err)
 	}
 	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
 	c.room = MaxResponseHeaders + readBuffer
 	c.uses++
 	w := c.send(request)
 	if w.failedUnsent() {
-		return nil, fmt.Errorf("%w: %w", errUnsent, w.err)
+		return nil, fmt.Errorf("%w: %w", ErrUnsent, w.err)
 	}
 	resp, err := c.answer(start, tr)
 	complete := w.end(c)
@@ -116,7 +116,7 @@ func (c *conn) exchange(ctx context.Context, request []byte, start time.Time, tr
 		c.answered(resp, complete)
 		return resp, nil
 	case w.n == 0 && w.err != nil && tr.Phase == Sending:
-		return nil, fmt.Errorf("%w: %w", errUnsent, w.err)
+		return nil, fmt.Errorf("%w: %w", ErrUnsent, w.err)
 	}
 	return nil, err
 }

@@ -126,8 +126,7 @@ func isSingleLabel(host string) bool {
 }
 
 // resolve looks the host up. The name is absolute: a search list of this
-// machine must not complete it to another one. Addresses of IPv4 that come
-// mapped into IPv6, as they do from a hosts file, are unmapped.
+// machine must not complete it to another one.
 func (d *dialer) resolve(ctx context.Context, host string, tr *Trace) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a.Unmap()}, nil
@@ -135,20 +134,7 @@ func (d *dialer) resolve(ctx context.Context, host string, tr *Trace) ([]netip.A
 	tr.Phase = Resolving
 	begin := time.Now()
 	defer func() { tr.DNS = time.Since(begin) }()
-	addrs, err := d.o.Resolver.LookupNetIP(ctx, "ip", strings.TrimSuffix(host, ".")+".")
-	var dns *net.DNSError
-	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return nil, err
-	case err != nil:
-		return nil, &LocalError{Lacks: LacksResolver, Err: err}
-	case len(addrs) == 0:
-		return nil, &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
-	}
-	for i := range addrs {
-		addrs[i] = addrs[i].Unmap()
-	}
-	return addrs, nil
+	return lookup(ctx, d.o.Resolver, strings.TrimSuffix(host, ".")+".")
 }
 
 // order is the order in which addresses are tried: the one that worked last

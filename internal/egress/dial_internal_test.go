@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -209,5 +210,69 @@ func TestIdleConnectionsEndInTime(t *testing.T) {
 	c.idleFor = time.Hour
 	if c.over(now.Add(59*time.Second)) || !c.over(now.Add(time.Minute)) {
 		t.Error("the age does not count")
+	}
+}
+
+// slowNames answers for each family after a time; a family without an answer is
+// silent.
+type slowNames struct {
+	after map[string]time.Duration
+	addrs map[string][]netip.Addr
+	errs  map[string]error
+}
+
+func (s slowNames) LookupNetIP(ctx context.Context, network, _ string) ([]netip.Addr, error) {
+	after, ok := s.after[network]
+	if !ok {
+		<-ctx.Done()
+		return nil, &net.DNSError{Err: "i/o timeout", IsTimeout: true}
+	}
+	time.Sleep(after)
+	return s.addrs[network], s.errs[network]
+}
+
+// A name server that answers for one family alone delays a connection, and does
+// not prevent it; and "no such name" is believed when nobody says otherwise.
+func TestNamesOfWhichOneFamilyIsSilent(t *testing.T) {
+	four, six := []netip.Addr{netip.MustParseAddr("192.0.2.1")}, []netip.Addr{netip.MustParseAddr("2001:db8::1")}
+	unknown, broken := &net.DNSError{Err: "no such host", IsNotFound: true}, &net.DNSError{Err: "server misbehaving", IsTemporary: true}
+	for name, tt := range map[string]struct {
+		names slowNames
+		want  string // the addresses, "unknown" or "ours"
+		after time.Duration
+	}{
+		"both":             {slowNames{after: map[string]time.Duration{"ip4": 1, "ip6": 2}, addrs: map[string][]netip.Addr{"ip4": four, "ip6": six}}, "[2001:db8::1 192.0.2.1]", 2},
+		"one is late":      {slowNames{after: map[string]time.Duration{"ip4": 1, "ip6": time.Second}, addrs: map[string][]netip.Addr{"ip4": four, "ip6": six}}, "[2001:db8::1 192.0.2.1]", time.Second},
+		"no AAAA":          {slowNames{after: map[string]time.Duration{"ip4": 1}, addrs: map[string][]netip.Addr{"ip4": four}}, "[192.0.2.1]", 1 + resolutionDelay},
+		"no A":             {slowNames{after: map[string]time.Duration{"ip6": 1}, addrs: map[string][]netip.Addr{"ip6": six}}, "[2001:db8::1]", 1 + resolutionDelay},
+		"AAAA fails":       {slowNames{after: map[string]time.Duration{"ip4": 2, "ip6": 1}, addrs: map[string][]netip.Addr{"ip4": four}, errs: map[string]error{"ip6": broken}}, "[192.0.2.1]", 2},
+		"unknown":          {slowNames{after: map[string]time.Duration{"ip4": 1, "ip6": 3}, errs: map[string]error{"ip4": unknown, "ip6": unknown}}, "unknown", 3},
+		"empty":            {slowNames{after: map[string]time.Duration{"ip4": 1, "ip6": 3}}, "unknown", 3},
+		"unknown or fails": {slowNames{after: map[string]time.Duration{"ip4": 1, "ip6": 3}, errs: map[string]error{"ip4": unknown, "ip6": broken}}, "ours", 3},
+		"silence":          {slowNames{}, "ours", 10 * time.Second},
+		"mapped twice":     {slowNames{after: map[string]time.Duration{"ip4": 1, "ip6": 1}, addrs: map[string][]netip.Addr{"ip4": four, "ip6": {netip.MustParseAddr("::ffff:192.0.2.1")}}}, "[192.0.2.1]", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				begin := time.Now()
+				addrs, err := lookup(ctx, tt.names, "a.test.")
+				took := time.Since(begin)
+				got := fmt.Sprint(addrs)
+				var local *LocalError
+				var dns *net.DNSError
+				switch {
+				case errors.As(err, &local):
+					got = "ours"
+				case errors.As(err, &dns) && dns.IsNotFound:
+					got = "unknown"
+				}
+				if got != tt.want || took != tt.after {
+					t.Errorf("%s, %v after %v; want %s after %v", got, err, took, tt.want, tt.after)
+				}
+				time.Sleep(time.Minute) // nothing is left behind: the bubble would say so
+			})
+		})
 	}
 }

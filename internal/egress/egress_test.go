@@ -250,6 +250,7 @@ func resolver(t *testing.T, answer func(q dns.Question) []string) *net.Resolver 
 	}
 	srv := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
 		m := new(dns.Msg).SetReply(r)
+		m.RecursionAvailable = true
 		for _, s := range answer(r.Question[0]) {
 			if rr, err := dns.NewRR(s); err == nil {
 				m.Answer = append(m.Answer, rr)
@@ -288,9 +289,14 @@ func TestNamesAreJudgedByWhatTheyResolveTo(t *testing.T) {
 		return nil
 	})
 	tr := egress.NewTransport(egress.Options{Policy: egress.NewPolicy(nil), Resolver: r})
-	for _, host := range []string{"inside.test", "mixed.test", "six.test", "mapped.test", "chain.test", "127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0"} {
+	for _, host := range []string{"inside.test", "mixed.test", "six.test", "chain.test", "127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0"} {
 		_, err := get(t, tr, "http://"+host+":"+port+"/")
 		wantRefused(t, err)
+	}
+	// An address of IPv4 among those of IPv6 is none.
+	var unknown *net.DNSError
+	if _, err := get(t, tr, "http://mapped.test:"+port+"/"); !errors.As(err, &unknown) || !unknown.IsNotFound {
+		t.Errorf("mapped.test: %v", err)
 	}
 	if n := hits.Load(); n != 0 {
 		t.Errorf("%d connections reached the trap", n)

@@ -85,9 +85,9 @@ func (t *Transport) CloseIdleConnections() { t.idle.closeAll() }
 // change where it ends or who answers.
 var ErrRequest = errors.New("not allowed in a request")
 
-// errUnsent is a connection that ended before any byte of the request was
+// ErrUnsent is a connection that ended before any byte of the request was
 // written: the receiver cannot have read it.
-var errUnsent = errors.New("the connection was closed before the request was sent")
+var ErrUnsent = errors.New("the connection was closed before the request was sent")
 
 // framing lists the headers that only this package writes.
 var framing = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Te", "Trailer", "Upgrade", "Expect", "Proxy-Connection", "Proxy-Authorization"}
@@ -140,7 +140,7 @@ func (t *Transport) Exchange(ctx context.Context, req *Request, tr *Trace) (*htt
 		if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
 			return nil, os.ErrDeadlineExceeded
 		}
-		if !tr.Reused || !errors.Is(err, errUnsent) {
+		if !tr.Reused || !errors.Is(err, ErrUnsent) {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -69,11 +70,14 @@ func TestASilentNameServerIsOurs(t *testing.T) {
 
 // asked is a resolver that notes the names it is asked for.
 type asked struct {
+	mu    sync.Mutex
 	names []string
 	addrs map[string][]netip.Addr
 }
 
 func (a *asked) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.names = append(a.names, host)
 	if addrs, ok := a.addrs[host]; ok {
 		return append([]netip.Addr(nil), addrs...), nil
@@ -90,7 +94,7 @@ func TestNamesAreLookedUpAsAbsolute(t *testing.T) {
 		if _, err := get(t, tr, "http://"+host+":8080/"); err == nil {
 			t.Error("answered")
 		}
-		if want := strings.TrimSuffix(host, ".") + "."; len(r.names) != 1 || r.names[0] != want {
+		if want := strings.TrimSuffix(host, ".") + "."; len(r.names) != 2 || r.names[0] != want || r.names[1] != want { // for both families
 			t.Errorf("%s: asked for %q, want %q", host, r.names, want)
 		}
 	}

@@ -88,6 +88,8 @@ func (a *attempt) fail(err error) {
 		a.untrusted(err)
 	case a.late(err):
 		a.fault(callbackd.FaultTimeout, "the receiver did not answer within %s", a.passed())
+	case errors.Is(err, egress.ErrUnsent):
+		a.fault(callbackd.FaultProtocol, "the receiver ended the connection before the request was sent")
 	case a.trace.Phase == egress.Sending:
 		a.fault(callbackd.FaultProtocol, "the receiver ended the connection without an answer; it may have read the request")
 	default:
