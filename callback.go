@@ -1,6 +1,7 @@
 package callbackd
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"time"
@@ -50,10 +51,40 @@ type Callback struct {
 	Releasing  bool
 }
 
+// SendsLike tells whether two settings make the same requests to the same
+// place, byte for byte: then they are one version.
+func (c *Callback) SendsLike(o *Callback) bool {
+	return c.URL == o.URL && c.Method == o.Method && slices.Equal(c.Headers, o.Headers) && bytes.Equal(c.Payload, o.Payload)
+}
+
 // SigningSecret is one "whsec_…" secret of a callback.
 type SigningSecret struct {
 	Value     Secret
 	ExpiresAt time.Time // zero: does not end
+}
+
+// MaxSigningSecrets is how many secrets of a callback can be in force: each of
+// them signs every request.
+const MaxSigningSecrets = 32
+
+// RotateSecret puts next in front; the secrets before it sign along until keep,
+// or until their own end when that is sooner. It fails when too many would be
+// in force at the time at.
+func (c *Callback) RotateSecret(next Secret, keep, at time.Time) error {
+	secrets := []SigningSecret{{Value: next}}
+	for _, old := range c.Secrets {
+		if old.ExpiresAt.IsZero() || old.ExpiresAt.After(keep) {
+			old.ExpiresAt = keep
+		}
+		if old.ExpiresAt.After(at) {
+			secrets = append(secrets, old)
+		}
+	}
+	if len(secrets) > MaxSigningSecrets {
+		return Errorf(KindLimited, "%d signing secrets are in force, which is the limit; wait until one of them ends, or rotate with a shorter keep", MaxSigningSecrets)
+	}
+	c.Secrets = secrets
+	return nil
 }
 
 // SigningSecrets is the secrets in force at now, newest first.
@@ -117,27 +148,34 @@ func (c *Callback) Paused() bool { return c.Pause.Reason != NotPaused }
 // canceled.
 func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
 
-// Replace gives c the URL, method, headers, payload and policy of next as a new
-// version at the given time. What is known of a receiver is known of the
-// version that it answered; what it asked for and whether it has succeeded
-// holds for its origin. With another origin come the secrets of next. released
-// tells that what waits for a later time is due at once: at another URL, and
-// with the end of a pause that no person set.
-func (c *Callback) Replace(next *Callback, at time.Time) (released bool) {
-	released = c.URL != next.URL
+// Replace gives c the URL, method, headers, payload and policy of next at the
+// given time. It is a new version when something else is sent than before. What
+// is known of a receiver is known of the version that it answered; what it asked
+// for and whether it has succeeded holds for its origin. With another origin come
+// the secrets of next. changed tells whether there is anything to store; released
+// that what waits for a later time is due at once: at another URL, and with the
+// end of a pause that no person set.
+func (c *Callback) Replace(next *Callback, at time.Time) (changed, released bool) {
+	same, paused := c.SendsLike(next), c.Paused() && c.Pause.Reason != PausedByUser
+	if same && !paused && c.FailingSince.IsZero() && c.Policy.Identical(next.Policy) {
+		return false, false
+	}
+	released = c.URL != next.URL || paused
 	if !SameOrigin(c.URL, next.URL) {
 		c.Secrets, c.ClosedUntil, c.Proven = next.Secrets, time.Time{}, false
 	}
 	c.URL, c.Method, c.Headers, c.Payload, c.Policy = next.URL, next.Method, next.Headers, next.Payload, next.Policy
-	c.Version++
+	if !same {
+		c.Version++
+	}
 	c.UpdatedAt, c.FailingSince = at, time.Time{}
-	if c.Paused() && c.Pause.Reason != PausedByUser {
-		c.Pause, released = Pause{}, true
+	if paused {
+		c.Pause = Pause{}
 	}
 	if released {
 		c.ReleasedAt, c.Releasing = at, true
 	}
-	return released
+	return true, released
 }
 
 // Resume ends a pause at the given time: a person vouches for the receiver.
@@ -164,6 +202,12 @@ func (p Policy) Same(q Policy) bool {
 	p, q = p.WithDefaults(), q.WithDefaults()
 	return p.Timeout == q.Timeout && slices.Equal(p.Retry, q.Retry) && p.OrderWait == q.OrderWait &&
 		p.Rate == q.Rate && p.Concurrency == q.Concurrency && p.NoKeepAlive == q.NoKeepAlive
+}
+
+// Identical tells whether p and q are written alike.
+func (p Policy) Identical(q Policy) bool {
+	return p.Timeout == q.Timeout && slices.Equal(p.Retry, q.Retry) && p.OrderWait == q.OrderWait && p.Rate == q.Rate &&
+		p.Concurrency == q.Concurrency && p.NoKeepAlive == q.NoKeepAlive
 }
 
 // Defaults and limits of [Policy].

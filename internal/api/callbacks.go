@@ -77,6 +77,9 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	}
 	b.Key = c.key.No
 	b.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
+		return err
+	}
 	cb, created, err := a.Store.CreateCallback(c.Context(), b, time.Now())
 	if err != nil {
 		return err
@@ -185,6 +188,9 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	}
 	b.Key, b.Event = c.key.No, ev
 	b.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
+		return err
+	}
 	cb, err := a.Store.ReplaceCallback(c.Context(), b, time.Now())
 	if err != nil {
 		return c.missing(err, ev)
@@ -268,6 +274,9 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	now := time.Now()
+	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
+		return err
+	}
 	cb, err := a.Store.RotateSecret(c.Context(), c.key.No, ev, c.nameParam(), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
 	if err != nil {
 		return c.missing(err, ev)
@@ -298,6 +307,9 @@ func (a *API) resumeCallback(w http.ResponseWriter, c *call) error {
 func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error {
 	ev, err := c.eventParam()
 	if err != nil {
+		return err
+	}
+	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
 		return err
 	}
 	cb, err := a.Store.PauseCallback(c.Context(), c.key.No, ev, c.nameParam(), p)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 )
 
 // Every limit: what is at it is accepted, one over is refused with the limit
@@ -149,4 +150,24 @@ func textSurvives(t *testing.T, on func(*setup)) {
 	if r := s.call("GET", "/v1/events/"+ev.ID, ""); !strings.Contains(r.body, `"data":`+data) {
 		t.Error(r.body)
 	}
+}
+
+// A key sets up all of its callbacks at once, and then changes them at a rate:
+// each change may leave a row behind.
+func TestChangesOfCallbacksAreLimited(t *testing.T) {
+	s := start(t)
+	s.register("SESSION:COMPLETE", "https://a.example/", "")
+	refused := 0
+	for range callbacks.ChangeBurst + 20 {
+		if r := s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"https://a.example/"}`); r.status == 429 {
+			r.says(429, "Changes of callbacks are limited to 1000 at once and 30 a minute")
+			refused++
+		} else {
+			r.ok(200)
+		}
+	}
+	if refused == 0 {
+		t.Error("no change was refused")
+	}
+	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200) // always possible
 }

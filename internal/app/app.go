@@ -147,6 +147,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
 	a.upkeep.Go(func() { a.advanceSessions(upkeep, session.Now) })
 	a.upkeep.Go(func() { a.sweepSessions(upkeep, c.Keep) })
+	a.upkeep.Go(func() { a.forget(upkeep) })
 	a.upkeep.Go(func() { a.prune(upkeep, c.Keep) })
 	a.upkeep.Go(func() { runner.Run(upkeep) })
 	a.upkeep.Go(func() { book.Run(upkeep) })

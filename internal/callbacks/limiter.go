@@ -16,24 +16,49 @@ const (
 	TestBurst = 5
 )
 
-// Limiter limits each API key by itself. It forgets everybody when it has
-// seen many: a full bucket is what they would have by then.
+// Changes of callbacks of one API key: every one may leave a row behind that is
+// kept for as long as an event points at it. The burst sets up all callbacks
+// that a key can have.
+const (
+	ChangeRate  = 0.5 // a second
+	ChangeBurst = 1000
+)
+
+// Limiter limits test-sends and changes of each API key by itself. It forgets
+// everybody when it has seen many: a full bucket is what they would have by
+// then.
 type Limiter struct {
-	mu   sync.Mutex
-	keys map[callbackd.KeyNo]*rate.Limiter
+	mu      sync.Mutex
+	tests   map[callbackd.KeyNo]*rate.Limiter
+	changes map[callbackd.KeyNo]*rate.Limiter
+}
+
+func take(of *map[callbackd.KeyNo]*rate.Limiter, key callbackd.KeyNo, now time.Time, each rate.Limit, burst int) bool {
+	if *of == nil || len(*of) > 10_000 {
+		*of = map[callbackd.KeyNo]*rate.Limiter{}
+	}
+	if (*of)[key] == nil {
+		(*of)[key] = rate.NewLimiter(each, burst)
+	}
+	return (*of)[key].AllowN(now, 1)
+}
+
+// AllowChange takes one change of a callback, and returns a Limited error when
+// there is none left.
+func (l *Limiter) AllowChange(key callbackd.KeyNo, now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !take(&l.changes, key, now, ChangeRate, ChangeBurst) {
+		return callbackd.Errorf(callbackd.KindLimited, "Changes of callbacks are limited to %d at once and %d a minute for an API key; try again later.", ChangeBurst, int(ChangeRate*60))
+	}
+	return nil
 }
 
 // Allow takes one, and returns a Limited error when there is none left.
 func (l *Limiter) Allow(key callbackd.KeyNo, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.keys == nil || len(l.keys) > 10_000 {
-		l.keys = map[callbackd.KeyNo]*rate.Limiter{}
-	}
-	if l.keys[key] == nil {
-		l.keys[key] = rate.NewLimiter(TestRate, TestBurst)
-	}
-	if !l.keys[key].AllowN(now, 1) {
+	if !take(&l.tests, key, now, TestRate, TestBurst) {
 		return callbackd.Errorf(callbackd.KindLimited, "Test-sends are limited to %d a second; try again in a moment.", TestRate)
 	}
 	return nil

@@ -62,3 +62,11 @@ func inside(w http.ResponseWriter, v *visit) error {
 	}
 	return readBody(w, v.Request, maxForm)
 }
+
+// allowChange counts a change of a callback. The operator's are not limited.
+func (c *Console) allowChange(v *visit, key callbackd.KeyNo) error {
+	if v.operator() {
+		return nil
+	}
+	return c.Tests.AllowChange(key, c.now())
+}

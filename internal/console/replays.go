@@ -265,6 +265,9 @@ func (c *Console) replayWhat(v *visit, r *callbackd.Replay) (out []string, err e
 	}
 	name := func(no callbackd.CallbackNo) (string, error) {
 		cb, err := c.Store.CallbackByNo(v.Context(), no)
+		if callbackd.KindOf(err) == callbackd.KindNotFound {
+			return fmt.Sprintf("%d, which was deleted", no), nil
+		}
 		if err != nil {
 			return "", err
 		}

@@ -152,6 +152,9 @@ func (c *Console) createWebhook(w http.ResponseWriter, v *visit) error {
 	}
 	cb.Key = key.No
 	cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	if err := c.allowChange(v, cb.Key); err != nil {
+		return c.again(w, p, err)
+	}
 	made, created, err := c.Store.CreateCallback(v.Context(), cb, c.now())
 	if err == nil && !created {
 		err = callbackd.Errorf(callbackd.KindConflict, "There is a webhook for %s with this name already; edit that one, or give this one another name.", cb.Event)
@@ -193,6 +196,9 @@ func (c *Console) replaceWebhook(w http.ResponseWriter, v *visit) error {
 	}
 	cb.Key = key.No
 	cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	if err := c.allowChange(v, cb.Key); err != nil {
+		return c.again(w, p, err)
+	}
 	made, err := c.Store.ReplaceCallback(v.Context(), cb, c.now())
 	if err != nil {
 		return c.again(w, p, err)

@@ -178,6 +178,9 @@ func (c *Console) resumeWebhook(w http.ResponseWriter, v *visit) error {
 func (c *Console) setPause(w http.ResponseWriter, v *visit, pause callbackd.Pause, done string) error {
 	cb, _, err := c.inForce(v)
 	if err == nil {
+		err = c.allowChange(v, cb.Key)
+	}
+	if err == nil {
 		_, err = c.Store.PauseCallback(v.Context(), cb.Key, cb.Event, cb.Name, pause)
 	}
 	if err != nil {
@@ -217,6 +220,9 @@ func (c *Console) rotateSecret(w http.ResponseWriter, v *visit) error {
 	}
 	keep, err := readKeep(v.PostFormValue("keep"))
 	if err != nil {
+		return err
+	}
+	if err := c.allowChange(v, cb.Key); err != nil {
 		return err
 	}
 	now := c.now()

@@ -18,11 +18,15 @@ type Login struct {
 	CreatedAt, ExpiresAt time.Time
 }
 
+// MaxLogins is how many browsers are signed in for one key, or for the
+// operator: the next one ends the oldest.
+const MaxLogins = 50
+
 // Logins keeps who is signed in to the console. Other processes may add
 // links while a server runs.
 type Logins interface {
 	// CreateLogin keeps l durably, and forgets those that are void at
-	// l.CreatedAt.
+	// l.CreatedAt, and the oldest of the key beyond MaxLogins.
 	CreateLogin(ctx context.Context, l Login) error
 	// Login returns the login with that hash that is not a link and not void
 	// at now; NotFound otherwise.

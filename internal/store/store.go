@@ -27,6 +27,7 @@ type Store interface {
 	Queue
 	Sessions
 	Upkeep
+	Forgetting
 	Replays
 	Logs
 	Stats
@@ -74,11 +75,9 @@ type Callbacks interface {
 	// returns the stored one and created=false, and stores nothing.
 	CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (stored *callbackd.Callback, created bool, err error)
 	// ReplaceCallback gives the callback named by c.Key, c.Event, c.Name the
-	// URL, Method, Headers, Payload and Policy of c as a new version, of which
-	// nothing bad is known, and ends a pause that was not set by a person.
-	// With that, and with another URL, what waits is released: see MakeDue.
-	// At another origin it is not closed and not proven, and the signing
-	// secret is replaced by c.Secrets.
+	// URL, Method, Headers, Payload and Policy of c, as
+	// [callbackd.Callback.Replace] does it. What waits may be released with
+	// that: see MakeDue.
 	ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error)
 	// DeleteCallback ends it: nothing is owed to it from this commit on,
 	// what it was owed is canceled, its history stays.
@@ -88,7 +87,7 @@ type Callbacks interface {
 	// forgets what is bad about the receiver and releases what waits: see
 	// MakeDue.
 	PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error)
-	// RotateSecret puts next in front; the ones before sign along until keep.
+	// RotateSecret does what [callbackd.Callback.RotateSecret] does.
 	RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error)
 	// Callback returns one setting in force.
 	Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (*callbackd.Callback, error)
@@ -251,8 +250,10 @@ type DeliveryPage struct {
 
 // DeliveryView is a delivery as it is shown.
 type DeliveryView struct {
-	ID       callbackd.DeliveryID
-	Event    *callbackd.Event // without Data in lists
+	ID    callbackd.DeliveryID
+	Event *callbackd.Event // without Data in lists
+	// Callback is the setting; in lists its number, key, event, name, URL and
+	// end only: a list opens no secret.
 	Callback *callbackd.Callback
 	State    callbackd.State
 	Attempts int

@@ -168,7 +168,11 @@ func (s *Store) insertCallback(ctx context.Context, tx pgx.Tx, cb *callbackd.Cal
 // ReplaceCallback is part of [store.Callbacks].
 func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error) {
 	return s.alter(ctx, c.Key, c.Event, c.Name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
-		released := cb.Replace(&c, at)
+		version := cb.Version
+		changed, released := cb.Replace(&c, at)
+		if !changed {
+			return nil
+		}
 		policy, err := json.Marshal(cb.Policy)
 		if err != nil {
 			return err
@@ -182,7 +186,7 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 		if err == nil {
 			err = keep(ctx, tx, cb, released)
 		}
-		if err != nil {
+		if err != nil || cb.Version == version {
 			return err
 		}
 		return s.insertVersion(ctx, tx, cb, at)
@@ -227,16 +231,9 @@ func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callb
 // RotateSecret is part of [store.Callbacks].
 func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error) {
 	return s.alter(ctx, key, ev, name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
-		secrets := []callbackd.SigningSecret{{Value: next}}
-		for _, old := range cb.Secrets {
-			if old.ExpiresAt.IsZero() || old.ExpiresAt.After(keep) {
-				old.ExpiresAt = keep
-			}
-			if old.ExpiresAt.After(at) {
-				secrets = append(secrets, old)
-			}
+		if err := cb.RotateSecret(next, keep, at); err != nil {
+			return err
 		}
-		cb.Secrets = secrets
 		sealed, err := s.sealer.Secrets(cb)
 		if err != nil {
 			return err

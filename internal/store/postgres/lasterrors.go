@@ -43,7 +43,10 @@ const (
 // query asks for, as the arrays of a statement.
 func (l *lister) lastErrors(ctx context.Context) (callbacks, numbers []int64, err error) {
 	var nos, after []int64
-	for no := range l.cbs {
+	for no, cb := range l.cbs.known {
+		if cb == nil {
+			continue
+		}
 		nos, after = append(nos, int64(no)), append(after, 0)
 	}
 	for len(nos) > 0 {

@@ -199,7 +199,7 @@ type lister struct {
 	s    *Store
 	conn *pgx.Conn
 	q    store.DeliveryQuery
-	cbs  map[callbackd.CallbackNo]*callbackd.Callback
+	cbs  *keyCallbacks
 	page store.DeliveryPage
 	full bool
 }
@@ -209,16 +209,8 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (stor
 	q.Limit = min(max(q.Limit, 1), store.MaxPage)
 	var page store.DeliveryPage
 	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		l := &lister{s: s, conn: conn, q: q, cbs: map[callbackd.CallbackNo]*callbackd.Callback{}}
-		all, err := s.callbacksWhere(ctx, conn, "c.key_no = $1", int64(q.Key))
-		if err != nil {
-			return err
-		}
-		for _, cb := range all {
-			if (q.Callback == 0 || q.Callback == cb.No) && (q.Type == "" || q.Type == cb.Event) {
-				l.cbs[cb.No] = cb
-			}
-		}
+		l := &lister{s: s, conn: conn, q: q, cbs: callbacksOf(q)}
+		var err error
 		rare := q.State == callbackd.Pending || q.State == callbackd.Failed || q.State == callbackd.Canceled || q.ByError()
 		if rare && q.Session == "" { // a session's are found by walking its events: a session is short, a backlog need not be
 			err = l.byIndex(ctx)
@@ -231,15 +223,13 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (stor
 	return page, err
 }
 
-func (l *lister) ended(no callbackd.CallbackNo) bool { return l.cbs[no].Deleted() }
-
 // add puts those of the deliveries on the page that belong there, in order.
 // It sets the cursor when there is more than the page holds.
 func (l *lister) add(ctx context.Context, ids []callbackd.DeliveryID, events map[callbackd.EventID]*callbackd.Event) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	places, err := stands(ctx, l.conn, ids, l.ended)
+	places, err := stands(ctx, l.conn, ids, l.cbs.ended)
 	if err != nil {
 		return err
 	}
@@ -257,7 +247,7 @@ func (l *lister) add(ctx context.Context, ids []callbackd.DeliveryID, events map
 			return nil
 		}
 		l.page.Deliveries = append(l.page.Deliveries, store.DeliveryView{
-			ID: id, Event: ev, Callback: l.cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last[id],
+			ID: id, Event: ev, Callback: l.cbs.known[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last[id],
 		})
 	}
 	return nil
@@ -307,11 +297,14 @@ func (l *lister) byEvent(ctx context.Context) error {
 		if err := addLater(ctx, l.conn, events); err != nil {
 			return err
 		}
+		if err := l.cbs.need(ctx, l.conn, owedBy(evs)); err != nil {
+			return err
+		}
 		for _, ev := range evs {
 			owed := slices.Sorted(slices.Values(ev.Owed))
 			for _, no := range slices.Backward(owed) {
 				id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
-				if l.cbs[no] != nil && (id.Event != l.q.After.Event || no < l.q.After.Callback) {
+				if l.cbs.known[no] != nil && (id.Event != l.q.After.Event || no < l.q.After.Callback) {
 					ids = append(ids, id)
 				}
 			}
@@ -342,8 +335,14 @@ const (
 // byIndex finds the rare states and the errors through their own small indexes.
 func (l *lister) byIndex(ctx context.Context) error {
 	var from sources
+	err := l.cbs.inForce(ctx, l.conn)
+	if err == nil && l.q.State != callbackd.Pending {
+		err = l.cbs.rest(ctx, l.conn)
+	}
+	if err != nil {
+		return err
+	}
 	if l.q.ByError() {
-		var err error
 		if from.erred, from.errors, err = l.lastErrors(ctx); err != nil {
 			return err
 		}
@@ -387,7 +386,10 @@ type sources struct{ waiting, ended, erred, errors []int64 }
 // byState returns the callbacks whose pending rows, and whose ended attempts,
 // may be of the state.
 func (l *lister) byState() (waiting, ended []int64) {
-	for no, cb := range l.cbs {
+	for no, cb := range l.cbs.known {
+		if cb == nil {
+			continue
+		}
 		if l.q.State == callbackd.Pending && !cb.Deleted() || l.q.State == callbackd.Canceled && cb.Deleted() {
 			waiting = append(waiting, int64(no))
 		}

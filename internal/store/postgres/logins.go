@@ -43,6 +43,12 @@ func (s *Store) CreateLogin(ctx context.Context, l store.Login) error {
 		if err != nil {
 			return err
 		}
+		if !l.Link {
+			_, err = tx.Exec(ctx, "DELETE FROM logins WHERE hash = ANY (ARRAY (SELECT hash FROM logins WHERE key_no = $1 AND NOT link ORDER BY created_at DESC OFFSET $2 FOR UPDATE SKIP LOCKED))", int64(l.Key), store.MaxLogins-1)
+			if err != nil {
+				return err
+			}
+		}
 		// Its hash is random: a row that is there is from a commit that was
 		// not answered.
 		_, err = tx.Exec(ctx, "INSERT INTO logins ("+loginColumns+") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",

@@ -280,6 +280,7 @@ func everyCommand(t *testing.T, s *Store) {
 	must(err)
 	_, err = s.DeleteCallback(ctx, k.No, callbackd.Complete, "default", now)
 	must(err)
+	everyForgetting(t, s, k, now)
 	_, err = s.SettleCanceled(ctx, now, 5)
 	must(err)
 	for i, fault := range []callbackd.Fault{callbackd.NoFault, callbackd.FaultStatus} { // of attempts that outlast their callback
@@ -294,6 +295,25 @@ func everyCommand(t *testing.T, s *Store) {
 	_, err = s.Check(ctx)
 	must(err)
 	must(s.Ready(ctx))
+}
+
+func everyForgetting(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
+	ctx, must := t.Context(), must(t)
+	setting := callbackd.Callback{Key: k.No, Event: callbackd.NoteInsert, Name: "default", URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}
+	_, _, err := s.CreateCallback(ctx, setting, now)
+	must(err)
+	setting.URL = "https://a.example/2"
+	_, err = s.ReplaceCallback(ctx, setting, now)
+	must(err)
+	_, err = s.Accept(ctx, store.Batch{Key: k.No, At: now, Events: []store.NewEvent{{Type: callbackd.NoteInsert, Session: "S", Data: []byte("{}")}}})
+	must(err)
+	_, err = s.Forgettable(ctx, now)
+	must(err)
+	_, _, _, err = s.Pointed(ctx, k.No, 0, 1000)
+	must(err)
+	_, err = s.Forget(ctx, k.No, nil, now.Add(time.Hour), 10)
+	must(err)
+	must(s.CreateLogin(ctx, store.Login{Hash: [32]byte{9}, Key: k.No, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
 }
 
 func everyClusterCommand(t *testing.T, s *Store, k callbackd.Key) {

@@ -15,7 +15,7 @@ import (
 type chosen struct {
 	codec.Set
 	filter callbackd.ReplayFilter
-	cbs    map[callbackd.CallbackNo]*callbackd.Callback
+	cbs    *keyCallbacks
 	tx     pgx.Tx
 }
 
@@ -54,16 +54,7 @@ func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyNo, f callbackd.
 		if err := readLong(ctx, tx); err != nil {
 			return err
 		}
-		all, err := s.callbacksWhere(ctx, tx, "c.key_no = $1", int64(key))
-		if err != nil {
-			return err
-		}
-		c.cbs = make(map[callbackd.CallbackNo]*callbackd.Callback, len(all))
-		for _, cb := range all {
-			if (f.Callback == 0 || f.Callback == cb.No) && (f.Type == "" || f.Type == cb.Event) {
-				c.cbs[cb.No] = cb
-			}
-		}
+		c.cbs = callbacksOf(store.DeliveryQuery{Key: key, Callback: f.Callback, Type: f.Type})
 		if f.Target == 0 && f.Session == "" && slices.Equal(f.States, []callbackd.State{callbackd.Failed}) {
 			return c.failed(ctx)
 		}
@@ -126,10 +117,13 @@ func (c *chosen) add(ctx context.Context, evs []*callbackd.Event) error {
 	if err := addLater(ctx, c.tx, byID(evs)); err != nil {
 		return err
 	}
+	if err := c.cbs.need(ctx, c.tx, owedBy(evs)); err != nil {
+		return err
+	}
 	var ids []callbackd.DeliveryID
 	for _, ev := range evs {
 		for _, no := range ev.Owed {
-			if cb := c.cbs[no]; cb != nil && (f.Target != 0 || !cb.Deleted()) {
+			if cb := c.cbs.known[no]; cb != nil && (f.Target != 0 || !cb.Deleted()) {
 				ids = append(ids, callbackd.DeliveryID{Event: ev.ID, Callback: no})
 			}
 		}
@@ -140,7 +134,7 @@ func (c *chosen) add(ctx context.Context, evs []*callbackd.Event) error {
 // addFitting adds those of the deliveries that are in a state asked for.
 func (c *chosen) addFitting(ctx context.Context, ids []callbackd.DeliveryID) error {
 	f := &c.filter
-	places, err := stands(ctx, c.tx, ids, func(no callbackd.CallbackNo) bool { return c.cbs[no].Deleted() })
+	places, err := stands(ctx, c.tx, ids, c.cbs.ended)
 	if err != nil {
 		return err
 	}
@@ -168,8 +162,11 @@ const selectFailed = `SELECT DISTINCT event_id FROM attempts WHERE state = 'fail
 
 // failed adds what failed, through its own small index.
 func (c *chosen) failed(ctx context.Context) error {
-	for no, cb := range c.cbs {
-		if cb.Deleted() {
+	if err := c.cbs.inForce(ctx, c.tx); err != nil {
+		return err
+	}
+	for no, cb := range c.cbs.known {
+		if cb == nil || cb.Deleted() {
 			continue
 		}
 		if err := c.failedOf(ctx, no); err != nil {

@@ -104,17 +104,13 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 		q.Before = math.MaxInt64
 	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		all, err := s.callbacksWhere(ctx, conn, "c.key_no = $1", int64(q.Key))
-		if err != nil {
-			return err
-		}
-		cbs := make(map[callbackd.CallbackNo]*callbackd.Callback, len(all))
-		for _, cb := range all {
-			cbs[cb.No] = cb
-		}
+		cbs := callbacksOf(store.DeliveryQuery{Key: q.Key})
 		evs, err := sessionEvents(ctx, conn, q)
 		if err == nil {
 			err = addLater(ctx, conn, byID(evs))
+		}
+		if err == nil {
+			err = cbs.need(ctx, conn, owedBy(evs))
 		}
 		if err == nil {
 			out, err = withDeliveries(ctx, conn, evs, cbs)
@@ -177,14 +173,14 @@ func sessionEvents(ctx context.Context, conn *pgx.Conn, q store.SessionEventQuer
 }
 
 // withDeliveries adds to each event where its deliveries stand.
-func withDeliveries(ctx context.Context, q querier, evs []*callbackd.Event, cbs map[callbackd.CallbackNo]*callbackd.Callback) ([]store.SessionEvent, error) {
+func withDeliveries(ctx context.Context, q querier, evs []*callbackd.Event, cbs *keyCallbacks) ([]store.SessionEvent, error) {
 	var ids []callbackd.DeliveryID
 	for _, ev := range evs {
 		for _, no := range slices.Sorted(slices.Values(ev.Owed)) {
 			ids = append(ids, callbackd.DeliveryID{Event: ev.ID, Callback: no})
 		}
 	}
-	places, err := stands(ctx, q, ids, func(no callbackd.CallbackNo) bool { return cbs[no] != nil && cbs[no].Deleted() })
+	places, err := stands(ctx, q, ids, cbs.ended)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +200,7 @@ func withDeliveries(ctx context.Context, q querier, evs []*callbackd.Event, cbs 
 		out[i].Event = ev
 		for range ev.Owed {
 			id, p := ids[at], places[at]
-			out[i].Deliveries = append(out[i].Deliveries, store.DeliveryView{ID: id, Callback: cbs[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last[id]})
+			out[i].Deliveries = append(out[i].Deliveries, store.DeliveryView{ID: id, Callback: cbs.known[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last[id]})
 			at++
 		}
 	}

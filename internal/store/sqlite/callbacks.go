@@ -99,7 +99,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		if out, err = s.find(t.db, c.Key, c.Event, c.Name); err != nil || out != nil {
 			return err
 		}
-		var n, last int64
+		var n int64
 		err = t.query("SELECT count(*) FROM callbacks WHERE key_no = ? AND type = ? AND deleted_at IS NULL", func(st *sqlite3.Stmt) error { n = st.ColumnInt64(0); return nil }, int64(c.Key), codec.TypeNo(c.Event))
 		if err != nil {
 			return err
@@ -107,11 +107,15 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		if n >= callbackd.MaxCallbacks {
 			return callbackd.Errorf(callbackd.KindInvalid, "An API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
 		}
-		if err := t.query("SELECT max(no) FROM callbacks", func(st *sqlite3.Stmt) error { last = st.ColumnInt64(0); return nil }); err != nil {
+		cb := c
+		cb.Version, cb.CreatedAt, cb.UpdatedAt = 1, at, at
+		err = t.query("UPDATE meta SET last_callback = last_callback + 1 RETURNING last_callback", func(st *sqlite3.Stmt) error {
+			cb.No = callbackd.CallbackNo(st.ColumnInt64(0))
+			return nil
+		})
+		if err != nil {
 			return err
 		}
-		cb := c
-		cb.No, cb.Version, cb.CreatedAt, cb.UpdatedAt = callbackd.CallbackNo(last+1), 1, at, at
 		if err := s.insertCallback(t, &cb, at); err != nil {
 			return err
 		}
@@ -145,7 +149,11 @@ func (s *Store) insertCallback(t *tx, cb *callbackd.Callback, at time.Time) erro
 // ReplaceCallback is part of [store.Callbacks].
 func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error) {
 	return s.change(ctx, c.Key, c.Event, c.Name, func(t *tx, cb *callbackd.Callback) error {
-		released := cb.Replace(&c, at)
+		version := cb.Version
+		changed, released := cb.Replace(&c, at)
+		if !changed {
+			return nil
+		}
 		policy, err := json.Marshal(cb.Policy)
 		if err != nil {
 			return err
@@ -158,7 +166,7 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 		if err == nil {
 			err = t.keep(cb, released)
 		}
-		if err != nil {
+		if err != nil || cb.Version == version {
 			return err
 		}
 		return s.insertVersion(t, cb, at)
@@ -202,16 +210,9 @@ func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callb
 // RotateSecret is part of [store.Callbacks].
 func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error) {
 	return s.change(ctx, key, ev, name, func(t *tx, cb *callbackd.Callback) error {
-		secrets := []callbackd.SigningSecret{{Value: next}}
-		for _, old := range cb.Secrets {
-			if old.ExpiresAt.IsZero() || old.ExpiresAt.After(keep) {
-				old.ExpiresAt = keep
-			}
-			if old.ExpiresAt.After(at) {
-				secrets = append(secrets, old)
-			}
+		if err := cb.RotateSecret(next, keep, at); err != nil {
+			return err
 		}
-		cb.Secrets = secrets
 		sealed, err := s.sealer.Secrets(cb)
 		if err != nil {
 			return err

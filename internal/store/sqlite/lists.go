@@ -145,7 +145,7 @@ func (d *db) stand(id callbackd.DeliveryID, ended bool) (p stand, err error) {
 // ListDeliveries is part of [store.Events].
 func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
 	q.Limit = min(max(q.Limit, 1), store.MaxPage)
-	cbs, err := s.keyCallbacks(ctx, q)
+	cbs, err := s.callbacksOf(ctx, q)
 	if err != nil {
 		return store.DeliveryPage{}, err
 	}
@@ -154,30 +154,6 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (stor
 		return s.listByIndex(ctx, &q, cbs)
 	}
 	return s.listByEvent(ctx, &q, cbs)
-}
-
-// keyCallback is a callback of the key, and whether it is still owed.
-type keyCallback struct {
-	*callbackd.Callback
-	ended bool
-}
-
-func (s *Store) keyCallbacks(ctx context.Context, q store.DeliveryQuery) (map[callbackd.CallbackNo]keyCallback, error) {
-	key, err := s.KeyByNo(ctx, q.Key)
-	if err != nil {
-		return nil, err
-	}
-	out := map[callbackd.CallbackNo]keyCallback{}
-	err = s.read(ctx, func(d *db) error {
-		return d.query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE c.key_no = ?", func(st *sqlite3.Stmt) error {
-			cb, err := s.scanCallback(st)
-			if err == nil && (q.Callback == 0 || q.Callback == cb.No) && (q.Type == "" || q.Type == cb.Event) {
-				out[cb.No] = keyCallback{cb, cb.Deleted() || key.Revoked()}
-			}
-			return err
-		}, int64(q.Key))
-	})
-	return out, err
 }
 
 // candidate is the place of a delivery that may belong on the page.
@@ -191,13 +167,22 @@ func afterCursor(id, cursor callbackd.DeliveryID) bool {
 
 // listByIndex finds the rare states and the errors through their own small
 // indexes, and what is young in the tail: a page of each callback, merged.
-func (s *Store) listByIndex(ctx context.Context, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
+func (s *Store) listByIndex(ctx context.Context, q *store.DeliveryQuery, cbs *keyCallbacks) (page store.DeliveryPage, err error) {
 	c := &candidates{q: q}
 	c.lo, c.hi = store.IDRange(q.Since, q.Until, 0)
 	if q.After.Event != 0 {
 		c.hi = min(c.hi, int64(q.After.Event)+1)
 	}
-	for no, cb := range cbs {
+	err = s.read(ctx, func(d *db) error {
+		if err := cbs.inForce(d); err != nil || q.State == callbackd.Pending {
+			return err
+		}
+		return cbs.rest(d, s.tail.callbacks())
+	})
+	if err != nil {
+		return page, err
+	}
+	_ = cbs.chosen(func(no callbackd.CallbackNo, cb keyCallback) error {
 		if c.waiting(cb.ended) {
 			for _, d := range s.tail.of(no, q.Session, callbackd.EventID(c.lo-1), math.MaxInt) {
 				if int64(d.ID.Event) < c.hi {
@@ -205,12 +190,12 @@ func (s *Store) listByIndex(ctx context.Context, q *store.DeliveryQuery, cbs map
 				}
 			}
 		}
-	}
+		return nil
+	})
 	err = s.read(ctx, func(d *db) error {
-		for no, cb := range cbs {
-			if err := c.read(d, no, cb.ended); err != nil {
-				return err
-			}
+		err := cbs.chosen(func(no callbackd.CallbackNo, cb keyCallback) error { return c.read(d, no, cb.ended) })
+		if err != nil {
+			return err
 		}
 		page, err = s.choose(d, c, cbs)
 		return err
@@ -288,7 +273,7 @@ func (c *candidates) read(d *db, no callbackd.CallbackNo, ended bool) error {
 }
 
 // choose makes a page of the newest candidates that are in the state.
-func (s *Store) choose(d *db, c *candidates, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
+func (s *Store) choose(d *db, c *candidates, cbs *keyCallbacks) (page store.DeliveryPage, err error) {
 	q := c.q
 	slices.SortFunc(c.ids, newestFirst)
 	for _, id := range slices.Compact(c.ids) {
@@ -299,7 +284,7 @@ func (s *Store) choose(d *db, c *candidates, cbs map[callbackd.CallbackNo]keyCal
 			page.Next = page.Deliveries[q.Limit-1].ID
 			return page, nil
 		}
-		if err := s.appendView(d, q, &page, id, cbs[id.Callback], nil); err != nil {
+		if err := s.appendView(d, q, &page, id, cbs.known[id.Callback], nil); err != nil {
 			return page, err
 		}
 		q.After = id
@@ -336,7 +321,7 @@ func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPa
 }
 
 // listByEvent walks the key's events, newest first, and what each was owed to.
-func (s *Store) listByEvent(ctx context.Context, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback) (page store.DeliveryPage, err error) {
+func (s *Store) listByEvent(ctx context.Context, q *store.DeliveryQuery, cbs *keyCallbacks) (page store.DeliveryPage, err error) {
 	lo, hi := store.IDRange(q.Since, q.Until, 0)
 	if q.After.Event != 0 {
 		hi = min(hi, int64(q.After.Event)+1)
@@ -351,7 +336,7 @@ func (s *Store) listByEvent(ctx context.Context, q *store.DeliveryQuery, cbs map
 	return page, err
 }
 
-func (s *Store) walkEvents(d *db, q *store.DeliveryQuery, cbs map[callbackd.CallbackNo]keyCallback, scan func(func(*sqlite3.Stmt) bool) error) (page store.DeliveryPage, err error) {
+func (s *Store) walkEvents(d *db, q *store.DeliveryQuery, cbs *keyCallbacks, scan func(func(*sqlite3.Stmt) bool) error) (page store.DeliveryPage, err error) {
 	seen := 0
 	var at callbackd.DeliveryID // the last one looked at
 	var stood error
@@ -365,7 +350,10 @@ func (s *Store) walkEvents(d *db, q *store.DeliveryQuery, cbs map[callbackd.Call
 		slices.SortFunc(ev.Owed, func(a, b callbackd.CallbackNo) int { return cmp.Compare(b, a) })
 		for _, no := range ev.Owed {
 			id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
-			cb, ok := cbs[no]
+			cb, ok, err := cbs.get(d, no)
+			if stood = err; err != nil {
+				return false
+			}
 			if !ok || !afterCursor(id, q.After) {
 				continue
 			}

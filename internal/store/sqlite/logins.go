@@ -27,6 +27,12 @@ func (s *Store) CreateLogin(ctx context.Context, l store.Login) error {
 		if _, err := t.exec("DELETE FROM logins WHERE expires_at <= ?", l.CreatedAt); err != nil {
 			return err
 		}
+		if !l.Link {
+			err := t.query("DELETE FROM logins WHERE hash IN (SELECT hash FROM logins WHERE key_no = ? AND link = 0 ORDER BY created_at DESC LIMIT -1 OFFSET ?)", nil, int64(l.Key), store.MaxLogins-1)
+			if err != nil {
+				return err
+			}
+		}
 		return t.query("INSERT INTO logins ("+loginColumns+") VALUES (?, ?, ?, ?, ?, ?)", nil,
 			l.Hash[:], int64(l.Key), l.Link, l.Proof[:], l.CreatedAt, l.ExpiresAt)
 	})

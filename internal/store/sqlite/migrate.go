@@ -11,7 +11,7 @@ import (
 // counts those that were made. A migration tool would bring database/sql into
 // a driver that does not use it, and the lock it offers is SQLite's own. A
 // step that was released is never changed.
-var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved}
+var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved, schemaLimits}
 
 // fills is what a step does beside its statements, within its transaction.
 var fills = map[string]func(*db) error{schemaLastErrors: fillLastErrors}
@@ -36,6 +36,9 @@ var schemaKept string
 
 //go:embed schema_7_removed.sql
 var schemaRemoved string
+
+//go:embed schema_8_limits.sql
+var schemaLimits string
 
 // migrate makes the steps that are missing, in one transaction.
 func (s *Store) migrate() error {

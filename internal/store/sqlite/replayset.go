@@ -15,7 +15,7 @@ import (
 type chosen struct {
 	codec.Set
 	filter callbackd.ReplayFilter
-	cbs    map[callbackd.CallbackNo]keyCallback
+	cbs    *keyCallbacks
 }
 
 func (c *chosen) write(t *tx, id callbackd.ReplayID) error {
@@ -59,7 +59,7 @@ func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyNo, f callbackd.
 	}
 	c := &chosen{filter: f}
 	var err error
-	if c.cbs, err = s.keyCallbacks(ctx, store.DeliveryQuery{Key: key, Callback: f.Callback, Type: f.Type}); err != nil {
+	if c.cbs, err = s.callbacksOf(ctx, store.DeliveryQuery{Key: key, Callback: f.Callback, Type: f.Type}); err != nil {
 		return nil, err
 	}
 	lo, hi := store.IDRange(f.Since, f.Until, 0)
@@ -84,9 +84,9 @@ func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyNo, f callbackd.
 
 // fits tells whether a delivery of an event is one that the filter chooses.
 func (c *chosen) fits(d *db, id callbackd.DeliveryID) (bool, error) {
-	cb, ok := c.cbs[id.Callback]
-	if !ok || c.filter.Target == 0 && cb.ended {
-		return false, nil
+	cb, ok, err := c.cbs.get(d, id.Callback)
+	if err != nil || !ok || c.filter.Target == 0 && cb.ended {
+		return false, err
 	}
 	p, err := d.stand(id, cb.ended)
 	if len(c.filter.States) == 0 {
@@ -127,11 +127,14 @@ func (c *chosen) event(d *db, ev *callbackd.Event) error {
 
 // failed adds what failed, through its own small index.
 func (c *chosen) failed(ctx context.Context, d *db, lo, hi int64) error {
-	for no, cb := range c.cbs {
+	if err := c.cbs.inForce(d); err != nil {
+		return err
+	}
+	return c.cbs.chosen(func(no callbackd.CallbackNo, cb keyCallback) error {
 		if cb.ended {
-			continue
+			return nil
 		}
-		err := d.query("SELECT DISTINCT event_id FROM attempts WHERE state = 'failed' AND state IN ('failed', 'canceled') AND callback_no = ? AND event_id >= ? AND event_id < ? ORDER BY event_id", func(st *sqlite3.Stmt) error {
+		return d.query("SELECT DISTINCT event_id FROM attempts WHERE state = 'failed' AND state IN ('failed', 'canceled') AND callback_no = ? AND event_id >= ? AND event_id < ? ORDER BY event_id", func(st *sqlite3.Stmt) error {
 			id := callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: no}
 			if err := ctx.Err(); err != nil {
 				return err
@@ -146,11 +149,7 @@ func (c *chosen) failed(ctx context.Context, d *db, lo, hi int64) error {
 			}
 			return c.Add(id.Event, no)
 		}, int64(no), lo, hi)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // addLater adds to an event what it came to be owed after it was accepted.

@@ -101,7 +101,7 @@ func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli
 
 // SessionEvents is part of [store.Sessions].
 func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (out []store.SessionEvent, err error) {
-	cbs, err := s.keyCallbacks(ctx, store.DeliveryQuery{Key: q.Key})
+	cbs, err := s.callbacksOf(ctx, store.DeliveryQuery{Key: q.Key})
 	if err != nil {
 		return nil, err
 	}
@@ -174,9 +174,13 @@ func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyNo, sessions 
 }
 
 // deliveriesOf is what an event is owed to and where each delivery stands.
-func (d *db) deliveriesOf(ev *callbackd.Event, cbs map[callbackd.CallbackNo]keyCallback) (out []store.DeliveryView, err error) {
+func (d *db) deliveriesOf(ev *callbackd.Event, cbs *keyCallbacks) (out []store.DeliveryView, err error) {
 	for _, no := range slices.Sorted(slices.Values(ev.Owed)) {
-		id, cb := callbackd.DeliveryID{Event: ev.ID, Callback: no}, cbs[no]
+		id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
+		cb, _, err := cbs.get(d, no)
+		if err != nil {
+			return nil, err
+		}
 		p, err := d.stand(id, cb.ended)
 		if err != nil {
 			return nil, err

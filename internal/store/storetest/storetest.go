@@ -33,6 +33,8 @@ func Run(t *testing.T, open Open) {
 		"TimesAreNotEarly": (*suite).notEarly, "CatchUp": (*suite).catchUp, "Replays": (*suite).replays, "ReplayToATarget": (*suite).replayTo, "ReplayWindow": (*suite).replayWindow,
 		"Logs": (*suite).logs, "Stats": (*suite).stats, "AttemptFilters": (*suite).attemptFilters, "OldErrorsAreFound": (*suite).oldErrors, "LastErrorsAreKept": (*suite).lastErrors,
 		"BacklogCountsFromWhenItWasMadeDue": (*suite).backlogSince, "LatestEvents": (*suite).latestEvents, "NewestFirst": (*suite).newestFirst, "WholeVIN": (*suite).wholeVIN,
+		"Forget": (*suite).forget, "ForgetNothingPointedAt": (*suite).forgetNothingPointedAt, "SameSettingIsNoVersion": (*suite).sameSetting,
+		"DeletedCallbacksAreListed": (*suite).deletedAreListed, "LoginsOfAKeyAreLimited": (*suite).loginsLimited,
 		"PagesEndBySize": (*suite).pagesEndBySize,
 	}
 	maps.Copy(tests, sessionTests)

@@ -1,0 +1,95 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// keyCallback is a callback of a key as lists show it, and whether it is still
+// owed anything. It has no secret, no headers and no payload.
+type keyCallback struct {
+	*callbackd.Callback
+	ended bool
+}
+
+// keyCallbacks are the callbacks of a key that a list needs. Each is read when
+// the list comes to it: what was deleted costs nothing unless it is shown.
+type keyCallbacks struct {
+	q       store.DeliveryQuery // its Callback and Type choose
+	revoked bool
+	known   map[callbackd.CallbackNo]keyCallback // without a Callback: not chosen
+}
+
+// callbacksOf begins with none.
+func (s *Store) callbacksOf(ctx context.Context, q store.DeliveryQuery) (*keyCallbacks, error) {
+	key, err := s.KeyByNo(ctx, q.Key)
+	if err != nil {
+		return nil, err
+	}
+	return &keyCallbacks{q: q, revoked: key.Revoked(), known: map[callbackd.CallbackNo]keyCallback{}}, nil
+}
+
+const briefFrom = "SELECT c.no, c.key_no, c.type, c.name, c.deleted_at, v.url FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = c.version WHERE "
+
+// load reads the callbacks that where chooses.
+func (k *keyCallbacks) load(d *db, where string, args ...any) error {
+	return d.query(briefFrom+where, func(st *sqlite3.Stmt) error {
+		cb := &callbackd.Callback{No: callbackd.CallbackNo(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)), Event: codec.Type(st.ColumnInt64(2)),
+			Name: st.ColumnText(3), DeletedAt: columnTime(st, 4), URL: st.ColumnText(5)}
+		if cb.Key == k.q.Key && (k.q.Callback == 0 || k.q.Callback == cb.No) && (k.q.Type == "" || k.q.Type == cb.Event) {
+			k.known[cb.No] = keyCallback{cb, cb.Deleted() || k.revoked}
+		}
+		return nil
+	}, args...)
+}
+
+// get returns one callback; false when it is not chosen.
+func (k *keyCallbacks) get(d *db, no callbackd.CallbackNo) (keyCallback, bool, error) {
+	cb, ok := k.known[no]
+	if !ok {
+		k.known[no] = keyCallback{}
+		if err := k.load(d, "c.no = ?", int64(no)); err != nil {
+			return cb, false, fmt.Errorf("callback %d: %w", no, err)
+		}
+		cb = k.known[no]
+	}
+	return cb, cb.Callback != nil, nil
+}
+
+// inForce reads those that are owed events.
+func (k *keyCallbacks) inForce(d *db) error {
+	return k.load(d, "c.key_no = ? AND c.deleted_at IS NULL", int64(k.q.Key))
+}
+
+// rest reads the deleted ones that have a row in one of the small tables, and
+// those among nos.
+func (k *keyCallbacks) rest(d *db, nos []callbackd.CallbackNo) error {
+	err := k.load(d, `c.key_no = ? AND c.deleted_at IS NOT NULL AND (EXISTS (SELECT 1 FROM pending WHERE callback_no = c.no)
+		OR EXISTS (SELECT 1 FROM attempts WHERE state = 'failed' AND state IN ('failed', 'canceled') AND callback_no = c.no)
+		OR EXISTS (SELECT 1 FROM attempts WHERE state = 'canceled' AND state IN ('failed', 'canceled') AND callback_no = c.no)
+		OR EXISTS (SELECT 1 FROM last_errors WHERE callback_no = c.no))`, int64(k.q.Key))
+	for _, no := range nos {
+		if err == nil {
+			_, _, err = k.get(d, no)
+		}
+	}
+	return err
+}
+
+// chosen calls f for each callback that was read and is chosen.
+func (k *keyCallbacks) chosen(f func(callbackd.CallbackNo, keyCallback) error) error {
+	for no, cb := range k.known {
+		if cb.Callback != nil {
+			if err := f(no, cb); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
