@@ -14,8 +14,14 @@ const (
 	NoteInsert   EventType = "SESSION:NOTE_INSERT"
 )
 
-// EventTypes is every supported type in PAVE's order, the order of lists.
-var EventTypes = []EventType{SMSProcess, StageChange, StatusChange, Complete, NoteInsert}
+// SMSRequested is callbackd's own event: somebody asked for the SMS with a
+// session's link, and the platform is to send it. SMSProcess tells later what
+// became of it.
+const SMSRequested EventType = "SESSION:SMS_REQUESTED"
+
+// EventTypes is every supported type, the order of lists: PAVE's in its order,
+// then ours.
+var EventTypes = []EventType{SMSProcess, StageChange, StatusChange, Complete, NoteInsert, SMSRequested}
 
 // Valid tells whether t is a supported type.
 func (t EventType) Valid() bool { return slices.Contains(EventTypes, t) }

@@ -1,6 +1,9 @@
 package callbackd
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // KeyNo is an API key's number in the store. It is never shown.
 type KeyNo int64
@@ -16,8 +19,10 @@ type Key struct {
 	Live    bool // test keys may use plain http targets always
 	// TimeFrame is how long the key's sessions may take; zero: DefaultTimeFrame.
 	TimeFrame time.Duration
-	CreatedAt time.Time
-	RevokedAt time.Time // zero: in force
+	// CaptureURL makes the links of the key's sessions; empty: the server's does.
+	CaptureURL CaptureTemplate
+	CreatedAt  time.Time
+	RevokedAt  time.Time // zero: in force
 	// OldSecret, from before a rotation, signs along until OldUntil.
 	OldSecret Secret
 	OldUntil  time.Time
@@ -29,6 +34,12 @@ func (k *Key) SessionTimeFrame() time.Duration {
 		return DefaultTimeFrame
 	}
 	return k.TimeFrame
+}
+
+// CaptureLink is the link to the capture pages of one of the key's sessions, by
+// the key's template or else the server's; empty without one.
+func (k *Key) CaptureLink(server CaptureTemplate, sessionKey string) string {
+	return cmp.Or(k.CaptureURL, server).Link(k.Account, sessionKey)
 }
 
 // Secrets is those in force at now, newest first.

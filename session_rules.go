@@ -62,6 +62,7 @@ type Fired struct {
 	Photo    Photo         // StageChange
 	Note     Note          // NoteInsert
 	SMS      SMSReport     // SMSProcess
+	Request  SMSRequest    // SMSRequested
 }
 
 // SMSReport is what the platform tells of an SMS.
@@ -69,6 +70,13 @@ type SMSReport struct {
 	Phone   string // empty: the session's
 	State   SMSState
 	Message string
+}
+
+// SMSRequest is what the platform needs to send the SMS that somebody asked for.
+type SMSRequest struct {
+	Phone string
+	Name  string // empty when it is not known
+	Link  string // to the capture pages; empty when there is none
 }
 
 // Each rule below changes the session it is called on and returns the events
@@ -265,9 +273,26 @@ type SessionUpdate struct {
 	RedirectURL, Language, Theme, SMSTo *string
 }
 
+// Created returns what the creation of the session fires: a request for the SMS
+// when there is a number to send it to. link is what the SMS is to hold.
+func (s *Session) Created(link string) []Fired {
+	if s.SMS.To == "" {
+		return nil
+	}
+	return []Fired{s.requestSMS(link)}
+}
+
+// requestSMS asks the platform to send the SMS.
+func (s *Session) requestSMS(link string) Fired {
+	s.SMS.State = SMSWaiting
+	name := cmp.Or(s.SMS.ToName, strings.TrimSpace(s.FirstName+" "+s.LastName))
+	return Fired{Type: SMSRequested, Request: SMSRequest{Phone: s.SMS.To, Name: name, Link: link}}
+}
+
 // Update changes what is not frozen. A frozen member is an error that names
-// it, and then nothing changes.
-func (s *Session) Update(u SessionUpdate, now time.Time) error {
+// it, and then nothing changes. A new number asks for the SMS, which is to hold
+// the link.
+func (s *Session) Update(u SessionUpdate, link string, now time.Time) ([]Fired, error) {
 	status := s.statusAt(now)
 	frozen := func(given *string, have string, o Operation, name, until string) error {
 		if given == nil || *given == have || o.AllowedIn(status) {
@@ -282,12 +307,12 @@ func (s *Session) Update(u SessionUpdate, now time.Time) error {
 		frozen(u.SMSTo, s.SMS.To, OpSMSTo, "sms.to", "before the session is started"),
 	} {
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	newNumber := u.SMSTo != nil && *u.SMSTo != s.SMS.To
 	if newNumber && s.SMS.State != SMSError {
-		return Errorf(KindInvalid, "sms.to is frozen: it can be changed when the SMS could not be delivered (state error), and its state is %s.", s.SMS.describe())
+		return nil, Errorf(KindInvalid, "sms.to is frozen: it can be changed when the SMS could not be delivered (state error), and its state is %s.", s.SMS.describe())
 	}
 	for _, set := range []struct{ to, given *string }{{&s.RedirectURL, u.RedirectURL}, {&s.Language, u.Language}, {&s.Theme, u.Theme}, {&s.SMS.To, u.SMSTo}} {
 		if set.given != nil && *set.given != *set.to {
@@ -296,9 +321,9 @@ func (s *Session) Update(u SessionUpdate, now time.Time) error {
 		}
 	}
 	if newNumber {
-		s.SMS.State = SMSWaiting
+		return []Fired{s.requestSMS(link)}, nil
 	}
-	return nil
+	return nil, nil
 }
 
 func (m SMS) describe() string {
@@ -308,26 +333,26 @@ func (m SMS) describe() string {
 	return string(m.State)
 }
 
-// Resend asks the platform to send the SMS again, once in a session's life.
-// It fires nothing: what becomes of it is reported with [Session.ReportSMS].
-func (s *Session) Resend(phone string, now time.Time) error {
+// Resend asks the platform to send the SMS again, once in a session's life. What
+// becomes of it is reported with [Session.ReportSMS].
+func (s *Session) Resend(phone, link string, now time.Time) ([]Fired, error) {
 	status := s.statusAt(now)
 	switch {
 	case status == StatusExpired:
-		return Errorf(KindInvalid, "Session has expired and cannot be resent")
+		return nil, Errorf(KindInvalid, "Session has expired and cannot be resent")
 	case !OpResend.AllowedIn(status):
-		return Errorf(KindInvalid, "Session is already finalized and cannot be resent")
+		return nil, Errorf(KindInvalid, "Session is already finalized and cannot be resent")
 	case s.SMS.Resent:
-		return Errorf(KindInvalid, "SMS has already been resent")
+		return nil, Errorf(KindInvalid, "SMS has already been resent")
 	case phone == "" && s.SMS.To == "":
-		return Errorf(KindInvalid, "phone is missing, and the session has no number to stand for it")
+		return nil, Errorf(KindInvalid, "phone is missing, and the session has no number to stand for it")
 	}
 	s.touch(now)
 	if phone != "" {
 		s.SMS.To = phone
 	}
-	s.SMS.State, s.SMS.Resent = SMSWaiting, true
-	return nil
+	s.SMS.Resent = true
+	return []Fired{s.requestSMS(link)}, nil
 }
 
 // Remove tells whether the session may be deleted.

@@ -104,24 +104,24 @@ var operations = map[string]func(t *testing.T, s *callbackd.Session, now time.Ti
 		return s.Invalidate("unfit", now)
 	},
 	"PUT redirect_url, language": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
-		return nil, s.Update(callbackd.SessionUpdate{RedirectURL: ptr("https://x.example/"), Language: ptr("FR")}, now)
+		return s.Update(callbackd.SessionUpdate{RedirectURL: ptr("https://x.example/"), Language: ptr("FR")}, "", now)
 	},
 	"PUT theme": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
-		return nil, s.Update(callbackd.SessionUpdate{Theme: ptr("LITE")}, now)
+		return s.Update(callbackd.SessionUpdate{Theme: ptr("LITE")}, "", now)
 	},
 	"PUT sms.to, the SMS has failed": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
 		s.SMS.State = callbackd.SMSError
-		return nil, s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2")}, now)
+		return s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2")}, "", now)
 	},
 	"PUT sms.to, it has not": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
-		return nil, s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2")}, now)
+		return s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2")}, "", now)
 	},
 	"resend, the first time": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
-		return nil, s.Resend("", now)
+		return s.Resend("", "", now)
 	},
 	"resend, again": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
 		s.SMS.Resent = true
-		return nil, s.Resend("+3", now)
+		return s.Resend("+3", "", now)
 	},
 	"DELETE": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
 		return nil, s.Remove(now)
@@ -342,6 +342,37 @@ func TestAConflictSaysWhatIsPossible(t *testing.T) {
 	_, err := sessionIn(t, callbackd.StatusProcess).Complete(t0)
 	if want := "Session ACM-0123456789 is PROCESS: complete is not possible; possible now: photos, notes, sms, invalidate."; err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Who asks for the SMS with the link asks the platform for it: an event says to
+// whom it goes and what it holds.
+func TestAskingForTheSMSIsAnEvent(t *testing.T) {
+	const link = "https://acme.capture.example/ACM-0123456789"
+	s := &callbackd.Session{SessionKey: "ACM-0123456789", Status: callbackd.StatusIdle, ExpiresAt: t0.Add(time.Hour), FirstName: "Jane", LastName: "Smith"}
+	if fired := s.Created(link); fired != nil || s.SMS.State != callbackd.SMSNone {
+		t.Errorf("without a number: %+v, %+v", fired, s.SMS)
+	}
+	want := func(what string, fired []callbackd.Fired, err error, phone, name string) {
+		t.Helper()
+		if err != nil || len(fired) != 1 || fired[0].Type != callbackd.SMSRequested || fired[0].Request != (callbackd.SMSRequest{Phone: phone, Name: name, Link: link}) || s.SMS.State != callbackd.SMSWaiting || s.SMS.To != phone {
+			t.Errorf("%s: %+v, %v, %+v", what, fired, err, s.SMS)
+		}
+	}
+	s.SMS.To = "+1"
+	want("created", s.Created(link), nil, "+1", "Jane Smith")
+	s.SMS.State = callbackd.SMSError
+	fired, err := s.Update(callbackd.SessionUpdate{SMSTo: ptr("+1"), Language: ptr("FR")}, link, t0)
+	if err != nil || fired != nil || s.SMS.State != callbackd.SMSError {
+		t.Errorf("the same number: %+v, %v", fired, err)
+	}
+	fired, err = s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2")}, link, t0)
+	want("a new number", fired, err, "+2", "Jane Smith")
+	s.SMS.ToName = "Joe"
+	fired, err = s.Resend("", link, t0)
+	want("again", fired, err, "+2", "Joe")
+	if fired, err = s.Resend("+3", link, t0); err == nil || fired != nil {
+		t.Errorf("twice: %+v, %v", fired, err)
 	}
 }
 

@@ -48,6 +48,7 @@ type Session struct {
 	CreatedAt        Stamp          `json:"created_at"`
 	UpdatedAt        Stamp          `json:"updated_at"`
 	Language         string         `json:"language"`
+	CaptureURL       *string        `json:"capture_url"` // the link that the person opens
 	Options          SessionOptions `json:"options"`
 	Source           SessionSource  `json:"source"`
 	Vehicle          *Vehicle       `json:"vehicle,omitempty"` // once something is known of it
@@ -149,7 +150,8 @@ type Note struct {
 	InsertedAt  Stamp  `json:"inserted_at"`
 }
 
-// SMSProcess, StageChange, StatusChange and NoteInsert are the data of events.
+// SMSProcess, StageChange, StatusChange, NoteInsert and SMSRequested are the
+// data of events.
 type (
 	// SMSProcess: the state of the session's SMS changed.
 	SMSProcess struct {
@@ -175,6 +177,12 @@ type (
 	// NoteInsert: a note was added.
 	NoteInsert struct {
 		Note Note `json:"note"`
+	}
+	// SMSRequested: the SMS with the session's link is to be sent.
+	SMSRequested struct {
+		Phone string  `json:"phone"`
+		Name  *string `json:"name"`
+		Link  *string `json:"link"` // the session's capture_url
 	}
 )
 

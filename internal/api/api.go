@@ -53,7 +53,9 @@ type Options struct {
 	ReplaysChanged func()
 
 	RequireHTTPS bool // live keys may register https only
-	MaskHeaders  bool // callback headers are masked on the way out
+	// CaptureURL makes the links of sessions whose key has no template.
+	CaptureURL  callbackd.CaptureTemplate
+	MaskHeaders bool // callback headers are masked on the way out
 }
 
 // API is an http.Handler.

@@ -225,7 +225,7 @@ func FuzzSessionBody(f *testing.F) {
 			refused(t, err)
 			return
 		}
-		shown, err := marshal(session.Show(s))
+		shown, err := marshal(session.Show(s, ""))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func FuzzSessionBody(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
-		back, err := marshal(session.Show(again))
+		back, err := marshal(session.Show(again, ""))
 		if err != nil || !bytes.Equal(shown, back) {
 			t.Errorf("%s reads back as %s, %v", shown, back, err)
 		}

@@ -22,7 +22,7 @@ type sample struct {
 
 const (
 	sampleSession = `\{"session_key":"CODE","theme":"PRO","active":true,"status":"IDLE","redirect_url":null,"inspect_started_at":null,"inspect_ended_at":null,"created_at":` + stamp + `,"updated_at":` + stamp +
-		`,"language":"EN","options":\{"client_id":null,"sms":\{[^}]*\},"contact":\{[^}]*\},"reference":null\},"source":\{"type":"api",[^}]*\}\}(,"vehicle":\{[^}]*\})?\}`
+		`,"language":"EN","capture_url":null,"options":\{"client_id":null,"sms":\{[^}]*\},"contact":\{[^}]*\},"reference":null\},"source":\{"type":"api",[^}]*\}\}(,"vehicle":\{[^}]*\})?\}`
 	sampleVehicle = `"vehicle":\{"vehicle_id":null,"vin":"JN1CV6AR9BMXXXXXX","year":null,"make":null,"model":null,"body_type":null,"trim":null,"transmission":null,"drivetrain":null,"engine_type":null,"fuel_type":null,"ext_col":null,"int_col":null,"odom_reading":null,"odom_unit":null\}`
 )
 
@@ -149,8 +149,8 @@ func TestPAVEResend(t *testing.T) {
 	s.resendWith(s.key.APIKey, code, `{"phone":["x"]}`).is(400, refused("phone must be a string.", `,"session_status":"IDLE"`))
 	s.resendWith(s.key.APIKey, code, "").is(200, `{"status":"success","message":"SMS resend has been processed","session_key":"`+code+`","phone":"+15555550100","session_age_days":0,"days_remaining":7}`)
 	s.resendWith(s.key.APIKey, code, "").is(400, refused("SMS has already been resent", `,"session_status":"IDLE"`))
-	if l := decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+code+"/events", "").ok(200)); len(l.Data) != 0 {
-		t.Errorf("a resend fires nothing, but %+v", l.Data)
+	if l := decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+code+"/events", "").ok(200)); len(l.Data) != 2 || l.Data[0].Event != "SESSION:SMS_REQUESTED" || l.Data[1].Event != "SESSION:SMS_REQUESTED" {
+		t.Errorf("the creation and one resend ask for the SMS, but %+v", l.Data)
 	}
 	code = s.create("")
 	s.resendWith(s.key.APIKey, code, "").is(400, refused("phone is missing, and the session has no number to stand for it", `,"session_status":"IDLE"`))

@@ -196,9 +196,6 @@ func (f *fields) newSession(s *callbackd.Session) error {
 	s.ClientID = short("client_id")
 	s.FirstName, s.LastName = short("first_name"), short("last_name")
 	s.SMS = callbackd.SMS{To: short("to"), ToName: short("to_name"), From: short("from"), By: short("by")}
-	if s.SMS.To != "" {
-		s.SMS.State = callbackd.SMSWaiting
-	}
 	s.Reference = f.raw("reference", callbackd.MaxReference)
 	f.source(s)
 	s.Vehicle = f.vehicle()

@@ -71,16 +71,26 @@ func (a *API) createSession(w http.ResponseWriter, c *call) error {
 	if err := f.newSession(s); err != nil {
 		return err
 	}
-	err = a.Store.CreateSession(c.Context(), s)
+	fired, err := session.Create(c.Context(), a.Store, s, a.link(c.key, s.SessionKey))
 	if callbackd.KindOf(err) == callbackd.KindConflict { // one in 36^10
 		s.SessionKey = callbackd.NewSessionKey(c.key.Account)
-		err = a.Store.CreateSession(c.Context(), s)
+		fired, err = session.Create(c.Context(), a.Store, s, a.link(c.key, s.SessionKey))
 	}
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, session.Show(s))
+	a.Accepted(fired)
+	answer(w, http.StatusOK, a.shown(c, s))
 	return nil
+}
+
+// link is that to the capture pages of a key's session.
+func (a *API) link(key *callbackd.Key, sessionKey string) string {
+	return key.CaptureLink(a.CaptureURL, sessionKey)
+}
+
+func (a *API) shown(c *call, s *callbackd.Session) wire.Session {
+	return session.Show(s, a.link(c.key, s.SessionKey))
 }
 
 // stored reads the session of the path.
@@ -97,7 +107,7 @@ func (a *API) getSession(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, session.Show(s))
+	answer(w, http.StatusOK, a.shown(c, s))
 	return nil
 }
 
@@ -156,12 +166,13 @@ func (a *API) updateSession(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	now := session.Now()
-	s, _, err := session.Change(c.Context(), a.Store, c.key.No, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return nil, s.Update(u, now) })
+	now, link := session.Now(), a.link(c.key, key)
+	s, fired, err := session.Change(c.Context(), a.Store, c.key.No, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return s.Update(u, link, now) })
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, session.Show(s))
+	a.Accepted(len(fired))
+	answer(w, http.StatusOK, a.shown(c, s))
 	return nil
 }
 
@@ -202,7 +213,7 @@ func (a *API) listSessions(w http.ResponseWriter, c *call) error {
 	}
 	out := wire.SessionList{Data: []wire.Session{}}
 	for _, s := range page.Sessions {
-		out.Data = append(out.Data, session.Show(s))
+		out.Data = append(out.Data, a.shown(c, s))
 	}
 	if page.Next != (store.SessionCursor{}) {
 		out.Next = ptr(fmt.Sprintf("%d.%s", page.Next.CreatedAt.UnixMilli(), page.Next.SessionKey))
@@ -309,12 +320,13 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 	phone := f.text("phone", callbackd.MaxSessionText)
 	now, sessionKey := session.Now(), r.PathValue("key")
 	var status callbackd.SessionStatus
-	s, _, err := session.Change(r.Context(), a.Store, key.No, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
+	link := a.link(key, sessionKey)
+	s, fired, err := session.Change(r.Context(), a.Store, key.No, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
 		status = s.Status
 		if f.err != nil {
 			return nil, f.err
 		}
-		return nil, s.Resend(phone, now)
+		return s.Resend(phone, link, now)
 	})
 	switch callbackd.KindOf(err) {
 	case callbackd.KindNotFound:
@@ -326,6 +338,7 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 			a.fail(w, r, err)
 			return
 		}
+		a.Accepted(len(fired))
 		const day = 24 * time.Hour
 		answer(w, http.StatusOK, wire.Resent{Status: "success", Message: "SMS resend has been processed", SessionKey: sessionKey, Phone: s.SMS.To,
 			SessionAgeDays: int(now.Sub(s.CreatedAt) / day), DaysRemaining: int(max(0, s.ExpiresAt.Sub(now)+day-1) / day)})

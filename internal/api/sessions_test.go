@@ -131,7 +131,7 @@ func anInspectionFiresItsEventsInOrder(t *testing.T, on func(*setup)) {
 		}
 	}
 	s.call("GET", "/v1/sessions/"+key, "").matches(200, `\{"session_key":"`+key+`","theme":"PRO","active":true,"status":"COMPLETE","redirect_url":null,"inspect_started_at":`+stamp+`,"inspect_ended_at":`+stamp+
-		`,"created_at":`+stamp+`,"updated_at":`+stamp+`,"language":"EN","options":\{"client_id":null,"sms":\{"to":"\+15555550100","to_name":null,"from":null,"by":null\},"contact":\{"first_name":null,"last_name":null\},"reference":\{"lead":17.50\}\},`+
+		`,"created_at":`+stamp+`,"updated_at":`+stamp+`,"language":"EN","capture_url":null,"options":\{"client_id":null,"sms":\{"to":"\+15555550100","to_name":null,"from":null,"by":null\},"contact":\{"first_name":null,"last_name":null\},"reference":\{"lead":17.50\}\},`+
 		`"source":\{"type":"api","properties":\{"api_name":""\}\},"vehicle":\{"vehicle_id":null,"vin":"JN1CV6AR9BM123456","year":null,"make":"Nissan",.*"odom_reading":"100,945","odom_unit":null\}\}`)
 	s.call("GET", "/v1/sessions/"+key+"/notes", "").matches(200, `\[\{"title":"Scratch","description":"4 cm <b>","inserted_by":"inspector","inserted_at":`+stamp+`\}\]`)
 	photos := decode[[]wire.Photo](s.call("GET", "/v1/sessions/"+key+"/photos", "").ok(200))
@@ -145,7 +145,7 @@ func TestCreateToleratesWhatClientsSend(t *testing.T) {
 	none := func(r *http.Request) { r.Body, r.ContentLength = http.NoBody, 0 }
 	first := s.call("POST", "/v1/sessions", "", none)
 	first.matches(200, `\{"session_key":"ACM-[A-Z0-9]{10}","theme":"PRO","active":true,"status":"IDLE","redirect_url":null,"inspect_started_at":null,"inspect_ended_at":null,"created_at":`+stamp+`,"updated_at":`+stamp+
-		`,"language":"EN","options":\{"client_id":null,"sms":\{"to":null,"to_name":null,"from":null,"by":null\},"contact":\{"first_name":null,"last_name":null\},"reference":null\},"source":\{"type":"api","properties":\{"api_name":""\}\}\}`)
+		`,"language":"EN","capture_url":null,"options":\{"client_id":null,"sms":\{"to":null,"to_name":null,"from":null,"by":null\},"contact":\{"first_name":null,"last_name":null\},"reference":null\},"source":\{"type":"api","properties":\{"api_name":""\}\}\}`)
 	nested := `{"session":{"theme":"capt","language":"fr","redirect_url":"https://a.example/x"},"vehicle":{"vin":"JN1CV6AR9BMXXXXXX","year":"2017","make":"Nissan","odom_reading":100945,"options":["sunroof"]},
 		"sms":{"to":"647-455-0100","to_name":"Jane","from":null,"by":"dealer"},"options":{"client_id":"S1","contact":{"first_name":"Jane","last_name":"Smith"},"reference":[1,"x"]},"unknown":{"a":1}}`
 	flat := `{"theme":"CAPT","language":"fr","redirect_url":"https://a.example/x","vin":"jn1cv6ar9bmxxxxxx","year":2017,"make":"Nissan","odom_reading":"100945","to":"647-455-0100","to_name":"Jane","by":"dealer",
@@ -170,6 +170,95 @@ func TestCreateToleratesWhatClientsSend(t *testing.T) {
 		}
 	}
 	s.call("POST", "/v1/sessions", `{"source":{"type":"embedded_widget","properties":{"widget":7}},"options":null,"vehicle":{"year":null,"vin":""}}`).matches(200, `.*"source":\{"type":"embedded_widget","properties":\{"widget":7\}\}\}`)
+}
+
+// Who asks for the SMS with the link tells the platform, which sends it: an
+// event says so, accepted with the change that asks.
+func TestAskingForTheSMSTellsThePlatform(t *testing.T) {
+	onBothStores(t, askingForTheSMSTellsThePlatform)
+}
+
+func askingForTheSMSTellsThePlatform(t *testing.T, on func(*setup)) {
+	s := start(t, on, func(c *setup) { c.api.CaptureURL = "https://{account}.capture.example/{session_key}" })
+	story := func(key string) (out []string) {
+		for _, ev := range decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200)).Data {
+			out = append(out, strings.TrimPrefix(ev.Event, "SESSION:")+string(ev.Data))
+		}
+		return out
+	}
+	requested := func(key, phone, name string) string {
+		return `SMS_REQUESTED{"phone":"` + phone + `","name":` + name + `,"link":"https://acme.capture.example/` + key + `"}`
+	}
+	resend := func(key, body string, status int) {
+		t.Helper()
+		s.call("POST", "/v2/capture/sessions/"+key+"/resend", body, func(r *http.Request) {
+			r.Header = http.Header{"Api-Access-Token": {s.key.APIKey}}
+		}).ok(status)
+	}
+	// Nobody has registered for it: it is stored like every event, and can be
+	// replayed.
+	key := s.create(`{"sms":{"to":"+1","to_name":"Jane <b>"}}`)
+	s.step("POST", key, "sms", `{"status":"error"}`, callbackd.StatusIdle, "SMS_PROCESS")
+	recv := listen(t, nil)
+	s.register("SESSION:SMS_REQUESTED", recv.url, "")
+	s.call("PUT", "/v1/sessions/"+key, `{"sms":{"to":"+1"},"language":"FR"}`).ok(200) // the same number asks for nothing
+	s.call("PUT", "/v1/sessions/"+key, `{"sms":{"to":"+2"}}`).ok(200)
+	s.call("PUT", "/v1/sessions/"+key, `{"sms":{"to":"+3"}}`).says(400, "sms.to is frozen")
+	resend(key, `{"phone":"+3"}`, 200)
+	resend(key, `{"phone":"+4"}`, 400)
+	want := []string{requested(key, "+1", `"Jane <b>"`), `SMS_PROCESS{"phone":"+1","status":"error"}`, requested(key, "+2", `"Jane <b>"`), requested(key, "+3", `"Jane <b>"`)}
+	if got := story(key); !slices.Equal(got, want) {
+		t.Errorf("the events are %s, want %s", got, want)
+	}
+	for i, phone := range []string{"+2", "+3"} {
+		h, seq := recv.next(), fmt.Sprint(3+i)
+		if want := `{"event":"SESSION:SMS_REQUESTED","session_key":"` + key + `","phone":"` + phone + `","name":"Jane <b>","link":"https://acme.capture.example/` + key + `"}`; h.body != want || h.header.Get("callback-sequence") != seq {
+			t.Errorf("#%s is %s, want %s", h.header.Get("callback-sequence"), h.body, want)
+		}
+	}
+	// Without a number there is nothing to send, and the contact gives a name.
+	key = s.create("")
+	if got := story(key); len(got) != 0 {
+		t.Errorf("fired %s", got)
+	}
+	resend(key, "", 400)
+	resend(key, `{"phone":"+5"}`, 200)
+	if got := story(key); !slices.Equal(got, []string{requested(key, "+5", "null")}) {
+		t.Errorf("fired %s", got)
+	}
+	key = s.create(`{"to":6475550100,"first_name":"Jane","last_name":"Smith"}`)
+	if got := story(key); !slices.Equal(got, []string{requested(key, "6475550100", `"Jane Smith"`)}) {
+		t.Errorf("fired %s", got)
+	}
+	recv.next()
+	recv.next()
+}
+
+// The link to a session's capture pages comes from the key's template or else
+// the server's.
+func TestSessionsShowTheirCaptureLink(t *testing.T) { onBothStores(t, sessionsShowTheirCaptureLink) }
+
+func sessionsShowTheirCaptureLink(t *testing.T, on func(*setup)) {
+	s := start(t, on, func(c *setup) { c.api.CaptureURL = "https://{account}.capture.example/{session_key}" })
+	check := func(s *server, key, link string) {
+		t.Helper()
+		want := `.*"language":"EN","capture_url":` + strings.NewReplacer("KEY", key, "?", `\?`).Replace(link) + `,"options":.*`
+		s.call("GET", "/v1/sessions/"+key, "").matches(200, want)
+		s.call("PUT", "/v1/sessions/"+key, "{}").matches(200, want)
+		s.call("GET", "/v1/sessions?q="+key, "").matches(200, want)
+	}
+	created := s.call("POST", "/v1/sessions", "").ok(200)
+	key := decode[wire.Session](created).SessionKey
+	created.matches(200, `\{"session_key":"`+key+`",.*"capture_url":"https://acme.capture.example/`+key+`",.*`)
+	check(s, key, `"https://acme.capture.example/KEY"`)
+	if err := s.store.SetCaptureURL(t.Context(), s.key.APIKey, "https://own.example/?s={session_key}"); err != nil {
+		t.Fatal(err)
+	}
+	check(s, key, `"https://own.example/?s=KEY"`)
+	other := s.as(s.newKey("a.b", false)) // cannot stand in a host name
+	check(other, other.create(""), `null`)
+	bare := start(t, on)
+	check(bare, bare.create(`{"capture_url":"https://mine.example/"}`), `null`)
 }
 
 // PHP writes an empty object as an empty array, axios a missing body as null,

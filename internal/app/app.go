@@ -50,6 +50,7 @@ type Config struct {
 	Keep         time.Duration  // how long finished events stay
 	RequireHTTPS bool
 	MaskHeaders  bool
+	CaptureURL   callbackd.CaptureTemplate // of keys that have none of their own
 	MaxInFlight  int
 	MaxConns     int // of visitors; 0: front.DefaultMaxConns
 	// Lease is within how long the work of a killed node is another's, when
@@ -130,7 +131,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	}
 	handler := api.New(api.Options{
 		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
-		Calls: book, ReplaysChanged: replaysChanged, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders,
+		Calls: book, ReplaysChanged: replaysChanged, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
 	})
 	a.console = console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Feed: feed, Runner: kicker(replaysChanged), Nodes: a.nodes, Log: c.Log, Version: Version,

@@ -46,6 +46,7 @@ const (
 func describe(body []byte) string {
 	var d struct {
 		Event, Status  string
+		Phone          string
 		PreviousStatus string `json:"previous_status"`
 		PhotoStatus    string `json:"photo_status"`
 		PhotoLabel     string `json:"photo_label"`
@@ -57,6 +58,8 @@ func describe(body []byte) string {
 	switch callbackd.EventType(d.Event) {
 	case callbackd.SMSProcess:
 		says = "the link by SMS: " + d.Status
+	case callbackd.SMSRequested:
+		says = "to be sent to " + d.Phone
 	case callbackd.StageChange:
 		says = d.PhotoLabel + " " + strings.ToLower(d.PhotoStatus)
 	case callbackd.StatusChange:
@@ -136,7 +139,7 @@ func (d *demo) server(ctx context.Context, place app.Place) (*app.App, *client.C
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: place, Log: log, Keep: 24 * time.Hour, AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: place, Log: log, Keep: 24 * time.Hour, CaptureURL: "https://{account}.capture.example/{session_key}", AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -174,18 +177,25 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 		d.keys = append(d.keys, key)
 		d.mu.Unlock()
 	}
-	d.say("client", "registers a callback for each of the %d events of PAVE", len(callbackd.EventTypes))
+	d.say("client", "registers a callback for each of the %d events", len(callbackd.EventTypes))
 	fmt.Fprintf(d.out, "\n         %s%s\n\n", "One inspection. A callback gets its events in order: when one is refused, the later\n         ",
 		"ones of that callback wait for its retry, and the other callbacks go on.")
 	plan := simulate.New(rand.New(rand.NewPCG(demoSeed, demoSeed)), 1, simulate.Odds{Reject: 0.15})
-	fired := 0
-	_, err = plan.Play(ctx, cl, 0, func(_, says string, c wire.SessionChange) {
-		fired += len(c.Events)
+	key, err := plan.Play(ctx, cl, 0, func(_, says string, c wire.SessionChange) {
+		if c.Events == nil { // the client's own calls, which do not answer what they fire
+			d.say("client", "%s", says)
+			return
+		}
 		d.say("platform", "%-34s  the session is %s, %s", says, c.Status, plural(len(c.Events), "event"))
 	})
 	if err != nil {
 		return err
 	}
+	story, err := cl.SessionEvents(ctx, key, "")
+	if err != nil {
+		return fmt.Errorf("read the story of the session: %w", err)
+	}
+	fired := len(story.Data)
 	d.say("platform", "has an answer to each: all %d events are on disk, whatever happens now", fired)
 	d.mu.Lock()
 	d.want = fired

@@ -51,6 +51,7 @@ func TestDescribe(t *testing.T) {
 		`{"event":"SESSION:STATUS_CHANGE","status":"STARTED","previous_status":"IDLE"}`:             "SESSION:STATUS_CHANGE  IDLE to STARTED",
 		`{"event":"SESSION:NOTE_INSERT","note":{"title":"Scratch"}}`:                                "SESSION:NOTE_INSERT    scratch",
 		`{"event":"SESSION:COMPLETE","session":{},"photos":[{},{}]}`:                                "SESSION:COMPLETE       the whole inspection, 2 photos",
+		`{"event":"SESSION:SMS_REQUESTED","phone":"+1","name":null,"link":null}`:                    "SESSION:SMS_REQUESTED  to be sent to +1",
 	} {
 		if got := describe([]byte(body)); got != want {
 			t.Errorf("%s is %q, want %q", body, got, want)

@@ -21,6 +21,7 @@ import (
 type keysCmd struct {
 	Create keysCreateCmd `cmd:"" help:"Create an API key and show its secret."`
 	List   keysListCmd   `cmd:"" help:"List API keys, without secrets."`
+	Set    keysSetCmd    `cmd:"" help:"Change the settings of an API key."`
 	Rotate keysRotateCmd `cmd:"" help:"Give an API key a new secret; the old one signs along for a while."`
 	Revoke keysRevokeCmd `cmd:"" help:"Revoke an API key: its calls are refused and what it is owed is canceled."`
 }
@@ -56,7 +57,24 @@ type keysCreateCmd struct {
 	Name    string        `help:"A name to know the key by."`
 	Test    bool          `help:"Make a test key."`
 	Expires time.Duration `default:"7d" help:"Time frame of the key's sessions: how long after its creation one expires that has not passed quality control."`
+	Capture string        `name:"capture-url" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that the person opens to capture a session, instead of the server's: a URL with {account} and {session_key} in it."`
 	JSON    bool          `help:"Print JSON."`
+}
+
+// captureTemplate reads --capture-url, which may be empty. An account, when it
+// is known, must fit into it.
+func captureTemplate(s, account string) (callbackd.CaptureTemplate, error) {
+	if s == "" {
+		return "", nil
+	}
+	t, err := callbackd.ParseCaptureTemplate(s)
+	if err != nil {
+		return "", settingf("--capture-url %q %v", s, err)
+	}
+	if account != "" && !t.Fits(account) {
+		return "", settingf("--capture-url %q has {account} in the host, where the account %q cannot stand: it must be letters, digits and hyphens there; put {account} into the path", s, account)
+	}
+	return t, nil
 }
 
 // createdKey is what --json prints.
@@ -76,6 +94,9 @@ func (c *keysCreateCmd) Run(e *env) error {
 	}
 	if c.Expires < callbackd.MinTimeFrame || c.Expires > callbackd.MaxTimeFrame {
 		return settingf("--expires must be from %s to %s, such as 3d", callbackd.FormatDuration(callbackd.MinTimeFrame), callbackd.FormatDuration(callbackd.MaxTimeFrame))
+	}
+	if k.CaptureURL, err = captureTemplate(c.Capture, c.Account); err != nil {
+		return err
 	}
 	s, err := c.open(e.ctx)
 	if err != nil {
@@ -124,7 +145,7 @@ func (c *keysListCmd) Run(e *env) error {
 			revoked = k.RevokedAt.Format(time.RFC3339)
 		}
 		if c.JSON {
-			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "sessions_expire_after": callbackd.FormatDuration(k.SessionTimeFrame()), "created_at": k.CreatedAt, "revoked": k.Revoked()})
+			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "capture_url": string(k.CaptureURL), "sessions_expire_after": callbackd.FormatDuration(k.SessionTimeFrame()), "created_at": k.CreatedAt, "revoked": k.Revoked()})
 			if err != nil {
 				return err
 			}
@@ -133,6 +154,39 @@ func (c *keysListCmd) Run(e *env) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.APIKey, k.Account, k.Name, kind, k.CreatedAt.Format(time.RFC3339), revoked)
 	}
 	return w.Flush()
+}
+
+type keysSetCmd struct {
+	dataFlag
+	Key     string `arg:"" help:"The API key."`
+	Capture string `name:"capture-url" required:"" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that the person opens to capture a session: a URL with {account} and {session_key} in it. Empty: the server's."`
+}
+
+// Run changes a key's settings.
+func (c *keysSetCmd) Run(e *env) error {
+	s, err := c.existing(e.ctx)
+	if err != nil {
+		return err
+	}
+	err = c.set(e.ctx, s)
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	settled()
+	_, err = fmt.Fprintln(e.stdout, "changed", c.Key)
+	return err
+}
+
+func (c *keysSetCmd) set(ctx context.Context, s store.Store) error {
+	k, err := s.Key(ctx, c.Key)
+	if err != nil {
+		return err
+	}
+	t, err := captureTemplate(c.Capture, k.Account)
+	if err != nil {
+		return err
+	}
+	return s.SetCaptureURL(ctx, c.Key, t)
 }
 
 type keysRotateCmd struct {

@@ -32,6 +32,7 @@ type serveCmd struct {
 	Lease         time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: within how long other nodes take over the work of one that died; 2s or more, the same for all nodes."`
 	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Signs the operator in to the console, with 16 characters or more. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE. Without it, the command console prints one-time links."`
 	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
+	CaptureURL    string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that the person opens to capture a session, as sessions show it in capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
 	MaskHeaders   bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask callback headers when they are read back; a PUT with the mask keeps the stored value."`
 	LogFormat     string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"text or json."`
 	LogLevel      string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"debug, info, warn or error."`
@@ -45,6 +46,10 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns, Lease: c.Lease, OperatorToken: callbackd.Secret(c.OperatorToken)}
 	if c.Lease < 2*time.Second {
 		return out, settingf("--lease %s is too short for a busy machine; give it 2s or more", callbackd.FormatDuration(c.Lease))
+	}
+	var err error
+	if out.CaptureURL, err = captureTemplate(c.CaptureURL, ""); err != nil {
+		return out, err
 	}
 	for _, s := range c.AllowTarget {
 		p, err := netip.ParsePrefix(s)
@@ -84,7 +89,6 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 	case c.MaxInFlight < 1:
 		return out, settingf("--max-in-flight must be at least 1")
 	}
-	var err error
 	out.LogBuffer = obs.NewLogBuffer(e.stderr)
 	if out.Log, err = obs.NewLogger(out.LogBuffer, c.LogFormat, c.LogLevel); err == nil {
 		out.LogBuffer.Tell(out.Log)

@@ -185,6 +185,7 @@ func (c *Console) recentSessions(v *visit, p *sessionsPage, after callbackd.Even
 // eventClass is the colour of an event in small pictures.
 var eventClass = map[callbackd.EventType]string{
 	callbackd.SMSProcess: "connect", callbackd.StageChange: "wait", callbackd.StatusChange: "dns", callbackd.Complete: "f-ok", callbackd.NoteInsert: "body",
+	callbackd.SMSRequested: "connect",
 }
 
 // chapter is one event of a session's story, or a gap in it.
@@ -339,12 +340,45 @@ func says(ev *callbackd.Event) string {
 		}
 	case callbackd.SMSProcess:
 		s = strings.TrimSpace("SMS " + d.Status + " " + d.Phone)
+	case callbackd.SMSRequested:
+		s = strings.TrimSpace("SMS to be sent to " + d.Phone)
+	case callbackd.Complete:
+		s = saysComplete(ev.Data)
 	case callbackd.StageChange:
 		s = strings.TrimSpace(d.PhotoLabel + " " + d.PhotoStatus)
 	case callbackd.NoteInsert:
 		s = strings.Trim(d.Note.Title+": "+d.Note.Description, ": ")
 	}
 	return clip(clean(s), 160)
+}
+
+// saysComplete is what stands beside the session in COMPLETE, in a few words.
+func saysComplete(data []byte) string {
+	var d struct {
+		Photos  []json.RawMessage `json:"photos"`
+		Vehicle struct {
+			VIN   string          `json:"vin"`
+			Year  json.RawMessage `json:"year"`
+			Make  string          `json:"make"`
+			Model string          `json:"model"`
+		} `json:"vehicle"`
+		Report string `json:"condition_report"`
+	}
+	if json.Unmarshal(data, &d) != nil {
+		return ""
+	}
+	var parts []string
+	year := strings.Trim(strings.TrimPrefix(string(d.Vehicle.Year), "null"), `"`)
+	if vehicle := strings.Join(strings.Fields(year+" "+d.Vehicle.Make+" "+d.Vehicle.Model+" "+d.Vehicle.VIN), " "); vehicle != "" {
+		parts = append(parts, vehicle)
+	}
+	if n := len(d.Photos); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d photos", n))
+	}
+	if d.Report != "" {
+		parts = append(parts, "a condition report")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // stages draws the way of an inspection and how far it is.

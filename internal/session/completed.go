@@ -64,7 +64,7 @@ func completed(s *callbackd.Session) ([]strictjson.Member, error) {
 // vehicle has the documented members only, so that results of any size are in
 // the event once.
 func completedSession(s *callbackd.Session, vehicle []strictjson.Member) ([]byte, error) {
-	shown := Show(s)
+	shown := Show(s, "")
 	out := wire.CompletedSession{
 		SessionKey: shown.SessionKey, Theme: shown.Theme, Active: shown.Active, Status: shown.Status, RedirectURL: shown.RedirectURL,
 		InspectStartedAt: shown.InspectStartedAt, InspectEndedAt: shown.InspectEndedAt, CreatedAt: shown.CreatedAt, UpdatedAt: shown.UpdatedAt,

@@ -38,6 +38,7 @@ var samples = sync.OnceValue(func() map[callbackd.EventType][]byte {
 			panic(err) // the rules refuse the sample's inspection
 		}
 	}
+	take(s.Created("https://example.com/capture/"+SampleKey), nil)
 	take(s.ReportSMS(callbackd.SMSReport{State: callbackd.SMSSuccess, Message: "Delivered"}, next(6*time.Second)))
 	take(s.Start(next(2 * time.Minute)))
 	for _, step := range callbackd.PhotoSteps {

@@ -17,6 +17,7 @@ func TestSamplesAreWhole(t *testing.T) {
 		callbackd.StatusChange: "status timestamp previous_status",
 		callbackd.Complete:     "session photos vehicle location disclosures announcements inspection condition_report landing_page",
 		callbackd.NoteInsert:   "note",
+		callbackd.SMSRequested: "phone name link",
 	}
 	for _, typ := range callbackd.EventTypes {
 		got, err := strictjson.Object(session.Sample(typ))

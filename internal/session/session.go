@@ -30,6 +30,17 @@ func Change(ctx context.Context, st store.Sessions, key callbackd.KeyNo, session
 	})
 }
 
+// Create stores a session that was created now, with the events its creation
+// fires in the same transaction, and returns how many. link is that to its
+// capture pages.
+func Create(ctx context.Context, st store.Sessions, s *callbackd.Session, link string) (fired int, err error) {
+	c, err := changeOf(s, s.Created(link))
+	if err != nil {
+		return 0, err
+	}
+	return len(c.Events), st.CreateSession(ctx, s, c.Events...)
+}
+
 // changeOf gives what was fired its words.
 func changeOf(s *callbackd.Session, fired []callbackd.Fired) (c store.SessionChange, err error) {
 	c.Events = make([]store.NewEvent, len(fired))
@@ -60,6 +71,8 @@ func Data(s *callbackd.Session, f *callbackd.Fired) ([]byte, error) {
 		return marshal(wire.NoteInsert{Note: ShowNote(f.Note)})
 	case callbackd.SMSProcess:
 		return marshal(wire.SMSProcess{Phone: f.SMS.Phone, Status: string(f.SMS.State), Message: f.SMS.Message})
+	case callbackd.SMSRequested:
+		return marshal(wire.SMSRequested{Phone: f.Request.Phone, Name: orNull(f.Request.Name), Link: orNull(f.Request.Link)})
 	case callbackd.Complete:
 		members, err := completed(s)
 		return object(members), err

@@ -5,11 +5,12 @@ import (
 	"callbackd/wire"
 )
 
-// Show is a session as its key sees it.
-func Show(s *callbackd.Session) wire.Session {
+// Show is a session as its key sees it. link is that to its capture pages; empty
+// when there is none.
+func Show(s *callbackd.Session, link string) wire.Session {
 	out := wire.Session{
 		SessionKey: s.SessionKey, Theme: s.Theme, Active: s.Active(), Status: string(s.Status), RedirectURL: orNull(s.RedirectURL),
-		InspectStartedAt: wire.Stamp(s.StartedAt), CreatedAt: wire.Stamp(s.CreatedAt), UpdatedAt: wire.Stamp(s.UpdatedAt), Language: s.Language,
+		InspectStartedAt: wire.Stamp(s.StartedAt), CreatedAt: wire.Stamp(s.CreatedAt), UpdatedAt: wire.Stamp(s.UpdatedAt), Language: s.Language, CaptureURL: orNull(link),
 		Options: wire.SessionOptions{
 			ClientID:  orNull(s.ClientID),
 			SMS:       wire.SessionSMS{To: orNull(s.SMS.To), ToName: orNull(s.SMS.ToName), From: orNull(s.SMS.From), By: orNull(s.SMS.By)},

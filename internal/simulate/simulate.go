@@ -21,7 +21,7 @@ type Options struct {
 	Odds
 	Seed uint64
 	// Progress, when set, is told how many sessions have been played, and how
-	// many events they fired. Calls come from many goroutines.
+	// many events the platform's calls fired. Calls come from many goroutines.
 	Progress func(played, events int)
 }
 

@@ -11,9 +11,10 @@ import (
 // Sessions keeps inspection sessions. A session belongs to one API key;
 // another key's is NotFound. Results are shared: they must not be changed.
 type Sessions interface {
-	// CreateSession stores a session; Conflict when the key has one with
-	// that session key.
-	CreateSession(ctx context.Context, s *callbackd.Session) error
+	// CreateSession stores a session and accepts the events that its creation
+	// fires, at its CreatedAt, in one transaction; Conflict when the key has
+	// one with that session key.
+	CreateSession(ctx context.Context, s *callbackd.Session, fired ...NewEvent) error
 	// Session returns one session.
 	Session(ctx context.Context, key callbackd.KeyNo, sessionKey string) (*callbackd.Session, error)
 	// ChangeSession hands change a copy of the session and writes what it

@@ -55,6 +55,9 @@ type Keys interface {
 	// until keep, and one from before that no more. Conflict for a revoked
 	// key, NotFound when there is none.
 	RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error
+	// SetCaptureURL gives the key a template of its sessions' links, or none;
+	// NotFound when there is no such key.
+	SetCaptureURL(ctx context.Context, apiKey string, t callbackd.CaptureTemplate) error
 	// Key returns the key with this text, revoked or not; NotFound when
 	// there is none. The answer may be MaxKeyAge old. The result is shared:
 	// it must not be changed.

@@ -18,8 +18,8 @@ import (
 // intake is one batch on its way into the database.
 type intake struct {
 	command
-	batch  store.Batch // without events when it is a change
-	change *change     // of a session; nil for a batch
+	batch  store.Batch // without events when it changes a session
+	change *change     // of a session, or its creation; nil for a batch
 	out    []*callbackd.Event
 }
 
@@ -92,7 +92,7 @@ func (s *Store) acceptGroup(group []*intake) {
 		case "events_pkey", "pending_pkey": // another node gave out the same id: take others
 			s.lastID = max(s.lastID, g.lastID) + callbackd.EventID(rand.N(idSpread))
 			return false, errTaken
-		case "session_sequences_pkey", "idempotency_pkey":
+		case "session_sequences_pkey", "idempotency_pkey", "sessions_by_key":
 			return false, errTaken // another node was faster: now its row is there to be read
 		}
 		return committing, err
@@ -252,7 +252,7 @@ func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance 
 		if in.change != nil {
 			id := sessionID{b.Key, in.change.session}
 			g.sessions[id], g.kept[id] = &sessionEnd{}, nil
-			for _, t := range callbackd.EventTypes { // it may fire any of them
+			for _, t := range callbackd.EventTypes { // a change may fire any of them
 				g.owed[subject{b.Key, t}] = nil
 			}
 		}

@@ -137,14 +137,14 @@ func (s *Store) isFresh() bool {
 	return time.Since(s.checkedAt) < store.MaxKeyAge
 }
 
-const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until"
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until, capture_url"
 
 func (s *Store) scanKey(row pgx.CollectableRow) (*callbackd.Key, error) {
 	var k callbackd.Key
 	var no, created, frame int64
 	var revoked, oldUntil *int64
 	var secret, old []byte
-	if err := row.Scan(&no, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &created, &revoked, &frame, &old, &oldUntil); err != nil {
+	if err := row.Scan(&no, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &created, &revoked, &frame, &old, &oldUntil, (*string)(&k.CaptureURL)); err != nil {
 		return nil, err
 	}
 	k.No, k.CreatedAt, k.RevokedAt = callbackd.KeyNo(no), fromMillis(created), fromNullMillis(revoked)
@@ -173,8 +173,8 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 	}
 	var no int64
 	err = s.changeSettings(ctx, false, func(ctx context.Context, tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, "INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, "+thisRevision+") RETURNING no",
-			k.Account, k.APIKey, sealed, k.Name, k.Live, millis(k.CreatedAt), k.SessionTimeFrame().Milliseconds()).Scan(&no)
+		err := tx.QueryRow(ctx, "INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, "+thisRevision+") RETURNING no",
+			k.Account, k.APIKey, sealed, k.Name, k.Live, millis(k.CreatedAt), k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL)).Scan(&no)
 		if violates(err) == "keys_api_key_key" {
 			return callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}
@@ -233,6 +233,17 @@ func (s *Store) RotateKey(ctx context.Context, apiKey string, next callbackd.Sec
 			return callbackd.Errorf(callbackd.KindConflict, "the API key %s is revoked", apiKey)
 		}
 		_, err = tx.Exec(ctx, "UPDATE keys SET old_secret = secret, old_until = $2, secret = $3, revision = "+thisRevision+" WHERE api_key = $1", apiKey, millis(keep), sealed)
+		return err
+	}, s.forgetKeys)
+}
+
+// SetCaptureURL is part of [store.Keys].
+func (s *Store) SetCaptureURL(ctx context.Context, apiKey string, t callbackd.CaptureTemplate) error {
+	return s.changeSettings(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, "UPDATE keys SET capture_url = $2, revision = "+thisRevision+" WHERE api_key = $1", apiKey, string(t))
+		if err == nil && tag.RowsAffected() == 0 {
+			return noKey(apiKey)
+		}
 		return err
 	}, s.forgetKeys)
 }

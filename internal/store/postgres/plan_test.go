@@ -461,4 +461,5 @@ func everyConsoleCommand(t *testing.T, s *Store, k callbackd.Key, cb *callbackd.
 	}
 	must(s.DeleteLogin(ctx, [32]byte{1}))
 	must(s.RotateKey(ctx, "k", "next", now))
+	must(s.SetCaptureURL(ctx, "k", "https://capture.example/{session_key}"))
 }

@@ -15,11 +15,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// change is what ChangeSession asks of a group.
+// change is what ChangeSession asks of a group, or CreateSession when what it
+// creates fires events.
 type change struct {
 	session string
 	at      time.Time
 	f       func(*callbackd.Session) (store.SessionChange, error)
+	create  *callbackd.Session // nil: the session is there
 	out     *callbackd.Session
 }
 
@@ -41,7 +43,7 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionK
 type keptSession struct {
 	no            int64
 	stamp         int64              // as it was read
-	before, after *callbackd.Session // before is what is stored; after is nil when it was removed
+	before, after *callbackd.Session // before is what is stored, nil when the group creates it; after is nil when it was removed
 	notes         []callbackd.Note
 	firstNote     int
 	changed       bool
@@ -60,6 +62,9 @@ const (
 		SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[])`
 	dropNotes = "DELETE FROM session_notes WHERE session_no = ANY ($1::bigint[])"
 	dropKept  = "DELETE FROM sessions WHERE no = ANY ($1::bigint[])"
+
+	insertKept = `INSERT INTO sessions (key_no, session, status, created_at, ended_at, due, search, reference, results, document, stamp)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 )
 
 func scanSession(row pgx.CollectableRow) (k *keptSession, err error) {
@@ -110,7 +115,17 @@ func (g *acceptance) readKept(p *pipeline) {
 func (g *acceptance) changeSession(in *intake) ([]*callbackd.Event, error) {
 	c, id := in.change, sessionID{in.batch.Key, in.change.session}
 	k := g.kept[id]
-	if k == nil || k.after == nil {
+	if c.create != nil {
+		if k != nil {
+			return nil, errSessionExists(c.session)
+		}
+		events, err := g.batch(&in.batch)
+		if err == nil {
+			g.kept[id] = &keptSession{after: c.create, changed: true}
+		}
+		return events, err
+	}
+	if k == nil || k.before == nil || k.after == nil { // what the group creates is not there yet
 		return nil, noSession(c.session)
 	}
 	after := *k.after
@@ -152,6 +167,9 @@ func (g *acceptance) writeKept(p *pipeline) {
 		k := g.kept[id]
 		switch {
 		case k == nil || !k.changed:
+			continue
+		case k.before == nil:
+			p.add(insertKept, nil, keptRow(k.after, g.stamp)...)
 			continue
 		case k.after == nil:
 			removed = append(removed, k.no)
@@ -232,12 +250,31 @@ func (r *noteRows) insert(p *pipeline) {
 	}
 }
 
-// CreateSession is part of [store.Sessions].
-func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session) error {
+// keptRow is the values of insertKept.
+func keptRow(s *callbackd.Session, stamp int64) []any {
+	return []any{int64(s.Key), s.SessionKey, string(s.Status), millis(s.CreatedAt), nullMillis(s.EndedAt), nullMillis(s.Due()),
+		[]byte(store.SessionText(s)), s.Reference, s.Results, store.EncodeSession(s), stamp}
+}
+
+func errSessionExists(sessionKey string) error {
+	return callbackd.Errorf(callbackd.KindConflict, "there is a session %s already", sessionKey)
+}
+
+// CreateSession is part of [store.Sessions]. One that fires events joins the
+// groups of the intake, as a change does.
+func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, fired ...store.NewEvent) error {
 	if err := textIsKept(session.SessionKey); err != nil {
 		return err
 	}
 	stored := *session
+	if len(fired) > 0 {
+		b := store.Batch{Key: stored.Key, At: stored.CreatedAt, Events: slices.Clone(fired)}
+		for i := range b.Events {
+			b.Events[i].Session = stored.SessionKey
+		}
+		in := &intake{command: newCommand(), batch: b, change: &change{session: stored.SessionKey, create: &stored}}
+		return submit(ctx, s, s.intakes, in, &in.command)
+	}
 	stamp, again := newStamp(), false
 	return s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		if again { // the commit before may not have been answered
@@ -247,12 +284,9 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session) e
 			}
 		}
 		again = true
-		_, err := tx.Exec(ctx, `INSERT INTO sessions (key_no, session, status, created_at, ended_at, due, search, reference, results, document, stamp)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			int64(stored.Key), stored.SessionKey, string(stored.Status), millis(stored.CreatedAt), nullMillis(stored.EndedAt), nullMillis(stored.Due()),
-			[]byte(store.SessionText(&stored)), stored.Reference, stored.Results, store.EncodeSession(&stored), stamp)
+		_, err := tx.Exec(ctx, insertKept, keptRow(&stored, stamp)...)
 		if violates(err) == "sessions_by_key" {
-			return callbackd.Errorf(callbackd.KindConflict, "there is a session %s already", stored.SessionKey)
+			return errSessionExists(stored.SessionKey)
 		}
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,6 +86,55 @@ func TestLostAnswerOfASessionChange(t *testing.T) {
 	})
 	if err != nil || ln.cuts.Load() != 5 {
 		t.Errorf("a removal: %v after %d cuts", err, ln.cuts.Load())
+	}
+}
+
+// asked is what the creation of a session with a number fires.
+var asked = store.NewEvent{Type: callbackd.SMSRequested, Data: []byte("{}")}
+
+// A creation that fires, and whose commit was not answered, is made once.
+func TestLostAnswerOfACreationThatFires(t *testing.T) {
+	ln, u := newLine(t, pgtest.URL(t))
+	d, nodes := newDatabase(t, u, 1)
+	for i := range 3 {
+		ln.swallowNext("COMMIT")
+		x := &callbackd.Session{Key: d.key.No, SessionKey: fmt.Sprint("S", i), Status: callbackd.StatusIdle, CreatedAt: time.Now()}
+		if err := nodes[0].CreateSession(t.Context(), x, asked); err != nil || ln.cuts.Load() != int64(i+1) {
+			t.Fatalf("%v after %d cuts", err, ln.cuts.Load())
+		}
+		if _, err := nodes[0].Session(t.Context(), d.key.No, x.SessionKey); err != nil || d.checked(nodes[0]) != int64(i+1) {
+			t.Errorf("%s: %v, %d events", x.SessionKey, err, d.checked(nodes[0]))
+		}
+	}
+}
+
+// Of nodes that create one session at once one succeeds, and only it fires.
+func TestNodesCreateASessionTogether(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 3)
+	const sessions = 20
+	made := make([]atomic.Int64, sessions)
+	var work sync.WaitGroup
+	for _, s := range nodes {
+		for i := range sessions {
+			work.Go(func() {
+				x := &callbackd.Session{Key: d.key.No, SessionKey: fmt.Sprint("S", i), Status: callbackd.StatusIdle, CreatedAt: time.Now()}
+				switch err := s.CreateSession(t.Context(), x, asked); {
+				case err == nil:
+					made[i].Add(1)
+				case callbackd.KindOf(err) != callbackd.KindConflict:
+					t.Error(err)
+				}
+			})
+		}
+	}
+	work.Wait()
+	for i := range made {
+		if n := made[i].Load(); n != 1 {
+			t.Errorf("session %d was created %d times", i, n)
+		}
+	}
+	if n := d.checked(nodes[0]); n != sessions {
+		t.Errorf("%d events of %d creations", n, sessions)
 	}
 }
 

@@ -12,13 +12,13 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until"
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until, capture_url"
 
 func (s *Store) scanKey(st *sqlite3.Stmt) (*callbackd.Key, error) {
 	k := &callbackd.Key{
 		No: callbackd.KeyNo(st.ColumnInt64(0)), Account: st.ColumnText(1), APIKey: st.ColumnText(2),
 		Name: st.ColumnText(4), Live: st.ColumnBool(5), CreatedAt: columnTime(st, 6), RevokedAt: columnTime(st, 7),
-		TimeFrame: time.Duration(st.ColumnInt64(8)) * time.Millisecond,
+		TimeFrame: time.Duration(st.ColumnInt64(8)) * time.Millisecond, CaptureURL: callbackd.CaptureTemplate(st.ColumnText(11)),
 	}
 	var err error
 	k.Secret, err = s.sealer.OpenKey(st.ColumnRawBlob(3), k.APIKey)
@@ -36,8 +36,8 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 		return k, err
 	}
 	err = s.write(ctx, func(t *tx) error {
-		err := t.query("INSERT INTO keys ("+keyColumns+") VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL, ?, NULL, NULL)", nil,
-			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds())
+		err := t.query("INSERT INTO keys ("+keyColumns+") VALUES (NULL, ?, ?, ?, ?, ?, ?, NULL, ?, NULL, NULL, ?)", nil,
+			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL))
 		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
 			return callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}
@@ -69,7 +69,7 @@ func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) erro
 			return err
 		}
 		if n == 0 {
-			return callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
+			return noKey(apiKey)
 		}
 		t.after = append(t.after, s.forgetKeys)
 		return nil
@@ -96,12 +96,28 @@ func (s *Store) RotateKey(ctx context.Context, apiKey string, next callbackd.Sec
 			t.after = append(t.after, s.forgetKeys)
 			return err
 		}
-		err = callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
+		err = noKey(apiKey)
 		return errors.Join(t.query("SELECT 1 FROM keys WHERE api_key = ?", func(*sqlite3.Stmt) error {
 			err = callbackd.Errorf(callbackd.KindConflict, "the API key %s is revoked", apiKey)
 			return nil
 		}, apiKey), err)
 	})
+}
+
+// SetCaptureURL is part of [store.Keys].
+func (s *Store) SetCaptureURL(ctx context.Context, apiKey string, t callbackd.CaptureTemplate) error {
+	return s.write(ctx, func(tx *tx) error {
+		n, err := tx.exec("UPDATE keys SET capture_url = ? WHERE api_key = ?", string(t), apiKey)
+		if err == nil && n == 0 {
+			err = noKey(apiKey)
+		}
+		tx.after = append(tx.after, s.forgetKeys)
+		return err
+	})
+}
+
+func noKey(apiKey string) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", apiKey)
 }
 
 // Key is part of [store.Keys].

@@ -91,7 +91,7 @@ func (t *tx) keptSession(id sessionID) (keptSession, error) {
 }
 
 // CreateSession is part of [store.Sessions].
-func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session) error {
+func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, fired ...store.NewEvent) error {
 	stored := *session
 	document := store.EncodeSession(&stored)
 	return s.write(ctx, func(t *tx) error {
@@ -104,9 +104,12 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session) e
 		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
 			return callbackd.Errorf(callbackd.KindConflict, "there is a session %s already", stored.SessionKey)
 		}
-		if err == nil {
-			t.kept[sessionID{stored.Key, stored.SessionKey}] = keptSession{t.conn.LastInsertRowID(), &stored}
+		if err != nil {
+			return err
 		}
+		id := sessionID{stored.Key, stored.SessionKey}
+		t.kept[id] = keptSession{t.conn.LastInsertRowID(), &stored}
+		_, err = s.acceptOf(t, id, stored.CreatedAt, fired)
 		return err
 	})
 }

@@ -125,7 +125,7 @@ func (s *suite) randomStep(r *rand.Rand, x *callbackd.Session, now time.Time, on
 			if n%7 == 0 {
 				return x.Invalidate("unfit", now)
 			}
-			return nil, x.Update(callbackd.SessionUpdate{Language: ptr("FR")}, now)
+			return x.Update(callbackd.SessionUpdate{Language: ptr("FR")}, "", now)
 		}
 		return x.AddPhoto(p, now)
 	}

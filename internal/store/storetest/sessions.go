@@ -20,7 +20,7 @@ var sessionTests = map[string]func(*suite){
 	"SessionNotes": (*suite).sessionNotes, "SessionRemove": (*suite).sessionRemove, "SessionDue": (*suite).sessionDue,
 	"SessionExpiresOnce": (*suite).sessionExpiresOnce, "SessionSweep": (*suite).sessionSweep, "SessionLists": (*suite).sessionLists,
 	"SessionStory": (*suite).sessionStory, "SessionCompletedOnce": (*suite).sessionCompletedOnce, "SessionReplay": (*suite).sessionReplay,
-	"SessionTimeFrame": (*suite).sessionTimeFrame,
+	"SessionTimeFrame": (*suite).sessionTimeFrame, "SessionCreationFires": (*suite).sessionCreationFires,
 }
 
 // newSession stores a session with something in every member.
@@ -82,6 +82,76 @@ func (s *suite) sessions() {
 		return store.SessionChange{}, nil
 	})
 	s.kind(err, callbackd.KindNotFound)
+}
+
+// What the creation of a session fires is accepted with it, or neither is.
+func (s *suite) sessionCreationFires() {
+	cb := s.newCallback(s.key, callbackd.SMSRequested, "default")
+	var mu sync.Mutex
+	var handed []callbackd.Delivery
+	s.SetHandover(func(ds []callbackd.Delivery) {
+		mu.Lock()
+		defer mu.Unlock()
+		handed = append(handed, ds...)
+	})
+	const n = 20
+	made := make([]*callbackd.Session, n)
+	var wg sync.WaitGroup
+	for i := range made {
+		made[i] = session.New(&s.key, s.at.UTC())
+		made[i].SMS.To = fmt.Sprint("+", i)
+		wg.Go(func() { // in groups, with others
+			if fired, err := session.Create(s.ctx(), s.Store, made[i], "https://capture.example/"); err != nil || fired != 1 {
+				s.Errorf("%d fired, %v", fired, err)
+			}
+		})
+	}
+	wg.Wait()
+	check := func() {
+		s.Helper()
+		for i, want := range made {
+			got, err := s.Session(s.ctx(), want.Key, want.SessionKey)
+			s.must(err)
+			s.same("created", got, want)
+			story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: want.Key, Session: want.SessionKey, Limit: 10})
+			s.must(err)
+			data := fmt.Sprintf(`{"phone":"+%d","name":null,"link":"https://capture.example/"}`, i)
+			if len(story) != 1 || story[0].Type != callbackd.SMSRequested || story[0].Sequence != 1 || string(story[0].Data) != data || !story[0].ID.Time().Equal(s.at) || !slices.Equal(story[0].Owed, []callbackd.CallbackNo{cb.No}) {
+				s.Errorf("%s has the events %+v", want.SessionKey, story)
+			}
+		}
+	}
+	check()
+	mu.Lock()
+	if len(handed) != n {
+		s.Errorf("%d deliveries were handed over", len(handed))
+	}
+	mu.Unlock()
+	// A session key that is taken is a conflict, and then nothing fires.
+	again := *made[0]
+	again.Theme = "LITE"
+	_, err := session.Create(s.ctx(), s.Store, &again, "")
+	s.kind(err, callbackd.KindConflict)
+	s.kind(s.CreateSession(s.ctx(), &again), callbackd.KindConflict)
+	s.reopen()
+	check()
+	// The session goes on from there, and a removed one leaves its events and
+	// its number behind.
+	if _, evs := s.start(made[0]); evs[0].Sequence != 2 {
+		s.Errorf("the next event is number %d", evs[0].Sequence)
+	}
+	_, _, err = s.ChangeSession(s.ctx(), made[1].Key, made[1].SessionKey, s.at, func(x *callbackd.Session) (store.SessionChange, error) {
+		return store.SessionChange{Remove: true}, nil
+	})
+	s.must(err)
+	second(session.Create(s.ctx(), s.Store, made[1], ""))
+	story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: made[1].Key, Session: made[1].SessionKey, Limit: 10})
+	if s.must(err); len(story) != 2 || story[1].Sequence != 2 {
+		s.Errorf("created again: %+v", story)
+	}
+	if r, err := s.Check(s.ctx()); err != nil || r.FaultN != 0 {
+		s.Errorf("%+v, %v", r, err)
+	}
 }
 
 func (s *suite) sessionChange() {

@@ -187,9 +187,27 @@ func (s *suite) keys() {
 	}
 	s.kind(s.RotateKey(s.ctx(), "k2", "x", s.at), callbackd.KindConflict)
 	s.kind(s.RotateKey(s.ctx(), "k3", "x", s.at), callbackd.KindNotFound)
+	const template = callbackd.CaptureTemplate("https://{account}.capture.example/{session_key}")
+	s.must(s.SetCaptureURL(s.ctx(), "k1", template))
+	s.kind(s.SetCaptureURL(s.ctx(), "k3", template), callbackd.KindNotFound)
+	own, err := s.CreateKey(s.ctx(), callbackd.Key{Account: "acme", APIKey: "k4", Secret: "s", CreatedAt: s.at, CaptureURL: template + "/own"})
+	s.must(err)
+	for range 2 {
+		k, err = s.Key(s.ctx(), "k1") // the store that set it knows it at once
+		s.must(err)
+		same, err := s.KeyByNo(s.ctx(), own.No)
+		if s.must(err); k.CaptureURL != template || k.Secret != "third" || same.CaptureURL != template+"/own" {
+			s.Errorf("templates %q and %q", k.CaptureURL, same.CaptureURL)
+		}
+		s.reopen()
+	}
+	s.must(s.SetCaptureURL(s.ctx(), "k4", ""))
+	if k, err = s.KeyByNo(s.ctx(), own.No); err != nil || k.CaptureURL != "" {
+		s.Errorf("a template that was taken away is %q, %v", k.CaptureURL, err)
+	}
 	all, err := s.ListKeys(s.ctx())
 	s.must(err)
-	if len(all) != 2 || all[0].APIKey != "k1" || !all[1].RevokedAt.Equal(s.at) {
+	if len(all) != 3 || all[0].APIKey != "k1" || !all[1].RevokedAt.Equal(s.at) {
 		s.Errorf("%+v", all)
 	}
 }

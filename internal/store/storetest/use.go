@@ -23,6 +23,7 @@ func Use(t *testing.T, st store.Store, seed uint64, steps int) {
 		u.cbs = append(u.cbs, s.newCallback(u.keys[i], ev1, "default"))
 	}
 	s.must(s.RotateKey(s.ctx(), "key1", "rotated", s.at.Add(time.Hour)))
+	s.must(s.SetCaptureURL(s.ctx(), "key1", "https://capture.example/{session_key}"))
 	for range steps {
 		s.at = s.at.Add(time.Duration(u.r.IntN(40)) * time.Millisecond)
 		u.step()

@@ -48,7 +48,7 @@ var Tables = []Table{
 	{"receivers", []string{"callback_no", "last_success", "last_failure", "last_fault", "last_status", "cert_not_after"}, 1},
 	{"logins", []string{"hash", "key_no", "link", "proof", "created_at", "expires_at"}, 1},
 	// Without its keys nobody can use what is there so far.
-	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until"}, 1},
+	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url"}, 1},
 }
 
 // Row is the values of a table's columns, in their order: nil, int64 (also

@@ -1,0 +1,3 @@
+-- The template of the links to the capture pages of a key's sessions; empty: the
+-- server's.
+ALTER TABLE keys ADD COLUMN capture_url text COLLATE "C" NOT NULL DEFAULT '';
