@@ -100,13 +100,15 @@ func Server(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// closingChunked closes the connection after a request that came in chunks. It
-// may have stated a Content-Length too, of which net/http tells nothing; what a
-// proxy that went by that length took for the next request of the connection is
-// then not answered (RFC 9112, section 6.1).
+// closingChunked closes the connection after a request with a Transfer-Encoding.
+// It may have stated a Content-Length too, of which net/http tells nothing; what a
+// proxy that saw another end took for the next request of the connection is then
+// not answered (RFC 9112, section 6.1). Of HTTP/1.0 net/http reads the length alone
+// and hides the other header, so that every request with a body ends the
+// connection.
 func closingChunked(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if len(r.TransferEncoding) > 0 {
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) && r.ContentLength != 0 {
 			w.Header().Set("Connection", "close")
 		}
 		h.ServeHTTP(w, r)

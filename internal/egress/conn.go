@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -83,7 +84,7 @@ func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trac
 		tr.TLS = time.Since(begin)
 		if err != nil {
 			nc.Close()
-			return nil, fmt.Errorf("TLS handshake: %w", err)
+			return nil, t.untrusted(err)
 		}
 		tr.CertEnds = tc.ConnectionState().PeerCertificates[0].NotAfter
 		nc = tc
@@ -94,6 +95,17 @@ func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trac
 	c := &conn{Conn: nc, t: t, key: key, address: tr.Address, certEnds: tr.CertEnds, retireAt: time.Now().Add(age)}
 	c.br = bufio.NewReaderSize(c, readBuffer)
 	return c, nil
+}
+
+// untrusted is the error of a TLS handshake. Without any authority to trust it
+// is this machine's.
+func (t *Transport) untrusted(err error) error {
+	var stranger x509.UnknownAuthorityError
+	var roots x509.SystemRootsError
+	if errors.As(err, &roots) || t.rootless && errors.As(err, &stranger) {
+		return &LocalError{Lacks: LacksRoots, Err: err}
+	}
+	return fmt.Errorf("TLS handshake: %w", err)
 }
 
 // exchange writes the request and reads the answer up to its body.

@@ -295,6 +295,7 @@ const (
 	LacksResolver  Lack = "resolver"  // an answer of the name servers it is configured with
 	LacksRoute     Lack = "route"     // a way to the receiver
 	LacksResources Lack = "resources" // descriptors, ports, memory
+	LacksRoots     Lack = "roots"     // certificate authorities to trust
 )
 
 // LocalError is a fault of this machine or its network: nothing of it is the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -69,12 +70,20 @@ type Transport struct {
 	dialer dialer
 	tls    *tls.Config
 	idle   idlePool
+	// rootless is set when this machine has no certificate authorities, as in
+	// an image without them: nobody is trusted then.
+	rootless bool
 }
 
 // NewTransport is the one constructor for outbound HTTP.
 func NewTransport(o Options) *Transport {
 	o = o.withDefaults()
-	return &Transport{dialer: dialer{o: o}, tls: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12}}
+	roots := o.Roots
+	if roots == nil {
+		roots, _ = x509.SystemCertPool() // an error is none either
+	}
+	return &Transport{dialer: dialer{o: o}, tls: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
+		rootless: roots == nil || roots.Equal(x509.NewCertPool())}
 }
 
 // CloseIdleConnections closes what waits for its next use, with TLS's own

@@ -102,6 +102,7 @@ var lacks = map[egress.Lack]string{
 	egress.LacksResolver:  "callbackd's own name server gave no answer",
 	egress.LacksRoute:     "callbackd's machine has no way to the receiver's network",
 	egress.LacksResources: "callbackd ran out of a local resource",
+	egress.LacksRoots:     "callbackd's machine has no certificate authorities to trust",
 }
 
 // refuse tells the key holder the same of every target that the policy

@@ -151,6 +151,16 @@ func TestTLSFaults(t *testing.T) {
 	}
 }
 
+// A machine without certificate authorities, as an image may be, trusts nobody:
+// that is no fault of the receivers.
+func TestNoAuthoritiesIsALocalFault(t *testing.T) {
+	url := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{newAuthority(t).issue(t, nil)}})
+	res := newSender(t, egress.Options{Roots: x509.NewCertPool()}).Send(t.Context(), callbackTo(url), event(), 1)
+	if res.Fault != callbackd.FaultLocal || !strings.Contains(res.Error, "certificate authorities") {
+		t.Errorf("%s: %s", res.Fault, res.Error)
+	}
+}
+
 // closedPort is an address nobody listens at.
 func closedPort(t *testing.T) string {
 	t.Helper()
