@@ -157,7 +157,7 @@ func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
 // end of a pause that no person set.
 func (c *Callback) Replace(next *Callback, at time.Time) (changed, released bool) {
 	same, paused := c.SendsLike(next), c.Paused() && c.Pause.Reason != PausedByUser
-	if same && !paused && c.FailingSince.IsZero() && c.Policy.Identical(next.Policy) {
+	if same && !paused && c.Policy.Identical(next.Policy) {
 		return false, false
 	}
 	released = c.URL != next.URL || paused
@@ -168,7 +168,10 @@ func (c *Callback) Replace(next *Callback, at time.Time) (changed, released bool
 	if !same {
 		c.Version++
 	}
-	c.UpdatedAt, c.FailingSince = at, time.Time{}
+	c.UpdatedAt = at
+	if !same || paused { // the same version goes on as it is
+		c.FailingSince = time.Time{}
+	}
 	if paused {
 		c.Pause = Pause{}
 	}

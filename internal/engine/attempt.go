@@ -17,7 +17,11 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 	}
 	o := callbackd.Outcome{Delivery: d}
 	var rec callbackd.Recorded
-	err := e.prepare(&d, &cb)
+	done, err := e.prepare(&d, &cb)
+	defer done()
+	if err == nil {
+		e.weigh(t, &p, int64(len(d.Event.Data)+len(cb.Payload)))
+	}
 	if err == nil && !e.holds(t) {
 		err = errLease
 	}
@@ -69,17 +73,13 @@ func (e *Engine) exchanged(t *target, p place, sent bool) (mayRecord bool) {
 	}
 	t.recording++
 	e.inFlight--
+	e.carry(t, &p, -p.bytes)
 	e.recording++
 	now := e.now()
 	if p.suspect {
 		e.suspects--
 	}
-	for range 2 { // more than one place frees, so that none waits for ever
-		if next, ok := e.parked.pop(); ok {
-			next.parked = false
-			next.enqueue(e)
-		}
-	}
+	e.unpark()
 	if p.origin != nil {
 		p.origin.ended(e, now)
 	}
@@ -95,27 +95,51 @@ var errEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback has ended"
 // prepare loads what is not in memory, for as long as it takes, and asks the
 // store once more whether the callback is still owed anything: what was
 // revoked gets no request after that.
-func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) error {
+func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) (done func(), err error) {
+	done = func() {}
 	for {
-		var err error
+		err = nil
 		if d.Event == nil {
-			d.Event, err = e.o.Queue.Load(e.ctx, d.ID.Event)
+			d.Event, done, err = e.event(d.ID.Event)
 		}
 		if err == nil {
 			var now *callbackd.Callback
 			if now, err = e.o.Queue.CallbackByNo(e.ctx, d.ID.Callback); err == nil && now.Deleted() {
-				return errEnded
+				return done, errEnded
 			}
 			*cb = now
 		}
 		if err == nil || callbackd.KindOf(err) == callbackd.KindNotFound {
-			return err
+			return done, err
 		}
 		e.o.Log.Error("delivery not loaded, trying again", "delivery", d.ID.String(), "error", err)
 		select {
 		case <-time.After(recordRetry):
 		case <-e.ctx.Done():
-			return err
+			return done, err
+		}
+	}
+}
+
+// weigh corrects what an attempt has in flight, now that it is known.
+func (e *Engine) weigh(t *target, p *place, n int64) {
+	if n == p.bytes {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.carry(t, p, n-p.bytes)
+	e.unpark()
+	e.pump(e.now())
+}
+
+// unpark gives those that wait for a place another try: more than one, so that
+// none waits for ever.
+func (e *Engine) unpark() {
+	for range 2 {
+		if next, ok := e.parked.pop(); ok {
+			next.parked = false
+			next.enqueue(e)
 		}
 	}
 }

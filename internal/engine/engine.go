@@ -54,6 +54,7 @@ const (
 	DefaultMaxInFlight = 4096
 	DefaultWindow      = 1024
 	DefaultDataBudget  = 64 << 20 // bytes
+	DefaultFlight      = 64 << 20 // bytes
 )
 
 const (
@@ -76,6 +77,8 @@ type Options struct {
 	MaxInFlight int   // attempts at a time over all callbacks
 	Window      int   // deliveries of one callback in memory
 	DataBudget  int64 // bytes of event data in memory over all callbacks
+	// FlightBudget is the bytes of bodies in flight over all callbacks.
+	FlightBudget int64
 	// Now is the clock that deliveries are due by; nil: the real one.
 	Now func() time.Time
 	// Shared says that other nodes work from the same queue. The engine then
@@ -109,9 +112,13 @@ type Engine struct {
 	writing      int           // of them, those that were given to it
 	quiet        chan struct{} // closed when there is none; nil: nobody waits
 	data         int64         // bytes of event data in memory
-	running      bool
-	draining     bool
-	watchers     map[callbackd.DeliveryID][]chan struct{}
+	flight       int64         // bytes of bodies in flight
+	// suspectFlight is those of them with receivers that may be hanging.
+	suspectFlight int64
+	loads         map[callbackd.EventID]*load
+	running       bool
+	draining      bool
+	watchers      map[callbackd.DeliveryID][]chan struct{}
 }
 
 // Classes of work: first attempts go ahead of retries, and both ahead of what
@@ -135,13 +142,16 @@ func New(o Options) *Engine {
 	if o.DataBudget == 0 {
 		o.DataBudget = DefaultDataBudget
 	}
+	if o.FlightBudget == 0 {
+		o.FlightBudget = DefaultFlight
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Observer == nil {
 		o.Observer = silent{}
 	}
-	e := &Engine{o: o, fetches: make(chan struct{}, maxFetches), targets: map[callbackd.CallbackNo]*target{}, origins: map[originOf]*origin{}, watchers: map[callbackd.DeliveryID][]chan struct{}{}}
+	e := &Engine{o: o, fetches: make(chan struct{}, maxFetches), targets: map[callbackd.CallbackNo]*target{}, origins: map[originOf]*origin{}, loads: map[callbackd.EventID]*load{}, watchers: map[callbackd.DeliveryID][]chan struct{}{}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }
@@ -341,7 +351,7 @@ func (e *Engine) startOne(t *target, class int, now time.Time) {
 		t.origin.wait(e, t, now)
 		return // it comes back when one there ends or its timer fires
 	}
-	if e.placesFor(t) <= 0 {
+	if e.placesFor(t) <= 0 || !t.fits(e, class) {
 		if !t.parked {
 			t.parked = true
 			e.parked.push(t)
@@ -403,6 +413,7 @@ func (e *Engine) startTest(t *target, d callbackd.Delivery) {
 type place struct {
 	replayed bool
 	suspect  bool
+	bytes    int64
 	origin   *origin // nil: its callback is not on probation, or it is a test
 }
 
@@ -416,6 +427,7 @@ func (e *Engine) start(t *target, l *lane, d callbackd.Delivery) {
 	if p.suspect {
 		e.suspects++
 	}
+	e.carry(t, &p, t.bytesOf(&d))
 	if t.origin != nil && !d.Test {
 		p.origin = t.origin
 		p.origin.start(t, e.now())

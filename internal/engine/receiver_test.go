@@ -45,11 +45,11 @@ func (r *rig) setting(no callbackd.CallbackNo) *callbackd.Callback {
 	return cb
 }
 
-// put gives a callback another URL, as PUT does.
+// put gives a callback a new version with the URL, as PUT does.
 func (r *rig) put(no callbackd.CallbackNo, url string) {
 	r.Helper()
 	next := *r.setting(no)
-	next.URL = url
+	next.URL, next.Payload = url, fmt.Appendf(nil, `{"v":%d}`, next.Version)
 	if _, err := r.s.ReplaceCallback(r.Context(), next, time.Now()); err != nil {
 		r.Fatal(err)
 	}

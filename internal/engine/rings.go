@@ -31,6 +31,14 @@ func (r *ring[T]) pop() (v T, ok bool) {
 	return v, true
 }
 
+// peek is pop without taking.
+func (r *ring[T]) peek() (v T, ok bool) {
+	if r.len() == 0 {
+		return v, false
+	}
+	return r.items[r.first], true
+}
+
 // heldLanes is a heap of held lanes, the one with something to do first at
 // the top.
 type heldLanes struct{ lanes []*lane }

@@ -32,12 +32,13 @@ type target struct {
 	queued    [classes]bool        // in the engine's rings
 	parked    bool                 // waits for a place
 	held      heldLanes
-	inFlight  int // exchanges with the receiver
-	replaying int // of those, what a replay sends again
-	recording int // outcomes on their way into the store
-	count     int // fresh deliveries in memory that no held lane has
-	retries   int // scheduled deliveries in memory
-	replays   int // of replays
+	inFlight  int   // exchanges with the receiver
+	replaying int   // of those, what a replay sends again
+	flight    int64 // bytes of their bodies
+	recording int   // outcomes on their way into the store
+	count     int   // fresh deliveries in memory that no held lane has
+	retries   int   // scheduled deliveries in memory
+	replays   int   // of replays
 
 	cursor  callbackd.EventID // newest fresh delivery ever taken
 	seen    callbackd.EventID // newest one that was offered
@@ -253,35 +254,45 @@ func (t *target) mayStart(class int, now time.Time) bool {
 // from yet, or failed last.
 func (t *target) suspect() bool { return t.health.Allowance == 0 || t.health.Consecutive > 0 }
 
-// take removes the next delivery of a class from its lane.
-func (t *target) take(l *lane, class int) (callbackd.Delivery, bool) {
-	if l.busy {
-		return callbackd.Delivery{}, false // wake sees to it when it ends
-	}
+// next is the next delivery of a class in a lane; nil when there is none.
+func (l *lane) next(class int) *callbackd.Delivery {
 	switch {
+	case l.busy: // wake sees to it when it ends
 	case class == retry && l.head != nil && l.index < 0:
-		d := *l.head
+		return l.head
+	case class == retry && len(l.again) > 0:
+		return &l.again[0]
+	case class == replay && len(l.later) > 0:
+		return &l.later[0]
+	case class == fresh && l.head == nil && len(l.queue) > 0:
+		return &l.queue[0]
+	}
+	return nil
+}
+
+// take removes the next delivery of a class from its lane.
+func (t *target) take(l *lane, class int) (d callbackd.Delivery, ok bool) {
+	next := l.next(class)
+	if next == nil {
+		return d, false
+	}
+	d = *next
+	switch {
+	case next == l.head:
 		l.head = nil
 		t.count += len(l.queue)
-		return d, true
-	case class == retry && len(l.again) > 0:
-		d := l.again[0]
+	case class == retry:
 		l.again = l.again[1:]
 		t.retries--
-		return d, true
-	case class == replay && len(l.later) > 0:
-		d := l.later[0]
+	case class == replay:
 		l.later = l.later[1:]
 		t.replays--
-		return d, true
-	case class == fresh && l.head == nil && len(l.queue) > 0:
-		d := l.queue[0]
+	default:
 		l.queue[0] = callbackd.Delivery{}
 		l.queue = l.queue[1:]
 		t.count--
-		return d, true
 	}
-	return callbackd.Delivery{}, false
+	return d, true
 }
 
 // finish takes the outcome into account and moves on.

@@ -16,19 +16,33 @@ import (
 // Request builds attempt number n at the given time, signed with every
 // secret in force. It is what a preview shows and what Send sends.
 func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*callbackd.Request, error) {
+	var body []byte
+	if !inQuery(cb) {
+		var err error
+		if body, err = Body(ev, cb.Payload); err != nil {
+			return nil, fmt.Errorf("build the body: %w", err)
+		}
+	}
+	return s.request(cb, ev, n, at, body)
+}
+
+// inQuery tells whether what a callback gets travels in the query, without a
+// body.
+func inQuery(cb *callbackd.Callback) bool {
+	return cb.Method == http.MethodGet || cb.Method == http.MethodDelete
+}
+
+// request is Request around a body.
+func (s *Sender) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time, body []byte) (*callbackd.Request, error) {
 	target, err := egress.ParseURL(cb.URL)
 	if err != nil {
 		return nil, fmt.Errorf("read the URL: %w", err)
 	}
-	req := &callbackd.Request{Method: cb.Method, URL: target, Headers: make([]callbackd.Header, 0, 12+len(cb.Headers))}
-	inQuery := cb.Method == http.MethodGet || cb.Method == http.MethodDelete
-	if inQuery {
-		err = addQuery(target, ev, cb.Payload)
-	} else {
-		req.Body, err = Body(ev, cb.Payload)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("build the body: %w", err)
+	req := &callbackd.Request{Method: cb.Method, URL: target, Headers: make([]callbackd.Header, 0, 12+len(cb.Headers)), Body: body}
+	if inQuery(cb) {
+		if err := addQuery(target, ev, cb.Payload); err != nil {
+			return nil, fmt.Errorf("build the query: %w", err)
+		}
 	}
 	keys, err := signingKeys(cb, at)
 	if err != nil {
@@ -45,7 +59,7 @@ func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 	unless("User-Agent", s.agent)
 	unless("Accept", "*/*")
 	unless("Accept-Encoding", "identity")
-	if !inQuery {
+	if !inQuery(cb) {
 		unless("Content-Type", "application/json")
 	}
 	for _, own := range cb.Headers {
@@ -59,7 +73,7 @@ func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 	add("webhook-id", id)
 	add("webhook-timestamp", strconv.FormatInt(at.Unix(), 10))
 	add("webhook-signature", signature.Sign(id, at.Unix(), req.Body, keys...))
-	if inQuery {
+	if inQuery(cb) {
 		add("callback-query-signature", signature.Sign(id, at.Unix(), []byte(target.RawQuery), keys...))
 	}
 	add("callback-attempt", strconv.Itoa(n))

@@ -34,6 +34,7 @@ type Sender struct {
 	agent     string
 	log       *slog.Logger
 	redactors redactors
+	bodies    bodies
 }
 
 // New makes a sender on a transport of [egress.NewTransport].
@@ -60,7 +61,17 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	policy := cb.Policy.WithDefaults()
 	exchange, cancel := context.WithTimeout(ctx, policy.Timeout)
 	defer cancel()
-	req, err := s.Request(cb, ev, n, start)
+	var body []byte
+	var err error
+	if !inQuery(cb) {
+		var done func()
+		body, done, err = s.bodies.of(ev, cb.Payload)
+		defer done()
+	}
+	var req *callbackd.Request
+	if err == nil {
+		req, err = s.request(cb, ev, n, start, body)
+	}
 	if err != nil {
 		s.log.Error("attempt not built", "event", ev.ID.String(), "callback", int64(cb.No), "error", err)
 		res.Fault, res.Error = callbackd.FaultLocal, "callbackd could not build the request; the attempt is made again"

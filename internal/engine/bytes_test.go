@@ -1,0 +1,132 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/engine"
+	"callbackd/internal/store"
+	"callbackd/internal/store/sqlite"
+)
+
+// large publishes an event with n bytes of data.
+func (r *rig) large(ev callbackd.EventType, session string, n int) {
+	r.Helper()
+	data := fmt.Appendf(nil, `{"x":"%s"}`, bytes.Repeat([]byte("a"), n))
+	if _, err := r.s.Accept(r.Context(), store.Batch{Key: r.key.No, At: time.Now(), Events: []store.NewEvent{{Type: ev, Session: session, Data: data}}}); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// The bytes of bodies in flight are bounded, whatever their number, also of
+// what is read from the store; they leave room for others, and everything is
+// sent in the end.
+func TestBytesInFlightAreBounded(t *testing.T) {
+	const size, budget = 100 << 10, 2 << 20
+	for _, restart := range []bool{false, true} {
+		bubble(t, engine.Options{FlightBudget: budget, DataBudget: 8 * budget}, func(r *rig) {
+			r.callback(callbackd.Complete, callbackd.Policy{Concurrency: 200, Timeout: time.Minute, OrderWait: callbackd.NoOrderWait})
+			small := r.callback(ev1, callbackd.Policy{})
+			for i := range 200 { // the ramp is over
+				r.publish(callbackd.Complete, fmt.Sprint("W", i))
+			}
+			r.publish(ev1, "W")
+			pass(time.Minute)
+			if restart {
+				r.close()
+			}
+			r.peakFromHere()
+			r.set(func(c call) callbackd.Result {
+				if c.cb != small {
+					time.Sleep(30 * time.Second)
+				}
+				return status(200)
+			})
+			if restart {
+				s, err := sqlite.Open(r.Context(), sqlite.Options{Dir: r.dir})
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.s = s
+			}
+			for i := range 60 {
+				r.large(callbackd.Complete, fmt.Sprint("L", i), size)
+			}
+			if restart {
+				if err := r.s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				r.open()
+			}
+			pass(time.Second)
+			from := time.Now()
+			r.publish(ev1, "S")
+			pass(time.Second)
+			if n := len(r.of(small)); n != 2 || r.of(small)[1].at.Sub(from) > time.Second {
+				t.Errorf("restart %v: a small one waits for large ones", restart)
+			}
+			if r.peak > budget/size+1 || r.peak < 2 {
+				t.Errorf("restart %v: %d bodies of %d bytes at once, with a budget of %d", restart, r.peak, size, budget)
+			}
+			pass(time.Hour)
+			if left := r.waiting(); left != 0 {
+				t.Errorf("restart %v: %d are left", restart, left)
+			}
+		})
+	}
+}
+
+// An event larger than the whole budget is sent, alone.
+func TestWhatIsLargerThanTheBudgetIsSentAlone(t *testing.T) {
+	bubble(t, engine.Options{FlightBudget: 1 << 10}, func(r *rig) {
+		r.many(callbackd.Complete, 5, callbackd.Policy{})
+		r.set(slowly(time.Second, status(200)))
+		r.large(callbackd.Complete, "A", 10<<10)
+		r.large(callbackd.Complete, "B", 10<<10)
+		pass(time.Minute)
+		if n := len(r.sent()); n != 10 || r.peak != 1 {
+			t.Errorf("%d of 10 sent, %d at once", n, r.peak)
+		}
+	})
+}
+
+// countingLoads is a store that counts how often events are read.
+type countingLoads struct {
+	*sqlite.Store
+	loads atomic.Int64
+}
+
+func (q *countingLoads) Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error) {
+	q.loads.Add(1)
+	return q.Store.Load(ctx, id)
+}
+
+// An event that is not in memory is read once for all attempts that are under
+// way.
+func TestAnEventIsReadOnceForAllItsAttempts(t *testing.T) {
+	bubble(t, engine.Options{DataBudget: 1}, func(r *rig) {
+		r.close()
+		s, err := sqlite.Open(r.Context(), sqlite.Options{Dir: r.dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := &countingLoads{Store: s}
+		r.s, r.e = s, engine.New(engine.Options{Queue: q, Sender: r, DataBudget: 1})
+		s.SetHandover(r.e.Handover)
+		if err := r.e.Start(r.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.many(callbackd.Complete, 20, callbackd.Policy{})
+		r.set(slowly(time.Second, status(200)))
+		r.large(callbackd.Complete, "A", 10<<10)
+		pass(time.Minute)
+		if n := q.loads.Load(); n != 1 || len(r.sent()) != 20 {
+			t.Errorf("read %d times for %d attempts", n, len(r.sent()))
+		}
+	})
+}
