@@ -56,7 +56,7 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 	}
 	delay := p.Retry[step]
 	due := now.Add(spread(delay, jitter))
-	why := "step " + strconv.Itoa(step+1) + " of " + strconv.Itoa(len(p.Retry)) + " is due " + delay.String() + " ± 10 % after the one before"
+	why := "step " + strconv.Itoa(step+1) + " of " + strconv.Itoa(len(p.Retry)) + " is due " + DurationText(delay) + " ± 10 % after the one before"
 	switch floor, ok := ParseRetryAfter(r.RetryAfter, now); {
 	case ok && due.Before(floor):
 		due = floor.Add(time.Duration(jitter * JitterFraction * float64(floor.Sub(now))))

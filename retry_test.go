@@ -137,8 +137,8 @@ func TestWhyOfARetryTellsWhatBecameOfRetryAfter(t *testing.T) {
 	tests := map[string]string{
 		"120":    "the receiver asked to wait (Retry-After: 120)",
 		"999999": "the receiver asked to wait (Retry-After: 999999), and is left alone for 24h0m0s at most",
-		"soon":   "step 2 of 10 is due 5s ± 10 % after the one before; the receiver's Retry-After (soon) is neither seconds nor a date and was not understood",
-		"1":      "step 2 of 10 is due 5s ± 10 % after the one before",
+		"soon":   "step 2 of 10 is due 5 s ± 10 % after the one before; the receiver's Retry-After (soon) is neither seconds nor a date and was not understood",
+		"1":      "step 2 of 10 is due 5 s ± 10 % after the one before",
 	}
 	for text, want := range tests {
 		r := &callbackd.Result{Status: 429, Fault: callbackd.FaultStatus, RetryAfter: text}

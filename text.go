@@ -2,6 +2,7 @@ package callbackd
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -57,3 +58,33 @@ func CountText(n, limit int) string {
 
 // TimeText writes a time for people, with its zone: "2026-01-02 15:04:05 UTC".
 func TimeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
+
+// failures is each kind of fault in words. Whether a host is unknown or leads
+// to an address that is not allowed is not told apart: it would tell what is
+// inside a network.
+var failures = map[Fault]string{
+	FaultRefused:  "its host has no address that callbackd may send to",
+	FaultDNS:      "its host has no address that callbackd may send to",
+	FaultConnect:  "no connection to the receiver could be made",
+	FaultTLS:      "no trusted TLS connection to the receiver could be made",
+	FaultTimeout:  "the receiver did not answer in time",
+	FaultProtocol: "the receiver's answer was not valid HTTP",
+	FaultProxy:    "the operator's proxy did not let it through",
+	FaultLocal:    "callbackd itself could not send it",
+	FaultShutdown: "callbackd stopped during the attempt",
+}
+
+// FailureText says in words how an attempt failed; empty when it did not.
+func FailureText(fault Fault, status int) string {
+	switch {
+	case fault == NoFault:
+		return ""
+	case fault == FaultStatus && http.StatusText(status) != "":
+		return fmt.Sprintf("the receiver answered %d %s", status, http.StatusText(status))
+	case fault == FaultStatus:
+		return fmt.Sprintf("the receiver answered %d", status)
+	case failures[fault] != "":
+		return failures[fault]
+	}
+	return "it failed: " + string(fault)
+}

@@ -94,7 +94,7 @@ func whyADeliveryWaits(t *testing.T, on func(*setup)) {
 	has(t, e, "last_attempt", "Attempt 1 at", "answered 500")
 	e = s.explain(second.delivery(1))
 	has(t, e, "held", "Number 1 of its session failed")
-	if has(t, e, "backlog", "1 deliveries to the callback are older").Since == nil || !strings.Contains(e.Next, first.delivery(1)+"/explain") {
+	if has(t, e, "backlog", "1 older delivery to the callback is not done").Since == nil || !strings.Contains(e.Next, first.delivery(1)+"/explain") {
 		t.Errorf("%+v", e)
 	}
 	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause", "").ok(200)
@@ -200,7 +200,7 @@ func outlastingIsExplained(t *testing.T, on func(*setup)) {
 	recv.next()
 	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
 	e := s.explain(id)
-	if has(t, e, "sending", "1 attempts to the callback that began before are still under way"); e.State != "canceled" {
+	if has(t, e, "sending", "1 attempt to the callback that began before is still under way"); e.State != "canceled" {
 		t.Errorf("%+v", e)
 	}
 	close(answer)

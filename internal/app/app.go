@@ -135,7 +135,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	})
 	a.console = console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Feed: feed, Runner: kicker(replaysChanged), Nodes: a.nodes, Log: c.Log, Version: Version,
-		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS,
+		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Advise: a.transport.Advise,
 	})
 	a.server = api.Server(a.front.Handler(both(handler, a.console), essential), c.Log)
 	a.server.ConnContext = front.ConnContext

@@ -1,9 +1,9 @@
 package callbacks
 
 import (
-	"fmt"
 	"time"
 
+	"callbackd"
 	"callbackd/internal/store"
 )
 
@@ -18,38 +18,24 @@ const (
 // does not.
 func Attention(h *store.CallbackHealth, now time.Time) (why []string) {
 	cb := h.Callback
-	days := func(d time.Duration) string {
-		switch {
-		case d >= 48*time.Hour:
-			return fmt.Sprintf("%d days", d/(24*time.Hour))
-		case d >= 2*time.Hour:
-			return fmt.Sprintf("%d hours", d/time.Hour)
-		case d >= 2*time.Minute:
-			return fmt.Sprintf("%d minutes", d/time.Minute)
-		}
-		return "a minute"
-	}
 	if !cb.FailingSince.IsZero() {
-		s := "has been failing for " + days(now.Sub(cb.FailingSince))
-		switch {
-		case h.LastStatus != 0:
-			s += fmt.Sprintf(": it last answered %d", h.LastStatus)
-		case h.LastFault != "":
-			s += ": " + string(h.LastFault)
+		s := "has been failing for " + callbackd.DurationText(now.Sub(cb.FailingSince))
+		if last := callbackd.FailureText(h.LastFault, h.LastStatus); last != "" {
+			s += ": " + last
 		}
 		why = append(why, s)
 	}
 	if cb.Paused() {
-		why = append(why, "is paused since "+days(now.Sub(cb.Pause.At)))
+		why = append(why, "has been paused for "+callbackd.DurationText(now.Sub(cb.Pause.At)))
 	}
 	if !h.Since.IsZero() {
 		if age := now.Sub(h.Since); age >= oldPending {
-			why = append(why, "the oldest pending delivery has been waiting for "+days(age))
+			why = append(why, "a delivery has been waiting for "+callbackd.DurationText(age))
 		}
 	}
 	if !h.CertNotAfter.IsZero() && h.CertNotAfter.Before(now.Add(CertSoon)) {
 		if left := h.CertNotAfter.Sub(now); left > 0 {
-			why = append(why, "the receiver's certificate ends in "+days(left))
+			why = append(why, "the receiver's certificate ends in "+callbackd.DurationText(left))
 		} else {
 			why = append(why, "the receiver's certificate has ended")
 		}

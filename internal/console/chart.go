@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"callbackd"
 	"callbackd/wire"
 )
 
@@ -27,19 +28,31 @@ type timing struct {
 type part struct{ Class, Name, Value string }
 
 // bars draws an attempt's phases on a canvas of 1000, where most milliseconds
-// are the whole width.
-func bars(t wire.Timings, most float64) timing {
-	wait := max(0, t.FirstByte-t.DNS-t.Connect-t.TLS)
-	body := max(0, t.Total-t.FirstByte)
-	if t.FirstByte == 0 { // no answer came
-		wait, body = max(0, t.Total-t.DNS-t.Connect-t.TLS), 0
+// are the whole width. A phase that never happened has no bar. Without an answer
+// the time that is left belongs to the phase in which the attempt failed.
+func bars(t wire.Timings, most float64, fault callbackd.Fault) timing {
+	rest := max(0, t.Total-t.DNS-t.Connect-t.TLS)
+	wait, body := 0.0, 0.0
+	if t.FirstByte > 0 {
+		wait, body = max(0, t.FirstByte-t.DNS-t.Connect-t.TLS), max(0, t.Total-t.FirstByte)
+	} else {
+		switch fault {
+		case callbackd.FaultDNS:
+			t.DNS += rest
+		case callbackd.FaultConnect:
+			t.Connect += rest
+		case callbackd.FaultTLS:
+			t.TLS += rest
+		case callbackd.FaultTimeout, callbackd.FaultProtocol, callbackd.FaultShutdown:
+			wait = rest
+		}
 	}
 	out := timing{Total: millis(t.Total)}
 	x := 0.0
 	for _, p := range []struct {
 		class, name string
 		ms          float64
-	}{{"dns", "DNS", t.DNS}, {"connect", "connect", t.Connect}, {"tls", "TLS", t.TLS}, {"wait", "first byte", wait}, {"body", "body", body}} {
+	}{{"dns", "DNS", t.DNS}, {"connect", "connect", t.Connect}, {"tls", "TLS", t.TLS}, {"wait", waitName(t), wait}, {"body", "body", body}} {
 		if p.ms <= 0 || most <= 0 {
 			continue
 		}
@@ -49,6 +62,14 @@ func bars(t wire.Timings, most float64) timing {
 		x += w
 	}
 	return out
+}
+
+// waitName is what the wait for the answer ended with.
+func waitName(t wire.Timings) string {
+	if t.FirstByte > 0 {
+		return "first byte"
+	}
+	return "no answer"
 }
 
 // none stands in a line where there is nothing to draw.

@@ -38,6 +38,8 @@ type Store interface {
 type Dispatcher interface {
 	CallbackChanged(callbackd.CallbackNo)
 	Retry(callbackd.Delivery)
+	// Watch gives a value on done when an attempt of the delivery was recorded.
+	Watch(id callbackd.DeliveryID) (done <-chan struct{}, stop func())
 	Outlook(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook
 }
 
@@ -55,6 +57,8 @@ type Options struct {
 	// OperatorToken signs the operator in; empty: only one-time links do.
 	OperatorToken callbackd.Secret
 	RequireHTTPS  bool // live keys may register https only
+	// Advise says early that a callback's URL will be refused; nil: nobody does.
+	Advise func(ctx context.Context, url string) string
 }
 
 // Console is an http.Handler for everything under [Root].
@@ -124,12 +128,15 @@ func (c *Console) routes() []route {
 		{"GET " + Root + "/deliveries/live", c.signedIn(c.livePage)},
 		{"GET " + Root + "/deliveries/stream", c.signedIn(c.stream)},
 		{"GET " + Root + "/deliveries/{id}", c.signedIn(c.delivery)},
+		{"GET " + Root + "/deliveries/{id}/curl", c.signedIn(c.curlPage)},
 		{"POST " + Root + "/deliveries/{id}/retry", c.signedIn(c.retry)},
 
+		{"GET " + Root + "/search", c.signedIn(c.search)},
 		{"GET " + Root + "/sessions", c.signedIn(c.sessions)},
 		{"GET " + Root + "/sessions/{session}", c.signedIn(c.session)},
 
 		{"GET " + Root + "/events/{event}", c.signedIn(c.event)},
+		{"POST " + Root + "/events/{event}/replay", c.signedIn(c.replayEvent)},
 
 		{"GET " + Root + "/logs", c.signedIn(c.logs)},
 
@@ -150,11 +157,21 @@ func (c *Console) routes() []route {
 		{"GET " + Root + "/keys/{key}/revoke", c.operatorOnly(c.revokePage)},
 		{"POST " + Root + "/keys/{key}/revoke", c.operatorOnly(c.revokeKey)},
 
-		{Root + "/", c.open(func(w http.ResponseWriter, r *http.Request) error { return errNoPage })},
+		{Root + "/", http.HandlerFunc(c.noPage)},
 	}
 }
 
 var errNoPage = callbackd.Errorf(callbackd.KindNotFound, "There is no such page here, or it is not yours to see.")
+
+// noPage answers for what is not there, with the way to everything else for
+// those who are signed in.
+func (c *Console) noPage(w http.ResponseWriter, r *http.Request) {
+	v, err := c.visitor(r)
+	if err == nil {
+		err = errNoPage
+	}
+	c.fail(w, r, v, err)
+}
 
 func toRoot(w http.ResponseWriter, r *http.Request) error {
 	http.Redirect(w, r, link(), http.StatusSeeOther)

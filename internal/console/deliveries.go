@@ -64,35 +64,45 @@ func parseTime(s string) (time.Time, error) {
 
 const pageRows = 50
 
-// query turns the filter into the store's.
-func (f deliveryFilter) query(key callbackd.KeyNo) (q store.DeliveryQuery, err error) {
-	q = store.DeliveryQuery{Key: key, State: callbackd.State(f.State), Type: callbackd.EventType(f.Event), Session: f.Session, Limit: pageRows}
+// query turns the filter into the store's, and notes all that is wrong in it.
+func (f deliveryFilter) query(key callbackd.KeyNo, w wrong) (q store.DeliveryQuery) {
+	invalid := func(name, format string, args ...any) {
+		w.add(name, callbackd.Errorf(callbackd.KindInvalid, format, args...))
+	}
+	q = store.DeliveryQuery{Key: key, State: callbackd.State(f.State), Type: callbackd.EventType(f.Event), Session: f.Session, Fault: callbackd.Fault(f.Fault), Limit: pageRows}
 	if q.State != "" && !q.State.Valid() {
-		return q, callbackd.Errorf(callbackd.KindInvalid, "A state is pending, delivered, failed or canceled.")
+		invalid("", "A state is pending, delivered, failed or canceled.")
 	}
 	if q.Type != "" && !q.Type.Valid() {
-		return q, callbackd.Errorf(callbackd.KindInvalid, "%q is no event.", clip(f.Event, 40))
+		invalid("event", "%q is no event.", clip(f.Event, 40))
 	}
-	if f.Callback != "" {
-		no, err := strconv.ParseInt(f.Callback, 10, 64)
-		if err != nil || no < 1 {
-			return q, callbackd.Errorf(callbackd.KindInvalid, "%q is no webhook.", clip(f.Callback, 40))
-		}
-		q.Callback = callbackd.CallbackNo(no)
-	}
+	q.Callback = readCallback(f.Callback, "callback", w)
+	var err error
 	if f.Status != "" {
-		if q.Status, err = readStatus(f.Status); err != nil {
-			return q, err
-		}
+		q.Status, err = readStatus(f.Status)
+		w.add("status", err)
 	}
-	if q.Fault = callbackd.Fault(f.Fault); q.Fault != "" && !slices.Contains(callbackd.Faults, q.Fault) {
-		return q, callbackd.Errorf(callbackd.KindInvalid, "%q is no kind of error.", clip(f.Fault, 40))
+	if q.Fault != "" && !slices.Contains(callbackd.Faults, q.Fault) {
+		invalid("fault", "%q is no kind of error.", clip(f.Fault, 40))
 	}
-	if q.Since, err = parseTime(f.Since); err != nil {
-		return q, err
-	}
+	q.Since, err = parseTime(f.Since)
+	w.add("since", err)
 	q.Until, err = parseTime(f.Until)
-	return q, err
+	w.add("until", err)
+	return q
+}
+
+// readCallback reads a callback's number from the field called name; empty is 0.
+func readCallback(s, name string, w wrong) callbackd.CallbackNo {
+	if s == "" {
+		return 0
+	}
+	no, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || no < 1 {
+		w.add(name, callbackd.Errorf(callbackd.KindInvalid, "%q is no callback.", clip(s, 40)))
+		return 0
+	}
+	return callbackd.CallbackNo(no)
 }
 
 type tab struct {
@@ -108,8 +118,7 @@ type deliveriesPage struct {
 	Tabs        []tab
 	Callbacks   []*callbackd.Callback
 	Faults      []callbackd.Fault
-	Fault       string
-	Rows        []store.DeliveryView
+	Rows        []owed
 	First, Next string
 	LiveURL     string
 }
@@ -133,13 +142,14 @@ func (c *Console) deliveries(w http.ResponseWriter, v *visit) error {
 	if p.Callbacks, err = c.choices(v, s); err != nil {
 		return err
 	}
-	q, err := f.query(s.No)
+	p.Wrong = wrong{}
+	q := f.query(s.No, p.Wrong)
 	cursor := v.URL.Query().Get("after")
-	if err == nil && cursor != "" {
+	if cursor != "" {
 		q.After, err = parseCursor(cursor)
+		p.Wrong.add("", err)
 	}
-	if err != nil {
-		p.Fault = sentence(err)
+	if len(p.Wrong) > 0 {
 		return c.render(w, http.StatusBadRequest, "deliveries", p)
 	}
 	if cursor == "" {
@@ -149,7 +159,14 @@ func (c *Console) deliveries(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p.Rows = page.Deliveries
+	why := c.newWhy(v)
+	for _, d := range page.Deliveries {
+		one, err := why.owed(d)
+		if err != nil {
+			return err
+		}
+		p.Rows = append(p.Rows, one)
+	}
 	if cursor != "" {
 		p.First = withValues(link("deliveries"), f.values(s.Chosen))
 	}
@@ -161,10 +178,10 @@ func (c *Console) deliveries(w http.ResponseWriter, v *visit) error {
 	return c.render(w, http.StatusOK, "deliveries", p)
 }
 
-// maxChoices bounds the webhooks that a form offers.
+// maxChoices bounds the callbacks that a form offers.
 const maxChoices = 200
 
-// choices is the webhooks that a filter offers.
+// choices is the callbacks that a filter offers.
 func (c *Console) choices(v *visit, s scope) (out []*callbackd.Callback, err error) {
 	for _, key := range s.all() {
 		cbs, err := c.Store.ListCallbacks(v.Context(), key)

@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strings"
+	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"callbackd"
 	"callbackd/internal/story"
@@ -19,7 +18,6 @@ type attemptView struct {
 	Tone, Mark    string
 	StatusText    string
 	PrettyRequest string
-	Curl          string
 }
 
 type dot struct {
@@ -30,13 +28,24 @@ type dot struct {
 type deliveryPage struct {
 	base
 	D        *wire.Delivery
-	URL      string
+	Word     string // its state
+	Receiver string
 	Stands   []string
+	Actions  []action
 	CanRetry bool
 	Path     []dot
 	PathEnd  string
 	Attempts []attemptView
 	Coming   string
+	Last     string // how the last attempt failed, in words
+	Since    time.Time
+}
+
+// action is what a page offers to do about what it says.
+type action struct {
+	Label  string
+	Post   string            // where the form goes
+	Fields map[string]string // and what it holds
 }
 
 // deliveryOf is the delivery that the path names and its callback, when they
@@ -65,9 +74,27 @@ func (c *Console) delivery(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := &deliveryPage{base: c.base(v, "deliveries", "Delivery "+d.ID), D: d, URL: cb.URL, CanRetry: d.State != string(callbackd.Canceled)}
+	st, err := c.newWhy(v).callback(id.Callback)
+	if err != nil {
+		return err
+	}
+	p := &deliveryPage{base: c.base(v, "deliveries", "Delivery "+d.ID), D: d, Word: d.State, Receiver: st.name(), CanRetry: d.State != string(callbackd.Canceled) && !cb.Deleted()}
 	if d.State == string(callbackd.Pending) {
 		p.Refresh, p.Watch = 2, withValues(link("deliveries", "stream"), map[string][]string{"delivery": {d.ID}})
+		if d.Test {
+			p.Reload = p.Refresh
+		}
+	}
+	if n := len(d.History); n > 0 {
+		last := d.History[n-1]
+		status := 0
+		if last.Response != nil {
+			status = last.Response.Status
+		}
+		p.Last = callbackd.FailureText(callbackd.Fault(last.Fault), status)
+		if p.Last != "" && d.State == string(callbackd.Pending) {
+			p.Word = retrying
+		}
 	}
 	most := 0.0
 	for _, a := range d.History {
@@ -84,7 +111,7 @@ func (c *Console) delivery(w http.ResponseWriter, v *visit) error {
 }
 
 func viewAttempt(a wire.Attempt, most float64) attemptView {
-	out := attemptView{Attempt: a, Timing: bars(a.Timings, most), Tone: "bad", Mark: "failed", PrettyRequest: pretty(a.Request.Body), Curl: curl(a.Request)}
+	out := attemptView{Attempt: a, Timing: bars(a.Timings, most, callbackd.Fault(a.Fault)), Tone: "bad", Mark: "failed", PrettyRequest: pretty(a.Request.Body)}
 	if a.Fault == "" {
 		out.Tone, out.Mark = "ok", "delivered"
 	}
@@ -96,11 +123,9 @@ func viewAttempt(a wire.Attempt, most float64) attemptView {
 
 // explain fills in where the delivery is, why, and what comes next.
 func (c *Console) explain(v *visit, p *deliveryPage, key callbackd.KeyNo, id callbackd.DeliveryID) error {
-	d, n := p.D, len(p.D.History)
-	if d.State == string(callbackd.Delivered) && n > 0 {
-		last := d.History[n-1]
-		took := last.StartedAt.Add(time.Duration(last.Timings.Total * float64(time.Millisecond))).Sub(d.AcceptedAt)
-		p.Stands = []string{fmt.Sprintf("Delivered with %s, %s after it was accepted.", counted(n, "attempt"), span(took))}
+	d := p.D
+	if d.State == string(callbackd.Delivered) && len(d.History) > 0 {
+		p.Stands = []string{deliveredText(d)}
 		return nil
 	}
 	e, err := story.Explain(v.Context(), c.Store, c.Dispatcher.Outlook, key, id, c.now())
@@ -109,14 +134,60 @@ func (c *Console) explain(v *visit, p *deliveryPage, key callbackd.KeyNo, id cal
 	}
 	for _, r := range e.Reasons {
 		p.Stands = append(p.Stands, r.Message)
-	}
-	if d.State == string(callbackd.Pending) {
-		p.Coming = fmt.Sprintf("Attempt %d as soon as nothing holds it", n+1)
-		if d.NextAttempt != nil && d.NextAttempt.After(c.now()) {
-			p.Coming = fmt.Sprintf("Attempt %d, in %s", n+1, span(d.NextAttempt.Sub(c.now()).Round(time.Second)))
+		if r.Code == story.IsPaused {
+			p.Actions = append(p.Actions, action{Label: "Resume the callback", Post: link("webhooks", id.Callback, "resume")})
 		}
 	}
+	if d.State == string(callbackd.Pending) {
+		p.Coming = coming(e, d, c.now())
+	}
 	return nil
+}
+
+// deliveredText says with how many attempts a delivery succeeded, and how long
+// that took: since it was accepted, or since it was sent again.
+func deliveredText(d *wire.Delivery) string {
+	first, since, from := 0, d.AcceptedAt, "it was accepted"
+	for i, a := range d.History {
+		if a.Repeat {
+			first, since, from = i, a.StartedAt, "it was sent again"
+		}
+	}
+	last := d.History[len(d.History)-1]
+	took := last.StartedAt.Add(time.Duration(last.Timings.Total * float64(time.Millisecond))).Sub(since)
+	return fmt.Sprintf("Delivered with %s, %s after %s.", counted(len(d.History)-first, "attempt"), span(took), from)
+}
+
+// soon is what a pending delivery waits for, by the code of the reason.
+var soon = map[string]string{
+	story.IsPaused:    "the callback is resumed",
+	story.NotRunning:  "callbackd runs",
+	story.BreakerOpen: "a probe of the receiver succeeds",
+	story.OnProbation: "others of the API key at the same host leave room",
+	story.AskedToWait: "the time is over for which the receiver asked to be left alone",
+	story.Held:        "the one before it in its session is done",
+	story.AtLimit:     "an attempt that is under way ends",
+	story.RateLimited: "the rate allows it",
+	story.InBacklog:   "older ones are done",
+	story.InReplay:    "new events and retries leave room",
+}
+
+// coming says when the next attempt starts.
+func coming(e *wire.Explanation, d *wire.Delivery, now time.Time) string {
+	n := len(d.History) + 1
+	for _, r := range e.Reasons {
+		switch {
+		case r.Code == story.Sending && d.Test:
+			return "Waiting for the receiver's answer"
+		case r.Code == story.Sending:
+			return fmt.Sprintf("Waiting: attempt %d starts as soon as the one that is under way in its session ends", n)
+		case r.Code == story.WaitingRetry && d.NextAttempt != nil:
+			return fmt.Sprintf("Attempt %d at %s, in %s", n, stamp(d.NextAttempt).Short, span(d.NextAttempt.Sub(now).Round(time.Second)))
+		case soon[r.Code] != "":
+			return fmt.Sprintf("Waiting: attempt %d starts as soon as %s", n, soon[r.Code])
+		}
+	}
+	return fmt.Sprintf("Attempt %d starts now", n)
 }
 
 // counted is a number of things.
@@ -129,7 +200,8 @@ func counted(n int, thing string) string {
 
 type explained struct {
 	wire.Explanation
-	Name, URL string
+	Receiver string
+	Action   *action
 }
 
 type eventPage struct {
@@ -150,6 +222,7 @@ func (c *Console) event(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	why := c.newWhy(v)
 	for _, key := range s.every() {
 		ev, err := c.Store.Event(v.Context(), key, id)
 		if callbackd.KindOf(err) == callbackd.KindNotFound {
@@ -164,15 +237,64 @@ func (c *Console) event(w http.ResponseWriter, v *visit) error {
 			return err
 		}
 		for _, e := range es {
-			cb, err := c.Store.CallbackByNo(v.Context(), callbackd.CallbackNo(e.Callback))
+			st, err := why.callback(callbackd.CallbackNo(e.Callback))
 			if err != nil {
 				return err
 			}
-			p.Owed = append(p.Owed, explained{e, cb.Name, cb.URL})
+			p.Owed = append(p.Owed, explained{e, st.name(), actionFor(&e, st)})
 		}
 		return c.render(w, http.StatusOK, "event", p)
 	}
 	return errNoPage
+}
+
+// actionFor is the button that does what an explanation advises; nil when no
+// button can.
+func actionFor(e *wire.Explanation, st *standing) *action {
+	if st.Deleted() || len(e.Reasons) == 0 {
+		return nil
+	}
+	switch e.Reasons[0].Code {
+	case story.NotRegistered, story.NotOwed:
+		return &action{"Replay to it", link("events", e.EventID, "replay"), map[string]string{"callback": fmt.Sprint(e.Callback)}}
+	case story.IsPaused:
+		return &action{Label: "Resume the callback", Post: link("webhooks", e.Callback, "resume")}
+	case story.GaveUp, story.RefusedAddress:
+		if e.Delivery != nil && e.State == string(callbackd.Failed) {
+			return &action{Label: "Send again", Post: link("deliveries", *e.Delivery, "retry")}
+		}
+	}
+	return nil
+}
+
+// replayEvent replays one event to one callback that was not owed it.
+func (c *Console) replayEvent(w http.ResponseWriter, v *visit) error {
+	id, ok := callbackd.ParseEventID(v.PathValue("event"))
+	no, err := strconv.ParseInt(v.PostFormValue("callback"), 10, 64)
+	if !ok || err != nil {
+		return errNoPage
+	}
+	cb, err := c.Store.CallbackByNo(v.Context(), callbackd.CallbackNo(no))
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(cb.Key) {
+		return errNoPage
+	}
+	if err != nil {
+		return err
+	}
+	ev, err := c.Store.Event(v.Context(), cb.Key, id)
+	if callbackd.KindOf(err) == callbackd.KindNotFound {
+		return errNoPage
+	}
+	if err != nil {
+		return err
+	}
+	filter := callbackd.ReplayFilter{Type: ev.Type, Session: ev.Session, Since: id.Time(), Until: id.Time().Add(time.Millisecond), Target: cb.No}
+	r, err := c.Store.CreateReplay(v.Context(), callbackd.Replay{Key: cb.Key, Filter: filter, CreatedAt: c.now()})
+	if err != nil {
+		return err
+	}
+	c.Runner.Kick()
+	return see(w, v, link("replays", r.ID), "")
 }
 
 // squeeze places a time within whole between 0 and 1, so that milliseconds
@@ -207,44 +329,6 @@ func trail(d *wire.Delivery) (dots []dot, end string) {
 		dots = append(dots, dot{8 + 984*squeeze(d.NextAttempt.Sub(d.AcceptedAt), whole), "s-accent"})
 	}
 	return dots, span(whole) + " later"
-}
-
-// curl writes a request as a command for bash. What was redacted stays so.
-func curl(r wire.Request) string {
-	var b strings.Builder
-	b.WriteString("curl -X " + r.Method + " " + quote(r.URL))
-	for _, h := range r.Headers {
-		b.WriteString(" \\\n  -H " + quote(h.Name+": "+h.Value))
-	}
-	if r.Body != "" {
-		b.WriteString(" \\\n  --data-binary " + quote(r.Body))
-	}
-	return b.String()
-}
-
-// quote quotes a text for bash. What would hide in it is written by its bytes.
-func quote(s string) string {
-	if clean(s) == s {
-		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	}
-	var b strings.Builder
-	b.WriteString("$'")
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == '\'' || r == '\\':
-			b.WriteString("\\" + string(r))
-		case hidden(r) || r == utf8.RuneError:
-			for _, c := range []byte(s[i : i+n]) {
-				fmt.Fprintf(&b, "\\x%02x", c)
-			}
-		default:
-			b.WriteRune(r)
-		}
-		i += n
-	}
-	b.WriteString("'")
-	return b.String()
 }
 
 func (c *Console) retry(w http.ResponseWriter, v *visit) error {

@@ -47,11 +47,11 @@ func (j *journey) signsIn() {
 // makesAWebhook: the person registers a callback, and sends it a test.
 func (j *journey) makesAWebhook() {
 	j.open("/console/webhooks")
-	j.sees("No webhook yet")
+	j.sees("No callback yet")
 	j.pictures("webhooks-empty")
-	j.button("New webhook")
+	j.button("New callback")
 	j.fill("#url", "ftp://nowhere.example")
-	j.button("Create webhook")
+	j.button("Create callback")
 	j.sees("http")
 	j.choose("#event", string(callbackd.StatusChange))
 	j.fill("#url", j.recv.URL+"/hook")
@@ -60,8 +60,8 @@ func (j *journey) makesAWebhook() {
 	j.unfold()
 	j.fill("#retry", "0s, 1s, 1s, 2s")
 	j.pictures("webhook-new")
-	j.button("Create webhook")
-	j.sees("The webhook was created")
+	j.button("Create callback")
+	j.sees("The callback was created")
 	j.pictures("webhook-fresh")
 
 	j.button("Send a test")
@@ -110,7 +110,7 @@ func (j *journey) changesTheWebhook() {
 	j.press("tbody .main-link")
 	j.pictures("webhook")
 	j.button("Pause")
-	j.sees("Paused since")
+	j.sees("has been paused for")
 	j.pictures("webhook-paused")
 	j.button("Resume")
 	j.button("Edit")
@@ -119,13 +119,13 @@ func (j *journey) changesTheWebhook() {
 	}
 	j.fill("#retry", "0s")
 	j.button("Save")
-	j.sees("The webhook was saved")
+	j.sees("The callback was saved")
 
 	j.button("Show, verify, rotate")
 	old := j.text("#secret")
 	j.pictures("webhook-secret")
 	j.button("Rotate the secret")
-	j.sees("signs along until")
+	j.sees("signs too until")
 	if now := j.text("#secret"); now == old || !strings.HasPrefix(now, "whsec_") {
 		j.t.Errorf("the secret was %q and is %q", old, now)
 	}
@@ -135,7 +135,7 @@ func (j *journey) changesTheWebhook() {
 	j.pictures("keys")
 	j.press(`a[href$="/rotate"]`)
 	j.button("Rotate the secret")
-	j.sees("The old one signs along until")
+	j.sees("The old one signs too until")
 	rotated := j.site.key
 	rotated.Secret = callbackd.Secret(j.text("#new-secret"))
 	for _, k := range []callbackd.Key{j.site.key, rotated} { // both sign
@@ -158,7 +158,7 @@ func (j *journey) replays() {
 	j.open("/console/webhooks")
 	j.sees("failing")
 	j.open("/console/")
-	j.sees("has been failing for a minute: it last answered 500")
+	j.sees("the receiver answered 500 Internal Server Error")
 	j.pictures("overview")
 	j.recv.answers(nil)
 	j.open("/console/replays")
@@ -214,10 +214,10 @@ func (j *journey) readsASession() {
 func (j *journey) leaves() {
 	j.open("/console/webhooks")
 	j.press("tbody .main-link")
-	j.button("Delete webhook")
+	j.button("Delete callback")
 	j.pictures("webhook-delete")
-	j.button("Delete webhook")
-	j.sees("The webhook was deleted")
+	j.button("Delete callback")
+	j.sees("The callback was deleted")
 
 	j.button("Sign out")
 	j.sees("You are signed out")
@@ -255,11 +255,11 @@ func theOperatorsWay(t *testing.T, s *site) {
 
 	b.open("/console/webhooks/new")
 	b.fill("#url", "https://example.com/hook")
-	b.button("Create webhook")
+	b.button("Create callback")
 	b.sees("Choose the API key")
 	b.choose("#key", made)
-	b.button("Create webhook")
-	b.sees("The webhook was created")
+	b.button("Create callback")
+	b.sees("The callback was created")
 	b.open("/console/webhooks")
 	b.sees("blue / staging")
 	b.pictures("webhooks-operator")

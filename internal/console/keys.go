@@ -29,7 +29,7 @@ type keysPage struct {
 	base
 	Rows    []keyRow
 	F       keyForm
-	Fault   string
+	Wrong   wrong
 	Created *callbackd.Key
 	Rotated bool // Created has a new secret only
 	Until   time.Time
@@ -61,29 +61,34 @@ func (c *Console) keys(w http.ResponseWriter, v *visit) error {
 func (c *Console) createKey(w http.ResponseWriter, v *visit) error {
 	f := keyForm{Account: strings.TrimSpace(v.PostFormValue("account")), Name: strings.TrimSpace(v.PostFormValue("name")), Test: v.PostFormValue("kind") == "test"}
 	f.Frame = field(v.PostFormValue("frame"))
-	k, err := apikey.New(f.Account, f.Name, !f.Test, c.now())
-	if err == nil && f.Frame != "" {
-		if k.TimeFrame, err = time.ParseDuration(f.Frame); err != nil || k.TimeFrame < callbackd.MinTimeFrame || k.TimeFrame > callbackd.MaxTimeFrame {
-			err = callbackd.Errorf(callbackd.KindInvalid, "the expiry frame must be a duration from %v to %v, such as 72h", callbackd.MinTimeFrame, callbackd.MaxTimeFrame)
+	bad := wrong{}
+	_, err := apikey.New(f.Account, "", !f.Test, c.now())
+	bad.add("account", err)
+	_, err = apikey.New("account", f.Name, !f.Test, c.now())
+	bad.add("name", err)
+	k, _ := apikey.New(f.Account, f.Name, !f.Test, c.now())
+	if f.Frame != "" {
+		k.TimeFrame, err = callbackd.ParseDuration(f.Frame)
+		if err != nil || k.TimeFrame < callbackd.MinTimeFrame || k.TimeFrame > callbackd.MaxTimeFrame {
+			bad.add("frame", callbackd.Errorf(callbackd.KindInvalid, "It must be a duration from %s to %s, such as 72h.", span(callbackd.MinTimeFrame), span(callbackd.MaxTimeFrame)))
 		}
 	}
-	if err == nil {
+	if len(bad) == 0 {
 		k, err = c.Store.CreateKey(v.Context(), k)
+		if err = bad.add("", err); err != nil {
+			return err
+		}
 	}
-	status, invalid := http.StatusOK, callbackd.KindOf(err) == callbackd.KindInvalid
-	if err != nil && !invalid {
+	p, err := c.keysPage(v)
+	if err != nil {
 		return err
 	}
-	p, errList := c.keysPage(v)
-	if errList != nil {
-		return errList
+	if p.Wrong = bad; len(bad) > 0 {
+		p.F = f
+		return c.render(w, http.StatusBadRequest, "keys", p)
 	}
-	if invalid {
-		p.F, p.Fault, status = f, sentence(err), http.StatusBadRequest
-	} else {
-		p.Created = &k
-	}
-	return c.render(w, status, "keys", p)
+	p.Created = &k
+	return c.render(w, http.StatusOK, "keys", p)
 }
 
 // Frame is how long the key's sessions may take.
@@ -131,11 +136,11 @@ func (c *Console) rotateKey(w http.ResponseWriter, v *visit) error {
 	return c.render(w, http.StatusOK, "keys", p)
 }
 
-// readKeep reads how long an old secret signs along.
+// readKeep reads how long an old secret signs too.
 func readKeep(s string) (time.Duration, error) {
 	keep, err := time.ParseDuration(s)
 	if err != nil || keep < 0 || keep > callbacks.MaxKeep {
-		return 0, callbackd.Errorf(callbackd.KindInvalid, "An old secret signs along for 0s to %v.", callbacks.MaxKeep)
+		return 0, callbackd.Errorf(callbackd.KindInvalid, "An old secret signs too for 0s to %v.", callbacks.MaxKeep)
 	}
 	return keep, nil
 }

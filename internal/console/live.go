@@ -56,9 +56,10 @@ func (c *Console) stream(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	f := readFilter(v.URL.Query())
-	q, err := f.query(s.No)
-	if err != nil {
-		return err
+	bad := wrong{}
+	q := f.query(s.No, bad)
+	for _, message := range bad {
+		return callbackd.Errorf(callbackd.KindInvalid, "%s", message)
 	}
 	only, named := callbackd.ParseDeliveryID(v.URL.Query().Get("delivery"))
 	wants := func(d *live.Item) bool {
@@ -142,6 +143,14 @@ func rateText(total, shown int, in time.Duration) string {
 	return fmt.Sprintf("Every attempt is shown, %s a second.", rate(total))
 }
 
+// liveWord is the state of a delivery after an attempt, as [stateWord] has it.
+func liveWord(d *live.Item) string {
+	if d.State == callbackd.Pending && d.Fault != callbackd.NoFault {
+		return retrying
+	}
+	return string(d.State)
+}
+
 func rowText(d *live.Item) string {
 	row := struct {
 		Time    string `json:"time"`
@@ -151,7 +160,7 @@ func rowText(d *live.Item) string {
 		Status  string `json:"status"`
 		Took    string `json:"took"`
 		Href    string `json:"href"`
-	}{d.At.UTC().Format("15:04:05.000"), string(d.State), strings.TrimPrefix(string(d.Event), "SESSION:"), clip(clean(d.Session), 40), string(d.Fault),
+	}{unbroken(d.At.UTC().Format("15:04:05.000") + " UTC"), liveWord(d), strings.TrimPrefix(string(d.Event), "SESSION:"), clip(clean(d.Session), 40), string(d.Fault),
 		millis(float64(d.Total.Microseconds()) / 1000), link("deliveries", d.Delivery)}
 	if d.Status != 0 {
 		row.Status = strconv.Itoa(d.Status)

@@ -29,9 +29,9 @@ func TestTheTailIsASampleAndSaysSo(t *testing.T) {
 		t.Errorf("%d in all, %d shown, the last is #%d", total, len(rows), rows[len(rows)-1].Sequence)
 	}
 	for want, got := range map[string]string{
-		"Listening: nothing happens right now.":             console.RateText(0, 0, time.Second),
-		"Every attempt is shown, 7 a second.":               console.RateText(7, 7, time.Second),
-		"A sample: 20 of 2000 attempts a second are shown.": console.RateText(4000, 40, 2*time.Second),
+		"Listening: nothing happens right now.":              console.RateText(0, 0, time.Second),
+		"Every attempt is shown, 7 a second.":                console.RateText(7, 7, time.Second),
+		"A sample: 20 of 2,000 attempts a second are shown.": console.RateText(4000, 40, 2*time.Second),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -24,7 +24,6 @@ type logsPage struct {
 	scope
 	Method, Path, Status, Since, Until string
 	Filtered                           int
-	Fault                              string
 	Rows                               []logRow
 	First, Next                        string
 }
@@ -47,9 +46,9 @@ func (c *Console) logs(w http.ResponseWriter, v *visit) error {
 			p.Filtered++
 		}
 	}
-	query, err := p.logQuery(get("after"))
-	if err != nil {
-		p.Fault = sentence(err)
+	p.Wrong = wrong{}
+	query := p.logQuery(get("after"))
+	if len(p.Wrong) > 0 {
 		return c.render(w, http.StatusBadRequest, "logs", p)
 	}
 	if query.After == 0 {
@@ -63,29 +62,26 @@ func (c *Console) logs(w http.ResponseWriter, v *visit) error {
 	return c.render(w, http.StatusOK, "logs", p)
 }
 
-func (p *logsPage) logQuery(after string) (q store.LogQuery, err error) {
-	q = store.LogQuery{Method: p.Method, Path: p.Path, Limit: pageRows}
+// logQuery reads the filter, and notes all that is wrong in it.
+func (p *logsPage) logQuery(after string) store.LogQuery {
+	q := store.LogQuery{Method: p.Method, Path: p.Path, Limit: pageRows}
+	var err error
 	if p.Status != "" {
-		n, err := readStatus(p.Status)
-		if err != nil {
-			return q, err
-		}
-		q.Status = n
+		q.Status, err = readStatus(p.Status)
+		p.Wrong.add("status", err)
 	}
-	if q.Since, err = parseTime(p.Since); err != nil {
-		return q, err
-	}
-	if q.Until, err = parseTime(p.Until); err != nil {
-		return q, err
-	}
+	q.Since, err = parseTime(p.Since)
+	p.Wrong.add("since", err)
+	q.Until, err = parseTime(p.Until)
+	p.Wrong.add("until", err)
 	if after != "" {
 		n, err := strconv.ParseInt(after, 10, 64)
 		if err != nil || n < 1 {
-			return q, callbackd.Errorf(callbackd.KindInvalid, "This is not a place in the list; begin at its top.")
+			p.Wrong.add("", callbackd.Errorf(callbackd.KindInvalid, "This is not a place in the list; begin at its top."))
 		}
 		q.After = store.LogID(n)
 	}
-	return q, nil
+	return q
 }
 
 // readStatus reads 503, 5xx or 5.
@@ -115,7 +111,9 @@ func (c *Console) listLogs(v *visit, p *logsPage, query store.LogQuery, filter u
 	for i, r := range p.Rows {
 		if r.ID < floor || i == query.Limit {
 			p.Rows = p.Rows[:i]
-			floor = max(floor, p.Rows[i-1].ID)
+			if i > 0 {
+				floor = max(floor, p.Rows[i-1].ID)
+			}
 			break
 		}
 	}

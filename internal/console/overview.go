@@ -4,14 +4,13 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/store"
 )
 
-// trouble is a webhook that needs somebody, and why.
+// trouble is a callback that needs somebody, and why.
 type trouble struct {
 	*callbackd.Callback
 	Health string
@@ -25,16 +24,15 @@ type overviewPage struct {
 	Tabs     []tab
 	Reach    reach
 	Sums     store.Sums
-	Pending  int64
-	More     bool // Pending is a floor
-	Rate     string
-	Oldest   string
+	Shares   shares
+	Pending  string
+	Overdue  string // empty: nothing is
+	Longest  string // the longest wait
 	Volume   *chart
 	Latency  plot
 	Success  plot
 	From, To string
 	Troubles []trouble
-	Webhooks int
 }
 
 func (c *Console) overview(w http.ResponseWriter, v *visit) error {
@@ -61,7 +59,6 @@ func (c *Console) overview(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	p.Sums = total(slots)
-	p.Rate = rate(p.Sums.Delivered, p.Sums.Delivered+p.Sums.Failed)
 	p.Volume, p.Latency, p.Success = volume(slots, 1000, 100), latency(slots), success(slots)
 	p.From, p.To = map[string]string{"hour": "an hour ago", "day": "24 hours ago", "week": "7 days ago"}[p.Reach.Name], "now"
 	if err := c.attention(v, p); err != nil {
@@ -70,28 +67,50 @@ func (c *Console) overview(w http.ResponseWriter, v *visit) error {
 	return c.render(w, http.StatusOK, "overview", p)
 }
 
+// backlogs is what several callbacks are owed together.
+type backlogs struct {
+	store.Backlog
+	atLeast bool // one of them was not counted to its end
+}
+
+func (b *backlogs) add(one *store.Backlog) {
+	b.Pending += one.Pending
+	b.Overdue += one.Overdue
+	b.atLeast = b.atLeast || one.Pending >= store.MaxPendingShown
+	if !one.Since.IsZero() && (b.Since.IsZero() || one.Since.Before(b.Since)) {
+		b.Since = one.Since
+	}
+}
+
+// text writes a count: exactly, or that there are at least as many.
+func (b *backlogs) text(n int) string {
+	if b.atLeast {
+		return unbroken("≥ " + num(n))
+	}
+	return num(n)
+}
+
 // attention fills in what waits and what needs somebody.
 func (c *Console) attention(v *visit, p *overviewPage) error {
 	now := c.now()
-	hs, err := c.Store.ListHealth(v.Context(), p.No, store.HealthQuery{CertBefore: now.Add(callbacks.CertSoon)})
+	hs, err := c.Store.ListHealth(v.Context(), p.No, store.HealthQuery{CertBefore: now.Add(callbacks.CertSoon), OverdueBefore: now.Add(-callbackd.OverdueAfter)})
 	if err != nil {
 		return err
 	}
-	p.Webhooks = len(hs)
-	var oldest time.Time
+	var waits backlogs
 	for i := range hs {
 		h := &hs[i]
-		p.Pending += int64(h.Pending)
-		p.More = p.More || h.Pending >= store.MaxPendingShown
-		if !h.Since.IsZero() && (oldest.IsZero() || h.Since.Before(oldest)) {
-			oldest = h.Since
-		}
+		waits.add(&h.Backlog)
 		if why := callbacks.Attention(h, now); len(why) > 0 {
 			p.Troubles = append(p.Troubles, trouble{h.Callback, health(h.Callback), p.owner(h.Callback.Key), why})
 		}
 	}
-	if !oldest.IsZero() {
-		p.Oldest = span(now.Sub(oldest))
+	p.Pending, p.Shares = waits.text(waits.Pending), sharesOf(&p.Sums, waits.Overdue)
+	if waits.Overdue > 0 {
+		p.Overdue = waits.text(waits.Overdue)
+	}
+	if !waits.Since.IsZero() {
+		p.Longest = span(now.Sub(waits.Since))
 	}
 	rank := map[string]int{"failing": 0, "paused": 1}
 	slices.SortStableFunc(p.Troubles, func(a, b trouble) int {

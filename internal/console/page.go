@@ -85,6 +85,11 @@ type base struct {
 	KeyName  string
 	Live     bool
 	Notice   string
+	Caution  bool   // the notice is of something to see to
+	Find     string // what was looked for
+	// Reload is Refresh for browsers without JavaScript, for pages that wait
+	// for something; 0: never.
+	Reload int
 	// Refresh is after how many seconds an open page asks for itself again;
 	// 0: never.
 	Refresh int
@@ -92,11 +97,11 @@ type base struct {
 	Watch string
 }
 
-// place is one entry of the navigation, in PAVE's words.
+// place is one entry of the navigation.
 type place struct{ Name, Label, Href string }
 
 var places = []place{
-	{"overview", "Overview", link()}, {"webhooks", "Webhooks", link("webhooks")}, {"sessions", "Sessions Events", link("sessions")}, {"deliveries", "Deliveries", link("deliveries")},
+	{"overview", "Overview", link()}, {"webhooks", "Callbacks", link("webhooks")}, {"sessions", "Sessions", link("sessions")}, {"deliveries", "Deliveries", link("deliveries")},
 	{"logs", "API Logs", link("logs")}, {"keys", "API Keys", link("keys")}, {"replays", "Replays", link("replays")}, {"nodes", "Nodes", link("nodes")},
 }
 
@@ -108,21 +113,28 @@ func (b *base) Places() []place {
 	return places[:len(places)-1]
 }
 
+// refusedText is for a target that will be refused. It does not say why: that
+// would tell what is inside a network.
+const refusedText = "But nothing can be delivered to its URL as things are: the host is unknown, or it leads to an address that callbackd may not send to."
+
 // notices are the sentences that a page may greet with, by the word in ?done=.
 var notices = map[string]string{
-	"signed-out": "You are signed out.",
-	"created":    "The webhook was created. Send a test to see it work.",
-	"saved":      "The webhook was saved.",
-	"deleted":    "The webhook was deleted. What it was still owed is canceled.",
-	"paused":     "The webhook is paused. Deliveries wait until it is resumed.",
-	"resumed":    "The webhook is resumed.",
-	"rotated":    "There is a new signing secret. The old one signs along for a while.",
-	"retried":    "The delivery is sent again.",
-	"revoked":    "The API key was revoked.",
+	"signed-out":      "You are signed out.",
+	"created":         "The callback was created. Send a test to see it work.",
+	"created-refused": "The callback was created. " + refusedText,
+	"saved-refused":   "The callback was saved. " + refusedText,
+	"saved":           "The callback was saved.",
+	"deleted":         "The callback was deleted. What it was still owed is canceled.",
+	"paused":          "The callback is paused. Deliveries wait until it is resumed.",
+	"resumed":         "The callback is resumed.",
+	"rotated":         "There is a new signing secret. For a while the old one signs too.",
+	"retried":         "The delivery is sent again.",
+	"revoked":         "The API key was revoked.",
 }
 
 func (c *Console) base(v *visit, nav, title string) base {
 	b := base{Title: title, Nav: nav, Version: c.Version, In: true, Operator: v.operator(), Notice: notices[v.URL.Query().Get("done")]}
+	b.Caution = strings.HasSuffix(v.URL.Query().Get("done"), "-refused")
 	if v.key != nil {
 		b.Account, b.KeyName, b.Live = v.key.Account, v.key.Name, v.key.Live
 	}

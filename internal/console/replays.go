@@ -74,32 +74,25 @@ func readReplayForm(q url.Values) replayForm {
 	return f
 }
 
-func (f replayForm) filter() (out callbackd.ReplayFilter, rate float64, err error) {
+// filter reads the form, and notes all that is wrong in it.
+func (f replayForm) filter(w wrong) (out callbackd.ReplayFilter, rate float64) {
 	list := deliveryFilter{Event: f.Event, Callback: f.Callback, Session: f.Session, Since: f.Since, Until: f.Until}
-	q, err := list.query(0)
-	if err != nil {
-		return out, 0, err
-	}
+	q := list.query(0, w)
 	out = callbackd.ReplayFilter{Type: q.Type, Callback: q.Callback, Session: q.Session, Since: q.Since, Until: q.Until}
 	for _, s := range f.States {
 		if !callbackd.State(s).Terminal() {
-			return out, 0, callbackd.Errorf(callbackd.KindInvalid, "What can be sent again is delivered, failed or canceled.")
+			w.add("state", callbackd.Errorf(callbackd.KindInvalid, "What can be sent again is delivered, failed or canceled."))
 		}
 		out.States = append(out.States, callbackd.State(s))
 	}
-	if f.Target != "" {
-		no, err := strconv.ParseInt(f.Target, 10, 64)
-		if err != nil || no < 1 {
-			return out, 0, callbackd.Errorf(callbackd.KindInvalid, "%q is no webhook.", clip(f.Target, 40))
-		}
-		out.Target = callbackd.CallbackNo(no)
-	}
+	out.Target = readCallback(f.Target, "target", w)
 	if f.Rate != "" {
+		var err error
 		if rate, err = strconv.ParseFloat(f.Rate, 64); err != nil || !(rate >= 0 && rate <= callbackd.MaxReplayRate) {
-			return out, 0, callbackd.Errorf(callbackd.KindInvalid, "A rate is a number of deliveries a second, up to %d.", callbackd.MaxReplayRate)
+			w.add("rate", callbackd.Errorf(callbackd.KindInvalid, "A rate is a number of deliveries a second, up to %s.", num(callbackd.MaxReplayRate)))
 		}
 	}
-	return out, rate, nil
+	return out, rate
 }
 
 type newReplayPage struct {
@@ -111,7 +104,6 @@ type newReplayPage struct {
 	Counted   bool
 	Count     int64
 	Takes     string
-	Fault     string
 }
 
 func (c *Console) newReplayPage(v *visit, q url.Values) (*newReplayPage, error) {
@@ -119,7 +111,7 @@ func (c *Console) newReplayPage(v *visit, q url.Values) (*newReplayPage, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.MustChoose = true
+	s.MustChoose, s.Wrong = true, wrong{}
 	p := &newReplayPage{base: c.base(v, "replays", "New replay"), scope: s, F: readReplayForm(q), States: []callbackd.State{callbackd.Failed, callbackd.Delivered, callbackd.Canceled}}
 	p.Callbacks, err = c.choices(v, s)
 	return p, err
@@ -131,28 +123,35 @@ func (c *Console) newReplay(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	status := http.StatusOK
 	if p.F.Counted != "" {
-		filter, rate, err := p.F.filter()
-		if err == nil && p.No == 0 {
-			err = errChooseKey
-		}
-		if err == nil {
+		filter, rate := p.read()
+		if len(p.Wrong) == 0 {
 			p.Count, err = c.Store.CountReplay(v.Context(), p.No, filter)
-		}
-		switch kind := callbackd.KindOf(err); {
-		case err == nil:
-			p.Counted = true
-			if rate > 0 {
-				p.Takes = span(time.Duration(float64(p.Count) / rate * float64(time.Second)))
+			if err = p.Wrong.add("", err); err != nil {
+				return err
 			}
-		case kind == callbackd.KindInternal || kind == callbackd.KindUnavailable:
-			return err
-		default:
-			p.Fault, status = sentence(err), statuses[kind]
+		}
+		if p.Counted = len(p.Wrong) == 0; p.Counted && rate > 0 {
+			p.Takes = span(time.Duration(float64(p.Count) / rate * float64(time.Second)))
 		}
 	}
-	return c.render(w, status, "replay-new", p)
+	return c.render(w, p.status(), "replay-new", p)
+}
+
+// read reads the form of a page that is sent, with the key it must name.
+func (p *newReplayPage) read() (callbackd.ReplayFilter, float64) {
+	if p.No == 0 {
+		p.Wrong.add("key", errChooseKey)
+	}
+	return p.F.filter(p.Wrong)
+}
+
+// status is the answer to a form that may have something wrong in it.
+func (s scope) status() int {
+	if len(s.Wrong) > 0 {
+		return http.StatusBadRequest
+	}
+	return http.StatusOK
 }
 
 var errChooseKey = callbackd.Errorf(callbackd.KindInvalid, "Choose the API key it belongs to.")
@@ -165,20 +164,16 @@ func (c *Console) createReplay(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	filter, rate, err := p.F.filter()
-	if err == nil && p.No == 0 {
-		err = errChooseKey
-	}
+	filter, rate := p.read()
 	var r *callbackd.Replay
-	if err == nil {
+	if len(p.Wrong) == 0 {
 		r, err = c.Store.CreateReplay(v.Context(), callbackd.Replay{Key: p.No, Filter: filter, Rate: rate, CreatedAt: c.now()})
-	}
-	if err != nil {
-		if kind := callbackd.KindOf(err); kind != callbackd.KindInternal && kind != callbackd.KindUnavailable {
-			p.Fault = sentence(err)
-			return c.render(w, statuses[kind], "replay-new", p)
+		if err = p.Wrong.add("", err); err != nil {
+			return err
 		}
-		return err
+	}
+	if len(p.Wrong) > 0 {
+		return c.render(w, p.status(), "replay-new", p)
 	}
 	c.Runner.Kick()
 	return see(w, v, link("replays", r.ID), "")
@@ -278,7 +273,7 @@ func (c *Console) replayWhat(v *visit, r *callbackd.Replay) (out []string, err e
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, "of the webhook "+s)
+		out = append(out, "of the callback "+s)
 	}
 	if f.Session != "" {
 		out = append(out, "session "+f.Session)

@@ -12,6 +12,7 @@ type scope struct {
 	No     callbackd.KeyNo // 0: all
 	// MustChoose tells that the page cannot show all keys at once.
 	MustChoose bool
+	Wrong      wrong // what is wrong in the page's form
 }
 
 // scope reads ?key=.

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,32 +21,34 @@ type sessionRow struct {
 	VIN     string
 	Owner   string
 	Href    string
-	Last    callbackd.EventType
+	Latest  *callbackd.Event // nil: it has none
 	At      time.Time
-	Events  int
-	marks   []bar
+	Marks   []bar // the latest events as ticks, oldest first
 }
-
-// Marks are the session's latest events as ticks, oldest first.
-func (r sessionRow) Marks() []bar { return r.marks }
 
 type sessionsPage struct {
 	base
 	scope
 	Text        string
 	Rows        []sessionRow
+	More        bool // there is more than was looked at
 	First, Next string
 }
 
-// recentEvents is how many events the list without a search looks at.
-const recentEvents = store.MaxPage
+// Bounds of the list: how many events of all sessions it begins with, and how
+// many of each it shows as ticks.
+const (
+	recentEvents = store.MaxPage
+	marksShown   = 20
+)
 
 func (c *Console) sessions(w http.ResponseWriter, v *visit) error {
 	s, err := c.scope(v)
 	if err != nil {
 		return err
 	}
-	p := &sessionsPage{base: c.base(v, "sessions", "Sessions Events"), scope: s, Text: field(v.URL.Query().Get("q"))}
+	p := &sessionsPage{base: c.base(v, "sessions", "Sessions"), scope: s, Text: field(v.URL.Query().Get("q"))}
+	p.Find = p.Text
 	var after callbackd.EventID
 	if cursor := v.URL.Query().Get("after"); cursor != "" {
 		var ok bool
@@ -69,117 +71,131 @@ func (c *Console) sessions(w http.ResponseWriter, v *visit) error {
 	return c.render(w, http.StatusOK, "sessions", p)
 }
 
-// query is the scope as a query.
-func (s scope) query() url.Values {
-	q := url.Values{}
-	if s.Chosen != "" {
-		q.Set("key", s.Chosen)
+// sessionRows makes a row of each named session of a key, with its latest
+// events, however many others came since.
+func (c *Console) sessionRows(v *visit, s scope, key callbackd.KeyNo, names []string, kept map[string]*callbackd.Session) ([]sessionRow, error) {
+	latest, err := c.Store.LatestEvents(v.Context(), key, names, marksShown)
+	if err != nil {
+		return nil, err
 	}
-	return q
-}
-
-// sessionHref is a session's page. A session key may be in use by several API
-// keys: the operator's link says whose it is.
-func (s scope) sessionHref(key callbackd.KeyNo, session string) string {
-	q := url.Values{}
-	for _, k := range s.Keys {
-		if k.No == key {
-			q.Set("key", k.APIKey)
+	rows := make([]sessionRow, 0, len(names))
+	for _, name := range names {
+		r := sessionRow{Session: name, Owner: s.owner(key), Href: s.sessionHref(key, name)}
+		x := kept[name]
+		if x == nil {
+			if x, err = c.Store.Session(v.Context(), key, name); err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
+				return nil, err
+			}
 		}
+		if x != nil {
+			r.Status, r.VIN, r.At = string(x.Status), x.Vehicle.VIN, x.UpdatedAt
+		}
+		evs := latest[name]
+		if len(evs) > 0 {
+			r.Latest = evs[0]
+			if at := evs[0].ID.Time(); at.After(r.At) {
+				r.At = at
+			}
+		}
+		for i, ev := range slices.Backward(evs) {
+			r.Marks = append(r.Marks, bar{X: float64(len(evs)-1-i) * 12, W: 9, H: 16, Class: eventClass[ev.Type]})
+		}
+		rows = append(rows, r)
 	}
-	return withValues(link("sessions", session), q)
+	return rows, nil
 }
 
-func (s scope) row(key callbackd.KeyNo, session string) sessionRow {
-	return sessionRow{Session: session, Owner: s.owner(key), Href: s.sessionHref(key, session)}
-}
-
-// findSessions looks for sessions that are kept here, and for one known by
-// its events whose key was given whole.
+// findSessions looks for sessions that are kept here by a part of their key,
+// VIN or reference, and for those whose key or VIN was given whole.
 func (c *Console) findSessions(v *visit, p *sessionsPage) error {
-	for _, key := range p.all() {
+	exact, err := c.sessionsNamed(v, p.scope, p.Text)
+	if err != nil {
+		return err
+	}
+	named := map[callbackd.KeyNo][]string{}
+	for _, id := range exact {
+		named[id.Key] = append(named[id.Key], id.SessionKey)
+	}
+	for _, key := range p.every() {
+		names, kept := named[key], map[string]*callbackd.Session{}
 		page, err := c.Store.ListSessions(v.Context(), store.SessionQuery{Key: key, Text: p.Text, Limit: pageRows})
 		if err != nil {
 			return err
 		}
-		for _, s := range page.Sessions {
-			r := p.row(key, s.SessionKey)
-			r.Status, r.VIN, r.At = string(s.Status), s.Vehicle.VIN, s.UpdatedAt
-			p.Rows = append(p.Rows, r)
+		p.More = p.More || page.Next.SessionKey != ""
+		for _, x := range page.Sessions {
+			kept[x.SessionKey] = x
+			if !slices.Contains(names, x.SessionKey) {
+				names = append(names, x.SessionKey)
+			}
 		}
-		named := slices.ContainsFunc(page.Sessions, func(s *callbackd.Session) bool { return s.SessionKey == p.Text })
-		evs, err := c.Store.ListEvents(v.Context(), store.EventQuery{Key: key, Session: p.Text, Limit: 1})
+		rows, err := c.sessionRows(v, p.scope, key, names, kept)
 		if err != nil {
 			return err
 		}
-		if !named && len(evs.Events) > 0 {
-			r := p.row(key, p.Text)
-			r.Last, r.At = evs.Events[0].Type, evs.Events[0].ID.Time()
-			p.Rows = append(p.Rows, r)
-		}
+		p.Rows = append(p.Rows, rows...)
 	}
 	return nil
 }
 
 // recentSessions is the sessions of the latest events, and those that were
-// created and have none yet.
+// created and have none yet. A session is on the page of its newest event.
 func (c *Console) recentSessions(v *visit, p *sessionsPage, after callbackd.EventID) error {
+	var floor callbackd.EventID // below it a key may have more than it gave
 	for _, key := range p.all() {
 		page, err := c.Store.ListEvents(v.Context(), store.EventQuery{Key: key, After: after, Limit: recentEvents})
 		if err != nil {
 			return err
 		}
-		rows := map[string]*sessionRow{}
-		var order []string
+		floor = max(floor, page.Next)
+		var names []string
 		for _, ev := range page.Events {
-			r := rows[ev.Session]
-			if r == nil {
-				row := p.row(key, ev.Session)
-				row.Last, row.At = ev.Type, ev.ID.Time()
-				r = &row
-				rows[ev.Session] = r
-				order = append(order, ev.Session)
-			}
-			r.Events++
-			if len(r.marks) < 20 {
-				r.marks = append(r.marks, bar{Class: eventClass[ev.Type]})
+			if !slices.Contains(names, ev.Session) {
+				names = append(names, ev.Session)
 			}
 		}
+		rows, err := c.sessionRows(v, p.scope, key, names, nil)
+		if err != nil {
+			return err
+		}
+		p.Rows = append(p.Rows, rows...)
 		if after == 0 {
-			young, err := c.Store.ListSessions(v.Context(), store.SessionQuery{Key: key, Limit: pageRows})
-			if err != nil {
+			if err := c.newSessions(v, p, key, names); err != nil {
 				return err
 			}
-			for _, s := range young.Sessions {
-				if rows[s.SessionKey] == nil {
-					row := p.row(key, s.SessionKey)
-					row.Status, row.VIN, row.At = string(s.Status), s.Vehicle.VIN, s.UpdatedAt
-					p.Rows = append(p.Rows, row)
-				}
-			}
-		}
-		for _, name := range order {
-			r := rows[name]
-			slices.Reverse(r.marks)
-			for i := range r.marks {
-				r.marks[i].X, r.marks[i].W, r.marks[i].H = float64(i)*12, 9, 16
-			}
-			s, err := c.Store.Session(v.Context(), key, name)
-			switch {
-			case err == nil:
-				r.Status, r.VIN = string(s.Status), s.Vehicle.VIN
-			case callbackd.KindOf(err) != callbackd.KindNotFound:
-				return err
-			}
-			p.Rows = append(p.Rows, *r)
-		}
-		if page.Next != 0 && (p.Next == "" || len(p.all()) == 1) {
-			q := p.query()
-			q.Set("after", page.Next.String())
-			p.Next = withValues(link("sessions"), q)
 		}
 	}
+	p.Rows = slices.DeleteFunc(p.Rows, func(r sessionRow) bool {
+		return r.Latest != nil && (r.Latest.ID < floor || after != 0 && r.Latest.ID >= after)
+	})
+	if floor != 0 {
+		q := p.query()
+		q.Set("after", floor.String())
+		p.Next = withValues(link("sessions"), q)
+	}
 	return nil
+}
+
+// newSessions adds the sessions that were created lately and have no event.
+func (c *Console) newSessions(v *visit, p *sessionsPage, key callbackd.KeyNo, known []string) error {
+	page, err := c.Store.ListSessions(v.Context(), store.SessionQuery{Key: key, Limit: pageRows})
+	if err != nil {
+		return err
+	}
+	var names []string
+	kept := map[string]*callbackd.Session{}
+	for _, x := range page.Sessions {
+		if !slices.Contains(known, x.SessionKey) {
+			names, kept[x.SessionKey] = append(names, x.SessionKey), x
+		}
+	}
+	rows, err := c.sessionRows(v, p.scope, key, names, kept)
+	for _, r := range rows {
+		if r.Latest == nil {
+			p.Rows = append(p.Rows, r)
+		}
+	}
+	return err
 }
 
 // eventClass is the colour of an event in small pictures.
@@ -191,7 +207,7 @@ var eventClass = map[callbackd.EventType]string{
 // chapter is one event of a session's story, or a gap in it.
 type chapter struct {
 	Sequence   int64
-	Gap        string // what is missing before; the rest is empty then
+	Gap        string // what is missing there; the rest is empty then
 	Event      *callbackd.Event
 	Says       string
 	Tone, Mark string
@@ -203,21 +219,23 @@ type chapter struct {
 type owed struct {
 	store.DeliveryView
 	Receiver string
-	Repeat   bool
+	Why      string    // what it waits for, or how it failed
+	Next     time.Time // its next attempt; zero: none is planned
 }
 
 type stage struct{ Name, Class string }
 
 type sessionPage struct {
 	base
-	Session  string
-	Kept     *callbackd.Session
-	Stages   []stage
-	Trail    []dot
-	TrailEnd string
-	Chapters []chapter
-	Receiver map[callbackd.CallbackNo]string
-	Next     string
+	Session     string
+	Kept        *callbackd.Session
+	Summary     []owed
+	More        string // where to see what the summary leaves out
+	Stages      []stage
+	Trail       []dot
+	TrailEnd    string
+	Chapters    []chapter
+	First, Next string
 }
 
 func (c *Console) session(w http.ResponseWriter, v *visit) error {
@@ -226,76 +244,124 @@ func (c *Console) session(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	name := v.PathValue("session")
-	var after int64
-	if from := v.URL.Query().Get("from"); from != "" {
-		if _, err := fmt.Sscanf(from, "%d", &after); err != nil || after < 0 {
+	var before int64
+	if from := v.URL.Query().Get("before"); from != "" {
+		if before, err = strconv.ParseInt(from, 10, 64); err != nil || before < 1 {
 			return errNoPage
 		}
 	}
-	for _, key := range s.all() {
-		kept, err := c.Store.Session(v.Context(), key, name)
-		if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
-			return err
-		}
-		evs, err := c.Store.SessionEvents(v.Context(), store.SessionEventQuery{Key: key, Session: name, After: after, Limit: store.MaxPage})
+	var keys []callbackd.KeyNo
+	for _, key := range s.every() {
+		known, err := c.sessionKnown(v, key, name)
 		if err != nil {
 			return err
 		}
-		if kept == nil && len(evs) == 0 {
-			continue
+		if known {
+			keys = append(keys, key)
 		}
-		p := &sessionPage{base: c.base(v, "sessions", "Session "+clip(clean(name), 40)), Session: name, Kept: kept}
-		p.Refresh = 3
-		p.Chapters, err = c.chapters(v, key, evs, after)
-		if err != nil {
+	}
+	switch len(keys) {
+	case 0:
+		return errNoPage
+	case 1:
+		return c.oneSession(w, v, s, keys[0], name, before)
+	}
+	return see(w, v, withQuery(link("sessions"), "q", name), "") // several API keys use it: one is chosen
+}
+
+func (c *Console) oneSession(w http.ResponseWriter, v *visit, s scope, key callbackd.KeyNo, name string, before int64) error {
+	kept, err := c.Store.Session(v.Context(), key, name)
+	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
+		return err
+	}
+	evs, err := c.Store.SessionEvents(v.Context(), store.SessionEventQuery{Key: key, Session: name, Before: before, Newest: true, Limit: store.MaxPage})
+	if err != nil {
+		return err
+	}
+	p := &sessionPage{base: c.base(v, "sessions", "Session "+clip(clean(name), 40)), Session: name, Kept: kept}
+	p.Refresh = 3
+	why := c.newWhy(v)
+	if p.Chapters, err = chapters(why, evs, before); err != nil {
+		return err
+	}
+	if before == 0 {
+		if err := c.summarize(v, p, why, key); err != nil {
 			return err
 		}
 		p.Stages = stages(kept, evs)
-		p.Trail, p.TrailEnd = sessionTrail(p.Chapters)
-		if n := len(evs); store.StoryFull(evs, store.MaxPage) {
-			q := s.query()
-			q.Set("from", fmt.Sprint(evs[n-1].Sequence))
-			p.Next = withValues(link("sessions", name), q)
-		}
-		return c.render(w, http.StatusOK, "session", p)
+	} else {
+		p.First = s.sessionHref(key, name)
 	}
-	return errNoPage
+	p.Trail, p.TrailEnd = sessionTrail(p.Chapters)
+	if n := len(evs); store.StoryFull(evs, store.MaxPage) && evs[n-1].Sequence > 1 {
+		q := s.query()
+		q.Set("before", strconv.FormatInt(evs[n-1].Sequence, 10))
+		p.Next = withValues(link("sessions", name), q)
+	}
+	return c.render(w, http.StatusOK, "session", p)
+}
+
+// summaryLines bounds the summary of a session.
+const summaryLines = 8
+
+// summarize fills in what of a session was not delivered, and why.
+func (c *Console) summarize(v *visit, p *sessionPage, why *why, key callbackd.KeyNo) error {
+	for _, state := range []callbackd.State{callbackd.Pending, callbackd.Failed} {
+		page, err := c.Store.ListDeliveries(v.Context(), store.DeliveryQuery{Key: key, Session: p.Session, State: state, Limit: summaryLines})
+		if err != nil {
+			return err
+		}
+		if page.Next != (callbackd.DeliveryID{}) || len(p.Summary)+len(page.Deliveries) > summaryLines {
+			p.More = withQuery(link("deliveries"), "session", p.Session, "state", state)
+		}
+		for _, d := range page.Deliveries[:min(len(page.Deliveries), summaryLines-len(p.Summary))] {
+			one, err := why.owed(d)
+			if err != nil {
+				return err
+			}
+			p.Summary = append(p.Summary, one)
+		}
+	}
+	return nil
 }
 
 // longPause between two events is said.
 const longPause = 10 * time.Minute
 
-func (c *Console) chapters(v *visit, key callbackd.KeyNo, evs []store.SessionEvent, last int64) ([]chapter, error) {
-	receivers := map[callbackd.CallbackNo]string{}
-	var out []chapter
-	var before time.Time
-	for _, ev := range evs {
-		if ev.Sequence > last+1 {
-			gap := fmt.Sprintf("#%d is", last+1)
-			if ev.Sequence > last+2 {
-				gap = fmt.Sprintf("#%d to #%d are", last+1, ev.Sequence-1)
+// chapters tells the events, newest first, and what is missing between them;
+// before is the number of the event above the first, 0 at the top.
+func chapters(why *why, evs []store.SessionEvent, before int64) (out []chapter, err error) {
+	gap := func(above, below int64) {
+		if above == 0 || above <= below+1 {
+			return
+		}
+		s := fmt.Sprintf("#%d is", below+1)
+		if above > below+2 {
+			s = fmt.Sprintf("#%d to #%d are", below+1, above-1)
+		}
+		out = append(out, chapter{Gap: s + " no longer kept", Tone: "idle", Mark: "canceled"})
+	}
+	for i, ev := range evs {
+		gap(before, ev.Sequence)
+		before = ev.Sequence
+		ch := chapter{Sequence: ev.Sequence, Event: ev.Event, Says: says(ev.Event)}
+		if i+1 < len(evs) {
+			if pause := ev.ID.Time().Sub(evs[i+1].ID.Time()); pause >= longPause {
+				ch.After = span(pause)
 			}
-			out = append(out, chapter{Gap: gap + " no longer kept", Tone: "idle", Mark: "canceled"})
 		}
-		last = ev.Sequence
-		ch := chapter{Sequence: ev.Sequence, Event: ev.Event, Says: says(ev.Event), Tone: "idle", Mark: "canceled"}
-		if at := ev.ID.Time(); !before.IsZero() && at.Sub(before) >= longPause {
-			ch.After = span(at.Sub(before))
-		}
-		before = ev.ID.Time()
 		for _, d := range ev.Deliveries {
-			no := d.ID.Callback
-			if _, ok := receivers[no]; !ok {
-				cb, err := c.Store.CallbackByNo(v.Context(), no)
-				if err != nil {
-					return nil, err
-				}
-				receivers[no] = host(cb.URL)
+			one, err := why.owed(d)
+			if err != nil {
+				return nil, err
 			}
-			ch.Owed = append(ch.Owed, owed{d, receivers[no], d.Manual})
+			ch.Owed = append(ch.Owed, one)
 		}
 		ch.Tone, ch.Mark = worst(ch.Owed)
 		out = append(out, ch)
+	}
+	if len(evs) > 0 && !store.StoryFull(evs, store.MaxPage) {
+		gap(before, 0)
 	}
 	return out, nil
 }
@@ -303,12 +369,13 @@ func (c *Console) chapters(v *visit, key callbackd.KeyNo, evs []store.SessionEve
 // worst is how an event stands: as its worst delivery does.
 func worst(ds []owed) (tone, mark string) {
 	tone, mark = "idle", "canceled"
-	rank := map[callbackd.State]int{callbackd.Canceled: 0, callbackd.Delivered: 1, callbackd.Pending: 2, callbackd.Failed: 3}
-	tones := []string{"idle", "ok", "busy", "bad"}
+	rank := map[string]int{string(callbackd.Canceled): 0, string(callbackd.Delivered): 1, string(callbackd.Pending): 2, retrying: 3, string(callbackd.Failed): 4}
+	tones := []string{"idle", "ok", "busy", "warn", "bad"}
 	most := -1
 	for _, d := range ds {
-		if n := rank[d.State]; n > most {
-			most, tone, mark = n, tones[n], string(d.State)
+		word := stateWord(d.DeliveryView)
+		if n := rank[word]; n > most {
+			most, tone, mark = n, tones[n], word
 		}
 	}
 	return tone, mark
@@ -381,13 +448,14 @@ func saysComplete(data []byte) string {
 	return strings.Join(parts, ", ")
 }
 
-// stages draws the way of an inspection and how far it is.
+// stages draws the way of an inspection and how far it is. The events are
+// newest first.
 func stages(kept *callbackd.Session, evs []store.SessionEvent) []stage {
 	status := callbackd.SessionStatus("")
 	if kept != nil {
 		status = kept.Status
 	}
-	for i := len(evs) - 1; i >= 0 && status == ""; i-- {
+	for i := 0; i < len(evs) && status == ""; i++ {
 		if evs[i].Type == callbackd.StatusChange {
 			var d struct {
 				Status callbackd.SessionStatus `json:"status"`
@@ -422,24 +490,24 @@ func stages(kept *callbackd.Session, evs []store.SessionEvent) []stage {
 	return out
 }
 
-// sessionTrail is the events over time as dots.
+// sessionTrail is the events over time as dots; they come newest first.
 func sessionTrail(cs []chapter) (dots []dot, end string) {
 	var first, last time.Time
 	for _, ch := range cs {
 		if ch.Event == nil {
 			continue
 		}
-		if first.IsZero() {
-			first = ch.Event.ID.Time()
+		if last.IsZero() {
+			last = ch.Event.ID.Time()
 		}
-		last = ch.Event.ID.Time()
+		first = ch.Event.ID.Time()
 	}
 	whole := last.Sub(first)
 	if whole <= 0 {
 		return nil, ""
 	}
-	class := map[string]string{"ok": "s-ok", "bad": "s-bad", "busy": "s-accent", "idle": "s-idle"}
-	for _, ch := range cs {
+	class := map[string]string{"ok": "s-ok", "bad": "s-bad", "busy": "s-accent", "warn": "s-warn", "idle": "s-idle"}
+	for _, ch := range slices.Backward(cs) {
 		if ch.Event != nil {
 			dots = append(dots, dot{8 + 984*float64(ch.Event.ID.Time().Sub(first))/float64(whole), class[ch.Tone]})
 		}

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
 // funcs is what templates may call.
@@ -35,7 +36,9 @@ var funcs = template.FuncMap{
 	"link":  link,
 	"query": withQuery,
 	"join":  strings.Join,
-	"bars":  bars,
+	"wait":  backlogCount,
+	"word":  stateWord,
+	"at":    fieldAttrs,
 	"short": func(s string) string { return clip(s, 8) },
 }
 
@@ -94,7 +97,8 @@ func host(s string) string {
 // moment is a time for a person and, in full, for a program.
 type moment struct{ Short, Long, ISO string }
 
-// stamp shows a time. Every time in the console is UTC, and says so once.
+// stamp shows a time. Every time in the console is UTC and says so; with
+// JavaScript the browser's own time is shown when the pointer is over it.
 func stamp(t any) moment {
 	var at time.Time
 	switch v := t.(type) {
@@ -110,74 +114,53 @@ func stamp(t any) moment {
 	}
 	at = at.UTC()
 	short := at.Format("15:04:05")
-	if now := time.Now().UTC(); at.YearDay() != now.YearDay() || at.Year() != now.Year() {
+	if now := time.Now().UTC(); at.Year() != now.Year() {
+		short = at.Format("2 Jan 2006 15:04")
+	} else if at.YearDay() != now.YearDay() {
 		short = at.Format("2 Jan 15:04")
-		if at.Year() != now.Year() {
-			short = at.Format("2 Jan 2006")
-		}
 	}
-	return moment{short, at.Format("2006-01-02 15:04:05.000 UTC"), at.Format(time.RFC3339Nano)}
+	return moment{unbroken(short + " UTC"), at.Format("2006-01-02 15:04:05.000 UTC"), at.Format(time.RFC3339Nano)}
 }
 
-// num writes a count with thin groups.
+// unbroken keeps what belongs together on one line.
+func unbroken(s string) string { return strings.ReplaceAll(s, " ", "\u00a0") }
+
+// num writes a count with separators.
 func num(v any) string {
-	s := fmt.Sprint(v)
-	if n, err := strconv.ParseInt(s, 10, 64); err != nil || n > -10000 && n < 10000 {
-		return s
+	n, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
+	if err != nil {
+		return fmt.Sprint(v)
 	}
-	neg := strings.HasPrefix(s, "-")
-	s = strings.TrimPrefix(s, "-")
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "\u202f" + s[i:]
-	}
-	if neg {
-		s = "-" + s
-	}
-	return s
+	return callbackd.NumberText(n)
 }
+
+// backlogCount writes how many deliveries wait: exactly, or that there are at
+// least as many as were counted.
+func backlogCount(n int) string { return unbroken(callbackd.CountText(n, store.MaxPendingShown)) }
 
 // millis writes milliseconds to three digits that matter.
 func millis(ms float64) string {
 	switch {
 	case ms <= 0:
-		return "0 ms"
+		return unbroken("0 ms")
 	case ms < 1:
-		return strconv.FormatFloat(ms, 'f', 2, 64) + " ms"
+		return unbroken(strconv.FormatFloat(ms, 'f', 2, 64) + " ms")
 	case ms < 10:
-		return strings.TrimSuffix(strconv.FormatFloat(ms, 'f', 1, 64), ".0") + " ms"
+		return unbroken(strings.TrimSuffix(strconv.FormatFloat(ms, 'f', 1, 64), ".0") + " ms")
 	case ms < 1000:
-		return strconv.FormatFloat(ms, 'f', 0, 64) + " ms"
+		return unbroken(strconv.FormatFloat(ms, 'f', 0, 64) + " ms")
 	case ms < 60_000:
-		return strings.TrimSuffix(strconv.FormatFloat(ms/1000, 'f', 1, 64), ".0") + " s"
+		return unbroken(strings.TrimSuffix(strconv.FormatFloat(ms/1000, 'f', 1, 64), ".0") + " s")
 	}
 	return span(time.Duration(ms * float64(time.Millisecond)))
 }
 
-// span writes a duration with its two largest units.
+// span writes a duration as the domain does, on one line.
 func span(d time.Duration) string {
-	neg := ""
-	if d < 0 {
-		neg, d = "-", -d
+	if d > -time.Second && d < time.Second {
+		return millis(float64(d.Microseconds()) / 1000)
 	}
-	type unit struct {
-		name string
-		d    time.Duration
-	}
-	units := []unit{{"d", 24 * time.Hour}, {"h", time.Hour}, {"min", time.Minute}, {"s", time.Second}}
-	if d < time.Second {
-		return neg + millis(float64(d.Microseconds())/1000)
-	}
-	for i, u := range units {
-		if d < u.d {
-			continue
-		}
-		out := fmt.Sprintf("%s%d %s", neg, d/u.d, u.name)
-		if rest := d % u.d; i+1 < len(units) && rest >= units[i+1].d {
-			out += fmt.Sprintf(" %d %s", rest/units[i+1].d, units[i+1].name)
-		}
-		return out
-	}
-	return "0 s"
+	return unbroken(callbackd.DurationText(d))
 }
 
 func size(n any) string {
@@ -192,6 +175,18 @@ func size(n any) string {
 	}
 	return fmt.Sprintf("%.1f MiB", v/(1<<20))
 }
+
+// stateWord is a delivery's state in a word: one that waits after a failed
+// attempt has a word of its own.
+func stateWord(v store.DeliveryView) string {
+	if v.State == callbackd.Pending && v.Last != nil && v.Last.Fault != callbackd.NoFault {
+		return retrying
+	}
+	return string(v.State)
+}
+
+// retrying is the word for a delivery that failed and is tried again.
+const retrying = "retrying"
 
 // pretty indents JSON for reading; what is none stays as it is.
 func pretty(s string) string {

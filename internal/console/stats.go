@@ -61,32 +61,65 @@ func total(slots []store.Sums) (out store.Sums) {
 	return out
 }
 
-// volume draws what was delivered, and on top of it what was given up and
-// what failed and is tried again, on a canvas of w by h.
+// volume draws attempts: those that succeeded and on top of them those that
+// failed, on a canvas of w by h, and what was canceled without one.
 func volume(slots []store.Sums, w, h float64) *chart {
 	most := 0.0
-	var all store.Sums
 	for i := range slots {
-		s := &slots[i]
-		most = max(most, float64(s.Delivered+s.Failed+s.Canceled))
-		all.Merge(s)
+		most = max(most, float64(slots[i].Attempts+slots[i].Canceled))
 	}
+	all := total(slots)
 	top := nice(most)
-	c := &chart{Top: num(int64(math.Ceil(top))), Label: fmt.Sprintf("%d delivered, %d failed, %d canceled", all.Delivered, all.Failed, all.Canceled)}
+	c := &chart{Top: num(int64(math.Ceil(top))), Label: attemptsText(&all)}
 	step := w / float64(len(slots))
 	for i := range slots {
-		y := h
-		for _, part := range []struct {
-			n     int64
-			class string
-		}{{slots[i].Delivered, "f-ok"}, {slots[i].Failed, "f-bad"}, {slots[i].Canceled, "f-idle"}} {
-			if part.n == 0 {
-				continue
-			}
-			tall := max(h/40, h*float64(part.n)/top)
-			y -= tall
-			c.Bars = append(c.Bars, bar{X: round(float64(i)*step + step*.12), Y: round(max(0, y)), W: round(step * .76), H: round(tall), Class: part.class})
+		s := &slots[i]
+		c.stack(float64(i)*step, step, h, top, s.Attempts-s.Faults, s.Faults, s.Canceled)
+	}
+	return c
+}
+
+// attemptsText says what a chart of attempts shows.
+func attemptsText(s *store.Sums) string {
+	return fmt.Sprintf("%s attempts succeeded, %s failed", num(s.Attempts-s.Faults), num(s.Faults))
+}
+
+// stack adds one slot's bars at x: what is there is seen, however little it is.
+func (c *chart) stack(x, step, h, top float64, ok, bad, idle int64) {
+	y := h
+	for _, part := range []struct {
+		n     int64
+		class string
+	}{{ok, "f-ok"}, {bad, "f-bad"}, {idle, "f-idle"}} {
+		if part.n <= 0 {
+			continue
 		}
+		tall := max(h/40, h*float64(part.n)/top)
+		y -= tall
+		c.Bars = append(c.Bars, bar{X: round(x + step*.12), Y: round(max(0, y)), W: round(step * .76), H: round(tall), Class: part.class})
+	}
+}
+
+// wall draws a callback's attempts as shares: each slot is as tall as any
+// other, and red as far as its attempts failed. A slot in which a receiver that
+// fails was not even tried is red too: nothing could be delivered in it. nil
+// when nothing happened.
+func wall(slots []store.Sums, r reach, since, failingSince time.Time, w, h float64) *chart {
+	all := total(slots)
+	c := &chart{Label: attemptsText(&all)}
+	step := w / float64(len(slots))
+	for i := range slots {
+		s, x := &slots[i], float64(i)*step
+		end := since.Add(time.Duration(i+1) * r.width())
+		switch {
+		case s.Attempts > 0:
+			c.stack(x, step, h, float64(s.Attempts), s.Attempts-s.Faults, s.Faults, 0)
+		case !failingSince.IsZero() && end.After(failingSince):
+			c.stack(x, step, h, 1, 0, 1, 0)
+		}
+	}
+	if len(c.Bars) == 0 {
+		return nil
 	}
 	return c
 }
@@ -168,16 +201,26 @@ func rate(n, of int64) string {
 // sparkSlots is what a sparkline shows: the last day.
 var sparkSlots = reaches[1]
 
-// rowStats fills in what the list shows of each webhook.
+// shares is how much succeeds: of attempts, and of the deliveries that should
+// have been delivered by now.
+type shares struct{ Attempts, Deliveries string }
+
+// sharesOf counts what is overdue as not delivered: a receiver that is away
+// must not look well because its deliveries are still tried again.
+func sharesOf(s *store.Sums, overdue int) shares {
+	return shares{rate(s.Attempts-s.Faults, s.Attempts), rate(s.Delivered, s.Delivered+s.Failed+int64(overdue))}
+}
+
+// rowStats fills in what the list shows of each callback.
 func (c *Console) rowStats(v *visit, rows []webhookRow) error {
 	for i := range rows {
 		slots, err := c.slots(v, rows[i].Key, rows[i].No, sparkSlots)
 		if err != nil {
 			return err
 		}
-		if all := total(slots); all.Delivered+all.Failed+all.Canceled > 0 {
-			rows[i].Spark = volume(slots, 240, 28)
-		}
+		all := total(slots)
+		rows[i].Spark = wall(slots, sparkSlots, sparkSlots.since(c.now()), rows[i].FailingSince, 240, 28)
+		rows[i].Shares = sharesOf(&all, rows[i].Overdue)
 	}
 	return nil
 }
@@ -187,13 +230,13 @@ func (c *Console) webhookStats(v *visit, p *webhookPage) error {
 	if err != nil {
 		return err
 	}
-	if p.Sums = total(slots); p.Sums.Attempts > 0 {
-		p.Day = volume(slots, 960, 100)
-	}
-	b, err := c.Store.CountPending(v.Context(), p.CB.No, store.PendingQuery{Limit: store.MaxPendingShown})
-	p.Pending, p.PendingMore = int64(b.Pending), b.Pending == store.MaxPendingShown
-	if !b.Since.IsZero() {
-		p.Oldest = span(c.now().Sub(b.Since))
+	now := c.now()
+	p.Sums = total(slots)
+	p.Day = wall(slots, sparkSlots, sparkSlots.since(now), p.CB.FailingSince, 960, 100)
+	p.Backlog, err = c.Store.CountPending(v.Context(), p.CB.No, store.PendingQuery{OverdueBefore: now.Add(-callbackd.OverdueAfter), Limit: store.MaxPendingShown})
+	p.Shares = sharesOf(&p.Sums, p.Backlog.Overdue)
+	if !p.Backlog.Since.IsZero() {
+		p.Longest = span(now.Sub(p.Backlog.Since))
 	}
 	return err
 }

@@ -23,7 +23,7 @@ func pages(ids map[string]string) []string {
 	wh := "/console/webhooks/" + ids["no"]
 	return []string{"/console/", "/console/?over=week", "/console/webhooks", "/console/webhooks/new", wh, wh + "/edit", wh + "/delete", wh + "/test", wh + "/secret",
 		"/console/sessions", "/console/sessions?q=none", "/console/sessions/" + ids["session"], "/console/deliveries", "/console/deliveries?state=failed&event=SESSION:COMPLETE", "/console/deliveries?since=x",
-		"/console/events/" + ids["event"], "/console/deliveries/live", "/console/deliveries/" + ids["id"], "/console/logs", "/console/logs?status=5xx", "/console/keys", "/console/replays", "/console/replays/new", "/console/replays/new?counted=1&state=failed", "/console/nothing"}
+		"/console/events/" + ids["event"], "/console/deliveries/live", "/console/deliveries/" + ids["id"], "/console/deliveries/" + ids["id"] + "/curl?attempt=1", "/console/logs", "/console/logs?status=5xx", "/console/keys", "/console/replays", "/console/replays/new", "/console/replays/new?counted=1&state=failed", "/console/nothing"}
 }
 
 func TestEveryPageIsWellBuilt(t *testing.T) {
@@ -121,8 +121,10 @@ func wellBuilt(t *testing.T, name string, a answer) {
 		if !labels[attr(c, "id")] && attr(c, "aria-label") == "" && !inLabel(c) {
 			wrong("the control %s has no label", attr(c, "name"))
 		}
-		if by := attr(c, "aria-describedby"); by != "" && !ids[by] {
-			wrong("the control %s is described by %s, which is not there", attr(c, "name"), by)
+		for _, by := range strings.Fields(attr(c, "aria-describedby")) {
+			if !ids[by] {
+				wrong("the control %s is described by %s, which is not there", attr(c, "name"), by)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/callbacks"
@@ -47,5 +48,32 @@ func (c *Console) test(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	return see(w, v, link("deliveries", callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}), "")
+	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}
+	if err := c.awaitTest(v, cb, id); err != nil {
+		return err
+	}
+	return see(w, v, link("deliveries", id), "")
+}
+
+// testPatience is how long sending a test waits for its outcome at most, so that
+// the page that follows has it. A page that comes without it waits on.
+const testPatience = 10 * time.Second
+
+// awaitTest waits until a test has ended, or until it is time to show its page.
+func (c *Console) awaitTest(v *visit, cb *callbackd.Callback, id callbackd.DeliveryID) error {
+	done, stop := c.Dispatcher.Watch(id)
+	defer stop()
+	d, err := c.Store.Delivery(v.Context(), cb.Key, id) // it may have ended before it was watched
+	if err != nil || d.State != callbackd.Pending {
+		return err
+	}
+	end := time.NewTimer(min(cb.Policy.WithDefaults().Timeout+time.Second, testPatience))
+	defer end.Stop()
+	select {
+	case <-done:
+	case <-end.C:
+	case <-c.closing:
+	case <-v.Context().Done():
+	}
+	return nil
 }

@@ -63,34 +63,72 @@ func formOf(cb *callbackd.Callback) webhookForm {
 	return f
 }
 
-// setting reads the form by the rules of the API.
-func (f webhookForm) setting() (callbackd.Callback, error) {
-	m := map[string]any{"event": f.Event, "name": f.Name, "url": f.URL, "method": f.Method, "payload": f.Payload, "headers": f.Headers}
-	for name, v := range map[string]string{"timeout": f.Timeout, "order": f.Order} {
-		if v != "" {
-			m[name] = v
+// member is one field of the form as a member of the API's setting.
+type member struct {
+	name  string
+	value any
+}
+
+// members is what the form says beside event and URL. A field that cannot be
+// read as a member is noted.
+func (f webhookForm) members(w wrong) []member {
+	out := []member{{"name", f.Name}, {"method", f.Method}, {"headers", f.Headers}, {"payload", f.Payload}}
+	for _, m := range []member{{"timeout", f.Timeout}, {"order", f.Order}} {
+		if m.value != "" {
+			out = append(out, m)
 		}
 	}
-	for name, v := range map[string]string{"concurrency": f.Concurrency, "rate": f.Rate} {
-		if v == "" {
+	for _, m := range []member{{"concurrency", f.Concurrency}, {"rate", f.Rate}} {
+		if m.value == "" {
 			continue
 		}
-		n, err := strconv.ParseFloat(v, 64)
+		n, err := strconv.ParseFloat(m.value.(string), 64)
 		if err != nil || n != n || n-n != 0 {
-			return callbackd.Callback{}, callbackd.Errorf(callbackd.KindInvalid, "%s must be a number.", name)
+			w.add(m.name, callbackd.Errorf(callbackd.KindInvalid, "%s must be a number.", m.name))
+			continue
 		}
-		m[name] = n
+		out = append(out, member{m.name, n})
 	}
 	if f.Retry != "" {
-		steps := strings.FieldsFunc(f.Retry, func(r rune) bool { return r == ',' || r == ' ' })
-		m["retry"] = steps
+		out = append(out, member{"retry", strings.FieldsFunc(f.Retry, func(r rune) bool { return r == ',' || r == ' ' })})
 	}
-	m["policy"] = map[string]any{"keep_alive": !f.OneRequest}
-	raw, err := json.Marshal(m)
-	if err != nil {
-		return callbackd.Callback{}, callbackd.Wrap(callbackd.KindInvalid, err, "The form cannot be read")
+	return append(out, member{"policy", map[string]any{"keep_alive": !f.OneRequest}})
+}
+
+// setting reads the form by the rules of the API, and notes all that is wrong.
+// Each field is first read alone, in a setting that is well otherwise, so that
+// every fault shows at its field and none hides another.
+func (f webhookForm) setting(w wrong) callbackd.Callback {
+	read := func(ms ...member) (callbackd.Callback, error) {
+		all := map[string]any{}
+		for _, m := range ms {
+			all[m.name] = m.value
+		}
+		raw, err := json.Marshal(all)
+		if err != nil {
+			return callbackd.Callback{}, callbackd.Wrap(callbackd.KindInvalid, err, "The form cannot be read")
+		}
+		return callbacks.Parse(raw, true)
 	}
-	return callbacks.Parse(raw, true)
+	event, address := member{"event", f.Event}, member{"url", f.URL}
+	goodEvent, goodURL := member{"event", string(callbackd.Complete)}, member{"url", "https://example.com/"}
+	if f.URL == "" {
+		w.add("url", callbackd.Errorf(callbackd.KindInvalid, "Write the URL to send to."))
+	}
+	_, err := read(event, goodURL)
+	w.add("event", err)
+	_, err = read(goodEvent, address)
+	w.add("url", err)
+	members := f.members(w)
+	for _, m := range members {
+		_, err := read(goodEvent, goodURL, m)
+		w.add(m.name, err)
+	}
+	cb, err := read(append(members, event, address)...)
+	if len(w) == 0 {
+		w.add("", err)
+	}
+	return cb
 }
 
 type formPage struct {
@@ -100,21 +138,24 @@ type formPage struct {
 	No      callbackd.CallbackNo
 	F       webhookForm
 	Methods []string
-	Fault   string
 }
 
-func (c *Console) formPage(v *visit, title string) *formPage {
-	return &formPage{base: c.base(v, "webhooks", title), Methods: callbacks.Methods}
+func (c *Console) formPage(v *visit, title string, s scope) *formPage {
+	s.Wrong = wrong{}
+	return &formPage{base: c.base(v, "webhooks", title), scope: s, Methods: callbacks.Methods}
 }
 
-// again shows the form with what was wrong in it.
-func (c *Console) again(w http.ResponseWriter, p *formPage, err error) error {
-	status, ok := statuses[callbackd.KindOf(err)]
-	if !ok || status == http.StatusServiceUnavailable {
-		return err
+// again shows the form with everything that is wrong in it.
+func (c *Console) again(w http.ResponseWriter, p *formPage) error {
+	return c.render(w, p.status(), "webhook-form", p)
+}
+
+// refuse shows the form with why it is not taken now, however well it is filled in.
+func (c *Console) refuse(w http.ResponseWriter, p *formPage, err error) error {
+	if other := p.Wrong.add("", err); other != nil {
+		return other
 	}
-	p.Fault = sentence(err)
-	return c.render(w, status, "webhook-form", p)
+	return c.render(w, statuses[callbackd.KindOf(err)], "webhook-form", p)
 }
 
 func (c *Console) newWebhook(w http.ResponseWriter, v *visit) error {
@@ -122,9 +163,9 @@ func (c *Console) newWebhook(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := c.formPage(v, "New webhook")
-	p.New, p.scope, p.F.Event, p.F.Method = true, s, v.URL.Query().Get("event"), "POST"
-	p.MustChoose = true
+	s.MustChoose = true
+	p := c.formPage(v, "New callback", s)
+	p.New, p.F.Event, p.F.Method = true, v.URL.Query().Get("event"), "POST"
 	return c.render(w, http.StatusOK, "webhook-form", p)
 }
 
@@ -133,37 +174,48 @@ func (c *Console) createWebhook(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := c.formPage(v, "New webhook")
-	p.New, p.scope, p.F = true, s, readForm(v.Request)
-	p.MustChoose = true
+	s.MustChoose = true
+	p := c.formPage(v, "New callback", s)
+	p.New, p.F = true, readForm(v.Request)
+	cb := p.F.setting(p.Wrong)
 	key := s.key(v)
 	if key == nil {
-		return c.again(w, p, callbackd.Errorf(callbackd.KindInvalid, "Choose the API key it belongs to."))
+		p.Wrong.add("key", errChooseKey)
+	} else if p.Wrong["url"] == "" {
+		p.Wrong.add("url", callbacks.Admit(key, &cb, c.RequireHTTPS))
 	}
-	cb, err := p.F.setting()
-	if err == nil {
-		err = callbacks.Admit(key, &cb, c.RequireHTTPS)
-	}
-	if err == nil {
-		err = callbacks.RefuseMasks(cb.Headers)
-	}
-	if err != nil {
-		return c.again(w, p, err)
+	p.Wrong.add("headers", callbacks.RefuseMasks(cb.Headers))
+	if len(p.Wrong) > 0 {
+		return c.again(w, p)
 	}
 	cb.Key = key.No
 	cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
 	if err := c.allowChange(v, cb.Key); err != nil {
-		return c.again(w, p, err)
+		return c.refuse(w, p, err)
 	}
 	made, created, err := c.Store.CreateCallback(v.Context(), cb, c.now())
 	if err == nil && !created {
-		err = callbackd.Errorf(callbackd.KindConflict, "There is a webhook for %s with this name already; edit that one, or give this one another name.", cb.Event)
+		err = callbackd.Errorf(callbackd.KindConflict, "There is a callback for %s with this name already; edit that one, or give this one another name.", cb.Event)
 	}
-	if err != nil {
-		return c.again(w, p, err)
+	if err = p.Wrong.add("name", err); err != nil {
+		return err
+	}
+	if len(p.Wrong) > 0 {
+		return c.again(w, p)
 	}
 	c.Dispatcher.CallbackChanged(made.No)
-	return see(w, v, link("webhooks", made.No), "created")
+	return c.saved(w, v, made, "created")
+}
+
+// saved shows the callback that was made or changed, with an advice when its
+// target will be refused. Lookups share the limit of test-sends, so that
+// nobody looks for names with them.
+func (c *Console) saved(w http.ResponseWriter, v *visit, cb *callbackd.Callback, done string) error {
+	to := link("webhooks", cb.No)
+	if c.Advise != nil && c.Tests.Allow(cb.Key, c.now()) == nil && c.Advise(v.Context(), cb.URL) != "" {
+		done += "-refused"
+	}
+	return see(w, v, to, done)
 }
 
 func (c *Console) editWebhook(w http.ResponseWriter, v *visit) error {
@@ -171,7 +223,7 @@ func (c *Console) editWebhook(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := c.formPage(v, "Edit webhook")
+	p := c.formPage(v, "Edit callback", scope{})
 	p.No, p.F = cb.No, formOf(cb)
 	return c.render(w, http.StatusOK, "webhook-form", p)
 }
@@ -181,28 +233,29 @@ func (c *Console) replaceWebhook(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := c.formPage(v, "Edit webhook")
+	p := c.formPage(v, "Edit callback", scope{})
 	p.No, p.F = old.No, readForm(v.Request)
 	p.F.Event, p.F.Name = string(old.Event), old.Name
-	cb, err := p.F.setting()
-	if err == nil {
-		err = callbacks.Admit(key, &cb, c.RequireHTTPS)
+	cb := p.F.setting(p.Wrong)
+	if p.Wrong["url"] == "" {
+		p.Wrong.add("url", callbacks.Admit(key, &cb, c.RequireHTTPS))
 	}
-	if err == nil {
-		err = callbacks.Unmask(old, &cb)
-	}
-	if err != nil {
-		return c.again(w, p, err)
+	p.Wrong.add("headers", callbacks.Unmask(old, &cb))
+	if len(p.Wrong) > 0 {
+		return c.again(w, p)
 	}
 	cb.Key = key.No
 	cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
 	if err := c.allowChange(v, cb.Key); err != nil {
-		return c.again(w, p, err)
+		return c.refuse(w, p, err)
 	}
 	made, err := c.Store.ReplaceCallback(v.Context(), cb, c.now())
-	if err != nil {
-		return c.again(w, p, err)
+	if err = p.Wrong.add("", err); err != nil {
+		return err
+	}
+	if len(p.Wrong) > 0 {
+		return c.again(w, p)
 	}
 	c.Dispatcher.CallbackChanged(made.No)
-	return see(w, v, link("webhooks", made.No), "saved")
+	return c.saved(w, v, made, "saved")
 }

@@ -8,14 +8,17 @@ import (
 	"callbackd"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
+	"callbackd/internal/story"
 )
 
 type webhookRow struct {
 	*callbackd.Callback
-	Owner   string
-	Health  string
-	Spark   *chart
-	Pending int
+	store.Backlog
+	Owner  string
+	Health string
+	Last   string // how its receiver failed last
+	Shares shares
+	Spark  *chart
 }
 
 type webhooksPage struct {
@@ -42,17 +45,20 @@ func (c *Console) webhooks(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := &webhooksPage{base: c.base(v, "webhooks", "Webhooks"), scope: s}
+	p := &webhooksPage{base: c.base(v, "webhooks", "Callbacks"), scope: s}
 	p.Refresh = 10
 	for _, key := range s.all() {
-		hs, err := c.Store.ListHealth(v.Context(), key, store.HealthQuery{})
+		hs, err := c.Store.ListHealth(v.Context(), key, store.HealthQuery{OverdueBefore: c.now().Add(-callbackd.OverdueAfter)})
 		if err != nil {
 			return err
 		}
 		for _, h := range hs {
-			row := webhookRow{Callback: h.Callback, Owner: s.owner(key), Health: health(h.Callback), Pending: h.Pending}
+			row := webhookRow{Callback: h.Callback, Owner: s.owner(key), Health: health(h.Callback), Backlog: h.Backlog}
 			if row.Health == "healthy" && h.LastSuccess.IsZero() && h.LastFailure.IsZero() {
 				row.Health = "new"
+			}
+			if !h.Callback.FailingSince.IsZero() {
+				row.Last = story.LastFailure(&h.Receiver)
 			}
 			p.Rows = append(p.Rows, row)
 		}
@@ -63,7 +69,7 @@ func (c *Console) webhooks(w http.ResponseWriter, v *visit) error {
 	return c.render(w, http.StatusOK, "webhooks", p)
 }
 
-// callback is the webhook that the path names, when it may be seen.
+// callback is the one that the path names, when it may be seen.
 func (c *Console) callback(v *visit) (*callbackd.Callback, *callbackd.Key, error) {
 	no, err := strconv.ParseInt(v.PathValue("no"), 10, 64)
 	if err != nil || no < 1 {
@@ -97,19 +103,22 @@ var pauseWhy = map[callbackd.PauseReason]string{
 
 type webhookPage struct {
 	base
-	CB          *callbackd.Callback
-	Health      string
-	PauseWhy    string
-	Payload     string
-	Policy      callbackd.Policy
-	Reach       time.Duration
-	Steps       []float64
-	Day         *chart
-	Sums        store.Sums
-	Pending     int64
-	PendingMore bool
-	Oldest      string
-	Last        []store.DeliveryView
+	CB        *callbackd.Callback
+	Health    string
+	PauseWhy  string
+	PausedFor string
+	Payload   string
+	Policy    callbackd.Policy
+	Reach     time.Duration
+	Steps     []float64
+	Day       *chart
+	Sums      store.Sums
+	Shares    shares
+	Backlog   store.Backlog
+	Longest   string // the longest wait
+	Failure   string // how its receiver failed last, in words, and when
+	Probe     time.Time
+	Last      []owed
 }
 
 func (c *Console) webhook(w http.ResponseWriter, v *visit) error {
@@ -117,14 +126,30 @@ func (c *Console) webhook(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := &webhookPage{base: c.base(v, "webhooks", "Webhook "+string(cb.Event)), CB: cb, Health: health(cb), PauseWhy: pauseWhy[cb.Pause.Reason], Payload: string(cb.Payload), Policy: cb.Policy.WithDefaults()}
+	p := &webhookPage{base: c.base(v, "webhooks", "Callback "+string(cb.Event)), CB: cb, Health: health(cb), PauseWhy: pauseWhy[cb.Pause.Reason], Payload: string(cb.Payload), Policy: cb.Policy.WithDefaults()}
 	p.Refresh = 5
 	p.Steps, p.Reach = steps(p.Policy.Retry)
 	page, err := c.Store.ListDeliveries(v.Context(), store.DeliveryQuery{Key: cb.Key, Callback: cb.No, Limit: 8})
 	if err != nil {
 		return err
 	}
-	if p.Last = page.Deliveries; len(p.Last) == 0 && p.Health == "healthy" {
+	why := c.newWhy(v)
+	st, err := why.callback(cb.No)
+	if err != nil {
+		return err
+	}
+	p.Failure, p.Probe = st.Last, st.Probe
+	if cb.Paused() {
+		p.PausedFor = span(c.now().Sub(cb.Pause.At).Round(time.Second))
+	}
+	for _, d := range page.Deliveries {
+		one, err := why.owed(d)
+		if err != nil {
+			return err
+		}
+		p.Last = append(p.Last, one)
+	}
+	if len(p.Last) == 0 && p.Health == "healthy" {
 		p.Health = "new"
 	}
 	if err := c.webhookStats(v, p); err != nil {
@@ -152,7 +177,7 @@ func (c *Console) deleteWebhookPage(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	return c.render(w, http.StatusOK, "webhook-delete", &webhookPage{base: c.base(v, "webhooks", "Delete webhook"), CB: cb})
+	return c.render(w, http.StatusOK, "webhook-delete", &webhookPage{base: c.base(v, "webhooks", "Delete callback"), CB: cb})
 }
 
 func (c *Console) deleteWebhook(w http.ResponseWriter, v *visit) error {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"callbackd"
@@ -20,6 +19,7 @@ type Facts interface {
 	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
 	ListCallbacks(ctx context.Context, key callbackd.KeyNo) ([]*callbackd.Callback, error)
 	CountPending(ctx context.Context, cb callbackd.CallbackNo, q store.PendingQuery) (store.Backlog, error)
+	Receiver(ctx context.Context, cb callbackd.CallbackNo) (store.Receiver, error)
 }
 
 // Outlook asks the engine what it has in mind for a callback and a session.
@@ -53,6 +53,10 @@ const (
 	DueNow         = "due"
 )
 
+// testSlack is how long after its timeout a test may still be under way. One
+// that waits for longer was cut off by a stop, and waits as others do.
+const testSlack = 5 * time.Second
+
 // Explain says why a delivery of the key is where it is.
 func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.KeyNo, id callbackd.DeliveryID, now time.Time) (*wire.Explanation, error) {
 	v, err := from.Delivery(ctx, key, id)
@@ -64,11 +68,19 @@ func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.Key
 	look := outlook(id.Callback, v.Event.Session, now)
 	switch v.State {
 	case callbackd.Pending:
+		if timeout := v.Callback.Policy.WithDefaults().Timeout; v.Event.Test && look.Running && now.Sub(v.Event.ID.Time()) < timeout+testSlack {
+			e.test(v)
+			break
+		}
 		ahead, err := from.CountPending(ctx, id.Callback, store.PendingQuery{Below: id.Event, Limit: store.MaxPendingShown})
 		if err != nil {
 			return nil, err
 		}
-		e.pending(v, &look, ahead)
+		receiver, err := from.Receiver(ctx, id.Callback)
+		if err != nil {
+			return nil, err
+		}
+		e.pending(v, &look, ahead, &receiver)
 	default:
 		e.ended(v, &look)
 	}
@@ -135,8 +147,6 @@ func (e *explainer) next(format string, args ...any) {
 	}
 }
 
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
-
 // notOwed says why an event was never owed to a callback.
 func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.Explanation {
 	e := &explainer{now: now, out: &wire.Explanation{EventID: ev.ID.String(), Callback: int64(cb.No), CallbackName: cb.Name, Reasons: []wire.Reason{}}}
@@ -148,13 +158,13 @@ func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.E
 	case ev.Test:
 		e.add(OnlyATest, time.Time{}, time.Time{}, "The event is a test of another callback; a test goes to its own callback alone.")
 	case cb.Deleted() && !cb.DeletedAt.After(at):
-		e.add(DeletedBefore, cb.DeletedAt, time.Time{}, "The callback was deleted at %s, before the event was accepted at %s.", stamp(cb.DeletedAt), stamp(at))
+		e.add(DeletedBefore, cb.DeletedAt, time.Time{}, "The callback was deleted at %s, before the event was accepted at %s.", callbackd.TimeText(cb.DeletedAt), callbackd.TimeText(at))
 		e.next("Register the callback again, and replay the event to it.")
 	case !cb.CreatedAt.Before(at):
-		e.add(NotRegistered, time.Time{}, cb.CreatedAt, "The callback was created at %s, after the event was accepted at %s.", stamp(cb.CreatedAt), stamp(at))
-		e.next("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.No, ev.Session, stamp(at))
+		e.add(NotRegistered, time.Time{}, cb.CreatedAt, "The callback was created at %s, after the event was accepted at %s.", callbackd.TimeText(cb.CreatedAt), callbackd.TimeText(at))
+		e.next("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.No, ev.Session, callbackd.TimeText(at))
 	default:
-		e.add(NotOwed, time.Time{}, time.Time{}, "The event was not owed to the callback when it was accepted at %s.", stamp(at))
+		e.add(NotOwed, time.Time{}, time.Time{}, "The event was not owed to the callback when it was accepted at %s.", callbackd.TimeText(at))
 		e.next("Replay the event to it: POST /v1/replays with target %d.", cb.No)
 	}
 	return e.out
@@ -172,14 +182,14 @@ func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Outlook) {
 	case last == nil:
 		e.add(string(v.State), time.Time{}, time.Time{}, "The delivery is %s.", v.State)
 	case v.State == callbackd.Delivered:
-		e.add(Sent, last.StartedAt, time.Time{}, "The receiver at %s answered %d to attempt %d at %s.", cmp.Or(last.Address, "its address"), last.Status, last.Number, stamp(last.StartedAt))
+		e.add(Sent, last.StartedAt, time.Time{}, "The receiver at %s answered %d to attempt %d at %s.", cmp.Or(last.Address, "its address"), last.Status, last.Number, callbackd.TimeText(last.StartedAt))
 		e.next("If the receiver has no trace of it, look there for webhook-id %s.", v.ID.Event)
 	default:
 		if last.Fault == callbackd.FaultRefused {
 			e.refused(last)
 		}
 		e.advise(v.ID, last)
-		e.add(GaveUp, last.StartedAt, time.Time{}, "%s failed; the last one at %s: %s.", attempts(last.Number), stamp(last.StartedAt), last.Error)
+		e.add(GaveUp, last.StartedAt, time.Time{}, "%s failed; the last one at %s: %s.", attempts(last.Number), callbackd.TimeText(last.StartedAt), last.Error)
 		if v.Callback.Deleted() {
 			e.next(replayAnew)
 			return
@@ -193,22 +203,30 @@ const replayAnew = "Register the callback again, and replay the event to it."
 // canceled says why a delivery was given up, and what its attempts came to.
 func (e *explainer) canceled(v *store.DeliveryView, look *callbackd.Outlook) {
 	if v.Callback.Deleted() {
-		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; what it was still owed was canceled.", stamp(v.Callback.DeletedAt))
+		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; what it was still owed was canceled.", callbackd.TimeText(v.Callback.DeletedAt))
 		e.next(replayAnew)
 	} else {
 		e.add(Revoked, time.Time{}, time.Time{}, "The API key was revoked; what its callbacks were still owed was canceled.")
 	}
 	if look.InFlight > 0 {
-		e.add(Sending, time.Time{}, time.Time{}, "%d attempts to the callback that began before are still under way. If one is of this delivery, it is recorded as it ends: delivered, when the receiver takes it.", look.InFlight)
+		e.add(Sending, time.Time{}, time.Time{}, "%s still under way. If one is of this delivery, it is recorded as it ends: delivered, when the receiver takes it.", counted(look.InFlight, "attempt to the callback that began before is", "attempts to the callback that began before are"))
 	}
 	e.lastAttempt(v)
+}
+
+// counted is a number of things, of which no more than MaxPendingShown are counted.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return callbackd.CountText(n, store.MaxPendingShown) + " " + many
 }
 
 func attempts(n int) string {
 	if n == 1 {
 		return "The only attempt"
 	}
-	return "All " + strconv.Itoa(n) + " attempts"
+	return "All " + callbackd.NumberText(int64(n)) + " attempts"
 }
 
 func (e *explainer) refused(a *callbackd.Attempt) {
@@ -235,12 +253,19 @@ var pauses = map[callbackd.PauseReason][2]string{
 	callbackd.PausedNoAnswer: {"its receiver did not succeed once for five days", "See to the receiver, then resume the callback."},
 }
 
+// test says that a test waits for nothing: it passes pause, breaker, rate and
+// what is ahead of it, and is tried once.
+func (e *explainer) test(v *store.DeliveryView) {
+	timeout := v.Callback.Policy.WithDefaults().Timeout
+	e.add(Sending, v.Event.ID.Time(), time.Time{}, "The test is under way: a test waits for nothing, is sent once, and ends after %s at the latest.", callbackd.DurationText(timeout))
+}
+
 // pending says what a delivery waits for.
-func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahead store.Backlog) {
+func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahead store.Backlog, receiver *store.Receiver) {
 	cb := v.Callback
 	if cb.Paused() {
 		p := pauses[cb.Pause.Reason]
-		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback is paused since %s: %s.", stamp(cb.Pause.At), p[0])
+		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback has been paused since %s: %s.", callbackd.TimeText(cb.Pause.At), p[0])
 		e.next("%s POST /v1/callbacks/%s/resume does it.", p[1], cb.Event)
 	}
 	if !look.Running {
@@ -249,26 +274,23 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 	if look.Busy && !cb.Paused() {
 		e.add(Sending, time.Time{}, time.Time{}, "An attempt of its session is under way to the callback.")
 	}
-	held := e.held(cb, look)
+	held := e.held(cb, look, receiver)
 	if n := len(v.History); n > 0 {
 		e.advise(v.ID, &v.History[n-1])
 	}
 	e.waits(v, look)
 	if look.InFlight > 0 && look.InFlight >= look.Limit && !held {
-		e.add(AtLimit, time.Time{}, time.Time{}, "%d attempts to the callback are under way, which is what it may have now.", look.InFlight)
+		e.add(AtLimit, time.Time{}, time.Time{}, "%s under way, which is what it may have now.", counted(look.InFlight, "attempt to the callback is", "attempts to the callback are"))
 	}
 	if !look.RateUntil.IsZero() {
-		e.add(RateLimited, time.Time{}, look.RateUntil, "The callback's rate of %g a second lets the next attempt through at %s.", cb.Policy.Rate, stamp(look.RateUntil))
+		e.add(RateLimited, time.Time{}, look.RateUntil, "The callback's rate of %g a second lets the next attempt through at %s.", cb.Policy.Rate, callbackd.TimeText(look.RateUntil))
 	}
 	if v.Replay != 0 {
 		e.add(InReplay, time.Time{}, time.Time{}, "It is part of replay %s, which runs behind new events and retries.", v.Replay)
 	}
 	if ahead.Pending > 0 {
-		more := ""
-		if ahead.Pending >= store.MaxPendingShown {
-			more = "at least "
-		}
-		e.add(InBacklog, ahead.Since, time.Time{}, "%s%d deliveries to the callback are older and not done; the oldest waits for %s.", more, ahead.Pending, e.now.Sub(ahead.Since).Round(time.Second))
+		e.add(InBacklog, ahead.Since, time.Time{}, "%s not done; the longest wait is %s.",
+			counted(ahead.Pending, "older delivery to the callback is", "older deliveries to the callback are"), callbackd.DurationText(e.now.Sub(ahead.Since)))
 	}
 	if len(e.out.Reasons) == 0 {
 		e.add(DueNow, time.Time{}, time.Time{}, "It is due and is sent at once.")
@@ -278,9 +300,13 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 
 // held says what is known of the receiver that keeps everything from it, and
 // tells whether something does.
-func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook) bool {
+func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook, receiver *store.Receiver) bool {
 	if !look.OpenUntil.IsZero() {
-		e.add(BreakerOpen, time.Time{}, look.OpenUntil, "The receiver failed %d times in a row; nothing is sent to it until a probe at %s.", look.Failures, stamp(look.OpenUntil))
+		last := ""
+		if s := LastFailure(receiver); s != "" {
+			last = ", last so: " + s
+		}
+		e.add(BreakerOpen, receiver.LastFailure, look.OpenUntil, "The receiver failed %s times in a row%s. Nothing is sent to it before a probe at %s.", callbackd.NumberText(int64(look.Failures)), last, callbackd.TimeText(look.OpenUntil))
 		e.next("See to the receiver; callbackd finds out by itself when it is back.")
 	}
 	closed := cb.ClosedUntil // also when another node sends
@@ -288,12 +314,12 @@ func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook) bool {
 		closed = look.ClosedUntil
 	}
 	if closed.After(e.now) {
-		e.add(AskedToWait, time.Time{}, closed, "The receiver asked to be left alone with Retry-After; nothing is sent to it before %s.", stamp(closed))
+		e.add(AskedToWait, time.Time{}, closed, "The receiver asked to be left alone with Retry-After; nothing is sent to it before %s.", callbackd.TimeText(closed))
 		e.next("Wait. To send before, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
 	}
 	if look.Probation && !look.Busy && (look.OriginInFlight >= look.OriginLimit || look.BeginsAt.After(e.now)) {
-		e.add(OnProbation, time.Time{}, look.BeginsAt, "The callback has not succeeded at %s yet. All callbacks of the API key of which that is true share %d attempts at a time there, and no more than %d of them begin at once and one more each %v.",
-			callbackd.Origin(cb.URL), callbackd.RampStart, callbackd.ProbationBurst, callbackd.ProbationEvery)
+		e.add(OnProbation, time.Time{}, look.BeginsAt, "The callback has not succeeded at %s yet. All callbacks of the API key of which that is true share %d attempts at a time there, and no more than %d of them begin at once and one more each %s.",
+			callbackd.Origin(cb.URL), callbackd.RampStart, callbackd.ProbationBurst, callbackd.DurationText(callbackd.ProbationEvery))
 	}
 	return !look.OpenUntil.IsZero() || closed.After(e.now)
 }
@@ -305,12 +331,12 @@ func (e *explainer) waits(v *store.DeliveryView, look *callbackd.Outlook) {
 		if n := len(v.History); n > 0 {
 			why = ": " + v.History[n-1].Why
 		}
-		e.add(WaitingRetry, time.Time{}, v.Due, "Attempt %d is due at %s%s.", v.Attempts+1, stamp(v.Due), why)
+		e.add(WaitingRetry, time.Time{}, v.Due, "Attempt %d is due at %s%s.", v.Attempts+1, callbackd.TimeText(v.Due), why)
 		e.next("Wait, or send it now: POST /v1/deliveries/%s/retry.", v.ID)
 		return
 	}
 	if look.Head.Event != 0 && look.Head != v.ID && !v.Manual {
-		e.add(Held, time.Time{}, look.HeldUntil, "Number %d of its session failed and is ahead of it; later ones may pass at %s.", look.HeadNo, stamp(look.HeldUntil))
+		e.add(Held, time.Time{}, look.HeldUntil, "Number %d of its session failed and is ahead of it; later ones may pass at %s.", look.HeadNo, callbackd.TimeText(look.HeldUntil))
 		e.next("See why %s fails: GET /v1/deliveries/%s/explain.", look.Head, look.Head)
 	}
 }
@@ -324,6 +350,6 @@ func (e *explainer) lastAttempt(v *store.DeliveryView) {
 	if last.Fault == callbackd.FaultRefused {
 		e.refused(last)
 	} else if last.Fault != callbackd.NoFault {
-		e.add(LastAttempt, last.StartedAt, time.Time{}, "Attempt %d at %s failed: %s.", last.Number, stamp(last.StartedAt), last.Error)
+		e.add(LastAttempt, last.StartedAt, time.Time{}, "Attempt %d at %s failed: %s.", last.Number, callbackd.TimeText(last.StartedAt), last.Error)
 	}
 }

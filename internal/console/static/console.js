@@ -17,6 +17,19 @@
     }
   };
 
+  // A time is shown in the browser's zone too, to a pointer that rests on it.
+  const localTimes = (within) => {
+    for (const el of within.querySelectorAll("time[datetime]")) {
+      if (el.dataset.local) continue;
+      el.dataset.local = "1";
+      const local = new Date(el.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+      el.title += "\n" + local + " here";
+    }
+  };
+
+  // On a narrow screen the navigation is one row that scrolls.
+  document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // A page that asks for itself again replaces its live parts only, and waits
   // while it is hidden or somebody is reading or writing in one of them.
   const busy = (el) => el.contains(document.activeElement) && document.activeElement !== document.body;
@@ -34,9 +47,11 @@
       old.replaceChildren(...now.childNodes);
       for (const id of open) document.getElementById(id)?.setAttribute("open", "");
       copyButtons(old);
+      localTimes(old);
     }
   };
   copyButtons(document);
+  localTimes(document);
 
   let again = false;
   const soon = () => {
