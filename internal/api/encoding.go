@@ -33,9 +33,12 @@ func coding(h http.Header) string {
 
 // unsupported refuses a coding. The answer's Accept-Encoding says what is read
 // (RFC 9110, section 15.5.16).
-func unsupported(w http.ResponseWriter, coding string) error {
-	w.Header().Set("Accept-Encoding", codings)
-	return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read; send the body as it is, or with one of %s.", clip(coding, 60), codings)
+func unsupported(w http.ResponseWriter, coding, accepted string) error {
+	w.Header().Set("Accept-Encoding", accepted)
+	if accepted == "identity" {
+		return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read here; send the body without one.", clip(coding, 60))
+	}
+	return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read; send the body as it is, or with one of %s.", clip(coding, 60), accepted)
 }
 
 // unpack undoes the request's Content-Encoding. What it unpacks is bounded
@@ -53,7 +56,7 @@ func (c *call) unpack(w http.ResponseWriter, body []byte) ([]byte, error) {
 	case "deflate":
 		from = inflate(body)
 	default:
-		return nil, unsupported(w, name)
+		return nil, unsupported(w, name, codings)
 	}
 	var out []byte
 	if err == nil {

@@ -19,11 +19,12 @@ import (
 // publish accepts one event or an array of them. It is the hot path: one
 // pass over the body, no reflection, and an answer written by hand.
 func (a *API) publish(w http.ResponseWriter, c *call) error {
+	// An idempotency key stands for the bytes of a body: only one form is read.
+	if name := coding(c.Header); name != "" {
+		return unsupported(w, name, "identity")
+	}
 	body, err := c.body(w)
 	if err != nil {
-		return err
-	}
-	if body, err = c.unpack(w, body); err != nil {
 		return err
 	}
 	b := store.Batch{Key: c.key.No, At: time.Now(), Idempotency: c.Header.Get("Idempotency-Key")}
