@@ -22,6 +22,7 @@ type Resolver interface {
 var systemResolver = &hostsFirst{
 	hosts: &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errHostsOnly }},
 	dns:   &net.Resolver{PreferGo: true},
+	plain: &plainResolver{servers: nameServers},
 }
 
 var errHostsOnly = errors.New("only the hosts file is asked")
@@ -30,7 +31,7 @@ var errHostsOnly = errors.New("only the hosts file is asked")
 // finds them there in no other spelling. Without the dot a name server would be
 // asked for the name with each domain of the search list, so that one is never
 // reached.
-type hostsFirst struct{ hosts, dns Resolver }
+type hostsFirst struct{ hosts, dns, plain Resolver }
 
 // LookupNetIP is part of [Resolver].
 func (r *hostsFirst) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
@@ -38,6 +39,9 @@ func (r *hostsFirst) LookupNetIP(ctx context.Context, network, host string) ([]n
 		if addrs, err := r.hosts.LookupNetIP(ctx, network, strings.TrimSuffix(host, ".")); err == nil {
 			return addrs, nil
 		}
+	}
+	if edgeHyphens(host) {
+		return r.plain.LookupNetIP(ctx, network, host)
 	}
 	return r.dns.LookupNetIP(ctx, network, host)
 }
