@@ -104,6 +104,7 @@ func completedVehicle(s *callbackd.Session, put strictjson.Value) ([]strictjson.
 		return nil, err
 	}
 	members, err := strictjson.Object(all)
+	members = slices.DeleteFunc(members, func(m strictjson.Member) bool { return m.Name == "vehicle_id" }) // as results may have put the id
 	place := func(m strictjson.Member) int {
 		if i := slices.Index(vehicleMembers, m.Name); i >= 0 {
 			return i

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -12,6 +14,7 @@ import (
 	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/postgres/pgtest"
+	"callbackd/internal/store/storetest"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -301,6 +304,33 @@ func TestStartWaitsForAMigration(t *testing.T) {
 	if err := <-opened; err != nil {
 		t.Error(err)
 	}
+}
+
+// Results that an earlier version stored are served as PAVE has them.
+func TestEarlierResultsAreServedFlat(t *testing.T) {
+	rows, err := os.ReadFile("testdata/results_7720c39.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := pgtest.URL(t)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	all, err := migrations()
+	if err == nil {
+		err = pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error { return migrateBy(t.Context(), tx, all[:2]) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.PgConn().Exec(t.Context(), string(rows)).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, Options{URL: url, KeysetFile: filepath.Join(t.TempDir(), "keys.json")})
+	defer s.Close()
+	storetest.EarlierResults(t, s, "ACM-J0BWC4AI93", "ACM-3GG7YL1KDJ")
 }
 
 // Steps of the schema are made in order, each once, all or none, and an older

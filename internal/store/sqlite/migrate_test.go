@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"callbackd"
 	"callbackd/internal/session"
 	"callbackd/internal/store/seal"
+	"callbackd/internal/store/storetest"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -86,6 +88,31 @@ func TestEarlierSchemasAreUpgraded(t *testing.T) {
 		s.Close()
 		open(t, Options{Dir: dir}).Close() // nothing is done twice
 	}
+}
+
+// Results that an earlier version stored are served as PAVE has them.
+func TestEarlierResultsAreServedFlat(t *testing.T) {
+	rows, err := os.ReadFile("testdata/results_7720c39.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	d, err := openDB("file:"+filepath.Join(dir, dbFile), "journal_mode=WAL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range append(slices.Clone(steps[:4]), string(rows)) {
+		if err := d.conn.Exec(step + fmt.Sprintf("; PRAGMA user_version = %d", min(i+1, 4))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.close()
+	if _, err := seal.Open(filepath.Join(dir, KeysetFile), true); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, Options{Dir: dir})
+	defer s.Close()
+	storetest.EarlierResults(t, s, "ACM-4NNL6W3YR7", "ACM-J0SVYRG12P")
 }
 
 func TestANewerSchemaIsRefused(t *testing.T) {
