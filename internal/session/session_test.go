@@ -91,7 +91,7 @@ func TestResultsKeepWhatIsKnownOfTheVehicle(t *testing.T) {
 		`{"vehicle":{"vin":null,"vrm":null}}`: `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `,"vrm":null}`,
 		`{"vehicle":{"make": "Kia","own":[1e0]}}`:                                   `"vehicle":{"id":null,` + vin + `,"year":null,"make":"Kia",` + rest("make") + `,"own":[1e0]}`,
 		`{"vehicle":{"vin":"other"}, "grade":1}`:                                    `"vehicle":{"id":null,"vin":"other",` + rest("vin") + `}`,
-		`{"vehicle":{"vehicle_id":7,"id":8}}`:     `"vehicle":{"id":8,` + vin + `,` + rest("vin") + `}`,
+		`{"vehicle":{"vehicle_id":7,"id":8}}`:                                       `"vehicle":{"id":8,` + vin + `,` + rest("vin") + `}`,
 		`{"session":{"vehicle":{"make":"Kia"}}}`:                                    `"vehicle":{"id":null,` + vin + `,"year":null,"make":"Kia",` + rest("make") + `}`,
 		`{"vehicle":{"make":"VW"},"session":{"vehicle":{"make":"Kia","trim":"S"}}}`: `"vehicle":{"id":null,` + vin + `,"year":null,"make":"VW","model":null,"body_type":null,"trim":"S",` + rest("trim") + `}`,
 	} {
