@@ -55,9 +55,7 @@ func exampleEnv(t *testing.T) (env []string) {
 // holds its probes and its stop against what is written there.
 func serves(t *testing.T, within time.Duration, args, env, probes []string) {
 	t.Helper()
-	cmd := command(args...)
-	cmd.Env = append(cmd.Env, env...) // the last one of a name wins
-	srv := listening(t, start(t, cmd))
+	srv := listening(t, start(t, commandIn(env, args...)))
 	for _, path := range probes {
 		resp, err := http.Get(srv.url + path)
 		if err != nil {
@@ -300,7 +298,8 @@ func TestKubernetesManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pg.Stop()
-	secrets, env, waits := t.TempDir(), []string{}, grace(t)
+	_, img := dockerfile(t)
+	secrets, env, waits := t.TempDir(), img.env(), grace(t)
 	for _, item := range pod.Volumes[0].Secret.Items {
 		if item.Key == "database-url" {
 			if err := os.WriteFile(filepath.Join(secrets, item.Path), []byte(pg.Schema(t)), 0o600); err != nil {
