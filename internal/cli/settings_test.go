@@ -87,7 +87,7 @@ func TestOnlyCreatingAKeyMakesADataDirectory(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "typo")
 		var stderr strings.Builder
 		code := Main(t.Context(), append(strings.Fields(command), "--data", dir), io.Discard, &stderr)
-		if _, err := os.Stat(dir); code != 1 || !strings.Contains(stderr.String(), "is not a data directory") || err == nil {
+		if _, err := os.Stat(dir); code != exitSetting || !strings.Contains(stderr.String(), "is not a data directory") || err == nil {
 			t.Errorf("%s: %d, %q; the directory: %v", command, code, stderr.String(), err)
 		}
 	}
