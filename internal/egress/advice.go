@@ -27,7 +27,7 @@ const adviceTime = time.Second
 // empty when it may be, or when nobody knows. It decides nothing: each dial
 // judges its address anew.
 func (t *Transport) Advise(ctx context.Context, rawURL string) string {
-	u, err := url.Parse(rawURL)
+	u, err := ParseURL(rawURL) // what is kept is as it was given
 	if err != nil {
 		return ""
 	}

@@ -31,13 +31,13 @@ func (n names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, err
 // unknown or leads inside: the words are the same, and the time is.
 func TestRefusedTargetsAreSaidEarly(t *testing.T) {
 	public, inside := netip.MustParseAddr("203.0.114.5"), netip.MustParseAddr("10.0.0.7")
-	resolver := names{"public.example": {public}, "inside.example": {inside}, "mixed.example": {public, inside}, "allowed.example": {netip.MustParseAddr("192.168.7.1")}}
+	resolver := names{"public.example": {public}, "xn--bcher-kva.example": {public}, "inside.example": {inside}, "mixed.example": {public, inside}, "allowed.example": {netip.MustParseAddr("192.168.7.1")}}
 	tr := egress.NewTransport(egress.Options{Policy: egress.NewPolicy([]netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}), Resolver: resolver})
 	said := func(url string) (string, time.Duration) {
 		begin := time.Now()
 		return tr.Advise(t.Context(), url), time.Since(begin)
 	}
-	for _, url := range []string{"https://public.example/", "https://203.0.114.5/x", "http://192.168.7.9/", "http://allowed.example:8080/", "https://silent.example/"} {
+	for _, url := range []string{"https://public.example/", "https://203.0.114.5/x", "http://192.168.7.9/", "http://allowed.example:8080/", "https://silent.example/", "https://b\u00fccher.example/100%|x"} {
 		if s, _ := said(url); s != "" {
 			t.Errorf("%s: %s", url, s)
 		}
