@@ -1,6 +1,7 @@
 package callbackd
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -45,8 +46,8 @@ const (
 
 // ReplayFilter chooses what a replay sends again. Zero members choose all.
 //
-// Without a target the set is deliveries that have ended, to callbacks that
-// are in force. With one it is events, each sent to the target: those of the
+// Without a target the set is deliveries to callbacks that are in force, of
+// those that have ended unless States says otherwise. With one it is events, each sent to the target: those of the
 // target's type, and when States or Callback is set, those with a delivery
 // that fits.
 type ReplayFilter struct {
@@ -58,6 +59,10 @@ type ReplayFilter struct {
 	Until    time.Time // event accepted before
 	Target   CallbackNo
 }
+
+// Hastens tells whether the replay makes due what waits for a later time: the
+// set is what is pending, by name.
+func (f *ReplayFilter) Hastens() bool { return f.Target == 0 && slices.Contains(f.States, Pending) }
 
 // Replay is a lasting order to send a fixed set of deliveries again.
 type Replay struct {
@@ -71,8 +76,9 @@ type Replay struct {
 
 	Total int64 // the size of the set
 	Due   int64 // of those, made due so far or skipped
-	// Skipped were not made due: they waited already, or could not be sent
-	// any more (callback deleted, event removed).
+	// Skipped were not made due: they waited already, and not for a later time
+	// in a replay of what waits, or could not be sent any more (callback
+	// deleted, event removed).
 	Skipped int64
 	Created int64 // deliveries that did not exist before
 	// Outcomes so far of what was made due; what is missing is pending.

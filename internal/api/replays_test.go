@@ -124,7 +124,6 @@ func TestFaultsOfAReplay(t *testing.T) {
 		`{"states":"failed"}`:                         "states must be an array",
 		`{"states":[]}`:                               "states must be an array",
 		`{"states":["done"]}`:                         "states must be an array",
-		`{"states":["pending"]}`:                      "needs a target",
 		`{"states":["canceled"]}`:                     "needs a target",
 		`{"event":"x"}`:                               `event "x" is not supported`,
 		`{"event":7}`:                                 "event",

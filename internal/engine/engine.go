@@ -236,9 +236,7 @@ func (e *Engine) Retry(d callbackd.Delivery) {
 	t := e.target(d.ID.Callback)
 	l := t.lanes[d.Session]
 	switch {
-	case l != nil && l.head != nil && l.head.ID == d.ID:
-		l.head.Due, l.head.Manual, l.head.Step = d.Due, true, 0
-		t.held.fix(l)
+	case t.hasten(&d):
 	case l != nil && slices.ContainsFunc(l.again, func(a callbackd.Delivery) bool { return a.ID == d.ID }):
 		i := slices.IndexFunc(l.again, func(a callbackd.Delivery) bool { return a.ID == d.ID })
 		l.again[i].Manual, l.again[i].Step = true, 0
@@ -255,7 +253,10 @@ func (e *Engine) Replay(ds []callbackd.Delivery) {
 	now := e.now()
 	for i := range ds {
 		if e.owns(ds[i].ID.Callback) {
-			e.target(ds[i].ID.Callback).revive(&ds[i])
+			t := e.target(ds[i].ID.Callback)
+			if !t.hasten(&ds[i]) {
+				t.revive(&ds[i])
+			}
 		}
 	}
 	for i := range ds {

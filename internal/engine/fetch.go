@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/heap"
 	"context"
 	"slices"
 	"time"
@@ -167,34 +166,6 @@ func (e *Engine) setting(t *target, cb *callbackd.Callback, now time.Time) {
 		t.origin.probation.Health = callbackd.Health{}
 	}
 	t.enqueue(e)
-}
-
-// release makes due at once what waits for a later time: here, the heads in
-// memory; the rest is made due in the store, step by step, as it can be sent.
-func (t *target) release(now time.Time) {
-	t.releasing = true
-	for _, l := range t.held.lanes {
-		if l.head.Due.After(now) {
-			l.head.Due = now
-		}
-	}
-	heap.Init(&t.held)
-}
-
-func (e *Engine) makeDue(t *target, now time.Time) query {
-	asked := t.cb.ReleasedAt
-	return func(ctx context.Context) (func(time.Time), error) {
-		moved, done, err := e.o.Queue.MakeDue(ctx, t.no, now, makeDuePage)
-		return func(time.Time) {
-			if moved > 0 {
-				t.noteDue(now)
-				t.noteReplay(now)
-			}
-			if done && !t.cb.ReleasedAt.After(asked) {
-				t.releasing = false
-			}
-		}, err
-	}
 }
 
 // limit follows the policy's rate. A tenth of a second's worth may come at

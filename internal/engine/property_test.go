@@ -17,7 +17,7 @@ import (
 )
 
 // world is one random run: receivers that answer as they like, a store whose
-// records fail, restarts, pauses, retries by hand.
+// records fail, restarts, pauses, retries by hand, other addresses.
 type world struct {
 	*rig
 	q    *hooked
@@ -55,6 +55,8 @@ func (w *world) receive(call) callbackd.Result {
 		return status(500)
 	case 1:
 		return callbackd.Result{Status: 429, Fault: callbackd.FaultStatus, RetryAfter: fmt.Sprint(w.next(100))}
+	case 6:
+		return after(503, fmt.Sprint(w.next(1000)))
 	case 2:
 		return callbackd.Result{Fault: callbackd.FaultTimeout}
 	case 3:
@@ -118,7 +120,7 @@ type step struct {
 
 func drawStep(t *rapid.T) step {
 	return step{
-		Kind:     rapid.IntRange(0, 9).Draw(t, "kind"),
+		Kind:     rapid.IntRange(0, 10).Draw(t, "kind"),
 		Sessions: rapid.SliceOfN(rapid.IntRange(0, 6), 1, 30).Draw(t, "sessions"),
 		For:      rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 20 * time.Second, 10 * time.Minute}).Draw(t, "for"),
 		Callback: rapid.IntRange(0, 2).Draw(t, "callback"),
@@ -144,6 +146,8 @@ func (w *world) do(s step) {
 		w.pause(no, callbackd.PausedByUser)
 	case 8:
 		w.pause(no, callbackd.NotPaused)
+	case 10:
+		w.put(no, []string{"https://example.com/", "https://example.com/path", "https://other.example.com/"}[s.Event%3])
 	case 9:
 		if len(w.ids) == 0 {
 			return

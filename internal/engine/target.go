@@ -374,37 +374,6 @@ func (t *target) clear(e *Engine) {
 	t.behind, t.rewind, t.nextDue, t.nextReplay = false, 0, time.Time{}, time.Time{}
 }
 
-// noteDue remembers that the store holds a delivery due then.
-func (t *target) noteDue(due time.Time) {
-	if t.nextDue.IsZero() || due.Before(t.nextDue) {
-		t.nextDue = due
-	}
-}
-
-// noteReplay is noteDue for what a replay made due.
-func (t *target) noteReplay(due time.Time) {
-	if t.nextReplay.IsZero() || due.Before(t.nextReplay) {
-		t.nextReplay = due
-	}
-}
-
-// note remembers that the store holds d, which waits.
-func (t *target) note(d *callbackd.Delivery) {
-	if d.Replay != 0 {
-		t.noteReplay(d.Due)
-	} else {
-		t.noteDue(d.Due)
-	}
-}
-
-// revive is note for a delivery that was made due again from outside. It may
-// have ended while a query ran that is under way still, and must not be taken
-// for settled when the next one shows it.
-func (t *target) revive(d *callbackd.Delivery) {
-	delete(t.settled, d.ID.Event)
-	t.note(d)
-}
-
 // tick is tickLocked for now, with a pump.
 func (e *Engine) tick(t *target) { e.tickLocked(t, e.now()) }
 

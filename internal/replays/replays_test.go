@@ -405,3 +405,45 @@ func TestPauseCancelAndADeadReceiver(t *testing.T) {
 		}
 	})
 }
+
+// A replay of what is pending sends it now, at its rate: the heads that hold
+// their sessions, what was passed already, in any number, once each.
+func TestAReplayOfWhatIsPendingSendsItNow(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.callback("a", callbackd.Policy{Retry: []time.Duration{0, 10 * time.Hour, 10 * time.Hour}, OrderWait: 10 * time.Minute})
+		failing := true
+		r.set(func(c sent) int {
+			if failing && c.sequence == 1 {
+				return 500
+			}
+			return 200
+		})
+		r.publish(40, 20) // two in a session, the second behind a head
+		pass(time.Minute) // what a breaker keeps is fresh
+		r.publish(20, 10)
+		pass(20 * time.Minute) // and what has waited is passed
+		r.publish(2, 1)
+		pass(time.Minute)
+		failing = false
+		before := len(r.take())
+		id := r.start(callbackd.ReplayFilter{States: []callbackd.State{callbackd.Pending}}, 0)
+		pass(10 * time.Minute)
+		seen := map[callbackd.EventID]int{}
+		for _, c := range r.take() {
+			seen[c.Event]++
+		}
+		for ev, n := range seen {
+			if n != 1 {
+				r.Errorf("%s was sent %d times", ev, n)
+			}
+		}
+		rp := r.replay(id)
+		if before == 0 || rp.State != callbackd.ReplayDone || rp.Total == 0 || rp.Skipped == rp.Total || rp.Delivered != rp.Total-rp.Skipped {
+			r.Errorf("%+v", rp)
+		}
+		report, err := r.s.Check(r.Context())
+		if err != nil || report.Callbacks[0].Pending != 0 {
+			r.Errorf("%+v, %v", report, err)
+		}
+	})
+}

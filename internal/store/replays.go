@@ -34,7 +34,9 @@ type Replays interface {
 	// callback that were not tried yet. The deliveries and how far the set
 	// is done are written in one transaction: whatever crash there is, each
 	// is made due once. A delivery of the set that does not exist is created
-	// with it. A replay that is done is ended.
+	// with it. One that is pending stays as it is, unless the replay
+	// [callbackd.ReplayFilter.Hastens] and it waits for a later time, for no
+	// other replay. A replay that is done is ended.
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (ReplayStep, error)
 }
 
@@ -56,8 +58,8 @@ type ReplayStep struct {
 func AdmitReplay(ctx context.Context, cbs Callbacks, key callbackd.KeyNo, f *callbackd.ReplayFilter) error {
 	if f.Target == 0 {
 		for _, state := range f.States {
-			if state != callbackd.Delivered && state != callbackd.Failed {
-				return callbackd.Errorf(callbackd.KindInvalid, "A replay of %s deliveries needs a target: what is pending is sent anyway, and what was canceled has no callback any more.", state)
+			if state == callbackd.Canceled {
+				return callbackd.Errorf(callbackd.KindInvalid, "A replay of %s deliveries needs a target: what was canceled has no callback any more.", state)
 			}
 		}
 		return nil

@@ -411,7 +411,7 @@ func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) 
 	ctx, must := t.Context(), must(t)
 	target, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "later", URL: "https://a.example/", Payload: []byte("{}")}, now)
 	must(err)
-	for _, f := range []callbackd.ReplayFilter{{}, {Session: "S"}, {States: []callbackd.State{callbackd.Failed}}, {Target: target.No}} {
+	for _, f := range []callbackd.ReplayFilter{{}, {Session: "S"}, {States: []callbackd.State{callbackd.Failed}}, {States: []callbackd.State{callbackd.Pending}}, {Target: target.No}} {
 		_, err := s.CountReplay(ctx, k.No, f)
 		must(err)
 		r, err := s.CreateReplay(ctx, callbackd.Replay{Key: k.No, Filter: f, CreatedAt: now})

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -33,6 +34,7 @@ type replayStep struct {
 	id                    callbackd.ReplayID
 	at, next              time.Time     // of the next delivery
 	every                 time.Duration // between two; 0 without a rate
+	hastens               bool
 	done, skipped, create int64
 }
 
@@ -43,8 +45,14 @@ func (r *replayStep) run(ctx context.Context) error {
 	var rate float64
 	var nextDue *int64
 	var left, waiting int64
-	err := r.tx.QueryRow(ctx, "SELECT state, rate, next_due, total - due, due - skipped - delivered - failed - canceled FROM replays WHERE id = $1 FOR UPDATE", int64(r.id)).
-		Scan((*string)(&r.State), &rate, &nextDue, &left, &waiting)
+	var filter string
+	err := r.tx.QueryRow(ctx, "SELECT state, rate, next_due, total - due, due - skipped - delivered - failed - canceled, filter FROM replays WHERE id = $1 FOR UPDATE", int64(r.id)).
+		Scan((*string)(&r.State), &rate, &nextDue, &left, &waiting, &filter)
+	var f callbackd.ReplayFilter
+	if err == nil {
+		err = damaged(json.Unmarshal([]byte(filter), &f))
+	}
+	r.hastens = f.Hastens()
 	switch notBefore := fromNullMillis(nextDue); {
 	case err == pgx.ErrNoRows:
 		return noReplay(r.id)
@@ -203,6 +211,8 @@ const (
 	insertDue   = `INSERT INTO pending (callback_no, event_id, attempts, step, manual, due, replay)
 		SELECT a, b, c, 0, true, d, $5::bigint FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::bigint[]) AS o (a, b, c, d)
 		ON CONFLICT DO NOTHING RETURNING callback_no, event_id`
+	hastenDue = `UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL, replay = $4
+		WHERE callback_no = $1 AND event_id = $2 AND due > $3 AND replay = 0 RETURNING attempts`
 )
 
 // makeDue makes what the parts take due, and creates what does not exist. One
@@ -213,7 +223,7 @@ func (r *replayStep) makeDue(ctx context.Context, parts []part) error {
 		return err
 	}
 	callbacks, events := split(ids)
-	var due []callbackd.Delivery
+	var due, waiting []callbackd.Delivery
 	var later []callbackd.DeliveryID
 	err = each(ctx, r.tx, selectDueable, func(row pgx.CollectableRow) error {
 		var i, sequence int64
@@ -221,10 +231,14 @@ func (r *replayStep) makeDue(ctx context.Context, parts []part) error {
 		var owed []byte
 		var waits bool
 		var attempts int
-		if err := row.Scan(&i, &session, &sequence, &owed, &waits, &attempts); err != nil || waits {
+		if err := row.Scan(&i, &session, &sequence, &owed, &waits, &attempts); err != nil || waits && !r.hastens {
 			return err
 		}
 		id := ids[i-1]
+		if waits {
+			waiting = append(waiting, callbackd.Delivery{ID: id, Session: session, Sequence: sequence, Manual: true, Replay: r.id})
+			return nil
+		}
 		if !slices.Contains(codec.Owed(owed), id.Callback) {
 			later = append(later, id)
 		}
@@ -240,9 +254,29 @@ func (r *replayStep) makeDue(ctx context.Context, parts []part) error {
 	if err == nil && len(due) > 0 {
 		err = r.insertDue(ctx, due)
 	}
+	if err == nil && len(waiting) > 0 {
+		err = r.hasten(ctx, waiting)
+	}
 	r.done += int64(len(ids))
 	r.skipped += int64(len(ids) - len(r.Due))
 	return err
+}
+
+// hasten makes due those of the deliveries that wait for a later time.
+func (r *replayStep) hasten(ctx context.Context, waiting []callbackd.Delivery) error {
+	var p pipeline
+	for _, d := range waiting {
+		d.Due = r.next.UTC().Truncate(time.Millisecond)
+		p.add(hastenDue, func(row pgx.CollectableRow) error {
+			var attempts int32
+			err := row.Scan(&attempts)
+			d.Attempts = int(attempts)
+			r.Due = append(r.Due, d)
+			return err
+		}, int64(d.ID.Callback), int64(d.ID.Event), millis(d.Due), int64(r.id))
+		r.next = r.next.Add(r.every)
+	}
+	return p.run(ctx, r.tx.Conn())
 }
 
 func (r *replayStep) insertDue(ctx context.Context, due []callbackd.Delivery) error {

@@ -208,6 +208,7 @@ type replayStep struct {
 	id                    callbackd.ReplayID
 	at, next              time.Time     // of the next delivery
 	every                 time.Duration // between two; 0 without a rate
+	hastens               bool
 	done, skipped, create int64
 }
 
@@ -218,7 +219,12 @@ func (r *replayStep) run(ended map[callbackd.CallbackNo]bool) error {
 	var rate float64
 	var notBefore time.Time
 	var left, waiting int64
-	err := r.t.query("SELECT state, rate, next_due, total - due, due - skipped - delivered - failed - canceled FROM replays WHERE id = ?", func(st *sqlite3.Stmt) error {
+	err := r.t.query("SELECT state, rate, next_due, total - due, due - skipped - delivered - failed - canceled, filter FROM replays WHERE id = ?", func(st *sqlite3.Stmt) error {
+		var f callbackd.ReplayFilter
+		if err := json.Unmarshal(st.ColumnRawText(5), &f); err != nil {
+			return fmt.Errorf("filter of replay %s: %w", r.id, err)
+		}
+		r.hastens = f.Hastens()
 		r.State, rate, notBefore = callbackd.ReplayState(st.ColumnText(0)), st.ColumnFloat(1), columnTime(st, 2)
 		left, waiting = st.ColumnInt64(3), st.ColumnInt64(4)
 		return nil
@@ -337,6 +343,17 @@ func (r *replayStep) makeDue(p part, n int64) error {
 	return nil
 }
 
+// hasten makes a pending delivery due that waits for a later time; nil when it
+// does not.
+func (r *replayStep) hasten(d callbackd.Delivery) (out *callbackd.Delivery, err error) {
+	err = r.t.query(`UPDATE pending SET step = 0, manual = 1, due = ?3, first_failed_at = NULL, holds_until = NULL, replay = ?4
+		WHERE callback_no = ?1 AND event_id = ?2 AND due > ?3 AND replay = 0 RETURNING attempts`, func(st *sqlite3.Stmt) error {
+		d.Attempts, out = st.ColumnInt(0), &d
+		return nil
+	}, int64(d.ID.Callback), int64(d.ID.Event), d.Due, int64(r.id))
+	return out, err
+}
+
 // one makes a delivery of the set due, and creates it when there is none. It
 // returns nil for one that waits already and for one whose event is gone.
 func (r *replayStep) one(id callbackd.DeliveryID) (*callbackd.Delivery, error) {
@@ -355,8 +372,11 @@ func (r *replayStep) one(id callbackd.DeliveryID) (*callbackd.Delivery, error) {
 	}
 	waits := false
 	err = t.query("SELECT 1 FROM pending WHERE callback_no = ? AND event_id = ?", func(*sqlite3.Stmt) error { waits = true; return nil }, int64(id.Callback), int64(id.Event))
-	if err != nil || waits {
+	if err != nil || waits && !r.hastens {
 		return nil, err
+	}
+	if waits {
+		return r.hasten(d)
 	}
 	if !owed {
 		n, err := t.exec("INSERT INTO owed_later (event_id, callback_no) VALUES (?, ?) ON CONFLICT DO NOTHING", int64(id.Event), int64(id.Callback))

@@ -14,6 +14,7 @@ var keptTests = map[string]func(*suite){
 	"PauseAndHealth": (*suite).pauseAndHealth, "ChangesOfAnOlderVersion": (*suite).olderVersion, "APauseIsToldOnce": (*suite).pausedOnce,
 	"ClosedUntil": (*suite).closedUntil, "Proven": (*suite).proven, "MakeDue": (*suite).makeDue, "MakeDueBeginsAnew": (*suite).makeDueAnew,
 	"OutcomesAfterTheEnd": (*suite).afterTheEnd, "OutcomesOfReplaysAfterTheEnd": (*suite).replayAfterTheEnd, "RetryOfWhatWasNeverTried": (*suite).retryUntried,
+	"ReplayOfWhatIsPending": (*suite).replayPending,
 }
 
 // change records a failed attempt of d that changes its callback.
@@ -365,5 +366,45 @@ func (s *suite) retryUntried() {
 			s.Errorf("%d in their turn, %d out of it", n, due)
 		}
 		s.reopen() // the second time every one has a row
+	}
+}
+
+// replayPending: a replay of what is pending makes due what waits for a later
+// time, from the start of its schedule, and leaves alone what does not.
+func (s *suite) replayPending() {
+	cb := s.newCallback(s.key, ev1, "default")
+	s.publish(s.key, ev1, "A", "B", "C", "D", "E", "F")
+	ds := s.fresh(cb.No)
+	hour := s.at.Add(time.Hour)
+	s.outcome(ds[0], callbackd.Pending, hour, hour)
+	s.outcome(ds[1], callbackd.Pending, s.at.Add(-time.Minute), time.Time{})
+	s.outcome(ds[2], callbackd.Delivered, time.Time{}, time.Time{})
+	s.outcome(ds[3], callbackd.Failed, time.Time{}, time.Time{})
+	s.outcome(ds[4], callbackd.Pending, hour, time.Time{}) // ds[5] is fresh
+	if step := s.step(s.replay(callbackd.ReplayFilter{Target: cb.No, States: []callbackd.State{callbackd.Pending}}, 0), s.at); len(step.Due) != 0 {
+		s.Errorf("to a target it makes due what waits there: %+v", step.Due)
+	}
+	r := s.replay(callbackd.ReplayFilter{States: []callbackd.State{callbackd.Pending}}, 0)
+	due := s.step(r, s.at).Due
+	if got := s.reread(r); got.Total != 4 || got.Due != 4 || got.Skipped != 2 || len(due) != 2 {
+		s.Fatalf("%+v, %d due", got, len(due))
+	}
+	for i, d := range due {
+		if d.ID != ds[4*i].ID || !d.Due.Equal(s.at) || !d.Manual || d.Step != 0 || d.Attempts != 1 || d.Replay != r.ID || d.Session != ds[4*i].Session {
+			s.Errorf("%+v", d)
+		}
+	}
+	stored, _, err := s.Replayed(s.ctx(), cb.No, s.at, 10)
+	s.must(err)
+	if len(stored) != 2 || stored[0] != due[0] || stored[1] != due[1] {
+		s.Errorf("%+v, want %+v", stored, due)
+	}
+	s.outcome(due[0], callbackd.Delivered, time.Time{}, time.Time{})
+	s.outcome(due[1], callbackd.Failed, time.Time{}, time.Time{})
+	if step := s.step(r, s.at); step.State != callbackd.ReplayDone {
+		s.Errorf("%+v", step)
+	}
+	if got := s.reread(r); got.Delivered != 1 || got.Failed != 1 {
+		s.Errorf("%+v", got)
 	}
 }

@@ -214,7 +214,7 @@ func (s *suite) replayTo() {
 	}
 	_, err := s.CountReplay(s.ctx(), s.key.No, callbackd.ReplayFilter{Target: late.No, Type: ev2})
 	s.kind(err, callbackd.KindInvalid)
-	_, err = s.CountReplay(s.ctx(), s.key.No, callbackd.ReplayFilter{States: []callbackd.State{callbackd.Pending}})
+	_, err = s.CountReplay(s.ctx(), s.key.No, callbackd.ReplayFilter{States: []callbackd.State{callbackd.Canceled}})
 	s.kind(err, callbackd.KindInvalid)
 
 	r := s.replay(callbackd.ReplayFilter{Target: late.No}, 0)
