@@ -43,11 +43,14 @@ type Options struct {
 	Dispatcher Dispatcher
 	Preview    story.Preview
 	Tests      *callbacks.Limiter // of test-sends; nil: its own
-	Log        *slog.Logger
-	Ready      func(context.Context) error // beside the store's own readiness
-	Metrics    http.Handler
-	Accepted   func(events int) // counts accepted events
-	Calls      Calls            // the log of calls; nil: none
+	// Advise says early, and without a lookup, that a callback's URL will be
+	// refused; nil: nobody does.
+	Advise   func(url string) string
+	Log      *slog.Logger
+	Ready    func(context.Context) error // beside the store's own readiness
+	Metrics  http.Handler
+	Accepted func(events int) // counts accepted events
+	Calls    Calls            // the log of calls; nil: none
 	// ReplaysChanged is called when a replay was created or changed; nil: by
 	// nobody.
 	ReplaysChanged func()

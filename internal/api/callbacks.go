@@ -88,8 +88,20 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 		return keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already; PUT /v1/callbacks/%s updates it.", cb.Event, cb.Event), c.key.APIKey}
 	}
 	a.Dispatcher.CallbackChanged(cb.No)
+	a.advise(w, cb)
 	answer(w, http.StatusOK, a.flat(c, cb))
 	return nil
+}
+
+// advise warns in a header of a URL that leads nowhere that may be sent to; the
+// documented body stays as it is.
+func (a *API) advise(w http.ResponseWriter, cb *callbackd.Callback) {
+	if a.Advise == nil {
+		return
+	}
+	if warning := a.Advise(cb.URL); warning != "" {
+		w.Header().Set("Callback-Warning", warning)
+	}
 }
 
 // sameSetting tells whether a client sent what is stored already. The spelling
@@ -196,6 +208,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 		return c.missing(err, ev)
 	}
 	a.Dispatcher.CallbackChanged(cb.No)
+	a.advise(w, cb)
 	answer(w, http.StatusOK, a.flat(c, cb))
 	return nil
 }

@@ -313,3 +313,18 @@ func aPauseKeepsItsTime(t *testing.T, on func(*setup)) {
 	s.call("GET", at+"/policy", "").is(200, strings.TrimSpace(first))
 	s.call("POST", at+"/pause", "").is(200, strings.TrimSpace(first))
 }
+
+// A URL with an address that nothing is sent to is registered as the contract
+// says, and a header warns of it.
+func TestRefusedAddressesAreSaidAtRegistration(t *testing.T) {
+	s := start(t)
+	for url, warns := range map[string]bool{"http://10.0.0.1/": true, "http://[::1]:9/": true, "http://169.254.169.254/x": true, "http://127.0.0.1:9/": false, "http://localhost:9/": false, "https://receiver.example/": false} {
+		for _, call := range [][2]string{{"POST", "/v1/callbacks"}, {"PUT", "/v1/callbacks/SESSION:COMPLETE"}} {
+			r := s.call(call[0], call[1], `{"event":"SESSION:COMPLETE","url":"`+url+`"}`)
+			if got := r.header.Get("Callback-Warning"); (got != "") != warns || r.status != 200 {
+				t.Errorf("%s %s: %d, warning %q", call[0], url, r.status, got)
+			}
+		}
+		s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
+	}
+}

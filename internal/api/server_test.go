@@ -118,6 +118,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 		t.Fatal(err)
 	}
 	c.api.Store, c.api.Dispatcher, c.api.Preview, c.api.Log = store, eng, send.Request, log
+	c.api.Advise = transport.AdviseAddress
 	c.api.Metrics, c.api.Accepted = metrics.Handler(), metrics.Accepted
 	runner := replays.New(store, eng.Replay, log)
 	running, stop := context.WithCancel(context.Background())

@@ -131,7 +131,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	}
 	handler := api.New(api.Options{
 		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
-		Calls: book, ReplaysChanged: replaysChanged, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
+		Calls: book, Advise: a.transport.AdviseAddress, ReplaysChanged: replaysChanged, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
 	})
 	a.console = console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Feed: feed, Runner: kicker(replaysChanged), Nodes: a.nodes, Log: c.Log, Version: Version,

@@ -334,6 +334,10 @@ func (b *browser) fits(name string) {
 	if wide != "" {
 		b.t.Errorf("%s is wider than a phone: %s", name, wide)
 	}
+	// The navigation is one row there: each of its links is as high up.
+	if rows := eval[int](b, `new Set([...document.querySelectorAll(".nav a")].map((a) => Math.round(a.getBoundingClientRect().top))).size`); rows > 1 {
+		b.t.Errorf("%s has a navigation of %d rows", name, rows)
+	}
 }
 
 // signIn signs in with a key.

@@ -74,6 +74,7 @@ func (j *journey) makesAWebhook() {
 	j.button("Send it")
 	j.sees("Delivered with 1 attempt")
 	j.pictures("delivery-test")
+	j.waits(`document.querySelector("main time").title.endsWith("here")`) // the browser's own time, on hover
 }
 
 // watchesADelivery: the person sees one fail and succeed, and sends it again.

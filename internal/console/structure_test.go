@@ -57,12 +57,13 @@ func wellBuilt(t *testing.T, name string, a answer) {
 	}
 	h1, title, lang, labels, ids := 0, "", "", map[string]bool{}, map[string]bool{}
 	var controls []*html.Node
+	labelOf := map[string]string{}
 	for n := range doc.Descendants() {
 		if n.Type != html.ElementNode {
 			continue
 		}
 		if n.Data == "label" && attr(n, "for") != "" {
-			labels[attr(n, "for")] = true
+			labels[attr(n, "for")], labelOf[attr(n, "for")] = true, text(n)
 		}
 		if id := attr(n, "id"); id != "" {
 			if ids[id] {
@@ -96,6 +97,10 @@ func wellBuilt(t *testing.T, name string, a answer) {
 			if n.Data == "a" && !hasAttr(n, "href") {
 				wrong("the link %q leads nowhere", text(n))
 			}
+		case "time":
+			if !inTemplate(n) && !strings.HasSuffix(text(n), "\u00a0UTC") {
+				wrong("the time %q has no zone", text(n))
+			}
 		case "img":
 			if !hasAttr(n, "alt") {
 				wrong("an img has no alt")
@@ -118,6 +123,9 @@ func wellBuilt(t *testing.T, name string, a answer) {
 		wrong("%d h1, title %q, lang %q", h1, title, lang)
 	}
 	for _, c := range controls {
+		if attr(c, "type") == "datetime-local" && !strings.Contains(labelOf[attr(c, "id")], "(UTC)") {
+			wrong("the time %s is asked for without a zone", attr(c, "name"))
+		}
 		if !labels[attr(c, "id")] && attr(c, "aria-label") == "" && !inLabel(c) {
 			wrong("the control %s has no label", attr(c, "name"))
 		}

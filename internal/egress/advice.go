@@ -23,6 +23,23 @@ const (
 // one case from the other.
 const adviceTime = time.Second
 
+// AdviseAddress is [Transport.Advise] without a lookup: of addresses, and of
+// names that always mean one.
+func (t *Transport) AdviseAddress(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	a, ok := literal(u.Hostname())
+	if !ok {
+		return ""
+	}
+	if _, allowed := t.dialer.judge(u.Hostname(), netip.AddrPortFrom(a.Unmap(), portOf(u))); allowed {
+		return ""
+	}
+	return adviceAddress
+}
+
 // Advise says early that a callback's URL leads nowhere that may be sent to;
 // empty when it may be, or when nobody knows. It decides nothing: each dial
 // judges its address anew.
@@ -32,11 +49,8 @@ func (t *Transport) Advise(ctx context.Context, rawURL string) string {
 		return ""
 	}
 	host := u.Hostname()
-	if a, ok := literal(host); ok {
-		if _, allowed := t.dialer.judge(host, netip.AddrPortFrom(a.Unmap(), portOf(u))); !allowed {
-			return adviceAddress
-		}
-		return ""
+	if _, ok := literal(host); ok {
+		return t.AdviseAddress(rawURL)
 	}
 	timer := time.NewTimer(adviceTime)
 	defer timer.Stop()
