@@ -22,7 +22,7 @@ type keysCmd struct {
 	Create keysCreateCmd `cmd:"" help:"Create an API key and show its secret."`
 	List   keysListCmd   `cmd:"" help:"List API keys, without secrets."`
 	Set    keysSetCmd    `cmd:"" help:"Change the settings of an API key."`
-	Rotate keysRotateCmd `cmd:"" help:"Give an API key a new secret; the old one signs along for a while."`
+	Rotate keysRotateCmd `cmd:"" help:"Give an API key a new secret; for a while the old one signs too."`
 	Revoke keysRevokeCmd `cmd:"" help:"Revoke an API key: its calls are refused and what it is owed is canceled."`
 }
 
@@ -192,7 +192,7 @@ func (c *keysSetCmd) set(ctx context.Context, s store.Store) error {
 type keysRotateCmd struct {
 	dataFlag
 	Key  string        `arg:"" help:"The API key."`
-	Keep time.Duration `default:"1d" env:"CALLBACKD_ROTATE_KEEP" help:"How long the old secret signs along; 0s for not at all."`
+	Keep time.Duration `default:"1d" env:"CALLBACKD_ROTATE_KEEP" help:"How long the old secret signs too; 0s for not at all."`
 }
 
 // Run rotates a key's secret.

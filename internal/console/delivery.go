@@ -37,8 +37,6 @@ type deliveryPage struct {
 	PathEnd  string
 	Attempts []attemptView
 	Coming   string
-	Last     string // how the last attempt failed, in words
-	Since    time.Time
 }
 
 // action is what a page offers to do about what it says.
@@ -87,12 +85,7 @@ func (c *Console) delivery(w http.ResponseWriter, v *visit) error {
 	}
 	if n := len(d.History); n > 0 {
 		last := d.History[n-1]
-		status := 0
-		if last.Response != nil {
-			status = last.Response.Status
-		}
-		p.Last = callbackd.FailureText(callbackd.Fault(last.Fault), status)
-		if p.Last != "" && d.State == string(callbackd.Pending) {
+		if d.State == string(callbackd.Pending) && last.Fault != "" {
 			p.Word = retrying
 		}
 	}

@@ -100,7 +100,7 @@ func (j *journey) watchesADelivery() {
 	j.open("/console/deliveries/live")
 	j.sees("Listening")
 	j.site.publish(j.site.key, callbackd.StatusChange, "ACM-0000000002", map[string]any{"status": "PROCESS"})
-	j.sees("ACM-0000000002")
+	j.sees("ACM-0000000002 127.0.0.1")
 	j.pictures("live")
 }
 

@@ -103,7 +103,7 @@ func (c *Console) follow(v *visit, sub *live.Subscription, wants func(*live.Item
 		case <-tick.C:
 			total, rows := sample(sub, wants)
 			for i := range rows {
-				out.event("row", rowText(&rows[i]))
+				out.event("row", rowText(&rows[i], c.callbackName(v, rows[i].Delivery.Callback)))
 			}
 			window, shown = window+total, shown+len(rows)
 			if time.Since(begun) >= time.Second {
@@ -151,16 +151,26 @@ func liveWord(d *live.Item) string {
 	return string(d.State)
 }
 
-func rowText(d *live.Item) string {
+// callbackName is how the tail names a callback; empty when it is not known.
+func (c *Console) callbackName(v *visit, no callbackd.CallbackNo) string {
+	cb, err := c.Store.CallbackByNo(v.Context(), no)
+	if err != nil {
+		return ""
+	}
+	return (&standing{Callback: cb}).name()
+}
+
+func rowText(d *live.Item, to string) string {
 	row := struct {
 		Time    string `json:"time"`
 		State   string `json:"state"`
 		Event   string `json:"event"`
 		Session string `json:"session"`
+		To      string `json:"to"`
 		Status  string `json:"status"`
 		Took    string `json:"took"`
 		Href    string `json:"href"`
-	}{unbroken(d.At.UTC().Format("15:04:05.000") + " UTC"), liveWord(d), strings.TrimPrefix(string(d.Event), "SESSION:"), clip(clean(d.Session), 40), string(d.Fault),
+	}{unbroken(d.At.UTC().Format("15:04:05.000") + " UTC"), liveWord(d), strings.TrimPrefix(string(d.Event), "SESSION:"), clip(clean(d.Session), 40), clip(clean(to), 40), string(d.Fault),
 		millis(float64(d.Total.Microseconds()) / 1000), link("deliveries", d.Delivery)}
 	if d.Status != 0 {
 		row.Status = strconv.Itoa(d.Status)

@@ -80,7 +80,7 @@
       source.addEventListener("row", (e) => {
         const d = JSON.parse(e.data), row = shape.content.firstElementChild.cloneNode(true);
         const put = (name, text) => { row.querySelector("[data-" + name + "]").textContent = text; };
-        put("time", d.time); put("event", d.event); put("session", d.session); put("status", d.status); put("took", d.took);
+        put("time", d.time); put("event", d.event); put("session", d.session); put("to", d.to); put("status", d.status); put("took", d.took);
         row.querySelector("a").href = d.href;
         const mark = document.getElementById("mark-" + d.state);
         if (mark) row.querySelector("[data-state]").replaceWith(mark.content.firstElementChild.cloneNode(true));
