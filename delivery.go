@@ -57,6 +57,15 @@ type Delivery struct {
 	Event *Event
 }
 
+// Accepted returns when the event was accepted, as well as is known without it:
+// see [Event.Accepted].
+func (d *Delivery) Accepted() time.Time {
+	if d.Event != nil {
+		return d.Event.Accepted()
+	}
+	return d.ID.Event.Time()
+}
+
 // OverdueAfter is how long a delivery may wait before it counts against the
 // share of deliveries that succeed.
 const OverdueAfter = time.Minute
@@ -67,7 +76,7 @@ const OverdueAfter = time.Minute
 func (d *Delivery) WaitsSince() time.Time {
 	switch {
 	case !d.Manual && d.Replay == 0:
-		return d.ID.Event.Time()
+		return d.Accepted()
 	case !d.FirstFailedAt.IsZero():
 		return d.FirstFailedAt
 	}

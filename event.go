@@ -1,6 +1,9 @@
 package callbackd
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // EventType is what happened to a session, in PAVE's spelling.
 type EventType string
@@ -52,4 +55,24 @@ type Event struct {
 	Test     bool   // a marked sample made by POST /v1/callbacks/:event/test
 	// Owed lists the callbacks the event was owed to when it was accepted.
 	Owed []CallbackNo
+	// ClockSaid is when it was accepted by the clock of that moment, where that is
+	// more than MaxSkew before the time in the id; zero otherwise.
+	ClockSaid time.Time
+}
+
+// Accepted returns when the event was accepted. Ids only grow: after a clock that
+// ran ahead was set right, they hold times that have not come yet.
+func (e *Event) Accepted() time.Time {
+	if !e.ClockSaid.IsZero() {
+		return e.ClockSaid
+	}
+	return e.ID.Time()
+}
+
+// ClockSaid is the ClockSaid of an event that gets this id at a time.
+func ClockSaid(id EventID, at time.Time) time.Time {
+	if id.Time().Sub(at) <= MaxSkew {
+		return time.Time{}
+	}
+	return at.UTC().Truncate(time.Millisecond)
 }

@@ -175,7 +175,7 @@ func validSession(s string) bool {
 
 func showEvent(ev *callbackd.Event) wire.Event {
 	out := wire.Event{ID: ev.ID.String(), Event: string(ev.Type), SessionKey: ev.Session, Sequence: ev.Sequence,
-		AcceptedAt: ev.ID.Time(), Test: ev.Test, Data: ev.Data, Deliveries: []string{}}
+		AcceptedAt: ev.Accepted(), Test: ev.Test, Data: ev.Data, Deliveries: []string{}}
 	for _, no := range ev.Owed {
 		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: no}.String())
 	}

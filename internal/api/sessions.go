@@ -274,7 +274,7 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
 }
 
 func showSessionEvent(ev *store.SessionEvent) wire.SessionEvent {
-	out := wire.SessionEvent{ID: ev.ID.String(), Event: string(ev.Type), Sequence: ev.Sequence, AcceptedAt: ev.ID.Time(), Data: ev.Data, Deliveries: []wire.SessionDelivery{}}
+	out := wire.SessionEvent{ID: ev.ID.String(), Event: string(ev.Type), Sequence: ev.Sequence, AcceptedAt: ev.Accepted(), Data: ev.Data, Deliveries: []wire.SessionDelivery{}}
 	for _, d := range ev.Deliveries {
 		out.Deliveries = append(out.Deliveries, wire.SessionDelivery{ID: d.ID.String(), Callback: int64(d.ID.Callback), CallbackName: d.Callback.Name,
 			State: string(d.State), Attempts: d.Attempts, NextAttempt: timeOrNull(d.Due)})

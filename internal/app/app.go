@@ -98,6 +98,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if a.store, err = c.Open(ctx, false, a.hooks(metrics)); err != nil {
 		return nil, err
 	}
+	a.tellClock(a.started)
 	seldom := obs.Seldom(c.Log, time.Minute, outOfDescriptors, "local fault")
 	if a.listener, err = listen("--listen", c.Listen, seldom); err != nil {
 		return nil, err

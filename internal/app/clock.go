@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"time"
+
+	"callbackd"
 )
 
 const (
@@ -73,6 +75,17 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// tellClock says when the newest event is from the future: either the clock was
+// wrong when it was accepted, or it is wrong now.
+func (a *App) tellClock(now time.Time) {
+	s, ok := a.store.(interface{ Newest() time.Time })
+	if !ok || s.Newest().Sub(now) <= callbackd.MaxSkew {
+		return
+	}
+	a.log.Warn("the clock is behind the newest event, which was accepted with a wrong clock unless this one is wrong: check the time of this machine. Events go on with the time that the clock says",
+		"clock", now.UTC().Format(time.RFC3339), "newest_event", s.Newest().Format(time.RFC3339))
 }
 
 // clockSet makes what is due by the wall clock be looked at again.

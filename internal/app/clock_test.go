@@ -1,11 +1,18 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
 )
 
 // A clock that is set either way, or that ran on while the machine slept, is
@@ -36,4 +43,51 @@ func TestAClockThatIsSetIsNoticed(t *testing.T) {
 		expect("a slew")
 		cancel()
 	})
+}
+
+// A start with a clock that is behind the newest event is told: one of the two
+// is wrong.
+func TestAStartBehindTheNewestEventIsTold(t *testing.T) {
+	for ahead, told := range map[time.Duration]bool{0: false, time.Minute: false, 365 * 24 * time.Hour: true} {
+		dir := t.TempDir()
+		s := openPlace(t, Place{Data: dir})
+		k, err := s.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now().Add(ahead), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}}); err != nil {
+			t.Fatal(err)
+		}
+		closeStore(t, s)
+		var log syncBuffer
+		c := config(dir)
+		c.Log = slog.New(slog.NewTextHandler(&log, nil))
+		a, err := Start(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Contains(log.String(), "the clock is behind the newest event"); got != told {
+			t.Errorf("%v ahead: told %v\n%s", ahead, got, log.String())
+		}
+	}
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

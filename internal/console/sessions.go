@@ -346,7 +346,7 @@ func chapters(why *why, evs []store.SessionEvent, before int64) (out []chapter, 
 		before = ev.Sequence
 		ch := chapter{Sequence: ev.Sequence, Event: ev.Event, Says: says(ev.Event)}
 		if i+1 < len(evs) {
-			if pause := ev.ID.Time().Sub(evs[i+1].ID.Time()); pause >= longPause {
+			if pause := ev.Accepted().Sub(evs[i+1].ID.Time()); pause >= longPause {
 				ch.After = span(pause)
 			}
 		}
@@ -498,9 +498,9 @@ func sessionTrail(cs []chapter) (dots []dot, end string) {
 			continue
 		}
 		if last.IsZero() {
-			last = ch.Event.ID.Time()
+			last = ch.Event.Accepted()
 		}
-		first = ch.Event.ID.Time()
+		first = ch.Event.Accepted()
 	}
 	whole := last.Sub(first)
 	if whole <= 0 {
@@ -509,7 +509,7 @@ func sessionTrail(cs []chapter) (dots []dot, end string) {
 	class := map[string]string{"ok": "s-ok", "bad": "s-bad", "busy": "s-accent", "warn": "s-warn", "idle": "s-idle"}
 	for _, ch := range slices.Backward(cs) {
 		if ch.Event != nil {
-			dots = append(dots, dot{8 + 984*float64(ch.Event.ID.Time().Sub(first))/float64(whole), class[ch.Tone]})
+			dots = append(dots, dot{8 + 984*float64(ch.Event.Accepted().Sub(first))/float64(whole), class[ch.Tone]})
 		}
 	}
 	return dots, span(whole) + " later"

@@ -48,7 +48,7 @@ func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd
 
 // tell tells of what happened on the wire, whoever's the delivery is by now.
 func (e *Engine) tell(o *callbackd.Outcome, rec callbackd.Recorded, err error) {
-	e.o.Observer.AttemptDone(o, rec.State, e.now().Sub(o.Delivery.ID.Event.Time()))
+	e.o.Observer.AttemptDone(o, rec.State, e.now().Sub(o.Delivery.Accepted()))
 	e.logAttempt(o, rec.State)
 	if err != nil {
 		e.o.Observer.StaleOutcome()

@@ -358,6 +358,40 @@ type Balance struct {
 	Attempts, Repeats                              int64
 }
 
+// AcceptedWithin tells whether an event was accepted since and until these times;
+// a zero argument does not bound. A driver asks for each event of an IDRange that
+// it has widened: see [WidenedTo].
+func AcceptedWithin(ev *callbackd.Event, since, until time.Time) bool {
+	at := ev.Accepted()
+	return (since.IsZero() || !at.Before(since)) && (until.IsZero() || at.Before(until))
+}
+
+// WaitingSince corrects since when a delivery waits, where that was taken from the
+// event's id and the clock said something else.
+func WaitingSince(since time.Time, ev *callbackd.Event) time.Time {
+	if !ev.ClockSaid.IsZero() && since.Equal(ev.ID.Time()) {
+		return ev.ClockSaid
+	}
+	return since
+}
+
+// WidenedTo is the upper end of an IDRange where the clock ran ahead once. last is
+// the last event before until by its ClockSaid; 0: there is none.
+func WidenedTo(hi int64, last, after callbackd.EventID) int64 {
+	if hi = max(hi, int64(last)+1); after != 0 {
+		hi = min(hi, int64(after))
+	}
+	return hi
+}
+
+// SweepFuture is what a sweep looks at besides what its time is before: the ids
+// above from, whose time has not come by now, up to the last event that was
+// accepted before that time by its ClockSaid. Everything up to it was accepted
+// earlier still, whatever its id says.
+func SweepFuture(last, after callbackd.EventID, now time.Time) (from, to callbackd.EventID) {
+	return max(after, callbackd.FirstEventID(now.Add(callbackd.MaxSkew))), last
+}
+
 // IDRange is the ids [lo, hi) of events accepted since and until these times,
 // before the cursor; a zero argument does not bound.
 func IDRange(since, until time.Time, after callbackd.EventID) (lo, hi int64) {

@@ -150,7 +150,7 @@ func (e *explainer) next(format string, args ...any) {
 // notOwed says why an event was never owed to a callback.
 func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.Explanation {
 	e := &explainer{now: now, out: &wire.Explanation{EventID: ev.ID.String(), Callback: int64(cb.No), CallbackName: cb.Name, Reasons: []wire.Reason{}}}
-	at := ev.ID.Time()
+	at := ev.Accepted()
 	switch {
 	case cb.Event != ev.Type:
 		e.add(OtherEvent, time.Time{}, time.Time{}, "The callback is registered for %s, and the event is %s.", cb.Event, ev.Type)

@@ -28,7 +28,7 @@ type Deliveries interface {
 // Summary is a delivery without its attempts.
 func Summary(v *store.DeliveryView) wire.Delivery {
 	return wire.Delivery{ID: v.ID.String(), EventID: v.Event.ID.String(), Event: string(v.Event.Type), SessionKey: v.Event.Session, Sequence: v.Event.Sequence,
-		Callback: int64(v.ID.Callback), CallbackName: v.Callback.Name, State: string(v.State), Attempts: v.Attempts, AcceptedAt: v.Event.ID.Time(),
+		Callback: int64(v.ID.Callback), CallbackName: v.Callback.Name, State: string(v.State), Attempts: v.Attempts, AcceptedAt: v.Event.Accepted(),
 		NextAttempt: timeOrNull(v.Due), Repeated: v.Manual, Test: v.Event.Test}
 }
 

@@ -375,7 +375,7 @@ func (g *acceptance) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event 
 	end := g.sessions[sessionID{b.Key, n.Session}]
 	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
 	end.sequence, end.last, end.grown = end.sequence+1, g.lastID, true
-	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0}
+	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockSaid: callbackd.ClockSaid(g.lastID, b.At)}
 	if ev.Owed = g.owed[subject{b.Key, n.Type}]; ev.Test {
 		ev.Owed = []callbackd.CallbackNo{n.OnlyTo}
 	}

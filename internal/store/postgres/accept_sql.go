@@ -25,8 +25,8 @@ const (
 	selectDoubt = "SELECT 1 FROM events WHERE id = $1 AND key_no = $2 AND session = $3 AND sequence = $4"
 
 	// insertEvents updates the sessions that have a row, which is locked.
-	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data)
-			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[])),
+	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data, accepted_at)
+			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[], $15::bigint[])),
 		owed AS (INSERT INTO pending (callback_no, event_id, attempts, step, manual) SELECT *, 0, 0, false FROM unnest($9::bigint[], $10::bigint[]))
 		INSERT INTO session_sequences (key_no, session, sequence, last_id) SELECT * FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::bigint[])
 		ON CONFLICT (key_no, session) DO UPDATE SET sequence = excluded.sequence, last_id = excluded.last_id`
@@ -161,7 +161,9 @@ func (g *acceptance) writeEvents(p *pipeline, grown ends) {
 	}
 	ids, keys, types, sequences := make([]int64, n), make([]int64, n), make([]int16, n), make([]int64, n)
 	sessions, tests, owed, data := make([]string, n), make([]bool, n), make([][]byte, n), make([][]byte, n)
+	said := make([]*int64, n)
 	for i, ev := range g.events {
+		said[i] = nullMillis(ev.ClockSaid)
 		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNo(ev.Type)), ev.Sequence
 		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendOwed([]byte{}, ev.Owed), notNil(ev.Data)
 	}
@@ -169,7 +171,7 @@ func (g *acceptance) writeEvents(p *pipeline, grown ends) {
 	for i, d := range g.handover {
 		callbacks[i], events[i] = int64(d.ID.Callback), int64(d.ID.Event)
 	}
-	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, grown.keys, grown.sessions, grown.sequences, grown.lasts)
+	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, grown.keys, grown.sessions, grown.sequences, grown.lasts, said)
 }
 
 // notNil keeps an empty value from becoming null.

@@ -5,7 +5,6 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
-	"callbackd/internal/store/codec"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -111,7 +110,10 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 // eventsAfter reads a page of the events up to last.
 func eventsAfter(ctx context.Context, conn *pgx.Conn, q store.EventQuery, last callbackd.EventID) (page store.EventPage, err error) {
 	page.Next = max(q.After, last)
-	lo, hi := store.IDRange(q.Since, q.Until, 0)
+	lo, hi, err := idRange(ctx, conn, q.Since, q.Until, 0)
+	if err != nil {
+		return page, err
+	}
 	lo, hi = max(lo, int64(q.After)+1), min(hi, int64(last)+1)
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	for seen, size, cut := 0, 0, false; !cut; {
@@ -128,9 +130,9 @@ func eventsAfter(ctx context.Context, conn *pgx.Conn, q store.EventQuery, last c
 				return err
 			}
 			n, seen, lo = n+1, seen+1, r.id+1
-			if q.Type == "" || codec.Type(int64(r.typ)) == q.Type {
+			if ev := r.event(data); (q.Type == "" || ev.Type == q.Type) && store.AcceptedWithin(ev, q.Since, q.Until) {
 				size += len(data)
-				page.Events = append(page.Events, r.event(data))
+				page.Events = append(page.Events, ev)
 			}
 			return nil
 		}, args...)

@@ -67,7 +67,7 @@ func (c *checker) run(ctx context.Context) error {
 	if err := c.sequences(ctx); err != nil {
 		return err
 	}
-	events, err := newCursor(ctx, c.tx, "events", "SELECT id, key_no, type, session, sequence, test, owed FROM events ORDER BY id", func(row pgx.CollectableRow) (r eventRow, err error) {
+	events, err := newCursor(ctx, c.tx, "events", "SELECT id, key_no, type, session, sequence, test, owed, accepted_at FROM events ORDER BY id", func(row pgx.CollectableRow) (r eventRow, err error) {
 		err = row.Scan(r.into()...)
 		return r, err
 	})

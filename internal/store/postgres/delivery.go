@@ -53,7 +53,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 		if err != nil {
 			return err
 		}
-		view = &store.DeliveryView{ID: id, Event: events[id.Event], Callback: cb, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since}
+		view = &store.DeliveryView{ID: id, Event: events[id.Event], Callback: cb, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: store.WaitingSince(p.since, events[id.Event])}
 		view.History, err = history(ctx, tx, id)
 		return err
 	})

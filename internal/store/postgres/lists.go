@@ -98,7 +98,10 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		page = store.EventPage{}
-		lo, hi := store.IDRange(q.Since, q.Until, q.After)
+		lo, hi, err := idRange(ctx, conn, q.Since, q.Until, q.After)
+		if err != nil {
+			return err
+		}
 		dataOf := int16(anyType)
 		if q.Type != "" {
 			dataOf = int16(codec.TypeNo(q.Type))
@@ -115,9 +118,9 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 					return false
 				}
 				n, seen, hi = n+1, seen+1, r.id
-				if q.Type == "" || codec.Type(int64(r.typ)) == q.Type {
+				if ev := r.event(data); (q.Type == "" || ev.Type == q.Type) && store.AcceptedWithin(ev, q.Since, q.Until) {
 					size += len(data)
-					page.Events = append(page.Events, r.event(data))
+					page.Events = append(page.Events, ev)
 				}
 				return true
 			})
@@ -239,7 +242,7 @@ func (l *lister) add(ctx context.Context, ids []callbackd.DeliveryID, events map
 	}
 	for i, id := range ids {
 		p, ev := places[i], events[id.Event]
-		if ev == nil || p.state == "" || l.q.OfAttempts() && (last[id] == nil || !l.q.FitsAttempt(last[id])) || l.q.State != "" && p.state != l.q.State || l.q.Session != "" && ev.Session != l.q.Session {
+		if ev == nil || p.state == "" || l.q.OfAttempts() && (last[id] == nil || !l.q.FitsAttempt(last[id])) || l.q.State != "" && p.state != l.q.State || l.q.Session != "" && ev.Session != l.q.Session || !store.AcceptedWithin(ev, l.q.Since, l.q.Until) {
 			continue
 		}
 		if len(l.page.Deliveries) == l.q.Limit {
@@ -247,7 +250,7 @@ func (l *lister) add(ctx context.Context, ids []callbackd.DeliveryID, events map
 			return nil
 		}
 		l.page.Deliveries = append(l.page.Deliveries, store.DeliveryView{
-			ID: id, Event: ev, Callback: l.cbs.known[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last[id],
+			ID: id, Event: ev, Callback: l.cbs.known[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: store.WaitingSince(p.since, ev), Last: last[id],
 		})
 	}
 	return nil
@@ -278,7 +281,10 @@ func split(ids []callbackd.DeliveryID) (callbacks, events []int64) {
 
 // byEvent walks the key's events, newest first, and what each was owed to.
 func (l *lister) byEvent(ctx context.Context) error {
-	lo, hi := store.IDRange(l.q.Since, l.q.Until, 0)
+	lo, hi, err := idRange(ctx, l.conn, l.q.Since, l.q.Until, 0)
+	if err != nil {
+		return err
+	}
 	if l.q.After.Event != 0 {
 		hi = min(hi, int64(l.q.After.Event)+1)
 	}
@@ -349,7 +355,10 @@ func (l *lister) byIndex(ctx context.Context) error {
 	} else {
 		from.waiting, from.ended = l.byState()
 	}
-	lo, hi := store.IDRange(l.q.Since, l.q.Until, 0)
+	lo, hi, err := idRange(ctx, l.conn, l.q.Since, l.q.Until, 0)
+	if err != nil {
+		return err
+	}
 	hi-- // inclusive from here on
 	below := int64(1) << 62
 	if a := l.q.After; a.Event != 0 && int64(a.Event) <= hi {

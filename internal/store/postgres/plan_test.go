@@ -262,7 +262,7 @@ func everyCommand(t *testing.T, s *Store) {
 	_, err = s.RotateSecret(ctx, k.No, callbackd.Complete, "default", "next", now, now)
 	must(err)
 	for _, session := range []string{"", "S"} {
-		_, err = s.ListEvents(ctx, store.EventQuery{Key: k.No, Session: session, Limit: 1})
+		_, err = s.ListEvents(ctx, store.EventQuery{Key: k.No, Session: session, Until: now.Add(time.Hour), Limit: 1})
 		must(err)
 		for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Failed, callbackd.Canceled} {
 			_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Session: session, State: state, Limit: 1})

@@ -84,6 +84,7 @@ type Store struct {
 	settings *pgxpool.Pool // what all commands ask for
 	shared   *pgxpool.Pool
 	patience time.Duration
+	newestAt time.Time // event, at the start
 	sealer   *seal.Sealer
 	refusals store.Refusals
 	handover func([]callbackd.Delivery)
@@ -182,6 +183,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		var last int64
 		err = conn.QueryRow(ctx, "SELECT coalesce((SELECT id FROM events ORDER BY id DESC LIMIT 1), 0), (SELECT revision FROM settings)").Scan(&last, &s.revision)
 		s.lastID = callbackd.EventID(last)
+		s.newestAt = s.lastID.Time()
 		return false, err
 	})
 }
@@ -339,6 +341,9 @@ func (s *Store) closed() error {
 		return nil
 	}
 }
+
+// Newest is the time in the id of the event that was the newest at the start.
+func (s *Store) Newest() time.Time { return s.newestAt }
 
 // SetHandover is part of [store.Queue].
 func (s *Store) SetHandover(f func([]callbackd.Delivery)) { s.handover = f }

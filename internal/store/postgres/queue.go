@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const eventColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed"
+const eventColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed, e.accepted_at"
 
 // eventRow reads eventColumns and what follows them.
 type eventRow struct {
@@ -21,15 +21,16 @@ type eventRow struct {
 	session           string
 	test              bool
 	owed              []byte
+	said              *int64 // what the clock said
 }
 
 func (r *eventRow) into(more ...any) []any {
-	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.owed}, more...)
+	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.owed, &r.said}, more...)
 }
 
 func (r *eventRow) event(data []byte) *callbackd.Event {
 	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyNo(r.key), Type: codec.Type(int64(r.typ)),
-		Session: r.session, Sequence: r.sequence, Test: r.test, Owed: codec.Owed(r.owed), Data: data}
+		Session: r.session, Sequence: r.sequence, Test: r.test, Owed: codec.Owed(r.owed), ClockSaid: fromNullMillis(r.said), Data: data}
 }
 
 // loadEvents reads events by id.

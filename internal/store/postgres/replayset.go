@@ -77,7 +77,10 @@ const (
 
 // events walks the key's events and adds what the filter chooses of them.
 func (c *chosen) events(ctx context.Context, key callbackd.KeyNo) error {
-	lo, hi := store.IDRange(c.filter.Since, c.filter.Until, 0)
+	lo, hi, err := idRange(ctx, c.tx, c.filter.Since, c.filter.Until, 0)
+	if err != nil {
+		return err
+	}
 	for {
 		sql, args := selectSet, []any{int64(key), lo, hi, setChunk}
 		if c.filter.Session != "" {
@@ -89,7 +92,7 @@ func (c *chosen) events(ctx context.Context, key callbackd.KeyNo) error {
 			var r eventRow
 			err := row.Scan(r.into()...)
 			n, lo = n+1, r.id+1
-			if ev := r.event(nil); !ev.Test && (c.filter.Type == "" || ev.Type == c.filter.Type) {
+			if ev := r.event(nil); !ev.Test && (c.filter.Type == "" || ev.Type == c.filter.Type) && store.AcceptedWithin(ev, c.filter.Since, c.filter.Until) {
 				evs = append(evs, ev)
 			}
 			return err
@@ -177,7 +180,10 @@ func (c *chosen) failed(ctx context.Context) error {
 }
 
 func (c *chosen) failedOf(ctx context.Context, no callbackd.CallbackNo) error {
-	lo, hi := store.IDRange(c.filter.Since, c.filter.Until, 0)
+	lo, hi, err := idRange(ctx, c.tx, c.filter.Since, c.filter.Until, 0)
+	if err != nil {
+		return err
+	}
 	for {
 		var ids []callbackd.DeliveryID
 		err := each(ctx, c.tx, selectFailed, func(row pgx.CollectableRow) error {
@@ -195,7 +201,9 @@ func (c *chosen) failedOf(ctx context.Context, no callbackd.CallbackNo) error {
 		if err != nil {
 			return err
 		}
-		ids = slices.DeleteFunc(ids, func(id callbackd.DeliveryID) bool { return events[id.Event] == nil || events[id.Event].Test })
+		ids = slices.DeleteFunc(ids, func(id callbackd.DeliveryID) bool {
+			return events[id.Event] == nil || events[id.Event].Test || !store.AcceptedWithin(events[id.Event], c.filter.Since, c.filter.Until)
+		})
 		if err := c.addFitting(ctx, ids); err != nil || n < setChunk {
 			return err
 		}

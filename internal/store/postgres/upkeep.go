@@ -53,10 +53,12 @@ func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (in
 // The statements of the sweep. An event is locked before what is pending is
 // looked for: a retry by hand locks it too, so that it cannot begin between.
 const (
-	lockOld      = "SELECT id, key_no, session, owed FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED"
-	selectWaits  = "SELECT o.event_id FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id) CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p"
-	dropAttempts = "DELETE FROM attempts WHERE event_id = ANY ($1::bigint[])"
-	noteRemoved  = `INSERT INTO removed_events (key_no, newest, removals) SELECT key_no, max(id), 1 FROM unnest($1::bigint[], $2::bigint[]) AS o (key_no, id) GROUP BY key_no
+	lockOld = "SELECT id, key_no, session, owed FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED"
+	// The last of the events that know what the clock said.
+	selectLastSaid = "SELECT id FROM events WHERE accepted_at < $1 ORDER BY accepted_at DESC, id DESC LIMIT 1"
+	selectWaits    = "SELECT o.event_id FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id) CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id LIMIT 1) p"
+	dropAttempts   = "DELETE FROM attempts WHERE event_id = ANY ($1::bigint[])"
+	noteRemoved    = `INSERT INTO removed_events (key_no, newest, removals) SELECT key_no, max(id), 1 FROM unnest($1::bigint[], $2::bigint[]) AS o (key_no, id) GROUP BY key_no
 		ON CONFLICT (key_no) DO UPDATE SET newest = greatest(removed_events.newest, excluded.newest), removals = removed_events.removals + 1`
 	dropErrors  = "DELETE FROM last_errors WHERE event_id = ANY ($1::bigint[])"
 	dropLater   = "DELETE FROM owed_later WHERE event_id = ANY ($1::bigint[])"
@@ -79,18 +81,18 @@ type oldEvent struct {
 // Sweep is part of [store.Upkeep].
 func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error) {
 	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, lockOld, int64(after), int64(callbackd.FirstEventID(before)), limit)
-		if err != nil {
-			return err
+		bound := callbackd.FirstEventID(before)
+		old, err := readOld(ctx, tx, after, bound, limit)
+		if err == nil && len(old) == 0 {
+			var last callbackd.EventID
+			last, err = lastSaid(ctx, tx, before)
+			if from, to := store.SweepFuture(last, after, time.Now()); err == nil && from < to {
+				bound = to + 1
+				old, err = readOld(ctx, tx, from, bound, limit)
+			}
 		}
-		old, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e oldEvent, err error) {
-			var owed []byte
-			err = row.Scan(&e.id, &e.key, &e.session, &owed)
-			e.owed = codec.Owed(owed)
-			return e, err
-		})
-		next, removed, done = after, 0, len(old) < limit
-		if err != nil || len(old) == 0 {
+		next, removed, done = after, 0, len(old) == 0
+		if err != nil || done {
 			return err
 		}
 		next = callbackd.EventID(old[len(old)-1].id)
@@ -98,13 +100,51 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 		if err != nil {
 			return err
 		}
-		removed, err = drop(ctx, tx, old, waits, callbackd.FirstEventID(before))
+		removed, err = drop(ctx, tx, old, waits, bound)
 		return err
 	})
 	if err != nil {
 		return after, 0, false, err
 	}
 	return next, removed, done, nil
+}
+
+// readOld locks the events above after and before an id.
+func readOld(ctx context.Context, tx pgx.Tx, after, before callbackd.EventID, limit int) ([]oldEvent, error) {
+	rows, err := tx.Query(ctx, lockOld, int64(after), int64(before), limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (e oldEvent, err error) {
+		var owed []byte
+		err = row.Scan(&e.id, &e.key, &e.session, &owed)
+		e.owed = codec.Owed(owed)
+		return e, err
+	})
+}
+
+// lastSaid is the last event that was accepted before a time by its ClockSaid; 0
+// when there is none.
+func lastSaid(ctx context.Context, q querier, before time.Time) (callbackd.EventID, error) {
+	rows, err := q.Query(ctx, selectLastSaid, before.UnixMilli())
+	if err != nil {
+		return 0, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return callbackd.EventID(ids[0]), nil
+}
+
+// idRange is store.IDRange, widened where the clock ran ahead once.
+func idRange(ctx context.Context, q querier, since, until time.Time, after callbackd.EventID) (lo, hi int64, err error) {
+	lo, hi = store.IDRange(since, until, 0)
+	var last callbackd.EventID
+	if !until.IsZero() {
+		last, err = lastSaid(ctx, q, until)
+	}
+	return lo, store.WidenedTo(hi, last, after), err
 }
 
 // stillOwed is the events of which a delivery is pending.

@@ -71,7 +71,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 		return nil, err
 	}
 	t.lastID = callbackd.NextEventID(t.lastID, b.At)
-	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Owed: owed}
+	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Owed: owed, ClockSaid: callbackd.ClockSaid(t.lastID, b.At)}
 	if err := t.insertEvent(ev); err != nil {
 		return nil, err
 	}
@@ -82,8 +82,8 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 }
 
 func (t *tx) insertEvent(ev *callbackd.Event) error {
-	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(ev.ID), int64(ev.Key), codec.TypeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendOwed(nil, ev.Owed), ev.Data)
+	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, accepted_at, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
+		int64(ev.ID), int64(ev.Key), codec.TypeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendOwed(nil, ev.Owed), ev.ClockSaid, ev.Data)
 	if err != nil {
 		return err
 	}
@@ -169,12 +169,12 @@ func (t *tx) remember(key callbackd.KeyNo, hash, digest []byte, evs []*callbackd
 		int64(key), hash, digest, int64(evs[0].ID), codec.AppendIDs(nil, evs))
 }
 
-const eventColumns = "id, key_no, type, session, sequence, test, owed"
+const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at"
 
 func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 	return &callbackd.Event{
 		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)), Type: codec.Type(st.ColumnInt64(2)),
-		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Owed: codec.Owed(st.ColumnRawBlob(6)),
+		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Owed: codec.Owed(st.ColumnRawBlob(6)), ClockSaid: columnTime(st, 7),
 	}
 }
 
@@ -182,7 +182,7 @@ func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 func (d *db) event(id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
 		ev = scanEvent(st)
-		ev.Data = st.ColumnBlob(7, nil)
+		ev.Data = st.ColumnBlob(8, nil)
 		return nil
 	}, int64(id))
 	if err == nil && ev == nil {

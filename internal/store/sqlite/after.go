@@ -36,7 +36,10 @@ func (l *tail) above(key callbackd.KeyNo, session string, lo, hi int64) (ids []c
 // EventsAfter is part of [store.Events]. Ids grow in the order of commits, so
 // that everything up to the newest durable event is there to stay.
 func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
-	lo, hi := store.IDRange(q.Since, q.Until, 0)
+	lo, hi, err := s.idRange(ctx, q.Since, q.Until, 0)
+	if err != nil {
+		return page, err
+	}
 	lo = max(lo, int64(q.After)+1)
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	young, floor, last := s.tail.above(q.Key, q.Session, lo, hi)
@@ -56,7 +59,10 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 			at = callbackd.EventID(st.ColumnInt64(0))
 			if q.Type == "" || codec.Type(st.ColumnInt64(2)) == q.Type {
 				ev := scanEvent(st)
-				ev.Data = st.ColumnBlob(7, nil)
+				if !store.AcceptedWithin(ev, q.Since, q.Until) {
+					return true
+				}
+				ev.Data = st.ColumnBlob(8, nil)
 				size += len(ev.Data)
 				later = d.addLater(ev)
 				page.Events = append(page.Events, ev)

@@ -62,7 +62,7 @@ func (d *db) scanEvents(young []callbackd.EventID, floor int64, key callbackd.Ke
 }
 
 // indexedColumns is eventColumns of an event that was found by an index.
-const indexedColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed"
+const indexedColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed, e.accepted_at"
 
 // only is err unless it is the one that means there is enough.
 func only(err, enough error) error {
@@ -74,7 +74,10 @@ func only(err, enough error) error {
 
 // ListEvents is part of [store.Events].
 func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
-	lo, hi := store.IDRange(q.Since, q.Until, q.After)
+	lo, hi, err := s.idRange(ctx, q.Since, q.Until, q.After)
+	if err != nil {
+		return page, err
+	}
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	seen, size, last := 0, 0, callbackd.EventID(0)
 	young, floor := s.tail.newest(q.Key, q.Session, lo, hi)
@@ -88,9 +91,12 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 			seen++
 			last = callbackd.EventID(st.ColumnInt64(0))
 			if q.Type == "" || codec.Type(st.ColumnInt64(2)) == q.Type {
-				size += len(st.ColumnRawBlob(7))
 				ev := scanEvent(st)
-				ev.Data = st.ColumnBlob(7, nil)
+				if !store.AcceptedWithin(ev, q.Since, q.Until) {
+					return true
+				}
+				size += len(st.ColumnRawBlob(8))
+				ev.Data = st.ColumnBlob(8, nil)
 				later = d.addLater(ev)
 				page.Events = append(page.Events, ev)
 			}
@@ -169,7 +175,9 @@ func afterCursor(id, cursor callbackd.DeliveryID) bool {
 // indexes, and what is young in the tail: a page of each callback, merged.
 func (s *Store) listByIndex(ctx context.Context, q *store.DeliveryQuery, cbs *keyCallbacks) (page store.DeliveryPage, err error) {
 	c := &candidates{q: q}
-	c.lo, c.hi = store.IDRange(q.Since, q.Until, 0)
+	if c.lo, c.hi, err = s.idRange(ctx, q.Since, q.Until, 0); err != nil {
+		return page, err
+	}
 	if q.After.Event != 0 {
 		c.hi = min(c.hi, int64(q.After.Event)+1)
 	}
@@ -307,7 +315,7 @@ func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPa
 		}
 		ev.Data = nil
 	}
-	if q.Session != "" && ev.Session != q.Session {
+	if q.Session != "" && ev.Session != q.Session || !store.AcceptedWithin(ev, q.Since, q.Until) {
 		return nil
 	}
 	last, err := d.lastAttempt(id)
@@ -315,14 +323,17 @@ func (s *Store) appendView(d *db, q *store.DeliveryQuery, page *store.DeliveryPa
 		return err
 	}
 	page.Deliveries = append(page.Deliveries, store.DeliveryView{
-		ID: id, Event: ev, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last,
+		ID: id, Event: ev, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: store.WaitingSince(p.since, ev), Last: last,
 	})
 	return nil
 }
 
 // listByEvent walks the key's events, newest first, and what each was owed to.
 func (s *Store) listByEvent(ctx context.Context, q *store.DeliveryQuery, cbs *keyCallbacks) (page store.DeliveryPage, err error) {
-	lo, hi := store.IDRange(q.Since, q.Until, 0)
+	lo, hi, err := s.idRange(ctx, q.Since, q.Until, 0)
+	if err != nil {
+		return page, err
+	}
 	if q.After.Event != 0 {
 		hi = min(hi, int64(q.After.Event)+1)
 	}
@@ -401,7 +412,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 		if err != nil {
 			return err
 		}
-		view.State, view.Attempts, view.Due, view.Manual, view.Replay, view.Since = p.state, p.attempts, p.due, p.manual, p.replay, p.since
+		view.State, view.Attempts, view.Due, view.Manual, view.Replay, view.Since = p.state, p.attempts, p.due, p.manual, p.replay, store.WaitingSince(p.since, view.Event)
 		view.History, err = d.history(id)
 		return err
 	})

@@ -62,7 +62,10 @@ func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyNo, f callbackd.
 	if c.cbs, err = s.callbacksOf(ctx, store.DeliveryQuery{Key: key, Callback: f.Callback, Type: f.Type}); err != nil {
 		return nil, err
 	}
-	lo, hi := store.IDRange(f.Since, f.Until, 0)
+	lo, hi, err := s.idRange(ctx, f.Since, f.Until, 0)
+	if err != nil {
+		return nil, err
+	}
 	young, floor, _ := s.tail.above(key, f.Session, lo, hi)
 	return c, s.read(ctx, func(d *db) error {
 		if f.Target == 0 && f.Session == "" && slices.Equal(f.States, []callbackd.State{callbackd.Failed}) {
@@ -98,7 +101,7 @@ func (c *chosen) fits(d *db, id callbackd.DeliveryID) (bool, error) {
 // event adds what the filter chooses of one event.
 func (c *chosen) event(d *db, ev *callbackd.Event) error {
 	f := &c.filter
-	if ev.Test || f.Type != "" && ev.Type != f.Type {
+	if ev.Test || f.Type != "" && ev.Type != f.Type || !store.AcceptedWithin(ev, f.Since, f.Until) {
 		return nil
 	}
 	if f.Target != 0 && len(f.States) == 0 && f.Callback == 0 {
@@ -139,9 +142,12 @@ func (c *chosen) failed(ctx context.Context, d *db, lo, hi int64) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			test := false
-			err := d.query("SELECT test FROM events WHERE id = ?", func(st *sqlite3.Stmt) error { test = st.ColumnBool(0); return nil }, int64(id.Event))
-			if err != nil || test {
+			ev := &callbackd.Event{ID: id.Event}
+			err := d.query("SELECT test, accepted_at FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
+				ev.Test, ev.ClockSaid = st.ColumnBool(0), columnTime(st, 1)
+				return nil
+			}, int64(id.Event))
+			if err != nil || ev.Test || !store.AcceptedWithin(ev, c.filter.Since, c.filter.Until) {
 				return err
 			}
 			if ok, err := c.fits(d, id); err != nil || !ok {

@@ -116,7 +116,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 			return enough
 		}
 		ev := scanEvent(st)
-		ev.Data = st.ColumnBlob(7, nil)
+		ev.Data = st.ColumnBlob(8, nil)
 		size += len(ev.Data)
 		out = append(out, store.SessionEvent{Event: ev})
 		return nil

@@ -73,6 +73,7 @@ type Store struct {
 	checkpointPages int
 	locks           []*os.File // held until the end
 	watched         []watched  // must stay in place
+	newest          time.Time  // event, at the start
 	reads           chan *db
 	readers         int // open ones
 	jobs            chan *job
@@ -220,6 +221,7 @@ func (s *Store) open(o Options) error {
 	if err != nil {
 		return err
 	}
+	s.newest = s.lastID.Time()
 	s.foldAt = cmp.Or(o.foldAt, foldAt)
 	s.checkpointPages, s.ckpt.done = checkpointPages, make(chan error, 1)
 	s.w.conn.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { s.ckpt.pages = pages; return nil })
@@ -329,6 +331,9 @@ func (s *Store) read(ctx context.Context, f func(*db) error) error {
 	}
 	return err
 }
+
+// Newest is the time in the id of the event that was the newest at the start.
+func (s *Store) Newest() time.Time { return s.newest }
 
 // SetHandover is part of [store.Queue].
 func (s *Store) SetHandover(f func([]callbackd.Delivery)) { s.handover = f }

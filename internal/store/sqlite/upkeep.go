@@ -77,23 +77,19 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 	return t.countCanceled(callbackd.CallbackNo(no), at, len(rows))
 }
 
+// sweepRow is an event that may be removed.
+type sweepRow struct {
+	id   callbackd.EventID
+	key  int64
+	owed []callbackd.CallbackNo
+}
+
 // Sweep is part of [store.Upkeep].
 func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error) {
-	type row struct {
-		id   callbackd.EventID
-		key  int64
-		owed []callbackd.CallbackNo
+	rows, err := s.old(ctx, after, callbackd.FirstEventID(before), limit)
+	if err == nil && len(rows) == 0 {
+		rows, err = s.oldFuture(ctx, before, after, limit)
 	}
-	if err := s.foldBefore(ctx, callbackd.FirstEventID(before)); err != nil {
-		return after, 0, false, err
-	}
-	var rows []row
-	err = s.read(ctx, func(d *db) error {
-		return d.query("SELECT id, key_no, owed FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?", func(st *sqlite3.Stmt) error {
-			rows = append(rows, row{callbackd.EventID(st.ColumnInt64(0)), st.ColumnInt64(1), codec.Owed(st.ColumnRawBlob(2))})
-			return nil
-		}, int64(after), int64(callbackd.FirstEventID(before)), limit)
-	})
 	if err != nil || len(rows) == 0 {
 		return after, 0, err == nil, err
 	}
@@ -112,7 +108,53 @@ func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.Eve
 		}
 		return t.noteRemoved(newest)
 	})
-	return rows[len(rows)-1].id, removed, len(rows) < limit, err
+	return rows[len(rows)-1].id, removed, false, err
+}
+
+// old reads the events above after and before an id.
+func (s *Store) old(ctx context.Context, after, before callbackd.EventID, limit int) (rows []sweepRow, err error) {
+	if err := s.foldBefore(ctx, before); err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(d *db) error {
+		return d.query("SELECT id, key_no, owed FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?", func(st *sqlite3.Stmt) error {
+			rows = append(rows, sweepRow{callbackd.EventID(st.ColumnInt64(0)), st.ColumnInt64(1), codec.Owed(st.ColumnRawBlob(2))})
+			return nil
+		}, int64(after), int64(before), limit)
+	})
+	return rows, err
+}
+
+// oldFuture reads old events whose ids hold times that have not come.
+func (s *Store) oldFuture(ctx context.Context, before time.Time, after callbackd.EventID, limit int) ([]sweepRow, error) {
+	last, err := s.lastSaid(ctx, before)
+	if from, to := store.SweepFuture(last, after, time.Now()); err == nil && from < to {
+		return s.old(ctx, from, to+1, limit)
+	}
+	return nil, err
+}
+
+// lastSaid is the last event that was accepted before a time by its ClockSaid; 0
+// when there is none.
+func (s *Store) lastSaid(ctx context.Context, before time.Time) (last callbackd.EventID, err error) {
+	err = s.read(ctx, func(d *db) error {
+		return d.query("SELECT id FROM events WHERE accepted_at < ? ORDER BY accepted_at DESC, id DESC LIMIT 1", func(st *sqlite3.Stmt) error {
+			last = callbackd.EventID(st.ColumnInt64(0))
+			return nil
+		}, before)
+	})
+	return last, err
+}
+
+// idRange is store.IDRange, widened where the clock ran ahead once. It comes
+// before the tail is asked.
+func (s *Store) idRange(ctx context.Context, since, until time.Time, after callbackd.EventID) (lo, hi int64, err error) {
+	lo, hi = store.IDRange(since, until, 0)
+	var last callbackd.EventID
+	if !until.IsZero() {
+		last, err = s.lastSaid(ctx, until)
+	}
+	return lo, store.WidenedTo(hi, last, after), err
 }
 
 // noteRemoved notes, by key, the newest event that a slice of retention took.

@@ -39,6 +39,7 @@ func Run(t *testing.T, open Open) {
 	}
 	maps.Copy(tests, sessionTests)
 	maps.Copy(tests, keptTests)
+	maps.Copy(tests, clockTests)
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := &suite{T: t, dir: t.TempDir(), open: open, at: time.Now().Truncate(time.Millisecond)}
