@@ -93,7 +93,7 @@ func (c *Console) sessionRows(v *visit, s scope, key callbackd.KeyNo, names []st
 		evs := latest[name]
 		if len(evs) > 0 {
 			r.Latest = evs[0]
-			if at := evs[0].ID.Time(); at.After(r.At) {
+			if at := evs[0].Accepted(); at.After(r.At) {
 				r.At = at
 			}
 		}
@@ -346,7 +346,7 @@ func chapters(why *why, evs []store.SessionEvent, before int64) (out []chapter, 
 		before = ev.Sequence
 		ch := chapter{Sequence: ev.Sequence, Event: ev.Event, Says: says(ev.Event)}
 		if i+1 < len(evs) {
-			if pause := ev.Accepted().Sub(evs[i+1].ID.Time()); pause >= longPause {
+			if pause := ev.Accepted().Sub(evs[i+1].Accepted()); pause >= longPause {
 				ch.After = span(pause)
 			}
 		}

@@ -68,7 +68,7 @@ func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.Key
 	look := outlook(id.Callback, v.Event.Session, now)
 	switch v.State {
 	case callbackd.Pending:
-		if timeout := v.Callback.Policy.WithDefaults().Timeout; v.Event.Test && look.Running && now.Sub(v.Event.ID.Time()) < timeout+testSlack {
+		if timeout := v.Callback.Policy.WithDefaults().Timeout; v.Event.Test && look.Running && now.Sub(v.Event.Accepted()) < timeout+testSlack {
 			e.test(v)
 			break
 		}
@@ -257,7 +257,7 @@ var pauses = map[callbackd.PauseReason][2]string{
 // what is ahead of it, and is tried once.
 func (e *explainer) test(v *store.DeliveryView) {
 	timeout := v.Callback.Policy.WithDefaults().Timeout
-	e.add(Sending, v.Event.ID.Time(), time.Time{}, "The test is under way: a test waits for nothing, is sent once, and ends after %s at the latest.", callbackd.DurationText(timeout))
+	e.add(Sending, v.Event.Accepted(), time.Time{}, "The test is under way: a test waits for nothing, is sent once, and ends after %s at the latest.", callbackd.DurationText(timeout))
 }
 
 // pending says what a delivery waits for.
