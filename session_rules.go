@@ -82,9 +82,9 @@ type SMSRequest struct {
 // Each rule below changes the session it is called on and returns the events
 // the change fires, in order; with an error the session is as it was.
 
-// statusAt is the status that counts at now: a session whose time frame has
+// StatusAt is the status that counts at now: a session whose time frame has
 // passed is EXPIRED, whether that has been written yet or not.
-func (s *Session) statusAt(now time.Time) SessionStatus {
+func (s *Session) StatusAt(now time.Time) SessionStatus {
 	if OpExpire.AllowedIn(s.Status) && !now.Before(s.ExpiresAt) {
 		return StatusExpired
 	}
@@ -93,7 +93,7 @@ func (s *Session) statusAt(now time.Time) SessionStatus {
 
 // check refuses an operation that the status does not allow.
 func (s *Session) check(o Operation, now time.Time) error {
-	status := s.statusAt(now)
+	status := s.StatusAt(now)
 	if o.AllowedIn(status) {
 		return nil
 	}
@@ -293,7 +293,7 @@ func (s *Session) requestSMS(link string) Fired {
 // it, and then nothing changes. A new number asks for the SMS, which is to hold
 // the link.
 func (s *Session) Update(u SessionUpdate, link string, now time.Time) ([]Fired, error) {
-	status := s.statusAt(now)
+	status := s.StatusAt(now)
 	frozen := func(given *string, have string, o Operation, name, until string) error {
 		if given == nil || *given == have || o.AllowedIn(status) {
 			return nil
@@ -336,7 +336,7 @@ func (m SMS) describe() string {
 // Resend asks the platform to send the SMS again, once in a session's life. What
 // becomes of it is reported with [Session.ReportSMS].
 func (s *Session) Resend(phone, link string, now time.Time) ([]Fired, error) {
-	status := s.statusAt(now)
+	status := s.StatusAt(now)
 	switch {
 	case status == StatusExpired:
 		return nil, Errorf(KindInvalid, "Session has expired and cannot be resent")
@@ -357,7 +357,7 @@ func (s *Session) Resend(phone, link string, now time.Time) ([]Fired, error) {
 
 // Remove tells whether the session may be deleted.
 func (s *Session) Remove(now time.Time) error {
-	if !OpDelete.AllowedIn(s.statusAt(now)) {
+	if !OpDelete.AllowedIn(s.StatusAt(now)) {
 		return Errorf(KindInvalid, "Session %s has been started and cannot be deleted.", s.SessionKey)
 	}
 	return nil

@@ -169,7 +169,7 @@ func TestPAVEResend(t *testing.T) {
 	for time.Now().Before(expired) {
 		s.call("GET", "/healthz", "")
 	}
-	s.resendWith(k.APIKey, code, "").is(400, refused("Session has expired and cannot be resent", `,"session_status":"IDLE"`))
+	s.resendWith(k.APIKey, code, "").is(400, refused("Session has expired and cannot be resent", `,"session_status":"EXPIRED"`))
 }
 
 // Each row is what a real client does that the documentation does not say.

@@ -225,11 +225,12 @@ func (f *fields) source(s *callbackd.Session) {
 		}
 	}
 	s.SourceType = inner.oneOf("source.type", s.SourceType, callbackd.Sources)
-	if p := inner.raw("source.properties", callbackd.MaxReference); p != nil && !strictjson.Value(p).EmptyArray() {
-		if p[0] != '{' {
-			inner.fail("source.properties must be a JSON object.")
+	if p := inner.raw("source.properties", callbackd.MaxReference); p != nil {
+		text, _, err := strictjson.LenientObject(p)
+		if err != nil {
+			inner.fail("source.properties %v.", err)
 		}
-		s.SourceProperties = p
+		s.SourceProperties = text
 	}
 	if f.err == nil {
 		f.err = inner.err

@@ -322,7 +322,7 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 	var status callbackd.SessionStatus
 	link := a.link(key, sessionKey)
 	s, fired, err := session.Change(r.Context(), a.Store, key.No, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
-		status = s.Status
+		status = s.StatusAt(now)
 		if f.err != nil {
 			return nil, f.err
 		}

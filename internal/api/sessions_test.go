@@ -267,7 +267,7 @@ func TestSessionBodiesOfRealClients(t *testing.T) {
 	s := start(t).loosely()
 	for _, body := range []string{`null`, ` null `, `[]`, "[ \n]", `"[]"`, `{"session":[]}`, `{"vehicle":[],"sms":[],"options":[],"contact":[]}`, `{"options":"[]"}`,
 		`{"options":{"sms":[],"contact":[],"reference":null},"session":null}`, `{"source":"dispatch"}`, `{"source":7}`, `{"source":[]}`, `{"source":null}`, `{"source":true}`,
-		`{"source":{"properties":[]}}`, `{"source":{"properties":null,"type":null}}`, `{"theme":"","language":"","redirect_url":"","vin":"","year":""}`} {
+		`{"source":{"properties":[]}}`, `{"source":{"properties":"[]"}}`, `{"source":{"properties":"{\"a\":1}"}}`, `{"source":{"properties":null,"type":null}}`, `{"theme":"","language":"","redirect_url":"","vin":"","year":""}`} {
 		s.call("POST", "/v1/sessions", body).matches(200, `.*"redirect_url":null,.*"source":\{"type":"api","properties":\{.*\}\}\}`)
 	}
 	s.call("POST", "/v1/sessions", `{"theme":"PRO","language":"EN","source":"dispatch","reference":"R-1","reference_data":{"car_id":1}}`).matches(200, `.*"reference":"R-1".*`)
