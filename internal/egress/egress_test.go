@@ -186,6 +186,9 @@ func FuzzParseURL(f *testing.F) {
 	}
 	f.Add("HTTPS://Example.COM:443/Hook?a=b")
 	f.Add("http://bücher.example/é?ü")
+	f.Add("http://BÜCHER.Example.:80/%zz?%")
+	f.Add("http://ｅxample.com:8080/ｅ")
+	f.Add("https://faß.de/")
 	f.Fuzz(func(t *testing.T, s string) {
 		u, err := egress.ParseURL(s)
 		if err != nil {
@@ -194,6 +197,13 @@ func FuzzParseURL(f *testing.F) {
 		again, err := egress.ParseURL(u.String())
 		if err != nil || again.String() != u.String() {
 			t.Errorf("%q reads as %s, which reads as %v, %v", s, u, again, err)
+		}
+		kept, err := egress.KeepURL(s)
+		if err != nil {
+			t.Fatalf("%q reads as %s and is not kept: %v", s, u, err)
+		}
+		if again, err := egress.ParseURL(kept); err != nil || again.String() != u.String() {
+			t.Errorf("%q is kept as %q, which reads as %v, %v, and not as %s", s, kept, again, err, u)
 		}
 		if u.User != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			t.Errorf("%q reads as %#v", s, u)
