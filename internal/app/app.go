@@ -53,6 +53,12 @@ type Config struct {
 	CaptureURL   callbackd.CaptureTemplate // of keys that have none of their own
 	MaxInFlight  int
 	MaxConns     int // of visitors; 0: front.DefaultMaxConns
+	// TrustedProxies are believed what they say of visitors.
+	TrustedProxies []netip.Prefix
+	// PublicURL is where people reach the server; nil: where it listens.
+	PublicURL *url.URL
+	// MetricsListen is an address of their own for the metrics; empty: none.
+	MetricsListen string
 	// Lease is within how long the work of a killed node is another's, when
 	// nodes share a database; 0: the default.
 	Lease time.Duration
@@ -69,6 +75,7 @@ type App struct {
 	log       *slog.Logger
 	console   *console.Console
 	front     *front.Front
+	metrics   *metricsServer // nil: no address of their own
 	started   time.Time
 	store     store.Store
 	engine    *engine.Engine
@@ -103,10 +110,16 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if a.listener, err = listen("--listen", c.Listen, seldom); err != nil {
 		return nil, err
 	}
-	a.front = front.New(front.Options{MaxConns: c.MaxConns, Descriptors: c.MaxInFlight + spareDescriptors, Memory: memoryLimit(), Log: c.Log})
+	a.front = front.New(front.Options{MaxConns: c.MaxConns, Descriptors: c.MaxInFlight + spareDescriptors, Memory: memoryLimit(), Trusted: c.TrustedProxies, Log: c.Log})
 	metrics.WatchVisitors(a.visitors)
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
+	if c.MetricsListen != "" {
+		if a.metrics, err = serveMetrics(c.MetricsListen, metrics.Handler(), c.Log); err != nil {
+			return nil, err
+		}
+		policy.Guard(a.metrics.addr())
+	}
 	a.transport = egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy})
 	send := sender.New(a.transport, Version, seldom)
 	feed := &live.Feed{}
@@ -131,14 +144,14 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		replaysChanged = a.member.ReplaysChanged
 	}
 	handler := api.New(api.Options{
-		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: metrics.Handler(), Accepted: metrics.Accepted,
+		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil), Accepted: metrics.Accepted,
 		Calls: book, Advise: a.transport.AdviseAddress, ReplaysChanged: replaysChanged, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
 	})
 	a.console = console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Feed: feed, Runner: kicker(replaysChanged), Nodes: a.nodes, Log: c.Log, Version: Version,
-		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Advise: a.transport.Advise,
+		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Advise: a.transport.Advise, Public: c.PublicURL,
 	})
-	a.server = api.Server(a.front.Handler(both(handler, a.console), essential), c.Log)
+	a.server = api.Server(mount(c.PublicURL, a.front.Handler(both(handler, a.console), essential)), c.Log)
 	a.server.ConnContext = front.ConnContext
 	a.server.RegisterOnShutdown(a.console.Close)
 	a.server.RegisterOnShutdown(handler.Close)
@@ -212,6 +225,9 @@ func (a *App) Stop(ctx context.Context) error {
 		}
 	} else if a.listener != nil {
 		errs = append(errs, a.listener.Close())
+	}
+	if err := a.metrics.close(); err != nil {
+		errs = append(errs, err)
 	}
 	if a.engine != nil {
 		a.engine.Drain(ctx)

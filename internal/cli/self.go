@@ -58,6 +58,9 @@ func (c *serveCmd) whatNext(e *env, a *app.App) {
 // reachedAt is the URL of the server for a browser on this machine; bound is
 // its URL with the address and the port that it listens on.
 func (c *serveCmd) reachedAt(bound string) string {
+	if c.PublicURL != "" {
+		return strings.TrimSuffix(c.PublicURL, "/")
+	}
 	at, err := here(c.Listen)
 	u, err2 := url.Parse(bound)
 	if err != nil || err2 != nil {

@@ -8,7 +8,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"callbackd"
@@ -29,6 +31,9 @@ type serveCmd struct {
 	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
 	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
 	MaxConns      int           `name:"max-connections" env:"CALLBACKD_MAX_CONNECTIONS" placeholder:"N" help:"Connections of visitors at a time, by default 8192 or fewer where memory or descriptors are short; when there are more, the longest silent one is closed for each new one. Half of them may come from one address."`
+	TrustedProxy  []string      `env:"CALLBACKD_TRUSTED_PROXY" placeholder:"CIDR" help:"Range of addresses of proxies that are believed who a visitor is (X-Forwarded-For or Forwarded) and whether by TLS (X-Forwarded-Proto); repeatable, or with commas between. The rightmost address that is not in such a range counts."`
+	PublicURL     string        `name:"public-url" env:"CALLBACKD_PUBLIC_URL" placeholder:"URL" help:"Where people reach this server, such as https://example.com/callbackd: links, cookies and redirects of the console lead there, and forms from there are accepted."`
+	MetricsListen string        `env:"CALLBACKD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Serve /metrics on an address of its own. Without it they are at the main address for programs on this machine. Whoever sends the operator token (Authorization: Bearer …) gets them at the main address always."`
 	Lease         time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: within how long other nodes take over the work of one that died; 2s or more, the same for all nodes."`
 	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Signs the operator in to the console, with 16 characters or more. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE. Without it, the command console prints one-time links."`
 	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
@@ -57,6 +62,9 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 			return out, settingf("--allow-target %q is not a range; write for example 127.0.0.0/8 or 10.1.2.3/32", s)
 		}
 		out.AllowTargets = append(out.AllowTargets, p.Masked())
+	}
+	if err := c.publicly(&out); err != nil {
+		return out, err
 	}
 	if c.EgressProxy != "" {
 		u, err := url.Parse(c.EgressProxy)
@@ -106,6 +114,43 @@ func linger(ctx context.Context) {
 	case <-ctx.Done():
 	case <-time.After(lingerFor):
 	}
+}
+
+// publicly checks what is said of proxies and of the server's own addresses.
+func (c *serveCmd) publicly(out *app.Config) error {
+	for _, s := range c.TrustedProxy {
+		p, err := readRange(s)
+		if err != nil {
+			return settingf("--trusted-proxy %q is no address and no range; write for example 127.0.0.1 or 10.0.0.0/8", s)
+		}
+		out.TrustedProxies = append(out.TrustedProxies, p)
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+			path.Clean("/"+u.Path) != "/"+strings.Trim(u.Path, "/") || u.RawPath != "" {
+			return settingf("--public-url %q is not the URL of a server; write for example https://example.com or https://example.com/callbackd", c.PublicURL)
+		}
+		out.PublicURL = u
+	}
+	out.MetricsListen = c.MetricsListen
+	return nil
+}
+
+// readRange reads a range of addresses, or one address.
+func readRange(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		a = a.Unmap()
+		return a.Prefix(a.BitLen())
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, err
+	}
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
 }
 
 // gcPercent trades memory for CPU: what lives on the heap is bounded and

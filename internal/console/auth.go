@@ -121,7 +121,8 @@ func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) error {
 func (c *Console) doorBase(title string) base { return base{Title: title, Version: c.Version} }
 
 // signIn checks a key and its secret, or the operator's token. What is wrong
-// is not said, and takes the same time.
+// is not said, and takes the same time. What is right always passes: tries of
+// strangers must not keep anybody out.
 func (c *Console) signIn(w http.ResponseWriter, r *http.Request) error {
 	p := &doorPage{base: c.doorBase("Sign in"), As: r.PostFormValue("as"), Next: r.PostFormValue("next"), APIKey: strings.TrimSpace(r.PostFormValue("api_key")), ByToken: c.OperatorToken != ""}
 	doors := []string{"from " + remote(r)}
@@ -130,23 +131,24 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) error {
 		name := sha256.Sum256([]byte(p.APIKey))
 		doors = append(doors, "key "+string(name[:8]))
 	}
-	if wait := c.doors.enter(c.now(), doors...); wait > 0 {
-		p.Fault = "Too many tries. Wait " + wait.Round(time.Second).String() + " and try again."
-		w.Header().Set("Retry-After", "10")
-		return c.render(w, http.StatusTooManyRequests, "sign-in", p)
-	}
 	no, secret, err := c.check(r, p)
 	if err != nil {
 		return err
 	}
 	if secret == "" {
+		wait := c.doors.enter(c.now(), doors...)
+		c.refused.warn(c.now(), c.Log, r, p.As, wait > 0)
+		if wait > 0 {
+			p.Fault = "Too many tries. Wait " + wait.Round(time.Second).String() + " and try again."
+			w.Header().Set("Retry-After", "10")
+			return c.render(w, http.StatusTooManyRequests, "sign-in", p)
+		}
 		p.Fault = "This API key and secret do not belong together, or the key was revoked."
 		if p.As == "operator" {
 			p.Fault = "This is not the operator token."
 		}
 		return c.render(w, http.StatusUnauthorized, "sign-in", p)
 	}
-	c.doors.leave(doors...)
 	return c.admit(w, r, no, secret, p.Next)
 }
 
@@ -190,15 +192,15 @@ func (c *Console) admit(w http.ResponseWriter, r *http.Request, key callbackd.Ke
 			return err
 		}
 	}
-	setCookie(w, r, token, int(loginLasts/time.Second))
+	c.setCookie(w, r, token, int(loginLasts/time.Second))
 	c.Log.Info("signed in to the console", "key", int64(key), "operator", key == 0, "from", remote(r))
 	http.Redirect(w, r, safeNext(next), http.StatusSeeOther)
 	return nil
 }
 
-func setCookie(w http.ResponseWriter, r *http.Request, token string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: token, Path: Root, MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-		Secure: r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")})
+func (c *Console) setCookie(w http.ResponseWriter, r *http.Request, token string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: token, Path: Base(c.Public) + Root, MaxAge: maxAge, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: c.secure(r)})
 }
 
 // signOut ends the login in the store, not only in the browser.
@@ -208,7 +210,7 @@ func (c *Console) signOut(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	setCookie(w, r, "", -1)
+	c.setCookie(w, r, "", -1)
 	http.Redirect(w, r, withQuery(link("sign-in"), "done", "signed-out"), http.StatusSeeOther)
 	return nil
 }
@@ -220,17 +222,18 @@ func (c *Console) linkPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *Console) link(w http.ResponseWriter, r *http.Request) error {
-	if wait := c.doors.enter(c.now(), "from "+remote(r)); wait > 0 {
-		return callbackd.Errorf(callbackd.KindLimited, "Too many tries. Wait %v and try again.", wait.Round(time.Second))
-	}
 	l, err := c.Store.TakeLink(r.Context(), sha256.Sum256([]byte(r.PostFormValue("token"))), c.now())
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
+		wait := c.doors.enter(c.now(), "from "+remote(r))
+		c.refused.warn(c.now(), c.Log, r, "link", wait > 0)
+		if wait > 0 {
+			return callbackd.Errorf(callbackd.KindLimited, "Too many tries. Wait %v and try again.", wait.Round(time.Second))
+		}
 		p := &doorPage{base: c.doorBase("Sign in"), Fault: "This link was used already, or is older than 10 minutes. Print another with: callbackd console"}
 		return c.render(w, http.StatusUnauthorized, "link", p)
 	}
 	if err != nil {
 		return err
 	}
-	c.doors.leave("from " + remote(r))
 	return c.admit(w, r, l.Key, byLink, "")
 }

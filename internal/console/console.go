@@ -12,8 +12,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"callbackd"
@@ -59,6 +59,8 @@ type Options struct {
 	RequireHTTPS  bool // live keys may register https only
 	// Advise says early that a callback's URL will be refused; nil: nobody does.
 	Advise func(ctx context.Context, url string) string
+	// Public is where people reach the server; nil: as they ask for it.
+	Public *url.URL
 }
 
 // Console is an http.Handler for everything under [Root].
@@ -67,7 +69,8 @@ type Console struct {
 	handler http.Handler
 	pages   map[string]*page
 	doors   throttle
-	streams atomic.Int32
+	streams streams
+	refused refusals
 	now     func() time.Time
 
 	closeOnce sync.Once
@@ -84,7 +87,7 @@ func New(o Options) *Console {
 	for _, r := range c.routes() {
 		mux.Handle(r.pattern, r.handler)
 	}
-	c.handler = http.NewCrossOriginProtection().Handler(mux)
+	c.handler = c.sameOrigin(mux)
 	return c
 }
 

@@ -16,7 +16,9 @@ import (
 
 // Limits of live streams.
 const (
-	maxStreams  = 64                     // at a time, over everybody
+	maxStreams  = 8                      // at a time, of one API key
+	allStreams  = 256                    // of all API keys
+	operators   = 32                     // of the operator, beside those
 	streamTick  = 250 * time.Millisecond // rows go out together
 	rowsPerTick = 10                     // of each stream; what is more is counted
 	streamBeat  = 15 * time.Second       // something is sent at least this often
@@ -67,11 +69,11 @@ func (c *Console) stream(w http.ResponseWriter, v *visit) error {
 			(q.Callback == 0 || q.Callback == d.Delivery.Callback) && (q.Session == "" || q.Session == d.Session) &&
 			(q.Fault == "" || q.Fault == d.Fault) && (q.Status == 0 || q.Status == d.Status || q.Status == d.Status/100)
 	}
-	if c.streams.Add(1) > maxStreams {
-		c.streams.Add(-1)
-		return callbackd.Errorf(callbackd.KindLimited, "Too many live pages are open; close some, or look at the list.")
+	leave, err := c.streams.enter(v)
+	if err != nil {
+		return err
 	}
-	defer c.streams.Add(-1)
+	defer leave()
 	front.Waits(v.Request)
 	front.Built(w)
 	sub := c.Feed.Subscribe(s.No)
@@ -103,7 +105,7 @@ func (c *Console) follow(v *visit, sub *live.Subscription, wants func(*live.Item
 		case <-tick.C:
 			total, rows := sample(sub, wants)
 			for i := range rows {
-				out.event("row", rowText(&rows[i], c.callbackName(v, rows[i].Delivery.Callback)))
+				out.event("row", rowText(&rows[i], c.callbackName(v, rows[i].Delivery.Callback), Base(c.Public)))
 			}
 			window, shown = window+total, shown+len(rows)
 			if time.Since(begun) >= time.Second {
@@ -160,7 +162,7 @@ func (c *Console) callbackName(v *visit, no callbackd.CallbackNo) string {
 	return (&standing{Callback: cb}).name()
 }
 
-func rowText(d *live.Item, to string) string {
+func rowText(d *live.Item, to, base string) string {
 	row := struct {
 		Time    string `json:"time"`
 		State   string `json:"state"`
@@ -171,7 +173,7 @@ func rowText(d *live.Item, to string) string {
 		Took    string `json:"took"`
 		Href    string `json:"href"`
 	}{unbroken(d.At.UTC().Format("15:04:05.000") + " UTC"), liveWord(d), strings.TrimPrefix(string(d.Event), "SESSION:"), clip(clean(d.Session), 40), clip(clean(to), 40), string(d.Fault),
-		millis(float64(d.Total.Microseconds()) / 1000), link("deliveries", d.Delivery)}
+		millis(float64(d.Total.Microseconds()) / 1000), base + link("deliveries", d.Delivery)}
 	if d.Status != 0 {
 		row.Status = strconv.Itoa(d.Status)
 	}

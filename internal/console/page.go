@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"html/template"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
@@ -153,7 +154,7 @@ func (c *Console) render(w http.ResponseWriter, status int, name string, data an
 	front.Built(w)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	w.Write(buf.Bytes())
+	io.WriteString(w, c.outward(buf.String()))
 	return nil
 }
 

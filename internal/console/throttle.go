@@ -1,6 +1,7 @@
 package console
 
 import (
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -8,8 +9,10 @@ import (
 	"callbackd/internal/front"
 )
 
-// Tries to sign in, for each address and for each API key: some at once,
-// then one every few seconds. A try that was right costs nothing.
+// Wrong tries to sign in, for each address and for each API key: some at once,
+// then one every few seconds. What is beyond that is told to wait. A right
+// secret always passes: guessing one would take longer than the world lasts,
+// and whoever knows an API key, or shares an address, could keep others out.
 const (
 	doorTries  = 10
 	doorRefill = 3 * time.Second
@@ -56,17 +59,6 @@ func (t *throttle) enter(now time.Time, names ...string) (wait time.Duration) {
 	return 0
 }
 
-// leave gives the tries back.
-func (t *throttle) leave(names ...string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, name := range names {
-		if d, ok := t.doors[name]; ok {
-			t.doors[name] = door{d.tries + 1, d.at}
-		}
-	}
-}
-
 func (t *throttle) forget(now time.Time) {
 	if t.doors != nil && len(t.doors) < maxDoors {
 		return
@@ -78,6 +70,26 @@ func (t *throttle) forget(now time.Time) {
 		}
 	}
 	t.doors = kept
+}
+
+// refusals writes refused sign-ins to the log: the first at once, then at most
+// one line in a while that says how many there were.
+type refusals struct {
+	mu    sync.Mutex
+	next  time.Time
+	since int // not said yet
+}
+
+const refusalsEach = 10 * time.Second
+
+func (f *refusals) warn(now time.Time, log *slog.Logger, r *http.Request, as string, throttled bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.since++; now.Before(f.next) {
+		return
+	}
+	log.Warn("sign-in to the console refused", "as", as, "from", front.Client(r), "told_to_wait", throttled, "tries", f.since)
+	f.next, f.since = now.Add(refusalsEach), 0
 }
 
 // remote is whom a request comes from.

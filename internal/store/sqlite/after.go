@@ -16,16 +16,19 @@ func (s *Store) Watch(key callbackd.KeyNo) (<-chan struct{}, func()) { return s.
 
 // above returns the ids of the tail's events of a key, and of one of its
 // sessions when session is not empty, within [lo, hi), oldest first; the id
-// below which no event is in the tail; and the newest event that is durable.
+// below which no event is in the tail; and the newest event of the key in the
+// tail, 0 when there is none.
 func (l *tail) above(key callbackd.KeyNo, session string, lo, hi int64) (ids []callbackd.EventID, floor int64, last callbackd.EventID) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	last = l.mark
-	floor = int64(last) + 1
-	if n := len(l.events); n > 0 {
-		floor, last = int64(l.events[0].ID), l.events[n-1].ID
+	floor = int64(l.mark) + 1
+	if len(l.events) > 0 {
+		floor = int64(l.events[0].ID)
 	}
 	for _, ev := range l.events {
+		if ev.Key == key {
+			last = ev.ID
+		}
 		if ev.Key == key && int64(ev.ID) >= lo && int64(ev.ID) < hi && (session == "" || ev.Session == session) {
 			ids = append(ids, ev.ID)
 		}
@@ -48,6 +51,16 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 	var later error
 	err = s.read(ctx, func(d *db) error {
 		if page.Removed, later = d.removed(q.Key); later != nil {
+			return later
+		}
+		// What is said at the end is of this key alone: the newest event of all
+		// would tell when, and how often, others publish.
+		last = max(last, page.Removed.Newest)
+		later = d.query("SELECT max(id) FROM key_events WHERE key_no = ? AND id < ?", func(st *sqlite3.Stmt) error {
+			last = max(last, callbackd.EventID(st.ColumnInt64(0)))
+			return nil
+		}, int64(q.Key), floor) // what was folded since the tail was asked comes with the next page
+		if later != nil {
 			return later
 		}
 		return d.ascend(young, q.Key, q.Session, lo, min(hi, floor), ", e.data", func(st *sqlite3.Stmt) bool {

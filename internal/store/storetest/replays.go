@@ -63,6 +63,14 @@ func (s *suite) catchUp() {
 	if got, after := read(store.EventQuery{Session: "none", Limit: 10}); len(got) != 0 || after != at {
 		s.Errorf("%v at %s, want %s", got, after, at)
 	}
+	// A cursor tells nothing of other keys.
+	s.publish(other, ev1, "A")
+	if page, err := s.EventsAfter(s.ctx(), store.EventQuery{Key: s.key.No, Limit: 10, After: at}); err != nil || page.Next != at {
+		s.Errorf("after another key's event the cursor is %s, was %s: %v", page.Next, at, err)
+	}
+	if page, err := s.EventsAfter(s.ctx(), store.EventQuery{Key: s.newKey("silent").No, Limit: 10}); err != nil || page.Next != 0 {
+		s.Errorf("the cursor of a key without events is %s: %v", page.Next, err)
+	}
 	s.reopen()
 	if got, after := read(store.EventQuery{After: at, Limit: 10}); len(got) != 0 || after != at {
 		s.Errorf("%v at %s after %s: nothing has happened", got, after, at)

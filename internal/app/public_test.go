@@ -1,0 +1,334 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd/internal/store/sqlite"
+
+	"callbackd"
+)
+
+const operatorToken = "an-operator-token-for-tests"
+
+// served is a server that is asked as a proxy would ask it.
+type served struct {
+	t   *testing.T
+	app *App
+	log logBuffer
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func serve(t *testing.T, change func(*Config)) *served {
+	t.Helper()
+	s := &served{t: t}
+	dir := t.TempDir()
+	st, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if _, err := st.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: fmt.Sprint("k", i), Secret: "s", CreatedAt: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := config(dir)
+	c.OperatorToken = operatorToken
+	c.Log = slog.New(slog.NewTextHandler(&s.log, nil))
+	change(&c)
+	if s.app, err = Start(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := s.app.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// answer is a response with its body.
+type answer struct {
+	*http.Response
+	body string
+}
+
+// ask sends a request with headers, given as "Name: value"; form is the body of
+// a POST.
+func (s *served) ask(method, path string, form url.Values, headers ...string) answer {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.app.URL()+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if name == "Host" {
+			req.Host = value
+		}
+		req.Header.Set(name, value)
+	}
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var body []byte
+	if res.Header.Get("Content-Type") != "text/event-stream" {
+		if body, err = io.ReadAll(res.Body); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return answer{res, string(body)}
+}
+
+var asOperator = url.Values{"as": {"operator"}, "token": {operatorToken}}
+
+func wrongly(i int) url.Values {
+	return url.Values{"as": {"operator"}, "token": {fmt.Sprint("wrong ", i)}}
+}
+
+// Below a path, every link, form, script, redirect and cookie of the console
+// leads there, whether the proxy takes the path away or not, and forms from the
+// public address are accepted when the proxy names another host.
+func TestTheConsoleFollowsThePublicURL(t *testing.T) {
+	public, err := url.Parse("https://example.org/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, func(c *Config) {
+		c.PublicURL, c.TrustedProxies = public, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	proxied := []string{"X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"}
+	links := regexp.MustCompile(` (href|action|src|data-[a-z]+)="([^"]*)"`)
+	for name, strip := range map[string]string{"path passed on": "", "path taken away": "/base"} {
+		t.Run(name, func(t *testing.T) {
+			at := func(path string) string { return strings.TrimPrefix(path, strip) }
+			if a := s.ask("GET", at("/base/"), nil, append(proxied, "Accept: text/html")...); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "console/" {
+				t.Errorf("the root leads to %d %q", a.StatusCode, a.Header.Get("Location"))
+			}
+			door := s.ask("GET", at("/base/console/"), nil, proxied...).Header.Get("Location")
+			if door != "/base/console/sign-in" {
+				t.Fatalf("the door is at %q", door)
+			}
+			if deep := s.ask("GET", at("/base/console/logs?status=5xx"), nil, proxied...).Header.Get("Location"); deep != "/base/console/sign-in?next=%2Fconsole%2Flogs%3Fstatus%3D5xx" {
+				t.Errorf("from a page to %q", deep)
+			}
+			form := url.Values{"as": {"operator"}, "token": {operatorToken}, "next": {"/console/logs"}}
+			a := s.ask("POST", at("/base/console/sign-in"), form, append(proxied, "Origin: https://example.org")...)
+			if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/base/console/logs" {
+				t.Fatalf("signing in: %d %q %s", a.StatusCode, a.Header.Get("Location"), a.body)
+			}
+			cookie := a.Cookies()[0]
+			if cookie.Path != "/base/console" || !cookie.Secure || !cookie.HttpOnly {
+				t.Errorf("the cookie is %+v", cookie)
+			}
+			in := append(proxied, "Cookie: "+cookie.Name+"="+cookie.Value)
+			seen, queue := map[string]bool{}, []string{"/base/console/"}
+			for len(queue) > 0 {
+				path := queue[0]
+				queue = queue[1:]
+				if seen[path] || strings.Contains(path, "/stream") {
+					continue
+				}
+				seen[path] = true
+				page := s.ask("GET", at(path), nil, in...)
+				if page.StatusCode != http.StatusOK {
+					t.Errorf("%s: %d", path, page.StatusCode)
+				}
+				for _, m := range links.FindAllStringSubmatch(page.body, -1) {
+					to := strings.ReplaceAll(m[2], "&amp;", "&")
+					if strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "/base/console/") {
+						t.Errorf("%s: %s leads to %s", path, m[1], to)
+					}
+					if strings.HasPrefix(to, "/base/console/") && m[1] != "action" && len(seen) < 60 {
+						queue = append(queue, to)
+					}
+				}
+			}
+			if len(seen) < 12 {
+				t.Errorf("only %d pages were seen", len(seen))
+			}
+		})
+	}
+	if a := s.ask("GET", "/base/healthz", nil); a.StatusCode != http.StatusOK {
+		t.Errorf("the API below the path: %d", a.StatusCode)
+	}
+	if a := s.ask("GET", "/base", nil); a.Header.Get("Location") != "/base/" {
+		t.Errorf("the path without its slash leads to %q", a.Header.Get("Location"))
+	}
+}
+
+// A form that seems to come from another site is refused with a page that says
+// what the proxy must pass on.
+func TestARefusedFormSaysWhatTheProxyMustPassOn(t *testing.T) {
+	s := serve(t, func(*Config) {})
+	a := s.ask("POST", "/console/sign-in", asOperator, "Origin: https://callbacks.example.org", "Host: 127.0.0.1:8080")
+	if a.StatusCode != http.StatusForbidden || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") {
+		t.Errorf("%d %s", a.StatusCode, a.Header.Get("Content-Type"))
+	}
+	for _, want := range []string{"https://callbacks.example.org", "127.0.0.1:8080", "<code>Host</code>", "proxy_set_header Host", "--public-url"} {
+		if !strings.Contains(a.body, want) {
+			t.Errorf("the page does not say %q:\n%s", want, a.body)
+		}
+	}
+	if len(a.Cookies()) != 0 {
+		t.Error("somebody was signed in")
+	}
+}
+
+// Wrong tries are counted by the visitor's address when the proxy is trusted,
+// and by the proxy's when it is not; a right secret always passes; the log has
+// a warning.
+func TestSignInsAreCountedByVisitor(t *testing.T) {
+	status := func(s *served, form url.Values, from string) int {
+		return s.ask("POST", "/console/sign-in", form, "X-Forwarded-For: "+from).StatusCode
+	}
+	for name, trusted := range map[string][]netip.Prefix{"trusted": {netip.MustParsePrefix("127.0.0.1/32")}, "not trusted": nil} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, func(c *Config) { c.TrustedProxies = trusted })
+			for i := range 10 {
+				if got := status(s, wrongly(i), "203.0.113.9, 192.0.2.1"); got != http.StatusUnauthorized {
+					t.Fatalf("try %d: %d", i, got)
+				}
+			}
+			if got := status(s, wrongly(11), "203.0.113.8, 192.0.2.1"); got != http.StatusTooManyRequests {
+				t.Errorf("the 11th try: %d", got)
+			}
+			want := http.StatusUnauthorized
+			if trusted == nil {
+				want = http.StatusTooManyRequests
+			}
+			if got := status(s, wrongly(12), "192.0.2.2"); got != want {
+				t.Errorf("another visitor's first wrong try: %d, want %d", got, want)
+			}
+			if got := status(s, asOperator, "192.0.2.1"); got != http.StatusSeeOther {
+				t.Errorf("the right token: %d", got)
+			}
+			for range 12 {
+				status(s, url.Values{"as": {"key"}, "api_key": {"k0"}, "secret": {"wrong"}}, "192.0.2.3")
+			}
+			if got := status(s, url.Values{"as": {"key"}, "api_key": {"k0"}, "secret": {"s"}}, "192.0.2.3"); got != http.StatusSeeOther {
+				t.Errorf("the right secret: %d", got)
+			}
+			log := s.log.String()
+			if n := strings.Count(log, "level=WARN msg=\"sign-in to the console refused\""); n < 1 || n > 3 {
+				t.Errorf("%d warnings:\n%s", n, log)
+			}
+			if trusted != nil && !strings.Contains(log, "from=192.0.2.1 ") {
+				t.Errorf("the log does not say from where:\n%s", log)
+			}
+		})
+	}
+}
+
+// The metrics are for this machine, for the operator, and for whoever reaches
+// their own address.
+func TestMetricsAreNotForEverybody(t *testing.T) {
+	bearer := "Authorization: Bearer " + operatorToken
+	status := func(s *served, headers ...string) int { return s.ask("GET", "/metrics", nil, headers...).StatusCode }
+	s := serve(t, func(*Config) {})
+	for _, c := range []struct {
+		headers []string
+		want    int
+	}{{nil, 200}, {[]string{"X-Forwarded-For: 192.0.2.1"}, 401}, {[]string{"Forwarded: for=192.0.2.1"}, 401}, {[]string{"X-Forwarded-For: 192.0.2.1", bearer}, 200},
+		{[]string{"X-Forwarded-For: 192.0.2.1", bearer + "x"}, 401}} {
+		if got := status(s, c.headers...); got != c.want {
+			t.Errorf("%q: %d, want %d", c.headers, got, c.want)
+		}
+	}
+	own := serve(t, func(c *Config) { c.MetricsListen = "127.0.0.1:0" })
+	if got := status(own); got != 401 {
+		t.Errorf("at the main address beside their own: %d", got)
+	}
+	if got := status(own, bearer); got != 200 {
+		t.Errorf("to the operator: %d", got)
+	}
+	res, err := http.Get(own.app.MetricsURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(body), "callbackd_events_accepted_total") {
+		t.Errorf("at their own address: %v\n%.200s", err, body)
+	}
+	none := serve(t, func(c *Config) { c.OperatorToken = "" })
+	if got := status(none, "X-Forwarded-For: 192.0.2.1", "Authorization: Bearer "); got != 401 {
+		t.Errorf("an empty token where there is none: %d", got)
+	}
+}
+
+// A key has some live streams, and no key takes those of others or the
+// operator's.
+func TestLiveStreamsAreCountedByKeyAndRole(t *testing.T) {
+	s := serve(t, func(*Config) {})
+	in := func(form url.Values) string {
+		c := s.ask("POST", "/console/sign-in", form).Cookies()[0]
+		return "Cookie: " + c.Name + "=" + c.Value
+	}
+	key := func(name string) string { return in(url.Values{"as": {"key"}, "api_key": {name}, "secret": {"s"}}) }
+	open := func(cookie string) int {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", s.app.URL()+"/console/deliveries/stream", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, value, _ := strings.Cut(cookie, ": ")
+		req.Header.Set(name, value)
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { res.Body.Close() })
+		return res.StatusCode
+	}
+	first, opened := key("k0"), 0
+	for range 64 {
+		if open(first) == http.StatusOK {
+			opened++
+		}
+	}
+	if opened == 0 || opened > 16 {
+		t.Errorf("one key opened %d streams", opened)
+	}
+	if got := open(key("k1")); got != http.StatusOK {
+		t.Errorf("another key: %d", got)
+	}
+	if got := open(in(asOperator)); got != http.StatusOK {
+		t.Errorf("the operator: %d", got)
+	}
+}
