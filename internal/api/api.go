@@ -230,6 +230,8 @@ type call struct {
 	*http.Request
 	key   *callbackd.Key
 	query url.Values
+	once  *store.Once // what its Idempotency-Key asks for; nil without one
+	sent  *[]byte     // the body, once it was read
 	form  []formField // of a body that was read as a form
 }
 

@@ -19,6 +19,9 @@ func invalid(format string, args ...any) error {
 
 // body reads a request's body up to MaxBody, as it comes.
 func (c *call) body(w http.ResponseWriter) ([]byte, error) {
+	if c.sent != nil {
+		return *c.sent, nil
+	}
 	b, err := front.ReadBody(w, c.Request, callbackd.MaxBody)
 	if _, ok := errors.AsType[*callbackd.Error](err); ok {
 		return nil, err // there is no room for it
@@ -31,6 +34,7 @@ func (c *call) body(w http.ResponseWriter) ([]byte, error) {
 	case err != nil:
 		return nil, invalid("The body did not arrive whole.")
 	}
+	c.sent = &b
 	return b, nil
 }
 

@@ -80,16 +80,23 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
 		return err
 	}
-	cb, created, err := a.Store.CreateCallback(c.Context(), b, time.Now())
+	show := func(cb *callbackd.Callback) ([]byte, error) {
+		if !sameSetting(cb, &b) {
+			return nil, keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already; PUT /v1/callbacks/%s updates it.", cb.Event, cb.Event), c.key.APIKey}
+		}
+		return marshal(a.flat(c, cb))
+	}
+	cb, _, err := a.Store.CreateCallback(once(c, http.StatusOK, show), b, time.Now())
 	if err != nil {
 		return err
 	}
-	if !created && !sameSetting(cb, &b) {
-		return keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already; PUT /v1/callbacks/%s updates it.", cb.Event, cb.Event), c.key.APIKey}
+	out, err := show(cb)
+	if err != nil {
+		return err
 	}
 	a.Dispatcher.CallbackChanged(cb.No)
 	a.advise(w, cb)
-	answer(w, http.StatusOK, a.flat(c, cb))
+	answerRaw(w, http.StatusOK, out)
 	return nil
 }
 
@@ -203,7 +210,8 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
 		return err
 	}
-	cb, err := a.Store.ReplaceCallback(c.Context(), b, time.Now())
+	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(a.flat(c, cb)) }
+	cb, err := a.Store.ReplaceCallback(once(c, http.StatusOK, show), b, time.Now())
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -228,12 +236,14 @@ func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	cb, err := a.Store.DeleteCallback(c.Context(), c.key.No, ev, c.nameParam(), time.Now())
+	gone := wire.Message{APIKey: c.key.APIKey, Message: "Callback setting " + string(ev) + " has been successfully removed."}
+	show := func(*callbackd.Callback) ([]byte, error) { return marshal(gone) }
+	cb, err := a.Store.DeleteCallback(once(c, http.StatusOK, show), c.key.No, ev, c.nameParam(), time.Now())
 	if err != nil {
 		return c.missing(err, ev)
 	}
 	a.Dispatcher.CallbackChanged(cb.No)
-	answer(w, http.StatusOK, wire.Message{APIKey: c.key.APIKey, Message: "Callback setting " + string(ev) + " has been successfully removed."})
+	answer(w, http.StatusOK, gone)
 	return nil
 }
 
@@ -270,7 +280,11 @@ func (a *API) getSecret(w http.ResponseWriter, c *call) error {
 
 func (a *API) answerSecret(w http.ResponseWriter, c *call, cb *callbackd.Callback) {
 	w.Header().Set("Cache-Control", "no-store")
-	answer(w, http.StatusOK, wire.Secret{APIKey: c.key.APIKey, Event: string(cb.Event), Secret: cb.Secrets[0].Value.Reveal()})
+	answer(w, http.StatusOK, c.secret(cb))
+}
+
+func (c *call) secret(cb *callbackd.Callback) wire.Secret {
+	return wire.Secret{APIKey: c.key.APIKey, Event: string(cb.Event), Secret: cb.Secrets[0].Value.Reveal()}
 }
 
 func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
@@ -290,7 +304,8 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
 		return err
 	}
-	cb, err := a.Store.RotateSecret(c.Context(), c.key.No, ev, c.nameParam(), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
+	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.secret(cb)) }
+	cb, err := a.Store.RotateSecret(once(c, http.StatusOK, show), c.key.No, ev, c.nameParam(), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -325,7 +340,8 @@ func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error 
 	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
 		return err
 	}
-	cb, err := a.Store.PauseCallback(c.Context(), c.key.No, ev, c.nameParam(), p)
+	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.policy(cb)) }
+	cb, err := a.Store.PauseCallback(once(c, http.StatusOK, show), c.key.No, ev, c.nameParam(), p)
 	if err != nil {
 		return c.missing(err, ev)
 	}

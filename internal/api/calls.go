@@ -68,9 +68,12 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 			c.query, err = readQuery(r, params)
 		}
 		if err == nil {
+			err = a.prepareOnce(rec, c)
+		}
+		if err == nil {
 			err = f(rec, c)
 		}
-		if err != nil {
+		if err != nil && !repeated(rec, err) {
 			rec.message = a.fail(rec, r, err)
 		}
 		if key != nil {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -174,6 +175,9 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	if c.once != nil {
+		return a.retryOnce(w, c, id)
+	}
 	d, err := a.Store.RetryDelivery(c.Context(), c.key.No, id, time.Now())
 	if err != nil {
 		return err
@@ -183,6 +187,24 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	answer(w, http.StatusAccepted, out)
+	return nil
+}
+
+// retryOnce is a retry with an Idempotency-Key. Its answer is made with the
+// change, so it shows the delivery before the attempt.
+func (a *API) retryOnce(w http.ResponseWriter, c *call, id callbackd.DeliveryID) error {
+	out, err := a.story(c, id)
+	if err != nil {
+		return err
+	}
+	out.State, out.NextAttempt, out.Repeated = string(callbackd.Pending), nil, out.Attempts > 0
+	show := func(callbackd.DeliveryID) ([]byte, error) { return marshal(out) }
+	d, err := a.Store.RetryDelivery(once(c, http.StatusAccepted, show), c.key.No, id, time.Now())
+	if err != nil {
+		return err
+	}
+	a.Dispatcher.Retry(*d)
 	answer(w, http.StatusAccepted, out)
 	return nil
 }
@@ -198,6 +220,9 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	b := store.Batch{Key: c.key.No, At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb)}}
+	if c.once != nil { // repeated, it is the same event, and the answer what became of it
+		b.Idempotency, b.Digest = "test "+hex.EncodeToString(c.once.Hash), [32]byte(c.once.Digest)
+	}
 	evs, err := a.Store.Accept(c.Context(), b)
 	if err != nil {
 		return err

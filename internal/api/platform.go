@@ -7,6 +7,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/session"
+	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
 )
 
@@ -21,22 +22,30 @@ func (a *API) change(w http.ResponseWriter, c *call, rule func(*callbackd.Sessio
 		return err
 	}
 	now := session.Now()
-	s, events, err := session.Change(c.Context(), a.Store, c.key.No, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return rule(s, now) })
+	s, events, err := session.Change(once(c, http.StatusOK, showChange), a.Store, c.key.No, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return rule(s, now) })
 	if err != nil {
 		return err
 	}
 	a.Accepted(len(events))
-	out := append(make([]byte, 0, 100+160*len(events)), `{"session_key":"`...)
-	out = append(append(out, s.SessionKey...), `","status":"`...)
-	out = append(append(out, s.Status...), `","events":[`...)
-	for i, ev := range events {
+	out, err := showChange(store.Changed{Session: s, Events: events})
+	if err != nil {
+		return err
+	}
+	answerRaw(w, http.StatusOK, out)
+	return nil
+}
+
+func showChange(made store.Changed) ([]byte, error) {
+	out := append(make([]byte, 0, 100+160*len(made.Events)), `{"session_key":"`...)
+	out = append(append(out, made.Session.SessionKey...), `","status":"`...)
+	out = append(append(out, made.Session.Status...), `","events":[`...)
+	for i, ev := range made.Events {
 		if i > 0 {
 			out = append(out, ',')
 		}
 		out = appendAccepted(out, ev)
 	}
-	answerRaw(w, http.StatusOK, append(out, "]}\n"...))
-	return nil
+	return append(out, "]}\n"...), nil
 }
 
 func (a *API) startSession(w http.ResponseWriter, c *call) error {

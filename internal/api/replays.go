@@ -169,7 +169,8 @@ func (a *API) createReplay(w http.ResponseWriter, c *call) error {
 		return nil
 	}
 	r.Key, r.CreatedAt = c.key.No, time.Now()
-	made, err := a.Store.CreateReplay(c.Context(), r.Replay)
+	show := func(r *callbackd.Replay) ([]byte, error) { return marshal(showReplay(r)) }
+	made, err := a.Store.CreateReplay(once(c, http.StatusAccepted, show), r.Replay)
 	if err != nil {
 		return err
 	}
@@ -250,7 +251,8 @@ func (a *API) setReplay(s callbackd.ReplayState) func(http.ResponseWriter, *call
 		if err != nil {
 			return err
 		}
-		r, err := a.Store.SetReplayState(c.Context(), c.key.No, id, s, time.Now())
+		show := func(r *callbackd.Replay) ([]byte, error) { return marshal(showReplay(r)) }
+		r, err := a.Store.SetReplayState(once(c, http.StatusOK, show), c.key.No, id, s, time.Now())
 		if err != nil {
 			return err
 		}

@@ -71,10 +71,12 @@ func (a *API) createSession(w http.ResponseWriter, c *call) error {
 	if err := f.newSession(s); err != nil {
 		return err
 	}
-	fired, err := session.Create(c.Context(), a.Store, s, a.link(c.key, s.SessionKey))
+	show := func(store.Changed) ([]byte, error) { return marshal(a.shown(c, s)) }
+	ctx := once(c, http.StatusOK, show)
+	fired, err := session.Create(ctx, a.Store, s, a.link(c.key, s.SessionKey))
 	if callbackd.KindOf(err) == callbackd.KindConflict { // one in 36^10
 		s.SessionKey = callbackd.NewSessionKey(c.key.Account)
-		fired, err = session.Create(c.Context(), a.Store, s, a.link(c.key, s.SessionKey))
+		fired, err = session.Create(ctx, a.Store, s, a.link(c.key, s.SessionKey))
 	}
 	if err != nil {
 		return err
@@ -167,7 +169,8 @@ func (a *API) updateSession(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	now, link := session.Now(), a.link(c.key, key)
-	s, fired, err := session.Change(c.Context(), a.Store, c.key.No, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return s.Update(u, link, now) })
+	show := func(made store.Changed) ([]byte, error) { return marshal(a.shown(c, made.Session)) }
+	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, c.key.No, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return s.Update(u, link, now) })
 	if err != nil {
 		return err
 	}
@@ -181,14 +184,16 @@ func (a *API) deleteSession(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	gone := wire.Message{Message: "Session " + key + " has been successfully removed."}
+	show := func(store.Changed) ([]byte, error) { return marshal(gone) }
 	now := session.Now()
-	_, _, err = a.Store.ChangeSession(c.Context(), c.key.No, key, now, func(s *callbackd.Session) (store.SessionChange, error) {
+	_, _, err = a.Store.ChangeSession(once(c, http.StatusOK, show), c.key.No, key, now, func(s *callbackd.Session) (store.SessionChange, error) {
 		return store.SessionChange{Remove: true}, s.Remove(now)
 	})
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, wire.Message{Message: "Session " + key + " has been successfully removed."})
+	answer(w, http.StatusOK, gone)
 	return nil
 }
 
@@ -308,6 +313,12 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &call{Request: r, key: key}
+	if err := a.prepareOnce(w, c); err != nil {
+		if !repeated(w, err) {
+			a.fail(w, r, err)
+		}
+		return
+	}
 	f, err := c.fields(w)
 	if callbackd.KindOf(err) == callbackd.KindInvalid {
 		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: r.PathValue("key")})
@@ -321,13 +332,17 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 	now, sessionKey := session.Now(), r.PathValue("key")
 	var status callbackd.SessionStatus
 	link := a.link(key, sessionKey)
-	s, fired, err := session.Change(r.Context(), a.Store, key.No, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
+	show := func(made store.Changed) ([]byte, error) { return marshal(showResent(made.Session, now)) }
+	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, key.No, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
 		status = s.StatusAt(now)
 		if f.err != nil {
 			return nil, f.err
 		}
 		return s.Resend(phone, link, now)
 	})
+	if repeated(w, err) {
+		return
+	}
 	switch callbackd.KindOf(err) {
 	case callbackd.KindNotFound:
 		refuse(http.StatusNotFound, wire.NotResent{Message: "Session not found", SessionKey: sessionKey})
@@ -339,8 +354,12 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		a.Accepted(len(fired))
-		const day = 24 * time.Hour
-		answer(w, http.StatusOK, wire.Resent{Status: "success", Message: "SMS resend has been processed", SessionKey: sessionKey, Phone: s.SMS.To,
-			SessionAgeDays: int(now.Sub(s.CreatedAt) / day), DaysRemaining: int(max(0, s.ExpiresAt.Sub(now)+day-1) / day)})
+		answer(w, http.StatusOK, showResent(s, now))
 	}
+}
+
+func showResent(s *callbackd.Session, now time.Time) wire.Resent {
+	const day = 24 * time.Hour
+	return wire.Resent{Status: "success", Message: "SMS resend has been processed", SessionKey: s.SessionKey, Phone: s.SMS.To,
+		SessionAgeDays: int(now.Sub(s.CreatedAt) / day), DaysRemaining: int(max(0, s.ExpiresAt.Sub(now)+day-1) / day)}
 }

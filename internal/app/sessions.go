@@ -39,13 +39,25 @@ func (a *App) advanceSessions(ctx context.Context, now func() time.Time) {
 	}
 }
 
-// sweepSessions removes sessions that ended longer ago than keep.
+// sweepEnded removes a slice of sessions that ended before the time, and of the
+// answers of idempotency keys from before it.
+func (a *App) sweepEnded(ctx context.Context, before time.Time) (int, error) {
+	n, err := a.store.SweepSessions(ctx, before, slice)
+	if err != nil {
+		return n, err
+	}
+	answers, err := a.store.SweepAnswers(ctx, before, slice)
+	return max(n, answers), err
+}
+
+// sweepSessions removes sessions that ended longer ago than keep, and answers as
+// old.
 func (a *App) sweepSessions(ctx context.Context, keep time.Duration) {
 	for {
 		var n int
 		var err error
 		if a.chores() {
-			n, err = a.store.SweepSessions(ctx, session.Now().Add(-keep), slice)
+			n, err = a.sweepEnded(ctx, session.Now().Add(-keep))
 		}
 		if err != nil && ctx.Err() == nil {
 			a.log.Error("old sessions not removed", "error", err)

@@ -32,6 +32,7 @@ type Store interface {
 	Logs
 	Stats
 	Logins
+	Answers
 
 	// Ready returns nil when the store can take writes now.
 	Ready(ctx context.Context) error

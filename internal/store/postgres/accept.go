@@ -92,7 +92,7 @@ func (s *Store) acceptGroup(group []*intake) {
 		case "events_pkey", "pending_pkey": // another node gave out the same id: take others
 			s.lastID = max(s.lastID, g.lastID) + callbackd.EventID(rand.N(idSpread))
 			return false, errTaken
-		case "session_sequences_pkey", "idempotency_pkey", "sessions_by_key":
+		case "session_sequences_pkey", "idempotency_pkey", "answers_pkey", "sessions_by_key":
 			return false, errTaken // another node was faster: now its row is there to be read
 		}
 		return committing, err
@@ -232,6 +232,8 @@ type acceptance struct {
 	kept     map[sessionID]*keptSession
 	owed     map[subject][]callbackd.CallbackNo
 	repeats  map[token]*repeat
+	answers  map[token]*storedAnswer
+	store    *Store
 	unread   []token // that are not among repeats
 
 	events   []*callbackd.Event
@@ -245,6 +247,7 @@ func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance 
 		group: group, lastID: s.lastID, doubts: doubts,
 		stamp: newStamp(), kept: map[sessionID]*keptSession{},
 		sessions: map[sessionID]*sessionEnd{}, owed: map[subject][]callbackd.CallbackNo{}, repeats: map[token]*repeat{},
+		answers: map[token]*storedAnswer{}, store: s,
 		outs: make([][]*callbackd.Event, len(group)), errs: make([]error, len(group)),
 	}
 	for _, in := range group {
@@ -252,6 +255,9 @@ func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance 
 		if in.change != nil {
 			id := sessionID{b.Key, in.change.session}
 			g.sessions[id], g.kept[id] = &sessionEnd{}, nil
+			if o := in.change.once; o != nil {
+				g.answers[tokenOf(o)] = nil
+			}
 			for _, t := range callbackd.EventTypes { // a change may fire any of them
 				g.owed[subject{b.Key, t}] = nil
 			}
@@ -277,7 +283,7 @@ func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance 
 func (g *acceptance) decide() {
 	for i, in := range g.group {
 		if in.change != nil {
-			g.outs[i], g.errs[i] = g.changeSession(in)
+			g.outs[i], g.errs[i] = g.changeOnce(in)
 		} else {
 			g.outs[i], g.errs[i] = g.batch(&in.batch)
 		}
@@ -417,7 +423,5 @@ func (g *acceptance) sortedSessions() []sessionID {
 }
 
 func sortedTokens(repeats map[token]*repeat) []token {
-	return slices.SortedFunc(maps.Keys(repeats), func(a, b token) int {
-		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.hash, b.hash))
-	})
+	return slices.SortedFunc(maps.Keys(repeats), compareTokens)
 }

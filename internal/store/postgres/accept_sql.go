@@ -47,6 +47,7 @@ func (g *acceptance) read(ctx context.Context, conn *pgx.Conn) error {
 	g.readKept(&p)
 	g.readOwed(&p)
 	g.readRepeats(&p)
+	g.readAnswers(&p)
 	for _, try := range g.doubts {
 		g.findOut(&p, try)
 	}
@@ -152,6 +153,7 @@ func (g *acceptance) write(p *pipeline) {
 	}
 	g.writeKept(p)
 	g.writeRepeats(p)
+	g.writeAnswers(p)
 }
 
 func (g *acceptance) writeEvents(p *pipeline, grown ends) {

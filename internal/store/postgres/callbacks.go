@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
 
 	"github.com/jackc/pgx/v5"
@@ -87,6 +88,7 @@ func (s *Store) alter(ctx context.Context, key callbackd.KeyNo, ev callbackd.Eve
 		if cb, err = s.find(ctx, tx, key, ev, name); err != nil {
 			return err
 		}
+		store.Made(ctx, cb)
 		return f(ctx, tx, cb)
 	}, func() {
 		if cb != nil {
@@ -119,6 +121,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		var err error
 		if out, err = s.find(ctx, tx, c.Key, c.Event, c.Name); callbackd.KindOf(err) != callbackd.KindNotFound {
 			created = err == nil && out.No == tried
+			store.Made(ctx, out)
 			return err
 		}
 		var n int
@@ -132,6 +135,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		cb := c
 		cb.Version, cb.CreatedAt, cb.UpdatedAt = 1, at, at
 		out, created = &cb, true
+		store.Made(ctx, out)
 		err = s.insertCallback(ctx, tx, &cb, at)
 		tried = cb.No
 		return err

@@ -117,6 +117,7 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 		if err == pgx.ErrNoRows {
 			return noEvent(id.Event)
 		}
+		store.Made(ctx, id)
 		return err
 	})
 	if err != nil {

@@ -195,6 +195,27 @@ func walks(n node, under string) string {
 	return ""
 }
 
+// everyOnceCommand runs commands that have an idempotency key.
+func everyOnceCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
+	t.Helper()
+	must := must(t)
+	o := store.NewOnce(k.No, "POST /v1/callbacks", "k", nil, now)
+	o.Show = func(any) (store.Answer, error) { return store.Answer{Status: 200, Body: []byte("{}")}, nil }
+	_, err := s.PauseCallback(store.WithOnce(t.Context(), o), k.No, callbackd.Complete, "default", callbackd.Pause{})
+	must(err)
+	if err := s.Answered(t.Context(), o); err == nil {
+		t.Error("the answer is not kept")
+	}
+	p := store.NewOnce(k.No, "POST /v1/sessions", "k", nil, now)
+	p.Show = o.Show
+	key := callbackd.NewSessionKey(k.Account)
+	must(s.CreateSession(t.Context(), &callbackd.Session{Key: k.No, SessionKey: key, Status: callbackd.StatusIdle, CreatedAt: now}))
+	_, _, err = s.ChangeSession(store.WithOnce(t.Context(), p), k.No, key, now, func(*callbackd.Session) (store.SessionChange, error) { return store.SessionChange{Remove: true}, nil })
+	must(err)
+	_, err = s.SweepAnswers(t.Context(), now.Add(time.Hour), 10)
+	must(err)
+}
+
 // everyCommand runs each command, in each of its ways.
 func everyCommand(t *testing.T, s *Store) {
 	t.Helper()
@@ -272,6 +293,7 @@ func everyCommand(t *testing.T, s *Store) {
 	_, err = s.RetryDelivery(ctx, k.No, id, now)
 	must(err)
 	everySessionCommand(t, s, k, now)
+	everyOnceCommand(t, s, k, now)
 	everyReplayCommand(t, s, k, now)
 	everyConsoleCommand(t, s, k, cb, now)
 	_, err = s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{At: now})

@@ -312,6 +312,9 @@ func (s *Store) changeOn(ctx context.Context, on *pgxpool.Pool, idempotent bool,
 	if err := s.closed(); err != nil {
 		return err
 	}
+	if o := store.OnceOf(ctx); o != nil {
+		f, idempotent = s.once(o, f), true
+	}
 	return s.insist(ctx, idempotent, func(ctx context.Context) (bool, error) {
 		defer resetWhenLate(ctx, on)
 		conn, err := on.Acquire(ctx)

@@ -139,6 +139,7 @@ func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (*callback
 			return err
 		}
 		out, err = replay(ctx, tx, r.Key, id, "")
+		store.Made(ctx, out)
 		return err
 	})
 	if err != nil {
@@ -151,7 +152,8 @@ func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (*callback
 func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID, state callbackd.ReplayState, at time.Time) (*callbackd.Replay, error) {
 	var out *callbackd.Replay
 	err := s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) (err error) {
-		if out, err = replay(ctx, tx, key, id, " FOR UPDATE"); err != nil || out.State == state {
+		out, err = replay(ctx, tx, key, id, " FOR UPDATE")
+		if store.Made(ctx, out); err != nil || out.State == state {
 			return err
 		}
 		if out.State.Ended() {

@@ -23,6 +23,7 @@ type change struct {
 	f       func(*callbackd.Session) (store.SessionChange, error)
 	create  *callbackd.Session // nil: the session is there
 	out     *callbackd.Session
+	once    *store.Once // nil for a change that has no idempotency key
 }
 
 // ChangeSession is part of [store.Sessions]. It joins the groups of the
@@ -32,7 +33,7 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionK
 	if textIsKept(sessionKey) != nil {
 		return nil, nil, noSession(sessionKey)
 	}
-	in := &intake{command: newCommand(), batch: store.Batch{Key: key, At: at}, change: &change{session: sessionKey, at: at, f: f}}
+	in := &intake{command: newCommand(), batch: store.Batch{Key: key, At: at}, change: &change{session: sessionKey, at: at, f: f, once: store.OnceOf(ctx)}}
 	if err := submit(ctx, s, s.intakes, in, &in.command); err != nil {
 		return nil, nil, err
 	}
@@ -266,13 +267,14 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 	if err := textIsKept(session.SessionKey); err != nil {
 		return err
 	}
+	store.Made(ctx, store.Changed{Session: session})
 	stored := *session
 	if len(fired) > 0 {
 		b := store.Batch{Key: stored.Key, At: stored.CreatedAt, Events: slices.Clone(fired)}
 		for i := range b.Events {
 			b.Events[i].Session = stored.SessionKey
 		}
-		in := &intake{command: newCommand(), batch: b, change: &change{session: stored.SessionKey, create: &stored}}
+		in := &intake{command: newCommand(), batch: b, change: &change{session: stored.SessionKey, create: &stored, once: store.OnceOf(ctx)}}
 		return submit(ctx, s, s.intakes, in, &in.command)
 	}
 	stamp, again := newStamp(), false

@@ -181,6 +181,20 @@ func (s *Sealer) OpenSecrets(sealed []byte, no callbackd.CallbackNo) (out []call
 	return out, nil
 }
 
+func answerOwner(key callbackd.KeyNo, hash []byte) string {
+	return fmt.Sprintf("answer %d %x", key, hash)
+}
+
+// Answer seals the answer that an idempotency key stands for.
+func (s *Sealer) Answer(key callbackd.KeyNo, hash, answer []byte) ([]byte, error) {
+	return s.Seal(answer, answerOwner(key, hash))
+}
+
+// OpenAnswer is the answer that Answer sealed.
+func (s *Sealer) OpenAnswer(sealed []byte, key callbackd.KeyNo, hash []byte) ([]byte, error) {
+	return s.Unseal(sealed, answerOwner(key, hash))
+}
+
 func (s *Sealer) sealJSON(v any, owner string) ([]byte, error) {
 	plain, err := json.Marshal(v)
 	if err != nil {

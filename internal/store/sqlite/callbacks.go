@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
 
 	"github.com/ncruces/go-sqlite3"
@@ -66,6 +67,7 @@ func (s *Store) change(ctx context.Context, key callbackd.KeyNo, ev callbackd.Ev
 			return err
 		}
 		out = cb
+		store.Made(ctx, cb)
 		t.after = append(t.after, func() { s.forget(cb) })
 		return nil
 	})
@@ -97,6 +99,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		created = false
 		var err error
 		if out, err = s.find(t.db, c.Key, c.Event, c.Name); err != nil || out != nil {
+			store.Made(ctx, out)
 			return err
 		}
 		var n int64
@@ -120,6 +123,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			return err
 		}
 		out, created = &cb, true
+		store.Made(ctx, out)
 		t.after = append(t.after, func() { s.forget(&cb) })
 		return nil
 	})

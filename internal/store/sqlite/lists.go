@@ -438,6 +438,7 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 	}
 	var out callbackd.Delivery
 	err = s.deliver(ctx, func(t *tx) error {
+		store.Made(ctx, id)
 		if t.isYoung(id) { // never tried
 			out = callbackd.Delivery{ID: id, Session: view.Event.Session, Sequence: view.Event.Sequence, Test: view.Event.Test}
 			return nil

@@ -122,6 +122,7 @@ func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (*callback
 			return err
 		}
 		out, err = t.replay(r.Key, id)
+		store.Made(ctx, out)
 		return err
 	})
 	if err != nil {
@@ -134,7 +135,8 @@ func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (*callback
 func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID, state callbackd.ReplayState, at time.Time) (*callbackd.Replay, error) {
 	var out *callbackd.Replay
 	err := s.write(ctx, func(t *tx) (err error) {
-		if out, err = t.replay(key, id); err != nil || out.State == state {
+		out, err = t.replay(key, id)
+		if store.Made(ctx, out); err != nil || out.State == state {
 			return err
 		}
 		if out.State.Ended() {

@@ -94,6 +94,7 @@ func (t *tx) keptSession(id sessionID) (keptSession, error) {
 func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, fired ...store.NewEvent) error {
 	stored := *session
 	document := store.EncodeSession(&stored)
+	store.Made(ctx, store.Changed{Session: session})
 	return s.write(ctx, func(t *tx) error {
 		if err := t.hasRoom(); err != nil {
 			return err
@@ -142,6 +143,7 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionK
 		next, events = &after, nil
 		switch {
 		case c.Unchanged:
+			store.Made(ctx, store.Changed{Session: next})
 			return nil
 		case c.Remove:
 			if err := t.removeSession(before.no); err != nil {
@@ -155,6 +157,7 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionK
 			t.kept[id] = keptSession{before.no, &after}
 		}
 		events, err = s.acceptOf(t, id, at, c.Events)
+		store.Made(ctx, store.Changed{Session: next, Events: events})
 		return err
 	})
 	if err != nil {

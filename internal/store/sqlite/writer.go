@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"callbackd"
+	"callbackd/internal/store"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -63,6 +64,9 @@ func (t *tx) reset() {
 func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 	if s.readOnly != nil {
 		return s.readOnly
+	}
+	if o := store.OnceOf(ctx); o != nil {
+		run = s.once(o, run)
 	}
 	j := &job{run: run, done: make(chan struct{})}
 	select {

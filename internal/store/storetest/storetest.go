@@ -30,7 +30,7 @@ func Run(t *testing.T, open Open) {
 		"Delete": (*suite).deleteCallback, "Revoke": (*suite).revoke, "Retry": (*suite).retry, "Lists": (*suite).lists,
 		"ListsByState": (*suite).listsByState, "Sweep": (*suite).sweep, "Restart": (*suite).restart, "OtherKeysObjects": (*suite).otherKeys,
 		"Logins": (*suite).logins, "Links": (*suite).links,
-		"TimesAreNotEarly": (*suite).notEarly, "CatchUp": (*suite).catchUp, "Replays": (*suite).replays, "ReplayToATarget": (*suite).replayTo, "ReplayWindow": (*suite).replayWindow,
+		"TimesAreNotEarly": (*suite).notEarly, "CatchUp": (*suite).catchUp, "Once": (*suite).once, "Replays": (*suite).replays, "ReplayToATarget": (*suite).replayTo, "ReplayWindow": (*suite).replayWindow,
 		"Logs": (*suite).logs, "Stats": (*suite).stats, "AttemptFilters": (*suite).attemptFilters, "OldErrorsAreFound": (*suite).oldErrors, "LastErrorsAreKept": (*suite).lastErrors,
 		"BacklogCountsFromWhenItWasMadeDue": (*suite).backlogSince, "LatestEvents": (*suite).latestEvents, "NewestFirst": (*suite).newestFirst, "WholeVIN": (*suite).wholeVIN,
 		"Forget": (*suite).forget, "ForgetNothingPointedAt": (*suite).forgetNothingPointedAt, "SameSettingIsNoVersion": (*suite).sameSetting,

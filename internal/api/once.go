@@ -1,0 +1,68 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+// Headers of calls that must not happen twice.
+const (
+	headerIdempotency = "Idempotency-Key"
+	headerReplayed    = "Idempotency-Replayed" // marks a first answer that is given again
+)
+
+// prepareOnce reads what the Idempotency-Key of a call asks for, and returns the
+// first answer as an error when there is one: before the call is read, for what
+// was right then may be wrong by now. A key counts for its method and path; the
+// body and the query must be the same.
+func (a *API) prepareOnce(w http.ResponseWriter, c *call) error {
+	text := c.Header.Get(headerIdempotency)
+	if text == "" || c.Method == http.MethodGet || c.Method == http.MethodHead {
+		return nil
+	}
+	if len(text) > callbackd.MaxIdempotency {
+		return invalid("%s is longer than %d bytes.", headerIdempotency, callbackd.MaxIdempotency)
+	}
+	body, err := c.body(w)
+	if err != nil {
+		return err
+	}
+	sent := bytes.Join([][]byte{[]byte(c.query.Encode()), body}, []byte("\n"))
+	c.once = store.NewOnce(c.key.No, c.Method+" "+c.URL.Path, text, sent, time.Now())
+	err = a.Store.Answered(c.Context(), c.once)
+	if errors.Is(err, store.ErrOtherCall) && c.Pattern == "POST /v1/callbacks" { // as each 409 there
+		return keyed{err, c.key.APIKey}
+	}
+	return err
+}
+
+// once is the context for the command of a call. show makes the answer of what
+// the command made, which is kept with the change when the call has an
+// Idempotency-Key.
+func once[T any](c *call, status int, show func(T) ([]byte, error)) context.Context {
+	if c.once == nil {
+		return c.Context()
+	}
+	c.once.Show = func(made any) (store.Answer, error) {
+		body, err := show(made.(T))
+		return store.Answer{Status: status, Body: body}, err
+	}
+	return store.WithOnce(c.Context(), c.once)
+}
+
+// repeated answers a call whose command was not run with the first answer.
+func repeated(w http.ResponseWriter, err error) bool {
+	r, ok := errors.AsType[*store.Repeated](err)
+	if ok {
+		w.Header().Set(headerReplayed, "true")
+		w.Header().Set("Cache-Control", "no-store")
+		answerRaw(w, r.Status, r.Body)
+	}
+	return ok
+}

@@ -1,0 +1,174 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	selectAnswer  = "SELECT digest, status, answer FROM answers WHERE key_no = $1 AND hash = $2"
+	selectAnswers = `SELECT o.i, a.digest, a.status, a.answer FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS o (key_no, hash, i)
+		CROSS JOIN LATERAL (SELECT digest, status, answer FROM answers WHERE key_no = o.key_no AND hash = o.hash LIMIT 1) a`
+	insertAnswers = "INSERT INTO answers (key_no, hash, digest, at, status, answer) SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::integer[], $6::bytea[])"
+	dropAnswers   = "DELETE FROM answers WHERE ctid = ANY (ARRAY (SELECT ctid FROM answers WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))"
+)
+
+// storedAnswer is an answer as its row has it.
+type storedAnswer struct {
+	o      *store.Once // of the command that this group runs; nil for one that was read
+	digest []byte
+	status int32
+	sealed []byte
+}
+
+// again is the error of a command whose idempotency key has the answer.
+func (s *Store) again(o *store.Once, a *storedAnswer) error {
+	body, err := s.sealer.OpenAnswer(a.sealed, o.Key, o.Hash)
+	if err != nil {
+		return damaged(err)
+	}
+	return o.Again(a.digest, store.Answer{Status: int(a.status), Body: body})
+}
+
+// sealAnswer is the row of the answer of a command that has been run.
+func (s *Store) sealAnswer(o *store.Once) (*storedAnswer, error) {
+	a, err := o.Answer()
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := s.sealer.Answer(o.Key, o.Hash, a.Body)
+	return &storedAnswer{o: o, digest: o.Digest, status: int32(a.Status), sealed: sealed}, err
+}
+
+// once is a transaction that is made unless its idempotency key has an answer.
+// The answer is written with what it changes, so that it may be tried again
+// whether its commit was answered or not.
+func (s *Store) once(o *store.Once, f func(context.Context, pgx.Tx) error) func(context.Context, pgx.Tx) error {
+	return func(ctx context.Context, tx pgx.Tx) error {
+		if err := s.answered(ctx, tx, o); err != nil {
+			return err
+		}
+		if err := f(ctx, tx); err != nil {
+			return err
+		}
+		a, err := s.sealAnswer(o)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, insertAnswers, []int64{int64(o.Key)}, [][]byte{o.Hash}, [][]byte{a.digest}, []int64{millis(o.At)}, []int32{a.status}, [][]byte{a.sealed})
+		if violates(err) == "answers_pkey" {
+			return errTaken
+		}
+		return err
+	}
+}
+
+func (s *Store) answered(ctx context.Context, q querier, o *store.Once) error {
+	var a storedAnswer
+	rows, err := q.Query(ctx, selectAnswer, int64(o.Key), o.Hash)
+	if err != nil {
+		return err
+	}
+	found := false
+	for rows.Next() {
+		if err := rows.Scan(&a.digest, &a.status, &a.sealed); err != nil {
+			return err
+		}
+		found = true
+	}
+	if rows.Err() != nil || !found {
+		return rows.Err()
+	}
+	return s.again(o, &a)
+}
+
+// Answered is part of [store.Answers].
+func (s *Store) Answered(ctx context.Context, o *store.Once) error {
+	return s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error { return s.answered(ctx, conn, o) })
+}
+
+// SweepAnswers is part of [store.Answers].
+func (s *Store) SweepAnswers(ctx context.Context, before time.Time, limit int) (removed int, err error) {
+	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, dropAnswers, millis(before), limit)
+		removed = int(tag.RowsAffected())
+		return err
+	})
+	return removed, err
+}
+
+// tokenOf is where the answer of a command is kept.
+func tokenOf(o *store.Once) token { return token{o.Key, string(o.Hash)} }
+
+// readAnswers reads the answers that idempotency keys of changes stand for.
+func (g *acceptance) readAnswers(p *pipeline) {
+	var tokens []token
+	var keys []int64
+	var hashes [][]byte
+	for t := range g.answers {
+		tokens, keys, hashes = append(tokens, t), append(keys, int64(t.key)), append(hashes, []byte(t.hash))
+	}
+	if len(tokens) == 0 {
+		return
+	}
+	p.add(selectAnswers, func(row pgx.CollectableRow) error {
+		var i int64
+		a := &storedAnswer{}
+		err := row.Scan(&i, &a.digest, &a.status, &a.sealed)
+		if err == nil {
+			g.answers[tokens[i-1]] = a
+		}
+		return err
+	}, keys, hashes)
+}
+
+// changeOnce runs a change unless its idempotency key has an answer.
+func (g *acceptance) changeOnce(in *intake) ([]*callbackd.Event, error) {
+	o := in.change.once
+	if o == nil {
+		return g.changeSession(in)
+	}
+	if a := g.answers[tokenOf(o)]; a != nil {
+		return nil, g.store.again(o, a)
+	}
+	events, err := g.changeSession(in)
+	if err != nil {
+		return nil, err
+	}
+	o.Made(store.Changed{Session: cmp.Or(in.change.out, in.change.create), Events: events})
+	a, err := g.store.sealAnswer(o)
+	if err == nil {
+		g.answers[tokenOf(o)] = a
+	}
+	return events, err
+}
+
+// writeAnswers queues the answers of the changes that the group made.
+func (g *acceptance) writeAnswers(p *pipeline) {
+	var keys, ats []int64
+	var hashes, digests, sealed [][]byte
+	var statuses []int32
+	for _, t := range slices.SortedFunc(maps.Keys(g.answers), compareTokens) {
+		a := g.answers[t]
+		if a == nil || a.o == nil {
+			continue
+		}
+		keys, ats, statuses = append(keys, int64(t.key)), append(ats, millis(a.o.At)), append(statuses, a.status)
+		hashes, digests, sealed = append(hashes, []byte(t.hash)), append(digests, a.digest), append(sealed, a.sealed)
+	}
+	if len(keys) > 0 {
+		p.add(insertAnswers, nil, keys, hashes, digests, ats, statuses, sealed)
+	}
+}
+
+func compareTokens(a, b token) int {
+	return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.hash, b.hash))
+}
