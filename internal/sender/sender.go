@@ -58,9 +58,6 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 			res.Timings, res.Address = callbackd.Timings{}, "" // says nothing about the network
 		}
 	}()
-	policy := cb.Policy.WithDefaults()
-	exchange, cancel := context.WithTimeout(ctx, policy.Timeout)
-	defer cancel()
 	var body []byte
 	var err error
 	if !inQuery(cb) {
@@ -82,7 +79,11 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 		res.Error = fmt.Sprintf("the query of the %s would have %d bytes, and at most %d are sent", req.Method, len(req.URL.RawQuery), callbackd.MaxQuery)
 		return res
 	}
-	a := attempt{Sender: s, ctx: ctx, exchange: exchange, start: start, hide: s.redactors.of(cb), res: &res}
+	// The timeout is the receiver's: what the building took is not of it.
+	policy := cb.Policy.WithDefaults()
+	exchange, cancel := context.WithTimeout(ctx, policy.Timeout)
+	defer cancel()
+	a := attempt{Sender: s, ctx: ctx, exchange: exchange, start: time.Now(), hide: s.redactors.of(cb), res: &res}
 	resp, err := s.transport.Exchange(exchange, onWire(req, policy.NoKeepAlive), &a.trace)
 	tr := &a.trace
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
