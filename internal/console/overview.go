@@ -97,7 +97,7 @@ func (c *Console) attention(v *visit, p *overviewPage) error {
 	if err != nil {
 		return err
 	}
-	var waits backlogs
+	waits := backlogs{atLeast: p.No == 0 && len(hs) >= store.MaxAttention} // there may be more callbacks
 	for i := range hs {
 		h := &hs[i]
 		waits.add(&h.Backlog)

@@ -53,9 +53,18 @@ const (
 	DueNow         = "due"
 )
 
-// testSlack is how long after its timeout a test may still be under way. One
-// that waits for longer was cut off by a stop, and waits as others do.
+// testSlack is how long a test may take to begin, and to be recorded.
 const testSlack = 5 * time.Second
+
+// testUnderWay tells whether a test is being sent. One that was cut off by a
+// stop, or that a person sends again, waits as others do.
+func testUnderWay(v *store.DeliveryView, look *callbackd.Outlook, now time.Time) bool {
+	if !v.Event.Test || v.Manual || v.Attempts > 0 || !look.Running {
+		return false
+	}
+	age := now.Sub(v.Event.Accepted())
+	return age < testSlack || look.InFlight > 0 && age < v.Callback.Policy.WithDefaults().Timeout+testSlack
+}
 
 // Explain says why a delivery of the key is where it is.
 func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.KeyNo, id callbackd.DeliveryID, now time.Time) (*wire.Explanation, error) {
@@ -68,7 +77,7 @@ func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.Key
 	look := outlook(id.Callback, v.Event.Session, now)
 	switch v.State {
 	case callbackd.Pending:
-		if timeout := v.Callback.Policy.WithDefaults().Timeout; v.Event.Test && look.Running && now.Sub(v.Event.Accepted()) < timeout+testSlack {
+		if testUnderWay(v, &look, now) {
 			e.test(v)
 			break
 		}
