@@ -52,6 +52,7 @@ func (e *Engine) tell(o *callbackd.Outcome, rec callbackd.Recorded, err error) {
 	e.logAttempt(o, rec.State)
 	if err != nil {
 		e.o.Observer.StaleOutcome()
+		e.o.Log.Warn("an attempt is not in the history: another node has its delivery by now, or nobody any more", "delivery", o.Delivery.ID.String(), "status", o.Attempt.Status, "fault", string(o.Attempt.Fault), "error", err)
 	}
 	if rec.Paused {
 		e.o.Observer.CallbackPaused(o.Change.Pause)

@@ -70,8 +70,8 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 			if n := len(r.of(small)); n != 2 || r.of(small)[1].at.Sub(from) > time.Second {
 				t.Errorf("restart %v: a small one waits for large ones", restart)
 			}
-			if r.peak > budget/size+1 || r.peak < 2 {
-				t.Errorf("restart %v: %d bodies of %d bytes at once, with a budget of %d", restart, r.peak, size, budget)
+			if r.highest() > budget/size+1 || r.highest() < 2 {
+				t.Errorf("restart %v: %d bodies of %d bytes at once, with a budget of %d", restart, r.highest(), size, budget)
 			}
 			pass(time.Hour)
 			if left := r.waiting(); left != 0 {
@@ -89,8 +89,8 @@ func TestWhatIsLargerThanTheBudgetIsSentAlone(t *testing.T) {
 		r.large(callbackd.Complete, "A", 10<<10)
 		r.large(callbackd.Complete, "B", 10<<10)
 		pass(time.Minute)
-		if n := len(r.sent()); n != 10 || r.peak != 1 {
-			t.Errorf("%d of 10 sent, %d at once", n, r.peak)
+		if n := len(r.sent()); n != 10 || r.highest() != 1 {
+			t.Errorf("%d of 10 sent, %d at once", n, r.highest())
 		}
 	})
 }

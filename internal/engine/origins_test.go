@@ -71,8 +71,8 @@ func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
 			r.publish(ev1, fmt.Sprint("S", i))
 		}
 		pass(9 * time.Second)
-		if r.peak > callbackd.RampStart {
-			t.Errorf("%d at once", r.peak)
+		if r.highest() > callbackd.RampStart {
+			t.Errorf("%d at once", r.highest())
 		}
 		if n := len(r.sent()); n > 2*callbackd.BreakerThreshold {
 			t.Errorf("%d requests to a host that wants none", n)

@@ -358,9 +358,7 @@ func TestAFailingCallbackBeginsWithOneProbeAfterARestart(t *testing.T) {
 			}
 		}
 		r.restart()
-		r.mu.Lock()
-		r.peak = 0
-		r.mu.Unlock()
+		r.peakFromHere()
 		r.set(slowly(100*time.Millisecond, status(200)))
 		before := len(r.sent())
 		pass(150 * time.Millisecond)
@@ -430,8 +428,8 @@ func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
 					if left := r.waiting(); before == 0 || left != 0 {
 						t.Errorf("%d of %d still wait", left, before)
 					}
-					if r.peak > callbackd.DefaultConcurrency {
-						t.Errorf("%d at once", r.peak)
+					if r.highest() > callbackd.DefaultConcurrency {
+						t.Errorf("%d at once", r.highest())
 					}
 				})
 			})
@@ -440,6 +438,9 @@ func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
 }
 
 func (r *rig) peakFromHere() { r.mu.Lock(); r.peak = 0; r.mu.Unlock() }
+
+// highest is the most attempts at once since then.
+func (r *rig) highest() int { r.mu.Lock(); defer r.mu.Unlock(); return r.peak }
 
 // A release begins with the ramp, whatever waits.
 func TestWhatIsMadeDueGoesThroughTheRamp(t *testing.T) {
@@ -455,8 +456,8 @@ func TestWhatIsMadeDueGoesThroughTheRamp(t *testing.T) {
 		r.put(no, "https://other.example/")
 		for _, want := range []int{callbackd.RampStart, 2 * callbackd.RampStart, 4 * callbackd.RampStart} {
 			pass(time.Second - time.Millisecond)
-			if r.peak > want || r.peak == 0 {
-				t.Errorf("%d at once, want %d", r.peak, want)
+			if r.highest() > want || r.highest() == 0 {
+				t.Errorf("%d at once, want %d", r.highest(), want)
 			}
 			pass(time.Millisecond)
 		}

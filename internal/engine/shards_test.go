@@ -486,3 +486,51 @@ func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 		e.Drain(r.Context())
 	})
 }
+
+// What is known of a receiver goes with its shard: until when it asked to be
+// left alone, and that it fails.
+func TestAMoveKeepsWhatIsKnownOfAReceiver(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		closed := r.callback(callbackd.Complete, callbackd.Policy{})
+		failing := r.callback(ev1, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
+		var asked time.Time
+		r.set(func(c call) callbackd.Result {
+			if c.cb == closed {
+				if asked.IsZero() {
+					asked = c.at
+				}
+				return after(429, "600")
+			}
+			return status(500)
+		})
+		p := newPeers(r, 2, 1)
+		r.publish(callbackd.Complete, "A")
+		pass(time.Second)
+		for i := range 40 {
+			r.publish(ev1, fmt.Sprint("S", i))
+			r.publish(callbackd.Complete, fmt.Sprint("S", i))
+		}
+		pass(3 * time.Second)
+		if len(r.of(closed)) != 1 || len(r.of(failing)) < callbackd.BreakerThreshold {
+			t.Fatalf("%d and %d requests", len(r.of(closed)), len(r.of(failing)))
+		}
+		until := asked.Add(10 * time.Minute)
+		for i := range 4 { // each callback moves, whoever had it
+			before := len(r.of(failing))
+			p.move(i%2, (i+1)%2, 1)
+			pass(5 * time.Second)
+			if n := len(r.of(failing)) - before; n > 1 {
+				t.Errorf("%d requests to a failing receiver within five seconds of a move", n)
+			}
+		}
+		pass(time.Until(until) - time.Second)
+		if n := len(r.of(closed)); n != 1 {
+			t.Errorf("%d requests before the time that was asked for", n)
+		}
+		pass(time.Minute)
+		if n := len(r.of(closed)); n == 1 {
+			t.Error("nothing is sent after it")
+		}
+		p.drain()
+	})
+}
