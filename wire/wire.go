@@ -171,6 +171,9 @@ type Delivery struct {
 	Repeated     bool       `json:"repeated"`        // a person asked for it again and it waits
 	Test         bool       `json:"test"`
 	History      []Attempt  `json:"history,omitzero"` // empty before the first attempt; not in lists
+	// Earlier, when there are attempts before those of History, is what to ask
+	// for them with: ?before=.
+	Earlier int `json:"earlier,omitzero"`
 }
 
 // DeliveryList answers GET /v1/deliveries. Next is null at the end; a page
@@ -213,6 +216,9 @@ type Request struct {
 	URL     string  `json:"url"`
 	Headers Headers `json:"headers"`
 	Body    string  `json:"body"`
+	// BodyOf, when it is given, is the number of the attempt that has the body:
+	// it is long and the same.
+	BodyOf int `json:"body_of,omitzero"`
 }
 
 // Response is what came back, as received. Body is text when it is UTF-8 and

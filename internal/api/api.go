@@ -172,7 +172,7 @@ func (a *API) routes() []route {
 		{pattern: "GET /v1/events/{id}", signed: a.getEvent},
 		{pattern: "GET /v1/events/{id}/explain", params: explainParams, signed: a.explainEvent},
 		{pattern: "GET /v1/deliveries", params: deliveryParams, signed: a.listDeliveries},
-		{pattern: "GET /v1/deliveries/{id}", signed: a.getDelivery},
+		{pattern: "GET /v1/deliveries/{id}", params: []string{"before"}, signed: a.getDelivery},
 		{pattern: "POST /v1/deliveries/{id}/retry", signed: a.retryDelivery},
 		{pattern: "GET /v1/deliveries/{id}/explain", signed: a.explainDelivery},
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -158,7 +159,13 @@ func (a *API) getDelivery(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out, err := a.story(c, id)
+	before := 0
+	if s := c.query.Get("before"); s != "" {
+		if before, err = strconv.Atoi(s); err != nil || before < 1 || before > math.MaxInt32 {
+			return invalid("before must be the number of an attempt, as earlier is in an answer.")
+		}
+	}
+	out, err := story.Tell(c.Context(), a.Store, a.Preview, c.key.No, id, before)
 	if err != nil {
 		return err
 	}
@@ -167,7 +174,7 @@ func (a *API) getDelivery(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) story(c *call, id callbackd.DeliveryID) (*wire.Delivery, error) {
-	return story.Tell(c.Context(), a.Store, a.Preview, c.key.No, id)
+	return story.Tell(c.Context(), a.Store, a.Preview, c.key.No, id, 0)
 }
 
 func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {

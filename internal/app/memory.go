@@ -34,9 +34,9 @@ func (a *App) visitors() obs.Visitors {
 	return obs.Visitors{Connections: n.Connections, BodyBytes: n.BodyBytes, AnswerBytes: n.AnswerBytes, Closed: n.Evicted, Refused: n.Refused}
 }
 
-// headroom is the share of a control group's memory that is not for Go's
-// heap: the runtime, stacks that grow, and what the kernel counts.
-const headroom = 10 // a tenth
+// headroom is the share of a control group's memory that is not for Go:
+// SQLite's pages, mapped files, and what the kernel counts.
+const headroom = 4 // a quarter
 
 // LimitMemory keeps Go's memory within the limit of the control group that
 // the process is in, unless GOMEMLIMIT says something else.

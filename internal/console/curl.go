@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -28,16 +29,19 @@ func (c *Console) curlPage(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	view, err := c.Store.Delivery(v.Context(), cb.Key, id)
+	n, wrong := strconv.Atoi(v.URL.Query().Get("attempt"))
+	if wrong != nil || n < 1 || n >= math.MaxInt32 {
+		return errNoPage
+	}
+	view, err := c.Store.DeliveryBefore(v.Context(), cb.Key, id, n+1)
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
 		return errNoPage
 	}
 	if err != nil {
 		return err
 	}
-	n, err := strconv.Atoi(v.URL.Query().Get("attempt"))
 	at := slices.IndexFunc(view.History, func(a callbackd.Attempt) bool { return a.Number == n })
-	if err != nil || at < 0 {
+	if at < 0 {
 		return errNoPage
 	}
 	sent, err := c.Store.CallbackVersion(v.Context(), id.Callback, view.History[at].Version)

@@ -30,6 +30,7 @@ type deliveryPage struct {
 	D        *wire.Delivery
 	Word     string // its state
 	Receiver string
+	Earlier  string // where the attempts before these are; empty: there are none
 	Stands   []string
 	Actions  []action
 	CanRetry bool
@@ -65,7 +66,7 @@ func (c *Console) delivery(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	d, err := story.Tell(v.Context(), c.Store, c.Preview, cb.Key, id)
+	d, err := story.Tell(v.Context(), c.Store, c.Preview, cb.Key, id, beforeAttempt(v))
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
 		return errNoPage
 	}
@@ -99,8 +100,20 @@ func (c *Console) delivery(w http.ResponseWriter, v *visit) error {
 	if err := c.explain(v, p, cb.Key, id); err != nil {
 		return err
 	}
+	if d.Earlier > 0 {
+		p.Earlier = withValues(link("deliveries", d.ID), map[string][]string{"before": {strconv.Itoa(d.Earlier)}})
+	}
 	p.Path, p.PathEnd = trail(d)
 	return c.render(w, http.StatusOK, "delivery", p)
+}
+
+// beforeAttempt is the attempt before which those of the page are; 0: the newest.
+func beforeAttempt(v *visit) int {
+	n, err := strconv.Atoi(v.URL.Query().Get("before"))
+	if err != nil || n < 1 || n > math.MaxInt32 {
+		return 0
+	}
+	return n
 }
 
 func viewAttempt(a wire.Attempt, most float64) attemptView {
@@ -117,7 +130,7 @@ func viewAttempt(a wire.Attempt, most float64) attemptView {
 // explain fills in where the delivery is, why, and what comes next.
 func (c *Console) explain(v *visit, p *deliveryPage, key callbackd.KeyNo, id callbackd.DeliveryID) error {
 	d := p.D
-	if d.State == string(callbackd.Delivered) && len(d.History) > 0 {
+	if n := len(d.History); n > 0 && d.State == string(callbackd.Delivered) && d.History[n-1].Number == d.Attempts {
 		p.Stands = []string{deliveredText(d)}
 		return nil
 	}
@@ -140,15 +153,15 @@ func (c *Console) explain(v *visit, p *deliveryPage, key callbackd.KeyNo, id cal
 // deliveredText says with how many attempts a delivery succeeded, and how long
 // that took: since it was accepted, or since it was sent again.
 func deliveredText(d *wire.Delivery) string {
-	first, since, from := 0, d.AcceptedAt, "it was accepted"
-	for i, a := range d.History {
+	first, since, from := 1, d.AcceptedAt, "it was accepted"
+	for _, a := range d.History {
 		if a.Repeat {
-			first, since, from = i, a.StartedAt, "it was sent again"
+			first, since, from = a.Number, a.StartedAt, "it was sent again"
 		}
 	}
 	last := d.History[len(d.History)-1]
 	took := last.StartedAt.Add(time.Duration(last.Timings.Total * float64(time.Millisecond))).Sub(since)
-	return fmt.Sprintf("Delivered with %s, %s after %s.", counted(len(d.History)-first, "attempt"), span(took), from)
+	return fmt.Sprintf("Delivered with %s, %s after %s.", counted(last.Number-first+1, "attempt"), span(took), from)
 }
 
 // soon is what a pending delivery waits for, by the code of the reason.
@@ -167,7 +180,7 @@ var soon = map[string]string{
 
 // coming says when the next attempt starts.
 func coming(e *wire.Explanation, d *wire.Delivery, now time.Time) string {
-	n := len(d.History) + 1
+	n := d.Attempts + 1
 	for _, r := range e.Reasons {
 		switch {
 		case r.Code == story.Sending && d.Test:

@@ -158,8 +158,12 @@ type Events interface {
 	// ListDeliveries returns deliveries newest event first, then by
 	// callback number descending.
 	ListDeliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
-	// Delivery returns one delivery of the key with all its attempts.
+	// Delivery returns one delivery of the key with its newest attempts: see
+	// MaxHistory.
 	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*DeliveryView, error)
+	// DeliveryBefore is Delivery with the attempts before one of them; before
+	// is its number.
+	DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*DeliveryView, error)
 	// RetryDelivery makes a delivery due at once, from the start of its
 	// schedule, as a manual repeat. One that was never tried is returned as it
 	// is, without a Due: it takes its turn in its lane. A delivery in flight is a Conflict only
@@ -252,6 +256,10 @@ type DeliveryPage struct {
 	Next       callbackd.DeliveryID
 }
 
+// MaxHistory is how many attempts of a delivery are read at once. People can
+// send a delivery again as often as they like.
+const MaxHistory = 50
+
 // DeliveryView is a delivery as it is shown.
 type DeliveryView struct {
 	ID    callbackd.DeliveryID
@@ -267,7 +275,7 @@ type DeliveryView struct {
 	Since    time.Time          // since when it has been waiting; zero unless it is pending
 	// Last is the last attempt, without headers and body; nil before the first.
 	Last *callbackd.Attempt
-	// History is every attempt, oldest first; empty in lists.
+	// History is up to MaxHistory attempts, oldest first; empty in lists.
 	History []callbackd.Attempt
 }
 

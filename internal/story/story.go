@@ -5,6 +5,7 @@ package story
 import (
 	"context"
 	"encoding/base64"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type Preview func(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Ti
 // Deliveries is where stories are kept.
 type Deliveries interface {
 	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error)
+	DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
 	CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (*callbackd.Callback, error)
 }
 
@@ -32,13 +34,24 @@ func Summary(v *store.DeliveryView) wire.Delivery {
 		NextAttempt: timeOrNull(v.Due), Repeated: v.Manual, Test: v.Event.Test}
 }
 
-// Tell is a delivery of the key with all its attempts.
-func Tell(ctx context.Context, from Deliveries, preview Preview, key callbackd.KeyNo, id callbackd.DeliveryID) (*wire.Delivery, error) {
-	v, err := from.Delivery(ctx, key, id)
+// largeBody is how long a request's body is that a page of attempts has once.
+const largeBody = 4 << 10
+
+// Tell is a delivery of the key with a page of its attempts: the newest ones, or
+// those before the attempt with the number before when that is not 0. A large
+// body is told once, with the first attempt that sent it; the others name that.
+func Tell(ctx context.Context, from Deliveries, preview Preview, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*wire.Delivery, error) {
+	if before == 0 {
+		before = math.MaxInt32
+	}
+	v, err := from.DeliveryBefore(ctx, key, id, before)
 	if err != nil {
 		return nil, err
 	}
 	out := Summary(v)
+	if len(v.History) > 0 && v.History[0].Number > 1 {
+		out.Earlier = v.History[0].Number
+	}
 	out.History = []wire.Attempt{} // not null, nor left out
 	versions := map[int64]*callbackd.Callback{}
 	for i := range v.History {
@@ -55,6 +68,12 @@ func Tell(ctx context.Context, from Deliveries, preview Preview, key callbackd.K
 			return nil, err
 		}
 		one.Repeat = i > 0 && v.History[i-1].State.Terminal()
+		for j := range out.History { // few: the first one has it nearly always
+			if sent := &out.History[j]; len(one.Request.Body) > largeBody && sent.Request.Body == one.Request.Body {
+				one.Request.Body, one.Request.BodyOf = "", sent.Number
+				break
+			}
+		}
 		out.History = append(out.History, one)
 	}
 	return &out, nil

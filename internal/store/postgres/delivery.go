@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -28,6 +29,11 @@ func readLong(ctx context.Context, tx pgx.Tx) error {
 
 // Delivery is part of [store.Events].
 func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error) {
+	return s.DeliveryBefore(ctx, key, id, math.MaxInt32)
+}
+
+// DeliveryBefore is part of [store.Events].
+func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*store.DeliveryView, error) {
 	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
 	cb, err := s.CallbackByNo(ctx, id.Callback)
 	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
@@ -54,7 +60,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 			return err
 		}
 		view = &store.DeliveryView{ID: id, Event: events[id.Event], Callback: cb, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: store.WaitingSince(p.since, events[id.Event])}
-		view.History, err = history(ctx, tx, id)
+		view.History, err = history(ctx, tx, id, before)
 		return err
 	})
 	if err != nil {
@@ -63,13 +69,14 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 	return view, nil
 }
 
-// history is every attempt of a delivery, oldest first.
-func history(ctx context.Context, q querier, id callbackd.DeliveryID) ([]callbackd.Attempt, error) {
-	rows, err := q.Query(ctx, "SELECT n, version, state, detail FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version > 0 ORDER BY n", int64(id.Event), int64(id.Callback))
+// history is the newest attempts of a delivery before one of them, oldest
+// first.
+func history(ctx context.Context, q querier, id callbackd.DeliveryID, before int) ([]callbackd.Attempt, error) {
+	rows, err := q.Query(ctx, "SELECT n, version, state, detail FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version > 0 AND n < $3 ORDER BY event_id DESC, callback_no DESC, n DESC LIMIT $4", int64(id.Event), int64(id.Callback), before, store.MaxHistory)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a callbackd.Attempt, err error) {
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a callbackd.Attempt, err error) {
 		var n int32
 		var state string
 		var detail []byte
@@ -79,6 +86,8 @@ func history(ctx context.Context, q querier, id callbackd.DeliveryID) ([]callbac
 		}
 		return a, err
 	})
+	slices.Reverse(out)
+	return out, err
 }
 
 // The statements of a manual retry. What is locked first waits for an outcome

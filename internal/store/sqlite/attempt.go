@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
+	"slices"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -15,13 +17,14 @@ func (t *tx) insertAttempt(id callbackd.DeliveryID, n int64, a *callbackd.Attemp
 }
 
 // history is every attempt of a delivery, oldest first.
-func (d *db) history(id callbackd.DeliveryID) (out []callbackd.Attempt, err error) {
-	err = d.query("SELECT n, version, state, detail FROM attempts WHERE event_id = ? AND callback_no = ? AND version > 0 ORDER BY n", func(st *sqlite3.Stmt) error {
+func (d *db) history(id callbackd.DeliveryID, before int) (out []callbackd.Attempt, err error) {
+	err = d.query("SELECT n, version, state, detail FROM attempts WHERE event_id = ? AND callback_no = ? AND version > 0 AND n < ? ORDER BY n DESC LIMIT ?", func(st *sqlite3.Stmt) error {
 		a := callbackd.Attempt{Number: st.ColumnInt(0), Version: st.ColumnInt64(1)}
 		a.State = callbackd.State(st.ColumnText(2))
 		err := codec.ReadAttempt(st.ColumnRawBlob(3), &a)
 		out = append(out, a)
 		return err
-	}, int64(id.Event), int64(id.Callback))
+	}, int64(id.Event), int64(id.Callback), before, store.MaxHistory)
+	slices.Reverse(out)
 	return out, err
 }

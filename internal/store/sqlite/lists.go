@@ -386,6 +386,11 @@ func (s *Store) walkEvents(d *db, q *store.DeliveryQuery, cbs *keyCallbacks, sca
 
 // Delivery is part of [store.Events].
 func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error) {
+	return s.DeliveryBefore(ctx, key, id, math.MaxInt32)
+}
+
+// DeliveryBefore is part of [store.Events].
+func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*store.DeliveryView, error) {
 	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
 	cb, err := s.CallbackByNo(ctx, id.Callback)
 	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
@@ -413,7 +418,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.
 			return err
 		}
 		view.State, view.Attempts, view.Due, view.Manual, view.Replay, view.Since = p.state, p.attempts, p.due, p.manual, p.replay, store.WaitingSince(p.since, view.Event)
-		view.History, err = d.history(id)
+		view.History, err = d.history(id, before)
 		return err
 	})
 	if err != nil {
