@@ -99,12 +99,16 @@ func completedVehicle(s *callbackd.Session, put strictjson.Value) ([]strictjson.
 		return nil, err
 	}
 	own[0].Name = "id" // is vehicle_id in a session
-	all, err := merge(put, object(own))
+	_, given := objectIn(put)
+	given = slices.DeleteFunc(given, func(m strictjson.Member) bool {
+		// An empty text says nothing, and vehicle_id is known as the id.
+		return m.Name == "vehicle_id" || string(m.Value) == `""` && slices.Contains(vehicleMembers, m.Name)
+	})
+	all, err := merge(object(given), object(own))
 	if err != nil {
 		return nil, err
 	}
 	members, err := strictjson.Object(all)
-	members = slices.DeleteFunc(members, func(m strictjson.Member) bool { return m.Name == "vehicle_id" }) // as results may have put the id
 	place := func(m strictjson.Member) int {
 		if i := slices.Index(vehicleMembers, m.Name); i >= 0 {
 			return i
@@ -149,6 +153,9 @@ func readResults(put []byte) (r results, err error) {
 	for _, m := range inner {
 		if m.Name == "vehicle" {
 			m.Value, _ = objectIn(m.Value)
+		}
+		if m.Name == "redirect_url" {
+			continue // is set where its scheme is checked
 		}
 		if !slices.Contains(besideSession, m.Name) {
 			r.session = append(slices.DeleteFunc(r.session, func(n strictjson.Member) bool { return n.Name == m.Name }), m)

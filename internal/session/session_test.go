@@ -91,6 +91,7 @@ func TestResultsKeepWhatIsKnownOfTheVehicle(t *testing.T) {
 		`{"vehicle":{"vin":null,"vrm":null}}`: `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `,"vrm":null}`,
 		`{"vehicle":{"make": "Kia","own":[1e0]}}`:                                   `"vehicle":{"id":null,` + vin + `,"year":null,"make":"Kia",` + rest("make") + `,"own":[1e0]}`,
 		`{"vehicle":{"vin":"other"}, "grade":1}`:                                    `"vehicle":{"id":null,"vin":"other",` + rest("vin") + `}`,
+		`{"vehicle":{"vin":"","make":""}}`:                                          `"vehicle":{"id":null,` + vin + `,` + rest("vin") + `}`,
 		`{"vehicle":{"vehicle_id":7,"id":8}}`:                                       `"vehicle":{"id":8,` + vin + `,` + rest("vin") + `}`,
 		`{"session":{"vehicle":{"make":"Kia"}}}`:                                    `"vehicle":{"id":null,` + vin + `,"year":null,"make":"Kia",` + rest("make") + `}`,
 		`{"vehicle":{"make":"VW"},"session":{"vehicle":{"make":"Kia","trim":"S"}}}`: `"vehicle":{"id":null,` + vin + `,"year":null,"make":"VW","model":null,"body_type":null,"trim":"S",` + rest("trim") + `}`,
@@ -142,7 +143,7 @@ func TestResultsStandBesideTheSession(t *testing.T) {
 		`{"landing_page":"https://l.example","inspection":{"grading":{"standard_A":3.0}},"location":{"city":"Toronto"}}`: account + source + photos +
 			`,"location":{"city":"Toronto"},"disclosures":null,"announcements":null,"inspection":{"grading":{"standard_A":3.0}},"condition_report":null,"landing_page":"https://l.example"}`,
 		// The session that a platform puts joins the session; it says nothing about what is known.
-		`{"session":{"user_account":{"email":"a@b.example","id":7},"status":"IDLE","session_key":"no","active":false,"shift":"early","source":{"properties":{"tablet":3}}}}`: strings.NewReplacer(
+		`{"session":{"user_account":{"email":"a@b.example","id":7},"status":"IDLE","session_key":"no","active":false,"redirect_url":"javascript:alert(1)","shift":"early","source":{"properties":{"tablet":3}}}}`: strings.NewReplacer(
 			`"email":null`, `"email":"a@b.example"`, `"phone":null}`, `"phone":null,"id":7}`).Replace(account) +
 			strings.Replace(source, `"properties":{}`, `"properties":{"tablet":3}`, 1) + `,"shift":"early"` + photos + none + `}`,
 		// What stands beside the session does so wherever it was put; the top counts.
