@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -112,19 +110,12 @@ func (a *API) advise(w http.ResponseWriter, cb *callbackd.Callback) {
 }
 
 // sameSetting tells whether a client sent what is stored already. The spelling
-// of a URL that means the same request, the order of headers, white space in the payload and defaults that are spelled out make
-// no difference.
+// of a URL that means the same request, of the payload's JSON (the order of
+// members, escapes, numbers), the order of headers and defaults that are spelled
+// out make no difference.
 func sameSetting(a, b *callbackd.Callback) bool {
-	return callbacks.SameURL(a.URL, b.URL) && a.Method == b.Method && bytes.Equal(compact(a.Payload), compact(b.Payload)) &&
+	return callbacks.SameURL(a.URL, b.URL) && a.Method == b.Method && strictjson.Same(a.Payload, b.Payload, callbackd.CanonicalNumber) &&
 		slices.Equal(headersByName(a.Headers), headersByName(b.Headers)) && a.Policy.Same(b.Policy)
-}
-
-func compact(b []byte) []byte {
-	var buf bytes.Buffer
-	if json.Compact(&buf, b) != nil {
-		return b
-	}
-	return buf.Bytes()
 }
 
 func headersByName(headers []callbackd.Header) []callbackd.Header {

@@ -162,7 +162,7 @@ func theSameSettingAgain(t *testing.T, on func(*setup)) {
 	for _, other := range []string{
 		`{"event":"SESSION:COMPLETE","url":"https://b.example/","headers":{"A":"1","B":"2"},"payload":{"x":1}}`,
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"3"},"payload":{"x":1}}`,
-		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1.0}}`,
+		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":"1"}}`,
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"method":"PUT"}`,
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"rate":5}`,
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"timeout":"14s"}`,

@@ -41,7 +41,7 @@ var errCursor = invalid("cursor is not one that a list gave; begin without it.")
 
 // readFilter reads the query of a list.
 func readFilter(q url.Values) (f filter, err error) {
-	f = filter{event: callbackd.EventType(q.Get("event")), session: q.Get("session_key"), state: callbackd.State(q.Get("state")), cursor: q.Get("cursor"), limit: defaultLimit}
+	f = filter{event: callbackd.EventType(strings.ToUpper(q.Get("event"))), session: q.Get("session_key"), state: callbackd.State(strings.ToLower(q.Get("state"))), cursor: q.Get("cursor"), limit: defaultLimit}
 	if f.event != "" && !f.event.Valid() {
 		return f, invalid("event %q is not supported; the supported events are %s.", clip(string(f.event), 100), callbacks.Types())
 	}
@@ -87,7 +87,7 @@ func readStatus(s string) (int, error) {
 func (f *filter) more(q url.Values) error {
 	f.after, f.path = q.Get("after"), q.Get("path")
 	f.method = strings.ToUpper(q.Get("method"))
-	if f.fault = callbackd.Fault(q.Get("fault")); f.fault != "" && !slices.Contains(callbackd.Faults, f.fault) {
+	if f.fault = callbackd.Fault(strings.ToLower(q.Get("fault"))); f.fault != "" && !slices.Contains(callbackd.Faults, f.fault) {
 		return invalid("fault must be one of %s.", strings.Join(strings.Fields(strings.Trim(fmt.Sprint(callbackd.Faults), "[]")), ", "))
 	}
 	if s := q.Get("wait"); s != "" {

@@ -567,3 +567,44 @@ func expiryShowsAtOnceToWhoAsks(t *testing.T, on func(*setup)) {
 	s.call("GET", "/v1/sessions/"+key, "").matches(200, `.*"active":false,"status":"EXPIRED",.*`)
 	s.call("POST", "/v1/sessions/"+key+"/start", "").says(409, "is EXPIRED: start is not possible")
 }
+
+// The search of sessions goes by value, whatever the client's JSON escapes.
+func TestSessionsAreFoundByValue(t *testing.T) { onBothStores(t, sessionsAreFoundByValue) }
+
+func sessionsAreFoundByValue(t *testing.T, on func(*setup)) {
+	s := start(t, on)
+	find := func(q string, want ...string) {
+		t.Helper()
+		var got []string
+		for _, d := range decode[wire.SessionList](s.call("GET", "/v1/sessions?q="+escape(q), "").ok(200)).Data {
+			got = append(got, d.SessionKey)
+		}
+		slices.Sort(got)
+		if slices.Sort(want); !slices.Equal(got, want) {
+			t.Errorf("q=%s finds %v, want %v", q, got, want)
+		}
+	}
+	a, b := s.create(`{"options":{"reference":"MÜNCHEN-77/x"}}`), s.create(`{"options":{"reference":"M\u00fcnchen-77\/x"}}`)
+	c, d := s.create(`{"options":{"reference":{"n": 12}}}`), s.create(`{"options":{"reference":{"n":12.0}}}`)
+	find("münchen-77/X", a, b)
+	find("mu\u0308nchen", a, b)
+	find("u00fc")
+	find("12.00", c, d)
+}
+
+// A callback's setting is the same setting however its JSON is spelled.
+func TestSettingsAreComparedByValue(t *testing.T) { onBothStores(t, settingsAreComparedByValue) }
+
+func settingsAreComparedByValue(t *testing.T, on func(*setup)) {
+	s := start(t, on)
+	post := func(payload string) reply {
+		return s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/","payload":`+payload+`}`)
+	}
+	first := post(`{"a":"\u00e9/","n":[1,2.50,{"x":null}],"b":true}`).ok(200).body
+	for _, same := range []string{`{"b":true,"n":[1.0,25e-1,{"x":null}],"a":"é\/"}`, `"{\"a\":\"\u00e9/\",\"n\":[1,2.5,{\"x\":null}],\"b\":true}"`} {
+		post(same).is(200, strings.TrimSpace(strings.ReplaceAll(first, s.key.APIKey, "KEY")))
+	}
+	for _, other := range []string{`{"a":"e\u0301/","n":[1,2.5,{"x":null}],"b":true}`, `{"a":"é/","n":[2.5,1,{"x":null}],"b":true}`, `{"a":"é/","n":["1",2.5,{"x":null}],"b":true}`, `{"a":"é/","n":[1,2.5,{}],"b":true}`, `{}`} {
+		post(other).ok(409)
+	}
+}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"callbackd"
@@ -133,12 +132,3 @@ func SessionSize(s *callbackd.Session) int {
 	}
 	return size
 }
-
-// SessionText is what [SessionQuery.Text] is looked for in, in upper case as
-// [SearchText] is.
-func SessionText(s *callbackd.Session) string {
-	return strings.ToUpper(s.SessionKey + "\n" + s.Vehicle.VIN + "\n" + string(s.Reference))
-}
-
-// SearchText is a text to look for as drivers compare it.
-func SearchText(text string) string { return strings.ToUpper(text) }

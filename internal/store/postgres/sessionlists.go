@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"strings"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -36,7 +35,7 @@ func (s *Store) ListSessions(ctx context.Context, q store.SessionQuery) (page st
 }
 
 func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (page store.SessionPage, err error) {
-	limit, text := min(max(q.Limit, 1), store.MaxPage), store.SearchText(q.Text)
+	limit, text := min(max(q.Limit, 1), store.MaxPage), store.NewSearch(q.Text)
 	if q.VIN != "" {
 		err = each(ctx, conn, selectByVIN, func(row pgx.CollectableRow) error {
 			var search []byte
@@ -74,7 +73,7 @@ func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (pa
 			}
 			n, seen = n+1, seen+1
 			at, key = k.before.CreatedAt.UnixMilli(), k.before.SessionKey
-			if text == "" || strings.Contains(string(search), text) {
+			if text.Finds(string(search), k.before.Reference) {
 				size += store.SessionSize(k.before)
 				page.Sessions = append(page.Sessions, k.before)
 			}

@@ -5,7 +5,6 @@ import (
 	"iter"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"callbackd"
@@ -16,7 +15,7 @@ import (
 
 // ListSessions is part of [store.Sessions].
 func (s *Store) ListSessions(ctx context.Context, q store.SessionQuery) (page store.SessionPage, err error) {
-	l := &sessionLister{q: q, text: store.SearchText(q.Text), limit: min(max(q.Limit, 1), store.MaxPage)}
+	l := &sessionLister{q: q, text: store.NewSearch(q.Text), limit: min(max(q.Limit, 1), store.MaxPage)}
 	err = s.read(ctx, func(d *db) error {
 		if q.VIN != "" {
 			return l.byVIN(d)
@@ -31,7 +30,7 @@ func (s *Store) ListSessions(ctx context.Context, q store.SessionQuery) (page st
 
 type sessionLister struct {
 	q     store.SessionQuery
-	text  string
+	text  store.Search
 	limit int
 	size  int
 	page  store.SessionPage
@@ -66,7 +65,7 @@ func (l *sessionLister) scan(d *db, where string, args ...any) error {
 			}
 			seen++
 			last = store.SessionCursor{CreatedAt: columnTime(st, 4), SessionKey: st.ColumnText(2)}
-			if l.q.Status != "" && st.ColumnText(3) != string(l.q.Status) || l.text != "" && !strings.Contains(st.ColumnText(9), l.text) {
+			if l.q.Status != "" && st.ColumnText(3) != string(l.q.Status) || !l.text.Finds(st.ColumnText(9), st.ColumnRawBlob(6)) {
 				return nil
 			}
 			k, err := scanSession(st)
