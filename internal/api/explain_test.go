@@ -134,6 +134,33 @@ func whyADeliveryFailed(t *testing.T, on func(*setup)) {
 	s.call("GET", "/v1/deliveries?fault=x", "").says(400, "fault must be one of status, refused,")
 }
 
+// A 2xx whose body is cut is a success, and the history and the explanation say
+// what happened; a query that is too long ends the delivery at once.
+func TestACutBodyAndALongQueryAreSaid(t *testing.T) {
+	s := start(t)
+	recv := listen(t, func(w http.ResponseWriter, _ int) {
+		w.Header().Set("Content-Length", "100")
+		w.Write([]byte("half"))
+	})
+	s.register("SESSION:COMPLETE", recv.url, "")
+	s.register("SESSION:NOTE_INSERT", recv.url, `,"method":"GET"`)
+	cut := s.ended(s.deliveryOf(s.publish("SESSION:COMPLETE", "ACM-0123456789", `{}`)), "delivered")
+	if a := cut.History[0]; a.Fault != "" || !strings.Contains(a.Error, "the body of the answer was cut") || a.Response.Body != "half" {
+		t.Errorf("%+v", a)
+	}
+	has(t, s.explain(cut.ID), "delivered", "the body of the answer was cut: the connection ended before it, and the status decides.")
+	long := s.ended(s.publish("SESSION:NOTE_INSERT", "ACM-0123456789", `{"note":"`+strings.Repeat("x", 9000)+`"}`).delivery(2), "failed")
+	if len(long.History) != 1 || long.History[0].Fault != "query" {
+		t.Errorf("%+v", long)
+	}
+	if e := s.explain(long.ID); !strings.Contains(e.Next, "POST") {
+		t.Errorf("%+v", e)
+	}
+	if list := decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?fault=query", "").ok(200)); len(list.Data) != 1 {
+		t.Errorf("%d with the fault", len(list.Data))
+	}
+}
+
 func TestTheBreakerIsSaid(t *testing.T) {
 	s := start(t)
 	recv := listen(t, func(w http.ResponseWriter, _ int) { w.WriteHeader(http.StatusInternalServerError) })

@@ -191,7 +191,11 @@ func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Outlook) {
 	case last == nil:
 		e.add(string(v.State), time.Time{}, time.Time{}, "The delivery is %s.", v.State)
 	case v.State == callbackd.Delivered:
-		e.add(Sent, last.StartedAt, time.Time{}, "The receiver at %s answered %d to attempt %d at %s.", cmp.Or(last.Address, "its address"), last.Status, last.Number, callbackd.TimeText(last.StartedAt))
+		odd := ""
+		if last.Error != "" {
+			odd = "; " + last.Error + ", and the status decides"
+		}
+		e.add(Sent, last.StartedAt, time.Time{}, "The receiver at %s answered %d to attempt %d at %s%s.", cmp.Or(last.Address, "its address"), last.Status, last.Number, callbackd.TimeText(last.StartedAt), odd)
 		e.next("If the receiver has no trace of it, look there for webhook-id %s.", v.ID.Event)
 	default:
 		if last.Fault == callbackd.FaultRefused {
