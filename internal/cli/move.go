@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"callbackd"
 	"callbackd/internal/app"
 	"callbackd/internal/store/sqlite"
 )
@@ -66,7 +67,7 @@ func (c *moveCmd) Run(e *env) error {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "moved %s rows in %v; every table is the same on both sides. Next:\n  %s serve --database-url … --secret-keys %s\n",
-		thousands(total), time.Since(start).Round(100*time.Millisecond), self(), shellQuote(c.SecretKeys))
+		thousands(total), callbackd.FormatDuration(time.Since(start).Round(100*time.Millisecond)), self(), shellQuote(c.SecretKeys))
 	return err
 }
 

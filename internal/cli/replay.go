@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"callbackd"
 	"callbackd/client"
 	"callbackd/wire"
 )
@@ -42,7 +43,7 @@ type replayStartCmd struct {
 	Event    string   `help:"Events of this type."`
 	Callback string   `help:"Deliveries to this callback: its number, or its name with --event."`
 	Session  string   `placeholder:"KEY" help:"Events of this session."`
-	Since    string   `help:"Events accepted at or after this time, or this long ago, such as 2h."`
+	Since    string   `help:"Events accepted at or after this time, or this long ago, such as 2h or 3d."`
 	Until    string   `help:"Events accepted before this time, or this long ago."`
 	Target   string   `help:"Send to this callback instead: its number, or its name with --event."`
 	Rate     float64  `help:"Deliveries a second; 0: as fast as they are taken."`
@@ -70,7 +71,7 @@ func pointInTime(name, s string, now time.Time) (*time.Time, error) {
 	if s == "" {
 		return nil, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+	if d, err := callbackd.ParseDuration(s); err == nil && d >= 0 {
 		t := now.Add(-d).UTC()
 		return &t, nil
 	}

@@ -366,3 +366,21 @@ func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
 		t.Errorf("removed while nothing is written: %v", err)
 	}
 }
+
+// A keyset that opens nothing is found out at the start, and by commands.
+func TestAnotherKeysetIsRefused(t *testing.T) {
+	dir, other := used(t), used(t)
+	raw, err := os.ReadFile(filepath.Join(other, KeysetFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, KeysetFile), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Options{Dir: dir}); callbackd.KindOf(err) != callbackd.KindSetting {
+		t.Errorf("a server: %v", err)
+	}
+	if _, err := look(t, dir); callbackd.KindOf(err) != callbackd.KindSetting {
+		t.Errorf("a command: %v", err)
+	}
+}

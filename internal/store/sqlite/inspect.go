@@ -118,6 +118,8 @@ func (s *Store) inspect(o Options) error {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && !secrets {
 		return nil // there is nothing to open
 	}
-	s.sealer, err = seal.Open(file, false)
-	return err
+	if s.sealer, err = seal.Open(file, false); err != nil {
+		return err
+	}
+	return s.opens(r)
 }

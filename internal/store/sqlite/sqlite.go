@@ -135,7 +135,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	s := newStore(o)
 	if _, err := os.Stat(filepath.Join(o.Dir, movedFile)); err == nil {
 		if s.readOnly = movedError(o.Dir); !o.Beside {
-			return nil, s.readOnly
+			return nil, callbackd.Errorf(callbackd.KindSetting, "%s", s.readOnly)
 		}
 	}
 	if err := s.open(o); err != nil {
@@ -209,6 +209,9 @@ func (s *Store) open(o Options) error {
 	}
 	_, none := os.Stat(o.KeysetFile)
 	if s.sealer, err = seal.Open(o.KeysetFile, secrets == 0); err != nil {
+		return err
+	}
+	if err := s.opens(s.w); err != nil {
 		return err
 	}
 	if none != nil && o.vfs == "" && filepath.Dir(o.KeysetFile) == filepath.Clean(o.Dir) {
@@ -330,6 +333,16 @@ func (s *Store) read(ctx context.Context, f func(*db) error) error {
 		err = errors.Join(err, end)
 	}
 	return err
+}
+
+// opens proves that the keyset is the one that the secrets are sealed with.
+func (s *Store) opens(d *db) error {
+	return d.query("SELECT api_key, secret FROM keys ORDER BY no DESC LIMIT 1", func(st *sqlite3.Stmt) error {
+		if _, err := s.sealer.OpenKey(st.ColumnRawBlob(1), st.ColumnText(0)); err != nil {
+			return callbackd.Wrap(callbackd.KindSetting, err, "the keyset is not the one that this database is sealed with: put the right one back, or name it with --secret-keys")
+		}
+		return nil
+	})
 }
 
 // Newest is the time in the id of the event that was the newest at the start.
