@@ -106,8 +106,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		return nil, err
 	}
 	a.tellClock(a.started)
-	seldom := obs.Seldom(c.Log, time.Minute, outOfDescriptors, "local fault")
-	if a.listener, err = listen("--listen", c.Listen, seldom); err != nil {
+	seldom := obs.Seldom(c.Log, time.Minute, "local fault")
+	if a.listener, err = listen("--listen", c.Listen); err != nil {
 		return nil, err
 	}
 	a.front = front.New(front.Options{MaxConns: c.MaxConns, Descriptors: c.MaxInFlight + spareDescriptors, Memory: memoryLimit(), Trusted: c.TrustedProxies, Log: c.Log})

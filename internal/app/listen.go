@@ -3,7 +3,6 @@ package app
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"syscall"
@@ -13,7 +12,7 @@ import (
 
 // listen opens an address that an option names. An IPv4 address is IPv4 alone:
 // Go would take 0.0.0.0 for every address of either family.
-func listen(option, address string, log *slog.Logger) (net.Listener, error) {
+func listen(option, address string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err == nil {
 		_, err = net.LookupPort("tcp", port)
@@ -32,25 +31,5 @@ func listen(option, address string, log *slog.Logger) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w; choose another address with %s", address, err, option)
 	}
-	return accepting{l, log}, nil
-}
-
-// outOfDescriptors is said when connections wait because this process, or the
-// machine, has no file descriptor left.
-const outOfDescriptors = "connections cannot be accepted: raise the limit of open files (LimitNOFILE, ulimit -n)"
-
-// accepting says why connections are not accepted. The server that accepts
-// tries again by itself.
-type accepting struct {
-	net.Listener
-	log *slog.Logger
-}
-
-// Accept is part of net.Listener.
-func (l accepting) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		l.log.Error(outOfDescriptors, "error", err)
-	}
-	return c, err
+	return l, nil
 }
