@@ -95,7 +95,7 @@ type metricsServer struct {
 }
 
 func serveMetrics(address string, h http.Handler, log *slog.Logger) (*metricsServer, error) {
-	l, err := listen("--metrics-listen", address, log)
+	l, err := listen("--metrics-listen", address)
 	if err != nil {
 		return nil, err
 	}
