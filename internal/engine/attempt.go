@@ -175,12 +175,7 @@ func (e *Engine) judge(t *target, cb *callbackd.Callback, o *callbackd.Outcome, 
 	o.Change.Version = t.cb.Version
 	before := t.health
 	switch {
-	case !callbackd.SameOrigin(cb.URL, t.cb.URL):
-		o.Attempt.Decision = o.Attempt.AfterMove(now)
-		return
-	case cb.Version != t.cb.Version: // what the receiver asked for holds at its origin
-		t.health = before.Asked(&o.Attempt.Result, now)
-	default:
+	case cb.Version == t.cb.Version:
 		t.health = before.After(&o.Attempt.Result, now, rand.Float64())
 		if o.Change.Pause = t.health.ShouldPause(&o.Attempt.Result, now); o.Change.Pause != callbackd.NotPaused {
 			t.paused, t.pausing = true, true // at once; the store says so from the record on
@@ -191,6 +186,11 @@ func (e *Engine) judge(t *target, cb *callbackd.Callback, o *callbackd.Outcome, 
 			o.Change.Proven, t.proven = true, true
 			e.probation(t)
 		}
+	case callbackd.SameOrigin(cb.URL, t.cb.URL): // what the receiver asked for holds there
+		t.health = before.Asked(&o.Attempt.Result, now)
+	default:
+		o.Attempt.Decision = o.Attempt.AfterMove(now)
+		return
 	}
 	if t.health.ClosedUntil.After(before.ClosedUntil) {
 		o.Change.ClosedUntil = t.health.ClosedUntil

@@ -48,7 +48,7 @@ func New(inFlight func() int) *Metrics {
 		repeats:   counter("callbackd_repeats_total", "Attempts that a person or a replay asked for."),
 		breakers:  counter("callbackd_breaker_opened_total", "Times a breaker opened after consecutive failures."),
 		paused:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_callbacks_paused_total", Help: "Callbacks that were paused without a person, by reason."}, []string{"reason"}),
-		stale:     counter("callbackd_stale_outcomes_total", "Outcomes refused because the delivery was no longer pending."),
+		stale:     counter("callbackd_stale_outcomes_total", "Attempts that are in no history: another node had the delivery by then, or its event was gone."),
 		commits:   counter("callbackd_store_commits_total", "Group commits."),
 		committed: counter("callbackd_store_commands_total", "Commands in group commits."),
 		refused:   counter("callbackd_store_refused_total", "Commands that the store could not write."),
