@@ -26,7 +26,7 @@ func main() {
 }
 
 func callbacks(c *api.ClientWithResponses) {
-	made, err := c.CreateCallbackWithResponse(ctx, api.NewCallback{
+	made, err := c.CreateCallbackWithResponse(ctx, nil, api.NewCallback{
 		Event: "SESSION:STAGE_CHANGE", Url: signed.Receiver, Headers: &map[string]string{"Authorization": "Bearer x"},
 		Payload: &map[string]any{"source": "PAVE"}, Policy: &api.NewPolicy{Timeout: ptr("5s"), Retry: &[]api.Duration{"0s", "1m"}},
 	})
@@ -37,7 +37,7 @@ func callbacks(c *api.ClientWithResponses) {
 	must(err == nil && sent.JSON200 != nil && sent.JSON200.State == "delivered" && (*sent.JSON200.History)[0].Response.Status == 200, "test", sent, err)
 
 	// An attempt without an answer has null in the place of the response.
-	_, err = c.CreateCallbackWithResponse(ctx, api.NewCallback{Event: "SESSION:NOTE_INSERT", Url: "http://127.0.0.1:1/"})
+	_, err = c.CreateCallbackWithResponse(ctx, nil, api.NewCallback{Event: "SESSION:NOTE_INSERT", Url: "http://127.0.0.1:1/"})
 	must(err == nil, "create", nil, err)
 	sent, err = c.TestCallbackWithResponse(ctx, "SESSION:NOTE_INSERT", &api.TestCallbackParams{})
 	must(err == nil && sent.JSON200 != nil && (*sent.JSON200.History)[0].Response == nil, "test without an answer", sent, err)
@@ -68,30 +68,30 @@ func events(c *api.ClientWithResponses) {
 	must(err == nil && why.JSON200 != nil, "explain", why, err)
 	deliveries, err := c.ListDeliveriesWithResponse(ctx, &api.ListDeliveriesParams{})
 	must(err == nil && deliveries.JSON200 != nil && len(deliveries.JSON200.Data) == 2, "deliveries", deliveries, err)
-	replay, err := c.CreateReplayWithResponse(ctx, api.NewReplay{Callback: ptr("1"), States: &[]api.State{"delivered"}, DryRun: ptr(true)})
+	replay, err := c.CreateReplayWithResponse(ctx, nil, api.NewReplay{Callback: ptr("1"), States: &[]api.State{"delivered"}, DryRun: ptr(true)})
 	must(err == nil && replay.JSON200 != nil, "replay", replay, err)
 }
 
 func session(c *api.ClientWithResponses) {
-	made, err := c.CreateSessionWithResponse(ctx, api.NewSession{
+	made, err := c.CreateSessionWithResponse(ctx, nil, api.NewSession{
 		Vehicle: &api.NewVehicle{Vin: ptr("JN1CV6AR9BM123456"), Year: ptr("2017")}, Sms: &api.NewSMS{To: ptr("+15555550100")},
 		Options: &api.NewOptions{Reference: map[string]any{"stock": "A1"}},
 	})
 	must(err == nil && made.JSON200 != nil && made.JSON200.Vehicle != nil, "session", made, err)
 	key := made.JSON200.SessionKey
-	started, err := c.StartSessionWithResponse(ctx, key)
+	started, err := c.StartSessionWithResponse(ctx, key, nil)
 	must(err == nil && started.JSON200 != nil && started.JSON200.Status == "STARTED", "start", started, err)
 	for code := 1; code <= 13; code++ {
-		photo, err := c.AddPhotoWithResponse(ctx, key, api.NewPhoto{PhotoCode: code, Url: ptr("https://photos.example/1.jpg"), Approved: ptr(true)})
+		photo, err := c.AddPhotoWithResponse(ctx, key, nil, api.NewPhoto{PhotoCode: code, Url: ptr("https://photos.example/1.jpg"), Approved: ptr(true)})
 		must(err == nil && photo.JSON200 != nil, "photo", photo, err)
 	}
-	put, err := c.PutResultsWithResponse(ctx, key, api.NewResults{AdditionalProperties: map[string]any{"landing_page": "https://report.example/1"}})
+	put, err := c.PutResultsWithResponse(ctx, key, nil, api.NewResults{AdditionalProperties: map[string]any{"landing_page": "https://report.example/1"}})
 	must(err == nil && put.JSON200 != nil && put.JSON200.Status == "CONFIRM", "results", put, err)
-	done, err := c.CompleteSessionWithResponse(ctx, key)
+	done, err := c.CompleteSessionWithResponse(ctx, key, nil)
 	must(err == nil && done.JSON200 != nil && done.JSON200.Status == "COMPLETE", "complete", done, err)
 	results, err := c.GetResultsWithResponse(ctx, key)
 	must(err == nil && results.JSON200 != nil && results.JSON200.Session.SessionKey == key, "results", results, err)
-	again, err := c.StartSessionWithResponse(ctx, key)
+	again, err := c.StartSessionWithResponse(ctx, key, nil)
 	must(err == nil && again.JSON409 != nil, "start again", again, err)
 	page, err := c.ListSessionsWithResponse(ctx, &api.ListSessionsParams{})
 	must(err == nil && page.JSON200 != nil && len(page.JSON200.Data) == 1, "sessions", page, err)

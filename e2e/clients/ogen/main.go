@@ -57,16 +57,16 @@ func callbacks(c *api.Client) {
 		Event: "SESSION:STAGE_CHANGE", URL: signed.Receiver, Headers: api.NewOptNewCallbackHeaders(api.NewCallbackHeaders{"Authorization": "Bearer x"}),
 		Payload: api.NewOptNewCallbackPayload(api.NewCallbackPayload{"source": jx.Raw(`"PAVE"`)}),
 		Policy:  api.NewOptNewPolicy(api.NewPolicy{Timeout: api.NewOptDuration("5s"), Retry: []api.Duration{"0s", "1m"}}),
-	})
-	made := as[*api.Callback]("create", answer, err)
+	}, api.CreateCallbackParams{})
+	made := as[*api.CallbackAnswerHeaders]("create", answer, err).Response
 	must(string(made.Payload["source"]) == `"PAVE"`, "create", made, nil)
 	tested, err := c.TestCallback(ctx, api.TestCallbackParams{Event: "SESSION:STAGE_CHANGE"})
 	sent := as[*api.Delivery]("test", tested, err)
 	must(sent.State == "delivered" && !sent.History[0].Response.Null, "test", sent, nil)
 
 	// An attempt without an answer has null in the place of the response.
-	answer, err = c.CreateCallback(ctx, &api.NewCallback{Event: "SESSION:NOTE_INSERT", URL: "http://127.0.0.1:1/"})
-	as[*api.Callback]("create", answer, err)
+	answer, err = c.CreateCallback(ctx, &api.NewCallback{Event: "SESSION:NOTE_INSERT", URL: "http://127.0.0.1:1/"}, api.CreateCallbackParams{})
+	as[*api.CallbackAnswerHeaders]("create", answer, err)
 	tested, err = c.TestCallback(ctx, api.TestCallbackParams{Event: "SESSION:NOTE_INSERT"})
 	sent = as[*api.Delivery]("test without an answer", tested, err)
 	must(sent.History[0].Response.Null, "test without an answer", sent, nil)
@@ -86,7 +86,7 @@ func events(c *api.Client) {
 	as[*api.Event]("event", read, err)
 	page, err := c.ListEvents(ctx, api.ListEventsParams{Limit: api.NewOptInt(2)})
 	must(len(as[*api.EventList]("events", page, err).Data) == 2, "events", page, nil)
-	replay, err := c.CreateReplay(ctx, &api.NewReplay{Callback: api.NewOptCallbackRef("1"), DryRun: api.NewOptBool(true)})
+	replay, err := c.CreateReplay(ctx, &api.NewReplay{Callback: api.NewOptCallbackRef("1"), DryRun: api.NewOptBool(true)}, api.CreateReplayParams{})
 	as[*api.ReplayCount]("replay", replay, err)
 }
 
@@ -94,7 +94,7 @@ func session(c *api.Client) {
 	answer, err := c.CreateSession(ctx, api.NewOptNewSession(api.NewSession{
 		Vehicle: api.NewOptNewVehicle(api.NewVehicle{Vin: api.NewOptString("JN1CV6AR9BM123456"), Year: api.NewOptString("2017")}),
 		Options: api.NewOptNewOptions(api.NewOptions{Reference: jx.Raw(`{"stock":"A1"}`)}),
-	}))
+	}), api.CreateSessionParams{})
 	key := as[*api.Session]("session", answer, err).SessionKey
 	started, err := c.StartSession(ctx, api.StartSessionParams{Key: key})
 	as[*api.SessionChange]("start", started, err)
