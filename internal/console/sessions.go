@@ -116,7 +116,13 @@ func (c *Console) findSessions(v *visit, p *sessionsPage) error {
 	for _, id := range exact {
 		named[id.Key] = append(named[id.Key], id.SessionKey)
 	}
-	for _, key := range p.every() {
+	keys := p.all() // a part of a text is looked for in as many keys as a list shows
+	for _, id := range exact {
+		if !slices.Contains(keys, id.Key) {
+			keys = append(keys, id.Key)
+		}
+	}
+	for _, key := range keys {
 		names, kept := named[key], map[string]*callbackd.Session{}
 		page, err := c.Store.ListSessions(v.Context(), store.SessionQuery{Key: key, Text: p.Text, Limit: pageRows})
 		if err != nil {
