@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -260,11 +261,18 @@ func aNewOperatorTokenEndsLogins(t *testing.T, s *site) {
 
 func TestTheCookie(t *testing.T) {
 	s := startSite(t)
-	for proto, secure := range map[string]bool{"": false, "https": true} {
-		a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.key.APIKey}, "secret": {s.key.Secret.Reveal()}}, "X-Forwarded-Proto", proto)
-		c := a.Header.Get("Set-Cookie")
-		if !strings.Contains(c, "HttpOnly") || !strings.Contains(c, "SameSite=Lax") || !strings.Contains(c, "Path=/console") || strings.Contains(c, "Secure") != secure {
-			t.Errorf("%q: %s", proto, c)
+	for _, trusted := range []bool{false, true} {
+		if trusted { // who is not is not believed that the browser came by TLS
+			s.stop()
+			s.proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			s.start()
+		}
+		for _, proto := range []string{"", "https"} {
+			a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.key.APIKey}, "secret": {s.key.Secret.Reveal()}}, "X-Forwarded-Proto", proto)
+			c, secure := a.Header.Get("Set-Cookie"), trusted && proto == "https"
+			if !strings.Contains(c, "HttpOnly") || !strings.Contains(c, "SameSite=Lax") || !strings.Contains(c, "Path=/console") || strings.Contains(c, "Secure") != secure {
+				t.Errorf("trusted %t, %q: %s", trusted, proto, c)
+			}
 		}
 	}
 }

@@ -35,6 +35,8 @@ type site struct {
 	url   string
 	key   callbackd.Key
 	token callbackd.Secret // the operator's
+
+	proxies []netip.Prefix // that are trusted
 }
 
 // startSite starts one on SQLite.
@@ -92,7 +94,7 @@ func (s *site) start() {
 		listen = s.url[len("http://"):]
 	}
 	a, err := app.Start(context.Background(), app.Config{Listen: listen, Place: s.place, Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Keep: time.Hour,
-		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.token})
+		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.token, TrustedProxies: s.proxies})
 	if err != nil {
 		s.t.Fatal(err)
 	}
