@@ -183,6 +183,8 @@ func (j *journey) readsASession() {
 		t    callbackd.EventType
 		data string
 	}{
+		{callbackd.SMSRequested, `{"phone":"+15555550100","name":"Jane","link":"javascript:alert(1)"}`},
+		{callbackd.Complete, `{"session":{},"photos":[{},{}],"vehicle":{"vin":"1HGCM82633A004352","year":2017,"make":"Honda","model":"Accord"},"condition_report":"https://reports.example/x"}`},
 		{callbackd.SMSProcess, `{"phone":"+15555550100","status":"success"}`},
 		{callbackd.StatusChange, `{"status":"STARTED","previous_status":"IDLE"}`},
 		{callbackd.StageChange, `{"photo_code":4,"photo_label":"Left","photo_status":"REJECTED: blurry"}`},
@@ -199,6 +201,8 @@ func (j *journey) readsASession() {
 	j.press("tbody .main-link")
 	j.sees("STARTED → PROCESS")
 	j.sees("Left REJECTED: blurry")
+	j.sees("SMS to be sent to +15555550100")
+	j.sees("2017 Honda Accord 1HGCM82633A004352, 2 photos, a condition report")
 	j.sees("1 attempt")
 	j.pictures("session")
 	j.press(".story .main-link")

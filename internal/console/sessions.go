@@ -445,7 +445,11 @@ func saysComplete(data []byte) string {
 	if vehicle := strings.Join(strings.Fields(year+" "+d.Vehicle.Make+" "+d.Vehicle.Model+" "+d.Vehicle.VIN), " "); vehicle != "" {
 		parts = append(parts, vehicle)
 	}
-	if n := len(d.Photos); n > 0 {
+	switch n := len(d.Photos); n {
+	case 0:
+	case 1:
+		parts = append(parts, "1 photo")
+	default:
 		parts = append(parts, fmt.Sprintf("%d photos", n))
 	}
 	if d.Report != "" {
