@@ -43,7 +43,7 @@ var errCursor = invalid("cursor is not one that a list gave; begin without it.")
 func readFilter(q url.Values) (f filter, err error) {
 	f = filter{event: callbackd.EventType(strings.ToUpper(q.Get("event"))), session: q.Get("session_key"), state: callbackd.State(strings.ToLower(q.Get("state"))), cursor: q.Get("cursor"), limit: defaultLimit}
 	if f.event != "" && !f.event.Valid() {
-		return f, invalid("event %q is not supported; the supported events are %s.", clip(string(f.event), 100), callbacks.Types())
+		return f, invalid("event %q is not supported; the supported events are %s.", clip(q.Get("event"), 100), callbacks.Types())
 	}
 	if f.state != "" && !f.state.Valid() {
 		return f, invalid("state must be pending, delivered, failed or canceled.")

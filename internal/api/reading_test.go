@@ -96,6 +96,17 @@ func TestFormsThatMeanNothingAreRefused(t *testing.T) {
 	s.call("POST", "/v1/callbacks", "a=b", set("Content-Type", "multipart/form-data")).says(400, "The form is malformed")
 }
 
+// The sample of PAVE's page, as it stands there.
+func TestThePagesOwnSampleIsAccepted(t *testing.T) {
+	s := start(t)
+	const sample = `{"event":"SESSION:STAGE_CHANGE","url":"https://your_sms_callback_url","method":"POST","headers":{"Authorization":"Bearer <jwt_token>"},"payload":{"source":"PAVE"}}`
+	s.call("POST", "/v1/callbacks", sample).is(200, `{"api_key":"KEY",`+sample[1:])
+	s.call("GET", "/v1/callbacks/SESSION:STAGE_CHANGE", "").is(200, `{"api_key":"KEY","data":`+sample+`}`)
+	for _, url := range []string{"http://my_app:3000/hook", "https://a--b.netlify.app/", "https://r3---sn.example/a%20b?x=%2F", "https://4f5e6a7b8c9d/x"} {
+		s.call("PUT", "/v1/callbacks/SESSION:STAGE_CHANGE", `{"url":"`+url+`"}`).is(200, `{"api_key":"KEY","event":"SESSION:STAGE_CHANGE","url":"`+url+`","method":"POST","headers":{},"payload":{}}`)
+	}
+}
+
 func TestHeadersMayBeHeaderLines(t *testing.T) {
 	s := start(t)
 	put := func(text string) reply {

@@ -17,8 +17,14 @@ var reserved = []string{"host", "content-length", "transfer-encoding", "connecti
 func headerMembers(v strictjson.Value) ([]strictjson.Member, error) {
 	text, ok := v.Text()
 	if !ok || !strings.Contains(text, ":") || strings.HasPrefix(strings.TrimSpace(text), "{") {
-		_, members, err := objectValue("headers", v)
-		return members, err
+		object, members, err := strictjson.LenientObject(v)
+		if err != nil && object.Kind() != '{' {
+			return nil, invalid("headers must be a JSON object, or a string that holds one or header lines, such as Authorization: Bearer x.")
+		}
+		if err != nil {
+			return nil, invalid("headers must be a JSON object, or a string that holds one: it %v.", err)
+		}
+		return members, nil
 	}
 	var members []strictjson.Member
 	for line := range strings.Lines(text) {

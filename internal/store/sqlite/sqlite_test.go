@@ -82,6 +82,13 @@ func TestSecretsAreSealedOnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o := store.NewOnce(k.No, "POST /rotate", "k", nil, time.Now()) // its answer is a secret
+	o.Show = func(any) (store.Answer, error) {
+		return store.Answer{Status: 200, Body: []byte("canary-answer")}, nil
+	}
+	if _, err := s.RotateSecret(store.WithOnce(t.Context(), o), k.No, callbackd.Complete, "default", "canary-next", time.Now(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	files := func() {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
