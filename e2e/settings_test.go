@@ -141,7 +141,8 @@ func TestVersionAndBareCommand(t *testing.T) {
 func TestCommandsThatCannotBeAreExplained(t *testing.T) {
 	for _, args := range [][]string{
 		{"server"}, {"keys", "create"}, {"keys", "create", "--account", "a", "--expires=-1d"}, {"keys", "rotate", "k", "--keep=-1d"},
-		{"listen", "--status", "1"}, {"nodes"}, {"fsck", "--database-url", "postgres://x@127.0.0.1/x"},
+		{"listen", "--status", "1"}, {"listen", "--fail=-1"}, {"listen", "--delay=-1d"}, {"replay", "start", "--account", "a", "--key", "k", "--secret", "s", "--since", "a month"},
+		{"simulate", "--account", "a", "--key", "k", "--secret", "s", "--sessions", "0"}, {"move", "--from", "nowhere", "--to", "postgres://x/y"}, {"backup", "--data", "nowhere", "--to", "copy"}, {"nodes"}, {"fsck", "--database-url", "postgres://x@127.0.0.1/x"},
 	} {
 		cmd := command(args...)
 		cmd.Dir = t.TempDir()

@@ -69,11 +69,11 @@ func (c *listenCmd) check() error {
 	case c.Status < 200 || c.Status > 599:
 		return settingf("--status must be from 200 to 599")
 	case c.Fail < 0:
-		return errors.New("--fail is negative; give how many requests to refuse")
+		return settingf("--fail is negative; give how many requests to refuse")
 	case c.Delay < 0:
-		return errors.New("--delay is negative; give 0s or more")
+		return settingf("--delay is negative; give 0s or more")
 	case c.Forward != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == ""):
-		return errors.New("--forward is not a URL; write for example http://localhost:3000/hook")
+		return settingf("--forward is not a URL; write for example http://localhost:3000/hook")
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func pointInTime(name, s string, now time.Time) (*time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return nil, fmt.Errorf("%s %q is not a time; write for example 2026-01-02T15:04:05Z, or 2h for two hours ago", name, s)
+		return nil, settingf("%s %q is not a time; write for example 2026-01-02T15:04:05Z, or 2h for two hours ago", name, s)
 	}
 	return &t, nil
 }

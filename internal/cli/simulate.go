@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -43,7 +42,7 @@ func (s *speed) UnmarshalText(b []byte) error {
 	}
 	f, err := strconv.ParseFloat(strings.TrimSuffix(string(b), "x"), 64)
 	if err != nil || !(f >= 0.01 && f <= 1e6) {
-		return errors.New("the speed must be a factor such as 60x, or max")
+		return settingf("the speed must be a factor such as 60x, or max")
 	}
 	*s = speed(f)
 	return nil
@@ -56,16 +55,16 @@ const connections = 64
 func (c *simulateCmd) Run(e *env) error {
 	for name, share := range map[string]float64{"reject": c.Reject, "expire": c.Expire, "invalid": c.Invalid} {
 		if share < 0 || share > 1 {
-			return fmt.Errorf("--%s is a share from 0 to 1, such as 0.1", name)
+			return settingf("--%s is a share from 0 to 1, such as 0.1", name)
 		}
 	}
 	switch {
 	case c.Reject > 0.95:
-		return errors.New("--reject is so high that hardly any photo would be accepted; give at most 0.95")
+		return settingf("--reject is so high that hardly any photo would be accepted; give at most 0.95")
 	case c.Expire+c.Invalid > 1:
-		return errors.New("--expire and --invalid are more than 1 together")
+		return settingf("--expire and --invalid are more than 1 together")
 	case c.Sessions < 1 || c.Sessions > 1_000_000:
-		return errors.New("--sessions must be from 1 to 1000000")
+		return settingf("--sessions must be from 1 to 1000000")
 	}
 	seed := cmp.Or(c.Seed, rand.Uint64())
 	cl := &client.Client{Base: strings.TrimSuffix(c.Server, "/"), Account: c.Account, APIKey: c.Key, APISecret: c.Secret,
