@@ -3,7 +3,8 @@
 //
 // Every driver under this folder obeys it and proves so with the storetest
 // suite. Time always comes in as an argument: a driver reads no clock to
-// decide anything.
+// decide anything, but for one thing: whether the time in an event's id has come
+// ([SweepFuture]).
 //
 // Errors: a [callbackd.Error] whose kind says what happened. NotFound covers
 // objects of another key. Unavailable means that nothing was written or that
