@@ -18,14 +18,18 @@ func New(account, name string, live bool, at time.Time) (callbackd.Key, error) {
 		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "account must be 1 to %d printable characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)
 	}
 	if !printable(name) || len(name) > callbackd.MaxName {
-		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "name must be up to %d bytes of printable text", callbackd.MaxName)
+		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "name must be up to %d bytes of printable text, without characters that format or hide text", callbackd.MaxName)
 	}
 	return callbackd.Key{Account: account, APIKey: Text(), Secret: Secret(), Name: name, Live: live, CreatedAt: at}, nil
 }
 
-// printable tells whether every database and every page can hold a text.
+// printable tells whether every database and every page can hold a text, and
+// whether it looks like what it is: characters that format what is around them
+// are not seen themselves, and could make one name look like another.
 func printable(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
+	})
 }
 
 // Secret is 260 random bits as text.
