@@ -258,6 +258,8 @@ func everyCommand(t *testing.T, s *Store) {
 	must(err)
 	_, err = s.Delivery(ctx, k.No, id)
 	must(err)
+	_, err = s.DeliveryBefore(ctx, k.No, id, 2)
+	must(err)
 	_, err = s.Event(ctx, k.No, evs[0].ID)
 	must(err)
 	_, err = s.Load(ctx, evs[0].ID)
