@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/store/transfer"
@@ -50,23 +51,45 @@ func OpenTarget(ctx context.Context, o Options, from transfer.Origin) (*Target, 
 		return nil, fmt.Errorf("the database cannot be reached: %w", err)
 	}
 	t := &Target{conn: conn, types: map[string][]uint32{}}
-	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return begin(ctx, tx, o.KeysetFile, from) })
+	if err = useAlone(ctx, conn); err == nil {
+		err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return begin(ctx, tx, o.KeysetFile, from) })
+	}
 	if err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
+// A server that was just stopped, or a command that just ended, is seen by
+// PostgreSQL for as long as it takes to end its connections.
+const (
+	useAloneWait  = 5 * time.Second
+	useAlonePause = 50 * time.Millisecond
+)
+
+// useAlone takes the lock that every connection of a server holds in share. It
+// asks without waiting in the lock's queue, where it would keep new connections
+// from taking their share.
+func useAlone(ctx context.Context, conn *pgx.Conn) error {
+	for begun := time.Now(); ; {
+		var alone bool
+		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock("+inUse+")").Scan(&alone); err != nil || alone {
+			return err
+		}
+		if time.Since(begun) >= useAloneWait {
+			return callbackd.Errorf(callbackd.KindConflict, "a callbackd works on the database: stop every server on it, or wait until the command ends, and try again")
+		}
+		select {
+		case <-time.After(useAlonePause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 func begin(ctx context.Context, tx pgx.Tx, keyset string, from transfer.Origin) error {
 	if _, err := tx.Exec(ctx, lockSetup); err != nil {
 		return err
-	}
-	var alone bool
-	if err := tx.QueryRow(ctx, "SELECT pg_try_advisory_lock("+inUse+")").Scan(&alone); err != nil {
-		return err
-	}
-	if !alone {
-		return callbackd.Errorf(callbackd.KindConflict, "a callbackd works on the database: stop every server on it, or wait until the command ends, and try again")
 	}
 	have, err := moving(ctx, tx)
 	if err != nil {

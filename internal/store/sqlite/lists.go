@@ -451,11 +451,11 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callb
 		out = callbackd.Delivery{}
 		t.left[id] = true // the row is its own from now on
 		err := t.query(`INSERT INTO pending (callback_no, event_id, session, sequence, test, attempts, step, manual, due)
-			VALUES (?, ?, ?, ?, 0, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = ?2 AND callback_no = ?1), 0, 1, ?5)
+			VALUES (?, ?, ?, ?, ?6, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = ?2 AND callback_no = ?1), 0, 1, ?5)
 			ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, manual = iif(attempts = 0 AND due IS NULL, manual, 1), first_failed_at = NULL, holds_until = NULL,
 				due = iif(attempts = 0 AND due IS NULL, NULL, ?5)
 			RETURNING `+pendingColumns, func(st *sqlite3.Stmt) error { out = scanPending(st); return nil },
-			int64(id.Callback), int64(id.Event), view.Event.Session, view.Event.Sequence, at)
+			int64(id.Callback), int64(id.Event), view.Event.Session, view.Event.Sequence, at, view.Event.Test)
 		return err
 	})
 	if err != nil {

@@ -362,9 +362,9 @@ func (r *replayStep) one(id callbackd.DeliveryID) (*callbackd.Delivery, error) {
 	t := r.t
 	d := callbackd.Delivery{ID: id, Manual: true, Replay: r.id, Due: r.next.UTC().Truncate(time.Millisecond)}
 	found, owed := false, false
-	err := t.query("SELECT session, sequence, owed FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
-		d.Session, d.Sequence, found = st.ColumnText(0), st.ColumnInt64(1), true
-		for _, no := range codec.Owed(st.ColumnRawBlob(2)) {
+	err := t.query("SELECT session, sequence, test, owed FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
+		d.Session, d.Sequence, d.Test, found = st.ColumnText(0), st.ColumnInt64(1), st.ColumnBool(2), true
+		for _, no := range codec.Owed(st.ColumnRawBlob(3)) {
 			owed = owed || no == id.Callback
 		}
 		return nil

@@ -143,6 +143,9 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 		err = only(err, enough)
 		for i := range out {
 			if err == nil {
+				err = d.addLater(out[i].Event)
+			}
+			if err == nil {
 				out[i].Deliveries, err = d.deliveriesOf(out[i].Event, cbs)
 			}
 		}

@@ -245,6 +245,11 @@ func (s *suite) replayTo() {
 	if !slices.Equal(ev.Owed, []callbackd.CallbackNo{old.No, late.No}) {
 		s.Errorf("owed to %v", ev.Owed)
 	}
+	story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.No, Session: "S1", Limit: 10})
+	s.must(err)
+	if len(story) == 0 || len(story[0].Deliveries) != 2 {
+		s.Errorf("the session's page lacks what its event came to be owed: %+v", story)
+	}
 	ds, _, err := s.Replayed(s.ctx(), late.No, s.at.Add(time.Hour), 10)
 	s.must(err)
 	for _, d := range ds {

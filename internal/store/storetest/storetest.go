@@ -655,6 +655,16 @@ func (s *suite) retry() {
 	if len(due) != 2 || r.Callbacks[0].Repeats != 1 || r.Callbacks[0].Delivered != 2 {
 		s.Errorf("%d due, %+v", len(due), r.Callbacks[0])
 	}
+	// A test that is sent again is a test still.
+	evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.No, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: cb.No}}})
+	s.must(err)
+	test := callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}, Session: "T", Sequence: 1, Test: true}
+	s.outcome(test, callbackd.Failed, time.Time{}, time.Time{})
+	got, err := s.RetryDelivery(s.ctx(), s.key.No, test.ID, s.at)
+	s.must(err)
+	if !got.Test {
+		s.Errorf("a test became real: %+v", got)
+	}
 	_, err = s.DeleteCallback(s.ctx(), s.key.No, ev1, "default", s.at)
 	s.must(err)
 	_, err = s.RetryDelivery(s.ctx(), s.key.No, ds[0].ID, s.at)

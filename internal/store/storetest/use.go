@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
@@ -63,7 +64,7 @@ func (u *user) step() {
 		next.URL, next.Secrets = fmt.Sprintf("https://r%d.example/h", u.r.IntN(3)), []callbackd.SigningSecret{{Value: callbackd.Secret(fmt.Sprint("s", u.r.Uint32()))}}
 		u.tolerate(second(s.ReplaceCallback(s.ctx(), next, s.at)))
 	case 2:
-		u.tolerate(second(s.RotateSecret(s.ctx(), cb.Key, cb.Event, cb.Name, callbackd.Secret(fmt.Sprint("r", u.r.Uint32())), s.at.Add(time.Hour), s.at)))
+		u.tolerate(second(s.RotateSecret(u.once(cb.Key), cb.Key, cb.Event, cb.Name, callbackd.Secret(fmt.Sprint("r", u.r.Uint32())), s.at.Add(time.Hour), s.at)))
 		u.tolerate(second(s.PauseCallback(s.ctx(), cb.Key, cb.Event, cb.Name, callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at})))
 	case 3, 4:
 		u.sessions = append(u.sessions, s.newSession(key, func(x *callbackd.Session) { x.FirstName = fmt.Sprint("Zoë\x00", u.r.IntN(9)) }))
@@ -80,6 +81,13 @@ func (u *user) step() {
 	default:
 		u.publish(key, cb)
 	}
+}
+
+// once is the context of a command with one of a few idempotency keys.
+func (u *user) once(key callbackd.KeyNo) context.Context {
+	o := store.NewOnce(key, "POST /rotate", fmt.Sprint("k", u.at.Nanosecond()%7), nil, u.at)
+	o.Show = func(any) (store.Answer, error) { return store.Answer{Status: 200, Body: []byte("{}")}, nil }
+	return store.WithOnce(u.ctx(), o)
 }
 
 func (u *user) newCallbacks(key callbackd.Key) {
