@@ -237,6 +237,9 @@ func TestComposeFile(t *testing.T) {
 	if !strings.Contains(string(caddy), "reverse_proxy callbackd:"+img["EXPOSE"][0]+"\n") {
 		t.Errorf("the proxy leads elsewhere than the image listens:\n%s", caddy)
 	}
+	if server.Environment["CALLBACKD_TRUSTED_PROXY"] == "" {
+		t.Error("all visitors have the proxy's address")
+	}
 	var env []string
 	for name, value := range server.Environment {
 		env = append(env, name+"="+value)
