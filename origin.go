@@ -30,6 +30,14 @@ type Probation struct {
 	since time.Time // when begun was last reduced
 }
 
+// After takes into account result r of one of these callbacks at now; see
+// [Health.After]. A Retry-After closes the callback that got it and no other:
+// they share a host, and need not share what answers there.
+func (p *Probation) After(r *Result, now time.Time, jitter float64) {
+	p.Health = p.Health.After(r, now, jitter)
+	p.Health.ClosedUntil = time.Time{}
+}
+
 // Limit is how many attempts of all these callbacks may be in flight at now.
 func (p *Probation) Limit(now time.Time) int { return p.Health.Limit(Policy{}, now) }
 

@@ -58,9 +58,21 @@ func TestProbationHasOneAllowanceAndOneBreaker(t *testing.T) {
 		t.Errorf("%d attempts in flight, want %d", got, callbackd.RampStart)
 	}
 	for range callbackd.BreakerThreshold {
-		p.Health = p.Health.After(status(500), t0, 0.5)
+		p.After(status(500), t0, 0.5)
 	}
 	if p.Limit(t0) != 0 || p.Idle(t0.Add(time.Hour)) {
 		t.Errorf("failures of any of them do not open its breaker: %+v", p)
+	}
+}
+
+// What one callback's receiver asks for with Retry-After holds that callback;
+// the others at the origin share its failure, and not its wait.
+func TestRetryAfterClosesNoOtherCallbackOfTheOrigin(t *testing.T) {
+	var p callbackd.Probation
+	busy := status(503)
+	busy.RetryAfter = "600"
+	p.After(busy, t0, 0.5)
+	if p.Health.Held(t0) || p.Limit(t0) == 0 || p.Health.Consecutive != 1 {
+		t.Errorf("others wait for what one was asked for: %+v", p.Health)
 	}
 }

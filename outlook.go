@@ -17,9 +17,13 @@ type Outlook struct {
 	// Probation tells that the callback has not succeeded at its origin yet, so
 	// that it shares OriginLimit with others there, of which OriginInFlight are
 	// used. BeginsAt is when it may make its first attempt; zero: it may.
+	// OriginOpenUntil is when the breaker that they share lets a probe through,
+	// after OriginFailures in a row; zero: it is closed.
 	Probation                   bool
 	OriginInFlight, OriginLimit int
 	BeginsAt                    time.Time
+	OriginOpenUntil             time.Time
+	OriginFailures              int
 	// RateUntil is when the rate limit lets the next attempt through; zero:
 	// it does not hold.
 	RateUntil time.Time

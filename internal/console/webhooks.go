@@ -117,6 +117,7 @@ type webhookPage struct {
 	Backlog   store.Backlog
 	Longest   string // the longest wait
 	Failure   string // how its receiver failed last, in words, and when
+	Turn      string // that it waits for others at its host
 	Probe     time.Time
 	Last      []owed
 }
@@ -138,7 +139,7 @@ func (c *Console) webhook(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	p.Failure, p.Probe = st.Last, st.Probe
+	p.Failure, p.Turn, p.Probe = st.Last, st.Turn, st.Probe
 	if cb.Paused() {
 		p.PausedFor = span(c.now().Sub(cb.Pause.At).Round(time.Second))
 	}

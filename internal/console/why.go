@@ -22,6 +22,7 @@ type why struct {
 type standing struct {
 	*callbackd.Callback
 	Last  string    // how it failed last, in words, and when; empty: it is well
+	Turn  string    // that it waits for others at its host; empty: it does not
 	Probe time.Time // before it nothing is sent; zero: nothing holds it up
 }
 
@@ -39,20 +40,38 @@ func (w *why) callback(no callbackd.CallbackNo) (*standing, error) {
 	}
 	st := &standing{Callback: cb}
 	if !cb.Deleted() {
-		r, err := w.c.Store.Receiver(w.v.Context(), no)
-		if err != nil {
+		if err := w.receiver(st); err != nil {
 			return nil, err
-		}
-		if !cb.FailingSince.IsZero() { // only then may a probe be waited for, and the owner's word be worth its time
-			look := w.c.Dispatcher.Outlook(no, "", w.c.now())
-			st.Last, st.Probe = story.LastFailure(&r), latest(look.OpenUntil, look.ClosedUntil, cb.ClosedUntil)
-			if !st.Probe.After(w.c.now()) {
-				st.Probe = time.Time{}
-			}
 		}
 	}
 	w.callbacks[no] = st
 	return st, nil
+}
+
+// receiver fills in what is known of the callback's receiver.
+func (w *why) receiver(st *standing) error {
+	now := w.c.now()
+	look := w.c.Dispatcher.Outlook(st.No, "", now)
+	st.Probe = future(latest(look.OpenUntil, look.ClosedUntil, st.ClosedUntil, look.OriginOpenUntil), now)
+	if !st.FailingSince.IsZero() {
+		r, err := w.c.Store.Receiver(w.v.Context(), st.No)
+		if err != nil {
+			return err
+		}
+		st.Last = story.LastFailure(&r)
+	}
+	if look.Probation && (look.OriginInFlight >= look.OriginLimit || look.BeginsAt.After(now)) {
+		st.Turn = "it takes turns with other callbacks that have not succeeded at its host yet"
+	}
+	return nil
+}
+
+// future is t, or the zero time when it has passed.
+func future(t, now time.Time) time.Time {
+	if t.After(now) {
+		return t
+	}
+	return time.Time{}
 }
 
 func latest(ts ...time.Time) time.Time { return slices.MaxFunc(ts, time.Time.Compare) }
@@ -79,14 +98,15 @@ func (w *why) owed(d store.DeliveryView) (owed, error) {
 	switch {
 	case d.State == callbackd.Failed:
 		out.Why = failure
+	case d.State == callbackd.Canceled && st.Deleted():
+		out.Why = "the callback was deleted"
+	case d.State == callbackd.Canceled:
+		out.Why = "the API key was revoked"
 	case d.State != callbackd.Pending:
 	case st.Paused():
 		out.Why = cmp.Or(failure, "the callback is paused")
 	default:
-		out.Why, out.Next = cmp.Or(failure, st.Last), d.Due
-		if st.Probe.After(out.Next) {
-			out.Next = st.Probe
-		}
+		out.Why, out.Next = cmp.Or(failure, st.Last, st.Turn), future(latest(d.Due, st.Probe), w.c.now())
 	}
 	return out, nil
 }

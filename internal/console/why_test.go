@@ -463,3 +463,42 @@ func readAll(r *http.Request) string {
 	}
 	return string(raw)
 }
+
+// A callback that waits for others at its host is said to, and what was given
+// up says why.
+func TestATurnAndACancellationAreSaid(t *testing.T) {
+	s := startSite(t)
+	answer := make(chan struct{})
+	var called atomic.Int64
+	recv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		called.Add(1)
+		select {
+		case <-answer:
+		case <-r.Context().Done():
+		}
+	}))
+	defer recv.Close()
+	defer close(answer)
+	nos := []string{}
+	for i := range callbackd.RampStart + 1 {
+		nos = append(nos, s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", Name: fmt.Sprint("n", i), URL: recv.URL, Timeout: "60s"}))
+	}
+	s.publish(s.key, callbackd.Complete, "ACM-0000000001", map[string]any{"x": 1})
+	s.await(func() bool { return called.Load() == callbackd.RampStart })
+	v := s.visitor(t).signIn(s.key)
+	const turn = "it takes turns with other callbacks that have not succeeded at its host yet"
+	v.says("/console/sessions/ACM-0000000001", turn)
+	said := 0
+	for _, no := range nos {
+		if strings.Contains(words(t, v.get("/console/webhooks/"+no)), "Deliveries wait: "+turn) {
+			said++
+		}
+	}
+	if said != len(nos) { // nothing more may start to any of them now
+		t.Errorf("%d of %d pages say that the callback takes turns", said, len(nos))
+	}
+	if a := v.do("POST", "/console/webhooks/"+nos[len(nos)-1]+"/delete", nil); a.StatusCode != http.StatusSeeOther {
+		t.Fatal(a.Status)
+	}
+	v.says("/console/sessions/ACM-0000000001", "never tried · the callback was deleted")
+}

@@ -157,7 +157,7 @@ func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback, p
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if p.origin != nil {
-			p.origin.probation.Health = p.origin.probation.Health.After(&res, now, rand.Float64())
+			p.origin.probation.After(&res, now, rand.Float64())
 		}
 		e.judge(t, cb, &o, now)
 	}

@@ -74,6 +74,9 @@ func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
 		if r.highest() > callbackd.RampStart {
 			t.Errorf("%d at once", r.highest())
 		}
+		if look := r.e.Outlook(r.sent()[0].cb, "S0", time.Now()); !look.OriginOpenUntil.After(time.Now()) || look.OriginFailures < callbackd.BreakerThreshold {
+			t.Errorf("that the shared breaker is open is not told: %+v", look)
+		}
 		if n := len(r.sent()); n > 2*callbackd.BreakerThreshold {
 			t.Errorf("%d requests to a host that wants none", n)
 		}
@@ -170,5 +173,30 @@ func TestProbationStrandsNobody(t *testing.T) {
 			t.Errorf("%d deliveries are left", left)
 		}
 		synctest.Wait()
+	})
+}
+
+// What one receiver asks for with Retry-After holds no other callback at its
+// origin.
+func TestRetryAfterOfOneHoldsNoOtherOnProbation(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		nos := r.at("example.com", 2, callbackd.Policy{})
+		r.set(func(c call) callbackd.Result {
+			if c.cb == nos[0] {
+				busy := status(503)
+				busy.RetryAfter = "600"
+				return busy
+			}
+			return status(500)
+		})
+		r.publish(ev1, "S")
+		pass(time.Minute)
+		got := map[callbackd.CallbackNo]int{}
+		for _, c := range r.sent() {
+			got[c.cb]++
+		}
+		if got[nos[0]] != 1 || got[nos[1]] < 2 {
+			t.Errorf("attempts: %v", got)
+		}
 	})
 }

@@ -26,6 +26,9 @@ func (e *Engine) Outlook(no callbackd.CallbackNo, session string, now time.Time)
 	if o := t.origin; o != nil {
 		out.Probation, out.OriginInFlight, out.OriginLimit = true, o.inFlight, o.probation.Limit(now)
 		out.BeginsAt = o.opensAt(t, now)
+		if h := o.probation.Health; h.Open(now) {
+			out.OriginOpenUntil, out.OriginFailures = h.OpenUntil, h.Consecutive
+		}
 	}
 	if t.limiter != nil {
 		if missing := 1 - t.limiter.TokensAt(now); missing > 0 {

@@ -331,10 +331,26 @@ func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook, receiv
 		e.next("Wait. To send before, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
 	}
 	if look.Probation && !look.Busy && (look.OriginInFlight >= look.OriginLimit || look.BeginsAt.After(e.now)) {
-		e.add(OnProbation, time.Time{}, look.BeginsAt, "The callback has not succeeded at %s yet. All callbacks of the API key of which that is true share %d attempts at a time there, and no more than %d of them begin at once and one more each %s.",
-			callbackd.Origin(cb.URL), callbackd.RampStart, callbackd.ProbationBurst, callbackd.DurationText(callbackd.ProbationEvery))
+		e.probation(cb, look)
 	}
 	return !look.OpenUntil.IsZero() || closed.After(e.now)
+}
+
+// probation says what holds a callback that has not succeeded at its origin:
+// the breaker that it shares there, their pace, or their attempts in flight.
+func (e *explainer) probation(cb *callbackd.Callback, look *callbackd.Outlook) {
+	shared := fmt.Sprintf("The callback has not succeeded at %s yet. ", callbackd.Origin(cb.URL))
+	switch {
+	case !look.OriginOpenUntil.IsZero():
+		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sThe attempts of all callbacks of the API key of which that is true failed %s times in a row there. Nothing is sent to any of them before a probe at %s.",
+			shared, callbackd.NumberText(int64(look.OriginFailures)), callbackd.TimeText(look.OriginOpenUntil))
+	case look.BeginsAt.After(e.now):
+		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sOf all callbacks of the API key of which that is true, no more than %d begin at once there, and one more each %s.",
+			shared, callbackd.ProbationBurst, callbackd.DurationText(callbackd.ProbationEvery))
+	default:
+		e.add(OnProbation, time.Time{}, time.Time{}, "%sAll callbacks of the API key of which that is true may have %s under way there at a time, and that many are under way now.",
+			shared, counted(look.OriginLimit, "attempt", "attempts"))
+	}
 }
 
 // waits says whether it waits for its own time, or for one before it.
