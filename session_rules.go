@@ -271,6 +271,9 @@ func (s *Session) Invalidate(reason string, now time.Time) ([]Fired, error) {
 // SessionUpdate is what a client may change; nil leaves as it is.
 type SessionUpdate struct {
 	RedirectURL, Language, Theme, SMSTo *string
+	// SMSToName is whom a new SMSTo belongs to; nil leaves the name as it is, and
+	// without a new number it says nothing.
+	SMSToName *string
 }
 
 // Created returns what the creation of the session fires: a request for the SMS
@@ -291,7 +294,7 @@ func (s *Session) requestSMS(link string) Fired {
 
 // Update changes what is not frozen. A frozen member is an error that names
 // it, and then nothing changes. A new number asks for the SMS, which is to hold
-// the link.
+// the link, and brings its name along.
 func (s *Session) Update(u SessionUpdate, link string, now time.Time) ([]Fired, error) {
 	status := s.StatusAt(now)
 	frozen := func(given *string, have string, o Operation, name, until string) error {
@@ -321,6 +324,9 @@ func (s *Session) Update(u SessionUpdate, link string, now time.Time) ([]Fired, 
 		}
 	}
 	if newNumber {
+		if u.SMSToName != nil {
+			s.SMS.ToName = *u.SMSToName
+		}
 		return []Fired{s.requestSMS(link)}, nil
 	}
 	return nil, nil

@@ -368,6 +368,16 @@ func TestAskingForTheSMSIsAnEvent(t *testing.T) {
 	}
 	fired, err = s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2")}, link, t0)
 	want("a new number", fired, err, "+2", "Jane Smith")
+	s.SMS.State = callbackd.SMSError
+	fired, err = s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2"), SMSToName: ptr("Nobody")}, link, t0)
+	if err != nil || fired != nil || s.SMS.ToName != "" {
+		t.Errorf("a name without a new number: %+v, %v, %+v", fired, err, s.SMS)
+	}
+	fired, err = s.Update(callbackd.SessionUpdate{SMSTo: ptr("+5"), SMSToName: ptr("Ann")}, link, t0)
+	want("a new number of somebody else", fired, err, "+5", "Ann")
+	s.SMS.State = callbackd.SMSError
+	fired, err = s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2"), SMSToName: ptr("")}, link, t0)
+	want("a new number of the contact", fired, err, "+2", "Jane Smith")
 	s.SMS.ToName = "Joe"
 	fired, err = s.Resend("", link, t0)
 	want("again", fired, err, "+2", "Joe")

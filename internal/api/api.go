@@ -232,7 +232,6 @@ type call struct {
 	query url.Values
 	once  *store.Once // what its Idempotency-Key asks for; nil without one
 	sent  *[]byte     // the body, once it was read
-	form  []formField // of a body that was read as a form
 }
 
 func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {

@@ -34,9 +34,14 @@ func (c *call) body(w http.ResponseWriter) ([]byte, error) {
 	case err != nil:
 		return nil, invalid("The body did not arrive whole.")
 	}
+	b = withoutMark(b)
 	c.sent = &b
 	return b, nil
 }
+
+// withoutMark is a text without the byte order mark that the writers of .NET and
+// Windows put before UTF-8.
+func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\ufeff")) }
 
 // object reads a body as one object, in any way in which clients send one:
 // JSON whatever its content type is called, or a form; as it is or packed.
@@ -53,7 +58,6 @@ func (c *call) object(w http.ResponseWriter) (strictjson.Value, []strictjson.Mem
 	if fields, ok, err := readForm(c.Header.Get("Content-Type"), b); err != nil {
 		return nil, nil, err
 	} else if ok {
-		c.form = fields
 		if b, err = formJSON(fields); err != nil {
 			return nil, nil, err
 		}

@@ -71,7 +71,7 @@ func (c *call) unpack(w http.ResponseWriter, body []byte) ([]byte, error) {
 	case len(out) > callbackd.MaxBody:
 		return nil, callbackd.Errorf(callbackd.KindTooLarge, "The body is larger than %d bytes when it is unpacked.", callbackd.MaxBody)
 	}
-	return out, nil
+	return withoutMark(out), nil
 }
 
 // inflate reads both things that clients call deflate: zlib's format, which

@@ -71,28 +71,28 @@ func TestFormsThatMeanNothingAreRefused(t *testing.T) {
 	type reject struct{ body, says string }
 	many := strings.Repeat("a[]=1&", 1001)
 	for name, c := range map[string]reject{
-		"a member twice":         {"url=a&url=b", "The form has url twice"},
-		"text and brackets":      {"headers=x&headers[a]=b", "The form has headers[a] twice"},
-		"brackets and text":      {"headers[a]=b&headers=x", "The form has headers twice"},
-		"open brackets":          {"headers[a=b", "brackets do not match"},
-		"brackets and a rest":    {"headers[a]b=c", "brackets do not match"},
-		"a bad escape":           {"url=%zz", "The form is malformed"},
-		"what is not UTF-8":      {"url=%ff", "The form is not valid UTF-8"},
-		"too many fields":        {many, "more than 1000 fields"},
-		"too deep":               {"a" + strings.Repeat("[x]", 11) + "=1", "nests deeper than 10 levels"},
-		"nothing that is needed": {"event=SESSION%3ACOMPLETE", "Missing required fields. The body was read as a form, and has event."},
-		"a wrong policy":         {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[filter]=x", `policy has no member "filter"`},
-		"a text for a number":    {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[rate]=0x10", "policy.rate must be a number"},
+		"a member twice":      {"url=a&url=b", "The form has url twice"},
+		"text and brackets":   {"headers=x&headers[a]=b", "The form has headers[a] twice"},
+		"brackets and text":   {"headers[a]=b&headers=x", "The form has headers twice"},
+		"open brackets":       {"headers[a=b", "brackets do not match"},
+		"brackets and a rest": {"headers[a]b=c", "brackets do not match"},
+		"a bad escape":        {"url=%zz", "The form is malformed"},
+		"what is not UTF-8":   {"url=%ff", "The form is not valid UTF-8"},
+		"too many fields":     {many, "more than 1000 fields"},
+		"too deep":            {"a" + strings.Repeat("[x]", 11) + "=1", "nests deeper than 10 levels"},
+		"a wrong policy":      {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[filter]=x", `policy has no member "filter"`},
+		"a text for a number": {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[rate]=0x10", "policy.rate must be a number"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &server{t: t, url: s.url, store: s.store, key: s.key}
 			s.call("POST", "/v1/callbacks", c.body, set("Content-Type", asForm)).says(400, c.says)
 		})
 	}
+	s.call("POST", "/v1/callbacks", "event=SESSION%3ACOMPLETE", set("Content-Type", asForm)).is(400, `{"message":"Missing required fields."}`)
 	boundary := set("Content-Type", "multipart/form-data; boundary=x")
 	s.call("POST", "/v1/callbacks", "--x\r\nContent-Disposition: form-data; name=\"a\"; filename=\"f.txt\"\r\n\r\n1\r\n--x--\r\n", boundary).says(400, "The form has a file")
 	s.call("POST", "/v1/callbacks", "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n", boundary).says(400, "The form is malformed")
-	s.call("POST", "/v1/callbacks", "--x\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\nSESSION:COMPLETE\r\n--x--\r\n", boundary).says(400, "Missing required fields.")
+	s.call("POST", "/v1/callbacks", "--x\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\nSESSION:COMPLETE\r\n--x--\r\n", boundary).is(400, `{"message":"Missing required fields."}`)
 	s.call("POST", "/v1/callbacks", "a=b", set("Content-Type", "multipart/form-data")).says(400, "The form is malformed")
 }
 
@@ -176,6 +176,18 @@ func TestBodiesMayBePacked(t *testing.T) {
 			t.Errorf("Accept-Encoding: %q", a)
 		}
 	}
+}
+
+// .NET and Windows write a byte order mark before UTF-8.
+func TestAByteOrderMarkIsSkipped(t *testing.T) {
+	const mark = "\ufeff"
+	s := start(t).loosely()
+	s.call("POST", "/v1/callbacks", mark).is(400, `{"message":"Missing required fields."}`)
+	s.call("POST", "/v1/callbacks", mark+`{"event":"SESSION:COMPLETE","url":"https://receiver.example/hook"}`).is(200, plain)
+	s.call("POST", "/v1/callbacks", mark+"event=SESSION%3ACOMPLETE&url=https%3A%2F%2Freceiver.example%2Fhook", set("Content-Type", asForm)).is(200, plain)
+	s.call("POST", "/v1/callbacks", pack(t, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }, mark+`{"event":"SESSION:COMPLETE","url":"https://receiver.example/hook"}`), set("Content-Encoding", "gzip")).is(200, plain)
+	s.call("POST", "/v1/sessions", mark).ok(200)
+	s.call("POST", "/v1/events", mark+`[{"event":"SESSION:COMPLETE","session_key":"S"}]`).ok(202)
 }
 
 // What stands for nothing: no body at all, null, and PHP's empty array.

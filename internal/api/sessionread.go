@@ -296,6 +296,9 @@ func (f *fields) update() (u callbackd.SessionUpdate, err error) {
 	}
 	if f.given("to") {
 		u.SMSTo = ptr(f.need("to", callbackd.MaxSessionText))
+		if f.given("to_name") {
+			u.SMSToName = ptr(f.text("to_name", callbackd.MaxSessionText))
+		}
 	}
 	return u, f.err
 }

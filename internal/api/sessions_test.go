@@ -216,6 +216,15 @@ func askingForTheSMSTellsThePlatform(t *testing.T, on func(*setup)) {
 			t.Errorf("#%s is %s, want %s", h.header.Get("callback-sequence"), h.body, want)
 		}
 	}
+	// A new number brings the name of whom it belongs to along.
+	key = s.create(`{"sms":{"to":"+1","to_name":"Jane"}}`)
+	s.step("POST", key, "sms", `{"status":"error"}`, callbackd.StatusIdle, "SMS_PROCESS")
+	s.call("PUT", "/v1/sessions/"+key, `{"sms":{"to":"+2","to_name":"Ann"}}`).ok(200)
+	if got, want := story(key)[2:], []string{requested(key, "+2", `"Ann"`)}; !slices.Equal(got, want) {
+		t.Errorf("the number of somebody else fired %s, want %s", got, want)
+	}
+	recv.next()
+	recv.next()
 	// Without a number there is nothing to send, and the contact gives a name.
 	key = s.create("")
 	if got := story(key); len(got) != 0 {
