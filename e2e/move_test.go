@@ -124,7 +124,7 @@ func TestMoveToPostgreSQL(t *testing.T) {
 	if after, errs, code := runCmd(t, on("fsck")); code != 0 || after != before {
 		t.Errorf("fsck: %d %s\n%s\nwas\n%s", code, errs, after, before)
 	}
-	if _, errs, code := run(t, "serve", "--data", dir, "--listen", "127.0.0.1:0"); code != 1 || !strings.Contains(errs, "was moved to PostgreSQL") {
+	if _, errs, code := run(t, "serve", "--data", dir, "--listen", "127.0.0.1:0"); code != 78 || !strings.Contains(errs, "was moved to PostgreSQL") {
 		t.Errorf("a server on the old directory: %d %s", code, errs)
 	}
 
