@@ -9,6 +9,7 @@
 //	go run ./bench sim      up to 1,000 nodes on one database, in virtual time
 //	go run ./bench extremes the rows with a large backlog, history, or sick receivers
 //	go run ./bench lists    how soon list pages come with a long history; -postgres for that store
+//	go run ./bench visitors one visitor that takes all it can, and the calls of another key
 //	go run ./bench profile  a CPU profile of the server under load
 //	go run ./bench load     publishes events and waits for their arrival
 package main
@@ -21,7 +22,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: bench table|sessions|postgres|sim|extremes|lists|profile|sink|relay|load [flags]; each has -h")
+		fmt.Fprintln(os.Stderr, "usage: bench table|sessions|postgres|sim|extremes|lists|visitors|profile|sink|relay|load [flags]; each has -h")
 		os.Exit(2)
 	}
 	fs := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
@@ -43,12 +44,14 @@ func main() {
 		run = extremesCommand(fs)
 	case "lists":
 		run = listsCommand(fs)
+	case "visitors":
+		run = visitorsCommand(fs)
 	case "profile":
 		run = profileCommand(fs)
 	case "table":
 		run = tableCommand(fs)
 	default:
-		fmt.Fprintf(os.Stderr, "bench: there is no %q; use table, sessions, postgres, sim, extremes, lists, profile, sink, relay or load\n", os.Args[1])
+		fmt.Fprintf(os.Stderr, "bench: there is no %q; use table, sessions, postgres, sim, extremes, lists, visitors, profile, sink, relay or load\n", os.Args[1])
 		os.Exit(2)
 	}
 	fs.Parse(os.Args[2:])

@@ -312,8 +312,10 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message s
 	if k, ok := errors.AsType[keyed](err); ok {
 		msg.APIKey = k.apiKey
 	}
-	switch kind {
-	case callbackd.KindInternal, callbackd.KindUnavailable:
+	switch {
+	case errors.Is(r.Context().Err(), context.Canceled): // nobody waits for the answer
+		a.Log.Debug("request given up by its caller", "method", r.Method, "path", r.URL.Path, "error", err)
+	case kind == callbackd.KindInternal || kind == callbackd.KindUnavailable:
 		a.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	default:
 		a.Log.Debug("request refused", "method", r.Method, "path", r.URL.Path, "error", err)

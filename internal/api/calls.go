@@ -85,10 +85,8 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 // within counts a call among those of its key that are under way. One that is
 // answered with a page waits until it may be made.
 func within(r *http.Request, key *callbackd.Key) error {
-	if r.Method != http.MethodGet {
-		return front.Enter(r, key.APIKey, front.Write)
-	}
-	if err := front.Enter(r, key.APIKey, front.Read); err != nil {
+	kind := front.KindOf(r)
+	if err := front.Enter(r, key.APIKey, kind); err != nil || kind == front.Write {
 		return err
 	}
 	return front.Build(r)

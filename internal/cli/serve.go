@@ -10,8 +10,10 @@ import (
 	"os"
 	"path"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"callbackd"
 	"callbackd/internal/app"
@@ -126,15 +128,34 @@ func (c *serveCmd) publicly(out *app.Config) error {
 		out.TrustedProxies = append(out.TrustedProxies, p)
 	}
 	if c.PublicURL != "" {
-		u, err := url.Parse(c.PublicURL)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-			path.Clean("/"+u.Path) != "/"+strings.Trim(u.Path, "/") || u.RawPath != "" {
-			return settingf("--public-url %q is not the URL of a server; write for example https://example.com or https://example.com/callbackd", c.PublicURL)
+		u, err := publicURL(c.PublicURL)
+		if err != nil {
+			return err
 		}
 		out.PublicURL = u
 	}
 	out.MetricsListen = c.MetricsListen
 	return nil
+}
+
+// publicURL reads where people reach the server. Its host and port are as
+// browsers write an origin, in small letters and without the scheme's own port:
+// forms are compared with it.
+func publicURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		path.Clean("/"+u.Path) != "/"+strings.Trim(u.Path, "/") || u.EscapedPath() != u.Path || strings.Contains(u.Host, "%") {
+		return nil, settingf("--public-url %q is not the URL of a server; write for example https://example.com or https://example.com/callbackd", text)
+	}
+	if strings.IndexFunc(u.Host, func(c rune) bool { return c >= utf8.RuneSelf }) >= 0 {
+		return nil, settingf("--public-url %q has a host with letters beyond ASCII; write it as browsers send it, xn--…", text)
+	}
+	u.Host = strings.TrimSuffix(strings.ToLower(u.Host), ":"+map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	u.Host = strings.TrimSuffix(u.Host, ":")
+	if n, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || n < 1 || n > 65535) {
+		return nil, settingf("--public-url %q has no port that can be; give one from 1 to 65535", text)
+	}
+	return u, nil
 }
 
 // readRange reads a range of addresses, or one address.

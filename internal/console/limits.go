@@ -44,15 +44,12 @@ func outside(w http.ResponseWriter, r *http.Request) error {
 // inside counts the request of a visitor. The operator is let in when nobody
 // else is.
 func inside(w http.ResponseWriter, v *visit) error {
-	who, kind := front.Operator, front.Write
+	who, kind := front.Operator, front.KindOf(v.Request)
 	if !v.operator() {
 		if err := front.Reserved(v.Request); err != nil {
 			return err
 		}
 		who = v.key.APIKey
-	}
-	if v.Method == http.MethodGet {
-		kind = front.Read
 	}
 	if err := front.Enter(v.Request, who, kind); err != nil {
 		return err

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -181,10 +182,12 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	if v != nil {
 		p.base = c.base(v, "", p.Title)
 	}
-	switch kind {
-	case callbackd.KindInternal, callbackd.KindUnavailable:
+	switch {
+	case errors.Is(r.Context().Err(), context.Canceled): // nobody waits for the page
+		c.Log.Debug("page given up by its visitor", "method", r.Method, "path", r.URL.Path, "error", err)
+	case kind == callbackd.KindInternal || kind == callbackd.KindUnavailable:
 		c.Log.Error("page failed", "method", r.Method, "path", r.URL.Path, "error", err)
-	case callbackd.KindNotFound:
+	case kind == callbackd.KindNotFound:
 		p.Title = "Not found"
 	}
 	if p.Status == 0 {

@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"sync"
 
 	"callbackd"
@@ -19,15 +20,32 @@ const (
 	relayed              // came over a trusted proxy; counted by address
 )
 
+// KindOf is what a call costs by its method. HEAD makes the same page as GET,
+// and throws it away.
+func KindOf(r *http.Request) Kind {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return Read
+	}
+	return Write
+}
+
 // Calls of one visitor that may be under way at a time.
 const (
 	MaxReads    = 64
 	MaxUnproven = 16
-	// MaxBuilding is how many answers are made at a time for one visitor,
-	// and maxBuilding for all: others wait.
-	MaxBuilding = 2
+	// maxBuilding is how many answers are made at a time for all visitors.
 	maxBuilding = 8
 )
+
+// buildingOf is how many answers are made at a time for one visitor: they take
+// half of the processors at most, so that the small calls of others, which
+// come to the same processors, do not wait for them.
+func buildingOf(who string, processors int) int {
+	if who == Operator {
+		return maxBuilding
+	}
+	return min(max(1, processors/2), maxBuilding/2)
+}
 
 // calls counts calls under way by visitor.
 type calls struct {
@@ -147,7 +165,7 @@ func (w *workshop) take(ctx context.Context, who string) (done func(), err error
 	w.mu.Lock()
 	b := w.of[who]
 	if b == nil {
-		b = &bench{seats: make(chan struct{}, MaxBuilding)}
+		b = &bench{seats: make(chan struct{}, buildingOf(who, runtime.GOMAXPROCS(0)))}
 		w.of[who] = b
 	}
 	b.users++

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -421,24 +422,24 @@ func TestCallsOfAKeyUnderWayAreLimited(t *testing.T) {
 	}
 }
 
-// Of a key that asks for many large answers two are made at a time; others
+// Of a key that asks for many large answers a few are made at a time; others
 // need not wait for all of it.
 func TestLargeAnswersAreMadeInTurns(t *testing.T) {
 	var w workshop
 	w.init()
 	ctx, cancel := context.WithCancel(t.Context())
 	var mine []func()
-	for range MaxBuilding {
+	for range buildingOf("a", runtime.GOMAXPROCS(0)) {
 		done, err := w.take(ctx, "a")
 		if err != nil {
 			t.Fatal(err)
 		}
 		mine = append(mine, done)
 	}
-	third := make(chan error, 1)
+	more := make(chan error, 1)
 	go func() {
 		_, err := w.take(ctx, "a")
-		third <- err
+		more <- err
 	}()
 	done, err := w.take(ctx, "b")
 	if err != nil {
@@ -446,14 +447,28 @@ func TestLargeAnswersAreMadeInTurns(t *testing.T) {
 	}
 	done()
 	cancel()
-	if err := <-third; callbackd.KindOf(err) != callbackd.KindUnavailable {
-		t.Errorf("a third of the same key: %v", err)
+	if err := <-more; callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Errorf("one more of the same key: %v", err)
 	}
 	for _, done := range mine {
 		done()
 	}
 	if len(w.all) != 0 || len(w.of) != 0 {
 		t.Errorf("%d places are never given back, %v", len(w.all), w.of)
+	}
+}
+
+// The large answers of one key leave half of the processors, and half of the
+// places, to others. The operator has as many as there are.
+func TestLargeAnswersOfAKeyLeaveProcessorsToOthers(t *testing.T) {
+	for processors := 1; processors <= 128; processors *= 2 {
+		n := buildingOf("a", processors)
+		if n < 1 || n > max(1, processors/2) || n > maxBuilding/2 {
+			t.Errorf("%d answers of a key at a time on %d processors", n, processors)
+		}
+		if n := buildingOf(Operator, processors); n != maxBuilding {
+			t.Errorf("%d answers of the operator at a time", n)
+		}
 	}
 }
 
