@@ -35,7 +35,7 @@ type Health struct {
 // what was kept: after a restart, or on another node. One that was failing
 // begins with a probe.
 func KeptHealth(failingSince, closedUntil, now time.Time) Health {
-	h := Health{FailingSince: failingSince, ClosedUntil: closedUntil}
+	h := Health{FailingSince: failingSince, ClosedUntil: closedUntil}.Plausible(now)
 	if !failingSince.IsZero() {
 		h.Consecutive, h.Allowance = 1, 1
 		h.OpenUntil, h.Wait = now, BreakerFirstWait/2
@@ -115,6 +115,46 @@ func (h Health) After(r *Result, now time.Time, jitter float64) Health {
 func (h Health) Asked(r *Result, now time.Time) Health {
 	h.ClosedUntil = later(h.ClosedUntil, r.AsksToWaitUntil(now))
 	return h
+}
+
+// Released is h after a person made due what waits: the receiver's own word no
+// longer counts, and a breaker that is open lets a probe through at once.
+func (h Health) Released(now time.Time) Health {
+	h.ClosedUntil = time.Time{}
+	h.OpenUntil = earlier(h.OpenUntil, now)
+	return h
+}
+
+// Plausible is h without holds that no rule sets, so far away are they at now:
+// the clock was set back after they were made, and they would last for as long
+// as it went back.
+func (h Health) Plausible(now time.Time) Health {
+	if h.OpenUntil.Sub(now) > BreakerMaxWait+clockMargin {
+		h.OpenUntil = now
+	}
+	h.ClosedUntil = plausibleClose(h.ClosedUntil, now)
+	return h
+}
+
+// clockMargin is how far apart the clocks that set a time and read it may be.
+const clockMargin = time.Hour
+
+// StillClosed is until when the callback's receiver asked for nothing to be
+// sent, as far as that can be at now; zero: it did not, or it is over.
+func (c *Callback) StillClosed(now time.Time) time.Time {
+	if until := plausibleClose(c.ClosedUntil, now); until.After(now) {
+		return until
+	}
+	return time.Time{}
+}
+
+// plausibleClose is a time until which a receiver may have asked to be left
+// alone; zero when no receiver could have asked for it at now.
+func plausibleClose(until, now time.Time) time.Time {
+	if until.Sub(now) > MaxRetryAfter+clockMargin {
+		return time.Time{}
+	}
+	return until
 }
 
 // ShouldPause tells whether an attempt with result r pauses the callback, and

@@ -157,3 +157,50 @@ func TestKeptHealthOfAFailingCallbackBeginsWithAProbe(t *testing.T) {
 		t.Errorf("a well one begins with %+v", h)
 	}
 }
+
+func TestAClockThatWasSetBackHoldsNobodyForAsLong(t *testing.T) {
+	ahead := t0.Add(365 * 24 * time.Hour)
+	var h callbackd.Health
+	for range callbackd.BreakerThreshold {
+		h = h.After(&callbackd.Result{Status: 503, Fault: callbackd.FaultStatus, RetryAfter: "600"}, ahead, 0.5)
+	}
+	if got := h.Plausible(t0); !got.Probing(t0) || got.Limit(callbackd.Policy{}, t0) != 1 || got.Consecutive != h.Consecutive {
+		t.Errorf("no lone probe after the clock was set back: %+v", got)
+	}
+	if got := h.Plausible(ahead); got != h {
+		t.Errorf("with the clock that it was made by: %+v, want %+v", got, h)
+	}
+	longest := callbackd.Health{OpenUntil: t0.Add(callbackd.BreakerMaxWait * 11 / 10), ClosedUntil: t0.Add(callbackd.MaxRetryAfter)}
+	if got := longest.Plausible(t0.Add(-time.Minute)); got != longest {
+		t.Errorf("with a clock that is a minute behind: %+v, want %+v", got, longest)
+	}
+	if got := callbackd.KeptHealth(time.Time{}, h.ClosedUntil, t0); got.Held(t0) {
+		t.Errorf("after a restart it is held until %v", got.HeldUntil())
+	}
+	cb := callbackd.Callback{ClosedUntil: h.ClosedUntil}
+	if got := cb.StillClosed(t0); !got.IsZero() {
+		t.Errorf("the callback is said to be closed until %v", got)
+	}
+	if got := cb.StillClosed(ahead); !got.Equal(h.ClosedUntil) {
+		t.Errorf("closed until %v, want %v", got, h.ClosedUntil)
+	}
+	if got := cb.StillClosed(h.ClosedUntil); !got.IsZero() {
+		t.Errorf("at its end it is said to be closed until %v", got)
+	}
+}
+
+func TestAReleaseLetsOneProbeThroughAnOpenBreaker(t *testing.T) {
+	var h callbackd.Health
+	for range callbackd.BreakerThreshold {
+		h = h.After(&callbackd.Result{Status: 503, Fault: callbackd.FaultStatus, RetryAfter: "600"}, t0, 0.5)
+	}
+	if h = h.Released(t0); h.Held(t0) || h.Limit(callbackd.Policy{}, t0) != 1 {
+		t.Errorf("no lone probe: %+v", h)
+	}
+	if failed := h.After(status(500), t0, 0.5); failed.OpenUntil.Sub(t0) != 2*callbackd.BreakerFirstWait {
+		t.Errorf("after a failed probe it is open until %v", failed.OpenUntil)
+	}
+	if well := (callbackd.Health{Allowance: 7}); well.Released(t0) != well {
+		t.Errorf("a well one becomes %+v", well.Released(t0))
+	}
+}

@@ -226,9 +226,7 @@ func (c *call) policy(cb *callbackd.Callback) wire.Policy {
 	p := cb.Policy.WithDefaults()
 	out := wire.Policy{APIKey: c.key.APIKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.No), Timeout: p.Timeout.String(),
 		Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive, Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At)}
-	if cb.ClosedUntil.After(time.Now()) {
-		out.ClosedUntil = timeOrNull(cb.ClosedUntil)
-	}
+	out.ClosedUntil = timeOrNull(cb.StillClosed(time.Now()))
 	for _, d := range p.Retry {
 		out.Retry = append(out.Retry, d.String())
 	}

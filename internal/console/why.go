@@ -52,7 +52,7 @@ func (w *why) callback(no callbackd.CallbackNo) (*standing, error) {
 func (w *why) receiver(st *standing) error {
 	now := w.c.now()
 	look := w.c.Dispatcher.Outlook(st.No, "", now)
-	st.Probe = future(latest(look.OpenUntil, look.ClosedUntil, st.ClosedUntil, look.OriginOpenUntil), now)
+	st.Probe = future(latest(look.OpenUntil, look.ClosedUntil, st.StillClosed(now), look.OriginOpenUntil), now)
 	if !st.FailingSince.IsZero() {
 		r, err := w.c.Store.Receiver(w.v.Context(), st.No)
 		if err != nil {

@@ -17,8 +17,7 @@ import (
 
 // Limits of an exchange.
 const (
-	MaxResponseHeaders = 32 << 10 // bytes
-	maxInformational   = 5        // 1xx answers
+	MaxResponseHeaders = 32 << 10 // bytes, with those of 1xx answers before
 	readBuffer         = 4 << 10
 	// writeInline is the size of a request that a socket's buffer takes
 	// whatever the receiver does: Linux begins with 16 KiB for each
@@ -27,9 +26,8 @@ const (
 )
 
 var (
-	errHeaders       = errors.New("the answer's headers are larger than allowed")
-	errInformational = errors.New("too many 1xx answers")
-	errNoAnswer      = errors.New("the connection ended without an answer")
+	errHeaders  = errors.New("the answer's headers are larger than allowed")
+	errNoAnswer = errors.New("the connection ended without an answer")
 )
 
 // aLongTimeAgo is a deadline that ends what is under way.
@@ -134,13 +132,15 @@ func (c *conn) exchange(ctx context.Context, request []byte, start time.Time, tr
 }
 
 // answer reads the head of the final answer, whether or not the request has
-// been written whole.
+// been written whole. Any number of 1xx answers may come before it, such as
+// those with which a slow receiver says that it is at work: they are bounded in
+// bytes, and by the deadline.
 func (c *conn) answer(start time.Time, tr *Trace) (*http.Response, error) {
 	if _, err := c.br.Peek(1); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	tr.FirstByte, tr.Phase = time.Since(start), Answering
-	for range maxInformational + 1 {
+	for {
 		h, err := readHead(c.br)
 		if err != nil {
 			return nil, err
@@ -150,7 +150,6 @@ func (c *conn) answer(start time.Time, tr *Trace) (*http.Response, error) {
 		}
 		return h.response(c)
 	}
-	return nil, errInformational
 }
 
 // answered prepares the reading of the body, and decides whether the

@@ -45,3 +45,39 @@ func TestDueTimesFollowTheWallClock(t *testing.T) {
 		}
 	})
 }
+
+// A clock that is set back holds nobody for as long as it went back: neither by
+// an open breaker nor by what a receiver asked for, and what a person releases
+// afterwards is sent.
+func TestAClockThatIsSetBackHoldsNobodyForAsLong(t *testing.T) {
+	var ahead atomic.Int64
+	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	ahead.Store(int64(100 * 24 * time.Hour))
+	bubble(t, engine.Options{Now: clock}, func(r *rig) {
+		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Hour}, OrderWait: callbackd.NoOrderWait})
+		busy := status(503)
+		busy.RetryAfter = "600"
+		r.set(func(call) callbackd.Result { return busy })
+		r.publish(ev1, "A")
+		pass(time.Second)
+		r.pauseAt(no, callbackd.NotPaused, clock())
+		pass(time.Second)
+		ahead.Store(0)
+		r.e.ClockSet()
+		r.set(ok)
+		r.publish(ev1, "B")
+		pass(time.Second)
+		if n := r.sentOf(no, "B", 1); n != 1 {
+			t.Errorf("%d attempts of what came after the clock was set", n)
+		}
+		r.set(func(call) callbackd.Result { return status(500) })
+		r.publish(ev1, "C")
+		pass(time.Second)
+		r.set(ok)
+		r.pauseAt(no, callbackd.NotPaused, clock())
+		pass(time.Second)
+		if left := r.waiting(); left != 0 {
+			t.Errorf("%d deliveries are left after a resume", left)
+		}
+	})
+}

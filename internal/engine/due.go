@@ -71,7 +71,7 @@ func (e *Engine) makeDue(t *target, now time.Time) query {
 				t.noteDue(now)
 				t.noteReplay(now)
 			}
-			if done && !t.cb.ReleasedAt.After(asked) {
+			if done && t.cb.ReleasedAt.Equal(asked) {
 				t.releasing = false
 			}
 		}, err

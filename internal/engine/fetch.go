@@ -143,7 +143,7 @@ func (e *Engine) setting(t *target, cb *callbackd.Callback, now time.Time) {
 	if t.cb != nil && cb.Version < t.cb.Version {
 		return // it was read before
 	}
-	vouched := t.cb != nil && cb.ReleasedAt.After(t.cb.ReleasedAt)
+	vouched := t.cb != nil && !cb.ReleasedAt.Equal(t.cb.ReleasedAt) // earlier is possible too: clocks are set back
 	if t.cb == nil || t.cb.Version != cb.Version || vouched {
 		t.health, t.proven = callbackd.KeptHealth(cb.FailingSince, cb.ClosedUntil, now), cb.Proven
 		if cb.Releasing {
@@ -163,7 +163,7 @@ func (e *Engine) setting(t *target, cb *callbackd.Callback, now time.Time) {
 	t.limit()
 	e.probation(t)
 	if vouched && t.origin != nil {
-		t.origin.probation.Health = callbackd.Health{}
+		t.origin.probation.Health = t.origin.probation.Health.Released(now)
 	}
 	t.enqueue(e)
 }

@@ -94,6 +94,34 @@ func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
 	})
 }
 
+// A resume lets one probe through at an origin that fails, and no more: however
+// often the callbacks there are resumed, each is one request to a host that
+// wants none.
+func TestAResumeIsOneProbeAtAStrangersHost(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		all := r.at("example.com", 30, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
+		r.set(slowly(10*time.Millisecond, status(404)))
+		for i := range 20 {
+			r.publish(ev1, fmt.Sprint("S", i))
+		}
+		pass(time.Minute)
+		before := len(r.sent())
+		for _, no := range all {
+			r.pause(no, callbackd.NotPaused)
+			pass(100 * time.Millisecond)
+		}
+		if n := len(r.sent()) - before; n == 0 || n > len(all) {
+			t.Errorf("%d resumes are %d requests", len(all), n)
+		}
+		r.set(ok)
+		r.pause(all[0], callbackd.NotPaused)
+		pass(200 * time.Hour)
+		if left := r.waiting(); left != 0 {
+			t.Errorf("%d deliveries are left", left)
+		}
+	})
+}
+
 // A callback that has succeeded is not held by others at its origin, nor are
 // callbacks at other origins and of other keys.
 func TestProbationHoldsNobodyElse(t *testing.T) {

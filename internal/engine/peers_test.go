@@ -14,11 +14,16 @@ import (
 // pause sets or ends a pause as POST …/pause and …/resume do.
 func (r *rig) pause(no callbackd.CallbackNo, reason callbackd.PauseReason) {
 	r.Helper()
+	r.pauseAt(no, reason, time.Now())
+}
+
+func (r *rig) pauseAt(no callbackd.CallbackNo, reason callbackd.PauseReason, at time.Time) {
+	r.Helper()
 	cb, err := r.s.CallbackByNo(r.Context(), no)
 	if err != nil {
 		r.Fatal(err)
 	}
-	p := callbackd.Pause{Reason: reason, At: time.Now()}
+	p := callbackd.Pause{Reason: reason, At: at}
 	if _, err := r.s.PauseCallback(r.Context(), cb.Key, cb.Event, cb.Name, p); err != nil {
 		r.Fatal(err)
 	}

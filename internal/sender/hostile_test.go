@@ -187,6 +187,16 @@ func TestHostileReceivers(t *testing.T) {
 	}
 }
 
+// A receiver may say as often as it likes that it is at work.
+func TestAnyNumberOfInterimAnswersMayComeFirst(t *testing.T) {
+	for _, interim := range []string{"100 Continue", "102 Processing", "103 Early Hints\r\nLink: </x>"} {
+		res := newSender(t, egress.Options{}).Send(t.Context(), callbackTo(answers(t, repeat("HTTP/1.1 "+interim+"\r\n\r\n", 60)+"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")), event(), 1)
+		if !res.Success() || string(res.Body) != "ok" {
+			t.Errorf("after 60 times %q: status %d, body %q, error %q", interim, res.Status, res.Body, res.Error)
+		}
+	}
+}
+
 // saysCut tells whether the attempt says that the body of the answer was cut.
 func saysCut(res *callbackd.Result) bool {
 	return strings.Contains(res.Error, "the body of the answer was cut: ")

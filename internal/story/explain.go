@@ -322,7 +322,7 @@ func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook, receiv
 		e.add(BreakerOpen, receiver.LastFailure, look.OpenUntil, "The receiver failed %s times in a row%s. Nothing is sent to it before a probe at %s.", callbackd.NumberText(int64(look.Failures)), last, callbackd.TimeText(look.OpenUntil))
 		e.next("See to the receiver; callbackd finds out by itself when it is back.")
 	}
-	closed := cb.ClosedUntil // also when another node sends
+	closed := cb.StillClosed(e.now) // also when another node sends
 	if look.ClosedUntil.After(closed) {
 		closed = look.ClosedUntil
 	}
