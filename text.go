@@ -69,6 +69,7 @@ var failures = map[Fault]string{
 	FaultTLS:      "no trusted TLS connection to the receiver could be made",
 	FaultTimeout:  "the receiver did not answer in time",
 	FaultProtocol: "the receiver's answer was not valid HTTP",
+	FaultQuery:    "the query of its request would be longer than 8 KiB",
 	FaultProxy:    "the operator's proxy did not let it through",
 	FaultLocal:    "callbackd itself could not send it",
 	FaultShutdown: "callbackd stopped during the attempt",
@@ -81,6 +82,8 @@ func FailureText(fault Fault, status int) string {
 		return ""
 	case fault == FaultStatus && http.StatusText(status) != "":
 		return fmt.Sprintf("the receiver answered %d %s", status, http.StatusText(status))
+	case fault == FaultStatus && status == 0:
+		return "the receiver answered with a status other than 2xx"
 	case fault == FaultStatus:
 		return fmt.Sprintf("the receiver answered %d", status)
 	case failures[fault] != "":

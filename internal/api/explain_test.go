@@ -172,7 +172,7 @@ func TestTheBreakerIsSaid(t *testing.T) {
 	s.until("the breaker", func() bool {
 		return slices.ContainsFunc(s.explain(last.delivery(1)).Reasons, func(r wire.Reason) bool { return r.Code == "breaker_open" })
 	})
-	if r := has(t, s.explain(last.delivery(1)), "breaker_open", "times in a row"); r.Until == nil || r.Until.Before(time.Now()) {
+	if r := has(t, s.explain(last.delivery(1)), "breaker_open", "Nothing is sent to it before a probe at"); r.Until == nil || r.Until.Before(time.Now()) {
 		t.Errorf("%+v", r)
 	}
 }

@@ -90,11 +90,23 @@ func (s scope) owner(no callbackd.KeyNo) string {
 	}
 	for _, k := range s.Keys {
 		if k.No == no {
-			if k.Name == "" {
-				return k.Account
-			}
-			return k.Account + " / " + k.Name
+			return s.KeyLabel(k)
 		}
 	}
 	return ""
+}
+
+// KeyLabel names a key by its account and name, and by how it begins too when
+// another has the same of both.
+func (s scope) KeyLabel(k callbackd.Key) string {
+	label := clip(k.Account, 30)
+	if k.Name != "" {
+		label += " / " + clip(k.Name, 30)
+	}
+	for _, other := range s.Keys {
+		if other.No != k.No && other.Account == k.Account && other.Name == k.Name {
+			return label + " (" + clip(k.APIKey, 8) + ")"
+		}
+	}
+	return label
 }

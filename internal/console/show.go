@@ -23,6 +23,7 @@ var funcs = template.FuncMap{
 	"clean": clean,
 	"clip":  func(n int, s string) string { return clip(clean(s), n) },
 	"event": func(t any) string { return strings.TrimPrefix(fmt.Sprint(t), "SESSION:") },
+	"fault": func(f callbackd.Fault) string { return callbackd.FailureText(f, 0) },
 	"host":  host,
 	"stamp": stamp,
 	"num":   num,

@@ -502,3 +502,39 @@ func TestATurnAndACancellationAreSaid(t *testing.T) {
 	}
 	v.says("/console/sessions/ACM-0000000001", "never tried · the callback was deleted")
 }
+
+// What a page says of a deleted callback, of an empty list and of keys with
+// the same name is so, and leads somewhere.
+func TestWhatIsSaidOfTheDeletedTheEmptyAndTheAlikeIsSo(t *testing.T) {
+	s := startSite(t)
+	recv := newReceiver(t)
+	ids := s.fill(s.key, recv.URL)
+	twin := s.newKey(s.key.Account, s.key.Name)
+	v, op := s.visitor(t).signIn(s.key), s.visitor(t).operator()
+	v.says("/console/deliveries?state=canceled", "No delivery matches.")
+	op.says("/console/deliveries?key="+twin.APIKey, "No delivery matches.", "("+twin.APIKey[:8])
+	if got := words(t, op.get("/console/webhooks")); !strings.Contains(got, "("+s.key.APIKey[:8]) {
+		t.Errorf("a callback's key is not told from another of its name:\n%s", got)
+	}
+	if a := v.do("POST", "/console/webhooks/"+ids["no"]+"/delete", nil); a.StatusCode != http.StatusSeeOther {
+		t.Fatal(a.Status)
+	}
+	page := v.get("/console/webhooks/" + ids["no"])
+	if got := words(t, page); !strings.Contains(got, "The callback was deleted at") || strings.Contains(got, "Failing since") {
+		t.Error(got)
+	}
+	if strings.Contains(page.body, "/secret") {
+		t.Error("the page of a deleted callback leads to a secret that is no longer shown")
+	}
+}
+
+// Every kind of error has words in the filter of deliveries.
+func TestEveryErrorHasWordsInTheFilter(t *testing.T) {
+	s := startSite(t)
+	page := words(t, s.visitor(t).signIn(s.key).get("/console/deliveries"))
+	for _, f := range callbackd.Faults {
+		if text := callbackd.FailureText(f, 0); strings.HasPrefix(text, "it failed") || !strings.Contains(page, string(f)+": "+text) {
+			t.Errorf("%s is %q, and the page says %s", f, text, page)
+		}
+	}
+}

@@ -315,11 +315,7 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 // tells whether something does.
 func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook, receiver *store.Receiver) bool {
 	if !look.OpenUntil.IsZero() {
-		last := ""
-		if s := LastFailure(receiver); s != "" {
-			last = ", last so: " + s
-		}
-		e.add(BreakerOpen, receiver.LastFailure, look.OpenUntil, "The receiver failed %s times in a row%s. Nothing is sent to it before a probe at %s.", callbackd.NumberText(int64(look.Failures)), last, callbackd.TimeText(look.OpenUntil))
+		e.add(BreakerOpen, receiver.LastFailure, look.OpenUntil, "%s. Nothing is sent to it before a probe at %s.", failing(cb, look, receiver), callbackd.TimeText(look.OpenUntil))
 		e.next("See to the receiver; callbackd finds out by itself when it is back.")
 	}
 	closed := cb.StillClosed(e.now) // also when another node sends
@@ -334,6 +330,19 @@ func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook, receiv
 		e.probation(cb, look)
 	}
 	return !look.OpenUntil.IsZero() || closed.After(e.now)
+}
+
+// failing says since when the receiver fails, and how it did last. The engine's
+// count begins anew with a restart, and serves until the time is recorded.
+func failing(cb *callbackd.Callback, look *callbackd.Outlook, receiver *store.Receiver) string {
+	s := fmt.Sprintf("The receiver failed %s times in a row", callbackd.NumberText(int64(look.Failures)))
+	if !cb.FailingSince.IsZero() {
+		s = "The receiver has been failing since " + callbackd.TimeText(cb.FailingSince)
+	}
+	if last := LastFailure(receiver); last != "" {
+		s += "; the last time, " + last
+	}
+	return s
 }
 
 // probation says what holds a callback that has not succeeded at its origin:
