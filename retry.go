@@ -62,7 +62,7 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 		due = floor.Add(time.Duration(jitter * JitterFraction * float64(floor.Sub(now))))
 		why = "the receiver asked to wait (Retry-After: " + clip(r.RetryAfter, 64) + ")"
 		if floor.Sub(now) == MaxRetryAfter {
-			why += ", and is left alone for " + MaxRetryAfter.String() + " at most"
+			why += ", and is left alone for " + DurationText(MaxRetryAfter) + " at most"
 		}
 	case !ok && r.RetryAfter != "":
 		why += "; the receiver's Retry-After (" + clip(r.RetryAfter, 64) + ") is neither seconds nor a date and was not understood"

@@ -123,7 +123,7 @@ func whyADeliveryFailed(t *testing.T, on func(*setup)) {
 	if e.Reasons[0].Code != "refused_address" || !strings.Contains(e.Next, "--allow-target") {
 		t.Errorf("%+v", e)
 	}
-	has(t, s.explain(failed.delivery(2)), "failed", "All 2 attempts failed; the last one at")
+	has(t, s.explain(failed.delivery(2)), "failed", "Both attempts failed; the last one at")
 	for query, want := range map[string]int{"fault=refused": 1, "fault=connect": 1, "fault=tls": 0, "status=5xx": 0} {
 		if n := len(decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?"+query, "").ok(200)).Data); n != want {
 			t.Errorf("%s gives %d, want %d", query, n, want)

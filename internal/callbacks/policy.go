@@ -106,7 +106,7 @@ func readRetry(p *callbackd.Policy, name string, v strictjson.Value) error {
 func readRate(p *callbackd.Policy, name string, v strictjson.Value) error {
 	rate, ok := v.Float()
 	if !ok || rate < 0 || rate > callbackd.MaxRate || rate > 0 && rate < 0.001 {
-		return invalid("%s must be a number of attempts a second from 0.001 to %d, or 0 for no limit.", name, callbackd.MaxRate)
+		return invalid("%s must be a number of attempts a second from 0.001 to %s, or 0 for no limit.", name, callbackd.NumberText(int64(callbackd.MaxRate)))
 	}
 	p.Rate = rate
 	return nil
@@ -134,13 +134,13 @@ func ReadDuration(name string, v strictjson.Value, least, most time.Duration) (t
 	d, ok := time.Duration(0), false
 	if s, text := v.Text(); text {
 		var err error
-		d, err = time.ParseDuration(s)
+		d, err = callbackd.ParseDuration(s)
 		ok = err == nil
 	} else if f, number := v.Float(); number && f >= 0 && f <= most.Seconds() {
 		d, ok = time.Duration(f*float64(time.Second)), true
 	}
 	if !ok || d < least || d > most {
-		return 0, invalid("%s must be a duration from %v to %v, such as \"30s\".", name, least, most)
+		return 0, invalid("%s must be a duration from %s to %s, such as \"30s\".", name, callbackd.FormatDuration(least), callbackd.FormatDuration(most))
 	}
 	return d, nil
 }

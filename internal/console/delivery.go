@@ -170,7 +170,6 @@ var soon = map[string]string{
 	story.NotRunning:  "callbackd runs",
 	story.BreakerOpen: "a probe of the receiver succeeds",
 	story.OnProbation: "others of the API key at the same host leave room",
-	story.AskedToWait: "the time is over for which the receiver asked to be left alone",
 	story.Held:        "the one before it in its session is done",
 	story.AtLimit:     "an attempt that is under way ends",
 	story.RateLimited: "the rate allows it",
@@ -189,6 +188,10 @@ func coming(e *wire.Explanation, d *wire.Delivery, now time.Time) string {
 			return fmt.Sprintf("Waiting: attempt %d starts as soon as the one that is under way in its session ends", n)
 		case r.Code == story.WaitingRetry && d.NextAttempt != nil:
 			return fmt.Sprintf("Attempt %d at %s, in %s", n, stamp(d.NextAttempt).Short, span(d.NextAttempt.Sub(now).Round(time.Second)))
+		case r.Code == story.OnProbation && r.Until != nil:
+			return fmt.Sprintf("Waiting: attempt %d starts after %s, in turn with others of the API key at the same host", n, stamp(r.Until).Short)
+		case r.Code == story.AskedToWait && r.Until != nil:
+			return fmt.Sprintf("Waiting: attempt %d starts after %s, as the receiver asked", n, stamp(r.Until).Short)
 		case soon[r.Code] != "":
 			return fmt.Sprintf("Waiting: attempt %d starts as soon as %s", n, soon[r.Code])
 		}

@@ -70,7 +70,7 @@ func (c *Console) createKey(w http.ResponseWriter, v *visit) error {
 	if f.Frame != "" {
 		k.TimeFrame, err = callbackd.ParseDuration(f.Frame)
 		if err != nil || k.TimeFrame < callbackd.MinTimeFrame || k.TimeFrame > callbackd.MaxTimeFrame {
-			bad.add("frame", callbackd.Errorf(callbackd.KindInvalid, "It must be a duration from %s to %s, such as 72h.", span(callbackd.MinTimeFrame), span(callbackd.MaxTimeFrame)))
+			bad.add("frame", callbackd.Errorf(callbackd.KindInvalid, "It must be a duration from %s to %s, such as 7d.", callbackd.FormatDuration(callbackd.MinTimeFrame), callbackd.FormatDuration(callbackd.MaxTimeFrame)))
 		}
 	}
 	if len(bad) == 0 {

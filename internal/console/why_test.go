@@ -503,6 +503,26 @@ func TestATurnAndACancellationAreSaid(t *testing.T) {
 	v.says("/console/sessions/ACM-0000000001", "never tried · the callback was deleted")
 }
 
+// What comes next does not contradict what is said above it: a wait with an
+// end names the end.
+func TestWhatComesNextNamesTheEndOfAWait(t *testing.T) {
+	s := startSite(t)
+	recv := newReceiver(t)
+	recv.answers(func(_ int, w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "600")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	no := s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", URL: recv.URL})
+	v := s.visitor(t).signIn(s.key)
+	s.publish(s.key, callbackd.Complete, "ACM-0000000001", map[string]any{"x": 1})
+	s.await(func() bool { return strings.Contains(words(t, v.get("/console/webhooks/"+no)), "Next probe") })
+	ev := s.publish(s.key, callbackd.Complete, "ACM-0000000002", map[string]any{"x": 1})
+	page := words(t, v.get("/console/deliveries/dlv_"+strings.TrimPrefix(ev, "evt_")+"-"+no))
+	if !strings.Contains(page, "nothing is sent to it before") || !strings.Contains(page, "UTC, as the receiver asked") {
+		t.Error(page)
+	}
+}
+
 // What a page says of a deleted callback, of an empty list and of keys with
 // the same name is so, and leads somewhere.
 func TestWhatIsSaidOfTheDeletedTheEmptyAndTheAlikeIsSo(t *testing.T) {

@@ -202,7 +202,7 @@ func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Outlook) {
 			e.refused(last)
 		}
 		e.advise(v.ID, last)
-		e.add(GaveUp, last.StartedAt, time.Time{}, "%s failed; the last one at %s: %s.", attempts(last.Number), callbackd.TimeText(last.StartedAt), last.Error)
+		e.add(GaveUp, last.StartedAt, time.Time{}, "%s %s: %s.", attempts(last.Number), callbackd.TimeText(last.StartedAt), last.Error)
 		if v.Callback.Deleted() {
 			e.next(replayAnew)
 			return
@@ -236,8 +236,11 @@ func counted(n int, one, many string) string {
 }
 
 func attempts(n int) string {
-	if n == 1 {
+	switch n {
+	case 1:
 		return "The only attempt"
+	case 2:
+		return "Both attempts"
 	}
 	return "All " + callbackd.NumberText(int64(n)) + " attempts"
 }
@@ -351,13 +354,14 @@ func (e *explainer) probation(cb *callbackd.Callback, look *callbackd.Outlook) {
 	shared := fmt.Sprintf("The callback has not succeeded at %s yet. ", callbackd.Origin(cb.URL))
 	switch {
 	case !look.OriginOpenUntil.IsZero():
-		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sThe attempts of all callbacks of the API key of which that is true failed %s times in a row there. Nothing is sent to any of them before a probe at %s.",
+		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sAttempts to the callbacks of the API key that have not failed %s times in a row there, and none of them is tried before a probe at %s.",
 			shared, callbackd.NumberText(int64(look.OriginFailures)), callbackd.TimeText(look.OriginOpenUntil))
+		e.next("See to the receivers there; callbackd finds out by itself when one is back.")
 	case look.BeginsAt.After(e.now):
-		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sOf all callbacks of the API key of which that is true, no more than %d begin at once there, and one more each %s.",
+		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sOf the callbacks of the API key that have not, no more than %d begin at once there, and one more each %s.",
 			shared, callbackd.ProbationBurst, callbackd.DurationText(callbackd.ProbationEvery))
 	default:
-		e.add(OnProbation, time.Time{}, time.Time{}, "%sAll callbacks of the API key of which that is true may have %s under way there at a time, and that many are under way now.",
+		e.add(OnProbation, time.Time{}, time.Time{}, "%sThe callbacks of the API key that have not may have %s under way there at a time, and that many are under way now.",
 			shared, counted(look.OriginLimit, "attempt", "attempts"))
 	}
 }
