@@ -235,14 +235,15 @@ func counted(n int, one, many string) string {
 	return callbackd.CountText(n, store.MaxPendingShown) + " " + many
 }
 
+// attempts begins to say that all n of them failed.
 func attempts(n int) string {
 	switch n {
 	case 1:
-		return "The only attempt"
+		return "The only attempt failed at"
 	case 2:
-		return "Both attempts"
+		return "Both attempts failed; the last one at"
 	}
-	return "All " + callbackd.NumberText(int64(n)) + " attempts"
+	return "All " + callbackd.NumberText(int64(n)) + " attempts failed; the last one at"
 }
 
 func (e *explainer) refused(a *callbackd.Attempt) {
