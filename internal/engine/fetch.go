@@ -145,7 +145,11 @@ func (e *Engine) setting(t *target, cb *callbackd.Callback, now time.Time) {
 	}
 	vouched := t.cb != nil && !cb.ReleasedAt.Equal(t.cb.ReleasedAt) // earlier is possible too: clocks are set back
 	if t.cb == nil || t.cb.Version != cb.Version || vouched {
-		t.health, t.proven = callbackd.KeptHealth(cb.FailingSince, cb.ClosedUntil, now), cb.Proven
+		closed := cb.ClosedUntil
+		if t.cb != nil && !vouched && t.health.ClosedUntil.After(closed) && callbackd.SameOrigin(t.cb.URL, cb.URL) {
+			closed = t.health.ClosedUntil // an answer that the store does not have yet, or of the version before
+		}
+		t.health, t.proven = callbackd.KeptHealth(cb.FailingSince, closed, now), cb.Proven
 		if cb.Releasing {
 			t.release(now)
 		}

@@ -290,6 +290,41 @@ func TestRetryAfterClosesTheCallback(t *testing.T) {
 	})
 }
 
+// A setting that is stored while an answer comes does not undo what the answer
+// asks for, unless it has another origin.
+func TestASettingThatComesWithTheAnswerKeepsRetryAfter(t *testing.T) {
+	for _, moves := range []bool{false, true} {
+		bubble(t, engine.Options{}, func(r *rig) {
+			no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second}, OrderWait: callbackd.NoOrderWait})
+			busy := status(429)
+			busy.RetryAfter = "600"
+			r.set(slowly(time.Second, busy))
+			r.publish(ev1, "A")
+			pass(500 * time.Millisecond)
+			next := *r.setting(no)
+			next.Payload = []byte(`{"v":2}`)
+			if moves {
+				next.URL = "https://other.example/"
+			}
+			if _, err := r.s.ReplaceCallback(r.Context(), next, time.Now()); err != nil {
+				r.Fatal(err)
+			}
+			pass(time.Second) // the answer comes before the engine hears of the new setting
+			r.set(ok)
+			r.e.CallbackChanged(no)
+			r.publish(ev1, "B")
+			pass(5 * time.Minute)
+			if n := len(r.sent()); n > 1 != moves {
+				t.Errorf("moves %v: %d requests within five of the ten minutes that were asked for", moves, n)
+			}
+			pass(6 * time.Minute)
+			if left := r.waiting(); left != 0 {
+				t.Errorf("moves %v: %d deliveries are left after them", moves, left)
+			}
+		})
+	}
+}
+
 func (r *rig) replayAll() {
 	r.Helper()
 	rp, err := r.s.CreateReplay(r.Context(), callbackd.Replay{Key: r.key.No, CreatedAt: time.Now()})
