@@ -81,7 +81,7 @@ func TestAFullVolumeIsStartedAndPurged(t *testing.T) {
 	t.Cleanup(func() { syscall.Unmount(mount, syscall.MNT_DETACH) })
 	dir, reserve := filepath.Join(mount, "d"), filepath.Join(mount, "d", "callbackd.reserve")
 	fillOld(t, dir)
-	if info, err := os.Stat(reserve); err != nil || info.Size() != 4<<20 {
+	if info, err := os.Stat(reserve); err != nil || info.Size() != 12<<20 {
 		t.Fatalf("no reserve: %v", err)
 	}
 	filler := filepath.Join(mount, "filler")
@@ -109,8 +109,53 @@ func TestAFullVolumeIsStartedAndPurged(t *testing.T) {
 	}
 	eventually(t, "the reserve is made again", func() bool {
 		info, err := os.Stat(reserve)
-		return err == nil && info.Size() == 4<<20
+		return err == nil && info.Size() == 12<<20
 	})
+	if code := srv.term(t); code != 0 {
+		t.Errorf("exit %d: %s", code, srv.log)
+	}
+	fsck(t, dir)
+}
+
+// A server that was killed when its disk was full, with a log full of what is
+// in no other file, is started again without a byte being freed, and answers
+// reads.
+func TestAFullVolumeIsStartedAfterAKill(t *testing.T) {
+	mount := t.TempDir()
+	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=40m"); err != nil {
+		t.Logf("nothing can be mounted (%v): only the rules are tested", err)
+		return
+	}
+	t.Cleanup(func() { syscall.Unmount(mount, syscall.MNT_DETACH) })
+	dir, filler := filepath.Join(mount, "d"), filepath.Join(mount, "filler")
+	cl := newClient(t, dir)
+	srv := serve(t, dir)
+	cl.Base = srv.url
+	eventually(t, "there is a reserve", func() bool {
+		info, err := os.Stat(filepath.Join(dir, "callbackd.reserve"))
+		return err == nil && info.Size() == 12<<20
+	})
+	accepted := 0
+	for ; accepted < 1000; accepted++ {
+		if _, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S", Data: map[string]string{"x": strings.Repeat("x", 200_000)}}); err != nil {
+			break
+		}
+	}
+	if accepted == 0 || accepted == 1000 {
+		t.Fatalf("%d events were accepted", accepted)
+	}
+	srv.kill()
+	if err := os.WriteFile(filler, bytes.Repeat([]byte{1}, 48<<20), 0o600); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	srv = serve(t, dir)
+	cl.Base = srv.url
+	if err := cl.Do(t.Context(), "GET", "/v1/events?limit=1", nil, nil); err != nil {
+		t.Errorf("a list: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
 	if code := srv.term(t); code != 0 {
 		t.Errorf("exit %d: %s", code, srv.log)
 	}

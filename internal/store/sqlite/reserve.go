@@ -19,11 +19,18 @@ import (
 // what is old.
 const reserveFile = "callbackd.reserve"
 
-// reserveSize is in bytes. A quarter of it must stay free beside the reserve when
+// reserveSize is in bytes: all that a log of checkpointPages and a large commit
+// holds, which must come into the database file before anything else can be
+// written, and some more. A quarter of it must stay free beside the reserve when
 // it is made.
-const reserveSize = 4 << 20
+const reserveSize = 12 << 20
 
-// lowSpace is how much a start needs at most, for the log and its index.
+// unusedEnough is how many bytes of the database file retention must have made
+// free until events are taken again on a full disk.
+const unusedEnough = 4 << 20
+
+// lowSpace is how much a start needs at most beside what the log holds, for the
+// log and its index.
 const lowSpace = 256 << 10
 
 // fullCheckpointPages is checkpointPages from when the disk was full until there is
@@ -44,7 +51,13 @@ func (r *reserve) find(dir string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dir = dir
-	r.held = size(filepath.Join(dir, reserveFile)) == reserveSize
+	path := filepath.Join(dir, reserveFile)
+	have := size(path)
+	if have > 0 && have < reserveSize && available(dir) >= reserveSize {
+		os.Remove(path) // of an earlier version; it is made anew
+		have = 0
+	}
+	r.held = have > 0
 }
 
 func (r *reserve) has() bool {
@@ -103,10 +116,12 @@ func onVolume(dir string) uint64 {
 	return uint64(st.Bavail) * uint64(st.Bsize)
 }
 
-// startLow gives the reserve back before a start on a volume that is full.
+// startLow gives the reserve back before a start on a volume that is full, or
+// has less space than the log, which a start moves into the database file.
 func (s *Store) startLow(dir string) {
 	s.reserve.find(dir)
-	if available(dir) < lowSpace && s.reserve.free() {
+	log := uint64(max(0, size(filepath.Join(dir, dbFile+"-wal"))))
+	if available(dir) < lowSpace+log && s.reserve.free() {
 		s.full, s.lean = true, true
 		s.refusals.Refuse(0, errFull)
 	}
@@ -131,7 +146,7 @@ func (t *tx) hasRoom() error {
 		unused = st.ColumnInt64(0)
 		return nil
 	})
-	if err == nil && unused >= reserveSize { // retention has made room in the file
+	if err == nil && unused >= unusedEnough { // retention has made room in the file
 		s.full = false
 	} else if err == nil {
 		s.refusals.Refuse(1, errFull)

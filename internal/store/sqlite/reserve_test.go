@@ -99,10 +99,10 @@ func TestUnusedPagesAreRoom(t *testing.T) {
 		}
 		return s.write(t.Context(), (*tx).hasRoom)
 	}
-	if err := room(reserveSize / 2); !errors.Is(err, errFull) {
+	if err := room(unusedEnough / 2); !errors.Is(err, errFull) {
 		t.Errorf("half of what is needed: %v", err)
 	}
-	if err := room(reserveSize + reserveSize/8); err != nil {
+	if err := room(unusedEnough + unusedEnough/8); err != nil {
 		t.Errorf("enough: %v", err)
 	}
 }
@@ -126,5 +126,66 @@ func TestAStartOnAFullDiskTakesTheReserve(t *testing.T) {
 	}
 	if err := s.Ready(t.Context()); !errors.Is(err, errFull) {
 		t.Errorf("ready: %v", err)
+	}
+}
+
+// A start moves the log into the database file, so it takes the reserve when
+// there is less space than the log is long; the reserve is larger than a log.
+func TestAStartWithALongLogTakesTheReserve(t *testing.T) {
+	if log := checkpointPages * 4096; reserveSize < log*5/4 {
+		t.Errorf("the reserve has %d bytes, and a log %d and more", reserveSize, log)
+	}
+	dir, copied := t.TempDir(), t.TempDir()
+	s := open(t, Options{Dir: dir})
+	defer s.Close()
+	s.Guard(t.Context())
+	if _, err := s.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil { // as a kill leaves it
+		t.Fatal(err)
+	}
+	log := size(filepath.Join(copied, dbFile+"-wal"))
+	if log == 0 {
+		t.Fatal("there is no log")
+	}
+	for space, kept := range map[int64]bool{lowSpace + log: true, lowSpace + log - 1: false} {
+		to := t.TempDir()
+		if err := os.CopyFS(to, os.DirFS(copied)); err != nil {
+			t.Fatal(err)
+		}
+		available = func(string) uint64 { return uint64(space) }
+		again, err := Open(t.Context(), Options{Dir: to})
+		available = onVolume
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held := size(filepath.Join(to, reserveFile)) == reserveSize; held != kept {
+			t.Errorf("with %d bytes for a log of %d, the reserve is held: %v", space, log, held)
+		}
+		again.Close()
+	}
+}
+
+// The smaller reserve of an earlier version is made anew where there is space,
+// and is given back like any other where there is not.
+func TestASmallerReserveIsMadeAnew(t *testing.T) {
+	for _, space := range []uint64{1 << 40, reserveSize - 1} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, reserveFile)
+		if err := os.WriteFile(path, make([]byte, 4<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		available = func(string) uint64 { return space }
+		var r reserve
+		r.find(dir)
+		if space < reserveSize {
+			if !r.has() || !r.free() || size(path) != 0 {
+				t.Error("a small reserve is not given back")
+			}
+		} else if r.has() || size(path) != 0 {
+			t.Error("a small reserve is kept where there is space for a whole one")
+		}
+		available = onVolume
 	}
 }

@@ -308,6 +308,9 @@ func (s *Store) emptyLog() error {
 	if errors.Is(err, sqlite3.BUSY) {
 		return fmt.Errorf("another process reads the database: wait until `callbackd fsck` or a backup is done, and start again: %w", err)
 	}
+	if errors.Is(err, sqlite3.FULL) {
+		return fmt.Errorf("the disk is full: the database's log holds what must come into its file before a start; free %d MiB and start again: %w", reserveSize>>20, err)
+	}
 	if err != nil {
 		return fmt.Errorf("recover the database from its log: %w", err)
 	}
