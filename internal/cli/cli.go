@@ -27,11 +27,11 @@ type root struct {
 	Console  consoleCmd  `cmd:"" help:"Print a link that signs the operator in to the console, once."`
 	Nodes    nodesCmd    `cmd:"" help:"Show the nodes on a PostgreSQL database: their shards, leases and backlog."`
 	Headers  headersCmd  `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
-	Listen   listenCmd   `cmd:"" help:"Receive callbacks and print them: a receiver for people."`
-	Demo     demoCmd     `cmd:"" help:"Show the whole way once: a server, a key, a receiver that fails at first, one inspection."`
-	Simulate simulateCmd `cmd:"" help:"Play inspections through the API of a running server, as a load or a show."`
+	Listen   listenCmd   `cmd:"" help:"Receive callbacks and print them, to try things out."`
+	Demo     demoCmd     `cmd:"" help:"Show the way of an event once: a server, a key, a receiver that fails at first, one inspection."`
+	Simulate simulateCmd `cmd:"" help:"Play inspections through the API of a running server, as a load test or a demonstration."`
 	Fsck     fsckCmd     `cmd:"" help:"Prove that every accepted event is in exactly one state."`
-	Backup   backupCmd   `cmd:"" help:"Copy a data directory, beside a running server too."`
+	Backup   backupCmd   `cmd:"" help:"Copy a data directory, also while a server runs on it."`
 	Move     moveCmd     `cmd:"" help:"Take everything from a data directory to PostgreSQL."`
 	Health   healthCmd   `cmd:"" help:"Ask the server on this machine how it is: exit code 0 if it is well."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`

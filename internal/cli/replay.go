@@ -21,7 +21,7 @@ type replayCmd struct {
 	Show   replayShowCmd   `cmd:"" help:"Show a replay and how far it is."`
 	Pause  replayPauseCmd  `cmd:"" help:"Make nothing more due until the replay is resumed."`
 	Resume replayResumeCmd `cmd:"" help:"Go on with a paused replay."`
-	Cancel replayCancelCmd `cmd:"" help:"End a replay; what it made due already goes on."`
+	Cancel replayCancelCmd `cmd:"" help:"End a replay; deliveries that it has made due are still sent."`
 }
 
 // callFlags is what a command needs to call a server.

@@ -86,6 +86,14 @@ func (c *Console) callback(v *visit) (*callbackd.Callback, *callbackd.Key, error
 	return cb, key, err
 }
 
+// ownerFor names the key of an object to the operator, who sees those of all.
+func ownerFor(v *visit, k *callbackd.Key) string {
+	if !v.operator() {
+		return ""
+	}
+	return scope{}.KeyLabel(*k) + " (" + clip(k.APIKey, 8) + ")"
+}
+
 // inForce is callback for what changes it or sends to it.
 func (c *Console) inForce(v *visit) (*callbackd.Callback, *callbackd.Key, error) {
 	cb, key, err := c.callback(v)
@@ -104,6 +112,7 @@ var pauseWhy = map[callbackd.PauseReason]string{
 type webhookPage struct {
 	base
 	CB        *callbackd.Callback
+	Owner     string // its key, for the operator
 	Health    string
 	PauseWhy  string
 	PausedFor string
@@ -123,11 +132,11 @@ type webhookPage struct {
 }
 
 func (c *Console) webhook(w http.ResponseWriter, v *visit) error {
-	cb, _, err := c.callback(v)
+	cb, key, err := c.callback(v)
 	if err != nil {
 		return err
 	}
-	p := &webhookPage{base: c.base(v, "webhooks", "Callback "+string(cb.Event)), CB: cb, Health: health(cb), PauseWhy: pauseWhy[cb.Pause.Reason], Payload: string(cb.Payload), Policy: cb.Policy.WithDefaults()}
+	p := &webhookPage{Owner: ownerFor(v, key), base: c.base(v, "webhooks", "Callback "+string(cb.Event)), CB: cb, Health: health(cb), PauseWhy: pauseWhy[cb.Pause.Reason], Payload: string(cb.Payload), Policy: cb.Policy.WithDefaults()}
 	p.Refresh = 5
 	p.Steps, p.Reach = steps(p.Policy.Retry)
 	page, err := c.Store.ListDeliveries(v.Context(), store.DeliveryQuery{Key: cb.Key, Callback: cb.No, Limit: 8})

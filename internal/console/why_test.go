@@ -503,6 +503,21 @@ func TestATurnAndACancellationAreSaid(t *testing.T) {
 	v.says("/console/sessions/ACM-0000000001", "never tried · the callback was deleted")
 }
 
+// What to do about a host that nothing may be sent to is said of each delivery
+// that waits for it, tried or not.
+func TestWhatToDoAboutARefusedHostIsSaidOfWhatWaits(t *testing.T) {
+	s := startSite(t)
+	no := s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", URL: "http://10.1.2.3/hook", Retry: []string{"0s", "5h"}, Order: "0s"})
+	var last string
+	for i := range callbackd.BreakerThreshold + 1 {
+		last = s.publish(s.key, callbackd.Complete, fmt.Sprintf("ACM-00000000%02d", i), map[string]any{"x": 1})
+	}
+	s.await(func() bool {
+		e, err := s.client(s.key).ExplainDelivery(context.Background(), "dlv_"+strings.TrimPrefix(last, "evt_")+"-"+no)
+		return err == nil && strings.Contains(e.Next, "--allow-target")
+	})
+}
+
 // What comes next does not contradict what is said above it: a wait with an
 // end names the end.
 func TestWhatComesNextNamesTheEndOfAWait(t *testing.T) {
@@ -536,6 +551,7 @@ func TestWhatIsSaidOfTheDeletedTheEmptyAndTheAlikeIsSo(t *testing.T) {
 	if got := words(t, op.get("/console/webhooks")); !strings.Contains(got, "("+s.key.APIKey[:8]) {
 		t.Errorf("a callback's key is not told from another of its name:\n%s", got)
 	}
+	op.says("/console/webhooks/"+ids["no"], "API key "+s.key.Account+" / "+s.key.Name+" ("+s.key.APIKey[:8])
 	if a := v.do("POST", "/console/webhooks/"+ids["no"]+"/delete", nil); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status)
 	}

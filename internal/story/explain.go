@@ -248,14 +248,20 @@ func attempts(n int) string {
 
 func (e *explainer) refused(a *callbackd.Attempt) {
 	e.add(RefusedAddress, a.StartedAt, time.Time{}, "The address is not one that callbackd may send to: %s.", a.Error)
-	e.next("Give the callback a public address, or have the operator allow the range with --allow-target.")
+	e.next("%s", addressAdvice[callbackd.FaultRefused])
+}
+
+// addressAdvice says what to do about a host that nothing can be sent to.
+var addressAdvice = map[callbackd.Fault]string{
+	callbackd.FaultRefused: "Give the callback a public address, or have the operator allow the range with --allow-target.",
+	callbackd.FaultDNS:     "Correct the host name in the callback's url. A name of the operator's own network is written in full, and the operator allows its range with --allow-target.",
 }
 
 // advise says what to do about faults that are not for the receiver to mend.
 func (e *explainer) advise(id callbackd.DeliveryID, a *callbackd.Attempt) {
 	switch a.Fault {
 	case callbackd.FaultDNS:
-		e.next("Correct the host name in the callback's url. A name of the operator's own network is written in full, and the operator allows its range with --allow-target.")
+		e.next("%s", addressAdvice[a.Fault])
 	case callbackd.FaultQuery:
 		e.next("Change the callback's method to POST, then send it again: POST /v1/deliveries/%s/retry.", id)
 	case callbackd.FaultLocal, callbackd.FaultProxy:
@@ -320,7 +326,7 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook, receiver *store.Receiver) bool {
 	if !look.OpenUntil.IsZero() {
 		e.add(BreakerOpen, receiver.LastFailure, look.OpenUntil, "%s. Nothing is sent to it before a probe at %s.", failing(cb, look, receiver), callbackd.TimeText(look.OpenUntil))
-		e.next("See to the receiver; callbackd finds out by itself when it is back.")
+		e.next("%s", cmp.Or(addressAdvice[receiver.LastFault], "See to the receiver; callbackd finds out by itself when it is back."))
 	}
 	closed := cb.StillClosed(e.now) // also when another node sends
 	if look.ClosedUntil.After(closed) {
@@ -355,14 +361,14 @@ func (e *explainer) probation(cb *callbackd.Callback, look *callbackd.Outlook) {
 	shared := fmt.Sprintf("The callback has not succeeded at %s yet. ", callbackd.Origin(cb.URL))
 	switch {
 	case !look.OriginOpenUntil.IsZero():
-		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sAttempts to the callbacks of the API key that have not failed %s times in a row there, and none of them is tried before a probe at %s.",
+		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sAttempts to such callbacks of the API key failed %s times in a row there, and nothing is sent to any of them before a probe at %s.",
 			shared, callbackd.NumberText(int64(look.OriginFailures)), callbackd.TimeText(look.OriginOpenUntil))
 		e.next("See to the receivers there; callbackd finds out by itself when one is back.")
 	case look.BeginsAt.After(e.now):
-		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sOf the callbacks of the API key that have not, no more than %d begin at once there, and one more each %s.",
+		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sOf such callbacks of the API key, no more than %d begin at once there, and one more each %s.",
 			shared, callbackd.ProbationBurst, callbackd.DurationText(callbackd.ProbationEvery))
 	default:
-		e.add(OnProbation, time.Time{}, time.Time{}, "%sThe callbacks of the API key that have not may have %s under way there at a time, and that many are under way now.",
+		e.add(OnProbation, time.Time{}, time.Time{}, "%sSuch callbacks of the API key may have %s under way there at a time, and that many are under way now.",
 			shared, counted(look.OriginLimit, "attempt", "attempts"))
 	}
 }
