@@ -89,7 +89,7 @@ func within(r *http.Request, key *callbackd.Key) error {
 	if err := front.Enter(r, key.APIKey, kind); err != nil || kind == front.Write {
 		return err
 	}
-	return front.Build(r)
+	return front.Build(r, key.Account)
 }
 
 func (a *API) note(rec *recorder, r *http.Request, key *callbackd.Key, begin time.Time) {

@@ -44,18 +44,18 @@ func outside(w http.ResponseWriter, r *http.Request) error {
 // inside counts the request of a visitor. The operator is let in when nobody
 // else is.
 func inside(w http.ResponseWriter, v *visit) error {
-	who, kind := front.Operator, front.KindOf(v.Request)
+	who, account, kind := front.Operator, "", front.KindOf(v.Request)
 	if !v.operator() {
 		if err := front.Reserved(v.Request); err != nil {
 			return err
 		}
-		who = v.key.APIKey
+		who, account = v.key.APIKey, v.key.Account
 	}
 	if err := front.Enter(v.Request, who, kind); err != nil {
 		return err
 	}
 	if kind == front.Read {
-		return front.Build(v.Request)
+		return front.Build(v.Request, account)
 	}
 	return readBody(w, v.Request, maxForm)
 }

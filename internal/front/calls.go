@@ -143,14 +143,15 @@ func Waits(r *http.Request) {
 }
 
 // workshop limits how many large answers are made at a time. A visitor has
-// few places, so that one that asks for much does not stand before others.
+// few places, and so has its account whatever number of keys it has, so that
+// one that asks for much does not stand before others.
 type workshop struct {
 	all chan struct{}
 	mu  sync.Mutex
 	of  map[string]*bench
 }
 
-// bench is the places of one visitor.
+// bench is the places of one visitor, or of one account.
 type bench struct {
 	users int
 	seats chan struct{}
@@ -160,13 +161,36 @@ func (w *workshop) init() {
 	w.all, w.of = make(chan struct{}, maxBuilding), map[string]*bench{}
 }
 
-// take waits for a place.
-func (w *workshop) take(ctx context.Context, who string) (done func(), err error) {
+// take waits for a place: first among the calls of the visitor, then among the
+// visitors of its account, then among all. So of each that is beside others
+// few wait in a row.
+func (w *workshop) take(ctx context.Context, who, account string) (done func(), err error) {
+	leave, err := w.sit(ctx, who)
+	if err != nil || who == Operator {
+		return leave, err
+	}
+	leaveAccount, err := w.sit(ctx, "\x00account "+account) // no API key
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	select {
+	case w.all <- struct{}{}:
+		return func() { <-w.all; leaveAccount(); leave() }, nil
+	case <-ctx.Done():
+		leaveAccount()
+		leave()
+		return nil, busy(ctx)
+	}
+}
+
+// sit waits for a place of one name.
+func (w *workshop) sit(ctx context.Context, name string) (leave func(), err error) {
 	w.mu.Lock()
-	b := w.of[who]
+	b := w.of[name]
 	if b == nil {
-		b = &bench{seats: make(chan struct{}, buildingOf(who, runtime.GOMAXPROCS(0)))}
-		w.of[who] = b
+		b = &bench{seats: make(chan struct{}, buildingOf(name, runtime.GOMAXPROCS(0)))}
+		w.of[name] = b
 	}
 	b.users++
 	w.mu.Unlock()
@@ -174,38 +198,31 @@ func (w *workshop) take(ctx context.Context, who string) (done func(), err error
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if b.users--; b.users == 0 {
-			delete(w.of, who)
+			delete(w.of, name)
 		}
-	}
-	busy := func() error {
-		forget()
-		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "callbackd is busy; try again")
 	}
 	select {
 	case b.seats <- struct{}{}:
-	case <-ctx.Done():
-		return nil, busy()
-	}
-	if who == Operator {
 		return func() { <-b.seats; forget() }, nil
-	}
-	select {
-	case w.all <- struct{}{}:
 	case <-ctx.Done():
-		<-b.seats
-		return nil, busy()
+		forget()
+		return nil, busy(ctx)
 	}
-	return func() { <-w.all; <-b.seats; forget() }, nil
 }
 
-// Build waits until a large answer may be made for the visitor. The place is
-// given back by [Built], or with the end of the handler.
-func Build(r *http.Request) error {
+func busy(ctx context.Context) error {
+	return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "callbackd is busy; try again")
+}
+
+// Build waits until a large answer may be made for the visitor, whose API key
+// is one of the account. The place is given back by [Built], or with the end of
+// the handler.
+func Build(r *http.Request, account string) error {
 	c := connOf(r)
 	if c == nil || c.visit.done != nil {
 		return nil
 	}
-	done, err := c.f.work.take(r.Context(), c.visit.who)
+	done, err := c.f.work.take(r.Context(), c.visit.who, account)
 	if err == nil {
 		c.visit.done = done
 	}

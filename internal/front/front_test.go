@@ -430,7 +430,7 @@ func TestLargeAnswersAreMadeInTurns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var mine []func()
 	for range buildingOf("a", runtime.GOMAXPROCS(0)) {
-		done, err := w.take(ctx, "a")
+		done, err := w.take(ctx, "a", "A")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -438,10 +438,10 @@ func TestLargeAnswersAreMadeInTurns(t *testing.T) {
 	}
 	more := make(chan error, 1)
 	go func() {
-		_, err := w.take(ctx, "a")
+		_, err := w.take(ctx, "a", "A")
 		more <- err
 	}()
-	done, err := w.take(ctx, "b")
+	done, err := w.take(ctx, "b", "B")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -450,6 +450,37 @@ func TestLargeAnswersAreMadeInTurns(t *testing.T) {
 	if err := <-more; callbackd.KindOf(err) != callbackd.KindUnavailable {
 		t.Errorf("one more of the same key: %v", err)
 	}
+	for _, done := range mine {
+		done()
+	}
+	if len(w.all) != 0 || len(w.of) != 0 {
+		t.Errorf("%d places are never given back, %v", len(w.all), w.of)
+	}
+}
+
+// An account with many keys has the places of one key; another account does not
+// wait for it.
+func TestKeysOfAnAccountShareTheirTurns(t *testing.T) {
+	var w workshop
+	w.init()
+	var mine []func()
+	for i := range buildingOf("", runtime.GOMAXPROCS(0)) {
+		done, err := w.take(t.Context(), fmt.Sprint("key", i), "A")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine = append(mine, done)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := w.take(gone, "another key", "A"); callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Errorf("one more key of the account: %v", err)
+	}
+	done, err := w.take(t.Context(), "theirs", "B")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done()
 	for _, done := range mine {
 		done()
 	}
