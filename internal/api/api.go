@@ -228,10 +228,11 @@ func (a *API) unrouted(w http.ResponseWriter, r *http.Request) {
 // call is one authenticated request.
 type call struct {
 	*http.Request
-	key   *callbackd.Key
-	query url.Values
-	once  *store.Once // what its Idempotency-Key asks for; nil without one
-	sent  *[]byte     // the body, once it was read
+	key    *callbackd.Key
+	query  url.Values
+	once   *store.Once // what its Idempotency-Key asks for; nil without one
+	sent   *[]byte     // the body, once it was read
+	asJSON *[]byte     // the body's text, once it was unpacked
 }
 
 func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {

@@ -43,24 +43,38 @@ func (c *call) body(w http.ResponseWriter) ([]byte, error) {
 // Windows put before UTF-8.
 func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\ufeff")) }
 
-// object reads a body as one object, in any way in which clients send one:
-// JSON whatever its content type is called, or a form; as it is or packed.
-// PHP's empty array is an empty object. It returns the object's text as well;
-// both are nil when there is no body.
-func (c *call) object(w http.ResponseWriter) (strictjson.Value, []strictjson.Member, error) {
+// text reads a body as JSON, in any way in which clients send one: whatever its
+// content type is called, or a form; as it is or packed. The same body sent
+// again may differ in its bytes, by the time that gzip notes or by the boundary
+// of a form, and does not differ in its text.
+func (c *call) text(w http.ResponseWriter) ([]byte, error) {
+	if c.asJSON != nil {
+		return *c.asJSON, nil
+	}
 	b, err := c.body(w)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if b, err = c.unpack(w, b); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if fields, ok, err := readForm(c.Header.Get("Content-Type"), b); err != nil {
+	fields, isForm, err := readForm(c.Header.Get("Content-Type"), b)
+	if err == nil && isForm {
+		b, err = formJSON(fields)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.asJSON = &b
+	return b, nil
+}
+
+// object reads a body as one object. PHP's empty array is an empty object. It
+// returns the object's text as well; both are nil when there is no body.
+func (c *call) object(w http.ResponseWriter) (strictjson.Value, []strictjson.Member, error) {
+	b, err := c.text(w)
+	if err != nil {
 		return nil, nil, err
-	} else if ok {
-		if b, err = formJSON(fields); err != nil {
-			return nil, nil, err
-		}
 	}
 	if text := bytes.TrimSpace(b); len(text) == 0 || string(text) == "null" {
 		return nil, nil, nil

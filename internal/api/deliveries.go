@@ -75,8 +75,8 @@ func readStatus(s string) (int, error) {
 	if s == "" {
 		return 0, nil
 	}
-	n, err := strconv.Atoi(strings.TrimSuffix(s, "xx"))
-	class := strings.HasSuffix(s, "xx")
+	digits, class := strings.CutSuffix(strings.ToLower(s), "xx")
+	n, err := strconv.Atoi(digits)
 	if err != nil || class && (n < 1 || n > 5) || !class && (n < 100 || n > 599) {
 		return 0, invalid("status must be a status such as 404, or a class such as 5xx.")
 	}

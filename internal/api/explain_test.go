@@ -124,7 +124,7 @@ func whyADeliveryFailed(t *testing.T, on func(*setup)) {
 		t.Errorf("%+v", e)
 	}
 	has(t, s.explain(failed.delivery(2)), "failed", "Both attempts failed; the last one at")
-	for query, want := range map[string]int{"fault=refused": 1, "fault=connect": 1, "fault=tls": 0, "status=5xx": 0} {
+	for query, want := range map[string]int{"fault=refused": 1, "fault=connect": 1, "fault=tls": 0, "status=5xx": 0, "status=5XX": 0} {
 		if n := len(decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?"+query, "").ok(200)).Data); n != want {
 			t.Errorf("%s gives %d, want %d", query, n, want)
 		}

@@ -20,7 +20,7 @@ const (
 // prepareOnce reads what the Idempotency-Key of a call asks for, and returns the
 // first answer as an error when there is one: before the call is read, for what
 // was right then may be wrong by now. A key counts for its method and path; the
-// body and the query must be the same.
+// text of the body and the query must be the same.
 func (a *API) prepareOnce(w http.ResponseWriter, c *call) error {
 	text := c.Header.Get(headerIdempotency)
 	if text == "" || c.Method == http.MethodGet || c.Method == http.MethodHead {
@@ -29,7 +29,7 @@ func (a *API) prepareOnce(w http.ResponseWriter, c *call) error {
 	if len(text) > callbackd.MaxIdempotency {
 		return invalid("%s is longer than %d bytes.", headerIdempotency, callbackd.MaxIdempotency)
 	}
-	body, err := c.body(w)
+	body, err := c.text(w)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,15 @@
 package api_test
 
 import (
+	"compress/gzip"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"callbackd/wire"
 
@@ -158,6 +161,45 @@ func whatAnIdempotencyKeyCountsFor(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause?name=default", "", one).says(409, "another body")
 	s.call("POST", "/v1/sessions", "", idempotent(strings.Repeat("x", 256))).says(400, "Idempotency-Key is longer than 255 bytes")
 	s.call("POST", "/v1/sessions", "", one, without("API-Token")).ok(401)
+}
+
+// A body that is packed anew, or put into a form anew, has other bytes and says
+// the same.
+func TestARepeatIsComparedByTheTextOfItsBody(t *testing.T) {
+	s := start(t).loosely()
+	repeat := func(key string, body string, with ...func(*http.Request)) reply {
+		return s.call("POST", "/v1/sessions", body, append(with, idempotent(key))...)
+	}
+	gzipped := func(text string, at time.Time) string {
+		return pack(t, func(w io.Writer) io.WriteCloser {
+			z := gzip.NewWriter(w)
+			z.ModTime = at
+			return z
+		}, text)
+	}
+	form := func(boundary, theme string) (string, func(*http.Request)) {
+		return "--" + boundary + "\r\nContent-Disposition: form-data; name=\"theme\"\r\n\r\n" + theme + "\r\n--" + boundary + "--\r\n", set("Content-Type", "multipart/form-data; boundary="+boundary)
+	}
+	packed := set("Content-Encoding", "gzip")
+	first := repeat("packed", gzipped(`{"theme":"LITE"}`, time.Unix(1, 0)), packed).ok(200)
+	for name, again := range map[string]reply{
+		"packed anew": repeat("packed", gzipped(`{"theme":"LITE"}`, time.Unix(2, 0)), packed),
+		"not packed":  repeat("packed", `{"theme":"LITE"}`),
+	} {
+		if again.ok(200); again.body != first.body || again.header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s: %s, want %s", name, again.body, first.body)
+		}
+	}
+	repeat("packed", gzipped(`{"theme":"CAPT"}`, time.Unix(1, 0)), packed).says(409, "another body")
+
+	body, typ := form("one", "LITE")
+	first = repeat("form", body, typ).ok(200)
+	body, typ = form("two", "LITE")
+	if again := repeat("form", body, typ).ok(200); again.body != first.body {
+		t.Errorf("another boundary: %s, want %s", again.body, first.body)
+	}
+	body, typ = form("one", "CAPT")
+	repeat("form", body, typ).says(409, "another body")
 }
 
 func TestCallsAtOnceWithOneIdempotencyKeyAreOne(t *testing.T) {
