@@ -62,7 +62,7 @@ func secretsRotateWithoutLosingARequest(t *testing.T, on func(*setup)) {
 	if verifies(t, old, h) || verifies(t, next, h) || !verifies(t, last, h) || len(strings.Fields(h.header.Get("webhook-signature"))) != 1 {
 		t.Errorf("after it: %s", h.header.Get("webhook-signature"))
 	}
-	for _, body := range []string{`{}`, `{"keep":null}`, `{"keep":60}`, `{"keep":"720h"}`, `{"other":1}`} {
+	for _, body := range []string{`{}`, `{"keep":null}`, `{"keep":60}`, `{"keep":"720h"}`, `{"keep":"30d"}`, `{"other":1}`} {
 		rotate(body)
 	}
 	for body, says := range map[string]string{`{"keep":"721h"}`: "keep must be a duration from 0s to 30d,", `{"keep":-1}`: "keep must be", `[1]`: "The body must be a JSON object.", `{"keep":"x"}`: "keep must be"} {

@@ -138,9 +138,9 @@ func (c *Console) rotateKey(w http.ResponseWriter, v *visit) error {
 
 // readKeep reads how long an old secret signs too.
 func readKeep(s string) (time.Duration, error) {
-	keep, err := time.ParseDuration(s)
+	keep, err := callbackd.ParseDuration(s)
 	if err != nil || keep < 0 || keep > callbacks.MaxKeep {
-		return 0, callbackd.Errorf(callbackd.KindInvalid, "An old secret signs too for 0s to %v.", callbacks.MaxKeep)
+		return 0, callbackd.Errorf(callbackd.KindInvalid, "An old secret signs too for 0s to %s.", callbackd.FormatDuration(callbacks.MaxKeep))
 	}
 	return keep, nil
 }
