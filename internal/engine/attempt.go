@@ -153,15 +153,29 @@ func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback, p
 	}
 	o := callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Number: d.Attempts + 1, Version: cb.Version, Result: res}}
 	o.Attempt.Decision = callbackd.Decide(d, &res, cb.Policy, now, rand.Float64())
-	if !d.Test { // a test says nothing about the health of real traffic
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if p.origin != nil {
-			p.origin.probation.After(&res, now, rand.Float64())
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d.Test { // says nothing about the health of real traffic
+		if t.cb != nil && cb.Version == t.cb.Version {
+			o.Change.Version = cb.Version
+			e.prove(t, &o)
 		}
-		e.judge(t, cb, &o, now)
+		return o
 	}
+	if p.origin != nil {
+		p.origin.probation.After(&res, now, rand.Float64())
+	}
+	e.judge(t, cb, &o, now)
 	return o
+}
+
+// prove notes the first success of a callback at its origin, a test's too: the
+// receiver has shown that it takes what is sent.
+func (e *Engine) prove(t *target, o *callbackd.Outcome) {
+	if o.Attempt.Success() && !t.proven {
+		o.Change.Proven, t.proven = true, true
+		e.probation(t)
+	}
 }
 
 // judge takes into account what an attempt with setting cb says about the
@@ -182,10 +196,7 @@ func (e *Engine) judge(t *target, cb *callbackd.Callback, o *callbackd.Outcome, 
 		}
 		o.Change.HealthTurned = before.FailingSince.IsZero() != t.health.FailingSince.IsZero()
 		o.Change.FailingSince = t.health.FailingSince
-		if o.Attempt.Success() && !t.proven {
-			o.Change.Proven, t.proven = true, true
-			e.probation(t)
-		}
+		e.prove(t, o)
 	case callbackd.SameOrigin(cb.URL, t.cb.URL): // what the receiver asked for holds there
 		t.health = before.Asked(&o.Attempt.Result, now)
 	default:

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,5 +227,43 @@ func TestRetryAfterOfOneHoldsNoOtherOnProbation(t *testing.T) {
 		if got[nos[0]] != 1 || got[nos[1]] < 2 {
 			t.Errorf("attempts: %v", got)
 		}
+	})
+}
+
+// A test-send that the receiver takes frees its callback: what waits for it waits
+// for the others at its host no longer.
+func TestATestThatSucceedsEndsProbation(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		all := r.at("example.com", 12, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
+		r.set(func(call) callbackd.Result { return status(404) })
+		r.publish(ev1, "S")
+		pass(time.Second)
+		requests := map[callbackd.CallbackNo]int{}
+		count := func() {
+			clear(requests)
+			for _, c := range r.sent() {
+				requests[c.cb]++
+			}
+		}
+		count()
+		waits := slices.IndexFunc(all, func(no callbackd.CallbackNo) bool { return requests[no] == 0 })
+		if waits < 0 {
+			t.Error("none of them waits for the others")
+			return
+		}
+		good := all[waits]
+		r.set(func(c call) callbackd.Result {
+			if c.cb == good {
+				return status(200)
+			}
+			return status(404)
+		})
+		r.test(good)
+		pass(time.Second)
+		if count(); requests[good] != 2 { // the test, and what waited
+			t.Errorf("%d requests to it", requests[good])
+		}
+		r.set(ok)
+		pass(200 * time.Hour)
 	})
 }
