@@ -233,6 +233,7 @@ type call struct {
 	once   *store.Once // what its Idempotency-Key asks for; nil without one
 	sent   *[]byte     // the body, once it was read
 	asJSON *[]byte     // the body's text, once it was unpacked
+	form   []formField // of a body that was read as a form
 }
 
 func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {

@@ -60,6 +60,7 @@ func (c *call) text(w http.ResponseWriter) ([]byte, error) {
 	}
 	fields, isForm, err := readForm(c.Header.Get("Content-Type"), b)
 	if err == nil && isForm {
+		c.form = fields
 		b, err = formJSON(fields)
 	}
 	if err != nil {

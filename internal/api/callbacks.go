@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,12 +41,27 @@ func (a *API) admit(c *call, cb *callbackd.Callback) error {
 	return callbacks.Admit(c.key, cb, a.RequireHTTPS)
 }
 
+// setting reads the members of a body. PAVE's message for what is missing is
+// kept to the letter, unless a form was read: whoever did not know that they
+// sent one is told so.
+func (c *call) setting(members []strictjson.Member, needEvent bool) (callbackd.Callback, error) {
+	cb, err := callbacks.Read(members, needEvent)
+	if errors.Is(err, callbacks.ErrMissing) && len(c.form) > 0 {
+		names := make([]string, len(c.form))
+		for i, f := range c.form {
+			names[i] = f.name
+		}
+		return cb, invalid("Missing required fields. The body was read as a form, and has %s.", clip(strings.Join(names, ", "), 200))
+	}
+	return cb, err
+}
+
 func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	_, members, err := c.object(w)
 	if err != nil {
 		return err
 	}
-	b, err := callbacks.Read(members, true)
+	b, err := c.setting(members, true)
 	if err != nil {
 		return err
 	}
@@ -160,7 +176,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	b, err := callbacks.Read(members, false)
+	b, err := c.setting(members, false)
 	if err != nil {
 		return err
 	}

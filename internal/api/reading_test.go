@@ -88,11 +88,12 @@ func TestFormsThatMeanNothingAreRefused(t *testing.T) {
 			s.call("POST", "/v1/callbacks", c.body, set("Content-Type", asForm)).says(400, c.says)
 		})
 	}
-	s.call("POST", "/v1/callbacks", "event=SESSION%3ACOMPLETE", set("Content-Type", asForm)).is(400, `{"message":"Missing required fields."}`)
+	// Whoever did not know that they sent a form is told so.
+	s.call("POST", "/v1/callbacks", "event=SESSION%3ACOMPLETE", set("Content-Type", asForm)).is(400, `{"message":"Missing required fields. The body was read as a form, and has event."}`)
 	boundary := set("Content-Type", "multipart/form-data; boundary=x")
 	s.call("POST", "/v1/callbacks", "--x\r\nContent-Disposition: form-data; name=\"a\"; filename=\"f.txt\"\r\n\r\n1\r\n--x--\r\n", boundary).says(400, "The form has a file")
 	s.call("POST", "/v1/callbacks", "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n", boundary).says(400, "The form is malformed")
-	s.call("POST", "/v1/callbacks", "--x\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\nSESSION:COMPLETE\r\n--x--\r\n", boundary).is(400, `{"message":"Missing required fields."}`)
+	s.call("POST", "/v1/callbacks", "--x\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\nSESSION:COMPLETE\r\n--x--\r\n", boundary).is(400, `{"message":"Missing required fields. The body was read as a form, and has event."}`)
 	s.call("POST", "/v1/callbacks", "a=b", set("Content-Type", "multipart/form-data")).says(400, "The form is malformed")
 }
 
