@@ -21,6 +21,7 @@ type hooked struct {
 	loaded int // deliveries read
 	// recorded is told of each outcome that was written.
 	recorded func(callbackd.DeliveryID)
+	slow     time.Duration // that a query of what is due takes after it has looked
 }
 
 func (h *hooked) ask(op string, cb callbackd.CallbackNo) error {
@@ -54,7 +55,9 @@ func (h *hooked) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until t
 	if err := h.ask("scheduled", cb); err != nil {
 		return nil, time.Time{}, err
 	}
-	return h.Store.Scheduled(ctx, cb, until, limit)
+	ds, next, err := h.Store.Scheduled(ctx, cb, until, limit)
+	time.Sleep(h.slow)
+	return ds, next, err
 }
 
 func (h *hooked) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
@@ -166,6 +169,38 @@ func TestARetryThatFallsDueDuringASlowQueryIsNotForgotten(t *testing.T) {
 		pass(time.Minute)
 		r.wantAllRecorded(id, no, "A", 1, callbackd.Failed)
 	})
+}
+
+// A delivery that is sent again as soon as its outcome is on disk, before the
+// engine has heard of that, is sent again: whether the query that finds it ends
+// before the engine hears of it, or after.
+func TestAManualRetryRightAfterTheRecordIsSent(t *testing.T) {
+	for name, wait := range map[string]struct{ engine, query time.Duration }{
+		"the query is faster": {engine: time.Second}, "the query is slower": {engine: time.Second, query: 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, engine.Options{}, func(r *rig) {
+				no := r.callback(ev1, callbackd.Policy{})
+				q := r.hooks(true)
+				var again sync.Once
+				q.recorded = func(id callbackd.DeliveryID) {
+					again.Do(func() {
+						if err := r.retryNow(id.Event, no); err != nil {
+							r.Error(err)
+						}
+						time.Sleep(wait.engine)
+					})
+				}
+				q.slow = wait.query
+				id := r.publish(ev1, "A")[0]
+				pass(time.Minute)
+				r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
+				if n := r.sentOf(no, "A", 1); n != 2 {
+					r.Errorf("it was sent %d times", n)
+				}
+			})
+		})
+	}
 }
 
 func TestManualRetryOfADeliveryThatWaitsInMemoryIsSentOnce(t *testing.T) {

@@ -34,9 +34,28 @@ func (t *target) note(d *callbackd.Delivery) {
 // revive is note for a delivery that was made due again from outside. It may
 // have ended while a query ran that is under way still, and must not be taken
 // for settled when the next one shows it.
+//
+// The engine may not have heard yet of the end of the attempt before. What a
+// query shows until then is taken for that one, so it is asked for once more
+// when the engine hears of it: see ended.
 func (t *target) revive(d *callbackd.Delivery) {
 	delete(t.settled, d.ID.Event)
+	if l := t.lanes[d.Session]; t.taken[d.ID.Event] || l != nil && l.busy && l.flying == d.ID.Event {
+		t.revived[d.ID.Event] = *d
+	}
 	t.note(d)
+}
+
+// ended notes that the engine has heard of the end of an attempt.
+func (t *target) ended(id callbackd.EventID) {
+	if t.fetching {
+		t.settled[id] = true
+	}
+	delete(t.taken, id)
+	if d, ok := t.revived[id]; ok {
+		delete(t.revived, id)
+		t.note(&d)
+	}
 }
 
 // hasten makes d due when it is the head of its lane, and tells whether it is.

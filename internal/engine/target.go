@@ -63,6 +63,9 @@ type target struct {
 	// show it.
 	settled map[callbackd.EventID]bool
 	taken   map[callbackd.EventID]bool // scheduled deliveries in memory
+	// revived is what was made due again before the engine heard of the end of
+	// its attempt.
+	revived map[callbackd.EventID]callbackd.Delivery
 
 	timer   *time.Timer
 	timerAt time.Time
@@ -93,7 +96,7 @@ func (e *Engine) target(no callbackd.CallbackNo) *target {
 			e.dropIdle()
 			e.sweepAt = 2 * len(e.targets)
 		}
-		t = &target{no: no, lanes: map[string]*lane{}, settled: map[callbackd.EventID]bool{}, taken: map[callbackd.EventID]bool{}, stale: true}
+		t = &target{no: no, lanes: map[string]*lane{}, settled: map[callbackd.EventID]bool{}, taken: map[callbackd.EventID]bool{}, revived: map[callbackd.EventID]callbackd.Delivery{}, stale: true}
 		e.targets[no] = t
 		if e.o.Shared && e.shards[callbackd.ShardOf(no)] == adopting {
 			t.forget() // what the store holds of it is being asked for
@@ -304,13 +307,10 @@ func (e *Engine) finish(t *target, l *lane, o *callbackd.Outcome, state callback
 	e.recording--
 	e.data -= data
 	id := o.Delivery.ID
-	if t.fetching {
-		t.settled[id.Event] = true
-	}
+	t.ended(id.Event)
 	if e.inbox.settled != nil {
 		e.inbox.settled[id] = true
 	}
-	delete(t.taken, id.Event)
 	if l != nil {
 		l.busy, l.flying = false, 0
 		e.settle(t, l, o, state, err, now)
@@ -370,6 +370,7 @@ func (t *target) clear(e *Engine) {
 	}
 	clear(t.lanes)
 	clear(t.taken)
+	clear(t.revived)
 	t.held.lanes, t.wants, t.count, t.retries, t.replays = nil, nil, 0, 0, 0
 	t.behind, t.rewind, t.nextDue, t.nextReplay = false, 0, time.Time{}, time.Time{}
 }
