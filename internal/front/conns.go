@@ -124,7 +124,7 @@ func (f *Front) admit(raw net.Conn) *conn {
 	}
 	why := "as many connections are open as there may be"
 	if limit < f.options.MaxConns {
-		why = "one connection more and too many open files would be near: raise the limit of open files (LimitNOFILE, ulimit -n)"
+		why = "as many connections are open as there may be without too many open files: raise that limit (LimitNOFILE, ulimit -n)"
 	}
 	f.said.warn(f.options.Log, why+"; the longest silent connection is closed for each new one", "connections", limit, "newest_from", c.from.Addr().String())
 	if old != nil && old != c {
