@@ -105,13 +105,12 @@ const (
 // escaped is s with an escape for each byte that its path or query must not
 // have. A percent sign that begins no escape is such a byte.
 func escaped(s string) string {
-	scheme, rest, ok := strings.Cut(s, "//")
+	scheme, _, ok := strings.Cut(s, "//")
 	if !ok {
 		return s
 	}
 	at := len(scheme) + len("//") + len(authority(s))
-	rest = s[at:]
-	path, query, asked := strings.Cut(rest, "?")
+	path, query, asked := strings.Cut(s[at:], "?")
 	if legal(path, pathMarks) && legal(query, queryMarks) {
 		return s
 	}
