@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// CallbackNo is a callback's number in the store, part of a delivery's id.
-type CallbackNo int64
+// CallbackID is a callback's number in the store, part of a delivery's id.
+type CallbackID int64
 
 // DefaultName is the name of a callback created the way PAVE clients do.
 const DefaultName = "default"
@@ -21,8 +21,8 @@ type Header struct {
 
 // Callback is the setting of one API key for one event: whom to tell, and how.
 type Callback struct {
-	No      CallbackNo
-	Key     KeyNo
+	ID      CallbackID
+	Key     KeyID
 	Event   EventType
 	Name    string
 	Version int64 // counts the settings this callback has had, from 1

@@ -44,10 +44,10 @@ type Delivery struct {
 	// Manual marks a delivery that a person asked to send again. It is
 	// serialised with its lane but not ordered within it.
 	Manual bool
-	// Apart marks a delivery, just accepted, of a session whose event before
+	// ReadLane marks a delivery, just accepted, of a session whose event before
 	// may have been accepted by another node: what is owed before it may not
 	// be in memory yet.
-	Apart bool
+	ReadLane bool
 	// Replay is the replay that made the delivery due; 0: none. It is sent
 	// behind first attempts and retries.
 	Replay ReplayID
@@ -106,10 +106,10 @@ const (
 // is added at its end.
 var Faults = []Fault{FaultStatus, FaultRefused, FaultDNS, FaultConnect, FaultTLS, FaultTimeout, FaultProtocol, FaultProxy, FaultLocal, FaultShutdown, FaultQuery}
 
-// Ours tells whether the fault is not the receiver's: the attempt then does
+// Internal tells whether the fault is not the receiver's: the attempt then does
 // not use up the delivery's schedule and does not count against the
 // callback's health.
-func (f Fault) Ours() bool {
+func (f Fault) Internal() bool {
 	return f == FaultProxy || f == FaultLocal || f == FaultShutdown || f == FaultQuery
 }
 

@@ -47,30 +47,30 @@ const (
 // Event is something that happened to a session. It never changes.
 type Event struct {
 	ID       EventID
-	Key      KeyNo
+	Key      KeyID
 	Type     EventType
 	Session  string // session key
 	Sequence int64  // 1, 2, … within the session of this API key
 	Data     []byte // a JSON object, byte for byte as it was accepted
 	Test     bool   // a marked sample made by POST /v1/callbacks/:event/test
-	// Owed lists the callbacks the event was owed to when it was accepted.
-	Owed []CallbackNo
-	// ClockSaid is when it was accepted by the clock of that moment, where that is
+	// Targets lists the callbacks the event was owed to when it was accepted.
+	Targets []CallbackID
+	// ClockTime is when it was accepted by the clock of that moment, where that is
 	// more than MaxSkew before the time in the id; zero otherwise.
-	ClockSaid time.Time
+	ClockTime time.Time
 }
 
 // Accepted returns when the event was accepted. Ids only grow: after a clock that
 // ran ahead was set right, they hold times that have not come yet.
 func (e *Event) Accepted() time.Time {
-	if !e.ClockSaid.IsZero() {
-		return e.ClockSaid
+	if !e.ClockTime.IsZero() {
+		return e.ClockTime
 	}
 	return e.ID.Time()
 }
 
-// ClockSaid is the ClockSaid of an event that gets this id at a time.
-func ClockSaid(id EventID, at time.Time) time.Time {
+// ClockTime is the ClockTime of an event that gets this id at a time.
+func ClockTime(id EventID, at time.Time) time.Time {
 	if id.Time().Sub(at) <= MaxSkew {
 		return time.Time{}
 	}

@@ -77,7 +77,7 @@ func (h Health) Limit(p Policy, now time.Time) int {
 // Faults that are not the receiver's change nothing.
 func (h Health) After(r *Result, now time.Time, jitter float64) Health {
 	switch {
-	case r.Fault.Ours():
+	case r.Fault.Internal():
 		return h
 	case r.Success():
 		a := h.Allowance
@@ -163,7 +163,7 @@ func (h Health) ShouldPause(r *Result, now time.Time) PauseReason {
 	switch {
 	case r.Status == 410:
 		return PausedGone
-	case !r.Success() && !r.Fault.Ours() && !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= AutoPauseAfter:
+	case !r.Success() && !r.Fault.Internal() && !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= AutoPauseAfter:
 		return PausedNoAnswer
 	}
 	return NotPaused

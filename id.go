@@ -59,7 +59,7 @@ func ParseEventID(s string) (EventID, bool) {
 // DeliveryID names one event owed to one callback.
 type DeliveryID struct {
 	Event    EventID
-	Callback CallbackNo
+	Callback CallbackID
 }
 
 // String is the id as the API writes it: "dlv_", the event's 13 digits, and
@@ -86,7 +86,7 @@ func ParseDeliveryID(s string) (DeliveryID, bool) {
 	if err != nil || cb <= 0 || strconv.FormatInt(cb, 10) != no {
 		return DeliveryID{}, false
 	}
-	return DeliveryID{Event: EventID(ev), Callback: CallbackNo(cb)}, true
+	return DeliveryID{Event: EventID(ev), Callback: CallbackID(cb)}, true
 }
 
 func encode63(n int64) string {

@@ -22,7 +22,7 @@ func TestIDsRoundTripAndSortAsTheirTextDoes(t *testing.T) {
 		if (a < b) != (strings.Compare(a.String(), b.String()) < 0) {
 			t.Fatalf("%s and %s sort apart from %d and %d", a, b, a, b)
 		}
-		d := callbackd.DeliveryID{Event: a, Callback: callbackd.CallbackNo(rapid.Int64Range(1, math.MaxInt64).Draw(t, "cb"))}
+		d := callbackd.DeliveryID{Event: a, Callback: callbackd.CallbackID(rapid.Int64Range(1, math.MaxInt64).Draw(t, "cb"))}
 		if got, ok := callbackd.ParseDeliveryID(d.String()); !ok || got != d {
 			t.Fatalf("%s reads as %v, %v", d, got, ok)
 		}

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// KeyNo is an API key's number in the store. It is never shown.
-type KeyNo int64
+// KeyID is an API key's number in the store. It is never shown.
+type KeyID int64
 
 // Key is an API key: it signs the calls of one account and owns callbacks,
 // sessions, events and deliveries.
 type Key struct {
-	No      KeyNo
+	ID      KeyID
 	Account string // the primary account name that appears in the token string
 	APIKey  string // opaque text; never parsed
 	Secret  Secret // raw text, the HMAC key of the API token

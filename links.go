@@ -8,7 +8,7 @@ import (
 )
 
 // scriptSchemes are the schemes that make a browser run or open what the URL
-// itself holds. No redirect_url may have one.
+// itself holds. ID redirect_url may have one.
 var scriptSchemes = []string{"javascript", "data", "vbscript", "file"}
 
 // CheckRedirect refuses a redirect_url that no client may give. It may be an

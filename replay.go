@@ -53,11 +53,11 @@ const (
 type ReplayFilter struct {
 	States   []State
 	Type     EventType
-	Callback CallbackNo
+	Callback CallbackID
 	Session  string
 	Since    time.Time // event accepted at or after
 	Until    time.Time // event accepted before
-	Target   CallbackNo
+	Target   CallbackID
 }
 
 // Hastens tells whether the replay makes due what waits for a later time: the
@@ -67,7 +67,7 @@ func (f *ReplayFilter) Hastens() bool { return f.Target == 0 && slices.Contains(
 // Replay is a lasting order to send a fixed set of deliveries again.
 type Replay struct {
 	ID        ReplayID
-	Key       KeyNo
+	Key       KeyID
 	Filter    ReplayFilter
 	Rate      float64 // deliveries made due a second; 0: as fast as they are taken
 	State     ReplayState

@@ -12,13 +12,13 @@ const (
 	JitterFraction = 0.10
 	// MaxRetryAfter caps what a receiver may ask for.
 	MaxRetryAfter = 24 * time.Hour
-	// OursDelay is how long a delivery waits after a fault that was not the
-	// receiver's; it doubles up to MaxOursDelay. After MaxOurs of them, a
+	// InternalDelay is how long a delivery waits after a fault that was not the
+	// receiver's; it doubles up to MaxInternalDelay. After MaxInternalRetries of them, a
 	// week, the delivery fails: what callbackd cannot send it does not try
 	// for ever.
-	OursDelay    = 5 * time.Second
-	MaxOursDelay = 5 * time.Minute
-	MaxOurs      = 2000
+	InternalDelay      = 5 * time.Second
+	MaxInternalDelay   = 5 * time.Minute
+	MaxInternalRetries = 2000
 )
 
 // Decision is what the rules made of an attempt.
@@ -43,10 +43,10 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 		return Decision{State: Failed, Step: d.Step, Why: "another attempt would be the same; have the callback use POST, then send it again"}
 	case r.Fault == FaultShutdown:
 		return pendingAt(d, p, now, now, d.Step, "callbackd stopped during the attempt; it is repeated at once after the start")
-	case r.Fault.Ours() && d.Attempts-d.Step >= MaxOurs:
-		return Decision{State: Failed, Step: d.Step, Why: "callbackd itself could not send it " + strconv.Itoa(MaxOurs) + " times; the operator's log says why"}
-	case r.Fault.Ours():
-		delay := min(OursDelay<<min(max(d.Attempts-d.Step, 0), 10), MaxOursDelay)
+	case r.Fault.Internal() && d.Attempts-d.Step >= MaxInternalRetries:
+		return Decision{State: Failed, Step: d.Step, Why: "callbackd itself could not send it " + strconv.Itoa(MaxInternalRetries) + " times; the operator's log says why"}
+	case r.Fault.Internal():
+		delay := min(InternalDelay<<min(max(d.Attempts-d.Step, 0), 10), MaxInternalDelay)
 		due := now.Add(spread(delay, jitter))
 		return pendingAt(d, p, now, due, d.Step, "the fault was not the receiver's; the schedule is not used up")
 	}

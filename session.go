@@ -106,7 +106,7 @@ func StepOf(code int) (PhotoStep, bool) {
 // never changed in place, so that a copy of it stays as it was. The zero time
 // means "not yet".
 type Session struct {
-	Key         KeyNo
+	Key         KeyID
 	SessionKey  string
 	Status      SessionStatus
 	Theme       string

@@ -17,13 +17,13 @@ type Shard uint16
 // ShardOf is the shard of a callback. Numbers are given out one after the
 // other: steps of the golden ratio put any run of them evenly over all shards,
 // so that few callbacks too are shared by all nodes.
-func ShardOf(no CallbackNo) Shard { return Shard(uint16(no) * shardStep >> 4) }
+func ShardOf(no CallbackID) Shard { return Shard(uint16(no) * shardStep >> 4) }
 
 const shardStep = 40503 // 2¹⁶ over the golden ratio, odd
 
-// NodeNo numbers the processes that ever shared a database; none has the
+// NodeID numbers the processes that ever shared a database; none has the
 // number of another, not even of itself before a restart. 0 is none.
-type NodeNo int64
+type NodeID int64
 
 // LaneCursor is a place in a lane: behind the event After of the session.
 type LaneCursor struct {

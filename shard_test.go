@@ -9,9 +9,9 @@ import (
 // Any run of callbacks is spread evenly over any split of the shards: with as
 // many callbacks as shards each shard has one, and few ones reach all nodes.
 func TestShardsAreEven(t *testing.T) {
-	for _, first := range []callbackd.CallbackNo{1, 1000, 1 << 20, 1 << 40} {
+	for _, first := range []callbackd.CallbackID{1, 1000, 1 << 20, 1 << 40} {
 		var count [callbackd.Shards]int
-		for i := range callbackd.CallbackNo(1 << 16) {
+		for i := range callbackd.CallbackID(1 << 16) {
 			count[callbackd.ShardOf(first+i)]++
 		}
 		for s, n := range count {
@@ -21,7 +21,7 @@ func TestShardsAreEven(t *testing.T) {
 		}
 		for _, nodes := range []int{2, 3, 7} {
 			of := make([]int, nodes)
-			for i := range callbackd.CallbackNo(10 * nodes) {
+			for i := range callbackd.CallbackID(10 * nodes) {
 				of[int(callbackd.ShardOf(first+i))*nodes/callbackd.Shards]++
 			}
 			for node, n := range of {

@@ -91,7 +91,7 @@ func (x *extremes) fixture(name string) (*fixture, error) {
 }
 
 func (f *fixture) callback(ev callbackd.EventType, name, url string) (*callbackd.Callback, error) {
-	cb, _, err := f.CreateCallback(context.Background(), callbackd.Callback{Key: f.key.No, Event: ev, Name: name, URL: url, Method: "POST", Payload: []byte("{}"),
+	cb, _, err := f.CreateCallback(context.Background(), callbackd.Callback{Key: f.key.ID, Event: ev, Name: name, URL: url, Method: "POST", Payload: []byte("{}"),
 		Secrets: []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}}, time.Now())
 	return cb, err
 }
@@ -105,7 +105,7 @@ func (f *fixture) fill(ev callbackd.EventType, n int, finish bool) error {
 		pad[i] = 'x'
 	}
 	for i := 0; i < n; i += callbackd.MaxBatch {
-		b := store.Batch{Key: f.key.No, At: time.Now()}
+		b := store.Batch{Key: f.key.ID, At: time.Now()}
 		for j := i; j < min(n, i+callbackd.MaxBatch); j++ {
 			b.Events = append(b.Events, store.NewEvent{Type: ev, Session: fmt.Sprintf("BEN-%010d", j/20), Data: fmt.Appendf(nil, `{"status":"PROCESS","pad":"%s"}`, pad)})
 		}
@@ -119,7 +119,7 @@ func (f *fixture) fill(ev callbackd.EventType, n int, finish bool) error {
 		errs := make(chan error)
 		for _, ev := range evs {
 			go func() {
-				_, err := f.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: ev.Owed[0]}},
+				_, err := f.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: ev.Targets[0]}},
 					Attempt: callbackd.Attempt{Number: 1, Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 200, Address: "127.0.0.1:80"}, Decision: callbackd.Decision{State: callbackd.Delivered, Why: "the receiver answered 200"}}})
 				errs <- err
 			}()

@@ -57,14 +57,14 @@ func profile(n, c int, out string, onPostgres bool) (err error) {
 		return err
 	}
 	defer sink.stop()
-	place := app.Place{Data: filepath.Join(dir, "data")}
+	place := app.StoreConfig{Data: filepath.Join(dir, "data")}
 	var db *database
 	if onPostgres {
 		if db, err = startDatabase("shared_preload_libraries=pg_stat_statements"); err != nil {
 			return err
 		}
 		defer db.server.Stop()
-		place = app.Place{DatabaseURL: db.server.URL(""), KeysetFile: filepath.Join(dir, "secret-keys.json")}
+		place = app.StoreConfig{DatabaseURL: db.server.URL(""), KeysetFile: filepath.Join(dir, "secret-keys.json")}
 	}
 	s, err := place.Open(ctx, true, nil)
 	if err != nil {
@@ -74,7 +74,7 @@ func profile(n, c int, out string, onPostgres bool) (err error) {
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
-	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: place, Log: slog.New(slog.DiscardHandler), Keep: time.Hour,
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", StoreConfig: place, Log: slog.New(slog.DiscardHandler), Retention: time.Hour,
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		return err

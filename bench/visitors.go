@@ -47,7 +47,7 @@ func (v *visitors) measure() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.deleteMany(hostile.No, v.deleted), f.Close()); err != nil {
+	if err := errors.Join(f.deleteMany(hostile.ID, v.deleted), f.Close()); err != nil {
 		return err
 	}
 	os.Setenv("GOMEMLIMIT", fmt.Sprint(v.limit<<20/4*3))
@@ -127,7 +127,7 @@ func (v *visitors) ask(ctx context.Context, i int, cl *client.Client) {
 }
 
 // deleteMany makes and deletes n callbacks of a key.
-func (f *fixture) deleteMany(key callbackd.KeyNo, n int) error {
+func (f *fixture) deleteMany(key callbackd.KeyID, n int) error {
 	const side = 64 // beside each other, so that they share commits
 	ctx := context.Background()
 	errs := make([]error, side)

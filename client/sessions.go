@@ -95,7 +95,7 @@ func (c *Client) Sessions(ctx context.Context, query url.Values) (out wire.Sessi
 
 // SessionEvents reads a page of a session's story; cursor is the Next of the
 // page before, empty at the start.
-func (c *Client) SessionEvents(ctx context.Context, key, cursor string) (out wire.SessionStory, err error) {
+func (c *Client) SessionEvents(ctx context.Context, key, cursor string) (out wire.SessionEventList, err error) {
 	q := url.Values{"limit": {"200"}}
 	if cursor != "" {
 		q.Set("cursor", cursor)

@@ -38,7 +38,7 @@ func (c *nodes) at(i int) *client.Client {
 func (c *nodes) owner(no int64) int {
 	c.t.Helper()
 	var at string
-	c.query("SELECT n.address FROM shards s JOIN nodes n ON n.no = s.node WHERE s.shard = $1", func(r pgx.Rows) error { return r.Scan(&at) }, int64(callbackd.ShardOf(callbackd.CallbackNo(no))))
+	c.query("SELECT n.address FROM shards s JOIN nodes n ON n.no = s.node WHERE s.shard = $1", func(r pgx.Rows) error { return r.Scan(&at) }, int64(callbackd.ShardOf(callbackd.CallbackID(no))))
 	for i := range c.up {
 		if c.node(i).url == at {
 			return i

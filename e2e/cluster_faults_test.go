@@ -153,7 +153,7 @@ func (c *nodes) epochs() []int64 {
 	c.t.Helper()
 	out := make([]int64, len(c.sinks))
 	for i := range out {
-		c.query("SELECT epoch FROM shards WHERE shard = $1", func(r pgx.Rows) error { return r.Scan(&out[i]) }, int64(callbackd.ShardOf(callbackd.CallbackNo(i+1))))
+		c.query("SELECT epoch FROM shards WHERE shard = $1", func(r pgx.Rows) error { return r.Scan(&out[i]) }, int64(callbackd.ShardOf(callbackd.CallbackID(i+1))))
 	}
 	return out
 }

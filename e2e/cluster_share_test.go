@@ -182,7 +182,7 @@ func TestANodeWithAWrongClockOwnsNothing(t *testing.T) {
 	set := func(d time.Duration) { mu.Lock(); defer mu.Unlock(); ahead = d }
 	var log lockedText
 	off, err := app.Start(t.Context(), app.Config{
-		Place: app.Place{DatabaseURL: c.url, KeysetFile: c.keyset}, Listen: "127.0.0.1:0", Lease: c.lease, Keep: time.Hour, MaxInFlight: 100,
+		StoreConfig: app.StoreConfig{DatabaseURL: c.url, KeysetFile: c.keyset}, Listen: "127.0.0.1:0", Lease: c.lease, Retention: time.Hour, MaxInFlight: 100,
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: slog.New(slog.NewTextHandler(&log, nil)),
 		Clock: func() time.Time { mu.Lock(); defer mu.Unlock(); return time.Now().Add(ahead) },
 	})

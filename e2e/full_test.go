@@ -177,7 +177,7 @@ func fillOld(t *testing.T, dir string) {
 	}
 	data := fmt.Appendf(nil, `{"x":"%s"}`, bytes.Repeat([]byte("x"), 40_000))
 	for range 6 {
-		b := store.Batch{Key: k.No, At: time.Now().Add(-48 * time.Hour)}
+		b := store.Batch{Key: k.ID, At: time.Now().Add(-48 * time.Hour)}
 		for i := range 50 {
 			b.Events = append(b.Events, store.NewEvent{Type: callbackd.Complete, Session: fmt.Sprint("old", i), Data: data})
 		}

@@ -78,14 +78,14 @@ func deleteMany(t *testing.T, dir, apiKey string) {
 	var work sync.WaitGroup
 	for i := range side {
 		work.Go(func() {
-			cb := callbackd.Callback{Key: key.No, Event: event, Name: fmt.Sprint("n", i), URL: "https://a.example/", Method: "POST", Payload: bytes.Repeat([]byte(" "), 8000),
+			cb := callbackd.Callback{Key: key.ID, Event: event, Name: fmt.Sprint("n", i), URL: "https://a.example/", Method: "POST", Payload: bytes.Repeat([]byte(" "), 8000),
 				Headers: []callbackd.Header{{Name: "X-A", Value: callbackd.Secret(strings.Repeat("a", 4000))}}, Secrets: []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}}
 			for range deletedCallbacks / side {
 				if _, _, err := s.CreateCallback(t.Context(), cb, time.Now()); err != nil {
 					t.Error(err)
 					return
 				}
-				if _, err := s.DeleteCallback(t.Context(), key.No, cb.Event, cb.Name, time.Now()); err != nil {
+				if _, err := s.DeleteCallback(t.Context(), key.ID, cb.Event, cb.Name, time.Now()); err != nil {
 					t.Error(err)
 					return
 				}

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Stamp is a time as sessions write it, in seconds: 2021-08-17T13:27:10+00:00;
+// Timestamp is a time as sessions write it, in seconds: 2021-08-17T13:27:10+00:00;
 // null for the zero time.
-type Stamp time.Time
+type Timestamp time.Time
 
 const stampLayout = "2006-01-02T15:04:05+00:00"
 
 // MarshalJSON writes the time in UTC.
-func (s Stamp) MarshalJSON() ([]byte, error) {
+func (s Timestamp) MarshalJSON() ([]byte, error) {
 	t := time.Time(s)
 	if t.IsZero() {
 		return []byte("null"), nil
@@ -22,17 +22,17 @@ func (s Stamp) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads any RFC 3339 time, or null.
-func (s *Stamp) UnmarshalJSON(b []byte) error {
+func (s *Timestamp) UnmarshalJSON(b []byte) error {
 	var text *string
 	if err := json.Unmarshal(b, &text); err != nil || text == nil {
-		*s = Stamp{}
+		*s = Timestamp{}
 		return err
 	}
 	t, err := time.Parse(time.RFC3339, *text)
 	if err != nil {
 		return fmt.Errorf("time of a session: %w", err)
 	}
-	*s = Stamp(t.UTC())
+	*s = Timestamp(t.UTC())
 	return nil
 }
 
@@ -43,10 +43,10 @@ type Session struct {
 	Active           bool           `json:"active"`
 	Status           string         `json:"status"`
 	RedirectURL      *string        `json:"redirect_url"`
-	InspectStartedAt Stamp          `json:"inspect_started_at"`
-	InspectEndedAt   Stamp          `json:"inspect_ended_at"`
-	CreatedAt        Stamp          `json:"created_at"`
-	UpdatedAt        Stamp          `json:"updated_at"`
+	InspectStartedAt Timestamp      `json:"inspect_started_at"`
+	InspectEndedAt   Timestamp      `json:"inspect_ended_at"`
+	CreatedAt        Timestamp      `json:"created_at"`
+	UpdatedAt        Timestamp      `json:"updated_at"`
 	Language         string         `json:"language"`
 	CaptureURL       *string        `json:"capture_url"` // the link that the person opens
 	Options          SessionOptions `json:"options"`
@@ -109,10 +109,10 @@ type CompletedSession struct {
 	Active           bool            `json:"active"`
 	Status           string          `json:"status"`
 	RedirectURL      *string         `json:"redirect_url"`
-	InspectStartedAt Stamp           `json:"inspect_started_at"`
-	InspectEndedAt   Stamp           `json:"inspect_ended_at"`
-	CreatedAt        Stamp           `json:"created_at"`
-	UpdatedAt        Stamp           `json:"updated_at"`
+	InspectStartedAt Timestamp       `json:"inspect_started_at"`
+	InspectEndedAt   Timestamp       `json:"inspect_ended_at"`
+	CreatedAt        Timestamp       `json:"created_at"`
+	UpdatedAt        Timestamp       `json:"updated_at"`
 	Language         string          `json:"language"`
 	Options          SessionOptions  `json:"options"`
 	UserAccount      UserAccount     `json:"user_account"`
@@ -133,21 +133,21 @@ type UserAccount struct {
 
 // Photo is the latest capture of one step. URL is empty for a typed value.
 type Photo struct {
-	PhotoCode       int    `json:"photo_code"`
-	PhotoLabel      string `json:"photo_label"`
-	URL             string `json:"url"`
-	Approved        bool   `json:"approved"`
-	ApprovedMessage string `json:"approved_message"`
-	CreatedAt       Stamp  `json:"created_at"`
-	UpdatedAt       Stamp  `json:"updated_at"`
+	PhotoCode       int       `json:"photo_code"`
+	PhotoLabel      string    `json:"photo_label"`
+	URL             string    `json:"url"`
+	Approved        bool      `json:"approved"`
+	ApprovedMessage string    `json:"approved_message"`
+	CreatedAt       Timestamp `json:"created_at"`
+	UpdatedAt       Timestamp `json:"updated_at"`
 }
 
 // Note is a remark on a session.
 type Note struct {
-	Title       string `json:"title"`
-	Description string `json:"description"`
-	InsertedBy  string `json:"inserted_by"`
-	InsertedAt  Stamp  `json:"inserted_at"`
+	Title       string    `json:"title"`
+	Description string    `json:"description"`
+	InsertedBy  string    `json:"inserted_by"`
+	InsertedAt  Timestamp `json:"inserted_at"`
 }
 
 // SMSProcess, StageChange, StatusChange, NoteInsert and SMSRequested are the
@@ -169,10 +169,10 @@ type (
 	}
 	// StatusChange: the session moved on.
 	StatusChange struct {
-		Status         string `json:"status"`
-		Timestamp      Stamp  `json:"timestamp"`
-		PreviousStatus string `json:"previous_status"`
-		Reason         string `json:"reason,omitempty"` // of INVALID
+		Status         string    `json:"status"`
+		Timestamp      Timestamp `json:"timestamp"`
+		PreviousStatus string    `json:"previous_status"`
+		Reason         string    `json:"reason,omitempty"` // of INVALID
 	}
 	// NoteInsert: a note was added.
 	NoteInsert struct {
@@ -221,9 +221,9 @@ type SessionDelivery struct {
 	NextAttempt  *time.Time `json:"next_attempt_at"` // null: at once, or ended
 }
 
-// SessionStory answers GET /v1/sessions/:key/events, in order. Next is null
+// SessionEventList answers GET /v1/sessions/:key/events, in order. Next is null
 // at the end.
-type SessionStory struct {
+type SessionEventList struct {
 	SessionKey string         `json:"session_key"`
 	Data       []SessionEvent `json:"data"`
 	Next       *string        `json:"next"`

@@ -61,7 +61,7 @@ func TestNoListIsLeftOutWhenItIsEmpty(t *testing.T) {
 			walk(at+"."+f.Name, f.Type)
 		}
 	}
-	for _, v := range []any{wire.CallbackList{}, wire.CallbackOne{}, wire.Policy{}, wire.Secret{}, wire.EventList{}, wire.DeliveryList{}, wire.SessionList{}, wire.SessionStory{}, wire.SessionChange{},
+	for _, v := range []any{wire.CallbackList{}, wire.CallbackOne{}, wire.Policy{}, wire.Secret{}, wire.EventList{}, wire.DeliveryList{}, wire.SessionList{}, wire.SessionEventList{}, wire.SessionChange{},
 		wire.ReplayList{}, wire.LogList{}, wire.Explanation{}, wire.EventExplanation{}} {
 		walk("", reflect.TypeOf(v))
 	}

@@ -17,10 +17,10 @@ type database struct {
 	locked   bool            // the cluster's row
 	waiting  []func()        // for it
 	down     time.Duration   // until when nothing is answered
-	last     callbackd.NodeNo
-	rows     map[callbackd.NodeNo]*row
-	order    []callbackd.NodeNo // of the rows
-	owners   [callbackd.Shards]callbackd.NodeNo
+	last     callbackd.NodeID
+	rows     map[callbackd.NodeID]*row
+	order    []callbackd.NodeID // of the rows
+	owners   [callbackd.Shards]callbackd.NodeID
 	revision int64
 	shown    *ownership // of the revision
 
@@ -39,13 +39,13 @@ type row struct {
 // ownership is the map of owners at a revision.
 type ownership struct {
 	revision int64
-	owners   []callbackd.NodeNo
-	count    map[callbackd.NodeNo]int
+	owners   []callbackd.NodeID
+	count    map[callbackd.NodeID]int
 }
 
 func (d *database) show() *ownership {
 	if d.shown == nil || d.shown.revision != d.revision {
-		o := &ownership{d.revision, slices.Clone(d.owners[:]), map[callbackd.NodeNo]int{}}
+		o := &ownership{d.revision, slices.Clone(d.owners[:]), map[callbackd.NodeID]int{}}
 		for _, no := range o.owners {
 			o.count[no]++
 		}
@@ -104,7 +104,7 @@ func (d *database) change(kind string, at func() (changed bool), done func()) {
 	begin()
 }
 
-func (d *database) join(n *node) callbackd.NodeNo {
+func (d *database) join(n *node) callbackd.NodeID {
 	d.last++
 	d.revision++
 	d.rows[d.last] = &row{seen: d.w.now, of: n}
@@ -113,22 +113,22 @@ func (d *database) join(n *node) callbackd.NodeNo {
 }
 
 // beat fills the view, whose slice of nodes is used again.
-func (d *database) beat(b store.Beat, nodes []store.Node) (v store.ClusterView) {
-	if r := d.rows[b.No]; r != nil {
+func (d *database) beat(b store.Heartbeat, nodes []store.Node) (v store.ClusterView) {
+	if r := d.rows[b.ID]; r != nil {
 		r.seen, r.leaving, r.skew = d.w.now, b.Leaving, b.Skew
 		v.Alive = true
 	}
 	v.Revision, v.Nodes = d.revision, nodes[:0]
 	for _, no := range d.order {
 		r := d.rows[no]
-		one := store.Node{No: no, Unseen: d.w.now - r.seen}
+		one := store.Node{ID: no, Unseen: d.w.now - r.seen}
 		one.Leaving, one.Skew = r.leaving, r.skew
 		v.Nodes = append(v.Nodes, one)
 	}
 	return v
 }
 
-func (d *database) claim(no callbackd.NodeNo, limit int) (got []callbackd.Shard) {
+func (d *database) claim(no callbackd.NodeID, limit int) (got []callbackd.Shard) {
 	if d.rows[no] == nil {
 		return nil
 	}
@@ -147,7 +147,7 @@ func (d *database) claim(no callbackd.NodeNo, limit int) (got []callbackd.Shard)
 	return got
 }
 
-func (d *database) release(no callbackd.NodeNo, shards []callbackd.Shard) {
+func (d *database) release(no callbackd.NodeID, shards []callbackd.Shard) {
 	for _, s := range shards {
 		if d.owners[s] == no {
 			d.owners[s] = 0
@@ -156,7 +156,7 @@ func (d *database) release(no callbackd.NodeNo, shards []callbackd.Shard) {
 	d.revision++
 }
 
-func (d *database) bury(no callbackd.NodeNo, unseen time.Duration) bool {
+func (d *database) bury(no callbackd.NodeID, unseen time.Duration) bool {
 	r := d.rows[no]
 	if r == nil || d.w.now-r.seen < unseen {
 		return false
@@ -165,7 +165,7 @@ func (d *database) bury(no callbackd.NodeNo, unseen time.Duration) bool {
 		d.w.wrongly++
 	}
 	delete(d.rows, no)
-	d.order = slices.DeleteFunc(d.order, func(o callbackd.NodeNo) bool { return o == no })
+	d.order = slices.DeleteFunc(d.order, func(o callbackd.NodeID) bool { return o == no })
 	for s := range d.owners {
 		if d.owners[s] == no {
 			d.owners[s] = 0

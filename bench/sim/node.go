@@ -12,7 +12,7 @@ import (
 // in which it does it.
 type node struct {
 	w       *World
-	no      callbackd.NodeNo // 0: not joined
+	no      callbackd.NodeID // 0: not joined
 	rate    float64          // of its clock
 	skew    time.Duration
 	gone    bool
@@ -49,7 +49,7 @@ type node struct {
 
 type sight struct {
 	store.ClusterView
-	no     callbackd.NodeNo
+	no     callbackd.NodeID
 	steady bool
 }
 
@@ -144,7 +144,7 @@ func (w *World) join() {
 }
 
 func (n *node) joinAs(then func()) {
-	var no callbackd.NodeNo
+	var no callbackd.NodeID
 	n.change("join", func() bool { no = n.w.db.join(n); return true }, func(ok bool) {
 		if !ok {
 			n.sleep(time.Second, func() { n.joinAs(then) })
@@ -180,7 +180,7 @@ func (n *node) gather() {
 
 func (n *node) beat() {
 	w, start, no := n.w, n.w.now, n.no
-	b := store.Beat{No: no, Leaving: n.leaving, Skew: n.skew}
+	b := store.Heartbeat{ID: no, Leaving: n.leaving, Skew: n.skew}
 	var known int64
 	if n.known != nil {
 		known = n.known.revision
@@ -197,7 +197,7 @@ func (n *node) beat() {
 			done()
 		})
 	}
-	n.ask(n.w.timing.Holds-n.w.timing.Beat, renew, func(ok bool) {
+	n.ask(n.w.timing.Holds-n.w.timing.Heartbeat, renew, func(ok bool) {
 		if ok {
 			n.nodes = v.Nodes
 			n.renewed(&v, seen, no, start)
@@ -205,7 +205,7 @@ func (n *node) beat() {
 		n.waiting = true
 		n.turn++
 		turn := n.turn
-		n.sleep(n.w.timing.Beat, func() {
+		n.sleep(n.w.timing.Heartbeat, func() {
 			if n.waiting && n.turn == turn {
 				n.gather()
 			}
@@ -217,7 +217,7 @@ func (n *node) beat() {
 }
 
 // renewed is what a renewal brings.
-func (n *node) renewed(v *store.ClusterView, seen *ownership, no callbackd.NodeNo, start time.Duration) {
+func (n *node) renewed(v *store.ClusterView, seen *ownership, no callbackd.NodeID, start time.Duration) {
 	dead := time.Duration(float64(n.w.timing.Dead) / n.rate)
 	if v.Alive {
 		if !n.beaten || start-n.last >= dead {
@@ -228,7 +228,7 @@ func (n *node) renewed(v *store.ClusterView, seen *ownership, no callbackd.NodeN
 	}
 	n.known = seen
 	for i := range v.Nodes {
-		v.Nodes[i].Shards = seen.count[v.Nodes[i].No]
+		v.Nodes[i].Shards = seen.count[v.Nodes[i].ID]
 	}
 	n.view = &sight{*v, no, start-n.since >= dead}
 	n.divide()
@@ -259,7 +259,7 @@ func (n *node) divide() {
 	}
 	n.find(v)
 	p := cluster.Decide(v.no, n.mine, &v.ClusterView, n.w.timing, v.steady)
-	n.bury(p.Bury, false, func(changed bool) {
+	n.bury(p.Evict, false, func(changed bool) {
 		n.claim(v.no, p.Claim, func(got bool) {
 			n.giveUp(p.GiveUp)
 			done(changed || got)
@@ -281,7 +281,7 @@ func (n *node) find(v *sight) {
 	n.own(found)
 }
 
-func (n *node) bury(dead []callbackd.NodeNo, changed bool, then func(bool)) {
+func (n *node) bury(dead []callbackd.NodeID, changed bool, then func(bool)) {
 	if len(dead) == 0 {
 		then(changed)
 		return
@@ -296,7 +296,7 @@ func (n *node) bury(dead []callbackd.NodeNo, changed bool, then func(bool)) {
 	})
 }
 
-func (n *node) claim(no callbackd.NodeNo, limit int, then func(bool)) {
+func (n *node) claim(no callbackd.NodeID, limit int, then func(bool)) {
 	if limit == 0 {
 		then(false)
 		return
@@ -507,7 +507,7 @@ func (n *node) attempt(s callbackd.Shard) {
 
 // record is fenced by the number of the node that made the attempt: the
 // engine lets no outcome be recorded under another.
-func (n *node) record(s callbackd.Shard, no callbackd.NodeNo) {
+func (n *node) record(s callbackd.Shard, no callbackd.NodeID) {
 	w := n.w
 	if n.no != no {
 		w.refused++
@@ -527,7 +527,7 @@ func (n *node) record(s callbackd.Shard, no callbackd.NodeNo) {
 	})
 }
 
-func (n *node) landed(s callbackd.Shard, no callbackd.NodeNo) {
+func (n *node) landed(s callbackd.Shard, no callbackd.NodeID) {
 	if n.no != no {
 		return
 	}

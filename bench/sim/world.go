@@ -77,7 +77,7 @@ func New(c Config) *World {
 		c.Cores = 16
 	}
 	w := &World{cfg: c, timing: cluster.TimingOf(c.Lease), rng: rand.New(rand.NewPCG(c.Seed, 1))}
-	w.db = database{w: w, cores: make([]time.Duration, c.Cores), rows: map[callbackd.NodeNo]*row{}, revision: 1}
+	w.db = database{w: w, cores: make([]time.Duration, c.Cores), rows: map[callbackd.NodeID]*row{}, revision: 1}
 	return w
 }
 

@@ -21,7 +21,7 @@ import (
 	"callbackd/internal/front"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
-	"callbackd/internal/story"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -31,17 +31,17 @@ var openAPI []byte
 // Dispatcher is told what the store has committed; the engine behind it is
 // not this package's to know.
 type Dispatcher interface {
-	CallbackChanged(callbackd.CallbackNo)
+	CallbackChanged(callbackd.CallbackID)
 	Retry(callbackd.Delivery)
 	Watch(callbackd.DeliveryID) (done <-chan struct{}, stop func())
-	Outlook(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook
+	Diagnosis(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
 }
 
 // Options of the API. All but the switches are required.
 type Options struct {
 	Store      store.Store
 	Dispatcher Dispatcher
-	Preview    story.Preview
+	Preview    view.Preview
 	Tests      *callbacks.Limiter // of test-sends; nil: its own
 	// Advise says early, and without a lookup, that a callback's URL will be
 	// refused; nil: nobody does.
@@ -257,8 +257,8 @@ func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
 		}
 	}
 	if err != nil {
-		if key.No != 0 {
-			a.Calls.Refused(key.No, time.Now(), address(r))
+		if key.ID != 0 {
+			a.Calls.Refused(key.ID, time.Now(), address(r))
 		}
 		return nil, callbackd.Errorf(callbackd.KindUnauthorized, "%s", err.Error())
 	}

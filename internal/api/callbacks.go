@@ -73,9 +73,9 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	b.Key = c.key.No
+	b.Key = c.key.ID
 	b.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
-	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
+	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) {
@@ -92,7 +92,7 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	a.Dispatcher.CallbackChanged(cb.No)
+	a.Dispatcher.CallbackChanged(cb.ID)
 	a.advise(w, cb)
 	answerRaw(w, http.StatusOK, out)
 	return nil
@@ -128,7 +128,7 @@ func headersByName(headers []callbackd.Header) []callbackd.Header {
 }
 
 func (a *API) listCallbacks(w http.ResponseWriter, c *call) error {
-	cbs, err := a.Store.ListCallbacks(c.Context(), c.key.No)
+	cbs, err := a.Store.ListCallbacks(c.Context(), c.key.ID)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (a *API) one(c *call) (*callbackd.Callback, error) {
 	if err != nil {
 		return nil, err
 	}
-	cb, err := a.Store.Callback(c.Context(), c.key.No, ev, c.nameParam())
+	cb, err := a.Store.Callback(c.Context(), c.key.ID, ev, c.nameParam())
 	return cb, c.missing(err, ev)
 }
 
@@ -196,9 +196,9 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	b.Key, b.Event = c.key.No, ev
+	b.Key, b.Event = c.key.ID, ev
 	b.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
-	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
+	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(a.flat(c, cb)) }
@@ -206,7 +206,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return c.missing(err, ev)
 	}
-	a.Dispatcher.CallbackChanged(cb.No)
+	a.Dispatcher.CallbackChanged(cb.ID)
 	a.advise(w, cb)
 	answer(w, http.StatusOK, a.flat(c, cb))
 	return nil
@@ -215,7 +215,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 // unmask keeps the stored value where a client sends the mask back. It does
 // not when the receiver changes: a secret goes to whom it was given for.
 func (a *API) unmask(c *call, ev callbackd.EventType, cb *callbackd.Callback) error {
-	old, err := a.Store.Callback(c.Context(), c.key.No, ev, cb.Name)
+	old, err := a.Store.Callback(c.Context(), c.key.ID, ev, cb.Name)
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -229,18 +229,18 @@ func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
 	}
 	gone := wire.Message{APIKey: c.key.APIKey, Message: "Callback setting " + string(ev) + " has been successfully removed."}
 	show := func(*callbackd.Callback) ([]byte, error) { return marshal(gone) }
-	cb, err := a.Store.DeleteCallback(once(c, http.StatusOK, show), c.key.No, ev, c.nameParam(), time.Now())
+	cb, err := a.Store.DeleteCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), time.Now())
 	if err != nil {
 		return c.missing(err, ev)
 	}
-	a.Dispatcher.CallbackChanged(cb.No)
+	a.Dispatcher.CallbackChanged(cb.ID)
 	answer(w, http.StatusOK, gone)
 	return nil
 }
 
 func (c *call) policy(cb *callbackd.Callback) wire.Policy {
 	p := cb.Policy.WithDefaults()
-	out := wire.Policy{APIKey: c.key.APIKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.No), Timeout: p.Timeout.String(),
+	out := wire.Policy{APIKey: c.key.APIKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.ID), Timeout: p.Timeout.String(),
 		Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive, Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At)}
 	out.ClosedUntil = timeOrNull(cb.StillClosed(time.Now()))
 	for _, d := range p.Retry {
@@ -290,15 +290,15 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	now := time.Now()
-	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
+	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.secret(cb)) }
-	cb, err := a.Store.RotateSecret(once(c, http.StatusOK, show), c.key.No, ev, c.nameParam(), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
+	cb, err := a.Store.RotateSecret(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
 	if err != nil {
 		return c.missing(err, ev)
 	}
-	a.Dispatcher.CallbackChanged(cb.No)
+	a.Dispatcher.CallbackChanged(cb.ID)
 	a.answerSecret(w, c, cb)
 	return nil
 }
@@ -326,15 +326,15 @@ func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error 
 	if err != nil {
 		return err
 	}
-	if err := a.Tests.AllowChange(c.key.No, time.Now()); err != nil {
+	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.policy(cb)) }
-	cb, err := a.Store.PauseCallback(once(c, http.StatusOK, show), c.key.No, ev, c.nameParam(), p)
+	cb, err := a.Store.PauseCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), p)
 	if err != nil {
 		return c.missing(err, ev)
 	}
-	a.Dispatcher.CallbackChanged(cb.No)
+	a.Dispatcher.CallbackChanged(cb.ID)
 	answer(w, http.StatusOK, c.policy(cb))
 	return nil
 }

@@ -268,7 +268,7 @@ func TestPolicyIsShownWithItsDefaults(t *testing.T) {
 func TestOneKeyHasAtMostAHundredCallbacksForAnEvent(t *testing.T) {
 	s := start(t)
 	for i := range callbackd.MaxCallbacks {
-		c := callbackd.Callback{Key: s.key.No, Event: callbackd.Complete, Name: "n" + strings.Repeat("x", i%50) + string(rune('a'+i/50)), URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}
+		c := callbackd.Callback{Key: s.key.ID, Event: callbackd.Complete, Name: "n" + strings.Repeat("x", i%50) + string(rune('a'+i/50)), URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}
 		if _, created, err := s.store.CreateCallback(t.Context(), c, time.Now()); err != nil || !created {
 			t.Fatal(created, err)
 		}

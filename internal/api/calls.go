@@ -15,17 +15,17 @@ type Calls interface {
 	// Call keeps one call.
 	Call(store.LogEntry)
 	// Published counts a successful publish.
-	Published(key callbackd.KeyNo, at time.Time, took time.Duration, address string)
+	Published(key callbackd.KeyID, at time.Time, took time.Duration, address string)
 	// Refused counts a call that did not prove the key's secret.
-	Refused(key callbackd.KeyNo, at time.Time, address string)
+	Refused(key callbackd.KeyID, at time.Time, address string)
 }
 
 // noCalls is the log of an API without one.
 type noCalls struct{}
 
 func (noCalls) Call(store.LogEntry)                                         {}
-func (noCalls) Published(callbackd.KeyNo, time.Time, time.Duration, string) {}
-func (noCalls) Refused(callbackd.KeyNo, time.Time, string)                  {}
+func (noCalls) Published(callbackd.KeyID, time.Time, time.Duration, string) {}
+func (noCalls) Refused(callbackd.KeyID, time.Time, string)                  {}
 
 // recorder notes what a call was answered.
 type recorder struct {
@@ -93,7 +93,7 @@ func within(r *http.Request, key *callbackd.Key) error {
 }
 
 func (a *API) note(rec *recorder, r *http.Request, key *callbackd.Key, begin time.Time) {
-	a.Calls.Call(store.LogEntry{Key: key.No, At: begin, Method: r.Method, Path: r.URL.Path, Status: rec.status, Duration: time.Since(begin),
+	a.Calls.Call(store.LogEntry{Key: key.ID, At: begin, Method: r.Method, Path: r.URL.Path, Status: rec.status, Duration: time.Since(begin),
 		Message: rec.message, Address: address(r)})
 }
 
@@ -110,7 +110,7 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		if err = a.publish(w, &call{Request: r, key: key}); err == nil {
-			a.Calls.Published(key.No, begin, time.Since(begin), address(r))
+			a.Calls.Published(key.ID, begin, time.Since(begin), address(r))
 			return
 		}
 	}

@@ -34,14 +34,14 @@ const (
 // waiting counts who waits, by key.
 type waiting struct {
 	mu   sync.Mutex
-	keys map[callbackd.KeyNo]int
+	keys map[callbackd.KeyID]int
 }
 
-func (w *waiting) enter(key callbackd.KeyNo) (leave func(), err error) {
+func (w *waiting) enter(key callbackd.KeyID) (leave func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.keys == nil {
-		w.keys = map[callbackd.KeyNo]int{}
+		w.keys = map[callbackd.KeyID]int{}
 	}
 	if w.keys[key] >= maxWaiting {
 		return nil, callbackd.Errorf(callbackd.KindLimited, "%d calls of this API key wait for events, which is the limit; one reader can serve many.", maxWaiting)
@@ -72,10 +72,10 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	q := store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, After: at.after, Limit: f.limit}
+	q := store.EventQuery{Key: c.key.ID, Type: f.event, Session: f.session, After: at.after, Limit: f.limit}
 	changed := make(<-chan struct{})
 	if f.wait > 0 {
-		leave, err := a.waiting.enter(c.key.No)
+		leave, err := a.waiting.enter(c.key.ID)
 		if err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 		front.Waits(c.Request)
 		front.Built(w)
 		var stop func()
-		changed, stop = a.Store.Watch(c.key.No)
+		changed, stop = a.Store.Watch(c.key.ID)
 		defer stop()
 	}
 	over := time.NewTimer(f.wait)
@@ -139,19 +139,19 @@ func (a *API) stream(w http.ResponseWriter, c *call) error {
 	} else if f.after == "" {
 		f.after = afterNow
 	}
-	s := &stream{a: a, c: c, w: w, rc: http.NewResponseController(w), q: store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, Limit: streamPage}}
+	s := &stream{a: a, c: c, w: w, rc: http.NewResponseController(w), q: store.EventQuery{Key: c.key.ID, Type: f.event, Session: f.session, Limit: streamPage}}
 	if s.at, err = a.begin(c, f.after); err != nil {
 		return err
 	}
 	s.q.After = s.at.after
-	leave, err := a.waiting.enter(c.key.No)
+	leave, err := a.waiting.enter(c.key.ID)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	front.Waits(c.Request)
 	front.Built(w)
-	changed, stop := a.Store.Watch(c.key.No)
+	changed, stop := a.Store.Watch(c.key.ID)
 	defer stop()
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")

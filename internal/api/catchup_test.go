@@ -92,7 +92,7 @@ func TestAStreamOutlastsTheServersDeadline(t *testing.T) {
 	over, done := context.WithTimeout(t.Context(), time.Second)
 	defer done()
 	<-over.Done()
-	evs, err := s.store.Accept(ctx, store.Batch{Key: s.key.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
+	evs, err := s.store.Accept(ctx, store.Batch{Key: s.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func aStreamEndsWithItsKeyAndWithTheServer(t *testing.T, on func(*setup)) {
 	if err := s.store.RevokeKey(ctx, s.key.APIKey, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	_, err := s.store.Accept(ctx, store.Batch{Key: s.key.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
+	_, err := s.store.Accept(ctx, store.Batch{Key: s.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
-	"callbackd/internal/story"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -25,7 +25,7 @@ type filter struct {
 	event        callbackd.EventType
 	session      string
 	state        callbackd.State
-	callback     callbackd.CallbackNo
+	callback     callbackd.CallbackID
 	since, until time.Time
 	limit        int
 	cursor       string
@@ -65,7 +65,7 @@ func readFilter(q url.Values) (f filter, err error) {
 		if err != nil || n < 1 {
 			return f, invalid("callback must be a callback's number; GET /v1/callbacks/:event/policy shows it.")
 		}
-		f.callback = callbackd.CallbackNo(n)
+		f.callback = callbackd.CallbackID(n)
 	}
 	return f, f.more(q)
 }
@@ -108,7 +108,7 @@ func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	q := store.DeliveryQuery{Key: c.key.No, State: f.state, Type: f.event, Session: f.session, Callback: f.callback, Since: f.since, Until: f.until,
+	q := store.DeliveryQuery{Key: c.key.ID, State: f.state, Type: f.event, Session: f.session, Callback: f.callback, Since: f.since, Until: f.until,
 		Status: status, Fault: f.fault, Limit: f.limit}
 	if f.cursor != "" {
 		if q.After, err = parseCursor(f.cursor); err != nil {
@@ -121,7 +121,7 @@ func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
 	}
 	out := wire.DeliveryList{Data: []wire.Delivery{}}
 	for i := range page.Deliveries {
-		out.Data = append(out.Data, story.Summary(&page.Deliveries[i]))
+		out.Data = append(out.Data, view.Summary(&page.Deliveries[i]))
 	}
 	if page.Next != (callbackd.DeliveryID{}) {
 		s := page.Next.String()
@@ -165,7 +165,7 @@ func (a *API) getDelivery(w http.ResponseWriter, c *call) error {
 			return invalid("before must be the number of an attempt, as earlier is in an answer.")
 		}
 	}
-	out, err := story.Tell(c.Context(), a.Store, a.Preview, c.key.No, id, before)
+	out, err := view.Describe(c.Context(), a.Store, a.Preview, c.key.ID, id, before)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (a *API) getDelivery(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) story(c *call, id callbackd.DeliveryID) (*wire.Delivery, error) {
-	return story.Tell(c.Context(), a.Store, a.Preview, c.key.No, id, 0)
+	return view.Describe(c.Context(), a.Store, a.Preview, c.key.ID, id, 0)
 }
 
 func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
@@ -185,7 +185,7 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 	if c.once != nil {
 		return a.retryOnce(w, c, id)
 	}
-	d, err := a.Store.RetryDelivery(c.Context(), c.key.No, id, time.Now())
+	d, err := a.Store.RetryDelivery(c.Context(), c.key.ID, id, time.Now())
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (a *API) retryOnce(w http.ResponseWriter, c *call, id callbackd.DeliveryID)
 	}
 	out.State, out.NextAttempt, out.Repeated = string(callbackd.Pending), nil, out.Attempts > 0
 	show := func(callbackd.DeliveryID) ([]byte, error) { return marshal(out) }
-	d, err := a.Store.RetryDelivery(once(c, http.StatusAccepted, show), c.key.No, id, time.Now())
+	d, err := a.Store.RetryDelivery(once(c, http.StatusAccepted, show), c.key.ID, id, time.Now())
 	if err != nil {
 		return err
 	}
@@ -223,10 +223,10 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Tests.Allow(c.key.No, time.Now()); err != nil {
+	if err := a.Tests.Allow(c.key.ID, time.Now()); err != nil {
 		return err
 	}
-	b := store.Batch{Key: c.key.No, At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb)}}
+	b := store.Batch{Key: c.key.ID, At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb)}}
 	if c.once != nil { // repeated, it is the same event, and the answer what became of it
 		b.Idempotency, b.Digest = "test "+hex.EncodeToString(c.once.Hash), [32]byte(c.once.Digest)
 	}
@@ -234,13 +234,13 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}
+	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID}
 	ctx, cancel := context.WithTimeout(c.Context(), cb.Policy.WithDefaults().Timeout+10*time.Second)
 	defer cancel()
 	done, stop := a.Dispatcher.Watch(id)
 	defer stop()
 	// It may have ended before it was watched.
-	if v, err := a.Store.Delivery(ctx, c.key.No, id); err == nil && v.Attempts == 0 {
+	if v, err := a.Store.Delivery(ctx, c.key.ID, id); err == nil && v.Attempts == 0 {
 		select {
 		case <-done:
 		case <-ctx.Done():

@@ -236,7 +236,7 @@ func TestTheWireIsTheDocument(t *testing.T) {
 		"DeliveryList": wire.DeliveryList{}, "Attempt": wire.Attempt{}, "Timings": wire.Timings{}, "Request": wire.Request{}, "Response": wire.Response{},
 		"Session": wire.Session{}, "SessionOptions": wire.SessionOptions{}, "SessionSMS": wire.SessionSMS{}, "SessionContact": wire.SessionContact{},
 		"SessionSource": wire.SessionSource{}, "Vehicle": wire.Vehicle{}, "Photo": wire.Photo{}, "Note": wire.Note{}, "SessionChange": wire.SessionChange{},
-		"SessionList": wire.SessionList{}, "SessionEvent": wire.SessionEvent{}, "SessionDelivery": wire.SessionDelivery{}, "SessionStory": wire.SessionStory{},
+		"SessionList": wire.SessionList{}, "SessionEvent": wire.SessionEvent{}, "SessionDelivery": wire.SessionDelivery{}, "SessionStory": wire.SessionEventList{},
 		"Resent": wire.Resent{}, "NotResent": wire.NotResent{},
 		"NewReplay": wire.NewReplay{}, "ReplayCount": wire.ReplayCount{}, "Replay": wire.Replay{}, "ReplayList": wire.ReplayList{}, "Explanation": wire.Explanation{},
 		"Reason": wire.Reason{}, "EventExplanation": wire.EventExplanation{}, "Log": wire.Log{}, "LogList": wire.LogList{},

@@ -27,7 +27,7 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	b := store.Batch{Key: c.key.No, At: time.Now(), Idempotency: c.Header.Get("Idempotency-Key")}
+	b := store.Batch{Key: c.key.ID, At: time.Now(), Idempotency: c.Header.Get("Idempotency-Key")}
 	if len(b.Idempotency) > callbackd.MaxIdempotency {
 		return invalid("Idempotency-Key is longer than %d bytes.", callbackd.MaxIdempotency)
 	}
@@ -77,7 +77,7 @@ func appendAccepted(out []byte, ev *callbackd.Event) []byte {
 	out = append(out, `,"sequence":`...)
 	out = strconv.AppendInt(out, ev.Sequence, 10)
 	out = append(out, `,"deliveries":`...)
-	out = strconv.AppendInt(out, int64(len(ev.Owed)), 10)
+	out = strconv.AppendInt(out, int64(len(ev.Targets)), 10)
 	return append(out, '}')
 }
 
@@ -176,7 +176,7 @@ func validSession(s string) bool {
 func showEvent(ev *callbackd.Event) wire.Event {
 	out := wire.Event{ID: ev.ID.String(), Event: string(ev.Type), SessionKey: ev.Session, Sequence: ev.Sequence,
 		AcceptedAt: ev.Accepted(), Test: ev.Test, Data: ev.Data, Deliveries: []string{}}
-	for _, no := range ev.Owed {
+	for _, no := range ev.Targets {
 		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: no}.String())
 	}
 	return out
@@ -190,7 +190,7 @@ func (a *API) listEvents(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	q := store.EventQuery{Key: c.key.No, Type: f.event, Session: f.session, Since: f.since, Until: f.until, Limit: f.limit}
+	q := store.EventQuery{Key: c.key.ID, Type: f.event, Session: f.session, Since: f.since, Until: f.until, Limit: f.limit}
 	if f.cursor != "" {
 		var ok bool
 		if q.After, ok = callbackd.ParseEventID(f.cursor); !ok || q.After == 0 {
@@ -218,7 +218,7 @@ func (a *API) getEvent(w http.ResponseWriter, c *call) error {
 	if !ok {
 		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", clip(c.PathValue("id"), 60))
 	}
-	ev, err := a.Store.Event(c.Context(), c.key.No, id)
+	ev, err := a.Store.Event(c.Context(), c.key.ID, id)
 	if err != nil {
 		return err
 	}

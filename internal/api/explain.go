@@ -6,8 +6,8 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
-	"callbackd/internal/story"
 	"callbackd/internal/strictjson"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -16,7 +16,7 @@ func (a *API) explainDelivery(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out, err := story.Explain(c.Context(), a.Store, a.Dispatcher.Outlook, c.key.No, id, time.Now())
+	out, err := view.Explain(c.Context(), a.Store, a.Dispatcher.Diagnosis, c.key.ID, id, time.Now())
 	if err != nil {
 		return err
 	}
@@ -29,9 +29,9 @@ func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
 	if !ok {
 		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", clip(c.PathValue("id"), 60))
 	}
-	no := callbackd.CallbackNo(0)
+	no := callbackd.CallbackID(0)
 	if s := c.query.Get("callback"); s != "" {
-		ev, err := a.Store.Event(c.Context(), c.key.No, id)
+		ev, err := a.Store.Event(c.Context(), c.key.ID, id)
 		if err != nil {
 			return err
 		}
@@ -39,7 +39,7 @@ func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	data, err := story.ExplainEvent(c.Context(), a.Store, a.Dispatcher.Outlook, c.key.No, id, no, time.Now())
+	data, err := view.ExplainEvent(c.Context(), a.Store, a.Dispatcher.Diagnosis, c.key.ID, id, no, time.Now())
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (a *API) listLogs(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	q := store.LogQuery{Key: c.key.No, Method: f.method, Path: f.path, Status: status, Since: f.since, Until: f.until, Limit: f.limit}
+	q := store.LogQuery{Key: c.key.ID, Method: f.method, Path: f.path, Status: status, Since: f.since, Until: f.until, Limit: f.limit}
 	if f.cursor != "" {
 		id, ok := callbackd.ParseEventID("evt_" + f.cursor)
 		if !ok || id == 0 {

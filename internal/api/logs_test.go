@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"callbackd/internal/journal"
+	"callbackd/internal/stats"
 	"callbackd/wire"
 )
 
@@ -96,7 +96,7 @@ func theLogOfCalls(t *testing.T, on func(*setup)) {
 // A key that calls all the time does not fill the disk with its log.
 func TestTheLogOfAKeyIsBounded(t *testing.T) {
 	s := start(t)
-	const calls = journal.CallBurst + 100
+	const calls = stats.CallBurst + 100
 	for range calls {
 		s.call("GET", "/v1/callbacks", "").ok(200)
 	}
@@ -108,7 +108,7 @@ func TestTheLogOfAKeyIsBounded(t *testing.T) {
 			further += e.Count
 		}
 	}
-	if own < journal.CallBurst || own+int(further) < calls || further == 0 {
+	if own < stats.CallBurst || own+int(further) < calls || further == 0 {
 		t.Errorf("%d calls: %d entries of their own and %d added up", calls, own, further)
 	}
 }

@@ -63,7 +63,7 @@ func (a *API) begin(c *call, after string) (place, error) {
 		return place{first: true, times: -1}, nil
 	case afterNow:
 		// The horizon is what an empty page leads to.
-		page, err := a.Store.EventsAfter(c.Context(), store.EventQuery{Key: c.key.No, After: callbackd.FirstEventID(time.Now().Add(-time.Millisecond)) - 1, Limit: 1})
+		page, err := a.Store.EventsAfter(c.Context(), store.EventQuery{Key: c.key.ID, After: callbackd.FirstEventID(time.Now().Add(-time.Millisecond)) - 1, Limit: 1})
 		return placeBehind(page.Next, page.Removed), err
 	}
 	p, ok := parsePlace(after)

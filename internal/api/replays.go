@@ -101,7 +101,7 @@ func readStates(v strictjson.Value) (states []callbackd.State, err error) {
 
 // callbackOf finds the callback of the key that a member names: by number, or
 // by name together with the event.
-func (a *API) callbackOf(c *call, member string, v strictjson.Value, ev callbackd.EventType) (callbackd.CallbackNo, error) {
+func (a *API) callbackOf(c *call, member string, v strictjson.Value, ev callbackd.EventType) (callbackd.CallbackID, error) {
 	if v == nil {
 		return 0, nil
 	}
@@ -110,14 +110,14 @@ func (a *API) callbackOf(c *call, member string, v strictjson.Value, ev callback
 		if ev == "" {
 			return 0, invalid("%s is a name, which needs an event beside it; or give the callback's number, which GET /v1/callbacks/:event/policy shows.", member)
 		}
-		cb, err := a.Store.Callback(c.Context(), c.key.No, ev, text)
+		cb, err := a.Store.Callback(c.Context(), c.key.ID, ev, text)
 		if callbackd.KindOf(err) == callbackd.KindNotFound && err != nil {
 			return 0, invalid("%s %q is not a callback of this API key for %s.", member, clip(text, callbackd.MaxName), ev)
 		}
 		if err != nil {
 			return 0, err
 		}
-		return cb.No, nil
+		return cb.ID, nil
 	}
 	if !isText {
 		text = string(v)
@@ -126,14 +126,14 @@ func (a *API) callbackOf(c *call, member string, v strictjson.Value, ev callback
 	if err != nil || n < 1 {
 		return 0, invalid("%s must be a callback's number or name; GET /v1/callbacks/:event/policy shows the number.", member)
 	}
-	cb, err := a.Store.CallbackByNo(c.Context(), callbackd.CallbackNo(n))
+	cb, err := a.Store.CallbackByID(c.Context(), callbackd.CallbackID(n))
 	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 		return 0, err
 	}
-	if err != nil || cb.Key != c.key.No {
+	if err != nil || cb.Key != c.key.ID {
 		return 0, invalid("%s %d is not a callback of this API key; GET /v1/callbacks/:event/policy shows the number.", member, n)
 	}
-	return cb.No, nil
+	return cb.ID, nil
 }
 
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
@@ -161,14 +161,14 @@ func (a *API) createReplay(w http.ResponseWriter, c *call) error {
 		f.States = []callbackd.State{callbackd.Failed}
 	}
 	if r.dryRun {
-		n, err := a.Store.CountReplay(c.Context(), c.key.No, *f)
+		n, err := a.Store.CountReplay(c.Context(), c.key.ID, *f)
 		if err != nil {
 			return err
 		}
 		answer(w, http.StatusOK, wire.ReplayCount{Total: n})
 		return nil
 	}
-	r.Key, r.CreatedAt = c.key.No, time.Now()
+	r.Key, r.CreatedAt = c.key.ID, time.Now()
 	show := func(r *callbackd.Replay) ([]byte, error) { return marshal(showReplay(r)) }
 	made, err := a.Store.CreateReplay(once(c, http.StatusAccepted, show), r.Replay)
 	if err != nil {
@@ -207,7 +207,7 @@ func (a *API) listReplays(w http.ResponseWriter, c *call) error {
 			return errCursor
 		}
 	}
-	rs, next, err := a.Store.ListReplays(c.Context(), c.key.No, after, f.limit)
+	rs, next, err := a.Store.ListReplays(c.Context(), c.key.ID, after, f.limit)
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (a *API) getReplay(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	r, err := a.Store.Replay(c.Context(), c.key.No, id)
+	r, err := a.Store.Replay(c.Context(), c.key.ID, id)
 	if err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (a *API) setReplay(s callbackd.ReplayState) func(http.ResponseWriter, *call
 			return err
 		}
 		show := func(r *callbackd.Replay) ([]byte, error) { return marshal(showReplay(r)) }
-		r, err := a.Store.SetReplayState(once(c, http.StatusOK, show), c.key.No, id, s, time.Now())
+		r, err := a.Store.SetReplayState(once(c, http.StatusOK, show), c.key.ID, id, s, time.Now())
 		if err != nil {
 			return err
 		}

@@ -22,11 +22,11 @@ import (
 	"callbackd/internal/api"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
-	"callbackd/internal/journal"
 	"callbackd/internal/obs"
 	"callbackd/internal/replays"
 	"callbackd/internal/sender"
 	"callbackd/internal/signature"
+	"callbackd/internal/stats"
 	"callbackd/internal/store"
 	"callbackd/internal/store/postgres"
 	"callbackd/internal/store/postgres/pgtest"
@@ -55,7 +55,7 @@ type server struct {
 	api    *api.API
 	key    callbackd.Key
 	done   *watcher
-	book   *journal.Journal
+	book   *stats.Journal
 	loose  bool // see loosely
 }
 
@@ -110,10 +110,10 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	policy := egress.NewPolicy(allow)
 	transport := egress.NewTransport(egress.Options{Policy: policy})
 	send := sender.New(transport, agentVersion, log)
-	book := journal.New(store, log, metrics.JournalDropped)
+	book := stats.New(store, log, metrics.JournalDropped)
 	done := &watcher{Metrics: metrics, book: book, tick: make(chan struct{})}
 	eng = engine.New(engine.Options{Queue: store, Sender: send, Log: log, Observer: done})
-	store.SetHandover(eng.Handover)
+	store.OnCommit(eng.OnCommit)
 	if err := eng.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 // watcher lets a test wait for attempts without polling.
 type watcher struct {
 	*obs.Metrics
-	book *journal.Journal
+	book *stats.Journal
 	mu   sync.Mutex
 	tick chan struct{}
 }

@@ -101,7 +101,7 @@ func (a *API) stored(c *call) (*callbackd.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.Store.Session(c.Context(), c.key.No, key)
+	return a.Store.Session(c.Context(), c.key.ID, key)
 }
 
 func (a *API) getSession(w http.ResponseWriter, c *call) error {
@@ -127,7 +127,7 @@ func (a *API) getNotes(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	notes, err := a.Store.SessionNotes(c.Context(), c.key.No, key)
+	notes, err := a.Store.SessionNotes(c.Context(), c.key.ID, key)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (a *API) updateSession(w http.ResponseWriter, c *call) error {
 	}
 	now, link := session.Now(), a.link(c.key, key)
 	show := func(made store.Changed) ([]byte, error) { return marshal(a.shown(c, made.Session)) }
-	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, c.key.No, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return s.Update(u, link, now) })
+	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, c.key.ID, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return s.Update(u, link, now) })
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (a *API) deleteSession(w http.ResponseWriter, c *call) error {
 	gone := wire.Message{Message: "Session " + key + " has been successfully removed."}
 	show := func(store.Changed) ([]byte, error) { return marshal(gone) }
 	now := session.Now()
-	_, _, err = a.Store.ChangeSession(once(c, http.StatusOK, show), c.key.No, key, now, func(s *callbackd.Session) (store.SessionChange, error) {
+	_, _, err = a.Store.ChangeSession(once(c, http.StatusOK, show), c.key.ID, key, now, func(s *callbackd.Session) (store.SessionChange, error) {
 		return store.SessionChange{Remove: true}, s.Remove(now)
 	})
 	if err != nil {
@@ -203,7 +203,7 @@ func (a *API) listSessions(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	v := c.query
-	q := store.SessionQuery{Key: c.key.No, Status: callbackd.SessionStatus(strings.ToUpper(v.Get("status"))), Since: f.since, Until: f.until, Text: v.Get("q"), Limit: f.limit}
+	q := store.SessionQuery{Key: c.key.ID, Status: callbackd.SessionStatus(strings.ToUpper(v.Get("status"))), Since: f.since, Until: f.until, Text: v.Get("q"), Limit: f.limit}
 	if q.Status != "" && !q.Status.Valid() {
 		return invalid("status %q is not one; the statuses are %s.", clip(string(q.Status), 40), joinStatuses())
 	}
@@ -258,7 +258,7 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
 			return errCursor
 		}
 	}
-	events, err := a.Store.SessionEvents(c.Context(), store.SessionEventQuery{Key: c.key.No, Session: key, After: after, Limit: f.limit})
+	events, err := a.Store.SessionEvents(c.Context(), store.SessionEventQuery{Key: c.key.ID, Session: key, After: after, Limit: f.limit})
 	if err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	out := wire.SessionStory{SessionKey: key, Data: []wire.SessionEvent{}}
+	out := wire.SessionEventList{SessionKey: key, Data: []wire.SessionEvent{}}
 	for i := range events {
 		out.Data = append(out.Data, showSessionEvent(&events[i]))
 	}
@@ -333,7 +333,7 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 	var status callbackd.SessionStatus
 	link := a.link(key, sessionKey)
 	show := func(made store.Changed) ([]byte, error) { return marshal(showResent(made.Session, now)) }
-	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, key.No, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
+	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, key.ID, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
 		status = s.StatusAt(now)
 		if f.err != nil {
 			return nil, f.err

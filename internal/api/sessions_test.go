@@ -181,7 +181,7 @@ func TestAskingForTheSMSTellsThePlatform(t *testing.T) {
 func askingForTheSMSTellsThePlatform(t *testing.T, on func(*setup)) {
 	s := start(t, on, func(c *setup) { c.api.CaptureURL = "https://{account}.capture.example/{session_key}" })
 	story := func(key string) (out []string) {
-		for _, ev := range decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200)).Data {
+		for _, ev := range decode[wire.SessionEventList](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200)).Data {
 			out = append(out, strings.TrimPrefix(ev.Event, "SESSION:")+string(ev.Data))
 		}
 		return out
@@ -406,7 +406,7 @@ func TestFaultsOfThePlatformsCalls(t *testing.T) {
 	s.call("PUT", "/v1/sessions/"+key+"/results", `{"x":"`+strings.Repeat("x", callbackd.MaxResults)+`"}`).says(413, "The results are larger than 163840 bytes.")
 	s.call("POST", "/v1/sessions/"+key+"/complete", "").is(409, `{"message":"Session `+key+` is STARTED: complete is not possible; possible now: photos, notes, sms."}`)
 	s.call("GET", "/v1/sessions/"+key+"/results", "").is(400, `{"message":"Session is not yet completed."}`)
-	if l := decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200)); len(l.Data) != 1 {
+	if l := decode[wire.SessionEventList](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200)); len(l.Data) != 1 {
 		t.Errorf("refused calls left events: %+v", l.Data)
 	}
 }
@@ -461,8 +461,8 @@ func TestInvalidSessions(t *testing.T) {
 	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
 	s.step("POST", key, "photos", photoBody(4), callbackd.StatusProcess, "STAGE_CHANGE", "STATUS_CHANGE")
 	s.step("POST", key, "invalidate", `{"reason":"Another vehicle"}`, callbackd.StatusInvalid, "STATUS_CHANGE")
-	story := decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200))
-	if got := string(story.Data[3].Data); !regexp.MustCompile(`^\{"status":"INVALID","timestamp":` + stamp + `,"previous_status":"PROCESS","reason":"Another vehicle"\}$`).MatchString(got) {
+	page := decode[wire.SessionEventList](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200))
+	if got := string(page.Data[3].Data); !regexp.MustCompile(`^\{"status":"INVALID","timestamp":` + stamp + `,"previous_status":"PROCESS","reason":"Another vehicle"\}$`).MatchString(got) {
 		t.Errorf("fired %s", got)
 	}
 	s.call("POST", "/v1/sessions/"+key+"/notes", `{"title":"x"}`).is(409, `{"message":"Session `+key+` is INVALID: notes is not possible; it has ended and nothing changes it any more."}`)
@@ -481,20 +481,20 @@ func aStoryHasEachEventWithItsDeliveries(t *testing.T, on func(*setup)) {
 	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
 	s.publish("SESSION:NOTE_INSERT", key, `{"note":{}}`)
 	recv.next()
-	var story wire.SessionStory
+	var page wire.SessionEventList
 	s.until("the delivery and the failure", func() bool {
-		story = decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200))
-		d := story.Data[0].Deliveries
+		page = decode[wire.SessionEventList](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200))
+		d := page.Data[0].Deliveries
 		return d[0].State == "delivered" && d[1].Attempts > 0
 	})
-	d := story.Data[0].Deliveries
-	if len(story.Data) != 2 || story.SessionKey != key || story.Next != nil || story.Data[1].Event != "SESSION:NOTE_INSERT" || len(story.Data[1].Deliveries) != 0 ||
-		len(d) != 2 || d[1].CallbackName != "dead" || d[1].State != "pending" || d[1].NextAttempt == nil || !regexp.MustCompile(`^\{"status":"STARTED","timestamp":`+stamp+`,"previous_status":"IDLE"\}$`).Match(story.Data[0].Data) {
-		t.Errorf("%+v", story)
+	d := page.Data[0].Deliveries
+	if len(page.Data) != 2 || page.SessionKey != key || page.Next != nil || page.Data[1].Event != "SESSION:NOTE_INSERT" || len(page.Data[1].Deliveries) != 0 ||
+		len(d) != 2 || d[1].CallbackName != "dead" || d[1].State != "pending" || d[1].NextAttempt == nil || !regexp.MustCompile(`^\{"status":"STARTED","timestamp":`+stamp+`,"previous_status":"IDLE"\}$`).Match(page.Data[0].Data) {
+		t.Errorf("%+v", page)
 	}
 	var seqs []int64
 	for query := "?limit=1"; query != ""; {
-		page := decode[wire.SessionStory](s.call("GET", "/v1/sessions/"+key+"/events"+query, "").ok(200))
+		page := decode[wire.SessionEventList](s.call("GET", "/v1/sessions/"+key+"/events"+query, "").ok(200))
 		for _, ev := range page.Data {
 			seqs = append(seqs, ev.Sequence)
 		}
@@ -509,7 +509,7 @@ func aStoryHasEachEventWithItsDeliveries(t *testing.T, on func(*setup)) {
 	s.call("GET", "/v1/sessions/"+key+"/events?state=x", "").says(400, `"state" is not a parameter`)
 	// A session that is kept elsewhere has a story too.
 	s.publish("SESSION:COMPLETE", "elsewhere-1", `{}`)
-	if l := decode[wire.SessionStory](s.call("GET", "/v1/sessions/elsewhere-1/events", "").ok(200)); len(l.Data) != 1 {
+	if l := decode[wire.SessionEventList](s.call("GET", "/v1/sessions/elsewhere-1/events", "").ok(200)); len(l.Data) != 1 {
 		t.Errorf("%+v", l)
 	}
 }

@@ -24,12 +24,12 @@ import (
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
 	"callbackd/internal/front"
-	"callbackd/internal/journal"
 	"callbackd/internal/live"
 	"callbackd/internal/obs"
 	"callbackd/internal/replays"
 	"callbackd/internal/sender"
 	"callbackd/internal/session"
+	"callbackd/internal/stats"
 	"callbackd/internal/store"
 )
 
@@ -38,7 +38,7 @@ const Version = "0.1.0"
 
 // Config is what a server is started with.
 type Config struct {
-	Place
+	StoreConfig
 	Listen string // host:port; port 0 chooses one
 	Log    *slog.Logger
 	// LogBuffer, when set, is what Log writes to: its lines are counted.
@@ -47,7 +47,7 @@ type Config struct {
 	AllowTargets []netip.Prefix
 	Proxy        *url.URL
 	Roots        *x509.CertPool // nil: the system's
-	Keep         time.Duration  // how long finished events stay
+	Retention    time.Duration  // how long finished events stay
 	RequireHTTPS bool
 	MaskHeaders  bool
 	CaptureURL   callbackd.CaptureTemplate // of keys that have none of their own
@@ -123,7 +123,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.transport = egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy})
 	send := sender.New(a.transport, Version, seldom)
 	feed := &live.Feed{}
-	book := journal.New(a.store, c.Log, metrics.JournalDropped)
+	book := stats.New(a.store, c.Log, metrics.JournalDropped)
 	shared, isShared := a.store.(store.Cluster)
 	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: observers{metrics, book, feed}, MaxInFlight: c.MaxInFlight, Shared: isShared})
 	if err = a.engine.Start(ctx); err != nil {
@@ -137,7 +137,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		}
 		dispatch = a.member
 	}
-	a.store.SetHandover(dispatch.Handover)
+	a.store.OnCommit(dispatch.OnCommit)
 	tests := &callbacks.Limiter{}
 	replaysChanged := runner.Kick
 	if a.member != nil {
@@ -159,11 +159,11 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	var upkeep context.Context
 	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	a.upkeep.Go(func() { a.settle(upkeep) })
-	a.upkeep.Go(func() { a.sweep(upkeep, c.Keep) })
+	a.upkeep.Go(func() { a.sweep(upkeep, c.Retention) })
 	a.upkeep.Go(func() { a.advanceSessions(upkeep, session.Now) })
-	a.upkeep.Go(func() { a.sweepSessions(upkeep, c.Keep) })
+	a.upkeep.Go(func() { a.sweepSessions(upkeep, c.Retention) })
 	a.upkeep.Go(func() { a.forget(upkeep) })
-	a.upkeep.Go(func() { a.prune(upkeep, c.Keep) })
+	a.upkeep.Go(func() { a.prune(upkeep, c.Retention) })
 	a.upkeep.Go(func() { runner.Run(upkeep) })
 	a.upkeep.Go(func() { book.Run(upkeep) })
 	a.upkeep.Go(func() { a.guard(upkeep) })
@@ -174,14 +174,14 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 // observers tells metrics, sums and live pages of every attempt.
 type observers struct {
 	*obs.Metrics
-	book *journal.Journal
-	feed *live.Feed
+	stats *stats.Journal
+	feed  *live.Feed
 }
 
 // AttemptDone is part of the engine's Observer.
 func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
 	o.Metrics.AttemptDone(out, state, sinceAccepted)
-	o.book.AttemptDone(out, state, sinceAccepted)
+	o.stats.AttemptDone(out, state, sinceAccepted)
 	o.feed.AttemptDone(out, state, sinceAccepted)
 }
 
@@ -266,8 +266,8 @@ func (a *App) settle(ctx context.Context) {
 	for {
 		var n int
 		var err error
-		if a.chores() {
-			n, err = a.store.SettleCanceled(ctx, time.Now(), slice)
+		if a.singletonJobs() {
+			n, err = a.store.FinalizeCanceled(ctx, time.Now(), slice)
 		}
 		if err != nil && ctx.Err() == nil {
 			a.log.Error("canceled deliveries not settled", "error", err)
@@ -286,7 +286,7 @@ func (a *App) settle(ctx context.Context) {
 func (a *App) sweep(ctx context.Context, keep time.Duration) {
 	var after callbackd.EventID
 	for {
-		if !a.chores() {
+		if !a.singletonJobs() {
 			if after = 0; !pause(ctx, sweepIdle) {
 				return
 			}
@@ -326,7 +326,7 @@ func (a *App) prune(ctx context.Context, keep time.Duration) {
 	for {
 		now, n := time.Now(), 0
 		var err error
-		if a.chores() {
+		if a.singletonJobs() {
 			n, err = a.store.Prune(ctx, store.Prune{Logs: now.Add(-keepLogs), Minutes: now.Add(-keepMinutes), Hours: now.Add(-keepHours), Replays: now.Add(-keep)}, slice)
 		}
 		if err != nil && ctx.Err() == nil {

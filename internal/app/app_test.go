@@ -19,7 +19,7 @@ import (
 )
 
 func config(dir string) Config {
-	return Config{Listen: "127.0.0.1:0", Place: Place{Data: dir}, Log: slog.New(slog.DiscardHandler), AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Keep: time.Hour}
+	return Config{Listen: "127.0.0.1:0", StoreConfig: StoreConfig{Data: dir}, Log: slog.New(slog.DiscardHandler), AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Retention: time.Hour}
 }
 
 // filled makes a data directory whose events were accepted long ago: n whose
@@ -37,7 +37,7 @@ func filled(t *testing.T, dir, receiver string, n int) *client.Client {
 		t.Fatal(err)
 	}
 	callback := func(ev callbackd.EventType) *callbackd.Callback {
-		cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: ev, Name: "default", URL: receiver, Method: "POST", Payload: []byte("{}"),
+		cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: ev, Name: "default", URL: receiver, Method: "POST", Payload: []byte("{}"),
 			Secrets: []callbackd.SigningSecret{{Value: "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="}}}, time.Now())
 		if err != nil {
 			t.Fatal(err)
@@ -46,11 +46,11 @@ func filled(t *testing.T, dir, receiver string, n int) *client.Client {
 	}
 	live := callback(callbackd.StatusChange)
 	callback(callbackd.Complete)
-	if _, err := s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()}); err != nil {
+	if _, err := s.PauseCallback(ctx, k.ID, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	accept := func(ev callbackd.EventType, n int) []*callbackd.Event {
-		b := store.Batch{Key: k.No, At: time.Now().Add(-48 * time.Hour)}
+		b := store.Batch{Key: k.ID, At: time.Now().Add(-48 * time.Hour)}
 		for i := range n {
 			b.Events = append(b.Events, store.NewEvent{Type: ev, Session: fmt.Sprint("old", i), Data: []byte("{}")})
 		}
@@ -64,7 +64,7 @@ func filled(t *testing.T, dir, receiver string, n int) *client.Client {
 	var work sync.WaitGroup
 	for _, ev := range accept(callbackd.StatusChange, n) {
 		work.Go(func() {
-			_, err := s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: live.No}},
+			_, err := s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: live.ID}},
 				Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 200}, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 			if err != nil {
 				t.Error(err)

@@ -50,12 +50,12 @@ func TestAClockThatIsSetIsNoticed(t *testing.T) {
 func TestAStartBehindTheNewestEventIsTold(t *testing.T) {
 	for ahead, told := range map[time.Duration]bool{0: false, time.Minute: false, 365 * 24 * time.Hour: true} {
 		dir := t.TempDir()
-		s := openPlace(t, Place{Data: dir})
+		s := openPlace(t, StoreConfig{Data: dir})
 		k, err := s.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now().Add(ahead), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}}); err != nil {
+		if _, err := s.Accept(t.Context(), store.Batch{Key: k.ID, At: time.Now().Add(ahead), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}}); err != nil {
 			t.Fatal(err)
 		}
 		closeStore(t, s)

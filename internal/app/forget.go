@@ -22,9 +22,9 @@ const (
 // forget removes deleted callbacks and replaced settings that no event points
 // at any more. It walks the events of the keys that have any.
 func (a *App) forget(ctx context.Context) {
-	next := map[callbackd.KeyNo]time.Time{}
+	next := map[callbackd.KeyID]time.Time{}
 	for pause(ctx, forgetIdle) {
-		if !a.chores() {
+		if !a.singletonJobs() {
 			continue
 		}
 		keys, err := a.store.Forgettable(ctx, time.Now().Add(-settled))
@@ -46,7 +46,7 @@ func (a *App) forget(ctx context.Context) {
 }
 
 // forgetOf removes what can go of one key, and returns how much it was.
-func forgetOf(ctx context.Context, s store.Store, key callbackd.KeyNo, before time.Time) (removed int, err error) {
+func forgetOf(ctx context.Context, s store.Store, key callbackd.KeyID, before time.Time) (removed int, err error) {
 	pointed := map[store.Pointer]bool{}
 	for after, done := callbackd.EventID(0), false; !done; {
 		var to []store.Pointer

@@ -25,7 +25,7 @@ type Moved struct {
 // empty PostgreSQL database, and proves that it is there. One that was broken
 // off goes on where it was. to.KeysetFile is what nodes will be started with; the
 // directory's own is copied to it when it is not there.
-func Move(ctx context.Context, from string, to Place, tell func(Moved)) (err error) {
+func Move(ctx context.Context, from string, to StoreConfig, tell func(Moved)) (err error) {
 	keyset := to.KeysetFile
 	if _, err := os.Stat(keyset); errors.Is(err, fs.ErrNotExist) {
 		keyset = filepath.Join(from, sqlite.KeysetFile)

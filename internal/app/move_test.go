@@ -37,7 +37,7 @@ func usedDir(t *testing.T, seed uint64) (dir string, picture map[string]any) {
 func use(t *testing.T, at string, seed uint64) (dir string, picture map[string]any) {
 	t.Helper()
 	dir = at
-	s := openPlace(t, Place{Data: dir})
+	s := openPlace(t, StoreConfig{Data: dir})
 	storetest.Use(t, s, seed, 300)
 	if seed%2 == 1 { // as a kill leaves it, with the newest events in the tail
 		killed := t.TempDir()
@@ -47,7 +47,7 @@ func use(t *testing.T, at string, seed uint64) (dir string, picture map[string]a
 		defer func() { dir = killed }()
 	}
 	closeStore(t, s) // and with it all that it knew by heart
-	s = openPlace(t, Place{Data: dir})
+	s = openPlace(t, StoreConfig{Data: dir})
 	picture = storetest.Picture(t, s)
 	closeStore(t, s)
 	return dir, picture
@@ -56,10 +56,10 @@ func use(t *testing.T, at string, seed uint64) (dir string, picture map[string]a
 // differences does not mind how a driver says "none", nor in which order it
 // lists what an event is owed to.
 func differences(a, b any) string {
-	return cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(callbackd.Callback{}, "DeletedAt"), cmpopts.SortSlices(func(a, b callbackd.CallbackNo) bool { return a < b }))
+	return cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(callbackd.Callback{}, "DeletedAt"), cmpopts.SortSlices(func(a, b callbackd.CallbackID) bool { return a < b }))
 }
 
-func openPlace(t *testing.T, p Place) store.Store {
+func openPlace(t *testing.T, p StoreConfig) store.Store {
 	t.Helper()
 	s, err := p.Open(t.Context(), false, nil)
 	if err != nil {
@@ -75,9 +75,9 @@ func closeStore(t *testing.T, s store.Store) {
 	}
 }
 
-func target(t *testing.T) Place {
+func target(t *testing.T) StoreConfig {
 	t.Helper()
-	return Place{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
+	return StoreConfig{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
 }
 
 func silent(Moved) {}
@@ -122,20 +122,20 @@ func goesOn(t *testing.T, s store.Store) {
 	must(err)
 	k, err := s.CreateKey(ctx, callbackd.Key{Account: "acme", APIKey: "new", Secret: "s", CreatedAt: at})
 	must(err)
-	if last := keys[len(keys)-1].No; k.No <= last {
-		t.Errorf("a new key has number %d after %d", k.No, last)
+	if last := keys[len(keys)-1].ID; k.ID <= last {
+		t.Errorf("a new key has number %d after %d", k.ID, last)
 	}
 	r, err := s.Check(ctx)
 	must(err)
-	cb, created, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.StageChange, Name: "n", URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}, at)
+	cb, created, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.StageChange, Name: "n", URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}, at)
 	must(err)
-	if last := r.Callbacks[len(r.Callbacks)-1].Callback.No; !created || cb.No <= last {
-		t.Errorf("a new callback has number %d after %d", cb.No, last)
+	if last := r.Callbacks[len(r.Callbacks)-1].Callback.ID; !created || cb.ID <= last {
+		t.Errorf("a new callback has number %d after %d", cb.ID, last)
 	}
-	story, err := s.SessionEvents(ctx, store.SessionEventQuery{Key: keys[0].No, Session: "S1", Limit: 200})
+	story, err := s.SessionEvents(ctx, store.SessionEventQuery{Key: keys[0].ID, Session: "S1", Limit: 200})
 	must(err)
 	last := story[len(story)-1].Event
-	evs, err := s.Accept(ctx, store.Batch{Key: keys[0].No, At: at, Events: []store.NewEvent{{Type: callbackd.StageChange, Session: "S1", Data: []byte("{}")}}})
+	evs, err := s.Accept(ctx, store.Batch{Key: keys[0].ID, At: at, Events: []store.NewEvent{{Type: callbackd.StageChange, Session: "S1", Data: []byte("{}")}}})
 	must(err)
 	if evs[0].Sequence != last.Sequence+1 || evs[0].ID <= last.ID {
 		t.Errorf("after %+v comes %+v", last, evs[0])
@@ -157,7 +157,7 @@ func goesOn(t *testing.T, s store.Store) {
 // no server starts before it.
 func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
 	dir := t.TempDir()
-	s := openPlace(t, Place{Data: dir})
+	s := openPlace(t, StoreConfig{Data: dir})
 	storetest.Use(t, s, 9, 100)
 	for i := range 9 { // more than a page
 		b := store.Batch{Key: 2, At: time.Now()}
@@ -169,12 +169,12 @@ func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
 		}
 	}
 	closeStore(t, s)
-	s = openPlace(t, Place{Data: dir})
+	s = openPlace(t, StoreConfig{Data: dir})
 	want := storetest.Picture(t, s)
 	closeStore(t, s)
 	to := target(t)
 	other := t.TempDir()
-	closeStore(t, openPlace(t, Place{Data: other, KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}))
+	closeStore(t, openPlace(t, StoreConfig{Data: other, KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}))
 	if err := seal.Copy(filepath.Join(dir, sqlite.KeysetFile), filepath.Join(other, sqlite.KeysetFile)); err != nil {
 		t.Fatal(err)
 	}
@@ -235,10 +235,10 @@ func TestAMovedDirectoryIsNotServed(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Place{Data: dir}).Open(t.Context(), false, nil); err == nil || !strings.Contains(err.Error(), "was moved to PostgreSQL") {
+	if _, err := (StoreConfig{Data: dir}).Open(t.Context(), false, nil); err == nil || !strings.Contains(err.Error(), "was moved to PostgreSQL") {
 		t.Errorf("a server: %v", err)
 	}
-	s, err := (Place{Data: dir}).Open(t.Context(), true, nil)
+	s, err := (StoreConfig{Data: dir}).Open(t.Context(), true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,8 +268,8 @@ func must[T any](v T, err error) T {
 func TestMoveRefuses(t *testing.T) {
 	dir, _ := usedDir(t, 6)
 	otherKeys := t.TempDir()
-	closeStore(t, openPlace(t, Place{Data: otherKeys}))
-	refused := func(what, want, from string, to Place) {
+	closeStore(t, openPlace(t, StoreConfig{Data: otherKeys}))
+	refused := func(what, want, from string, to StoreConfig) {
 		t.Helper()
 		if err := Move(t.Context(), from, to, silent); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", what, err, want)
@@ -277,30 +277,30 @@ func TestMoveRefuses(t *testing.T) {
 	}
 	refused("no data directory", "is not a data directory", t.TempDir(), target(t))
 
-	running := openPlace(t, Place{Data: dir})
+	running := openPlace(t, StoreConfig{Data: dir})
 	refused("a server on the directory", "another callbackd runs on the data directory", dir, target(t))
 	closeStore(t, running)
 
-	to := Place{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}
+	to := StoreConfig{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}
 	served := openPlace(t, to)
 	refused("a server on the database", "stop every server on it", dir, to)
 	closeStore(t, served)
 	sealed := target(t)
 	closeStore(t, openPlace(t, sealed))
-	refused("a database with another keyset", "is not the one this database is sealed with", dir, Place{DatabaseURL: sealed.DatabaseURL, KeysetFile: to.KeysetFile})
-	refused("another keyset", "does not open", dir, Place{DatabaseURL: target(t).DatabaseURL, KeysetFile: filepath.Join(otherKeys, sqlite.KeysetFile)})
+	refused("a database with another keyset", "is not the one this database is sealed with", dir, StoreConfig{DatabaseURL: sealed.DatabaseURL, KeysetFile: to.KeysetFile})
+	refused("another keyset", "does not open", dir, StoreConfig{DatabaseURL: target(t).DatabaseURL, KeysetFile: filepath.Join(otherKeys, sqlite.KeysetFile)})
 
-	full := Place{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}
+	full := StoreConfig{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}
 	s := openPlace(t, full)
 	if _, err := s.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	closeStore(t, s)
 	refused("a database with a key", "the database is not empty, its table keys has rows", dir, full)
-	refused("no database", "cannot be reached", dir, Place{DatabaseURL: "postgres://127.0.0.1:1/x?connect_timeout=1", KeysetFile: full.KeysetFile})
+	refused("no database", "cannot be reached", dir, StoreConfig{DatabaseURL: "postgres://127.0.0.1:1/x?connect_timeout=1", KeysetFile: full.KeysetFile})
 
 	// After all that the directory is as it was.
-	beside, err := (Place{Data: dir}).Open(t.Context(), true, nil)
+	beside, err := (StoreConfig{Data: dir}).Open(t.Context(), true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +308,7 @@ func TestMoveRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	closeStore(t, beside)
-	closeStore(t, openPlace(t, Place{Data: dir}))
+	closeStore(t, openPlace(t, StoreConfig{Data: dir}))
 	closeStore(t, openPlace(t, full))
 }
 
@@ -381,7 +381,7 @@ func TestEveryTableAndColumnIsMoved(t *testing.T) {
 func sqliteColumns(t *testing.T) (out []string) {
 	t.Helper()
 	dir := t.TempDir()
-	closeStore(t, openPlace(t, Place{Data: dir}))
+	closeStore(t, openPlace(t, StoreConfig{Data: dir}))
 	conn, err := sqlite3.Open(filepath.Join(dir, "callbackd.db"))
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 // of all nodes.
 type dispatcher interface {
 	api.Dispatcher
-	Handover([]callbackd.Delivery)
+	OnCommit([]callbackd.Delivery)
 	Replay([]callbackd.Delivery)
 }
 
@@ -40,7 +40,7 @@ func (a *App) join(ctx context.Context, c Config, shared store.Cluster, replaysC
 		Store: shared, Engine: a.engine, Lease: c.Lease, Now: c.Clock, Log: c.Log, ReplaysChanged: replaysChanged,
 		Node: store.Node{Name: hostname(), Address: a.URL(), Version: Version, StartedAt: a.started},
 		Tried: func(ctx context.Context, id callbackd.DeliveryID) (bool, error) {
-			cb, err := a.store.CallbackByNo(ctx, id.Callback)
+			cb, err := a.store.CallbackByID(ctx, id.Callback)
 			if err != nil {
 				return false, err
 			}
@@ -52,7 +52,7 @@ func (a *App) join(ctx context.Context, c Config, shared store.Cluster, replaysC
 
 // chores tells whether the work that is one node's for all is this one's: it
 // goes with the first shard.
-func (a *App) chores() bool { return a.member == nil || a.member.Owns(0) }
+func (a *App) singletonJobs() bool { return a.member == nil || a.member.Owns(0) }
 
 // choreReplays has no running replays for nodes that do not run them.
 type choreReplays struct {
@@ -62,7 +62,7 @@ type choreReplays struct {
 
 // RunningReplays is part of the runner's store.
 func (s choreReplays) RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error) {
-	if !s.a.chores() {
+	if !s.a.singletonJobs() {
 		return nil, nil
 	}
 	return s.Store.RunningReplays(ctx)
@@ -81,7 +81,7 @@ func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
 	all, err := a.store.(store.Cluster).Nodes(ctx)
 	var out []console.Node
 	for _, n := range all {
-		out = append(out, console.Node{Name: n.Name, Version: n.Version, Address: n.Address, Self: n.No == a.member.No(), StartedAt: n.StartedAt,
+		out = append(out, console.Node{Name: n.Name, Version: n.Version, Address: n.Address, Self: n.ID == a.member.ID(), StartedAt: n.StartedAt,
 			Shards: n.Shards, InFlight: n.InFlight, Backlog: int64(n.Owed), LeaseUntil: time.Now().Add(a.member.Timing().Dead - n.Unseen)})
 	}
 	return out, err

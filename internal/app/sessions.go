@@ -16,7 +16,7 @@ const dueCheck = time.Second
 // go. It sleeps until the next is due.
 func (a *App) advanceSessions(ctx context.Context, now func() time.Time) {
 	for {
-		if !a.chores() {
+		if !a.singletonJobs() {
 			if !pause(ctx, dueCheck) {
 				return
 			}
@@ -56,7 +56,7 @@ func (a *App) sweepSessions(ctx context.Context, keep time.Duration) {
 	for {
 		var n int
 		var err error
-		if a.chores() {
+		if a.singletonJobs() {
 			n, err = a.sweepEnded(ctx, session.Now().Add(-keep))
 		}
 		if err != nil && ctx.Err() == nil {

@@ -33,7 +33,7 @@ func (h *house) open() {
 		h.Fatal(err)
 	}
 	h.app = &App{log: slog.New(slog.DiscardHandler), store: s, accepted: func(n int) { h.fired.Add(int64(n)) }}
-	if h.key.No == 0 {
+	if h.key.ID == 0 {
 		if h.key, err = s.CreateKey(h.Context(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", TimeFrame: time.Hour, CreatedAt: time.Now()}); err != nil {
 			h.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func (h *house) create() string {
 func (h *house) is(key string, want callbackd.SessionStatus) *callbackd.Session {
 	h.Helper()
 	synctest.Wait()
-	x, err := h.app.store.Session(h.Context(), h.key.No, key)
+	x, err := h.app.store.Session(h.Context(), h.key.ID, key)
 	if err != nil || x.Status != want {
 		h.Fatalf("%v, %v, want %s", x, err, want)
 	}
@@ -77,7 +77,7 @@ func (h *house) is(key string, want callbackd.SessionStatus) *callbackd.Session 
 // events is how many events a session has.
 func (h *house) events(key string, want int) {
 	h.Helper()
-	page, err := h.app.store.ListEvents(h.Context(), store.EventQuery{Key: h.key.No, Session: key, Limit: 100})
+	page, err := h.app.store.ListEvents(h.Context(), store.EventQuery{Key: h.key.ID, Session: key, Limit: 100})
 	if err != nil || len(page.Events) != want {
 		h.Errorf("%d events, want %d, %v", len(page.Events), want, err)
 	}
@@ -166,7 +166,7 @@ func TestReferencesGoADayAfterCompletion(t *testing.T) {
 			h.Fatal(err)
 		}
 		now := h.now()
-		_, _, err := session.Change(h.Context(), h.app.store, h.key.No, x.SessionKey, now, func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Complete(now) })
+		_, _, err := session.Change(h.Context(), h.app.store, h.key.ID, x.SessionKey, now, func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Complete(now) })
 		if err != nil {
 			h.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func TestEndedSessionsGoAfterKeep(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
 		for _, key := range ended {
-			if _, err := h.app.store.Session(h.Context(), h.key.No, key); callbackd.KindOf(err) != callbackd.KindNotFound {
+			if _, err := h.app.store.Session(h.Context(), h.key.ID, key); callbackd.KindOf(err) != callbackd.KindNotFound {
 				h.Fatalf("%s: %v", key, err)
 			}
 		}

@@ -10,8 +10,8 @@ import (
 	"callbackd/internal/store/sqlite"
 )
 
-// Place says where a store is.
-type Place struct {
+// StoreConfig says where a store is.
+type StoreConfig struct {
 	Data        string // the data directory of SQLite
 	DatabaseURL string // of PostgreSQL, instead of Data
 	KeysetFile  string // empty: within Data; required with DatabaseURL
@@ -19,7 +19,7 @@ type Place struct {
 
 // Open opens the store for the one server on it, or, with beside, for a
 // command that a server may run beside. hooks may be nil.
-func (p Place) Open(ctx context.Context, beside bool, hooks *store.Hooks) (store.Store, error) {
+func (p StoreConfig) Open(ctx context.Context, beside bool, hooks *store.Hooks) (store.Store, error) {
 	if hooks == nil {
 		hooks = &store.Hooks{}
 	}
@@ -31,7 +31,7 @@ func (p Place) Open(ctx context.Context, beside bool, hooks *store.Hooks) (store
 
 // Inspect opens the store for a command that only looks: it makes, changes and
 // upgrades nothing, and refuses what is no store.
-func (p Place) Inspect(ctx context.Context) (store.Store, error) {
+func (p StoreConfig) Inspect(ctx context.Context) (store.Store, error) {
 	if p.DatabaseURL != "" {
 		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Existing: true}))
 	}
@@ -40,7 +40,7 @@ func (p Place) Inspect(ctx context.Context) (store.Store, error) {
 
 // Existing is Open for a command that changes what is there: it makes no store
 // where there is none.
-func (p Place) Existing(ctx context.Context) (store.Store, error) {
+func (p StoreConfig) Existing(ctx context.Context) (store.Store, error) {
 	if p.DatabaseURL != "" {
 		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Existing: true}))
 	}

@@ -29,13 +29,13 @@ const (
 // then.
 type Limiter struct {
 	mu      sync.Mutex
-	tests   map[callbackd.KeyNo]*rate.Limiter
-	changes map[callbackd.KeyNo]*rate.Limiter
+	tests   map[callbackd.KeyID]*rate.Limiter
+	changes map[callbackd.KeyID]*rate.Limiter
 }
 
-func take(of *map[callbackd.KeyNo]*rate.Limiter, key callbackd.KeyNo, now time.Time, each rate.Limit, burst int) bool {
+func take(of *map[callbackd.KeyID]*rate.Limiter, key callbackd.KeyID, now time.Time, each rate.Limit, burst int) bool {
 	if *of == nil || len(*of) > 10_000 {
-		*of = map[callbackd.KeyNo]*rate.Limiter{}
+		*of = map[callbackd.KeyID]*rate.Limiter{}
 	}
 	if (*of)[key] == nil {
 		(*of)[key] = rate.NewLimiter(each, burst)
@@ -45,7 +45,7 @@ func take(of *map[callbackd.KeyNo]*rate.Limiter, key callbackd.KeyNo, now time.T
 
 // AllowChange takes one change of a callback, and returns a Limited error when
 // there is none left.
-func (l *Limiter) AllowChange(key callbackd.KeyNo, now time.Time) error {
+func (l *Limiter) AllowChange(key callbackd.KeyID, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !take(&l.changes, key, now, ChangeRate, ChangeBurst) {
@@ -55,7 +55,7 @@ func (l *Limiter) AllowChange(key callbackd.KeyNo, now time.Time) error {
 }
 
 // Allow takes one, and returns a Limited error when there is none left.
-func (l *Limiter) Allow(key callbackd.KeyNo, now time.Time) error {
+func (l *Limiter) Allow(key callbackd.KeyID, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !take(&l.tests, key, now, TestRate, TestBurst) {

@@ -9,5 +9,5 @@ import (
 // Sample is the marked event that a test-send accepts: a whole one of the
 // callback's type, owed to this callback alone.
 func Sample(cb *callbackd.Callback) store.NewEvent {
-	return store.NewEvent{Type: cb.Event, Session: session.SampleKey, Data: session.Sample(cb.Event), OnlyTo: cb.No}
+	return store.NewEvent{Type: cb.Event, Session: session.SampleKey, Data: session.Sample(cb.Event), OnlyTo: cb.ID}
 }

@@ -86,9 +86,9 @@ func (c *demoCmd) Run(e *env) error {
 	d := &demo{out: e.stdout, start: time.Now(), done: make(chan struct{}), fails: demoFails}
 	ctx, cancel := context.WithTimeout(e.ctx, demoPatient)
 	defer cancel()
-	place := app.Place{Data: dir}
+	place := app.StoreConfig{Data: dir}
 	if c.DatabaseURL != "" {
-		place = app.Place{DatabaseURL: c.DatabaseURL, KeysetFile: cmp.Or(c.SecretKeys, filepath.Join(dir, "secret-keys.json"))}
+		place = app.StoreConfig{DatabaseURL: c.DatabaseURL, KeysetFile: cmp.Or(c.SecretKeys, filepath.Join(dir, "secret-keys.json"))}
 	}
 	a, cl, err := d.server(ctx, place)
 	if err != nil {
@@ -125,7 +125,7 @@ func (d *demo) say(who, format string, args ...any) {
 }
 
 // server starts callbackd there with one key.
-func (d *demo) server(ctx context.Context, place app.Place) (*app.App, *client.Client, error) {
+func (d *demo) server(ctx context.Context, place app.StoreConfig) (*app.App, *client.Client, error) {
 	s, err := place.Open(ctx, true, nil)
 	if err != nil {
 		return nil, nil, err
@@ -139,7 +139,7 @@ func (d *demo) server(ctx context.Context, place app.Place) (*app.App, *client.C
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", Place: place, Log: log, Keep: 24 * time.Hour, CaptureURL: "https://{account}.capture.example/{session_key}", AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", StoreConfig: place, Log: log, Retention: 24 * time.Hour, CaptureURL: "https://{account}.capture.example/{session_key}", AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -191,11 +191,11 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 	if err != nil {
 		return err
 	}
-	story, err := cl.SessionEvents(ctx, key, "")
+	page, err := cl.SessionEvents(ctx, key, "")
 	if err != nil {
-		return fmt.Errorf("read the story of the session: %w", err)
+		return fmt.Errorf("read the events of the session: %w", err)
 	}
-	fired := len(story.Data)
+	fired := len(page.Data)
 	d.say("platform", "has an answer to each: all %d events are on disk, whatever happens now", fired)
 	d.mu.Lock()
 	d.want = fired

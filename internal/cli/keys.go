@@ -34,8 +34,8 @@ type dataFlag struct {
 	SecretKeys  string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory. With --database-url every node has a copy of the same file."`
 }
 
-func (d *dataFlag) place() app.Place {
-	return app.Place{Data: d.Data, DatabaseURL: d.DatabaseURL, KeysetFile: d.SecretKeys}
+func (d *dataFlag) place() app.StoreConfig {
+	return app.StoreConfig{Data: d.Data, DatabaseURL: d.DatabaseURL, KeysetFile: d.SecretKeys}
 }
 
 func (d *dataFlag) open(ctx context.Context) (store.Store, error) {
@@ -265,10 +265,10 @@ func (c *fsckCmd) Run(e *env) error {
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "callback\tevent\taccepted\tdelivered\tfailed\tcanceled\tpending\tattempts\trepeats\t")
 	for _, b := range r.Callbacks {
-		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", b.Callback.No, b.Callback.Event, b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Pending, b.Attempts, b.Repeats)
+		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", b.Callback.ID, b.Callback.Event, b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Pending, b.Attempts, b.Repeats)
 		if b.Accepted != b.Delivered+b.Failed+b.Canceled+b.Pending {
 			r.FaultN++
-			r.Faults = append(r.Faults, fmt.Sprintf("callback %d: accepted is not delivered + failed + canceled + pending", b.Callback.No))
+			r.Faults = append(r.Faults, fmt.Sprintf("callback %d: accepted is not delivered + failed + canceled + pending", b.Callback.ID))
 		}
 	}
 	if err := w.Flush(); err != nil {

@@ -31,7 +31,7 @@ func (c *moveCmd) Run(e *env) error {
 	var at string
 	var table, moved, total int64
 	var sums []app.Moved
-	err := app.Move(e.ctx, c.From, app.Place{DatabaseURL: c.To, KeysetFile: c.SecretKeys}, func(m app.Moved) {
+	err := app.Move(e.ctx, c.From, app.StoreConfig{DatabaseURL: c.To, KeysetFile: c.SecretKeys}, func(m app.Moved) {
 		if m.Sum != nil {
 			if total += m.Sum.Rows; len(sums) == 0 {
 				fmt.Fprintln(e.stdout, "all rows are there; comparing both sides")

@@ -43,7 +43,7 @@ func (c *nodesCmd) Run(e *env) error {
 		case n.Skew.Abs() > callbackd.MaxSkew:
 			state = fmt.Sprintf("clock is %s off: owns no shards", callbackd.FormatDuration(n.Skew.Round(time.Second)))
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%v\t%d\t%v ago\t%d\t%d%s for %d callbacks\t%s\n", n.No, n.Name, n.Address, n.Version,
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%v\t%d\t%v ago\t%d\t%d%s for %d callbacks\t%s\n", n.ID, n.Name, n.Address, n.Version,
 			callbackd.FormatDuration(time.Since(n.StartedAt).Round(time.Second)), n.Shards, callbackd.FormatDuration(n.Unseen.Round(100*time.Millisecond)), n.InFlight, n.Backlog, more, n.Owed, state)
 	}
 	if err := w.Flush(); err != nil {

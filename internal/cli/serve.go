@@ -50,7 +50,7 @@ const minConns = 64
 
 // config checks the options and turns them into the app's configuration.
 func (c *serveCmd) config(e *env) (app.Config, error) {
-	out := app.Config{Listen: c.Listen, Place: c.place(), Keep: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns, Lease: c.Lease, OperatorToken: callbackd.Secret(c.OperatorToken)}
+	out := app.Config{Listen: c.Listen, StoreConfig: c.place(), Retention: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns, Lease: c.Lease, OperatorToken: callbackd.Secret(c.OperatorToken)}
 	if c.Lease < 2*time.Second {
 		return out, settingf("--lease %s is too short for a busy machine; give it 2s or more", callbackd.FormatDuration(c.Lease))
 	}

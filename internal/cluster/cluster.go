@@ -29,12 +29,12 @@ type Engine interface {
 	Hold(until time.Time)
 	Rescan(ctx context.Context) error
 	Look(ds []callbackd.Delivery)
-	Handover(ds []callbackd.Delivery)
+	OnCommit(ds []callbackd.Delivery)
 	Retry(d callbackd.Delivery)
 	Replay(ds []callbackd.Delivery)
-	CallbackChanged(no callbackd.CallbackNo)
+	CallbackChanged(no callbackd.CallbackID)
 	Watch(id callbackd.DeliveryID) (done <-chan struct{}, stop func())
-	Outlook(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook
+	Diagnosis(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
 	InFlight() int
 }
 
@@ -59,10 +59,10 @@ type Options struct {
 type Member struct {
 	o      Options
 	timing Timing
-	no     atomic.Int64
+	id     atomic.Int64
 	size   atomic.Int64  // number of nodes
 	heard  atomic.Uint64 // how often word came that something changed hands
-	poke   chan struct{}
+	wakeup chan struct{}
 	views  chan sight
 	took   chan struct{} // shards
 	out    outbox
@@ -73,7 +73,7 @@ type Member struct {
 
 	mu      sync.Mutex
 	shards  [callbackd.Shards]state
-	owners  []callbackd.NodeNo // as far as is known
+	owners  []callbackd.NodeID // as far as is known
 	changed int64              // the revision that this node made last
 	leaving bool
 
@@ -92,7 +92,7 @@ type Member struct {
 // sight is what one renewal showed.
 type sight struct {
 	store.ClusterView
-	no     callbackd.NodeNo // whose renewal it was
+	id     callbackd.NodeID // whose renewal it was
 	steady bool             // renewals had no gap for as long as it takes to be dead
 }
 
@@ -114,24 +114,24 @@ func Join(ctx context.Context, o Options) (*Member, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &Member{o: o, timing: TimingOf(o.Lease), poke: make(chan struct{}, 1), views: make(chan sight, 1), took: make(chan struct{}, 1), owners: make([]callbackd.NodeNo, callbackd.Shards)}
+	m := &Member{o: o, timing: TimingOf(o.Lease), wakeup: make(chan struct{}, 1), views: make(chan sight, 1), took: make(chan struct{}, 1), owners: make([]callbackd.NodeID, callbackd.Shards)}
 	m.out.wake = make(chan struct{}, 1)
 	m.asks.waiting = map[uint64]chan message{}
 	no, err := o.Store.Join(ctx, o.Node)
 	if err != nil {
 		return nil, err
 	}
-	m.no.Store(int64(no))
+	m.id.Store(int64(no))
 	m.run, m.stop = context.WithCancel(context.WithoutCancel(ctx))
-	for _, part := range []func(context.Context){m.beats, m.divide, m.listen, m.deliver, m.rescan} {
+	for _, part := range []func(context.Context){m.heartbeats, m.divide, m.listen, m.deliver, m.rescan} {
 		m.work.Go(func() { part(m.run) })
 	}
 	return m, nil
 }
 
-// No is the node's number. It changes when the node was taken for dead and
+// ID is the node's number. It changes when the node was taken for dead and
 // joined again.
-func (m *Member) No() callbackd.NodeNo { return callbackd.NodeNo(m.no.Load()) }
+func (m *Member) ID() callbackd.NodeID { return callbackd.NodeID(m.id.Load()) }
 
 // Owns tells whether a shard is this node's.
 func (m *Member) Owns(s callbackd.Shard) bool {
@@ -146,36 +146,36 @@ func (m *Member) Leave() {
 	m.mu.Lock()
 	m.leaving = true
 	m.mu.Unlock()
-	m.hurry()
+	m.wake()
 }
 
 // Close ends the node: what it still owns is free for others from now on.
 func (m *Member) Close(ctx context.Context) error {
 	m.stop()
 	m.work.Wait()
-	err := m.o.Store.Leave(ctx, m.No())
+	err := m.o.Store.Leave(ctx, m.ID())
 	if err == nil {
-		err = m.o.Store.Post(ctx, []store.Post{{Body: bodyOf(message{Kind: kindShards})}})
+		err = m.o.Store.Notify(ctx, []store.Message{{Body: bodyOf(message{Kind: kindShards})}})
 	}
 	return err
 }
 
 // hurry makes the next renewal come now.
-func (m *Member) hurry() {
+func (m *Member) wake() {
 	select {
-	case m.poke <- struct{}{}:
+	case m.wakeup <- struct{}{}:
 	default:
 	}
 }
 
 // beats renews the lease. Nothing that can take long is done here.
-func (m *Member) beats(ctx context.Context) {
+func (m *Member) heartbeats(ctx context.Context) {
 	for {
-		m.beat(ctx)
-		t := time.NewTimer(m.timing.Beat)
+		m.heartbeat(ctx)
+		t := time.NewTimer(m.timing.Heartbeat)
 		select {
 		case <-t.C:
-		case <-m.poke:
+		case <-m.wakeup:
 		case <-ctx.Done():
 			t.Stop()
 			return
@@ -186,29 +186,29 @@ func (m *Member) beats(ctx context.Context) {
 			return
 		}
 		select { // several pokes are one
-		case <-m.poke:
+		case <-m.wakeup:
 		default:
 		}
 	}
 }
 
-func (m *Member) beat(ctx context.Context) {
+func (m *Member) heartbeat(ctx context.Context) {
 	m.mu.Lock()
-	b := store.Beat{No: m.No(), InFlight: m.o.Engine.InFlight(), Leaving: m.leaving, Skew: m.skew}
+	b := store.Heartbeat{ID: m.ID(), InFlight: m.o.Engine.InFlight(), Leaving: m.leaving, Skew: m.skew}
 	m.mu.Unlock()
 	start, wall := time.Now(), m.o.Now()
-	bound, cancel := context.WithTimeout(ctx, m.timing.Holds-m.timing.Beat)
-	v, err := m.o.Store.Beat(bound, b, m.known)
+	bound, cancel := context.WithTimeout(ctx, m.timing.Holds-m.timing.Heartbeat)
+	v, err := m.o.Store.Heartbeat(bound, b, m.known)
 	cancel()
 	if err != nil {
 		if !m.failed && ctx.Err() == nil {
-			m.o.Log.Error("lease not renewed, trying again", "node", int64(b.No), "error", err)
+			m.o.Log.Error("lease not renewed, trying again", "node", int64(b.ID), "error", err)
 		}
 		m.failed = true
 		return
 	}
 	if m.failed {
-		m.o.Log.Info("the database answers again", "node", int64(b.No))
+		m.o.Log.Info("the database answers again", "node", int64(b.ID))
 		m.failed = false
 	}
 	if v.Alive {
@@ -220,7 +220,7 @@ func (m *Member) beat(ctx context.Context) {
 		m.compareClocks(wall, time.Since(start), v.At)
 	}
 	m.size.Store(int64(len(v.Nodes)))
-	m.see(sight{v, b.No, start.Sub(m.since) >= m.timing.Dead})
+	m.see(sight{v, b.ID, start.Sub(m.since) >= m.timing.Dead})
 }
 
 // compareClocks measures how far the wall clock is from the database's. What
@@ -237,7 +237,7 @@ func (m *Member) compareClocks(wall time.Time, took time.Duration, db time.Time)
 		} else {
 			m.o.Log.Info("the clock is right again")
 		}
-		m.hurry()
+		m.wake()
 	}
 }
 
@@ -249,12 +249,12 @@ func (m *Member) see(v sight) {
 	}
 	v.Owners = m.owners
 	m.mu.Unlock()
-	count := map[callbackd.NodeNo]int{}
+	count := map[callbackd.NodeID]int{}
 	for _, no := range v.Owners {
 		count[no]++
 	}
 	for i := range v.Nodes {
-		v.Nodes[i].Shards = count[v.Nodes[i].No]
+		v.Nodes[i].Shards = count[v.Nodes[i].ID]
 	}
 	select {
 	case <-m.views: // an older one that was not looked at

@@ -25,7 +25,7 @@ func TestTheRuleComesToEvenSharesAndRests(t *testing.T) {
 		v := &store.ClusterView{}
 		free, good := callbackd.Shards, 0
 		for i := range 1 + rnd.IntN(30) {
-			n := store.Node{No: callbackd.NodeNo(i + 1), Shards: rnd.IntN(free/2 + 1)}
+			n := store.Node{ID: callbackd.NodeID(i + 1), Shards: rnd.IntN(free/2 + 1)}
 			free -= n.Shards
 			switch rnd.IntN(8) {
 			case 0:
@@ -45,7 +45,7 @@ func TestTheRuleComesToEvenSharesAndRests(t *testing.T) {
 			calm++
 			plans := make([]Plan, len(v.Nodes))
 			for i, n := range v.Nodes {
-				plans[i] = Decide(n.No, n.Shards, v, TimingOf(DefaultLease), true)
+				plans[i] = Decide(n.ID, n.Shards, v, TimingOf(DefaultLease), true)
 			}
 			for _, i := range rnd.Perm(len(plans)) { // claims come one after the other, in any order
 				got := min(plans[i].Claim, free)
@@ -76,11 +76,11 @@ func TestTheRuleComesToEvenSharesAndRests(t *testing.T) {
 
 // A node that missed renewals itself buries nobody.
 func TestWhoMissedRenewalsBuriesNobody(t *testing.T) {
-	v := &store.ClusterView{Nodes: []store.Node{{No: 1}, {No: 2, Unseen: time.Hour, Shards: callbackd.Shards}}}
-	if p := Decide(1, 0, v, TimingOf(DefaultLease), false); len(p.Bury) != 0 || p.Claim != 0 {
+	v := &store.ClusterView{Nodes: []store.Node{{ID: 1}, {ID: 2, Unseen: time.Hour, Shards: callbackd.Shards}}}
+	if p := Decide(1, 0, v, TimingOf(DefaultLease), false); len(p.Evict) != 0 || p.Claim != 0 {
 		t.Errorf("%+v", p)
 	}
-	if p := Decide(1, 0, v, TimingOf(DefaultLease), true); !slices.Equal(p.Bury, []callbackd.NodeNo{2}) {
+	if p := Decide(1, 0, v, TimingOf(DefaultLease), true); !slices.Equal(p.Evict, []callbackd.NodeID{2}) {
 		t.Errorf("%+v", p)
 	}
 }
@@ -93,10 +93,10 @@ func TestTheOutbox(t *testing.T) {
 	for i := range 2000 {
 		id := callbackd.EventID(i + 1)
 		want[id] = true
-		b.add(callbackd.NodeNo(i%3+1), message{Kind: kindNew, Event: id, Session: strings.Repeat("ü", i%200)})
+		b.add(callbackd.NodeID(i%3+1), message{Kind: kindNew, Event: id, Session: strings.Repeat("ü", i%200)})
 	}
 	for _, post := range b.take() {
-		if len(post.Body) > store.MaxPost {
+		if len(post.Body) > store.MaxMessage {
 			t.Fatalf("%d bytes", len(post.Body))
 		}
 		var ms []message
@@ -104,7 +104,7 @@ func TestTheOutbox(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, w := range ms {
-			if callbackd.NodeNo((w.Event-1)%3+1) != post.To {
+			if callbackd.NodeID((w.Event-1)%3+1) != post.To {
 				t.Errorf("event %d went to node %d", w.Event, post.To)
 			}
 			delete(want, w.Event)
@@ -154,19 +154,19 @@ func (n *notes) Retry(d callbackd.Delivery) { n.note("retry %d at %d", d.ID.Even
 func (n *notes) Replay(ds []callbackd.Delivery) {
 	n.note("replay %d of %d", ds[0].ID.Event, ds[0].Replay)
 }
-func (n *notes) CallbackChanged(no callbackd.CallbackNo) { n.note("changed %d", no) }
+func (n *notes) CallbackChanged(no callbackd.CallbackID) { n.note("changed %d", no) }
 func (n *notes) Renew()                                  { n.note("renew") }
-func (n *notes) Outlook(callbackd.CallbackNo, string, time.Time) callbackd.Outlook {
-	return callbackd.Outlook{Failures: 7}
+func (n *notes) Outlook(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
+	return callbackd.Diagnosis{Failures: 7}
 }
 
 // member is a node that owns callback 1 and not 2, which is node 9's.
 func member() (*Member, *notes) {
 	n := &notes{}
-	m := &Member{o: Options{Engine: n, Store: n, Log: slog.New(slog.DiscardHandler), ReplaysChanged: func() { n.note("replays") }}, owners: make([]callbackd.NodeNo, callbackd.Shards), poke: make(chan struct{}, 1)}
+	m := &Member{o: Options{Engine: n, Store: n, Log: slog.New(slog.DiscardHandler), ReplaysChanged: func() { n.note("replays") }}, owners: make([]callbackd.NodeID, callbackd.Shards), wakeup: make(chan struct{}, 1)}
 	m.out.wake = make(chan struct{}, 1)
 	m.asks.waiting = map[uint64]chan message{}
-	m.no.Store(5)
+	m.id.Store(5)
 	m.shards[callbackd.ShardOf(1)] = owned
 	m.owners[callbackd.ShardOf(1)], m.owners[callbackd.ShardOf(2)] = 5, 9
 	return m, n
@@ -239,10 +239,10 @@ func TestAChangedCallbackIsReadAnew(t *testing.T) {
 func TestDeliveriesAreRouted(t *testing.T) {
 	m, n := member()
 	m.owners[callbackd.ShardOf(3)] = 0
-	d := func(no callbackd.CallbackNo, ev callbackd.EventID) callbackd.Delivery {
+	d := func(no callbackd.CallbackID, ev callbackd.EventID) callbackd.Delivery {
 		return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev, Callback: no}, Session: "S", Sequence: int64(ev), Test: ev == 2}
 	}
-	m.Handover([]callbackd.Delivery{d(1, 1), d(2, 1), d(1, 2), d(3, 3)})
+	m.OnCommit([]callbackd.Delivery{d(1, 1), d(2, 1), d(1, 2), d(3, 3)})
 	if want := []string{"take 1 test=false", "take 2 test=true"}; !slices.Equal(n.said, want) {
 		t.Errorf("%q", n.said)
 	}
@@ -264,21 +264,21 @@ func TestAnOutlookIsAskedOfTheOwner(t *testing.T) {
 	}
 	<-m.out.wake
 	m.o.Engine = &quietEngine{n}
-	answered := make(chan callbackd.Outlook)
-	go func() { answered <- m.Outlook(2, "S", time.Now()) }()
+	answered := make(chan callbackd.Diagnosis)
+	go func() { answered <- m.Diagnosis(2, "S", time.Now()) }()
 	<-m.out.wake
 	var ask []message
 	if err := json.Unmarshal([]byte(m.out.take()[0].Body), &ask); err != nil || ask[0].From != 5 {
 		t.Fatal(ask, err)
 	}
-	hears(m, message{Kind: kindAnswer, Ask: ask[0].Ask, Outlook: &callbackd.Outlook{Failures: 3}})
+	hears(m, message{Kind: kindAnswer, Ask: ask[0].Ask, Diagnosis: &callbackd.Diagnosis{Failures: 3}})
 	if out := <-answered; out.Failures != 3 {
 		t.Errorf("%+v", out)
 	}
-	if out := m.Outlook(2, "S", time.Now()); out.Failures != 0 {
+	if out := m.Diagnosis(2, "S", time.Now()); out.Failures != 0 {
 		t.Errorf("without an answer: %+v", out)
 	}
-	hears(m, message{Kind: kindAnswer, Ask: ask[0].Ask + 1, Outlook: &callbackd.Outlook{}}) // too late
+	hears(m, message{Kind: kindAnswer, Ask: ask[0].Ask + 1, Diagnosis: &callbackd.Diagnosis{}}) // too late
 }
 
 // After shards were taken the queue is read again when every living node must
@@ -292,7 +292,7 @@ func TestTheQueueIsReadAgainAfterShardsWereTaken(t *testing.T) {
 		go m.rescan(ctx)
 		synctest.Wait()
 		m.took <- struct{}{}
-		time.Sleep(2 * m.timing.Beat)
+		time.Sleep(2 * m.timing.Heartbeat)
 		m.took <- struct{}{}
 		time.Sleep(90 * time.Second)
 		stop()
@@ -301,7 +301,7 @@ func TestTheQueueIsReadAgainAfterShardsWereTaken(t *testing.T) {
 		for _, when := range n.rescans {
 			at = append(at, when.Sub(begun))
 		}
-		if want := []time.Duration{3 * m.timing.Beat, 6 * m.timing.Beat, 6*m.timing.Beat + every*DefaultLease}; !slices.Equal(at, want) {
+		if want := []time.Duration{3 * m.timing.Heartbeat, 6 * m.timing.Heartbeat, 6*m.timing.Heartbeat + every*DefaultLease}; !slices.Equal(at, want) {
 			t.Errorf("read again after %v, want %v", at, want)
 		}
 	})
@@ -309,6 +309,6 @@ func TestTheQueueIsReadAgainAfterShardsWereTaken(t *testing.T) {
 
 type quietEngine struct{ *notes }
 
-func (quietEngine) Outlook(callbackd.CallbackNo, string, time.Time) callbackd.Outlook {
-	return callbackd.Outlook{}
+func (quietEngine) Outlook(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
+	return callbackd.Diagnosis{}
 }

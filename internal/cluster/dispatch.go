@@ -9,16 +9,16 @@ import (
 )
 
 // owner is who owns a callback's shard, as far as is known; 0: nobody knows.
-func (m *Member) owner(no callbackd.CallbackNo) callbackd.NodeNo {
+func (m *Member) owner(no callbackd.CallbackID) callbackd.NodeID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.owners[callbackd.ShardOf(no)]
 }
 
-// Handover takes deliveries that were just committed to whoever delivers
+// OnCommit takes deliveries that were just committed to whoever delivers
 // them. The store calls it in commit order; it does not block.
-func (m *Member) Handover(ds []callbackd.Delivery) {
-	m.route(ds, kindNew, m.o.Engine.Handover)
+func (m *Member) OnCommit(ds []callbackd.Delivery) {
+	m.route(ds, kindNew, m.o.Engine.OnCommit)
 }
 
 // Replay tells of deliveries that a replay made due.
@@ -33,7 +33,7 @@ func (m *Member) Retry(d callbackd.Delivery) {
 // others. What is nobody's goes to all, for somebody may own it by now.
 func (m *Member) route(ds []callbackd.Delivery, kind string, here func([]callbackd.Delivery)) {
 	var own []callbackd.Delivery
-	away := map[callbackd.NodeNo][]message{}
+	away := map[callbackd.NodeID][]message{}
 	m.mu.Lock()
 	for i := range ds {
 		d := &ds[i]
@@ -44,7 +44,7 @@ func (m *Member) route(ds []callbackd.Delivery, kind string, here func([]callbac
 		}
 		to := m.owners[s]
 		w := message{Kind: kind, Callback: d.ID.Callback, Event: d.ID.Event, Session: d.Session, Number: d.Sequence, Test: d.Test, Replay: d.Replay}
-		if to == m.No() || to == 0 {
+		if to == m.ID() || to == 0 {
 			to, w.Hops = 0, maxHops // whoever else hears it says no more
 		}
 		if !d.Due.IsZero() {
@@ -62,7 +62,7 @@ func (m *Member) route(ds []callbackd.Delivery, kind string, here func([]callbac
 }
 
 // CallbackChanged makes every engine read a callback's setting again.
-func (m *Member) CallbackChanged(no callbackd.CallbackNo) {
+func (m *Member) CallbackChanged(no callbackd.CallbackID) {
 	m.o.Engine.CallbackChanged(no)
 	m.out.add(0, message{Kind: kindChanged, Callback: no})
 }
@@ -98,23 +98,23 @@ func (m *Member) Watch(id callbackd.DeliveryID) (<-chan struct{}, func()) {
 // patience is how long an answer of another node is waited for.
 const patience = 500 * time.Millisecond
 
-// Outlook tells what the engine that delivers for a callback has in mind.
+// Diagnosis tells what the engine that delivers for a callback has in mind.
 // Without an answer in time it is what is known here: nothing.
-func (m *Member) Outlook(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook {
-	here := m.o.Engine.Outlook(no, session, now)
+func (m *Member) Diagnosis(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis {
+	here := m.o.Engine.Diagnosis(no, session, now)
 	to := m.owner(no)
-	if m.Owns(callbackd.ShardOf(no)) || to == 0 || to == m.No() {
+	if m.Owns(callbackd.ShardOf(no)) || to == 0 || to == m.ID() {
 		return here
 	}
 	n, answer := m.asks.new()
 	defer m.asks.forget(n)
-	m.out.add(to, message{Kind: kindAsk, From: m.No(), Ask: n, Callback: no, Session: session})
+	m.out.add(to, message{Kind: kindAsk, From: m.ID(), Ask: n, Callback: no, Session: session})
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
 	case w := <-answer:
-		if w.Outlook != nil {
-			return *w.Outlook
+		if w.Diagnosis != nil {
+			return *w.Diagnosis
 		}
 	case <-t.C:
 	}

@@ -15,7 +15,7 @@ func (m *Member) divide(ctx context.Context) {
 	for {
 		select {
 		case v := <-m.views:
-			if v.no != m.No() {
+			if v.id != m.ID() {
 				continue // from before this node joined again
 			}
 			if !v.Alive {
@@ -33,7 +33,7 @@ func (m *Member) divide(ctx context.Context) {
 // the database something for each of them: of many nodes one waits a little,
 // and leaves it when another says it meanwhile.
 func (m *Member) announce() {
-	m.hurry()
+	m.wake()
 	wait := m.timing.Gather(int(m.size.Load()))
 	if wait <= m.timing.Gather(0) {
 		m.out.add(0, message{Kind: kindShards})
@@ -49,7 +49,7 @@ func (m *Member) announce() {
 
 // rejoin begins again as another node: this one was taken for dead.
 func (m *Member) rejoin(ctx context.Context) {
-	m.o.Log.Warn("this node was taken for dead and its shards went to others; it joins again", "node", m.no.Load())
+	m.o.Log.Warn("this node was taken for dead and its shards went to others; it joins again", "node", m.id.Load())
 	select {
 	case <-m.o.Engine.Abandon():
 	case <-ctx.Done():
@@ -63,7 +63,7 @@ func (m *Member) rejoin(ctx context.Context) {
 		m.report(ctx, "not joined, trying again", err) // at the next view
 		return
 	}
-	m.no.Store(int64(no))
+	m.id.Store(int64(no))
 	m.out.relisten()
 	m.announce()
 }
@@ -73,9 +73,9 @@ func (m *Member) rejoin(ctx context.Context) {
 func (m *Member) follow(ctx context.Context, v *sight) (changed bool) {
 	found, mine := m.compare(v)
 	m.adopt(ctx, found)
-	p := Decide(v.no, mine, &v.ClusterView, m.timing, v.steady)
-	for _, dead := range p.Bury {
-		buried, err := m.o.Store.Bury(ctx, dead, m.timing.Dead)
+	p := Decide(v.id, mine, &v.ClusterView, m.timing, v.steady)
+	for _, dead := range p.Evict {
+		buried, err := m.o.Store.Evict(ctx, dead, m.timing.Dead)
 		if err != nil {
 			m.report(ctx, "dead node not buried, trying again", err)
 		}
@@ -85,7 +85,7 @@ func (m *Member) follow(ctx context.Context, v *sight) (changed bool) {
 		}
 	}
 	if p.Claim > 0 {
-		got, revision, err := m.o.Store.Claim(ctx, v.no, p.Claim)
+		got, revision, err := m.o.Store.Claim(ctx, v.id, p.Claim)
 		if err != nil {
 			m.report(ctx, "shards not claimed, trying again", err)
 		}
@@ -100,14 +100,14 @@ func (m *Member) follow(ctx context.Context, v *sight) (changed bool) {
 		}
 	}
 	if p.GiveUp > 0 {
-		m.giveUp(ctx, v.no, p.GiveUp)
+		m.giveUp(ctx, v.id, p.GiveUp)
 	}
 	return changed
 }
 
 func (m *Member) report(ctx context.Context, what string, err error) {
 	if ctx.Err() == nil {
-		m.o.Log.Error(what, "node", m.no.Load(), "error", err)
+		m.o.Log.Error(what, "node", m.id.Load(), "error", err)
 	}
 }
 
@@ -118,7 +118,7 @@ func (m *Member) compare(v *sight) (found []callbackd.Shard, mine int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.shards {
-		if m.shards[i] == none && v.Owners[i] == v.no && m.known >= m.changed {
+		if m.shards[i] == none && v.Owners[i] == v.id && m.known >= m.changed {
 			m.shards[i] = owned
 			found = append(found, callbackd.Shard(i))
 		}
@@ -152,7 +152,7 @@ func (m *Member) adopt(ctx context.Context, shards []callbackd.Shard) {
 }
 
 // giveUp gives up n shards, each as soon as nothing of it is under way.
-func (m *Member) giveUp(ctx context.Context, no callbackd.NodeNo, n int) {
+func (m *Member) giveUp(ctx context.Context, no callbackd.NodeID, n int) {
 	var shards []callbackd.Shard
 	m.mu.Lock()
 	for i := len(m.shards) - 1; i >= 0 && len(shards) < n; i-- {
@@ -168,7 +168,7 @@ func (m *Member) giveUp(ctx context.Context, no callbackd.NodeNo, n int) {
 }
 
 // release frees shards as they are drained.
-func (m *Member) release(ctx context.Context, no callbackd.NodeNo, drained <-chan callbackd.Shard) {
+func (m *Member) release(ctx context.Context, no callbackd.NodeID, drained <-chan callbackd.Shard) {
 	for {
 		var shards []callbackd.Shard
 		select {
@@ -193,7 +193,7 @@ func (m *Member) release(ctx context.Context, no callbackd.NodeNo, drained <-cha
 		for {
 			revision, err := m.o.Store.Release(ctx, no, shards)
 			if err == nil {
-				if no == m.No() {
+				if no == m.ID() {
 					m.set(shards, none, revision)
 				}
 				m.announce()
@@ -221,7 +221,7 @@ func (m *Member) rescan(ctx context.Context) {
 		case <-t.C:
 		case <-m.took:
 			t.Stop()
-			if !pause(ctx, 3*m.timing.Beat) {
+			if !pause(ctx, 3*m.timing.Heartbeat) {
 				return
 			}
 		case <-ctx.Done():

@@ -26,18 +26,18 @@ const (
 // message is a word from one node to another. Nodes of different versions
 // talk: what is not known is passed over.
 type message struct {
-	Kind     string               `json:"k"`
-	Hops     int                  `json:"h,omitempty"` // how often it was sent on
-	From     callbackd.NodeNo     `json:"f,omitempty"` // whom to answer
-	Ask      uint64               `json:"a,omitempty"` // the question's number
-	Callback callbackd.CallbackNo `json:"c,omitempty"`
-	Event    callbackd.EventID    `json:"e,omitempty"`
-	Session  string               `json:"s,omitempty"`
-	Number   int64                `json:"n,omitempty"` // within the session
-	Test     bool                 `json:"t,omitempty"`
-	Due      int64                `json:"d,omitempty"` // milliseconds
-	Replay   callbackd.ReplayID   `json:"r,omitempty"`
-	Outlook  *callbackd.Outlook   `json:"o,omitempty"`
+	Kind      string               `json:"k"`
+	Hops      int                  `json:"h,omitempty"` // how often it was sent on
+	From      callbackd.NodeID     `json:"f,omitempty"` // whom to answer
+	Ask       uint64               `json:"a,omitempty"` // the question's number
+	Callback  callbackd.CallbackID `json:"c,omitempty"`
+	Event     callbackd.EventID    `json:"e,omitempty"`
+	Session   string               `json:"s,omitempty"`
+	Number    int64                `json:"n,omitempty"` // within the session
+	Test      bool                 `json:"t,omitempty"`
+	Due       int64                `json:"d,omitempty"` // milliseconds
+	Replay    callbackd.ReplayID   `json:"r,omitempty"`
+	Diagnosis *callbackd.Diagnosis `json:"o,omitempty"`
 }
 
 // maxOut bounds the messages that wait to be sent, and maxHops how often one
@@ -52,19 +52,19 @@ type outbox struct {
 	wake chan struct{}
 
 	mu     sync.Mutex
-	to     map[callbackd.NodeNo][]message
+	to     map[callbackd.NodeID][]message
 	n      int
 	missed bool // some were lost: say so
 	listen context.CancelFunc
 }
 
-func (b *outbox) add(to callbackd.NodeNo, ms ...message) {
+func (b *outbox) add(to callbackd.NodeID, ms ...message) {
 	b.mu.Lock()
 	if b.n+len(ms) > maxOut {
 		b.missed = true
 	} else {
 		if b.to == nil {
-			b.to = map[callbackd.NodeNo][]message{}
+			b.to = map[callbackd.NodeID][]message{}
 		}
 		b.to[to] = append(b.to[to], ms...)
 		b.n += len(ms)
@@ -77,23 +77,23 @@ func (b *outbox) add(to callbackd.NodeNo, ms ...message) {
 }
 
 // take empties the outbox into posts.
-func (b *outbox) take() []store.Post {
+func (b *outbox) take() []store.Message {
 	b.mu.Lock()
 	to, missed := b.to, b.missed
 	b.to, b.n, b.missed = nil, 0, false
 	b.mu.Unlock()
-	var posts []store.Post
+	var posts []store.Message
 	for no, ms := range to {
 		for len(ms) > 0 {
 			body := []byte{'['}
 			n := 0
 			for n < len(ms) {
 				one, err := json.Marshal(ms[n])
-				if err != nil || len(one) > store.MaxPost-2 {
+				if err != nil || len(one) > store.MaxMessage-2 {
 					missed, n = true, n+1
 					continue
 				}
-				if len(body)+len(one)+2 > store.MaxPost {
+				if len(body)+len(one)+2 > store.MaxMessage {
 					break
 				}
 				if len(body) > 1 {
@@ -103,11 +103,11 @@ func (b *outbox) take() []store.Post {
 				n++
 			}
 			ms = ms[n:]
-			posts = append(posts, store.Post{To: no, Body: string(append(body, ']'))})
+			posts = append(posts, store.Message{To: no, Body: string(append(body, ']'))})
 		}
 	}
 	if missed {
-		posts = append(posts, store.Post{Body: bodyOf(message{Kind: kindRescan})})
+		posts = append(posts, store.Message{Body: bodyOf(message{Kind: kindRescan})})
 	}
 	return posts
 }
@@ -147,7 +147,7 @@ func (m *Member) deliver(ctx context.Context) {
 		if len(posts) == 0 {
 			continue
 		}
-		if err := m.o.Store.Post(ctx, posts); err != nil {
+		if err := m.o.Store.Notify(ctx, posts); err != nil {
 			m.out.mu.Lock()
 			m.out.missed = true
 			m.out.mu.Unlock()
@@ -167,8 +167,8 @@ func (m *Member) listen(ctx context.Context) {
 		m.out.mu.Lock()
 		m.out.listen = cancel
 		m.out.mu.Unlock()
-		err := m.o.Store.Listen(one, m.No(), func() {
-			m.hurry()
+		err := m.o.Store.Listen(one, m.ID(), func() {
+			m.wake()
 			if err := m.o.Engine.Rescan(one); err != nil { // what was said meanwhile was not heard
 				m.report(ctx, "queue not read", err)
 			}
@@ -180,7 +180,7 @@ func (m *Member) listen(ctx context.Context) {
 		}
 		if !renumbered {
 			m.report(ctx, "other nodes not heard, trying again", err)
-			if !pause(ctx, m.timing.Beat/2) {
+			if !pause(ctx, m.timing.Heartbeat/2) {
 				return
 			}
 		}
@@ -211,7 +211,7 @@ func (m *Member) act(w *message) {
 	switch w.Kind {
 	case kindShards:
 		m.heard.Add(1)
-		m.hurry()
+		m.wake()
 	case kindChanged:
 		m.o.Store.Renew()
 		m.o.Engine.CallbackChanged(w.Callback)
@@ -243,7 +243,7 @@ func (m *Member) sendOn(w *message) {
 	on := *w
 	on.Hops++
 	to := m.owner(on.Callback)
-	if to == m.No() || on.Hops == maxHops {
+	if to == m.ID() || on.Hops == maxHops {
 		to, on.Hops = 0, maxHops // whoever else hears it says no more
 	}
 	m.out.add(to, on)
@@ -256,14 +256,14 @@ func (m *Member) serve(w *message) {
 	switch w.Kind {
 	case kindNew:
 		d.Due = time.Time{} // a test: it does not wait for its lane
-		m.o.Engine.Handover([]callbackd.Delivery{d})
+		m.o.Engine.OnCommit([]callbackd.Delivery{d})
 	case kindRetry:
 		d.Manual = true
 		m.o.Engine.Retry(d)
 	case kindReplay:
 		m.o.Engine.Replay([]callbackd.Delivery{d})
 	case kindAsk:
-		look := m.o.Engine.Outlook(w.Callback, w.Session, time.Now())
-		m.out.add(w.From, message{Kind: kindAnswer, Ask: w.Ask, Outlook: &look})
+		look := m.o.Engine.Diagnosis(w.Callback, w.Session, time.Now())
+		m.out.add(w.From, message{Kind: kindAnswer, Ask: w.Ask, Diagnosis: &look})
 	}
 }

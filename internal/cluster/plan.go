@@ -11,16 +11,16 @@ import (
 // Timing is the times of leases, all derived from one: within how long the
 // work of a node that was killed must be another's.
 type Timing struct {
-	Beat  time.Duration // between renewals
-	Dead  time.Duration // not renewed for so long, by the database's clock: dead
-	Holds time.Duration // from the start of a renewal: how long the node trusts it
+	Heartbeat time.Duration // between renewals
+	Dead      time.Duration // not renewed for so long, by the database's clock: dead
+	Holds     time.Duration // from the start of a renewal: how long the node trusts it
 }
 
 // Gather is how long word of changes is gathered, at most, before a node of n
 // looks at them: each look reads all nodes and costs the database more the
 // more there are, and a change makes every one of them look.
 func (t Timing) Gather(n int) time.Duration {
-	return max(t.Beat/50, min(t.Beat/2, t.Beat*time.Duration(n)/2000))
+	return max(t.Heartbeat/50, min(t.Heartbeat/2, t.Heartbeat*time.Duration(n)/2000))
 }
 
 // DefaultLease is how long the work of a killed node may wait.
@@ -29,12 +29,12 @@ const DefaultLease = 10 * time.Second
 // TimingOf divides a lease: a node is found dead after three quarters of it,
 // and trusts itself a sixteenth less, for clocks that run at unequal speed.
 func TimingOf(lease time.Duration) Timing {
-	return Timing{Beat: lease / 8, Dead: lease * 3 / 4, Holds: lease*3/4 - lease/16}
+	return Timing{Heartbeat: lease / 8, Dead: lease * 3 / 4, Holds: lease*3/4 - lease/16}
 }
 
 // Plan is what a node has to do next.
 type Plan struct {
-	Bury   []callbackd.NodeNo
+	Evict  []callbackd.NodeID
 	Claim  int // free shards to take
 	GiveUp int // own shards to give up
 }
@@ -45,19 +45,19 @@ type Plan struct {
 // not. mine is how many me has, whatever the view says; steady tells that me
 // itself has renewed its lease without a gap for as long as it takes to be
 // dead, so that what it missed is not taken for what others did.
-func Decide(me callbackd.NodeNo, mine int, v *store.ClusterView, t Timing, steady bool) Plan {
-	p := Plan{Bury: dead(me, v, t, steady)}
+func Decide(me callbackd.NodeID, mine int, v *store.ClusterView, t Timing, steady bool) Plan {
+	p := Plan{Evict: expired(me, v, t, steady)}
 	n, self := 0, -1
 	have := make([]int, 0, len(v.Nodes))
 	for i := range v.Nodes {
 		node := &v.Nodes[i]
-		if node.No != me && node.Unseen >= t.Dead {
+		if node.ID != me && node.Unseen >= t.Dead {
 			continue
 		}
 		if node.Leaving || node.Skew.Abs() > callbackd.MaxSkew {
 			continue
 		}
-		if node.No == me {
+		if node.ID == me {
 			self = n
 			have = append(have, mine)
 		} else {
@@ -71,7 +71,7 @@ func Decide(me callbackd.NodeNo, mine int, v *store.ClusterView, t Timing, stead
 	}
 	free := callbackd.Shards
 	for i := range v.Nodes {
-		if v.Nodes[i].No != me {
+		if v.Nodes[i].ID != me {
 			free -= v.Nodes[i].Shards
 		}
 	}
@@ -82,19 +82,19 @@ func Decide(me callbackd.NodeNo, mine int, v *store.ClusterView, t Timing, stead
 
 // diggers is how many nodes bury a dead one at first. All at once would be in
 // each other's way: burials come one after the other.
-const diggers = 4
+const evictors = 4
 
 // dead is the nodes that are me's to bury: each is for a few of the living,
 // which its number chooses, and for a few more with each beat that passes, for
 // those may be dead too.
-func dead(me callbackd.NodeNo, v *store.ClusterView, t Timing, steady bool) (bury []callbackd.NodeNo) {
+func expired(me callbackd.NodeID, v *store.ClusterView, t Timing, steady bool) (bury []callbackd.NodeID) {
 	if !steady {
 		return nil
 	}
 	living, self := 0, 0
 	for i := range v.Nodes {
 		switch node := &v.Nodes[i]; {
-		case node.No == me:
+		case node.ID == me:
 			self = living
 			living++
 		case node.Unseen < t.Dead:
@@ -104,12 +104,12 @@ func dead(me callbackd.NodeNo, v *store.ClusterView, t Timing, steady bool) (bur
 	living = max(1, living)
 	for i := range v.Nodes {
 		node := &v.Nodes[i]
-		if node.No == me || node.Unseen < t.Dead {
+		if node.ID == me || node.Unseen < t.Dead {
 			continue
 		}
-		turn := (self - int(node.No%callbackd.NodeNo(living)) + living) % living
-		if node.Unseen >= t.Dead+time.Duration(turn/diggers)*t.Beat {
-			bury = append(bury, node.No)
+		turn := (self - int(node.ID%callbackd.NodeID(living)) + living) % living
+		if node.Unseen >= t.Dead+time.Duration(turn/evictors)*t.Heartbeat {
+			bury = append(bury, node.ID)
 		}
 	}
 	return bury

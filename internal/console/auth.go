@@ -61,7 +61,7 @@ func (c *Console) visitor(r *http.Request) (*visit, error) {
 		secrets = append(secrets, c.OperatorToken)
 	}
 	if l.Key != 0 {
-		if v.key, err = c.Store.KeyByNo(r.Context(), l.Key); err != nil || v.key.Revoked() {
+		if v.key, err = c.Store.KeyByID(r.Context(), l.Key); err != nil || v.key.Revoked() {
 			return nil, err
 		}
 		secrets = v.key.Secrets(c.now())
@@ -153,7 +153,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) error {
 }
 
 // check is the key number and the secret that was right; no secret: it was not.
-func (c *Console) check(r *http.Request, p *doorPage) (callbackd.KeyNo, callbackd.Secret, error) {
+func (c *Console) check(r *http.Request, p *doorPage) (callbackd.KeyID, callbackd.Secret, error) {
 	same := func(given string, want callbackd.Secret) bool {
 		a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want.Reveal()))
 		return want != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
@@ -173,14 +173,14 @@ func (c *Console) check(r *http.Request, p *doorPage) (callbackd.KeyNo, callback
 	}
 	for _, secret := range key.Secrets(c.now()) {
 		if same(strings.TrimSpace(r.PostFormValue("secret")), secret) {
-			return key.No, secret, nil
+			return key.ID, secret, nil
 		}
 	}
 	return 0, "", nil
 }
 
 // admit makes a login and hands its token to the browser.
-func (c *Console) admit(w http.ResponseWriter, r *http.Request, key callbackd.KeyNo, secret callbackd.Secret, next string) error {
+func (c *Console) admit(w http.ResponseWriter, r *http.Request, key callbackd.KeyID, secret callbackd.Secret, next string) error {
 	now := c.now()
 	token := rand.Text()
 	l := store.Login{Hash: sha256.Sum256([]byte(token)), Key: key, Proof: proof(token, secret), CreatedAt: now, ExpiresAt: now.Add(loginLasts)}

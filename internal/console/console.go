@@ -19,7 +19,7 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/store"
-	"callbackd/internal/story"
+	"callbackd/internal/view"
 )
 
 // Store is what the console asks of the store.
@@ -36,18 +36,18 @@ type Store interface {
 
 // Dispatcher is told what the console has committed, as the API tells it.
 type Dispatcher interface {
-	CallbackChanged(callbackd.CallbackNo)
+	CallbackChanged(callbackd.CallbackID)
 	Retry(callbackd.Delivery)
 	// Watch gives a value on done when an attempt of the delivery was recorded.
 	Watch(id callbackd.DeliveryID) (done <-chan struct{}, stop func())
-	Outlook(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook
+	Diagnosis(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
 }
 
 // Options of the console.
 type Options struct {
 	Store      Store
 	Dispatcher Dispatcher
-	Preview    story.Preview
+	Preview    view.Preview
 	Tests      *callbacks.Limiter // of test-sends, shared with the API
 	Feed       Feed
 	Runner     Runner
@@ -228,7 +228,7 @@ type visit struct {
 func (v *visit) operator() bool { return v.key == nil }
 
 // sees tells whether an object of that key may be shown.
-func (v *visit) sees(key callbackd.KeyNo) bool { return v.operator() || v.key.No == key }
+func (v *visit) sees(key callbackd.KeyID) bool { return v.operator() || v.key.ID == key }
 
 // signedIn serves to who is signed in, and sends others to the door.
 func (c *Console) signedIn(f func(http.ResponseWriter, *visit) error) http.Handler {
@@ -262,9 +262,9 @@ func (c *Console) operatorOnly(f func(http.ResponseWriter, *visit) error) http.H
 }
 
 // keyOf is the key with that number, for an object that may be shown.
-func (c *Console) keyOf(ctx context.Context, v *visit, no callbackd.KeyNo) (*callbackd.Key, error) {
+func (c *Console) keyOf(ctx context.Context, v *visit, no callbackd.KeyID) (*callbackd.Key, error) {
 	if !v.sees(no) {
 		return nil, errNoPage
 	}
-	return c.Store.KeyByNo(ctx, no)
+	return c.Store.KeyByID(ctx, no)
 }

@@ -65,7 +65,7 @@ func parseTime(s string) (time.Time, error) {
 const pageRows = 50
 
 // query turns the filter into the store's, and notes all that is wrong in it.
-func (f deliveryFilter) query(key callbackd.KeyNo, w wrong) (q store.DeliveryQuery) {
+func (f deliveryFilter) query(key callbackd.KeyID, w wrong) (q store.DeliveryQuery) {
 	invalid := func(name, format string, args ...any) {
 		w.add(name, callbackd.Errorf(callbackd.KindInvalid, format, args...))
 	}
@@ -93,7 +93,7 @@ func (f deliveryFilter) query(key callbackd.KeyNo, w wrong) (q store.DeliveryQue
 }
 
 // readCallback reads a callback's number from the field called name; empty is 0.
-func readCallback(s, name string, w wrong) callbackd.CallbackNo {
+func readCallback(s, name string, w wrong) callbackd.CallbackID {
 	if s == "" {
 		return 0
 	}
@@ -102,7 +102,7 @@ func readCallback(s, name string, w wrong) callbackd.CallbackNo {
 		w.add(name, callbackd.Errorf(callbackd.KindInvalid, "%q is no callback.", clip(s, 40)))
 		return 0
 	}
-	return callbackd.CallbackNo(no)
+	return callbackd.CallbackID(no)
 }
 
 type tab struct {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/story"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -54,7 +54,7 @@ func (c *Console) deliveryOf(v *visit) (id callbackd.DeliveryID, cb *callbackd.C
 	if !ok {
 		return id, nil, errNoPage
 	}
-	cb, err = c.Store.CallbackByNo(v.Context(), id.Callback)
+	cb, err = c.Store.CallbackByID(v.Context(), id.Callback)
 	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(cb.Key) {
 		return id, nil, errNoPage
 	}
@@ -66,7 +66,7 @@ func (c *Console) delivery(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	d, err := story.Tell(v.Context(), c.Store, c.Preview, cb.Key, id, beforeAttempt(v))
+	d, err := view.Describe(v.Context(), c.Store, c.Preview, cb.Key, id, beforeAttempt(v))
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
 		return errNoPage
 	}
@@ -128,19 +128,19 @@ func viewAttempt(a wire.Attempt, most float64) attemptView {
 }
 
 // explain fills in where the delivery is, why, and what comes next.
-func (c *Console) explain(v *visit, p *deliveryPage, key callbackd.KeyNo, id callbackd.DeliveryID) error {
+func (c *Console) explain(v *visit, p *deliveryPage, key callbackd.KeyID, id callbackd.DeliveryID) error {
 	d := p.D
 	if n := len(d.History); n > 0 && d.State == string(callbackd.Delivered) && d.History[n-1].Number == d.Attempts {
 		p.Stands = []string{deliveredText(d)}
 		return nil
 	}
-	e, err := story.Explain(v.Context(), c.Store, c.Dispatcher.Outlook, key, id, c.now())
+	e, err := view.Explain(v.Context(), c.Store, c.Dispatcher.Diagnosis, key, id, c.now())
 	if err != nil {
 		return err
 	}
 	for _, r := range e.Reasons {
 		p.Stands = append(p.Stands, r.Message)
-		if r.Code == story.IsPaused {
+		if r.Code == view.IsPaused {
 			p.Actions = append(p.Actions, action{Label: "Resume the callback", Post: link("webhooks", id.Callback, "resume")})
 		}
 	}
@@ -166,15 +166,15 @@ func deliveredText(d *wire.Delivery) string {
 
 // soon is what a pending delivery waits for, by the code of the reason.
 var soon = map[string]string{
-	story.IsPaused:    "the callback is resumed",
-	story.NotRunning:  "callbackd runs",
-	story.BreakerOpen: "a probe of the receiver succeeds",
-	story.OnProbation: "others of the API key at the same host leave room",
-	story.Held:        "the one before it in its session is done",
-	story.AtLimit:     "an attempt that is under way ends",
-	story.RateLimited: "the rate allows it",
-	story.InBacklog:   "older ones are done",
-	story.InReplay:    "new events and retries leave room",
+	view.IsPaused:    "the callback is resumed",
+	view.NotRunning:  "callbackd runs",
+	view.BreakerOpen: "a probe of the receiver succeeds",
+	view.OnProbation: "others of the API key at the same host leave room",
+	view.Held:        "the one before it in its session is done",
+	view.AtLimit:     "an attempt that is under way ends",
+	view.RateLimited: "the rate allows it",
+	view.InBacklog:   "older ones are done",
+	view.InReplay:    "new events and retries leave room",
 }
 
 // coming says when the next attempt starts.
@@ -182,15 +182,15 @@ func coming(e *wire.Explanation, d *wire.Delivery, now time.Time) string {
 	n := d.Attempts + 1
 	for _, r := range e.Reasons {
 		switch {
-		case r.Code == story.Sending && d.Test:
+		case r.Code == view.Sending && d.Test:
 			return "Waiting for the receiver's answer"
-		case r.Code == story.Sending:
+		case r.Code == view.Sending:
 			return fmt.Sprintf("Waiting: attempt %d starts as soon as the one that is under way in its session ends", n)
-		case r.Code == story.WaitingRetry && d.NextAttempt != nil:
+		case r.Code == view.WaitingRetry && d.NextAttempt != nil:
 			return fmt.Sprintf("Attempt %d at %s, in %s", n, stamp(d.NextAttempt).Short, span(d.NextAttempt.Sub(now).Round(time.Second)))
-		case r.Code == story.OnProbation && r.Until != nil:
+		case r.Code == view.OnProbation && r.Until != nil:
 			return fmt.Sprintf("Waiting: attempt %d starts after %s, in turn with others of the API key at the same host", n, stamp(r.Until).Short)
-		case r.Code == story.AskedToWait && r.Until != nil:
+		case r.Code == view.AskedToWait && r.Until != nil:
 			return fmt.Sprintf("Waiting: attempt %d starts after %s, as the receiver asked", n, stamp(r.Until).Short)
 		case soon[r.Code] != "":
 			return fmt.Sprintf("Waiting: attempt %d starts as soon as %s", n, soon[r.Code])
@@ -241,12 +241,12 @@ func (c *Console) event(w http.ResponseWriter, v *visit) error {
 			return err
 		}
 		p := &eventPage{base: c.base(v, "sessions", "Event "+id.String()), Event: ev, Data: pretty(string(ev.Data)), Session: s.sessionHref(key, ev.Session)}
-		es, err := story.ExplainEvent(v.Context(), c.Store, c.Dispatcher.Outlook, key, id, 0, c.now())
+		es, err := view.ExplainEvent(v.Context(), c.Store, c.Dispatcher.Diagnosis, key, id, 0, c.now())
 		if err != nil {
 			return err
 		}
 		for _, e := range es {
-			st, err := why.callback(callbackd.CallbackNo(e.Callback))
+			st, err := why.callback(callbackd.CallbackID(e.Callback))
 			if err != nil {
 				return err
 			}
@@ -264,11 +264,11 @@ func actionFor(e *wire.Explanation, st *standing) *action {
 		return nil
 	}
 	switch e.Reasons[0].Code {
-	case story.NotRegistered, story.NotOwed:
+	case view.NotRegistered, view.NotOwed:
 		return &action{"Replay to it", link("events", e.EventID, "replay"), map[string]string{"callback": fmt.Sprint(e.Callback)}}
-	case story.IsPaused:
+	case view.IsPaused:
 		return &action{Label: "Resume the callback", Post: link("webhooks", e.Callback, "resume")}
-	case story.GaveUp, story.RefusedAddress:
+	case view.GaveUp, view.RefusedAddress:
 		if e.Delivery != nil && e.State == string(callbackd.Failed) {
 			return &action{Label: "Send again", Post: link("deliveries", *e.Delivery, "retry")}
 		}
@@ -283,7 +283,7 @@ func (c *Console) replayEvent(w http.ResponseWriter, v *visit) error {
 	if !ok || err != nil {
 		return errNoPage
 	}
-	cb, err := c.Store.CallbackByNo(v.Context(), callbackd.CallbackNo(no))
+	cb, err := c.Store.CallbackByID(v.Context(), callbackd.CallbackID(no))
 	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(cb.Key) {
 		return errNoPage
 	}
@@ -297,7 +297,7 @@ func (c *Console) replayEvent(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	filter := callbackd.ReplayFilter{Type: ev.Type, Session: ev.Session, Since: id.Time(), Until: id.Time().Add(time.Millisecond), Target: cb.No}
+	filter := callbackd.ReplayFilter{Type: ev.Type, Session: ev.Session, Since: id.Time(), Until: id.Time().Add(time.Millisecond), Target: cb.ID}
 	r, err := c.Store.CreateReplay(v.Context(), callbackd.Replay{Key: cb.Key, Filter: filter, CreatedAt: c.now()})
 	if err != nil {
 		return err

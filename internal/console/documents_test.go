@@ -88,9 +88,9 @@ func (s *site) lastHour(r *rand.Rand) {
 	st := s.store(false)
 	defer st.Close()
 	at := time.Now().Truncate(time.Minute)
-	var ts []store.Tally
+	var ts []store.MinuteCounters
 	for ago := 60; ago > 0; ago-- {
-		t := store.Tally{Callback: 1, Key: s.key.No, Minute: at.Add(-time.Duration(ago) * time.Minute)}
+		t := store.MinuteCounters{Callback: 1, Key: s.key.ID, Minute: at.Add(-time.Duration(ago) * time.Minute)}
 		t.Delivered = int64(180 + 40*r.Float64() + 60*float64(ago%20)/20)
 		if ago > 20 && ago < 27 {
 			t.Failed = int64(5 + 20*r.Float64())
@@ -108,7 +108,7 @@ func (s *site) lastHour(r *rand.Rand) {
 		}
 		ts = append(ts, t)
 	}
-	if err := st.AddTallies(context.Background(), ts); err != nil {
+	if err := st.AddCounters(context.Background(), ts); err != nil {
 		s.t.Fatal(err)
 	}
 }

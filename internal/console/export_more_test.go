@@ -10,7 +10,7 @@ import (
 
 // WallOf is the classes of the bars that a chart of one callback has, slot by
 // slot from the left; "-" where there is none.
-func WallOf(slots []store.Sums, since, failingSince time.Time) (out []string) {
+func WallOf(slots []store.Counters, since, failingSince time.Time) (out []string) {
 	r := reach{"test", "Test", store.Hour, len(slots)}
 	c := wall(slots, r, since, failingSince, float64(len(slots)), 100)
 	for i := range slots {
@@ -28,7 +28,7 @@ func WallOf(slots []store.Sums, since, failingSince time.Time) (out []string) {
 }
 
 // SharesOf is what a page shows of success.
-func SharesOf(s *store.Sums, overdue int) (attempts, deliveries string) {
+func SharesOf(s *store.Counters, overdue int) (attempts, deliveries string) {
 	v := sharesOf(s, overdue)
 	return v.Attempts, v.Deliveries
 }

@@ -16,16 +16,16 @@ import (
 // even tried, and beside any number of successes before.
 func TestADeadReceiverIsARedWall(t *testing.T) {
 	since := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
-	slots := make([]store.Sums, 6)
-	slots[1] = store.Sums{Delivered: 10_000, Attempts: 10_000}
-	slots[2] = store.Sums{Delivered: 100, Attempts: 130, Faults: 30}
-	slots[3] = store.Sums{Attempts: 3, Faults: 3}
+	slots := make([]store.Counters, 6)
+	slots[1] = store.Counters{Delivered: 10_000, Attempts: 10_000}
+	slots[2] = store.Counters{Delivered: 100, Attempts: 130, Faults: 30}
+	slots[3] = store.Counters{Attempts: 3, Faults: 3}
 	got := console.WallOf(slots, since, since.Add(150*time.Minute))
 	want := []string{"", "f-ok ", "f-ok f-bad ", "f-bad ", "f-bad ", "f-bad "}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := console.WallOf(make([]store.Sums, 2), since, time.Time{}); !slices.Equal(got, []string{"", ""}) {
+	if got := console.WallOf(make([]store.Counters, 2), since, time.Time{}); !slices.Equal(got, []string{"", ""}) {
 		t.Errorf("of one that was never used: %q", got)
 	}
 }
@@ -34,16 +34,16 @@ func TestADeadReceiverIsARedWall(t *testing.T) {
 // not show the success of what came before it.
 func TestSuccessIsOfWhatShouldHaveBeenDelivered(t *testing.T) {
 	for name, c := range map[string]struct {
-		sums                 store.Sums
+		sums                 store.Counters
 		overdue              int
 		attempts, deliveries string
 	}{
-		"nothing":      {store.Sums{}, 0, "–", "–"},
-		"all well":     {store.Sums{Delivered: 5, Attempts: 5}, 0, "100 %", "100 %"},
-		"away":         {store.Sums{Attempts: 40, Faults: 40}, 12, "0 %", "0 %"},
-		"away lately":  {store.Sums{Delivered: 75, Attempts: 100, Faults: 25}, 25, "75 %", "75 %"},
-		"almost":       {store.Sums{Delivered: 999_999, Attempts: 999_999}, 1, "100 %", "99.99 %"},
-		"given up too": {store.Sums{Delivered: 2, Failed: 1, Attempts: 12, Faults: 10}, 1, "16.67 %", "50 %"},
+		"nothing":      {store.Counters{}, 0, "–", "–"},
+		"all well":     {store.Counters{Delivered: 5, Attempts: 5}, 0, "100 %", "100 %"},
+		"away":         {store.Counters{Attempts: 40, Faults: 40}, 12, "0 %", "0 %"},
+		"away lately":  {store.Counters{Delivered: 75, Attempts: 100, Faults: 25}, 25, "75 %", "75 %"},
+		"almost":       {store.Counters{Delivered: 999_999, Attempts: 999_999}, 1, "100 %", "99.99 %"},
+		"given up too": {store.Counters{Delivered: 2, Failed: 1, Attempts: 12, Faults: 10}, 1, "16.67 %", "50 %"},
 	} {
 		if a, d := console.SharesOf(&c.sums, c.overdue); a != c.attempts || d != c.deliveries {
 			t.Errorf("%s: %s of attempts, %s of deliveries; want %s, %s", name, a, d, c.attempts, c.deliveries)

@@ -97,7 +97,7 @@ func (k keyRow) Frame() time.Duration { return k.SessionTimeFrame() }
 // keyNamed is the key that the path names, when it may be seen.
 func (c *Console) keyNamed(v *visit) (*callbackd.Key, error) {
 	key, err := c.Store.Key(v.Context(), v.PathValue("key"))
-	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(key.No) {
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(key.ID) {
 		return nil, errNoPage
 	}
 	return key, err

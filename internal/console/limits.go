@@ -61,7 +61,7 @@ func inside(w http.ResponseWriter, v *visit) error {
 }
 
 // allowChange counts a change of a callback. The operator's are not limited.
-func (c *Console) allowChange(v *visit, key callbackd.KeyNo) error {
+func (c *Console) allowChange(v *visit, key callbackd.KeyID) error {
 	if v.operator() {
 		return nil
 	}

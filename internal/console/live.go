@@ -26,7 +26,7 @@ const (
 
 // Feed is what happens now.
 type Feed interface {
-	Subscribe(key callbackd.KeyNo) *live.Subscription
+	Subscribe(key callbackd.KeyID) *live.Subscription
 }
 
 type livePage struct {
@@ -154,8 +154,8 @@ func liveWord(d *live.Item) string {
 }
 
 // callbackName is how the tail names a callback; empty when it is not known.
-func (c *Console) callbackName(v *visit, no callbackd.CallbackNo) string {
-	cb, err := c.Store.CallbackByNo(v.Context(), no)
+func (c *Console) callbackName(v *visit, no callbackd.CallbackID) string {
+	cb, err := c.Store.CallbackByID(v.Context(), no)
 	if err != nil {
 		return ""
 	}

@@ -23,7 +23,7 @@ type overviewPage struct {
 	scope
 	Tabs     []tab
 	Reach    reach
-	Sums     store.Sums
+	Sums     store.Counters
 	Shares   shares
 	Pending  string
 	Overdue  string // empty: nothing is

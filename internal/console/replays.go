@@ -202,7 +202,7 @@ func (c *Console) replayOf(v *visit) (*callbackd.Replay, error) {
 			return nil, err
 		}
 	} else {
-		s.No = v.key.No
+		s.No = v.key.ID
 	}
 	for _, key := range s.every() {
 		r, err := c.Store.Replay(v.Context(), key, id)
@@ -258,8 +258,8 @@ func (c *Console) replayWhat(v *visit, r *callbackd.Replay) (out []string, err e
 	if f.Type != "" {
 		out = append(out, "event "+string(f.Type))
 	}
-	name := func(no callbackd.CallbackNo) (string, error) {
-		cb, err := c.Store.CallbackByNo(v.Context(), no)
+	name := func(no callbackd.CallbackID) (string, error) {
+		cb, err := c.Store.CallbackByID(v.Context(), no)
 		if callbackd.KindOf(err) == callbackd.KindNotFound {
 			return fmt.Sprintf("%d, which was deleted", no), nil
 		}

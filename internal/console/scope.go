@@ -9,7 +9,7 @@ import (
 type scope struct {
 	Keys   []callbackd.Key // the operator's choice; nil for a key holder
 	Chosen string          // the API key's text
-	No     callbackd.KeyNo // 0: all
+	No     callbackd.KeyID // 0: all
 	// MustChoose tells that the page cannot show all keys at once.
 	MustChoose bool
 	Wrong      wrong // what is wrong in the page's form
@@ -18,7 +18,7 @@ type scope struct {
 // scope reads ?key=.
 func (c *Console) scope(v *visit) (scope, error) {
 	if !v.operator() {
-		return scope{No: v.key.No}, nil
+		return scope{No: v.key.ID}, nil
 	}
 	keys, err := c.Store.ListKeys(v.Context())
 	if err != nil {
@@ -30,7 +30,7 @@ func (c *Console) scope(v *visit) (scope, error) {
 	}
 	for _, k := range keys {
 		if k.APIKey == s.Chosen {
-			s.No = k.No
+			s.No = k.ID
 			return s, nil
 		}
 	}
@@ -43,7 +43,7 @@ func (s scope) key(v *visit) *callbackd.Key {
 		return v.key
 	}
 	for i := range s.Keys {
-		if s.Keys[i].No == s.No {
+		if s.Keys[i].ID == s.No {
 			return &s.Keys[i]
 		}
 	}
@@ -55,14 +55,14 @@ const maxKeys = 50
 
 // all is the number of the keys a list shows: of all there are, the newest
 // maxKeys in force.
-func (s scope) all() []callbackd.KeyNo {
+func (s scope) all() []callbackd.KeyID {
 	if s.No != 0 {
-		return []callbackd.KeyNo{s.No}
+		return []callbackd.KeyID{s.No}
 	}
-	var out []callbackd.KeyNo
+	var out []callbackd.KeyID
 	for i := len(s.Keys) - 1; i >= 0 && len(out) < maxKeys; i-- {
 		if !s.Keys[i].Revoked() {
-			out = append(out, s.Keys[i].No)
+			out = append(out, s.Keys[i].ID)
 		}
 	}
 	return out
@@ -72,24 +72,24 @@ func (s scope) all() []callbackd.KeyNo {
 func (s scope) Capped() bool { return s.No == 0 && len(s.Keys) > maxKeys }
 
 // every is the number of every key in the scope, revoked ones included.
-func (s scope) every() []callbackd.KeyNo {
+func (s scope) every() []callbackd.KeyID {
 	if s.No != 0 {
-		return []callbackd.KeyNo{s.No}
+		return []callbackd.KeyID{s.No}
 	}
-	out := make([]callbackd.KeyNo, len(s.Keys))
+	out := make([]callbackd.KeyID, len(s.Keys))
 	for i := range s.Keys {
-		out[i] = s.Keys[i].No
+		out[i] = s.Keys[i].ID
 	}
 	return out
 }
 
 // owner names the key with that number, for lists over several.
-func (s scope) owner(no callbackd.KeyNo) string {
+func (s scope) owner(no callbackd.KeyID) string {
 	if s.No != 0 {
 		return ""
 	}
 	for _, k := range s.Keys {
-		if k.No == no {
+		if k.ID == no {
 			return s.KeyLabel(k)
 		}
 	}
@@ -104,7 +104,7 @@ func (s scope) KeyLabel(k callbackd.Key) string {
 		label += " / " + clip(k.Name, 30)
 	}
 	for _, other := range s.Keys {
-		if other.No != k.No && other.Account == k.Account && other.Name == k.Name {
+		if other.ID != k.ID && other.Account == k.Account && other.Name == k.Name {
 			return label + " (" + clip(k.APIKey, 8) + ")"
 		}
 	}

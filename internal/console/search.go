@@ -37,7 +37,7 @@ func (c *Console) search(w http.ResponseWriter, v *visit) error {
 func (c *Console) exact(v *visit, s scope, text string) (string, error) {
 	lower := strings.ToLower(text)
 	if id, ok := callbackd.ParseDeliveryID(lower); ok {
-		cb, err := c.Store.CallbackByNo(v.Context(), id.Callback)
+		cb, err := c.Store.CallbackByID(v.Context(), id.Callback)
 		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(cb.Key) {
 			return "", nil
 		}
@@ -87,7 +87,7 @@ func (c *Console) sessionsNamed(v *visit, s scope, text string) (out []store.Ses
 }
 
 // sessionKnown tells whether a session is kept here, or known by its events.
-func (c *Console) sessionKnown(v *visit, key callbackd.KeyNo, name string) (bool, error) {
+func (c *Console) sessionKnown(v *visit, key callbackd.KeyID, name string) (bool, error) {
 	_, err := c.Store.Session(v.Context(), key, name)
 	if err == nil || callbackd.KindOf(err) != callbackd.KindNotFound {
 		return err == nil, err
@@ -107,10 +107,10 @@ func (s scope) query() url.Values {
 
 // sessionHref is a session's page. A session key may be in use by several API
 // keys: the operator's link says whose it is.
-func (s scope) sessionHref(key callbackd.KeyNo, session string) string {
+func (s scope) sessionHref(key callbackd.KeyID, session string) string {
 	q := url.Values{}
 	for _, k := range s.Keys {
-		if k.No == key {
+		if k.ID == key {
 			q.Set("key", k.APIKey)
 		}
 	}

@@ -73,7 +73,7 @@ func (c *Console) sessions(w http.ResponseWriter, v *visit) error {
 
 // sessionRows makes a row of each named session of a key, with its latest
 // events, however many others came since.
-func (c *Console) sessionRows(v *visit, s scope, key callbackd.KeyNo, names []string, kept map[string]*callbackd.Session) ([]sessionRow, error) {
+func (c *Console) sessionRows(v *visit, s scope, key callbackd.KeyID, names []string, kept map[string]*callbackd.Session) ([]sessionRow, error) {
 	latest, err := c.Store.LatestEvents(v.Context(), key, names, marksShown)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (c *Console) findSessions(v *visit, p *sessionsPage) error {
 	if err != nil {
 		return err
 	}
-	named := map[callbackd.KeyNo][]string{}
+	named := map[callbackd.KeyID][]string{}
 	for _, id := range exact {
 		named[id.Key] = append(named[id.Key], id.SessionKey)
 	}
@@ -183,7 +183,7 @@ func (c *Console) recentSessions(v *visit, p *sessionsPage, after callbackd.Even
 }
 
 // newSessions adds the sessions that were created lately and have no event.
-func (c *Console) newSessions(v *visit, p *sessionsPage, key callbackd.KeyNo, known []string) error {
+func (c *Console) newSessions(v *visit, p *sessionsPage, key callbackd.KeyID, known []string) error {
 	page, err := c.Store.ListSessions(v.Context(), store.SessionQuery{Key: key, Limit: pageRows})
 	if err != nil {
 		return err
@@ -256,7 +256,7 @@ func (c *Console) session(w http.ResponseWriter, v *visit) error {
 			return errNoPage
 		}
 	}
-	var keys []callbackd.KeyNo
+	var keys []callbackd.KeyID
 	for _, key := range s.every() {
 		known, err := c.sessionKnown(v, key, name)
 		if err != nil {
@@ -275,7 +275,7 @@ func (c *Console) session(w http.ResponseWriter, v *visit) error {
 	return see(w, v, withQuery(link("sessions"), "q", name), "") // several API keys use it: one is chosen
 }
 
-func (c *Console) oneSession(w http.ResponseWriter, v *visit, s scope, key callbackd.KeyNo, name string, before int64) error {
+func (c *Console) oneSession(w http.ResponseWriter, v *visit, s scope, key callbackd.KeyID, name string, before int64) error {
 	kept, err := c.Store.Session(v.Context(), key, name)
 	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 		return err
@@ -311,7 +311,7 @@ func (c *Console) oneSession(w http.ResponseWriter, v *visit, s scope, key callb
 const summaryLines = 8
 
 // summarize fills in what of a session was not delivered, and why.
-func (c *Console) summarize(v *visit, p *sessionPage, why *why, key callbackd.KeyNo) error {
+func (c *Console) summarize(v *visit, p *sessionPage, why *why, key callbackd.KeyID) error {
 	for _, state := range []callbackd.State{callbackd.Pending, callbackd.Failed} {
 		page, err := c.Store.ListDeliveries(v.Context(), store.DeliveryQuery{Key: key, Session: p.Session, State: state, Limit: summaryLines})
 		if err != nil {

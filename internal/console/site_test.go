@@ -30,7 +30,7 @@ const operatorToken = "an-operator-token-for-tests"
 // site is a running server with a key, and what a person knows of it.
 type site struct {
 	t     *testing.T
-	place app.Place
+	place app.StoreConfig
 	app   *app.App
 	url   string
 	key   callbackd.Key
@@ -42,18 +42,18 @@ type site struct {
 // startSite starts one on SQLite.
 func startSite(t *testing.T) *site {
 	t.Helper()
-	return startSiteAt(t, app.Place{Data: t.TempDir()})
+	return startSiteAt(t, app.StoreConfig{Data: t.TempDir()})
 }
 
 // onBothStores runs what the store may make different, on each.
 func onBothStores(t *testing.T, test func(t *testing.T, s *site)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, startSite(t)) })
 	t.Run("postgres", func(t *testing.T) {
-		test(t, startSiteAt(t, app.Place{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}))
+		test(t, startSiteAt(t, app.StoreConfig{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}))
 	})
 }
 
-func startSiteAt(t *testing.T, place app.Place) *site {
+func startSiteAt(t *testing.T, place app.StoreConfig) *site {
 	t.Helper()
 	s := &site{t: t, place: place, token: operatorToken}
 	s.key = s.newKey("acme", "production")
@@ -93,7 +93,7 @@ func (s *site) start() {
 	if s.url != "" {
 		listen = s.url[len("http://"):]
 	}
-	a, err := app.Start(context.Background(), app.Config{Listen: listen, Place: s.place, Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Keep: time.Hour,
+	a, err := app.Start(context.Background(), app.Config{Listen: listen, StoreConfig: s.place, Log: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Retention: time.Hour,
 		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.token, TrustedProxies: s.proxies})
 	if err != nil {
 		s.t.Fatal(err)

@@ -21,7 +21,7 @@ type chart struct {
 // span of time that the overview and its charts look back over.
 type reach struct {
 	Name, Label string
-	Width       store.Width
+	Width       store.Interval
 	Slots       int
 }
 
@@ -39,22 +39,22 @@ func (r reach) since(now time.Time) time.Time {
 }
 
 // slots is the sums of the reach, one for every slot.
-func (c *Console) slots(v *visit, key callbackd.KeyNo, cb callbackd.CallbackNo, r reach) ([]store.Sums, error) {
+func (c *Console) slots(v *visit, key callbackd.KeyID, cb callbackd.CallbackID, r reach) ([]store.Counters, error) {
 	since := r.since(c.now())
-	got, err := c.Store.ListStats(v.Context(), store.StatsQuery{Key: key, Callback: cb, Width: r.Width, Since: since, Until: since.Add(time.Duration(r.Slots) * r.width())})
+	got, err := c.Store.ListStats(v.Context(), store.StatsQuery{Key: key, Callback: cb, Interval: r.Width, Since: since, Until: since.Add(time.Duration(r.Slots) * r.width())})
 	if err != nil {
 		return nil, err
 	}
-	out := make([]store.Sums, r.Slots)
+	out := make([]store.Counters, r.Slots)
 	for i := range got {
 		if n := int(got[i].At.Sub(since) / r.width()); n >= 0 && n < r.Slots {
-			out[n].Merge(&got[i].Sums)
+			out[n].Merge(&got[i].Counters)
 		}
 	}
 	return out, nil
 }
 
-func total(slots []store.Sums) (out store.Sums) {
+func total(slots []store.Counters) (out store.Counters) {
 	for i := range slots {
 		out.Merge(&slots[i])
 	}
@@ -63,7 +63,7 @@ func total(slots []store.Sums) (out store.Sums) {
 
 // volume draws attempts: those that succeeded and on top of them those that
 // failed, on a canvas of w by h, and what was canceled without one.
-func volume(slots []store.Sums, w, h float64) *chart {
+func volume(slots []store.Counters, w, h float64) *chart {
 	most := 0.0
 	for i := range slots {
 		most = max(most, float64(slots[i].Attempts+slots[i].Canceled))
@@ -80,7 +80,7 @@ func volume(slots []store.Sums, w, h float64) *chart {
 }
 
 // attemptsText says what a chart of attempts shows.
-func attemptsText(s *store.Sums) string {
+func attemptsText(s *store.Counters) string {
 	return fmt.Sprintf("%s attempts succeeded, %s failed", num(s.Attempts-s.Faults), num(s.Faults))
 }
 
@@ -104,7 +104,7 @@ func (c *chart) stack(x, step, h, top float64, ok, bad, idle int64) {
 // other, and red as far as its attempts failed. A slot in which a receiver that
 // fails was not even tried is red too: nothing could be delivered in it. nil
 // when nothing happened.
-func wall(slots []store.Sums, r reach, since, failingSince time.Time, w, h float64) *chart {
+func wall(slots []store.Counters, r reach, since, failingSince time.Time, w, h float64) *chart {
 	all := total(slots)
 	c := &chart{Label: attemptsText(&all)}
 	step := w / float64(len(slots))
@@ -139,7 +139,7 @@ type plot struct {
 // latency draws quantiles of the time from acceptance to success, milliseconds
 // and minutes on one scale. A slot in which nothing was delivered keeps the
 // value before it.
-func latency(slots []store.Sums) plot {
+func latency(slots []store.Counters) plot {
 	all := total(slots)
 	quantiles := []struct {
 		name, class string
@@ -170,7 +170,7 @@ func latency(slots []store.Sums) plot {
 
 // success draws the share of attempts that succeeded. A slot without attempts
 // keeps the share before it.
-func success(slots []store.Sums) plot {
+func success(slots []store.Counters) plot {
 	all := total(slots)
 	p := plot{Label: "Share of attempts that succeeded", Top: "100 %", Middle: "50 %", Bottom: "0 %", Empty: all.Attempts == 0}
 	last := none
@@ -207,14 +207,14 @@ type shares struct{ Attempts, Deliveries string }
 
 // sharesOf counts what is overdue as not delivered: a receiver that is away
 // must not look well because its deliveries are still tried again.
-func sharesOf(s *store.Sums, overdue int) shares {
+func sharesOf(s *store.Counters, overdue int) shares {
 	return shares{rate(s.Attempts-s.Faults, s.Attempts), rate(s.Delivered, s.Delivered+s.Failed+int64(overdue))}
 }
 
 // rowStats fills in what the list shows of each callback.
 func (c *Console) rowStats(v *visit, rows []webhookRow) error {
 	for i := range rows {
-		slots, err := c.slots(v, rows[i].Key, rows[i].No, sparkSlots)
+		slots, err := c.slots(v, rows[i].Key, rows[i].ID, sparkSlots)
 		if err != nil {
 			return err
 		}
@@ -226,14 +226,14 @@ func (c *Console) rowStats(v *visit, rows []webhookRow) error {
 }
 
 func (c *Console) webhookStats(v *visit, p *webhookPage) error {
-	slots, err := c.slots(v, p.CB.Key, p.CB.No, sparkSlots)
+	slots, err := c.slots(v, p.CB.Key, p.CB.ID, sparkSlots)
 	if err != nil {
 		return err
 	}
 	now := c.now()
 	p.Sums = total(slots)
 	p.Day = wall(slots, sparkSlots, sparkSlots.since(now), p.CB.FailingSince, 960, 100)
-	p.Backlog, err = c.Store.CountPending(v.Context(), p.CB.No, store.PendingQuery{OverdueBefore: now.Add(-callbackd.OverdueAfter), Limit: store.MaxPendingShown})
+	p.Backlog, err = c.Store.CountPending(v.Context(), p.CB.ID, store.PendingQuery{OverdueBefore: now.Add(-callbackd.OverdueAfter), Limit: store.MaxPendingShown})
 	p.Shares = sharesOf(&p.Sums, p.Backlog.Overdue)
 	if !p.Backlog.Since.IsZero() {
 		p.Longest = span(now.Sub(p.Backlog.Since))

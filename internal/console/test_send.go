@@ -7,7 +7,7 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/store"
-	"callbackd/internal/story"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -31,7 +31,7 @@ func (c *Console) testPage(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	p := &testSendPage{base: c.base(v, "webhooks", "Send a test"), CB: cb,
-		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: story.Redact(req.Headers, cb, false), Body: string(req.Body)}}
+		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: view.Redact(req.Headers, cb, false), Body: string(req.Body)}}
 	return c.render(w, http.StatusOK, "webhook-test", p)
 }
 
@@ -48,7 +48,7 @@ func (c *Console) test(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}
+	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID}
 	if err := c.awaitTest(v, cb, id); err != nil {
 		return err
 	}

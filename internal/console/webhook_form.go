@@ -135,7 +135,7 @@ type formPage struct {
 	base
 	scope
 	New     bool
-	No      callbackd.CallbackNo
+	No      callbackd.CallbackID
 	F       webhookForm
 	Methods []string
 }
@@ -188,7 +188,7 @@ func (c *Console) createWebhook(w http.ResponseWriter, v *visit) error {
 	if len(p.Wrong) > 0 {
 		return c.again(w, p)
 	}
-	cb.Key = key.No
+	cb.Key = key.ID
 	cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
 	if err := c.allowChange(v, cb.Key); err != nil {
 		return c.refuse(w, p, err)
@@ -203,7 +203,7 @@ func (c *Console) createWebhook(w http.ResponseWriter, v *visit) error {
 	if len(p.Wrong) > 0 {
 		return c.again(w, p)
 	}
-	c.Dispatcher.CallbackChanged(made.No)
+	c.Dispatcher.CallbackChanged(made.ID)
 	return c.saved(w, v, made, "created")
 }
 
@@ -211,7 +211,7 @@ func (c *Console) createWebhook(w http.ResponseWriter, v *visit) error {
 // target will be refused. Lookups share the limit of test-sends, so that
 // nobody looks for names with them.
 func (c *Console) saved(w http.ResponseWriter, v *visit, cb *callbackd.Callback, done string) error {
-	to := link("webhooks", cb.No)
+	to := link("webhooks", cb.ID)
 	if c.Advise != nil && c.Tests.Allow(cb.Key, c.now()) == nil && c.Advise(v.Context(), cb.URL) != "" {
 		done += "-refused"
 	}
@@ -224,7 +224,7 @@ func (c *Console) editWebhook(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	p := c.formPage(v, "Edit callback", scope{})
-	p.No, p.F = cb.No, formOf(cb)
+	p.No, p.F = cb.ID, formOf(cb)
 	return c.render(w, http.StatusOK, "webhook-form", p)
 }
 
@@ -234,7 +234,7 @@ func (c *Console) replaceWebhook(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	p := c.formPage(v, "Edit callback", scope{})
-	p.No, p.F = old.No, readForm(v.Request)
+	p.No, p.F = old.ID, readForm(v.Request)
 	p.F.Event, p.F.Name = string(old.Event), old.Name
 	cb := p.F.setting(p.Wrong)
 	if p.Wrong["url"] == "" {
@@ -244,7 +244,7 @@ func (c *Console) replaceWebhook(w http.ResponseWriter, v *visit) error {
 	if len(p.Wrong) > 0 {
 		return c.again(w, p)
 	}
-	cb.Key = key.No
+	cb.Key = key.ID
 	cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
 	if err := c.allowChange(v, cb.Key); err != nil {
 		return c.refuse(w, p, err)
@@ -256,6 +256,6 @@ func (c *Console) replaceWebhook(w http.ResponseWriter, v *visit) error {
 	if len(p.Wrong) > 0 {
 		return c.again(w, p)
 	}
-	c.Dispatcher.CallbackChanged(made.No)
+	c.Dispatcher.CallbackChanged(made.ID)
 	return c.saved(w, v, made, "saved")
 }

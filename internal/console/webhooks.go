@@ -8,7 +8,7 @@ import (
 	"callbackd"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
-	"callbackd/internal/story"
+	"callbackd/internal/view"
 )
 
 type webhookRow struct {
@@ -58,7 +58,7 @@ func (c *Console) webhooks(w http.ResponseWriter, v *visit) error {
 				row.Health = "new"
 			}
 			if !h.Callback.FailingSince.IsZero() {
-				row.Last = story.LastFailure(&h.Receiver)
+				row.Last = view.LastFailure(&h.Receiver)
 			}
 			p.Rows = append(p.Rows, row)
 		}
@@ -75,7 +75,7 @@ func (c *Console) callback(v *visit) (*callbackd.Callback, *callbackd.Key, error
 	if err != nil || no < 1 {
 		return nil, nil, errNoPage
 	}
-	cb, err := c.Store.CallbackByNo(v.Context(), callbackd.CallbackNo(no))
+	cb, err := c.Store.CallbackByID(v.Context(), callbackd.CallbackID(no))
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
 		return nil, nil, errNoPage
 	}
@@ -121,7 +121,7 @@ type webhookPage struct {
 	Reach     time.Duration
 	Steps     []float64
 	Day       *chart
-	Sums      store.Sums
+	Sums      store.Counters
 	Shares    shares
 	Backlog   store.Backlog
 	Longest   string // the longest wait
@@ -139,12 +139,12 @@ func (c *Console) webhook(w http.ResponseWriter, v *visit) error {
 	p := &webhookPage{Owner: ownerFor(v, key), base: c.base(v, "webhooks", "Callback "+string(cb.Event)), CB: cb, Health: health(cb), PauseWhy: pauseWhy[cb.Pause.Reason], Payload: string(cb.Payload), Policy: cb.Policy.WithDefaults()}
 	p.Refresh = 5
 	p.Steps, p.Reach = steps(p.Policy.Retry)
-	page, err := c.Store.ListDeliveries(v.Context(), store.DeliveryQuery{Key: cb.Key, Callback: cb.No, Limit: 8})
+	page, err := c.Store.ListDeliveries(v.Context(), store.DeliveryQuery{Key: cb.Key, Callback: cb.ID, Limit: 8})
 	if err != nil {
 		return err
 	}
 	why := c.newWhy(v)
-	st, err := why.callback(cb.No)
+	st, err := why.callback(cb.ID)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (c *Console) deleteWebhook(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	c.Dispatcher.CallbackChanged(cb.No)
+	c.Dispatcher.CallbackChanged(cb.ID)
 	return see(w, v, link("webhooks"), "deleted")
 }
 
@@ -221,8 +221,8 @@ func (c *Console) setPause(w http.ResponseWriter, v *visit, pause callbackd.Paus
 	if err != nil {
 		return err
 	}
-	c.Dispatcher.CallbackChanged(cb.No)
-	return see(w, v, link("webhooks", cb.No), done)
+	c.Dispatcher.CallbackChanged(cb.ID)
+	return see(w, v, link("webhooks", cb.ID), done)
 }
 
 type secretPage struct {
@@ -264,6 +264,6 @@ func (c *Console) rotateSecret(w http.ResponseWriter, v *visit) error {
 	if _, err = c.Store.RotateSecret(v.Context(), cb.Key, cb.Event, cb.Name, callbackd.Secret(signature.NewSecret()), now.Add(keep), now); err != nil {
 		return err
 	}
-	c.Dispatcher.CallbackChanged(cb.No)
-	return see(w, v, link("webhooks", cb.No, "secret"), "rotated")
+	c.Dispatcher.CallbackChanged(cb.ID)
+	return see(w, v, link("webhooks", cb.ID, "secret"), "rotated")
 }

@@ -7,7 +7,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
-	"callbackd/internal/story"
+	"callbackd/internal/view"
 )
 
 // why says of deliveries what they wait for, or how they failed. It asks for
@@ -15,7 +15,7 @@ import (
 type why struct {
 	c         *Console
 	v         *visit
-	callbacks map[callbackd.CallbackNo]*standing
+	callbacks map[callbackd.CallbackID]*standing
 }
 
 // standing is what a page says of a callback's receiver.
@@ -27,14 +27,14 @@ type standing struct {
 }
 
 func (c *Console) newWhy(v *visit) *why {
-	return &why{c, v, map[callbackd.CallbackNo]*standing{}}
+	return &why{c, v, map[callbackd.CallbackID]*standing{}}
 }
 
-func (w *why) callback(no callbackd.CallbackNo) (*standing, error) {
+func (w *why) callback(no callbackd.CallbackID) (*standing, error) {
 	if st := w.callbacks[no]; st != nil {
 		return st, nil
 	}
-	cb, err := w.c.Store.CallbackByNo(w.v.Context(), no)
+	cb, err := w.c.Store.CallbackByID(w.v.Context(), no)
 	if err != nil {
 		return nil, err
 	}
@@ -51,14 +51,14 @@ func (w *why) callback(no callbackd.CallbackNo) (*standing, error) {
 // receiver fills in what is known of the callback's receiver.
 func (w *why) receiver(st *standing) error {
 	now := w.c.now()
-	look := w.c.Dispatcher.Outlook(st.No, "", now)
+	look := w.c.Dispatcher.Diagnosis(st.ID, "", now)
 	st.Probe = future(latest(look.OpenUntil, look.ClosedUntil, st.StillClosed(now), look.OriginOpenUntil), now)
 	if !st.FailingSince.IsZero() {
-		r, err := w.c.Store.Receiver(w.v.Context(), st.No)
+		r, err := w.c.Store.Receiver(w.v.Context(), st.ID)
 		if err != nil {
 			return err
 		}
-		st.Last = story.LastFailure(&r)
+		st.Last = view.LastFailure(&r)
 	}
 	if look.Probation && (look.OriginInFlight >= look.OriginLimit || look.BeginsAt.After(now)) {
 		st.Turn = "it takes turns with other callbacks that have not succeeded at its host yet"

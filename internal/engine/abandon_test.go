@@ -31,7 +31,7 @@ func TestWhatWasBegunBeforeAbandonIsNotRecordedUnderTheNextNumber(t *testing.T) 
 		if err := e.Start(r.Context()); err != nil {
 			r.Fatal(err)
 		}
-		r.s.SetHandover(e.Handover)
+		r.s.OnCommit(e.OnCommit)
 		e.Hold(time.Now().Add(time.Hour))
 		adopt := func() {
 			if err := e.Adopt(r.Context(), allShards()); err != nil {

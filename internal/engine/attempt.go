@@ -105,7 +105,7 @@ func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) (done f
 		}
 		if err == nil {
 			var now *callbackd.Callback
-			if now, err = e.o.Queue.CallbackByNo(e.ctx, d.ID.Callback); err == nil && now.Deleted() {
+			if now, err = e.o.Queue.CallbackByID(e.ctx, d.ID.Callback); err == nil && now.Deleted() {
 				return done, errEnded
 			}
 			*cb = now
@@ -208,7 +208,7 @@ func (e *Engine) judge(t *target, cb *callbackd.Callback, o *callbackd.Outcome, 
 	}
 	if t.health.Open(now) && !before.Open(now) {
 		e.o.Observer.BreakerOpened()
-		e.o.Log.Warn("breaker opened: the receiver fails", "callback", int64(t.no), "failures", t.health.Consecutive, "probe_at", t.health.HeldUntil())
+		e.o.Log.Warn("breaker opened: the receiver fails", "callback", int64(t.id), "failures", t.health.Consecutive, "probe_at", t.health.HeldUntil())
 	}
 }
 

@@ -24,7 +24,7 @@ func (r *rig) batch(ev callbackd.EventType, prefix string, n int) (ids []callbac
 	return ids
 }
 
-func (r *rig) of(cb callbackd.CallbackNo) (cs []call) {
+func (r *rig) of(cb callbackd.CallbackID) (cs []call) {
 	for _, c := range r.sent() {
 		if c.cb == cb {
 			cs = append(cs, c)

@@ -17,14 +17,14 @@ import (
 type hooked struct {
 	*sqlite.Store
 	mu     sync.Mutex
-	before func(op string, cb callbackd.CallbackNo) error
+	before func(op string, cb callbackd.CallbackID) error
 	loaded int // deliveries read
 	// recorded is told of each outcome that was written.
 	recorded func(callbackd.DeliveryID)
 	slow     time.Duration // that a query of what is due takes after it has looked
 }
 
-func (h *hooked) ask(op string, cb callbackd.CallbackNo) error {
+func (h *hooked) ask(op string, cb callbackd.CallbackID) error {
 	h.mu.Lock()
 	f := h.before
 	h.mu.Unlock()
@@ -34,7 +34,7 @@ func (h *hooked) ask(op string, cb callbackd.CallbackNo) error {
 	return f(op, cb)
 }
 
-func (h *hooked) hook(f func(op string, cb callbackd.CallbackNo) error) {
+func (h *hooked) hook(f func(op string, cb callbackd.CallbackID) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.before = f
@@ -42,7 +42,7 @@ func (h *hooked) hook(f func(op string, cb callbackd.CallbackNo) error) {
 
 func (h *hooked) count(n int) { h.mu.Lock(); h.loaded += n; h.mu.Unlock() }
 
-func (h *hooked) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+func (h *hooked) Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
 	if err := h.ask("fresh", cb); err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (h *hooked) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callb
 	return ds, err
 }
 
-func (h *hooked) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+func (h *hooked) Scheduled(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
 	if err := h.ask("scheduled", cb); err != nil {
 		return nil, time.Time{}, err
 	}
@@ -60,11 +60,11 @@ func (h *hooked) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until t
 	return ds, next, err
 }
 
-func (h *hooked) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+func (h *hooked) CallbackByNo(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
 	if err := h.ask("callback", no); err != nil {
 		return nil, err
 	}
-	return h.Store.CallbackByNo(ctx, no)
+	return h.Store.CallbackByID(ctx, no)
 }
 
 func (h *hooked) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
@@ -91,7 +91,7 @@ func (r *rig) hooks(start bool) *hooked {
 	o := r.o
 	o.Queue, o.Sender = q, r
 	r.s, r.e = s, engine.New(o)
-	s.SetHandover(r.e.Handover)
+	s.OnCommit(r.e.OnCommit)
 	if start {
 		if err := r.e.Start(r.Context()); err != nil {
 			r.Fatal(err)
@@ -101,7 +101,7 @@ func (r *rig) hooks(start bool) *hooked {
 }
 
 // many makes n callbacks for one event.
-func (r *rig) many(ev callbackd.EventType, n int, p callbackd.Policy) (all []callbackd.CallbackNo) {
+func (r *rig) many(ev callbackd.EventType, n int, p callbackd.Policy) (all []callbackd.CallbackID) {
 	r.Helper()
 	for range n {
 		time.Sleep(time.Nanosecond) // their names are times
@@ -111,9 +111,9 @@ func (r *rig) many(ev callbackd.EventType, n int, p callbackd.Policy) (all []cal
 }
 
 // view is where a delivery stands, with its attempts.
-func (r *rig) view(ev callbackd.EventID, cb callbackd.CallbackNo) *store.DeliveryView {
+func (r *rig) view(ev callbackd.EventID, cb callbackd.CallbackID) *store.DeliveryView {
 	r.Helper()
-	v, err := r.s.Delivery(r.Context(), r.key.No, callbackd.DeliveryID{Event: ev, Callback: cb})
+	v, err := r.s.Delivery(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ev, Callback: cb})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -121,8 +121,8 @@ func (r *rig) view(ev callbackd.EventID, cb callbackd.CallbackNo) *store.Deliver
 }
 
 // retryNow does what POST /v1/deliveries/:id/retry does.
-func (r *rig) retryNow(ev callbackd.EventID, cb callbackd.CallbackNo) error {
-	d, err := r.s.RetryDelivery(r.Context(), r.key.No, callbackd.DeliveryID{Event: ev, Callback: cb}, time.Now())
+func (r *rig) retryNow(ev callbackd.EventID, cb callbackd.CallbackID) error {
+	d, err := r.s.RetryDelivery(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ev, Callback: cb}, time.Now())
 	if err == nil {
 		r.e.Retry(*d)
 	}
@@ -130,7 +130,7 @@ func (r *rig) retryNow(ev callbackd.EventID, cb callbackd.CallbackNo) error {
 }
 
 // sentOf counts the attempts at one event's delivery.
-func (r *rig) sentOf(cb callbackd.CallbackNo, session string, sequence int64) (n int) {
+func (r *rig) sentOf(cb callbackd.CallbackID, session string, sequence int64) (n int) {
 	for _, c := range r.sent() {
 		if c.cb == cb && c.session == session && c.sequence == sequence {
 			n++
@@ -141,7 +141,7 @@ func (r *rig) sentOf(cb callbackd.CallbackNo, session string, sequence int64) (n
 
 // wantAllRecorded checks that every attempt of a delivery is in its history
 // and that it stands as wanted.
-func (r *rig) wantAllRecorded(ev callbackd.EventID, cb callbackd.CallbackNo, session string, sequence int64, state callbackd.State) {
+func (r *rig) wantAllRecorded(ev callbackd.EventID, cb callbackd.CallbackID, session string, sequence int64, state callbackd.State) {
 	r.Helper()
 	v := r.view(ev, cb)
 	if n := r.sentOf(cb, session, sequence); n != len(v.History) || v.State != state {
@@ -159,7 +159,7 @@ func TestARetryThatFallsDueDuringASlowQueryIsNotForgotten(t *testing.T) {
 		})
 		id := r.publish(ev1, "A")[0]
 		pass(100 * time.Millisecond)
-		q.hook(func(op string, _ callbackd.CallbackNo) error {
+		q.hook(func(op string, _ callbackd.CallbackID) error {
 			if op == "callback" {
 				time.Sleep(10 * time.Second)
 			}
@@ -308,7 +308,7 @@ func TestRetryForADeletedCallbackIsRefusedAndSpinsNothing(t *testing.T) {
 		r.set(func(call) callbackd.Result { return status(500) })
 		id := r.publish(ev1, "A")[0]
 		pass(time.Second)
-		cb, err := r.s.CallbackByNo(r.Context(), no)
+		cb, err := r.s.CallbackByID(r.Context(), no)
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -332,13 +332,13 @@ func TestRetryForADeletedCallbackIsRefusedAndSpinsNothing(t *testing.T) {
 // Callbacks that cannot be read must not take the queries of all others.
 func TestPoisonCallbacksDoNotBlockQueries(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		poison := map[callbackd.CallbackNo]bool{}
+		poison := map[callbackd.CallbackID]bool{}
 		for _, no := range r.many(ev1, 20, callbackd.Policy{}) {
 			poison[no] = true
 		}
 		good := r.callback(callbackd.Complete, callbackd.Policy{})
 		q := r.hooks(true)
-		q.hook(func(op string, cb callbackd.CallbackNo) error {
+		q.hook(func(op string, cb callbackd.CallbackID) error {
 			if op == "callback" && poison[cb] {
 				return callbackd.Errorf(callbackd.KindInternal, "the setting cannot be read")
 			}
@@ -371,9 +371,9 @@ func TestATestSeenByAQueryBeforeItsHandoverIsSentOnce(t *testing.T) {
 		}
 		r.s = s
 		r.e = engine.New(engine.Options{Queue: s, Sender: r})
-		s.SetHandover(func(ds []callbackd.Delivery) { time.Sleep(time.Second); r.e.Handover(ds) })
+		s.OnCommit(func(ds []callbackd.Delivery) { time.Sleep(time.Second); r.e.OnCommit(ds) })
 		go func() {
-			b := store.Batch{Key: r.key.No, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}}
+			b := store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}}
 			if _, err := s.Accept(r.Context(), b); err != nil {
 				r.Error(err)
 			}

@@ -24,7 +24,7 @@ func (e *Engine) event(id callbackd.EventID) (ev *callbackd.Event, done func(), 
 	l.users++
 	e.mu.Unlock()
 	if first {
-		l.ev, l.err = e.o.Queue.Load(e.ctx, id)
+		l.ev, l.err = e.o.Queue.EventByID(e.ctx, id)
 		close(l.ready)
 	}
 	<-l.ready

@@ -18,7 +18,7 @@ import (
 func (r *rig) large(ev callbackd.EventType, session string, n int) {
 	r.Helper()
 	data := fmt.Appendf(nil, `{"x":"%s"}`, bytes.Repeat([]byte("a"), n))
-	if _, err := r.s.Accept(r.Context(), store.Batch{Key: r.key.No, At: time.Now(), Events: []store.NewEvent{{Type: ev, Session: session, Data: data}}}); err != nil {
+	if _, err := r.s.Accept(r.Context(), store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev, Session: session, Data: data}}}); err != nil {
 		r.Fatal(err)
 	}
 }
@@ -103,7 +103,7 @@ type countingLoads struct {
 
 func (q *countingLoads) Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error) {
 	q.loads.Add(1)
-	return q.Store.Load(ctx, id)
+	return q.Store.EventByID(ctx, id)
 }
 
 // An event that is not in memory is read once for all attempts that are under
@@ -117,7 +117,7 @@ func TestAnEventIsReadOnceForAllItsAttempts(t *testing.T) {
 		}
 		q := &countingLoads{Store: s}
 		r.s, r.e = s, engine.New(engine.Options{Queue: q, Sender: r, DataBudget: 1})
-		s.SetHandover(r.e.Handover)
+		s.OnCommit(r.e.OnCommit)
 		if err := r.e.Start(r.Context()); err != nil {
 			t.Fatal(err)
 		}

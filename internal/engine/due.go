@@ -84,7 +84,7 @@ func (t *target) release(now time.Time) {
 func (e *Engine) makeDue(t *target, now time.Time) query {
 	asked := t.cb.ReleasedAt
 	return func(ctx context.Context) (func(time.Time), error) {
-		moved, done, err := e.o.Queue.MakeDue(ctx, t.no, now, makeDuePage)
+		moved, done, err := e.o.Queue.MakeDue(ctx, t.id, now, makeDuePage)
 		return func(time.Time) {
 			if moved > 0 {
 				t.noteDue(now)

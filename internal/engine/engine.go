@@ -20,17 +20,17 @@ import (
 
 // Queue is what the engine needs of the store; store.Store has the contract.
 type Queue interface {
-	Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error)
-	Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
-	Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
-	Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
-	Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error)
-	Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
-	Picked(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
-	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
+	Backlogs(ctx context.Context) ([]callbackd.CallbackID, error)
+	Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
+	Scheduled(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
+	Replayed(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
+	Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error)
+	Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
+	FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
+	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
-	MakeDue(ctx context.Context, cb callbackd.CallbackNo, at time.Time, limit int) (moved int, done bool, err error)
-	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
+	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
+	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
 }
 
 // Sender makes one attempt. It returns when the exchange is over.
@@ -99,7 +99,7 @@ type Engine struct {
 	lease    time.Time                 // when it ends
 	floors   floors
 	inbox    inbox
-	targets  map[callbackd.CallbackNo]*target
+	targets  map[callbackd.CallbackID]*target
 	sweepAt  int                    // number of targets at which idle ones are dropped
 	rings    [classes]ring[*target] // targets with a lane that is ready, by class
 	parked   ring[*target]          // targets that wait for a place
@@ -151,7 +151,7 @@ func New(o Options) *Engine {
 	if o.Observer == nil {
 		o.Observer = silent{}
 	}
-	e := &Engine{o: o, fetches: make(chan struct{}, maxFetches), targets: map[callbackd.CallbackNo]*target{}, origins: map[originOf]*origin{}, loads: map[callbackd.EventID]*load{}, watchers: map[callbackd.DeliveryID][]chan struct{}{}}
+	e := &Engine{o: o, fetches: make(chan struct{}, maxFetches), targets: map[callbackd.CallbackID]*target{}, origins: map[originOf]*origin{}, loads: map[callbackd.EventID]*load{}, watchers: map[callbackd.DeliveryID][]chan struct{}{}}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }
@@ -202,9 +202,9 @@ func (e *Engine) InFlight() int {
 	return e.inFlight
 }
 
-// Handover takes deliveries that were just committed. The store calls it in
+// OnCommit takes deliveries that were just committed. The store calls it in
 // commit order; it never blocks on anything but the engine's own mutex.
-func (e *Engine) Handover(ds []callbackd.Delivery) {
+func (e *Engine) OnCommit(ds []callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.now()
@@ -218,7 +218,7 @@ func (e *Engine) Handover(ds []callbackd.Delivery) {
 		case d.Test && e.mayStart(now):
 			e.startTest(t, d)
 		case e.o.Shared:
-			e.admit(t, d, !d.Apart)
+			e.admit(t, d, !d.ReadLane)
 		default:
 			e.offer(t, d)
 		}
@@ -268,7 +268,7 @@ func (e *Engine) Replay(ds []callbackd.Delivery) {
 
 // CallbackChanged makes the engine read a callback's setting again: it was
 // created, replaced, paused, resumed or deleted.
-func (e *Engine) CallbackChanged(no callbackd.CallbackNo) {
+func (e *Engine) CallbackChanged(no callbackd.CallbackID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if t := e.targets[no]; t != nil {

@@ -34,7 +34,7 @@ type rig struct {
 
 type call struct {
 	at       time.Time
-	cb       callbackd.CallbackNo
+	cb       callbackd.CallbackID
 	session  string
 	sequence int64
 	attempt  int
@@ -43,7 +43,7 @@ type call struct {
 
 // Send implements engine.Sender.
 func (r *rig) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int) callbackd.Result {
-	c := call{time.Now(), cb.No, ev.Session, ev.Sequence, n, cb.URL}
+	c := call{time.Now(), cb.ID, ev.Session, ev.Sequence, n, cb.URL}
 	r.mu.Lock()
 	r.calls = append(r.calls, c)
 	r.flying++
@@ -97,7 +97,7 @@ func (r *rig) open() {
 	o := r.o
 	o.Queue, o.Sender = s, r
 	r.e = engine.New(o)
-	s.SetHandover(r.e.Handover)
+	s.OnCommit(r.e.OnCommit)
 	if err := r.e.Start(r.Context()); err != nil {
 		r.Fatal(err)
 	}
@@ -113,23 +113,23 @@ func (r *rig) close() {
 	}
 }
 
-func (r *rig) callback(ev callbackd.EventType, p callbackd.Policy) callbackd.CallbackNo {
+func (r *rig) callback(ev callbackd.EventType, p callbackd.Policy) callbackd.CallbackID {
 	r.Helper()
 	url := "https://example.com/"
 	if r.made++; r.made > 1 { // each has a receiver of its own
 		url = fmt.Sprintf("https://r%d.example.com/", r.made)
 	}
-	cb, _, err := r.s.CreateCallback(r.Context(), callbackd.Callback{Key: r.key.No, Event: ev, Name: fmt.Sprint(time.Now().UnixNano(), len(r.calls), p),
+	cb, _, err := r.s.CreateCallback(r.Context(), callbackd.Callback{Key: r.key.ID, Event: ev, Name: fmt.Sprint(time.Now().UnixNano(), len(r.calls), p),
 		URL: url, Method: "POST", Payload: []byte("{}"), Policy: p}, time.Now())
 	if err != nil {
 		r.Fatal(err)
 	}
-	return cb.No
+	return cb.ID
 }
 
 func (r *rig) publish(ev callbackd.EventType, sessions ...string) []callbackd.EventID {
 	r.Helper()
-	b := store.Batch{Key: r.key.No, At: time.Now()}
+	b := store.Batch{Key: r.key.ID, At: time.Now()}
 	for _, s := range sessions {
 		b.Events = append(b.Events, store.NewEvent{Type: ev, Session: s, Data: []byte("{}")})
 	}
@@ -197,7 +197,7 @@ func TestWholeDefaultSchedule(t *testing.T) {
 				r.Errorf("attempt %d came %v after the one before, want %v ± 10 %%", i+1, got, want)
 			}
 		}
-		view, err := r.s.Delivery(r.Context(), r.key.No, callbackd.DeliveryID{Event: ids[0], Callback: 1})
+		view, err := r.s.Delivery(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ids[0], Callback: 1})
 		if err != nil || view.State != callbackd.Failed || len(view.History) != 10 {
 			r.Errorf("%+v, %v", view, err)
 		}
@@ -406,7 +406,7 @@ func Test410PausesAndResumeGoesOn(t *testing.T) {
 		if n := len(r.sent()); n != 1 {
 			r.Fatalf("%d attempts at a callback that is gone", n)
 		}
-		cb, err := r.s.CallbackByNo(r.Context(), no)
+		cb, err := r.s.CallbackByID(r.Context(), no)
 		if err != nil || cb.Pause.Reason != callbackd.PausedGone {
 			r.Fatalf("%+v, %v", cb, err)
 		}
@@ -434,7 +434,7 @@ func TestPeers12AutoPauseCountsOverRestarts(t *testing.T) {
 			r.open()
 			pass(time.Hour)
 		}
-		cb, err := r.s.CallbackByNo(r.Context(), no)
+		cb, err := r.s.CallbackByID(r.Context(), no)
 		if err != nil || cb.Pause.Reason != callbackd.PausedNoAnswer {
 			r.Errorf("%+v, %v", cb, err)
 		}
@@ -452,11 +452,11 @@ func TestManualRetryAndPanickingSender(t *testing.T) {
 		})
 		id := callbackd.DeliveryID{Event: r.publish(ev1, "A")[0], Callback: 1}
 		pass(time.Minute)
-		view, err := r.s.Delivery(r.Context(), r.key.No, id)
+		view, err := r.s.Delivery(r.Context(), r.key.ID, id)
 		if err != nil || view.State != callbackd.Delivered || len(view.History) != 2 || view.History[0].Fault != callbackd.FaultLocal {
 			r.Fatalf("%+v, %v", view, err)
 		}
-		d, err := r.s.RetryDelivery(r.Context(), r.key.No, id, time.Now())
+		d, err := r.s.RetryDelivery(r.Context(), r.key.ID, id, time.Now())
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -487,7 +487,7 @@ func TestPeers07OutcomeIsKeptUntilItIsRecorded(t *testing.T) {
 		}
 		r.s, q.Store = s, s
 		r.e = engine.New(engine.Options{Queue: q, Sender: r})
-		s.SetHandover(r.e.Handover)
+		s.OnCommit(r.e.OnCommit)
 		if err := r.e.Start(r.Context()); err != nil {
 			r.Fatal(err)
 		}
@@ -525,7 +525,7 @@ func TestDrainRecordsWhatItBreaksOff(t *testing.T) {
 		ctx, cancel := context.WithTimeout(r.Context(), 20*time.Second)
 		defer cancel()
 		r.e.Drain(ctx)
-		view, err := r.s.Delivery(r.Context(), r.key.No, id)
+		view, err := r.s.Delivery(r.Context(), r.key.ID, id)
 		if err != nil || view.State != callbackd.Pending || len(view.History) != 1 || view.History[0].Fault != callbackd.FaultShutdown {
 			r.Errorf("%+v, %v", view, err)
 		}
@@ -559,7 +559,7 @@ func TestHangingReceiversLeaveRoomForHealthyOnes(t *testing.T) {
 			r.publish(callbackd.Complete, fmt.Sprint("G", i))
 		}
 		pass(time.Second)
-		n, hanging := 0, map[callbackd.CallbackNo]bool{}
+		n, hanging := 0, map[callbackd.CallbackID]bool{}
 		for _, c := range r.sent() {
 			if c.cb == good && !c.at.Before(before) {
 				n++

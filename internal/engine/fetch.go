@@ -44,7 +44,7 @@ func (e *Engine) fetchAll(t *target) {
 		e.mu.Unlock()
 		apply, err := q(e.ctx)
 		if err != nil {
-			e.o.Log.Error("queue not read, trying again", "callback", int64(t.no), "error", err)
+			e.o.Log.Error("queue not read, trying again", "callback", int64(t.id), "error", err)
 			<-e.fetches // others may be readable
 			select {
 			case <-time.After(recordRetry):
@@ -125,7 +125,7 @@ func (e *Engine) nextQuery(t *target, now time.Time) query {
 func (e *Engine) readCallback(t *target) query {
 	t.stale = false // a change during the read sets it again
 	return func(ctx context.Context) (func(time.Time), error) {
-		cb, err := e.o.Queue.CallbackByNo(ctx, t.no)
+		cb, err := e.o.Queue.CallbackByID(ctx, t.id)
 		if err != nil {
 			e.mu.Lock()
 			t.stale = true
@@ -189,7 +189,7 @@ func (t *target) limit() {
 
 func (e *Engine) readHolding(t *target, now time.Time) query {
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, err := e.o.Queue.Holding(ctx, t.no, now, maxHeld)
+		ds, err := e.o.Queue.Blocked(ctx, t.id, now, maxHeld)
 		return func(time.Time) {
 			t.holding = false
 			for _, d := range ds {
@@ -215,7 +215,7 @@ func (e *Engine) readLanes(t *target) query {
 		from[i], seen[i] = callbackd.LaneCursor{Session: l.session, After: l.last}, l.seen
 	}
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, err := e.o.Queue.Lanes(ctx, t.no, from, laneCap)
+		ds, err := e.o.Queue.Lanes(ctx, t.id, from, laneCap)
 		if err != nil {
 			e.mu.Lock()
 			t.wants = append(t.wants, lanes...)
@@ -262,12 +262,12 @@ func (e *Engine) readReplayed(t *target, now time.Time) query {
 }
 
 // dueOnes is Scheduled or Replayed of the queue.
-type dueOnes func(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
+type dueOnes func(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
 
 func (e *Engine) readDue(t *target, read dueOnes, now time.Time, note func(time.Time), add func(*lane, callbackd.Delivery)) query {
 	limit := retryPage + len(t.taken)
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, next, err := read(ctx, t.no, now, limit)
+		ds, next, err := read(ctx, t.id, now, limit)
 		if err != nil {
 			e.mu.Lock()
 			note(now)
@@ -304,7 +304,7 @@ func (e *Engine) readFresh(t *target) query {
 	t.rewound()
 	after, seen, limit := t.cursor, t.seen, e.o.Window
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, err := e.o.Queue.Fresh(ctx, t.no, after, limit)
+		ds, err := e.o.Queue.Fresh(ctx, t.id, after, limit)
 		return func(now time.Time) {
 			for _, d := range ds {
 				t.cursor = max(t.cursor, d.ID.Event)

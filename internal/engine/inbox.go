@@ -62,7 +62,7 @@ func (e *Engine) readInbox() {
 		for i := range batch {
 			ids[i] = batch[i].ID
 		}
-		ds, err := e.o.Queue.Picked(e.ctx, ids)
+		ds, err := e.o.Queue.FirstAttemptsByID(e.ctx, ids)
 		if err != nil {
 			e.o.Log.Error("queue not read, trying again", "error", err)
 			ds = nil
@@ -98,7 +98,7 @@ func (e *Engine) admit(t *target, d callbackd.Delivery, next bool) {
 		last = floor{l.last, l.number}
 		next = next && !l.more
 	} else {
-		last = e.floors.of(t.no, d.Session)
+		last = e.floors.of(t.id, d.Session)
 	}
 	if id <= last.id || t.taken[id] {
 		return // it came by another way, and went
@@ -125,20 +125,20 @@ type floor struct {
 type floors struct{ young, old map[floorOf]floor }
 
 type floorOf struct {
-	no      callbackd.CallbackNo
+	no      callbackd.CallbackID
 	session string
 }
 
 const maxFloors = 1 << 15 // in each half
 
-func (f *floors) of(no callbackd.CallbackNo, session string) floor {
+func (f *floors) of(no callbackd.CallbackID, session string) floor {
 	if at, ok := f.young[floorOf{no, session}]; ok {
 		return at
 	}
 	return f.old[floorOf{no, session}]
 }
 
-func (f *floors) keep(no callbackd.CallbackNo, session string, at floor) {
+func (f *floors) keep(no callbackd.CallbackID, session string, at floor) {
 	if at.id == 0 {
 		return
 	}

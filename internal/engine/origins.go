@@ -8,7 +8,7 @@ import (
 
 // originOf names what the callbacks of one key have at one origin.
 type originOf struct {
-	key    callbackd.KeyNo
+	key    callbackd.KeyID
 	origin string
 }
 

@@ -12,15 +12,15 @@ import (
 )
 
 // at makes n callbacks of the event at one origin.
-func (r *rig) at(host string, n int, p callbackd.Policy) (all []callbackd.CallbackNo) {
+func (r *rig) at(host string, n int, p callbackd.Policy) (all []callbackd.CallbackID) {
 	r.Helper()
 	for i := range n {
-		cb, _, err := r.s.CreateCallback(r.Context(), callbackd.Callback{Key: r.key.No, Event: ev1, Name: fmt.Sprint(host, i),
+		cb, _, err := r.s.CreateCallback(r.Context(), callbackd.Callback{Key: r.key.ID, Event: ev1, Name: fmt.Sprint(host, i),
 			URL: fmt.Sprintf("https://%s/%d", host, i), Method: "POST", Payload: []byte("{}"), Policy: p}, time.Now())
 		if err != nil {
 			r.Fatal(err)
 		}
-		all = append(all, cb.No)
+		all = append(all, cb.ID)
 	}
 	return all
 }
@@ -75,7 +75,7 @@ func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
 		if r.highest() > callbackd.RampStart {
 			t.Errorf("%d at once", r.highest())
 		}
-		if look := r.e.Outlook(r.sent()[0].cb, "S0", time.Now()); !look.OriginOpenUntil.After(time.Now()) || look.OriginFailures < callbackd.BreakerThreshold {
+		if look := r.e.Diagnosis(r.sent()[0].cb, "S0", time.Now()); !look.OriginOpenUntil.After(time.Now()) || look.OriginFailures < callbackd.BreakerThreshold {
 			t.Errorf("that the shared breaker is open is not told: %+v", look)
 		}
 		if n := len(r.sent()); n > 2*callbackd.BreakerThreshold {
@@ -151,7 +151,7 @@ func TestProbationHoldsNobodyElse(t *testing.T) {
 		r.key = first
 		r.publish(ev1, "B")
 		pass(time.Second)
-		got := map[callbackd.CallbackNo]int{}
+		got := map[callbackd.CallbackID]int{}
 		for _, c := range r.sent() {
 			if !c.at.Before(from) {
 				got[c.cb]++
@@ -164,7 +164,7 @@ func TestProbationHoldsNobodyElse(t *testing.T) {
 		if len(got) != 3+share {
 			t.Errorf("%d callbacks were called", len(got))
 		}
-		if look := r.e.Outlook(proven+10, "B", time.Now()); !look.Probation || look.OriginInFlight != share {
+		if look := r.e.Diagnosis(proven+10, "B", time.Now()); !look.Probation || look.OriginInFlight != share {
 			t.Errorf("%+v", look)
 		}
 	})
@@ -220,7 +220,7 @@ func TestRetryAfterOfOneHoldsNoOtherOnProbation(t *testing.T) {
 		})
 		r.publish(ev1, "S")
 		pass(time.Minute)
-		got := map[callbackd.CallbackNo]int{}
+		got := map[callbackd.CallbackID]int{}
 		for _, c := range r.sent() {
 			got[c.cb]++
 		}
@@ -238,7 +238,7 @@ func TestATestThatSucceedsEndsProbation(t *testing.T) {
 		r.set(func(call) callbackd.Result { return status(404) })
 		r.publish(ev1, "S")
 		pass(time.Second)
-		requests := map[callbackd.CallbackNo]int{}
+		requests := map[callbackd.CallbackID]int{}
 		count := func() {
 			clear(requests)
 			for _, c := range r.sent() {
@@ -246,7 +246,7 @@ func TestATestThatSucceedsEndsProbation(t *testing.T) {
 			}
 		}
 		count()
-		waits := slices.IndexFunc(all, func(no callbackd.CallbackNo) bool { return requests[no] == 0 })
+		waits := slices.IndexFunc(all, func(no callbackd.CallbackID) bool { return requests[no] == 0 })
 		if waits < 0 {
 			t.Error("none of them waits for the others")
 			return

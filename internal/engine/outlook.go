@@ -6,12 +6,12 @@ import (
 	"callbackd"
 )
 
-// Outlook tells what the engine has in mind for a callback and one of its
+// Diagnosis tells what the engine has in mind for a callback and one of its
 // sessions at now. It changes nothing.
-func (e *Engine) Outlook(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook {
+func (e *Engine) Diagnosis(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	out := callbackd.Outlook{Running: e.running && !e.draining}
+	out := callbackd.Diagnosis{Running: e.running && !e.draining}
 	t := e.targets[no]
 	if t == nil || t.cb == nil {
 		return out

@@ -12,14 +12,14 @@ import (
 )
 
 // pause sets or ends a pause as POST …/pause and …/resume do.
-func (r *rig) pause(no callbackd.CallbackNo, reason callbackd.PauseReason) {
+func (r *rig) pause(no callbackd.CallbackID, reason callbackd.PauseReason) {
 	r.Helper()
 	r.pauseAt(no, reason, time.Now())
 }
 
-func (r *rig) pauseAt(no callbackd.CallbackNo, reason callbackd.PauseReason, at time.Time) {
+func (r *rig) pauseAt(no callbackd.CallbackID, reason callbackd.PauseReason, at time.Time) {
 	r.Helper()
-	cb, err := r.s.CallbackByNo(r.Context(), no)
+	cb, err := r.s.CallbackByID(r.Context(), no)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func (r *rig) pauseAt(no callbackd.CallbackNo, reason callbackd.PauseReason, at 
 	r.e.CallbackChanged(no)
 }
 
-func (r *rig) inOrder(cb callbackd.CallbackNo, sessions, each int) {
+func (r *rig) inOrder(cb callbackd.CallbackID, sessions, each int) {
 	r.Helper()
 	last := map[string]int64{}
 	for _, c := range r.of(cb) {
@@ -85,7 +85,7 @@ func TestADeletionDuringAnAttemptCancelsTheOthers(t *testing.T) {
 		r.set(func(call) callbackd.Result { time.Sleep(10 * time.Second); return status(200) })
 		ids := r.publish(ev1, "A", "A", "B")
 		pass(time.Second)
-		cb, _ := r.s.CallbackByNo(r.Context(), no)
+		cb, _ := r.s.CallbackByID(r.Context(), no)
 		if _, err := r.s.DeleteCallback(r.Context(), cb.Key, cb.Event, cb.Name, time.Now()); err != nil {
 			r.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestADeletionDuringAnAttemptCancelsTheOthers(t *testing.T) {
 		if n := len(r.sent()); n != 1 {
 			r.Errorf("%d attempts", n)
 		}
-		if _, err := r.s.SettleCanceled(r.Context(), time.Now(), 100); err != nil {
+		if _, err := r.s.FinalizeCanceled(r.Context(), time.Now(), 100); err != nil {
 			r.Fatal(err)
 		}
 		for i, id := range ids {
@@ -134,7 +134,7 @@ func TestATestGoesBesideLanesBreakerAndPause(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		no := r.callback(ev1, callbackd.Policy{})
 		send := func() callbackd.EventID {
-			b := store.Batch{Key: r.key.No, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}}
+			b := store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}}
 			evs, err := r.s.Accept(r.Context(), b)
 			if err != nil {
 				r.Fatal(err)
@@ -155,7 +155,7 @@ func TestATestGoesBesideLanesBreakerAndPause(t *testing.T) {
 		if v := r.view(id, no); v.State != callbackd.Failed || len(r.sent()) != before+1 {
 			r.Errorf("beside the breaker: %s, %d attempts", v.State, len(r.sent())-before)
 		}
-		if cb, err := r.s.CallbackByNo(r.Context(), no); err != nil || cb.Paused() {
+		if cb, err := r.s.CallbackByID(r.Context(), no); err != nil || cb.Paused() {
 			r.Errorf("a test's 410 paused the callback, %v", err)
 		}
 		r.pause(no, callbackd.PausedByUser)
@@ -272,7 +272,7 @@ func TestPeers18ACrashBeforeTheRecordRepeatsAndLosesNothing(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		no := r.callback(ev1, callbackd.Policy{})
 		q := r.hooks(true)
-		q.hook(func(op string, _ callbackd.CallbackNo) error {
+		q.hook(func(op string, _ callbackd.CallbackID) error {
 			if op == "record" { // the store is gone: nothing more is written
 				return callbackd.Errorf(callbackd.KindUnavailable, "crashed")
 			}

@@ -21,8 +21,8 @@ import (
 type world struct {
 	*rig
 	q    *hooked
-	cbs  []callbackd.CallbackNo
-	wait map[callbackd.CallbackNo]time.Duration // OrderWait
+	cbs  []callbackd.CallbackID
+	wait map[callbackd.CallbackID]time.Duration // OrderWait
 	ids  []callbackd.EventID
 
 	faulty bool // receivers and store misbehave
@@ -77,7 +77,7 @@ func (w *world) open() {
 		w.Fatal(err)
 	}
 	w.q = &hooked{Store: s, recorded: func(id callbackd.DeliveryID) { w.mu.Lock(); w.recorded[id]++; w.mu.Unlock() }}
-	w.q.hook(func(op string, _ callbackd.CallbackNo) error {
+	w.q.hook(func(op string, _ callbackd.CallbackID) error {
 		w.mu.Lock()
 		faulty := w.faulty
 		w.mu.Unlock()
@@ -91,7 +91,7 @@ func (w *world) open() {
 	})
 	w.s = s
 	w.e = engine.New(engine.Options{Queue: w.q, Sender: w.rig, Window: 8})
-	s.SetHandover(w.e.Handover)
+	s.OnCommit(w.e.OnCommit)
 	if err := w.e.Start(context.Background()); err != nil {
 		w.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func (w *world) account(allowed int) {
 		sent[fmt.Sprint(c.cb, c.session, c.sequence)]++
 	}
 	for _, id := range w.ids {
-		ev, err := w.s.Load(context.Background(), id)
+		ev, err := w.s.EventByID(context.Background(), id)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -206,7 +206,7 @@ func (w *world) verify() {
 		w.verifyOrder(no)
 	}
 	for _, id := range w.ids {
-		ev, err := w.s.Load(context.Background(), id)
+		ev, err := w.s.EventByID(context.Background(), id)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -236,7 +236,7 @@ func (w *world) verify() {
 
 // verifyOrder checks that a delivery began only after every one before it in
 // its session had begun to end, or had failed for as long as it may hold.
-func (w *world) verifyOrder(no callbackd.CallbackNo) {
+func (w *world) verifyOrder(no callbackd.CallbackID) {
 	wait := callbackd.Policy{OrderWait: w.wait[no]}.WithDefaults().OrderWait
 	began := map[string]time.Time{} // first attempts, by session and sequence
 	for _, c := range w.of(no) {
@@ -267,10 +267,10 @@ func (w *world) verifyOrder(no callbackd.CallbackNo) {
 
 // retried tells whether a person retried anything of a session: its order is
 // then that person's.
-func (w *world) retried(no callbackd.CallbackNo, session string) bool {
+func (w *world) retried(no callbackd.CallbackID, session string) bool {
 	for id := range w.manual {
 		if id.Callback == no {
-			if ev, err := w.s.Load(context.Background(), id.Event); err == nil && ev.Session == session {
+			if ev, err := w.s.EventByID(context.Background(), id.Event); err == nil && ev.Session == session {
 				return true
 			}
 		}
@@ -302,7 +302,7 @@ func play(t *testing.T, seed uint64, steps []step) (problems []string) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, seed: seed, manual: map[callbackd.DeliveryID]int{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackNo]time.Duration{}}
+		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, seed: seed, manual: map[callbackd.DeliveryID]int{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackID]time.Duration{}}
 		w.script = w.receive
 		w.open()
 		w.key, err = w.s.CreateKey(context.Background(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", CreatedAt: time.Now()})

@@ -36,9 +36,9 @@ func (c *tally) BreakerOpened()                       {}
 func (c *tally) CallbackPaused(callbackd.PauseReason) { c.mu.Lock(); c.pauses++; c.mu.Unlock() }
 func (c *tally) StaleOutcome()                        { c.mu.Lock(); c.stale++; c.mu.Unlock() }
 
-func (r *rig) setting(no callbackd.CallbackNo) *callbackd.Callback {
+func (r *rig) setting(no callbackd.CallbackID) *callbackd.Callback {
 	r.Helper()
-	cb, err := r.s.CallbackByNo(r.Context(), no)
+	cb, err := r.s.CallbackByID(r.Context(), no)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func (r *rig) setting(no callbackd.CallbackNo) *callbackd.Callback {
 }
 
 // put gives a callback a new version with the URL, as PUT does.
-func (r *rig) put(no callbackd.CallbackNo, url string) {
+func (r *rig) put(no callbackd.CallbackID, url string) {
 	r.Helper()
 	next := *r.setting(no)
 	next.URL, next.Payload = url, fmt.Appendf(nil, `{"v":%d}`, next.Version)
@@ -111,7 +111,7 @@ func TestWhatOutlastsItsCallbackIsRecordedAsItWas(t *testing.T) {
 }
 
 // end deletes a callback or revokes its key.
-func (r *rig) end(no callbackd.CallbackNo, revoke bool) {
+func (r *rig) end(no callbackd.CallbackID, revoke bool) {
 	r.Helper()
 	cb := r.setting(no)
 	var err error
@@ -128,7 +128,7 @@ func (r *rig) end(no callbackd.CallbackNo, revoke bool) {
 
 func (r *rig) settle() {
 	r.Helper()
-	if _, err := r.s.SettleCanceled(r.Context(), time.Now(), 100); err != nil {
+	if _, err := r.s.FinalizeCanceled(r.Context(), time.Now(), 100); err != nil {
 		r.Fatal(err)
 	}
 }
@@ -162,7 +162,7 @@ func TestAnAnswerSaysNothingAboutAnotherVersion(t *testing.T) {
 					if cb.Paused() || !cb.FailingSince.IsZero() || count.pauses != 0 {
 						t.Errorf("paused %q, failing since %v, told %d times", cb.Pause.Reason, cb.FailingSince, count.pauses)
 					}
-					if look := r.e.Outlook(no, "", time.Now()); look.Failures != 0 || look.Limit == 0 {
+					if look := r.e.Diagnosis(no, "", time.Now()); look.Failures != 0 || look.Limit == 0 {
 						t.Errorf("%+v", look)
 					}
 					pass(time.Minute)
@@ -252,7 +252,7 @@ func TestRetryAfterClosesTheCallback(t *testing.T) {
 			}
 			r.replayAll()
 			pass(time.Minute)
-			if look := r.e.Outlook(no, "A", time.Now()); !look.ClosedUntil.Equal(until()) || look.Limit != 0 {
+			if look := r.e.Diagnosis(no, "A", time.Now()); !look.ClosedUntil.Equal(until()) || look.Limit != 0 {
 				t.Errorf("closed until %v, want %v", look.ClosedUntil, until())
 			}
 			r.restart()
@@ -327,7 +327,7 @@ func TestASettingThatComesWithTheAnswerKeepsRetryAfter(t *testing.T) {
 
 func (r *rig) replayAll() {
 	r.Helper()
-	rp, err := r.s.CreateReplay(r.Context(), callbackd.Replay{Key: r.key.No, CreatedAt: time.Now()})
+	rp, err := r.s.CreateReplay(r.Context(), callbackd.Replay{Key: r.key.ID, CreatedAt: time.Now()})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -339,9 +339,9 @@ func (r *rig) replayAll() {
 }
 
 // test sends a test to a callback.
-func (r *rig) test(no callbackd.CallbackNo) {
+func (r *rig) test(no callbackd.CallbackID) {
 	r.Helper()
-	_, err := r.s.Accept(r.Context(), store.Batch{Key: r.key.No, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}})
+	_, err := r.s.Accept(r.Context(), store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -423,11 +423,11 @@ func (r *rig) waiting() (n int64) {
 // A resume and another URL make what waits for a later time due now, through
 // the ramp and in order, also when callbackd is restarted meanwhile.
 func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
-	acts := map[string]func(r *rig, no callbackd.CallbackNo){
-		"resume":     func(r *rig, no callbackd.CallbackNo) { r.pause(no, callbackd.NotPaused) },
-		"other host": func(r *rig, no callbackd.CallbackNo) { r.put(no, "https://other.example/") },
-		"other path": func(r *rig, no callbackd.CallbackNo) { r.put(no, "https://example.com/path") },
-		"of a paused": func(r *rig, no callbackd.CallbackNo) {
+	acts := map[string]func(r *rig, no callbackd.CallbackID){
+		"resume":     func(r *rig, no callbackd.CallbackID) { r.pause(no, callbackd.NotPaused) },
+		"other host": func(r *rig, no callbackd.CallbackID) { r.put(no, "https://other.example/") },
+		"other path": func(r *rig, no callbackd.CallbackID) { r.put(no, "https://example.com/path") },
+		"of a paused": func(r *rig, no callbackd.CallbackID) {
 			r.pause(no, callbackd.PausedByUser)
 			r.pause(no, callbackd.NotPaused)
 		},

@@ -12,13 +12,13 @@ import (
 // also when the callback is owed nothing.
 func TestRescanFindsAChangeOfAnIdleCallback(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		cb, err := r.s.CallbackByNo(r.Context(), r.callback(callbackd.Complete, callbackd.Policy{}))
+		cb, err := r.s.CallbackByID(r.Context(), r.callback(callbackd.Complete, callbackd.Policy{}))
 		if err != nil {
 			r.Fatal(err)
 		}
 		r.publish(callbackd.Complete, "S")
 		pass(time.Second)
-		if _, err := r.s.PauseCallback(r.Context(), r.key.No, callbackd.Complete, cb.Name, callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()}); err != nil {
+		if _, err := r.s.PauseCallback(r.Context(), r.key.ID, callbackd.Complete, cb.Name, callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()}); err != nil {
 			r.Fatal(err)
 		}
 		if err := r.e.Rescan(r.Context()); err != nil {

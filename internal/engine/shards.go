@@ -21,7 +21,7 @@ const (
 var errLease = callbackd.Errorf(callbackd.KindUnavailable, "the lease of this node ended")
 
 // owns tells whether the engine delivers for a callback.
-func (e *Engine) owns(no callbackd.CallbackNo) bool {
+func (e *Engine) owns(no callbackd.CallbackID) bool {
 	return !e.o.Shared || e.shards[callbackd.ShardOf(no)] != notOurs
 }
 
@@ -163,7 +163,7 @@ func (e *Engine) Disown(shards []callbackd.Shard) <-chan callbackd.Shard {
 		r.left[s] = 1
 	}
 	for _, t := range e.targets {
-		if s := callbackd.ShardOf(t.no); r.left[s] > 0 && !t.leaving {
+		if s := callbackd.ShardOf(t.id); r.left[s] > 0 && !t.leaving {
 			t.drained = r
 			r.left[s]++
 			e.leave(t)
@@ -228,11 +228,11 @@ func (e *Engine) left(t *target) {
 	if !t.leaving || t.inFlight > 0 || t.recording > 0 || t.fetching {
 		return
 	}
-	if e.targets[t.no] == t {
-		delete(e.targets, t.no)
+	if e.targets[t.id] == t {
+		delete(e.targets, t.id)
 	}
 	if t.drained != nil {
-		t.drained.one(callbackd.ShardOf(t.no))
+		t.drained.one(callbackd.ShardOf(t.id))
 		t.drained = nil
 	}
 }
@@ -254,7 +254,7 @@ func (e *Engine) look(t *target, session string, id callbackd.EventID) {
 func (e *Engine) ask(t *target, session string, id callbackd.EventID) {
 	l := t.lane(session)
 	if l.last == 0 {
-		f := e.floors.of(t.no, session)
+		f := e.floors.of(t.id, session)
 		l.last, l.number = f.id, f.number
 	}
 	l.seen = max(l.seen, id)

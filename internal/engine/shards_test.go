@@ -64,7 +64,7 @@ func newPeers(r *rig, n int, seed uint64) *peers {
 			r.Fatal(err)
 		}
 	}
-	r.s.SetHandover(p.handover)
+	r.s.OnCommit(p.handover)
 	return p
 }
 
@@ -86,11 +86,11 @@ func (p *peers) handover(ds []callbackd.Delivery) {
 	defer p.mu.Unlock()
 	by := p.all[p.accepts]
 	for _, d := range ds {
-		d.Apart = by.chain[d.Session] != d.Sequence-1
+		d.ReadLane = by.chain[d.Session] != d.Sequence-1
 		to := p.owners[callbackd.ShardOf(d.ID.Callback)]
 		switch {
 		case to == p.accepts:
-			by.e.Handover([]callbackd.Delivery{d})
+			by.e.OnCommit([]callbackd.Delivery{d})
 		case to >= 0 && !(p.lossy && p.rnd.IntN(10) == 0):
 			late := time.Duration(p.rnd.IntN(300)) * time.Millisecond
 			p.work.Go(func() {
@@ -194,7 +194,7 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		var luck sync.Mutex
 		soon := slices.Repeat([]time.Duration{0, time.Second}, 6)
-		cbs := []callbackd.CallbackNo{r.callback(ev1, callbackd.Policy{Retry: soon}), r.callback(ev1, callbackd.Policy{Retry: soon, Concurrency: 2})}
+		cbs := []callbackd.CallbackID{r.callback(ev1, callbackd.Policy{Retry: soon}), r.callback(ev1, callbackd.Policy{Retry: soon, Concurrency: 2})}
 		r.set(func(c call) callbackd.Result {
 			luck.Lock()
 			wait, fails := rnd.IntN(400), rnd.IntN(12) == 0
@@ -243,9 +243,9 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 	return problem
 }
 
-func (p *peers) judge(cbs []callbackd.CallbackNo, n map[string]int64) string {
+func (p *peers) judge(cbs []callbackd.CallbackID, n map[string]int64) string {
 	type place struct {
-		cb      callbackd.CallbackNo
+		cb      callbackd.CallbackID
 		session string
 	}
 	type one struct {
@@ -337,7 +337,7 @@ func TestAnAttemptThatOutlastsTheLeaseBeforeItIsSentIsPutBack(t *testing.T) {
 		if err := e.Adopt(r.Context(), allShards()); err != nil {
 			r.Fatal(err)
 		}
-		r.s.SetHandover(e.Handover)
+		r.s.OnCommit(e.OnCommit)
 		e.Hold(time.Now().Add(30 * time.Second)) // the setting alone takes 20 s to read
 		r.publish(ev1, "A", "A", "B")
 		pass(time.Minute)
@@ -370,12 +370,12 @@ type slowQueue struct {
 
 func (q *slowQueue) set(d time.Duration) { q.mu.Lock(); q.wait = d; q.mu.Unlock() }
 
-func (q *slowQueue) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+func (q *slowQueue) CallbackByNo(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
 	q.mu.Lock()
 	wait := q.wait
 	q.mu.Unlock()
 	time.Sleep(wait)
-	return q.Store.CallbackByNo(ctx, no)
+	return q.Store.CallbackByID(ctx, no)
 }
 
 // A shard is drained when the outcome of what was under way is recorded, and
@@ -425,7 +425,7 @@ type lateQueue struct {
 
 func (q *lateQueue) passing() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.passes }
 
-func (q *lateQueue) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+func (q *lateQueue) Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
 	q.mu.Lock()
 	hidden, wait := q.hidden, q.wait
 	q.mu.Unlock()
@@ -456,16 +456,16 @@ func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 			r.Fatal(err)
 		}
 		e.Hold(time.Now().Add(time.Hour))
-		r.s.SetHandover(e.Handover)
+		r.s.OnCommit(e.OnCommit)
 		for i := range 5 { // more than the window holds: the rest is left to the store
 			r.publish(ev1, fmt.Sprint("own", i))
 		}
-		r.s.SetHandover(func([]callbackd.Delivery) {})
+		r.s.OnCommit(func([]callbackd.Delivery) {})
 		late := r.publish(ev1, "late")[0]
 		q.mu.Lock()
 		q.hidden = late
 		q.mu.Unlock()
-		r.s.SetHandover(e.Handover)
+		r.s.OnCommit(e.OnCommit)
 		r.publish(ev1, "last")
 		synctest.Wait()
 		for range 200 { // a query is under way at one of these moments, until all is read

@@ -12,7 +12,7 @@ import (
 
 // target is what the engine knows of one callback that is owed something.
 type target struct {
-	no      callbackd.CallbackNo
+	id      callbackd.CallbackID
 	cb      *callbackd.Callback // nil until it was read
 	stale   bool                // cb must be read again
 	paused  bool
@@ -89,14 +89,14 @@ type lane struct {
 	index   int                  // in held
 }
 
-func (e *Engine) target(no callbackd.CallbackNo) *target {
+func (e *Engine) target(no callbackd.CallbackID) *target {
 	t := e.targets[no]
 	if t == nil {
 		if len(e.targets) >= max(e.sweepAt, idleTargets) {
 			e.dropIdle()
 			e.sweepAt = 2 * len(e.targets)
 		}
-		t = &target{no: no, lanes: map[string]*lane{}, settled: map[callbackd.EventID]bool{}, taken: map[callbackd.EventID]bool{}, revived: map[callbackd.EventID]callbackd.Delivery{}, stale: true}
+		t = &target{id: no, lanes: map[string]*lane{}, settled: map[callbackd.EventID]bool{}, taken: map[callbackd.EventID]bool{}, revived: map[callbackd.EventID]callbackd.Delivery{}, stale: true}
 		e.targets[no] = t
 		if e.o.Shared && e.shards[callbackd.ShardOf(no)] == adopting {
 			t.forget() // what the store holds of it is being asked for
@@ -213,7 +213,7 @@ func (t *target) wake(e *Engine, l *lane) {
 		if t.lanes[l.session] == l && l.ready == [classes]bool{} {
 			delete(t.lanes, l.session)
 			if e.o.Shared {
-				e.floors.keep(t.no, l.session, floor{l.last, l.number})
+				e.floors.keep(t.id, l.session, floor{l.last, l.number})
 			}
 		}
 	}

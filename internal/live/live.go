@@ -33,13 +33,13 @@ const MaxItems = 256
 type Feed struct {
 	viewers atomic.Int64
 	mu      sync.Mutex
-	keys    map[callbackd.KeyNo]map[*Subscription]bool
+	keys    map[callbackd.KeyID]map[*Subscription]bool
 }
 
 // Subscription is one viewer.
 type Subscription struct {
 	feed *Feed
-	key  callbackd.KeyNo
+	key  callbackd.KeyID
 	c    chan struct{}
 
 	mu     sync.Mutex
@@ -83,12 +83,12 @@ func (s *Subscription) put(item Item) {
 
 // Subscribe looks at the attempts of a key, or of all keys with 0. Close it
 // at the end.
-func (f *Feed) Subscribe(key callbackd.KeyNo) *Subscription {
+func (f *Feed) Subscribe(key callbackd.KeyID) *Subscription {
 	s := &Subscription{feed: f, key: key, c: make(chan struct{}, 1)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.keys == nil {
-		f.keys = map[callbackd.KeyNo]map[*Subscription]bool{}
+		f.keys = map[callbackd.KeyID]map[*Subscription]bool{}
 	}
 	if f.keys[key] == nil {
 		f.keys[key] = map[*Subscription]bool{}

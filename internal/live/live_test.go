@@ -8,7 +8,7 @@ import (
 	"callbackd/internal/live"
 )
 
-func attempt(f *live.Feed, key callbackd.KeyNo, n int64) {
+func attempt(f *live.Feed, key callbackd.KeyID, n int64) {
 	o := &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: callbackd.EventID(n), Callback: 1},
 		Event: &callbackd.Event{Key: key, Type: callbackd.Complete, Session: "S", Sequence: n}}}
 	o.Attempt.Number, o.Attempt.Status, o.Attempt.Timings.Total = 1, 200, time.Millisecond

@@ -44,7 +44,7 @@ type sent struct {
 
 // Send implements engine.Sender.
 func (r *rig) Send(_ context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int) callbackd.Result {
-	c := sent{callbackd.DeliveryID{Event: ev.ID, Callback: cb.No}, ev.Session, ev.Sequence, n, time.Now()}
+	c := sent{callbackd.DeliveryID{Event: ev.ID, Callback: cb.ID}, ev.Session, ev.Sequence, n, time.Now()}
 	r.mu.Lock()
 	r.got = append(r.got, c)
 	answer := r.answer
@@ -95,7 +95,7 @@ func (r *rig) open() {
 	}
 	r.s = s
 	r.e = engine.New(engine.Options{Queue: s, Sender: r})
-	s.SetHandover(r.e.Handover)
+	s.OnCommit(r.e.OnCommit)
 	if err := r.e.Start(r.Context()); err != nil {
 		r.Fatal(err)
 	}
@@ -115,20 +115,20 @@ func (r *rig) close(ctx context.Context) {
 	}
 }
 
-func (r *rig) callback(name string, p callbackd.Policy) callbackd.CallbackNo {
+func (r *rig) callback(name string, p callbackd.Policy) callbackd.CallbackID {
 	r.Helper()
-	cb, _, err := r.s.CreateCallback(r.Context(), callbackd.Callback{Key: r.key.No, Event: ev1, Name: name, URL: "https://example.com/", Method: "POST", Payload: []byte("{}"), Policy: p}, time.Now())
+	cb, _, err := r.s.CreateCallback(r.Context(), callbackd.Callback{Key: r.key.ID, Event: ev1, Name: name, URL: "https://example.com/", Method: "POST", Payload: []byte("{}"), Policy: p}, time.Now())
 	if err != nil {
 		r.Fatal(err)
 	}
-	return cb.No
+	return cb.ID
 }
 
 // publish accepts n events over the given number of sessions.
 func (r *rig) publish(n, sessions int) (ids []callbackd.EventID) {
 	r.Helper()
 	for n > 0 {
-		b := store.Batch{Key: r.key.No, At: time.Now()}
+		b := store.Batch{Key: r.key.ID, At: time.Now()}
 		for len(b.Events) < callbackd.MaxBatch && n > 0 {
 			b.Events = append(b.Events, store.NewEvent{Type: ev1, Session: fmt.Sprint("S", n%sessions), Data: []byte("{}")})
 			n--
@@ -146,7 +146,7 @@ func (r *rig) publish(n, sessions int) (ids []callbackd.EventID) {
 
 func (r *rig) start(f callbackd.ReplayFilter, rate float64) callbackd.ReplayID {
 	r.Helper()
-	rp, err := r.s.CreateReplay(r.Context(), callbackd.Replay{Key: r.key.No, Filter: f, Rate: rate, CreatedAt: time.Now()})
+	rp, err := r.s.CreateReplay(r.Context(), callbackd.Replay{Key: r.key.ID, Filter: f, Rate: rate, CreatedAt: time.Now()})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func (r *rig) start(f callbackd.ReplayFilter, rate float64) callbackd.ReplayID {
 
 func (r *rig) replay(id callbackd.ReplayID) callbackd.Replay {
 	r.Helper()
-	rp, err := r.s.Replay(r.Context(), r.key.No, id)
+	rp, err := r.s.Replay(r.Context(), r.key.ID, id)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -365,7 +365,7 @@ func TestPauseCancelAndADeadReceiver(t *testing.T) {
 		})
 		id := r.start(callbackd.ReplayFilter{}, 0)
 		pass(10 * time.Second)
-		to := map[callbackd.CallbackNo]int{}
+		to := map[callbackd.CallbackID]int{}
 		for _, c := range r.take() {
 			to[c.Callback]++
 		}
@@ -376,7 +376,7 @@ func TestPauseCancelAndADeadReceiver(t *testing.T) {
 			r.Errorf("%+v", rp)
 		}
 		set := func(s callbackd.ReplayState) error {
-			_, err := r.s.SetReplayState(r.Context(), r.key.No, id, s, time.Now())
+			_, err := r.s.SetReplayState(r.Context(), r.key.ID, id, s, time.Now())
 			return err
 		}
 		if err := set(callbackd.ReplayPaused); err != nil {

@@ -50,7 +50,7 @@ type redactors struct {
 // redacted is a setting with its signing secrets, which change without a new
 // version.
 type redacted struct {
-	callback callbackd.CallbackNo
+	callback callbackd.CallbackID
 	version  int64
 	secrets  string
 }
@@ -58,7 +58,7 @@ type redacted struct {
 const maxRedactors = 4096
 
 func (rs *redactors) of(cb *callbackd.Callback) *redactor {
-	key := redacted{callback: cb.No, version: cb.Version}
+	key := redacted{callback: cb.ID, version: cb.Version}
 	for _, s := range cb.Secrets {
 		key.secrets += s.Value.Reveal() + " "
 	}

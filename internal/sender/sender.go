@@ -50,7 +50,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	res.StartedAt = start.UTC()
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("attempt panicked", "event", ev.ID.String(), "callback", int64(cb.No), "panic", p)
+			s.log.Error("attempt panicked", "event", ev.ID.String(), "callback", int64(cb.ID), "panic", p)
 			res.Fault, res.Error = callbackd.FaultLocal, "callbackd failed; the attempt is made again"
 		}
 		res.Timings.Total = time.Since(start)
@@ -70,7 +70,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 		req, err = s.request(cb, ev, n, start, body)
 	}
 	if err != nil {
-		s.log.Error("attempt not built", "event", ev.ID.String(), "callback", int64(cb.No), "error", err)
+		s.log.Error("attempt not built", "event", ev.ID.String(), "callback", int64(cb.ID), "error", err)
 		res.Fault, res.Error = callbackd.FaultLocal, "callbackd could not build the request; the attempt is made again"
 		return res
 	}

@@ -44,7 +44,7 @@ func newSender(t testing.TB, o egress.Options) *sender.Sender {
 }
 
 func callbackTo(url string) *callbackd.Callback {
-	return &callbackd.Callback{No: 7, Version: 1, Event: callbackd.Complete, Name: callbackd.DefaultName, URL: url, Method: "POST", Payload: []byte("{}"),
+	return &callbackd.Callback{ID: 7, Version: 1, Event: callbackd.Complete, Name: callbackd.DefaultName, URL: url, Method: "POST", Payload: []byte("{}"),
 		Secrets: []callbackd.SigningSecret{{Value: callbackd.Secret(secretText)}}, Policy: callbackd.Policy{Timeout: 10 * time.Second}}
 }
 

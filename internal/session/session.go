@@ -20,7 +20,7 @@ type Rule func(*callbackd.Session) ([]callbackd.Fired, error)
 
 // Change applies a rule to a stored session: the change and the events it
 // fires are one transaction.
-func Change(ctx context.Context, st store.Sessions, key callbackd.KeyNo, sessionKey string, now time.Time, rule Rule) (*callbackd.Session, []*callbackd.Event, error) {
+func Change(ctx context.Context, st store.Sessions, key callbackd.KeyID, sessionKey string, now time.Time, rule Rule) (*callbackd.Session, []*callbackd.Event, error) {
 	return st.ChangeSession(ctx, key, sessionKey, now, func(s *callbackd.Session) (c store.SessionChange, err error) {
 		fired, err := rule(s)
 		if err != nil {
@@ -63,7 +63,7 @@ func changeOf(s *callbackd.Session, fired []callbackd.Fired) (c store.SessionCha
 func Data(s *callbackd.Session, f *callbackd.Fired) ([]byte, error) {
 	switch f.Type {
 	case callbackd.StatusChange:
-		return marshal(wire.StatusChange{Status: string(f.To), Timestamp: wire.Stamp(s.UpdatedAt), PreviousStatus: string(f.From), Reason: f.Reason})
+		return marshal(wire.StatusChange{Status: string(f.To), Timestamp: wire.Timestamp(s.UpdatedAt), PreviousStatus: string(f.From), Reason: f.Reason})
 	case callbackd.StageChange:
 		step, _ := callbackd.StepOf(f.Photo.Code)
 		return marshal(wire.StageChange{PhotoURL: f.Photo.URL, PhotoStatus: f.Photo.Verdict(), Message: f.Photo.Typed, PhotoCode: step.Code, PhotoLabel: step.Label})
@@ -95,7 +95,7 @@ func Now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 // New is a session that was created now.
 func New(key *callbackd.Key, now time.Time) *callbackd.Session {
 	return &callbackd.Session{
-		Key: key.No, SessionKey: callbackd.NewSessionKey(key.Account), Status: callbackd.StatusIdle, Theme: callbackd.DefaultTheme,
+		Key: key.ID, SessionKey: callbackd.NewSessionKey(key.Account), Status: callbackd.StatusIdle, Theme: callbackd.DefaultTheme,
 		Language: callbackd.DefaultLanguage, SourceType: callbackd.DefaultSource, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(key.SessionTimeFrame()),
 	}
 }

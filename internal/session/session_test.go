@@ -17,7 +17,7 @@ type one struct {
 	s *callbackd.Session
 }
 
-func (o *one) ChangeSession(_ context.Context, _ callbackd.KeyNo, _ string, _ time.Time, change func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
+func (o *one) ChangeSession(_ context.Context, _ callbackd.KeyID, _ string, _ time.Time, change func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
 	after := *o.s
 	c, err := change(&after)
 	if err != nil {

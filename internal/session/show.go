@@ -10,7 +10,7 @@ import (
 func Show(s *callbackd.Session, link string) wire.Session {
 	out := wire.Session{
 		SessionKey: s.SessionKey, Theme: s.Theme, Active: s.Active(), Status: string(s.Status), RedirectURL: orNull(s.RedirectURL),
-		InspectStartedAt: wire.Stamp(s.StartedAt), CreatedAt: wire.Stamp(s.CreatedAt), UpdatedAt: wire.Stamp(s.UpdatedAt), Language: s.Language, CaptureURL: orNull(link),
+		InspectStartedAt: wire.Timestamp(s.StartedAt), CreatedAt: wire.Timestamp(s.CreatedAt), UpdatedAt: wire.Timestamp(s.UpdatedAt), Language: s.Language, CaptureURL: orNull(link),
 		Options: wire.SessionOptions{
 			ClientID:  orNull(s.ClientID),
 			SMS:       wire.SessionSMS{To: orNull(s.SMS.To), ToName: orNull(s.SMS.ToName), From: orNull(s.SMS.From), By: orNull(s.SMS.By)},
@@ -20,7 +20,7 @@ func Show(s *callbackd.Session, link string) wire.Session {
 		Source: wire.SessionSource{Type: s.SourceType, Properties: s.SourceProperties},
 	}
 	if s.Status == callbackd.StatusComplete {
-		out.InspectEndedAt = wire.Stamp(s.EndedAt)
+		out.InspectEndedAt = wire.Timestamp(s.EndedAt)
 	}
 	if out.Source.Properties == nil {
 		out.Source.Properties = []byte("{}")
@@ -52,12 +52,12 @@ func ShowPhotos(s *callbackd.Session) []wire.Photo {
 		p := &s.Photos[i]
 		step, _ := callbackd.StepOf(p.Code)
 		out = append(out, wire.Photo{PhotoCode: p.Code, PhotoLabel: step.Label, URL: p.URL, Approved: p.Approved, ApprovedMessage: p.Verdict(),
-			CreatedAt: wire.Stamp(p.CreatedAt), UpdatedAt: wire.Stamp(p.UpdatedAt)})
+			CreatedAt: wire.Timestamp(p.CreatedAt), UpdatedAt: wire.Timestamp(p.UpdatedAt)})
 	}
 	return out
 }
 
 // ShowNote is a note as its key sees it.
 func ShowNote(n callbackd.Note) wire.Note {
-	return wire.Note{Title: n.Title, Description: n.Description, InsertedBy: n.InsertedBy, InsertedAt: wire.Stamp(n.InsertedAt)}
+	return wire.Note{Title: n.Title, Description: n.Description, InsertedBy: n.InsertedBy, InsertedAt: wire.Timestamp(n.InsertedAt)}
 }

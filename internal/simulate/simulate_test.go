@@ -31,7 +31,7 @@ func serve(t *testing.T) *client.Client {
 	if err = errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.Start(t.Context(), app.Config{Listen: "127.0.0.1:0", Place: app.Place{Data: dir}, Log: slog.New(slog.DiscardHandler), Keep: time.Hour, AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	a, err := app.Start(t.Context(), app.Config{Listen: "127.0.0.1:0", StoreConfig: app.StoreConfig{Data: dir}, Log: slog.New(slog.DiscardHandler), Retention: time.Hour, AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,16 +14,16 @@ import (
 type Hub struct {
 	watched atomic.Int64
 	mu      sync.Mutex
-	keys    map[callbackd.KeyNo]map[chan struct{}]bool
+	keys    map[callbackd.KeyID]map[chan struct{}]bool
 }
 
 // Watch is the Watch of [Events].
-func (h *Hub) Watch(key callbackd.KeyNo) (changed <-chan struct{}, stop func()) {
+func (h *Hub) Watch(key callbackd.KeyID) (changed <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.keys == nil {
-		h.keys = map[callbackd.KeyNo]map[chan struct{}]bool{}
+		h.keys = map[callbackd.KeyID]map[chan struct{}]bool{}
 	}
 	if h.keys[key] == nil {
 		h.keys[key] = map[chan struct{}]bool{}
@@ -44,7 +44,7 @@ func (h *Hub) Watch(key callbackd.KeyNo) (changed <-chan struct{}, stop func()) 
 }
 
 // Watched returns the keys that somebody watches.
-func (h *Hub) Watched() []callbackd.KeyNo {
+func (h *Hub) Watched() []callbackd.KeyID {
 	if h.watched.Load() == 0 {
 		return nil
 	}
@@ -54,7 +54,7 @@ func (h *Hub) Watched() []callbackd.KeyNo {
 }
 
 // Changed is Committed for a key.
-func (h *Hub) Changed(key callbackd.KeyNo) {
+func (h *Hub) Changed(key callbackd.KeyID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for ch := range h.keys[key] {
@@ -73,7 +73,7 @@ func (h *Hub) Committed(evs []*callbackd.Event) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	last := callbackd.KeyNo(-1)
+	last := callbackd.KeyID(-1)
 	for _, ev := range evs {
 		if ev.Key == last {
 			continue

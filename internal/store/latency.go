@@ -53,7 +53,7 @@ func (l *Latency) Quantile(q float64) time.Duration {
 }
 
 // Merge adds other to s.
-func (s *Sums) Merge(other *Sums) {
+func (s *Counters) Merge(other *Counters) {
 	s.Delivered += other.Delivered
 	s.Failed += other.Failed
 	s.Canceled += other.Canceled

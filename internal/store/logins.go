@@ -11,7 +11,7 @@ import (
 // one in once.
 type Login struct {
 	Hash  [32]byte        // of the token; the token itself is nowhere
-	Key   callbackd.KeyNo // whose; 0: the operator's
+	Key   callbackd.KeyID // whose; 0: the operator's
 	Link  bool            // good for one TakeLink, and for nothing else
 	Proof [32]byte        // of the secret that was shown; the console's to check
 	// A login is void from ExpiresAt on.

@@ -23,7 +23,7 @@ type LogID int64
 // LogEntry is one call, or the sum of a minute's calls of one kind.
 type LogEntry struct {
 	ID       LogID // set by the store
-	Key      callbackd.KeyNo
+	Key      callbackd.KeyID
 	At       time.Time // of a sum: the beginning of its minute
 	Method   string
 	Path     string // without the query
@@ -36,7 +36,7 @@ type LogEntry struct {
 
 // LogQuery chooses entries. Zero members choose all.
 type LogQuery struct {
-	Key    callbackd.KeyNo
+	Key    callbackd.KeyID
 	Method string
 	Path   string // begins with
 	Status int    // 1 to 5: the class; otherwise the status itself

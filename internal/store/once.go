@@ -12,7 +12,7 @@ import (
 // with its context: the command's change and the answer are one transaction,
 // and a command whose key has an answer is not run and returns [Repeated].
 type Once struct {
-	Key    callbackd.KeyNo
+	Key    callbackd.KeyID
 	Hash   []byte // of what the idempotency key was sent to, and of the key
 	Digest []byte // of what was sent
 	At     time.Time
@@ -32,7 +32,7 @@ type Answer struct {
 
 // NewOnce names what a call asks for: where, with which idempotency key, and
 // what it sends.
-func NewOnce(key callbackd.KeyNo, where, idempotencyKey string, sent []byte, at time.Time) *Once {
+func NewOnce(key callbackd.KeyID, where, idempotencyKey string, sent []byte, at time.Time) *Once {
 	hash, digest := sha256.Sum256([]byte(where+"\n"+idempotencyKey)), sha256.Sum256(sent)
 	return &Once{Key: key, Hash: hash[:16], Digest: digest[:], At: at}
 }

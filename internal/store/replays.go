@@ -11,7 +11,7 @@ import (
 // ordinary pending deliveries that carry the replay's id.
 type Replays interface {
 	// CountReplay is how large the set of a replay would be now.
-	CountReplay(ctx context.Context, key callbackd.KeyNo, f callbackd.ReplayFilter) (int64, error)
+	CountReplay(ctx context.Context, key callbackd.KeyID, f callbackd.ReplayFilter) (int64, error)
 	// CreateReplay fixes the set of r.Filter as it stands at one moment
 	// within the call, and stores r with it: the state is running, ID and
 	// Total are set by the store. Only Key, Filter, Rate and CreatedAt are
@@ -19,14 +19,14 @@ type Replays interface {
 	// target of another key or type.
 	CreateReplay(ctx context.Context, r callbackd.Replay) (*callbackd.Replay, error)
 	// Replay returns one replay of the key.
-	Replay(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID) (*callbackd.Replay, error)
+	Replay(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID) (*callbackd.Replay, error)
 	// ListReplays returns the key's replays newest first, older than after
 	// when it is not 0. next is 0 at the end.
-	ListReplays(ctx context.Context, key callbackd.KeyNo, after callbackd.ReplayID, limit int) (rs []callbackd.Replay, next callbackd.ReplayID, err error)
+	ListReplays(ctx context.Context, key callbackd.KeyID, after callbackd.ReplayID, limit int) (rs []callbackd.Replay, next callbackd.ReplayID, err error)
 	// SetReplayState pauses, resumes (running) or cancels. To set the state
 	// it has is no error; to leave an end is a Conflict. What was made due
 	// goes on either way.
-	SetReplayState(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID, s callbackd.ReplayState, at time.Time) (*callbackd.Replay, error)
+	SetReplayState(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID, s callbackd.ReplayState, at time.Time) (*callbackd.Replay, error)
 	// RunningReplays returns the replays of every key that run.
 	RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error)
 	// StepReplay makes the next of the replay's set due, from at on, with the
@@ -53,9 +53,9 @@ type ReplayStep struct {
 	Next time.Time
 }
 
-// AdmitReplay refuses filters that can choose nothing, and gives a replay to
+// CheckReplayLimit refuses filters that can choose nothing, and gives a replay to
 // a target the target's type. Every driver begins with it.
-func AdmitReplay(ctx context.Context, cbs Callbacks, key callbackd.KeyNo, f *callbackd.ReplayFilter) error {
+func CheckReplayLimit(ctx context.Context, cbs Callbacks, key callbackd.KeyID, f *callbackd.ReplayFilter) error {
 	if f.Target == 0 {
 		for _, state := range f.States {
 			if state == callbackd.Canceled {
@@ -64,7 +64,7 @@ func AdmitReplay(ctx context.Context, cbs Callbacks, key callbackd.KeyNo, f *cal
 		}
 		return nil
 	}
-	cb, err := cbs.CallbackByNo(ctx, f.Target)
+	cb, err := cbs.CallbackByID(ctx, f.Target)
 	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && (cb.Key != key || cb.Deleted()) {
 		return callbackd.Errorf(callbackd.KindInvalid, "The target %d is not a callback of this API key; GET /v1/callbacks/:event/policy shows the number.", f.Target)
 	}

@@ -15,7 +15,7 @@ type Sessions interface {
 	// one with that session key.
 	CreateSession(ctx context.Context, s *callbackd.Session, fired ...NewEvent) error
 	// Session returns one session.
-	Session(ctx context.Context, key callbackd.KeyNo, sessionKey string) (*callbackd.Session, error)
+	Session(ctx context.Context, key callbackd.KeyID, sessionKey string) (*callbackd.Session, error)
 	// ChangeSession hands change a copy of the session and writes what it
 	// made of it, with the events and notes it returns, in one transaction:
 	// all of it is durable when ChangeSession returns, or none of it. The
@@ -27,9 +27,9 @@ type Sessions interface {
 	// that is then given up: it must depend on its argument alone and must
 	// not call the store. Its error is returned as it is, and nothing is
 	// written.
-	ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionKey string, at time.Time, change func(*callbackd.Session) (SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error)
+	ChangeSession(ctx context.Context, key callbackd.KeyID, sessionKey string, at time.Time, change func(*callbackd.Session) (SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error)
 	// SessionNotes returns a session's notes, oldest first.
-	SessionNotes(ctx context.Context, key callbackd.KeyNo, sessionKey string) ([]callbackd.Note, error)
+	SessionNotes(ctx context.Context, key callbackd.KeyID, sessionKey string) ([]callbackd.Note, error)
 	// ListSessions returns sessions, without their Results, newest first: by
 	// CreatedAt, then by session key, descending. A page ends at MaxPageData
 	// of SessionSize.
@@ -41,7 +41,7 @@ type Sessions interface {
 	SessionEvents(ctx context.Context, q SessionEventQuery) ([]SessionEvent, error)
 	// LatestEvents returns, for each of the sessions that has events, the
 	// newest n of them, newest first, without their data.
-	LatestEvents(ctx context.Context, key callbackd.KeyNo, sessions []string, n int) (map[string][]*callbackd.Event, error)
+	LatestEvents(ctx context.Context, key callbackd.KeyID, sessions []string, n int) (map[string][]*callbackd.Event, error)
 	// DueSessions returns up to limit sessions whose Due is not after now,
 	// soonest first, and the soonest Due of all others; zero when there is
 	// none.
@@ -53,7 +53,7 @@ type Sessions interface {
 
 // SessionID names one session of all keys.
 type SessionID struct {
-	Key        callbackd.KeyNo
+	Key        callbackd.KeyID
 	SessionKey string
 }
 
@@ -69,7 +69,7 @@ type SessionChange struct {
 
 // SessionQuery chooses sessions. Zero members choose all.
 type SessionQuery struct {
-	Key    callbackd.KeyNo
+	Key    callbackd.KeyID
 	Status callbackd.SessionStatus
 	Since  time.Time // created at or after
 	Until  time.Time // created before
@@ -97,7 +97,7 @@ type SessionPage struct {
 
 // SessionEventQuery chooses events of one session of a key.
 type SessionEventQuery struct {
-	Key     callbackd.KeyNo
+	Key     callbackd.KeyID
 	Session string
 	After   int64 // sequence numbers above this one
 	Before  int64 // and below this one; 0: all

@@ -11,20 +11,20 @@ import (
 // are not part of any promise: a crash loses those of the last batch and
 // never counts twice.
 type Stats interface {
-	// AddTallies adds what happened since the last call, in one commit.
-	AddTallies(ctx context.Context, ts []Tally) error
+	// AddCounters adds what happened since the last call, in one commit.
+	AddCounters(ctx context.Context, ts []MinuteCounters) error
 	// ListStats returns the sums of the slots of q, oldest first, without
 	// those in which nothing happened.
-	ListStats(ctx context.Context, q StatsQuery) ([]Slot, error)
+	ListStats(ctx context.Context, q StatsQuery) ([]Bucket, error)
 	// ListHealth returns the callbacks in force of a key, in the order of
 	// ListCallbacks, with their health. For key 0 it returns, of all keys,
 	// up to MaxAttention that fail, are paused, wait or have a certificate
 	// that ends before q.CertBefore.
-	ListHealth(ctx context.Context, key callbackd.KeyNo, q HealthQuery) ([]CallbackHealth, error)
+	ListHealth(ctx context.Context, key callbackd.KeyID, q HealthQuery) ([]CallbackHealth, error)
 	// CountPending counts the pending deliveries of a callback.
-	CountPending(ctx context.Context, cb callbackd.CallbackNo, q PendingQuery) (Backlog, error)
+	CountPending(ctx context.Context, cb callbackd.CallbackID, q PendingQuery) (Backlog, error)
 	// Receiver returns the latest that is known of a callback's receiver.
-	Receiver(ctx context.Context, cb callbackd.CallbackNo) (Receiver, error)
+	Receiver(ctx context.Context, cb callbackd.CallbackID) (Receiver, error)
 	// Prune removes up to limit rows of each kind that are older: logs,
 	// minute and hour slots, replays that ended. It returns how many went.
 	Prune(ctx context.Context, p Prune, limit int) (int, error)
@@ -77,17 +77,17 @@ const MaxAttention = 200
 // MaxPendingShown is how far the overview counts what is pending.
 const MaxPendingShown = 1000
 
-// Width of a slot.
-type Width time.Duration
+// Interval of a slot.
+type Interval time.Duration
 
 // The widths that are kept.
 const (
-	Minute = Width(time.Minute)
-	Hour   = Width(time.Hour)
+	Minute = Interval(time.Minute)
+	Hour   = Interval(time.Hour)
 )
 
-// Sums of a slot.
-type Sums struct {
+// Counters of a slot.
+type Counters struct {
 	Delivered, Failed, Canceled int64   // deliveries that ended
 	Attempts                    int64   // all of them
 	Faults                      int64   // attempts that failed, for whatever reason
@@ -95,24 +95,24 @@ type Sums struct {
 	Latency                     Latency // from acceptance to success, without repeats
 }
 
-// Slot is what happened within one width.
-type Slot struct {
+// Bucket is what happened within one width.
+type Bucket struct {
 	At time.Time // its beginning
-	Sums
+	Counters
 }
 
-// Tally is what one callback adds to the sums of one minute, and the latest
+// MinuteCounters is what one callback adds to the sums of one minute, and the latest
 // that is known of its receiver.
-type Tally struct {
-	Callback callbackd.CallbackNo
-	Key      callbackd.KeyNo
+type MinuteCounters struct {
+	Callback callbackd.CallbackID
+	Key      callbackd.KeyID
 	Minute   time.Time
-	Sums
+	Counters
 	Receiver
 }
 
 // Receiver is the latest that is known of a callback's receiver. Zero
-// members are not known, and change nothing in a Tally.
+// members are not known, and change nothing in a MinuteCounters.
 type Receiver struct {
 	LastSuccess  time.Time
 	LastFailure  time.Time
@@ -123,9 +123,9 @@ type Receiver struct {
 
 // StatsQuery chooses slots: of one callback, of one key, or of everything.
 type StatsQuery struct {
-	Key      callbackd.KeyNo      // 0: all keys
-	Callback callbackd.CallbackNo // 0: all callbacks
-	Width    Width
+	Key      callbackd.KeyID      // 0: all keys
+	Callback callbackd.CallbackID // 0: all callbacks
+	Interval Interval
 	Since    time.Time
 	Until    time.Time
 }

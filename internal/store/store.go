@@ -64,8 +64,8 @@ type Keys interface {
 	// there is none. The answer may be MaxKeyAge old. The result is shared:
 	// it must not be changed.
 	Key(ctx context.Context, apiKey string) (*callbackd.Key, error)
-	// KeyByNo is Key by number.
-	KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error)
+	// KeyByID is Key by number.
+	KeyByID(ctx context.Context, no callbackd.KeyID) (*callbackd.Key, error)
 }
 
 // MaxKeyAge bounds how long a server may go on with what it knew about a key
@@ -75,7 +75,7 @@ const MaxKeyAge = 200 * time.Millisecond
 
 // Callbacks keeps the settings. Results are copies or immutable.
 type Callbacks interface {
-	// CreateCallback stores c (No, Version and times are set by the store)
+	// CreateCallback stores c (ID, Version and times are set by the store)
 	// unless the key has a callback for the event with that name: then it
 	// returns the stored one and created=false, and stores nothing.
 	CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (stored *callbackd.Callback, created bool, err error)
@@ -86,24 +86,24 @@ type Callbacks interface {
 	ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error)
 	// DeleteCallback ends it: nothing is owed to it from this commit on,
 	// what it was owed is canceled, its history stays.
-	DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error)
+	DeleteCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error)
 	// PauseCallback sets or ends (NotPaused) a pause. One that is set already for
 	// the same reason keeps its time. To end one, whether there is one or not,
 	// forgets what is bad about the receiver and releases what waits: see
 	// MakeDue.
-	PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error)
+	PauseCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error)
 	// RotateSecret does what [callbackd.Callback.RotateSecret] does.
-	RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error)
+	RotateSecret(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error)
 	// Callback returns one setting in force.
-	Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (*callbackd.Callback, error)
+	Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error)
 	// ListCallbacks returns those in force, in PAVE's event order, then by name.
-	ListCallbacks(ctx context.Context, key callbackd.KeyNo) ([]*callbackd.Callback, error)
-	// CallbackByNo returns a setting by number, deleted ones included. One
+	ListCallbacks(ctx context.Context, key callbackd.KeyID) ([]*callbackd.Callback, error)
+	// CallbackByID returns a setting by number, deleted ones included. One
 	// whose key was revoked is Deleted from that time on: it is owed nothing.
-	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
+	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
 	// CallbackVersion returns the setting as it was in that version (URL,
 	// Method, Headers, Payload); everything else is as it is now.
-	CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (*callbackd.Callback, error)
+	CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (*callbackd.Callback, error)
 }
 
 // NewEvent is one event to accept.
@@ -113,7 +113,7 @@ type NewEvent struct {
 	Data    []byte // the store keeps it: the caller must not change it
 	// OnlyTo, when not 0, owes the event to this callback alone and marks it
 	// as a test.
-	OnlyTo callbackd.CallbackNo
+	OnlyTo callbackd.CallbackID
 	// Idempotency makes the event repeatable on its own; empty for none.
 	// Used for the member "id" of events in a batch.
 	Idempotency string
@@ -121,7 +121,7 @@ type NewEvent struct {
 
 // Batch is what one request publishes: all or nothing.
 type Batch struct {
-	Key    callbackd.KeyNo
+	Key    callbackd.KeyID
 	At     time.Time
 	Events []NewEvent
 	// Idempotency makes the whole batch repeatable: a batch with a key seen
@@ -141,10 +141,10 @@ type Events interface {
 	// A repeat by idempotency key returns the first answer and stores
 	// nothing; the same idempotency key with another content is a Conflict.
 	// Concurrent calls share a commit. Handed over events reach the hook of
-	// SetHandover before Accept returns.
+	// OnCommit before Accept returns.
 	Accept(ctx context.Context, b Batch) ([]*callbackd.Event, error)
 	// Event returns one event of the key.
-	Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error)
+	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	// ListEvents returns events newest first. A page ends at MaxPageData.
 	ListEvents(ctx context.Context, q EventQuery) (EventPage, error)
 	// EventsAfter returns events of the key oldest first, with ids above
@@ -155,16 +155,16 @@ type Events interface {
 	EventsAfter(ctx context.Context, q EventQuery) (EventPage, error)
 	// Watch gives a value on changed soon after events of the key were
 	// committed; several commits may give one. Call stop at the end.
-	Watch(key callbackd.KeyNo) (changed <-chan struct{}, stop func())
+	Watch(key callbackd.KeyID) (changed <-chan struct{}, stop func())
 	// ListDeliveries returns deliveries newest event first, then by
 	// callback number descending.
 	ListDeliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
 	// Delivery returns one delivery of the key with its newest attempts: see
 	// MaxHistory.
-	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*DeliveryView, error)
+	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*DeliveryView, error)
 	// DeliveryBefore is Delivery with the attempts before one of them; before
 	// is its number.
-	DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*DeliveryView, error)
+	DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*DeliveryView, error)
 	// RetryDelivery makes a delivery due at once, from the start of its
 	// schedule, as a manual repeat. One that was never tried is returned as it
 	// is, without a Due: it takes its turn in its lane. A delivery in flight is a Conflict only
@@ -172,12 +172,12 @@ type Events interface {
 	// Canceled deliveries cannot be retried, nor any of a callback that is
 	// owed nothing any more: Conflict. It returns the pending delivery to
 	// hand to the engine.
-	RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error)
+	RetryDelivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error)
 }
 
 // EventQuery chooses events. Zero members choose all.
 type EventQuery struct {
-	Key     callbackd.KeyNo
+	Key     callbackd.KeyID
 	Type    callbackd.EventType
 	Session string
 	Since   time.Time         // accepted at or after
@@ -215,11 +215,11 @@ type Removed struct {
 
 // DeliveryQuery chooses deliveries. Zero members choose all.
 type DeliveryQuery struct {
-	Key      callbackd.KeyNo
+	Key      callbackd.KeyID
 	State    callbackd.State
 	Type     callbackd.EventType
 	Session  string
-	Callback callbackd.CallbackNo
+	Callback callbackd.CallbackID
 	Since    time.Time            // event accepted at or after
 	Until    time.Time            // event accepted before
 	Status   int                  // of the last attempt; 1 to 5: its class
@@ -283,45 +283,45 @@ type DeliveryView struct {
 // Queue is what the engine works from. The store is the queue; the engine
 // holds a window of it.
 type Queue interface {
-	// SetHandover registers the one function that is told about each
+	// OnCommit registers the one function that is told about each
 	// committed event, in commit order, with its pending deliveries. It is
 	// called before Accept returns, must not block and must not call the
 	// store. It is set once, before the first Accept.
-	SetHandover(func(ds []callbackd.Delivery))
+	OnCommit(func(ds []callbackd.Delivery))
 	// Backlogs returns the number of every callback that is owed something.
-	Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error)
+	Backlogs(ctx context.Context) ([]callbackd.CallbackID, error)
 	// Fresh returns up to limit pending deliveries of the callback that were
 	// never scheduled (Due is zero), with ids above after, in acceptance
 	// order, which is sequence order within each session. Event is set for
 	// the first MaxFreshData bytes of them and nil from there on.
-	Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
+	Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
 	// Scheduled returns up to limit pending deliveries that have a Due,
 	// soonest first, and of those only Due ≤ until. next is the soonest Due
 	// beyond what was returned; zero when there is none.
-	Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
+	Scheduled(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
 	// Replayed is Scheduled for the deliveries that a replay made due; they
 	// are not among those of Scheduled.
-	Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
-	// Holding returns up to limit pending deliveries with HoldsUntil after
+	Replayed(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
+	// Blocked returns up to limit pending deliveries with HoldsUntil after
 	// now, soonest HoldsUntil first: the heads that hold their lanes after a
 	// restart.
-	Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error)
+	Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error)
 	// Lanes returns, for each place in turn, up to limit fresh deliveries
 	// that follow it in its session, in sequence order. Event is set as in
 	// Fresh. Each session is named once.
-	Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
-	// Picked returns those of the deliveries that are fresh, in the order
+	Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
+	// FirstAttemptsByID returns those of the deliveries that are fresh, in the order
 	// given. Event is set as in Fresh. Whether their callbacks have ended is
 	// not asked.
-	Picked(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
-	// Load returns the event of a delivery; NotFound when retention took it.
-	Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
+	FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
+	// EventByID returns the event of a delivery; NotFound when retention took it.
+	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	// Record writes an outcome: the attempt, where the delivery stands, and
 	// what it changes of the callback, unless that has another version by now,
 	// in one transaction. Concurrent calls share a commit. When the callback
 	// was deleted or its key revoked meanwhile, [callbackd.Decision.AfterEnd]
 	// of the decision is written, also in the place of a cancellation of
-	// SettleCanceled. Due and HoldsUntil come back at most a millisecond later,
+	// FinalizeCanceled. Due and HoldsUntil come back at most a millisecond later,
 	// and never earlier. Any other delivery that is no longer pending is a
 	// Conflict and nothing is written.
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
@@ -329,7 +329,7 @@ type Queue interface {
 	// tells of: it looks at the next limit pending deliveries in the order of
 	// events, and those that failed and wait for a later time become due at
 	// at. How far it is, is kept. moved is how many became due.
-	MakeDue(ctx context.Context, cb callbackd.CallbackNo, at time.Time, limit int) (moved int, done bool, err error)
+	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
 }
 
 // MaxFreshData bounds the event data that one call of Fresh returns, in bytes.
@@ -337,9 +337,9 @@ const MaxFreshData = 2 << 20
 
 // Upkeep is the slow work and the proofs.
 type Upkeep interface {
-	// SettleCanceled gives up to limit pending deliveries of deleted
+	// FinalizeCanceled gives up to limit pending deliveries of deleted
 	// callbacks and revoked keys their terminal state and returns how many.
-	SettleCanceled(ctx context.Context, at time.Time, limit int) (int, error)
+	FinalizeCanceled(ctx context.Context, at time.Time, limit int) (int, error)
 	// Sweep removes events accepted before the time whose deliveries have
 	// all ended, with their attempts and idempotency keys: at most limit
 	// events, from after on. It returns where to go on; done at the end.
@@ -379,14 +379,14 @@ func AcceptedWithin(ev *callbackd.Event, since, until time.Time) bool {
 // WaitingSince corrects since when a delivery waits, where that was taken from the
 // event's id and the clock said something else.
 func WaitingSince(since time.Time, ev *callbackd.Event) time.Time {
-	if !ev.ClockSaid.IsZero() && since.Equal(ev.ID.Time()) {
-		return ev.ClockSaid
+	if !ev.ClockTime.IsZero() && since.Equal(ev.ID.Time()) {
+		return ev.ClockTime
 	}
 	return since
 }
 
 // WidenedTo is the upper end of an IDRange where the clock ran ahead once. last is
-// the last event before until by its ClockSaid; 0: there is none.
+// the last event before until by its ClockTime; 0: there is none.
 func WidenedTo(hi int64, last, after callbackd.EventID) int64 {
 	if hi = max(hi, int64(last)+1); after != 0 {
 		hi = min(hi, int64(after))
@@ -396,7 +396,7 @@ func WidenedTo(hi int64, last, after callbackd.EventID) int64 {
 
 // SweepFuture is what a sweep looks at besides what its time is before: the ids
 // above from, whose time has not come by now, up to the last event that was
-// accepted before that time by its ClockSaid. Everything up to it was accepted
+// accepted before that time by its ClockTime. Everything up to it was accepted
 // earlier still, whatever its id says.
 func SweepFuture(last, after callbackd.EventID, now time.Time) (from, to callbackd.EventID) {
 	return max(after, callbackd.FirstEventID(now.Add(callbackd.MaxSkew))), last

@@ -25,7 +25,7 @@ func Type(n int64) callbackd.EventType {
 }
 
 // AppendOwed appends the callbacks that an event is owed to, as varints.
-func AppendOwed(dst []byte, owed []callbackd.CallbackNo) []byte {
+func AppendOwed(dst []byte, owed []callbackd.CallbackID) []byte {
 	for _, no := range owed {
 		dst = binary.AppendUvarint(dst, uint64(no))
 	}
@@ -33,14 +33,14 @@ func AppendOwed(dst []byte, owed []callbackd.CallbackNo) []byte {
 }
 
 // Owed reads what AppendOwed wrote.
-func Owed(b []byte) []callbackd.CallbackNo {
-	var owed []callbackd.CallbackNo
+func Owed(b []byte) []callbackd.CallbackID {
+	var owed []callbackd.CallbackID
 	for len(b) > 0 {
 		no, n := binary.Uvarint(b)
 		if n <= 0 {
 			break
 		}
-		owed, b = append(owed, callbackd.CallbackNo(no)), b[n:]
+		owed, b = append(owed, callbackd.CallbackID(no)), b[n:]
 	}
 	return owed
 }

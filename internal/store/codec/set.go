@@ -15,14 +15,14 @@ const chunkSize = 4096 // events in one row
 
 // Set is the set of a replay while it is chosen; the zero value is empty.
 type Set struct {
-	parts map[callbackd.CallbackNo]*Part
+	parts map[callbackd.CallbackID]*Part
 	total int64
 }
 
 // Part is the share of a set that goes to one callback: the events ascending,
 // as varints of their differences, in chunks.
 type Part struct {
-	Callback callbackd.CallbackNo
+	Callback callbackd.CallbackID
 	Chunks   [][]byte
 	Total    int64
 	last     callbackd.EventID
@@ -30,11 +30,11 @@ type Part struct {
 
 // Add adds a delivery, of an event above those that its callback has so far.
 // TooLarge over [callbackd.MaxReplay].
-func (s *Set) Add(ev callbackd.EventID, no callbackd.CallbackNo) error {
+func (s *Set) Add(ev callbackd.EventID, no callbackd.CallbackID) error {
 	p := s.parts[no]
 	if p == nil {
 		if s.parts == nil {
-			s.parts = map[callbackd.CallbackNo]*Part{}
+			s.parts = map[callbackd.CallbackID]*Part{}
 		}
 		p = &Part{Callback: no}
 		s.parts[no] = p

@@ -148,7 +148,7 @@ func (s *Store) follow(g *acceptance) {
 		id := sessionID{ev.Key, ev.Session}
 		before, _ := s.chain.Get(id)
 		for ; next < len(g.handover) && g.handover[next].ID.Event == ev.ID; next++ {
-			g.handover[next].Apart = before != ev.Sequence-1
+			g.handover[next].ReadLane = before != ev.Sequence-1
 		}
 		s.chain.Put(id, ev.Sequence)
 	}
@@ -187,19 +187,19 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, 
 
 // sessionID is a session of one API key.
 type sessionID struct {
-	key     callbackd.KeyNo
+	key     callbackd.KeyID
 	session string
 }
 
 // subject is what callbacks are registered for.
 type subject struct {
-	key callbackd.KeyNo
+	key callbackd.KeyID
 	typ callbackd.EventType
 }
 
 // token names an idempotency key.
 type token struct {
-	key  callbackd.KeyNo
+	key  callbackd.KeyID
 	hash string
 }
 
@@ -230,7 +230,7 @@ type acceptance struct {
 	horizon  callbackd.EventID // ids up to it were promised not to come any more
 	sessions map[sessionID]*sessionEnd
 	kept     map[sessionID]*keptSession
-	owed     map[subject][]callbackd.CallbackNo
+	owed     map[subject][]callbackd.CallbackID
 	repeats  map[token]*repeat
 	answers  map[token]*storedAnswer
 	store    *Store
@@ -246,7 +246,7 @@ func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance 
 	g := &acceptance{
 		group: group, lastID: s.lastID, doubts: doubts,
 		stamp: newStamp(), kept: map[sessionID]*keptSession{},
-		sessions: map[sessionID]*sessionEnd{}, owed: map[subject][]callbackd.CallbackNo{}, repeats: map[token]*repeat{},
+		sessions: map[sessionID]*sessionEnd{}, owed: map[subject][]callbackd.CallbackID{}, repeats: map[token]*repeat{},
 		answers: map[token]*storedAnswer{}, store: s,
 		outs: make([][]*callbackd.Event, len(group)), errs: make([]error, len(group)),
 	}
@@ -381,12 +381,12 @@ func (g *acceptance) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event 
 	end := g.sessions[sessionID{b.Key, n.Session}]
 	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
 	end.sequence, end.last, end.grown = end.sequence+1, g.lastID, true
-	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockSaid: callbackd.ClockSaid(g.lastID, b.At)}
-	if ev.Owed = g.owed[subject{b.Key, n.Type}]; ev.Test {
-		ev.Owed = []callbackd.CallbackNo{n.OnlyTo}
+	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At)}
+	if ev.Targets = g.owed[subject{b.Key, n.Type}]; ev.Test {
+		ev.Targets = []callbackd.CallbackID{n.OnlyTo}
 	}
 	g.events = append(g.events, ev)
-	for _, no := range ev.Owed {
+	for _, no := range ev.Targets {
 		g.handover = append(g.handover, callbackd.Delivery{
 			ID: callbackd.DeliveryID{Event: ev.ID, Callback: no}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
 		})

@@ -86,7 +86,7 @@ func (g *acceptance) readOwed(p *pipeline) {
 			g.horizon = callbackd.EventID(no)
 		} else if err == nil {
 			sub := subjects[i-1]
-			g.owed[sub] = append(g.owed[sub], callbackd.CallbackNo(no))
+			g.owed[sub] = append(g.owed[sub], callbackd.CallbackID(no))
 		}
 		return err
 	}, keys, types, g.stripes())
@@ -165,9 +165,9 @@ func (g *acceptance) writeEvents(p *pipeline, grown ends) {
 	sessions, tests, owed, data := make([]string, n), make([]bool, n), make([][]byte, n), make([][]byte, n)
 	said := make([]*int64, n)
 	for i, ev := range g.events {
-		said[i] = nullMillis(ev.ClockSaid)
+		said[i] = nullMillis(ev.ClockTime)
 		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNo(ev.Type)), ev.Sequence
-		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendOwed([]byte{}, ev.Owed), notNil(ev.Data)
+		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendOwed([]byte{}, ev.Targets), notNil(ev.Data)
 	}
 	callbacks, events := make([]int64, len(g.handover)), make([]int64, len(g.handover))
 	for i, d := range g.handover {

@@ -21,7 +21,7 @@ const stripes = 16
 // stripeLocks is the first half of the numbers of these advisory locks.
 const stripeLocks = 0x63616c6c
 
-func stripeOf(key callbackd.KeyNo) int { return int(uint64(key) % stripes) }
+func stripeOf(key callbackd.KeyID) int { return int(uint64(key) % stripes) }
 
 const (
 	lockStripes = "SELECT count(pg_advisory_xact_lock_shared($1::integer, s)) FROM unnest($2::integer[]) AS s"
@@ -48,7 +48,7 @@ func (g *acceptance) stripes() (nos []int32) {
 
 // settled returns the newest event of a key, below which nothing comes any
 // more. Of the readers of a stripe one at a time raises the horizon.
-func (s *Store) settled(ctx context.Context, key callbackd.KeyNo) (callbackd.EventID, error) {
+func (s *Store) settled(ctx context.Context, key callbackd.KeyID) (callbackd.EventID, error) {
 	newest, horizon, err := s.newest(ctx, key)
 	if err != nil || newest <= horizon {
 		return callbackd.EventID(newest), err
@@ -75,7 +75,7 @@ func (s *Store) settled(ctx context.Context, key callbackd.KeyNo) (callbackd.Eve
 	return callbackd.EventID(newest), err
 }
 
-func (s *Store) newest(ctx context.Context, key callbackd.KeyNo) (newest, horizon int64, err error) {
+func (s *Store) newest(ctx context.Context, key callbackd.KeyID) (newest, horizon int64, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		return conn.QueryRow(ctx, selectNewest, int64(key), stripeOf(key)).Scan(&newest, &horizon)
 	})
@@ -83,7 +83,7 @@ func (s *Store) newest(ctx context.Context, key callbackd.KeyNo) (newest, horizo
 }
 
 // Watch is part of [store.Events].
-func (s *Store) Watch(key callbackd.KeyNo) (<-chan struct{}, func()) { return s.hub.Watch(key) }
+func (s *Store) Watch(key callbackd.KeyID) (<-chan struct{}, func()) { return s.hub.Watch(key) }
 
 // The events of a key, or of one of its sessions, oldest first.
 const (
@@ -155,7 +155,7 @@ func eventsAfter(ctx context.Context, conn *pgx.Conn, q store.EventQuery, last c
 }
 
 // removed is what retention took of a key's events.
-func removed(ctx context.Context, conn *pgx.Conn, key callbackd.KeyNo) (store.Removed, error) {
+func removed(ctx context.Context, conn *pgx.Conn, key callbackd.KeyID) (store.Removed, error) {
 	var newest, times int64
 	err := conn.QueryRow(ctx, selectRemoved, int64(key)).Scan(&newest, &times)
 	if err == pgx.ErrNoRows {

@@ -34,17 +34,17 @@ func (s *Store) scanCallback(row pgx.CollectableRow) (*callbackd.Callback, error
 	if err != nil {
 		return nil, err
 	}
-	c.No, c.Key, c.Event = callbackd.CallbackNo(no), callbackd.KeyNo(key), codec.Type(int64(typ))
+	c.ID, c.Key, c.Event = callbackd.CallbackID(no), callbackd.KeyID(key), codec.Type(int64(typ))
 	c.CreatedAt, c.UpdatedAt, c.DeletedAt = fromMillis(created), fromMillis(updated), fromNullMillis(deleted)
 	c.Pause, c.FailingSince = callbackd.Pause{Reason: callbackd.PauseReason(reason), At: fromNullMillis(paused)}, fromNullMillis(failing)
 	c.ClosedUntil, c.ReleasedAt = fromNullMillis(closed), fromNullMillis(released)
 	if err := json.Unmarshal([]byte(policy), &c.Policy); err != nil {
-		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.No, err))
+		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.ID, err))
 	}
-	if c.Secrets, err = s.sealer.OpenSecrets(secrets, c.No); err != nil {
+	if c.Secrets, err = s.sealer.OpenSecrets(secrets, c.ID); err != nil {
 		return nil, damaged(err)
 	}
-	c.Headers, err = s.sealer.OpenHeaders(headers, c.No, version)
+	c.Headers, err = s.sealer.OpenHeaders(headers, c.ID, version)
 	return &c, damaged(err)
 }
 
@@ -69,7 +69,7 @@ func noCallback(ev callbackd.EventType) error {
 const inForce = "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL"
 
 // find reads the callback in force for a key, type and name.
-func (s *Store) find(ctx context.Context, q querier, key callbackd.KeyNo, ev callbackd.EventType, name string) (*callbackd.Callback, error) {
+func (s *Store) find(ctx context.Context, q querier, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error) {
 	found, err := s.callbacksWhere(ctx, q, inForce, int64(key), codec.TypeNo(ev), name)
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (s *Store) find(ctx context.Context, q querier, key callbackd.KeyNo, ev cal
 
 // alter runs f on the callback in force, which no other node changes
 // meanwhile. f makes of it the setting as it is from then on.
-func (s *Store) alter(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, f func(context.Context, pgx.Tx, *callbackd.Callback) error) (*callbackd.Callback, error) {
+func (s *Store) alter(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, f func(context.Context, pgx.Tx, *callbackd.Callback) error) (*callbackd.Callback, error) {
 	var cb *callbackd.Callback
 	err := s.changeSettings(ctx, false, func(ctx context.Context, tx pgx.Tx) (err error) {
 		if cb, err = s.find(ctx, tx, key, ev, name); err != nil {
@@ -92,7 +92,7 @@ func (s *Store) alter(ctx context.Context, key callbackd.KeyNo, ev callbackd.Eve
 		return f(ctx, tx, cb)
 	}, func() {
 		if cb != nil {
-			s.callbacks.Drop(cb.No)
+			s.callbacks.Drop(cb.ID)
 		}
 	})
 	if err != nil {
@@ -107,7 +107,7 @@ func (s *Store) insertVersion(ctx context.Context, tx pgx.Tx, c *callbackd.Callb
 		return err
 	}
 	_, err = tx.Exec(ctx, "INSERT INTO callback_versions (callback_no, version, url, method, headers, payload, at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		int64(c.No), c.Version, c.URL, c.Method, sealed, notNil(c.Payload), millis(at))
+		int64(c.ID), c.Version, c.URL, c.Method, sealed, notNil(c.Payload), millis(at))
 	return err
 }
 
@@ -115,12 +115,12 @@ func (s *Store) insertVersion(ctx context.Context, tx pgx.Tx, c *callbackd.Callb
 func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, bool, error) {
 	var out *callbackd.Callback
 	var created bool
-	var tried callbackd.CallbackNo // by a try whose commit may not have been answered
+	var tried callbackd.CallbackID // by a try whose commit may not have been answered
 	err := s.changeSettings(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		created = false
 		var err error
 		if out, err = s.find(ctx, tx, c.Key, c.Event, c.Name); callbackd.KindOf(err) != callbackd.KindNotFound {
-			created = err == nil && out.No == tried
+			created = err == nil && out.ID == tried
 			store.Made(ctx, out)
 			return err
 		}
@@ -137,7 +137,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		out, created = &cb, true
 		store.Made(ctx, out)
 		err = s.insertCallback(ctx, tx, &cb, at)
-		tried = cb.No
+		tried = cb.ID
 		return err
 	}, func() {})
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *Store) insertCallback(ctx context.Context, tx pgx.Tx, cb *callbackd.Cal
 	if err := tx.QueryRow(ctx, "SELECT nextval(pg_get_serial_sequence('callbacks', 'no'))").Scan(&no); err != nil {
 		return err
 	}
-	cb.No = callbackd.CallbackNo(no)
+	cb.ID = callbackd.CallbackID(no)
 	policy, err := json.Marshal(cb.Policy)
 	if err != nil {
 		return err
@@ -186,7 +186,7 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 			return err
 		}
 		_, err = tx.Exec(ctx, "UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, revision = "+thisRevision+" WHERE no = $1",
-			int64(cb.No), cb.Version, string(policy), secrets, millis(at))
+			int64(cb.ID), cb.Version, string(policy), secrets, millis(at))
 		if err == nil {
 			err = keep(ctx, tx, cb, released)
 		}
@@ -201,24 +201,24 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 // with the first event.
 func keep(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback, released bool) error {
 	_, err := tx.Exec(ctx, "UPDATE callbacks SET pause_reason = $2, paused_at = $3, failing_since = $4, closed_until = $5, proven = $6, revision = "+thisRevision+" WHERE no = $1",
-		int64(cb.No), string(cb.Pause.Reason), nullMillis(cb.Pause.At), nullMillis(cb.FailingSince), nullMillis(cb.ClosedUntil), cb.Proven)
+		int64(cb.ID), string(cb.Pause.Reason), nullMillis(cb.Pause.At), nullMillis(cb.FailingSince), nullMillis(cb.ClosedUntil), cb.Proven)
 	if err == nil && released {
-		_, err = tx.Exec(ctx, "UPDATE callbacks SET released_at = $2, release_after = 0 WHERE no = $1", int64(cb.No), nullMillis(cb.ReleasedAt))
+		_, err = tx.Exec(ctx, "UPDATE callbacks SET released_at = $2, release_after = 0 WHERE no = $1", int64(cb.ID), nullMillis(cb.ReleasedAt))
 	}
 	return err
 }
 
 // DeleteCallback is part of [store.Callbacks].
-func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error) {
+func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error) {
 	return s.alter(ctx, key, ev, name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
 		cb.DeletedAt = at
-		_, err := tx.Exec(ctx, "UPDATE callbacks SET deleted_at = $2, revision = "+thisRevision+" WHERE no = $1", int64(cb.No), millis(at))
+		_, err := tx.Exec(ctx, "UPDATE callbacks SET deleted_at = $2, revision = "+thisRevision+" WHERE no = $1", int64(cb.ID), millis(at))
 		return err
 	})
 }
 
 // PauseCallback is part of [store.Callbacks].
-func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
+func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
 	return s.alter(ctx, key, ev, name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
 		if cb.Paused() && cb.Pause.Reason == p.Reason {
 			return nil // it has waited since then, not since this call
@@ -233,7 +233,7 @@ func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callb
 }
 
 // RotateSecret is part of [store.Callbacks].
-func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error) {
+func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error) {
 	return s.alter(ctx, key, ev, name, func(ctx context.Context, tx pgx.Tx, cb *callbackd.Callback) error {
 		if err := cb.RotateSecret(next, keep, at); err != nil {
 			return err
@@ -242,13 +242,13 @@ func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callba
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, "UPDATE callbacks SET secrets = $2, revision = "+thisRevision+" WHERE no = $1", int64(cb.No), sealed)
+		_, err = tx.Exec(ctx, "UPDATE callbacks SET secrets = $2, revision = "+thisRevision+" WHERE no = $1", int64(cb.ID), sealed)
 		return err
 	})
 }
 
 // Callback is part of [store.Callbacks].
-func (s *Store) Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
+func (s *Store) Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		cb, err = s.find(ctx, conn, key, ev, name)
 		return err
@@ -257,7 +257,7 @@ func (s *Store) Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.
 }
 
 // ListCallbacks is part of [store.Callbacks].
-func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*callbackd.Callback, err error) {
+func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyID) (out []*callbackd.Callback, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		out, err = s.callbacksWhere(ctx, conn, "c.key_no = $1 AND c.deleted_at IS NULL ORDER BY c.type, c.name", int64(key))
 		return err
@@ -265,8 +265,8 @@ func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*
 	return out, err
 }
 
-// CallbackByNo is part of [store.Callbacks].
-func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+// CallbackByID is part of [store.Callbacks].
+func (s *Store) CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
 	if err := s.refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -301,8 +301,8 @@ func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*cal
 
 // ended tells whether nothing is owed to the callback any more: it was
 // deleted, or its key revoked.
-func (s *Store) ended(ctx context.Context, no callbackd.CallbackNo) (bool, error) {
-	cb, err := s.CallbackByNo(ctx, no)
+func (s *Store) ended(ctx context.Context, no callbackd.CallbackID) (bool, error) {
+	cb, err := s.CallbackByID(ctx, no)
 	if err != nil {
 		return true, err
 	}
@@ -310,7 +310,7 @@ func (s *Store) ended(ctx context.Context, no callbackd.CallbackNo) (bool, error
 }
 
 // CallbackVersion is part of [store.Callbacks].
-func (s *Store) CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (cb *callbackd.Callback, err error) {
+func (s *Store) CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (cb *callbackd.Callback, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, "SELECT "+callbackColumns+callbackFrom+"$2 WHERE c.no = $1", int64(no), version)
 		if err != nil {

@@ -26,7 +26,7 @@ func (s *Store) Check(ctx context.Context) (*store.Report, error) {
 		return nil, answer(err, again)
 	}
 	defer giveBack(context.WithoutCancel(ctx), conn)
-	c := &checker{s: s, report: &store.Report{}, balance: map[callbackd.CallbackNo]*store.Balance{}}
+	c := &checker{s: s, report: &store.Report{}, balance: map[callbackd.CallbackID]*store.Balance{}}
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		c.tx = tx
 		return c.run(ctx)
@@ -41,7 +41,7 @@ type checker struct {
 	s       *Store
 	tx      pgx.Tx
 	report  *store.Report
-	balance map[callbackd.CallbackNo]*store.Balance
+	balance map[callbackd.CallbackID]*store.Balance
 }
 
 func (c *checker) fault(format string, args ...any) {
@@ -122,7 +122,7 @@ func (c *checker) callbacks(ctx context.Context) error {
 	c.report.Callbacks = make([]store.Balance, len(all))
 	for i, cb := range all {
 		c.report.Callbacks[i].Callback = cb
-		c.balance[cb.No] = &c.report.Callbacks[i]
+		c.balance[cb.ID] = &c.report.Callbacks[i]
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (c *checker) walk(ctx context.Context, events *cursor[eventRow], pending *c
 		}
 		rows := map[callbackd.DeliveryID]*of{}
 		at := func(event, callback int64) *of {
-			id := callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(callback)}
+			id := callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackID(callback)}
 			if rows[id] == nil {
 				rows[id] = &of{}
 			}
@@ -215,7 +215,7 @@ func (c *checker) walk(ctx context.Context, events *cursor[eventRow], pending *c
 				c.stray("what is owed later", r.event, r.callback)
 				return
 			}
-			owed = append(owed, callbackd.CallbackNo(r.callback))
+			owed = append(owed, callbackd.CallbackID(r.callback))
 		})
 		if err != nil || !more {
 			return err
@@ -225,10 +225,10 @@ func (c *checker) walk(ctx context.Context, events *cursor[eventRow], pending *c
 }
 
 func (c *checker) stray(what string, event, callback int64) {
-	c.fault("%s of delivery %s belongs to no event", what, callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(callback)})
+	c.fault("%s of delivery %s belongs to no event", what, callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackID(callback)})
 }
 
-func (c *checker) event(id callbackd.EventID, owed []callbackd.CallbackNo, rows map[callbackd.DeliveryID]*of) {
+func (c *checker) event(id callbackd.EventID, owed []callbackd.CallbackID, rows map[callbackd.DeliveryID]*of) {
 	c.report.Events++
 	for i, no := range owed {
 		if slices.Contains(owed[:i], no) {

@@ -13,7 +13,7 @@ import (
 	"callbackd/internal/store/postgres/pgtest"
 )
 
-func (d *database) join(s *Store) callbackd.NodeNo {
+func (d *database) join(s *Store) callbackd.NodeID {
 	d.Helper()
 	no, err := s.Join(d.Context(), store.Node{Name: "n", Address: "http://n", Version: "1", StartedAt: time.Now()})
 	d.must(err)
@@ -22,7 +22,7 @@ func (d *database) join(s *Store) callbackd.NodeNo {
 
 // outcomeOf is a first attempt of a delivery that succeeded.
 func (d *database) outcomeOf(ev *callbackd.Event) callbackd.Outcome {
-	return callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.No}, Session: ev.Session, Sequence: ev.Sequence},
+	return callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.ID}, Session: ev.Session, Sequence: ev.Sequence},
 		Attempt: callbackd.Attempt{Number: 1, Version: 1, Result: callbackd.Result{Status: 200, StartedAt: time.Now()}, Decision: callbackd.Decision{State: callbackd.Delivered}}}
 }
 
@@ -36,10 +36,10 @@ func TestARecordOfABuriedNodeIsRefused(t *testing.T) {
 	if _, err := nodes[0].Record(t.Context(), d.outcomeOf(evs[0])); err != nil {
 		t.Fatalf("a living node: %v", err)
 	}
-	if buried, err := nodes[1].Bury(t.Context(), zombie, time.Hour); err != nil || buried {
+	if buried, err := nodes[1].Evict(t.Context(), zombie, time.Hour); err != nil || buried {
 		t.Fatalf("a node whose lease is good is buried: %v, %v", buried, err)
 	}
-	if buried, err := nodes[1].Bury(t.Context(), zombie, -time.Second); err != nil || !buried {
+	if buried, err := nodes[1].Evict(t.Context(), zombie, -time.Second); err != nil || !buried {
 		t.Fatal(buried, err)
 	}
 	_, err = nodes[0].Record(t.Context(), d.outcomeOf(evs[1]))
@@ -50,7 +50,7 @@ func TestARecordOfABuriedNodeIsRefused(t *testing.T) {
 	if _, _, err := nodes[0].Claim(t.Context(), zombie, 10); callbackd.KindOf(err) != callbackd.KindConflict {
 		t.Errorf("the zombie's claim: %v", err)
 	}
-	if v, err := nodes[0].Beat(t.Context(), store.Beat{No: zombie}, 0); err != nil || v.Alive {
+	if v, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: zombie}, 0); err != nil || v.Alive {
 		t.Errorf("the zombie's renewal: %+v, %v", v, err)
 	}
 	if _, err := d.accept(nodes[0], time.Now(), "C"); err != nil {
@@ -59,8 +59,8 @@ func TestARecordOfABuriedNodeIsRefused(t *testing.T) {
 	if got, err := nodes[1].Record(t.Context(), d.outcomeOf(evs[1])); err != nil || got.State != callbackd.Delivered {
 		t.Errorf("the new owner's record: %v, %v", got, err)
 	}
-	v, err := nodes[1].Beat(t.Context(), store.Beat{No: other}, 0)
-	if err != nil || len(v.Nodes) != 1 || v.Nodes[0].No != other {
+	v, err := nodes[1].Heartbeat(t.Context(), store.Heartbeat{ID: other}, 0)
+	if err != nil || len(v.Nodes) != 1 || v.Nodes[0].ID != other {
 		t.Errorf("%+v, %v", v, err)
 	}
 	d.checked(nodes[1])
@@ -79,7 +79,7 @@ func TestABurialWaitsForARecordUnderWay(t *testing.T) {
 	addFence(&p, no)
 	d.must(p.run(t.Context(), conn.Conn()))
 	done := make(chan error, 1)
-	go func() { _, err := nodes[1].Bury(context.Background(), no, -time.Second); done <- err }()
+	go func() { _, err := nodes[1].Evict(context.Background(), no, -time.Second); done <- err }()
 	// The burial is in the queue for the lock, and is not over.
 	for waiting := false; !waiting; {
 		d.must(nodes[1].shared.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND NOT granted)", fenceLocks).Scan(&waiting))
@@ -101,7 +101,7 @@ func TestAShardHasOneOwner(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 4)
 	var work sync.WaitGroup
 	var mu sync.Mutex
-	owner := map[callbackd.Shard]callbackd.NodeNo{}
+	owner := map[callbackd.Shard]callbackd.NodeID{}
 	for n, s := range nodes {
 		no := d.join(s)
 		work.Go(func() {
@@ -133,21 +133,21 @@ func TestAShardHasOneOwner(t *testing.T) {
 		})
 	}
 	work.Wait()
-	v, err := nodes[0].Beat(t.Context(), store.Beat{No: 1}, 0)
+	v, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: 1}, 0)
 	d.must(err)
 	for s, no := range v.Owners {
 		if no != owner[callbackd.Shard(s)] {
 			t.Fatalf("shard %d is %d's in the database, %d's for itself", s, no, owner[callbackd.Shard(s)])
 		}
 	}
-	if again, err := nodes[0].Beat(t.Context(), store.Beat{No: 1}, v.Revision); err != nil || again.Owners != nil {
+	if again, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: 1}, v.Revision); err != nil || again.Owners != nil {
 		t.Errorf("the map came again though nothing changed: %v", err)
 	}
 	// What another frees is not this one's to free.
 	if _, err := nodes[1].Release(t.Context(), 2, []callbackd.Shard{0, 1, 2}); err != nil {
 		t.Fatal(err)
 	}
-	if v, err = nodes[0].Beat(t.Context(), store.Beat{No: 1}, 0); err != nil {
+	if v, err = nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: 1}, 0); err != nil {
 		t.Fatal(err)
 	}
 	for s := range 3 {
@@ -168,7 +168,7 @@ func TestPostsArrive(t *testing.T) {
 	heard := make(chan word, 100)
 	ctx, stop := context.WithCancel(t.Context())
 	var work sync.WaitGroup
-	var nos []callbackd.NodeNo
+	var nos []callbackd.NodeID
 	for i, s := range nodes {
 		no := d.join(s)
 		nos = append(nos, no)
@@ -178,8 +178,8 @@ func TestPostsArrive(t *testing.T) {
 		})
 		<-ready
 	}
-	long := fmt.Sprintf("%0*d", store.MaxPost, 7)
-	d.must(nodes[0].Post(t.Context(), []store.Post{{To: nos[0], Body: "a"}, {To: nos[1], Body: "ü'\"\\\n"}, {Body: long}}))
+	long := fmt.Sprintf("%0*d", store.MaxMessage, 7)
+	d.must(nodes[0].Notify(t.Context(), []store.Message{{To: nos[0], Body: "a"}, {To: nos[1], Body: "ü'\"\\\n"}, {Body: long}}))
 	var got []word
 	for range 4 {
 		got = append(got, <-heard)
@@ -199,7 +199,7 @@ func TestWatchHearsOfOtherNodes(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	d.join(nodes[0])
 	d.join(nodes[1])
-	changed, stop := nodes[0].Watch(d.key.No)
+	changed, stop := nodes[0].Watch(d.key.ID)
 	defer stop()
 	for {
 		if _, err := d.accept(nodes[1], time.Now(), "A"); err != nil {
@@ -227,7 +227,7 @@ func TestNodesAreCounted(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
 	}
-	if n := all[0]; n.No != no || n.Shards != callbackd.Shards || n.Owed != 1 || n.Backlog != 3 || n.Unseen < 0 || n.Unseen > time.Minute {
+	if n := all[0]; n.ID != no || n.Shards != callbackd.Shards || n.Owed != 1 || n.Backlog != 3 || n.Unseen < 0 || n.Unseen > time.Minute {
 		t.Errorf("%+v", n)
 	}
 	d.must(nodes[0].Leave(t.Context(), no))

@@ -28,14 +28,14 @@ func readLong(ctx context.Context, tx pgx.Tx) error {
 }
 
 // Delivery is part of [store.Events].
-func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error) {
+func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*store.DeliveryView, error) {
 	return s.DeliveryBefore(ctx, key, id, math.MaxInt32)
 }
 
 // DeliveryBefore is part of [store.Events].
-func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*store.DeliveryView, error) {
+func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error) {
 	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
-	cb, err := s.CallbackByNo(ctx, id.Callback)
+	cb, err := s.CallbackByID(ctx, id.Callback)
 	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
 		return nil, none
 	}
@@ -44,7 +44,7 @@ func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id call
 	}
 	var view *store.DeliveryView
 	err = s.snapshot(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		places, err := stands(ctx, tx, []callbackd.DeliveryID{id}, func(callbackd.CallbackNo) bool { return cb.Deleted() })
+		places, err := stands(ctx, tx, []callbackd.DeliveryID{id}, func(callbackd.CallbackID) bool { return cb.Deleted() })
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id call
 		if err == nil {
 			err = addLater(ctx, tx, events)
 		}
-		if err == nil && (p.state == "" || events[id.Event] == nil || !slices.Contains(events[id.Event].Owed, id.Callback)) {
+		if err == nil && (p.state == "" || events[id.Event] == nil || !slices.Contains(events[id.Event].Targets, id.Callback)) {
 			err = none
 		}
 		if err != nil {
@@ -103,7 +103,7 @@ const (
 )
 
 // RetryDelivery is part of [store.Events].
-func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error) {
+func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error) {
 	view, err := s.Delivery(ctx, key, id)
 	if err != nil {
 		return nil, err

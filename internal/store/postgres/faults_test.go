@@ -174,14 +174,14 @@ func TestLostAnswerOfAnAcceptedEvent(t *testing.T) {
 	d, nodes := newDatabase(t, u, 1)
 	s := nodes[0]
 	handed := 0
-	s.SetHandover(func(ds []callbackd.Delivery) { handed += len(ds) })
+	s.OnCommit(func(ds []callbackd.Delivery) { handed += len(ds) })
 	for i, session := range []string{"new", "new", "other"} { // without and with a row of its own
 		ln.swallowNext("COMMIT")
 		evs, err := d.accept(s, time.Now(), session)
 		if err != nil || ln.cuts.Load() != int64(i+1) {
 			t.Fatalf("%v after %d cuts", err, ln.cuts.Load())
 		}
-		if got, err := s.Load(t.Context(), evs[0].ID); err != nil || got.Sequence != evs[0].Sequence {
+		if got, err := s.EventByID(t.Context(), evs[0].ID); err != nil || got.Sequence != evs[0].Sequence {
 			t.Errorf("what was answered is %+v, %v", got, err)
 		}
 		if n := d.checked(s); n != int64(i+1) || handed != i+1 {
@@ -198,7 +198,7 @@ func TestLostAnswerOfAnOutcome(t *testing.T) {
 	evs, err := d.accept(s, time.Now(), "A", "B", "C")
 	d.must(err)
 	for i, turned := range []bool{false, true, false} {
-		id := callbackd.DeliveryID{Event: evs[i].ID, Callback: d.cb.No}
+		id := callbackd.DeliveryID{Event: evs[i].ID, Callback: d.cb.ID}
 		want := []callbackd.State{callbackd.Delivered, callbackd.Delivered, callbackd.Pending}[i]
 		part := "INSERT 0 1\x00"
 		if turned {
@@ -210,7 +210,7 @@ func TestLostAnswerOfAnOutcome(t *testing.T) {
 		if err != nil || got.State != want || ln.cuts.Load() != int64(i+1) {
 			t.Errorf("%v, %v after %d cuts", got, err, ln.cuts.Load())
 		}
-		view, err := s.Delivery(t.Context(), d.key.No, id)
+		view, err := s.Delivery(t.Context(), d.key.ID, id)
 		if err != nil || len(view.History) != 1 || view.Attempts != 1 {
 			t.Errorf("%+v, %v", view, err)
 		}
@@ -227,9 +227,9 @@ func load(ctx context.Context, d *database, s *Store) (acknowledged map[callback
 	for w := range 8 {
 		work.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				evs, err := s.Accept(context.WithoutCancel(ctx), store.Batch{Key: d.key.No, At: time.Now(), Events: []store.NewEvent{d.event(fmt.Sprint("S", (w+i)%5))}})
+				evs, err := s.Accept(context.WithoutCancel(ctx), store.Batch{Key: d.key.ID, At: time.Now(), Events: []store.NewEvent{d.event(fmt.Sprint("S", (w+i)%5))}})
 				if err == nil {
-					_, err = s.Record(context.WithoutCancel(ctx), callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.No}},
+					_, err = s.Record(context.WithoutCancel(ctx), callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}},
 						Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now()}, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 				}
 				mu.Lock()
@@ -280,7 +280,7 @@ func faulty(t *testing.T, d *database, s *Store, fault func(round int)) {
 		t.Errorf("sequence %d", evs[0].Sequence)
 	}
 	for id := range acknowledged {
-		if _, err := s.Load(t.Context(), id); err != nil {
+		if _, err := s.EventByID(t.Context(), id); err != nil {
 			t.Fatalf("acknowledged and lost: %v", err)
 		}
 	}

@@ -34,13 +34,13 @@ var dropCallbacks = []string{
 const dropVersions = "DELETE FROM callback_versions v USING unnest($1::bigint[], $2::bigint[]) AS o (no, version) WHERE v.callback_no = o.no AND v.version = o.version"
 
 // Forgettable is part of [store.Forgetting].
-func (s *Store) Forgettable(ctx context.Context, before time.Time) (keys []callbackd.KeyNo, err error) {
+func (s *Store) Forgettable(ctx context.Context, before time.Time) (keys []callbackd.KeyID, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		keys = nil
 		return each(ctx, conn, selectForgettable, func(row pgx.CollectableRow) error {
 			var no int64
 			err := row.Scan(&no)
-			keys = append(keys, callbackd.KeyNo(no))
+			keys = append(keys, callbackd.KeyID(no))
 			return err
 		}, millis(before))
 	})
@@ -48,7 +48,7 @@ func (s *Store) Forgettable(ctx context.Context, before time.Time) (keys []callb
 }
 
 // Pointed is part of [store.Forgetting].
-func (s *Store) Pointed(ctx context.Context, key callbackd.KeyNo, after callbackd.EventID, limit int) (to []store.Pointer, next callbackd.EventID, done bool, err error) {
+func (s *Store) Pointed(ctx context.Context, key callbackd.KeyID, after callbackd.EventID, limit int) (to []store.Pointer, next callbackd.EventID, done bool, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		to, next = nil, after
 		var evs []*callbackd.Event
@@ -74,7 +74,7 @@ func (s *Store) Pointed(ctx context.Context, key callbackd.KeyNo, after callback
 
 // pointedBy is what the events and their attempts point at.
 func pointedBy(ctx context.Context, q querier, evs []*callbackd.Event) (to []store.Pointer, err error) {
-	nos := map[callbackd.CallbackNo]bool{}
+	nos := map[callbackd.CallbackID]bool{}
 	var all []int64
 	for _, no := range owedBy(evs) {
 		if !nos[no] {
@@ -82,11 +82,11 @@ func pointedBy(ctx context.Context, q querier, evs []*callbackd.Event) (to []sto
 			all, to = append(all, int64(no)), append(to, store.Pointer{Callback: no})
 		}
 	}
-	changed := map[callbackd.CallbackNo]bool{}
+	changed := map[callbackd.CallbackID]bool{}
 	err = each(ctx, q, selectChanged, func(row pgx.CollectableRow) error {
 		var no int64
 		err := row.Scan(&no)
-		changed[callbackd.CallbackNo(no)] = true
+		changed[callbackd.CallbackID(no)] = true
 		return err
 	}, all)
 	if err != nil || len(changed) == 0 {
@@ -94,7 +94,7 @@ func pointedBy(ctx context.Context, q querier, evs []*callbackd.Event) (to []sto
 	}
 	var callbacks, events []int64
 	for _, ev := range evs {
-		for _, no := range ev.Owed {
+		for _, no := range ev.Targets {
 			if changed[no] {
 				callbacks, events = append(callbacks, int64(no)), append(events, int64(ev.ID))
 			}
@@ -111,12 +111,12 @@ func pointedBy(ctx context.Context, q querier, evs []*callbackd.Event) (to []sto
 func scanPointer(row pgx.CollectableRow) (p store.Pointer, err error) {
 	var no int64
 	err = row.Scan(&no, &p.Version)
-	p.Callback = callbackd.CallbackNo(no)
+	p.Callback = callbackd.CallbackID(no)
 	return p, err
 }
 
 // Forget is part of [store.Forgetting].
-func (s *Store) Forget(ctx context.Context, key callbackd.KeyNo, pointed map[store.Pointer]bool, before time.Time, limit int) (n int, err error) {
+func (s *Store) Forget(ctx context.Context, key callbackd.KeyID, pointed map[store.Pointer]bool, before time.Time, limit int) (n int, err error) {
 	var gone []int64
 	err = s.changeSettings(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		gone = nil
@@ -124,7 +124,7 @@ func (s *Store) Forget(ctx context.Context, key callbackd.KeyNo, pointed map[sto
 		err := each(ctx, tx, selectEnded, func(row pgx.CollectableRow) error {
 			var no int64
 			err := row.Scan(&no)
-			if len(gone) < limit && !pointed[store.Pointer{Callback: callbackd.CallbackNo(no)}] {
+			if len(gone) < limit && !pointed[store.Pointer{Callback: callbackd.CallbackID(no)}] {
 				gone = append(gone, no)
 			}
 			return err
@@ -150,7 +150,7 @@ func (s *Store) Forget(ctx context.Context, key callbackd.KeyNo, pointed map[sto
 		return tx.SendBatch(ctx, &b).Close()
 	}, func() {
 		for _, no := range gone {
-			s.callbacks.Drop(callbackd.CallbackNo(no))
+			s.callbacks.Drop(callbackd.CallbackID(no))
 		}
 	})
 	return n, err

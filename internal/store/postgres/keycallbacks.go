@@ -15,11 +15,11 @@ import (
 // it: what was deleted costs nothing unless it is shown.
 type keyCallbacks struct {
 	q     store.DeliveryQuery                          // its Key, Callback and Type choose
-	known map[callbackd.CallbackNo]*callbackd.Callback // nil: not chosen
+	known map[callbackd.CallbackID]*callbackd.Callback // nil: not chosen
 }
 
 func callbacksOf(q store.DeliveryQuery) *keyCallbacks {
-	return &keyCallbacks{q: q, known: map[callbackd.CallbackNo]*callbackd.Callback{}}
+	return &keyCallbacks{q: q, known: map[callbackd.CallbackID]*callbackd.Callback{}}
 }
 
 const (
@@ -41,16 +41,16 @@ func (k *keyCallbacks) load(ctx context.Context, q querier, sql string, arg any)
 		if err := row.Scan(&no, &key, &typ, &cb.Name, &deleted, &cb.URL); err != nil {
 			return err
 		}
-		cb.No, cb.Key, cb.Event, cb.DeletedAt = callbackd.CallbackNo(no), callbackd.KeyNo(key), codec.Type(int64(typ)), fromNullMillis(deleted)
-		if cb.Key == k.q.Key && (k.q.Callback == 0 || k.q.Callback == cb.No) && (k.q.Type == "" || k.q.Type == cb.Event) {
-			k.known[cb.No] = &cb
+		cb.ID, cb.Key, cb.Event, cb.DeletedAt = callbackd.CallbackID(no), callbackd.KeyID(key), codec.Type(int64(typ)), fromNullMillis(deleted)
+		if cb.Key == k.q.Key && (k.q.Callback == 0 || k.q.Callback == cb.ID) && (k.q.Type == "" || k.q.Type == cb.Event) {
+			k.known[cb.ID] = &cb
 		}
 		return nil
 	}, arg)
 }
 
 // need reads those of the callbacks that were not read yet.
-func (k *keyCallbacks) need(ctx context.Context, q querier, nos []callbackd.CallbackNo) error {
+func (k *keyCallbacks) need(ctx context.Context, q querier, nos []callbackd.CallbackID) error {
 	var missing []int64
 	for _, no := range nos {
 		if _, ok := k.known[no]; !ok {
@@ -75,14 +75,14 @@ func (k *keyCallbacks) rest(ctx context.Context, q querier) error {
 }
 
 // ended tells whether a callback that was read is owed nothing any more.
-func (k *keyCallbacks) ended(no callbackd.CallbackNo) bool {
+func (k *keyCallbacks) ended(no callbackd.CallbackID) bool {
 	return k.known[no] != nil && k.known[no].Deleted()
 }
 
 // owedBy is what the events are owed to.
-func owedBy(evs []*callbackd.Event) (nos []callbackd.CallbackNo) {
+func owedBy(evs []*callbackd.Event) (nos []callbackd.CallbackID) {
 	for _, ev := range evs {
-		nos = append(nos, ev.Owed...)
+		nos = append(nos, ev.Targets...)
 	}
 	return nos
 }

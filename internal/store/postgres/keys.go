@@ -39,8 +39,8 @@ func (s *Store) forget(f func()) {
 }
 
 func (s *Store) forgetKeys() {
-	s.keys, s.keysByNo = memo.New[string, *callbackd.Key](maxKeys), memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys)
-	s.callbacks = memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks)
+	s.keys, s.keysByID = memo.New[string, *callbackd.Key](maxKeys), memo.New[callbackd.KeyID, *callbackd.Key](maxKeys)
+	s.callbacks = memo.New[callbackd.CallbackID, *callbackd.Callback](maxCallbacks)
 }
 
 // asking is one question for the revision. All who wait for it share its
@@ -83,7 +83,7 @@ func (s *Store) refresh(ctx context.Context) error {
 // who were told so many times to ask again.
 func (s *Store) ask(ctx context.Context, a *asking, known int64, renewals uint64) {
 	defer close(a.done)
-	var callbacks []callbackd.CallbackNo
+	var callbacks []callbackd.CallbackID
 	var keys bool
 	var revision int64
 	now := time.Now() // before the read, so that the age is never understated
@@ -94,7 +94,7 @@ func (s *Store) ask(ctx context.Context, a *asking, known int64, renewals uint64
 		p.add("SELECT no FROM callbacks WHERE revision > $1", func(row pgx.CollectableRow) error {
 			var no int64
 			err := row.Scan(&no)
-			callbacks = append(callbacks, callbackd.CallbackNo(no))
+			callbacks = append(callbacks, callbackd.CallbackID(no))
 			return err
 		}, known)
 		p.add("SELECT EXISTS (SELECT 1 FROM keys WHERE revision > $1)", func(row pgx.CollectableRow) error { return row.Scan(&keys) }, known)
@@ -147,7 +147,7 @@ func (s *Store) scanKey(row pgx.CollectableRow) (*callbackd.Key, error) {
 	if err := row.Scan(&no, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &created, &revoked, &frame, &old, &oldUntil, (*string)(&k.CaptureURL)); err != nil {
 		return nil, err
 	}
-	k.No, k.CreatedAt, k.RevokedAt = callbackd.KeyNo(no), fromMillis(created), fromNullMillis(revoked)
+	k.ID, k.CreatedAt, k.RevokedAt = callbackd.KeyID(no), fromMillis(created), fromNullMillis(revoked)
 	k.TimeFrame, k.OldUntil = time.Duration(frame)*time.Millisecond, fromNullMillis(oldUntil)
 	var err error
 	k.Secret, err = s.sealer.OpenKey(secret, k.APIKey)
@@ -180,7 +180,7 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 		}
 		return err
 	}, func() {})
-	k.No = callbackd.KeyNo(no)
+	k.ID = callbackd.KeyID(no)
 	return k, err
 }
 
@@ -256,9 +256,9 @@ func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) 
 	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keys.Get(apiKey) }, "api_key = $1", apiKey)
 }
 
-// KeyByNo is part of [store.Keys].
-func (s *Store) KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
-	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keysByNo.Get(no) }, "no = $1", int64(no))
+// KeyByID is part of [store.Keys].
+func (s *Store) KeyByID(ctx context.Context, no callbackd.KeyID) (*callbackd.Key, error) {
+	return s.cachedKey(ctx, func() (*callbackd.Key, bool) { return s.keysByID.Get(no) }, "no = $1", int64(no))
 }
 
 var errNoKey = callbackd.Errorf(callbackd.KindNotFound, "there is no such API key")
@@ -290,7 +290,7 @@ func (s *Store) cachedKey(ctx context.Context, known func() (*callbackd.Key, boo
 	defer s.mu.Unlock()
 	if s.changes == changes {
 		s.keys.Put(key.APIKey, key)
-		s.keysByNo.Put(key.No, key)
+		s.keysByID.Put(key.ID, key)
 	}
 	return key, nil
 }

@@ -94,7 +94,7 @@ func lastAttempts(ctx context.Context, q querier, ids []callbackd.DeliveryID) (m
 			err = damaged(codec.ReadHead(head, a))
 		}
 		a.Number, a.State = int(n), callbackd.State(state)
-		out[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(no)}] = a
+		out[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackID(no)}] = a
 		return err
 	}, callbacks, events)
 }

@@ -22,13 +22,13 @@ func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
 	defer s.Close()
 	k, err := s.CreateKey(ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: now})
 	must(err)
-	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
+	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
 	must(err)
 	var ids []callbackd.DeliveryID
 	for i := range 5 {
-		evs, err := s.Accept(ctx, store.Batch{Key: k.No, At: now, Events: []store.NewEvent{{Type: callbackd.Complete, Session: fmt.Sprint("S", i), Data: []byte("{}")}}})
+		evs, err := s.Accept(ctx, store.Batch{Key: k.ID, At: now, Events: []store.NewEvent{{Type: callbackd.Complete, Session: fmt.Sprint("S", i), Data: []byte("{}")}}})
 		must(err)
-		ids = append(ids, callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No})
+		ids = append(ids, callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID})
 	}
 	record := func(id callbackd.DeliveryID, n int, state callbackd.State, fault callbackd.Fault) {
 		t.Helper()
@@ -48,7 +48,7 @@ func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
 		return fillLastErrors(ctx, tx)
 	})
 	must(err)
-	page, err := s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Fault: callbackd.FaultTLS, Limit: 10})
+	page, err := s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.ID, Fault: callbackd.FaultTLS, Limit: 10})
 	if err != nil || len(page.Deliveries) != 2 || page.Deliveries[0].ID != ids[1] || page.Deliveries[1].ID != ids[0] {
 		t.Errorf("%+v, %v", page, err)
 	}

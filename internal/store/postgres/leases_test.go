@@ -17,14 +17,14 @@ func TestRenewedSettingsAreTheNewest(t *testing.T) {
 	ctx, a, b := t.Context(), nodes[0], nodes[1]
 	known := func() bool {
 		t.Helper()
-		cb, err := b.CallbackByNo(ctx, d.cb.No)
+		cb, err := b.CallbackByID(ctx, d.cb.ID)
 		d.must(err)
 		return cb.Paused()
 	}
 	for range 5 {
 		for _, p := range []callbackd.Pause{{Reason: callbackd.PausedByUser, At: time.Now()}, {}} {
 			known()
-			_, err := a.PauseCallback(ctx, d.key.No, callbackd.Complete, "default", p)
+			_, err := a.PauseCallback(ctx, d.key.ID, callbackd.Complete, "default", p)
 			d.must(err)
 			b.Renew()
 			if known() != (p.Reason != callbackd.NotPaused) {
@@ -39,7 +39,7 @@ func TestRenewedSettingsAreTheNewest(t *testing.T) {
 func TestADeadNodesSessionIsEnded(t *testing.T) {
 	_, nodes := newDatabase(t, pgtest.URL(t), 2)
 	ctx, a, b := t.Context(), nodes[0], nodes[1]
-	join := func(s *Store) callbackd.NodeNo {
+	join := func(s *Store) callbackd.NodeID {
 		t.Helper()
 		no, err := s.Join(ctx, store.Node{Name: "n", StartedAt: time.Now()})
 		if err != nil {
@@ -67,13 +67,13 @@ func TestADeadNodesSessionIsEnded(t *testing.T) {
 	}
 	short, cancel := context.WithTimeout(ctx, 3*lastWords)
 	defer cancel()
-	if buried, err := b.Bury(short, dead, time.Hour); buried || err == nil {
+	if buried, err := b.Evict(short, dead, time.Hour); buried || err == nil {
 		t.Errorf("a node that lives was buried: %v, %v", buried, err)
 	}
 	if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
 		t.Fatalf("a living node's session was ended: %v", err)
 	}
-	if buried, err := b.Bury(ctx, dead, -time.Hour); !buried || err != nil {
+	if buried, err := b.Evict(ctx, dead, -time.Hour); !buried || err != nil {
 		t.Errorf("%v, %v", buried, err)
 	}
 	if _, err := conn.Exec(ctx, "COMMIT"); err == nil {
@@ -90,7 +90,7 @@ func TestWatchersAreToldOfOtherNodesEvents(t *testing.T) {
 		d.must(err)
 	}
 	for range 4 {
-		changed, stop := nodes[0].Watch(d.key.No)
+		changed, stop := nodes[0].Watch(d.key.ID)
 		_, err := d.accept(nodes[1], time.Now(), "S")
 		d.must(err)
 		select {

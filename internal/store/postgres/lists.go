@@ -14,7 +14,7 @@ import (
 )
 
 // Event is part of [store.Events].
-func (s *Store) Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error) {
+func (s *Store) Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error) {
 	var ev *callbackd.Event
 	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		events, err := loadEvents(ctx, conn, []callbackd.EventID{id}, true)
@@ -45,7 +45,7 @@ func addLater(ctx context.Context, q querier, events map[callbackd.EventID]*call
 		var id, no int64
 		err := row.Scan(&id, &no)
 		if ev := events[callbackd.EventID(id)]; err == nil {
-			ev.Owed = append(ev.Owed, callbackd.CallbackNo(no))
+			ev.Targets = append(ev.Targets, callbackd.CallbackID(no))
 		}
 		return err
 	}, ids)
@@ -66,7 +66,7 @@ const (
 // scanEvents calls f for the events of a key, or of one of its sessions,
 // newest first within [lo, hi), until f returns false or the limit. Those of
 // the type dataOf come with their data.
-func scanEvents(ctx context.Context, conn *pgx.Conn, key callbackd.KeyNo, session string, lo, hi int64, limit int, dataOf int16, f func(*eventRow, []byte) bool) error {
+func scanEvents(ctx context.Context, conn *pgx.Conn, key callbackd.KeyID, session string, lo, hi int64, limit int, dataOf int16, f func(*eventRow, []byte) bool) error {
 	sql, args := selectKeyEvents, []any{int64(key), lo, hi, limit, dataOf}
 	if session != "" {
 		sql, args = selectSessionEvents, append(args, session)
@@ -162,7 +162,7 @@ const selectStands = `SELECT o.i, p.attempts, p.due, p.manual, p.replay, p.first
 
 // stands is where the deliveries stand; the state of one that does not exist
 // is empty.
-func stands(ctx context.Context, q querier, ids []callbackd.DeliveryID, ended func(callbackd.CallbackNo) bool) ([]stand, error) {
+func stands(ctx context.Context, q querier, ids []callbackd.DeliveryID, ended func(callbackd.CallbackID) bool) ([]stand, error) {
 	callbacks, events := split(ids)
 	rows, err := q.Query(ctx, selectStands, callbacks, events)
 	if err != nil {
@@ -307,7 +307,7 @@ func (l *lister) byEvent(ctx context.Context) error {
 			return err
 		}
 		for _, ev := range evs {
-			owed := slices.Sorted(slices.Values(ev.Owed))
+			owed := slices.Sorted(slices.Values(ev.Targets))
 			for _, no := range slices.Backward(owed) {
 				id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
 				if l.cbs.known[no] != nil && (id.Event != l.q.After.Event || no < l.q.After.Callback) {
@@ -415,7 +415,7 @@ func (l *lister) places(ctx context.Context, from sources, lo, hi, below int64) 
 	row := func(row pgx.CollectableRow) error {
 		var event, no int64
 		err := row.Scan(&event, &no)
-		ids = append(ids, callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(no)})
+		ids = append(ids, callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackID(no)})
 		return err
 	}
 	if len(from.erred) > 0 {

@@ -86,7 +86,7 @@ func (s *Store) AppendLogs(ctx context.Context, entries []store.LogEntry) error 
 // logsOf gives entries their ids, and adds up the sums of one kind.
 func logsOf(entries []store.LogEntry) (calls, sums logRows) {
 	type place struct {
-		key callbackd.KeyNo
+		key callbackd.KeyID
 		id  store.LogID
 	}
 	at := rand.Int64N(sumPlaces / 2)

@@ -20,8 +20,8 @@ const (
 	postAll = "SELECT pg_notify('callbackd_' || md5(current_schema()) || '_' || o.node, o.body) FROM unnest($1::bigint[], $2::text[]) AS o (node, body)"
 )
 
-// Post is part of [store.Cluster].
-func (s *Store) Post(ctx context.Context, posts []store.Post) error {
+// Notify is part of [store.Cluster].
+func (s *Store) Notify(ctx context.Context, posts []store.Message) error {
 	nodes, bodies := make([]int64, len(posts)), make([]string, len(posts))
 	for i, post := range posts {
 		nodes[i], bodies[i] = int64(post.To), post.Body
@@ -38,7 +38,7 @@ func (s *Store) Post(ctx context.Context, posts []store.Post) error {
 const quiet = 5 * time.Second
 
 // Listen is part of [store.Cluster]. It has a connection of its own.
-func (s *Store) Listen(ctx context.Context, no callbackd.NodeNo, ready func(), f func(string)) error {
+func (s *Store) Listen(ctx context.Context, no callbackd.NodeID, ready func(), f func(string)) error {
 	if err := s.closed(); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *Store) Listen(ctx context.Context, no callbackd.NodeNo, ready func(), f
 	if err := conn.QueryRow(setup, channels).Scan(&base); err != nil {
 		return answer(err, judge(err, false))
 	}
-	for _, to := range []callbackd.NodeNo{0, no} {
+	for _, to := range []callbackd.NodeID{0, no} {
 		if _, err := conn.Exec(setup, "LISTEN "+pgx.Identifier{fmt.Sprint(base, int64(to))}.Sanitize()); err != nil {
 			return answer(err, judge(err, false))
 		}
@@ -90,7 +90,7 @@ const watchEvery = 250 * time.Millisecond
 
 // watchOthers tells those who watch a key of events that other nodes accept.
 func (s *Store) watchOthers() {
-	newest := map[callbackd.KeyNo]int64{}
+	newest := map[callbackd.KeyID]int64{}
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
@@ -120,17 +120,17 @@ func (s *Store) watchOthers() {
 const selectNewestOf = `SELECT k.no, e.id FROM unnest($1::bigint[]) AS k (no)
 	CROSS JOIN LATERAL (SELECT id FROM events WHERE key_no = k.no ORDER BY key_no DESC, id DESC LIMIT 1) e`
 
-func (s *Store) newestOf(ctx context.Context, keys []callbackd.KeyNo) (out map[callbackd.KeyNo]int64, err error) {
+func (s *Store) newestOf(ctx context.Context, keys []callbackd.KeyID) (out map[callbackd.KeyID]int64, err error) {
 	arg := make([]int64, len(keys))
 	for i, no := range keys {
 		arg[i] = int64(no)
 	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		out = make(map[callbackd.KeyNo]int64, len(keys))
+		out = make(map[callbackd.KeyID]int64, len(keys))
 		return each(ctx, conn, selectNewestOf, func(row pgx.CollectableRow) error {
 			var no, id int64
 			err := row.Scan(&no, &id)
-			out[callbackd.KeyNo(no)] = id
+			out[callbackd.KeyID(no)] = id
 			return err
 		}, arg)
 	})

@@ -54,13 +54,13 @@ const (
 )
 
 // addFence queues what makes a transaction the node's own.
-func addFence(p *pipeline, no callbackd.NodeNo) {
+func addFence(p *pipeline, no callbackd.NodeID) {
 	p.add(lockFence, nil, fenceLocks, int64(no))
 	p.add(checkFence, nil, int64(no))
 }
 
 // fence is addFence for a transaction that has begun.
-func fence(ctx context.Context, tx pgx.Tx, no callbackd.NodeNo) error {
+func fence(ctx context.Context, tx pgx.Tx, no callbackd.NodeID) error {
 	if _, err := tx.Exec(ctx, lockFence, fenceLocks, int64(no)); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func fence(ctx context.Context, tx pgx.Tx, no callbackd.NodeNo) error {
 }
 
 // Join is part of [store.Cluster].
-func (s *Store) Join(ctx context.Context, n store.Node) (callbackd.NodeNo, error) {
+func (s *Store) Join(ctx context.Context, n store.Node) (callbackd.NodeID, error) {
 	var no int64
 	err := s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error { // an unanswered one is buried unseen
 		if _, err := tx.Exec(ctx, lockCluster); err != nil {
@@ -81,16 +81,16 @@ func (s *Store) Join(ctx context.Context, n store.Node) (callbackd.NodeNo, error
 		s.node.Store(no)
 		s.watching.Do(func() { s.work.Go(s.watchOthers) })
 	}
-	return callbackd.NodeNo(no), err
+	return callbackd.NodeID(no), err
 }
 
-// Beat is part of [store.Cluster].
-func (s *Store) Beat(ctx context.Context, b store.Beat, known int64) (v store.ClusterView, err error) {
+// Heartbeat is part of [store.Cluster].
+func (s *Store) Heartbeat(ctx context.Context, b store.Heartbeat, known int64) (v store.ClusterView, err error) {
 	err = s.readOn(ctx, s.lease, func(ctx context.Context, conn *pgx.Conn) error {
 		v = store.ClusterView{}
-		owners, changed := make([]callbackd.NodeNo, callbackd.Shards), false
+		owners, changed := make([]callbackd.NodeID, callbackd.Shards), false
 		var p pipeline
-		p.add(beatNode, func(pgx.CollectableRow) error { v.Alive = true; return nil }, int64(b.No), b.InFlight, b.Leaving, b.Skew.Milliseconds())
+		p.add(beatNode, func(pgx.CollectableRow) error { v.Alive = true; return nil }, int64(b.ID), b.InFlight, b.Leaving, b.Skew.Milliseconds())
 		p.add(selectClock, func(row pgx.CollectableRow) error {
 			var at int64
 			err := row.Scan(&at, &v.Revision)
@@ -106,7 +106,7 @@ func (s *Store) Beat(ctx context.Context, b store.Beat, known int64) (v store.Cl
 			var shard, node int64
 			err := row.Scan(&shard, &node)
 			if err == nil {
-				owners[shard], changed = callbackd.NodeNo(node), true
+				owners[shard], changed = callbackd.NodeID(node), true
 			}
 			return err
 		}, known)
@@ -115,12 +115,12 @@ func (s *Store) Beat(ctx context.Context, b store.Beat, known int64) (v store.Cl
 		}
 		if changed || v.Revision != known {
 			v.Owners = owners
-			count := map[callbackd.NodeNo]int{}
+			count := map[callbackd.NodeID]int{}
 			for _, no := range owners {
 				count[no]++
 			}
 			for i := range v.Nodes {
-				v.Nodes[i].Shards = count[v.Nodes[i].No]
+				v.Nodes[i].Shards = count[v.Nodes[i].ID]
 			}
 		}
 		return nil
@@ -131,14 +131,14 @@ func (s *Store) Beat(ctx context.Context, b store.Beat, known int64) (v store.Cl
 func scanNode(row pgx.CollectableRow) (n store.Node, err error) {
 	var no, started, unseen, skew int64
 	err = row.Scan(&no, &n.Name, &n.Address, &n.Version, &started, &unseen, &n.InFlight, &n.Leaving, &skew)
-	n.No, n.Beat.No, n.StartedAt = callbackd.NodeNo(no), callbackd.NodeNo(no), fromMillis(started)
+	n.ID, n.Heartbeat.ID, n.StartedAt = callbackd.NodeID(no), callbackd.NodeID(no), fromMillis(started)
 	n.Unseen, n.Skew = time.Duration(unseen)*time.Millisecond, time.Duration(skew)*time.Millisecond
 	return n, err
 }
 
 // Claim is part of [store.Cluster]. A claim whose commit was not answered is
-// seen by the next Beat.
-func (s *Store) Claim(ctx context.Context, no callbackd.NodeNo, limit int) (got []callbackd.Shard, revision int64, err error) {
+// seen by the next Heartbeat.
+func (s *Store) Claim(ctx context.Context, no callbackd.NodeID, limit int) (got []callbackd.Shard, revision int64, err error) {
 	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
 		got = nil
 		var p pipeline
@@ -177,7 +177,7 @@ func scanInto(v *int64) func(pgx.CollectableRow) error {
 }
 
 // Release is part of [store.Cluster].
-func (s *Store) Release(ctx context.Context, no callbackd.NodeNo, shards []callbackd.Shard) (revision int64, err error) {
+func (s *Store) Release(ctx context.Context, no callbackd.NodeID, shards []callbackd.Shard) (revision int64, err error) {
 	arg := make([]int32, len(shards))
 	for i, shard := range shards {
 		arg[i] = int32(shard)
@@ -197,7 +197,7 @@ func (s *Store) Release(ctx context.Context, no callbackd.NodeNo, shards []callb
 const lastWords = 500 * time.Millisecond
 
 // expel ends the sessions of a dead node that hold its lock.
-func (s *Store) expel(ctx context.Context, no callbackd.NodeNo, unseen time.Duration) error {
+func (s *Store) expel(ctx context.Context, no callbackd.NodeID, unseen time.Duration) error {
 	conn, err := s.lease.Acquire(ctx)
 	if err != nil {
 		return err
@@ -207,8 +207,8 @@ func (s *Store) expel(ctx context.Context, no callbackd.NodeNo, unseen time.Dura
 	return err
 }
 
-// Bury is part of [store.Cluster].
-func (s *Store) Bury(ctx context.Context, no callbackd.NodeNo, unseen time.Duration) (buried bool, err error) {
+// Evict is part of [store.Cluster].
+func (s *Store) Evict(ctx context.Context, no callbackd.NodeID, unseen time.Duration) (buried bool, err error) {
 	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
 		buried = false
 		var p pipeline
@@ -232,8 +232,8 @@ func (s *Store) Bury(ctx context.Context, no callbackd.NodeNo, unseen time.Durat
 }
 
 // Leave is part of [store.Cluster].
-func (s *Store) Leave(ctx context.Context, no callbackd.NodeNo) error {
-	_, err := s.Bury(ctx, no, -time.Hour)
+func (s *Store) Leave(ctx context.Context, no callbackd.NodeID) error {
+	_, err := s.Evict(ctx, no, -time.Hour)
 	return err
 }
 
@@ -264,7 +264,7 @@ func (s *Store) Nodes(ctx context.Context) (nodes []store.Node, err error) {
 			return err
 		}
 		for i := range nodes {
-			no := int64(nodes[i].No)
+			no := int64(nodes[i].ID)
 			nodes[i].Shards, nodes[i].Owed, nodes[i].Backlog = shards[no], owed[no], backlogs[no]
 		}
 		return nil

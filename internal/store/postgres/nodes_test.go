@@ -38,7 +38,7 @@ func newDatabase(t testing.TB, url string, nodes int) (*database, []*Store) {
 	now := time.Now()
 	d.key, err = stores[0].CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "canary-api-secret", CreatedAt: now})
 	d.must(err)
-	d.cb, _, err = stores[0].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}"),
+	d.cb, _, err = stores[0].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}"),
 		Headers: []callbackd.Header{{Name: "A", Value: "canary-header"}}, Secrets: []callbackd.SigningSecret{{Value: "canary-signing"}}}, now)
 	d.must(err)
 	return d, stores
@@ -56,7 +56,7 @@ func (d *database) event(session string) store.NewEvent {
 }
 
 func (d *database) accept(s *Store, at time.Time, sessions ...string) ([]*callbackd.Event, error) {
-	b := store.Batch{Key: d.key.No, At: at}
+	b := store.Batch{Key: d.key.ID, At: at}
 	for _, session := range sessions {
 		b.Events = append(b.Events, d.event(session))
 	}
@@ -96,7 +96,7 @@ func TestNodesNumberASessionTogether(t *testing.T) {
 	total := 0
 	for i := range sessions {
 		var evs []*callbackd.Event
-		for q := (store.EventQuery{Key: d.key.No, Session: fmt.Sprint("S", i), Limit: store.MaxPage}); ; {
+		for q := (store.EventQuery{Key: d.key.ID, Session: fmt.Sprint("S", i), Limit: store.MaxPage}); ; {
 			page, err := nodes[i%3].ListEvents(t.Context(), q)
 			d.must(err)
 			evs = append(evs, page.Events...)
@@ -142,13 +142,13 @@ func TestRaceForANewRowOverNodes(t *testing.T) {
 	}
 	for round := range rounds {
 		evs := both(func(n int) store.Batch { // sessions of their own: no lock but the key's orders them
-			return store.Batch{Key: d.key.No, At: time.Now(), Idempotency: fmt.Sprint(round), Events: []store.NewEvent{d.event(fmt.Sprint("S", n))}}
+			return store.Batch{Key: d.key.ID, At: time.Now(), Idempotency: fmt.Sprint(round), Events: []store.NewEvent{d.event(fmt.Sprint("S", n))}}
 		})
 		if evs[0].ID != evs[1].ID {
 			t.Fatalf("events %s and %s for one idempotency key", evs[0].ID, evs[1].ID)
 		}
 		evs = both(func(int) store.Batch {
-			return store.Batch{Key: d.key.No, At: time.Now(), Events: []store.NewEvent{d.event(fmt.Sprint("new", round))}}
+			return store.Batch{Key: d.key.ID, At: time.Now(), Events: []store.NewEvent{d.event(fmt.Sprint("new", round))}}
 		})
 		if evs[0].Sequence+evs[1].Sequence != 3 {
 			t.Fatalf("sequences %d and %d", evs[0].Sequence, evs[1].Sequence)
@@ -189,14 +189,14 @@ func TestChangesReachOtherNodes(t *testing.T) {
 	ctx, a, b := t.Context(), nodes[0], nodes[1]
 	known := func() (*callbackd.Callback, *callbackd.Key) {
 		t.Helper()
-		cb, err := b.CallbackByNo(ctx, d.cb.No)
+		cb, err := b.CallbackByID(ctx, d.cb.ID)
 		d.must(err)
 		k, err := b.Key(ctx, "k")
 		d.must(err)
 		return cb, k
 	}
 	known()
-	_, err := a.PauseCallback(ctx, d.key.No, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+	_, err := a.PauseCallback(ctx, d.key.ID, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
 	d.must(err)
 	aged(b)
 	if cb, _ := known(); !cb.Paused() {
@@ -204,7 +204,7 @@ func TestChangesReachOtherNodes(t *testing.T) {
 	}
 	evs, err := d.accept(a, time.Now(), "S")
 	d.must(err)
-	o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.No}}, Change: callbackd.CallbackChange{Version: 1, HealthTurned: true, FailingSince: time.Now()},
+	o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}}, Change: callbackd.CallbackChange{Version: 1, HealthTurned: true, FailingSince: time.Now()},
 		Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Failed}}}
 	if _, err := a.Record(ctx, o); err != nil {
 		t.Fatal(err)
@@ -227,12 +227,12 @@ func TestNewCallbackIsOwedByEveryNodeAtOnce(t *testing.T) {
 	for i := range 20 {
 		_, err := d.accept(nodes[1], time.Now(), "S")
 		d.must(err)
-		_, _, err = nodes[0].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.No, Event: callbackd.Complete, Name: fmt.Sprint("n", i), URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
+		_, _, err = nodes[0].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.ID, Event: callbackd.Complete, Name: fmt.Sprint("n", i), URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
 		d.must(err)
 		evs, err := d.accept(nodes[1], time.Now(), "S")
 		d.must(err)
-		if len(evs[0].Owed) != i+2 {
-			t.Fatalf("owed to %d of %d callbacks", len(evs[0].Owed), i+2)
+		if len(evs[0].Targets) != i+2 {
+			t.Fatalf("owed to %d of %d callbacks", len(evs[0].Targets), i+2)
 		}
 	}
 }
@@ -247,7 +247,7 @@ func TestCallbacksAreMadeOnceOverNodes(t *testing.T) {
 	for i := range 4 * callbackd.MaxCallbacks {
 		work.Go(func() {
 			name := fmt.Sprint("n", i/2)
-			_, isNew, err := nodes[i%2].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.No, Event: callbackd.StatusChange, Name: name, URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
+			_, isNew, err := nodes[i%2].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.ID, Event: callbackd.StatusChange, Name: name, URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
 			mu.Lock()
 			defer mu.Unlock()
 			if isNew {
@@ -349,18 +349,18 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	ctx, s := t.Context(), nodes[0]
 	evs, err := d.accept(s, time.Now(), "S", "S", "S", "S", "S")
 	d.must(err)
-	ended := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[3].ID, Callback: d.cb.No}}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
+	ended := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[3].ID, Callback: d.cb.ID}}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
 	if _, err := s.Record(ctx, ended); err != nil {
 		t.Fatal(err)
 	}
 	for _, sql := range []string{
 		fmt.Sprintf("DELETE FROM pending WHERE event_id = %d", evs[0].ID),
 		"INSERT INTO pending VALUES (7, 1, 0, 0, false)",
-		fmt.Sprintf("INSERT INTO pending VALUES (%d, %d, 1, 0, false)", d.cb.No, evs[3].ID),
+		fmt.Sprintf("INSERT INTO pending VALUES (%d, %d, 1, 0, false)", d.cb.ID, evs[3].ID),
 		fmt.Sprintf("DELETE FROM events WHERE id = %d", evs[2].ID),
 		fmt.Sprintf("UPDATE events SET sequence = 1 WHERE id = %d", evs[4].ID),
 		fmt.Sprintf("INSERT INTO attempts VALUES (%d, 99, 1, 1, 'delivered', '')", evs[1].ID),
-		fmt.Sprintf("INSERT INTO attempts VALUES (%d, %d, 3, 1, 'pending', '')", evs[1].ID, d.cb.No),
+		fmt.Sprintf("INSERT INTO attempts VALUES (%d, %d, 3, 1, 'pending', '')", evs[1].ID, d.cb.ID),
 	} {
 		if _, err := s.shared.Exec(ctx, sql); err != nil {
 			t.Fatal(err)
@@ -382,13 +382,13 @@ func TestOneBadOutcomeFailsAlone(t *testing.T) {
 	s := nodes[0]
 	evs, err := d.accept(s, time.Now(), "A", "B", "C")
 	d.must(err)
-	if _, err := s.shared.Exec(t.Context(), "INSERT INTO attempts VALUES ($1, $2, 1, 1, 'pending', '')", int64(evs[1].ID), int64(d.cb.No)); err != nil {
+	if _, err := s.shared.Exec(t.Context(), "INSERT INTO attempts VALUES ($1, $2, 1, 1, 'pending', '')", int64(evs[1].ID), int64(d.cb.ID)); err != nil {
 		t.Fatal(err)
 	}
 	var group []*outcome
 	for _, ev := range evs {
 		group = append(group, &outcome{command: newCommand(), detail: []byte{1},
-			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.No}}}})
+			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.ID}}}})
 	}
 	s.recordGroup(group)
 	if group[0].err != nil || group[2].err != nil || callbackd.KindOf(group[1].err) != callbackd.KindInternal {

@@ -199,18 +199,18 @@ func walks(n node, under string) string {
 func everyOnceCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
 	t.Helper()
 	must := must(t)
-	o := store.NewOnce(k.No, "POST /v1/callbacks", "k", nil, now)
+	o := store.NewOnce(k.ID, "POST /v1/callbacks", "k", nil, now)
 	o.Show = func(any) (store.Answer, error) { return store.Answer{Status: 200, Body: []byte("{}")}, nil }
-	_, err := s.PauseCallback(store.WithOnce(t.Context(), o), k.No, callbackd.Complete, "default", callbackd.Pause{})
+	_, err := s.PauseCallback(store.WithOnce(t.Context(), o), k.ID, callbackd.Complete, "default", callbackd.Pause{})
 	must(err)
 	if err := s.Answered(t.Context(), o); err == nil {
 		t.Error("the answer is not kept")
 	}
-	p := store.NewOnce(k.No, "POST /v1/sessions", "k", nil, now)
+	p := store.NewOnce(k.ID, "POST /v1/sessions", "k", nil, now)
 	p.Show = o.Show
 	key := callbackd.NewSessionKey(k.Account)
-	must(s.CreateSession(t.Context(), &callbackd.Session{Key: k.No, SessionKey: key, Status: callbackd.StatusIdle, CreatedAt: now}))
-	_, _, err = s.ChangeSession(store.WithOnce(t.Context(), p), k.No, key, now, func(*callbackd.Session) (store.SessionChange, error) { return store.SessionChange{Remove: true}, nil })
+	must(s.CreateSession(t.Context(), &callbackd.Session{Key: k.ID, SessionKey: key, Status: callbackd.StatusIdle, CreatedAt: now}))
+	_, _, err = s.ChangeSession(store.WithOnce(t.Context(), p), k.ID, key, now, func(*callbackd.Session) (store.SessionChange, error) { return store.SessionChange{Remove: true}, nil })
 	must(err)
 	_, err = s.SweepAnswers(t.Context(), now.Add(time.Hour), 10)
 	must(err)
@@ -223,9 +223,9 @@ func everyCommand(t *testing.T, s *Store) {
 	must := must(t)
 	k, err := s.CreateKey(ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: now})
 	must(err)
-	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
+	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
 	must(err)
-	b := store.Batch{Key: k.No, At: now, Idempotency: "x"}
+	b := store.Batch{Key: k.ID, At: now, Idempotency: "x"}
 	for i := range 10 {
 		b.Events = append(b.Events, store.NewEvent{Type: callbackd.Complete, Session: "S", Data: []byte("{}"), Idempotency: fmt.Sprint(i)})
 	}
@@ -236,9 +236,9 @@ func everyCommand(t *testing.T, s *Store) {
 		must(err)
 		b.Idempotency, b.Events[0].Idempotency = "", ""
 	}
-	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}
+	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID}
 	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
-		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.No}},
+		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.ID}},
 			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}},
 			Change:  callbackd.CallbackChange{Version: 1, HealthTurned: true, Pause: callbackd.PausedGone, ClosedUntil: now, Proven: true}}
 		_, err := s.Record(ctx, o)
@@ -246,34 +246,34 @@ func everyCommand(t *testing.T, s *Store) {
 	}
 	_, err = s.Backlogs(ctx)
 	must(err)
-	_, err = s.Fresh(ctx, cb.No, 0, 1)
+	_, err = s.Fresh(ctx, cb.ID, 0, 1)
 	must(err)
-	_, _, err = s.Scheduled(ctx, cb.No, now, 1)
+	_, _, err = s.Scheduled(ctx, cb.ID, now, 1)
 	must(err)
-	_, err = s.Holding(ctx, cb.No, now, 1)
+	_, err = s.Blocked(ctx, cb.ID, now, 1)
 	must(err)
-	_, err = s.Picked(ctx, []callbackd.DeliveryID{id})
+	_, err = s.FirstAttemptsByID(ctx, []callbackd.DeliveryID{id})
 	must(err)
-	_, err = s.Lanes(ctx, cb.No, []callbackd.LaneCursor{{Session: "S"}}, 1)
+	_, err = s.Lanes(ctx, cb.ID, []callbackd.LaneCursor{{Session: "S"}}, 1)
 	must(err)
-	_, err = s.Delivery(ctx, k.No, id)
+	_, err = s.Delivery(ctx, k.ID, id)
 	must(err)
-	_, err = s.DeliveryBefore(ctx, k.No, id, 2)
+	_, err = s.DeliveryBefore(ctx, k.ID, id, 2)
 	must(err)
-	_, err = s.Event(ctx, k.No, evs[0].ID)
+	_, err = s.Event(ctx, k.ID, evs[0].ID)
 	must(err)
-	_, err = s.Load(ctx, evs[0].ID)
+	_, err = s.EventByID(ctx, evs[0].ID)
 	must(err)
-	_, err = s.CallbackVersion(ctx, cb.No, 1)
+	_, err = s.CallbackVersion(ctx, cb.ID, 1)
 	must(err)
-	_, err = s.Callback(ctx, k.No, callbackd.Complete, "default")
+	_, err = s.Callback(ctx, k.ID, callbackd.Complete, "default")
 	must(err)
 	s.forget(s.forgetKeys)
-	_, err = s.CallbackByNo(ctx, cb.No)
+	_, err = s.CallbackByID(ctx, cb.ID)
 	must(err)
-	_, err = s.ListCallbacks(ctx, k.No)
+	_, err = s.ListCallbacks(ctx, k.ID)
 	must(err)
-	_, err = s.KeyByNo(ctx, k.No)
+	_, err = s.KeyByID(ctx, k.ID)
 	must(err)
 	s.forget(s.forgetKeys)
 	_, err = s.Key(ctx, "k")
@@ -282,33 +282,33 @@ func everyCommand(t *testing.T, s *Store) {
 	must(err)
 	_, err = s.ReplaceCallback(ctx, *cb, now)
 	must(err)
-	_, err = s.RotateSecret(ctx, k.No, callbackd.Complete, "default", "next", now, now)
+	_, err = s.RotateSecret(ctx, k.ID, callbackd.Complete, "default", "next", now, now)
 	must(err)
 	for _, session := range []string{"", "S"} {
-		_, err = s.ListEvents(ctx, store.EventQuery{Key: k.No, Session: session, Until: now.Add(time.Hour), Limit: 1})
+		_, err = s.ListEvents(ctx, store.EventQuery{Key: k.ID, Session: session, Until: now.Add(time.Hour), Limit: 1})
 		must(err)
 		for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Failed, callbackd.Canceled} {
-			_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Session: session, State: state, Limit: 1})
+			_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.ID, Session: session, State: state, Limit: 1})
 			must(err)
 		}
 	}
-	_, err = s.RetryDelivery(ctx, k.No, id, now)
+	_, err = s.RetryDelivery(ctx, k.ID, id, now)
 	must(err)
 	everySessionCommand(t, s, k, now)
 	everyOnceCommand(t, s, k, now)
 	everyReplayCommand(t, s, k, now)
 	everyConsoleCommand(t, s, k, cb, now)
-	_, err = s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{At: now})
+	_, err = s.PauseCallback(ctx, k.ID, callbackd.Complete, "default", callbackd.Pause{At: now})
 	must(err)
-	_, _, err = s.MakeDue(ctx, cb.No, now, 1)
+	_, _, err = s.MakeDue(ctx, cb.ID, now, 1)
 	must(err)
-	_, err = s.DeleteCallback(ctx, k.No, callbackd.Complete, "default", now)
+	_, err = s.DeleteCallback(ctx, k.ID, callbackd.Complete, "default", now)
 	must(err)
 	everyForgetting(t, s, k, now)
-	_, err = s.SettleCanceled(ctx, now, 5)
+	_, err = s.FinalizeCanceled(ctx, now, 5)
 	must(err)
 	for i, fault := range []callbackd.Fault{callbackd.NoFault, callbackd.FaultStatus} { // of attempts that outlast their callback
-		_, err = s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.No}},
+		_, err = s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.ID}},
 			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: fault}, Decision: callbackd.Decision{State: callbackd.Failed}}})
 		must(err)
 	}
@@ -323,21 +323,21 @@ func everyCommand(t *testing.T, s *Store) {
 
 func everyForgetting(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
 	ctx, must := t.Context(), must(t)
-	setting := callbackd.Callback{Key: k.No, Event: callbackd.NoteInsert, Name: "default", URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}
+	setting := callbackd.Callback{Key: k.ID, Event: callbackd.NoteInsert, Name: "default", URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}
 	_, _, err := s.CreateCallback(ctx, setting, now)
 	must(err)
 	setting.URL = "https://a.example/2"
 	_, err = s.ReplaceCallback(ctx, setting, now)
 	must(err)
-	_, err = s.Accept(ctx, store.Batch{Key: k.No, At: now, Events: []store.NewEvent{{Type: callbackd.NoteInsert, Session: "S", Data: []byte("{}")}}})
+	_, err = s.Accept(ctx, store.Batch{Key: k.ID, At: now, Events: []store.NewEvent{{Type: callbackd.NoteInsert, Session: "S", Data: []byte("{}")}}})
 	must(err)
 	_, err = s.Forgettable(ctx, now)
 	must(err)
-	_, _, _, err = s.Pointed(ctx, k.No, 0, 1000)
+	_, _, _, err = s.Pointed(ctx, k.ID, 0, 1000)
 	must(err)
-	_, err = s.Forget(ctx, k.No, nil, now.Add(time.Hour), 10)
+	_, err = s.Forget(ctx, k.ID, nil, now.Add(time.Hour), 10)
 	must(err)
-	must(s.CreateLogin(ctx, store.Login{Hash: [32]byte{9}, Key: k.No, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	must(s.CreateLogin(ctx, store.Login{Hash: [32]byte{9}, Key: k.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
 }
 
 func everyClusterCommand(t *testing.T, s *Store, k callbackd.Key) {
@@ -348,14 +348,14 @@ func everyClusterCommand(t *testing.T, s *Store, k callbackd.Key) {
 	must(err)
 	_, err = s.Release(ctx, no, shards[:1])
 	must(err)
-	var beat store.Beat
-	beat.No = no
-	_, err = s.Beat(ctx, beat, 0)
+	var beat store.Heartbeat
+	beat.ID = no
+	_, err = s.Heartbeat(ctx, beat, 0)
 	must(err)
 	_, err = s.Nodes(ctx)
 	must(err)
-	must(s.Post(ctx, []store.Post{{To: no, Body: "x"}}))
-	_, err = s.newestOf(ctx, []callbackd.KeyNo{k.No})
+	must(s.Notify(ctx, []store.Message{{To: no, Body: "x"}}))
+	_, err = s.newestOf(ctx, []callbackd.KeyID{k.ID})
 	must(err)
 	must(s.Leave(ctx, no))
 }
@@ -391,16 +391,16 @@ func must(t *testing.T) func(error) {
 
 func everySessionCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
 	ctx, must := t.Context(), must(t)
-	must(s.CreateSession(ctx, &callbackd.Session{Key: k.No, SessionKey: "X", Status: callbackd.StatusIdle, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	must(s.CreateSession(ctx, &callbackd.Session{Key: k.ID, SessionKey: "X", Status: callbackd.StatusIdle, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
 	note := callbackd.Note{Title: "n", InsertedAt: now}
 	for _, c := range []store.SessionChange{
 		{Events: []store.NewEvent{{Type: callbackd.Complete, Data: []byte("{}"), Idempotency: "s"}}, Notes: []callbackd.Note{note}}, {}, {Remove: true},
 	} {
-		_, err := s.SessionNotes(ctx, k.No, "X")
+		_, err := s.SessionNotes(ctx, k.ID, "X")
 		must(err)
-		_, err = s.Session(ctx, k.No, "X")
+		_, err = s.Session(ctx, k.ID, "X")
 		must(err)
-		_, _, err = s.ChangeSession(ctx, k.No, "X", now, func(x *callbackd.Session) (store.SessionChange, error) {
+		_, _, err = s.ChangeSession(ctx, k.ID, "X", now, func(x *callbackd.Session) (store.SessionChange, error) {
 			if x.Notes += len(c.Notes); len(c.Notes) == 0 {
 				x.Status = callbackd.StatusStarted
 			}
@@ -408,50 +408,50 @@ func everySessionCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time)
 		})
 		must(err)
 		for _, newest := range []bool{false, true} {
-			_, err = s.SessionEvents(ctx, store.SessionEventQuery{Key: k.No, Session: "X", Newest: newest, Limit: 10})
+			_, err = s.SessionEvents(ctx, store.SessionEventQuery{Key: k.ID, Session: "X", Newest: newest, Limit: 10})
 			must(err)
 		}
-		_, err = s.LatestEvents(ctx, k.No, []string{"X"}, 10)
+		_, err = s.LatestEvents(ctx, k.ID, []string{"X"}, 10)
 		must(err)
-		_, err = s.ListSessions(ctx, store.SessionQuery{Key: k.No, VIN: "1FTEW1EP5NKD00001", Limit: 10})
+		_, err = s.ListSessions(ctx, store.SessionQuery{Key: k.ID, VIN: "1FTEW1EP5NKD00001", Limit: 10})
 		must(err)
 		for _, status := range []callbackd.SessionStatus{"", callbackd.StatusIdle} {
-			_, err = s.ListSessions(ctx, store.SessionQuery{Key: k.No, Status: status, Limit: 10})
+			_, err = s.ListSessions(ctx, store.SessionQuery{Key: k.ID, Status: status, Limit: 10})
 			must(err)
 		}
 	}
 	_, _, err := s.DueSessions(ctx, now, 10)
 	must(err)
-	must(s.CreateSession(ctx, &callbackd.Session{Key: k.No, SessionKey: "Y", Status: callbackd.StatusComplete, CreatedAt: now, EndedAt: now}))
+	must(s.CreateSession(ctx, &callbackd.Session{Key: k.ID, SessionKey: "Y", Status: callbackd.StatusComplete, CreatedAt: now, EndedAt: now}))
 	_, err = s.SweepSessions(ctx, now.Add(time.Hour), 10)
 	must(err)
 	for _, session := range []string{"", "X"} {
-		_, err = s.EventsAfter(ctx, store.EventQuery{Key: k.No, Session: session, Limit: 10})
+		_, err = s.EventsAfter(ctx, store.EventQuery{Key: k.ID, Session: session, Limit: 10})
 		must(err)
 	}
 }
 
 func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
 	ctx, must := t.Context(), must(t)
-	target, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "later", URL: "https://a.example/", Payload: []byte("{}")}, now)
+	target, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "later", URL: "https://a.example/", Payload: []byte("{}")}, now)
 	must(err)
-	for _, f := range []callbackd.ReplayFilter{{}, {Session: "S"}, {States: []callbackd.State{callbackd.Failed}}, {States: []callbackd.State{callbackd.Pending}}, {Target: target.No}} {
-		_, err := s.CountReplay(ctx, k.No, f)
+	for _, f := range []callbackd.ReplayFilter{{}, {Session: "S"}, {States: []callbackd.State{callbackd.Failed}}, {States: []callbackd.State{callbackd.Pending}}, {Target: target.ID}} {
+		_, err := s.CountReplay(ctx, k.ID, f)
 		must(err)
-		r, err := s.CreateReplay(ctx, callbackd.Replay{Key: k.No, Filter: f, CreatedAt: now})
+		r, err := s.CreateReplay(ctx, callbackd.Replay{Key: k.ID, Filter: f, CreatedAt: now})
 		must(err)
-		_, err = s.Replay(ctx, k.No, r.ID)
+		_, err = s.Replay(ctx, k.ID, r.ID)
 		must(err)
 		_, err = s.StepReplay(ctx, r.ID, now)
 		must(err)
-		_, err = s.SetReplayState(ctx, k.No, r.ID, callbackd.ReplayCanceled, now)
+		_, err = s.SetReplayState(ctx, k.ID, r.ID, callbackd.ReplayCanceled, now)
 		if callbackd.KindOf(err) != callbackd.KindConflict { // it may be done
 			must(err)
 		}
 	}
-	_, _, err = s.Replayed(ctx, target.No, now, 10)
+	_, _, err = s.Replayed(ctx, target.ID, now, 10)
 	must(err)
-	_, _, err = s.ListReplays(ctx, k.No, 0, 10)
+	_, _, err = s.ListReplays(ctx, k.ID, 0, 10)
 	must(err)
 	_, err = s.RunningReplays(ctx)
 	must(err)
@@ -459,21 +459,21 @@ func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) 
 
 func everyConsoleCommand(t *testing.T, s *Store, k callbackd.Key, cb *callbackd.Callback, now time.Time) {
 	ctx, must := t.Context(), must(t)
-	must(s.AppendLogs(ctx, []store.LogEntry{{Key: k.No, At: now}, {Key: k.No, At: now, Count: 2}}))
-	_, err := s.ListLogs(ctx, store.LogQuery{Key: k.No, Limit: 10})
+	must(s.AppendLogs(ctx, []store.LogEntry{{Key: k.ID, At: now}, {Key: k.ID, At: now, Count: 2}}))
+	_, err := s.ListLogs(ctx, store.LogQuery{Key: k.ID, Limit: 10})
 	must(err)
-	must(s.AddTallies(ctx, []store.Tally{{Callback: cb.No, Key: k.No, Minute: now, Sums: store.Sums{Delivered: 1}, Receiver: store.Receiver{LastSuccess: now}}}))
-	_, err = s.ListStats(ctx, store.StatsQuery{Callback: cb.No, Width: store.Minute, Since: now.Add(-time.Hour), Until: now})
+	must(s.AddCounters(ctx, []store.MinuteCounters{{Callback: cb.ID, Key: k.ID, Minute: now, Counters: store.Counters{Delivered: 1}, Receiver: store.Receiver{LastSuccess: now}}}))
+	_, err = s.ListStats(ctx, store.StatsQuery{Callback: cb.ID, Interval: store.Minute, Since: now.Add(-time.Hour), Until: now})
 	must(err)
-	for _, key := range []callbackd.KeyNo{0, k.No} {
+	for _, key := range []callbackd.KeyID{0, k.ID} {
 		_, err = s.ListHealth(ctx, key, store.HealthQuery{CertBefore: now})
 		must(err)
 	}
-	_, err = s.Receiver(ctx, cb.No)
+	_, err = s.Receiver(ctx, cb.ID)
 	must(err)
-	_, err = s.CountPending(ctx, cb.No, store.PendingQuery{Limit: 10})
+	_, err = s.CountPending(ctx, cb.ID, store.PendingQuery{Limit: 10})
 	must(err)
-	_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Status: 5, Limit: 10})
+	_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.ID, Status: 5, Limit: 10})
 	must(err)
 	_, err = s.Prune(ctx, store.Prune{Logs: now, Minutes: now, Hours: now, Replays: now}, 10)
 	must(err)

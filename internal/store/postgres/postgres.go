@@ -114,9 +114,9 @@ type Store struct {
 	checkedAt time.Time // when that was known to be the newest
 	renewals  uint64    // counts Renew
 	changes   uint64    // counts what was dropped: a read that overlaps it is not cached
-	callbacks *memo.Cache[callbackd.CallbackNo, *callbackd.Callback]
+	callbacks *memo.Cache[callbackd.CallbackID, *callbackd.Callback]
 	keys      *memo.Cache[string, *callbackd.Key]
-	keysByNo  *memo.Cache[callbackd.KeyNo, *callbackd.Key]
+	keysByID  *memo.Cache[callbackd.KeyID, *callbackd.Key]
 }
 
 var _ store.Store = (*Store)(nil)
@@ -131,8 +131,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		intakes: make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
 		choosing:  make(chan struct{}, 1),
 		chain:     memo.New[sessionID, int64](maxChain),
-		callbacks: memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
-		keys:      memo.New[string, *callbackd.Key](maxKeys), keysByNo: memo.New[callbackd.KeyNo, *callbackd.Key](maxKeys),
+		callbacks: memo.New[callbackd.CallbackID, *callbackd.Callback](maxCallbacks),
+		keys:      memo.New[string, *callbackd.Key](maxKeys), keysByID: memo.New[callbackd.KeyID, *callbackd.Key](maxKeys),
 	}
 	for i := range s.claims {
 		s.claims[i] = make(chan struct{}, 1)
@@ -348,8 +348,8 @@ func (s *Store) closed() error {
 // Newest is the time in the id of the event that was the newest at the start.
 func (s *Store) Newest() time.Time { return s.newestAt }
 
-// SetHandover is part of [store.Queue].
-func (s *Store) SetHandover(f func([]callbackd.Delivery)) { s.handover = f }
+// OnCommit is part of [store.Queue].
+func (s *Store) OnCommit(f func([]callbackd.Delivery)) { s.handover = f }
 
 // Ready is part of [store.Store].
 func (s *Store) Ready(ctx context.Context) error {

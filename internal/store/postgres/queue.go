@@ -29,8 +29,8 @@ func (r *eventRow) into(more ...any) []any {
 }
 
 func (r *eventRow) event(data []byte) *callbackd.Event {
-	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyNo(r.key), Type: codec.Type(int64(r.typ)),
-		Session: r.session, Sequence: r.sequence, Test: r.test, Owed: codec.Owed(r.owed), ClockSaid: fromNullMillis(r.said), Data: data}
+	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyID(r.key), Type: codec.Type(int64(r.typ)),
+		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Owed(r.owed), ClockTime: fromNullMillis(r.said), Data: data}
 }
 
 // loadEvents reads events by id.
@@ -64,8 +64,8 @@ func noEvent(id callbackd.EventID) error {
 	return callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
 }
 
-// Load is part of [store.Queue].
-func (s *Store) Load(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
+// EventByID is part of [store.Queue].
+func (s *Store) EventByID(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		events, err := loadEvents(ctx, conn, []callbackd.EventID{id}, true)
 		if ev = events[id]; err == nil && ev == nil {
@@ -97,7 +97,7 @@ func (r *pendingRow) into(more ...any) []any {
 
 func (r *pendingRow) delivery() callbackd.Delivery {
 	return callbackd.Delivery{
-		ID:      callbackd.DeliveryID{Callback: callbackd.CallbackNo(r.callback), Event: callbackd.EventID(r.event)},
+		ID:      callbackd.DeliveryID{Callback: callbackd.CallbackID(r.callback), Event: callbackd.EventID(r.event)},
 		Session: r.session, Sequence: r.sequence, Test: r.test, Attempts: int(r.attempts), Step: int(r.step), Manual: r.manual,
 		FirstFailedAt: fromNullMillis(r.failed), Due: fromNullMillis(r.due), HoldsUntil: fromNullMillis(r.holds),
 		Replay: callbackd.ReplayID(r.replay),
@@ -112,7 +112,7 @@ func scanDelivery(row pgx.CollectableRow) (callbackd.Delivery, error) {
 
 // deliveries runs a query for pending deliveries of a callback to which
 // something may still be owed.
-func (s *Store) deliveries(ctx context.Context, cb callbackd.CallbackNo, sql string, args ...any) (ds []callbackd.Delivery, err error) {
+func (s *Store) deliveries(ctx context.Context, cb callbackd.CallbackID, sql string, args ...any) (ds []callbackd.Delivery, err error) {
 	if ended, err := s.ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
@@ -159,12 +159,12 @@ const (
 
 // Backlogs is part of [store.Queue]. It steps from callback to callback
 // through the primary key, whatever the length of their backlogs.
-func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
+func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackID, error) {
 	return s.backlogs(ctx, math.MaxInt32)
 }
 
 // backlogs is Backlogs of the first so many callbacks with pending rows.
-func (s *Store) backlogs(ctx context.Context, limit int) (owed []callbackd.CallbackNo, err error) {
+func (s *Store) backlogs(ctx context.Context, limit int) (owed []callbackd.CallbackID, err error) {
 	var all []int64
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, selectBacklogs, limit)
@@ -178,19 +178,19 @@ func (s *Store) backlogs(ctx context.Context, limit int) (owed []callbackd.Callb
 		return nil, err
 	}
 	for _, no := range all {
-		ended, err := s.ended(ctx, callbackd.CallbackNo(no))
+		ended, err := s.ended(ctx, callbackd.CallbackID(no))
 		if err != nil {
 			return nil, err
 		}
 		if !ended {
-			owed = append(owed, callbackd.CallbackNo(no))
+			owed = append(owed, callbackd.CallbackID(no))
 		}
 	}
 	return owed, nil
 }
 
 // Fresh is part of [store.Queue].
-func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
+func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
 	if ended, err := s.ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
@@ -221,16 +221,16 @@ func (s *Store) withEvents(ctx context.Context, sql string, args ...any) (ds []c
 }
 
 // Scheduled is part of [store.Queue].
-func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
 	return s.dueOnes(ctx, cb, selectScheduled, until, limit)
 }
 
 // Replayed is part of [store.Queue].
-func (s *Store) Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+func (s *Store) Replayed(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
 	return s.dueOnes(ctx, cb, selectReplayed, until, limit)
 }
 
-func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackNo, sql string, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackID, sql string, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
 	ds, err := s.deliveries(ctx, cb, sql, limit+1)
 	for i, d := range ds {
 		if i == limit || d.Due.After(until) {
@@ -240,14 +240,14 @@ func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackNo, sql string
 	return ds, time.Time{}, err
 }
 
-// Holding is part of [store.Queue].
-func (s *Store) Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error) {
+// Blocked is part of [store.Queue].
+func (s *Store) Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error) {
 	return s.deliveries(ctx, cb, selectHolding, millis(now), limit)
 }
 
 // Lanes is part of [store.Queue].
-func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error) {
-	c, err := s.CallbackByNo(ctx, cb)
+func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error) {
+	c, err := s.CallbackByID(ctx, cb)
 	if err != nil {
 		return nil, err
 	}
@@ -261,8 +261,8 @@ func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callb
 	return s.withEvents(ctx, selectLanes, int64(cb), int64(c.Key), sessions, afters, limit, store.MaxFreshData)
 }
 
-// Picked is part of [store.Queue].
-func (s *Store) Picked(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error) {
+// FirstAttemptsByID is part of [store.Queue].
+func (s *Store) FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error) {
 	callbacks, events := make([]int64, len(ids)), make([]int64, len(ids))
 	for i, id := range ids {
 		callbacks[i], events[i] = int64(id.Callback), int64(id.Event)
@@ -279,7 +279,7 @@ const makeDueNext = `WITH next AS MATERIALIZED (SELECT event_id, ctid AS place, 
 	SELECT coalesce(max(event_id), 0), count(*), (SELECT count(*) FROM moved) FROM next`
 
 // MakeDue is part of [store.Queue].
-func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackNo, at time.Time, limit int) (moved int, done bool, err error) {
+func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error) {
 	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		moved, done = 0, true
 		var after, last int64

@@ -168,7 +168,7 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 	row := func(row pgx.CollectableRow) error {
 		var event, callback int64
 		err := row.Scan(&event, &callback)
-		if o := byID[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(callback)}]; err == nil && o != nil {
+		if o := byID[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackID(callback)}]; err == nil && o != nil {
 			o.stored = true
 		}
 		return err
@@ -178,7 +178,7 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 		p.add("BEGIN", nil)
 	}
 	if no := s.node.Load(); no != 0 {
-		addFence(&p, callbackd.NodeNo(no))
+		addFence(&p, callbackd.NodeID(no))
 	}
 	left := group
 	if doubtful { // what is stored already must not be stored again
@@ -310,7 +310,7 @@ func (s *Store) recordCanceled(o *outcome) error {
 		repeated := again
 		again = true
 		if no := s.node.Load(); no != 0 {
-			if err := fence(ctx, tx, callbackd.NodeNo(no)); err != nil {
+			if err := fence(ctx, tx, callbackd.NodeID(no)); err != nil {
 				return err
 			}
 		}
@@ -330,12 +330,12 @@ func (s *Store) recordCanceled(o *outcome) error {
 		if err != nil {
 			return err
 		}
-		cb, err := s.CallbackByNo(ctx, id.Callback)
+		cb, err := s.CallbackByID(ctx, id.Callback)
 		if err != nil {
 			return err
 		}
 		m := sums{}
-		m.add(cb.Key, id.Callback, mark.StartedAt, &store.Sums{Canceled: -1})
+		m.add(cb.Key, id.Callback, mark.StartedAt, &store.Counters{Canceled: -1})
 		var b pgx.Batch
 		b.Queue(putAttempt, int64(id.Event), int64(id.Callback), n, o.Attempt.Version, string(o.Attempt.State), o.detail)
 		if number := lastErrorNumber(&o.Attempt, o.Attempt.State); number != 0 {

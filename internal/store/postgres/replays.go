@@ -35,7 +35,7 @@ func noReplay(id callbackd.ReplayID) error {
 }
 
 // replay reads a replay of a key; more may lock it.
-func replay(ctx context.Context, q querier, key callbackd.KeyNo, id callbackd.ReplayID, more string) (*callbackd.Replay, error) {
+func replay(ctx context.Context, q querier, key callbackd.KeyID, id callbackd.ReplayID, more string) (*callbackd.Replay, error) {
 	rows, err := q.Query(ctx, "SELECT "+replayColumns+" FROM replays WHERE id = $1"+more, int64(id))
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func replay(ctx context.Context, q querier, key callbackd.KeyNo, id callbackd.Re
 }
 
 // Replay is part of [store.Replays].
-func (s *Store) Replay(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID) (r *callbackd.Replay, err error) {
+func (s *Store) Replay(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID) (r *callbackd.Replay, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		r, err = replay(ctx, conn, key, id, "")
 		return err
@@ -60,7 +60,7 @@ func (s *Store) Replay(ctx context.Context, key callbackd.KeyNo, id callbackd.Re
 }
 
 // ListReplays is part of [store.Replays].
-func (s *Store) ListReplays(ctx context.Context, key callbackd.KeyNo, after callbackd.ReplayID, limit int) (out []callbackd.Replay, next callbackd.ReplayID, err error) {
+func (s *Store) ListReplays(ctx context.Context, key callbackd.KeyID, after callbackd.ReplayID, limit int) (out []callbackd.Replay, next callbackd.ReplayID, err error) {
 	limit = min(max(limit, 1), store.MaxPage)
 	if after == 0 {
 		after = 1<<63 - 1
@@ -94,7 +94,7 @@ func (s *Store) RunningReplays(ctx context.Context) (ids []callbackd.ReplayID, e
 }
 
 // CountReplay is part of [store.Replays].
-func (s *Store) CountReplay(ctx context.Context, key callbackd.KeyNo, f callbackd.ReplayFilter) (int64, error) {
+func (s *Store) CountReplay(ctx context.Context, key callbackd.KeyID, f callbackd.ReplayFilter) (int64, error) {
 	c, err := s.chooseSet(ctx, key, f)
 	if err != nil {
 		return 0, err
@@ -149,7 +149,7 @@ func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (*callback
 }
 
 // SetReplayState is part of [store.Replays].
-func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID, state callbackd.ReplayState, at time.Time) (*callbackd.Replay, error) {
+func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID, state callbackd.ReplayState, at time.Time) (*callbackd.Replay, error) {
 	var out *callbackd.Replay
 	err := s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) (err error) {
 		out, err = replay(ctx, tx, key, id, " FOR UPDATE")

@@ -33,14 +33,14 @@ func (c *chosen) write(ctx context.Context, tx pgx.Tx, id callbackd.ReplayID) er
 // chooseSet finds the set of a filter in one snapshot. One is chosen at a
 // time, with a connection of its own and for as long as it takes: it may read
 // a million events.
-func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyNo, f callbackd.ReplayFilter) (*chosen, error) {
+func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyID, f callbackd.ReplayFilter) (*chosen, error) {
 	select {
 	case s.choosing <- struct{}{}:
 		defer func() { <-s.choosing }()
 	case <-ctx.Done():
 		return nil, callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "another replay is being chosen; try again")
 	}
-	if err := store.AdmitReplay(ctx, s, key, &f); err != nil {
+	if err := store.CheckReplayLimit(ctx, s, key, &f); err != nil {
 		return nil, err
 	}
 	conn, err := s.shared.Acquire(ctx)
@@ -76,7 +76,7 @@ const (
 )
 
 // events walks the key's events and adds what the filter chooses of them.
-func (c *chosen) events(ctx context.Context, key callbackd.KeyNo) error {
+func (c *chosen) events(ctx context.Context, key callbackd.KeyID) error {
 	lo, hi, err := idRange(ctx, c.tx, c.filter.Since, c.filter.Until, 0)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func (c *chosen) add(ctx context.Context, evs []*callbackd.Event) error {
 	}
 	var ids []callbackd.DeliveryID
 	for _, ev := range evs {
-		for _, no := range ev.Owed {
+		for _, no := range ev.Targets {
 			if cb := c.cbs.known[no]; cb != nil && (f.Target != 0 || !cb.Deleted()) {
 				ids = append(ids, callbackd.DeliveryID{Event: ev.ID, Callback: no})
 			}
@@ -179,7 +179,7 @@ func (c *chosen) failed(ctx context.Context) error {
 	return nil
 }
 
-func (c *chosen) failedOf(ctx context.Context, no callbackd.CallbackNo) error {
+func (c *chosen) failedOf(ctx context.Context, no callbackd.CallbackID) error {
 	lo, hi, err := idRange(ctx, c.tx, c.filter.Since, c.filter.Until, 0)
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func (r *replayStep) end(ctx context.Context) error {
 
 // part is the share of a replay that goes to one callback.
 type part struct {
-	callback    callbackd.CallbackNo
+	callback    callbackd.CallbackID
 	total, done int64
 	untried     int64 // made due and not tried yet, up to the window
 	over        bool  // nothing is owed to the callback any more
@@ -166,7 +166,7 @@ const selectChunks = `SELECT e.callback_no, e.chunk, e.ids FROM unnest($2::bigin
 // slices reads what the parts take of the set, in order.
 func (r *replayStep) slices(ctx context.Context, parts []part) (ids []callbackd.DeliveryID, err error) {
 	var nos, firsts, lasts []int64
-	taking := map[callbackd.CallbackNo]*part{}
+	taking := map[callbackd.CallbackID]*part{}
 	want := int64(0)
 	for i := range parts {
 		p := &parts[i]
@@ -187,7 +187,7 @@ func (r *replayStep) slices(ctx context.Context, parts []part) (ids []callbackd.
 		if err := row.Scan(&no, &chunk, &raw); err != nil {
 			return err
 		}
-		p := taking[callbackd.CallbackNo(no)]
+		p := taking[callbackd.CallbackID(no)]
 		for _, ev := range codec.AppendSlice(nil, chunk, raw, p.done, p.take) {
 			ids = append(ids, callbackd.DeliveryID{Event: ev, Callback: p.callback})
 		}
@@ -288,7 +288,7 @@ func (r *replayStep) insertDue(ctx context.Context, due []callbackd.Delivery) er
 	err := each(ctx, r.tx, insertDue, func(row pgx.CollectableRow) error {
 		var no, event int64
 		err := row.Scan(&no, &event)
-		made[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackNo(no)}] = true
+		made[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackID(no)}] = true
 		return err
 	}, callbacks, events, attempts, times, int64(r.id))
 	for _, d := range due {

@@ -120,7 +120,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 }
 
 // LatestEvents is part of [store.Sessions].
-func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyNo, sessions []string, n int) (out map[string][]*callbackd.Event, err error) {
+func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyID, sessions []string, n int) (out map[string][]*callbackd.Event, err error) {
 	var names []string
 	for _, name := range sessions {
 		if textIsKept(name) == nil && !slices.Contains(names, name) {
@@ -175,7 +175,7 @@ func sessionEvents(ctx context.Context, conn *pgx.Conn, q store.SessionEventQuer
 func withDeliveries(ctx context.Context, q querier, evs []*callbackd.Event, cbs *keyCallbacks) ([]store.SessionEvent, error) {
 	var ids []callbackd.DeliveryID
 	for _, ev := range evs {
-		for _, no := range slices.Sorted(slices.Values(ev.Owed)) {
+		for _, no := range slices.Sorted(slices.Values(ev.Targets)) {
 			ids = append(ids, callbackd.DeliveryID{Event: ev.ID, Callback: no})
 		}
 	}
@@ -197,7 +197,7 @@ func withDeliveries(ctx context.Context, q querier, evs []*callbackd.Event, cbs 
 	at := 0
 	for i, ev := range evs {
 		out[i].Event = ev
-		for range ev.Owed {
+		for range ev.Targets {
 			id, p := ids[at], places[at]
 			out[i].Deliveries = append(out[i].Deliveries, store.DeliveryView{ID: id, Callback: cbs.known[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last[id]})
 			at++

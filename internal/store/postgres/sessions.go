@@ -29,7 +29,7 @@ type change struct {
 // ChangeSession is part of [store.Sessions]. It joins the groups of the
 // intake: what a change fires is accepted with everything else, and the
 // session's row is locked like the sequence of its events.
-func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionKey string, at time.Time, f func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
+func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionKey string, at time.Time, f func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
 	if textIsKept(sessionKey) != nil {
 		return nil, nil, noSession(sessionKey)
 	}
@@ -78,7 +78,7 @@ func scanSession(row pgx.CollectableRow) (k *keptSession, err error) {
 	if err := row.Scan(&k.no, &key, &s.SessionKey, &status, &created, &ended, &s.Reference, &s.Results, &document); err != nil {
 		return nil, err
 	}
-	s.Key, s.Status, s.CreatedAt, s.EndedAt = callbackd.KeyNo(key), callbackd.SessionStatus(status), fromMillis(created), fromNullMillis(ended)
+	s.Key, s.Status, s.CreatedAt, s.EndedAt = callbackd.KeyID(key), callbackd.SessionStatus(status), fromMillis(created), fromNullMillis(ended)
 	if err = store.DecodeSession(document, s); err != nil {
 		err = damaged(fmt.Errorf("the document of session %s: %w", s.SessionKey, err))
 	}
@@ -295,7 +295,7 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 }
 
 // Session is part of [store.Sessions].
-func (s *Store) Session(ctx context.Context, key callbackd.KeyNo, sessionKey string) (*callbackd.Session, error) {
+func (s *Store) Session(ctx context.Context, key callbackd.KeyID, sessionKey string) (*callbackd.Session, error) {
 	k, err := s.session(ctx, key, sessionKey, nil)
 	if err != nil {
 		return nil, err
@@ -304,7 +304,7 @@ func (s *Store) Session(ctx context.Context, key callbackd.KeyNo, sessionKey str
 }
 
 // session reads one session, and then what more wants of it.
-func (s *Store) session(ctx context.Context, key callbackd.KeyNo, sessionKey string, more func(context.Context, querier, *keptSession) error) (k *keptSession, err error) {
+func (s *Store) session(ctx context.Context, key callbackd.KeyID, sessionKey string, more func(context.Context, querier, *keptSession) error) (k *keptSession, err error) {
 	if textIsKept(sessionKey) != nil {
 		return nil, noSession(sessionKey)
 	}
@@ -325,7 +325,7 @@ func (s *Store) session(ctx context.Context, key callbackd.KeyNo, sessionKey str
 }
 
 // SessionNotes is part of [store.Sessions].
-func (s *Store) SessionNotes(ctx context.Context, key callbackd.KeyNo, sessionKey string) (notes []callbackd.Note, err error) {
+func (s *Store) SessionNotes(ctx context.Context, key callbackd.KeyID, sessionKey string) (notes []callbackd.Note, err error) {
 	_, err = s.session(ctx, key, sessionKey, func(ctx context.Context, q querier, k *keptSession) error {
 		notes = nil
 		return each(ctx, q, "SELECT title, description, inserted_by, inserted_at FROM session_notes WHERE session_no = $1 ORDER BY n", func(row pgx.CollectableRow) error {
@@ -350,7 +350,7 @@ func (s *Store) DueSessions(ctx context.Context, now time.Time, limit int) (due 
 			if when := fromMillis(at); next.IsZero() && (when.After(now) || len(due) == limit) {
 				next = when
 			} else if next.IsZero() {
-				due = append(due, store.SessionID{Key: callbackd.KeyNo(key), SessionKey: session})
+				due = append(due, store.SessionID{Key: callbackd.KeyID(key), SessionKey: session})
 			}
 			return err
 		}, limit+1)

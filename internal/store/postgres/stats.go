@@ -25,14 +25,14 @@ const (
 // slotID is the place of a slot.
 type slotID struct {
 	subject, no int64
-	width       store.Width
+	width       store.Interval
 	at          int64 // milliseconds
 }
 
 // slotsOf is the slots that something of a callback at a time counts in.
-func slotsOf(key callbackd.KeyNo, cb callbackd.CallbackNo, at time.Time) (ids []slotID) {
+func slotsOf(key callbackd.KeyID, cb callbackd.CallbackID, at time.Time) (ids []slotID) {
 	for subject, no := range []int64{ofAll: 0, ofKey: int64(key), ofCallback: int64(cb)} {
-		for _, w := range []store.Width{store.Minute, store.Hour} {
+		for _, w := range []store.Interval{store.Minute, store.Hour} {
 			ids = append(ids, slotID{int64(subject), no, w, at.Truncate(time.Duration(w)).UnixMilli()})
 		}
 	}
@@ -40,12 +40,12 @@ func slotsOf(key callbackd.KeyNo, cb callbackd.CallbackNo, at time.Time) (ids []
 }
 
 // sums is what is added to slots.
-type sums map[slotID]*store.Sums
+type sums map[slotID]*store.Counters
 
-func (m sums) add(key callbackd.KeyNo, cb callbackd.CallbackNo, at time.Time, add *store.Sums) {
+func (m sums) add(key callbackd.KeyID, cb callbackd.CallbackID, at time.Time, add *store.Counters) {
 	for _, id := range slotsOf(key, cb, at) {
 		if m[id] == nil {
-			m[id] = &store.Sums{}
+			m[id] = &store.Counters{}
 		}
 		m[id].Merge(add)
 	}
@@ -107,13 +107,13 @@ const setReceivers = `INSERT INTO receivers AS r (callback_no, last_success, las
 		last_status = CASE WHEN excluded.last_failure IS NULL THEN r.last_status ELSE excluded.last_status END,
 		last_failure = coalesce(excluded.last_failure, r.last_failure), cert_not_after = coalesce(excluded.cert_not_after, r.cert_not_after)`
 
-// AddTallies is part of [store.Stats].
-func (s *Store) AddTallies(ctx context.Context, ts []store.Tally) error {
+// AddCounters is part of [store.Stats].
+func (s *Store) AddCounters(ctx context.Context, ts []store.MinuteCounters) error {
 	m := sums{}
-	known := map[callbackd.CallbackNo]store.Receiver{}
+	known := map[callbackd.CallbackID]store.Receiver{}
 	for i := range ts {
 		t := &ts[i]
-		m.add(t.Key, t.Callback, t.Minute, &t.Sums)
+		m.add(t.Key, t.Callback, t.Minute, &t.Counters)
 		if t.Receiver != (store.Receiver{}) {
 			known[t.Callback] = later(known[t.Callback], t.Receiver)
 		}
@@ -140,7 +140,7 @@ func later(have, r store.Receiver) store.Receiver {
 	return have
 }
 
-func queueReceivers(b *pgx.Batch, known map[callbackd.CallbackNo]store.Receiver) {
+func queueReceivers(b *pgx.Batch, known map[callbackd.CallbackID]store.Receiver) {
 	if len(known) == 0 {
 		return
 	}
@@ -156,11 +156,11 @@ func queueReceivers(b *pgx.Batch, known map[callbackd.CallbackNo]store.Receiver)
 }
 
 // ListStats is part of [store.Stats].
-func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.Slot, err error) {
+func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.Bucket, err error) {
 	subject, no := ofAll, int64(0)
 	switch {
 	case q.Callback != 0:
-		cb, err := s.CallbackByNo(ctx, q.Callback)
+		cb, err := s.CallbackByID(ctx, q.Callback)
 		if err == nil && q.Key != 0 && cb.Key != q.Key {
 			err = callbackd.Errorf(callbackd.KindNotFound, "there is no callback %d", q.Callback)
 		}
@@ -174,7 +174,7 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, `SELECT at, delivered, failed, canceled, attempts, faults, repeats, latency FROM slots
 			WHERE subject = $1 AND no = $2 AND width = $3 AND at >= $4 AND at < $5 ORDER BY subject, no, width, at`,
-			subject, no, time.Duration(q.Width).Milliseconds(), q.Since.UnixMilli(), q.Until.UnixMilli())
+			subject, no, time.Duration(q.Interval).Milliseconds(), q.Since.UnixMilli(), q.Until.UnixMilli())
 		if err != nil {
 			return err
 		}
@@ -184,7 +184,7 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 	return out, err
 }
 
-func scanSlot(row pgx.CollectableRow) (v store.Slot, err error) {
+func scanSlot(row pgx.CollectableRow) (v store.Bucket, err error) {
 	var at int64
 	var latency []int64
 	err = row.Scan(&at, &v.Delivered, &v.Failed, &v.Canceled, &v.Attempts, &v.Faults, &v.Repeats, &latency)
@@ -223,7 +223,7 @@ func addWaiting(p *pipeline, nos []int64, q store.PendingQuery, of func(no int64
 }
 
 // CountPending is part of [store.Stats].
-func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackNo, q store.PendingQuery) (out store.Backlog, err error) {
+func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackID, q store.PendingQuery) (out store.Backlog, err error) {
 	if ended, err := s.ended(ctx, cb); err != nil || ended {
 		return out, err
 	}
@@ -249,7 +249,7 @@ func addReceivers(p *pipeline, nos []int64, of func(no int64) *store.Receiver) {
 }
 
 // Receiver is part of [store.Stats].
-func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackNo) (out store.Receiver, err error) {
+func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackID) (out store.Receiver, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		var p pipeline
 		addReceivers(&p, []int64{int64(cb)}, func(int64) *store.Receiver { return &out })
@@ -259,7 +259,7 @@ func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackNo) (out stor
 }
 
 // ListHealth is part of [store.Stats].
-func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, q store.HealthQuery) (out []store.CallbackHealth, err error) {
+func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyID, q store.HealthQuery) (out []store.CallbackHealth, err error) {
 	var cbs []*callbackd.Callback
 	if key != 0 {
 		cbs, err = s.ListCallbacks(ctx, key)
@@ -273,7 +273,7 @@ func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, q store.Hea
 	place := make(map[int64]*store.CallbackHealth, len(cbs))
 	nos := make([]int64, len(cbs))
 	for i, cb := range cbs {
-		out[i].Callback, nos[i], place[int64(cb.No)] = cb, int64(cb.No), &out[i]
+		out[i].Callback, nos[i], place[int64(cb.ID)] = cb, int64(cb.ID), &out[i]
 	}
 	return out, s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		var p pipeline
@@ -290,14 +290,14 @@ func (s *Store) attention(ctx context.Context, certBefore time.Time) (out []*cal
 	if err != nil {
 		return nil, err
 	}
-	var more []callbackd.CallbackNo
+	var more []callbackd.CallbackID
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		more = nil
 		var p pipeline
 		add := func(row pgx.CollectableRow) error {
 			var no int64
 			err := row.Scan(&no)
-			more = append(more, callbackd.CallbackNo(no))
+			more = append(more, callbackd.CallbackID(no))
 			return err
 		}
 		p.add("SELECT no FROM callbacks WHERE failing_since IS NOT NULL AND deleted_at IS NULL ORDER BY no LIMIT $1", add, store.MaxAttention)
@@ -311,7 +311,7 @@ func (s *Store) attention(ctx context.Context, certBefore time.Time) (out []*cal
 	nos = append(nos, more...)
 	slices.Sort(nos)
 	for _, no := range slices.Compact(nos) {
-		cb, err := s.CallbackByNo(ctx, no)
+		cb, err := s.CallbackByID(ctx, no)
 		if err != nil {
 			return nil, err
 		}

@@ -32,22 +32,22 @@ func TestNodesChangeASessionTogether(t *testing.T) {
 	for _, fire := range []bool{true, false} {
 		d, nodes := newDatabase(t, pgtest.URL(t), 3)
 		now := time.Now().UTC().Truncate(time.Millisecond)
-		d.must(nodes[0].CreateSession(t.Context(), &callbackd.Session{Key: d.key.No, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
+		d.must(nodes[0].CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
 		const each = 40
 		var work sync.WaitGroup
 		for _, s := range nodes {
 			work.Go(func() {
 				for range each {
-					if _, _, err := s.ChangeSession(t.Context(), d.key.No, "S", time.Now(), note(now, fire)); err != nil {
+					if _, _, err := s.ChangeSession(t.Context(), d.key.ID, "S", time.Now(), note(now, fire)); err != nil {
 						t.Error(err)
 					}
 				}
 			})
 		}
 		work.Wait()
-		got, err := nodes[0].Session(t.Context(), d.key.No, "S")
+		got, err := nodes[0].Session(t.Context(), d.key.ID, "S")
 		d.must(err)
-		notes, err := nodes[1].SessionNotes(t.Context(), d.key.No, "S")
+		notes, err := nodes[1].SessionNotes(t.Context(), d.key.ID, "S")
 		d.must(err)
 		for i, n := range notes {
 			if n.Title != fmt.Sprint(i+1) {
@@ -68,20 +68,20 @@ func TestLostAnswerOfASessionChange(t *testing.T) {
 	d, nodes := newDatabase(t, u, 1)
 	s, now := nodes[0], time.Now()
 	ln.swallowNext("COMMIT")
-	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.No, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
+	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
 	for i, fire := range []bool{false, true, false} {
 		ln.swallowNext("COMMIT")
-		got, _, err := s.ChangeSession(t.Context(), d.key.No, "S", now, note(now, fire))
+		got, _, err := s.ChangeSession(t.Context(), d.key.ID, "S", now, note(now, fire))
 		if err != nil || got.Notes != i+1 || ln.cuts.Load() != int64(i+2) {
 			t.Fatalf("%+v, %v after %d cuts", got, err, ln.cuts.Load())
 		}
 	}
-	notes, err := s.SessionNotes(t.Context(), d.key.No, "S")
+	notes, err := s.SessionNotes(t.Context(), d.key.ID, "S")
 	if err != nil || len(notes) != 3 || d.checked(s) != 1 {
 		t.Errorf("%d notes, %v", len(notes), err)
 	}
 	ln.swallowNext("COMMIT")
-	_, _, err = s.ChangeSession(t.Context(), d.key.No, "S", now, func(*callbackd.Session) (store.SessionChange, error) {
+	_, _, err = s.ChangeSession(t.Context(), d.key.ID, "S", now, func(*callbackd.Session) (store.SessionChange, error) {
 		return store.SessionChange{Remove: true}, nil
 	})
 	if err != nil || ln.cuts.Load() != 5 {
@@ -98,11 +98,11 @@ func TestLostAnswerOfACreationThatFires(t *testing.T) {
 	d, nodes := newDatabase(t, u, 1)
 	for i := range 3 {
 		ln.swallowNext("COMMIT")
-		x := &callbackd.Session{Key: d.key.No, SessionKey: fmt.Sprint("S", i), Status: callbackd.StatusIdle, CreatedAt: time.Now()}
+		x := &callbackd.Session{Key: d.key.ID, SessionKey: fmt.Sprint("S", i), Status: callbackd.StatusIdle, CreatedAt: time.Now()}
 		if err := nodes[0].CreateSession(t.Context(), x, asked); err != nil || ln.cuts.Load() != int64(i+1) {
 			t.Fatalf("%v after %d cuts", err, ln.cuts.Load())
 		}
-		if _, err := nodes[0].Session(t.Context(), d.key.No, x.SessionKey); err != nil || d.checked(nodes[0]) != int64(i+1) {
+		if _, err := nodes[0].Session(t.Context(), d.key.ID, x.SessionKey); err != nil || d.checked(nodes[0]) != int64(i+1) {
 			t.Errorf("%s: %v, %d events", x.SessionKey, err, d.checked(nodes[0]))
 		}
 	}
@@ -117,7 +117,7 @@ func TestNodesCreateASessionTogether(t *testing.T) {
 	for _, s := range nodes {
 		for i := range sessions {
 			work.Go(func() {
-				x := &callbackd.Session{Key: d.key.No, SessionKey: fmt.Sprint("S", i), Status: callbackd.StatusIdle, CreatedAt: time.Now()}
+				x := &callbackd.Session{Key: d.key.ID, SessionKey: fmt.Sprint("S", i), Status: callbackd.StatusIdle, CreatedAt: time.Now()}
 				switch err := s.CreateSession(t.Context(), x, asked); {
 				case err == nil:
 					made[i].Add(1)
@@ -144,8 +144,8 @@ func TestNodesCreateASessionTogether(t *testing.T) {
 func TestSessionChangeThatNobodyCanTell(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	s, now := nodes[0], time.Now()
-	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.No, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
-	group := []*intake{{command: newCommand(), batch: store.Batch{Key: d.key.No, At: now}, change: &change{session: "S", at: now, f: note(now, false)}}}
+	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
+	group := []*intake{{command: newCommand(), batch: store.Batch{Key: d.key.ID, At: now}, change: &change{session: "S", at: now, f: note(now, false)}}}
 	first := newAcceptance(s, group, nil)
 	_, err := s.tryAccept(t.Context(), first)
 	d.must(err)
@@ -153,12 +153,12 @@ func TestSessionChangeThatNobodyCanTell(t *testing.T) {
 	if _, err = s.tryAccept(t.Context(), retry); err != nil || retry.made != first {
 		t.Errorf("before the other change: made %v, %v", retry.made != nil, err)
 	}
-	_, _, err = nodes[1].ChangeSession(t.Context(), d.key.No, "S", now, note(now, false))
+	_, _, err = nodes[1].ChangeSession(t.Context(), d.key.ID, "S", now, note(now, false))
 	d.must(err)
 	if _, err := s.tryAccept(t.Context(), newAcceptance(s, group, []*acceptance{first})); callbackd.KindOf(err) != callbackd.KindUnavailable {
 		t.Errorf("after the other change: %v", err)
 	}
-	if got, err := s.Session(t.Context(), d.key.No, "S"); err != nil || got.Notes != 2 {
+	if got, err := s.Session(t.Context(), d.key.ID, "S"); err != nil || got.Notes != 2 {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -192,7 +192,7 @@ func TestCatchUpOverNodesMissesNothing(t *testing.T) {
 	go func() { work.Wait(); close(done) }()
 	var got []callbackd.EventID
 	read := func(after callbackd.EventID) callbackd.EventID {
-		page, err := reader.EventsAfter(t.Context(), store.EventQuery{Key: d.key.No, After: after, Limit: store.MaxPage})
+		page, err := reader.EventsAfter(t.Context(), store.EventQuery{Key: d.key.ID, After: after, Limit: store.MaxPage})
 		d.must(err)
 		for _, ev := range page.Events {
 			got = append(got, ev.ID)
@@ -238,11 +238,11 @@ func TestNodesStepAReplayTogether(t *testing.T) {
 		evs, err := d.accept(nodes[0], time.Now(), slices.Repeat([]string{"A", "B"}, 100)...)
 		d.must(err)
 		for _, ev := range evs {
-			all = append(all, callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.No})
+			all = append(all, callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.ID})
 		}
 	}
 	d.delivered(nodes[0], all)
-	r, err := nodes[0].CreateReplay(t.Context(), callbackd.Replay{Key: d.key.No, CreatedAt: time.Now()})
+	r, err := nodes[0].CreateReplay(t.Context(), callbackd.Replay{Key: d.key.ID, CreatedAt: time.Now()})
 	d.must(err)
 	due := map[callbackd.DeliveryID]int{}
 	for range 20 {
@@ -271,7 +271,7 @@ func TestNodesStepAReplayTogether(t *testing.T) {
 			t.Errorf("%s was made due %d times", id, n)
 		}
 	}
-	r, err = nodes[1].Replay(t.Context(), d.key.No, r.ID)
+	r, err = nodes[1].Replay(t.Context(), d.key.ID, r.ID)
 	if err != nil || r.State != callbackd.ReplayDone || r.Delivered != total || r.Skipped != 0 || len(due) != total {
 		t.Errorf("%d made due; %+v, %v", len(due), r, err)
 	}
@@ -291,7 +291,7 @@ func TestOutcomeOfADeliveryThatChangesMeanwhile(t *testing.T) {
 	d.must(err)
 	var work sync.WaitGroup
 	work.Go(func() {
-		d.delivered(nodes[0], []callbackd.DeliveryID{{Event: evs[0].ID, Callback: d.cb.No}, {Event: evs[1].ID, Callback: d.cb.No}})
+		d.delivered(nodes[0], []callbackd.DeliveryID{{Event: evs[0].ID, Callback: d.cb.ID}, {Event: evs[1].ID, Callback: d.cb.ID}})
 	})
 	for waits := 0; waits == 0; {
 		d.must(other.QueryRow(ctx, "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waits))

@@ -26,8 +26,8 @@ const settlePending = `WITH ended AS (
 		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, 0, 'canceled', $2::bytea FROM gone)
 	SELECT g.callback_no, c.key_no, count(*) FROM gone g CROSS JOIN LATERAL (SELECT key_no FROM callbacks WHERE no = g.callback_no LIMIT 1) c GROUP BY g.callback_no, c.key_no`
 
-// SettleCanceled is part of [store.Upkeep].
-func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (int, error) {
+// FinalizeCanceled is part of [store.Upkeep].
+func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (int, error) {
 	detail := codec.AppendAttempt(nil, &callbackd.Attempt{Result: callbackd.Result{StartedAt: at}, Decision: callbackd.Decision{Why: "its callback was deleted or its API key revoked"}})
 	total := int64(0)
 	err := s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
@@ -37,7 +37,7 @@ func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (in
 			var no, key, n int64
 			err := row.Scan(&no, &key, &n)
 			total += n
-			m.add(callbackd.KeyNo(key), callbackd.CallbackNo(no), at, &store.Sums{Canceled: n})
+			m.add(callbackd.KeyID(key), callbackd.CallbackID(no), at, &store.Counters{Canceled: n})
 			return err
 		}, limit, detail)
 		if err != nil || total == 0 {
@@ -75,7 +75,7 @@ const (
 type oldEvent struct {
 	id, key int64
 	session string
-	owed    []callbackd.CallbackNo
+	owed    []callbackd.CallbackID
 }
 
 // Sweep is part of [store.Upkeep].
@@ -123,7 +123,7 @@ func readOld(ctx context.Context, tx pgx.Tx, after, before callbackd.EventID, li
 	})
 }
 
-// lastSaid is the last event that was accepted before a time by its ClockSaid; 0
+// lastSaid is the last event that was accepted before a time by its ClockTime; 0
 // when there is none.
 func lastSaid(ctx context.Context, q querier, before time.Time) (callbackd.EventID, error) {
 	rows, err := q.Query(ctx, selectLastSaid, before.UnixMilli())
@@ -151,14 +151,14 @@ func idRange(ctx context.Context, q querier, since, until time.Time, after callb
 func stillOwed(ctx context.Context, tx pgx.Tx, old []oldEvent) (map[int64]bool, error) {
 	later := make(map[callbackd.EventID]*callbackd.Event, len(old))
 	for _, e := range old {
-		later[callbackd.EventID(e.id)] = &callbackd.Event{Owed: e.owed}
+		later[callbackd.EventID(e.id)] = &callbackd.Event{Targets: e.owed}
 	}
 	if err := addLater(ctx, tx, later); err != nil {
 		return nil, err
 	}
 	var callbacks, events []int64
 	for id, ev := range later {
-		for _, no := range ev.Owed {
+		for _, no := range ev.Targets {
 			callbacks, events = append(callbacks, int64(no)), append(events, int64(id))
 		}
 	}

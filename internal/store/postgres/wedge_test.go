@@ -72,7 +72,7 @@ func TestConnectionsThatLeadNowhere(t *testing.T) {
 	}
 	ln.silence()
 	for _, works := range []bool{false, true} {
-		if _, err := s.Load(t.Context(), evs[0].ID); (err == nil) != works || !works && callbackd.KindOf(err) != callbackd.KindUnavailable {
+		if _, err := s.EventByID(t.Context(), evs[0].ID); (err == nil) != works || !works && callbackd.KindOf(err) != callbackd.KindUnavailable {
 			t.Errorf("works %v: %v", works, err)
 		}
 		if _, err := d.accept(s, time.Now(), "S"); (err == nil) != works || !works && callbackd.KindOf(err) != callbackd.KindUnavailable {
@@ -140,7 +140,7 @@ func TestReadersDoNotHoldUpTheHotPath(t *testing.T) {
 	d.must(err)
 	evs, err := d.accept(s, time.Now(), "S")
 	d.must(err)
-	_, err = s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.No}},
+	_, err = s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}},
 		Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 	d.must(err)
 }
@@ -219,7 +219,7 @@ func TestNoPlaceInTheQueue(t *testing.T) {
 func TestLostAnswerOfANewCallback(t *testing.T) {
 	ln, u := newLine(t, pgtest.URL(t))
 	d, nodes := newDatabase(t, u, 1)
-	c := callbackd.Callback{Key: d.key.No, Event: callbackd.StatusChange, Name: "n", URL: "https://a.example/", Payload: []byte("{}")}
+	c := callbackd.Callback{Key: d.key.ID, Event: callbackd.StatusChange, Name: "n", URL: "https://a.example/", Payload: []byte("{}")}
 	for _, want := range []bool{true, false} {
 		if want {
 			ln.swallowNext("COMMIT")
@@ -237,11 +237,11 @@ func TestSettingsThatAFailoverLost(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 1)
 	s := nodes[0]
 	known := func() *callbackd.Callback {
-		cb, err := s.CallbackByNo(t.Context(), d.cb.No)
+		cb, err := s.CallbackByID(t.Context(), d.cb.ID)
 		d.must(err)
 		return cb
 	}
-	_, err := s.PauseCallback(t.Context(), d.key.No, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+	_, err := s.PauseCallback(t.Context(), d.key.ID, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
 	d.must(err)
 	aged(s)
 	if !known().Paused() {
@@ -367,7 +367,7 @@ func TestMigrationByTwoVersions(t *testing.T) {
 	if err := run(all); err == nil || !strings.Contains(err.Error(), "newer callbackd") {
 		t.Errorf("an older program: %v", err)
 	}
-	if _, err := nodes[0].Accept(ctx, store.Batch{Key: d.key.No, At: time.Now(), Events: []store.NewEvent{d.event("S")}}); err != nil {
+	if _, err := nodes[0].Accept(ctx, store.Batch{Key: d.key.ID, At: time.Now(), Events: []store.NewEvent{d.event("S")}}); err != nil {
 		t.Errorf("a node of the version before, which still runs: %v", err)
 	}
 }

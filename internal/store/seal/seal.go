@@ -122,11 +122,11 @@ type (
 
 func keyOwner(apiKey string) string { return "key " + apiKey }
 
-func headersOwner(no callbackd.CallbackNo, version int64) string {
+func headersOwner(no callbackd.CallbackID, version int64) string {
 	return fmt.Sprintf("callback %d version %d headers", no, version)
 }
 
-func secretsOwner(no callbackd.CallbackNo) string { return fmt.Sprintf("callback %d secrets", no) }
+func secretsOwner(no callbackd.CallbackID) string { return fmt.Sprintf("callback %d secrets", no) }
 
 // Key seals the secret of an API key.
 func (s *Sealer) Key(k callbackd.Key) ([]byte, error) {
@@ -145,11 +145,11 @@ func (s *Sealer) Headers(c *callbackd.Callback) ([]byte, error) {
 	for i, h := range c.Headers {
 		headers[i] = sealedHeader{h.Name, h.Value.Reveal()}
 	}
-	return s.sealJSON(headers, headersOwner(c.No, c.Version))
+	return s.sealJSON(headers, headersOwner(c.ID, c.Version))
 }
 
 // OpenHeaders is the headers that Headers sealed.
-func (s *Sealer) OpenHeaders(sealed []byte, no callbackd.CallbackNo, version int64) (out []callbackd.Header, err error) {
+func (s *Sealer) OpenHeaders(sealed []byte, no callbackd.CallbackID, version int64) (out []callbackd.Header, err error) {
 	var headers []sealedHeader
 	if err := s.unsealJSON(sealed, headersOwner(no, version), &headers); err != nil {
 		return nil, err
@@ -166,11 +166,11 @@ func (s *Sealer) Secrets(c *callbackd.Callback) ([]byte, error) {
 	for i, v := range c.Secrets {
 		secrets[i] = sealedSecret{v.Value.Reveal(), v.ExpiresAt}
 	}
-	return s.sealJSON(secrets, secretsOwner(c.No))
+	return s.sealJSON(secrets, secretsOwner(c.ID))
 }
 
 // OpenSecrets is the signing secrets that Secrets sealed.
-func (s *Sealer) OpenSecrets(sealed []byte, no callbackd.CallbackNo) (out []callbackd.SigningSecret, err error) {
+func (s *Sealer) OpenSecrets(sealed []byte, no callbackd.CallbackID) (out []callbackd.SigningSecret, err error) {
 	var secrets []sealedSecret
 	if err := s.unsealJSON(sealed, secretsOwner(no), &secrets); err != nil {
 		return nil, err
@@ -181,17 +181,17 @@ func (s *Sealer) OpenSecrets(sealed []byte, no callbackd.CallbackNo) (out []call
 	return out, nil
 }
 
-func answerOwner(key callbackd.KeyNo, hash []byte) string {
+func answerOwner(key callbackd.KeyID, hash []byte) string {
 	return fmt.Sprintf("answer %d %x", key, hash)
 }
 
 // Answer seals the answer that an idempotency key stands for.
-func (s *Sealer) Answer(key callbackd.KeyNo, hash, answer []byte) ([]byte, error) {
+func (s *Sealer) Answer(key callbackd.KeyID, hash, answer []byte) ([]byte, error) {
 	return s.Seal(answer, answerOwner(key, hash))
 }
 
 // OpenAnswer is the answer that Answer sealed.
-func (s *Sealer) OpenAnswer(sealed []byte, key callbackd.KeyNo, hash []byte) ([]byte, error) {
+func (s *Sealer) OpenAnswer(sealed []byte, key callbackd.KeyID, hash []byte) ([]byte, error) {
 	return s.Unseal(sealed, answerOwner(key, hash))
 }
 

@@ -59,7 +59,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 			return first[0], nil
 		}
 	}
-	owed := []callbackd.CallbackNo{n.OnlyTo}
+	owed := []callbackd.CallbackID{n.OnlyTo}
 	var err error
 	if n.OnlyTo == 0 {
 		if owed, err = s.owedTo(t, subject{b.Key, n.Type}); err != nil {
@@ -71,7 +71,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 		return nil, err
 	}
 	t.lastID = callbackd.NextEventID(t.lastID, b.At)
-	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Owed: owed, ClockSaid: callbackd.ClockSaid(t.lastID, b.At)}
+	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: owed, ClockTime: callbackd.ClockTime(t.lastID, b.At)}
 	if err := t.insertEvent(ev); err != nil {
 		return nil, err
 	}
@@ -83,12 +83,12 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 
 func (t *tx) insertEvent(ev *callbackd.Event) error {
 	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, accepted_at, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(ev.ID), int64(ev.Key), codec.TypeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendOwed(nil, ev.Owed), ev.ClockSaid, ev.Data)
+		int64(ev.ID), int64(ev.Key), codec.TypeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendOwed(nil, ev.Targets), ev.ClockTime, ev.Data)
 	if err != nil {
 		return err
 	}
 	t.accepted = append(t.accepted, ev)
-	for _, no := range ev.Owed {
+	for _, no := range ev.Targets {
 		d := youngDelivery(ev, no)
 		d.Event = ev
 		t.handover = append(t.handover, d)
@@ -99,15 +99,15 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 // owedTo is the callbacks in force for sub. A change of them in the same
 // group is seen, because it is made through the same connection; the cache
 // is dropped when that change is durable, and not filled before.
-func (s *Store) owedTo(t *tx, sub subject) ([]callbackd.CallbackNo, error) {
+func (s *Store) owedTo(t *tx, sub subject) ([]callbackd.CallbackID, error) {
 	if len(t.after) == 0 {
 		if owed, ok := s.owed.Get(sub); ok {
 			return owed, nil
 		}
 	}
-	var owed []callbackd.CallbackNo
+	var owed []callbackd.CallbackID
 	err := t.query("SELECT no FROM callbacks WHERE key_no = ? AND type = ? AND deleted_at IS NULL ORDER BY no", func(st *sqlite3.Stmt) error {
-		owed = append(owed, callbackd.CallbackNo(st.ColumnInt64(0)))
+		owed = append(owed, callbackd.CallbackID(st.ColumnInt64(0)))
 		return nil
 	}, int64(sub.key), codec.TypeNo(sub.typ))
 	if err == nil && len(t.after) == 0 {
@@ -139,7 +139,7 @@ func (t *tx) nextSequence(id sessionID) (int64, error) {
 }
 
 // repeated returns the events of an earlier answer; nil when there is none.
-func (t *tx) repeated(key callbackd.KeyNo, hash, digest []byte) ([]*callbackd.Event, error) {
+func (t *tx) repeated(key callbackd.KeyID, hash, digest []byte) ([]*callbackd.Event, error) {
 	var ids []byte
 	same := true
 	err := t.query("SELECT digest, events FROM idempotency WHERE key_no = ? AND hash = ?", func(st *sqlite3.Stmt) error {
@@ -164,7 +164,7 @@ func (t *tx) repeated(key callbackd.KeyNo, hash, digest []byte) ([]*callbackd.Ev
 	return out, nil
 }
 
-func (t *tx) remember(key callbackd.KeyNo, hash, digest []byte, evs []*callbackd.Event) error {
+func (t *tx) remember(key callbackd.KeyID, hash, digest []byte, evs []*callbackd.Event) error {
 	return t.query("INSERT INTO idempotency (key_no, hash, digest, first, events) VALUES (?, ?, ?, ?, ?)", nil,
 		int64(key), hash, digest, int64(evs[0].ID), codec.AppendIDs(nil, evs))
 }
@@ -173,8 +173,8 @@ const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_
 
 func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 	return &callbackd.Event{
-		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)), Type: codec.Type(st.ColumnInt64(2)),
-		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Owed: codec.Owed(st.ColumnRawBlob(6)), ClockSaid: columnTime(st, 7),
+		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Type: codec.Type(st.ColumnInt64(2)),
+		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Targets: codec.Owed(st.ColumnRawBlob(6)), ClockTime: columnTime(st, 7),
 	}
 }
 

@@ -12,13 +12,13 @@ import (
 )
 
 // Watch is part of [store.Events].
-func (s *Store) Watch(key callbackd.KeyNo) (<-chan struct{}, func()) { return s.hub.Watch(key) }
+func (s *Store) Watch(key callbackd.KeyID) (<-chan struct{}, func()) { return s.hub.Watch(key) }
 
 // above returns the ids of the tail's events of a key, and of one of its
 // sessions when session is not empty, within [lo, hi), oldest first; the id
 // below which no event is in the tail; and the newest event of the key in the
 // tail, 0 when there is none.
-func (l *tail) above(key callbackd.KeyNo, session string, lo, hi int64) (ids []callbackd.EventID, floor int64, last callbackd.EventID) {
+func (l *tail) above(key callbackd.KeyID, session string, lo, hi int64) (ids []callbackd.EventID, floor int64, last callbackd.EventID) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	floor = int64(l.mark) + 1
@@ -94,7 +94,7 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 }
 
 // removed is what retention took of a key's events.
-func (d *db) removed(key callbackd.KeyNo) (r store.Removed, err error) {
+func (d *db) removed(key callbackd.KeyID) (r store.Removed, err error) {
 	err = d.query("SELECT newest, removals FROM removed_events WHERE key_no = ?", func(st *sqlite3.Stmt) error {
 		r = store.Removed{Newest: callbackd.EventID(st.ColumnInt64(0)), Times: st.ColumnInt64(1)}
 		return nil
@@ -105,7 +105,7 @@ func (d *db) removed(key callbackd.KeyNo) (r store.Removed, err error) {
 // ascend calls f for the events of a key, or of one of its sessions, oldest
 // first, until f returns false: the indexed ones within [lo, hi), then the
 // young ones of the tail. more names further columns.
-func (d *db) ascend(young []callbackd.EventID, key callbackd.KeyNo, session string, lo, hi int64, more string, f func(*sqlite3.Stmt) bool) error {
+func (d *db) ascend(young []callbackd.EventID, key callbackd.KeyID, session string, lo, hi int64, more string, f func(*sqlite3.Stmt) bool) error {
 	enough := callbackd.Errorf(callbackd.KindInternal, "enough")
 	row := func(st *sqlite3.Stmt) error {
 		if !f(st) {

@@ -20,7 +20,7 @@ const callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_n
 
 func (s *Store) scanCallback(st *sqlite3.Stmt) (*callbackd.Callback, error) {
 	c := &callbackd.Callback{
-		No: callbackd.CallbackNo(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)),
+		ID: callbackd.CallbackID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)),
 		Event: codec.Type(st.ColumnInt64(2)), Name: st.ColumnText(3), Version: st.ColumnInt64(4),
 		CreatedAt: columnTime(st, 7), UpdatedAt: columnTime(st, 8), DeletedAt: columnTime(st, 9),
 		Pause:        callbackd.Pause{Reason: callbackd.PauseReason(st.ColumnText(10)), At: columnTime(st, 11)},
@@ -32,19 +32,19 @@ func (s *Store) scanCallback(st *sqlite3.Stmt) (*callbackd.Callback, error) {
 		c.Payload = []byte{}
 	}
 	if err := json.Unmarshal(st.ColumnRawText(5), &c.Policy); err != nil {
-		return nil, fmt.Errorf("policy of callback %d: %w", c.No, err)
+		return nil, fmt.Errorf("policy of callback %d: %w", c.ID, err)
 	}
 	var err error
-	if c.Secrets, err = s.sealer.OpenSecrets(st.ColumnRawBlob(6), c.No); err != nil {
+	if c.Secrets, err = s.sealer.OpenSecrets(st.ColumnRawBlob(6), c.ID); err != nil {
 		return nil, err
 	}
-	c.Headers, err = s.sealer.OpenHeaders(st.ColumnRawBlob(20), c.No, st.ColumnInt64(17))
+	c.Headers, err = s.sealer.OpenHeaders(st.ColumnRawBlob(20), c.ID, st.ColumnInt64(17))
 	return c, err
 }
 
 // find reads the callback in force for a key, type and name; nil when there
 // is none.
-func (s *Store) find(d *db, key callbackd.KeyNo, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
+func (s *Store) find(d *db, key callbackd.KeyID, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
 	err = d.query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE c.key_no = ? AND c.type = ? AND c.name = ? AND c.deleted_at IS NULL",
 		func(st *sqlite3.Stmt) (err error) { cb, err = s.scanCallback(st); return err }, int64(key), codec.TypeNo(ev), name)
 	return cb, err
@@ -53,7 +53,7 @@ func (s *Store) find(d *db, key callbackd.KeyNo, ev callbackd.EventType, name st
 // change runs f on the callback in force, within the writer, and forgets
 // what was cached of it once that is durable. f returns the setting as it is
 // from then on.
-func (s *Store) change(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, f func(*tx, *callbackd.Callback) error) (*callbackd.Callback, error) {
+func (s *Store) change(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, f func(*tx, *callbackd.Callback) error) (*callbackd.Callback, error) {
 	var out *callbackd.Callback
 	err := s.write(ctx, func(t *tx) error {
 		cb, err := s.find(t.db, key, ev, name)
@@ -79,7 +79,7 @@ func (s *Store) change(ctx context.Context, key callbackd.KeyNo, ev callbackd.Ev
 
 func (s *Store) forget(cb *callbackd.Callback) {
 	s.owed.Drop(subject{cb.Key, cb.Event})
-	s.forgetCallback(cb.No)
+	s.forgetCallback(cb.ID)
 }
 
 func (s *Store) insertVersion(t *tx, c *callbackd.Callback, at time.Time) error {
@@ -88,7 +88,7 @@ func (s *Store) insertVersion(t *tx, c *callbackd.Callback, at time.Time) error 
 		return err
 	}
 	return t.query("INSERT INTO callback_versions (callback_no, version, url, method, headers, payload, at) VALUES (?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(c.No), c.Version, c.URL, c.Method, sealed, c.Payload, at)
+		int64(c.ID), c.Version, c.URL, c.Method, sealed, c.Payload, at)
 }
 
 // CreateCallback is part of [store.Callbacks].
@@ -113,7 +113,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		cb := c
 		cb.Version, cb.CreatedAt, cb.UpdatedAt = 1, at, at
 		err = t.query("UPDATE meta SET last_callback = last_callback + 1 RETURNING last_callback", func(st *sqlite3.Stmt) error {
-			cb.No = callbackd.CallbackNo(st.ColumnInt64(0))
+			cb.ID = callbackd.CallbackID(st.ColumnInt64(0))
 			return nil
 		})
 		if err != nil {
@@ -143,7 +143,7 @@ func (s *Store) insertCallback(t *tx, cb *callbackd.Callback, at time.Time) erro
 		return err
 	}
 	err = t.query("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(cb.No), int64(cb.Key), codec.TypeNo(cb.Event), cb.Name, cb.Version, string(policy), secrets, at, at)
+		int64(cb.ID), int64(cb.Key), codec.TypeNo(cb.Event), cb.Name, cb.Version, string(policy), secrets, at, at)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 		if err != nil {
 			return err
 		}
-		err = t.query("UPDATE callbacks SET version = ?, policy = ?, secrets = ?, updated_at = ? WHERE no = ?", nil, cb.Version, string(policy), secrets, at, int64(cb.No))
+		err = t.query("UPDATE callbacks SET version = ?, policy = ?, secrets = ?, updated_at = ? WHERE no = ?", nil, cb.Version, string(policy), secrets, at, int64(cb.ID))
 		if err == nil {
 			err = t.keep(cb, released)
 		}
@@ -181,23 +181,23 @@ func (s *Store) ReplaceCallback(ctx context.Context, c callbackd.Callback, at ti
 // with the first event.
 func (t *tx) keep(cb *callbackd.Callback, released bool) error {
 	err := t.query("UPDATE callbacks SET pause_reason = ?, paused_at = ?, failing_since = ?, closed_until = ?, proven = ? WHERE no = ?", nil,
-		string(cb.Pause.Reason), cb.Pause.At, cb.FailingSince, cb.ClosedUntil, cb.Proven, int64(cb.No))
+		string(cb.Pause.Reason), cb.Pause.At, cb.FailingSince, cb.ClosedUntil, cb.Proven, int64(cb.ID))
 	if err == nil && released {
-		err = t.query("UPDATE callbacks SET released_at = ?, release_after = 0 WHERE no = ?", nil, cb.ReleasedAt, int64(cb.No))
+		err = t.query("UPDATE callbacks SET released_at = ?, release_after = 0 WHERE no = ?", nil, cb.ReleasedAt, int64(cb.ID))
 	}
 	return err
 }
 
 // DeleteCallback is part of [store.Callbacks].
-func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error) {
+func (s *Store) DeleteCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error) {
 	return s.change(ctx, key, ev, name, func(t *tx, cb *callbackd.Callback) error {
 		cb.DeletedAt = at
-		return t.query("UPDATE callbacks SET deleted_at = ? WHERE no = ?", nil, at, int64(cb.No))
+		return t.query("UPDATE callbacks SET deleted_at = ? WHERE no = ?", nil, at, int64(cb.ID))
 	})
 }
 
 // PauseCallback is part of [store.Callbacks].
-func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
+func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error) {
 	return s.change(ctx, key, ev, name, func(t *tx, cb *callbackd.Callback) error {
 		if cb.Paused() && cb.Pause.Reason == p.Reason {
 			return nil // it has waited since then, not since this call
@@ -212,7 +212,7 @@ func (s *Store) PauseCallback(ctx context.Context, key callbackd.KeyNo, ev callb
 }
 
 // RotateSecret is part of [store.Callbacks].
-func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error) {
+func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error) {
 	return s.change(ctx, key, ev, name, func(t *tx, cb *callbackd.Callback) error {
 		if err := cb.RotateSecret(next, keep, at); err != nil {
 			return err
@@ -221,12 +221,12 @@ func (s *Store) RotateSecret(ctx context.Context, key callbackd.KeyNo, ev callba
 		if err != nil {
 			return err
 		}
-		return t.query("UPDATE callbacks SET secrets = ? WHERE no = ?", nil, sealed, int64(cb.No))
+		return t.query("UPDATE callbacks SET secrets = ? WHERE no = ?", nil, sealed, int64(cb.ID))
 	})
 }
 
 // Callback is part of [store.Callbacks].
-func (s *Store) Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
+func (s *Store) Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
 	err = s.read(ctx, func(d *db) (err error) { cb, err = s.find(d, key, ev, name); return err })
 	if err == nil && cb == nil {
 		err = callbackd.Errorf(callbackd.KindNotFound, "there is no callback for the event %s", ev)
@@ -235,7 +235,7 @@ func (s *Store) Callback(ctx context.Context, key callbackd.KeyNo, ev callbackd.
 }
 
 // ListCallbacks is part of [store.Callbacks].
-func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*callbackd.Callback, err error) {
+func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyID) (out []*callbackd.Callback, err error) {
 	err = s.read(ctx, func(d *db) error {
 		return d.query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE c.key_no = ? AND c.deleted_at IS NULL ORDER BY c.type, c.name",
 			func(st *sqlite3.Stmt) error {
@@ -247,8 +247,8 @@ func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyNo) (out []*
 	return out, err
 }
 
-// CallbackByNo is part of [store.Callbacks].
-func (s *Store) CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+// CallbackByID is part of [store.Callbacks].
+func (s *Store) CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
 	cb, err := s.callback(ctx, no)
 	if err != nil {
 		return nil, err
@@ -261,9 +261,9 @@ func (s *Store) withKey(ctx context.Context, cb *callbackd.Callback) (*callbackd
 	if cb.Deleted() {
 		return cb, nil
 	}
-	k, err := s.KeyByNo(ctx, cb.Key)
+	k, err := s.KeyByID(ctx, cb.Key)
 	if err != nil {
-		return nil, fmt.Errorf("key of callback %d: %w", cb.No, err)
+		return nil, fmt.Errorf("key of callback %d: %w", cb.ID, err)
 	}
 	if k.Revoked() {
 		ended := *cb
@@ -274,7 +274,7 @@ func (s *Store) withKey(ctx context.Context, cb *callbackd.Callback) (*callbackd
 }
 
 // callback reads a setting as it is stored, or remembers it.
-func (s *Store) callback(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error) {
+func (s *Store) callback(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
 	s.mu.Lock()
 	cb, ok := s.callbacks.Get(no)
 	changes := s.changes
@@ -295,7 +295,7 @@ func (s *Store) callback(ctx context.Context, no callbackd.CallbackNo) (*callbac
 }
 
 // CallbackVersion is part of [store.Callbacks].
-func (s *Store) CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (*callbackd.Callback, error) {
+func (s *Store) CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (*callbackd.Callback, error) {
 	cb, err := s.callbackAt(ctx, no, version)
 	if err != nil {
 		return nil, err
@@ -305,7 +305,7 @@ func (s *Store) CallbackVersion(ctx context.Context, no callbackd.CallbackNo, ve
 
 // callbackAt reads a setting with what it sends in that version; 0 is the
 // present one.
-func (s *Store) callbackAt(ctx context.Context, no callbackd.CallbackNo, version int64) (cb *callbackd.Callback, err error) {
+func (s *Store) callbackAt(ctx context.Context, no callbackd.CallbackID, version int64) (cb *callbackd.Callback, err error) {
 	sql := "SELECT " + callbackColumns + callbackFrom + "c.version WHERE c.no = ?"
 	args := []any{int64(no)}
 	if version != 0 {

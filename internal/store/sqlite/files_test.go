@@ -331,7 +331,7 @@ func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		accept := func() error {
-			_, err := s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
+			_, err := s.Accept(t.Context(), store.Batch{Key: k.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
 			return err
 		}
 		if err := accept(); err != nil {

@@ -23,16 +23,16 @@ type keyCallback struct {
 type keyCallbacks struct {
 	q       store.DeliveryQuery // its Callback and Type choose
 	revoked bool
-	known   map[callbackd.CallbackNo]keyCallback // without a Callback: not chosen
+	known   map[callbackd.CallbackID]keyCallback // without a Callback: not chosen
 }
 
 // callbacksOf begins with none.
 func (s *Store) callbacksOf(ctx context.Context, q store.DeliveryQuery) (*keyCallbacks, error) {
-	key, err := s.KeyByNo(ctx, q.Key)
+	key, err := s.KeyByID(ctx, q.Key)
 	if err != nil {
 		return nil, err
 	}
-	return &keyCallbacks{q: q, revoked: key.Revoked(), known: map[callbackd.CallbackNo]keyCallback{}}, nil
+	return &keyCallbacks{q: q, revoked: key.Revoked(), known: map[callbackd.CallbackID]keyCallback{}}, nil
 }
 
 const briefFrom = "SELECT c.no, c.key_no, c.type, c.name, c.deleted_at, v.url FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = c.version WHERE "
@@ -40,17 +40,17 @@ const briefFrom = "SELECT c.no, c.key_no, c.type, c.name, c.deleted_at, v.url FR
 // load reads the callbacks that where chooses.
 func (k *keyCallbacks) load(d *db, where string, args ...any) error {
 	return d.query(briefFrom+where, func(st *sqlite3.Stmt) error {
-		cb := &callbackd.Callback{No: callbackd.CallbackNo(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)), Event: codec.Type(st.ColumnInt64(2)),
+		cb := &callbackd.Callback{ID: callbackd.CallbackID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Event: codec.Type(st.ColumnInt64(2)),
 			Name: st.ColumnText(3), DeletedAt: columnTime(st, 4), URL: st.ColumnText(5)}
-		if cb.Key == k.q.Key && (k.q.Callback == 0 || k.q.Callback == cb.No) && (k.q.Type == "" || k.q.Type == cb.Event) {
-			k.known[cb.No] = keyCallback{cb, cb.Deleted() || k.revoked}
+		if cb.Key == k.q.Key && (k.q.Callback == 0 || k.q.Callback == cb.ID) && (k.q.Type == "" || k.q.Type == cb.Event) {
+			k.known[cb.ID] = keyCallback{cb, cb.Deleted() || k.revoked}
 		}
 		return nil
 	}, args...)
 }
 
 // get returns one callback; false when it is not chosen.
-func (k *keyCallbacks) get(d *db, no callbackd.CallbackNo) (keyCallback, bool, error) {
+func (k *keyCallbacks) get(d *db, no callbackd.CallbackID) (keyCallback, bool, error) {
 	cb, ok := k.known[no]
 	if !ok {
 		k.known[no] = keyCallback{}
@@ -69,7 +69,7 @@ func (k *keyCallbacks) inForce(d *db) error {
 
 // rest reads the deleted ones that have a row in one of the small tables, and
 // those among nos.
-func (k *keyCallbacks) rest(d *db, nos []callbackd.CallbackNo) error {
+func (k *keyCallbacks) rest(d *db, nos []callbackd.CallbackID) error {
 	err := k.load(d, `c.key_no = ? AND c.deleted_at IS NOT NULL AND (EXISTS (SELECT 1 FROM pending WHERE callback_no = c.no)
 		OR EXISTS (SELECT 1 FROM attempts WHERE state = 'failed' AND state IN ('failed', 'canceled') AND callback_no = c.no)
 		OR EXISTS (SELECT 1 FROM attempts WHERE state = 'canceled' AND state IN ('failed', 'canceled') AND callback_no = c.no)
@@ -83,7 +83,7 @@ func (k *keyCallbacks) rest(d *db, nos []callbackd.CallbackNo) error {
 }
 
 // chosen calls f for each callback that was read and is chosen.
-func (k *keyCallbacks) chosen(f func(callbackd.CallbackNo, keyCallback) error) error {
+func (k *keyCallbacks) chosen(f func(callbackd.CallbackID, keyCallback) error) error {
 	for no, cb := range k.known {
 		if cb.Callback != nil {
 			if err := f(no, cb); err != nil {

@@ -16,7 +16,7 @@ const keyColumns = "no, account, api_key, secret, name, live, created_at, revoke
 
 func (s *Store) scanKey(st *sqlite3.Stmt) (*callbackd.Key, error) {
 	k := &callbackd.Key{
-		No: callbackd.KeyNo(st.ColumnInt64(0)), Account: st.ColumnText(1), APIKey: st.ColumnText(2),
+		ID: callbackd.KeyID(st.ColumnInt64(0)), Account: st.ColumnText(1), APIKey: st.ColumnText(2),
 		Name: st.ColumnText(4), Live: st.ColumnBool(5), CreatedAt: columnTime(st, 6), RevokedAt: columnTime(st, 7),
 		TimeFrame: time.Duration(st.ColumnInt64(8)) * time.Millisecond, CaptureURL: callbackd.CaptureTemplate(st.ColumnText(11)),
 	}
@@ -41,7 +41,7 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 		if errors.Is(err, sqlite3.CONSTRAINT_UNIQUE) {
 			return callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}
-		k.No = callbackd.KeyNo(t.conn.LastInsertRowID())
+		k.ID = callbackd.KeyID(t.conn.LastInsertRowID())
 		return err
 	})
 	return k, err
@@ -81,7 +81,7 @@ func (s *Store) forgetKeys() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys = memo.New[string, agedKey](maxKeys)
-	s.keysByNo = memo.New[callbackd.KeyNo, agedKey](maxKeys)
+	s.keysByID = memo.New[callbackd.KeyID, agedKey](maxKeys)
 }
 
 // RotateKey is part of [store.Keys].
@@ -131,10 +131,10 @@ func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) 
 	return s.readKey(ctx, "SELECT "+keyColumns+" FROM keys WHERE api_key = ?", apiKey)
 }
 
-// KeyByNo is part of [store.Keys].
-func (s *Store) KeyByNo(ctx context.Context, no callbackd.KeyNo) (*callbackd.Key, error) {
+// KeyByID is part of [store.Keys].
+func (s *Store) KeyByID(ctx context.Context, no callbackd.KeyID) (*callbackd.Key, error) {
 	s.mu.Lock()
-	k, ok := s.keysByNo.Get(no)
+	k, ok := s.keysByID.Get(no)
 	s.mu.Unlock()
 	if ok && time.Since(k.at) < store.MaxKeyAge {
 		return k.key, nil
@@ -158,13 +158,13 @@ func (s *Store) readKey(ctx context.Context, sql string, arg any) (*callbackd.Ke
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys.Put(key.APIKey, agedKey{key, now})
-	s.keysByNo.Put(key.No, agedKey{key, now})
+	s.keysByID.Put(key.ID, agedKey{key, now})
 	return key, nil
 }
 
 // ended tells whether nothing is owed to the callback any more: it was
 // deleted, or its key revoked.
-func (s *Store) ended(ctx context.Context, no callbackd.CallbackNo) (bool, error) {
-	cb, err := s.CallbackByNo(ctx, no)
+func (s *Store) ended(ctx context.Context, no callbackd.CallbackID) (bool, error) {
+	cb, err := s.CallbackByID(ctx, no)
 	return err != nil || cb.Deleted(), err
 }

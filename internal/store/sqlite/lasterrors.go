@@ -24,7 +24,7 @@ func (t *tx) keepLastError(id callbackd.DeliveryID, n int64, a *callbackd.Attemp
 
 // lastErrors returns the numbers of a callback's last errors that are wanted.
 // It steps from one to the next through the index.
-func (d *db) lastErrors(no callbackd.CallbackNo, wanted func(codec.LastError) bool) (out []int64, err error) {
+func (d *db) lastErrors(no callbackd.CallbackID, wanted func(codec.LastError) bool) (out []int64, err error) {
 	for last := int64(0); ; {
 		found := false
 		err := d.query("SELECT error FROM last_errors WHERE callback_no = ? AND error > ? ORDER BY error LIMIT 1", func(st *sqlite3.Stmt) error {
@@ -55,7 +55,7 @@ func (d *db) lastAttempt(id callbackd.DeliveryID) (a *callbackd.Attempt, err err
 // they were kept: those of deliveries that failed, were canceled, or wait.
 func fillLastErrors(d *db) error {
 	fill := func(st *sqlite3.Stmt) error {
-		id := callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: callbackd.CallbackNo(st.ColumnInt64(1))}
+		id := callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: callbackd.CallbackID(st.ColumnInt64(1))}
 		a, err := d.lastAttempt(id)
 		if err != nil || a == nil {
 			return err
@@ -65,8 +65,8 @@ func fillLastErrors(d *db) error {
 	if err := d.query("SELECT event_id, callback_no FROM attempts WHERE state IN ('failed', 'canceled')", fill); err != nil {
 		return err
 	}
-	var owed []callbackd.CallbackNo
-	err := d.backlogs(math.MaxInt, func(no callbackd.CallbackNo) { owed = append(owed, no) })
+	var owed []callbackd.CallbackID
+	err := d.backlogs(math.MaxInt, func(no callbackd.CallbackID) { owed = append(owed, no) })
 	for _, no := range owed {
 		if err == nil {
 			err = d.query("SELECT event_id, callback_no FROM pending WHERE callback_no = ? AND attempts > 0", fill, int64(no))

@@ -20,7 +20,7 @@ func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
+	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,11 +33,11 @@ func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
 	}
 	var ids []callbackd.DeliveryID
 	for i := range 5 {
-		evs, err := s.Accept(ctx, store.Batch{Key: k.No, At: now, Events: []store.NewEvent{{Type: callbackd.Complete, Session: fmt.Sprint("S", i), Data: []byte("{}")}}})
+		evs, err := s.Accept(ctx, store.Batch{Key: k.ID, At: now, Events: []store.NewEvent{{Type: callbackd.Complete, Session: fmt.Sprint("S", i), Data: []byte("{}")}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids = append(ids, callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No})
+		ids = append(ids, callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID})
 	}
 	record(ids[0], 1, callbackd.Failed, callbackd.FaultTLS)
 	record(ids[1], 1, callbackd.Pending, callbackd.FaultTLS)
@@ -59,7 +59,7 @@ func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
 	d.close()
 	s = open(t, Options{Dir: dir})
 	defer s.Close()
-	page, err := s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Fault: callbackd.FaultTLS, Limit: 10})
+	page, err := s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.ID, Fault: callbackd.FaultTLS, Limit: 10})
 	if err != nil || len(page.Deliveries) != 2 || page.Deliveries[0].ID != ids[1] || page.Deliveries[1].ID != ids[0] {
 		t.Errorf("%+v, %v", page, err)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // Event is part of [store.Events].
-func (s *Store) Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error) {
+func (s *Store) Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error) {
 	var ev *callbackd.Event
 	err := s.read(ctx, func(d *db) (err error) {
 		if ev, err = d.event(id); err == nil {
@@ -36,7 +36,7 @@ func (s *Store) Event(ctx context.Context, key callbackd.KeyNo, id callbackd.Eve
 // scanEvents calls f for the events of a key, or of one of its sessions,
 // newest first within [lo, hi), until f returns false or the limit: those of
 // the tail, which was asked before the snapshot began, then the indexed ones.
-func (d *db) scanEvents(young []callbackd.EventID, floor int64, key callbackd.KeyNo, session string, lo, hi int64, limit int, f func(*sqlite3.Stmt) bool) error {
+func (d *db) scanEvents(young []callbackd.EventID, floor int64, key callbackd.KeyID, session string, lo, hi int64, limit int, f func(*sqlite3.Stmt) bool) error {
 	stop := callbackd.Errorf(callbackd.KindInternal, "enough")
 	n := 0
 	row := func(st *sqlite3.Stmt) error {
@@ -190,7 +190,7 @@ func (s *Store) listByIndex(ctx context.Context, q *store.DeliveryQuery, cbs *ke
 	if err != nil {
 		return page, err
 	}
-	_ = cbs.chosen(func(no callbackd.CallbackNo, cb keyCallback) error {
+	_ = cbs.chosen(func(no callbackd.CallbackID, cb keyCallback) error {
 		if c.waiting(cb.ended) {
 			for _, d := range s.tail.of(no, q.Session, callbackd.EventID(c.lo-1), math.MaxInt) {
 				if int64(d.ID.Event) < c.hi {
@@ -201,7 +201,7 @@ func (s *Store) listByIndex(ctx context.Context, q *store.DeliveryQuery, cbs *ke
 		return nil
 	})
 	err = s.read(ctx, func(d *db) error {
-		err := cbs.chosen(func(no callbackd.CallbackNo, cb keyCallback) error { return c.read(d, no, cb.ended) })
+		err := cbs.chosen(func(no callbackd.CallbackID, cb keyCallback) error { return c.read(d, no, cb.ended) })
 		if err != nil {
 			return err
 		}
@@ -233,7 +233,7 @@ func (c *candidates) add(id callbackd.DeliveryID) {
 }
 
 // read adds a page of one callback's.
-func (c *candidates) read(d *db, no callbackd.CallbackNo, ended bool) error {
+func (c *candidates) read(d *db, no callbackd.CallbackID, ended bool) error {
 	const perCallback = store.MaxPage + 2
 	query := func(sql string, args ...any) error {
 		n := 0
@@ -358,8 +358,8 @@ func (s *Store) walkEvents(d *db, q *store.DeliveryQuery, cbs *keyCallbacks, sca
 		if stood = d.addLater(ev); stood != nil {
 			return false
 		}
-		slices.SortFunc(ev.Owed, func(a, b callbackd.CallbackNo) int { return cmp.Compare(b, a) })
-		for _, no := range ev.Owed {
+		slices.SortFunc(ev.Targets, func(a, b callbackd.CallbackID) int { return cmp.Compare(b, a) })
+		for _, no := range ev.Targets {
 			id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
 			cb, ok, err := cbs.get(d, no)
 			if stood = err; err != nil {
@@ -385,14 +385,14 @@ func (s *Store) walkEvents(d *db, q *store.DeliveryQuery, cbs *keyCallbacks, sca
 }
 
 // Delivery is part of [store.Events].
-func (s *Store) Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error) {
+func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*store.DeliveryView, error) {
 	return s.DeliveryBefore(ctx, key, id, math.MaxInt32)
 }
 
 // DeliveryBefore is part of [store.Events].
-func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*store.DeliveryView, error) {
+func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error) {
 	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
-	cb, err := s.CallbackByNo(ctx, id.Callback)
+	cb, err := s.CallbackByID(ctx, id.Callback)
 	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
 		return nil, none
 	}
@@ -408,7 +408,7 @@ func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id call
 		if view.Event, err = d.event(id.Event); err == nil {
 			err = d.addLater(view.Event)
 		}
-		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !slices.Contains(view.Event.Owed, id.Callback) {
+		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !slices.Contains(view.Event.Targets, id.Callback) {
 			return none
 		} else if err != nil {
 			return err
@@ -428,7 +428,7 @@ func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id call
 }
 
 // RetryDelivery is part of [store.Events].
-func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error) {
+func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error) {
 	view, err := s.Delivery(ctx, key, id)
 	if err != nil {
 		return nil, err

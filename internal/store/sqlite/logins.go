@@ -13,7 +13,7 @@ import (
 const loginColumns = "hash, key_no, link, proof, created_at, expires_at"
 
 func scanLogin(st *sqlite3.Stmt) *store.Login {
-	l := &store.Login{Key: callbackd.KeyNo(st.ColumnInt64(1)), Link: st.ColumnBool(2), CreatedAt: columnTime(st, 4), ExpiresAt: columnTime(st, 5)}
+	l := &store.Login{Key: callbackd.KeyID(st.ColumnInt64(1)), Link: st.ColumnBool(2), CreatedAt: columnTime(st, 4), ExpiresAt: columnTime(st, 5)}
 	copy(l.Hash[:], st.ColumnRawBlob(0))
 	copy(l.Proof[:], st.ColumnRawBlob(3))
 	return l

@@ -14,7 +14,7 @@ const logColumns = "key_no, id, method, path, status, duration, message, address
 
 func scanLog(st *sqlite3.Stmt) store.LogEntry {
 	e := store.LogEntry{
-		Key: callbackd.KeyNo(st.ColumnInt64(0)), ID: store.LogID(st.ColumnInt64(1)), Method: st.ColumnText(2), Path: st.ColumnText(3),
+		Key: callbackd.KeyID(st.ColumnInt64(0)), ID: store.LogID(st.ColumnInt64(1)), Method: st.ColumnText(2), Path: st.ColumnText(3),
 		Status: st.ColumnInt(4), Duration: columnMicros(st, 5), Message: st.ColumnText(6), Address: st.ColumnText(7), Count: st.ColumnInt64(8),
 	}
 	e.At = callbackd.EventID(e.ID).Time()
@@ -109,7 +109,7 @@ func (s *Store) Prune(ctx context.Context, p store.Prune, limit int) (n int, err
 				return err
 			}
 		}
-		for width, before := range map[store.Width]time.Time{store.Minute: p.Minutes, store.Hour: p.Hours} {
+		for width, before := range map[store.Interval]time.Time{store.Minute: p.Minutes, store.Hour: p.Hours} {
 			err := count("DELETE FROM slots WHERE (subject, no, width, at) IN (SELECT subject, no, width, at FROM slots INDEXED BY slots_by_age WHERE width = ? AND at < ? LIMIT ?)",
 				time.Duration(width).Milliseconds(), before)
 			if err != nil {

@@ -81,7 +81,7 @@ func TestEarlierSchemasAreUpgraded(t *testing.T) {
 		if err := s.CreateSession(t.Context(), x); err != nil {
 			t.Fatal(err)
 		}
-		_, evs, err := session.Change(t.Context(), s, k.No, x.SessionKey, session.Now(), func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(session.Now()) })
+		_, evs, err := session.Change(t.Context(), s, k.ID, x.SessionKey, session.Now(), func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(session.Now()) })
 		if err != nil || evs[0].Sequence != 5 {
 			t.Errorf("%+v, %v", evs, err)
 		}

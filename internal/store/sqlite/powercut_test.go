@@ -26,8 +26,8 @@ type rig struct {
 	disk *disk
 	o    Options
 	rng  *rand.Rand
-	key  callbackd.KeyNo
-	cb   callbackd.CallbackNo
+	key  callbackd.KeyID
+	cb   callbackd.CallbackID
 
 	mu    sync.Mutex
 	acked map[callbackd.EventID]*owed
@@ -67,14 +67,14 @@ func (r *rig) begin(s *Store) error {
 		}
 		keys = []callbackd.Key{k}
 	}
-	cb, _, err := s.CreateCallback(r.ctx, callbackd.Callback{Key: keys[0].No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
+	cb, _, err := s.CreateCallback(r.ctx, callbackd.Callback{Key: keys[0].ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
 	if err != nil {
 		return err
 	}
-	if r.key != 0 && (r.key != keys[0].No || r.cb != cb.No) {
+	if r.key != 0 && (r.key != keys[0].ID || r.cb != cb.ID) {
 		r.missing("the key or the callback is another one")
 	}
-	r.key, r.cb = keys[0].No, cb.No
+	r.key, r.cb = keys[0].ID, cb.ID
 	return nil
 }
 

@@ -18,7 +18,7 @@ const pendingColumns = "callback_no, event_id, session, sequence, test, attempts
 
 func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
 	return callbackd.Delivery{
-		ID:      callbackd.DeliveryID{Callback: callbackd.CallbackNo(st.ColumnInt64(0)), Event: callbackd.EventID(st.ColumnInt64(1))},
+		ID:      callbackd.DeliveryID{Callback: callbackd.CallbackID(st.ColumnInt64(0)), Event: callbackd.EventID(st.ColumnInt64(1))},
 		Session: st.ColumnText(2), Sequence: st.ColumnInt64(3), Test: st.ColumnBool(4),
 		Attempts: st.ColumnInt(5), Step: st.ColumnInt(6), Manual: st.ColumnBool(7),
 		FirstFailedAt: columnTime(st, 8), Due: columnTime(st, 9), HoldsUntil: columnTime(st, 10),
@@ -28,7 +28,7 @@ func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
 
 // pendings runs a query for pending deliveries of a callback to which
 // something may still be owed.
-func (s *Store) pendings(ctx context.Context, cb callbackd.CallbackNo, sql string, args ...any) (ds []callbackd.Delivery, err error) {
+func (s *Store) pendings(ctx context.Context, cb callbackd.CallbackID, sql string, args ...any) (ds []callbackd.Delivery, err error) {
 	if ended, err := s.ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
@@ -52,10 +52,10 @@ func notEarlier(t time.Time) time.Time {
 
 // Backlogs is part of [store.Queue]. It steps from callback to callback
 // through the primary key, whatever the length of their backlogs.
-func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
+func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackID, error) {
 	all := s.tail.callbacks()
 	err := s.read(ctx, func(d *db) error {
-		return d.backlogs(math.MaxInt, func(no callbackd.CallbackNo) { all = append(all, no) })
+		return d.backlogs(math.MaxInt, func(no callbackd.CallbackID) { all = append(all, no) })
 	})
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackNo, error) {
 }
 
 // backlogs calls f with up to limit callbacks that have pending rows.
-func (d *db) backlogs(limit int, f func(callbackd.CallbackNo)) error {
+func (d *db) backlogs(limit int, f func(callbackd.CallbackID)) error {
 	for last, n := int64(0), 0; n < limit; n++ {
 		found := false
 		err := d.query("SELECT callback_no FROM pending WHERE callback_no > ? ORDER BY callback_no LIMIT 1", func(st *sqlite3.Stmt) error {
@@ -86,13 +86,13 @@ func (d *db) backlogs(limit int, f func(callbackd.CallbackNo)) error {
 		if err != nil || !found {
 			return err
 		}
-		f(callbackd.CallbackNo(last))
+		f(callbackd.CallbackID(last))
 	}
 	return nil
 }
 
 // Fresh is part of [store.Queue].
-func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackNo, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
+func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
 	if ds, err = s.freshOnes(ctx, cb, "", after, limit); err == nil {
 		err = s.addEvents(ctx, ds)
 	}
@@ -117,7 +117,7 @@ func (s *Store) addEvents(ctx context.Context, ds []callbackd.Delivery) error {
 
 // freshOnes merges the fresh deliveries that have a row with the young ones.
 // Both are in order, and most of the time all rows are older.
-func (s *Store) freshOnes(ctx context.Context, cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+func (s *Store) freshOnes(ctx context.Context, cb callbackd.CallbackID, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
 	young := s.tail.of(cb, session, after, limit)
 	sql, args := "event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", []any{int64(after), limit}
 	if session != "" {
@@ -137,16 +137,16 @@ func (s *Store) freshOnes(ctx context.Context, cb callbackd.CallbackNo, session 
 }
 
 // Scheduled is part of [store.Queue].
-func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
 	return s.dueOnes(ctx, cb, "due IS NOT NULL AND replay = 0 ORDER BY due LIMIT ?", until, limit)
 }
 
 // Replayed is part of [store.Queue].
-func (s *Store) Replayed(ctx context.Context, cb callbackd.CallbackNo, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+func (s *Store) Replayed(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
 	return s.dueOnes(ctx, cb, "replay != 0 ORDER BY due, event_id LIMIT ?", until, limit)
 }
 
-func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackNo, sql string, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackID, sql string, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
 	ds, err := s.pendings(ctx, cb, sql, limit+1)
 	for i, d := range ds {
 		if i == limit || d.Due.After(until) {
@@ -156,13 +156,13 @@ func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackNo, sql string
 	return ds, time.Time{}, err
 }
 
-// Holding is part of [store.Queue].
-func (s *Store) Holding(ctx context.Context, cb callbackd.CallbackNo, now time.Time, limit int) ([]callbackd.Delivery, error) {
+// Blocked is part of [store.Queue].
+func (s *Store) Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error) {
 	return s.pendings(ctx, cb, "holds_until > ? ORDER BY holds_until LIMIT ?", now, limit)
 }
 
 // Lanes is part of [store.Queue].
-func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callbackd.LaneCursor, limit int) (ds []callbackd.Delivery, err error) {
+func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) (ds []callbackd.Delivery, err error) {
 	for _, f := range from {
 		lane, err := s.freshOnes(ctx, cb, f.Session, f.After, limit)
 		if err != nil {
@@ -173,8 +173,8 @@ func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackNo, from []callb
 	return ds, s.addEvents(ctx, ds)
 }
 
-// Picked is part of [store.Queue].
-func (s *Store) Picked(ctx context.Context, ids []callbackd.DeliveryID) (ds []callbackd.Delivery, err error) {
+// FirstAttemptsByID is part of [store.Queue].
+func (s *Store) FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) (ds []callbackd.Delivery, err error) {
 	for _, id := range ids {
 		one, err := s.freshOnes(ctx, id.Callback, "", id.Event-1, 1)
 		if err != nil {
@@ -187,8 +187,8 @@ func (s *Store) Picked(ctx context.Context, ids []callbackd.DeliveryID) (ds []ca
 	return ds, s.addEvents(ctx, ds)
 }
 
-// Load is part of [store.Queue].
-func (s *Store) Load(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
+// EventByID is part of [store.Queue].
+func (s *Store) EventByID(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = s.read(ctx, func(d *db) (err error) { ev, err = d.event(id); return err })
 	return ev, err
 }
@@ -320,7 +320,7 @@ func (s *Store) recordChange(t *tx, o *callbackd.Outcome) (paused bool, err erro
 
 // MakeDue is part of [store.Queue]. What is to be moved is looked for outside
 // the writer: most of a backlog was never tried and stays as it is.
-func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackNo, at time.Time, limit int) (moved int, done bool, err error) {
+func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error) {
 	after, last, seen := int64(-1), int64(0), 0
 	var waiting []int64
 	err = s.read(ctx, func(d *db) error {
@@ -361,7 +361,7 @@ func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackNo, at time.Ti
 }
 
 // forgetCallback drops what is cached of a callback's setting.
-func (s *Store) forgetCallback(no callbackd.CallbackNo) {
+func (s *Store) forgetCallback(no callbackd.CallbackID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changes++

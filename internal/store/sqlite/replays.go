@@ -17,7 +17,7 @@ const replayColumns = "id, key_no, filter, rate, state, created_at, ended_at, to
 
 func scanReplay(st *sqlite3.Stmt) (*callbackd.Replay, error) {
 	r := &callbackd.Replay{
-		ID: callbackd.ReplayID(st.ColumnInt64(0)), Key: callbackd.KeyNo(st.ColumnInt64(1)), Rate: st.ColumnFloat(3),
+		ID: callbackd.ReplayID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Rate: st.ColumnFloat(3),
 		State: callbackd.ReplayState(st.ColumnText(4)), CreatedAt: columnTime(st, 5), EndedAt: columnTime(st, 6),
 		Total: st.ColumnInt64(7), Due: st.ColumnInt64(8), Skipped: st.ColumnInt64(9), Created: st.ColumnInt64(10),
 		Delivered: st.ColumnInt64(11), Failed: st.ColumnInt64(12), Canceled: st.ColumnInt64(13),
@@ -33,7 +33,7 @@ func noReplay(id callbackd.ReplayID) error {
 }
 
 // replay reads a replay of a key.
-func (d *db) replay(key callbackd.KeyNo, id callbackd.ReplayID) (r *callbackd.Replay, err error) {
+func (d *db) replay(key callbackd.KeyID, id callbackd.ReplayID) (r *callbackd.Replay, err error) {
 	err = d.query("SELECT "+replayColumns+" FROM replays WHERE id = ?", func(st *sqlite3.Stmt) (err error) { r, err = scanReplay(st); return err }, int64(id))
 	if err == nil && (r == nil || r.Key != key) {
 		return nil, noReplay(id)
@@ -42,13 +42,13 @@ func (d *db) replay(key callbackd.KeyNo, id callbackd.ReplayID) (r *callbackd.Re
 }
 
 // Replay is part of [store.Replays].
-func (s *Store) Replay(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID) (r *callbackd.Replay, err error) {
+func (s *Store) Replay(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID) (r *callbackd.Replay, err error) {
 	err = s.read(ctx, func(d *db) (err error) { r, err = d.replay(key, id); return err })
 	return r, err
 }
 
 // ListReplays is part of [store.Replays].
-func (s *Store) ListReplays(ctx context.Context, key callbackd.KeyNo, after callbackd.ReplayID, limit int) (out []callbackd.Replay, next callbackd.ReplayID, err error) {
+func (s *Store) ListReplays(ctx context.Context, key callbackd.KeyID, after callbackd.ReplayID, limit int) (out []callbackd.Replay, next callbackd.ReplayID, err error) {
 	limit = min(max(limit, 1), store.MaxPage)
 	if after == 0 {
 		after = 1<<63 - 1
@@ -81,7 +81,7 @@ func (s *Store) RunningReplays(ctx context.Context) (ids []callbackd.ReplayID, e
 }
 
 // CountReplay is part of [store.Replays].
-func (s *Store) CountReplay(ctx context.Context, key callbackd.KeyNo, f callbackd.ReplayFilter) (int64, error) {
+func (s *Store) CountReplay(ctx context.Context, key callbackd.KeyID, f callbackd.ReplayFilter) (int64, error) {
 	c, err := s.chooseSet(ctx, key, f)
 	if err != nil {
 		return 0, err
@@ -132,7 +132,7 @@ func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (*callback
 }
 
 // SetReplayState is part of [store.Replays].
-func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyNo, id callbackd.ReplayID, state callbackd.ReplayState, at time.Time) (*callbackd.Replay, error) {
+func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID, state callbackd.ReplayState, at time.Time) (*callbackd.Replay, error) {
 	var out *callbackd.Replay
 	err := s.write(ctx, func(t *tx) (err error) {
 		out, err = t.replay(key, id)
@@ -167,13 +167,13 @@ func (t *tx) forgetSet(id callbackd.ReplayID) error {
 
 // part is the share of a replay that goes to one callback.
 type part struct {
-	callback    callbackd.CallbackNo
+	callback    callbackd.CallbackID
 	total, done int64
 }
 
 func (d *db) openParts(id callbackd.ReplayID) (parts []part, err error) {
 	err = d.query("SELECT callback_no, total, done FROM replay_parts WHERE replay_id = ? AND done < total ORDER BY callback_no", func(st *sqlite3.Stmt) error {
-		parts = append(parts, part{callback: callbackd.CallbackNo(st.ColumnInt64(0)), total: st.ColumnInt64(1), done: st.ColumnInt64(2)})
+		parts = append(parts, part{callback: callbackd.CallbackID(st.ColumnInt64(0)), total: st.ColumnInt64(1), done: st.ColumnInt64(2)})
 		return nil
 	}, int64(id))
 	return parts, err
@@ -186,7 +186,7 @@ func (s *Store) StepReplay(ctx context.Context, id callbackd.ReplayID, at time.T
 	if err != nil {
 		return store.ReplayStep{}, err
 	}
-	ended := map[callbackd.CallbackNo]bool{}
+	ended := map[callbackd.CallbackID]bool{}
 	for _, p := range parts { // before the writer is entered: see Record
 		if ended[p.callback], err = s.ended(ctx, p.callback); err != nil {
 			return store.ReplayStep{}, err
@@ -217,7 +217,7 @@ type replayStep struct {
 // replaySlice bounds what one step makes due.
 const replaySlice = 512
 
-func (r *replayStep) run(ended map[callbackd.CallbackNo]bool) error {
+func (r *replayStep) run(ended map[callbackd.CallbackID]bool) error {
 	var rate float64
 	var notBefore time.Time
 	var left, waiting int64
@@ -271,7 +271,7 @@ func (r *replayStep) run(ended map[callbackd.CallbackNo]bool) error {
 }
 
 // parts gives each callback its share of the budget.
-func (r *replayStep) parts(ended map[callbackd.CallbackNo]bool, budget int64) error {
+func (r *replayStep) parts(ended map[callbackd.CallbackID]bool, budget int64) error {
 	parts, err := r.t.openParts(r.id)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func (c *chosen) write(t *tx, id callbackd.ReplayID) error {
 }
 
 // setSlice reads n events of a part from a place on.
-func (t *tx) setSlice(id callbackd.ReplayID, no callbackd.CallbackNo, from, n int64) (ids []callbackd.EventID, err error) {
+func (t *tx) setSlice(id callbackd.ReplayID, no callbackd.CallbackID, from, n int64) (ids []callbackd.EventID, err error) {
 	first, last := codec.ChunksOf(from, n)
 	err = t.query("SELECT chunk, ids FROM replay_events WHERE replay_id = ? AND callback_no = ? AND chunk BETWEEN ? AND ? ORDER BY chunk", func(st *sqlite3.Stmt) error {
 		ids = codec.AppendSlice(ids, st.ColumnInt64(0), st.ColumnRawBlob(1), from, n)
@@ -47,14 +47,14 @@ func (t *tx) setSlice(id callbackd.ReplayID, no callbackd.CallbackNo, from, n in
 
 // chooseSet finds the set of a filter. One is chosen at a time: it may read for
 // seconds, and the readers are few.
-func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyNo, f callbackd.ReplayFilter) (*chosen, error) {
+func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyID, f callbackd.ReplayFilter) (*chosen, error) {
 	select {
 	case s.choosing <- struct{}{}:
 		defer func() { <-s.choosing }()
 	case <-ctx.Done():
 		return nil, callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "another replay is being chosen; try again")
 	}
-	if err := store.AdmitReplay(ctx, s, key, &f); err != nil {
+	if err := store.CheckReplayLimit(ctx, s, key, &f); err != nil {
 		return nil, err
 	}
 	c := &chosen{filter: f}
@@ -110,7 +110,7 @@ func (c *chosen) event(d *db, ev *callbackd.Event) error {
 	if err := d.addLater(ev); err != nil {
 		return err
 	}
-	for _, no := range ev.Owed {
+	for _, no := range ev.Targets {
 		ok, err := c.fits(d, callbackd.DeliveryID{Event: ev.ID, Callback: no})
 		if err != nil {
 			return err
@@ -133,7 +133,7 @@ func (c *chosen) failed(ctx context.Context, d *db, lo, hi int64) error {
 	if err := c.cbs.inForce(d); err != nil {
 		return err
 	}
-	return c.cbs.chosen(func(no callbackd.CallbackNo, cb keyCallback) error {
+	return c.cbs.chosen(func(no callbackd.CallbackID, cb keyCallback) error {
 		if cb.ended {
 			return nil
 		}
@@ -144,7 +144,7 @@ func (c *chosen) failed(ctx context.Context, d *db, lo, hi int64) error {
 			}
 			ev := &callbackd.Event{ID: id.Event}
 			err := d.query("SELECT test, accepted_at FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
-				ev.Test, ev.ClockSaid = st.ColumnBool(0), columnTime(st, 1)
+				ev.Test, ev.ClockTime = st.ColumnBool(0), columnTime(st, 1)
 				return nil
 			}, int64(id.Event))
 			if err != nil || ev.Test || !store.AcceptedWithin(ev, c.filter.Since, c.filter.Until) {
@@ -161,7 +161,7 @@ func (c *chosen) failed(ctx context.Context, d *db, lo, hi int64) error {
 // addLater adds to an event what it came to be owed after it was accepted.
 func (d *db) addLater(ev *callbackd.Event) error {
 	return d.query("SELECT callback_no FROM owed_later WHERE event_id = ? ORDER BY callback_no", func(st *sqlite3.Stmt) error {
-		ev.Owed = append(ev.Owed, callbackd.CallbackNo(st.ColumnInt64(0)))
+		ev.Targets = append(ev.Targets, callbackd.CallbackID(st.ColumnInt64(0)))
 		return nil
 	}, int64(ev.ID))
 }

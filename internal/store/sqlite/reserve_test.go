@@ -30,11 +30,11 @@ func TestTheReserveIsForWhatMakesRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	accept := func() error {
-		_, err := s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
+		_, err := s.Accept(t.Context(), store.Batch{Key: k.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
 		return err
 	}
 	session := func(key string) error {
-		return s.CreateSession(t.Context(), &callbackd.Session{Key: k.No, SessionKey: key, CreatedAt: time.Now()})
+		return s.CreateSession(t.Context(), &callbackd.Session{Key: k.ID, SessionKey: key, CreatedAt: time.Now()})
 	}
 	if err := accept(); err != nil || held() {
 		t.Fatalf("%v; a reserve before the first second: %v", err, held())

@@ -155,7 +155,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 }
 
 // LatestEvents is part of [store.Sessions].
-func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyNo, sessions []string, n int) (map[string][]*callbackd.Event, error) {
+func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyID, sessions []string, n int) (map[string][]*callbackd.Event, error) {
 	out, floor := s.tail.latest(key, sessions, n)
 	return out, s.read(ctx, func(d *db) error {
 		for _, session := range sessions {
@@ -177,7 +177,7 @@ func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyNo, sessions 
 
 // deliveriesOf is what an event is owed to and where each delivery stands.
 func (d *db) deliveriesOf(ev *callbackd.Event, cbs *keyCallbacks) (out []store.DeliveryView, err error) {
-	for _, no := range slices.Sorted(slices.Values(ev.Owed)) {
+	for _, no := range slices.Sorted(slices.Values(ev.Targets)) {
 		id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
 		cb, _, err := cbs.get(d, no)
 		if err != nil {

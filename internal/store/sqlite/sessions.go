@@ -35,7 +35,7 @@ const sessionColumns = "no, key_no, session, status, created_at, ended_at, refer
 
 func scanSession(st *sqlite3.Stmt) (k keptSession, err error) {
 	s := &callbackd.Session{
-		Key: callbackd.KeyNo(st.ColumnInt64(1)), SessionKey: st.ColumnText(2), Status: callbackd.SessionStatus(st.ColumnText(3)),
+		Key: callbackd.KeyID(st.ColumnInt64(1)), SessionKey: st.ColumnText(2), Status: callbackd.SessionStatus(st.ColumnText(3)),
 		CreatedAt: columnTime(st, 4), EndedAt: columnTime(st, 5), Reference: columnBytes(st, 6), Results: columnBytes(st, 7),
 	}
 	if err = store.DecodeSession(st.ColumnRawBlob(8), s); err != nil {
@@ -116,7 +116,7 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 }
 
 // Session is part of [store.Sessions].
-func (s *Store) Session(ctx context.Context, key callbackd.KeyNo, sessionKey string) (*callbackd.Session, error) {
+func (s *Store) Session(ctx context.Context, key callbackd.KeyID, sessionKey string) (*callbackd.Session, error) {
 	var k keptSession
 	err := s.read(ctx, func(d *db) (err error) {
 		k, err = d.session(sessionID{key, sessionKey})
@@ -126,7 +126,7 @@ func (s *Store) Session(ctx context.Context, key callbackd.KeyNo, sessionKey str
 }
 
 // ChangeSession is part of [store.Sessions].
-func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyNo, sessionKey string, at time.Time, change func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
+func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionKey string, at time.Time, change func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
 	id := sessionID{key, sessionKey}
 	var next *callbackd.Session
 	var events []*callbackd.Event
@@ -211,7 +211,7 @@ func (t *tx) removeSession(no int64) error {
 }
 
 // SessionNotes is part of [store.Sessions].
-func (s *Store) SessionNotes(ctx context.Context, key callbackd.KeyNo, sessionKey string) (notes []callbackd.Note, err error) {
+func (s *Store) SessionNotes(ctx context.Context, key callbackd.KeyID, sessionKey string) (notes []callbackd.Note, err error) {
 	err = s.read(ctx, func(d *db) error {
 		k, err := d.session(sessionID{key, sessionKey})
 		if err != nil {
@@ -232,7 +232,7 @@ func (s *Store) DueSessions(ctx context.Context, now time.Time, limit int) (due 
 			if at := columnTime(st, 2); next.IsZero() && (at.After(now) || len(due) == limit) {
 				next = at
 			} else if next.IsZero() {
-				due = append(due, store.SessionID{Key: callbackd.KeyNo(st.ColumnInt64(0)), SessionKey: st.ColumnText(1)})
+				due = append(due, store.SessionID{Key: callbackd.KeyID(st.ColumnInt64(0)), SessionKey: st.ColumnText(1)})
 			}
 			return nil
 		}, limit+1)
@@ -247,7 +247,7 @@ func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) 
 		removed = 0
 		gone := map[int64]sessionID{}
 		err := t.query("SELECT no, key_no, session FROM sessions WHERE ended_at < ? ORDER BY ended_at LIMIT ?", func(st *sqlite3.Stmt) error {
-			gone[st.ColumnInt64(0)] = sessionID{callbackd.KeyNo(st.ColumnInt64(1)), st.ColumnText(2)}
+			gone[st.ColumnInt64(0)] = sessionID{callbackd.KeyID(st.ColumnInt64(1)), st.ColumnText(2)}
 			return nil
 		}, before, limit)
 		for no, id := range gone {

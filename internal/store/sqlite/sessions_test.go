@@ -23,20 +23,20 @@ func warmSessions(t *testing.T, s *Store, k *callbackd.Key) {
 		},
 		func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(now) },
 	} {
-		if _, _, err := session.Change(ctx, s, k.No, x.SessionKey, now, rule); err != nil {
+		if _, _, err := session.Change(ctx, s, k.ID, x.SessionKey, now, rule); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 2 * maxReaders {
-		s.Session(ctx, k.No, x.SessionKey)
-		s.SessionNotes(ctx, k.No, x.SessionKey)
-		s.SessionEvents(ctx, store.SessionEventQuery{Key: k.No, Session: x.SessionKey, Limit: 10})
+		s.Session(ctx, k.ID, x.SessionKey)
+		s.SessionNotes(ctx, k.ID, x.SessionKey)
+		s.SessionEvents(ctx, store.SessionEventQuery{Key: k.ID, Session: x.SessionKey, Limit: 10})
 		s.DueSessions(ctx, now, 10)
-		s.ListSessions(ctx, store.SessionQuery{Key: k.No, Limit: 1})
-		s.ListSessions(ctx, store.SessionQuery{Key: k.No, Status: callbackd.StatusIdle, Limit: 1})
+		s.ListSessions(ctx, store.SessionQuery{Key: k.ID, Limit: 1})
+		s.ListSessions(ctx, store.SessionQuery{Key: k.ID, Status: callbackd.StatusIdle, Limit: 1})
 	}
 	s.SweepSessions(ctx, now.Add(time.Hour), 10)
-	s.ChangeSession(ctx, k.No, x.SessionKey, now, func(*callbackd.Session) (store.SessionChange, error) {
+	s.ChangeSession(ctx, k.ID, x.SessionKey, now, func(*callbackd.Session) (store.SessionChange, error) {
 		return store.SessionChange{Remove: true}, nil
 	})
 }
@@ -51,14 +51,14 @@ func TestAStoryIsWholeAcrossTheMark(t *testing.T) {
 	}
 	const n = 9
 	for range n {
-		if _, err := s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}, {Type: callbackd.Complete, Session: "T", Data: []byte("{}")}}}); err != nil {
+		if _, err := s.Accept(t.Context(), store.Batch{Key: k.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}, {Type: callbackd.Complete, Session: "T", Data: []byte("{}")}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for folded := 0; folded <= 2*n; folded += 3 {
 		for place := range int64(n + 1) {
 			for _, newest := range []bool{false, true} {
-				q, first, step := store.SessionEventQuery{Key: k.No, Session: "S", After: place, Newest: newest, Limit: 4}, place+1, int64(1)
+				q, first, step := store.SessionEventQuery{Key: k.ID, Session: "S", After: place, Newest: newest, Limit: 4}, place+1, int64(1)
 				left := n - int(place)
 				if newest {
 					q.After, q.Before, first, step, left = 0, place+1, place, -1, int(place)
@@ -74,7 +74,7 @@ func TestAStoryIsWholeAcrossTheMark(t *testing.T) {
 				}
 			}
 		}
-		latest, err := s.LatestEvents(t.Context(), k.No, []string{"S", "T"}, 4)
+		latest, err := s.LatestEvents(t.Context(), k.ID, []string{"S", "T"}, 4)
 		if err != nil || len(latest["S"]) != 4 || latest["S"][0].Sequence != n || latest["S"][3].Sequence != n-3 || len(latest["T"]) != 4 {
 			t.Errorf("%d folded: the latest are %+v, %v", folded, latest, err)
 		}

@@ -78,11 +78,11 @@ func (src *Source) secretsOpen() error {
 			return err
 		}),
 		w.query("SELECT no, secrets FROM callbacks", func(st *sqlite3.Stmt) error {
-			_, err := sealer.OpenSecrets(st.ColumnRawBlob(1), callbackd.CallbackNo(st.ColumnInt64(0)))
+			_, err := sealer.OpenSecrets(st.ColumnRawBlob(1), callbackd.CallbackID(st.ColumnInt64(0)))
 			return err
 		}),
 		w.query("SELECT callback_no, version, headers FROM callback_versions", func(st *sqlite3.Stmt) error {
-			_, err := sealer.OpenHeaders(st.ColumnRawBlob(2), callbackd.CallbackNo(st.ColumnInt64(0)), st.ColumnInt64(1))
+			_, err := sealer.OpenHeaders(st.ColumnRawBlob(2), callbackd.CallbackID(st.ColumnInt64(0)), st.ColumnInt64(1))
 			return err
 		}),
 	)

@@ -98,27 +98,27 @@ type Store struct {
 	lean   bool  // the disk was full, and there is no reserve since: the log is kept short
 	ckpt   checkpointer
 	seqs   *memo.Cache[sessionID, int64]
-	owed   *memo.Cache[subject, []callbackd.CallbackNo]
+	owed   *memo.Cache[subject, []callbackd.CallbackID]
 	kept   *memo.Cache[sessionID, keptSession]
 
 	mu        sync.Mutex
 	changes   uint64 // counts changes of callbacks: a read that overlaps one is not cached
-	callbacks *memo.Cache[callbackd.CallbackNo, *callbackd.Callback]
+	callbacks *memo.Cache[callbackd.CallbackID, *callbackd.Callback]
 	keys      *memo.Cache[string, agedKey]
-	keysByNo  *memo.Cache[callbackd.KeyNo, agedKey]
+	keysByID  *memo.Cache[callbackd.KeyID, agedKey]
 }
 
 var _ store.Store = (*Store)(nil)
 
 // sessionID is a session of one API key.
 type sessionID struct {
-	key     callbackd.KeyNo
+	key     callbackd.KeyID
 	session string
 }
 
 // subject is what callbacks are registered for.
 type subject struct {
-	key callbackd.KeyNo
+	key callbackd.KeyID
 	typ callbackd.EventType
 }
 
@@ -152,11 +152,11 @@ func newStore(o Options) *Store {
 		refusals: store.Refusals{Hooks: o.Hooks}, choosing: make(chan struct{}, 1),
 		seqs:      memo.New[sessionID, int64](maxSequences),
 		tail:      newTail(),
-		owed:      memo.New[subject, []callbackd.CallbackNo](maxOwedCached),
+		owed:      memo.New[subject, []callbackd.CallbackID](maxOwedCached),
 		kept:      memo.New[sessionID, keptSession](maxSessions),
-		callbacks: memo.New[callbackd.CallbackNo, *callbackd.Callback](maxCallbacks),
+		callbacks: memo.New[callbackd.CallbackID, *callbackd.Callback](maxCallbacks),
 		keys:      memo.New[string, agedKey](maxKeys),
-		keysByNo:  memo.New[callbackd.KeyNo, agedKey](maxKeys),
+		keysByID:  memo.New[callbackd.KeyID, agedKey](maxKeys),
 	}
 }
 
@@ -351,8 +351,8 @@ func (s *Store) opens(d *db) error {
 // Newest is the time in the id of the event that was the newest at the start.
 func (s *Store) Newest() time.Time { return s.newest }
 
-// SetHandover is part of [store.Queue].
-func (s *Store) SetHandover(f func([]callbackd.Delivery)) { s.handover = f }
+// OnCommit is part of [store.Queue].
+func (s *Store) OnCommit(f func([]callbackd.Delivery)) { s.handover = f }
 
 // Close is part of [store.Store].
 func (s *Store) Close() error {

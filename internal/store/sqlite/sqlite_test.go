@@ -77,16 +77,16 @@ func TestSecretsAreSealedOnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = s.CreateCallback(t.Context(), callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}"),
+	_, _, err = s.CreateCallback(t.Context(), callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}"),
 		Headers: []callbackd.Header{{Name: "A", Value: "canary-header"}}, Secrets: []callbackd.SigningSecret{{Value: "canary-signing"}}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := store.NewOnce(k.No, "POST /rotate", "k", nil, time.Now()) // its answer is a secret
+	o := store.NewOnce(k.ID, "POST /rotate", "k", nil, time.Now()) // its answer is a secret
 	o.Show = func(any) (store.Answer, error) {
 		return store.Answer{Status: 200, Body: []byte("canary-answer")}, nil
 	}
-	if _, err := s.RotateSecret(store.WithOnce(t.Context(), o), k.No, callbackd.Complete, "default", "canary-next", time.Now(), time.Now()); err != nil {
+	if _, err := s.RotateSecret(store.WithOnce(t.Context(), o), k.ID, callbackd.Complete, "default", "canary-next", time.Now(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	files := func() {
@@ -140,7 +140,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	accept := func() ([]*callbackd.Event, error) {
-		return s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: make([]byte, 100_000)}}})
+		return s.Accept(t.Context(), store.Batch{Key: k.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: make([]byte, 100_000)}}})
 	}
 	limit := func(pages int64) {
 		err := s.write(t.Context(), func(t *tx) error {
@@ -172,8 +172,8 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	s := open(t, Options{Dir: t.TempDir()})
 	defer s.Close()
 	k, _ := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
-	s.CreateCallback(t.Context(), callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
-	b := store.Batch{Key: k.No, At: time.Now()}
+	s.CreateCallback(t.Context(), callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
+	b := store.Batch{Key: k.ID, At: time.Now()}
 	for range 4 {
 		b.Events = append(b.Events, store.NewEvent{Type: callbackd.Complete, Session: "S", Data: []byte("{}")})
 	}
@@ -273,17 +273,17 @@ func storetestWarm(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
+	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := store.Batch{Key: k.No, At: now, Idempotency: "x", Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}"), Idempotency: "y"}, {Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}}
+	b := store.Batch{Key: k.ID, At: now, Idempotency: "x", Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}"), Idempotency: "y"}, {Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}}
 	evs, err := s.Accept(ctx, b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Accept(ctx, b)
-	ids := []callbackd.DeliveryID{{Event: evs[0].ID, Callback: cb.No}, {Event: evs[1].ID, Callback: cb.No}}
+	ids := []callbackd.DeliveryID{{Event: evs[0].ID, Callback: cb.ID}, {Event: evs[1].ID, Callback: cb.ID}}
 	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
 		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[i]}, Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}},
 			Change: callbackd.CallbackChange{Version: 1, HealthTurned: true, Pause: callbackd.PausedGone, ClosedUntil: now, Proven: true}}
@@ -291,39 +291,39 @@ func storetestWarm(t *testing.T, s *Store) {
 			t.Fatal(err)
 		}
 	}
-	replay := warmReplay(t, s, k.No, cb.No)
+	replay := warmReplay(t, s, k.ID, cb.ID)
 	for range 2 * maxReaders { // every reader in turn
-		warmReads(ctx, s, k.No, cb.No, replay)
+		warmReads(ctx, s, k.ID, cb.ID, replay)
 		s.Backlogs(ctx)
-		s.Fresh(ctx, cb.No, 0, 1)
-		s.Scheduled(ctx, cb.No, now, 1)
-		s.Holding(ctx, cb.No, now, 1)
-		s.Lanes(ctx, cb.No, []callbackd.LaneCursor{{Session: "S"}}, 1)
-		s.Load(ctx, evs[0].ID)
-		s.Delivery(ctx, k.No, ids[0])
+		s.Fresh(ctx, cb.ID, 0, 1)
+		s.Scheduled(ctx, cb.ID, now, 1)
+		s.Blocked(ctx, cb.ID, now, 1)
+		s.Lanes(ctx, cb.ID, []callbackd.LaneCursor{{Session: "S"}}, 1)
+		s.EventByID(ctx, evs[0].ID)
+		s.Delivery(ctx, k.ID, ids[0])
 		for _, session := range []string{"", "S"} {
-			s.ListEvents(ctx, store.EventQuery{Key: k.No, Session: session, Limit: 1})
+			s.ListEvents(ctx, store.EventQuery{Key: k.ID, Session: session, Limit: 1})
 			for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Failed} {
-				s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.No, Session: session, State: state, Limit: 1})
+				s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.ID, Session: session, State: state, Limit: 1})
 			}
 		}
 	}
 	warmSessions(t, s, &k)
-	s.RetryDelivery(ctx, k.No, ids[0], now)
-	s.PauseCallback(ctx, k.No, callbackd.Complete, "default", callbackd.Pause{At: now})
-	s.MakeDue(ctx, cb.No, now, 1)
+	s.RetryDelivery(ctx, k.ID, ids[0], now)
+	s.PauseCallback(ctx, k.ID, callbackd.Complete, "default", callbackd.Pause{At: now})
+	s.MakeDue(ctx, cb.ID, now, 1)
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
 	s.Forgettable(ctx, now)
-	s.Pointed(ctx, k.No, 0, 10)
-	s.DeleteCallback(ctx, k.No, callbackd.Complete, "default", now)
-	s.Forget(ctx, k.No, nil, now, 10)
-	s.SettleCanceled(ctx, now, 10)
+	s.Pointed(ctx, k.ID, 0, 10)
+	s.DeleteCallback(ctx, k.ID, callbackd.Complete, "default", now)
+	s.Forget(ctx, k.ID, nil, now, 10)
+	s.FinalizeCanceled(ctx, now, 10)
 	s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[0]}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
 }
 
 // warmReplay runs what replays, logs and sums write.
-func warmReplay(t *testing.T, s *Store, key callbackd.KeyNo, cb callbackd.CallbackNo) callbackd.ReplayID {
+func warmReplay(t *testing.T, s *Store, key callbackd.KeyID, cb callbackd.CallbackID) callbackd.ReplayID {
 	ctx, now := t.Context(), time.Now()
 	r, err := s.CreateReplay(ctx, callbackd.Replay{Key: key, Filter: callbackd.ReplayFilter{Target: cb}, CreatedAt: now})
 	if err != nil {
@@ -335,8 +335,8 @@ func warmReplay(t *testing.T, s *Store, key callbackd.KeyNo, cb callbackd.Callba
 	if err := s.AppendLogs(ctx, []store.LogEntry{{Key: key, At: now}, {Key: key, At: now, Count: 1}, {Key: key, At: now, Count: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	tally := store.Tally{Callback: cb, Key: key, Minute: now, Receiver: store.Receiver{LastSuccess: now}}
-	if err := s.AddTallies(ctx, []store.Tally{tally}); err != nil {
+	tally := store.MinuteCounters{Callback: cb, Key: key, Minute: now, Receiver: store.Receiver{LastSuccess: now}}
+	if err := s.AddCounters(ctx, []store.MinuteCounters{tally}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Prune(ctx, store.Prune{Logs: now, Minutes: now, Hours: now, Replays: now}, 10); err != nil {
@@ -346,7 +346,7 @@ func warmReplay(t *testing.T, s *Store, key callbackd.KeyNo, cb callbackd.Callba
 }
 
 // warmReads runs what they are read with.
-func warmReads(ctx context.Context, s *Store, key callbackd.KeyNo, cb callbackd.CallbackNo, replay callbackd.ReplayID) {
+func warmReads(ctx context.Context, s *Store, key callbackd.KeyID, cb callbackd.CallbackID, replay callbackd.ReplayID) {
 	now := time.Now()
 	s.Replay(ctx, key, replay)
 	s.ListReplays(ctx, key, 0, 10)
@@ -358,7 +358,7 @@ func warmReads(ctx context.Context, s *Store, key callbackd.KeyNo, cb callbackd.
 	s.EventsAfter(ctx, store.EventQuery{Key: key, Session: "S", Limit: 1})
 	s.ListDeliveries(ctx, store.DeliveryQuery{Key: key, Status: 5, Limit: 1})
 	s.ListLogs(ctx, store.LogQuery{Key: key, Limit: 1})
-	s.ListStats(ctx, store.StatsQuery{Key: key, Width: store.Hour, Since: now, Until: now})
+	s.ListStats(ctx, store.StatsQuery{Key: key, Interval: store.Hour, Since: now, Until: now})
 	s.ListHealth(ctx, key, store.HealthQuery{})
 	s.ListHealth(ctx, 0, store.HealthQuery{CertBefore: now})
 	s.Receiver(ctx, cb)

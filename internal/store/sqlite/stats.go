@@ -24,28 +24,28 @@ const (
 // slotID is the place of a slot.
 type slotID struct {
 	subject, no int64
-	width       store.Width
+	width       store.Interval
 	at          int64 // milliseconds
 }
 
 const slotColumns = "at, delivered, failed, canceled, attempts, faults, repeats, latency"
 
-func scanSlot(st *sqlite3.Stmt) store.Slot {
-	v := store.Slot{At: columnTime(st, 0), Sums: store.Sums{Delivered: st.ColumnInt64(1), Failed: st.ColumnInt64(2), Canceled: st.ColumnInt64(3),
+func scanSlot(st *sqlite3.Stmt) store.Bucket {
+	v := store.Bucket{At: columnTime(st, 0), Counters: store.Counters{Delivered: st.ColumnInt64(1), Failed: st.ColumnInt64(2), Canceled: st.ColumnInt64(3),
 		Attempts: st.ColumnInt64(4), Faults: st.ColumnInt64(5), Repeats: st.ColumnInt64(6)}}
 	v.Latency = codec.ReadLatency(st.ColumnRawBlob(7))
 	return v
 }
 
-// AddTallies is part of [store.Stats].
-func (s *Store) AddTallies(ctx context.Context, ts []store.Tally) error {
-	sums := map[slotID]*store.Sums{}
+// AddCounters is part of [store.Stats].
+func (s *Store) AddCounters(ctx context.Context, ts []store.MinuteCounters) error {
+	sums := map[slotID]*store.Counters{}
 	for i := range ts {
 		for _, id := range slotsOf(ts[i].Key, ts[i].Callback, ts[i].Minute) {
 			if sums[id] == nil {
-				sums[id] = &store.Sums{}
+				sums[id] = &store.Counters{}
 			}
-			sums[id].Merge(&ts[i].Sums)
+			sums[id].Merge(&ts[i].Counters)
 		}
 	}
 	return s.write(ctx, func(t *tx) error {
@@ -64,21 +64,21 @@ func (s *Store) AddTallies(ctx context.Context, ts []store.Tally) error {
 }
 
 // slotsOf is the slots that something of a callback at a time counts in.
-func slotsOf(key callbackd.KeyNo, cb callbackd.CallbackNo, at time.Time) (ids []slotID) {
+func slotsOf(key callbackd.KeyID, cb callbackd.CallbackID, at time.Time) (ids []slotID) {
 	for subject, no := range []int64{ofAll: 0, ofKey: int64(key), ofCallback: int64(cb)} {
-		for _, w := range []store.Width{store.Minute, store.Hour} {
+		for _, w := range []store.Interval{store.Minute, store.Hour} {
 			ids = append(ids, slotID{int64(subject), no, w, at.Truncate(time.Duration(w)).UnixMilli()})
 		}
 	}
 	return ids
 }
 
-func (t *tx) addSlot(id slotID, add *store.Sums) error {
+func (t *tx) addSlot(id slotID, add *store.Counters) error {
 	sum := *add // the command may be run again
 	width := time.Duration(id.width).Milliseconds()
 	err := t.query("SELECT "+slotColumns+" FROM slots WHERE subject = ? AND no = ? AND width = ? AND at = ?", func(st *sqlite3.Stmt) error {
 		v := scanSlot(st)
-		sum.Merge(&v.Sums)
+		sum.Merge(&v.Counters)
 		return nil
 	}, id.subject, id.no, width, id.at)
 	if err != nil {
@@ -90,21 +90,21 @@ func (t *tx) addSlot(id slotID, add *store.Sums) error {
 
 // countCanceled adds what was canceled without an attempt, of which nobody
 // else knows.
-func (t *tx) countCanceled(cb callbackd.CallbackNo, at time.Time, n int) error {
+func (t *tx) countCanceled(cb callbackd.CallbackID, at time.Time, n int) error {
 	if n == 0 {
 		return nil
 	}
-	var key callbackd.KeyNo
-	err := t.query("SELECT key_no FROM callbacks WHERE no = ?", func(st *sqlite3.Stmt) error { key = callbackd.KeyNo(st.ColumnInt64(0)); return nil }, int64(cb))
+	var key callbackd.KeyID
+	err := t.query("SELECT key_no FROM callbacks WHERE no = ?", func(st *sqlite3.Stmt) error { key = callbackd.KeyID(st.ColumnInt64(0)); return nil }, int64(cb))
 	for _, id := range slotsOf(key, cb, at) {
 		if err == nil {
-			err = t.addSlot(id, &store.Sums{Canceled: int64(n)})
+			err = t.addSlot(id, &store.Counters{Canceled: int64(n)})
 		}
 	}
 	return err
 }
 
-func (t *tx) setReceiver(no callbackd.CallbackNo, r *store.Receiver) error {
+func (t *tx) setReceiver(no callbackd.CallbackID, r *store.Receiver) error {
 	if *r == (store.Receiver{}) {
 		return nil
 	}
@@ -116,11 +116,11 @@ func (t *tx) setReceiver(no callbackd.CallbackNo, r *store.Receiver) error {
 }
 
 // ListStats is part of [store.Stats].
-func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.Slot, err error) {
+func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.Bucket, err error) {
 	subject, no := int64(ofAll), int64(0)
 	switch {
 	case q.Callback != 0:
-		cb, err := s.CallbackByNo(ctx, q.Callback)
+		cb, err := s.CallbackByID(ctx, q.Callback)
 		if err == nil && q.Key != 0 && cb.Key != q.Key {
 			err = callbackd.Errorf(callbackd.KindNotFound, "there is no callback %d", q.Callback)
 		}
@@ -135,13 +135,13 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 		return d.query("SELECT "+slotColumns+" FROM slots WHERE subject = ? AND no = ? AND width = ? AND at >= ? AND at < ? ORDER BY at", func(st *sqlite3.Stmt) error {
 			out = append(out, scanSlot(st))
 			return nil
-		}, subject, no, time.Duration(q.Width).Milliseconds(), q.Since.UnixMilli(), q.Until.UnixMilli())
+		}, subject, no, time.Duration(q.Interval).Milliseconds(), q.Since.UnixMilli(), q.Until.UnixMilli())
 	})
 	return out, err
 }
 
 // CountPending is part of [store.Stats].
-func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackNo, q store.PendingQuery) (out store.Backlog, err error) {
+func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackID, q store.PendingQuery) (out store.Backlog, err error) {
 	if ended, err := s.ended(ctx, cb); err != nil || ended {
 		return out, err
 	}
@@ -155,7 +155,7 @@ func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackNo, q sto
 
 // countPending counts rows and young deliveries; one that was folded in
 // between is in both.
-func (d *db) countPending(cb callbackd.CallbackNo, young []callbackd.Delivery, q store.PendingQuery) (out store.Backlog, err error) {
+func (d *db) countPending(cb callbackd.CallbackID, young []callbackd.Delivery, q store.PendingQuery) (out store.Backlog, err error) {
 	rows := map[callbackd.EventID]bool{}
 	err = d.query("SELECT event_id, manual, replay, first_failed_at, due FROM pending WHERE callback_no = ? ORDER BY event_id LIMIT ?", func(st *sqlite3.Stmt) error {
 		v := callbackd.Delivery{ID: callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: cb}, Manual: st.ColumnBool(1),
@@ -173,7 +173,7 @@ func (d *db) countPending(cb callbackd.CallbackNo, young []callbackd.Delivery, q
 }
 
 // Receiver is part of [store.Stats].
-func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackNo) (out store.Receiver, err error) {
+func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackID) (out store.Receiver, err error) {
 	err = s.read(ctx, func(d *db) error {
 		out, err = d.receiver(cb)
 		return err
@@ -181,7 +181,7 @@ func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackNo) (out stor
 	return out, err
 }
 
-func (d *db) receiver(cb callbackd.CallbackNo) (r store.Receiver, err error) {
+func (d *db) receiver(cb callbackd.CallbackID) (r store.Receiver, err error) {
 	err = d.query("SELECT last_success, last_failure, last_fault, last_status, cert_not_after FROM receivers WHERE callback_no = ?", func(st *sqlite3.Stmt) error {
 		r = store.Receiver{LastSuccess: columnTime(st, 0), LastFailure: columnTime(st, 1), LastFault: callbackd.Fault(st.ColumnText(2)), LastStatus: st.ColumnInt(3), CertNotAfter: columnTime(st, 4)}
 		return nil
@@ -190,7 +190,7 @@ func (d *db) receiver(cb callbackd.CallbackNo) (r store.Receiver, err error) {
 }
 
 // ListHealth is part of [store.Stats].
-func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, q store.HealthQuery) ([]store.CallbackHealth, error) {
+func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyID, q store.HealthQuery) ([]store.CallbackHealth, error) {
 	var cbs []*callbackd.Callback
 	var err error
 	if key != 0 {
@@ -201,9 +201,9 @@ func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, q store.Hea
 	if err != nil {
 		return nil, err
 	}
-	young := map[callbackd.CallbackNo][]callbackd.Delivery{}
+	young := map[callbackd.CallbackID][]callbackd.Delivery{}
 	for _, cb := range cbs {
-		young[cb.No] = s.tail.of(cb.No, "", 0, store.MaxPendingShown)
+		young[cb.ID] = s.tail.of(cb.ID, "", 0, store.MaxPendingShown)
 	}
 	pending := store.PendingQuery{OverdueBefore: q.OverdueBefore, Limit: store.MaxPendingShown}
 	out := make([]store.CallbackHealth, len(cbs))
@@ -212,10 +212,10 @@ func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyNo, q store.Hea
 			h := &out[i]
 			h.Callback = cb
 			var err error
-			if h.Receiver, err = d.receiver(cb.No); err != nil {
+			if h.Receiver, err = d.receiver(cb.ID); err != nil {
 				return err
 			}
-			if h.Backlog, err = d.countPending(cb.No, young[cb.No], pending); err != nil {
+			if h.Backlog, err = d.countPending(cb.ID, young[cb.ID], pending); err != nil {
 				return err
 			}
 		}
@@ -229,14 +229,14 @@ func (s *Store) attention(ctx context.Context, certBefore time.Time) (out []*cal
 	nos = nos[:min(len(nos), store.MaxAttention)]
 	err = s.read(ctx, func(d *db) error {
 		add := func(st *sqlite3.Stmt) error {
-			nos = append(nos, callbackd.CallbackNo(st.ColumnInt64(0)))
+			nos = append(nos, callbackd.CallbackID(st.ColumnInt64(0)))
 			return nil
 		}
 		return errors.Join(
 			d.query("SELECT no FROM callbacks INDEXED BY callbacks_failing WHERE failing_since IS NOT NULL AND deleted_at IS NULL ORDER BY no LIMIT ?", add, store.MaxAttention),
 			d.query("SELECT no FROM callbacks INDEXED BY callbacks_paused WHERE pause_reason != '' AND deleted_at IS NULL ORDER BY no LIMIT ?", add, store.MaxAttention),
 			d.query("SELECT callback_no FROM receivers WHERE cert_not_after < ? ORDER BY cert_not_after LIMIT ?", add, certBefore, store.MaxAttention),
-			d.backlogs(store.MaxAttention, func(no callbackd.CallbackNo) { nos = append(nos, no) }),
+			d.backlogs(store.MaxAttention, func(no callbackd.CallbackID) { nos = append(nos, no) }),
 		)
 	})
 	if err != nil {
@@ -251,7 +251,7 @@ func (s *Store) attention(ctx context.Context, certBefore time.Time) (out []*cal
 		if ended {
 			continue
 		}
-		cb, err := s.CallbackByNo(ctx, no)
+		cb, err := s.CallbackByID(ctx, no)
 		if err != nil {
 			return nil, err
 		}

@@ -31,7 +31,7 @@ type tail struct {
 	mu     sync.RWMutex
 	mark   callbackd.EventID
 	events []*callbackd.Event               // ascending
-	young  map[callbackd.CallbackNo]*youngs // deliveries without any row of their own
+	young  map[callbackd.CallbackID]*youngs // deliveries without any row of their own
 	owed   int                              // how many those are
 }
 
@@ -43,10 +43,10 @@ type youngs struct {
 	live int
 }
 
-func newTail() *tail { return &tail{young: map[callbackd.CallbackNo]*youngs{}} }
+func newTail() *tail { return &tail{young: map[callbackd.CallbackID]*youngs{}} }
 
 // append adds an event with the callbacks it is freshly owed to.
-func (l *tail) append(ev *callbackd.Event, fresh []callbackd.CallbackNo) {
+func (l *tail) append(ev *callbackd.Event, fresh []callbackd.CallbackID) {
 	l.events = append(l.events, ev)
 	for _, no := range fresh {
 		y := l.young[no]
@@ -105,7 +105,7 @@ func (y *youngs) compact() {
 
 // of returns up to limit young deliveries of a callback above after, in
 // order; session, when not empty, is the only one wanted.
-func (l *tail) of(cb callbackd.CallbackNo, session string, after callbackd.EventID, limit int) []callbackd.Delivery {
+func (l *tail) of(cb callbackd.CallbackID, session string, after callbackd.EventID, limit int) []callbackd.Delivery {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	y := l.young[cb]
@@ -122,15 +122,15 @@ func (l *tail) of(cb callbackd.CallbackNo, session string, after callbackd.Event
 	return out
 }
 
-func youngDelivery(ev *callbackd.Event, cb callbackd.CallbackNo) callbackd.Delivery {
+func youngDelivery(ev *callbackd.Event, cb callbackd.CallbackID) callbackd.Delivery {
 	return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test}
 }
 
 // callbacks is the callbacks with young deliveries.
-func (l *tail) callbacks() []callbackd.CallbackNo {
+func (l *tail) callbacks() []callbackd.CallbackID {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	out := make([]callbackd.CallbackNo, 0, len(l.young))
+	out := make([]callbackd.CallbackID, 0, len(l.young))
 	for no := range l.young {
 		out = append(out, no)
 	}
@@ -141,7 +141,7 @@ func (l *tail) callbacks() []callbackd.CallbackNo {
 // newest returns the ids of the tail's events of a key, and of one of its
 // sessions when session is not empty, within [lo, hi), newest first, and the
 // id below which no event is in the tail.
-func (l *tail) newest(key callbackd.KeyNo, session string, lo, hi int64) (ids []callbackd.EventID, floor int64) {
+func (l *tail) newest(key callbackd.KeyID, session string, lo, hi int64) (ids []callbackd.EventID, floor int64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	floor = hi
@@ -161,7 +161,7 @@ func (l *tail) newest(key callbackd.KeyNo, session string, lo, hi int64) (ids []
 
 // latest returns the newest n of the tail's events of each session, newest
 // first, and the id below which no event is in the tail.
-func (l *tail) latest(key callbackd.KeyNo, sessions []string, n int) (out map[string][]*callbackd.Event, floor int64) {
+func (l *tail) latest(key callbackd.KeyID, sessions []string, n int) (out map[string][]*callbackd.Event, floor int64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	out, floor = make(map[string][]*callbackd.Event, len(sessions)), math.MaxInt64
@@ -214,7 +214,7 @@ func (t *tx) fold(n int) error {
 		}
 	}
 	for _, ev := range evs {
-		for _, no := range ev.Owed {
+		for _, no := range ev.Targets {
 			if id := (callbackd.DeliveryID{Event: ev.ID, Callback: no}); t.isYoung(id) {
 				if err := t.insertPending(youngDelivery(ev, no)); err != nil {
 					return err
@@ -252,7 +252,7 @@ func (l *tail) publish(t *tx) {
 	for _, ev := range t.accepted {
 		header := *ev
 		header.Data = nil
-		l.append(&header, ev.Owed)
+		l.append(&header, ev.Targets)
 	}
 }
 
@@ -265,8 +265,8 @@ func (s *Store) loadTail() error {
 	}
 	return s.w.query("SELECT "+eventColumns+" FROM events WHERE id > ? ORDER BY id", func(st *sqlite3.Stmt) error {
 		ev := scanEvent(st)
-		var fresh []callbackd.CallbackNo
-		for _, no := range ev.Owed {
+		var fresh []callbackd.CallbackID
+		for _, no := range ev.Targets {
 			known := false
 			err := s.w.query("SELECT 1 FROM pending WHERE callback_no = ?1 AND event_id = ?2 UNION ALL SELECT 1 FROM attempts WHERE event_id = ?2 AND callback_no = ?1 LIMIT 1",
 				func(*sqlite3.Stmt) error { known = true; return nil }, int64(no), int64(ev.ID))

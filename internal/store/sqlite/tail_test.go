@@ -19,7 +19,7 @@ func TestReadsDuringFoldsMissNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cb, _, err := s.CreateCallback(t.Context(), callbackd.Callback{Key: k.No, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
+	cb, _, err := s.CreateCallback(t.Context(), callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestReadsDuringFoldsMissNothing(t *testing.T) {
 	go func() {
 		var evs []*callbackd.Event
 		for i := range n {
-			out, err := s.Accept(t.Context(), store.Batch{Key: k.No, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
+			out, err := s.Accept(t.Context(), store.Batch{Key: k.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
 			if err != nil {
 				done <- err
 				return
@@ -39,7 +39,7 @@ func TestReadsDuringFoldsMissNothing(t *testing.T) {
 			accepted.Store(int64(i + 1))
 			if i%3 == 2 { // the oldest ends; what was folded has a row, what was not has none
 				ended.Add(1)
-				o := callbackd.Outcome{Delivery: youngDelivery(evs[0], cb.No), Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
+				o := callbackd.Outcome{Delivery: youngDelivery(evs[0], cb.ID), Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
 				if _, err := s.Record(t.Context(), o); err != nil {
 					done <- err
 					return
@@ -60,12 +60,12 @@ func TestReadsDuringFoldsMissNothing(t *testing.T) {
 		}
 		want := accepted.Load()
 		for _, session := range []string{"", "S"} {
-			if got := allEvents(t, s, store.EventQuery{Key: k.No, Session: session}); int64(len(got)) < want {
+			if got := allEvents(t, s, store.EventQuery{Key: k.ID, Session: session}); int64(len(got)) < want {
 				t.Fatalf("session %q: %d of %d events are listed", session, len(got), want)
 			}
 		}
 		want = accepted.Load()
-		fresh, err := s.Fresh(t.Context(), cb.No, 0, 10*n)
+		fresh, err := s.Fresh(t.Context(), cb.ID, 0, 10*n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestReadsDuringFoldsMissNothing(t *testing.T) {
 			t.Fatal("fresh deliveries are not in order")
 		}
 		want = accepted.Load()
-		page, err := s.ListDeliveries(t.Context(), store.DeliveryQuery{Key: k.No, State: callbackd.Pending, Limit: store.MaxPage})
+		page, err := s.ListDeliveries(t.Context(), store.DeliveryQuery{Key: k.ID, State: callbackd.Pending, Limit: store.MaxPage})
 		if err != nil {
 			t.Fatal(err)
 		}

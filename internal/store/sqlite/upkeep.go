@@ -13,8 +13,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// SettleCanceled is part of [store.Upkeep].
-func (s *Store) SettleCanceled(ctx context.Context, at time.Time, limit int) (int, error) {
+// FinalizeCanceled is part of [store.Upkeep].
+func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (int, error) {
 	var ended []int64
 	for _, no := range s.tail.callbacks() {
 		if over, err := s.ended(ctx, no); err != nil {
@@ -57,7 +57,7 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range s.tail.of(callbackd.CallbackNo(no), "", 0, limit-*n-len(rows)) {
+	for _, d := range s.tail.of(callbackd.CallbackID(no), "", 0, limit-*n-len(rows)) {
 		if t.isYoung(d.ID) {
 			t.left[d.ID] = true
 			rows = append(rows, row{event: int64(d.ID.Event)})
@@ -65,7 +65,7 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 	}
 	canceled := callbackd.Attempt{Result: callbackd.Result{StartedAt: at}, Decision: callbackd.Decision{Why: "its callback was deleted or its API key revoked"}}
 	for _, r := range rows {
-		id := callbackd.DeliveryID{Event: callbackd.EventID(r.event), Callback: callbackd.CallbackNo(no)}
+		id := callbackd.DeliveryID{Event: callbackd.EventID(r.event), Callback: callbackd.CallbackID(no)}
 		if err := t.insertAttempt(id, r.attempts+1, &canceled, callbackd.Canceled); err != nil {
 			return err
 		}
@@ -74,14 +74,14 @@ func (s *Store) settle(t *tx, no int64, at time.Time, limit int, n *int) error {
 		}
 	}
 	*n += len(rows)
-	return t.countCanceled(callbackd.CallbackNo(no), at, len(rows))
+	return t.countCanceled(callbackd.CallbackID(no), at, len(rows))
 }
 
 // sweepRow is an event that may be removed.
 type sweepRow struct {
 	id   callbackd.EventID
 	key  int64
-	owed []callbackd.CallbackNo
+	owed []callbackd.CallbackID
 }
 
 // Sweep is part of [store.Upkeep].
@@ -134,7 +134,7 @@ func (s *Store) oldFuture(ctx context.Context, before time.Time, after callbackd
 	return nil, err
 }
 
-// lastSaid is the last event that was accepted before a time by its ClockSaid; 0
+// lastSaid is the last event that was accepted before a time by its ClockTime; 0
 // when there is none.
 func (s *Store) lastSaid(ctx context.Context, before time.Time) (last callbackd.EventID, err error) {
 	err = s.read(ctx, func(d *db) error {
@@ -182,13 +182,13 @@ func (s *Store) foldBefore(ctx context.Context, before callbackd.EventID) error 
 }
 
 // sweepOne removes an event unless one of its deliveries is pending.
-func (t *tx) sweepOne(id callbackd.EventID, owed []callbackd.CallbackNo) (bool, error) {
+func (t *tx) sweepOne(id callbackd.EventID, owed []callbackd.CallbackID) (bool, error) {
 	pending := false
-	all := &callbackd.Event{ID: id, Owed: owed}
+	all := &callbackd.Event{ID: id, Targets: owed}
 	if err := t.addLater(all); err != nil {
 		return false, err
 	}
-	for _, no := range all.Owed {
+	for _, no := range all.Targets {
 		err := t.query("SELECT 1 FROM pending WHERE callback_no = ? AND event_id = ?", func(*sqlite3.Stmt) error { pending = true; return nil }, int64(no), int64(id))
 		if err != nil || pending {
 			return false, err
@@ -209,7 +209,7 @@ func (t *tx) sweepOne(id callbackd.EventID, owed []callbackd.CallbackNo) (bool, 
 // and then the other tables for rows that no event accounts for, in memory
 // that depends on the number of callbacks only.
 func (s *Store) Check(ctx context.Context) (*store.Report, error) {
-	c := &checker{s: s, report: &store.Report{}, balance: map[callbackd.CallbackNo]*store.Balance{}, ended: map[callbackd.CallbackNo]bool{}}
+	c := &checker{s: s, report: &store.Report{}, balance: map[callbackd.CallbackID]*store.Balance{}, ended: map[callbackd.CallbackID]bool{}}
 	err := s.read(ctx, func(d *db) error {
 		c.d = d
 		if err := d.query("PRAGMA quick_check(10)", func(st *sqlite3.Stmt) error {
@@ -243,8 +243,8 @@ type checker struct {
 	d       *db
 	mark    callbackd.EventID
 	report  *store.Report
-	balance map[callbackd.CallbackNo]*store.Balance
-	ended   map[callbackd.CallbackNo]bool
+	balance map[callbackd.CallbackID]*store.Balance
+	ended   map[callbackd.CallbackID]bool
 }
 
 func (c *checker) fault(format string, args ...any) {
@@ -255,9 +255,9 @@ func (c *checker) fault(format string, args ...any) {
 }
 
 func (c *checker) callbacks() error {
-	revoked := map[callbackd.KeyNo]bool{}
+	revoked := map[callbackd.KeyID]bool{}
 	err := c.d.query("SELECT no FROM keys WHERE revoked_at IS NOT NULL", func(st *sqlite3.Stmt) error {
-		revoked[callbackd.KeyNo(st.ColumnInt64(0))] = true
+		revoked[callbackd.KeyID(st.ColumnInt64(0))] = true
 		return nil
 	})
 	if err != nil {
@@ -269,12 +269,12 @@ func (c *checker) callbacks() error {
 			return err
 		}
 		c.report.Callbacks = append(c.report.Callbacks, store.Balance{Callback: cb})
-		c.ended[cb.No] = cb.Deleted() || revoked[cb.Key]
+		c.ended[cb.ID] = cb.Deleted() || revoked[cb.Key]
 		return nil
 	})
 	for i := range c.report.Callbacks {
 		b := &c.report.Callbacks[i]
-		c.balance[b.Callback.No] = b
+		c.balance[b.Callback.ID] = b
 	}
 	return err
 }
@@ -286,12 +286,12 @@ func (c *checker) events() error {
 		if err := c.indexed(ev); err != nil {
 			return err
 		}
-		accepted := len(ev.Owed)
+		accepted := len(ev.Targets)
 		if err := c.d.addLater(ev); err != nil {
 			return err
 		}
-		for i, no := range ev.Owed {
-			if slices.Contains(ev.Owed[:i], no) {
+		for i, no := range ev.Targets {
+			if slices.Contains(ev.Targets[:i], no) {
 				c.fault("event %s is owed to callback %d twice", ev.ID, no)
 				continue
 			}
@@ -320,7 +320,7 @@ func (c *checker) indexed(ev *callbackd.Event) error {
 
 // delivery checks that one delivery is in exactly one state. Only one that
 // was owed from the start may be young.
-func (c *checker) delivery(ev *callbackd.Event, no callbackd.CallbackNo, first bool) error {
+func (c *checker) delivery(ev *callbackd.Event, no callbackd.CallbackID, first bool) error {
 	id := callbackd.DeliveryID{Event: ev.ID, Callback: no}
 	b := c.balance[no]
 	if b == nil {
@@ -390,7 +390,7 @@ func (c *checker) strays() error {
 	stray := func(what string) func(*sqlite3.Stmt) error {
 		return func(st *sqlite3.Stmt) error {
 			ev, ok := callbackd.EventID(st.ColumnInt64(0)), st.ColumnBool(3)
-			no := callbackd.CallbackNo(st.ColumnInt64(1))
+			no := callbackd.CallbackID(st.ColumnInt64(1))
 			if st.ColumnType(2) != sqlite3.NULL {
 				for _, o := range codec.Owed(st.ColumnRawBlob(2)) {
 					ok = ok || o == no
@@ -410,7 +410,7 @@ func (c *checker) strays() error {
 		}
 	}
 	err := c.d.query("SELECT event_id, callback_no FROM owed_later WHERE event_id NOT IN (SELECT id FROM events)", func(st *sqlite3.Stmt) error {
-		c.fault("delivery %s belongs to no event", callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: callbackd.CallbackNo(st.ColumnInt64(1))})
+		c.fault("delivery %s belongs to no event", callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: callbackd.CallbackID(st.ColumnInt64(1))})
 		return nil
 	})
 	if err != nil {

@@ -15,11 +15,11 @@ func (s *suite) pagesEndBySize() {
 	full := store.MaxPageData / callbackd.MaxEventData
 	data := []byte(`{"x":"` + string(bytes.Repeat([]byte("x"), callbackd.MaxEventData-8)) + `"}`)
 	for range n {
-		_, err := s.Accept(s.ctx(), store.Batch{Key: s.key.No, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: data}}})
+		_, err := s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: data}}})
 		s.must(err)
 	}
 	for _, typ := range []callbackd.EventType{"", ev1} {
-		q, got := store.EventQuery{Key: s.key.No, Type: typ, Limit: store.MaxPage}, 0
+		q, got := store.EventQuery{Key: s.key.ID, Type: typ, Limit: store.MaxPage}, 0
 		for {
 			page, err := s.ListEvents(s.ctx(), q)
 			s.must(err)
@@ -36,7 +36,7 @@ func (s *suite) pagesEndBySize() {
 		}
 	}
 	for after, got := int64(0), 0; ; {
-		page, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.No, Session: "S", After: after, Limit: store.MaxPage})
+		page, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.ID, Session: "S", After: after, Limit: store.MaxPage})
 		s.must(err)
 		got += len(page)
 		if !store.StoryFull(page, store.MaxPage) {
@@ -56,10 +56,10 @@ func (s *suite) pagesEndBySize() {
 func (s *suite) largeSessions() {
 	const n = 100
 	for i := range n {
-		s.must(s.CreateSession(s.ctx(), &callbackd.Session{Key: s.key.No, SessionKey: fmt.Sprintf("ACM-%010d", i), Status: callbackd.StatusIdle, CreatedAt: s.at, UpdatedAt: s.at,
+		s.must(s.CreateSession(s.ctx(), &callbackd.Session{Key: s.key.ID, SessionKey: fmt.Sprintf("ACM-%010d", i), Status: callbackd.StatusIdle, CreatedAt: s.at, UpdatedAt: s.at,
 			ExpiresAt: s.at.Add(callbackd.DefaultTimeFrame), Reference: bytes.Repeat([]byte("r"), callbackd.MaxReference)}))
 	}
-	q, got := store.SessionQuery{Key: s.key.No, Limit: store.MaxPage}, 0
+	q, got := store.SessionQuery{Key: s.key.ID, Limit: store.MaxPage}, 0
 	for {
 		page, err := s.ListSessions(s.ctx(), q)
 		s.must(err)

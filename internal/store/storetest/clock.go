@@ -16,7 +16,7 @@ var clockTests = map[string]func(*suite){
 // way it is asked.
 func (s *suite) listed(q store.EventQuery) []callbackd.EventID {
 	s.Helper()
-	q.Key, q.Limit = s.key.No, 100
+	q.Key, q.Limit = s.key.ID, 100
 	page, err := s.ListEvents(s.ctx(), q)
 	s.must(err)
 	up, err := s.EventsAfter(s.ctx(), q)
@@ -62,7 +62,7 @@ func (s *suite) ranAhead() {
 	for reopened := range 2 {
 		at := func(ids []callbackd.EventID) (out []time.Time) {
 			for _, id := range ids {
-				ev, err := s.Event(s.ctx(), s.key.No, id)
+				ev, err := s.Event(s.ctx(), s.key.ID, id)
 				s.must(err)
 				out = append(out, ev.Accepted())
 			}
@@ -99,7 +99,7 @@ func (s *suite) ranAhead() {
 			s.Errorf("of the future: %v, want %v", got, want)
 		}
 		for _, state := range []callbackd.State{"", callbackd.Pending} {
-			page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.No, State: state, Since: hour.Since, Until: hour.Until, Limit: 10})
+			page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, State: state, Since: hour.Since, Until: hour.Until, Limit: 10})
 			s.must(err)
 			if len(page.Deliveries) != 1 || !page.Deliveries[0].Since.Equal(s.at) {
 				s.Errorf("deliveries of today (%q): %+v", state, page.Deliveries)
@@ -118,7 +118,7 @@ func (s *suite) ranAhead() {
 	if n := s.sweepAll(today.Add(time.Minute)); n != 7 { // all but the one that waits
 		s.Errorf("%d events were removed, want 7", n)
 	}
-	s.outcome(s.fresh(cb.No)[0], callbackd.Delivered, time.Time{}, time.Time{})
+	s.outcome(s.fresh(cb.ID)[0], callbackd.Delivered, time.Time{}, time.Time{})
 	if n := s.sweepAll(today.Add(time.Minute)); n != 1 || len(s.listed(store.EventQuery{})) != 0 {
 		s.Errorf("%d events were removed, want the last one", n)
 	}

@@ -24,7 +24,7 @@ func (s *suite) failed(d callbackd.Delivery, state callbackd.State, fault callba
 func (s *suite) oldErrors() {
 	cb := s.newCallback(s.key, ev1, "a")
 	first := s.publish(s.key, ev1, "OLD")[0]
-	s.failed(s.fresh(cb.No)[0], callbackd.Failed, callbackd.FaultTLS, 0, time.Time{})
+	s.failed(s.fresh(cb.ID)[0], callbackd.Failed, callbackd.FaultTLS, 0, time.Time{})
 	const rounds, batch = 25, 120
 	for i := range rounds {
 		var sessions []string
@@ -32,7 +32,7 @@ func (s *suite) oldErrors() {
 			sessions = append(sessions, fmt.Sprintf("S%d-%d", i, j))
 		}
 		s.publish(s.key, ev1, sessions...)
-		for _, d := range s.fresh(cb.No) {
+		for _, d := range s.fresh(cb.ID) {
 			s.failed(d, callbackd.Pending, callbackd.FaultStatus, 503, s.at)
 			if i%2 == 0 {
 				d.Attempts = 1
@@ -41,7 +41,7 @@ func (s *suite) oldErrors() {
 		}
 	}
 	for _, state := range []callbackd.State{"", callbackd.Failed} {
-		page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.No, Fault: callbackd.FaultTLS, State: state, Limit: 50})
+		page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, Fault: callbackd.FaultTLS, State: state, Limit: 50})
 		s.must(err)
 		if len(page.Deliveries) != 1 || page.Next != (callbackd.DeliveryID{}) {
 			s.Fatalf("state %q: %d deliveries, next %s", state, len(page.Deliveries), page.Next)
@@ -51,13 +51,13 @@ func (s *suite) oldErrors() {
 			s.Errorf("state %q: %+v, last %+v", state, d, d.Last)
 		}
 	}
-	page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.No, Status: 503, State: callbackd.Failed, Limit: 50})
+	page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, Status: 503, State: callbackd.Failed, Limit: 50})
 	s.must(err)
 	if len(page.Deliveries) != 0 || page.Next != (callbackd.DeliveryID{}) {
 		s.Errorf("503 and failed: %d, next %s", len(page.Deliveries), page.Next)
 	}
 	n := 0
-	for q := (store.DeliveryQuery{Key: s.key.No, Status: 5, Limit: store.MaxPage}); ; n++ {
+	for q := (store.DeliveryQuery{Key: s.key.ID, Status: 5, Limit: store.MaxPage}); ; n++ {
 		page, err := s.ListDeliveries(s.ctx(), q)
 		s.must(err)
 		if q.After = page.Next; q.After == (callbackd.DeliveryID{}) {
@@ -87,7 +87,7 @@ func (s *suite) lastErrors() {
 	want := map[callbackd.DeliveryID]failure{}
 	for round := range 40 {
 		s.publish(s.key, ev1, fmt.Sprintf("S%d", round))
-		for _, no := range []callbackd.CallbackNo{cb.No, other.No} {
+		for _, no := range []callbackd.CallbackID{cb.ID, other.ID} {
 			waiting := s.fresh(no)
 			scheduled, _, err := s.Scheduled(s.ctx(), no, s.at.Add(time.Hour), 100)
 			s.must(err)
@@ -108,7 +108,7 @@ func (s *suite) lastErrors() {
 		}
 		for id := range want {
 			if random.IntN(9) == 0 {
-				_, err := s.RetryDelivery(s.ctx(), s.key.No, id, s.at)
+				_, err := s.RetryDelivery(s.ctx(), s.key.ID, id, s.at)
 				s.must(err)
 			}
 		}
@@ -121,7 +121,7 @@ func (s *suite) lastErrors() {
 					if !q.OfAttempts() {
 						continue
 					}
-					q.Key, q.State, q.Limit = s.key.No, state, store.MaxPage
+					q.Key, q.State, q.Limit = s.key.ID, state, store.MaxPage
 					page, err := s.ListDeliveries(s.ctx(), q)
 					s.must(err)
 					var got, fits []callbackd.DeliveryID
@@ -129,7 +129,7 @@ func (s *suite) lastErrors() {
 						got = append(got, d.ID)
 					}
 					for id, f := range want {
-						d, err := s.Delivery(s.ctx(), s.key.No, id)
+						d, err := s.Delivery(s.ctx(), s.key.ID, id)
 						s.must(err)
 						if q.FitsAttempt(&callbackd.Attempt{Result: callbackd.Result{Fault: f.fault, Status: f.status}}) && (state == "" || d.State == state) {
 							fits = append(fits, id)
@@ -148,10 +148,10 @@ func (s *suite) lastErrors() {
 	check("at first")
 	s.reopen()
 	check("after a restart")
-	_, err := s.DeleteCallback(s.ctx(), s.key.No, ev1, "b", s.at)
+	_, err := s.DeleteCallback(s.ctx(), s.key.ID, ev1, "b", s.at)
 	s.must(err)
 	check("after a callback was deleted")
-	_, err = s.SettleCanceled(s.ctx(), s.at, 1000)
+	_, err = s.FinalizeCanceled(s.ctx(), s.at, 1000)
 	s.must(err)
 	check("after what it was owed was canceled")
 	for next, done := callbackd.EventID(0), false; !done; {
@@ -159,7 +159,7 @@ func (s *suite) lastErrors() {
 		s.must(err)
 	}
 	for id := range want {
-		if _, err := s.Delivery(s.ctx(), s.key.No, id); callbackd.KindOf(err) == callbackd.KindNotFound {
+		if _, err := s.Delivery(s.ctx(), s.key.ID, id); callbackd.KindOf(err) == callbackd.KindNotFound {
 			delete(want, id)
 		}
 	}
@@ -173,43 +173,43 @@ func (s *suite) backlogSince() {
 	old := s.at.Add(-72 * time.Hour)
 	count := func(now time.Time) store.Backlog {
 		s.Helper()
-		b, err := s.CountPending(s.ctx(), cb.No, store.PendingQuery{OverdueBefore: now.Add(-callbackd.OverdueAfter), Limit: 1000})
+		b, err := s.CountPending(s.ctx(), cb.ID, store.PendingQuery{OverdueBefore: now.Add(-callbackd.OverdueAfter), Limit: 1000})
 		s.must(err)
-		hs, err := s.ListHealth(s.ctx(), s.key.No, store.HealthQuery{OverdueBefore: now.Add(-callbackd.OverdueAfter)})
+		hs, err := s.ListHealth(s.ctx(), s.key.ID, store.HealthQuery{OverdueBefore: now.Add(-callbackd.OverdueAfter)})
 		s.must(err)
 		if hs[0].Backlog != b {
 			s.Errorf("the health says %+v, the count %+v", hs[0].Backlog, b)
 		}
 		return b
 	}
-	evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.No, At: old, Events: []store.NewEvent{{Type: ev1, Session: "S1", Data: []byte("{}")}, {Type: ev1, Session: "S2", Data: []byte("{}")}}})
+	evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: old, Events: []store.NewEvent{{Type: ev1, Session: "S1", Data: []byte("{}")}, {Type: ev1, Session: "S2", Data: []byte("{}")}}})
 	s.must(err)
 	if got, want := count(old.Add(time.Hour)), (store.Backlog{Pending: 2, Overdue: 2, Since: evs[0].ID.Time()}); got != want {
 		s.Errorf("accepted: %+v, want %+v", got, want)
 	}
-	for _, d := range s.fresh(cb.No) {
+	for _, d := range s.fresh(cb.ID) {
 		s.failed(d, callbackd.Failed, callbackd.FaultStatus, 500, time.Time{})
 	}
 	if got := count(s.at); got != (store.Backlog{}) {
 		s.Errorf("ended: %+v", got)
 	}
-	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}
-	_, err = s.RetryDelivery(s.ctx(), s.key.No, id, s.at)
+	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID}
+	_, err = s.RetryDelivery(s.ctx(), s.key.ID, id, s.at)
 	s.must(err)
-	r, err := s.CreateReplay(s.ctx(), callbackd.Replay{Key: s.key.No, Filter: callbackd.ReplayFilter{States: []callbackd.State{callbackd.Failed}}, CreatedAt: s.at})
+	r, err := s.CreateReplay(s.ctx(), callbackd.Replay{Key: s.key.ID, Filter: callbackd.ReplayFilter{States: []callbackd.State{callbackd.Failed}}, CreatedAt: s.at})
 	s.must(err)
 	_, err = s.StepReplay(s.ctx(), r.ID, s.at)
 	s.must(err)
 	if got, want := count(s.at.Add(time.Second)), (store.Backlog{Pending: 2, Since: s.at.UTC()}); got != want {
 		s.Errorf("sent again: %+v, want %+v", got, want)
 	}
-	scheduled, _, err := s.Scheduled(s.ctx(), cb.No, s.at, 10)
+	scheduled, _, err := s.Scheduled(s.ctx(), cb.ID, s.at, 10)
 	s.must(err)
 	s.failed(scheduled[0], callbackd.Pending, callbackd.FaultStatus, 500, s.at.Add(5*time.Hour))
 	if got, want := count(s.at.Add(time.Hour)), (store.Backlog{Pending: 2, Overdue: 2, Since: s.at.UTC()}); got != want {
 		s.Errorf("after a failure: %+v, want %+v", got, want)
 	}
-	view, err := s.Delivery(s.ctx(), s.key.No, id)
+	view, err := s.Delivery(s.ctx(), s.key.ID, id)
 	s.must(err)
 	if view.Since.Before(s.at) {
 		s.Errorf("the delivery waits since %v", view.Since)
@@ -225,7 +225,7 @@ func (s *suite) latestEvents() {
 	}
 	check := func() {
 		s.Helper()
-		got, err := s.LatestEvents(s.ctx(), s.key.No, []string{"S1", "S2", "NOISE", "NONE"}, 2)
+		got, err := s.LatestEvents(s.ctx(), s.key.ID, []string{"S1", "S2", "NOISE", "NONE"}, 2)
 		s.must(err)
 		if len(got["S1"]) != 2 || got["S1"][0].ID != first[2].ID || got["S1"][0].Sequence != 3 || got["S1"][1].ID != first[1].ID || len(got["S2"]) != 1 || got["S2"][0].Type != ev1 ||
 			len(got["NOISE"]) != 2 || got["NOISE"][0].Sequence != 300 || len(got["NONE"]) != 0 {
@@ -235,7 +235,7 @@ func (s *suite) latestEvents() {
 	check()
 	s.reopen()
 	check()
-	got, err := s.LatestEvents(s.ctx(), s.newKey("k2").No, []string{"S1"}, 2)
+	got, err := s.LatestEvents(s.ctx(), s.newKey("k2").ID, []string{"S1"}, 2)
 	if s.must(err); len(got["S1"]) != 0 {
 		s.Errorf("another key's: %+v", got)
 	}
@@ -245,11 +245,11 @@ func (s *suite) latestEvents() {
 func (s *suite) newestFirst() {
 	cb := s.newCallback(s.key, ev1, "a")
 	s.publish(s.key, ev1, "S1", "S1", "S1")
-	s.failed(s.fresh(cb.No)[0], callbackd.Pending, callbackd.FaultTimeout, 0, s.at)
+	s.failed(s.fresh(cb.ID)[0], callbackd.Pending, callbackd.FaultTimeout, 0, s.at)
 	s.reopen()
 	s.publish(s.key, ev1, "S1", "S2", "S1", "S1", "S1")
 	var got []int64
-	q := store.SessionEventQuery{Key: s.key.No, Session: "S1", Newest: true, Limit: 3}
+	q := store.SessionEventQuery{Key: s.key.ID, Session: "S1", Newest: true, Limit: 3}
 	for {
 		page, err := s.SessionEvents(s.ctx(), q)
 		if s.must(err); len(page) == 0 {
@@ -276,7 +276,7 @@ func (s *suite) wholeVIN() {
 	s.newSession(s.key, func(x *callbackd.Session) { x.Reference = []byte(`"` + vin + `"`) })
 	s.newSession(s.newKey("k2"), func(x *callbackd.Session) { x.Vehicle.VIN = vin })
 	for _, text := range []string{vin, "1ftew1ep5nkd00001"} {
-		page, err := s.ListSessions(s.ctx(), store.SessionQuery{Key: s.key.No, VIN: text, Limit: 10})
+		page, err := s.ListSessions(s.ctx(), store.SessionQuery{Key: s.key.ID, VIN: text, Limit: 10})
 		s.must(err)
 		if len(page.Sessions) != 1 || page.Sessions[0].SessionKey != x.SessionKey {
 			s.Errorf("%s: %+v", text, page.Sessions)

@@ -15,8 +15,8 @@ import (
 func EarlierResults(t *testing.T, st store.Store, whole, bare string) {
 	t.Helper()
 	s := &suite{T: t, Store: st, at: used}
-	if k := s.newKey("k"); k.No != 1 {
-		s.Fatalf("the first key is number %d", k.No)
+	if k := s.newKey("k"); k.ID != 1 {
+		s.Fatalf("the first key is number %d", k.ID)
 	}
 	results := func(key string) string {
 		x, err := st.Session(s.ctx(), 1, key)

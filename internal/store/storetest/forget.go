@@ -16,7 +16,7 @@ func (s *suite) pointed() map[store.Pointer]bool {
 	for after, done := callbackd.EventID(0), false; !done; {
 		var to []store.Pointer
 		var err error
-		to, after, done, err = s.Pointed(s.ctx(), s.key.No, after, 2)
+		to, after, done, err = s.Pointed(s.ctx(), s.key.ID, after, 2)
 		s.must(err)
 		for _, p := range to {
 			out[p] = true
@@ -27,7 +27,7 @@ func (s *suite) pointed() map[store.Pointer]bool {
 
 func (s *suite) mustForget(before time.Time, want int) {
 	s.Helper()
-	n, err := s.Forget(s.ctx(), s.key.No, s.pointed(), before, 100)
+	n, err := s.Forget(s.ctx(), s.key.ID, s.pointed(), before, 100)
 	s.must(err)
 	if n != want {
 		s.Errorf("%d rows were removed, want %d", n, want)
@@ -36,7 +36,7 @@ func (s *suite) mustForget(before time.Time, want int) {
 
 func (s *suite) mustDelete(ev callbackd.EventType, name string) {
 	s.Helper()
-	_, err := s.DeleteCallback(s.ctx(), s.key.No, ev, name, s.at)
+	_, err := s.DeleteCallback(s.ctx(), s.key.ID, ev, name, s.at)
 	s.must(err)
 }
 
@@ -64,26 +64,26 @@ func (s *suite) forget() {
 		s.mustForget(before, 0)
 	}
 	later := s.at.Add(time.Hour)
-	if keys, err := s.Forgettable(s.ctx(), later); err != nil || !slices.Equal(keys, []callbackd.KeyNo{s.key.No}) {
+	if keys, err := s.Forgettable(s.ctx(), later); err != nil || !slices.Equal(keys, []callbackd.KeyID{s.key.ID}) {
 		s.Errorf("later %v can go: %v", keys, err)
 	}
-	if n, err := s.Forget(s.ctx(), s.newKey("other").No, nil, later, 100); err != nil || n != 0 {
+	if n, err := s.Forget(s.ctx(), s.newKey("other").ID, nil, later, 100); err != nil || n != 0 {
 		s.Errorf("of another key %d rows were removed: %v", n, err)
 	}
 	s.mustForget(later, 3)
 	if keys, err := s.Forgettable(s.ctx(), later); err != nil || len(keys) != 0 {
 		s.Errorf("afterwards %v can go: %v", keys, err)
 	}
-	_, err := s.CallbackByNo(s.ctx(), gone.No)
+	_, err := s.CallbackByID(s.ctx(), gone.ID)
 	s.kind(err, callbackd.KindNotFound)
-	_, err = s.CallbackVersion(s.ctx(), kept.No, 2)
+	_, err = s.CallbackVersion(s.ctx(), kept.ID, 2)
 	s.kind(err, callbackd.KindNotFound)
-	if now, err := s.CallbackVersion(s.ctx(), kept.No, 3); err != nil || now.URL != "https://a.example/3" {
+	if now, err := s.CallbackVersion(s.ctx(), kept.ID, 3); err != nil || now.URL != "https://a.example/3" {
 		s.Errorf("the setting in force: %+v, %v", now, err)
 	}
 	s.reopen()
-	if next := s.newCallback(s.key, ev2, "next"); next.No == gone.No {
-		s.Errorf("the number %d was given again", next.No)
+	if next := s.newCallback(s.key, ev2, "next"); next.ID == gone.ID {
+		s.Errorf("the number %d was given again", next.ID)
 	}
 }
 
@@ -93,24 +93,24 @@ func (s *suite) forgetNothingPointedAt() {
 	cb := s.newCallback(s.key, ev1, "default")
 	unused := s.newCallback(s.key, ev1, "unused")
 	s.publish(s.key, ev1, "A", "B", "C")
-	s.outcome(s.fresh(cb.No)[0], callbackd.Delivered, time.Time{}, time.Time{}) // with version 1
+	s.outcome(s.fresh(cb.ID)[0], callbackd.Delivered, time.Time{}, time.Time{}) // with version 1
 	s.moveTo(cb, "2")
 	s.moveTo(cb, "3")
 	later := s.at.Add(2 * time.Hour)
 	s.mustForget(later, 1) // version 2
-	if got, err := s.CallbackVersion(s.ctx(), cb.No, 1); err != nil || got.URL != "https://a.example/h" {
+	if got, err := s.CallbackVersion(s.ctx(), cb.ID, 1); err != nil || got.URL != "https://a.example/h" {
 		s.Errorf("the setting of an attempt: %+v, %v", got, err)
 	}
 	s.mustDelete(ev1, "default")
 	s.mustDelete(ev1, "unused")
 	s.mustForget(later, 0) // both are owed these events
 	s.balanced()
-	for _, no := range []callbackd.CallbackNo{cb.No, unused.No} {
-		if _, err := s.CallbackByNo(s.ctx(), no); err != nil {
+	for _, no := range []callbackd.CallbackID{cb.ID, unused.ID} {
+		if _, err := s.CallbackByID(s.ctx(), no); err != nil {
 			s.Error(err)
 		}
 	}
-	if _, err := s.SettleCanceled(s.ctx(), s.at, 100); err != nil {
+	if _, err := s.FinalizeCanceled(s.ctx(), s.at, 100); err != nil {
 		s.Error(err)
 	}
 	for next, done := callbackd.EventID(0), false; !done; {
@@ -141,7 +141,7 @@ func (s *suite) sameSetting() {
 	if got.Version != 1 || got.Policy.Rate != 3 || !got.UpdatedAt.Equal(s.at) {
 		s.Errorf("another policy: version %d, %+v, %v", got.Version, got.Policy, got.UpdatedAt)
 	}
-	if stored, err := s.Callback(s.ctx(), s.key.No, ev1, "default"); err != nil || stored.Policy.Rate != 3 {
+	if stored, err := s.Callback(s.ctx(), s.key.ID, ev1, "default"); err != nil || stored.Policy.Rate != 3 {
 		s.Errorf("stored: %+v, %v", stored, err)
 	}
 	for i, change := range []func(*callbackd.Callback){
@@ -155,7 +155,7 @@ func (s *suite) sameSetting() {
 			s.Errorf("change %d: %+v, %v", i, got, err)
 		}
 	}
-	_, err = s.PauseCallback(s.ctx(), s.key.No, ev1, "default", callbackd.Pause{Reason: callbackd.PausedGone, At: s.at})
+	_, err = s.PauseCallback(s.ctx(), s.key.ID, ev1, "default", callbackd.Pause{Reason: callbackd.PausedGone, At: s.at})
 	s.must(err)
 	if got, err := s.ReplaceCallback(s.ctx(), next, s.at); err != nil || got.Paused() || got.Version != 5 {
 		s.Errorf("the same setting ends a pause: %+v, %v", got, err)
@@ -167,7 +167,7 @@ func (s *suite) sameSetting() {
 func (s *suite) deletedAreListed() {
 	failed, canceled, waiting := s.newCallback(s.key, ev1, "failed"), s.newCallback(s.key, ev1, "canceled"), s.newCallback(s.key, ev1, "waiting")
 	evs := s.publish(s.key, ev1, "A")
-	s.outcome(s.fresh(failed.No)[0], callbackd.Failed, time.Time{}, time.Time{})
+	s.outcome(s.fresh(failed.ID)[0], callbackd.Failed, time.Time{}, time.Time{})
 	for _, name := range []string{"failed", "canceled"} {
 		s.mustDelete(ev1, name)
 	}
@@ -175,17 +175,17 @@ func (s *suite) deletedAreListed() {
 		s.newCallback(s.key, ev2, "empty")
 		s.mustDelete(ev2, "empty")
 	}
-	want := map[callbackd.State][]callbackd.CallbackNo{
-		"": {waiting.No, canceled.No, failed.No}, callbackd.Failed: {failed.No}, callbackd.Canceled: {canceled.No}, callbackd.Pending: {waiting.No},
+	want := map[callbackd.State][]callbackd.CallbackID{
+		"": {waiting.ID, canceled.ID, failed.ID}, callbackd.Failed: {failed.ID}, callbackd.Canceled: {canceled.ID}, callbackd.Pending: {waiting.ID},
 	}
 	check := func(when string) {
 		for state, nos := range want {
-			page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.No, State: state, Limit: 10})
+			page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, State: state, Limit: 10})
 			s.must(err)
-			var got []callbackd.CallbackNo
+			var got []callbackd.CallbackID
 			for _, d := range page.Deliveries {
-				got = append(got, d.Callback.No)
-				if d.Callback.Name == "" || d.Callback.URL == "" || len(d.Callback.Secrets) != 0 || len(d.Callback.Headers) != 0 || d.Callback.Deleted() != (d.Callback.No != waiting.No) {
+				got = append(got, d.Callback.ID)
+				if d.Callback.Name == "" || d.Callback.URL == "" || len(d.Callback.Secrets) != 0 || len(d.Callback.Headers) != 0 || d.Callback.Deleted() != (d.Callback.ID != waiting.ID) {
 					s.Errorf("%s: listed with %+v", when, d.Callback)
 				}
 			}
@@ -195,16 +195,16 @@ func (s *suite) deletedAreListed() {
 				s.Errorf("%s: state %q has deliveries of %v, want %v", when, state, got, nos)
 			}
 		}
-		if page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.No, Status: 500, Limit: 10}); err != nil || len(page.Deliveries) != 1 {
+		if page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, Status: 500, Limit: 10}); err != nil || len(page.Deliveries) != 1 {
 			s.Errorf("%s: by status: %+v, %v", when, page, err)
 		}
-		story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.No, Session: "A", Limit: 10})
+		story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.ID, Session: "A", Limit: 10})
 		if err != nil || len(story) != 1 || len(story[0].Deliveries) != 3 || story[0].ID != evs[0].ID {
 			s.Errorf("%s: the session's story: %+v, %v", when, story, err)
 		}
 	}
 	check("before it is settled")
-	if n, err := s.SettleCanceled(s.ctx(), s.at, 10); err != nil || n != 1 {
+	if n, err := s.FinalizeCanceled(s.ctx(), s.at, 10); err != nil || n != 1 {
 		s.Errorf("settled %d, %v", n, err)
 	}
 	check("afterwards")
@@ -213,7 +213,7 @@ func (s *suite) deletedAreListed() {
 // loginsLimited ends the oldest sign-in of a key for one that is beyond the
 // limit.
 func (s *suite) loginsLimited() {
-	other := store.Login{Hash: [32]byte{1}, Key: s.newKey("other").No, CreatedAt: s.at, ExpiresAt: s.at.Add(time.Hour)}
+	other := store.Login{Hash: [32]byte{1}, Key: s.newKey("other").ID, CreatedAt: s.at, ExpiresAt: s.at.Add(time.Hour)}
 	s.must(s.CreateLogin(s.ctx(), other))
 	var all []store.Login
 	for i := range store.MaxLogins + 2 {

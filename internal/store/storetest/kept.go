@@ -27,9 +27,9 @@ func (s *suite) change(d callbackd.Delivery, c callbackd.CallbackChange) callbac
 	return got
 }
 
-func (s *suite) callback(no callbackd.CallbackNo) *callbackd.Callback {
+func (s *suite) callback(no callbackd.CallbackID) *callbackd.Callback {
 	s.Helper()
-	cb, err := s.CallbackByNo(s.ctx(), no)
+	cb, err := s.CallbackByID(s.ctx(), no)
 	s.must(err)
 	return cb
 }
@@ -54,9 +54,9 @@ func (s *suite) resume(cb *callbackd.Callback) *callbackd.Callback {
 func (s *suite) pauseAndHealth() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "S", "S2")
-	s.change(s.fresh(cb.No)[0], callbackd.CallbackChange{Version: 1, HealthTurned: true, FailingSince: s.at, Pause: callbackd.PausedGone})
+	s.change(s.fresh(cb.ID)[0], callbackd.CallbackChange{Version: 1, HealthTurned: true, FailingSince: s.at, Pause: callbackd.PausedGone})
 	for range 2 {
-		got := s.callback(cb.No)
+		got := s.callback(cb.ID)
 		if !got.FailingSince.Equal(s.at) || got.Pause.Reason != callbackd.PausedGone || got.Pause.At.IsZero() {
 			s.Errorf("%+v", got)
 		}
@@ -66,9 +66,9 @@ func (s *suite) pauseAndHealth() {
 		s.Errorf("%+v", got)
 	}
 	for n := range 2 { // the same pause again is the first one
-		_, err := s.PauseCallback(s.ctx(), s.key.No, ev1, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at.Add(time.Duration(n) * time.Hour)})
+		_, err := s.PauseCallback(s.ctx(), s.key.ID, ev1, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at.Add(time.Duration(n) * time.Hour)})
 		s.must(err)
-		if got := s.callback(cb.No); !got.Paused() || !got.Pause.At.Equal(s.at) {
+		if got := s.callback(cb.ID); !got.Paused() || !got.Pause.At.Equal(s.at) {
 			s.Errorf("%+v", got)
 		}
 	}
@@ -79,13 +79,13 @@ func (s *suite) pauseAndHealth() {
 func (s *suite) olderVersion() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "S")
-	d := s.fresh(cb.No)[0]
+	d := s.fresh(cb.ID)[0]
 	s.replace(cb, "https://b.example/h")
 	got := s.change(d, callbackd.CallbackChange{Version: 1, HealthTurned: true, FailingSince: s.at, Pause: callbackd.PausedGone, ClosedUntil: s.at.Add(time.Hour), Proven: true})
 	if got.Paused || got.State != callbackd.Pending {
 		s.Errorf("%+v", got)
 	}
-	if cb := s.callback(cb.No); cb.Paused() || !cb.FailingSince.IsZero() || !cb.ClosedUntil.IsZero() || cb.Proven {
+	if cb := s.callback(cb.ID); cb.Paused() || !cb.FailingSince.IsZero() || !cb.ClosedUntil.IsZero() || cb.Proven {
 		s.Errorf("version 2 is %+v", cb)
 	}
 }
@@ -96,7 +96,7 @@ func (s *suite) pausedOnce() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A", "B", "C")
 	told := 0
-	for _, d := range s.fresh(cb.No) {
+	for _, d := range s.fresh(cb.ID) {
 		if s.change(d, callbackd.CallbackChange{Version: 1, Pause: callbackd.PausedGone}).Paused {
 			told++
 		}
@@ -108,8 +108,8 @@ func (s *suite) pausedOnce() {
 	_, err := s.PauseCallback(s.ctx(), cb.Key, cb.Event, cb.Name, callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at})
 	s.must(err)
 	s.publish(s.key, ev1, "D")
-	got := s.change(s.fresh(cb.No)[0], callbackd.CallbackChange{Version: 1, Pause: callbackd.PausedNoAnswer})
-	if now := s.callback(cb.No); got.Paused || now.Pause.Reason != callbackd.PausedByUser {
+	got := s.change(s.fresh(cb.ID)[0], callbackd.CallbackChange{Version: 1, Pause: callbackd.PausedNoAnswer})
+	if now := s.callback(cb.ID); got.Paused || now.Pause.Reason != callbackd.PausedByUser {
 		s.Errorf("%+v, %+v", got, now.Pause)
 	}
 }
@@ -119,13 +119,13 @@ func (s *suite) pausedOnce() {
 func (s *suite) closedUntil() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A", "B", "C")
-	ds := s.fresh(cb.No)
+	ds := s.fresh(cb.ID)
 	late := s.at.Add(time.Hour)
 	for i, until := range []time.Time{s.at.Add(time.Minute), late, s.at.Add(time.Second)} {
 		s.change(ds[i], callbackd.CallbackChange{Version: 1, ClosedUntil: until})
 	}
 	s.reopen()
-	if got := s.callback(cb.No); !got.ClosedUntil.Equal(late) {
+	if got := s.callback(cb.ID); !got.ClosedUntil.Equal(late) {
 		s.Errorf("closed until %v, want %v", got.ClosedUntil, late)
 	}
 	if got := s.replace(cb, "https://a.example/elsewhere"); !got.ClosedUntil.Equal(late) {
@@ -136,7 +136,7 @@ func (s *suite) closedUntil() {
 	}
 	s.change(ds[0], callbackd.CallbackChange{Version: 3, ClosedUntil: late})
 	s.resume(cb)
-	if got := s.callback(cb.No); !got.ClosedUntil.IsZero() {
+	if got := s.callback(cb.ID); !got.ClosedUntil.IsZero() {
 		s.Errorf("after a resume it is closed until %v", got.ClosedUntil)
 	}
 }
@@ -144,12 +144,12 @@ func (s *suite) closedUntil() {
 func (s *suite) proven() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A")
-	if s.callback(cb.No).Proven {
+	if s.callback(cb.ID).Proven {
 		s.Error("a new callback is proven")
 	}
-	s.change(s.fresh(cb.No)[0], callbackd.CallbackChange{Version: 1, Proven: true})
+	s.change(s.fresh(cb.ID)[0], callbackd.CallbackChange{Version: 1, Proven: true})
 	s.reopen()
-	if !s.callback(cb.No).Proven || !s.replace(cb, "https://a.example/elsewhere").Proven {
+	if !s.callback(cb.ID).Proven || !s.replace(cb, "https://a.example/elsewhere").Proven {
 		s.Error("it does not stay proven at its origin")
 	}
 	if s.replace(cb, "https://b.example/h").Proven {
@@ -158,7 +158,7 @@ func (s *suite) proven() {
 }
 
 // due is when the callback's scheduled deliveries are due.
-func (s *suite) due(no callbackd.CallbackNo) map[callbackd.EventID]time.Time {
+func (s *suite) due(no callbackd.CallbackID) map[callbackd.EventID]time.Time {
 	s.Helper()
 	ds, _, err := s.Scheduled(s.ctx(), no, s.at.Add(1000*time.Hour), 1000)
 	s.must(err)
@@ -182,7 +182,7 @@ func (s *suite) makeDue() {
 	}
 	s.publish(s.key, ev1, sessions...)
 	hour := s.at.Add(time.Hour)
-	for i, d := range s.fresh(cb.No) {
+	for i, d := range s.fresh(cb.ID) {
 		switch i % 3 {
 		case 0:
 			s.outcome(d, callbackd.Pending, hour.Add(time.Duration(i)*time.Minute), hour)
@@ -190,8 +190,8 @@ func (s *suite) makeDue() {
 			s.outcome(d, callbackd.Pending, s.at.Add(-time.Minute), time.Time{})
 		}
 	}
-	s.outcome(s.fresh(other.No)[0], callbackd.Pending, hour, time.Time{})
-	if moved, done, err := s.Store.MakeDue(s.ctx(), cb.No, s.at, 10); err != nil || moved != 0 || !done {
+	s.outcome(s.fresh(other.ID)[0], callbackd.Pending, hour, time.Time{})
+	if moved, done, err := s.Store.MakeDue(s.ctx(), cb.ID, s.at, 10); err != nil || moved != 0 || !done {
 		s.Errorf("%d moved, done %v, %v: nobody asked for it", moved, done, err)
 	}
 	if got := s.replace(cb, "https://a.example/h2"); !got.Releasing || !got.ReleasedAt.Equal(s.at) {
@@ -199,7 +199,7 @@ func (s *suite) makeDue() {
 	}
 	total := 0
 	for step := 1; ; step++ {
-		moved, done, err := s.Store.MakeDue(s.ctx(), cb.No, s.at, 10)
+		moved, done, err := s.Store.MakeDue(s.ctx(), cb.ID, s.at, 10)
 		s.must(err)
 		if total += moved; done {
 			break
@@ -209,18 +209,18 @@ func (s *suite) makeDue() {
 		}
 		s.reopen()
 	}
-	for ev, due := range s.due(cb.No) {
+	for ev, due := range s.due(cb.ID) {
 		if due.After(s.at) {
 			s.Errorf("%s is due in %v", ev, due.Sub(s.at))
 		}
 	}
-	if total != 10 || len(s.due(cb.No)) != 20 || len(s.fresh(cb.No)) != 10 {
-		s.Errorf("%d moved, %d wait, %d are fresh", total, len(s.due(cb.No)), len(s.fresh(cb.No)))
+	if total != 10 || len(s.due(cb.ID)) != 20 || len(s.fresh(cb.ID)) != 10 {
+		s.Errorf("%d moved, %d wait, %d are fresh", total, len(s.due(cb.ID)), len(s.fresh(cb.ID)))
 	}
-	if got := s.callback(cb.No); got.Releasing || !got.ReleasedAt.Equal(s.at) {
+	if got := s.callback(cb.ID); got.Releasing || !got.ReleasedAt.Equal(s.at) {
 		s.Errorf("it is not done: %+v", got)
 	}
-	for _, due := range s.due(other.No) {
+	for _, due := range s.due(other.ID) {
 		if !due.Equal(hour) {
 			s.Errorf("another callback's is due in %v", due.Sub(s.at))
 		}
@@ -232,7 +232,7 @@ func (s *suite) makeDue() {
 func (s *suite) makeDueAnew() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A", "B", "C")
-	ds := s.fresh(cb.No)
+	ds := s.fresh(cb.ID)
 	hour := s.at.Add(time.Hour)
 	s.outcome(ds[0], callbackd.Pending, hour, time.Time{})
 	s.outcome(ds[1], callbackd.Delivered, time.Time{}, time.Time{})
@@ -242,14 +242,14 @@ func (s *suite) makeDueAnew() {
 	all := func() (moved int) {
 		s.Helper()
 		for {
-			n, done, err := s.Store.MakeDue(s.ctx(), cb.No, s.at, 1)
+			n, done, err := s.Store.MakeDue(s.ctx(), cb.ID, s.at, 1)
 			s.must(err)
 			if moved += n; done {
 				return moved
 			}
 		}
 	}
-	if moved, done, err := s.Store.MakeDue(s.ctx(), cb.No, s.at, 1); err != nil || moved != 1 || done {
+	if moved, done, err := s.Store.MakeDue(s.ctx(), cb.ID, s.at, 1); err != nil || moved != 1 || done {
 		s.Fatalf("%d moved, done %v, %v", moved, done, err)
 	}
 	s.outcome(ds[0], callbackd.Pending, hour, time.Time{})
@@ -263,9 +263,9 @@ func (s *suite) makeDueAnew() {
 }
 
 // canceled is the sum of what was counted as canceled.
-func (s *suite) canceled(no callbackd.CallbackNo) (n int64) {
+func (s *suite) canceled(no callbackd.CallbackID) (n int64) {
 	s.Helper()
-	slots, err := s.ListStats(s.ctx(), store.StatsQuery{Callback: no, Width: store.Hour, Since: s.at.Add(-2 * time.Hour), Until: s.at.Add(2 * time.Hour)})
+	slots, err := s.ListStats(s.ctx(), store.StatsQuery{Callback: no, Interval: store.Hour, Since: s.at.Add(-2 * time.Hour), Until: s.at.Add(2 * time.Hour)})
 	s.must(err)
 	for _, slot := range slots {
 		n += slot.Canceled
@@ -281,17 +281,17 @@ func (s *suite) afterTheEnd() {
 			key := s.newKey(fmt.Sprint("ends", i, j))
 			cb := s.newCallback(key, ev1, "default")
 			s.publish(key, ev1, "A", "B", "C", "D", "E")
-			ds := s.fresh(cb.No)
+			ds := s.fresh(cb.ID)
 			s.outcome(ds[3], callbackd.Pending, s.at, time.Time{}) // and flies again
 			ds[3].Attempts = 1
 			if revoked {
 				s.must(s.RevokeKey(s.ctx(), key.APIKey, s.at))
 			} else {
-				s.must(second(s.DeleteCallback(s.ctx(), key.No, ev1, "default", s.at)))
+				s.must(second(s.DeleteCallback(s.ctx(), key.ID, ev1, "default", s.at)))
 			}
 			if settledFirst {
-				if n, err := s.SettleCanceled(s.ctx(), s.at, 100); err != nil || n != 5 || s.canceled(cb.No) != 5 {
-					s.Errorf("settled %d, %v, and counted %d", n, err, s.canceled(cb.No))
+				if n, err := s.FinalizeCanceled(s.ctx(), s.at, 100); err != nil || n != 5 || s.canceled(cb.ID) != 5 {
+					s.Errorf("settled %d, %v, and counted %d", n, err, s.canceled(cb.ID))
 				}
 			}
 			want := []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled, callbackd.Delivered}
@@ -299,7 +299,7 @@ func (s *suite) afterTheEnd() {
 				if got := s.outcome(ds[n], state, s.at.Add(time.Hour), time.Time{}); got != want[n] {
 					s.Errorf("settled first %v: %s is recorded as %s", settledFirst, state, got)
 				}
-				v, err := s.Delivery(s.ctx(), key.No, ds[n].ID)
+				v, err := s.Delivery(s.ctx(), key.ID, ds[n].ID)
 				s.must(err)
 				attempts := 1 + n/3
 				if v.State != want[n] || v.Attempts != attempts || len(v.History) != attempts || v.History[attempts-1].Number != attempts || v.History[attempts-1].State != want[n] || !v.Due.IsZero() {
@@ -309,24 +309,24 @@ func (s *suite) afterTheEnd() {
 				s.kind(err, callbackd.KindConflict) // it was taken
 			}
 			s.reopen()
-			s.must(second(s.SettleCanceled(s.ctx(), s.at, 100)))
+			s.must(second(s.FinalizeCanceled(s.ctx(), s.at, 100)))
 			// What has outcomes is counted with them, by whoever counts attempts.
-			if n := s.canceled(cb.No); n != 1 {
+			if n := s.canceled(cb.ID); n != 1 {
 				s.Errorf("settled first %v: %d are counted as canceled without an attempt", settledFirst, n)
 			}
 			s.balanced()
-			s.counts(cb.No, 2, 1, 2)
+			s.counts(cb.ID, 2, 1, 2)
 		}
 	}
 }
 
 // counts checks what the check says of a callback.
-func (s *suite) counts(no callbackd.CallbackNo, delivered, failed, canceled int64) {
+func (s *suite) counts(no callbackd.CallbackID, delivered, failed, canceled int64) {
 	s.Helper()
 	r, err := s.Check(s.ctx())
 	s.must(err)
 	for _, b := range r.Callbacks {
-		if b.Callback.No == no && (b.Delivered != delivered || b.Failed != failed || b.Canceled != canceled || b.Pending != 0) {
+		if b.Callback.ID == no && (b.Delivered != delivered || b.Failed != failed || b.Canceled != canceled || b.Pending != 0) {
 			s.Errorf("%+v", b)
 		}
 	}
@@ -336,13 +336,13 @@ func (s *suite) counts(no callbackd.CallbackNo, delivered, failed, canceled int6
 func (s *suite) replayAfterTheEnd() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A", "B", "C")
-	for _, d := range s.fresh(cb.No) {
+	for _, d := range s.fresh(cb.ID) {
 		s.outcome(d, callbackd.Failed, time.Time{}, time.Time{})
 	}
 	r := s.replay(callbackd.ReplayFilter{}, 0)
 	due := s.step(r, s.at).Due
-	s.must(second(s.DeleteCallback(s.ctx(), s.key.No, ev1, "default", s.at)))
-	s.must(second(s.SettleCanceled(s.ctx(), s.at, 100)))
+	s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, ev1, "default", s.at)))
+	s.must(second(s.FinalizeCanceled(s.ctx(), s.at, 100)))
 	s.outcome(due[0], callbackd.Delivered, time.Time{}, time.Time{})
 	s.outcome(due[1], callbackd.Pending, s.at.Add(time.Hour), time.Time{})
 	if got := s.reread(r); got.Delivered != 1 || got.Canceled != 2 || got.Failed != 0 || got.Pending() != 0 {
@@ -355,14 +355,14 @@ func (s *suite) retryUntried() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "S", "S", "S")
 	for range 2 {
-		for _, d := range s.fresh(cb.No) {
-			got, err := s.RetryDelivery(s.ctx(), s.key.No, d.ID, s.at)
+		for _, d := range s.fresh(cb.ID) {
+			got, err := s.RetryDelivery(s.ctx(), s.key.ID, d.ID, s.at)
 			s.must(err)
 			if got.ID != d.ID || got.Manual || !got.Due.IsZero() || got.Attempts != 0 || got.Session != "S" || got.Sequence != d.Sequence {
 				s.Errorf("%+v", got)
 			}
 		}
-		if n, due := len(s.fresh(cb.No)), len(s.due(cb.No)); n != 3 || due != 0 {
+		if n, due := len(s.fresh(cb.ID)), len(s.due(cb.ID)); n != 3 || due != 0 {
 			s.Errorf("%d in their turn, %d out of it", n, due)
 		}
 		s.reopen() // the second time every one has a row
@@ -374,14 +374,14 @@ func (s *suite) retryUntried() {
 func (s *suite) replayPending() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A", "B", "C", "D", "E", "F")
-	ds := s.fresh(cb.No)
+	ds := s.fresh(cb.ID)
 	hour := s.at.Add(time.Hour)
 	s.outcome(ds[0], callbackd.Pending, hour, hour)
 	s.outcome(ds[1], callbackd.Pending, s.at.Add(-time.Minute), time.Time{})
 	s.outcome(ds[2], callbackd.Delivered, time.Time{}, time.Time{})
 	s.outcome(ds[3], callbackd.Failed, time.Time{}, time.Time{})
 	s.outcome(ds[4], callbackd.Pending, hour, time.Time{}) // ds[5] is fresh
-	if step := s.step(s.replay(callbackd.ReplayFilter{Target: cb.No, States: []callbackd.State{callbackd.Pending}}, 0), s.at); len(step.Due) != 0 {
+	if step := s.step(s.replay(callbackd.ReplayFilter{Target: cb.ID, States: []callbackd.State{callbackd.Pending}}, 0), s.at); len(step.Due) != 0 {
 		s.Errorf("to a target it makes due what waits there: %+v", step.Due)
 	}
 	r := s.replay(callbackd.ReplayFilter{States: []callbackd.State{callbackd.Pending}}, 0)
@@ -394,7 +394,7 @@ func (s *suite) replayPending() {
 			s.Errorf("%+v", d)
 		}
 	}
-	stored, _, err := s.Replayed(s.ctx(), cb.No, s.at, 10)
+	stored, _, err := s.Replayed(s.ctx(), cb.ID, s.at, 10)
 	s.must(err)
 	if len(stored) != 2 || stored[0] != due[0] || stored[1] != due[1] {
 		s.Errorf("%+v, want %+v", stored, due)

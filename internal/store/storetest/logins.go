@@ -12,7 +12,7 @@ import (
 
 func (s *suite) login(name string, link bool, lasts time.Duration) store.Login {
 	s.Helper()
-	l := store.Login{Hash: sha256.Sum256([]byte(name)), Key: s.key.No, Link: link, Proof: sha256.Sum256([]byte("proof of " + name)), CreatedAt: s.at.UTC(), ExpiresAt: s.at.Add(lasts).UTC()}
+	l := store.Login{Hash: sha256.Sum256([]byte(name)), Key: s.key.ID, Link: link, Proof: sha256.Sum256([]byte("proof of " + name)), CreatedAt: s.at.UTC(), ExpiresAt: s.at.Add(lasts).UTC()}
 	s.must(s.CreateLogin(s.ctx(), l))
 	return l
 }

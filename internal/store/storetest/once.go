@@ -28,19 +28,19 @@ func (s *suite) once() {
 		return store.SessionChange{Notes: []callbackd.Note{{Title: "n", InsertedAt: s.at}}, Events: []store.NewEvent{{Type: ev1, Data: []byte("{}")}}}, nil
 	}
 	note := func(idempotencyKey, body string, fail error) ([]*callbackd.Event, error) {
-		o := store.NewOnce(s.key.No, "POST /notes", idempotencyKey, []byte(body), s.at)
+		o := store.NewOnce(s.key.ID, "POST /notes", idempotencyKey, []byte(body), s.at)
 		o.Show = func(made any) (store.Answer, error) {
 			c := made.(store.Changed)
 			return store.Answer{Status: 201, Body: []byte(c.Session.SessionKey + " " + c.Events[0].ID.String())}, fail
 		}
-		_, evs, err := s.ChangeSession(store.WithOnce(s.ctx(), o), s.key.No, key, s.at, rule)
+		_, evs, err := s.ChangeSession(store.WithOnce(s.ctx(), o), s.key.ID, key, s.at, rule)
 		return evs, err
 	}
 	count := func(want int) {
 		s.Helper()
-		notes, err := s.SessionNotes(s.ctx(), s.key.No, key)
+		notes, err := s.SessionNotes(s.ctx(), s.key.ID, key)
 		s.must(err)
-		page, err := s.EventsAfter(s.ctx(), store.EventQuery{Key: s.key.No, Limit: 100})
+		page, err := s.EventsAfter(s.ctx(), store.EventQuery{Key: s.key.ID, Limit: 100})
 		s.must(err)
 		if len(notes) != want || len(page.Events) != want {
 			s.Errorf("%d notes and %d events, want %d", len(notes), len(page.Events), want)
@@ -63,7 +63,7 @@ func (s *suite) once() {
 	s.onceAtOnce(note, count)
 	s.onceOfCallbacks()
 
-	o := store.NewOnce(s.key.No, "POST /notes", "k", []byte("body"), s.at)
+	o := store.NewOnce(s.key.ID, "POST /notes", "k", []byte("body"), s.at)
 	if err := s.Answered(s.ctx(), o); again(err) != want {
 		s.Errorf("answered: %v", err)
 	}
@@ -102,17 +102,17 @@ func (s *suite) onceAtOnce(note func(string, string, error) ([]*callbackd.Event,
 // free.
 func (s *suite) onceOfCallbacks() {
 	create := func(fail error) (bool, error) {
-		o := store.NewOnce(s.key.No, "POST /callbacks", "k", nil, s.at)
+		o := store.NewOnce(s.key.ID, "POST /callbacks", "k", nil, s.at)
 		o.Show = func(made any) (store.Answer, error) {
 			return store.Answer{Status: 200, Body: []byte(made.(*callbackd.Callback).URL)}, fail
 		}
-		_, created, err := s.CreateCallback(store.WithOnce(context.Background(), o), callbackd.Callback{Key: s.key.No, Event: ev2, Name: "once", URL: "https://a.example/", Method: "POST", Payload: []byte("{}"),
+		_, created, err := s.CreateCallback(store.WithOnce(context.Background(), o), callbackd.Callback{Key: s.key.ID, Event: ev2, Name: "once", URL: "https://a.example/", Method: "POST", Payload: []byte("{}"),
 			Secrets: []callbackd.SigningSecret{{Value: "w"}}}, s.at)
 		return created, err
 	}
 	_, err := create(callbackd.Errorf(callbackd.KindConflict, "refused"))
 	s.kind(err, callbackd.KindConflict)
-	_, err = s.Callback(s.ctx(), s.key.No, ev2, "once")
+	_, err = s.Callback(s.ctx(), s.key.ID, ev2, "once")
 	s.kind(err, callbackd.KindNotFound)
 	if created, err := create(nil); !created || err != nil {
 		s.Errorf("after a refusal: %v, %v", created, err)

@@ -161,7 +161,7 @@ func (s *suite) replayed(final *callbackd.Session) {
 	s.must(err)
 	for _, n := range notes {
 		want.Notes = append(want.Notes, session.ShowNote(n))
-		want.Notes[len(want.Notes)-1].InsertedAt = wire.Stamp(n.InsertedAt.Truncate(time.Second))
+		want.Notes[len(want.Notes)-1].InsertedAt = wire.Timestamp(n.InsertedAt.Truncate(time.Second))
 	}
 	if final.Status == callbackd.StatusComplete {
 		body, err := session.Data(final, &callbackd.Fired{Type: callbackd.Complete})

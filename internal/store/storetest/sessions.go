@@ -65,7 +65,7 @@ func (s *suite) sessions() {
 	s.must(s.CreateSession(s.ctx(), bare))
 	s.kind(s.CreateSession(s.ctx(), x), callbackd.KindConflict)
 	y := *x
-	y.Key = other.No
+	y.Key = other.ID
 	s.must(s.CreateSession(s.ctx(), &y)) // another key's session key is its own
 	for range 2 {
 		for _, want := range []*callbackd.Session{x, bare, &y} {
@@ -75,9 +75,9 @@ func (s *suite) sessions() {
 		}
 		s.reopen()
 	}
-	s.kind(second(s.Session(s.ctx(), other.No, bare.SessionKey)), callbackd.KindNotFound)
-	s.kind(second(s.SessionNotes(s.ctx(), other.No, bare.SessionKey)), callbackd.KindNotFound)
-	_, _, err := s.ChangeSession(s.ctx(), other.No, bare.SessionKey, s.at, func(*callbackd.Session) (store.SessionChange, error) {
+	s.kind(second(s.Session(s.ctx(), other.ID, bare.SessionKey)), callbackd.KindNotFound)
+	s.kind(second(s.SessionNotes(s.ctx(), other.ID, bare.SessionKey)), callbackd.KindNotFound)
+	_, _, err := s.ChangeSession(s.ctx(), other.ID, bare.SessionKey, s.at, func(*callbackd.Session) (store.SessionChange, error) {
 		s.Error("another key's session was handed out")
 		return store.SessionChange{}, nil
 	})
@@ -89,7 +89,7 @@ func (s *suite) sessionCreationFires() {
 	cb := s.newCallback(s.key, callbackd.SMSRequested, "default")
 	var mu sync.Mutex
 	var handed []callbackd.Delivery
-	s.SetHandover(func(ds []callbackd.Delivery) {
+	s.OnCommit(func(ds []callbackd.Delivery) {
 		mu.Lock()
 		defer mu.Unlock()
 		handed = append(handed, ds...)
@@ -116,7 +116,7 @@ func (s *suite) sessionCreationFires() {
 			story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: want.Key, Session: want.SessionKey, Limit: 10})
 			s.must(err)
 			data := fmt.Sprintf(`{"phone":"+%d","name":null,"link":"https://capture.example/"}`, i)
-			if len(story) != 1 || story[0].Type != callbackd.SMSRequested || story[0].Sequence != 1 || string(story[0].Data) != data || !story[0].ID.Time().Equal(s.at) || !slices.Equal(story[0].Owed, []callbackd.CallbackNo{cb.No}) {
+			if len(story) != 1 || story[0].Type != callbackd.SMSRequested || story[0].Sequence != 1 || string(story[0].Data) != data || !story[0].ID.Time().Equal(s.at) || !slices.Equal(story[0].Targets, []callbackd.CallbackID{cb.ID}) {
 				s.Errorf("%s has the events %+v", want.SessionKey, story)
 			}
 		}
@@ -158,7 +158,7 @@ func (s *suite) sessionChange() {
 	cb := s.newCallback(s.key, callbackd.StatusChange, "default")
 	var mu sync.Mutex
 	var handed []callbackd.Delivery
-	s.SetHandover(func(ds []callbackd.Delivery) {
+	s.OnCommit(func(ds []callbackd.Delivery) {
 		mu.Lock()
 		defer mu.Unlock()
 		handed = append(handed, ds...)
@@ -167,7 +167,7 @@ func (s *suite) sessionChange() {
 	s.at = s.at.Add(time.Minute)
 	got, evs := s.start(x)
 	if got.Status != callbackd.StatusStarted || !got.StartedAt.Equal(s.at) || len(evs) != 1 || evs[0].Sequence != 1 || evs[0].Session != x.SessionKey ||
-		evs[0].Type != callbackd.StatusChange || !slices.Equal(evs[0].Owed, []callbackd.CallbackNo{cb.No}) || !evs[0].ID.Time().Equal(s.at) {
+		evs[0].Type != callbackd.StatusChange || !slices.Equal(evs[0].Targets, []callbackd.CallbackID{cb.ID}) || !evs[0].ID.Time().Equal(s.at) {
 		s.Errorf("%+v, %+v", got, evs)
 	}
 	if len(handed) != 1 || handed[0].ID.Event != evs[0].ID {
@@ -334,7 +334,7 @@ func (s *suite) sessionExpiresOnce() {
 		})
 	}
 	wg.Wait()
-	ds := s.fresh(cb.No)
+	ds := s.fresh(cb.ID)
 	seen := map[string]bool{}
 	for _, d := range ds {
 		if seen[d.Session] || string(d.Event.Data) != `{"status":"EXPIRED","timestamp":"`+now.Format("2006-01-02T15:04:05+00:00")+`","previous_status":"IDLE"}` {
@@ -402,7 +402,7 @@ func (s *suite) sessionLists() {
 				want = append(want, x.SessionKey)
 			}
 		}
-		q.Key, q.Limit = s.key.No, 7
+		q.Key, q.Limit = s.key.ID, 7
 		for range 50 {
 			page, err := s.ListSessions(s.ctx(), q)
 			s.must(err)
@@ -427,7 +427,7 @@ func (s *suite) sessionLists() {
 	check(store.SessionQuery{Text: "<%_>"}, func(x *callbackd.Session) bool { return true })
 	check(store.SessionQuery{Text: "bm000036"}, func(x *callbackd.Session) bool { return x.Vehicle.VIN == "JN1CV6AR9BM000036" })
 	check(store.SessionQuery{Text: made[11].SessionKey}, func(x *callbackd.Session) bool { return x == made[11] })
-	page, err := s.ListSessions(s.ctx(), store.SessionQuery{Key: s.key.No, Text: "no such", Limit: 5})
+	page, err := s.ListSessions(s.ctx(), store.SessionQuery{Key: s.key.ID, Text: "no such", Limit: 5})
 	if s.must(err); len(page.Sessions) != 0 || page.Next != (store.SessionCursor{}) {
 		s.Errorf("%+v", page)
 	}
@@ -443,10 +443,10 @@ func (s *suite) sessionStory() {
 	s.apply(x, func(x *callbackd.Session) ([]callbackd.Fired, error) {
 		return x.AddPhoto(callbackd.Photo{Code: 4, URL: "u", Approved: true}, s.at.UTC())
 	})
-	s.outcome(s.fresh(a.No)[0], callbackd.Delivered, time.Time{}, time.Time{})
+	s.outcome(s.fresh(a.ID)[0], callbackd.Delivered, time.Time{}, time.Time{})
 	due := s.at.Add(time.Minute)
-	s.outcome(s.fresh(b.No)[0], callbackd.Pending, due, time.Time{})
-	if _, err := s.DeleteCallback(s.ctx(), s.key.No, ev1, "a", s.at); err != nil {
+	s.outcome(s.fresh(b.ID)[0], callbackd.Pending, due, time.Time{})
+	if _, err := s.DeleteCallback(s.ctx(), s.key.ID, ev1, "a", s.at); err != nil {
 		s.Fatal(err)
 	}
 	var story []store.SessionEvent
@@ -455,7 +455,7 @@ func (s *suite) sessionStory() {
 		if len(story) > 0 {
 			after = story[len(story)-1].Sequence
 		}
-		page, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.No, Session: x.SessionKey, After: after, Limit: 3})
+		page, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.ID, Session: x.SessionKey, After: after, Limit: 3})
 		if s.must(err); len(page) == 0 {
 			break
 		}
@@ -474,7 +474,7 @@ func (s *suite) sessionStory() {
 		last[0].State != callbackd.Canceled || last[1].State != callbackd.Pending {
 		s.Errorf("%+v\n%+v", first, last)
 	}
-	none, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.newKey("k2").No, Session: x.SessionKey, Limit: 10})
+	none, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.newKey("k2").ID, Session: x.SessionKey, Limit: 10})
 	if s.must(err); len(none) != 0 {
 		s.Errorf("another key's story: %+v", none)
 	}
@@ -486,7 +486,7 @@ func (s *suite) sessionCompletedOnce() {
 		x := s.newSession(s.key, func(x *callbackd.Session) {
 			x.Status, x.StartedAt, x.CapturedAt = callbackd.StatusConfirm, s.at.UTC(), s.at.UTC()
 		})
-		before := len(s.fresh(cb.No))
+		before := len(s.fresh(cb.ID))
 		errs := make([]error, 4)
 		var wg sync.WaitGroup
 		for i := range errs {
@@ -503,7 +503,7 @@ func (s *suite) sessionCompletedOnce() {
 				s.kind(err, callbackd.KindConflict)
 			}
 		}
-		if n := len(s.fresh(cb.No)) - before; won != 1 || n != 1 {
+		if n := len(s.fresh(cb.ID)) - before; won != 1 || n != 1 {
 			s.Fatalf("%d completed it, %d COMPLETE events", won, n)
 		}
 	}

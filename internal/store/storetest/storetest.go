@@ -110,7 +110,7 @@ const ev1, ev2 = callbackd.StatusChange, callbackd.Complete
 
 func (s *suite) newCallback(key callbackd.Key, ev callbackd.EventType, name string) *callbackd.Callback {
 	s.Helper()
-	cb, created, err := s.CreateCallback(s.ctx(), callbackd.Callback{Key: key.No, Event: ev, Name: name, URL: "https://a.example/h", Method: "POST",
+	cb, created, err := s.CreateCallback(s.ctx(), callbackd.Callback{Key: key.ID, Event: ev, Name: name, URL: "https://a.example/h", Method: "POST",
 		Headers: []callbackd.Header{{Name: "X-B", Value: "header secret"}, {Name: "X-A", Value: "2"}}, Payload: []byte(`{"x":1}`),
 		Policy: callbackd.Policy{Rate: 2, Retry: []time.Duration{0, time.Second}, NoKeepAlive: true}, Secrets: []callbackd.SigningSecret{{Value: "first"}}}, s.at)
 	s.must(err)
@@ -122,7 +122,7 @@ func (s *suite) newCallback(key callbackd.Key, ev callbackd.EventType, name stri
 
 func (s *suite) publish(key callbackd.Key, ev callbackd.EventType, sessions ...string) []*callbackd.Event {
 	s.Helper()
-	b := store.Batch{Key: key.No, At: s.at}
+	b := store.Batch{Key: key.ID, At: s.at}
 	for i, session := range sessions {
 		b.Events = append(b.Events, store.NewEvent{Type: ev, Session: session, Data: fmt.Appendf(nil, `{"i":%d}`, i)})
 	}
@@ -131,7 +131,7 @@ func (s *suite) publish(key callbackd.Key, ev callbackd.EventType, sessions ...s
 	return out
 }
 
-func (s *suite) fresh(no callbackd.CallbackNo) []callbackd.Delivery {
+func (s *suite) fresh(no callbackd.CallbackID) []callbackd.Delivery {
 	s.Helper()
 	ds, err := s.Fresh(s.ctx(), no, 0, 1000)
 	s.must(err)
@@ -162,10 +162,10 @@ func (s *suite) keys() {
 	if k.Account != "acme" || k.Secret.Reveal() != "secret of k1" || !k.Live || k.Name != "n" || !k.CreatedAt.Equal(s.at) || k.Revoked() {
 		s.Errorf("%+v", k)
 	}
-	if same, err := s.KeyByNo(s.ctx(), k.No); err != nil || *same != *k {
+	if same, err := s.KeyByID(s.ctx(), k.ID); err != nil || *same != *k {
 		s.Errorf("by number: %+v, %v", same, err)
 	}
-	_, err = s.KeyByNo(s.ctx(), 1<<40)
+	_, err = s.KeyByID(s.ctx(), 1<<40)
 	s.kind(err, callbackd.KindNotFound)
 	_, err = s.CreateKey(s.ctx(), callbackd.Key{APIKey: "k1", CreatedAt: s.at})
 	s.kind(err, callbackd.KindConflict)
@@ -196,14 +196,14 @@ func (s *suite) keys() {
 	for range 2 {
 		k, err = s.Key(s.ctx(), "k1") // the store that set it knows it at once
 		s.must(err)
-		same, err := s.KeyByNo(s.ctx(), own.No)
+		same, err := s.KeyByID(s.ctx(), own.ID)
 		if s.must(err); k.CaptureURL != template || k.Secret != "third" || same.CaptureURL != template+"/own" {
 			s.Errorf("templates %q and %q", k.CaptureURL, same.CaptureURL)
 		}
 		s.reopen()
 	}
 	s.must(s.SetCaptureURL(s.ctx(), "k4", ""))
-	if k, err = s.KeyByNo(s.ctx(), own.No); err != nil || k.CaptureURL != "" {
+	if k, err = s.KeyByID(s.ctx(), own.ID); err != nil || k.CaptureURL != "" {
 		s.Errorf("a template that was taken away is %q, %v", k.CaptureURL, err)
 	}
 	all, err := s.ListKeys(s.ctx())
@@ -217,18 +217,18 @@ func (s *suite) callbacks() {
 	cb := s.newCallback(s.key, ev2, "default")
 	s.newCallback(s.key, ev1, "b")
 	s.newCallback(s.key, ev1, "a")
-	same, created, err := s.CreateCallback(s.ctx(), callbackd.Callback{Key: s.key.No, Event: ev2, Name: "default", URL: "https://other.example/"}, s.at)
+	same, created, err := s.CreateCallback(s.ctx(), callbackd.Callback{Key: s.key.ID, Event: ev2, Name: "default", URL: "https://other.example/"}, s.at)
 	s.must(err)
 	if created || same.URL != "https://a.example/h" {
 		s.Errorf("a second one: %v, %+v", created, same)
 	}
-	got, err := s.Callback(s.ctx(), s.key.No, ev2, "default")
+	got, err := s.Callback(s.ctx(), s.key.ID, ev2, "default")
 	s.must(err)
-	if got.No != cb.No || got.Version != 1 || got.Method != "POST" || string(got.Payload) != `{"x":1}` || got.Policy.Rate != 2 || len(got.Policy.Retry) != 2 || !got.Policy.NoKeepAlive ||
+	if got.ID != cb.ID || got.Version != 1 || got.Method != "POST" || string(got.Payload) != `{"x":1}` || got.Policy.Rate != 2 || len(got.Policy.Retry) != 2 || !got.Policy.NoKeepAlive ||
 		len(got.Headers) != 2 || got.Headers[0] != (callbackd.Header{Name: "X-B", Value: "header secret"}) || got.Secrets[0].Value != "first" || !got.CreatedAt.Equal(s.at) {
 		s.Errorf("%+v", got)
 	}
-	list, err := s.ListCallbacks(s.ctx(), s.key.No)
+	list, err := s.ListCallbacks(s.ctx(), s.key.ID)
 	s.must(err)
 	var names []string
 	for _, cb := range list {
@@ -238,10 +238,10 @@ func (s *suite) callbacks() {
 		s.Errorf("listed %v, want %v", names, want)
 	}
 	for _, err := range []error{
-		second(s.Callback(s.ctx(), s.key.No, ev2, "none")), second(s.DeleteCallback(s.ctx(), s.key.No, ev2, "none", s.at)),
-		second(s.ReplaceCallback(s.ctx(), callbackd.Callback{Key: s.key.No, Event: ev2, Name: "none"}, s.at)),
-		second(s.PauseCallback(s.ctx(), s.key.No, ev2, "none", callbackd.Pause{})), second(s.CallbackByNo(s.ctx(), 99)),
-		second(s.RotateSecret(s.ctx(), s.key.No, ev2, "none", "x", s.at, s.at)), second(s.CallbackVersion(s.ctx(), cb.No, 9)),
+		second(s.Callback(s.ctx(), s.key.ID, ev2, "none")), second(s.DeleteCallback(s.ctx(), s.key.ID, ev2, "none", s.at)),
+		second(s.ReplaceCallback(s.ctx(), callbackd.Callback{Key: s.key.ID, Event: ev2, Name: "none"}, s.at)),
+		second(s.PauseCallback(s.ctx(), s.key.ID, ev2, "none", callbackd.Pause{})), second(s.CallbackByID(s.ctx(), 99)),
+		second(s.RotateSecret(s.ctx(), s.key.ID, ev2, "none", "x", s.at, s.at)), second(s.CallbackVersion(s.ctx(), cb.ID, 9)),
 	} {
 		s.kind(err, callbackd.KindNotFound)
 	}
@@ -251,7 +251,7 @@ func second[T any](_ T, err error) error { return err }
 
 func (s *suite) rotation() {
 	s.newCallback(s.key, ev1, "default")
-	cb, err := s.RotateSecret(s.ctx(), s.key.No, ev1, "default", "second", s.at.Add(time.Hour), s.at)
+	cb, err := s.RotateSecret(s.ctx(), s.key.ID, ev1, "default", "second", s.at.Add(time.Hour), s.at)
 	s.must(err)
 	in := cb.SigningSecrets(s.at.Add(time.Minute))
 	out := cb.SigningSecrets(s.at.Add(2 * time.Hour))
@@ -259,7 +259,7 @@ func (s *suite) rotation() {
 		s.Errorf("%d, then %d in force", len(in), len(out))
 	}
 	s.reopen()
-	cb, err = s.RotateSecret(s.ctx(), s.key.No, ev1, "default", "third", s.at.Add(5*time.Hour), s.at.Add(2*time.Hour))
+	cb, err = s.RotateSecret(s.ctx(), s.key.ID, ev1, "default", "third", s.at.Add(5*time.Hour), s.at.Add(2*time.Hour))
 	s.must(err)
 	if got := cb.SigningSecrets(s.at.Add(3 * time.Hour)); !slices.Equal(got, []callbackd.Secret{"third", "second"}) || len(cb.Secrets) != 2 {
 		s.Errorf("%d in force, %d kept", len(got), len(cb.Secrets))
@@ -283,12 +283,12 @@ func (s *suite) replaceOtherHost() {
 			s.Errorf("%s: %+v", u, got)
 		}
 	}
-	old, err := s.CallbackVersion(s.ctx(), cb.No, 1)
+	old, err := s.CallbackVersion(s.ctx(), cb.ID, 1)
 	s.must(err)
 	if old.URL != "https://a.example/h" || len(old.Headers) != 2 || old.Version != 1 {
 		s.Errorf("version 1 is %+v", old)
 	}
-	now, err := s.CallbackByNo(s.ctx(), cb.No)
+	now, err := s.CallbackByID(s.ctx(), cb.ID)
 	s.must(err)
 	if now.Version != 5 || now.URL != next.URL {
 		s.Errorf("by number: %+v", now)
@@ -299,7 +299,7 @@ func (s *suite) accept() {
 	a, b := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev1, "b")
 	evs := s.publish(s.key, ev1, "S1", "S2", "S1")
 	none := s.publish(s.key, ev2, "S1")
-	if len(evs) != 3 || evs[2].Sequence != 2 || none[0].Sequence != 3 || len(none[0].Owed) != 0 || !slices.Equal(evs[0].Owed, []callbackd.CallbackNo{a.No, b.No}) {
+	if len(evs) != 3 || evs[2].Sequence != 2 || none[0].Sequence != 3 || len(none[0].Targets) != 0 || !slices.Equal(evs[0].Targets, []callbackd.CallbackID{a.ID, b.ID}) {
 		s.Errorf("%+v %+v", evs, none[0])
 	}
 	for i := 1; i < len(evs); i++ {
@@ -307,17 +307,17 @@ func (s *suite) accept() {
 			s.Error("ids do not grow")
 		}
 	}
-	got, err := s.Event(s.ctx(), s.key.No, evs[1].ID)
+	got, err := s.Event(s.ctx(), s.key.ID, evs[1].ID)
 	s.must(err)
 	if got.Session != "S2" || string(got.Data) != `{"i":1}` || got.Type != ev1 || got.Test || !got.ID.Time().Equal(s.at) {
 		s.Errorf("%+v", got)
 	}
-	test, err := s.Accept(s.ctx(), store.Batch{Key: s.key.No, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: b.No}}})
+	test, err := s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: b.ID}}})
 	s.must(err)
-	if !test[0].Test || !slices.Equal(test[0].Owed, []callbackd.CallbackNo{b.No}) {
+	if !test[0].Test || !slices.Equal(test[0].Targets, []callbackd.CallbackID{b.ID}) {
 		s.Errorf("%+v", test[0])
 	}
-	if n, m := len(s.fresh(a.No)), len(s.fresh(b.No)); n != 3 || m != 4 {
+	if n, m := len(s.fresh(a.ID)), len(s.fresh(b.ID)); n != 3 || m != 4 {
 		s.Errorf("%d and %d pending", n, m)
 	}
 }
@@ -337,13 +337,13 @@ func (s *suite) sequences() {
 			}
 			for i := range each {
 				session := fmt.Sprint("S", (w+i)%5)
-				evs, err := s.Accept(s.ctx(), store.Batch{Key: key.No, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: session, Data: []byte("{}")}}})
+				evs, err := s.Accept(s.ctx(), store.Batch{Key: key.ID, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: session, Data: []byte("{}")}}})
 				if err != nil {
 					s.Error(err)
 					return
 				}
 				mu.Lock()
-				id := fmt.Sprint(key.No, session)
+				id := fmt.Sprint(key.ID, session)
 				got[id] = append(got[id], evs[0].Sequence)
 				mu.Unlock()
 			}
@@ -365,11 +365,11 @@ func (s *suite) handover() {
 	var mu sync.Mutex
 	var last callbackd.EventID
 	n := 0
-	s.SetHandover(func(ds []callbackd.Delivery) {
+	s.OnCommit(func(ds []callbackd.Delivery) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, d := range ds {
-			if d.ID.Event <= last || d.ID.Callback != cb.No || d.Event == nil || d.Event.ID != d.ID.Event {
+			if d.ID.Event <= last || d.ID.Callback != cb.ID || d.Event == nil || d.Event.ID != d.ID.Event {
 				s.Errorf("%+v after %d", d, last)
 			}
 			last = d.ID.Event
@@ -379,7 +379,7 @@ func (s *suite) handover() {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.No, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}")}}})
+			evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}")}}})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil || last < evs[0].ID {
@@ -395,7 +395,7 @@ func (s *suite) handover() {
 
 func (s *suite) idempotency() {
 	cb := s.newCallback(s.key, ev1, "default")
-	b := store.Batch{Key: s.key.No, At: s.at, Idempotency: "x", Digest: [32]byte{1}, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}")}, {Type: ev1, Session: "S", Data: []byte("{}"), Idempotency: "y"}}}
+	b := store.Batch{Key: s.key.ID, At: s.at, Idempotency: "x", Digest: [32]byte{1}, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}")}, {Type: ev1, Session: "S", Data: []byte("{}"), Idempotency: "y"}}}
 	first, err := s.Accept(s.ctx(), b)
 	s.must(err)
 	b.At = s.at.Add(time.Hour)
@@ -407,7 +407,7 @@ func (s *suite) idempotency() {
 	b.Digest[0] = 2
 	_, err = s.Accept(s.ctx(), b)
 	s.kind(err, callbackd.KindConflict)
-	one := store.Batch{Key: s.key.No, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}"), Idempotency: "y"}}}
+	one := store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}"), Idempotency: "y"}}}
 	again, err = s.Accept(s.ctx(), one)
 	s.must(err)
 	if again[0].ID != first[1].ID {
@@ -417,11 +417,11 @@ func (s *suite) idempotency() {
 	_, err = s.Accept(s.ctx(), one)
 	s.kind(err, callbackd.KindConflict)
 	other := s.newKey("k2")
-	one.Key = other.No
+	one.Key = other.ID
 	if again, err = s.Accept(s.ctx(), one); err != nil || again[0].ID == first[1].ID {
 		s.Errorf("another key's: %v", err)
 	}
-	if n := len(s.fresh(cb.No)); n != 2 {
+	if n := len(s.fresh(cb.ID)); n != 2 {
 		s.Errorf("%d pending", n)
 	}
 }
@@ -432,7 +432,7 @@ func (s *suite) idempotencyRace() {
 	var wg sync.WaitGroup
 	for i := range ids {
 		wg.Go(func() {
-			evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.No, At: s.at, Idempotency: "x", Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}")}}})
+			evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: s.at, Idempotency: "x", Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}")}}})
 			if err != nil {
 				s.Error(err)
 				return
@@ -450,18 +450,18 @@ func (s *suite) idempotencyRace() {
 // its commit.
 func (s *suite) batch() {
 	cb := s.newCallback(s.key, ev1, "default")
-	ok := store.Batch{Key: s.key.No, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}"), Idempotency: "x"}}}
+	ok := store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}"), Idempotency: "x"}}}
 	second(s.Accept(s.ctx(), ok))
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() {
-			_, err := s.Accept(s.ctx(), store.Batch{Key: s.key.No, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}")}, {Type: ev1, Session: "S", Data: []byte(`{"a":1}`), Idempotency: "x"}}})
+			_, err := s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "S", Data: []byte("{}")}, {Type: ev1, Session: "S", Data: []byte(`{"a":1}`), Idempotency: "x"}}})
 			s.kind(err, callbackd.KindConflict)
 		})
 		wg.Go(func() { s.publish(s.key, ev1, "S") })
 	}
 	wg.Wait()
-	ds := s.fresh(cb.No)
+	ds := s.fresh(cb.ID)
 	for i, d := range ds {
 		if d.Sequence != int64(i+1) {
 			s.Fatalf("sequence %d in place %d", d.Sequence, i+1)
@@ -475,23 +475,23 @@ func (s *suite) batch() {
 func (s *suite) record() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "S")
-	d := s.fresh(cb.No)[0]
+	d := s.fresh(cb.ID)[0]
 	due := s.at.Add(5 * time.Second)
 	if got := s.outcome(d, callbackd.Pending, due, s.at.Add(time.Minute)); got != callbackd.Pending {
 		s.Errorf("state %s", got)
 	}
-	v, err := s.Delivery(s.ctx(), s.key.No, d.ID)
+	v, err := s.Delivery(s.ctx(), s.key.ID, d.ID)
 	s.must(err)
 	if v.State != callbackd.Pending || v.Attempts != 1 || !v.Due.Equal(due) || len(v.History) != 1 {
 		s.Errorf("%+v", v)
 	}
-	ds, next, err := s.Scheduled(s.ctx(), cb.No, due, 10)
+	ds, next, err := s.Scheduled(s.ctx(), cb.ID, due, 10)
 	s.must(err)
-	if len(ds) != 1 || !next.IsZero() || ds[0].Attempts != 1 || ds[0].Step != 1 || ds[0].FirstFailedAt.IsZero() || len(s.fresh(cb.No)) != 0 {
+	if len(ds) != 1 || !next.IsZero() || ds[0].Attempts != 1 || ds[0].Step != 1 || ds[0].FirstFailedAt.IsZero() || len(s.fresh(cb.ID)) != 0 {
 		s.Errorf("%+v, %v", ds, next)
 	}
 	s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{})
-	v, err = s.Delivery(s.ctx(), s.key.No, d.ID)
+	v, err = s.Delivery(s.ctx(), s.key.ID, d.ID)
 	s.must(err)
 	want := result(ds[0], callbackd.Delivered, s.at, time.Time{}, time.Time{}).Attempt
 	got := v.History[1]
@@ -503,11 +503,11 @@ func (s *suite) record() {
 func (s *suite) recordTwice() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "S")
-	d := s.fresh(cb.No)[0]
+	d := s.fresh(cb.ID)[0]
 	s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
 	_, err := s.Record(s.ctx(), result(d, callbackd.Delivered, s.at, time.Time{}, time.Time{}))
 	s.kind(err, callbackd.KindConflict)
-	v, err := s.Delivery(s.ctx(), s.key.No, d.ID)
+	v, err := s.Delivery(s.ctx(), s.key.ID, d.ID)
 	s.must(err)
 	if len(v.History) != 1 {
 		s.Errorf("%d attempts kept", len(v.History))
@@ -521,16 +521,16 @@ func (s *suite) queue() {
 	}
 	nos, err := s.Backlogs(s.ctx())
 	s.must(err)
-	if !slices.Equal(nos, []callbackd.CallbackNo{a.No}) {
+	if !slices.Equal(nos, []callbackd.CallbackID{a.ID}) {
 		s.Errorf("backlogs of %v", nos)
 	}
 	s.publish(s.key, ev2, "S1")
-	if nos, err = s.Backlogs(s.ctx()); err != nil || !slices.Equal(nos, []callbackd.CallbackNo{a.No, b.No}) {
+	if nos, err = s.Backlogs(s.ctx()); err != nil || !slices.Equal(nos, []callbackd.CallbackID{a.ID, b.ID}) {
 		s.Errorf("backlogs of %v, %v", nos, err)
 	}
-	page, err := s.Fresh(s.ctx(), a.No, 0, 7)
+	page, err := s.Fresh(s.ctx(), a.ID, 0, 7)
 	s.must(err)
-	rest, err := s.Fresh(s.ctx(), a.No, page[6].ID.Event, 100)
+	rest, err := s.Fresh(s.ctx(), a.ID, page[6].ID.Event, 100)
 	s.must(err)
 	all := append(page, rest...)
 	for i, d := range all {
@@ -538,12 +538,12 @@ func (s *suite) queue() {
 			s.Fatalf("place %d has %+v", i, d)
 		}
 	}
-	lane, err := s.Lanes(s.ctx(), a.No, []callbackd.LaneCursor{{Session: "S2", After: all[1].ID.Event}, {Session: "none"}, {Session: "S1"}}, 4)
+	lane, err := s.Lanes(s.ctx(), a.ID, []callbackd.LaneCursor{{Session: "S2", After: all[1].ID.Event}, {Session: "none"}, {Session: "S1"}}, 4)
 	s.must(err)
 	if len(all) != 20 || len(lane) != 8 || lane[0].Sequence != 2 || lane[3].Session != "S2" || lane[4].Session != "S1" || lane[7].Sequence != 4 || lane[7].Event == nil {
 		s.Errorf("%d fresh, lane %+v", len(all), lane)
 	}
-	picked, err := s.Picked(s.ctx(), []callbackd.DeliveryID{all[5].ID, {Event: 1, Callback: a.No}, all[2].ID, {Event: all[2].ID.Event, Callback: b.No}})
+	picked, err := s.FirstAttemptsByID(s.ctx(), []callbackd.DeliveryID{all[5].ID, {Event: 1, Callback: a.ID}, all[2].ID, {Event: all[2].ID.Event, Callback: b.ID}})
 	s.must(err)
 	if len(picked) != 2 || picked[0].ID != all[5].ID || picked[1].ID != all[2].ID || picked[1].Event == nil || picked[1].Sequence != all[2].Sequence {
 		s.Errorf("picked %+v", picked)
@@ -555,18 +555,18 @@ func (s *suite) queue() {
 		}
 		s.outcome(d, callbackd.Pending, s.at.Add(time.Duration(6-i)*time.Second), hold)
 	}
-	if picked, err = s.Picked(s.ctx(), []callbackd.DeliveryID{all[0].ID, all[6].ID}); err != nil || len(picked) != 1 || picked[0].ID != all[6].ID {
+	if picked, err = s.FirstAttemptsByID(s.ctx(), []callbackd.DeliveryID{all[0].ID, all[6].ID}); err != nil || len(picked) != 1 || picked[0].ID != all[6].ID {
 		s.Errorf("what waits for its next attempt is not fresh: %+v, %v", picked, err)
 	}
-	ds, next, err := s.Scheduled(s.ctx(), a.No, s.at.Add(4*time.Second), 3)
+	ds, next, err := s.Scheduled(s.ctx(), a.ID, s.at.Add(4*time.Second), 3)
 	s.must(err)
 	if len(ds) != 3 || ds[0].ID != all[5].ID || !next.Equal(s.at.Add(4*time.Second)) {
 		s.Errorf("%+v, next %v", ds, next)
 	}
-	if ds, next, err = s.Scheduled(s.ctx(), a.No, s.at, 3); err != nil || len(ds) != 0 || !next.Equal(s.at.Add(time.Second)) {
+	if ds, next, err = s.Scheduled(s.ctx(), a.ID, s.at, 3); err != nil || len(ds) != 0 || !next.Equal(s.at.Add(time.Second)) {
 		s.Errorf("%+v, next %v, %v", ds, next, err)
 	}
-	held, err := s.Holding(s.ctx(), a.No, s.at.Add(7*time.Minute), 10)
+	held, err := s.Blocked(s.ctx(), a.ID, s.at.Add(7*time.Minute), 10)
 	s.must(err)
 	if len(held) != 2 || held[0].ID != all[2].ID || held[1].ID != all[0].ID {
 		s.Errorf("held %+v", held)
@@ -576,10 +576,10 @@ func (s *suite) queue() {
 func (s *suite) deleteCallback() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A", "B", "C", "D")
-	flying := s.fresh(cb.No)[0]
-	deleted, err := s.DeleteCallback(s.ctx(), s.key.No, ev1, "default", s.at)
+	flying := s.fresh(cb.ID)[0]
+	deleted, err := s.DeleteCallback(s.ctx(), s.key.ID, ev1, "default", s.at)
 	s.must(err)
-	if !deleted.Deleted() || len(s.fresh(cb.No)) != 0 {
+	if !deleted.Deleted() || len(s.fresh(cb.ID)) != 0 {
 		s.Error("a deleted callback is still owed")
 	}
 	if nos, err := s.Backlogs(s.ctx()); err != nil || len(nos) != 0 {
@@ -589,26 +589,26 @@ func (s *suite) deleteCallback() {
 	if got := s.outcome(flying, callbackd.Delivered, time.Time{}, time.Time{}); got != callbackd.Delivered {
 		s.Errorf("an attempt in flight that succeeds ends %s", got)
 	}
-	if n, err := s.SettleCanceled(s.ctx(), s.at, 2); err != nil || n != 2 {
+	if n, err := s.FinalizeCanceled(s.ctx(), s.at, 2); err != nil || n != 2 {
 		s.Errorf("settled %d, %v", n, err)
 	}
 	s.balanced()
-	if n, err := s.SettleCanceled(s.ctx(), s.at, 2); err != nil || n != 1 {
+	if n, err := s.FinalizeCanceled(s.ctx(), s.at, 2); err != nil || n != 1 {
 		s.Errorf("settled %d, %v", n, err)
 	}
-	if n, err := s.SettleCanceled(s.ctx(), s.at, 2); err != nil || n != 0 {
+	if n, err := s.FinalizeCanceled(s.ctx(), s.at, 2); err != nil || n != 0 {
 		s.Errorf("settled %d, %v", n, err)
 	}
-	page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.No, State: callbackd.Canceled, Limit: 10})
+	page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, State: callbackd.Canceled, Limit: 10})
 	s.must(err)
 	if len(page.Deliveries) != 3 || page.Deliveries[0].Attempts != 0 || page.Deliveries[2].Attempts != 0 {
 		s.Errorf("%+v", page)
 	}
 	again := s.newCallback(s.key, ev1, "default")
-	if evs := s.publish(s.key, ev1, "A"); !slices.Equal(evs[0].Owed, []callbackd.CallbackNo{again.No}) || again.No == cb.No {
-		s.Errorf("owed to %v", evs[0].Owed)
+	if evs := s.publish(s.key, ev1, "A"); !slices.Equal(evs[0].Targets, []callbackd.CallbackID{again.ID}) || again.ID == cb.ID {
+		s.Errorf("owed to %v", evs[0].Targets)
 	}
-	_, err = s.RetryDelivery(s.ctx(), s.key.No, flying.ID, s.at)
+	_, err = s.RetryDelivery(s.ctx(), s.key.ID, flying.ID, s.at)
 	s.kind(err, callbackd.KindConflict)
 }
 
@@ -616,17 +616,17 @@ func (s *suite) revoke() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A", "B")
 	s.must(s.RevokeKey(s.ctx(), s.key.APIKey, s.at))
-	if ds := s.fresh(cb.No); len(ds) != 0 {
+	if ds := s.fresh(cb.ID); len(ds) != 0 {
 		s.Errorf("%d owed after the revocation", len(ds))
 	}
-	if got, err := s.CallbackByNo(s.ctx(), cb.No); err != nil || !got.Deleted() || got.URL != cb.URL {
+	if got, err := s.CallbackByID(s.ctx(), cb.ID); err != nil || !got.Deleted() || got.URL != cb.URL {
 		s.Errorf("the callback of a revoked key: %+v, %v", got, err)
 	}
-	if got, err := s.CallbackVersion(s.ctx(), cb.No, 1); err != nil || !got.Deleted() {
+	if got, err := s.CallbackVersion(s.ctx(), cb.ID, 1); err != nil || !got.Deleted() {
 		s.Errorf("a version of the callback of a revoked key: %+v, %v", got, err)
 	}
 	s.balanced()
-	if n, err := s.SettleCanceled(s.ctx(), s.at, 10); err != nil || n != 2 {
+	if n, err := s.FinalizeCanceled(s.ctx(), s.at, 10); err != nil || n != 2 {
 		s.Errorf("settled %d, %v", n, err)
 	}
 }
@@ -634,18 +634,18 @@ func (s *suite) revoke() {
 func (s *suite) retry() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "S", "S")
-	ds := s.fresh(cb.No)
+	ds := s.fresh(cb.ID)
 	s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{})
 	s.outcome(ds[1], callbackd.Pending, s.at.Add(time.Hour), s.at.Add(time.Hour))
 	for i, d := range ds {
-		got, err := s.RetryDelivery(s.ctx(), s.key.No, d.ID, s.at)
+		got, err := s.RetryDelivery(s.ctx(), s.key.ID, d.ID, s.at)
 		s.must(err)
 		if !got.Manual || !got.Due.Equal(s.at) || got.Attempts != 1 || got.Step != 0 || !got.HoldsUntil.IsZero() || got.Session != "S" || got.Sequence != int64(i+1) {
 			s.Errorf("%+v", got)
 		}
 	}
 	s.balanced()
-	due, _, err := s.Scheduled(s.ctx(), cb.No, s.at, 10)
+	due, _, err := s.Scheduled(s.ctx(), cb.ID, s.at, 10)
 	s.must(err)
 	for _, d := range due {
 		s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
@@ -656,18 +656,18 @@ func (s *suite) retry() {
 		s.Errorf("%d due, %+v", len(due), r.Callbacks[0])
 	}
 	// A test that is sent again is a test still.
-	evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.No, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: cb.No}}})
+	evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: cb.ID}}})
 	s.must(err)
-	test := callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.No}, Session: "T", Sequence: 1, Test: true}
+	test := callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID}, Session: "T", Sequence: 1, Test: true}
 	s.outcome(test, callbackd.Failed, time.Time{}, time.Time{})
-	got, err := s.RetryDelivery(s.ctx(), s.key.No, test.ID, s.at)
+	got, err := s.RetryDelivery(s.ctx(), s.key.ID, test.ID, s.at)
 	s.must(err)
 	if !got.Test {
 		s.Errorf("a test became real: %+v", got)
 	}
-	_, err = s.DeleteCallback(s.ctx(), s.key.No, ev1, "default", s.at)
+	_, err = s.DeleteCallback(s.ctx(), s.key.ID, ev1, "default", s.at)
 	s.must(err)
-	_, err = s.RetryDelivery(s.ctx(), s.key.No, ds[0].ID, s.at)
+	_, err = s.RetryDelivery(s.ctx(), s.key.ID, ds[0].ID, s.at)
 	s.kind(err, callbackd.KindConflict)
 }
 
@@ -682,7 +682,7 @@ func (s *suite) lists() {
 	other := s.newKey("k2")
 	s.publish(other, ev1, "S0")
 	var got []callbackd.EventID
-	q := store.EventQuery{Key: s.key.No, Limit: 7}
+	q := store.EventQuery{Key: s.key.ID, Limit: 7}
 	for {
 		page, err := s.ListEvents(s.ctx(), q)
 		s.must(err)
@@ -698,13 +698,13 @@ func (s *suite) lists() {
 	if len(got) != 30 || got[0] != evs[29].ID || got[29] != evs[0].ID {
 		s.Errorf("%d events", len(got))
 	}
-	page, err := s.ListEvents(s.ctx(), store.EventQuery{Key: s.key.No, Session: "S1", Since: start.Add(4 * time.Second), Until: start.Add(10 * time.Second), Limit: 50})
+	page, err := s.ListEvents(s.ctx(), store.EventQuery{Key: s.key.ID, Session: "S1", Since: start.Add(4 * time.Second), Until: start.Add(10 * time.Second), Limit: 50})
 	s.must(err)
 	if len(page.Events) != 2 || page.Events[0].ID != evs[7].ID || page.Events[1].ID != evs[4].ID {
 		s.Errorf("%+v", page.Events)
 	}
 	var ids []callbackd.DeliveryID
-	dq := store.DeliveryQuery{Key: s.key.No, Session: "S0", Limit: 3}
+	dq := store.DeliveryQuery{Key: s.key.ID, Session: "S0", Limit: 3}
 	for {
 		page, err := s.ListDeliveries(s.ctx(), dq)
 		s.must(err)
@@ -716,7 +716,7 @@ func (s *suite) lists() {
 		}
 		dq.After = page.Next
 	}
-	if len(ids) != 20 || ids[0] != (callbackd.DeliveryID{Event: evs[27].ID, Callback: b.No}) || ids[1] != (callbackd.DeliveryID{Event: evs[27].ID, Callback: a.No}) {
+	if len(ids) != 20 || ids[0] != (callbackd.DeliveryID{Event: evs[27].ID, Callback: b.ID}) || ids[1] != (callbackd.DeliveryID{Event: evs[27].ID, Callback: a.ID}) {
 		s.Errorf("%v", ids)
 	}
 }
@@ -728,7 +728,7 @@ func (s *suite) listsByState() {
 		s.publish(s.key, ev1, fmt.Sprint("S", i%7))
 	}
 	for _, cb := range []*callbackd.Callback{a, b} {
-		for i, d := range s.fresh(cb.No) {
+		for i, d := range s.fresh(cb.ID) {
 			state := []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Pending}[i%3]
 			if state != callbackd.Pending {
 				s.outcome(d, state, time.Time{}, time.Time{})
@@ -738,7 +738,7 @@ func (s *suite) listsByState() {
 	}
 	for state, ids := range want {
 		got := map[callbackd.DeliveryID]int{}
-		q := store.DeliveryQuery{Key: s.key.No, State: state, Limit: 17}
+		q := store.DeliveryQuery{Key: s.key.ID, State: state, Limit: 17}
 		var last callbackd.DeliveryID
 		for {
 			page, err := s.ListDeliveries(s.ctx(), q)
@@ -768,10 +768,10 @@ func (s *suite) listsByState() {
 func (s *suite) sweep() {
 	cb := s.newCallback(s.key, ev1, "default")
 	old := s.publish(s.key, ev1, "A", "B", "C")
-	second(s.Accept(s.ctx(), store.Batch{Key: s.key.No, At: s.at, Idempotency: "x", Events: []store.NewEvent{{Type: ev2, Session: "A", Data: []byte("{}")}}}))
+	second(s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: s.at, Idempotency: "x", Events: []store.NewEvent{{Type: ev2, Session: "A", Data: []byte("{}")}}}))
 	s.at = s.at.Add(time.Hour)
 	young := s.publish(s.key, ev1, "A")
-	for _, d := range s.fresh(cb.No) {
+	for _, d := range s.fresh(cb.ID) {
 		if d.Session != "B" {
 			s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
 		}
@@ -788,10 +788,10 @@ func (s *suite) sweep() {
 		s.Errorf("%d removed, want 3", removed)
 	}
 	for _, id := range []callbackd.EventID{old[0].ID, old[2].ID} {
-		s.kind(second(s.Event(s.ctx(), s.key.No, id)), callbackd.KindNotFound)
+		s.kind(second(s.Event(s.ctx(), s.key.ID, id)), callbackd.KindNotFound)
 	}
 	for _, id := range []callbackd.EventID{old[1].ID, young[0].ID} {
-		s.must(second(s.Event(s.ctx(), s.key.No, id)))
+		s.must(second(s.Event(s.ctx(), s.key.ID, id)))
 	}
 	if evs := s.publish(s.key, ev1, "A"); evs[0].Sequence != 4 {
 		s.Errorf("the sequence goes on with %d", evs[0].Sequence)
@@ -801,15 +801,15 @@ func (s *suite) sweep() {
 func (s *suite) restart() {
 	cb := s.newCallback(s.key, ev1, "default")
 	evs := s.publish(s.key, ev1, "S", "S")
-	s.outcome(s.fresh(cb.No)[0], callbackd.Pending, s.at.Add(time.Minute), s.at.Add(time.Hour))
+	s.outcome(s.fresh(cb.ID)[0], callbackd.Pending, s.at.Add(time.Minute), s.at.Add(time.Hour))
 	s.reopen()
 	next := s.publish(s.key, ev1, "S")
 	if next[0].Sequence != 3 || next[0].ID <= evs[1].ID {
 		s.Errorf("%+v", next[0])
 	}
-	ds, _, err := s.Scheduled(s.ctx(), cb.No, s.at.Add(time.Hour), 10)
+	ds, _, err := s.Scheduled(s.ctx(), cb.ID, s.at.Add(time.Hour), 10)
 	s.must(err)
-	if len(s.fresh(cb.No)) != 2 || len(ds) != 1 || ds[0].Attempts != 1 || !ds[0].HoldsUntil.Equal(s.at.Add(time.Hour)) {
+	if len(s.fresh(cb.ID)) != 2 || len(ds) != 1 || ds[0].Attempts != 1 || !ds[0].HoldsUntil.Equal(s.at.Add(time.Hour)) {
 		s.Errorf("%+v", ds)
 	}
 }
@@ -817,18 +817,18 @@ func (s *suite) restart() {
 func (s *suite) otherKeys() {
 	s.newCallback(s.key, ev1, "default")
 	ev := s.publish(s.key, ev1, "S")[0]
-	id := callbackd.DeliveryID{Event: ev.ID, Callback: ev.Owed[0]}
+	id := callbackd.DeliveryID{Event: ev.ID, Callback: ev.Targets[0]}
 	other := s.newKey("k2")
 	for _, err := range []error{
-		second(s.Event(s.ctx(), other.No, ev.ID)), second(s.Delivery(s.ctx(), other.No, id)), second(s.RetryDelivery(s.ctx(), other.No, id, s.at)),
-		second(s.Callback(s.ctx(), other.No, ev1, "default")), second(s.DeleteCallback(s.ctx(), other.No, ev1, "default", s.at)),
+		second(s.Event(s.ctx(), other.ID, ev.ID)), second(s.Delivery(s.ctx(), other.ID, id)), second(s.RetryDelivery(s.ctx(), other.ID, id, s.at)),
+		second(s.Callback(s.ctx(), other.ID, ev1, "default")), second(s.DeleteCallback(s.ctx(), other.ID, ev1, "default", s.at)),
 	} {
 		s.kind(err, callbackd.KindNotFound)
 	}
-	evs, err := s.ListEvents(s.ctx(), store.EventQuery{Key: other.No, Session: "S", Limit: 10})
+	evs, err := s.ListEvents(s.ctx(), store.EventQuery{Key: other.ID, Session: "S", Limit: 10})
 	s.must(err)
 	for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Failed} {
-		page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: other.No, Callback: id.Callback, State: state, Limit: 10})
+		page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: other.ID, Callback: id.Callback, State: state, Limit: 10})
 		s.must(err)
 		if len(page.Deliveries) != 0 || len(evs.Events) != 0 {
 			s.Errorf("%+v", page)

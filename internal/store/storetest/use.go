@@ -84,7 +84,7 @@ func (u *user) step() {
 }
 
 // once is the context of a command with one of a few idempotency keys.
-func (u *user) once(key callbackd.KeyNo) context.Context {
+func (u *user) once(key callbackd.KeyID) context.Context {
 	o := store.NewOnce(key, "POST /rotate", fmt.Sprint("k", u.at.Nanosecond()%7), nil, u.at)
 	o.Show = func(any) (store.Answer, error) { return store.Answer{Status: 200, Body: []byte("{}")}, nil }
 	return store.WithOnce(u.ctx(), o)
@@ -93,20 +93,20 @@ func (u *user) once(key callbackd.KeyNo) context.Context {
 func (u *user) newCallbacks(key callbackd.Key) {
 	ev := callbackd.EventTypes[u.r.IntN(len(callbackd.EventTypes))]
 	name := fmt.Sprint("n", u.r.IntN(3))
-	cb, _, err := u.CreateCallback(u.ctx(), callbackd.Callback{Key: key.No, Event: ev, Name: name, URL: "https://a.example/h", Method: "PUT", Payload: []byte(`{"é":1}`),
+	cb, _, err := u.CreateCallback(u.ctx(), callbackd.Callback{Key: key.ID, Event: ev, Name: name, URL: "https://a.example/h", Method: "PUT", Payload: []byte(`{"é":1}`),
 		Headers: []callbackd.Header{{Name: "X", Value: "secret"}}, Policy: callbackd.Policy{Rate: 2.5}, Secrets: []callbackd.SigningSecret{{Value: "w"}}}, u.at)
 	u.must(err)
 	u.cbs = append(u.cbs, cb)
 	if u.r.IntN(4) == 0 && len(u.cbs) > 5 {
-		u.tolerate(second(u.DeleteCallback(u.ctx(), key.No, ev, name, u.at)))
+		u.tolerate(second(u.DeleteCallback(u.ctx(), key.ID, ev, name, u.at)))
 		if u.r.IntN(2) == 0 {
-			u.must(second(u.SettleCanceled(u.ctx(), u.at, 3)))
+			u.must(second(u.FinalizeCanceled(u.ctx(), u.at, 3)))
 		}
 	}
 }
 
 func (u *user) publish(key callbackd.Key, cb *callbackd.Callback) {
-	b := store.Batch{Key: key.No, At: u.at, Digest: [32]byte{1}}
+	b := store.Batch{Key: key.ID, At: u.at, Digest: [32]byte{1}}
 	if u.r.IntN(3) == 0 {
 		b.Idempotency = fmt.Sprint("batch", u.r.IntN(20))
 	}
@@ -115,8 +115,8 @@ func (u *user) publish(key callbackd.Key, cb *callbackd.Callback) {
 		if u.r.IntN(4) == 0 {
 			n.Idempotency = fmt.Sprint("one", u.r.IntN(50))
 		}
-		if cb.Key == key.No && u.r.IntN(8) == 0 {
-			n.OnlyTo, n.Type = cb.No, cb.Event
+		if cb.Key == key.ID && u.r.IntN(8) == 0 {
+			n.OnlyTo, n.Type = cb.ID, cb.Event
 		}
 		b.Events = append(b.Events, n)
 	}
@@ -125,10 +125,10 @@ func (u *user) publish(key callbackd.Key, cb *callbackd.Callback) {
 
 // outcomes records the next of a callback: in every way a delivery can go.
 func (u *user) outcomes(cb *callbackd.Callback) {
-	ds := u.fresh(cb.No)
-	due, _, err := u.Scheduled(u.ctx(), cb.No, u.at.Add(time.Hour), 10)
+	ds := u.fresh(cb.ID)
+	due, _, err := u.Scheduled(u.ctx(), cb.ID, u.at.Add(time.Hour), 10)
 	u.must(err)
-	again, _, err := u.Replayed(u.ctx(), cb.No, u.at.Add(time.Hour), 10)
+	again, _, err := u.Replayed(u.ctx(), cb.ID, u.at.Add(time.Hour), 10)
 	u.must(err)
 	for _, d := range append(append(ds[:min(len(ds), 8)], due...), again...) {
 		o := result(d, callbackd.Delivered, u.at, time.Time{}, time.Time{})
@@ -148,16 +148,16 @@ func (u *user) outcomes(cb *callbackd.Callback) {
 
 func (u *user) replays(key callbackd.Key, cb *callbackd.Callback) {
 	f := callbackd.ReplayFilter{}
-	if cb.Key == key.No && u.r.IntN(2) == 0 {
-		f.Target = cb.No
+	if cb.Key == key.ID && u.r.IntN(2) == 0 {
+		f.Target = cb.ID
 	}
-	r, err := u.CreateReplay(u.ctx(), callbackd.Replay{Key: key.No, Filter: f, Rate: float64(u.r.IntN(2)) * 20.5, CreatedAt: u.at})
+	r, err := u.CreateReplay(u.ctx(), callbackd.Replay{Key: key.ID, Filter: f, Rate: float64(u.r.IntN(2)) * 20.5, CreatedAt: u.at})
 	if u.tolerate(err); err != nil {
 		return
 	}
 	u.step1(r)
 	if state := []callbackd.ReplayState{"", callbackd.ReplayPaused, callbackd.ReplayCanceled}[u.r.IntN(3)]; state != "" {
-		u.tolerate(second(u.SetReplayState(u.ctx(), key.No, r.ID, state, u.at)))
+		u.tolerate(second(u.SetReplayState(u.ctx(), key.ID, r.ID, state, u.at)))
 	}
 }
 
@@ -170,15 +170,15 @@ func (u *user) step1(r *callbackd.Replay) {
 // beside is what is kept beside the hot path.
 func (u *user) beside(key callbackd.Key, cb *callbackd.Callback) {
 	u.must(u.AppendLogs(u.ctx(), []store.LogEntry{
-		{Key: key.No, At: u.at, Method: "GET", Path: "/v1/x\xff", Status: 404, Duration: 3 * time.Millisecond, Message: "no", Address: "192.0.2.1"},
-		{Key: key.No, At: u.at, Method: "POST", Path: "/v1/events", Status: 202, Duration: time.Second, Address: "192.0.2.2", Count: 1 + int64(u.r.IntN(9))},
+		{Key: key.ID, At: u.at, Method: "GET", Path: "/v1/x\xff", Status: 404, Duration: 3 * time.Millisecond, Message: "no", Address: "192.0.2.1"},
+		{Key: key.ID, At: u.at, Method: "POST", Path: "/v1/events", Status: 202, Duration: time.Second, Address: "192.0.2.2", Count: 1 + int64(u.r.IntN(9))},
 	}))
-	t := store.Tally{Callback: cb.No, Key: cb.Key, Minute: u.at.Truncate(time.Minute), Sums: store.Sums{Delivered: 2, Attempts: 3, Faults: 1}}
+	t := store.MinuteCounters{Callback: cb.ID, Key: cb.Key, Minute: u.at.Truncate(time.Minute), Counters: store.Counters{Delivered: 2, Attempts: 3, Faults: 1}}
 	t.Latency.Add(time.Duration(u.r.IntN(4000)) * time.Millisecond)
 	if u.r.IntN(2) == 0 {
 		t.Receiver = store.Receiver{LastSuccess: u.at, LastFailure: u.at, LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: u.at.Add(24 * time.Hour)}
 	}
-	u.must(u.AddTallies(u.ctx(), []store.Tally{t}))
+	u.must(u.AddCounters(u.ctx(), []store.MinuteCounters{t}))
 }
 
 // ending leaves what must not be left to chance.
@@ -192,7 +192,7 @@ func (u *user) ending() {
 	s.must(err)
 	s.publish(key, ev2, "S1", "S2", "S3")
 	late := s.newCallback(key, ev2, "late")
-	r := s.replay(callbackd.ReplayFilter{Target: late.No}, 1) // open, with most of it still to come
+	r := s.replay(callbackd.ReplayFilter{Target: late.ID}, 1) // open, with most of it still to come
 	s.step(r, s.at)
 	s.must(s.RevokeKey(s.ctx(), "key2", s.at))
 }
@@ -225,18 +225,18 @@ func Picture(t *testing.T, st store.Store) map[string]any {
 	out["due sessions"], out["login"] = []any{due, next}, login
 	out["running replays"], err = s.RunningReplays(s.ctx())
 	s.must(err)
-	for _, w := range []store.Width{store.Minute, store.Hour} {
-		out[fmt.Sprint("sums by ", time.Duration(w))], err = s.ListStats(s.ctx(), store.StatsQuery{Width: w, Since: used.Add(-time.Hour), Until: used.AddDate(1, 0, 0)})
+	for _, w := range []store.Interval{store.Minute, store.Hour} {
+		out[fmt.Sprint("sums by ", time.Duration(w))], err = s.ListStats(s.ctx(), store.StatsQuery{Interval: w, Since: used.Add(-time.Hour), Until: used.AddDate(1, 0, 0)})
 		s.must(err)
 	}
 	return out
 }
 
 // Balances is what a report says, by the number of the callback.
-func Balances(r *store.Report) map[callbackd.CallbackNo]store.Balance {
-	out := map[callbackd.CallbackNo]store.Balance{0: {Accepted: r.Events, Failed: r.FaultN}}
+func Balances(r *store.Report) map[callbackd.CallbackID]store.Balance {
+	out := map[callbackd.CallbackID]store.Balance{0: {Accepted: r.Events, Failed: r.FaultN}}
 	for _, b := range r.Callbacks {
-		no := b.Callback.No
+		no := b.Callback.ID
 		b.Callback = nil
 		out[no] = b
 	}
@@ -245,28 +245,28 @@ func Balances(r *store.Report) map[callbackd.CallbackNo]store.Balance {
 
 func (s *suite) ofCallback(out map[string]any, cb *callbackd.Callback) {
 	s.Helper()
-	at, far := fmt.Sprint("callback ", cb.No, ": "), used.AddDate(1, 0, 0)
+	at, far := fmt.Sprint("callback ", cb.ID, ": "), used.AddDate(1, 0, 0)
 	for v := range cb.Version {
-		old, err := s.CallbackVersion(s.ctx(), cb.No, v+1)
+		old, err := s.CallbackVersion(s.ctx(), cb.ID, v+1)
 		s.must(err)
 		out[at+fmt.Sprint("version ", v+1)] = old
 	}
-	now, err := s.CallbackByNo(s.ctx(), cb.No)
+	now, err := s.CallbackByID(s.ctx(), cb.ID)
 	s.must(err)
-	out[at+"ended"], out[at+"fresh"] = now.DeletedAt, s.fresh(cb.No)
-	scheduled, next, err := s.Scheduled(s.ctx(), cb.No, far, 1000)
+	out[at+"ended"], out[at+"fresh"] = now.DeletedAt, s.fresh(cb.ID)
+	scheduled, next, err := s.Scheduled(s.ctx(), cb.ID, far, 1000)
 	s.must(err)
 	out[at+"scheduled"] = []any{bySession(scheduled), next}
-	replayed, next, err := s.Replayed(s.ctx(), cb.No, far, 1000)
+	replayed, next, err := s.Replayed(s.ctx(), cb.ID, far, 1000)
 	s.must(err)
 	out[at+"replayed"] = []any{bySession(replayed), next}
-	holding, err := s.Holding(s.ctx(), cb.No, used, 1000)
+	holding, err := s.Blocked(s.ctx(), cb.ID, used, 1000)
 	s.must(err)
 	out[at+"holding"] = bySession(holding)
-	lane, err := s.Lanes(s.ctx(), cb.No, []callbackd.LaneCursor{{Session: "S1"}}, 1000)
+	lane, err := s.Lanes(s.ctx(), cb.ID, []callbackd.LaneCursor{{Session: "S1"}}, 1000)
 	s.must(err)
 	out[at+"lane"] = bySession(lane)
-	backlog, err := s.CountPending(s.ctx(), cb.No, store.PendingQuery{OverdueBefore: used, Limit: 1000})
+	backlog, err := s.CountPending(s.ctx(), cb.ID, store.PendingQuery{OverdueBefore: used, Limit: 1000})
 	s.must(err)
 	out[at+"pending"] = backlog
 }
@@ -284,25 +284,25 @@ func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
 	s.Helper()
 	at := k.APIKey + ": "
 	var err error
-	out[at+"callbacks"], err = s.ListCallbacks(s.ctx(), k.No)
+	out[at+"callbacks"], err = s.ListCallbacks(s.ctx(), k.ID)
 	s.must(err)
-	out[at+"health"], err = s.ListHealth(s.ctx(), k.No, store.HealthQuery{OverdueBefore: used})
+	out[at+"health"], err = s.ListHealth(s.ctx(), k.ID, store.HealthQuery{OverdueBefore: used})
 	s.must(err)
-	out[at+"logs"], err = s.ListLogs(s.ctx(), store.LogQuery{Key: k.No, Limit: 200})
+	out[at+"logs"], err = s.ListLogs(s.ctx(), store.LogQuery{Key: k.ID, Limit: 200})
 	s.must(err)
-	rs, _, err := s.ListReplays(s.ctx(), k.No, 0, 200)
+	rs, _, err := s.ListReplays(s.ctx(), k.ID, 0, 200)
 	s.must(err)
 	out[at+"replays"] = rs
 	s.eventsOf(out, k)
-	for q := (store.SessionQuery{Key: k.No, Limit: 50}); ; {
+	for q := (store.SessionQuery{Key: k.ID, Limit: 50}); ; {
 		page, err := s.ListSessions(s.ctx(), q)
 		s.must(err)
 		for _, x := range page.Sessions {
-			whole, err := s.Session(s.ctx(), k.No, x.SessionKey)
+			whole, err := s.Session(s.ctx(), k.ID, x.SessionKey)
 			s.must(err)
-			notes, err := s.SessionNotes(s.ctx(), k.No, x.SessionKey)
+			notes, err := s.SessionNotes(s.ctx(), k.ID, x.SessionKey)
 			s.must(err)
-			story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: k.No, Session: x.SessionKey, Limit: 100})
+			story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: k.ID, Session: x.SessionKey, Limit: 100})
 			s.must(err)
 			out[at+"session "+x.SessionKey] = []any{x, whole, notes, story}
 		}
@@ -311,11 +311,11 @@ func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
 		}
 	}
 	for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Failed, callbackd.Canceled, callbackd.Delivered} {
-		for q := (store.DeliveryQuery{Key: k.No, State: state, Limit: 100}); ; {
+		for q := (store.DeliveryQuery{Key: k.ID, State: state, Limit: 100}); ; {
 			page, err := s.ListDeliveries(s.ctx(), q)
 			s.must(err)
 			for _, d := range page.Deliveries {
-				whole, err := s.Delivery(s.ctx(), k.No, d.ID)
+				whole, err := s.Delivery(s.ctx(), k.ID, d.ID)
 				s.must(err)
 				d.Event, d.Callback = nil, nil // how much a list tells of them is the driver's
 				out[at+string(state)+" "+d.ID.String()] = []any{d, whole}
@@ -333,7 +333,7 @@ func (s *suite) eventsOf(out map[string]any, k callbackd.Key) {
 	s.Helper()
 	at := k.APIKey + ": "
 	var newest [][]*callbackd.Event
-	for q := (store.EventQuery{Key: k.No, Limit: 100}); ; {
+	for q := (store.EventQuery{Key: k.ID, Limit: 100}); ; {
 		page, err := s.ListEvents(s.ctx(), q)
 		s.must(err)
 		newest = append(newest, page.Events)
@@ -342,7 +342,7 @@ func (s *suite) eventsOf(out map[string]any, k callbackd.Key) {
 		}
 	}
 	var caught []*callbackd.Event
-	for q := (store.EventQuery{Key: k.No, Limit: 30}); ; {
+	for q := (store.EventQuery{Key: k.ID, Limit: 30}); ; {
 		page, err := s.EventsAfter(s.ctx(), q)
 		s.must(err)
 		caught = append(caught, page.Events...)

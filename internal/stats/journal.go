@@ -1,8 +1,8 @@
-// Package journal writes what is kept beside the hot path: sums of attempts
+// Package stats writes what is kept beside the hot path: sums of attempts
 // for the overview, and the log of calls. Both gather in bounded memory and
 // reach the store in batches; nobody waits for it. What does not fit, or
 // cannot be written, is dropped and counted: neither is part of a promise.
-package journal
+package stats
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // Store is what the journal writes to.
 type Store interface {
 	AppendLogs(ctx context.Context, entries []store.LogEntry) error
-	AddTallies(ctx context.Context, ts []store.Tally) error
+	AddCounters(ctx context.Context, ts []store.MinuteCounters) error
 }
 
 // Limits of what is gathered between two flushes.
@@ -46,21 +46,21 @@ type Journal struct {
 	dropped func(n int)
 
 	mu      sync.Mutex // of the tallies
-	tallies map[minute]*store.Tally
+	tallies map[minute]*store.MinuteCounters
 
 	callMu sync.Mutex
 	calls  []store.LogEntry
 	sums   map[sum]*store.LogEntry
-	limits map[callbackd.KeyNo]*rate.Limiter
+	limits map[callbackd.KeyID]*rate.Limiter
 }
 
 type minute struct {
-	callback callbackd.CallbackNo
+	callback callbackd.CallbackID
 	at       int64
 }
 
 type sum struct {
-	key    callbackd.KeyNo
+	key    callbackd.KeyID
 	minute int64
 	kind   kind
 	status int
@@ -77,7 +77,7 @@ const (
 
 // New makes a journal. dropped counts what was lost.
 func New(s Store, log *slog.Logger, dropped func(n int)) *Journal {
-	return &Journal{store: s, log: log, dropped: dropped, tallies: map[minute]*store.Tally{}, sums: map[sum]*store.LogEntry{}, limits: map[callbackd.KeyNo]*rate.Limiter{}}
+	return &Journal{store: s, log: log, dropped: dropped, tallies: map[minute]*store.MinuteCounters{}, sums: map[sum]*store.LogEntry{}, limits: map[callbackd.KeyID]*rate.Limiter{}}
 }
 
 // AttemptDone adds an attempt to the sums. Tests are not counted.
@@ -96,7 +96,7 @@ func (j *Journal) AttemptDone(o *callbackd.Outcome, state callbackd.State, since
 			j.dropped(1)
 			return
 		}
-		t = &store.Tally{Callback: id.callback, Key: ev.Key, Minute: time.Unix(id.at*60, 0).UTC()}
+		t = &store.MinuteCounters{Callback: id.callback, Key: ev.Key, Minute: time.Unix(id.at*60, 0).UTC()}
 		j.tallies[id] = t
 	}
 	t.Attempts++
@@ -126,12 +126,12 @@ func (j *Journal) AttemptDone(o *callbackd.Outcome, state callbackd.State, since
 }
 
 // Published counts a successful publish of a key.
-func (j *Journal) Published(key callbackd.KeyNo, at time.Time, took time.Duration, address string) {
+func (j *Journal) Published(key callbackd.KeyID, at time.Time, took time.Duration, address string) {
 	j.add(sum{key, at.Unix() / 60, published, 202}, took, address)
 }
 
 // Refused counts a call that named a key and did not prove its secret.
-func (j *Journal) Refused(key callbackd.KeyNo, at time.Time, address string) {
+func (j *Journal) Refused(key callbackd.KeyID, at time.Time, address string) {
 	j.add(sum{key, at.Unix() / 60, refused, 401}, 0, address)
 }
 
@@ -177,7 +177,7 @@ func (j *Journal) Call(e store.LogEntry) {
 }
 
 // own tells whether a call of the key gets an entry of its own.
-func (j *Journal) own(key callbackd.KeyNo, at time.Time) bool {
+func (j *Journal) own(key callbackd.KeyID, at time.Time) bool {
 	j.callMu.Lock()
 	defer j.callMu.Unlock()
 	if len(j.limits) > 10_000 {
@@ -219,7 +219,7 @@ func (j *Journal) Run(ctx context.Context) {
 // Flush writes what has gathered.
 func (j *Journal) Flush(ctx context.Context) {
 	j.mu.Lock()
-	tallies := make([]store.Tally, 0, len(j.tallies))
+	tallies := make([]store.MinuteCounters, 0, len(j.tallies))
 	for _, t := range j.tallies {
 		tallies = append(tallies, *t)
 	}
@@ -233,7 +233,7 @@ func (j *Journal) Flush(ctx context.Context) {
 	}
 	clear(j.sums)
 	j.callMu.Unlock()
-	inBatches(j, ctx, "sums of attempts", tallies, j.store.AddTallies)
+	inBatches(j, ctx, "sums of attempts", tallies, j.store.AddCounters)
 	inBatches(j, ctx, "calls", calls, j.store.AppendLogs)
 }
 

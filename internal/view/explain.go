@@ -1,4 +1,4 @@
-package story
+package view
 
 import (
 	"cmp"
@@ -12,18 +12,18 @@ import (
 	"callbackd/wire"
 )
 
-// Facts is what an explanation is made of; store.Store has the contracts.
-type Facts interface {
-	Event(ctx context.Context, key callbackd.KeyNo, id callbackd.EventID) (*callbackd.Event, error)
-	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error)
-	CallbackByNo(ctx context.Context, no callbackd.CallbackNo) (*callbackd.Callback, error)
-	ListCallbacks(ctx context.Context, key callbackd.KeyNo) ([]*callbackd.Callback, error)
-	CountPending(ctx context.Context, cb callbackd.CallbackNo, q store.PendingQuery) (store.Backlog, error)
-	Receiver(ctx context.Context, cb callbackd.CallbackNo) (store.Receiver, error)
+// Reader is what an explanation is made of; store.Store has the contracts.
+type Reader interface {
+	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
+	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*store.DeliveryView, error)
+	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
+	ListCallbacks(ctx context.Context, key callbackd.KeyID) ([]*callbackd.Callback, error)
+	CountPending(ctx context.Context, cb callbackd.CallbackID, q store.PendingQuery) (store.Backlog, error)
+	Receiver(ctx context.Context, cb callbackd.CallbackID) (store.Receiver, error)
 }
 
-// Outlook asks the engine what it has in mind for a callback and a session.
-type Outlook func(no callbackd.CallbackNo, session string, now time.Time) callbackd.Outlook
+// Diagnosis asks the engine what it has in mind for a callback and a session.
+type Diagnosis func(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
 
 // The codes of reasons.
 const (
@@ -58,7 +58,7 @@ const testSlack = 5 * time.Second
 
 // testUnderWay tells whether a test is being sent. One that was cut off by a
 // stop, or that a person sends again, waits as others do.
-func testUnderWay(v *store.DeliveryView, look *callbackd.Outlook, now time.Time) bool {
+func testUnderWay(v *store.DeliveryView, look *callbackd.Diagnosis, now time.Time) bool {
 	if !v.Event.Test || v.Manual || v.Attempts > 0 || !look.Running {
 		return false
 	}
@@ -67,13 +67,13 @@ func testUnderWay(v *store.DeliveryView, look *callbackd.Outlook, now time.Time)
 }
 
 // Explain says why a delivery of the key is where it is.
-func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.KeyNo, id callbackd.DeliveryID, now time.Time) (*wire.Explanation, error) {
+func Explain(ctx context.Context, from Reader, outlook Diagnosis, key callbackd.KeyID, id callbackd.DeliveryID, now time.Time) (*wire.Explanation, error) {
 	v, err := from.Delivery(ctx, key, id)
 	if err != nil {
 		return nil, err
 	}
 	text := id.String()
-	e := &explainer{now: now, out: &wire.Explanation{Delivery: &text, EventID: id.Event.String(), Callback: int64(id.Callback), CallbackName: v.Callback.Name, State: string(v.State), Reasons: []wire.Reason{}}}
+	e := &explainer{now: now, reasons: &wire.Explanation{Delivery: &text, EventID: id.Event.String(), Callback: int64(id.Callback), CallbackName: v.Callback.Name, State: string(v.State), Reasons: []wire.Reason{}}}
 	look := outlook(id.Callback, v.Event.Session, now)
 	switch v.State {
 	case callbackd.Pending:
@@ -93,26 +93,26 @@ func Explain(ctx context.Context, from Facts, outlook Outlook, key callbackd.Key
 	default:
 		e.ended(v, &look)
 	}
-	return e.out, nil
+	return e.reasons, nil
 }
 
 // ExplainEvent says it for an event and one callback, or with 0 for every
 // callback that the event was owed to or that is registered for its type.
-func ExplainEvent(ctx context.Context, from Facts, outlook Outlook, key callbackd.KeyNo, id callbackd.EventID, callback callbackd.CallbackNo, now time.Time) ([]wire.Explanation, error) {
+func ExplainEvent(ctx context.Context, from Reader, outlook Diagnosis, key callbackd.KeyID, id callbackd.EventID, callback callbackd.CallbackID, now time.Time) ([]wire.Explanation, error) {
 	ev, err := from.Event(ctx, key, id)
 	if err != nil {
 		return nil, err
 	}
-	nos := []callbackd.CallbackNo{callback}
+	nos := []callbackd.CallbackID{callback}
 	if callback == 0 {
-		nos = slices.Clone(ev.Owed)
+		nos = slices.Clone(ev.Targets)
 		cbs, err := from.ListCallbacks(ctx, key)
 		if err != nil {
 			return nil, err
 		}
 		for _, cb := range cbs {
 			if cb.Event == ev.Type {
-				nos = append(nos, cb.No)
+				nos = append(nos, cb.ID)
 			}
 		}
 		slices.Sort(nos)
@@ -120,7 +120,7 @@ func ExplainEvent(ctx context.Context, from Facts, outlook Outlook, key callback
 	}
 	out := []wire.Explanation{}
 	for _, no := range nos {
-		if slices.Contains(ev.Owed, no) {
+		if slices.Contains(ev.Targets, no) {
 			e, err := Explain(ctx, from, outlook, key, callbackd.DeliveryID{Event: id, Callback: no}, now)
 			if err != nil {
 				return nil, err
@@ -128,7 +128,7 @@ func ExplainEvent(ctx context.Context, from Facts, outlook Outlook, key callback
 			out = append(out, *e)
 			continue
 		}
-		cb, err := from.CallbackByNo(ctx, no)
+		cb, err := from.CallbackByID(ctx, no)
 		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
 			return nil, callbackd.Errorf(callbackd.KindNotFound, "There is no callback %d; GET /v1/callbacks/:event/policy shows the numbers.", no)
 		}
@@ -142,23 +142,23 @@ func ExplainEvent(ctx context.Context, from Facts, outlook Outlook, key callback
 
 // explainer gathers reasons.
 type explainer struct {
-	now time.Time
-	out *wire.Explanation
+	now     time.Time
+	reasons *wire.Explanation
 }
 
 func (e *explainer) add(code string, since, until time.Time, format string, args ...any) {
-	e.out.Reasons = append(e.out.Reasons, wire.Reason{Code: code, Message: fmt.Sprintf(format, args...), Since: timeOrNull(since), Until: timeOrNull(until)})
+	e.reasons.Reasons = append(e.reasons.Reasons, wire.Reason{Code: code, Message: fmt.Sprintf(format, args...), Since: timeOrNull(since), Until: timeOrNull(until)})
 }
 
 func (e *explainer) next(format string, args ...any) {
-	if e.out.Next == "" { // of several, what belongs to the decisive one
-		e.out.Next = fmt.Sprintf(format, args...)
+	if e.reasons.Next == "" { // of several, what belongs to the decisive one
+		e.reasons.Next = fmt.Sprintf(format, args...)
 	}
 }
 
 // notOwed says why an event was never owed to a callback.
 func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.Explanation {
-	e := &explainer{now: now, out: &wire.Explanation{EventID: ev.ID.String(), Callback: int64(cb.No), CallbackName: cb.Name, Reasons: []wire.Reason{}}}
+	e := &explainer{now: now, reasons: &wire.Explanation{EventID: ev.ID.String(), Callback: int64(cb.ID), CallbackName: cb.Name, Reasons: []wire.Reason{}}}
 	at := ev.Accepted()
 	switch {
 	case cb.Event != ev.Type:
@@ -171,16 +171,16 @@ func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.E
 		e.next("Register the callback again, and replay the event to it.")
 	case !cb.CreatedAt.Before(at):
 		e.add(NotRegistered, time.Time{}, cb.CreatedAt, "The callback was created at %s, after the event was accepted at %s.", callbackd.TimeText(cb.CreatedAt), callbackd.TimeText(at))
-		e.next("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.No, ev.Session, callbackd.TimeText(at))
+		e.next("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.ID, ev.Session, callbackd.TimeText(at))
 	default:
 		e.add(NotOwed, time.Time{}, time.Time{}, "The event was not owed to the callback when it was accepted at %s.", callbackd.TimeText(at))
-		e.next("Replay the event to it: POST /v1/replays with target %d.", cb.No)
+		e.next("Replay the event to it: POST /v1/replays with target %d.", cb.ID)
 	}
-	return e.out
+	return e.reasons
 }
 
 // ended says how a delivery ended.
-func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Outlook) {
+func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Diagnosis) {
 	var last *callbackd.Attempt
 	if n := len(v.History); n > 0 {
 		last = &v.History[n-1]
@@ -214,7 +214,7 @@ func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Outlook) {
 const replayAnew = "Register the callback again, and replay the event to it."
 
 // canceled says why a delivery was given up, and what its attempts came to.
-func (e *explainer) canceled(v *store.DeliveryView, look *callbackd.Outlook) {
+func (e *explainer) canceled(v *store.DeliveryView, look *callbackd.Diagnosis) {
 	if v.Callback.Deleted() {
 		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; what it was still owed was canceled.", callbackd.TimeText(v.Callback.DeletedAt))
 		e.next(replayAnew)
@@ -284,7 +284,7 @@ func (e *explainer) test(v *store.DeliveryView) {
 }
 
 // pending says what a delivery waits for.
-func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahead store.Backlog, receiver *store.Receiver) {
+func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Diagnosis, ahead store.Backlog, receiver *store.Receiver) {
 	cb := v.Callback
 	if cb.Paused() {
 		p := pauses[cb.Pause.Reason]
@@ -315,7 +315,7 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 		e.add(InBacklog, ahead.Since, time.Time{}, "%s not done; the longest wait is %s.",
 			counted(ahead.Pending, "older delivery to the callback is", "older deliveries to the callback are"), callbackd.DurationText(e.now.Sub(ahead.Since)))
 	}
-	if len(e.out.Reasons) == 0 {
+	if len(e.reasons.Reasons) == 0 {
 		e.add(DueNow, time.Time{}, time.Time{}, "It is due and is sent at once.")
 	}
 	e.lastAttempt(v)
@@ -323,7 +323,7 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Outlook, ahea
 
 // held says what is known of the receiver that keeps everything from it, and
 // tells whether something does.
-func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook, receiver *store.Receiver) bool {
+func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Diagnosis, receiver *store.Receiver) bool {
 	if !look.OpenUntil.IsZero() {
 		e.add(BreakerOpen, receiver.LastFailure, look.OpenUntil, "%s. Nothing is sent to it before a probe at %s.", failing(cb, look, receiver), callbackd.TimeText(look.OpenUntil))
 		e.next("%s", cmp.Or(addressAdvice[receiver.LastFault], "See to the receiver; callbackd finds out by itself when it is back."))
@@ -344,7 +344,7 @@ func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Outlook, receiv
 
 // failing says since when the receiver fails, and how it did last. The engine's
 // count begins anew with a restart, and serves until the time is recorded.
-func failing(cb *callbackd.Callback, look *callbackd.Outlook, receiver *store.Receiver) string {
+func failing(cb *callbackd.Callback, look *callbackd.Diagnosis, receiver *store.Receiver) string {
 	s := fmt.Sprintf("The receiver failed %s times in a row", callbackd.NumberText(int64(look.Failures)))
 	if !cb.FailingSince.IsZero() {
 		s = "The receiver has been failing since " + callbackd.TimeText(cb.FailingSince)
@@ -357,7 +357,7 @@ func failing(cb *callbackd.Callback, look *callbackd.Outlook, receiver *store.Re
 
 // probation says what holds a callback that has not succeeded at its origin:
 // the breaker that it shares there, their pace, or their attempts in flight.
-func (e *explainer) probation(cb *callbackd.Callback, look *callbackd.Outlook) {
+func (e *explainer) probation(cb *callbackd.Callback, look *callbackd.Diagnosis) {
 	shared := fmt.Sprintf("The callback has not succeeded at %s yet. ", callbackd.Origin(cb.URL))
 	switch {
 	case !look.OriginOpenUntil.IsZero():
@@ -374,7 +374,7 @@ func (e *explainer) probation(cb *callbackd.Callback, look *callbackd.Outlook) {
 }
 
 // waits says whether it waits for its own time, or for one before it.
-func (e *explainer) waits(v *store.DeliveryView, look *callbackd.Outlook) {
+func (e *explainer) waits(v *store.DeliveryView, look *callbackd.Diagnosis) {
 	if v.Due.After(e.now) {
 		why := ""
 		if n := len(v.History); n > 0 {

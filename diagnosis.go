@@ -2,9 +2,9 @@ package callbackd
 
 import "time"
 
-// Outlook is what the engine has in mind for one callback, and for one of
+// Diagnosis is what the engine has in mind for one callback, and for one of
 // its sessions: why a delivery is not sent right now.
-type Outlook struct {
+type Diagnosis struct {
 	Running  bool // deliveries are being started at all
 	InFlight int  // attempts under way to the callback
 	Limit    int  // how many there may be now

@@ -1,6 +1,6 @@
-// Package story tells what became of a delivery: what was sent, what came
+// Package view tells what became of a delivery: what was sent, what came
 // back, what it means. The API and the console tell the same.
-package story
+package view
 
 import (
 	"context"
@@ -22,9 +22,9 @@ type Preview func(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Ti
 
 // Deliveries is where stories are kept.
 type Deliveries interface {
-	Delivery(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID) (*store.DeliveryView, error)
-	DeliveryBefore(ctx context.Context, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
-	CallbackVersion(ctx context.Context, no callbackd.CallbackNo, version int64) (*callbackd.Callback, error)
+	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*store.DeliveryView, error)
+	DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
+	CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (*callbackd.Callback, error)
 }
 
 // Summary is a delivery without its attempts.
@@ -37,10 +37,10 @@ func Summary(v *store.DeliveryView) wire.Delivery {
 // largeBody is how long a request's body is that a page of attempts has once.
 const largeBody = 4 << 10
 
-// Tell is a delivery of the key with a page of its attempts: the newest ones, or
+// Describe is a delivery of the key with a page of its attempts: the newest ones, or
 // those before the attempt with the number before when that is not 0. A large
 // body is told once, with the first attempt that sent it; the others name that.
-func Tell(ctx context.Context, from Deliveries, preview Preview, key callbackd.KeyNo, id callbackd.DeliveryID, before int) (*wire.Delivery, error) {
+func Describe(ctx context.Context, from Deliveries, preview Preview, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*wire.Delivery, error) {
 	if before == 0 {
 		before = math.MaxInt32
 	}

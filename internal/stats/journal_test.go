@@ -1,4 +1,4 @@
-package journal_test
+package stats_test
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/journal"
+	"callbackd/internal/stats"
 	"callbackd/internal/store"
 )
 
 // shelf is a store that keeps what it gets, unless it fails.
 type shelf struct {
 	calls   []store.LogEntry
-	tallies []store.Tally
+	tallies []store.MinuteCounters
 	batches int
 	largest int
 	fail    bool
@@ -34,7 +34,7 @@ func (s *shelf) AppendLogs(_ context.Context, es []store.LogEntry) error {
 	return nil
 }
 
-func (s *shelf) AddTallies(_ context.Context, ts []store.Tally) error {
+func (s *shelf) AddCounters(_ context.Context, ts []store.MinuteCounters) error {
 	if s.fail {
 		return errors.New("full")
 	}
@@ -42,8 +42,8 @@ func (s *shelf) AddTallies(_ context.Context, ts []store.Tally) error {
 	return nil
 }
 
-func newJournal(s *shelf, dropped *int) *journal.Journal {
-	return journal.New(s, slog.New(slog.DiscardHandler), func(n int) { *dropped += n })
+func newJournal(s *shelf, dropped *int) *stats.Journal {
+	return stats.New(s, slog.New(slog.DiscardHandler), func(n int) { *dropped += n })
 }
 
 // Attempts are added up by callback and minute; tests are not traffic, and
@@ -54,7 +54,7 @@ func TestAttemptsAreAddedUp(t *testing.T) {
 	j := newJournal(&s, &dropped)
 	at := time.Unix(1_700_000_000, 0).UTC()
 	cert := at.Add(time.Hour)
-	attempt := func(cb callbackd.CallbackNo, after time.Duration, state callbackd.State, fault callbackd.Fault, change func(*callbackd.Delivery)) {
+	attempt := func(cb callbackd.CallbackID, after time.Duration, state callbackd.State, fault callbackd.Fault, change func(*callbackd.Delivery)) {
 		d := callbackd.Delivery{ID: callbackd.DeliveryID{Event: 1, Callback: cb}, Event: &callbackd.Event{Key: 3}}
 		if change != nil {
 			change(&d)
@@ -78,9 +78,9 @@ func TestAttemptsAreAddedUp(t *testing.T) {
 		t.Fatalf("%+v", s.tallies)
 	}
 	for _, got := range s.tallies {
-		want := store.Tally{Callback: 2, Key: 3, Minute: at.Add(time.Minute).Truncate(time.Minute), Sums: store.Sums{Delivered: 1, Attempts: 1}, Receiver: store.Receiver{LastSuccess: at.Add(time.Minute), CertNotAfter: cert}}
+		want := store.MinuteCounters{Callback: 2, Key: 3, Minute: at.Add(time.Minute).Truncate(time.Minute), Counters: store.Counters{Delivered: 1, Attempts: 1}, Receiver: store.Receiver{LastSuccess: at.Add(time.Minute), CertNotAfter: cert}}
 		if got.Callback == 1 {
-			want = store.Tally{Callback: 1, Key: 3, Minute: at.Truncate(time.Minute), Sums: store.Sums{Delivered: 2, Failed: 1, Canceled: 1, Attempts: 5, Faults: 2, Repeats: 1},
+			want = store.MinuteCounters{Callback: 1, Key: 3, Minute: at.Truncate(time.Minute), Counters: store.Counters{Delivered: 2, Failed: 1, Canceled: 1, Attempts: 5, Faults: 2, Repeats: 1},
 				Receiver: store.Receiver{LastSuccess: at, LastFailure: at, LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: cert}}
 		}
 		want.Latency.Add(50 * time.Millisecond)
@@ -99,21 +99,21 @@ func TestTheJournalIsBounded(t *testing.T) {
 	dropped := 0
 	j := newJournal(&s, &dropped)
 	at := time.Unix(1_700_000_000, 0)
-	const keys = journal.MaxCalls/journal.CallBurst + 2
+	const keys = stats.MaxCalls/stats.CallBurst + 2
 	for key := range keys {
-		for range journal.CallBurst {
-			j.Call(store.LogEntry{Key: callbackd.KeyNo(key), At: at, Path: strings.Repeat("ü", 500), Message: strings.Repeat("ü", 500)})
+		for range stats.CallBurst {
+			j.Call(store.LogEntry{Key: callbackd.KeyID(key), At: at, Path: strings.Repeat("ü", 500), Message: strings.Repeat("ü", 500)})
 		}
 	}
-	if want := keys*journal.CallBurst - journal.MaxCalls; dropped != want {
+	if want := keys*stats.CallBurst - stats.MaxCalls; dropped != want {
 		t.Errorf("%d dropped, want %d", dropped, want)
 	}
-	for i := range journal.MaxCalls + 10 {
-		j.Published(callbackd.KeyNo(i), at, time.Millisecond, "192.0.2.1")
+	for i := range stats.MaxCalls + 10 {
+		j.Published(callbackd.KeyID(i), at, time.Millisecond, "192.0.2.1")
 	}
 	dropped = 0
 	j.Flush(t.Context())
-	if len(s.calls) != 2*journal.MaxCalls || s.largest > 256 || dropped != 0 {
+	if len(s.calls) != 2*stats.MaxCalls || s.largest > 256 || dropped != 0 {
 		t.Errorf("%d calls kept in batches of up to %d, %d dropped", len(s.calls), s.largest, dropped)
 	}
 	for _, e := range s.calls {
