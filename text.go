@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
-// DurationText writes a duration for people, with its two largest units:
-// "3 min 29 s". Parts of a second are left out, except of less than one.
+// DurationText writes a duration for people, in its two largest units:
+// "3 min 29 s". It leaves out fractions of a second, except that a duration
+// below one second is in milliseconds.
 func DurationText(d time.Duration) string {
 	sign := ""
 	if d < 0 {
@@ -34,30 +34,6 @@ func DurationText(d time.Duration) string {
 	}
 	return sign + "0 s"
 }
-
-// NumberText writes a number for people, with separators: "10,493".
-func NumberText(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	sign := ""
-	if strings.HasPrefix(s, "-") {
-		sign, s = "-", s[1:]
-	}
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return sign + s
-}
-
-// CountText writes a count that went no further than limit: "42", "≥ 1,000".
-func CountText(n, limit int) string {
-	if n >= limit {
-		return "≥ " + NumberText(int64(limit))
-	}
-	return NumberText(int64(n))
-}
-
-// TimeText writes a time for people, with its zone: "2026-01-02 15:04:05 UTC".
-func TimeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
 
 // failures is each kind of fault in words. Whether a host is unknown or leads
 // to an address that is not allowed is not told apart: it would tell what is

@@ -18,19 +18,6 @@ func TestDurationsHaveOneStyle(t *testing.T) {
 	}
 }
 
-func TestNumbersHaveSeparators(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 10493: "10,493", 1234567: "1,234,567", -1000: "-1,000", -999: "-999"} {
-		if got := callbackd.NumberText(n); got != want {
-			t.Errorf("%d is %q, want %q", n, got, want)
-		}
-	}
-	for n, want := range map[int]string{999: "999", 1000: "≥ 1,000", 1001: "≥ 1,000"} {
-		if got := callbackd.CountText(n, 1000); got != want {
-			t.Errorf("%d of at most 1000 is %q, want %q", n, got, want)
-		}
-	}
-}
-
 // A delivery that was made due again waits since then, not since its event.
 func TestWaitsSince(t *testing.T) {
 	accepted := time.UnixMilli(1_700_000_000_000).UTC()

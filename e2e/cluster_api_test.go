@@ -416,7 +416,7 @@ func (c *nodes) listed(t *testing.T) {
 	if code != 0 || len(lines) != 4 || strings.Join(regexp.MustCompile(`  +`).Split(strings.TrimSpace(lines[0]), -1), "|") != "NODE|NAME|ADDRESS|VERSION|UP|SHARDS|LEASE RENEWED|IN FLIGHT|BACKLOG|STATE" {
 		t.Fatalf("%d\n%s%s", code, out, errs)
 	}
-	row := regexp.MustCompile(`^\d+ +\S+ +(http://127\.0\.0\.1:\d+) +\S+ +(?:\d+m)?\d+s +136[56] +(?:\d+\.\d|\d+)m?s ago +\d+ +\d+ for \d+ callbacks +ok$`)
+	row := regexp.MustCompile(`^\d+ +\S+ +(http://127\.0\.0\.1:\d+) +\S+ +(?:\d+ min )?\d+ m?s +1,36[56] +[\d.]+ m?s ago +\d+ +\d+ for \d+ callbacks +ok$`)
 	for _, l := range lines[1:] {
 		m := row.FindStringSubmatch(l)
 		if m == nil || len(l) > 130 || !slices.ContainsFunc(c.up, func(s *server) bool { return s.url == m[1] }) {

@@ -35,7 +35,7 @@ func TestAReplaySurvivesKillNine(t *testing.T) {
 	}
 	hook(t, cl, sk.URL, event)
 	out, errs, code := run(t, callAs(cl, "replay", "start", "--target", "default", "--event", event, "--since", "1h", "--dry-run")...)
-	if code != 0 || out != "2000 deliveries would be sent\n" {
+	if code != 0 || out != "2,000 deliveries would be sent\n" {
 		t.Fatalf("%d %s%s", code, out, errs)
 	}
 	out, errs, code = run(t, callAs(cl, "replay", "start", "--target", "default", "--event", event, "--json")...)
@@ -74,7 +74,7 @@ func TestAReplaySurvivesKillNine(t *testing.T) {
 	srv = serve(t, dir)
 	cl.Base = srv.url
 	out, errs, code = run(t, callAs(cl, "replay", "show", r.ID)...)
-	if code != 0 || !strings.Contains(out, "2000 of 2000 made due: 2000 delivered, 0 failed, 0 pending") {
+	if code != 0 || !strings.Contains(out, "2,000 of 2,000 made due: 2,000 delivered, 0 failed, 0 pending") {
 		t.Errorf("%d %s%s", code, out, errs)
 	}
 	out, errs, code = run(t, callAs(cl, "replay", "start", "--state", "delivered", "--session", "S0-7", "--follow")...)

@@ -42,10 +42,10 @@ var arrows = []arrow{
 	{"callbackd/internal/store/transfer", nil, "what takes rows from one database to another knows neither of them, nor what they mean"},
 	{"callbackd/internal/store/sqlite", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
 	{"callbackd/internal/store/postgres", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
-	{"callbackd/internal/callbacks", []string{"callbackd", "callbackd/internal/store", "callbackd/internal/strictjson", "callbackd/internal/egress", "callbackd/internal/session"}, "what a setting may be is one rule for API and console"},
+	{"callbackd/internal/callbacks", []string{"callbackd", "callbackd/internal/humanize", "callbackd/internal/store", "callbackd/internal/strictjson", "callbackd/internal/egress", "callbackd/internal/session"}, "what a setting may be is one rule for API and console"},
 	{"callbackd/internal/apikey", []string{"callbackd"}, "making a key needs no store"},
-	{"callbackd/internal/console", []string{"callbackd", "callbackd/wire", "callbackd/internal/apikey", "callbackd/internal/callbacks", "callbackd/internal/live", "callbackd/internal/view", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/obs", "callbackd/internal/front"}, "the console shows and asks; it knows neither engine nor driver"},
-	{"callbackd/internal/view", []string{"callbackd", "callbackd/wire", "callbackd/internal/store"}, "API and console tell the same story of a delivery"},
+	{"callbackd/internal/console", []string{"callbackd", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/apikey", "callbackd/internal/callbacks", "callbackd/internal/live", "callbackd/internal/view", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/obs", "callbackd/internal/front"}, "the console shows and asks; it knows neither engine nor driver"},
+	{"callbackd/internal/view", []string{"callbackd", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/store"}, "API and console tell the same story of a delivery"},
 	{"callbackd/internal/api", []string{"callbackd", "callbackd/wire", "callbackd/internal/callbacks", "callbackd/internal/view", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/strictjson", "callbackd/internal/obs", "callbackd/internal/session", "callbackd/internal/front"}, "after Accept the api calls what app injects; it does not know the engine"},
 	{"callbackd/internal/session", []string{"callbackd", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/strictjson"}, "sessions are rules in a transaction and JSON: neither HTTP nor a driver"},
 	{"callbackd/internal/simulate", []string{"callbackd", "callbackd/client", "callbackd/wire"}, "a simulation is a client: what it can do, every client can"},
@@ -53,6 +53,7 @@ var arrows = []arrow{
 	{"callbackd/internal/stats", []string{"callbackd", "callbackd/internal/store"}, "the journal knows what it writes and not who reads it"},
 	{"callbackd/internal/replays", []string{"callbackd", "callbackd/internal/store"}, "the runner decides when; what is next is the store's"},
 	{"callbackd/internal/front", []string{"callbackd"}, "what bounds visitors knows neither what they ask for nor where it is kept"},
+	{"callbackd/internal/humanize", []string{"callbackd"}, "numbers for people have one style, which knows nothing of what they count"},
 	{"callbackd/internal/obs", []string{"callbackd"}, "logs and metrics know the domain's words only"},
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store"
 )
 
@@ -19,23 +20,23 @@ const (
 func Attention(h *store.CallbackHealth, now time.Time) (why []string) {
 	cb := h.Callback
 	if !cb.FailingSince.IsZero() {
-		s := "has been failing for " + callbackd.DurationText(now.Sub(cb.FailingSince))
+		s := "has been failing for " + humanize.Duration(now.Sub(cb.FailingSince))
 		if last := callbackd.FailureText(h.LastFault, h.LastStatus); last != "" {
 			s += ": " + last
 		}
 		why = append(why, s)
 	}
 	if cb.Paused() {
-		why = append(why, "has been paused for "+callbackd.DurationText(now.Sub(cb.Pause.At)))
+		why = append(why, "has been paused for "+humanize.Duration(now.Sub(cb.Pause.At)))
 	}
 	if !h.Since.IsZero() {
 		if age := now.Sub(h.Since); age >= oldPending {
-			why = append(why, "a delivery has been waiting for "+callbackd.DurationText(age))
+			why = append(why, "a delivery has been waiting for "+humanize.Duration(age))
 		}
 	}
 	if !h.CertNotAfter.IsZero() && h.CertNotAfter.Before(now.Add(CertSoon)) {
 		if left := h.CertNotAfter.Sub(now); left > 0 {
-			why = append(why, "the receiver's certificate ends in "+callbackd.DurationText(left))
+			why = append(why, "the receiver's certificate ends in "+humanize.Duration(left))
 		} else {
 			why = append(why, "the receiver's certificate has ended")
 		}

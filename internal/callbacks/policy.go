@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/strictjson"
 )
 
@@ -106,7 +107,7 @@ func readRetry(p *callbackd.Policy, name string, v strictjson.Value) error {
 func readRate(p *callbackd.Policy, name string, v strictjson.Value) error {
 	rate, ok := v.Float()
 	if !ok || rate < 0 || rate > callbackd.MaxRate || rate > 0 && rate < 0.001 {
-		return invalid("%s must be a number of attempts a second from 0.001 to %s, or 0 for no limit.", name, callbackd.NumberText(int64(callbackd.MaxRate)))
+		return invalid("%s must be a number of attempts a second from 0.001 to %s, or 0 for no limit.", name, humanize.Number(callbackd.MaxRate))
 	}
 	p.Rate = rate
 	return nil

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store/sqlite"
 )
 
@@ -24,7 +24,7 @@ func (c *backupCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "copied %.1f MB in %s to %s\n", float64(size)/1e6, callbackd.FormatDuration(time.Since(start).Round(10*time.Millisecond)), c.To)
+	fmt.Fprintf(e.stdout, "copied %s in %s to %s\n", humanize.Size(size), humanize.Latency(time.Since(start)), c.To)
 	if !c.WithoutKeyset {
 		fmt.Fprintln(e.stdout, "the keyset is in it: whoever has the copy reads every secret")
 	}

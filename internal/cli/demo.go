@@ -24,6 +24,7 @@ import (
 	"callbackd/client"
 	"callbackd/internal/apikey"
 	"callbackd/internal/app"
+	"callbackd/internal/humanize"
 	"callbackd/internal/obs"
 	"callbackd/internal/signature"
 	"callbackd/internal/simulate"
@@ -204,7 +205,7 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 	select {
 	case <-d.done:
 	case <-ctx.Done():
-		return fmt.Errorf("not everything was delivered within %v", demoPatient)
+		return fmt.Errorf("not everything was delivered within %s", humanize.Duration(demoPatient))
 	}
 	return d.verdict(ctx, cl)
 }
@@ -220,7 +221,7 @@ func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return humanize.Number(n) + " " + what + "s"
 }
 
 // ServeHTTP is the receiver.

@@ -14,6 +14,7 @@ import (
 	"callbackd/internal/app"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/console"
+	"callbackd/internal/humanize"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 )
@@ -278,10 +279,10 @@ func (c *fsckCmd) Run(e *env) error {
 		fmt.Fprintln(e.stdout, "FAULT:", f)
 	}
 	if r.FaultN > 0 {
-		fmt.Fprintf(e.stdout, "%d events, %d faults\n", r.Events, r.FaultN)
+		fmt.Fprintf(e.stdout, "%s events, %s faults\n", humanize.Number(r.Events), humanize.Number(r.FaultN))
 		return exit(1)
 	}
-	fmt.Fprintf(e.stdout, "%d events, every delivery is in exactly one state\n", r.Events)
+	fmt.Fprintf(e.stdout, "%s events, every delivery is in exactly one state\n", humanize.Number(r.Events))
 	return nil
 }
 

@@ -6,8 +6,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"callbackd"
 	"callbackd/internal/app"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store/sqlite"
 )
 
@@ -45,12 +45,12 @@ func (c *moveCmd) Run(e *env) error {
 		moved += int64(m.Rows)
 		if table += int64(m.Rows); time.Since(told) > time.Second {
 			told = time.Now()
-			fmt.Fprintf(e.stdout, "%s: %s rows\n", at, thousands(table))
+			fmt.Fprintf(e.stdout, "%s: %s rows\n", at, humanize.Number(table))
 		}
 	})
 	if err != nil {
 		if moved > 0 {
-			fmt.Fprintf(e.stdout, "%s rows are in the database; the same command goes on from there\n", thousands(moved))
+			fmt.Fprintf(e.stdout, "%s rows are in the database; the same command goes on from there\n", humanize.Number(moved))
 		}
 		return err
 	}
@@ -61,21 +61,12 @@ func (c *moveCmd) Run(e *env) error {
 		if m.Sum.Rows > 0 {
 			hash = fmt.Sprintf("%x…", m.Sum.Hash[:8])
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t\n", m.Table, thousands(m.Sum.Rows), hash)
+		fmt.Fprintf(w, "%s\t%s\t%s\t\n", m.Table, humanize.Number(m.Sum.Rows), hash)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "moved %s rows in %v; every table is the same on both sides. Next:\n  %s serve --database-url … --secret-keys %s\n",
-		thousands(total), callbackd.FormatDuration(time.Since(start).Round(100*time.Millisecond)), self(), shellQuote(c.SecretKeys))
+	_, err = fmt.Fprintf(e.stdout, "moved %s rows in %s; every table is the same on both sides. Next:\n  %s serve --database-url … --secret-keys %s\n",
+		humanize.Number(total), humanize.Latency(time.Since(start)), self(), shellQuote(c.SecretKeys))
 	return err
-}
-
-// thousands is a number as people read it.
-func thousands(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

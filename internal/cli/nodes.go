@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store"
 )
 
@@ -29,31 +30,31 @@ func (c *nodesCmd) Run(e *env) error {
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NODE\tNAME\tADDRESS\tVERSION\tUP\tSHARDS\tLEASE RENEWED\tIN FLIGHT\tBACKLOG\tSTATE")
-	free, many := callbackd.Shards, false
+	free, cut := callbackd.Shards, false
 	for _, n := range nodes {
 		free -= n.Shards
-		more := ""
+		backlog := humanize.Number(n.Backlog)
 		if n.Owed > 0 && n.Backlog >= store.MaxCounted {
-			more, many = "+", true
+			backlog, cut = "≥ "+backlog, true
 		}
 		state := "ok"
 		switch {
 		case n.Leaving:
 			state = "leaving"
 		case n.Skew.Abs() > callbackd.MaxSkew:
-			state = fmt.Sprintf("clock is %s off: owns no shards", callbackd.FormatDuration(n.Skew.Round(time.Second)))
+			state = fmt.Sprintf("clock is %s off: owns no shards", humanize.Duration(n.Skew))
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%v\t%d\t%v ago\t%d\t%d%s for %d callbacks\t%s\n", n.ID, n.Name, n.Address, n.Version,
-			callbackd.FormatDuration(time.Since(n.StartedAt).Round(time.Second)), n.Shards, callbackd.FormatDuration(n.Unseen.Round(100*time.Millisecond)), n.InFlight, n.Backlog, more, n.Owed, state)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s ago\t%s\t%s for %s callbacks\t%s\n", n.ID, n.Name, n.Address, n.Version,
+			humanize.Duration(time.Since(n.StartedAt)), humanize.Number(n.Shards), humanize.Latency(n.Unseen), humanize.Number(n.InFlight), backlog, humanize.Number(n.Owed), state)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	if free > 0 {
-		fmt.Fprintf(e.stdout, "%d of %d shards are nobody's at this moment\n", free, callbackd.Shards)
+		fmt.Fprintf(e.stdout, "%s of %s shards have no owner at this moment\n", humanize.Number(free), humanize.Number(callbackd.Shards))
 	}
-	if many {
-		fmt.Fprintf(e.stdout, "+: of a callback no more than %d were counted\n", store.MaxCounted)
+	if cut {
+		fmt.Fprintf(e.stdout, "≥: at most %s deliveries of each callback are counted\n", humanize.Number(store.MaxCounted))
 	}
 	return nil
 }

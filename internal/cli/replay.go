@@ -12,6 +12,7 @@ import (
 
 	"callbackd"
 	"callbackd/client"
+	"callbackd/internal/humanize"
 	"callbackd/wire"
 )
 
@@ -97,7 +98,7 @@ func (c *replayStartCmd) Run(e *env) error {
 		if c.JSON {
 			return json.NewEncoder(e.stdout).Encode(wire.ReplayCount{Total: total})
 		}
-		_, err = fmt.Fprintf(e.stdout, "%d deliveries would be sent\n", total)
+		_, err = fmt.Fprintf(e.stdout, "%s deliveries would be sent\n", humanize.Number(total))
 		return err
 	}
 	r, err := api.StartReplay(e.ctx, n)
@@ -146,8 +147,9 @@ func (f *callFlags) print(w io.Writer, r wire.Replay) error {
 	if f.JSON {
 		return json.NewEncoder(w).Encode(r)
 	}
-	_, err := fmt.Fprintf(w, "%s  %s  %d of %d made due: %d delivered, %d failed, %d pending, %d skipped, %d canceled\n",
-		r.ID, r.State, r.Due, r.Total, r.Delivered, r.Failed, r.Pending, r.Skipped, r.Canceled)
+	_, err := fmt.Fprintf(w, "%s  %s  %s of %s made due: %s delivered, %s failed, %s pending, %s skipped, %s canceled\n",
+		r.ID, r.State, humanize.Number(r.Due), humanize.Number(r.Total),
+		humanize.Number(r.Delivered), humanize.Number(r.Failed), humanize.Number(r.Pending), humanize.Number(r.Skipped), humanize.Number(r.Canceled))
 	return err
 }
 
@@ -173,7 +175,8 @@ func (c *replayListCmd) Run(e *env) error {
 				}
 				continue
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", r.ID, r.State, r.Total, r.Due, r.Delivered, r.Failed, r.Pending, r.CreatedAt.Format(time.RFC3339))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.State, humanize.Number(r.Total), humanize.Number(r.Due),
+				humanize.Number(r.Delivered), humanize.Number(r.Failed), humanize.Number(r.Pending), r.CreatedAt.Format(time.RFC3339))
 		}
 		if page.Next == nil {
 			return w.Flush()

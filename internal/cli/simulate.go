@@ -15,6 +15,7 @@ import (
 
 	"callbackd"
 	"callbackd/client"
+	"callbackd/internal/humanize"
 	"callbackd/internal/simulate"
 )
 
@@ -69,7 +70,7 @@ func (c *simulateCmd) Run(e *env) error {
 	seed := cmp.Or(c.Seed, rand.Uint64())
 	cl := &client.Client{Base: strings.TrimSuffix(c.Server, "/"), Account: c.Account, APIKey: c.Key, APISecret: c.Secret,
 		HTTP: &http.Client{Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute}}}
-	fmt.Fprintf(e.stdout, "%d inspections, seed %d\n", c.Sessions, seed)
+	fmt.Fprintf(e.stdout, "%s inspections, seed %d\n", humanize.Number(c.Sessions), seed)
 	bar := newBar(e.stderr, c.Sessions)
 	r, err := simulate.Run(e.ctx, cl, simulate.Options{Sessions: c.Sessions, Speed: float64(c.Speed), Seed: seed, Progress: bar.show,
 		Odds: simulate.Odds{Reject: c.Reject, Expire: c.Expire, Invalid: c.Invalid}})
@@ -82,7 +83,7 @@ func (c *simulateCmd) Run(e *env) error {
 
 func (c *simulateCmd) print(out io.Writer, r *simulate.Result) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	row := func(name string, n int) { fmt.Fprintf(w, "  %s\t%7d\n", name, n) }
+	row := func(name string, n int) { fmt.Fprintf(w, "  %s\t%9s\n", name, humanize.Number(n)) }
 	total := 0
 	fmt.Fprintln(w, "sessions\t")
 	for _, st := range callbackd.SessionStatuses {
@@ -102,9 +103,9 @@ func (c *simulateCmd) print(out io.Writer, r *simulate.Result) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d events in %.1f s", total, r.Took.Seconds())
+	fmt.Fprintf(out, "%s events in %s", humanize.Number(total), humanize.Latency(r.Took))
 	if r.Abandoned > 0 {
-		fmt.Fprintf(out, "; %d were abandoned and expire in time", r.Abandoned)
+		fmt.Fprintf(out, "; %s sessions were abandoned and will expire", humanize.Number(r.Abandoned))
 	}
 	_, err := fmt.Fprintln(out)
 	return err
@@ -137,7 +138,8 @@ func (b *bar) show(played, events int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	full := barWidth * played / b.total
-	text := fmt.Sprintf("\r[%s%s] %d/%d sessions, %d events", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), played, b.total, events)
+	text := fmt.Sprintf("\r[%s%s] %s/%s sessions, %s events", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
+		humanize.Number(played), humanize.Number(b.total), humanize.Number(events))
 	if len(text) >= len(b.drawn) { // goroutines can overtake each other here
 		b.drawn = text
 		io.WriteString(b.out, text)

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store"
 )
 
@@ -132,49 +133,33 @@ func num(v any) string {
 	if err != nil {
 		return fmt.Sprint(v)
 	}
-	return callbackd.NumberText(n)
+	return humanize.Number(n)
 }
 
 // backlogCount writes how many deliveries wait: exactly, or that there are at
 // least as many as were counted.
-func backlogCount(n int) string { return unbroken(callbackd.CountText(n, store.MaxPendingShown)) }
+func backlogCount(n int) string { return unbroken(humanize.Count(n, store.MaxPendingShown)) }
 
-// millis writes milliseconds to three digits that matter.
+// millis writes a latency in milliseconds, on one line.
 func millis(ms float64) string {
-	switch {
-	case ms <= 0:
-		return unbroken("0 ms")
-	case ms < 1:
-		return unbroken(strconv.FormatFloat(ms, 'f', 2, 64) + " ms")
-	case ms < 10:
-		return unbroken(strings.TrimSuffix(strconv.FormatFloat(ms, 'f', 1, 64), ".0") + " ms")
-	case ms < 1000:
-		return unbroken(strconv.FormatFloat(ms, 'f', 0, 64) + " ms")
-	case ms < 60_000:
-		return unbroken(strings.TrimSuffix(strconv.FormatFloat(ms/1000, 'f', 1, 64), ".0") + " s")
-	}
-	return span(time.Duration(ms * float64(time.Millisecond)))
+	return unbroken(humanize.Latency(time.Duration(ms * float64(time.Millisecond))))
 }
 
-// span writes a duration as the domain does, on one line.
+// span writes a duration, on one line.
 func span(d time.Duration) string {
 	if d > -time.Second && d < time.Second {
-		return millis(float64(d.Microseconds()) / 1000)
+		return unbroken(humanize.Latency(d))
 	}
-	return unbroken(callbackd.DurationText(d))
+	return unbroken(humanize.Duration(d))
 }
 
+// size writes a number of bytes, on one line.
 func size(n any) string {
-	v, err := strconv.ParseFloat(fmt.Sprint(n), 64)
-	switch {
-	case err != nil:
+	v, err := strconv.ParseInt(fmt.Sprint(n), 10, 64)
+	if err != nil {
 		return "?"
-	case v < 1024:
-		return fmt.Sprintf("%.0f B", v)
-	case v < 1<<20:
-		return fmt.Sprintf("%.1f KiB", v/1024)
 	}
-	return fmt.Sprintf("%.1f MiB", v/(1<<20))
+	return unbroken(humanize.Size(v))
 }
 
 // stateWord is a delivery's state in a word: one that waits after a failed

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store"
 	"callbackd/wire"
 )
@@ -167,13 +168,13 @@ func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.E
 	case ev.Test:
 		e.add(OnlyATest, time.Time{}, time.Time{}, "The event is a test of another callback; a test goes to its own callback alone.")
 	case cb.Deleted() && !cb.DeletedAt.After(at):
-		e.add(DeletedBefore, cb.DeletedAt, time.Time{}, "The callback was deleted at %s, before the event was accepted at %s.", callbackd.TimeText(cb.DeletedAt), callbackd.TimeText(at))
+		e.add(DeletedBefore, cb.DeletedAt, time.Time{}, "The callback was deleted at %s, before the event was accepted at %s.", humanize.Time(cb.DeletedAt), humanize.Time(at))
 		e.next("Register the callback again, and replay the event to it.")
 	case !cb.CreatedAt.Before(at):
-		e.add(NotRegistered, time.Time{}, cb.CreatedAt, "The callback was created at %s, after the event was accepted at %s.", callbackd.TimeText(cb.CreatedAt), callbackd.TimeText(at))
-		e.next("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.ID, ev.Session, callbackd.TimeText(at))
+		e.add(NotRegistered, time.Time{}, cb.CreatedAt, "The callback was created at %s, after the event was accepted at %s.", humanize.Time(cb.CreatedAt), humanize.Time(at))
+		e.next("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.ID, ev.Session, humanize.Time(at))
 	default:
-		e.add(NotOwed, time.Time{}, time.Time{}, "The event was not owed to the callback when it was accepted at %s.", callbackd.TimeText(at))
+		e.add(NotOwed, time.Time{}, time.Time{}, "The event was not owed to the callback when it was accepted at %s.", humanize.Time(at))
 		e.next("Replay the event to it: POST /v1/replays with target %d.", cb.ID)
 	}
 	return e.reasons
@@ -195,14 +196,14 @@ func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Diagnosis) {
 		if last.Error != "" {
 			odd = "; " + last.Error + ", and the status decides"
 		}
-		e.add(Sent, last.StartedAt, time.Time{}, "The receiver at %s answered %d to attempt %d at %s%s.", cmp.Or(last.Address, "its address"), last.Status, last.Number, callbackd.TimeText(last.StartedAt), odd)
+		e.add(Sent, last.StartedAt, time.Time{}, "The receiver at %s answered %d to attempt %d at %s%s.", cmp.Or(last.Address, "its address"), last.Status, last.Number, humanize.Time(last.StartedAt), odd)
 		e.next("If the receiver has no trace of it, look there for webhook-id %s.", v.ID.Event)
 	default:
 		if last.Fault == callbackd.FaultRefused {
 			e.refused(last)
 		}
 		e.advise(v.ID, last)
-		e.add(GaveUp, last.StartedAt, time.Time{}, "%s %s: %s.", attempts(last.Number), callbackd.TimeText(last.StartedAt), last.Error)
+		e.add(GaveUp, last.StartedAt, time.Time{}, "%s %s: %s.", attempts(last.Number), humanize.Time(last.StartedAt), last.Error)
 		if v.Callback.Deleted() {
 			e.next(replayAnew)
 			return
@@ -216,7 +217,7 @@ const replayAnew = "Register the callback again, and replay the event to it."
 // canceled says why a delivery was given up, and what its attempts came to.
 func (e *explainer) canceled(v *store.DeliveryView, look *callbackd.Diagnosis) {
 	if v.Callback.Deleted() {
-		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; what it was still owed was canceled.", callbackd.TimeText(v.Callback.DeletedAt))
+		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; what it was still owed was canceled.", humanize.Time(v.Callback.DeletedAt))
 		e.next(replayAnew)
 	} else {
 		e.add(Revoked, time.Time{}, time.Time{}, "The API key was revoked; what its callbacks were still owed was canceled.")
@@ -232,7 +233,7 @@ func counted(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	return callbackd.CountText(n, store.MaxPendingShown) + " " + many
+	return humanize.Count(n, store.MaxPendingShown) + " " + many
 }
 
 // attempts begins to say that all n of them failed.
@@ -243,7 +244,7 @@ func attempts(n int) string {
 	case 2:
 		return "Both attempts failed; the last one at"
 	}
-	return "All " + callbackd.NumberText(int64(n)) + " attempts failed; the last one at"
+	return "All " + humanize.Number(n) + " attempts failed; the last one at"
 }
 
 func (e *explainer) refused(a *callbackd.Attempt) {
@@ -280,7 +281,7 @@ var pauses = map[callbackd.PauseReason][2]string{
 // what is ahead of it, and is tried once.
 func (e *explainer) test(v *store.DeliveryView) {
 	timeout := v.Callback.Policy.WithDefaults().Timeout
-	e.add(Sending, v.Event.Accepted(), time.Time{}, "The test is under way: a test waits for nothing, is sent once, and ends after %s at the latest.", callbackd.DurationText(timeout))
+	e.add(Sending, v.Event.Accepted(), time.Time{}, "The test is under way: a test waits for nothing, is sent once, and ends after %s at the latest.", humanize.Duration(timeout))
 }
 
 // pending says what a delivery waits for.
@@ -288,7 +289,7 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Diagnosis, ah
 	cb := v.Callback
 	if cb.Paused() {
 		p := pauses[cb.Pause.Reason]
-		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback has been paused since %s: %s.", callbackd.TimeText(cb.Pause.At), p[0])
+		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback has been paused since %s: %s.", humanize.Time(cb.Pause.At), p[0])
 		e.next("%s POST /v1/callbacks/%s/resume does it.", p[1], cb.Event)
 	}
 	if !look.Running {
@@ -306,14 +307,14 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Diagnosis, ah
 		e.add(AtLimit, time.Time{}, time.Time{}, "%s under way, which is what it may have now.", counted(look.InFlight, "attempt to the callback is", "attempts to the callback are"))
 	}
 	if !look.RateUntil.IsZero() {
-		e.add(RateLimited, time.Time{}, look.RateUntil, "The callback's rate of %g a second lets the next attempt through at %s.", cb.Policy.Rate, callbackd.TimeText(look.RateUntil))
+		e.add(RateLimited, time.Time{}, look.RateUntil, "The callback's rate of %g a second lets the next attempt through at %s.", cb.Policy.Rate, humanize.Time(look.RateUntil))
 	}
 	if v.Replay != 0 {
 		e.add(InReplay, time.Time{}, time.Time{}, "It is part of replay %s, which runs behind new events and retries.", v.Replay)
 	}
 	if ahead.Pending > 0 {
 		e.add(InBacklog, ahead.Since, time.Time{}, "%s not done; the longest wait is %s.",
-			counted(ahead.Pending, "older delivery to the callback is", "older deliveries to the callback are"), callbackd.DurationText(e.now.Sub(ahead.Since)))
+			counted(ahead.Pending, "older delivery to the callback is", "older deliveries to the callback are"), humanize.Duration(e.now.Sub(ahead.Since)))
 	}
 	if len(e.reasons.Reasons) == 0 {
 		e.add(DueNow, time.Time{}, time.Time{}, "It is due and is sent at once.")
@@ -325,7 +326,7 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Diagnosis, ah
 // tells whether something does.
 func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Diagnosis, receiver *store.Receiver) bool {
 	if !look.OpenUntil.IsZero() {
-		e.add(BreakerOpen, receiver.LastFailure, look.OpenUntil, "%s. Nothing is sent to it before a probe at %s.", failing(cb, look, receiver), callbackd.TimeText(look.OpenUntil))
+		e.add(BreakerOpen, receiver.LastFailure, look.OpenUntil, "%s. Nothing is sent to it before a probe at %s.", failing(cb, look, receiver), humanize.Time(look.OpenUntil))
 		e.next("%s", cmp.Or(addressAdvice[receiver.LastFault], "See to the receiver; callbackd finds out by itself when it is back."))
 	}
 	closed := cb.StillClosed(e.now) // also when another node sends
@@ -333,7 +334,7 @@ func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Diagnosis, rece
 		closed = look.ClosedUntil
 	}
 	if closed.After(e.now) {
-		e.add(AskedToWait, time.Time{}, closed, "The receiver asked to be left alone with Retry-After; nothing is sent to it before %s.", callbackd.TimeText(closed))
+		e.add(AskedToWait, time.Time{}, closed, "The receiver asked to be left alone with Retry-After; nothing is sent to it before %s.", humanize.Time(closed))
 		e.next("Wait. To send before, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
 	}
 	if look.Probation && !look.Busy && (look.OriginInFlight >= look.OriginLimit || look.BeginsAt.After(e.now)) {
@@ -345,9 +346,9 @@ func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Diagnosis, rece
 // failing says since when the receiver fails, and how it did last. The engine's
 // count begins anew with a restart, and serves until the time is recorded.
 func failing(cb *callbackd.Callback, look *callbackd.Diagnosis, receiver *store.Receiver) string {
-	s := fmt.Sprintf("The receiver failed %s times in a row", callbackd.NumberText(int64(look.Failures)))
+	s := fmt.Sprintf("The receiver failed %s times in a row", humanize.Number(look.Failures))
 	if !cb.FailingSince.IsZero() {
-		s = "The receiver has been failing since " + callbackd.TimeText(cb.FailingSince)
+		s = "The receiver has been failing since " + humanize.Time(cb.FailingSince)
 	}
 	if last := LastFailure(receiver); last != "" {
 		s += "; the last time, " + last
@@ -362,11 +363,11 @@ func (e *explainer) probation(cb *callbackd.Callback, look *callbackd.Diagnosis)
 	switch {
 	case !look.OriginOpenUntil.IsZero():
 		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sAttempts to such callbacks of the API key failed %s times in a row there, and nothing is sent to any of them before a probe at %s.",
-			shared, callbackd.NumberText(int64(look.OriginFailures)), callbackd.TimeText(look.OriginOpenUntil))
+			shared, humanize.Number(look.OriginFailures), humanize.Time(look.OriginOpenUntil))
 		e.next("See to the receivers there; callbackd finds out by itself when one is back.")
 	case look.BeginsAt.After(e.now):
 		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sOf such callbacks of the API key, no more than %d begin at once there, and one more each %s.",
-			shared, callbackd.ProbationBurst, callbackd.DurationText(callbackd.ProbationEvery))
+			shared, callbackd.ProbationBurst, humanize.Duration(callbackd.ProbationEvery))
 	default:
 		e.add(OnProbation, time.Time{}, time.Time{}, "%sSuch callbacks of the API key may have %s under way there at a time, and that many are under way now.",
 			shared, counted(look.OriginLimit, "attempt", "attempts"))
@@ -380,12 +381,12 @@ func (e *explainer) waits(v *store.DeliveryView, look *callbackd.Diagnosis) {
 		if n := len(v.History); n > 0 {
 			why = ": " + v.History[n-1].Why
 		}
-		e.add(WaitingRetry, time.Time{}, v.Due, "Attempt %d is due at %s%s.", v.Attempts+1, callbackd.TimeText(v.Due), why)
+		e.add(WaitingRetry, time.Time{}, v.Due, "Attempt %d is due at %s%s.", v.Attempts+1, humanize.Time(v.Due), why)
 		e.next("Wait, or send it now: POST /v1/deliveries/%s/retry.", v.ID)
 		return
 	}
 	if look.Head.Event != 0 && look.Head != v.ID && !v.Manual {
-		e.add(Held, time.Time{}, look.HeldUntil, "Number %d of its session failed and is ahead of it; later ones may pass at %s.", look.HeadNo, callbackd.TimeText(look.HeldUntil))
+		e.add(Held, time.Time{}, look.HeldUntil, "Number %d of its session failed and is ahead of it; later ones may pass at %s.", look.HeadNo, humanize.Time(look.HeldUntil))
 		e.next("See why %s fails: GET /v1/deliveries/%s/explain.", look.Head, look.Head)
 	}
 }
@@ -399,6 +400,6 @@ func (e *explainer) lastAttempt(v *store.DeliveryView) {
 	if last.Fault == callbackd.FaultRefused {
 		e.refused(last)
 	} else if last.Fault != callbackd.NoFault {
-		e.add(LastAttempt, last.StartedAt, time.Time{}, "Attempt %d at %s failed: %s.", last.Number, callbackd.TimeText(last.StartedAt), last.Error)
+		e.add(LastAttempt, last.StartedAt, time.Time{}, "Attempt %d at %s failed: %s.", last.Number, humanize.Time(last.StartedAt), last.Error)
 	}
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store"
 )
 
@@ -11,5 +12,5 @@ func LastFailure(r *store.Receiver) string {
 	if r.LastFailure.IsZero() || r.LastSuccess.After(r.LastFailure) || r.LastFault == callbackd.NoFault {
 		return ""
 	}
-	return callbackd.FailureText(r.LastFault, r.LastStatus) + " at " + callbackd.TimeText(r.LastFailure)
+	return callbackd.FailureText(r.LastFault, r.LastStatus) + " at " + humanize.Time(r.LastFailure)
 }
