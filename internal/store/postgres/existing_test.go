@@ -8,9 +8,42 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store/postgres/pgtest"
+	"callbackd/internal/store/storetest"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 )
+
+// A database of an earlier version is read as that version read it, also after
+// a restart.
+func TestExistingDatabaseIsRead(t *testing.T) {
+	o := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
+	conn, err := pgx.Connect(t.Context(), o.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	var schema string
+	if err := conn.QueryRow(t.Context(), "SELECT current_schema()").Scan(&schema); err != nil {
+		t.Fatal(err)
+	}
+	sql, want := storetest.ExistingDatabase(t, schema, o.KeysetFile)
+	if _, err := conn.PgConn().Exec(t.Context(), sql).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"at the first start", "at the second start"} {
+		s, err := Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, storetest.Inventory(t, s)); diff != "" {
+			t.Errorf("%s: -earlier version +this version\n%s", when, diff)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // A command makes no store where there is none, makes no keyset, and upgrades
 // nothing.

@@ -1,0 +1,45 @@
+package sqlite
+
+import (
+	"path/filepath"
+	"testing"
+
+	"callbackd/internal/store/storetest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A directory of an earlier version is read as that version read it, also
+// after a restart.
+func TestExistingDirectoryIsRead(t *testing.T) {
+	dir := t.TempDir()
+	want := storetest.ExistingDirectory(t, dir)
+	for _, when := range []string{"at the first start", "at the second start"} {
+		s := open(t, Options{Dir: dir})
+		if diff := cmp.Diff(want, storetest.Inventory(t, s)); diff != "" {
+			t.Errorf("%s: -earlier version +this version\n%s", when, diff)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A backup takes a directory of an earlier version without an upgrade, and the
+// copy can be served.
+func TestExistingDirectoryIsBackedUp(t *testing.T) {
+	dir, copied := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	want := storetest.ExistingDirectory(t, dir)
+	if _, err := Backup(t.Context(), Options{Dir: dir}, copied, true); err != nil {
+		t.Fatal(err)
+	}
+	for what, dir := range map[string]string{"the copy": copied, "the original": dir} {
+		s := open(t, Options{Dir: dir})
+		if diff := cmp.Diff(want, storetest.Inventory(t, s)); diff != "" {
+			t.Errorf("%s: -earlier version +this version\n%s", what, diff)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
