@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// ReplayID names a replay; like an event's id it holds the time it was made
-// at and grows.
+// ReplayID is the id of a replay. Like an event's id it holds the time of
+// creation, and later replays have greater ids.
 type ReplayID int64
 
-// String is the id as the API writes it: "rpl_" and 13 digits of base32.
+// String returns the id as the API writes it: "rpl_" and 13 digits of base32.
 func (id ReplayID) String() string { return "rpl_" + encode63(int64(id)) }
 
-// ParseReplayID reads what [ReplayID.String] writes.
+// ParseReplayID parses what [ReplayID.String] returns.
 func ParseReplayID(s string) (ReplayID, bool) {
 	digits, ok := strings.CutPrefix(s, "rpl_")
 	if !ok {
@@ -23,33 +23,45 @@ func ParseReplayID(s string) (ReplayID, bool) {
 	return ReplayID(n), ok && n > 0
 }
 
-// ReplayState is where a replay stands.
+// ReplayState is the state of a replay.
 type ReplayState string
 
-// The states of a replay. The last two are ends.
+// The states of a replay. The last two are final.
 const (
 	ReplayRunning  ReplayState = "running"
-	ReplayPaused   ReplayState = "paused"   // nothing more is made due until it is resumed
-	ReplayDone     ReplayState = "done"     // everything was made due and has ended
-	ReplayCanceled ReplayState = "canceled" // nothing more is made due
+	ReplayPaused   ReplayState = "paused"   // makes nothing due until it is resumed
+	ReplayDone     ReplayState = "done"     // its whole set was made due and has ended
+	ReplayCanceled ReplayState = "canceled" // makes nothing more due
 )
 
-// Ended tells whether the replay makes nothing due any more.
+// Ended tells whether the state is final.
 func (s ReplayState) Ended() bool { return s == ReplayDone || s == ReplayCanceled }
+
+// replayMoves lists the states that each state can change to.
+var replayMoves = map[ReplayState][]ReplayState{
+	ReplayRunning: {ReplayPaused, ReplayCanceled, ReplayDone},
+	ReplayPaused:  {ReplayRunning, ReplayCanceled},
+}
 
 // Limits of replays.
 const (
 	MaxReplay     = 1_000_000 // deliveries of one replay
 	MaxReplays    = 20        // of one API key that have not ended
 	MaxReplayRate = 10_000    // deliveries a second
+	MaxReplayStep = 512       // deliveries that one step makes due
+	// ReplayWindow bounds the deliveries of one replay to one callback that are
+	// due and were not tried yet, so that a pause or a cancel takes effect soon.
+	ReplayWindow = 512
 )
 
 // ReplayFilter chooses what a replay sends again. Zero members choose all.
 //
-// Without a target the set is deliveries to callbacks that are in force, of
-// those that have ended unless States says otherwise. With one it is events, each sent to the target: those of the
-// target's type, and when States or Callback is set, those with a delivery
-// that fits.
+// Without a Target it chooses deliveries to callbacks that are not deleted:
+// those in one of States, or those that have ended when States is empty.
+//
+// With a Target it chooses events of the target's type, and each is sent to the
+// target. When States or Callback is set, it chooses only events with a delivery
+// that matches them.
 type ReplayFilter struct {
 	States   []State
 	Type     EventType
@@ -60,32 +72,179 @@ type ReplayFilter struct {
 	Target   CallbackID
 }
 
-// Hastens tells whether the replay makes due what waits for a later time: the
-// set is what is pending, by name.
+// Hastens tells whether the replay makes pending deliveries due now that wait
+// for a later time: the filter names pending deliveries.
 func (f *ReplayFilter) Hastens() bool { return f.Target == 0 && slices.Contains(f.States, Pending) }
 
-// Replay is a lasting order to send a fixed set of deliveries again.
+// Matches tells whether the filter chooses a delivery by its state. ended says
+// that the delivery's callback was deleted or its API key revoked.
+func (f *ReplayFilter) Matches(s State, ended bool) bool {
+	if f.Target == 0 && ended {
+		return false
+	}
+	if len(f.States) > 0 {
+		return slices.Contains(f.States, s)
+	}
+	return f.Target != 0 || s.Terminal()
+}
+
+// Resolve refuses a filter that can choose nothing, and gives a replay to a
+// target the target's event type. key is the API key that asks. target is the
+// callback that Target names, or nil when there is none.
+func (f *ReplayFilter) Resolve(key KeyID, target *Callback) error {
+	if f.Target == 0 {
+		if slices.Contains(f.States, Canceled) {
+			return Errorf(KindInvalid, "A replay of canceled deliveries needs a target, because their callbacks were deleted.")
+		}
+		return nil
+	}
+	if target == nil || target.Key != key || target.Deleted() {
+		return Errorf(KindInvalid, "The target %d is not a callback of this API key; GET /v1/callbacks/:event/policy shows the number.", f.Target)
+	}
+	if f.Type != "" && f.Type != target.Event {
+		return Errorf(KindInvalid, "The target %d is registered for %s and gets no %s.", f.Target, target.Event, f.Type)
+	}
+	f.Type = target.Event
+	return nil
+}
+
+// Replay is a stored order to send a fixed set of deliveries again.
 type Replay struct {
 	ID        ReplayID
 	Key       KeyID
 	Filter    ReplayFilter
-	Rate      float64 // deliveries made due a second; 0: as fast as they are taken
+	Rate      float64 // deliveries made due a second; 0: no limit
 	State     ReplayState
 	CreatedAt time.Time
 	EndedAt   time.Time // zero: not yet
+	NextDue   time.Time // the rate allows no step before it; zero: no wait
 
 	Total int64 // the size of the set
-	Due   int64 // of those, made due so far or skipped
-	// Skipped were not made due: they waited already, and not for a later time
-	// in a replay of what waits, or could not be sent any more (callback
-	// deleted, event removed).
+	Due   int64 // deliveries of the set that were made due or skipped
+	// Skipped counts deliveries that were not made due: they were waiting
+	// already, or could not be sent any more because the callback was deleted
+	// or the event removed.
 	Skipped int64
 	Created int64 // deliveries that did not exist before
-	// Outcomes so far of what was made due; what is missing is pending.
+	// Delivered, Failed and Canceled count the outcomes of what was made due.
 	Delivered, Failed, Canceled int64
 }
 
-// Pending is how many were made due and have not ended.
+// Pending returns how many deliveries were made due and have not ended.
 func (r *Replay) Pending() int64 {
 	return r.Due - r.Skipped - r.Delivered - r.Failed - r.Canceled
+}
+
+// SetState changes the state at the time at. It tells whether the replay changed:
+// it does not when it is in that state already. A replay that ended cannot
+// change: Conflict.
+func (r *Replay) SetState(s ReplayState, at time.Time) (changed bool, err error) {
+	if r.State == s {
+		return false, nil
+	}
+	if r.State.Ended() {
+		return false, Errorf(KindConflict, "Replay %s is %s and does not change any more; start another one.", r.ID, r.State)
+	}
+	if !slices.Contains(replayMoves[r.State], s) {
+		return false, Errorf(KindConflict, "Replay %s is %s and cannot become %s.", r.ID, r.State, s)
+	}
+	r.State = s
+	if s.Ended() {
+		r.EndedAt = at.UTC().Truncate(time.Millisecond)
+	}
+	return true, nil
+}
+
+// CanStep tells whether a step at the time at can do something. When only the
+// rate forbids it, next is the earliest time of the next step.
+func (r *Replay) CanStep(at time.Time) (ok bool, next time.Time) {
+	if r.State != ReplayRunning {
+		return false, time.Time{}
+	}
+	if r.Due < r.Total && r.NextDue.After(at) {
+		return false, r.NextDue
+	}
+	return true, time.Time{}
+}
+
+// ReplayPart is the share of a replay that goes to one callback.
+type ReplayPart struct {
+	Callback CallbackID
+	Total    int64 // the size of the share
+	Done     int64 // deliveries of it that were made due or skipped
+	Untried  int64 // deliveries of it that are due and were not tried yet
+	Ended    bool  // the callback was deleted or its API key revoked
+}
+
+// Divide returns for each part how many deliveries the next step takes from it.
+// The parts share [MaxReplayStep], or the deliveries of one second if the rate
+// allows fewer, and get at least one each while there is something to share. A
+// part whose callback ended is taken whole, because nothing of it is sent.
+func (r *Replay) Divide(parts []ReplayPart) []int64 {
+	budget := int64(MaxReplayStep)
+	if r.Rate > 0 {
+		budget = min(max(int64(r.Rate), 1), budget)
+	}
+	takes := make([]int64, len(parts))
+	for i := range parts {
+		p := &parts[i]
+		switch {
+		case p.Ended:
+			takes[i] = p.Total - p.Done
+		case budget > 0:
+			share := max(1, budget/int64(len(parts)-i))
+			takes[i] = p.fit(share)
+			budget -= takes[i]
+		}
+	}
+	return takes
+}
+
+// fit returns how many of share deliveries can be made due now. When the window
+// has no room for all of them, fit waits until half of the window is free, so
+// that steps are not tiny.
+func (p *ReplayPart) fit(share int64) int64 {
+	n := min(share, p.Total-p.Done)
+	room := ReplayWindow - p.Untried
+	if room < min(n, ReplayWindow/2) {
+		return 0
+	}
+	return min(n, room)
+}
+
+// DueAt returns when the n-th delivery that a step makes due is due; the first
+// is number 0. at is the time of the step.
+func (r *Replay) DueAt(at time.Time, n int64) time.Time {
+	if r.Rate == 0 {
+		return at
+	}
+	return at.Add(time.Duration(n) * time.Duration(float64(time.Second)/r.Rate))
+}
+
+// ReplayProgress counts what one step of a replay did.
+type ReplayProgress struct {
+	Taken   int64 // deliveries of the set that the step made due or skipped
+	Skipped int64
+	Created int64
+}
+
+// Advance adds the progress of a step at the time at, and tells whether the
+// replay changed. The replay is done once its whole set was taken and no
+// delivery of it is pending.
+func (r *Replay) Advance(p ReplayProgress, at time.Time) (changed bool) {
+	r.Due += p.Taken
+	r.Skipped += p.Skipped
+	r.Created += p.Created
+	if r.Due == r.Total && r.Pending() == 0 {
+		r.State, r.EndedAt, r.NextDue = ReplayDone, at, time.Time{}
+		return true
+	}
+	if p.Taken == 0 {
+		return false
+	}
+	r.NextDue = time.Time{}
+	if r.Rate > 0 {
+		r.NextDue = r.DueAt(at, p.Taken-p.Skipped)
+	}
+	return true
 }

@@ -372,7 +372,7 @@ func TestPauseCancelAndADeadReceiver(t *testing.T) {
 		if to[good] != 3000 {
 			r.Errorf("the good receiver got %d of 3000 behind a dead one", to[good])
 		}
-		if rp := r.replay(id); rp.Due-3000 > store.ReplayWindow+200 || rp.Delivered != 3000 {
+		if rp := r.replay(id); rp.Due-3000 > callbackd.ReplayWindow+200 || rp.Delivered != 3000 {
 			r.Errorf("%+v", rp)
 		}
 		set := func(s callbackd.ReplayState) error {
@@ -400,7 +400,7 @@ func TestPauseCancelAndADeadReceiver(t *testing.T) {
 			r.Errorf("a canceled replay ran again: %v", err)
 		}
 		pass(time.Hour)
-		if rp := r.replay(id); rp.Pending() != 0 || rp.Due == rp.Total || rp.Due > paused.Due+store.ReplayWindow || rp.State != callbackd.ReplayCanceled {
+		if rp := r.replay(id); rp.Pending() != 0 || rp.Due == rp.Total || rp.Due > paused.Due+callbackd.ReplayWindow || rp.State != callbackd.ReplayCanceled {
 			r.Errorf("canceled: %+v", rp)
 		}
 	})

@@ -30,8 +30,8 @@ type Replays interface {
 	// RunningReplays returns the replays of every key that run.
 	RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error)
 	// StepReplay makes the next of the replay's set due, from at on, with the
-	// replay's rate between them and no more than ReplayWindow for one
-	// callback that were not tried yet. The deliveries and how far the set
+	// replay's rate between them and no more than
+	// [callbackd.ReplayWindow] for one callback that were not tried yet. The deliveries and how far the set
 	// is done are written in one transaction: whatever crash there is, each
 	// is made due once. A delivery of the set that does not exist is created
 	// with it. One that is pending stays as it is, unless the replay
@@ -39,10 +39,6 @@ type Replays interface {
 	// other replay. A replay that is done is ended.
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (ReplayStep, error)
 }
-
-// ReplayWindow bounds the deliveries of one replay to one callback that were
-// made due and were not tried yet, so that a pause or a cancel comes soon.
-const ReplayWindow = 512
 
 // ReplayStep is what StepReplay did.
 type ReplayStep struct {
@@ -53,27 +49,14 @@ type ReplayStep struct {
 	Next time.Time
 }
 
-// CheckReplayLimit refuses filters that can choose nothing, and gives a replay to
-// a target the target's type. Every driver begins with it.
-func CheckReplayLimit(ctx context.Context, cbs Callbacks, key callbackd.KeyID, f *callbackd.ReplayFilter) error {
+// ResolveReplay is [callbackd.ReplayFilter.Resolve] with the target read from cbs.
+func ResolveReplay(ctx context.Context, cbs Callbacks, key callbackd.KeyID, f *callbackd.ReplayFilter) error {
 	if f.Target == 0 {
-		for _, state := range f.States {
-			if state == callbackd.Canceled {
-				return callbackd.Errorf(callbackd.KindInvalid, "A replay of %s deliveries needs a target: what was canceled has no callback any more.", state)
-			}
-		}
-		return nil
+		return f.Resolve(key, nil)
 	}
-	cb, err := cbs.CallbackByID(ctx, f.Target)
-	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && (cb.Key != key || cb.Deleted()) {
-		return callbackd.Errorf(callbackd.KindInvalid, "The target %d is not a callback of this API key; GET /v1/callbacks/:event/policy shows the number.", f.Target)
-	}
-	if err != nil {
+	target, err := cbs.CallbackByID(ctx, f.Target)
+	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 		return err
 	}
-	if f.Type != "" && f.Type != cb.Event {
-		return callbackd.Errorf(callbackd.KindInvalid, "The target %d is registered for %s and gets no %s.", f.Target, cb.Event, f.Type)
-	}
-	f.Type = cb.Event
-	return nil
+	return f.Resolve(key, target)
 }

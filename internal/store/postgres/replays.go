@@ -12,18 +12,18 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const replayColumns = "id, key_no, filter, rate, state, created_at, ended_at, total, due, skipped, created, delivered, failed, canceled"
+const replayColumns = "id, key_no, filter, rate, state, created_at, ended_at, total, due, skipped, created, delivered, failed, canceled, next_due"
 
 func scanReplay(row pgx.CollectableRow) (r callbackd.Replay, err error) {
 	var created int64
-	var ended *int64
+	var ended, next *int64
 	var filter string
 	err = row.Scan((*int64)(&r.ID), (*int64)(&r.Key), &filter, &r.Rate, (*string)(&r.State), &created, &ended,
-		&r.Total, &r.Due, &r.Skipped, &r.Created, &r.Delivered, &r.Failed, &r.Canceled)
+		&r.Total, &r.Due, &r.Skipped, &r.Created, &r.Delivered, &r.Failed, &r.Canceled, &next)
 	if err != nil {
 		return r, err
 	}
-	r.CreatedAt, r.EndedAt = fromMillis(created), fromNullMillis(ended)
+	r.CreatedAt, r.EndedAt, r.NextDue = fromMillis(created), fromNullMillis(ended), fromNullMillis(next)
 	if err := json.Unmarshal([]byte(filter), &r.Filter); err != nil {
 		return r, damaged(fmt.Errorf("filter of replay %s: %w", r.ID, err))
 	}
@@ -34,14 +34,14 @@ func noReplay(id callbackd.ReplayID) error {
 	return callbackd.Errorf(callbackd.KindNotFound, "There is no replay %s; replays are removed some time after they ended.", id)
 }
 
-// replay reads a replay of a key; more may lock it.
+// replay reads a replay of a key, or of any when key is 0; more may lock it.
 func replay(ctx context.Context, q querier, key callbackd.KeyID, id callbackd.ReplayID, more string) (*callbackd.Replay, error) {
 	rows, err := q.Query(ctx, "SELECT "+replayColumns+" FROM replays WHERE id = $1"+more, int64(id))
 	if err != nil {
 		return nil, err
 	}
 	r, err := pgx.CollectExactlyOneRow(rows, scanReplay)
-	if err == pgx.ErrNoRows || err == nil && r.Key != key {
+	if err == pgx.ErrNoRows || err == nil && key != 0 && r.Key != key {
 		return nil, noReplay(id)
 	}
 	return &r, err
@@ -153,15 +153,14 @@ func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyID, id call
 	var out *callbackd.Replay
 	err := s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) (err error) {
 		out, err = replay(ctx, tx, key, id, " FOR UPDATE")
-		if store.Made(ctx, out); err != nil || out.State == state {
+		if store.Made(ctx, out); err != nil {
 			return err
 		}
-		if out.State.Ended() {
-			return callbackd.Errorf(callbackd.KindConflict, "Replay %s is %s and does not change any more; start another one.", id, out.State)
+		changed, err := out.SetState(state, at)
+		if err != nil || !changed {
+			return err
 		}
-		out.State = state
 		if state.Ended() {
-			out.EndedAt = fromMillis(at.UnixMilli())
 			if err := forgetSet(ctx, tx, id); err != nil {
 				return err
 			}

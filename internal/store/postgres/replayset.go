@@ -40,7 +40,7 @@ func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyID, f callbackd.
 	case <-ctx.Done():
 		return nil, callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "another replay is being chosen; try again")
 	}
-	if err := store.CheckReplayLimit(ctx, s, key, &f); err != nil {
+	if err := store.ResolveReplay(ctx, s, key, &f); err != nil {
 		return nil, err
 	}
 	conn, err := s.shared.Acquire(ctx)
@@ -144,7 +144,7 @@ func (c *chosen) addFitting(ctx context.Context, ids []callbackd.DeliveryID) err
 	last := callbackd.EventID(0)
 	for i, id := range ids {
 		state := places[i].state
-		if len(f.States) == 0 && f.Target == 0 && !state.Terminal() || len(f.States) > 0 && !slices.Contains(f.States, state) {
+		if !f.Matches(state, c.cbs.ended(id.Callback)) {
 			continue
 		}
 		to := id.Callback

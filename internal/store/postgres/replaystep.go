@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -18,8 +17,8 @@ import (
 func (s *Store) StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (store.ReplayStep, error) {
 	var step *replayStep
 	err := s.change(ctx, false, func(ctx context.Context, tx pgx.Tx) error {
-		step = &replayStep{tx: tx, id: id, at: at, next: at}
-		return step.run(ctx)
+		step = &replayStep{tx: tx, at: at}
+		return step.run(ctx, id)
 	})
 	if err != nil {
 		return store.ReplayStep{}, err
@@ -30,81 +29,42 @@ func (s *Store) StepReplay(ctx context.Context, id callbackd.ReplayID, at time.T
 // replayStep is one step of a replay within a transaction.
 type replayStep struct {
 	store.ReplayStep
-	tx                    pgx.Tx
-	id                    callbackd.ReplayID
-	at, next              time.Time     // of the next delivery
-	every                 time.Duration // between two; 0 without a rate
-	hastens               bool
-	done, skipped, create int64
+	tx     pgx.Tx
+	at     time.Time
+	replay *callbackd.Replay
+	done   callbackd.ReplayProgress
 }
 
-// replaySlice bounds what one step makes due.
-const replaySlice = 512
-
-func (r *replayStep) run(ctx context.Context) error {
-	var rate float64
-	var nextDue *int64
-	var left, waiting int64
-	var filter string
-	err := r.tx.QueryRow(ctx, "SELECT state, rate, next_due, total - due, due - skipped - delivered - failed - canceled, filter FROM replays WHERE id = $1 FOR UPDATE", int64(r.id)).
-		Scan((*string)(&r.State), &rate, &nextDue, &left, &waiting, &filter)
-	var f callbackd.ReplayFilter
-	if err == nil {
-		err = damaged(json.Unmarshal([]byte(filter), &f))
-	}
-	r.hastens = f.Hastens()
-	switch notBefore := fromNullMillis(nextDue); {
-	case err == pgx.ErrNoRows:
-		return noReplay(r.id)
-	case err != nil:
+func (r *replayStep) run(ctx context.Context, id callbackd.ReplayID) (err error) {
+	if r.replay, err = replay(ctx, r.tx, 0, id, " FOR UPDATE"); err != nil {
 		return err
-	case r.State != callbackd.ReplayRunning:
-		return nil
-	case left > 0 && notBefore.After(r.at):
-		r.Next = notBefore
+	}
+	r.State = r.replay.State
+	ok, next := r.replay.CanStep(r.at)
+	if r.Next = next; !ok {
 		return nil
 	}
-	budget := int64(replaySlice)
-	if rate > 0 {
-		r.every = time.Duration(float64(time.Second) / rate)
-		budget = min(max(int64(rate), 1), replaySlice) // a second's worth
+	if err := r.parts(ctx); err != nil {
+		return err
 	}
-	if left > 0 {
-		if err := r.parts(ctx, budget); err != nil {
+	if !r.replay.Advance(r.done, r.at) {
+		return nil
+	}
+	r.State, r.Next = r.replay.State, r.replay.NextDue
+	if r.State.Ended() {
+		if err := forgetSet(ctx, r.tx, id); err != nil {
 			return err
 		}
 	}
-	if left == r.done && waiting+r.done-r.skipped == 0 {
-		return r.end(ctx)
-	}
-	if r.done == 0 {
-		return nil
-	}
-	if rate > 0 {
-		r.Next = r.next
-	}
-	_, err = r.tx.Exec(ctx, "UPDATE replays SET due = due + $2, skipped = skipped + $3, created = created + $4, next_due = $5 WHERE id = $1",
-		int64(r.id), r.done, r.skipped, r.create, nullMillis(r.Next))
-	return err
-}
-
-func (r *replayStep) end(ctx context.Context) error {
-	r.State = callbackd.ReplayDone
-	if err := forgetSet(ctx, r.tx, r.id); err != nil {
-		return err
-	}
-	_, err := r.tx.Exec(ctx, "UPDATE replays SET due = due + $2, skipped = skipped + $3, state = $4, ended_at = $5 WHERE id = $1",
-		int64(r.id), r.done, r.skipped, string(r.State), millis(r.at))
+	_, err = r.tx.Exec(ctx, "UPDATE replays SET due = $2, skipped = $3, created = $4, next_due = $5, state = $6, ended_at = $7 WHERE id = $1",
+		int64(id), r.replay.Due, r.replay.Skipped, r.replay.Created, nullMillis(r.replay.NextDue), string(r.State), nullMillis(r.replay.EndedAt))
 	return err
 }
 
 // part is the share of a replay that goes to one callback.
 type part struct {
-	callback    callbackd.CallbackID
-	total, done int64
-	untried     int64 // made due and not tried yet, up to the window
-	over        bool  // nothing is owed to the callback any more
-	take        int64 // of it, in this step
+	callbackd.ReplayPart
+	take int64 // of it, in this step
 }
 
 const selectParts = `SELECT o.callback_no, o.total, o.done, u.n, c.over
@@ -112,30 +72,24 @@ const selectParts = `SELECT o.callback_no, o.total, o.done, u.n, c.over
 	CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM pending WHERE replay = $1 AND replay <> 0 AND callback_no = o.callback_no AND first_failed_at IS NULL LIMIT $2) f LIMIT 1) u
 	CROSS JOIN LATERAL (SELECT c.deleted_at IS NOT NULL OR k.revoked_at IS NOT NULL AS over FROM callbacks c JOIN keys k ON k.no = c.key_no WHERE c.no = o.callback_no LIMIT 1) c`
 
-// parts gives each callback its share of the budget.
-func (r *replayStep) parts(ctx context.Context, budget int64) error {
-	rows, err := r.tx.Query(ctx, selectParts, int64(r.id), store.ReplayWindow)
+// parts takes from each part what the step may take.
+func (r *replayStep) parts(ctx context.Context) error {
+	rows, err := r.tx.Query(ctx, selectParts, int64(r.replay.ID), callbackd.ReplayWindow)
 	if err != nil {
 		return err
 	}
-	parts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p part, err error) {
-		err = row.Scan((*int64)(&p.callback), &p.total, &p.done, &p.untried, &p.over)
+	open, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p callbackd.ReplayPart, err error) {
+		err = row.Scan((*int64)(&p.Callback), &p.Total, &p.Done, &p.Untried, &p.Ended)
 		return p, err
 	})
 	if err != nil {
 		return err
 	}
-	for i := range parts {
-		p := &parts[i]
-		n := p.total - p.done
-		switch {
-		case p.over:
-			p.take = n
-			r.done += n
-			r.skipped += n
-		case budget > 0:
-			p.take = p.room(min(n, max(1, budget/int64(len(parts)-i))))
-			budget -= p.take
+	parts := make([]part, len(open))
+	for i, n := range r.replay.Divide(open) {
+		if parts[i] = (part{open[i], n}); open[i].Ended {
+			r.done.Taken += n
+			r.done.Skipped += n
 		}
 	}
 	if err := r.makeDue(ctx, parts); err != nil {
@@ -144,20 +98,10 @@ func (r *replayStep) parts(ctx context.Context, budget int64) error {
 	var b pgx.Batch
 	for _, p := range parts {
 		if p.take > 0 {
-			b.Queue("UPDATE replay_parts SET done = done + $3 WHERE replay_id = $1 AND callback_no = $2", int64(r.id), int64(p.callback), p.take)
+			b.Queue("UPDATE replay_parts SET done = done + $3 WHERE replay_id = $1 AND callback_no = $2", int64(r.replay.ID), int64(p.Callback), p.take)
 		}
 	}
 	return r.tx.SendBatch(ctx, &b).Close()
-}
-
-// room is how many of n may be made due for a callback: all of them, or none
-// while most of the window is still to be tried.
-func (p *part) room(n int64) int64 {
-	room := store.ReplayWindow - p.untried
-	if room < min(n, store.ReplayWindow/2) {
-		return 0
-	}
-	return min(n, room)
 }
 
 const selectChunks = `SELECT e.callback_no, e.chunk, e.ids FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS o (callback_no, first, last)
@@ -170,12 +114,12 @@ func (r *replayStep) slices(ctx context.Context, parts []part) (ids []callbackd.
 	want := int64(0)
 	for i := range parts {
 		p := &parts[i]
-		if p.over || p.take == 0 {
+		if p.Ended || p.take == 0 {
 			continue
 		}
-		first, last := codec.ChunksOf(p.done, p.take)
-		nos, firsts, lasts = append(nos, int64(p.callback)), append(firsts, first), append(lasts, last)
-		taking[p.callback] = p
+		first, last := codec.ChunksOf(p.Done, p.take)
+		nos, firsts, lasts = append(nos, int64(p.Callback)), append(firsts, first), append(lasts, last)
+		taking[p.Callback] = p
 		want += p.take
 	}
 	if want == 0 {
@@ -188,11 +132,11 @@ func (r *replayStep) slices(ctx context.Context, parts []part) (ids []callbackd.
 			return err
 		}
 		p := taking[callbackd.CallbackID(no)]
-		for _, ev := range codec.AppendSlice(nil, chunk, raw, p.done, p.take) {
-			ids = append(ids, callbackd.DeliveryID{Event: ev, Callback: p.callback})
+		for _, ev := range codec.AppendSlice(nil, chunk, raw, p.Done, p.take) {
+			ids = append(ids, callbackd.DeliveryID{Event: ev, Callback: p.Callback})
 		}
 		return nil
-	}, int64(r.id), nos, firsts, lasts)
+	}, int64(r.replay.ID), nos, firsts, lasts)
 	if err == nil && int64(len(ids)) != want {
 		err = codec.ErrSet
 	}
@@ -231,25 +175,24 @@ func (r *replayStep) makeDue(ctx context.Context, parts []part) error {
 		var owed []byte
 		var waits bool
 		var attempts int
-		if err := row.Scan(&i, &session, &sequence, &owed, &waits, &attempts); err != nil || waits && !r.hastens {
+		if err := row.Scan(&i, &session, &sequence, &owed, &waits, &attempts); err != nil || waits && !r.replay.Filter.Hastens() {
 			return err
 		}
 		id := ids[i-1]
 		if waits {
-			waiting = append(waiting, callbackd.Delivery{ID: id, Session: session, Sequence: sequence, Manual: true, Replay: r.id})
+			waiting = append(waiting, callbackd.Delivery{ID: id, Session: session, Sequence: sequence, Manual: true, Replay: r.replay.ID})
 			return nil
 		}
 		if !slices.Contains(codec.Owed(owed), id.Callback) {
 			later = append(later, id)
 		}
-		due = append(due, callbackd.Delivery{ID: id, Session: session, Sequence: sequence, Attempts: attempts, Manual: true, Replay: r.id, Due: r.next.UTC().Truncate(time.Millisecond)})
-		r.next = r.next.Add(r.every)
+		due = append(due, callbackd.Delivery{ID: id, Session: session, Sequence: sequence, Attempts: attempts, Manual: true, Replay: r.replay.ID, Due: r.dueAt(len(due))})
 		return nil
 	}, callbacks, events)
 	if err == nil && len(later) > 0 {
 		callbacks, events := split(later)
 		tag, err2 := r.tx.Exec(ctx, insertLater, callbacks, events)
-		r.create, err = tag.RowsAffected(), err2
+		r.done.Created, err = tag.RowsAffected(), err2
 	}
 	if err == nil && len(due) > 0 {
 		err = r.insertDue(ctx, due)
@@ -257,24 +200,28 @@ func (r *replayStep) makeDue(ctx context.Context, parts []part) error {
 	if err == nil && len(waiting) > 0 {
 		err = r.hasten(ctx, waiting)
 	}
-	r.done += int64(len(ids))
-	r.skipped += int64(len(ids) - len(r.Due))
+	r.done.Taken += int64(len(ids))
+	r.done.Skipped += int64(len(ids) - len(r.Due))
 	return err
+}
+
+// dueAt returns when the n-th delivery of the step is due.
+func (r *replayStep) dueAt(n int) time.Time {
+	return r.replay.DueAt(r.at, int64(n)).UTC().Truncate(time.Millisecond)
 }
 
 // hasten makes due those of the deliveries that wait for a later time.
 func (r *replayStep) hasten(ctx context.Context, waiting []callbackd.Delivery) error {
 	var p pipeline
-	for _, d := range waiting {
-		d.Due = r.next.UTC().Truncate(time.Millisecond)
+	for i, d := range waiting {
+		d.Due = r.dueAt(len(r.Due) + i)
 		p.add(hastenDue, func(row pgx.CollectableRow) error {
 			var attempts int32
 			err := row.Scan(&attempts)
 			d.Attempts = int(attempts)
 			r.Due = append(r.Due, d)
 			return err
-		}, int64(d.ID.Callback), int64(d.ID.Event), millis(d.Due), int64(r.id))
-		r.next = r.next.Add(r.every)
+		}, int64(d.ID.Callback), int64(d.ID.Event), millis(d.Due), int64(r.replay.ID))
 	}
 	return p.run(ctx, r.tx.Conn())
 }
@@ -290,7 +237,7 @@ func (r *replayStep) insertDue(ctx context.Context, due []callbackd.Delivery) er
 		err := row.Scan(&no, &event)
 		made[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackID(no)}] = true
 		return err
-	}, callbacks, events, attempts, times, int64(r.id))
+	}, callbacks, events, attempts, times, int64(r.replay.ID))
 	for _, d := range due {
 		if made[d.ID] {
 			r.Due = append(r.Due, d)

@@ -13,14 +13,14 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-const replayColumns = "id, key_no, filter, rate, state, created_at, ended_at, total, due, skipped, created, delivered, failed, canceled"
+const replayColumns = "id, key_no, filter, rate, state, created_at, ended_at, total, due, skipped, created, delivered, failed, canceled, next_due"
 
 func scanReplay(st *sqlite3.Stmt) (*callbackd.Replay, error) {
 	r := &callbackd.Replay{
 		ID: callbackd.ReplayID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Rate: st.ColumnFloat(3),
 		State: callbackd.ReplayState(st.ColumnText(4)), CreatedAt: columnTime(st, 5), EndedAt: columnTime(st, 6),
 		Total: st.ColumnInt64(7), Due: st.ColumnInt64(8), Skipped: st.ColumnInt64(9), Created: st.ColumnInt64(10),
-		Delivered: st.ColumnInt64(11), Failed: st.ColumnInt64(12), Canceled: st.ColumnInt64(13),
+		Delivered: st.ColumnInt64(11), Failed: st.ColumnInt64(12), Canceled: st.ColumnInt64(13), NextDue: columnTime(st, 14),
 	}
 	if err := json.Unmarshal(st.ColumnRawText(2), &r.Filter); err != nil {
 		return nil, fmt.Errorf("filter of replay %s: %w", r.ID, err)
@@ -136,15 +136,14 @@ func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyID, id call
 	var out *callbackd.Replay
 	err := s.write(ctx, func(t *tx) (err error) {
 		out, err = t.replay(key, id)
-		if store.Made(ctx, out); err != nil || out.State == state {
+		if store.Made(ctx, out); err != nil {
 			return err
 		}
-		if out.State.Ended() {
-			return callbackd.Errorf(callbackd.KindConflict, "Replay %s is %s and does not change any more; start another one.", id, out.State)
+		changed, err := out.SetState(state, at)
+		if err != nil || !changed {
+			return err
 		}
-		out.State = state
 		if state.Ended() {
-			out.EndedAt = at.UTC().Truncate(time.Millisecond)
 			if err := t.forgetSet(id); err != nil {
 				return err
 			}
@@ -165,15 +164,19 @@ func (t *tx) forgetSet(id callbackd.ReplayID) error {
 	return t.query("DELETE FROM replay_events WHERE replay_id = ?", nil, int64(id))
 }
 
-// part is the share of a replay that goes to one callback.
-type part struct {
-	callback    callbackd.CallbackID
-	total, done int64
-}
+const selectParts = `SELECT p.callback_no, p.total, p.done,
+		(SELECT count(*) FROM pending WHERE replay = ?1 AND replay != 0 AND callback_no = p.callback_no AND first_failed_at IS NULL),
+		c.deleted_at IS NOT NULL OR k.revoked_at IS NOT NULL
+	FROM replay_parts p CROSS JOIN callbacks c ON c.no = p.callback_no CROSS JOIN keys k ON k.no = c.key_no
+	WHERE p.replay_id = ?1 AND p.done < p.total ORDER BY p.callback_no`
 
-func (d *db) openParts(id callbackd.ReplayID) (parts []part, err error) {
-	err = d.query("SELECT callback_no, total, done FROM replay_parts WHERE replay_id = ? AND done < total ORDER BY callback_no", func(st *sqlite3.Stmt) error {
-		parts = append(parts, part{callback: callbackd.CallbackID(st.ColumnInt64(0)), total: st.ColumnInt64(1), done: st.ColumnInt64(2)})
+// openParts reads the parts of a replay that have deliveries left.
+func (d *db) openParts(id callbackd.ReplayID) (parts []callbackd.ReplayPart, err error) {
+	err = d.query(selectParts, func(st *sqlite3.Stmt) error {
+		parts = append(parts, callbackd.ReplayPart{
+			Callback: callbackd.CallbackID(st.ColumnInt64(0)), Total: st.ColumnInt64(1), Done: st.ColumnInt64(2),
+			Untried: st.ColumnInt64(3), Ended: st.ColumnBool(4),
+		})
 		return nil
 	}, int64(id))
 	return parts, err
@@ -181,21 +184,10 @@ func (d *db) openParts(id callbackd.ReplayID) (parts []part, err error) {
 
 // StepReplay is part of [store.Replays].
 func (s *Store) StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (store.ReplayStep, error) {
-	var parts []part
-	err := s.read(ctx, func(d *db) (err error) { parts, err = d.openParts(id); return err })
-	if err != nil {
-		return store.ReplayStep{}, err
-	}
-	ended := map[callbackd.CallbackID]bool{}
-	for _, p := range parts { // before the writer is entered: see Record
-		if ended[p.callback], err = s.ended(ctx, p.callback); err != nil {
-			return store.ReplayStep{}, err
-		}
-	}
 	var step *replayStep
-	err = s.deliver(ctx, func(t *tx) error {
-		step = &replayStep{t: t, id: id, at: at, next: at}
-		return step.run(ended)
+	err := s.deliver(ctx, func(t *tx) error {
+		step = &replayStep{t: t, at: at}
+		return step.run(id)
 	})
 	if err != nil {
 		return store.ReplayStep{}, err
@@ -206,141 +198,86 @@ func (s *Store) StepReplay(ctx context.Context, id callbackd.ReplayID, at time.T
 // replayStep is one step of a replay within a transaction.
 type replayStep struct {
 	store.ReplayStep
-	t                     *tx
-	id                    callbackd.ReplayID
-	at, next              time.Time     // of the next delivery
-	every                 time.Duration // between two; 0 without a rate
-	hastens               bool
-	done, skipped, create int64
+	t      *tx
+	at     time.Time
+	replay *callbackd.Replay
+	done   callbackd.ReplayProgress
 }
 
-// replaySlice bounds what one step makes due.
-const replaySlice = 512
-
-func (r *replayStep) run(ended map[callbackd.CallbackID]bool) error {
-	var rate float64
-	var notBefore time.Time
-	var left, waiting int64
-	err := r.t.query("SELECT state, rate, next_due, total - due, due - skipped - delivered - failed - canceled, filter FROM replays WHERE id = ?", func(st *sqlite3.Stmt) error {
-		var f callbackd.ReplayFilter
-		if err := json.Unmarshal(st.ColumnRawText(5), &f); err != nil {
-			return fmt.Errorf("filter of replay %s: %w", r.id, err)
-		}
-		r.hastens = f.Hastens()
-		r.State, rate, notBefore = callbackd.ReplayState(st.ColumnText(0)), st.ColumnFloat(1), columnTime(st, 2)
-		left, waiting = st.ColumnInt64(3), st.ColumnInt64(4)
-		return nil
-	}, int64(r.id))
-	switch {
-	case err != nil:
+func (r *replayStep) run(id callbackd.ReplayID) error {
+	err := r.t.query("SELECT "+replayColumns+" FROM replays WHERE id = ?", func(st *sqlite3.Stmt) (err error) {
+		r.replay, err = scanReplay(st)
 		return err
-	case r.State == "":
-		return noReplay(r.id)
-	case r.State != callbackd.ReplayRunning:
-		return nil
-	case left > 0 && notBefore.After(r.at):
-		r.Next = notBefore
-		return nil
+	}, int64(id))
+	if err == nil && r.replay == nil {
+		err = noReplay(id)
 	}
-	budget := int64(replaySlice)
-	if rate > 0 {
-		r.every = time.Duration(float64(time.Second) / rate)
-		budget = min(max(int64(rate), 1), replaySlice) // a second's worth
-	}
-	if left > 0 {
-		if err := r.parts(ended, budget); err != nil {
-			return err
-		}
-	}
-	if left == r.done && waiting+r.done-r.skipped == 0 {
-		r.State = callbackd.ReplayDone
-		if err := r.t.forgetSet(r.id); err != nil {
-			return err
-		}
-		return r.t.query("UPDATE replays SET due = due + ?, skipped = skipped + ?, state = ?, ended_at = ? WHERE id = ?", nil,
-			r.done, r.skipped, string(r.State), r.at, int64(r.id))
-	}
-	if r.done == 0 {
-		return nil
-	}
-	if rate > 0 {
-		r.Next = r.next
-	}
-	return r.t.query("UPDATE replays SET due = due + ?, skipped = skipped + ?, created = created + ?, next_due = ? WHERE id = ?", nil,
-		r.done, r.skipped, r.create, r.Next, int64(r.id))
-}
-
-// parts gives each callback its share of the budget.
-func (r *replayStep) parts(ended map[callbackd.CallbackID]bool, budget int64) error {
-	parts, err := r.t.openParts(r.id)
 	if err != nil {
 		return err
 	}
-	for i, p := range parts {
-		over, known := ended[p.callback]
-		if !known {
-			continue
-		}
-		n := p.total - p.done
-		if over {
-			r.done += n
-			r.skipped += n
-		} else {
-			share := max(1, budget/int64(len(parts)-i))
-			if n, err = r.room(p, min(n, share)); err != nil || n == 0 {
-				if err != nil {
-					return err
-				}
-				continue
-			}
-			if err := r.makeDue(p, n); err != nil {
-				return err
-			}
-			budget -= n
-		}
-		if err := r.t.query("UPDATE replay_parts SET done = done + ? WHERE replay_id = ? AND callback_no = ?", nil, n, int64(r.id), int64(p.callback)); err != nil {
+	r.State = r.replay.State
+	ok, next := r.replay.CanStep(r.at)
+	if r.Next = next; !ok {
+		return nil
+	}
+	if err := r.parts(); err != nil {
+		return err
+	}
+	if !r.replay.Advance(r.done, r.at) {
+		return nil
+	}
+	r.State, r.Next = r.replay.State, r.replay.NextDue
+	if r.State.Ended() {
+		if err := r.t.forgetSet(id); err != nil {
 			return err
 		}
-		if budget <= 0 {
-			break
+	}
+	return r.t.query("UPDATE replays SET due = ?, skipped = ?, created = ?, next_due = ?, state = ?, ended_at = ? WHERE id = ?", nil,
+		r.replay.Due, r.replay.Skipped, r.replay.Created, r.replay.NextDue, string(r.replay.State), r.replay.EndedAt, int64(id))
+}
+
+// parts takes from each part what the step may take.
+func (r *replayStep) parts() error {
+	parts, err := r.t.openParts(r.replay.ID)
+	if err != nil {
+		return err
+	}
+	for i, n := range r.replay.Divide(parts) {
+		p := &parts[i]
+		if n == 0 {
+			continue
+		}
+		if p.Ended {
+			r.done.Taken += n
+			r.done.Skipped += n
+		} else if err := r.makeDue(p, n); err != nil {
+			return err
+		}
+		err := r.t.query("UPDATE replay_parts SET done = done + ? WHERE replay_id = ? AND callback_no = ?", nil, n, int64(r.replay.ID), int64(p.Callback))
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// room is how many of n may be made due for a callback: all of them, or none
-// while most of the window is still to be tried.
-func (r *replayStep) room(p part, n int64) (int64, error) {
-	untried := int64(0)
-	err := r.t.query("SELECT count(*) FROM pending WHERE replay = ? AND replay != 0 AND callback_no = ? AND first_failed_at IS NULL", func(st *sqlite3.Stmt) error {
-		untried = st.ColumnInt64(0)
-		return nil
-	}, int64(r.id), int64(p.callback))
-	if room := store.ReplayWindow - untried; room < min(n, store.ReplayWindow/2) {
-		return 0, err
-	} else {
-		return min(n, room), err
-	}
-}
-
 // makeDue makes the part's next n deliveries due.
-func (r *replayStep) makeDue(p part, n int64) error {
-	ids, err := r.t.setSlice(r.id, p.callback, p.done, n)
+func (r *replayStep) makeDue(p *callbackd.ReplayPart, n int64) error {
+	ids, err := r.t.setSlice(r.replay.ID, p.Callback, p.Done, n)
 	if err != nil {
 		return err
 	}
 	for _, ev := range ids {
-		d, err := r.one(callbackd.DeliveryID{Event: ev, Callback: p.callback})
+		d, err := r.one(callbackd.DeliveryID{Event: ev, Callback: p.Callback})
 		if err != nil {
 			return err
 		}
-		r.done++
+		r.done.Taken++
 		if d == nil {
-			r.skipped++
+			r.done.Skipped++
 			continue
 		}
 		r.Due = append(r.Due, *d)
-		r.next = r.next.Add(r.every)
 	}
 	return nil
 }
@@ -352,7 +289,7 @@ func (r *replayStep) hasten(d callbackd.Delivery) (out *callbackd.Delivery, err 
 		WHERE callback_no = ?1 AND event_id = ?2 AND due > ?3 AND replay = 0 RETURNING attempts`, func(st *sqlite3.Stmt) error {
 		d.Attempts, out = st.ColumnInt(0), &d
 		return nil
-	}, int64(d.ID.Callback), int64(d.ID.Event), d.Due, int64(r.id))
+	}, int64(d.ID.Callback), int64(d.ID.Event), d.Due, int64(r.replay.ID))
 	return out, err
 }
 
@@ -360,7 +297,7 @@ func (r *replayStep) hasten(d callbackd.Delivery) (out *callbackd.Delivery, err 
 // returns nil for one that waits already and for one whose event is gone.
 func (r *replayStep) one(id callbackd.DeliveryID) (*callbackd.Delivery, error) {
 	t := r.t
-	d := callbackd.Delivery{ID: id, Manual: true, Replay: r.id, Due: r.next.UTC().Truncate(time.Millisecond)}
+	d := callbackd.Delivery{ID: id, Manual: true, Replay: r.replay.ID, Due: r.replay.DueAt(r.at, int64(len(r.Due))).UTC().Truncate(time.Millisecond)}
 	found, owed := false, false
 	err := t.query("SELECT session, sequence, test, owed FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
 		d.Session, d.Sequence, d.Test, found = st.ColumnText(0), st.ColumnInt64(1), st.ColumnBool(2), true
@@ -374,7 +311,7 @@ func (r *replayStep) one(id callbackd.DeliveryID) (*callbackd.Delivery, error) {
 	}
 	waits := false
 	err = t.query("SELECT 1 FROM pending WHERE callback_no = ? AND event_id = ?", func(*sqlite3.Stmt) error { waits = true; return nil }, int64(id.Callback), int64(id.Event))
-	if err != nil || waits && !r.hastens {
+	if err != nil || waits && !r.replay.Filter.Hastens() {
 		return nil, err
 	}
 	if waits {
@@ -385,7 +322,7 @@ func (r *replayStep) one(id callbackd.DeliveryID) (*callbackd.Delivery, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.create += n
+		r.done.Created += n
 	}
 	err = t.query("SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = ? AND callback_no = ?", func(st *sqlite3.Stmt) error { d.Attempts = st.ColumnInt(0); return nil }, int64(id.Event), int64(id.Callback))
 	if err != nil {

@@ -54,7 +54,7 @@ func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyID, f callbackd.
 	case <-ctx.Done():
 		return nil, callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "another replay is being chosen; try again")
 	}
-	if err := store.CheckReplayLimit(ctx, s, key, &f); err != nil {
+	if err := store.ResolveReplay(ctx, s, key, &f); err != nil {
 		return nil, err
 	}
 	c := &chosen{filter: f}
@@ -88,14 +88,11 @@ func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyID, f callbackd.
 // fits tells whether a delivery of an event is one that the filter chooses.
 func (c *chosen) fits(d *db, id callbackd.DeliveryID) (bool, error) {
 	cb, ok, err := c.cbs.get(d, id.Callback)
-	if err != nil || !ok || c.filter.Target == 0 && cb.ended {
+	if err != nil || !ok {
 		return false, err
 	}
 	p, err := d.stand(id, cb.ended)
-	if len(c.filter.States) == 0 {
-		return c.filter.Target != 0 || p.state.Terminal(), err
-	}
-	return slices.Contains(c.filter.States, p.state), err
+	return c.filter.Matches(p.state, cb.ended), err
 }
 
 // event adds what the filter chooses of one event.

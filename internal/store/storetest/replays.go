@@ -321,7 +321,7 @@ func (s *suite) replayWindow() {
 	for range 5 {
 		due += len(s.step(r, s.at).Due)
 	}
-	if due > store.ReplayWindow || due < store.ReplayWindow/2 {
+	if due > callbackd.ReplayWindow || due < callbackd.ReplayWindow/2 {
 		s.Errorf("%d made due and none tried", due)
 	}
 	_, err := s.SetReplayState(s.ctx(), s.key.ID, r.ID, callbackd.ReplayCanceled, s.at)
