@@ -24,9 +24,3 @@ const shardStep = 40503 // 2¹⁶ over the golden ratio, odd
 // NodeID numbers the processes that ever shared a database; none has the
 // number of another, not even of itself before a restart. 0 is none.
 type NodeID int64
-
-// LaneCursor is a place in a lane: behind the event After of the session.
-type LaneCursor struct {
-	Session string
-	After   EventID
-}

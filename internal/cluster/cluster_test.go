@@ -145,7 +145,7 @@ func (n *notes) Look(ds []callbackd.Delivery) {
 		n.note("look %d %s %d", d.ID.Event, d.Session, d.Sequence)
 	}
 }
-func (n *notes) Handover(ds []callbackd.Delivery) {
+func (n *notes) OnCommit(ds []callbackd.Delivery) {
 	for _, d := range ds {
 		n.note("take %d test=%v", d.ID.Event, d.Test)
 	}
@@ -156,7 +156,7 @@ func (n *notes) Replay(ds []callbackd.Delivery) {
 }
 func (n *notes) CallbackChanged(no callbackd.CallbackID) { n.note("changed %d", no) }
 func (n *notes) Renew()                                  { n.note("renew") }
-func (n *notes) Outlook(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
+func (n *notes) Diagnosis(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
 	return callbackd.Diagnosis{Failures: 7}
 }
 
@@ -309,6 +309,6 @@ func TestTheQueueIsReadAgainAfterShardsWereTaken(t *testing.T) {
 
 type quietEngine struct{ *notes }
 
-func (quietEngine) Outlook(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
+func (quietEngine) Diagnosis(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
 	return callbackd.Diagnosis{}
 }

@@ -42,25 +42,29 @@ func (h *hooked) hook(f func(op string, cb callbackd.CallbackID) error) {
 
 func (h *hooked) count(n int) { h.mu.Lock(); h.loaded += n; h.mu.Unlock() }
 
-func (h *hooked) Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+func (h *hooked) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
 	if err := h.ask("fresh", cb); err != nil {
 		return nil, err
 	}
-	ds, err := h.Store.Fresh(ctx, cb, after, limit)
+	ds, err := h.Store.FirstAttempts(ctx, cb, after, limit)
 	h.count(len(ds))
 	return ds, err
 }
 
-func (h *hooked) Scheduled(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	if err := h.ask("scheduled", cb); err != nil {
+func (h *hooked) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	op := "retries"
+	if class == callbackd.DueReplays {
+		op = "replays"
+	}
+	if err := h.ask(op, cb); err != nil {
 		return nil, time.Time{}, err
 	}
-	ds, next, err := h.Store.Scheduled(ctx, cb, until, limit)
+	ds, next, err := h.Store.Due(ctx, class, cb, until, limit)
 	time.Sleep(h.slow)
 	return ds, next, err
 }
 
-func (h *hooked) CallbackByNo(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
+func (h *hooked) CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
 	if err := h.ask("callback", no); err != nil {
 		return nil, err
 	}

@@ -101,7 +101,7 @@ type countingLoads struct {
 	loads atomic.Int64
 }
 
-func (q *countingLoads) Load(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error) {
+func (q *countingLoads) EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error) {
 	q.loads.Add(1)
 	return q.Store.EventByID(ctx, id)
 }

@@ -247,7 +247,7 @@ func (e *Engine) readLanes(t *target) query {
 
 func (e *Engine) readScheduled(t *target, now time.Time) query {
 	t.nextDue = time.Time{} // completions may note another meanwhile
-	return e.readDue(t, e.o.Queue.Scheduled, now, t.noteDue, func(l *lane, d callbackd.Delivery) {
+	return e.readDue(t, callbackd.DueRetries, now, t.noteDue, func(l *lane, d callbackd.Delivery) {
 		l.again = append(l.again, d)
 		t.retries++
 	})
@@ -255,19 +255,16 @@ func (e *Engine) readScheduled(t *target, now time.Time) query {
 
 func (e *Engine) readReplayed(t *target, now time.Time) query {
 	t.nextReplay = time.Time{}
-	return e.readDue(t, e.o.Queue.Replayed, now, t.noteReplay, func(l *lane, d callbackd.Delivery) {
+	return e.readDue(t, callbackd.DueReplays, now, t.noteReplay, func(l *lane, d callbackd.Delivery) {
 		l.later = append(l.later, d)
 		t.replays++
 	})
 }
 
-// dueOnes is Scheduled or Replayed of the queue.
-type dueOnes func(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error)
-
-func (e *Engine) readDue(t *target, read dueOnes, now time.Time, note func(time.Time), add func(*lane, callbackd.Delivery)) query {
+func (e *Engine) readDue(t *target, class callbackd.DueClass, now time.Time, note func(time.Time), add func(*lane, callbackd.Delivery)) query {
 	limit := retryPage + len(t.taken)
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, next, err := read(ctx, t.id, now, limit)
+		ds, next, err := e.o.Queue.Due(ctx, class, t.id, now, limit)
 		if err != nil {
 			e.mu.Lock()
 			note(now)
@@ -304,7 +301,7 @@ func (e *Engine) readFresh(t *target) query {
 	t.rewound()
 	after, seen, limit := t.cursor, t.seen, e.o.Window
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, err := e.o.Queue.Fresh(ctx, t.id, after, limit)
+		ds, err := e.o.Queue.FirstAttempts(ctx, t.id, after, limit)
 		return func(now time.Time) {
 			for _, d := range ds {
 				t.cursor = max(t.cursor, d.ID.Event)

@@ -68,7 +68,7 @@ func (t *target) rewound() {
 	}
 }
 
-// readFrom makes Fresh be read from an id on.
+// readFrom makes FirstAttempts be read from an id on.
 func (t *target) readFrom(id callbackd.EventID) {
 	if t.rewind == 0 || id < t.rewind {
 		t.rewind = id
@@ -237,7 +237,7 @@ func (e *Engine) left(t *target) {
 	}
 }
 
-// look reads the delivery's lane from the store, unless Fresh comes to it
+// look reads the delivery's lane from the store, unless FirstAttempts comes to it
 // anyhow or memory has no place for one more lane. A query that runs may have
 // passed it.
 func (e *Engine) look(t *target, session string, id callbackd.EventID) {

@@ -370,7 +370,7 @@ type slowQueue struct {
 
 func (q *slowQueue) set(d time.Duration) { q.mu.Lock(); q.wait = d; q.mu.Unlock() }
 
-func (q *slowQueue) CallbackByNo(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
+func (q *slowQueue) CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
 	q.mu.Lock()
 	wait := q.wait
 	q.mu.Unlock()
@@ -425,11 +425,11 @@ type lateQueue struct {
 
 func (q *lateQueue) passing() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.passes }
 
-func (q *lateQueue) Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+func (q *lateQueue) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
 	q.mu.Lock()
 	hidden, wait := q.hidden, q.wait
 	q.mu.Unlock()
-	ds, err := q.Store.Fresh(ctx, cb, after, limit+1)
+	ds, err := q.Store.FirstAttempts(ctx, cb, after, limit+1)
 	shown := slices.DeleteFunc(slices.Clone(ds), func(d callbackd.Delivery) bool { return d.ID.Event == hidden })
 	q.set(len(shown) > 0 && hidden > after && hidden < shown[min(len(shown), limit)-1].ID.Event)
 	time.Sleep(wait)

@@ -49,7 +49,7 @@ type target struct {
 	nextReplay time.Time
 	wants      []*lane // lanes with more in the store
 
-	// rewind is the lowest id that Fresh must be read from again; 0: none.
+	// rewind is the lowest id that FirstAttempts must be read from again; 0: none.
 	rewind callbackd.EventID
 	// leaving: the shard goes to another node, or went. Nothing starts; what
 	// is under way ends, and then drained is told.

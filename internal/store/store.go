@@ -290,29 +290,28 @@ type Queue interface {
 	OnCommit(func(ds []callbackd.Delivery))
 	// Backlogs returns the number of every callback that is owed something.
 	Backlogs(ctx context.Context) ([]callbackd.CallbackID, error)
-	// Fresh returns up to limit pending deliveries of the callback that were
-	// never scheduled (Due is zero), with ids above after, in acceptance
-	// order, which is sequence order within each session. Event is set for
-	// the first MaxFreshData bytes of them and nil from there on.
-	Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
-	// Scheduled returns up to limit pending deliveries that have a Due,
-	// soonest first, and of those only Due ≤ until. next is the soonest Due
-	// beyond what was returned; zero when there is none.
-	Scheduled(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
-	// Replayed is Scheduled for the deliveries that a replay made due; they
-	// are not among those of Scheduled.
-	Replayed(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
+	// FirstAttempts returns up to limit pending deliveries of the callback
+	// that wait for their first attempt (Due is zero), with event ids above
+	// after. They are in the order of acceptance, which is the order of
+	// sequence numbers within each session. Event is set for the first
+	// deliveries, up to MaxEventDataPerRead bytes, and nil for the others.
+	FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
+	// Due returns up to limit pending deliveries of the class that are due at
+	// until or before, soonest first. next is when the first delivery that was
+	// not returned is due; it is zero when there is none.
+	Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
 	// Blocked returns up to limit pending deliveries with HoldsUntil after
 	// now, soonest HoldsUntil first: the heads that hold their lanes after a
 	// restart.
 	Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error)
-	// Lanes returns, for each place in turn, up to limit fresh deliveries
-	// that follow it in its session, in sequence order. Event is set as in
-	// Fresh. Each session is named once.
+	// Lanes returns, for each cursor in turn, up to limit deliveries of the
+	// session that follow the cursor and wait for their first attempt, in the
+	// order of their sequence numbers. Event is set as in FirstAttempts. No two
+	// cursors may name the same session.
 	Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
-	// FirstAttemptsByID returns those of the deliveries that are fresh, in the order
-	// given. Event is set as in Fresh. Whether their callbacks have ended is
-	// not asked.
+	// FirstAttemptsByID returns those of the deliveries that wait for their
+	// first attempt, in the order of ids. Event is set as in FirstAttempts. It
+	// does not check whether their callbacks were deleted or their keys revoked.
 	FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
 	// EventByID returns the event of a delivery; NotFound when retention took it.
 	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
@@ -332,8 +331,9 @@ type Queue interface {
 	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
 }
 
-// MaxFreshData bounds the event data that one call of Fresh returns, in bytes.
-const MaxFreshData = 2 << 20
+// MaxEventDataPerRead bounds the event data, in bytes, that one call of
+// FirstAttempts, FirstAttemptsByID or Lanes returns.
+const MaxEventDataPerRead = 2 << 20
 
 // Upkeep is the slow work and the proofs.
 type Upkeep interface {

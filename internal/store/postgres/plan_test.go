@@ -246,9 +246,9 @@ func everyCommand(t *testing.T, s *Store) {
 	}
 	_, err = s.Backlogs(ctx)
 	must(err)
-	_, err = s.Fresh(ctx, cb.ID, 0, 1)
+	_, err = s.FirstAttempts(ctx, cb.ID, 0, 1)
 	must(err)
-	_, _, err = s.Scheduled(ctx, cb.ID, now, 1)
+	_, _, err = s.Due(ctx, callbackd.DueRetries, cb.ID, now, 1)
 	must(err)
 	_, err = s.Blocked(ctx, cb.ID, now, 1)
 	must(err)
@@ -370,7 +370,7 @@ func TestEveryCommandIsExplained(t *testing.T) {
 	contract := reflect.TypeFor[store.Store]()
 	for i := range contract.NumMethod() {
 		name := contract.Method(i).Name
-		if slices.Contains([]string{"SetHandover", "Watch"}, name) { // they ask nothing
+		if slices.Contains([]string{"OnCommit", "Watch"}, name) { // they ask nothing
 			continue
 		}
 		if !strings.Contains(string(source), "s."+name+"(") {
@@ -449,7 +449,7 @@ func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) 
 			must(err)
 		}
 	}
-	_, _, err = s.Replayed(ctx, target.ID, now, 10)
+	_, _, err = s.Due(ctx, callbackd.DueReplays, target.ID, now, 10)
 	must(err)
 	_, _, err = s.ListReplays(ctx, k.ID, 0, 10)
 	must(err)

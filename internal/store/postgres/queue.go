@@ -136,13 +136,13 @@ const (
 			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)`
 	selectBacklogs = withOwed + `
 		SELECT no FROM b WHERE no IS NOT NULL LIMIT $1`
-	selectFresh = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
+	selectFirstAttempts = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
 			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY p.event_id ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $4 THEN e.data END
 		FROM (SELECT * FROM pending WHERE callback_no = $1 AND event_id > $2 AND due IS NULL ORDER BY event_id LIMIT $3) p` + pendingEvent + ` ORDER BY p.event_id`
-	selectScheduled = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND due IS NOT NULL AND replay = 0 ORDER BY due LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
-	selectReplayed  = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND replay <> 0 ORDER BY due, event_id LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
-	selectHolding   = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
-	selectPicked    = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
+	selectDueRetries = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND due IS NOT NULL AND replay = 0 ORDER BY due LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
+	selectDueReplays = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND replay <> 0 ORDER BY due, event_id LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
+	selectHolding    = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
+	selectPicked     = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
 			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY o.i ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $3 THEN e.data END
 		FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (callback_no, event_id, i)
 		CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id AND due IS NULL LIMIT 1) p` + pendingEvent + ` ORDER BY o.i`
@@ -189,12 +189,12 @@ func (s *Store) backlogs(ctx context.Context, limit int) (owed []callbackd.Callb
 	return owed, nil
 }
 
-// Fresh is part of [store.Queue].
-func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
+// FirstAttempts is part of [store.Queue].
+func (s *Store) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
 	if ended, err := s.ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
-	return s.withEvents(ctx, selectFresh, int64(cb), int64(after), limit, store.MaxFreshData)
+	return s.withEvents(ctx, selectFirstAttempts, int64(cb), int64(after), limit, store.MaxEventDataPerRead)
 }
 
 // withEvents reads fresh deliveries with their events.
@@ -220,17 +220,12 @@ func (s *Store) withEvents(ctx context.Context, sql string, args ...any) (ds []c
 	return ds, err
 }
 
-// Scheduled is part of [store.Queue].
-func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	return s.dueOnes(ctx, cb, selectScheduled, until, limit)
-}
-
-// Replayed is part of [store.Queue].
-func (s *Store) Replayed(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	return s.dueOnes(ctx, cb, selectReplayed, until, limit)
-}
-
-func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackID, sql string, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+// Due is part of [store.Queue].
+func (s *Store) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	sql := selectDueRetries
+	if class == callbackd.DueReplays {
+		sql = selectDueReplays
+	}
 	ds, err := s.deliveries(ctx, cb, sql, limit+1)
 	for i, d := range ds {
 		if i == limit || d.Due.After(until) {
@@ -258,7 +253,7 @@ func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackID, from []callb
 	for i, f := range from {
 		sessions[i], afters[i] = f.Session, int64(f.After)
 	}
-	return s.withEvents(ctx, selectLanes, int64(cb), int64(c.Key), sessions, afters, limit, store.MaxFreshData)
+	return s.withEvents(ctx, selectLanes, int64(cb), int64(c.Key), sessions, afters, limit, store.MaxEventDataPerRead)
 }
 
 // FirstAttemptsByID is part of [store.Queue].
@@ -267,7 +262,7 @@ func (s *Store) FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryI
 	for i, id := range ids {
 		callbacks[i], events[i] = int64(id.Callback), int64(id.Event)
 	}
-	return s.withEvents(ctx, selectPicked, callbacks, events, store.MaxFreshData)
+	return s.withEvents(ctx, selectPicked, callbacks, events, store.MaxEventDataPerRead)
 }
 
 // makeDueNext looks at the next pending rows of a callback. One that is being

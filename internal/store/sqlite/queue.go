@@ -91,9 +91,9 @@ func (d *db) backlogs(limit int, f func(callbackd.CallbackID)) error {
 	return nil
 }
 
-// Fresh is part of [store.Queue].
-func (s *Store) Fresh(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
-	if ds, err = s.freshOnes(ctx, cb, "", after, limit); err == nil {
+// FirstAttempts is part of [store.Queue].
+func (s *Store) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
+	if ds, err = s.firstAttempts(ctx, cb, "", after, limit); err == nil {
 		err = s.addEvents(ctx, ds)
 	}
 	return ds, err
@@ -104,7 +104,7 @@ func (s *Store) addEvents(ctx context.Context, ds []callbackd.Delivery) error {
 	if len(ds) == 0 {
 		return nil
 	}
-	room := store.MaxFreshData
+	room := store.MaxEventDataPerRead
 	return s.read(ctx, func(d *db) (err error) {
 		for i := 0; err == nil && i < len(ds) && room > 0; i++ {
 			if ds[i].Event, err = d.event(ds[i].ID.Event); err == nil {
@@ -115,9 +115,9 @@ func (s *Store) addEvents(ctx context.Context, ds []callbackd.Delivery) error {
 	})
 }
 
-// freshOnes merges the fresh deliveries that have a row with the young ones.
+// firstAttempts merges the fresh deliveries that have a row with the young ones.
 // Both are in order, and most of the time all rows are older.
-func (s *Store) freshOnes(ctx context.Context, cb callbackd.CallbackID, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+func (s *Store) firstAttempts(ctx context.Context, cb callbackd.CallbackID, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
 	young := s.tail.of(cb, session, after, limit)
 	sql, args := "event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", []any{int64(after), limit}
 	if session != "" {
@@ -136,17 +136,12 @@ func (s *Store) freshOnes(ctx context.Context, cb callbackd.CallbackID, session 
 	return ds[:min(len(ds), limit)], nil
 }
 
-// Scheduled is part of [store.Queue].
-func (s *Store) Scheduled(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	return s.dueOnes(ctx, cb, "due IS NOT NULL AND replay = 0 ORDER BY due LIMIT ?", until, limit)
-}
-
-// Replayed is part of [store.Queue].
-func (s *Store) Replayed(ctx context.Context, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	return s.dueOnes(ctx, cb, "replay != 0 ORDER BY due, event_id LIMIT ?", until, limit)
-}
-
-func (s *Store) dueOnes(ctx context.Context, cb callbackd.CallbackID, sql string, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+// Due is part of [store.Queue].
+func (s *Store) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
+	sql := "due IS NOT NULL AND replay = 0 ORDER BY due LIMIT ?"
+	if class == callbackd.DueReplays {
+		sql = "replay != 0 ORDER BY due, event_id LIMIT ?"
+	}
 	ds, err := s.pendings(ctx, cb, sql, limit+1)
 	for i, d := range ds {
 		if i == limit || d.Due.After(until) {
@@ -164,7 +159,7 @@ func (s *Store) Blocked(ctx context.Context, cb callbackd.CallbackID, now time.T
 // Lanes is part of [store.Queue].
 func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) (ds []callbackd.Delivery, err error) {
 	for _, f := range from {
-		lane, err := s.freshOnes(ctx, cb, f.Session, f.After, limit)
+		lane, err := s.firstAttempts(ctx, cb, f.Session, f.After, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -176,7 +171,7 @@ func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackID, from []callb
 // FirstAttemptsByID is part of [store.Queue].
 func (s *Store) FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) (ds []callbackd.Delivery, err error) {
 	for _, id := range ids {
-		one, err := s.freshOnes(ctx, id.Callback, "", id.Event-1, 1)
+		one, err := s.firstAttempts(ctx, id.Callback, "", id.Event-1, 1)
 		if err != nil {
 			return nil, err
 		}

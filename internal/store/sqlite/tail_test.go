@@ -65,7 +65,7 @@ func TestReadsDuringFoldsMissNothing(t *testing.T) {
 			}
 		}
 		want = accepted.Load()
-		fresh, err := s.Fresh(t.Context(), cb.ID, 0, 10*n)
+		fresh, err := s.FirstAttempts(t.Context(), cb.ID, 0, 10*n)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -89,7 +89,7 @@ func (s *suite) lastErrors() {
 		s.publish(s.key, ev1, fmt.Sprintf("S%d", round))
 		for _, no := range []callbackd.CallbackID{cb.ID, other.ID} {
 			waiting := s.fresh(no)
-			scheduled, _, err := s.Scheduled(s.ctx(), no, s.at.Add(time.Hour), 100)
+			scheduled, _, err := s.Due(s.ctx(), callbackd.DueRetries, no, s.at.Add(time.Hour), 100)
 			s.must(err)
 			for _, d := range append(waiting, scheduled...) {
 				k := kinds[random.IntN(len(kinds))]
@@ -203,7 +203,7 @@ func (s *suite) backlogSince() {
 	if got, want := count(s.at.Add(time.Second)), (store.Backlog{Pending: 2, Since: s.at.UTC()}); got != want {
 		s.Errorf("sent again: %+v, want %+v", got, want)
 	}
-	scheduled, _, err := s.Scheduled(s.ctx(), cb.ID, s.at, 10)
+	scheduled, _, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at, 10)
 	s.must(err)
 	s.failed(scheduled[0], callbackd.Pending, callbackd.FaultStatus, 500, s.at.Add(5*time.Hour))
 	if got, want := count(s.at.Add(time.Hour)), (store.Backlog{Pending: 2, Overdue: 2, Since: s.at.UTC()}); got != want {

@@ -160,9 +160,9 @@ func (s *suite) proven() {
 // due is when the callback's scheduled deliveries are due.
 func (s *suite) due(no callbackd.CallbackID) map[callbackd.EventID]time.Time {
 	s.Helper()
-	ds, _, err := s.Scheduled(s.ctx(), no, s.at.Add(1000*time.Hour), 1000)
+	ds, _, err := s.Due(s.ctx(), callbackd.DueRetries, no, s.at.Add(1000*time.Hour), 1000)
 	s.must(err)
-	again, _, err := s.Replayed(s.ctx(), no, s.at.Add(1000*time.Hour), 1000)
+	again, _, err := s.Due(s.ctx(), callbackd.DueReplays, no, s.at.Add(1000*time.Hour), 1000)
 	s.must(err)
 	out := map[callbackd.EventID]time.Time{}
 	for _, d := range append(ds, again...) {
@@ -394,7 +394,7 @@ func (s *suite) replayPending() {
 			s.Errorf("%+v", d)
 		}
 	}
-	stored, _, err := s.Replayed(s.ctx(), cb.ID, s.at, 10)
+	stored, _, err := s.Due(s.ctx(), callbackd.DueReplays, cb.ID, s.at, 10)
 	s.must(err)
 	if len(stored) != 2 || stored[0] != due[0] || stored[1] != due[1] {
 		s.Errorf("%+v, want %+v", stored, due)

@@ -162,12 +162,12 @@ func (s *suite) replays() {
 	if again := s.step(r, s.at); len(again.Due) != 0 || again.State != callbackd.ReplayRunning {
 		s.Errorf("%+v", again)
 	}
-	ds, _, err := s.Replayed(s.ctx(), a.ID, s.at.Add(time.Hour), 10)
+	ds, _, err := s.Due(s.ctx(), callbackd.DueReplays, a.ID, s.at.Add(time.Hour), 10)
 	s.must(err)
 	if len(ds) != 3 || ds[0].Replay != r.ID {
 		s.Fatalf("%+v", ds)
 	}
-	if ds, _, err := s.Scheduled(s.ctx(), a.ID, s.at.Add(time.Hour), 10); err != nil || len(ds) != 1 {
+	if ds, _, err := s.Due(s.ctx(), callbackd.DueRetries, a.ID, s.at.Add(time.Hour), 10); err != nil || len(ds) != 1 {
 		s.Errorf("retries: %+v, %v", ds, err)
 	}
 	s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{})
@@ -176,7 +176,7 @@ func (s *suite) replays() {
 	if got := s.reread(r); got.Due != 4 || got.Skipped != 1 || got.Delivered != 1 || got.Failed != 1 || got.Pending() != 1 {
 		s.Errorf("%+v", got)
 	}
-	ds, _, err = s.Replayed(s.ctx(), a.ID, s.at.Add(time.Hour), 10)
+	ds, _, err = s.Due(s.ctx(), callbackd.DueReplays, a.ID, s.at.Add(time.Hour), 10)
 	s.must(err)
 	s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{})
 	if got := s.step(r, s.at.Add(time.Minute)); got.State != callbackd.ReplayDone || s.reread(r).EndedAt.IsZero() {
@@ -250,7 +250,7 @@ func (s *suite) replayTo() {
 	if len(story) == 0 || len(story[0].Deliveries) != 2 {
 		s.Errorf("the session's page lacks what its event came to be owed: %+v", story)
 	}
-	ds, _, err := s.Replayed(s.ctx(), late.ID, s.at.Add(time.Hour), 10)
+	ds, _, err := s.Due(s.ctx(), callbackd.DueReplays, late.ID, s.at.Add(time.Hour), 10)
 	s.must(err)
 	for _, d := range ds {
 		s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
@@ -326,7 +326,7 @@ func (s *suite) replayWindow() {
 	}
 	_, err := s.SetReplayState(s.ctx(), s.key.ID, r.ID, callbackd.ReplayCanceled, s.at)
 	s.must(err)
-	ds, _, err := s.Replayed(s.ctx(), cb.ID, s.at.Add(time.Hour), 1000)
+	ds, _, err := s.Due(s.ctx(), callbackd.DueReplays, cb.ID, s.at.Add(time.Hour), 1000)
 	s.must(err)
 	s.deliverAll(ds)
 	if step := s.step(r, s.at); len(step.Due) != 0 || step.State != callbackd.ReplayCanceled {
@@ -381,7 +381,7 @@ func (s *suite) notEarly() {
 	for range 2 { // as a new row, and as one that is there
 		due, holds := s.at.Add(time.Second+55*time.Microsecond), s.at.Add(time.Minute+time.Nanosecond)
 		s.outcome(d, callbackd.Pending, due, holds)
-		ds, _, err := s.Scheduled(s.ctx(), cb.ID, s.at.Add(time.Hour), 1)
+		ds, _, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at.Add(time.Hour), 1)
 		s.must(err)
 		d = ds[0]
 		for was, got := range map[time.Time]time.Time{due: d.Due, holds: d.HoldsUntil} {
@@ -389,7 +389,7 @@ func (s *suite) notEarly() {
 				s.Errorf("%v came back as %v", was, got)
 			}
 		}
-		if _, next, err := s.Scheduled(s.ctx(), cb.ID, due, 1); err != nil || next.Before(due) {
+		if _, next, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, due, 1); err != nil || next.Before(due) {
 			s.Errorf("at its time less than a millisecond: %v, %v", next, err)
 		}
 	}

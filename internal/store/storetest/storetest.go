@@ -133,7 +133,7 @@ func (s *suite) publish(key callbackd.Key, ev callbackd.EventType, sessions ...s
 
 func (s *suite) fresh(no callbackd.CallbackID) []callbackd.Delivery {
 	s.Helper()
-	ds, err := s.Fresh(s.ctx(), no, 0, 1000)
+	ds, err := s.FirstAttempts(s.ctx(), no, 0, 1000)
 	s.must(err)
 	return ds
 }
@@ -485,7 +485,7 @@ func (s *suite) record() {
 	if v.State != callbackd.Pending || v.Attempts != 1 || !v.Due.Equal(due) || len(v.History) != 1 {
 		s.Errorf("%+v", v)
 	}
-	ds, next, err := s.Scheduled(s.ctx(), cb.ID, due, 10)
+	ds, next, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, due, 10)
 	s.must(err)
 	if len(ds) != 1 || !next.IsZero() || ds[0].Attempts != 1 || ds[0].Step != 1 || ds[0].FirstFailedAt.IsZero() || len(s.fresh(cb.ID)) != 0 {
 		s.Errorf("%+v, %v", ds, next)
@@ -528,9 +528,9 @@ func (s *suite) queue() {
 	if nos, err = s.Backlogs(s.ctx()); err != nil || !slices.Equal(nos, []callbackd.CallbackID{a.ID, b.ID}) {
 		s.Errorf("backlogs of %v, %v", nos, err)
 	}
-	page, err := s.Fresh(s.ctx(), a.ID, 0, 7)
+	page, err := s.FirstAttempts(s.ctx(), a.ID, 0, 7)
 	s.must(err)
-	rest, err := s.Fresh(s.ctx(), a.ID, page[6].ID.Event, 100)
+	rest, err := s.FirstAttempts(s.ctx(), a.ID, page[6].ID.Event, 100)
 	s.must(err)
 	all := append(page, rest...)
 	for i, d := range all {
@@ -558,12 +558,12 @@ func (s *suite) queue() {
 	if picked, err = s.FirstAttemptsByID(s.ctx(), []callbackd.DeliveryID{all[0].ID, all[6].ID}); err != nil || len(picked) != 1 || picked[0].ID != all[6].ID {
 		s.Errorf("what waits for its next attempt is not fresh: %+v, %v", picked, err)
 	}
-	ds, next, err := s.Scheduled(s.ctx(), a.ID, s.at.Add(4*time.Second), 3)
+	ds, next, err := s.Due(s.ctx(), callbackd.DueRetries, a.ID, s.at.Add(4*time.Second), 3)
 	s.must(err)
 	if len(ds) != 3 || ds[0].ID != all[5].ID || !next.Equal(s.at.Add(4*time.Second)) {
 		s.Errorf("%+v, next %v", ds, next)
 	}
-	if ds, next, err = s.Scheduled(s.ctx(), a.ID, s.at, 3); err != nil || len(ds) != 0 || !next.Equal(s.at.Add(time.Second)) {
+	if ds, next, err = s.Due(s.ctx(), callbackd.DueRetries, a.ID, s.at, 3); err != nil || len(ds) != 0 || !next.Equal(s.at.Add(time.Second)) {
 		s.Errorf("%+v, next %v, %v", ds, next, err)
 	}
 	held, err := s.Blocked(s.ctx(), a.ID, s.at.Add(7*time.Minute), 10)
@@ -645,7 +645,7 @@ func (s *suite) retry() {
 		}
 	}
 	s.balanced()
-	due, _, err := s.Scheduled(s.ctx(), cb.ID, s.at, 10)
+	due, _, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at, 10)
 	s.must(err)
 	for _, d := range due {
 		s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
@@ -807,7 +807,7 @@ func (s *suite) restart() {
 	if next[0].Sequence != 3 || next[0].ID <= evs[1].ID {
 		s.Errorf("%+v", next[0])
 	}
-	ds, _, err := s.Scheduled(s.ctx(), cb.ID, s.at.Add(time.Hour), 10)
+	ds, _, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at.Add(time.Hour), 10)
 	s.must(err)
 	if len(s.fresh(cb.ID)) != 2 || len(ds) != 1 || ds[0].Attempts != 1 || !ds[0].HoldsUntil.Equal(s.at.Add(time.Hour)) {
 		s.Errorf("%+v", ds)

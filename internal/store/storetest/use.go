@@ -126,9 +126,9 @@ func (u *user) publish(key callbackd.Key, cb *callbackd.Callback) {
 // outcomes records the next of a callback: in every way a delivery can go.
 func (u *user) outcomes(cb *callbackd.Callback) {
 	ds := u.fresh(cb.ID)
-	due, _, err := u.Scheduled(u.ctx(), cb.ID, u.at.Add(time.Hour), 10)
+	due, _, err := u.Due(u.ctx(), callbackd.DueRetries, cb.ID, u.at.Add(time.Hour), 10)
 	u.must(err)
-	again, _, err := u.Replayed(u.ctx(), cb.ID, u.at.Add(time.Hour), 10)
+	again, _, err := u.Due(u.ctx(), callbackd.DueReplays, cb.ID, u.at.Add(time.Hour), 10)
 	u.must(err)
 	for _, d := range append(append(ds[:min(len(ds), 8)], due...), again...) {
 		o := result(d, callbackd.Delivered, u.at, time.Time{}, time.Time{})
@@ -254,10 +254,10 @@ func (s *suite) ofCallback(out map[string]any, cb *callbackd.Callback) {
 	now, err := s.CallbackByID(s.ctx(), cb.ID)
 	s.must(err)
 	out[at+"ended"], out[at+"fresh"] = now.DeletedAt, s.fresh(cb.ID)
-	scheduled, next, err := s.Scheduled(s.ctx(), cb.ID, far, 1000)
+	scheduled, next, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, far, 1000)
 	s.must(err)
 	out[at+"scheduled"] = []any{bySession(scheduled), next}
-	replayed, next, err := s.Replayed(s.ctx(), cb.ID, far, 1000)
+	replayed, next, err := s.Due(s.ctx(), callbackd.DueReplays, cb.ID, far, 1000)
 	s.must(err)
 	out[at+"replayed"] = []any{bySession(replayed), next}
 	holding, err := s.Blocked(s.ctx(), cb.ID, used, 1000)
