@@ -24,7 +24,7 @@ type arrow struct {
 }
 
 // drivers is what every driver shares with the others.
-var drivers = []string{"callbackd", "callbackd/internal/store/transfer", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo"}
+var drivers = []string{"callbackd", "callbackd/internal/store/core", "callbackd/internal/store/transfer", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo"}
 
 var arrows = []arrow{
 	{"callbackd", nil, "the domain is pure: it must be readable and testable without any machinery"},
@@ -37,6 +37,7 @@ var arrows = []arrow{
 	{"callbackd/internal/sender", []string{"callbackd", "callbackd/internal/egress", "callbackd/internal/signature", "callbackd/internal/strictjson"}, "the sender says what happened; policy and storage live elsewhere"},
 	{"callbackd/internal/store", []string{"callbackd"}, "the contract is domain words only"},
 	{"callbackd/internal/store/codec", []string{"callbackd", "callbackd/internal/store"}, "what both drivers write alike knows the contract's words only"},
+	{"callbackd/internal/store/core", []string{"callbackd", "callbackd/internal/store", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo"}, "a command that is not hot is written once: it knows the contract and a small seam, and no driver"},
 	{"callbackd/internal/store/seal", []string{"callbackd"}, "what seals secrets must be auditable alone"},
 	{"callbackd/internal/store/memo", nil, "a cache knows nothing of what it keeps"},
 	{"callbackd/internal/store/transfer", nil, "what takes rows from one database to another knows neither of them, nor what they mean"},

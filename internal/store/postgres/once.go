@@ -2,10 +2,8 @@ package postgres
 
 import (
 	"cmp"
-	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -14,11 +12,9 @@ import (
 )
 
 const (
-	selectAnswer  = "SELECT digest, status, answer FROM answers WHERE key_no = $1 AND hash = $2"
 	selectAnswers = `SELECT o.i, a.digest, a.status, a.answer FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS o (key_no, hash, i)
 		CROSS JOIN LATERAL (SELECT digest, status, answer FROM answers WHERE key_no = o.key_no AND hash = o.hash LIMIT 1) a`
 	insertAnswers = "INSERT INTO answers (key_no, hash, digest, at, status, answer) SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::integer[], $6::bytea[])"
-	dropAnswers   = "DELETE FROM answers WHERE ctid = ANY (ARRAY (SELECT ctid FROM answers WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))"
 )
 
 // storedAnswer is an answer as its row has it.
@@ -46,63 +42,6 @@ func (s *Store) sealAnswer(o *store.Once) (*storedAnswer, error) {
 	}
 	sealed, err := s.sealer.Answer(o.Key, o.Hash, a.Body)
 	return &storedAnswer{o: o, digest: o.Digest, status: int32(a.Status), sealed: sealed}, err
-}
-
-// once is a transaction that is made unless its idempotency key has an answer.
-// The answer is written with what it changes, so that it may be tried again
-// whether its commit was answered or not.
-func (s *Store) once(o *store.Once, f func(context.Context, pgx.Tx) error) func(context.Context, pgx.Tx) error {
-	return func(ctx context.Context, tx pgx.Tx) error {
-		if err := s.answered(ctx, tx, o); err != nil {
-			return err
-		}
-		if err := f(ctx, tx); err != nil {
-			return err
-		}
-		a, err := s.sealAnswer(o)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, insertAnswers, []int64{int64(o.Key)}, [][]byte{o.Hash}, [][]byte{a.digest}, []int64{millis(o.At)}, []int32{a.status}, [][]byte{a.sealed})
-		if violates(err) == "answers_pkey" {
-			return errTaken
-		}
-		return err
-	}
-}
-
-func (s *Store) answered(ctx context.Context, q querier, o *store.Once) error {
-	var a storedAnswer
-	rows, err := q.Query(ctx, selectAnswer, int64(o.Key), o.Hash)
-	if err != nil {
-		return err
-	}
-	found := false
-	for rows.Next() {
-		if err := rows.Scan(&a.digest, &a.status, &a.sealed); err != nil {
-			return err
-		}
-		found = true
-	}
-	if rows.Err() != nil || !found {
-		return rows.Err()
-	}
-	return s.again(o, &a)
-}
-
-// Answered is part of [store.Answers].
-func (s *Store) Answered(ctx context.Context, o *store.Once) error {
-	return s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error { return s.answered(ctx, conn, o) })
-}
-
-// SweepAnswers is part of [store.Answers].
-func (s *Store) SweepAnswers(ctx context.Context, before time.Time, limit int) (removed int, err error) {
-	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, dropAnswers, millis(before), limit)
-		removed = int(tag.RowsAffected())
-		return err
-	})
-	return removed, err
 }
 
 // tokenOf is where the answer of a command is kept.

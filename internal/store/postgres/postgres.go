@@ -22,6 +22,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/core"
 	"callbackd/internal/store/memo"
 	"callbackd/internal/store/seal"
 
@@ -79,6 +80,8 @@ type Options struct {
 
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
+	*core.Store // the commands that are not hot
+
 	hot      *pgxpool.Pool // intake and record
 	lease    *pgxpool.Pool // leases and messages: nothing else may hold them up
 	settings *pgxpool.Pool // what all commands ask for
@@ -184,6 +187,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		err = conn.QueryRow(ctx, "SELECT coalesce((SELECT id FROM events ORDER BY id DESC LIMIT 1), 0), (SELECT revision FROM settings)").Scan(&last, &s.revision)
 		s.lastID = callbackd.EventID(last)
 		s.newestAt = s.lastID.Time()
+		s.Store = core.New(seam{s}, &dialect, s.sealer)
 		return false, err
 	})
 }
@@ -312,9 +316,7 @@ func (s *Store) changeOn(ctx context.Context, on *pgxpool.Pool, idempotent bool,
 	if err := s.closed(); err != nil {
 		return err
 	}
-	if o := store.OnceOf(ctx); o != nil {
-		f, idempotent = s.once(o, f), true
-	}
+	idempotent = idempotent || store.OnceOf(ctx) != nil
 	return s.insist(ctx, idempotent, func(ctx context.Context) (bool, error) {
 		defer resetWhenLate(ctx, on)
 		conn, err := on.Acquire(ctx)
@@ -326,7 +328,8 @@ func (s *Store) changeOn(ctx context.Context, on *pgxpool.Pool, idempotent bool,
 		if err != nil {
 			return false, err
 		}
-		if err := f(ctx, tx); err != nil {
+		err = s.RunOnce(ctx, seamTx{ctx, tx}, func() error { return f(ctx, tx) })
+		if err != nil {
 			_ = tx.Rollback(ctx) // a connection that is not idle is not reused
 			return false, err
 		}

@@ -9,6 +9,7 @@ import (
 	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
+	"callbackd/internal/store/memo"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -76,6 +77,10 @@ func (s *Store) change(ctx context.Context, key callbackd.KeyID, ev callbackd.Ev
 	}
 	return out, nil
 }
+
+// forgetTargets drops the cache of the callbacks that events are owed to. It runs
+// on the writer's goroutine.
+func (s *Store) forgetTargets() { s.owed = memo.New[subject, []callbackd.CallbackID](maxOwedCached) }
 
 func (s *Store) forget(cb *callbackd.Callback) {
 	s.owed.Drop(subject{cb.Key, cb.Event})

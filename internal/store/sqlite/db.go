@@ -57,7 +57,7 @@ func (d *db) query(sql string, row func(*sqlite3.Stmt) error, args ...any) error
 	st := d.stmts[sql]
 	if st == nil {
 		var err error
-		if st, _, err = d.conn.Prepare(sql); err != nil {
+		if st, _, err = d.conn.Prepare(numbered(sql)); err != nil {
 			return fmt.Errorf("prepare %q: %w", sql, err)
 		}
 		d.stmts[sql] = st
@@ -118,7 +118,7 @@ func bind(st *sqlite3.Stmt, args []any) error {
 		case time.Duration:
 			err = st.BindInt64(i+1, v.Microseconds())
 		default:
-			err = fmt.Errorf("argument %d has type %T", i+1, a)
+			err = bindPlain(st, i+1, a)
 		}
 		if err != nil {
 			return err

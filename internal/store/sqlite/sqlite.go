@@ -21,6 +21,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/core"
 	"callbackd/internal/store/memo"
 	"callbackd/internal/store/seal"
 
@@ -64,6 +65,8 @@ type Options struct {
 
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
+	*core.Store // the commands that are not hot
+
 	sealer *seal.Sealer
 	beside bool
 	// readOnly is why nothing may be written; nil: it may.
@@ -211,6 +214,7 @@ func (s *Store) open(o Options) error {
 	if s.sealer, err = seal.Open(o.KeysetFile, secrets == 0); err != nil {
 		return err
 	}
+	s.Store = core.New(seam{s}, &dialect, s.sealer)
 	if err := s.opens(s.w); err != nil {
 		return err
 	}

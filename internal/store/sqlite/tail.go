@@ -126,6 +126,13 @@ func youngDelivery(ev *callbackd.Event, cb callbackd.CallbackID) callbackd.Deliv
 	return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test}
 }
 
+// empty tells whether the tables say everything.
+func (l *tail) empty() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.events) == 0
+}
+
 // callbacks is the callbacks with young deliveries.
 func (l *tail) callbacks() []callbackd.CallbackID {
 	l.mu.RLock()

@@ -7,7 +7,6 @@ import (
 	"runtime"
 
 	"callbackd"
-	"callbackd/internal/store"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -65,10 +64,8 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 	if s.readOnly != nil {
 		return s.readOnly
 	}
-	if o := store.OnceOf(ctx); o != nil {
-		run = s.once(o, run)
-	}
-	j := &job{run: run, done: make(chan struct{})}
+	once := func(t *tx) error { return s.RunOnce(ctx, t, func() error { return run(t) }) }
+	j := &job{run: once, done: make(chan struct{})}
 	select {
 	case s.jobs <- j:
 	case <-s.closing:

@@ -1,0 +1,104 @@
+// Package core holds every store command that is not on the hot path, once for
+// all drivers. It needs little of a driver: [Driver] runs transactions, [Tx]
+// runs statements, and [Dialect] says what the databases cannot say alike.
+//
+// Statements are written once, in the SQL that SQLite and PostgreSQL share,
+// with parameters that are numbered from $1. [Plain] lists the types of
+// arguments and [Row] those of results. A rule of the domain has no place
+// here: it is a pure function of package callbackd, which a command calls
+// inside its transaction.
+package core
+
+import (
+	"context"
+	"errors"
+
+	"callbackd/internal/store"
+	"callbackd/internal/store/seal"
+)
+
+// Driver runs transactions on one database.
+type Driver interface {
+	// Read runs f on committed data. In SQLite all queries of f share a
+	// snapshot; in PostgreSQL each query has its own. f may be run again, so
+	// it sets its results anew each time.
+	Read(ctx context.Context, f func(Tx) error) error
+	// ReadSettings is Read for keys and callbacks. Every command asks for
+	// those, so PostgreSQL has connections for nothing else.
+	ReadSettings(ctx context.Context, f func(Tx) error) error
+	// Write runs f in a transaction that is durable when Write returns nil.
+	// Commands of SQLite share a commit. f may be run again: after a failure
+	// of another command in the same commit, or of the connection. So f sets
+	// its results anew each time and changes nothing but the database. An
+	// error of f rolls the transaction back.
+	//
+	// Write runs f through [Store.RunOnce], which gives the call its
+	// idempotency key.
+	Write(ctx context.Context, mode Mode, f func(Tx) error) error
+	// Flush writes to the tables what the driver has buffered of the events
+	// that were committed before the call. A command that reads pending
+	// deliveries or the indexes of events calls it first, and never from
+	// inside a transaction. PostgreSQL buffers nothing.
+	Flush(ctx context.Context) error
+	// Refresh drops from the cache which other processes changed more than
+	// [store.MaxKeyAge] ago.
+	Refresh(ctx context.Context) error
+}
+
+// Mode says what kind of change a Write makes.
+type Mode uint8
+
+// The modes of a Write; they can be combined.
+const (
+	// Repeatable means that f has the same effect when its commit was made
+	// without an answer and f is run once more. Without it such a command
+	// fails with KindUnavailable, because nobody knows whether it was made.
+	// A command with an idempotency key is always repeatable.
+	Repeatable Mode = 1 << iota
+	// Settings means that f changes keys or callbacks. PostgreSQL runs such
+	// changes one after the other and numbers them, so that every node finds
+	// what is new.
+	Settings
+)
+
+// Tx runs statements inside a Read or a Write. It is used by one goroutine.
+type Tx interface {
+	// Query calls row for each row of the result, in order. row must not use
+	// the Tx. When row returns [ErrStop], Query reads no more rows and returns
+	// nil; PostgreSQL sends them all the same, so the statement needs a LIMIT.
+	Query(sql string, row func(Row) error, args ...any) error
+	// Exec runs a statement without a result and returns the number of rows
+	// that it changed.
+	Exec(sql string, args ...any) (int64, error)
+}
+
+// Row is one row of a result.
+type Row interface {
+	// Scan copies the columns to dest: pointers to integers, bool, float64,
+	// string, [Text], []byte, time.Time, time.Duration, or to types with one
+	// of those underneath. A time is stored in milliseconds and a duration in
+	// microseconds. NULL is the zero time and the nil []byte; for any other
+	// type it needs a pointer to a pointer.
+	Scan(dest ...any) error
+}
+
+// ErrStop ends a Query early; the Query then returns nil.
+var ErrStop = errors.New("no more rows are wanted")
+
+// ErrRace ends a Write that lost a race against another node: the driver runs
+// the command again from the start.
+var ErrRace = errors.New("another node changed the same row first")
+
+// Store has the commands. A driver embeds it and adds the hot ones.
+type Store struct {
+	db     Driver
+	d      *Dialect
+	sealer *seal.Sealer
+}
+
+// New returns the commands over a driver. The sealer seals and opens secrets.
+func New(db Driver, d *Dialect, sealer *seal.Sealer) *Store {
+	return &Store{db: db, d: d, sealer: sealer}
+}
+
+var _ store.Logins = (*Store)(nil)

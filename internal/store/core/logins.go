@@ -1,0 +1,80 @@
+package core
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+const loginColumns = "hash, key_no, link, proof, created_at, expires_at"
+
+func scanLogin(row Row) (*store.Login, error) {
+	var l store.Login
+	var hash, proof []byte
+	err := row.Scan(&hash, &l.Key, &l.Link, &proof, &l.CreatedAt, &l.ExpiresAt)
+	copy(l.Hash[:], hash)
+	copy(l.Proof[:], proof)
+	return &l, err
+}
+
+// oneLogin reads the login that a statement returns.
+func oneLogin(tx Tx, sql string, args ...any) (login *store.Login, err error) {
+	err = tx.Query(sql, func(row Row) error {
+		login, err = scanLogin(row)
+		return err
+	}, args...)
+	if err == nil && login == nil {
+		err = callbackd.Errorf(callbackd.KindNotFound, "nobody is signed in with this token")
+	}
+	return login, err
+}
+
+// CreateLogin is part of [store.Logins].
+func (s *Store) CreateLogin(ctx context.Context, l store.Login) error {
+	return s.db.Write(ctx, Repeatable, func(tx Tx) error {
+		_, err := tx.Exec("DELETE FROM logins WHERE hash IN (SELECT hash FROM logins WHERE expires_at <= $1"+s.d.SkipLocked+")", l.CreatedAt)
+		if err != nil {
+			return err
+		}
+		if !l.Link {
+			_, err := tx.Exec("DELETE FROM logins WHERE hash IN (SELECT hash FROM logins WHERE key_no = $1 AND NOT link ORDER BY created_at DESC LIMIT 1000 OFFSET $2"+s.d.SkipLocked+")",
+				l.Key, store.MaxLogins-1)
+			if err != nil {
+				return err
+			}
+		}
+		// The hash is random: a row that has it is from a commit of this
+		// command that was not answered.
+		_, err = tx.Exec("INSERT INTO logins ("+loginColumns+") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+			l.Hash[:], l.Key, l.Link, l.Proof[:], l.CreatedAt, l.ExpiresAt)
+		return err
+	})
+}
+
+// Login is part of [store.Logins].
+func (s *Store) Login(ctx context.Context, hash [32]byte, now time.Time) (login *store.Login, err error) {
+	err = s.db.Read(ctx, func(tx Tx) (err error) {
+		login, err = oneLogin(tx, "SELECT "+loginColumns+" FROM logins WHERE hash = $1 AND NOT link AND expires_at > $2", hash[:], now)
+		return err
+	})
+	return login, err
+}
+
+// TakeLink is part of [store.Logins].
+func (s *Store) TakeLink(ctx context.Context, hash [32]byte, now time.Time) (login *store.Login, err error) {
+	err = s.db.Write(ctx, 0, func(tx Tx) (err error) {
+		login, err = oneLogin(tx, "DELETE FROM logins WHERE hash = $1 AND link AND expires_at > $2 RETURNING "+loginColumns, hash[:], now)
+		return err
+	})
+	return login, err
+}
+
+// DeleteLogin is part of [store.Logins].
+func (s *Store) DeleteLogin(ctx context.Context, hash [32]byte) error {
+	return s.db.Write(ctx, Repeatable, func(tx Tx) error {
+		_, err := tx.Exec("DELETE FROM logins WHERE hash = $1", hash[:])
+		return err
+	})
+}

@@ -1,0 +1,150 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"callbackd/internal/store/core"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// seam is the store as package core sees it.
+type seam struct{ s *Store }
+
+var dialect = core.Dialect{
+	InList:     "= ANY (@)",
+	EachOf:     "unnest(@::#[]) WITH ORDINALITY AS o (value, key)",
+	Lock:       " FOR UPDATE",
+	SkipLocked: " FOR UPDATE SKIP LOCKED",
+}
+
+// Read is part of [core.Driver].
+func (d seam) Read(ctx context.Context, f func(core.Tx) error) error {
+	return d.s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error { return f(seamTx{ctx, conn}) })
+}
+
+// ReadSettings is part of [core.Driver].
+func (d seam) ReadSettings(ctx context.Context, f func(core.Tx) error) error {
+	return d.s.readOn(ctx, d.s.settings, func(ctx context.Context, conn *pgx.Conn) error { return f(seamTx{ctx, conn}) })
+}
+
+// Write is part of [core.Driver].
+func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) error {
+	return d.s.change(ctx, mode&core.Repeatable != 0, func(ctx context.Context, tx pgx.Tx) error {
+		if mode&core.Settings != 0 {
+			if _, err := tx.Exec(ctx, nextRevision); err != nil {
+				return err
+			}
+		}
+		return f(seamTx{ctx, tx})
+	})
+}
+
+// Flush is part of [core.Driver].
+func (d seam) Flush(context.Context) error { return nil }
+
+// Refresh is part of [core.Driver].
+func (d seam) Refresh(ctx context.Context) error { return d.s.refresh(ctx) }
+
+// seamTx is a connection or a transaction as package core sees it.
+type seamTx struct {
+	ctx context.Context
+	on  interface {
+		querier
+		Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	}
+}
+
+// Query is part of [core.Tx].
+func (t seamTx) Query(sql string, row func(core.Row) error, args ...any) error {
+	plain, err := plainArgs(args)
+	if err != nil {
+		return err
+	}
+	err = each(t.ctx, t.on, sql, func(r pgx.CollectableRow) error { return row(seamRow{r}) }, plain...)
+	if errors.Is(err, core.ErrStop) {
+		return nil
+	}
+	return err
+}
+
+// Exec is part of [core.Tx].
+func (t seamTx) Exec(sql string, args ...any) (int64, error) {
+	plain, err := plainArgs(args)
+	if err != nil {
+		return 0, err
+	}
+	tag, err := t.on.Exec(t.ctx, sql, plain...)
+	return tag.RowsAffected(), err
+}
+
+func plainArgs(args []any) ([]any, error) {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		plain, err := core.Plain(arg)
+		if err != nil {
+			return nil, damaged(fmt.Errorf("argument %d: %w", i+1, err))
+		}
+		if text, ok := plain.(core.Text); ok {
+			plain = []byte(text)
+		}
+		out[i] = plain
+	}
+	return out, nil
+}
+
+// seamRow is a row of a result as package core sees it.
+type seamRow struct{ row pgx.CollectableRow }
+
+// Scan is part of [core.Row].
+func (r seamRow) Scan(dest ...any) error {
+	for i, d := range dest {
+		switch d := d.(type) {
+		case *time.Time:
+			dest[i] = (*timeColumn)(d)
+		case *time.Duration:
+			dest[i] = (*durationColumn)(d)
+		case *core.Text:
+			dest[i] = (*textColumn)(d)
+		}
+	}
+	return r.row.Scan(dest...)
+}
+
+// timeColumn reads a time in milliseconds; NULL is the zero time.
+type timeColumn time.Time
+
+// ScanInt64 is part of [pgtype.Int64Scanner].
+func (t *timeColumn) ScanInt64(v pgtype.Int8) error {
+	*t = timeColumn{}
+	if v.Valid {
+		*t = timeColumn(fromMillis(v.Int64))
+	}
+	return nil
+}
+
+// durationColumn reads a duration in microseconds.
+type durationColumn time.Duration
+
+// ScanInt64 is part of [pgtype.Int64Scanner].
+func (d *durationColumn) ScanInt64(v pgtype.Int8) error {
+	if !v.Valid {
+		return errors.New("a duration is NULL")
+	}
+	*d = durationColumn(v.Int64 * int64(time.Microsecond))
+	return nil
+}
+
+// textColumn reads a text that is kept as bytes.
+type textColumn core.Text
+
+// ScanBytes is part of [pgtype.BytesScanner].
+func (t *textColumn) ScanBytes(v []byte) error {
+	*t = textColumn(v)
+	return nil
+}

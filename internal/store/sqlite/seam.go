@@ -1,0 +1,175 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"callbackd/internal/store/core"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// seam is the store as package core sees it.
+type seam struct{ s *Store }
+
+var dialect = core.Dialect{
+	InList: "IN (SELECT value FROM json_each(@))",
+	EachOf: "json_each(@) AS o",
+}
+
+// Read is part of [core.Driver].
+func (d seam) Read(ctx context.Context, f func(core.Tx) error) error {
+	return d.s.read(ctx, func(d *db) error { return f(d) })
+}
+
+// ReadSettings is part of [core.Driver].
+func (d seam) ReadSettings(ctx context.Context, f func(core.Tx) error) error { return d.Read(ctx, f) }
+
+// Write is part of [core.Driver].
+func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) error {
+	return d.s.write(ctx, func(t *tx) error {
+		if err := f(t); err != nil {
+			return err
+		}
+		if mode&core.Settings != 0 {
+			t.after = append(t.after, d.s.forgetTargets)
+		}
+		return nil
+	})
+}
+
+// Flush is part of [core.Driver].
+func (d seam) Flush(ctx context.Context) error {
+	if d.s.beside || d.s.tail.empty() {
+		return nil
+	}
+	return d.s.write(ctx, func(t *tx) error { return t.fold(len(d.s.tail.events) - t.folded) })
+}
+
+// Refresh is part of [core.Driver].
+func (d seam) Refresh(context.Context) error { return nil }
+
+// Query is part of [core.Tx].
+func (d *db) Query(sql string, row func(core.Row) error, args ...any) error {
+	err := d.query(sql, func(st *sqlite3.Stmt) error { return row(stmtRow{st}) }, args...)
+	if errors.Is(err, core.ErrStop) {
+		return nil
+	}
+	return err
+}
+
+// Exec is part of [core.Tx].
+func (d *db) Exec(sql string, args ...any) (int64, error) {
+	before := d.conn.TotalChanges()
+	err := d.query(sql, nil, args...)
+	return d.conn.TotalChanges() - before, err
+}
+
+// numbered turns the parameters $1, $2, … of a statement into ?1, ?2, …: to
+// SQLite $1 is the name of a parameter, not its number.
+func numbered(sql string) string {
+	var b strings.Builder
+	for i := 0; i < len(sql); i++ {
+		if sql[i] == '$' && i+1 < len(sql) && sql[i+1] >= '0' && sql[i+1] <= '9' {
+			b.WriteByte('?')
+			continue
+		}
+		b.WriteByte(sql[i])
+	}
+	return b.String()
+}
+
+// bindPlain binds an argument of a type that only core's statements use.
+func bindPlain(st *sqlite3.Stmt, i int, arg any) error {
+	plain, err := core.Plain(arg)
+	if err != nil {
+		return err
+	}
+	switch v := plain.(type) {
+	case nil:
+		return st.BindNull(i)
+	case int64:
+		return st.BindInt64(i, v)
+	case float64:
+		return st.BindFloat(i, v)
+	case bool:
+		return st.BindBool(i, v)
+	case string:
+		return st.BindText(i, v)
+	case core.Text:
+		return st.BindText(i, string(v))
+	case []byte:
+		return st.BindBlob(i, v)
+	case []int64, []string:
+		list, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		return st.BindText(i, string(list))
+	}
+	return fmt.Errorf("argument %d has type %T", i, arg)
+}
+
+// stmtRow is the present row of a statement.
+type stmtRow struct{ st *sqlite3.Stmt }
+
+// Scan is part of [core.Row].
+func (r stmtRow) Scan(dest ...any) error {
+	for i, d := range dest {
+		if err := r.column(i, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r stmtRow) column(i int, dest any) error {
+	isNull := r.st.ColumnType(i) == sqlite3.NULL
+	switch d := dest.(type) {
+	case *[]byte:
+		*d = nil
+		if !isNull {
+			*d = append([]byte{}, r.st.ColumnRawBlob(i)...)
+		}
+		return nil
+	case *time.Time:
+		*d = columnTime(r.st, i)
+		return nil
+	}
+	v := reflect.ValueOf(dest).Elem()
+	if v.Kind() == reflect.Pointer {
+		if isNull {
+			v.SetZero()
+			return nil
+		}
+		v.Set(reflect.New(v.Type().Elem()))
+		return r.column(i, v.Interface())
+	}
+	if isNull {
+		return fmt.Errorf("column %d is NULL and is read as %s", i, v.Type())
+	}
+	if d, ok := dest.(*time.Duration); ok {
+		*d = columnMicros(r.st, i)
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		v.SetInt(r.st.ColumnInt64(i))
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
+		v.SetUint(uint64(r.st.ColumnInt64(i)))
+	case reflect.Bool:
+		v.SetBool(r.st.ColumnBool(i))
+	case reflect.String:
+		v.SetString(r.st.ColumnText(i))
+	case reflect.Float64:
+		v.SetFloat(r.st.ColumnFloat(i))
+	default:
+		return fmt.Errorf("column %d cannot be read as %s", i, v.Type())
+	}
+	return nil
+}
