@@ -12,7 +12,9 @@ package core
 import (
 	"context"
 	"errors"
+	"time"
 
+	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/seal"
 )
@@ -40,6 +42,15 @@ type Driver interface {
 	// deliveries or the indexes of events calls it first, and never from
 	// inside a transaction. PostgreSQL buffers nothing.
 	Flush(ctx context.Context) error
+	// RemoveIndexes deletes the rows that only this database keeps for events.
+	// tx has just removed the events, which are in the order of their ids.
+	RemoveIndexes(tx Tx, evs []*callbackd.Event) error
+	// RemoveSessions drops sessions that tx removed from the driver's cache.
+	RemoveSessions(tx Tx, ids []store.SessionID)
+	// CountCanceled adds n canceled deliveries of a callback to the counters.
+	CountCanceled(tx Tx, key callbackd.KeyID, cb callbackd.CallbackID, at time.Time, n int) error
+	// DropCallbacks drops callbacks from the driver's cache.
+	DropCallbacks(ids []callbackd.CallbackID)
 	// Refresh drops from the cache which other processes changed more than
 	// [store.MaxKeyAge] ago.
 	Refresh(ctx context.Context) error
@@ -59,6 +70,10 @@ const (
 	// changes one after the other and numbers them, so that every node finds
 	// what is new.
 	Settings
+	// Deliveries means that f changes events, pending deliveries or attempts.
+	// SQLite refuses it in a command that runs beside a server, because only
+	// the server knows its buffer.
+	Deliveries
 )
 
 // Tx runs statements inside a Read or a Write. It is used by one goroutine.

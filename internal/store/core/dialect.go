@@ -12,6 +12,18 @@ type Dialect struct {
 	// with the place in the list, and value. @ stands for the parameter, and #
 	// for PostgreSQL's type of an element. See [Dialect.Each].
 	EachOf string
+	// PairsOf makes a table, o, of a list of deliveries: its columns are
+	// callback_no and event_id, and key, which grows with the place in the list.
+	// @ stands for the parameter. See [Dialect.Pairs].
+	PairsOf string
+	// KeyEvents and SessionEvents are the events, for FROM, in the order of an
+	// index: by key_no and id, and by key_no, session and sequence, which within
+	// a session is the order of ids too.
+	KeyEvents, SessionEvents string
+	// LookupIn joins the rows of a table, each found by an index from the row
+	// before it, never the other way around. TABLE, ALIAS and COND stand for
+	// the arguments of [Dialect.Lookup].
+	LookupIn string
 	// Lock follows a SELECT whose rows must stay as they are until the end of
 	// the transaction; SkipLocked also leaves out rows that another
 	// transaction holds. SQLite has one writer and needs neither.
@@ -27,4 +39,16 @@ func (d *Dialect) In(param string) string {
 // PostgreSQL's type of an element, such as "bigint".
 func (d *Dialect) Each(param, typ string) string {
 	return strings.NewReplacer("@", param, "#", typ).Replace(d.EachOf)
+}
+
+// Pairs returns the table o (key, callback_no, event_id) of the deliveries that
+// param lists, for FROM. [pairs] makes the argument.
+func (d *Dialect) Pairs(param string) string {
+	return strings.ReplaceAll(d.PairsOf, "@", param)
+}
+
+// Lookup returns the join of a table, under an alias, with what stands before it
+// in FROM. An index must lead from there to the rows that cond names.
+func (d *Dialect) Lookup(table, alias, cond string) string {
+	return strings.NewReplacer("TABLE", table, "ALIAS", alias, "COND", cond).Replace(d.LookupIn)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/core"
 
 	"github.com/jackc/pgx/v5"
@@ -17,8 +19,15 @@ import (
 type seam struct{ s *Store }
 
 var dialect = core.Dialect{
-	InList:     "= ANY (@)",
-	EachOf:     "unnest(@::#[]) WITH ORDINALITY AS o (value, key)",
+	InList: "= ANY (@)",
+	EachOf: "unnest(@::#[]) WITH ORDINALITY AS o (value, key)",
+	PairsOf: `(SELECT key, (value ->> 0)::bigint AS callback_no, (value ->> 1)::bigint AS event_id
+		FROM json_array_elements(@::json) WITH ORDINALITY AS p (value, key)) AS o`,
+	LookupIn: " CROSS JOIN LATERAL (SELECT * FROM TABLE AS ALIAS WHERE COND OFFSET 0) AS ALIAS",
+
+	KeyEvents:     "events",
+	SessionEvents: "events",
+
 	Lock:       " FOR UPDATE",
 	SkipLocked: " FOR UPDATE SKIP LOCKED",
 }
@@ -48,6 +57,56 @@ func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) 
 // Flush is part of [core.Driver].
 func (d seam) Flush(context.Context) error { return nil }
 
+// removeSequences deletes the sequence of a session with the last of its events.
+// A session that has a newer event by now keeps it.
+const removeSequences = `DELETE FROM session_sequences WHERE ctid = ANY (ARRAY (
+	SELECT s.place FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS o (key_no, session, last_id)
+	CROSS JOIN LATERAL (
+		SELECT ctid AS place FROM session_sequences WHERE key_no = o.key_no AND session = o.session AND last_id <= o.last_id
+		AND NOT EXISTS (SELECT 1 FROM events e WHERE e.key_no = o.key_no AND e.session = o.session)
+		FOR UPDATE SKIP LOCKED) s))`
+
+// RemoveIndexes is part of [core.Driver].
+func (d seam) RemoveIndexes(tx core.Tx, evs []*callbackd.Event) error {
+	var keys, lasts []int64
+	var sessions []string
+	place := map[sessionID]int{}
+	for _, ev := range evs {
+		id := sessionID{ev.Key, ev.Session}
+		i, known := place[id]
+		if !known {
+			i = len(keys)
+			place[id] = i
+			keys, sessions, lasts = append(keys, int64(ev.Key)), append(sessions, ev.Session), append(lasts, 0)
+		}
+		lasts[i] = int64(ev.ID)
+	}
+	_, err := tx.Exec(removeSequences, keys, sessions, lasts)
+	return err
+}
+
+// RemoveSessions is part of [core.Driver].
+func (d seam) RemoveSessions(core.Tx, []store.SessionID) {}
+
+// CountCanceled is part of [core.Driver].
+func (d seam) CountCanceled(t core.Tx, key callbackd.KeyID, cb callbackd.CallbackID, at time.Time, n int) error {
+	m := sums{}
+	m.add(key, cb, at, &store.Counters{Canceled: int64(n)})
+	var b pgx.Batch
+	m.queue(&b)
+	tx := t.(seamTx)
+	return tx.on.SendBatch(tx.ctx, &b).Close()
+}
+
+// DropCallbacks is part of [core.Driver].
+func (d seam) DropCallbacks(ids []callbackd.CallbackID) {
+	d.s.forget(func() {
+		for _, id := range ids {
+			d.s.callbacks.Drop(id)
+		}
+	})
+}
+
 // Refresh is part of [core.Driver].
 func (d seam) Refresh(ctx context.Context) error { return d.s.refresh(ctx) }
 
@@ -57,6 +116,7 @@ type seamTx struct {
 	on  interface {
 		querier
 		Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+		SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/core"
 
 	"github.com/ncruces/go-sqlite3"
@@ -18,8 +20,13 @@ import (
 type seam struct{ s *Store }
 
 var dialect = core.Dialect{
-	InList: "IN (SELECT value FROM json_each(@))",
-	EachOf: "json_each(@) AS o",
+	InList:   "IN (SELECT value FROM json_each(@))",
+	EachOf:   "json_each(@) AS o",
+	PairsOf:  "(SELECT key, value ->> 0 AS callback_no, value ->> 1 AS event_id FROM json_each(@)) AS o",
+	LookupIn: " CROSS JOIN TABLE AS ALIAS ON COND",
+
+	KeyEvents:     "key_events CROSS JOIN events USING (key_no, id)",
+	SessionEvents: "session_events CROSS JOIN events USING (key_no, session, sequence, id)",
 }
 
 // Read is part of [core.Driver].
@@ -32,7 +39,11 @@ func (d seam) ReadSettings(ctx context.Context, f func(core.Tx) error) error { r
 
 // Write is part of [core.Driver].
 func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) error {
-	return d.s.write(ctx, func(t *tx) error {
+	write := d.s.write
+	if mode&core.Deliveries != 0 {
+		write = d.s.deliver
+	}
+	return write(ctx, func(t *tx) error {
 		if err := f(t); err != nil {
 			return err
 		}
@@ -43,12 +54,51 @@ func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) 
 	})
 }
 
-// Flush is part of [core.Driver].
+// Flush is part of [core.Driver]. It writes in pieces, so that events need not
+// wait for all of them.
 func (d seam) Flush(ctx context.Context) error {
-	if d.s.beside || d.s.tail.empty() {
+	if d.s.beside {
 		return nil
 	}
-	return d.s.write(ctx, func(t *tx) error { return t.fold(len(d.s.tail.events) - t.folded) })
+	for n := d.s.tail.len(); n > 0; n -= foldN {
+		err := d.s.write(ctx, func(t *tx) error { return t.fold(min(foldN, len(d.s.tail.events)-t.folded)) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveIndexes is part of [core.Driver].
+func (d seam) RemoveIndexes(tx core.Tx, evs []*callbackd.Event) error {
+	for _, ev := range evs {
+		if _, err := tx.Exec("DELETE FROM key_events WHERE key_no = $1 AND id = $2", ev.Key, ev.ID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec("DELETE FROM session_events WHERE key_no = $1 AND session = $2 AND sequence = $3", ev.Key, ev.Session, ev.Sequence); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveSessions is part of [core.Driver].
+func (d seam) RemoveSessions(t core.Tx, ids []store.SessionID) {
+	for _, id := range ids {
+		t.(*tx).kept[sessionID{id.Key, id.SessionKey}] = keptSession{}
+	}
+}
+
+// CountCanceled is part of [core.Driver].
+func (d seam) CountCanceled(t core.Tx, _ callbackd.KeyID, cb callbackd.CallbackID, at time.Time, n int) error {
+	return t.(*tx).countCanceled(cb, at, n)
+}
+
+// DropCallbacks is part of [core.Driver].
+func (d seam) DropCallbacks(ids []callbackd.CallbackID) {
+	for _, id := range ids {
+		d.s.forgetCallback(id)
+	}
 }
 
 // Refresh is part of [core.Driver].

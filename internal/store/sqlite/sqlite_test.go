@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -185,7 +184,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	if _, err := s.Record(t.Context(), ended); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.foldBefore(t.Context(), math.MaxInt64); err != nil {
+	if err := (seam{s}).Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, sql := range []string{

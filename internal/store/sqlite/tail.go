@@ -126,11 +126,11 @@ func youngDelivery(ev *callbackd.Event, cb callbackd.CallbackID) callbackd.Deliv
 	return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test}
 }
 
-// empty tells whether the tables say everything.
-func (l *tail) empty() bool {
+// len returns how many events are in the tail.
+func (l *tail) len() int {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return len(l.events) == 0
+	return len(l.events)
 }
 
 // callbacks is the callbacks with young deliveries.
@@ -185,20 +185,6 @@ func (l *tail) latest(key callbackd.KeyID, sessions []string, n int) (out map[st
 		}
 	}
 	return out, floor
-}
-
-// oldest returns how many of the tail's events, and no more than n, are
-// before an id.
-func (l *tail) oldest(before callbackd.EventID, n int) int {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	i, _ := slices.BinarySearchFunc(l.events, before, func(ev *callbackd.Event, id callbackd.EventID) int {
-		if ev.ID < id {
-			return -1
-		}
-		return 1
-	})
-	return min(i, n)
 }
 
 // fold writes what the tables say of the tail's n oldest events and moves the

@@ -1,0 +1,84 @@
+package core
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store/codec"
+)
+
+// eventColumns are the columns of an event without its data.
+const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at"
+
+// scanEvent reads eventColumns, and further columns into more.
+func scanEvent(row Row, more ...any) (*callbackd.Event, error) {
+	var ev callbackd.Event
+	var typ int64
+	var targets []byte
+	err := row.Scan(append([]any{&ev.ID, &ev.Key, &typ, &ev.Session, &ev.Sequence, &ev.Test, &targets, &ev.ClockTime}, more...)...)
+	ev.Type, ev.Targets = codec.Type(typ), codec.Owed(targets)
+	return &ev, err
+}
+
+// addLateTargets adds to events the callbacks that a replay sent them to after
+// they were accepted.
+func (s *Store) addLateTargets(tx Tx, evs []*callbackd.Event) error {
+	if len(evs) == 0 {
+		return nil
+	}
+	ids := make([]callbackd.EventID, len(evs))
+	late := map[callbackd.EventID][]callbackd.CallbackID{}
+	for i, ev := range evs {
+		ids[i] = ev.ID
+	}
+	err := tx.Query("SELECT event_id, callback_no FROM owed_later WHERE event_id "+s.d.In("$1"), func(row Row) error {
+		var id callbackd.EventID
+		var cb callbackd.CallbackID
+		err := row.Scan(&id, &cb)
+		late[id] = append(late[id], cb)
+		return err
+	}, ids)
+	for _, ev := range evs {
+		slices.Sort(late[ev.ID])
+		ev.Targets = append(ev.Targets, late[ev.ID]...)
+	}
+	return err
+}
+
+// lastByClock returns the last event that was accepted before a time by its
+// ClockTime; 0 when there is none.
+func lastByClock(tx Tx, before time.Time) (id callbackd.EventID, err error) {
+	err = tx.Query("SELECT id FROM events WHERE accepted_at < $1 ORDER BY accepted_at DESC, id DESC LIMIT 1", func(row Row) error {
+		return row.Scan(&id)
+	}, before)
+	return id, err
+}
+
+// deliveriesOf returns the deliveries of events, one for each target.
+func deliveriesOf(evs []*callbackd.Event) (ids []callbackd.DeliveryID) {
+	for _, ev := range evs {
+		for _, cb := range ev.Targets {
+			ids = append(ids, callbackd.DeliveryID{Event: ev.ID, Callback: cb})
+		}
+	}
+	return ids
+}
+
+// pairs returns deliveries as an argument of a statement with [Dialect.Pairs].
+func pairs(ids []callbackd.DeliveryID) string {
+	list := make([]byte, 0, 2+40*len(ids))
+	list = append(list, '[')
+	for i, id := range ids {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = append(list, '[')
+		list = strconv.AppendInt(list, int64(id.Callback), 10)
+		list = append(list, ',')
+		list = strconv.AppendInt(list, int64(id.Event), 10)
+		list = append(list, ']')
+	}
+	return string(append(list, ']'))
+}

@@ -1,0 +1,208 @@
+package core
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+)
+
+// Sweep is part of [store.Upkeep].
+func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error) {
+	if err := s.db.Flush(ctx); err != nil {
+		return after, 0, false, err
+	}
+	err = s.db.Write(ctx, Repeatable|Deliveries, func(tx Tx) error {
+		old, err := s.oldEvents(tx, before, after, limit)
+		next, removed, done = after, 0, len(old) == 0
+		if err != nil || done {
+			return err
+		}
+		next = old[len(old)-1].ID
+		old, err = s.withoutPending(tx, old)
+		if err != nil {
+			return err
+		}
+		removed = len(old)
+		return s.removeEvents(tx, old)
+	})
+	if err != nil {
+		return after, 0, false, err
+	}
+	return next, removed, done, nil
+}
+
+// oldEvents returns up to limit events that were accepted before a time, with
+// ids above after. It locks them: a resend locks its event too, so that no
+// delivery becomes pending until they are removed.
+func (s *Store) oldEvents(tx Tx, before time.Time, after callbackd.EventID, limit int) ([]*callbackd.Event, error) {
+	old, err := s.lockEvents(tx, after, callbackd.FirstEventID(before), limit)
+	if err != nil || len(old) > 0 {
+		return old, err
+	}
+	last, err := lastByClock(tx, before)
+	if err != nil {
+		return nil, err
+	}
+	from, to := store.SweepFuture(last, after, time.Now())
+	if from >= to {
+		return nil, nil
+	}
+	return s.lockEvents(tx, from, to+1, limit)
+}
+
+// lockEvents returns up to limit events with ids above after and before an id.
+func (s *Store) lockEvents(tx Tx, after, before callbackd.EventID, limit int) (evs []*callbackd.Event, err error) {
+	err = tx.Query("SELECT "+eventColumns+" FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3"+s.d.SkipLocked, func(row Row) error {
+		ev, err := scanEvent(row)
+		evs = append(evs, ev)
+		return err
+	}, after, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	return evs, s.addLateTargets(tx, evs)
+}
+
+// withoutPending returns the events of which no delivery is pending.
+func (s *Store) withoutPending(tx Tx, evs []*callbackd.Event) ([]*callbackd.Event, error) {
+	pending := map[callbackd.EventID]bool{}
+	err := tx.Query("SELECT o.event_id FROM "+s.d.Pairs("$1")+" WHERE (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id) IS NOT NULL", func(row Row) error {
+		var id callbackd.EventID
+		err := row.Scan(&id)
+		pending[id] = true
+		return err
+	}, pairs(deliveriesOf(evs)))
+	return slices.DeleteFunc(evs, func(ev *callbackd.Event) bool { return pending[ev.ID] }), err
+}
+
+// removeEvents removes events with everything that belongs to them.
+func (s *Store) removeEvents(tx Tx, evs []*callbackd.Event) error {
+	ids := make([]callbackd.EventID, len(evs))
+	newest := map[callbackd.KeyID]callbackd.EventID{}
+	for i, ev := range evs {
+		ids[i] = ev.ID
+		newest[ev.Key] = max(newest[ev.Key], ev.ID)
+	}
+	for _, sql := range []string{
+		"DELETE FROM attempts WHERE event_id ",
+		"DELETE FROM last_errors WHERE event_id ",
+		"DELETE FROM owed_later WHERE event_id ",
+		"DELETE FROM idempotency WHERE first ",
+		"DELETE FROM events WHERE id ",
+	} {
+		if _, err := tx.Exec(sql+s.d.In("$1"), ids); err != nil {
+			return err
+		}
+	}
+	if err := s.db.RemoveIndexes(tx, evs); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(newest)) {
+		_, err := tx.Exec(`INSERT INTO removed_events AS r (key_no, newest, removals) VALUES ($1, $2, 1)
+			ON CONFLICT (key_no) DO UPDATE SET removals = r.removals + 1,
+				newest = CASE WHEN excluded.newest > r.newest THEN excluded.newest ELSE r.newest END`, key, newest[key])
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whyCanceled is the reason that the last row of a canceled delivery gives.
+const whyCanceled = "its callback was deleted or its API key revoked"
+
+// maxEnded bounds the callbacks that one call of FinalizeCanceled looks at.
+const maxEnded = 100
+
+// FinalizeCanceled is part of [store.Upkeep].
+func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (total int, err error) {
+	if err := s.db.Flush(ctx); err != nil {
+		return 0, err
+	}
+	var ended []endedCallback
+	err = s.db.Read(ctx, func(tx Tx) (err error) {
+		ended, err = endedCallbacks(tx)
+		return err
+	})
+	if err != nil || len(ended) == 0 {
+		return 0, err
+	}
+	err = s.db.Write(ctx, Repeatable|Deliveries, func(tx Tx) error {
+		total = 0
+		for _, cb := range ended {
+			n, err := s.cancelPending(tx, cb, at, limit-total)
+			if total += n; err != nil || total == limit {
+				return err
+			}
+		}
+		return nil
+	})
+	return total, err
+}
+
+// endedCallback is a deleted callback, or one of a revoked key.
+type endedCallback struct {
+	id  callbackd.CallbackID
+	key callbackd.KeyID
+}
+
+// endedCallbacks returns ended callbacks that have pending deliveries.
+func endedCallbacks(tx Tx) (ended []endedCallback, err error) {
+	for _, from := range []string{
+		"callbacks c WHERE c.deleted_at IS NOT NULL",
+		"keys k JOIN callbacks c ON c.key_no = k.no WHERE k.revoked_at IS NOT NULL AND c.deleted_at IS NULL",
+	} {
+		err := tx.Query("SELECT c.no, c.key_no FROM "+from+" AND (SELECT 1 FROM pending WHERE callback_no = c.no LIMIT 1) IS NOT NULL LIMIT $1", func(row Row) error {
+			var cb endedCallback
+			err := row.Scan(&cb.id, &cb.key)
+			ended = append(ended, cb)
+			return err
+		}, maxEnded)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return ended, nil
+}
+
+// cancelPending gives up to limit pending deliveries of a callback the state
+// canceled and returns how many. One that is being recorded is left alone.
+func (s *Store) cancelPending(tx Tx, cb endedCallback, at time.Time, limit int) (int, error) {
+	var events []callbackd.EventID
+	byReplay := map[callbackd.ReplayID]int{}
+	err := tx.Query("SELECT event_id, replay FROM pending WHERE callback_no = $1 ORDER BY event_id LIMIT $2"+s.d.SkipLocked, func(row Row) error {
+		var id callbackd.EventID
+		var replay callbackd.ReplayID
+		err := row.Scan(&id, &replay)
+		events = append(events, id)
+		byReplay[replay]++
+		return err
+	}, cb.id, limit)
+	if err != nil || len(events) == 0 {
+		return 0, err
+	}
+	detail := codec.AppendAttempt(nil, &callbackd.Attempt{
+		Result:   callbackd.Result{StartedAt: at},
+		Decision: callbackd.Decision{Why: whyCanceled},
+	})
+	_, err = tx.Exec(`INSERT INTO attempts (event_id, callback_no, n, version, state, detail)
+		SELECT event_id, callback_no, attempts + 1, 0, 'canceled', $3 FROM pending WHERE callback_no = $1 AND event_id `+s.d.In("$2"), cb.id, events, detail)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := tx.Exec("DELETE FROM pending WHERE callback_no = $1 AND event_id "+s.d.In("$2"), cb.id, events); err != nil {
+		return 0, err
+	}
+	delete(byReplay, 0)
+	for _, id := range slices.Sorted(maps.Keys(byReplay)) {
+		if _, err := tx.Exec("UPDATE replays SET canceled = canceled + $2 WHERE id = $1", id, byReplay[id]); err != nil {
+			return 0, err
+		}
+	}
+	return len(events), s.db.CountCanceled(tx, cb.key, cb.id, at, len(events))
+}
