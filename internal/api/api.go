@@ -28,19 +28,10 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// Dispatcher is told what the store has committed; the engine behind it is
-// not this package's to know.
-type Dispatcher interface {
-	CallbackChanged(callbackd.CallbackID)
-	Retry(callbackd.Delivery)
-	Watch(callbackd.DeliveryID) (done <-chan struct{}, stop func())
-	Diagnosis(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
-}
-
 // Options of the API. All but the switches are required.
 type Options struct {
 	Store      store.Store
-	Dispatcher Dispatcher
+	Dispatcher callbacks.Dispatcher
 	Preview    view.Preview
 	Tests      *callbacks.Limiter // of test-sends; nil: its own
 	// Advise says early, and without a lookup, that a callback's URL will be
@@ -51,9 +42,6 @@ type Options struct {
 	Metrics  http.Handler
 	Accepted func(events int) // counts accepted events
 	Calls    Calls            // the log of calls; nil: none
-	// ReplaysChanged is called when a replay was created or changed; nil: by
-	// nobody.
-	ReplaysChanged func()
 
 	RequireHTTPS bool // live keys may register https only
 	// CaptureURL makes the links of sessions whose key has no template.

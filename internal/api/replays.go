@@ -174,15 +174,9 @@ func (a *API) createReplay(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	a.kickReplays()
+	a.Dispatcher.ReplaysChanged()
 	answer(w, http.StatusAccepted, showReplay(made))
 	return nil
-}
-
-func (a *API) kickReplays() {
-	if a.ReplaysChanged != nil {
-		a.ReplaysChanged()
-	}
 }
 
 func showReplay(r *callbackd.Replay) wire.Replay {
@@ -256,7 +250,7 @@ func (a *API) setReplay(s callbackd.ReplayState) func(http.ResponseWriter, *call
 		if err != nil {
 			return err
 		}
-		a.kickReplays()
+		a.Dispatcher.ReplaysChanged()
 		answer(w, http.StatusOK, showReplay(r))
 		return nil
 	}

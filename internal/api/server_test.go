@@ -75,6 +75,14 @@ func onBothStores(t *testing.T, test func(t *testing.T, on func(*setup))) {
 	t.Run("postgres", func(t *testing.T) { test(t, func(c *setup) { c.postgres = true }) })
 }
 
+// dispatcher is the dispatcher of a process that has the store to itself.
+type dispatcher struct {
+	*engine.Engine
+	runner *replays.Runner
+}
+
+func (d dispatcher) ReplaysChanged() { d.runner.Wake() }
+
 // open opens an empty store.
 func (c *setup) open(t *testing.T, committed func(commands int)) store.Store {
 	t.Helper()
@@ -98,8 +106,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 		f(&c)
 	}
 	log := slog.New(slog.DiscardHandler)
-	var eng *engine.Engine
-	metrics := obs.New(func() int { return eng.InFlight() })
+	metrics := obs.New()
 	metrics.CountLog(obs.NewLogBuffer(io.Discard))
 	metrics.WatchVisitors(func() obs.Visitors { return obs.Visitors{} })
 	store := c.open(t, metrics.Committed)
@@ -110,21 +117,22 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	policy := egress.NewPolicy(allow)
 	transport := egress.NewTransport(egress.Options{Policy: policy})
 	send := sender.New(transport, agentVersion, log)
-	book := stats.New(store, log, metrics.JournalDropped)
+	book := stats.New(store, log, metrics.StatsDropped)
 	done := &watcher{Metrics: metrics, book: book, tick: make(chan struct{})}
-	eng = engine.New(engine.Options{Queue: store, Sender: send, Log: log, Observer: done})
+	eng := engine.New(engine.Options{Queue: store, Sender: send, Log: log, Observer: done})
+	metrics.WatchInFlight(eng.InFlight)
 	store.OnCommit(eng.OnCommit)
 	if err := eng.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.api.Store, c.api.Dispatcher, c.api.Preview, c.api.Log = store, eng, send.Request, log
+	runner := replays.New(store, log)
+	c.api.Store, c.api.Dispatcher, c.api.Preview, c.api.Log = store, dispatcher{eng, runner}, send.Request, log
 	c.api.Advise = transport.AdviseAddress
 	c.api.Metrics, c.api.Accepted = metrics.Handler(), metrics.Accepted
-	runner := replays.New(store, eng.Replay, log)
 	running, stop := context.WithCancel(context.Background())
 	var ran sync.WaitGroup
-	ran.Go(func() { runner.Run(running) })
-	c.api.Calls, c.api.ReplaysChanged = book, runner.Kick
+	ran.Go(func() { runner.Run(running, func() bool { return true }, eng.Replay) })
+	c.api.Calls = book
 	if c.api.Ready == nil {
 		c.api.Ready = func(context.Context) error { return nil }
 	}

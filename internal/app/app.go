@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"callbackd"
@@ -28,7 +27,6 @@ import (
 	"callbackd/internal/obs"
 	"callbackd/internal/replays"
 	"callbackd/internal/sender"
-	"callbackd/internal/session"
 	"callbackd/internal/stats"
 	"callbackd/internal/store"
 )
@@ -72,117 +70,188 @@ type Config struct {
 
 // App is a running server.
 type App struct {
-	log       *slog.Logger
-	console   *console.Console
-	front     *front.Front
-	metrics   *metricsServer // nil: no address of their own
-	started   time.Time
-	store     store.Store
-	engine    *engine.Engine
-	transport *egress.Transport
-	member    *cluster.Member // nil: the store is this process's alone
-	server    *http.Server
-	listener  net.Listener
-	served    chan error
-	upkeep    sync.WaitGroup
-	stop      context.CancelFunc
-	accepted  func(events int)
+	log        *slog.Logger
+	started    time.Time
+	accepted   func(events int)
+	store      store.Store
+	engine     *engine.Engine
+	member     *cluster.Member // nil: this process alone uses the store
+	front      *front.Front
+	listener   net.Listener
+	metrics    *metricsServer // nil: the metrics have no address of their own
+	background *background
+	teardown   teardown
 }
 
-// Start opens the store, starts the engine and serves the API.
+// Start opens the store, starts the engine and serves the API. Each part is
+// added to the teardown as soon as it exists; Stop closes them in the reverse
+// order, and so does a start that fails.
 func Start(ctx context.Context, c Config) (_ *App, err error) {
-	a := &App{log: c.Log, started: time.Now(), served: make(chan error, 1)}
+	metrics := obs.New()
+	if c.LogBuffer != nil {
+		metrics.CountLog(c.LogBuffer)
+	}
+	a := &App{log: c.Log, started: time.Now(), accepted: metrics.Accepted, teardown: teardown{log: c.Log}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Stop(ctx))
 		}
 	}()
-	metrics := obs.New(func() int { return a.engine.InFlight() })
-	a.accepted = metrics.Accepted
-	if c.LogBuffer != nil {
-		metrics.CountLog(c.LogBuffer)
-	}
-	if a.store, err = c.Open(ctx, false, a.hooks(metrics)); err != nil {
+	if err := a.openStore(ctx, c, metrics); err != nil {
 		return nil, err
 	}
-	a.tellClock(a.started)
-	seldom := obs.Seldom(c.Log, time.Minute, "local fault")
-	if a.listener, err = listen("--listen", c.Listen); err != nil {
+	policy, err := a.listen(c, metrics)
+	if err != nil {
 		return nil, err
 	}
-	a.front = front.New(front.Options{MaxConns: c.MaxConns, Descriptors: c.MaxInFlight + spareDescriptors, Memory: memoryLimit(), Trusted: c.TrustedProxies, Log: c.Log})
-	metrics.WatchVisitors(a.visitors)
-	policy := egress.NewPolicy(c.AllowTargets)
-	policy.Guard(a.listener.Addr().(*net.TCPAddr).AddrPort())
-	if c.MetricsListen != "" {
-		if a.metrics, err = serveMetrics(c.MetricsListen, metrics.Handler(), c.Log); err != nil {
-			return nil, err
-		}
-		policy.Guard(a.metrics.addr())
+	transport := egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy})
+	a.teardown.add("connections to receivers", func(context.Context) error {
+		transport.CloseIdleConnections()
+		return nil
+	})
+	// A node frees its shards only after its engine has drained, and the jobs
+	// in the background run until then. So both are added before the engine.
+	a.teardown.add("membership", a.leave)
+	a.background = newBackground(ctx)
+	a.teardown.add("background jobs", a.background.stop)
+
+	send := sender.New(transport, Version, obs.Limit(c.Log, time.Minute, "local fault"))
+	stream := &live.Stream{}
+	counters := stats.New(a.store, c.Log, metrics.StatsDropped)
+	runner := replays.New(a.store, c.Log)
+	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream}, send, runner)
+	if err != nil {
+		return nil, err
 	}
-	a.transport = egress.NewTransport(egress.Options{Policy: policy, Roots: c.Roots, Proxy: c.Proxy})
-	send := sender.New(a.transport, Version, seldom)
-	feed := &live.Feed{}
-	book := stats.New(a.store, c.Log, metrics.JournalDropped)
-	shared, isShared := a.store.(store.Cluster)
-	a.engine = engine.New(engine.Options{Queue: a.store, Sender: send, Log: c.Log, Observer: observers{metrics, book, feed}, MaxInFlight: c.MaxInFlight, Shared: isShared})
-	if err = a.engine.Start(ctx); err != nil {
-		return nil, fmt.Errorf("read the backlog: %w", err)
-	}
-	var dispatch dispatcher = a.engine
-	runner := replays.New(choreReplays{a.store, a}, func(ds []callbackd.Delivery) { dispatch.Replay(ds) }, c.Log)
-	if isShared {
-		if a.member, err = a.join(ctx, c, shared, runner.Kick); err != nil {
-			return nil, fmt.Errorf("join the other nodes: %w", err)
-		}
-		dispatch = a.member
-	}
-	a.store.OnCommit(dispatch.OnCommit)
+	metrics.WatchInFlight(a.engine.InFlight)
+
 	tests := &callbacks.Limiter{}
-	replaysChanged := runner.Kick
-	if a.member != nil {
-		replaysChanged = a.member.ReplaysChanged
+	service := api.New(api.Options{
+		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log,
+		Preview: send.Request, Advise: transport.AdviseAddress, Ready: a.ready, Accepted: metrics.Accepted,
+		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),
+		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
+	})
+	pages := console.New(console.Options{
+		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log,
+		Preview: send.Request, Advise: transport.Advise, Nodes: a.nodes, Version: Version,
+		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
+	})
+	a.serve(c, service, pages)
+
+	a.background.run(counters.Run)
+	a.background.run(func(ctx context.Context) { runner.Run(ctx, a.runsSingletonJobs, dispatch.Replay) })
+	for _, j := range a.jobs(c.Retention) {
+		a.background.run(func(ctx context.Context) { j.repeat(ctx, a.runsSingletonJobs, c.Log) })
 	}
-	handler := api.New(api.Options{
-		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Log: c.Log, Metrics: guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil), Accepted: metrics.Accepted,
-		Calls: book, Advise: a.transport.AdviseAddress, ReplaysChanged: replaysChanged, Ready: a.ready, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
-	})
-	a.console = console.New(console.Options{
-		Store: a.store, Dispatcher: dispatch, Preview: send.Request, Tests: tests, Feed: feed, Runner: kicker(replaysChanged), Nodes: a.nodes, Log: c.Log, Version: Version,
-		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Advise: a.transport.Advise, Public: c.PublicURL,
-	})
-	a.server = api.Server(mount(c.PublicURL, a.front.Handler(both(handler, a.console), essential)), c.Log)
-	a.server.ConnContext = front.ConnContext
-	a.server.RegisterOnShutdown(a.console.Close)
-	a.server.RegisterOnShutdown(handler.Close)
-	go func() { a.served <- a.server.Serve(api.Listener(a.front.Listen(a.listener))) }()
-	var upkeep context.Context
-	upkeep, a.stop = context.WithCancel(context.WithoutCancel(ctx))
-	a.upkeep.Go(func() { a.settle(upkeep) })
-	a.upkeep.Go(func() { a.sweep(upkeep, c.Retention) })
-	a.upkeep.Go(func() { a.advanceSessions(upkeep, session.Now) })
-	a.upkeep.Go(func() { a.sweepSessions(upkeep, c.Retention) })
-	a.upkeep.Go(func() { a.forget(upkeep) })
-	a.upkeep.Go(func() { a.prune(upkeep, c.Retention) })
-	a.upkeep.Go(func() { runner.Run(upkeep) })
-	a.upkeep.Go(func() { book.Run(upkeep) })
-	a.upkeep.Go(func() { a.guard(upkeep) })
-	a.upkeep.Go(func() { watchClock(upkeep, time.Now, a.clockSet) })
 	return a, nil
 }
 
-// observers tells metrics, sums and live pages of every attempt.
+func (a *App) openStore(ctx context.Context, c Config, m *obs.Metrics) (err error) {
+	a.store, err = c.Open(ctx, false, hooks(m, c.Log))
+	if err != nil {
+		return err
+	}
+	a.teardown.add("store", func(context.Context) error { return a.store.Close() })
+	a.checkNewest(a.started)
+	return nil
+}
+
+// listen opens the addresses that the options name, and returns a policy that
+// lets no callback reach them. Nothing is answered at the main address before serve.
+func (a *App) listen(c Config, m *obs.Metrics) (*egress.Policy, error) {
+	l, err := listen("--listen", c.Listen)
+	if err != nil {
+		return nil, err
+	}
+	a.listener = l
+	a.teardown.add("listener", func(context.Context) error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // the HTTP server closes it too
+			return err
+		}
+		return nil
+	})
+	a.front = front.New(front.Options{
+		MaxConns: c.MaxConns, Descriptors: c.MaxInFlight + spareDescriptors, Memory: memoryLimit(),
+		Trusted: c.TrustedProxies, Log: c.Log,
+	})
+	m.WatchVisitors(a.visitors)
+	policy := egress.NewPolicy(c.AllowTargets)
+	policy.Guard(l.Addr().(*net.TCPAddr).AddrPort())
+	if c.MetricsListen == "" {
+		return policy, nil
+	}
+	if a.metrics, err = serveMetrics(c.MetricsListen, m.Handler(), c.Log); err != nil {
+		return nil, err
+	}
+	a.teardown.add("metrics server", func(context.Context) error { return a.metrics.server.Close() })
+	policy.Guard(a.metrics.addr())
+	return policy, nil
+}
+
+// startEngine starts the engine and, on a shared database, joins the other
+// nodes. It returns what the API and the console tell of their changes.
+func (a *App) startEngine(ctx context.Context, c Config, o engine.Observer, send engine.Sender, runner *replays.Runner) (dispatcher, error) {
+	shared, isShared := a.store.(store.Cluster)
+	a.engine = engine.New(engine.Options{
+		Queue: a.store, Sender: send, Observer: o, Log: c.Log,
+		MaxInFlight: c.MaxInFlight, Shared: isShared,
+	})
+	a.teardown.add("engine", func(ctx context.Context) error {
+		a.engine.Drain(ctx)
+		return nil
+	})
+	if err := a.engine.Start(ctx); err != nil {
+		return nil, fmt.Errorf("read the backlog: %w", err)
+	}
+	if !isShared {
+		alone := localDispatcher{a.engine, runner}
+		a.store.OnCommit(alone.OnCommit)
+		return alone, nil
+	}
+	var err error
+	if a.member, err = a.join(ctx, c, shared, runner.Wake); err != nil {
+		return nil, fmt.Errorf("join the other nodes: %w", err)
+	}
+	a.store.OnCommit(a.member.OnCommit)
+	return a.member, nil
+}
+
+// serve answers at the main address.
+func (a *App) serve(c Config, service *api.API, pages *console.Console) {
+	handler := a.front.Handler(both(service, pages), essential)
+	server := api.Server(mount(c.PublicURL, handler), c.Log)
+	server.ConnContext = front.ConnContext
+	server.RegisterOnShutdown(pages.Close)
+	server.RegisterOnShutdown(service.Close)
+	a.teardown.add("HTTP server", func(ctx context.Context) error {
+		if server.Shutdown(ctx) != nil { // ctx ended: calls are under way
+			return server.Close()
+		}
+		return nil
+	})
+	if a.member != nil {
+		a.teardown.add("shards", func(context.Context) error {
+			a.member.Leave()
+			return nil
+		})
+	}
+	go server.Serve(api.Listener(a.front.Listen(a.listener))) // until the teardown
+}
+
+// observers passes every attempt to the metrics, the statistics and the live
+// pages.
 type observers struct {
 	*obs.Metrics
 	stats *stats.Journal
-	feed  *live.Feed
+	live  *live.Stream
 }
 
 // AttemptDone is part of the engine's Observer.
 func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
 	o.Metrics.AttemptDone(out, state, sinceAccepted)
 	o.stats.AttemptDone(out, state, sinceAccepted)
-	o.feed.AttemptDone(out, state, sinceAccepted)
+	o.live.AttemptDone(out, state, sinceAccepted)
 }
 
 // both serves the console under its root and the API everywhere else.
@@ -203,7 +272,7 @@ func (a *App) ready(context.Context) error {
 	return nil
 }
 
-// URL is where the API is served.
+// URL returns the address of the API.
 func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
 
 // HasKeys tells whether an API key exists.
@@ -212,132 +281,7 @@ func (a *App) HasKeys(ctx context.Context) (bool, error) {
 	return len(keys) > 0, err
 }
 
-// Stop ends everything in the reverse order of the start: no more intake,
-// attempts finished or broken off when ctx ends, then the store.
-func (a *App) Stop(ctx context.Context) error {
-	var errs []error
-	if a.member != nil {
-		a.member.Leave()
-	}
-	if a.server != nil {
-		if err := a.server.Shutdown(ctx); err != nil {
-			errs = append(errs, a.server.Close())
-		}
-	} else if a.listener != nil {
-		errs = append(errs, a.listener.Close())
-	}
-	if err := a.metrics.close(); err != nil {
-		errs = append(errs, err)
-	}
-	if a.engine != nil {
-		a.engine.Drain(ctx)
-	}
-	if a.transport != nil {
-		a.transport.CloseIdleConnections()
-	}
-	if a.stop != nil {
-		a.stop()
-		a.upkeep.Wait()
-	}
-	if a.member != nil {
-		if err := a.member.Close(context.WithoutCancel(ctx)); err != nil {
-			errs = append(errs, fmt.Errorf("leave the other nodes: %w; they go on when the lease is over", err))
-		}
-	}
-	if a.store != nil {
-		if err := a.store.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("close the store: %w", err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// Slices of the slow work, and the pauses between them that leave the writer
-// to deliveries.
-const (
-	slice      = 200
-	slicePause = 20 * time.Millisecond
-	settleIdle = 2 * time.Second
-	sweepIdle  = time.Minute
-)
-
-// settle ends what deleted callbacks and revoked keys are still owed.
-func (a *App) settle(ctx context.Context) {
-	for {
-		var n int
-		var err error
-		if a.singletonJobs() {
-			n, err = a.store.FinalizeCanceled(ctx, time.Now(), slice)
-		}
-		if err != nil && ctx.Err() == nil {
-			a.log.Error("canceled deliveries not settled", "error", err)
-		}
-		wait := settleIdle
-		if err == nil && n > 0 {
-			wait = slicePause
-		}
-		if !pause(ctx, wait) {
-			return
-		}
-	}
-}
-
-// sweep removes what ended longer ago than keep.
-func (a *App) sweep(ctx context.Context, keep time.Duration) {
-	var after callbackd.EventID
-	for {
-		if !a.singletonJobs() {
-			if after = 0; !pause(ctx, sweepIdle) {
-				return
-			}
-			continue
-		}
-		next, removed, done, err := a.store.Sweep(ctx, time.Now().Add(-keep), after, slice)
-		wait := slicePause
-		switch {
-		case err != nil:
-			if ctx.Err() == nil {
-				a.log.Error("old events not removed", "error", err)
-			}
-			wait = sweepIdle
-		case done:
-			after, wait = 0, sweepIdle
-		default:
-			after = next
-		}
-		if removed > 0 {
-			a.log.Debug("old events removed", "events", removed)
-		}
-		if !pause(ctx, wait) {
-			return
-		}
-	}
-}
-
-// How long what no promise covers is kept.
-const (
-	keepLogs    = 7 * 24 * time.Hour
-	keepMinutes = 26 * time.Hour
-	keepHours   = 35 * 24 * time.Hour
-)
-
-// prune removes old logs, sums and replays.
-func (a *App) prune(ctx context.Context, keep time.Duration) {
-	for {
-		now, n := time.Now(), 0
-		var err error
-		if a.singletonJobs() {
-			n, err = a.store.Prune(ctx, store.Prune{Logs: now.Add(-keepLogs), Minutes: now.Add(-keepMinutes), Hours: now.Add(-keepHours), Replays: now.Add(-keep)}, slice)
-		}
-		if err != nil && ctx.Err() == nil {
-			a.log.Error("old logs and sums not removed", "error", err)
-		}
-		wait := sweepIdle
-		if err == nil && n > 0 {
-			wait = slicePause
-		}
-		if !pause(ctx, wait) {
-			return
-		}
-	}
-}
+// Stop closes everything in the reverse order of the start: the server takes
+// no more calls, attempts in flight finish, then the store is closed. When ctx
+// ends first, Stop breaks off the calls and attempts that are left.
+func (a *App) Stop(ctx context.Context) error { return a.teardown.run(ctx) }

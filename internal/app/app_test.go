@@ -75,10 +75,10 @@ func filled(t *testing.T, dir, receiver string, n int) *client.Client {
 	return &client.Client{Account: "a", APIKey: "k", APISecret: "s"}
 }
 
-// What ended before --keep is removed in slices while deliveries go on; what
-// is pending stays, and so does what is new.
+// Events that ended before the retention are removed step by step while
+// deliveries go on. Pending events stay, and so do new ones.
 func TestRetentionRunsBesideDeliveries(t *testing.T) {
-	const old, fresh = 5 * slice, 100
+	const old, fresh = 5 * stepSize, 100
 	arrived := make(chan struct{}, fresh)
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived <- struct{}{} }))
 	defer receiver.Close()

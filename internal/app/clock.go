@@ -16,20 +16,21 @@ const (
 	clockSlack = 500 * time.Millisecond
 )
 
-// stopwatch compares a wall clock with the monotonic one, which nobody sets and
-// which stands still while the machine sleeps. Go's timers follow the second.
+// stopwatch compares the wall clock with the monotonic clock, which nobody can
+// set and which stands still while the machine sleeps. Go's timers follow the
+// monotonic clock.
 type stopwatch struct {
 	now        func() time.Time
 	wall, mono time.Time
 }
 
 func newStopwatch(now func() time.Time) *stopwatch {
-	return &stopwatch{now, now().Round(0), time.Now()}
+	return &stopwatch{now: now, wall: now().Round(0), mono: time.Now()}
 }
 
-// set returns how far the wall clock was set, or ran on during a sleep, since
-// the last call; 0 when it was not.
-func (s *stopwatch) set() time.Duration {
+// jump returns how far the wall clock was set, or ran on while the machine
+// slept, since the last call; 0 when it did neither.
+func (s *stopwatch) jump() time.Duration {
 	wall, mono := s.now().Round(0), time.Now()
 	by := wall.Sub(s.wall) - mono.Sub(s.mono)
 	s.wall, s.mono = wall, mono
@@ -39,26 +40,15 @@ func (s *stopwatch) set() time.Duration {
 	return by
 }
 
-// watchClock calls set soon after the wall clock was set, or the machine slept,
-// until ctx ends.
-func watchClock(ctx context.Context, now func() time.Time, set func(by time.Duration)) {
-	s := newStopwatch(now)
-	for sleep(ctx, clockCheck) {
-		if by := s.set(); by != 0 {
-			set(by)
-		}
-	}
-}
-
-// pause waits for d, or until the wall clock was set: what is due by it must
-// then be looked at again. It returns false when ctx has ended.
+// pause waits for d, or until the wall clock was set: the caller must then look
+// again at what is due. It returns false when ctx has ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	s := newStopwatch(time.Now)
 	for d > clockCheck {
 		if !sleep(ctx, clockCheck) {
 			return false
 		}
-		if s.set() != 0 {
+		if s.jump() != 0 {
 			return true
 		}
 		d -= clockCheck
@@ -77,19 +67,25 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// tellClock says when the newest event is from the future: either the clock was
-// wrong when it was accepted, or it is wrong now.
-func (a *App) tellClock(now time.Time) {
+// checkNewest warns when the newest event is from the future: the clock was
+// wrong when the event was accepted, or it is wrong now.
+func (a *App) checkNewest(now time.Time) {
 	s, ok := a.store.(interface{ Newest() time.Time })
 	if !ok || s.Newest().Sub(now) <= callbackd.MaxSkew {
 		return
 	}
-	a.log.Warn("the clock is behind the newest event, which was accepted with a wrong clock unless this one is wrong: check the time of this machine. Events go on with the time that the clock says",
+	a.log.Warn("the newest event is from the future: this machine's clock is wrong now, or was wrong when the event was accepted. Check the time of this machine; new events get the time that the clock shows",
 		"clock", now.UTC().Format(time.RFC3339), "newest_event", s.Newest().Format(time.RFC3339))
 }
 
-// clockSet makes what is due by the wall clock be looked at again.
-func (a *App) clockSet(by time.Duration) {
-	a.log.Warn("the clock was set, or the machine slept: what became due is done now", "by", by.Round(time.Millisecond).String())
-	a.engine.ClockSet()
+// compareClocks returns the step that notices when the wall clock was set or
+// the machine slept, and then has the engine look again at what is due.
+func (a *App) compareClocks(clock *stopwatch) func(context.Context) (time.Duration, error) {
+	return func(context.Context) (time.Duration, error) {
+		if by := clock.jump(); by != 0 {
+			a.log.Warn("the clock was set, or the machine slept: everything that became due is done now", "by", by.Round(time.Millisecond).String())
+			a.engine.ClockSet()
+		}
+		return 0, nil
+	}
 }

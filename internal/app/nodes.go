@@ -2,29 +2,35 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
 	"callbackd"
-	"callbackd/internal/api"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/cluster"
 	"callbackd/internal/console"
+	"callbackd/internal/engine"
+	"callbackd/internal/replays"
 	"callbackd/internal/store"
 )
 
-// dispatcher is the engine of this process, or what stands before the engines
-// of all nodes.
+// dispatcher takes what the store has committed: the engine of this process,
+// or the member that passes it on to the engines of all nodes.
 type dispatcher interface {
-	api.Dispatcher
+	callbacks.Dispatcher
 	OnCommit([]callbackd.Delivery)
 	Replay([]callbackd.Delivery)
 }
 
-// kicker is the console's runner of replays.
-type kicker func()
+// localDispatcher is the dispatcher of a process that has the store to itself.
+type localDispatcher struct {
+	*engine.Engine
+	runner *replays.Runner
+}
 
-// Kick is part of it.
-func (k kicker) Kick() { k() }
+// ReplaysChanged is part of callbacks.Dispatcher.
+func (d localDispatcher) ReplaysChanged() { d.runner.Wake() }
 
 func hostname() string {
 	name, err := os.Hostname()
@@ -50,39 +56,42 @@ func (a *App) join(ctx context.Context, c Config, shared store.Cluster, replaysC
 	})
 }
 
-// chores tells whether the work that is one node's for all is this one's: it
-// goes with the first shard.
-func (a *App) singletonJobs() bool { return a.member == nil || a.member.Owns(0) }
-
-// choreReplays has no running replays for nodes that do not run them.
-type choreReplays struct {
-	store.Store
-	a *App
-}
-
-// RunningReplays is part of the runner's store.
-func (s choreReplays) RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error) {
-	if !s.a.singletonJobs() {
-		return nil, nil
+// leave ends the membership, when there is one.
+func (a *App) leave(ctx context.Context) error {
+	if a.member == nil {
+		return nil
 	}
-	return s.Store.RunningReplays(ctx)
+	if err := a.member.Close(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("the other nodes take over when the lease ends: %w", err)
+	}
+	return nil
 }
 
-// nodes is the nodes on the database, or this process when it has one of its
-// own.
+// runsSingletonJobs tells whether this node does the jobs of which one node
+// does each for all: the owner of the first shard.
+func (a *App) runsSingletonJobs() bool { return a.member == nil || a.member.Owns(0) }
+
+// nodes returns the nodes on the database; a process that has the store to
+// itself is the only one.
 func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
 	if a.member == nil {
 		owed, err := a.store.Backlogs(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return []console.Node{{Name: hostname(), Version: Version, Address: a.URL(), Self: true, StartedAt: a.started, Shards: callbackd.Shards, InFlight: a.engine.InFlight(), Backlog: int64(len(owed))}}, nil
+		return []console.Node{{
+			Name: hostname(), Version: Version, Address: a.URL(), Self: true, StartedAt: a.started,
+			Shards: callbackd.Shards, InFlight: a.engine.InFlight(), Backlog: int64(len(owed)),
+		}}, nil
 	}
 	all, err := a.store.(store.Cluster).Nodes(ctx)
 	var out []console.Node
 	for _, n := range all {
-		out = append(out, console.Node{Name: n.Name, Version: n.Version, Address: n.Address, Self: n.ID == a.member.ID(), StartedAt: n.StartedAt,
-			Shards: n.Shards, InFlight: n.InFlight, Backlog: int64(n.Owed), LeaseUntil: time.Now().Add(a.member.Timing().Dead - n.Unseen)})
+		out = append(out, console.Node{
+			Name: n.Name, Version: n.Version, Address: n.Address, Self: n.ID == a.member.ID(), StartedAt: n.StartedAt,
+			Shards: n.Shards, InFlight: n.InFlight, Backlog: int64(n.Owed),
+			LeaseUntil: time.Now().Add(a.member.Timing().Dead - n.Unseen),
+		})
 	}
 	return out, err
 }

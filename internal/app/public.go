@@ -104,7 +104,7 @@ func serveMetrics(address string, h http.Handler, log *slog.Logger) (*metricsSer
 	limits := front.New(front.Options{MaxConns: metricsConns, Log: log})
 	m := &metricsServer{api.Server(limits.Handler(mux, func(*http.Request) bool { return false }), log), l}
 	m.server.ConnContext = front.ConnContext
-	go m.server.Serve(limits.Listen(l)) // ends with close
+	go m.server.Serve(limits.Listen(l)) // until the server is closed
 	return m, nil
 }
 
@@ -113,15 +113,8 @@ const metricsConns = 64
 
 func (m *metricsServer) addr() netip.AddrPort { return m.listener.Addr().(*net.TCPAddr).AddrPort() }
 
-func (m *metricsServer) close() error {
-	if m == nil {
-		return nil
-	}
-	return m.server.Close()
-}
-
-// MetricsURL is where the metrics have an address of their own; empty when
-// they have none.
+// MetricsURL returns the URL of the metrics when they have an address of their
+// own, and an empty string otherwise.
 func (a *App) MetricsURL() string {
 	if a.metrics == nil {
 		return ""

@@ -7,67 +7,35 @@ import (
 	"callbackd/internal/session"
 )
 
-// dueCheck bounds how long the soonest due time is taken for granted: a new
-// session may be due sooner, another node may have changed what is due, and
-// the clock may have been set. A check reads one row.
+// dueCheck bounds the wait before the next look for sessions that are due. A
+// new session may be due sooner than those known now, another node may have
+// changed what is due, and the clock may have been set. A look reads one row.
 const dueCheck = time.Second
 
-// advanceSessions makes what time itself changes: sessions expire, references
-// go. It sleeps until the next is due.
-func (a *App) advanceSessions(ctx context.Context, now func() time.Time) {
-	for {
-		if !a.singletonJobs() {
-			if !pause(ctx, dueCheck) {
-				return
-			}
-			continue
-		}
+// advanceSessions returns the step that makes the changes which time itself
+// makes: sessions expire, and references are removed. It waits until the next
+// change is due.
+func (a *App) advanceSessions(now func() time.Time) func(context.Context) (time.Duration, error) {
+	return func(ctx context.Context) (time.Duration, error) {
 		fired, next, err := session.Advance(ctx, a.store, now())
 		a.accepted(fired)
-		wait := dueCheck
-		switch {
-		case err != nil:
-			if ctx.Err() == nil {
-				a.log.Error("due sessions not changed", "error", err)
-			}
-		case !next.IsZero():
-			wait = min(max(0, next.Sub(now())), dueCheck)
+		if err != nil || next.IsZero() {
+			return dueCheck, err
 		}
-		if !pause(ctx, wait) {
-			return
-		}
+		return min(max(next.Sub(now()), 1), dueCheck), nil // 1 ns: at once
 	}
 }
 
-// sweepEnded removes a slice of sessions that ended before the time, and of the
-// answers of idempotency keys from before it.
-func (a *App) sweepEnded(ctx context.Context, before time.Time) (int, error) {
-	n, err := a.store.SweepSessions(ctx, before, slice)
-	if err != nil {
-		return n, err
-	}
-	answers, err := a.store.SweepAnswers(ctx, before, slice)
-	return max(n, answers), err
-}
-
-// sweepSessions removes sessions that ended longer ago than keep, and answers as
-// old.
-func (a *App) sweepSessions(ctx context.Context, keep time.Duration) {
-	for {
-		var n int
-		var err error
-		if a.singletonJobs() {
-			n, err = a.sweepEnded(ctx, session.Now().Add(-keep))
+// removeSessions returns the step that removes the sessions which ended before
+// the retention, and the stored answers of idempotency keys that are as old.
+func (a *App) removeSessions(retention time.Duration) func(context.Context) (time.Duration, error) {
+	return func(ctx context.Context) (time.Duration, error) {
+		before := session.Now().Add(-retention)
+		sessions, err := a.store.SweepSessions(ctx, before, stepSize)
+		if err != nil {
+			return 0, err
 		}
-		if err != nil && ctx.Err() == nil {
-			a.log.Error("old sessions not removed", "error", err)
-		}
-		wait := sweepIdle
-		if err == nil && n == slice {
-			wait = slicePause
-		}
-		if !pause(ctx, wait) {
-			return
-		}
+		answers, err := a.store.SweepAnswers(ctx, before, stepSize)
+		return soonIf(max(sessions, answers) == stepSize), err
 	}
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,7 +20,6 @@ type house struct {
 	dir    string
 	app    *App
 	key    callbackd.Key
-	stop   context.CancelFunc
 	offset atomic.Int64 // how far the wall clock is set off
 	fired  atomic.Int64
 }
@@ -32,24 +30,29 @@ func (h *house) open() {
 	if err != nil {
 		h.Fatal(err)
 	}
-	h.app = &App{log: slog.New(slog.DiscardHandler), store: s, accepted: func(n int) { h.fired.Add(int64(n)) }}
+	h.app = &App{
+		log: slog.New(slog.DiscardHandler), store: s, background: newBackground(h.Context()),
+		accepted: func(n int) { h.fired.Add(int64(n)) },
+	}
 	if h.key.ID == 0 {
 		if h.key, err = s.CreateKey(h.Context(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", TimeFrame: time.Hour, CreatedAt: time.Now()}); err != nil {
 			h.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithCancel(h.Context())
-	h.stop = cancel
-	h.app.upkeep.Go(func() { h.app.advanceSessions(ctx, h.now) })
+	h.run(job{every: dueCheck, step: h.app.advanceSessions(h.now)})
 	synctest.Wait()
+}
+
+// run repeats a job until the house is closed.
+func (h *house) run(j job) {
+	h.app.background.run(func(ctx context.Context) { j.repeat(ctx, func() bool { return true }, h.app.log) })
 }
 
 func (h *house) now() time.Time { return session.Now().Add(time.Duration(h.offset.Load())) }
 
 func (h *house) close() {
 	h.Helper()
-	h.stop()
-	h.app.upkeep.Wait()
+	h.app.background.stop(h.Context())
 	if err := h.app.store.Close(); err != nil {
 		h.Fatal(err)
 	}
@@ -183,13 +186,11 @@ func TestReferencesGoADayAfterCompletion(t *testing.T) {
 	})
 }
 
-func TestEndedSessionsGoAfterKeep(t *testing.T) {
+func TestEndedSessionsGoAfterTheRetention(t *testing.T) {
 	inHouse(t, func(h *house) {
-		ctx, stop := context.WithCancel(h.Context())
-		var sweeps sync.WaitGroup
-		sweeps.Go(func() { h.app.sweepSessions(ctx, 2*time.Hour) })
+		h.run(job{every: time.Minute, step: h.app.removeSessions(2 * time.Hour)})
 		var ended []string
-		for range slice + 5 { // more than one slice
+		for range stepSize + 5 { // more than one step
 			ended = append(ended, h.create())
 		}
 		time.Sleep(time.Hour)
@@ -205,7 +206,5 @@ func TestEndedSessionsGoAfterKeep(t *testing.T) {
 			}
 		}
 		h.is(running, callbackd.StatusIdle)
-		stop()
-		sweeps.Wait()
 	})
 }

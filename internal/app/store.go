@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"callbackd/internal/obs"
 	"callbackd/internal/store"
@@ -10,27 +12,27 @@ import (
 	"callbackd/internal/store/sqlite"
 )
 
-// StoreConfig says where a store is.
+// StoreConfig holds where a store is.
 type StoreConfig struct {
 	Data        string // the data directory of SQLite
 	DatabaseURL string // of PostgreSQL, instead of Data
-	KeysetFile  string // empty: within Data; required with DatabaseURL
+	KeysetFile  string // empty: a file in Data; required with DatabaseURL
 }
 
-// Open opens the store for the one server on it, or, with beside, for a
-// command that a server may run beside. hooks may be nil.
-func (p StoreConfig) Open(ctx context.Context, beside bool, hooks *store.Hooks) (store.Store, error) {
+// Open opens the store. A data directory takes one server, and beside it any
+// number of commands, which set secondary. hooks may be nil.
+func (p StoreConfig) Open(ctx context.Context, secondary bool, hooks *store.Hooks) (store.Store, error) {
 	if hooks == nil {
 		hooks = &store.Hooks{}
 	}
 	if p.DatabaseURL != "" {
 		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Hooks: *hooks}))
 	}
-	return opened(sqlite.Open(ctx, sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile, Beside: beside, Hooks: *hooks}))
+	return opened(sqlite.Open(ctx, sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile, Beside: secondary, Hooks: *hooks}))
 }
 
-// Inspect opens the store for a command that only looks: it makes, changes and
-// upgrades nothing, and refuses what is no store.
+// Inspect opens the store read-only. It makes, changes and upgrades nothing,
+// and fails where there is no store.
 func (p StoreConfig) Inspect(ctx context.Context) (store.Store, error) {
 	if p.DatabaseURL != "" {
 		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Existing: true}))
@@ -38,8 +40,8 @@ func (p StoreConfig) Inspect(ctx context.Context) (store.Store, error) {
 	return opened(sqlite.Inspect(sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile}))
 }
 
-// Existing is Open for a command that changes what is there: it makes no store
-// where there is none.
+// Existing opens the store for a command that changes it, beside a server or
+// not. It fails where there is no store.
 func (p StoreConfig) Existing(ctx context.Context) (store.Store, error) {
 	if p.DatabaseURL != "" {
 		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Existing: true}))
@@ -50,7 +52,8 @@ func (p StoreConfig) Existing(ctx context.Context) (store.Store, error) {
 	return p.Open(ctx, true, nil)
 }
 
-// opened keeps a nil driver from becoming a store that is not nil.
+// opened turns a nil driver into a nil store: a nil pointer in an interface
+// would not be nil.
 func opened[S store.Store](s S, err error) (store.Store, error) {
 	if err != nil {
 		return nil, err
@@ -58,29 +61,29 @@ func opened[S store.Store](s S, err error) (store.Store, error) {
 	return s, nil
 }
 
-// hooks count what the store does, and say when it begins and ends to refuse
-// writes.
-func (a *App) hooks(m *obs.Metrics) *store.Hooks {
+// hooks returns functions that count what the store does, and log when it
+// begins and when it ends to refuse writes.
+func hooks(m *obs.Metrics, log *slog.Logger) *store.Hooks {
 	var refusing atomic.Bool
 	return &store.Hooks{
 		Committed: m.Committed,
 		Refused: func(commands int, err error) {
 			m.Refused(commands)
 			if !refusing.Swap(true) {
-				a.log.Error("the store refuses writes: publishers get 503, and outcomes wait", "error", err)
+				log.Error("the store refuses writes: publishers get 503, and outcomes wait", "error", err)
 			}
 		},
 		Taken: func() {
 			if refusing.Swap(false) {
-				a.log.Info("the store takes writes again")
+				log.Info("the store takes writes again")
 			}
 		},
 	}
 }
 
-// Failed is closed when the store can no longer be trusted and the process
-// should end. A database that is reached over the network is tried again
-// instead: for it the channel is nil.
+// Failed returns a channel that is closed when the store can no longer be
+// trusted and the process should end. It is nil for PostgreSQL, which is tried
+// again instead.
 func (a *App) Failed() <-chan struct{} {
 	if s, ok := a.store.(interface{ Failed() <-chan struct{} }); ok {
 		return s.Failed()
@@ -88,7 +91,7 @@ func (a *App) Failed() <-chan struct{} {
 	return nil
 }
 
-// Failure is why Failed is closed.
+// Failure returns why the channel of Failed was closed.
 func (a *App) Failure() error {
 	if s, ok := a.store.(interface{ Failure() error }); ok {
 		return s.Failure()
@@ -96,10 +99,10 @@ func (a *App) Failure() error {
 	return nil
 }
 
-// guard has the store look after itself.
-func (a *App) guard(ctx context.Context) {
-	s, ok := a.store.(interface{ Guard(context.Context) })
-	for ok && sleep(ctx, clockCheck) {
+// checkStore makes the embedded store check its directory and its disk.
+func (a *App) checkStore(ctx context.Context) (time.Duration, error) {
+	if s, ok := a.store.(interface{ Guard(context.Context) }); ok {
 		s.Guard(ctx)
 	}
+	return 0, nil
 }

@@ -34,23 +34,13 @@ type Store interface {
 	store.Replays
 }
 
-// Dispatcher is told what the console has committed, as the API tells it.
-type Dispatcher interface {
-	CallbackChanged(callbackd.CallbackID)
-	Retry(callbackd.Delivery)
-	// Watch gives a value on done when an attempt of the delivery was recorded.
-	Watch(id callbackd.DeliveryID) (done <-chan struct{}, stop func())
-	Diagnosis(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
-}
-
 // Options of the console.
 type Options struct {
 	Store      Store
-	Dispatcher Dispatcher
+	Dispatcher callbacks.Dispatcher
 	Preview    view.Preview
 	Tests      *callbacks.Limiter // of test-sends, shared with the API
-	Feed       Feed
-	Runner     Runner
+	Stream     Feed
 	Nodes      Nodes
 	Log        *slog.Logger
 	Version    string

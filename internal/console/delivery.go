@@ -302,7 +302,7 @@ func (c *Console) replayEvent(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	c.Runner.Kick()
+	c.Dispatcher.ReplaysChanged()
 	return see(w, v, link("replays", r.ID), "")
 }
 

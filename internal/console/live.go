@@ -76,7 +76,7 @@ func (c *Console) stream(w http.ResponseWriter, v *visit) error {
 	defer leave()
 	front.Waits(v.Request)
 	front.Built(w)
-	sub := c.Feed.Subscribe(s.No)
+	sub := c.Stream.Subscribe(s.No)
 	defer sub.Close()
 	out := &eventWriter{w: w, control: http.NewResponseController(w)}
 	w.Header().Set("Content-Type", "text/event-stream")

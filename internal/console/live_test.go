@@ -17,7 +17,7 @@ import (
 // Two thousand attempts a second are shown as a sample, spread over all of
 // them, that says what it is.
 func TestTheTailIsASampleAndSaysSo(t *testing.T) {
-	var f live.Feed
+	var f live.Stream
 	sub := f.Subscribe(1)
 	defer sub.Close()
 	for n := range 500 { // a tick of 250 ms

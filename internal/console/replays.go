@@ -12,9 +12,6 @@ import (
 	"callbackd"
 )
 
-// Runner works through replays; it looks for work when it is kicked.
-type Runner interface{ Kick() }
-
 type replayRow struct {
 	callbackd.Replay
 	Owner string
@@ -175,7 +172,7 @@ func (c *Console) createReplay(w http.ResponseWriter, v *visit) error {
 	if len(p.Wrong) > 0 {
 		return c.render(w, p.status(), "replay-new", p)
 	}
-	c.Runner.Kick()
+	c.Dispatcher.ReplaysChanged()
 	return see(w, v, link("replays", r.ID), "")
 }
 
@@ -304,7 +301,7 @@ func (c *Console) steerReplay(state callbackd.ReplayState) func(http.ResponseWri
 		if err != nil {
 			return err
 		}
-		c.Runner.Kick()
+		c.Dispatcher.ReplaysChanged()
 		return see(w, v, link("replays", r.ID), "")
 	}
 }

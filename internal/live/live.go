@@ -1,6 +1,6 @@
-// Package live shows what happens now to those who look: attempts as they are
-// recorded, to any number of viewers, each with a bounded buffer. A viewer
-// that is slower than the attempts gets a sample and is told so.
+// Package live streams attempts, as they are recorded, to any number of viewers.
+// Each viewer has a bounded buffer: one that reads too slowly gets a sample of
+// the attempts, and the number of those that it missed.
 package live
 
 import (
@@ -26,11 +26,12 @@ type Item struct {
 	Replay   callbackd.ReplayID
 }
 
-// MaxItems is how many a viewer's buffer holds.
+// MaxItems is how many attempts a viewer's buffer holds.
 const MaxItems = 256
 
-// Feed takes attempts from the engine. The zero value is ready.
-type Feed struct {
+// Stream takes attempts from the engine and passes them to its viewers. The
+// zero value is ready.
+type Stream struct {
 	viewers atomic.Int64
 	mu      sync.Mutex
 	keys    map[callbackd.KeyID]map[*Subscription]bool
@@ -38,25 +39,29 @@ type Feed struct {
 
 // Subscription is one viewer.
 type Subscription struct {
-	feed *Feed
-	key  callbackd.KeyID
-	c    chan struct{}
+	stream *Stream
+	key    callbackd.KeyID
+	c      chan struct{}
 
 	mu     sync.Mutex
 	items  []Item
 	missed int64
 }
 
-// AttemptDone gives an attempt to those who look. It never blocks, and is
-// next to free when nobody does.
-func (f *Feed) AttemptDone(o *callbackd.Outcome, state callbackd.State, _ time.Duration) {
+// AttemptDone passes an attempt to the viewers. It never blocks, and costs next
+// to nothing when there are none.
+func (f *Stream) AttemptDone(o *callbackd.Outcome, state callbackd.State, _ time.Duration) {
 	ev := o.Delivery.Event
 	if f.viewers.Load() == 0 || ev == nil {
 		return
 	}
 	a := &o.Attempt
-	item := Item{Delivery: o.Delivery.ID, Event: ev.Type, Session: ev.Session, Sequence: ev.Sequence, State: state, Status: a.Status, Fault: a.Fault,
-		Attempt: a.Number, At: a.StartedAt.Add(a.Timings.Total), Total: a.Timings.Total, Replay: o.Delivery.Replay}
+	item := Item{
+		Delivery: o.Delivery.ID, Replay: o.Delivery.Replay, State: state,
+		Event: ev.Type, Session: ev.Session, Sequence: ev.Sequence,
+		Attempt: a.Number, Status: a.Status, Fault: a.Fault,
+		At: a.StartedAt.Add(a.Timings.Total), Total: a.Timings.Total,
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for s := range f.keys[ev.Key] {
@@ -81,10 +86,10 @@ func (s *Subscription) put(item Item) {
 	}
 }
 
-// Subscribe looks at the attempts of a key, or of all keys with 0. Close it
-// at the end.
-func (f *Feed) Subscribe(key callbackd.KeyID) *Subscription {
-	s := &Subscription{feed: f, key: key, c: make(chan struct{}, 1)}
+// Subscribe begins to view the attempts of a key, or of all keys with 0. The
+// caller closes the subscription in the end.
+func (f *Stream) Subscribe(key callbackd.KeyID) *Subscription {
+	s := &Subscription{stream: f, key: key, c: make(chan struct{}, 1)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.keys == nil {
@@ -113,7 +118,7 @@ func (s *Subscription) Take() (items []Item, missed int64) {
 
 // Close ends the subscription. It may be called twice.
 func (s *Subscription) Close() {
-	f := s.feed
+	f := s.stream
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.keys[s.key][s] {

@@ -8,7 +8,7 @@ import (
 	"callbackd/internal/live"
 )
 
-func attempt(f *live.Feed, key callbackd.KeyID, n int64) {
+func attempt(f *live.Stream, key callbackd.KeyID, n int64) {
 	o := &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: callbackd.EventID(n), Callback: 1},
 		Event: &callbackd.Event{Key: key, Type: callbackd.Complete, Session: "S", Sequence: n}}}
 	o.Attempt.Number, o.Attempt.Status, o.Attempt.Timings.Total = 1, 200, time.Millisecond
@@ -17,7 +17,7 @@ func attempt(f *live.Feed, key callbackd.KeyID, n int64) {
 
 // A viewer sees the attempts of a key, or of all, in order.
 func TestAViewerSeesItsKey(t *testing.T) {
-	var f live.Feed
+	var f live.Stream
 	attempt(&f, 1, 1) // nobody looks
 	one, all := f.Subscribe(1), f.Subscribe(0)
 	attempt(&f, 1, 2)
@@ -54,7 +54,7 @@ func TestAViewerSeesItsKey(t *testing.T) {
 
 // One that does not take is told how much it missed, and holds no more.
 func TestASlowViewerGetsASample(t *testing.T) {
-	var f live.Feed
+	var f live.Stream
 	s := f.Subscribe(1)
 	defer s.Close()
 	for n := range int64(live.MaxItems + 7) {

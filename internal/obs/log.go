@@ -148,10 +148,10 @@ func (b *LogBuffer) Close(wait time.Duration) {
 	}
 }
 
-// Seldom returns a logger like log that says each of the messages once in every
+// Limit returns a logger like log that says each of the messages once in every
 // time only, with the number of times that it was not said before. Other
 // messages are said as they come.
-func Seldom(log *slog.Logger, every time.Duration, messages ...string) *slog.Logger {
+func Limit(log *slog.Logger, every time.Duration, messages ...string) *slog.Logger {
 	return slog.New(&seldom{Handler: log.Handler(), every: every, messages: messages, said: &said{at: map[string]time.Time{}, kept: map[string]int{}}})
 }
 

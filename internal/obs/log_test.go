@@ -123,7 +123,7 @@ func TestALogBufferEnds(t *testing.T) {
 func TestSeldomSaysAMessageOnceInATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got bytes.Buffer
-		log := Seldom(logger(t, &got), time.Minute, "again").With("a", 1)
+		log := Limit(logger(t, &got), time.Minute, "again").With("a", 1)
 		for range 150 {
 			log.Error("again")
 			log.Error("other")

@@ -32,8 +32,8 @@ type Metrics struct {
 	dropped   prometheus.Counter
 }
 
-// New makes the metrics. inFlight is asked at each scrape.
-func New(inFlight func() int) *Metrics {
+// New makes the metrics.
+func New() *Metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -61,9 +61,17 @@ func New(inFlight func() int) *Metrics {
 		m.paused.WithLabelValues(string(reason))
 	}
 	m.registry.MustRegister(m.accepted, m.attempts, m.ended, m.latency, m.exchange, m.repeats, m.breakers, m.paused, m.stale, m.commits, m.committed, m.refused, m.dropped,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_attempts_in_flight", Help: "Attempts under way."}, func() float64 { return float64(inFlight()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// WatchInFlight adds the number of attempts in flight, which it asks for at
+// each scrape.
+func (m *Metrics) WatchInFlight(inFlight func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "callbackd_attempts_in_flight",
+		Help: "Attempts in flight.",
+	}, func() float64 { return float64(inFlight()) }))
 }
 
 // CountLog adds the lines that a log's buffer dropped.
@@ -89,8 +97,8 @@ func (m *Metrics) Committed(commands int) {
 // Refused counts commands that the store could not write.
 func (m *Metrics) Refused(commands int) { m.refused.Add(float64(commands)) }
 
-// JournalDropped counts rows of logs and sums that were not kept.
-func (m *Metrics) JournalDropped(n int) { m.dropped.Add(float64(n)) }
+// StatsDropped counts rows of logs and sums that were not kept.
+func (m *Metrics) StatsDropped(n int) { m.dropped.Add(float64(n)) }
 
 // AttemptDone is part of the engine's Observer, as are the methods below.
 func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {

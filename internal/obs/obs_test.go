@@ -14,7 +14,8 @@ import (
 
 // docs/operating.md names every metric of ours, and no other.
 func TestOperatingNamesEveryMetric(t *testing.T) {
-	m := New(func() int { return 0 })
+	m := New()
+	m.WatchInFlight(func() int { return 0 })
 	m.CountLog(NewLogBuffer(io.Discard))
 	m.Accepted(1)
 	m.Committed(1)

@@ -20,39 +20,44 @@ type Store interface {
 
 // How long the runner waits.
 const (
-	idle    = 2 * time.Second        // while nothing runs; Kick ends it
-	waiting = 100 * time.Millisecond // while what was made due is still to be tried
-	busy    = 20 * time.Millisecond  // between two steps: the writer is left to deliveries
+	idle    = 2 * time.Second        // while no replay runs; Wake ends it
+	waiting = 100 * time.Millisecond // while deliveries that it made due are not yet tried
+	busy    = 20 * time.Millisecond  // between two steps: deliveries need the writer too
 )
 
 // Runner steps every replay that runs. Make it with [New].
 type Runner struct {
 	store Store
-	hand  func([]callbackd.Delivery)
 	log   *slog.Logger
-	kick  chan struct{}
+	wake  chan struct{}
 }
 
-// New makes a runner. hand takes what was made due to the engine.
-func New(s Store, hand func([]callbackd.Delivery), log *slog.Logger) *Runner {
-	return &Runner{store: s, hand: hand, log: log, kick: make(chan struct{}, 1)}
+// New makes a runner.
+func New(s Store, log *slog.Logger) *Runner {
+	return &Runner{store: s, log: log, wake: make(chan struct{}, 1)}
 }
 
-// Kick makes the runner look at once: a replay was created or resumed.
-func (r *Runner) Kick() {
+// Wake makes the runner look for work at once: a replay was created or resumed.
+func (r *Runner) Wake() {
 	select {
-	case r.kick <- struct{}{}:
+	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// Run steps replays until ctx ends.
-func (r *Runner) Run(ctx context.Context) {
+// Run steps replays until ctx ends. Of many nodes only the one on which active
+// returns true does so. dispatch passes the deliveries that were made due to
+// the engine.
+func (r *Runner) Run(ctx context.Context, active func() bool, dispatch func([]callbackd.Delivery)) {
 	for {
-		t := time.NewTimer(r.round(ctx))
+		wait := idle
+		if active() {
+			wait = r.round(ctx, dispatch)
+		}
+		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
-		case <-r.kick:
+		case <-r.wake:
 		case <-ctx.Done():
 			t.Stop()
 			return
@@ -61,8 +66,9 @@ func (r *Runner) Run(ctx context.Context) {
 	}
 }
 
-// round makes one step of each and returns how long to wait.
-func (r *Runner) round(ctx context.Context) time.Duration {
+// round makes one step of each running replay and returns how long to wait
+// before the next round.
+func (r *Runner) round(ctx context.Context, dispatch func([]callbackd.Delivery)) time.Duration {
 	ids, err := r.store.RunningReplays(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -81,7 +87,7 @@ func (r *Runner) round(ctx context.Context) time.Duration {
 			continue
 		}
 		if len(step.Due) > 0 {
-			r.hand(step.Due)
+			dispatch(step.Due)
 		}
 		switch {
 		case step.State.Ended():

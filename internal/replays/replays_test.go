@@ -99,10 +99,10 @@ func (r *rig) open() {
 	if err := r.e.Start(r.Context()); err != nil {
 		r.Fatal(err)
 	}
-	r.runner = replays.New(s, r.e.Replay, slog.New(slog.DiscardHandler))
+	r.runner = replays.New(s, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { r.runner.Run(ctx); close(done) }()
+	go func() { r.runner.Run(ctx, func() bool { return true }, r.e.Replay); close(done) }()
 	r.stop = func() { cancel(); <-done }
 }
 
@@ -150,7 +150,7 @@ func (r *rig) start(f callbackd.ReplayFilter, rate float64) callbackd.ReplayID {
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.runner.Kick()
+	r.runner.Wake()
 	return rp.ID
 }
 
@@ -391,7 +391,7 @@ func TestPauseCancelAndADeadReceiver(t *testing.T) {
 		if err := set(callbackd.ReplayRunning); err != nil {
 			r.Fatal(err)
 		}
-		r.runner.Kick()
+		r.runner.Wake()
 		pass(time.Millisecond)
 		if err := set(callbackd.ReplayCanceled); err != nil {
 			r.Fatal(err)

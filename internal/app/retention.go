@@ -1,0 +1,130 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+// How long data that no promise covers stays.
+const (
+	logRetention    = 7 * 24 * time.Hour
+	minuteRetention = 26 * time.Hour
+	hourRetention   = 35 * 24 * time.Hour
+)
+
+// finalizeCanceled ends the deliveries of deleted callbacks and revoked keys.
+func (a *App) finalizeCanceled(ctx context.Context) (time.Duration, error) {
+	n, err := a.store.FinalizeCanceled(ctx, time.Now(), stepSize)
+	return soonIf(n > 0), err
+}
+
+// prune returns the step that removes old logs, statistics and replays.
+func (a *App) prune(retention time.Duration) func(context.Context) (time.Duration, error) {
+	return func(ctx context.Context) (time.Duration, error) {
+		now := time.Now()
+		n, err := a.store.Prune(ctx, store.Prune{
+			Logs:    now.Add(-logRetention),
+			Minutes: now.Add(-minuteRetention),
+			Hours:   now.Add(-hourRetention),
+			Replays: now.Add(-retention),
+		}, stepSize)
+		return soonIf(n > 0), err
+	}
+}
+
+// eventSweep removes the events that ended before the retention. It walks all
+// events in order, and begins again when it has seen the last one.
+type eventSweep struct {
+	store     store.Store
+	log       *slog.Logger
+	retention time.Duration
+	after     callbackd.EventID // the last event that was looked at
+}
+
+func (s *eventSweep) step(ctx context.Context) (time.Duration, error) {
+	next, removed, done, err := s.store.Sweep(ctx, time.Now().Add(-s.retention), s.after, stepSize)
+	if removed > 0 {
+		s.log.Debug("old events removed", "events", removed)
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.after = next
+	if done {
+		s.after = 0
+	}
+	return soonIf(!done), nil
+}
+
+const (
+	// settingsEvery is how often deleted callbacks and replaced settings are
+	// looked for.
+	settingsEvery = 10 * time.Minute
+	// settingsAge is how long a setting stays after it was replaced. An attempt
+	// with it may still be under way, or wait to be recorded.
+	settingsAge = time.Hour
+	// walkSize is how many events are read at a time.
+	walkSize = 2000
+	// restFactor is how many times as long as its walk a key is left alone.
+	restFactor = 200
+)
+
+// settingSweep removes deleted callbacks and replaced settings that no event
+// refers to any more. It walks all events of each key that has such settings.
+type settingSweep struct {
+	store store.Store
+	log   *slog.Logger
+	rest  map[callbackd.KeyID]time.Time // until when a key is left alone
+}
+
+func (s *settingSweep) step(ctx context.Context) (time.Duration, error) {
+	keys, err := s.store.Forgettable(ctx, time.Now().Add(-settingsAge))
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, key := range keys {
+		start := time.Now()
+		if start.Before(s.rest[key]) {
+			continue
+		}
+		removed, err := removeSettings(ctx, s.store, key, start.Add(-settingsAge))
+		if removed > 0 {
+			s.log.Debug("deleted callbacks and replaced settings removed", "key", int64(key), "rows", removed)
+		}
+		s.rest[key] = start.Add(restFactor * time.Since(start))
+		errs = append(errs, err)
+	}
+	return 0, errors.Join(errs...)
+}
+
+// removeSettings removes one key's unused settings from before a time, and
+// returns how many rows that were.
+func removeSettings(ctx context.Context, s store.Store, key callbackd.KeyID, before time.Time) (removed int, err error) {
+	used := map[store.Pointer]bool{}
+	for after, done := callbackd.EventID(0), false; !done; {
+		var pointers []store.Pointer
+		pointers, after, done, err = s.Pointed(ctx, key, after, walkSize)
+		if err != nil {
+			return 0, err
+		}
+		for _, p := range pointers {
+			used[p] = true
+		}
+		if !pause(ctx, stepPause) {
+			return 0, ctx.Err()
+		}
+	}
+	for {
+		n, err := s.Forget(ctx, key, used, before, stepSize)
+		removed += n
+		if err != nil || n < stepSize || !pause(ctx, stepPause) {
+			return removed, err
+		}
+	}
+}
