@@ -49,6 +49,9 @@ func Errorf(k Kind, format string, args ...any) error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
 }
 
+// Invalid builds an [Error] for a request that is wrong and will stay wrong.
+func Invalid(format string, args ...any) error { return Errorf(KindInvalid, format, args...) }
+
 // Wrap builds an [Error] that hides cause from the caller but keeps it for
 // the log.
 func Wrap(k Kind, cause error, message string) error {

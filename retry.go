@@ -2,7 +2,6 @@ package callbackd
 
 import (
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -60,12 +59,12 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 	switch floor, ok := ParseRetryAfter(r.RetryAfter, now); {
 	case ok && due.Before(floor):
 		due = floor.Add(time.Duration(jitter * JitterFraction * float64(floor.Sub(now))))
-		why = "the receiver asked to wait (Retry-After: " + clip(r.RetryAfter, 64) + ")"
+		why = "the receiver asked to wait (Retry-After: " + Clip(r.RetryAfter, 64) + ")"
 		if floor.Sub(now) == MaxRetryAfter {
 			why += ", and is left alone for " + DurationText(MaxRetryAfter) + " at most"
 		}
 	case !ok && r.RetryAfter != "":
-		why += "; the receiver's Retry-After (" + clip(r.RetryAfter, 64) + ") is neither seconds nor a date and was not understood"
+		why += "; the receiver's Retry-After (" + Clip(r.RetryAfter, 64) + ") is neither seconds nor a date and was not understood"
 	}
 	return pendingAt(d, p, now, due, step, why)
 }
@@ -106,11 +105,4 @@ func pendingAt(d Delivery, p Policy, now, due time.Time, step int, why string) D
 // spread is d ± JitterFraction.
 func spread(d time.Duration, jitter float64) time.Duration {
 	return d + time.Duration((2*jitter-1)*JitterFraction*float64(d))
-}
-
-func clip(s string, n int) string {
-	if len(s) > n {
-		return strings.ToValidUTF8(s[:n], "") + "…"
-	}
-	return s
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,15 @@ func DurationText(d time.Duration) string {
 		return out
 	}
 	return sign + "0 s"
+}
+
+// Clip returns a text that is cut after n bytes at the latest, with "…" where
+// it was cut. It cuts no character in two.
+func Clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // failures is each kind of fault in words. Whether a host is unknown or leads

@@ -1,0 +1,52 @@
+package request
+
+import (
+	"net/url"
+	"slices"
+
+	"callbackd"
+	"callbackd/internal/strictjson"
+)
+
+// Query reads the query of a request, which may have the known parameters, each
+// once. It refuses any other: a filter with a typing error would answer with
+// everything, and a selector with one would change something else.
+func Query(raw string, known []string) (Object, error) {
+	if raw == "" {
+		return Object{lenient: true}, nil
+	}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return Object{}, callbackd.Invalid("The query is malformed. Percent-encode its values.")
+	}
+	for name, all := range values {
+		if !slices.Contains(known, name) {
+			return Object{}, UnknownParameter(name, known)
+		}
+		if len(all) > 1 {
+			return Object{}, callbackd.Invalid("%s is given twice.", clipName(name))
+		}
+	}
+	return Values(values), nil
+}
+
+// UnknownParameter returns the error for a parameter that a query may not have.
+func UnknownParameter(name string, known []string) error {
+	if len(known) == 0 {
+		return callbackd.Invalid("Unknown parameter %q. This call takes none.", clipName(name))
+	}
+	return callbackd.Invalid("Unknown parameter %q. This call takes %s.", clipName(name), List(known, "and"))
+}
+
+// Values returns the fields of a form or the parameters of a query as an
+// object. Of several values with one name the first counts.
+func Values(values url.Values) Object {
+	o := Object{lenient: true}
+	for name, all := range values {
+		if len(all) == 0 {
+			continue
+		}
+		o.members = append(o.members, member{name: name, label: name, value: strictjson.AppendString(nil, all[0])})
+	}
+	return o
+}
