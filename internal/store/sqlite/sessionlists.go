@@ -9,6 +9,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/core"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -81,12 +82,12 @@ func (l *sessionLister) scan(d *db, where string, args ...any) error {
 			if l.q.Status != "" && st.ColumnText(3) != string(l.q.Status) || !l.text.Finds(st.ColumnText(9), st.ColumnRawBlob(6)) {
 				return nil
 			}
-			k, err := scanSession(st)
+			w, err := core.ScanSession(stmtRow{st})
 			if err != nil {
 				return err
 			}
-			l.size += store.SessionSize(k.session)
-			l.page.Sessions = append(l.page.Sessions, k.session)
+			l.size += store.SessionSize(w.Stored)
+			l.page.Sessions = append(l.page.Sessions, w.Stored)
 			return nil
 		}, append(args, store.MaxScan)...)
 	if err == stop {
@@ -103,9 +104,12 @@ func (l *sessionLister) exactly(d *db, on, text string) error {
 	return d.query("SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, NULL, s.document FROM keys k CROSS JOIN sessions s "+on+
 		" WHERE ?2 = 0 OR k.no = ?2 ORDER BY s.created_at DESC, s.session DESC, s.key_no DESC LIMIT ?3",
 		func(st *sqlite3.Stmt) error {
-			k, err := scanSession(st)
-			l.page.Sessions = append(l.page.Sessions, k.session)
-			return err
+			w, err := core.ScanSession(stmtRow{st})
+			if err != nil {
+				return err
+			}
+			l.page.Sessions = append(l.page.Sessions, w.Stored)
+			return nil
 		}, text, int64(l.q.Key), l.limit)
 }
 
