@@ -171,7 +171,7 @@ func (n *node) hurry() {
 func (n *node) gather() {
 	n.waiting, n.poked = false, false
 	n.turn++
-	gather := n.w.timing.Gather(len(n.nodes))
+	gather := n.w.timing.RefreshDelay(len(n.nodes))
 	n.sleep(gather/2+time.Duration(n.w.rng.Int64N(int64(gather/2))), func() {
 		n.poked = false // several pokes are one
 		n.beat()
@@ -197,7 +197,7 @@ func (n *node) beat() {
 			done()
 		})
 	}
-	n.ask(n.w.timing.Holds-n.w.timing.Heartbeat, renew, func(ok bool) {
+	n.ask(n.w.timing.TrustFor-n.w.timing.Heartbeat, renew, func(ok bool) {
 		if ok {
 			n.nodes = v.Nodes
 			n.renewed(&v, seen, no, start)
@@ -218,13 +218,13 @@ func (n *node) beat() {
 
 // renewed is what a renewal brings.
 func (n *node) renewed(v *store.ClusterView, seen *ownership, no callbackd.NodeID, start time.Duration) {
-	dead := time.Duration(float64(n.w.timing.Dead) / n.rate)
+	dead := time.Duration(float64(n.w.timing.EvictAfter) / n.rate)
 	if v.Alive {
 		if !n.beaten || start-n.last >= dead {
 			n.since = start
 		}
 		n.beaten, n.last = true, start
-		n.hold = max(n.hold, start+time.Duration(float64(n.w.timing.Holds)/n.rate))
+		n.hold = max(n.hold, start+time.Duration(float64(n.w.timing.TrustFor)/n.rate))
 	}
 	n.known = seen
 	for i := range v.Nodes {
@@ -288,7 +288,7 @@ func (n *node) bury(dead []callbackd.NodeID, changed bool, then func(bool)) {
 	}
 	buried := false
 	n.change("bury", func() bool {
-		now := n.w.db.bury(dead[0], n.w.timing.Dead)
+		now := n.w.db.bury(dead[0], n.w.timing.EvictAfter)
 		buried = buried || now
 		return now
 	}, func(ok bool) {
@@ -420,8 +420,8 @@ func (n *node) release() {
 // announce makes every node look; of many nodes one waits whether another
 // says it.
 func (n *node) announce() {
-	wait := n.w.timing.Gather(len(n.nodes))
-	if wait <= n.w.timing.Gather(0) {
+	wait := n.w.timing.RefreshDelay(len(n.nodes))
+	if wait <= n.w.timing.RefreshDelay(0) {
 		n.post()
 		return
 	}

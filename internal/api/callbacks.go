@@ -10,7 +10,6 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
-	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
 	"callbackd/wire"
 )
@@ -129,12 +128,12 @@ func headersByName(headers []callbackd.Header) []callbackd.Header {
 }
 
 func (a *API) listCallbacks(w http.ResponseWriter, c *call) error {
-	page, err := a.Store.ListCallbacks(c.Context(), store.CallbackQuery{Key: c.key.ID})
+	cbs, err := a.Store.ListCallbacks(c.Context(), c.key.ID)
 	if err != nil {
 		return err
 	}
 	out := wire.CallbackList{APIKey: c.key.APIKey, Data: []wire.Callback{}}
-	for _, cb := range page.Callbacks {
+	for _, cb := range cbs {
 		out.Data = append(out.Data, a.show(cb))
 	}
 	answer(w, http.StatusOK, out)

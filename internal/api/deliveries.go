@@ -189,7 +189,7 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	a.Dispatcher.Retry(*d)
+	a.Dispatcher.Resent(*d)
 	out, err := a.story(c, id)
 	if err != nil {
 		return err
@@ -211,7 +211,7 @@ func (a *API) retryOnce(w http.ResponseWriter, c *call, id callbackd.DeliveryID)
 	if err != nil {
 		return err
 	}
-	a.Dispatcher.Retry(*d)
+	a.Dispatcher.Resent(*d)
 	answer(w, http.StatusAccepted, out)
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 type dispatcher interface {
 	callbacks.Dispatcher
 	OnCommit([]callbackd.Delivery)
-	Replay([]callbackd.Delivery)
+	Replayed([]callbackd.Delivery)
 }
 
 // localDispatcher is the dispatcher of a process that has the store to itself.
@@ -45,7 +45,7 @@ func (a *App) join(ctx context.Context, c Config, shared store.Cluster, replaysC
 	return cluster.Join(ctx, cluster.Options{
 		Store: shared, Engine: a.engine, Lease: c.Lease, Now: c.Clock, Log: c.Log, ReplaysChanged: replaysChanged,
 		Node: store.Node{Name: hostname(), Address: a.URL(), Version: Version, StartedAt: a.started},
-		Tried: func(ctx context.Context, id callbackd.DeliveryID) (bool, error) {
+		Attempted: func(ctx context.Context, id callbackd.DeliveryID) (bool, error) {
 			cb, err := a.store.CallbackByID(ctx, id.Callback)
 			if err != nil {
 				return false, err
@@ -90,7 +90,7 @@ func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
 		out = append(out, console.Node{
 			Name: n.Name, Version: n.Version, Address: n.Address, Self: n.ID == a.member.ID(), StartedAt: n.StartedAt,
 			Shards: n.Shards, InFlight: n.InFlight, Backlog: int64(n.Owed),
-			LeaseUntil: time.Now().Add(a.member.Timing().Dead - n.Unseen),
+			LeaseUntil: time.Now().Add(a.member.Timing().EvictAfter - n.Unseen),
 		})
 	}
 	return out, err

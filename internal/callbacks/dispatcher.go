@@ -14,8 +14,8 @@ type Dispatcher interface {
 	CallbackChanged(callbackd.CallbackID)
 	// ReplaysChanged says that a replay was created or changed.
 	ReplaysChanged()
-	// Retry starts the next attempt of a delivery that was made due by hand.
-	Retry(callbackd.Delivery)
+	// Resent says that a person resent a delivery: the store made it due.
+	Resent(callbackd.Delivery)
 	// Watch makes done ready when the next attempt of the delivery is recorded.
 	// The caller must call stop in the end.
 	Watch(callbackd.DeliveryID) (done <-chan struct{}, stop func())

@@ -1,12 +1,11 @@
-// Package cluster makes a process one of the nodes on a database: it keeps
-// the node's lease, divides the shards with the other nodes, and carries word
-// between the engines of them.
+// Package cluster makes a process one of the nodes on a database: it renews the
+// node's lease, divides the shards with the other nodes, and carries messages
+// between their engines.
 //
-// The engine delivers for the shards this node owns and for no others; the
-// store refuses what a node records after it was taken for dead. Messages
-// make things fast and are never needed: everything a message tells of is in
-// the store, and is found there when a shard is adopted, when messages may
-// have been lost, and now and then.
+// The engine delivers for the shards this node owns and for no others. The store
+// refuses what a node records after it was evicted. Messages only save time:
+// everything they tell of is in the store. It is read there when a shard is
+// adopted, when messages may have been lost, and every few leases.
 package cluster
 
 import (
@@ -21,20 +20,21 @@ import (
 	"callbackd/internal/store"
 )
 
-// Engine is what delivers.
+// Engine delivers for the shards of this node; engine.Engine says what each
+// method does.
 type Engine interface {
 	Adopt(ctx context.Context, shards []callbackd.Shard) error
 	Disown(shards []callbackd.Shard) <-chan callbackd.Shard
 	Abandon() <-chan struct{}
-	Hold(until time.Time)
+	SetLease(until time.Time)
 	Rescan(ctx context.Context) error
-	Look(ds []callbackd.Delivery)
+	CommittedElsewhere(ds []callbackd.Delivery)
 	OnCommit(ds []callbackd.Delivery)
-	Retry(d callbackd.Delivery)
-	Replay(ds []callbackd.Delivery)
-	CallbackChanged(no callbackd.CallbackID)
+	Resent(d callbackd.Delivery)
+	Replayed(ds []callbackd.Delivery)
+	CallbackChanged(id callbackd.CallbackID)
 	Watch(id callbackd.DeliveryID) (done <-chan struct{}, stop func())
-	Diagnosis(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
+	Diagnosis(id callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
 	InFlight() int
 }
 
@@ -43,70 +43,71 @@ type Options struct {
 	Store  store.Cluster
 	Engine Engine
 	Node   store.Node    // name, address, version, start
-	Lease  time.Duration // 0: DefaultLease
+	Lease  time.Duration // the failover time; 0: DefaultLease
 	Log    *slog.Logger
-	// Tried tells whether an attempt of a delivery was recorded.
-	Tried func(ctx context.Context, id callbackd.DeliveryID) (bool, error)
-	// ReplaysChanged is called when another node says that a replay was
-	// created or resumed.
+	// Attempted tells whether an attempt of a delivery was recorded.
+	Attempted func(ctx context.Context, id callbackd.DeliveryID) (bool, error)
+	// ReplaysChanged is called when a replay was created or resumed, here or on
+	// another node.
 	ReplaysChanged func()
-	// Now is the wall clock that is compared with the database's; nil: the
-	// real one.
+	// Now returns the wall clock's time, which is compared with the database's;
+	// nil: the real one.
 	Now func() time.Time
 }
 
 // Member is this process as a node. Make it with [Join].
 type Member struct {
-	o      Options
-	timing Timing
-	id     atomic.Int64
-	size   atomic.Int64  // number of nodes
-	heard  atomic.Uint64 // how often word came that something changed hands
-	wakeup chan struct{}
-	views  chan sight
-	took   chan struct{} // shards
-	out    outbox
-	asks   asks
-	work   sync.WaitGroup
-	run    context.Context
-	stop   context.CancelFunc
+	options Options
+	timing  Timing
+	ctx     context.Context // of all goroutines; ends with Close
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
 
-	mu      sync.Mutex
-	shards  [callbackd.Shards]state
-	owners  []callbackd.NodeID // as far as is known
-	changed int64              // the revision that this node made last
-	leaving bool
+	id        atomic.Int64
+	nodeCount atomic.Int64
+	shardNews atomic.Uint64 // messages so far that shards changed hands
+	refresh   chan struct{} // asks for a renewal of the lease now
+	renewals  chan renewal
+	claimed   chan struct{} // this node took shards
+	outbox    outbox
+	questions questions
 
-	// Of the goroutine of beats alone.
-	known  int64     // revision of owners
-	last   time.Time // start of the last renewal
-	since  time.Time // since when renewals had no gap
-	skew   time.Duration
-	failed bool
-	skewed bool
+	mu             sync.Mutex
+	shards         [callbackd.Shards]shardState
+	owners         []callbackd.NodeID // of all shards, as far as is known
+	ownersRevision int64              // of owners; only heartbeats changes it
+	ownRevision    int64              // the revision that this node made last
+	leaving        bool
 
-	// Of the goroutine of the division alone.
-	unread []callbackd.Shard // owned, and the engine could not read what is owed
+	// Only heartbeats uses these.
+	lastRenewal   time.Time // when it began
+	unbrokenSince time.Time // when the renewals without a gap began
+	skew          time.Duration
+	renewalFailed bool
+	clockIsOff    bool
+
+	// Only divide uses this: owned shards that the engine could not adopt yet.
+	notAdopted []callbackd.Shard
 }
 
-// sight is what one renewal showed.
-type sight struct {
+// renewal is what one renewal of the lease returned.
+type renewal struct {
 	store.ClusterView
-	id     callbackd.NodeID // whose renewal it was
-	steady bool             // renewals had no gap for as long as it takes to be dead
+	id       callbackd.NodeID // the node's number at that time
+	unbroken bool             // no gap between the renewals for EvictAfter
 }
 
-// state is what this node has of a shard.
-type state uint8
+// shardState tells whether this node owns a shard.
+type shardState uint8
 
 const (
-	none state = iota
+	notOwned shardState = iota
 	owned
-	givenUp // until what is under way is recorded
+	draining // given up; free when everything under way is recorded
 )
 
-// Join makes this process a node and begins to divide the shards. It waits
-// for nothing but the database.
+// Join makes this process a node and begins to divide the shards. It waits for
+// the database only.
 func Join(ctx context.Context, o Options) (*Member, error) {
 	if o.Lease == 0 {
 		o.Lease = DefaultLease
@@ -114,160 +115,207 @@ func Join(ctx context.Context, o Options) (*Member, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &Member{o: o, timing: TimingOf(o.Lease), wakeup: make(chan struct{}, 1), views: make(chan sight, 1), took: make(chan struct{}, 1), owners: make([]callbackd.NodeID, callbackd.Shards)}
-	m.out.wake = make(chan struct{}, 1)
-	m.asks.waiting = map[uint64]chan message{}
-	no, err := o.Store.Join(ctx, o.Node)
+	m := newMember(o)
+	id, err := o.Store.Join(ctx, o.Node)
 	if err != nil {
 		return nil, err
 	}
-	m.id.Store(int64(no))
-	m.run, m.stop = context.WithCancel(context.WithoutCancel(ctx))
-	for _, part := range []func(context.Context){m.heartbeats, m.divide, m.listen, m.deliver, m.rescan} {
-		m.work.Go(func() { part(m.run) })
+	m.id.Store(int64(id))
+	m.ctx, m.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for _, task := range []func(context.Context){m.heartbeats, m.divide, m.listen, m.sendMessages, m.rescan} {
+		m.work.Go(func() { task(m.ctx) })
 	}
 	return m, nil
 }
 
-// ID is the node's number. It changes when the node was taken for dead and
-// joined again.
+// newMember makes a member that has not joined.
+func newMember(o Options) *Member {
+	m := &Member{
+		options:  o,
+		timing:   TimingOf(o.Lease),
+		refresh:  make(chan struct{}, 1),
+		renewals: make(chan renewal, 1),
+		claimed:  make(chan struct{}, 1),
+		owners:   make([]callbackd.NodeID, callbackd.Shards),
+	}
+	m.outbox.notEmpty = make(chan struct{}, 1)
+	m.questions.waiting = map[uint64]chan message{}
+	return m
+}
+
+// ID returns the node's number. It changes when the node was evicted and joined
+// again.
 func (m *Member) ID() callbackd.NodeID { return callbackd.NodeID(m.id.Load()) }
 
-// Owns tells whether a shard is this node's.
+// Timing returns the intervals of this node's lease.
+func (m *Member) Timing() Timing { return m.timing }
+
+// Owns tells whether this node owns a shard.
 func (m *Member) Owns(s callbackd.Shard) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.shards[s] == owned
 }
 
-// Leave gives the shards away, each as soon as nothing of it is under way,
-// and takes none any more. It returns at once; [Member.Close] ends it.
+// Leave begins to give up all shards, each as soon as nothing of it is under way,
+// and claims none any more. It does not wait; call [Member.Close] in the end.
 func (m *Member) Leave() {
 	m.mu.Lock()
 	m.leaving = true
 	m.mu.Unlock()
-	m.wake()
+	m.refreshSoon()
 }
 
-// Close ends the node: what it still owns is free for others from now on.
+// Close ends the node. What it still owns becomes free for the others.
 func (m *Member) Close(ctx context.Context) error {
-	m.stop()
+	m.cancel()
 	m.work.Wait()
-	err := m.o.Store.Leave(ctx, m.ID())
+	err := m.options.Store.Leave(ctx, m.ID())
 	if err == nil {
-		err = m.o.Store.Notify(ctx, []store.Message{{Body: bodyOf(message{Kind: kindShards})}})
+		err = m.options.Store.Notify(ctx, []store.Message{{Body: bodyOf(message{Kind: kindShards})}})
 	}
 	return err
 }
 
-// hurry makes the next renewal come now.
-func (m *Member) wake() {
+// refreshSoon makes the next renewal come now, for the view that it returns.
+func (m *Member) refreshSoon() {
 	select {
-	case m.wakeup <- struct{}{}:
+	case m.refresh <- struct{}{}:
 	default:
 	}
 }
 
-// beats renews the lease. Nothing that can take long is done here.
+// heartbeats renews the lease. It does nothing that can take long, because the
+// lease would end meanwhile.
 func (m *Member) heartbeats(ctx context.Context) {
 	for {
 		m.heartbeat(ctx)
-		t := time.NewTimer(m.timing.Heartbeat)
+		timer := time.NewTimer(m.timing.Heartbeat)
 		select {
-		case <-t.C:
-		case <-m.wakeup:
+		case <-timer.C:
+		case <-m.refresh:
 		case <-ctx.Done():
-			t.Stop()
+			timer.Stop()
 			return
 		}
-		t.Stop()
-		gather := m.timing.Gather(int(m.size.Load()))
-		if !pause(ctx, gather/2+rand.N(gather/2)) { // not all nodes in one moment
+		timer.Stop()
+		// A random part, so that not all nodes read at the same moment.
+		delay := m.timing.RefreshDelay(int(m.nodeCount.Load()))
+		if !pause(ctx, delay/2+rand.N(delay/2)) {
 			return
 		}
-		select { // several pokes are one
-		case <-m.wakeup:
+		select { // the next heartbeat answers what was asked for meanwhile
+		case <-m.refresh:
 		default:
 		}
 	}
 }
 
+// heartbeat renews the lease once.
 func (m *Member) heartbeat(ctx context.Context) {
 	m.mu.Lock()
-	b := store.Heartbeat{ID: m.ID(), InFlight: m.o.Engine.InFlight(), Leaving: m.leaving, Skew: m.skew}
+	leaving := m.leaving
 	m.mu.Unlock()
-	start, wall := time.Now(), m.o.Now()
-	bound, cancel := context.WithTimeout(ctx, m.timing.Holds-m.timing.Heartbeat)
-	v, err := m.o.Store.Heartbeat(bound, b, m.known)
+	b := store.Heartbeat{
+		ID:       m.ID(),
+		InFlight: m.options.Engine.InFlight(),
+		Leaving:  leaving,
+		Skew:     m.skew,
+	}
+	start := time.Now()
+	wall := m.options.Now()
+	limited, cancel := context.WithTimeout(ctx, m.timing.TrustFor-m.timing.Heartbeat)
+	v, err := m.options.Store.Heartbeat(limited, b, m.ownersRevision)
 	cancel()
 	if err != nil {
-		if !m.failed && ctx.Err() == nil {
-			m.o.Log.Error("lease not renewed, trying again", "node", int64(b.ID), "error", err)
+		if !m.renewalFailed && ctx.Err() == nil {
+			m.options.Log.Error("lease not renewed, trying again", "node", int64(b.ID), "error", err)
 		}
-		m.failed = true
+		m.renewalFailed = true
 		return
 	}
-	if m.failed {
-		m.o.Log.Info("the database answers again", "node", int64(b.ID))
-		m.failed = false
+	if m.renewalFailed {
+		m.options.Log.Info("the database answers again", "node", int64(b.ID))
+		m.renewalFailed = false
 	}
 	if v.Alive {
-		if m.last.IsZero() || start.Round(0).Sub(m.last.Round(0)) >= m.timing.Dead || start.Sub(m.last) >= m.timing.Dead {
-			m.since = start // a gap: others may have had it too
+		if m.gapBefore(start) {
+			m.unbrokenSince = start
 		}
-		m.last = start
-		m.o.Engine.Hold(start.Add(m.timing.Holds))
+		m.lastRenewal = start
+		m.options.Engine.SetLease(start.Add(m.timing.TrustFor))
 		m.compareClocks(wall, time.Since(start), v.At)
 	}
-	m.size.Store(int64(len(v.Nodes)))
-	m.see(sight{v, b.ID, start.Sub(m.since) >= m.timing.Dead})
+	m.nodeCount.Store(int64(len(v.Nodes)))
+	m.publish(renewal{
+		ClusterView: v,
+		id:          b.ID,
+		unbroken:    start.Sub(m.unbrokenSince) >= m.timing.EvictAfter,
+	})
 }
 
-// compareClocks measures how far the wall clock is from the database's. What
-// the way there and back took is not held against it.
-func (m *Member) compareClocks(wall time.Time, took time.Duration, db time.Time) {
-	skew := wall.Add(took / 2).Sub(db)
-	if skew.Abs() <= took/2 {
-		skew = 0
+// gapBefore tells whether so much time passed since the last renewal, by the wall
+// clock or the monotonic one, that other nodes may have had the same gap: then a
+// missing renewal of theirs means nothing.
+func (m *Member) gapBefore(start time.Time) bool {
+	if m.lastRenewal.IsZero() {
+		return true
 	}
-	m.skew = skew
-	if far := skew.Abs() > callbackd.MaxSkew; far != m.skewed {
-		if m.skewed = far; far {
-			m.o.Log.Error("the clock of this machine is too far from the database's: the node owns no shards until it is set right", "ahead", skew, "limit", callbackd.MaxSkew)
-		} else {
-			m.o.Log.Info("the clock is right again")
-		}
-		m.wake()
-	}
+	monotonic := start.Sub(m.lastRenewal)
+	wall := start.Round(0).Sub(m.lastRenewal.Round(0))
+	return max(monotonic, wall) >= m.timing.EvictAfter
 }
 
-// see notes who owns what and gives the view to the divider.
-func (m *Member) see(v sight) {
+// compareClocks measures how far the wall clock is from the database's. The time
+// that the question and its answer took may explain a part of the difference.
+func (m *Member) compareClocks(wall time.Time, took time.Duration, database time.Time) {
+	m.skew = wall.Add(took / 2).Sub(database)
+	if m.skew.Abs() <= took/2 {
+		m.skew = 0
+	}
+	isOff := m.skew.Abs() > callbackd.MaxSkew
+	if isOff == m.clockIsOff {
+		return
+	}
+	m.clockIsOff = isOff
+	if isOff {
+		m.options.Log.Error("the clock of this machine is too far from the database's: the node owns no shards until it is set right", "ahead", m.skew, "limit", callbackd.MaxSkew)
+	} else {
+		m.options.Log.Info("the clock is right again")
+	}
+	m.refreshSoon()
+}
+
+// publish notes who owns what, and gives the renewal to divide in place of an
+// older one that divide has not taken yet.
+func (m *Member) publish(r renewal) {
 	m.mu.Lock()
-	if v.Owners != nil {
-		m.owners, m.known = v.Owners, v.Revision
+	if r.Owners != nil {
+		m.owners = r.Owners
+		m.ownersRevision = r.Revision
 	}
-	v.Owners = m.owners
+	r.Owners = m.owners
 	m.mu.Unlock()
 	count := map[callbackd.NodeID]int{}
-	for _, no := range v.Owners {
-		count[no]++
+	for _, id := range r.Owners {
+		count[id]++
 	}
-	for i := range v.Nodes {
-		v.Nodes[i].Shards = count[v.Nodes[i].ID]
+	for i := range r.Nodes {
+		r.Nodes[i].Shards = count[r.Nodes[i].ID]
 	}
 	select {
-	case <-m.views: // an older one that was not looked at
+	case <-m.renewals:
 	default:
 	}
-	m.views <- v
+	m.renewals <- r
 }
 
+// pause waits, and tells whether it did to the end: false when ctx ended first.
 func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case <-t.C:
+	case <-timer.C:
 		return true
 	case <-ctx.Done():
 		return false

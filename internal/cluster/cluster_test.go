@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -14,301 +13,317 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// From any division among any nodes, with nobody in charge, the rule comes to
-// even shares in a few rounds, and then moves nothing any more; who leaves or
-// has a wrong clock ends with none.
-func TestTheRuleComesToEvenSharesAndRests(t *testing.T) {
-	for seed := range uint64(200) {
-		rnd := rand.New(rand.NewPCG(seed, 3))
-		v := &store.ClusterView{}
-		free, good := callbackd.Shards, 0
-		for i := range 1 + rnd.IntN(30) {
-			n := store.Node{ID: callbackd.NodeID(i + 1), Shards: rnd.IntN(free/2 + 1)}
-			free -= n.Shards
-			switch rnd.IntN(8) {
-			case 0:
-				n.Leaving = true
-			case 1:
-				n.Skew = []time.Duration{-1, 1}[rnd.IntN(2)] * (callbackd.MaxSkew + time.Second)
-			default:
-				good++
-			}
-			v.Nodes = append(v.Nodes, n)
-		}
-		calm := 0
-		for round := 0; calm < 2; round++ {
-			if round > 12 {
-				t.Fatalf("seed %d: not at rest after %d rounds: %+v", seed, round, v.Nodes)
-			}
-			calm++
-			plans := make([]Plan, len(v.Nodes))
-			for i, n := range v.Nodes {
-				plans[i] = Decide(n.ID, n.Shards, v, TimingOf(DefaultLease), true)
-			}
-			for _, i := range rnd.Perm(len(plans)) { // claims come one after the other, in any order
-				got := min(plans[i].Claim, free)
-				if free += plans[i].GiveUp - got; got != 0 || plans[i].GiveUp != 0 {
-					calm = 0
-				}
-				v.Nodes[i].Shards += got - plans[i].GiveUp
-			}
-		}
-		if good == 0 {
-			continue
-		}
-		if free != 0 {
-			t.Fatalf("seed %d: %d shards are nobody's", seed, free)
-		}
-		for _, n := range v.Nodes {
-			least := callbackd.Shards / good
-			if n.Leaving || n.Skew != 0 {
-				if n.Shards != 0 {
-					t.Fatalf("seed %d: a node that must have none has %d", seed, n.Shards)
-				}
-			} else if n.Shards < least || n.Shards > least+1 {
-				t.Fatalf("seed %d: %d shards, want %d or one more", seed, n.Shards, least)
-			}
-		}
-	}
-}
-
-// A node that missed renewals itself buries nobody.
-func TestWhoMissedRenewalsBuriesNobody(t *testing.T) {
-	v := &store.ClusterView{Nodes: []store.Node{{ID: 1}, {ID: 2, Unseen: time.Hour, Shards: callbackd.Shards}}}
-	if p := Decide(1, 0, v, TimingOf(DefaultLease), false); len(p.Evict) != 0 || p.Claim != 0 {
-		t.Errorf("%+v", p)
-	}
-	if p := Decide(1, 0, v, TimingOf(DefaultLease), true); !slices.Equal(p.Evict, []callbackd.NodeID{2}) {
-		t.Errorf("%+v", p)
-	}
-}
-
-// Posts hold every word, each post fits, and what did not fit into the outbox
-// ends in one word to all that they must look for themselves.
-func TestTheOutbox(t *testing.T) {
-	b := outbox{wake: make(chan struct{}, 1)}
+// Every message is sent to its node, and each notification fits.
+func TestTheOutboxSendsEveryMessage(t *testing.T) {
+	b := &newMember(Options{}).outbox
 	want := map[callbackd.EventID]bool{}
 	for i := range 2000 {
 		id := callbackd.EventID(i + 1)
 		want[id] = true
 		b.add(callbackd.NodeID(i%3+1), message{Kind: kindNew, Event: id, Session: strings.Repeat("ü", i%200)})
 	}
-	for _, post := range b.take() {
-		if len(post.Body) > store.MaxMessage {
-			t.Fatalf("%d bytes", len(post.Body))
+	for _, sent := range b.encode() {
+		if len(sent.Body) > store.MaxMessage {
+			t.Fatalf("a notification has %d bytes, want %d or fewer", len(sent.Body), store.MaxMessage)
 		}
 		var ms []message
-		if err := json.Unmarshal([]byte(post.Body), &ms); err != nil {
+		if err := json.Unmarshal([]byte(sent.Body), &ms); err != nil {
 			t.Fatal(err)
 		}
-		for _, w := range ms {
-			if callbackd.NodeID((w.Event-1)%3+1) != post.To {
-				t.Errorf("event %d went to node %d", w.Event, post.To)
+		for _, msg := range ms {
+			if node := callbackd.NodeID((msg.Event-1)%3 + 1); sent.To != node {
+				t.Errorf("event %d went to node %d, want %d", msg.Event, sent.To, node)
 			}
-			delete(want, w.Event)
+			delete(want, msg.Event)
 		}
 	}
 	if len(want) != 0 {
-		t.Errorf("%d words are gone", len(want))
+		t.Errorf("%d of 2000 messages were not sent", len(want))
 	}
-	if posts := b.take(); len(posts) != 0 {
-		t.Errorf("%d posts of nothing", len(posts))
+	if again := b.encode(); len(again) != 0 {
+		t.Errorf("the empty outbox sends %d notifications, want 0", len(again))
 	}
-	for range maxOut + 10 {
+}
+
+// A message of any size is either sent or dropped; none keeps the others back.
+func TestTheOutboxSendsWhatFitsExactly(t *testing.T) {
+	empty, err := json.Marshal(message{Kind: kindNew, Session: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fits := store.MaxMessage - len("[]") - len(empty) + len("x")
+	for size, want := range map[int]int{fits - 1: 2, fits: 2, fits + 1: 2} {
+		b := &newMember(Options{}).outbox
+		b.add(1, message{Kind: kindNew, Session: strings.Repeat("x", size)}, message{Kind: kindNew})
+		out := b.encode()
+		if len(out) != want {
+			t.Errorf("with a message of %d bytes more than fit there are %d notifications, want %d", size-fits, len(out), want)
+		}
+		toAll := out[len(out)-1].To == 0
+		if tooLarge := size > fits; toAll != tooLarge {
+			t.Errorf("with a message of %d bytes more than fit, all nodes are told of a loss: %v, want %v", size-fits, toAll, tooLarge)
+		}
+	}
+}
+
+// When messages do not fit into the outbox, all nodes are told that some are lost.
+func TestAFullOutboxTellsAllNodesOfTheLoss(t *testing.T) {
+	b := &newMember(Options{}).outbox
+	for range maxOutbox + 10 {
 		b.add(1, message{Kind: kindNew})
 	}
 	b.add(2, message{Kind: kindNew})
-	posts := b.take()
-	if last := posts[len(posts)-1]; last.To != 0 || !strings.Contains(last.Body, kindRescan) {
-		t.Errorf("nobody is told that words were lost: %+v", last)
+	out := b.encode()
+	want := store.Message{To: 0, Body: `[{"k":"rescan"}]`}
+	if diff := cmp.Diff(want, out[len(out)-1]); diff != "" {
+		t.Errorf("last notification (-want +got):\n%s", diff)
 	}
 }
 
-// notes is an engine and a store that write down what they are told.
-type notes struct {
+// calls is an engine and a store that write down how they are called.
+type calls struct {
 	Engine
 	store.Cluster
-	said    []string
+	list    []string
 	rescans []time.Time
 }
 
-func (n *notes) Rescan(context.Context) error { n.rescans = append(n.rescans, time.Now()); return nil }
-
-func (n *notes) note(format string, args ...any) {
-	n.said = append(n.said, fmt.Sprintf(format, args...))
+func (c *calls) add(format string, args ...any) {
+	c.list = append(c.list, fmt.Sprintf(format, args...))
 }
 
-func (n *notes) Look(ds []callbackd.Delivery) {
-	for _, d := range ds {
-		n.note("look %d %s %d", d.ID.Event, d.Session, d.Sequence)
-	}
-}
-func (n *notes) OnCommit(ds []callbackd.Delivery) {
-	for _, d := range ds {
-		n.note("take %d test=%v", d.ID.Event, d.Test)
-	}
-}
-func (n *notes) Retry(d callbackd.Delivery) { n.note("retry %d at %d", d.ID.Event, d.Due.UnixMilli()) }
-func (n *notes) Replay(ds []callbackd.Delivery) {
-	n.note("replay %d of %d", ds[0].ID.Event, ds[0].Replay)
-}
-func (n *notes) CallbackChanged(no callbackd.CallbackID) { n.note("changed %d", no) }
-func (n *notes) Renew()                                  { n.note("renew") }
-func (n *notes) Diagnosis(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
-	return callbackd.Diagnosis{Failures: 7}
-}
-
-// member is a node that owns callback 1 and not 2, which is node 9's.
-func member() (*Member, *notes) {
-	n := &notes{}
-	m := &Member{o: Options{Engine: n, Store: n, Log: slog.New(slog.DiscardHandler), ReplaysChanged: func() { n.note("replays") }}, owners: make([]callbackd.NodeID, callbackd.Shards), wakeup: make(chan struct{}, 1)}
-	m.out.wake = make(chan struct{}, 1)
-	m.asks.waiting = map[uint64]chan message{}
-	m.id.Store(5)
-	m.shards[callbackd.ShardOf(1)] = owned
-	m.owners[callbackd.ShardOf(1)], m.owners[callbackd.ShardOf(2)] = 5, 9
-	return m, n
-}
-
-func (m *Member) posted() (out []string) {
-	for _, post := range m.out.take() {
-		out = append(out, fmt.Sprintf("%d %s", post.To, post.Body))
-	}
+// take returns the calls since it was called last.
+func (c *calls) take() []string {
+	out := c.list
+	c.list = nil
 	return out
 }
 
-func hears(m *Member, ms ...message) {
+func (c *calls) Rescan(context.Context) error {
+	c.rescans = append(c.rescans, time.Now())
+	return nil
+}
+
+func (c *calls) CommittedElsewhere(ds []callbackd.Delivery) {
+	for _, d := range ds {
+		c.add("CommittedElsewhere %d %s %d", d.ID.Event, d.Session, d.Sequence)
+	}
+}
+
+func (c *calls) OnCommit(ds []callbackd.Delivery) {
+	for _, d := range ds {
+		c.add("OnCommit %d test=%v", d.ID.Event, d.Test)
+	}
+}
+
+func (c *calls) Resent(d callbackd.Delivery) {
+	c.add("Resent %d at %d", d.ID.Event, d.Due.UnixMilli())
+}
+
+func (c *calls) Replayed(ds []callbackd.Delivery) {
+	c.add("Replayed %d of %d", ds[0].ID.Event, ds[0].Replay)
+}
+
+func (c *calls) CallbackChanged(id callbackd.CallbackID) { c.add("CallbackChanged %d", id) }
+
+func (c *calls) Renew() { c.add("Renew") }
+
+func (c *calls) Diagnosis(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
+	return callbackd.Diagnosis{Failures: 7}
+}
+
+// node5 returns node 5. It owns callback 1; node 9 owns callback 2.
+func node5() (*Member, *calls) {
+	c := &calls{}
+	m := newMember(Options{
+		Engine:         c,
+		Store:          c,
+		Lease:          DefaultLease,
+		Log:            slog.New(slog.DiscardHandler),
+		ReplaysChanged: func() { c.add("ReplaysChanged") },
+	})
+	m.id.Store(5)
+	m.shards[callbackd.ShardOf(1)] = owned
+	m.owners[callbackd.ShardOf(1)] = 5
+	m.owners[callbackd.ShardOf(2)] = 9
+	return m, c
+}
+
+// sent returns what m sends: the receiver and the body.
+func (m *Member) sent() (out []string) {
+	for _, msg := range m.outbox.encode() {
+		out = append(out, fmt.Sprintf("%d %s", msg.To, msg.Body))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func receive(m *Member, ms ...message) {
 	body, _ := json.Marshal(ms)
-	m.hear(string(body))
+	m.receive(string(body))
 }
 
-// What a word asks for is done by the owner; who is not passes it on to whom
-// it takes for the owner, and to all when that has not helped, and no further.
-func TestWordsAreActedOnByTheOwner(t *testing.T) {
-	m, n := member()
-	hears(m, message{Kind: kindNew, Callback: 1, Event: 10, Session: "S", Number: 3}, message{Kind: kindNew, Callback: 1, Event: 11, Test: true},
-		message{Kind: kindRetry, Callback: 1, Event: 12, Due: 99}, message{Kind: kindReplay, Callback: 1, Event: 13, Replay: 4}, message{Kind: "of a later version"})
-	if want := []string{"take 11 test=true", "retry 12 at 99", "replay 13 of 4", "look 10 S 3"}; !slices.Equal(n.said, want) {
-		t.Errorf("%q", n.said)
+func wantSent(t *testing.T, m *Member, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, m.sent()); diff != "" {
+		t.Errorf("messages sent (-want +got):\n%s", diff)
 	}
-	n.said = nil
-	if got := m.posted(); len(got) != 1 || !strings.HasPrefix(got[0], `0 `) {
-		t.Errorf("the unknown word, of no callback, went %q", got)
-	}
-	away := message{Kind: kindNew, Callback: 2, Event: 20, Session: "S"}
-	hears(m, away)
-	if got := m.posted(); len(got) != 1 || got[0] != `9 [{"k":"new","h":1,"c":2,"e":20,"s":"S"}]` {
-		t.Errorf("passed on as %q", got)
-	}
-	away.Hops = maxHops - 1
-	hears(m, away)
-	if got := m.posted(); len(got) != 1 || got[0] != `0 [{"k":"new","h":3,"c":2,"e":20,"s":"S"}]` {
-		t.Errorf("passed on as %q", got)
-	}
-	away.Hops = maxHops
-	hears(m, away)
-	if got := m.posted(); len(got) != 0 || len(n.said) != 0 {
-		t.Errorf("a word to all is passed on once more: %q, %q", got, n.said)
-	}
-	m.hear("{")
-	m.hear("null")
 }
 
-// A changed callback is read anew, not from a cache that may be a moment old.
-func TestAChangedCallbackIsReadAnew(t *testing.T) {
-	m, n := member()
-	hears(m, message{Kind: kindChanged, Callback: 2})
-	if want := []string{"renew", "changed 2"}; !slices.Equal(n.said, want) {
-		t.Errorf("%q", n.said)
+func wantCalls(t *testing.T, c *calls, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, c.take()); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	n.said = nil
+}
+
+func TestTheOwnerHandlesMessages(t *testing.T) {
+	m, c := node5()
+	receive(m,
+		message{Kind: kindNew, Callback: 1, Event: 10, Session: "S", Number: 3},
+		message{Kind: kindNew, Callback: 1, Event: 11, Test: true},
+		message{Kind: kindResend, Callback: 1, Event: 12, Due: 99},
+		message{Kind: kindReplay, Callback: 1, Event: 13, Replay: 4},
+	)
+	wantCalls(t, c, "OnCommit 11 test=true", "Resent 12 at 99", "Replayed 13 of 4", "CommittedElsewhere 10 S 3")
+	wantSent(t, m)
+}
+
+func TestAnotherNodeForwardsMessages(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		hops int
+		want []string
+	}{
+		{"to the owner", 0, []string{`9 [{"k":"new","h":1,"c":2,"e":20,"s":"S"}]`}},
+		{"to all nodes after too many hops", maxHops - 1, []string{`0 [{"k":"new","h":3,"c":2,"e":20,"s":"S"}]`}},
+		{"no further", maxHops, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, calls := node5()
+			receive(m, message{Kind: kindNew, Hops: c.hops, Callback: 2, Event: 20, Session: "S"})
+			wantSent(t, m, c.want...)
+			wantCalls(t, calls)
+		})
+	}
+}
+
+// A message of a later version may have a kind that is unknown here. It names no
+// callback, so nobody is known to own it.
+func TestAMessageOfAnUnknownKindGoesToAll(t *testing.T) {
+	m, c := node5()
+	receive(m, message{Kind: "of a later version"})
+	wantSent(t, m, `0 [{"k":"of a later version","h":1}]`)
+	wantCalls(t, c)
+}
+
+func TestWhatIsNoMessageIsIgnored(t *testing.T) {
+	m, c := node5()
+	m.receive("{")
+	m.receive("null")
+	wantSent(t, m)
+	wantCalls(t, c)
+}
+
+// A callback that changed on another node is read again from the store, not from a
+// cache that may be a moment old.
+func TestACallbackThatChangedElsewhereIsReadAgain(t *testing.T) {
+	m, c := node5()
+	receive(m, message{Kind: kindChanged, Callback: 2})
+	wantCalls(t, c, "Renew", "CallbackChanged 2")
+}
+
+func TestChangesAreToldToAllNodes(t *testing.T) {
+	m, c := node5()
 	m.CallbackChanged(2)
-	if got := m.posted(); len(got) != 1 || got[0] != `0 [{"k":"changed","c":2}]` || !slices.Equal(n.said, []string{"changed 2"}) {
-		t.Errorf("%q, %q", got, n.said)
-	}
+	wantSent(t, m, `0 [{"k":"changed","c":2}]`)
+	wantCalls(t, c, "CallbackChanged 2")
 	m.ReplaysChanged()
-	if got := m.posted(); len(got) != 1 || got[0] != `0 [{"k":"replays"}]` {
-		t.Errorf("%q", got)
-	}
+	wantSent(t, m, `0 [{"k":"replays"}]`)
+	wantCalls(t, c, "ReplaysChanged")
 }
 
-// What is accepted here goes to the own engine, in order, or to the owner as a
-// word; what is nobody's goes to all.
+// What is accepted here goes to this node's engine, in order, or as a message to
+// the owner. What no node owns goes to all.
 func TestDeliveriesAreRouted(t *testing.T) {
-	m, n := member()
+	m, c := node5()
 	m.owners[callbackd.ShardOf(3)] = 0
-	d := func(no callbackd.CallbackID, ev callbackd.EventID) callbackd.Delivery {
-		return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev, Callback: no}, Session: "S", Sequence: int64(ev), Test: ev == 2}
+	delivery := func(cb callbackd.CallbackID, ev callbackd.EventID) callbackd.Delivery {
+		return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev, Callback: cb}, Session: "S", Sequence: int64(ev), Test: ev == 2}
 	}
-	m.OnCommit([]callbackd.Delivery{d(1, 1), d(2, 1), d(1, 2), d(3, 3)})
-	if want := []string{"take 1 test=false", "take 2 test=true"}; !slices.Equal(n.said, want) {
-		t.Errorf("%q", n.said)
+	m.OnCommit([]callbackd.Delivery{delivery(1, 1), delivery(2, 1), delivery(1, 2), delivery(3, 3)})
+	wantCalls(t, c, "OnCommit 1 test=false", "OnCommit 2 test=true")
+	wantSent(t, m, `0 [{"k":"new","h":3,"c":3,"e":3,"s":"S","n":3}]`, `9 [{"k":"new","c":2,"e":1,"s":"S","n":1}]`)
+}
+
+func TestTheOwnerAnswersAQuestion(t *testing.T) {
+	m, _ := node5()
+	receive(m, message{Kind: kindQuestion, From: 9, Question: 3, Callback: 1, Session: "S"})
+	out := m.sent()
+	if len(out) != 1 {
+		t.Fatalf("%d messages sent, want 1: %q", len(out), out)
 	}
-	got := m.posted()
-	slices.Sort(got)
-	if want := []string{`0 [{"k":"new","h":3,"c":3,"e":3,"s":"S","n":3}]`, `9 [{"k":"new","c":2,"e":1,"s":"S","n":1}]`}; !slices.Equal(got, want) {
-		t.Errorf("%q", got)
+	for _, part := range []string{`9 [{"k":"answer","a":3,`, `"Failures":7`} {
+		if !strings.Contains(out[0], part) {
+			t.Errorf("the answer is %s, want one with %s", out[0], part)
+		}
 	}
 }
 
-// An outlook is the owner's, and without an answer in time it is what is known
-// here.
-func TestAnOutlookIsAskedOfTheOwner(t *testing.T) {
-	m, n := member()
-	hears(m, message{Kind: kindAsk, From: 9, Ask: 3, Callback: 1, Session: "S"})
-	got := m.posted()
-	if len(got) != 1 || !strings.HasPrefix(got[0], `9 [{"k":"answer","a":3,`) || !strings.Contains(got[0], `"Failures":7`) {
-		t.Fatalf("%q", got)
-	}
-	<-m.out.wake
-	m.o.Engine = &quietEngine{n}
-	answered := make(chan callbackd.Diagnosis)
-	go func() { answered <- m.Diagnosis(2, "S", time.Now()) }()
-	<-m.out.wake
-	var ask []message
-	if err := json.Unmarshal([]byte(m.out.take()[0].Body), &ask); err != nil || ask[0].From != 5 {
-		t.Fatal(ask, err)
-	}
-	hears(m, message{Kind: kindAnswer, Ask: ask[0].Ask, Diagnosis: &callbackd.Diagnosis{Failures: 3}})
-	if out := <-answered; out.Failures != 3 {
-		t.Errorf("%+v", out)
-	}
-	if out := m.Diagnosis(2, "S", time.Now()); out.Failures != 0 {
-		t.Errorf("without an answer: %+v", out)
-	}
-	hears(m, message{Kind: kindAnswer, Ask: ask[0].Ask + 1, Diagnosis: &callbackd.Diagnosis{}}) // too late
-}
-
-// After shards were taken the queue is read again when every living node must
-// know whose they are, for each time some were taken; and else now and then.
-func TestTheQueueIsReadAgainAfterShardsWereTaken(t *testing.T) {
+// The diagnosis of a callback comes from its owner, or, when that does not answer
+// in time, from this node's engine.
+func TestTheOwnerIsAskedForADiagnosis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, n := member()
-		m.o.Lease, m.timing, m.took = DefaultLease, TimingOf(DefaultLease), make(chan struct{}, 1)
-		begun := time.Now()
-		ctx, stop := context.WithCancel(t.Context())
-		go m.rescan(ctx)
+		m, c := node5()
+		m.options.Engine = &engineThatKnowsNothing{c}
+		answered := make(chan callbackd.Diagnosis)
+		go func() { answered <- m.Diagnosis(2, "S", time.Now()) }()
 		synctest.Wait()
-		m.took <- struct{}{}
-		time.Sleep(2 * m.timing.Heartbeat)
-		m.took <- struct{}{}
-		time.Sleep(90 * time.Second)
-		stop()
-		synctest.Wait()
-		var at []time.Duration
-		for _, when := range n.rescans {
-			at = append(at, when.Sub(begun))
+		wantSent(t, m, `9 [{"k":"ask","f":5,"a":1,"c":2,"s":"S"}]`)
+		receive(m, message{Kind: kindAnswer, Question: 1, Diagnosis: &callbackd.Diagnosis{Failures: 3}})
+		if got := <-answered; got.Failures != 3 {
+			t.Errorf("the diagnosis has %d failures, want the owner's 3", got.Failures)
 		}
-		if want := []time.Duration{3 * m.timing.Heartbeat, 6 * m.timing.Heartbeat, 6*m.timing.Heartbeat + every*DefaultLease}; !slices.Equal(at, want) {
-			t.Errorf("read again after %v, want %v", at, want)
+		if got := m.Diagnosis(2, "S", time.Now()); got.Failures != 0 {
+			t.Errorf("without an answer the diagnosis has %d failures, want this node's 0", got.Failures)
 		}
+		receive(m, message{Kind: kindAnswer, Question: 2, Diagnosis: &callbackd.Diagnosis{}}) // too late: it is ignored
 	})
 }
 
-type quietEngine struct{ *notes }
+type engineThatKnowsNothing struct{ *calls }
 
-func (quietEngine) Diagnosis(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
+func (engineThatKnowsNothing) Diagnosis(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
 	return callbackd.Diagnosis{}
+}
+
+// The queue is read again three heartbeats after each claim, when every live node
+// must know the new owner, and else every few leases.
+func TestTheQueueIsReadAgainAfterAClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, c := node5()
+		start := time.Now()
+		ctx, stop := context.WithCancel(t.Context())
+		go m.rescan(ctx)
+		synctest.Wait()
+		m.claimed <- struct{}{}
+		time.Sleep(2 * m.timing.Heartbeat)
+		m.claimed <- struct{}{}
+		time.Sleep(90 * time.Second)
+		stop()
+		synctest.Wait()
+		var got []time.Duration
+		for _, at := range c.rescans {
+			got = append(got, at.Sub(start))
+		}
+		h := m.timing.Heartbeat
+		want := []time.Duration{3 * h, 6 * h, 6*h + rescanEvery*DefaultLease}
+		if !slices.Equal(got, want) {
+			t.Errorf("read again after %v, want %v", got, want)
+		}
+	})
 }

@@ -8,32 +8,38 @@ import (
 	"callbackd"
 )
 
-// owner is who owns a callback's shard, as far as is known; 0: nobody knows.
-func (m *Member) owner(no callbackd.CallbackID) callbackd.NodeID {
+// ownerOf returns the node that owns a callback's shard, as far as is known; 0:
+// none.
+func (m *Member) ownerOf(id callbackd.CallbackID) callbackd.NodeID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.owners[callbackd.ShardOf(no)]
+	return m.owners[callbackd.ShardOf(id)]
 }
 
-// OnCommit takes deliveries that were just committed to whoever delivers
-// them. The store calls it in commit order; it does not block.
+// OnCommit tells the nodes that deliver of deliveries that were just committed.
+// The store calls it in commit order; it does not block.
 func (m *Member) OnCommit(ds []callbackd.Delivery) {
-	m.route(ds, kindNew, m.o.Engine.OnCommit)
+	m.route(ds, kindNew, m.options.Engine.OnCommit)
 }
 
-// Replay tells of deliveries that a replay made due.
-func (m *Member) Replay(ds []callbackd.Delivery) { m.route(ds, kindReplay, m.o.Engine.Replay) }
-
-// Retry tells of a delivery that a person made due.
-func (m *Member) Retry(d callbackd.Delivery) {
-	m.route([]callbackd.Delivery{d}, kindRetry, func(ds []callbackd.Delivery) { m.o.Engine.Retry(ds[0]) })
+// Replayed tells the nodes that deliver of deliveries that a replay made due.
+func (m *Member) Replayed(ds []callbackd.Delivery) {
+	m.route(ds, kindReplay, m.options.Engine.Replayed)
 }
 
-// route gives this node's own deliveries to here and sends word of all
-// others. What is nobody's goes to all, for somebody may own it by now.
-func (m *Member) route(ds []callbackd.Delivery, kind string, here func([]callbackd.Delivery)) {
+// Resent tells the node that delivers of a delivery that a person resent.
+func (m *Member) Resent(d callbackd.Delivery) {
+	m.route([]callbackd.Delivery{d}, kindResend, func(ds []callbackd.Delivery) {
+		m.options.Engine.Resent(ds[0])
+	})
+}
+
+// route calls deliver with the deliveries that this node owns and sends messages
+// for all others to their owners. A delivery that no node is known to own goes to
+// all nodes, because one may own it by the time.
+func (m *Member) route(ds []callbackd.Delivery, kind string, deliver func([]callbackd.Delivery)) {
 	var own []callbackd.Delivery
-	away := map[callbackd.NodeID][]message{}
+	others := map[callbackd.NodeID][]message{}
 	m.mu.Lock()
 	for i := range ds {
 		d := &ds[i]
@@ -42,51 +48,69 @@ func (m *Member) route(ds []callbackd.Delivery, kind string, here func([]callbac
 			own = append(own, *d)
 			continue
 		}
+		msg := messageOf(kind, d)
 		to := m.owners[s]
-		w := message{Kind: kind, Callback: d.ID.Callback, Event: d.ID.Event, Session: d.Session, Number: d.Sequence, Test: d.Test, Replay: d.Replay}
-		if to == m.ID() || to == 0 {
-			to, w.Hops = 0, maxHops // whoever else hears it says no more
+		if to == 0 || to == m.ID() {
+			to = 0
+			msg.Hops = maxHops // nobody forwards what went to all
 		}
-		if !d.Due.IsZero() {
-			w.Due = d.Due.UnixMilli()
-		}
-		away[to] = append(away[to], w)
+		others[to] = append(others[to], msg)
 	}
 	m.mu.Unlock()
 	if len(own) > 0 {
-		here(own)
+		deliver(own)
 	}
-	for to, ms := range away {
-		m.out.add(to, ms...)
+	for to, ms := range others {
+		m.outbox.add(to, ms...)
 	}
 }
 
-// CallbackChanged makes every engine read a callback's setting again.
-func (m *Member) CallbackChanged(no callbackd.CallbackID) {
-	m.o.Engine.CallbackChanged(no)
-	m.out.add(0, message{Kind: kindChanged, Callback: no})
+// messageOf returns the message that tells of a delivery.
+func messageOf(kind string, d *callbackd.Delivery) message {
+	msg := message{
+		Kind:     kind,
+		Callback: d.ID.Callback,
+		Event:    d.ID.Event,
+		Session:  d.Session,
+		Number:   d.Sequence,
+		Test:     d.Test,
+		Replay:   d.Replay,
+	}
+	if !d.Due.IsZero() {
+		msg.Due = d.Due.UnixMilli()
+	}
+	return msg
 }
 
-// ReplaysChanged tells every node of a replay that was created or resumed.
+// CallbackChanged makes every node's engine read a callback's setting again.
+func (m *Member) CallbackChanged(id callbackd.CallbackID) {
+	m.options.Engine.CallbackChanged(id)
+	m.outbox.add(0, message{Kind: kindChanged, Callback: id})
+}
+
+// ReplaysChanged tells every node that a replay was created or resumed.
 func (m *Member) ReplaysChanged() {
-	m.o.ReplaysChanged()
-	m.out.add(0, message{Kind: kindReplays})
+	m.options.ReplaysChanged()
+	m.outbox.add(0, message{Kind: kindReplays})
 }
 
-// tryEvery is how often the store is asked for an attempt of another node's.
-const tryEvery = 100 * time.Millisecond
+// pollInterval is how often the store is asked whether another node made an
+// attempt.
+const pollInterval = 100 * time.Millisecond
 
-// Watch returns a channel that is closed when the next attempt of a delivery
-// is recorded; of another node's, when a first one was.
+// Watch returns a channel that is closed when the next attempt of a delivery is
+// recorded. When another node owns the delivery, only its first attempt is
+// noticed.
 func (m *Member) Watch(id callbackd.DeliveryID) (<-chan struct{}, func()) {
 	if m.Owns(callbackd.ShardOf(id.Callback)) {
-		return m.o.Engine.Watch(id)
+		return m.options.Engine.Watch(id)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
-		for pause(ctx, tryEvery) {
-			if tried, err := m.o.Tried(ctx, id); tried && err == nil {
+		for pause(ctx, pollInterval) {
+			attempted, err := m.options.Attempted(ctx, id)
+			if attempted && err == nil {
 				close(done)
 				return
 			}
@@ -95,59 +119,62 @@ func (m *Member) Watch(id callbackd.DeliveryID) (<-chan struct{}, func()) {
 	return done, stop
 }
 
-// patience is how long an answer of another node is waited for.
-const patience = 500 * time.Millisecond
+// answerTimeout is how long another node's answer is waited for.
+const answerTimeout = 500 * time.Millisecond
 
-// Diagnosis tells what the engine that delivers for a callback has in mind.
-// Without an answer in time it is what is known here: nothing.
-func (m *Member) Diagnosis(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis {
-	here := m.o.Engine.Diagnosis(no, session, now)
-	to := m.owner(no)
-	if m.Owns(callbackd.ShardOf(no)) || to == 0 || to == m.ID() {
-		return here
+// Diagnosis returns what the engine that delivers for a callback knows of it. If
+// another node's engine does and its answer does not come in time, it returns what
+// this node's engine knows, which is next to nothing.
+func (m *Member) Diagnosis(id callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis {
+	own := m.options.Engine.Diagnosis(id, session, now)
+	owner := m.ownerOf(id)
+	if m.Owns(callbackd.ShardOf(id)) || owner == 0 || owner == m.ID() {
+		return own
 	}
-	n, answer := m.asks.new()
-	defer m.asks.forget(n)
-	m.out.add(to, message{Kind: kindAsk, From: m.ID(), Ask: n, Callback: no, Session: session})
-	t := time.NewTimer(patience)
-	defer t.Stop()
+	number, answer := m.questions.add()
+	defer m.questions.remove(number)
+	m.outbox.add(owner, message{Kind: kindQuestion, From: m.ID(), Question: number, Callback: id, Session: session})
+	timer := time.NewTimer(answerTimeout)
+	defer timer.Stop()
 	select {
-	case w := <-answer:
-		if w.Diagnosis != nil {
-			return *w.Diagnosis
+	case msg := <-answer:
+		if msg.Diagnosis != nil {
+			return *msg.Diagnosis
 		}
-	case <-t.C:
+	case <-timer.C:
 	}
-	return here
+	return own
 }
 
-// asks are questions that wait for an answer.
-type asks struct {
+// questions holds the questions to other nodes that wait for an answer.
+type questions struct {
 	mu      sync.Mutex
 	last    uint64
 	waiting map[uint64]chan message
 }
 
-func (a *asks) new() (uint64, <-chan message) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.last++
+// add gives a question its number and a channel for the answer.
+func (q *questions) add() (uint64, <-chan message) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.last++
 	ch := make(chan message, 1)
-	a.waiting[a.last] = ch
-	return a.last, ch
+	q.waiting[q.last] = ch
+	return q.last, ch
 }
 
-func (a *asks) forget(n uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.waiting, n)
+func (q *questions) remove(number uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.waiting, number)
 }
 
-func (a *asks) answered(w message) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if ch := a.waiting[w.Ask]; ch != nil {
-		delete(a.waiting, w.Ask)
-		ch <- w
+// answer gives an answer to who waits for it. One that comes too late is dropped.
+func (q *questions) answer(msg message) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if ch := q.waiting[msg.Question]; ch != nil {
+		delete(q.waiting, msg.Question)
+		ch <- msg
 	}
 }

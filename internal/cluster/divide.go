@@ -9,19 +9,20 @@ import (
 	"callbackd"
 )
 
-// divide does what the views ask for: it alone changes what this node owns,
-// except that shards which were given up become free as they are drained.
+// divide acts on each renewal. Nothing else changes what this node owns, except
+// release, which frees shards that were given up.
 func (m *Member) divide(ctx context.Context) {
 	for {
 		select {
-		case v := <-m.views:
-			if v.id != m.ID() {
-				continue // from before this node joined again
-			}
-			if !v.Alive {
+		case r := <-m.renewals:
+			switch {
+			case r.id != m.ID(): // from before this node joined again
+			case !r.Alive:
 				m.rejoin(ctx)
-			} else if m.follow(ctx, &v) {
-				m.announce()
+			default:
+				if m.apply(ctx, &r) {
+					m.announce()
+				}
 			}
 		case <-ctx.Done():
 			return
@@ -29,96 +30,103 @@ func (m *Member) divide(ctx context.Context) {
 	}
 }
 
-// announce makes every node look: something changed hands. Word to all costs
-// the database something for each of them: of many nodes one waits a little,
-// and leaves it when another says it meanwhile.
+// announce makes every node renew its lease now, because shards changed hands. A
+// message to all costs the database something for each node. With many nodes, a
+// node therefore waits a little and sends none when another one did meanwhile.
 func (m *Member) announce() {
-	m.wake()
-	wait := m.timing.Gather(int(m.size.Load()))
-	if wait <= m.timing.Gather(0) {
-		m.out.add(0, message{Kind: kindShards})
+	m.refreshSoon()
+	wait := m.timing.RefreshDelay(int(m.nodeCount.Load()))
+	if wait <= m.timing.RefreshDelay(0) {
+		m.outbox.add(0, message{Kind: kindShards})
 		return
 	}
-	before := m.heard.Load()
+	before := m.shardNews.Load()
 	m.work.Go(func() {
-		if pause(m.run, rand.N(wait)) && m.heard.Load() == before {
-			m.out.add(0, message{Kind: kindShards})
+		if pause(m.ctx, rand.N(wait)) && m.shardNews.Load() == before {
+			m.outbox.add(0, message{Kind: kindShards})
 		}
 	})
 }
 
-// rejoin begins again as another node: this one was taken for dead.
+// rejoin joins as another node after this one was evicted.
 func (m *Member) rejoin(ctx context.Context) {
-	m.o.Log.Warn("this node was taken for dead and its shards went to others; it joins again", "node", m.id.Load())
+	m.options.Log.Warn("this node was taken for dead and its shards went to others; it joins again", "node", m.id.Load())
 	select {
-	case <-m.o.Engine.Abandon():
+	case <-m.options.Engine.Abandon():
 	case <-ctx.Done():
 		return
 	}
 	m.mu.Lock()
-	m.shards, m.unread = [callbackd.Shards]state{}, nil
+	m.shards = [callbackd.Shards]shardState{}
 	m.mu.Unlock()
-	no, err := m.o.Store.Join(ctx, m.o.Node)
+	m.notAdopted = nil
+	id, err := m.options.Store.Join(ctx, m.options.Node)
 	if err != nil {
-		m.report(ctx, "not joined, trying again", err) // at the next view
+		m.logError(ctx, "not joined, trying again", err) // at the next renewal
 		return
 	}
-	m.id.Store(int64(no))
-	m.out.relisten()
+	m.id.Store(int64(id))
+	m.outbox.restartListener()
 	m.announce()
 }
 
-// follow does what one view asks for, and tells whether anything changed
-// hands by it.
-func (m *Member) follow(ctx context.Context, v *sight) (changed bool) {
-	found, mine := m.compare(v)
+// apply does what one renewal asks for: it evicts dead nodes and claims or gives
+// up shards. It tells whether any shard changed hands.
+func (m *Member) apply(ctx context.Context, r *renewal) (changed bool) {
+	found, mine := m.reconcile(r)
 	m.adopt(ctx, found)
-	p := Decide(v.id, mine, &v.ClusterView, m.timing, v.steady)
+	p := Decide(r.id, mine, &r.ClusterView, m.timing, r.unbroken)
 	for _, dead := range p.Evict {
-		buried, err := m.o.Store.Evict(ctx, dead, m.timing.Dead)
+		evicted, err := m.options.Store.Evict(ctx, dead, m.timing.EvictAfter)
 		if err != nil {
-			m.report(ctx, "dead node not buried, trying again", err)
+			m.logError(ctx, "dead node not evicted, trying again", err)
 		}
-		if buried {
-			m.o.Log.Warn("a node is dead; its shards are divided among the others", "dead", int64(dead))
+		if evicted {
+			m.options.Log.Warn("a node is dead; its shards are divided among the others", "dead", int64(dead))
 			changed = true
 		}
 	}
-	if p.Claim > 0 {
-		got, revision, err := m.o.Store.Claim(ctx, v.id, p.Claim)
-		if err != nil {
-			m.report(ctx, "shards not claimed, trying again", err)
-		}
-		if len(got) > 0 {
-			m.set(got, owned, revision)
-			m.adopt(ctx, got)
-			changed = true
-			select {
-			case m.took <- struct{}{}:
-			default:
-			}
-		}
+	if p.Claim > 0 && m.claim(ctx, r.id, p.Claim) {
+		changed = true
 	}
 	if p.GiveUp > 0 {
-		m.giveUp(ctx, v.id, p.GiveUp)
+		m.giveUp(ctx, r.id, p.GiveUp)
 	}
 	return changed
 }
 
-func (m *Member) report(ctx context.Context, what string, err error) {
+// claim takes up to n free shards, and tells whether it got any.
+func (m *Member) claim(ctx context.Context, id callbackd.NodeID, n int) bool {
+	got, revision, err := m.options.Store.Claim(ctx, id, n)
+	if err != nil {
+		m.logError(ctx, "shards not claimed, trying again", err)
+	}
+	if len(got) == 0 {
+		return false
+	}
+	m.setState(got, owned, revision)
+	m.adopt(ctx, got)
+	select {
+	case m.claimed <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (m *Member) logError(ctx context.Context, what string, err error) {
 	if ctx.Err() == nil {
-		m.o.Log.Error(what, "node", m.id.Load(), "error", err)
+		m.options.Log.Error(what, "node", m.id.Load(), "error", err)
 	}
 }
 
-// compare counts what this node owns, and finds what it owns without knowing:
-// by a claim whose commit was not answered. A view from before this node's
-// last change says nothing.
-func (m *Member) compare(v *sight) (found []callbackd.Shard, mine int) {
+// reconcile counts the shards that this node owns. It also finds those it owns
+// without knowing: a claim may be committed although its answer was lost. A
+// renewal from before this node's last change says nothing about that.
+func (m *Member) reconcile(r *renewal) (found []callbackd.Shard, mine int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.shards {
-		if m.shards[i] == none && v.Owners[i] == v.id && m.known >= m.changed {
+		if m.shards[i] == notOwned && r.Owners[i] == r.id && m.ownersRevision >= m.ownRevision {
 			m.shards[i] = owned
 			found = append(found, callbackd.Shard(i))
 		}
@@ -129,46 +137,49 @@ func (m *Member) compare(v *sight) (found []callbackd.Shard, mine int) {
 	return found, mine
 }
 
-func (m *Member) set(shards []callbackd.Shard, to state, revision int64) {
+// setState notes what a change at the revision made of shards.
+func (m *Member) setState(shards []callbackd.Shard, to shardState, revision int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.changed = max(m.changed, revision)
+	m.ownRevision = max(m.ownRevision, revision)
 	for _, s := range shards {
 		m.shards[s] = to
 	}
 }
 
-// adopt lets the engine deliver for shards that are owned. What it cannot
-// read now it reads at the next view.
+// adopt makes the engine deliver for owned shards. What it cannot adopt now it
+// tries again at the next renewal.
 func (m *Member) adopt(ctx context.Context, shards []callbackd.Shard) {
-	if m.unread = append(m.unread, shards...); len(m.unread) == 0 {
+	m.notAdopted = append(m.notAdopted, shards...)
+	if len(m.notAdopted) == 0 {
 		return
 	}
-	if err := m.o.Engine.Adopt(ctx, m.unread); err != nil {
-		m.report(ctx, "what is owed was not read, trying again", err)
+	if err := m.options.Engine.Adopt(ctx, m.notAdopted); err != nil {
+		m.logError(ctx, "pending deliveries not read, trying again", err)
 		return
 	}
-	m.unread = nil
+	m.notAdopted = nil
 }
 
 // giveUp gives up n shards, each as soon as nothing of it is under way.
-func (m *Member) giveUp(ctx context.Context, no callbackd.NodeID, n int) {
+func (m *Member) giveUp(ctx context.Context, id callbackd.NodeID, n int) {
 	var shards []callbackd.Shard
 	m.mu.Lock()
 	for i := len(m.shards) - 1; i >= 0 && len(shards) < n; i-- {
 		if m.shards[i] == owned {
-			m.shards[i] = givenUp
+			m.shards[i] = draining
 			shards = append(shards, callbackd.Shard(i))
 		}
 	}
 	m.mu.Unlock()
-	m.unread = slices.DeleteFunc(m.unread, func(s callbackd.Shard) bool { return slices.Contains(shards, s) })
-	drained := m.o.Engine.Disown(shards)
-	m.work.Go(func() { m.release(ctx, no, drained) })
+	m.notAdopted = slices.DeleteFunc(m.notAdopted, func(s callbackd.Shard) bool { return slices.Contains(shards, s) })
+	drained := m.options.Engine.Disown(shards)
+	m.work.Go(func() { m.releaseDrained(ctx, id, drained) })
 }
 
-// release frees shards as they are drained.
-func (m *Member) release(ctx context.Context, no callbackd.NodeID, drained <-chan callbackd.Shard) {
+// releaseDrained frees shards as they are drained, until all are free. What is left
+// when ctx ends is freed by Close.
+func (m *Member) releaseDrained(ctx context.Context, id callbackd.NodeID, drained <-chan callbackd.Shard) {
 	for {
 		var shards []callbackd.Shard
 		select {
@@ -178,58 +189,67 @@ func (m *Member) release(ctx context.Context, no callbackd.NodeID, drained <-cha
 			}
 			shards = append(shards, s)
 		case <-ctx.Done():
-			return // Leave frees them
+			return
 		}
-		for more := true; more; {
+		for more := true; more; { // those that are drained by now go together
 			select {
 			case s, ok := <-drained:
-				if more = ok; ok {
+				more = ok
+				if ok {
 					shards = append(shards, s)
 				}
 			default:
 				more = false
 			}
 		}
-		for {
-			revision, err := m.o.Store.Release(ctx, no, shards)
-			if err == nil {
-				if no == m.ID() {
-					m.set(shards, none, revision)
-				}
-				m.announce()
-				break
-			}
-			m.report(ctx, "shards not given up, trying again", err)
-			if !pause(ctx, time.Second) {
-				return
-			}
+		if !m.release(ctx, id, shards) {
+			return
 		}
 	}
 }
 
-// every is how often, in leases, an engine reads what messages should have
-// told it.
-const every = 6
+// release frees shards. It tries until it succeeds; false: ctx ended first.
+func (m *Member) release(ctx context.Context, id callbackd.NodeID, shards []callbackd.Shard) bool {
+	for {
+		revision, err := m.options.Store.Release(ctx, id, shards)
+		if err == nil {
+			if id == m.ID() {
+				m.setState(shards, notOwned, revision)
+			}
+			m.announce()
+			return true
+		}
+		m.logError(ctx, "shards not given up, trying again", err)
+		if !pause(ctx, time.Second) {
+			return false
+		}
+	}
+}
 
-// rescan is the net under the messages: now and then, and soon after this node
-// took shards. A node that did not know yet may have told the owner before, who
-// is gone; three renewals later every living node knows.
+// rescanEvery is how often, in leases, the engine reads what messages should have
+// told it.
+const rescanEvery = 6
+
+// rescan makes the engine read the queue every few leases, in case messages were
+// lost, and soon after this node claimed shards: a node that did not know the new
+// owner yet may have sent its messages to the old one, which is gone. Three
+// renewals later every live node knows the owner.
 func (m *Member) rescan(ctx context.Context) {
 	for {
-		t := time.NewTimer(every * m.o.Lease)
+		timer := time.NewTimer(rescanEvery * m.options.Lease)
 		select {
-		case <-t.C:
-		case <-m.took:
-			t.Stop()
+		case <-timer.C:
+		case <-m.claimed:
+			timer.Stop()
 			if !pause(ctx, 3*m.timing.Heartbeat) {
 				return
 			}
 		case <-ctx.Done():
-			t.Stop()
+			timer.Stop()
 			return
 		}
-		if err := m.o.Engine.Rescan(ctx); err != nil {
-			m.report(ctx, "queue not read, trying again", err)
+		if err := m.options.Engine.Rescan(ctx); err != nil {
+			m.logError(ctx, "queue not read, trying again", err)
 		}
 	}
 }

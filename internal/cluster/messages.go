@@ -10,176 +10,197 @@ import (
 	"callbackd/internal/store"
 )
 
-// The kinds of messages.
+// Kinds of messages. Nodes of other versions know them by these strings.
 const (
-	kindNew     = "new"     // a delivery was accepted: look
-	kindRetry   = "retry"   // a person made a delivery due
-	kindReplay  = "replay"  // a replay did
-	kindChanged = "changed" // a callback's setting did; to all
-	kindReplays = "replays" // a replay was created or resumed; to all
-	kindShards  = "shards"  // something changed hands; to all
-	kindRescan  = "rescan"  // messages were lost; to all
-	kindAsk     = "ask"     // what have you in mind for a callback?
-	kindAnswer  = "answer"
+	kindNew      = "new"     // a delivery was accepted
+	kindResend   = "retry"   // a person resent a delivery
+	kindReplay   = "replay"  // a replay made a delivery due
+	kindChanged  = "changed" // a callback's setting changed; to all nodes
+	kindReplays  = "replays" // a replay was created or resumed; to all nodes
+	kindShards   = "shards"  // shards changed hands; to all nodes
+	kindRescan   = "rescan"  // messages were lost; to all nodes
+	kindQuestion = "ask"     // asks for the diagnosis of a callback
+	kindAnswer   = "answer"  // to a question
 )
 
-// message is a word from one node to another. Nodes of different versions
-// talk: what is not known is passed over.
+// message is what one node tells another. Nodes of different versions exchange
+// messages, so each ignores what it does not know.
 type message struct {
 	Kind      string               `json:"k"`
-	Hops      int                  `json:"h,omitempty"` // how often it was sent on
-	From      callbackd.NodeID     `json:"f,omitempty"` // whom to answer
-	Ask       uint64               `json:"a,omitempty"` // the question's number
+	Hops      int                  `json:"h,omitempty"` // how often it was forwarded
+	From      callbackd.NodeID     `json:"f,omitempty"` // the node to answer
+	Question  uint64               `json:"a,omitempty"` // number of the question
 	Callback  callbackd.CallbackID `json:"c,omitempty"`
 	Event     callbackd.EventID    `json:"e,omitempty"`
 	Session   string               `json:"s,omitempty"`
-	Number    int64                `json:"n,omitempty"` // within the session
+	Number    int64                `json:"n,omitempty"` // the event's sequence number in its session
 	Test      bool                 `json:"t,omitempty"`
-	Due       int64                `json:"d,omitempty"` // milliseconds
+	Due       int64                `json:"d,omitempty"` // milliseconds since 1970
 	Replay    callbackd.ReplayID   `json:"r,omitempty"`
 	Diagnosis *callbackd.Diagnosis `json:"o,omitempty"`
 }
 
-// maxOut bounds the messages that wait to be sent, and maxHops how often one
-// is sent on by nodes that know no better.
 const (
-	maxOut  = 1 << 14
-	maxHops = 3
+	maxOutbox = 1 << 14 // messages that wait to be sent
+	maxHops   = 3       // how often nodes forward a message that is not for them
 )
 
-// outbox is the messages that wait to be sent.
+// outbox holds the messages that wait to be sent. It is bounded. When messages do
+// not fit, one to all nodes says that some were lost, and each node reads from the
+// store what it may have missed.
 type outbox struct {
-	wake chan struct{}
+	notEmpty chan struct{} // has a value when there may be something to send
 
-	mu     sync.Mutex
-	to     map[callbackd.NodeID][]message
-	n      int
-	missed bool // some were lost: say so
-	listen context.CancelFunc
+	mu            sync.Mutex
+	messages      map[callbackd.NodeID][]message // by receiver; 0: all nodes
+	count         int
+	lost          bool               // some did not fit or were not sent
+	stopListening context.CancelFunc // ends Listen under the number it has
 }
 
 func (b *outbox) add(to callbackd.NodeID, ms ...message) {
 	b.mu.Lock()
-	if b.n+len(ms) > maxOut {
-		b.missed = true
+	if b.count+len(ms) > maxOutbox {
+		b.lost = true
 	} else {
-		if b.to == nil {
-			b.to = map[callbackd.NodeID][]message{}
+		if b.messages == nil {
+			b.messages = map[callbackd.NodeID][]message{}
 		}
-		b.to[to] = append(b.to[to], ms...)
-		b.n += len(ms)
+		b.messages[to] = append(b.messages[to], ms...)
+		b.count += len(ms)
 	}
 	b.mu.Unlock()
 	select {
-	case b.wake <- struct{}{}:
+	case b.notEmpty <- struct{}{}:
 	default:
 	}
 }
 
-// take empties the outbox into posts.
-func (b *outbox) take() []store.Message {
+// notSent notes that messages were lost.
+func (b *outbox) notSent() {
 	b.mu.Lock()
-	to, missed := b.to, b.missed
-	b.to, b.n, b.missed = nil, 0, false
-	b.mu.Unlock()
-	var posts []store.Message
-	for no, ms := range to {
-		for len(ms) > 0 {
-			body := []byte{'['}
-			n := 0
-			for n < len(ms) {
-				one, err := json.Marshal(ms[n])
-				if err != nil || len(one) > store.MaxMessage-2 {
-					missed, n = true, n+1
-					continue
-				}
-				if len(body)+len(one)+2 > store.MaxMessage {
-					break
-				}
-				if len(body) > 1 {
-					body = append(body, ',')
-				}
-				body = append(body, one...)
-				n++
-			}
-			ms = ms[n:]
-			posts = append(posts, store.Message{To: no, Body: string(append(body, ']'))})
-		}
-	}
-	if missed {
-		posts = append(posts, store.Message{Body: bodyOf(message{Kind: kindRescan})})
-	}
-	return posts
+	defer b.mu.Unlock()
+	b.lost = true
 }
 
-func bodyOf(m message) string {
-	body, _ := json.Marshal([]message{m})
+// encode empties the outbox and packs its messages into as few notifications as
+// their size allows.
+func (b *outbox) encode() []store.Message {
+	b.mu.Lock()
+	messages, lost := b.messages, b.lost
+	b.messages, b.count, b.lost = nil, 0, false
+	b.mu.Unlock()
+	var out []store.Message
+	for to, ms := range messages {
+		for len(ms) > 0 {
+			body, n, dropped := pack(ms)
+			if n > dropped {
+				out = append(out, store.Message{To: to, Body: body})
+			}
+			ms = ms[n:]
+			lost = lost || dropped > 0
+		}
+	}
+	if lost {
+		out = append(out, store.Message{Body: bodyOf(message{Kind: kindRescan})})
+	}
+	return out
+}
+
+// pack encodes as many of the first messages as fit into one body. It returns how
+// many it took, and how many of those it dropped because each alone is too large.
+func pack(ms []message) (body string, n, dropped int) {
+	buf := []byte{'['}
+	for n < len(ms) {
+		one, err := json.Marshal(ms[n])
+		if err != nil || len(one) > store.MaxMessage-2 {
+			n++
+			dropped++
+			continue
+		}
+		if n > dropped {
+			one = append([]byte{','}, one...)
+		}
+		if len(buf)+len(one)+len("]") > store.MaxMessage {
+			break
+		}
+		buf = append(buf, one...)
+		n++
+	}
+	return string(append(buf, ']')), n, dropped
+}
+
+func bodyOf(msg message) string {
+	body, _ := json.Marshal([]message{msg})
 	return string(body)
 }
 
-// relisten makes the listener begin anew, for this node's new number.
-func (b *outbox) relisten() {
+// restartListener makes listen begin anew, under the number that this node has
+// now.
+func (b *outbox) restartListener() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.listen != nil {
-		b.listen()
+	if b.stopListening != nil {
+		b.stopListening()
 	}
 }
 
-// gather is the least time between two posts: under load, words to a node go
-// together. After a silence they go at once.
-const gather = 10 * time.Millisecond
+// sendInterval is the least time between two sendings: under load, the messages to
+// a node go together. After a silence they go at once.
+const sendInterval = 10 * time.Millisecond
 
-// deliver sends what waits; while one post is under way, the next gathers.
-func (m *Member) deliver(ctx context.Context) {
+// sendMessages sends what is in the outbox. Messages that are added meanwhile go
+// with the next sending.
+func (m *Member) sendMessages(ctx context.Context) {
 	var last time.Time
 	for {
 		select {
-		case <-m.out.wake:
+		case <-m.outbox.notEmpty:
 		case <-ctx.Done():
 			return
 		}
-		if early := gather - time.Since(last); early > 0 && !pause(ctx, early) {
+		early := sendInterval - time.Since(last)
+		if early > 0 && !pause(ctx, early) {
 			return
 		}
 		last = time.Now()
-		posts := m.out.take()
-		if len(posts) == 0 {
+		out := m.outbox.encode()
+		if len(out) == 0 {
 			continue
 		}
-		if err := m.o.Store.Notify(ctx, posts); err != nil {
-			m.out.mu.Lock()
-			m.out.missed = true
-			m.out.mu.Unlock()
-			m.report(ctx, "other nodes not told; they look for themselves", err)
+		if err := m.options.Store.Notify(ctx, out); err != nil {
+			m.outbox.notSent()
+			m.logError(ctx, "messages to other nodes not sent; they will read from the store", err)
 			if !pause(ctx, time.Second) {
 				return
 			}
-			m.out.add(0)
+			m.outbox.add(0) // to say that some were lost
 		}
 	}
 }
 
-// listen hears what other nodes say.
+// listen receives the messages of other nodes.
 func (m *Member) listen(ctx context.Context) {
 	for {
-		one, cancel := context.WithCancel(ctx)
-		m.out.mu.Lock()
-		m.out.listen = cancel
-		m.out.mu.Unlock()
-		err := m.o.Store.Listen(one, m.ID(), func() {
-			m.wake()
-			if err := m.o.Engine.Rescan(one); err != nil { // what was said meanwhile was not heard
-				m.report(ctx, "queue not read", err)
+		connection, cancel := context.WithCancel(ctx)
+		m.outbox.mu.Lock()
+		m.outbox.stopListening = cancel
+		m.outbox.mu.Unlock()
+		connected := func() {
+			m.refreshSoon()
+			// Messages that were sent before are lost.
+			if err := m.options.Engine.Rescan(connection); err != nil {
+				m.logError(ctx, "queue not read", err)
 			}
-		}, m.hear)
-		renumbered := one.Err() != nil
+		}
+		err := m.options.Store.Listen(connection, m.ID(), connected, m.receive)
+		restarted := connection.Err() != nil
 		cancel()
 		if ctx.Err() != nil {
 			return
 		}
-		if !renumbered {
-			m.report(ctx, "other nodes not heard, trying again", err)
+		if !restarted {
+			m.logError(ctx, "messages of other nodes not received, trying again", err)
 			if !pause(ctx, m.timing.Heartbeat/2) {
 				return
 			}
@@ -187,83 +208,96 @@ func (m *Member) listen(ctx context.Context) {
 	}
 }
 
-// hear does what messages ask for.
-func (m *Member) hear(body string) {
+// receive handles the messages in a notification.
+func (m *Member) receive(body string) {
 	var ms []message
 	if err := json.Unmarshal([]byte(body), &ms); err != nil {
-		m.o.Log.Error("message of another node not understood", "error", err)
+		m.options.Log.Error("message of another node not understood", "error", err)
 		return
 	}
 	var accepted []callbackd.Delivery
 	for i := range ms {
-		if w := &ms[i]; w.Kind == kindNew && !w.Test && m.Owns(callbackd.ShardOf(w.Callback)) {
-			accepted = append(accepted, callbackd.Delivery{ID: callbackd.DeliveryID{Event: w.Event, Callback: w.Callback}, Session: w.Session, Sequence: w.Number})
+		msg := &ms[i]
+		if msg.Kind == kindNew && !msg.Test && m.Owns(callbackd.ShardOf(msg.Callback)) {
+			accepted = append(accepted, callbackd.Delivery{
+				ID:       callbackd.DeliveryID{Event: msg.Event, Callback: msg.Callback},
+				Session:  msg.Session,
+				Sequence: msg.Number,
+			})
 			continue
 		}
-		m.act(&ms[i])
+		m.handle(msg)
 	}
 	if len(accepted) > 0 {
-		m.o.Engine.Look(accepted)
+		m.options.Engine.CommittedElsewhere(accepted)
 	}
 }
 
-func (m *Member) act(w *message) {
-	switch w.Kind {
+// handle does what a message asks for. A message about a callback that this node
+// does not own is forwarded.
+func (m *Member) handle(msg *message) {
+	switch msg.Kind {
 	case kindShards:
-		m.heard.Add(1)
-		m.wake()
+		m.shardNews.Add(1)
+		m.refreshSoon()
 	case kindChanged:
-		m.o.Store.Renew()
-		m.o.Engine.CallbackChanged(w.Callback)
+		m.options.Store.Renew()
+		m.options.Engine.CallbackChanged(msg.Callback)
 	case kindReplays:
-		m.o.ReplaysChanged()
+		m.options.ReplaysChanged()
 	case kindRescan:
 		m.work.Go(func() {
-			if err := m.o.Engine.Rescan(m.run); err != nil {
-				m.report(m.run, "queue not read", err)
+			if err := m.options.Engine.Rescan(m.ctx); err != nil {
+				m.logError(m.ctx, "queue not read", err)
 			}
 		})
 	case kindAnswer:
-		m.asks.answered(*w)
+		m.questions.answer(*msg)
 	default:
-		if !m.Owns(callbackd.ShardOf(w.Callback)) {
-			m.sendOn(w)
-			return
+		if m.Owns(callbackd.ShardOf(msg.Callback)) {
+			m.handleOwn(msg)
+		} else {
+			m.forward(msg)
 		}
-		m.serve(w)
 	}
 }
 
-// sendOn passes a message on to who owns the shard by now. After some hops it
-// goes to all.
-func (m *Member) sendOn(w *message) {
-	if w.Hops >= maxHops {
+// forward passes a message on to the node that owns the shard by now. After
+// maxHops it goes to all nodes, and none of them forwards it.
+func (m *Member) forward(msg *message) {
+	if msg.Hops >= maxHops {
 		return
 	}
-	on := *w
-	on.Hops++
-	to := m.owner(on.Callback)
-	if to == m.ID() || on.Hops == maxHops {
-		to, on.Hops = 0, maxHops // whoever else hears it says no more
+	next := *msg
+	next.Hops++
+	to := m.ownerOf(next.Callback)
+	if to == m.ID() || next.Hops == maxHops {
+		to = 0
+		next.Hops = maxHops
 	}
-	m.out.add(to, on)
+	m.outbox.add(to, next)
 }
 
-// serve is act for the owner.
-func (m *Member) serve(w *message) {
-	id := callbackd.DeliveryID{Event: w.Event, Callback: w.Callback}
-	d := callbackd.Delivery{ID: id, Session: w.Session, Test: w.Test, Replay: w.Replay, Due: time.UnixMilli(w.Due).UTC()}
-	switch w.Kind {
-	case kindNew:
-		d.Due = time.Time{} // a test: it does not wait for its lane
-		m.o.Engine.OnCommit([]callbackd.Delivery{d})
-	case kindRetry:
+// handleOwn does what a message about a callback of this node asks for.
+func (m *Member) handleOwn(msg *message) {
+	d := callbackd.Delivery{
+		ID:      callbackd.DeliveryID{Event: msg.Event, Callback: msg.Callback},
+		Session: msg.Session,
+		Test:    msg.Test,
+		Replay:  msg.Replay,
+		Due:     time.UnixMilli(msg.Due).UTC(),
+	}
+	switch msg.Kind {
+	case kindNew: // a test: it does not wait for its turn in the lane
+		d.Due = time.Time{}
+		m.options.Engine.OnCommit([]callbackd.Delivery{d})
+	case kindResend:
 		d.Manual = true
-		m.o.Engine.Retry(d)
+		m.options.Engine.Resent(d)
 	case kindReplay:
-		m.o.Engine.Replay([]callbackd.Delivery{d})
-	case kindAsk:
-		look := m.o.Engine.Diagnosis(w.Callback, w.Session, time.Now())
-		m.out.add(w.From, message{Kind: kindAnswer, Ask: w.Ask, Diagnosis: &look})
+		m.options.Engine.Replayed([]callbackd.Delivery{d})
+	case kindQuestion:
+		diagnosis := m.options.Engine.Diagnosis(msg.Callback, msg.Session, time.Now())
+		m.outbox.add(msg.From, message{Kind: kindAnswer, Question: msg.Question, Diagnosis: &diagnosis})
 	}
 }

@@ -349,6 +349,6 @@ func (c *Console) retry(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	c.Dispatcher.Retry(*d)
+	c.Dispatcher.Resent(*d)
 	return see(w, v, link("deliveries", id), "retried")
 }

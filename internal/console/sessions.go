@@ -74,11 +74,7 @@ func (c *Console) sessions(w http.ResponseWriter, v *visit) error {
 // sessionRows makes a row of each named session of a key, with its latest
 // events, however many others came since.
 func (c *Console) sessionRows(v *visit, s scope, key callbackd.KeyID, names []string, kept map[string]*callbackd.Session) ([]sessionRow, error) {
-	ids := make([]store.SessionID, len(names))
-	for i, name := range names {
-		ids[i] = store.SessionID{Key: key, SessionKey: name}
-	}
-	latest, err := c.Store.LatestEvents(v.Context(), ids, marksShown)
+	latest, err := c.Store.LatestEvents(v.Context(), key, names, marksShown)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +90,7 @@ func (c *Console) sessionRows(v *visit, s scope, key callbackd.KeyID, names []st
 		if x != nil {
 			r.Status, r.VIN, r.At = string(x.Status), x.Vehicle.VIN, x.UpdatedAt
 		}
-		evs := latest[store.SessionID{Key: key, SessionKey: name}]
+		evs := latest[name]
 		if len(evs) > 0 {
 			r.Latest = evs[0]
 			if at := evs[0].Accepted(); at.After(r.At) {

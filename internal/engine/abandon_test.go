@@ -32,7 +32,7 @@ func TestWhatWasBegunBeforeAbandonIsNotRecordedUnderTheNextNumber(t *testing.T) 
 			r.Fatal(err)
 		}
 		r.s.OnCommit(e.OnCommit)
-		e.Hold(time.Now().Add(time.Hour))
+		e.SetLease(time.Now().Add(time.Hour))
 		adopt := func() {
 			if err := e.Adopt(r.Context(), allShards()); err != nil {
 				r.Fatal(err)

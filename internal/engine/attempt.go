@@ -9,251 +9,358 @@ import (
 	"callbackd"
 )
 
-// attempt runs outside the mutex: send, decide, record, then move the lane.
-func (e *Engine) attempt(t *target, l *lane, d callbackd.Delivery, cb *callbackd.Callback, p place) {
-	var held int64
+// slot is what an attempt in flight takes up.
+type slot struct {
+	replay  bool
+	mayHang bool
+	bytes   int64
+	origin  *origin // nil: its callback is not on probation, or it is a test
+}
+
+// start begins an attempt of d. l is nil for a test that is sent at once.
+func (e *Engine) start(q *callbackQueue, l *lane, d callbackd.Delivery) {
+	q.inFlight++
+	e.inFlight++
+	s := slot{replay: d.Replay != 0, mayHang: q.mayHang()}
+	if s.replay {
+		q.replaysInFlight++
+	}
+	if s.mayHang {
+		e.mayHangInFlight++
+	}
+	e.addBytes(q, &s, q.bytesOf(&d))
+	if q.origin != nil && !d.Test {
+		s.origin = q.origin
+		s.origin.start(q, e.now())
+	}
+	cb := q.cb
+	e.work.Go(func() { e.attempt(q, l, d, cb, s) })
+}
+
+// attempt loads, sends and records one attempt, and then advances the lane. It
+// runs outside the mutex.
+func (e *Engine) attempt(q *callbackQueue, l *lane, d callbackd.Delivery, cb *callbackd.Callback, s slot) {
+	var dataInMemory int64
 	if d.Event != nil {
-		held = int64(len(d.Event.Data))
+		dataInMemory = int64(len(d.Event.Data))
 	}
 	o := callbackd.Outcome{Delivery: d}
 	var rec callbackd.Recorded
-	done, err := e.prepare(&d, &cb)
+	done, err := e.loadDelivery(&d, &cb)
 	defer done()
 	if err == nil {
-		e.weigh(t, &p, int64(len(d.Event.Data)+len(cb.Payload)))
-	}
-	if err == nil && !e.holds(t) {
-		err = errLease
+		e.correctBytes(q, &s, int64(len(d.Event.Data)+len(cb.Payload)))
+		if !e.mayDeliver(q) {
+			err = errLeaseEnded
+		}
 	}
 	sent := err == nil
 	if sent {
-		o = e.send(t, d, cb, p)
+		o = e.send(q, d, cb, s)
 	}
-	if mayRecord := e.exchanged(t, p, sent); sent && !mayRecord {
-		err = errLease
+	if mayRecord := e.freeSlot(q, s, sent); sent && !mayRecord {
+		err = errLeaseEnded
 	}
 	switch err {
 	case nil:
 		rec, err = e.record(o)
-		e.written()
-	case errEnded, errLease:
+		e.recordAnswered()
+	case errCallbackEnded, errLeaseEnded:
 	default:
-		e.o.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
+		e.options.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
 	}
 	if sent {
-		e.tell(&o, rec, err)
+		e.reportAttempt(&o, rec, err)
 	}
-	e.finish(t, l, &o, rec.State, err, held)
+	e.finish(q, l, &o, rec.State, err, dataInMemory)
 }
 
-// tell tells of what happened on the wire, whoever's the delivery is by now.
-func (e *Engine) tell(o *callbackd.Outcome, rec callbackd.Recorded, err error) {
-	e.o.Observer.AttemptDone(o, rec.State, e.now().Sub(o.Delivery.Accepted()))
-	e.logAttempt(o, rec.State)
-	if err != nil {
-		e.o.Observer.StaleOutcome()
-		e.o.Log.Warn("an attempt is not in the history: another node has its delivery by now, or nobody any more", "delivery", o.Delivery.ID.String(), "status", o.Attempt.Status, "fault", string(o.Attempt.Fault), "error", err)
-	}
-	if rec.Paused {
-		e.o.Observer.CallbackPaused(o.Change.Pause)
-		e.o.Log.Warn("callback paused", "callback", int64(o.Delivery.ID.Callback), "reason", string(o.Change.Pause))
-	}
-}
+// errCallbackEnded means that the callback was deleted or its key revoked after
+// the attempt was chosen. Nothing is sent, and the store cancels what is pending.
+var errCallbackEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback has ended")
 
-// exchanged gives the place of an attempt to the next one: the receiver is
-// free, only the lane waits for the record.
-func (e *Engine) exchanged(t *target, p place, sent bool) (mayRecord bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if mayRecord = sent && !t.abandoned; mayRecord {
-		e.writing++
-	}
-	t.inFlight--
-	if p.replayed {
-		t.replaying--
-	}
-	t.recording++
-	e.inFlight--
-	e.carry(t, &p, -p.bytes)
-	e.recording++
-	now := e.now()
-	if p.suspect {
-		e.suspects--
-	}
-	e.unpark()
-	if p.origin != nil {
-		p.origin.ended(e, now)
-	}
-	t.enqueue(e)
-	e.pump(now)
-	return mayRecord
-}
-
-// errEnded: the callback was deleted or its key revoked after the attempt was
-// chosen. Nothing is sent; the store cancels what was owed.
-var errEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback has ended")
-
-// prepare loads what is not in memory, for as long as it takes, and asks the
-// store once more whether the callback is still owed anything: what was
-// revoked gets no request after that.
-func (e *Engine) prepare(d *callbackd.Delivery, cb **callbackd.Callback) (done func(), err error) {
+// loadDelivery loads the event, when it is not in memory, and the callback as it
+// is now, so that a deleted callback or a revoked key gets no request any more.
+// It tries until it succeeds or the engine stops.
+func (e *Engine) loadDelivery(d *callbackd.Delivery, cb **callbackd.Callback) (done func(), err error) {
 	done = func() {}
 	for {
 		err = nil
 		if d.Event == nil {
-			d.Event, done, err = e.event(d.ID.Event)
+			d.Event, done, err = e.loadEvent(d.ID.Event)
 		}
 		if err == nil {
 			var now *callbackd.Callback
-			if now, err = e.o.Queue.CallbackByID(e.ctx, d.ID.Callback); err == nil && now.Deleted() {
-				return done, errEnded
+			now, err = e.options.Queue.CallbackByID(e.ctx, d.ID.Callback)
+			if err == nil && now.Deleted() {
+				return done, errCallbackEnded
 			}
 			*cb = now
 		}
 		if err == nil || callbackd.KindOf(err) == callbackd.KindNotFound {
 			return done, err
 		}
-		e.o.Log.Error("delivery not loaded, trying again", "delivery", d.ID.String(), "error", err)
+		e.options.Log.Error("delivery not loaded, trying again", "delivery", d.ID.String(), "error", err)
 		select {
-		case <-time.After(recordRetry):
+		case <-time.After(retryInterval):
 		case <-e.ctx.Done():
 			return done, err
 		}
 	}
 }
 
-// weigh corrects what an attempt has in flight, now that it is known.
-func (e *Engine) weigh(t *target, p *place, n int64) {
-	if n == p.bytes {
+// correctBytes replaces the estimate of the bytes in flight, now that they are
+// known.
+func (e *Engine) correctBytes(q *callbackQueue, s *slot, n int64) {
+	if n == s.bytes {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.carry(t, p, n-p.bytes)
-	e.unpark()
-	e.pump(e.now())
+	e.addBytes(q, s, n-s.bytes)
+	e.wakeSlotWaiters()
+	e.dispatch(e.now())
 }
 
-// unpark gives those that wait for a place another try: more than one, so that
-// none waits for ever.
-func (e *Engine) unpark() {
-	for range 2 {
-		if next, ok := e.parked.pop(); ok {
-			next.parked = false
-			next.enqueue(e)
-		}
-	}
-}
-
-func (e *Engine) send(t *target, d callbackd.Delivery, cb *callbackd.Callback, p place) callbackd.Outcome {
-	res := e.safeSend(cb, d.Event, d.Attempts+1)
+// send makes the attempt and decides what follows from its result.
+func (e *Engine) send(q *callbackQueue, d callbackd.Delivery, cb *callbackd.Callback, s slot) callbackd.Outcome {
+	res := e.sendSafely(cb, d.Event, d.Attempts+1)
 	now := e.now().Round(0)
 	if d.FirstFailedAt.IsZero() && !res.Success() {
 		d.FirstFailedAt = now
 	}
-	o := callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Number: d.Attempts + 1, Version: cb.Version, Result: res}}
+	o := callbackd.Outcome{Delivery: d}
+	o.Attempt = callbackd.Attempt{Number: d.Attempts + 1, Version: cb.Version, Result: res}
 	o.Attempt.Decision = callbackd.Decide(d, &res, cb.Policy, now, rand.Float64())
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if d.Test { // says nothing about the health of real traffic
-		if t.cb != nil && cb.Version == t.cb.Version {
+	if d.Test { // a test says nothing about the health of real traffic
+		if q.cb != nil && cb.Version == q.cb.Version {
 			o.Change.Version = cb.Version
-			e.prove(t, &o)
+			e.noteSuccess(q, &o)
 		}
 		return o
 	}
-	if p.origin != nil {
-		p.origin.probation.After(&res, now, rand.Float64())
+	if s.origin != nil {
+		s.origin.probation.After(&res, now, rand.Float64())
 	}
-	e.judge(t, cb, &o, now)
+	e.updateHealth(q, cb, &o, now)
 	return o
 }
 
-// prove notes the first success of a callback at its origin, a test's too: the
-// receiver has shown that it takes what is sent.
-func (e *Engine) prove(t *target, o *callbackd.Outcome) {
-	if o.Attempt.Success() && !t.proven {
-		o.Change.Proven, t.proven = true, true
-		e.probation(t)
+// sendSafely survives a sender that panics: one delivery must not end the
+// process.
+func (e *Engine) sendSafely(cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.options.Log.Error("attempt panicked", "event", ev.ID.String(), "panic", p)
+			res = callbackd.Result{
+				StartedAt: time.Now().UTC(),
+				Fault:     callbackd.FaultLocal,
+				Error:     "callbackd failed; the attempt is made again",
+			}
+		}
+	}()
+	return e.options.Sender.Send(e.ctx, cb, ev, n)
+}
+
+// noteSuccess notes the first success of a callback at its origin. That of a
+// test counts too: the receiver has shown that it takes what is sent.
+func (e *Engine) noteSuccess(q *callbackQueue, o *callbackd.Outcome) {
+	if o.Attempt.Success() && !q.proven {
+		o.Change.Proven = true
+		q.proven = true
+		e.updateProbation(q)
 	}
 }
 
-// judge takes into account what an attempt with setting cb says about the
-// callback's receiver. It is asked for what the callback is by now: an answer
-// says something about the receiver that gave it, and about the version that
-// it was given to.
-func (e *Engine) judge(t *target, cb *callbackd.Callback, o *callbackd.Outcome, now time.Time) {
-	if cb.Version > t.cb.Version { // the attempt knew it first
-		e.setting(t, cb, now)
+// updateHealth takes an attempt, which was made with the setting cb, into the
+// health of the receiver. The setting may have changed since. An answer tells
+// something about the receiver that gave it and about the version of the setting
+// that it was given to.
+func (e *Engine) updateHealth(q *callbackQueue, cb *callbackd.Callback, o *callbackd.Outcome, now time.Time) {
+	if cb.Version > q.cb.Version { // the engine has not read that version yet
+		e.applySetting(q, cb, now)
 	}
-	o.Change.Version = t.cb.Version
-	before := t.health
+	o.Change.Version = q.cb.Version
+	before := q.health
 	switch {
-	case cb.Version == t.cb.Version:
-		t.health = before.After(&o.Attempt.Result, now, rand.Float64())
-		if o.Change.Pause = t.health.ShouldPause(&o.Attempt.Result, now); o.Change.Pause != callbackd.NotPaused {
-			t.paused, t.pausing = true, true // at once; the store says so from the record on
+	case cb.Version == q.cb.Version:
+		q.health = before.After(&o.Attempt.Result, now, rand.Float64())
+		o.Change.Pause = q.health.ShouldPause(&o.Attempt.Result, now)
+		if o.Change.Pause != callbackd.NotPaused {
+			q.paused = true // at once; the store knows when the outcome is recorded
+			q.pausing = true
 		}
-		o.Change.HealthTurned = before.FailingSince.IsZero() != t.health.FailingSince.IsZero()
-		o.Change.FailingSince = t.health.FailingSince
-		e.prove(t, o)
-	case callbackd.SameOrigin(cb.URL, t.cb.URL): // what the receiver asked for holds there
-		t.health = before.Asked(&o.Attempt.Result, now)
+		o.Change.HealthTurned = before.FailingSince.IsZero() != q.health.FailingSince.IsZero()
+		o.Change.FailingSince = q.health.FailingSince
+		e.noteSuccess(q, o)
+	case callbackd.SameOrigin(cb.URL, q.cb.URL):
+		// Only what the receiver asked for (Retry-After) holds for the new version.
+		q.health = before.Asked(&o.Attempt.Result, now)
 	default:
 		o.Attempt.Decision = o.Attempt.AfterMove(now)
 		return
 	}
-	if t.health.ClosedUntil.After(before.ClosedUntil) {
-		o.Change.ClosedUntil = t.health.ClosedUntil
+	if q.health.ClosedUntil.After(before.ClosedUntil) {
+		o.Change.ClosedUntil = q.health.ClosedUntil
 	}
-	if t.health.Open(now) && !before.Open(now) {
-		e.o.Observer.BreakerOpened()
-		e.o.Log.Warn("breaker opened: the receiver fails", "callback", int64(t.id), "failures", t.health.Consecutive, "probe_at", t.health.HeldUntil())
+	if q.health.Open(now) && !before.Open(now) {
+		e.options.Observer.BreakerOpened()
+		e.options.Log.Warn("breaker opened: the receiver fails", "callback", int64(q.id), "failures", q.health.Consecutive, "probe_at", q.health.HeldUntil())
 	}
 }
 
-// safeSend contains a sender that panics: one delivery must not end the
-// process.
-func (e *Engine) safeSend(cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			e.o.Log.Error("attempt panicked", "event", ev.ID.String(), "panic", p)
-			res = callbackd.Result{StartedAt: time.Now().UTC(), Fault: callbackd.FaultLocal, Error: "callbackd failed; the attempt is made again"}
+// freeSlot gives the slot of an attempt to the next one. The exchange with the
+// receiver is over, and only the lane waits for the record. It tells whether the
+// outcome may be recorded.
+func (e *Engine) freeSlot(q *callbackQueue, s slot, sent bool) (mayRecord bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	mayRecord = sent && !q.abandoned
+	if mayRecord {
+		e.recordCalls++
+	}
+	q.inFlight--
+	e.inFlight--
+	q.recording++
+	e.recording++
+	if s.replay {
+		q.replaysInFlight--
+	}
+	if s.mayHang {
+		e.mayHangInFlight--
+	}
+	e.addBytes(q, &s, -s.bytes)
+	now := e.now()
+	e.wakeSlotWaiters()
+	if s.origin != nil {
+		s.origin.attemptEnded(e, now)
+	}
+	q.markReady(e)
+	e.dispatch(now)
+	return mayRecord
+}
+
+// wakeSlotWaiters lets two of the callbacks that wait for a slot try again. Two
+// for each slot, because one that tries may have nothing to start by then: so
+// none waits for ever.
+func (e *Engine) wakeSlotWaiters() {
+	for range 2 {
+		if q, ok := e.waitingForSlot.pop(); ok {
+			q.waitingForSlot = false
+			q.markReady(e)
 		}
-	}()
-	return e.o.Sender.Send(e.ctx, cb, ev, n)
+	}
 }
 
-// record writes the outcome, for as long as it takes: the lane stays closed
-// and the attempt is not repeated meanwhile. It gives up when the engine is
-// stopped; the delivery is then repeated after the next start.
+// record writes the outcome. It tries until it succeeds or the engine stops;
+// meanwhile the lane stays closed and the attempt is not repeated. When the
+// engine stops first, the attempt is repeated after the next start.
 func (e *Engine) record(o callbackd.Outcome) (callbackd.Recorded, error) {
 	for {
 		// Without the attempts' context: what was sent is recorded also when
 		// the attempt was broken off.
-		rec, err := e.o.Queue.Record(context.WithoutCancel(e.ctx), o)
+		rec, err := e.options.Queue.Record(context.WithoutCancel(e.ctx), o)
 		if err == nil || callbackd.KindOf(err) == callbackd.KindConflict {
 			return rec, err
 		}
-		e.o.Log.Error("outcome not recorded, trying again", "delivery", o.Delivery.ID.String(), "error", err)
+		e.options.Log.Error("outcome not recorded, trying again", "delivery", o.Delivery.ID.String(), "error", err)
 		select {
-		case <-time.After(recordRetry):
+		case <-time.After(retryInterval):
 		case <-e.ctx.Done():
 			return callbackd.Recorded{}, err
 		}
 	}
 }
 
-// logAttempt is the one wide line of an attempt.
+// reportAttempt tells the observer and the log of an attempt that was sent, also
+// when it could not be recorded.
+func (e *Engine) reportAttempt(o *callbackd.Outcome, rec callbackd.Recorded, err error) {
+	e.options.Observer.AttemptDone(o, rec.State, e.now().Sub(o.Delivery.Accepted()))
+	e.logAttempt(o, rec.State)
+	if err != nil {
+		e.options.Observer.StaleOutcome()
+		e.options.Log.Warn("an attempt is not in the history: the delivery has ended or is another node's by now",
+			"delivery", o.Delivery.ID.String(), "status", o.Attempt.Status, "fault", string(o.Attempt.Fault), "error", err)
+	}
+	if rec.Paused {
+		e.options.Observer.CallbackPaused(o.Change.Pause)
+		e.options.Log.Warn("callback paused", "callback", int64(o.Delivery.ID.Callback), "reason", string(o.Change.Pause))
+	}
+}
+
+// logAttempt writes one log line with everything about an attempt.
 func (e *Engine) logAttempt(o *callbackd.Outcome, state callbackd.State) {
-	a := &o.Attempt
+	d, a := &o.Delivery, &o.Attempt
 	level := slog.LevelDebug
 	if a.Fault != callbackd.NoFault {
 		level = slog.LevelInfo
 	}
-	if !e.o.Log.Enabled(context.Background(), level) {
+	ctx := context.Background()
+	if !e.options.Log.Enabled(ctx, level) {
 		return
 	}
-	e.o.Log.Log(context.Background(), level, "attempt", "delivery", o.Delivery.ID.String(), "session", o.Delivery.Session, "sequence", o.Delivery.Sequence, "attempt", a.Number,
-		"state", string(state), "status", a.Status, "fault", string(a.Fault), "address", a.Address, "duration", a.Timings.Total, "due", a.Due, "why", a.Why)
+	e.options.Log.Log(ctx, level, "attempt",
+		"delivery", d.ID.String(), "session", d.Session, "sequence", d.Sequence, "attempt", a.Number,
+		"state", string(state), "status", a.Status, "fault", string(a.Fault), "address", a.Address,
+		"duration", a.Timings.Total, "due", a.Due, "why", a.Why)
+}
+
+// finish takes the recorded outcome into account and lets the lane and its
+// callback go on. dataInMemory is what the delivery's event counted for.
+func (e *Engine) finish(q *callbackQueue, l *lane, o *callbackd.Outcome, state callbackd.State, err error, dataInMemory int64) {
+	now := e.now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	q.recording--
+	e.recording--
+	e.dataBytes -= dataInMemory
+	id := o.Delivery.ID
+	q.attemptEnded(id.Event)
+	if e.inbox.recordedDuringRead != nil {
+		e.inbox.recordedDuringRead[id] = true
+	}
+	if l != nil {
+		l.busy = false
+		l.current = 0
+		e.advanceLane(q, l, o, state, err, now)
+	}
+	if o.Change.Pause != callbackd.NotPaused {
+		q.pausing = false
+		q.stale = true // the store knows whether the callback is paused
+	}
+	for _, ch := range e.watchers[id] {
+		close(ch)
+	}
+	delete(e.watchers, id)
+	e.finishLeaving(q)
+	e.advance(q, now)
+}
+
+// advanceLane decides how the lane goes on after one of its deliveries.
+func (e *Engine) advanceLane(q *callbackQueue, l *lane, o *callbackd.Outcome, state callbackd.State, err error, now time.Time) {
+	switch {
+	case err == errCallbackEnded, err == nil && state == callbackd.Canceled:
+		q.stale = true
+		q.clear(e)
+		return
+	case err == nil && state == callbackd.Pending:
+		d := o.Delivery
+		d.Event = nil
+		d.Attempts++
+		d.Step = o.Attempt.Step
+		d.Due = o.Attempt.Due
+		d.HoldsUntil = o.Attempt.HoldsUntil
+		if d.HoldsUntil.After(now) && l.head == nil && len(q.blocked.lanes) < 2*maxBlockedLanes {
+			q.block(l, d)
+		} else {
+			q.noteDue(&d)
+		}
+	case err == errLeaseEnded:
+		q.returnToLane(l, o.Delivery)
+	}
+	// After other errors there is nothing to do: the delivery has ended already,
+	// or the engine stops and the store still has it.
+	q.reviewLane(e, l)
 }

@@ -128,7 +128,7 @@ func (r *rig) view(ev callbackd.EventID, cb callbackd.CallbackID) *store.Deliver
 func (r *rig) retryNow(ev callbackd.EventID, cb callbackd.CallbackID) error {
 	d, err := r.s.RetryDelivery(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ev, Callback: cb}, time.Now())
 	if err == nil {
-		r.e.Retry(*d)
+		r.e.Resent(*d)
 	}
 	return err
 }
@@ -325,7 +325,7 @@ func TestRetryForADeletedCallbackIsRefusedAndSpinsNothing(t *testing.T) {
 			r.Errorf("got %v", err)
 		}
 		// A retry that was stored just before the deletion comes too.
-		r.e.Retry(callbackd.Delivery{ID: callbackd.DeliveryID{Event: id, Callback: no}, Session: "A", Due: time.Now()})
+		r.e.Resent(callbackd.Delivery{ID: callbackd.DeliveryID{Event: id, Callback: no}, Session: "A", Due: time.Now()})
 		pass(time.Hour) // a timer that is set for now, again and again, would hang here
 		if n := len(r.sent()); n != 1 {
 			r.Errorf("%d attempts", n)

@@ -2,92 +2,94 @@ package engine
 
 import "callbackd"
 
-// load is an event that attempts under way read from the store, once for all
-// of them.
-type load struct {
-	ready chan struct{}
-	ev    *callbackd.Event
+// eventRead is an event that attempts read from the store, once for all that
+// need it at the same time.
+type eventRead struct {
+	done  chan struct{} // closed when event and err are set
+	event *callbackd.Event
 	err   error
 	users int
 }
 
-// event returns an event that is not in memory, shared by all attempts that
-// need it meanwhile; done ends the use.
-func (e *Engine) event(id callbackd.EventID) (ev *callbackd.Event, done func(), err error) {
+// loadEvent returns an event that is not in memory. The caller calls done when
+// it no longer needs the event.
+func (e *Engine) loadEvent(id callbackd.EventID) (ev *callbackd.Event, done func(), err error) {
 	e.mu.Lock()
-	l := e.loads[id]
-	first := l == nil
-	if first {
-		l = &load{ready: make(chan struct{})}
-		e.loads[id] = l
+	r := e.eventReads[id]
+	isFirst := r == nil
+	if isFirst {
+		r = &eventRead{done: make(chan struct{})}
+		e.eventReads[id] = r
 	}
-	l.users++
+	r.users++
 	e.mu.Unlock()
-	if first {
-		l.ev, l.err = e.o.Queue.EventByID(e.ctx, id)
-		close(l.ready)
+	if isFirst {
+		r.event, r.err = e.options.Queue.EventByID(e.ctx, id)
+		close(r.done)
 	}
-	<-l.ready
+	<-r.done
 	done = func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if l.users--; l.users == 0 || l.err != nil {
-			if e.loads[id] == l {
-				delete(e.loads, id)
-			}
+		r.users--
+		if (r.users == 0 || r.err != nil) && e.eventReads[id] == r {
+			delete(e.eventReads, id)
 		}
 	}
-	if l.err != nil {
+	if r.err != nil {
 		done()
-		return nil, func() {}, l.err
+		return nil, func() {}, r.err
 	}
-	return l.ev, done, nil
+	return r.event, done, nil
 }
 
-// bytesOf is what an attempt of d has in flight: its body, about. What is not
-// in memory yet may be as large as events are.
-func (t *target) bytesOf(d *callbackd.Delivery) int64 {
+// bytesOf estimates the bytes of the body that an attempt of d has in flight.
+// An event that is not in memory counts as the largest allowed.
+func (q *callbackQueue) bytesOf(d *callbackd.Delivery) int64 {
 	n := int64(callbackd.MaxEventData)
 	if d.Event != nil {
 		n = int64(len(d.Event.Data))
 	}
-	if t.cb != nil {
-		n += int64(len(t.cb.Payload))
+	if q.cb != nil {
+		n += int64(len(q.cb.Payload))
 	}
 	return n
 }
 
-// hasBytesFor tells whether the bytes in flight leave room for n more of t.
-// The room is divided as places are; see placesFor.
-func (e *Engine) hasBytesFor(t *target, n int64) bool {
-	left, suspects := e.o.FlightBudget-e.flight, e.o.FlightBudget*3/4
-	if t.flight > 0 {
-		left -= e.o.FlightBudget / 8
-		suspects = e.o.FlightBudget / 2
+// hasBytesFor tells whether n more bytes of q may be in flight. The budget is
+// divided as slots are; see slotsFor. One body is always let through, however
+// large.
+func (e *Engine) hasBytesFor(q *callbackQueue, n int64) bool {
+	budget := e.options.FlightBudget
+	left := budget - e.flightBytes
+	mayHangShare := budget * 3 / 4
+	if q.flightBytes > 0 {
+		left -= budget / 8
+		mayHangShare = budget / 2
 	}
-	if t.suspect() {
-		left = min(left, suspects-e.suspectFlight)
+	if q.mayHang() {
+		left = min(left, mayHangShare-e.mayHangBytes)
 	}
-	return n <= left || e.flight == 0
+	return n <= left || e.flightBytes == 0
 }
 
-// fits tells whether the bytes in flight leave room for what t would start
-// next.
-func (t *target) fits(e *Engine, class int) bool {
-	l, ok := t.ready[class].peek()
+// fitsBytes tells whether what q would start next of a class fits into the
+// bytes in flight.
+func (q *callbackQueue) fitsBytes(e *Engine, class int) bool {
+	l, ok := q.ready[class].peek()
 	if !ok {
 		return true
 	}
 	d := l.next(class)
-	return d == nil || e.hasBytesFor(t, t.bytesOf(d))
+	return d == nil || e.hasBytesFor(q, q.bytesOf(d))
 }
 
-// carry counts n more bytes in flight for an attempt of t; n may be negative.
-func (e *Engine) carry(t *target, p *place, n int64) {
-	p.bytes += n
-	t.flight += n
-	e.flight += n
-	if p.suspect {
-		e.suspectFlight += n
+// addBytes counts n more bytes in flight for an attempt of q. n may be negative.
+func (e *Engine) addBytes(q *callbackQueue, s *slot, n int64) {
+	s.bytes += n
+	q.flightBytes += n
+	e.flightBytes += n
+	if s.mayHang {
+		e.mayHangBytes += n
 	}
 }

@@ -2,20 +2,20 @@ package engine
 
 import "time"
 
-// now is the clock that deliveries are due by. Leases have their own rule and
-// do not use it.
+// now returns the time by the clock that deliveries are due by. Leases use the
+// real clocks instead; see leaseHolds.
 func (e *Engine) now() time.Time {
-	if e.o.Now != nil {
-		return e.o.Now()
+	if e.options.Now != nil {
+		return e.options.Now()
 	}
 	return time.Now()
 }
 
 // ClockSet tells the engine that the wall clock no longer agrees with its
-// timers: the clock was set, or the machine slept, while timers count the time
-// that the process has seen. Every callback is looked at again, so that what
-// has become due is sent now, and nobody is held for as long as the clock went
-// back.
+// timers, because the clock was set or the machine slept: timers count only the
+// time in which the process ran. The engine then reviews every callback: it sends
+// what has become due, and it shortens breaks that a clock that was set back
+// would prolong.
 func (e *Engine) ClockSet() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -23,9 +23,9 @@ func (e *Engine) ClockSet() {
 	for _, o := range e.origins {
 		o.probation.Health = o.probation.Health.Plausible(now)
 	}
-	for _, t := range e.targets {
-		t.health = t.health.Plausible(now)
-		t.stopTimer()
-		e.tickLocked(t, now)
+	for _, q := range e.queues {
+		q.health = q.health.Plausible(now)
+		q.stopTimer()
+		e.advance(q, now)
 	}
 }

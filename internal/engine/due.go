@@ -3,95 +3,124 @@ package engine
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"time"
 
 	"callbackd"
 )
 
-// noteDue remembers that the store holds a delivery due then.
-func (t *target) noteDue(due time.Time) {
-	if t.nextDue.IsZero() || due.Before(t.nextDue) {
-		t.nextDue = due
+// noteRetry remembers that the store holds a retry that is due then.
+func (q *callbackQueue) noteRetry(due time.Time) {
+	if q.nextRetry.IsZero() || due.Before(q.nextRetry) {
+		q.nextRetry = due
 	}
 }
 
-// noteReplay is noteDue for what a replay made due.
-func (t *target) noteReplay(due time.Time) {
-	if t.nextReplay.IsZero() || due.Before(t.nextReplay) {
-		t.nextReplay = due
+// noteReplay remembers that the store holds a delivery of a replay that is due
+// then.
+func (q *callbackQueue) noteReplay(due time.Time) {
+	if q.nextReplay.IsZero() || due.Before(q.nextReplay) {
+		q.nextReplay = due
 	}
 }
 
-// note remembers that the store holds d, which waits.
-func (t *target) note(d *callbackd.Delivery) {
+// noteDue remembers when d, which is in the store, is due.
+func (q *callbackQueue) noteDue(d *callbackd.Delivery) {
 	if d.Replay != 0 {
-		t.noteReplay(d.Due)
+		q.noteReplay(d.Due)
 	} else {
-		t.noteDue(d.Due)
+		q.noteRetry(d.Due)
 	}
 }
 
-// revive is note for a delivery that was made due again from outside. It may
-// have ended while a query ran that is under way still, and must not be taken
-// for settled when the next one shows it.
+// noteDueAgain remembers when a delivery is due that a person or a replay made
+// due again.
 //
-// The engine may not have heard yet of the end of the attempt before. What a
-// query shows until then is taken for that one, so it is asked for once more
-// when the engine hears of it: see ended.
-func (t *target) revive(d *callbackd.Delivery) {
-	delete(t.settled, d.ID.Event)
-	if l := t.lanes[d.Session]; t.taken[d.ID.Event] || l != nil && l.busy && l.flying == d.ID.Event {
-		t.revived[d.ID.Event] = *d
+// Its attempt before may have been recorded while a read ran that is not over.
+// What the next read shows of it is then the new one, so recordedDuringRead must
+// not hide it.
+//
+// The engine may also not have heard yet that the attempt before ended. Until it
+// does, it takes what a read shows for that attempt and leaves it out. So the
+// delivery is kept in dueAgain, and attemptEnded makes it be read once more.
+func (q *callbackQueue) noteDueAgain(d *callbackd.Delivery) {
+	id := d.ID.Event
+	delete(q.recordedDuringRead, id)
+	l := q.lanes[d.Session]
+	if q.inMemory[id] || l != nil && l.busy && l.current == id {
+		q.dueAgain[id] = *d
 	}
-	t.note(d)
+	q.noteDue(d)
 }
 
-// ended notes that the engine has heard of the end of an attempt.
-func (t *target) ended(id callbackd.EventID) {
-	if t.fetching {
-		t.settled[id] = true
+// attemptEnded notes that the attempt of a delivery was recorded or given up.
+func (q *callbackQueue) attemptEnded(id callbackd.EventID) {
+	if q.reading {
+		q.recordedDuringRead[id] = true
 	}
-	delete(t.taken, id)
-	if d, ok := t.revived[id]; ok {
-		delete(t.revived, id)
-		t.note(&d)
+	delete(q.inMemory, id)
+	if d, ok := q.dueAgain[id]; ok {
+		delete(q.dueAgain, id)
+		q.noteDue(&d)
 	}
 }
 
-// hasten makes d due when it is the head of its lane, and tells whether it is.
-func (t *target) hasten(d *callbackd.Delivery) bool {
-	l := t.lanes[d.Session]
+// makeHeadDue makes d due when it is the head of its lane, and tells whether it
+// is.
+func (q *callbackQueue) makeHeadDue(d *callbackd.Delivery) bool {
+	l := q.lanes[d.Session]
 	if l == nil || l.head == nil || l.head.ID != d.ID {
 		return false
 	}
-	l.head.Due, l.head.Manual, l.head.Step, l.head.Replay = d.Due, true, 0, d.Replay
-	t.held.fix(l)
+	l.head.Due = d.Due
+	l.head.Manual = true
+	l.head.Step = 0
+	l.head.Replay = d.Replay
+	q.blocked.fix(l)
 	return true
 }
 
-// release makes due at once what waits for a later time: here, the heads in
-// memory; the rest is made due in the store, step by step, as it can be sent.
-func (t *target) release(now time.Time) {
-	t.releasing = true
-	for _, l := range t.held.lanes {
+// restartRetry makes d begin its retry schedule anew when it is a retry in memory,
+// and tells whether it is.
+func (q *callbackQueue) restartRetry(d *callbackd.Delivery) bool {
+	l := q.lanes[d.Session]
+	if l == nil {
+		return false
+	}
+	i := slices.IndexFunc(l.retries, func(r callbackd.Delivery) bool { return r.ID == d.ID })
+	if i < 0 {
+		return false
+	}
+	l.retries[i].Manual = true
+	l.retries[i].Step = 0
+	return true
+}
+
+// makeHeadsDue makes due now what waits for a later time. The heads in memory
+// are made due here. The rest is made due in the store, page by page, as it can
+// be sent; see makeDue.
+func (q *callbackQueue) makeHeadsDue(now time.Time) {
+	q.releasing = true
+	for _, l := range q.blocked.lanes {
 		if l.head.Due.After(now) {
 			l.head.Due = now
 		}
 	}
-	heap.Init(&t.held)
+	heap.Init(&q.blocked)
 }
 
-func (e *Engine) makeDue(t *target, now time.Time) query {
-	asked := t.cb.ReleasedAt
+// makeDue makes one page of deliveries due in the store.
+func (e *Engine) makeDue(q *callbackQueue, now time.Time) storeRead {
+	releasedAt := q.cb.ReleasedAt
 	return func(ctx context.Context) (func(time.Time), error) {
-		moved, done, err := e.o.Queue.MakeDue(ctx, t.id, now, makeDuePage)
+		moved, done, err := e.options.Queue.MakeDue(ctx, q.id, now, makeDuePage)
 		return func(time.Time) {
 			if moved > 0 {
-				t.noteDue(now)
-				t.noteReplay(now)
+				q.noteRetry(now)
+				q.noteReplay(now)
 			}
-			if done && t.cb.ReleasedAt.Equal(asked) {
-				t.releasing = false
+			if done && q.cb.ReleasedAt.Equal(releasedAt) {
+				q.releasing = false
 			}
 		}, err
 	}

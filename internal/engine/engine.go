@@ -1,11 +1,11 @@
-// Package engine decides when deliveries are attempted. The rules at the root
-// decide what comes next, the sender says what happened, and the store is the
-// queue: the engine holds a bounded window of it for each callback and never
-// more, whatever the backlog.
+// Package engine decides when deliveries are attempted. The rules in package
+// callbackd decide what comes next, the sender makes the attempt, and the store
+// is the queue. For each callback the engine holds a window of bounded size,
+// however large the backlog.
 //
-// A lane is one session's deliveries to one callback, in order, one in flight
-// at a time; the next starts when the outcome of the one before is recorded.
-// All state is behind one mutex; queries and attempts run outside it.
+// A lane holds one session's deliveries to one callback, in order and one in
+// flight at a time: the next starts when the outcome of the one before is
+// recorded. One mutex guards all state; reads and attempts run outside it.
 package engine
 
 import (
@@ -18,7 +18,8 @@ import (
 	"callbackd"
 )
 
-// Queue is what the engine needs of the store; store.Store has the contract.
+// Queue holds the deliveries. It is part of the contract of store.Queue, which
+// says what each method does.
 type Queue interface {
 	Backlogs(ctx context.Context) ([]callbackd.CallbackID, error)
 	FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
@@ -40,8 +41,9 @@ type Sender interface {
 // Observer is told what happens, for metrics. Its methods must not block and
 // must not call the engine.
 type Observer interface {
-	// AttemptDone tells of every attempt that was sent; state is empty when the
-	// delivery was another's by then, so that only the sending counts.
+	// AttemptDone is called for every attempt that was sent. state is empty when
+	// the outcome could not be recorded, because the delivery has ended or is
+	// another node's by then: then only the sending counts.
 	AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration)
 	BreakerOpened()
 	CallbackPaused(callbackd.PauseReason)
@@ -50,21 +52,21 @@ type Observer interface {
 
 // Defaults of [Options].
 const (
-	DefaultMaxInFlight = 4096
-	DefaultWindow      = 1024
-	DefaultDataBudget  = 64 << 20 // bytes
-	DefaultFlight      = 64 << 20 // bytes
+	DefaultMaxInFlight  = 4096
+	DefaultWindow       = 1024
+	DefaultDataBudget   = 64 << 20 // bytes
+	DefaultFlightBudget = 64 << 20 // bytes
 )
 
 const (
-	laneCap     = 16   // deliveries of one lane in memory
-	laneBatch   = 64   // lanes read at a time
-	maxHeld     = 4096 // held lanes of one callback in memory
-	retryPage   = 64   // scheduled deliveries of one callback in memory, and as many of replays
-	makeDuePage = 1024 // pending deliveries looked at by one step of making them due
-	maxFetches  = 8    // queries at a time
-	idleTargets = 4096 // targets kept before idle ones are dropped
-	recordRetry = time.Second
+	maxLaneInMemory = 16   // first attempts of one lane in memory
+	laneBatch       = 64   // lanes read at a time
+	maxBlockedLanes = 4096 // blocked lanes of one callback in memory
+	retryPage       = 64   // retries of one callback in memory, and as many deliveries of replays
+	makeDuePage     = 1024 // pending deliveries that one step of makeDue looks at
+	maxReads        = 8    // reads from the store at a time
+	idleQueues      = 4096 // number of queues from which on idle ones are dropped
+	retryInterval   = time.Second
 )
 
 // Options of an engine. Queue and Sender are required.
@@ -73,63 +75,67 @@ type Options struct {
 	Sender      Sender
 	Log         *slog.Logger
 	Observer    Observer
-	MaxInFlight int   // attempts at a time over all callbacks
-	Window      int   // deliveries of one callback in memory
-	DataBudget  int64 // bytes of event data in memory over all callbacks
-	// FlightBudget is the bytes of bodies in flight over all callbacks.
+	MaxInFlight int   // attempts at a time, of all callbacks
+	Window      int   // first attempts of one callback in memory
+	DataBudget  int64 // bytes of event data in memory, of all callbacks
+	// FlightBudget bounds the bytes of bodies in flight, of all callbacks.
 	FlightBudget int64
-	// Now is the clock that deliveries are due by; nil: the real one.
+	// Now returns the time by which deliveries are due; nil: the real time.
 	Now func() time.Time
-	// Shared says that other nodes work from the same queue. The engine then
+	// Shared means that other nodes deliver from the same queue. The engine then
 	// delivers for the shards it adopts, for as long as its lease holds.
 	Shared bool
 }
 
-// Engine delivers. Make it with [New], then Start it.
+// Engine delivers. Make it with [New], then call Start.
 type Engine struct {
-	o       Options
-	ctx     context.Context // of attempts; ends when Drain gives up on them
-	cancel  context.CancelFunc
-	fetches chan struct{}
-	work    sync.WaitGroup // attempts and fetches
+	options   Options
+	ctx       context.Context // of attempts; ends when Drain breaks them off
+	cancel    context.CancelFunc
+	work      sync.WaitGroup // attempts and reads
+	readSlots chan struct{}
 
 	mu       sync.Mutex
-	shards   [callbackd.Shards]holding // of a shared queue
-	lease    time.Time                 // when it ends
-	floors   floors
-	inbox    inbox
-	targets  map[callbackd.CallbackID]*target
-	sweepAt  int                    // number of targets at which idle ones are dropped
-	rings    [classes]ring[*target] // targets with a lane that is ready, by class
-	parked   ring[*target]          // targets that wait for a place
-	inFlight int                    // exchanges with receivers
-	suspects int                    // those with receivers that may be hanging
-	origins  map[originOf]*origin   // with callbacks on probation
-	// sweepOrigins is the number of origins at which idle ones are dropped.
-	sweepOrigins int
-	recording    int           // outcomes on their way into the store
-	writing      int           // of them, those that were given to it
-	quiet        chan struct{} // closed when there is none; nil: nobody waits
-	data         int64         // bytes of event data in memory
-	flight       int64         // bytes of bodies in flight
-	// suspectFlight is those of them with receivers that may be hanging.
-	suspectFlight int64
-	loads         map[callbackd.EventID]*load
-	running       bool
-	draining      bool
+	running  bool
+	draining bool
+
+	// Of a shared queue:
+	shards        [callbackd.Shards]shardState
+	leaseEnd      time.Time
+	lastPositions lanePositions
+	inbox         inbox
+
+	queues        map[callbackd.CallbackID]*callbackQueue
+	dropQueuesAt  int // number of queues at which idle ones are dropped
+	origins       map[originKey]*origin
+	dropOriginsAt int // number of origins at which idle ones are dropped
 	watchers      map[callbackd.DeliveryID][]chan struct{}
+
+	ready          [numClasses]fifo[*callbackQueue] // callbacks with a lane that is ready, by class
+	waitingForSlot fifo[*callbackQueue]
+
+	inFlight        int // exchanges with receivers
+	mayHangInFlight int // of those, the ones with receivers that may hang
+	flightBytes     int64
+	mayHangBytes    int64 // the part of flightBytes for receivers that may hang
+	dataBytes       int64 // event data in memory
+	eventReads      map[callbackd.EventID]*eventRead
+
+	recording     int           // outcomes on their way into the store
+	recordCalls   int           // of those, the ones that the store is recording
+	noRecordCalls chan struct{} // closed when recordCalls is 0; nil: nobody waits
 }
 
-// Classes of work: first attempts go ahead of retries, and both ahead of what
-// a replay sends again.
+// Classes of work, in the order in which they are started: first attempts go
+// ahead of retries, and both ahead of replays.
 const (
-	fresh = iota
+	firstAttempt = iota
 	retry
 	replay
-	classes
+	numClasses
 )
 
-// New makes an engine that is not started; what is handed over before Start
+// New makes an engine that is not started. What it is told of before Start
 // waits in the store.
 func New(o Options) *Engine {
 	if o.MaxInFlight == 0 {
@@ -142,47 +148,55 @@ func New(o Options) *Engine {
 		o.DataBudget = DefaultDataBudget
 	}
 	if o.FlightBudget == 0 {
-		o.FlightBudget = DefaultFlight
+		o.FlightBudget = DefaultFlightBudget
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Observer == nil {
-		o.Observer = silent{}
+		o.Observer = noObserver{}
 	}
-	e := &Engine{o: o, fetches: make(chan struct{}, maxFetches), targets: map[callbackd.CallbackID]*target{}, origins: map[originOf]*origin{}, loads: map[callbackd.EventID]*load{}, watchers: map[callbackd.DeliveryID][]chan struct{}{}}
+	e := &Engine{
+		options:    o,
+		readSlots:  make(chan struct{}, maxReads),
+		queues:     map[callbackd.CallbackID]*callbackQueue{},
+		origins:    map[originKey]*origin{},
+		eventReads: map[callbackd.EventID]*eventRead{},
+		watchers:   map[callbackd.DeliveryID][]chan struct{}{},
+	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
 }
 
-type silent struct{}
+type noObserver struct{}
 
-func (silent) AttemptDone(*callbackd.Outcome, callbackd.State, time.Duration) {}
-func (silent) BreakerOpened()                                                 {}
-func (silent) CallbackPaused(callbackd.PauseReason)                           {}
-func (silent) StaleOutcome()                                                  {}
+func (noObserver) AttemptDone(*callbackd.Outcome, callbackd.State, time.Duration) {}
+func (noObserver) BreakerOpened()                                                 {}
+func (noObserver) CallbackPaused(callbackd.PauseReason)                           {}
+func (noObserver) StaleOutcome()                                                  {}
 
-// Start begins with what the store holds. It reads which callbacks are owed
-// something, not what: windows fill while deliveries already run.
+// Start begins to deliver. It reads which callbacks have pending deliveries, but
+// not the deliveries: those are read while the first attempts already run. The
+// engine of a shared queue delivers nothing before it adopts a shard.
 func (e *Engine) Start(ctx context.Context) error {
-	if e.o.Shared { // nothing is ours before it is adopted
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.running = true
-		return nil
-	}
-	backlogs, err := e.o.Queue.Backlogs(ctx)
-	if err != nil {
-		return err
+	var backlogs []callbackd.CallbackID
+	if !e.options.Shared {
+		var err error
+		if backlogs, err = e.options.Queue.Backlogs(ctx); err != nil {
+			return err
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running = true
-	for _, no := range backlogs {
-		e.target(no).forget()
+	if e.options.Shared {
+		return nil
 	}
-	for _, t := range e.targets {
-		e.fetch(t)
+	for _, id := range backlogs {
+		e.queue(id).rereadAll()
+	}
+	for _, q := range e.queues {
+		e.readMore(q)
 	}
 	return nil
 }
@@ -194,7 +208,7 @@ func (e *Engine) Running() bool {
 	return e.running && !e.draining
 }
 
-// InFlight is the number of attempts under way.
+// InFlight returns the number of attempts in flight.
 func (e *Engine) InFlight() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -202,7 +216,7 @@ func (e *Engine) InFlight() int {
 }
 
 // OnCommit takes deliveries that were just committed. The store calls it in
-// commit order; it never blocks on anything but the engine's own mutex.
+// commit order. It waits for nothing but the engine's own mutex.
 func (e *Engine) OnCommit(ds []callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -212,72 +226,73 @@ func (e *Engine) OnCommit(ds []callbackd.Delivery) {
 		if !e.owns(d.ID.Callback) {
 			continue
 		}
-		t := e.target(d.ID.Callback)
+		q := e.queue(d.ID.Callback)
 		switch {
 		case d.Test && e.mayStart(now):
-			e.startTest(t, d)
-		case e.o.Shared:
-			e.admit(t, d, !d.ReadLane)
+			e.sendTest(q, d)
+		case e.options.Shared:
+			e.offerShared(q, d, !d.ReadLane)
 		default:
-			e.offer(t, d)
+			e.offer(q, d)
 		}
 	}
-	e.pump(now)
+	e.dispatch(now)
 }
 
-// Retry tells the engine of a delivery that a person made due.
-func (e *Engine) Retry(d callbackd.Delivery) {
+// Resent tells the engine of a delivery that a person resent: the store made it
+// due.
+func (e *Engine) Resent(d callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if d.Due.IsZero() || !e.owns(d.ID.Callback) { // never tried: it takes its turn
+	if d.Due.IsZero() { // its first attempt is still to come
 		return
 	}
-	t := e.target(d.ID.Callback)
-	l := t.lanes[d.Session]
-	switch {
-	case t.hasten(&d):
-	case l != nil && slices.ContainsFunc(l.again, func(a callbackd.Delivery) bool { return a.ID == d.ID }):
-		i := slices.IndexFunc(l.again, func(a callbackd.Delivery) bool { return a.ID == d.ID })
-		l.again[i].Manual, l.again[i].Step = true, 0
-	default:
-		t.revive(&d)
+	if !e.owns(d.ID.Callback) {
+		return
 	}
-	e.tick(t)
+	q := e.queue(d.ID.Callback)
+	if !q.makeHeadDue(&d) && !q.restartRetry(&d) {
+		q.noteDueAgain(&d)
+	}
+	e.advance(q, e.now())
 }
 
-// Replay tells the engine of deliveries that a replay made due.
-func (e *Engine) Replay(ds []callbackd.Delivery) {
+// Replayed tells the engine of deliveries that a replay made due.
+func (e *Engine) Replayed(ds []callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := e.now()
+	var changed []*callbackQueue
 	for i := range ds {
-		if e.owns(ds[i].ID.Callback) {
-			t := e.target(ds[i].ID.Callback)
-			if !t.hasten(&ds[i]) {
-				t.revive(&ds[i])
-			}
+		if !e.owns(ds[i].ID.Callback) {
+			continue
+		}
+		q := e.queue(ds[i].ID.Callback)
+		if !q.makeHeadDue(&ds[i]) {
+			q.noteDueAgain(&ds[i])
+		}
+		if n := len(changed); n == 0 || changed[n-1] != q { // a replay goes by callback
+			changed = append(changed, q)
 		}
 	}
-	for i := range ds {
-		if e.owns(ds[i].ID.Callback) {
-			e.tickLocked(e.target(ds[i].ID.Callback), now)
-		}
+	now := e.now()
+	for _, q := range changed {
+		e.advance(q, now)
 	}
 }
 
 // CallbackChanged makes the engine read a callback's setting again: it was
 // created, replaced, paused, resumed or deleted.
-func (e *Engine) CallbackChanged(no callbackd.CallbackID) {
+func (e *Engine) CallbackChanged(id callbackd.CallbackID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t := e.targets[no]; t != nil {
-		t.stale = true
-		e.fetch(t)
+	if q := e.queues[id]; q != nil {
+		q.stale = true
+		e.readMore(q)
 	}
 }
 
-// Watch returns a channel that is closed when the next attempt of a delivery
-// is recorded. Call stop when it is no longer needed.
+// Watch returns a channel that is closed when the next attempt of a delivery is
+// recorded. Call stop when it is no longer needed.
 func (e *Engine) Watch(id callbackd.DeliveryID) (done <-chan struct{}, stop func()) {
 	ch := make(chan struct{})
 	e.mu.Lock()
@@ -293,18 +308,21 @@ func (e *Engine) Watch(id callbackd.DeliveryID) (done <-chan struct{}, stop func
 	}
 }
 
-// Drain starts nothing more and waits for the attempts in flight. When ctx
-// ends it breaks them off; they are recorded as interrupted and are repeated
-// after the next start.
+// Drain starts nothing more and waits for the attempts in flight. When ctx ends
+// it breaks them off; they are recorded as interrupted and are repeated after
+// the next start.
 func (e *Engine) Drain(ctx context.Context) {
 	e.mu.Lock()
 	e.draining = true
-	for _, t := range e.targets {
-		t.stopTimer()
+	for _, q := range e.queues {
+		q.stopTimer()
 	}
 	e.mu.Unlock()
 	done := make(chan struct{})
-	go func() { e.work.Wait(); close(done) }()
+	go func() {
+		e.work.Wait()
+		close(done)
+	}()
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -314,124 +332,105 @@ func (e *Engine) Drain(ctx context.Context) {
 	e.cancel()
 }
 
-// pump starts what may start: round robin over callbacks, one attempt a turn,
-// retries only when no first attempt of any callback can start.
-func (e *Engine) pump(now time.Time) {
+// dispatch starts the attempts that may start. Callbacks take turns of one
+// attempt each. A class has its turn only when no callback can start an attempt
+// of the class before.
+func (e *Engine) dispatch(now time.Time) {
 	if !e.mayStart(now) {
 		return
 	}
-	// What waits to be recorded is bounded too: a store that falls behind
-	// holds the starts back.
-	for e.inFlight < e.o.MaxInFlight && e.recording < e.o.MaxInFlight {
-		started := false
-		for class := range e.rings {
-			if t, ok := e.rings[class].pop(); ok {
-				t.queued[class] = false
-				e.startOne(t, class, now)
-				started = true
-				break
-			}
-		}
-		if !started {
+	// Outcomes that wait to be recorded are bounded too: a store that falls
+	// behind slows the starts down.
+	for e.inFlight < e.options.MaxInFlight && e.recording < e.options.MaxInFlight {
+		q, class, ok := e.nextReady()
+		if !ok {
 			return
 		}
+		e.startNext(q, class, now)
 	}
 }
 
-// startOne gives target t its turn in a class.
-func (e *Engine) startOne(t *target, class int, now time.Time) {
-	if t.leaving {
+// nextReady takes the callback whose turn it is, and its class.
+func (e *Engine) nextReady() (q *callbackQueue, class int, ok bool) {
+	for class := range e.ready {
+		if q, ok := e.ready[class].pop(); ok {
+			q.inReady[class] = false
+			return q, class, true
+		}
+	}
+	return nil, 0, false
+}
+
+// startNext starts the next attempt of q in a class, when all limits allow it.
+// Otherwise q has its turn again when what it waits for has happened.
+func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
+	switch {
+	case q.leaving:
+		return
+	case !q.mayStart(class, now): // until one of its attempts ends or its timer fires
+		q.setTimer(e, now)
+		return
+	case !q.origin.mayStart(q, now): // until an attempt at the origin ends or its timer fires
+		q.origin.makeWait(e, q, now)
+		return
+	case e.slotsFor(q) <= 0 || !q.fitsBytes(e, class): // until attempts of any callback end
+		if !q.waitingForSlot {
+			q.waitingForSlot = true
+			e.waitingForSlot.push(q)
+		}
 		return
 	}
-	if !t.mayStart(class, now) {
-		t.schedule(e, now)
-		return // it comes back when an attempt ends or its timer fires
-	}
-	if !t.origin.takes(t, now) {
-		t.origin.wait(e, t, now)
-		return // it comes back when one there ends or its timer fires
-	}
-	if e.placesFor(t) <= 0 || !t.fits(e, class) {
-		if !t.parked {
-			t.parked = true
-			e.parked.push(t)
-		}
-		return // it comes back when attempts end, of any target
-	}
-	l, ok := t.ready[class].pop()
+	l, ok := q.ready[class].pop()
 	if !ok {
 		return
 	}
-	l.ready[class] = false
-	if d, ok := t.take(l, class); ok {
-		if t.limiter != nil {
-			t.limiter.AllowN(now, 1)
+	l.inReady[class] = false
+	if d, ok := q.takeNext(l, class); ok {
+		if q.limiter != nil {
+			q.limiter.AllowN(now, 1)
 		}
-		l.busy, l.flying = true, d.ID.Event
-		e.start(t, l, d)
+		l.busy = true
+		l.current = d.ID.Event
+		e.start(q, l, d)
 	}
-	t.enqueue(e)
+	q.markReady(e)
 }
 
-// placesFor is how many more places target t may take. The last eighth is
-// for targets that hold none, so that a crowd of hanging receivers leaves a
-// place to the next one; suspects together get half, and three quarters
-// with those that hold none, so that the rest is for receivers known to
-// answer.
-func (e *Engine) placesFor(t *target) int {
-	left, suspects := e.o.MaxInFlight-e.inFlight, e.o.MaxInFlight*3/4
-	if t.inFlight > 0 {
-		left -= e.o.MaxInFlight / 8
-		suspects = e.o.MaxInFlight / 2
+// slotsFor returns how many more attempts q may start. 1/8 of all slots is
+// reserved for callbacks with none in flight, so that receivers that hang leave
+// slots for the others. Callbacks that may hang share 1/2 of the slots, or 3/4
+// for their first attempt, so that the rest is for receivers known to answer.
+func (e *Engine) slotsFor(q *callbackQueue) int {
+	total := e.options.MaxInFlight
+	left := total - e.inFlight
+	mayHangShare := total * 3 / 4
+	if q.inFlight > 0 {
+		left -= total / 8
+		mayHangShare = total / 2
 	}
-	if t.suspect() {
-		left = min(left, max(1, suspects)-e.suspects)
+	if q.mayHang() {
+		left = min(left, max(1, mayHangShare)-e.mayHangInFlight)
 	}
 	return left
 }
 
-// startTest sends a test at once, beside the lanes, the pause and the
-// breaker.
-func (e *Engine) startTest(t *target, d callbackd.Delivery) {
-	if d.ID.Event <= t.cursor || t.taken[d.ID.Event] {
-		e.look(t, d.Session, d.ID.Event) // a query may have seen it first: it goes its lane's way
-		e.fetch(t)
+// sendTest sends a test at once. The order of its lane, a pause and the breaker
+// do not hold it back.
+func (e *Engine) sendTest(q *callbackQueue, d callbackd.Delivery) {
+	id := d.ID.Event
+	if id <= q.cursor || q.inMemory[id] {
+		// A read may have seen it first. Then it is sent in its lane's order.
+		e.readDelivery(q, d.Session, id)
+		e.readMore(q)
 		return
 	}
-	t.seen = max(t.seen, d.ID.Event)
-	if !t.behind {
-		t.cursor = max(t.cursor, d.ID.Event)
+	q.lastOffered = max(q.lastOffered, id)
+	if !q.moreInStore {
+		q.cursor = max(q.cursor, id)
 	}
-	t.taken[d.ID.Event] = true
+	q.inMemory[id] = true
 	if d.Event != nil {
-		e.data += int64(len(d.Event.Data))
+		e.dataBytes += int64(len(d.Event.Data))
 	}
-	e.start(t, nil, d)
-}
-
-// place is what an attempt in flight takes up.
-type place struct {
-	replayed bool
-	suspect  bool
-	bytes    int64
-	origin   *origin // nil: its callback is not on probation, or it is a test
-}
-
-func (e *Engine) start(t *target, l *lane, d callbackd.Delivery) {
-	t.inFlight++
-	e.inFlight++
-	p := place{replayed: d.Replay != 0, suspect: t.suspect()}
-	if p.replayed {
-		t.replaying++
-	}
-	if p.suspect {
-		e.suspects++
-	}
-	e.carry(t, &p, t.bytesOf(&d))
-	if t.origin != nil && !d.Test {
-		p.origin = t.origin
-		p.origin.start(t, e.now())
-	}
-	cb := t.cb
-	e.work.Go(func() { e.attempt(t, l, d, cb, p) })
+	e.start(q, nil, d)
 }

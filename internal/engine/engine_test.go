@@ -462,7 +462,7 @@ func TestManualRetryAndPanickingSender(t *testing.T) {
 		}
 		done, stop := r.e.Watch(id)
 		defer stop()
-		r.e.Retry(*d)
+		r.e.Resent(*d)
 		pass(time.Second)
 		select {
 		case <-done:

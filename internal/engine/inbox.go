@@ -4,24 +4,26 @@ import (
 	"callbackd"
 )
 
-// inbox is what other nodes accepted and this one delivers, on its way from
-// the store.
+// inbox holds the deliveries that other nodes accepted and this node delivers,
+// until they are read from the store. They are read for all callbacks
+// together, which costs the database less than a read for each.
 type inbox struct {
 	waiting []callbackd.Delivery
 	reading bool
-	// settled is what was recorded while a query ran: its result may still
-	// show it.
-	settled map[callbackd.DeliveryID]bool
+	// recordedDuringRead holds what was recorded while a read ran: the result
+	// of the read may still show it.
+	recordedDuringRead map[callbackd.DeliveryID]bool
 }
 
 const (
 	maxInbox   = 4096 // deliveries that wait to be read
-	inboxBatch = 512  // read at a time
+	inboxBatch = 512  // deliveries read at a time
 )
 
-// Look tells the engine of deliveries that other nodes accepted: they are in
-// the store, and so is everything before each of them in its session.
-func (e *Engine) Look(ds []callbackd.Delivery) {
+// CommittedElsewhere tells the engine of deliveries that other nodes accepted.
+// They are in the store, and so is everything before each of them in its
+// session. Only their ids, sessions and sequence numbers need to be set.
+func (e *Engine) CommittedElsewhere(ds []callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range ds {
@@ -29,11 +31,11 @@ func (e *Engine) Look(ds []callbackd.Delivery) {
 		if !e.owns(d.ID.Callback) {
 			continue
 		}
-		t := e.target(d.ID.Callback)
-		t.seen = max(t.seen, d.ID.Event)
-		if !e.running || t.behind || t.paused || len(e.inbox.waiting) >= maxInbox {
-			e.look(t, d.Session, d.ID.Event)
-			e.fetch(t)
+		q := e.queue(d.ID.Callback)
+		q.lastOffered = max(q.lastOffered, d.ID.Event)
+		if !e.running || q.moreInStore || q.paused || len(e.inbox.waiting) >= maxInbox {
+			e.readDelivery(q, d.Session, d.ID.Event)
+			e.readMore(q)
 		} else {
 			e.inbox.waiting = append(e.inbox.waiting, *d)
 		}
@@ -44,106 +46,124 @@ func (e *Engine) Look(ds []callbackd.Delivery) {
 	}
 }
 
-// readInbox reads what waits, of all callbacks together, until nothing does.
+// readInbox reads what waits in the inbox until nothing does.
 func (e *Engine) readInbox() {
 	for {
-		e.mu.Lock()
-		in := &e.inbox
-		if len(in.waiting) == 0 || e.draining {
-			in.waiting, in.reading, in.settled = nil, false, nil
-			e.mu.Unlock()
+		batch := e.nextInboxBatch()
+		if batch == nil {
 			return
 		}
-		n := min(len(in.waiting), inboxBatch)
-		batch := in.waiting[:n:n]
-		in.waiting, in.settled = in.waiting[n:], map[callbackd.DeliveryID]bool{}
-		e.mu.Unlock()
-		ids := make([]callbackd.DeliveryID, n)
+		ids := make([]callbackd.DeliveryID, len(batch))
 		for i := range batch {
 			ids[i] = batch[i].ID
 		}
-		ds, err := e.o.Queue.FirstAttemptsByID(e.ctx, ids)
-		if err != nil {
-			e.o.Log.Error("queue not read, trying again", "error", err)
-			ds = nil
-		}
+		ds, err := e.options.Queue.FirstAttemptsByID(e.ctx, ids)
 		e.mu.Lock()
-		for i := range ds {
-			if e.owns(ds[i].ID.Callback) && !in.settled[ds[i].ID] {
-				e.admit(e.target(ds[i].ID.Callback), ds[i], false)
-			}
-		}
-		if err != nil { // each callback's own reader tries until it succeeds
-			for i := range batch {
-				if e.owns(batch[i].ID.Callback) {
-					t := e.target(batch[i].ID.Callback)
-					t.readFrom(batch[i].ID.Event)
-					e.fetch(t)
+		if err != nil {
+			e.options.Log.Error("queue not read, trying again", "error", err)
+			e.rereadEach(batch)
+		} else {
+			for i := range ds {
+				id := ds[i].ID
+				if e.owns(id.Callback) && !e.inbox.recordedDuringRead[id] {
+					e.offerShared(e.queue(id.Callback), ds[i], false)
 				}
 			}
 		}
-		e.pump(e.now())
+		e.dispatch(e.now())
 		e.mu.Unlock()
 	}
 }
 
-// admit is offer for a shared queue, where ids come in any order. next tells
-// that nothing of the session before d can be unknown; otherwise the lane
-// must show it.
-func (e *Engine) admit(t *target, d callbackd.Delivery, next bool) {
+// nextInboxBatch takes a batch out of the inbox. It returns nil when none waits
+// or the engine drains, and then notes that nobody reads the inbox any more.
+func (e *Engine) nextInboxBatch() []callbackd.Delivery {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	in := &e.inbox
+	if len(in.waiting) == 0 || e.draining {
+		*in = inbox{}
+		return nil
+	}
+	n := min(len(in.waiting), inboxBatch)
+	batch := in.waiting[:n:n]
+	in.waiting = in.waiting[n:]
+	in.recordedDuringRead = map[callbackd.DeliveryID]bool{}
+	return batch
+}
+
+// rereadEach leaves deliveries to the reads of their own queues, which are
+// repeated until they succeed.
+func (e *Engine) rereadEach(ds []callbackd.Delivery) {
+	for i := range ds {
+		if id := ds[i].ID; e.owns(id.Callback) {
+			q := e.queue(id.Callback)
+			q.reread(id.Event)
+			e.readMore(q)
+		}
+	}
+}
+
+// offerShared is offer for a shared queue, where ids come in any order.
+// complete tells that nothing before d in its session can be unknown here.
+// Unless that is known, the lane is read from the store.
+func (e *Engine) offerShared(q *callbackQueue, d callbackd.Delivery, complete bool) {
 	id := d.ID.Event
-	t.seen = max(t.seen, id)
-	last := floor{}
-	if l := t.lanes[d.Session]; l != nil {
-		last = floor{l.last, l.number}
-		next = next && !l.more
+	q.lastOffered = max(q.lastOffered, id)
+	var last lanePosition
+	if l := q.lanes[d.Session]; l != nil {
+		last = lanePosition{l.lastTaken, l.lastSequence}
+		complete = complete && !l.moreInStore
 	} else {
-		last = e.floors.of(t.id, d.Session)
+		last = e.lastPositions.get(q.id, d.Session)
 	}
-	if id <= last.id || t.taken[id] {
-		return // it came by another way, and went
+	if id <= last.event || q.inMemory[id] {
+		return // it came by another way already
 	}
-	next = next || d.Sequence == 1 || last.number > 0 && last.number == d.Sequence-1
-	if !next || !e.running || t.behind || t.paused || t.count >= e.o.Window || len(t.held.lanes) >= maxHeld {
-		e.look(t, d.Session, id)
+	follows := d.Sequence == 1 || last.sequence > 0 && last.sequence == d.Sequence-1
+	if (complete || follows) && e.mayKeep(q) {
+		q.cursor = max(q.cursor, id)
+		e.addToLane(q, d)
 	} else {
-		t.cursor = max(t.cursor, id)
-		e.put(t, d)
+		e.readDelivery(q, d.Session, id)
 	}
-	e.fetch(t)
+	e.readMore(q)
 }
 
-// floor is up to where a lane is done: an event and its sequence number.
-type floor struct {
-	id     callbackd.EventID
-	number int64 // 0: not known
+// lanePosition is the last delivery of a lane that came into memory.
+type lanePosition struct {
+	event    callbackd.EventID
+	sequence int64 // 0: not known
 }
 
-// floors remembers the floors of lanes that are in memory no more: such a
-// lane is then read from there on, not from its session's first event, and
-// what follows it need not be looked for.
-type floors struct{ young, old map[floorOf]floor }
+// lanePositions remembers the positions of lanes that left memory. Such a lane
+// is then read from there on instead of from its session's first event, and the
+// delivery that follows need not be looked for. The oldest are forgotten.
+type lanePositions struct{ recent, older map[laneKey]lanePosition }
 
-type floorOf struct {
-	no      callbackd.CallbackID
-	session string
+type laneKey struct {
+	callback callbackd.CallbackID
+	session  string
 }
 
-const maxFloors = 1 << 15 // in each half
+const maxLanePositions = 1 << 15 // in each of the two maps
 
-func (f *floors) of(no callbackd.CallbackID, session string) floor {
-	if at, ok := f.young[floorOf{no, session}]; ok {
+// get returns the position of a lane; zero: it is not remembered.
+func (p *lanePositions) get(id callbackd.CallbackID, session string) lanePosition {
+	key := laneKey{id, session}
+	if at, ok := p.recent[key]; ok {
 		return at
 	}
-	return f.old[floorOf{no, session}]
+	return p.older[key]
 }
 
-func (f *floors) keep(no callbackd.CallbackID, session string, at floor) {
-	if at.id == 0 {
+func (p *lanePositions) put(id callbackd.CallbackID, session string, at lanePosition) {
+	if at.event == 0 {
 		return
 	}
-	if f.young == nil || len(f.young) >= maxFloors {
-		f.young, f.old = map[floorOf]floor{}, f.young
+	if p.recent == nil || len(p.recent) >= maxLanePositions {
+		p.older = p.recent
+		p.recent = map[laneKey]lanePosition{}
 	}
-	f.young[floorOf{no, session}] = at
+	p.recent[laneKey{id, session}] = at
 }

@@ -6,108 +6,124 @@ import (
 	"callbackd"
 )
 
-// originOf names what the callbacks of one key have at one origin.
-type originOf struct {
+// originKey names an origin as the callbacks of one API key use it.
+type originKey struct {
 	key    callbackd.KeyID
 	origin string
 }
 
-// origin is what the callbacks on probation there share.
+// origin is what the callbacks on probation at an origin share; see
+// [callbackd.Probation].
 type origin struct {
 	probation callbackd.Probation
-	members   int           // callbacks on probation
-	inFlight  int           // their exchanges
-	waiting   ring[*target] // those that wait for one to end
+	callbacks int                  // callbacks on probation
+	inFlight  int                  // their exchanges
+	waiting   fifo[*callbackQueue] // those that wait for an exchange to end
 }
 
-// idleOrigins is the number of origins at which idle ones are dropped.
+// idleOrigins is the number of origins from which on idle ones are dropped.
 const idleOrigins = 1024
 
-// probation puts a callback on probation at its origin, or ends that.
-func (e *Engine) probation(t *target) {
+// updateProbation puts a callback on probation at its origin, or ends that.
+func (e *Engine) updateProbation(q *callbackQueue) {
 	var next *origin
-	if !t.proven && !t.cb.Deleted() {
-		next = e.origin(originOf{t.cb.Key, callbackd.Origin(t.cb.URL)})
+	if !q.proven && !q.cb.Deleted() {
+		next = e.origin(originKey{q.cb.Key, callbackd.Origin(q.cb.URL)})
 	}
-	if next == t.origin {
+	if next == q.origin {
 		return
 	}
-	t.leaveOrigin()
-	t.origin, t.begun, t.atOrigin = next, false, false
+	q.leaveOrigin()
+	q.origin = next
+	q.startedAtOrigin = false
+	q.waitingAtOrigin = false
 	if next != nil {
-		next.members++
+		next.callbacks++
 	}
 }
 
-func (e *Engine) origin(of originOf) *origin {
-	o := e.origins[of]
-	if o == nil {
-		if now := e.now(); len(e.origins) >= max(e.sweepOrigins, idleOrigins) {
-			for k, v := range e.origins {
-				if v.members == 0 && v.inFlight == 0 && v.probation.Idle(now) {
-					delete(e.origins, k)
-				}
-			}
-			e.sweepOrigins = 2 * len(e.origins)
-		}
-		o = &origin{}
-		e.origins[of] = o
+// origin returns an origin and makes it when there is none.
+func (e *Engine) origin(key originKey) *origin {
+	if o := e.origins[key]; o != nil {
+		return o
 	}
+	if len(e.origins) >= max(e.dropOriginsAt, idleOrigins) {
+		now := e.now()
+		for k, o := range e.origins {
+			if o.callbacks == 0 && o.inFlight == 0 && o.probation.Idle(now) {
+				delete(e.origins, k)
+			}
+		}
+		e.dropOriginsAt = 2 * len(e.origins)
+	}
+	o := &origin{}
+	e.origins[key] = o
 	return o
 }
 
-func (t *target) leaveOrigin() {
-	if t.origin != nil {
-		t.origin.members--
-		t.origin = nil
+func (q *callbackQueue) leaveOrigin() {
+	if q.origin != nil {
+		q.origin.callbacks--
+		q.origin = nil
 	}
 }
 
-// takes tells whether one more attempt of t may start at the origin.
-func (o *origin) takes(t *target, now time.Time) bool {
-	return o == nil || o.inFlight < o.probation.Limit(now) && (t.begun || o.probation.MayBegin(now))
+// mayStart tells whether one more attempt of q may start at the origin. A nil
+// origin has no limit.
+func (o *origin) mayStart(q *callbackQueue, now time.Time) bool {
+	if o == nil {
+		return true
+	}
+	return o.inFlight < o.probation.Limit(now) && o.mayBegin(q, now)
 }
 
-// opensAt is when time itself lets the origin take an attempt of t; zero: it
-// does not wait for time.
-func (o *origin) opensAt(t *target, now time.Time) time.Time {
+// mayBegin tells whether q made its first attempt at the origin, or may make it
+// now.
+func (o *origin) mayBegin(q *callbackQueue, now time.Time) bool {
+	return q.startedAtOrigin || o.probation.MayBegin(now)
+}
+
+// opensAt returns when the passing of time lets the origin take an attempt of q;
+// zero: it does not wait for a time.
+func (o *origin) opensAt(q *callbackQueue, now time.Time) time.Time {
 	at := o.probation.Health.HeldUntil()
 	if !at.After(now) {
 		at = time.Time{}
 	}
-	if begin := o.probation.NextBegin(now); !t.begun && begin.After(at) {
+	begin := o.probation.NextBegin(now)
+	if !q.startedAtOrigin && begin.After(at) {
 		at = begin
 	}
 	return at
 }
 
-// start counts an attempt of t.
-func (o *origin) start(t *target, now time.Time) {
+// start counts an attempt of q.
+func (o *origin) start(q *callbackQueue, now time.Time) {
 	o.inFlight++
-	if !t.begun {
-		t.begun = true
+	if !q.startedAtOrigin {
+		q.startedAtOrigin = true
 		o.probation.Begin(now)
 	}
 }
 
-// wait makes t come back when the origin may take an attempt of it: when one
-// there ends, or, before the callback's first one, when its time has come.
-func (o *origin) wait(e *Engine, t *target, now time.Time) {
-	if !t.atOrigin && (t.begun || o.probation.MayBegin(now)) {
-		t.atOrigin = true
-		o.waiting.push(t)
+// makeWait makes q try again when the origin may take an attempt of it: when an
+// exchange there ends, or, before the first attempt of q, at its time.
+func (o *origin) makeWait(e *Engine, q *callbackQueue, now time.Time) {
+	if !q.waitingAtOrigin && o.mayBegin(q, now) {
+		q.waitingAtOrigin = true
+		o.waiting.push(q)
 	}
-	t.schedule(e, now)
+	q.setTimer(e, now)
 }
 
-// ended gives the place of an attempt to those that wait. All of them are
-// asked: one may be held by something else by now.
-func (o *origin) ended(e *Engine, now time.Time) {
+// attemptEnded lets all that wait try again. One alone would not be enough:
+// something else may keep it from starting by now.
+func (o *origin) attemptEnded(e *Engine, now time.Time) {
 	o.inFlight--
 	for range o.waiting.len() {
-		t, _ := o.waiting.pop()
-		t.atOrigin = false
-		t.enqueue(e)
-		t.schedule(e, now)
+		q, _ := o.waiting.pop()
+		q.waitingAtOrigin = false
+		q.markReady(e)
+		q.setTimer(e, now)
 	}
 }

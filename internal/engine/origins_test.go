@@ -205,7 +205,7 @@ func TestProbationStrandsNobody(t *testing.T) {
 	})
 }
 
-// What one receiver asks for with Retry-After holds no other callback at its
+// What one receiver asks for with Resent-After holds no other callback at its
 // origin.
 func TestRetryAfterOfOneHoldsNoOtherOnProbation(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {

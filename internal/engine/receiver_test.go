@@ -58,7 +58,7 @@ func (r *rig) put(no callbackd.CallbackID, url string) {
 
 func (r *rig) restart() { r.Helper(); r.close(); r.open() }
 
-// after is an answer with Retry-After.
+// after is an answer with Resent-After.
 func after(code int, header string) callbackd.Result {
 	res := status(code)
 	res.RetryAfter = header
@@ -234,7 +234,7 @@ func (r *rig) closing(code int, wait time.Duration) (until func() time.Time) {
 	return func() time.Time { return asked.Add(wait) }
 }
 
-// Retry-After with 429 and 503 closes the callback: first attempts, retries
+// Resent-After with 429 and 503 closes the callback: first attempts, retries
 // and replays wait, over restarts; a test does not, and a resume ends it.
 func TestRetryAfterClosesTheCallback(t *testing.T) {
 	for _, code := range []int{429, 503} {
@@ -335,7 +335,7 @@ func (r *rig) replayAll() {
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.e.Replay(step.Due)
+	r.e.Replayed(step.Due)
 }
 
 // test sends a test to a callback.
@@ -347,7 +347,7 @@ func (r *rig) test(no callbackd.CallbackID) {
 	}
 }
 
-// The breaker's probe waits for the longer of its own wait and Retry-After.
+// The breaker's probe waits for the longer of its own wait and Resent-After.
 func TestTheProbeWaitsForRetryAfter(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{OrderWait: callbackd.NoOrderWait})

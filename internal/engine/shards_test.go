@@ -76,7 +76,7 @@ func (p *peers) newPeer() *peer {
 	if err := one.e.Start(p.Context()); err != nil {
 		p.Fatal(err)
 	}
-	one.e.Hold(time.Now().Add(24 * time.Hour))
+	one.e.SetLease(time.Now().Add(24 * time.Hour))
 	return one
 }
 
@@ -99,7 +99,7 @@ func (p *peers) handover(ds []callbackd.Delivery) {
 				one := p.all[to]
 				p.mu.Unlock()
 				d.Event = nil
-				one.e.Look([]callbackd.Delivery{d})
+				one.e.CommittedElsewhere([]callbackd.Delivery{d})
 			})
 		}
 	}
@@ -300,7 +300,7 @@ func allShards() (all []callbackd.Shard) {
 func TestNothingStartsWithoutALease(t *testing.T) {
 	shared(t, func(r *rig, e *engine.Engine) {
 		r.callback(ev1, callbackd.Policy{})
-		e.Hold(time.Now().Add(10 * time.Second))
+		e.SetLease(time.Now().Add(10 * time.Second))
 		r.publish(ev1, "A")
 		pass(9 * time.Second)
 		r.publish(ev1, "B")
@@ -313,7 +313,7 @@ func TestNothingStartsWithoutALease(t *testing.T) {
 		if n := len(r.sent()); n != 2 {
 			r.Fatalf("%d sent, the lease ended after 2", n)
 		}
-		e.Hold(time.Now().Add(10 * time.Second))
+		e.SetLease(time.Now().Add(10 * time.Second))
 		synctest.Wait()
 		if n := len(r.sent()); n != 5 {
 			r.Fatalf("%d sent after the renewal, want 5", n)
@@ -338,14 +338,14 @@ func TestAnAttemptThatOutlastsTheLeaseBeforeItIsSentIsPutBack(t *testing.T) {
 			r.Fatal(err)
 		}
 		r.s.OnCommit(e.OnCommit)
-		e.Hold(time.Now().Add(30 * time.Second)) // the setting alone takes 20 s to read
+		e.SetLease(time.Now().Add(30 * time.Second)) // the setting alone takes 20 s to read
 		r.publish(ev1, "A", "A", "B")
 		pass(time.Minute)
 		if n := len(r.sent()); n != 0 {
 			r.Fatalf("%d sent after the end of the lease", n)
 		}
 		q.set(0)
-		e.Hold(time.Now().Add(time.Hour))
+		e.SetLease(time.Now().Add(time.Hour))
 		pass(time.Minute)
 		var got []int64
 		for _, c := range r.sent() {
@@ -455,7 +455,7 @@ func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 		if err := e.Adopt(r.Context(), allShards()); err != nil {
 			r.Fatal(err)
 		}
-		e.Hold(time.Now().Add(time.Hour))
+		e.SetLease(time.Now().Add(time.Hour))
 		r.s.OnCommit(e.OnCommit)
 		for i := range 5 { // more than the window holds: the rest is left to the store
 			r.publish(ev1, fmt.Sprint("own", i))
@@ -478,7 +478,7 @@ func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 		q.mu.Lock()
 		q.hidden = 0
 		q.mu.Unlock()
-		e.Look([]callbackd.Delivery{{ID: callbackd.DeliveryID{Event: late, Callback: 1}, Session: "late", Sequence: 1}})
+		e.CommittedElsewhere([]callbackd.Delivery{{ID: callbackd.DeliveryID{Event: late, Callback: 1}, Session: "late", Sequence: 1}})
 		pass(10 * time.Minute)
 		if n := len(r.sent()); n != 7 {
 			r.Errorf("%d of 7 sent", n)

@@ -259,24 +259,23 @@ func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackID) (out stor
 }
 
 // ListHealth is part of [store.Stats].
-func (s *Store) ListHealth(ctx context.Context, q store.HealthQuery) (page store.HealthPage, err error) {
-	var listed store.CallbackPage
-	if q.Attention {
-		listed.Callbacks, err = s.attention(ctx, q.CertBefore)
+func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyID, q store.HealthQuery) (out []store.CallbackHealth, err error) {
+	var cbs []*callbackd.Callback
+	if key != 0 {
+		cbs, err = s.ListCallbacks(ctx, key)
 	} else {
-		listed, err = s.ListCallbacks(ctx, q.CallbackQuery)
+		cbs, err = s.attention(ctx, q.CertBefore)
 	}
 	if err != nil {
-		return page, err
+		return nil, err
 	}
-	cbs := listed.Callbacks
-	out := make([]store.CallbackHealth, len(cbs))
+	out = make([]store.CallbackHealth, len(cbs))
 	place := make(map[int64]*store.CallbackHealth, len(cbs))
 	nos := make([]int64, len(cbs))
 	for i, cb := range cbs {
 		out[i].Callback, nos[i], place[int64(cb.ID)] = cb, int64(cb.ID), &out[i]
 	}
-	return store.HealthPage{Callbacks: out, Next: listed.Next}, s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+	return out, s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		var p pipeline
 		addReceivers(&p, nos, func(no int64) *store.Receiver { return &place[no].Receiver })
 		pending := store.PendingQuery{OverdueBefore: q.OverdueBefore, Limit: store.MaxPendingShown}

@@ -240,25 +240,16 @@ func (s *Store) Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.
 }
 
 // ListCallbacks is part of [store.Callbacks].
-func (s *Store) ListCallbacks(ctx context.Context, q store.CallbackQuery) (page store.CallbackPage, err error) {
-	where, args := "c.deleted_at IS NULL AND (SELECT revoked_at FROM keys WHERE no = c.key_no) IS NULL", []any{}
-	if q.Key != store.AllKeys {
-		where, args = "c.deleted_at IS NULL AND c.key_no = ?", append(args, int64(q.Key))
-	}
-	if q.After != 0 {
-		where += " AND (c.key_no, c.type, c.name) > (SELECT key_no, type, name FROM callbacks WHERE no = ?)"
-		args = append(args, int64(q.After))
-	}
-	limit := q.PageLimit()
+func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyID) (out []*callbackd.Callback, err error) {
 	err = s.read(ctx, func(d *db) error {
-		return d.query("SELECT "+callbackColumns+" FROM callbacks c INDEXED BY callbacks_in_force CROSS JOIN callback_versions v ON v.callback_no = c.no AND v.version = c.version WHERE "+where+" ORDER BY c.key_no, c.type, c.name LIMIT ?",
+		return d.query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE c.key_no = ? AND c.deleted_at IS NULL ORDER BY c.type, c.name",
 			func(st *sqlite3.Stmt) error {
 				cb, err := s.scanCallback(st)
-				page.Callbacks = append(page.Callbacks, cb)
+				out = append(out, cb)
 				return err
-			}, append(args, limit+1)...)
+			}, int64(key))
 	})
-	return page.Cut(limit), err
+	return out, err
 }
 
 // CallbackByID is part of [store.Callbacks].
