@@ -10,6 +10,7 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/signature"
+	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
 	"callbackd/wire"
 )
@@ -128,12 +129,12 @@ func headersByName(headers []callbackd.Header) []callbackd.Header {
 }
 
 func (a *API) listCallbacks(w http.ResponseWriter, c *call) error {
-	cbs, err := a.Store.ListCallbacks(c.Context(), c.key.ID)
+	page, err := a.Store.ListCallbacks(c.Context(), store.CallbackQuery{Key: c.key.ID})
 	if err != nil {
 		return err
 	}
 	out := wire.CallbackList{APIKey: c.key.APIKey, Data: []wire.Callback{}}
-	for _, cb := range cbs {
+	for _, cb := range page.Callbacks {
 		out.Data = append(out.Data, a.show(cb))
 	}
 	answer(w, http.StatusOK, out)

@@ -62,7 +62,7 @@ func (a *API) listLogs(w http.ResponseWriter, c *call) error {
 		if !ok || id == 0 {
 			return errCursor
 		}
-		q.After = store.LogID(id)
+		q.After.ID = store.LogID(id)
 	}
 	page, err := a.Store.ListLogs(c.Context(), q)
 	if err != nil {
@@ -72,8 +72,8 @@ func (a *API) listLogs(w http.ResponseWriter, c *call) error {
 	for i := range page.Entries {
 		out.Data = append(out.Data, showLog(&page.Entries[i]))
 	}
-	if page.Next != 0 {
-		s := callbackd.EventID(page.Next).String()[len("evt_"):]
+	if page.Next.ID != 0 {
+		s := callbackd.EventID(page.Next.ID).String()[len("evt_"):]
 		out.Next = &s
 	}
 	answer(w, http.StatusOK, out)

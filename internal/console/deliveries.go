@@ -184,11 +184,11 @@ const maxChoices = 200
 // choices is the callbacks that a filter offers.
 func (c *Console) choices(v *visit, s scope) (out []*callbackd.Callback, err error) {
 	for _, key := range s.all() {
-		cbs, err := c.Store.ListCallbacks(v.Context(), key)
+		page, err := c.Store.ListCallbacks(v.Context(), store.CallbackQuery{Key: key})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, cbs...)
+		out = append(out, page.Callbacks...)
 		if len(out) >= maxChoices {
 			return out[:maxChoices], nil
 		}

@@ -51,7 +51,7 @@ func (c *Console) logs(w http.ResponseWriter, v *visit) error {
 	if len(p.Wrong) > 0 {
 		return c.render(w, http.StatusBadRequest, "logs", p)
 	}
-	if query.After == 0 {
+	if query.After.ID == 0 {
 		p.Refresh = 5
 	} else {
 		p.First = withValues(link("logs"), filter)
@@ -79,7 +79,7 @@ func (p *logsPage) logQuery(after string) store.LogQuery {
 		if err != nil || n < 1 {
 			p.Wrong.add("", callbackd.Errorf(callbackd.KindInvalid, "This is not a place in the list; begin at its top."))
 		}
-		q.After = store.LogID(n)
+		q.After.ID = store.LogID(n)
 	}
 	return q
 }
@@ -105,7 +105,7 @@ func (c *Console) listLogs(v *visit, p *logsPage, query store.LogQuery, filter u
 		for _, e := range page.Entries {
 			p.Rows = append(p.Rows, logRow{e, p.owner(key), statusTones[e.Status/100]})
 		}
-		floor = max(floor, page.Next)
+		floor = max(floor, page.Next.ID)
 	}
 	slices.SortFunc(p.Rows, func(a, b logRow) int { return cmp.Compare(b.ID, a.ID) })
 	for i, r := range p.Rows {

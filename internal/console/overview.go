@@ -93,10 +93,15 @@ func (b *backlogs) text(n int) string {
 // attention fills in what waits and what needs somebody.
 func (c *Console) attention(v *visit, p *overviewPage) error {
 	now := c.now()
-	hs, err := c.Store.ListHealth(v.Context(), p.No, store.HealthQuery{CertBefore: now.Add(callbacks.CertSoon), OverdueBefore: now.Add(-callbackd.OverdueAfter)})
+	q := store.HealthQuery{CertBefore: now.Add(callbacks.CertSoon), OverdueBefore: now.Add(-callbackd.OverdueAfter)}
+	if q.Key = p.No; q.Key == store.AllKeys {
+		q.Attention = true
+	}
+	page, err := c.Store.ListHealth(v.Context(), q)
 	if err != nil {
 		return err
 	}
+	hs := page.Callbacks
 	waits := backlogs{atLeast: p.No == 0 && len(hs) >= store.MaxAttention} // there may be more callbacks
 	for i := range hs {
 		h := &hs[i]

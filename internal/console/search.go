@@ -92,8 +92,8 @@ func (c *Console) sessionKnown(v *visit, key callbackd.KeyID, name string) (bool
 	if err == nil || callbackd.KindOf(err) != callbackd.KindNotFound {
 		return err == nil, err
 	}
-	latest, err := c.Store.LatestEvents(v.Context(), key, []string{name}, 1)
-	return len(latest[name]) > 0, err
+	latest, err := c.Store.LatestEvents(v.Context(), []store.SessionID{{Key: key, SessionKey: name}}, 1)
+	return len(latest) > 0, err
 }
 
 // query is the scope as a query.

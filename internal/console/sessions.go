@@ -74,7 +74,11 @@ func (c *Console) sessions(w http.ResponseWriter, v *visit) error {
 // sessionRows makes a row of each named session of a key, with its latest
 // events, however many others came since.
 func (c *Console) sessionRows(v *visit, s scope, key callbackd.KeyID, names []string, kept map[string]*callbackd.Session) ([]sessionRow, error) {
-	latest, err := c.Store.LatestEvents(v.Context(), key, names, marksShown)
+	ids := make([]store.SessionID, len(names))
+	for i, name := range names {
+		ids[i] = store.SessionID{Key: key, SessionKey: name}
+	}
+	latest, err := c.Store.LatestEvents(v.Context(), ids, marksShown)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +94,7 @@ func (c *Console) sessionRows(v *visit, s scope, key callbackd.KeyID, names []st
 		if x != nil {
 			r.Status, r.VIN, r.At = string(x.Status), x.Vehicle.VIN, x.UpdatedAt
 		}
-		evs := latest[name]
+		evs := latest[store.SessionID{Key: key, SessionKey: name}]
 		if len(evs) > 0 {
 			r.Latest = evs[0]
 			if at := evs[0].Accepted(); at.After(r.At) {

@@ -48,11 +48,11 @@ func (c *Console) webhooks(w http.ResponseWriter, v *visit) error {
 	p := &webhooksPage{base: c.base(v, "webhooks", "Callbacks"), scope: s}
 	p.Refresh = 10
 	for _, key := range s.all() {
-		hs, err := c.Store.ListHealth(v.Context(), key, store.HealthQuery{OverdueBefore: c.now().Add(-callbackd.OverdueAfter)})
+		page, err := c.Store.ListHealth(v.Context(), store.HealthQuery{CallbackQuery: store.CallbackQuery{Key: key}, OverdueBefore: c.now().Add(-callbackd.OverdueAfter)})
 		if err != nil {
 			return err
 		}
-		for _, h := range hs {
+		for _, h := range page.Callbacks {
 			row := webhookRow{Callback: h.Callback, Owner: s.owner(key), Health: health(h.Callback), Backlog: h.Backlog}
 			if row.Health == "healthy" && h.LastSuccess.IsZero() && h.LastFailure.IsZero() {
 				row.Health = "new"

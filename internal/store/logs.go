@@ -13,7 +13,7 @@ type Logs interface {
 	// AppendLogs keeps entries in one commit. Entries with a Count are added
 	// to the one of the same key, minute, method, path and status.
 	AppendLogs(ctx context.Context, entries []LogEntry) error
-	// ListLogs returns the calls of a key newest first.
+	// ListLogs returns the calls newest first: by ID, then by key, descending.
 	ListLogs(ctx context.Context, q LogQuery) (LogPage, error)
 }
 
@@ -36,14 +36,14 @@ type LogEntry struct {
 
 // LogQuery chooses entries. Zero members choose all.
 type LogQuery struct {
-	Key    callbackd.KeyID
+	Key    callbackd.KeyID // AllKeys is possible
 	Method string
 	Path   string // begins with
 	Status int    // 1 to 5: the class; otherwise the status itself
 	Since  time.Time
 	Until  time.Time
-	After  LogID // cursor: only older than this
-	Limit  int   // 1 to MaxPage
+	After  LogCursor // only entries behind it
+	Limit  int       // 1 to MaxPage
 }
 
 // Fits tells whether e is one that q chooses by what it says, not by when.
@@ -52,8 +52,16 @@ func (q *LogQuery) Fits(e *LogEntry) bool {
 		(q.Status == 0 || e.Status == q.Status || q.Status <= 5 && e.Status/100 == q.Status)
 }
 
-// LogPage is one page. Next is 0 at the end.
+// LogCursor is the place after which a page begins; zero at the start. Entries of
+// two keys may have the same ID.
+type LogCursor struct {
+	ID  LogID
+	Key callbackd.KeyID // of a list over all keys; otherwise AllKeys
+}
+
+// LogPage is one page. Next is zero at the end. A page cut by MaxScan may be
+// short, even empty, and still has a Next.
 type LogPage struct {
 	Entries []LogEntry
-	Next    LogID
+	Next    LogCursor
 }

@@ -18,10 +18,10 @@ type Replays interface {
 	// read. TooLarge over MaxReplay, Limited over MaxReplays, Invalid for a
 	// target of another key or type.
 	CreateReplay(ctx context.Context, r callbackd.Replay) (*callbackd.Replay, error)
-	// Replay returns one replay of the key.
+	// Replay returns one replay of the key, or with AllKeys of any.
 	Replay(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID) (*callbackd.Replay, error)
-	// ListReplays returns the key's replays newest first, older than after
-	// when it is not 0. next is 0 at the end.
+	// ListReplays returns the replays of the key, or with AllKeys of all,
+	// newest first, older than after when it is not 0. next is 0 at the end.
 	ListReplays(ctx context.Context, key callbackd.KeyID, after callbackd.ReplayID, limit int) (rs []callbackd.Replay, next callbackd.ReplayID, err error)
 	// SetReplayState pauses, resumes (running) or cancels. To set the state
 	// it has is no error; to leave an end is a Conflict. What was made due

@@ -31,7 +31,7 @@ type Sessions interface {
 	// SessionNotes returns a session's notes, oldest first.
 	SessionNotes(ctx context.Context, key callbackd.KeyID, sessionKey string) ([]callbackd.Note, error)
 	// ListSessions returns sessions, without their Results, newest first: by
-	// CreatedAt, then by session key, descending. A page ends at MaxPageData
+	// CreatedAt, then by session key, then by API key, descending. A page ends at MaxPageData
 	// of SessionSize.
 	ListSessions(ctx context.Context, q SessionQuery) (SessionPage, error)
 	// SessionEvents returns events of a session, each with its deliveries by
@@ -40,8 +40,9 @@ type Sessions interface {
 	// elsewhere has them too, and one without any has an empty story.
 	SessionEvents(ctx context.Context, q SessionEventQuery) ([]SessionEvent, error)
 	// LatestEvents returns, for each of the sessions that has events, the
-	// newest n of them, newest first, without their data.
-	LatestEvents(ctx context.Context, key callbackd.KeyID, sessions []string, n int) (map[string][]*callbackd.Event, error)
+	// newest n of them, newest first, without their data. A SessionID with
+	// AllKeys names the sessions of every key that have its SessionKey.
+	LatestEvents(ctx context.Context, sessions []SessionID, n int) (map[SessionID][]*callbackd.Event, error)
 	// DueSessions returns up to limit sessions whose Due is not after now,
 	// soonest first, and the soonest Due of all others; zero when there is
 	// none.
@@ -69,23 +70,26 @@ type SessionChange struct {
 
 // SessionQuery chooses sessions. Zero members choose all.
 type SessionQuery struct {
-	Key    callbackd.KeyID
+	Key    callbackd.KeyID // AllKeys is possible
 	Status callbackd.SessionStatus
 	Since  time.Time // created at or after
 	Until  time.Time // created before
 	// Text is part of the session key, the VIN or the reference, in any case.
 	Text string
-	// VIN is the whole VIN, in any case. It is found by an index, and the
-	// other members are not asked, but Key and Limit; there is no next page.
-	VIN   string
-	After SessionCursor
-	Limit int // 1 to MaxPage
+	// VIN is the whole VIN, in any case, and SessionKey the whole session key.
+	// Either is found by an index. Of the other members only Key and Limit
+	// count then, and there is no next page.
+	VIN        string
+	SessionKey string
+	After      SessionCursor
+	Limit      int // 1 to MaxPage
 }
 
 // SessionCursor is the place after which a page begins; zero at the start.
 type SessionCursor struct {
 	CreatedAt  time.Time
 	SessionKey string
+	Key        callbackd.KeyID // of a list over all keys; otherwise AllKeys
 }
 
 // SessionPage is one page. Next is zero at the end. A page cut by MaxScan may

@@ -16,11 +16,8 @@ type Stats interface {
 	// ListStats returns the sums of the slots of q, oldest first, without
 	// those in which nothing happened.
 	ListStats(ctx context.Context, q StatsQuery) ([]Bucket, error)
-	// ListHealth returns the callbacks in force of a key, in the order of
-	// ListCallbacks, with their health. For key 0 it returns, of all keys,
-	// up to MaxAttention that fail, are paused, wait or have a certificate
-	// that ends before q.CertBefore.
-	ListHealth(ctx context.Context, key callbackd.KeyID, q HealthQuery) ([]CallbackHealth, error)
+	// ListHealth returns what ListCallbacks returns, with the health of each.
+	ListHealth(ctx context.Context, q HealthQuery) (HealthPage, error)
 	// CountPending counts the pending deliveries of a callback.
 	CountPending(ctx context.Context, cb callbackd.CallbackID, q PendingQuery) (Backlog, error)
 	// Receiver returns the latest that is known of a callback's receiver.
@@ -30,10 +27,21 @@ type Stats interface {
 	Prune(ctx context.Context, p Prune, limit int) (int, error)
 }
 
-// HealthQuery says what counts as overdue, and which certificates end soon.
+// HealthQuery chooses callbacks in force, and says what counts as overdue.
 type HealthQuery struct {
+	CallbackQuery
+	// Attention chooses, of all keys, up to MaxAttention callbacks that fail, are
+	// paused, have pending deliveries, or have a certificate that ends before
+	// CertBefore. CallbackQuery must be zero then, and there is no next page.
+	Attention     bool
 	CertBefore    time.Time
 	OverdueBefore time.Time // what has been waiting since before this time
+}
+
+// HealthPage is one page. Next is 0 at the end.
+type HealthPage struct {
+	Callbacks []CallbackHealth
+	Next      callbackd.CallbackID
 }
 
 // PendingQuery chooses pending deliveries of a callback.
@@ -71,7 +79,7 @@ type Prune struct {
 	Logs, Minutes, Hours, Replays time.Time
 }
 
-// MaxAttention bounds what ListHealth returns for all keys together.
+// MaxAttention bounds what ListHealth returns for Attention.
 const MaxAttention = 200
 
 // MaxPendingShown is how far the overview counts what is pending.
@@ -123,7 +131,7 @@ type Receiver struct {
 
 // StatsQuery chooses slots: of one callback, of one key, or of everything.
 type StatsQuery struct {
-	Key      callbackd.KeyID      // 0: all keys
+	Key      callbackd.KeyID      // AllKeys is possible
 	Callback callbackd.CallbackID // 0: all callbacks
 	Interval Interval
 	Since    time.Time

@@ -6,6 +6,9 @@
 // decide anything, but for one thing: whether the time in an event's id has come
 // ([SweepFuture]).
 //
+// Keys: a method that reads takes the number of an API key and answers with what
+// belongs to it. Queries, and the methods that say so, also take [AllKeys].
+//
 // Errors: a [callbackd.Error] whose kind says what happened. NotFound covers
 // objects of another key. Unavailable means that nothing was written or that
 // it is not known whether it was: the caller must not acknowledge. Any other
@@ -68,6 +71,10 @@ type Keys interface {
 	KeyByID(ctx context.Context, no callbackd.KeyID) (*callbackd.Key, error)
 }
 
+// AllKeys in the place of a key's number asks for what belongs to any key, as
+// the operator may. A key holder's number is never AllKeys: numbers begin with 1.
+const AllKeys callbackd.KeyID = 0
+
 // MaxKeyAge bounds how long a server may go on with what it knew about a key
 // that another process changed. Commands that change keys wait this long
 // before they return, so that their effect is complete when they do.
@@ -96,14 +103,44 @@ type Callbacks interface {
 	RotateSecret(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error)
 	// Callback returns one setting in force.
 	Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error)
-	// ListCallbacks returns those in force, in PAVE's event order, then by name.
-	ListCallbacks(ctx context.Context, key callbackd.KeyID) ([]*callbackd.Callback, error)
+	// ListCallbacks returns callbacks in force by key, in PAVE's event order,
+	// then by name. With AllKeys it leaves out those of revoked keys.
+	ListCallbacks(ctx context.Context, q CallbackQuery) (CallbackPage, error)
 	// CallbackByID returns a setting by number, deleted ones included. One
 	// whose key was revoked is Deleted from that time on: it is owed nothing.
 	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
 	// CallbackVersion returns the setting as it was in that version (URL,
 	// Method, Headers, Payload); everything else is as it is now.
 	CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (*callbackd.Callback, error)
+}
+
+// CallbackQuery chooses callbacks in force.
+type CallbackQuery struct {
+	Key   callbackd.KeyID      // AllKeys is possible
+	After callbackd.CallbackID // cursor; 0 at the start
+	Limit int                  // 1 to MaxPage; 0 with a Key: all that the key has
+}
+
+// PageLimit is Limit within its bounds.
+func (q *CallbackQuery) PageLimit() int {
+	if q.Limit == 0 && q.Key != AllKeys {
+		return callbackd.MaxCallbacks * len(callbackd.EventTypes)
+	}
+	return min(max(q.Limit, 1), MaxPage)
+}
+
+// Cut returns a page of up to limit callbacks of p, with Next when p has more.
+func (p CallbackPage) Cut(limit int) CallbackPage {
+	if len(p.Callbacks) <= limit {
+		return p
+	}
+	return CallbackPage{Callbacks: p.Callbacks[:limit], Next: p.Callbacks[limit-1].ID}
+}
+
+// CallbackPage is one page. Next is 0 at the end.
+type CallbackPage struct {
+	Callbacks []*callbackd.Callback
+	Next      callbackd.CallbackID
 }
 
 // NewEvent is one event to accept.
@@ -143,12 +180,12 @@ type Events interface {
 	// Concurrent calls share a commit. Handed over events reach the hook of
 	// OnCommit before Accept returns.
 	Accept(ctx context.Context, b Batch) ([]*callbackd.Event, error)
-	// Event returns one event of the key.
+	// Event returns one event of the key, or with AllKeys of any.
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	// ListEvents returns events newest first. A page ends at MaxPageData.
 	ListEvents(ctx context.Context, q EventQuery) (EventPage, error)
-	// EventsAfter returns events of the key oldest first, with ids above
-	// q.After. Next is where to go on, also at the end, and is safe: no
+	// EventsAfter returns events of one key oldest first, with ids above
+	// q.After. q.Key cannot be AllKeys. Next is where to go on, also at the end, and is safe: no
 	// event of the key with an id up to Next is ever committed later, so a
 	// reader that goes from Next to Next misses nothing, unless Removed says
 	// that retention took what comes after its cursor.
@@ -159,8 +196,8 @@ type Events interface {
 	// ListDeliveries returns deliveries newest event first, then by
 	// callback number descending.
 	ListDeliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
-	// Delivery returns one delivery of the key with its newest attempts: see
-	// MaxHistory.
+	// Delivery returns one delivery of the key, or with AllKeys of any, with
+	// its newest attempts: see MaxHistory.
 	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*DeliveryView, error)
 	// DeliveryBefore is Delivery with the attempts before one of them; before
 	// is its number.
@@ -177,7 +214,7 @@ type Events interface {
 
 // EventQuery chooses events. Zero members choose all.
 type EventQuery struct {
-	Key     callbackd.KeyID
+	Key     callbackd.KeyID // AllKeys is possible
 	Type    callbackd.EventType
 	Session string
 	Since   time.Time         // accepted at or after
@@ -215,7 +252,7 @@ type Removed struct {
 
 // DeliveryQuery chooses deliveries. Zero members choose all.
 type DeliveryQuery struct {
-	Key      callbackd.KeyID
+	Key      callbackd.KeyID // AllKeys is possible
 	State    callbackd.State
 	Type     callbackd.EventType
 	Session  string

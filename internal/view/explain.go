@@ -18,7 +18,7 @@ type Reader interface {
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*store.DeliveryView, error)
 	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
-	ListCallbacks(ctx context.Context, key callbackd.KeyID) ([]*callbackd.Callback, error)
+	ListCallbacks(ctx context.Context, q store.CallbackQuery) (store.CallbackPage, error)
 	CountPending(ctx context.Context, cb callbackd.CallbackID, q store.PendingQuery) (store.Backlog, error)
 	Receiver(ctx context.Context, cb callbackd.CallbackID) (store.Receiver, error)
 }
@@ -107,11 +107,11 @@ func ExplainEvent(ctx context.Context, from Reader, outlook Diagnosis, key callb
 	nos := []callbackd.CallbackID{callback}
 	if callback == 0 {
 		nos = slices.Clone(ev.Targets)
-		cbs, err := from.ListCallbacks(ctx, key)
+		inForce, err := from.ListCallbacks(ctx, store.CallbackQuery{Key: key})
 		if err != nil {
 			return nil, err
 		}
-		for _, cb := range cbs {
+		for _, cb := range inForce.Callbacks {
 			if cb.Event == ev.Type {
 				nos = append(nos, cb.ID)
 			}

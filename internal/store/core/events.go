@@ -3,7 +3,9 @@ package core
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"callbackd"
 	"callbackd/internal/store/codec"
@@ -54,6 +56,12 @@ func lastByClock(tx Tx, before time.Time) (id callbackd.EventID, err error) {
 		return row.Scan(&id)
 	}, before)
 	return id, err
+}
+
+// storable tells whether every database can hold a text. PostgreSQL refuses
+// bytes that are not UTF-8, and zeros.
+func storable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsRune(text, 0)
 }
 
 // deliveriesOf returns the deliveries of events, one for each target.

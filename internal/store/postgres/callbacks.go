@@ -257,12 +257,21 @@ func (s *Store) Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.
 }
 
 // ListCallbacks is part of [store.Callbacks].
-func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyID) (out []*callbackd.Callback, err error) {
+func (s *Store) ListCallbacks(ctx context.Context, q store.CallbackQuery) (page store.CallbackPage, err error) {
+	limit := q.PageLimit()
+	where, args := "c.deleted_at IS NULL AND k.revoked_at IS NULL", []any{limit + 1}
+	if q.Key != store.AllKeys {
+		where, args = "c.deleted_at IS NULL AND c.key_no = $2", append(args, int64(q.Key))
+	}
+	if q.After != 0 {
+		args = append(args, int64(q.After))
+		where += fmt.Sprintf(" AND (c.key_no, c.type, c.name) > (SELECT key_no, type, name FROM callbacks WHERE no = $%d)", len(args))
+	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-		out, err = s.callbacksWhere(ctx, conn, "c.key_no = $1 AND c.deleted_at IS NULL ORDER BY c.type, c.name", int64(key))
+		page.Callbacks, err = s.callbacksWhere(ctx, conn, where+" ORDER BY c.key_no, c.type, c.name LIMIT $1", args...)
 		return err
 	})
-	return out, err
+	return page.Cut(limit), err
 }
 
 // CallbackByID is part of [store.Callbacks].

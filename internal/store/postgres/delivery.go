@@ -36,7 +36,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error) {
 	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
 	cb, err := s.CallbackByID(ctx, id.Callback)
-	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && key != store.AllKeys && cb.Key != key {
 		return nil, none
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -10,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// keyCallbacks are the callbacks of a key that a list needs, as it shows them:
-// without secrets, headers and payload. Each is read when the list comes to
+// keyCallbacks are the callbacks, of a key or of all, that a list needs, as it
+// shows them: without secrets, headers and payload. Each is read when the list comes to
 // it: what was deleted costs nothing unless it is shown.
 type keyCallbacks struct {
 	q     store.DeliveryQuery                          // its Key, Callback and Type choose
@@ -42,7 +43,7 @@ func (k *keyCallbacks) load(ctx context.Context, q querier, sql string, arg any)
 			return err
 		}
 		cb.ID, cb.Key, cb.Event, cb.DeletedAt = callbackd.CallbackID(no), callbackd.KeyID(key), codec.Type(int64(typ)), fromNullMillis(deleted)
-		if cb.Key == k.q.Key && (k.q.Callback == 0 || k.q.Callback == cb.ID) && (k.q.Type == "" || k.q.Type == cb.Event) {
+		if (k.q.Key == store.AllKeys || cb.Key == k.q.Key) && (k.q.Callback == 0 || k.q.Callback == cb.ID) && (k.q.Type == "" || k.q.Type == cb.Event) {
 			k.known[cb.ID] = &cb
 		}
 		return nil
@@ -64,14 +65,54 @@ func (k *keyCallbacks) need(ctx context.Context, q querier, nos []callbackd.Call
 	return k.load(ctx, q, selectBriefly, missing)
 }
 
-// inForce reads those that are owed events; rest the deleted ones that have a
-// row in one of the small tables.
+// inForce reads those of the key that are owed events.
 func (k *keyCallbacks) inForce(ctx context.Context, q querier) error {
 	return k.load(ctx, q, selectInForce, int64(k.q.Key))
 }
 
-func (k *keyCallbacks) rest(ctx context.Context, q querier) error {
+// candidates reads the callbacks whose deliveries may be in one of the small
+// tables.
+func (k *keyCallbacks) candidates(ctx context.Context, q querier) error {
+	switch {
+	case k.q.Callback != 0:
+		return k.need(ctx, q, []callbackd.CallbackID{k.q.Callback})
+	case k.q.Key == store.AllKeys:
+		nos, err := withSmallRows(ctx, q)
+		if err != nil {
+			return err
+		}
+		return k.need(ctx, q, nos)
+	}
+	if err := k.inForce(ctx, q); err != nil || k.q.State == callbackd.Pending {
+		return err
+	}
 	return k.load(ctx, q, selectRest, int64(k.q.Key))
+}
+
+// withSmallRows returns the callbacks that have rows in the small tables. It steps
+// from one to the next through their indexes, however many rows each has.
+func withSmallRows(ctx context.Context, q querier) (nos []callbackd.CallbackID, err error) {
+	for _, from := range []string{
+		"pending WHERE callback_no > %s",
+		"attempts WHERE state = 'failed' AND state IN ('failed', 'canceled') AND callback_no > %s",
+		"attempts WHERE state = 'canceled' AND state IN ('failed', 'canceled') AND callback_no > %s",
+		"last_errors WHERE callback_no > %s",
+	} {
+		next := func(after string) string {
+			return "(SELECT callback_no FROM " + fmt.Sprintf(from, after) + " ORDER BY callback_no LIMIT 1)"
+		}
+		sql := "WITH RECURSIVE o AS (SELECT " + next("0") + " AS no UNION ALL SELECT " + next("o.no") + " FROM o WHERE o.no IS NOT NULL) SELECT no FROM o WHERE no IS NOT NULL"
+		err := each(ctx, q, sql, func(row pgx.CollectableRow) error {
+			var no int64
+			err := row.Scan(&no)
+			nos = append(nos, callbackd.CallbackID(no))
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nos, nil
 }
 
 // ended tells whether a callback that was read is owed nothing any more.

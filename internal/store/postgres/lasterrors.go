@@ -33,7 +33,10 @@ func lastErrorNumber(a *callbackd.Attempt, state callbackd.State) int64 {
 const (
 	selectNextErrors = `SELECT o.no, l.error FROM unnest($1::bigint[], $2::bigint[]) AS o (no, after)
 		CROSS JOIN LATERAL (SELECT error FROM last_errors WHERE callback_no = o.no AND error > o.after ORDER BY error LIMIT 1) l`
-	selectErrorPlaces = `SELECT r.event_id, o.no FROM unnest($1::bigint[], $6::bigint[]) AS o (no, error)
+	selectErrorPlaces = `SELECT r.event_id, o.no FROM (SELECT h.no, h.error FROM unnest($1::bigint[], $6::bigint[]) AS h (no, error)
+			CROSS JOIN LATERAL (SELECT event_id FROM last_errors WHERE callback_no = h.no AND error = h.error AND event_id >= $2 AND event_id <= $3
+				AND (event_id < $3 OR h.no < $4) ORDER BY event_id DESC LIMIT 1) r
+			ORDER BY r.event_id DESC, h.no DESC LIMIT $5) o
 		CROSS JOIN LATERAL (SELECT event_id FROM last_errors WHERE callback_no = o.no AND error = o.error AND event_id >= $2 AND event_id <= $3
 			AND (event_id < $3 OR o.no < $4) ORDER BY event_id DESC LIMIT $5) r
 		ORDER BY r.event_id DESC, o.no DESC LIMIT $5`

@@ -18,7 +18,7 @@ func (s *Store) Event(ctx context.Context, key callbackd.KeyID, id callbackd.Eve
 	var ev *callbackd.Event
 	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		events, err := loadEvents(ctx, conn, []callbackd.EventID{id}, true)
-		if ev = events[id]; err == nil && (ev == nil || ev.Key != key) {
+		if ev = events[id]; err == nil && (ev == nil || key != store.AllKeys && ev.Key != key) {
 			err = noEvent(id)
 		}
 		if err == nil {
@@ -51,8 +51,11 @@ func addLater(ctx context.Context, q querier, events map[callbackd.EventID]*call
 	}, ids)
 }
 
-// The events of a key, or of one of its sessions, newest first.
+// The events of a key or of all keys, or of one of their sessions, newest first.
 const (
+	selectAllEvents        = "SELECT " + eventColumns + ", CASE WHEN $4 = -1 OR e.type = $4 THEN e.data END FROM events e WHERE e.id >= $1 AND e.id < $2 ORDER BY e.id DESC LIMIT $3"
+	selectAllSessionEvents = "SELECT e.* FROM keys k CROSS JOIN LATERAL (SELECT " + eventColumns + `, CASE WHEN $4 = -1 OR e.type = $4 THEN e.data END FROM events e
+		WHERE e.key_no = k.no AND e.id >= $1 AND e.id < $2 AND e.session = $5 ORDER BY e.key_no DESC, e.session DESC, e.id DESC LIMIT $3) e ORDER BY e.id DESC LIMIT $3`
 	selectKeyEvents     = "SELECT " + eventColumns + ", CASE WHEN $5 = -1 OR e.type = $5 THEN e.data END FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 ORDER BY e.key_no, e.id DESC LIMIT $4"
 	selectSessionEvents = "SELECT " + eventColumns + ", CASE WHEN $5 = -1 OR e.type = $5 THEN e.data END FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 AND e.session = $6 ORDER BY e.key_no, e.session, e.id DESC LIMIT $4"
 )
@@ -63,12 +66,17 @@ const (
 	noType  = -2
 )
 
-// scanEvents calls f for the events of a key, or of one of its sessions,
-// newest first within [lo, hi), until f returns false or the limit. Those of
+// scanEvents calls f for the events of a key or of all keys, or of one of their
+// sessions, newest first within [lo, hi), until f returns false or the limit. Those of
 // the type dataOf come with their data.
 func scanEvents(ctx context.Context, conn *pgx.Conn, key callbackd.KeyID, session string, lo, hi int64, limit int, dataOf int16, f func(*eventRow, []byte) bool) error {
 	sql, args := selectKeyEvents, []any{int64(key), lo, hi, limit, dataOf}
-	if session != "" {
+	switch {
+	case key == store.AllKeys && session == "":
+		sql, args = selectAllEvents, args[1:]
+	case key == store.AllKeys:
+		sql, args = selectAllSessionEvents, append(args[1:], session)
+	case session != "":
 		sql, args = selectSessionEvents, append(args, session)
 	}
 	rows, err := conn.Query(ctx, sql, args...)
@@ -325,14 +333,21 @@ func (l *lister) byEvent(ctx context.Context) error {
 	}
 }
 
-// The places of deliveries in the rare states, by the indexes that hold
-// those alone.
+// The places of deliveries in the rare states, by the indexes that hold those
+// alone. A page can come only from as many callbacks as it has places: those with
+// the newest deliveries.
 const (
-	selectEndedPlaces = `SELECT r.event_id, o.no FROM unnest($1::bigint[]) AS o (no)
+	selectEndedPlaces = `SELECT r.event_id, o.no FROM (SELECT h.no FROM unnest($1::bigint[]) AS h (no)
+			CROSS JOIN LATERAL (SELECT event_id FROM attempts WHERE state = $6 AND state IN ('failed', 'canceled') AND callback_no = h.no AND event_id >= $2 AND event_id <= $3
+				AND (event_id < $3 OR h.no < $4) ORDER BY event_id DESC LIMIT 1) r
+			ORDER BY r.event_id DESC, h.no DESC LIMIT $5) o
 		CROSS JOIN LATERAL (SELECT DISTINCT event_id FROM attempts WHERE state = $6 AND state IN ('failed', 'canceled') AND callback_no = o.no AND event_id >= $2 AND event_id <= $3
 			AND (event_id < $3 OR o.no < $4) ORDER BY event_id DESC LIMIT $5) r
 		ORDER BY r.event_id DESC, o.no DESC LIMIT $5`
-	selectPendingPlaces = `SELECT r.event_id, o.no FROM unnest($1::bigint[]) AS o (no)
+	selectPendingPlaces = `SELECT r.event_id, o.no FROM (SELECT h.no FROM unnest($1::bigint[]) AS h (no)
+			CROSS JOIN LATERAL (SELECT event_id FROM pending WHERE callback_no = h.no AND event_id >= $2 AND event_id <= $3
+				AND (event_id < $3 OR h.no < $4) ORDER BY event_id DESC LIMIT 1) r
+			ORDER BY r.event_id DESC, h.no DESC LIMIT $5) o
 		CROSS JOIN LATERAL (SELECT event_id FROM pending WHERE callback_no = o.no AND event_id >= $2 AND event_id <= $3
 			AND (event_id < $3 OR o.no < $4) ORDER BY event_id DESC LIMIT $5) r
 		ORDER BY r.event_id DESC, o.no DESC LIMIT $5`
@@ -341,10 +356,7 @@ const (
 // byIndex finds the rare states and the errors through their own small indexes.
 func (l *lister) byIndex(ctx context.Context) error {
 	var from sources
-	err := l.cbs.inForce(ctx, l.conn)
-	if err == nil && l.q.State != callbackd.Pending {
-		err = l.cbs.rest(ctx, l.conn)
-	}
+	err := l.cbs.candidates(ctx, l.conn)
 	if err != nil {
 		return err
 	}
@@ -364,8 +376,8 @@ func (l *lister) byIndex(ctx context.Context) error {
 	if a := l.q.After; a.Event != 0 && int64(a.Event) <= hi {
 		hi, below = int64(a.Event), int64(a.Callback)
 	}
-	for seen := 0; ; {
-		ids, err := l.places(ctx, from, lo, hi, below)
+	for seen, chunk := 0, min(l.q.Limit+1, scanChunk); ; chunk = min(2*chunk, scanChunk) {
+		ids, err := l.places(ctx, from, lo, hi, below, chunk)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
@@ -376,7 +388,7 @@ func (l *lister) byIndex(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := l.add(ctx, ids, events); err != nil || l.full || len(ids) < scanChunk {
+		if err := l.add(ctx, ids, events); err != nil || l.full || len(ids) < chunk {
 			return err
 		}
 		last := ids[len(ids)-1]
@@ -409,9 +421,9 @@ func (l *lister) byState() (waiting, ended []int64) {
 	return waiting, ended
 }
 
-// places is the next scanChunk candidates, newest first: those after the
-// delivery of event hi to callback below.
-func (l *lister) places(ctx context.Context, from sources, lo, hi, below int64) (ids []callbackd.DeliveryID, err error) {
+// places is the next candidates, newest first: those after the delivery of event hi
+// to callback below.
+func (l *lister) places(ctx context.Context, from sources, lo, hi, below int64, chunk int) (ids []callbackd.DeliveryID, err error) {
 	row := func(row pgx.CollectableRow) error {
 		var event, no int64
 		err := row.Scan(&event, &no)
@@ -419,17 +431,17 @@ func (l *lister) places(ctx context.Context, from sources, lo, hi, below int64) 
 		return err
 	}
 	if len(from.erred) > 0 {
-		err = each(ctx, l.conn, selectErrorPlaces, row, from.erred, lo, hi, below, scanChunk, from.errors)
+		err = each(ctx, l.conn, selectErrorPlaces, row, from.erred, lo, hi, below, chunk, from.errors)
 	}
 	if err == nil && len(from.waiting) > 0 {
-		err = each(ctx, l.conn, selectPendingPlaces, row, from.waiting, lo, hi, below, scanChunk)
+		err = each(ctx, l.conn, selectPendingPlaces, row, from.waiting, lo, hi, below, chunk)
 	}
 	if err == nil && len(from.ended) > 0 {
-		err = each(ctx, l.conn, selectEndedPlaces, row, from.ended, lo, hi, below, scanChunk, string(l.q.State))
+		err = each(ctx, l.conn, selectEndedPlaces, row, from.ended, lo, hi, below, chunk, string(l.q.State))
 	}
 	slices.SortFunc(ids, newestFirst)
 	ids = slices.Compact(ids)
-	return ids[:min(len(ids), scanChunk)], err
+	return ids[:min(len(ids), chunk)], err
 }
 
 func newestFirst(a, b callbackd.DeliveryID) int {

@@ -117,32 +117,47 @@ func logsOf(entries []store.LogEntry) (calls, sums logRows) {
 	return calls, sums
 }
 
-const logChunk = 256
+const (
+	selectLogs    = "SELECT " + logColumns + " FROM logs WHERE key_no = $1 AND id >= $2 AND id < $3 ORDER BY key_no DESC, id DESC LIMIT $4"
+	selectAllLogs = "SELECT " + logColumns + " FROM logs WHERE id >= $2 AND (id, key_no) < ($3, $1) ORDER BY id DESC, key_no DESC LIMIT $4"
+	logChunk      = 256
+)
 
 // ListLogs is part of [store.Logs].
 func (s *Store) ListLogs(ctx context.Context, q store.LogQuery) (page store.LogPage, err error) {
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		page = store.LogPage{}
-		lo, hi := store.IDRange(q.Since, q.Until, callbackd.EventID(q.After))
+		lo, hi := store.IDRange(q.Since, q.Until, 0)
+		key := callbackd.KeyID(0)
+		if q.After.ID != 0 && int64(q.After.ID) < hi {
+			hi, key = int64(q.After.ID), q.After.Key
+		}
 		for seen := 0; ; {
 			n := 0
-			err := each(ctx, conn, "SELECT "+logColumns+" FROM logs WHERE key_no = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4", func(row pgx.CollectableRow) error {
+			sql, args := selectLogs, []any{int64(q.Key), lo, hi, logChunk}
+			if q.Key == store.AllKeys {
+				sql, args[0] = selectAllLogs, int64(key)
+			}
+			err := each(ctx, conn, sql, func(row pgx.CollectableRow) error {
 				e, err := scanLog(row)
-				if err != nil || page.Next != 0 {
+				if err != nil || page.Next.ID != 0 {
 					return err
 				}
 				if len(page.Entries) == limit || seen == store.MaxScan {
-					page.Next = store.LogID(hi)
+					page.Next = store.LogCursor{ID: store.LogID(hi), Key: key}
 					return nil
 				}
 				n, seen, hi = n+1, seen+1, int64(e.ID)
+				if q.Key == store.AllKeys {
+					key = e.Key
+				}
 				if q.Fits(&e) {
 					page.Entries = append(page.Entries, e)
 				}
 				return nil
-			}, int64(q.Key), lo, hi, logChunk)
-			if err != nil || page.Next != 0 || n < logChunk {
+			}, args...)
+			if err != nil || page.Next.ID != 0 || n < logChunk {
 				return err
 			}
 		}

@@ -271,8 +271,6 @@ func everyCommand(t *testing.T, s *Store) {
 	s.forget(s.forgetKeys)
 	_, err = s.CallbackByID(ctx, cb.ID)
 	must(err)
-	_, err = s.ListCallbacks(ctx, k.ID)
-	must(err)
 	_, err = s.KeyByID(ctx, k.ID)
 	must(err)
 	s.forget(s.forgetKeys)
@@ -284,14 +282,8 @@ func everyCommand(t *testing.T, s *Store) {
 	must(err)
 	_, err = s.RotateSecret(ctx, k.ID, callbackd.Complete, "default", "next", now, now)
 	must(err)
-	for _, session := range []string{"", "S"} {
-		_, err = s.ListEvents(ctx, store.EventQuery{Key: k.ID, Session: session, Until: now.Add(time.Hour), Limit: 1})
-		must(err)
-		for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Failed, callbackd.Canceled} {
-			_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.ID, Session: session, State: state, Limit: 1})
-			must(err)
-		}
-	}
+	_, err = s.ListEvents(ctx, store.EventQuery{Key: k.ID, Until: now.Add(time.Hour), Limit: 1})
+	must(err)
 	_, err = s.RetryDelivery(ctx, k.ID, id, now)
 	must(err)
 	everySessionCommand(t, s, k, now)
@@ -411,14 +403,6 @@ func everySessionCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time)
 			_, err = s.SessionEvents(ctx, store.SessionEventQuery{Key: k.ID, Session: "X", Newest: newest, Limit: 10})
 			must(err)
 		}
-		_, err = s.LatestEvents(ctx, k.ID, []string{"X"}, 10)
-		must(err)
-		_, err = s.ListSessions(ctx, store.SessionQuery{Key: k.ID, VIN: "1FTEW1EP5NKD00001", Limit: 10})
-		must(err)
-		for _, status := range []callbackd.SessionStatus{"", callbackd.StatusIdle} {
-			_, err = s.ListSessions(ctx, store.SessionQuery{Key: k.ID, Status: status, Limit: 10})
-			must(err)
-		}
 	}
 	_, _, err := s.DueSessions(ctx, now, 10)
 	must(err)
@@ -429,6 +413,39 @@ func everySessionCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time)
 		_, err = s.EventsAfter(ctx, store.EventQuery{Key: k.ID, Session: session, Limit: 10})
 		must(err)
 	}
+}
+
+// everyList runs each list of a key, or of all, in each of its ways.
+func everyList(t *testing.T, s *Store, key callbackd.KeyID) {
+	ctx, must := t.Context(), must(t)
+	for _, after := range []int64{0, 1} {
+		q := store.CallbackQuery{Key: key, After: callbackd.CallbackID(after), Limit: 1}
+		_, err := s.ListCallbacks(ctx, q)
+		must(err)
+		_, err = s.ListHealth(ctx, store.HealthQuery{CallbackQuery: q})
+		must(err)
+		_, _, err = s.ListReplays(ctx, key, callbackd.ReplayID(after), 10)
+		must(err)
+		_, err = s.ListLogs(ctx, store.LogQuery{Key: key, After: store.LogCursor{ID: store.LogID(after)}, Limit: 10})
+		must(err)
+	}
+	for _, session := range []string{"", "S"} {
+		_, err := s.ListEvents(ctx, store.EventQuery{Key: key, Session: session, Limit: 1})
+		must(err)
+		for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
+			for _, status := range []int{0, 5} {
+				_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: key, Session: session, State: state, Status: status, Limit: 1})
+				must(err)
+			}
+		}
+	}
+	for _, q := range []store.SessionQuery{{VIN: "1FTEW1EP5NKD00001"}, {SessionKey: "X"}, {Status: callbackd.StatusIdle}, {Text: "x"}} {
+		q.Key, q.Limit = key, 10
+		_, err := s.ListSessions(ctx, q)
+		must(err)
+	}
+	_, err := s.LatestEvents(ctx, []store.SessionID{{Key: key, SessionKey: "X"}}, 10)
+	must(err)
 }
 
 func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
@@ -451,8 +468,6 @@ func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) 
 	}
 	_, _, err = s.Due(ctx, callbackd.DueReplays, target.ID, now, 10)
 	must(err)
-	_, _, err = s.ListReplays(ctx, k.ID, 0, 10)
-	must(err)
 	_, err = s.RunningReplays(ctx)
 	must(err)
 }
@@ -460,20 +475,16 @@ func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) 
 func everyConsoleCommand(t *testing.T, s *Store, k callbackd.Key, cb *callbackd.Callback, now time.Time) {
 	ctx, must := t.Context(), must(t)
 	must(s.AppendLogs(ctx, []store.LogEntry{{Key: k.ID, At: now}, {Key: k.ID, At: now, Count: 2}}))
-	_, err := s.ListLogs(ctx, store.LogQuery{Key: k.ID, Limit: 10})
-	must(err)
 	must(s.AddCounters(ctx, []store.MinuteCounters{{Callback: cb.ID, Key: k.ID, Minute: now, Counters: store.Counters{Delivered: 1}, Receiver: store.Receiver{LastSuccess: now}}}))
-	_, err = s.ListStats(ctx, store.StatsQuery{Callback: cb.ID, Interval: store.Minute, Since: now.Add(-time.Hour), Until: now})
+	_, err := s.ListStats(ctx, store.StatsQuery{Callback: cb.ID, Interval: store.Minute, Since: now.Add(-time.Hour), Until: now})
 	must(err)
-	for _, key := range []callbackd.KeyID{0, k.ID} {
-		_, err = s.ListHealth(ctx, key, store.HealthQuery{CertBefore: now})
-		must(err)
-	}
+	_, err = s.ListHealth(ctx, store.HealthQuery{Attention: true, CertBefore: now})
+	must(err)
+	everyList(t, s, k.ID)
+	everyList(t, s, store.AllKeys)
 	_, err = s.Receiver(ctx, cb.ID)
 	must(err)
 	_, err = s.CountPending(ctx, cb.ID, store.PendingQuery{Limit: 10})
-	must(err)
-	_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.ID, Status: 5, Limit: 10})
 	must(err)
 	_, err = s.Prune(ctx, store.Prune{Logs: now, Minutes: now, Hours: now, Replays: now}, 10)
 	must(err)

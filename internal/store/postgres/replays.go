@@ -41,7 +41,7 @@ func replay(ctx context.Context, q querier, key callbackd.KeyID, id callbackd.Re
 		return nil, err
 	}
 	r, err := pgx.CollectExactlyOneRow(rows, scanReplay)
-	if err == pgx.ErrNoRows || err == nil && key != 0 && r.Key != key {
+	if err == pgx.ErrNoRows || err == nil && key != store.AllKeys && r.Key != key {
 		return nil, noReplay(id)
 	}
 	return &r, err
@@ -66,7 +66,11 @@ func (s *Store) ListReplays(ctx context.Context, key callbackd.KeyID, after call
 		after = 1<<63 - 1
 	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, "SELECT "+replayColumns+" FROM replays WHERE key_no = $1 AND id < $2 ORDER BY key_no DESC, id DESC LIMIT $3", int64(key), int64(after), limit+1)
+		sql, args := "SELECT "+replayColumns+" FROM replays WHERE id < $1 ORDER BY id DESC LIMIT $2", []any{int64(after), limit + 1}
+		if key != store.AllKeys {
+			sql, args = "SELECT "+replayColumns+" FROM replays WHERE key_no = $3 AND id < $1 ORDER BY key_no DESC, id DESC LIMIT $2", append(args, int64(key))
+		}
+		rows, err := conn.Query(ctx, sql, args...)
 		if err != nil {
 			return err
 		}

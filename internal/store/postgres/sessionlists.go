@@ -18,10 +18,13 @@ const (
 	sessionsAfter        = " AND created_at >= $2 AND (created_at, session) < ($3::bigint, $4::text) ORDER BY created_at DESC, session DESC LIMIT $5"
 	selectSessions       = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1" + sessionsAfter
 	selectSessionsBy     = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1 AND status = $6" + sessionsAfter
-	selectByVIN          = "SELECT " + listedColumns + " FROM sessions WHERE key_no = $1 AND substring(search FROM octet_length(session) + 2 FOR 17) = $2::bytea ORDER BY created_at DESC, session DESC LIMIT $3"
+	selectAllSessions    = "SELECT " + listedColumns + " FROM sessions WHERE created_at >= $1 AND (created_at, session, key_no) < ($2::bigint, $3::text, $4::bigint) ORDER BY created_at DESC, session DESC, key_no DESC LIMIT $5"
+	selectByVIN          = "SELECT s.* FROM keys k CROSS JOIN LATERAL (SELECT " + listedColumns + " FROM sessions WHERE key_no = k.no AND substring(search FROM octet_length(session) + 2 FOR 17) = $2::bytea LIMIT $3) s" + ofKeys
+	selectBySessionKey   = "SELECT s.* FROM keys k CROSS JOIN LATERAL (SELECT " + listedColumns + " FROM sessions WHERE key_no = k.no AND session = $2::text LIMIT 1) s" + ofKeys
+	ofKeys               = " WHERE $1 = 0 OR k.no = $1 ORDER BY s.created_at DESC, s.session DESC, s.key_no DESC LIMIT $3"
 	selectEventsOf       = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.session = $2 AND e.sequence > $3 AND e.sequence < $4 ORDER BY e.key_no, e.session, e.id LIMIT $5"
 	selectNewestEventsOf = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.session = $2 AND e.sequence > $3 AND e.sequence < $4 ORDER BY e.key_no DESC, e.session DESC, e.id DESC LIMIT $5"
-	selectLatest         = "SELECT e.* FROM unnest($2::text[]) AS o (session) CROSS JOIN LATERAL (SELECT " + eventColumns + " FROM events e WHERE e.key_no = $1 AND e.session = o.session ORDER BY e.key_no DESC, e.session DESC, e.id DESC LIMIT $3) e"
+	selectLatest         = "SELECT e.* FROM unnest($1::bigint[], $2::text[]) AS o (key, session) JOIN keys k ON o.key = 0 OR k.no = o.key CROSS JOIN LATERAL (SELECT " + eventColumns + " FROM events e WHERE e.key_no = k.no AND e.session = o.session ORDER BY e.key_no DESC, e.session DESC, e.id DESC LIMIT $3) e"
 	sessionChunk         = 200
 )
 
@@ -36,16 +39,24 @@ func (s *Store) ListSessions(ctx context.Context, q store.SessionQuery) (page st
 
 func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (page store.SessionPage, err error) {
 	limit, text := min(max(q.Limit, 1), store.MaxPage), store.NewSearch(q.Text)
-	if q.VIN != "" {
-		err = each(ctx, conn, selectByVIN, func(row pgx.CollectableRow) error {
+	if q.VIN != "" || q.SessionKey != "" {
+		var name any = []byte(store.SearchText(q.VIN))
+		sql := selectByVIN
+		if q.VIN == "" {
+			sql, name = selectBySessionKey, q.SessionKey
+			if textIsKept(q.SessionKey) != nil {
+				return page, nil
+			}
+		}
+		err = each(ctx, conn, sql, func(row pgx.CollectableRow) error {
 			var search []byte
 			k, err := scanSession(withLast{row, &search})
 			page.Sessions = append(page.Sessions, k.before)
 			return err
-		}, int64(q.Key), []byte(store.SearchText(q.VIN)), limit)
+		}, int64(q.Key), name, limit)
 		return page, err
 	}
-	lo, at, key := int64(math.MinInt64), int64(math.MaxInt64), ""
+	lo, at, session, key := int64(math.MinInt64), int64(math.MaxInt64), "", callbackd.KeyID(0)
 	if !q.Since.IsZero() {
 		lo = notEarlier(q.Since)
 	}
@@ -53,11 +64,13 @@ func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (pa
 		at = notEarlier(q.Until)
 	}
 	if c := q.After.CreatedAt.UnixMilli(); q.After.SessionKey != "" && c < at {
-		at, key = c, q.After.SessionKey
+		at, session, key = c, q.After.SessionKey, q.After.Key
 	}
 	for seen, size := 0, 0; ; {
-		sql, args := selectSessions, []any{int64(q.Key), lo, at, key, sessionChunk}
-		if q.Status != "" {
+		sql, args := selectSessions, []any{int64(q.Key), lo, at, session, sessionChunk}
+		if q.Key == store.AllKeys {
+			sql, args = selectAllSessions, []any{lo, at, session, int64(key), sessionChunk}
+		} else if q.Status != "" {
 			sql, args = selectSessionsBy, append(args, string(q.Status))
 		}
 		n := 0
@@ -68,12 +81,15 @@ func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (pa
 				return err
 			}
 			if len(page.Sessions) == limit || size >= store.MaxPageData || seen == store.MaxScan { // there is more
-				page.Next = store.SessionCursor{CreatedAt: fromMillis(at), SessionKey: key}
+				page.Next = store.SessionCursor{CreatedAt: fromMillis(at), SessionKey: session, Key: key}
 				return nil
 			}
 			n, seen = n+1, seen+1
-			at, key = k.before.CreatedAt.UnixMilli(), k.before.SessionKey
-			if text.Finds(string(search), k.before.Reference) {
+			at, session = k.before.CreatedAt.UnixMilli(), k.before.SessionKey
+			if q.Key == store.AllKeys {
+				key = k.before.Key
+			}
+			if (q.Status == "" || k.before.Status == q.Status) && text.Finds(string(search), k.before.Reference) {
 				size += store.SessionSize(k.before)
 				page.Sessions = append(page.Sessions, k.before)
 			}
@@ -120,22 +136,24 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 }
 
 // LatestEvents is part of [store.Sessions].
-func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyID, sessions []string, n int) (out map[string][]*callbackd.Event, err error) {
+func (s *Store) LatestEvents(ctx context.Context, sessions []store.SessionID, n int) (out map[store.SessionID][]*callbackd.Event, err error) {
+	var keys []int64
 	var names []string
-	for _, name := range sessions {
-		if textIsKept(name) == nil && !slices.Contains(names, name) {
-			names = append(names, name)
+	for i, id := range sessions {
+		if textIsKept(id.SessionKey) == nil && !slices.Contains(sessions[:i], id) {
+			keys, names = append(keys, int64(id.Key)), append(names, id.SessionKey)
 		}
 	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		out = make(map[string][]*callbackd.Event, len(names))
+		out = make(map[store.SessionID][]*callbackd.Event, len(names))
 		return each(ctx, conn, selectLatest, func(row pgx.CollectableRow) error {
 			var r eventRow
 			err := row.Scan(r.into()...)
 			ev := r.event(nil)
-			out[ev.Session] = append(out[ev.Session], ev)
+			id := store.SessionID{Key: ev.Key, SessionKey: ev.Session}
+			out[id] = append(out[id], ev)
 			return err
-		}, int64(key), names, n)
+		}, keys, names, n)
 	})
 	return out, err
 }

@@ -259,23 +259,24 @@ func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackID) (out stor
 }
 
 // ListHealth is part of [store.Stats].
-func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyID, q store.HealthQuery) (out []store.CallbackHealth, err error) {
-	var cbs []*callbackd.Callback
-	if key != 0 {
-		cbs, err = s.ListCallbacks(ctx, key)
+func (s *Store) ListHealth(ctx context.Context, q store.HealthQuery) (page store.HealthPage, err error) {
+	var listed store.CallbackPage
+	if q.Attention {
+		listed.Callbacks, err = s.attention(ctx, q.CertBefore)
 	} else {
-		cbs, err = s.attention(ctx, q.CertBefore)
+		listed, err = s.ListCallbacks(ctx, q.CallbackQuery)
 	}
 	if err != nil {
-		return nil, err
+		return page, err
 	}
-	out = make([]store.CallbackHealth, len(cbs))
+	cbs := listed.Callbacks
+	out := make([]store.CallbackHealth, len(cbs))
 	place := make(map[int64]*store.CallbackHealth, len(cbs))
 	nos := make([]int64, len(cbs))
 	for i, cb := range cbs {
 		out[i].Callback, nos[i], place[int64(cb.ID)] = cb, int64(cb.ID), &out[i]
 	}
-	return out, s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+	return store.HealthPage{Callbacks: out, Next: listed.Next}, s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		var p pipeline
 		addReceivers(&p, nos, func(no int64) *store.Receiver { return &place[no].Receiver })
 		pending := store.PendingQuery{OverdueBefore: q.OverdueBefore, Limit: store.MaxPendingShown}

@@ -31,17 +31,27 @@ func (s *Store) accept(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
 			return first, err
 		}
 	}
-	out := make([]*callbackd.Event, len(b.Events))
-	for i := range b.Events {
-		var err error
-		if out[i], err = s.acceptOne(t, b, &b.Events[i]); err != nil {
-			return nil, err
-		}
+	out, err := s.acceptAll(t, b)
+	if err != nil {
+		return nil, err
 	}
 	if b.Idempotency != "" {
 		if err := t.remember(b.Key, codec.BatchHash(b.Idempotency), b.Digest[:], out); err != nil {
 			return nil, err
 		}
+	}
+	return out, nil
+}
+
+// acceptAll accepts each event of a batch, without the batch's own idempotency key.
+func (s *Store) acceptAll(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
+	out := make([]*callbackd.Event, len(b.Events))
+	for i := range b.Events {
+		ev, err := s.acceptOne(t, b, &b.Events[i])
+		if err != nil {
+			return nil, err
+		}
+		out[i] = ev
 	}
 	return out, nil
 }

@@ -240,16 +240,25 @@ func (s *Store) Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.
 }
 
 // ListCallbacks is part of [store.Callbacks].
-func (s *Store) ListCallbacks(ctx context.Context, key callbackd.KeyID) (out []*callbackd.Callback, err error) {
+func (s *Store) ListCallbacks(ctx context.Context, q store.CallbackQuery) (page store.CallbackPage, err error) {
+	where, args := "c.deleted_at IS NULL AND (SELECT revoked_at FROM keys WHERE no = c.key_no) IS NULL", []any{}
+	if q.Key != store.AllKeys {
+		where, args = "c.deleted_at IS NULL AND c.key_no = ?", append(args, int64(q.Key))
+	}
+	if q.After != 0 {
+		where += " AND (c.key_no, c.type, c.name) > (SELECT key_no, type, name FROM callbacks WHERE no = ?)"
+		args = append(args, int64(q.After))
+	}
+	limit := q.PageLimit()
 	err = s.read(ctx, func(d *db) error {
-		return d.query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE c.key_no = ? AND c.deleted_at IS NULL ORDER BY c.type, c.name",
+		return d.query("SELECT "+callbackColumns+" FROM callbacks c INDEXED BY callbacks_in_force CROSS JOIN callback_versions v ON v.callback_no = c.no AND v.version = c.version WHERE "+where+" ORDER BY c.key_no, c.type, c.name LIMIT ?",
 			func(st *sqlite3.Stmt) error {
 				cb, err := s.scanCallback(st)
-				out = append(out, cb)
+				page.Callbacks = append(page.Callbacks, cb)
 				return err
-			}, int64(key))
+			}, append(args, limit+1)...)
 	})
-	return out, err
+	return page.Cut(limit), err
 }
 
 // CallbackByID is part of [store.Callbacks].

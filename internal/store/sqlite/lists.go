@@ -24,7 +24,7 @@ func (s *Store) Event(ctx context.Context, key callbackd.KeyID, id callbackd.Eve
 		}
 		return err
 	})
-	if err == nil && ev.Key != key {
+	if err == nil && key != store.AllKeys && ev.Key != key {
 		err = callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
 	}
 	if err != nil {
@@ -33,8 +33,8 @@ func (s *Store) Event(ctx context.Context, key callbackd.KeyID, id callbackd.Eve
 	return ev, nil
 }
 
-// scanEvents calls f for the events of a key, or of one of its sessions,
-// newest first within [lo, hi), until f returns false or the limit: those of
+// scanEvents calls f for the events of a key or of all keys, or of one of their
+// sessions, newest first within [lo, hi), until f returns false or the limit: those of
 // the tail, which was asked before the snapshot began, then the indexed ones.
 func (d *db) scanEvents(young []callbackd.EventID, floor int64, key callbackd.KeyID, session string, lo, hi int64, limit int, f func(*sqlite3.Stmt) bool) error {
 	stop := callbackd.Errorf(callbackd.KindInternal, "enough")
@@ -52,9 +52,15 @@ func (d *db) scanEvents(young []callbackd.EventID, floor int64, key callbackd.Ke
 	}
 	hi = min(hi, floor)
 	var err error
-	if session == "" {
+	switch {
+	case key == store.AllKeys && session == "":
+		err = d.query("SELECT "+indexedColumns+", e.data FROM events e WHERE e.id >= ? AND e.id < ? ORDER BY e.id DESC LIMIT ?", row, lo, hi, limit-n)
+	case key == store.AllKeys:
+		err = d.query("SELECT "+indexedColumns+", e.data FROM (SELECT x.id FROM keys k CROSS JOIN session_events x ON x.key_no = k.no AND x.session = ? WHERE x.id >= ? AND x.id < ? ORDER BY x.id DESC LIMIT ?) x CROSS JOIN events e ON e.id = x.id ORDER BY x.id DESC",
+			row, session, lo, hi, limit-n)
+	case session == "":
 		err = d.query("SELECT "+indexedColumns+", e.data FROM key_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.id >= ? AND x.id < ? ORDER BY x.id DESC LIMIT ?", row, int64(key), lo, hi, limit-n)
-	} else {
+	default:
 		// Within a session, sequence order is id order.
 		err = d.query("SELECT "+indexedColumns+", e.data FROM session_events x CROSS JOIN events e ON e.id = x.id WHERE x.key_no = ? AND x.session = ? AND x.id >= ? AND x.id < ? ORDER BY x.sequence DESC LIMIT ?", row, int64(key), session, lo, hi, limit-n)
 	}
@@ -151,10 +157,7 @@ func (d *db) stand(id callbackd.DeliveryID, ended bool) (p stand, err error) {
 // ListDeliveries is part of [store.Events].
 func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error) {
 	q.Limit = min(max(q.Limit, 1), store.MaxPage)
-	cbs, err := s.callbacksOf(ctx, q)
-	if err != nil {
-		return store.DeliveryPage{}, err
-	}
+	cbs := callbacksOf(q)
 	rare := q.State == callbackd.Failed || q.State == callbackd.Canceled || q.ByError()
 	if q.State == callbackd.Pending && !q.ByError() || rare && q.Session == "" { // a session is short: its events are walked
 		return s.listByIndex(ctx, &q, cbs)
@@ -182,10 +185,7 @@ func (s *Store) listByIndex(ctx context.Context, q *store.DeliveryQuery, cbs *ke
 		c.hi = min(c.hi, int64(q.After.Event)+1)
 	}
 	err = s.read(ctx, func(d *db) error {
-		if err := cbs.inForce(d); err != nil || q.State == callbackd.Pending {
-			return err
-		}
-		return cbs.rest(d, s.tail.callbacks())
+		return cbs.candidates(d, s.tail.callbacks())
 	})
 	if err != nil {
 		return page, err
@@ -201,8 +201,7 @@ func (s *Store) listByIndex(ctx context.Context, q *store.DeliveryQuery, cbs *ke
 		return nil
 	})
 	err = s.read(ctx, func(d *db) error {
-		err := cbs.chosen(func(no callbackd.CallbackID, cb keyCallback) error { return c.read(d, no, cb.ended) })
-		if err != nil {
+		if err := c.readAll(d, cbs); err != nil {
 			return err
 		}
 		page, err = s.choose(d, c, cbs)
@@ -223,7 +222,14 @@ type candidates struct {
 	q      *store.DeliveryQuery
 	lo, hi int64
 	ids    []callbackd.DeliveryID
-	floor  callbackd.EventID // below it a callback may have more than was read
+	floor  callbackd.DeliveryID // behind it a callback may have more than was read; zero: none has
+}
+
+// end says that there may be more behind id than was read.
+func (c *candidates) end(id callbackd.DeliveryID) {
+	if c.floor == (callbackd.DeliveryID{}) || newestFirst(id, c.floor) < 0 {
+		c.floor = id
+	}
 }
 
 func (c *candidates) add(id callbackd.DeliveryID) {
@@ -232,9 +238,52 @@ func (c *candidates) add(id callbackd.DeliveryID) {
 	}
 }
 
-// read adds a page of one callback's.
-func (c *candidates) read(d *db, no callbackd.CallbackID, ended bool) error {
-	const perCallback = store.MaxPage + 2
+// perCallback is how many candidates of one callback are read at once.
+const perCallback = store.MaxPage + 2
+
+// readAll adds a page of each callback's. When there are many callbacks it begins
+// with those that have the newest candidates, and ends when the page is sure to
+// be full: below the newest one that was not read, the rest comes later.
+func (c *candidates) readAll(d *db, cbs *keyCallbacks) error {
+	type head struct {
+		callback keyCallback
+		newest   callbackd.DeliveryID
+	}
+	var heads []head
+	err := cbs.chosen(func(no callbackd.CallbackID, cb keyCallback) error {
+		one := &candidates{q: c.q, lo: c.lo, hi: c.hi}
+		err := one.read(d, no, cb.ended, 1)
+		for _, id := range one.ids {
+			heads = append(heads, head{cb, id})
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(heads, func(a, b head) int { return newestFirst(a.newest, b.newest) })
+	done := map[callbackd.CallbackID]bool{}
+	for _, h := range heads {
+		if len(done) > c.q.Limit { // each of them has one at least that is not older
+			c.end(callbackd.DeliveryID{Event: h.newest.Event, Callback: h.newest.Callback + 1})
+			return nil
+		}
+		if no := h.callback.ID; !done[no] {
+			done[no] = true
+			if err := c.read(d, no, h.callback.ended, perCallback); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// read adds up to limit of one callback's from each place where they are.
+func (c *candidates) read(d *db, no callbackd.CallbackID, ended bool, limit int) error {
+	hi := c.hi
+	if after := c.q.After; after.Event != 0 && no >= after.Callback {
+		hi = min(hi, int64(after.Event))
+	}
 	query := func(sql string, args ...any) error {
 		n := 0
 		var last callbackd.EventID
@@ -243,9 +292,9 @@ func (c *candidates) read(d *db, no callbackd.CallbackID, ended bool) error {
 			last = callbackd.EventID(st.ColumnInt64(0))
 			c.add(callbackd.DeliveryID{Event: last, Callback: no})
 			return nil
-		}, append(args, c.lo, c.hi, perCallback)...)
-		if n == perCallback {
-			c.floor = max(c.floor, last)
+		}, append(args, c.lo, hi, limit)...)
+		if n == limit {
+			c.end(callbackd.DeliveryID{Event: last, Callback: no})
 		}
 		return err
 	}
@@ -285,7 +334,7 @@ func (s *Store) choose(d *db, c *candidates, cbs *keyCallbacks) (page store.Deli
 	q := c.q
 	slices.SortFunc(c.ids, newestFirst)
 	for _, id := range slices.Compact(c.ids) {
-		if id.Event < c.floor {
+		if c.floor != (callbackd.DeliveryID{}) && newestFirst(id, c.floor) > 0 {
 			break
 		}
 		if len(page.Deliveries) == q.Limit {
@@ -297,7 +346,7 @@ func (s *Store) choose(d *db, c *candidates, cbs *keyCallbacks) (page store.Deli
 		}
 		q.After = id
 	}
-	if c.floor != 0 {
+	if c.floor != (callbackd.DeliveryID{}) {
 		page.Next = q.After
 	}
 	return page, nil
@@ -393,7 +442,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error) {
 	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
 	cb, err := s.CallbackByID(ctx, id.Callback)
-	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && key != store.AllKeys && cb.Key != key {
 		return nil, none
 	}
 	if err != nil {

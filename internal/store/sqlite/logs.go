@@ -63,24 +63,36 @@ func firstLog(at time.Time) int64 { return int64(callbackd.FirstEventID(at)) }
 
 // ListLogs is part of [store.Logs].
 func (s *Store) ListLogs(ctx context.Context, q store.LogQuery) (page store.LogPage, err error) {
-	lo, hi := store.IDRange(q.Since, q.Until, callbackd.EventID(q.After))
+	lo, hi := store.IDRange(q.Since, q.Until, 0)
+	where, args := "key_no = ? AND id >= ? AND id < ? ORDER BY id DESC", []any{int64(q.Key), lo, hi}
+	if q.Key == store.AllKeys {
+		id, key := hi, callbackd.KeyID(0)
+		if q.After.ID != 0 && int64(q.After.ID) < hi {
+			id, key = int64(q.After.ID), q.After.Key
+		}
+		where, args = "id >= ? AND (id, key_no) < (?, ?) ORDER BY id DESC, key_no DESC", []any{lo, id, int64(key)}
+	} else if q.After.ID != 0 {
+		args[2] = min(hi, int64(q.After.ID))
+	}
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	enough := callbackd.Errorf(callbackd.KindInternal, "enough")
-	seen, last := 0, store.LogID(0)
+	seen, last := 0, store.LogCursor{}
 	err = s.read(ctx, func(d *db) error {
-		return only(d.query("SELECT "+logColumns+" FROM logs WHERE key_no = ? AND id >= ? AND id < ? ORDER BY id DESC", func(st *sqlite3.Stmt) error {
+		return only(d.query("SELECT "+logColumns+" FROM logs WHERE "+where, func(st *sqlite3.Stmt) error {
 			if len(page.Entries) == limit || seen == store.MaxScan {
 				page.Next = last
 				return enough
 			}
 			seen++
 			e := scanLog(st)
-			last = e.ID
+			if last.ID = e.ID; q.Key == store.AllKeys {
+				last.Key = e.Key
+			}
 			if q.Fits(&e) {
 				page.Entries = append(page.Entries, e)
 			}
 			return nil
-		}, int64(q.Key), lo, hi), enough)
+		}, args...), enough)
 	})
 	return page, err
 }

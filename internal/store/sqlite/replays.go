@@ -35,7 +35,7 @@ func noReplay(id callbackd.ReplayID) error {
 // replay reads a replay of a key.
 func (d *db) replay(key callbackd.KeyID, id callbackd.ReplayID) (r *callbackd.Replay, err error) {
 	err = d.query("SELECT "+replayColumns+" FROM replays WHERE id = ?", func(st *sqlite3.Stmt) (err error) { r, err = scanReplay(st); return err }, int64(id))
-	if err == nil && (r == nil || r.Key != key) {
+	if err == nil && (r == nil || key != store.AllKeys && r.Key != key) {
 		return nil, noReplay(id)
 	}
 	return r, err
@@ -53,14 +53,18 @@ func (s *Store) ListReplays(ctx context.Context, key callbackd.KeyID, after call
 	if after == 0 {
 		after = 1<<63 - 1
 	}
+	where, args := "id < ?", []any{int64(after)}
+	if key != store.AllKeys {
+		where, args = "key_no = ? AND id < ?", []any{int64(key), int64(after)}
+	}
 	err = s.read(ctx, func(d *db) error {
-		return d.query("SELECT "+replayColumns+" FROM replays WHERE key_no = ? AND id < ? ORDER BY id DESC LIMIT ?", func(st *sqlite3.Stmt) error {
+		return d.query("SELECT "+replayColumns+" FROM replays WHERE "+where+" ORDER BY id DESC LIMIT ?", func(st *sqlite3.Stmt) error {
 			r, err := scanReplay(st)
 			if err == nil {
 				out = append(out, *r)
 			}
 			return err
-		}, int64(key), int64(after), limit+1)
+		}, append(args, limit+1)...)
 	})
 	if err == nil && len(out) > limit {
 		out = out[:limit]

@@ -57,11 +57,7 @@ func (s *Store) chooseSet(ctx context.Context, key callbackd.KeyID, f callbackd.
 	if err := store.ResolveReplay(ctx, s, key, &f); err != nil {
 		return nil, err
 	}
-	c := &chosen{filter: f}
-	var err error
-	if c.cbs, err = s.callbacksOf(ctx, store.DeliveryQuery{Key: key, Callback: f.Callback, Type: f.Type}); err != nil {
-		return nil, err
-	}
+	c := &chosen{filter: f, cbs: callbacksOf(store.DeliveryQuery{Key: key, Callback: f.Callback, Type: f.Type})}
 	lo, hi, err := s.idRange(ctx, f.Since, f.Until, 0)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/core"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -17,10 +18,14 @@ import (
 func (s *Store) ListSessions(ctx context.Context, q store.SessionQuery) (page store.SessionPage, err error) {
 	l := &sessionLister{q: q, text: store.NewSearch(q.Text), limit: min(max(q.Limit, 1), store.MaxPage)}
 	err = s.read(ctx, func(d *db) error {
-		if q.VIN != "" {
-			return l.byVIN(d)
-		}
-		if q.Status != "" {
+		switch {
+		case q.VIN != "":
+			return l.exactly(d, "INDEXED BY sessions_by_vin ON s.key_no = k.no AND substr(s.search, length(s.session) + 2, 17) = ?", store.SearchText(q.VIN))
+		case q.SessionKey != "":
+			return l.exactly(d, "ON s.key_no = k.no AND s.session = ?", q.SessionKey)
+		case q.Key == store.AllKeys:
+			return l.scan(d, "INDEXED BY sessions_by_creation WHERE ")
+		case q.Status != "":
 			return l.scan(d, "INDEXED BY sessions_by_status WHERE key_no = ? AND status = ? AND ", int64(q.Key), string(q.Status))
 		}
 		return l.scan(d, "INDEXED BY sessions_by_time WHERE key_no = ? AND ", int64(q.Key))
@@ -48,16 +53,22 @@ func (l *sessionLister) scan(d *db, where string, args ...any) error {
 	if !l.q.Until.IsZero() {
 		hi = ceilMilli(l.q.Until)
 	}
-	at, key := hi, ""
+	at, session, key := hi, "", callbackd.KeyID(0)
 	if l.q.After.SessionKey != "" {
 		if c := l.q.After.CreatedAt.UnixMilli(); c < hi {
-			at, key = c, l.q.After.SessionKey
+			at, session, key = c, l.q.After.SessionKey, l.q.After.Key
 		}
+	}
+	after := "created_at >= ? AND (created_at, session) < (?, ?) ORDER BY created_at DESC, session DESC LIMIT ?"
+	args = append(args, lo, at, session)
+	if l.q.Key == store.AllKeys {
+		after = "created_at >= ? AND (created_at, session, key_no) < (?, ?, ?) ORDER BY created_at DESC, session DESC, key_no DESC LIMIT ?"
+		args = append(args, int64(key))
 	}
 	seen := 0
 	var last store.SessionCursor
 	stop := callbackd.Errorf(callbackd.KindInternal, "enough")
-	err := d.query("SELECT "+listedColumns+", search FROM sessions "+where+"created_at >= ? AND (created_at, session) < (?, ?) ORDER BY created_at DESC, session DESC LIMIT ?",
+	err := d.query("SELECT "+listedColumns+", search FROM sessions "+where+after,
 		func(st *sqlite3.Stmt) error {
 			if len(l.page.Sessions) == l.limit || l.size >= store.MaxPageData { // there is more
 				l.page.Next = last
@@ -65,17 +76,20 @@ func (l *sessionLister) scan(d *db, where string, args ...any) error {
 			}
 			seen++
 			last = store.SessionCursor{CreatedAt: columnTime(st, 4), SessionKey: st.ColumnText(2)}
+			if l.q.Key == store.AllKeys {
+				last.Key = callbackd.KeyID(st.ColumnInt64(1))
+			}
 			if l.q.Status != "" && st.ColumnText(3) != string(l.q.Status) || !l.text.Finds(st.ColumnText(9), st.ColumnRawBlob(6)) {
 				return nil
 			}
-			k, err := scanSession(st)
+			w, err := core.ScanSession(stmtRow{st})
 			if err != nil {
 				return err
 			}
-			l.size += store.SessionSize(k.session)
-			l.page.Sessions = append(l.page.Sessions, k.session)
+			l.size += store.SessionSize(w.Stored)
+			l.page.Sessions = append(l.page.Sessions, w.Stored)
 			return nil
-		}, append(args, lo, at, key, store.MaxScan)...)
+		}, append(args, store.MaxScan)...)
 	if err == stop {
 		return nil
 	}
@@ -85,14 +99,18 @@ func (l *sessionLister) scan(d *db, where string, args ...any) error {
 	return err
 }
 
-// byVIN finds the sessions with a whole VIN.
-func (l *sessionLister) byVIN(d *db) error {
-	return d.query("SELECT "+listedColumns+" FROM sessions INDEXED BY sessions_by_vin WHERE key_no = ? AND substr(search, length(session) + 2, 17) = ? ORDER BY created_at DESC, session DESC LIMIT ?",
+// exactly finds the sessions that on names, in each of the keys.
+func (l *sessionLister) exactly(d *db, on, text string) error {
+	return d.query("SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, NULL, s.document FROM keys k CROSS JOIN sessions s "+on+
+		" WHERE ?2 = 0 OR k.no = ?2 ORDER BY s.created_at DESC, s.session DESC, s.key_no DESC LIMIT ?3",
 		func(st *sqlite3.Stmt) error {
-			k, err := scanSession(st)
-			l.page.Sessions = append(l.page.Sessions, k.session)
-			return err
-		}, int64(l.q.Key), store.SearchText(l.q.VIN), l.limit)
+			w, err := core.ScanSession(stmtRow{st})
+			if err != nil {
+				return err
+			}
+			l.page.Sessions = append(l.page.Sessions, w.Stored)
+			return nil
+		}, text, int64(l.q.Key), l.limit)
 }
 
 // ceilMilli is t in milliseconds, rounded up: times are kept in milliseconds.
@@ -100,10 +118,7 @@ func ceilMilli(t time.Time) int64 { return t.Add(time.Millisecond - 1).UnixMilli
 
 // SessionEvents is part of [store.Sessions].
 func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (out []store.SessionEvent, err error) {
-	cbs, err := s.callbacksOf(ctx, store.DeliveryQuery{Key: q.Key})
-	if err != nil {
-		return nil, err
-	}
+	cbs := callbacksOf(store.DeliveryQuery{Key: q.Key})
 	limit := min(max(q.Limit, 1), store.MaxPage)
 	if q.Before == 0 {
 		q.Before = math.MaxInt64
@@ -155,9 +170,13 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 }
 
 // LatestEvents is part of [store.Sessions].
-func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyID, sessions []string, n int) (map[string][]*callbackd.Event, error) {
-	out, floor := s.tail.latest(key, sessions, n)
+func (s *Store) LatestEvents(ctx context.Context, sessions []store.SessionID, n int) (map[store.SessionID][]*callbackd.Event, error) {
+	out, floor := s.tail.latest(sessions, n)
 	return out, s.read(ctx, func(d *db) error {
+		sessions, err := d.eachKey(sessions)
+		if err != nil {
+			return err
+		}
 		for _, session := range sessions {
 			if len(out[session]) >= n {
 				continue
@@ -166,13 +185,32 @@ func (s *Store) LatestEvents(ctx context.Context, key callbackd.KeyID, sessions 
 				func(st *sqlite3.Stmt) error {
 					out[session] = append(out[session], scanEvent(st))
 					return nil
-				}, int64(key), session, floor, n-len(out[session]))
+				}, int64(session.Key), session.SessionKey, floor, n-len(out[session]))
 			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// eachKey replaces each session with AllKeys by those of the keys that have events
+// of it.
+func (d *db) eachKey(sessions []store.SessionID) (out []store.SessionID, err error) {
+	for _, session := range sessions {
+		if session.Key != store.AllKeys {
+			out = append(out, session)
+			continue
+		}
+		err := d.query("SELECT no FROM keys WHERE EXISTS (SELECT 1 FROM session_events WHERE key_no = no AND session = ?)", func(st *sqlite3.Stmt) error {
+			out = append(out, store.SessionID{Key: callbackd.KeyID(st.ColumnInt64(0)), SessionKey: session.SessionKey})
+			return nil
+		}, session.SessionKey)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // deliveriesOf is what an event is owed to and where each delivery stands.

@@ -74,8 +74,9 @@ func TestAStoryIsWholeAcrossTheMark(t *testing.T) {
 				}
 			}
 		}
-		latest, err := s.LatestEvents(t.Context(), k.ID, []string{"S", "T"}, 4)
-		if err != nil || len(latest["S"]) != 4 || latest["S"][0].Sequence != n || latest["S"][3].Sequence != n-3 || len(latest["T"]) != 4 {
+		first, second := store.SessionID{Key: k.ID, SessionKey: "S"}, store.SessionID{Key: k.ID, SessionKey: "T"}
+		latest, err := s.LatestEvents(t.Context(), []store.SessionID{first, second}, 4)
+		if err != nil || len(latest[first]) != 4 || latest[first][0].Sequence != n || latest[first][3].Sequence != n-3 || len(latest[second]) != 4 {
 			t.Errorf("%d folded: the latest are %+v, %v", folded, latest, err)
 		}
 		if folded < 2*n {

@@ -94,15 +94,15 @@ type Store struct {
 	handover   func([]callbackd.Delivery)
 
 	// Of the writer's goroutine alone.
-	w      *db
-	lastID callbackd.EventID
-	tail   *tail // readers share it
-	full   bool  // the reserve was given back, and what takes space is refused
-	lean   bool  // the disk was full, and there is no reserve since: the log is kept short
-	ckpt   checkpointer
-	seqs   *memo.Cache[sessionID, int64]
-	owed   *memo.Cache[subject, []callbackd.CallbackID]
-	kept   *memo.Cache[sessionID, keptSession]
+	w        *db
+	lastID   callbackd.EventID
+	tail     *tail // readers share it
+	full     bool  // the reserve was given back, and what takes space is refused
+	lean     bool  // the disk was full, and there is no reserve since: the log is kept short
+	ckpt     checkpointer
+	seqs     *memo.Cache[sessionID, int64]
+	owed     *memo.Cache[subject, []callbackd.CallbackID]
+	sessions *memo.Cache[sessionID, core.SessionWork]
 
 	mu        sync.Mutex
 	changes   uint64 // counts changes of callbacks: a read that overlaps one is not cached
@@ -156,7 +156,7 @@ func newStore(o Options) *Store {
 		seqs:      memo.New[sessionID, int64](maxSequences),
 		tail:      newTail(),
 		owed:      memo.New[subject, []callbackd.CallbackID](maxOwedCached),
-		kept:      memo.New[sessionID, keptSession](maxSessions),
+		sessions:  memo.New[sessionID, core.SessionWork](maxSessions),
 		callbacks: memo.New[callbackd.CallbackID, *callbackd.Callback](maxCallbacks),
 		keys:      memo.New[string, agedKey](maxKeys),
 		keysByID:  memo.New[callbackd.KeyID, agedKey](maxKeys),
@@ -164,7 +164,7 @@ func newStore(o Options) *Store {
 }
 
 func (s *Store) newTx() *tx {
-	return &tx{db: s.w, s: s, seqs: map[sessionID]int64{}, kept: map[sessionID]keptSession{}, left: map[callbackd.DeliveryID]bool{}}
+	return &tx{db: s.w, s: s, seqs: map[sessionID]int64{}, sessions: map[sessionID]core.SessionWork{}, left: map[callbackd.DeliveryID]bool{}}
 }
 
 func (s *Store) open(o Options) error {

@@ -190,24 +190,24 @@ func (d *db) receiver(cb callbackd.CallbackID) (r store.Receiver, err error) {
 }
 
 // ListHealth is part of [store.Stats].
-func (s *Store) ListHealth(ctx context.Context, key callbackd.KeyID, q store.HealthQuery) ([]store.CallbackHealth, error) {
-	var cbs []*callbackd.Callback
-	var err error
-	if key != 0 {
-		cbs, err = s.ListCallbacks(ctx, key)
+func (s *Store) ListHealth(ctx context.Context, q store.HealthQuery) (page store.HealthPage, err error) {
+	var listed store.CallbackPage
+	if q.Attention {
+		listed.Callbacks, err = s.attention(ctx, q.CertBefore)
 	} else {
-		cbs, err = s.attention(ctx, q.CertBefore)
+		listed, err = s.ListCallbacks(ctx, q.CallbackQuery)
 	}
 	if err != nil {
-		return nil, err
+		return page, err
 	}
+	cbs := listed.Callbacks
 	young := map[callbackd.CallbackID][]callbackd.Delivery{}
 	for _, cb := range cbs {
 		young[cb.ID] = s.tail.of(cb.ID, "", 0, store.MaxPendingShown)
 	}
 	pending := store.PendingQuery{OverdueBefore: q.OverdueBefore, Limit: store.MaxPendingShown}
 	out := make([]store.CallbackHealth, len(cbs))
-	return out, s.read(ctx, func(d *db) error {
+	return store.HealthPage{Callbacks: out, Next: listed.Next}, s.read(ctx, func(d *db) error {
 		for i, cb := range cbs {
 			h := &out[i]
 			h.Callback = cb

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"callbackd"
+	"callbackd/internal/store"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -159,7 +160,7 @@ func (l *tail) newest(key callbackd.KeyID, session string, lo, hi int64) (ids []
 		if int64(ev.ID) < lo {
 			break
 		}
-		if ev.Key == key && int64(ev.ID) < hi && (session == "" || ev.Session == session) {
+		if (key == store.AllKeys || ev.Key == key) && int64(ev.ID) < hi && (session == "" || ev.Session == session) {
 			ids = append(ids, ev.ID)
 		}
 	}
@@ -167,21 +168,23 @@ func (l *tail) newest(key callbackd.KeyID, session string, lo, hi int64) (ids []
 }
 
 // latest returns the newest n of the tail's events of each session, newest
-// first, and the id below which no event is in the tail.
-func (l *tail) latest(key callbackd.KeyID, sessions []string, n int) (out map[string][]*callbackd.Event, floor int64) {
+// first, and the id below which no event is in the tail. A session with AllKeys
+// is one of any key.
+func (l *tail) latest(sessions []store.SessionID, n int) (out map[store.SessionID][]*callbackd.Event, floor int64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	out, floor = make(map[string][]*callbackd.Event, len(sessions)), math.MaxInt64
+	out, floor = make(map[store.SessionID][]*callbackd.Event, len(sessions)), math.MaxInt64
 	if len(l.events) > 0 {
 		floor = int64(l.events[0].ID)
 	}
-	wanted := make(map[string]bool, len(sessions))
+	wanted := make(map[store.SessionID]bool, len(sessions))
 	for _, s := range sessions {
 		wanted[s] = true
 	}
 	for _, ev := range slices.Backward(l.events) {
-		if ev.Key == key && wanted[ev.Session] && len(out[ev.Session]) < n {
-			out[ev.Session] = append(out[ev.Session], ev)
+		id := store.SessionID{Key: ev.Key, SessionKey: ev.Session}
+		if (wanted[id] || wanted[store.SessionID{Key: store.AllKeys, SessionKey: ev.Session}]) && len(out[id]) < n {
+			out[id] = append(out[id], ev)
 		}
 	}
 	return out, floor

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"callbackd"
+	"callbackd/internal/store/core"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -35,7 +36,7 @@ type tx struct {
 	s        *Store
 	lastID   callbackd.EventID
 	seqs     map[sessionID]int64
-	kept     map[sessionID]keptSession
+	sessions map[sessionID]core.SessionWork // that the group has changed
 	accepted []*callbackd.Event
 	left     map[callbackd.DeliveryID]bool // deliveries that are no longer young
 	folded   int                           // of the tail's oldest events
@@ -47,7 +48,7 @@ type tx struct {
 func (t *tx) reset() {
 	t.lastID = t.s.lastID
 	clear(t.seqs)
-	clear(t.kept)
+	clear(t.sessions)
 	clear(t.left)
 	clear(t.accepted)
 	t.accepted, t.folded = t.accepted[:0], 0

@@ -175,8 +175,7 @@ func (s *suite) backlogSince() {
 		s.Helper()
 		b, err := s.CountPending(s.ctx(), cb.ID, store.PendingQuery{OverdueBefore: now.Add(-callbackd.OverdueAfter), Limit: 1000})
 		s.must(err)
-		hs, err := s.ListHealth(s.ctx(), s.key.ID, store.HealthQuery{OverdueBefore: now.Add(-callbackd.OverdueAfter)})
-		s.must(err)
+		hs := s.healthOf(s.key, now.Add(-callbackd.OverdueAfter))
 		if hs[0].Backlog != b {
 			s.Errorf("the health says %+v, the count %+v", hs[0].Backlog, b)
 		}
@@ -225,8 +224,7 @@ func (s *suite) latestEvents() {
 	}
 	check := func() {
 		s.Helper()
-		got, err := s.LatestEvents(s.ctx(), s.key.ID, []string{"S1", "S2", "NOISE", "NONE"}, 2)
-		s.must(err)
+		got := s.latest(s.key, 2, "S1", "S2", "NOISE", "NONE")
 		if len(got["S1"]) != 2 || got["S1"][0].ID != first[2].ID || got["S1"][0].Sequence != 3 || got["S1"][1].ID != first[1].ID || len(got["S2"]) != 1 || got["S2"][0].Type != ev1 ||
 			len(got["NOISE"]) != 2 || got["NOISE"][0].Sequence != 300 || len(got["NONE"]) != 0 {
 			s.Errorf("%+v", got)
@@ -235,10 +233,28 @@ func (s *suite) latestEvents() {
 	check()
 	s.reopen()
 	check()
-	got, err := s.LatestEvents(s.ctx(), s.newKey("k2").ID, []string{"S1"}, 2)
-	if s.must(err); len(got["S1"]) != 0 {
+	if got := s.latest(s.newKey("k2"), 2, "S1"); len(got["S1"]) != 0 {
 		s.Errorf("another key's: %+v", got)
 	}
+}
+
+// latest is the newest n events of sessions of a key.
+func (s *suite) latest(key callbackd.Key, n int, sessions ...string) map[string][]*callbackd.Event {
+	s.Helper()
+	var ids []store.SessionID
+	for _, name := range sessions {
+		ids = append(ids, store.SessionID{Key: key.ID, SessionKey: name})
+	}
+	got, err := s.LatestEvents(s.ctx(), ids, n)
+	s.must(err)
+	out := map[string][]*callbackd.Event{}
+	for id, evs := range got {
+		if id.Key != key.ID {
+			s.Errorf("session %s is of key %d, want %d", id.SessionKey, id.Key, key.ID)
+		}
+		out[id.SessionKey] = evs
+	}
+	return out
 }
 
 // newestFirst: a session's events from the newest back, page by page.

@@ -31,7 +31,7 @@ func (s *suite) logs() {
 			page, err := s.ListLogs(s.ctx(), q)
 			s.must(err)
 			out = append(out, page.Entries...)
-			if q.After = page.Next; q.After == 0 {
+			if q.After = page.Next; q.After == (store.LogCursor{}) {
 				return out
 			}
 		}
@@ -122,12 +122,22 @@ func (s *suite) stats() {
 	}
 }
 
+// healthOf is the health of a key's callbacks.
+func (s *suite) healthOf(key callbackd.Key, overdueBefore time.Time) []store.CallbackHealth {
+	s.Helper()
+	page, err := s.ListHealth(s.ctx(), store.HealthQuery{CallbackQuery: store.CallbackQuery{Key: key.ID}, OverdueBefore: overdueBefore})
+	s.must(err)
+	if page.Next != 0 {
+		s.Errorf("the health of all callbacks of a key has a next page")
+	}
+	return page.Callbacks
+}
+
 func (s *suite) health(a, b *callbackd.Callback) {
 	s.Helper()
 	evs := s.publish(s.key, ev1, "S1", "S2")
 	s.must(s.AddCounters(s.ctx(), []store.MinuteCounters{{Callback: a.ID, Key: s.key.ID, Minute: s.at.Truncate(time.Minute), Receiver: store.Receiver{LastSuccess: s.at.UTC()}}}))
-	hs, err := s.ListHealth(s.ctx(), s.key.ID, store.HealthQuery{})
-	s.must(err)
+	hs := s.healthOf(s.key, time.Time{})
 	want := store.Receiver{LastSuccess: s.at.UTC(), LastFailure: s.at.UTC(), LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: s.at.Add(24 * time.Hour).UTC()}
 	if len(hs) != 2 || hs[0].Callback.ID != a.ID || hs[0].Receiver != want || hs[0].Pending != 2 || !hs[0].Since.Equal(evs[0].ID.Time()) || hs[1].Pending != 0 || hs[1].Receiver != (store.Receiver{}) {
 		s.Errorf("%+v", hs)
@@ -148,9 +158,9 @@ func (s *suite) health(a, b *callbackd.Callback) {
 	}
 	attention := func(certBefore time.Time) (nos []callbackd.CallbackID) {
 		s.Helper()
-		hs, err := s.ListHealth(s.ctx(), 0, store.HealthQuery{CertBefore: certBefore})
+		page, err := s.ListHealth(s.ctx(), store.HealthQuery{Attention: true, CertBefore: certBefore})
 		s.must(err)
-		for _, h := range hs {
+		for _, h := range page.Callbacks {
 			nos = append(nos, h.Callback.ID)
 		}
 		return nos

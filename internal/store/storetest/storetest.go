@@ -40,6 +40,7 @@ func Run(t *testing.T, open Open) {
 	maps.Copy(tests, sessionTests)
 	maps.Copy(tests, keptTests)
 	maps.Copy(tests, clockTests)
+	maps.Copy(tests, allKeysTests)
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := &suite{T: t, dir: t.TempDir(), open: open, at: time.Now().Truncate(time.Millisecond)}
@@ -228,10 +229,10 @@ func (s *suite) callbacks() {
 		len(got.Headers) != 2 || got.Headers[0] != (callbackd.Header{Name: "X-B", Value: "header secret"}) || got.Secrets[0].Value != "first" || !got.CreatedAt.Equal(s.at) {
 		s.Errorf("%+v", got)
 	}
-	list, err := s.ListCallbacks(s.ctx(), s.key.ID)
+	page, err := s.ListCallbacks(s.ctx(), store.CallbackQuery{Key: s.key.ID})
 	s.must(err)
 	var names []string
-	for _, cb := range list {
+	for _, cb := range page.Callbacks {
 		names = append(names, string(cb.Event)+" "+cb.Name)
 	}
 	if want := []string{string(ev1) + " a", string(ev1) + " b", string(ev2) + " default"}; !slices.Equal(names, want) {

@@ -284,9 +284,9 @@ func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
 	s.Helper()
 	at := k.APIKey + ": "
 	var err error
-	out[at+"callbacks"], err = s.ListCallbacks(s.ctx(), k.ID)
+	out[at+"callbacks"], err = s.ListCallbacks(s.ctx(), store.CallbackQuery{Key: k.ID})
 	s.must(err)
-	out[at+"health"], err = s.ListHealth(s.ctx(), k.ID, store.HealthQuery{OverdueBefore: used})
+	out[at+"health"], err = s.ListHealth(s.ctx(), store.HealthQuery{CallbackQuery: store.CallbackQuery{Key: k.ID}, OverdueBefore: used})
 	s.must(err)
 	out[at+"logs"], err = s.ListLogs(s.ctx(), store.LogQuery{Key: k.ID, Limit: 200})
 	s.must(err)

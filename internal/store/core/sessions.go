@@ -1,0 +1,256 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+// SessionColumns are the columns of a session, in the order of [ScanSession].
+const SessionColumns = "no, key_no, session, status, created_at, ended_at, reference, results, document"
+
+// SessionWork is a session in a group of changes: as it is stored, and as the
+// changes of the group have left it so far.
+type SessionWork struct {
+	No      int64              // of its row
+	Stored  *callbackd.Session // nil when the group creates it
+	Current *callbackd.Session // nil when the group removes it
+	Changed bool
+
+	notes     []callbackd.Note // that the group adds
+	firstNote int              // the number of the first of them
+}
+
+// ScanSession reads SessionColumns, and further columns into more.
+func ScanSession(row Row, more ...any) (*SessionWork, error) {
+	var w SessionWork
+	var s callbackd.Session
+	var document []byte
+	dest := []any{&w.No, &s.Key, &s.SessionKey, &s.Status, &s.CreatedAt, &s.EndedAt, &s.Reference, &s.Results, &document}
+	if err := row.Scan(append(dest, more...)...); err != nil {
+		return nil, err
+	}
+	if err := store.DecodeSession(document, &s); err != nil {
+		return nil, damaged(fmt.Errorf("the document of session %s: %w", s.SessionKey, err))
+	}
+	w.Stored, w.Current = &s, &s
+	return &w, nil
+}
+
+// NoSession is the error for a session that a key does not have.
+func NoSession(sessionKey string) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "Session %s cannot be found.", sessionKey)
+}
+
+// SessionExists is the error for a session key that is taken.
+func SessionExists(sessionKey string) error {
+	return callbackd.Errorf(callbackd.KindConflict, "there is a session %s already", sessionKey)
+}
+
+// Apply runs one change on what the changes before it left. accept stores the
+// events that the change fires. After an error w is as it was.
+func (w *SessionWork) Apply(change func(*callbackd.Session) (store.SessionChange, error), accept func([]store.NewEvent) ([]*callbackd.Event, error)) (*callbackd.Session, []*callbackd.Event, error) {
+	after := *w.Current
+	c, err := change(&after)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Unchanged {
+		return &after, nil, nil
+	}
+	events, err := accept(EventsOfSession(after.SessionKey, c.Events))
+	if err != nil {
+		return nil, nil, err
+	}
+	w.Changed = true
+	if c.Remove {
+		w.Current, w.notes = nil, nil
+		return &after, events, nil
+	}
+	if len(w.notes) == 0 {
+		w.firstNote = after.Notes - len(c.Notes) + 1
+	}
+	w.Current, w.notes = &after, append(w.notes, c.Notes...)
+	return &after, events, nil
+}
+
+// EventsOfSession returns events as events of a session.
+func EventsOfSession(sessionKey string, events []store.NewEvent) []store.NewEvent {
+	events = slices.Clone(events)
+	for i := range events {
+		events[i].Session = sessionKey
+	}
+	return events
+}
+
+// Column is a column that a driver adds to a row, with its value.
+type Column struct {
+	Name  string
+	Value any
+}
+
+// Write stores what became of the session, with the driver's own columns.
+func (w *SessionWork) Write(tx Tx, own ...Column) error {
+	switch {
+	case w.Current == nil:
+		return removeSession(tx, w.No)
+	case w.Stored == nil:
+		s := w.Current
+		return insert(tx, "sessions", append([]Column{{"key_no", s.Key}, {"session", s.SessionKey}, {"created_at", s.CreatedAt}}, append(sessionColumns(s), own...)...))
+	}
+	columns := sessionColumns(w.Current)
+	if onlyDocumentChanged(w.Stored, w.Current) {
+		columns = columns[:1]
+	}
+	if err := update(tx, "sessions", append(columns, own...), w.No); err != nil {
+		return err
+	}
+	for i, n := range w.notes {
+		_, err := tx.Exec("INSERT INTO session_notes (session_no, n, title, description, inserted_by, inserted_at) VALUES ($1, $2, $3, $4, $5, $6)",
+			w.No, w.firstNote+i, Text(n.Title), Text(n.Description), Text(n.InsertedBy), n.InsertedAt)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sessionColumns returns the columns that a change can write; the document is
+// the first.
+func sessionColumns(s *callbackd.Session) []Column {
+	return []Column{
+		{"document", store.EncodeSession(s)},
+		{"status", s.Status},
+		{"ended_at", s.EndedAt},
+		{"due", s.Due()},
+		{"search", Text(store.SessionText(s))},
+		{"reference", nullable(s.Reference)},
+		{"results", nullable(s.Results)},
+	}
+}
+
+// onlyDocumentChanged tells whether no column but the document differs. Most
+// changes are such, and then no index is touched.
+func onlyDocumentChanged(old, now *callbackd.Session) bool {
+	return old.Status == now.Status &&
+		old.Due().Equal(now.Due()) &&
+		old.Vehicle.VIN == now.Vehicle.VIN &&
+		bytes.Equal(old.Reference, now.Reference) &&
+		bytes.Equal(old.Results, now.Results)
+}
+
+// nullable keeps nil, which is NULL, apart from what is empty.
+func nullable(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
+func removeSession(tx Tx, no int64) error {
+	for _, sql := range []string{"DELETE FROM session_notes WHERE session_no = $1", "DELETE FROM sessions WHERE no = $1"} {
+		if _, err := tx.Exec(sql, no); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadSession reads one session.
+func ReadSession(tx Tx, key callbackd.KeyID, sessionKey string) (w *SessionWork, err error) {
+	if !storable(sessionKey) {
+		return nil, NoSession(sessionKey)
+	}
+	err = tx.Query("SELECT "+SessionColumns+" FROM sessions WHERE key_no = $1 AND session = $2", func(row Row) error {
+		w, err = ScanSession(row)
+		return err
+	}, key, sessionKey)
+	if err == nil && w == nil {
+		err = NoSession(sessionKey)
+	}
+	return w, err
+}
+
+// Session is part of [store.Sessions].
+func (s *Store) Session(ctx context.Context, key callbackd.KeyID, sessionKey string) (session *callbackd.Session, err error) {
+	err = s.db.Read(ctx, func(tx Tx) error {
+		w, err := ReadSession(tx, key, sessionKey)
+		if err == nil {
+			session = w.Stored
+		}
+		return err
+	})
+	return session, err
+}
+
+// SessionNotes is part of [store.Sessions].
+func (s *Store) SessionNotes(ctx context.Context, key callbackd.KeyID, sessionKey string) (notes []callbackd.Note, err error) {
+	err = s.db.Read(ctx, func(tx Tx) error {
+		notes = nil
+		w, err := ReadSession(tx, key, sessionKey)
+		if err != nil {
+			return err
+		}
+		return tx.Query("SELECT title, description, inserted_by, inserted_at FROM session_notes WHERE session_no = $1 ORDER BY n", func(row Row) error {
+			var title, description, person Text
+			var n callbackd.Note
+			err := row.Scan(&title, &description, &person, &n.InsertedAt)
+			n.Title, n.Description, n.InsertedBy = string(title), string(description), string(person)
+			notes = append(notes, n)
+			return err
+		}, w.No)
+	})
+	return notes, err
+}
+
+// DueSessions is part of [store.Sessions].
+func (s *Store) DueSessions(ctx context.Context, now time.Time, limit int) (due []store.SessionID, next time.Time, err error) {
+	err = s.db.Read(ctx, func(tx Tx) error {
+		due, next = nil, time.Time{}
+		return tx.Query("SELECT key_no, session, due FROM sessions WHERE due IS NOT NULL ORDER BY due LIMIT $1", func(row Row) error {
+			var id store.SessionID
+			var at time.Time
+			if err := row.Scan(&id.Key, &id.SessionKey, &at); err != nil {
+				return err
+			}
+			if at.After(now) || len(due) == limit {
+				next = at
+				return ErrStop
+			}
+			due = append(due, id)
+			return nil
+		}, limit+1)
+	})
+	return due, next, err
+}
+
+// SweepSessions is part of [store.Sessions].
+func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) (removed int, err error) {
+	err = s.db.Write(ctx, Repeatable, func(tx Tx) error {
+		var rows []int64
+		var ids []store.SessionID
+		err := tx.Query("SELECT no, key_no, session FROM sessions WHERE ended_at < $1 ORDER BY ended_at LIMIT $2"+s.d.SkipLocked, func(row Row) error {
+			var no int64
+			var id store.SessionID
+			err := row.Scan(&no, &id.Key, &id.SessionKey)
+			rows, ids = append(rows, no), append(ids, id)
+			return err
+		}, NotEarlier(before), limit)
+		if removed = len(rows); err != nil || removed == 0 {
+			return err
+		}
+		for _, sql := range []string{"DELETE FROM session_notes WHERE session_no ", "DELETE FROM sessions WHERE no "} {
+			if _, err := tx.Exec(sql+s.d.In("$1"), rows); err != nil {
+				return err
+			}
+		}
+		s.db.RemoveSessions(tx, ids)
+		return nil
+	})
+	return removed, err
+}
