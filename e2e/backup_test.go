@@ -90,7 +90,7 @@ func TestBackupBesideAServerUnderLoad(t *testing.T) {
 		}
 		before = acked()
 		out, errs, code := run(t, "backup", "--data", dir, "--to", to)
-		if code != 0 || !strings.Contains(out, "the keyset is in it") || !strings.Contains(out, "callbackd fsck --data "+to) {
+		if code != 0 || !strings.Contains(out, "The copy contains the keyset") || !strings.Contains(out, "callbackd fsck --data "+to) {
 			t.Fatalf("%d %s%s", code, out, errs)
 		}
 	}

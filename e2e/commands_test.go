@@ -234,7 +234,7 @@ func TestDemo(t *testing.T) {
 	defer pg.Stop()
 	for _, on := range [][]string{nil, {"--database-url", pg.Schema(t)}} {
 		out, errs, code := run(t, append([]string{"demo"}, on...)...)
-		if code != 0 || !strings.Contains(out, "all 24 events were delivered") || strings.Count(out, "refuses") < 3 || strings.Contains(out, "on PostgreSQL") != (on != nil) {
+		if code != 0 || !strings.Contains(out, "All 24 events were delivered") || strings.Count(out, "refuses") < 3 || strings.Contains(out, "in PostgreSQL") != (on != nil) {
 			t.Errorf("%d\n%s%s", code, out, errs)
 		}
 		for _, line := range strings.Split(out, "\n") {

@@ -88,7 +88,7 @@ func TestAFullVolumeIsStartedAndPurged(t *testing.T) {
 	if err := os.WriteFile(filler, bytes.Repeat([]byte{1}, 48<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
-	srv := serve(t, dir, "--keep", "1h", "--log-level", "info")
+	srv := serve(t, dir, "--retention", "1h", "--log-level", "info")
 	cl := newClient(t, dir)
 	cl.Base = srv.url
 	eventually(t, "retention has made room", func() bool {

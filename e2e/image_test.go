@@ -261,7 +261,7 @@ func TestUnitsRestartWhatMayPass(t *testing.T) {
 		b, _ := json.Marshal(code)
 		return string(b)
 	}
-	setting, passing := ends("--keep", "1s"), ends("--listen", "127.0.0.1:"+busy)
+	setting, passing := ends("--retention", "1s"), ends("--listen", "127.0.0.1:"+busy)
 	for _, name := range []string{"callbackd.service", "callbackd@.service"} {
 		u := unit(t, name)
 		if never := strings.Fields(u["RestartPreventExitStatus"][0]); u["Restart"][0] != "on-failure" || !slices.Contains(never, setting) || slices.Contains(never, passing) {

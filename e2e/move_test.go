@@ -42,7 +42,7 @@ func traffic(t *testing.T, cl *client.Client, live, dead *sink) map[string]wire.
 	if _, err := cl.CreateCallback(t.Context(), client.NewCallback{Event: complete, URL: dead.URL, Retry: []string{"0s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s"}}); err != nil {
 		t.Fatal(err)
 	}
-	if out, errs, code := run(t, "simulate", "--server", cl.Base, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret, "--sessions", "6", "--speed", "max", "--expire", "0", "--invalid", "0"); code != 0 {
+	if out, errs, code := run(t, "simulate", "--url", cl.Base, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret, "--sessions", "6", "--speed", "max", "--abandon", "0", "--invalid", "0"); code != 0 {
 		t.Fatalf("simulate: %d %s%s", code, out, errs)
 	}
 	first := map[string]wire.Accepted{}
@@ -118,7 +118,7 @@ func TestMoveToPostgreSQL(t *testing.T) {
 		t.Fatalf("too little waits:\n%s", before)
 	}
 	out, errs, code := runCmd(t, on("move", "--from", dir))
-	if code != 0 || !regexp.MustCompile(`(?m)^ *events +\d+ +[0-9a-f]{16}… *$`).MatchString(out) || !strings.Contains(out, "every table is the same on both sides") {
+	if code != 0 || !regexp.MustCompile(`(?m)^ *events +\d+ +[0-9a-f]{16}… *$`).MatchString(out) || !strings.Contains(out, "Every table is equal on both sides") {
 		t.Fatalf("%d %s%s", code, out, errs)
 	}
 	if after, errs, code := runCmd(t, on("fsck")); code != 0 || after != before {

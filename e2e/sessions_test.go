@@ -161,7 +161,7 @@ func TestSessionsSurviveKills(t *testing.T) {
 func TestSessionsOfAShortKeyExpire(t *testing.T) {
 	dir := t.TempDir()
 	srv := serve(t, dir)
-	cl := newClientWith(t, dir, "--expires", "1s")
+	cl := newClientWith(t, dir, "--sessions-expire-after", "1s")
 	cl.Base = srv.url
 	create := func() string {
 		s, err := cl.CreateSession(t.Context(), client.NewSession{})
@@ -201,7 +201,7 @@ func TestSessionsOfAShortKeyExpire(t *testing.T) {
 	srv = serve(t, dir)
 	cl.Base = srv.url
 	expires(key)
-	if _, errs, code := run(t, "keys", "create", "--account", "a", "--expires", "1ms", "--data", dir); code == 0 || !strings.Contains(errs, "--expires must be from 1s to") {
+	if _, errs, code := run(t, "keys", "create", "--account", "a", "--sessions-expire-after", "1ms", "--data", dir); code == 0 || !strings.Contains(errs, "--sessions-expire-after 1ms is invalid; give a duration from 1s to") {
 		t.Errorf("%d %s", code, errs)
 	}
 }
@@ -210,7 +210,7 @@ func TestSimulate(t *testing.T) {
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)
 	with := func(more ...string) (string, string, int) {
-		return run(t, append([]string{"simulate", "--server", srv.url, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret}, more...)...)
+		return run(t, append([]string{"simulate", "--url", srv.url, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret}, more...)...)
 	}
 	out, errs, code := with("--sessions", "30", "--speed", "max", "--seed", "5")
 	if code != 0 || !strings.Contains(out, "30 inspections, seed 5") || !strings.Contains(out, "COMPLETE") || !strings.Contains(out, "events in") || errs != "" {
@@ -221,7 +221,7 @@ func TestSimulate(t *testing.T) {
 	if table(again) != table(out) {
 		t.Errorf("the same seed gives\n%s\nand\n%s", out, again)
 	}
-	for _, bad := range [][]string{{"--speed", "fast"}, {"--reject", "2"}, {"--reject", "1"}, {"--sessions", "0"}, {"--expire", "0.6", "--invalid", "0.6"}, {"--secret", "wrong"}} {
+	for _, bad := range [][]string{{"--speed", "fast"}, {"--reject", "2"}, {"--reject", "1"}, {"--sessions", "0"}, {"--abandon", "0.6", "--invalid", "0.6"}, {"--secret", "wrong"}} {
 		if out, errs, code := with(bad...); code == 0 || len(errs) < 20 {
 			t.Errorf("%v: %d %s%s", bad, code, out, errs)
 		}

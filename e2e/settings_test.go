@@ -37,9 +37,9 @@ func TestSettingsThatCannotBeAreExplained(t *testing.T) {
 		{[]string{"--egress-proxy", "socks5://x"}, nil, "write for example http://"},
 		{[]string{"--ca-file", file}, nil, "no certificate"},
 		{[]string{"--ca-file", file + "x"}, nil, "--ca-file"},
-		{[]string{"--keep", "1s"}, nil, "at least 1h"},
-		{[]string{"--keep", "a month"}, nil, "write for example 30d"},
-		{[]string{"--keep=-30d"}, nil, "at least 1h"},
+		{[]string{"--retention", "1s"}, nil, "at least 1h"},
+		{[]string{"--retention", "a month"}, nil, "write for example 30d"},
+		{[]string{"--retention=-30d"}, nil, "at least 1h"},
 		{[]string{"--listen", "8080"}, nil, "127.0.0.1:8080"},
 		{[]string{"--listen", "127.0.0.1:99999"}, nil, "127.0.0.1:8080"},
 		{[]string{"--listen", ""}, nil, "--listen has an empty value"},
@@ -48,8 +48,8 @@ func TestSettingsThatCannotBeAreExplained(t *testing.T) {
 		{[]string{"--lease", "1s"}, nil, "2s or more"},
 		{[]string{"--database-url", "postgres://x@127.0.0.1/x"}, nil, "--secret-keys"},
 		{[]string{"--database-url", "127.0.0.1 x", "--secret-keys", file}, nil, "write for example postgres://"},
-		{nil, []string{"CALLBACKD_DATABASE_URL="}, "CALLBACKD_DATABASE_URL is empty"},
-		{nil, []string{"CALLBACKD_DATABASE_URL_FILE="}, "CALLBACKD_DATABASE_URL_FILE is empty"},
+		{nil, []string{"CALLBACKD_DATABASE_URL="}, "CALLBACKD_DATABASE_URL is set but empty"},
+		{nil, []string{"CALLBACKD_DATABASE_URL_FILE="}, "CALLBACKD_DATABASE_URL_FILE is set but empty"},
 		{[]string{"--grace", "-1s"}, nil, "--grace"},
 		{[]string{"--max-in-flight", "0"}, nil, "--max-in-flight"},
 		{[]string{"--log-format", "xml"}, nil, "text"},
@@ -63,7 +63,7 @@ func TestSettingsThatCannotBeAreExplained(t *testing.T) {
 		{nil, []string{"CALLBACKD_LISTN=127.0.0.1:0"}, "did you mean CALLBACKD_LISTEN?"},
 		{nil, []string{"CALLBACKD_LISTEN_FILE=" + file}, "CALLBACKD_LISTEN_FILE"},
 		{nil, []string{"CALLBACKD_GRACE=soon"}, "CALLBACKD_GRACE"},
-		{nil, []string{"CALLBACKD_EGRESS_PROXY=http://a:1", "CALLBACKD_EGRESS_PROXY_FILE=" + secret}, "both set: unset one"},
+		{nil, []string{"CALLBACKD_EGRESS_PROXY=http://a:1", "CALLBACKD_EGRESS_PROXY_FILE=" + secret}, "both set; unset one"},
 		{nil, []string{"CALLBACKD_EGRESS_PROXY_FILE=" + secret + "x"}, "CALLBACKD_EGRESS_PROXY_FILE"},
 		{nil, []string{"CALLBACKD_EGRESS_PROXY_FILE=" + empty}, "which is empty"},
 		{nil, []string{"CALLBACKD_EGRESS_PROXY_FILE=" + file}, "write for example http://"},
@@ -139,7 +139,7 @@ func TestVersionAndBareCommand(t *testing.T) {
 // Commands have the same exit code for what cannot be.
 func TestCommandsThatCannotBeAreExplained(t *testing.T) {
 	for _, args := range [][]string{
-		{"server"}, {"keys", "create"}, {"keys", "create", "--account", "a", "--expires=-1d"}, {"keys", "rotate", "k", "--keep=-1d"},
+		{"server"}, {"keys", "create"}, {"keys", "create", "--account", "a", "--sessions-expire-after=-1d"}, {"keys", "rotate", "k", "--overlap=-1d"},
 		{"listen", "--status", "1"}, {"listen", "--fail=-1"}, {"listen", "--delay=-1d"}, {"replay", "start", "--account", "a", "--key", "k", "--secret", "s", "--since", "a month"},
 		{"simulate", "--account", "a", "--key", "k", "--secret", "s", "--sessions", "0"}, {"move", "--from", "nowhere", "--to", "postgres://x/y"}, {"backup", "--data", "nowhere", "--to", "copy"}, {"nodes"}, {"fsck", "--database-url", "postgres://x@127.0.0.1/x"},
 	} {
@@ -156,7 +156,7 @@ func TestCommandsThatCannotBeAreExplained(t *testing.T) {
 // refused, above.
 func TestAnEmptySettingIsUnset(t *testing.T) {
 	cmd := command("serve", "--listen", "127.0.0.1:0", "--data", t.TempDir())
-	for _, name := range []string{"LISTEN", "ALLOW_TARGET", "EGRESS_PROXY", "EGRESS_PROXY_FILE", "CA_FILE", "SECRET_KEYS", "KEEP", "GRACE", "MAX_IN_FLIGHT",
+	for _, name := range []string{"LISTEN", "ALLOW_TARGET", "EGRESS_PROXY", "EGRESS_PROXY_FILE", "CA_FILE", "SECRET_KEYS", "RETENTION", "KEEP", "GRACE", "MAX_IN_FLIGHT",
 		"REQUIRE_HTTPS", "LEASE", "OPERATOR_TOKEN", "MASK_CALLBACK_HEADERS", "LOG_FORMAT", "LOG_LEVEL", "DATA"} {
 		cmd.Env = append(cmd.Env, "CALLBACKD_"+name+"=")
 	}

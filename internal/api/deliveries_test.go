@@ -136,7 +136,7 @@ func retryOfADeliveredOneIsARepeat(t *testing.T, on func(*setup)) {
 	first := recv.next()
 	s.ended(id, "delivered")
 	s.until("the metric", func() bool { return s.metric(`callbackd_deliveries_ended_total{state="delivered"}`) == "1" })
-	if n := s.metric("callbackd_repeats_total"); n != "0" {
+	if n := s.metric("callbackd_manual_attempts_total"); n != "0" {
 		t.Errorf("repeats before: %s", n)
 	}
 	r := s.call("POST", "/v1/deliveries/"+id+"/retry", "").ok(202)
@@ -152,7 +152,7 @@ func retryOfADeliveredOneIsARepeat(t *testing.T, on func(*setup)) {
 	if len(d.History) != 2 || d.History[0].Repeat || !d.History[1].Repeat || d.Repeated {
 		t.Errorf("%+v", d)
 	}
-	s.until("the metric", func() bool { return s.metric("callbackd_repeats_total") == "1" })
+	s.until("the metric", func() bool { return s.metric("callbackd_manual_attempts_total") == "1" })
 }
 
 // A failed delivery is retried from the start of its schedule.

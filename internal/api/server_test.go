@@ -55,7 +55,7 @@ type server struct {
 	api    *api.API
 	key    callbackd.Key
 	done   *watcher
-	book   *stats.Journal
+	book   *stats.Recorder
 	loose  bool // see loosely
 }
 
@@ -108,7 +108,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	log := slog.New(slog.DiscardHandler)
 	metrics := obs.New()
 	metrics.CountLog(obs.NewLogBuffer(io.Discard))
-	metrics.WatchVisitors(func() obs.Visitors { return obs.Visitors{} })
+	metrics.WatchClients(func() obs.Clients { return obs.Clients{} })
 	store := c.open(t, metrics.Committed)
 	var allow []netip.Prefix
 	for _, s := range c.allow {
@@ -166,7 +166,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 // watcher lets a test wait for attempts without polling.
 type watcher struct {
 	*obs.Metrics
-	book *stats.Journal
+	book *stats.Recorder
 	mu   sync.Mutex
 	tick chan struct{}
 }

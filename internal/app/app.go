@@ -175,7 +175,7 @@ func (a *App) listen(c Config, m *obs.Metrics) (*egress.Policy, error) {
 		MaxConns: c.MaxConns, Descriptors: c.MaxInFlight + spareDescriptors, Memory: memoryLimit(),
 		Trusted: c.TrustedProxies, Log: c.Log,
 	})
-	m.WatchVisitors(a.visitors)
+	m.WatchClients(a.clients)
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(l.Addr().(*net.TCPAddr).AddrPort())
 	if c.MetricsListen == "" {
@@ -243,7 +243,7 @@ func (a *App) serve(c Config, service *api.API, pages *console.Console) {
 // pages.
 type observers struct {
 	*obs.Metrics
-	stats *stats.Journal
+	stats *stats.Recorder
 	live  *live.Stream
 }
 

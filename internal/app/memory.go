@@ -28,10 +28,13 @@ func essential(r *http.Request) bool {
 	}
 }
 
-// visitors is what visitors hold, for the metrics.
-func (a *App) visitors() obs.Visitors {
+// clients returns what clients use, for the metrics.
+func (a *App) clients() obs.Clients {
 	n := a.front.Counts()
-	return obs.Visitors{Connections: n.Connections, BodyBytes: n.BodyBytes, AnswerBytes: n.AnswerBytes, Closed: n.Evicted, Refused: n.Refused}
+	return obs.Clients{
+		Connections: n.Connections, BodyBytes: n.BodyBytes, AnswerBytes: n.AnswerBytes,
+		Closed: n.Evicted, Refused: n.Refused,
+	}
 }
 
 // headroom is the share of a control group's memory that is not for Go:

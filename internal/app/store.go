@@ -28,7 +28,7 @@ func (p StoreConfig) Open(ctx context.Context, secondary bool, hooks *store.Hook
 	if p.DatabaseURL != "" {
 		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Hooks: *hooks}))
 	}
-	return opened(sqlite.Open(ctx, sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile, Beside: secondary, Hooks: *hooks}))
+	return opened(sqlite.Open(ctx, sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile, Secondary: secondary, Hooks: *hooks}))
 }
 
 // Inspect opens the store read-only. It makes, changes and upgrades nothing,

@@ -1,5 +1,5 @@
 // Package cli is the command line. One struct field is one option: its flag,
-// its environment twin, its default and its help.
+// its environment variable, its default and its help.
 package cli
 
 import (
@@ -23,41 +23,41 @@ import (
 type root struct {
 	Serve    serveCmd    `cmd:"" help:"Run the callback service."`
 	Keys     keysCmd     `cmd:"" help:"Create, list, rotate and revoke API keys."`
-	Replay   replayCmd   `cmd:"" help:"Send deliveries again, many at a time."`
-	Console  consoleCmd  `cmd:"" help:"Print a link that signs the operator in to the console, once."`
-	Nodes    nodesCmd    `cmd:"" help:"Show the nodes on a PostgreSQL database: their shards, leases and backlog."`
+	Replay   replayCmd   `cmd:"" help:"Send many deliveries again."`
+	Console  consoleCmd  `cmd:"" help:"Print a link that signs the operator in to the console once."`
+	Nodes    nodesCmd    `cmd:"" help:"List the nodes on a PostgreSQL database with their shards, leases and backlog."`
 	Headers  headersCmd  `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
-	Listen   listenCmd   `cmd:"" help:"Receive callbacks and print them, to try things out."`
-	Demo     demoCmd     `cmd:"" help:"Show the way of an event once: a server, a key, a receiver that fails at first, one inspection."`
-	Simulate simulateCmd `cmd:"" help:"Play inspections through the API of a running server, as a load test or a demonstration."`
-	Fsck     fsckCmd     `cmd:"" help:"Prove that every accepted event is in exactly one state."`
+	Listen   listenCmd   `cmd:"" help:"Receive callbacks on this machine and print them, for development."`
+	Demo     demoCmd     `cmd:"" help:"Show one inspection from start to end: a server, an API key, a receiver that fails at first, and every event delivered."`
+	Simulate simulateCmd `cmd:"" help:"Play inspections through the API of a running server, for a load test or a demonstration."`
+	Fsck     fsckCmd     `cmd:"" help:"Check that every delivery of every accepted event is in exactly one state."`
 	Backup   backupCmd   `cmd:"" help:"Copy a data directory, also while a server runs on it."`
-	Move     moveCmd     `cmd:"" help:"Take everything from a data directory to PostgreSQL."`
-	Health   healthCmd   `cmd:"" help:"Ask the server on this machine how it is: exit code 0 if it is well."`
+	Move     moveCmd     `cmd:"" help:"Move everything from a data directory to PostgreSQL."`
+	Health   healthCmd   `cmd:"" help:"Check the server on this machine: exit code 0 when it is healthy, 1 when it is not."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
-// env is what commands run in.
+// env holds what commands run with.
 type env struct {
 	ctx    context.Context
 	stdout io.Writer
 	stderr io.Writer
-	// second is closed when the person asks again to stop.
+	// second is closed by the second signal to stop.
 	second <-chan struct{}
 }
 
-// Exit codes. Those of sysexits.h say more than 1, and never mean what Go means
-// by 2, a crash.
+// Exit codes. 78 is from sysexits.h; 2 is not used, because Go exits with it
+// after a crash.
 const (
-	exitFailed  = 1  // it did not work, and may the next time
-	exitSetting = 78 // EX_CONFIG: a setting cannot be, and starting again does not help
+	exitFailed  = 1  // the command failed; it may work the next time
+	exitSetting = 78 // EX_CONFIG: a setting is invalid; a restart does not help
 )
 
-// lastWords bounds how long a command that ends waits for whoever reads what
-// it says.
-const lastWords = time.Second
+// exitWait bounds how long a command that ends waits until its last lines are
+// read.
+const exitWait = time.Second
 
-// exit ends a command with a code and no further words.
+// exit is an error that ends a command with an exit code and no message.
 type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
@@ -73,6 +73,10 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	if err := adoptOldNames(); err != nil {
+		fmt.Fprintln(stderr, "callbackd:", err)
+		return exitSetting
+	}
 	empty := unsetEmpty(parser.Model)
 	k, err := parser.Parse(args)
 	if code >= 0 { // --help
@@ -85,7 +89,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = checkEmpty(k, empty)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "callbackd: %v; `callbackd --help` lists what there is\n", err)
+		fmt.Fprintf(stderr, "callbackd: %v; `callbackd --help` lists the commands and their options\n", err)
 		return exitSetting
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -106,11 +110,11 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &e):
 		return int(e)
 	case err != nil:
-		said := make(chan struct{})
-		go func() { fmt.Fprintln(stderr, "callbackd:", err); close(said) }()
+		printed := make(chan struct{})
+		go func() { fmt.Fprintln(stderr, "callbackd:", err); close(printed) }()
 		select {
-		case <-said:
-		case <-time.After(lastWords):
+		case <-printed:
+		case <-time.After(exitWait):
 		}
 		return exitCode(err)
 	}
@@ -124,16 +128,16 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// settingf is an error about a setting that cannot be.
+// settingf returns an error about an invalid setting.
 func settingf(format string, args ...any) error {
 	return callbackd.Errorf(callbackd.KindSetting, format, args...)
 }
 
-// newParser is the command line as kong reads it.
+// newParser returns the command line as kong reads it.
 func newParser(r *root, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
 	return kong.New(r,
 		kong.Name("callbackd"),
-		kong.Description("A durable callback service: it takes events of inspection sessions and delivers each to the callbacks registered for it, in order, signed, with retries."),
+		kong.Description("A durable callback service. It accepts events of inspection sessions and delivers each event to the callbacks that are registered for it: in order, signed, with retries."),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(stdout, stderr), kong.Exit(exit),
 		kong.DefaultEnvars("CALLBACKD"), kong.Resolvers(secretFiles{}),

@@ -8,16 +8,15 @@ import (
 	"callbackd/internal/console"
 )
 
-// defaultURL is where a server is reached that was told nothing else.
+// defaultURL is the URL of a server with default options.
 const defaultURL = "http://127.0.0.1:8080"
 
 type consoleCmd struct {
 	dataFlag
-	URL string `default:"http://127.0.0.1:8080" name:"url" env:"CALLBACKD_URL" help:"Where a browser reaches the server."`
+	URL string `default:"http://127.0.0.1:8080" name:"url" env:"CALLBACKD_URL" help:"URL at which a browser reaches the server."`
 }
 
-// Run prints a one-time link. Who can write the data directory is the
-// operator.
+// Run prints a one-time link. Whoever can write to the store is the operator.
 func (c *consoleCmd) Run(e *env) error {
 	s, err := c.existing(e.ctx)
 	if err != nil {

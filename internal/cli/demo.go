@@ -32,18 +32,18 @@ import (
 )
 
 type demoCmd struct {
-	Keep        bool   `env:"CALLBACKD_DEMO_KEEP" help:"Keep the temporary data directory and print its path."`
-	DatabaseURL string `name:"database-url" env:"CALLBACKD_DATABASE_URL" secret:"" placeholder:"URL" help:"PostgreSQL database to show it on, best an empty one: what the demo makes stays in it. Also from a file: CALLBACKD_DATABASE_URL_FILE."`
-	SecretKeys  string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"With --database-url: keyset of the database; default a temporary one, which an empty database takes."`
+	Keep        bool   `env:"CALLBACKD_DEMO_KEEP" help:"Do not remove the temporary data directory at the end, and print its path."`
+	DatabaseURL string `name:"database-url" env:"CALLBACKD_DATABASE_URL" secret:"" placeholder:"URL" help:"PostgreSQL database to use instead of a temporary data directory. Use an empty one: what the demo creates stays in it. Also from a file: CALLBACKD_DATABASE_URL_FILE."`
+	SecretKeys  string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"With --database-url: keyset file of the database. Default: a temporary file, which works with an empty database only."`
 }
 
 const (
-	demoFails   = 3 // requests the receiver refuses at first
+	demoFails   = 3 // requests that the receiver refuses at first
 	demoSeed    = 11
-	demoPatient = time.Minute
+	demoTimeout = time.Minute
 )
 
-// describe is an event in a few words.
+// describe returns an event in a few words.
 func describe(body []byte) string {
 	var d struct {
 		Event, Status  string
@@ -55,25 +55,25 @@ func describe(body []byte) string {
 		Photos         []json.RawMessage
 	}
 	json.Unmarshal(body, &d)
-	says := ""
+	text := ""
 	switch callbackd.EventType(d.Event) {
 	case callbackd.SMSProcess:
-		says = "the link by SMS: " + d.Status
+		text = "SMS status: " + d.Status
 	case callbackd.SMSRequested:
-		says = "to be sent to " + d.Phone
+		text = "to be sent to " + d.Phone
 	case callbackd.StageChange:
-		says = d.PhotoLabel + " " + strings.ToLower(d.PhotoStatus)
+		text = d.PhotoLabel + " " + strings.ToLower(d.PhotoStatus)
 	case callbackd.StatusChange:
-		says = d.PreviousStatus + " to " + d.Status
+		text = d.PreviousStatus + " to " + d.Status
 	case callbackd.NoteInsert:
-		says = strings.ToLower(d.Note.Title)
+		text = strings.ToLower(d.Note.Title)
 	case callbackd.Complete:
-		says = fmt.Sprintf("the whole inspection, %s", plural(len(d.Photos), "photo"))
+		text = fmt.Sprintf("the whole inspection, %s", plural(len(d.Photos), "photo"))
 	}
-	return fmt.Sprintf("%-21s  %s", d.Event, says)
+	return fmt.Sprintf("%-21s  %s", d.Event, text)
 }
 
-// Run shows the whole way once.
+// Run plays one inspection and shows every step of it.
 func (c *demoCmd) Run(e *env) error {
 	dir, err := os.MkdirTemp("", "callbackd-demo-")
 	if err != nil {
@@ -85,13 +85,13 @@ func (c *demoCmd) Run(e *env) error {
 		defer os.RemoveAll(dir)
 	}
 	d := &demo{out: e.stdout, start: time.Now(), done: make(chan struct{}), fails: demoFails}
-	ctx, cancel := context.WithTimeout(e.ctx, demoPatient)
+	ctx, cancel := context.WithTimeout(e.ctx, demoTimeout)
 	defer cancel()
-	place := app.StoreConfig{Data: dir}
+	config := app.StoreConfig{Data: dir}
 	if c.DatabaseURL != "" {
-		place = app.StoreConfig{DatabaseURL: c.DatabaseURL, KeysetFile: cmp.Or(c.SecretKeys, filepath.Join(dir, "secret-keys.json"))}
+		config = app.StoreConfig{DatabaseURL: c.DatabaseURL, KeysetFile: cmp.Or(c.SecretKeys, filepath.Join(dir, "secret-keys.json"))}
 	}
-	a, cl, err := d.server(ctx, place)
+	a, cl, err := d.server(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (c *demoCmd) Run(e *env) error {
 	return errors.Join(err, a.Stop(stop))
 }
 
-// demo is the receiver and the voice of the demonstration.
+// demo is the receiver of the demonstration, and prints its steps.
 type demo struct {
 	out   io.Writer
 	start time.Time
@@ -115,7 +115,7 @@ type demo struct {
 	wrong []string
 }
 
-// taken is an event that the receiver took.
+// taken is an event that the receiver accepted.
 type taken struct {
 	event string
 	seq   int64
@@ -125,9 +125,9 @@ func (d *demo) say(who, format string, args ...any) {
 	fmt.Fprintf(d.out, "%6.3fs  %-9s  %s\n", time.Since(d.start).Seconds(), who, printable(fmt.Sprintf(format, args...)))
 }
 
-// server starts callbackd there with one key.
-func (d *demo) server(ctx context.Context, place app.StoreConfig) (*app.App, *client.Client, error) {
-	s, err := place.Open(ctx, true, nil)
+// server starts callbackd on a store, with one API key.
+func (d *demo) server(ctx context.Context, config app.StoreConfig) (*app.App, *client.Client, error) {
+	s, err := config.Open(ctx, true, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,15 +140,15 @@ func (d *demo) server(ctx context.Context, place app.StoreConfig) (*app.App, *cl
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", StoreConfig: place, Log: log, Retention: 24 * time.Hour, CaptureURL: "https://{account}.capture.example/{session_key}", AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", StoreConfig: config, Log: log, Retention: 24 * time.Hour, CaptureURL: "https://{account}.capture.example/{session_key}", AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
 		return nil, nil, err
 	}
 	where := "a temporary data directory"
-	if place.DatabaseURL != "" {
+	if config.DatabaseURL != "" {
 		where = "PostgreSQL"
 	}
-	d.say("callbackd", "serves %s, on %s", a.URL(), where)
+	d.say("callbackd", "listens on %s, with its data in %s", a.URL(), where)
 	return a, &client.Client{Base: a.URL(), Account: key.Account, APIKey: key.APIKey, APISecret: key.Secret.Reveal()}, nil
 }
 
@@ -160,7 +160,7 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 	srv := &http.Server{Handler: d}
 	go srv.Serve(l)
 	defer srv.Close()
-	d.say("receiver", "waits on http://%s, and will refuse %d requests at first", l.Addr(), demoFails)
+	d.say("receiver", "listens on http://%s, and will refuse the first %d requests", l.Addr(), demoFails)
 	for _, t := range callbackd.EventTypes {
 		_, err := cl.CreateCallback(ctx, client.NewCallback{Event: string(t), URL: "http://" + l.Addr().String() + "/hook", Retry: []string{"0s", "500ms", "1s", "1s", "2s", "2s"}})
 		if err != nil {
@@ -178,12 +178,12 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 		d.keys = append(d.keys, key)
 		d.mu.Unlock()
 	}
-	d.say("client", "registers a callback for each of the %d events", len(callbackd.EventTypes))
+	d.say("client", "registers a callback for each of the %d event types", len(callbackd.EventTypes))
 	fmt.Fprintf(d.out, "\n         %s%s\n\n", "One inspection. A callback gets its events in order: when one is refused, the later\n         ",
 		"ones of that callback wait for its retry, and the other callbacks go on.")
 	plan := simulate.New(rand.New(rand.NewPCG(demoSeed, demoSeed)), 1, simulate.Odds{Reject: 0.15})
 	key, err := plan.Play(ctx, cl, 0, func(_, says string, c wire.SessionChange) {
-		if c.Events == nil { // the client's own calls, which do not answer what they fire
+		if c.Events == nil { // a call of the client itself, whose answer does not name the events
 			d.say("client", "%s", says)
 			return
 		}
@@ -197,7 +197,7 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 		return fmt.Errorf("read the events of the session: %w", err)
 	}
 	fired := len(page.Data)
-	d.say("platform", "has an answer to each: all %d events are on disk, whatever happens now", fired)
+	d.say("platform", "has an answer to each call: all %d events are on disk", fired)
 	d.mu.Lock()
 	d.want = fired
 	d.finished()
@@ -205,12 +205,12 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 	select {
 	case <-d.done:
 	case <-ctx.Done():
-		return fmt.Errorf("not everything was delivered within %s", humanize.Duration(demoPatient))
+		return fmt.Errorf("not every event was delivered within %s", humanize.Duration(demoTimeout))
 	}
 	return d.verdict(ctx, cl)
 }
 
-// finished closes done when everything that was fired was taken.
+// finished closes done when every event was accepted by the receiver.
 func (d *demo) finished() {
 	if d.want > 0 && len(d.got) == d.want {
 		close(d.done)
@@ -235,7 +235,7 @@ func (d *demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	seq, _ := strconv.ParseInt(r.Header.Get("callback-sequence"), 10, 64)
 	verified := slices.ContainsFunc(d.keys, func(k []byte) bool { return signature.Verify(k, r.Header, body, time.Now()) == nil })
 	if !verified {
-		d.wrong = append(d.wrong, fmt.Sprintf("#%d was not signed rightly", seq))
+		d.wrong = append(d.wrong, fmt.Sprintf("the signature of #%d is not valid", seq))
 	}
 	line, attempt := describe(body), r.Header.Get("callback-attempt")
 	if d.fails > 0 {
@@ -244,14 +244,14 @@ func (d *demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	d.say("receiver", "takes    #%-2d %-46s  attempt %s", seq, line, attempt)
+	d.say("receiver", "accepts  #%-2d %-46s  attempt %s", seq, line, attempt)
 	event, _, _ := strings.Cut(line, " ")
 	d.got = append(d.got, taken{event, seq})
 	d.finished()
 }
 
-// verdict checks the order of each callback and asks the API whether it
-// agrees.
+// verdict checks the order of the events of each callback, and that the API shows
+// them all as delivered.
 func (d *demo) verdict(ctx context.Context, cl *client.Client) error {
 	for {
 		list, err := cl.Deliveries(ctx, url.Values{"state": {"delivered"}, "limit": {"200"}})
@@ -273,7 +273,7 @@ func (d *demo) verdict(ctx context.Context, cl *client.Client) error {
 	for _, g := range d.got {
 		order[g.event] = append(order[g.event], g.seq)
 	}
-	fmt.Fprintln(d.out, "\n         What each callback got, in the order it got it:")
+	fmt.Fprintln(d.out, "\n         The events that each callback received, in that order:")
 	for _, t := range callbackd.EventTypes {
 		var numbers strings.Builder
 		for _, seq := range order[string(t)] {
@@ -281,12 +281,12 @@ func (d *demo) verdict(ctx context.Context, cl *client.Client) error {
 		}
 		fmt.Fprintf(d.out, "         %-21s %s\n", t, &numbers)
 		if got := order[string(t)]; !slices.IsSorted(got) || len(slices.Compact(got)) < len(got) {
-			d.wrong = append(d.wrong, fmt.Sprintf("%s came out of order or twice", t))
+			d.wrong = append(d.wrong, fmt.Sprintf("%s arrived out of order or twice", t))
 		}
 	}
 	if len(d.wrong) > 0 {
-		return fmt.Errorf("not as promised: %s", strings.Join(d.wrong, "; "))
+		return fmt.Errorf("the demonstration failed: %s", strings.Join(d.wrong, "; "))
 	}
-	fmt.Fprintf(d.out, "\nall %d events were delivered, each callback's in order, every signature verified\n", d.want)
+	fmt.Fprintf(d.out, "\nAll %d events were delivered, in order for each callback, and every signature was verified.\n", d.want)
 	return nil
 }

@@ -27,9 +27,9 @@ func TestDemoIsHonest(t *testing.T) {
 	}{
 		{[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, ""},
 		{[]taken{{stage, 2}, {stage, 4}, {status, 1}, {status, 3}}, nil, ""},
-		{[]taken{{status, 3}, {status, 1}, {stage, 2}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE came out of order"},
-		{[]taken{{status, 1}, {status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE came out of order"},
-		{[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, []string{"#1 was not signed rightly"}, "signed"},
+		{[]taken{{status, 3}, {status, 1}, {stage, 2}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE arrived out of order"},
+		{[]taken{{status, 1}, {status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE arrived out of order"},
+		{[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, []string{"the signature of #1 is not valid"}, "signature"},
 	} {
 		var out strings.Builder
 		d := &demo{out: &out, start: time.Now(), want: 4, got: tt.got, wrong: tt.wrong}
@@ -37,7 +37,7 @@ func TestDemoIsHonest(t *testing.T) {
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v %v: %v", tt.got, tt.wrong, err)
 		}
-		if done := strings.Contains(out.String(), "all 4 events were delivered"); done != (tt.want == "") {
+		if done := strings.Contains(out.String(), "All 4 events were delivered"); done != (tt.want == "") {
 			t.Errorf("%v: it says\n%s", tt.got, &out)
 		}
 	}
@@ -46,7 +46,7 @@ func TestDemoIsHonest(t *testing.T) {
 // The receiver's words for an event come from what it got.
 func TestDescribe(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"event":"SESSION:SMS_PROCESS","status":"error"}`:                                          "SESSION:SMS_PROCESS    the link by SMS: error",
+		`{"event":"SESSION:SMS_PROCESS","status":"error"}`:                                          "SESSION:SMS_PROCESS    SMS status: error",
 		`{"event":"SESSION:STAGE_CHANGE","photo_status":"REJECTED: Too Dark","photo_label":"Left"}`: "SESSION:STAGE_CHANGE   Left rejected: too dark",
 		`{"event":"SESSION:STATUS_CHANGE","status":"STARTED","previous_status":"IDLE"}`:             "SESSION:STATUS_CHANGE  IDLE to STARTED",
 		`{"event":"SESSION:NOTE_INSERT","note":{"title":"Scratch"}}`:                                "SESSION:NOTE_INSERT    scratch",

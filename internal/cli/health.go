@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// healthTimeout bounds a check: the server itself gives up on its store after 5 s.
+// healthTimeout bounds a check. The server itself waits up to 5 s for its store.
 const healthTimeout = 6 * time.Second
 
 type healthCmd struct {
-	Listen string `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address that the server was told to listen on."`
-	Ready  bool   `help:"Ask whether it takes events, not only whether it lives: /readyz instead of /healthz."`
+	Listen string `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address of the server, as its own --listen has it."`
+	Ready  bool   `help:"Check whether the server accepts events (/readyz), not only whether it runs (/healthz)."`
 }
 
-// Run asks the server of this machine how it is.
+// Run checks the server on this machine.
 func (c *healthCmd) Run(e *env) error {
 	at, err := here(c.Listen)
 	if err != nil {
@@ -34,14 +34,14 @@ func (c *healthCmd) Run(e *env) error {
 	if err != nil {
 		return settingf("--listen %q is not an address: %v", c.Listen, err)
 	}
-	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(req) // no proxy: it is on this machine
+	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(req) // without a proxy: the server is on this machine
 	if err != nil {
-		return fmt.Errorf("callbackd does not answer: %w", err)
+		return fmt.Errorf("callbackd does not answer at %s: %w; is it running, and is --listen right?", at, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
 	if err != nil {
-		return fmt.Errorf("callbackd does not answer: %w", err)
+		return fmt.Errorf("read the answer of callbackd: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answers %s: %s", path, resp.Status, body)
@@ -50,8 +50,8 @@ func (c *healthCmd) Run(e *env) error {
 	return err
 }
 
-// here is where a server that listens on an address is reached from its own
-// machine: one that listens on all addresses is reached on the loopback one.
+// here returns the address at which a server on this machine is reached: the
+// loopback address for one that listens on all addresses.
 func here(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -20,50 +20,54 @@ import (
 )
 
 type keysCmd struct {
-	Create keysCreateCmd `cmd:"" help:"Create an API key and show its secret."`
+	Create keysCreateCmd `cmd:"" help:"Create an API key and print its secret."`
 	List   keysListCmd   `cmd:"" help:"List API keys, without secrets."`
 	Set    keysSetCmd    `cmd:"" help:"Change the settings of an API key."`
-	Rotate keysRotateCmd `cmd:"" help:"Give an API key a new secret; for a while the old one signs too."`
-	Revoke keysRevokeCmd `cmd:"" help:"Revoke an API key: its calls are refused and what it is owed is canceled."`
+	Rotate keysRotateCmd `cmd:"" help:"Give an API key a new secret. The old secret stays valid for a while."`
+	Revoke keysRevokeCmd `cmd:"" help:"Revoke an API key: its calls are refused, and its pending deliveries are canceled."`
 }
 
-// dataFlag is shared by the commands that work on a store, whether a server
-// runs on it or not.
+// dataFlag holds the options of commands that work on a store, with or without
+// a server that runs on it.
 type dataFlag struct {
-	Data        string `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory."`
-	DatabaseURL string `name:"database-url" env:"CALLBACKD_DATABASE_URL" secret:"" placeholder:"URL" help:"PostgreSQL database, instead of a data directory; needs --secret-keys. Also from a file: CALLBACKD_DATABASE_URL_FILE."`
-	SecretKeys  string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset that seals stored secrets; default secret-keys.json in the data directory. With --database-url every node has a copy of the same file."`
+	Data        string `default:"./callbackd-data" env:"CALLBACKD_DATA" help:"Data directory of the embedded store."`
+	DatabaseURL string `name:"database-url" env:"CALLBACKD_DATABASE_URL" secret:"" placeholder:"URL" help:"PostgreSQL database to use instead of a data directory, such as postgres://callbackd@db.internal/callbackd. Needs --secret-keys. Also from a file: CALLBACKD_DATABASE_URL_FILE."`
+	SecretKeys  string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset file that encrypts stored secrets. Default: secret-keys.json in the data directory. With --database-url every node needs a copy of the same file."`
 }
 
-func (d *dataFlag) place() app.StoreConfig {
+func (d *dataFlag) storeConfig() app.StoreConfig {
 	return app.StoreConfig{Data: d.Data, DatabaseURL: d.DatabaseURL, KeysetFile: d.SecretKeys}
 }
 
 func (d *dataFlag) open(ctx context.Context) (store.Store, error) {
-	return d.place().Open(ctx, true, nil)
+	return d.storeConfig().Open(ctx, true, nil)
 }
 
-// existing is open for commands that make no store.
-func (d *dataFlag) existing(ctx context.Context) (store.Store, error) { return d.place().Existing(ctx) }
+// existing opens a store for commands that do not create one.
+func (d *dataFlag) existing(ctx context.Context) (store.Store, error) {
+	return d.storeConfig().Existing(ctx)
+}
 
-// inspect is open for commands that only look.
-func (d *dataFlag) inspect(ctx context.Context) (store.Store, error) { return d.place().Inspect(ctx) }
+// inspect opens a store read-only.
+func (d *dataFlag) inspect(ctx context.Context) (store.Store, error) {
+	return d.storeConfig().Inspect(ctx)
+}
 
-// settled waits until a running server has noticed a change of keys.
-func settled() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
+// waitForServers waits until every running server has noticed a change of keys.
+func waitForServers() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
 
 type keysCreateCmd struct {
 	dataFlag
-	Account string        `required:"" help:"Primary account name: it appears in the string that tokens sign."`
-	Name    string        `help:"A name to know the key by."`
-	Test    bool          `help:"Make a test key."`
-	Expires time.Duration `default:"7d" help:"Time frame of the key's sessions: how long after its creation one expires that has not passed quality control."`
-	Capture string        `name:"capture-url" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that the person opens to capture a session, instead of the server's: a URL with {account} and {session_key} in it."`
-	JSON    bool          `help:"Print JSON."`
+	Account string        `required:"" help:"Account name, which is part of the string that tokens sign."`
+	Name    string        `help:"Name of the key, shown in lists and in the console."`
+	Test    bool          `help:"Create a test key instead of a live key."`
+	Expires time.Duration `name:"sessions-expire-after" aliases:"expires" default:"7d" help:"How long after its creation a session of this key expires, unless it has passed quality control, such as 3d."`
+	Capture string        `name:"capture-url" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session of this key, instead of the server's --capture-url: a URL with {account} and {session_key} in it."`
+	JSON    bool          `help:"Print JSON instead of text."`
 }
 
-// captureTemplate reads --capture-url, which may be empty. An account, when it
-// is known, must fit into it.
+// captureTemplate reads --capture-url, which may be empty. The account must fit
+// into the template, unless account is empty: not known.
 func captureTemplate(s, account string) (callbackd.CaptureTemplate, error) {
 	if s == "" {
 		return "", nil
@@ -73,12 +77,12 @@ func captureTemplate(s, account string) (callbackd.CaptureTemplate, error) {
 		return "", settingf("--capture-url %q %v", s, err)
 	}
 	if account != "" && !t.Fits(account) {
-		return "", settingf("--capture-url %q has {account} in the host, where the account %q cannot stand: it must be letters, digits and hyphens there; put {account} into the path", s, account)
+		return "", settingf("--capture-url %q has {account} in its host name, and the account %q is not letters, digits and hyphens only; put {account} into the path instead", s, account)
 	}
 	return t, nil
 }
 
-// createdKey is what --json prints.
+// createdKey is the output of keys create --json.
 type createdKey struct {
 	Account   string `json:"account"`
 	APIKey    string `json:"api_key"`
@@ -94,7 +98,7 @@ func (c *keysCreateCmd) Run(e *env) error {
 		return settingf("--%v", err)
 	}
 	if c.Expires < callbackd.MinTimeFrame || c.Expires > callbackd.MaxTimeFrame {
-		return settingf("--expires must be from %s to %s, such as 3d", callbackd.FormatDuration(callbackd.MinTimeFrame), callbackd.FormatDuration(callbackd.MaxTimeFrame))
+		return settingf("--sessions-expire-after %s is invalid; give a duration from %s to %s, such as 3d", callbackd.FormatDuration(c.Expires), callbackd.FormatDuration(callbackd.MinTimeFrame), callbackd.FormatDuration(callbackd.MaxTimeFrame))
 	}
 	if k.CaptureURL, err = captureTemplate(c.Capture, c.Account); err != nil {
 		return err
@@ -108,7 +112,7 @@ func (c *keysCreateCmd) Run(e *env) error {
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
-	settled()
+	waitForServers()
 	out := createdKey{k.Account, k.APIKey, k.Secret.Reveal(), k.Name, k.Live}
 	if c.JSON {
 		return json.NewEncoder(e.stdout).Encode(out)
@@ -120,7 +124,7 @@ func (c *keysCreateCmd) Run(e *env) error {
 
 type keysListCmd struct {
 	dataFlag
-	JSON bool `help:"Print JSON, a key a line."`
+	JSON bool `help:"Print JSON instead of text, one key a line."`
 }
 
 // Run lists the keys.
@@ -160,7 +164,7 @@ func (c *keysListCmd) Run(e *env) error {
 type keysSetCmd struct {
 	dataFlag
 	Key     string `arg:"" help:"The API key."`
-	Capture string `name:"capture-url" required:"" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that the person opens to capture a session: a URL with {account} and {session_key} in it. Empty: the server's."`
+	Capture string `name:"capture-url" required:"" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session of this key: a URL with {account} and {session_key} in it. An empty value removes it, so that the server's --capture-url is used."`
 }
 
 // Run changes a key's settings.
@@ -173,7 +177,7 @@ func (c *keysSetCmd) Run(e *env) error {
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
-	settled()
+	waitForServers()
 	_, err = fmt.Fprintln(e.stdout, "changed", c.Key)
 	return err
 }
@@ -192,25 +196,25 @@ func (c *keysSetCmd) set(ctx context.Context, s store.Store) error {
 
 type keysRotateCmd struct {
 	dataFlag
-	Key  string        `arg:"" help:"The API key."`
-	Keep time.Duration `default:"1d" env:"CALLBACKD_ROTATE_KEEP" help:"How long the old secret signs too; 0s for not at all."`
+	Key     string        `arg:"" help:"The API key."`
+	Overlap time.Duration `aliases:"keep" default:"1d" env:"CALLBACKD_ROTATE_OVERLAP" help:"How long the old secret stays valid beside the new one, such as 12h. 0s ends it at once."`
 }
 
 // Run rotates a key's secret.
 func (c *keysRotateCmd) Run(e *env) error {
-	if c.Keep < 0 || c.Keep > callbacks.MaxKeep {
-		return settingf("--keep must be from 0s to %s", callbackd.FormatDuration(callbacks.MaxKeep))
+	if c.Overlap < 0 || c.Overlap > callbacks.MaxKeep {
+		return settingf("--overlap %s is invalid; give a duration from 0s to %s", callbackd.FormatDuration(c.Overlap), callbackd.FormatDuration(callbacks.MaxKeep))
 	}
 	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
 	}
 	secret := apikey.Secret()
-	err = s.RotateKey(e.ctx, c.Key, secret, time.Now().Add(c.Keep))
+	err = s.RotateKey(e.ctx, c.Key, secret, time.Now().Add(c.Overlap))
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
-	settled()
+	waitForServers()
 	_, err = fmt.Fprintf(e.stdout, "api key     %s\napi secret  %s\n", c.Key, secret.Reveal())
 	return err
 }
@@ -230,18 +234,18 @@ func (c *keysRevokeCmd) Run(e *env) error {
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
-	settled()
+	waitForServers()
 	_, err = fmt.Fprintln(e.stdout, "revoked", c.Key)
 	return err
 }
 
 type headersCmd struct {
-	Account string `required:"" env:"CALLBACKD_ACCOUNT" help:"Primary account name."`
+	Account string `required:"" env:"CALLBACKD_ACCOUNT" help:"Account name of the API key."`
 	Key     string `required:"" env:"CALLBACKD_KEY" help:"API key."`
 	Secret  string `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
 }
 
-// Run prints the headers, a line each.
+// Run prints the headers, one a line.
 func (c *headersCmd) Run(e *env) error {
 	stamp := time.Now().UTC().Format(time.RFC3339)
 	_, err := fmt.Fprintf(e.stdout, "%s: %s\n%s: %s\n%s: %s\n", signature.HeaderKey, c.Key,
@@ -253,7 +257,7 @@ type fsckCmd struct {
 	dataFlag
 }
 
-// Run checks promise 2 and prints a balance for each callback.
+// Run checks the store and prints a balance for each callback.
 func (c *fsckCmd) Run(e *env) error {
 	s, err := c.inspect(e.ctx)
 	if err != nil {

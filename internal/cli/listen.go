@@ -16,22 +16,23 @@ import (
 	"time"
 	"unicode"
 
+	"callbackd"
 	"callbackd/internal/signature"
 )
 
 type listenCmd struct {
-	Port    int           `default:"9000" env:"CALLBACKD_PORT" help:"Port on 127.0.0.1; 0 chooses a free one."`
-	Secret  string        `env:"CALLBACKD_WEBHOOK_SECRET" secret:"" placeholder:"whsec_…" help:"Signing secret of the callback, to verify signatures. Also from a file: CALLBACKD_WEBHOOK_SECRET_FILE."`
-	Status  int           `default:"200" help:"Status to answer."`
-	Fail    int           `help:"Answer 503 to the first N requests."`
-	Delay   time.Duration `help:"Wait before answering."`
-	Forward string        `placeholder:"URL" help:"Pass each request on and answer what comes back."`
+	Port    int           `default:"9000" env:"CALLBACKD_PORT" help:"Port on 127.0.0.1. 0 chooses a free port."`
+	Secret  string        `env:"CALLBACKD_WEBHOOK_SECRET" secret:"" placeholder:"whsec_…" help:"Signing secret of the callback. With it, signatures are verified. Also from a file: CALLBACKD_WEBHOOK_SECRET_FILE."`
+	Status  int           `default:"200" help:"HTTP status to answer, from 200 to 599."`
+	Fail    int           `placeholder:"N" help:"Answer 503 to the first N requests. Default: 0."`
+	Delay   time.Duration `help:"Time to wait before each answer, such as 500ms. Default: 0s."`
+	Forward string        `placeholder:"URL" help:"Forward each request to this URL, such as http://localhost:3000/hook, and answer what it answers."`
 }
 
-// maxReceived bounds a body the receiver reads, in bytes.
+// maxReceived is the largest body that the receiver reads, in bytes.
 const maxReceived = 4 << 20
 
-// Run receives until it is told to stop.
+// Run receives requests until it is stopped.
 func (c *listenCmd) Run(e *env) error {
 	if err := c.check(); err != nil {
 		return err
@@ -65,20 +66,20 @@ func (c *listenCmd) check() error {
 	u, err := url.Parse(c.Forward)
 	switch {
 	case c.Port < 0 || c.Port > 65535:
-		return settingf("--port must be from 0 to 65535")
+		return settingf("--port %d is invalid; give a port from 0 to 65535", c.Port)
 	case c.Status < 200 || c.Status > 599:
-		return settingf("--status must be from 200 to 599")
+		return settingf("--status %d is invalid; give a status from 200 to 599", c.Status)
 	case c.Fail < 0:
-		return settingf("--fail is negative; give how many requests to refuse")
+		return settingf("--fail %d is negative; give the number of requests to refuse", c.Fail)
 	case c.Delay < 0:
-		return settingf("--delay is negative; give 0s or more")
+		return settingf("--delay %s is negative; give 0s or more", callbackd.FormatDuration(c.Delay))
 	case c.Forward != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == ""):
-		return settingf("--forward is not a URL; write for example http://localhost:3000/hook")
+		return settingf("--forward %q is not an http or https URL; write for example http://localhost:3000/hook", c.Forward)
 	}
 	return nil
 }
 
-// receiver prints what it gets.
+// receiver prints the requests that it gets.
 type receiver struct {
 	listenCmd
 	key   []byte
@@ -88,7 +89,7 @@ type receiver struct {
 	n     int
 }
 
-// ServeHTTP takes one callback.
+// ServeHTTP answers and prints one request.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(req.Body, maxReceived))
 	if err != nil {
@@ -129,7 +130,7 @@ func (r *receiver) print(req *http.Request, body []byte, status int, note string
 		Event   string `json:"event"`
 		Session string `json:"session_key"`
 	}
-	json.Unmarshal(body, &known) // what is not there is printed as such
+	json.Unmarshal(body, &known) // missing members are printed as empty
 	if len(body) == 0 {
 		known.Event, known.Session = req.URL.Query().Get("event"), req.URL.Query().Get("session_key")
 	}
@@ -150,7 +151,7 @@ func (r *receiver) print(req *http.Request, body []byte, status int, note string
 	io.WriteString(r.out, printable(b.String()))
 }
 
-// printable keeps a sender from steering the terminal.
+// printable replaces control characters: a sender must not control the terminal.
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c == '\n' || unicode.IsPrint(c) {
@@ -160,7 +161,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// forward passes a request on to the person's own receiver.
+// forward sends a request to the URL of --forward and returns its answer.
 func forward(req *http.Request, to string, body []byte) (int, []byte, string) {
 	out, err := http.NewRequestWithContext(req.Context(), req.Method, to, bytes.NewReader(body))
 	if err != nil {

@@ -12,17 +12,17 @@ import (
 )
 
 type moveCmd struct {
-	From       string `required:"" env:"CALLBACKD_MOVE_FROM" placeholder:"DIR" help:"Data directory of a stopped server."`
-	To         string `required:"" env:"CALLBACKD_MOVE_TO" secret:"" placeholder:"URL" help:"PostgreSQL database, empty, that no server runs on. Also from a file: CALLBACKD_MOVE_TO_FILE."`
-	SecretKeys string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset for the servers on PostgreSQL: the one that the directory is sealed with, which is copied there when the file does not exist; default secret-keys.json in the directory."`
+	From       string `required:"" env:"CALLBACKD_MOVE_FROM" placeholder:"DIR" help:"Data directory to move. Its server must be stopped."`
+	To         string `required:"" env:"CALLBACKD_MOVE_TO" secret:"" placeholder:"URL" help:"Empty PostgreSQL database to move to, which no server uses. Also from a file: CALLBACKD_MOVE_TO_FILE."`
+	SecretKeys string `env:"CALLBACKD_SECRET_KEYS" placeholder:"FILE" help:"Keyset file for the servers on PostgreSQL. It must be the directory's own keyset, which is copied to this file when the file does not exist. Default: secret-keys.json in the directory."`
 }
 
 // Help is shown below the options.
 func (moveCmd) Help() string {
-	return "Started again after it was broken off, it goes on where it was. Until it has ended no server starts on the database; from its beginning on none starts on the directory."
+	return "When a move was interrupted, start the same command again: it continues where it stopped. No server can start on the directory once the move has begun, and none on the database before the move has ended."
 }
 
-// Run moves, tells how far it is, and prints what was proven.
+// Run moves the data, prints the progress, and prints that both sides are equal.
 func (c *moveCmd) Run(e *env) error {
 	if c.SecretKeys == "" {
 		c.SecretKeys = filepath.Join(c.From, sqlite.KeysetFile)
@@ -34,7 +34,7 @@ func (c *moveCmd) Run(e *env) error {
 	err := app.Move(e.ctx, c.From, app.StoreConfig{DatabaseURL: c.To, KeysetFile: c.SecretKeys}, func(m app.Moved) {
 		if m.Sum != nil {
 			if total += m.Sum.Rows; len(sums) == 0 {
-				fmt.Fprintln(e.stdout, "all rows are there; comparing both sides")
+				fmt.Fprintln(e.stdout, "all rows are copied; comparing both sides")
 			}
 			sums = append(sums, m)
 			return
@@ -50,7 +50,7 @@ func (c *moveCmd) Run(e *env) error {
 	})
 	if err != nil {
 		if moved > 0 {
-			fmt.Fprintf(e.stdout, "%s rows are in the database; the same command goes on from there\n", humanize.Number(moved))
+			fmt.Fprintf(e.stdout, "%s rows were copied; run the same command again to continue\n", humanize.Number(moved))
 		}
 		return err
 	}
@@ -66,7 +66,7 @@ func (c *moveCmd) Run(e *env) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "moved %s rows in %s; every table is the same on both sides. Next:\n  %s serve --database-url … --secret-keys %s\n",
+	_, err = fmt.Fprintf(e.stdout, "Moved %s rows in %s. Every table is equal on both sides. Start the server with:\n  %s serve --database-url … --secret-keys %s\n",
 		humanize.Number(total), humanize.Latency(time.Since(start)), self(), shellQuote(c.SecretKeys))
 	return err
 }

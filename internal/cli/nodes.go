@@ -15,10 +15,10 @@ type nodesCmd struct {
 	dataFlag
 }
 
-// Run prints one line a node.
+// Run prints one line for each node.
 func (c *nodesCmd) Run(e *env) error {
 	if c.DatabaseURL == "" {
-		return settingf("a data directory has one node, the server that runs on it; name a PostgreSQL database with --database-url")
+		return settingf("a data directory has one node only, the server that runs on it; to list the nodes on a PostgreSQL database, give --database-url")
 	}
 	s, err := c.inspect(e.ctx)
 	if err != nil {
@@ -42,7 +42,7 @@ func (c *nodesCmd) Run(e *env) error {
 		case n.Leaving:
 			state = "leaving"
 		case n.Skew.Abs() > callbackd.MaxSkew:
-			state = fmt.Sprintf("clock is %s off: owns no shards", humanize.Duration(n.Skew))
+			state = fmt.Sprintf("clock differs by %s: owns no shards", humanize.Duration(n.Skew))
 		}
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s ago\t%s\t%s for %s callbacks\t%s\n", n.ID, n.Name, n.Address, n.Version,
 			humanize.Duration(time.Since(n.StartedAt)), humanize.Number(n.Shards), humanize.Latency(n.Unseen), humanize.Number(n.InFlight), backlog, humanize.Number(n.Owed), state)

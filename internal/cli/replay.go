@@ -17,21 +17,21 @@ import (
 )
 
 type replayCmd struct {
-	Start  replayStartCmd  `cmd:"" help:"Start a replay: send what failed, or any set of deliveries, again."`
+	Start  replayStartCmd  `cmd:"" help:"Start a replay, which sends failed deliveries, or any other set of deliveries, again."`
 	List   replayListCmd   `cmd:"" help:"List replays, newest first."`
-	Show   replayShowCmd   `cmd:"" help:"Show a replay and how far it is."`
-	Pause  replayPauseCmd  `cmd:"" help:"Make nothing more due until the replay is resumed."`
-	Resume replayResumeCmd `cmd:"" help:"Go on with a paused replay."`
-	Cancel replayCancelCmd `cmd:"" help:"End a replay; deliveries that it has made due are still sent."`
+	Show   replayShowCmd   `cmd:"" help:"Show a replay and its progress."`
+	Pause  replayPauseCmd  `cmd:"" help:"Pause a replay: it sends nothing more until it is resumed."`
+	Resume replayResumeCmd `cmd:"" help:"Resume a paused replay."`
+	Cancel replayCancelCmd `cmd:"" help:"End a replay. Deliveries that it has made due already are still sent."`
 }
 
-// callFlags is what a command needs to call a server.
+// callFlags holds the options of commands that call a server.
 type callFlags struct {
-	URL     string `default:"http://127.0.0.1:8080" env:"CALLBACKD_URL" help:"Where the server is."`
-	Account string `required:"" env:"CALLBACKD_ACCOUNT" help:"Primary account name."`
+	URL     string `default:"http://127.0.0.1:8080" env:"CALLBACKD_URL" help:"URL of the server."`
+	Account string `required:"" env:"CALLBACKD_ACCOUNT" help:"Account name of the API key."`
 	Key     string `required:"" env:"CALLBACKD_KEY" help:"API key."`
 	Secret  string `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
-	JSON    bool   `help:"Print JSON."`
+	JSON    bool   `help:"Print JSON instead of text."`
 }
 
 func (f *callFlags) client() *client.Client {
@@ -40,16 +40,16 @@ func (f *callFlags) client() *client.Client {
 
 type replayStartCmd struct {
 	callFlags
-	State    []string `placeholder:"STATE" help:"Deliveries in this state; repeatable. Default: failed, or with a target any."`
-	Event    string   `help:"Events of this type."`
-	Callback string   `help:"Deliveries to this callback: its number, or its name with --event."`
-	Session  string   `placeholder:"KEY" help:"Events of this session."`
-	Since    string   `help:"Events accepted at or after this time, or this long ago, such as 2h or 3d."`
-	Until    string   `help:"Events accepted before this time, or this long ago."`
-	Target   string   `help:"Send to this callback instead: its number, or its name with --event."`
-	Rate     float64  `help:"Deliveries a second; 0: as fast as they are taken."`
-	DryRun   bool     `help:"Count only."`
-	Follow   bool     `help:"Show the progress until the replay ends."`
+	State    []string `placeholder:"STATE" help:"Send deliveries in this state: delivered, failed or canceled. Repeat the option for several. Default: failed, or every state with --target."`
+	Event    string   `help:"Send events of this type only, such as SESSION:STATUS_CHANGE."`
+	Callback string   `help:"Send deliveries to this callback only: its ID, such as 12, or its name together with --event."`
+	Session  string   `placeholder:"KEY" help:"Send events of this session only."`
+	Since    string   `help:"Send events that were accepted at or after this time: 2026-01-02T15:04:05Z, or 2h or 3d for that long ago."`
+	Until    string   `help:"Send events that were accepted before this time, written as for --since."`
+	Target   string   `help:"Send to this callback instead of the original one: its ID, or its name together with --event."`
+	Rate     float64  `help:"Largest number of deliveries a second, such as 50. Default: 0, no limit."`
+	DryRun   bool     `help:"Print how many deliveries would be sent, and send none."`
+	Follow   bool     `help:"Print the progress until the replay ends."`
 }
 
 func (c *replayStartCmd) body(now time.Time) (n wire.NewReplay, err error) {
@@ -111,11 +111,11 @@ func (c *replayStartCmd) Run(e *env) error {
 	return c.follow(e, api, r)
 }
 
-// follow prints a line whenever something has changed, until the end.
+// follow prints a line after each change until the replay ends.
 func (c *replayStartCmd) follow(e *env, api *client.Client, r wire.Replay) error {
 	for r.State == "running" || r.State == "paused" {
 		if !sleep(e.ctx, time.Second) {
-			return nil // the replay goes on without the one who looked
+			return nil // the replay itself continues
 		}
 		now, err := api.Replay(e.ctx, r.ID)
 		if err != nil {
@@ -142,7 +142,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// print writes one replay, as a line for people.
+// print prints one replay as JSON or as one line of text.
 func (f *callFlags) print(w io.Writer, r wire.Replay) error {
 	if f.JSON {
 		return json.NewEncoder(w).Encode(r)
@@ -185,10 +185,10 @@ func (c *replayListCmd) Run(e *env) error {
 	}
 }
 
-// replayID is the argument of the commands on one replay.
+// replayID is the argument of the commands for one replay.
 type replayID struct {
 	callFlags
-	ID string `arg:"" help:"The replay, such as rpl_1jzv8q00m0000."`
+	ID string `arg:"" help:"ID of the replay, such as rpl_1jzv8q00m0000."`
 }
 
 func (c *replayID) run(e *env, f func(context.Context, string) (wire.Replay, error)) error {

@@ -16,8 +16,8 @@ import (
 // from the second time on in the build cache.
 var madeByGoRun = regexp.MustCompile(`/go-build[0-9]+/b[0-9]+/exe/[^/]+$|/[0-9a-f]{64}-d/[^/]+$`)
 
-// self is how this program was called, so that a command that is printed can
-// be copied and run from the same folder.
+// self returns how this program was called, so that a printed command can be
+// copied and run from the same folder.
 func self() string {
 	path, err := os.Executable()
 	if err != nil {
@@ -38,7 +38,7 @@ func calledAs(arg0, executable, cgo string) string {
 	return "callbackd" // found by PATH
 }
 
-// whatNext says where to go on, in commands that can be copied.
+// whatNext prints the next steps, as commands that can be copied.
 func (c *serveCmd) whatNext(e *env, a *app.App) {
 	store := "--data " + shellQuote(c.Data)
 	if c.DatabaseURL != "" {
@@ -55,8 +55,8 @@ func (c *serveCmd) whatNext(e *env, a *app.App) {
 	}
 }
 
-// reachedAt is the URL of the server for a browser on this machine; bound is
-// its URL with the address and the port that it listens on.
+// reachedAt returns the URL of the server for a browser on this machine. bound is
+// its URL with the address and port that it listens on.
 func (c *serveCmd) reachedAt(bound string) string {
 	if c.PublicURL != "" {
 		return strings.TrimSuffix(c.PublicURL, "/")

@@ -22,93 +22,117 @@ import (
 	"callbackd/internal/store/sqlite"
 )
 
-// serveCmd is the options of a server.
+// serveCmd holds the options of a server.
 type serveCmd struct {
-	Listen string `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address to serve the API on; port 0 chooses a free one."`
+	Listen string `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address of the API, host:port. Port 0 chooses a free port, which the first line of output names."`
 	dataFlag
-	AllowTarget   []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8; repeatable, or with commas between. Public addresses are always allowed."`
-	EgressProxy   string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy that deliveries go through; targets are judged all the same. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
-	CAFile        string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust besides the system's."`
-	Keep          time.Duration `default:"30d" env:"CALLBACKD_KEEP" help:"How long finished events and their attempts are kept, such as 30d or 1d12h."`
-	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight."`
-	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Attempts at a time over all callbacks."`
-	MaxConns      int           `name:"max-connections" env:"CALLBACKD_MAX_CONNECTIONS" placeholder:"N" help:"Connections of visitors at a time, by default 8192 or fewer where memory or descriptors are short; when there are more, the longest silent one is closed for each new one. Half of them may come from one address."`
-	TrustedProxy  []string      `env:"CALLBACKD_TRUSTED_PROXY" placeholder:"CIDR" help:"Range of addresses of proxies that are believed who a visitor is (X-Forwarded-For or Forwarded) and whether by TLS (X-Forwarded-Proto); repeatable, or with commas between. The rightmost address that is not in such a range counts."`
-	PublicURL     string        `name:"public-url" env:"CALLBACKD_PUBLIC_URL" placeholder:"URL" help:"Where people reach this server, such as https://example.com/callbackd: links, cookies and redirects of the console lead there, and forms from there are accepted."`
-	MetricsListen string        `env:"CALLBACKD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Serve /metrics on an address of its own. Without it they are at the main address for programs on this machine. Whoever sends the operator token (Authorization: Bearer …) gets them at the main address always."`
-	Lease         time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: within how long other nodes take over the work of one that died; 2s or more, the same for all nodes."`
-	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Signs the operator in to the console, with 16 characters or more. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE. Without it, the command console prints one-time links."`
-	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Let live API keys register https URLs only."`
-	CaptureURL    string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that the person opens to capture a session, as sessions show it in capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
-	MaskHeaders   bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask callback headers when they are read back; a PUT with the mask keeps the stored value."`
-	LogFormat     string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"text or json."`
-	LogLevel      string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"debug, info, warn or error."`
+	AllowTarget   []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8. Repeat the option, or separate ranges with commas. Public addresses are always allowed."`
+	EgressProxy   string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy for all deliveries, such as http://proxy.internal:3128. Target addresses are checked as without a proxy. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
+	CAFile        string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust in addition to the system's."`
+	Retention     time.Duration `aliases:"keep" default:"30d" env:"CALLBACKD_RETENTION" help:"How long to keep finished events with their attempts, and ended sessions: 1h or more, such as 30d or 1d12h. Pending events are always kept."`
+	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight, such as 20s."`
+	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Largest number of attempts in flight, over all callbacks."`
+	MaxConns      int           `name:"max-connections" env:"CALLBACKD_MAX_CONNECTIONS" placeholder:"N" help:"Largest number of client connections, 64 or more. Default: 8192, or fewer when memory or file descriptors are short. When all are in use, each new connection closes the one that has been silent longest. One address may hold half of them."`
+	TrustedProxy  []string      `env:"CALLBACKD_TRUSTED_PROXY" placeholder:"CIDR" help:"Address range of reverse proxies, such as 10.0.0.0/8. Their X-Forwarded-For or Forwarded header names the client, and X-Forwarded-Proto says whether it used TLS. The client is the rightmost address outside these ranges. Repeat the option, or separate ranges with commas."`
+	PublicURL     string        `name:"public-url" env:"CALLBACKD_PUBLIC_URL" placeholder:"URL" help:"URL at which people reach this server, such as https://example.com/callbackd. The console uses it for links, cookies and redirects, and accepts forms from it."`
+	MetricsListen string        `env:"CALLBACKD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Separate address for /metrics, such as 10.0.0.5:9090. Without it, programs on this machine read /metrics at the main address. Requests with the operator token (Authorization: Bearer …) always can."`
+	Lease         time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: how soon other nodes take over the work of a node that died, 2s or more. Use the same value on all nodes."`
+	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Token of 16 or more characters that signs the operator in to the console. Without it, \"callbackd console\" prints one-time links. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE."`
+	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Refuse callback URLs of live API keys that are not https."`
+	CaptureURL    string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session, shown as capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
+	MaskHeaders   bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask the values of callback headers when they are read. A PUT that sends the mask keeps the stored value."`
+	LogFormat     string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"Format of the log on standard error: text or json."`
+	LogLevel      string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"Least level of the lines that are logged: debug, info, warn or error."`
 }
 
-// minConns is the least number of connections that leaves room for a reserve.
-const minConns = 64
+const (
+	minLease     = 2 * time.Second
+	minRetention = time.Hour
+	minConns     = 64 // leaves room for the operator's reserve
+)
 
 // config checks the options and turns them into the app's configuration.
 func (c *serveCmd) config(e *env) (app.Config, error) {
-	out := app.Config{Listen: c.Listen, StoreConfig: c.place(), Retention: c.Keep, RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns, Lease: c.Lease, OperatorToken: callbackd.Secret(c.OperatorToken)}
-	if c.Lease < 2*time.Second {
-		return out, settingf("--lease %s is too short for a busy machine; give it 2s or more", callbackd.FormatDuration(c.Lease))
+	out := app.Config{
+		StoreConfig: c.storeConfig(), Listen: c.Listen, MetricsListen: c.MetricsListen,
+		Retention: c.Retention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
+		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, OperatorToken: callbackd.Secret(c.OperatorToken),
+	}
+	if err := c.checkLimits(); err != nil {
+		return out, err
 	}
 	var err error
 	if out.CaptureURL, err = captureTemplate(c.CaptureURL, ""); err != nil {
 		return out, err
 	}
+	if err := c.readEgress(&out); err != nil {
+		return out, err
+	}
+	if err := c.readIngress(&out); err != nil {
+		return out, err
+	}
+	out.LogBuffer = obs.NewLogBuffer(e.stderr)
+	if out.Log, err = obs.NewLogger(out.LogBuffer, c.LogFormat, c.LogLevel); err != nil {
+		return out, err
+	}
+	out.LogBuffer.ReportDropped(out.Log)
+	return out, nil
+}
+
+// checkLimits checks the options that are a number, a duration or a length.
+func (c *serveCmd) checkLimits() error {
+	switch {
+	case c.Lease < minLease:
+		return settingf("--lease %s is too short for a busy machine; give %s or more", callbackd.FormatDuration(c.Lease), callbackd.FormatDuration(minLease))
+	case c.Retention < minRetention:
+		return settingf("--retention %s is too short: events would be removed before anybody can read them; give at least %s", callbackd.FormatDuration(c.Retention), callbackd.FormatDuration(minRetention))
+	case c.Grace < 0:
+		return settingf("--grace %s is negative; give 0s or more", callbackd.FormatDuration(c.Grace))
+	case c.OperatorToken != "" && len(c.OperatorToken) < console.MinOperatorToken:
+		return settingf("--operator-token has %d characters; give at least %d characters, because it opens the data of every key. Make one with: openssl rand -hex 16", len(c.OperatorToken), console.MinOperatorToken)
+	case c.MaxConns != 0 && c.MaxConns < minConns:
+		return settingf("--max-connections %d is too few; give %d or more, or leave the option out", c.MaxConns, minConns)
+	case c.MaxInFlight < 1:
+		return settingf("--max-in-flight %d is too few; give 1 or more", c.MaxInFlight)
+	}
+	return nil
+}
+
+// readEgress reads the options about the way to receivers.
+func (c *serveCmd) readEgress(out *app.Config) error {
 	for _, s := range c.AllowTarget {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return out, settingf("--allow-target %q is not a range; write for example 127.0.0.0/8 or 10.1.2.3/32", s)
+			return settingf("--allow-target %q is not an address range; write for example 127.0.0.0/8 or 10.1.2.3/32", s)
 		}
 		out.AllowTargets = append(out.AllowTargets, p.Masked())
-	}
-	if err := c.publicly(&out); err != nil {
-		return out, err
 	}
 	if c.EgressProxy != "" {
 		u, err := url.Parse(c.EgressProxy)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-			return out, settingf("--egress-proxy is not a proxy's URL; write for example http://proxy.internal:3128")
+			return settingf("--egress-proxy is not the URL of a proxy; write for example http://proxy.internal:3128")
 		}
 		out.Proxy = u
 	}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return out, settingf("--ca-file: %v", err)
-		}
-		if out.Roots, err = x509.SystemCertPool(); err != nil {
-			out.Roots = x509.NewCertPool()
-		}
-		if !out.Roots.AppendCertsFromPEM(pem) {
-			return out, settingf("--ca-file %s holds no certificate in PEM form", c.CAFile)
-		}
+	if c.CAFile == "" {
+		return nil
 	}
-	switch {
-	case c.Keep < time.Hour:
-		return out, settingf("--keep is shorter than an hour: events would vanish before anybody can ask for them; give at least 1h")
-	case c.Grace < 0:
-		return out, settingf("--grace is negative; give 0s or more")
-	case c.OperatorToken != "" && len(c.OperatorToken) < console.MinOperatorToken:
-		return out, settingf("--operator-token is shorter than %d characters: it opens every key's data; make one with: openssl rand -hex 16", console.MinOperatorToken)
-	case c.MaxConns != 0 && c.MaxConns < minConns:
-		return out, settingf("--max-connections %d is too few; give it %d or more, or leave it out", c.MaxConns, minConns)
-	case c.MaxInFlight < 1:
-		return out, settingf("--max-in-flight must be at least 1")
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return settingf("--ca-file: %v", err)
 	}
-	out.LogBuffer = obs.NewLogBuffer(e.stderr)
-	if out.Log, err = obs.NewLogger(out.LogBuffer, c.LogFormat, c.LogLevel); err == nil {
-		out.LogBuffer.Tell(out.Log)
+	if out.Roots, err = x509.SystemCertPool(); err != nil {
+		out.Roots = x509.NewCertPool()
 	}
-	return out, err
+	if !out.Roots.AppendCertsFromPEM(pem) {
+		return settingf("--ca-file %s has no certificate in PEM format", c.CAFile)
+	}
+	return nil
 }
 
-// lingerFor is how long a server whose data directory was removed or replaced
-// goes on to answer 503, so that balancers and publishers see why, and nobody
-// starts the next one on the wrong directory at once.
+// lingerFor is how long a server continues to answer 503 after its data
+// directory was removed or replaced. Load balancers and publishers see why, and
+// no supervisor starts the next server on the wrong directory at once.
 const lingerFor = 15 * time.Second
 
 func linger(ctx context.Context) {
@@ -118,12 +142,12 @@ func linger(ctx context.Context) {
 	}
 }
 
-// publicly checks what is said of proxies and of the server's own addresses.
-func (c *serveCmd) publicly(out *app.Config) error {
+// readIngress reads the options about the way from clients.
+func (c *serveCmd) readIngress(out *app.Config) error {
 	for _, s := range c.TrustedProxy {
 		p, err := readRange(s)
 		if err != nil {
-			return settingf("--trusted-proxy %q is no address and no range; write for example 127.0.0.1 or 10.0.0.0/8", s)
+			return settingf("--trusted-proxy %q is neither an address nor an address range; write for example 127.0.0.1 or 10.0.0.0/8", s)
 		}
 		out.TrustedProxies = append(out.TrustedProxies, p)
 	}
@@ -134,13 +158,12 @@ func (c *serveCmd) publicly(out *app.Config) error {
 		}
 		out.PublicURL = u
 	}
-	out.MetricsListen = c.MetricsListen
 	return nil
 }
 
-// publicURL reads where people reach the server. Its host and port are as
-// browsers write an origin, in small letters and without the scheme's own port:
-// forms are compared with it.
+// publicURL reads the URL at which people reach the server. It writes host and
+// port as browsers write an origin, in small letters and without the scheme's
+// default port, because the console compares the origin of forms with it.
 func publicURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
@@ -148,12 +171,12 @@ func publicURL(text string) (*url.URL, error) {
 		return nil, settingf("--public-url %q is not the URL of a server; write for example https://example.com or https://example.com/callbackd", text)
 	}
 	if strings.IndexFunc(u.Host, func(c rune) bool { return c >= utf8.RuneSelf }) >= 0 {
-		return nil, settingf("--public-url %q has a host with letters beyond ASCII; write it as browsers send it, xn--…", text)
+		return nil, settingf("--public-url %q has a host with letters that are not ASCII; write the host as browsers send it, with xn--…", text)
 	}
 	u.Host = strings.TrimSuffix(strings.ToLower(u.Host), ":"+map[string]string{"http": "80", "https": "443"}[u.Scheme])
 	u.Host = strings.TrimSuffix(u.Host, ":")
 	if n, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || n < 1 || n > 65535) {
-		return nil, settingf("--public-url %q has no port that can be; give one from 1 to 65535", text)
+		return nil, settingf("--public-url %q has an invalid port; give one from 1 to 65535", text)
 	}
 	return u, nil
 }
@@ -174,8 +197,8 @@ func readRange(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// gcPercent trades memory for CPU: what lives on the heap is bounded and
-// small, what passes through it is not. GOGC overrides it.
+// gcPercent trades memory for CPU. The live heap is bounded and small, but much
+// passes through it. GOGC overrides it.
 const gcPercent = 300
 
 // Run serves until it is told to stop.
@@ -184,8 +207,8 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	defer cfg.LogBuffer.Close(lastWords)
-	outliveReaders(cfg.Log)
+	defer cfg.LogBuffer.Close(exitWait)
+	ignoreSignals(cfg.Log)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

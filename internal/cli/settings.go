@@ -14,7 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// fileSuffix makes the environment twin of a secret that is read from a file.
+// fileSuffix ends the name of a variable that names the file of a secret.
 const fileSuffix = "_FILE"
 
 // secretTag marks options whose value may be a secret.
@@ -30,7 +30,7 @@ func flags(n *kong.Node, f func(*kong.Flag)) {
 	}
 }
 
-// environment is the name of every setting that the environment may hold.
+// environment returns the names of all variables that are settings.
 func environment(app *kong.Application) map[string]bool {
 	known := map[string]bool{}
 	flags(app.Node, func(f *kong.Flag) {
@@ -41,14 +41,43 @@ func environment(app *kong.Application) map[string]bool {
 			}
 		}
 	})
+	for old := range oldNames {
+		known[old] = true
+	}
 	return known
 }
 
-// orchestrators set variables like these for a service named callbackd.
+// oldNames are variables that were renamed, with their present names. They still
+// work, as the old flags do, which are hidden aliases of the new ones.
+var oldNames = map[string]string{
+	"CALLBACKD_KEEP":        "CALLBACKD_RETENTION",
+	"CALLBACKD_ROTATE_KEEP": "CALLBACKD_ROTATE_OVERLAP",
+	"CALLBACKD_EXPIRES":     "CALLBACKD_SESSIONS_EXPIRE_AFTER",
+	"CALLBACKD_EXPIRE":      "CALLBACKD_ABANDON",
+	"CALLBACKD_SERVER":      "CALLBACKD_URL",
+}
+
+// adoptOldNames gives renamed variables their present names.
+func adoptOldNames() error {
+	for _, old := range slices.Sorted(maps.Keys(oldNames)) {
+		value, name := os.Getenv(old), oldNames[old]
+		if value == "" {
+			continue
+		}
+		if now := os.Getenv(name); now != "" && now != value {
+			return settingf("%s and %s are both set, and %s is the old name of the same setting; unset %s", old, name, old, old)
+		}
+		os.Setenv(name, value)
+	}
+	return nil
+}
+
+// orchestrators matches variables that Kubernetes and Docker set for a service
+// named callbackd.
 var orchestrators = regexp.MustCompile(`^CALLBACKD_(SERVICE_(HOST|PORT)(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP).*)?)$`)
 
-// checkEnvironment refuses variables that look like settings and are none:
-// a setting with a typing error would silently be the default.
+// checkEnvironment refuses variables that look like a setting but are none.
+// Otherwise a misspelled setting would have its default value, silently.
 func checkEnvironment(app *kong.Application, environ []string) error {
 	known := environment(app)
 	for _, v := range environ {
@@ -56,19 +85,19 @@ func checkEnvironment(app *kong.Application, environ []string) error {
 		if !strings.HasPrefix(name, "CALLBACKD_") || known[name] || orchestrators.MatchString(name) {
 			continue
 		}
-		return fmt.Errorf("the environment has %s, which is no setting; did you mean %s? Rename it or unset it", name, nearest(name, known))
+		return fmt.Errorf("%s is set in the environment but is not a setting; did you mean %s? Rename it or unset it", name, nearest(name, known))
 	}
 	return nil
 }
 
-// noEmpty are the settings whose empty value is refused. Empty means unset for
-// every other one; these choose the store, and a secret that is missing must not
-// choose another.
+// noEmpty holds the variables that must not be empty. For every other variable
+// empty means unset. These choose the store, and a secret that failed to arrive
+// must not choose another store.
 var noEmpty = map[string]bool{"CALLBACKD_DATABASE_URL": true, "CALLBACKD_DATABASE_URL" + fileSuffix: true}
 
-// unsetEmpty takes settings without a value out of the environment: compose
-// files, units and charts pass NAME= for what nobody set. It returns those that
-// must not be empty.
+// unsetEmpty removes settings without a value from the environment: compose
+// files, systemd units and Helm charts pass NAME= for a value that nobody set. It
+// returns the names of those that must not be empty.
 func unsetEmpty(app *kong.Application) []string {
 	var refused []string
 	for _, name := range slices.Sorted(maps.Keys(environment(app))) {
@@ -83,20 +112,19 @@ func unsetEmpty(app *kong.Application) []string {
 	return refused
 }
 
-// checkEmpty refuses settings of the chosen command that are given without a
-// value and must not be: those of the environment, and every one that is written
-// out on the command line.
+// checkEmpty refuses options of the chosen command that have no value: all that
+// are written on the command line, and those variables that must not be empty.
 func checkEmpty(k *kong.Context, empty []string) error {
 	for _, p := range k.Path {
 		if f := p.Flag; f != nil && !p.Resolved && f.Target.Kind() == reflect.String && f.Target.String() == "" && !f.Tag.Optional {
-			return fmt.Errorf("--%s has an empty value: give it one, or leave the option out", f.Name)
+			return fmt.Errorf("--%s has an empty value; give it a value, or leave the option out", f.Name)
 		}
 	}
 	for _, f := range k.Selected().AllFlags(false) {
 		for _, flag := range f {
 			for _, name := range empty {
 				if slices.Contains(flag.Envs, strings.TrimSuffix(name, fileSuffix)) && flag.Target.String() == "" {
-					return fmt.Errorf("%s is empty, and an empty one is not taken for none: it would choose another store. Unset it, or give it the database's URL", name)
+					return fmt.Errorf("%s is set but empty, and ignoring it would choose another store; unset it, or set it to the URL of the database", name)
 				}
 			}
 		}
@@ -104,7 +132,7 @@ func checkEmpty(k *kong.Context, empty []string) error {
 	return nil
 }
 
-// duration reads a duration, with days.
+// duration reads a duration, which may have days.
 func duration(ctx *kong.DecodeContext, target reflect.Value) error {
 	t, err := ctx.Scan.PopValue("duration")
 	if err != nil {
@@ -118,7 +146,7 @@ func duration(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
-// nearest is the known name with the fewest edits.
+// nearest returns the known name that differs by the fewest edits.
 func nearest(name string, known map[string]bool) string {
 	best, least := "", len(name)+100
 	for _, k := range slices.Sorted(maps.Keys(known)) {
@@ -129,7 +157,7 @@ func nearest(name string, known map[string]bool) string {
 	return best
 }
 
-// edits is the Levenshtein distance of two short texts.
+// edits returns the Levenshtein distance of two short texts.
 func edits(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -156,7 +184,7 @@ type secretFiles struct{}
 // Validate is part of kong.Resolver.
 func (secretFiles) Validate(*kong.Application) error { return nil }
 
-// Resolve is part of kong.Resolver. It is asked for options that are not on
+// Resolve is part of kong.Resolver. kong calls it for options that are not on
 // the command line.
 func (secretFiles) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, error) {
 	if !f.Tag.Has(secretTag) {
@@ -168,7 +196,7 @@ func (secretFiles) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, er
 			continue
 		}
 		if os.Getenv(name) != "" {
-			return nil, fmt.Errorf("%s and %s%s are both set: unset one", name, name, fileSuffix)
+			return nil, fmt.Errorf("%s and %s%s are both set; unset one of them", name, name, fileSuffix)
 		}
 		raw, err := os.ReadFile(file)
 		if err != nil {
@@ -176,7 +204,7 @@ func (secretFiles) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, er
 		}
 		secret := strings.TrimSpace(string(raw))
 		if secret == "" {
-			return nil, fmt.Errorf("%s%s names %s, which is empty", name, fileSuffix, file)
+			return nil, fmt.Errorf("%s%s names the file %s, which is empty; write the secret into it", name, fileSuffix, file)
 		}
 		return secret, nil
 	}

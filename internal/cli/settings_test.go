@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,8 +31,8 @@ func help(t *testing.T, command string) string {
 	return out.String()
 }
 
-// Every option of every command has a line of help, an environment twin that
-// the line names, and, when it is a secret, a twin that names a file.
+// Every option of every command has a line of help and a variable that the line
+// names; a secret also has a variable that names a file.
 func TestEveryOptionHasItsTwinsAndItsHelp(t *testing.T) {
 	var walk func(n *kong.Node)
 	seen := 0
@@ -90,6 +92,75 @@ func TestOnlyCreatingAKeyMakesADataDirectory(t *testing.T) {
 		if _, err := os.Stat(dir); code != exitSetting || !strings.Contains(stderr.String(), "is not a data directory") || err == nil {
 			t.Errorf("%s: %d, %q; the directory: %v", command, code, stderr.String(), err)
 		}
+	}
+}
+
+// An option and a variable that were renamed still work under their old names,
+// which no help shows.
+func TestOldNamesOfOptionsStillWork(t *testing.T) {
+	call := []string{"--account", "a", "--key", "k", "--secret", "s"}
+	for _, c := range []struct {
+		command        []string
+		old, now       string
+		value          string
+		oldEnv, nowEnv string
+	}{
+		{[]string{"serve"}, "keep", "retention", "2d", "CALLBACKD_KEEP", "CALLBACKD_RETENTION"},
+		{[]string{"keys", "rotate", "k"}, "keep", "overlap", "3h", "CALLBACKD_ROTATE_KEEP", "CALLBACKD_ROTATE_OVERLAP"},
+		{[]string{"keys", "create", "--account", "a"}, "expires", "sessions-expire-after", "9d", "CALLBACKD_EXPIRES", "CALLBACKD_SESSIONS_EXPIRE_AFTER"},
+		{append([]string{"simulate"}, call...), "server", "url", "http://127.0.0.1:1", "CALLBACKD_SERVER", "CALLBACKD_URL"},
+		{append([]string{"simulate"}, call...), "expire", "abandon", "0.25", "CALLBACKD_EXPIRE", "CALLBACKD_ABANDON"},
+	} {
+		// parse returns the value that the option has after the command line.
+		parse := func(t *testing.T, args ...string) string {
+			t.Helper()
+			k, err := newParser(&root{}, io.Discard, io.Discard, func(int) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			parsed, err := k.Parse(append(slices.Clone(c.command), args...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, flags := range parsed.Selected().AllFlags(false) {
+				for _, f := range flags {
+					if f.Name == c.now {
+						return fmt.Sprint(parsed.FlagValue(f))
+					}
+				}
+			}
+			t.Fatalf("no option --%s", c.now)
+			return ""
+		}
+		t.Run(c.old+" of "+c.command[0], func(t *testing.T) {
+			want := parse(t, "--"+c.now, c.value)
+			if got := parse(t, "--"+c.old, c.value); got != want {
+				t.Errorf("--%s %s is %s, want %s as for --%s", c.old, c.value, got, want, c.now)
+			}
+			t.Setenv(c.nowEnv, "")
+			t.Setenv(c.oldEnv, c.value)
+			if err := adoptOldNames(); err != nil {
+				t.Fatal(err)
+			}
+			if got := parse(t); got != want {
+				t.Errorf("%s=%s is %s, want %s as for --%s", c.oldEnv, c.value, got, want, c.now)
+			}
+			if text := help(t, strings.Join(c.command[:len(c.command)], " ")); strings.Contains(text, "--"+c.old+"=") || strings.Contains(text, "$"+c.oldEnv+")") {
+				t.Errorf("the help shows the old name:\n%s", text)
+			}
+			if err := checkEnvironment(model(t), []string{c.oldEnv + "=" + c.value}); err != nil {
+				t.Errorf("%s is refused: %v", c.oldEnv, err)
+			}
+		})
+	}
+}
+
+func TestAnOldAndANewNameThatDifferAreRefused(t *testing.T) {
+	t.Setenv("CALLBACKD_KEEP", "1d")
+	t.Setenv("CALLBACKD_RETENTION", "2d")
+	want := "unset CALLBACKD_KEEP"
+	if err := adoptOldNames(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the error is %v, want one with %q", err, want)
 	}
 }
 

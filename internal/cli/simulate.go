@@ -20,19 +20,19 @@ import (
 )
 
 type simulateCmd struct {
-	Server   string  `default:"http://127.0.0.1:8080" placeholder:"URL" help:"Where callbackd serves its API."`
-	Account  string  `required:"" env:"CALLBACKD_ACCOUNT" help:"Primary account name."`
+	URL      string  `aliases:"server" default:"http://127.0.0.1:8080" env:"CALLBACKD_URL" help:"URL of the server."`
+	Account  string  `required:"" env:"CALLBACKD_ACCOUNT" help:"Account name of the API key."`
 	Key      string  `required:"" env:"CALLBACKD_KEY" help:"API key."`
 	Secret   string  `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
-	Sessions int     `default:"100" help:"Inspections to play; they arrive over ten minutes of simulated time and take some five."`
-	Speed    speed   `default:"60x" help:"How much faster than real time, such as 60x; max does not wait at all."`
-	Reject   float64 `default:"0.1" help:"Share of photos that are rejected and captured again."`
-	Expire   float64 `default:"0.02" help:"Share of sessions that are abandoned; they expire when the key's time frame has passed."`
-	Invalid  float64 `default:"0.02" help:"Share of sessions that are found invalid."`
-	Seed     uint64  `help:"Plays the same inspections again; 0 chooses one."`
+	Sessions int     `default:"100" help:"Number of inspections to play, up to 1000000. They start within ten minutes of simulated time, and each takes about five."`
+	Speed    speed   `default:"60x" help:"How much faster than real time to play, such as 60x. max does not wait at all."`
+	Reject   float64 `default:"0.1" help:"Share of photos that are rejected and captured again, from 0 to 0.95."`
+	Abandon  float64 `aliases:"expire" default:"0.02" help:"Share of sessions that are abandoned, from 0 to 1. They expire as the key says (keys create --sessions-expire-after)."`
+	Invalid  float64 `default:"0.02" help:"Share of sessions that are found invalid, from 0 to 1."`
+	Seed     uint64  `help:"Seed of the random choices. The same seed plays the same inspections. Default: 0, a new seed each time."`
 }
 
-// speed is a factor; 0 is as fast as it goes.
+// speed is a factor; 0 stands for no waits at all.
 type speed float64
 
 // UnmarshalText reads "60x", "60" or "max".
@@ -43,40 +43,40 @@ func (s *speed) UnmarshalText(b []byte) error {
 	}
 	f, err := strconv.ParseFloat(strings.TrimSuffix(string(b), "x"), 64)
 	if err != nil || !(f >= 0.01 && f <= 1e6) {
-		return settingf("the speed must be a factor such as 60x, or max")
+		return settingf("the speed %q is neither a factor such as 60x nor max", b)
 	}
 	*s = speed(f)
 	return nil
 }
 
-// connections bounds the calls under way.
+// connections is the largest number of calls at a time.
 const connections = 64
 
-// Run plays the inspections and prints what became of them.
+// Run plays the inspections and prints their results.
 func (c *simulateCmd) Run(e *env) error {
-	for name, share := range map[string]float64{"reject": c.Reject, "expire": c.Expire, "invalid": c.Invalid} {
+	for name, share := range map[string]float64{"reject": c.Reject, "abandon": c.Abandon, "invalid": c.Invalid} {
 		if share < 0 || share > 1 {
-			return settingf("--%s is a share from 0 to 1, such as 0.1", name)
+			return settingf("--%s %g is not a share; give a number from 0 to 1, such as 0.1", name, share)
 		}
 	}
 	switch {
 	case c.Reject > 0.95:
-		return settingf("--reject is so high that hardly any photo would be accepted; give at most 0.95")
-	case c.Expire+c.Invalid > 1:
-		return settingf("--expire and --invalid are more than 1 together")
+		return settingf("--reject %g is too high: hardly any photo would be accepted; give at most 0.95", c.Reject)
+	case c.Abandon+c.Invalid > 1:
+		return settingf("--abandon and --invalid together are more than 1; give smaller shares")
 	case c.Sessions < 1 || c.Sessions > 1_000_000:
-		return settingf("--sessions must be from 1 to 1000000")
+		return settingf("--sessions %d is invalid; give a number from 1 to 1000000", c.Sessions)
 	}
 	seed := cmp.Or(c.Seed, rand.Uint64())
-	cl := &client.Client{Base: strings.TrimSuffix(c.Server, "/"), Account: c.Account, APIKey: c.Key, APISecret: c.Secret,
+	cl := &client.Client{Base: strings.TrimSuffix(c.URL, "/"), Account: c.Account, APIKey: c.Key, APISecret: c.Secret,
 		HTTP: &http.Client{Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute}}}
 	fmt.Fprintf(e.stdout, "%s inspections, seed %d\n", humanize.Number(c.Sessions), seed)
 	bar := newBar(e.stderr, c.Sessions)
 	r, err := simulate.Run(e.ctx, cl, simulate.Options{Sessions: c.Sessions, Speed: float64(c.Speed), Seed: seed, Progress: bar.show,
-		Odds: simulate.Odds{Reject: c.Reject, Expire: c.Expire, Invalid: c.Invalid}})
+		Odds: simulate.Odds{Reject: c.Reject, Expire: c.Abandon, Invalid: c.Invalid}})
 	bar.end()
 	if err != nil {
-		return fmt.Errorf("%w; is callbackd serving at %s, and are account, key and secret right?", err, c.Server)
+		return fmt.Errorf("%w; is callbackd running at %s, and are --account, --key and --secret right?", err, c.URL)
 	}
 	return c.print(e.stdout, r)
 }
@@ -111,7 +111,7 @@ func (c *simulateCmd) print(out io.Writer, r *simulate.Result) error {
 	return err
 }
 
-// bar is a progress bar on a terminal, and nothing elsewhere.
+// bar draws a progress bar on a terminal, and nothing elsewhere.
 type bar struct {
 	out   io.Writer
 	total int
@@ -140,7 +140,7 @@ func (b *bar) show(played, events int) {
 	full := barWidth * played / b.total
 	text := fmt.Sprintf("\r[%s%s] %s/%s sessions, %s events", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
 		humanize.Number(played), humanize.Number(b.total), humanize.Number(events))
-	if len(text) >= len(b.drawn) { // goroutines can overtake each other here
+	if len(text) >= len(b.drawn) { // an older text may come after a newer one
 		b.drawn = text
 		io.WriteString(b.out, text)
 	}

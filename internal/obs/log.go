@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// NewLogger makes the logger. format is text or json, level one of slog's.
+// NewLogger makes a logger. format is text or json; level is debug, info, warn or
+// error.
 func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("log level %q is not debug, info, warn or error", level)
+		return nil, fmt.Errorf("log level %q is unknown; give debug, info, warn or error", level)
 	}
 	o := &slog.HandlerOptions{Level: l}
 	switch format {
@@ -24,15 +25,15 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, o)), nil
 	}
-	return nil, fmt.Errorf("log format %q is not text or json", format)
+	return nil, fmt.Errorf("log format %q is unknown; give text or json", format)
 }
 
-// maxBuffered bounds the bytes of log lines that wait for whoever reads them.
+// maxBuffered is how many bytes of log lines wait for a slow reader.
 const maxBuffered = 1 << 20
 
-// LogBuffer stands between the loggers and the file or pipe that takes their
-// lines. Write never waits: when the reader of the pipe has stopped reading, or
-// is gone, lines are dropped and counted, so that a log holds up nothing.
+// LogBuffer passes log lines on to a file or pipe. Write never waits: when the
+// reader of the pipe is slow or gone, lines are dropped and counted, so that the
+// log blocks nothing.
 type LogBuffer struct {
 	out     io.Writer
 	dropped atomic.Int64 // lines, since the start
@@ -41,31 +42,31 @@ type LogBuffer struct {
 	mu     sync.Mutex
 	lines  [][]byte
 	size   int           // bytes of lines
-	lost   int           // lines dropped that no line told of yet
-	failed bool          // the last line was not written
-	closed bool          // takes no lines any more
-	idle   chan struct{} // closed when everything was written; nil: nobody waits
-	tell   func(lost int)
+	lost   int           // lines dropped since report was last called
+	failed bool          // the last line could not be written
+	closed bool          // further lines are dropped
+	idle   chan struct{} // closed when every line is written; nil: nobody waits
+	report func(lost int)
 }
 
-// NewLogBuffer makes a buffer before out.
+// NewLogBuffer makes a buffer that writes to out.
 func NewLogBuffer(out io.Writer) *LogBuffer {
-	b := &LogBuffer{out: out, more: make(chan struct{}, 1), tell: func(int) {}}
+	b := &LogBuffer{out: out, more: make(chan struct{}, 1), report: func(int) {}}
 	go b.run()
 	return b
 }
 
-// Tell says with log, which writes to b, how many lines were dropped once lines
-// are read again.
-func (b *LogBuffer) Tell(log *slog.Logger) {
+// ReportDropped logs how many lines were dropped, as soon as lines are read
+// again. log must write to b.
+func (b *LogBuffer) ReportDropped(log *slog.Logger) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tell = func(lost int) {
-		log.Warn("log lines were dropped: whoever reads them was gone or did not keep up", "lines", lost)
+	b.report = func(lost int) {
+		log.Warn("log lines were dropped: their reader was gone or too slow", "lines", lost)
 	}
 }
 
-// Dropped is the number of lines that were not written.
+// Dropped returns the number of lines that were dropped.
 func (b *LogBuffer) Dropped() int64 { return b.dropped.Load() }
 
 // Write takes one line. It never fails.
@@ -94,7 +95,7 @@ func (b *LogBuffer) drop() {
 	b.dropped.Add(1)
 }
 
-// run writes what Write took.
+// run writes the lines in the buffer to out.
 func (b *LogBuffer) run() {
 	for range b.more {
 		for line := b.next(); line != nil; line = b.next() {
@@ -108,13 +109,13 @@ func (b *LogBuffer) run() {
 	}
 }
 
-// next takes the oldest line; nil when there is none.
+// next removes and returns the oldest line; nil when there is none.
 func (b *LogBuffer) next() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.lines) == 0 {
 		if b.lost > 0 && !b.failed && !b.closed {
-			go b.tell(b.lost) // it writes to this buffer
+			go b.report(b.lost) // which writes to this buffer
 			b.lost = 0
 		}
 		if b.idle != nil {
@@ -130,8 +131,8 @@ func (b *LogBuffer) next() []byte {
 	return line
 }
 
-// Close writes what waits, for as long as wait at most. Later lines are
-// dropped.
+// Close waits until every line is written, but no longer than wait. Later lines
+// are dropped.
 func (b *LogBuffer) Close(wait time.Duration) {
 	b.mu.Lock()
 	if b.closed {
@@ -148,55 +149,70 @@ func (b *LogBuffer) Close(wait time.Duration) {
 	}
 }
 
-// Limit returns a logger like log that says each of the messages once in every
-// time only, with the number of times that it was not said before. Other
-// messages are said as they come.
-func Limit(log *slog.Logger, every time.Duration, messages ...string) *slog.Logger {
-	return slog.New(&seldom{Handler: log.Handler(), every: every, messages: messages, said: &said{at: map[string]time.Time{}, kept: map[string]int{}}})
+// Limit returns a logger that logs each of the messages once in every interval
+// only. The next line tells in "suppressed" how many lines of the message were
+// left out. Other messages are logged as with log.
+func Limit(log *slog.Logger, interval time.Duration, messages ...string) *slog.Logger {
+	return slog.New(&limiter{
+		Handler: log.Handler(), interval: interval, messages: messages,
+		seen: &seen{at: map[string]time.Time{}, suppressed: map[string]int{}},
+	})
 }
 
-type seldom struct {
+// limiter is a handler that leaves out lines of some messages.
+type limiter struct {
 	slog.Handler
-	every    time.Duration
+	interval time.Duration
 	messages []string
-	said     *said
+	seen     *seen // shared by the handlers of WithAttrs and WithGroup
 }
 
-// said is when a message was said last, and how often it was kept back since.
-type said struct {
-	mu   sync.Mutex
-	at   map[string]time.Time
-	kept map[string]int
+// seen holds when a message was logged last, and how many of its lines were left
+// out since.
+type seen struct {
+	mu         sync.Mutex
+	at         map[string]time.Time
+	suppressed map[string]int
+}
+
+// pass tells whether a line of a message is logged at a time, and how many were
+// left out before it.
+func (s *seen) pass(message string, at time.Time, interval time.Duration) (suppressed int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last, known := s.at[message]
+	if known && at.Sub(last) < interval {
+		s.suppressed[message]++
+		return 0, false
+	}
+	suppressed = s.suppressed[message]
+	s.at[message], s.suppressed[message] = at, 0
+	return suppressed, true
 }
 
 // Handle is part of slog.Handler.
-func (h *seldom) Handle(ctx context.Context, r slog.Record) error {
+func (h *limiter) Handle(ctx context.Context, r slog.Record) error {
 	if slices.Contains(h.messages, r.Message) {
-		h.said.mu.Lock()
-		last, known := h.said.at[r.Message]
-		if known && r.Time.Sub(last) < h.every {
-			h.said.kept[r.Message]++
-			h.said.mu.Unlock()
+		n, ok := h.seen.pass(r.Message, r.Time, h.interval)
+		if !ok {
 			return nil
 		}
-		if n := h.said.kept[r.Message]; n > 0 {
-			r.AddAttrs(slog.Int("more_since_the_last_line", n))
+		if n > 0 {
+			r.AddAttrs(slog.Int("suppressed", n))
 		}
-		h.said.at[r.Message], h.said.kept[r.Message] = r.Time, 0
-		h.said.mu.Unlock()
 	}
 	return h.Handler.Handle(ctx, r)
 }
 
 // WithAttrs is part of slog.Handler.
-func (h *seldom) WithAttrs(attrs []slog.Attr) slog.Handler {
+func (h *limiter) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h
 	c.Handler = h.Handler.WithAttrs(attrs)
 	return &c
 }
 
 // WithGroup is part of slog.Handler.
-func (h *seldom) WithGroup(name string) slog.Handler {
+func (h *limiter) WithGroup(name string) slog.Handler {
 	c := *h
 	c.Handler = h.Handler.WithGroup(name)
 	return &c

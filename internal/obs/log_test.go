@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// reader is whoever takes the log's lines: it may be stuck, or gone.
+// reader reads the log's lines, unless it is stuck or gone.
 type reader struct {
 	mu   sync.Mutex
 	open chan struct{} // closed: it reads
@@ -42,14 +42,14 @@ func logger(t *testing.T, w io.Writer) *slog.Logger {
 	return log
 }
 
-// A reader that does not read holds up nobody and costs a bounded amount of
-// memory; what was dropped is counted, and said when it reads again.
-func TestAStuckLogReaderHoldsUpNothing(t *testing.T) {
+// A reader that does not read blocks nobody and costs a bounded amount of memory.
+// Dropped lines are counted, and reported when it reads again.
+func TestAStuckLogReaderBlocksNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{open: make(chan struct{})}
 		b := NewLogBuffer(r)
 		log := logger(t, b)
-		b.Tell(log)
+		b.ReportDropped(log)
 		line := strings.Repeat("x", 1000)
 		for range 2000 { // two MiB, and none of it waits
 			log.Info(line)
@@ -71,15 +71,14 @@ func TestAStuckLogReaderHoldsUpNothing(t *testing.T) {
 	})
 }
 
-// A reader that is gone is written to again and again, and what did not reach
-// it is said to the one that comes after it.
+// Lines for a reader that is gone are counted, and reported to the next reader.
 func TestALogReaderThatIsGoneIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{open: make(chan struct{}), gone: true}
 		close(r.open)
 		b := NewLogBuffer(r)
 		log := logger(t, b)
-		b.Tell(log)
+		b.ReportDropped(log)
 		for range 3 {
 			log.Info("into the void")
 			synctest.Wait()
@@ -100,7 +99,7 @@ func TestALogReaderThatIsGoneIsCounted(t *testing.T) {
 	})
 }
 
-// Close waits for a reader, and not for ever.
+// Close waits for a reader, but not forever.
 func TestALogBufferEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{open: make(chan struct{})}
@@ -120,7 +119,7 @@ func TestALogBufferEnds(t *testing.T) {
 	})
 }
 
-func TestSeldomSaysAMessageOnceInATime(t *testing.T) {
+func TestALimitedMessageIsLoggedOnceInAnInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got bytes.Buffer
 		log := Limit(logger(t, &got), time.Minute, "again").With("a", 1)
@@ -130,7 +129,7 @@ func TestSeldomSaysAMessageOnceInATime(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		text := got.String()
-		if strings.Count(text, "msg=again") != 3 || strings.Count(text, "more_since_the_last_line=59") != 2 || strings.Count(text, "msg=other") != 150 {
+		if strings.Count(text, "msg=again") != 3 || strings.Count(text, "suppressed=59") != 2 || strings.Count(text, "msg=other") != 150 {
 			t.Errorf("%d, %d\n%s", strings.Count(text, "msg=again"), strings.Count(text, "=59"), text[:300])
 		}
 	})

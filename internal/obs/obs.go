@@ -1,5 +1,4 @@
-// Package obs is how callbackd is watched: the names of all metrics, in one
-// place, and the logger.
+// Package obs has the names of all metrics, and the logger.
 package obs
 
 import (
@@ -13,16 +12,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics is every metric callbackd has. None is labelled by callback or key:
-// there may be a hundred thousand of them.
+// Metrics holds the metrics of callbackd. None has a label for the callback or
+// the key, of which there may be a hundred thousand.
 type Metrics struct {
 	registry  *prometheus.Registry
 	accepted  prometheus.Counter
 	attempts  *prometheus.CounterVec
 	ended     *prometheus.CounterVec
 	latency   prometheus.Histogram
-	exchange  prometheus.Histogram
-	repeats   prometheus.Counter
+	duration  prometheus.Histogram
+	manual    prometheus.Counter
 	breakers  prometheus.Counter
 	paused    *prometheus.CounterVec
 	stale     prometheus.Counter
@@ -32,36 +31,47 @@ type Metrics struct {
 	dropped   prometheus.Counter
 }
 
+// buckets are the upper bounds of the histograms, in seconds.
+var buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
+
 // New makes the metrics.
 func New() *Metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
+	labeled := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	}
+	histogram := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+	}
 	m := &Metrics{
 		registry:  prometheus.NewRegistry(),
-		accepted:  counter("callbackd_events_accepted_total", "Events acknowledged, repeats by idempotency key included."),
-		attempts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_attempts_total", Help: "Attempts by fault; no fault is success."}, []string{"fault"}),
-		ended:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_deliveries_ended_total", Help: "Deliveries that ended with an attempt, by state."}, []string{"state"}),
-		latency:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "callbackd_delivery_seconds", Help: "From acceptance to the recorded success.", Buckets: buckets}),
-		exchange:  prometheus.NewHistogram(prometheus.HistogramOpts{Name: "callbackd_exchange_seconds", Help: "Duration of attempts.", Buckets: buckets}),
-		repeats:   counter("callbackd_repeats_total", "Attempts that a person or a replay asked for."),
-		breakers:  counter("callbackd_breaker_opened_total", "Times a breaker opened after consecutive failures."),
-		paused:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "callbackd_callbacks_paused_total", Help: "Callbacks that were paused without a person, by reason."}, []string{"reason"}),
-		stale:     counter("callbackd_stale_outcomes_total", "Attempts that are in no history: another node had the delivery by then, or its event was gone."),
+		accepted:  counter("callbackd_events_accepted_total", "Events acknowledged, including repeated calls with the same idempotency key."),
+		attempts:  labeled("callbackd_attempts_total", "Attempts by fault. An empty fault is a success.", "fault"),
+		ended:     labeled("callbackd_deliveries_ended_total", "Deliveries that ended with an attempt, by state.", "state"),
+		latency:   histogram("callbackd_delivery_seconds", "Time from the acceptance of an event to its recorded success."),
+		duration:  histogram("callbackd_attempt_seconds", "Duration of attempts."),
+		manual:    counter("callbackd_manual_attempts_total", "Attempts that a person or a replay asked for."),
+		breakers:  counter("callbackd_breaker_opened_total", "Breakers that opened after consecutive failures."),
+		paused:    labeled("callbackd_callbacks_paused_total", "Callbacks that callbackd paused by itself, by reason.", "reason"),
+		stale:     counter("callbackd_stale_outcomes_total", "Attempts that were not recorded: another node had taken over the delivery, or its event had been removed."),
 		commits:   counter("callbackd_store_commits_total", "Group commits."),
 		committed: counter("callbackd_store_commands_total", "Commands in group commits."),
-		refused:   counter("callbackd_store_refused_total", "Commands that the store could not write."),
-		dropped:   counter("callbackd_journal_dropped_total", "Rows of the calls' log and of the sums of attempts that were not kept."),
+		refused:   counter("callbackd_store_refused_total", "Commands that the store could not write, because the disk is full or the database is away."),
+		dropped:   counter("callbackd_stats_rows_dropped_total", "Rows of the log of calls and of the counters of attempts that were not written."),
 	}
 	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
-		m.ended.WithLabelValues(string(state)) // a count of 0 shows too
+		m.ended.WithLabelValues(string(state)) // so that a count of 0 is served too
 	}
 	for _, reason := range []callbackd.PauseReason{callbackd.PausedGone, callbackd.PausedNoAnswer} {
 		m.paused.WithLabelValues(string(reason))
 	}
-	m.registry.MustRegister(m.accepted, m.attempts, m.ended, m.latency, m.exchange, m.repeats, m.breakers, m.paused, m.stale, m.commits, m.committed, m.refused, m.dropped,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(
+		m.accepted, m.attempts, m.ended, m.latency, m.duration, m.manual, m.breakers, m.paused, m.stale,
+		m.commits, m.committed, m.refused, m.dropped,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
 	return m
 }
 
@@ -74,10 +84,10 @@ func (m *Metrics) WatchInFlight(inFlight func() int) {
 	}, func() float64 { return float64(inFlight()) }))
 }
 
-// CountLog adds the lines that a log's buffer dropped.
+// CountLog adds the number of lines that the buffer of a log dropped.
 func (m *Metrics) CountLog(b *LogBuffer) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "callbackd_log_lines_dropped_total",
-		Help: "Log lines that were not written, because nobody read them."}, func() float64 { return float64(b.Dropped()) }))
+		Help: "Log lines that were dropped, because nobody read them."}, func() float64 { return float64(b.Dropped()) }))
 }
 
 // Handler serves the metrics to Prometheus.
@@ -97,15 +107,16 @@ func (m *Metrics) Committed(commands int) {
 // Refused counts commands that the store could not write.
 func (m *Metrics) Refused(commands int) { m.refused.Add(float64(commands)) }
 
-// StatsDropped counts rows of logs and sums that were not kept.
+// StatsDropped counts rows of statistics and of the log of calls that were not
+// written.
 func (m *Metrics) StatsDropped(n int) { m.dropped.Add(float64(n)) }
 
 // AttemptDone is part of the engine's Observer, as are the methods below.
 func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
 	m.attempts.WithLabelValues(string(o.Attempt.Fault)).Inc()
-	m.exchange.Observe(o.Attempt.Timings.Total.Seconds())
+	m.duration.Observe(o.Attempt.Timings.Total.Seconds())
 	if o.Delivery.Manual {
-		m.repeats.Inc()
+		m.manual.Inc()
 	}
 	if state.Terminal() {
 		m.ended.WithLabelValues(string(state)).Inc()
@@ -118,8 +129,8 @@ func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, since
 // BreakerOpened counts breakers that opened.
 func (m *Metrics) BreakerOpened() { m.breakers.Inc() }
 
-// CallbackPaused counts pauses that no person asked for.
+// CallbackPaused counts pauses that callbackd made by itself.
 func (m *Metrics) CallbackPaused(r callbackd.PauseReason) { m.paused.WithLabelValues(string(r)).Inc() }
 
-// StaleOutcome counts outcomes that came too late.
+// StaleOutcome counts outcomes that were too late to be recorded.
 func (m *Metrics) StaleOutcome() { m.stale.Inc() }

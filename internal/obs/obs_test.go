@@ -21,7 +21,7 @@ func TestOperatingNamesEveryMetric(t *testing.T) {
 	m.Committed(1)
 	m.AttemptDone(&callbackd.Outcome{}, callbackd.Delivered, time.Second)
 	m.CallbackPaused(callbackd.PausedGone)
-	m.WatchVisitors(func() Visitors { return Visitors{} })
+	m.WatchClients(func() Clients { return Clients{} })
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	doc, err := os.ReadFile("../../docs/operating.md")

@@ -183,7 +183,7 @@ func TestWhatIsNoStoreIsRefused(t *testing.T) {
 			t.Errorf("%s: changed:\n%sand then\n%s", tt.what, before, after)
 		}
 		for _, beside := range []bool{false, true} {
-			_, err := Open(t.Context(), Options{Dir: tt.dir, Beside: beside})
+			_, err := Open(t.Context(), Options{Dir: tt.dir, Secondary: beside})
 			if callbackd.KindOf(err) != callbackd.KindSetting || !strings.Contains(err.Error(), tt.serve) {
 				t.Errorf("%s: opened (beside: %v): %v", tt.what, beside, err)
 			}
@@ -283,7 +283,7 @@ func TestFilesHaveTheDatabasesModeAndOwner(t *testing.T) {
 				}
 			}
 		}
-		open(t, Options{Dir: dir, Beside: true}).Close() // as `keys create` does first
+		open(t, Options{Dir: dir, Secondary: true}).Close() // as `keys create` does first
 		same("a command has made it", 0o600)
 		if mode != 0o600 {
 			for _, name := range []string{dbFile, KeysetFile} {
@@ -295,11 +295,11 @@ func TestFilesHaveTheDatabasesModeAndOwner(t *testing.T) {
 		s := open(t, Options{Dir: dir})
 		storetest.Use(t, s, 1, 10)
 		same("a server runs", mode)
-		open(t, Options{Dir: dir, Beside: true}).Close()
+		open(t, Options{Dir: dir, Secondary: true}).Close()
 		same("beside it", mode)
 		s.Close()
 		same("it has stopped", mode)
-		open(t, Options{Dir: dir, Beside: true}).Close()
+		open(t, Options{Dir: dir, Secondary: true}).Close()
 		if _, err := look(t, dir); err != nil {
 			t.Error(err)
 		}

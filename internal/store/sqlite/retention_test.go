@@ -22,7 +22,7 @@ func (s *Store) pages(t *testing.T) (n int64) {
 	return n
 }
 
-// What is removed leaves its space to what comes: over many times --keep the
+// What is removed leaves its space to what comes: over many times --retention the
 // file is as large as one of them needs. What is pending stays.
 func TestSweptSpaceIsUsedAgain(t *testing.T) {
 	r := &rig{ctx: t.Context(), acked: map[callbackd.EventID]*owed{}}

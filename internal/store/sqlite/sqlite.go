@@ -52,11 +52,11 @@ type Options struct {
 	// KeysetFile holds the keys that seal secrets; default secret-keys.json
 	// in Dir.
 	KeysetFile string
-	// Beside opens the database beside a running server, for a command: no
+	// Secondary opens the database beside a running server, for a command: no
 	// lock on the directory is taken and none is needed. It takes no events
 	// and no outcomes: the server alone knows the tail.
-	Beside bool
-	Hooks  store.Hooks
+	Secondary bool
+	Hooks     store.Hooks
 
 	vfs         string // of the power-cut tests
 	synchronous string // FULL; the tests' control runs without
@@ -137,7 +137,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	}
 	s := newStore(o)
 	if _, err := os.Stat(filepath.Join(o.Dir, movedFile)); err == nil {
-		if s.readOnly = movedError(o.Dir); !o.Beside {
+		if s.readOnly = movedError(o.Dir); !o.Secondary {
 			return nil, callbackd.Errorf(callbackd.KindSetting, "%s", s.readOnly)
 		}
 	}
@@ -194,7 +194,7 @@ func (s *Store) open(o Options) error {
 		"wal_autocheckpoint=0", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY"); err != nil {
 		return unusable(o.Dir, err)
 	}
-	if !o.Beside {
+	if !o.Secondary {
 		if err := s.emptyLog(); err != nil {
 			return err
 		}
@@ -235,7 +235,7 @@ func (s *Store) open(o Options) error {
 	if s.ckpt.db, err = openDB(dsn, "synchronous="+o.synchronous); err != nil {
 		return err
 	}
-	if s.beside = o.Beside; !s.beside {
+	if s.beside = o.Secondary; !s.beside {
 		if err := s.loadTail(); err != nil {
 			return fmt.Errorf("read the tail: %w", err)
 		}
@@ -256,7 +256,7 @@ func (s *Store) open(o Options) error {
 			like(path+suffix, path)
 		}
 	}
-	if o.Beside {
+	if o.Secondary {
 		return nil
 	}
 	return s.watch(path)
@@ -276,7 +276,7 @@ func (s *Store) takeDir(o Options, path string) error {
 	if err := makeLike(path, o.Dir); err != nil {
 		return unusable(o.Dir, err)
 	}
-	if o.Beside {
+	if o.Secondary {
 		err = s.lockCommand(o.Dir)
 	} else if err = makeLike(filepath.Join(o.Dir, lockFile), path); err == nil {
 		like(filepath.Join(o.Dir, lockFile), path)
@@ -288,7 +288,7 @@ func (s *Store) takeDir(o Options, path string) error {
 		if err == nil {
 			err = makeLike(path+suffix, path)
 		}
-		if err == nil && !o.Beside {
+		if err == nil && !o.Secondary {
 			like(path+suffix, path)
 		}
 	}

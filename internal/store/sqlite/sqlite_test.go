@@ -43,7 +43,7 @@ func TestSecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
 	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another callbackd runs") {
 		t.Errorf("got %v", err)
 	}
-	beside := open(t, Options{Dir: dir, Beside: true})
+	beside := open(t, Options{Dir: dir, Secondary: true})
 	if _, err := beside.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()}); err != nil {
 		t.Error(err)
 	}

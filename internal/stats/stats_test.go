@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,18 +14,20 @@ import (
 	"callbackd"
 	"callbackd/internal/stats"
 	"callbackd/internal/store"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// shelf is a store that keeps what it gets, unless it fails.
-type shelf struct {
-	calls   []store.LogEntry
-	tallies []store.MinuteCounters
-	batches int
-	largest int
-	fail    bool
+// memory is a store in memory, which can be made to fail.
+type memory struct {
+	calls    []store.LogEntry
+	counters []store.MinuteCounters
+	batches  int
+	largest  int
+	fail     bool
 }
 
-func (s *shelf) AppendLogs(_ context.Context, es []store.LogEntry) error {
+func (s *memory) AppendLogs(_ context.Context, es []store.LogEntry) error {
 	s.batches++
 	s.largest = max(s.largest, len(es))
 	if s.fail {
@@ -34,24 +37,24 @@ func (s *shelf) AppendLogs(_ context.Context, es []store.LogEntry) error {
 	return nil
 }
 
-func (s *shelf) AddCounters(_ context.Context, ts []store.MinuteCounters) error {
+func (s *memory) AddCounters(_ context.Context, ts []store.MinuteCounters) error {
 	if s.fail {
 		return errors.New("full")
 	}
-	s.tallies = append(s.tallies, ts...)
+	s.counters = append(s.counters, ts...)
 	return nil
 }
 
-func newJournal(s *shelf, dropped *int) *stats.Journal {
+func newRecorder(s *memory, dropped *int) *stats.Recorder {
 	return stats.New(s, slog.New(slog.DiscardHandler), func(n int) { *dropped += n })
 }
 
 // Attempts are added up by callback and minute; tests are not traffic, and
 // repeats say nothing about latency.
 func TestAttemptsAreAddedUp(t *testing.T) {
-	var s shelf
+	var s memory
 	dropped := 0
-	j := newJournal(&s, &dropped)
+	r := newRecorder(&s, &dropped)
 	at := time.Unix(1_700_000_000, 0).UTC()
 	cert := at.Add(time.Hour)
 	attempt := func(cb callbackd.CallbackID, after time.Duration, state callbackd.State, fault callbackd.Fault, change func(*callbackd.Delivery)) {
@@ -63,7 +66,7 @@ func TestAttemptsAreAddedUp(t *testing.T) {
 		if fault != "" {
 			res.Status, res.CertEnds = 503, time.Time{}
 		}
-		j.AttemptDone(&callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Result: res}}, state, 50*time.Millisecond)
+		r.AttemptDone(&callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Result: res}}, state, 50*time.Millisecond)
 	}
 	attempt(1, 0, callbackd.Delivered, "", nil)
 	attempt(1, 0, callbackd.Pending, callbackd.FaultStatus, nil)
@@ -72,49 +75,57 @@ func TestAttemptsAreAddedUp(t *testing.T) {
 	attempt(1, 0, callbackd.Delivered, "", func(d *callbackd.Delivery) { d.Manual = true })
 	attempt(1, 0, callbackd.Delivered, "", func(d *callbackd.Delivery) { d.Test = true })
 	attempt(2, time.Minute, callbackd.Delivered, "", nil)
-	j.Flush(t.Context())
-	j.Flush(t.Context()) // nothing is written twice
-	if len(s.tallies) != 2 {
-		t.Fatalf("%+v", s.tallies)
+	r.Flush(t.Context())
+	r.Flush(t.Context()) // nothing is written twice
+	want := []store.MinuteCounters{{
+		Callback: 1, Key: 3, Minute: at.Truncate(time.Minute),
+		Counters: store.Counters{Delivered: 2, Failed: 1, Canceled: 1, Attempts: 5, Faults: 2, Repeats: 1},
+		Receiver: store.Receiver{LastSuccess: at, LastFailure: at, LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: cert},
+	}, {
+		Callback: 2, Key: 3, Minute: at.Add(time.Minute).Truncate(time.Minute),
+		Counters: store.Counters{Delivered: 1, Attempts: 1},
+		Receiver: store.Receiver{LastSuccess: at.Add(time.Minute), CertNotAfter: cert},
+	}}
+	for i := range want {
+		want[i].Latency.Add(50 * time.Millisecond)
 	}
-	for _, got := range s.tallies {
-		want := store.MinuteCounters{Callback: 2, Key: 3, Minute: at.Add(time.Minute).Truncate(time.Minute), Counters: store.Counters{Delivered: 1, Attempts: 1}, Receiver: store.Receiver{LastSuccess: at.Add(time.Minute), CertNotAfter: cert}}
-		if got.Callback == 1 {
-			want = store.MinuteCounters{Callback: 1, Key: 3, Minute: at.Truncate(time.Minute), Counters: store.Counters{Delivered: 2, Failed: 1, Canceled: 1, Attempts: 5, Faults: 2, Repeats: 1},
-				Receiver: store.Receiver{LastSuccess: at, LastFailure: at, LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: cert}}
-		}
-		want.Latency.Add(50 * time.Millisecond)
-		if got != want {
-			t.Errorf("%+v, want %+v", got, want)
-		}
+	slices.SortFunc(s.counters, func(a, b store.MinuteCounters) int { return int(a.Callback - b.Callback) })
+	if diff := cmp.Diff(want, s.counters); diff != "" {
+		t.Errorf("counters (-want +got):\n%s", diff)
 	}
 	if dropped != 0 {
 		t.Errorf("%d dropped", dropped)
 	}
 }
 
-// What does not fit is dropped and counted, and nobody waits.
-func TestTheJournalIsBounded(t *testing.T) {
-	var s shelf
+// Rows that do not fit are dropped and counted, and no call waits.
+func TestTheRecorderIsBounded(t *testing.T) {
+	var s memory
 	dropped := 0
-	j := newJournal(&s, &dropped)
+	r := newRecorder(&s, &dropped)
 	at := time.Unix(1_700_000_000, 0)
 	const keys = stats.MaxCalls/stats.CallBurst + 2
 	for key := range keys {
 		for range stats.CallBurst {
-			j.Call(store.LogEntry{Key: callbackd.KeyID(key), At: at, Path: strings.Repeat("ü", 500), Message: strings.Repeat("ü", 500)})
+			r.Call(store.LogEntry{Key: callbackd.KeyID(key), At: at, Path: strings.Repeat("ü", 500), Message: strings.Repeat("ü", 500)})
 		}
 	}
 	if want := keys*stats.CallBurst - stats.MaxCalls; dropped != want {
 		t.Errorf("%d dropped, want %d", dropped, want)
 	}
 	for i := range stats.MaxCalls + 10 {
-		j.Published(callbackd.KeyID(i), at, time.Millisecond, "192.0.2.1")
+		r.Published(callbackd.KeyID(i), at, time.Millisecond, "192.0.2.1")
 	}
 	dropped = 0
-	j.Flush(t.Context())
-	if len(s.calls) != 2*stats.MaxCalls || s.largest > 256 || dropped != 0 {
-		t.Errorf("%d calls kept in batches of up to %d, %d dropped", len(s.calls), s.largest, dropped)
+	r.Flush(t.Context())
+	if want := 2 * stats.MaxCalls; len(s.calls) != want {
+		t.Errorf("%d calls were written, want %d", len(s.calls), want)
+	}
+	if s.largest > 256 {
+		t.Errorf("the largest batch has %d rows, want at most 256", s.largest)
+	}
+	if dropped != 0 {
+		t.Errorf("the flush dropped %d rows, want none", dropped)
 	}
 	for _, e := range s.calls {
 		if len(e.Path) > 210 || len(e.Message) > 310 || strings.ContainsRune(e.Path, '\ufffd') {
@@ -123,37 +134,40 @@ func TestTheJournalIsBounded(t *testing.T) {
 	}
 }
 
-// What cannot be written is not tried again: it may have been written.
-func TestWhatCannotBeWrittenIsDropped(t *testing.T) {
-	s := shelf{fail: true}
+// Rows that cannot be written are not tried again: they may have been written.
+func TestRowsThatCannotBeWrittenAreDropped(t *testing.T) {
+	s := memory{fail: true}
 	dropped := 0
-	j := newJournal(&s, &dropped)
-	j.Published(1, time.Now(), 0, "")
-	j.Call(store.LogEntry{Key: 1, At: time.Now()})
-	j.Flush(t.Context())
+	r := newRecorder(&s, &dropped)
+	r.Published(1, time.Now(), 0, "")
+	r.Call(store.LogEntry{Key: 1, At: time.Now()})
+	r.Flush(t.Context())
 	s.fail = false
-	j.Flush(t.Context())
-	if dropped != 2 || len(s.calls) != 0 {
-		t.Errorf("%d dropped, %+v", dropped, s.calls)
+	r.Flush(t.Context())
+	if dropped != 2 {
+		t.Errorf("%d rows dropped, want 2", dropped)
+	}
+	if len(s.calls) != 0 {
+		t.Errorf("a second flush wrote %+v, want nothing", s.calls)
 	}
 }
 
-// A stop loses nothing, and what runs on is written within seconds.
+// Rows are written within seconds, and the last ones at the stop.
 func TestRunFlushesAndEndsWithAFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s shelf
+		var s memory
 		dropped := 0
-		j := newJournal(&s, &dropped)
+		r := newRecorder(&s, &dropped)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { j.Run(ctx); close(done) }()
-		j.Published(1, time.Now(), 0, "")
+		go func() { r.Run(ctx); close(done) }()
+		r.Published(1, time.Now(), 0, "")
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		if len(s.calls) != 1 {
 			t.Errorf("after three seconds: %+v", s.calls)
 		}
-		j.Refused(1, time.Now(), "")
+		r.Refused(1, time.Now(), "")
 		cancel()
 		<-done
 		if len(s.calls) != 2 || s.calls[1].Status != 401 {

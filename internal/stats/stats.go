@@ -1,0 +1,287 @@
+// Package stats records what the promises do not cover: counters of attempts, and
+// the log of API calls. Both gather in bounded memory and reach the store in
+// batches, and no call or attempt waits for that. Rows that do not fit, or cannot
+// be written, are dropped and counted.
+package stats
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"golang.org/x/time/rate"
+)
+
+// Store is what a recorder writes to.
+type Store interface {
+	AppendLogs(ctx context.Context, entries []store.LogEntry) error
+	AddCounters(ctx context.Context, ts []store.MinuteCounters) error
+}
+
+// Limits of what is gathered between two flushes.
+const (
+	MaxCalls    = 4096    // entries of the log of calls
+	MaxCounters = 100_000 // pairs of a callback and a minute
+	// CallRate and CallBurst limit the calls of one key that get a log entry of
+	// their own. Further calls are added up by minute and status.
+	CallRate  = 10 // a second
+	CallBurst = 200
+)
+
+const (
+	flushEvery = 2 * time.Second
+	batchSize  = 256 // rows of one commit: deliveries need the writer too
+	maxMessage = 300 // bytes of a message
+	maxPath    = 200 // bytes of a path
+	// maxLimiters bounds the rate limiters in memory, one for each key.
+	maxLimiters = 10_000
+)
+
+// Recorder gathers counters and log entries, and flushes them to the store. Make
+// it with [New].
+type Recorder struct {
+	store   Store
+	log     *slog.Logger
+	dropped func(rows int)
+
+	countersMu sync.Mutex
+	counters   map[minute]*store.MinuteCounters
+
+	callsMu sync.Mutex
+	calls   []store.LogEntry
+	totals  map[total]*store.LogEntry
+	limits  map[callbackd.KeyID]*rate.Limiter
+}
+
+// minute is one minute of a callback, counted from 1970.
+type minute struct {
+	callback callbackd.CallbackID
+	number   int64
+}
+
+// total is what calls share that are added up in one log entry.
+type total struct {
+	key    callbackd.KeyID
+	minute int64
+	kind   kind
+	status int
+}
+
+// kind tells why calls are added up.
+type kind int
+
+const (
+	published kind = iota // successful publishes, which are too many
+	refused               // calls with a wrong secret, which anybody can make
+	overRate              // calls above CallRate
+)
+
+// New makes a recorder. It calls dropped for rows that are lost.
+func New(s Store, log *slog.Logger, dropped func(rows int)) *Recorder {
+	return &Recorder{
+		store: s, log: log, dropped: dropped,
+		counters: map[minute]*store.MinuteCounters{},
+		totals:   map[total]*store.LogEntry{},
+		limits:   map[callbackd.KeyID]*rate.Limiter{},
+	}
+}
+
+// AttemptDone counts an attempt, unless it is of a test.
+func (r *Recorder) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
+	if o.Delivery.Test || o.Delivery.Event == nil {
+		return
+	}
+	ended := o.Attempt.StartedAt.Add(o.Attempt.Timings.Total)
+	r.countersMu.Lock()
+	defer r.countersMu.Unlock()
+	c := r.countersOf(o.Delivery.ID.Callback, o.Delivery.Event.Key, ended)
+	if c == nil {
+		r.dropped(1)
+		return
+	}
+	c.Attempts++
+	if o.Delivery.Manual {
+		c.Repeats++
+	}
+	countReceiver(c, &o.Attempt, ended)
+	switch state {
+	case callbackd.Delivered:
+		c.Delivered++
+		if !o.Delivery.Manual {
+			c.Latency.Add(sinceAccepted)
+		}
+	case callbackd.Failed:
+		c.Failed++
+	case callbackd.Canceled:
+		c.Canceled++
+	}
+}
+
+// countersOf returns the counters of a callback for the minute of a time; nil
+// when there are too many. The lock of the counters is held.
+func (r *Recorder) countersOf(cb callbackd.CallbackID, key callbackd.KeyID, at time.Time) *store.MinuteCounters {
+	id := minute{cb, at.Unix() / 60}
+	c := r.counters[id]
+	if c == nil && len(r.counters) < MaxCounters {
+		c = &store.MinuteCounters{Callback: cb, Key: key, Minute: time.Unix(id.number*60, 0).UTC()}
+		r.counters[id] = c
+	}
+	return c
+}
+
+// countReceiver notes what an attempt tells about its receiver.
+func countReceiver(c *store.MinuteCounters, a *callbackd.Attempt, ended time.Time) {
+	if !a.CertEnds.IsZero() {
+		c.CertNotAfter = a.CertEnds
+	}
+	if a.Fault == callbackd.NoFault {
+		c.LastSuccess = ended
+		return
+	}
+	c.Faults++
+	c.LastFailure, c.LastFault, c.LastStatus = ended, a.Fault, a.Status
+}
+
+// Published counts a successful publish of a key.
+func (r *Recorder) Published(key callbackd.KeyID, at time.Time, took time.Duration, address string) {
+	r.addUp(total{key, at.Unix() / 60, published, http.StatusAccepted}, took, address)
+}
+
+// Refused counts a call that named a key and did not prove its secret.
+func (r *Recorder) Refused(key callbackd.KeyID, at time.Time, address string) {
+	r.addUp(total{key, at.Unix() / 60, refused, http.StatusUnauthorized}, 0, address)
+}
+
+func (r *Recorder) addUp(id total, took time.Duration, address string) {
+	r.callsMu.Lock()
+	defer r.callsMu.Unlock()
+	e := r.totals[id]
+	if e == nil {
+		if len(r.totals) >= MaxCalls {
+			r.dropped(1)
+			return
+		}
+		e = id.entry()
+		r.totals[id] = e
+	}
+	e.Count++
+	e.Duration += took
+	e.Address = address
+}
+
+// entry returns an empty log entry for the calls.
+func (id total) entry() *store.LogEntry {
+	e := &store.LogEntry{Key: id.key, At: time.Unix(id.minute*60, 0).UTC(), Method: "ANY", Path: "/v1", Status: id.status}
+	switch id.kind {
+	case published:
+		e.Method, e.Path = http.MethodPost, "/v1/events"
+	case refused:
+		e.Message = "Calls with this API key whose token was wrong or expired."
+	case overRate:
+		e.Message = "Further calls. Above 10 calls a second, calls are not logged one by one."
+	}
+	return e
+}
+
+// Call adds a call to the log. It never blocks.
+func (r *Recorder) Call(e store.LogEntry) {
+	if !r.underRate(e.Key, e.At) {
+		r.addUp(total{e.Key, e.At.Unix() / 60, overRate, e.Status}, e.Duration, e.Address)
+		return
+	}
+	e.Message, e.Path = clip(e.Message, maxMessage), clip(e.Path, maxPath)
+	r.callsMu.Lock()
+	defer r.callsMu.Unlock()
+	if len(r.calls) >= MaxCalls {
+		r.dropped(1)
+		return
+	}
+	r.calls = append(r.calls, e)
+}
+
+// underRate tells whether a call of the key gets a log entry of its own.
+func (r *Recorder) underRate(key callbackd.KeyID, at time.Time) bool {
+	r.callsMu.Lock()
+	defer r.callsMu.Unlock()
+	if len(r.limits) > maxLimiters {
+		clear(r.limits) // most keys would have a full burst again anyway
+	}
+	l := r.limits[key]
+	if l == nil {
+		l = rate.NewLimiter(CallRate, CallBurst)
+		r.limits[key] = l
+	}
+	return l.AllowN(at, 1)
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xc0 == 0x80 { // not within a character
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// Run flushes every two seconds until ctx ends, and once more then.
+func (r *Recorder) Run(ctx context.Context) {
+	t := time.NewTicker(flushEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			r.Flush(ctx)
+		case <-ctx.Done():
+			r.Flush(context.WithoutCancel(ctx))
+			return
+		}
+	}
+}
+
+// Flush writes everything that has gathered.
+func (r *Recorder) Flush(ctx context.Context) {
+	writeBatches(ctx, r, "counters of attempts", r.takeCounters(), r.store.AddCounters)
+	writeBatches(ctx, r, "log of calls", r.takeCalls(), r.store.AppendLogs)
+}
+
+func (r *Recorder) takeCounters() []store.MinuteCounters {
+	r.countersMu.Lock()
+	defer r.countersMu.Unlock()
+	rows := make([]store.MinuteCounters, 0, len(r.counters))
+	for _, c := range r.counters {
+		rows = append(rows, *c)
+	}
+	clear(r.counters)
+	return rows
+}
+
+func (r *Recorder) takeCalls() []store.LogEntry {
+	r.callsMu.Lock()
+	defer r.callsMu.Unlock()
+	rows := r.calls
+	r.calls = nil
+	for _, e := range r.totals {
+		rows = append(rows, *e)
+	}
+	clear(r.totals)
+	return rows
+}
+
+// writeBatches writes rows. It drops a batch that fails and does not try again:
+// the batch may have been written.
+func writeBatches[T any](ctx context.Context, r *Recorder, table string, rows []T, write func(context.Context, []T) error) {
+	for len(rows) > 0 {
+		n := min(batchSize, len(rows))
+		if err := write(ctx, rows[:n]); err != nil {
+			r.dropped(n)
+			r.log.Warn("statistics not written", "table", table, "rows", n, "error", err)
+		}
+		rows = rows[n:]
+	}
+}
