@@ -329,11 +329,11 @@ func answer(w http.ResponseWriter, status int, body any) {
 }
 
 func answerRaw(w http.ResponseWriter, status int, raw []byte) {
-	if err := front.Hold(w, len(raw)); err != nil {
+	if err := front.HoldBytes(w, len(raw)); err != nil {
 		status, raw = statuses[callbackd.KindOf(err)], []byte(`{"message":"Too many large answers are on their way; read those that you asked for, and try again."}`)
 		w.Header().Set("Retry-After", "1")
 	}
-	front.Built(w)
+	front.EndAnswer(w)
 	h := w.Header()
 	h["Content-Type"] = []string{"application/json"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}

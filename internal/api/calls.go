@@ -47,7 +47,7 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // address is whose call it is, for the log.
 func address(r *http.Request) string {
-	if a := front.Client(r); a.IsValid() {
+	if a := front.ClientAddr(r); a.IsValid() {
 		return a.String()
 	}
 	return r.RemoteAddr
@@ -86,10 +86,10 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 // answered with a page waits until it may be made.
 func within(r *http.Request, key *callbackd.Key) error {
 	kind := front.KindOf(r)
-	if err := front.Enter(r, key.APIKey, kind); err != nil || kind == front.Write {
+	if err := front.BeginCall(r, key.APIKey, kind); err != nil || kind == front.Write {
 		return err
 	}
-	return front.Build(r, key.Account)
+	return front.BeginAnswer(r, key.Account)
 }
 
 func (a *API) note(rec *recorder, r *http.Request, key *callbackd.Key, begin time.Time) {
@@ -103,7 +103,7 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	key, err := a.authenticate(r)
 	if err == nil {
-		err = front.Enter(r, key.APIKey, front.Write)
+		err = front.BeginCall(r, key.APIKey, front.Write)
 	}
 	if err == nil {
 		_, err = readQuery(r, nil)

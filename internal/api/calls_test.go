@@ -20,7 +20,7 @@ func TestAHeadCountsAsAGet(t *testing.T) {
 	enough := make(chan struct{})
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/held" {
-			if err := front.Enter(r, "a", front.Read); err != nil {
+			if err := front.BeginCall(r, "a", front.Read); err != nil {
 				t.Error(err)
 			}
 			asked.Done()

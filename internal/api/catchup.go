@@ -80,8 +80,8 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 			return err
 		}
 		defer leave()
-		front.Waits(c.Request)
-		front.Built(w)
+		front.EndCall(c.Request)
+		front.EndAnswer(w)
 		var stop func()
 		changed, stop = a.Store.Watch(c.key.ID)
 		defer stop()
@@ -149,8 +149,8 @@ func (a *API) stream(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	defer leave()
-	front.Waits(c.Request)
-	front.Built(w)
+	front.EndCall(c.Request)
+	front.EndAnswer(w)
 	changed, stop := a.Store.Watch(c.key.ID)
 	defer stop()
 	h := w.Header()
@@ -237,10 +237,10 @@ func (s *stream) write(evs []*callbackd.Event, r store.Removed) bool {
 	for _, ev := range evs {
 		size += len(ev.Data)
 	}
-	if front.Hold(s.w, size) != nil {
+	if front.HoldBytes(s.w, size) != nil {
 		return false // the reader comes back with its cursor
 	}
-	defer front.Sent(s.w)
+	defer front.ReleaseBytes(s.w)
 	for _, ev := range evs {
 		raw, err := marshal(showEvent(ev))
 		if err != nil {

@@ -304,7 +304,7 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	if err := front.Enter(r, key.APIKey, front.Unproven); err != nil {
+	if err := front.BeginCall(r, key.APIKey, front.Unauthenticated); err != nil {
 		a.fail(w, r, err)
 		return
 	}

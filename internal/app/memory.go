@@ -33,7 +33,7 @@ func (a *App) clients() obs.Clients {
 	n := a.front.Counts()
 	return obs.Clients{
 		Connections: n.Connections, BodyBytes: n.BodyBytes, AnswerBytes: n.AnswerBytes,
-		Closed: n.Evicted, Refused: n.Refused,
+		Closed: n.Closed, Refused: n.Refused,
 	}
 }
 

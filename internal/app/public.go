@@ -85,7 +85,7 @@ func local(r *http.Request) bool {
 			return false
 		}
 	}
-	return front.Client(r).IsLoopback()
+	return front.ClientAddr(r).IsLoopback()
 }
 
 // metricsServer serves the metrics on an address of their own.

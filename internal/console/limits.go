@@ -35,7 +35,7 @@ func readBody(w http.ResponseWriter, r *http.Request, max int64) error {
 
 // outside counts the request of somebody who is not signed in.
 func outside(w http.ResponseWriter, r *http.Request) error {
-	if err := front.Enter(r, "from "+remote(r), front.Unproven); err != nil {
+	if err := front.BeginCall(r, "from "+remote(r), front.Unauthenticated); err != nil {
 		return err
 	}
 	return readBody(w, r, maxDoorForm)
@@ -51,11 +51,11 @@ func inside(w http.ResponseWriter, v *visit) error {
 		}
 		who, account = v.key.APIKey, v.key.Account
 	}
-	if err := front.Enter(v.Request, who, kind); err != nil {
+	if err := front.BeginCall(v.Request, who, kind); err != nil {
 		return err
 	}
 	if kind == front.Read {
-		return front.Build(v.Request, account)
+		return front.BeginAnswer(v.Request, account)
 	}
 	return readBody(w, v.Request, maxForm)
 }

@@ -74,8 +74,8 @@ func (c *Console) stream(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	defer leave()
-	front.Waits(v.Request)
-	front.Built(w)
+	front.EndCall(v.Request)
+	front.EndAnswer(w)
 	sub := c.Stream.Subscribe(s.No)
 	defer sub.Close()
 	out := &eventWriter{w: w, control: http.NewResponseController(w)}

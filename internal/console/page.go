@@ -149,10 +149,10 @@ func (c *Console) render(w http.ResponseWriter, status int, name string, data an
 	if err := c.pages[name].ExecuteTemplate(&buf, name+".html", data); err != nil {
 		return err
 	}
-	if err := front.Hold(w, buf.Len()); err != nil {
+	if err := front.HoldBytes(w, buf.Len()); err != nil {
 		return err
 	}
-	front.Built(w)
+	front.EndAnswer(w)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	io.WriteString(w, c.outward(buf.String()))

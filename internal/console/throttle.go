@@ -88,9 +88,9 @@ func (f *refusals) warn(now time.Time, log *slog.Logger, r *http.Request, as str
 	if f.since++; now.Before(f.next) {
 		return
 	}
-	log.Warn("sign-in to the console refused", "as", as, "from", front.Client(r), "told_to_wait", throttled, "tries", f.since)
+	log.Warn("sign-in to the console refused", "as", as, "from", front.ClientAddr(r), "told_to_wait", throttled, "tries", f.since)
 	f.next, f.since = now.Add(refusalsEach), 0
 }
 
 // remote is whom a request comes from.
-func remote(r *http.Request) string { return front.ClientGroup(r) }
+func remote(r *http.Request) string { return front.ClientNetwork(r) }

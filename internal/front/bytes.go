@@ -16,48 +16,48 @@ type budget struct {
 	total, share int64
 	name         string
 	mu           sync.Mutex
-	taken        int64
-	of           map[string]int64
+	held         int64
+	byClient     map[string]int64
 }
 
 func (b *budget) used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.taken
+	return b.held
 }
 
 // take takes n bytes for a visitor or says why not. A visitor that holds
 // nothing is not refused for its own share.
-func (b *budget) take(who string, n int64) error {
+func (b *budget) acquire(who string, n int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.of == nil {
-		b.of = map[string]int64{}
+	if b.byClient == nil {
+		b.byClient = map[string]int64{}
 	}
 	limit := b.total
 	if who != Operator {
 		limit -= b.total / 8
-		if b.of[who] > 0 && b.of[who]+n > b.share {
+		if b.byClient[who] > 0 && b.byClient[who]+n > b.share {
 			return callbackd.Errorf(callbackd.KindLimited, "The %s of this API key that are under way hold %d MiB, which is the limit; wait for them.", b.name, b.share>>20)
 		}
 	}
-	if b.taken+n > limit {
+	if b.held+n > limit {
 		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd holds as many bytes of %s as it may; try again", b.name)
 	}
-	b.taken += n
-	b.of[who] += n
+	b.held += n
+	b.byClient[who] += n
 	return nil
 }
 
-func (b *budget) give(who string, n int64) {
+func (b *budget) release(who string, n int64) {
 	if n == 0 {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.taken -= n
-	if b.of[who] -= n; b.of[who] <= 0 {
-		delete(b.of, who)
+	b.held -= n
+	if b.byClient[who] -= n; b.byClient[who] <= 0 {
+		delete(b.byClient, who)
 	}
 }
 
@@ -65,7 +65,7 @@ const (
 	firstRead = 4 << 10
 	// free is what a body may hold without being counted: the limits of
 	// connections and calls bound it.
-	free = 16 << 10
+	uncounted = 16 << 10
 )
 
 // ErrTooLarge is what ReadBody returns for a body above the limit.
@@ -84,9 +84,9 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error)
 		return nil, nil
 	}
 	c := connOf(r)
-	if c != nil && c.visit.kind == Unproven {
-		c.work(false)
-		defer c.work(true)
+	if c != nil && c.request.kind == Unauthenticated {
+		c.setActive(false)
+		defer c.setActive(true)
 	}
 	return ReadAll(r, http.MaxBytesReader(w, r.Body, max), r.ContentLength)
 }
@@ -118,7 +118,7 @@ func ReadAll(r *http.Request, src io.Reader, declared int64) ([]byte, error) {
 		if declared > int64(len(buf)) {
 			next = min(next, int(declared)+1)
 		}
-		if next > free {
+		if next > uncounted {
 			if err := holdBody(r, next-held); err != nil {
 				return nil, err
 			}
@@ -134,41 +134,41 @@ func holdBody(r *http.Request, n int) error {
 	if c == nil {
 		return nil
 	}
-	if err := c.f.bodies.take(c.visit.who, int64(n)); err != nil {
+	if err := c.f.bodies.acquire(c.request.who, int64(n)); err != nil {
 		c.f.refused.Add(1)
 		return err
 	}
-	c.visit.bodies += int64(n)
+	c.request.bodies += int64(n)
 	return nil
 }
 
 // Hold counts n bytes of an answer until the handler returns.
-func Hold(w http.ResponseWriter, n int) error {
+func HoldBytes(w http.ResponseWriter, n int) error {
 	c := connUnder(w)
-	if c == nil || n <= free {
+	if c == nil || n <= uncounted {
 		return nil
 	}
-	if err := c.f.answers.take(c.visit.who, int64(n)); err != nil {
+	if err := c.f.answers.acquire(c.request.who, int64(n)); err != nil {
 		c.f.refused.Add(1)
 		return err
 	}
-	c.visit.answers += int64(n)
+	c.request.answers += int64(n)
 	return nil
 }
 
 // Sent gives back what [Hold] took so far, for an answer that goes on.
-func Sent(w http.ResponseWriter) {
+func ReleaseBytes(w http.ResponseWriter) {
 	if c := connUnder(w); c != nil {
-		c.f.answers.give(c.visit.who, c.visit.answers)
-		c.visit.answers = 0
+		c.f.answers.release(c.request.who, c.request.answers)
+		c.request.answers = 0
 	}
 }
 
 const (
 	// stalled ends an answer of which the reader did not take piece bytes in
 	// this time.
-	stalled = 15 * time.Second
-	piece   = 64 << 10
+	pieceTimeout = 15 * time.Second
+	pieceSize    = 64 << 10
 )
 
 // writer gives every piece of a large answer its own deadline, so that a
@@ -198,10 +198,10 @@ func connUnder(w http.ResponseWriter) *conn {
 // Write is part of http.ResponseWriter.
 func (w *writer) Write(p []byte) (n int, err error) {
 	for err == nil && n < len(p) {
-		w.written += min(piece, len(p)-n)
+		w.written += min(pieceSize, len(p)-n)
 		w.extend()
 		var m int
-		m, err = w.ResponseWriter.Write(p[n:min(len(p), n+piece)])
+		m, err = w.ResponseWriter.Write(p[n:min(len(p), n+pieceSize)])
 		n += m
 	}
 	return n, err
@@ -209,8 +209,8 @@ func (w *writer) Write(p []byte) (n int, err error) {
 
 // extend gives the reader of a large answer time for the next piece.
 func (w *writer) extend() {
-	if w.written > free {
-		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(stalled))
+	if w.written > uncounted {
+		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(pieceTimeout))
 	}
 }
 

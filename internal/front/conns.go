@@ -20,16 +20,16 @@ const socketBuffer = 256 << 10
 // silent for longest gives its place to the newcomer. So silence costs others
 // nothing, and a visitor that does say something is heard.
 type conns struct {
-	f       *Front
-	mu      sync.Mutex
-	n       int        // open ones
-	working int        // with a request under way
-	silent  *list.List // of *conn, the longest silent first
-	peers   map[netip.Prefix]*peer
+	f        *Front
+	mu       sync.Mutex
+	n        int        // open ones
+	active   int        // with a request under way
+	idle     *list.List // of *conn, the longest silent first
+	networks map[netip.Prefix]*network
 }
 
 // peer is one address with connections.
-type peer struct {
+type network struct {
 	n      int
 	silent *list.List
 }
@@ -37,15 +37,15 @@ type peer struct {
 // conn is an accepted connection.
 type conn struct {
 	net.Conn
-	f    *Front
-	from netip.Prefix // whom it counts for; invalid: a trusted proxy
+	f       *Front
+	network netip.Prefix // whom it counts for; invalid: a trusted proxy
 
 	// Guarded by conns.mu.
-	silent, peerSilent *list.Element
-	working            bool
-	closed             bool
+	idle, networkIdle *list.Element
+	active            bool
+	closed            bool
 
-	visit visit // of the request under way
+	request request // of the request under way
 }
 
 // Listen accepts connections of l within the limits.
@@ -82,11 +82,11 @@ func (f *Front) outOfDescriptors(err error) bool {
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		return false
 	}
-	f.said.warn(f.options.Log, "no descriptor is left for a new connection; raise LimitNOFILE or ulimit -n", "error", err)
+	f.warner.warn(f.options.Log, "no descriptor is left for a new connection; raise LimitNOFILE or ulimit -n", "error", err)
 	f.conns.mu.Lock()
-	old := f.conns.oldest(nil)
+	old := f.conns.longestIdle(nil)
 	f.conns.mu.Unlock()
-	return f.evict(old)
+	return f.closeIdle(old)
 }
 
 // admit gives a connection a place, takes one from a silent connection for
@@ -94,29 +94,29 @@ func (f *Front) outOfDescriptors(err error) bool {
 func (f *Front) admit(raw net.Conn) *conn {
 	c := &conn{Conn: raw, f: f}
 	if addr := addrOf(raw.RemoteAddr()); !f.trusts(addr) {
-		c.from = group(addr)
+		c.network = networkOf(addr)
 	}
-	limit := f.limit()
+	limit := f.maxConns()
 	s := &f.conns
 	s.mu.Lock()
-	if s.silent == nil {
-		s.silent, s.peers = list.New(), map[netip.Prefix]*peer{}
+	if s.idle == nil {
+		s.idle, s.networks = list.New(), map[netip.Prefix]*network{}
 	}
-	p := s.peers[c.from]
+	p := s.networks[c.network]
 	if p == nil {
-		p = &peer{silent: list.New()}
-		s.peers[c.from] = p
+		p = &network{silent: list.New()}
+		s.networks[c.network] = p
 	}
 	s.n++
 	p.n++
-	c.queue()
+	c.pushIdle()
 	var old *conn
 	full := false
 	switch {
-	case c.from.IsValid() && p.n > max(minConns, limit/2):
-		old, full = s.oldest(p), true
+	case c.network.IsValid() && p.n > max(minConns, limit/2):
+		old, full = s.longestIdle(p), true
 	case s.n > limit:
-		old, full = s.oldest(nil), true
+		old, full = s.longestIdle(nil), true
 	}
 	s.mu.Unlock()
 	if !full {
@@ -126,24 +126,24 @@ func (f *Front) admit(raw net.Conn) *conn {
 	if limit < f.options.MaxConns {
 		why = "as many connections are open as there may be without too many open files: raise that limit (LimitNOFILE, ulimit -n)"
 	}
-	f.said.warn(f.options.Log, why+"; the longest silent connection is closed for each new one", "connections", limit, "newest_from", c.from.Addr().String())
+	f.warner.warn(f.options.Log, why+"; the longest silent connection is closed for each new one", "connections", limit, "newest_from", c.network.Addr().String())
 	if old != nil && old != c {
-		f.evict(old)
+		f.closeIdle(old)
 		return c
 	}
 	f.refused.Add(1)
 	c.SetWriteDeadline(time.Now().Add(time.Second))
-	c.Write([]byte(crowdedAnswer))
+	c.Write([]byte(tooManyConnsAnswer))
 	c.Close()
 	return nil
 }
 
-const crowdedAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 65\r\n\r\n" +
+const tooManyConnsAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 65\r\n\r\n" +
 	`{"message":"Too many connections are open to callbackd; wait."}` + "\r\n"
 
 // oldest is the longest silent connection, of one address or of all.
-func (s *conns) oldest(p *peer) *conn {
-	l := s.silent
+func (s *conns) longestIdle(p *network) *conn {
+	l := s.idle
 	if p != nil {
 		l = p.silent
 	}
@@ -154,55 +154,55 @@ func (s *conns) oldest(p *peer) *conn {
 }
 
 // evict closes a connection that was silent a moment ago.
-func (f *Front) evict(c *conn) bool {
+func (f *Front) closeIdle(c *conn) bool {
 	if c == nil {
 		return false
 	}
-	f.evicted.Add(1)
+	f.closed.Add(1)
 	c.Close()
 	return true
 }
 
 // queue makes the connection the last of the silent ones. conns.mu is held.
-func (c *conn) queue() {
+func (c *conn) pushIdle() {
 	s := &c.f.conns
-	c.silent, c.peerSilent = s.silent.PushBack(c), s.peers[c.from].silent.PushBack(c)
+	c.idle, c.networkIdle = s.idle.PushBack(c), s.networks[c.network].silent.PushBack(c)
 }
 
-func (c *conn) unqueue() {
-	if c.silent != nil {
+func (c *conn) removeIdle() {
+	if c.idle != nil {
 		s := &c.f.conns
-		s.silent.Remove(c.silent)
-		s.peers[c.from].silent.Remove(c.peerSilent)
-		c.silent, c.peerSilent = nil, nil
+		s.idle.Remove(c.idle)
+		s.networks[c.network].silent.Remove(c.networkIdle)
+		c.idle, c.networkIdle = nil, nil
 	}
 }
 
 // work says whether a request is under way, which keeps the connection.
-func (c *conn) work(on bool) {
+func (c *conn) setActive(on bool) {
 	s := &c.f.conns
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.closed || c.working == on {
+	if c.closed || c.active == on {
 		return
 	}
-	if c.working = on; on {
-		s.working++
-		c.unqueue()
+	if c.active = on; on {
+		s.active++
+		c.removeIdle()
 	} else {
-		s.working--
-		c.queue()
+		s.active--
+		c.pushIdle()
 	}
 }
 
 // crowded tells whether the working connections have taken all places but
 // the operator's.
-func (c *conn) crowded() bool {
-	limit := c.f.limit()
+func (c *conn) onlyReserveLeft() bool {
+	limit := c.f.maxConns()
 	s := &c.f.conns
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.working > limit-max(limit/8, minConns/2)
+	return s.active > limit-max(limit/8, minConns/2)
 }
 
 // Close is part of net.Conn.
@@ -211,14 +211,14 @@ func (c *conn) Close() error {
 	s.mu.Lock()
 	if !c.closed {
 		c.closed = true
-		c.unqueue()
+		c.removeIdle()
 		s.n--
-		if c.working {
-			s.working--
+		if c.active {
+			s.active--
 		}
-		p := s.peers[c.from]
+		p := s.networks[c.network]
 		if p.n--; p.n == 0 {
-			delete(s.peers, c.from)
+			delete(s.networks, c.network)
 		}
 	}
 	s.mu.Unlock()
@@ -237,22 +237,22 @@ func (c *conn) CloseWrite() error {
 // begin notes a request. Requests of a connection come one after the other.
 // It fails when too many of the same visitor come over a trusted proxy.
 func (c *conn) begin(r *http.Request) error {
-	c.visit = visit{}
-	c.visit.client, c.visit.secure = c.f.visitor(r)
-	c.work(true)
-	if c.from.IsValid() {
+	c.request = request{}
+	c.request.client, c.request.secure = c.f.clientOf(r)
+	c.setActive(true)
+	if c.network.IsValid() {
 		return nil
 	}
-	who := "from " + group(c.visit.client).String()
-	if err := c.f.calls.enter(who, relayed); err != nil {
+	who := "from " + networkOf(c.request.client).String()
+	if err := c.f.calls.begin(who, proxied); err != nil {
 		return err
 	}
-	c.visit.relayed = who
+	c.request.relayed = who
 	return nil
 }
 
 // end gives back what the request took.
 func (c *conn) end() {
-	c.visit.leave(c.f)
-	c.work(false)
+	c.request.leave(c.f)
+	c.setActive(false)
 }

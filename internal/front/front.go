@@ -58,10 +58,10 @@ type Front struct {
 	calls   calls
 	bodies  budget
 	answers budget
-	work    workshop
-	evicted atomic.Int64
+	slots   answerSlots
+	closed  atomic.Int64
 	refused atomic.Int64
-	said    quiet
+	warner  warner
 	limits  atomic.Pointer[limits]
 }
 
@@ -84,15 +84,15 @@ func New(o Options) *Front {
 	}
 	f.bodies = budget{total: total, share: total / 2, name: "bodies"}
 	f.answers = budget{total: total, share: total / 2, name: "answers"}
-	f.calls.most, f.calls.ofAddr = max(minConns, o.MaxConns/8), max(minConns, o.MaxConns/4)
+	f.calls.maxWrites, f.calls.maxByAddress = max(minConns, o.MaxConns/8), max(minConns, o.MaxConns/4)
 	f.conns.f = f
-	f.work.init()
+	f.slots.init()
 	return f
 }
 
 // limit is how many connections there may be now. The limit of descriptors is
 // asked each second: it can be changed while the process runs.
-func (f *Front) limit() int {
+func (f *Front) maxConns() int {
 	now := time.Now().Unix()
 	if l := f.limits.Load(); l != nil && l.at == now {
 		return l.n
@@ -115,8 +115,8 @@ type limits struct {
 
 // Counts are the figures of a Front for metrics.
 type Counts struct {
-	Connections, Evicted, Refused int64
-	BodyBytes, AnswerBytes        int64
+	Connections, Closed, Refused int64
+	BodyBytes, AnswerBytes       int64
 }
 
 // Counts returns the figures as they are now.
@@ -124,7 +124,7 @@ func (f *Front) Counts() Counts {
 	f.conns.mu.Lock()
 	n := int64(f.conns.n)
 	f.conns.mu.Unlock()
-	return Counts{n, f.evicted.Load(), f.refused.Load(), f.bodies.used(), f.answers.used()}
+	return Counts{n, f.closed.Load(), f.refused.Load(), f.bodies.used(), f.answers.used()}
 }
 
 type connKey struct{}
@@ -161,7 +161,7 @@ func (f *Front) Handler(h http.Handler, essential func(*http.Request) bool) http
 		err := c.begin(r)
 		defer c.end()
 		if err == nil && !essential(r) {
-			err = c.reserved()
+			err = c.checkReserve()
 		}
 		if err != nil {
 			f.refuse(w, err)
@@ -175,7 +175,7 @@ func (f *Front) Handler(h http.Handler, essential func(*http.Request) bool) http
 
 func (f *Front) refuse(w http.ResponseWriter, err error) {
 	f.refused.Add(1)
-	f.said.warn(f.options.Log, "requests are refused: too many are under way", "error", err)
+	f.warner.warn(f.options.Log, "requests are refused: too many are under way", "error", err)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Retry-After", "1")
@@ -189,8 +189,8 @@ func (f *Front) refuse(w http.ResponseWriter, err error) {
 }
 
 // reserved fails when only the operator's reserve of connections is left.
-func (c *conn) reserved() error {
-	if c.crowded() {
+func (c *conn) checkReserve() error {
+	if c.onlyReserveLeft() {
 		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd serves as many requests as it can; try again")
 	}
 	return nil
@@ -200,19 +200,19 @@ func (c *conn) reserved() error {
 // of anybody else is to be refused.
 func Reserved(r *http.Request) error {
 	if c := connOf(r); c != nil {
-		return c.reserved()
+		return c.checkReserve()
 	}
 	return nil
 }
 
 // quiet lets a message through once a minute.
-type quiet struct {
+type warner struct {
 	mu   sync.Mutex
 	next time.Time
 	left int
 }
 
-func (q *quiet) warn(log *slog.Logger, message string, args ...any) {
+func (q *warner) warn(log *slog.Logger, message string, args ...any) {
 	q.mu.Lock()
 	now := time.Now()
 	if now.Before(q.next) {

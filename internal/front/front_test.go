@@ -120,7 +120,7 @@ func TestTheLongestSilentConnectionMakesRoom(t *testing.T) {
 	if _, err := silent[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the first silent connection: %v", err)
 	}
-	if n := s.Counts(); n.Connections > 64 || n.Evicted < 100 {
+	if n := s.Counts(); n.Connections > 64 || n.Closed < 100 {
 		t.Errorf("%+v", n)
 	}
 	if got := strings.Count(s.log.String(), "as many connections are open as there may be"); got != 1 {
@@ -299,7 +299,7 @@ func TestWhoAVisitorIs(t *testing.T) {
 				name, value, _ := strings.Cut(h, ": ")
 				r.Header.Add(name, value)
 			}
-			client, secure := f.visitor(r)
+			client, secure := f.clientOf(r)
 			if client.String() != c.client || secure != c.secure {
 				t.Errorf("%v %v, want %v %v", client, secure, c.client, c.secure)
 			}
@@ -312,7 +312,7 @@ func TestWhoAVisitorIs(t *testing.T) {
 func TestABodyTakesMemoryAsItArrives(t *testing.T) {
 	result := make(chan string, 1)
 	s := start(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		if err := Enter(r, "key", Write); err != nil {
+		if err := BeginCall(r, "key", Write); err != nil {
 			t.Error(err)
 		}
 		b, err := ReadBody(w, r, 1<<20)
@@ -360,37 +360,37 @@ func (c *counting) Read(p []byte) (int, error) {
 // operator has when nobody else has.
 func TestBytesUnderWayHaveABudget(t *testing.T) {
 	b := budget{total: 800, share: 300, name: "bodies"}
-	if err := b.take("a", 500); err != nil {
+	if err := b.acquire("a", 500); err != nil {
 		t.Errorf("a first one that is larger than the share: %v", err)
 	}
-	if err := b.take("a", 1); callbackd.KindOf(err) != callbackd.KindLimited {
+	if err := b.acquire("a", 1); callbackd.KindOf(err) != callbackd.KindLimited {
 		t.Errorf("beyond the share: %v", err)
 	}
-	if err := b.take("b", 200); err != nil {
+	if err := b.acquire("b", 200); err != nil {
 		t.Errorf("another key: %v", err)
 	}
-	if err := b.take("c", 1); callbackd.KindOf(err) != callbackd.KindUnavailable {
+	if err := b.acquire("c", 1); callbackd.KindOf(err) != callbackd.KindUnavailable {
 		t.Errorf("when only the reserve is left: %v", err)
 	}
-	if err := b.take(Operator, 100); err != nil {
+	if err := b.acquire(Operator, 100); err != nil {
 		t.Errorf("the operator: %v", err)
 	}
-	b.give("a", 500)
-	if err := b.take("c", 1); err != nil {
+	b.release("a", 500)
+	if err := b.acquire("c", 1); err != nil {
 		t.Errorf("after some were given back: %v", err)
 	}
-	b.give("b", 200)
-	b.give("c", 1)
-	b.give(Operator, 100)
-	if b.taken != 0 || len(b.of) != 0 {
-		t.Errorf("%d bytes are never given back: %v", b.taken, b.of)
+	b.release("b", 200)
+	b.release("c", 1)
+	b.release(Operator, 100)
+	if b.held != 0 || len(b.byClient) != 0 {
+		t.Errorf("%d bytes are never given back: %v", b.held, b.byClient)
 	}
 }
 
 func TestCallsOfAKeyUnderWayAreLimited(t *testing.T) {
 	g := newGate()
 	s := start(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		if err := Enter(r, r.Header.Get("Key"), Read); err != nil {
+		if err := BeginCall(r, r.Header.Get("Key"), Read); err != nil {
 			w.WriteHeader(http.StatusTooManyRequests)
 			return
 		}
@@ -425,11 +425,11 @@ func TestCallsOfAKeyUnderWayAreLimited(t *testing.T) {
 // Of a key that asks for many large answers a few are made at a time; others
 // need not wait for all of it.
 func TestLargeAnswersAreMadeInTurns(t *testing.T) {
-	var w workshop
+	var w answerSlots
 	w.init()
 	ctx, cancel := context.WithCancel(t.Context())
 	var mine []func()
-	for range buildingOf("a", runtime.GOMAXPROCS(0)) {
+	for range slotsOf("a", runtime.GOMAXPROCS(0)) {
 		done, err := w.take(ctx, "a", "A")
 		if err != nil {
 			t.Fatal(err)
@@ -461,10 +461,10 @@ func TestLargeAnswersAreMadeInTurns(t *testing.T) {
 // An account with many keys has the places of one key; another account does not
 // wait for it.
 func TestKeysOfAnAccountShareTheirTurns(t *testing.T) {
-	var w workshop
+	var w answerSlots
 	w.init()
 	var mine []func()
-	for i := range buildingOf("", runtime.GOMAXPROCS(0)) {
+	for i := range slotsOf("", runtime.GOMAXPROCS(0)) {
 		done, err := w.take(t.Context(), fmt.Sprint("key", i), "A")
 		if err != nil {
 			t.Fatal(err)
@@ -493,11 +493,11 @@ func TestKeysOfAnAccountShareTheirTurns(t *testing.T) {
 // places, to others. The operator has as many as there are.
 func TestLargeAnswersOfAKeyLeaveProcessorsToOthers(t *testing.T) {
 	for processors := 1; processors <= 128; processors *= 2 {
-		n := buildingOf("a", processors)
-		if n < 1 || n > max(1, processors/2) || n > maxBuilding/2 {
+		n := slotsOf("a", processors)
+		if n < 1 || n > max(1, processors/2) || n > maxSlots/2 {
 			t.Errorf("%d answers of a key at a time on %d processors", n, processors)
 		}
-		if n := buildingOf(Operator, processors); n != maxBuilding {
+		if n := slotsOf(Operator, processors); n != maxSlots {
 			t.Errorf("%d answers of the operator at a time", n)
 		}
 	}
@@ -521,7 +521,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 // steady gets everything, however long that takes.
 func TestAReaderThatTakesNothingLosesItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const size = 10 * piece
+		const size = 10 * pieceSize
 		wrote := make(chan error, 1)
 		f := New(Options{})
 		server := &http.Server{ConnContext: ConnContext, WriteTimeout: 90 * time.Second, Handler: f.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -540,7 +540,7 @@ func TestAReaderThatTakesNothingLosesItsConnection(t *testing.T) {
 
 		begun := time.Now()
 		deaf := open()
-		if err := <-wrote; err == nil || time.Since(begun) > 2*stalled {
+		if err := <-wrote; err == nil || time.Since(begun) > 2*pieceTimeout {
 			t.Errorf("nothing was read: %v after %v", err, time.Since(begun))
 		}
 		deaf.Close()
@@ -552,8 +552,8 @@ func TestAReaderThatTakesNothingLosesItsConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		for buf := make([]byte, piece/4); err == nil; {
-			time.Sleep(stalled / 5)
+		for buf := make([]byte, pieceSize/4); err == nil; {
+			time.Sleep(pieceTimeout / 5)
 			var m int
 			m, err = io.ReadFull(res.Body, buf)
 			n += m

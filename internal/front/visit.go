@@ -8,7 +8,7 @@ import (
 )
 
 // visit is what a request holds.
-type visit struct {
+type request struct {
 	client  netip.Addr // the visitor's, as far as it is known
 	secure  bool       // the visitor speaks TLS
 	who     string
@@ -20,52 +20,52 @@ type visit struct {
 	done    func() // gives a workplace back
 }
 
-func (v *visit) leave(f *Front) {
+func (v *request) leave(f *Front) {
 	v.leaveCall(f)
 	if v.relayed != "" {
-		f.calls.leave(v.relayed, relayed)
+		f.calls.end(v.relayed, proxied)
 	}
-	f.bodies.give(v.who, v.bodies)
-	f.answers.give(v.who, v.answers)
+	f.bodies.release(v.who, v.bodies)
+	f.answers.release(v.who, v.answers)
 	if v.done != nil {
 		v.done()
 	}
-	*v = visit{}
+	*v = request{}
 }
 
-func (v *visit) leaveCall(f *Front) {
+func (v *request) leaveCall(f *Front) {
 	if v.entered {
-		f.calls.leave(v.who, v.kind)
+		f.calls.end(v.who, v.kind)
 		v.entered = false
 	}
 }
 
 // Client is the address of the visitor: the other end of the connection, or
 // what a trusted proxy says.
-func Client(r *http.Request) netip.Addr {
-	if c := connOf(r); c != nil && c.visit.client.IsValid() {
-		return c.visit.client
+func ClientAddr(r *http.Request) netip.Addr {
+	if c := connOf(r); c != nil && c.request.client.IsValid() {
+		return c.request.client
 	}
 	return parseAddr(r.RemoteAddr)
 }
 
 // ClientGroup is whom a visitor counts for: the address, or the /64 that an
 // IPv6 address is in, which one person has alone.
-func ClientGroup(r *http.Request) string {
-	a := Client(r)
+func ClientNetwork(r *http.Request) string {
+	a := ClientAddr(r)
 	if !a.IsValid() {
 		return r.RemoteAddr
 	}
 	if a.Is4() {
 		return a.String()
 	}
-	return group(a).String()
+	return networkOf(a).String()
 }
 
 // Secure tells whether the visitor speaks TLS, to callbackd or to a trusted
 // proxy.
 func Secure(r *http.Request) bool {
-	if c := connOf(r); c != nil && c.visit.secure {
+	if c := connOf(r); c != nil && c.request.secure {
 		return true
 	}
 	return r.TLS != nil
@@ -91,7 +91,7 @@ func parseAddr(s string) netip.Addr {
 }
 
 // group is the network that an address stands for when visitors are counted.
-func group(a netip.Addr) netip.Prefix {
+func networkOf(a netip.Addr) netip.Prefix {
 	bits := a.BitLen()
 	if a.Is6() {
 		bits = 64
@@ -115,7 +115,7 @@ func (f *Front) trusts(a netip.Addr) bool {
 // visitor reads who stands behind a request. The word of a proxy counts when
 // its address is trusted: then the rightmost address that is no trusted
 // proxy's is the visitor's. What stands left of it anybody can write.
-func (f *Front) visitor(r *http.Request) (client netip.Addr, secure bool) {
+func (f *Front) clientOf(r *http.Request) (client netip.Addr, secure bool) {
 	client, secure = parseAddr(r.RemoteAddr), r.TLS != nil
 	if !f.trusts(client) {
 		return client, secure
@@ -139,7 +139,7 @@ func (f *Front) visitor(r *http.Request) (client netip.Addr, secure bool) {
 // sets one leaves the other as the visitor sent it; who sets Forwarded only
 // must remove X-Forwarded-For, and the documents say so.
 func forwarded(h http.Header) (hops []string, proto string) {
-	if proto = lastOf(h.Values("X-Forwarded-Proto")); proto != "" || len(h.Values("X-Forwarded-For")) > 0 {
+	if proto = lastElement(h.Values("X-Forwarded-Proto")); proto != "" || len(h.Values("X-Forwarded-For")) > 0 {
 		for _, v := range h.Values("X-Forwarded-For") {
 			hops = append(hops, strings.Split(v, ",")...)
 		}
@@ -166,7 +166,7 @@ func forwarded(h http.Header) (hops []string, proto string) {
 
 // lastOf is the last element of a list in headers: the one that the nearest
 // proxy wrote.
-func lastOf(values []string) string {
+func lastElement(values []string) string {
 	if len(values) == 0 {
 		return ""
 	}
