@@ -10,8 +10,8 @@ import (
 	"callbackd"
 )
 
-// budget is bytes in memory for all visitors: one visitor has at most the
-// share, and the last eighth is the operator's.
+// budget limits bytes in memory. One client may hold at most its share, and the
+// last eighth is reserved for the operator.
 type budget struct {
 	total, share int64
 	name         string
@@ -26,55 +26,55 @@ func (b *budget) used() int64 {
 	return b.held
 }
 
-// take takes n bytes for a visitor or says why not. A visitor that holds
-// nothing is not refused for its own share.
-func (b *budget) acquire(who string, n int64) error {
+// acquire counts n bytes for a client, or returns an error that says which limit
+// is reached. A client that holds nothing may exceed its share.
+func (b *budget) acquire(client string, n int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.byClient == nil {
 		b.byClient = map[string]int64{}
 	}
 	limit := b.total
-	if who != Operator {
+	if client != Operator {
 		limit -= b.total / 8
-		if b.byClient[who] > 0 && b.byClient[who]+n > b.share {
-			return callbackd.Errorf(callbackd.KindLimited, "The %s of this API key that are under way hold %d MiB, which is the limit; wait for them.", b.name, b.share>>20)
+		if b.byClient[client] > 0 && b.byClient[client]+n > b.share {
+			return callbackd.Errorf(callbackd.KindLimited, "The %s of this API key that are being transferred hold %d MiB, which is the limit; wait until some are done.", b.name, b.share>>20)
 		}
 	}
 	if b.held+n > limit {
-		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd holds as many bytes of %s as it may; try again", b.name)
+		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd has no memory left for more %s; try again later", b.name)
 	}
 	b.held += n
-	b.byClient[who] += n
+	b.byClient[client] += n
 	return nil
 }
 
-func (b *budget) release(who string, n int64) {
+func (b *budget) release(client string, n int64) {
 	if n == 0 {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.held -= n
-	if b.byClient[who] -= n; b.byClient[who] <= 0 {
-		delete(b.byClient, who)
+	if b.byClient[client] -= n; b.byClient[client] <= 0 {
+		delete(b.byClient, client)
 	}
 }
 
 const (
 	firstRead = 4 << 10
-	// free is what a body may hold without being counted: the limits of
-	// connections and calls bound it.
+	// uncounted is how many bytes a body or an answer may hold without being
+	// counted. The limits of connections and calls bound them.
 	uncounted = 16 << 10
 )
 
-// ErrTooLarge is what ReadBody returns for a body above the limit.
+// ErrTooLarge is the error of ReadBody for a body above the limit.
 var ErrTooLarge = errors.New("the body is too large")
 
-// ReadBody reads a body up to max bytes. Memory grows with what arrives; a
-// declared length above the limit is refused before anything is read. Until
-// the body is there, the connection of a visitor that proved nothing can be
-// taken back.
+// ReadBody reads a body of up to max bytes. Memory grows with the bytes that
+// arrive, and a declared length above the limit is refused before anything is read.
+// While the body arrives, the connection of an unauthenticated client counts as
+// idle, so that it can be closed for a new one.
 func ReadBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error) {
 	if r.ContentLength > max {
 		w.Header().Set("Connection", "close")
@@ -91,8 +91,8 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error)
 	return ReadAll(r, http.MaxBytesReader(w, r.Body, max), r.ContentLength)
 }
 
-// ReadAll reads src, which is what the request's body becomes, in memory that
-// counts as the request's. declared is its length when that is known.
+// ReadAll reads src, which is the request's body or made from it, and counts its
+// memory for the request. declared is its length, or negative when not known.
 func ReadAll(r *http.Request, src io.Reader, declared int64) ([]byte, error) {
 	size := firstRead
 	if declared >= 0 {
@@ -134,7 +134,7 @@ func holdBody(r *http.Request, n int) error {
 	if c == nil {
 		return nil
 	}
-	if err := c.f.bodies.acquire(c.request.who, int64(n)); err != nil {
+	if err := c.f.bodies.acquire(c.request.client, int64(n)); err != nil {
 		c.f.refused.Add(1)
 		return err
 	}
@@ -142,13 +142,13 @@ func holdBody(r *http.Request, n int) error {
 	return nil
 }
 
-// Hold counts n bytes of an answer until the handler returns.
+// HoldBytes counts n bytes of an answer until the handler returns.
 func HoldBytes(w http.ResponseWriter, n int) error {
 	c := connUnder(w)
 	if c == nil || n <= uncounted {
 		return nil
 	}
-	if err := c.f.answers.acquire(c.request.who, int64(n)); err != nil {
+	if err := c.f.answers.acquire(c.request.client, int64(n)); err != nil {
 		c.f.refused.Add(1)
 		return err
 	}
@@ -156,32 +156,31 @@ func HoldBytes(w http.ResponseWriter, n int) error {
 	return nil
 }
 
-// Sent gives back what [Hold] took so far, for an answer that goes on.
+// ReleaseBytes ends the count of [HoldBytes], for an answer that goes on.
 func ReleaseBytes(w http.ResponseWriter) {
 	if c := connUnder(w); c != nil {
-		c.f.answers.release(c.request.who, c.request.answers)
+		c.f.answers.release(c.request.client, c.request.answers)
 		c.request.answers = 0
 	}
 }
 
 const (
-	// stalled ends an answer of which the reader did not take piece bytes in
-	// this time.
+	// pieceTimeout is how long a client may take to read pieceSize bytes of an
+	// answer.
 	pieceTimeout = 15 * time.Second
 	pieceSize    = 64 << 10
 )
 
-// writer gives every piece of a large answer its own deadline, so that a
-// reader that takes nothing loses its connection, and one that reads slowly
-// but steadily gets everything.
+// writer gives every piece of a large answer its own deadline. A client that reads
+// nothing loses its connection, and one that reads slowly gets everything.
 type writer struct {
 	http.ResponseWriter
 	c       *conn
 	written int
 }
 
-// connUnder is the connection under a ResponseWriter, however it was wrapped;
-// nil in a server without a Front.
+// connUnder returns the connection of a ResponseWriter, however it was wrapped; nil
+// in a server without a Front.
 func connUnder(w http.ResponseWriter) *conn {
 	for {
 		switch u := w.(type) {
@@ -207,7 +206,7 @@ func (w *writer) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// extend gives the reader of a large answer time for the next piece.
+// extend gives the client time to read the next piece of a large answer.
 func (w *writer) extend() {
 	if w.written > uncounted {
 		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(pieceTimeout))

@@ -11,41 +11,40 @@ import (
 	"time"
 )
 
-// Sizes of the kernel's buffers of a connection: what is not read on either
-// side must not fill the machine's memory.
+// socketBuffer is the size of the kernel's buffers of a connection, in bytes. It
+// bounds the memory of bytes that nobody reads.
 const socketBuffer = 256 << 10
 
-// conns is every connection. Those without a request under way wait in order
-// of how long they have been silent: when there are too many, the one that is
-// silent for longest gives its place to the newcomer. So silence costs others
-// nothing, and a visitor that does say something is heard.
+// conns holds every connection. Connections without an active request are idle.
+// When there are too many connections, the one that has been idle longest is
+// closed for a new one, so that idle clients cannot lock others out.
 type conns struct {
 	f        *Front
 	mu       sync.Mutex
-	n        int        // open ones
-	active   int        // with a request under way
-	idle     *list.List // of *conn, the longest silent first
+	n        int        // open connections
+	active   int        // connections with an active request
+	idle     *list.List // of *conn, the longest idle first
 	networks map[netip.Prefix]*network
 }
 
-// peer is one address with connections.
+// network is a network with open connections.
 type network struct {
-	n      int
-	silent *list.List
+	n    int
+	idle *list.List
 }
 
 // conn is an accepted connection.
 type conn struct {
 	net.Conn
 	f       *Front
-	network netip.Prefix // whom it counts for; invalid: a trusted proxy
+	network netip.Prefix // that it is counted by; invalid: a trusted proxy
 
 	// Guarded by conns.mu.
 	idle, networkIdle *list.Element
 	active            bool
 	closed            bool
 
-	request request // of the request under way
+	request request // the active one
 }
 
 // Listen accepts connections of l within the limits.
@@ -76,21 +75,21 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// outOfDescriptors makes room when the process has no descriptor left, and
-// tells whether to try again at once.
+// outOfDescriptors closes an idle connection when the process has no file
+// descriptor left, and tells whether to accept again at once.
 func (f *Front) outOfDescriptors(err error) bool {
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		return false
 	}
-	f.warner.warn(f.options.Log, "no descriptor is left for a new connection; raise LimitNOFILE or ulimit -n", "error", err)
+	f.warner.warn(f.options.Log, "no file descriptor is left for a new connection; raise LimitNOFILE or ulimit -n", "error", err)
 	f.conns.mu.Lock()
 	old := f.conns.longestIdle(nil)
 	f.conns.mu.Unlock()
 	return f.closeIdle(old)
 }
 
-// admit gives a connection a place, takes one from a silent connection for
-// it, or refuses it.
+// admit counts a new connection. When there are too many, it closes the longest
+// idle one, or refuses the new one when none is idle.
 func (f *Front) admit(raw net.Conn) *conn {
 	c := &conn{Conn: raw, f: f}
 	if addr := addrOf(raw.RemoteAddr()); !f.trusts(addr) {
@@ -104,7 +103,7 @@ func (f *Front) admit(raw net.Conn) *conn {
 	}
 	p := s.networks[c.network]
 	if p == nil {
-		p = &network{silent: list.New()}
+		p = &network{idle: list.New()}
 		s.networks[c.network] = p
 	}
 	s.n++
@@ -122,11 +121,11 @@ func (f *Front) admit(raw net.Conn) *conn {
 	if !full {
 		return c
 	}
-	why := "as many connections are open as there may be"
+	message := "the limit of connections is reached; each new one closes the longest idle one"
 	if limit < f.options.MaxConns {
-		why = "as many connections are open as there may be without too many open files: raise that limit (LimitNOFILE, ulimit -n)"
+		message = "the limit of open files bounds the connections; each new one closes the longest idle one. Raise LimitNOFILE or ulimit -n"
 	}
-	f.warner.warn(f.options.Log, why+"; the longest silent connection is closed for each new one", "connections", limit, "newest_from", c.network.Addr().String())
+	f.warner.warn(f.options.Log, message, "connections", limit, "newest_from", c.network.Addr().String())
 	if old != nil && old != c {
 		f.closeIdle(old)
 		return c
@@ -141,11 +140,12 @@ func (f *Front) admit(raw net.Conn) *conn {
 const tooManyConnsAnswer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 65\r\n\r\n" +
 	`{"message":"Too many connections are open to callbackd; wait."}` + "\r\n"
 
-// oldest is the longest silent connection, of one address or of all.
+// longestIdle returns the connection that has been idle longest, of one network or
+// of all when p is nil.
 func (s *conns) longestIdle(p *network) *conn {
 	l := s.idle
 	if p != nil {
-		l = p.silent
+		l = p.idle
 	}
 	if l == nil || l.Front() == nil {
 		return nil
@@ -153,7 +153,7 @@ func (s *conns) longestIdle(p *network) *conn {
 	return l.Front().Value.(*conn)
 }
 
-// evict closes a connection that was silent a moment ago.
+// closeIdle closes a connection that was idle a moment ago.
 func (f *Front) closeIdle(c *conn) bool {
 	if c == nil {
 		return false
@@ -163,22 +163,23 @@ func (f *Front) closeIdle(c *conn) bool {
 	return true
 }
 
-// queue makes the connection the last of the silent ones. conns.mu is held.
+// pushIdle makes the connection the last of the idle ones. conns.mu is held.
 func (c *conn) pushIdle() {
 	s := &c.f.conns
-	c.idle, c.networkIdle = s.idle.PushBack(c), s.networks[c.network].silent.PushBack(c)
+	c.idle, c.networkIdle = s.idle.PushBack(c), s.networks[c.network].idle.PushBack(c)
 }
 
 func (c *conn) removeIdle() {
 	if c.idle != nil {
 		s := &c.f.conns
 		s.idle.Remove(c.idle)
-		s.networks[c.network].silent.Remove(c.networkIdle)
+		s.networks[c.network].idle.Remove(c.networkIdle)
 		c.idle, c.networkIdle = nil, nil
 	}
 }
 
-// work says whether a request is under way, which keeps the connection.
+// setActive notes whether the connection has an active request, which protects
+// it from being closed.
 func (c *conn) setActive(on bool) {
 	s := &c.f.conns
 	s.mu.Lock()
@@ -195,8 +196,8 @@ func (c *conn) setActive(on bool) {
 	}
 }
 
-// crowded tells whether the working connections have taken all places but
-// the operator's.
+// onlyReserveLeft tells whether active connections use everything but the
+// operator's reserve.
 func (c *conn) onlyReserveLeft() bool {
 	limit := c.f.maxConns()
 	s := &c.f.conns
@@ -225,8 +226,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets http.Server end a connection so that the answer is read
-// before it is gone.
+// CloseWrite lets http.Server end a connection without losing the answer that is
+// still being read.
 func (c *conn) CloseWrite() error {
 	if t, ok := c.Conn.(*net.TCPConn); ok {
 		return t.CloseWrite()
@@ -234,25 +235,25 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// begin notes a request. Requests of a connection come one after the other.
-// It fails when too many of the same visitor come over a trusted proxy.
+// begin notes a new request; a connection has one at a time. It returns an error
+// when the client has too many active requests through a trusted proxy.
 func (c *conn) begin(r *http.Request) error {
 	c.request = request{}
-	c.request.client, c.request.secure = c.f.clientOf(r)
+	c.request.addr, c.request.secure = c.f.clientOf(r)
 	c.setActive(true)
 	if c.network.IsValid() {
 		return nil
 	}
-	who := "from " + networkOf(c.request.client).String()
-	if err := c.f.calls.begin(who, proxied); err != nil {
+	client := "from " + networkOf(c.request.addr).String()
+	if err := c.f.calls.begin(client, proxied); err != nil {
 		return err
 	}
-	c.request.relayed = who
+	c.request.proxied = client
 	return nil
 }
 
-// end gives back what the request took.
+// end releases what the request used.
 func (c *conn) end() {
-	c.request.leave(c.f)
+	c.request.release(c.f)
 	c.setActive(false)
 }

@@ -1,11 +1,11 @@
-// Package front bounds what visitors consume before and while a handler works
-// for them: connections, bytes of bodies and answers in memory, and calls
-// under way. It also says who a visitor is when a proxy stands between.
+// Package front limits what clients of the server use: connections, memory for
+// bodies and answers, and concurrent calls. It also finds out a client's address
+// behind a proxy.
 //
-// Nothing is paid for in advance: memory grows with the bytes that arrive, and
-// what a silent visitor holds can be taken back. Every bound leaves a reserve:
-// descriptors for the sender and the store, connections and bytes for the
-// operator.
+// Nothing is allocated in advance: memory grows with the bytes that arrive, and
+// an idle connection can be closed for a new one. Every limit leaves a reserve:
+// file descriptors for the sender and the store, and connections and memory for
+// the operator.
 package front
 
 import (
@@ -29,29 +29,30 @@ import (
 const (
 	DefaultMaxConns = 8192
 	minConns        = 16
-	// memoryOfConn is what a connection with a request under way costs in
-	// memory, without its body and its answer.
+	// memoryOfConn is the memory of a connection with an active request,
+	// without its body and its answer, in bytes.
 	memoryOfConn = 48 << 10
 	minBudget    = 64 << 20
 	maxBudget    = 1 << 30
 )
 
-// Options of a Front. The zero value has every limit at its default.
+// Options holds the options of a Front. The zero value has default limits.
 type Options struct {
-	// MaxConns is the most connections at a time; 0: DefaultMaxConns, or
-	// fewer where memory or descriptors are short.
+	// MaxConns is the largest number of connections; 0 stands for
+	// DefaultMaxConns, or fewer when memory or descriptors are short.
 	MaxConns int
-	// Descriptors are left to the sender and the store; at most half of
-	// those that the process may have.
+	// Descriptors is how many file descriptors are reserved for the sender and
+	// the store. At most half of the process's limit is reserved.
 	Descriptors int
-	// Memory is what the process may use, in bytes; 0: not known.
+	// Memory is how many bytes the process may use; 0: not known.
 	Memory int64
-	// Trusted are the addresses of proxies whose word about visitors counts.
+	// Trusted are the address ranges of proxies whose headers name the client.
 	Trusted []netip.Prefix
 	Log     *slog.Logger
 }
 
-// Front holds the limits of one server.
+// Front holds the limits of one server and what is used of them. Make it with
+// [New].
 type Front struct {
 	options Options
 	conns   conns
@@ -65,7 +66,7 @@ type Front struct {
 	limits  atomic.Pointer[limits]
 }
 
-// New makes the limits.
+// New makes a Front.
 func New(o Options) *Front {
 	if o.MaxConns == 0 {
 		o.MaxConns = DefaultMaxConns
@@ -90,8 +91,8 @@ func New(o Options) *Front {
 	return f
 }
 
-// limit is how many connections there may be now. The limit of descriptors is
-// asked each second: it can be changed while the process runs.
+// maxConns returns how many connections are allowed now. It reads the limit of
+// file descriptors once a second, because that can change while the process runs.
 func (f *Front) maxConns() int {
 	now := time.Now().Unix()
 	if l := f.limits.Load(); l != nil && l.at == now {
@@ -107,19 +108,19 @@ func (f *Front) maxConns() int {
 	return n
 }
 
-// limits is the limit of connections as it was at a second.
+// limits holds the limit of connections at a time, in seconds since 1970.
 type limits struct {
 	at int64
 	n  int
 }
 
-// Counts are the figures of a Front for metrics.
+// Counts holds the figures of a Front for metrics.
 type Counts struct {
 	Connections, Closed, Refused int64
 	BodyBytes, AnswerBytes       int64
 }
 
-// Counts returns the figures as they are now.
+// Counts returns the present figures.
 func (f *Front) Counts() Counts {
 	f.conns.mu.Lock()
 	n := int64(f.conns.n)
@@ -129,7 +130,8 @@ func (f *Front) Counts() Counts {
 
 type connKey struct{}
 
-// ConnContext makes a connection known to the requests on it; for http.Server.
+// ConnContext adds the connection to the context of its requests. It is the
+// ConnContext of the http.Server.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	for {
 		switch u := c.(type) {
@@ -149,8 +151,8 @@ func connOf(r *http.Request) *conn {
 	return c
 }
 
-// Handler serves requests within the limits. essential tells which requests
-// may use the operator's reserve before it is known who makes them.
+// Handler serves requests within the limits. essential tells which requests may
+// use the operator's reserve, before it is known who makes them.
 func (f *Front) Handler(h http.Handler, essential func(*http.Request) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := connOf(r)
@@ -169,13 +171,13 @@ func (f *Front) Handler(h http.Handler, essential func(*http.Request) bool) http
 		}
 		out := &writer{ResponseWriter: w, c: c}
 		h.ServeHTTP(out, r)
-		out.extend() // for what the server has not written yet
+		out.extend() // for bytes that the server has not written yet
 	})
 }
 
 func (f *Front) refuse(w http.ResponseWriter, err error) {
 	f.refused.Add(1)
-	f.warner.warn(f.options.Log, "requests are refused: too many are under way", "error", err)
+	f.warner.warn(f.options.Log, "requests are refused: a limit is reached", "error", err)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Retry-After", "1")
@@ -188,16 +190,17 @@ func (f *Front) refuse(w http.ResponseWriter, err error) {
 	json.NewEncoder(w).Encode(map[string]string{"message": strings.TrimSuffix(err.Error(), ".") + "."})
 }
 
-// reserved fails when only the operator's reserve of connections is left.
+// checkReserve returns an error when only the operator's reserve of connections
+// is left.
 func (c *conn) checkReserve() error {
 	if c.onlyReserveLeft() {
-		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd serves as many requests as it can; try again")
+		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd serves as many requests as it can; try again later")
 	}
 	return nil
 }
 
-// Reserved fails when only the operator's reserve is left, so that a request
-// of anybody else is to be refused.
+// Reserved returns an error when only the operator's reserve of connections is
+// left. Requests of anybody else must then be refused.
 func Reserved(r *http.Request) error {
 	if c := connOf(r); c != nil {
 		return c.checkReserve()
@@ -205,23 +208,23 @@ func Reserved(r *http.Request) error {
 	return nil
 }
 
-// quiet lets a message through once a minute.
+// warner logs one warning a minute, and counts those that it leaves out.
 type warner struct {
-	mu   sync.Mutex
-	next time.Time
-	left int
+	mu         sync.Mutex
+	next       time.Time
+	suppressed int
 }
 
-func (q *warner) warn(log *slog.Logger, message string, args ...any) {
-	q.mu.Lock()
+func (w *warner) warn(log *slog.Logger, message string, args ...any) {
+	w.mu.Lock()
 	now := time.Now()
-	if now.Before(q.next) {
-		q.left++
-		q.mu.Unlock()
+	if now.Before(w.next) {
+		w.suppressed++
+		w.mu.Unlock()
 		return
 	}
-	left := q.left
-	q.next, q.left = now.Add(time.Minute), 0
-	q.mu.Unlock()
-	log.Warn(message, append(args, "not_said", left)...)
+	suppressed := w.suppressed
+	w.next, w.suppressed = now.Add(time.Minute), 0
+	w.mu.Unlock()
+	log.Warn(message, append(args, "suppressed", suppressed)...)
 }

@@ -21,7 +21,7 @@ func (m *Metrics) WatchClients(now func() Clients) {
 		gauge("callbackd_connections", "Open client connections.", func(v Clients) int64 { return v.Connections }),
 		gauge("callbackd_body_bytes", "Bytes of large bodies in memory.", func(v Clients) int64 { return v.BodyBytes }),
 		gauge("callbackd_answer_bytes", "Bytes of large answers that are being sent.", func(v Clients) int64 { return v.AnswerBytes }),
-		counter("callbackd_connections_closed_total", "Silent connections that were closed to make room for new ones.", func(v Clients) int64 { return v.Closed }),
+		counter("callbackd_connections_closed_total", "Idle connections that were closed to make room for new ones.", func(v Clients) int64 { return v.Closed }),
 		counter("callbackd_requests_refused_total", "Requests and connections that were refused because of a limit.", func(v Clients) int64 { return v.Refused }),
 	)
 }

@@ -7,50 +7,51 @@ import (
 	"strings"
 )
 
-// visit is what a request holds.
+// request is the active request of a connection, and what it uses.
 type request struct {
-	client  netip.Addr // the visitor's, as far as it is known
-	secure  bool       // the visitor speaks TLS
-	who     string
-	kind    Kind
-	entered bool
-	relayed string // the address that it counts for behind a trusted proxy
-	bodies  int64
-	answers int64
-	done    func() // gives a workplace back
+	addr      netip.Addr // of the client, as far as it is known
+	secure    bool       // the client uses TLS
+	client    string     // who is charged: an API key, or Operator
+	kind      Kind
+	counted   bool   // among the client's active calls
+	proxied   string // network of the client that is charged behind a trusted proxy
+	bodies    int64  // bytes
+	answers   int64  // bytes
+	endAnswer func() // releases its slot; nil: it has none
 }
 
-func (v *request) leave(f *Front) {
-	v.leaveCall(f)
-	if v.relayed != "" {
-		f.calls.end(v.relayed, proxied)
+// release returns everything that the request uses.
+func (r *request) release(f *Front) {
+	r.endCall(f)
+	if r.proxied != "" {
+		f.calls.end(r.proxied, proxied)
 	}
-	f.bodies.release(v.who, v.bodies)
-	f.answers.release(v.who, v.answers)
-	if v.done != nil {
-		v.done()
+	f.bodies.release(r.client, r.bodies)
+	f.answers.release(r.client, r.answers)
+	if r.endAnswer != nil {
+		r.endAnswer()
 	}
-	*v = request{}
+	*r = request{}
 }
 
-func (v *request) leaveCall(f *Front) {
-	if v.entered {
-		f.calls.end(v.who, v.kind)
-		v.entered = false
+func (r *request) endCall(f *Front) {
+	if r.counted {
+		f.calls.end(r.client, r.kind)
+		r.counted = false
 	}
 }
 
-// Client is the address of the visitor: the other end of the connection, or
-// what a trusted proxy says.
+// ClientAddr returns the address of the client: the other end of the connection,
+// or the address that a trusted proxy names.
 func ClientAddr(r *http.Request) netip.Addr {
-	if c := connOf(r); c != nil && c.request.client.IsValid() {
-		return c.request.client
+	if c := connOf(r); c != nil && c.request.addr.IsValid() {
+		return c.request.addr
 	}
 	return parseAddr(r.RemoteAddr)
 }
 
-// ClientGroup is whom a visitor counts for: the address, or the /64 that an
-// IPv6 address is in, which one person has alone.
+// ClientNetwork returns what a client is counted by: its IPv4 address, or the /64
+// of its IPv6 address, which belongs to one person.
 func ClientNetwork(r *http.Request) string {
 	a := ClientAddr(r)
 	if !a.IsValid() {
@@ -62,8 +63,7 @@ func ClientNetwork(r *http.Request) string {
 	return networkOf(a).String()
 }
 
-// Secure tells whether the visitor speaks TLS, to callbackd or to a trusted
-// proxy.
+// Secure tells whether the client uses TLS, to callbackd or to a trusted proxy.
 func Secure(r *http.Request) bool {
 	if c := connOf(r); c != nil && c.request.secure {
 		return true
@@ -90,7 +90,7 @@ func parseAddr(s string) netip.Addr {
 	return netip.Addr{}
 }
 
-// group is the network that an address stands for when visitors are counted.
+// networkOf returns the network that an address is counted by.
 func networkOf(a netip.Addr) netip.Prefix {
 	bits := a.BitLen()
 	if a.Is6() {
@@ -112,9 +112,9 @@ func (f *Front) trusts(a netip.Addr) bool {
 	return false
 }
 
-// visitor reads who stands behind a request. The word of a proxy counts when
-// its address is trusted: then the rightmost address that is no trusted
-// proxy's is the visitor's. What stands left of it anybody can write.
+// clientOf returns the address of a request's client, and whether it uses TLS.
+// The headers of a trusted proxy count: the client is the rightmost address that
+// is not a trusted proxy itself. Anybody can write what is left of it.
 func (f *Front) clientOf(r *http.Request) (client netip.Addr, secure bool) {
 	client, secure = parseAddr(r.RemoteAddr), r.TLS != nil
 	if !f.trusts(client) {
@@ -124,7 +124,7 @@ func (f *Front) clientOf(r *http.Request) (client netip.Addr, secure bool) {
 	for i := len(hops) - 1; i >= 0; i-- {
 		a := parseAddr(hops[i])
 		if !a.IsValid() {
-			break // whoever wrote this does not say; the hop after it counts
+			break // the writer hides the address; the proxy itself counts
 		}
 		client = a
 		if !f.trusts(a) {
@@ -134,10 +134,10 @@ func (f *Front) clientOf(r *http.Request) (client netip.Addr, secure bool) {
 	return client, secure || strings.EqualFold(proto, "https")
 }
 
-// forwarded is the hops of a request, the nearest last, and the protocol that
-// the visitor spoke. X-Forwarded-For goes before Forwarded, as a proxy that
-// sets one leaves the other as the visitor sent it; who sets Forwarded only
-// must remove X-Forwarded-For, and the documents say so.
+// forwarded returns the addresses that a request came through, the nearest last,
+// and the protocol that the client used. X-Forwarded-For wins over Forwarded,
+// because a proxy that sets one leaves the other as the client sent it. A proxy
+// that sets Forwarded only must remove X-Forwarded-For, as docs/proxy.md says.
 func forwarded(h http.Header) (hops []string, proto string) {
 	if proto = lastElement(h.Values("X-Forwarded-Proto")); proto != "" || len(h.Values("X-Forwarded-For")) > 0 {
 		for _, v := range h.Values("X-Forwarded-For") {
@@ -164,7 +164,7 @@ func forwarded(h http.Header) (hops []string, proto string) {
 	return hops, proto
 }
 
-// lastOf is the last element of a list in headers: the one that the nearest
+// lastElement returns the last element of a list in headers, which the nearest
 // proxy wrote.
 func lastElement(values []string) string {
 	if len(values) == 0 {
