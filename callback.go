@@ -7,64 +7,65 @@ import (
 	"time"
 )
 
-// CallbackID is a callback's number in the store, part of a delivery's id.
+// CallbackID identifies a callback in the store. It is part of a delivery's id.
 type CallbackID int64
 
-// DefaultName is the name of a callback created the way PAVE clients do.
+// DefaultName is the name of a callback that was created without a name, as PAVE
+// clients do.
 const DefaultName = "default"
 
-// Header is one header of a callback, in the order and spelling it was given.
+// Header is one header of a callback, in the order and spelling of the client.
 type Header struct {
 	Name  string
 	Value Secret
 }
 
-// Callback is the setting of one API key for one event: whom to tell, and how.
+// Callback is the setting of one API key for one event: the URL to call, and how.
 type Callback struct {
 	ID      CallbackID
 	Key     KeyID
 	Event   EventType
 	Name    string
-	Version int64 // counts the settings this callback has had, from 1
+	Version int64 // counts the changes of what is sent, from 1
 
-	URL     string   // as it was given: absolute, http or https
+	URL     string   // as given by the client: absolute, http or https
 	Method  string   // POST, PUT, PATCH, GET or DELETE
-	Headers []Header // as given; values are secrets
-	Payload []byte   // a JSON object of extra attributes, as given; never nil
+	Headers []Header // as given; the values are secrets
+	Payload []byte   // a JSON object of extra members, as given; never nil
 	Policy  Policy
 
-	Secrets   []SigningSecret // newest first; every one in force signs
+	Secrets   []SigningSecret // newest first; each one in force signs
 	CreatedAt time.Time
 	UpdatedAt time.Time
-	DeletedAt time.Time // zero: in force
+	DeletedAt time.Time // zero while the callback is in force
 
 	Pause        Pause
-	FailingSince time.Time // see [Health.FailingSince]; kept over restarts
-	ClosedUntil  time.Time // see [Health.ClosedUntil]; kept over restarts
-	// Proven tells that an attempt at the present origin has succeeded; see
+	FailingSince time.Time // see [Health.FailingSince]; survives restarts
+	ClosedUntil  time.Time // see [Health.ClosedUntil]; survives restarts
+	// Proven is set when an attempt at the present origin has succeeded; see
 	// [Probation].
 	Proven bool
-	// ReleasedAt is when a person last made due at once what waits for a later
-	// time: with a resume, or another URL. Zero: never. Releasing tells that
-	// this is not done yet for all that waits.
+	// ReleasedAt is when a person last made the waiting retries due, by a resume
+	// or another URL; zero when never. Releasing is set while this is not done
+	// for all of them.
 	ReleasedAt time.Time
 	Releasing  bool
 }
 
-// SendsLike tells whether two settings make the same requests to the same
-// place, byte for byte: then they are one version.
+// SendsLike reports whether two settings send the same requests, byte for byte, to
+// the same URL. They then have the same version.
 func (c *Callback) SendsLike(o *Callback) bool {
 	return c.URL == o.URL && c.Method == o.Method && slices.Equal(c.Headers, o.Headers) && bytes.Equal(c.Payload, o.Payload)
 }
 
-// SigningSecret is one "whsec_…" secret of a callback.
+// SigningSecret is one signing secret ("whsec_…") of a callback.
 type SigningSecret struct {
 	Value     Secret
-	ExpiresAt time.Time // zero: does not end
+	ExpiresAt time.Time // zero when it does not expire
 }
 
-// MaxSigningSecrets is how many secrets of a callback can be in force: each of
-// them signs every request.
+// MaxSigningSecrets is how many secrets of a callback may be in force at once. Each
+// of them signs every request.
 const MaxSigningSecrets = 32
 
 // RotateSecret puts next in front; the secrets before it sign along until keep,
@@ -87,7 +88,7 @@ func (c *Callback) RotateSecret(next Secret, keep, at time.Time) error {
 	return nil
 }
 
-// SigningSecrets is the secrets in force at now, newest first.
+// SigningSecrets returns the secrets in force at now, newest first.
 func (c *Callback) SigningSecrets(now time.Time) []Secret {
 	out := make([]Secret, 0, len(c.Secrets))
 	for _, s := range c.Secrets {
@@ -98,7 +99,7 @@ func (c *Callback) SigningSecrets(now time.Time) []Secret {
 	return out
 }
 
-// PauseReason is why a callback is paused.
+// PauseReason says why a callback is paused.
 type PauseReason string
 
 // The reasons for a pause.
@@ -106,19 +107,18 @@ const (
 	NotPaused      PauseReason = ""
 	PausedByUser   PauseReason = "user"
 	PausedGone     PauseReason = "gone"       // the receiver answered 410
-	PausedNoAnswer PauseReason = "no_success" // nothing succeeded for AutoPauseAfter
+	PausedNoAnswer PauseReason = "no_success" // no attempt succeeded for AutoPauseAfter
 )
 
-// Pause is set while a callback's deliveries wait for a person.
+// Pause holds a callback's deliveries until a person resumes it.
 type Pause struct {
 	Reason PauseReason
-	At     time.Time // of its beginning, and of its end when there is no reason
+	At     time.Time // when the pause began; when it ended, if there is no reason
 }
 
-// Origin returns scheme, host and port of a callback's URL in one spelling, such
-// as "https://example.com:8443": what the URL speaks to. The port is left out
-// when it is the scheme's own, and so is the dot at the end of a name. It is ""
-// when url has no scheme or host.
+// Origin returns the scheme, host and port of a callback's URL in one spelling, such
+// as "https://example.com:8443". The scheme's default port and the dot at the end
+// of a host name are left out. Origin returns "" when url has no scheme or host.
 func Origin(url string) string {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -141,10 +141,10 @@ func Origin(url string) string {
 	return scheme + "://" + strings.TrimSuffix(name, ".") + port
 }
 
-// Paused tells whether deliveries wait.
+// Paused reports whether the callback is paused.
 func (c *Callback) Paused() bool { return c.Pause.Reason != NotPaused }
 
-// Deleted tells whether the callback was removed; what it was still owed is
+// Deleted reports whether the callback was deleted. Its pending deliveries are
 // canceled.
 func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
 
@@ -188,26 +188,26 @@ func (c *Callback) Resume(at time.Time) {
 	c.ReleasedAt, c.Releasing = at, true
 }
 
-// Policy is how a callback wants to be treated. The zero value of a member
-// means its default.
+// Policy says how deliveries to a callback are made. The zero value of a field means
+// its default.
 type Policy struct {
-	Timeout     time.Duration   // whole exchange; default 15 s, 1 s to 60 s
+	Timeout     time.Duration   // of the whole exchange; default 15 s, 1 s to 60 s
 	Retry       []time.Duration // delays before attempts 1, 2, …; default DefaultSchedule
-	OrderWait   time.Duration   // how long a failing head holds its lane; default 5 min, 0 to 24 h; NoOrder for none
-	Rate        float64         // attempts a second; default none
+	OrderWait   time.Duration   // how long a failed delivery blocks its lane; default 5 min, 0 to 24 h; NoOrderWait for 0
+	Rate        float64         // attempts per second; default unlimited
 	Concurrency int             // attempts in flight; default 32, 1 to 256
 	NoKeepAlive bool            // a connection serves one request and is closed
 }
 
-// Same tells whether p and q treat a receiver alike. A default that is spelled
-// out is the same as one that is left out.
+// Same reports whether p and q have the same effect. A field that is left out equals
+// one that is set to its default.
 func (p Policy) Same(q Policy) bool {
 	p, q = p.WithDefaults(), q.WithDefaults()
 	return p.Timeout == q.Timeout && slices.Equal(p.Retry, q.Retry) && p.OrderWait == q.OrderWait &&
 		p.Rate == q.Rate && p.Concurrency == q.Concurrency && p.NoKeepAlive == q.NoKeepAlive
 }
 
-// Identical tells whether p and q are written alike.
+// Identical reports whether p and q have the same fields.
 func (p Policy) Identical(q Policy) bool {
 	return p.Timeout == q.Timeout && slices.Equal(p.Retry, q.Retry) && p.OrderWait == q.OrderWait && p.Rate == q.Rate &&
 		p.Concurrency == q.Concurrency && p.NoKeepAlive == q.NoKeepAlive
@@ -220,22 +220,22 @@ const (
 	MaxTimeout         = 60 * time.Second
 	DefaultOrderWait   = 5 * time.Minute
 	MaxOrderWait       = 24 * time.Hour
-	NoOrderWait        = time.Duration(-1) // a failing head does not hold its lane
+	NoOrderWait        = time.Duration(-1) // a failed delivery does not block its lane
 	DefaultConcurrency = 32
 	MaxConcurrency     = 256
-	MaxRate            = 10_000 // attempts a second
+	MaxRate            = 10_000 // attempts per second
 	MaxRetries         = 50     // entries of a schedule
 	MaxRetryDelay      = 7 * 24 * time.Hour
 )
 
-// DefaultSchedule is the delay before each attempt, from the recommendation
-// in Standard Webhooks 1.0.0, "Retry schedule": 75 h 35 min 5 s in all.
+// DefaultSchedule holds the delay before each attempt, as Standard Webhooks 1.0.0
+// recommends in "Retry schedule": 75 h 35 min 5 s in total.
 var DefaultSchedule = []time.Duration{
 	0, 5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
 	10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
 }
 
-// WithDefaults fills in what p leaves at zero.
+// WithDefaults returns p with the defaults in place of zero values.
 func (p Policy) WithDefaults() Policy {
 	if p.Timeout == 0 {
 		p.Timeout = DefaultTimeout

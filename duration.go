@@ -10,11 +10,11 @@ import (
 
 const day = 24 * time.Hour
 
-// days is a duration that begins with whole days.
+// days matches a duration that begins with whole days.
 var days = regexp.MustCompile(`^([+-]?)([0-9]+)d(.*)$`)
 
-// ParseDuration reads a duration as Go writes it, which may begin with days of
-// 24 hours: "30d", "1d12h", "90s".
+// ParseDuration reads a duration in Go's format. It may begin with days of 24
+// hours: "30d", "1d12h", "90s".
 func ParseDuration(s string) (time.Duration, error) {
 	bad := fmt.Errorf("%q is not a duration; write for example 30d, 1d12h, 20s or 500ms", s)
 	m := days.FindStringSubmatch(s)
@@ -43,8 +43,8 @@ func ParseDuration(s string) (time.Duration, error) {
 	return sum, nil
 }
 
-// FormatDuration writes a duration as ParseDuration reads it, with days and
-// without units that are zero: "30d", "1d12h", "1m30s", "0s".
+// FormatDuration formats a duration so that ParseDuration reads it: with days and
+// without units that are zero, such as "30d", "1d12h", "1m30s" or "0s".
 func FormatDuration(d time.Duration) string {
 	if d < 0 && d != -1<<63 {
 		return "-" + FormatDuration(-d)

@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// Kind classifies an [Error]. The set is closed: one place (internal/api)
-// turns a kind into an HTTP status, one place logs.
+// Kind classifies an [Error]. The set is closed. The API turns a kind into an
+// HTTP status, the console into a page with that status, and the command line
+// into an exit code: each in one place.
 type Kind uint8
 
 // The kinds of error. The zero value is an internal fault.
@@ -15,18 +16,18 @@ const (
 	KindInvalid                  // the request is wrong and will stay wrong
 	KindUnauthorized             // the caller did not prove who they are
 	KindNotFound                 // no such object for this API key
-	KindConflict                 // contradicts what is stored
-	KindTooLarge                 // over a named limit
-	KindLimited                  // too often; try again later
+	KindConflict                 // the request contradicts what is stored
+	KindTooLarge                 // the request is over a named limit
+	KindLimited                  // the caller asks too often; try again later
 	KindUnavailable              // the store cannot take it now; try again later
 	KindSlow                     // the request did not arrive in time; try again
-	KindGone                     // what was asked for is not kept any more
-	KindUnsupported              // the body is encoded in a way that is not read
-	KindSetting                  // a setting cannot be: starting again does not help
+	KindGone                     // the object existed, but is no longer stored
+	KindUnsupported              // the body has an encoding that is not supported
+	KindSetting                  // a setting is wrong; a restart does not help
 )
 
 // Error is an error with a [Kind] and a sentence for the person who gets it.
-// The sentence says what to do next and never carries a secret.
+// The sentence says what to do next. It never contains a secret.
 type Error struct {
 	Kind    Kind
 	Message string
@@ -52,13 +53,13 @@ func Errorf(k Kind, format string, args ...any) error {
 // Invalid builds an [Error] for a request that is wrong and will stay wrong.
 func Invalid(format string, args ...any) error { return Errorf(KindInvalid, format, args...) }
 
-// Wrap builds an [Error] that hides cause from the caller but keeps it for
-// the log.
+// Wrap builds an [Error] with a cause. The caller sees the message only; the
+// log has both.
 func Wrap(k Kind, cause error, message string) error {
 	return &Error{Kind: k, Message: message, cause: cause}
 }
 
-// KindOf is the kind of the first [Error] in err's chain, and KindInternal
+// KindOf returns the kind of the first [Error] in err's chain, or KindInternal
 // when there is none.
 func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// EventType is what happened to a session, in PAVE's spelling.
+// EventType names what happened to a session, in PAVE's spelling.
 type EventType string
 
 // PAVE's events, in the order its documentation lists them.
@@ -17,16 +17,16 @@ const (
 	NoteInsert   EventType = "SESSION:NOTE_INSERT"
 )
 
-// SMSRequested is callbackd's own event: somebody asked for the SMS with a
-// session's link, and the platform is to send it. SMSProcess tells later what
-// became of it.
+// SMSRequested is an event of callbackd's own: someone asked for the SMS with a
+// session's link, and the platform should send it. SMSProcess reports later
+// whether it was sent.
 const SMSRequested EventType = "SESSION:SMS_REQUESTED"
 
-// EventTypes is every supported type, the order of lists: PAVE's in its order,
-// then ours.
+// EventTypes lists every supported type in the order that lists use: PAVE's
+// events first, then our own.
 var EventTypes = []EventType{SMSProcess, StageChange, StatusChange, Complete, NoteInsert, SMSRequested}
 
-// Valid tells whether t is a supported type.
+// Valid reports whether t is a supported type.
 func (t EventType) Valid() bool { return slices.Contains(EventTypes, t) }
 
 // Limits on what a client may send, in bytes unless said otherwise.
@@ -53,15 +53,17 @@ type Event struct {
 	Sequence int64  // 1, 2, … within the session of this API key
 	Data     []byte // a JSON object, byte for byte as it was accepted
 	Test     bool   // a marked sample made by POST /v1/callbacks/:event/test
-	// Targets lists the callbacks the event was owed to when it was accepted.
+	// Targets lists the callbacks that were in force for the event when it was
+	// accepted. Each of them gets one delivery.
 	Targets []CallbackID
-	// ClockTime is when it was accepted by the clock of that moment, where that is
-	// more than MaxSkew before the time in the id; zero otherwise.
+	// ClockTime is the time of acceptance by the clock of that moment. It is set
+	// only when the time in the id is more than MaxSkew later, and zero otherwise.
 	ClockTime time.Time
 }
 
-// Accepted returns when the event was accepted. Ids only grow: after a clock that
-// ran ahead was set right, they hold times that have not come yet.
+// Accepted returns when the event was accepted. That is the time in the id,
+// unless ClockTime is set: ids only grow, so that after a clock ran ahead and was
+// corrected, new ids hold times in the future.
 func (e *Event) Accepted() time.Time {
 	if !e.ClockTime.IsZero() {
 		return e.ClockTime
@@ -69,7 +71,8 @@ func (e *Event) Accepted() time.Time {
 	return e.ID.Time()
 }
 
-// ClockTime is the ClockTime of an event that gets this id at a time.
+// ClockTime returns the value of [Event.ClockTime] for an event that gets this id
+// at the given time.
 func ClockTime(id EventID, at time.Time) time.Time {
 	if id.Time().Sub(at) <= MaxSkew {
 		return time.Time{}

@@ -6,35 +6,36 @@ import "time"
 const (
 	// BreakerThreshold consecutive failed attempts open the breaker.
 	BreakerThreshold = 10
-	// BreakerFirstWait and BreakerMaxWait bound the time until a probe; the
-	// wait doubles with each failed probe.
+	// BreakerFirstWait is the wait before the first probe. It doubles with each
+	// failed probe, up to BreakerMaxWait.
 	BreakerFirstWait = 10 * time.Second
 	BreakerMaxWait   = 5 * time.Minute
-	// RampStart is how many attempts may be in flight to a receiver that is
-	// not known to be well; each success allows one more, each failure half.
+	// RampStart is how many attempts may be in flight to a receiver of unknown
+	// health. Each success allows one more, each failure halves the number.
 	RampStart = 4
-	// AutoPauseAfter without a success, and with failures, pauses a callback.
+	// AutoPauseAfter is how long a callback may fail without a success before it
+	// is paused.
 	AutoPauseAfter = 5 * 24 * time.Hour
 )
 
-// Health is what the attempts so far say about a callback's receiver. It
-// decides when to send, never whether a delivery survives. The zero value is
-// a receiver not heard from.
+// Health is what the attempts so far say about a callback's receiver. It decides
+// when to send, never whether a delivery is given up. The zero value is a receiver
+// that no attempt has reached yet.
 type Health struct {
 	Consecutive  int       // failed attempts since the last success
-	FailingSince time.Time // first failure since the last success; zero when well
+	FailingSince time.Time // the first failure since the last success; zero after a success
 	Allowance    int       // attempts that may be in flight; 0 means RampStart
-	OpenUntil    time.Time // the breaker lets nothing through before; zero: closed
+	OpenUntil    time.Time // when the open breaker lets a probe through; zero when it is closed
 	Wait         time.Duration
-	// ClosedUntil is until when the receiver asked to be left alone; zero: it
-	// did not. See [Result.AsksToWaitUntil].
+	// ClosedUntil is the time until which the receiver asked for no requests;
+	// zero when it did not. See [Result.AsksToWaitUntil].
 	ClosedUntil time.Time
 }
 
-// KeptHealth is the health of a callback at now of which nothing is known but
-// what was kept: after a restart, or on another node. One that was failing
-// begins with a probe.
-func KeptHealth(failingSince, closedUntil, now time.Time) Health {
+// RestoreHealth returns the health of a callback at now from what is stored of it,
+// after a restart or on another node. A callback that was failing begins with a
+// probe.
+func RestoreHealth(failingSince, closedUntil, now time.Time) Health {
 	h := Health{FailingSince: failingSince, ClosedUntil: closedUntil}.Plausible(now)
 	if !failingSince.IsZero() {
 		h.Consecutive, h.Allowance = 1, 1
@@ -43,24 +44,25 @@ func KeptHealth(failingSince, closedUntil, now time.Time) Health {
 	return h
 }
 
-// Open tells whether the breaker holds everything at now.
+// Open reports whether the breaker blocks all attempts at now.
 func (h Health) Open(now time.Time) bool { return now.Before(h.OpenUntil) }
 
-// Closed tells whether the receiver asked for nothing to be sent at now.
+// Closed reports whether the receiver asked for no requests at now.
 func (h Health) Closed(now time.Time) bool { return now.Before(h.ClosedUntil) }
 
-// HeldUntil is when the next attempt may start, as far as the breaker and the
-// receiver's own word go: the later of both. Zero, or not after now: at once.
+// HeldUntil returns when the breaker and the receiver's Retry-After allow the next
+// attempt: the later of both. Attempts may start at once when it is zero or not
+// after now.
 func (h Health) HeldUntil() time.Time { return later(h.OpenUntil, h.ClosedUntil) }
 
-// Held tells whether nothing may start at now.
+// Held reports whether no attempt may start at now.
 func (h Health) Held(now time.Time) bool { return now.Before(h.HeldUntil()) }
 
-// Probing tells whether the breaker's wait is over and the next attempt is a
-// probe that must be alone.
+// Probing reports whether the breaker's wait is over, so that the next attempt is a
+// probe. Only one may be in flight.
 func (h Health) Probing(now time.Time) bool { return !h.OpenUntil.IsZero() && !h.Held(now) }
 
-// Limit is how many attempts may be in flight at now.
+// Limit returns how many attempts may be in flight at now.
 func (h Health) Limit(p Policy, now time.Time) int {
 	switch {
 	case h.Held(now):
@@ -73,8 +75,8 @@ func (h Health) Limit(p Policy, now time.Time) int {
 	return min(h.Allowance, p.WithDefaults().Concurrency)
 }
 
-// After is the health after result r at now. jitter is uniform in [0, 1).
-// Faults that are not the receiver's change nothing.
+// After returns the health after result r at now. Internal faults change nothing.
+// jitter is uniform in [0, 1).
 func (h Health) After(r *Result, now time.Time, jitter float64) Health {
 	switch {
 	case r.Fault.Internal():
@@ -85,7 +87,7 @@ func (h Health) After(r *Result, now time.Time, jitter float64) Health {
 			a = RampStart
 		}
 		if !h.OpenUntil.IsZero() {
-			a = 1 // the ramp begins at the probe that succeeded
+			a = 1 // the ramp starts with the successful probe
 		}
 		return Health{Allowance: min(a+1, MaxConcurrency), ClosedUntil: h.ClosedUntil}
 	}
@@ -100,7 +102,7 @@ func (h Health) After(r *Result, now time.Time, jitter float64) Health {
 	}
 	h.Allowance = max(1, h.Allowance/2)
 	switch {
-	case h.Open(now): // an attempt that was in flight when the breaker opened
+	case h.Open(now): // the attempt was in flight when the breaker opened
 	case wasOpen:
 		h.Wait = min(2*h.Wait, BreakerMaxWait)
 		h.OpenUntil = now.Add(spread(h.Wait, jitter))
@@ -111,23 +113,23 @@ func (h Health) After(r *Result, now time.Time, jitter float64) Health {
 	return h
 }
 
-// Asked is h with what an answer asks for, and nothing else of it.
+// Asked returns h with the answer's Retry-After. Nothing else of the answer counts.
 func (h Health) Asked(r *Result, now time.Time) Health {
 	h.ClosedUntil = later(h.ClosedUntil, r.AsksToWaitUntil(now))
 	return h
 }
 
-// Released is h after a person made due what waits: the receiver's own word no
-// longer counts, and a breaker that is open lets a probe through at once.
+// Released returns h after a person made waiting deliveries due: Retry-After no
+// longer counts, and an open breaker lets a probe through at once.
 func (h Health) Released(now time.Time) Health {
 	h.ClosedUntil = time.Time{}
 	h.OpenUntil = earlier(h.OpenUntil, now)
 	return h
 }
 
-// Plausible is h without holds that no rule sets, so far away are they at now:
-// the clock was set back after they were made, and they would last for as long
-// as it went back.
+// Plausible returns h without times that are further in the future than any rule
+// sets them. They come from a clock that ran ahead and was corrected, and would
+// hold the receiver for as long as the clock was ahead.
 func (h Health) Plausible(now time.Time) Health {
 	if h.OpenUntil.Sub(now) > BreakerMaxWait+clockMargin {
 		h.OpenUntil = now
@@ -136,11 +138,12 @@ func (h Health) Plausible(now time.Time) Health {
 	return h
 }
 
-// clockMargin is how far apart the clocks that set a time and read it may be.
+// clockMargin is how far the clock that set a time may be ahead of the one that
+// reads it.
 const clockMargin = time.Hour
 
-// StillClosed is until when the callback's receiver asked for nothing to be
-// sent, as far as that can be at now; zero: it did not, or it is over.
+// StillClosed returns the time until which the callback's receiver asked for no
+// requests. It is zero when that time has passed, is implausible, or was never set.
 func (c *Callback) StillClosed(now time.Time) time.Time {
 	if until := plausibleClose(c.ClosedUntil, now); until.After(now) {
 		return until
@@ -148,8 +151,8 @@ func (c *Callback) StillClosed(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// plausibleClose is a time until which a receiver may have asked to be left
-// alone; zero when no receiver could have asked for it at now.
+// plausibleClose returns until, or zero when it is further away than a Retry-After
+// can be.
 func plausibleClose(until, now time.Time) time.Time {
 	if until.Sub(now) > MaxRetryAfter+clockMargin {
 		return time.Time{}
@@ -157,8 +160,9 @@ func plausibleClose(until, now time.Time) time.Time {
 	return until
 }
 
-// ShouldPause tells whether an attempt with result r pauses the callback, and
-// why: 410 Gone at once, or no success for [AutoPauseAfter].
+// ShouldPause returns why an attempt with result r pauses the callback, or
+// NotPaused. 410 Gone pauses it at once, any other failure after [AutoPauseAfter]
+// without a success.
 func (h Health) ShouldPause(r *Result, now time.Time) PauseReason {
 	switch {
 	case r.Status == 410:

@@ -137,8 +137,8 @@ func TestHealthOpensForTheLongerOfBreakerAndRetryAfter(t *testing.T) {
 	}
 }
 
-func TestKeptHealthOfAFailingCallbackBeginsWithAProbe(t *testing.T) {
-	h := callbackd.KeptHealth(t0.Add(-time.Hour), time.Time{}, t0)
+func TestRestoreHealthOfAFailingCallbackBeginsWithAProbe(t *testing.T) {
+	h := callbackd.RestoreHealth(t0.Add(-time.Hour), time.Time{}, t0)
 	if !h.Probing(t0) || h.Limit(callbackd.Policy{}, t0) != 1 || !h.FailingSince.Equal(t0.Add(-time.Hour)) {
 		t.Fatalf("no lone probe: %+v", h)
 	}
@@ -149,11 +149,11 @@ func TestKeptHealthOfAFailingCallbackBeginsWithAProbe(t *testing.T) {
 	if well := h.After(status(200), t0, 0.5); well.Limit(callbackd.Policy{}, t0) != 2 || !well.FailingSince.IsZero() {
 		t.Errorf("the ramp begins with %+v", well)
 	}
-	closed := callbackd.KeptHealth(t0.Add(-time.Hour), t0.Add(time.Minute), t0)
+	closed := callbackd.RestoreHealth(t0.Add(-time.Hour), t0.Add(time.Minute), t0)
 	if !closed.Held(t0) || closed.Probing(t0) || !closed.Probing(t0.Add(time.Minute)) {
 		t.Errorf("closed and failing: %+v", closed)
 	}
-	if h := callbackd.KeptHealth(time.Time{}, time.Time{}, t0); h != (callbackd.Health{}) {
+	if h := callbackd.RestoreHealth(time.Time{}, time.Time{}, t0); h != (callbackd.Health{}) {
 		t.Errorf("a well one begins with %+v", h)
 	}
 }
@@ -174,7 +174,7 @@ func TestAClockThatWasSetBackHoldsNobodyForAsLong(t *testing.T) {
 	if got := longest.Plausible(t0.Add(-time.Minute)); got != longest {
 		t.Errorf("with a clock that is a minute behind: %+v, want %+v", got, longest)
 	}
-	if got := callbackd.KeptHealth(time.Time{}, h.ClosedUntil, t0); got.Held(t0) {
+	if got := callbackd.RestoreHealth(time.Time{}, h.ClosedUntil, t0); got.Held(t0) {
 		t.Errorf("after a restart it is held until %v", got.HeldUntil())
 	}
 	cb := callbackd.Callback{ClosedUntil: h.ClosedUntil}

@@ -7,11 +7,10 @@ import (
 	"time"
 )
 
-// EventID names an event and is its place in the store: the upper 42 bits
-// are the millisecond of its acceptance since 1970, the lower 21 bits count
-// within that millisecond. It is therefore ordered by time, is the primary
-// key without an index beside it, and a range of time is a range of ids.
-// docs/decisions.md says why it is not a UUID.
+// EventID identifies an event. The upper 42 bits are the millisecond of its
+// acceptance since 1970, the lower 21 bits count within that millisecond. Ids are
+// therefore ordered by time, serve as the primary key without a second index, and
+// a range of time is a range of ids. docs/decisions.md says why it is not a UUID.
 type EventID int64
 
 const (
@@ -20,8 +19,8 @@ const (
 	idAlphabet  = "0123456789abcdefghjkmnpqrstvwxyz"
 )
 
-// FirstEventID is the smallest id an event accepted at t can have. It is a
-// bound for queries by time.
+// FirstEventID returns the smallest id of an event accepted at t. Queries by time
+// use it as a bound.
 func FirstEventID(t time.Time) EventID {
 	ms := t.UnixMilli()
 	switch {
@@ -33,17 +32,17 @@ func FirstEventID(t time.Time) EventID {
 	return EventID(ms << idCountBits)
 }
 
-// NextEventID is the id after last for an event accepted at now. Ids only
-// grow: when the clock stands still or goes back, the count goes on.
+// NextEventID returns the id that follows last for an event accepted at now. Ids
+// only grow: when the clock stands still or goes back, the counter goes on.
 func NextEventID(last EventID, now time.Time) EventID {
 	return max(last+1, FirstEventID(now))
 }
 
-// Time is when the event was accepted, in milliseconds.
+// Time returns the time in the id, in milliseconds.
 func (id EventID) Time() time.Time { return time.UnixMilli(int64(id) >> idCountBits).UTC() }
 
-// String is the id as the API writes it: "evt_" and 13 digits of base32,
-// which sort as the ids do.
+// String returns the id as the API writes it: "evt_" and 13 digits of base32. The
+// texts sort like the ids.
 func (id EventID) String() string { return "evt_" + encode63(int64(id)) }
 
 // ParseEventID reads what [EventID.String] writes.
@@ -56,14 +55,14 @@ func ParseEventID(s string) (EventID, bool) {
 	return EventID(n), ok
 }
 
-// DeliveryID names one event owed to one callback.
+// DeliveryID identifies a delivery: one event to one callback.
 type DeliveryID struct {
 	Event    EventID
 	Callback CallbackID
 }
 
-// String is the id as the API writes it: "dlv_", the event's 13 digits, and
-// the callback's number in decimal after a hyphen.
+// String returns the id as the API writes it: "dlv_", the event's 13 digits, a
+// hyphen and the callback's id in decimal.
 func (id DeliveryID) String() string {
 	return "dlv_" + encode63(int64(id.Event)) + "-" + strconv.FormatInt(int64(id.Callback), 10)
 }
@@ -110,7 +109,7 @@ func decode63(s string) (int64, bool) {
 		}
 		n = n<<5 | uint64(d)
 	}
-	// 13 digits hold 65 bits; the first digit must leave the sign free.
+	// 13 digits hold 65 bits, but the value must fit into 63.
 	if s[0] > '7' || n > math.MaxInt64 {
 		return 0, false
 	}

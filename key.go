@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// KeyID is an API key's number in the store. It is never shown.
+// KeyID identifies an API key in the store. It is never shown.
 type KeyID int64
 
-// Key is an API key: it signs the calls of one account and owns callbacks,
+// Key is an API key. It signs the calls of one account and owns callbacks,
 // sessions, events and deliveries.
 type Key struct {
 	ID      KeyID
@@ -16,19 +16,21 @@ type Key struct {
 	APIKey  string // opaque text; never parsed
 	Secret  Secret // raw text, the HMAC key of the API token
 	Name    string
-	Live    bool // test keys may use plain http targets always
-	// TimeFrame is how long the key's sessions may take; zero: DefaultTimeFrame.
+	Live    bool // a test key may always use plain http targets
+	// TimeFrame is how long the key's sessions may take; zero means DefaultTimeFrame.
 	TimeFrame time.Duration
-	// CaptureURL makes the links of the key's sessions; empty: the server's does.
+	// CaptureURL is the template of the sessions' capture links. When it is empty,
+	// the server's template is used.
 	CaptureURL CaptureTemplate
 	CreatedAt  time.Time
-	RevokedAt  time.Time // zero: in force
-	// OldSecret, from before a rotation, signs along until OldUntil.
+	RevokedAt  time.Time // zero while the key is in force
+	// OldSecret is the secret from before the last rotation. It is accepted until
+	// OldUntil.
 	OldSecret Secret
 	OldUntil  time.Time
 }
 
-// SessionTimeFrame is how long the key's sessions may take until QC_PASSED.
+// SessionTimeFrame returns how long the key's sessions may take until QC_PASSED.
 func (k *Key) SessionTimeFrame() time.Duration {
 	if k.TimeFrame == 0 {
 		return DefaultTimeFrame
@@ -36,13 +38,13 @@ func (k *Key) SessionTimeFrame() time.Duration {
 	return k.TimeFrame
 }
 
-// CaptureLink is the link to the capture pages of one of the key's sessions, by
-// the key's template or else the server's; empty without one.
+// CaptureLink returns the link to the capture pages of one of the key's sessions,
+// from the key's template or else from the server's. It is empty without a template.
 func (k *Key) CaptureLink(server CaptureTemplate, sessionKey string) string {
 	return cmp.Or(k.CaptureURL, server).Link(k.Account, sessionKey)
 }
 
-// Secrets is those in force at now, newest first.
+// Secrets returns the secrets in force at now, newest first.
 func (k *Key) Secrets(now time.Time) []Secret {
 	if k.OldSecret != "" && now.Before(k.OldUntil) {
 		return []Secret{k.Secret, k.OldSecret}
@@ -50,5 +52,5 @@ func (k *Key) Secrets(now time.Time) []Secret {
 	return []Secret{k.Secret}
 }
 
-// Revoked tells whether the key no longer signs anything.
+// Revoked reports whether the key was revoked: its calls are refused.
 func (k *Key) Revoked() bool { return !k.RevokedAt.IsZero() }

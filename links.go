@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// scriptSchemes are the schemes that make a browser run or open what the URL
-// itself holds. ID redirect_url may have one.
+// scriptSchemes lists the schemes that make a browser run or open the content of
+// the URL itself. A redirect_url must not have one.
 var scriptSchemes = []string{"javascript", "data", "vbscript", "file"}
 
-// CheckRedirect refuses a redirect_url that no client may give. It may be an
-// http or https URL with a host, or have an app's scheme, such as
-// myapp://done. Only http and https URLs may become links in a page.
+// CheckRedirect returns an error for a redirect_url that is not allowed. Allowed are
+// http and https URLs with a host, and URLs with an app's scheme, such as
+// myapp://done. Pages show only http and https URLs as links.
 func CheckRedirect(redirect string) error {
 	u, err := url.Parse(redirect)
 	switch {
@@ -27,9 +27,9 @@ func CheckRedirect(redirect string) error {
 	return nil
 }
 
-// CaptureTemplate makes the link that a person opens to capture a session's
-// photos: an http or https URL in which {account} and {session_key} stand for
-// those of the session. Empty: there is no link.
+// CaptureTemplate is the template of the link that a person opens to capture a
+// session's photos: an http or https URL with the placeholders {account} and
+// {session_key}. When it is empty, sessions have no link.
 type CaptureTemplate string
 
 const (
@@ -37,7 +37,8 @@ const (
 	sessionPlace = "{session_key}"
 )
 
-// ParseCaptureTemplate checks a template. The error does not name the setting.
+// ParseCaptureTemplate checks a template. The text of the error continues a
+// sentence that begins with the name of the setting.
 func ParseCaptureTemplate(s string) (CaptureTemplate, error) {
 	t := CaptureTemplate(s)
 	rest := strings.NewReplacer(accountPlace, "", sessionPlace, "").Replace(s)
@@ -59,13 +60,13 @@ func ParseCaptureTemplate(s string) (CaptureTemplate, error) {
 	return t, nil
 }
 
-// Fits tells whether an account's sessions have a link: an account that is no
-// part of a host name cannot stand in one.
+// Fits reports whether an account's sessions have a link. An account that is not a
+// valid part of a host name has none when the template has {account} in the host.
 func (t CaptureTemplate) Fits(account string) bool {
 	return t != "" && (!strings.Contains(t.host(), accountPlace) || isLabel(account))
 }
 
-// Link is the link to a session's capture pages; empty when there is none.
+// Link returns the link to a session's capture pages; empty when there is none.
 func (t CaptureTemplate) Link(account, sessionKey string) string {
 	if !t.Fits(account) {
 		return ""
@@ -77,7 +78,7 @@ func (t CaptureTemplate) fill(account, sessionKey string) string {
 	return strings.NewReplacer(accountPlace, url.QueryEscape(account), sessionPlace, url.QueryEscape(sessionKey)).Replace(string(t))
 }
 
-// host is the template between the scheme and the path.
+// host returns the part of the template between the scheme and the path.
 func (t CaptureTemplate) host() string {
 	_, rest, _ := strings.Cut(string(t), "://")
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -86,10 +87,9 @@ func (t CaptureTemplate) host() string {
 	return rest
 }
 
-// isHost tells whether host is an IP address in brackets or labels with dots
-// between them.
+// isHost reports whether host is an IPv6 address or labels separated by dots.
 func isHost(host string) bool {
-	if strings.Contains(host, ":") { // url.Parse allows it in brackets only
+	if strings.Contains(host, ":") { // url.Parse accepts a colon in brackets only
 		return true
 	}
 	for label := range strings.SplitSeq(host, ".") {
@@ -100,19 +100,19 @@ func isHost(host string) bool {
 	return true
 }
 
-// isPort tells whether s, which is digits, is a port or left out.
+// isPort reports whether s is a port number or empty.
 func isPort(s string) bool {
 	n, err := strconv.Atoi(s)
 	return s == "" || err == nil && n > 0 && n < 1<<16
 }
 
-// isLabel tells whether s may be one part of a host name.
+// isLabel reports whether s is a valid part of a host name.
 func isLabel(s string) bool {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 	return s != "" && len(s) <= 63 && strings.Trim(s, allowed) == "" && s[0] != '-' && s[len(s)-1] != '-'
 }
 
-// isURLText tells whether s has only bytes that stand for themselves in a URL.
+// isURLText reports whether a URL may contain every byte of s without escaping.
 func isURLText(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f || strings.IndexByte("\"<>\\^`|", s[i]) >= 0 {

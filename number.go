@@ -5,13 +5,11 @@ import (
 	"strings"
 )
 
-// maxPlain is how many digits the plain spelling of a number may have; others
-// get an exponent.
+// maxPlain is the largest number of digits without an exponent.
 const maxPlain = 40
 
-// CanonicalNumber is the one spelling of a JSON number that all its spellings
-// have in common: 7, 7.0 and 70e-1 are "7". ok is false for a text that is no
-// JSON number.
+// CanonicalNumber returns one spelling for all spellings of the same JSON number:
+// "7" for 7, 7.0 and 70e-1. ok is false when text is not a JSON number.
 func CanonicalNumber(text string) (canonical string, ok bool) {
 	digits, negative := strings.CutPrefix(text, "-")
 	mantissa, exponent, hasExponent := digits, "", false
@@ -29,7 +27,7 @@ func CanonicalNumber(text string) (canonical string, ok bool) {
 		}
 		n, err := strconv.Atoi(exponent)
 		if err != nil || n > 1e9 || n < -1e9 {
-			return text, true // nothing that a program reads as a number
+			return text, true // too large or small for any program
 		}
 		shift = n
 	}

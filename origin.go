@@ -2,46 +2,46 @@ package callbackd
 
 import "time"
 
-// SameOrigin tells whether two URLs speak to the same receiver. A secret
-// agreed with one must not be used with another, and what one answers says
+// SameOrigin reports whether two URLs lead to the same receiver. A secret agreed
+// with one receiver must not be used with another, and the answers of one say
 // nothing about another.
 func SameOrigin(a, b string) bool {
 	o := Origin(a)
 	return o != "" && o == Origin(b)
 }
 
-// Rules for receivers that have not shown yet that they want what they get.
+// Rules for receivers that have not accepted a delivery yet.
 const (
-	// ProbationBurst callbacks of one key may begin at one origin at once, and
-	// one more each ProbationEvery.
+	// ProbationBurst is how many callbacks of one key may make their first
+	// attempt at one origin at once. One more may do so after each
+	// ProbationEvery.
 	ProbationBurst = 6
 	ProbationEvery = 5 * time.Second
 )
 
-// Probation is what the callbacks of one API key at one origin share, each of
-// them until its first success there: one allowance of attempts in flight, one
-// breaker, and a pace at which callbacks make their first attempt. So one
-// event is not a hundred requests at a host that asked for none of them. The
-// zero value is an origin that was not heard from.
+// Probation is shared by the callbacks of one API key at one origin, each until its
+// first success there. They share an allowance of attempts in flight, a breaker and
+// a rate of first attempts. So one event cannot cause a hundred requests to a host
+// that never asked for them. The zero value is an origin without attempts so far.
 type Probation struct {
 	Health Health // after the attempts of all of them
 
-	begun int       // of the burst, used
+	begun int       // first attempts that count against the burst
 	since time.Time // when begun was last reduced
 }
 
-// After takes into account result r of one of these callbacks at now; see
-// [Health.After]. A Retry-After closes the callback that got it and no other:
-// they share a host, and need not share what answers there.
+// After updates the shared health with result r of one of the callbacks at now; see
+// [Health.After]. A Retry-After applies only to the callback that got it: several
+// services may answer at one host.
 func (p *Probation) After(r *Result, now time.Time, jitter float64) {
 	p.Health = p.Health.After(r, now, jitter)
 	p.Health.ClosedUntil = time.Time{}
 }
 
-// Limit is how many attempts of all these callbacks may be in flight at now.
+// Limit returns how many attempts of all these callbacks may be in flight at now.
 func (p *Probation) Limit(now time.Time) int { return p.Health.Limit(Policy{}, now) }
 
-// MayBegin tells whether one more callback may make its first attempt at now.
+// MayBegin reports whether another callback may make its first attempt at now.
 func (p *Probation) MayBegin(now time.Time) bool {
 	p.refill(now)
 	return p.begun < ProbationBurst
@@ -56,8 +56,8 @@ func (p *Probation) Begin(now time.Time) {
 	p.begun++
 }
 
-// NextBegin is when one more callback may make its first attempt; zero: at
-// once.
+// NextBegin returns when another callback may make its first attempt; zero means
+// now.
 func (p *Probation) NextBegin(now time.Time) time.Time {
 	if p.MayBegin(now) {
 		return time.Time{}
@@ -72,7 +72,7 @@ func (p *Probation) refill(now time.Time) {
 	}
 }
 
-// Idle tells whether p may be forgotten at now: a new one would not differ.
+// Idle reports whether p may be dropped at now, because it equals a new one.
 func (p *Probation) Idle(now time.Time) bool {
 	p.refill(now)
 	return p.begun == 0 && p.Health.Consecutive == 0 && !p.Health.Held(now)

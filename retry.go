@@ -9,28 +9,28 @@ import (
 const (
 	// JitterFraction spreads retries: a delay d becomes d ± 10 %.
 	JitterFraction = 0.10
-	// MaxRetryAfter caps what a receiver may ask for.
+	// MaxRetryAfter is the longest wait that a receiver can ask for.
 	MaxRetryAfter = 24 * time.Hour
-	// InternalDelay is how long a delivery waits after a fault that was not the
-	// receiver's; it doubles up to MaxInternalDelay. After MaxInternalRetries of them, a
-	// week, the delivery fails: what callbackd cannot send it does not try
-	// for ever.
+	// InternalDelay is how long a delivery waits after an internal fault. It
+	// doubles with each one, up to MaxInternalDelay. After MaxInternalRetries of
+	// them, which takes a week, the delivery fails.
 	InternalDelay      = 5 * time.Second
 	MaxInternalDelay   = 5 * time.Minute
 	MaxInternalRetries = 2000
 )
 
-// Decision is what the rules made of an attempt.
+// Decision says what happens to a delivery after an attempt.
 type Decision struct {
 	State      State     // of the delivery after the attempt
 	Step       int       // of the schedule, after the attempt
 	Due        time.Time // of the next attempt when State is Pending
 	HoldsUntil time.Time // see [Delivery.HoldsUntil]
-	Why        string    // a sentence: why this state, why that time
+	Why        string    // a sentence: the reason for the state and the time
 }
 
-// Decide is the rule of DESIGN's "rules are pure": what happens to delivery
-// d after result r under policy p at now. jitter is uniform in [0, 1).
+// Decide returns what happens to delivery d after result r under policy p at now.
+// It depends on its arguments only, so that production, tests and simulations
+// decide alike. jitter is uniform in [0, 1).
 func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Decision {
 	p = p.WithDefaults()
 	switch {
@@ -41,17 +41,17 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 	case r.Fault == FaultQuery:
 		return Decision{State: Failed, Step: d.Step, Why: "another attempt would be the same; have the callback use POST, then send it again"}
 	case r.Fault == FaultShutdown:
-		return pendingAt(d, p, now, now, d.Step, "callbackd stopped during the attempt; it is repeated at once after the start")
+		return pendingAt(d, p, now, now, d.Step, "callbackd stopped during the attempt; it is repeated as soon as callbackd runs again")
 	case r.Fault.Internal() && d.Attempts-d.Step >= MaxInternalRetries:
-		return Decision{State: Failed, Step: d.Step, Why: "callbackd itself could not send it " + strconv.Itoa(MaxInternalRetries) + " times; the operator's log says why"}
+		return Decision{State: Failed, Step: d.Step, Why: "callbackd itself could not send the request " + strconv.Itoa(MaxInternalRetries) + " times; the operator's log has the reason"}
 	case r.Fault.Internal():
 		delay := min(InternalDelay<<min(max(d.Attempts-d.Step, 0), 10), MaxInternalDelay)
 		due := now.Add(spread(delay, jitter))
-		return pendingAt(d, p, now, due, d.Step, "the fault was not the receiver's; the schedule is not used up")
+		return pendingAt(d, p, now, due, d.Step, "the fault was not the receiver's, so the attempt does not count")
 	}
 	step := d.Step + 1
 	if step >= len(p.Retry) {
-		return Decision{State: Failed, Step: step, Why: "attempt " + strconv.Itoa(step) + " of " + strconv.Itoa(len(p.Retry)) + " failed; the schedule is used up"}
+		return Decision{State: Failed, Step: step, Why: "attempt " + strconv.Itoa(step) + " of " + strconv.Itoa(len(p.Retry)) + " failed; it was the last one"}
 	}
 	delay := p.Retry[step]
 	due := now.Add(spread(delay, jitter))
@@ -69,27 +69,27 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 	return pendingAt(d, p, now, due, step, why)
 }
 
-// AfterEnd is the decision when the callback was deleted or its key revoked
-// during the attempt: what has ended has ended, and what would be tried again
-// is canceled.
+// AfterEnd returns the decision for a callback that was deleted, or whose key was
+// revoked, during the attempt: a delivery that would be tried again is canceled.
 func (d Decision) AfterEnd() Decision {
 	if d.State != Pending {
 		return d
 	}
-	return Decision{State: Canceled, Step: d.Step, Why: "its callback was deleted or its API key revoked during the attempt, and there is no other one"}
+	return Decision{State: Canceled, Step: d.Step, Why: "its callback was deleted or its API key revoked during the attempt"}
 }
 
-// AfterMove is the decision when the callback got another origin during the
-// attempt: what the old receiver asked for does not bind the new one.
+// AfterMove returns the decision for a callback that got another origin during the
+// attempt: a wait that the old receiver caused does not apply to the new one.
 func (d Decision) AfterMove(now time.Time) Decision {
 	if d.State == Pending && d.Due.After(now) {
-		d.Due, d.Why = now, "the callback was given another address during the attempt, and it is tried there at once"
+		d.Due, d.Why = now, "the callback got another URL during the attempt; the delivery is tried there at once"
 	}
 	return d
 }
 
-// pendingAt keeps d pending. A head holds its lane from its first failure
-// for the policy's OrderWait; a manual retry holds nothing.
+// pendingAt returns the decision to try d again at due. A failed delivery blocks
+// its lane for the policy's OrderWait, counted from its first failure; a resend
+// does not block its lane.
 func pendingAt(d Delivery, p Policy, now, due time.Time, step int, why string) Decision {
 	dec := Decision{State: Pending, Step: step, Due: due, Why: why}
 	first := d.FirstFailedAt
@@ -102,7 +102,7 @@ func pendingAt(d Delivery, p Policy, now, due time.Time, step int, why string) D
 	return dec
 }
 
-// spread is d ± JitterFraction.
+// spread returns d changed by up to ± JitterFraction.
 func spread(d time.Duration, jitter float64) time.Duration {
 	return d + time.Duration((2*jitter-1)*JitterFraction*float64(d))
 }

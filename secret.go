@@ -5,23 +5,23 @@ import (
 	"log/slog"
 )
 
-// Mask stands where a secret was.
+// Mask replaces a secret in output.
 const Mask = "[redacted]"
 
-// Secret is text that must not be seen by accident: every way of printing it
-// gives [Mask]. Call Reveal where the value itself is needed.
+// Secret is text that must not be printed by accident: every way of printing it
+// prints [Mask]. Reveal returns the value itself.
 type Secret string
 
-// Reveal is the value itself.
+// Reveal returns the value itself.
 func (s Secret) Reveal() string { return string(s) }
 
-// String is [Mask], for fmt.
+// String returns [Mask], for fmt.
 func (s Secret) String() string { return Mask }
 
-// GoString is [Mask], for %#v.
+// GoString returns [Mask], for %#v.
 func (s Secret) GoString() string { return Mask }
 
-// LogValue is [Mask], for log/slog.
+// LogValue returns [Mask], for log/slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(Mask) }
 
 // MarshalJSON writes [Mask].

@@ -7,41 +7,41 @@ import (
 	"time"
 )
 
-// SessionStatus is where an inspection session stands, in PAVE's spelling.
+// SessionStatus is the status of an inspection session, in PAVE's spelling.
 type SessionStatus string
 
 // The statuses of a session. It ends in exactly one of the last three.
 const (
-	StatusIdle     SessionStatus = "IDLE"      // created; the user has not begun
+	StatusIdle     SessionStatus = "IDLE"      // created; the user has not started
 	StatusStarted  SessionStatus = "STARTED"   // the user pressed start
 	StatusProcess  SessionStatus = "PROCESS"   // a photo was captured
-	StatusQCPassed SessionStatus = "QC_PASSED" // every needed photo is accepted
-	StatusConfirm  SessionStatus = "CONFIRM"   // results are there and wait for the user
+	StatusQCPassed SessionStatus = "QC_PASSED" // every required photo is accepted
+	StatusConfirm  SessionStatus = "CONFIRM"   // results exist, and the user should confirm them
 	StatusComplete SessionStatus = "COMPLETE"
 	StatusExpired  SessionStatus = "EXPIRED" // its time frame passed
-	StatusInvalid  SessionStatus = "INVALID" // the vehicle does not match, or the photos are unfit
+	StatusInvalid  SessionStatus = "INVALID" // the vehicle does not match, or the photos are unusable
 )
 
-// SessionStatuses is every status in the order an inspection takes.
+// SessionStatuses lists every status in the order of an inspection.
 var SessionStatuses = []SessionStatus{StatusIdle, StatusStarted, StatusProcess, StatusQCPassed, StatusConfirm, StatusComplete, StatusExpired, StatusInvalid}
 
-// Valid tells whether st is one of the statuses.
+// Valid reports whether st is one of the statuses.
 func (st SessionStatus) Valid() bool { return slices.Contains(SessionStatuses, st) }
 
-// Final tells whether the session has ended.
+// Final reports whether the session has ended.
 func (st SessionStatus) Final() bool {
 	return st == StatusComplete || st == StatusExpired || st == StatusInvalid
 }
 
-// Active tells whether the session is in use or was completed. One that
-// expired or was found invalid is not active.
+// Active reports whether the session is in use or was completed. An expired or
+// invalid session is not active.
 func (s *Session) Active() bool {
 	return s.Status != StatusExpired && s.Status != StatusInvalid
 }
 
-// DefaultTimeFrame is how long a session may take until QC_PASSED when its
-// API key says nothing else; MinTimeFrame and MaxTimeFrame bound what it may
-// say. ReferenceKept is how long a completed session keeps its reference.
+// DefaultTimeFrame is how long a session may take until QC_PASSED when its API key
+// sets no time frame. MinTimeFrame and MaxTimeFrame bound that setting.
+// ReferenceKept is how long a completed session keeps its reference.
 const (
 	DefaultTimeFrame = 7 * 24 * time.Hour
 	MinTimeFrame     = time.Second
@@ -49,13 +49,13 @@ const (
 	ReferenceKept    = 24 * time.Hour
 )
 
-// Limits on a session, in bytes unless said otherwise. Together they keep the
-// data of its COMPLETE event under MaxEventData, unless much of its text is of
-// the kind that JSON writes six times as long.
+// Limits on a session, in bytes unless said otherwise. Together they keep the data of
+// its COMPLETE event under MaxEventData, unless much of its text needs escapes in
+// JSON, which are up to six times as long.
 const (
 	MaxSessionText   = 255       // a short text: names, colours, phone numbers
 	MaxReference     = 16 << 10  // options.reference, and source.properties
-	MaxResults       = 160 << 10 // what PUT …/results takes
+	MaxResults       = 160 << 10 // the body of PUT …/results
 	MaxNotes         = 1000      // notes of one session, in number
 	MaxNoteText      = 8 << 10   // a note's description
 	MaxPhotoMessage  = 1 << 10   // a photo's approved_message; an SMS's message; a reason
@@ -66,7 +66,7 @@ const (
 	sessionKeyRandom = 10
 )
 
-// Themes and Sources are what a session's theme and source type may be.
+// Themes and Sources list the allowed themes and source types of a session.
 var (
 	Themes  = []string{"LITE", "PRO", "CAPT"}
 	Sources = []string{"api", "dashboard", "shareable_link", "embedded_widget"}
@@ -76,11 +76,11 @@ var (
 type PhotoStep struct {
 	Code  int
 	Label string
-	// Typed tells that a value may be typed instead of captured.
+	// Typed is set when a value may be typed instead of captured.
 	Typed bool
 }
 
-// PhotoSteps is every step in capture order.
+// PhotoSteps lists every step in capture order.
 var PhotoSteps = []PhotoStep{
 	{1, "VIN", true}, {2, "Interior", false}, {3, "Cluster", true}, {4, "Left", false}, {10, "Front_Left", false},
 	{5, "Front", false}, {11, "Front_Right", false}, {7, "Right", false}, {12, "Rear_Right", false}, {8, "Rear", false},
@@ -93,7 +93,7 @@ const (
 	StepCluster = 3
 )
 
-// StepOf is the step with a code.
+// StepOf returns the step with a code.
 func StepOf(code int) (PhotoStep, bool) {
 	i := slices.IndexFunc(PhotoSteps, func(s PhotoStep) bool { return s.Code == code })
 	if i < 0 {
@@ -102,9 +102,8 @@ func StepOf(code int) (PhotoStep, bool) {
 	return PhotoSteps[i], true
 }
 
-// Session is one vehicle inspection. What it holds in slices is replaced,
-// never changed in place, so that a copy of it stays as it was. The zero time
-// means "not yet".
+// Session is one vehicle inspection. Rules replace its slices and never change them in
+// place, so that a copy stays as it was. A zero time means "not yet".
 type Session struct {
 	Key         KeyID
 	SessionKey  string
@@ -116,15 +115,15 @@ type Session struct {
 	SMS         SMS
 	FirstName   string // of the contact
 	LastName    string
-	// Reference is any JSON value the client wants back; nil for none.
+	// Reference is any JSON value that the client wants back; nil for none.
 	Reference  []byte
 	SourceType string
 	// SourceProperties is a JSON object.
 	SourceProperties []byte
 	Vehicle          Vehicle
 	Photos           []Photo // in capture order; the latest of each step
-	Notes            int     // how many there are
-	// Results is the JSON object the platform put; nil before.
+	Notes            int     // number of notes
+	// Results is the JSON object with the platform's results; nil before them.
 	Results []byte
 
 	CreatedAt  time.Time
@@ -135,25 +134,25 @@ type Session struct {
 	ExpiresAt  time.Time
 }
 
-// SMS is the text message that carries the link to the user.
+// SMS is the text message with the link for the user.
 type SMS struct {
 	To, ToName, From, By string
 	State                SMSState
 	Resent               bool
 }
 
-// SMSState is what is known of a session's SMS.
+// SMSState is the state of a session's SMS.
 type SMSState string
 
 // The states of an SMS.
 const (
-	SMSNone    SMSState = ""        // no number, none sent
-	SMSWaiting SMSState = "waiting" // to be sent by the platform, which reports
+	SMSNone    SMSState = ""        // no number, or never requested
+	SMSWaiting SMSState = "waiting" // requested; the platform has not reported yet
 	SMSSuccess SMSState = "success"
 	SMSError   SMSState = "error"
 )
 
-// Vehicle is what is known of the vehicle; zero members are unknown.
+// Vehicle describes the vehicle. Zero fields are unknown.
 type Vehicle struct {
 	ID           int64
 	VIN          string
@@ -183,8 +182,8 @@ type Photo struct {
 	UpdatedAt time.Time
 }
 
-// Verdict is the photo's state in PAVE's words: ACCEPTED, or REJECTED with
-// the reason.
+// Verdict returns the photo's state in PAVE's words: ACCEPTED, or REJECTED with the
+// reason.
 func (p *Photo) Verdict() string {
 	if p.Approved {
 		return "ACCEPTED"
@@ -192,15 +191,16 @@ func (p *Photo) Verdict() string {
 	return rejected + p.Reason
 }
 
+// rejected precedes the reason in a verdict.
 const rejected = "REJECTED: "
 
-// Reason is what a verdict in PAVE's words says against a photo: the text
-// itself, or what follows "REJECTED: ".
+// Reason returns the reason in a verdict in PAVE's words: the text after "REJECTED: ",
+// or the whole text without it.
 func Reason(verdict string) string {
 	return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(verdict), strings.TrimSpace(rejected)))
 }
 
-// Note is a remark on a session.
+// Note is a note on a session.
 type Note struct {
 	Title       string
 	Description string
@@ -208,8 +208,8 @@ type Note struct {
 	InsertedAt  time.Time
 }
 
-// NewSessionKey makes a session key: three letters of the account and ten
-// random letters and digits.
+// NewSessionKey returns a new session key: three letters of the account, a hyphen and
+// ten random letters and digits.
 func NewSessionKey(account string) string {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	out := make([]byte, 0, 4+sessionKeyRandom)
@@ -226,7 +226,8 @@ func NewSessionKey(account string) string {
 	for {
 		rand.Read(b[:])
 		for _, c := range b {
-			// The largest multiple of 36 keeps every digit equally likely.
+			// 252 is the largest multiple of 36 in a byte: below it, every digit is
+			// equally likely.
 			if c < 252 {
 				out = append(out, digits[c%36])
 			}
@@ -237,7 +238,7 @@ func NewSessionKey(account string) string {
 	}
 }
 
-// IsSessionKey tells whether s has the form of PAVE's session keys: three or
+// IsSessionKey reports whether s has the form of PAVE's session keys: three or
 // four letters, a hyphen, and ten letters and digits.
 func IsSessionKey(s string) bool {
 	letters, random, _ := strings.Cut(s, "-")

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Operation is what can be done to a session, in the word its path ends with.
+// Operation is a change of a session. Its text is the last element of the API path.
 type Operation string
 
-// The operations: the platform's, the client's, and the one that time does.
+// The operations of the platform, of the client, and the one that time causes.
 const (
 	OpStart      Operation = "start"
 	OpPhotos     Operation = "photos"
@@ -27,12 +27,12 @@ const (
 	OpExpire     Operation = "expire"
 )
 
-// platform is the operations an inspection goes on with; a conflict lists
-// those that are possible.
-var platform = []Operation{OpStart, OpPhotos, OpNotes, OpSMS, OpResults, OpComplete, OpInvalidate}
+// platformOperations lists the operations of the platform. The message of a conflict
+// names those that are possible.
+var platformOperations = []Operation{OpStart, OpPhotos, OpNotes, OpSMS, OpResults, OpComplete, OpInvalidate}
 
-// from is the one table of what may be done in which status.
-var from = map[Operation][]SessionStatus{
+// allowedFrom lists the statuses in which each operation is possible.
+var allowedFrom = map[Operation][]SessionStatus{
 	OpStart:      {StatusIdle},
 	OpPhotos:     {StatusStarted, StatusProcess},
 	OpNotes:      {StatusIdle, StatusStarted, StatusProcess, StatusQCPassed, StatusConfirm},
@@ -48,13 +48,13 @@ var from = map[Operation][]SessionStatus{
 	OpExpire:     {StatusIdle, StatusStarted, StatusProcess},
 }
 
-// AllowedIn tells whether the operation is possible in a status. An operation
-// may have conditions besides: its function says which.
-func (o Operation) AllowedIn(st SessionStatus) bool { return slices.Contains(from[o], st) }
+// AllowedIn reports whether the operation is possible in a status. The function of
+// an operation may have further conditions.
+func (o Operation) AllowedIn(st SessionStatus) bool { return slices.Contains(allowedFrom[o], st) }
 
-// Fired is an event that a change of a session fires; Type says which of the
-// other members counts. COMPLETE carries the session as it is after the
-// change and is always the last.
+// Fired is an event that a change of a session fires. Type says which of the other
+// fields are used. COMPLETE contains the session after the change and is always the
+// last event of a change.
 type Fired struct {
 	Type     EventType
 	From, To SessionStatus // StatusChange
@@ -65,25 +65,25 @@ type Fired struct {
 	Request  SMSRequest    // SMSRequested
 }
 
-// SMSReport is what the platform tells of an SMS.
+// SMSReport is the platform's report on an SMS.
 type SMSReport struct {
-	Phone   string // empty: the session's
+	Phone   string // empty for the session's own number
 	State   SMSState
 	Message string
 }
 
-// SMSRequest is what the platform needs to send the SMS that somebody asked for.
+// SMSRequest asks the platform to send an SMS and says what it needs for that.
 type SMSRequest struct {
 	Phone string
-	Name  string // empty when it is not known
-	Link  string // to the capture pages; empty when there is none
+	Name  string // empty when unknown
+	Link  string // to the capture pages; empty without one
 }
 
-// Each rule below changes the session it is called on and returns the events
-// the change fires, in order; with an error the session is as it was.
+// Each rule below changes its session and returns the fired events in order. When it
+// returns an error, the session is unchanged.
 
-// StatusAt is the status that counts at now: a session whose time frame has
-// passed is EXPIRED, whether that has been written yet or not.
+// StatusAt returns the status that counts at now. A session whose time frame has
+// passed is EXPIRED even before that is stored.
 func (s *Session) StatusAt(now time.Time) SessionStatus {
 	if OpExpire.AllowedIn(s.Status) && !now.Before(s.ExpiresAt) {
 		return StatusExpired
@@ -91,34 +91,34 @@ func (s *Session) StatusAt(now time.Time) SessionStatus {
 	return s.Status
 }
 
-// check refuses an operation that the status does not allow.
+// check returns an error when the status does not allow the operation.
 func (s *Session) check(o Operation, now time.Time) error {
 	status := s.StatusAt(now)
 	if o.AllowedIn(status) {
 		return nil
 	}
 	var can []string
-	for _, p := range platform {
+	for _, p := range platformOperations {
 		if p.AllowedIn(status) {
 			can = append(can, string(p))
 		}
 	}
 	if can == nil {
-		return Errorf(KindConflict, "Session %s is %s: %s is not possible; it has ended and nothing changes it any more.", s.SessionKey, status, o)
+		return Errorf(KindConflict, "Session %s is %s: %s is not possible, because the session has ended.", s.SessionKey, status, o)
 	}
 	return Errorf(KindConflict, "Session %s is %s: %s is not possible; possible now: %s.", s.SessionKey, status, o, strings.Join(can, ", "))
 }
 
-// touch marks a change. A clock that went back does not take the session
-// along, so that no duration is negative.
+// touch sets the time of a change. The time never goes back, so that no duration is
+// negative after the clock was set back.
 func (s *Session) touch(now time.Time) {
 	if now.After(s.UpdatedAt) {
 		s.UpdatedAt = now
 	}
 }
 
-// move changes the status.
-func (s *Session) move(to SessionStatus) Fired {
+// setStatus changes the status and returns the event for it.
+func (s *Session) setStatus(to SessionStatus) Fired {
 	f := Fired{Type: StatusChange, From: s.Status, To: to}
 	s.Status = to
 	if to.Final() {
@@ -127,19 +127,19 @@ func (s *Session) move(to SessionStatus) Fired {
 	return f
 }
 
-// Start: the user pressed start.
+// Start records that the user pressed start.
 func (s *Session) Start(now time.Time) ([]Fired, error) {
 	if err := s.check(OpStart, now); err != nil {
 		return nil, err
 	}
 	s.touch(now)
 	s.StartedAt = s.UpdatedAt
-	return []Fired{s.move(StatusStarted)}, nil
+	return []Fired{s.setStatus(StatusStarted)}, nil
 }
 
-// AddPhoto takes a capture, or a typed value for a step that may be typed. It
-// replaces an earlier one of the step. The first moves the session to
-// PROCESS, the one that leaves nothing to capture to QC_PASSED.
+// AddPhoto adds a photo, or a typed value for a step that allows one. It replaces an
+// earlier photo of the same step. The first photo moves the session to PROCESS; the
+// photo after which none is missing moves it to QC_PASSED.
 func (s *Session) AddPhoto(p Photo, now time.Time) ([]Fired, error) {
 	if err := s.check(OpPhotos, now); err != nil {
 		return nil, err
@@ -165,17 +165,17 @@ func (s *Session) AddPhoto(p Photo, now time.Time) ([]Fired, error) {
 	}
 	fired := []Fired{{Type: StageChange, Photo: p}}
 	if s.Status == StatusStarted {
-		fired = append(fired, s.move(StatusProcess))
+		fired = append(fired, s.setStatus(StatusProcess))
 	}
 	if len(s.Missing()) == 0 {
 		s.CapturedAt = s.UpdatedAt
-		fired = append(fired, s.move(StatusQCPassed))
+		fired = append(fired, s.setStatus(StatusQCPassed))
 	}
 	return fired, nil
 }
 
-// Missing is the steps that still need an accepted photo. A session that was
-// created with a VIN needs none of it, unless one was captured and rejected.
+// Missing returns the steps that still need an accepted photo. A session that was
+// created with a VIN needs no photo of it, unless one was captured and rejected.
 func (s *Session) Missing() []PhotoStep {
 	var out []PhotoStep
 	for _, step := range PhotoSteps {
@@ -188,13 +188,13 @@ func (s *Session) Missing() []PhotoStep {
 	return out
 }
 
-// AddNote adds a remark; the store keeps its text.
+// AddNote counts a note and fires its event. The store saves the text separately.
 func (s *Session) AddNote(n Note, now time.Time) ([]Fired, error) {
 	if err := s.check(OpNotes, now); err != nil {
 		return nil, err
 	}
 	if s.Notes >= MaxNotes {
-		return nil, Errorf(KindConflict, "Session %s has %d notes, and no session has more.", s.SessionKey, MaxNotes)
+		return nil, Errorf(KindConflict, "Session %s has %d notes, which is the limit.", s.SessionKey, MaxNotes)
 	}
 	s.touch(now)
 	n.InsertedAt = s.UpdatedAt
@@ -202,7 +202,7 @@ func (s *Session) AddNote(n Note, now time.Time) ([]Fired, error) {
 	return []Fired{{Type: NoteInsert, Note: n}}, nil
 }
 
-// ReportSMS takes what became of the SMS.
+// ReportSMS records the platform's report on the SMS.
 func (s *Session) ReportSMS(r SMSReport, now time.Time) ([]Fired, error) {
 	if err := s.check(OpSMS, now); err != nil {
 		return nil, err
@@ -211,16 +211,15 @@ func (s *Session) ReportSMS(r SMSReport, now time.Time) ([]Fired, error) {
 		r.Phone = s.SMS.To
 	}
 	if r.Phone == "" {
-		return nil, Errorf(KindInvalid, "phone is missing, and session %s has no options.sms.to to stand for it.", s.SessionKey)
+		return nil, Errorf(KindInvalid, "phone is missing, and session %s has no options.sms.to to use instead.", s.SessionKey)
 	}
 	s.touch(now)
 	s.SMS.State, s.SMS.To = r.State, r.Phone
 	return []Fired{{Type: SMSProcess, SMS: r}}, nil
 }
 
-// PutResults takes the platform's results, a JSON object, and what they say
-// of the vehicle; the user is then asked to confirm. Until then they may be
-// put again.
+// PutResults sets the platform's results, a JSON object, and the vehicle they
+// describe. The session moves to CONFIRM, where the results can still be replaced.
 func (s *Session) PutResults(results []byte, v *Vehicle, now time.Time) ([]Fired, error) {
 	if err := s.check(OpResults, now); err != nil {
 		return nil, err
@@ -228,16 +227,16 @@ func (s *Session) PutResults(results []byte, v *Vehicle, now time.Time) ([]Fired
 	s.touch(now)
 	s.Results = results
 	if v != nil {
-		s.Vehicle = v.over(s.Vehicle)
+		s.Vehicle = v.mergedWith(s.Vehicle)
 	}
 	if s.Status == StatusConfirm {
 		return nil, nil
 	}
-	return []Fired{s.move(StatusConfirm)}, nil
+	return []Fired{s.setStatus(StatusConfirm)}, nil
 }
 
-// over is v, with what is unknown in it from old.
-func (v Vehicle) over(old Vehicle) Vehicle {
+// mergedWith returns v with its unknown fields taken from old.
+func (v Vehicle) mergedWith(old Vehicle) Vehicle {
 	return Vehicle{
 		ID: cmp.Or(v.ID, old.ID), VIN: cmp.Or(v.VIN, old.VIN), Year: cmp.Or(v.Year, old.Year), Make: cmp.Or(v.Make, old.Make),
 		Model: cmp.Or(v.Model, old.Model), BodyType: cmp.Or(v.BodyType, old.BodyType), Trim: cmp.Or(v.Trim, old.Trim),
@@ -248,36 +247,36 @@ func (v Vehicle) over(old Vehicle) Vehicle {
 	}
 }
 
-// Complete ends the session well.
+// Complete ends the session successfully.
 func (s *Session) Complete(now time.Time) ([]Fired, error) {
 	if err := s.check(OpComplete, now); err != nil {
 		return nil, err
 	}
 	s.touch(now)
-	return []Fired{s.move(StatusComplete), {Type: Complete}}, nil
+	return []Fired{s.setStatus(StatusComplete), {Type: Complete}}, nil
 }
 
-// Invalidate ends the session because it cannot be used.
+// Invalidate ends the session as INVALID for a reason.
 func (s *Session) Invalidate(reason string, now time.Time) ([]Fired, error) {
 	if err := s.check(OpInvalidate, now); err != nil {
 		return nil, err
 	}
 	s.touch(now)
-	f := s.move(StatusInvalid)
+	f := s.setStatus(StatusInvalid)
 	f.Reason = reason
 	return []Fired{f}, nil
 }
 
-// SessionUpdate is what a client may change; nil leaves as it is.
+// SessionUpdate is a change by the client. A nil field stays as it is.
 type SessionUpdate struct {
 	RedirectURL, Language, Theme, SMSTo *string
-	// SMSToName is whom a new SMSTo belongs to; nil leaves the name as it is, and
-	// without a new number it says nothing.
+	// SMSToName is the name that belongs to a new SMSTo. It is ignored without a
+	// new number.
 	SMSToName *string
 }
 
-// Created returns what the creation of the session fires: a request for the SMS
-// when there is a number to send it to. link is what the SMS is to hold.
+// Created returns the events of the session's creation: a request for the SMS with
+// the given link, when there is a number to send it to.
 func (s *Session) Created(link string) []Fired {
 	if s.SMS.To == "" {
 		return nil
@@ -285,16 +284,15 @@ func (s *Session) Created(link string) []Fired {
 	return []Fired{s.requestSMS(link)}
 }
 
-// requestSMS asks the platform to send the SMS.
+// requestSMS returns the event that asks the platform to send the SMS.
 func (s *Session) requestSMS(link string) Fired {
 	s.SMS.State = SMSWaiting
 	name := cmp.Or(s.SMS.ToName, strings.TrimSpace(s.FirstName+" "+s.LastName))
 	return Fired{Type: SMSRequested, Request: SMSRequest{Phone: s.SMS.To, Name: name, Link: link}}
 }
 
-// Update changes what is not frozen. A frozen member is an error that names
-// it, and then nothing changes. A new number asks for the SMS, which is to hold
-// the link, and brings its name along.
+// Update changes fields that are not frozen. A frozen field is an error that names
+// it, and nothing changes. A new number fires a request for an SMS with the link.
 func (s *Session) Update(u SessionUpdate, link string, now time.Time) ([]Fired, error) {
 	status := s.StatusAt(now)
 	frozen := func(given *string, have string, o Operation, name, until string) error {
@@ -320,7 +318,7 @@ func (s *Session) Update(u SessionUpdate, link string, now time.Time) ([]Fired, 
 	for _, set := range []struct{ to, given *string }{{&s.RedirectURL, u.RedirectURL}, {&s.Language, u.Language}, {&s.Theme, u.Theme}, {&s.SMS.To, u.SMSTo}} {
 		if set.given != nil && *set.given != *set.to {
 			*set.to = *set.given
-			s.touch(now) // what changes nothing leaves an ended session as it was
+			s.touch(now) // not without a change, so that an ended session stays as it was
 		}
 	}
 	if newNumber {
@@ -332,6 +330,7 @@ func (s *Session) Update(u SessionUpdate, link string, now time.Time) ([]Fired, 
 	return nil, nil
 }
 
+// describe names the state of the SMS in messages.
 func (m SMS) describe() string {
 	if m.State == SMSNone {
 		return "none"
@@ -339,8 +338,8 @@ func (m SMS) describe() string {
 	return string(m.State)
 }
 
-// Resend asks the platform to send the SMS again, once in a session's life. What
-// becomes of it is reported with [Session.ReportSMS].
+// Resend fires a request to send the SMS again. It is possible once per session. The
+// platform reports the result with [Session.ReportSMS].
 func (s *Session) Resend(phone, link string, now time.Time) ([]Fired, error) {
 	status := s.StatusAt(now)
 	switch {
@@ -351,7 +350,7 @@ func (s *Session) Resend(phone, link string, now time.Time) ([]Fired, error) {
 	case s.SMS.Resent:
 		return nil, Errorf(KindInvalid, "SMS has already been resent")
 	case phone == "" && s.SMS.To == "":
-		return nil, Errorf(KindInvalid, "phone is missing, and the session has no number to stand for it")
+		return nil, Errorf(KindInvalid, "phone is missing, and the session has no number to use instead")
 	}
 	s.touch(now)
 	if phone != "" {
@@ -361,16 +360,16 @@ func (s *Session) Resend(phone, link string, now time.Time) ([]Fired, error) {
 	return []Fired{s.requestSMS(link)}, nil
 }
 
-// Remove tells whether the session may be deleted.
-func (s *Session) Remove(now time.Time) error {
+// CheckDelete returns an error when the session must not be deleted.
+func (s *Session) CheckDelete(now time.Time) error {
 	if !OpDelete.AllowedIn(s.StatusAt(now)) {
 		return Errorf(KindInvalid, "Session %s has been started and cannot be deleted.", s.SessionKey)
 	}
 	return nil
 }
 
-// Due is when time itself changes the session next: it expires, or its
-// reference is removed. Zero when never.
+// Due returns when time changes the session next: it expires, or its reference is
+// removed. It is zero when neither will happen.
 func (s *Session) Due() time.Time {
 	switch {
 	case OpExpire.AllowedIn(s.Status):
@@ -381,9 +380,9 @@ func (s *Session) Due() time.Time {
 	return time.Time{}
 }
 
-// Advance makes the change that is due at now, if one is: a session whose
-// time frame has passed is EXPIRED, and a reference that was kept long enough
-// is gone. Doing it again does nothing.
+// Advance makes the change that is due at now, if any: a session whose time frame has
+// passed becomes EXPIRED, and the reference of a completed session is removed after
+// ReferenceKept. A second call does nothing.
 func (s *Session) Advance(now time.Time) (fired []Fired, changed bool) {
 	due := s.Due()
 	if due.IsZero() || now.Before(due) {
@@ -394,5 +393,5 @@ func (s *Session) Advance(now time.Time) (fired []Fired, changed bool) {
 		s.Reference = nil
 		return nil, true
 	}
-	return []Fired{s.move(StatusExpired)}, true
+	return []Fired{s.setStatus(StatusExpired)}, true
 }

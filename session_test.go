@@ -124,7 +124,7 @@ var operations = map[string]func(t *testing.T, s *callbackd.Session, now time.Ti
 		return s.Resend("+3", "", now)
 	},
 	"DELETE": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
-		return nil, s.Remove(now)
+		return nil, s.CheckDelete(now)
 	},
 	"the time frame passes": func(_ *testing.T, s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
 		s.Reference = nil

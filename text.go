@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// DurationText writes a duration for people, in its two largest units:
-// "3 min 29 s". It leaves out fractions of a second, except that a duration
-// below one second is in milliseconds.
+// DurationText formats a duration for people with its two largest units:
+// "3 min 29 s". Durations under one second are in milliseconds.
 func DurationText(d time.Duration) string {
 	sign := ""
 	if d < 0 {
@@ -45,9 +44,9 @@ func Clip(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
-// failures is each kind of fault in words. Whether a host is unknown or leads
-// to an address that is not allowed is not told apart: it would tell what is
-// inside a network.
+// failures describes each fault in words. An unknown host and a host with a
+// forbidden address have the same text: the difference would reveal what exists
+// inside the operator's network.
 var failures = map[Fault]string{
 	FaultRefused:  "its host has no address that callbackd may send to",
 	FaultDNS:      "its host has no address that callbackd may send to",
@@ -55,13 +54,13 @@ var failures = map[Fault]string{
 	FaultTLS:      "no trusted TLS connection to the receiver could be made",
 	FaultTimeout:  "the receiver did not answer in time",
 	FaultProtocol: "the receiver's answer was not valid HTTP",
-	FaultQuery:    "the query of its request would be longer than 8 KiB",
-	FaultProxy:    "the operator's proxy did not let it through",
-	FaultLocal:    "callbackd itself could not send it",
+	FaultQuery:    "the query of the request would be longer than 8 KiB",
+	FaultProxy:    "the operator's proxy refused the connection or failed",
+	FaultLocal:    "callbackd itself could not send the request",
 	FaultShutdown: "callbackd stopped during the attempt",
 }
 
-// FailureText says in words how an attempt failed; empty when it did not.
+// FailureText describes how an attempt failed; it is empty for a success.
 func FailureText(fault Fault, status int) string {
 	switch {
 	case fault == NoFault:

@@ -153,7 +153,7 @@ func TestPAVEResend(t *testing.T) {
 		t.Errorf("the creation and one resend ask for the SMS, but %+v", l.Data)
 	}
 	code = s.create("")
-	s.resendWith(s.key.APIKey, code, "").is(400, refused("phone is missing, and the session has no number to stand for it", `,"session_status":"IDLE"`))
+	s.resendWith(s.key.APIKey, code, "").is(400, refused("phone is missing, and the session has no number to use instead", `,"session_status":"IDLE"`))
 	s.resendWith(s.key.APIKey, code, `{"phone":"+2"}`).says(200, "SMS resend has been processed")
 	s.call("GET", "/v1/sessions/"+code, "").matches(200, `.*"to":"\+2".*`)
 	code = s.create(`{"sms":{"to":"+1"}}`)

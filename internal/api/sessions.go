@@ -188,7 +188,7 @@ func (a *API) deleteSession(w http.ResponseWriter, c *call) error {
 	show := func(store.Changed) ([]byte, error) { return marshal(gone) }
 	now := session.Now()
 	_, _, err = a.Store.ChangeSession(once(c, http.StatusOK, show), c.key.ID, key, now, func(s *callbackd.Session) (store.SessionChange, error) {
-		return store.SessionChange{Remove: true}, s.Remove(now)
+		return store.SessionChange{Remove: true}, s.CheckDelete(now)
 	})
 	if err != nil {
 		return err

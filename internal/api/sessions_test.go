@@ -465,7 +465,7 @@ func TestInvalidSessions(t *testing.T) {
 	if got := string(page.Data[3].Data); !regexp.MustCompile(`^\{"status":"INVALID","timestamp":` + stamp + `,"previous_status":"PROCESS","reason":"Another vehicle"\}$`).MatchString(got) {
 		t.Errorf("fired %s", got)
 	}
-	s.call("POST", "/v1/sessions/"+key+"/notes", `{"title":"x"}`).is(409, `{"message":"Session `+key+` is INVALID: notes is not possible; it has ended and nothing changes it any more."}`)
+	s.call("POST", "/v1/sessions/"+key+"/notes", `{"title":"x"}`).is(409, `{"message":"Session `+key+` is INVALID: notes is not possible, because the session has ended."}`)
 }
 
 func TestAStoryHasEachEventWithItsDeliveries(t *testing.T) {

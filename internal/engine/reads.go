@@ -187,7 +187,7 @@ func (q *callbackQueue) restoreHealth(cb *callbackd.Callback, released bool, now
 		// the version before got from the same origin.
 		closedUntil = q.health.ClosedUntil
 	}
-	q.health = callbackd.KeptHealth(cb.FailingSince, closedUntil, now)
+	q.health = callbackd.RestoreHealth(cb.FailingSince, closedUntil, now)
 	q.proven = cb.Proven
 	if cb.Releasing {
 		q.makeHeadsDue(now)

@@ -256,7 +256,7 @@ func (s *suite) sessionRemove() {
 	})
 	remove := func() error {
 		_, _, err := s.ChangeSession(s.ctx(), x.Key, x.SessionKey, s.at, func(x *callbackd.Session) (store.SessionChange, error) {
-			return store.SessionChange{Remove: true}, x.Remove(s.at)
+			return store.SessionChange{Remove: true}, x.CheckDelete(s.at)
 		})
 		return err
 	}
