@@ -58,9 +58,13 @@ func Main(m *testing.M, ends ...func()) {
 	os.Exit(code)
 }
 
-// URL is an empty database for one test: a schema of the shared server.
+// URL returns an empty database for one test: a schema of the shared server. With
+// -short the test is skipped.
 func URL(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs PostgreSQL, which -short leaves out")
+	}
 	mu.Lock()
 	defer mu.Unlock()
 	if shared == nil {
