@@ -81,7 +81,7 @@ var (
 	word      = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)
 	camelCase = regexp.MustCompile(`\b(?:[a-z]+[0-9]*|[A-Z][a-z0-9]+)(?:[A-Z][a-z0-9]+)+\b`)
 	fileName  = regexp.MustCompile(`\b(?:[a-z0-9_-]+/)*[a-z0-9_-]+\.(?:go|sql|md|yaml|css|js|html|sh|service)\b`)
-	docLink   = regexp.MustCompile(`\[([A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*)\]`)
+	docLink   = regexp.MustCompile(`(?:^|[^A-Za-z0-9_\]])\[([A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*)\]`)
 	outside   = regexp.MustCompile(`\bDESIGN\b|\b(?:house|pave|trust|peers)\.md\b|\b(?:issue|point) #?[0-9]+\b`)
 )
 
@@ -297,7 +297,7 @@ func (s *source) linked(members map[string]bool, file *ast.File, parts []string)
 		}
 		return theirs[strings.Join(parts[1:], ".")]
 	}
-	// A whole import path, or a word in brackets.
+	// A word in brackets, or a bare name that is not a link but an example.
 	return len(parts) == 1 && strings.ToLower(parts[0]) == parts[0]
 }
 
