@@ -37,6 +37,12 @@ type Driver interface {
 	// Write runs f through [Store.RunOnce], which gives the call its
 	// idempotency key.
 	Write(ctx context.Context, mode Mode, f func(Tx) error) error
+	// Snapshot is Read for a command that may read for minutes: all queries of
+	// f share a snapshot in every database.
+	Snapshot(ctx context.Context, f func(Tx) error) error
+	// Enqueue adds rows of pending deliveries and returns the deliveries whose
+	// row it added. One that has a row already is left out.
+	Enqueue(tx Tx, ds []callbackd.Delivery) ([]callbackd.Delivery, error)
 	// Flush writes to the tables what the driver has buffered of the events
 	// that were committed before the call. A command that reads pending
 	// deliveries or the indexes of events calls it first, and never from
@@ -85,6 +91,9 @@ type Tx interface {
 	// Exec runs a statement without a result and returns the number of rows
 	// that it changed.
 	Exec(sql string, args ...any) (int64, error)
+	// Batch runs a statement once for each list of arguments, in order, in one
+	// round trip. It calls row, unless that is nil, for each row of the results.
+	Batch(sql string, row func(Row) error, args [][]any) error
 }
 
 // Row is one row of a result.
@@ -109,11 +118,13 @@ type Store struct {
 	db     Driver
 	d      *Dialect
 	sealer *seal.Sealer
+
+	choosing chan struct{} // holds one: the set of a replay is chosen at a time
 }
 
 // New returns the commands over a driver. The sealer seals and opens secrets.
 func New(db Driver, d *Dialect, sealer *seal.Sealer) *Store {
-	return &Store{db: db, d: d, sealer: sealer}
+	return &Store{db: db, d: d, sealer: sealer, choosing: make(chan struct{}, 1)}
 }
 
 var _ store.Logins = (*Store)(nil)

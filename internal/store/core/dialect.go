@@ -12,22 +12,25 @@ type Dialect struct {
 	// with the place in the list, and value. @ stands for the parameter, and #
 	// for PostgreSQL's type of an element. See [Dialect.Each].
 	EachOf string
-	// PairsOf makes a table, o, of a list of deliveries: its columns are
-	// callback_no and event_id, and key, which grows with the place in the list.
-	// @ stands for the parameter. See [Dialect.Pairs].
+	// PairsOf makes a table, o, of a list of pairs of integers. @ stands for the
+	// parameter, COLUMN1 and COLUMN2 for the
+	// names of the columns. See [Dialect.Pairs].
 	PairsOf string
 	// KeyEvents and SessionEvents are the events, for FROM, in the order of an
 	// index: by key_no and id, and by key_no, session and sequence, which within
 	// a session is the order of ids too.
 	KeyEvents, SessionEvents string
+	// SessionOrder is the order of the index of SessionEvents.
+	SessionOrder string
 	// LookupIn joins the rows of a table, each found by an index from the row
 	// before it, never the other way around. TABLE, ALIAS and COND stand for
 	// the arguments of [Dialect.Lookup].
 	LookupIn string
 	// Lock follows a SELECT whose rows must stay as they are until the end of
-	// the transaction; SkipLocked also leaves out rows that another
-	// transaction holds. SQLite has one writer and needs neither.
-	Lock, SkipLocked string
+	// the transaction. LockShared lets other transactions hold LockShared too.
+	// SkipLocked also leaves out rows that another transaction holds. SQLite
+	// has one writer and needs none.
+	Lock, LockShared, SkipLocked string
 }
 
 // In returns the test that a column is in the list param: "id " + d.In("$1").
@@ -41,10 +44,16 @@ func (d *Dialect) Each(param, typ string) string {
 	return strings.NewReplacer("@", param, "#", typ).Replace(d.EachOf)
 }
 
-// Pairs returns the table o (key, callback_no, event_id) of the deliveries that
-// param lists, for FROM. [pairs] makes the argument.
+// Pairs returns the table o (callback_no, event_id) of the deliveries that param
+// lists, for FROM. [pairs] makes the argument.
 func (d *Dialect) Pairs(param string) string {
-	return strings.ReplaceAll(d.PairsOf, "@", param)
+	return d.PairsAs(param, "callback_no", "event_id")
+}
+
+// PairsAs returns the table o of the pairs of integers that param lists, with
+// columns of these names, for FROM. [pairList] makes the argument.
+func (d *Dialect) PairsAs(param, first, second string) string {
+	return strings.NewReplacer("@", param, "COLUMN1", first, "COLUMN2", second).Replace(d.PairsOf)
 }
 
 // Lookup returns the join of a table, under an alias, with what stands before it

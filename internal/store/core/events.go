@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
 )
 
@@ -58,6 +59,16 @@ func lastByClock(tx Tx, before time.Time) (id callbackd.EventID, err error) {
 	return id, err
 }
 
+// idRange is [store.IDRange], widened to events from when the clock ran ahead.
+func idRange(tx Tx, since, until time.Time, after callbackd.EventID) (lo, hi int64, err error) {
+	lo, hi = store.IDRange(since, until, 0)
+	var last callbackd.EventID
+	if !until.IsZero() {
+		last, err = lastByClock(tx, until)
+	}
+	return lo, store.WidenedTo(hi, last, after), err
+}
+
 // storable tells whether every database can hold a text. PostgreSQL refuses
 // bytes that are not UTF-8, and zeros.
 func storable(text string) bool {
@@ -76,17 +87,27 @@ func deliveriesOf(evs []*callbackd.Event) (ids []callbackd.DeliveryID) {
 
 // pairs returns deliveries as an argument of a statement with [Dialect.Pairs].
 func pairs(ids []callbackd.DeliveryID) string {
-	list := make([]byte, 0, 2+40*len(ids))
-	list = append(list, '[')
+	list := make([][2]int64, len(ids))
 	for i, id := range ids {
-		if i > 0 {
-			list = append(list, ',')
-		}
-		list = append(list, '[')
-		list = strconv.AppendInt(list, int64(id.Callback), 10)
-		list = append(list, ',')
-		list = strconv.AppendInt(list, int64(id.Event), 10)
-		list = append(list, ']')
+		list[i] = [2]int64{int64(id.Callback), int64(id.Event)}
 	}
-	return string(append(list, ']'))
+	return pairList(list)
+}
+
+// pairList returns pairs as an argument of a statement with [Dialect.PairsAs]:
+// as JSON.
+func pairList(list [][2]int64) string {
+	text := make([]byte, 0, 2+32*len(list))
+	text = append(text, '[')
+	for i, pair := range list {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, '[')
+		text = strconv.AppendInt(text, pair[0], 10)
+		text = append(text, ',')
+		text = strconv.AppendInt(text, pair[1], 10)
+		text = append(text, ']')
+	}
+	return string(append(text, ']'))
 }

@@ -107,9 +107,8 @@ type Store struct {
 	lastID callbackd.EventID
 	chain  *memo.Cache[sessionID, int64] // the last number of sessions, when this node gave it out
 
-	hub      store.Hub
-	choosing chan struct{}          // holds one: a set of a replay is chosen at a time
-	claims   [stripes]chan struct{} // hold one: a reader of a stripe raises its horizon at a time
+	hub    store.Hub
+	claims [stripes]chan struct{} // hold one: a reader of a stripe raises its horizon at a time
 
 	mu        sync.Mutex
 	asking    *asking   // for the revision; nil when nobody does
@@ -132,7 +131,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		refusals: store.Refusals{Hooks: o.Hooks}, patience: cmp.Or(o.patience, patience),
 		intakes: make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
-		choosing:  make(chan struct{}, 1),
 		chain:     memo.New[sessionID, int64](maxChain),
 		callbacks: memo.New[callbackd.CallbackID, *callbackd.Callback](maxCallbacks),
 		keys:      memo.New[string, *callbackd.Key](maxKeys), keysByID: memo.New[callbackd.KeyID, *callbackd.Key](maxKeys),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -19,16 +20,17 @@ import (
 type seam struct{ s *Store }
 
 var dialect = core.Dialect{
-	InList: "= ANY (@)",
-	EachOf: "unnest(@::#[]) WITH ORDINALITY AS o (value, key)",
-	PairsOf: `(SELECT key, (value ->> 0)::bigint AS callback_no, (value ->> 1)::bigint AS event_id
-		FROM json_array_elements(@::json) WITH ORDINALITY AS p (value, key)) AS o`,
+	InList:   "= ANY (@)",
+	EachOf:   "unnest(@::#[]) WITH ORDINALITY AS o (value, key)",
+	PairsOf:  `(SELECT (value ->> 0)::bigint AS COLUMN1, (value ->> 1)::bigint AS COLUMN2 FROM json_array_elements(@::json)) AS o`,
 	LookupIn: " CROSS JOIN LATERAL (SELECT * FROM TABLE AS ALIAS WHERE COND OFFSET 0) AS ALIAS",
 
 	KeyEvents:     "events",
 	SessionEvents: "events",
+	SessionOrder:  "key_no, session, id",
 
 	Lock:       " FOR UPDATE",
+	LockShared: " FOR SHARE",
 	SkipLocked: " FOR UPDATE SKIP LOCKED",
 }
 
@@ -52,6 +54,53 @@ func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) 
 		}
 		return f(seamTx{ctx, tx})
 	})
+}
+
+// Snapshot is part of [core.Driver]. It has a connection of its own for as long
+// as it takes.
+func (d seam) Snapshot(ctx context.Context, f func(core.Tx) error) error {
+	if err := d.s.closed(); err != nil {
+		return err
+	}
+	conn, err := d.s.shared.Acquire(ctx)
+	if err != nil {
+		return answer(err, again)
+	}
+	defer giveBack(context.WithoutCancel(ctx), conn)
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if err := readLong(ctx, tx); err != nil {
+			return err
+		}
+		return f(seamTx{ctx, tx})
+	})
+	if err != nil {
+		return answer(err, judge(err, false))
+	}
+	return nil
+}
+
+// insertPending adds rows of the queue.
+const insertPending = `INSERT INTO pending (callback_no, event_id, attempts, step, manual, due, replay)
+	SELECT a, b, c, 0, true, d, e FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) AS o (a, b, c, d, e)
+	ON CONFLICT DO NOTHING RETURNING callback_no, event_id`
+
+// Enqueue is part of [core.Driver].
+func (d seam) Enqueue(tx core.Tx, ds []callbackd.Delivery) (added []callbackd.Delivery, err error) {
+	var callbacks, events, attempts, dues, replays []int64
+	waiting := make(map[callbackd.DeliveryID]callbackd.Delivery, len(ds))
+	for _, d := range ds {
+		waiting[d.ID] = d
+		callbacks, events = append(callbacks, int64(d.ID.Callback)), append(events, int64(d.ID.Event))
+		attempts, dues, replays = append(attempts, int64(d.Attempts)), append(dues, millis(d.Due)), append(replays, int64(d.Replay))
+	}
+	err = tx.Query(insertPending, func(row core.Row) error {
+		var id callbackd.DeliveryID
+		err := row.Scan(&id.Callback, &id.Event)
+		added = append(added, waiting[id])
+		return err
+	}, callbacks, events, attempts, dues, replays)
+	slices.SortFunc(added, func(a, b callbackd.Delivery) int { return a.Due.Compare(b.Due) })
+	return added, err
 }
 
 // Flush is part of [core.Driver].
@@ -141,6 +190,23 @@ func (t seamTx) Exec(sql string, args ...any) (int64, error) {
 	}
 	tag, err := t.on.Exec(t.ctx, sql, plain...)
 	return tag.RowsAffected(), err
+}
+
+// Batch is part of [core.Tx].
+func (t seamTx) Batch(sql string, row func(core.Row) error, args [][]any) error {
+	var p pipeline
+	for _, a := range args {
+		plain, err := plainArgs(a)
+		if err != nil {
+			return err
+		}
+		if row == nil {
+			p.add(sql, nil, plain...)
+			continue
+		}
+		p.add(sql, func(r pgx.CollectableRow) error { return row(seamRow{r}) }, plain...)
+	}
+	return t.on.SendBatch(t.ctx, &p.batch).Close()
 }
 
 func plainArgs(args []any) ([]any, error) {

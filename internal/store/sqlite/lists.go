@@ -512,3 +512,11 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyID, id callb
 	}
 	return &out, nil
 }
+
+// addLater adds to an event what it came to be owed after it was accepted.
+func (d *db) addLater(ev *callbackd.Event) error {
+	return d.query("SELECT callback_no FROM owed_later WHERE event_id = ? ORDER BY callback_no", func(st *sqlite3.Stmt) error {
+		ev.Targets = append(ev.Targets, callbackd.CallbackID(st.ColumnInt64(0)))
+		return nil
+	}, int64(ev.ID))
+}

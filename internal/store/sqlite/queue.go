@@ -362,3 +362,16 @@ func (s *Store) forgetCallback(no callbackd.CallbackID) {
 	s.changes++
 	s.callbacks.Drop(no)
 }
+
+// replayEnded counts n ends of deliveries that a replay made due.
+func (t *tx) replayEnded(id callbackd.ReplayID, state callbackd.State, n int) error {
+	if id == 0 {
+		return nil
+	}
+	sql := map[callbackd.State]string{
+		callbackd.Delivered: "UPDATE replays SET delivered = delivered + ? WHERE id = ?",
+		callbackd.Failed:    "UPDATE replays SET failed = failed + ? WHERE id = ?",
+		callbackd.Canceled:  "UPDATE replays SET canceled = canceled + ? WHERE id = ?",
+	}[state]
+	return t.query(sql, nil, n, int64(id))
+}

@@ -22,11 +22,12 @@ type seam struct{ s *Store }
 var dialect = core.Dialect{
 	InList:   "IN (SELECT value FROM json_each(@))",
 	EachOf:   "json_each(@) AS o",
-	PairsOf:  "(SELECT key, value ->> 0 AS callback_no, value ->> 1 AS event_id FROM json_each(@)) AS o",
+	PairsOf:  "(SELECT value ->> 0 AS COLUMN1, value ->> 1 AS COLUMN2 FROM json_each(@)) AS o",
 	LookupIn: " CROSS JOIN TABLE AS ALIAS ON COND",
 
 	KeyEvents:     "key_events CROSS JOIN events USING (key_no, id)",
 	SessionEvents: "session_events CROSS JOIN events USING (key_no, session, sequence, id)",
+	SessionOrder:  "key_no, session, sequence",
 }
 
 // Read is part of [core.Driver].
@@ -52,6 +53,19 @@ func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) 
 		}
 		return nil
 	})
+}
+
+// Snapshot is part of [core.Driver].
+func (d seam) Snapshot(ctx context.Context, f func(core.Tx) error) error { return d.Read(ctx, f) }
+
+// Enqueue is part of [core.Driver].
+func (d seam) Enqueue(t core.Tx, ds []callbackd.Delivery) (added []callbackd.Delivery, err error) {
+	for _, delivery := range ds {
+		if err := t.(*tx).insertPending(delivery); err != nil {
+			return nil, err
+		}
+	}
+	return ds, nil
 }
 
 // Flush is part of [core.Driver]. It writes in pieces, so that events need not
@@ -118,6 +132,22 @@ func (d *db) Exec(sql string, args ...any) (int64, error) {
 	before := d.conn.TotalChanges()
 	err := d.query(sql, nil, args...)
 	return d.conn.TotalChanges() - before, err
+}
+
+// Batch is part of [core.Tx].
+func (d *db) Batch(sql string, row func(core.Row) error, args [][]any) error {
+	for _, a := range args {
+		err := d.query(sql, func(st *sqlite3.Stmt) error {
+			if row == nil {
+				return nil
+			}
+			return row(stmtRow{st})
+		}, a...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // numbered turns the parameters $1, $2, … of a statement into ?1, ?2, …: to

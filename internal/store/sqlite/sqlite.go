@@ -90,7 +90,6 @@ type Store struct {
 	refusals   store.Refusals
 	reserve    reserve
 	hub        store.Hub
-	choosing   chan struct{} // one replay's set is chosen at a time
 	handover   func([]callbackd.Delivery)
 
 	// Of the writer's goroutine alone.
@@ -152,7 +151,7 @@ func newStore(o Options) *Store {
 	return &Store{
 		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
-		refusals: store.Refusals{Hooks: o.Hooks}, choosing: make(chan struct{}, 1),
+		refusals:  store.Refusals{Hooks: o.Hooks},
 		seqs:      memo.New[sessionID, int64](maxSequences),
 		tail:      newTail(),
 		owed:      memo.New[subject, []callbackd.CallbackID](maxOwedCached),

@@ -1,0 +1,327 @@
+package core
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+)
+
+// setChunk is how many events the choice of a set looks at in one statement.
+const setChunk = 1000
+
+// chooseReplaySet finds the set of a filter in one snapshot. One set is chosen at
+// a time, because it may read a million events. It resolves the filter.
+func (s *Store) chooseReplaySet(ctx context.Context, key callbackd.KeyID, f *callbackd.ReplayFilter) (*codec.Set, error) {
+	select {
+	case s.choosing <- struct{}{}:
+		defer func() { <-s.choosing }()
+	case <-ctx.Done():
+		return nil, callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "another replay is being chosen; try again")
+	}
+	if err := s.db.Flush(ctx); err != nil {
+		return nil, err
+	}
+	c := &setChooser{s: s, key: key}
+	err := s.db.Snapshot(ctx, func(tx Tx) error {
+		c.tx, c.filter, c.set, c.callbacks = tx, *f, codec.Set{}, map[callbackd.CallbackID]*chosenCallback{}
+		return c.run(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &c.set, nil
+}
+
+// setChooser chooses the set of a replay.
+type setChooser struct {
+	s         *Store
+	tx        Tx
+	key       callbackd.KeyID
+	filter    callbackd.ReplayFilter
+	set       codec.Set
+	callbacks map[callbackd.CallbackID]*chosenCallback // that were read
+}
+
+// chosenCallback is what the choice of a set needs to know of a callback.
+type chosenCallback struct {
+	id     callbackd.CallbackID
+	key    callbackd.KeyID
+	event  callbackd.EventType
+	ended  bool // it was deleted or its key revoked
+	chosen bool // the filter may choose deliveries to it
+}
+
+func (c *setChooser) run(ctx context.Context) error {
+	if err := c.resolve(); err != nil {
+		return err
+	}
+	lo, hi, err := idRange(c.tx, c.filter.Since, c.filter.Until, 0)
+	if err != nil {
+		return err
+	}
+	if c.filter.Target == 0 && c.filter.Session == "" && slices.Equal(c.filter.States, []callbackd.State{callbackd.Failed}) {
+		return c.addFailed(ctx, lo, hi)
+	}
+	return c.addEvents(ctx, lo, hi)
+}
+
+// resolve checks the filter against its target.
+func (c *setChooser) resolve() error {
+	var target *callbackd.Callback
+	if c.filter.Target != 0 {
+		if err := c.readCallbacks([]callbackd.CallbackID{c.filter.Target}); err != nil {
+			return err
+		}
+		if cb := c.callbacks[c.filter.Target]; cb != nil && !cb.ended {
+			target = &callbackd.Callback{ID: cb.id, Key: cb.key, Event: cb.event}
+		}
+	}
+	if err := c.filter.Resolve(c.key, target); err != nil {
+		return err
+	}
+	clear(c.callbacks) // whether one is chosen depends on the type
+	return nil
+}
+
+const (
+	selectChosen = "SELECT c.no, c.key_no, c.type, c.deleted_at IS NOT NULL OR k.revoked_at IS NOT NULL FROM callbacks c JOIN keys k ON k.no = c.key_no WHERE "
+	inForceOf    = "c.key_no = $1 AND c.deleted_at IS NULL AND k.revoked_at IS NULL"
+)
+
+func (c *setChooser) loadCallbacks(where string, arg any) error {
+	return c.tx.Query(selectChosen+where, func(row Row) error {
+		var cb chosenCallback
+		var typ int64
+		err := row.Scan(&cb.id, &cb.key, &typ, &cb.ended)
+		cb.event = codec.Type(typ)
+		f := &c.filter
+		cb.chosen = cb.key == c.key && (f.Callback == 0 || f.Callback == cb.id) && (f.Type == "" || f.Type == cb.event)
+		c.callbacks[cb.id] = &cb
+		return err
+	}, arg)
+}
+
+// readCallbacks reads those of the callbacks that were not read yet. One that
+// does not exist is nil.
+func (c *setChooser) readCallbacks(ids []callbackd.CallbackID) error {
+	var missing []callbackd.CallbackID
+	for _, id := range ids {
+		if _, known := c.callbacks[id]; !known {
+			c.callbacks[id] = nil
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return c.loadCallbacks("c.no "+c.s.d.In("$1"), missing)
+}
+
+// addEvents walks the key's events, or those of one session, oldest first, and
+// adds what the filter chooses of them.
+func (c *setChooser) addEvents(ctx context.Context, lo, hi int64) error {
+	d := c.s.d
+	sql := "SELECT " + eventColumns + " FROM " + d.KeyEvents + " WHERE key_no = $1 AND id >= $2 AND id < $3 ORDER BY key_no, id LIMIT $4"
+	args := []any{c.key, lo, hi, setChunk}
+	if c.filter.Session != "" {
+		if !storable(c.filter.Session) {
+			return nil
+		}
+		sql = "SELECT " + eventColumns + " FROM " + d.SessionEvents + " WHERE key_no = $1 AND session = $5 AND id >= $2 AND id < $3 ORDER BY " + d.SessionOrder + " LIMIT $4"
+		args = append(args, c.filter.Session)
+	}
+	for {
+		var evs []*callbackd.Event
+		n := 0
+		args[1] = lo
+		err := c.tx.Query(sql, func(row Row) error {
+			ev, err := scanEvent(row)
+			n, lo = n+1, int64(ev.ID)+1
+			if c.choosesEvent(ev) && (c.filter.Type == "" || ev.Type == c.filter.Type) {
+				evs = append(evs, ev)
+			}
+			return err
+		}, args...)
+		if err == nil {
+			err = c.addOf(evs)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil || n < setChunk {
+			return err
+		}
+	}
+}
+
+// choosesEvent tells whether the filter chooses an event by what it is; its type
+// is not asked.
+func (c *setChooser) choosesEvent(ev *callbackd.Event) bool {
+	return !ev.Test && store.AcceptedWithin(ev, c.filter.Since, c.filter.Until)
+}
+
+// addOf adds what the filter chooses of events.
+func (c *setChooser) addOf(evs []*callbackd.Event) error {
+	f := &c.filter
+	if f.Target != 0 && len(f.States) == 0 && f.Callback == 0 {
+		for _, ev := range evs {
+			if err := c.set.Add(ev.ID, f.Target); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := c.s.addLateTargets(c.tx, evs); err != nil {
+		return err
+	}
+	return c.addMatching(deliveriesOf(evs))
+}
+
+// addMatching adds those of the deliveries whose state the filter chooses.
+func (c *setChooser) addMatching(ids []callbackd.DeliveryID) error {
+	var callbacks []callbackd.CallbackID
+	for _, id := range ids {
+		callbacks = append(callbacks, id.Callback)
+	}
+	if err := c.readCallbacks(callbacks); err != nil {
+		return err
+	}
+	f := &c.filter
+	ids = slices.DeleteFunc(ids, func(id callbackd.DeliveryID) bool {
+		cb := c.callbacks[id.Callback]
+		return cb == nil || !cb.chosen || f.Target == 0 && cb.ended
+	})
+	states, err := c.s.deliveryStates(c.tx, ids)
+	if err != nil {
+		return err
+	}
+	last := callbackd.EventID(0)
+	for _, id := range ids {
+		if !f.Matches(states[id].state(c.callbacks[id.Callback].ended), c.callbacks[id.Callback].ended) {
+			continue
+		}
+		to := id.Callback
+		if f.Target != 0 {
+			if id.Event == last { // once, whatever else matches
+				continue
+			}
+			to, last = f.Target, id.Event
+		}
+		if err := c.set.Add(id.Event, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addFailed adds the deliveries that failed. They have a small index of their own.
+func (c *setChooser) addFailed(ctx context.Context, lo, hi int64) error {
+	if err := c.loadCallbacks(inForceOf, c.key); err != nil {
+		return err
+	}
+	for id, cb := range c.callbacks {
+		if cb == nil || !cb.chosen {
+			continue
+		}
+		if err := c.addFailedOf(ctx, id, lo, hi); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *setChooser) addFailedOf(ctx context.Context, cb callbackd.CallbackID, lo, hi int64) error {
+	for {
+		var ids []callbackd.EventID
+		err := c.tx.Query(`SELECT DISTINCT event_id FROM attempts WHERE state = 'failed' AND state IN ('failed', 'canceled')
+			AND callback_no = $1 AND event_id >= $2 AND event_id < $3 ORDER BY event_id LIMIT $4`, func(row Row) error {
+			var id callbackd.EventID
+			err := row.Scan(&id)
+			ids, lo = append(ids, id), int64(id)+1
+			return err
+		}, cb, lo, hi, setChunk)
+		if err != nil {
+			return err
+		}
+		var chosen []callbackd.DeliveryID
+		err = c.tx.Query("SELECT "+eventColumns+" FROM events WHERE id "+c.s.d.In("$1"), func(row Row) error {
+			ev, err := scanEvent(row)
+			if err == nil && c.choosesEvent(ev) {
+				chosen = append(chosen, callbackd.DeliveryID{Event: ev.ID, Callback: cb})
+			}
+			return err
+		}, ids)
+		slices.SortFunc(chosen, func(a, b callbackd.DeliveryID) int { return cmp.Compare(a.Event, b.Event) })
+		if err == nil {
+			err = c.addMatching(chosen)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil || len(ids) < setChunk {
+			return err
+		}
+	}
+}
+
+// deliveryState is what the rows of a delivery say.
+type deliveryState struct {
+	pending  bool            // it has a pending row
+	last     callbackd.State // after the last attempt; empty when there is none
+	attempts int             // the number of the last one
+}
+
+// state returns the state of the delivery. ended says that its callback has ended.
+func (d deliveryState) state(ended bool) callbackd.State {
+	switch {
+	case d.pending && ended:
+		return callbackd.Canceled
+	case d.pending:
+		return callbackd.Pending
+	}
+	return d.last
+}
+
+// deliveryStates reads the rows of deliveries.
+func (s *Store) deliveryStates(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.DeliveryID]deliveryState, error) {
+	states := make(map[callbackd.DeliveryID]deliveryState, len(ids))
+	if len(ids) == 0 {
+		return states, nil
+	}
+	err := tx.Query(`SELECT o.callback_no, o.event_id,
+			(SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id) IS NOT NULL,
+			(SELECT n FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no ORDER BY n DESC LIMIT 1),
+			(SELECT state FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no ORDER BY n DESC LIMIT 1)
+		FROM `+s.d.Pairs("$1"), func(row Row) error {
+		var id callbackd.DeliveryID
+		var d deliveryState
+		var attempts *int
+		var last *callbackd.State
+		err := row.Scan(&id.Callback, &id.Event, &d.pending, &attempts, &last)
+		if attempts != nil && last != nil {
+			d.attempts, d.last = *attempts, *last
+		}
+		states[id] = d
+		return err
+	}, pairs(ids))
+	return states, err
+}
+
+// writeReplaySet stores the set of a replay.
+func writeReplaySet(tx Tx, id callbackd.ReplayID, set *codec.Set) error {
+	var parts, chunks [][]any
+	for _, p := range set.Parts() {
+		parts = append(parts, []any{id, p.Callback, p.Total})
+		for i, ids := range p.Chunks {
+			chunks = append(chunks, []any{id, p.Callback, i, ids})
+		}
+	}
+	if err := tx.Batch("INSERT INTO replay_parts (replay_id, callback_no, total) VALUES ($1, $2, $3)", nil, parts); err != nil {
+		return err
+	}
+	return tx.Batch("INSERT INTO replay_events (replay_id, callback_no, chunk, ids) VALUES ($1, $2, $3, $4)", nil, chunks)
+}

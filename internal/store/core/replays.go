@@ -1,0 +1,195 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+const replayColumns = "id, key_no, filter, rate, state, created_at, ended_at, next_due, total, due, skipped, created, delivered, failed, canceled"
+
+func scanReplay(row Row) (*callbackd.Replay, error) {
+	var r callbackd.Replay
+	var filter string
+	err := row.Scan(&r.ID, &r.Key, &filter, &r.Rate, &r.State, &r.CreatedAt, &r.EndedAt, &r.NextDue,
+		&r.Total, &r.Due, &r.Skipped, &r.Created, &r.Delivered, &r.Failed, &r.Canceled)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(filter), &r.Filter); err != nil {
+		return nil, damaged(fmt.Errorf("the filter of replay %s: %w", r.ID, err))
+	}
+	return &r, nil
+}
+
+// readReplay reads a replay of a key; AllKeys is possible. lock is the Lock of
+// the dialect or empty.
+func readReplay(tx Tx, key callbackd.KeyID, id callbackd.ReplayID, lock string) (r *callbackd.Replay, err error) {
+	err = tx.Query("SELECT "+replayColumns+" FROM replays WHERE id = $1"+lock, func(row Row) (err error) {
+		r, err = scanReplay(row)
+		return err
+	}, id)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil || key != store.AllKeys && r.Key != key {
+		return nil, callbackd.Errorf(callbackd.KindNotFound, "There is no replay %s; replays are removed some time after they ended.", id)
+	}
+	return r, nil
+}
+
+// Replay is part of [store.Replays].
+func (s *Store) Replay(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID) (r *callbackd.Replay, err error) {
+	err = s.db.Read(ctx, func(tx Tx) (err error) {
+		r, err = readReplay(tx, key, id, "")
+		return err
+	})
+	return r, err
+}
+
+// ListReplays is part of [store.Replays].
+func (s *Store) ListReplays(ctx context.Context, key callbackd.KeyID, after callbackd.ReplayID, limit int) (out []callbackd.Replay, next callbackd.ReplayID, err error) {
+	limit = min(max(limit, 1), store.MaxPage)
+	if after == 0 {
+		after = math.MaxInt64
+	}
+	sql, args := "SELECT "+replayColumns+" FROM replays WHERE id < $1 ORDER BY id DESC LIMIT $2", []any{after, limit + 1}
+	if key != store.AllKeys {
+		sql = "SELECT " + replayColumns + " FROM replays WHERE key_no = $3 AND id < $1 ORDER BY key_no DESC, id DESC LIMIT $2"
+		args = append(args, key)
+	}
+	err = s.db.Read(ctx, func(tx Tx) error {
+		out = nil
+		return tx.Query(sql, func(row Row) error {
+			r, err := scanReplay(row)
+			if err == nil {
+				out = append(out, *r)
+			}
+			return err
+		}, args...)
+	})
+	if err == nil && len(out) > limit {
+		out = out[:limit]
+		next = out[limit-1].ID
+	}
+	return out, next, err
+}
+
+// RunningReplays is part of [store.Replays].
+func (s *Store) RunningReplays(ctx context.Context) (ids []callbackd.ReplayID, err error) {
+	err = s.db.Read(ctx, func(tx Tx) error {
+		ids = nil
+		return tx.Query("SELECT id FROM replays WHERE state IN ('running', 'paused') AND state = 'running' ORDER BY id", func(row Row) error {
+			var id callbackd.ReplayID
+			err := row.Scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	})
+	return ids, err
+}
+
+// CountReplay is part of [store.Replays].
+func (s *Store) CountReplay(ctx context.Context, key callbackd.KeyID, f callbackd.ReplayFilter) (int64, error) {
+	set, err := s.chooseReplaySet(ctx, key, &f)
+	if err != nil {
+		return 0, err
+	}
+	return set.Total(), nil
+}
+
+// CreateReplay is part of [store.Replays].
+func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (out *callbackd.Replay, err error) {
+	filter, err := json.Marshal(r.Filter)
+	if err != nil {
+		return nil, err
+	}
+	set, err := s.chooseReplaySet(ctx, r.Key, &r.Filter)
+	if err != nil {
+		return nil, err
+	}
+	err = s.db.Write(ctx, 0, func(tx Tx) error {
+		id, err := s.nextReplayID(tx, r.Key, r.CreatedAt)
+		if err != nil {
+			return err
+		}
+		n, err := tx.Exec("INSERT INTO replays (id, key_no, filter, rate, state, created_at, total) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+			id, r.Key, string(filter), r.Rate, callbackd.ReplayRunning, r.CreatedAt, set.Total())
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return ErrRace
+		}
+		if err := writeReplaySet(tx, id, set); err != nil {
+			return err
+		}
+		out, err = readReplay(tx, r.Key, id, "")
+		store.Made(ctx, out)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// nextReplayID returns the id of a key's next replay. It refuses one more than
+// [callbackd.MaxReplays], and locks the key so that no other one begins meanwhile.
+func (s *Store) nextReplayID(tx Tx, key callbackd.KeyID, at time.Time) (callbackd.ReplayID, error) {
+	if err := tx.Query("SELECT no FROM keys WHERE no = $1"+s.d.Lock, func(Row) error { return nil }, key); err != nil {
+		return 0, err
+	}
+	var open int
+	err := tx.Query("SELECT count(*) FROM replays WHERE key_no = $1 AND state IN ('running', 'paused')", func(row Row) error { return row.Scan(&open) }, key)
+	if err != nil {
+		return 0, err
+	}
+	if open >= callbackd.MaxReplays {
+		return 0, callbackd.Errorf(callbackd.KindLimited, "%d replays of this API key have not ended, which is the limit; wait for one, or cancel one.", open)
+	}
+	var last callbackd.EventID
+	err = tx.Query("SELECT id FROM replays ORDER BY id DESC LIMIT 1", func(row Row) error { return row.Scan(&last) })
+	return callbackd.ReplayID(callbackd.NextEventID(last, at)), err
+}
+
+// SetReplayState is part of [store.Replays].
+func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID, state callbackd.ReplayState, at time.Time) (r *callbackd.Replay, err error) {
+	err = s.db.Write(ctx, Repeatable, func(tx Tx) error {
+		r, err = readReplay(tx, key, id, s.d.Lock)
+		if err != nil {
+			return err
+		}
+		store.Made(ctx, r)
+		changed, err := r.SetState(state, at)
+		if err != nil || !changed {
+			return err
+		}
+		return writeReplay(tx, r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// writeReplay stores what a step or a change of the state changes. The set of a
+// replay that ended is removed. The counts of outcomes are not written, because
+// records add to them.
+func writeReplay(tx Tx, r *callbackd.Replay) error {
+	if r.State.Ended() {
+		for _, sql := range []string{"DELETE FROM replay_parts WHERE replay_id = $1", "DELETE FROM replay_events WHERE replay_id = $1"} {
+			if _, err := tx.Exec(sql, r.ID); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := tx.Exec("UPDATE replays SET state = $2, ended_at = $3, next_due = $4, due = $5, skipped = $6, created = $7 WHERE id = $1",
+		r.ID, r.State, r.EndedAt, r.NextDue, r.Due, r.Skipped, r.Created)
+	return err
+}
