@@ -8,12 +8,12 @@ import (
 	"callbackd/bench/sim"
 )
 
-// simCommand plays nodes on one database, in virtual time.
+// simCommand simulates nodes on one database, in virtual time.
 func simCommand(fs *flag.FlagSet) func() error {
-	n, seed := fs.Int("nodes", 100, "nodes"), fs.Uint64("seed", 1, "the same seed plays the same")
+	n, seed := fs.Int("nodes", 100, "number of nodes"), fs.Uint64("seed", 1, "seed; the same one gives the same simulation")
 	cores := fs.Int("cores", 16, "cores of the database")
 	lost := fs.Float64("lost", 0.001, "share of messages and statements that are lost")
-	drift := fs.Float64("drift", 0.001, "how much faster or slower a node's clock runs, at most")
+	drift := fs.Float64("drift", 0.001, "how much faster or slower than the database's clock a node's runs, at most")
 	return func() error {
 		c := sim.Config{Seed: *seed, Cores: *cores, Lost: *lost, Drift: *drift, Starts: 1}
 		fmt.Printf("%d nodes, lease 10 s, a database of %d cores\n\n", *n, *cores)
@@ -25,7 +25,7 @@ func simCommand(fs *flag.FlagSet) func() error {
 		for _, p := range phases {
 			show(p)
 		}
-		fmt.Printf("\n%d attempts, %d records of buried nodes refused\n\n", started.Attempts()+w.Attempts(), started.Refused()+w.Refused())
+		fmt.Printf("\n%d attempts, %d records of evicted nodes refused\n\n", started.Attempts()+w.Attempts(), started.Refused()+w.Refused())
 		sim.Compare(fmt.Printf, *n, *seed)
 		return sim.Faults(started, w)
 	}
@@ -40,5 +40,5 @@ func show(p sim.Phase) {
 	if p.Shards > 0 {
 		lost = fmt.Sprintf("%d | %v, %v, %v", p.Shards, round(p.P50), round(p.P99), round(p.Max))
 	}
-	fmt.Printf("| %s | %s | %s | %d, %d | %d | %.2f, %.2f |\n", p.Name, settled, lost, p.Moved, p.Least, p.Statements, p.Cores, p.Peak)
+	fmt.Printf("| %s | %s | %s | %d, %d | %d | %.2f, %.2f |\n", p.Name, settled, lost, p.Moved, p.Needed, p.Statements, p.Cores, p.Peak)
 }

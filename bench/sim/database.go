@@ -8,21 +8,22 @@ import (
 	"callbackd/internal/store"
 )
 
-// database is one PostgreSQL: what internal/store/postgres keeps there of the
-// cluster, and how long it takes. Every statement needs one of the cores; those
-// that change hands wait for the row of the cluster, one after the other.
+// database is one PostgreSQL server: the tables of the cluster that
+// internal/store/postgres keeps, and the time that statements take. Every statement
+// needs a core. Statements that change an owner lock the cluster's row, so they come
+// one after the other.
 type database struct {
 	w        *World
 	cores    []time.Duration // when each is free
-	locked   bool            // the cluster's row
-	waiting  []func()        // for it
-	down     time.Duration   // until when nothing is answered
-	last     callbackd.NodeID
+	locked   bool            // the cluster's row is locked
+	waiting  []func()        // for the row
+	down     time.Duration   // until then it answers nothing
+	lastID   callbackd.NodeID
 	rows     map[callbackd.NodeID]*row
 	order    []callbackd.NodeID // of the rows
 	owners   [callbackd.Shards]callbackd.NodeID
 	revision int64
-	shown    *ownership // of the revision
+	cached   *ownership // of the revision
 
 	count   map[string]int
 	busy    time.Duration // of all cores
@@ -30,31 +31,31 @@ type database struct {
 }
 
 type row struct {
-	seen    time.Duration
-	leaving bool
-	skew    time.Duration
-	of      *node
+	lastSeen time.Duration
+	leaving  bool
+	skew     time.Duration
+	node     *node
 }
 
-// ownership is the map of owners at a revision.
+// ownership holds the owners of all shards at a revision.
 type ownership struct {
 	revision int64
 	owners   []callbackd.NodeID
 	count    map[callbackd.NodeID]int
 }
 
-func (d *database) show() *ownership {
-	if d.shown == nil || d.shown.revision != d.revision {
+func (d *database) ownership() *ownership {
+	if d.cached == nil || d.cached.revision != d.revision {
 		o := &ownership{d.revision, slices.Clone(d.owners[:]), map[callbackd.NodeID]int{}}
 		for _, no := range o.owners {
 			o.count[no]++
 		}
-		d.shown = o
+		d.cached = o
 	}
-	return d.shown
+	return d.cached
 }
 
-// serve is when a statement that begins now is done.
+// serve runs a statement on the core that is free first, and returns when it is done.
 func (d *database) serve(kind string, cost time.Duration) time.Duration {
 	first := 0
 	for i := range d.cores {
@@ -76,8 +77,8 @@ func (d *database) serve(kind string, cost time.Duration) time.Duration {
 	return end
 }
 
-// change is a transaction that holds the cluster's row until its commit; one
-// that changes nothing is not committed.
+// change runs a transaction that locks the cluster's row until its commit. One that
+// changes nothing has no commit to wait for.
 func (d *database) change(kind string, at func() (changed bool), done func()) {
 	begin := func() {
 		d.w.at(d.serve(kind, changeCost), func() {
@@ -105,23 +106,24 @@ func (d *database) change(kind string, at func() (changed bool), done func()) {
 }
 
 func (d *database) join(n *node) callbackd.NodeID {
-	d.last++
+	d.lastID++
 	d.revision++
-	d.rows[d.last] = &row{seen: d.w.now, of: n}
-	d.order = append(d.order, d.last)
-	return d.last
+	d.rows[d.lastID] = &row{lastSeen: d.w.now, node: n}
+	d.order = append(d.order, d.lastID)
+	return d.lastID
 }
 
-// beat fills the view, whose slice of nodes is used again.
-func (d *database) beat(b store.Heartbeat, nodes []store.Node) (v store.ClusterView) {
+// heartbeat renews the lease of a node and returns the view. It uses the slice nodes
+// again.
+func (d *database) heartbeat(b store.Heartbeat, nodes []store.Node) (v store.ClusterView) {
 	if r := d.rows[b.ID]; r != nil {
-		r.seen, r.leaving, r.skew = d.w.now, b.Leaving, b.Skew
+		r.lastSeen, r.leaving, r.skew = d.w.now, b.Leaving, b.Skew
 		v.Alive = true
 	}
 	v.Revision, v.Nodes = d.revision, nodes[:0]
 	for _, no := range d.order {
 		r := d.rows[no]
-		one := store.Node{ID: no, Unseen: d.w.now - r.seen}
+		one := store.Node{ID: no, Unseen: d.w.now - r.lastSeen}
 		one.Leaving, one.Skew = r.leaving, r.skew
 		v.Nodes = append(v.Nodes, one)
 	}
@@ -156,13 +158,13 @@ func (d *database) release(no callbackd.NodeID, shards []callbackd.Shard) {
 	d.revision++
 }
 
-func (d *database) bury(no callbackd.NodeID, unseen time.Duration) bool {
+func (d *database) evict(no callbackd.NodeID, unseen time.Duration) bool {
 	r := d.rows[no]
-	if r == nil || d.w.now-r.seen < unseen {
+	if r == nil || d.w.now-r.lastSeen < unseen {
 		return false
 	}
-	if unseen > 0 && !r.of.gone && !r.of.frozen && r.of.no == no {
-		d.w.wrongly++
+	if unseen > 0 && !r.node.gone && !r.node.frozen && r.node.id == no {
+		d.w.wronglyEvicted++
 	}
 	delete(d.rows, no)
 	d.order = slices.DeleteFunc(d.order, func(o callbackd.NodeID) bool { return o == no })

@@ -9,13 +9,13 @@ import (
 	"callbackd"
 )
 
-// Attempts is how many were started and checked.
+// Attempts returns the number of attempts that were started and checked.
 func (w *World) Attempts() int { return w.attempts }
 
-// Refused is how many records of buried nodes the database refused.
+// Refused returns the number of records of evicted nodes that the database refused.
 func (w *World) Refused() int { return w.refused }
 
-// Faults is an error that names what broke a promise.
+// Faults returns an error that names each broken promise; nil: none.
 func Faults(worlds ...*World) error {
 	var errs []error
 	for _, w := range worlds {
@@ -26,17 +26,17 @@ func Faults(worlds ...*World) error {
 	return errors.Join(errs...)
 }
 
-// Load is how the busiest node's traffic compares with the mean one's.
+// Load compares the traffic of the busiest node with the mean of all nodes.
 type Load struct {
 	Callbacks         int
-	Hottest           float64 // the share of all traffic that is the hottest callback's
-	Callback, Session float64 // busiest to mean: shards of callbacks, shards of sessions
+	Hottest           float64 // the busiest callback's share of all traffic
+	Callback, Session float64 // busiest node to mean, when callbacks or sessions are divided
 }
 
 // Balance divides the traffic of callbacks over n nodes with equal shares of
-// the shards. The traffic of the k-th busiest callback is 1/k of the first's,
-// and callbacks are as busy in no order of their numbers. For comparison the
-// same traffic, in sessions of about 20 events, by shards of sessions.
+// the shards. The traffic of the k-th busiest callback is 1/k of the first's, in
+// random order of their numbers. For comparison, the same traffic is divided by
+// sessions of about 20 events.
 func Balance(n, callbacks int, seed uint64) Load {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	node := func(s callbackd.Shard) int { return int(s) * n / callbackd.Shards }

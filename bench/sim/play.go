@@ -7,37 +7,36 @@ import (
 	"callbackd"
 )
 
-// Phase is what one disturbance did to a world.
+// Phase holds what one disturbance did to a world.
 type Phase struct {
-	Name          string
-	Settled       bool
-	Took          time.Duration // until every shard was delivered for and all had their share
-	Shards        int           // whose owner was lost
-	P50, P99, Max time.Duration // from then until another delivers
-	Moved, Least  int           // shards that changed hands, and that had to
-	Statements    int           // of all kinds, a second
-	Cores, Peak   float64       // of the database that were busy: at the mean, in the worst second
-	Buried        int           // of nodes that lived
-	Count         map[string]int
+	Name           string
+	Settled        bool
+	Took           time.Duration // until the world was settled again
+	Shards         int           // shards whose owner was lost
+	P50, P99, Max  time.Duration // from the loss until another node delivered
+	Moved, Needed  int           // shards that changed hands, and how many had to
+	Statements     int           // a second, without records
+	Cores, Peak    float64       // of the database that were busy: mean, and in the worst second
+	WronglyEvicted int           // live nodes
+	Count          map[string]int
 }
 
-// phase disturbs a settled world and waits until it is settled again, and a
-// while longer.
+// phase disturbs a settled world, waits until it is settled again, and then for rest.
 func (w *World) phase(name string, least int, limit, rest time.Duration, disturb func()) Phase {
-	w.handovers, w.claimed, w.wrongly = nil, 0, 0
+	w.takeovers, w.claims, w.wronglyEvicted = nil, 0, 0
 	w.db.count, w.db.busy = map[string]int{}, 0
-	w.lostAt = [callbackd.Shards]time.Duration{}
+	w.lostSince = [callbackd.Shards]time.Duration{}
 	start := w.now
 	disturb()
-	p := Phase{Name: name, Least: least}
-	p.Took, p.Settled = w.settle(limit)
+	p := Phase{Name: name, Needed: least}
+	p.Took, p.Settled = w.runUntilSettled(limit)
 	w.Run(rest)
 	took := w.now - start
-	slices.Sort(w.handovers)
-	if p.Shards = len(w.handovers); p.Shards > 0 {
-		p.P50, p.P99, p.Max = w.handovers[p.Shards/2], w.handovers[p.Shards*99/100], w.handovers[p.Shards-1]
+	slices.Sort(w.takeovers)
+	if p.Shards = len(w.takeovers); p.Shards > 0 {
+		p.P50, p.P99, p.Max = w.takeovers[p.Shards/2], w.takeovers[p.Shards*99/100], w.takeovers[p.Shards-1]
 	}
-	p.Moved, p.Buried, p.Count = w.claimed, w.wrongly, w.db.count
+	p.Moved, p.WronglyEvicted, p.Count = w.claims, w.wronglyEvicted, w.db.count
 	for _, k := range w.db.count {
 		p.Statements += k
 	}
@@ -51,11 +50,11 @@ func (w *World) phase(name string, least int, limit, rest time.Duration, disturb
 	return p
 }
 
-// Play disturbs n nodes in every way, one after the other.
+// Play disturbs a world of n nodes in every way, one after the other.
 func Play(n int, c Config) (*World, []Phase) {
 	w := New(c)
 	const rest = 20 * time.Second
-	lease := w.cfg.Lease
+	lease := w.config.Lease
 	limit := time.Duration(n)*100*time.Millisecond + 12*lease
 	few := max(1, n/10)
 	var out []Phase
@@ -66,12 +65,18 @@ func Play(n int, c Config) (*World, []Phase) {
 	refill := func(k int) {
 		w.Start(k, 100*time.Millisecond)
 		w.Run(time.Duration(k)*100*time.Millisecond + lease)
-		w.settle(limit)
+		w.runUntilSettled(limit)
 	}
 
-	add("rolling start, one in 100 ms", callbackd.Shards, func() { w.Start(n, 100*time.Millisecond); w.Run(time.Duration(n) * 100 * time.Millisecond) })
+	add("rolling start, one every 100 ms", callbackd.Shards, func() {
+		w.Start(n, 100*time.Millisecond)
+		w.Run(time.Duration(n) * 100 * time.Millisecond)
+	})
 	add("nothing happens", 0, func() {})
-	add("one more", share(1, n+1), func() { w.Start(1, 0); w.Run(50 * time.Millisecond) })
+	add("one more", share(1, n+1), func() {
+		w.Start(1, 0)
+		w.Run(50 * time.Millisecond)
+	})
 	add("one leaves", share(1, n+1), func() { w.Leave(1) })
 	w.removeLeft()
 	add("one is killed", share(1, n), func() { w.Kill(1) })
@@ -80,27 +85,39 @@ func Play(n int, c Config) (*World, []Phase) {
 	refill(few)
 	add("half is killed", share(n/2, n), func() { w.Kill(n / 2) })
 	refill(n / 2)
-	add("a tenth sleeps for three leases", 2*share(few, n), func() { w.Freeze(few, 3*lease); w.Run(3*lease + time.Second) })
-	add("the database is away for half a lease", 0, func() { w.Outage(lease / 2); w.Run(lease / 2) })
-	add("the database is away for three leases", 0, func() { w.Outage(3 * lease); w.Run(3*lease + time.Second) })
+	add("a tenth is frozen for three leases", 2*share(few, n), func() {
+		w.Freeze(few, 3*lease)
+		w.Run(3*lease + time.Second)
+	})
+	add("the database is away for half a lease", 0, func() {
+		w.Outage(lease / 2)
+		w.Run(lease / 2)
+	})
+	add("the database is away for three leases", 0, func() {
+		w.Outage(3 * lease)
+		w.Run(3*lease + time.Second)
+	})
 	add("a tenth has a clock 3 min off", share(few, n), func() { w.Skew(few, 3*time.Minute) })
 	return w, out
 }
 
-// removeLeft ends the processes that left.
+// removeLeft ends the processes of nodes that left.
 func (w *World) removeLeft() {
 	for _, n := range w.nodes {
 		if n.leaving && !n.gone {
 			n.gone = true
-			no := n.no
-			w.db.change("leave", func() bool { return w.db.bury(no, -time.Hour) }, func() {})
+			no := n.id
+			w.db.change("leave", func() bool { return w.db.evict(no, -time.Hour) }, func() {})
 		}
 	}
 	w.Run(time.Second)
 }
 
-// StartAtOnce starts n nodes in the same moment on an empty database.
+// StartAtOnce starts n nodes at the same moment on an empty database.
 func StartAtOnce(n int, c Config) (*World, Phase) {
 	w := New(c)
-	return w, w.phase("all start at once", callbackd.Shards, 10*time.Minute, 20*time.Second, func() { w.Start(n, 0); w.Run(50 * time.Millisecond) })
+	return w, w.phase("all start at once", callbackd.Shards, 10*time.Minute, 20*time.Second, func() {
+		w.Start(n, 0)
+		w.Run(50 * time.Millisecond)
+	})
 }

@@ -1,13 +1,12 @@
-// Package sim plays up to a thousand nodes on one database, in virtual time,
-// by a seed. How they divide the shards is decided by the rule that the
-// product uses, cluster.Decide with cluster.TimingOf; what is around it is a
-// model: the database and its locks, the network and what it loses, clocks
-// that run and stand apart, and processes that die, sleep or come and go.
+// Package sim simulates up to a thousand nodes on one database, in virtual time and
+// from a seed. The nodes divide the shards by the product's own rule, cluster.Decide
+// with cluster.TimingOf. The rest is a model: the database and its locks, the network
+// and its losses, clocks that are wrong or run at unequal speed, and processes that
+// die, freeze, start and leave.
 //
-// It answers what no test with real processes can afford to ask: how long a
-// thousand nodes take to share the work of five hundred that died, what a
-// change of hands costs the database, and whether two nodes could ever write
-// for one shard.
+// It answers what tests with real processes cannot: how long a thousand nodes take to
+// divide the work of five hundred that died, what that costs the database, and whether
+// two nodes could ever deliver for one shard.
 package sim
 
 import (
@@ -20,55 +19,55 @@ import (
 	"callbackd/internal/cluster"
 )
 
-// Config is what a world is made of. Zero members take the defaults.
+// Config describes a world. Zero fields take the defaults.
 type Config struct {
 	Seed   uint64
 	Lease  time.Duration
 	Cores  int     // of the database
-	Lost   float64 // share of the messages, and of the statements, that are lost
-	Drift  float64 // how much faster or slower than the database's a clock runs, at most
-	Starts float64 // attempts that each node starts in a second, to be checked
+	Lost   float64 // share of messages and statements that are lost
+	Drift  float64 // how much faster or slower than the database's clock a node's runs, at most
+	Starts float64 // attempts that each node starts in a second
 }
 
-// What statements cost the database, measured on PostgreSQL 15 with
-// internal/store/postgres over TCP: CPU, and how long a commit is waited for.
+// What statements cost the database: CPU, and the wait for a commit. Measured on
+// PostgreSQL 15 with internal/store/postgres over TCP.
 const (
-	beatCost     = 250 * time.Microsecond
-	beatPerNode  = 1100 * time.Nanosecond
-	ownersCost   = time.Millisecond // when the map is read anew
-	changeCost   = 600 * time.Microsecond
-	commitWait   = 2 * time.Millisecond
-	postCost     = 80 * time.Microsecond
-	postPerNode  = 55 * time.Microsecond // for each node that listens
-	recordCost   = 100 * time.Microsecond
-	adoptTime    = 10 * time.Millisecond // to read what is owed
-	leaseConns   = 2                     // connections of a node for all of this
-	patience     = 10 * time.Second      // for which a statement is tried again
-	noticeFailed = 200 * time.Millisecond
+	heartbeatCost    = 250 * time.Microsecond
+	heartbeatPerNode = 1100 * time.Nanosecond
+	ownersCost       = time.Millisecond // when the map of owners is read again
+	changeCost       = 600 * time.Microsecond
+	commitWait       = 2 * time.Millisecond
+	notifyCost       = 80 * time.Microsecond
+	notifyPerNode    = 55 * time.Microsecond // for each node that listens
+	recordCost       = 100 * time.Microsecond
+	adoptTime        = 10 * time.Millisecond // to read the pending deliveries
+	leaseConns       = 2                     // connections of a node for all of this
+	retryFor         = 10 * time.Second      // for which a statement is tried again
+	noticeFailed     = 200 * time.Millisecond
 )
 
-// World is one cluster and its time.
+// World is one cluster in its own time.
 type World struct {
-	cfg    Config
-	timing cluster.Timing
-	rng    *rand.Rand
-	now    time.Duration
-	seq    int
-	queue  events
-	db     database
-	nodes  []*node
-	holder [callbackd.Shards]*node         // who began to deliver last
-	lostAt [callbackd.Shards]time.Duration // since when nobody does; 0: somebody does
+	config     Config
+	timing     cluster.Timing
+	rng        *rand.Rand
+	now        time.Duration
+	eventCount int
+	events     events
+	db         database
+	nodes      []*node
+	deliverer  [callbackd.Shards]*node         // the node that delivers, or did last
+	lostSince  [callbackd.Shards]time.Duration // when the last one stopped; 0: it did not
 
-	handovers  []time.Duration
-	claimed    int // shards that changed hands
-	attempts   int
-	refused    int // records of nodes that were buried
-	wrongly    int // burials of nodes that lived
-	Violations []string
+	takeovers      []time.Duration
+	claims         int // shards that changed hands
+	attempts       int
+	refused        int // records that were refused, of evicted nodes
+	wronglyEvicted int // evictions of live nodes
+	Violations     []string
 }
 
-// New is a world without nodes.
+// New makes a world without nodes.
 func New(c Config) *World {
 	if c.Lease == 0 {
 		c.Lease = cluster.DefaultLease
@@ -76,7 +75,7 @@ func New(c Config) *World {
 	if c.Cores == 0 {
 		c.Cores = 16
 	}
-	w := &World{cfg: c, timing: cluster.TimingOf(c.Lease), rng: rand.New(rand.NewPCG(c.Seed, 1))}
+	w := &World{config: c, timing: cluster.TimingOf(c.Lease), rng: rand.New(rand.NewPCG(c.Seed, 1))}
 	w.db = database{w: w, cores: make([]time.Duration, c.Cores), rows: map[callbackd.NodeID]*row{}, revision: 1}
 	return w
 }
@@ -104,8 +103,8 @@ func (e *events) Pop() any {
 }
 
 func (w *World) at(t time.Duration, do func()) {
-	w.seq++
-	heap.Push(&w.queue, event{t, w.seq, do})
+	w.eventCount++
+	heap.Push(&w.events, event{t, w.eventCount, do})
 }
 
 func (w *World) after(d time.Duration, do func()) { w.at(w.now+d, do) }
@@ -113,15 +112,16 @@ func (w *World) after(d time.Duration, do func()) { w.at(w.now+d, do) }
 // Run lets time pass.
 func (w *World) Run(d time.Duration) {
 	end := w.now + d
-	for len(w.queue) > 0 && w.queue[0].at <= end {
-		e := heap.Pop(&w.queue).(event)
+	for len(w.events) > 0 && w.events[0].at <= end {
+		e := heap.Pop(&w.events).(event)
 		w.now = e.at
 		e.do()
 	}
 	w.now = end
 }
 
-// latency is one way over the network: mostly short, now and then not.
+// latency returns how long one way over the network takes: mostly short, now and then
+// long.
 func (w *World) latency() time.Duration {
 	d := 200*time.Microsecond + time.Duration(w.rng.ExpFloat64()*float64(200*time.Microsecond))
 	if w.rng.IntN(1000) == 0 {
@@ -130,7 +130,7 @@ func (w *World) latency() time.Duration {
 	return d
 }
 
-func (w *World) lost() bool { return w.cfg.Lost > 0 && w.rng.Float64() < w.cfg.Lost }
+func (w *World) isLost() bool { return w.config.Lost > 0 && w.rng.Float64() < w.config.Lost }
 
 func (w *World) violation(format string, args ...any) {
 	if len(w.Violations) < 20 {
@@ -138,14 +138,14 @@ func (w *World) violation(format string, args ...any) {
 	}
 }
 
-// Start adds nodes, one every so often.
+// Start starts n nodes, one each time every has passed.
 func (w *World) Start(n int, every time.Duration) {
 	for i := range n {
 		w.after(time.Duration(i)*every, func() { w.join() })
 	}
 }
 
-// alive is the nodes that work.
+// alive returns the nodes that are not dead.
 func (w *World) alive() (out []*node) {
 	for _, n := range w.nodes {
 		if !n.gone {
@@ -155,40 +155,40 @@ func (w *World) alive() (out []*node) {
 	return out
 }
 
-// pick is k of the nodes that work.
+// pick returns k random nodes that are not dead.
 func (w *World) pick(k int) []*node {
 	all := w.alive()
 	w.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:k]
 }
 
-// Kill ends k nodes at once, without a word.
+// Kill ends k nodes at once. They tell nobody.
 func (w *World) Kill(k int) {
 	for _, n := range w.pick(k) {
 		n.gone = true
-		n.lose()
+		n.markLost()
 	}
 }
 
-// Freeze stops k nodes, as SIGSTOP or a virtual machine that is suspended.
+// Freeze stops k nodes for a while, like SIGSTOP or a suspended virtual machine.
 func (w *World) Freeze(k int, d time.Duration) {
 	for _, n := range w.pick(k) {
 		n.frozen = true
-		n.lose()
+		n.markLost()
 		w.after(d, n.thaw)
 	}
 }
 
-// Leave lets k nodes go in good order.
+// Leave makes k nodes give up their shards and go.
 func (w *World) Leave(k int) {
 	for _, n := range w.pick(k) {
 		n.leaving = true
-		n.lose()
-		n.hurry()
+		n.markLost()
+		n.refreshSoon()
 	}
 }
 
-// Skew sets the clocks of k nodes.
+// Skew makes the clocks of k nodes wrong.
 func (w *World) Skew(k int, by time.Duration) {
 	for _, n := range w.pick(k) {
 		n.skew = by
@@ -198,8 +198,8 @@ func (w *World) Skew(k int, by time.Duration) {
 // Outage makes the database answer nothing for a while.
 func (w *World) Outage(d time.Duration) { w.db.down = w.now + d }
 
-// Settled tells whether every shard is delivered for, and those nodes that
-// may own shards have as many as the others, or one more.
+// Settled tells whether a node delivers for every shard, and the nodes that may own
+// shards have equal numbers of them, or one more.
 func (w *World) Settled() bool {
 	least, most, sum := callbackd.Shards, 0, 0
 	for _, n := range w.nodes {
@@ -207,12 +207,12 @@ func (w *World) Settled() bool {
 			continue
 		}
 		if n.frozen || n.leaving || n.skew.Abs() > callbackd.MaxSkew {
-			if n.mine+n.given > 0 {
+			if n.mine+n.draining > 0 {
 				return false
 			}
 			continue
 		}
-		if n.no == 0 || n.given > 0 || n.unread > 0 || !n.leased() {
+		if n.id == 0 || n.draining > 0 || n.notAdopted > 0 || !n.leased() {
 			return false
 		}
 		least, most, sum = min(least, n.mine), max(most, n.mine), sum+n.mine
@@ -220,8 +220,8 @@ func (w *World) Settled() bool {
 	return sum == callbackd.Shards && most-least <= 1
 }
 
-// settle runs until the world is settled, or for the time given.
-func (w *World) settle(limit time.Duration) (took time.Duration, ok bool) {
+// runUntilSettled lets time pass until the world is settled, or limit is over.
+func (w *World) runUntilSettled(limit time.Duration) (took time.Duration, ok bool) {
 	start := w.now
 	for w.now-start < limit {
 		w.Run(50 * time.Millisecond)
