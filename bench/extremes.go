@@ -21,9 +21,9 @@ import (
 	"callbackd/internal/store/sqlite"
 )
 
-// extremes measures the rows that need a large or a sick surrounding: the
-// memory of a backlog, the start with one, and a healthy receiver beside a
-// thousand that hang.
+// extremes measures what needs a large store or bad receivers: the memory that a
+// backlog takes, the start with one, and a healthy receiver while a thousand others
+// hang.
 type extremes struct {
 	pending, callbacks, finished, hanging int
 	onPostgres                            bool // of lists
@@ -70,8 +70,8 @@ func (x *extremes) run(rows ...func() error) error {
 	return nil
 }
 
-// fixture is a data directory made through the store, faster than through
-// HTTP.
+// fixture is a data directory that is filled through the store, which is faster than
+// through HTTP.
 type fixture struct {
 	store.Store
 	dir   string
@@ -96,8 +96,8 @@ func (f *fixture) callback(ev callbackd.EventType, name, url string) (*callbackd
 	return cb, err
 }
 
-// fill accepts n events of 1 KiB, spread over sessions of 20; each gets an
-// outcome when finish is set.
+// fill accepts n events of 1 KiB in sessions of 20. With finish set, each delivery is
+// recorded as delivered.
 func (f *fixture) fill(ev callbackd.EventType, n int, finish bool) error {
 	ctx := context.Background()
 	pad := make([]byte, 900)
@@ -146,8 +146,8 @@ func row(figure, format string, args ...any) {
 	fmt.Printf("| %s | %s |\n", figure, fmt.Sprintf(format, args...))
 }
 
-// backlog is a dead receiver's: how soon another callback's delivery goes out
-// after a start, and what the backlog costs in memory.
+// backlog measures a start with the backlog of a dead receiver: how soon another
+// callback's delivery is sent, and the memory that the backlog takes.
 func (x *extremes) backlog() error {
 	f, err := x.fixture("backlog")
 	if err != nil {
@@ -191,7 +191,7 @@ func (x *extremes) backlog() error {
 	return nil
 }
 
-// growth compares the memory of few callbacks with that of many.
+// growth compares the memory that one callback takes with that of many.
 func (x *extremes) growth() error {
 	measure := func(name string, callbacks int) (float64, error) {
 		f, err := x.fixture(name)
@@ -246,8 +246,8 @@ func (x *extremes) growth() error {
 	return err
 }
 
-// history compares the CPU of an event on an empty store and on one with
-// many finished deliveries, interleaved.
+// history compares the CPU that an event takes on an empty store with that on a store
+// with many finished deliveries. The rounds of both alternate.
 func (x *extremes) history() error {
 	b := &bench{n: 20_000, c: 64, rounds: 3, sessions: 2000}
 	var err error
@@ -288,8 +288,25 @@ func (x *extremes) history() error {
 	return nil
 }
 
-// isolation compares a healthy receiver's latency alone and beside hanging
-// ones.
+// hangingCallbacks makes n callbacks with the receiver url, for as many keys as that
+// takes.
+func (f *fixture) hangingCallbacks(n int, url string) (err error) {
+	for i := range n {
+		if i%callbackd.MaxCallbacks == 0 {
+			f.key, err = f.CreateKey(context.Background(), callbackd.Key{Account: "bench", APIKey: fmt.Sprint("hang", i/callbackd.MaxCallbacks), Secret: "bench", CreatedAt: time.Now()})
+			if err != nil {
+				return err
+			}
+		}
+		if _, err = f.callback(callbackd.Complete, fmt.Sprint("c", i), url); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isolation compares the latency of a healthy receiver alone with that while other
+// receivers hang.
 func (x *extremes) isolation() error {
 	f, err := x.fixture("isolation")
 	if err != nil {
@@ -309,14 +326,8 @@ func (x *extremes) isolation() error {
 	}))
 	defer hang.Close()
 	defer close(release)
-	_, err = f.callback(callbackd.StatusChange, "default", sink.url)
-	for i := 0; err == nil && i < x.hanging; i++ {
-		if i%callbackd.MaxCallbacks == 0 {
-			if f.key, err = f.CreateKey(context.Background(), callbackd.Key{Account: "bench", APIKey: fmt.Sprint("hang", i/callbackd.MaxCallbacks), Secret: "bench", CreatedAt: time.Now()}); err != nil {
-				break
-			}
-		}
-		_, err = f.callback(callbackd.Complete, fmt.Sprint("c", i), hang.URL)
+	if _, err = f.callback(callbackd.StatusChange, "default", sink.url); err == nil {
+		err = f.hangingCallbacks(x.hanging, hang.URL)
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
@@ -352,6 +363,6 @@ func (x *extremes) isolation() error {
 		}
 	}
 	beside, err := steady()
-	row(fmt.Sprintf("publish to arrival at 500/s, alone and beside %d hanging receivers, p99", x.hanging), "%v, %v (%.2f ×)", alone.P99.Round(10*time.Microsecond), beside.P99.Round(10*time.Microsecond), float64(beside.P99)/float64(alone.P99))
+	row(fmt.Sprintf("publish to arrival at 500/s, alone and while %d receivers hang, p99", x.hanging), "%v, %v (%.2f ×)", alone.P99.Round(10*time.Microsecond), beside.P99.Round(10*time.Microsecond), float64(beside.P99)/float64(alone.P99))
 	return err
 }

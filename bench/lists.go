@@ -18,10 +18,10 @@ import (
 	"callbackd/internal/store/postgres"
 )
 
-// pagesOf is how often each page is read.
+// pagesOf is the number of times that each page is read.
 const pagesOf = 31
 
-// lists is how soon the pages come that people look at, with a long history.
+// lists measures how soon list pages come when the history is long.
 func (x *extremes) lists() error {
 	history := x.longHistory
 	if x.onPostgres {
@@ -83,7 +83,7 @@ func medianOf(get func() error) (time.Duration, error) {
 	return median(took), nil
 }
 
-// signedIn reads pages of the console as the key's holder.
+// signedIn reads pages of the console as a user who logged in with the key.
 func signedIn(cl *client.Client) (func(page string) error, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -110,7 +110,7 @@ func signedIn(cl *client.Client) (func(page string) error, error) {
 	return get, get("/console/")
 }
 
-// longHistory is a store whose deliveries were accepted and recorded.
+// longHistory makes a store whose deliveries were accepted and recorded.
 func (x *extremes) longHistory() (*fixture, error) {
 	f, err := x.fixture("lists")
 	if err != nil {

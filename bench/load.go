@@ -16,7 +16,7 @@ import (
 	"callbackd/client"
 )
 
-// target is what is loaded, in turn: callbackd's POST /v1/events with an API
+// target is what the load is sent to, in turn: callbackd's POST /v1/events with an API
 // key, on one node or on several, or the relay.
 type target []place
 
@@ -25,15 +25,14 @@ type place struct {
 	headers http.Header
 }
 
-// answered is how long calls took.
+// answered holds how long calls took.
 type answered struct {
 	took     time.Duration // all of them together
 	p50, p99 time.Duration // one
 }
 
 // load publishes n events of 1 KiB from c connections, one event a request,
-// over the given number of sessions. With rate > 0 it keeps to that many a
-// second.
+// over the given number of sessions. With rate > 0 it publishes that many a second.
 func load(t target, n, c, sessions int, rate float64) (answered, error) {
 	pad := strings.Repeat("x", 850)
 	return loadWith(n, c, rate, func(i int, body *bytes.Buffer) place {
@@ -42,8 +41,7 @@ func load(t target, n, c, sessions int, rate float64) (answered, error) {
 	})
 }
 
-// loadWith makes n calls; request writes the body of call i and says where it
-// goes.
+// loadWith makes n calls. request writes the body of call i and returns its target.
 func loadWith(n, c int, rate float64, request func(i int, body *bytes.Buffer) place) (answered, error) {
 	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c, DisableCompression: true}, Timeout: 30 * time.Second}
 	var next atomic.Int64
@@ -110,7 +108,7 @@ func post(hc *http.Client, to place, body []byte) error {
 	return err
 }
 
-// asked reads a sink's report.
+// asked reads what a sink reports.
 func asked(sinkURL, query string) (arrived, error) {
 	resp, err := http.Get(sinkURL + query)
 	if err != nil {

@@ -1,15 +1,15 @@
-// Command bench measures callbackd against the bare limit on the same
-// machine in the same run, and prints a table of ratios.
+// Command bench measures callbackd, and beside it the least that the same work could
+// cost on the same machine in the same run, and prints their ratios.
 //
-//	go run ./bench table    everything, interleaved (a few minutes)
+//	go run ./bench table    all measurements; the rounds alternate (a few minutes)
 //	go run ./bench sink     a receiver that answers 200
 //	go run ./bench relay    a server that forwards each POST and keeps nothing
-//	go run ./bench sessions an event of a session's change against the same event published
+//	go run ./bench sessions a change of a session, compared with publishing the same event
 //	go run ./bench postgres the same load on SQLite and on PostgreSQL, with one node and with three
-//	go run ./bench sim      up to 1,000 nodes on one database, in virtual time
-//	go run ./bench extremes the rows with a large backlog, history, or sick receivers
-//	go run ./bench lists    how soon list pages come with a long history; -postgres for that store
-//	go run ./bench visitors one visitor that takes all it can, and the calls of another key
+//	go run ./bench sim      a simulation of up to 1,000 nodes on one database, in virtual time
+//	go run ./bench extremes a large backlog, a long history, and receivers that hang
+//	go run ./bench lists    how soon list pages come with a long history; -postgres on PostgreSQL
+//	go run ./bench visitors the calls of one key while one visitor takes all it can
 //	go run ./bench profile  a CPU profile of the server under load
 //	go run ./bench load     publishes events and waits for their arrival
 package main

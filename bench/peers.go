@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// sink answers 200 and keeps how long each event was under way: its body
-// carries the time it was published at, as nanoseconds in "at".
+// sink is a receiver that answers 200. It notes how long each event was under way:
+// "at" in the body is the time of its publishing, in nanoseconds.
 type sink struct {
 	mu              sync.Mutex
 	taken, repeated int
@@ -58,7 +58,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 }
 
-// arrived is what a sink tells: GET /, and /?reset=1 to begin anew.
+// arrived is what a sink reports at GET /. GET /?reset=1 makes it begin anew.
 type arrived struct {
 	Taken, Repeated int
 	P50, P99        time.Duration
@@ -84,7 +84,7 @@ func serveOn(addr string, h http.Handler) error {
 	}
 	fmt.Println("listening on http://" + l.Addr().String())
 	srv := &http.Server{Handler: h}
-	time.AfterFunc(30*time.Minute, func() { srv.Close() }) // never left behind
+	time.AfterFunc(30*time.Minute, func() { srv.Close() }) // in case nobody ends it
 	return srv.Serve(l)
 }
 
@@ -93,7 +93,8 @@ func sinkCommand(fs *flag.FlagSet) func() error {
 	return func() error { return serveOn(*addr, &sink{}) }
 }
 
-// relayCommand is the bare limit: net/http in, net/http out, nothing kept.
+// relayCommand runs a server that forwards each POST and stores nothing: the least that
+// a delivery can cost with net/http.
 func relayCommand(fs *flag.FlagSet) func() error {
 	addr := fs.String("listen", "127.0.0.1:0", "address on loopback")
 	to := fs.String("to", "", "URL to forward to")

@@ -18,17 +18,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// rowLimit ends a measurement that does not end by itself.
+// rowLimit is the time after which a measurement is given up.
 const rowLimit = 30 * time.Second
 
-// steadyRate is what latencies are measured at, in events a second.
+// steadyRate is the rate at which latencies are measured, in events a second.
 const steadyRate = 500
 
-// storedKeys is how many API keys share the load, each with a callback: nodes
-// divide the callbacks. It divides the number of sessions.
+// storedKeys is the number of API keys that share the load. Each has a callback,
+// because nodes divide the callbacks. The number of sessions is a multiple of it.
 const storedKeys = 10
 
-// productionLike are the settings of a server that is durable and not starved.
+// productionLike holds the settings of a server that is durable and has enough memory.
 var productionLike = []string{
 	"fsync=on", "synchronous_commit=on", "full_page_writes=on",
 	"shared_buffers=512MB", "min_wal_size=1GB", "max_wal_size=4GB", "checkpoint_timeout=15min",
@@ -56,7 +56,7 @@ type stored struct {
 	runs  []storedFigures
 }
 
-// storedFigures are of one measurement. What is counted is an event's share.
+// storedFigures holds the result of one measurement. Counts are for one event.
 type storedFigures struct {
 	rate                 float64
 	server, database     time.Duration
@@ -169,7 +169,7 @@ func (s *stored) stop() {
 	}
 }
 
-// measureStored loads s as hard as it goes, and then at a steady rate.
+// measureStored measures s at the highest rate, and then at a steady one.
 func (b *bench) measureStored(s *stored) (f storedFigures, err error) {
 	watch := time.AfterFunc(rowLimit, func() {
 		fmt.Fprintf(os.Stderr, "%s: stopped after %v; give fewer -events\n", s.name, rowLimit)
@@ -216,8 +216,8 @@ func (b *bench) warm(s *stored) error {
 	return s.db.checkpoint()
 }
 
-// arrive publishes n events and waits until they arrived. Latencies are of
-// the last call of it, repeats of all.
+// arrive publishes n events and waits until they arrived. Latencies are those of its
+// last call, repeats those of all calls.
 func (b *bench) arrive(s *stored, n int, rate float64, f *storedFigures) error {
 	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
 		return err
@@ -235,7 +235,7 @@ func (b *bench) arrive(s *stored, n int, rate float64, f *storedFigures) error {
 	return err
 }
 
-// used is what was used so far.
+// used returns what was used so far.
 type used struct {
 	server, database time.Duration
 	bytes, wal       int64
@@ -255,7 +255,7 @@ func (s *stored) uses() (u used, err error) {
 	return u, err
 }
 
-// database is a PostgreSQL of the bench's own.
+// database is a PostgreSQL server that only the bench uses.
 type database struct {
 	server *pgtest.Server
 	conn   *pgx.Conn
@@ -286,7 +286,7 @@ func startDatabase(settings ...string) (*database, error) {
 	return db, nil
 }
 
-// postmaster is the process that all processes of a server descend from.
+// postmaster returns the first process of a server, the parent of all others.
 func postmaster(dir string) (int, error) {
 	f, err := os.Open(filepath.Join(dir, "postmaster.pid"))
 	if err != nil {
@@ -300,8 +300,8 @@ func postmaster(dir string) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(line))
 }
 
-// age leaves files of the log behind to be used again, as a server has them
-// that runs for a while: a new one is first filled with zeros.
+// age makes the server's log have files to use again, as after some time of use. A new
+// file would first be filled with zeros.
 func (d *database) age() error {
 	for range 16 {
 		if _, err := d.conn.Exec(context.Background(), "SELECT pg_logical_emit_message(false, 'bench', ''), pg_switch_wal()"); err != nil {
@@ -345,7 +345,7 @@ func (d *database) images(from, to int64) (n int64, err error) {
 	return n, err
 }
 
-// printStatements tells what each statement cost the database, an event.
+// printStatements prints what each statement cost the database for one event.
 func (d *database) printStatements(events int) error {
 	ctx := context.Background()
 	if _, err := d.conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"); err != nil {

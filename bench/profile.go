@@ -22,8 +22,8 @@ import (
 	"callbackd/internal/app"
 )
 
-// profileCommand runs the server in this process under a CPU profile, with
-// sink and load in processes of their own.
+// profileCommand runs the server in this process under a CPU profile. The receiver
+// and the load are other processes.
 func profileCommand(fs *flag.FlagSet) func() error {
 	n, c := fs.Int("events", 40_000, "events"), fs.Int("c", 64, "connections")
 	out := fs.String("o", "cpu.pprof", "file to write; go tool pprof reads it")
@@ -41,6 +41,18 @@ func profileCommand(fs *flag.FlagSet) func() error {
 	}
 }
 
+// createKey makes a store with the API key that the load uses.
+func createKey(ctx context.Context, place app.StoreConfig) error {
+	s, err := place.Open(ctx, true, nil)
+	if err != nil {
+		return err
+	}
+	_, err = s.CreateKey(ctx, callbackd.Key{Account: "bench", APIKey: "bench", Secret: "bench", CreatedAt: time.Now()})
+	return errors.Join(err, s.Close())
+}
+
+// profile publishes n events from c connections to a server in this process and
+// writes its CPU profile to out.
 func profile(n, c int, out string, onPostgres bool) (err error) {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "callbackd-profile-")
@@ -66,12 +78,7 @@ func profile(n, c int, out string, onPostgres bool) (err error) {
 		defer db.server.Stop()
 		place = app.StoreConfig{DatabaseURL: db.server.URL(""), KeysetFile: filepath.Join(dir, "secret-keys.json")}
 	}
-	s, err := place.Open(ctx, true, nil)
-	if err != nil {
-		return err
-	}
-	_, err = s.CreateKey(ctx, callbackd.Key{Account: "bench", APIKey: "bench", Secret: "bench", CreatedAt: time.Now()})
-	if err = errors.Join(err, s.Close()); err != nil {
+	if err := createKey(ctx, place); err != nil {
 		return err
 	}
 	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", StoreConfig: place, Log: slog.New(slog.DiscardHandler), Retention: time.Hour,
@@ -96,25 +103,32 @@ func profile(n, c int, out string, onPostgres bool) (err error) {
 	load := exec.Command(self, "load", "-server", a.URL(), "-account", "bench", "-key", "bench", "-secret", "bench", "-sink", sink.url,
 		"-events", strconv.Itoa(n), "-c", strconv.Itoa(c))
 	load.Stdout, load.Stderr = os.Stdout, os.Stderr
-	before, err := (&process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}).cpu()
+	used, err := cpuDuring(load.Run)
 	if err != nil {
 		return err
 	}
-	if err := load.Run(); err != nil {
-		return err
-	}
-	after, err := (&process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}).cpu()
-	if err != nil {
-		return err
-	}
-	fmt.Printf("CPU an event: %v\n", (after-before)/time.Duration(n))
+	fmt.Printf("CPU an event: %v\n", used/time.Duration(n))
 	if err := printCommits(a.URL()); err != nil || db == nil {
 		return err
 	}
 	return db.printStatements(n)
 }
 
-// printCommits tells how many commands shared a commit.
+// cpuDuring returns the processor time that this process uses while f runs.
+func cpuDuring(f func() error) (time.Duration, error) {
+	self := &process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}
+	before, err := self.cpu()
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, err := self.cpu()
+	return after - before, err
+}
+
+// printCommits prints the metrics that tell how many commands shared a commit.
 func printCommits(url string) error {
 	resp, err := http.Get(url + "/metrics")
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"callbackd/client"
 )
 
-// sessionsCommand measures what it costs that an event has its cause: a photo
-// of a session that callbackd keeps, against the same STAGE_CHANGE published.
+// sessionsCommand compares the cost of a photo that changes a session in callbackd, and
+// so makes a STAGE_CHANGE event, with that of publishing the same event.
 func sessionsCommand(fs *flag.FlagSet) func() error {
 	b := &bench{}
 	fs.IntVar(&b.n, "events", 20_000, "events of each measurement")
@@ -28,7 +28,7 @@ func sessionsCommand(fs *flag.FlagSet) func() error {
 	return b.sessionRow
 }
 
-// photoURL is as long as makes an event of 1 KiB.
+// photoURL is so long that the event has 1 KiB.
 var photoURL = "https://photos.example.com/" + strings.Repeat("x", 830) + ".jpg"
 
 func (b *bench) sessionRow() error {
@@ -93,7 +93,7 @@ func (b *bench) sessionRow() error {
 	return nil
 }
 
-// calls makes n signed calls of a kind.
+// calls makes n signed calls of one kind.
 func (b *bench) calls(cl *client.Client, request func(int, *bytes.Buffer) string) func(n int) error {
 	return func(n int) error {
 		h := signed(cl)
@@ -102,8 +102,7 @@ func (b *bench) calls(cl *client.Client, request func(int, *bytes.Buffer) string
 	}
 }
 
-// inspections creates sessions and leads each into PROCESS, with half of its
-// photos.
+// inspections creates sessions and brings each to PROCESS, with half of its photos.
 func (b *bench) inspections(cl *client.Client) ([]string, error) {
 	keys, errs := make([]string, b.sessions), make([]error, b.sessions)
 	with := *cl

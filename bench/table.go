@@ -22,7 +22,7 @@ import (
 	"callbackd/internal/signature"
 )
 
-// eventsTarget is POST /v1/events, signed for the next five minutes.
+// eventsTarget returns POST /v1/events as a target, signed for the next five minutes.
 func eventsTarget(cl *client.Client) target { return target{{cl.Base + "/v1/events", signed(cl)}} }
 
 func signed(cl *client.Client) http.Header {
@@ -31,7 +31,7 @@ func signed(cl *client.Client) http.Header {
 	return h
 }
 
-// process is a program under measurement.
+// process is a program that is measured.
 type process struct {
 	cmd *exec.Cmd
 	url string
@@ -61,13 +61,13 @@ func (p *process) stop() {
 	p.cmd.Wait()
 }
 
-// cpu is the processor time the process has used.
+// cpu returns the processor time that the process has used.
 func (p *process) cpu() (time.Duration, error) {
 	st, err := statOf(p.cmd.Process.Pid)
 	return st.self, err
 }
 
-// stat is what Linux tells of a process; it counts 100 ticks a second.
+// stat holds what Linux tells of a process. It counts 100 ticks a second.
 type stat struct {
 	parent      int
 	self, ended time.Duration // processor time of itself, and of its children that ended
@@ -89,7 +89,7 @@ func statOf(pid int) (stat, error) {
 	return stat{n[0], time.Duration(n[1]+n[2]) * tick, time.Duration(n[3]+n[4]) * tick}, errors.Join(errs...)
 }
 
-// rss is the resident memory and its peak, in MiB.
+// rss returns the resident memory and its peak, in MiB.
 func (p *process) rss() (now, peak float64) {
 	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	for line := range strings.Lines(string(raw)) {
@@ -108,7 +108,7 @@ func (p *process) rss() (now, peak float64) {
 	return now, peak
 }
 
-// figures are of one measurement.
+// figures holds the result of one measurement.
 type figures struct {
 	rate     float64       // events a second, end to end
 	cpu      time.Duration // of the process, an event
