@@ -18,7 +18,7 @@ func (q slowRecord) Record(ctx context.Context, o callbackd.Outcome) (callbackd.
 	return q.Store.Record(ctx, o)
 }
 
-// A node was taken for dead while an attempt was under way. What ends later is
+// A node was evicted while an attempt was under way. What ends later is
 // not recorded, for by then the node may have another number, which the store
 // lets pass; and that number has to wait for what is being recorded.
 func TestWhatWasBegunBeforeAbandonIsNotRecordedUnderTheNextNumber(t *testing.T) {

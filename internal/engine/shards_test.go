@@ -21,16 +21,16 @@ type peer struct {
 	*sqlite.Store // the queue
 	e             *engine.Engine
 	mu            sync.Mutex
-	buried        bool             // what it records is refused
+	evicted       bool             // what it records is refused
 	chain         map[string]int64 // session to the last number it gave out
 }
 
-// Record refuses what a node records that was taken for dead.
+// Record refuses what a node records that was evicted.
 func (p *peer) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.buried {
-		return callbackd.Recorded{}, callbackd.Errorf(callbackd.KindConflict, "buried")
+	if p.evicted {
+		return callbackd.Recorded{}, callbackd.Errorf(callbackd.KindConflict, "evicted")
 	}
 	return p.Store.Record(ctx, o)
 }
@@ -45,8 +45,8 @@ type peers struct {
 	owners  [callbackd.Shards]int // -1: nobody's, or on its way
 	accepts int                   // who accepts now
 	lossy   bool
-	buried  int
-	inAir   map[callbackd.DeliveryID]int // attempts of buried nodes
+	evicted int
+	inAir   map[callbackd.DeliveryID]int // attempts of evicted nodes
 }
 
 func newPeers(r *rig, n int, seed uint64) *peers {
@@ -152,10 +152,10 @@ func (p *peers) bury(i int) {
 			p.owners[s] = -1
 		}
 	}
-	p.buried++
+	p.evicted++
 	p.mu.Unlock()
 	dead.mu.Lock()
-	dead.buried = true
+	dead.evicted = true
 	dead.mu.Unlock()
 	dead.e.Abandon()
 	fresh := p.newPeer()
@@ -173,9 +173,9 @@ func (p *peers) drain() {
 }
 
 // Whatever node accepts an event, however late, disordered or lost the word
-// of it is, and while shards move and nodes are taken for dead: every
+// of it is, and while shards move and nodes are evicted: every
 // delivery ends, first arrivals of a session are in order, and an attempt is
-// made again only when its node was buried meanwhile.
+// made again only when its node was evicted meanwhile.
 func TestPropertyNodesTogetherDeliverInOrder(t *testing.T) {
 	for seed := range uint64(*together) {
 		window, lossy, violent := []int{4, 1024}[seed%2], seed/2%2 == 1, seed/4%2 == 1
@@ -261,8 +261,8 @@ func (p *peers) judge(cbs []callbackd.CallbackID, n map[string]int64) string {
 		}
 		last[at] = max(last[at], c.sequence)
 		k := one{at, c.sequence, c.attempt}
-		if times[k]++; times[k] > 1+p.buried {
-			return fmt.Sprintf("attempt %d of %d of %s to callback %d was made %d times, and %d nodes were buried", c.attempt, c.sequence, c.session, c.cb, times[k], p.buried)
+		if times[k]++; times[k] > 1+p.evicted {
+			return fmt.Sprintf("attempt %d of %d of %s to callback %d was made %d times, and %d nodes were evicted", c.attempt, c.sequence, c.session, c.cb, times[k], p.evicted)
 		}
 	}
 	for _, cb := range cbs {
