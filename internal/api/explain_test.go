@@ -148,7 +148,7 @@ func TestACutBodyAndALongQueryAreSaid(t *testing.T) {
 	if a := cut.History[0]; a.Fault != "" || !strings.Contains(a.Error, "the body of the answer was cut") || a.Response.Body != "half" {
 		t.Errorf("%+v", a)
 	}
-	has(t, s.explain(cut.ID), "delivered", "the body of the answer was cut: the connection ended before it, and the status decides.")
+	has(t, s.explain(cut.ID), "delivered", "the body of the answer is incomplete: the connection was closed, and the status decides.")
 	long := s.ended(s.publish("SESSION:NOTE_INSERT", "ACM-0123456789", `{"note":"`+strings.Repeat("x", 9000)+`"}`).delivery(2), "failed")
 	if len(long.History) != 1 || long.History[0].Fault != "query" {
 		t.Errorf("%+v", long)

@@ -34,7 +34,7 @@ var arrows = []arrow{
 	{"callbackd/internal/signature", nil, "signing is used by server, client and receiver alike"},
 	{"callbackd/internal/egress", nil, "the guard must be auditable alone"},
 	{"callbackd/internal/engine", []string{"callbackd"}, "the engine decides when; it declares the interfaces it calls and knows neither database nor HTTP"},
-	{"callbackd/internal/sender", []string{"callbackd", "callbackd/internal/egress", "callbackd/internal/signature", "callbackd/internal/strictjson"}, "the sender says what happened; policy and storage live elsewhere"},
+	{"callbackd/internal/sender", []string{"callbackd", "callbackd/internal/egress", "callbackd/internal/humanize", "callbackd/internal/signature", "callbackd/internal/strictjson"}, "the sender says what happened; policy and storage live elsewhere"},
 	{"callbackd/internal/store", []string{"callbackd"}, "the contract is domain words only"},
 	{"callbackd/internal/store/codec", []string{"callbackd", "callbackd/internal/store"}, "what both drivers write alike knows the contract's words only"},
 	{"callbackd/internal/store/core", []string{"callbackd", "callbackd/internal/store", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo"}, "a command that is not hot is written once: it knows the contract and a small seam, and no driver"},

@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// What is said early of targets that will be refused. Whether a name is
-// unknown or leads inside is one answer: the difference would tell what is
-// there.
+// Advice about targets that will be refused. An unknown name and a name that leads
+// to a private address get the same advice: the difference would tell which names
+// exist in the operator's network.
 const (
 	adviceAddress = "The address is private or reserved, and callbackd sends nothing to it unless the operator allows its range (--allow-target)."
 	adviceName    = "The host has no address that callbackd may send to: the name is unknown, or it leads to a private or reserved address. Nothing can be delivered until that changes."
 )
 
-// adviceTime is how long a name is looked up for, and when an advice about it
-// comes, whatever it was that is wrong: how long the lookup took would tell
-// one case from the other.
+// adviceTime is how long a lookup may take, and after how long the advice about a
+// name is given. It is the same in every case: the time of the lookup would tell the
+// cases apart.
 const adviceTime = time.Second
 
-// AdviseAddress is [Transport.Advise] without a lookup: of addresses, and of
-// names that always mean one.
+// AdviseAddress is [Transport.Advise] without a lookup: for addresses, and for names
+// that always mean one.
 func (t *Transport) AdviseAddress(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -40,11 +40,11 @@ func (t *Transport) AdviseAddress(rawURL string) string {
 	return adviceAddress
 }
 
-// Advise says early that a callback's URL leads nowhere that may be sent to;
-// empty when it may be, or when nobody knows. It decides nothing: each dial
-// judges its address anew.
+// Advise returns a warning when nothing may be sent to a callback's URL, and an empty
+// string when something may, or when that is not known. It decides nothing: each dial
+// judges its address again.
 func (t *Transport) Advise(ctx context.Context, rawURL string) string {
-	u, err := ParseURL(rawURL) // what is kept is as it was given
+	u, err := ParseURL(rawURL) // the stored URL is as it was given
 	if err != nil {
 		return ""
 	}
@@ -56,7 +56,7 @@ func (t *Transport) Advise(ctx context.Context, rawURL string) string {
 	defer timer.Stop()
 	lookup, cancel := context.WithTimeout(ctx, adviceTime)
 	defer cancel()
-	if t.leadsOut(lookup, host, portOf(u)) {
+	if t.mayReach(lookup, host, portOf(u)) {
 		return ""
 	}
 	select {
@@ -67,9 +67,9 @@ func (t *Transport) Advise(ctx context.Context, rawURL string) string {
 	}
 }
 
-// leadsOut tells whether a name leads to addresses that may be sent to, as far
-// as can be known: a resolver that does not answer tells nothing.
-func (t *Transport) leadsOut(ctx context.Context, host string, port uint16) bool {
+// mayReach tells whether a name leads to allowed addresses. It is true when the
+// resolver does not answer, because then nobody knows.
+func (t *Transport) mayReach(ctx context.Context, host string, port uint16) bool {
 	addrs, err := t.dialer.resolve(ctx, host, &Trace{})
 	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
 		return false

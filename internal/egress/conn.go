@@ -30,8 +30,8 @@ var (
 	errNoAnswer = errors.New("the connection ended without an answer")
 )
 
-// aLongTimeAgo is a deadline that ends what is under way.
-var aLongTimeAgo = time.Unix(1, 0)
+// pastDeadline is a deadline that ends reads and writes at once.
+var pastDeadline = time.Unix(1, 0)
 
 // conn is one connection to a receiver.
 type conn struct {
@@ -49,7 +49,7 @@ type conn struct {
 	stop      func() bool // of the watch over the exchange's context
 }
 
-// Read is the connection's, up to the room there is for headers.
+// Read reads from the connection, up to the limit of the headers.
 func (c *conn) Read(p []byte) (int, error) {
 	if c.room <= 0 {
 		return 0, errHeaders
@@ -82,12 +82,12 @@ func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trac
 		tr.TLS = time.Since(begin)
 		if err != nil {
 			nc.Close()
-			return nil, t.untrusted(err)
+			return nil, t.handshakeError(err)
 		}
 		tr.CertEnds = tc.ConnectionState().PeerCertificates[0].NotAfter
 		nc = tc
 	}
-	// Connections that were opened together do not end together.
+	// Connections that were opened together should not end together.
 	age := t.dialer.o.MaxAge
 	age -= time.Duration(rand.Int64N(int64(age)/4 + 1))
 	c := &conn{Conn: nc, t: t, key: key, address: tr.Address, certEnds: tr.CertEnds, retireAt: time.Now().Add(age)}
@@ -95,13 +95,13 @@ func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trac
 	return c, nil
 }
 
-// untrusted is the error of a TLS handshake. Without any authority to trust it
-// is this machine's.
-func (t *Transport) untrusted(err error) error {
+// handshakeError returns the error of a TLS handshake. It is a [LocalError] when this
+// machine has no certificate authorities.
+func (t *Transport) handshakeError(err error) error {
 	var stranger x509.UnknownAuthorityError
 	var roots x509.SystemRootsError
 	if errors.As(err, &roots) || t.rootless && errors.As(err, &stranger) {
-		return &LocalError{Lacks: LacksRoots, Err: err}
+		return &LocalError{Missing: NoRoots, Err: err}
 	}
 	return fmt.Errorf("TLS handshake: %w", err)
 }
@@ -112,7 +112,7 @@ func (c *conn) exchange(ctx context.Context, request []byte, start time.Time, tr
 	if err := c.SetDeadline(deadline); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsent, err)
 	}
-	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
+	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(pastDeadline) })
 	c.room = MaxResponseHeaders + readBuffer
 	c.uses++
 	w := c.send(request)
@@ -131,10 +131,9 @@ func (c *conn) exchange(ctx context.Context, request []byte, start time.Time, tr
 	return nil, err
 }
 
-// answer reads the head of the final answer, whether or not the request has
-// been written whole. Any number of 1xx answers may come before it, such as
-// those with which a slow receiver says that it is at work: they are bounded in
-// bytes, and by the deadline.
+// answer reads the head of the final answer, also while the request is being written.
+// Any number of 1xx answers may come first, which slow receivers send while they work.
+// They are limited in bytes and by the deadline.
 func (c *conn) answer(start time.Time, tr *Trace) (*http.Response, error) {
 	if _, err := c.br.Peek(1); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
@@ -161,15 +160,15 @@ func (c *conn) answered(resp *http.Response, complete bool) {
 	resp.Body = &answerBody{c: c, src: resp.Body, keep: again}
 }
 
-// writing is a request on its way out.
+// writing is a request that is being written.
 type writing struct {
 	size, n int
 	err     error
 	done    chan struct{} // nil when it was written at once
 }
 
-// send begins to write the request; one that fits into the socket's buffer is
-// written when it returns.
+// send begins to write the request. A request that fits into the socket's buffer is
+// written when send returns.
 func (c *conn) send(request []byte) *writing {
 	w := &writing{size: len(request)}
 	if len(request) <= writeInline {
@@ -184,25 +183,25 @@ func (c *conn) send(request []byte) *writing {
 	return w
 }
 
-// failedUnsent tells whether it is known already that nothing was written.
+// failedUnsent tells whether the write has failed with nothing written.
 func (w *writing) failedUnsent() bool { return w.done == nil && w.n == 0 && w.err != nil }
 
-// end stops the writing, for an answer or an error has come, and tells whether
-// the whole request was written. The request is not looked at afterwards.
+// end stops the writing after an answer or an error, and tells whether the whole request
+// was written. The request's memory is not used afterwards.
 func (w *writing) end(c *conn) bool {
 	if w.done != nil {
 		select {
 		case <-w.done:
 		default:
-			c.SetWriteDeadline(aLongTimeAgo)
+			c.SetWriteDeadline(pastDeadline)
 			<-w.done
 		}
 	}
 	return w.n == w.size && w.err == nil
 }
 
-// answerBody gives its connection back when it was read to a clean end, and
-// closes it otherwise: what is left unread is never drained.
+// answerBody returns its connection to the pool when it was read to a clean end, and
+// closes it otherwise. Unread bytes are never drained.
 type answerBody struct {
 	c    *conn
 	src  io.Reader
@@ -233,8 +232,8 @@ func (b *answerBody) Close() error {
 func (b *answerBody) end(err error) {
 	b.err = err
 	c := b.c
-	// A watch that has fired may set the deadline at any time: such a
-	// connection is not used again.
+	// When the context has ended, its watcher may set the deadline at any
+	// time. Such a connection is not used again.
 	if err == io.EOF && b.keep && c.br.Buffered() == 0 && c.stop() {
 		c.stop = nil
 		c.t.idle.put(c)

@@ -16,21 +16,20 @@ import (
 	"time"
 )
 
-// Limits of connecting. There is none for a single step: the whole exchange
-// has its deadline, in the request's context.
+// Limits of connecting. Single steps have no limit: the deadline of the whole exchange is
+// in the request's context.
 const (
 	// DefaultProxyTimeout is how long the operator's proxy may take to accept a
-	// connection of ours.
+	// connection.
 	DefaultProxyTimeout = 10 * time.Second
-	// DefaultMaxAge and DefaultMaxUses bound a connection that is busy all the
-	// time, so that a name that moved, a balancer that is drained and a new
-	// certificate are noticed.
+	// DefaultMaxAge and DefaultMaxUses limit a busy connection, so that a changed
+	// DNS entry, a drained load balancer and a new certificate are noticed.
 	DefaultMaxAge  = time.Minute
 	DefaultMaxUses = 1000
 
 	maxAddresses = 16                     // of a name that are tried
 	attemptDelay = 250 * time.Millisecond // RFC 8305, section 5
-	maxWorked    = 4096                   // names whose last good address is remembered
+	maxLastGood  = 4096                   // names whose last good address is remembered
 )
 
 // Options of a transport. Policy is required.
@@ -65,13 +64,13 @@ type dialer struct {
 	o       Options
 	proxied atomic.Int64 // when the proxy answered last, in nanoseconds
 
-	mu     sync.Mutex
-	worked map[string]netip.Addr // by host and port, of names with several addresses
+	mu       sync.Mutex
+	lastGood map[string]netip.Addr // by host and port, of names with several addresses
 }
 
-// dial resolves the target, judges every address it has, and connects to one
-// of them. One forbidden address refuses the name: a mixed answer must show,
-// not be a lottery.
+// dial resolves the target, judges all of its addresses, and connects to one of them. One
+// forbidden address refuses the name: whether an attempt is allowed must not depend on
+// the address that is tried.
 func (d *dialer) dial(ctx context.Context, target string, tr *Trace) (net.Conn, error) {
 	host, portText, err := net.SplitHostPort(target)
 	if err != nil {
@@ -111,8 +110,8 @@ func (d *dialer) dial(ctx context.Context, target string, tr *Trace) (net.Conn, 
 	return conn, err
 }
 
-// judge asks the policy. A name of one label is one of the operator's own
-// network, so it may only lead to where the operator lets it.
+// judge asks the policy. A name of one label belongs to the operator's network, so it may
+// lead only into ranges that the operator allowed.
 func (d *dialer) judge(host string, target netip.AddrPort) (Verdict, bool) {
 	v, ok := d.o.Policy.Judge(target)
 	if ok && isSingleLabel(host) && !d.o.Policy.allows(target.Addr()) {
@@ -125,8 +124,8 @@ func isSingleLabel(host string) bool {
 	return !strings.Contains(strings.TrimSuffix(host, "."), ".") && !strings.Contains(host, ":")
 }
 
-// resolve looks the host up. The name is absolute: a search list of this
-// machine must not complete it to another one.
+// resolve looks up the host. The name is absolute: the search list of this machine must
+// not complete it to another name.
 func (d *dialer) resolve(ctx context.Context, host string, tr *Trace) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{a.Unmap()}, nil
@@ -137,11 +136,11 @@ func (d *dialer) resolve(ctx context.Context, host string, tr *Trace) ([]netip.A
 	return lookup(ctx, d.o.Resolver, strings.TrimSuffix(host, ".")+".")
 }
 
-// order is the order in which addresses are tried: the one that worked last
-// comes first, and the families take turns (RFC 8305, section 4).
+// order returns the addresses in the order in which they are tried: the one that worked
+// last comes first, and the families alternate (RFC 8305, section 4).
 func (d *dialer) order(target string, targets []netip.AddrPort) []netip.AddrPort {
 	d.mu.Lock()
-	good := d.worked[target]
+	good := d.lastGood[target]
 	d.mu.Unlock()
 	first := 0
 	for i, t := range targets {
@@ -174,23 +173,23 @@ func (d *dialer) order(target string, targets []netip.AddrPort) []netip.AddrPort
 func (d *dialer) remember(target string, a netip.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.worked) >= maxWorked || d.worked == nil {
-		d.worked = map[string]netip.Addr{}
+	if len(d.lastGood) >= maxLastGood || d.lastGood == nil {
+		d.lastGood = map[string]netip.Addr{}
 	}
-	d.worked[target] = a
+	d.lastGood[target] = a
 }
 
-// dialed is how one attempt at an address ended.
+// dialed is the result of dialing one address.
 type dialed struct {
 	conn net.Conn
 	to   netip.AddrPort
 	err  error
 }
 
-// race connects to the targets in turn: the next one is tried as soon as one
-// before has failed, and after a delay while they are silent (RFC 8305,
-// section 5). The first connection is taken and the others are given up. When
-// none succeeds it returns the errors and the address tried last.
+// race connects to the targets one after the other. It tries the next one as soon as one
+// has failed, or after a delay without an answer (RFC 8305, section 5). It returns the
+// first connection and closes the others. When none succeeds it returns the errors and
+// the address that was tried last.
 func race(ctx context.Context, targets []netip.AddrPort, connect func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, netip.AddrPort, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -225,11 +224,11 @@ func race(ctx context.Context, targets []netip.AddrPort, connect func(context.Co
 			begin()
 		}
 	}
-	return nil, targets[begun-1], receiversFirst(errs)
+	return nil, targets[begun-1], preferReceivers(errs)
 }
 
-// delayBetween is what passes between two attempts: less than usual when the
-// time of the exchange would not do for all.
+// delayBetween returns the delay between two addresses. It is shorter when the time of
+// the exchange is too short for all of them.
 func delayBetween(ctx context.Context, n int) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -238,7 +237,7 @@ func delayBetween(ctx context.Context, n int) time.Duration {
 	return max(time.Millisecond, min(attemptDelay, time.Until(deadline)/time.Duration(2*n)))
 }
 
-// closeRest closes what connected too late.
+// closeRest closes the connections that came too late.
 func closeRest(results <-chan dialed, n int) {
 	for range n {
 		if r := <-results; r.conn != nil {
@@ -247,10 +246,10 @@ func closeRest(results <-chan dialed, n int) {
 	}
 }
 
-// receiversFirst is the errors of all addresses without those of this machine,
-// if there are others: an address that cannot be reached from here says
-// nothing when another one answered.
-func receiversFirst(errs []error) error {
+// preferReceivers joins the errors of receivers, or those of this machine if there are no
+// others: an address that this machine cannot reach tells nothing when another address
+// answered.
+func preferReceivers(errs []error) error {
 	var theirs, ours []error
 	for _, err := range errs {
 		var local *LocalError
@@ -266,8 +265,8 @@ func receiversFirst(errs []error) error {
 	return errors.Join(theirs...)
 }
 
-// connect dials a judged address, through the proxy if there is one. The
-// address is judged again on the socket, where nothing can be swapped.
+// connect dials a judged address, through the proxy if there is one. It judges the address
+// again on the socket, where it cannot change any more.
 func (d *dialer) connect(ctx context.Context, host string, target netip.AddrPort) (net.Conn, error) {
 	if d.o.Proxy != nil {
 		return d.viaProxy(ctx, target)
@@ -287,31 +286,31 @@ func (d *dialer) connect(ctx context.Context, host string, target netip.AddrPort
 	return nd.DialContext(ctx, "tcp", target.String())
 }
 
-// Lack is what this machine lacks.
-type Lack string
+// Missing is what is missing on this machine.
+type Missing string
 
-// What this machine may lack.
+// What can be missing on this machine.
 const (
-	LacksResolver  Lack = "resolver"  // an answer of the name servers it is configured with
-	LacksRoute     Lack = "route"     // a way to the receiver
-	LacksResources Lack = "resources" // descriptors, ports, memory
-	LacksRoots     Lack = "roots"     // certificate authorities to trust
+	NoResolver  Missing = "resolver"  // an answer of the name servers it is configured with
+	NoRoute     Missing = "route"     // a way to the receiver
+	NoResources Missing = "resources" // descriptors, ports, memory
+	NoRoots     Missing = "roots"     // certificate authorities to trust
 )
 
-// LocalError is a fault of this machine or its network: nothing of it is the
-// receiver's.
+// LocalError is a fault of this machine or its network, not of the receiver.
 type LocalError struct {
-	Lacks Lack
-	Err   error
+	Missing Missing
+	Err     error
 }
 
-// Error says what is missing, and why.
-func (e *LocalError) Error() string { return fmt.Sprintf("no %s: %v", e.Lacks, e.Err) }
+// Error returns what is missing, and why.
+func (e *LocalError) Error() string { return fmt.Sprintf("no %s: %v", e.Missing, e.Err) }
 
 // Unwrap returns the cause.
 func (e *LocalError) Unwrap() error { return e.Err }
 
-// localFault wraps the error of a dial that is this machine's own.
+// localFault turns an error of this machine into a [LocalError], and returns others as
+// they are.
 func localFault(err error, target netip.AddrPort) error {
 	is := func(codes ...syscall.Errno) bool {
 		for _, code := range codes {
@@ -323,18 +322,18 @@ func localFault(err error, target netip.AddrPort) error {
 	}
 	switch {
 	case is(syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL):
-		return &LocalError{Lacks: LacksResources, Err: err}
+		return &LocalError{Missing: NoResources, Err: err}
 	case is(syscall.ENETDOWN, syscall.EPERM, syscall.EAFNOSUPPORT):
-		return &LocalError{Lacks: LacksRoute, Err: err}
+		return &LocalError{Missing: NoRoute, Err: err}
 	case is(syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EACCES) && !hasRoute(target):
-		return &LocalError{Lacks: LacksRoute, Err: err}
+		return &LocalError{Missing: NoRoute, Err: err}
 	}
 	return err
 }
 
-// hasRoute tells whether this machine has a way to the address. The same error
-// may have come from a router on the way or from the receiver's firewall: to
-// connect a UDP socket asks the own routes, and sends nothing.
+// hasRoute tells whether this machine has a route to the address. The same error may also
+// come from a router or from the receiver's firewall. Connecting a UDP socket checks the
+// routes of this machine and sends nothing.
 func hasRoute(target netip.AddrPort) bool {
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(target))
 	if err != nil {

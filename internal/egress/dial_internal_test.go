@@ -137,11 +137,11 @@ func TestFamiliesTakeTurnsAndWhatWorkedComesFirst(t *testing.T) {
 	if got := list(); got[0] != "2001:db8::1" {
 		t.Errorf("%v", got)
 	}
-	for i := range 3 * maxWorked {
+	for i := range 3 * maxLastGood {
 		d.remember(string(rune(i)), netip.MustParseAddr("192.0.2.1"))
 	}
-	if len(d.worked) > maxWorked {
-		t.Errorf("%d names are remembered", len(d.worked))
+	if len(d.lastGood) > maxLastGood {
+		t.Errorf("%d names are remembered", len(d.lastGood))
 	}
 }
 
@@ -152,16 +152,16 @@ func TestAMissingRouteIsOurs(t *testing.T) {
 	for _, tt := range []struct {
 		code syscall.Errno
 		to   netip.AddrPort
-		want Lack
+		want Missing
 	}{
-		{syscall.ENETUNREACH, nowhere, LacksRoute}, {syscall.EHOSTUNREACH, nowhere, LacksRoute}, {syscall.EACCES, nowhere, LacksRoute},
+		{syscall.ENETUNREACH, nowhere, NoRoute}, {syscall.EHOSTUNREACH, nowhere, NoRoute}, {syscall.EACCES, nowhere, NoRoute},
 		{syscall.ENETUNREACH, here, ""}, {syscall.EHOSTUNREACH, here, ""}, {syscall.EACCES, here, ""}, {syscall.ECONNREFUSED, nowhere, ""}, {syscall.ETIMEDOUT, nowhere, ""}, {syscall.ECONNRESET, here, ""},
-		{syscall.ENETDOWN, here, LacksRoute}, {syscall.EAFNOSUPPORT, here, LacksRoute}, {syscall.EPERM, here, LacksRoute},
-		{syscall.EMFILE, here, LacksResources}, {syscall.ENFILE, here, LacksResources}, {syscall.ENOBUFS, here, LacksResources}, {syscall.EADDRNOTAVAIL, here, LacksResources},
+		{syscall.ENETDOWN, here, NoRoute}, {syscall.EAFNOSUPPORT, here, NoRoute}, {syscall.EPERM, here, NoRoute},
+		{syscall.EMFILE, here, NoResources}, {syscall.ENFILE, here, NoResources}, {syscall.ENOBUFS, here, NoResources}, {syscall.EADDRNOTAVAIL, here, NoResources},
 	} {
 		err := localFault(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", tt.code)}, tt.to)
 		var local *LocalError
-		if errors.As(err, &local) != (tt.want != "") || local != nil && local.Lacks != tt.want || !errors.Is(err, tt.code) {
+		if errors.As(err, &local) != (tt.want != "") || local != nil && local.Missing != tt.want || !errors.Is(err, tt.code) {
 			t.Errorf("%v to %s is %v, want %q", tt.code, tt.to, err, tt.want)
 		}
 	}
@@ -173,12 +173,12 @@ func TestAMissingRouteIsOurs(t *testing.T) {
 // An address that cannot be reached from here says nothing when another one
 // refused.
 func TestTheReceiversFaultCountsAmongSeveral(t *testing.T) {
-	ours := &LocalError{Lacks: LacksRoute, Err: syscall.ENETUNREACH}
+	ours := &LocalError{Missing: NoRoute, Err: syscall.ENETUNREACH}
 	var local *LocalError
-	if err := receiversFirst([]error{ours, errRefused}); errors.As(err, &local) || !errors.Is(err, syscall.ECONNREFUSED) {
+	if err := preferReceivers([]error{ours, errRefused}); errors.As(err, &local) || !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Error(err)
 	}
-	if err := receiversFirst([]error{ours, ours}); !errors.As(err, &local) {
+	if err := preferReceivers([]error{ours, ours}); !errors.As(err, &local) {
 		t.Error(err)
 	}
 }
@@ -203,12 +203,12 @@ func TestIdleConnectionsEndInTime(t *testing.T) {
 	now := time.Now()
 	c := &conn{idleSince: now, idleFor: 4 * time.Second, retireAt: now.Add(time.Minute)}
 	for after, want := range map[time.Duration]bool{0: false, 3 * time.Second: false, 4 * time.Second: true} {
-		if got := c.over(now.Add(after)); got != want {
+		if got := c.isExpired(now.Add(after)); got != want {
 			t.Errorf("after %v: %v", after, got)
 		}
 	}
 	c.idleFor = time.Hour
-	if c.over(now.Add(59*time.Second)) || !c.over(now.Add(time.Minute)) {
+	if c.isExpired(now.Add(59*time.Second)) || !c.isExpired(now.Add(time.Minute)) {
 		t.Error("the age does not count")
 	}
 }

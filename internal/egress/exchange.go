@@ -86,8 +86,8 @@ func NewTransport(o Options) *Transport {
 		rootless: roots == nil || roots.Equal(x509.NewCertPool())}
 }
 
-// CloseIdleConnections closes what waits for its next use, with TLS's own
-// farewell.
+// CloseIdleConnections closes the idle connections, with the close notification
+// of TLS.
 func (t *Transport) CloseIdleConnections() { t.idle.closeAll() }
 
 // ErrRequest is a request that is not sent, because a header of it would

@@ -61,7 +61,7 @@ func (r *plainResolver) LookupNetIP(ctx context.Context, network, name string) (
 	err = errors.New("no name server is configured")
 	for _, server := range servers {
 		var addrs []netip.Addr
-		if addrs, err = question(ctx, server, name, kind); err == nil || saysNone(err) {
+		if addrs, err = question(ctx, server, name, kind); err == nil || isNotFound(err) {
 			return addrs, err
 		}
 	}
@@ -107,7 +107,7 @@ func exchangeDNS(ctx context.Context, network, server string, packed []byte, ask
 		return nil, err
 	}
 	defer c.Close()
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(aLongTimeAgo) })
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(pastDeadline) })
 	defer stop()
 	if network == "tcp" {
 		packed = append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...)

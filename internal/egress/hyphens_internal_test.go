@@ -86,14 +86,14 @@ func TestNamesWithHyphensAtTheEdgesAreLookedUp(t *testing.T) {
 		{"-none.test.", both, "unknown"}, {"-broken.test.", both, "ours"}, {"-a.test.", dead, "ours"},
 		{"-a.test.", func() ([]string, error) { return nil, nil }, "ours"}, {"-a.test.", func() ([]string, error) { return nil, errors.New("no file") }, "ours"},
 	} {
-		r := &hostsFirst{hosts: never, dns: never, plain: &plainResolver{servers: tt.servers}}
+		r := &hostsThenDNS{hosts: never, dns: never, plain: &plainResolver{servers: tt.servers}}
 		addrs, err := lookup(t.Context(), r, tt.name)
 		got := ""
 		var local *LocalError
 		switch {
 		case errors.As(err, &local):
 			got = "ours"
-		case err != nil && saysNone(err):
+		case err != nil && isNotFound(err):
 			got = "unknown"
 		case slices.ContainsFunc(addrs, netip.Addr.IsValid):
 			got = addrs[0].String()

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Policy is what the operator lets deliveries connect to. Only the operator
-// sets it: no field of the API does.
+// Policy holds what deliveries may connect to. Only the operator sets it; no member of
+// the API does.
 type Policy struct {
 	allow []netip.Prefix
 
@@ -16,9 +16,8 @@ type Policy struct {
 	own []netip.AddrPort
 }
 
-// NewPolicy allows the given ranges besides the public ones. A range of IPv4
-// covers the same addresses mapped into IPv6, and a mapped range is the range
-// of IPv4 that it maps.
+// NewPolicy allows ranges in addition to the public addresses. An IPv4 range covers the
+// same addresses mapped into IPv6, and a mapped range stands for its IPv4 range.
 func NewPolicy(allow []netip.Prefix) *Policy {
 	p := &Policy{}
 	for _, a := range allow {
@@ -30,15 +29,15 @@ func NewPolicy(allow []netip.Prefix) *Policy {
 	return p
 }
 
-// Guard makes the policy refuse callbackd's own listener, whatever is
-// allowed: a callback must not call the API it was registered with.
+// Guard makes the policy refuse one of callbackd's own listeners, whatever is allowed: a
+// callback must not call the API that it was registered with.
 func (p *Policy) Guard(listener netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.own = append(p.own, listener)
 }
 
-// Judge says whether target may be connected to.
+// Judge tells whether deliveries may connect to the target.
 func (p *Policy) Judge(target netip.AddrPort) (Verdict, bool) {
 	if p.isOwn(target) {
 		return Own, false
@@ -53,7 +52,7 @@ func (p *Policy) Judge(target netip.AddrPort) (Verdict, bool) {
 	return v, false
 }
 
-// allows tells whether the operator named a range of the address.
+// allows tells whether the operator allowed a range with the address.
 func (p *Policy) allows(addr netip.Addr) bool {
 	if addr.Zone() != "" {
 		return false
@@ -75,7 +74,7 @@ func (p *Policy) isOwn(target netip.AddrPort) bool {
 			continue
 		}
 		own := o.Addr().Unmap()
-		// All of 127/8 and the unspecified address reach a loopback listener's machine.
+		// The unspecified address, and all of 127/8, reach this machine.
 		if own == addr || addr.IsUnspecified() || own.IsUnspecified() && isLocal(addr) {
 			return true
 		}
@@ -83,7 +82,7 @@ func (p *Policy) isOwn(target netip.AddrPort) bool {
 	return false
 }
 
-// isLocal tells whether an address is one of this machine's.
+// isLocal tells whether an address belongs to this machine.
 func isLocal(a netip.Addr) bool {
 	if a.IsLoopback() {
 		return true
@@ -102,16 +101,16 @@ func isLocal(a netip.Addr) bool {
 	return false
 }
 
-// RefusedError is a target that the policy refuses. Its text is the same for
-// every target, so that a key holder learns nothing about the network
-// callbackd runs in; Detail is for the operator's log.
+// RefusedError is the error for a target that the policy refuses. Its text is the same
+// for every target, so that key holders learn nothing about the operator's network.
+// Detail is for the operator's log.
 type RefusedError struct {
 	Host    string
 	Addr    netip.AddrPort
 	Verdict Verdict
 }
 
-// Error is one fixed sentence.
+// Error returns one fixed sentence.
 func (e *RefusedError) Error() string { return "the target address is not allowed" }
 
 // IsName tells whether the target was given as a name and not as an address.
@@ -120,7 +119,7 @@ func (e *RefusedError) IsName() bool {
 	return err != nil
 }
 
-// Detail names the target and why it was refused.
+// Detail returns the target and why it was refused.
 func (e *RefusedError) Detail() string {
-	return fmt.Sprintf("%s resolves to %s (%s); allow its range with --allow-target if that is meant", e.Host, e.Addr, e.Verdict)
+	return fmt.Sprintf("%s resolves to %s (%s); if callbacks should reach it, allow its range with --allow-target", e.Host, e.Addr, e.Verdict)
 }

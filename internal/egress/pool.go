@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// Limits of connections that wait for their next use.
+// Limits of idle connections.
 const (
 	maxIdle        = 4096 // in all
 	maxIdlePerHost = 256
 	idleTimeout    = 90 * time.Second
-	// keepAliveMargin is how much earlier than the receiver callbackd ends a
-	// connection of which the receiver says how long it keeps it.
+	// keepAliveMargin is how much earlier than the receiver's Keep-Alive says
+	// callbackd closes a connection.
 	keepAliveMargin = time.Second
 )
 
-// poolKey is who a connection speaks to.
+// poolKey identifies the receiver of a connection.
 type poolKey struct{ scheme, addr string }
 
-// idlePool holds idle connections, the last used of a receiver on top.
+// idlePool holds the idle connections of each receiver, the last used one last.
 type idlePool struct {
 	mu    sync.Mutex
 	hosts map[poolKey][]*conn
 	n     int
-	timer *time.Timer // closes what has waited too long; nil when empty
+	timer *time.Timer // closes expired connections; nil when empty
 }
 
-// over tells whether an idle connection has waited long enough.
-func (c *conn) over(now time.Time) bool {
+// isExpired tells whether an idle connection must be closed.
+func (c *conn) isExpired(now time.Time) bool {
 	return now.Sub(c.idleSince) >= c.idleFor || !now.Before(c.retireAt)
 }
 
@@ -42,7 +42,7 @@ func (p *idlePool) take(key poolKey) *conn {
 		if c == nil {
 			return nil
 		}
-		if !c.over(time.Now()) && c.quiet() {
+		if !c.isExpired(time.Now()) && c.isSilent() {
 			return c
 		}
 		c.close()
@@ -95,13 +95,13 @@ func (p *idlePool) add(c *conn) bool {
 	return true
 }
 
-// sweepEvery is how often connections that have waited too long are closed.
+// sweepEvery is how often expired connections are closed.
 const sweepEvery = idleTimeout / 6
 
-// expire closes what has waited too long.
+// expire closes expired connections.
 func (p *idlePool) expire() {
 	now := time.Now()
-	closeThem(p.remove(func(c *conn) bool { return c.over(now) }))
+	closeEach(p.remove(func(c *conn) bool { return c.isExpired(now) }))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.timer = nil
@@ -110,12 +110,12 @@ func (p *idlePool) expire() {
 	}
 }
 
-// closeAll closes every connection. The goodbye of TLS is written to each.
+// closeAll closes every connection, with the close notification of TLS.
 func (p *idlePool) closeAll() {
-	closeThem(p.remove(func(*conn) bool { return true }))
+	closeEach(p.remove(func(*conn) bool { return true }))
 }
 
-// remove takes out the connections that are chosen.
+// remove removes and returns the chosen connections.
 func (p *idlePool) remove(chosen func(*conn) bool) (out []*conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,9 +135,9 @@ func (p *idlePool) remove(chosen func(*conn) bool) (out []*conn) {
 	return out
 }
 
-// closeThem closes connections beside each other: TLS writes a goodbye, for
-// which a receiver that does not read may make it wait.
-func closeThem(conns []*conn) {
+// closeEach closes connections in parallel: TLS writes a close notification, which may
+// wait for a receiver that does not read.
+func closeEach(conns []*conn) {
 	var all sync.WaitGroup
 	for _, c := range conns {
 		all.Go(func() { c.Close() })
@@ -145,14 +145,13 @@ func closeThem(conns []*conn) {
 	all.Wait()
 }
 
-// quiet tells whether nothing has arrived on an idle connection: neither its
-// end nor an answer nobody asked for, which the next attempt would take for
-// its own.
-func (c *conn) quiet() bool {
+// isSilent tells whether nothing has arrived on an idle connection: neither its end nor an
+// unrequested answer, which the next attempt would take for its own.
+func (c *conn) isSilent() bool {
 	raw := c.Conn
 	if t, ok := raw.(*tls.Conn); ok {
-		// What TLS has read already is answered before the deadline counts.
-		t.SetReadDeadline(aLongTimeAgo)
+		// Bytes that TLS has buffered are returned in spite of the deadline.
+		t.SetReadDeadline(pastDeadline)
 		if n, err := t.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return false
 		}

@@ -16,38 +16,37 @@ import (
 
 const maxProxyAnswer = 4 << 10 // bytes
 
-// ProxyError is what went wrong at the operator's egress proxy.
+// ProxyError is a fault of the operator's egress proxy.
 type ProxyError struct {
 	Err    error
 	Status int // of the answer to CONNECT; 0 when there was none
-	// Alive is set when the proxy answered others while it gave no answer to
-	// this one.
+	// Alive is set when the proxy answered other requests while it did not
+	// answer this one.
 	Alive bool
 }
 
-// Unreachable tells whether the proxy works and cannot reach the receiver,
-// which is then the receiver's fault: it says so, or it answers others and
-// waits for this one.
+// Unreachable tells whether the proxy works but cannot reach the receiver, so that the
+// fault is the receiver's: the proxy says so, or it answers other requests meanwhile.
 func (e *ProxyError) Unreachable() bool {
 	return e.Status == 502 || e.Status == 503 || e.Status == 504 || e.Status == 0 && e.Alive
 }
 
-// Error says that the proxy failed, and how.
+// Error returns how the proxy failed.
 func (e *ProxyError) Error() string { return "egress proxy: " + e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *ProxyError) Unwrap() error { return e.Err }
 
-// viaProxy opens a tunnel to the judged address. The proxy is told the
-// address, not the name, so that it cannot resolve to another one; TLS still
-// asks for the name.
+// viaProxy opens a tunnel to the judged address. The proxy gets the address and not the
+// name, so that it cannot resolve the name to another address. TLS still verifies the
+// name.
 func (d *dialer) viaProxy(ctx context.Context, target netip.AddrPort) (net.Conn, error) {
 	conn, err := d.toProxy(ctx)
 	if err != nil {
 		return nil, &ProxyError{Err: err}
 	}
 	begin := time.Now().UnixNano()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(aLongTimeAgo) })
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(pastDeadline) })
 	status, err := tunnel(conn, d.o.Proxy, target)
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -93,19 +92,20 @@ func tunnel(conn net.Conn, p *url.URL, target netip.AddrPort) (int, error) {
 	if _, err := io.WriteString(conn, req+"\r\n"); err != nil {
 		return 0, err
 	}
-	// One byte at a time: what follows the answer belongs to the receiver.
-	r := bufio.NewReaderSize(io.LimitReader(oneByte{conn}, maxProxyAnswer), 16)
+	// Read one byte at a time: bytes after the answer are the receiver's.
+	r := bufio.NewReaderSize(io.LimitReader(byteReader{conn}, maxProxyAnswer), 16)
 	resp, err := http.ReadResponse(r, &http.Request{Method: http.MethodConnect})
 	if err != nil {
 		return 0, fmt.Errorf("read the answer to CONNECT: %w", err)
 	}
-	// The body is the tunnel: closing it would wait for its end.
+	// Do not close the body, which is the tunnel: that would wait for its end.
 	if resp.StatusCode != http.StatusOK {
 		return resp.StatusCode, fmt.Errorf("CONNECT was answered %d", resp.StatusCode)
 	}
 	return resp.StatusCode, nil
 }
 
-type oneByte struct{ io.Reader }
+// byteReader reads one byte at a time.
+type byteReader struct{ io.Reader }
 
-func (o oneByte) Read(p []byte) (int, error) { return o.Reader.Read(p[:min(len(p), 1)]) }
+func (o byteReader) Read(p []byte) (int, error) { return o.Reader.Read(p[:min(len(p), 1)]) }

@@ -62,7 +62,7 @@ func TestASilentNameServerIsOurs(t *testing.T) {
 		_, err := get(t, tr, "http://hook.example/")
 		var local *egress.LocalError
 		var unknown *net.DNSError
-		if ours := errors.As(err, &local) && local.Lacks == egress.LacksResolver; ours != tt.ours || !ours && (!errors.As(err, &unknown) || !unknown.IsNotFound) {
+		if ours := errors.As(err, &local) && local.Missing == egress.NoResolver; ours != tt.ours || !ours && (!errors.As(err, &unknown) || !unknown.IsNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

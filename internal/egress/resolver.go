@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Resolver looks names up; *net.Resolver is one. Names end with a dot.
+// Resolver looks up names, which end with a dot. *net.Resolver is one.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// systemResolver looks names up in the hosts file and with the name servers
-// that this machine is configured with. It is Go's own, in every build: the C
-// library does not tell an unknown name from a name server that is silent.
-var systemResolver = &hostsFirst{
+// systemResolver looks up names in the hosts file and with the name servers of this
+// machine. It is Go's resolver in every build: the C library does not distinguish an
+// unknown name from a name server that does not answer.
+var systemResolver = &hostsThenDNS{
 	hosts: &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errHostsOnly }},
 	dns:   &net.Resolver{PreferGo: true},
 	plain: &plainResolver{servers: nameServers},
@@ -27,14 +27,13 @@ var systemResolver = &hostsFirst{
 
 var errHostsOnly = errors.New("only the hosts file is asked")
 
-// hostsFirst asks the hosts file for names of one label without their dot: Go
-// finds them there in no other spelling. Without the dot a name server would be
-// asked for the name with each domain of the search list, so that one is never
-// reached.
-type hostsFirst struct{ hosts, dns, plain Resolver }
+// hostsThenDNS looks up names of one label in the hosts file first, without their dot,
+// because Go finds them there only in that spelling. It asks name servers with the dot
+// only: without it they would be asked for the name in each domain of the search list.
+type hostsThenDNS struct{ hosts, dns, plain Resolver }
 
 // LookupNetIP is part of [Resolver].
-func (r *hostsFirst) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+func (r *hostsThenDNS) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	if isSingleLabel(host) {
 		if addrs, err := r.hosts.LookupNetIP(ctx, network, strings.TrimSuffix(host, ".")); err == nil {
 			return addrs, nil
@@ -46,29 +45,27 @@ func (r *hostsFirst) LookupNetIP(ctx context.Context, network, host string) ([]n
 	return r.dns.LookupNetIP(ctx, network, host)
 }
 
-// resolutionDelay is how long the addresses of one family wait for those of the
-// other: a name server that never answers one of the two questions must not
-// hold up what is known. It is longer than in RFC 8305, section 3, for all
-// addresses are to be judged.
+// resolutionDelay is how long the addresses of one family wait for those of the other.
+// A name server that never answers one of the two questions must not delay the attempt.
+// It is longer than in RFC 8305, section 3, because all addresses must be judged.
 const resolutionDelay = time.Second
 
-// found is the answer for one family of addresses.
-type found struct {
+// familyResult is the result for one family of addresses.
+type familyResult struct {
 	addrs []netip.Addr
 	err   error
 }
 
-// lookup asks for the addresses of both families at once. An error is a
-// net.DNSError when name servers say that there is no address, and a
-// [LocalError] when not all of them answered and none has an address. Addresses
-// of IPv4 that come mapped into IPv6, as they do from a hosts file, are
+// lookup looks up both families at once. The error is a net.DNSError when the name
+// servers say that there is no address, and a [LocalError] when there is none because
+// not all of them answered. IPv4 addresses mapped into IPv6, as from a hosts file, are
 // unmapped.
 func lookup(ctx context.Context, r Resolver, name string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	results := make(chan found, 2)
+	results := make(chan familyResult, 2)
 	for _, network := range []string{"ip4", "ip6"} {
-		go func() { results <- ask(ctx, r, network, name) }()
+		go func() { results <- lookupFamily(ctx, r, network, name) }()
 	}
 	first := <-results
 	var late <-chan time.Time
@@ -79,33 +76,33 @@ func lookup(ctx context.Context, r Resolver, name string) ([]netip.Addr, error) 
 	}
 	select {
 	case second := <-results:
-		return merged(name, first, second)
+		return merge(name, first, second)
 	case <-late:
-		return merged(name, first)
+		return merge(name, first)
 	}
 }
 
-// ask looks one family up. A panic must not end the process.
-func ask(ctx context.Context, r Resolver, network, name string) (f found) {
+// lookupFamily looks up one family. A panic must not end the process.
+func lookupFamily(ctx context.Context, r Resolver, network, name string) (f familyResult) {
 	defer func() {
 		if p := recover(); p != nil {
-			f = found{err: fmt.Errorf("the resolver panicked: %v", p)}
+			f = familyResult{err: fmt.Errorf("the resolver panicked: %v", p)}
 		}
 	}()
 	f.addrs, f.err = r.LookupNetIP(ctx, network, name)
 	return f
 }
 
-// merged is what the answers say together: IPv6 comes first, as in RFC 8305.
-func merged(name string, answers ...found) ([]netip.Addr, error) {
+// merge returns the addresses of all answers, IPv6 first as in RFC 8305.
+func merge(name string, answers ...familyResult) ([]netip.Addr, error) {
 	var all []netip.Addr
 	err := error(&net.DNSError{Err: "no address", Name: name, IsNotFound: true})
 	for _, a := range answers {
 		for _, addr := range a.addrs {
 			all = append(all, addr.Unmap())
 		}
-		if a.err != nil && !saysNone(a.err) {
-			err = &LocalError{Lacks: LacksResolver, Err: a.err}
+		if a.err != nil && !isNotFound(a.err) {
+			err = &LocalError{Missing: NoResolver, Err: a.err}
 		}
 	}
 	if len(all) == 0 {
@@ -121,9 +118,9 @@ func merged(name string, answers ...found) ([]netip.Addr, error) {
 	return seen, nil
 }
 
-// saysNone tells whether a name server answered that there is no address of the
-// family, or only one that is of the other.
-func saysNone(err error) bool {
+// isNotFound tells whether a name server answered that the name has no address of the
+// family.
+func isNotFound(err error) bool {
 	var unknown *net.DNSError
 	var unfit *net.AddrError
 	return errors.As(err, &unknown) && unknown.IsNotFound || errors.As(err, &unfit)

@@ -22,9 +22,9 @@ var hostProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphe
 // ParseURL reads a callback's URL and returns it as it goes over the wire:
 // path and query as they were given, with an escape for each character that
 // RFC 3986 does not allow there; scheme and host in lower case; international
-// names as A-labels. What two parsers could understand differently is
-// refused, because one of them would check what the other one dials. The
-// errors are sentences about "url".
+// names as A-labels. It refuses a URL that two parsers could read differently,
+// because one of them might check it and the other one dial it. The errors are
+// sentences about "url".
 func ParseURL(s string) (*url.URL, error) {
 	if len(s) > MaxURL {
 		return nil, fmt.Errorf("url is longer than %d bytes", MaxURL)
@@ -62,10 +62,9 @@ func ParseURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// KeepURL checks a callback's URL and returns what is stored and shown of it:
-// the text as it was given. Only a host that is written in characters that
-// stand for others (full-width letters) is written plainly, so that one name
-// has no second spelling.
+// KeepURL checks a callback's URL and returns the text to store and show: the URL as it
+// was given. Only a host in characters that stand for others (full-width letters) is
+// normalized, so that a name has one spelling.
 func KeepURL(s string) (string, error) {
 	u, err := ParseURL(s)
 	if err != nil {
@@ -77,7 +76,7 @@ func KeepURL(s string) (string, error) {
 	}
 	name, err := hostProfile.ToUnicode(u.Hostname())
 	if err != nil {
-		return "", errNoName
+		return "", errHostName
 	}
 	spelled, _, _ := strings.Cut(given, ":")
 	if strings.ToLower(spelled) == name {
@@ -102,8 +101,8 @@ const (
 	queryMarks = pathMarks + "?"
 )
 
-// escaped is s with an escape for each byte that its path or query must not
-// have. A percent sign that begins no escape is such a byte.
+// escaped returns s with an escape for each byte that is not allowed in its path or
+// query. That includes a percent sign that does not begin an escape.
 func escaped(s string) string {
 	scheme, _, ok := strings.Cut(s, "//")
 	if !ok {
@@ -111,7 +110,7 @@ func escaped(s string) string {
 	}
 	at := len(scheme) + len("//") + len(authority(s))
 	path, query, asked := strings.Cut(s[at:], "?")
-	if legal(path, pathMarks) && legal(query, queryMarks) {
+	if isAllowed(path, pathMarks) && isAllowed(query, queryMarks) {
 		return s
 	}
 	b := append(make([]byte, 0, 2*len(s)), s[:at]...)
@@ -122,17 +121,17 @@ func escaped(s string) string {
 	return string(b)
 }
 
-func legal(s, marks string) bool {
+func isAllowed(s, marks string) bool {
 	for i := range len(s) {
-		if !stays(s, i, marks) {
+		if !isAllowedAt(s, i, marks) {
 			return false
 		}
 	}
 	return true
 }
 
-// stays tells whether byte i of s needs no escape.
-func stays(s string, i int, marks string) bool {
+// isAllowedAt tells whether byte i of s needs no escape.
+func isAllowedAt(s string, i int, marks string) bool {
 	c := s[i]
 	switch {
 	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
@@ -152,7 +151,7 @@ func isHex(c byte) bool {
 func appendEscaped(b []byte, s, marks string) []byte {
 	const digits = "0123456789ABCDEF"
 	for i := range len(s) {
-		if stays(s, i, marks) {
+		if isAllowedAt(s, i, marks) {
 			b = append(b, s[i])
 			continue
 		}
@@ -161,7 +160,7 @@ func appendEscaped(b []byte, s, marks string) []byte {
 	return b
 }
 
-// authority is what stands between "//" and the path, as it was spelled.
+// authority returns the text between "//" and the path, as it was spelled.
 func authority(s string) string {
 	_, rest, _ := strings.Cut(s, "//")
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
@@ -197,7 +196,7 @@ func normalHost(u *url.URL, spelled string) (string, error) {
 	return name, nil
 }
 
-var errNoName = errors.New("url has a host that is not a valid domain name")
+var errHostName = errors.New("url has a host that is not a valid domain name")
 
 func normalName(name string, bracketed bool) (string, error) {
 	if addr, err := netip.ParseAddr(name); err == nil {
@@ -210,7 +209,7 @@ func normalName(name string, bracketed bool) (string, error) {
 		return "[" + addr.String() + "]", nil
 	}
 	if bracketed {
-		return "", errors.New("url has brackets around something that is no IPv6 address")
+		return "", errors.New("url has brackets around something that is not an IPv6 address")
 	}
 	dot := ""
 	if strings.HasSuffix(name, ".") {
@@ -218,16 +217,16 @@ func normalName(name string, bracketed bool) (string, error) {
 	}
 	ascii, err := hostProfile.ToASCII(name)
 	if err != nil || ascii == "" || strings.HasSuffix(ascii, ".") { // of two dots at the end, or one in another script
-		return "", errNoName
+		return "", errHostName
 	}
-	// A name that another pass would change or refuse is no name to keep.
+	// A second pass must not change or refuse the name.
 	if ascii != name {
 		if again, err := hostProfile.ToASCII(ascii); err != nil || again != ascii {
-			return "", errNoName
+			return "", errHostName
 		}
 	}
 	if strings.Trim(ascii, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
-		return "", errNoName
+		return "", errHostName
 	}
 	if endsInNumber(ascii) {
 		return "", errors.New("url has a host that looks like a number; write an IPv4 address as four decimal numbers")
@@ -235,8 +234,8 @@ func normalName(name string, bracketed bool) (string, error) {
 	return ascii + dot, nil
 }
 
-// endsInNumber tells whether the last label is a number: WHATWG readers take
-// such a host for an IPv4 address in some old spelling, others look it up.
+// endsInNumber tells whether the last label is a number. WHATWG parsers read such a host
+// as an IPv4 address in an old spelling, and others look it up.
 func endsInNumber(name string) bool {
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	if hex, ok := strings.CutPrefix(last, "0x"); ok {

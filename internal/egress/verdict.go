@@ -1,19 +1,19 @@
-// Package egress is the only way out: it judges every address callbackd is
-// about to connect to, after the name was resolved and again when the socket
-// is connected, and makes the one HTTP transport that deliveries use.
+// Package egress makes all outbound connections of deliveries. It judges every address
+// before it connects: after the name was resolved, and again on the socket. It has the
+// HTTP transport that deliveries use.
 //
-// The policy is refusal by default: an IPv4 address is public unless a
-// registry says otherwise, an IPv6 address only within 2000::/3 less the
-// registered exceptions. Whole blocks are refused, not encodings: a list of
-// the ways to write an IPv4 address inside an IPv6 one is never complete.
+// An IPv4 address is public unless a registry reserves it. An IPv6 address is public
+// only within 2000::/3, less the registered exceptions. Whole blocks are refused, not
+// encodings, because no list of the ways to write an IPv4 address inside an IPv6
+// address is complete.
 package egress
 
 import "net/netip"
 
-// Verdict is what an address is, in one word.
+// Verdict is the class of an address.
 type Verdict string
 
-// The verdicts. Public and Allowed may be connected to, no other.
+// The verdicts. Only addresses that are Public or Allowed are connected to.
 const (
 	Public        Verdict = "public"
 	Allowed       Verdict = "allowed by the operator"
@@ -35,7 +35,7 @@ const (
 	SingleLabel   Verdict = "named by one label, and not allowed by the operator"
 )
 
-// Rule is one special range with the source that reserves it.
+// Rule is a special range and the source that reserves it.
 type Rule struct {
 	Prefix  netip.Prefix
 	Verdict Verdict
@@ -46,10 +46,10 @@ func rule(prefix string, v Verdict, source string) Rule {
 	return Rule{netip.MustParsePrefix(prefix), v, source}
 }
 
-// Rules is every range that is refused, the most specific first where they
-// overlap. What is not in 2000::/3 is refused as well.
+// Rules holds every refused range, the most specific first where ranges overlap. IPv6
+// addresses outside 2000::/3 are refused as well.
 var Rules = []Rule{
-	// Metadata services of clouds, wherever they lie.
+	// Metadata services of clouds.
 	rule("169.254.169.254/32", Metadata, "AWS, Azure, Google Cloud, OpenStack"),
 	rule("169.254.170.2/32", Metadata, "AWS ECS"),
 	rule("168.63.129.16/32", Metadata, "Azure WireServer"),
@@ -100,9 +100,9 @@ var Rules = []Rule{
 
 var globalUnicast = netip.MustParsePrefix("2000::/3")
 
-// Classify says what an address is. An IPv4 address mapped into IPv6 is what
-// the IPv4 address is, because that is what a socket connects to. An address
-// with a zone is link-local whatever it looks like.
+// Classify returns the class of an address. An IPv4 address that is mapped into IPv6
+// has the class of the IPv4 address, because a socket connects to that one. An address
+// with a zone is always link-local.
 func Classify(a netip.Addr) Verdict {
 	switch {
 	case !a.IsValid():

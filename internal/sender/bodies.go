@@ -7,12 +7,12 @@ import (
 	"callbackd"
 )
 
-// minShared is the size of an event's data from which on attempts share the
-// body they send: below it a body of their own is cheaper.
+// minShared is the least size of an event's data for which attempts share a body, in
+// bytes. For smaller data a separate body is cheaper.
 const minShared = 8 << 10
 
-// bodies is the bodies that are being sent. Callbacks with the same payload get
-// the same body of an event, and it is in memory once.
+// bodies holds the bodies that are being sent. Callbacks with the same payload share
+// the body of an event, so that it is in memory once.
 type bodies struct {
 	mu   sync.Mutex
 	sent map[bodyOf]*sharedBody
@@ -30,7 +30,8 @@ type sharedBody struct {
 	err   error
 }
 
-// of returns the body of an event with a payload; done ends the use.
+// of returns the body of an event with a payload. The caller calls done when it no
+// longer uses the body.
 func (b *bodies) of(ev *callbackd.Event, payload []byte) (body []byte, done func(), err error) {
 	if len(ev.Data) < minShared {
 		body, err = Body(ev, payload)
@@ -57,12 +58,12 @@ func (b *bodies) of(ev *callbackd.Event, payload []byte) (body []byte, done func
 	}
 	built := false
 	defer func() {
-		if !built { // it panics
+		if !built { // Body panicked
 			done()
 		}
 	}()
 	s.once.Do(func() {
-		s.err = errNotBuilt // for others, when it panics
+		s.err = errNotBuilt // for other users, when Body panics
 		s.body, s.err = Body(ev, payload)
 	})
 	built = true

@@ -9,13 +9,13 @@ import (
 	"callbackd/internal/strictjson"
 )
 
-// Body is what a receiver gets, as JSON: the event's type and session, its
-// data in the order it was given, then the callback's extra attributes. The
-// event's own members win over the extras, and event and session_key over
-// both. Values pass byte for byte. It depends on the event and the payload
-// alone, so every attempt sends the same bytes.
+// Body returns the JSON that a receiver gets: the event's type and session, the
+// event's data in its order, then the callback's extra attributes. The event's
+// members win over the extra attributes, and event and session_key win over both.
+// Values are copied byte for byte. The body depends on the event and the payload
+// only, so every attempt sends the same bytes.
 func Body(ev *callbackd.Event, payload []byte) ([]byte, error) {
-	if inner, ok := plain(ev, payload); ok {
+	if inner, ok := verbatim(ev, payload); ok {
 		out := make([]byte, 0, len(inner)+128)
 		out = append(out, `{"event":`...)
 		out = strictjson.AppendString(out, string(ev.Type))
@@ -44,10 +44,10 @@ func Body(ev *callbackd.Event, payload []byte) ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// plain returns the members of the event's data as they stand, when nothing
-// can clash with them. Most data is like that, and was validated when it was
-// accepted: reading it again for every attempt would cost more than signing.
-func plain(ev *callbackd.Event, payload []byte) ([]byte, bool) {
+// verbatim returns the members of the event's data unchanged, when no other member
+// can have the same name. That holds for most data, which was validated when it was
+// accepted. To parse it again for every attempt would cost more than signing.
+func verbatim(ev *callbackd.Event, payload []byte) ([]byte, bool) {
 	if ev.Test || len(payload) > len("{}") || len(ev.Data) < len("{}") {
 		return nil, false
 	}
@@ -95,8 +95,8 @@ func has(members []strictjson.Member, name string) bool {
 	return false
 }
 
-// addQuery adds the members to the query of a request that has no body: text
-// as it is and everything else as JSON.
+// addQuery adds the members to the query of a request without a body: texts as they
+// are, and everything else as JSON.
 func addQuery(target *url.URL, ev *callbackd.Event, payload []byte) error {
 	members, err := bodyMembers(ev, payload)
 	if err != nil {

@@ -8,55 +8,47 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/egress"
+	"callbackd/internal/humanize"
 )
 
-// noSuchTarget is said of a name that does not exist and of one that leads to a
-// forbidden address alike: which of the two it is would tell what names there
-// are in the operator's network.
-const noSuchTarget = "the host name leads to no address that callbackd may send to"
+// noAddressText is the error both for a name that does not exist and for one that
+// leads to a forbidden address. To tell them apart would tell which names exist in
+// the operator's network.
+const noAddressText = "the host name leads to no address that callbackd may send to"
 
-// attempt is one that is being made.
+// attempt is an attempt that is being made.
 type attempt struct {
 	*Sender
 	ctx      context.Context // ends when callbackd stops
-	exchange context.Context // ends at the deadline too
+	exchange context.Context // also ends at the deadline
 	start    time.Time
-	hide     *redactor
+	redact   *redactor
 	trace    egress.Trace
 	res      *callbackd.Result
 }
 
-// fault sets what went wrong. The text may hold what the receiver sent.
+// fault sets the fault and its text, which may contain what the receiver sent.
 func (a *attempt) fault(f callbackd.Fault, format string, args ...any) {
-	a.res.Fault, a.res.Error = f, clip(a.hide.text(fmt.Sprintf(format, args...)), maxErrorKept)
+	a.res.Fault, a.res.Error = f, clip(a.redact.text(fmt.Sprintf(format, args...)), maxErrorKept)
 }
 
-// passed is how long the attempt has taken, for people.
-func (a *attempt) passed() string { return seconds(time.Since(a.start)) }
+// elapsed returns how long the attempt has taken, for people.
+func (a *attempt) elapsed() string { return humanize.Latency(time.Since(a.start)) }
 
-// seconds writes a duration with the unit that suits it: "250 ms", "2.5 s".
-func seconds(d time.Duration) string {
-	if d < time.Second {
-		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
-	}
-	return strconv.FormatFloat(float64(d.Round(100*time.Millisecond))/float64(time.Second), 'f', -1, 64) + " s"
-}
-
-// late tells whether the deadline has passed; a connection may notice before
-// the context does.
-func (a *attempt) late(err error) bool {
+// timedOut tells whether the deadline has passed. A connection may notice that
+// before the context does.
+func (a *attempt) timedOut(err error) bool {
 	return a.exchange.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// fail classifies an error of the exchange before its answer, by the phase in
-// which it happened. What was not connected is "connect", also when the whole
-// timeout went by; "timeout" is said of what was connected.
+// fail classifies an error before the answer, by the phase in which it happened.
+// An attempt without a connection fails with "connect", also when its whole timeout
+// has passed; "timeout" is for attempts that were connected.
 func (a *attempt) fail(err error) {
 	var (
 		refused *egress.RefusedError
@@ -65,92 +57,92 @@ func (a *attempt) fail(err error) {
 	)
 	switch {
 	case errors.As(err, &refused):
-		a.refuse(refused)
+		a.refusedTarget(refused)
 	case a.ctx.Err() != nil:
 		a.fault(callbackd.FaultShutdown, "callbackd stopped during the attempt")
 	case errors.Is(err, egress.ErrRequest):
 		a.fault(callbackd.FaultLocal, "callbackd could not build the request; the attempt is made again")
 		a.log.Error("request not sent", "error", err)
 	case errors.As(err, &local):
-		a.fault(callbackd.FaultLocal, "%s; the attempt is made again", lacks[local.Lacks])
+		a.fault(callbackd.FaultLocal, "%s; the attempt is made again", missingText[local.Missing])
 		a.log.Error("local fault", "error", err)
 	case errors.As(err, &proxy) && proxy.Unreachable():
-		a.fault(callbackd.FaultConnect, "the egress proxy did not reach the receiver; %s had passed", a.passed())
+		a.fault(callbackd.FaultConnect, "the egress proxy did not reach the receiver within %s", a.elapsed())
 	case errors.As(err, &proxy):
 		a.fault(callbackd.FaultProxy, "the egress proxy failed; the attempt is made again")
 		a.log.Error("egress proxy failed", "error", err)
-	case a.trace.Phase == egress.Resolving: // a resolver that answers has no such name
-		a.fault(callbackd.FaultDNS, noSuchTarget)
+	case a.trace.Phase == egress.Resolving: // the name servers answered that there is no such name
+		a.fault(callbackd.FaultDNS, noAddressText)
 		a.log.Warn("host name unknown", "error", err)
 	case a.trace.Phase == egress.Connecting:
-		a.unconnected(err)
+		a.connectFault(err)
 	case a.trace.Phase == egress.Handshaking:
-		a.untrusted(err)
-	case a.late(err):
-		a.fault(callbackd.FaultTimeout, "the receiver did not answer within %s", a.passed())
+		a.handshakeFault(err)
+	case a.timedOut(err):
+		a.fault(callbackd.FaultTimeout, "the receiver did not answer within %s", a.elapsed())
 	case errors.Is(err, egress.ErrUnsent):
-		a.fault(callbackd.FaultProtocol, "the receiver ended the connection before the request was sent")
+		a.fault(callbackd.FaultProtocol, "the receiver closed the connection before the request was sent")
 	case a.trace.Phase == egress.Sending:
-		a.fault(callbackd.FaultProtocol, "the receiver ended the connection without an answer; it may have read the request")
+		a.fault(callbackd.FaultProtocol, "the receiver closed the connection without an answer; it may have read the request")
 	default:
-		a.fault(callbackd.FaultProtocol, "the receiver gave no complete HTTP answer: %v", err)
+		a.fault(callbackd.FaultProtocol, "the receiver sent no complete HTTP answer: %v", err)
 	}
 }
 
-// lacks says what this machine lacks.
-var lacks = map[egress.Lack]string{
-	egress.LacksResolver:  "callbackd's own name server gave no answer",
-	egress.LacksRoute:     "callbackd's machine has no way to the receiver's network",
-	egress.LacksResources: "callbackd ran out of a local resource",
-	egress.LacksRoots:     "callbackd's machine has no certificate authorities to trust",
+// missingText holds what is missing on this machine, for key holders.
+var missingText = map[egress.Missing]string{
+	egress.NoResolver:  "callbackd's own name server did not answer",
+	egress.NoRoute:     "callbackd's machine has no route to the receiver's network",
+	egress.NoResources: "callbackd ran out of a local resource",
+	egress.NoRoots:     "callbackd's machine has no certificate authorities to trust",
 }
 
-// refuse tells the key holder the same of every target that the policy
-// refuses, and the operator what it was.
-func (a *attempt) refuse(err *egress.RefusedError) {
+// refusedTarget tells the key holder the same for every target that the policy
+// refuses. The operator's log has the address.
+func (a *attempt) refusedTarget(err *egress.RefusedError) {
 	a.log.Warn("target refused", "detail", err.Detail())
 	if err.IsName() {
-		a.fault(callbackd.FaultDNS, noSuchTarget)
+		a.fault(callbackd.FaultDNS, noAddressText)
 		return
 	}
 	a.fault(callbackd.FaultRefused, "%v", err)
 }
 
-func (a *attempt) unconnected(err error) {
+func (a *attempt) connectFault(err error) {
 	switch {
-	case a.late(err) || errors.Is(err, syscall.ETIMEDOUT):
-		a.fault(callbackd.FaultConnect, "the receiver did not accept the connection within %s", a.passed())
+	case a.timedOut(err) || errors.Is(err, syscall.ETIMEDOUT):
+		a.fault(callbackd.FaultConnect, "the receiver did not accept the connection within %s", a.elapsed())
 	case errors.Is(err, syscall.ECONNREFUSED):
-		a.fault(callbackd.FaultConnect, "the receiver refused the connection, after %s", a.passed())
+		a.fault(callbackd.FaultConnect, "the receiver refused the connection after %s", a.elapsed())
 	default:
-		a.fault(callbackd.FaultConnect, "the receiver cannot be reached; the network said so after %s", a.passed())
+		a.fault(callbackd.FaultConnect, "the receiver cannot be reached: the network reported an error after %s", a.elapsed())
 	}
 }
 
-// untrusted is of a TLS handshake: one that is not over in time is a timeout,
-// because the receiver was connected.
-func (a *attempt) untrusted(err error) {
+// handshakeFault classifies an error of the TLS handshake. A handshake that is not
+// done in time is a timeout, because the receiver was connected.
+func (a *attempt) handshakeFault(err error) {
 	var cert *tls.CertificateVerificationError
 	switch {
-	case a.late(err):
-		a.fault(callbackd.FaultTimeout, "the TLS handshake was not over within %s", a.passed())
+	case a.timedOut(err):
+		a.fault(callbackd.FaultTimeout, "the TLS handshake was not complete within %s", a.elapsed())
 	case errors.As(err, &cert):
 		a.fault(callbackd.FaultTLS, "the receiver's certificate is not trusted: %v", cert.Err)
 	default:
-		a.fault(callbackd.FaultTLS, "no TLS connection: %v", err)
+		a.fault(callbackd.FaultTLS, "the TLS handshake failed: %v", err)
 	}
 }
 
-// cut says why the body of an answer ended early.
-func (a *attempt) cut(err error) string {
+// bodyError tells why the body of an answer ended early.
+func (a *attempt) bodyError(err error) string {
 	var network *net.OpError
 	switch {
 	case a.ctx.Err() != nil:
-		return "callbackd stopped meanwhile"
-	case a.late(err):
-		return "it was not over within " + a.passed()
+		return "callbackd stopped"
+	case a.timedOut(err):
+		return "it was not complete within " + a.elapsed()
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
-		return "the connection ended before it"
+		return "the connection was closed"
 	}
 	return err.Error()
 }

@@ -21,33 +21,31 @@ import (
 )
 
 const (
-	minSecret = 6 // bytes; shorter values are words, not secrets
-	minTail   = 4 // bytes of a secret that was cut off; fewer betray nothing
-	// minTokenPart is the shortest part of a token with dots; between the dots
-	// of other values are words.
+	minSecret    = 6 // bytes; shorter values are too common to mask
+	minCutSecret = 4 // bytes of a secret at a cut; fewer reveal nothing
+	// minTokenPart is the shortest part of a token with dots that is masked.
+	// Shorter parts between dots are ordinary words.
 	minTokenPart = 16
 )
 
-// spoken are headers whose values are no secrets and are rightly part of
-// many an answer.
-var spoken = []string{"Accept", "Accept-Charset", "Accept-Language", "Cache-Control", "Content-Type", "User-Agent"}
+// publicHeaders are headers whose values are not secret and occur in many answers.
+var publicHeaders = []string{"Accept", "Accept-Charset", "Accept-Language", "Cache-Control", "Content-Type", "User-Agent"}
 
-// redactor removes what the receiver echoes of the callback's own secrets,
-// whole or in parts, in the spellings that frameworks and debugging pages echo
-// them in.
+// redactor masks the callback's own secrets in what the receiver sends back: whole or
+// in parts, in the spellings of common frameworks and debug pages.
 type redactor struct {
 	secrets []string          // longest first: one may be part of another
-	mask    *strings.Replacer // of all of them at once
+	mask    *strings.Replacer // masks all of them at once
 }
 
-// redactors remembers what was made of settings that are in use: there are many
-// spellings, and a setting has the same for all its attempts.
+// redactors caches the redactors of settings in use: a redactor has many spellings,
+// and is the same for all attempts of a setting.
 type redactors struct {
 	mu    sync.Mutex
 	known map[redacted]*redactor
 }
 
-// redacted is a setting with its signing secrets, which change without a new
+// redacted identifies a setting with its signing secrets, which change without a new
 // version.
 type redacted struct {
 	callback callbackd.CallbackID
@@ -81,7 +79,7 @@ func (rs *redactors) of(cb *callbackd.Callback) *redactor {
 func newRedactor(cb *callbackd.Callback) *redactor {
 	r := &redactor{}
 	for _, h := range cb.Headers {
-		if slices.ContainsFunc(spoken, func(name string) bool { return strings.EqualFold(name, h.Name) }) {
+		if slices.ContainsFunc(publicHeaders, func(name string) bool { return strings.EqualFold(name, h.Name) }) {
 			continue
 		}
 		v := h.Value.Reveal()
@@ -103,11 +101,10 @@ func newRedactor(cb *callbackd.Callback) *redactor {
 	return r
 }
 
-// addParts takes the parts of a header's value that frameworks tell apart: the
-// credentials after a scheme, the values of cookies and parameters, what is
-// before and after a colon, the parts of a token with dots; and what each part
-// is once base64 or percent-encoding is undone. Names and the scheme are words,
-// not secrets.
+// addParts adds the parts of a header's value that frameworks split it into: the
+// credentials after a scheme, the values of cookies and parameters, the texts before
+// and after a colon, the parts of a token with dots. It also adds each part decoded
+// from base64 or percent-encoding. Names and the scheme are not secret.
 func (r *redactor) addParts(v string) {
 	if scheme, credentials, ok := strings.Cut(v, " "); ok && isToken(scheme) {
 		v = strings.TrimLeft(credentials, " ")
@@ -128,13 +125,13 @@ func (r *redactor) addParts(v string) {
 	}
 }
 
-// addField takes one value, and the pieces that brackets, quotes, colons and
-// equals signs make of it. A piece before an equals sign, or a quoted one before
-// a colon, is a name.
+// addField adds a value, and its pieces between brackets, quotes, colons and equals
+// signs. A piece before an equals sign, or a quoted piece before a colon, is a name
+// and is not added.
 func (r *redactor) addField(v string) {
 	r.add(v)
-	r.add(strings.TrimRight(v, "="))            // base64 is echoed without its end, too
-	if _, rest, ok := strings.Cut(v, ":"); ok { // a password may have colons of its own
+	r.add(strings.TrimRight(v, "="))            // base64 is also echoed without its padding
+	if _, rest, ok := strings.Cut(v, ":"); ok { // a password may contain colons
 		r.add(rest)
 	}
 	start := 0
@@ -157,7 +154,7 @@ func (r *redactor) addField(v string) {
 	}
 }
 
-// decoded undoes base64, if the result is text.
+// decoded decodes base64, if the result is text.
 func decoded(s string) (string, bool) {
 	bare := strings.TrimRight(s, "=")
 	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
@@ -171,14 +168,14 @@ func decoded(s string) (string, bool) {
 // isToken tells whether s is a name as HTTP has them (RFC 9110, section 5.6.2).
 func isToken(s string) bool { return httpguts.ValidHeaderFieldName(s) }
 
-// add takes a secret and its spellings in JSON, URLs and HTML.
+// add adds a secret and its spellings in JSON, URLs and HTML.
 func (r *redactor) add(secret string) {
 	if len(secret) < minSecret || slices.Contains(r.secrets, secret) {
 		return
 	}
 	r.secrets = append(r.secrets, secret)
 	if strings.Trim(secret, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") == "" {
-		return // spelled the same everywhere
+		return // these have one spelling only
 	}
 	plain := strings.Trim(string(strictjson.AppendString(nil, secret)), `"`)
 	escaped, err := json.Marshal(secret)
@@ -197,7 +194,7 @@ func (r *redactor) add(secret string) {
 	}
 }
 
-// ascii writes other characters as JSON's escapes, as most languages' encoders
+// ascii writes other characters as JSON escapes, as the encoders of most languages
 // do.
 func ascii(s string) string {
 	if strings.IndexFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) < 0 {
@@ -233,30 +230,28 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
-// text masks every secret in s and makes it text that can be kept: valid
-// UTF-8 without control characters.
+// text masks every secret in s, and makes s valid UTF-8 without control characters.
 func (r *redactor) text(s string) string { return printable(r.mask.Replace(s)) }
 
-// body masks every secret in b; with cut also the beginning of one that b
-// ends with, because what followed was not kept. The result is no longer
-// than MaxResponseKept.
+// body masks every secret in b. With cut it also masks the beginning of a secret at
+// the end of b, whose rest was cut off. The result has at most MaxResponseKept bytes.
 func (r *redactor) body(b []byte, cut bool) []byte {
 	if len(b) > 0 {
 		b = []byte(r.mask.Replace(string(b)))
 	}
 	if cut {
-		if n := r.tail(b); n > 0 {
+		if n := r.cutSecret(b); n > 0 {
 			b = append(b[:len(b)-n], callbackd.Mask...)
 		}
 	}
 	return b[:min(len(b), callbackd.MaxResponseKept)]
 }
 
-// tail is the length of the longest beginning of a secret that b ends with.
-func (r *redactor) tail(b []byte) int {
+// cutSecret returns the length of the longest beginning of a secret at the end of b.
+func (r *redactor) cutSecret(b []byte) int {
 	longest := 0
 	for _, secret := range r.secrets {
-		for n := min(len(secret)-1, len(b)); n >= max(minTail, longest+1); n-- {
+		for n := min(len(secret)-1, len(b)); n >= max(minCutSecret, longest+1); n-- {
 			if string(b[len(b)-n:]) == secret[:n] {
 				longest = n
 				break
@@ -281,7 +276,7 @@ func printable(s string) string {
 		if c < ' ' || c >= 0x7f && c < 0xa0 {
 			return utf8.RuneError
 		}
-		return c // what is not UTF-8 reads as RuneError already
+		return c // bytes that are not UTF-8 are RuneError already
 	}, s)
 }
 

@@ -13,8 +13,8 @@ import (
 	"callbackd/internal/signature"
 )
 
-// Request builds attempt number n at the given time, signed with every
-// secret in force. It is what a preview shows and what Send sends.
+// Request builds the request of attempt number n at a time, signed with every valid
+// secret. A preview shows the same request that Send sends.
 func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*callbackd.Request, error) {
 	var body []byte
 	if !inQuery(cb) {
@@ -26,13 +26,12 @@ func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 	return s.request(cb, ev, n, at, body)
 }
 
-// inQuery tells whether what a callback gets travels in the query, without a
-// body.
+// inQuery tells whether a callback gets its data in the query, without a body.
 func inQuery(cb *callbackd.Callback) bool {
 	return cb.Method == http.MethodGet || cb.Method == http.MethodDelete
 }
 
-// request is Request around a body.
+// request builds the request around a body.
 func (s *Sender) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time, body []byte) (*callbackd.Request, error) {
 	target, err := egress.ParseURL(cb.URL)
 	if err != nil {
@@ -51,24 +50,24 @@ func (s *Sender) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 	add := func(name, value string) {
 		req.Headers = append(req.Headers, callbackd.Header{Name: name, Value: callbackd.Secret(value)})
 	}
-	unless := func(name, value string) {
-		if !names(cb.Headers, name) {
+	addUnlessSet := func(name, value string) {
+		if !hasHeader(cb.Headers, name) {
 			add(name, value)
 		}
 	}
-	unless("User-Agent", s.agent)
-	unless("Accept", "*/*")
-	unless("Accept-Encoding", "identity")
+	addUnlessSet("User-Agent", s.agent)
+	addUnlessSet("Accept", "*/*")
+	addUnlessSet("Accept-Encoding", "identity")
 	if !inQuery(cb) {
-		unless("Content-Type", "application/json")
+		addUnlessSet("Content-Type", "application/json")
 	}
 	for _, own := range cb.Headers {
-		if !isOurs(own.Name) {
+		if !isReserved(own.Name) {
 			req.Headers = append(req.Headers, own)
 		}
 	}
-	// In lower case, as Standard Webhooks spells them: its library for PHP
-	// finds no others.
+	// In lower case, as Standard Webhooks spells them: its PHP library finds
+	// no other spelling.
 	id := ev.ID.String()
 	add("webhook-id", id)
 	add("webhook-timestamp", strconv.FormatInt(at.Unix(), 10))
@@ -96,19 +95,19 @@ func signingKeys(cb *callbackd.Callback, at time.Time) ([][]byte, error) {
 	return keys, nil
 }
 
-// names tells whether headers have one of the name.
-func names(headers []callbackd.Header, name string) bool {
+// hasHeader tells whether headers have one with the name.
+func hasHeader(headers []callbackd.Header, name string) bool {
 	return slices.ContainsFunc(headers, func(h callbackd.Header) bool { return strings.EqualFold(h.Name, name) })
 }
 
-// isOurs tells whether callbackd alone sets the header.
-func isOurs(name string) bool {
+// isReserved tells whether only callbackd sets the header.
+func isReserved(name string) bool {
 	lower := strings.ToLower(name)
 	return strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "callback-")
 }
 
-// onWire is the request as the transport takes it.
-func onWire(req *callbackd.Request, alone bool) *egress.Request {
+// wireRequest returns the request as the transport takes it.
+func wireRequest(req *callbackd.Request, alone bool) *egress.Request {
 	out := &egress.Request{Method: req.Method, URL: req.URL, Fields: make([]egress.Field, len(req.Headers)), Body: req.Body, Close: alone}
 	for i, h := range req.Headers {
 		out.Fields[i] = egress.Field{Name: h.Name, Value: h.Value.Reveal()}

@@ -1,6 +1,6 @@
-// Package sender makes one attempt over HTTP: it builds the request, signs
-// it, sends it, and says what happened. It decides nothing: whether and when
-// there is another attempt is the domain's rule and the engine's work.
+// Package sender makes one attempt over HTTP: it builds the request, signs it, sends
+// it, and returns the result. It does not decide whether and when there is another
+// attempt; that is the domain's rule and the engine's work.
 package sender
 
 import (
@@ -20,7 +20,7 @@ import (
 	"callbackd/internal/egress"
 )
 
-// Limits of what is kept of an answer besides its body, in bytes.
+// Limits of the stored parts of an answer besides its body, in bytes.
 const (
 	maxHeadersKept    = 4 << 10
 	maxLocationKept   = 1 << 10
@@ -28,7 +28,7 @@ const (
 	maxErrorKept      = 300
 )
 
-// Sender sends. It may be used concurrently.
+// Sender makes attempts. It is safe for concurrent use.
 type Sender struct {
 	transport *egress.Transport
 	agent     string
@@ -42,9 +42,9 @@ func New(transport *egress.Transport, version string, log *slog.Logger) *Sender 
 	return &Sender{transport: transport, agent: "callbackd/" + version, log: log}
 }
 
-// Send makes attempt number n. It returns when the exchange is over or its
-// deadline, the policy's timeout from DNS to the last byte of the body, has
-// passed; it never panics.
+// Send makes attempt number n. It returns when the exchange is done, or when the
+// policy's timeout has passed, which covers everything from DNS to the last byte of
+// the body. It never panics.
 func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
 	start := time.Now()
 	res.StartedAt = start.UTC()
@@ -55,7 +55,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 		}
 		res.Timings.Total = time.Since(start)
 		if res.Fault == callbackd.FaultRefused || res.Fault == callbackd.FaultDNS {
-			res.Timings, res.Address = callbackd.Timings{}, "" // says nothing about the network
+			res.Timings, res.Address = callbackd.Timings{}, "" // they would tell about the operator's network
 		}
 	}()
 	var body []byte
@@ -76,15 +76,15 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	}
 	if req.Body == nil && len(req.URL.RawQuery) > callbackd.MaxQuery {
 		res.Fault = callbackd.FaultQuery
-		res.Error = fmt.Sprintf("the query of the %s would have %d bytes, and at most %d are sent", req.Method, len(req.URL.RawQuery), callbackd.MaxQuery)
+		res.Error = fmt.Sprintf("the query of the %s request would have %d bytes; the limit is %d", req.Method, len(req.URL.RawQuery), callbackd.MaxQuery)
 		return res
 	}
-	// The timeout is the receiver's: what the building took is not of it.
+	// The timeout is for the receiver; building the request does not count.
 	policy := cb.Policy.WithDefaults()
 	exchange, cancel := context.WithTimeout(ctx, policy.Timeout)
 	defer cancel()
-	a := attempt{Sender: s, ctx: ctx, exchange: exchange, start: time.Now(), hide: s.redactors.of(cb), res: &res}
-	resp, err := s.transport.Exchange(exchange, onWire(req, policy.NoKeepAlive), &a.trace)
+	a := attempt{Sender: s, ctx: ctx, exchange: exchange, start: time.Now(), redact: s.redactors.of(cb), res: &res}
+	resp, err := s.transport.Exchange(exchange, wireRequest(req, policy.NoKeepAlive), &a.trace)
 	tr := &a.trace
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
 	res.Address, res.Reused, res.CertEnds = tr.Address, tr.Reused, tr.CertEnds
@@ -97,16 +97,16 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	return res
 }
 
-// answered takes what the receiver answered. Status and headers decide: a body
-// that is cut changes nothing of what they say.
+// answered stores the receiver's answer. Status and headers decide about the
+// attempt, also when the body is incomplete.
 func (a *attempt) answered(resp *http.Response) {
 	res := a.res
 	res.Status = resp.StatusCode
-	res.RetryAfter = clip(a.hide.text(strings.Join(resp.Header["Retry-After"], ", ")), maxRetryAfterKept)
-	res.Location = clip(a.hide.text(resp.Header.Get("Location")), maxLocationKept)
-	res.Headers = keptHeaders(resp, a.hide)
+	res.RetryAfter = clip(a.redact.text(strings.Join(resp.Header["Retry-After"], ", ")), maxRetryAfterKept)
+	res.Location = clip(a.redact.text(resp.Header.Get("Location")), maxLocationKept)
+	res.Headers = keptHeaders(resp, a.redact)
 	cut := readBody(resp.Body, res)
-	res.Body = a.hide.body(res.Body, res.Truncated || cut != nil)
+	res.Body = a.redact.body(res.Body, res.Truncated || cut != nil)
 	if !res.Success() {
 		res.Fault = callbackd.FaultStatus
 		res.Error = "the receiver answered " + strconv.Itoa(res.Status)
@@ -117,7 +117,7 @@ func (a *attempt) answered(resp *http.Response) {
 	if cut == nil {
 		return
 	}
-	text := a.hide.text("the body of the answer was cut: " + a.cut(cut))
+	text := a.redact.text("the body of the answer is incomplete: " + a.bodyError(cut))
 	if res.Error != "" {
 		text = res.Error + "; " + text
 	}
@@ -126,8 +126,8 @@ func (a *attempt) answered(resp *http.Response) {
 
 var buffers = sync.Pool{New: func() any { return new([callbackd.MaxResponseKept]byte) }}
 
-// readBody keeps the first MaxResponseKept bytes and reads at most
-// MaxResponseRead; what is longer is left to the closing of the connection.
+// readBody keeps the first MaxResponseKept bytes and reads at most MaxResponseRead.
+// The connection of a longer body is closed.
 func readBody(body io.Reader, res *callbackd.Result) error {
 	buf := buffers.Get().(*[callbackd.MaxResponseKept]byte)
 	defer buffers.Put(buf)
@@ -135,8 +135,8 @@ func readBody(body io.Reader, res *callbackd.Result) error {
 	res.Body = bytes.Clone(buf[:n])
 	res.BodySize = int64(n)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		// ReadFull's own word for a short read; a body that was cut off
-		// shows on the next read.
+		// ReadFull reports a short body in this way. The next read tells
+		// whether the body is complete.
 		if _, err := body.Read(buf[:1]); err != nil && err != io.EOF {
 			return err
 		}
@@ -154,9 +154,9 @@ func readBody(body io.Reader, res *callbackd.Result) error {
 // onlyWriter hides ReadFrom, which would allocate a buffer of its own.
 type onlyWriter struct{ io.Writer }
 
-// keptHeaders is the answer's header lines, sorted, without session cookies
+// keptHeaders returns the answer's header lines, sorted, without session cookies
 // and echoed secrets.
-func keptHeaders(resp *http.Response, hide *redactor) string {
+func keptHeaders(resp *http.Response, redact *redactor) string {
 	names := make([]string, 0, len(resp.Header))
 	for name := range resp.Header {
 		names = append(names, name)
@@ -169,7 +169,7 @@ func keptHeaders(resp *http.Response, hide *redactor) string {
 			case "Set-Cookie", "Set-Cookie2", "Authorization", "Proxy-Authenticate":
 				v = callbackd.Mask
 			default:
-				v = hide.text(v)
+				v = redact.text(v)
 			}
 			if b.Len()+len(name)+len(v)+4 > maxHeadersKept {
 				return b.String()

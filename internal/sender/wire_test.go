@@ -309,8 +309,8 @@ func TestFaultsGoByThePhase(t *testing.T) {
 		text  string
 	}{
 		silent: {callbackd.FaultTimeout, "the receiver did not answer within 1"},
-		"https" + strings.TrimPrefix(silent, "http"): {callbackd.FaultTimeout, "the TLS handshake was not over within 1"},
-		"http://" + closedPort(t):                    {callbackd.FaultConnect, "the receiver refused the connection, after "},
+		"https" + strings.TrimPrefix(silent, "http"): {callbackd.FaultTimeout, "the TLS handshake was not complete within 1"},
+		"http://" + closedPort(t):                    {callbackd.FaultConnect, "the receiver refused the connection after "},
 	} {
 		cb := callbackTo(target)
 		cb.Policy.Timeout = time.Second
