@@ -166,8 +166,7 @@ func (c *serveCmd) readIngress(out *app.Config) error {
 // default port, because the console compares the origin of forms with it.
 func publicURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		path.Clean("/"+u.Path) != "/"+strings.Trim(u.Path, "/") || u.EscapedPath() != u.Path || strings.Contains(u.Host, "%") {
+	if err != nil || !isServerURL(u) {
 		return nil, settingf("--public-url %q is not the URL of a server; write for example https://example.com or https://example.com/callbackd", text)
 	}
 	if strings.IndexFunc(u.Host, func(c rune) bool { return c >= utf8.RuneSelf }) >= 0 {
@@ -179,6 +178,13 @@ func publicURL(text string) (*url.URL, error) {
 		return nil, settingf("--public-url %q has an invalid port; give one from 1 to 65535", text)
 	}
 	return u, nil
+}
+
+// isServerURL tells whether a URL has a scheme, a host and a plain path only.
+func isServerURL(u *url.URL) bool {
+	plainPath := path.Clean("/"+u.Path) == "/"+strings.Trim(u.Path, "/") && u.EscapedPath() == u.Path
+	return (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && !strings.Contains(u.Host, "%") &&
+		u.User == nil && u.RawQuery == "" && u.Fragment == "" && plainPath
 }
 
 // readRange reads a range of addresses, or one address.

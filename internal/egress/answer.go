@@ -32,9 +32,9 @@ type head struct {
 	headers http.Header
 }
 
-// readHead reads a head by the rules of RFC 9112, sections 4 and 5. What two
-// readers could understand differently is an error: a name with a space, a
-// line without a colon, a control character.
+// readHead reads a head by the rules of RFC 9112, sections 4 and 5. Lines that two readers
+// could read differently are errors: a name with a space, a line without a colon, a
+// control character.
 func readHead(br *bufio.Reader) (*head, error) {
 	lines := textproto.NewReader(br)
 	line, err := lines.ReadLine()
@@ -92,7 +92,7 @@ func (h *head) fields(lines *textproto.Reader) error {
 	}
 }
 
-// unexpected keeps an end in the middle from looking like an end.
+// unexpected turns io.EOF in the middle of an answer into io.ErrUnexpectedEOF.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -100,26 +100,28 @@ func unexpected(err error) error {
 	return err
 }
 
-// response is the answer with its body, as RFC 9112, section 6.3, frames it.
-// With anything odd about the frame, the connection is closed afterwards: the
-// next reader on the way may have found another end.
+// response returns the answer with its body, framed as RFC 9112, section 6.3, says. When
+// the framing is ambiguous, the connection is closed afterwards: another reader on the
+// way may have found another end of the body.
 func (h *head) response(c *conn) (*http.Response, error) {
-	resp := &http.Response{StatusCode: h.status, Header: h.headers, Body: http.NoBody, Close: h.minor == '0' || has(h.headers["Connection"], "close")}
 	length, err := contentLength(h.headers["Content-Length"])
 	if err != nil {
 		return nil, err
 	}
 	codings := tokens(h.headers["Transfer-Encoding"])
-	odd := len(codings) > 0 && len(h.headers["Content-Length"]) > 0 || len(codings) > 1 || len(h.headers["Content-Length"]) > 1
-	resp.Close = resp.Close || odd
+	resp := &http.Response{StatusCode: h.status, Header: h.headers, Body: http.NoBody}
+	resp.Close = h.minor == '0' || has(h.headers["Connection"], "close") || h.ambiguous(codings)
+	coded := len(codings) > 0
 	switch {
-	case h.status/100 == 1: // 101: what follows is no HTTP
+	case h.status/100 == 1: // 101: the bytes that follow are not HTTP
 		resp.Close = true
-	case h.status == http.StatusNoContent || h.status == http.StatusNotModified:
-		resp.Close = resp.Close || len(codings) > 0 || h.status == http.StatusNoContent && length > 0
-	case len(codings) > 0 && codings[len(codings)-1] == "chunked":
+	case h.status == http.StatusNotModified:
+		resp.Close = resp.Close || coded
+	case h.status == http.StatusNoContent:
+		resp.Close = resp.Close || coded || length > 0
+	case coded && codings[len(codings)-1] == "chunked":
 		resp.Body = io.NopCloser(&chunks{c: c, src: httputil.NewChunkedReader(c.br)})
-	case len(codings) > 0 || length < 0: // until the end of the connection
+	case coded || length < 0: // until the end of the connection
 		resp.Close = true
 		resp.Body = io.NopCloser(c.br)
 	default:
@@ -128,7 +130,13 @@ func (h *head) response(c *conn) (*http.Response, error) {
 	return resp, nil
 }
 
-// contentLength is the one length that all values state; -1 when there is none.
+// ambiguous tells whether two readers could find different ends of the body.
+func (h *head) ambiguous(codings []string) bool {
+	lengths := len(h.headers["Content-Length"])
+	return len(codings) > 1 || lengths > 1 || len(codings) > 0 && lengths > 0
+}
+
+// contentLength returns the one length that all values state; -1 when there is none.
 func contentLength(values []string) (int64, error) {
 	length := int64(-1)
 	for _, text := range tokens(values) {
@@ -199,7 +207,7 @@ func (b *counted) Read(p []byte) (int, error) {
 	return n, unexpected(err)
 }
 
-// chunks is a chunked body. What follows the last chunk is read and forgotten.
+// chunks is a chunked body. The trailers after the last chunk are read and dropped.
 type chunks struct {
 	c   *conn
 	src io.Reader

@@ -26,16 +26,8 @@ var hostProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphe
 // because one of them might check it and the other one dial it. The errors are
 // sentences about "url".
 func ParseURL(s string) (*url.URL, error) {
-	if len(s) > MaxURL {
-		return nil, fmt.Errorf("url is longer than %d bytes", MaxURL)
-	}
-	if !utf8.ValidString(s) {
-		return nil, errors.New("url is not valid UTF-8; percent-encode other bytes")
-	}
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c == 0x7f || c == '\\' {
-			return nil, errors.New("url must not contain spaces, control characters or backslashes; percent-encode them")
-		}
+	if err := checkText(s); err != nil {
+		return nil, err
 	}
 	u, err := url.Parse(escaped(s))
 	if err != nil {
@@ -60,6 +52,22 @@ func ParseURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("url is longer than %d bytes once it is percent-encoded", MaxURL)
 	}
 	return u, nil
+}
+
+// checkText checks the length and the characters of a URL.
+func checkText(s string) error {
+	if len(s) > MaxURL {
+		return fmt.Errorf("url is longer than %d bytes", MaxURL)
+	}
+	if !utf8.ValidString(s) {
+		return errors.New("url is not valid UTF-8; percent-encode other bytes")
+	}
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == 0x7f || c == '\\' {
+			return errors.New("url must not contain spaces, control characters or backslashes; percent-encode them")
+		}
+	}
+	return nil
 }
 
 // KeepURL checks a callback's URL and returns the text to store and show: the URL as it
