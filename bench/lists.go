@@ -55,7 +55,7 @@ func (x *extremes) lists() error {
 	for _, page := range []string{"/v1/deliveries?", "/v1/deliveries?state=pending", "/v1/deliveries?state=failed", "/v1/deliveries?state=delivered", "/v1/deliveries?session_key=BEN-0000000007",
 		"/v1/deliveries?callback=1", "/v1/deliveries?status=5xx", "/v1/deliveries?fault=timeout&state=pending", "/v1/deliveries?until=" + middle,
 		"/v1/events?", "/v1/events?event=SESSION:NOTE_INSERT", "/v1/events?after=start", "/v1/events?after=now", "/v1/replays?", "/v1/logs?",
-		"/console/", "/console/?over=week", "/console/webhooks", "/console/sessions", "/console/sessions/BEN-0000000007", "/console/deliveries", "/console/deliveries?state=failed", "/console/deliveries?status=5xx",
+		"/console/", "/console/?over=week", "/console/callbacks", "/console/sessions", "/console/sessions/BEN-0000000007", "/console/deliveries", "/console/deliveries?state=failed", "/console/deliveries?status=5xx",
 		"/console/logs", "/console/replays"} {
 		get := func() error { return console(page) }
 		if strings.HasPrefix(page, "/v1/") {

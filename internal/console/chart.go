@@ -9,74 +9,128 @@ import (
 	"callbackd/wire"
 )
 
-// Charts are drawn on a canvas that is stretched to its place, so there is no
-// text in them: labels are HTML beside them.
+// Charts are SVG drawings that are stretched to the width of the page. They
+// have no text in them, which would be stretched too: labels are HTML beside
+// them.
 
-// bar is one rectangle.
+// chartWidth is the width of most drawings.
+const chartWidth = 1000
+
+// bar is one rectangle of a chart.
 type bar struct {
 	X, Y, W, H float64
 	Class      string
 }
 
-// timing is one attempt as a row of phases.
-type timing struct {
-	Bars  []bar
-	Parts []part
-	Total string
+// coordinate rounds to one decimal, to keep pages small.
+func coordinate(f float64) float64 { return math.Round(f*10) / 10 }
+
+// shareBars divides the width of a chart among parts, in proportion. A part
+// without a class stays blank.
+func shareBars(parts []sharePart) (bars []bar) {
+	total := int64(0)
+	for _, p := range parts {
+		total += p.n
+	}
+	x := 0.0
+	for _, p := range parts {
+		if p.n <= 0 {
+			continue
+		}
+		w := chartWidth * float64(p.n) / float64(total)
+		if p.class != "" {
+			bars = append(bars, bar{X: coordinate(x), W: coordinate(w), H: 10, Class: p.class})
+		}
+		x += w
+	}
+	return bars
 }
 
-type part struct{ Class, Name, Value string }
+type sharePart struct {
+	n     int64
+	class string
+}
 
-// bars draws an attempt's phases on a canvas of 1000, where most milliseconds
-// are the whole width. A phase that never happened has no bar. Without an answer
-// the time that is left belongs to the phase in which the attempt failed.
-func bars(t wire.Timings, most float64, fault callbackd.Fault) timing {
-	rest := max(0, t.Total-t.DNS-t.Connect-t.TLS)
-	wait, body := 0.0, 0.0
+// dot is a mark on a line of time.
+type dot struct {
+	X     float64
+	Class string
+}
+
+// dotAt places a dot at a share from 0 to 1 of the line, with a margin.
+func dotAt(share float64, class string) dot {
+	const margin = 8
+	return dot{margin + (chartWidth-2*margin)*share, class}
+}
+
+// attemptTiming is an attempt as a row of phases.
+type attemptTiming struct {
+	Bars   []bar
+	Phases []phase
+	Total  string
+}
+
+// phase is a part of an attempt.
+type phase struct{ Class, Name, Value string }
+
+// timingBars draws the phases of an attempt. The full width stands for longest,
+// in milliseconds. A phase that did not happen has no bar.
+func timingBars(t wire.Timings, longest float64, fault callbackd.Fault) attemptTiming {
+	wait, body := splitPhases(&t, fault)
+	waitName := "no answer"
 	if t.FirstByte > 0 {
-		wait, body = max(0, t.FirstByte-t.DNS-t.Connect-t.TLS), max(0, t.Total-t.FirstByte)
-	} else {
-		switch fault {
-		case callbackd.FaultDNS:
-			t.DNS += rest
-		case callbackd.FaultConnect:
-			t.Connect += rest
-		case callbackd.FaultTLS:
-			t.TLS += rest
-		case callbackd.FaultTimeout, callbackd.FaultProtocol, callbackd.FaultShutdown:
-			wait = rest
-		}
+		waitName = "first byte"
 	}
-	out := timing{Total: millis(t.Total)}
+	out := attemptTiming{Total: latency(milliseconds(t.Total))}
 	x := 0.0
 	for _, p := range []struct {
 		class, name string
 		ms          float64
-	}{{"dns", "DNS", t.DNS}, {"connect", "connect", t.Connect}, {"tls", "TLS", t.TLS}, {"wait", waitName(t), wait}, {"body", "body", body}} {
-		if p.ms <= 0 || most <= 0 {
+	}{
+		{"dns", "DNS", t.DNS},
+		{"connect", "connect", t.Connect},
+		{"tls", "TLS", t.TLS},
+		{"wait", waitName, wait},
+		{"body", "body", body},
+	} {
+		if p.ms <= 0 || longest <= 0 {
 			continue
 		}
-		w := max(3, 1000*p.ms/most)
+		w := max(3, chartWidth*p.ms/longest)
 		out.Bars = append(out.Bars, bar{X: x, W: w, H: 10, Class: p.class})
-		out.Parts = append(out.Parts, part{p.class, p.name, millis(p.ms)})
+		out.Phases = append(out.Phases, phase{p.class, p.name, latency(milliseconds(p.ms))})
 		x += w
 	}
 	return out
 }
 
-// waitName is what the wait for the answer ended with.
-func waitName(t wire.Timings) string {
+// splitPhases returns how long an attempt waited for the answer and how long
+// the body took, in milliseconds. Without an answer the rest of the time
+// belongs to the phase in which the attempt failed, and is added to it.
+func splitPhases(t *wire.Timings, fault callbackd.Fault) (wait, body float64) {
+	before := t.DNS + t.Connect + t.TLS
 	if t.FirstByte > 0 {
-		return "first byte"
+		return max(0, t.FirstByte-before), max(0, t.Total-t.FirstByte)
 	}
-	return "no answer"
+	rest := max(0, t.Total-before)
+	switch fault {
+	case callbackd.FaultDNS:
+		t.DNS += rest
+	case callbackd.FaultConnect:
+		t.Connect += rest
+	case callbackd.FaultTLS:
+		t.TLS += rest
+	case callbackd.FaultTimeout, callbackd.FaultProtocol, callbackd.FaultShutdown:
+		return rest, 0
+	}
+	return 0, 0
 }
 
-// none stands in a line where there is nothing to draw.
-var none = math.NaN()
+// noValue is where a line has no point.
+var noValue = math.NaN()
 
-// line is the points of a polyline through values on a canvas of w by h,
-// where most is the top. It begins at the first value; one alone is a dot.
+// line returns the points of a polyline through values, in a drawing of w by h
+// whose top is at most. It begins at the first value. A single value is a dot.
 func line(values []float64, w, h, most float64) string {
 	var b strings.Builder
 	points := 0
@@ -101,8 +155,8 @@ func line(values []float64, w, h, most float64) string {
 	return s
 }
 
-// nice is a round number at or above v, for the top of an axis.
-func nice(v float64) float64 {
+// axisTop returns a round number at or above v, for the top of an axis.
+func axisTop(v float64) float64 {
 	if v <= 1 {
 		return 1
 	}
@@ -115,13 +169,13 @@ func nice(v float64) float64 {
 	return step * 10
 }
 
-// decades is the powers of ten around values, for an axis on which each
-// decade has the same room. It spans an even number of them, so that its
-// middle is one too.
+// decades returns the powers of ten around values, for a logarithmic axis. It
+// spans an even number of decades, so that the middle of the axis is a power of
+// ten too.
 func decades(values []float64) (low, high float64) {
 	least, most := math.Inf(1), math.Inf(-1)
 	for _, v := range values {
-		if v > 0 { // not when there is none
+		if v > 0 { // false for noValue
 			least, most = min(least, v), max(most, v)
 		}
 	}

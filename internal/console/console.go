@@ -1,10 +1,11 @@
-// Package console is the web pages under /console: a key holder sees what is
-// that API key's, the operator sees everything. Pages are made on the server
-// and work without JavaScript; the little there is keeps open pages current.
+// Package console serves the web pages under /console. A key holder sees what
+// belongs to that API key, the operator sees everything. The server renders
+// whole pages, which work without JavaScript; the little JavaScript there is
+// keeps open pages current.
 //
-// Nothing that a receiver or a client sent is trusted: html/template escapes
-// it, [clean] shows what would hide or reorder text, and the content security
-// policy lets nothing run or load that is not this package's own.
+// The console trusts nothing that a receiver or a client sent: html/template
+// escapes it, [clean] makes characters visible that would hide or reorder text,
+// and the content security policy runs and loads this package's files only.
 package console
 
 import (
@@ -22,7 +23,7 @@ import (
 	"callbackd/internal/view"
 )
 
-// Store is what the console asks of the store.
+// Store holds the methods of the store that the console uses.
 type Store interface {
 	store.Keys
 	store.Callbacks
@@ -34,45 +35,58 @@ type Store interface {
 	store.Replays
 }
 
-// Options of the console.
+// Options configures the console.
 type Options struct {
 	Store      Store
 	Dispatcher callbacks.Dispatcher
 	Preview    view.Preview
-	Tests      *callbacks.Limiter // of test-sends, shared with the API
+	Tests      *callbacks.Limiter // limits test-sends; shared with the API
 	Stream     Feed
 	Nodes      Nodes
 	Log        *slog.Logger
 	Version    string
-	// OperatorToken signs the operator in; empty: only one-time links do.
+
+	// OperatorToken signs the operator in. When it is empty, only one-time
+	// links do.
 	OperatorToken callbackd.Secret
-	RequireHTTPS  bool // live keys may register https only
-	// Advise says early that a callback's URL will be refused; nil: nobody does.
+
+	// RequireHTTPS allows live keys to register https URLs only.
+	RequireHTTPS bool
+
+	// Advise returns why nothing can be delivered to a URL, or an empty text.
+	// It may be nil.
 	Advise func(ctx context.Context, url string) string
-	// Public is where people reach the server; nil: as they ask for it.
+
+	// Public is the URL under which people reach the server. It is nil when
+	// that is the address the server listens on.
 	Public *url.URL
 }
 
 // Console is an http.Handler for everything under [Root].
 type Console struct {
 	Options
-	handler http.Handler
-	pages   map[string]*page
-	doors   throttle
-	streams streams
-	refused refusals
-	now     func() time.Time
+	handler    http.Handler
+	pages      map[string]*page
+	loginLimit loginLimiter
+	streams    streamLimiter
+	refusalLog refusalLog
+	now        func() time.Time
 
 	closeOnce sync.Once
-	closing   chan struct{} // ends the live streams
+	closing   chan struct{} // closed when the live streams must end
 }
 
-// Root is where the console is.
+// Root is the path of the console.
 const Root = "/console"
 
-// New makes the console.
+// New returns a console.
 func New(o Options) *Console {
-	c := &Console{Options: o, pages: parsePages(), closing: make(chan struct{}), now: time.Now}
+	c := &Console{
+		Options: o,
+		pages:   parsePages(),
+		closing: make(chan struct{}),
+		now:     time.Now,
+	}
 	mux := http.NewServeMux()
 	for _, r := range c.routes() {
 		mux.Handle(r.pattern, r.handler)
@@ -81,101 +95,17 @@ func New(o Options) *Console {
 	return c
 }
 
-// Close ends the live streams; pages are still served.
-func (c *Console) Close() { c.closeOnce.Do(func() { close(c.closing) }) }
-
-// route is one line of the table of everything that is served.
-type route struct {
-	pattern string
-	handler http.Handler
+// Close ends the live streams. Pages are still served.
+func (c *Console) Close() {
+	c.closeOnce.Do(func() { close(c.closing) })
 }
 
-func (c *Console) routes() []route {
-	return []route{
-		{"GET " + Root + "/static/{hash}/{file}", http.HandlerFunc(c.static)},
-		{"GET " + Root + "/sign-in", c.open(c.signInPage)},
-		{"POST " + Root + "/sign-in", c.open(c.signIn)},
-		{"GET " + Root + "/link", c.open(c.linkPage)},
-		{"POST " + Root + "/link", c.open(c.link)},
-		{"POST " + Root + "/sign-out", c.open(c.signOut)},
+// policy is the content security policy of every page. It allows the files of
+// this package and forbids inline scripts and styles, other hosts and frames.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-		{"GET " + Root, c.open(toRoot)},
-		{"GET " + Root + "/{$}", c.signedIn(c.overview)},
-
-		{"GET " + Root + "/webhooks", c.signedIn(c.webhooks)},
-		{"GET " + Root + "/webhooks/new", c.signedIn(c.newWebhook)},
-		{"POST " + Root + "/webhooks/new", c.signedIn(c.createWebhook)},
-		{"GET " + Root + "/webhooks/{no}", c.signedIn(c.webhook)},
-		{"GET " + Root + "/webhooks/{no}/edit", c.signedIn(c.editWebhook)},
-		{"POST " + Root + "/webhooks/{no}/edit", c.signedIn(c.replaceWebhook)},
-		{"GET " + Root + "/webhooks/{no}/delete", c.signedIn(c.deleteWebhookPage)},
-		{"POST " + Root + "/webhooks/{no}/delete", c.signedIn(c.deleteWebhook)},
-		{"POST " + Root + "/webhooks/{no}/pause", c.signedIn(c.pauseWebhook)},
-		{"POST " + Root + "/webhooks/{no}/resume", c.signedIn(c.resumeWebhook)},
-		{"GET " + Root + "/webhooks/{no}/test", c.signedIn(c.testPage)},
-		{"POST " + Root + "/webhooks/{no}/test", c.signedIn(c.test)},
-		{"GET " + Root + "/webhooks/{no}/secret", c.signedIn(c.secretPage)},
-		{"POST " + Root + "/webhooks/{no}/secret", c.signedIn(c.rotateSecret)},
-
-		{"GET " + Root + "/deliveries", c.signedIn(c.deliveries)},
-		{"GET " + Root + "/deliveries/live", c.signedIn(c.livePage)},
-		{"GET " + Root + "/deliveries/stream", c.signedIn(c.stream)},
-		{"GET " + Root + "/deliveries/{id}", c.signedIn(c.delivery)},
-		{"GET " + Root + "/deliveries/{id}/curl", c.signedIn(c.curlPage)},
-		{"POST " + Root + "/deliveries/{id}/retry", c.signedIn(c.retry)},
-
-		{"GET " + Root + "/search", c.signedIn(c.search)},
-		{"GET " + Root + "/sessions", c.signedIn(c.sessions)},
-		{"GET " + Root + "/sessions/{session}", c.signedIn(c.session)},
-
-		{"GET " + Root + "/events/{event}", c.signedIn(c.event)},
-		{"POST " + Root + "/events/{event}/replay", c.signedIn(c.replayEvent)},
-
-		{"GET " + Root + "/logs", c.signedIn(c.logs)},
-
-		{"GET " + Root + "/replays", c.signedIn(c.replays)},
-		{"GET " + Root + "/replays/new", c.signedIn(c.newReplay)},
-		{"POST " + Root + "/replays/new", c.signedIn(c.createReplay)},
-		{"GET " + Root + "/replays/{id}", c.signedIn(c.replay)},
-		{"POST " + Root + "/replays/{id}/pause", c.signedIn(c.steerReplay(callbackd.ReplayPaused))},
-		{"POST " + Root + "/replays/{id}/resume", c.signedIn(c.steerReplay(callbackd.ReplayRunning))},
-		{"POST " + Root + "/replays/{id}/cancel", c.signedIn(c.steerReplay(callbackd.ReplayCanceled))},
-
-		{"GET " + Root + "/nodes", c.operatorOnly(c.nodes)},
-
-		{"GET " + Root + "/keys", c.signedIn(c.keys)},
-		{"POST " + Root + "/keys", c.operatorOnly(c.createKey)},
-		{"GET " + Root + "/keys/{key}/rotate", c.signedIn(c.rotatePage)},
-		{"POST " + Root + "/keys/{key}/rotate", c.signedIn(c.rotateKey)},
-		{"GET " + Root + "/keys/{key}/revoke", c.operatorOnly(c.revokePage)},
-		{"POST " + Root + "/keys/{key}/revoke", c.operatorOnly(c.revokeKey)},
-
-		{Root + "/", http.HandlerFunc(c.noPage)},
-	}
-}
-
-var errNoPage = callbackd.Errorf(callbackd.KindNotFound, "There is no such page here, or it is not yours to see.")
-
-// noPage answers for what is not there, with the way to everything else for
-// those who are signed in.
-func (c *Console) noPage(w http.ResponseWriter, r *http.Request) {
-	v, err := c.visitor(r)
-	if err == nil {
-		err = errNoPage
-	}
-	c.fail(w, r, v, err)
-}
-
-func toRoot(w http.ResponseWriter, r *http.Request) error {
-	http.Redirect(w, r, link(), http.StatusSeeOther)
-	return nil
-}
-
-// policy lets a page load and run what this package serves, and nothing
-// else: no inline script or style, no frame around it, no other host.
-const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-
-// ServeHTTP serves a page and contains its faults.
+// ServeHTTP serves a page. A panic becomes an error page.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", policy)
@@ -184,21 +114,50 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	defer func() {
-		if p := recover(); p != nil {
-			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(p)
-			}
-			c.Log.Error("page panicked", "method", r.Method, "path", r.URL.Path, "panic", p)
-			c.fail(w, r, nil, errors.New("panic"))
+		p := recover()
+		if p == nil {
+			return
 		}
+		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(p)
+		}
+		c.Log.Error("page panicked", "method", r.Method, "path", r.URL.Path, "panic", p)
+		c.fail(w, r, nil, errors.New("panic"))
 	}()
 	c.handler.ServeHTTP(w, r)
 }
 
-// open serves to anybody.
-func (c *Console) open(f func(http.ResponseWriter, *http.Request) error) http.Handler {
+// principal is the person who is signed in: a key holder or the operator.
+type principal struct {
+	key *callbackd.Key // nil for the operator
+}
+
+func (p principal) isOperator() bool { return p.key == nil }
+
+// mayRead tells whether the person may see objects of a key.
+func (p principal) mayRead(key callbackd.KeyID) bool {
+	return p.isOperator() || p.key.ID == key
+}
+
+// keyFilter returns the key whose objects the person may see, or
+// [store.AllKeys] for the operator.
+func (p principal) keyFilter() callbackd.KeyID {
+	if p.isOperator() {
+		return store.AllKeys
+	}
+	return p.key.ID
+}
+
+// userRequest is an HTTP request of a person who is signed in.
+type userRequest struct {
+	*http.Request
+	principal
+}
+
+// public serves a page to everybody.
+func (c *Console) public(f func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := outside(w, r)
+		err := enterAnonymous(w, r)
 		if err == nil {
 			err = f(w, r)
 		}
@@ -208,53 +167,35 @@ func (c *Console) open(f func(http.ResponseWriter, *http.Request) error) http.Ha
 	})
 }
 
-// visit is one request of somebody who is signed in.
-type visit struct {
-	*http.Request
-	key   *callbackd.Key // nil: the operator
-	login [32]byte       // the hash of the browser's token
-}
-
-func (v *visit) operator() bool { return v.key == nil }
-
-// sees tells whether an object of that key may be shown.
-func (v *visit) sees(key callbackd.KeyID) bool { return v.operator() || v.key.ID == key }
-
-// signedIn serves to who is signed in, and sends others to the door.
-func (c *Console) signedIn(f func(http.ResponseWriter, *visit) error) http.Handler {
+// requireLogin runs f for logged-in users and redirects others to the sign-in
+// page.
+func (c *Console) requireLogin(f func(http.ResponseWriter, *userRequest) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, err := c.visitor(r)
+		req, err := c.authenticate(r)
 		if err != nil {
 			c.fail(w, r, nil, err)
 			return
 		}
-		if v == nil {
-			c.toDoor(w, r)
+		if req == nil {
+			c.redirectToSignIn(w, r)
 			return
 		}
-		if err = inside(w, v); err == nil {
-			err = f(w, v)
+		err = enterLoggedIn(w, req)
+		if err == nil {
+			err = f(w, req)
 		}
 		if err != nil {
-			c.fail(w, r, v, err)
+			c.fail(w, r, req, err)
 		}
 	})
 }
 
-// operatorOnly serves to the operator; for others there is nothing there.
-func (c *Console) operatorOnly(f func(http.ResponseWriter, *visit) error) http.Handler {
-	return c.signedIn(func(w http.ResponseWriter, v *visit) error {
-		if !v.operator() {
-			return errNoPage
+// requireOperator runs f for the operator. For others the page does not exist.
+func (c *Console) requireOperator(f func(http.ResponseWriter, *userRequest) error) http.Handler {
+	return c.requireLogin(func(w http.ResponseWriter, req *userRequest) error {
+		if !req.isOperator() {
+			return errPageNotFound
 		}
-		return f(w, v)
+		return f(w, req)
 	})
-}
-
-// keyOf is the key with that number, for an object that may be shown.
-func (c *Console) keyOf(ctx context.Context, v *visit, no callbackd.KeyID) (*callbackd.Key, error) {
-	if !v.sees(no) {
-		return nil, errNoPage
-	}
-	return c.Store.KeyByID(ctx, no)
 }

@@ -20,44 +20,44 @@ type curlPage struct {
 	Curl    string
 }
 
-// curlPage shows the request of an attempt as a command that works: with its
-// headers in full and signed anew, because a receiver refuses an old time. It
-// is for those who may see the signing secret, and a page of its own, so that
-// no other page holds what it shows.
-func (c *Console) curlPage(w http.ResponseWriter, v *visit) error {
-	id, cb, err := c.deliveryOf(v)
+// curlPage shows the request of an attempt as a command that works: with all
+// headers in full, and signed anew, because a receiver refuses an old
+// signature. It is a page of its own, so that no other page has these secrets.
+func (c *Console) curlPage(w http.ResponseWriter, req *userRequest) error {
+	id, cb, err := c.deliveryFromPath(req)
 	if err != nil {
 		return err
 	}
-	n, wrong := strconv.Atoi(v.URL.Query().Get("attempt"))
-	if wrong != nil || n < 1 || n >= math.MaxInt32 {
-		return errNoPage
+	n, err := strconv.Atoi(req.URL.Query().Get("attempt"))
+	if err != nil || n < 1 || n >= math.MaxInt32 {
+		return errPageNotFound
 	}
-	view, err := c.Store.DeliveryBefore(v.Context(), cb.Key, id, n+1)
+	d, err := c.Store.DeliveryBefore(req.Context(), cb.Key, id, n+1)
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
-		return errNoPage
+		return errPageNotFound
 	}
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(view.History, func(a callbackd.Attempt) bool { return a.Number == n })
+	at := slices.IndexFunc(d.History, func(a callbackd.Attempt) bool { return a.Number == n })
 	if at < 0 {
-		return errNoPage
+		return errPageNotFound
 	}
-	sent, err := c.Store.CallbackVersion(v.Context(), id.Callback, view.History[at].Version)
+	sent, err := c.Store.CallbackVersion(req.Context(), id.Callback, d.History[at].Version)
 	if err != nil {
 		return err
 	}
-	req, err := c.Preview(sent, view.Event, n, c.now())
+	preview, err := c.Preview(sent, d.Event, n, c.now())
 	if err != nil {
 		return err
 	}
-	p := &curlPage{base: c.base(v, "deliveries", "Copy as curl"), Attempt: n, Curl: curl(req)}
-	p.D = wire.Delivery{ID: id.String(), Event: string(view.Event.Type)}
+	p := &curlPage{base: c.base(req, "deliveries", "Copy as curl"), Attempt: n, Curl: curl(preview)}
+	p.D = wire.Delivery{ID: id.String(), Event: string(d.Event.Type)}
 	return c.render(w, http.StatusOK, "delivery-curl", p)
 }
 
-// expectFrom is from how many bytes on curl asks before it sends a body.
+// expectFrom is the size of a body from which on curl asks the server with
+// "Expect: 100-continue" before it sends the body.
 const expectFrom = 1 << 10
 
 // curl writes a request as a command for bash.
@@ -67,7 +67,7 @@ func curl(r *callbackd.Request) string {
 	for _, h := range r.Headers {
 		text := h.Name + ": " + h.Value.Reveal()
 		if h.Value == "" {
-			text = h.Name + ";" // so curl sends it empty
+			text = h.Name + ";" // makes curl send it empty
 		}
 		b.WriteString(" \\\n  --header " + quote(text))
 	}
@@ -80,7 +80,8 @@ func curl(r *callbackd.Request) string {
 	return b.String()
 }
 
-// quote quotes a text for bash. What would hide in it is written by its bytes.
+// quote quotes a text for bash. Characters that would be invisible are written
+// as their bytes.
 func quote(s string) string {
 	if clean(s) == s {
 		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
@@ -92,7 +93,7 @@ func quote(s string) string {
 		switch {
 		case r == '\'' || r == '\\':
 			b.WriteString("\\" + string(r))
-		case hidden(r) || r == utf8.RuneError:
+		case isHidden(r) || r == utf8.RuneError:
 			for _, c := range []byte(s[i : i+n]) {
 				fmt.Fprintf(&b, "\\x%02x", c)
 			}

@@ -12,303 +12,221 @@ import (
 	"callbackd/wire"
 )
 
+// attemptView is an attempt as its delivery's page shows it.
 type attemptView struct {
 	wire.Attempt
-	Timing        timing
-	Tone, Mark    string
-	StatusText    string
-	PrettyRequest string
-}
-
-type dot struct {
-	X     float64
-	Class string
+	Timing          attemptTiming
+	Tone, Mark      string
+	StatusText      string
+	IndentedRequest string
 }
 
 type deliveryPage struct {
 	base
-	D        *wire.Delivery
-	Word     string // its state
-	Receiver string
-	Earlier  string // where the attempts before these are; empty: there are none
-	Stands   []string
-	Actions  []action
-	CanRetry bool
-	Path     []dot
-	PathEnd  string
-	Attempts []attemptView
-	Coming   string
+	D         *wire.Delivery
+	State     string
+	Receiver  string
+	Earlier   string // where earlier attempts are; empty when there are none
+	Reasons   []string
+	Actions   []action
+	CanResend bool
+	Dots      []dot
+	DotsEnd   string
+	Attempts  []attemptView
+	NextStep  string
 }
 
-// action is what a page offers to do about what it says.
+// action is a button that does what a page advises.
 type action struct {
 	Label  string
-	Post   string            // where the form goes
-	Fields map[string]string // and what it holds
+	Post   string            // the address of the form
+	Fields map[string]string // and its hidden fields
 }
 
-// deliveryOf is the delivery that the path names and its callback, when they
-// may be seen.
-func (c *Console) deliveryOf(v *visit) (id callbackd.DeliveryID, cb *callbackd.Callback, err error) {
-	id, ok := callbackd.ParseDeliveryID(v.PathValue("id"))
+// deliveryFromPath returns the delivery that the path names and its callback,
+// when the user may see them.
+func (c *Console) deliveryFromPath(req *userRequest) (id callbackd.DeliveryID, cb *callbackd.Callback, err error) {
+	id, ok := callbackd.ParseDeliveryID(req.PathValue("id"))
 	if !ok {
-		return id, nil, errNoPage
+		return id, nil, errPageNotFound
 	}
-	cb, err = c.Store.CallbackByID(v.Context(), id.Callback)
-	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(cb.Key) {
-		return id, nil, errNoPage
-	}
+	cb, err = c.readableCallback(req, id.Callback)
 	return id, cb, err
 }
 
-func (c *Console) delivery(w http.ResponseWriter, v *visit) error {
-	id, cb, err := c.deliveryOf(v)
+func (c *Console) delivery(w http.ResponseWriter, req *userRequest) error {
+	id, cb, err := c.deliveryFromPath(req)
 	if err != nil {
 		return err
 	}
-	d, err := view.Describe(v.Context(), c.Store, c.Preview, cb.Key, id, beforeAttempt(v))
+	d, err := view.Describe(req.Context(), c.Store, c.Preview, cb.Key, id, beforeAttempt(req))
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
-		return errNoPage
+		return errPageNotFound
 	}
 	if err != nil {
 		return err
 	}
-	st, err := c.newWhy(v).callback(id.Callback)
+	to, err := c.newRowBuilder(req).receiverOf(id.Callback)
 	if err != nil {
 		return err
 	}
-	p := &deliveryPage{base: c.base(v, "deliveries", "Delivery "+d.ID), D: d, Word: d.State, Receiver: st.name(), CanRetry: d.State != string(callbackd.Canceled) && !cb.Deleted()}
+	p := &deliveryPage{
+		base:      c.base(req, "deliveries", "Delivery "+d.ID),
+		D:         d,
+		State:     d.State,
+		Receiver:  to.name(),
+		CanResend: d.State != string(callbackd.Canceled) && !cb.Deleted(),
+		Attempts:  newAttemptViews(d.History),
+	}
 	if d.State == string(callbackd.Pending) {
-		p.Refresh, p.Watch = 2, withValues(link("deliveries", "stream"), map[string][]string{"delivery": {d.ID}})
-		if d.Test {
-			p.Reload = p.Refresh
-		}
-	}
-	if n := len(d.History); n > 0 {
-		last := d.History[n-1]
-		if d.State == string(callbackd.Pending) && last.Fault != "" {
-			p.Word = retrying
-		}
-	}
-	most := 0.0
-	for _, a := range d.History {
-		most = max(most, a.Timings.Total)
-	}
-	for _, a := range d.History {
-		p.Attempts = append(p.Attempts, viewAttempt(a, most))
-	}
-	if err := c.explain(v, p, cb.Key, id); err != nil {
-		return err
+		p.keepCurrent()
 	}
 	if d.Earlier > 0 {
-		p.Earlier = withValues(link("deliveries", d.ID), map[string][]string{"before": {strconv.Itoa(d.Earlier)}})
+		p.Earlier = withQuery(link("deliveries", d.ID), "before", d.Earlier)
 	}
-	p.Path, p.PathEnd = trail(d)
+	p.Dots, p.DotsEnd = attemptDots(d)
+	if err := c.explain(req, p, cb.Key, id); err != nil {
+		return err
+	}
 	return c.render(w, http.StatusOK, "delivery", p)
 }
 
-// beforeAttempt is the attempt before which those of the page are; 0: the newest.
-func beforeAttempt(v *visit) int {
-	n, err := strconv.Atoi(v.URL.Query().Get("before"))
+// keepCurrent makes the page of a pending delivery update itself.
+func (p *deliveryPage) keepCurrent() {
+	p.Refresh = 2
+	p.Watch = withQuery(link("deliveries", "stream"), "delivery", p.D.ID)
+	if p.D.Test {
+		p.Reload = p.Refresh
+	}
+	if n := len(p.D.History); n > 0 && p.D.History[n-1].Fault != "" {
+		p.State = retrying
+	}
+}
+
+// beforeAttempt returns the attempt before which those of the page are, or 0
+// for the newest.
+func beforeAttempt(req *userRequest) int {
+	n, err := strconv.Atoi(req.URL.Query().Get("before"))
 	if err != nil || n < 1 || n > math.MaxInt32 {
 		return 0
 	}
 	return n
 }
 
-func viewAttempt(a wire.Attempt, most float64) attemptView {
-	out := attemptView{Attempt: a, Timing: bars(a.Timings, most, callbackd.Fault(a.Fault)), Tone: "bad", Mark: "failed", PrettyRequest: pretty(a.Request.Body)}
-	if a.Fault == "" {
-		out.Tone, out.Mark = "ok", "delivered"
+func newAttemptViews(attempts []wire.Attempt) (views []attemptView) {
+	longest := 0.0
+	for _, a := range attempts {
+		longest = max(longest, a.Timings.Total)
 	}
-	if a.Response != nil {
-		out.StatusText = http.StatusText(a.Response.Status)
+	for _, a := range attempts {
+		v := attemptView{
+			Attempt:         a,
+			Timing:          timingBars(a.Timings, longest, callbackd.Fault(a.Fault)),
+			Tone:            "bad",
+			Mark:            string(callbackd.Failed),
+			IndentedRequest: indented(a.Request.Body),
+		}
+		if a.Fault == "" {
+			v.Tone, v.Mark = "ok", string(callbackd.Delivered)
+		}
+		if a.Response != nil {
+			v.StatusText = http.StatusText(a.Response.Status)
+		}
+		views = append(views, v)
 	}
-	return out
+	return views
 }
 
-// explain fills in where the delivery is, why, and what comes next.
-func (c *Console) explain(v *visit, p *deliveryPage, key callbackd.KeyID, id callbackd.DeliveryID) error {
+// explain fills in why the delivery is in its state, and what comes next.
+func (c *Console) explain(req *userRequest, p *deliveryPage, key callbackd.KeyID, id callbackd.DeliveryID) error {
 	d := p.D
 	if n := len(d.History); n > 0 && d.State == string(callbackd.Delivered) && d.History[n-1].Number == d.Attempts {
-		p.Stands = []string{deliveredText(d)}
+		p.Reasons = []string{deliveredText(d)}
 		return nil
 	}
-	e, err := view.Explain(v.Context(), c.Store, c.Dispatcher.Diagnosis, key, id, c.now())
+	e, err := view.Explain(req.Context(), c.Store, c.Dispatcher.Diagnosis, key, id, c.now())
 	if err != nil {
 		return err
 	}
 	for _, r := range e.Reasons {
-		p.Stands = append(p.Stands, r.Message)
+		p.Reasons = append(p.Reasons, r.Message)
 		if r.Code == view.IsPaused {
-			p.Actions = append(p.Actions, action{Label: "Resume the callback", Post: link("webhooks", id.Callback, "resume")})
+			p.Actions = append(p.Actions, resumeAction(id.Callback))
 		}
 	}
 	if d.State == string(callbackd.Pending) {
-		p.Coming = coming(e, d, c.now())
+		p.NextStep = nextStepText(e, d, c.now())
 	}
 	return nil
 }
 
-// deliveredText says with how many attempts a delivery succeeded, and how long
-// that took: since it was accepted, or since it was sent again.
+func resumeAction(id callbackd.CallbackID) action {
+	return action{Label: "Resume the callback", Post: link("callbacks", id, "resume")}
+}
+
+// deliveredText says how many attempts it took to deliver, and how long: since
+// the delivery was accepted, or since it was resent.
 func deliveredText(d *wire.Delivery) string {
-	first, since, from := 1, d.AcceptedAt, "it was accepted"
+	first, since, event := 1, d.AcceptedAt, "it was accepted"
 	for _, a := range d.History {
 		if a.Repeat {
-			first, since, from = a.Number, a.StartedAt, "it was sent again"
+			first, since, event = a.Number, a.StartedAt, "it was resent"
 		}
 	}
 	last := d.History[len(d.History)-1]
-	took := last.StartedAt.Add(time.Duration(last.Timings.Total * float64(time.Millisecond))).Sub(since)
-	return fmt.Sprintf("Delivered with %s, %s after %s.", counted(last.Number-first+1, "attempt"), span(took), from)
+	took := last.StartedAt.Add(milliseconds(last.Timings.Total)).Sub(since)
+	return fmt.Sprintf("Delivered with %s, %s after %s.", counted(last.Number-first+1, "attempt"), latency(took), event)
 }
 
-// soon is what a pending delivery waits for, by the code of the reason.
-var soon = map[string]string{
+// waitTexts say what ends the wait of a pending delivery, by the code of the
+// reason.
+var waitTexts = map[string]string{
 	view.IsPaused:    "the callback is resumed",
 	view.NotRunning:  "callbackd runs",
 	view.BreakerOpen: "a probe of the receiver succeeds",
-	view.OnProbation: "others of the API key at the same host leave room",
-	view.Held:        "the one before it in its session is done",
-	view.AtLimit:     "an attempt that is under way ends",
-	view.RateLimited: "the rate allows it",
-	view.InBacklog:   "older ones are done",
+	view.OnProbation: "the other callbacks of the API key at the same host leave room",
+	view.Held:        "the delivery before it in its session has ended",
+	view.AtLimit:     "an attempt in flight ends",
+	view.RateLimited: "the rate limit allows it",
+	view.InBacklog:   "older deliveries have ended",
 	view.InReplay:    "new events and retries leave room",
 }
 
-// coming says when the next attempt starts.
-func coming(e *wire.Explanation, d *wire.Delivery, now time.Time) string {
-	n := d.Attempts + 1
+// nextStepText says when the next attempt starts.
+func nextStepText(e *wire.Explanation, d *wire.Delivery, now time.Time) string {
 	for _, r := range e.Reasons {
-		switch {
-		case r.Code == view.Sending && d.Test:
-			return "Waiting for the receiver's answer"
-		case r.Code == view.Sending:
-			return fmt.Sprintf("Waiting: attempt %d starts as soon as the one that is under way in its session ends", n)
-		case r.Code == view.WaitingRetry && d.NextAttempt != nil:
-			return fmt.Sprintf("Attempt %d at %s, in %s", n, stamp(d.NextAttempt).Short, span(d.NextAttempt.Sub(now).Round(time.Second)))
-		case r.Code == view.OnProbation && r.Until != nil:
-			return fmt.Sprintf("Waiting: attempt %d starts after %s, in turn with others of the API key at the same host", n, stamp(r.Until).Short)
-		case r.Code == view.AskedToWait && r.Until != nil:
-			return fmt.Sprintf("Waiting: attempt %d starts after %s, as the receiver asked", n, stamp(r.Until).Short)
-		case soon[r.Code] != "":
-			return fmt.Sprintf("Waiting: attempt %d starts as soon as %s", n, soon[r.Code])
+		if text := waitText(r, d, now); text != "" {
+			return text
 		}
 	}
-	return fmt.Sprintf("Attempt %d starts now", n)
+	return fmt.Sprintf("Attempt %d starts now", d.Attempts+1)
 }
 
-// counted is a number of things.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
+// waitText says when the next attempt starts for one reason. It is empty for a
+// reason that nothing waits for.
+func waitText(r wire.Reason, d *wire.Delivery, now time.Time) string {
+	n := d.Attempts + 1
+	switch {
+	case r.Code == view.Sending && d.Test:
+		return "Waiting for the receiver's answer"
+	case r.Code == view.Sending:
+		return fmt.Sprintf("Waiting: attempt %d starts as soon as the attempt in flight of its session ends", n)
+	case r.Code == view.WaitingRetry && d.NextAttempt != nil:
+		in := d.NextAttempt.Sub(now).Round(time.Second)
+		return fmt.Sprintf("Attempt %d at %s, in %s", n, formatTime(d.NextAttempt).Short, duration(in))
+	case r.Code == view.OnProbation && r.Until != nil:
+		return fmt.Sprintf("Waiting: attempt %d starts after %s, in turn with other callbacks of the API key at the same host", n, formatTime(r.Until).Short)
+	case r.Code == view.AskedToWait && r.Until != nil:
+		return fmt.Sprintf("Waiting: attempt %d starts after %s, as the receiver asked", n, formatTime(r.Until).Short)
+	case waitTexts[r.Code] != "":
+		return fmt.Sprintf("Waiting: attempt %d starts as soon as %s", n, waitTexts[r.Code])
 	}
-	return num(n) + " " + thing + "s"
+	return ""
 }
 
-type explained struct {
-	wire.Explanation
-	Receiver string
-	Action   *action
-}
-
-type eventPage struct {
-	base
-	Event   *callbackd.Event
-	Data    string
-	Session string // its page
-	Owed    []explained
-}
-
-// event shows what happened, and for every webhook why it was told or not.
-func (c *Console) event(w http.ResponseWriter, v *visit) error {
-	id, ok := callbackd.ParseEventID(v.PathValue("event"))
-	if !ok {
-		return errNoPage
-	}
-	s, err := c.scope(v)
-	if err != nil {
-		return err
-	}
-	why := c.newWhy(v)
-	for _, key := range s.every() {
-		ev, err := c.Store.Event(v.Context(), key, id)
-		if callbackd.KindOf(err) == callbackd.KindNotFound {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		p := &eventPage{base: c.base(v, "sessions", "Event "+id.String()), Event: ev, Data: pretty(string(ev.Data)), Session: s.sessionHref(key, ev.Session)}
-		es, err := view.ExplainEvent(v.Context(), c.Store, c.Dispatcher.Diagnosis, key, id, 0, c.now())
-		if err != nil {
-			return err
-		}
-		for _, e := range es {
-			st, err := why.callback(callbackd.CallbackID(e.Callback))
-			if err != nil {
-				return err
-			}
-			p.Owed = append(p.Owed, explained{e, st.name(), actionFor(&e, st)})
-		}
-		return c.render(w, http.StatusOK, "event", p)
-	}
-	return errNoPage
-}
-
-// actionFor is the button that does what an explanation advises; nil when no
-// button can.
-func actionFor(e *wire.Explanation, st *standing) *action {
-	if st.Deleted() || len(e.Reasons) == 0 {
-		return nil
-	}
-	switch e.Reasons[0].Code {
-	case view.NotRegistered, view.NotOwed:
-		return &action{"Replay to it", link("events", e.EventID, "replay"), map[string]string{"callback": fmt.Sprint(e.Callback)}}
-	case view.IsPaused:
-		return &action{Label: "Resume the callback", Post: link("webhooks", e.Callback, "resume")}
-	case view.GaveUp, view.RefusedAddress:
-		if e.Delivery != nil && e.State == string(callbackd.Failed) {
-			return &action{Label: "Send again", Post: link("deliveries", *e.Delivery, "retry")}
-		}
-	}
-	return nil
-}
-
-// replayEvent replays one event to one callback that was not owed it.
-func (c *Console) replayEvent(w http.ResponseWriter, v *visit) error {
-	id, ok := callbackd.ParseEventID(v.PathValue("event"))
-	no, err := strconv.ParseInt(v.PostFormValue("callback"), 10, 64)
-	if !ok || err != nil {
-		return errNoPage
-	}
-	cb, err := c.Store.CallbackByID(v.Context(), callbackd.CallbackID(no))
-	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(cb.Key) {
-		return errNoPage
-	}
-	if err != nil {
-		return err
-	}
-	ev, err := c.Store.Event(v.Context(), cb.Key, id)
-	if callbackd.KindOf(err) == callbackd.KindNotFound {
-		return errNoPage
-	}
-	if err != nil {
-		return err
-	}
-	filter := callbackd.ReplayFilter{Type: ev.Type, Session: ev.Session, Since: id.Time(), Until: id.Time().Add(time.Millisecond), Target: cb.ID}
-	r, err := c.Store.CreateReplay(v.Context(), callbackd.Replay{Key: cb.Key, Filter: filter, CreatedAt: c.now()})
-	if err != nil {
-		return err
-	}
-	c.Dispatcher.ReplaysChanged()
-	return see(w, v, link("replays", r.ID), "")
-}
-
-// squeeze places a time within whole between 0 and 1, so that milliseconds
-// and days both have room.
-func squeeze(at, whole time.Duration) float64 {
+// logScale places a time between 0 and 1, on a scale that shows milliseconds
+// and days alike.
+func logScale(at, whole time.Duration) float64 {
 	if whole <= 0 || at <= 0 {
 		return 0
 	}
@@ -316,39 +234,41 @@ func squeeze(at, whole time.Duration) float64 {
 	return min(1, scale(at)/scale(whole))
 }
 
-// trail is the attempts as dots from the acceptance on.
-func trail(d *wire.Delivery) (dots []dot, end string) {
+// attemptDots draws the attempts on a line of time that begins at the
+// acceptance.
+func attemptDots(d *wire.Delivery) (dots []dot, end string) {
 	if len(d.History) == 0 {
 		return nil, ""
 	}
-	whole := d.History[len(d.History)-1].StartedAt.Sub(d.AcceptedAt)
+	since := func(t time.Time) time.Duration { return t.Sub(d.AcceptedAt) }
+	whole := max(time.Second, since(d.History[len(d.History)-1].StartedAt))
 	if d.NextAttempt != nil {
-		whole = max(whole, d.NextAttempt.Sub(d.AcceptedAt))
+		whole = max(whole, since(*d.NextAttempt))
 	}
-	whole = max(whole, time.Second)
-	dots = append(dots, dot{8, "s-idle"})
+	dots = append(dots, dotAt(0, "s-idle"))
 	for _, a := range d.History {
 		class := "s-bad"
 		if a.Fault == "" {
 			class = "s-ok"
 		}
-		dots = append(dots, dot{8 + 984*squeeze(a.StartedAt.Sub(d.AcceptedAt), whole), class})
+		dots = append(dots, dotAt(logScale(since(a.StartedAt), whole), class))
 	}
 	if d.NextAttempt != nil {
-		dots = append(dots, dot{8 + 984*squeeze(d.NextAttempt.Sub(d.AcceptedAt), whole), "s-accent"})
+		dots = append(dots, dotAt(logScale(since(*d.NextAttempt), whole), "s-accent"))
 	}
-	return dots, span(whole) + " later"
+	return dots, duration(whole) + " later"
 }
 
-func (c *Console) retry(w http.ResponseWriter, v *visit) error {
-	id, cb, err := c.deliveryOf(v)
+// resend makes a delivery due again.
+func (c *Console) resend(w http.ResponseWriter, req *userRequest) error {
+	id, cb, err := c.deliveryFromPath(req)
 	if err != nil {
 		return err
 	}
-	d, err := c.Store.RetryDelivery(v.Context(), cb.Key, id, c.now())
+	d, err := c.Store.RetryDelivery(req.Context(), cb.Key, id, c.now())
 	if err != nil {
 		return err
 	}
 	c.Dispatcher.Resent(*d)
-	return see(w, v, link("deliveries", id), "retried")
+	return redirect(w, req, link("deliveries", id), "resent")
 }

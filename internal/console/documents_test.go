@@ -64,7 +64,7 @@ func TestThePicturesOfTheDocuments(t *testing.T) {
 	b.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("tbody tr")].find((r) => /attempt [2-9]/.test(r.cells[4].textContent)).dataset.pressed = "1"`))
 	b.press(`[data-pressed] .main-link`)
 	b.theme("dark")
-	b.waits(`document.querySelectorAll(".story li").length > 0`)
+	b.waits(`document.querySelectorAll(".timeline li").length > 0`)
 	b.screen("console-delivery")
 	b.theme("light")
 	b.device(true)

@@ -1,6 +1,22 @@
 package console
 
-// Patterns is every route, for the tests that walk them all.
+import (
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/wire"
+)
+
+// For the tests of texts.
+var (
+	Clean    = clean
+	Quote    = quote
+	Sample   = sample
+	RateText = rateText
+)
+
+// Patterns returns the pattern of every route.
 func Patterns() []string {
 	var out []string
 	for _, r := range New(Options{}).routes() {
@@ -9,7 +25,7 @@ func Patterns() []string {
 	return out
 }
 
-// Stylesheet is the text of the one there is.
+// Stylesheet returns the text of the stylesheet.
 func Stylesheet() string {
 	raw, err := staticFiles.ReadFile("static/console.css")
 	if err != nil {
@@ -18,10 +34,37 @@ func Stylesheet() string {
 	return string(raw)
 }
 
-// Of text.
-var (
-	Clean    = clean
-	Quote    = quote
-	Sample   = sample
-	RateText = rateText
-)
+// FailureChart returns the classes of the bars in each bucket of the chart of a
+// callback, from the left.
+func FailureChart(buckets []store.Counters, since, failingSince time.Time) []string {
+	r := timeRange{Interval: store.Hour, Buckets: len(buckets)}
+	c := failureChart(buckets, r, since, failingSince, float64(len(buckets)), 100)
+	out := make([]string, len(buckets))
+	if c == nil {
+		return out
+	}
+	for _, b := range c.Bars {
+		out[int(b.X)] += b.Class + " "
+	}
+	return out
+}
+
+// SuccessRates returns the rates that a page shows.
+func SuccessRates(s *store.Counters, overdue int) (attempts, deliveries string) {
+	rates := successRatesOf(s, overdue)
+	return rates.Attempts, rates.Deliveries
+}
+
+// Phases names the phases in the drawing of an attempt.
+func Phases(t wire.Timings, fault callbackd.Fault) (names []string) {
+	for _, p := range timingBars(t, t.Total, fault).Phases {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// TimeText returns the short form of a time on a page.
+func TimeText(t time.Time) string { return formatTime(t).Short }
+
+// Duration returns a duration as pages show it.
+func Duration(d time.Duration) string { return duration(d) }

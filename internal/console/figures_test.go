@@ -20,12 +20,12 @@ func TestADeadReceiverIsARedWall(t *testing.T) {
 	slots[1] = store.Counters{Delivered: 10_000, Attempts: 10_000}
 	slots[2] = store.Counters{Delivered: 100, Attempts: 130, Faults: 30}
 	slots[3] = store.Counters{Attempts: 3, Faults: 3}
-	got := console.WallOf(slots, since, since.Add(150*time.Minute))
+	got := console.FailureChart(slots, since, since.Add(150*time.Minute))
 	want := []string{"", "f-ok ", "f-ok f-bad ", "f-bad ", "f-bad ", "f-bad "}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := console.WallOf(make([]store.Counters, 2), since, time.Time{}); !slices.Equal(got, []string{"", ""}) {
+	if got := console.FailureChart(make([]store.Counters, 2), since, time.Time{}); !slices.Equal(got, []string{"", ""}) {
 		t.Errorf("of one that was never used: %q", got)
 	}
 }
@@ -45,7 +45,7 @@ func TestSuccessIsOfWhatShouldHaveBeenDelivered(t *testing.T) {
 		"almost":       {store.Counters{Delivered: 999_999, Attempts: 999_999}, 1, "100 %", "99.99 %"},
 		"given up too": {store.Counters{Delivered: 2, Failed: 1, Attempts: 12, Faults: 10}, 1, "16.67 %", "50 %"},
 	} {
-		if a, d := console.SharesOf(&c.sums, c.overdue); a != c.attempts || d != c.deliveries {
+		if a, d := console.SuccessRates(&c.sums, c.overdue); a != c.attempts || d != c.deliveries {
 			t.Errorf("%s: %s of attempts, %s of deliveries; want %s, %s", name, a, d, c.attempts, c.deliveries)
 		}
 	}
@@ -69,7 +69,7 @@ func TestPhasesThatNeverHappenedHaveNoBar(t *testing.T) {
 		{wire.Timings{Total: 0.2}, callbackd.FaultRefused, ""},
 		{wire.Timings{Total: 0.2}, callbackd.FaultLocal, ""},
 	} {
-		if got := strings.Join(console.PhasesOf(c.t, c.fault), " "); got != c.want {
+		if got := strings.Join(console.Phases(c.t, c.fault), " "); got != c.want {
 			t.Errorf("%+v, %q: %q, want %q", c.t, c.fault, got, c.want)
 		}
 	}
@@ -79,12 +79,12 @@ func TestPhasesThatNeverHappenedHaveNoBar(t *testing.T) {
 func TestTimesAndDurationsHaveOneStyle(t *testing.T) {
 	now := time.Now()
 	for _, at := range []time.Time{now, now.Add(-48 * time.Hour), now.AddDate(-2, 0, 0)} {
-		if s := console.Stamp(at); !strings.HasSuffix(s, "\u00a0UTC") || strings.Contains(s, " ") {
+		if s := console.TimeText(at); !strings.HasSuffix(s, "\u00a0UTC") || strings.Contains(s, " ") {
 			t.Errorf("%v is shown as %q", at, s)
 		}
 	}
 	for d, want := range map[time.Duration]string{209 * time.Second: "3 min 29 s", 340 * time.Millisecond: "340 ms", 90 * time.Second: "1 min 30 s", time.Second: "1 s"} {
-		if got := console.Span(d); got != strings.ReplaceAll(want, " ", "\u00a0") {
+		if got := console.Duration(d); got != strings.ReplaceAll(want, " ", "\u00a0") {
 			t.Errorf("%v is shown as %q", d, got)
 		}
 	}

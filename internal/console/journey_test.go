@@ -22,9 +22,9 @@ func TestAPersonsWay(t *testing.T) { onBothStores(t, aPersonsWay) }
 func aPersonsWay(t *testing.T, s *site) {
 	j := &journey{s.browser(t), newReceiver(t)}
 	j.signsIn()
-	j.makesAWebhook()
+	j.createsACallback()
 	j.watchesADelivery()
-	j.changesTheWebhook()
+	j.changesTheCallback()
 	j.replays()
 	j.readsASession()
 	j.leaves()
@@ -44,11 +44,11 @@ func (j *journey) signsIn() {
 	j.button("Sign in")
 }
 
-// makesAWebhook: the person registers a callback, and sends it a test.
-func (j *journey) makesAWebhook() {
-	j.open("/console/webhooks")
+// createsACallback: the person registers a callback, and sends it a test.
+func (j *journey) createsACallback() {
+	j.open("/console/callbacks")
 	j.sees("No callback yet")
-	j.pictures("webhooks-empty")
+	j.pictures("callbacks-empty")
 	j.button("New callback")
 	j.fill("#url", "ftp://nowhere.example")
 	j.button("Create callback")
@@ -59,10 +59,10 @@ func (j *journey) makesAWebhook() {
 	j.fill("#payload", `{"source":"tour"}`)
 	j.unfold()
 	j.fill("#retry", "0s, 1s, 1s, 2s")
-	j.pictures("webhook-new")
+	j.pictures("callback-new")
 	j.button("Create callback")
 	j.sees("The callback was created")
-	j.pictures("webhook-fresh")
+	j.pictures("callback-fresh")
 
 	j.button("Send a test")
 	j.sees("webhook-signature")
@@ -70,7 +70,7 @@ func (j *journey) makesAWebhook() {
 	if text := j.text("main"); strings.Contains(text, "receiver-secret") {
 		j.t.Error("the preview shows a secret of the receiver")
 	}
-	j.pictures("webhook-test")
+	j.pictures("callback-test")
 	j.button("Send it")
 	j.sees("Delivered with 1 attempt")
 	j.pictures("delivery-test")
@@ -94,8 +94,8 @@ func (j *journey) watchesADelivery() {
 	j.unfold()
 	j.pictures("delivery")
 
-	j.button("Send again")
-	j.sees("repeat, attempt 4")
+	j.button("Resend")
+	j.sees("resent, attempt 4")
 
 	j.open("/console/deliveries/live")
 	j.sees("Listening")
@@ -104,15 +104,15 @@ func (j *journey) watchesADelivery() {
 	j.pictures("live")
 }
 
-// changesTheWebhook: the person pauses, resumes, edits, and rotates secrets.
-func (j *journey) changesTheWebhook() {
-	j.open("/console/webhooks")
-	j.pictures("webhooks")
+// changesTheCallback: the person pauses, resumes, edits, and rotates secrets.
+func (j *journey) changesTheCallback() {
+	j.open("/console/callbacks")
+	j.pictures("callbacks")
 	j.press("tbody .main-link")
-	j.pictures("webhook")
+	j.pictures("callback")
 	j.button("Pause")
 	j.sees("has been paused for")
-	j.pictures("webhook-paused")
+	j.pictures("callback-paused")
 	j.button("Resume")
 	j.button("Edit")
 	if text := j.text("#headers"); !strings.Contains(text, "Authorization: [redacted]") {
@@ -124,9 +124,9 @@ func (j *journey) changesTheWebhook() {
 
 	j.button("Show, verify, rotate")
 	old := j.text("#secret")
-	j.pictures("webhook-secret")
+	j.pictures("callback-secret")
 	j.button("Rotate the secret")
-	j.sees("signs too until")
+	j.sees("An older secret stays valid until")
 	if now := j.text("#secret"); now == old || !strings.HasPrefix(now, "whsec_") {
 		j.t.Errorf("the secret was %q and is %q", old, now)
 	}
@@ -136,7 +136,7 @@ func (j *journey) changesTheWebhook() {
 	j.pictures("keys")
 	j.press(`a[href$="/rotate"]`)
 	j.button("Rotate the secret")
-	j.sees("The old one signs too until")
+	j.sees("The old secret stays valid until")
 	rotated := j.site.key
 	rotated.Secret = callbackd.Secret(j.text("#new-secret"))
 	for _, k := range []callbackd.Key{j.site.key, rotated} { // both sign
@@ -156,7 +156,7 @@ func (j *journey) replays() {
 	j.open("/console/deliveries?state=failed&status=5xx&fault=status")
 	j.waits(`document.querySelectorAll("tbody tr").length === 6`)
 	j.pictures("deliveries-filtered")
-	j.open("/console/webhooks")
+	j.open("/console/callbacks")
 	j.sees("failing")
 	j.open("/console/")
 	j.sees("the receiver answered 500 Internal Server Error")
@@ -165,8 +165,8 @@ func (j *journey) replays() {
 	j.open("/console/replays")
 	j.sees("No replay yet")
 	j.button("New replay")
-	j.button("Count them")
-	j.sees("6 deliveries would be sent")
+	j.button("Count")
+	j.sees("6 deliveries would be replayed")
 	j.pictures("replay-new")
 	j.button("Start the replay")
 	j.sees("100 % of 6 deliveries")
@@ -205,8 +205,8 @@ func (j *journey) readsASession() {
 	j.sees("2017 Honda Accord 1HGCM82633A004352, 2 photos, a condition report")
 	j.sees("1 attempt")
 	j.pictures("session")
-	j.press(".story .main-link")
-	j.sees("nobody was told")
+	j.press(".timeline .main-link")
+	j.sees("it was sent to nobody")
 	j.pictures("event")
 
 	j.open("/console/logs")
@@ -215,18 +215,18 @@ func (j *journey) readsASession() {
 	j.pictures("logs")
 }
 
-// leaves: the person deletes the webhook and signs out.
+// leaves: the person deletes the callback and signs out.
 func (j *journey) leaves() {
-	j.open("/console/webhooks")
+	j.open("/console/callbacks")
 	j.press("tbody .main-link")
 	j.button("Delete callback")
-	j.pictures("webhook-delete")
+	j.pictures("callback-delete")
 	j.button("Delete callback")
 	j.sees("The callback was deleted")
 
 	j.button("Sign out")
 	j.sees("You are signed out")
-	j.open("/console/webhooks")
+	j.open("/console/callbacks")
 	j.sees("API secret")
 }
 
@@ -254,20 +254,20 @@ func theOperatorsWay(t *testing.T, s *site) {
 	b.fill("#name", "staging")
 	b.choose("#kind", "test")
 	b.button("Create key")
-	b.sees("The secret is shown this once")
+	b.sees("The secret is shown only once")
 	b.pictures("keys-operator")
 	made, secret := b.text("#new-key"), b.text("#new-secret")
 
-	b.open("/console/webhooks/new")
+	b.open("/console/callbacks/new")
 	b.fill("#url", "https://example.com/hook")
 	b.button("Create callback")
 	b.sees("Choose the API key")
 	b.choose("#key", made)
 	b.button("Create callback")
 	b.sees("The callback was created")
-	b.open("/console/webhooks")
+	b.open("/console/callbacks")
 	b.sees("blue / staging")
-	b.pictures("webhooks-operator")
+	b.pictures("callbacks-operator")
 	b.open("/console/nodes")
 	b.sees("this one")
 	b.pictures("nodes")

@@ -2,14 +2,16 @@ package console
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/apikey"
-	"callbackd/internal/callbacks"
+	"callbackd/internal/request"
 )
 
+// keyRow is an API key in the list.
 type keyRow struct{ callbackd.Key }
 
 // State is the key's state in a word.
@@ -17,150 +19,152 @@ func (k keyRow) State() string {
 	if k.Revoked() {
 		return "revoked"
 	}
-	return "in force"
+	return "active"
 }
 
+// TimeFrame is how long sessions of the key may take.
+func (k keyRow) TimeFrame() time.Duration { return k.SessionTimeFrame() }
+
+// keyForm is a new key as a person writes it.
 type keyForm struct {
-	Account, Name, Frame string
-	Test                 bool
+	Account, Name, TimeFrame string
+	Test                     bool
 }
 
 type keysPage struct {
 	base
-	Rows    []keyRow
-	F       keyForm
-	Wrong   wrong
-	Created *callbackd.Key
-	Rotated bool // Created has a new secret only
-	Until   time.Time
+	Rows     []keyRow
+	F        keyForm
+	Errors   formErrors
+	Created  *callbackd.Key // whose secret is shown
+	Rotated  bool           // Created is an old key with a new secret
+	OldUntil time.Time      // when its old secret ends
 }
 
-func (c *Console) keysPage(v *visit) (*keysPage, error) {
-	p := &keysPage{base: c.base(v, "keys", "API Keys")}
-	if !v.operator() {
-		p.Rows = []keyRow{{*v.key}}
+func (c *Console) keysPage(req *userRequest) (*keysPage, error) {
+	p := &keysPage{base: c.base(req, "keys", "API Keys"), Errors: formErrors{}}
+	if !req.isOperator() {
+		p.Rows = []keyRow{{*req.key}}
 		return p, nil
 	}
-	keys, err := c.Store.ListKeys(v.Context())
-	for i := len(keys) - 1; i >= 0; i-- {
-		p.Rows = append(p.Rows, keyRow{keys[i]})
+	keys, err := c.Store.ListKeys(req.Context())
+	for _, k := range slices.Backward(keys) {
+		p.Rows = append(p.Rows, keyRow{k})
 	}
 	return p, err
 }
 
-func (c *Console) keys(w http.ResponseWriter, v *visit) error {
-	p, err := c.keysPage(v)
+func (c *Console) keys(w http.ResponseWriter, req *userRequest) error {
+	p, err := c.keysPage(req)
 	if err != nil {
 		return err
 	}
 	return c.render(w, http.StatusOK, "keys", p)
 }
 
-// createKey answers with the page itself: the secret is shown this once, and
-// a redirect would have to carry it.
-func (c *Console) createKey(w http.ResponseWriter, v *visit) error {
-	f := keyForm{Account: strings.TrimSpace(v.PostFormValue("account")), Name: strings.TrimSpace(v.PostFormValue("name")), Test: v.PostFormValue("kind") == "test"}
-	f.Frame = field(v.PostFormValue("frame"))
-	bad := wrong{}
-	_, err := apikey.New(f.Account, "", !f.Test, c.now())
-	bad.add("account", err)
-	_, err = apikey.New("account", f.Name, !f.Test, c.now())
-	bad.add("name", err)
-	k, _ := apikey.New(f.Account, f.Name, !f.Test, c.now())
-	if f.Frame != "" {
-		k.TimeFrame, err = callbackd.ParseDuration(f.Frame)
-		if err != nil || k.TimeFrame < callbackd.MinTimeFrame || k.TimeFrame > callbackd.MaxTimeFrame {
-			bad.add("frame", callbackd.Errorf(callbackd.KindInvalid, "It must be a duration from %s to %s, such as 7d.", callbackd.FormatDuration(callbackd.MinTimeFrame), callbackd.FormatDuration(callbackd.MaxTimeFrame)))
-		}
+// createKey shows the list with the secret of the new key. It does not redirect,
+// because the secret is shown once and an address would keep it.
+func (c *Console) createKey(w http.ResponseWriter, req *userRequest) error {
+	f := keyForm{
+		Account:   strings.TrimSpace(req.PostFormValue("account")),
+		Name:      strings.TrimSpace(req.PostFormValue("name")),
+		TimeFrame: formField(req.PostFormValue("frame")),
+		Test:      req.PostFormValue("kind") == "test",
 	}
-	if len(bad) == 0 {
-		k, err = c.Store.CreateKey(v.Context(), k)
-		if err = bad.add("", err); err != nil {
+	errs := formErrors{}
+	k := c.newKey(f, errs)
+	if len(errs) == 0 {
+		var err error
+		k, err = c.Store.CreateKey(req.Context(), k)
+		if err = errs.add("", err); err != nil {
 			return err
 		}
 	}
-	p, err := c.keysPage(v)
+	p, err := c.keysPage(req) // after the key was created, so that it is listed
 	if err != nil {
 		return err
 	}
-	if p.Wrong = bad; len(bad) > 0 {
-		p.F = f
+	if len(errs) > 0 {
+		p.F, p.Errors = f, errs
 		return c.render(w, http.StatusBadRequest, "keys", p)
 	}
 	p.Created = &k
 	return c.render(w, http.StatusOK, "keys", p)
 }
 
-// Frame is how long the key's sessions may take.
-func (k keyRow) Frame() time.Duration { return k.SessionTimeFrame() }
+// newKey makes the key of a form and notes the errors of the form.
+func (c *Console) newKey(f keyForm, errs formErrors) callbackd.Key {
+	_, err := apikey.New(f.Account, "", !f.Test, c.now())
+	errs.add("account", err)
+	_, err = apikey.New("account", f.Name, !f.Test, c.now())
+	errs.add("name", err)
+	k, _ := apikey.New(f.Account, f.Name, !f.Test, c.now()) // its errors are noted
+	field := request.Duration("frame", &k.TimeFrame, callbackd.MinTimeFrame, callbackd.MaxTimeFrame)
+	errs.add("frame", field.Set(f.TimeFrame))
+	return k
+}
 
-// keyNamed is the key that the path names, when it may be seen.
-func (c *Console) keyNamed(v *visit) (*callbackd.Key, error) {
-	key, err := c.Store.Key(v.Context(), v.PathValue("key"))
-	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(key.ID) {
-		return nil, errNoPage
+// keyFromPath returns the key that the path names, when the user may see it.
+func (c *Console) keyFromPath(req *userRequest) (*callbackd.Key, error) {
+	key, err := c.Store.Key(req.Context(), req.PathValue("key"))
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !req.mayRead(key.ID) {
+		return nil, errPageNotFound
 	}
 	return key, err
 }
 
-func (c *Console) rotatePage(w http.ResponseWriter, v *visit) error {
-	key, err := c.keyNamed(v)
-	if err != nil {
-		return err
-	}
-	return c.render(w, http.StatusOK, "key-rotate", &revokePage{c.base(v, "keys", "Rotate API secret"), key})
-}
-
-// rotateKey answers with the page itself, as createKey does.
-func (c *Console) rotateKey(w http.ResponseWriter, v *visit) error {
-	key, err := c.keyNamed(v)
-	if err != nil {
-		return err
-	}
-	keep, err := readKeep(v.PostFormValue("keep"))
-	if err != nil {
-		return err
-	}
-	until := c.now().Add(keep)
-	secret := apikey.Secret()
-	if err := c.Store.RotateKey(v.Context(), key.APIKey, secret, until); err != nil {
-		return err
-	}
-	p, err := c.keysPage(v)
-	if err != nil {
-		return err
-	}
-	made := *key
-	made.Secret = secret
-	p.Created, p.Rotated, p.Until = &made, true, until
-	return c.render(w, http.StatusOK, "keys", p)
-}
-
-// readKeep reads how long an old secret signs too.
-func readKeep(s string) (time.Duration, error) {
-	keep, err := callbackd.ParseDuration(s)
-	if err != nil || keep < 0 || keep > callbacks.MaxKeep {
-		return 0, callbackd.Errorf(callbackd.KindInvalid, "An old secret signs too for 0s to %s.", callbackd.FormatDuration(callbacks.MaxKeep))
-	}
-	return keep, nil
-}
-
-type revokePage struct {
+// keyPage is a page about one key.
+type keyPage struct {
 	base
 	Key *callbackd.Key
 }
 
-func (c *Console) revokePage(w http.ResponseWriter, v *visit) error {
-	key, err := c.keyNamed(v)
+func (c *Console) rotatePage(w http.ResponseWriter, req *userRequest) error {
+	key, err := c.keyFromPath(req)
 	if err != nil {
 		return err
 	}
-	return c.render(w, http.StatusOK, "key-revoke", &revokePage{c.base(v, "keys", "Revoke API key"), key})
+	return c.render(w, http.StatusOK, "key-rotate", &keyPage{c.base(req, "keys", "Rotate API secret"), key})
 }
 
-func (c *Console) revokeKey(w http.ResponseWriter, v *visit) error {
-	if err := c.Store.RevokeKey(v.Context(), v.PathValue("key"), c.now()); err != nil {
+// rotateKey shows the list with the new secret, as createKey does.
+func (c *Console) rotateKey(w http.ResponseWriter, req *userRequest) error {
+	key, err := c.keyFromPath(req)
+	if err != nil {
 		return err
 	}
-	return see(w, v, link("keys"), "revoked")
+	if err := req.ParseForm(); err != nil {
+		return errFormCut
+	}
+	keep, err := readKeep(req.PostForm)
+	if err != nil {
+		return err
+	}
+	rotated := *key
+	rotated.Secret = apikey.Secret()
+	until := c.now().Add(keep)
+	if err := c.Store.RotateKey(req.Context(), key.APIKey, rotated.Secret, until); err != nil {
+		return err
+	}
+	p, err := c.keysPage(req)
+	if err != nil {
+		return err
+	}
+	p.Created, p.Rotated, p.OldUntil = &rotated, true, until
+	return c.render(w, http.StatusOK, "keys", p)
+}
+
+func (c *Console) revokePage(w http.ResponseWriter, req *userRequest) error {
+	key, err := c.keyFromPath(req)
+	if err != nil {
+		return err
+	}
+	return c.render(w, http.StatusOK, "key-revoke", &keyPage{c.base(req, "keys", "Revoke API key"), key})
+}
+
+func (c *Console) revokeKey(w http.ResponseWriter, req *userRequest) error {
+	if err := c.Store.RevokeKey(req.Context(), req.PathValue("key"), c.now()); err != nil {
+		return err
+	}
+	return redirect(w, req, link("keys"), "revoked")
 }

@@ -10,14 +10,14 @@ import (
 	"callbackd/internal/front"
 )
 
-// Sizes of forms.
+// Sizes of forms, in bytes.
 const (
-	maxForm     = 256 << 10 // a callback's setting and some air
-	maxDoorForm = 16 << 10  // of somebody who is not signed in
+	maxForm       = 256 << 10 // enough for the largest setting of a callback
+	maxSignInForm = 16 << 10  // of somebody who is not signed in
 )
 
-// readBody reads the body of a form whole before anything is made of it, up
-// to max bytes.
+// readBody reads the whole body of a form, up to max bytes, before the form is
+// parsed.
 func readBody(w http.ResponseWriter, r *http.Request, max int64) error {
 	raw, err := front.ReadBody(w, r, max)
 	if errors.Is(err, front.ErrTooLarge) {
@@ -27,42 +27,47 @@ func readBody(w http.ResponseWriter, r *http.Request, max int64) error {
 		return err
 	}
 	if err != nil {
-		return callbackd.Errorf(callbackd.KindInvalid, "The form did not arrive whole")
+		return errFormCut
 	}
 	r.Body = io.NopCloser(bytes.NewReader(raw))
 	return nil
 }
 
-// outside counts the request of somebody who is not signed in.
-func outside(w http.ResponseWriter, r *http.Request) error {
+var errFormCut = callbackd.Errorf(callbackd.KindInvalid, "The form arrived incomplete. Send it again.")
+
+// enterAnonymous counts a request of somebody who is not signed in against the
+// limits of their address.
+func enterAnonymous(w http.ResponseWriter, r *http.Request) error {
 	if err := front.BeginCall(r, "from "+remote(r), front.Unauthenticated); err != nil {
 		return err
 	}
-	return readBody(w, r, maxDoorForm)
+	return readBody(w, r, maxSignInForm)
 }
 
-// inside counts the request of a visitor. The operator is let in when nobody
+// enterLoggedIn counts a request of a logged-in user against the limits of
+// their key. The operator has limits of their own, and so is let in when nobody
 // else is.
-func inside(w http.ResponseWriter, v *visit) error {
-	who, account, kind := front.Operator, "", front.KindOf(v.Request)
-	if !v.operator() {
-		if err := front.Reserved(v.Request); err != nil {
+func enterLoggedIn(w http.ResponseWriter, req *userRequest) error {
+	who, account, kind := front.Operator, "", front.KindOf(req.Request)
+	if !req.isOperator() {
+		if err := front.Reserved(req.Request); err != nil {
 			return err
 		}
-		who, account = v.key.APIKey, v.key.Account
+		who, account = req.key.APIKey, req.key.Account
 	}
-	if err := front.BeginCall(v.Request, who, kind); err != nil {
+	if err := front.BeginCall(req.Request, who, kind); err != nil {
 		return err
 	}
 	if kind == front.Read {
-		return front.BeginAnswer(v.Request, account)
+		return front.BeginAnswer(req.Request, account)
 	}
-	return readBody(w, v.Request, maxForm)
+	return readBody(w, req.Request, maxForm)
 }
 
-// allowChange counts a change of a callback. The operator's are not limited.
-func (c *Console) allowChange(v *visit, key callbackd.KeyID) error {
-	if v.operator() {
+// allowChange counts a change of a callback against the limit of its key. The
+// operator's changes are not limited.
+func (c *Console) allowChange(req *userRequest, key callbackd.KeyID) error {
+	if req.isOperator() {
 		return nil
 	}
 	return c.Tests.AllowChange(key, c.now())

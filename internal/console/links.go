@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// link is the address of a page of the console. It is the one function that
-// builds addresses: it escapes each segment, because a session key may be any
-// visible ASCII and must lead to its own page, whatever it looks like.
+// link returns the address of a page of the console. It is the only function
+// that builds addresses. It escapes each segment, because a session key may be
+// any visible ASCII and must lead to its own page.
 func link(segments ...any) string {
 	var b strings.Builder
 	b.WriteString(Root)
@@ -22,8 +22,8 @@ func link(segments ...any) string {
 	return b.String()
 }
 
-// escapeSegment escapes one segment of a path. A segment of dots alone would
-// mean another page, so its dots are escaped too.
+// escapeSegment escapes one segment of a path. It escapes the dots of "." and
+// ".." too, which would otherwise name another page.
 func escapeSegment(s string) string {
 	if s == "." || s == ".." {
 		return strings.ReplaceAll(s, ".", "%2E")
@@ -31,13 +31,13 @@ func escapeSegment(s string) string {
 	return url.PathEscape(s)
 }
 
-// withQuery adds members to an address, given as name, value, name, value.
-// Empty values are left out.
-func withQuery(address string, members ...any) string {
+// withQuery adds parameters to an address, given as name, value, name, value.
+// It leaves out empty values.
+func withQuery(address string, parameters ...any) string {
 	q := url.Values{}
-	for i := 0; i+1 < len(members); i += 2 {
-		if v := fmt.Sprint(members[i+1]); v != "" {
-			q.Set(fmt.Sprint(members[i]), v)
+	for i := 0; i+1 < len(parameters); i += 2 {
+		if value := fmt.Sprint(parameters[i+1]); value != "" {
+			q.Set(fmt.Sprint(parameters[i]), value)
 		}
 	}
 	return withValues(address, q)

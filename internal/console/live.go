@@ -6,25 +6,23 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/front"
+	"callbackd/internal/humanize"
 	"callbackd/internal/live"
+	"callbackd/internal/store"
 )
 
-// Limits of live streams.
+// Pace of a live stream.
 const (
-	maxStreams  = 8                      // at a time, of one API key
-	allStreams  = 256                    // of all API keys
-	operators   = 32                     // of the operator, beside those
-	streamTick  = 250 * time.Millisecond // rows go out together
-	rowsPerTick = 10                     // of each stream; what is more is counted
-	streamBeat  = 15 * time.Second       // something is sent at least this often
+	streamTick      = 250 * time.Millisecond // rows are sent together
+	rowsPerTick     = 10                     // further rows are only counted
+	streamHeartbeat = 15 * time.Second       // the longest time without a message
 )
 
-// Feed is what happens now.
+// Feed publishes attempts as they happen.
 type Feed interface {
 	Subscribe(key callbackd.KeyID) *live.Subscription
 }
@@ -32,17 +30,17 @@ type Feed interface {
 type livePage struct {
 	base
 	Back, Stream string
-	Others       int // nodes whose attempts are not seen here
+	Others       int // nodes whose attempts the page does not show
 }
 
-func (c *Console) livePage(w http.ResponseWriter, v *visit) error {
-	s, err := c.scope(v)
-	if err != nil {
-		return err
+func (c *Console) livePage(w http.ResponseWriter, req *userRequest) error {
+	q := readTyped(req.URL.Query(), deliveryFields...).values()
+	p := &livePage{
+		base:   c.base(req, "deliveries", "Live tail"),
+		Back:   withValues(link("deliveries"), q),
+		Stream: withValues(link("deliveries", "stream"), q),
 	}
-	q := readFilter(v.URL.Query()).values(s.Chosen)
-	p := &livePage{base: c.base(v, "deliveries", "Live tail"), Back: withValues(link("deliveries"), q), Stream: withValues(link("deliveries", "stream"), q)}
-	nodes, err := c.Nodes(v.Context())
+	nodes, err := c.Nodes(req.Context())
 	if err != nil {
 		return err
 	}
@@ -52,130 +50,160 @@ func (c *Console) livePage(w http.ResponseWriter, v *visit) error {
 
 // stream sends attempts as they happen, until the browser leaves, the login
 // ends or callbackd stops.
-func (c *Console) stream(w http.ResponseWriter, v *visit) error {
-	s, err := c.scope(v)
+func (c *Console) stream(w http.ResponseWriter, req *userRequest) error {
+	s, err := c.scope(req)
 	if err != nil {
 		return err
 	}
-	f := readFilter(v.URL.Query())
-	bad := wrong{}
-	q := f.query(s.No, bad)
-	for _, message := range bad {
+	errs := formErrors{}
+	q := readDeliveryQuery(readTyped(req.URL.Query(), deliveryFields...), s.KeyID, errs)
+	for _, message := range errs {
 		return callbackd.Errorf(callbackd.KindInvalid, "%s", message)
 	}
-	only, named := callbackd.ParseDeliveryID(v.URL.Query().Get("delivery"))
-	wants := func(d *live.Item) bool {
-		return (!named || d.Delivery == only) && (q.State == "" || q.State == d.State) && (q.Type == "" || q.Type == d.Event) &&
-			(q.Callback == 0 || q.Callback == d.Delivery.Callback) && (q.Session == "" || q.Session == d.Session) &&
-			(q.Fault == "" || q.Fault == d.Fault) && (q.Status == 0 || q.Status == d.Status || q.Status == d.Status/100)
+	id, oneDelivery := callbackd.ParseDeliveryID(req.URL.Query().Get("delivery"))
+	wants := func(item *live.Item) bool {
+		return (!oneDelivery || item.Delivery == id) && fitsItem(&q, item)
 	}
-	leave, err := c.streams.enter(v)
+	release, err := c.streams.acquire(req.principal)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	front.EndCall(v.Request)
+	defer release()
+	front.EndCall(req.Request)
 	front.EndAnswer(w)
-	sub := c.Stream.Subscribe(s.No)
+	sub := c.Stream.Subscribe(s.KeyID)
 	defer sub.Close()
 	out := &eventWriter{w: w, control: http.NewResponseController(w)}
 	w.Header().Set("Content-Type", "text/event-stream")
 	out.event("hello", "")
-	c.follow(v, sub, wants, out)
+	c.follow(req, sub, wants, out)
 	return nil
 }
 
-func (c *Console) follow(v *visit, sub *live.Subscription, wants func(*live.Item) bool, out *eventWriter) {
-	tick, beat := time.NewTicker(streamTick), time.NewTicker(streamBeat)
+// fitsItem tells whether an attempt fits the filter of the list of deliveries.
+func fitsItem(q *store.DeliveryQuery, item *live.Item) bool {
+	switch {
+	case q.State != "" && q.State != item.State,
+		q.Type != "" && q.Type != item.Event,
+		q.Callback != 0 && q.Callback != item.Delivery.Callback,
+		q.Session != "" && q.Session != item.Session,
+		q.Fault != "" && q.Fault != item.Fault,
+		q.Status != 0 && q.Status != item.Status && q.Status != item.Status/100:
+		return false
+	}
+	return true
+}
+
+// follow sends rows until the browser leaves, the login ends or the console is
+// closed.
+func (c *Console) follow(req *userRequest, sub *live.Subscription, wants func(*live.Item) bool, out *eventWriter) {
+	tick := time.NewTicker(streamTick)
 	defer tick.Stop()
-	defer beat.Stop()
-	var window, shown int
-	begun := time.Now()
+	heartbeat := time.NewTicker(streamHeartbeat)
+	defer heartbeat.Stop()
+	var total, shown int
+	since := time.Now()
 	for out.err == nil { // an error: the browser is gone
 		select {
-		case <-v.Context().Done():
+		case <-req.Context().Done():
 			return
 		case <-c.closing:
 			return
-		case <-beat.C:
-			if still, err := c.visitor(v.Request); err != nil || still == nil {
+		case <-heartbeat.C:
+			still, err := c.authenticate(req.Request)
+			if err != nil || still == nil {
 				return
 			}
-			out.event("beat", "")
+			out.event("heartbeat", "")
 		case <-tick.C:
-			total, rows := sample(sub, wants)
+			n, rows := sample(sub, wants)
 			for i := range rows {
-				out.event("row", rowText(&rows[i], c.callbackName(v, rows[i].Delivery.Callback), Base(c.Public)))
+				receiver := c.receiverName(req, rows[i].Delivery.Callback)
+				out.event("row", liveRowText(&rows[i], receiver, Base(c.Public)))
 			}
-			window, shown = window+total, shown+len(rows)
-			if time.Since(begun) >= time.Second {
-				out.event("rate", rateText(window, shown, time.Since(begun)))
-				window, shown, begun = 0, 0, time.Now()
+			total, shown = total+n, shown+len(rows)
+			if elapsed := time.Since(since); elapsed >= time.Second {
+				out.event("rate", rateText(total, shown, elapsed))
+				total, shown, since = 0, 0, time.Now()
 			}
 		}
 	}
 }
 
-// sample takes what came: some rows, spread over all, and how many there
-// were. Of those that the buffer had no room for, as many are taken to be
-// wanted as of the others.
+// sample returns the attempts since the last call: how many fit, and some of
+// them, spread over all. Attempts that the buffer had no room for are taken to
+// fit as often as the others do.
 func sample(sub *live.Subscription, wants func(*live.Item) bool) (total int, rows []live.Item) {
 	items, missed := sub.Take()
 	all := len(items)
-	items = slices.DeleteFunc(items, func(d live.Item) bool { return !wants(&d) })
+	items = slices.DeleteFunc(items, func(item live.Item) bool { return !wants(&item) })
 	total = len(items)
 	if all > 0 {
 		total += int(missed) * len(items) / all
 	}
-	for i := range min(len(items), rowsPerTick) {
-		rows = append(rows, items[i*len(items)/min(len(items), rowsPerTick)])
+	n := min(len(items), rowsPerTick)
+	for i := range n {
+		rows = append(rows, items[i*len(items)/n])
 	}
 	return total, rows
 }
 
-// rateText says how much of what happens is shown.
+// rateText says how many of the attempts are shown.
 func rateText(total, shown int, in time.Duration) string {
-	rate := func(n int) string { return num(int64(float64(n)/in.Seconds() + .5)) }
+	perSecond := func(n int) string { return humanize.Number(int(float64(n)/in.Seconds() + .5)) }
 	switch {
 	case total == 0:
-		return "Listening: nothing happens right now."
+		return "Listening. There are no attempts right now."
 	case shown < total:
-		return fmt.Sprintf("A sample: %s of %s attempts a second are shown.", rate(shown), rate(total))
+		return fmt.Sprintf("Showing a sample: %s of %s attempts a second.", perSecond(shown), perSecond(total))
 	}
-	return fmt.Sprintf("Every attempt is shown, %s a second.", rate(total))
+	return fmt.Sprintf("Showing every attempt: %s a second.", perSecond(total))
 }
 
-// liveWord is the state of a delivery after an attempt, as [stateWord] has it.
-func liveWord(d *live.Item) string {
-	if d.State == callbackd.Pending && d.Fault != callbackd.NoFault {
+// liveStateText is the state of a delivery after an attempt, as [stateText]
+// writes it.
+func liveStateText(item *live.Item) string {
+	if item.State == callbackd.Pending && item.Fault != callbackd.NoFault {
 		return retrying
 	}
-	return string(d.State)
+	return string(item.State)
 }
 
-// callbackName is how the tail names a callback; empty when it is not known.
-func (c *Console) callbackName(v *visit, no callbackd.CallbackID) string {
-	cb, err := c.Store.CallbackByID(v.Context(), no)
+// receiverName returns how lists name a callback. It is empty when the callback
+// cannot be read.
+func (c *Console) receiverName(req *userRequest, id callbackd.CallbackID) string {
+	cb, err := c.Store.CallbackByID(req.Context(), id)
 	if err != nil {
 		return ""
 	}
-	return (&standing{Callback: cb}).name()
+	return (&receiver{Callback: cb}).name()
 }
 
-func rowText(d *live.Item, to, base string) string {
-	row := struct {
-		Time    string `json:"time"`
-		State   string `json:"state"`
-		Event   string `json:"event"`
-		Session string `json:"session"`
-		To      string `json:"to"`
-		Status  string `json:"status"`
-		Took    string `json:"took"`
-		Href    string `json:"href"`
-	}{unbroken(d.At.UTC().Format("15:04:05.000") + " UTC"), liveWord(d), strings.TrimPrefix(string(d.Event), "SESSION:"), clip(clean(d.Session), 40), clip(clean(to), 40), string(d.Fault),
-		millis(float64(d.Total.Microseconds()) / 1000), base + link("deliveries", d.Delivery)}
-	if d.Status != 0 {
-		row.Status = strconv.Itoa(d.Status)
+// liveRow is a row of the live tail, as the page's script reads it.
+type liveRow struct {
+	Time     string `json:"time"`
+	State    string `json:"state"`
+	Event    string `json:"event"`
+	Session  string `json:"session"`
+	Receiver string `json:"receiver"`
+	Status   string `json:"status"`
+	Took     string `json:"took"`
+	Href     string `json:"href"`
+}
+
+func liveRowText(item *live.Item, receiver, base string) string {
+	row := liveRow{
+		Time:     noBreak(item.At.UTC().Format("15:04:05.000 UTC")),
+		State:    liveStateText(item),
+		Event:    eventName(item.Event),
+		Session:  clip(clean(item.Session), 40),
+		Receiver: clip(clean(receiver), 40),
+		Status:   string(item.Fault),
+		Took:     latency(item.Total),
+		Href:     base + link("deliveries", item.Delivery),
+	}
+	if item.Status != 0 {
+		row.Status = strconv.Itoa(item.Status)
 	}
 	raw, err := json.Marshal(row)
 	if err != nil {
@@ -184,7 +212,7 @@ func rowText(d *live.Item, to, base string) string {
 	return string(raw)
 }
 
-// eventWriter writes server-sent events; the first error ends it.
+// eventWriter writes server-sent events until the first error.
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -195,8 +223,10 @@ func (e *eventWriter) event(name, data string) {
 	if e.err != nil {
 		return
 	}
-	e.control.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a server without deadlines has none to move
-	if _, e.err = fmt.Fprintf(e.w, "event: %s\ndata: %s\n\n", name, data); e.err == nil {
+	// The error means that the server has no write deadline to extend.
+	_ = e.control.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	_, e.err = fmt.Fprintf(e.w, "event: %s\ndata: %s\n\n", name, data)
+	if e.err == nil {
 		e.err = e.control.Flush()
 	}
 }

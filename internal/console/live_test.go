@@ -29,9 +29,9 @@ func TestTheTailIsASampleAndSaysSo(t *testing.T) {
 		t.Errorf("%d in all, %d shown, the last is #%d", total, len(rows), rows[len(rows)-1].Sequence)
 	}
 	for want, got := range map[string]string{
-		"Listening: nothing happens right now.":              console.RateText(0, 0, time.Second),
-		"Every attempt is shown, 7 a second.":                console.RateText(7, 7, time.Second),
-		"A sample: 20 of 2,000 attempts a second are shown.": console.RateText(4000, 40, 2*time.Second),
+		"Listening. There are no attempts right now.":      console.RateText(0, 0, time.Second),
+		"Showing every attempt: 7 a second.":               console.RateText(7, 7, time.Second),
+		"Showing a sample: 20 of 2,000 attempts a second.": console.RateText(4000, 40, 2*time.Second),
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -75,7 +75,7 @@ func testSendsAreLimited(t *testing.T, s *site) {
 	v := s.visitor(t).signIn(s.key)
 	limited := false
 	for range 12 {
-		switch a := v.do("POST", "/console/webhooks/"+ids["no"]+"/test", url.Values{}); a.StatusCode {
+		switch a := v.do("POST", "/console/callbacks/"+ids["callback"]+"/test", url.Values{}); a.StatusCode {
 		case http.StatusSeeOther:
 			if !strings.HasPrefix(a.Header.Get("Location"), "/console/deliveries/dlv_") {
 				t.Errorf("it leads to %s", a.Header.Get("Location"))
@@ -100,9 +100,9 @@ func wrongQueriesAreTheVisitorsFault(t *testing.T, s *site) {
 	v := s.visitor(t).signIn(s.key)
 	for path, want := range map[string]int{
 		"/console/deliveries?state=lost": 400, "/console/deliveries?event=X": 400, "/console/deliveries?callback=0": 400, "/console/deliveries?status=7": 400, "/console/deliveries?fault=bad": 400,
-		"/console/deliveries?after=x": 400, "/console/deliveries?since=9999999": 400, "/console/deliveries?since=2026-01-02T03:04&until=2026-01-03": 200, "/console/deliveries?status=5xx": 200,
+		"/console/deliveries?after=x": 400, "/console/deliveries?since=soon": 400, "/console/deliveries?since=2026-01-02T03:04&until=2026-01-03": 200, "/console/deliveries?status=5xx": 200,
 		"/console/logs?status=99": 400, "/console/logs?after=-1": 400, "/console/sessions?after=x": 400, "/console/sessions/x?from=y": 404, "/console/replays/new?counted=1&rate=-1": 400,
-		"/console/replays/new?counted=1&state=pending": 400, "/console/replays/new?counted=1&target=99": 400, "/console/webhooks/x": 404, "/console/webhooks/999": 404, "/console/deliveries/x": 404,
+		"/console/replays/new?counted=1&state=pending": 400, "/console/replays/new?counted=1&target=99": 400, "/console/callbacks/x": 404, "/console/callbacks/999": 404, "/console/deliveries/x": 404,
 		"/console/events/x": 404, "/console/replays/x": 404, "/console/keys/x/rotate": 404, "/console/nodes": 404, "/console/static/x/console.css": 404,
 		// What no text of PostgreSQL can hold is text that nothing has.
 		"/console/deliveries?session=%00": 200, "/console/deliveries?session=%ff": 200, "/console/sessions?q=%00": 200, "/console/sessions?q=%ff": 200, "/console/sessions/%00": 404, "/console/sessions/%ff": 404,
@@ -113,7 +113,7 @@ func wrongQueriesAreTheVisitorsFault(t *testing.T, s *site) {
 			t.Errorf("%s: %s, want %d", path, a.Status, want)
 		}
 	}
-	if a := v.do("POST", "/console/webhooks/new", url.Values{"url": {strings.Repeat("x", 300<<10)}}); a.StatusCode/100 != 4 {
+	if a := v.do("POST", "/console/callbacks/new", url.Values{"url": {strings.Repeat("x", 300<<10)}}); a.StatusCode/100 != 4 {
 		t.Errorf("a form of 300 KiB: %s", a.Status)
 	}
 }

@@ -6,17 +6,20 @@ import (
 	"time"
 )
 
+// Nodes returns the nodes that run.
+type Nodes func(ctx context.Context) ([]Node, error)
+
 // Node is one running callbackd process.
 type Node struct {
 	Name       string
 	Version    string
 	Address    string
-	Self       bool
+	Self       bool // it serves this page
 	StartedAt  time.Time
 	Shards     int
-	LeaseUntil time.Time // zero: it needs none
+	LeaseUntil time.Time // zero when it needs no lease
 	InFlight   int
-	Backlog    int64 // callbacks with something pending
+	Backlog    int64 // callbacks with pending deliveries
 }
 
 type nodesPage struct {
@@ -26,26 +29,19 @@ type nodesPage struct {
 	Bars   []bar
 }
 
-func (c *Console) nodes(w http.ResponseWriter, v *visit) error {
-	nodes, err := c.Nodes(v.Context())
+func (c *Console) nodes(w http.ResponseWriter, req *userRequest) error {
+	nodes, err := c.Nodes(req.Context())
 	if err != nil {
 		return err
 	}
-	p := &nodesPage{base: c.base(v, "nodes", "Nodes"), Nodes: nodes}
+	p := &nodesPage{base: c.base(req, "nodes", "Nodes"), Nodes: nodes}
 	p.Refresh = 2
-	for _, n := range nodes {
-		p.Shards += n.Shards
-	}
-	x, classes := 0.0, []string{"f-accent", "connect", "tls", "wait", "dns", "body"}
+	classes := []string{"f-accent", "connect", "tls", "wait", "dns", "body"}
+	var parts []sharePart
 	for i, n := range nodes {
-		if p.Shards > 0 && n.Shards > 0 {
-			width := 1000 * float64(n.Shards) / float64(p.Shards)
-			p.Bars = append(p.Bars, bar{X: round(x), W: round(width), H: 10, Class: classes[i%len(classes)]})
-			x += width
-		}
+		p.Shards += n.Shards
+		parts = append(parts, sharePart{int64(n.Shards), classes[i%len(classes)]})
 	}
+	p.Bars = shareBars(parts)
 	return c.render(w, http.StatusOK, "nodes", p)
 }
-
-// Nodes tells which nodes there are.
-type Nodes func(ctx context.Context) ([]Node, error)

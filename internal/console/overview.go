@@ -2,130 +2,135 @@ package console
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store"
 )
 
-// trouble is a callback that needs somebody, and why.
-type trouble struct {
+// attentionItem is a callback that somebody should look at.
+type attentionItem struct {
 	*callbackd.Callback
-	Health string
-	Owner  string
-	Why    []string
+	Health  string
+	Owner   string
+	Reasons []string
 }
 
 type overviewPage struct {
 	base
 	scope
-	Tabs     []tab
-	Reach    reach
-	Sums     store.Counters
-	Shares   shares
-	Pending  string
-	Overdue  string // empty: nothing is
-	Longest  string // the longest wait
-	Volume   *chart
-	Latency  plot
-	Success  plot
-	From, To string
-	Troubles []trouble
+	Tabs        []tab
+	Range       timeRange
+	Counters    store.Counters
+	Rates       successRates
+	Pending     string
+	Overdue     string // empty when nothing is overdue
+	LongestWait string
+	Volume      *chart
+	Latency     plot
+	Success     plot
+	Attention   []attentionItem
 }
 
-func (c *Console) overview(w http.ResponseWriter, v *visit) error {
-	s, err := c.scope(v)
+func (c *Console) overview(w http.ResponseWriter, req *userRequest) error {
+	s, err := c.scope(req)
 	if err != nil {
 		return err
 	}
-	p := &overviewPage{base: c.base(v, "overview", "Overview"), scope: s, Reach: reaches[0]}
+	p := &overviewPage{base: c.base(req, "overview", "Overview"), scope: s, Range: timeRanges[0]}
 	p.Refresh = 5
-	for _, r := range reaches {
-		if r.Name == v.URL.Query().Get("over") {
-			p.Reach = r
+	for _, r := range timeRanges {
+		if r.Name == req.URL.Query().Get("over") {
+			p.Range = r
 		}
 	}
-	for _, r := range reaches {
-		q := url.Values{"over": {r.Name}}
-		if s.Chosen != "" {
-			q.Set("key", s.Chosen)
-		}
-		p.Tabs = append(p.Tabs, tab{r.Label, withValues(link(), q), r == p.Reach})
+	for _, r := range timeRanges {
+		q := s.query()
+		q.Set("over", r.Name)
+		p.Tabs = append(p.Tabs, tab{r.Label, withValues(link(), q), r == p.Range})
 	}
-	slots, err := c.slots(v, s.No, 0, p.Reach)
+	buckets, err := c.buckets(req, s.KeyID, 0, p.Range)
 	if err != nil {
 		return err
 	}
-	p.Sums = total(slots)
-	p.Volume, p.Latency, p.Success = volume(slots, 1000, 100), latency(slots), success(slots)
-	p.From, p.To = map[string]string{"hour": "an hour ago", "day": "24 hours ago", "week": "7 days ago"}[p.Reach.Name], "now"
-	if err := c.attention(v, p); err != nil {
+	p.Counters = sumOf(buckets)
+	p.Volume = volumeChart(buckets, chartWidth, 100)
+	p.Latency = latencyPlot(buckets)
+	p.Success = successPlot(buckets)
+	if err := c.fillAttention(req, p); err != nil {
 		return err
 	}
 	return c.render(w, http.StatusOK, "overview", p)
 }
 
-// backlogs is what several callbacks are owed together.
-type backlogs struct {
+// totalBacklog is the backlog of several callbacks together.
+type totalBacklog struct {
 	store.Backlog
-	atLeast bool // one of them was not counted to its end
+	atLeast bool // not everything was counted
 }
 
-func (b *backlogs) add(one *store.Backlog) {
-	b.Pending += one.Pending
-	b.Overdue += one.Overdue
-	b.atLeast = b.atLeast || one.Pending >= store.MaxPendingShown
-	if !one.Since.IsZero() && (b.Since.IsZero() || one.Since.Before(b.Since)) {
-		b.Since = one.Since
+func (t *totalBacklog) add(b *store.Backlog) {
+	t.Pending += b.Pending
+	t.Overdue += b.Overdue
+	t.atLeast = t.atLeast || b.Pending >= store.MaxPendingShown
+	if !b.Since.IsZero() && (t.Since.IsZero() || b.Since.Before(t.Since)) {
+		t.Since = b.Since
 	}
 }
 
 // text writes a count: exactly, or that there are at least as many.
-func (b *backlogs) text(n int) string {
-	if b.atLeast {
-		return unbroken("≥ " + num(n))
+func (t *totalBacklog) text(n int) string {
+	if t.atLeast {
+		return noBreak("≥ " + humanize.Number(n))
 	}
-	return num(n)
+	return humanize.Number(n)
 }
 
-// attention fills in what waits and what needs somebody.
-func (c *Console) attention(v *visit, p *overviewPage) error {
+// fillAttention fills in the backlog and the callbacks that need attention.
+func (c *Console) fillAttention(req *userRequest, p *overviewPage) error {
 	now := c.now()
-	q := store.HealthQuery{CertBefore: now.Add(callbacks.CertSoon), OverdueBefore: now.Add(-callbackd.OverdueAfter)}
-	if q.Key = p.No; q.Key == store.AllKeys {
-		q.Attention = true
+	q := store.HealthQuery{
+		CallbackQuery: store.CallbackQuery{Key: p.KeyID},
+		Attention:     p.KeyID == store.AllKeys,
+		CertBefore:    now.Add(callbacks.CertSoon),
+		OverdueBefore: now.Add(-callbackd.OverdueAfter),
 	}
-	page, err := c.Store.ListHealth(v.Context(), q)
+	page, err := c.Store.ListHealth(req.Context(), q)
 	if err != nil {
 		return err
 	}
-	hs := page.Callbacks
-	waits := backlogs{atLeast: p.No == 0 && len(hs) >= store.MaxAttention} // there may be more callbacks
-	for i := range hs {
-		h := &hs[i]
-		waits.add(&h.Backlog)
-		if why := callbacks.Attention(h, now); len(why) > 0 {
-			p.Troubles = append(p.Troubles, trouble{h.Callback, health(h.Callback), p.owner(h.Callback.Key), why})
+	// At the limit there may be more callbacks with a backlog.
+	total := totalBacklog{atLeast: q.Attention && len(page.Callbacks) >= store.MaxAttention}
+	for i := range page.Callbacks {
+		h := &page.Callbacks[i]
+		total.add(&h.Backlog)
+		if reasons := callbacks.Attention(h, now); len(reasons) > 0 {
+			p.Attention = append(p.Attention, attentionItem{h.Callback, health(h.Callback), p.owner(h.Callback.Key), reasons})
 		}
 	}
-	p.Pending, p.Shares = waits.text(waits.Pending), sharesOf(&p.Sums, waits.Overdue)
-	if waits.Overdue > 0 {
-		p.Overdue = waits.text(waits.Overdue)
-	}
-	if !waits.Since.IsZero() {
-		p.Longest = span(now.Sub(waits.Since))
-	}
-	rank := map[string]int{"failing": 0, "paused": 1}
-	slices.SortStableFunc(p.Troubles, func(a, b trouble) int {
-		at := func(t trouble) int {
-			if n, ok := rank[t.Health]; ok {
-				return n
-			}
-			return 2
-		}
-		return at(a) - at(b)
+	slices.SortStableFunc(p.Attention, func(a, b attentionItem) int {
+		return attentionRank(a.Health) - attentionRank(b.Health)
 	})
+	p.Pending = total.text(total.Pending)
+	p.Rates = successRatesOf(&p.Counters, total.Overdue)
+	if total.Overdue > 0 {
+		p.Overdue = total.text(total.Overdue)
+	}
+	if !total.Since.IsZero() {
+		p.LongestWait = duration(now.Sub(total.Since))
+	}
 	return nil
+}
+
+// attentionRank orders callbacks by how much they need attention.
+func attentionRank(health string) int {
+	switch health {
+	case "failing":
+		return 0
+	case "paused":
+		return 1
+	}
+	return 2
 }

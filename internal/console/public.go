@@ -8,8 +8,8 @@ import (
 	"callbackd/internal/front"
 )
 
-// Base is the path below which the server is reached, without a slash at its
-// end; empty when it is reached at the root.
+// Base returns the path of the public URL without a slash at its end. It is
+// empty when the server is reached at the root.
 func Base(public *url.URL) string {
 	if public == nil {
 		return ""
@@ -17,11 +17,11 @@ func Base(public *url.URL) string {
 	return strings.TrimSuffix(public.Path, "/")
 }
 
-// outward puts the path of the public URL before the links of a page: all that
-// [link] made. These attributes hold nothing else that begins with Root, and
-// text that others wrote cannot look like one of them, because a quotation mark
-// in it is escaped.
-func (c *Console) outward(page string) string {
+// addPublicPath puts the path of the public URL before the links of a page. All
+// of them come from [link]. Replacing text is safe: no other attribute of these
+// names begins with Root, and text that others wrote cannot look like one,
+// because quotation marks in it are escaped.
+func (c *Console) addPublicPath(page string) string {
 	base := Base(c.Public)
 	if base == "" {
 		return page
@@ -33,36 +33,43 @@ func (c *Console) outward(page string) string {
 	return strings.NewReplacer(pairs...).Replace(page)
 }
 
-// secure tells whether the visitor's browser speaks TLS, so that its cookie
-// may be kept from everything else.
+// secure tells whether the browser reached the server with TLS. Its cookie is
+// then marked Secure.
 func (c *Console) secure(r *http.Request) bool {
-	return front.Secure(r) || c.Public != nil && c.Public.Scheme == "https" && strings.EqualFold(r.Host, c.Public.Host)
+	if front.Secure(r) {
+		return true
+	}
+	return c.Public != nil && c.Public.Scheme == "https" && strings.EqualFold(r.Host, c.Public.Host)
 }
 
-// sameOrigin lets through what does not come from another site: forms by the
-// browser's word, or by the origin that is asked for or the public one.
+// sameOrigin refuses forms that another site made the browser send. The public
+// URL is an origin of this server too.
 func (c *Console) sameOrigin(h http.Handler) http.Handler {
 	p := http.NewCrossOriginProtection()
 	if c.Public != nil {
 		if err := p.AddTrustedOrigin(c.Public.Scheme + "://" + c.Public.Host); err != nil {
-			c.Log.Error("the public URL is no origin", "error", err) // it was checked at the start
+			c.Log.Error("the public URL is no origin", "error", err) // the start checks it
 		}
 	}
-	p.SetDenyHandler(http.HandlerFunc(c.fromElsewhere))
+	p.SetDenyHandler(http.HandlerFunc(c.refuseCrossOrigin))
 	return p.Handler(h)
 }
 
-type elsewherePage struct {
+type crossOriginPage struct {
 	base
 	Origin, Host string
 }
 
-// fromElsewhere refuses a form that seems to come from another site, and says
-// what a proxy must pass on so that it does not seem so.
-func (c *Console) fromElsewhere(w http.ResponseWriter, r *http.Request) {
-	c.refused.warn(c.now(), c.Log, r, "form of another origin", false)
-	p := &elsewherePage{base: c.doorBase("Refused"), Origin: clean(clip(r.Header.Get("Origin"), 100)), Host: clean(clip(r.Host, 100))}
-	if err := c.render(w, http.StatusForbidden, "elsewhere", p); err != nil {
+// refuseCrossOrigin refuses a form of another site. The page says what a proxy
+// must pass on when the form is from this site after all.
+func (c *Console) refuseCrossOrigin(w http.ResponseWriter, r *http.Request) {
+	c.refusalLog.warn(c.now(), c.Log, r, "form of another origin", false)
+	p := &crossOriginPage{
+		base:   c.signedOutBase("Refused"),
+		Origin: clean(clip(r.Header.Get("Origin"), 100)),
+		Host:   clean(clip(r.Host, 100)),
+	}
+	if err := c.render(w, http.StatusForbidden, "cross-origin", p); err != nil {
 		c.fail(w, r, nil, err)
 	}
 }

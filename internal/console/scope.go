@@ -1,103 +1,79 @@
 package console
 
 import (
+	"net/url"
+
 	"callbackd"
+	"callbackd/internal/store"
 )
 
-// scope is whose objects a list shows: those of the key that is signed in,
-// or, for the operator, of the key in ?key= or of all.
+// scope tells whose objects a page shows: those of the key that is signed in,
+// or for the operator those of the key in ?key= or of all keys.
 type scope struct {
-	Keys   []callbackd.Key // the operator's choice; nil for a key holder
-	Chosen string          // the API key's text
-	No     callbackd.KeyID // 0: all
-	// MustChoose tells that the page cannot show all keys at once.
-	MustChoose bool
-	Wrong      wrong // what is wrong in the page's form
+	Keys     []callbackd.Key // the operator's choice; nil for a key holder
+	APIKey   string          // the chosen key; empty for all
+	KeyID    callbackd.KeyID // store.AllKeys for all
+	Required bool            // the page needs one key
+	Errors   formErrors      // of the page's form
 }
 
 // scope reads ?key=.
-func (c *Console) scope(v *visit) (scope, error) {
-	if !v.operator() {
-		return scope{No: v.key.ID}, nil
+func (c *Console) scope(req *userRequest) (scope, error) {
+	if !req.isOperator() {
+		return scope{KeyID: req.key.ID, Errors: formErrors{}}, nil
 	}
-	keys, err := c.Store.ListKeys(v.Context())
+	keys, err := c.Store.ListKeys(req.Context())
 	if err != nil {
 		return scope{}, err
 	}
-	s := scope{Keys: keys, Chosen: v.FormValue("key")}
-	if s.Chosen == "" {
+	s := scope{Keys: keys, APIKey: req.FormValue("key"), Errors: formErrors{}}
+	if s.APIKey == "" {
 		return s, nil
 	}
 	for _, k := range keys {
-		if k.APIKey == s.Chosen {
-			s.No = k.ID
+		if k.APIKey == s.APIKey {
+			s.KeyID = k.ID
 			return s, nil
 		}
 	}
-	return s, errNoPage
+	return s, errPageNotFound
 }
 
-// key is the chosen key; nil when none is.
-func (s scope) key(v *visit) *callbackd.Key {
-	if !v.operator() {
-		return v.key
+// key returns the key of the scope, or nil when it is all keys.
+func (s scope) key(req *userRequest) *callbackd.Key {
+	if !req.isOperator() {
+		return req.key
 	}
+	if s.KeyID == store.AllKeys {
+		return nil
+	}
+	return s.keyByID(s.KeyID)
+}
+
+func (s scope) keyByID(id callbackd.KeyID) *callbackd.Key {
 	for i := range s.Keys {
-		if s.Keys[i].ID == s.No {
+		if s.Keys[i].ID == id {
 			return &s.Keys[i]
 		}
 	}
 	return nil
 }
 
-// maxKeys bounds how many keys a list over all of them looks at.
-const maxKeys = 50
-
-// all is the number of the keys a list shows: of all there are, the newest
-// maxKeys in force.
-func (s scope) all() []callbackd.KeyID {
-	if s.No != 0 {
-		return []callbackd.KeyID{s.No}
-	}
-	var out []callbackd.KeyID
-	for i := len(s.Keys) - 1; i >= 0 && len(out) < maxKeys; i-- {
-		if !s.Keys[i].Revoked() {
-			out = append(out, s.Keys[i].ID)
-		}
-	}
-	return out
-}
-
-// Capped tells that a list does not show all keys.
-func (s scope) Capped() bool { return s.No == 0 && len(s.Keys) > maxKeys }
-
-// every is the number of every key in the scope, revoked ones included.
-func (s scope) every() []callbackd.KeyID {
-	if s.No != 0 {
-		return []callbackd.KeyID{s.No}
-	}
-	out := make([]callbackd.KeyID, len(s.Keys))
-	for i := range s.Keys {
-		out[i] = s.Keys[i].ID
-	}
-	return out
-}
-
-// owner names the key with that number, for lists over several.
-func (s scope) owner(no callbackd.KeyID) string {
-	if s.No != 0 {
+// owner names the key of an object in a list over all keys. It is empty in the
+// list of one key.
+func (s scope) owner(id callbackd.KeyID) string {
+	if s.KeyID != store.AllKeys {
 		return ""
 	}
-	for _, k := range s.Keys {
-		if k.ID == no {
-			return s.KeyLabel(k)
-		}
+	k := s.keyByID(id)
+	if k == nil {
+		return ""
 	}
-	return ""
+	return s.KeyLabel(*k)
 }
 
-// KeyLabel names a key by its account and name, and by how it begins too when
-// another has the same of both.
+// KeyLabel names a key by its account and name. When another key has the same
+// of both, the beginning of the API key is part of the label.
 func (s scope) KeyLabel(k callbackd.Key) string {
 	label := clip(k.Account, 30)
 	if k.Name != "" {
@@ -109,4 +85,23 @@ func (s scope) KeyLabel(k callbackd.Key) string {
 		}
 	}
 	return label
+}
+
+// query returns the scope as parameters of an address.
+func (s scope) query() url.Values {
+	q := url.Values{}
+	if s.APIKey != "" {
+		q.Set("key", s.APIKey)
+	}
+	return q
+}
+
+// sessionHref returns the address of a session's page. Several API keys may use
+// the same session key, so the operator's address names the API key.
+func (s scope) sessionHref(key callbackd.KeyID, session string) string {
+	q := url.Values{}
+	if k := s.keyByID(key); k != nil {
+		q.Set("key", k.APIKey)
+	}
+	return withValues(link("sessions", session), q)
 }

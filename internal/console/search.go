@@ -2,7 +2,7 @@ package console
 
 import (
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 
 	"callbackd"
@@ -12,33 +12,33 @@ import (
 // vinLength is how many characters a VIN has (ISO 3779).
 const vinLength = 17
 
-// search opens what was named exactly: a delivery, an event, a replay, a
-// session by its key or by its VIN. Anything else is looked for among the
-// sessions.
-func (c *Console) search(w http.ResponseWriter, v *visit) error {
-	s, err := c.scope(v)
+// search opens the page of what was named exactly: a delivery, an event, a
+// replay, or a session by its key or VIN. It searches the sessions for any
+// other text.
+func (c *Console) search(w http.ResponseWriter, req *userRequest) error {
+	s, err := c.scope(req)
 	if err != nil {
 		return err
 	}
-	text := field(v.URL.Query().Get("q"))
-	to, err := c.exact(v, s, text)
+	text := formField(req.URL.Query().Get("q"))
+	to, err := c.exactMatch(req, s, text)
 	if err != nil {
 		return err
 	}
 	if to == "" {
-		to = withQuery(link("sessions"), "q", text, "key", s.Chosen)
+		to = withQuery(link("sessions"), "q", text, "key", s.APIKey)
 	}
-	http.Redirect(w, v.Request, to, http.StatusSeeOther)
+	http.Redirect(w, req.Request, to, http.StatusSeeOther)
 	return nil
 }
 
-// exact is the page of the one thing with that name; empty when there is none,
-// or more than one.
-func (c *Console) exact(v *visit, s scope, text string) (string, error) {
+// exactMatch returns the page of the only thing with that name. It is empty when
+// there is none, or more than one.
+func (c *Console) exactMatch(req *userRequest, s scope, text string) (string, error) {
 	lower := strings.ToLower(text)
 	if id, ok := callbackd.ParseDeliveryID(lower); ok {
-		cb, err := c.Store.CallbackByID(v.Context(), id.Callback)
-		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !v.sees(cb.Key) {
+		cb, err := c.Store.CallbackByID(req.Context(), id.Callback)
+		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !req.mayRead(cb.Key) {
 			return "", nil
 		}
 		return link("deliveries", id), err
@@ -49,70 +49,67 @@ func (c *Console) exact(v *visit, s scope, text string) (string, error) {
 	if id, ok := callbackd.ParseReplayID(lower); ok {
 		return link("replays", id), nil
 	}
-	hits, err := c.sessionsNamed(v, s, text)
-	if err != nil || len(hits) != 1 {
+	found, err := c.sessionsNamed(req, s.KeyID, text)
+	if err != nil || len(found) != 1 {
 		return "", err
 	}
-	return s.sessionHref(hits[0].Key, hits[0].SessionKey), nil
+	return s.sessionHref(found[0].Key, found[0].SessionKey), nil
 }
 
-// sessionsNamed returns the sessions with that key or VIN, given whole.
-func (c *Console) sessionsNamed(v *visit, s scope, text string) (out []store.SessionID, err error) {
+// sessionsNamed returns the sessions that have the text as their whole key or
+// VIN. A session key may also be given in lower case.
+func (c *Console) sessionsNamed(req *userRequest, key callbackd.KeyID, text string) (found []store.SessionID, err error) {
 	if text == "" {
 		return nil, nil
 	}
-	for _, key := range s.every() {
-		for _, name := range []string{text, strings.ToUpper(text)} {
-			known, err := c.sessionKnown(v, key, name)
-			if err != nil {
-				return nil, err
-			}
-			if known {
-				out = append(out, store.SessionID{Key: key, SessionKey: name})
-				break
-			}
-		}
-		if len(text) != vinLength {
-			continue
-		}
-		page, err := c.Store.ListSessions(v.Context(), store.SessionQuery{Key: key, VIN: text, Limit: pageRows})
+	for _, name := range []string{text, strings.ToUpper(text)} {
+		ids, err := c.sessionsWithKey(req, key, name)
 		if err != nil {
 			return nil, err
 		}
-		for _, x := range page.Sessions {
-			out = append(out, store.SessionID{Key: key, SessionKey: x.SessionKey})
+		for _, id := range ids {
+			if !slices.ContainsFunc(found, func(f store.SessionID) bool { return f.Key == id.Key }) {
+				found = append(found, id)
+			}
 		}
 	}
-	return out, nil
-}
-
-// sessionKnown tells whether a session is kept here, or known by its events.
-func (c *Console) sessionKnown(v *visit, key callbackd.KeyID, name string) (bool, error) {
-	_, err := c.Store.Session(v.Context(), key, name)
-	if err == nil || callbackd.KindOf(err) != callbackd.KindNotFound {
-		return err == nil, err
+	if len(text) != vinLength {
+		return found, nil
 	}
-	latest, err := c.Store.LatestEvents(v.Context(), []store.SessionID{{Key: key, SessionKey: name}}, 1)
-	return len(latest) > 0, err
-}
-
-// query is the scope as a query.
-func (s scope) query() url.Values {
-	q := url.Values{}
-	if s.Chosen != "" {
-		q.Set("key", s.Chosen)
+	page, err := c.Store.ListSessions(req.Context(), store.SessionQuery{Key: key, VIN: text, Limit: pageRows})
+	if err != nil {
+		return nil, err
 	}
-	return q
+	return appendSessionIDs(found, page.Sessions), nil
 }
 
-// sessionHref is a session's page. A session key may be in use by several API
-// keys: the operator's link says whose it is.
-func (s scope) sessionHref(key callbackd.KeyID, session string) string {
-	q := url.Values{}
-	for _, k := range s.Keys {
-		if k.ID == key {
-			q.Set("key", k.APIKey)
+// sessionsWithKey returns the sessions with a session key: one for each API key
+// that created the session or published events of it.
+func (c *Console) sessionsWithKey(req *userRequest, key callbackd.KeyID, name string) ([]store.SessionID, error) {
+	page, err := c.Store.ListSessions(req.Context(), store.SessionQuery{Key: key, SessionKey: name, Limit: store.MaxPage})
+	if err != nil {
+		return nil, err
+	}
+	found := appendSessionIDs(nil, page.Sessions)
+	events, err := c.Store.LatestEvents(req.Context(), []store.SessionID{{Key: key, SessionKey: name}}, 1)
+	if err != nil {
+		return nil, err
+	}
+	for id := range events {
+		if !slices.Contains(found, id) {
+			found = append(found, id)
 		}
 	}
-	return withValues(link("sessions", session), q)
+	return found, nil
+}
+
+// appendSessionIDs appends the sessions that ids does not have yet.
+func appendSessionIDs(ids []store.SessionID, sessions []*callbackd.Session) []store.SessionID {
+	for _, session := range sessions {
+		id := store.SessionID{Key: session.Key, SessionKey: session.SessionKey}
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }

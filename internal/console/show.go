@@ -18,36 +18,34 @@ import (
 	"callbackd/internal/store"
 )
 
-// funcs is what templates may call.
+// funcs are the functions that templates may call.
 var funcs = template.FuncMap{
-	"asset": func(name string) string { return assets[name] },
-	"clean": clean,
-	"clip":  func(n int, s string) string { return clip(clean(s), n) },
-	"event": func(t any) string { return strings.TrimPrefix(fmt.Sprint(t), "SESSION:") },
-	"fault": func(f callbackd.Fault) string { return callbackd.FailureText(f, 0) },
-	"host":  host,
-	"stamp": stamp,
-	"num":   num,
-	"ms":    millis,
-	"span":  span,
-	"size":  size,
-	"faded": func(s string) bool { return s == callbackd.Mask },
-	"icon":  func(name string) string { return icons[name] },
-	"items": func(v ...any) []any { return v },
-	"types": func() []callbackd.EventType { return callbackd.EventTypes },
-	"link":  link,
-	"query": withQuery,
-	"join":  strings.Join,
-	"wait":  backlogCount,
-	"word":  stateWord,
-	"at":    fieldAttrs,
-	"short": func(s string) string { return clip(s, 8) },
+	"asset":      func(name string) string { return assets[name] },
+	"clean":      clean,
+	"clip":       func(n int, s string) string { return clip(clean(s), n) },
+	"count":      backlogCount,
+	"duration":   duration,
+	"errorAttrs": errorAttrs,
+	"event":      eventName,
+	"fault":      func(f callbackd.Fault) string { return callbackd.FailureText(f, 0) },
+	"host":       host,
+	"icon":       func(name string) string { return icons[name] },
+	"items":      func(v ...any) []any { return v },
+	"latency":    latency,
+	"link":       link,
+	"masked":     func(s string) bool { return s == callbackd.Mask },
+	"num":        number,
+	"query":      withQuery,
+	"size":       humanize.Size[int64],
+	"state":      stateText,
+	"time":       formatTime,
+	"types":      func() []callbackd.EventType { return callbackd.EventTypes },
 }
 
-// icons are paths on a 20 by 20 grid, drawn as lines.
+// icons are the paths of line drawings on a grid of 20 by 20.
 var icons = map[string]string{
 	"overview":   "M3 15V9m4.7 6V4m4.6 11v-5M17 15V6.500",
-	"webhooks":   "M6 14.500a3 3 0 1 1-1.500-5.600L8 4.500m3 .5a3 3 0 1 1 4.500 3L12.500 12M9 15h6.500a2.500 2.500 0 1 0-1-4.800",
+	"callbacks":  "M6 14.500a3 3 0 1 1-1.500-5.600L8 4.500m3 .5a3 3 0 1 1 4.500 3L12.500 12M9 15h6.500a2.500 2.500 0 1 0-1-4.800",
 	"sessions":   "M4 5h12M4 10h8M4 15h10M1.500 5h.01M1.500 10h.01M1.500 15h.01",
 	"deliveries": "M2.500 10h12M10 5l5 5-5 5M17.500 4v12",
 	"logs":       "M5 3h10v14H5zM8 7h4M8 10h4M8 13h2",
@@ -56,17 +54,21 @@ var icons = map[string]string{
 	"nodes":      "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.01M6 13.500h.01",
 }
 
-// clean shows what would hide, reorder or break text: control characters,
-// marks of writing direction, bytes that are not UTF-8. Line ends and tabs
-// stay. It writes them as JSON does: within JSON they mean the same.
+// eventName is an event type without the prefix that all have.
+func eventName(t any) string { return strings.TrimPrefix(fmt.Sprint(t), "SESSION:") }
+
+// clean makes characters visible that would hide, reorder or break text:
+// control characters, marks of the writing direction, and bytes that are not
+// UTF-8. Line ends and tabs stay. It writes them as JSON does, so that JSON
+// keeps its meaning.
 func clean(s string) string {
-	if !strings.ContainsFunc(s, hidden) && utf8.ValidString(s) {
+	if !strings.ContainsFunc(s, isHidden) && utf8.ValidString(s) {
 		return s
 	}
 	var b strings.Builder
 	for _, r := range s {
 		switch hi, lo := utf16.EncodeRune(r); {
-		case !hidden(r) && r != utf8.RuneError:
+		case !isHidden(r) && r != utf8.RuneError:
 			b.WriteRune(r)
 		case hi != utf8.RuneError:
 			fmt.Fprintf(&b, "\\u%04x\\u%04x", hi, lo)
@@ -77,8 +79,14 @@ func clean(s string) string {
 	return b.String()
 }
 
-func hidden(r rune) bool {
-	return unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
+func isHidden(r rune) bool {
+	switch r {
+	case '\n', '\t':
+		return false
+	case '\u2028', '\u2029':
+		return true
+	}
+	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
 }
 
 func clip(s string, n int) string {
@@ -88,6 +96,7 @@ func clip(s string, n int) string {
 	return string([]rune(s)[:n]) + "…"
 }
 
+// host is the host of a URL, or the text itself when it is no URL.
 func host(s string) string {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {
@@ -96,12 +105,12 @@ func host(s string) string {
 	return u.Host
 }
 
-// moment is a time for a person and, in full, for a program.
-type moment struct{ Short, Long, ISO string }
+// timeText is a time for a person, short and in full, and for a program.
+type timeText struct{ Short, Long, ISO string }
 
-// stamp shows a time. Every time in the console is UTC and says so; with
-// JavaScript the browser's own time is shown when the pointer is over it.
-func stamp(t any) moment {
+// formatTime shows a time.Time or a *time.Time. Every time in the console is
+// UTC and says so. With JavaScript, the browser's own time is in the tooltip.
+func formatTime(t any) timeText {
 	var at time.Time
 	switch v := t.(type) {
 	case time.Time:
@@ -112,70 +121,80 @@ func stamp(t any) moment {
 		}
 	}
 	if at.IsZero() {
-		return moment{}
+		return timeText{}
 	}
 	at = at.UTC()
-	short := at.Format("15:04:05")
-	if now := time.Now().UTC(); at.Year() != now.Year() {
-		short = at.Format("2 Jan 2006 15:04")
-	} else if at.YearDay() != now.YearDay() {
-		short = at.Format("2 Jan 15:04")
+	now := time.Now().UTC()
+	layout := "15:04:05"
+	switch {
+	case at.Year() != now.Year():
+		layout = "2 Jan 2006 15:04"
+	case at.YearDay() != now.YearDay():
+		layout = "2 Jan 15:04"
 	}
-	return moment{unbroken(short + " UTC"), at.Format("2006-01-02 15:04:05.000 UTC"), at.Format(time.RFC3339Nano)}
-}
-
-// unbroken keeps what belongs together on one line.
-func unbroken(s string) string { return strings.ReplaceAll(s, " ", "\u00a0") }
-
-// num writes a count with separators.
-func num(v any) string {
-	n, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
-	if err != nil {
-		return fmt.Sprint(v)
+	return timeText{
+		Short: noBreak(at.Format(layout + " UTC")),
+		Long:  at.Format("2006-01-02 15:04:05.000 UTC"),
+		ISO:   at.Format(time.RFC3339Nano),
 	}
-	return humanize.Number(n)
 }
 
-// backlogCount writes how many deliveries wait: exactly, or that there are at
-// least as many as were counted.
-func backlogCount(n int) string { return unbroken(humanize.Count(n, store.MaxPendingShown)) }
+// noBreak keeps a text on one line.
+func noBreak(s string) string { return strings.ReplaceAll(s, " ", "\u00a0") }
 
-// millis writes a latency in milliseconds, on one line.
-func millis(ms float64) string {
-	return unbroken(humanize.Latency(time.Duration(ms * float64(time.Millisecond))))
-}
-
-// span writes a duration, on one line.
-func span(d time.Duration) string {
-	if d > -time.Second && d < time.Second {
-		return unbroken(humanize.Latency(d))
+// number writes a number of any type: an integer with separators, a fraction
+// with as many digits as it has.
+func number(v any) string {
+	switch n := v.(type) {
+	case float64:
+		if n == float64(int64(n)) {
+			return humanize.Number(int64(n))
+		}
+		return strconv.FormatFloat(n, 'f', -1, 64)
+	case int:
+		return humanize.Number(n)
+	case int64:
+		return humanize.Number(n)
 	}
-	return unbroken(humanize.Duration(d))
+	return fmt.Sprint(v)
 }
 
-// size writes a number of bytes, on one line.
-func size(n any) string {
-	v, err := strconv.ParseInt(fmt.Sprint(n), 10, 64)
-	if err != nil {
-		return "?"
+// duration writes a duration on one line.
+func duration(d time.Duration) string { return noBreak(humanize.Duration(d)) }
+
+// latency writes a measured duration on one line.
+func latency(d time.Duration) string { return noBreak(humanize.Latency(d)) }
+
+// milliseconds converts the API's times of an attempt.
+func milliseconds(ms float64) time.Duration {
+	return time.Duration(ms * float64(time.Millisecond))
+}
+
+// backlogCount writes how many deliveries are pending: exactly, or that there
+// are at least as many as were counted.
+func backlogCount(n int) string { return noBreak(humanize.Count(n, store.MaxPendingShown)) }
+
+// counted writes a number of things.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
 	}
-	return unbroken(humanize.Size(v))
+	return humanize.Number(n) + " " + thing + "s"
 }
 
-// stateWord is a delivery's state in a word: one that waits after a failed
-// attempt has a word of its own.
-func stateWord(v store.DeliveryView) string {
+// retrying is the state of a pending delivery whose last attempt failed.
+const retrying = "retrying"
+
+// stateText is the state of a delivery as pages show it.
+func stateText(v store.DeliveryView) string {
 	if v.State == callbackd.Pending && v.Last != nil && v.Last.Fault != callbackd.NoFault {
 		return retrying
 	}
 	return string(v.State)
 }
 
-// retrying is the word for a delivery that failed and is tried again.
-const retrying = "retrying"
-
-// pretty indents JSON for reading; what is none stays as it is.
-func pretty(s string) string {
+// indented indents JSON. It returns other text as it is.
+func indented(s string) string {
 	var buf bytes.Buffer
 	if json.Indent(&buf, []byte(s), "", "  ") != nil {
 		return s

@@ -26,7 +26,7 @@ func shownSnippets(t *testing.T, receiver string) (byID map[string]string, secre
 	t.Helper()
 	s := startSite(t)
 	ids := s.fill(s.key, receiver)
-	doc, err := html.Parse(strings.NewReader(s.visitor(t).signIn(s.key).get("/console/webhooks/" + ids["no"] + "/secret").body))
+	doc, err := html.Parse(strings.NewReader(s.visitor(t).signIn(s.key).get("/console/callbacks/" + ids["callback"] + "/secret").body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ import (
 
 // pages is every page there is, for somebody who has one of everything.
 func pages(ids map[string]string) []string {
-	wh := "/console/webhooks/" + ids["no"]
-	return []string{"/console/", "/console/?over=week", "/console/webhooks", "/console/webhooks/new", wh, wh + "/edit", wh + "/delete", wh + "/test", wh + "/secret",
+	wh := "/console/callbacks/" + ids["callback"]
+	return []string{"/console/", "/console/?over=week", "/console/callbacks", "/console/callbacks/new", wh, wh + "/edit", wh + "/delete", wh + "/test", wh + "/secret",
 		"/console/sessions", "/console/sessions?q=none", "/console/sessions/" + ids["session"], "/console/deliveries", "/console/deliveries?state=failed&event=SESSION:COMPLETE", "/console/deliveries?since=x",
 		"/console/events/" + ids["event"], "/console/deliveries/live", "/console/deliveries/" + ids["id"], "/console/deliveries/" + ids["id"] + "/curl?attempt=1", "/console/logs", "/console/logs?status=5xx", "/console/keys", "/console/replays", "/console/replays/new", "/console/replays/new?counted=1&state=failed", "/console/nothing"}
 }
@@ -277,7 +277,7 @@ func TestWhatIsShownIsText(t *testing.T) {
 	id := "dlv_" + strings.TrimPrefix(ev, "evt_") + "-1"
 	b.open("/console/deliveries/" + id)
 	b.sees("The only attempt failed")
-	for _, path := range []string{"/console/", "/console/webhooks", "/console/webhooks/1", "/console/webhooks/1/edit", "/console/webhooks/1/delete", "/console/webhooks/1/test", "/console/webhooks/1/secret",
+	for _, path := range []string{"/console/", "/console/callbacks", "/console/callbacks/1", "/console/callbacks/1/edit", "/console/callbacks/1/delete", "/console/callbacks/1/test", "/console/callbacks/1/secret",
 		"/console/deliveries", "/console/deliveries?session=" + urlQuery(hostile), "/console/deliveries/" + id, "/console/sessions", "/console/sessions?q=" + urlQuery(hostile), "/console/sessions/" + urlPath(session), "/console/events/" + ev, "/console/logs?path=" + urlQuery(hostile)} {
 		a := v.get(path)
 		wellBuilt(t, path, a)
@@ -319,7 +319,7 @@ func TestEveryActionIsReachedByKeyboard(t *testing.T) {
 	b.open("/console/sign-in")
 	b.tabsThrough()
 	b.signIn(s.key)
-	for _, path := range []string{"/console/", "/console/webhooks/" + ids["no"], "/console/webhooks/" + ids["no"] + "/secret", "/console/deliveries", "/console/deliveries/" + ids["id"], "/console/replays/new", "/console/webhooks/new"} {
+	for _, path := range []string{"/console/", "/console/callbacks/" + ids["callback"], "/console/callbacks/" + ids["callback"] + "/secret", "/console/deliveries", "/console/deliveries/" + ids["id"], "/console/replays/new", "/console/callbacks/new"} {
 		b.open(path)
 		b.unfold()
 		b.tabsThrough()

@@ -17,63 +17,76 @@ type testSendPage struct {
 	Request wire.Request
 }
 
-// testPage shows the request before it is sent: the builder is the sender's.
-func (c *Console) testPage(w http.ResponseWriter, v *visit) error {
-	cb, _, err := c.inForce(v)
+// testPage shows the request before it is sent, built as the sender builds it.
+func (c *Console) testPage(w http.ResponseWriter, req *userRequest) error {
+	cb, _, err := c.activeCallback(req)
 	if err != nil {
 		return err
 	}
 	now := c.now()
 	sample := callbacks.Sample(cb)
-	ev := &callbackd.Event{ID: callbackd.FirstEventID(now), Key: cb.Key, Type: cb.Event, Session: sample.Session, Sequence: 1, Data: sample.Data, Test: true}
-	req, err := c.Preview(cb, ev, 1, now)
+	ev := &callbackd.Event{
+		ID:       callbackd.FirstEventID(now),
+		Key:      cb.Key,
+		Type:     cb.Event,
+		Session:  sample.Session,
+		Sequence: 1,
+		Data:     sample.Data,
+		Test:     true,
+	}
+	preview, err := c.Preview(cb, ev, 1, now)
 	if err != nil {
 		return err
 	}
-	p := &testSendPage{base: c.base(v, "webhooks", "Send a test"), CB: cb,
-		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: view.Redact(req.Headers, cb, false), Body: string(req.Body)}}
-	return c.render(w, http.StatusOK, "webhook-test", p)
+	p := &testSendPage{base: c.base(req, "callbacks", "Send a test"), CB: cb}
+	p.Request = wire.Request{
+		Method:  preview.Method,
+		URL:     preview.URL.String(),
+		Headers: view.Redact(preview.Headers, cb, false),
+		Body:    string(preview.Body),
+	}
+	return c.render(w, http.StatusOK, "callback-test", p)
 }
 
-// test accepts a marked sample; its delivery's page tells the story.
-func (c *Console) test(w http.ResponseWriter, v *visit) error {
-	cb, _, err := c.inForce(v)
+// test accepts a sample event and shows the page of its delivery.
+func (c *Console) test(w http.ResponseWriter, req *userRequest) error {
+	cb, _, err := c.activeCallback(req)
 	if err == nil {
 		err = c.Tests.Allow(cb.Key, c.now())
 	}
 	if err != nil {
 		return err
 	}
-	evs, err := c.Store.Accept(v.Context(), store.Batch{Key: cb.Key, At: c.now(), Events: []store.NewEvent{callbacks.Sample(cb)}})
+	evs, err := c.Store.Accept(req.Context(), store.Batch{Key: cb.Key, At: c.now(), Events: []store.NewEvent{callbacks.Sample(cb)}})
 	if err != nil {
 		return err
 	}
 	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID}
-	if err := c.awaitTest(v, cb, id); err != nil {
+	if err := c.awaitTest(req, cb, id); err != nil {
 		return err
 	}
-	return see(w, v, link("deliveries", id), "")
+	return redirect(w, req, link("deliveries", id), "")
 }
 
-// testPatience is how long sending a test waits for its outcome at most, so that
-// the page that follows has it. A page that comes without it waits on.
-const testPatience = 10 * time.Second
+// maxTestWait bounds how long the browser waits for the outcome of a test. The
+// page of a test that takes longer updates itself.
+const maxTestWait = 10 * time.Second
 
-// awaitTest waits until a test has ended, or until it is time to show its page.
-func (c *Console) awaitTest(v *visit, cb *callbackd.Callback, id callbackd.DeliveryID) error {
+// awaitTest waits until the test has ended, at most for maxTestWait.
+func (c *Console) awaitTest(req *userRequest, cb *callbackd.Callback, id callbackd.DeliveryID) error {
 	done, stop := c.Dispatcher.Watch(id)
 	defer stop()
-	d, err := c.Store.Delivery(v.Context(), cb.Key, id) // it may have ended before it was watched
+	d, err := c.Store.Delivery(req.Context(), cb.Key, id) // it may have ended before the watch began
 	if err != nil || d.State != callbackd.Pending {
 		return err
 	}
-	end := time.NewTimer(min(cb.Policy.WithDefaults().Timeout+time.Second, testPatience))
-	defer end.Stop()
+	timeout := time.NewTimer(min(cb.Policy.WithDefaults().Timeout+time.Second, maxTestWait))
+	defer timeout.Stop()
 	select {
 	case <-done:
-	case <-end.C:
+	case <-timeout.C:
 	case <-c.closing:
-	case <-v.Context().Done():
+	case <-req.Context().Done():
 	}
 	return nil
 }

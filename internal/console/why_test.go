@@ -80,15 +80,15 @@ func whyIsSaidEverywhere(t *testing.T, s *site) {
 		last = s.publish(s.key, callbackd.Complete, fmt.Sprintf("ACM-00000000%02d", i), map[string]any{"x": 1})
 	}
 	v := s.visitor(t).signIn(s.key)
-	s.await(func() bool { return strings.Contains(words(t, v.get("/console/webhooks/"+no)), "Last error") })
+	s.await(func() bool { return strings.Contains(words(t, v.get("/console/callbacks/"+no)), "Last error") })
 	const answered = "the receiver answered 500 Internal Server Error"
-	v.says("/console/webhooks/"+no, "Last error: "+answered, "Next probe", "until then nothing is sent")
-	v.says("/console/webhooks", answered)
+	v.says("/console/callbacks/"+no, "Last error: "+answered, "Next probe", "nothing is sent before")
+	v.says("/console/callbacks", answered)
 	v.says("/console/", answered)
-	v.says("/console/sessions/ACM-0000000000", "In short retrying COMPLETE #1: crm not yet, "+answered+", next try")
+	v.says("/console/sessions/ACM-0000000000", "Summary retrying COMPLETE #1: not yet delivered to crm, "+answered+", next attempt")
 	v.says("/console/deliveries", "crm", "retrying", "500 attempt 1")
 	waiting := "/console/deliveries/dlv_" + strings.TrimPrefix(last, "evt_") + "-" + no
-	v.says(waiting, answered, "Nothing is sent to it before a probe at", "Event, and webhook-id, "+last, "Delivery dlv_")
+	v.says(waiting, answered, "Nothing is sent to it before a probe at", "Event (webhook-id) "+last, "Delivery dlv_")
 	e, err := s.client(s.key).ExplainDelivery(context.Background(), strings.TrimPrefix(waiting, "/console/deliveries/"))
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func whyIsSaidEverywhere(t *testing.T, s *site) {
 	if raw, _ := json.Marshal(e); !strings.Contains(string(raw), answered) || !strings.Contains(string(raw), "before a probe at") {
 		t.Errorf("explain says %s", raw)
 	}
-	if a := v.do("POST", "/console/webhooks/"+no+"/pause", nil); a.StatusCode != http.StatusSeeOther {
+	if a := v.do("POST", "/console/callbacks/"+no+"/pause", nil); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status)
 	}
 	v.says(waiting, "The callback has been paused since", "starts as soon as the callback is resumed", "Resume the callback")
@@ -137,7 +137,7 @@ func aSearchOpensWhatItNames(t *testing.T, s *site) {
 		t.Errorf("the operator is led to %q", to)
 	}
 	op.says(to, "acme", "other / k")
-	for _, path := range []string{"/console/", "/console/webhooks", "/console/deliveries/" + ids["id"], "/console/keys", "/console/nothing"} {
+	for _, path := range []string{"/console/", "/console/callbacks", "/console/deliveries/" + ids["id"], "/console/keys", "/console/nothing"} {
 		if a := holder.get(path); !strings.Contains(a.body, `action="/console/search"`) {
 			t.Errorf("%s has no search", path)
 		}
@@ -179,7 +179,7 @@ func TestTheCopiedCommandWorks(t *testing.T) {
 		if copied.method != sent.method || copied.query != sent.query || copied.body != sent.body {
 			t.Errorf("%s: the command sent %+v, the attempt %+v", method, copied, sent)
 		}
-		key, err := signature.ParseSecret(element(t, v.get("/console/webhooks/"+no+"/secret"), "secret"))
+		key, err := signature.ParseSecret(element(t, v.get("/console/callbacks/"+no+"/secret"), "secret"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,10 +237,10 @@ func TestFormsShowAllThatIsWrong(t *testing.T) {
 		wrong   string
 		untaken string // a field that is well
 	}{
-		{v, "POST", "/console/webhooks/new", url.Values{"event": {"SESSION:COMPLETE"}, "name": {"a b"}, "url": {"ftp://x"}, "method": {"HEAD"}, "headers": {"Host: x"}, "payload": {"{"}, "timeout": {"2h"}, "order": {"x"},
+		{v, "POST", "/console/callbacks/new", url.Values{"event": {"SESSION:COMPLETE"}, "name": {"a b"}, "url": {"ftp://x"}, "method": {"HEAD"}, "headers": {"Host: x"}, "payload": {"{"}, "timeout": {"2h"}, "order": {"x"},
 			"concurrency": {"many"}, "rate": {"-1"}, "retry": {"5s"}}, "name url method headers payload timeout order concurrency rate retry", "event"},
-		{v, "POST", "/console/webhooks/new", url.Values{"event": {"SESSION:NOTHING"}, "url": {""}, "method": {"POST"}, "timeout": {"3s"}}, "event url", "timeout"},
-		{op, "POST", "/console/webhooks/new", url.Values{"event": {"SESSION:COMPLETE"}, "url": {"x"}, "method": {"POST"}}, "key url", "event"},
+		{v, "POST", "/console/callbacks/new", url.Values{"event": {"SESSION:NOTHING"}, "url": {""}, "method": {"POST"}, "timeout": {"3s"}}, "event url", "timeout"},
+		{op, "POST", "/console/callbacks/new", url.Values{"event": {"SESSION:COMPLETE"}, "url": {"x"}, "method": {"POST"}}, "key url", "event"},
 		{op, "POST", "/console/keys", url.Values{"account": {"a b"}, "name": {"two\nlines"}, "frame": {"soon"}}, "account name frame", ""},
 		{v, "GET", "/console/replays/new", url.Values{"counted": {"1"}, "since": {"x"}, "until": {"y"}, "rate": {"fast"}, "callback": {"z"}, "target": {"-1"}, "event": {"e"}, "session": {"kept"}}, "since until rate callback target event", "session"},
 		{v, "GET", "/console/deliveries", url.Values{"since": {"x"}, "until": {"y"}, "status": {"z"}, "fault": {"f"}, "event": {"e"}, "callback": {"c"}, "session": {"kept"}}, "since until status fault event callback", "session"},
@@ -267,7 +267,7 @@ func TestFormsShowAllThatIsWrong(t *testing.T) {
 			name := attr(n, "name")
 			if attr(n, "aria-invalid") == "true" {
 				marked[name] = true
-				if element(t, a, name+"-wrong") == "" {
+				if element(t, a, name+"-error") == "" {
 					t.Errorf("%s: nothing is said at %s", path, name)
 				}
 			}
@@ -297,12 +297,12 @@ func TestRefusedTargetsAreSaidAtRegistration(t *testing.T) {
 		url string
 		say bool
 	}{{"http://10.0.0.1/", true}, {"http://127.0.0.1:9/", false}, {"http://no-such-host.invalid/", true}} {
-		a := v.do("POST", "/console/webhooks/new", url.Values{"event": {"SESSION:COMPLETE"}, "method": {"POST"}, "name": {fmt.Sprint("n", i)}, "url": {c.url}})
+		a := v.do("POST", "/console/callbacks/new", url.Values{"event": {"SESSION:COMPLETE"}, "method": {"POST"}, "name": {fmt.Sprint("n", i)}, "url": {c.url}})
 		if a.StatusCode != http.StatusSeeOther {
 			t.Fatal(a.Status)
 		}
 		got := words(t, v.get(a.Header.Get("Location")))
-		if strings.Contains(got, "nothing can be delivered to its URL as things are") != c.say || !strings.Contains(got, "The callback was created.") {
+		if strings.Contains(got, "nothing can be delivered to its URL now") != c.say || !strings.Contains(got, "The callback was created.") {
 			t.Errorf("%s: %s", c.url, got)
 		}
 	}
@@ -320,9 +320,9 @@ func aTestWaitsForNothing(t *testing.T, s *site) {
 	s.await(func() bool { // the node delivers for this callback
 		return strings.Contains(words(t, v.get("/console/deliveries/dlv_"+strings.TrimPrefix(ev, "evt_")+"-"+no)), "Delivered")
 	})
-	v.do("POST", "/console/webhooks/"+no+"/pause", nil)
-	v.says("/console/webhooks/"+no+"/test", "A test is sent all the same")
-	a := v.do("POST", "/console/webhooks/"+no+"/test", nil)
+	v.do("POST", "/console/callbacks/"+no+"/pause", nil)
+	v.says("/console/callbacks/"+no+"/test", "A test is sent all the same")
+	a := v.do("POST", "/console/callbacks/"+no+"/test", nil)
 	v.says(a.Header.Get("Location"), "Delivered with 1 attempt")
 
 	var hold atomic.Bool
@@ -490,17 +490,17 @@ func TestATurnAndACancellationAreSaid(t *testing.T) {
 	v.says("/console/sessions/ACM-0000000001", turn)
 	said := 0
 	for _, no := range nos {
-		if strings.Contains(words(t, v.get("/console/webhooks/"+no)), "Deliveries wait: "+turn) {
+		if strings.Contains(words(t, v.get("/console/callbacks/"+no)), "Deliveries wait: "+turn) {
 			said++
 		}
 	}
 	if said != len(nos) { // nothing more may start to any of them now
 		t.Errorf("%d of %d pages say that the callback takes turns", said, len(nos))
 	}
-	if a := v.do("POST", "/console/webhooks/"+nos[len(nos)-1]+"/delete", nil); a.StatusCode != http.StatusSeeOther {
+	if a := v.do("POST", "/console/callbacks/"+nos[len(nos)-1]+"/delete", nil); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status)
 	}
-	v.says("/console/sessions/ACM-0000000001", "never tried · the callback was deleted")
+	v.says("/console/sessions/ACM-0000000001", "no attempt · the callback was deleted")
 }
 
 // What to do about a host that nothing may be sent to is said of each delivery
@@ -530,7 +530,7 @@ func TestWhatComesNextNamesTheEndOfAWait(t *testing.T) {
 	no := s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", URL: recv.URL})
 	v := s.visitor(t).signIn(s.key)
 	s.publish(s.key, callbackd.Complete, "ACM-0000000001", map[string]any{"x": 1})
-	s.await(func() bool { return strings.Contains(words(t, v.get("/console/webhooks/"+no)), "Next probe") })
+	s.await(func() bool { return strings.Contains(words(t, v.get("/console/callbacks/"+no)), "Next probe") })
 	ev := s.publish(s.key, callbackd.Complete, "ACM-0000000002", map[string]any{"x": 1})
 	page := words(t, v.get("/console/deliveries/dlv_"+strings.TrimPrefix(ev, "evt_")+"-"+no))
 	if !strings.Contains(page, "nothing is sent to it before") || !strings.Contains(page, "UTC, as the receiver asked") {
@@ -546,16 +546,16 @@ func TestWhatIsSaidOfTheDeletedTheEmptyAndTheAlikeIsSo(t *testing.T) {
 	ids := s.fill(s.key, recv.URL)
 	twin := s.newKey(s.key.Account, s.key.Name)
 	v, op := s.visitor(t).signIn(s.key), s.visitor(t).operator()
-	v.says("/console/deliveries?state=canceled", "No delivery matches.")
-	op.says("/console/deliveries?key="+twin.APIKey, "No delivery matches.", "("+twin.APIKey[:8])
-	if got := words(t, op.get("/console/webhooks")); !strings.Contains(got, "("+s.key.APIKey[:8]) {
+	v.says("/console/deliveries?state=canceled", "No delivery matches the filter.")
+	op.says("/console/deliveries?key="+twin.APIKey, "No delivery matches the filter.", "("+twin.APIKey[:8])
+	if got := words(t, op.get("/console/callbacks")); !strings.Contains(got, "("+s.key.APIKey[:8]) {
 		t.Errorf("a callback's key is not told from another of its name:\n%s", got)
 	}
-	op.says("/console/webhooks/"+ids["no"], "API key "+s.key.Account+" / "+s.key.Name+" ("+s.key.APIKey[:8])
-	if a := v.do("POST", "/console/webhooks/"+ids["no"]+"/delete", nil); a.StatusCode != http.StatusSeeOther {
+	op.says("/console/callbacks/"+ids["callback"], "API key "+s.key.Account+" / "+s.key.Name+" ("+s.key.APIKey[:8])
+	if a := v.do("POST", "/console/callbacks/"+ids["callback"]+"/delete", nil); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status)
 	}
-	page := v.get("/console/webhooks/" + ids["no"])
+	page := v.get("/console/callbacks/" + ids["callback"])
 	if got := words(t, page); !strings.Contains(got, "The callback was deleted at") || strings.Contains(got, "Failing since") {
 		t.Error(got)
 	}

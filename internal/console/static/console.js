@@ -17,23 +17,23 @@
     }
   };
 
-  // A time is shown in the browser's zone too, to a pointer that rests on it.
+  // The tooltip of a time has the time in the browser's zone too.
   const localTimes = (within) => {
     for (const el of within.querySelectorAll("time[datetime]")) {
       if (el.dataset.local) continue;
       el.dataset.local = "1";
       const local = new Date(el.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
-      el.title += "\n" + local + " here";
+      el.title += "\n" + local + " local time";
     }
   };
 
   // On a narrow screen the navigation is one row that scrolls.
   document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-  // A page that asks for itself again replaces its live parts only, and waits
-  // while it is hidden or somebody is reading or writing in one of them.
-  const busy = (el) => el.contains(document.activeElement) && document.activeElement !== document.body;
-  const seen = new Map(); // what the server last said of each part
+  // A page that updates itself replaces its live parts only. It does not while
+  // it is hidden, nor a part that has the focus.
+  const hasFocus = (el) => el.contains(document.activeElement) && document.activeElement !== document.body;
+  const seen = new Map(); // the last HTML of each part from the server
   for (const el of document.querySelectorAll("[data-live]")) seen.set(el.id, el.innerHTML);
   const refresh = async () => {
     const res = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
@@ -41,7 +41,7 @@
     const next = new DOMParser().parseFromString(await res.text(), "text/html");
     for (const old of document.querySelectorAll("[data-live]")) {
       const now = next.getElementById(old.id);
-      if (!now || busy(old) || seen.get(old.id) === now.innerHTML) continue;
+      if (!now || hasFocus(old) || seen.get(old.id) === now.innerHTML) continue;
       seen.set(old.id, now.innerHTML);
       const open = [...old.querySelectorAll("details[open][id]")].map((d) => d.id);
       old.replaceChildren(...now.childNodes);
@@ -53,34 +53,34 @@
   copyButtons(document);
   localTimes(document);
 
-  let again = false;
-  const soon = () => {
-    if (again) return;
-    again = true;
-    setTimeout(() => { again = false; refresh().catch(() => {}); }, 150);
+  let scheduled = false;
+  const scheduleRefresh = () => {
+    if (scheduled) return;
+    scheduled = true;
+    setTimeout(() => { scheduled = false; refresh().catch(() => {}); }, 150);
   };
   const every = Number(document.body.dataset.refresh);
-  if (every > 0) setInterval(() => { if (!document.hidden) soon(); }, every * 1000);
+  if (every > 0) setInterval(() => { if (!document.hidden) scheduleRefresh(); }, every * 1000);
   const watch = document.body.dataset.watch;
-  if (watch) new EventSource(watch).addEventListener("row", soon);
+  if (watch) new EventSource(watch).addEventListener("row", scheduleRefresh);
 
-  // The live tail: rows come as text and are put in as text.
+  // The live tail. Rows are inserted as text, never as HTML.
   const tail = document.getElementById("tail");
   if (tail) {
     const pulse = document.getElementById("pulse"), rate = document.getElementById("rate");
     const start = document.getElementById("start"), stop = document.getElementById("stop");
     const shape = document.getElementById("row");
     let source = null;
-    const say = (on, text) => { pulse.classList.toggle("on", on); rate.textContent = text; start.hidden = on; stop.hidden = !on; };
+    const showStatus = (on, text) => { pulse.classList.toggle("on", on); rate.textContent = text; start.hidden = on; stop.hidden = !on; };
     const begin = () => {
       source = new EventSource(tail.dataset.stream);
-      source.addEventListener("open", () => say(true, "Listening: what happens next shows here."));
-      source.addEventListener("error", () => say(false, "The connection is gone; it is tried again."));
-      source.addEventListener("rate", (e) => say(true, e.data));
+      source.addEventListener("open", () => showStatus(true, "Listening for attempts."));
+      source.addEventListener("error", () => showStatus(false, "Connection lost. Reconnecting."));
+      source.addEventListener("rate", (e) => showStatus(true, e.data));
       source.addEventListener("row", (e) => {
         const d = JSON.parse(e.data), row = shape.content.firstElementChild.cloneNode(true);
         const put = (name, text) => { row.querySelector("[data-" + name + "]").textContent = text; };
-        put("time", d.time); put("event", d.event); put("session", d.session); put("to", d.to); put("status", d.status); put("took", d.took);
+        put("time", d.time); put("event", d.event); put("session", d.session); put("receiver", d.receiver); put("status", d.status); put("took", d.took);
         row.querySelector("a").href = d.href;
         const mark = document.getElementById("mark-" + d.state);
         if (mark) row.querySelector("[data-state]").replaceWith(mark.content.firstElementChild.cloneNode(true));
@@ -89,7 +89,7 @@
       });
     };
     start.addEventListener("click", begin);
-    stop.addEventListener("click", () => { source.close(); say(false, "Stopped."); });
+    stop.addEventListener("click", () => { source.close(); showStatus(false, "Stopped."); });
     begin();
   }
 })();
