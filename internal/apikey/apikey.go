@@ -1,4 +1,4 @@
-// Package apikey makes API keys, for the command line and the console.
+// Package apikey makes API keys for the command line and the console.
 package apikey
 
 import (
@@ -12,7 +12,7 @@ import (
 	"callbackd"
 )
 
-// New makes a key with a fresh text and secret; the store gives it its number.
+// New makes a key with a new text and secret. The store gives it its ID.
 func New(account, name string, live bool, at time.Time) (callbackd.Key, error) {
 	if account == "" || strings.ContainsAny(account, ":@ ") || !printable(account) || len(account) > callbackd.MaxName {
 		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "account must be 1 to %d printable characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)
@@ -23,19 +23,18 @@ func New(account, name string, live bool, at time.Time) (callbackd.Key, error) {
 	return callbackd.Key{Account: account, APIKey: Text(), Secret: Secret(), Name: name, Live: live, CreatedAt: at}, nil
 }
 
-// printable tells whether every database and every page can hold a text, and
-// whether it looks like what it is: characters that format what is around them
-// are not seen themselves, and could make one name look like another.
+// printable tells whether a text is valid and fully visible. Invisible formatting
+// characters could make one name look like another.
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
 	})
 }
 
-// Secret is 260 random bits as text.
+// Secret returns 260 random bits as text.
 func Secret() callbackd.Secret { return callbackd.Secret(rand.Text() + rand.Text()) }
 
-// Text is 128 random bits, in the form PAVE's keys have.
+// Text returns 128 random bits in the form of PAVE's keys.
 func Text() string {
 	var b [16]byte
 	rand.Read(b[:])

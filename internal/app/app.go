@@ -1,5 +1,5 @@
-// Package app wires callbackd together and holds no rules: store, engine,
-// sender and API, started in order and stopped in the reverse.
+// Package app wires callbackd together: it starts the store, engine, sender and API, and
+// stops them in the reverse order. It holds no rules.
 package app
 
 import (
@@ -34,37 +34,36 @@ import (
 // Version is what User-Agent and `callbackd version` say.
 const Version = "0.1.0"
 
-// Config is what a server is started with.
+// Config holds the settings of a server.
 type Config struct {
 	StoreConfig
 	Listen string // host:port; port 0 chooses one
 	Log    *slog.Logger
-	// LogBuffer, when set, is what Log writes to: its lines are counted.
+	// LogBuffer, when set, is the buffer of Log. Its dropped lines are counted.
 	LogBuffer *obs.LogBuffer
 
 	AllowTargets []netip.Prefix
 	Proxy        *url.URL
 	Roots        *x509.CertPool // nil: the system's
-	Retention    time.Duration  // how long finished events stay
+	Retention    time.Duration  // of finished events and ended sessions
 	RequireHTTPS bool
 	MaskHeaders  bool
 	CaptureURL   callbackd.CaptureTemplate // of keys that have none of their own
 	MaxInFlight  int
-	MaxConns     int // of visitors; 0: front.DefaultMaxConns
-	// TrustedProxies are believed what they say of visitors.
+	MaxConns     int // of clients; 0: front.DefaultMaxConns
+	// TrustedProxies are proxies whose headers name the client.
 	TrustedProxies []netip.Prefix
-	// PublicURL is where people reach the server; nil: where it listens.
+	// PublicURL is where people reach the server; nil: at its own address.
 	PublicURL *url.URL
-	// MetricsListen is an address of their own for the metrics; empty: none.
+	// MetricsListen is a separate address for the metrics; empty: none.
 	MetricsListen string
-	// Lease is within how long the work of a killed node is another's, when
-	// nodes share a database; 0: the default.
+	// Lease is how soon other nodes take over the work of a node that died;
+	// 0: the default.
 	Lease time.Duration
-	// Clock is what a node compares with the database's clock; nil: the real
-	// one.
+	// Clock is compared with the database's clock; nil: the real clock.
 	Clock func() time.Time
-	// OperatorToken signs the operator in to the console; empty: one-time
-	// links only.
+	// OperatorToken signs the operator in to the console; empty: only one-time
+	// links do.
 	OperatorToken callbackd.Secret
 }
 

@@ -14,11 +14,11 @@ import (
 	"callbackd/internal/obs"
 )
 
-// spareDescriptors are those of the store, of listeners and of logs.
+// spareDescriptors is how many file descriptors the store, listeners and logs need.
 const spareDescriptors = 128
 
-// essential tells which requests may use the reserve of connections: the
-// operator's, as far as a path tells, and those that say how callbackd is.
+// essential tells which requests may use the reserve of connections: those for the
+// console, where the operator works, and those that monitor callbackd.
 func essential(r *http.Request) bool {
 	switch p := r.URL.Path; p {
 	case "/healthz", "/readyz", "/metrics", console.Root:
@@ -37,12 +37,12 @@ func (a *App) clients() obs.Clients {
 	}
 }
 
-// headroom is the share of a control group's memory that is not for Go:
-// SQLite's pages, mapped files, and what the kernel counts.
-const headroom = 4 // a quarter
+// headroom is the divisor for the memory of a control group that is left to SQLite's
+// pages, mapped files and the kernel: a quarter.
+const headroom = 4
 
-// LimitMemory keeps Go's memory within the limit of the control group that
-// the process is in, unless GOMEMLIMIT says something else.
+// LimitMemory limits Go's memory by the control group of the process, unless GOMEMLIMIT
+// is set.
 func LimitMemory(log *slog.Logger) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
@@ -55,7 +55,7 @@ func LimitMemory(log *slog.Logger) {
 	log.Info("memory is limited by the control group", "limit_bytes", limit, "for_go_bytes", limit-limit/headroom)
 }
 
-// memoryLimit is what the process may use in bytes; 0: not known.
+// memoryLimit returns how many bytes the process may use; 0: not known.
 func memoryLimit() int64 {
 	if n := debug.SetMemoryLimit(-1); n != math.MaxInt64 {
 		return n
@@ -63,9 +63,9 @@ func memoryLimit() int64 {
 	return 0
 }
 
-// cgroupLimit is the least limit of memory of the control groups that the
-// process is in, of either version; 0 when there is none. self is the file
-// that names them, root the place where they are mounted.
+// cgroupLimit returns the least memory limit of the process's control groups, of either
+// version; 0 when there is none. self is the file that names the groups, and root is
+// where they are mounted.
 func cgroupLimit(self, root string) int64 {
 	raw, err := os.ReadFile(self)
 	if err != nil {
@@ -84,8 +84,8 @@ func cgroupLimit(self, root string) int64 {
 			}
 			dir, file = path.Join(root, "memory"), "memory.limit_in_bytes"
 		}
-		// In a container the names may be those of the host: then the limit
-		// is at the root of what is mounted.
+		// In a container the names may be the host's. Then the limit is at the
+		// root of the mount.
 		for at := path.Join("/", parts[2]); ; at = path.Dir(at) {
 			least = min(least, limitIn(path.Join(dir, at, file)))
 			if at == "/" {
@@ -99,7 +99,7 @@ func cgroupLimit(self, root string) int64 {
 	return least
 }
 
-// limitIn reads a limit; math.MaxInt64 when there is none.
+// limitIn reads a limit from a file; math.MaxInt64 when there is none.
 func limitIn(file string) int64 {
 	raw, err := os.ReadFile(file)
 	if err != nil {

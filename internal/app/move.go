@@ -13,19 +13,19 @@ import (
 	"callbackd/internal/store/transfer"
 )
 
-// Moved is what a move tells: rows of a table that were appended, and then,
-// with a Sum, that the table is the same on both sides.
+// Moved is one report of a move: rows that were copied to a table, or with a Sum that the
+// table is equal on both sides.
 type Moved struct {
 	Table string
 	Rows  int
 	Sum   *transfer.Sum
 }
 
-// Move takes everything from the data directory of a stopped server to an
-// empty PostgreSQL database, and proves that it is there. One that was broken
-// off goes on where it was. to.KeysetFile is what nodes will be started with; the
-// directory's own is copied to it when it is not there.
-func Move(ctx context.Context, from string, to StoreConfig, tell func(Moved)) (err error) {
+// Move copies everything from the data directory of a stopped server to an empty
+// PostgreSQL database, and compares both sides. A move that was interrupted continues
+// where it stopped. to.KeysetFile is the keyset of the nodes; the directory's own is
+// copied to it when the file does not exist.
+func Move(ctx context.Context, from string, to StoreConfig, report func(Moved)) (err error) {
 	keyset := to.KeysetFile
 	if _, err := os.Stat(keyset); errors.Is(err, fs.ErrNotExist) {
 		keyset = filepath.Join(from, sqlite.KeysetFile)
@@ -47,7 +47,7 @@ func Move(ctx context.Context, from string, to StoreConfig, tell func(Moved)) (e
 	defer func() { err = errors.Join(err, dst.Close()) }()
 	for i := range transfer.Tables {
 		t := &transfer.Tables[i]
-		if err := transfer.Copy(ctx, src, dst, t, func(rows int) { tell(Moved{Table: t.Name, Rows: rows}) }); err != nil {
+		if err := transfer.Copy(ctx, src, dst, t, func(rows int) { report(Moved{Table: t.Name, Rows: rows}) }); err != nil {
 			return err
 		}
 	}
@@ -57,7 +57,7 @@ func Move(ctx context.Context, from string, to StoreConfig, tell func(Moved)) (e
 		if err != nil {
 			return err
 		}
-		tell(Moved{Table: t.Name, Sum: &sum})
+		report(Moved{Table: t.Name, Sum: &sum})
 	}
 	return dst.Finish(ctx)
 }

@@ -18,9 +18,8 @@ import (
 	"callbackd/internal/front"
 )
 
-// mount serves h at the root and below the path of the public URL, whether the
-// proxy that stands before it takes the path away or not. Redirects to the
-// console lead below the path.
+// mount serves h at the root and below the path of the public URL, so that a proxy may
+// remove the path or keep it. Redirects to the console lead below the path.
 func mount(public *url.URL, h http.Handler) http.Handler {
 	base := console.Base(public)
 	if base == "" {
@@ -40,7 +39,7 @@ func mount(public *url.URL, h http.Handler) http.Handler {
 	})
 }
 
-// moved puts the path of the public URL before redirects to the console.
+// moved adds the path of the public URL to redirects to the console.
 type moved struct {
 	http.ResponseWriter
 	base string
@@ -57,9 +56,9 @@ func (m *moved) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the connection.
 func (m *moved) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 
-// guardedMetrics serves the metrics of the main address: to whoever has the
-// operator token, and, unless they have an address of their own, to programs on
-// this machine. A request that came over a proxy is not from this machine.
+// guardedMetrics serves the metrics at the main address: to requests with the operator
+// token and, unless the metrics have a separate address, to programs on this machine. A
+// request through a proxy is not from this machine.
 func guardedMetrics(h http.Handler, token callbackd.Secret, ownAddress bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if bears(r, token) || !ownAddress && local(r) {
@@ -69,7 +68,7 @@ func guardedMetrics(h http.Handler, token callbackd.Secret, ownAddress bool) htt
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
-		json.NewEncoder(w).Encode(map[string]string{"message": "The metrics are for this machine, for whoever sends the operator token (Authorization: Bearer …), and on the address of serve --metrics-listen."})
+		json.NewEncoder(w).Encode(map[string]string{"message": "The metrics need the operator token (Authorization: Bearer …). Without it, read them from this machine, or at the address of serve --metrics-listen."})
 	})
 }
 
@@ -88,7 +87,7 @@ func local(r *http.Request) bool {
 	return front.ClientAddr(r).IsLoopback()
 }
 
-// metricsServer serves the metrics on an address of their own.
+// metricsServer serves the metrics at a separate address.
 type metricsServer struct {
 	server   *http.Server
 	listener net.Listener

@@ -1,5 +1,5 @@
-// Package simulate plays inspections through the public API, as a capture
-// platform and its users would: a load for people and for measurements.
+// Package simulate plays inspections through the public API, as a capture platform and
+// its users would, for demonstrations and for load tests.
 package simulate
 
 import (
@@ -13,36 +13,35 @@ import (
 	"callbackd/wire"
 )
 
-// Step is one thing that happens in an inspection.
+// Step is one step of an inspection.
 type Step struct {
-	Wait time.Duration // before it, in the time of a real inspection
-	Says string
+	Wait time.Duration // before the step, in the time of a real inspection
+	Name string
 	do   func(ctx context.Context, cl *client.Client, key string) (wire.SessionChange, error)
 }
 
-// Plan is one inspection, decided beforehand.
+// Plan is one planned inspection.
 type Plan struct {
 	Arrives time.Duration // after the start of the simulation
 	Session client.NewSession
 	Steps   []Step
-	// Abandoned tells that the user leaves: the session expires when its
-	// key's time frame has passed.
+	// Abandoned is set when the user leaves, so that the session expires.
 	Abandoned bool
 }
 
-// Odds are how often an inspection does not go straight through.
+// Odds holds how often an inspection does not go as planned, from 0 to 1.
 type Odds struct {
 	Reject  float64 // of each photo, to be rejected and captured again
 	Expire  float64 // of a session, to be abandoned
 	Invalid float64 // of a session, to be found invalid
 }
 
-// window is how long sessions go on arriving, in real time.
+// window is the time within which sessions start, in the time of real inspections.
 const window = 10 * time.Minute
 
 var reasons = []string{"Wrong View", "Too Dark", "Blurry", "Vehicle Cut Off", "Reflection"}
 
-// planner makes one plan with its own luck.
+// planner makes one plan with its own random choices.
 type planner struct {
 	*rand.Rand
 	plan Plan
@@ -52,8 +51,8 @@ func (p *planner) between(least, most int) time.Duration {
 	return time.Duration(least+p.IntN(most-least+1)) * time.Second
 }
 
-func (p *planner) add(wait time.Duration, says string, do func(ctx context.Context, cl *client.Client, key string) (wire.SessionChange, error)) {
-	p.plan.Steps = append(p.plan.Steps, Step{wait, says, do})
+func (p *planner) add(wait time.Duration, name string, do func(ctx context.Context, cl *client.Client, key string) (wire.SessionChange, error)) {
+	p.plan.Steps = append(p.plan.Steps, Step{wait, name, do})
 }
 
 // New plans session n.
@@ -106,8 +105,8 @@ func New(r *rand.Rand, n int, o Odds) Plan {
 	return p.plan
 }
 
-// sms reports the link's SMS. One in ten cannot be delivered: the number is
-// corrected and it is sent again.
+// sms reports the SMS with the link. One in ten cannot be delivered: the number is
+// corrected, and the SMS is sent again.
 func (p *planner) sms(phone string) {
 	report := func(wait time.Duration, r client.SMSReport) {
 		p.add(wait, "sms "+r.Status, func(ctx context.Context, cl *client.Client, key string) (wire.SessionChange, error) {
@@ -126,11 +125,11 @@ func (p *planner) sms(phone string) {
 	report(p.between(2, 8), client.SMSReport{Status: "success"})
 }
 
-// photo captures one step until it is accepted, or types its value.
+// photo captures a photo until it is accepted, or types its value instead.
 func (p *planner) photo(step callbackd.PhotoStep, reject float64) {
-	add := func(says string, ph client.NewPhoto) {
+	add := func(result string, ph client.NewPhoto) {
 		ph.PhotoCode = step.Code
-		p.add(p.between(8, 25), step.Label+" "+says, func(ctx context.Context, cl *client.Client, key string) (wire.SessionChange, error) {
+		p.add(p.between(8, 25), step.Label+" "+result, func(ctx context.Context, cl *client.Client, key string) (wire.SessionChange, error) {
 			if ph.URL != "" {
 				ph.URL = fmt.Sprintf(ph.URL, key)
 			}
@@ -163,7 +162,7 @@ func (p *planner) note(step callbackd.PhotoStep) {
 	})
 }
 
-// finish confirms and completes.
+// finish confirms and completes the session.
 func (p *planner) finish() {
 	grade := 1 + p.IntN(5)
 	p.add(p.between(30, 90), "results", func(ctx context.Context, cl *client.Client, key string) (wire.SessionChange, error) {
@@ -174,8 +173,8 @@ func (p *planner) finish() {
 	})
 }
 
-// results is what a platform puts: the members that stand beside the session in
-// COMPLETE, and whose account it was.
+// results returns the results that a platform stores: the members beside the session in
+// the event COMPLETE, and the user's account.
 func results(key string, grade int) map[string]any {
 	return map[string]any{
 		"session":  map[string]any{"user_account": map[string]any{"username": "jane.smith", "first_name": "Jane", "last_name": "Smith"}},

@@ -13,31 +13,31 @@ import (
 	"callbackd/wire"
 )
 
-// Options of a simulation.
+// Options holds the options of a simulation.
 type Options struct {
 	Sessions int
-	// Speed is how much faster than real time it goes; 0: without waiting.
+	// Speed is how much faster than real time to play; 0 does not wait at all.
 	Speed float64
 	Odds
 	Seed uint64
-	// Progress, when set, is told how many sessions have been played, and how
-	// many events the platform's calls fired. Calls come from many goroutines.
+	// Progress, when set, gets the number of sessions that have been played and
+	// of events that they fired. It is called from many goroutines.
 	Progress func(played, events int)
 }
 
-// Result is what a simulation left behind, as the API tells it.
+// Result holds the result of a simulation, as the API shows it.
 type Result struct {
 	Statuses   map[callbackd.SessionStatus]int
 	Events     map[callbackd.EventType]int
 	Deliveries map[callbackd.State]int
-	Abandoned  int // planned to be; they expire
+	Abandoned  int // sessions that were abandoned as planned; they expire
 	Took       time.Duration
 }
 
-// atOnce bounds the calls under way when the API is asked what became of it.
-const atOnce = 16
+// readers is how many goroutines read the results from the API.
+const readers = 16
 
-// wait passes the time of a real inspection.
+// wait waits as long as a real inspection would, divided by the speed.
 func wait(ctx context.Context, d time.Duration, speed float64) error {
 	if speed == 0 {
 		return ctx.Err()
@@ -52,15 +52,15 @@ func wait(ctx context.Context, d time.Duration, speed float64) error {
 	}
 }
 
-// Play plays one inspection. tell, when set, is told of each step and what it
-// fired.
-func (p *Plan) Play(ctx context.Context, cl *client.Client, speed float64, tell func(key, says string, c wire.SessionChange)) (key string, err error) {
+// Play plays one inspection. report, when set, is called for each step with the change
+// that it made.
+func (p *Plan) Play(ctx context.Context, cl *client.Client, speed float64, report func(key, step string, c wire.SessionChange)) (key string, err error) {
 	s, err := cl.CreateSession(ctx, p.Session)
 	if err != nil {
 		return "", fmt.Errorf("create a session: %w", err)
 	}
-	if tell != nil {
-		tell(s.SessionKey, "create", wire.SessionChange{SessionKey: s.SessionKey, Status: s.Status})
+	if report != nil {
+		report(s.SessionKey, "create", wire.SessionChange{SessionKey: s.SessionKey, Status: s.Status})
 	}
 	for _, step := range p.Steps {
 		if err := wait(ctx, step.Wait, speed); err != nil {
@@ -68,17 +68,17 @@ func (p *Plan) Play(ctx context.Context, cl *client.Client, speed float64, tell 
 		}
 		c, err := step.do(ctx, cl, s.SessionKey)
 		if err != nil {
-			return s.SessionKey, fmt.Errorf("session %s, %s: %w", s.SessionKey, step.Says, err)
+			return s.SessionKey, fmt.Errorf("session %s, %s: %w", s.SessionKey, step.Name, err)
 		}
-		if tell != nil {
-			tell(s.SessionKey, step.Says, c)
+		if report != nil {
+			report(s.SessionKey, step.Name, c)
 		}
 	}
 	return s.SessionKey, nil
 }
 
-// Run plays all sessions and asks the API what became of them. The first
-// call that fails ends it.
+// Run plays all sessions and reads their results from the API. It ends with the first
+// call that fails.
 func Run(ctx context.Context, cl *client.Client, o Options) (*Result, error) {
 	start := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -95,7 +95,9 @@ func Run(ctx context.Context, cl *client.Client, o Options) (*Result, error) {
 		wg.Go(func() {
 			err := wait(ctx, plan.Arrives, o.Speed)
 			if err == nil {
-				keys[i], err = plan.Play(ctx, cl, o.Speed, func(_, _ string, c wire.SessionChange) { events.Add(int64(len(c.Events))) })
+				keys[i], err = plan.Play(ctx, cl, o.Speed, func(_, _ string, c wire.SessionChange) {
+					events.Add(int64(len(c.Events)))
+				})
 			}
 			if err != nil {
 				cancel(err)
@@ -115,33 +117,33 @@ func Run(ctx context.Context, cl *client.Client, o Options) (*Result, error) {
 	return out, out.gather(ctx, cl, keys)
 }
 
-// gather asks for every session and its story, and again for those whose
-// deliveries are under way, until they are still.
+// gather reads every session with its events, and reads those again that have pending
+// deliveries, until none has or five seconds have passed.
 func (r *Result) gather(ctx context.Context, cl *client.Client, keys []string) error {
 	const patience, pause = 5 * time.Second, 100 * time.Millisecond
-	stories := make([]story, len(keys))
+	sessions := make([]outcome, len(keys))
 	deadline := time.Now().Add(patience)
 	for {
 		if err := each(keys, func(i int) (err error) {
-			if !stories[i].still {
-				stories[i], err = tell(ctx, cl, keys[i])
+			if !sessions[i].done {
+				sessions[i], err = read(ctx, cl, keys[i])
 			}
 			return err
 		}); err != nil {
 			return err
 		}
-		still := true
-		for i := range stories {
-			still = still && stories[i].still
+		done := true
+		for i := range sessions {
+			done = done && sessions[i].done
 		}
-		if still || time.Now().After(deadline) {
+		if done || time.Now().After(deadline) {
 			break
 		}
 		if err := wait(ctx, pause, 1); err != nil {
 			return err
 		}
 	}
-	for _, s := range stories {
+	for _, s := range sessions {
 		r.Statuses[s.status]++
 		for t, n := range s.events {
 			r.Events[t] += n
@@ -153,15 +155,16 @@ func (r *Result) gather(ctx context.Context, cl *client.Client, keys []string) e
 	return nil
 }
 
-type story struct {
+// outcome is the result of one session.
+type outcome struct {
 	status     callbackd.SessionStatus
 	events     map[callbackd.EventType]int
 	deliveries map[callbackd.State]int
-	still      bool // nothing waits for its first attempt
+	done       bool // no delivery is pending
 }
 
-func tell(ctx context.Context, cl *client.Client, key string) (story, error) {
-	out := story{events: map[callbackd.EventType]int{}, deliveries: map[callbackd.State]int{}, still: true}
+func read(ctx context.Context, cl *client.Client, key string) (outcome, error) {
+	out := outcome{events: map[callbackd.EventType]int{}, deliveries: map[callbackd.State]int{}, done: true}
 	s, err := cl.Session(ctx, key)
 	if err != nil {
 		return out, fmt.Errorf("read session %s: %w", key, err)
@@ -170,13 +173,13 @@ func tell(ctx context.Context, cl *client.Client, key string) (story, error) {
 	for cursor := ""; ; {
 		page, err := cl.SessionEvents(ctx, key, cursor)
 		if err != nil {
-			return out, fmt.Errorf("read the story of session %s: %w", key, err)
+			return out, fmt.Errorf("read the events of session %s: %w", key, err)
 		}
 		for _, ev := range page.Data {
 			out.events[callbackd.EventType(ev.Event)]++
 			for _, d := range ev.Deliveries {
 				out.deliveries[callbackd.State(d.State)]++
-				out.still = out.still && d.State != string(callbackd.Pending)
+				out.done = out.done && d.State != string(callbackd.Pending)
 			}
 		}
 		if page.Next == nil {
@@ -186,11 +189,11 @@ func tell(ctx context.Context, cl *client.Client, key string) (story, error) {
 	}
 }
 
-// each calls f for each key, a few at once, and returns the first error.
+// each calls f for each key, from several goroutines, and returns the first error.
 func each(keys []string, f func(i int) error) error {
 	var wg sync.WaitGroup
 	var next atomic.Int64
-	errs := make([]error, atOnce)
+	errs := make([]error, readers)
 	for w := range errs {
 		wg.Go(func() {
 			for errs[w] == nil {
