@@ -104,7 +104,7 @@ func (w *SessionWork) Write(tx Tx, own ...Column) error {
 		return insert(tx, "sessions", append([]Column{{"key_no", s.Key}, {"session", s.SessionKey}, {"created_at", s.CreatedAt}}, append(sessionColumns(s), own...)...))
 	}
 	columns := sessionColumns(w.Current)
-	if onlyDocumentChanged(w.Stored, w.Current) {
+	if OnlyDocumentChanged(w.Stored, w.Current) {
 		columns = columns[:1]
 	}
 	if err := update(tx, "sessions", append(columns, own...), w.No); err != nil {
@@ -134,9 +134,9 @@ func sessionColumns(s *callbackd.Session) []Column {
 	}
 }
 
-// onlyDocumentChanged tells whether no column but the document differs. Most
+// OnlyDocumentChanged tells whether no column but the document differs. Most
 // changes are such, and then no index is touched.
-func onlyDocumentChanged(old, now *callbackd.Session) bool {
+func OnlyDocumentChanged(old, now *callbackd.Session) bool {
 	return old.Status == now.Status &&
 		old.Due().Equal(now.Due()) &&
 		old.Vehicle.VIN == now.Vehicle.VIN &&

@@ -1,9 +1,7 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -11,6 +9,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/core"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -31,7 +30,7 @@ type change struct {
 // session's row is locked like the sequence of its events.
 func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionKey string, at time.Time, f func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
 	if textIsKept(sessionKey) != nil {
-		return nil, nil, noSession(sessionKey)
+		return nil, nil, core.NoSession(sessionKey)
 	}
 	in := &intake{command: newCommand(), batch: store.Batch{Key: key, At: at}, change: &change{session: sessionKey, at: at, f: f, once: store.OnceOf(ctx)}}
 	if err := submit(ctx, s, s.intakes, in, &in.command); err != nil {
@@ -51,8 +50,7 @@ type keptSession struct {
 }
 
 const (
-	sessionColumns = "no, key_no, session, status, created_at, ended_at, reference, results, document"
-	lockKept       = `SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, s.results, s.document, s.stamp
+	lockKept = `SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, s.results, s.document, s.stamp
 		FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
 		CROSS JOIN LATERAL (SELECT * FROM sessions WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
 	selectStamp    = "SELECT coalesce((SELECT stamp FROM sessions WHERE no = $1), 0)"
@@ -68,25 +66,12 @@ const (
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 )
 
-func scanSession(row pgx.CollectableRow) (k *keptSession, err error) {
-	s := &callbackd.Session{}
-	k = &keptSession{before: s, after: s}
-	var key, created int64
-	var ended *int64
-	var status string
-	var document []byte
-	if err := row.Scan(&k.no, &key, &s.SessionKey, &status, &created, &ended, &s.Reference, &s.Results, &document); err != nil {
+func scanSession(row pgx.CollectableRow) (*keptSession, error) {
+	w, err := core.ScanSession(seamRow{row})
+	if err != nil {
 		return nil, err
 	}
-	s.Key, s.Status, s.CreatedAt, s.EndedAt = callbackd.KeyID(key), callbackd.SessionStatus(status), fromMillis(created), fromNullMillis(ended)
-	if err = store.DecodeSession(document, s); err != nil {
-		err = damaged(fmt.Errorf("the document of session %s: %w", s.SessionKey, err))
-	}
-	return k, err
-}
-
-func noSession(sessionKey string) error {
-	return callbackd.Errorf(callbackd.KindNotFound, "Session %s cannot be found.", sessionKey)
+	return &keptSession{no: w.No, before: w.Stored, after: w.Current}, nil
 }
 
 // readKept locks and reads the sessions that the group changes.
@@ -118,7 +103,7 @@ func (g *acceptance) changeSession(in *intake) ([]*callbackd.Event, error) {
 	k := g.kept[id]
 	if c.create != nil {
 		if k != nil {
-			return nil, errSessionExists(c.session)
+			return nil, core.SessionExists(c.session)
 		}
 		events, err := g.batch(&in.batch)
 		if err == nil {
@@ -127,7 +112,7 @@ func (g *acceptance) changeSession(in *intake) ([]*callbackd.Event, error) {
 		return events, err
 	}
 	if k == nil || k.before == nil || k.after == nil { // what the group creates is not there yet
-		return nil, noSession(c.session)
+		return nil, core.NoSession(c.session)
 	}
 	after := *k.after
 	what, err := c.f(&after)
@@ -177,8 +162,7 @@ func (g *acceptance) writeKept(p *pipeline) {
 			continue
 		}
 		old, now, document := k.before, k.after, store.EncodeSession(k.after)
-		if old.Status == now.Status && old.Due().Equal(now.Due()) && old.Vehicle.VIN == now.Vehicle.VIN &&
-			bytes.Equal(old.Reference, now.Reference) && bytes.Equal(old.Results, now.Results) {
+		if core.OnlyDocumentChanged(old, now) {
 			p.add(updateDocument, nil, k.no, document, g.stamp)
 		} else {
 			p.add(updateSession, nil, k.no, document, g.stamp, string(now.Status), nullMillis(now.EndedAt), nullMillis(now.Due()), []byte(store.SessionText(now)), now.Reference, now.Results)
@@ -257,10 +241,6 @@ func keptRow(s *callbackd.Session, stamp int64) []any {
 		[]byte(store.SessionText(s)), s.Reference, s.Results, store.EncodeSession(s), stamp}
 }
 
-func errSessionExists(sessionKey string) error {
-	return callbackd.Errorf(callbackd.KindConflict, "there is a session %s already", sessionKey)
-}
-
 // CreateSession is part of [store.Sessions]. One that fires events joins the
 // groups of the intake, as a change does.
 func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, fired ...store.NewEvent) error {
@@ -288,91 +268,8 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 		again = true
 		_, err := tx.Exec(ctx, insertKept, keptRow(&stored, stamp)...)
 		if violates(err) == "sessions_by_key" {
-			return errSessionExists(stored.SessionKey)
+			return core.SessionExists(stored.SessionKey)
 		}
 		return err
 	})
-}
-
-// Session is part of [store.Sessions].
-func (s *Store) Session(ctx context.Context, key callbackd.KeyID, sessionKey string) (*callbackd.Session, error) {
-	k, err := s.session(ctx, key, sessionKey, nil)
-	if err != nil {
-		return nil, err
-	}
-	return k.before, nil
-}
-
-// session reads one session, and then what more wants of it.
-func (s *Store) session(ctx context.Context, key callbackd.KeyID, sessionKey string, more func(context.Context, querier, *keptSession) error) (k *keptSession, err error) {
-	if textIsKept(sessionKey) != nil {
-		return nil, noSession(sessionKey)
-	}
-	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE key_no = $1 AND session = $2", int64(key), sessionKey)
-		if err != nil {
-			return err
-		}
-		if k, err = pgx.CollectExactlyOneRow(rows, scanSession); err == pgx.ErrNoRows {
-			return noSession(sessionKey)
-		}
-		if err != nil || more == nil {
-			return err
-		}
-		return more(ctx, conn, k)
-	})
-	return k, err
-}
-
-// SessionNotes is part of [store.Sessions].
-func (s *Store) SessionNotes(ctx context.Context, key callbackd.KeyID, sessionKey string) (notes []callbackd.Note, err error) {
-	_, err = s.session(ctx, key, sessionKey, func(ctx context.Context, q querier, k *keptSession) error {
-		notes = nil
-		return each(ctx, q, "SELECT title, description, inserted_by, inserted_at FROM session_notes WHERE session_no = $1 ORDER BY n", func(row pgx.CollectableRow) error {
-			var title, text, person []byte
-			var at int64
-			err := row.Scan(&title, &text, &person, &at)
-			notes = append(notes, callbackd.Note{Title: string(title), Description: string(text), InsertedBy: string(person), InsertedAt: fromMillis(at)})
-			return err
-		}, k.no)
-	})
-	return notes, err
-}
-
-// DueSessions is part of [store.Sessions].
-func (s *Store) DueSessions(ctx context.Context, now time.Time, limit int) (due []store.SessionID, next time.Time, err error) {
-	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		due, next = nil, time.Time{}
-		return each(ctx, conn, "SELECT key_no, session, due FROM sessions WHERE due IS NOT NULL ORDER BY due LIMIT $1", func(row pgx.CollectableRow) error {
-			var key, at int64
-			var session string
-			err := row.Scan(&key, &session, &at)
-			if when := fromMillis(at); next.IsZero() && (when.After(now) || len(due) == limit) {
-				next = when
-			} else if next.IsZero() {
-				due = append(due, store.SessionID{Key: callbackd.KeyID(key), SessionKey: session})
-			}
-			return err
-		}, limit+1)
-	})
-	return due, next, err
-}
-
-// SweepSessions is part of [store.Sessions].
-func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) (removed int, err error) {
-	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, "SELECT no FROM sessions WHERE ended_at < $1 ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED", notEarlier(before), limit)
-		if err != nil {
-			return err
-		}
-		gone, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-		if removed = len(gone); err != nil || removed == 0 {
-			return err
-		}
-		var b pgx.Batch
-		b.Queue(dropNotes, gone)
-		b.Queue(dropKept, gone)
-		return tx.SendBatch(ctx, &b).Close()
-	})
-	return removed, err
 }
