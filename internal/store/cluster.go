@@ -7,45 +7,45 @@ import (
 	"callbackd"
 )
 
-// Cluster is how processes share one database: which exist, which shard is
-// whose, and what they tell each other. A driver that one process owns alone
+// Cluster lets several processes share one database: it knows the nodes, divides
+// the shards among them and carries their messages. A driver with one process
 // does not have it.
 //
-// A node's lease is its row: it is renewed by Heartbeat, and whoever finds it not
-// renewed for too long, by the clock of the database, may Evict the node. From
-// that commit on the store refuses what the buried node records, and its
-// shards are free. A number is never given out again, so it fences like an
-// epoch.
+// A node's row is its lease. Heartbeat renews it. Any node may Evict a node whose
+// lease was not renewed for too long by the database's clock. From that commit on
+// the store refuses what the evicted node records, and its shards are free. A
+// node's number is never used again, so it fences like an epoch.
 type Cluster interface {
-	// Join makes this process a node, and everything that this store records
-	// from then on is recorded in its name.
+	// Join makes this process a node. From then on this store records outcomes
+	// in the node's name.
 	Join(ctx context.Context, n Node) (callbackd.NodeID, error)
-	// Heartbeat renews the lease and returns what the cluster looks like. Owners
-	// is nil when nothing changed hands since the revision known.
+	// Heartbeat renews the lease and returns the state of the cluster. Owners is
+	// nil when no shard changed its owner since the revision known.
 	Heartbeat(ctx context.Context, b Heartbeat, known int64) (ClusterView, error)
-	// Claim gives the node up to limit of the free shards, and returns the
-	// revision that this made. Conflict when the node was buried.
+	// Claim gives the node up to limit of the free shards, and returns the new
+	// revision. Conflict when the node was evicted.
 	Claim(ctx context.Context, no callbackd.NodeID, limit int) ([]callbackd.Shard, int64, error)
-	// Release frees shards of the node, and returns the revision that this
-	// made. The node must record nothing for them any more.
+	// Release frees shards of the node, and returns the new revision. The node
+	// must record nothing for them any more.
 	Release(ctx context.Context, no callbackd.NodeID, shards []callbackd.Shard) (int64, error)
-	// Evict ends a node whose lease was not renewed for the given time, and
-	// frees its shards. It waits for what that node has under way to be
-	// recorded. false: it had renewed its lease, or was buried already.
+	// Evict removes a node whose lease was not renewed for the given time, and
+	// frees its shards. It waits until outcomes that the node is recording are
+	// stored. It returns false when the node has renewed its lease or was
+	// evicted already.
 	Evict(ctx context.Context, no callbackd.NodeID, unseen time.Duration) (bool, error)
-	// Leave is Evict of the node itself.
+	// Leave removes the node itself.
 	Leave(ctx context.Context, no callbackd.NodeID) error
-	// Nodes returns all nodes with what they own and have to do.
+	// Nodes returns all nodes, with the number of their shards and their backlog.
 	Nodes(ctx context.Context) ([]Node, error)
 
-	// Renew makes what is asked from now on know every change of settings
-	// that was committed before, by any node.
+	// Renew drops cached settings: reads from now on see every change of
+	// settings that any node committed before.
 	Renew()
-	// Message sends messages to nodes, durable nowhere: a message may be lost,
-	// and comes at most once.
+	// Notify sends messages to nodes. No message is stored: it may be lost, and
+	// it arrives at most once.
 	Notify(ctx context.Context, posts []Message) error
-	// Listen calls ready once it hears, and then f for each message to the
-	// node or to all, until ctx ends or the connection is lost.
+	// Listen calls ready when it is connected, and then f for each message to
+	// the node or to all, until ctx ends or the connection is lost.
 	Listen(ctx context.Context, no callbackd.NodeID, ready func(), f func(body string)) error
 }
 
@@ -72,10 +72,10 @@ type Node struct {
 	Heartbeat
 }
 
-// MaxCounted bounds how many pending deliveries of one callback are counted.
+// MaxCounted is the most pending deliveries of one callback that Nodes counts.
 const MaxCounted = 10_000
 
-// Heartbeat is what a node says when it renews its lease.
+// Heartbeat is the report of a node that renews its lease.
 type Heartbeat struct {
 	ID       callbackd.NodeID
 	InFlight int           // attempts under way
@@ -85,9 +85,9 @@ type Heartbeat struct {
 
 // ClusterView is the state of the cluster at one moment.
 type ClusterView struct {
-	Alive    bool      // the node that asks was not buried
+	Alive    bool      // the node that asks was not evicted
 	At       time.Time // the clock of the database
-	Revision int64     // counts changes of hands
+	Revision int64     // counts changes of owners
 	Nodes    []Node    // by number
 	Owners   []callbackd.NodeID
 }

@@ -8,18 +8,17 @@ import (
 	"callbackd"
 )
 
-// The document is what drivers keep of a session besides the columns they
-// query: its members one after the other, numbers as varints, texts with
-// their lengths. It is written with every change, so it is small and quick.
-// Members that are added later go to the end: a document without them reads
-// as if they were zero.
+// The document of a session holds what no query asks for: its members one after
+// the other, numbers as varints, texts with their lengths. Every change writes it,
+// so it is small and quick. New members go to the end; a document without them
+// reads as if they were zero.
 const documentFormat = 1
 
 var errDocument = errors.New("the document of a session cannot be read: the row is damaged or from a newer callbackd")
 
-// EncodeSession is the document of a session: everything but the key, the
-// session key, the status, the reference, the results, and when it was
-// created and ended. Times are kept in milliseconds.
+// EncodeSession returns the document of a session: everything but the key, the
+// session key, the status, the reference, the results, and the times of creation
+// and end. Times are in milliseconds.
 func EncodeSession(s *callbackd.Session) []byte {
 	size := 256 + len(s.SourceProperties) + len(s.RedirectURL)
 	for i := range s.Photos {
@@ -31,7 +30,7 @@ func EncodeSession(s *callbackd.Session) []byte {
 	return d.b
 }
 
-// DecodeSession sets on s what a document holds.
+// DecodeSession sets the members of s that a document holds.
 func DecodeSession(b []byte, s *callbackd.Session) error {
 	if len(b) == 0 || b[0] != documentFormat {
 		return errDocument
@@ -44,8 +43,8 @@ func DecodeSession(b []byte, s *callbackd.Session) error {
 	return nil
 }
 
-// document writes or reads: one description serves both, so that they cannot
-// differ.
+// document writes or reads a document. One description serves both, so that they
+// cannot differ.
 type document struct {
 	b       []byte
 	reading bool
@@ -156,7 +155,7 @@ func (d *document) text(s *string) {
 	*s, d.b = string(d.b[:n]), d.b[n:]
 }
 
-// bytes is text that is nil when it is empty.
+// bytes is like text for a []byte, which is nil when it is empty.
 func (d *document) bytes(b *[]byte) {
 	s := string(*b)
 	if d.text(&s); d.reading && s != "" {

@@ -7,10 +7,10 @@ import (
 	"callbackd"
 )
 
-// Replays keeps replays and works through them. Their rows in the queue are
-// ordinary pending deliveries that carry the replay's id.
+// Replays stores replays and makes their deliveries due. A delivery that a replay
+// made due is an ordinary pending delivery that carries the replay's id.
 type Replays interface {
-	// CountReplay is how large the set of a replay would be now.
+	// CountReplay returns how many deliveries a replay would send now.
 	CountReplay(ctx context.Context, key callbackd.KeyID, f callbackd.ReplayFilter) (int64, error)
 	// CreateReplay fixes the set of r.Filter as it stands at one moment
 	// within the call, and stores r with it: the state is running, ID and
@@ -23,20 +23,18 @@ type Replays interface {
 	// ListReplays returns the replays of the key, or with AllKeys of all,
 	// newest first, older than after when it is not 0. next is 0 at the end.
 	ListReplays(ctx context.Context, key callbackd.KeyID, after callbackd.ReplayID, limit int) (rs []callbackd.Replay, next callbackd.ReplayID, err error)
-	// SetReplayState pauses, resumes (running) or cancels. To set the state
-	// it has is no error; to leave an end is a Conflict. What was made due
-	// goes on either way.
+	// SetReplayState pauses, resumes (running) or cancels a replay, as
+	// [callbackd.Replay.SetState] says. Deliveries that were made due are sent
+	// either way.
 	SetReplayState(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID, s callbackd.ReplayState, at time.Time) (*callbackd.Replay, error)
-	// RunningReplays returns the replays of every key that run.
+	// RunningReplays returns the running replays of all keys.
 	RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error)
-	// StepReplay makes the next of the replay's set due, from at on, with the
-	// replay's rate between them and no more than
-	// [callbackd.ReplayWindow] for one callback that were not tried yet. The deliveries and how far the set
-	// is done are written in one transaction: whatever crash there is, each
-	// is made due once. A delivery of the set that does not exist is created
-	// with it. One that is pending stays as it is, unless the replay
-	// [callbackd.ReplayFilter.Hastens] and it waits for a later time, for no
-	// other replay. A replay that is done is ended.
+	// StepReplay makes the next deliveries of the replay's set due, as
+	// [callbackd.Replay.Divide] and [callbackd.Replay.DueAt] say. It writes
+	// them in one transaction with the progress of the replay, so that a crash
+	// makes none due twice. It creates a delivery that does not exist yet. A
+	// pending delivery stays as it is, unless the replay
+	// [callbackd.ReplayFilter.Hastens] it. It ends a replay that is done.
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (ReplayStep, error)
 }
 
@@ -44,8 +42,8 @@ type Replays interface {
 type ReplayStep struct {
 	Due   []callbackd.Delivery // to hand to the engine
 	State callbackd.ReplayState
-	// Next is the earliest time at which the replay's rate lets the next
-	// step do something; zero: no rate holds it.
+	// Next is the earliest time at which the replay's rate allows another
+	// step; zero when the rate does not matter.
 	Next time.Time
 }
 

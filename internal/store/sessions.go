@@ -7,8 +7,8 @@ import (
 	"callbackd"
 )
 
-// Sessions keeps inspection sessions. A session belongs to one API key;
-// another key's is NotFound. Results are shared: they must not be changed.
+// Sessions stores inspection sessions. A session belongs to one API key; another
+// key gets NotFound. Callers must not change the sessions that they get.
 type Sessions interface {
 	// CreateSession stores a session and accepts the events that its creation
 	// fires, at its CreatedAt, in one transaction; Conflict when the key has
@@ -16,17 +16,15 @@ type Sessions interface {
 	CreateSession(ctx context.Context, s *callbackd.Session, fired ...NewEvent) error
 	// Session returns one session.
 	Session(ctx context.Context, key callbackd.KeyID, sessionKey string) (*callbackd.Session, error)
-	// ChangeSession hands change a copy of the session and writes what it
-	// made of it, with the events and notes it returns, in one transaction:
-	// all of it is durable when ChangeSession returns, or none of it. The
-	// events are accepted at the time at as Accept does it: numbered, owed
-	// to callbacks, handed over.
+	// ChangeSession calls change with a copy of the session. It writes the
+	// changed copy, with the events and notes that change returns, in one
+	// transaction: all of it is durable when ChangeSession returns, or nothing.
+	// It accepts the events at the time at, like Accept.
 	//
-	// Changes of one session happen one after the other, each on what the
-	// one before left. change may be called more than once, in a transaction
-	// that is then given up: it must depend on its argument alone and must
-	// not call the store. Its error is returned as it is, and nothing is
-	// written.
+	// Changes of one session run one after the other, each on the result of the
+	// one before. change may run more than once, in a transaction that is then
+	// rolled back. So it depends on its argument alone and does not call the
+	// store. Its error is returned as it is, and nothing is written.
 	ChangeSession(ctx context.Context, key callbackd.KeyID, sessionKey string, at time.Time, change func(*callbackd.Session) (SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error)
 	// SessionNotes returns a session's notes, oldest first.
 	SessionNotes(ctx context.Context, key callbackd.KeyID, sessionKey string) ([]callbackd.Note, error)
@@ -35,17 +33,16 @@ type Sessions interface {
 	// of SessionSize.
 	ListSessions(ctx context.Context, q SessionQuery) (SessionPage, error)
 	// SessionEvents returns events of a session, each with its deliveries by
-	// callback number. It ends early once it has MaxPageData of data. It asks
-	// for events only: a session that is kept
-	// elsewhere has them too, and one without any has an empty story.
+	// callback number. It ends early once it has MaxPageData of data. The
+	// session itself need not be stored; without events the result is empty.
 	SessionEvents(ctx context.Context, q SessionEventQuery) ([]SessionEvent, error)
 	// LatestEvents returns, for each of the sessions that has events, the
 	// newest n of them, newest first, without their data. A SessionID with
 	// AllKeys names the sessions of every key that have its SessionKey.
 	LatestEvents(ctx context.Context, sessions []SessionID, n int) (map[SessionID][]*callbackd.Event, error)
 	// DueSessions returns up to limit sessions whose Due is not after now,
-	// soonest first, and the soonest Due of all others; zero when there is
-	// none.
+	// soonest first. next is the soonest Due of all others; zero when there
+	// are none.
 	DueSessions(ctx context.Context, now time.Time, limit int) (due []SessionID, next time.Time, err error)
 	// SweepSessions removes up to limit sessions that ended before the time,
 	// with their notes, and returns how many.
@@ -109,8 +106,8 @@ type SessionEventQuery struct {
 	Limit   int   // 1 to MaxPage
 }
 
-// SessionEvent is an event with what became of it. Its deliveries have
-// neither Event nor History.
+// SessionEvent is an event with its deliveries, which have neither Event nor
+// History.
 type SessionEvent struct {
 	*callbackd.Event
 	Deliveries []DeliveryView
