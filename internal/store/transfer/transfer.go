@@ -1,10 +1,10 @@
-// Package transfer takes everything from one database to another, row by row:
-// the drivers give and take rows of the same tables in the same form, and do
-// not know each other.
+// Package transfer copies everything from one database to another, row by row. The
+// drivers read and write rows of the same tables in the same form, and do not know
+// each other.
 //
-// Rows go in the order of their keys, a bounded page at a time, each page in
-// one transaction. So what a target holds of a table is always the beginning
-// of it, and a transfer that was broken off goes on after the last row there.
+// Rows are copied in the order of their keys, in pages of a bounded size, each page
+// in one transaction. So the target always holds the beginning of a table, and an
+// interrupted transfer continues after the last row there.
 package transfer
 
 import (
@@ -17,15 +17,15 @@ import (
 	"math"
 )
 
-// Table is a table that drivers keep alike.
+// Table is a table that all drivers have.
 type Table struct {
 	Name    string
 	Columns []string
 	Key     int // how many of the columns, from the first, are the primary key
 }
 
-// Tables is what a store consists of. What a driver keeps besides (indexes
-// that are tables, counters, marks) follows from these.
+// Tables lists the tables of a store. What a driver has besides (indexes that are
+// tables, counters, marks) follows from these.
 var Tables = []Table{
 	{"callbacks", []string{"no", "key_no", "type", "name", "version", "policy", "secrets", "created_at", "updated_at", "deleted_at", "pause_reason", "paused_at", "failing_since", "closed_until", "proven", "released_at", "release_after"}, 1},
 	{"callback_versions", []string{"callback_no", "version", "url", "method", "headers", "payload", "at"}, 2},
@@ -47,34 +47,34 @@ var Tables = []Table{
 	{"slots", []string{"subject", "no", "width", "at", "delivered", "failed", "canceled", "attempts", "faults", "repeats", "latency"}, 4},
 	{"receivers", []string{"callback_no", "last_success", "last_failure", "last_fault", "last_status", "cert_not_after"}, 1},
 	{"logins", []string{"hash", "key_no", "link", "proof", "created_at", "expires_at"}, 1},
-	// Without its keys nobody can use what is there so far.
+	// The keys come last: without them nobody can use an incomplete copy.
 	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url"}, 1},
 }
 
-// Row is the values of a table's columns, in their order: nil, int64 (also
-// truth: 0 and 1), float64, string or []byte; a string and the []byte of it are
-// one value. What a driver keeps as something else has the form that package
-// codec gives it.
+// Row holds the values of a table's columns, in their order: nil, int64 (also for
+// false and true: 0 and 1), float64, string or []byte. A string and the []byte of
+// it are the same value. Values that a driver stores as another type have the form
+// of package codec.
 type Row []any
 
-// Source gives the rows of a database that nobody changes meanwhile.
+// Source reads the rows of a database that nobody changes meanwhile.
 type Source interface {
-	// Rows returns up to limit rows with keys above after, from the first
-	// one when after is nil, in the order of the keys, which compare byte by
-	// byte; a page that has MaxPageBytes ends. None are left when it is empty.
+	// Rows returns up to limit rows with keys above after, or from the first
+	// row when after is nil, in the order of the keys, which compare byte by
+	// byte. It ends a page at MaxPageBytes. An empty page means the end.
 	Rows(ctx context.Context, t *Table, after Row, limit int) ([]Row, error)
 }
 
-// Origin is a source that knows where it went.
+// Origin is a source that can be marked as moved.
 type Origin interface {
 	Source
-	// Mark returns the mark that the source has; empty when it has none. With
-	// set it durably gets one: from then on nobody changes the source, nor
-	// works on what is owed there.
+	// Mark returns the mark of the source, or an empty text. With set it stores
+	// a mark first: from then on no server changes the source or sends its
+	// deliveries.
 	Mark(set bool) (string, error)
 }
 
-// Target is a database that is filled.
+// Target is a database that receives the rows.
 type Target interface {
 	Source
 	// Last returns the greatest key of a table; nil when it is empty.
@@ -89,7 +89,7 @@ const (
 	MaxPageBytes = 4 << 20
 )
 
-// Size is what a row counts for MaxPageBytes.
+// Size returns what the row adds to a page, in the bytes of MaxPageBytes.
 func (r Row) Size() int {
 	n := 8 * len(r)
 	for _, v := range r {
@@ -115,7 +115,8 @@ func each(ctx context.Context, s Source, t *Table, after Row, f func([]Row) erro
 			size += r.Size()
 		}
 		after = rows[len(rows)-1][:t.Key]
-		// What is over MaxPageBytes is read in vain: ask for no more than fits.
+		// A source reads rows beyond MaxPageBytes for nothing, so ask for no
+		// more than fits.
 		limit = min(max(MaxPageBytes/(size/len(rows)+1), 1), maxPageRows)
 		if err := f(rows); err != nil {
 			return err
@@ -123,10 +124,10 @@ func each(ctx context.Context, s Source, t *Table, after Row, f func([]Row) erro
 	}
 }
 
-// Copy appends to the target what it does not have yet of a table, and calls
-// tell with the number of rows after each page. The next page is read while
-// one is written.
-func Copy(ctx context.Context, from Source, to Target, t *Table, tell func(rows int)) error {
+// Copy appends the rows of a table that the target does not have yet, and calls
+// report with the number of rows after each page. It reads the next page while it
+// writes one.
+func Copy(ctx context.Context, from Source, to Target, t *Table, report func(rows int)) error {
 	after, err := to.Last(ctx, t)
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.Name, err)
@@ -148,7 +149,7 @@ func Copy(ctx context.Context, from Source, to Target, t *Table, tell func(rows 
 	for rows := range pages {
 		if err == nil {
 			if err = to.Append(ctx, t, rows); err == nil {
-				tell(len(rows))
+				report(len(rows))
 			} else {
 				cancel()
 			}
@@ -172,12 +173,12 @@ type Sum struct {
 // SumOf reads a whole table.
 func SumOf(ctx context.Context, s Source, t *Table) (sum Sum, err error) {
 	h := sha256.New()
-	var room []byte
+	var buf []byte
 	err = each(ctx, s, t, nil, func(rows []Row) error {
 		sum.Rows += int64(len(rows))
 		for _, r := range rows {
-			room = r.append(room[:0])
-			h.Write(room)
+			buf = r.append(buf[:0])
+			h.Write(buf)
 		}
 		return nil
 	})
@@ -189,7 +190,7 @@ func finish(sum Sum, h hash.Hash) Sum {
 	return sum
 }
 
-// append appends the row in a form that no other row has.
+// append appends the row in a form that differs for different rows.
 func (r Row) append(b []byte) []byte {
 	for _, v := range r {
 		switch v := v.(type) {
@@ -210,11 +211,11 @@ func (r Row) append(b []byte) []byte {
 	return b
 }
 
-// ErrDiffers means that what was copied is not what it was.
+// ErrDiffers means that the copy differs from the original.
 var ErrDiffers = errors.New("do not use the database: drop it and begin anew")
 
-// Compare proves that a table is the same on both sides, and returns what is
-// there. The error says what differs.
+// Compare checks that a table is the same on both sides, and returns its sum. The
+// error says what differs.
 func Compare(ctx context.Context, a, b Source, t *Table) (Sum, error) {
 	type side struct {
 		sum Sum
