@@ -34,7 +34,7 @@ type attempt struct {
 
 // fault sets the fault and its text, which may contain what the receiver sent.
 func (a *attempt) fault(f callbackd.Fault, format string, args ...any) {
-	a.res.Fault, a.res.Error = f, clip(a.redact.text(fmt.Sprintf(format, args...)), maxErrorKept)
+	a.res.Fault, a.res.Error = f, callbackd.Clip(a.redact.text(fmt.Sprintf(format, args...)), maxErrorKept)
 }
 
 // elapsed returns how long the attempt has taken, for people.

@@ -279,10 +279,3 @@ func printable(s string) string {
 		return c // bytes that are not UTF-8 are RuneError already
 	}, s)
 }
-
-func clip(s string, n int) string {
-	if len(s) > n {
-		return strings.ToValidUTF8(s[:n], "") + "…"
-	}
-	return s
-}

@@ -102,8 +102,8 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 func (a *attempt) answered(resp *http.Response) {
 	res := a.res
 	res.Status = resp.StatusCode
-	res.RetryAfter = clip(a.redact.text(strings.Join(resp.Header["Retry-After"], ", ")), maxRetryAfterKept)
-	res.Location = clip(a.redact.text(resp.Header.Get("Location")), maxLocationKept)
+	res.RetryAfter = callbackd.Clip(a.redact.text(strings.Join(resp.Header["Retry-After"], ", ")), maxRetryAfterKept)
+	res.Location = callbackd.Clip(a.redact.text(resp.Header.Get("Location")), maxLocationKept)
 	res.Headers = keptHeaders(resp, a.redact)
 	cut := readBody(resp.Body, res)
 	res.Body = a.redact.body(res.Body, res.Truncated || cut != nil)
@@ -121,7 +121,7 @@ func (a *attempt) answered(resp *http.Response) {
 	if res.Error != "" {
 		text = res.Error + "; " + text
 	}
-	res.Error = clip(text, maxErrorKept)
+	res.Error = callbackd.Clip(text, maxErrorKept)
 }
 
 var buffers = sync.Pool{New: func() any { return new([callbackd.MaxResponseKept]byte) }}

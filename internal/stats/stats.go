@@ -194,7 +194,7 @@ func (r *Recorder) Call(e store.LogEntry) {
 		r.addUp(total{e.Key, e.At.Unix() / 60, overRate, e.Status}, e.Duration, e.Address)
 		return
 	}
-	e.Message, e.Path = clip(e.Message, maxMessage), clip(e.Path, maxPath)
+	e.Message, e.Path = callbackd.Clip(e.Message, maxMessage), callbackd.Clip(e.Path, maxPath)
 	r.callsMu.Lock()
 	defer r.callsMu.Unlock()
 	if len(r.calls) >= MaxCalls {
@@ -217,16 +217,6 @@ func (r *Recorder) underRate(key callbackd.KeyID, at time.Time) bool {
 		r.limits[key] = l
 	}
 	return l.AllowN(at, 1)
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xc0 == 0x80 { // not within a character
-		n--
-	}
-	return s[:n] + "…"
 }
 
 // Run flushes every two seconds until ctx ends, and once more then.
