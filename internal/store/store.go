@@ -305,12 +305,7 @@ type DeliveryView struct {
 	// Callback is the setting; in lists its number, key, event, name, URL and
 	// end only: a list opens no secret.
 	Callback *callbackd.Callback
-	State    callbackd.State
-	Attempts int
-	Due      time.Time // of the next attempt; zero: at once or ended
-	Manual   bool
-	Replay   callbackd.ReplayID // that made it due and has it pending; 0: none
-	Since    time.Time          // since when it has been waiting; zero unless it is pending
+	callbackd.DeliveryState
 	// Last is the last attempt, without headers and body; nil before the first.
 	Last *callbackd.Attempt
 	// History is up to MaxHistory attempts, oldest first; empty in lists.

@@ -48,6 +48,9 @@ type Driver interface {
 	// deliveries or the indexes of events calls it first, and never from
 	// inside a transaction. PostgreSQL buffers nothing.
 	Flush(ctx context.Context) error
+	// Horizon returns the newest event of a key that readers may see, and
+	// promises that no event of the key with a lower id is committed later.
+	Horizon(ctx context.Context, key callbackd.KeyID) (callbackd.EventID, error)
 	// RemoveIndexes deletes the rows that only this database keeps for events.
 	// tx has just removed the events, which are in the order of their ids.
 	RemoveIndexes(tx Tx, evs []*callbackd.Event) error

@@ -20,8 +20,9 @@ type Dialect struct {
 	// index: by key_no and id, and by key_no, session and sequence, which within
 	// a session is the order of ids too.
 	KeyEvents, SessionEvents string
-	// SessionOrder is the order of the index of SessionEvents.
-	SessionOrder string
+	// SessionIndex is the table of the index of SessionEvents, and SessionOrder its
+	// order.
+	SessionIndex, SessionOrder string
 	// LookupIn joins the rows of a table, each found by an index from the row
 	// before it, never the other way around. TABLE, ALIAS and COND stand for
 	// the arguments of [Dialect.Lookup].
@@ -54,6 +55,11 @@ func (d *Dialect) Pairs(param string) string {
 // columns of these names, for FROM. [pairList] makes the argument.
 func (d *Dialect) PairsAs(param, first, second string) string {
 	return strings.NewReplacer("@", param, "COLUMN1", first, "COLUMN2", second).Replace(d.PairsOf)
+}
+
+// newestOrder returns an order the other way around, for ORDER BY.
+func newestOrder(order string) string {
+	return strings.ReplaceAll(order, ",", " DESC,") + " DESC"
 }
 
 // Lookup returns the join of a table, under an alias, with what stands before it

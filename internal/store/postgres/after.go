@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"callbackd"
-	"callbackd/internal/store"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -84,82 +83,3 @@ func (s *Store) newest(ctx context.Context, key callbackd.KeyID) (newest, horizo
 
 // Watch is part of [store.Events].
 func (s *Store) Watch(key callbackd.KeyID) (<-chan struct{}, func()) { return s.hub.Watch(key) }
-
-// The events of a key, or of one of its sessions, oldest first.
-const (
-	selectKeyEventsUp     = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 ORDER BY e.key_no, e.id LIMIT $4"
-	selectSessionEventsUp = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.key_no = $1 AND e.id >= $2 AND e.id < $3 AND e.session = $5 ORDER BY e.key_no, e.session, e.id LIMIT $4"
-	selectRemoved         = "SELECT newest, removals FROM removed_events WHERE key_no = $1"
-	// A page ends by the size of its data, so little is read at a time.
-	upChunk = 64
-)
-
-// EventsAfter is part of [store.Events].
-func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
-	last, err := s.settled(ctx, q.Key)
-	if err != nil {
-		return page, err
-	}
-	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		page, err = eventsAfter(ctx, conn, q, last)
-		return err
-	})
-	return page, err
-}
-
-// eventsAfter reads a page of the events up to last.
-func eventsAfter(ctx context.Context, conn *pgx.Conn, q store.EventQuery, last callbackd.EventID) (page store.EventPage, err error) {
-	page.Next = max(q.After, last)
-	lo, hi, err := idRange(ctx, conn, q.Since, q.Until, 0)
-	if err != nil {
-		return page, err
-	}
-	lo, hi = max(lo, int64(q.After)+1), min(hi, int64(last)+1)
-	limit := min(max(q.Limit, 1), store.MaxPage)
-	for seen, size, cut := 0, 0, false; !cut; {
-		sql, args := selectKeyEventsUp, []any{int64(q.Key), lo, hi, upChunk}
-		if q.Session != "" {
-			sql, args = selectSessionEventsUp, append(args, q.Session)
-		}
-		n := 0
-		err := each(ctx, conn, sql, func(row pgx.CollectableRow) error {
-			var r eventRow
-			var data []byte
-			err := row.Scan(r.into(&data)...)
-			if cut = cut || seen == store.MaxScan || len(page.Events) == limit || size >= store.MaxPageData; cut || err != nil {
-				return err
-			}
-			n, seen, lo = n+1, seen+1, r.id+1
-			if ev := r.event(data); (q.Type == "" || ev.Type == q.Type) && store.AcceptedWithin(ev, q.Since, q.Until) {
-				size += len(data)
-				page.Events = append(page.Events, ev)
-			}
-			return nil
-		}, args...)
-		if err != nil {
-			return store.EventPage{}, err
-		}
-		if cut {
-			page.Next = callbackd.EventID(lo - 1)
-		}
-		if n < upChunk {
-			break
-		}
-	}
-	if err := addLater(ctx, conn, byID(page.Events)); err != nil {
-		return store.EventPage{}, err
-	}
-	// Read last: what is removed meanwhile was read, or is told.
-	page.Removed, err = removed(ctx, conn, q.Key)
-	return page, err
-}
-
-// removed is what retention took of a key's events.
-func removed(ctx context.Context, conn *pgx.Conn, key callbackd.KeyID) (store.Removed, error) {
-	var newest, times int64
-	err := conn.QueryRow(ctx, selectRemoved, int64(key)).Scan(&newest, &times)
-	if err == pgx.ErrNoRows {
-		err = nil
-	}
-	return store.Removed{Newest: callbackd.EventID(newest), Times: times}, err
-}

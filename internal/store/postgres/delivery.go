@@ -53,13 +53,14 @@ func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyID, id call
 		if err == nil {
 			err = addLater(ctx, tx, events)
 		}
-		if err == nil && (p.state == "" || events[id.Event] == nil || !slices.Contains(events[id.Event].Targets, id.Callback)) {
+		if err == nil && (p.State == "" || events[id.Event] == nil || !slices.Contains(events[id.Event].Targets, id.Callback)) {
 			err = none
 		}
 		if err != nil {
 			return err
 		}
-		view = &store.DeliveryView{ID: id, Event: events[id.Event], Callback: cb, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: store.WaitingSince(p.since, events[id.Event])}
+		view = &store.DeliveryView{ID: id, Event: events[id.Event], Callback: cb, DeliveryState: p}
+		view.Since = store.WaitingSince(p.Since, view.Event)
 		view.History, err = history(ctx, tx, id, before)
 		return err
 	})
@@ -98,7 +99,7 @@ const (
 	insertManual = `INSERT INTO pending AS p (callback_no, event_id, attempts, step, manual, due)
 		SELECT $1, e.id, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = $2 AND callback_no = $1), 0, true, $3 FROM events e WHERE e.id = $2
 		ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, first_failed_at = NULL, holds_until = NULL,
-			manual = p.manual OR p.attempts > 0 OR p.due IS NOT NULL, due = CASE WHEN p.attempts > 0 OR p.due IS NOT NULL THEN excluded.due END
+			manual = p.manual OR p.Attempts > 0 OR p.due IS NOT NULL, due = CASE WHEN p.Attempts > 0 OR p.due IS NOT NULL THEN excluded.due END
 		RETURNING attempts, manual, due, replay`
 )
 

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -63,56 +62,6 @@ func (k *keyCallbacks) need(ctx context.Context, q querier, nos []callbackd.Call
 		return nil
 	}
 	return k.load(ctx, q, selectBriefly, missing)
-}
-
-// inForce reads those of the key that are owed events.
-func (k *keyCallbacks) inForce(ctx context.Context, q querier) error {
-	return k.load(ctx, q, selectInForce, int64(k.q.Key))
-}
-
-// candidates reads the callbacks whose deliveries may be in one of the small
-// tables.
-func (k *keyCallbacks) candidates(ctx context.Context, q querier) error {
-	switch {
-	case k.q.Callback != 0:
-		return k.need(ctx, q, []callbackd.CallbackID{k.q.Callback})
-	case k.q.Key == store.AllKeys:
-		nos, err := withSmallRows(ctx, q)
-		if err != nil {
-			return err
-		}
-		return k.need(ctx, q, nos)
-	}
-	if err := k.inForce(ctx, q); err != nil || k.q.State == callbackd.Pending {
-		return err
-	}
-	return k.load(ctx, q, selectRest, int64(k.q.Key))
-}
-
-// withSmallRows returns the callbacks that have rows in the small tables. It steps
-// from one to the next through their indexes, however many rows each has.
-func withSmallRows(ctx context.Context, q querier) (nos []callbackd.CallbackID, err error) {
-	for _, from := range []string{
-		"pending WHERE callback_no > %s",
-		"attempts WHERE state = 'failed' AND state IN ('failed', 'canceled') AND callback_no > %s",
-		"attempts WHERE state = 'canceled' AND state IN ('failed', 'canceled') AND callback_no > %s",
-		"last_errors WHERE callback_no > %s",
-	} {
-		next := func(after string) string {
-			return "(SELECT callback_no FROM " + fmt.Sprintf(from, after) + " ORDER BY callback_no LIMIT 1)"
-		}
-		sql := "WITH RECURSIVE o AS (SELECT " + next("0") + " AS no UNION ALL SELECT " + next("o.no") + " FROM o WHERE o.no IS NOT NULL) SELECT no FROM o WHERE no IS NOT NULL"
-		err := each(ctx, q, sql, func(row pgx.CollectableRow) error {
-			var no int64
-			err := row.Scan(&no)
-			nos = append(nos, callbackd.CallbackID(no))
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return nos, nil
 }
 
 // ended tells whether a callback that was read is owed nothing any more.

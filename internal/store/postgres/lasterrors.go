@@ -28,51 +28,6 @@ func lastErrorNumber(a *callbackd.Attempt, state callbackd.State) int64 {
 	return e.Number()
 }
 
-// The numbers of callbacks' last errors after one of them, and the deliveries
-// that have them, newest first.
-const (
-	selectNextErrors = `SELECT o.no, l.error FROM unnest($1::bigint[], $2::bigint[]) AS o (no, after)
-		CROSS JOIN LATERAL (SELECT error FROM last_errors WHERE callback_no = o.no AND error > o.after ORDER BY error LIMIT 1) l`
-	selectErrorPlaces = `SELECT r.event_id, o.no FROM (SELECT h.no, h.error FROM unnest($1::bigint[], $6::bigint[]) AS h (no, error)
-			CROSS JOIN LATERAL (SELECT event_id FROM last_errors WHERE callback_no = h.no AND error = h.error AND event_id >= $2 AND event_id <= $3
-				AND (event_id < $3 OR h.no < $4) ORDER BY event_id DESC LIMIT 1) r
-			ORDER BY r.event_id DESC, h.no DESC LIMIT $5) o
-		CROSS JOIN LATERAL (SELECT event_id FROM last_errors WHERE callback_no = o.no AND error = o.error AND event_id >= $2 AND event_id <= $3
-			AND (event_id < $3 OR o.no < $4) ORDER BY event_id DESC LIMIT $5) r
-		ORDER BY r.event_id DESC, o.no DESC LIMIT $5`
-)
-
-// lastErrors returns the callbacks and numbers of the last errors that the
-// query asks for, as the arrays of a statement.
-func (l *lister) lastErrors(ctx context.Context) (callbacks, numbers []int64, err error) {
-	var nos, after []int64
-	for no, cb := range l.cbs.known {
-		if cb == nil {
-			continue
-		}
-		nos, after = append(nos, int64(no)), append(after, 0)
-	}
-	for len(nos) > 0 {
-		var next, nextAfter []int64
-		err := each(ctx, l.conn, selectNextErrors, func(row pgx.CollectableRow) error {
-			var no, number int64
-			err := row.Scan(&no, &number)
-			next, nextAfter = append(next, no), append(nextAfter, number)
-			e := codec.ReadLastError(number)
-			a := callbackd.Attempt{Result: callbackd.Result{Fault: e.Fault, Status: e.Status}}
-			if l.q.FitsAttempt(&a) && (l.q.State != callbackd.Failed || e.Ended) {
-				callbacks, numbers = append(callbacks, no), append(numbers, number)
-			}
-			return err
-		}, nos, after)
-		if err != nil {
-			return nil, nil, err
-		}
-		nos, after = next, nextAfter
-	}
-	return callbacks, numbers, nil
-}
-
 // selectLastAttempts reads the beginning of the last attempt of each delivery:
 // what lists show of it.
 var selectLastAttempts = fmt.Sprintf(`SELECT o.callback_no, o.event_id, a.n, a.version, a.state, a.head FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id)

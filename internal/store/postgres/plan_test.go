@@ -299,6 +299,7 @@ func everyCommand(t *testing.T, s *Store) {
 	everyForgetting(t, s, k, now)
 	_, err = s.FinalizeCanceled(ctx, now, 5)
 	must(err)
+	everyList(t, s, k.ID)                                                               // what was canceled
 	for i, fault := range []callbackd.Fault{callbackd.NoFault, callbackd.FaultStatus} { // of attempts that outlast their callback
 		_, err = s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.ID}},
 			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: fault}, Decision: callbackd.Decision{State: callbackd.Failed}}})

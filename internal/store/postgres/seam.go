@@ -27,6 +27,7 @@ var dialect = core.Dialect{
 
 	KeyEvents:     "events",
 	SessionEvents: "events",
+	SessionIndex:  "events",
 	SessionOrder:  "key_no, session, id",
 
 	Lock:       " FOR UPDATE",
@@ -114,6 +115,11 @@ const removeSequences = `DELETE FROM session_sequences WHERE ctid = ANY (ARRAY (
 		SELECT ctid AS place FROM session_sequences WHERE key_no = o.key_no AND session = o.session AND last_id <= o.last_id
 		AND NOT EXISTS (SELECT 1 FROM events e WHERE e.key_no = o.key_no AND e.session = o.session)
 		FOR UPDATE SKIP LOCKED) s))`
+
+// Horizon is part of [core.Driver].
+func (d seam) Horizon(ctx context.Context, key callbackd.KeyID) (callbackd.EventID, error) {
+	return d.s.settled(ctx, key)
+}
 
 // RemoveIndexes is part of [core.Driver].
 func (d seam) RemoveIndexes(tx core.Tx, evs []*callbackd.Event) error {

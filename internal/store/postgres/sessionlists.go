@@ -203,7 +203,7 @@ func withDeliveries(ctx context.Context, q querier, evs []*callbackd.Event, cbs 
 	}
 	var failed []callbackd.DeliveryID
 	for i, p := range places {
-		if p.state != callbackd.Delivered && p.attempts > 0 {
+		if p.State != callbackd.Delivered && p.Attempts > 0 {
 			failed = append(failed, ids[i])
 		}
 	}
@@ -217,7 +217,7 @@ func withDeliveries(ctx context.Context, q querier, evs []*callbackd.Event, cbs 
 		out[i].Event = ev
 		for range ev.Targets {
 			id, p := ids[at], places[at]
-			out[i].Deliveries = append(out[i].Deliveries, store.DeliveryView{ID: id, Callback: cbs.known[id.Callback], State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since, Last: last[id]})
+			out[i].Deliveries = append(out[i].Deliveries, store.DeliveryView{ID: id, Callback: cbs.known[id.Callback], DeliveryState: p, Last: last[id]})
 			at++
 		}
 	}

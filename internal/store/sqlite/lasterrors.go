@@ -22,24 +22,6 @@ func (t *tx) keepLastError(id callbackd.DeliveryID, n int64, a *callbackd.Attemp
 	return t.query("DELETE FROM last_errors WHERE event_id = ? AND callback_no = ?", nil, int64(id.Event), int64(id.Callback))
 }
 
-// lastErrors returns the numbers of a callback's last errors that are wanted.
-// It steps from one to the next through the index.
-func (d *db) lastErrors(no callbackd.CallbackID, wanted func(codec.LastError) bool) (out []int64, err error) {
-	for last := int64(0); ; {
-		found := false
-		err := d.query("SELECT error FROM last_errors WHERE callback_no = ? AND error > ? ORDER BY error LIMIT 1", func(st *sqlite3.Stmt) error {
-			last, found = st.ColumnInt64(0), true
-			return nil
-		}, int64(no), last)
-		if err != nil || !found {
-			return out, err
-		}
-		if wanted(codec.ReadLastError(last)) {
-			out = append(out, last)
-		}
-	}
-}
-
 // lastAttempt returns the last attempt of a delivery without headers and body;
 // nil when there is none.
 func (d *db) lastAttempt(id callbackd.DeliveryID) (a *callbackd.Attempt, err error) {

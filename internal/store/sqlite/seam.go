@@ -27,6 +27,7 @@ var dialect = core.Dialect{
 
 	KeyEvents:     "key_events CROSS JOIN events USING (key_no, id)",
 	SessionEvents: "session_events CROSS JOIN events USING (key_no, session, sequence, id)",
+	SessionIndex:  "session_events",
 	SessionOrder:  "key_no, session, sequence",
 }
 
@@ -81,6 +82,21 @@ func (d seam) Flush(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Horizon is part of [core.Driver]. Ids grow in the order of commits, so every
+// event up to the newest one is there to stay. It is the newest of the key, or
+// the newest that retention took: that of all keys would tell how often others
+// publish.
+func (d seam) Horizon(ctx context.Context, key callbackd.KeyID) (newest callbackd.EventID, err error) {
+	if err := d.Flush(ctx); err != nil {
+		return 0, err
+	}
+	err = d.Read(ctx, func(tx core.Tx) error {
+		return tx.Query("SELECT max(coalesce((SELECT max(id) FROM key_events WHERE key_no = $1), 0), coalesce((SELECT newest FROM removed_events WHERE key_no = $1), 0))",
+			func(row core.Row) error { return row.Scan(&newest) }, key)
+	})
+	return newest, err
 }
 
 // RemoveIndexes is part of [core.Driver].

@@ -226,12 +226,12 @@ func (d *db) deliveriesOf(ev *callbackd.Event, cbs *keyCallbacks) (out []store.D
 			return nil, err
 		}
 		var last *callbackd.Attempt
-		if p.state != callbackd.Delivered && p.attempts > 0 {
+		if p.State != callbackd.Delivered && p.Attempts > 0 {
 			if last, err = d.lastAttempt(id); err != nil {
 				return nil, err
 			}
 		}
-		out = append(out, store.DeliveryView{Last: last, ID: id, Callback: cb.Callback, State: p.state, Attempts: p.attempts, Due: p.due, Manual: p.manual, Replay: p.replay, Since: p.since})
+		out = append(out, store.DeliveryView{Last: last, ID: id, Callback: cb.Callback, DeliveryState: p})
 	}
 	return out, nil
 }

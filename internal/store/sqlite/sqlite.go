@@ -4,8 +4,9 @@
 // The write-ahead log is synced at every commit (synchronous=FULL); with
 // NORMAL a power cut loses acknowledged events. One goroutine owns the one
 // connection that writes; a few query-only connections read. Deliveries that
-// have not ended are rows of one small table, so that what is pending needs
-// no scan at start and no mark to keep: docs/decisions.md has the figures.
+// have not ended are rows of one small table, except those of the newest events:
+// the events above a mark are in a buffer, which a start reads from the table of
+// events. docs/decisions.md has the figures.
 package sqlite
 
 import (

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -12,29 +11,6 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 )
-
-// lastSaid is the last event that was accepted before a time by its ClockTime; 0
-// when there is none.
-func (s *Store) lastSaid(ctx context.Context, before time.Time) (last callbackd.EventID, err error) {
-	err = s.read(ctx, func(d *db) error {
-		return d.query("SELECT id FROM events WHERE accepted_at < ? ORDER BY accepted_at DESC, id DESC LIMIT 1", func(st *sqlite3.Stmt) error {
-			last = callbackd.EventID(st.ColumnInt64(0))
-			return nil
-		}, before)
-	})
-	return last, err
-}
-
-// idRange is store.IDRange, widened where the clock ran ahead once. It comes
-// before the tail is asked.
-func (s *Store) idRange(ctx context.Context, since, until time.Time, after callbackd.EventID) (lo, hi int64, err error) {
-	lo, hi = store.IDRange(since, until, 0)
-	var last callbackd.EventID
-	if !until.IsZero() {
-		last, err = s.lastSaid(ctx, until)
-	}
-	return lo, store.WidenedTo(hi, last, after), err
-}
 
 // Check is part of [store.Upkeep]. It walks the events with their deliveries,
 // and then the other tables for rows that no event accounts for, in memory

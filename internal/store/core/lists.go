@@ -1,0 +1,275 @@
+package core
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+)
+
+// How many rows a list reads at a time. A page ends when it is full, and little
+// should be read in vain. Rows with data are larger.
+const (
+	listChunk = 512
+	dataChunk = 64
+)
+
+// eventRange names events of a key or of all keys, or of one session, with ids in
+// [lo, hi).
+type eventRange struct {
+	key     callbackd.KeyID
+	session string
+	lo, hi  int64
+	dataOf  int64 // whose data is read: a type's number, anyType or noType
+}
+
+// What dataOf may be instead of a type's number.
+const (
+	anyType = -1
+	noType  = -2
+)
+
+// chunk returns how many events to read at a time for a page of limit.
+func (r *eventRange) chunk(limit int) int {
+	if r.dataOf == anyType {
+		return min(dataChunk, limit+1)
+	}
+	return listChunk
+}
+
+const selectEvents = "SELECT " + eventColumns + ", CASE WHEN $4 = -1 OR type = $4 THEN data END FROM "
+
+// newest returns the newest limit events of a range, newest first.
+func (s *Store) newest(tx Tx, r eventRange, limit int) (evs []*callbackd.Event, err error) {
+	switch {
+	case r.session != "" && r.key == store.AllKeys:
+		return s.newestOfSession(tx, r, limit)
+	case r.session != "":
+		return s.eventsOf(tx, s.d.SessionEvents+" WHERE id >= $1 AND id < $2 AND key_no = $5 AND session = $6 ORDER BY "+newestOrder(s.d.SessionOrder),
+			r, limit, r.key, r.session)
+	case r.key == store.AllKeys:
+		return s.eventsOf(tx, "events WHERE id >= $1 AND id < $2 ORDER BY id DESC", r, limit)
+	}
+	return s.eventsOf(tx, s.d.KeyEvents+" WHERE id >= $1 AND id < $2 AND key_no = $5 ORDER BY key_no DESC, id DESC", r, limit, r.key)
+}
+
+// oldest returns the oldest limit events of a range of one key, oldest first.
+func (s *Store) oldest(tx Tx, r eventRange, limit int) (evs []*callbackd.Event, err error) {
+	if r.session != "" {
+		return s.eventsOf(tx, s.d.SessionEvents+" WHERE id >= $1 AND id < $2 AND key_no = $5 AND session = $6 ORDER BY "+s.d.SessionOrder,
+			r, limit, r.key, r.session)
+	}
+	return s.eventsOf(tx, s.d.KeyEvents+" WHERE id >= $1 AND id < $2 AND key_no = $5 ORDER BY key_no, id", r, limit, r.key)
+}
+
+// newestOfSession is newest for the sessions of that name of all keys. Keys that
+// have one are few: each is asked for its newest.
+func (s *Store) newestOfSession(tx Tx, r eventRange, limit int) (all []*callbackd.Event, err error) {
+	keys, err := s.keysWith(tx, r.session)
+	for _, r.key = range keys {
+		evs, err := s.newest(tx, r, limit)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, evs...)
+	}
+	slices.SortFunc(all, func(a, b *callbackd.Event) int { return cmp.Compare(b.ID, a.ID) })
+	return all[:min(len(all), limit)], err
+}
+
+// keysWith returns the keys that have events of a session.
+func (s *Store) keysWith(tx Tx, session string) (keys []callbackd.KeyID, err error) {
+	err = tx.Query("SELECT k.no FROM keys k WHERE (SELECT 1 FROM "+s.d.SessionIndex+" e WHERE e.key_no = k.no AND e.session = $1 LIMIT 1) IS NOT NULL", func(row Row) error {
+		var key callbackd.KeyID
+		err := row.Scan(&key)
+		keys = append(keys, key)
+		return err
+	}, session)
+	return keys, err
+}
+
+func (s *Store) eventsOf(tx Tx, from string, r eventRange, limit int, more ...any) (evs []*callbackd.Event, err error) {
+	args := append([]any{r.lo, r.hi, limit, r.dataOf}, more...)
+	err = tx.Query(selectEvents+from+" LIMIT $3", func(row Row) error {
+		var data []byte
+		ev, err := scanEvent(row, &data)
+		ev.Data = data
+		evs = append(evs, ev)
+		return err
+	}, args...)
+	return evs, err
+}
+
+// eventByID reads one event with its data; nil when there is none.
+func (s *Store) eventByID(tx Tx, id callbackd.EventID) (ev *callbackd.Event, err error) {
+	err = tx.Query("SELECT "+eventColumns+", data FROM events WHERE id = $1", func(row Row) error {
+		var data []byte
+		ev, err = scanEvent(row, &data)
+		ev.Data = data
+		return err
+	}, id)
+	if err != nil || ev == nil {
+		return nil, err
+	}
+	return ev, s.addLateTargets(tx, []*callbackd.Event{ev})
+}
+
+func noEvent(id callbackd.EventID) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
+}
+
+// Event is part of [store.Events].
+func (s *Store) Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (ev *callbackd.Event, err error) {
+	err = s.db.Read(ctx, func(tx Tx) error {
+		ev, err = s.eventByID(tx, id)
+		if err == nil && (ev == nil || key != store.AllKeys && ev.Key != key) {
+			err = noEvent(id)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ev, nil
+}
+
+// eventPager gathers a page of events.
+type eventPager struct {
+	q     store.EventQuery
+	limit int
+	page  store.EventPage
+	seen  int
+	size  int
+}
+
+// take adds an event to the page unless the page is full. It returns false then:
+// the event belongs to the next page.
+func (p *eventPager) take(ev *callbackd.Event) bool {
+	if len(p.page.Events) == p.limit || p.size >= store.MaxPageData || p.seen == store.MaxScan {
+		return false
+	}
+	p.seen++
+	if (p.q.Type == "" || ev.Type == p.q.Type) && store.AcceptedWithin(ev, p.q.Since, p.q.Until) {
+		p.size += len(ev.Data)
+		p.page.Events = append(p.page.Events, ev)
+	}
+	return true
+}
+
+func newEventPager(q store.EventQuery) *eventPager {
+	return &eventPager{q: q, limit: min(max(q.Limit, 1), store.MaxPage)}
+}
+
+// ranged returns what the query chooses, without its cursor.
+func (p *eventPager) ranged(tx Tx) (r eventRange, err error) {
+	r = eventRange{key: p.q.Key, session: p.q.Session, dataOf: anyType}
+	if p.q.Type != "" {
+		r.dataOf = codec.TypeNo(p.q.Type)
+	}
+	r.lo, r.hi, err = idRange(tx, p.q.Since, p.q.Until, 0)
+	return r, err
+}
+
+// ListEvents is part of [store.Events].
+func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
+	if !storable(q.Session) {
+		return page, nil
+	}
+	if err := s.db.Flush(ctx); err != nil {
+		return page, err
+	}
+	err = s.db.Read(ctx, func(tx Tx) error {
+		p := newEventPager(q)
+		if err := s.fillNewest(tx, p); err != nil {
+			return err
+		}
+		page = p.page
+		return s.addLateTargets(tx, page.Events)
+	})
+	return page, err
+}
+
+// fillNewest fills a page of a list that begins with the newest events.
+func (s *Store) fillNewest(tx Tx, p *eventPager) error {
+	r, err := p.ranged(tx)
+	if err != nil {
+		return err
+	}
+	if p.q.After != 0 {
+		r.hi = min(r.hi, int64(p.q.After))
+	}
+	for {
+		chunk := r.chunk(p.limit)
+		evs, err := s.newest(tx, r, chunk)
+		if err != nil {
+			return err
+		}
+		for _, ev := range evs {
+			if !p.take(ev) {
+				p.page.Next = callbackd.EventID(r.hi)
+				return nil
+			}
+			r.hi = int64(ev.ID)
+		}
+		if len(evs) < chunk {
+			return nil
+		}
+	}
+}
+
+// EventsAfter is part of [store.Events].
+func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
+	last, err := s.db.Horizon(ctx, q.Key)
+	if err != nil {
+		return page, err
+	}
+	err = s.db.Read(ctx, func(tx Tx) error {
+		p := newEventPager(q)
+		if err := s.fillOldest(tx, p, last); err != nil {
+			return err
+		}
+		page = p.page
+		if err := s.addLateTargets(tx, page.Events); err != nil {
+			return err
+		}
+		// This comes last: what retention takes meanwhile was read, or is told.
+		return tx.Query("SELECT newest, removals FROM removed_events WHERE key_no = $1", func(row Row) error {
+			return row.Scan(&page.Removed.Newest, &page.Removed.Times)
+		}, q.Key)
+	})
+	return page, err
+}
+
+// fillOldest fills a page of a list that begins with the oldest events after its
+// cursor and ends with last.
+func (s *Store) fillOldest(tx Tx, p *eventPager, last callbackd.EventID) error {
+	p.page.Next = max(p.q.After, last)
+	if !storable(p.q.Session) {
+		return nil
+	}
+	r, err := p.ranged(tx)
+	if err != nil {
+		return err
+	}
+	r.lo, r.hi = max(r.lo, int64(p.q.After)+1), min(r.hi, int64(last)+1)
+	for {
+		chunk := r.chunk(p.limit)
+		evs, err := s.oldest(tx, r, chunk)
+		if err != nil {
+			return err
+		}
+		for _, ev := range evs {
+			if !p.take(ev) {
+				p.page.Next = callbackd.EventID(r.lo - 1)
+				return nil
+			}
+			r.lo = int64(ev.ID) + 1
+		}
+		if len(evs) < chunk {
+			return nil
+		}
+	}
+}

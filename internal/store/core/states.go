@@ -1,0 +1,136 @@
+package core
+
+import (
+	"fmt"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+)
+
+// states returns where deliveries stand. A delivery that does not exist has an
+// empty state. ended tells which callbacks are owed nothing any more.
+func (s *Store) states(tx Tx, evs map[callbackd.EventID]*callbackd.Event, ids []callbackd.DeliveryID, ended func(callbackd.CallbackID) bool) (map[callbackd.DeliveryID]callbackd.DeliveryState, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list := pairs(ids)
+	rows := make(map[callbackd.DeliveryID]callbackd.DeliveryRows, len(ids))
+	err := tx.Query("SELECT p.callback_no, p.event_id, p.attempts, p.due, p.manual, p.replay, p.first_failed_at FROM "+s.d.Pairs("$1")+
+		s.d.Lookup("pending", "p", "p.callback_no = o.callback_no AND p.event_id = o.event_id"), func(row Row) error {
+		var d callbackd.Delivery
+		err := row.Scan(&d.ID.Callback, &d.ID.Event, &d.Attempts, &d.Due, &d.Manual, &d.Replay, &d.FirstFailedAt)
+		d.Event = evs[d.ID.Event]
+		rows[d.ID] = callbackd.DeliveryRows{Pending: &d}
+		return err
+	}, list)
+	if err != nil {
+		return nil, err
+	}
+	err = tx.Query("SELECT a.callback_no, a.event_id, a.n, a.version, a.state FROM "+s.d.Pairs("$1")+s.newestAttempt("true"), func(row Row) error {
+		var id callbackd.DeliveryID
+		var last callbackd.AttemptRow
+		err := row.Scan(&id.Callback, &id.Event, &last.Number, &last.Version, &last.State)
+		rows[id] = callbackd.DeliveryRows{Pending: rows[id].Pending, Last: last}
+		return err
+	}, list)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[callbackd.DeliveryID]callbackd.DeliveryState, len(rows))
+	for id, of := range rows {
+		out[id] = callbackd.StateOf(of, ended(id.Callback))
+	}
+	return out, nil
+}
+
+// newestAttempt joins the newest row of attempts, a, that cond admits with each
+// delivery o.
+func (s *Store) newestAttempt(cond string) string {
+	return s.d.Lookup("attempts", "a", `a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.n = (
+		SELECT n FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no AND `+cond+` ORDER BY event_id DESC, callback_no DESC, n DESC LIMIT 1)`)
+}
+
+// lastAttempts returns the last attempts of deliveries without headers and
+// bodies. One that was never tried is not among them.
+func (s *Store) lastAttempts(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.DeliveryID]*callbackd.Attempt, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	last := make(map[callbackd.DeliveryID]*callbackd.Attempt, len(ids))
+	sql := fmt.Sprintf("SELECT a.callback_no, a.event_id, a.n, a.version, a.state, substr(a.detail, 1, %d) FROM ", codec.HeadBytes)
+	err := tx.Query(sql+s.d.Pairs("$1")+s.newestAttempt("version > 0"), func(row Row) error {
+		var id callbackd.DeliveryID
+		var a callbackd.Attempt
+		var detail []byte
+		err := row.Scan(&id.Callback, &id.Event, &a.Number, &a.Version, &a.State, &detail)
+		if err != nil {
+			return err
+		}
+		state := a.State
+		err = damaged(codec.ReadHead(detail, &a))
+		a.State = state
+		last[id] = &a
+		return err
+	}, pairs(ids))
+	return last, err
+}
+
+// listedCallbacks are the callbacks that a list needs, as it shows them: without
+// secrets, headers and payload. Each is read when the list comes to it, so one
+// that was deleted costs nothing unless it is shown.
+type listedCallbacks struct {
+	q     store.DeliveryQuery                          // its Key, Callback and Type choose
+	known map[callbackd.CallbackID]*callbackd.Callback // nil: the query does not choose it
+}
+
+func newListedCallbacks(q store.DeliveryQuery) *listedCallbacks {
+	return &listedCallbacks{q: q, known: map[callbackd.CallbackID]*callbackd.Callback{}}
+}
+
+// load reads the callbacks that where names. One whose key was revoked has
+// ended with it.
+func (l *listedCallbacks) load(tx Tx, where string, args ...any) error {
+	return tx.Query(`SELECT c.no, c.key_no, c.type, c.name, c.deleted_at, k.revoked_at, v.url
+		FROM callbacks c JOIN keys k ON k.no = c.key_no JOIN callback_versions v ON v.callback_no = c.no AND v.version = c.version
+		WHERE `+where, func(row Row) error {
+		var cb callbackd.Callback
+		var event int64
+		var key callbackd.Key
+		err := row.Scan(&cb.ID, &cb.Key, &event, &cb.Name, &cb.DeletedAt, &key.RevokedAt, &cb.URL)
+		cb.Event = codec.Type(event)
+		if key.Revoked() && (cb.DeletedAt.IsZero() || key.RevokedAt.Before(cb.DeletedAt)) {
+			cb.DeletedAt = key.RevokedAt
+		}
+		if l.chooses(&cb) {
+			l.known[cb.ID] = &cb
+		}
+		return err
+	}, args...)
+}
+
+func (l *listedCallbacks) chooses(cb *callbackd.Callback) bool {
+	return (l.q.Key == store.AllKeys || cb.Key == l.q.Key) &&
+		(l.q.Callback == 0 || cb.ID == l.q.Callback) &&
+		(l.q.Type == "" || cb.Event == l.q.Type)
+}
+
+// need reads those of the callbacks that are not known yet.
+func (l *listedCallbacks) need(tx Tx, d *Dialect, ids []callbackd.CallbackID) error {
+	var missing []callbackd.CallbackID
+	for _, id := range ids {
+		if _, ok := l.known[id]; !ok {
+			l.known[id] = nil
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return l.load(tx, "c.no "+d.In("$1"), missing)
+}
+
+// ended tells whether a callback that was read is owed nothing any more.
+func (l *listedCallbacks) ended(id callbackd.CallbackID) bool {
+	return l.known[id] != nil && l.known[id].Deleted()
+}
