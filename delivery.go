@@ -17,6 +17,9 @@ const (
 	Canceled  State = "canceled" // its callback was deleted or its key revoked
 )
 
+// States lists the states of a delivery.
+var States = []State{Pending, Delivered, Failed, Canceled}
+
 // Terminal reports whether the delivery has ended.
 func (s State) Terminal() bool { return s == Delivered || s == Failed || s == Canceled }
 

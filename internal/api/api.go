@@ -5,13 +5,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +19,7 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/front"
+	"callbackd/internal/request"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 	"callbackd/internal/view"
@@ -61,7 +62,7 @@ type API struct {
 // New makes the API.
 func New(o Options) *API {
 	if o.Tests == nil {
-		o.Tests = &callbacks.Limiter{}
+		o.Tests = callbacks.NewLimiter()
 	}
 	if o.Calls == nil {
 		o.Calls = noCalls{}
@@ -125,7 +126,7 @@ func (a *API) handler(r route) http.Handler {
 		return r.itself
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if _, err := readQuery(req, r.params); err != nil {
+		if _, err := request.Query(req.URL.RawQuery, r.params); err != nil {
 			a.fail(w, req, err)
 			return
 		}
@@ -155,22 +156,22 @@ func (a *API) routes() []route {
 		{pattern: "POST /v1/callbacks/{event}/test", params: nameParams, signed: a.testCallback},
 
 		{pattern: "POST /v1/events", itself: a.signedPublish},
-		{pattern: "GET /v1/events", params: eventsParams, signed: a.listEvents},
-		{pattern: "GET /v1/events/stream", params: streamParams, signed: a.stream},
+		{pattern: "GET /v1/events", params: eventsParams(), signed: a.listEvents},
+		withQuery("GET /v1/events/stream", a.stream, streamFields),
 		{pattern: "GET /v1/events/{id}", signed: a.getEvent},
-		{pattern: "GET /v1/events/{id}/explain", params: explainParams, signed: a.explainEvent},
-		{pattern: "GET /v1/deliveries", params: deliveryParams, signed: a.listDeliveries},
-		{pattern: "GET /v1/deliveries/{id}", params: []string{"before"}, signed: a.getDelivery},
+		{pattern: "GET /v1/events/{id}/explain", params: []string{"callback"}, signed: a.explainEvent},
+		withQuery("GET /v1/deliveries", a.listDeliveries, deliveryFields),
+		withQuery("GET /v1/deliveries/{id}", a.getDelivery, attemptsFields),
 		{pattern: "POST /v1/deliveries/{id}/retry", signed: a.retryDelivery},
 		{pattern: "GET /v1/deliveries/{id}/explain", signed: a.explainDelivery},
 
 		{pattern: "POST /v1/replays", signed: a.createReplay},
-		{pattern: "GET /v1/replays", params: pageParams, signed: a.listReplays},
+		withQuery("GET /v1/replays", a.listReplays, replayListFields),
 		{pattern: "GET /v1/replays/{id}", signed: a.getReplay},
 		{pattern: "DELETE /v1/replays/{id}", signed: a.setReplay(callbackd.ReplayCanceled)},
 		{pattern: "POST /v1/replays/{id}/pause", signed: a.setReplay(callbackd.ReplayPaused)},
 		{pattern: "POST /v1/replays/{id}/resume", signed: a.setReplay(callbackd.ReplayRunning)},
-		{pattern: "GET /v1/logs", params: logParams, signed: a.listLogs},
+		withQuery("GET /v1/logs", a.listLogs, logFields),
 	}, a.sessionRoutes()...)
 }
 
@@ -216,12 +217,11 @@ func (a *API) unrouted(w http.ResponseWriter, r *http.Request) {
 // call is one authenticated request.
 type call struct {
 	*http.Request
-	key    *callbackd.Key
-	query  url.Values
-	once   *store.Once // what its Idempotency-Key asks for; nil without one
-	sent   *[]byte     // the body, once it was read
-	asJSON *[]byte     // the body's text, once it was unpacked
-	form   []formField // of a body that was read as a form
+	key      *callbackd.Key
+	query    request.Object
+	once     *store.Once   // what its Idempotency-Key asks for; nil without one
+	sent     *[]byte       // the body, once it was read
+	unpacked *request.Body // the body's text, once it was unpacked
 }
 
 func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
@@ -390,13 +390,15 @@ func (c *call) eventParam() (callbackd.EventType, error) {
 }
 
 func (c *call) noCallback(ev callbackd.EventType) error {
-	return keyed{callbackd.Errorf(callbackd.KindNotFound, "Your API Key does not have callback setting for the event %s.", clip(string(ev), 100)), c.key.APIKey}
+	return keyed{callbackd.Errorf(callbackd.KindNotFound, "Your API Key does not have callback setting for the event %s.", callbackd.Clip(string(ev), 100)), c.key.APIKey}
 }
 
 // nameParam is ?name=, by default the callback PAVE clients make.
 func (c *call) nameParam() string {
-	if name := c.query.Get("name"); name != "" {
-		return name
+	name, ok := c.query.Get("name")
+	if !ok {
+		return callbackd.DefaultName
 	}
-	return callbackd.DefaultName
+	text, _ := name.JSON.Text()
+	return cmp.Or(text, callbackd.DefaultName)
 }

@@ -9,29 +9,18 @@ import (
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/request"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
-// show is a callback as its key sees it.
-func (a *API) show(cb *callbackd.Callback) wire.Callback {
-	out := wire.Callback{Event: string(cb.Event), URL: cb.URL, Method: cb.Method, Headers: wire.Headers{}, Payload: cb.Payload}
-	for _, h := range cb.Headers {
-		v := h.Value.Reveal()
-		if a.MaskHeaders {
-			v = callbackd.Mask
-		}
-		out.Headers = append(out.Headers, wire.Header{Name: h.Name, Value: v})
-	}
-	if cb.Name != callbackd.DefaultName {
-		out.Name = cb.Name
-	}
-	return out
-}
+func (a *API) show(cb *callbackd.Callback) wire.Callback { return view.Callback(cb, a.MaskHeaders) }
 
-func (a *API) flat(c *call, cb *callbackd.Callback) wire.Callback {
+// withKey returns a callback with its API key, as POST and PUT answer.
+func (a *API) withKey(c *call, cb *callbackd.Callback) wire.Callback {
 	out := a.show(cb)
 	out.APIKey = c.key.APIKey
 	return out
@@ -42,27 +31,24 @@ func (a *API) admit(c *call, cb *callbackd.Callback) error {
 	return callbacks.Admit(c.key, cb, a.RequireHTTPS)
 }
 
-// setting reads the members of a body. PAVE's message for what is missing is
-// kept to the letter, unless a form was read: whoever did not know that they
-// sent one is told so.
-func (c *call) setting(members []strictjson.Member, needEvent bool) (callbackd.Callback, error) {
-	cb, err := callbacks.Read(members, needEvent)
-	if errors.Is(err, callbacks.ErrMissing) && len(c.form) > 0 {
-		names := make([]string, len(c.form))
-		for i, f := range c.form {
-			names[i] = f.name
-		}
-		return cb, invalid("Missing required fields. The body was read as a form, and has %s.", clip(strings.Join(names, ", "), 200))
+// setting reads a callback's setting from the body. PAVE's message for missing
+// fields stands alone, except that a client which sent a form, perhaps without
+// knowing it, is told so.
+func (c *call) setting(w http.ResponseWriter, needEvent bool) (callbackd.Callback, error) {
+	_, body, err := c.object(w)
+	if err != nil {
+		return callbackd.Callback{}, err
+	}
+	cb, err := callbacks.Read(body, needEvent)
+	if errors.Is(err, callbacks.ErrMissing) && len(c.unpacked.Form) > 0 {
+		names := strings.Join(c.unpacked.Form, ", ")
+		return cb, callbackd.Invalid("Missing required fields. The body was read as a form, and has %s.", callbackd.Clip(names, 200))
 	}
 	return cb, err
 }
 
 func (a *API) createCallback(w http.ResponseWriter, c *call) error {
-	_, members, err := c.object(w)
-	if err != nil {
-		return err
-	}
-	b, err := c.setting(members, true)
+	b, err := c.setting(w, true)
 	if err != nil {
 		return err
 	}
@@ -81,9 +67,9 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) {
 		if !sameSetting(cb, &b) {
-			return nil, keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already; PUT /v1/callbacks/%s updates it.", cb.Event, cb.Event), c.key.APIKey}
+			return nil, keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already. PUT /v1/callbacks/%s updates it.", cb.Event, cb.Event), c.key.APIKey}
 		}
-		return marshal(a.flat(c, cb))
+		return marshal(a.withKey(c, cb))
 	}
 	cb, _, err := a.Store.CreateCallback(once(c, http.StatusOK, show), b, time.Now())
 	if err != nil {
@@ -173,22 +159,18 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	_, members, err := c.object(w)
-	if err != nil {
-		return err
-	}
-	b, err := c.setting(members, false)
+	b, err := c.setting(w, false)
 	if err != nil {
 		return err
 	}
 	if b.Event != "" && b.Event != ev {
-		return invalid("event in the body is %s, but the path names %s; leave it out or make them equal.", b.Event, ev)
+		return callbackd.Invalid("event in the body is %s, but the path names %s. Leave it out or make them equal.", b.Event, ev)
 	}
-	if name := c.nameParam(); b.Name != callbackd.DefaultName && b.Name != name {
-		return invalid("name in the body is %s, but the query names %s; a callback cannot be renamed.", b.Name, name)
-	} else {
-		b.Name = name
+	name := c.nameParam()
+	if b.Name != callbackd.DefaultName && b.Name != name {
+		return callbackd.Invalid("name in the body is %s, but the query names %s. A callback cannot be renamed.", b.Name, name)
 	}
+	b.Name = name
 	if err := a.admit(c, &b); err != nil {
 		return err
 	}
@@ -202,14 +184,14 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
 		return err
 	}
-	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(a.flat(c, cb)) }
+	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(a.withKey(c, cb)) }
 	cb, err := a.Store.ReplaceCallback(once(c, http.StatusOK, show), b, time.Now())
 	if err != nil {
 		return c.missing(err, ev)
 	}
 	a.Dispatcher.CallbackChanged(cb.ID)
 	a.advise(w, cb)
-	answer(w, http.StatusOK, a.flat(c, cb))
+	answer(w, http.StatusOK, a.withKey(c, cb))
 	return nil
 }
 
@@ -239,23 +221,12 @@ func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-func (c *call) policy(cb *callbackd.Callback) wire.Policy {
-	p := cb.Policy.WithDefaults()
-	out := wire.Policy{APIKey: c.key.APIKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.ID), Timeout: p.Timeout.String(),
-		Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive, Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At)}
-	out.ClosedUntil = timeOrNull(cb.StillClosed(time.Now()))
-	for _, d := range p.Retry {
-		out.Retry = append(out.Retry, d.String())
-	}
-	return out
-}
-
 func (a *API) getPolicy(w http.ResponseWriter, c *call) error {
 	cb, err := a.one(c)
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, c.policy(cb))
+	answer(w, http.StatusOK, view.Policy(cb, c.key.APIKey, time.Now()))
 	return nil
 }
 
@@ -282,12 +253,12 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	_, members, err := c.object(w)
+	_, body, err := c.object(w)
 	if err != nil {
 		return err
 	}
-	keep, err := readKeep(members)
-	if err != nil {
+	keep := callbacks.DefaultKeep
+	if err := body.Read(request.Duration("keep", &keep, 0, callbacks.MaxKeep)); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -302,16 +273,6 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 	a.Dispatcher.CallbackChanged(cb.ID)
 	a.answerSecret(w, c, cb)
 	return nil
-}
-
-// readKeep reads the optional body of a rotation.
-func readKeep(members []strictjson.Member) (time.Duration, error) {
-	for _, m := range members {
-		if m.Name == "keep" && !m.Value.IsNull() {
-			return callbacks.ReadDuration("keep", m.Value, 0, callbacks.MaxKeep)
-		}
-	}
-	return callbacks.DefaultKeep, nil
 }
 
 func (a *API) pauseCallback(w http.ResponseWriter, c *call) error {
@@ -330,20 +291,14 @@ func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error 
 	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
 		return err
 	}
-	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.policy(cb)) }
+	show := func(cb *callbackd.Callback) ([]byte, error) {
+		return marshal(view.Policy(cb, c.key.APIKey, time.Now()))
+	}
 	cb, err := a.Store.PauseCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), p)
 	if err != nil {
 		return c.missing(err, ev)
 	}
 	a.Dispatcher.CallbackChanged(cb.ID)
-	answer(w, http.StatusOK, c.policy(cb))
+	answer(w, http.StatusOK, view.Policy(cb, c.key.APIKey, time.Now()))
 	return nil
-}
-
-func timeOrNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
 }

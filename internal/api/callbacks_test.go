@@ -73,7 +73,7 @@ func TestMissingRequiredFields(t *testing.T) {
 func TestFaultsOfASetting(t *testing.T) {
 	s := start(t)
 	for member, says := range map[string][]string{
-		`"event":"SESSION:DONE"`:              {`event "SESSION:DONE"`, "SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE, SESSION:NOTE_INSERT, SESSION:SMS_REQUESTED"},
+		`"event":"SESSION:DONE"`:              {`event "SESSION:DONE"`, "SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE, SESSION:NOTE_INSERT or SESSION:SMS_REQUESTED"},
 		`"event":"session:complete"`:          {`event "session:complete"`},
 		`"event":7`:                           {"event must be a string"},
 		`"url":7`:                             {"url must be a string"},
@@ -85,8 +85,8 @@ func TestFaultsOfASetting(t *testing.T) {
 		`"url":"https://a.example/ x"`:        {"url must not contain spaces"},
 		`"url":"https://a.example:99999/"`:    {"url has a port"},
 		`"url":"https://127.1/"`:              {"url has a host that looks like a number"},
-		`"method":"HEAD"`:                     {`method "HEAD" is not allowed`, "POST, PUT, PATCH, GET, DELETE"},
-		`"method":7`:                          {"method must be a string"},
+		`"method":"HEAD"`:                     {`method "HEAD" is not supported`, "POST, PUT, PATCH, GET or DELETE"},
+		`"method":7`:                          {`method "7" is not supported`},
 		`"headers":"x"`:                       {"headers must be a JSON object", "or a string that holds one"},
 		`"headers":{"A":{}}`:                  {`headers has a value for "A" that is not a string`},
 		`"headers":{"A B":"x"}`:               {`headers has a name "A B" that HTTP does not allow`},
@@ -95,7 +95,7 @@ func TestFaultsOfASetting(t *testing.T) {
 		`"headers":{"A":"é"}`:                 {"headers has a value for A", "visible ASCII"},
 		`"headers":{"A":" x"}`:                {"headers has a value for A"},
 		`"payload":7`:                         {"payload must be a JSON object"},
-		`"payload":"{\"a\":1,\"a\":2}"`:       {"payload must be a JSON object", "duplicate"},
+		`"payload":"{\"a\":1,\"a\":2}"`:       {"payload is not valid JSON", "duplicate"},
 		`"name":"a/b"`:                        {"name must be 1 to 64 letters"},
 		`"timeout":"90s"`:                     {"timeout must be a duration from 1s to 1m,"},
 		`"timeout":0.5`:                       {"timeout must be a duration"},
@@ -171,7 +171,7 @@ func theSameSettingAgain(t *testing.T, on func(*setup)) {
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"concurrency":31}`,
 		`{"event":"SESSION:COMPLETE","url":"https://a.example/","headers":{"A":"1","B":"2"},"payload":{"x":1},"retry":["0s"]}`,
 	} {
-		s.call("POST", "/v1/callbacks", other).is(409, `{"api_key":"KEY","message":"Your API Key has another callback setting for the event SESSION:COMPLETE already; PUT /v1/callbacks/SESSION:COMPLETE updates it."}`)
+		s.call("POST", "/v1/callbacks", other).is(409, `{"api_key":"KEY","message":"Your API Key has another callback setting for the event SESSION:COMPLETE already. PUT /v1/callbacks/SESSION:COMPLETE updates it."}`)
 	}
 	if r := s.call("POST", "/v1/callbacks", first); r.body != want {
 		t.Errorf("a 409 changed the setting: %s", r.body)
@@ -249,7 +249,7 @@ func namesLetOneKeyKeepSeveral(t *testing.T, on func(*setup)) {
 		is(200, `{"api_key":"KEY","data":{"event":"SESSION:COMPLETE","url":"https://other.example/","method":"POST","headers":{},"payload":{},"name":"other.1"}}`)
 	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE?name=other.1", `{"url":"https://third.example/"}`).
 		is(200, `{"api_key":"KEY","event":"SESSION:COMPLETE","url":"https://third.example/","method":"POST","headers":{},"payload":{},"name":"other.1"}`)
-	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE?name=other.1", `{"url":"https://third.example/","name":"x"}`).says(400, "a callback cannot be renamed")
+	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE?name=other.1", `{"url":"https://third.example/","name":"x"}`).says(400, "A callback cannot be renamed")
 	s.call("GET", "/v1/callbacks/SESSION:COMPLETE?name=default", "").ok(200)
 	s.call("GET", "/v1/callbacks/SESSION:COMPLETE?name=nobody", "").ok(404)
 	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE?name=other.1", "").ok(200)

@@ -6,6 +6,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/front"
+	"callbackd/internal/request"
 	"callbackd/internal/store"
 )
 
@@ -65,7 +66,7 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 		}
 		c := &call{Request: r, key: key}
 		if err == nil {
-			c.query, err = readQuery(r, params)
+			c.query, err = request.Query(r.URL.RawQuery, params)
 		}
 		if err == nil {
 			err = a.prepareOnce(rec, c)
@@ -106,7 +107,7 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 		err = front.BeginCall(r, key.APIKey, front.Write)
 	}
 	if err == nil {
-		_, err = readQuery(r, nil)
+		_, err = request.Query(r.URL.RawQuery, nil)
 	}
 	if err == nil {
 		if err = a.publish(w, &call{Request: r, key: key}); err == nil {

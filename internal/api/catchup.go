@@ -4,16 +4,36 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/front"
+	"callbackd/internal/request"
 	"callbackd/internal/store"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
+
+// readerFields describes the query of GET /v1/events with after or wait.
+func readerFields(q *eventsQuery) []request.Field {
+	return []request.Field{
+		queryText("after", &q.from),
+		request.Seconds("wait", &q.wait, maxWait),
+		request.EventType("event", &q.Type),
+		queryText("session_key", &q.Session),
+		limitField(&q.Limit),
+	}
+}
+
+func streamFields(q *eventsQuery) []request.Field {
+	return []request.Field{
+		queryText("after", &q.from),
+		request.EventType("event", &q.Type),
+		queryText("session_key", &q.Session),
+	}
+}
 
 // Limits of those who wait for events.
 const (
@@ -58,21 +78,12 @@ func (w *waiting) enter(key callbackd.KeyID) (leave func(), err error) {
 
 // catchUp answers GET /v1/events?after=: what was accepted after a cursor,
 // oldest first. With wait it answers when there is something.
-func (a *API) catchUp(w http.ResponseWriter, c *call) error {
-	for name := range c.query {
-		if err := isParam(name, afterParams); err != nil {
-			return err
-		}
-	}
-	f, err := readFilter(c.query)
+func (a *API) catchUp(w http.ResponseWriter, c *call, f *eventsQuery) error {
+	at, err := a.begin(c, f.from)
 	if err != nil {
 		return err
 	}
-	at, err := a.begin(c, f.after)
-	if err != nil {
-		return err
-	}
-	q := store.EventQuery{Key: c.key.ID, Type: f.event, Session: f.session, After: at.after, Limit: f.limit}
+	q := store.EventQuery{Key: c.key.ID, Type: f.Type, Session: f.Session, After: at.after, Limit: f.Limit}
 	changed := make(<-chan struct{})
 	if f.wait > 0 {
 		leave, err := a.waiting.enter(c.key.ID)
@@ -119,7 +130,7 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 		next := at.String()
 		out := wire.EventList{Data: []wire.Event{}, Next: &next}
 		for _, ev := range page.Events {
-			out.Data = append(out.Data, showEvent(ev))
+			out.Data = append(out.Data, view.Event(ev))
 		}
 		answer(w, http.StatusOK, out)
 		return nil
@@ -129,18 +140,15 @@ func (a *API) catchUp(w http.ResponseWriter, c *call) error {
 // stream answers GET /v1/events/stream: server-sent events. It reads from the
 // store at the pace of its reader, so that a slow one costs a page of memory
 // and nothing else.
-func (a *API) stream(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.query)
-	if err != nil {
-		return err
-	}
+func (a *API) stream(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	if id := c.Header.Get("Last-Event-ID"); id != "" {
-		f.after = id
-	} else if f.after == "" {
-		f.after = afterNow
+		f.from = id
+	} else if f.from == "" {
+		f.from = afterNow
 	}
-	s := &stream{a: a, c: c, w: w, rc: http.NewResponseController(w), q: store.EventQuery{Key: c.key.ID, Type: f.event, Session: f.session, Limit: streamPage}}
-	if s.at, err = a.begin(c, f.after); err != nil {
+	var err error
+	s := &stream{a: a, c: c, w: w, rc: http.NewResponseController(w), q: store.EventQuery{Key: c.key.ID, Type: f.Type, Session: f.Session, Limit: streamPage}}
+	if s.at, err = a.begin(c, f.from); err != nil {
 		return err
 	}
 	s.q.After = s.at.after
@@ -242,7 +250,7 @@ func (s *stream) write(evs []*callbackd.Event, r store.Removed) bool {
 	}
 	defer front.ReleaseBytes(s.w)
 	for _, ev := range evs {
-		raw, err := marshal(showEvent(ev))
+		raw, err := marshal(view.Event(ev))
 		if err != nil {
 			return false
 		}
@@ -274,8 +282,3 @@ func (s *stream) flush() bool { return s.rc.Flush() == nil }
 
 // Close ends what waits for events, so that a server can stop.
 func (a *API) Close() { a.closeOnce.Do(func() { close(a.closing) }) }
-
-// afterIsGiven tells a reader's call from a list.
-func afterIsGiven(c *call) bool {
-	return slices.ContainsFunc([]string{"after", "wait"}, c.query.Has)
-}

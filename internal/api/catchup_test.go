@@ -55,7 +55,7 @@ func aReaderGoesFromNextToNextAndMissesNothing(t *testing.T, on func(*setup)) {
 	if ids, _ := s.after(begin + "&session_key=S1&event=SESSION:COMPLETE"); len(ids) != 2 {
 		t.Errorf("of one session: %v", ids)
 	}
-	for query, says := range map[string]string{"after=x": "after must be", "after=now&wait=31": "wait must be", "after=now&cursor=x": "not a parameter", "wait=1": "after must be"} {
+	for query, says := range map[string]string{"after=x": "after must be", "after=now&wait=31": "wait must be", "after=now&cursor=x": "Unknown parameter", "wait=1": "after must be"} {
 		s.call("GET", "/v1/events?"+query, "").says(400, says)
 	}
 }

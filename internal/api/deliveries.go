@@ -3,119 +3,37 @@ package api
 import (
 	"context"
 	"encoding/hex"
-	"fmt"
 	"math"
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/callbacks"
-	"callbackd/internal/signature"
+	"callbackd/internal/request"
 	"callbackd/internal/store"
 	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
-// filter is what the lists take as a query.
-type filter struct {
-	event        callbackd.EventType
-	session      string
-	state        callbackd.State
-	callback     callbackd.CallbackID
-	since, until time.Time
-	limit        int
-	cursor       string
-	fault        callbackd.Fault // of the last attempt
-	after        string          // of readers
-	wait         time.Duration
-	method, path string // of calls
+func deliveryFields(q *store.DeliveryQuery) []request.Field {
+	return []request.Field{
+		request.Choice("state", &q.State, callbackd.States),
+		request.CallbackID("callback", &q.Callback),
+		request.Status("status", &q.Status),
+		request.Choice("fault", &q.Fault, callbackd.Faults),
+		request.EventType("event", &q.Type),
+		queryText("session_key", &q.Session),
+		request.Time("since", &q.Since),
+		request.Time("until", &q.Until),
+		limitField(&q.Limit),
+		request.Cursor("cursor", &q.After, parseDeliveryCursor),
+	}
 }
 
-const defaultLimit = 50
-
-var errCursor = invalid("cursor is not one that a list gave; begin without it.")
-
-// readFilter reads the query of a list.
-func readFilter(q url.Values) (f filter, err error) {
-	f = filter{event: callbackd.EventType(strings.ToUpper(q.Get("event"))), session: q.Get("session_key"), state: callbackd.State(strings.ToLower(q.Get("state"))), cursor: q.Get("cursor"), limit: defaultLimit}
-	if f.event != "" && !f.event.Valid() {
-		return f, invalid("event %q is not supported; the supported events are %s.", clip(q.Get("event"), 100), callbacks.Types())
-	}
-	if f.state != "" && !f.state.Valid() {
-		return f, invalid("state must be pending, delivered, failed or canceled.")
-	}
-	for name, at := range map[string]*time.Time{"since": &f.since, "until": &f.until} {
-		if s := q.Get(name); s != "" {
-			if *at, err = signature.ParseTimestamp(s); err != nil || at.Before(time.Unix(0, 0)) {
-				return f, invalid("%s must be a time such as 2026-01-02T15:04:05Z, or Unix seconds.", name)
-			}
-		}
-	}
-	if s := q.Get("limit"); s != "" {
-		if f.limit, err = strconv.Atoi(s); err != nil || f.limit < 1 || f.limit > store.MaxPage {
-			return f, invalid("limit must be a number from 1 to %d.", store.MaxPage)
-		}
-	}
-	if s := q.Get("callback"); s != "" {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || n < 1 {
-			return f, invalid("callback must be a callback's number; GET /v1/callbacks/:event/policy shows it.")
-		}
-		f.callback = callbackd.CallbackID(n)
-	}
-	return f, f.more(q)
-}
-
-// readStatus reads the status of an answer, or the class of it; 0 for none.
-func readStatus(s string) (int, error) {
-	if s == "" {
-		return 0, nil
-	}
-	digits, class := strings.CutSuffix(strings.ToLower(s), "xx")
-	n, err := strconv.Atoi(digits)
-	if err != nil || class && (n < 1 || n > 5) || !class && (n < 100 || n > 599) {
-		return 0, invalid("status must be a status such as 404, or a class such as 5xx.")
-	}
-	return n, nil
-}
-
-// more reads what few lists have.
-func (f *filter) more(q url.Values) error {
-	f.after, f.path = q.Get("after"), q.Get("path")
-	f.method = strings.ToUpper(q.Get("method"))
-	if f.fault = callbackd.Fault(strings.ToLower(q.Get("fault"))); f.fault != "" && !slices.Contains(callbackd.Faults, f.fault) {
-		return invalid("fault must be one of %s.", strings.Join(strings.Fields(strings.Trim(fmt.Sprint(callbackd.Faults), "[]")), ", "))
-	}
-	if s := q.Get("wait"); s != "" {
-		n, err := strconv.Atoi(s)
-		if f.wait = time.Duration(n) * time.Second; err != nil || n < 0 || f.wait > maxWait {
-			return invalid("wait must be a number of seconds from 0 to %d.", int(maxWait.Seconds()))
-		}
-	}
-	return nil
-}
-
-func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.query)
-	if err != nil {
-		return err
-	}
-	status, err := readStatus(c.query.Get("status"))
-	if err != nil {
-		return err
-	}
-	q := store.DeliveryQuery{Key: c.key.ID, State: f.state, Type: f.event, Session: f.session, Callback: f.callback, Since: f.since, Until: f.until,
-		Status: status, Fault: f.fault, Limit: f.limit}
-	if f.cursor != "" {
-		if q.After, err = parseCursor(f.cursor); err != nil {
-			return err
-		}
-	}
-	page, err := a.Store.ListDeliveries(c.Context(), q)
+func (a *API) listDeliveries(w http.ResponseWriter, c *call, q *store.DeliveryQuery) error {
+	q.Key = c.key.ID
+	page, err := a.Store.ListDeliveries(c.Context(), *q)
 	if err != nil {
 		return err
 	}
@@ -131,41 +49,40 @@ func (a *API) listDeliveries(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// parseCursor also reads the cursor "everything of that event is done",
-// which names callback 0.
-func parseCursor(s string) (callbackd.DeliveryID, error) {
-	if rest, ok := strings.CutSuffix(s, "-0"); ok {
-		if id, ok := callbackd.ParseDeliveryID(rest + "-1"); ok && id.Event > 0 {
-			return callbackd.DeliveryID{Event: id.Event}, nil
-		}
+// parseDeliveryCursor reads the cursor of a list of deliveries. A page may end
+// with all deliveries of an event, which its cursor says with callback 0.
+func parseDeliveryCursor(s string) (callbackd.DeliveryID, bool) {
+	if event, ok := strings.CutSuffix(s, "-0"); ok {
+		id, ok := callbackd.ParseDeliveryID(event + "-1")
+		return callbackd.DeliveryID{Event: id.Event}, ok && id.Event > 0
 	}
 	id, ok := callbackd.ParseDeliveryID(s)
-	if !ok || id.Event == 0 {
-		return id, errCursor
-	}
-	return id, nil
+	return id, ok && id.Event > 0
 }
 
 func (a *API) deliveryID(c *call) (callbackd.DeliveryID, error) {
 	id, ok := callbackd.ParseDeliveryID(c.PathValue("id"))
 	if !ok {
-		return id, callbackd.Errorf(callbackd.KindNotFound, "There is no delivery %s.", clip(c.PathValue("id"), 60))
+		return id, callbackd.Errorf(callbackd.KindNotFound, "There is no delivery %s.", callbackd.Clip(c.PathValue("id"), 60))
 	}
 	return id, nil
 }
 
-func (a *API) getDelivery(w http.ResponseWriter, c *call) error {
+// attemptsPage names a page of a delivery's attempts.
+type attemptsPage struct {
+	before int // number of an attempt; 0: the newest ones
+}
+
+func attemptsFields(p *attemptsPage) []request.Field {
+	return []request.Field{request.Whole("before", &p.before, 1, math.MaxInt32)}
+}
+
+func (a *API) getDelivery(w http.ResponseWriter, c *call, p *attemptsPage) error {
 	id, err := a.deliveryID(c)
 	if err != nil {
 		return err
 	}
-	before := 0
-	if s := c.query.Get("before"); s != "" {
-		if before, err = strconv.Atoi(s); err != nil || before < 1 || before > math.MaxInt32 {
-			return invalid("before must be the number of an attempt, as earlier is in an answer.")
-		}
-	}
-	out, err := view.Describe(c.Context(), a.Store, a.Preview, c.key.ID, id, before)
+	out, err := view.Describe(c.Context(), a.Store, a.Preview, c.key.ID, id, p.before)
 	if err != nil {
 		return err
 	}
@@ -223,7 +140,7 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Tests.Allow(c.key.ID, time.Now()); err != nil {
+	if err := a.Tests.AllowTest(c.key.ID, time.Now()); err != nil {
 		return err
 	}
 	b := store.Batch{Key: c.key.ID, At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb)}}

@@ -269,7 +269,7 @@ func TestTestSendsAreLimited(t *testing.T) {
 	for range 50 {
 		r := s.call("POST", "/v1/callbacks/SESSION:COMPLETE/test", "")
 		if r.status == 429 {
-			r.is(429, `{"message":"Test-sends are limited to 1 a second; try again in a moment."}`)
+			r.is(429, `{"message":"Test-sends are limited to 1 a second. Try again in a moment."}`)
 			if r.header.Get("Retry-After") != "1" {
 				t.Error(r.header)
 			}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 
+	"callbackd/internal/humanize"
 	"callbackd/wire"
 )
 
@@ -84,7 +85,7 @@ func earlyMessage(status, why string) string {
 	_, why, _ = strings.Cut(why, ": ")
 	switch code, _, _ := strings.Cut(strings.TrimPrefix(status, "HTTP/1.1 "), " "); {
 	case code == "431":
-		return fmt.Sprintf("The request line and the headers are larger than %d bytes.", maxHeaderBytes)
+		return fmt.Sprintf("The request line and the headers are larger than %s bytes.", humanize.Number(maxHeaderBytes))
 	case code == "417":
 		return "The header Expect asks for something else than 100-continue; leave it out."
 	case code == "501":

@@ -14,6 +14,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/front"
+	"callbackd/internal/humanize"
 )
 
 // codings are the values of Content-Encoding that are read.
@@ -36,9 +37,9 @@ func coding(h http.Header) string {
 func unsupported(w http.ResponseWriter, coding, accepted string) error {
 	w.Header().Set("Accept-Encoding", accepted)
 	if accepted == "identity" {
-		return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read here; send the body without one.", clip(coding, 60))
+		return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read here; send the body without one.", callbackd.Clip(coding, 60))
 	}
-	return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read; send the body as it is, or with one of %s.", clip(coding, 60), accepted)
+	return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read; send the body as it is, or with one of %s.", callbackd.Clip(coding, 60), accepted)
 }
 
 // unpack undoes the request's Content-Encoding. What it unpacks is bounded
@@ -67,9 +68,9 @@ func (c *call) unpack(w http.ResponseWriter, body []byte) ([]byte, error) {
 	}
 	switch {
 	case err != nil:
-		return nil, invalid("The body is not what its Content-Encoding %q says: %s.", name, unpackFault(err))
+		return nil, callbackd.Invalid("The body is not what its Content-Encoding %q says: %s.", name, unpackFault(err))
 	case len(out) > callbackd.MaxBody:
-		return nil, callbackd.Errorf(callbackd.KindTooLarge, "The body is larger than %d bytes when it is unpacked.", callbackd.MaxBody)
+		return nil, callbackd.Errorf(callbackd.KindTooLarge, "The body is larger than %s bytes when it is unpacked.", humanize.Number(callbackd.MaxBody))
 	}
 	return withoutMark(out), nil
 }

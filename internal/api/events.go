@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/humanize"
+	"callbackd/internal/request"
 	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -29,7 +30,7 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	}
 	b := store.Batch{Key: c.key.ID, At: time.Now(), Idempotency: c.Header.Get("Idempotency-Key")}
 	if len(b.Idempotency) > callbackd.MaxIdempotency {
-		return invalid("Idempotency-Key is longer than %d bytes.", callbackd.MaxIdempotency)
+		return callbackd.Invalid("Idempotency-Key is longer than %d bytes.", callbackd.MaxIdempotency)
 	}
 	if b.Idempotency != "" {
 		b.Digest = sha256.Sum256(body)
@@ -84,80 +85,68 @@ func appendAccepted(out []byte, ev *callbackd.Event) []byte {
 func readEvents(body []byte) ([]store.NewEvent, error) {
 	items, err := strictjson.Array(body)
 	if err != nil {
-		return nil, invalid("The body %v.", err)
+		return nil, callbackd.Invalid("The body %v.", err)
 	}
 	if len(items) == 0 || len(items) > callbackd.MaxBatch {
-		return nil, invalid("The array has %d events; 1 to %d are allowed.", len(items), callbackd.MaxBatch)
+		return nil, callbackd.Invalid("The array has %d events; 1 to %d are allowed.", len(items), callbackd.MaxBatch)
 	}
 	out := make([]store.NewEvent, len(items))
 	for i, item := range items {
 		if err := readEvent(item, &out[i]); err != nil {
-			return nil, invalid("Event %d of the array: %v", i+1, err)
+			return nil, callbackd.Invalid("Event %d of the array: %v", i+1, err)
 		}
 	}
 	return out, nil
 }
 
-// eventMembers is what an event of POST /v1/events may have.
-var eventMembers = []string{"event", "session_key", "data", "id"}
+// newEventFields describes an event of POST /v1/events.
+func newEventFields(ev *store.NewEvent) []request.Field {
+	ev.Data = []byte("{}")
+	return []request.Field{
+		request.EventType("event", &ev.Type).RequiredElse(callbacks.ErrMissing),
+		sessionKeyField(&ev.Session).RequiredElse(callbacks.ErrMissing),
+		dataField(&ev.Data),
+		request.Text("id", &ev.Idempotency, callbackd.MaxIdempotency),
+	}
+}
 
 func readEvent(b []byte, ev *store.NewEvent) error {
 	var room [8]strictjson.Member
 	members, err := strictjson.AppendObject(room[:0], b)
 	if err != nil {
-		return invalid("The body %v.", err)
+		return callbackd.Invalid("The body %v.", err)
 	}
-	ev.Data = []byte("{}")
-	for _, m := range members {
-		if m.Value.IsNull() && slices.Contains(eventMembers, m.Name) {
-			continue
-		}
-		text, isText := "", true
-		switch m.Name {
-		case "event":
-			text, isText = m.Value.Text()
-			ev.Type = callbackd.EventType(text)
-		case "session_key":
-			ev.Session, isText = m.Value.Text()
-		case "id":
-			ev.Idempotency, isText = m.Value.Text()
-		case "data":
-			if ev.Data, err = readData(m.Value); err != nil {
-				return err
-			}
-		default:
-			return invalid("%q is not a member of an event; it has %s.", clip(m.Name, 60), strings.Join(eventMembers, ", "))
-		}
-		if !isText {
-			return invalid("%s must be a string.", m.Name)
-		}
-	}
-	switch {
-	case ev.Type == "" || ev.Session == "":
-		return callbacks.ErrMissing
-	case !ev.Type.Valid():
-		return invalid("event %q is not supported; the supported events are %s.", clip(string(ev.Type), 100), callbacks.Types())
-	case !validSession(ev.Session):
-		return invalid("session_key must be 1 to %d visible ASCII characters without spaces.", callbackd.MaxSessionKey)
-	case len(ev.Idempotency) > callbackd.MaxIdempotency:
-		return invalid("id is longer than %d bytes.", callbackd.MaxIdempotency)
-	case len(ev.Data) > callbackd.MaxEventData:
-		return invalid("data is larger than %d bytes.", callbackd.MaxEventData)
-	}
-	return nil
+	return request.Members(members).Strict("An event").Read(newEventFields(ev)...)
 }
 
-// readData reads an object. An empty array, in a string or not, is an empty
-// one: PHP writes it so.
-func readData(v strictjson.Value) (strictjson.Value, error) {
-	if v.Kind() == '{' {
-		return v, nil
-	}
-	object, members, err := strictjson.LenientObject(v)
-	if err != nil || len(members) > 0 {
-		return nil, invalid("data must be a JSON object.")
-	}
-	return object, nil
+// dataField reads an object and keeps it byte for byte. PHP writes an empty
+// object as an empty array.
+func dataField(to *[]byte) request.Field {
+	return request.Field{Name: "data", Read: func(v request.Value) error {
+		data := v.JSON
+		if data.Kind() != '{' {
+			object, members, err := strictjson.LenientObject(data)
+			if err != nil || len(members) > 0 {
+				return callbackd.Invalid("data must be a JSON object.")
+			}
+			data = object
+		}
+		if len(data) > callbackd.MaxEventData {
+			return callbackd.Invalid("data is larger than %s bytes.", humanize.Number(callbackd.MaxEventData))
+		}
+		*to = data
+		return nil
+	}}
+}
+
+// sessionKeyField reads the key of a session, which may be kept elsewhere.
+func sessionKeyField(to *string) request.Field {
+	return request.Text("session_key", to, callbackd.MaxBody).Check(func(string) error {
+		if !validSession(*to) {
+			return callbackd.Invalid("session_key must be 1 to %d visible ASCII characters without spaces.", callbackd.MaxSessionKey)
+		}
+		return nil
+	})
 }
 
 // validSession is wider than PAVE's own keys, for platforms with others.
@@ -173,37 +162,55 @@ func validSession(s string) bool {
 	return true
 }
 
-func showEvent(ev *callbackd.Event) wire.Event {
-	out := wire.Event{ID: ev.ID.String(), Event: string(ev.Type), SessionKey: ev.Session, Sequence: ev.Sequence,
-		AcceptedAt: ev.Accepted(), Test: ev.Test, Data: ev.Data, Deliveries: []string{}}
-	for _, no := range ev.Targets {
-		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: no}.String())
+// eventsQuery is the query of GET /v1/events: a list, newest first, or with
+// after and wait a reader's, oldest first.
+type eventsQuery struct {
+	store.EventQuery
+	from string // a reader's cursor
+	wait time.Duration
+}
+
+func eventListFields(q *eventsQuery) []request.Field {
+	return []request.Field{
+		request.EventType("event", &q.Type),
+		queryText("session_key", &q.Session),
+		request.Time("since", &q.Since),
+		request.Time("until", &q.Until),
+		limitField(&q.Limit),
+		request.Cursor("cursor", &q.After, parseEventCursor),
 	}
-	return out
+}
+
+func parseEventCursor(s string) (callbackd.EventID, bool) {
+	id, ok := callbackd.ParseEventID(s)
+	return id, ok && id != 0
+}
+
+// eventsParams are the parameters of both kinds of query.
+func eventsParams() []string {
+	var q eventsQuery
+	return append([]string{"after", "wait"}, request.Names(eventListFields(&q))...)
 }
 
 func (a *API) listEvents(w http.ResponseWriter, c *call) error {
-	if afterIsGiven(c) {
-		return a.catchUp(w, c)
+	var q eventsQuery
+	if c.query.Has("after") || c.query.Has("wait") {
+		if err := c.query.Read(readerFields(&q)...); err != nil {
+			return err
+		}
+		return a.catchUp(w, c, &q)
 	}
-	f, err := readFilter(c.query)
-	if err != nil {
+	if err := c.query.Read(eventListFields(&q)...); err != nil {
 		return err
 	}
-	q := store.EventQuery{Key: c.key.ID, Type: f.event, Session: f.session, Since: f.since, Until: f.until, Limit: f.limit}
-	if f.cursor != "" {
-		var ok bool
-		if q.After, ok = callbackd.ParseEventID(f.cursor); !ok || q.After == 0 {
-			return errCursor
-		}
-	}
-	page, err := a.Store.ListEvents(c.Context(), q)
+	q.Key = c.key.ID
+	page, err := a.Store.ListEvents(c.Context(), q.EventQuery)
 	if err != nil {
 		return err
 	}
 	out := wire.EventList{Data: []wire.Event{}}
 	for _, ev := range page.Events {
-		out.Data = append(out.Data, showEvent(ev))
+		out.Data = append(out.Data, view.Event(ev))
 	}
 	if page.Next != 0 {
 		s := page.Next.String()
@@ -216,12 +223,12 @@ func (a *API) listEvents(w http.ResponseWriter, c *call) error {
 func (a *API) getEvent(w http.ResponseWriter, c *call) error {
 	id, ok := callbackd.ParseEventID(c.PathValue("id"))
 	if !ok {
-		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", clip(c.PathValue("id"), 60))
+		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", callbackd.Clip(c.PathValue("id"), 60))
 	}
 	ev, err := a.Store.Event(c.Context(), c.key.ID, id)
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, showEvent(ev))
+	answer(w, http.StatusOK, view.Event(ev))
 	return nil
 }

@@ -42,7 +42,7 @@ func aBatchIsAllOrNothing(t *testing.T, on func(*setup)) {
 		`{"event":"SESSION:COMPLETE"}`:                            "Event 3 of the array: Missing required fields.",
 		`{"event":"SESSION:DONE","session_key":"A"}`:              `Event 3 of the array: event "SESSION:DONE" is not supported`,
 		`{"event":"SESSION:COMPLETE","session_key":"A","data":7}`: "Event 3 of the array: data must be a JSON object.",
-		`{"event":"SESSION:COMPLETE","session_key":"A","id":7}`:   "Event 3 of the array: id must be a string.",
+		`{"event":"SESSION:COMPLETE","session_key":"A","id":7}`:   "Event 3 of the array: id must be a string, not 7.",
 		`"x"`: "Event 3 of the array: The body must be a JSON object.",
 		`{"event":"SESSION:COMPLETE","session_key":"` + strings.Repeat("x", 65) + `"}`: "Event 3 of the array: session_key",
 	} {
@@ -261,28 +261,28 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 func TestFaultsOfAQuery(t *testing.T) {
 	s := start(t)
 	for query, says := range map[string][]string{
-		"state=done":                 {"state must be pending, delivered, failed or canceled."},
+		"state=done":                 {`state "done" is not supported. Use pending, delivered, failed or canceled.`},
 		"event=x":                    {`event "x" is not supported`},
-		"limit=0":                    {"limit must be a number from 1 to 200."},
-		"limit=201":                  {"limit must be a number from 1 to 200."},
+		"limit=0":                    {`limit must be a whole number from 1 to 200, not "0".`},
+		"limit=201":                  {`limit must be a whole number from 1 to 200, not "201".`},
 		"limit=x":                    {"limit must be"},
-		"since=yesterday":            {"since must be a time such as 2026-01-02T15:04:05Z, or Unix seconds."},
+		"since=yesterday":            {`since must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "yesterday".`},
 		"until=1900-01-01":           {"until must be a time"},
-		"callback=0":                 {"callback must be a callback's number"},
+		"callback=0":                 {"callback must be the number of a callback"},
 		"callback=x":                 {"callback must be"},
-		"cursor=x":                   {"cursor is not one that a list gave; begin without it."},
-		"cursor=dlv_0000000000000-1": {"cursor is not one"},
-		"cursor=evt_0000000000001":   {"cursor is not one"},
-		"states=failed":              {`"states" is not a parameter of this call; it takes state, callback, status, fault, event, session_key, since, until, limit, cursor.`},
+		"cursor=x":                   {"Invalid cursor. Omit it to start from the first page."},
+		"cursor=dlv_0000000000000-1": {"Invalid cursor"},
+		"cursor=evt_0000000000001":   {"Invalid cursor"},
+		"states=failed":              {`Unknown parameter "states". This call takes state, callback, status, fault, event, session_key, since, until, limit and cursor.`},
 		"state=failed&state=pending": {"state is given twice."},
 		"state=%zz":                  {"The query is malformed"},
 		"a;b":                        {"The query is malformed"},
 	} {
 		s.call("GET", "/v1/deliveries?"+query, "").says(400, says...)
 	}
-	s.call("GET", "/v1/events?state=failed", "").says(400, `"state" is not a parameter of this call; it takes after, wait, event, session_key, since, until, limit, cursor.`)
-	s.call("GET", "/v1/events?cursor=evt_0000000000000", "").says(400, "cursor is not one")
-	s.call("GET", "/v1/events?cursor=dlv_0000000000001-1", "").says(400, "cursor is not one")
+	s.call("GET", "/v1/events?state=failed", "").says(400, `Unknown parameter "state". This call takes after, wait, event, session_key, since, until, limit and cursor.`)
+	s.call("GET", "/v1/events?cursor=evt_0000000000000", "").says(400, "Invalid cursor")
+	s.call("GET", "/v1/events?cursor=dlv_0000000000001-1", "").says(400, "Invalid cursor")
 	for _, id := range []string{"x", "evt_0000000000001", "evt_", "evt_000000000000u", "dlv_0000000000001-1"} {
 		s.call("GET", "/v1/events/"+id, "").says(404, "There is no event "+id)
 		s.call("GET", "/v1/deliveries/"+id, "").says(404, "There is no delivery "+id)

@@ -2,11 +2,12 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/request"
 	"callbackd/internal/store"
-	"callbackd/internal/strictjson"
 	"callbackd/internal/view"
 	"callbackd/wire"
 )
@@ -27,15 +28,15 @@ func (a *API) explainDelivery(w http.ResponseWriter, c *call) error {
 func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
 	id, ok := callbackd.ParseEventID(c.PathValue("id"))
 	if !ok {
-		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", clip(c.PathValue("id"), 60))
+		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", callbackd.Clip(c.PathValue("id"), 60))
 	}
 	no := callbackd.CallbackID(0)
-	if s := c.query.Get("callback"); s != "" {
+	if chosen, ok := c.query.Get("callback"); ok && c.query.Given("callback") {
 		ev, err := a.Store.Event(c.Context(), c.key.ID, id)
 		if err != nil {
 			return err
 		}
-		if no, err = a.callbackOf(c, "callback", strictjson.Value(strictjson.AppendString(nil, s)), ev.Type); err != nil {
+		if no, err = a.callbackOf(c, chosen, ev.Type); err != nil {
 			return err
 		}
 	}
@@ -47,41 +48,40 @@ func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-func (a *API) listLogs(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.query)
-	if err != nil {
-		return err
+func logFields(q *store.LogQuery) []request.Field {
+	return []request.Field{
+		methodField(&q.Method),
+		queryText("path", &q.Path),
+		request.Status("status", &q.Status),
+		request.Time("since", &q.Since),
+		request.Time("until", &q.Until),
+		limitField(&q.Limit),
+		request.Cursor("cursor", &q.After, parseLogCursor),
 	}
-	status, err := readStatus(c.query.Get("status"))
-	if err != nil {
-		return err
-	}
-	q := store.LogQuery{Key: c.key.ID, Method: f.method, Path: f.path, Status: status, Since: f.since, Until: f.until, Limit: f.limit}
-	if f.cursor != "" {
-		id, ok := callbackd.ParseEventID("evt_" + f.cursor)
-		if !ok || id == 0 {
-			return errCursor
-		}
-		q.After.ID = store.LogID(id)
-	}
-	page, err := a.Store.ListLogs(c.Context(), q)
+}
+
+// logPrefix is what an event's ID has before the cursor of a list of calls.
+const logPrefix = "evt_"
+
+func parseLogCursor(s string) (store.LogCursor, bool) {
+	id, ok := callbackd.ParseEventID(logPrefix + s)
+	return store.LogCursor{ID: store.LogID(id)}, ok && id != 0
+}
+
+func (a *API) listLogs(w http.ResponseWriter, c *call, q *store.LogQuery) error {
+	q.Key = c.key.ID
+	page, err := a.Store.ListLogs(c.Context(), *q)
 	if err != nil {
 		return err
 	}
 	out := wire.LogList{Data: []wire.Log{}}
 	for i := range page.Entries {
-		out.Data = append(out.Data, showLog(&page.Entries[i]))
+		out.Data = append(out.Data, view.Log(&page.Entries[i]))
 	}
 	if page.Next.ID != 0 {
-		s := callbackd.EventID(page.Next.ID).String()[len("evt_"):]
+		s := strings.TrimPrefix(callbackd.EventID(page.Next.ID).String(), logPrefix)
 		out.Next = &s
 	}
 	answer(w, http.StatusOK, out)
 	return nil
-}
-
-func showLog(e *store.LogEntry) wire.Log {
-	n := max(e.Count, 1)
-	return wire.Log{At: e.At, Method: e.Method, Path: e.Path, Status: e.Status, Duration: float64(e.Duration.Microseconds()) / float64(n) / 1000,
-		Message: e.Message, Address: e.Address, Count: n}
 }

@@ -131,7 +131,7 @@ func whyADeliveryFailed(t *testing.T, on func(*setup)) {
 	}
 	s.call("GET", "/v1/deliveries?status=99", "").says(400, "status must be")
 	s.call("GET", "/v1/deliveries?status=6xx", "").says(400, "status must be")
-	s.call("GET", "/v1/deliveries?fault=x", "").says(400, "fault must be one of status, refused,")
+	s.call("GET", "/v1/deliveries?fault=x", "").says(400, `fault "x" is not supported. Use status, refused,`)
 }
 
 // A 2xx whose body is cut is a success, and the history and the explanation say

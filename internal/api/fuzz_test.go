@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"strconv"
 	"testing"
@@ -11,11 +10,15 @@ import (
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/request"
 	"callbackd/internal/sender"
 	"callbackd/internal/session"
 	"callbackd/internal/store"
 	"callbackd/internal/strictjson"
+	"callbackd/internal/view"
 	"callbackd/wire"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // refused checks that a refusal is one that a client can act on.
@@ -50,7 +53,7 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b, err := callbacks.Read(members, true)
+		b, err := callbacks.Read(request.Members(members), true)
 		if err != nil {
 			refused(t, err)
 			return
@@ -68,7 +71,7 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
-		back, err := callbacks.Read(members, true)
+		back, err := callbacks.Read(request.Members(members), true)
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
@@ -76,7 +79,7 @@ func FuzzCallbackBody(f *testing.F) {
 		if back.Event != b.Event || back.Name != b.Name || !sameSetting(&back, &b) {
 			t.Errorf("%s reads back as %s", body, shown)
 		}
-		policy := (&call{key: &callbackd.Key{}}).policy(&b)
+		policy := view.Policy(&b, "", time.Time{})
 		raw, err := json.Marshal(map[string]any{"event": b.Event, "url": b.URL, "timeout": policy.Timeout, "retry": policy.Retry, "order": policy.Order, "rate": policy.Rate, "concurrency": policy.Concurrency})
 		if err != nil {
 			t.Fatal(err)
@@ -85,7 +88,7 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err = callbacks.Read(members, true)
+		back, err = callbacks.Read(request.Members(members), true)
 		if err != nil {
 			t.Fatalf("%v in %s", err, raw)
 		}
@@ -154,12 +157,14 @@ func FuzzQuery(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	read := func(query string) (filter, error) {
-		q, err := readQuery(&http.Request{URL: &url.URL{RawQuery: query}}, deliveryParams)
+	read := func(query string) (q store.DeliveryQuery, err error) {
+		fields := deliveryFields(&q)
+		params, err := request.Query(query, request.Names(fields))
 		if err != nil {
-			return filter{}, err
+			return q, err
 		}
-		return readFilter(q)
+		err = params.Read(fields...)
+		return q, err
 	}
 	f.Fuzz(func(t *testing.T, query string) {
 		got, err := read(query)
@@ -167,22 +172,26 @@ func FuzzQuery(f *testing.F) {
 			refused(t, err)
 			return
 		}
-		if got.limit < 1 || got.limit > store.MaxPage || got.callback < 0 {
-			t.Errorf("%+v", got)
+		if got.Limit < 1 || got.Limit > store.MaxPage {
+			t.Errorf("limit is %d", got.Limit)
 		}
-		if got.cursor != "" {
-			id, err := parseCursor(got.cursor)
-			if err != nil {
-				refused(t, err)
-			} else if id.String() != got.cursor || id.Event == 0 {
-				t.Errorf("the cursor %q reads as %v", got.cursor, id)
-			}
+		if got.Callback < 0 {
+			t.Errorf("callback is %d", got.Callback)
 		}
-		q := url.Values{"limit": {strconv.Itoa(got.limit)}, "state": {string(got.state)}, "event": {string(got.event)}, "session_key": {got.session}, "cursor": {got.cursor}}
-		if got.callback != 0 {
-			q.Set("callback", strconv.FormatInt(int64(got.callback), 10))
+		q := url.Values{"limit": {strconv.Itoa(got.Limit)}, "state": {string(got.State)}, "event": {string(got.Type)}, "session_key": {got.Session}, "fault": {string(got.Fault)}}
+		if got.Callback != 0 {
+			q.Set("callback", strconv.FormatInt(int64(got.Callback), 10))
 		}
-		for name, at := range map[string]time.Time{"since": got.since, "until": got.until} {
+		if got.After.Event != 0 {
+			q.Set("cursor", got.After.String())
+		}
+		switch {
+		case got.Status > 5:
+			q.Set("status", strconv.Itoa(got.Status))
+		case got.Status > 0:
+			q.Set("status", strconv.Itoa(got.Status)+"xx")
+		}
+		for name, at := range map[string]time.Time{"since": got.Since, "until": got.Until} {
 			if !at.IsZero() && at.Year() < 10_000 {
 				q.Set(name, at.Format(time.RFC3339Nano))
 			}
@@ -191,10 +200,9 @@ func FuzzQuery(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in %s", err, q.Encode())
 		}
-		same := func(a, b time.Time) bool { return a.Equal(b) || a.Year() >= 10_000 }
-		if back.limit != got.limit || back.state != got.state || back.event != got.event || back.session != got.session || back.cursor != got.cursor || back.callback != got.callback ||
-			!same(got.since, back.since) || !same(got.until, back.until) {
-			t.Errorf("%+v reads back as %+v", got, back)
+		sameTime := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) || max(a.Year(), b.Year()) >= 10_000 })
+		if diff := cmp.Diff(got, back, sameTime); diff != "" {
+			t.Errorf("%s reads back with a difference: -first +back\n%s", query, diff)
 		}
 	})
 }
@@ -210,14 +218,21 @@ func FuzzSessionBody(f *testing.F) {
 	}
 	key := &callbackd.Key{Account: "acme"}
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	object := func(body []byte) (request.Object, error) {
+		_, o, err := request.Body{JSON: body}.Object()
+		if err != nil {
+			return o, err
+		}
+		return o.Lenient().Flatten(containers)
+	}
 	read := func(body []byte) (*callbackd.Session, error) {
-		fs, err := readFields(body)
+		o, err := object(body)
 		if err != nil {
 			return nil, err
 		}
 		s := session.New(key, now)
 		s.SessionKey = "ACM-0123456789"
-		return s, fs.newSession(s)
+		return s, o.Read(newSessionFields(s)...)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		s, err := read(body)
@@ -225,7 +240,7 @@ func FuzzSessionBody(f *testing.F) {
 			refused(t, err)
 			return
 		}
-		shown, err := marshal(session.Show(s, ""))
+		shown, err := marshal(view.Session(s, ""))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,18 +248,21 @@ func FuzzSessionBody(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
-		back, err := marshal(session.Show(again, ""))
+		back, err := marshal(view.Session(again, ""))
 		if err != nil || !bytes.Equal(shown, back) {
 			t.Errorf("%s reads back as %s, %v", shown, back, err)
 		}
-		if fs, err := readFields(body); err == nil {
-			for _, read := range []func() error{
-				func() error { _, err := fs.photo(); return err }, func() error { _, err := fs.note(); return err },
-				func() error { _, err := fs.sms(); return err }, func() error { _, err := fs.update(); return err },
-			} {
-				if err := read(); err != nil {
-					refused(t, err)
-				}
+		o, err := object(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, photo := readPhoto(o)
+		_, note := readNote(o)
+		_, sms := readSMSReport(o)
+		_, update := readUpdate(o)
+		for _, err := range []error{photo, note, sms, update} {
+			if err != nil {
+				refused(t, err)
 			}
 		}
 	})

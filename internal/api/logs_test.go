@@ -89,7 +89,7 @@ func theLogOfCalls(t *testing.T, on func(*setup)) {
 			t.Errorf("%s: %+v", query, got)
 		}
 	}
-	s.call("GET", "/v1/logs?cursor=x", "").says(400, "cursor is not one")
+	s.call("GET", "/v1/logs?cursor=x", "").says(400, "Invalid cursor")
 	s.call("GET", "/v1/logs?status=x", "").says(400, "status must be")
 }
 

@@ -27,13 +27,13 @@ func (a *API) prepareOnce(w http.ResponseWriter, c *call) error {
 		return nil
 	}
 	if len(text) > callbackd.MaxIdempotency {
-		return invalid("%s is longer than %d bytes.", headerIdempotency, callbackd.MaxIdempotency)
+		return callbackd.Invalid("%s is longer than %d bytes.", headerIdempotency, callbackd.MaxIdempotency)
 	}
 	body, err := c.text(w)
 	if err != nil {
 		return err
 	}
-	sent := bytes.Join([][]byte{[]byte(c.query.Encode()), body}, []byte("\n"))
+	sent := bytes.Join([][]byte{[]byte(c.URL.Query().Encode()), body.JSON}, []byte("\n"))
 	c.once = store.NewOnce(c.key.ID, c.Method+" "+c.URL.Path, text, sent, time.Now())
 	err = a.Store.Answered(c.Context(), c.once)
 	if errors.Is(err, store.ErrOtherCall) && c.Pattern == "POST /v1/callbacks" { // as each 409 there

@@ -68,7 +68,7 @@ func (a *API) begin(c *call, after string) (place, error) {
 	}
 	p, ok := parsePlace(after)
 	if !ok {
-		return p, invalid("after must be the next of an earlier answer, the id of an event, %s or %s.", afterStart, afterNow)
+		return p, callbackd.Invalid("after must be the next of an earlier answer, the id of an event, %s or %s.", afterStart, afterNow)
 	}
 	return p, nil
 }

@@ -2,13 +2,13 @@ package api
 
 import (
 	"net/http"
-	"slices"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/humanize"
+	"callbackd/internal/request"
 	"callbackd/internal/session"
 	"callbackd/internal/store"
-	"callbackd/internal/strictjson"
 )
 
 // The platform's side of a session: what the capture pages do. Each call is
@@ -53,11 +53,11 @@ func (a *API) startSession(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) addPhoto(w http.ResponseWriter, c *call) error {
-	f, err := c.fields(w)
+	body, err := c.sessionBody(w)
 	if err != nil {
 		return err
 	}
-	p, err := f.photo()
+	p, err := readPhoto(body)
 	if err != nil {
 		return err
 	}
@@ -65,11 +65,11 @@ func (a *API) addPhoto(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) addNote(w http.ResponseWriter, c *call) error {
-	f, err := c.fields(w)
+	body, err := c.sessionBody(w)
 	if err != nil {
 		return err
 	}
-	n, err := f.note()
+	n, err := readNote(body)
 	if err != nil {
 		return err
 	}
@@ -77,11 +77,11 @@ func (a *API) addNote(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) reportSMS(w http.ResponseWriter, c *call) error {
-	f, err := c.fields(w)
+	body, err := c.sessionBody(w)
 	if err != nil {
 		return err
 	}
-	r, err := f.sms()
+	r, err := readSMSReport(body)
 	if err != nil {
 		return err
 	}
@@ -92,58 +92,47 @@ func (a *API) reportSMS(w http.ResponseWriter, c *call) error {
 // the session's; members that are not understood there are kept in the
 // results alone.
 func (a *API) putResults(w http.ResponseWriter, c *call) error {
-	body, members, err := c.object(w)
+	text, body, err := c.object(w)
 	if err != nil {
 		return err
 	}
-	if body == nil {
-		return invalid("The body is empty; it must be a JSON object.")
+	if text == nil {
+		return errNoBody
 	}
-	if len(body) > callbackd.MaxResults {
-		return callbackd.Errorf(callbackd.KindTooLarge, "The results are larger than %d bytes.", callbackd.MaxResults)
+	if len(text) > callbackd.MaxResults {
+		return callbackd.Errorf(callbackd.KindTooLarge, "The results are larger than %s bytes.", humanize.Number(callbackd.MaxResults))
 	}
-	vehicle, err := resultsVehicle(members)
+	vehicle, err := resultsVehicle(body)
 	if err != nil {
 		return err
 	}
 	return a.change(w, c, func(s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) {
-		return s.PutResults(body, vehicle, now)
+		return s.PutResults(text, vehicle, now)
 	})
 }
 
 // resultsVehicle reads what results say of the vehicle, in the member vehicle
-// or in that of the member session; nil when they say nothing.
-func resultsVehicle(members []strictjson.Member) (*callbackd.Vehicle, error) {
-	session, err := resultsObject(members, "session")
+// or in that of the member session. It returns nil when they say nothing.
+func resultsVehicle(results request.Object) (*callbackd.Vehicle, error) {
+	session, err := results.Nested("session")
 	if err != nil {
 		return nil, err
 	}
-	f := &fields{}
-	for _, where := range [][]strictjson.Member{session, members} { // of two that differ the last counts
-		vehicle, err := resultsObject(where, "vehicle")
-		if err != nil {
-			return nil, err
-		}
-		f.add("vehicle", vehicle) // has no containers: cannot fail
-	}
-	if len(f.members) == 0 {
-		return nil, nil
-	}
-	vehicle := f.resultsVehicle()
-	return &vehicle, f.err
-}
-
-// resultsObject is the members of an object in the results; there may be none.
-func resultsObject(members []strictjson.Member, name string) ([]strictjson.Member, error) {
-	i := slices.IndexFunc(members, func(m strictjson.Member) bool { return m.Name == name })
-	if i < 0 {
-		return nil, nil
-	}
-	_, inner, err := strictjson.LenientObject(members[i].Value)
+	inner, err := session.Nested("vehicle")
 	if err != nil {
-		return nil, invalid("%s %v.", name, err)
+		return nil, err
 	}
-	return inner, nil
+	outer, err := results.Nested("vehicle")
+	if err != nil {
+		return nil, err
+	}
+	both := inner.Append(outer).Lenient() // of two that differ the last counts
+	if both.Len() == 0 {
+		return nil, nil
+	}
+	var v callbackd.Vehicle
+	err = both.Read(resultsVehicleFields(&v)...)
+	return &v, err
 }
 
 func (a *API) completeSession(w http.ResponseWriter, c *call) error {
@@ -151,13 +140,13 @@ func (a *API) completeSession(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) invalidateSession(w http.ResponseWriter, c *call) error {
-	f, err := c.fields(w)
+	body, err := c.sessionBody(w)
 	if err != nil {
 		return err
 	}
-	reason := f.need("reason", callbackd.MaxPhotoMessage)
-	if f.err != nil {
-		return f.err
+	reason := ""
+	if err := body.Read(request.Text("reason", &reason, callbackd.MaxPhotoMessage).Required()); err != nil {
+		return err
 	}
 	return a.change(w, c, func(s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) { return s.Invalidate(reason, now) })
 }

@@ -2,53 +2,48 @@ package api
 
 import (
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
+
+	"callbackd/internal/request"
+	"callbackd/internal/store"
 )
 
-// Parameters of the routes' queries. A route without a list has none.
-var (
-	nameParams     = []string{"name"}
-	pageParams     = []string{"limit", "cursor"}
-	eventParams    = []string{"event", "session_key", "since", "until", "limit", "cursor"}
-	afterParams    = []string{"after", "wait", "event", "session_key", "limit"}
-	eventsParams   = append([]string{"after", "wait"}, eventParams...) // of both kinds of GET /v1/events
-	streamParams   = []string{"after", "event", "session_key"}
-	explainParams  = []string{"callback"}
-	deliveryParams = append([]string{"state", "callback", "status", "fault"}, eventParams...)
-	sessionParams  = []string{"status", "q", "since", "until", "limit", "cursor"}
-	logParams      = []string{"method", "path", "status", "since", "until", "limit", "cursor"}
+const (
+	defaultLimit = 50 // rows of a page
+	// maxQueryText bounds a text of a query. The server reads no longer ones.
+	maxQueryText = maxHeaderBytes
 )
 
-// readQuery reads the query of a request. A parameter that the route does not
-// have is refused on every route: a filter with a typing error would answer
-// with everything, and a selector with one would change something else.
-func readQuery(r *http.Request, known []string) (url.Values, error) {
-	if r.URL.RawQuery == "" {
-		return nil, nil
-	}
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, invalid("The query is malformed; percent-encode its values.")
-	}
-	for name, values := range q {
-		if err := isParam(name, known); err != nil {
-			return nil, err
+// nameParams are the parameters of routes that name one callback.
+var nameParams = []string{"name"}
+
+// withQuery is a route for calls that prove an API key and have a query. fields
+// sets the defaults of a query and describes its parameters.
+func withQuery[Q any](pattern string, f func(http.ResponseWriter, *call, *Q) error, fields func(*Q) []request.Field) route {
+	handler := func(w http.ResponseWriter, c *call) error {
+		var q Q
+		if err := c.query.Read(fields(&q)...); err != nil {
+			return err
 		}
-		if len(values) > 1 {
-			return nil, invalid("%s is given twice.", name)
-		}
+		return f(w, c, &q)
 	}
-	return q, nil
+	return route{pattern: pattern, params: request.Names(fields(new(Q))), signed: handler}
 }
 
-func isParam(name string, known []string) error {
-	switch {
-	case slices.Contains(known, name):
+// limitField reads how many rows a page has.
+func limitField(to *int) request.Field {
+	*to = defaultLimit
+	return request.Whole("limit", to, 1, store.MaxPage)
+}
+
+func queryText(name string, to *string) request.Field {
+	return request.Text(name, to, maxQueryText)
+}
+
+// methodField reads the method of logged calls, in capitals or not.
+func methodField(to *string) request.Field {
+	return queryText("method", to).Check(func(string) error {
+		*to = strings.ToUpper(*to)
 		return nil
-	case len(known) == 0:
-		return invalid("%q is not a parameter of this call; it takes none.", clip(name, 60))
-	}
-	return invalid("%q is not a parameter of this call; it takes %s.", clip(name, 60), strings.Join(known, ", "))
+	})
 }

@@ -30,7 +30,7 @@ func TestEveryRouteRefusesParametersThatItDoesNotHave(t *testing.T) {
 				continue
 			}
 			r := s.call(method, path+"?"+escape(name)+"=eu", `{"url":"https://other.example/"}`, set("API-Access-Token", s.key.APIKey))
-			r.says(400, `"`+name+`" is not a parameter of this call`)
+			r.says(400, `Unknown parameter "`+name+`". This call takes`)
 		}
 		for _, query := range []string{"?x", "?=", "?a;b", "?%zz=1"} {
 			s.call(method, path+query, "{}", set("API-Access-Token", s.key.APIKey)).says(400)

@@ -78,9 +78,9 @@ func TestFormsThatMeanNothingAreRefused(t *testing.T) {
 		"brackets and a rest": {"headers[a]b=c", "brackets do not match"},
 		"a bad escape":        {"url=%zz", "The form is malformed"},
 		"what is not UTF-8":   {"url=%ff", "The form is not valid UTF-8"},
-		"too many fields":     {many, "more than 1000 fields"},
+		"too many fields":     {many, "more than 1,000 fields"},
 		"too deep":            {"a" + strings.Repeat("[x]", 11) + "=1", "nests deeper than 10 levels"},
-		"a wrong policy":      {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[filter]=x", `policy has no member "filter"`},
+		"a wrong policy":      {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[filter]=x", `Unknown member "filter". policy has`},
 		"a text for a number": {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[rate]=0x10", "policy.rate must be a number"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestBodiesMayBePacked(t *testing.T) {
 	for name, with := range packers {
 		s.call("POST", "/v1/callbacks", pack(t, with, body), set("Content-Encoding", name)).is(200, plain)
 		s.call("POST", "/v1/callbacks", pack(t, with, large), set("Content-Encoding", name)).is(200, plain)
-		s.call("POST", "/v1/callbacks", pack(t, with, large+" "), set("Content-Encoding", name)).says(413, "larger than 1048576 bytes when it is unpacked")
+		s.call("POST", "/v1/callbacks", pack(t, with, large+" "), set("Content-Encoding", name)).says(413, "larger than 1,048,576 bytes when it is unpacked")
 		s.call("POST", "/v1/callbacks", pack(t, with, strings.Repeat(" ", 200<<20)), set("Content-Encoding", name)).says(413, "when it is unpacked")
 		whole := pack(t, with, body)
 		s.call("POST", "/v1/callbacks", whole[:len(whole)/2], set("Content-Encoding", name)).says(400, "is not what its Content-Encoding", "ends in the middle")
@@ -221,8 +221,8 @@ func TestAnUnknownMemberOfAnEventIsRefused(t *testing.T) {
 	s := start(t)
 	for _, member := range []string{`"Data":{}`, `"sessionKey":"x"`, `"payload":null`, `"idempotency_key":"x"`} {
 		one := `{"event":"SESSION:COMPLETE","session_key":"S",` + member + `}`
-		s.call("POST", "/v1/events", one).says(400, "is not a member of an event; it has event, session_key, data, id.")
-		s.call("POST", "/v1/events", "["+one+"]").says(400, "Event 1 of the array", "is not a member of an event")
+		s.call("POST", "/v1/events", one).says(400, "Unknown member", "An event has event, session_key, data and id.")
+		s.call("POST", "/v1/events", "["+one+"]").says(400, "Event 1 of the array", "Unknown member")
 	}
 	s.call("GET", "/v1/events", "").is(200, `{"data":[],"next":null}`)
 }
@@ -245,7 +245,7 @@ func TestASlowBodyIsAnotherTry(t *testing.T) {
 	s := start(t, func(c *setup) { c.http = func(h *http.Server) { h.ReadTimeout = 300 * time.Millisecond } })
 	for _, path := range []string{"/v1/events", "/v1/callbacks", "/v1/sessions"} {
 		resp, body := s.raw(signedHead(s, "POST "+path, "Content-Length: 500") + `{"event":`)
-		if resp.StatusCode != 408 || resp.Header.Get("Content-Type") != "application/json" || !resp.Close || body != `{"message":"The body did not arrive in time; send it again."}`+"\n" {
+		if resp.StatusCode != 408 || resp.Header.Get("Content-Type") != "application/json" || !resp.Close || body != `{"message":"The body did not arrive in time. Send it again."}`+"\n" {
 			t.Errorf("%s: %d %v %s", path, resp.StatusCode, resp.Header, body)
 		}
 	}

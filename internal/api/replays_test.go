@@ -120,14 +120,14 @@ func TestFaultsOfAReplay(t *testing.T) {
 	recv := listen(t, nil)
 	s.register("SESSION:COMPLETE", recv.url, "")
 	for body, says := range map[string]string{
-		`{"state":"failed"}`:                          `"state" is not a member of a replay; it has states,`,
+		`{"state":"failed"}`:                          `Unknown member "state". A replay has states,`,
 		`{"states":"failed"}`:                         "states must be an array",
 		`{"states":[]}`:                               "states must be an array",
-		`{"states":["done"]}`:                         "states must be an array",
+		`{"states":["done"]}`:                         `states "done" is not supported`,
 		`{"states":["canceled"]}`:                     "needs a target",
 		`{"event":"x"}`:                               `event "x" is not supported`,
 		`{"event":7}`:                                 "event",
-		`{"callback":"default"}`:                      "needs an event beside it",
+		`{"callback":"default"}`:                      "needs the member event as well",
 		`{"callback":"x","event":"SESSION:COMPLETE"}`: `"x" is not a callback`,
 		`{"callback":0}`:                              "callback must be",
 		`{"callback":99}`:                             "callback 99 is not",
@@ -145,5 +145,5 @@ func TestFaultsOfAReplay(t *testing.T) {
 	} {
 		s.call("POST", "/v1/replays", body).says(400, says)
 	}
-	s.call("GET", "/v1/replays?cursor=x", "").says(400, "cursor is not one")
+	s.call("GET", "/v1/replays?cursor=x", "").says(400, "Invalid cursor")
 }

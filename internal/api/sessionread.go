@@ -1,382 +1,303 @@
 package api
 
 import (
-	"bytes"
+	"fmt"
+	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
 	"callbackd"
+	"callbackd/internal/request"
 	"callbackd/internal/strictjson"
 )
 
-// fields is the members of a session's body, whether they came nested or
-// flat; the last of a name counts. It keeps the first error, so that reading
-// is one line a member.
-type fields struct {
-	members []strictjson.Member
-	err     error
-}
-
-// get is a member's value; nil when it is not there or null.
-func (f *fields) get(name string) strictjson.Value {
-	for i := len(f.members) - 1; i >= 0; i-- {
-		if f.members[i].Name == name {
-			return f.members[i].Value
-		}
-	}
-	return nil
-}
-
-// containers are the members whose members count as the body's own, by where
-// they may stand: real clients send both {"vehicle":{"vin":…}} and {"vin":…}.
+// containers lists the members whose members count as the body's own, by where
+// they may stand: clients send both {"vehicle":{"vin":"…"}} and {"vin":"…"}.
 var containers = map[string][]string{
 	"":        {"session", "vehicle", "sms", "options", "contact"},
 	"session": {"vehicle", "sms", "options", "contact"},
 	"options": {"sms", "contact"},
 }
 
-// readFields reads a body, or a member that is an object. The nested member
-// goes before the flat one of the same name.
-func readFields(body []byte) (*fields, error) {
-	f := &fields{members: make([]strictjson.Member, 0, 8)}
-	_, members, err := strictjson.LenientObject(body)
+// sessionBody reads the body of a call about a session. There may be none.
+func (c *call) sessionBody(w http.ResponseWriter) (request.Object, error) {
+	_, body, err := c.object(w)
 	if err != nil {
-		return nil, invalid("The body %v.", err)
+		return body, err
 	}
-	return f, f.add("", members)
+	return body.Lenient().Flatten(containers)
 }
 
-// add takes the members of a container.
-func (f *fields) add(container string, members []strictjson.Member) error {
-	inside := containers[container]
-	for _, m := range members {
-		if !m.Value.IsNull() && !slices.Contains(inside, m.Name) {
-			f.members = append(f.members, m)
+func shortText(name string, to *string) request.Field {
+	return request.Text(name, to, callbackd.MaxSessionText)
+}
+
+// newSessionFields describes what a client may say of a new session.
+func newSessionFields(s *callbackd.Session) []request.Field {
+	return append([]request.Field{
+		request.Choice("theme", &s.Theme, callbackd.Themes),
+		languageField(&s.Language).Optional(),
+		redirectField(&s.RedirectURL),
+		shortText("client_id", &s.ClientID),
+		shortText("first_name", &s.FirstName),
+		shortText("last_name", &s.LastName),
+		shortText("to", &s.SMS.To),
+		shortText("to_name", &s.SMS.ToName),
+		shortText("from", &s.SMS.From),
+		shortText("by", &s.SMS.By),
+		request.Raw("reference", &s.Reference, callbackd.MaxReference),
+		sourceField(s),
+	}, vehicleFields(&s.Vehicle)...)
+}
+
+// languageField reads a language code, which is kept as it was given.
+func languageField(to *string) request.Field {
+	const most = 16
+	return request.Text("language", to, most).Check(func(string) error {
+		letters := strings.Trim(strings.ToUpper(*to), "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_") == ""
+		if !letters || len(*to) < 2 {
+			return callbackd.Invalid("language must be a language code such as EN, not %q.", *to)
 		}
-	}
-	for _, m := range members {
-		if m.Value.IsNull() || !slices.Contains(inside, m.Name) {
-			continue
+		return nil
+	})
+}
+
+// redirectField reads where the user is led at the end; empty for nowhere.
+func redirectField(to *string) request.Field {
+	return request.Text("redirect_url", to, callbackd.MaxURL).Check(func(string) error {
+		if *to == "" {
+			return nil
 		}
-		_, inner, err := strictjson.LenientObject(m.Value)
+		return callbackd.CheckRedirect(*to)
+	})
+}
+
+// linkField reads an absolute http or https URL; empty when there is none.
+func linkField(name string, to *string) request.Field {
+	return request.Text(name, to, callbackd.MaxURL).Check(func(name string) error {
+		if *to == "" {
+			return nil
+		}
+		u, err := url.Parse(*to)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return callbackd.Invalid("%s must be an absolute http or https URL.", name)
+		}
+		return nil
+	})
+}
+
+// sourceField reads where the session was made: a type, and free properties. A
+// source that is no object is ignored: PAVE's clients send text of their own.
+func sourceField(s *callbackd.Session) request.Field {
+	return request.Field{Name: "source", Read: func(v request.Value) error {
+		members, err := strictjson.Object(v.JSON)
 		if err != nil {
-			return invalid("%s %v.", m.Name, err)
+			return nil
 		}
-		if err := f.add(m.Name, inner); err != nil {
-			return err
+		for i := range members {
+			members[i].Name = "source." + members[i].Name
 		}
-	}
-	return nil
-}
-
-func (f *fields) fail(format string, args ...any) {
-	if f.err == nil {
-		f.err = invalid(format, args...)
-	}
-}
-
-// given tells whether the member is there and not null.
-func (f *fields) given(name string) bool { return f.get(name) != nil }
-
-// text is a member's text of at most max bytes; numbers count as their text.
-func (f *fields) text(name string, max int) string {
-	v := f.get(name)
-	if v == nil {
-		return ""
-	}
-	s, ok := v.Text()
-	if !ok && v.Kind() == '0' {
-		s, ok = string(v), true
-	}
-	switch {
-	case !ok:
-		f.fail("%s must be a string.", name)
-	case len(s) > max:
-		f.fail("%s is longer than %d bytes.", name, max)
-	}
-	return strings.TrimSpace(s)
-}
-
-// need is text that must be there.
-func (f *fields) need(name string, max int) string {
-	s := f.text(name, max)
-	if s == "" && f.err == nil {
-		f.fail("%s is missing.", name)
-	}
-	return s
-}
-
-// oneOf is a text that must be one of the words, in any case, or absent.
-func (f *fields) oneOf(name, absent string, words []string) string {
-	s := f.text(name, callbackd.MaxSessionText)
-	if s == "" {
-		return absent
-	}
-	for _, w := range words {
-		if strings.EqualFold(w, s) {
-			return w
-		}
-	}
-	f.fail("%s must be one of %s.", name, strings.Join(words, ", "))
-	return ""
-}
-
-// whole is a whole number within bounds, as a number or a string; 0 when
-// absent.
-func (f *fields) whole(name string, least, most int64) int64 {
-	s := f.text(name, callbackd.MaxSessionText)
-	if s == "" {
-		return 0
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < least || n > most {
-		f.fail("%s must be a whole number from %d to %d, or a string that holds one.", name, least, most)
-	}
-	return n
-}
-
-// yes is true or false, as a word, a string, 1 or 0.
-func (f *fields) yes(name string) bool {
-	v := f.get(name)
-	s, ok := v.Text()
-	if !ok {
-		s = string(v)
-	}
-	switch strings.ToLower(s) {
-	case "true", "1":
-		return true
-	case "false", "0":
-		return false
-	}
-	f.fail("%s must be true or false.", name)
-	return false
-}
-
-// link is an absolute http or https URL; empty when absent.
-func (f *fields) link(name string) string {
-	s := f.text(name, callbackd.MaxURL)
-	if s == "" {
-		return ""
-	}
-	if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		f.fail("%s must be an absolute http or https URL.", name)
-	}
-	return s
-}
-
-// redirect is where the user is led at the end; empty when absent.
-func (f *fields) redirect() string {
-	s := f.text("redirect_url", callbackd.MaxURL)
-	if s == "" || f.err != nil {
-		return s
-	}
-	f.err = callbackd.CheckRedirect(s)
-	return s
-}
-
-// raw is a member's value byte for byte.
-func (f *fields) raw(name string, max int) []byte {
-	v := f.get(name)
-	if len(v) > max {
-		f.fail("%s is larger than %d bytes.", name, max)
-	}
-	return bytes.Clone(v)
-}
-
-// newSession sets on s what a client gave.
-func (f *fields) newSession(s *callbackd.Session) error {
-	short := func(name string) string { return f.text(name, callbackd.MaxSessionText) }
-	s.Theme = f.oneOf("theme", s.Theme, callbackd.Themes)
-	if l := f.language(); l != "" {
-		s.Language = l
-	}
-	s.RedirectURL = f.redirect()
-	s.ClientID = short("client_id")
-	s.FirstName, s.LastName = short("first_name"), short("last_name")
-	s.SMS = callbackd.SMS{To: short("to"), ToName: short("to_name"), From: short("from"), By: short("by")}
-	s.Reference = f.raw("reference", callbackd.MaxReference)
-	f.source(s)
-	s.Vehicle = f.vehicle()
-	return f.err
-}
-
-// language is a language code, kept as it was given.
-func (f *fields) language() string {
-	l := f.text("language", 16)
-	if strings.Trim(strings.ToUpper(l), "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_") != "" || len(l) == 1 {
-		f.fail("language must be a language code such as EN.")
-	}
-	return l
-}
-
-// source says where the session was made: "type", and free "properties".
-// What is no object is ignored: real clients send text of their own.
-func (f *fields) source(s *callbackd.Session) {
-	members, err := strictjson.Object(f.get("source"))
-	if err != nil {
-		return
-	}
-	inner := &fields{}
-	for _, m := range members {
-		if !m.Value.IsNull() {
-			inner.members = append(inner.members, strictjson.Member{Name: "source." + m.Name, Value: m.Value})
-		}
-	}
-	s.SourceType = inner.oneOf("source.type", s.SourceType, callbackd.Sources)
-	if p := inner.raw("source.properties", callbackd.MaxReference); p != nil {
-		text, _, err := strictjson.LenientObject(p)
-		if err != nil {
-			inner.fail("source.properties %v.", err)
-		}
-		s.SourceProperties = text
-	}
-	if f.err == nil {
-		f.err = inner.err
-	}
+		return request.Members(members).Lenient().Read(
+			request.Choice("source.type", &s.SourceType, callbackd.Sources),
+			request.RawObject("source.properties", &s.SourceProperties, callbackd.MaxReference),
+		)
+	}}
 }
 
 // maxVehicleID is the largest number that every reader of JSON keeps whole.
 const maxVehicleID = 1 << 53
 
-func (f *fields) vehicle() (v callbackd.Vehicle) {
-	short := func(name string) string { return f.text(name, callbackd.MaxSessionText) }
-	v = callbackd.Vehicle{
-		ID: f.whole("vehicle_id", 1, maxVehicleID), VIN: f.vin("vin"), Year: int(f.whole("year", 1886, 2999)), Make: short("make"), Model: short("model"),
-		BodyType: short("body_type"), Trim: short("trim"), Transmission: short("transmission"), Drivetrain: short("drivetrain"),
-		EngineType: short("engine_type"), FuelType: short("fuel_type"), ExteriorCol: short("ext_col"), InteriorCol: short("int_col"),
-		OdomReading: short("odom_reading"), OdomUnit: short("odom_unit"),
+// Years that a vehicle may be of.
+const (
+	minVehicleYear = 1886
+	maxVehicleYear = 2999
+)
+
+func vehicleFields(v *callbackd.Vehicle) []request.Field {
+	return []request.Field{
+		request.Whole("vehicle_id", &v.ID, 1, maxVehicleID),
+		vinField("vin", &v.VIN),
+		request.WholeAs("year", &v.Year, minVehicleYear, maxVehicleYear, fmt.Sprintf("a year from %d to %d", minVehicleYear, maxVehicleYear)),
+		shortText("make", &v.Make),
+		shortText("model", &v.Model),
+		shortText("body_type", &v.BodyType),
+		shortText("trim", &v.Trim),
+		shortText("transmission", &v.Transmission),
+		shortText("drivetrain", &v.Drivetrain),
+		shortText("engine_type", &v.EngineType),
+		shortText("fuel_type", &v.FuelType),
+		shortText("ext_col", &v.ExteriorCol),
+		shortText("int_col", &v.InteriorCol),
+		shortText("odom_reading", &v.OdomReading),
+		shortText("odom_unit", &v.OdomUnit),
 	}
-	return v
 }
 
-// resultsVehicle is the vehicle of results. Its number may be the member id, as
-// COMPLETE has it. An id of another kind, and vrm, the registration mark, are
-// kept in the results alone; they must be short, for COMPLETE has them twice.
-func (f *fields) resultsVehicle() callbackd.Vehicle {
-	v := f.vehicle()
-	for _, name := range []string{"id", "vrm"} {
-		if value := f.get(name); value.Kind() == '{' || value.Kind() == '[' || len(value) > callbackd.MaxSessionText {
-			f.fail("vehicle.%s must be a string or a number of at most %d bytes.", name, callbackd.MaxSessionText)
+// vinField reads a VIN, 17 letters and digits. I, O and Q are accepted, as
+// masked samples and mistyped VINs have them.
+func vinField(name string, to *string) request.Field {
+	return shortText(name, to).Check(func(name string) error {
+		*to = strings.ToUpper(*to)
+		valid := len(*to) == callbackd.VINLength && strings.Trim(*to, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
+		if *to != "" && !valid {
+			return callbackd.Invalid("%s must be %d letters and digits.", name, callbackd.VINLength)
 		}
-	}
-	if id := f.get("id"); v.ID == 0 && id != nil {
-		if n, err := strconv.ParseInt(strings.Trim(string(id), `"`), 10, 64); err == nil && n >= 1 && n <= maxVehicleID {
+		return nil
+	})
+}
+
+// resultsVehicleFields describes the vehicle of results. Its number may be the
+// member id, as COMPLETE has it. An id of another kind, and vrm, the
+// registration mark, stay in the results alone. They must be short, for
+// COMPLETE has them twice.
+func resultsVehicleFields(v *callbackd.Vehicle) []request.Field {
+	id := request.Field{Name: "id", Read: func(value request.Value) error {
+		if err := checkVehicleText(value); err != nil || v.ID != 0 {
+			return err
+		}
+		n, err := strconv.ParseInt(strings.Trim(string(value.JSON), `"`), 10, 64)
+		if err == nil && n >= 1 && n <= maxVehicleID {
 			v.ID = n
 		}
-	}
-	return v
+		return nil
+	}}
+	return append(vehicleFields(v), id, request.Field{Name: "vrm", Read: checkVehicleText})
 }
 
-// vin is 17 letters and digits; I, O and Q are let pass, as masked samples
-// and real mistypings have them.
-func (f *fields) vin(name string) string {
-	s := strings.ToUpper(f.text(name, callbackd.MaxSessionText))
-	if s != "" && (len(s) != callbackd.VINLength || strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "") {
-		f.fail("%s must be %d letters and digits.", name, callbackd.VINLength)
+func checkVehicleText(v request.Value) error {
+	kind := v.JSON.Kind()
+	if kind == '{' || kind == '[' || len(v.JSON) > callbackd.MaxSessionText {
+		return callbackd.Invalid("vehicle.%s must be a string or a number of at most %d bytes.", v.Name, callbackd.MaxSessionText)
 	}
-	return s
+	return nil
 }
 
-// update reads what PUT may change. An empty redirect_url removes it.
-func (f *fields) update() (u callbackd.SessionUpdate, err error) {
-	if f.given("redirect_url") {
-		u.RedirectURL = ptr(f.redirect())
+// readUpdate reads what PUT may change. An empty redirect_url removes it.
+func readUpdate(body request.Object) (u callbackd.SessionUpdate, err error) {
+	var redirect, language, theme, to, toName string
+	given := func(name string, value *string) *string {
+		if body.Has(name) {
+			return value
+		}
+		return nil
 	}
-	if f.given("language") {
-		if u.Language = ptr(f.language()); *u.Language == "" {
-			f.fail("language must be a language code such as EN.")
+	u = callbackd.SessionUpdate{
+		RedirectURL: given("redirect_url", &redirect),
+		Language:    given("language", &language),
+		Theme:       given("theme", &theme),
+		SMSTo:       given("to", &to),
+	}
+	if u.SMSTo != nil {
+		u.SMSToName = given("to_name", &toName)
+	}
+	fields := []request.Field{redirectField(&redirect), shortText("to_name", &toName)}
+	for _, f := range []request.Field{
+		languageField(&language),
+		request.Choice("theme", &theme, callbackd.Themes),
+		shortText("to", &to),
+	} {
+		if body.Has(f.Name) {
+			fields = append(fields, f.Required())
 		}
 	}
-	if f.given("theme") {
-		if u.Theme = ptr(f.oneOf("theme", "", callbackd.Themes)); *u.Theme == "" {
-			f.fail("theme must be one of %s.", strings.Join(callbackd.Themes, ", "))
-		}
-	}
-	if f.given("to") {
-		u.SMSTo = ptr(f.need("to", callbackd.MaxSessionText))
-		if f.given("to_name") {
-			u.SMSToName = ptr(f.text("to_name", callbackd.MaxSessionText))
-		}
-	}
-	return u, f.err
+	return u, body.Read(fields...)
 }
 
-func ptr[T any](v T) *T { return &v }
-
-// photo reads a capture, or a typed value.
-func (f *fields) photo() (p callbackd.Photo, err error) {
-	if !f.given("photo_code") {
-		f.fail("photo_code is missing.")
+// readPhoto reads a capture, or a typed value.
+func readPhoto(body request.Object) (p callbackd.Photo, err error) {
+	step, err := readStep(body)
+	if err != nil {
+		return p, err
 	}
-	p.Code = int(f.whole("photo_code", 1, 1<<31))
-	step, ok := callbackd.StepOf(p.Code)
-	if !ok && f.err == nil {
-		var codes []string
-		for _, s := range callbackd.PhotoSteps {
-			codes = append(codes, strconv.Itoa(s.Code)+" "+s.Label)
-		}
-		f.fail("photo_code %d is not a step; the steps are %s.", p.Code, strings.Join(codes, ", "))
+	p.Code = step.Code
+	if err := body.Read(linkField("url", &p.URL), typedField(step, &p.Typed)); err != nil {
+		return p, err
 	}
-	p.URL = f.link("url")
-	p.Typed = f.typed(step)
 	switch {
 	case p.URL == "" && p.Typed == "":
-		f.fail("url is missing.")
+		return p, request.Missing("url")
 	case p.URL != "" && p.Typed != "":
-		f.fail("typed stands in the place of url: give one of them.")
+		return p, callbackd.Invalid("url and typed are both given. Leave out one of them.")
 	case p.Typed != "":
 		p.Approved = true
-		return p, f.err
+		return p, nil
 	}
-	if !f.given("approved") {
-		f.fail("approved is missing.")
-		return p, f.err
+	err = readApproval(body, &p)
+	return p, err
+}
+
+func readStep(body request.Object) (callbackd.PhotoStep, error) {
+	code := 0
+	if err := body.Read(request.Whole("photo_code", &code, 1, 1<<31).Required()); err != nil {
+		return callbackd.PhotoStep{}, err
 	}
-	p.Approved = f.yes("approved")
-	if reason := callbackd.Reason(f.text("approved_message", callbackd.MaxPhotoMessage)); !p.Approved {
-		if p.Reason = reason; reason == "" {
-			f.fail("approved_message must say why the photo was rejected.")
+	step, ok := callbackd.StepOf(code)
+	if !ok {
+		steps := make([]string, len(callbackd.PhotoSteps))
+		for i, s := range callbackd.PhotoSteps {
+			steps[i] = fmt.Sprintf("%d (%s)", s.Code, s.Label)
 		}
+		return step, callbackd.Invalid("photo_code %d is not a step. Use %s.", code, request.List(steps, "or"))
 	}
-	return p, f.err
+	return step, nil
 }
 
-func (f *fields) typed(step callbackd.PhotoStep) string {
-	if !f.given("typed") {
-		return ""
-	}
-	if !step.Typed {
-		f.fail("typed is allowed for the steps VIN and Cluster; a photo of %s must be captured.", step.Label)
-	}
+// typedField reads what was typed instead of captured.
+func typedField(step callbackd.PhotoStep, to *string) request.Field {
+	f := shortText("typed", to)
 	if step.Code == callbackd.StepVIN {
-		return f.vin("typed")
+		f = vinField("typed", to)
 	}
-	return f.text("typed", callbackd.MaxSessionText)
+	return f.Check(func(string) error {
+		if !step.Typed {
+			return callbackd.Invalid("typed is allowed for the steps VIN and Cluster. A photo of %s must be captured.", step.Label)
+		}
+		return nil
+	})
 }
 
-// note reads a note, flat or as the member "note".
-func (f *fields) note() (n callbackd.Note, err error) {
-	if v := f.get("note"); v.Kind() == '{' {
-		if f, err = readFields(v); err != nil {
+func readApproval(body request.Object, p *callbackd.Photo) error {
+	message := ""
+	err := body.Read(
+		request.Flag("approved", &p.Approved).Required(),
+		request.Text("approved_message", &message, callbackd.MaxPhotoMessage),
+	)
+	if err != nil || p.Approved {
+		return err
+	}
+	p.Reason = callbackd.Reason(message)
+	if p.Reason == "" {
+		return callbackd.Invalid("approved_message must say why the photo was rejected.")
+	}
+	return nil
+}
+
+// readNote reads a note, flat or as the member "note".
+func readNote(body request.Object) (n callbackd.Note, err error) {
+	if v, ok := body.Get("note"); ok && v.JSON.Kind() == '{' {
+		if body, err = body.Nested("note"); err != nil {
 			return n, err
 		}
 	}
-	n = callbackd.Note{Title: f.text("title", callbackd.MaxSessionText), Description: f.text("description", callbackd.MaxNoteText), InsertedBy: f.text("inserted_by", callbackd.MaxSessionText)}
-	if n.Title == "" && n.Description == "" {
-		f.fail("title is missing, and so is description: a note has one of them at least.")
+	err = body.Read(
+		shortText("title", &n.Title),
+		request.Text("description", &n.Description, callbackd.MaxNoteText),
+		shortText("inserted_by", &n.InsertedBy),
+	)
+	if err == nil && n.Title == "" && n.Description == "" {
+		err = callbackd.Invalid("title and description are missing. A note has at least one of them.")
 	}
-	return n, f.err
+	return n, err
 }
 
-// sms reads what became of an SMS.
-func (f *fields) sms() (r callbackd.SMSReport, err error) {
-	r.State = callbackd.SMSState(f.oneOf("status", "", []string{string(callbackd.SMSSuccess), string(callbackd.SMSError)}))
-	if r.State == "" {
-		f.fail("status is missing; it is success or error.")
-	}
-	r.Phone = f.text("phone", callbackd.MaxSessionText)
-	r.Message = f.text("message", callbackd.MaxPhotoMessage)
-	return r, f.err
+// readSMSReport reads what became of an SMS.
+func readSMSReport(body request.Object) (r callbackd.SMSReport, err error) {
+	states := []callbackd.SMSState{callbackd.SMSSuccess, callbackd.SMSError}
+	err = body.Read(
+		request.Choice("status", &r.State, states).RequiredElse(callbackd.Invalid("status is missing. Send success or error.")),
+		shortText("phone", &r.Phone),
+		request.Text("message", &r.Message, callbackd.MaxPhotoMessage),
+	)
+	return r, err
 }

@@ -9,9 +9,11 @@ import (
 
 	"callbackd"
 	"callbackd/internal/front"
+	"callbackd/internal/request"
 	"callbackd/internal/session"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -20,14 +22,14 @@ func (a *API) sessionRoutes() []route {
 	return []route{
 		{pattern: "POST /v1/sessions", signed: a.createSession},
 		{pattern: "POST /v1/session", signed: a.createSession}, // as PAVE's samples have it
-		{pattern: "GET /v1/sessions", params: sessionParams, signed: a.listSessions},
+		withQuery("GET /v1/sessions", a.listSessions, sessionListFields),
 		{pattern: "GET /v1/sessions/{key}", signed: a.getSession},
 		{pattern: "PUT /v1/sessions/{key}", signed: a.updateSession},
 		{pattern: "DELETE /v1/sessions/{key}", signed: a.deleteSession},
 		{pattern: "GET /v1/sessions/{key}/photos", signed: a.getPhotos},
 		{pattern: "GET /v1/sessions/{key}/notes", signed: a.getNotes},
 		{pattern: "GET /v1/sessions/{key}/results", signed: a.getResults},
-		{pattern: "GET /v1/sessions/{key}/events", params: pageParams, signed: a.sessionEvents},
+		withQuery("GET /v1/sessions/{key}/events", a.sessionEvents, sessionEventsFields),
 		{pattern: "POST /v2/capture/sessions/{key}/resend", itself: a.resend},
 
 		{pattern: "POST /v1/sessions/{key}/start", signed: a.startSession},
@@ -40,27 +42,18 @@ func (a *API) sessionRoutes() []route {
 	}
 }
 
-// fields reads the body of a call about a session; there may be none.
-func (c *call) fields(w http.ResponseWriter) (*fields, error) {
-	body, _, err := c.object(w)
-	if err != nil {
-		return nil, err
-	}
-	return readFields(body)
-}
-
 // session names the session of the path. One that cannot exist is not found,
 // whatever it is.
 func (c *call) session() (string, error) {
 	key := c.PathValue("key")
 	if !callbackd.IsSessionKey(key) {
-		return "", callbackd.Errorf(callbackd.KindNotFound, "Session %s cannot be found.", clip(key, callbackd.MaxSessionKey))
+		return "", callbackd.Errorf(callbackd.KindNotFound, "Session %s cannot be found.", callbackd.Clip(key, callbackd.MaxSessionKey))
 	}
 	return key, nil
 }
 
 func (a *API) createSession(w http.ResponseWriter, c *call) error {
-	f, err := c.fields(w)
+	body, err := c.sessionBody(w)
 	if err != nil {
 		return err
 	}
@@ -68,7 +61,7 @@ func (a *API) createSession(w http.ResponseWriter, c *call) error {
 	if s.SourceProperties, err = marshal(map[string]string{"api_name": c.key.Name}); err != nil {
 		return err
 	}
-	if err := f.newSession(s); err != nil {
+	if err := body.Read(newSessionFields(s)...); err != nil {
 		return err
 	}
 	show := func(store.Changed) ([]byte, error) { return marshal(a.shown(c, s)) }
@@ -92,7 +85,7 @@ func (a *API) link(key *callbackd.Key, sessionKey string) string {
 }
 
 func (a *API) shown(c *call, s *callbackd.Session) wire.Session {
-	return session.Show(s, a.link(c.key, s.SessionKey))
+	return view.Session(s, a.link(c.key, s.SessionKey))
 }
 
 // stored reads the session of the path.
@@ -118,7 +111,7 @@ func (a *API) getPhotos(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, session.ShowPhotos(s))
+	answer(w, http.StatusOK, view.Photos(s))
 	return nil
 }
 
@@ -133,7 +126,7 @@ func (a *API) getNotes(w http.ResponseWriter, c *call) error {
 	}
 	out := make([]wire.Note, 0, len(notes))
 	for _, n := range notes {
-		out = append(out, session.ShowNote(n))
+		out = append(out, view.Note(n))
 	}
 	answer(w, http.StatusOK, out)
 	return nil
@@ -145,7 +138,7 @@ func (a *API) getResults(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	if s.Status != callbackd.StatusComplete {
-		return invalid("Session is not yet completed.")
+		return callbackd.Invalid("Session is not yet completed.")
 	}
 	body, err := session.Results(s)
 	if err != nil {
@@ -160,11 +153,11 @@ func (a *API) updateSession(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	f, err := c.fields(w)
+	body, err := c.sessionBody(w)
 	if err != nil {
 		return err
 	}
-	u, err := f.update()
+	u, err := readUpdate(body)
 	if err != nil {
 		return err
 	}
@@ -197,22 +190,20 @@ func (a *API) deleteSession(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-func (a *API) listSessions(w http.ResponseWriter, c *call) error {
-	f, err := readFilter(c.query)
-	if err != nil {
-		return err
+func sessionListFields(q *store.SessionQuery) []request.Field {
+	return []request.Field{
+		request.Choice("status", &q.Status, callbackd.SessionStatuses),
+		queryText("q", &q.Text),
+		request.Time("since", &q.Since),
+		request.Time("until", &q.Until),
+		limitField(&q.Limit),
+		request.Cursor("cursor", &q.After, parseSessionCursor),
 	}
-	v := c.query
-	q := store.SessionQuery{Key: c.key.ID, Status: callbackd.SessionStatus(strings.ToUpper(v.Get("status"))), Since: f.since, Until: f.until, Text: v.Get("q"), Limit: f.limit}
-	if q.Status != "" && !q.Status.Valid() {
-		return invalid("status %q is not one; the statuses are %s.", clip(string(q.Status), 40), joinStatuses())
-	}
-	if f.cursor != "" {
-		if q.After, err = parseSessionCursor(f.cursor); err != nil {
-			return err
-		}
-	}
-	page, err := a.Store.ListSessions(c.Context(), q)
+}
+
+func (a *API) listSessions(w http.ResponseWriter, c *call, q *store.SessionQuery) error {
+	q.Key = c.key.ID
+	page, err := a.Store.ListSessions(c.Context(), *q)
 	if err != nil {
 		return err
 	}
@@ -221,70 +212,51 @@ func (a *API) listSessions(w http.ResponseWriter, c *call) error {
 		out.Data = append(out.Data, a.shown(c, s))
 	}
 	if page.Next != (store.SessionCursor{}) {
-		out.Next = ptr(fmt.Sprintf("%d.%s", page.Next.CreatedAt.UnixMilli(), page.Next.SessionKey))
+		out.Next = new(fmt.Sprintf("%d.%s", page.Next.CreatedAt.UnixMilli(), page.Next.SessionKey))
 	}
 	answer(w, http.StatusOK, out)
 	return nil
 }
 
-func parseSessionCursor(s string) (out store.SessionCursor, err error) {
+func parseSessionCursor(s string) (store.SessionCursor, bool) {
 	ms, key, _ := strings.Cut(s, ".")
 	n, err := strconv.ParseInt(ms, 10, 64)
-	if err != nil || !callbackd.IsSessionKey(key) {
-		return out, errCursor
-	}
-	return store.SessionCursor{CreatedAt: time.UnixMilli(n), SessionKey: key}, nil
+	at := store.SessionCursor{CreatedAt: time.UnixMilli(n), SessionKey: key}
+	return at, err == nil && callbackd.IsSessionKey(key)
 }
 
-func joinStatuses() string {
-	names := make([]string, len(callbackd.SessionStatuses))
-	for i, s := range callbackd.SessionStatuses {
-		names[i] = string(s)
-	}
-	return strings.Join(names, ", ")
+func sessionEventsFields(q *store.SessionEventQuery) []request.Field {
+	return []request.Field{limitField(&q.Limit), request.Cursor("cursor", &q.After, parseSequence)}
+}
+
+// parseSequence reads the number of an event within its session.
+func parseSequence(s string) (int64, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil && n >= 1
 }
 
 // sessionEvents is a session's story. A session that is kept elsewhere and
 // whose events were published has one too.
-func (a *API) sessionEvents(w http.ResponseWriter, c *call) error {
-	key := c.PathValue("key")
-	f, err := readFilter(c.query)
+func (a *API) sessionEvents(w http.ResponseWriter, c *call, q *store.SessionEventQuery) error {
+	q.Key, q.Session = c.key.ID, c.PathValue("key")
+	events, err := a.Store.SessionEvents(c.Context(), *q)
 	if err != nil {
 		return err
 	}
-	after := int64(0)
-	if f.cursor != "" {
-		if after, err = strconv.ParseInt(f.cursor, 10, 64); err != nil || after < 1 {
-			return errCursor
-		}
-	}
-	events, err := a.Store.SessionEvents(c.Context(), store.SessionEventQuery{Key: c.key.ID, Session: key, After: after, Limit: f.limit})
-	if err != nil {
-		return err
-	}
-	if len(events) == 0 && after == 0 {
+	if len(events) == 0 && q.After == 0 {
 		if _, err := a.stored(c); err != nil {
 			return err
 		}
 	}
-	out := wire.SessionEventList{SessionKey: key, Data: []wire.SessionEvent{}}
+	out := wire.SessionEventList{SessionKey: q.Session, Data: []wire.SessionEvent{}}
 	for i := range events {
-		out.Data = append(out.Data, showSessionEvent(&events[i]))
+		out.Data = append(out.Data, view.SessionEvent(&events[i]))
 	}
-	if store.StoryFull(events, f.limit) {
-		out.Next = ptr(strconv.FormatInt(out.Data[len(out.Data)-1].Sequence, 10))
+	if store.StoryFull(events, q.Limit) {
+		out.Next = new(strconv.FormatInt(out.Data[len(out.Data)-1].Sequence, 10))
 	}
 	answer(w, http.StatusOK, out)
 	return nil
-}
-
-func showSessionEvent(ev *store.SessionEvent) wire.SessionEvent {
-	out := wire.SessionEvent{ID: ev.ID.String(), Event: string(ev.Type), Sequence: ev.Sequence, AcceptedAt: ev.Accepted(), Data: ev.Data, Deliveries: []wire.SessionDelivery{}}
-	for _, d := range ev.Deliveries {
-		out.Deliveries = append(out.Deliveries, wire.SessionDelivery{ID: d.ID.String(), Callback: int64(d.ID.Callback), CallbackName: d.Callback.Name,
-			State: string(d.State), Attempts: d.Attempts, NextAttempt: timeOrNull(d.Due)})
-	}
-	return out
 }
 
 // resend is PAVE's v2 endpoint: the API key alone proves who calls, and every
@@ -308,7 +280,7 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	if _, err := readQuery(r, nil); err != nil {
+	if _, err := request.Query(r.URL.RawQuery, nil); err != nil {
 		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: r.PathValue("key")})
 		return
 	}
@@ -319,7 +291,7 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	f, err := c.fields(w)
+	body, err := c.sessionBody(w)
 	if callbackd.KindOf(err) == callbackd.KindInvalid {
 		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: r.PathValue("key")})
 		return
@@ -328,15 +300,16 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	phone := f.text("phone", callbackd.MaxSessionText)
+	phone := ""
+	phoneErr := body.Read(shortText("phone", &phone))
 	now, sessionKey := session.Now(), r.PathValue("key")
 	var status callbackd.SessionStatus
 	link := a.link(key, sessionKey)
-	show := func(made store.Changed) ([]byte, error) { return marshal(showResent(made.Session, now)) }
+	show := func(made store.Changed) ([]byte, error) { return marshal(view.Resent(made.Session, now)) }
 	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, key.ID, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
 		status = s.StatusAt(now)
-		if f.err != nil {
-			return nil, f.err
+		if phoneErr != nil {
+			return nil, phoneErr
 		}
 		return s.Resend(phone, link, now)
 	})
@@ -354,12 +327,6 @@ func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		a.Accepted(len(fired))
-		answer(w, http.StatusOK, showResent(s, now))
+		answer(w, http.StatusOK, view.Resent(s, now))
 	}
-}
-
-func showResent(s *callbackd.Session, now time.Time) wire.Resent {
-	const day = 24 * time.Hour
-	return wire.Resent{Status: "success", Message: "SMS resend has been processed", SessionKey: s.SessionKey, Phone: s.SMS.To,
-		SessionAgeDays: int(now.Sub(s.CreatedAt) / day), DaysRemaining: int(max(0, s.ExpiresAt.Sub(now)+day-1) / day)}
 }

@@ -320,13 +320,13 @@ func TestBadSessionsAreNamedAndLeaveNothing(t *testing.T) {
 	s := start(t)
 	long := strings.Repeat("x", callbackd.MaxSessionText+1)
 	for body, says := range map[string]string{
-		`[1]`: "must be a JSON object", `"x"`: "must be a JSON object", `"`: "ends in the middle", `{"options":"sms"}`: "options must be a JSON object.", `{"vin":"short"}`: "vin must be 17 letters and digits", `{"vehicle":{"vin":12345678901234567890}}`: "vin must be 17",
-		`{"vehicle":7}`: "vehicle must be a JSON object.", `{"vehicle":{"year":"new"}}`: "year must be a whole number", `{"year":2017.5}`: "year must be",
-		`{"year":1}`: "year must be", `{"theme":"MAX"}`: "theme must be one of LITE, PRO, CAPT", `{"language":"x"}`: "language must be",
-		`{"language":"e n"}`: "language must be", `{"redirect_url":"javascript:alert(1)"}`: "redirect_url must not have the scheme javascript:.",
+		`[1]`: "must be a JSON object", `"x"`: "must be a JSON object", `"`: "ends in the middle", `{"options":"sms"}`: "options must be a JSON object", `{"vin":"short"}`: "vin must be 17 letters and digits", `{"vehicle":{"vin":12345678901234567890}}`: "vin must be 17",
+		`{"vehicle":7}`: "vehicle must be a JSON object", `{"vehicle":{"year":"new"}}`: "year must be a year from 1886 to 2999, not", `{"year":2017.5}`: "year must be a year",
+		`{"year":1}`: "year must be a year", `{"theme":"MAX"}`: "theme \"MAX\" is not supported. Use LITE, PRO or CAPT", `{"language":"x"}`: "language must be a language code",
+		`{"language":"e n"}`: "language must be a language code", `{"redirect_url":"javascript:alert(1)"}`: "redirect_url must not have the scheme javascript:.",
 		`{"redirect_url":"/x"}`: "redirect_url must be", `{"make":true}`: "make must be a string", `{"options":{"contact":{"first_name":"` + long + `"}}}`: "first_name is longer than 255 bytes",
-		`{"options":{"sms":[1]}}`: "sms must be a JSON object.", `{"source":{"type":"x"}}`: "source.type must be one of", `{"source":{"properties":[1]}}`: "source.properties must be",
-		`{"options":{"reference":"` + strings.Repeat("x", callbackd.MaxReference) + `"}}`: "reference is larger than 16384 bytes",
+		`{"options":{"sms":[1]}}`: "sms must be a JSON object", `{"source":{"type":"x"}}`: "source.type \"x\" is not supported. Use", `{"source":{"properties":[1]}}`: "source.properties must be",
+		`{"options":{"reference":"` + strings.Repeat("x", callbackd.MaxReference) + `"}}`: "reference is larger than 16,384 bytes",
 		`{"vehicle":{"vehicle_id":-1}}`: "vehicle_id must be",
 	} {
 		s.call("POST", "/v1/sessions", body).says(400, says)
@@ -346,8 +346,8 @@ func updateAndItsFreezes(t *testing.T, on func(*setup)) {
 	s.call("PUT", path, `{"sms":{"to":"+2"}}`).says(400, "sms.to is frozen", "its state is waiting")
 	s.step("POST", key, "sms", `{"status":"error"}`, callbackd.StatusIdle, "SMS_PROCESS")
 	s.call("PUT", path, `{"options":{"sms":{"to":"+2"}}}`).matches(200, `.*"to":"\+2".*`)
-	s.call("PUT", path, `{"theme":"x"}`).says(400, "theme must be one of")
-	s.call("PUT", path, `{"language":""}`).says(400, "language must be")
+	s.call("PUT", path, `{"theme":"x"}`).says(400, "theme \"x\" is not supported")
+	s.call("PUT", path, `{"language":""}`).says(400, "language is missing.")
 	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
 	s.call("PUT", path, `{"theme":"PRO","language":"DE"}`).says(400, "theme is frozen: it can be changed while the session is IDLE, and session "+key+" is STARTED.")
 	s.call("GET", path, "").matches(200, `.*"language":"fr".*`) // nothing was half written
@@ -384,26 +384,26 @@ func TestFaultsOfThePlatformsCalls(t *testing.T) {
 	key := s.create("")
 	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
 	for _, c := range [][4]string{
-		{"POST", "photos", ``, "photo_code is missing"}, {"POST", "photos", `{"photo_code":14}`, "photo_code 14 is not a step; the steps are 1 VIN"},
+		{"POST", "photos", ``, "photo_code is missing"}, {"POST", "photos", `{"photo_code":14}`, "photo_code 14 is not a step. Use 1 (VIN), 2 (Interior)"},
 		{"POST", "photos", `{"photo_code":"four"}`, "photo_code must be a whole number"}, {"POST", "photos", `{"photo_code":4}`, "url is missing"},
 		{"POST", "photos", `{"photo_code":4,"url":"x","approved":true}`, "url must be an absolute"}, {"POST", "photos", `{"photo_code":4,"url":"https://a.example/"}`, "approved is missing"},
 		{"POST", "photos", `{"photo_code":4,"url":"https://a.example/","approved":"maybe"}`, "approved must be true or false"},
 		{"POST", "photos", `{"photo_code":4,"url":"https://a.example/","approved":false}`, "approved_message must say why"},
 		{"POST", "photos", `{"photo_code":4,"url":"https://a.example/","approved":false,"approved_message":"REJECTED: "}`, "approved_message must say why"},
-		{"POST", "photos", `{"photo_code":4,"typed":"x"}`, "typed is allowed for the steps VIN and Cluster; a photo of Left must be captured"},
-		{"POST", "photos", `{"photo_code":1,"typed":"x"}`, "typed must be 17"}, {"POST", "photos", `{"photo_code":3,"typed":"1","url":"https://a.example/"}`, "give one of them"},
-		{"POST", "notes", `{}`, "title is missing"}, {"POST", "notes", `{"note":{"title":[1]}}`, "title must be a string"},
-		{"POST", "notes", `{"description":"` + strings.Repeat("x", callbackd.MaxNoteText+1) + `"}`, "description is longer than 8192"},
-		{"POST", "sms", `{}`, "status is missing"}, {"POST", "sms", `{"status":"sent"}`, "status must be one of success, error"}, {"POST", "sms", `{"status":"error"}`, "phone is missing, and session " + key},
-		{"PUT", "results", ``, "The body"}, {"PUT", "results", `[1]`, "must be a JSON object"}, {"PUT", "results", `null`, "The body is empty"}, {"PUT", "results", `{"vehicle":[1]}`, "vehicle must be a JSON object."},
-		{"PUT", "results", `{"session":"x"}`, "session must be a JSON object."}, {"PUT", "results", `{"session":[1]}`, "session must be a JSON object."}, {"PUT", "results", `{"session":{"vehicle":7}}`, "vehicle must be a JSON object."},
+		{"POST", "photos", `{"photo_code":4,"typed":"x"}`, "typed is allowed for the steps VIN and Cluster. A photo of Left must be captured"},
+		{"POST", "photos", `{"photo_code":1,"typed":"x"}`, "typed must be 17"}, {"POST", "photos", `{"photo_code":3,"typed":"1","url":"https://a.example/"}`, "Leave out one of them"},
+		{"POST", "notes", `{}`, "title and description are missing"}, {"POST", "notes", `{"note":{"title":[1]}}`, "title must be a string"},
+		{"POST", "notes", `{"description":"` + strings.Repeat("x", callbackd.MaxNoteText+1) + `"}`, "description is longer than 8,192"},
+		{"POST", "sms", `{}`, "status is missing"}, {"POST", "sms", `{"status":"sent"}`, "status \"sent\" is not supported. Use success or error"}, {"POST", "sms", `{"status":"error"}`, "phone is missing, and session " + key},
+		{"PUT", "results", ``, "The body"}, {"PUT", "results", `[1]`, "must be a JSON object"}, {"PUT", "results", `null`, "The body is empty"}, {"PUT", "results", `{"vehicle":[1]}`, "vehicle must be a JSON object"},
+		{"PUT", "results", `{"session":"x"}`, "session must be a JSON object"}, {"PUT", "results", `{"session":[1]}`, "session must be a JSON object"}, {"PUT", "results", `{"session":{"vehicle":7}}`, "vehicle must be a JSON object"},
 		{"PUT", "results", `{"vehicle":{"vrm":[1]}}`, "vehicle.vrm must be a string or a number"}, {"PUT", "results", `{"vehicle":{"id":"` + strings.Repeat("x", 300) + `"}}`, "vehicle.id must be"},
 		{"PUT", "results", `{"vehicle":{"vin":"x"}}`, "vin must be 17"},
 		{"POST", "invalidate", ``, "reason is missing"},
 	} {
 		s.call(c[0], "/v1/sessions/"+key+"/"+c[1], c[2]).says(400, c[3])
 	}
-	s.call("PUT", "/v1/sessions/"+key+"/results", `{"x":"`+strings.Repeat("x", callbackd.MaxResults)+`"}`).says(413, "The results are larger than 163840 bytes.")
+	s.call("PUT", "/v1/sessions/"+key+"/results", `{"x":"`+strings.Repeat("x", callbackd.MaxResults)+`"}`).says(413, "The results are larger than 163,840 bytes.")
 	s.call("POST", "/v1/sessions/"+key+"/complete", "").is(409, `{"message":"Session `+key+` is STARTED: complete is not possible; possible now: photos, notes, sms."}`)
 	s.call("GET", "/v1/sessions/"+key+"/results", "").is(400, `{"message":"Session is not yet completed."}`)
 	if l := decode[wire.SessionEventList](s.call("GET", "/v1/sessions/"+key+"/events", "").ok(200)); len(l.Data) != 1 {
@@ -505,8 +505,8 @@ func aStoryHasEachEventWithItsDeliveries(t *testing.T, on func(*setup)) {
 	if !slices.Equal(seqs, []int64{1, 2}) {
 		t.Errorf("page by page %v", seqs)
 	}
-	s.call("GET", "/v1/sessions/"+key+"/events?cursor=x", "").says(400, "cursor is not one")
-	s.call("GET", "/v1/sessions/"+key+"/events?state=x", "").says(400, `"state" is not a parameter`)
+	s.call("GET", "/v1/sessions/"+key+"/events?cursor=x", "").says(400, "Invalid cursor")
+	s.call("GET", "/v1/sessions/"+key+"/events?state=x", "").says(400, `Unknown parameter "state"`)
 	// A session that is kept elsewhere has a story too.
 	s.publish("SESSION:COMPLETE", "elsewhere-1", `{}`)
 	if l := decode[wire.SessionEventList](s.call("GET", "/v1/sessions/elsewhere-1/events", "").ok(200)); len(l.Data) != 1 {
@@ -551,8 +551,8 @@ func findingSessions(t *testing.T, on func(*setup)) {
 	find("&since=" + escape(time.Now().Add(time.Hour).Format(time.RFC3339)))
 	find("&until="+escape(time.Now().Add(time.Hour).Format(time.RFC3339)), keys...)
 	s.call("GET", "/v1/sessions?status=DONE", "").says(400, "status", "IDLE, STARTED, PROCESS")
-	s.call("GET", "/v1/sessions?cursor=x", "").says(400, "cursor is not one")
-	s.call("GET", "/v1/sessions?state=x", "").says(400, `"state" is not a parameter of this call; it takes status, q, since`)
+	s.call("GET", "/v1/sessions?cursor=x", "").says(400, "Invalid cursor")
+	s.call("GET", "/v1/sessions?state=x", "").says(400, `Unknown parameter "state". This call takes status, q, since`)
 	s.as(s.newKey("acme", false)).call("GET", "/v1/sessions", "").is(200, `{"data":[],"next":null}`)
 }
 

@@ -168,7 +168,7 @@ func TestMaskedHeaders(t *testing.T) {
 	sends("Bearer two")
 	// But it goes to nobody else, and is never a value itself.
 	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"https://other.example/","headers":{"Authorization":"[redacted]"}}`).says(400, "headers has a masked value for Authorization, but url names another receiver")
-	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`/","headers":{"X-New":"[redacted]"}}`).says(400, "headers has a masked value for X-New that stands for nothing stored")
+	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`/","headers":{"X-New":"[redacted]"}}`).says(400, "headers has a masked value for X-New, but no value is stored")
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:NOTE_INSERT","url":"https://other.example/","headers":{"A":"[redacted]"}}`).says(400, "headers has a masked value for A")
 	s.call("PUT", "/v1/callbacks/SESSION:NOTE_INSERT", `{"url":"https://other.example/","headers":{"A":"[redacted]"}}`).ok(404)
 	sends("Bearer two")
@@ -252,13 +252,13 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
 
 	for body, says := range map[string]string{
-		`"policy":{"filter":{"status":"CONFIRM"}}`:   `policy has no member "filter"; it has timeout, retry, order, rate, concurrency, keep_alive.`,
-		`"policy":{"filter":null}`:                   `policy has no member "filter"`,
-		`"policy":{"Timeout":"5s"}`:                  `policy has no member "Timeout"`,
-		`"policy":{"name":"x"}`:                      `policy has no member "name"`,
-		`"policy":"{\"keepalive\":false}"`:           `policy has no member "keepalive"`,
-		`"policy":{"keep_alive":"no"}`:               "policy.keep_alive must be true or false.",
-		`"policy":{"keep_alive":0}`:                  "policy.keep_alive must be true or false.",
+		`"policy":{"filter":{"status":"CONFIRM"}}`:   `Unknown member "filter". policy has timeout, retry, order, rate, concurrency and keep_alive.`,
+		`"policy":{"filter":null}`:                   `Unknown member "filter". policy has`,
+		`"policy":{"Timeout":"5s"}`:                  `Unknown member "Timeout". policy has`,
+		`"policy":{"name":"x"}`:                      `Unknown member "name". policy has`,
+		`"policy":"{\"keepalive\":false}"`:           `Unknown member "keepalive". policy has`,
+		`"policy":{"keep_alive":"no"}`:               `policy.keep_alive must be true or false, not "no".`,
+		`"policy":{"keep_alive":0}`:                  "policy.keep_alive must be true or false, not 0.",
 		`"policy":{"timeout":"90s"}`:                 "policy.timeout must be a duration from 1s to 1m,",
 		`"policy":{"timeout":{}}`:                    "policy.timeout must be a duration",
 		`"policy":{"retry":"0s"}`:                    "policy.retry must be an array",
@@ -266,7 +266,7 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 		`"policy":{"order":-1}`:                      "policy.order must be a duration",
 		`"policy":{"rate":"fast"}`:                   "policy.rate must be a number",
 		`"policy":{"concurrency":1.5}`:               "policy.concurrency must be a whole number",
-		`"policy":{"concurrency":8},"concurrency":8`: "concurrency is given twice: in policy and beside it.",
+		`"policy":{"concurrency":8},"concurrency":8`: "policy.concurrency and concurrency are both given. Leave out concurrency.",
 		`"policy":7`:                                 "policy must be a JSON object",
 		`"policy":[{}]`:                              "policy must be a JSON object",
 	} {

@@ -54,5 +54,5 @@ func aLongStoryComesInPages(t *testing.T, on func(*setup)) {
 	if n := len(oldest.History); n != 10 || oldest.Earlier != 0 || oldest.History[0].Number != 1 || oldest.Attempts != attempts {
 		t.Errorf("%d attempts before, %d", n, oldest.Earlier)
 	}
-	s.call("GET", path+"?before=0", "").says(400, "before must be the number of an attempt")
+	s.call("GET", path+"?before=0", "").says(400, "before must be a whole number")
 }

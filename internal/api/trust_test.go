@@ -75,12 +75,12 @@ func TestNoFieldChangesTheEgressPolicy(t *testing.T) {
 			members += `,"` + n + `":` + v
 		}
 		s.register("SESSION:COMPLETE", recv.url, members)
-		s.call("PUT", "/v1/callbacks/SESSION:COMPLETE?allow=127.0.0.0/8&proxy="+escape(recv.url), `{"url":"`+recv.url+`"}`).says(400, "is not a parameter")
+		s.call("PUT", "/v1/callbacks/SESSION:COMPLETE?allow=127.0.0.0/8&proxy="+escape(recv.url), `{"url":"`+recv.url+`"}`).says(400, "Unknown parameter")
 		s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`"`+members+`,"headers":{"X-Forwarded-Host":"public.example","X-Allow-Target":"127.0.0.0/8"}}`).ok(200)
-		s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S","data":{}`+members+`}`).says(400, "is not a member of an event")
+		s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S","data":{}`+members+`}`).says(400, "Unknown member")
 		s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S","data":{`+members[1:]+`}}`).ok(202)
 		for _, n := range names { // the policy of a callback is strict
-			s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`","policy":{"`+n+`":`+v+`}}`).says(400, "policy has no member")
+			s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`","policy":{"`+n+`":`+v+`}}`).says(400, "Unknown member")
 		}
 		d := decode[wire.Delivery](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/test", `{"allow":"127.0.0.0/8"}`, set("X-Allow-Target", "127.0.0.0/8")).ok(200))
 		if len(d.History) != 1 || d.History[0].Fault != "refused" {

@@ -124,7 +124,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	}
 	metrics.WatchInFlight(a.engine.InFlight)
 
-	tests := &callbacks.Limiter{}
+	tests := callbacks.NewLimiter()
 	service := api.New(api.Options{
 		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log,
 		Preview: send.Request, Advise: transport.AdviseAddress, Ready: a.ready, Accepted: metrics.Accepted,

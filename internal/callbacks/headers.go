@@ -5,27 +5,49 @@ import (
 	"strings"
 
 	"callbackd"
+	"callbackd/internal/humanize"
+	"callbackd/internal/request"
 	"callbackd/internal/strictjson"
+
+	"golang.org/x/net/http/httpguts"
 )
 
-// reserved are headers that callbackd or HTTP itself must own.
-var reserved = []string{"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",
-	"proxy-connection", "proxy-authorization", "proxy-authenticate", "accept-encoding"}
+// reserved lists the headers that callbackd or HTTP itself must set.
+var reserved = []string{
+	"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",
+	"proxy-connection", "proxy-authorization", "proxy-authenticate", "accept-encoding",
+}
 
-// headerMembers reads headers as an object, or as the text of header lines:
-// "Authorization: Bearer x", one a line.
-func headerMembers(v strictjson.Value) ([]strictjson.Member, error) {
-	text, ok := v.Text()
-	if !ok || !strings.Contains(text, ":") || strings.HasPrefix(strings.TrimSpace(text), "{") {
-		object, members, err := strictjson.LenientObject(v)
-		if err != nil && object.Kind() != '{' {
-			return nil, invalid("headers must be a JSON object, or a string that holds one or header lines, such as Authorization: Bearer x.")
-		}
+// headersField reads headers as an object, or as the text of header lines.
+func headersField(name string, to *[]callbackd.Header) request.Field {
+	return request.Field{Name: name, Read: func(v request.Value) error {
+		members, err := headerMembers(v)
 		if err != nil {
-			return nil, invalid("headers must be a JSON object, or a string that holds one: it %v.", err)
+			return err
 		}
-		return members, nil
+		*to, err = readHeaders(members)
+		return err
+	}}
+}
+
+// headerMembers returns the members of an object, or one for each line of a
+// text such as "Authorization: Bearer x".
+func headerMembers(v request.Value) ([]strictjson.Member, error) {
+	text, isText := v.JSON.Text()
+	if isText && strings.Contains(text, ":") && !strings.HasPrefix(strings.TrimSpace(text), "{") {
+		return headerLines(text)
 	}
+	object, members, err := strictjson.LenientObject(v.JSON)
+	switch {
+	case err == nil:
+		return members, nil
+	case object.Kind() == '{':
+		return nil, callbackd.Invalid("headers %v.", err)
+	}
+	return nil, callbackd.Invalid("headers must be a JSON object, or a string that holds one or header lines, such as Authorization: Bearer x.")
+}
+
+func headerLines(text string) ([]strictjson.Member, error) {
 	var members []strictjson.Member
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -34,7 +56,7 @@ func headerMembers(v strictjson.Value) ([]strictjson.Member, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return nil, invalid("headers has a line without a colon: %q; write Name: value.", clip(line, 60))
+			return nil, callbackd.Invalid("headers has a line without a colon: %q. Write Name: value.", callbackd.Clip(line, 60))
 		}
 		quoted := strictjson.AppendString(nil, strings.TrimSpace(value))
 		members = append(members, strictjson.Member{Name: strings.TrimSpace(name), Value: quoted})
@@ -42,57 +64,62 @@ func headerMembers(v strictjson.Value) ([]strictjson.Member, error) {
 	return members, nil
 }
 
-func readHeaders(v strictjson.Value) ([]callbackd.Header, error) {
-	members, err := headerMembers(v)
-	if err != nil {
-		return nil, err
-	}
+func readHeaders(members []strictjson.Member) ([]callbackd.Header, error) {
 	if len(members) > callbackd.MaxHeaders {
-		return nil, invalid("headers has %d members; at most %d are allowed.", len(members), callbackd.MaxHeaders)
+		return nil, callbackd.Invalid("headers has %d members. At most %d are allowed.", len(members), callbackd.MaxHeaders)
 	}
-	var out []callbackd.Header
-	seen, size := map[string]bool{}, 0
+	var headers []callbackd.Header
+	size := 0
 	for _, m := range members {
-		value, ok := m.Value.Text()
-		if !ok && (m.Value.Kind() == '0' || m.Value.Kind() == 't' || m.Value.Kind() == 'f') {
-			value, ok = string(m.Value), true
+		h, err := readHeader(m)
+		if err != nil {
+			return nil, err
 		}
-		lower := strings.ToLower(m.Name)
-		switch {
-		case !ok:
-			return nil, invalid("headers has a value for %q that is not a string.", clip(m.Name, 100))
-		case !isToken(m.Name):
-			return nil, invalid("headers has a name %q that HTTP does not allow (RFC 9110, section 5.1).", clip(m.Name, 100))
-		case slices.Contains(reserved, lower), strings.HasPrefix(lower, "webhook-"), strings.HasPrefix(lower, "callback-"):
-			return nil, invalid("headers must not set %s: callbackd sets it itself.", m.Name)
-		case !isFieldValue(value):
-			return nil, invalid("headers has a value for %s with characters that HTTP does not allow; visible ASCII, spaces and tabs are.", m.Name)
-		case seen[lower]:
-			return nil, invalid("headers names %s twice.", m.Name)
+		if slices.ContainsFunc(headers, func(other callbackd.Header) bool { return strings.EqualFold(other.Name, h.Name) }) {
+			return nil, callbackd.Invalid("headers names %s twice.", h.Name)
 		}
-		seen[lower] = true
-		size += len(m.Name) + len(value)
-		out = append(out, callbackd.Header{Name: m.Name, Value: callbackd.Secret(value)})
+		size += len(h.Name) + len(h.Value)
+		headers = append(headers, h)
 	}
 	if size > callbackd.MaxHeaderBytes {
-		return nil, invalid("headers has more than %d bytes in names and values.", callbackd.MaxHeaderBytes)
+		return nil, callbackd.Invalid("headers has more than %s bytes in names and values.", humanize.Number(callbackd.MaxHeaderBytes))
 	}
-	return out, nil
+	return headers, nil
 }
 
-// isToken: RFC 9110, section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
+func readHeader(m strictjson.Member) (callbackd.Header, error) {
+	value, ok := headerText(m.Value)
+	switch {
+	case !ok:
+		return callbackd.Header{}, callbackd.Invalid("headers has a value for %q that is not a string.", callbackd.Clip(m.Name, 100))
+	case !httpguts.ValidHeaderFieldName(m.Name):
+		return callbackd.Header{}, callbackd.Invalid("headers has a name %q that HTTP does not allow (RFC 9110, section 5.1).", callbackd.Clip(m.Name, 100))
+	case isReserved(m.Name):
+		return callbackd.Header{}, callbackd.Invalid("headers must not set %s: callbackd sets it itself.", m.Name)
+	case !isFieldValue(value):
+		return callbackd.Header{}, callbackd.Invalid("headers has a value for %s with characters that HTTP does not allow. Use visible ASCII, spaces and tabs.", m.Name)
 	}
-	return s != ""
+	return callbackd.Header{Name: m.Name, Value: callbackd.Secret(value)}, nil
 }
 
-// isFieldValue: RFC 9110, section 5.5, without obsolete bytes and without
-// white space at the ends, which a transport would cut off.
+// headerText returns the value of a header. Numbers, true and false are their
+// own text.
+func headerText(v strictjson.Value) (string, bool) {
+	switch v.Kind() {
+	case '0', 't', 'f':
+		return string(v), true
+	}
+	return v.Text()
+}
+
+func isReserved(name string) bool {
+	lower := strings.ToLower(name)
+	return slices.Contains(reserved, lower) || strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "callback-")
+}
+
+// isFieldValue tells whether HTTP allows the value of a header (RFC 9110,
+// section 5.5). Obsolete bytes are not allowed, nor is white space at the ends,
+// which a transport would cut off.
 func isFieldValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c != '\t' && (c < ' ' || c >= 0x7f) {

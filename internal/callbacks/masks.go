@@ -8,7 +8,8 @@ import (
 	"callbackd/internal/egress"
 )
 
-// How long an old signing secret signs along after a rotation.
+// DefaultKeep and MaxKeep are how long an old signing secret stays valid beside
+// a new one.
 const (
 	DefaultKeep = 24 * time.Hour
 	MaxKeep     = 30 * 24 * time.Hour
@@ -17,7 +18,7 @@ const (
 // Admit checks what depends on the key and on the operator's switch.
 func Admit(key *callbackd.Key, cb *callbackd.Callback, requireHTTPS bool) error {
 	if requireHTTPS && key.Live && !strings.HasPrefix(callbackd.Origin(cb.URL), "https:") {
-		return invalid("url must begin with https:// for a live API key.")
+		return callbackd.Invalid("url must begin with https:// for a live API key.")
 	}
 	return nil
 }
@@ -40,7 +41,7 @@ func SameURL(a, b string) bool {
 func RefuseMasks(headers []callbackd.Header) error {
 	for _, h := range headers {
 		if h.Value == callbackd.Mask {
-			return invalid("headers has a masked value for %s that stands for nothing stored; send the value itself.", h.Name)
+			return callbackd.Invalid("headers has a masked value for %s, but no value is stored. Send the value itself.", h.Name)
 		}
 	}
 	return nil
@@ -54,7 +55,7 @@ func Unmask(old, next *callbackd.Callback) error {
 			continue
 		}
 		if !callbackd.SameOrigin(old.URL, next.URL) {
-			return invalid("headers has a masked value for %s, but url names another receiver; send the value again.", h.Name)
+			return callbackd.Invalid("headers has a masked value for %s, but url names another receiver. Send the value again.", h.Name)
 		}
 		for _, o := range old.Headers {
 			if strings.EqualFold(o.Name, h.Name) {

@@ -294,7 +294,7 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 // when nothing can be delivered to its URL. Looking that up counts as a
 // test-send, so that nobody can use it to explore a network.
 func (c *Console) redirectSaved(w http.ResponseWriter, req *userRequest, cb *callbackd.Callback, done string) error {
-	if c.Advise != nil && c.Tests.Allow(cb.Key, c.now()) == nil && c.Advise(req.Context(), cb.URL) != "" {
+	if c.Advise != nil && c.Tests.AllowTest(cb.Key, c.now()) == nil && c.Advise(req.Context(), cb.URL) != "" {
 		done += refusedSuffix
 	}
 	return redirect(w, req, link("callbacks", cb.ID), done)

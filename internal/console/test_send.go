@@ -52,7 +52,7 @@ func (c *Console) testPage(w http.ResponseWriter, req *userRequest) error {
 func (c *Console) test(w http.ResponseWriter, req *userRequest) error {
 	cb, _, err := c.activeCallback(req)
 	if err == nil {
-		err = c.Tests.Allow(cb.Key, c.now())
+		err = c.Tests.AllowTest(cb.Key, c.now())
 	}
 	if err != nil {
 		return err

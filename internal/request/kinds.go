@@ -113,15 +113,15 @@ func List[T ~string](words []T, conjunction string) string {
 
 // Whole reads a whole number within limits.
 func Whole[T ~int | ~int64](name string, to *T, least, most T) Field {
-	return wholeField(name, to, least, most, fmt.Sprintf("a whole number from %s to %s", humanize.Number(least), humanize.Number(most)))
+	return WholeAs(name, to, least, most, fmt.Sprintf("a whole number from %s to %s", humanize.Number(least), humanize.Number(most)))
 }
 
 // Seconds reads a whole number of seconds, from 0 to most.
 func Seconds(name string, to *time.Duration, most time.Duration) Field {
 	n := int64(0)
 	limit := int64(most / time.Second)
-	f := wholeField(name, &n, 0, limit, fmt.Sprintf("a whole number of seconds from 0 to %d", limit))
-	return f.Check(func() error {
+	f := WholeAs(name, &n, 0, limit, fmt.Sprintf("a whole number of seconds from 0 to %d", limit))
+	return f.Check(func(string) error {
 		*to = time.Duration(n) * time.Second
 		return nil
 	})
@@ -129,10 +129,11 @@ func Seconds(name string, to *time.Duration, most time.Duration) Field {
 
 // CallbackID reads the number of a callback.
 func CallbackID(name string, to *callbackd.CallbackID) Field {
-	return wholeField(name, to, 1, math.MaxInt64, "the number of a callback, which GET /v1/callbacks/:event/policy shows")
+	return WholeAs(name, to, 1, math.MaxInt64, "the number of a callback, which GET /v1/callbacks/:event/policy shows")
 }
 
-func wholeField[T ~int | ~int64](name string, to *T, least, most T, what string) Field {
+// WholeAs is [Whole] with other words for what the number must be.
+func WholeAs[T ~int | ~int64](name string, to *T, least, most T, what string) Field {
 	return Field{Name: name, Read: func(v Value) error {
 		if v.Lenient && v.empty() {
 			return nil

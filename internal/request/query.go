@@ -27,7 +27,9 @@ func Query(raw string, known []string) (Object, error) {
 			return Object{}, callbackd.Invalid("%s is given twice.", clipName(name))
 		}
 	}
-	return Values(values), nil
+	o := Values(values)
+	o.refuse = UnknownParameter
+	return o, nil
 }
 
 // UnknownParameter returns the error for a parameter that a query may not have.

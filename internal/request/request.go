@@ -29,13 +29,16 @@ type Field struct {
 	// of kind [callbackd.KindInvalid] for a value that the field cannot have.
 	Read func(Value) error
 
-	required bool
+	missing error // for a field that must be given
 }
 
 // Required returns the field as one that must be given. An empty text counts
 // as absent.
-func (f Field) Required() Field {
-	f.required = true
+func (f Field) Required() Field { return f.RequiredElse(Missing(f.Name)) }
+
+// RequiredElse is [Field.Required] with the error for a field that is absent.
+func (f Field) RequiredElse(missing error) Field {
+	f.missing = missing
 	return f
 }
 
@@ -51,15 +54,15 @@ func (f Field) Optional() Field {
 	return f
 }
 
-// Check returns the field with a further rule, which runs after a value was
-// read.
-func (f Field) Check(rule func() error) Field {
+// Check returns the field with a further rule, which runs after a value was read
+// and is told what messages call the field.
+func (f Field) Check(rule func(name string) error) Field {
 	read := f.Read
 	f.Read = func(v Value) error {
 		if err := read(v); err != nil {
 			return err
 		}
-		return rule()
+		return rule(v.Name)
 	}
 	return f
 }
@@ -136,8 +139,22 @@ func (o Object) Strict(what string) Object {
 	return o
 }
 
-// Len returns the number of members, null ones included.
-func (o Object) Len() int { return len(o.members) }
+// Append returns the object with the members of another one behind its own.
+func (o Object) Append(other Object) Object {
+	o.members = slices.Concat(o.members, other.members)
+	return o
+}
+
+// Len returns the number of members that are not null.
+func (o Object) Len() int {
+	n := 0
+	for _, m := range o.members {
+		if !m.value.IsNull() {
+			n++
+		}
+	}
+	return n
+}
 
 // Get returns the value of the member called name. When several have the
 // name, the last one counts. ok is false when the member is absent or null.
@@ -163,7 +180,9 @@ func (o Object) Given(name string) bool {
 	return ok && !v.empty()
 }
 
-// Read reads the fields in their order and returns the first error.
+// Read reads the fields and returns the first error. Members that no field
+// describes come first, then missing ones, then the others in the order of the
+// fields.
 func (o Object) Read(fields ...Field) error {
 	for p := range o.problems(fields) {
 		return p.Err
@@ -177,8 +196,8 @@ type Problem struct {
 	Err   error
 }
 
-// ReadAll reads the fields in their order and returns everything that is
-// wrong, for a form that shows each error at its field.
+// ReadAll reads the fields and returns everything that is wrong, for a form
+// that shows each error at its field.
 func (o Object) ReadAll(fields ...Field) []Problem { return slices.Collect(o.problems(fields)) }
 
 func (o Object) problems(fields []Field) iter.Seq[Problem] {
@@ -187,22 +206,20 @@ func (o Object) problems(fields []Field) iter.Seq[Problem] {
 			return
 		}
 		for _, f := range fields {
-			if err := o.read(f); err != nil && !yield(Problem{f.Name, err}) {
+			if f.missing != nil && !o.Given(f.Name) && !yield(Problem{f.Name, f.missing}) {
+				return
+			}
+		}
+		for _, f := range fields {
+			v, ok := o.Get(f.Name)
+			if !ok || f.missing != nil && v.empty() {
+				continue
+			}
+			if err := f.Read(v); err != nil && !yield(Problem{f.Name, err}) {
 				return
 			}
 		}
 	}
-}
-
-func (o Object) read(f Field) error {
-	v, ok := o.Get(f.Name)
-	if f.required && (!ok || v.empty()) {
-		return Missing(f.Name)
-	}
-	if !ok {
-		return nil
-	}
-	return f.Read(v)
 }
 
 // unknown returns the error for the first member that no field describes.

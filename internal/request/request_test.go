@@ -197,7 +197,7 @@ func TestARequiredFieldMustBeGiven(t *testing.T) {
 
 func TestACheckRunsAfterTheValueWasRead(t *testing.T) {
 	a := ""
-	odd := request.Text("a", &a, 10).Check(func() error {
+	odd := request.Text("a", &a, 10).Check(func(string) error {
 		if len(a)%2 == 0 {
 			return nil
 		}

@@ -6,6 +6,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/strictjson"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -37,7 +38,7 @@ func completed(s *callbackd.Session) ([]strictjson.Member, error) {
 	}
 	put.beside["vehicle"] = object(vehicle)
 	if photos := put.beside["photos"]; photos.Kind() != '[' || photos.EmptyArray() {
-		if put.beside["photos"], err = marshal(ShowPhotos(s)); err != nil {
+		if put.beside["photos"], err = marshal(view.Photos(s)); err != nil {
 			return nil, err
 		}
 	}
@@ -64,7 +65,7 @@ func completed(s *callbackd.Session) ([]strictjson.Member, error) {
 // vehicle has the documented members only, so that results of any size are in
 // the event once.
 func completedSession(s *callbackd.Session, vehicle []strictjson.Member) ([]byte, error) {
-	shown := Show(s, "")
+	shown := view.Session(s, "")
 	out := wire.CompletedSession{
 		SessionKey: shown.SessionKey, Theme: shown.Theme, Active: shown.Active, Status: shown.Status, RedirectURL: shown.RedirectURL,
 		InspectStartedAt: shown.InspectStartedAt, InspectEndedAt: shown.InspectEndedAt, CreatedAt: shown.CreatedAt, UpdatedAt: shown.UpdatedAt,
@@ -90,7 +91,7 @@ var vehicleMembers = []string{"id", "vin", "year", "make", "model", "body_type",
 // completedVehicle is what the platform put and, where it says nothing, what is
 // known of the vehicle: the documented members, then the platform's others.
 func completedVehicle(s *callbackd.Session, put strictjson.Value) ([]strictjson.Member, error) {
-	known, err := marshal(showVehicle(&s.Vehicle))
+	known, err := marshal(view.Vehicle(&s.Vehicle))
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -50,7 +52,7 @@ func changeOf(s *callbackd.Session, fired []callbackd.Fired) (c store.SessionCha
 			return c, err
 		}
 		if len(c.Events[i].Data) > callbackd.MaxEventData {
-			return c, callbackd.Errorf(callbackd.KindTooLarge, "The data of %s would be larger than %d bytes; put smaller results.", fired[i].Type, callbackd.MaxEventData)
+			return c, callbackd.Errorf(callbackd.KindTooLarge, "The data of %s would be larger than %s bytes. Put smaller results.", fired[i].Type, humanize.Number(callbackd.MaxEventData))
 		}
 		if fired[i].Type == callbackd.NoteInsert {
 			c.Notes = append(c.Notes, fired[i].Note)
@@ -68,11 +70,11 @@ func Data(s *callbackd.Session, f *callbackd.Fired) ([]byte, error) {
 		step, _ := callbackd.StepOf(f.Photo.Code)
 		return marshal(wire.StageChange{PhotoURL: f.Photo.URL, PhotoStatus: f.Photo.Verdict(), Message: f.Photo.Typed, PhotoCode: step.Code, PhotoLabel: step.Label})
 	case callbackd.NoteInsert:
-		return marshal(wire.NoteInsert{Note: ShowNote(f.Note)})
+		return marshal(wire.NoteInsert{Note: view.Note(f.Note)})
 	case callbackd.SMSProcess:
 		return marshal(wire.SMSProcess{Phone: f.SMS.Phone, Status: string(f.SMS.State), Message: f.SMS.Message})
 	case callbackd.SMSRequested:
-		return marshal(wire.SMSRequested{Phone: f.Request.Phone, Name: orNull(f.Request.Name), Link: orNull(f.Request.Link)})
+		return marshal(wire.SMSRequested{Phone: f.Request.Phone, Name: view.OrNull(f.Request.Name), Link: view.OrNull(f.Request.Link)})
 	case callbackd.Complete:
 		members, err := completed(s)
 		return object(members), err

@@ -69,7 +69,7 @@ func TestTheLargestSessionCanBeCompleted(t *testing.T) {
 func TestWhatJSONMakesTooLargeIsRefused(t *testing.T) {
 	s := largest("\x01")
 	_, err := complete(s)
-	if callbackd.KindOf(err) != callbackd.KindTooLarge || !strings.Contains(err.Error(), "put smaller results") || s.Status != callbackd.StatusConfirm {
+	if callbackd.KindOf(err) != callbackd.KindTooLarge || !strings.Contains(err.Error(), "Put smaller results") || s.Status != callbackd.StatusConfirm {
 		t.Errorf("%v, %s", err, s.Status)
 	}
 }

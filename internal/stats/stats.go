@@ -12,9 +12,8 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/ratelimit"
 	"callbackd/internal/store"
-
-	"golang.org/x/time/rate"
 )
 
 // Store is what a recorder writes to.
@@ -38,8 +37,6 @@ const (
 	batchSize  = 256 // rows of one commit: deliveries need the writer too
 	maxMessage = 300 // bytes of a message
 	maxPath    = 200 // bytes of a path
-	// maxLimiters bounds the rate limiters in memory, one for each key.
-	maxLimiters = 10_000
 )
 
 // Recorder gathers counters and log entries, and flushes them to the store. Make
@@ -55,7 +52,7 @@ type Recorder struct {
 	callsMu sync.Mutex
 	calls   []store.LogEntry
 	totals  map[total]*store.LogEntry
-	limits  map[callbackd.KeyID]*rate.Limiter
+	limits  *ratelimit.Limiter[callbackd.KeyID] // of calls with an entry of their own
 }
 
 // minute is one minute of a callback, counted from 1970.
@@ -87,7 +84,7 @@ func New(s Store, log *slog.Logger, dropped func(rows int)) *Recorder {
 		store: s, log: log, dropped: dropped,
 		counters: map[minute]*store.MinuteCounters{},
 		totals:   map[total]*store.LogEntry{},
-		limits:   map[callbackd.KeyID]*rate.Limiter{},
+		limits:   ratelimit.New[callbackd.KeyID](CallRate, CallBurst),
 	}
 }
 
@@ -190,7 +187,7 @@ func (id total) entry() *store.LogEntry {
 
 // Call adds a call to the log. It never blocks.
 func (r *Recorder) Call(e store.LogEntry) {
-	if !r.underRate(e.Key, e.At) {
+	if !r.limits.Allow(e.Key, e.At) {
 		r.addUp(total{e.Key, e.At.Unix() / 60, overRate, e.Status}, e.Duration, e.Address)
 		return
 	}
@@ -202,21 +199,6 @@ func (r *Recorder) Call(e store.LogEntry) {
 		return
 	}
 	r.calls = append(r.calls, e)
-}
-
-// underRate tells whether a call of the key gets a log entry of its own.
-func (r *Recorder) underRate(key callbackd.KeyID, at time.Time) bool {
-	r.callsMu.Lock()
-	defer r.callsMu.Unlock()
-	if len(r.limits) > maxLimiters {
-		clear(r.limits) // most keys would have a full burst again anyway
-	}
-	l := r.limits[key]
-	if l == nil {
-		l = rate.NewLimiter(CallRate, CallBurst)
-		r.limits[key] = l
-	}
-	return l.AllowN(at, 1)
 }
 
 // Run flushes every two seconds until ctx ends, and once more then.

@@ -13,6 +13,7 @@ import (
 	"callbackd"
 	"callbackd/internal/session"
 	"callbackd/internal/store"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -160,7 +161,7 @@ func (s *suite) replayed(final *callbackd.Session) {
 	notes, err := s.SessionNotes(s.ctx(), final.Key, final.SessionKey)
 	s.must(err)
 	for _, n := range notes {
-		want.Notes = append(want.Notes, session.ShowNote(n))
+		want.Notes = append(want.Notes, view.Note(n))
 		want.Notes[len(want.Notes)-1].InsertedAt = wire.Timestamp(n.InsertedAt.Truncate(time.Second))
 	}
 	if final.Status == callbackd.StatusComplete {

@@ -1,0 +1,71 @@
+package view
+
+import (
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/wire"
+)
+
+// Event returns an accepted event with the IDs of its deliveries.
+func Event(ev *callbackd.Event) wire.Event {
+	out := wire.Event{ID: ev.ID.String(), Event: string(ev.Type), SessionKey: ev.Session, Sequence: ev.Sequence,
+		AcceptedAt: ev.Accepted(), Test: ev.Test, Data: ev.Data, Deliveries: []string{}}
+	for _, no := range ev.Targets {
+		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: no}.String())
+	}
+	return out
+}
+
+// Replay returns a replay with its counts.
+func Replay(r *callbackd.Replay) wire.Replay {
+	out := wire.Replay{ID: r.ID.String(), State: string(r.State), States: []string{}, Event: string(r.Filter.Type), Callback: int64(r.Filter.Callback), SessionKey: r.Filter.Session,
+		Since: timeOrNull(r.Filter.Since), Until: timeOrNull(r.Filter.Until), Target: int64(r.Filter.Target), Rate: r.Rate, CreatedAt: r.CreatedAt, EndedAt: timeOrNull(r.EndedAt),
+		Total: r.Total, Due: r.Due, Skipped: r.Skipped, Created: r.Created, Pending: r.Pending(), Delivered: r.Delivered, Failed: r.Failed, Canceled: r.Canceled}
+	for _, s := range r.Filter.States {
+		out.States = append(out.States, string(s))
+	}
+	return out
+}
+
+// Log returns an entry of the log of calls. The duration of an entry for
+// several calls is their average.
+func Log(e *store.LogEntry) wire.Log {
+	n := max(e.Count, 1)
+	return wire.Log{At: e.At, Method: e.Method, Path: e.Path, Status: e.Status, Duration: float64(e.Duration.Microseconds()) / float64(n) / 1000,
+		Message: e.Message, Address: e.Address, Count: n}
+}
+
+// Callback returns a callback as its key sees it. With mask its headers have no
+// values.
+func Callback(cb *callbackd.Callback, mask bool) wire.Callback {
+	out := wire.Callback{Event: string(cb.Event), URL: cb.URL, Method: cb.Method, Headers: wire.Headers{}, Payload: cb.Payload}
+	for _, h := range cb.Headers {
+		value := h.Value.Reveal()
+		if mask {
+			value = callbackd.Mask
+		}
+		out.Headers = append(out.Headers, wire.Header{Name: h.Name, Value: value})
+	}
+	if cb.Name != callbackd.DefaultName {
+		out.Name = cb.Name
+	}
+	return out
+}
+
+// Policy returns how a callback is delivered to, with defaults filled in, and
+// whether it is paused or closed at now.
+func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
+	p := cb.Policy.WithDefaults()
+	out := wire.Policy{
+		APIKey: apiKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.ID),
+		Timeout: p.Timeout.String(), Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive,
+		Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At),
+		ClosedUntil: timeOrNull(cb.StillClosed(now)),
+	}
+	for _, delay := range p.Retry {
+		out.Retry = append(out.Retry, delay.String())
+	}
+	return out
+}
