@@ -76,15 +76,14 @@ func (w *waiting) enter(key callbackd.KeyID) (leave func(), err error) {
 	}, nil
 }
 
-// catchUp answers GET /v1/events?after=: what was accepted after a cursor,
-// oldest first. With wait it answers when there is something.
+// catchUp answers GET /v1/events?after=: the events accepted after a cursor,
+// oldest first. With wait it answers as soon as there is one.
 func (a *API) catchUp(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	at, err := a.begin(c, f.from)
 	if err != nil {
 		return err
 	}
-	q := store.EventQuery{Key: c.key.ID, Type: f.Type, Session: f.Session, After: at.after, Limit: f.Limit}
-	changed := make(<-chan struct{})
+	reader := poll{a: a, at: at, query: store.EventQuery{Key: c.key.ID, Type: f.Type, Session: f.Session, After: at.after, Limit: f.Limit}}
 	if f.wait > 0 {
 		leave, err := a.waiting.enter(c.key.ID)
 		if err != nil {
@@ -93,48 +92,75 @@ func (a *API) catchUp(w http.ResponseWriter, c *call, f *eventsQuery) error {
 		defer leave()
 		front.EndCall(c.Request)
 		front.EndAnswer(w)
-		var stop func()
-		changed, stop = a.Store.Watch(c.key.ID)
+		changed, stop := a.Store.Watch(c.key.ID)
 		defer stop()
+		over := time.NewTimer(f.wait)
+		defer over.Stop()
+		reader.changed, reader.over = changed, over.C
 	}
-	over := time.NewTimer(f.wait)
-	defer over.Stop()
+	events, err := reader.next(c.Context())
+	if err != nil {
+		return err
+	}
+	next := reader.at.String()
+	out := wire.EventList{Data: []wire.Event{}, Next: &next}
+	for _, ev := range events {
+		out.Data = append(out.Data, view.Event(ev))
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+// poll reads the events after a place once, or until there is one.
+type poll struct {
+	a       *API
+	at      place
+	query   store.EventQuery
+	changed <-chan struct{} // nil: it does not wait
+	over    <-chan time.Time
+}
+
+func (p *poll) next(ctx context.Context) ([]*callbackd.Event, error) {
 	for {
-		page, err := a.Store.EventsAfter(c.Context(), q)
+		page, err := p.a.Store.EventsAfter(ctx, p.query)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if at.missed(page.Removed) {
-			return callbackd.Errorf(callbackd.KindGone, "%s", at.gap())
+		if p.at.missed(page.Removed) {
+			return nil, callbackd.Errorf(callbackd.KindGone, "%s", p.at.gap())
 		}
-		more := page.Next != q.After && len(page.Events) == 0
-		q.After, at = page.Next, placeBehind(page.Next, page.Removed)
-		if len(page.Events) == 0 && f.wait > 0 {
-			if more { // what was left out by the filter; perhaps not the end
-				select {
-				case <-over.C:
-				default:
-					continue
-				}
-			} else {
-				select {
-				case <-changed:
-					continue
-				case <-over.C:
-				case <-a.closing:
-				case <-c.Context().Done():
-					return c.Context().Err()
-				}
-			}
+		moved := page.Next != p.query.After
+		p.query.After, p.at = page.Next, placeBehind(page.Next, page.Removed)
+		if len(page.Events) > 0 || p.changed == nil {
+			return page.Events, nil
 		}
-		next := at.String()
-		out := wire.EventList{Data: []wire.Event{}, Next: &next}
-		for _, ev := range page.Events {
-			out.Data = append(out.Data, view.Event(ev))
+		if again, err := p.wait(ctx, moved); !again {
+			return nil, err
 		}
-		answer(w, http.StatusOK, out)
-		return nil
 	}
+}
+
+// wait waits for another event and tells whether to read again. When the last
+// read moved on without an event, for the filter left all of them out, there
+// may be more, and it does not wait.
+func (p *poll) wait(ctx context.Context, moved bool) (again bool, err error) {
+	if moved {
+		select {
+		case <-p.over:
+			return false, nil
+		default:
+			return true, nil
+		}
+	}
+	select {
+	case <-p.changed:
+		return true, nil
+	case <-p.over:
+	case <-p.a.closing:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return false, nil
 }
 
 // stream answers GET /v1/events/stream: server-sent events. It reads from the
@@ -185,43 +211,57 @@ type stream struct {
 func (s *stream) run(ctx context.Context, changed <-chan struct{}) {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
-	if !s.cursor() { // says at once that the stream stands
+	if !s.cursor() { // tells the reader at once that the stream is open
 		return
 	}
 	for {
-		page, err := s.a.Store.EventsAfter(ctx, s.q)
-		if err != nil {
-			return
-		}
-		// After the read: what was accepted since a key was revoked is not for it.
-		key, err := s.a.Store.Key(ctx, s.c.key.APIKey)
-		if err != nil || key.Revoked() || !s.gap(page.Removed) || !s.write(page.Events, page.Removed) {
-			return
-		}
-		end := page.Next == s.q.After
-		s.q.After, s.at = page.Next, placeBehind(page.Next, page.Removed)
-		if !end {
-			select {
-			case <-ctx.Done():
-				return
-			case <-s.a.closing:
-				return
-			default:
-				continue
-			}
-		}
-		select {
-		case <-changed:
-		case <-beat.C:
-			if !s.cursor() {
-				return
-			}
-		case <-s.a.closing:
-			return
-		case <-ctx.Done():
+		moved, ok := s.page(ctx)
+		if !ok || !s.wait(ctx, moved, changed, beat.C) {
 			return
 		}
 	}
+}
+
+// page reads the next events and sends them. moved tells whether there may be
+// more; ok is false when the stream ends.
+func (s *stream) page(ctx context.Context) (moved, ok bool) {
+	page, err := s.a.Store.EventsAfter(ctx, s.q)
+	if err != nil {
+		return false, false
+	}
+	// The key is read after the events: one that was revoked meanwhile does not
+	// get what was accepted since.
+	key, err := s.a.Store.Key(ctx, s.c.key.APIKey)
+	if err != nil || key.Revoked() || !s.gap(page.Removed) || !s.write(page.Events, page.Removed) {
+		return false, false
+	}
+	moved = page.Next != s.q.After
+	s.q.After, s.at = page.Next, placeBehind(page.Next, page.Removed)
+	return moved, true
+}
+
+// wait waits for another event, except when there may be more to read. It
+// returns false when the stream ends.
+func (s *stream) wait(ctx context.Context, moved bool, changed <-chan struct{}, beat <-chan time.Time) bool {
+	if moved {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-s.a.closing:
+			return false
+		default:
+			return true
+		}
+	}
+	select {
+	case <-changed:
+		return true
+	case <-beat:
+		return s.cursor()
+	case <-s.a.closing:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // gap tells the reader that it has missed events. The stream then goes on with

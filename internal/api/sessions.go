@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -259,74 +260,87 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call, q *store.SessionEven
 	return nil
 }
 
-// resend is PAVE's v2 endpoint: the API key alone proves who calls, and every
-// answer has a status.
+// resend answers PAVE's v2 endpoint: the API key alone proves who calls, and
+// every refusal has a status of its own form.
 func (a *API) resend(w http.ResponseWriter, r *http.Request) {
-	refuse := func(code int, m wire.NotResent) {
-		m.Status = "error"
-		answer(w, code, m)
+	err := a.tryResend(w, r)
+	refusal, refused := errors.AsType[*resendRefusal](err)
+	switch {
+	case err == nil, repeated(w, err):
+	case refused:
+		answer(w, refusal.status, refusal.body)
+	default:
+		a.fail(w, r, err)
 	}
-	apiKey := r.Header.Get(signature.HeaderAccessToken)
-	key, err := a.Store.Key(r.Context(), apiKey)
+}
+
+// resendRefusal is a refusal in the form that PAVE documents for resend.
+type resendRefusal struct {
+	status int
+	body   wire.NotResent
+}
+
+// Error returns the message of the refusal.
+func (e *resendRefusal) Error() string { return e.body.Message }
+
+func refuseResend(r *http.Request, status int, message string, session callbackd.SessionStatus) error {
+	body := wire.NotResent{Status: "error", Message: message, SessionKey: r.PathValue("key"), SessionStatus: string(session)}
+	return &resendRefusal{status, body}
+}
+
+func (a *API) tryResend(w http.ResponseWriter, r *http.Request) error {
+	key, err := a.Store.Key(r.Context(), r.Header.Get(signature.HeaderAccessToken))
 	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && key.Revoked() {
-		refuse(http.StatusUnauthorized, wire.NotResent{Message: "The header " + signature.HeaderAccessToken + " must hold an API key.", SessionKey: r.PathValue("key")})
-		return
+		return refuseResend(r, http.StatusUnauthorized, "The header "+signature.HeaderAccessToken+" must hold an API key.", "")
 	}
 	if err != nil {
-		a.fail(w, r, err)
-		return
+		return err
 	}
 	if err := front.BeginCall(r, key.APIKey, front.Unauthenticated); err != nil {
-		a.fail(w, r, err)
-		return
+		return err
 	}
 	if _, err := request.Query(r.URL.RawQuery, nil); err != nil {
-		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: r.PathValue("key")})
-		return
+		return refuseResend(r, http.StatusBadRequest, err.Error(), "")
 	}
 	c := &call{Request: r, key: key}
 	if err := a.prepareOnce(w, c); err != nil {
-		if !repeated(w, err) {
-			a.fail(w, r, err)
-		}
-		return
+		return err
 	}
 	body, err := c.sessionBody(w)
 	if callbackd.KindOf(err) == callbackd.KindInvalid {
-		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: r.PathValue("key")})
-		return
+		return refuseResend(r, http.StatusBadRequest, err.Error(), "")
 	}
 	if err != nil {
-		a.fail(w, r, err)
-		return
+		return err
 	}
+	return a.resendSMS(w, c, body)
+}
+
+// resendSMS asks the platform for another SMS of the session. A wrong phone is
+// refused within the change, so that the answer has the session's status.
+func (a *API) resendSMS(w http.ResponseWriter, c *call, body request.Object) error {
 	phone := ""
 	phoneErr := body.Read(shortText("phone", &phone))
-	now, sessionKey := session.Now(), r.PathValue("key")
+	now, sessionKey := session.Now(), c.PathValue("key")
 	var status callbackd.SessionStatus
-	link := a.link(key, sessionKey)
-	show := func(made store.Changed) ([]byte, error) { return marshal(view.Resent(made.Session, now)) }
-	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, key.ID, sessionKey, now, func(s *callbackd.Session) ([]callbackd.Fired, error) {
+	rule := func(s *callbackd.Session) ([]callbackd.Fired, error) {
 		status = s.StatusAt(now)
 		if phoneErr != nil {
 			return nil, phoneErr
 		}
-		return s.Resend(phone, link, now)
-	})
-	if repeated(w, err) {
-		return
+		return s.Resend(phone, a.link(c.key, sessionKey), now)
 	}
-	switch callbackd.KindOf(err) {
-	case callbackd.KindNotFound:
-		refuse(http.StatusNotFound, wire.NotResent{Message: "Session not found", SessionKey: sessionKey})
-	case callbackd.KindInvalid:
-		refuse(http.StatusBadRequest, wire.NotResent{Message: err.Error(), SessionKey: sessionKey, SessionStatus: string(status)})
-	default:
-		if err != nil {
-			a.fail(w, r, err)
-			return
-		}
+	show := func(made store.Changed) ([]byte, error) { return marshal(view.Resent(made.Session, now)) }
+	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, c.key.ID, sessionKey, now, rule)
+	switch {
+	case err == nil:
 		a.Accepted(len(fired))
 		answer(w, http.StatusOK, view.Resent(s, now))
+		return nil
+	case callbackd.KindOf(err) == callbackd.KindNotFound:
+		return refuseResend(c.Request, http.StatusNotFound, "Session not found", "")
+	case callbackd.KindOf(err) == callbackd.KindInvalid:
+		return refuseResend(c.Request, http.StatusBadRequest, err.Error(), status)
 	}
+	return err
 }
