@@ -68,9 +68,9 @@ type SigningSecret struct {
 // of them signs every request.
 const MaxSigningSecrets = 32
 
-// RotateSecret puts next in front; the secrets before it sign along until keep,
-// or until their own end when that is sooner. It fails when too many would be
-// in force at the time at.
+// RotateSecret puts next in front of the secrets. The others sign too until
+// keep, or until their own end when that is sooner. It fails when more than
+// MaxSigningSecrets would be in force at the time at.
 func (c *Callback) RotateSecret(next Secret, keep, at time.Time) error {
 	secrets := []SigningSecret{{Value: next}}
 	for _, old := range c.Secrets {
@@ -149,43 +149,77 @@ func (c *Callback) Paused() bool { return c.Pause.Reason != NotPaused }
 func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
 
 // Replace gives c the URL, method, headers, payload and policy of next at the
-// given time. It is a new version when something else is sent than before. What
-// is known of a receiver is known of the version that it answered; what it asked
-// for and whether it has succeeded holds for its origin. With another origin come
-// the secrets of next. changed tells whether there is anything to store; released
-// that what waits for a later time is due at once: at another URL, and with the
-// end of a pause that no person set.
-func (c *Callback) Replace(next *Callback, at time.Time) (changed, released bool) {
-	same, paused := c.SendsLike(next), c.Paused() && c.Pause.Reason != PausedByUser
-	if same && !paused && c.Policy.Identical(next.Policy) {
-		return false, false
+// given time. It does nothing when c has all of them already and no pause ends
+// with it.
+//
+// A change of what is sent makes a new version: what is known of the health of
+// the receiver belonged to the version before. With another origin, also the
+// secrets of next replace those of c, and c must prove itself again. A pause
+// that no person set ends. With another URL, or with the end of a pause, what
+// waits for a later time is released.
+func (c *Callback) Replace(next *Callback, at time.Time) {
+	same := c.SendsLike(next)
+	endsPause := c.Paused() && c.Pause.Reason != PausedByUser
+	if same && !endsPause && c.Policy.Identical(next.Policy) {
+		return
 	}
-	released = c.URL != next.URL || paused
+	release := c.URL != next.URL || endsPause
 	if !SameOrigin(c.URL, next.URL) {
 		c.Secrets, c.ClosedUntil, c.Proven = next.Secrets, time.Time{}, false
 	}
 	c.URL, c.Method, c.Headers, c.Payload, c.Policy = next.URL, next.Method, next.Headers, next.Payload, next.Policy
+	c.UpdatedAt = at
 	if !same {
 		c.Version++
 	}
-	c.UpdatedAt = at
-	if !same || paused { // the same version goes on as it is
+	if !same || endsPause {
 		c.FailingSince = time.Time{}
 	}
-	if paused {
+	if endsPause {
 		c.Pause = Pause{}
 	}
-	if released {
-		c.ReleasedAt, c.Releasing = at, true
+	if release {
+		c.release(at)
 	}
-	return true, released
 }
 
-// Resume ends a pause at the given time: a person vouches for the receiver.
-// What waits for a later time is due at once.
+// SetPause sets a pause, or ends it when p has no reason: see [Callback.Resume].
+// A pause that is set already for the same reason keeps its time.
+func (c *Callback) SetPause(p Pause) {
+	switch {
+	case p.Reason == NotPaused:
+		c.Resume(p.At)
+	case p.Reason != c.Pause.Reason:
+		c.Pause = p
+	}
+}
+
+// Resume ends a pause, whether there is one or not: a person vouches for the
+// receiver. What was bad about its health is forgotten, and what waits for a
+// later time is released.
 func (c *Callback) Resume(at time.Time) {
 	c.Pause, c.FailingSince, c.ClosedUntil = Pause{}, time.Time{}, time.Time{}
+	c.release(at)
+}
+
+// release makes what waits for a later time due at once. The store does so in
+// steps, while Releasing is set.
+func (c *Callback) release(at time.Time) {
 	c.ReleasedAt, c.Releasing = at, true
+}
+
+// Delete ends c: nothing is owed to it from then on.
+func (c *Callback) Delete(at time.Time) { c.DeletedAt = at }
+
+// OfKey returns c as it is with its key k: a callback whose key was revoked has
+// ended with it. c itself is not changed.
+func (c *Callback) OfKey(k *Key) *Callback {
+	if !k.Revoked() || c.Deleted() && !k.RevokedAt.Before(c.DeletedAt) {
+		return c
+	}
+	ended := *c
+	ended.DeletedAt = k.RevokedAt
+	return &ended
 }
 
 // Policy says how deliveries to a callback are made. The zero value of a field means

@@ -139,7 +139,10 @@ func (f *fixture) deleteMany(key callbackd.KeyID, n int) error {
 			for range n / side {
 				_, _, err := f.CreateCallback(ctx, cb, time.Now())
 				if err == nil {
-					_, err = f.DeleteCallback(ctx, key, cb.Event, cb.Name, time.Now())
+					_, err = f.ChangeCallback(ctx, key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+						cb.Delete(time.Now())
+						return nil
+					})
 				}
 				if err != nil {
 					errs[i] = err

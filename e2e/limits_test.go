@@ -85,7 +85,10 @@ func deleteMany(t *testing.T, dir, apiKey string) {
 					t.Error(err)
 					return
 				}
-				if _, err := s.DeleteCallback(t.Context(), key.ID, cb.Event, cb.Name, time.Now()); err != nil {
+				if _, err := s.ChangeCallback(t.Context(), key.ID, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+					cb.Delete(time.Now())
+					return nil
+				}); err != nil {
 					t.Error(err)
 					return
 				}

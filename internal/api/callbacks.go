@@ -185,7 +185,11 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(a.withKey(c, cb)) }
-	cb, err := a.Store.ReplaceCallback(once(c, http.StatusOK, show), b, time.Now())
+	now := time.Now()
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), b.Key, b.Event, b.Name, func(stored *callbackd.Callback) error {
+		stored.Replace(&b, now)
+		return nil
+	})
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -212,7 +216,11 @@ func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
 	}
 	gone := wire.Message{APIKey: c.key.APIKey, Message: "Callback setting " + string(ev) + " has been successfully removed."}
 	show := func(*callbackd.Callback) ([]byte, error) { return marshal(gone) }
-	cb, err := a.Store.DeleteCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), time.Now())
+	now := time.Now()
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), func(cb *callbackd.Callback) error {
+		cb.Delete(now)
+		return nil
+	})
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -266,7 +274,10 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.secret(cb)) }
-	cb, err := a.Store.RotateSecret(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), callbackd.Secret(signature.NewSecret()), now.Add(keep), now)
+	next := callbackd.Secret(signature.NewSecret())
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), func(cb *callbackd.Callback) error {
+		return cb.RotateSecret(next, now.Add(keep), now)
+	})
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -294,7 +305,10 @@ func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error 
 	show := func(cb *callbackd.Callback) ([]byte, error) {
 		return marshal(view.Policy(cb, c.key.APIKey, time.Now()))
 	}
-	cb, err := a.Store.PauseCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), p)
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), func(cb *callbackd.Callback) error {
+		cb.SetPause(p)
+		return nil
+	})
 	if err != nil {
 		return c.missing(err, ev)
 	}

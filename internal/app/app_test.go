@@ -46,7 +46,10 @@ func filled(t *testing.T, dir, receiver string, n int) *client.Client {
 	}
 	live := callback(callbackd.StatusChange)
 	callback(callbackd.Complete)
-	if _, err := s.PauseCallback(ctx, k.ID, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()}); err != nil {
+	if _, err := s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		cb.SetPause(callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	accept := func(ev callbackd.EventType, n int) []*callbackd.Event {

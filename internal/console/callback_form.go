@@ -279,7 +279,11 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 	if err := c.allowChange(req, cb.Key); err != nil {
 		return c.renderRefusal(w, p, err)
 	}
-	stored, err := c.Store.ReplaceCallback(req.Context(), cb, c.now())
+	now := c.now()
+	stored, err := c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(stored *callbackd.Callback) error {
+		stored.Replace(&cb, now)
+		return nil
+	})
 	if err = p.Errors.add("", err); err != nil {
 		return err
 	}

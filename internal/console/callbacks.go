@@ -164,7 +164,11 @@ func (c *Console) deleteCallbackPage(w http.ResponseWriter, req *userRequest) er
 func (c *Console) deleteCallback(w http.ResponseWriter, req *userRequest) error {
 	cb, _, err := c.activeCallback(req)
 	if err == nil {
-		_, err = c.Store.DeleteCallback(req.Context(), cb.Key, cb.Event, cb.Name, c.now())
+		now := c.now()
+		_, err = c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+			cb.Delete(now)
+			return nil
+		})
 	}
 	if err != nil {
 		return err
@@ -188,7 +192,10 @@ func (c *Console) setPause(w http.ResponseWriter, req *userRequest, pause callba
 		err = c.allowChange(req, cb.Key)
 	}
 	if err == nil {
-		_, err = c.Store.PauseCallback(req.Context(), cb.Key, cb.Event, cb.Name, pause)
+		_, err = c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+			cb.SetPause(pause)
+			return nil
+		})
 	}
 	if err != nil {
 		return err
@@ -237,7 +244,10 @@ func (c *Console) rotateSecret(w http.ResponseWriter, req *userRequest) error {
 	}
 	now := c.now()
 	secret := callbackd.Secret(signature.NewSecret())
-	if _, err = c.Store.RotateSecret(req.Context(), cb.Key, cb.Event, cb.Name, secret, now.Add(keep), now); err != nil {
+	_, err = c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+		return cb.RotateSecret(secret, now.Add(keep), now)
+	})
+	if err != nil {
 		return err
 	}
 	c.Dispatcher.CallbackChanged(cb.ID)

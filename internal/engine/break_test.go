@@ -316,7 +316,10 @@ func TestRetryForADeletedCallbackIsRefusedAndSpinsNothing(t *testing.T) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		if _, err := r.s.DeleteCallback(r.Context(), cb.Key, cb.Event, cb.Name, time.Now()); err != nil {
+		if _, err := r.s.ChangeCallback(r.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+			cb.Delete(time.Now())
+			return nil
+		}); err != nil {
 			r.Fatal(err)
 		}
 		r.e.CallbackChanged(no)

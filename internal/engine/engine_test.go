@@ -270,7 +270,10 @@ func TestAnAnswer410PausesUntilAPersonResumes(t *testing.T) {
 		r.wantSent(1)
 		cb := r.wantPause(id, callbackd.PausedGone)
 		r.set(ok)
-		if _, err := r.s.PauseCallback(r.Context(), cb.Key, cb.Event, cb.Name, callbackd.Pause{At: time.Now()}); err != nil {
+		if _, err := r.s.ChangeCallback(r.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+			cb.SetPause(callbackd.Pause{At: time.Now()})
+			return nil
+		}); err != nil {
 			r.Fatal(err)
 		}
 		r.e.CallbackChanged(id)

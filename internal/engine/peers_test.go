@@ -24,7 +24,10 @@ func (r *rig) pauseAt(no callbackd.CallbackID, reason callbackd.PauseReason, at 
 		r.Fatal(err)
 	}
 	p := callbackd.Pause{Reason: reason, At: at}
-	if _, err := r.s.PauseCallback(r.Context(), cb.Key, cb.Event, cb.Name, p); err != nil {
+	if _, err := r.s.ChangeCallback(r.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+		cb.SetPause(p)
+		return nil
+	}); err != nil {
 		r.Fatal(err)
 	}
 	r.e.CallbackChanged(no)
@@ -86,7 +89,10 @@ func TestADeletionDuringAnAttemptCancelsTheOthers(t *testing.T) {
 		ids := r.publish(ev1, "A", "A", "B")
 		pass(time.Second)
 		cb, _ := r.s.CallbackByID(r.Context(), no)
-		if _, err := r.s.DeleteCallback(r.Context(), cb.Key, cb.Event, cb.Name, time.Now()); err != nil {
+		if _, err := r.s.ChangeCallback(r.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+			cb.Delete(time.Now())
+			return nil
+		}); err != nil {
 			r.Fatal(err)
 		}
 		r.e.CallbackChanged(no)

@@ -50,7 +50,10 @@ func (r *rig) put(no callbackd.CallbackID, url string) {
 	r.Helper()
 	next := *r.setting(no)
 	next.URL, next.Payload = url, fmt.Appendf(nil, `{"v":%d}`, next.Version)
-	if _, err := r.s.ReplaceCallback(r.Context(), next, time.Now()); err != nil {
+	if _, err := r.s.ChangeCallback(r.Context(), next.Key, next.Event, next.Name, func(stored *callbackd.Callback) error {
+		stored.Replace(&next, time.Now())
+		return nil
+	}); err != nil {
 		r.Fatal(err)
 	}
 	r.e.CallbackChanged(no)
@@ -118,7 +121,10 @@ func (r *rig) end(no callbackd.CallbackID, revoke bool) {
 	if revoke {
 		err = r.s.RevokeKey(r.Context(), r.key.APIKey, time.Now())
 	} else {
-		_, err = r.s.DeleteCallback(r.Context(), cb.Key, cb.Event, cb.Name, time.Now())
+		_, err = r.s.ChangeCallback(r.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+			cb.Delete(time.Now())
+			return nil
+		})
 	}
 	if err != nil {
 		r.Fatal(err)
@@ -306,7 +312,10 @@ func TestASettingThatComesWithTheAnswerKeepsRetryAfter(t *testing.T) {
 			if moves {
 				next.URL = "https://other.example/"
 			}
-			if _, err := r.s.ReplaceCallback(r.Context(), next, time.Now()); err != nil {
+			if _, err := r.s.ChangeCallback(r.Context(), next.Key, next.Event, next.Name, func(stored *callbackd.Callback) error {
+				stored.Replace(&next, time.Now())
+				return nil
+			}); err != nil {
 				r.Fatal(err)
 			}
 			pass(time.Second) // the answer comes before the engine hears of the new setting

@@ -18,7 +18,10 @@ func TestRescanFindsAChangeOfAnIdleCallback(t *testing.T) {
 		}
 		r.publish(callbackd.Complete, "S")
 		pass(time.Second)
-		if _, err := r.s.PauseCallback(r.Context(), r.key.ID, callbackd.Complete, cb.Name, callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()}); err != nil {
+		if _, err := r.s.ChangeCallback(r.Context(), r.key.ID, callbackd.Complete, cb.Name, func(cb *callbackd.Callback) error {
+			cb.SetPause(callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+			return nil
+		}); err != nil {
 			r.Fatal(err)
 		}
 		if err := r.e.Rescan(r.Context()); err != nil {

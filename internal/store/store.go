@@ -86,21 +86,13 @@ type Callbacks interface {
 	// unless the key has a callback for the event with that name: then it
 	// returns the stored one and created=false, and stores nothing.
 	CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (stored *callbackd.Callback, created bool, err error)
-	// ReplaceCallback gives the callback named by c.Key, c.Event, c.Name the
-	// URL, Method, Headers, Payload and Policy of c, as
-	// [callbackd.Callback.Replace] does it. What waits may be released with
-	// that: see MakeDue.
-	ReplaceCallback(ctx context.Context, c callbackd.Callback, at time.Time) (*callbackd.Callback, error)
-	// DeleteCallback ends it: nothing is owed to it from this commit on,
-	// what it was owed is canceled, its history stays.
-	DeleteCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, at time.Time) (*callbackd.Callback, error)
-	// PauseCallback sets or ends (NotPaused) a pause. One that is set already for
-	// the same reason keeps its time. To end one, whether there is one or not,
-	// forgets what is bad about the receiver and releases what waits: see
-	// MakeDue.
-	PauseCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, p callbackd.Pause) (*callbackd.Callback, error)
-	// RotateSecret does what [callbackd.Callback.RotateSecret] does.
-	RotateSecret(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, next callbackd.Secret, keep, at time.Time) (*callbackd.Callback, error)
+	// ChangeCallback runs change on the callback in force and stores what it
+	// makes of it, in one transaction: see [callbackd.Callback.Replace],
+	// SetPause, RotateSecret and Delete. change may run more than once, so it
+	// changes nothing but the callback. An error of it ends the command. When a
+	// change releases what waits for a later time, MakeDue makes it due.
+	// NotFound when there is no such callback.
+	ChangeCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, change func(*callbackd.Callback) error) (*callbackd.Callback, error)
 	// Callback returns one setting in force.
 	Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error)
 	// ListCallbacks returns callbacks in force by key, in PAVE's event order,

@@ -12,7 +12,6 @@ package core
 import (
 	"context"
 	"errors"
-	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -56,10 +55,6 @@ type Driver interface {
 	RemoveIndexes(tx Tx, evs []*callbackd.Event) error
 	// RemoveSessions drops sessions that tx removed from the driver's cache.
 	RemoveSessions(tx Tx, ids []store.SessionID)
-	// CountCanceled adds n canceled deliveries of a callback to the counters.
-	CountCanceled(tx Tx, key callbackd.KeyID, cb callbackd.CallbackID, at time.Time, n int) error
-	// DropCallbacks drops callbacks from the driver's cache.
-	DropCallbacks(ids []callbackd.CallbackID)
 	// Refresh drops from the cache which other processes changed more than
 	// [store.MaxKeyAge] ago.
 	Refresh(ctx context.Context) error
@@ -102,8 +97,8 @@ type Tx interface {
 // Row is one row of a result.
 type Row interface {
 	// Scan copies the columns to dest: pointers to integers, bool, float64,
-	// string, [Text], []byte, time.Time, time.Duration, or to types with one
-	// of those underneath. A time is stored in milliseconds and a duration in
+	// string, [Text], []byte, time.Time, time.Duration, [store.Latency], or to
+	// types with a simple one of those underneath. A time is stored in milliseconds and a duration in
 	// microseconds. NULL is the zero time and the nil []byte; for any other
 	// type it needs a pointer to a pointer.
 	Scan(dest ...any) error
@@ -121,13 +116,21 @@ type Store struct {
 	db     Driver
 	d      *Dialect
 	sealer *seal.Sealer
+	cache  cache
 
 	choosing chan struct{} // holds one: the set of a replay is chosen at a time
 }
 
 // New returns the commands over a driver. The sealer seals and opens secrets.
 func New(db Driver, d *Dialect, sealer *seal.Sealer) *Store {
-	return &Store{db: db, d: d, sealer: sealer, choosing: make(chan struct{}, 1)}
+	return &Store{db: db, d: d, sealer: sealer, cache: newCache(), choosing: make(chan struct{}, 1)}
 }
 
-var _ store.Logins = (*Store)(nil)
+var (
+	_ store.Keys      = (*Store)(nil)
+	_ store.Callbacks = (*Store)(nil)
+	_ store.Logs      = (*Store)(nil)
+	_ store.Stats     = (*Store)(nil)
+	_ store.Logins    = (*Store)(nil)
+	_ store.Answers   = (*Store)(nil)
+)

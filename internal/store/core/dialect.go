@@ -32,6 +32,16 @@ type Dialect struct {
 	// SkipLocked also leaves out rows that another transaction holds. SQLite
 	// has one writer and needs none.
 	Lock, LockShared, SkipLocked string
+	// NextCallback is a statement that returns the next number of a callback.
+	// InsertNumbered follows the columns of an INSERT that gives the number.
+	NextCallback, InsertNumbered string
+	// SetRevision follows the assignments of an UPDATE of keys or callbacks;
+	// RevisionColumn and RevisionValue follow the columns and values of an
+	// INSERT. PostgreSQL numbers these changes, see [Settings].
+	SetRevision, RevisionColumn, RevisionValue string
+	// MergeLatency adds the column latency of the table slots and of the row
+	// that is inserted.
+	MergeLatency string
 }
 
 // In returns the test that a column is in the list param: "id " + d.In("$1").

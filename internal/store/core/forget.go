@@ -113,7 +113,7 @@ func (s *Store) Forget(ctx context.Context, key callbackd.KeyID, pointed map[sto
 		n = len(gone) + len(old)
 		return removeVersions(tx, old)
 	})
-	s.db.DropCallbacks(gone)
+	s.DropCallbacks(gone...)
 	return n, err
 }
 

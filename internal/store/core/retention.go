@@ -204,5 +204,7 @@ func (s *Store) cancelPending(tx Tx, cb endedCallback, at time.Time, limit int) 
 			return 0, err
 		}
 	}
-	return len(events), s.db.CountCanceled(tx, cb.key, cb.id, at, len(events))
+	sums := Sums{}
+	sums.Add(cb.key, cb.id, at, &store.Counters{Canceled: int64(len(events))})
+	return len(events), s.AddSums(tx, sums)
 }

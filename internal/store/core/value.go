@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"time"
+
+	"callbackd/internal/store"
 )
 
 // Text is a text that may hold any bytes, such as a path that a caller sent.
@@ -11,15 +13,15 @@ import (
 type Text string
 
 // Plain returns an argument of a statement as one of the types that drivers
-// bind: nil, int64, float64, bool, string, [Text], []byte, []int64, []string or
-// [][]byte.
+// bind: nil, int64, float64, bool, string, [Text], []byte, []int64, []string,
+// [][]byte or a pointer to [store.Latency].
 //
 // Named types become what is underneath. A time becomes its milliseconds since
 // 1970, and the zero time NULL. A duration becomes its microseconds. A nil
 // pointer is NULL, a nil []byte is empty.
 func Plain(arg any) (any, error) {
 	switch v := arg.(type) {
-	case nil, int64, float64, bool, string, Text, []int64, []string, [][]byte:
+	case nil, int64, float64, bool, string, Text, []int64, []string, [][]byte, *store.Latency:
 		return v, nil
 	case []byte:
 		if v == nil {

@@ -115,7 +115,7 @@ func (c *checker) replays(ctx context.Context) error {
 }
 
 func (c *checker) callbacks(ctx context.Context) error {
-	all, err := c.s.callbacksWhere(ctx, c.tx, "true ORDER BY c.no")
+	all, err := c.s.AllCallbacks(seamTx{ctx, c.tx})
 	if err != nil {
 		return err
 	}

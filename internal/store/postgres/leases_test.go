@@ -24,7 +24,10 @@ func TestRenewedSettingsAreTheNewest(t *testing.T) {
 	for range 5 {
 		for _, p := range []callbackd.Pause{{Reason: callbackd.PausedByUser, At: time.Now()}, {}} {
 			known()
-			_, err := a.PauseCallback(ctx, d.key.ID, callbackd.Complete, "default", p)
+			_, err := a.ChangeCallback(ctx, d.key.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+				cb.SetPause(p)
+				return nil
+			})
 			d.must(err)
 			b.Renew()
 			if known() != (p.Reason != callbackd.NotPaused) {

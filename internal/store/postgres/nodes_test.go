@@ -196,7 +196,10 @@ func TestChangesReachOtherNodes(t *testing.T) {
 		return cb, k
 	}
 	known()
-	_, err := a.PauseCallback(ctx, d.key.ID, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+	_, err := a.ChangeCallback(ctx, d.key.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		cb.SetPause(callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+		return nil
+	})
 	d.must(err)
 	aged(b)
 	if cb, _ := known(); !cb.Paused() {

@@ -201,7 +201,10 @@ func everyOnceCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
 	must := must(t)
 	o := store.NewOnce(k.ID, "POST /v1/callbacks", "k", nil, now)
 	o.Show = func(any) (store.Answer, error) { return store.Answer{Status: 200, Body: []byte("{}")}, nil }
-	_, err := s.PauseCallback(store.WithOnce(t.Context(), o), k.ID, callbackd.Complete, "default", callbackd.Pause{})
+	_, err := s.ChangeCallback(store.WithOnce(t.Context(), o), k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		cb.SetPause(callbackd.Pause{})
+		return nil
+	})
 	must(err)
 	if err := s.Answered(t.Context(), o); err == nil {
 		t.Error("the answer is not kept")
@@ -268,19 +271,24 @@ func everyCommand(t *testing.T, s *Store) {
 	must(err)
 	_, err = s.Callback(ctx, k.ID, callbackd.Complete, "default")
 	must(err)
-	s.forget(s.forgetKeys)
+	s.DropAll()
 	_, err = s.CallbackByID(ctx, cb.ID)
 	must(err)
 	_, err = s.KeyByID(ctx, k.ID)
 	must(err)
-	s.forget(s.forgetKeys)
+	s.DropAll()
 	_, err = s.Key(ctx, "k")
 	must(err)
 	_, err = s.ListKeys(ctx)
 	must(err)
-	_, err = s.ReplaceCallback(ctx, *cb, now)
+	_, err = s.ChangeCallback(ctx, cb.Key, cb.Event, cb.Name, func(stored *callbackd.Callback) error {
+		stored.Replace(cb, now)
+		return nil
+	})
 	must(err)
-	_, err = s.RotateSecret(ctx, k.ID, callbackd.Complete, "default", "next", now, now)
+	_, err = s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		return cb.RotateSecret("next", now, now)
+	})
 	must(err)
 	_, err = s.ListEvents(ctx, store.EventQuery{Key: k.ID, Until: now.Add(time.Hour), Limit: 1})
 	must(err)
@@ -290,11 +298,17 @@ func everyCommand(t *testing.T, s *Store) {
 	everyOnceCommand(t, s, k, now)
 	everyReplayCommand(t, s, k, now)
 	everyConsoleCommand(t, s, k, cb, now)
-	_, err = s.PauseCallback(ctx, k.ID, callbackd.Complete, "default", callbackd.Pause{At: now})
+	_, err = s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		cb.SetPause(callbackd.Pause{At: now})
+		return nil
+	})
 	must(err)
 	_, _, err = s.MakeDue(ctx, cb.ID, now, 1)
 	must(err)
-	_, err = s.DeleteCallback(ctx, k.ID, callbackd.Complete, "default", now)
+	_, err = s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		cb.Delete(now)
+		return nil
+	})
 	must(err)
 	everyForgetting(t, s, k, now)
 	_, err = s.FinalizeCanceled(ctx, now, 5)
@@ -320,7 +334,10 @@ func everyForgetting(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
 	_, _, err := s.CreateCallback(ctx, setting, now)
 	must(err)
 	setting.URL = "https://a.example/2"
-	_, err = s.ReplaceCallback(ctx, setting, now)
+	_, err = s.ChangeCallback(ctx, setting.Key, setting.Event, setting.Name, func(stored *callbackd.Callback) error {
+		stored.Replace(&setting, now)
+		return nil
+	})
 	must(err)
 	_, err = s.Accept(ctx, store.Batch{Key: k.ID, At: now, Events: []store.NewEvent{{Type: callbackd.NoteInsert, Session: "S", Data: []byte("{}")}}})
 	must(err)
@@ -497,5 +514,8 @@ func everyConsoleCommand(t *testing.T, s *Store, k callbackd.Key, cb *callbackd.
 	}
 	must(s.DeleteLogin(ctx, [32]byte{1}))
 	must(s.RotateKey(ctx, "k", "next", now))
+	if err := s.RotateKey(ctx, "no such key", "next", now); callbackd.KindOf(err) != callbackd.KindNotFound {
+		t.Errorf("a key that is not there was rotated: %v", err)
+	}
 	must(s.SetCaptureURL(ctx, "k", "https://capture.example/{session_key}"))
 }

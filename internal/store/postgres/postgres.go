@@ -33,9 +33,7 @@ import (
 
 // Sizes of what is kept in memory, in entries.
 const (
-	maxCallbacks = 1 << 13
-	maxKeys      = 1 << 12
-	maxChain     = 1 << 15
+	maxChain = 1 << 15
 )
 
 // Connections of one node: the intake and the record each hold one while
@@ -115,10 +113,6 @@ type Store struct {
 	revision  int64     // of the settings that the caches hold
 	checkedAt time.Time // when that was known to be the newest
 	renewals  uint64    // counts Renew
-	changes   uint64    // counts what was dropped: a read that overlaps it is not cached
-	callbacks *memo.Cache[callbackd.CallbackID, *callbackd.Callback]
-	keys      *memo.Cache[string, *callbackd.Key]
-	keysByID  *memo.Cache[callbackd.KeyID, *callbackd.Key]
 }
 
 var _ store.Store = (*Store)(nil)
@@ -131,9 +125,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		refusals: store.Refusals{Hooks: o.Hooks}, patience: cmp.Or(o.patience, patience),
 		intakes: make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
-		chain:     memo.New[sessionID, int64](maxChain),
-		callbacks: memo.New[callbackd.CallbackID, *callbackd.Callback](maxCallbacks),
-		keys:      memo.New[string, *callbackd.Key](maxKeys), keysByID: memo.New[callbackd.KeyID, *callbackd.Key](maxKeys),
+		chain: memo.New[sessionID, int64](maxChain),
 	}
 	for i := range s.claims {
 		s.claims[i] = make(chan struct{}, 1)

@@ -113,7 +113,7 @@ func scanDelivery(row pgx.CollectableRow) (callbackd.Delivery, error) {
 // deliveries runs a query for pending deliveries of a callback to which
 // something may still be owed.
 func (s *Store) deliveries(ctx context.Context, cb callbackd.CallbackID, sql string, args ...any) (ds []callbackd.Delivery, err error) {
-	if ended, err := s.ended(ctx, cb); err != nil || ended {
+	if ended, err := s.Ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
@@ -178,7 +178,7 @@ func (s *Store) backlogs(ctx context.Context, limit int) (owed []callbackd.Callb
 		return nil, err
 	}
 	for _, no := range all {
-		ended, err := s.ended(ctx, callbackd.CallbackID(no))
+		ended, err := s.Ended(ctx, callbackd.CallbackID(no))
 		if err != nil {
 			return nil, err
 		}
@@ -191,7 +191,7 @@ func (s *Store) backlogs(ctx context.Context, limit int) (owed []callbackd.Callb
 
 // FirstAttempts is part of [store.Queue].
 func (s *Store) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
-	if ended, err := s.ended(ctx, cb); err != nil || ended {
+	if ended, err := s.Ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
 	return s.withEvents(ctx, selectFirstAttempts, int64(cb), int64(after), limit, store.MaxEventDataPerRead)
@@ -298,7 +298,7 @@ func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Ti
 		return err
 	})
 	if done {
-		s.forget(func() { s.callbacks.Drop(cb) })
+		s.DropCallbacks(cb)
 	}
 	return moved, done, err
 }

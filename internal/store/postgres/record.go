@@ -8,6 +8,7 @@ import (
 	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
+	"callbackd/internal/store/core"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -64,7 +65,7 @@ const (
 // Record is part of [store.Queue].
 func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	// What is known of the callback may be MaxKeyAge old: that is allowed.
-	ended, err := s.ended(ctx, o.Delivery.ID.Callback)
+	ended, err := s.Ended(ctx, o.Delivery.ID.Callback)
 	if err != nil {
 		return callbackd.Recorded{}, err
 	}
@@ -131,11 +132,9 @@ func (s *Store) recordOrSplit(group []*outcome, doubtful bool) {
 		changed = changed || !o.Change.None()
 	}
 	if changed {
-		s.forget(func() {
-			for _, o := range group {
-				s.callbacks.Drop(o.Delivery.ID.Callback)
-			}
-		})
+		for _, o := range group {
+			s.DropCallbacks(o.Delivery.ID.Callback)
+		}
 	}
 	if err == nil {
 		s.refusals.Committed(len(group), true)
@@ -334,8 +333,8 @@ func (s *Store) recordCanceled(o *outcome) error {
 		if err != nil {
 			return err
 		}
-		m := sums{}
-		m.add(cb.Key, id.Callback, mark.StartedAt, &store.Counters{Canceled: -1})
+		m := core.Sums{}
+		m.Add(cb.Key, id.Callback, mark.StartedAt, &store.Counters{Canceled: -1})
 		var b pgx.Batch
 		b.Queue(putAttempt, int64(id.Event), int64(id.Callback), n, o.Attempt.Version, string(o.Attempt.State), o.detail)
 		if number := lastErrorNumber(&o.Attempt, o.Attempt.State); number != 0 {
@@ -344,8 +343,10 @@ func (s *Store) recordCanceled(o *outcome) error {
 			b.Queue(dropLastError, int64(id.Event), int64(id.Callback))
 		}
 		b.Queue(moveReplayed, int64(o.Delivery.Replay), string(o.Attempt.State))
-		m.queue(&b)
-		return tx.SendBatch(ctx, &b).Close()
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return err
+		}
+		return s.AddSums(seamTx{ctx, tx}, m)
 	})
 	o.stored = err == nil
 	return err

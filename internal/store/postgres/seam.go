@@ -33,6 +33,13 @@ var dialect = core.Dialect{
 	Lock:       " FOR UPDATE",
 	LockShared: " FOR SHARE",
 	SkipLocked: " FOR UPDATE SKIP LOCKED",
+
+	NextCallback:   "SELECT nextval(pg_get_serial_sequence('callbacks', 'no'))",
+	InsertNumbered: "OVERRIDING SYSTEM VALUE",
+	SetRevision:    ", revision = " + thisRevision,
+	RevisionColumn: ", revision",
+	RevisionValue:  ", " + thisRevision,
+	MergeLatency:   "ARRAY (SELECT coalesce(x, 0) + coalesce(y, 0) FROM unnest(slots.latency, excluded.latency) WITH ORDINALITY AS l (x, y, n) ORDER BY n)",
 }
 
 // Read is part of [core.Driver].
@@ -143,25 +150,6 @@ func (d seam) RemoveIndexes(tx core.Tx, evs []*callbackd.Event) error {
 // RemoveSessions is part of [core.Driver].
 func (d seam) RemoveSessions(core.Tx, []store.SessionID) {}
 
-// CountCanceled is part of [core.Driver].
-func (d seam) CountCanceled(t core.Tx, key callbackd.KeyID, cb callbackd.CallbackID, at time.Time, n int) error {
-	m := sums{}
-	m.add(key, cb, at, &store.Counters{Canceled: int64(n)})
-	var b pgx.Batch
-	m.queue(&b)
-	tx := t.(seamTx)
-	return tx.on.SendBatch(tx.ctx, &b).Close()
-}
-
-// DropCallbacks is part of [core.Driver].
-func (d seam) DropCallbacks(ids []callbackd.CallbackID) {
-	d.s.forget(func() {
-		for _, id := range ids {
-			d.s.callbacks.Drop(id)
-		}
-	})
-}
-
 // Refresh is part of [core.Driver].
 func (d seam) Refresh(ctx context.Context) error { return d.s.refresh(ctx) }
 
@@ -222,8 +210,11 @@ func plainArgs(args []any) ([]any, error) {
 		if err != nil {
 			return nil, damaged(fmt.Errorf("argument %d: %w", i+1, err))
 		}
-		if text, ok := plain.(core.Text); ok {
-			plain = []byte(text)
+		switch v := plain.(type) {
+		case core.Text:
+			plain = []byte(v)
+		case *store.Latency:
+			plain = counts(v)
 		}
 		out[i] = plain
 	}
@@ -233,8 +224,22 @@ func plainArgs(args []any) ([]any, error) {
 // seamRow is a row of a result as package core sees it.
 type seamRow struct{ row pgx.CollectableRow }
 
+// counts returns a latency as its column has it: up to the last that is not 0.
+func counts(l *store.Latency) []int64 {
+	list := []int64{}
+	for i, n := range l {
+		if n > 0 {
+			list = append(list, make([]int64, i-len(list))...)
+			list = append(list, int64(n))
+		}
+	}
+	return list
+}
+
 // Scan is part of [core.Row].
 func (r seamRow) Scan(dest ...any) error {
+	var latency *store.Latency
+	var list []int64
 	for i, d := range dest {
 		switch d := d.(type) {
 		case *time.Time:
@@ -243,9 +248,18 @@ func (r seamRow) Scan(dest ...any) error {
 			dest[i] = (*durationColumn)(d)
 		case *core.Text:
 			dest[i] = (*textColumn)(d)
+		case *store.Latency:
+			latency, dest[i] = d, &list
 		}
 	}
-	return r.row.Scan(dest...)
+	err := r.row.Scan(dest...)
+	if latency != nil {
+		*latency = store.Latency{}
+		for i, n := range list[:min(len(list), len(latency))] {
+			latency[i] = uint32(n)
+		}
+	}
+	return err
 }
 
 // timeColumn reads a time in milliseconds; NULL is the zero time.

@@ -135,7 +135,7 @@ func TestReadersDoNotHoldUpTheHotPath(t *testing.T) {
 		defer conn.Release()
 	}
 	aged(s)
-	s.forget(s.forgetKeys)
+	s.DropAll()
 	_, err := s.Key(t.Context(), "k")
 	d.must(err)
 	evs, err := d.accept(s, time.Now(), "S")
@@ -241,7 +241,10 @@ func TestSettingsThatAFailoverLost(t *testing.T) {
 		d.must(err)
 		return cb
 	}
-	_, err := s.PauseCallback(t.Context(), d.key.ID, callbackd.Complete, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+	_, err := s.ChangeCallback(t.Context(), d.key.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		cb.SetPause(callbackd.Pause{Reason: callbackd.PausedByUser, At: time.Now()})
+		return nil
+	})
 	d.must(err)
 	aged(s)
 	if !known().Paused() {

@@ -62,28 +62,17 @@ func (c *checker) fault(format string, args ...any) {
 }
 
 func (c *checker) callbacks() error {
-	revoked := map[callbackd.KeyID]bool{}
-	err := c.d.query("SELECT no FROM keys WHERE revoked_at IS NOT NULL", func(st *sqlite3.Stmt) error {
-		revoked[callbackd.KeyID(st.ColumnInt64(0))] = true
-		return nil
-	})
+	all, err := c.s.AllCallbacks(c.d)
 	if err != nil {
 		return err
 	}
-	err = c.d.query("SELECT "+callbackColumns+callbackFrom+"c.version ORDER BY c.no", func(st *sqlite3.Stmt) error {
-		cb, err := c.s.scanCallback(st)
-		if err != nil {
-			return err
-		}
-		c.report.Callbacks = append(c.report.Callbacks, store.Balance{Callback: cb})
-		c.ended[cb.ID] = cb.Deleted() || revoked[cb.Key]
-		return nil
-	})
-	for i := range c.report.Callbacks {
-		b := &c.report.Callbacks[i]
-		c.balance[b.Callback.ID] = b
+	c.report.Callbacks = make([]store.Balance, len(all))
+	for i, cb := range all {
+		c.report.Callbacks[i].Callback = cb
+		c.balance[cb.ID] = &c.report.Callbacks[i]
+		c.ended[cb.ID] = cb.Deleted()
 	}
-	return err
+	return nil
 }
 
 func (c *checker) events() error {

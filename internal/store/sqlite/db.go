@@ -28,7 +28,11 @@ func openDB(path string, pragmas ...string) (*db, error) {
 		d.close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	if err := d.pragmas(pragmas...); err != nil {
+	err = conn.CreateFunction("merge_latency", 2, sqlite3.DETERMINISTIC|sqlite3.INNOCUOUS, mergeLatency)
+	if err == nil {
+		err = d.pragmas(pragmas...)
+	}
+	if err != nil {
 		d.close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}

@@ -59,7 +59,7 @@ func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyID, id call
 	if err != nil {
 		return nil, err
 	}
-	ended, err := s.ended(ctx, id.Callback)
+	ended, err := s.Ended(ctx, id.Callback)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyID, id callb
 	if view.State == callbackd.Canceled {
 		return nil, callbackd.Errorf(callbackd.KindConflict, "delivery %s was canceled with its callback and cannot be retried", id)
 	}
-	if ended, err := s.ended(ctx, id.Callback); err != nil {
+	if ended, err := s.Ended(ctx, id.Callback); err != nil {
 		return nil, err
 	} else if ended {
 		return nil, callbackd.Errorf(callbackd.KindConflict, "the callback of delivery %s was deleted; nothing is sent to it any more", id)

@@ -29,7 +29,7 @@ func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
 // pendings runs a query for pending deliveries of a callback to which
 // something may still be owed.
 func (s *Store) pendings(ctx context.Context, cb callbackd.CallbackID, sql string, args ...any) (ds []callbackd.Delivery, err error) {
-	if ended, err := s.ended(ctx, cb); err != nil || ended {
+	if ended, err := s.Ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
 	err = s.read(ctx, func(d *db) error {
@@ -64,7 +64,7 @@ func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackID, error) {
 	all = slices.Compact(all)
 	owed := all[:0]
 	for _, no := range all {
-		ended, err := s.ended(ctx, no)
+		ended, err := s.Ended(ctx, no)
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +127,7 @@ func (s *Store) firstAttempts(ctx context.Context, cb callbackd.CallbackID, sess
 	if err != nil {
 		return nil, err
 	}
-	if ended, err := s.ended(ctx, cb); err != nil || ended {
+	if ended, err := s.Ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
 	ds = append(ds, young...)
@@ -192,7 +192,7 @@ func (s *Store) EventByID(ctx context.Context, id callbackd.EventID) (ev *callba
 func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	// Looked up before the writer is entered: it reads through the pool, and
 	// a state that is up to MaxKeyAge old is allowed.
-	ended, err := s.ended(ctx, o.Delivery.ID.Callback)
+	ended, err := s.Ended(ctx, o.Delivery.ID.Callback)
 	if err != nil {
 		return callbackd.Recorded{}, err
 	}
@@ -309,7 +309,7 @@ func (s *Store) recordChange(t *tx, o *callbackd.Outcome) (paused bool, err erro
 		n, err = change("pause_reason = ?3, paused_at = ?4", " AND pause_reason = ''", string(c.Pause), o.Attempt.StartedAt.Add(o.Attempt.Timings.Total))
 		paused = n > 0
 	}
-	t.after = append(t.after, func() { s.forgetCallback(o.Delivery.ID.Callback) })
+	t.after = append(t.after, func() { s.DropCallbacks(o.Delivery.ID.Callback) })
 	return paused, err
 }
 
@@ -347,20 +347,12 @@ func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Ti
 		if !done {
 			return t.query("UPDATE callbacks SET release_after = ? WHERE no = ? AND release_after = ?", nil, last, int64(cb), after)
 		}
-		t.after = append(t.after, func() { s.forgetCallback(cb) })
+		t.after = append(t.after, func() { s.DropCallbacks(cb) })
 		n, err := t.exec("UPDATE callbacks SET release_after = NULL WHERE no = ? AND release_after = ?", int64(cb), after)
 		done = n > 0
 		return err
 	})
 	return moved, done, err
-}
-
-// forgetCallback drops what is cached of a callback's setting.
-func (s *Store) forgetCallback(no callbackd.CallbackID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.changes++
-	s.callbacks.Drop(no)
 }
 
 // replayEnded counts n ends of deliveries that a replay made due.

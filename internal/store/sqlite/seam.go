@@ -11,7 +11,9 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
 	"callbackd/internal/store/core"
+	"callbackd/internal/store/memo"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -29,6 +31,9 @@ var dialect = core.Dialect{
 	SessionEvents: "session_events CROSS JOIN events USING (key_no, session, sequence, id)",
 	SessionIndex:  "session_events",
 	SessionOrder:  "key_no, session, sequence",
+
+	NextCallback: "UPDATE meta SET last_callback = last_callback + 1 RETURNING last_callback",
+	MergeLatency: "merge_latency(slots.latency, excluded.latency)",
 }
 
 // Read is part of [core.Driver].
@@ -119,20 +124,30 @@ func (d seam) RemoveSessions(t core.Tx, ids []store.SessionID) {
 	}
 }
 
-// CountCanceled is part of [core.Driver].
-func (d seam) CountCanceled(t core.Tx, _ callbackd.KeyID, cb callbackd.CallbackID, at time.Time, n int) error {
-	return t.(*tx).countCanceled(cb, at, n)
-}
-
-// DropCallbacks is part of [core.Driver].
-func (d seam) DropCallbacks(ids []callbackd.CallbackID) {
-	for _, id := range ids {
-		d.s.forgetCallback(id)
+// Refresh is part of [core.Driver]. Other processes change keys only, and SQLite
+// does not say which.
+func (d seam) Refresh(context.Context) error {
+	s := d.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); now.Sub(s.keysReadAt) >= store.MaxKeyAge {
+		s.DropKeys()
+		s.keysReadAt = now
 	}
+	return nil
 }
 
-// Refresh is part of [core.Driver].
-func (d seam) Refresh(context.Context) error { return nil }
+// forgetTargets drops the cache of the callbacks that events are owed to. It runs
+// on the writer's goroutine.
+func (s *Store) forgetTargets() { s.owed = memo.New[subject, []callbackd.CallbackID](maxOwedCached) }
+
+// mergeLatency makes the SQL function of this name: it adds two columns that
+// hold a [store.Latency].
+func mergeLatency(ctx sqlite3.Context, args ...sqlite3.Value) {
+	sum, added := codec.ReadLatency(args[0].RawBlob()), codec.ReadLatency(args[1].RawBlob())
+	sum.Merge(&added)
+	ctx.ResultBlob(codec.AppendLatency([]byte{}, &sum))
+}
 
 // Query is part of [core.Tx].
 func (d *db) Query(sql string, row func(core.Row) error, args ...any) error {
@@ -201,6 +216,8 @@ func bindPlain(st *sqlite3.Stmt, i int, arg any) error {
 		return st.BindText(i, string(v))
 	case []byte:
 		return st.BindBlob(i, v)
+	case *store.Latency:
+		return st.BindBlob(i, codec.AppendLatency([]byte{}, v))
 	case []int64, []string:
 		list, err := json.Marshal(v)
 		if err != nil {
@@ -236,6 +253,9 @@ func (r stmtRow) column(i int, dest any) error {
 	case *time.Time:
 		*d = columnTime(r.st, i)
 		return nil
+	case *store.Latency:
+		*d = codec.ReadLatency(r.st.ColumnRawBlob(i))
+		return nil
 	}
 	v := reflect.ValueOf(dest).Elem()
 	if v.Kind() == reflect.Pointer {
@@ -268,4 +288,23 @@ func (r stmtRow) column(i int, dest any) error {
 		return fmt.Errorf("column %d cannot be read as %s", i, v.Type())
 	}
 	return nil
+}
+
+// countCanceled adds deliveries that were canceled without an attempt, which no
+// outcome counts.
+func (t *tx) countCanceled(cb callbackd.CallbackID, at time.Time, n int) error {
+	if n == 0 {
+		return nil
+	}
+	var key callbackd.KeyID
+	err := t.query("SELECT key_no FROM callbacks WHERE no = ?", func(st *sqlite3.Stmt) error {
+		key = callbackd.KeyID(st.ColumnInt64(0))
+		return nil
+	}, int64(cb))
+	if err != nil {
+		return err
+	}
+	sums := core.Sums{}
+	sums.Add(key, cb, at, &store.Counters{Canceled: int64(n)})
+	return t.s.AddSums(t, sums)
 }

@@ -41,8 +41,6 @@ const (
 const (
 	maxReaders    = 4
 	maxSequences  = 1 << 16
-	maxCallbacks  = 1 << 13
-	maxKeys       = 1 << 12
 	maxOwedCached = 1 << 13
 	maxSessions   = 1 << 12
 )
@@ -104,11 +102,8 @@ type Store struct {
 	owed     *memo.Cache[subject, []callbackd.CallbackID]
 	sessions *memo.Cache[sessionID, core.SessionWork]
 
-	mu        sync.Mutex
-	changes   uint64 // counts changes of callbacks: a read that overlaps one is not cached
-	callbacks *memo.Cache[callbackd.CallbackID, *callbackd.Callback]
-	keys      *memo.Cache[string, agedKey]
-	keysByID  *memo.Cache[callbackd.KeyID, agedKey]
+	mu         sync.Mutex
+	keysReadAt time.Time // no cached key was read before
 }
 
 var _ store.Store = (*Store)(nil)
@@ -123,11 +118,6 @@ type sessionID struct {
 type subject struct {
 	key callbackd.KeyID
 	typ callbackd.EventType
-}
-
-type agedKey struct {
-	key *callbackd.Key
-	at  time.Time
 }
 
 // Open opens the database in o.Dir, making it when it is not there.
@@ -152,14 +142,11 @@ func newStore(o Options) *Store {
 	return &Store{
 		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
-		refusals:  store.Refusals{Hooks: o.Hooks},
-		seqs:      memo.New[sessionID, int64](maxSequences),
-		tail:      newTail(),
-		owed:      memo.New[subject, []callbackd.CallbackID](maxOwedCached),
-		sessions:  memo.New[sessionID, core.SessionWork](maxSessions),
-		callbacks: memo.New[callbackd.CallbackID, *callbackd.Callback](maxCallbacks),
-		keys:      memo.New[string, agedKey](maxKeys),
-		keysByID:  memo.New[callbackd.KeyID, agedKey](maxKeys),
+		refusals: store.Refusals{Hooks: o.Hooks},
+		seqs:     memo.New[sessionID, int64](maxSequences),
+		tail:     newTail(),
+		owed:     memo.New[subject, []callbackd.CallbackID](maxOwedCached),
+		sessions: memo.New[sessionID, core.SessionWork](maxSessions),
 	}
 }
 

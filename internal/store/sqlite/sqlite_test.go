@@ -85,7 +85,9 @@ func TestSecretsAreSealedOnDisk(t *testing.T) {
 	o.Show = func(any) (store.Answer, error) {
 		return store.Answer{Status: 200, Body: []byte("canary-answer")}, nil
 	}
-	if _, err := s.RotateSecret(store.WithOnce(t.Context(), o), k.ID, callbackd.Complete, "default", "canary-next", time.Now(), time.Now()); err != nil {
+	if _, err := s.ChangeCallback(store.WithOnce(t.Context(), o), k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		return cb.RotateSecret("canary-next", time.Now(), time.Now())
+	}); err != nil {
 		t.Fatal(err)
 	}
 	files := func() {
@@ -310,12 +312,18 @@ func storetestWarm(t *testing.T, s *Store) {
 	}
 	warmSessions(t, s, &k)
 	s.RetryDelivery(ctx, k.ID, ids[0], now)
-	s.PauseCallback(ctx, k.ID, callbackd.Complete, "default", callbackd.Pause{At: now})
+	s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		cb.SetPause(callbackd.Pause{At: now})
+		return nil
+	})
 	s.MakeDue(ctx, cb.ID, now, 1)
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
 	s.Forgettable(ctx, now)
 	s.Pointed(ctx, k.ID, 0, 10)
-	s.DeleteCallback(ctx, k.ID, callbackd.Complete, "default", now)
+	s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
+		cb.Delete(now)
+		return nil
+	})
 	s.Forget(ctx, k.ID, nil, now, 10)
 	s.FinalizeCanceled(ctx, now, 10)
 	s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[0]}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})

@@ -1,0 +1,105 @@
+package core
+
+import (
+	"sync"
+
+	"callbackd"
+	"callbackd/internal/store/memo"
+)
+
+// Sizes of the cache, in entries.
+const (
+	maxCachedCallbacks = 1 << 13
+	maxCachedKeys      = 1 << 12
+)
+
+// cache holds keys and callbacks as they are stored. Its values are shared and
+// never changed.
+//
+// A change drops what it may have changed when its commit is over, whether that
+// was answered or not. What another process changed is dropped by
+// [Driver.Refresh]. A read that overlaps a drop is not put into the cache,
+// because it may have read what was there before the change.
+type cache struct {
+	mu        sync.Mutex
+	drops     uint64 // counts drops of callbacks
+	callbacks *memo.Cache[callbackd.CallbackID, *callbackd.Callback]
+	keyDrops  uint64
+	keys      *memo.Cache[string, *callbackd.Key]
+	keysByID  *memo.Cache[callbackd.KeyID, *callbackd.Key]
+}
+
+func newCache() cache {
+	return cache{
+		callbacks: memo.New[callbackd.CallbackID, *callbackd.Callback](maxCachedCallbacks),
+		keys:      memo.New[string, *callbackd.Key](maxCachedKeys),
+		keysByID:  memo.New[callbackd.KeyID, *callbackd.Key](maxCachedKeys),
+	}
+}
+
+// DropCallbacks drops callbacks from the cache.
+func (s *Store) DropCallbacks(ids ...callbackd.CallbackID) {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	s.cache.drops++
+	for _, id := range ids {
+		s.cache.callbacks.Drop(id)
+	}
+}
+
+// DropKeys drops all keys from the cache.
+func (s *Store) DropKeys() {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	s.cache.keyDrops++
+	s.cache.keys = memo.New[string, *callbackd.Key](maxCachedKeys)
+	s.cache.keysByID = memo.New[callbackd.KeyID, *callbackd.Key](maxCachedKeys)
+}
+
+// DropAll drops the whole cache.
+func (s *Store) DropAll() {
+	s.DropKeys()
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	s.cache.drops++
+	s.cache.callbacks = memo.New[callbackd.CallbackID, *callbackd.Callback](maxCachedCallbacks)
+}
+
+// callback returns a cached callback, and the count of drops to put it with.
+func (c *cache) callback(id callbackd.CallbackID) (cb *callbackd.Callback, drops uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cb, ok = c.callbacks.Get(id)
+	return cb, c.drops, ok
+}
+
+// putCallback caches a callback that was read after so many drops.
+func (c *cache) putCallback(cb *callbackd.Callback, drops uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.drops == drops {
+		c.callbacks.Put(cb.ID, cb)
+	}
+}
+
+// key returns a cached key by its text, or by its number when that is not 0.
+func (c *cache) key(apiKey string, id callbackd.KeyID) (k *callbackd.Key, drops uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id != 0 {
+		k, ok = c.keysByID.Get(id)
+	} else {
+		k, ok = c.keys.Get(apiKey)
+	}
+	return k, c.keyDrops, ok
+}
+
+// putKey caches a key that was read after so many drops.
+func (c *cache) putKey(k *callbackd.Key, drops uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keyDrops == drops {
+		c.keys.Put(k.APIKey, k)
+		c.keysByID.Put(k.ID, k)
+	}
+}

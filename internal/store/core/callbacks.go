@@ -1,0 +1,323 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+)
+
+// callbackFrom joins a callback with what it sends in the version that follows.
+const (
+	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at, c.deleted_at,
+ c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL,
+ v.version, v.url, v.method, v.headers, v.payload`
+	callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
+)
+
+func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
+	var c callbackd.Callback
+	var event, version int64
+	var policy string
+	var secrets, headers []byte
+	err := row.Scan(&c.ID, &c.Key, &event, &c.Name, &c.Version, &policy, &secrets, &c.CreatedAt, &c.UpdatedAt, &c.DeletedAt,
+		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing,
+		&version, &c.URL, &c.Method, &headers, &c.Payload)
+	if err != nil {
+		return nil, err
+	}
+	c.Event = codec.Type(event)
+	if err := json.Unmarshal([]byte(policy), &c.Policy); err != nil {
+		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.ID, err))
+	}
+	if c.Secrets, err = s.sealer.OpenSecrets(secrets, c.ID); err != nil {
+		return nil, damaged(err)
+	}
+	c.Headers, err = s.sealer.OpenHeaders(headers, c.ID, version)
+	return &c, damaged(err)
+}
+
+// callbacksWhere reads callbacks with what they send in their present version,
+// as they are stored.
+func (s *Store) callbacksWhere(tx Tx, where string, args ...any) (found []*callbackd.Callback, err error) {
+	err = tx.Query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE "+where, func(row Row) error {
+		cb, err := s.scanCallback(row)
+		found = append(found, cb)
+		return err
+	}, args...)
+	return found, err
+}
+
+// AllCallbacks returns the callbacks of all keys by number, deleted ones
+// included. Those of revoked keys have ended with them.
+func (s *Store) AllCallbacks(tx Tx) ([]*callbackd.Callback, error) {
+	revoked := map[callbackd.KeyID]*callbackd.Key{}
+	err := tx.Query("SELECT no, revoked_at FROM keys WHERE revoked_at IS NOT NULL", func(row Row) error {
+		var k callbackd.Key
+		err := row.Scan(&k.ID, &k.RevokedAt)
+		revoked[k.ID] = &k
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.callbacksWhere(tx, "c.no > 0 ORDER BY c.no")
+	for i, cb := range all {
+		if k := revoked[cb.Key]; k != nil && err == nil {
+			all[i] = cb.OfKey(k)
+		}
+	}
+	return all, err
+}
+
+func noCallback(ev callbackd.EventType) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "there is no callback for the event %s", ev)
+}
+
+// find reads the callback in force for a key, event and name.
+func (s *Store) find(tx Tx, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error) {
+	found, err := s.callbacksWhere(tx, "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL", key, codec.TypeNo(ev), name)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, noCallback(ev)
+	}
+	return found[0], nil
+}
+
+// CreateCallback is part of [store.Callbacks].
+func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (stored *callbackd.Callback, created bool, err error) {
+	// A try whose commit was not answered may have created the callback.
+	var tried callbackd.CallbackID
+	err = s.changeSettings(ctx, Repeatable, func(tx Tx) error {
+		created = false
+		if stored, err = s.find(tx, c.Key, c.Event, c.Name); callbackd.KindOf(err) != callbackd.KindNotFound {
+			created = err == nil && stored.ID == tried
+			store.Made(ctx, stored)
+			return err
+		}
+		n := 0
+		err := tx.Query("SELECT count(*) FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL",
+			func(row Row) error { return row.Scan(&n) }, c.Key, codec.TypeNo(c.Event))
+		if err != nil {
+			return err
+		}
+		if n >= callbackd.MaxCallbacks {
+			return callbackd.Errorf(callbackd.KindInvalid, "An API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
+		}
+		cb := c
+		cb.Version, cb.CreatedAt, cb.UpdatedAt = 1, at, at
+		stored, created = &cb, true
+		store.Made(ctx, stored)
+		err = s.insertCallback(tx, &cb)
+		tried = cb.ID
+		return err
+	}, func() { s.DropCallbacks() })
+	if err != nil {
+		return nil, false, err
+	}
+	return stored, created, nil
+}
+
+// insertCallback stores a new callback. Its secrets are sealed with its number,
+// which is therefore drawn first.
+func (s *Store) insertCallback(tx Tx, cb *callbackd.Callback) error {
+	if err := tx.Query(s.d.NextCallback, func(row Row) error { return row.Scan(&cb.ID) }); err != nil {
+		return err
+	}
+	policy, secrets, err := s.setting(cb)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at"+s.d.RevisionColumn+
+		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9"+s.d.RevisionValue+")",
+		cb.ID, cb.Key, codec.TypeNo(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt)
+	if err != nil {
+		return err
+	}
+	return s.insertVersion(tx, cb)
+}
+
+// setting returns the columns of a callback that are encoded.
+func (s *Store) setting(cb *callbackd.Callback) (policy string, secrets []byte, err error) {
+	encoded, err := json.Marshal(cb.Policy)
+	if err != nil {
+		return "", nil, err
+	}
+	secrets, err = s.sealer.Secrets(cb)
+	return string(encoded), secrets, err
+}
+
+func (s *Store) insertVersion(tx Tx, cb *callbackd.Callback) error {
+	headers, err := s.sealer.Headers(cb)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("INSERT INTO callback_versions (callback_no, version, url, method, headers, payload, at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		cb.ID, cb.Version, cb.URL, cb.Method, headers, cb.Payload, cb.UpdatedAt)
+	return err
+}
+
+// ChangeCallback is part of [store.Callbacks].
+func (s *Store) ChangeCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, change func(*callbackd.Callback) error) (*callbackd.Callback, error) {
+	var cb *callbackd.Callback
+	err := s.changeSettings(ctx, 0, func(tx Tx) (err error) {
+		if cb, err = s.find(tx, key, ev, name); err != nil {
+			return err
+		}
+		before := *cb
+		cb.Releasing = false // so that a new release shows
+		if err := change(cb); err != nil {
+			return err
+		}
+		released := cb.Releasing
+		cb.Releasing = released || before.Releasing
+		store.Made(ctx, cb)
+		return s.updateCallback(tx, &before, cb, released)
+	}, func() {
+		if cb != nil {
+			s.DropCallbacks(cb.ID)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return cb, nil
+}
+
+// updateCallback writes what a change made of a callback. It writes the health
+// only when that was changed: attempts change it too, at the same time.
+func (s *Store) updateCallback(tx Tx, before, cb *callbackd.Callback, released bool) error {
+	if reflect.DeepEqual(before, cb) && !released {
+		return nil
+	}
+	policy, secrets, err := s.setting(cb)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6"+s.d.SetRevision+" WHERE no = $1",
+		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt)
+	if err != nil {
+		return err
+	}
+	sameHealth := cb.Pause == before.Pause && cb.FailingSince.Equal(before.FailingSince) && cb.ClosedUntil.Equal(before.ClosedUntil) && cb.Proven == before.Proven
+	if !sameHealth {
+		_, err = tx.Exec("UPDATE callbacks SET pause_reason = $2, paused_at = $3, failing_since = $4, closed_until = $5, proven = $6 WHERE no = $1",
+			cb.ID, cb.Pause.Reason, cb.Pause.At, cb.FailingSince, cb.ClosedUntil, cb.Proven)
+		if err != nil {
+			return err
+		}
+	}
+	if released { // from the first event on
+		_, err = tx.Exec("UPDATE callbacks SET released_at = $2, release_after = 0 WHERE no = $1", cb.ID, cb.ReleasedAt)
+		if err != nil {
+			return err
+		}
+	}
+	if cb.Version == before.Version {
+		return nil
+	}
+	return s.insertVersion(tx, cb)
+}
+
+// Callback is part of [store.Callbacks].
+func (s *Store) Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
+	err = s.db.Read(ctx, func(tx Tx) (err error) {
+		cb, err = s.find(tx, key, ev, name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.withKey(ctx, cb)
+}
+
+// ListCallbacks is part of [store.Callbacks].
+func (s *Store) ListCallbacks(ctx context.Context, q store.CallbackQuery) (page store.CallbackPage, err error) {
+	limit := q.PageLimit()
+	where, args := "c.deleted_at IS NULL AND (SELECT revoked_at FROM keys WHERE no = c.key_no) IS NULL", []any{limit + 1}
+	if q.Key != store.AllKeys {
+		where, args = "c.deleted_at IS NULL AND c.key_no = $2", append(args, q.Key)
+	}
+	if q.After != 0 {
+		args = append(args, q.After)
+		where += fmt.Sprintf(" AND (c.key_no, c.type, c.name) > (SELECT key_no, type, name FROM callbacks WHERE no = $%d)", len(args))
+	}
+	err = s.db.Read(ctx, func(tx Tx) (err error) {
+		page.Callbacks, err = s.callbacksWhere(tx, where+" ORDER BY c.key_no, c.type, c.name LIMIT $1", args...)
+		return err
+	})
+	for i := range page.Callbacks {
+		if err == nil {
+			page.Callbacks[i], err = s.withKey(ctx, page.Callbacks[i])
+		}
+	}
+	return page.Cut(limit), err
+}
+
+// CallbackByID is part of [store.Callbacks].
+func (s *Store) CallbackByID(ctx context.Context, id callbackd.CallbackID) (*callbackd.Callback, error) {
+	if err := s.db.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	cb, drops, ok := s.cache.callback(id)
+	if !ok {
+		err := s.db.ReadSettings(ctx, func(tx Tx) error {
+			found, err := s.callbacksWhere(tx, "c.no = $1", id)
+			if err == nil && len(found) == 0 {
+				err = callbackd.Errorf(callbackd.KindNotFound, "there is no callback %d", id)
+			}
+			if err == nil {
+				cb = found[0]
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.cache.putCallback(cb, drops)
+	}
+	return s.withKey(ctx, cb)
+}
+
+// withKey returns a callback as it is with its key.
+func (s *Store) withKey(ctx context.Context, cb *callbackd.Callback) (*callbackd.Callback, error) {
+	k, err := s.KeyByID(ctx, cb.Key)
+	if err != nil {
+		return nil, fmt.Errorf("key of callback %d: %w", cb.ID, err)
+	}
+	return cb.OfKey(k), nil
+}
+
+// Ended tells whether nothing is owed to a callback any more: it was deleted,
+// or its key revoked.
+func (s *Store) Ended(ctx context.Context, id callbackd.CallbackID) (bool, error) {
+	cb, err := s.CallbackByID(ctx, id)
+	return err != nil || cb.Deleted(), err
+}
+
+// CallbackVersion is part of [store.Callbacks].
+func (s *Store) CallbackVersion(ctx context.Context, id callbackd.CallbackID, version int64) (cb *callbackd.Callback, err error) {
+	err = s.db.Read(ctx, func(tx Tx) error {
+		cb = nil
+		err := tx.Query("SELECT "+callbackColumns+callbackFrom+"$2 WHERE c.no = $1", func(row Row) (err error) {
+			cb, err = s.scanCallback(row)
+			return err
+		}, id, version)
+		if err == nil && cb == nil {
+			err = callbackd.Errorf(callbackd.KindNotFound, "there is no callback %d with version %d", id, version)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	cb.Version = version
+	return s.withKey(ctx, cb)
+}

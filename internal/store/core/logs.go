@@ -1,0 +1,223 @@
+package core
+
+import (
+	"cmp"
+	"context"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+const logColumns = "key_no, id, method, path, status, duration, message, address, count"
+
+func scanLog(row Row) (e store.LogEntry, err error) {
+	err = row.Scan(&e.Key, &e.ID, (*Text)(&e.Method), (*Text)(&e.Path), &e.Status, &e.Duration, (*Text)(&e.Message), (*Text)(&e.Address), &e.Count)
+	e.At = callbackd.EventID(e.ID).Time()
+	return e, err
+}
+
+func logArgs(e *store.LogEntry) []any {
+	return []any{e.Key, e.ID, Text(e.Method), Text(e.Path), e.Status, e.Duration, Text(e.Message), Text(e.Address), e.Count}
+}
+
+// firstLog returns the lowest id of an entry at a time.
+func firstLog(at time.Time) store.LogID { return store.LogID(callbackd.FirstEventID(at)) }
+
+// The ids of a millisecond have two halves of sumPlaces each. Calls take places
+// in the lower half, from a random one on. A sum takes the place in the upper
+// half that its kind gives, so that all nodes add to one row. Two kinds share a
+// place once in a million; the sum of the second is then lost.
+const sumPlaces = 1 << 20
+
+// placeOfSum returns the id of the sum that an entry is added to.
+func placeOfSum(e *store.LogEntry) store.LogID {
+	h := fnv.New32a()
+	h.Write([]byte(e.Method + "\x00" + e.Path + "\x00"))
+	h.Write([]byte{byte(e.Status), byte(e.Status >> 8)})
+	return firstLog(e.At.Truncate(time.Minute)) + sumPlaces + store.LogID(h.Sum32()%sumPlaces)
+}
+
+const (
+	insertLog = "INSERT INTO logs (" + logColumns + ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+	addLogSum = insertLog + ` ON CONFLICT (key_no, id) DO UPDATE SET count = logs.count + excluded.count, duration = logs.duration + excluded.duration, address = excluded.address
+		WHERE logs.method = excluded.method AND logs.path = excluded.path AND logs.status = excluded.status`
+)
+
+// AppendLogs is part of [store.Logs].
+func (s *Store) AppendLogs(ctx context.Context, entries []store.LogEntry) error {
+	return s.db.Write(ctx, 0, func(tx Tx) error {
+		calls, sums := placeLogs(entries)
+		inserted := 0
+		err := tx.Batch(insertLog+" ON CONFLICT DO NOTHING RETURNING id", func(Row) error {
+			inserted++
+			return nil
+		}, calls)
+		if err != nil {
+			return err
+		}
+		if inserted < len(calls) { // another commit has the place: try another one
+			return ErrRace
+		}
+		return tx.Batch(addLogSum, nil, sums)
+	})
+}
+
+// placeLogs gives entries their ids and adds up the sums of one kind. It
+// returns the arguments of the statements. Sums are in the order in which all
+// nodes lock their rows.
+func placeLogs(entries []store.LogEntry) (calls, sums [][]any) {
+	type place struct {
+		key callbackd.KeyID
+		id  store.LogID
+	}
+	next := store.LogID(rand.Int64N(sumPlaces / 2))
+	added := map[place]*store.LogEntry{}
+	var ordered []*store.LogEntry
+	for i := range entries {
+		e := entries[i]
+		if e.Count == 0 {
+			e.ID = firstLog(e.At) + next
+			next++
+			calls = append(calls, logArgs(&e))
+			continue
+		}
+		e.ID = placeOfSum(&e)
+		if sum := added[place{e.Key, e.ID}]; sum != nil {
+			sum.Count += e.Count
+			sum.Duration += e.Duration
+			sum.Address = e.Address
+			continue
+		}
+		added[place{e.Key, e.ID}] = &e
+		ordered = append(ordered, &e)
+	}
+	slices.SortFunc(ordered, func(a, b *store.LogEntry) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.ID, b.ID))
+	})
+	for _, e := range ordered {
+		sums = append(sums, logArgs(e))
+	}
+	return calls, sums
+}
+
+const (
+	selectLogs    = "SELECT " + logColumns + " FROM logs WHERE key_no = $1 AND id >= $2 AND id < $3 ORDER BY key_no DESC, id DESC LIMIT $4"
+	selectAllLogs = "SELECT " + logColumns + " FROM logs WHERE id >= $2 AND (id, key_no) < ($3, $1) ORDER BY id DESC, key_no DESC LIMIT $4"
+	// logChunk is how many entries are read at once.
+	logChunk = 256
+)
+
+// ListLogs is part of [store.Logs].
+func (s *Store) ListLogs(ctx context.Context, q store.LogQuery) (page store.LogPage, err error) {
+	err = s.db.Read(ctx, func(tx Tx) error {
+		page, err = listLogs(tx, q)
+		return err
+	})
+	return page, err
+}
+
+func listLogs(tx Tx, q store.LogQuery) (page store.LogPage, err error) {
+	limit := min(max(q.Limit, 1), store.MaxPage)
+	lo, hi := store.IDRange(q.Since, q.Until, 0)
+	last := store.LogCursor{ID: store.LogID(hi)}
+	if q.After.ID != 0 && int64(q.After.ID) < hi {
+		last = q.After
+	}
+	for seen := 0; ; {
+		n := 0
+		sql, key := selectLogs, q.Key
+		if q.Key == store.AllKeys {
+			sql, key = selectAllLogs, last.Key
+		}
+		err := tx.Query(sql, func(row Row) error {
+			if len(page.Entries) == limit || seen == store.MaxScan {
+				page.Next = last
+				return ErrStop
+			}
+			e, err := scanLog(row)
+			if err != nil {
+				return err
+			}
+			n++
+			seen++
+			last.ID = e.ID
+			if q.Key == store.AllKeys {
+				last.Key = e.Key
+			}
+			if q.Fits(&e) {
+				page.Entries = append(page.Entries, e)
+			}
+			return nil
+		}, key, lo, last.ID, logChunk)
+		if err != nil || page.Next.ID != 0 || n < logChunk {
+			return page, err
+		}
+	}
+}
+
+// Prune is part of [store.Stats].
+func (s *Store) Prune(ctx context.Context, p store.Prune, limit int) (n int, err error) {
+	var keys []callbackd.KeyID
+	err = s.db.Read(ctx, func(tx Tx) error {
+		keys = nil
+		return tx.Query("SELECT no FROM keys WHERE (SELECT id FROM logs WHERE key_no = keys.no AND id < $1 ORDER BY key_no, id LIMIT 1) IS NOT NULL", func(row Row) error {
+			var key callbackd.KeyID
+			err := row.Scan(&key)
+			keys = append(keys, key)
+			return err
+		}, firstLog(p.Logs))
+	})
+	if err != nil {
+		return 0, err
+	}
+	err = s.db.Write(ctx, Repeatable, func(tx Tx) error {
+		n, err = s.prune(tx, p, keys, limit)
+		return err
+	})
+	return n, err
+}
+
+// prune removes up to limit rows of each kind: logs of the keys, then the rest.
+func (s *Store) prune(tx Tx, p store.Prune, keys []callbackd.KeyID, limit int) (removed int, err error) {
+	for _, key := range keys {
+		n, err := tx.Exec("DELETE FROM logs WHERE key_no = $1 AND id IN (SELECT id FROM logs WHERE key_no = $1 AND id < $2 ORDER BY key_no, id LIMIT $3"+s.d.SkipLocked+")",
+			key, firstLog(p.Logs), limit-removed)
+		if err != nil {
+			return removed, err
+		}
+		if removed += int(n); removed == limit {
+			break
+		}
+	}
+	for interval, before := range map[store.Interval]time.Time{store.Minute: p.Minutes, store.Hour: p.Hours} {
+		n, err := s.pruneCounters(tx, interval, before, limit)
+		if err != nil {
+			return removed, err
+		}
+		removed += n
+	}
+	n, err := tx.Exec("DELETE FROM replays WHERE id IN (SELECT id FROM replays WHERE id < $1 AND ended_at < $2 AND due = skipped + delivered + failed + canceled ORDER BY id LIMIT $3"+s.d.SkipLocked+")",
+		firstLog(p.Replays), p.Replays, limit)
+	return removed + int(n), err
+}
+
+// pruneCounters removes up to limit rows of an interval from before a time, by
+// their primary key: for a list of four columns PostgreSQL may walk the table.
+func (s *Store) pruneCounters(tx Tx, interval store.Interval, before time.Time, limit int) (int, error) {
+	width := time.Duration(interval).Milliseconds()
+	var rows [][]any
+	err := tx.Query("SELECT subject, no, at FROM slots WHERE width = $1 AND at < $2 ORDER BY width, at LIMIT $3"+s.d.SkipLocked, func(row Row) error {
+		var subject, no, at int64
+		err := row.Scan(&subject, &no, &at)
+		rows = append(rows, []any{subject, no, width, at})
+		return err
+	}, width, before, limit)
+	if err != nil {
+		return 0, err
+	}
+	return len(rows), tx.Batch("DELETE FROM slots WHERE subject = $1 AND no = $2 AND width = $3 AND at = $4", nil, rows)
+}
