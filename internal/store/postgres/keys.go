@@ -17,19 +17,6 @@ const (
 	thisRevision = "(SELECT revision FROM settings)"
 )
 
-// changeSettings runs f in a transaction in which no other node changes
-// settings, and then drops from the caches what forget names.
-func (s *Store) changeSettings(ctx context.Context, idempotent bool, f func(context.Context, pgx.Tx) error, forget func()) error {
-	err := s.change(ctx, idempotent, func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, nextRevision); err != nil {
-			return err
-		}
-		return f(ctx, tx)
-	})
-	forget() // also when it is not known whether it was made
-	return err
-}
-
 // asking is one question for the revision. All who wait for it share its
 // answer: when there is none, nobody waits for longer than one of them takes.
 type asking struct {
