@@ -39,7 +39,7 @@ func (s *Store) changeSettings(ctx context.Context, mode Mode, f func(Tx) error,
 	return err
 }
 
-// CreateKey is part of [store.Keys].
+// CreateKey is part of store.Keys.
 func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, error) {
 	sealed, err := s.sealer.Key(k)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 	return k, err
 }
 
-// ListKeys is part of [store.Keys].
+// ListKeys is part of store.Keys.
 func (s *Store) ListKeys(ctx context.Context) (keys []callbackd.Key, err error) {
 	err = s.db.Read(ctx, func(tx Tx) error {
 		keys = nil
@@ -74,17 +74,17 @@ func (s *Store) ListKeys(ctx context.Context) (keys []callbackd.Key, err error) 
 	return keys, err
 }
 
-// RevokeKey is part of [store.Keys].
+// RevokeKey is part of store.Keys.
 func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) error {
 	return s.updateKey(ctx, apiKey, Repeatable, "revoked_at = coalesce(revoked_at, $2)", at)
 }
 
-// SetCaptureURL is part of [store.Keys].
+// SetCaptureURL is part of store.Keys.
 func (s *Store) SetCaptureURL(ctx context.Context, apiKey string, t callbackd.CaptureTemplate) error {
 	return s.updateKey(ctx, apiKey, Repeatable, "capture_url = $2", string(t))
 }
 
-// RotateKey is part of [store.Keys].
+// RotateKey is part of store.Keys.
 func (s *Store) RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error {
 	sealed, err := s.sealer.Key(callbackd.Key{APIKey: apiKey, Secret: next})
 	if err != nil {
@@ -125,7 +125,7 @@ func noKey(apiKey string) error {
 
 var errNoKey = callbackd.Errorf(callbackd.KindNotFound, "there is no such API key")
 
-// Key is part of [store.Keys].
+// Key is part of store.Keys.
 func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) {
 	if !utf8.ValidString(apiKey) || strings.Contains(apiKey, "\x00") {
 		return nil, errNoKey // PostgreSQL refuses such a text
@@ -133,7 +133,7 @@ func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) 
 	return s.cachedKey(ctx, apiKey, 0)
 }
 
-// KeyByID is part of [store.Keys].
+// KeyByID is part of store.Keys.
 func (s *Store) KeyByID(ctx context.Context, id callbackd.KeyID) (*callbackd.Key, error) {
 	if id == 0 {
 		return nil, errNoKey

@@ -27,10 +27,10 @@ func logArgs(e *store.LogEntry) []any {
 // firstLog returns the lowest id of an entry at a time.
 func firstLog(at time.Time) store.LogID { return store.LogID(callbackd.FirstEventID(at)) }
 
-// The ids of a millisecond have two halves of sumPlaces each. Calls take places
-// in the lower half, from a random one on. A sum takes the place in the upper
-// half that its kind gives, so that all nodes add to one row. Two kinds share a
-// place once in a million; the sum of the second is then lost.
+// sumPlaces is half the number of ids in a millisecond. Calls take places in the
+// lower half, from a random one on. A sum takes the place in the upper half that
+// its kind gives, so that all nodes add to one row. Two kinds share a place once
+// in a million; the sum of the second is then lost.
 const sumPlaces = 1 << 20
 
 // placeOfSum returns the id of the sum that an entry is added to.
