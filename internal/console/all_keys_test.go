@@ -52,13 +52,13 @@ func TestFilteredLogsOfAllKeysReachEveryRow(t *testing.T) {
 }
 
 func filteredLogsOfAllKeysReachEveryRow(t *testing.T, s *site) {
-	other := s.newKey("blue", "production")
-	s.stop()
-	st := s.store(false)
+	other := s.NewKey("blue", "production")
+	s.Stop()
+	st := s.Store(false)
 	at := time.Now().Add(-time.Hour)
 	entries := []store.LogEntry{{Key: other.ID, At: at, Method: "DELETE", Path: "/v1/callbacks/the-old-one", Status: 404}}
 	for i := range store.MaxScan + 1 {
-		entries = append(entries, store.LogEntry{Key: s.key.ID, At: at.Add(time.Duration(i+1) * time.Millisecond), Method: "GET", Path: "/v1/callbacks", Status: 200})
+		entries = append(entries, store.LogEntry{Key: s.Key.ID, At: at.Add(time.Duration(i+1) * time.Millisecond), Method: "GET", Path: "/v1/callbacks", Status: 200})
 	}
 	if err := st.AppendLogs(context.Background(), entries); err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func filteredLogsOfAllKeysReachEveryRow(t *testing.T, s *site) {
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s.start()
+	s.Start()
 
 	v := s.visitor(t).operator()
 	const path = "/console/logs?method=DELETE"
@@ -99,13 +99,13 @@ func session(i int) string { return fmt.Sprintf("KEY-%010d", i) }
 // logged call and a replay. The keys are made one after the other, so that
 // those of the first key are the oldest.
 func (s *site) oneOfEach(receiver string) {
-	s.t.Helper()
-	s.stop()
-	st, ctx, at := s.store(false), context.Background(), time.Now().Add(-time.Minute)
+	s.T.Helper()
+	s.Stop()
+	st, ctx, at := s.Store(false), context.Background(), time.Now().Add(-time.Minute)
 	must := func(err error) {
-		s.t.Helper()
+		s.T.Helper()
 		if err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 	}
 	for i := range manyKeys {
@@ -124,7 +124,7 @@ func (s *site) oneOfEach(receiver string) {
 		must(err)
 	}
 	must(st.Close())
-	s.start()
+	s.Start()
 }
 
 // The operator's lists over all keys have the rows of every key, however many

@@ -19,14 +19,14 @@ import (
 func TestEveryLinkToASessionLeadsToItsPage(t *testing.T) {
 	s := startSite(t)
 	recv := newReceiver(t)
-	s.fill(s.key, recv.URL)
-	victim := s.newKey("victim", "theirs")
+	s.fill(s.Key, recv.URL)
+	victim := s.NewKey("victim", "theirs")
 	keys := []string{"../keys/" + victim.APIKey + "/revoke", "../link?token=AAAA", "a/b", "a?b", "a#b", "a%2fb", "a%b", "//evil.example/", `\\evil.example`, "a;b=c", "a&key=x", "plain", "..", "."}
 	events := map[string]string{}
 	for _, key := range keys {
-		events[key] = s.publish(s.key, callbackd.StatusChange, key, map[string]any{"status": "STARTED"})
+		events[key] = s.Publish(s.Key, callbackd.StatusChange, key, map[string]any{"status": "STARTED"})
 	}
-	for _, v := range []*visitor{s.visitor(t).signIn(s.key), s.visitor(t).operator()} {
+	for _, v := range []*visitor{s.visitor(t).signIn(s.Key), s.visitor(t).operator()} {
 		for _, key := range keys {
 			id := "dlv_" + strings.TrimPrefix(events[key], "evt_") + "-1"
 			pages := []string{"/console/deliveries?session=" + url.QueryEscape(key), "/console/deliveries/" + id, "/console/events/" + events[key], "/console/sessions?q=" + url.QueryEscape(key)}

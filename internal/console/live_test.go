@@ -43,8 +43,8 @@ func TestTheTailIsASampleAndSaysSo(t *testing.T) {
 func TestAStopEndsLivePages(t *testing.T) { onBothStores(t, aStopEndsLivePages) }
 
 func aStopEndsLivePages(t *testing.T, s *site) {
-	v := s.visitor(t).signIn(s.key)
-	req, err := http.NewRequest("GET", s.url+"/console/deliveries/stream", nil)
+	v := s.visitor(t).signIn(s.Key)
+	req, err := http.NewRequest("GET", s.URL+"/console/deliveries/stream", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,20 +59,20 @@ func aStopEndsLivePages(t *testing.T, s *site) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := s.app.Stop(ctx); err != nil || ctx.Err() != nil {
+	if err := s.App.Stop(ctx); err != nil || ctx.Err() != nil {
 		t.Errorf("stop: %v, %v", err, ctx.Err())
 	}
 	for lines.Scan() {
 	}
-	s.start()
+	s.Start()
 }
 
 // Test-sends are limited for a key, from wherever they come.
 func TestTestSendsAreLimited(t *testing.T) { onBothStores(t, testSendsAreLimited) }
 
 func testSendsAreLimited(t *testing.T, s *site) {
-	ids := s.fill(s.key, newReceiver(t).URL)
-	v := s.visitor(t).signIn(s.key)
+	ids := s.fill(s.Key, newReceiver(t).URL)
+	v := s.visitor(t).signIn(s.Key)
 	limited := false
 	for range 12 {
 		switch a := v.do("POST", "/console/callbacks/"+ids["callback"]+"/test", url.Values{}); a.StatusCode {
@@ -97,7 +97,7 @@ func TestWrongQueriesAreTheVisitorsFault(t *testing.T) {
 }
 
 func wrongQueriesAreTheVisitorsFault(t *testing.T, s *site) {
-	v := s.visitor(t).signIn(s.key)
+	v := s.visitor(t).signIn(s.Key)
 	for path, want := range map[string]int{
 		"/console/deliveries?state=lost": 400, "/console/deliveries?event=X": 400, "/console/deliveries?callback=0": 400, "/console/deliveries?status=7": 400, "/console/deliveries?fault=bad": 400,
 		"/console/deliveries?after=x": 400, "/console/deliveries?since=soon": 400, "/console/deliveries?since=2026-01-02T03:04&until=2026-01-03": 200, "/console/deliveries?status=5xx": 200,

@@ -40,7 +40,7 @@ type answer struct {
 
 func (v *visitor) do(method, path string, form url.Values, header ...string) answer {
 	v.t.Helper()
-	req, err := http.NewRequest(method, v.site.url+path, strings.NewReader(form.Encode()))
+	req, err := http.NewRequest(method, v.site.URL+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -89,17 +89,17 @@ func (v *visitor) in() bool { return v.get("/console/callbacks").StatusCode == h
 // fill makes one of everything for a key, and returns what its pages are named
 // by.
 func (s *site) fill(k callbackd.Key, receiver string) map[string]string {
-	s.t.Helper()
+	s.T.Helper()
 	ctx := context.Background()
-	c := s.client(k)
+	c := s.Client(k)
 	if _, err := c.CreateCallback(ctx, client.NewCallback{Event: string(callbackd.StatusChange), URL: receiver, Retry: []string{"0s"}}); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	var policy struct{ Callback int64 }
 	if err := c.Do(ctx, "GET", "/v1/callbacks/SESSION:STATUS_CHANGE/policy", nil, &policy); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	ev := s.publish(k, callbackd.StatusChange, "OTH-"+k.APIKey[:8], map[string]any{"status": "STARTED"})
+	ev := s.Publish(k, callbackd.StatusChange, "OTH-"+k.APIKey[:8], map[string]any{"status": "STARTED"})
 	no := fmt.Sprint(policy.Callback)
 	return map[string]string{"callback": no, "id": "dlv_" + strings.TrimPrefix(ev, "evt_") + "-" + no, "event": ev, "session": "OTH-" + k.APIKey[:8], "key": k.APIKey}
 }
@@ -110,19 +110,19 @@ func TestAKeySeesNothingOfAnother(t *testing.T) { onBothStores(t, aKeySeesNothin
 
 func aKeySeesNothingOfAnother(t *testing.T, s *site) {
 	recv := newReceiver(t)
-	other := s.newKey("other-account", "theirs")
+	other := s.NewKey("other-account", "theirs")
 	theirs := s.fill(other, recv.URL+"/their-hook")
-	me := s.visitor(t).signIn(s.key)
-	s.await(func() bool {
-		d, err := s.client(other).Delivery(context.Background(), theirs["id"])
+	me := s.visitor(t).signIn(s.Key)
+	s.Await(func() bool {
+		d, err := s.Client(other).Delivery(context.Background(), theirs["id"])
 		return err == nil && d.State == "delivered"
 	})
 	replay := s.visitor(t).operator().do("POST", "/console/replays/new", url.Values{"key": {other.APIKey}, "state": {"delivered"}}).Header.Get("Location")
 	if !strings.HasPrefix(replay, "/console/replays/rpl_") {
 		t.Fatalf("no replay: %q", replay)
 	}
-	c := s.client(other)
-	s.await(func() bool {
+	c := s.Client(other)
+	s.Await(func() bool {
 		d, err := c.Delivery(context.Background(), theirs["id"])
 		return err == nil && d.Attempts == 2 && d.State == "delivered"
 	})
@@ -177,7 +177,7 @@ func aKeySeesNothingOfAnother(t *testing.T, s *site) {
 // The paths of older versions lead to the pages of today.
 func TestOldPathsOfCallbacksAreRedirected(t *testing.T) {
 	s := startSite(t)
-	v := s.visitor(t).signIn(s.key)
+	v := s.visitor(t).signIn(s.Key)
 	for old, want := range map[string]string{
 		"/console/webhooks":        "/console/callbacks",
 		"/console/webhooks?key=a":  "/console/callbacks?key=a",
@@ -199,7 +199,7 @@ func TestTheOperatorSeesAll(t *testing.T) { onBothStores(t, theOperatorSeesAll) 
 
 func theOperatorSeesAll(t *testing.T, s *site) {
 	recv := newReceiver(t)
-	other := s.newKey("other-account", "theirs")
+	other := s.NewKey("other-account", "theirs")
 	theirs := s.fill(other, recv.URL+"/their-hook")
 	op := s.visitor(t).operator()
 	for _, path := range []string{"/console/callbacks/" + theirs["callback"], "/console/deliveries/" + theirs["id"], "/console/events/" + theirs["event"], "/console/sessions/" + theirs["session"], "/console/deliveries", "/console/callbacks", "/console/keys", "/console/sessions"} {
@@ -229,13 +229,13 @@ func TestALoginLastsOverARestartAndEndsForGood(t *testing.T) {
 }
 
 func aLoginLastsOverARestartAndEndsForGood(t *testing.T, s *site) {
-	v := s.visitor(t).signIn(s.key)
-	s.stop()
-	s.start()
+	v := s.visitor(t).signIn(s.Key)
+	s.Stop()
+	s.Start()
 	if !v.in() {
 		t.Error("the login did not survive a restart")
 	}
-	at, err := url.Parse(s.url + "/console")
+	at, err := url.Parse(s.URL + "/console")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,14 +245,14 @@ func aLoginLastsOverARestartAndEndsForGood(t *testing.T, s *site) {
 	if v.in() {
 		t.Error("the cookie works after the sign-out")
 	}
-	s.stop()
-	s.start()
+	s.Stop()
+	s.Start()
 	if v.in() {
 		t.Error("the cookie works after the sign-out and a restart")
 	}
 
-	v = s.visitor(t).signIn(s.key)
-	if a := s.visitor(t).operator().do("POST", "/console/keys/"+s.key.APIKey+"/revoke", nil); a.StatusCode != http.StatusSeeOther {
+	v = s.visitor(t).signIn(s.Key)
+	if a := s.visitor(t).operator().do("POST", "/console/keys/"+s.Key.APIKey+"/revoke", nil); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status)
 	}
 	if v.in() {
@@ -266,11 +266,11 @@ func TestANewOperatorTokenEndsLogins(t *testing.T) { onBothStores(t, aNewOperato
 func aNewOperatorTokenEndsLogins(t *testing.T, s *site) {
 	v := s.visitor(t).operator()
 	byLink := s.visitor(t)
-	link := s.link()
+	link := s.Link()
 	byLink.do("POST", "/console/link", url.Values{"token": {link[strings.Index(link, "=")+1:]}})
-	s.stop()
-	s.token = "another-operator-token"
-	s.start()
+	s.Stop()
+	s.Token = "another-operator-token"
+	s.Start()
 	if v.in() {
 		t.Error("the old token's login still works")
 	}
@@ -283,12 +283,12 @@ func TestTheCookie(t *testing.T) {
 	s := startSite(t)
 	for _, trusted := range []bool{false, true} {
 		if trusted { // who is not is not believed that the browser came by TLS
-			s.stop()
-			s.proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-			s.start()
+			s.Stop()
+			s.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			s.Start()
 		}
 		for _, proto := range []string{"", "https"} {
-			a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.key.APIKey}, "secret": {s.key.Secret.Reveal()}}, "X-Forwarded-Proto", proto)
+			a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.Key.APIKey}, "secret": {s.Key.Secret.Reveal()}}, "X-Forwarded-Proto", proto)
 			c, secure := a.Header.Get("Set-Cookie"), trusted && proto == "https"
 			if !strings.Contains(c, "HttpOnly") || !strings.Contains(c, "SameSite=Lax") || !strings.Contains(c, "Path=/console") || strings.Contains(c, "Secure") != secure {
 				t.Errorf("trusted %t, %q: %s", trusted, proto, c)
@@ -299,7 +299,7 @@ func TestTheCookie(t *testing.T) {
 
 func TestOtherOriginsAreRefused(t *testing.T) {
 	s := startSite(t)
-	v := s.visitor(t).signIn(s.key)
+	v := s.visitor(t).signIn(s.Key)
 	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}} {
 		if a := v.do("POST", "/console/sign-out", nil, h...); a.StatusCode != http.StatusForbidden {
 			t.Errorf("%v: %s", h, a.Status)
@@ -335,7 +335,7 @@ func TestNextStaysHere(t *testing.T) {
 		"/console/logs?status=5xx": "/console/logs?status=5xx", "": "/console/", "https://evil.example/console/": "/console/", "//evil.example/console/": "/console/",
 		"/console/../v1": "/console/", "/\\evil.example": "/console/", "/console/sign-out": "/console/", "javascript:alert(1)": "/console/", "/v1/events": "/console/",
 	} {
-		a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.key.APIKey}, "secret": {s.key.Secret.Reveal()}, "next": {next}})
+		a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.Key.APIKey}, "secret": {s.Key.Secret.Reveal()}, "next": {next}})
 		if got := a.Header.Get("Location"); got != want {
 			t.Errorf("%q leads to %q", next, got)
 		}

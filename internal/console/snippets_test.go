@@ -25,8 +25,8 @@ import (
 func shownSnippets(t *testing.T, receiver string) (byID map[string]string, secret string) {
 	t.Helper()
 	s := startSite(t)
-	ids := s.fill(s.key, receiver)
-	doc, err := html.Parse(strings.NewReader(s.visitor(t).signIn(s.key).get("/console/callbacks/" + ids["callback"] + "/secret").body))
+	ids := s.fill(s.Key, receiver)
+	doc, err := html.Parse(strings.NewReader(s.visitor(t).signIn(s.Key).get("/console/callbacks/" + ids["callback"] + "/secret").body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,10 +51,10 @@ func (v *visitor) says(path string, want ...string) {
 
 // register makes a callback over the API and returns its number.
 func (s *site) register(k callbackd.Key, c client.NewCallback) string {
-	s.t.Helper()
-	ctx, cl := context.Background(), s.client(k)
+	s.T.Helper()
+	ctx, cl := context.Background(), s.Client(k)
 	if _, err := cl.CreateCallback(ctx, c); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	var policy struct{ Callback int64 }
 	path := "/v1/callbacks/" + c.Event + "/policy"
@@ -62,7 +62,7 @@ func (s *site) register(k callbackd.Key, c client.NewCallback) string {
 		path += "?name=" + c.Name
 	}
 	if err := cl.Do(ctx, "GET", path, nil, &policy); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return fmt.Sprint(policy.Callback)
 }
@@ -73,14 +73,14 @@ func TestWhyIsSaidEverywhere(t *testing.T) { onBothStores(t, whyIsSaidEverywhere
 
 func whyIsSaidEverywhere(t *testing.T, s *site) {
 	recv := newReceiver(t)
-	recv.answers(func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
-	no := s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", Name: "crm", URL: recv.URL, Retry: []string{"0s", "5h"}, Order: "0s"})
+	recv.Answers(func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	no := s.register(s.Key, client.NewCallback{Event: "SESSION:COMPLETE", Name: "crm", URL: recv.URL, Retry: []string{"0s", "5h"}, Order: "0s"})
 	var last string
 	for i := range callbackd.BreakerThreshold + 1 {
-		last = s.publish(s.key, callbackd.Complete, fmt.Sprintf("ACM-00000000%02d", i), map[string]any{"x": 1})
+		last = s.Publish(s.Key, callbackd.Complete, fmt.Sprintf("ACM-00000000%02d", i), map[string]any{"x": 1})
 	}
-	v := s.visitor(t).signIn(s.key)
-	s.await(func() bool { return strings.Contains(words(t, v.get("/console/callbacks/"+no)), "Last error") })
+	v := s.visitor(t).signIn(s.Key)
+	s.Await(func() bool { return strings.Contains(words(t, v.get("/console/callbacks/"+no)), "Last error") })
 	const answered = "the receiver answered 500 Internal Server Error"
 	v.says("/console/callbacks/"+no, "Last error: "+answered, "Next probe", "nothing is sent before")
 	v.says("/console/callbacks", answered)
@@ -89,7 +89,7 @@ func whyIsSaidEverywhere(t *testing.T, s *site) {
 	v.says("/console/deliveries", "crm", "retrying", "500 attempt 1")
 	waiting := "/console/deliveries/dlv_" + strings.TrimPrefix(last, "evt_") + "-" + no
 	v.says(waiting, answered, "Nothing is sent to it before a probe at", "Event (webhook-id) "+last, "Delivery dlv_")
-	e, err := s.client(s.key).ExplainDelivery(context.Background(), strings.TrimPrefix(waiting, "/console/deliveries/"))
+	e, err := s.Client(s.Key).ExplainDelivery(context.Background(), strings.TrimPrefix(waiting, "/console/deliveries/"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,15 +107,15 @@ func TestASearchOpensWhatItNames(t *testing.T) { onBothStores(t, aSearchOpensWha
 
 func aSearchOpensWhatItNames(t *testing.T, s *site) {
 	recv := newReceiver(t)
-	ids := s.fill(s.key, recv.URL)
+	ids := s.fill(s.Key, recv.URL)
 	const vin = "1FTEW1EP5NKD00001"
-	made, err := s.client(s.key).CreateSession(context.Background(), client.NewSession{Vehicle: &wire.Vehicle{VIN: new(vin)}})
+	made, err := s.Client(s.Key).CreateSession(context.Background(), client.NewSession{Vehicle: &wire.Vehicle{VIN: new(vin)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := s.newKey("other", "k")
-	s.publish(other, callbackd.NoteInsert, ids["session"], map[string]any{"x": 1})
-	holder, op := s.visitor(t).signIn(s.key), s.visitor(t).operator()
+	other := s.NewKey("other", "k")
+	s.Publish(other, callbackd.NoteInsert, ids["session"], map[string]any{"x": 1})
+	holder, op := s.visitor(t).signIn(s.Key), s.visitor(t).operator()
 	for q, want := range map[string]string{
 		ids["session"]: "/console/sessions/" + ids["session"], " " + strings.ToLower(made.SessionKey) + " ": "/console/sessions/" + made.SessionKey,
 		vin: "/console/sessions/" + made.SessionKey, strings.ToLower(vin): "/console/sessions/" + made.SessionKey,
@@ -161,15 +161,15 @@ func TestTheCopiedCommandWorks(t *testing.T) {
 		calls <- call{r.Method, r.URL.RawQuery, b.String(), r.Header.Clone()}
 	}))
 	t.Cleanup(recv.Close)
-	v := s.visitor(t).signIn(s.key)
+	v := s.visitor(t).signIn(s.Key)
 	for _, method := range []string{"POST", "PUT", "GET"} {
 		name := strings.ToLower(method)
-		no := s.register(s.key, client.NewCallback{Event: "SESSION:NOTE_INSERT", Name: name, Method: method, URL: recv.URL + "/a%2Fb/{x}?q=[1]&r=it's",
+		no := s.register(s.Key, client.NewCallback{Event: "SESSION:NOTE_INSERT", Name: name, Method: method, URL: recv.URL + "/a%2Fb/{x}?q=[1]&r=it's",
 			Headers: map[string]string{"Authorization": "Bearer receiver-secret", "X-Empty": "", "X-Quote": `it's "so"`}})
-		ev := s.publish(s.key, callbackd.NoteInsert, "ACM-0123456789", map[string]any{"note": map[string]any{"title": "it's \u202e $HOME `id`"}, "long": strings.Repeat("x", 3000)})
+		ev := s.Publish(s.Key, callbackd.NoteInsert, "ACM-0123456789", map[string]any{"note": map[string]any{"title": "it's \u202e $HOME `id`"}, "long": strings.Repeat("x", 3000)})
 		sent := <-calls
 		path := "/console/deliveries/dlv_" + strings.TrimPrefix(ev, "evt_") + "-" + no
-		s.await(func() bool { return v.get(path+"/curl?attempt=1").StatusCode == http.StatusOK })
+		s.Await(func() bool { return v.get(path+"/curl?attempt=1").StatusCode == http.StatusOK })
 		page := v.get(path + "/curl?attempt=1")
 		out, err := exec.Command("bash", "-c", element(t, page, "curl")).CombinedOutput()
 		if err != nil {
@@ -202,7 +202,7 @@ func TestTheCopiedCommandWorks(t *testing.T) {
 		if strings.Contains(v.get(path).body, "receiver-secret") {
 			t.Errorf("%s: the delivery's page shows a secret", method)
 		}
-		if err := s.client(s.key).Do(context.Background(), "DELETE", "/v1/callbacks/SESSION:NOTE_INSERT?name="+name, nil, nil); err != nil {
+		if err := s.Client(s.Key).Do(context.Background(), "DELETE", "/v1/callbacks/SESSION:NOTE_INSERT?name="+name, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -228,7 +228,7 @@ func element(t *testing.T, a answer, id string) string {
 // what was typed.
 func TestFormsShowAllThatIsWrong(t *testing.T) {
 	s := startSite(t)
-	v, op := s.visitor(t).signIn(s.key), s.visitor(t).operator()
+	v, op := s.visitor(t).signIn(s.Key), s.visitor(t).operator()
 	for _, c := range []struct {
 		who     *visitor
 		method  string
@@ -292,7 +292,7 @@ func TestFormsShowAllThatIsWrong(t *testing.T) {
 // words whether it is unknown or inside.
 func TestRefusedTargetsAreSaidAtRegistration(t *testing.T) {
 	s := startSite(t)
-	v := s.visitor(t).signIn(s.key)
+	v := s.visitor(t).signIn(s.Key)
 	for i, c := range []struct {
 		url string
 		say bool
@@ -314,10 +314,10 @@ func TestATestWaitsForNothing(t *testing.T) { onBothStores(t, aTestWaitsForNothi
 
 func aTestWaitsForNothing(t *testing.T, s *site) {
 	recv := newReceiver(t)
-	no := s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", URL: recv.URL})
-	v := s.visitor(t).signIn(s.key)
-	ev := s.publish(s.key, callbackd.Complete, "ACM-0123456789", map[string]any{"x": 1})
-	s.await(func() bool { // the node delivers for this callback
+	no := s.register(s.Key, client.NewCallback{Event: "SESSION:COMPLETE", URL: recv.URL})
+	v := s.visitor(t).signIn(s.Key)
+	ev := s.Publish(s.Key, callbackd.Complete, "ACM-0123456789", map[string]any{"x": 1})
+	s.Await(func() bool { // the node delivers for this callback
 		return strings.Contains(words(t, v.get("/console/deliveries/dlv_"+strings.TrimPrefix(ev, "evt_")+"-"+no)), "Delivered")
 	})
 	v.do("POST", "/console/callbacks/"+no+"/pause", nil)
@@ -328,17 +328,17 @@ func aTestWaitsForNothing(t *testing.T, s *site) {
 	var hold atomic.Bool
 	release := make(chan bool)
 	hold.Store(true)
-	recv.answers(func(int, http.ResponseWriter, *http.Request) {
+	recv.Answers(func(int, http.ResponseWriter, *http.Request) {
 		if hold.Load() {
 			<-release
 		}
 	})
 	ended := make(chan error)
 	go func() {
-		ended <- s.client(s.key).Do(context.Background(), "POST", "/v1/callbacks/SESSION:COMPLETE/test", nil, nil)
+		ended <- s.Client(s.Key).Do(context.Background(), "POST", "/v1/callbacks/SESSION:COMPLETE/test", nil, nil)
 	}()
 	var at string
-	s.await(func() bool {
+	s.Await(func() bool {
 		for _, href := range linksSaying(t, v.get("/console/deliveries?state=pending"), "COMPLETE") {
 			at = href
 		}
@@ -357,7 +357,7 @@ func aTestWaitsForNothing(t *testing.T, s *site) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	s.await(func() bool { return strings.Contains(words(t, v.get(at)), "Delivered with 1 attempt") })
+	s.Await(func() bool { return strings.Contains(words(t, v.get(at)), "Delivered with 1 attempt") })
 }
 
 // Where the page says that an event can be replayed to a callback, a button
@@ -366,21 +366,21 @@ func TestReplayToItIsAButton(t *testing.T) { onBothStores(t, replayToItIsAButton
 
 func replayToItIsAButton(t *testing.T, s *site) {
 	recv := newReceiver(t)
-	ev := s.publish(s.key, callbackd.Complete, "ACM-0123456789", map[string]any{"x": 1})
-	s.publish(s.key, callbackd.Complete, "ACM-OTHER00001", map[string]any{"x": 1})
-	v := s.visitor(t).signIn(s.key)
-	s.await(func() bool { return time.Now().UnixMilli() > parseEvent(t, ev).Time().UnixMilli() })
-	no := s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", URL: recv.URL})
+	ev := s.Publish(s.Key, callbackd.Complete, "ACM-0123456789", map[string]any{"x": 1})
+	s.Publish(s.Key, callbackd.Complete, "ACM-OTHER00001", map[string]any{"x": 1})
+	v := s.visitor(t).signIn(s.Key)
+	s.Await(func() bool { return time.Now().UnixMilli() > parseEvent(t, ev).Time().UnixMilli() })
+	no := s.register(s.Key, client.NewCallback{Event: "SESSION:COMPLETE", URL: recv.URL})
 	v.says("/console/events/"+ev, "after the event was accepted", "Replay to it")
 	a := v.do("POST", "/console/events/"+ev+"/replay", url.Values{"callback": {no}})
 	if !strings.HasPrefix(a.Header.Get("Location"), "/console/replays/rpl_") {
 		t.Fatalf("%s %s", a.Status, a.Header.Get("Location"))
 	}
-	s.await(func() bool {
+	s.Await(func() bool {
 		return strings.Contains(words(t, v.get(a.Header.Get("Location"))), "100 % of 1 delivery")
 	})
 	id := "dlv_" + strings.TrimPrefix(ev, "evt_") + "-" + no
-	s.await(func() bool {
+	s.Await(func() bool {
 		return strings.Contains(words(t, v.get("/console/deliveries/"+id)), "Delivered with 1 attempt")
 	})
 }
@@ -401,12 +401,12 @@ func TestTheSessionsListKnowsTheLatestEvent(t *testing.T) {
 }
 
 func theSessionsListKnowsTheLatestEvent(t *testing.T, s *site) {
-	ctx, cl := context.Background(), s.client(s.key)
+	ctx, cl := context.Background(), s.Client(s.Key)
 	kept, err := cl.CreateSession(ctx, client.NewSession{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.publish(s.key, callbackd.NoteInsert, kept.SessionKey, map[string]any{"x": 1})
+	s.Publish(s.Key, callbackd.NoteInsert, kept.SessionKey, map[string]any{"x": 1})
 	fresh, err := cl.CreateSession(ctx, client.NewSession{})
 	if err != nil {
 		t.Fatal(err)
@@ -420,7 +420,7 @@ func theSessionsListKnowsTheLatestEvent(t *testing.T, s *site) {
 			t.Fatal(err)
 		}
 	}
-	v := s.visitor(t).signIn(s.key)
+	v := s.visitor(t).signIn(s.Key)
 	v.says("/console/sessions?q="+kept.SessionKey, "NOTE_INSERT #1")
 	first := words(t, v.get("/console/sessions"))
 	if !strings.Contains(first, fresh.SessionKey) || strings.Contains(first, kept.SessionKey) || strings.Count(first, "none yet") != 1 {
@@ -481,11 +481,11 @@ func TestATurnAndACancellationAreSaid(t *testing.T) {
 	defer close(answer)
 	nos := []string{}
 	for i := range callbackd.RampStart + 1 {
-		nos = append(nos, s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", Name: fmt.Sprint("n", i), URL: recv.URL, Timeout: "60s"}))
+		nos = append(nos, s.register(s.Key, client.NewCallback{Event: "SESSION:COMPLETE", Name: fmt.Sprint("n", i), URL: recv.URL, Timeout: "60s"}))
 	}
-	s.publish(s.key, callbackd.Complete, "ACM-0000000001", map[string]any{"x": 1})
-	s.await(func() bool { return called.Load() == callbackd.RampStart })
-	v := s.visitor(t).signIn(s.key)
+	s.Publish(s.Key, callbackd.Complete, "ACM-0000000001", map[string]any{"x": 1})
+	s.Await(func() bool { return called.Load() == callbackd.RampStart })
+	v := s.visitor(t).signIn(s.Key)
 	const turn = "it takes turns with other callbacks that have not succeeded at its host yet"
 	v.says("/console/sessions/ACM-0000000001", turn)
 	said := 0
@@ -507,13 +507,13 @@ func TestATurnAndACancellationAreSaid(t *testing.T) {
 // that waits for it, tried or not.
 func TestWhatToDoAboutARefusedHostIsSaidOfWhatWaits(t *testing.T) {
 	s := startSite(t)
-	no := s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", URL: "http://10.1.2.3/hook", Retry: []string{"0s", "5h"}, Order: "0s"})
+	no := s.register(s.Key, client.NewCallback{Event: "SESSION:COMPLETE", URL: "http://10.1.2.3/hook", Retry: []string{"0s", "5h"}, Order: "0s"})
 	var last string
 	for i := range callbackd.BreakerThreshold + 1 {
-		last = s.publish(s.key, callbackd.Complete, fmt.Sprintf("ACM-00000000%02d", i), map[string]any{"x": 1})
+		last = s.Publish(s.Key, callbackd.Complete, fmt.Sprintf("ACM-00000000%02d", i), map[string]any{"x": 1})
 	}
-	s.await(func() bool {
-		e, err := s.client(s.key).ExplainDelivery(context.Background(), "dlv_"+strings.TrimPrefix(last, "evt_")+"-"+no)
+	s.Await(func() bool {
+		e, err := s.Client(s.Key).ExplainDelivery(context.Background(), "dlv_"+strings.TrimPrefix(last, "evt_")+"-"+no)
 		return err == nil && strings.Contains(e.Next, "--allow-target")
 	})
 }
@@ -523,15 +523,15 @@ func TestWhatToDoAboutARefusedHostIsSaidOfWhatWaits(t *testing.T) {
 func TestWhatComesNextNamesTheEndOfAWait(t *testing.T) {
 	s := startSite(t)
 	recv := newReceiver(t)
-	recv.answers(func(_ int, w http.ResponseWriter, _ *http.Request) {
+	recv.Answers(func(_ int, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "600")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
-	no := s.register(s.key, client.NewCallback{Event: "SESSION:COMPLETE", URL: recv.URL})
-	v := s.visitor(t).signIn(s.key)
-	s.publish(s.key, callbackd.Complete, "ACM-0000000001", map[string]any{"x": 1})
-	s.await(func() bool { return strings.Contains(words(t, v.get("/console/callbacks/"+no)), "Next probe") })
-	ev := s.publish(s.key, callbackd.Complete, "ACM-0000000002", map[string]any{"x": 1})
+	no := s.register(s.Key, client.NewCallback{Event: "SESSION:COMPLETE", URL: recv.URL})
+	v := s.visitor(t).signIn(s.Key)
+	s.Publish(s.Key, callbackd.Complete, "ACM-0000000001", map[string]any{"x": 1})
+	s.Await(func() bool { return strings.Contains(words(t, v.get("/console/callbacks/"+no)), "Next probe") })
+	ev := s.Publish(s.Key, callbackd.Complete, "ACM-0000000002", map[string]any{"x": 1})
 	page := words(t, v.get("/console/deliveries/dlv_"+strings.TrimPrefix(ev, "evt_")+"-"+no))
 	if !strings.Contains(page, "nothing is sent to it before") || !strings.Contains(page, "UTC, as the receiver asked") {
 		t.Error(page)
@@ -543,15 +543,15 @@ func TestWhatComesNextNamesTheEndOfAWait(t *testing.T) {
 func TestWhatIsSaidOfTheDeletedTheEmptyAndTheAlikeIsSo(t *testing.T) {
 	s := startSite(t)
 	recv := newReceiver(t)
-	ids := s.fill(s.key, recv.URL)
-	twin := s.newKey(s.key.Account, s.key.Name)
-	v, op := s.visitor(t).signIn(s.key), s.visitor(t).operator()
+	ids := s.fill(s.Key, recv.URL)
+	twin := s.NewKey(s.Key.Account, s.Key.Name)
+	v, op := s.visitor(t).signIn(s.Key), s.visitor(t).operator()
 	v.says("/console/deliveries?state=canceled", "No delivery matches the filter.")
 	op.says("/console/deliveries?key="+twin.APIKey, "No delivery matches the filter.", "("+twin.APIKey[:8])
-	if got := words(t, op.get("/console/callbacks")); !strings.Contains(got, "("+s.key.APIKey[:8]) {
+	if got := words(t, op.get("/console/callbacks")); !strings.Contains(got, "("+s.Key.APIKey[:8]) {
 		t.Errorf("a callback's key is not told from another of its name:\n%s", got)
 	}
-	op.says("/console/callbacks/"+ids["callback"], "API key "+s.key.Account+" / "+s.key.Name+" ("+s.key.APIKey[:8])
+	op.says("/console/callbacks/"+ids["callback"], "API key "+s.Key.Account+" / "+s.Key.Name+" ("+s.Key.APIKey[:8])
 	if a := v.do("POST", "/console/callbacks/"+ids["callback"]+"/delete", nil); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status)
 	}
@@ -567,7 +567,7 @@ func TestWhatIsSaidOfTheDeletedTheEmptyAndTheAlikeIsSo(t *testing.T) {
 // Every kind of error has words in the filter of deliveries.
 func TestEveryErrorHasWordsInTheFilter(t *testing.T) {
 	s := startSite(t)
-	page := words(t, s.visitor(t).signIn(s.key).get("/console/deliveries"))
+	page := words(t, s.visitor(t).signIn(s.Key).get("/console/deliveries"))
 	for _, f := range callbackd.Faults {
 		if text := callbackd.FailureText(f, 0); strings.HasPrefix(text, "it failed") || !strings.Contains(page, string(f)+": "+text) {
 			t.Errorf("%s is %q, and the page says %s", f, text, page)

@@ -1,4 +1,4 @@
-package console_test
+package browser
 
 import (
 	"context"
@@ -25,18 +25,18 @@ var documents = flag.Bool("documents", false, "write the pictures of README and 
 // waiting takes a second.
 func TestThePicturesOfTheDocuments(t *testing.T) {
 	s := startSite(t)
-	s.stop()
+	s.Stop()
 	recv := newReceiver(t)
 	random := rand.New(rand.NewPCG(7, 7))
-	recv.answers(func(n int, w http.ResponseWriter, _ *http.Request) {
+	recv.Answers(func(n int, w http.ResponseWriter, _ *http.Request) {
 		if n%9 == 4 {
 			http.Error(w, `{"error":"database is restarting"}`, http.StatusServiceUnavailable)
 		}
 	})
 	s.lastHour(random)
-	s.start()
+	s.Start()
 	ctx := context.Background()
-	cl := s.client(s.key)
+	cl := s.Client(s.Key)
 	for _, ev := range callbackd.EventTypes {
 		_, err := cl.CreateCallback(ctx, client.NewCallback{Event: string(ev), URL: recv.URL + "/hook", Retry: []string{"0s", "1s", "1s", "2s", "2s"}, Headers: map[string]string{"Authorization": "Bearer receiver-secret"}})
 		if err != nil {
@@ -50,10 +50,10 @@ func TestThePicturesOfTheDocuments(t *testing.T) {
 		list, err := cl.Deliveries(ctx, map[string][]string{"state": {"pending"}})
 		return err == nil && len(list.Data) == 0
 	}
-	s.await(settled)
+	s.Await(settled)
 
 	b := s.browser(t)
-	b.signIn(s.key)
+	b.signIn(s.Key)
 	if *documents {
 		b.dir = filepath.Join("..", "..", "docs")
 	}
@@ -84,13 +84,13 @@ func TestThePicturesOfTheDocuments(t *testing.T) {
 
 // lastHour makes up what happened in the hour before.
 func (s *site) lastHour(r *rand.Rand) {
-	s.t.Helper()
-	st := s.store(false)
+	s.T.Helper()
+	st := s.Store(false)
 	defer st.Close()
 	at := time.Now().Truncate(time.Minute)
 	var ts []store.MinuteCounters
 	for ago := 60; ago > 0; ago-- {
-		t := store.MinuteCounters{Callback: 1, Key: s.key.ID, Minute: at.Add(-time.Duration(ago) * time.Minute)}
+		t := store.MinuteCounters{Callback: 1, Key: s.Key.ID, Minute: at.Add(-time.Duration(ago) * time.Minute)}
 		t.Delivered = int64(180 + 40*r.Float64() + 60*float64(ago%20)/20)
 		if ago > 20 && ago < 27 {
 			t.Failed = int64(5 + 20*r.Float64())
@@ -109,6 +109,6 @@ func (s *site) lastHour(r *rand.Rand) {
 		ts = append(ts, t)
 	}
 	if err := st.AddCounters(context.Background(), ts); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 }

@@ -1,4 +1,4 @@
-package console_test
+package browser
 
 import (
 	"context"
@@ -146,7 +146,7 @@ func (b *browser) watch(ev any) {
 			b.wrong = append(b.wrong, "log: "+e.Entry.Text)
 		}
 	case *network.EventRequestWillBeSent:
-		if u, err := url.Parse(e.Request.URL); err != nil || u.Scheme != "data" && "http://"+u.Host != b.site.url {
+		if u, err := url.Parse(e.Request.URL); err != nil || u.Scheme != "data" && "http://"+u.Host != b.site.URL {
 			b.wrong = append(b.wrong, "request to "+e.Request.URL)
 		}
 	}
@@ -200,7 +200,7 @@ func eval[T any](b *browser, script string) T {
 
 func (b *browser) open(path string) {
 	b.t.Helper()
-	b.do(chromedp.Navigate(b.site.url+path), chromedp.WaitReady(chromedp.CSS("main")))
+	b.do(chromedp.Navigate(b.site.URL+path), chromedp.WaitReady(chromedp.CSS("main")))
 }
 
 // press clicks and waits for the page that follows.
@@ -313,7 +313,7 @@ func (b *browser) capture(name string, beyond bool) {
 // wider than the screen: on one store, for no store changes how a page looks.
 func (b *browser) pictures(name string) {
 	b.t.Helper()
-	if b.site.place.DatabaseURL != "" {
+	if b.site.Place.DatabaseURL != "" {
 		return
 	}
 	b.shot(name + "-light")

@@ -1,4 +1,4 @@
-package console_test
+package browser
 
 import (
 	"encoding/json"
@@ -36,11 +36,11 @@ func (j *journey) signsIn() {
 	j.open("/console/")
 	j.sees("Sign in")
 	j.pictures("sign-in")
-	j.fill("#api_key", j.site.key.APIKey)
+	j.fill("#api_key", j.site.Key.APIKey)
 	j.fill("#secret", "not the secret")
 	j.button("Sign in")
 	j.sees("do not belong together")
-	j.fill("#secret", j.site.key.Secret.Reveal())
+	j.fill("#secret", j.site.Key.Secret.Reveal())
 	j.button("Sign in")
 }
 
@@ -74,18 +74,18 @@ func (j *journey) createsACallback() {
 	j.button("Send it")
 	j.sees("Delivered with 1 attempt")
 	j.pictures("delivery-test")
-	j.waits(`document.querySelector("main time").title.endsWith("here")`) // the browser's own time, on hover
+	j.waits(`document.querySelector("main time").title.endsWith("local time")`) // the browser's own time, on hover
 }
 
 // watchesADelivery: the person sees one fail and succeed, and sends it again.
 func (j *journey) watchesADelivery() {
-	j.recv.answers(func(n int, w http.ResponseWriter, r *http.Request) {
+	j.recv.Answers(func(n int, w http.ResponseWriter, r *http.Request) {
 		if n <= 2 {
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, "the database is away", http.StatusServiceUnavailable)
 		}
 	})
-	j.site.publish(j.site.key, callbackd.StatusChange, "ACM-0123456789", map[string]any{"status": "STARTED", "previous_status": "IDLE"})
+	j.site.Publish(j.site.Key, callbackd.StatusChange, "ACM-0123456789", map[string]any{"status": "STARTED", "previous_status": "IDLE"})
 	j.open("/console/deliveries")
 	j.pictures("deliveries")
 	j.press("tbody tr:first-child .main-link")
@@ -99,7 +99,7 @@ func (j *journey) watchesADelivery() {
 
 	j.open("/console/deliveries/live")
 	j.sees("Listening")
-	j.site.publish(j.site.key, callbackd.StatusChange, "ACM-0000000002", map[string]any{"status": "PROCESS"})
+	j.site.Publish(j.site.Key, callbackd.StatusChange, "ACM-0000000002", map[string]any{"status": "PROCESS"})
 	j.sees("ACM-0000000002 127.0.0.1")
 	j.pictures("live")
 }
@@ -132,26 +132,26 @@ func (j *journey) changesTheCallback() {
 	}
 
 	j.open("/console/keys")
-	j.sees(j.site.key.APIKey)
+	j.sees(j.site.Key.APIKey)
 	j.pictures("keys")
 	j.press(`a[href$="/rotate"]`)
 	j.button("Rotate the secret")
 	j.sees("The old secret stays valid until")
-	rotated := j.site.key
+	rotated := j.site.Key
 	rotated.Secret = callbackd.Secret(j.text("#new-secret"))
-	for _, k := range []callbackd.Key{j.site.key, rotated} { // both sign
-		j.site.publish(k, callbackd.NoteInsert, "ACM-ROTATED001", map[string]any{"note": map[string]any{"title": "t"}})
+	for _, k := range []callbackd.Key{j.site.Key, rotated} { // both sign
+		j.site.Publish(k, callbackd.NoteInsert, "ACM-ROTATED001", map[string]any{"note": map[string]any{"title": "t"}})
 	}
 }
 
 // replays: the person sends again what failed for good: fewer than open the breaker.
 func (j *journey) replays() {
 	const failing = 6
-	j.recv.answers(func(n int, w http.ResponseWriter, r *http.Request) {
+	j.recv.Answers(func(n int, w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no", http.StatusInternalServerError)
 	})
 	for i := range failing {
-		j.site.publish(j.site.key, callbackd.StatusChange, fmt.Sprintf("ACM-00000001%02d", i), map[string]any{"status": "STARTED"})
+		j.site.Publish(j.site.Key, callbackd.StatusChange, fmt.Sprintf("ACM-00000001%02d", i), map[string]any{"status": "STARTED"})
 	}
 	j.open("/console/deliveries?state=failed&status=5xx&fault=status")
 	j.waits(`document.querySelectorAll("tbody tr").length === 6`)
@@ -161,7 +161,7 @@ func (j *journey) replays() {
 	j.open("/console/")
 	j.sees("the receiver answered 500 Internal Server Error")
 	j.pictures("overview")
-	j.recv.answers(nil)
+	j.recv.Answers(nil)
 	j.open("/console/replays")
 	j.sees("No replay yet")
 	j.button("New replay")
@@ -191,7 +191,7 @@ func (j *journey) readsASession() {
 		{callbackd.StatusChange, `{"status":"PROCESS","previous_status":"STARTED"}`},
 		{callbackd.NoteInsert, `{"note":{"title":"Scratch","description":"Left door, 4 cm"}}`},
 	} {
-		j.site.publish(j.site.key, d.t, "ACM-STORY00001", json.RawMessage(d.data))
+		j.site.Publish(j.site.Key, d.t, "ACM-STORY00001", json.RawMessage(d.data))
 	}
 	j.open("/console/sessions")
 	j.sees("ACM-STORY00001")
@@ -235,7 +235,7 @@ func TestTheOperatorsWay(t *testing.T) { onBothStores(t, theOperatorsWay) }
 
 func theOperatorsWay(t *testing.T, s *site) {
 	b := s.browser(t)
-	link := s.link()
+	link := s.Link()
 	b.open(link)
 	b.sees("This link works once.")
 	b.button("Sign in")
@@ -244,7 +244,7 @@ func theOperatorsWay(t *testing.T, s *site) {
 	b.open(link)
 	b.button("Sign in")
 	b.sees("was used already")
-	b.open(s.link())
+	b.open(s.Link())
 	b.button("Sign in")
 	b.open("/console/keys")
 	b.fill("#account", "a b")
@@ -261,7 +261,7 @@ func theOperatorsWay(t *testing.T, s *site) {
 	b.open("/console/callbacks/new")
 	b.fill("#url", "https://example.com/hook")
 	b.button("Create callback")
-	b.sees("Choose the API key")
+	b.sees("Choose an API key")
 	b.choose("#key", made)
 	b.button("Create callback")
 	b.sees("The callback was created")

@@ -1,0 +1,176 @@
+// Package consoletest starts a server whose console tests use.
+package consoletest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/client"
+	"callbackd/internal/apikey"
+	"callbackd/internal/app"
+	"callbackd/internal/console"
+	"callbackd/internal/store"
+)
+
+// Patience bounds every wait; nothing waits that long unless it has failed.
+const Patience = 30 * time.Second
+
+// OperatorToken signs the operator in.
+const OperatorToken = "an-operator-token-for-tests"
+
+// Site is a running server with a key, and what a person knows of it.
+type Site struct {
+	T       *testing.T
+	Place   app.StoreConfig
+	App     *app.App
+	URL     string
+	Key     callbackd.Key
+	Token   callbackd.Secret // the operator's
+	Proxies []netip.Prefix   // that are trusted
+}
+
+// StartSite starts one on SQLite.
+func StartSite(t *testing.T) *Site {
+	t.Helper()
+	return StartSiteAt(t, app.StoreConfig{Data: t.TempDir()})
+}
+
+// StartSiteAt starts one on a store.
+func StartSiteAt(t *testing.T, place app.StoreConfig) *Site {
+	t.Helper()
+	s := &Site{T: t, Place: place, Token: OperatorToken}
+	s.Key = s.NewKey("acme", "production")
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// store opens the Site's store: beside the server, or while it is stopped.
+func (s *Site) Store(beside bool) store.Store {
+	s.T.Helper()
+	st, err := s.Place.Open(context.Background(), beside, nil)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return st
+}
+
+// newKey makes a key beside the server, as `callbackd keys create` does.
+func (s *Site) NewKey(account, name string) callbackd.Key {
+	s.T.Helper()
+	k, err := apikey.New(account, name, true, time.Now())
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	st := s.Store(true)
+	defer st.Close()
+	if k, err = st.CreateKey(context.Background(), k); err != nil {
+		s.T.Fatal(err)
+	}
+	return k
+}
+
+func (s *Site) Start() {
+	s.T.Helper()
+	listen := "127.0.0.1:0"
+	if s.URL != "" {
+		listen = s.URL[len("http://"):]
+	}
+	a, err := app.Start(context.Background(), app.Config{Listen: listen, StoreConfig: s.Place, Log: slog.New(slog.NewTextHandler(s.T.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Retention: time.Hour,
+		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.Token, TrustedProxies: s.Proxies})
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	s.App, s.URL = a, a.URL()
+}
+
+func (s *Site) Stop() {
+	s.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := s.App.Stop(ctx); err != nil {
+		s.T.Error(err)
+	}
+}
+
+func (s *Site) Client(k callbackd.Key) *client.Client {
+	return &client.Client{Base: s.URL, Account: k.Account, APIKey: k.APIKey, APISecret: k.Secret.Reveal()}
+}
+
+// publish accepts one event for the key.
+func (s *Site) Publish(k callbackd.Key, t callbackd.EventType, session string, data any) string {
+	s.T.Helper()
+	got, err := s.Client(k).Publish(context.Background(), client.NewEvent{Event: string(t), SessionKey: session, Data: data})
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return got.ID
+}
+
+// await asks again and again until it holds.
+func (s *Site) Await(holds func() bool) {
+	s.T.Helper()
+	end := time.After(Patience)
+	for !holds() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-end:
+			s.T.Fatal("it does not come to hold")
+		}
+	}
+}
+
+// link is a one-time link for the operator, as `callbackd console` makes it.
+func (s *Site) Link() string {
+	s.T.Helper()
+	link, login := console.NewLink("", time.Now())
+	st := s.Store(true)
+	defer st.Close()
+	if err := st.CreateLogin(context.Background(), login); err != nil {
+		s.T.Fatal(err)
+	}
+	return link
+}
+
+// Receiver answers as it is told, and remembers what it was sent.
+type Receiver struct {
+	*httptest.Server
+	mu     sync.Mutex
+	answer func(n int, w http.ResponseWriter, r *http.Request)
+	got    []string
+}
+
+func NewReceiver(t *testing.T) *Receiver {
+	t.Helper()
+	r := &Receiver{}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		var in struct{ Event string }
+		json.NewDecoder(req.Body).Decode(&in)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.got = append(r.got, fmt.Sprintf("%s %s %s", req.Method, in.Event, req.Header.Get("callback-attempt")))
+		if r.answer != nil {
+			r.answer(len(r.got), w, req)
+			return
+		}
+		w.Header().Set("X-Receiver", "ready")
+		fmt.Fprint(w, `{"received":true}`)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *Receiver) Answers(f func(n int, w http.ResponseWriter, r *http.Request)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer, r.got = f, nil
+}
