@@ -57,7 +57,7 @@ func (c *Console) callback(w http.ResponseWriter, req *userRequest) error {
 	p.Refresh = 5
 	p.ScheduleDots, p.ScheduleSpan = scheduleDots(p.Policy.Retry)
 	if cb.Paused() {
-		p.PausedFor = duration(c.now().Sub(cb.Pause.At).Round(time.Second))
+		p.PausedFor = duration(max(time.Second, c.now().Sub(cb.Pause.At).Round(time.Second)))
 	}
 	if err := c.fillDeliveries(req, p); err != nil {
 		return err
