@@ -27,7 +27,7 @@ const Patience = 30 * time.Second
 // OperatorToken signs the operator in.
 const OperatorToken = "an-operator-token-for-tests"
 
-// Site is a running server with a key, and what a person knows of it.
+// Site is a running server with a key.
 type Site struct {
 	T       *testing.T
 	Place   app.StoreConfig
@@ -54,7 +54,7 @@ func StartSiteAt(t *testing.T, place app.StoreConfig) *Site {
 	return s
 }
 
-// store opens the Site's store: beside the server, or while it is stopped.
+// Store opens the Site's store: beside the server, or while it is stopped.
 func (s *Site) Store(beside bool) store.Store {
 	s.T.Helper()
 	st, err := s.Place.Open(context.Background(), beside, nil)
@@ -64,7 +64,7 @@ func (s *Site) Store(beside bool) store.Store {
 	return st
 }
 
-// newKey makes a key beside the server, as `callbackd keys create` does.
+// NewKey makes a key beside the server, as `callbackd keys create` does.
 func (s *Site) NewKey(account, name string) callbackd.Key {
 	s.T.Helper()
 	k, err := apikey.New(account, name, true, time.Now())
@@ -106,7 +106,7 @@ func (s *Site) Client(k callbackd.Key) *client.Client {
 	return &client.Client{Base: s.URL, Account: k.Account, APIKey: k.APIKey, APISecret: k.Secret.Reveal()}
 }
 
-// publish accepts one event for the key.
+// Publish accepts one event for the key.
 func (s *Site) Publish(k callbackd.Key, t callbackd.EventType, session string, data any) string {
 	s.T.Helper()
 	got, err := s.Client(k).Publish(context.Background(), client.NewEvent{Event: string(t), SessionKey: session, Data: data})
@@ -116,7 +116,7 @@ func (s *Site) Publish(k callbackd.Key, t callbackd.EventType, session string, d
 	return got.ID
 }
 
-// await asks again and again until it holds.
+// Await polls until holds returns true.
 func (s *Site) Await(holds func() bool) {
 	s.T.Helper()
 	end := time.After(Patience)
@@ -124,12 +124,12 @@ func (s *Site) Await(holds func() bool) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-end:
-			s.T.Fatal("it does not come to hold")
+			s.T.Fatal("the condition did not become true")
 		}
 	}
 }
 
-// link is a one-time link for the operator, as `callbackd console` makes it.
+// Link returns a one-time link for the operator, as `callbackd console` makes it.
 func (s *Site) Link() string {
 	s.T.Helper()
 	link, login := console.NewLink("", time.Now())
