@@ -311,15 +311,15 @@ func everyCommand(t *testing.T, s *Store) {
 	})
 	must(err)
 	everyForgetting(t, s, k, now)
-	_, err = s.FinalizeCanceled(ctx, now, 5)
+	_, err = s.FinalizeCanceled(ctx, now, 1000)
 	must(err)
-	everyList(t, s, k.ID)                                                               // what was canceled
+	everyList(t, s, k.ID)
 	for i, fault := range []callbackd.Fault{callbackd.NoFault, callbackd.FaultStatus} { // of attempts that outlast their callback
 		_, err = s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.ID}},
 			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: fault}, Decision: callbackd.Decision{State: callbackd.Failed}}})
 		must(err)
 	}
-	_, _, _, err = s.Sweep(ctx, now.Add(time.Hour), 0, 5)
+	_, _, _, err = s.Sweep(ctx, now.Add(time.Hour), 0, 1000)
 	must(err)
 	must(s.RevokeKey(ctx, "k", now))
 	_, err = s.FinalizeCanceled(ctx, now, 1000)
@@ -458,6 +458,8 @@ func everyList(t *testing.T, s *Store, key callbackd.KeyID) {
 		_, err = s.ListLogs(ctx, store.LogQuery{Key: key, After: store.LogCursor{ID: store.LogID(after)}, Limit: 10})
 		must(err)
 	}
+	_, err := s.SessionEvents(ctx, store.SessionEventQuery{Key: key, Session: "S", Limit: 10})
+	must(err)
 	for _, session := range []string{"", "S"} {
 		_, err := s.ListEvents(ctx, store.EventQuery{Key: key, Session: session, Limit: 1})
 		must(err)
@@ -473,7 +475,7 @@ func everyList(t *testing.T, s *Store, key callbackd.KeyID) {
 		_, err := s.ListSessions(ctx, q)
 		must(err)
 	}
-	_, err := s.LatestEvents(ctx, []store.SessionID{{Key: key, SessionKey: "X"}}, 10)
+	_, err = s.LatestEvents(ctx, []store.SessionID{{Key: key, SessionKey: "X"}}, 10)
 	must(err)
 }
 
