@@ -166,6 +166,9 @@ type Result struct {
 	Truncated  bool   // the body was longer than what is stored
 }
 
+// EndedAt returns when the attempt ended.
+func (r *Result) EndedAt() time.Time { return r.StartedAt.Add(r.Timings.Total) }
+
 // Success reports whether the receiver accepted the delivery. Only a 2xx status
 // is a success.
 func (r *Result) Success() bool { return r.Fault == NoFault && r.Status >= 200 && r.Status <= 299 }
@@ -185,6 +188,15 @@ type Outcome struct {
 	Delivery Delivery // as it was before the attempt
 	Attempt  Attempt
 	Change   CallbackChange
+}
+
+// FirstFailedAt returns when the delivery's present run of attempts first
+// failed, given that the attempt did not succeed.
+func (o *Outcome) FirstFailedAt() time.Time {
+	if first := o.Delivery.FirstFailedAt; !first.IsZero() {
+		return first
+	}
+	return o.Attempt.EndedAt()
 }
 
 // CallbackChange is what an attempt changes in the stored state of its callback,

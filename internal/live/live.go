@@ -60,7 +60,7 @@ func (f *Stream) AttemptDone(o *callbackd.Outcome, state callbackd.State, _ time
 		Delivery: o.Delivery.ID, Replay: o.Delivery.Replay, State: state,
 		Event: ev.Type, Session: ev.Session, Sequence: ev.Sequence,
 		Attempt: a.Number, Status: a.Status, Fault: a.Fault,
-		At: a.StartedAt.Add(a.Timings.Total), Total: a.Timings.Total,
+		At: a.EndedAt(), Total: a.Timings.Total,
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

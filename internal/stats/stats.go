@@ -93,7 +93,7 @@ func (r *Recorder) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinc
 	if o.Delivery.Test || o.Delivery.Event == nil {
 		return
 	}
-	ended := o.Attempt.StartedAt.Add(o.Attempt.Timings.Total)
+	ended := o.Attempt.EndedAt()
 	r.countersMu.Lock()
 	defer r.countersMu.Unlock()
 	c := r.countersOf(o.Delivery.ID.Callback, o.Delivery.Event.Key, ended)

@@ -25,7 +25,7 @@ func Type(n int64) callbackd.EventType {
 }
 
 // AppendOwed appends the callbacks that an event is owed to, as varints.
-func AppendOwed(dst []byte, owed []callbackd.CallbackID) []byte {
+func AppendTargets(dst []byte, owed []callbackd.CallbackID) []byte {
 	for _, no := range owed {
 		dst = binary.AppendUvarint(dst, uint64(no))
 	}
@@ -33,7 +33,7 @@ func AppendOwed(dst []byte, owed []callbackd.CallbackID) []byte {
 }
 
 // Owed reads what AppendOwed wrote.
-func Owed(b []byte) []callbackd.CallbackID {
+func Targets(b []byte) []callbackd.CallbackID {
 	var owed []callbackd.CallbackID
 	for len(b) > 0 {
 		no, n := binary.Uvarint(b)

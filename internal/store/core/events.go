@@ -21,7 +21,7 @@ func scanEvent(row Row, more ...any) (*callbackd.Event, error) {
 	var typ int64
 	var targets []byte
 	err := row.Scan(append([]any{&ev.ID, &ev.Key, &typ, &ev.Session, &ev.Sequence, &ev.Test, &targets, &ev.ClockTime}, more...)...)
-	ev.Type, ev.Targets = codec.Type(typ), codec.Owed(targets)
+	ev.Type, ev.Targets = codec.Type(typ), codec.Targets(targets)
 	return &ev, err
 }
 

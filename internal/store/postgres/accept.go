@@ -15,8 +15,9 @@ import (
 	"callbackd/internal/store/codec"
 )
 
-// intake is one batch on its way into the database.
-type intake struct {
+// acceptRequest is one batch, or one change of a session, on its way into the
+// database.
+type acceptRequest struct {
 	command
 	batch  store.Batch // without events when it changes a session
 	change *change     // of a session, or its creation; nil for a batch
@@ -26,27 +27,27 @@ type intake struct {
 // Accept is part of [store.Events].
 func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, error) {
 	for i := range b.Events {
-		if err := textIsKept(b.Events[i].Session); err != nil {
+		if err := checkText(b.Events[i].Session); err != nil {
 			return nil, err
 		}
 	}
-	in := &intake{command: newCommand(), batch: b}
-	if err := submit(ctx, s, s.intakes, in, &in.command); err != nil {
+	in := &acceptRequest{command: newCommand(), batch: b}
+	if err := submit(ctx, s, s.accepts, in, &in.command); err != nil {
 		return nil, err
 	}
 	return in.out, nil
 }
 
-// textIsKept refuses a session key, or the text of an API key, that PostgreSQL
+// checkText refuses a session key, or the text of an API key, that PostgreSQL
 // cannot hold. One such text would fail a whole group.
-func textIsKept(text string) error {
+func checkText(text string) error {
 	if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
 		return callbackd.Errorf(callbackd.KindInvalid, "a session key has bytes that are not UTF-8, or a zero")
 	}
 	return nil
 }
 
-func (in *intake) size() int {
+func (in *acceptRequest) size() int {
 	if in.change != nil {
 		return callbackd.MaxEventData // what it fires is not known yet
 	}
@@ -57,123 +58,131 @@ func (in *intake) size() int {
 	return n
 }
 
-// takeIn is the goroutine of the intake: one group after the other, so that
-// what it hands over is in commit order.
-func (s *Store) takeIn() {
-	commitGroups(s.closing, s.intakes, (*intake).size, func(group []*intake) {
-		s.acceptGroup(group)
+// acceptLoop commits one group after the other, so that events are handed over
+// in the order of their commits.
+func (s *Store) acceptLoop() {
+	commitGroups(s.closing, s.accepts, (*acceptRequest).size, func(group []*acceptRequest) {
+		s.acceptTogether(group)
 		for _, in := range group {
 			close(in.done)
 		}
 	})
 }
 
-// acceptGroup commits the batches together. When one of them cannot be
-// stored, it does not take the others with it.
-func (s *Store) acceptGroup(group []*intake) {
-	var doubts []*acceptance // whose commit was not answered
-	var tokens []token       // that changes of sessions turned out to use
-	var g *acceptance
+// acceptTogether commits the requests of a group in one transaction. When the
+// database refuses the group, each request is tried alone.
+func (s *Store) acceptTogether(group []*acceptRequest) {
+	var uncertain []*acceptGroup // whose commit was not answered
+	var tokens []token           // idempotency keys that changes of sessions have used
+	var g *acceptGroup
 	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
-		g = newAcceptance(s, group, doubts)
+		g = newAcceptGroup(s, group, uncertain)
 		for _, t := range tokens {
 			g.repeats[t] = nil
 		}
 		committing, err := s.tryAccept(ctx, g)
-		tokens = append(tokens, g.unread...)
-		if g.made != nil && err == nil {
-			g = g.made
+		tokens = append(tokens, g.unreadTokens...)
+		if g.committed != nil && err == nil {
+			g = g.committed
 			return false, nil
 		}
 		if err != nil && committing && judge(err, true) == unknown {
-			doubts = append(doubts, g)
+			uncertain = append(uncertain, g)
 		}
 		switch violates(err) {
 		case "events_pkey", "pending_pkey": // another node gave out the same id: take others
 			s.lastID = max(s.lastID, g.lastID) + callbackd.EventID(rand.N(idSpread))
-			return false, errTaken
+			return false, errLostRace
 		case "session_sequences_pkey", "idempotency_pkey", "answers_pkey", "sessions_by_key":
-			return false, errTaken // another node was faster: now its row is there to be read
+			return false, errLostRace // another node was faster: now its row is there to be read
 		}
 		return committing, err
 	})
-	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(doubts) > 0 {
+	if err == nil {
+		s.publish(g, group)
+		return
+	}
+	if callbackd.KindOf(err) == callbackd.KindInternal && len(uncertain) > 0 {
 		err = answer(err, unknown)
 	}
-	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(group) > 1 {
-		for _, in := range group {
-			s.acceptGroup([]*intake{in})
-		}
-		return
-	}
-	if err != nil {
-		s.refusals.Refuse(len(group), err)
-		for _, in := range group {
-			in.err = err
-		}
-		return
-	}
-	s.publish(g, group)
+	s.refuseGroup(group, err)
 }
 
-// errUnsure ends a group of which nobody can tell whether it was committed.
-const errUnsure = errTry("the session was changed by somebody else meanwhile")
+// refuseGroup answers a group that was not committed. When the database refused
+// it, each request is tried alone.
+func (s *Store) refuseGroup(group []*acceptRequest, err error) {
+	if callbackd.KindOf(err) == callbackd.KindInternal && len(group) > 1 {
+		for _, in := range group {
+			s.acceptTogether([]*acceptRequest{in})
+		}
+		return
+	}
+	s.refusals.Refuse(len(group), err)
+	for _, in := range group {
+		in.err = err
+	}
+}
 
-// errTaken makes a try start over, with nothing committed.
-const errTaken = errTry("another node was faster")
+// errUnresolvable ends a group when nobody can tell any more whether it was
+// committed.
+const errUnresolvable = errTry("the session was changed by somebody else meanwhile")
+
+// errLostRace makes a try start over, with nothing committed.
+const errLostRace = errTry("another node was faster")
 
 type errTry string
 
 func (e errTry) Error() string { return string(e) }
 
-// publish makes a durable group visible in memory, in commit order.
-func (s *Store) publish(g *acceptance, group []*intake) {
+// publish makes a durable group visible in memory, in the order of the commits.
+func (s *Store) publish(g *acceptGroup, group []*acceptRequest) {
 	s.lastID = g.lastID
-	s.follow(g)
+	s.markLanes(g)
 	for i, in := range group {
-		in.out, in.err = g.outs[i], g.errs[i]
+		in.out, in.err = g.results[i], g.errs[i]
 	}
-	if len(g.handover) > 0 && s.handover != nil {
-		s.handover(g.handover)
+	if len(g.deliveries) > 0 && s.onCommit != nil {
+		s.onCommit(g.deliveries)
 	}
 	s.hub.Committed(g.events)
 	s.refusals.Committed(len(group), true)
 }
 
-// follow marks the deliveries whose session another node may have given a
-// number last.
-func (s *Store) follow(g *acceptance) {
+// markLanes marks the deliveries of sessions in which another node may have
+// accepted the event before.
+func (s *Store) markLanes(g *acceptGroup) {
 	next := 0
 	for _, ev := range g.events {
 		id := sessionID{ev.Key, ev.Session}
-		before, _ := s.chain.Get(id)
-		for ; next < len(g.handover) && g.handover[next].ID.Event == ev.ID; next++ {
-			g.handover[next].ReadLane = before != ev.Sequence-1
+		before, _ := s.lastSequences.Get(id)
+		for ; next < len(g.deliveries) && g.deliveries[next].ID.Event == ev.ID; next++ {
+			g.deliveries[next].ReadLane = before != ev.Sequence-1
 		}
-		s.chain.Put(id, ev.Sequence)
+		s.lastSequences.Put(id, ev.Sequence)
 	}
 }
 
 // tryAccept is one try of the transaction. committing tells whether the
 // commit had been sent.
-func (s *Store) tryAccept(ctx context.Context, g *acceptance) (committing bool, err error) {
+func (s *Store) tryAccept(ctx context.Context, g *acceptGroup) (committing bool, err error) {
 	defer resetWhenLate(ctx, s.hot)
 	conn, err := s.hot.Acquire(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer giveBack(ctx, conn)
+	defer returnConn(ctx, conn)
 	if err := g.read(ctx, conn.Conn()); err != nil {
 		return false, err
 	}
-	if g.made != nil {
-		// Made on this machine. This commit has locked rows after it, so it
-		// ends when the standbys have both.
+	if g.committed != nil {
+		// The earlier try is committed on this machine. This transaction comes
+		// after it and has locked rows, so its commit ends when the standbys
+		// have both.
 		_, err := conn.Exec(ctx, "COMMIT")
 		return true, err
 	}
-	if g.unsure {
-		return false, answer(errUnsure, unknown)
+	if g.unresolvable {
+		return false, answer(errUnresolvable, unknown)
 	}
 	if err := g.loadRepeats(ctx, conn.Conn()); err != nil {
 		return false, err
@@ -203,12 +212,12 @@ type token struct {
 	hash string
 }
 
-// sessionEnd is where a session's events end.
+// sessionEnd is the last sequence number and ID of a session's events.
 type sessionEnd struct {
 	sequence int64
 	last     callbackd.EventID
-	stored   bool // has a row
-	grown    bool
+	stored   bool // the session has a row
+	appended bool
 }
 
 // repeat is the answer that an idempotency key stands for.
@@ -216,50 +225,50 @@ type repeat struct {
 	digest []byte
 	ids    []callbackd.EventID // of a stored answer
 	events []*callbackd.Event
-	fresh  bool // made by this group
+	isNew  bool // the group made it
 }
 
-// acceptance is one try of a group: what it read, and what follows from it.
-type acceptance struct {
-	group    []*intake
-	lastID   callbackd.EventID
-	doubts   []*acceptance // tries whose commit was not answered
-	made     *acceptance   // the one of them that was committed
-	unsure   bool          // one of them may have been, and nothing tells any more
-	stamp    int64
-	horizon  callbackd.EventID // ids up to it were promised not to come any more
-	sessions map[sessionID]*sessionEnd
-	kept     map[sessionID]*keptSession
-	owed     map[subject][]callbackd.CallbackID
-	repeats  map[token]*repeat
-	answers  map[token]*storedAnswer
-	store    *Store
-	unread   []token // that are not among repeats
+// acceptGroup is one try of a group: what it read, and what it writes.
+type acceptGroup struct {
+	group        []*acceptRequest
+	lastID       callbackd.EventID
+	uncertain    []*acceptGroup // tries whose commit was not answered
+	committed    *acceptGroup   // the uncertain try that turned out to be committed
+	unresolvable bool           // nothing tells any more whether an uncertain try was committed
+	writeToken   int64
+	horizon      callbackd.EventID // readers were promised that no ID up to it comes any more
+	sessions     map[sessionID]*sessionEnd
+	loaded       map[sessionID]*loadedSession
+	targets      map[subject][]callbackd.CallbackID
+	repeats      map[token]*repeat
+	answers      map[token]*storedAnswer
+	store        *Store
+	unreadTokens []token // that were used and are not among repeats
 
-	events   []*callbackd.Event
-	handover []callbackd.Delivery
-	outs     [][]*callbackd.Event
-	errs     []error
+	events     []*callbackd.Event
+	deliveries []callbackd.Delivery
+	results    [][]*callbackd.Event
+	errs       []error
 }
 
-func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance {
-	g := &acceptance{
-		group: group, lastID: s.lastID, doubts: doubts,
-		stamp: newStamp(), kept: map[sessionID]*keptSession{},
-		sessions: map[sessionID]*sessionEnd{}, owed: map[subject][]callbackd.CallbackID{}, repeats: map[token]*repeat{},
+func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) *acceptGroup {
+	g := &acceptGroup{
+		group: group, lastID: s.lastID, uncertain: uncertain,
+		writeToken: newWriteToken(), loaded: map[sessionID]*loadedSession{},
+		sessions: map[sessionID]*sessionEnd{}, targets: map[subject][]callbackd.CallbackID{}, repeats: map[token]*repeat{},
 		answers: map[token]*storedAnswer{}, store: s,
-		outs: make([][]*callbackd.Event, len(group)), errs: make([]error, len(group)),
+		results: make([][]*callbackd.Event, len(group)), errs: make([]error, len(group)),
 	}
 	for _, in := range group {
 		b := &in.batch
 		if in.change != nil {
 			id := sessionID{b.Key, in.change.session}
-			g.sessions[id], g.kept[id] = &sessionEnd{}, nil
+			g.sessions[id], g.loaded[id] = &sessionEnd{}, nil
 			if o := in.change.once; o != nil {
 				g.answers[tokenOf(o)] = nil
 			}
 			for _, t := range callbackd.EventTypes { // a change may fire any of them
-				g.owed[subject{b.Key, t}] = nil
+				g.targets[subject{b.Key, t}] = nil
 			}
 		}
 		if b.Idempotency != "" {
@@ -269,7 +278,7 @@ func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance 
 			n := &b.Events[i]
 			g.sessions[sessionID{b.Key, n.Session}] = &sessionEnd{}
 			if n.OnlyTo == 0 {
-				g.owed[subject{b.Key, n.Type}] = nil
+				g.targets[subject{b.Key, n.Type}] = nil
 			}
 			if n.Idempotency != "" {
 				g.repeats[token{b.Key, string(codec.EventHash(n.Idempotency))}] = nil
@@ -279,13 +288,14 @@ func newAcceptance(s *Store, group []*intake, doubts []*acceptance) *acceptance 
 	return g
 }
 
-// decide runs the batches in order, in memory: numbers, ids, what is owed.
-func (g *acceptance) decide() {
+// decide runs the requests in order, in memory: it gives out sequence numbers and
+// IDs, and finds the targets.
+func (g *acceptGroup) decide() {
 	for i, in := range g.group {
 		if in.change != nil {
-			g.outs[i], g.errs[i] = g.changeOnce(in)
+			g.results[i], g.errs[i] = g.changeOnce(in)
 		} else {
-			g.outs[i], g.errs[i] = g.batch(&in.batch)
+			g.results[i], g.errs[i] = g.batch(&in.batch)
 		}
 	}
 }
@@ -293,7 +303,7 @@ func (g *acceptance) decide() {
 var errOtherBody = callbackd.Errorf(callbackd.KindConflict, "this idempotency key was used with another body; use a new key for a new event")
 
 // batch accepts all of a batch, or nothing.
-func (g *acceptance) batch(b *store.Batch) ([]*callbackd.Event, error) {
+func (g *acceptGroup) batch(b *store.Batch) ([]*callbackd.Event, error) {
 	whole := token{b.Key, string(codec.BatchHash(b.Idempotency))}
 	if b.Idempotency != "" {
 		if r := g.repeats[whole]; r != nil {
@@ -318,18 +328,18 @@ func (g *acceptance) batch(b *store.Batch) ([]*callbackd.Event, error) {
 		}
 		out[i] = g.accept(b, n)
 		if n.Idempotency != "" {
-			g.repeats[own] = &repeat{digest: codec.EventDigest(n), events: out[i : i+1], fresh: true}
+			g.repeats[own] = &repeat{digest: codec.EventDigest(n), events: out[i : i+1], isNew: true}
 		}
 	}
 	if b.Idempotency != "" {
-		g.repeats[whole] = &repeat{digest: slices.Clone(b.Digest[:]), events: out, fresh: true}
+		g.repeats[whole] = &repeat{digest: slices.Clone(b.Digest[:]), events: out, isNew: true}
 	}
 	return out, nil
 }
 
-// checkRepeats finds what contradicts the batch, before any of it is
-// accepted.
-func (g *acceptance) checkRepeats(b *store.Batch) error {
+// checkRepeats refuses a batch whose idempotency keys were used for another
+// content, before any of it is accepted.
+func (g *acceptGroup) checkRepeats(b *store.Batch) error {
 	within := map[token][]byte{}
 	g.needRepeats(b)
 	for i := range b.Events {
@@ -353,10 +363,10 @@ func (g *acceptance) checkRepeats(b *store.Batch) error {
 	return nil
 }
 
-// needRepeats notes idempotency keys that were not known when the group was
-// read: those of what changes of sessions fire. When one of them was used
-// before, the commit fails on it, and the next try reads them too.
-func (g *acceptance) needRepeats(b *store.Batch) {
+// needRepeats notes the idempotency keys that were not known when the group was
+// read: those of events that changes of sessions fire. When one of them was used
+// before, the commit fails on it, and the next try reads it too.
+func (g *acceptGroup) needRepeats(b *store.Batch) {
 	for i := range b.Events {
 		key := b.Events[i].Idempotency
 		if key == "" {
@@ -364,49 +374,48 @@ func (g *acceptance) needRepeats(b *store.Batch) {
 		}
 		t := token{b.Key, string(codec.EventHash(key))}
 		if _, known := g.repeats[t]; !known {
-			g.unread = append(g.unread, t)
+			g.unreadTokens = append(g.unreadTokens, t)
 		}
 	}
 }
 
 func (r *repeat) answer() ([]*callbackd.Event, error) {
-	if !r.fresh && len(r.events) != len(r.ids) {
+	if !r.isNew && len(r.events) != len(r.ids) {
 		return nil, callbackd.Errorf(callbackd.KindNotFound, "the event that this idempotency key made was removed; events are removed some time after they ended")
 	}
 	return r.events, nil
 }
 
-// accept gives one event its place.
-func (g *acceptance) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event {
+// accept gives an event its sequence number, its ID and its targets.
+func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event {
 	end := g.sessions[sessionID{b.Key, n.Session}]
 	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
-	end.sequence, end.last, end.grown = end.sequence+1, g.lastID, true
+	end.sequence, end.last, end.appended = end.sequence+1, g.lastID, true
 	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At)}
-	if ev.Targets = g.owed[subject{b.Key, n.Type}]; ev.Test {
+	if ev.Targets = g.targets[subject{b.Key, n.Type}]; ev.Test {
 		ev.Targets = []callbackd.CallbackID{n.OnlyTo}
 	}
 	g.events = append(g.events, ev)
 	for _, no := range ev.Targets {
-		g.handover = append(g.handover, callbackd.Delivery{
+		g.deliveries = append(g.deliveries, callbackd.Delivery{
 			ID: callbackd.DeliveryID{Event: ev.ID, Callback: no}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
 		})
 	}
 	return ev
 }
 
-// idSpread is how far apart, at most, nodes begin within a millisecond: half
-// of what fits.
+// idSpread is the range from which a node chooses its first ID of a millisecond:
+// half of the IDs that fit in one.
 const idSpread = 1 << 20
 
-// nextID is the id of an event after last, which is this node's last, and
-// after floor, which another node may have set: its session's last id, or the
-// horizon. In each new
-// millisecond a node begins at a place of its own choice, so that nodes
-// seldom meet, without a number that each of them would have to hold; the
-// primary key is the judge when they do.
+// nextID returns the ID of an event: after last, which is this node's last ID,
+// and after floor, which another node may have set (the last ID of the session,
+// or the horizon). In each new millisecond a node begins at a random ID, so that
+// two nodes seldom choose the same one and need no node number in the ID. When
+// they do, the primary key refuses the second.
 func nextID(last, floor, now callbackd.EventID) callbackd.EventID {
 	switch {
-	case floor > last && floor >= now: // another node's clock is ahead
+	case floor > last && floor >= now: // the clock of another node is ahead
 		return floor + 1 + callbackd.EventID(rand.N(idSpread))
 	case now > last:
 		return now + callbackd.EventID(rand.N(idSpread))
@@ -414,9 +423,9 @@ func nextID(last, floor, now callbackd.EventID) callbackd.EventID {
 	return last + 1
 }
 
-// sortedSessions is the order in which every node locks: none waits for one
-// that waits for it.
-func (g *acceptance) sortedSessions() []sessionID {
+// sortedSessions returns the sessions in the order in which every node locks
+// them, so that no node waits for one that waits for it.
+func (g *acceptGroup) sortedSessions() []sessionID {
 	return slices.SortedFunc(maps.Keys(g.sessions), func(a, b sessionID) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.session, b.session))
 	})

@@ -9,58 +9,59 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The statements of the intake. A LATERAL subquery with FOR UPDATE or ORDER
-// BY cannot be turned around: each row of the array is looked up by index.
+// The statements of Accept. PostgreSQL cannot turn a LATERAL subquery with FOR
+// UPDATE or ORDER BY around: each row of the arrays is looked up by an index.
 const (
-	// lockSessions locks the stripes, which is decided once before any row is
-	// looked at, and then the sessions in the order of the arrays.
-	lockSessions = `SELECT o.i, s.sequence, s.last_id FROM unnest($3::bigint[], $4::text[]) WITH ORDINALITY AS o (key_no, session, i)
-		CROSS JOIN LATERAL (SELECT sequence, last_id FROM session_sequences WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s
-		WHERE (` + lockStripes + `) > 0`
-	// selectOwed comes after the locks, because of the horizon, which is row 0.
-	selectOwed = `SELECT 0, (SELECT coalesce(max(id), 0) FROM horizons WHERE stripe = ANY ($3::integer[])) UNION ALL SELECT o.i, c.no FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
+	// lockSequences locks the sessions in the order of the arrays.
+	lockSequences = `SELECT o.i, s.sequence, s.last_id FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS o (key_no, session, i)
+		CROSS JOIN LATERAL (SELECT sequence, last_id FROM session_sequences WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
+	selectHorizon = "SELECT coalesce(max(id), 0) FROM horizons WHERE stripe = ANY ($1::integer[])"
+	selectTargets = `SELECT o.i, c.no FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
 		CROSS JOIN LATERAL (SELECT no FROM callbacks WHERE key_no = o.key_no AND type = o.type AND deleted_at IS NULL ORDER BY no) c`
 	selectRepeats = `SELECT o.i, r.digest, r.events FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS o (key_no, hash, i)
 		CROSS JOIN LATERAL (SELECT digest, events FROM idempotency WHERE key_no = o.key_no AND hash = o.hash LIMIT 1) r`
-	selectDoubt = "SELECT 1 FROM events WHERE id = $1 AND key_no = $2 AND session = $3 AND sequence = $4"
+	selectCommitted = "SELECT 1 FROM events WHERE id = $1 AND key_no = $2 AND session = $3 AND sequence = $4"
 
-	// insertEvents updates the sessions that have a row, which is locked.
+	// insertEvents also updates the sessions that have a row, which is locked.
 	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data, accepted_at)
 			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[], $15::bigint[])),
 		owed AS (INSERT INTO pending (callback_no, event_id, attempts, step, manual) SELECT *, 0, 0, false FROM unnest($9::bigint[], $10::bigint[]))
 		INSERT INTO session_sequences (key_no, session, sequence, last_id) SELECT * FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::bigint[])
 		ON CONFLICT (key_no, session) DO UPDATE SET sequence = excluded.sequence, last_id = excluded.last_id`
-	// A session without a row is inserted as it is: when another node was
-	// faster, the group fails and starts over.
-	insertSessions = `INSERT INTO session_sequences (key_no, session, sequence, last_id)
+	// insertSequences fails on the primary key when another node has inserted
+	// the session first. The group then starts over.
+	insertSequences = `INSERT INTO session_sequences (key_no, session, sequence, last_id)
 		SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[])`
 	insertIdempotency = `INSERT INTO idempotency (key_no, hash, digest, first, events)
 		SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bytea[])`
 )
 
-// read begins the transaction, locks the sessions, and reads what decide
-// needs to know.
-func (g *acceptance) read(ctx context.Context, conn *pgx.Conn) error {
+// read begins the transaction, locks the sessions, and reads what decide needs.
+// The horizon is read after the locks of the stripes, so that no reader can
+// raise it meanwhile.
+func (g *acceptGroup) read(ctx context.Context, conn *pgx.Conn) error {
 	var p pipeline
 	p.add("BEGIN", nil)
-	g.lockSessions(&p)
-	g.readKept(&p)
-	g.readOwed(&p)
+	p.add(lockStripes, nil, stripeLocks, g.stripes())
+	g.lockSequences(&p)
+	g.loadSessions(&p)
+	p.add(selectHorizon, func(row pgx.CollectableRow) error { return row.Scan(&g.horizon) }, g.stripes())
+	g.readTargets(&p)
 	g.readRepeats(&p)
 	g.readAnswers(&p)
-	for _, try := range g.doubts {
-		g.findOut(&p, try)
+	for _, try := range g.uncertain {
+		g.findCommitted(&p, try)
 	}
 	return p.run(ctx, conn)
 }
 
-func (g *acceptance) lockSessions(p *pipeline) {
+func (g *acceptGroup) lockSequences(p *pipeline) {
 	ids := g.sortedSessions()
 	keys, sessions := make([]int64, len(ids)), make([]string, len(ids))
 	for i, id := range ids {
 		keys[i], sessions[i] = int64(id.key), id.session
 	}
-	p.add(lockSessions, func(row pgx.CollectableRow) error {
+	p.add(lockSequences, func(row pgx.CollectableRow) error {
 		var i, last int64
 		end := &sessionEnd{stored: true}
 		err := row.Scan(&i, &end.sequence, &last)
@@ -69,30 +70,28 @@ func (g *acceptance) lockSessions(p *pipeline) {
 			g.sessions[ids[i-1]] = end
 		}
 		return err
-	}, stripeLocks, g.stripes(), keys, sessions)
+	}, keys, sessions)
 }
 
-// readOwed reads who is owed what, and above which id the group begins.
-func (g *acceptance) readOwed(p *pipeline) {
+// readTargets reads the callbacks that the events go to.
+func (g *acceptGroup) readTargets(p *pipeline) {
 	var subjects []subject
 	var keys, types []int64
-	for sub := range g.owed {
+	for sub := range g.targets {
 		subjects, keys, types = append(subjects, sub), append(keys, int64(sub.key)), append(types, codec.TypeNo(sub.typ))
 	}
-	p.add(selectOwed, func(row pgx.CollectableRow) error {
+	p.add(selectTargets, func(row pgx.CollectableRow) error {
 		var i, no int64
 		err := row.Scan(&i, &no)
-		if i == 0 {
-			g.horizon = callbackd.EventID(no)
-		} else if err == nil {
+		if err == nil {
 			sub := subjects[i-1]
-			g.owed[sub] = append(g.owed[sub], callbackd.CallbackID(no))
+			g.targets[sub] = append(g.targets[sub], callbackd.CallbackID(no))
 		}
 		return err
-	}, keys, types, g.stripes())
+	}, keys, types)
 }
 
-func (g *acceptance) readRepeats(p *pipeline) {
+func (g *acceptGroup) readRepeats(p *pipeline) {
 	if len(g.repeats) == 0 {
 		return
 	}
@@ -115,8 +114,8 @@ func (g *acceptance) readRepeats(p *pipeline) {
 	}, keys, hashes)
 }
 
-// loadRepeats reads the events of the stored answers that were asked for.
-func (g *acceptance) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
+// loadRepeats reads the events of the stored answers.
+func (g *acceptGroup) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
 	var ids []callbackd.EventID
 	for _, r := range g.repeats {
 		if r != nil {
@@ -143,37 +142,37 @@ func (g *acceptance) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// write queues what the group stores. Rows that other nodes may want too are
-// written in one order by all of them.
-func (g *acceptance) write(p *pipeline) {
-	fresh, known := g.grown()
+// write queues what the group stores. All nodes write the rows that other nodes
+// may want too in one order, so that none waits for one that waits for it.
+func (g *acceptGroup) write(p *pipeline) {
+	added, known := g.appendedSessions()
 	g.writeEvents(p, known)
-	if len(fresh.keys) > 0 {
-		p.add(insertSessions, nil, fresh.keys, fresh.sessions, fresh.sequences, fresh.lasts)
+	if len(added.keys) > 0 {
+		p.add(insertSequences, nil, added.keys, added.sessions, added.sequences, added.lasts)
 	}
-	g.writeKept(p)
+	g.writeSessions(p)
 	g.writeRepeats(p)
 	g.writeAnswers(p)
 }
 
-func (g *acceptance) writeEvents(p *pipeline, grown ends) {
+func (g *acceptGroup) writeEvents(p *pipeline, appended sessionEnds) {
 	n := len(g.events)
 	if n == 0 {
 		return
 	}
 	ids, keys, types, sequences := make([]int64, n), make([]int64, n), make([]int16, n), make([]int64, n)
 	sessions, tests, owed, data := make([]string, n), make([]bool, n), make([][]byte, n), make([][]byte, n)
-	said := make([]*int64, n)
+	clockTimes := make([]*int64, n)
 	for i, ev := range g.events {
-		said[i] = nullMillis(ev.ClockTime)
+		clockTimes[i] = nullMillis(ev.ClockTime)
 		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNo(ev.Type)), ev.Sequence
-		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendOwed([]byte{}, ev.Targets), notNil(ev.Data)
+		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendTargets([]byte{}, ev.Targets), notNil(ev.Data)
 	}
-	callbacks, events := make([]int64, len(g.handover)), make([]int64, len(g.handover))
-	for i, d := range g.handover {
+	callbacks, events := make([]int64, len(g.deliveries)), make([]int64, len(g.deliveries))
+	for i, d := range g.deliveries {
 		callbacks[i], events[i] = int64(d.ID.Callback), int64(d.ID.Event)
 	}
-	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, grown.keys, grown.sessions, grown.sequences, grown.lasts, said)
+	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, appended.keys, appended.sessions, appended.sequences, appended.lasts, clockTimes)
 }
 
 // notNil keeps an empty value from becoming null.
@@ -184,37 +183,37 @@ func notNil(b []byte) []byte {
 	return b
 }
 
-// ends are where sessions end.
-type ends struct {
+// sessionEnds are the arrays of the last sequence numbers of sessions.
+type sessionEnds struct {
 	keys      []int64
 	sessions  []string
 	sequences []int64
 	lasts     []int64
 }
 
-// grown is the sessions that got events: those without a row, and the others.
-func (g *acceptance) grown() (fresh, known ends) {
+// appendedSessions returns the sessions that got events: those without a row, and the others.
+func (g *acceptGroup) appendedSessions() (added, known sessionEnds) {
 	for _, id := range g.sortedSessions() {
 		end := g.sessions[id]
-		if !end.grown {
+		if !end.appended {
 			continue
 		}
-		r := &fresh
+		r := &added
 		if end.stored {
 			r = &known
 		}
 		r.keys, r.sessions = append(r.keys, int64(id.key)), append(r.sessions, id.session)
 		r.sequences, r.lasts = append(r.sequences, end.sequence), append(r.lasts, int64(end.last))
 	}
-	return fresh, known
+	return added, known
 }
 
-func (g *acceptance) writeRepeats(p *pipeline) {
+func (g *acceptGroup) writeRepeats(p *pipeline) {
 	var keys, firsts []int64
 	var hashes, digests, ids [][]byte
 	for _, t := range sortedTokens(g.repeats) {
 		r := g.repeats[t]
-		if r == nil || !r.fresh {
+		if r == nil || !r.isNew {
 			continue
 		}
 		keys, firsts = append(keys, int64(t.key)), append(firsts, int64(r.events[0].ID))

@@ -32,7 +32,7 @@ const (
 )
 
 // stripes are those of the group's keys.
-func (g *acceptance) stripes() (nos []int32) {
+func (g *acceptGroup) stripes() (nos []int32) {
 	var has [stripes]bool
 	for id := range g.sessions {
 		has[stripeOf(id.key)] = true

@@ -25,7 +25,7 @@ func (s *Store) Check(ctx context.Context) (*store.Report, error) {
 	if err != nil {
 		return nil, answer(err, again)
 	}
-	defer giveBack(context.WithoutCancel(ctx), conn)
+	defer returnConn(context.WithoutCancel(ctx), conn)
 	c := &checker{s: s, report: &store.Report{}, balance: map[callbackd.CallbackID]*store.Balance{}}
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		c.tx = tx
@@ -209,7 +209,7 @@ func (c *checker) walk(ctx context.Context, events *cursor[eventRow], pending *c
 		if err != nil {
 			return err
 		}
-		owed := codec.Owed(ev.owed)
+		owed := codec.Targets(ev.targets)
 		err = later.until(ctx, func(r laterRow) bool { return r.event <= limit }, func(r laterRow) {
 			if r.event < limit {
 				c.stray("what is owed later", r.event, r.callback)

@@ -76,13 +76,13 @@ func TestABurialWaitsForARecordUnderWay(t *testing.T) {
 	defer conn.Release()
 	var p pipeline
 	p.add("BEGIN", nil)
-	addFence(&p, no)
+	nodes[0].fence(&p)
 	d.must(p.run(t.Context(), conn.Conn()))
 	done := make(chan error, 1)
 	go func() { _, err := nodes[1].Evict(context.Background(), no, -time.Second); done <- err }()
 	// The burial is in the queue for the lock, and is not over.
 	for waiting := false; !waiting; {
-		d.must(nodes[1].shared.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND NOT granted)", fenceLocks).Scan(&waiting))
+		d.must(nodes[1].shared.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND NOT granted)", nodeLocks).Scan(&waiting))
 		select {
 		case err := <-done:
 			t.Fatalf("buried while a record was under way: %v", err)

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// verdict is what a failure of the database means for the command that met
-// it. This is the one place where that is judged.
+// verdict is what a failure of the database means for the command. Only judge
+// decides that.
 type verdict uint8
 
 const (
@@ -25,8 +25,8 @@ const (
 	refused
 )
 
-// judge judges err, which is not nil. committing says that a commit was among
-// what had been sent when it came.
+// judge returns the verdict on err, which is not nil. committing says that a
+// commit had been sent when the error came.
 func judge(err error, committing bool) verdict {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -52,9 +52,6 @@ func judge(err error, committing bool) verdict {
 	if pg.Routine == "RevalidateCachedQuery" { // the schema changed under it
 		return again
 	}
-	if pg.Code == "23502" && pg.ColumnName == "n" { // recordEnded: a delivery was changed meanwhile
-		return again
-	}
 	if len(pg.Code) == 5 {
 		switch pg.Code[:2] {
 		case "08", // connection
@@ -66,19 +63,21 @@ func judge(err error, committing bool) verdict {
 	return refused
 }
 
-// readOnly tells that the server was demoted: its connections are of no use.
+// readOnly tells whether the server was demoted. Its connections are then of no
+// use.
 func readOnly(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "25006"
 }
 
-// lockTimedOut tells that a lock was waited for in vain.
+// lockTimedOut tells whether a lock was not granted in time.
 func lockTimedOut(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "55P03"
 }
 
-// violates is the name of the unique constraint that err is about.
+// violates returns the name of the unique constraint that err is about; empty
+// for any other error.
 func violates(err error) string {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "23505" {
@@ -87,7 +86,11 @@ func violates(err error) string {
 	return ""
 }
 
-// answer is the error that a caller gets for a failure that is not tried
+// errCodeEvicted is the SQLSTATE of the function require_node: the node was
+// evicted.
+const errCodeEvicted = "CB001"
+
+// answer returns the error that a caller gets for a failure that is not tried
 // again.
 func answer(err error, v verdict) error {
 	var own *callbackd.Error
@@ -103,8 +106,8 @@ func answer(err error, v verdict) error {
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database's disk is full: nothing was accepted; free some space and try again")
 	case is("53300"):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database has no free connection; try again, or raise its max_connections")
-	case is("22012"): // checkFence
-		return callbackd.Wrap(callbackd.KindConflict, err, "this node was taken for dead: its lease ended, and its shards are another node's")
+	case is(errCodeEvicted):
+		return callbackd.Wrap(callbackd.KindConflict, err, "this node was evicted: its lease ended, and its shards are another node's")
 	case v == again:
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database cannot be reached or is busy; try again")
 	case is("22021"), is("22P05"):
@@ -113,10 +116,10 @@ func answer(err error, v verdict) error {
 	return fmt.Errorf("store: %w", err)
 }
 
-// patience is how long a command tries again before it gives up.
+// patience is how long a command is tried again before it fails.
 const patience = 10 * time.Second
 
-// backoff is the pause before try n = 1, 2, …; false when ctx ends first.
+// backoff waits before try n = 1, 2, …. It returns false when ctx ends first.
 func backoff(ctx context.Context, n int) bool {
 	d := min(time.Duration(1<<min(n, 8))*2*time.Millisecond, 500*time.Millisecond)
 	t := time.NewTimer(d/2 + rand.N(d/2))
@@ -129,9 +132,9 @@ func backoff(ctx context.Context, n int) bool {
 	}
 }
 
-// insist runs try until it succeeds, or fails for good, or patience is over.
-// try says whether it had sent a commit; idempotent means that it may be
-// repeated even when that commit was made.
+// insist runs try until it succeeds, fails for good, or patience is over. try
+// returns whether it had sent a commit. idempotent means that try may be repeated
+// even when that commit was made.
 func (s *Store) insist(ctx context.Context, idempotent bool, try func(ctx context.Context) (committing bool, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()

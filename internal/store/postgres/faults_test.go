@@ -200,9 +200,12 @@ func TestLostAnswerOfAnOutcome(t *testing.T) {
 	for i, turned := range []bool{false, true, false} {
 		id := callbackd.DeliveryID{Event: evs[i].ID, Callback: d.cb.ID}
 		want := []callbackd.State{callbackd.Delivered, callbackd.Delivered, callbackd.Pending}[i]
-		part := "INSERT 0 1\x00"
-		if turned {
+		part := "SELECT 1\x00"
+		switch {
+		case turned:
 			part = "COMMIT\x00"
+		case want == callbackd.Pending:
+			part = "INSERT 0 1\x00"
 		}
 		ln.swallowNext(part)
 		got, err := s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Change: callbackd.CallbackChange{Version: 1, HealthTurned: turned, FailingSince: time.Now()},

@@ -17,7 +17,7 @@ const (
 	maxGroupBytes = 8 << 20
 )
 
-// command is one caller's part of a group.
+// command is what every request of a group has.
 type command struct {
 	err  error
 	done chan struct{}
@@ -25,8 +25,9 @@ type command struct {
 
 func newCommand() command { return command{done: make(chan struct{})} }
 
-// submit hands a command to its committer and waits for the outcome: ctx and
-// patience end the wait for a place, never the wait for what was begun.
+// submit hands a command to its committer and waits for the result. ctx and
+// patience bound the wait for a place in a group; a command that has one is
+// waited for to its end.
 func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command) error {
 	if err := s.closed(); err != nil {
 		return err
@@ -57,10 +58,10 @@ func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command)
 	}
 }
 
-// commitGroups gathers what waits in from while the group before is under
-// way: no timer, no fixed delay; a lone command commits at once. What is
-// waiting when the store closes is still served. size is of one command in
-// bytes; commit serves the group.
+// commitGroups makes a group of the commands that came while the last group was
+// committed, and calls commit for it. There is no timer and no fixed delay: a
+// lone command is committed at once. Commands that wait when the store closes
+// are still served. size returns the bytes of a command.
 func commitGroups[T any](closing <-chan struct{}, from <-chan T, size func(T) int, commit func([]T)) {
 	group := make([]T, 0, maxGroup)
 	for {
@@ -88,9 +89,9 @@ func commitGroups[T any](closing <-chan struct{}, from <-chan T, size func(T) in
 	}
 }
 
-// waiting returns a waiting command, if there is one. It lets goroutines that
-// are about to bring one run first: a commit costs the same for one as for
-// many, and on an idle machine the yield returns at once.
+// waiting returns a waiting command, if there is one. It first lets goroutines
+// run that are about to bring one, because a commit costs the same for one as
+// for many. On an idle machine that costs nothing.
 func waiting[T any](from <-chan T) (v T, ok bool) {
 	for range 2 {
 		select {
@@ -125,15 +126,18 @@ func (p *pipeline) add(sql string, row func(pgx.CollectableRow) error, args ...a
 	})
 }
 
-// run sends what was queued. All of it is one transaction, unless BEGIN or
-// COMMIT are among it.
+// run sends the queued statements. All of them are one transaction, unless
+// BEGIN or COMMIT are among them.
 func (p *pipeline) run(ctx context.Context, conn *pgx.Conn) error {
+	if p.batch.Len() == 0 {
+		return nil
+	}
 	return conn.SendBatch(ctx, &p.batch).Close()
 }
 
-// giveBack ends what a failed group left open, so that the connection is of
-// use to the next one.
-func giveBack(ctx context.Context, conn *pgxpool.Conn) {
+// returnConn ends the transaction that a failed group left open, and returns the
+// connection to its pool.
+func returnConn(ctx context.Context, conn *pgxpool.Conn) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if c := conn.Conn(); !c.IsClosed() && c.PgConn().TxStatus() != 'I' {

@@ -11,11 +11,11 @@ import (
 )
 
 // keepLastErrors and dropLastErrors are parts of the statements of the record.
-// The outcomes there are in found, with error, which is 0 for a success.
+// The outcomes there are in recorded, with error, which is 0 for a success.
 const (
-	keepLastErrors = `erred AS (INSERT INTO last_errors AS l (event_id, callback_no, error) SELECT event_id, callback_no, error FROM found WHERE error <> 0
+	keepLastErrors = `erred AS (INSERT INTO last_errors AS l (event_id, callback_no, error) SELECT event_id, callback_no, error FROM recorded WHERE error <> 0
 			ON CONFLICT (event_id, callback_no) DO UPDATE SET error = excluded.error)`
-	dropLastErrors = `cured AS (DELETE FROM last_errors WHERE ctid = ANY (ARRAY (SELECT l.place FROM (SELECT * FROM found WHERE error = 0 AND n > 1) f
+	dropLastErrors = `cured AS (DELETE FROM last_errors WHERE ctid = ANY (ARRAY (SELECT l.place FROM (SELECT * FROM recorded WHERE error = 0 AND n > 1) f
 			CROSS JOIN LATERAL (SELECT ctid AS place FROM last_errors WHERE event_id = f.event_id AND callback_no = f.callback_no LIMIT 1) l)))`
 )
 

@@ -22,7 +22,7 @@ func TestRenewedSettingsAreTheNewest(t *testing.T) {
 		return cb.Paused()
 	}
 	for range 5 {
-		for _, p := range []callbackd.Pause{{Reason: callbackd.PausedByUser, At: time.Now()}, {}} {
+		for _, p := range []callbackd.Pause{{Reason: callbackd.PausedByUser, At: time.Now()}, {At: time.Now()}} {
 			known()
 			_, err := a.ChangeCallback(ctx, d.key.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
 				cb.SetPause(p)
@@ -65,10 +65,10 @@ func TestADeadNodesSessionIsEnded(t *testing.T) {
 	if _, err := conn.Exec(ctx, "BEGIN"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Exec(ctx, lockFence, fenceLocks, int64(dead)); err != nil {
+	if _, err := conn.Exec(ctx, requireNode, nodeLocks, int64(dead)); err != nil {
 		t.Fatal(err)
 	}
-	short, cancel := context.WithTimeout(ctx, 3*lastWords)
+	short, cancel := context.WithTimeout(ctx, 3*evictGrace)
 	defer cancel()
 	if buried, err := b.Evict(short, dead, time.Hour); buried || err == nil {
 		t.Errorf("a node that lives was buried: %v, %v", buried, err)

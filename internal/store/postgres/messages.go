@@ -11,11 +11,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The channels of this schema: names of at most 63 bytes.
+// The statements of messages. A channel's name has at most 63 bytes.
 const (
 	channels = "SELECT 'callbackd_' || md5(current_schema()) || '_'"
-	// A message is as good as lost when the server crashes: nothing waits for
-	// the disk or a standby.
+	// postNow keeps messages from waiting for the disk or a standby. A message
+	// may be lost when the server crashes.
 	postNow = "SELECT set_config('synchronous_commit', 'off', true)"
 	postAll = "SELECT pg_notify('callbackd_' || md5(current_schema()) || '_' || o.node, o.body) FROM unnest($1::bigint[], $2::text[]) AS o (node, body)"
 )
@@ -34,7 +34,7 @@ func (s *Store) Notify(ctx context.Context, posts []store.Message) error {
 	})
 }
 
-// quiet is how long a listener trusts a connection that says nothing.
+// quiet is how long a listener waits on a silent connection before it checks it.
 const quiet = 5 * time.Second
 
 // Listen is part of [store.Cluster]. It has a connection of its own.
@@ -88,7 +88,7 @@ func (s *Store) Listen(ctx context.Context, no callbackd.NodeID, ready func(), f
 // while somebody waits for them.
 const watchEvery = 250 * time.Millisecond
 
-// watchOthers tells those who watch a key of events that other nodes accept.
+// watchOthers notifies the watchers of a key when another node accepts an event.
 func (s *Store) watchOthers() {
 	newest := map[callbackd.KeyID]int64{}
 	tick := time.NewTicker(watchEvery)
@@ -106,10 +106,10 @@ func (s *Store) watchOthers() {
 		}
 		now, err := s.newestOf(s.life, keys)
 		if err != nil {
-			continue // whoever waits asks again by itself
+			continue // a watcher also asks by itself
 		}
 		for key, id := range now {
-			if newest[key] != id { // at first too: it may have come after the watcher looked
+			if newest[key] != id { // also the first time: the event may have come after the watcher looked
 				s.hub.Changed(key)
 			}
 		}

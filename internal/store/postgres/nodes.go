@@ -14,64 +14,60 @@ import (
 
 var _ store.Cluster = (*Store)(nil)
 
-// The clock of the database, in milliseconds: leases are compared by it, and
-// nothing else is.
+// dbClock is the database's clock in milliseconds. Leases are compared by it,
+// and nothing else is.
 const dbClock = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-// fenceLocks is the first half of the numbers of the nodes' advisory locks. A
-// record holds its node's in share; who buries the node takes it alone, and
-// so waits for what is being recorded, and no record begins after.
-const fenceLocks = 0x6e6f6465
+// nodeLocks is the class of the nodes' advisory locks; the number of a lock is
+// the node's. A record holds its node's lock in share. Whoever evicts the node
+// takes the lock alone: it waits for the records under way, and no record
+// begins after it.
+const nodeLocks = 0x6e6f6465
 
 const (
-	lockFence = "SELECT pg_advisory_xact_lock_shared($1::integer, ($2::bigint & 2147483647)::integer)"
-	// checkFence fails, by dividing by zero, when the node was buried. Its
-	// snapshot is taken after the lock was.
-	checkFence  = "SELECT 1 / count(*) FROM nodes WHERE no = $1"
+	// requireNode takes the node's lock in share, and fails with errCodeEvicted
+	// when the node was evicted. It ends a transaction without a round trip of
+	// its own.
+	requireNode = "SELECT require_node($1, $2)"
 	lockCluster = "UPDATE cluster SET revision = revision + 1 RETURNING revision"
 
-	insertNode  = "INSERT INTO nodes (name, address, version, started_at, seen_at) VALUES ($1, $2, $3, $4, " + dbClock + ") RETURNING no"
-	beatNode    = "UPDATE nodes SET seen_at = " + dbClock + ", in_flight = $2, leaving = $3, skew = $4 WHERE no = $1 RETURNING no"
-	selectClock = "SELECT " + dbClock + ", revision FROM cluster"
-	selectNodes = "SELECT no, name, address, version, started_at, " + dbClock + " - seen_at, in_flight, leaving, skew FROM nodes ORDER BY no"
-	// The map is read only when it may have changed.
+	insertNode    = "INSERT INTO nodes (name, address, version, started_at, seen_at) VALUES ($1, $2, $3, $4, " + dbClock + ") RETURNING no"
+	heartbeatNode = "UPDATE nodes SET seen_at = " + dbClock + ", in_flight = $2, leaving = $3, skew = $4 WHERE no = $1 RETURNING no"
+	selectClock   = "SELECT " + dbClock + ", revision FROM cluster"
+	selectNodes   = "SELECT no, name, address, version, started_at, " + dbClock + " - seen_at, in_flight, leaving, skew FROM nodes ORDER BY no"
+	// selectOwners returns the owner of each shard when the revision is not the
+	// one that the caller knows.
 	selectOwners = "SELECT shard, node FROM shards WHERE node IS NOT NULL AND (SELECT revision FROM cluster) <> $1"
 	claimShards  = `WITH free AS MATERIALIZED (SELECT shard FROM shards WHERE node IS NULL ORDER BY shard LIMIT $2)
 		UPDATE shards SET node = $1, epoch = epoch + 1 WHERE shard = ANY (ARRAY (SELECT shard FROM free)) RETURNING shard`
 	releaseShards = "UPDATE shards SET node = NULL WHERE node = $1 AND shard = ANY ($2::integer[])"
-	buryNode      = "DELETE FROM nodes WHERE no = $1 AND seen_at < " + dbClock + " - $2 RETURNING no"
+	evictNode     = "DELETE FROM nodes WHERE no = $1 AND seen_at < " + dbClock + " - $2 RETURNING no"
 	freeShards    = "UPDATE shards SET node = NULL WHERE node = $1"
-	countShards   = "SELECT node, count(*) FROM shards WHERE node IS NOT NULL GROUP BY node"
-	// Ends the sessions that hold a node's lock.
-	expelHolders = `SELECT pg_terminate_backend(l.pid) FROM pg_locks l
+	selectShards  = "SELECT shard, node FROM shards WHERE node IS NOT NULL"
+	lockNode      = "SELECT pg_advisory_xact_lock($1::integer, ($2::bigint & 2147483647)::integer)"
+	// terminateHolders ends the database sessions that hold a node's lock.
+	terminateHolders = `SELECT pg_terminate_backend(l.pid) FROM pg_locks l
 		WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::bigint::oid AND l.objid = ($2::bigint & 2147483647)::oid
 		AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 		AND EXISTS (SELECT 1 FROM nodes WHERE no = $2 AND seen_at < ` + dbClock + ` - $3::bigint)`
-	countBacklogs = withOwed + ` SELECT s.node, count(*), sum(c.n)::bigint FROM b
-		CROSS JOIN LATERAL (SELECT node FROM shards WHERE shard = ((b.no & 65535) * 40503 & 65535) >> 4 LIMIT 1) s
+	countBacklogs = withBacklogs + ` SELECT b.no, c.n FROM b
 		CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM pending WHERE callback_no = b.no ORDER BY event_id LIMIT $1) p) c
-		WHERE b.no IS NOT NULL AND s.node IS NOT NULL GROUP BY s.node`
+		WHERE b.no IS NOT NULL`
 )
 
-// addFence queues what makes a transaction the node's own.
-func addFence(p *pipeline, no callbackd.NodeID) {
-	p.add(lockFence, nil, fenceLocks, int64(no))
-	p.add(checkFence, nil, int64(no))
-}
-
-// fence is addFence for a transaction that has begun.
-func fence(ctx context.Context, tx pgx.Tx, no callbackd.NodeID) error {
-	if _, err := tx.Exec(ctx, lockFence, fenceLocks, int64(no)); err != nil {
-		return err
+// fence queues the check that this node has not been evicted. A process that
+// is no node of a cluster passes.
+func (s *Store) fence(p *pipeline) {
+	if no := s.node.Load(); no != 0 {
+		p.add(requireNode, nil, nodeLocks, no)
 	}
-	_, err := tx.Exec(ctx, checkFence, int64(no))
-	return err
 }
 
 // Join is part of [store.Cluster].
 func (s *Store) Join(ctx context.Context, n store.Node) (callbackd.NodeID, error) {
 	var no int64
-	err := s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error { // an unanswered one is buried unseen
+	err := s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
+		// A join whose commit was not answered leaves a row that is evicted later.
 		if _, err := tx.Exec(ctx, lockCluster); err != nil {
 			return err
 		}
@@ -90,7 +86,7 @@ func (s *Store) Heartbeat(ctx context.Context, b store.Heartbeat, known int64) (
 		v = store.ClusterView{}
 		owners, changed := make([]callbackd.NodeID, callbackd.Shards), false
 		var p pipeline
-		p.add(beatNode, func(pgx.CollectableRow) error { v.Alive = true; return nil }, int64(b.ID), b.InFlight, b.Leaving, b.Skew.Milliseconds())
+		p.add(heartbeatNode, func(pgx.CollectableRow) error { v.Alive = true; return nil }, int64(b.ID), b.InFlight, b.Leaving, b.Skew.Milliseconds())
 		p.add(selectClock, func(row pgx.CollectableRow) error {
 			var at int64
 			err := row.Scan(&at, &v.Revision)
@@ -143,7 +139,7 @@ func (s *Store) Claim(ctx context.Context, no callbackd.NodeID, limit int) (got 
 		got = nil
 		var p pipeline
 		p.add(lockCluster, scanInto(&revision))
-		addFence(&p, no)
+		p.add(requireNode, nil, nodeLocks, int64(no))
 		p.add(claimShards, func(row pgx.CollectableRow) error {
 			var shard int64
 			err := row.Scan(&shard)
@@ -161,8 +157,8 @@ func (s *Store) Claim(ctx context.Context, no callbackd.NodeID, limit int) (got 
 	return got, revision, changedOrNot(err)
 }
 
-// errUnchanged ends a transaction that has nothing to commit: the revision
-// that it counted would make every node read the map again.
+// errUnchanged ends a transaction that has nothing to commit. The revision that
+// it counted would make every node read the owners of all shards again.
 var errUnchanged = callbackd.Errorf(callbackd.KindConflict, "nothing changed hands")
 
 func changedOrNot(err error) error {
@@ -191,44 +187,45 @@ func (s *Store) Release(ctx context.Context, no callbackd.NodeID, shards []callb
 	return revision, err
 }
 
-// lastWords is how long a dead node's record may still be under way. A node
-// that was stopped, or cut off from the database, in the middle of one would
-// otherwise keep its shards for as long as its session stands.
-const lastWords = 500 * time.Millisecond
+// evictGrace is how long Evict waits for a record of an expired node. A node
+// that was stopped or cut off in the middle of one would otherwise keep its
+// shards as long as its database session lasts.
+const evictGrace = 500 * time.Millisecond
 
-// expel ends the sessions of a dead node that hold its lock.
-func (s *Store) expel(ctx context.Context, no callbackd.NodeID, unseen time.Duration) error {
+// terminateSessions ends the database sessions of an expired node that hold its
+// lock.
+func (s *Store) terminateSessions(ctx context.Context, no callbackd.NodeID, unseen time.Duration) error {
 	conn, err := s.lease.Acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	_, err = conn.Exec(ctx, expelHolders, fenceLocks, int64(no), unseen.Milliseconds())
+	_, err = conn.Exec(ctx, terminateHolders, nodeLocks, int64(no), unseen.Milliseconds())
 	return err
 }
 
 // Evict is part of [store.Cluster].
-func (s *Store) Evict(ctx context.Context, no callbackd.NodeID, unseen time.Duration) (buried bool, err error) {
+func (s *Store) Evict(ctx context.Context, no callbackd.NodeID, unseen time.Duration) (evicted bool, err error) {
 	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
-		buried = false
+		evicted = false
 		var p pipeline
 		p.add(lockCluster, nil)
-		p.add("SELECT set_config('lock_timeout', $1, true)", nil, fmt.Sprint(lastWords.Milliseconds()))
-		p.add("SELECT pg_advisory_xact_lock($1::integer, ($2::bigint & 2147483647)::integer)", nil, fenceLocks, int64(no))
-		p.add(buryNode, func(pgx.CollectableRow) error { buried = true; return nil }, int64(no), unseen.Milliseconds())
+		p.add("SELECT set_config('lock_timeout', $1, true)", nil, fmt.Sprint(evictGrace.Milliseconds()))
+		p.add(lockNode, nil, nodeLocks, int64(no))
+		p.add(evictNode, func(pgx.CollectableRow) error { evicted = true; return nil }, int64(no), unseen.Milliseconds())
 		if err := p.run(ctx, tx.Conn()); err != nil {
 			if lockTimedOut(err) {
-				return errors.Join(err, s.expel(ctx, no, unseen))
+				return errors.Join(err, s.terminateSessions(ctx, no, unseen))
 			}
 			return err
 		}
-		if !buried {
+		if !evicted {
 			return errUnchanged
 		}
 		_, err := tx.Exec(ctx, freeShards, int64(no))
 		return err
 	})
-	return buried, changedOrNot(err)
+	return evicted, changedOrNot(err)
 }
 
 // Leave is part of [store.Cluster].
@@ -241,31 +238,45 @@ func (s *Store) Leave(ctx context.Context, no callbackd.NodeID) error {
 func (s *Store) Nodes(ctx context.Context) (nodes []store.Node, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		nodes = nil
-		shards, owed, backlogs := map[int64]int{}, map[int64]int{}, map[int64]int64{}
+		owners := make([]int64, callbackd.Shards) // 0: nobody
+		shares := map[int64]*store.Node{}
+		share := func(node int64) *store.Node {
+			if shares[node] == nil {
+				shares[node] = &store.Node{}
+			}
+			return shares[node]
+		}
 		var p pipeline
 		p.add(selectNodes, func(row pgx.CollectableRow) error {
 			n, err := scanNode(row)
 			nodes = append(nodes, n)
 			return err
 		})
-		p.add(countShards, func(row pgx.CollectableRow) error {
-			var no, n int64
-			err := row.Scan(&no, &n)
-			shards[no] = int(n)
+		p.add(selectShards, func(row pgx.CollectableRow) error {
+			var shard, node int64
+			err := row.Scan(&shard, &node)
+			if err == nil {
+				owners[shard] = node
+				share(node).Shards++
+			}
 			return err
 		})
 		p.add(countBacklogs, func(row pgx.CollectableRow) error {
-			var no, callbacks, n int64
-			err := row.Scan(&no, &callbacks, &n)
-			owed[no], backlogs[no] = int(callbacks), n
+			var callback, n int64
+			err := row.Scan(&callback, &n)
+			if err == nil {
+				owned := share(owners[callbackd.ShardOf(callbackd.CallbackID(callback))])
+				owned.Owed++
+				owned.Backlog += n
+			}
 			return err
 		}, store.MaxCounted)
 		if err := p.run(ctx, conn); err != nil {
 			return err
 		}
 		for i := range nodes {
-			no := int64(nodes[i].ID)
-			nodes[i].Shards, nodes[i].Owed, nodes[i].Backlog = shards[no], owed[no], backlogs[no]
+			owned := share(int64(nodes[i].ID))
+			nodes[i].Shards, nodes[i].Owed, nodes[i].Backlog = owned.Shards, owned.Owed, owned.Backlog
 		}
 		return nil
 	})

@@ -359,7 +359,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	for _, sql := range []string{
 		fmt.Sprintf("DELETE FROM pending WHERE event_id = %d", evs[0].ID),
 		"INSERT INTO pending VALUES (7, 1, 0, 0, false)",
-		fmt.Sprintf("INSERT INTO pending VALUES (%d, %d, 1, 0, false)", d.cb.ID, evs[3].ID),
+		fmt.Sprintf("INSERT INTO pending (callback_no, event_id, attempts, step, manual, due) VALUES (%d, %d, 1, 0, false, 1)", d.cb.ID, evs[3].ID),
 		fmt.Sprintf("DELETE FROM events WHERE id = %d", evs[2].ID),
 		fmt.Sprintf("UPDATE events SET sequence = 1 WHERE id = %d", evs[4].ID),
 		fmt.Sprintf("INSERT INTO attempts VALUES (%d, 99, 1, 1, 'delivered', '')", evs[1].ID),
@@ -391,9 +391,10 @@ func TestOneBadOutcomeFailsAlone(t *testing.T) {
 	var group []*outcome
 	for _, ev := range evs {
 		group = append(group, &outcome{command: newCommand(), detail: []byte{1},
-			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.ID}}}})
+			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.ID}},
+				Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}})
 	}
-	s.recordGroup(group)
+	s.recordGroup(group, false)
 	if group[0].err != nil || group[2].err != nil || callbackd.KindOf(group[1].err) != callbackd.KindInternal {
 		t.Errorf("%v; %v; %v", group[0].err, group[1].err, group[2].err)
 	}

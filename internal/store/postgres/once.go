@@ -48,7 +48,7 @@ func (s *Store) sealAnswer(o *store.Once) (*storedAnswer, error) {
 func tokenOf(o *store.Once) token { return token{o.Key, string(o.Hash)} }
 
 // readAnswers reads the answers that idempotency keys of changes stand for.
-func (g *acceptance) readAnswers(p *pipeline) {
+func (g *acceptGroup) readAnswers(p *pipeline) {
 	var tokens []token
 	var keys []int64
 	var hashes [][]byte
@@ -70,7 +70,7 @@ func (g *acceptance) readAnswers(p *pipeline) {
 }
 
 // changeOnce runs a change unless its idempotency key has an answer.
-func (g *acceptance) changeOnce(in *intake) ([]*callbackd.Event, error) {
+func (g *acceptGroup) changeOnce(in *acceptRequest) ([]*callbackd.Event, error) {
 	o := in.change.once
 	if o == nil {
 		return g.changeSession(in)
@@ -91,7 +91,7 @@ func (g *acceptance) changeOnce(in *intake) ([]*callbackd.Event, error) {
 }
 
 // writeAnswers queues the answers of the changes that the group made.
-func (g *acceptance) writeAnswers(p *pipeline) {
+func (g *acceptGroup) writeAnswers(p *pipeline) {
 	var keys, ats []int64
 	var hashes, digests, sealed [][]byte
 	var statuses []int32

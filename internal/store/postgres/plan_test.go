@@ -66,7 +66,7 @@ func TestNoPlanWalksALargeTable(t *testing.T) {
 	s := open(t, o)
 	defer s.Close()
 	everyCommand(t, s)
-	for _, sql := range []string{selectDoubt, selectStamp, selectCreated, selectRecorded} { // of retries
+	for _, sql := range []string{selectCommitted, selectWriteToken, selectCreated, selectRecorded} { // of retries
 		seen.add(sql)
 	}
 	conn, err := s.hot.Acquire(ctx)
@@ -202,7 +202,7 @@ func everyOnceCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
 	o := store.NewOnce(k.ID, "POST /v1/callbacks", "k", nil, now)
 	o.Show = func(any) (store.Answer, error) { return store.Answer{Status: 200, Body: []byte("{}")}, nil }
 	_, err := s.ChangeCallback(store.WithOnce(t.Context(), o), k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
-		cb.SetPause(callbackd.Pause{})
+		cb.SetPause(callbackd.Pause{At: now})
 		return nil
 	})
 	must(err)

@@ -33,7 +33,7 @@ import (
 
 // Sizes of what is kept in memory, in entries.
 const (
-	maxChain = 1 << 15
+	maxLastSequences = 1 << 15
 )
 
 // Connections of one node: the intake and the record each hold one while
@@ -88,9 +88,9 @@ type Store struct {
 	newestAt time.Time // event, at the start
 	sealer   *seal.Sealer
 	refusals store.Refusals
-	handover func([]callbackd.Delivery)
+	onCommit func([]callbackd.Delivery)
 
-	intakes   chan *intake
+	accepts   chan *acceptRequest
 	outcomes  chan *outcome
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -102,8 +102,8 @@ type Store struct {
 	watching  sync.Once
 
 	// Of the intake's goroutine alone.
-	lastID callbackd.EventID
-	chain  *memo.Cache[sessionID, int64] // the last number of sessions, when this node gave it out
+	lastID        callbackd.EventID
+	lastSequences *memo.Cache[sessionID, int64] // the last number of sessions, when this node gave it out
 
 	hub    store.Hub
 	claims [stripes]chan struct{} // hold one: a reader of a stripe raises its horizon at a time
@@ -124,8 +124,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		refusals: store.Refusals{Hooks: o.Hooks}, patience: cmp.Or(o.patience, patience),
-		intakes: make(chan *intake, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
-		chain: memo.New[sessionID, int64](maxChain),
+		accepts: make(chan *acceptRequest, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
+		lastSequences: memo.New[sessionID, int64](maxLastSequences),
 	}
 	for i := range s.claims {
 		s.claims[i] = make(chan struct{}, 1)
@@ -134,8 +134,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := s.open(ctx, o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
-	s.work.Go(s.takeIn)
-	s.work.Go(s.recordAll)
+	s.work.Go(s.acceptLoop)
+	s.work.Go(s.recordLoop)
 	return s, nil
 }
 
@@ -342,7 +342,7 @@ func (s *Store) closed() error {
 func (s *Store) Newest() time.Time { return s.newestAt }
 
 // OnCommit is part of [store.Queue].
-func (s *Store) OnCommit(f func([]callbackd.Delivery)) { s.handover = f }
+func (s *Store) OnCommit(f func([]callbackd.Delivery)) { s.onCommit = f }
 
 // Ready is part of [store.Store].
 func (s *Store) Ready(ctx context.Context) error {

@@ -20,17 +20,17 @@ type eventRow struct {
 	typ               int16
 	session           string
 	test              bool
-	owed              []byte
-	said              *int64 // what the clock said
+	targets           []byte
+	clockTime         *int64 // what the clock said
 }
 
 func (r *eventRow) into(more ...any) []any {
-	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.owed, &r.said}, more...)
+	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.targets, &r.clockTime}, more...)
 }
 
 func (r *eventRow) event(data []byte) *callbackd.Event {
 	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyID(r.key), Type: codec.Type(int64(r.typ)),
-		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Owed(r.owed), ClockTime: fromNullMillis(r.said), Data: data}
+		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), Data: data}
 }
 
 // loadEvents reads events by id.
@@ -130,19 +130,19 @@ func (s *Store) deliveries(ctx context.Context, cb callbackd.CallbackID, sql str
 // The statements of the queue: each finds its rows by an index that has them
 // in the order asked for, cuts them there, and then looks up their events.
 const (
-	withOwed = `WITH RECURSIVE b (no) AS (
+	withBacklogs = `WITH RECURSIVE b (no) AS (
 			(SELECT callback_no FROM pending ORDER BY callback_no LIMIT 1)
 			UNION ALL
 			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)`
-	selectBacklogs = withOwed + `
+	selectBacklogs = withBacklogs + `
 		SELECT no FROM b WHERE no IS NOT NULL LIMIT $1`
 	selectFirstAttempts = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
 			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY p.event_id ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $4 THEN e.data END
 		FROM (SELECT * FROM pending WHERE callback_no = $1 AND event_id > $2 AND due IS NULL ORDER BY event_id LIMIT $3) p` + pendingEvent + ` ORDER BY p.event_id`
 	selectDueRetries = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND due IS NOT NULL AND replay = 0 ORDER BY due LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
 	selectDueReplays = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND replay <> 0 ORDER BY due, event_id LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
-	selectHolding    = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
-	selectPicked     = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
+	selectBlocked    = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
+	selectByID       = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
 			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY o.i ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $3 THEN e.data END
 		FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (callback_no, event_id, i)
 		CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id AND due IS NULL LIMIT 1) p` + pendingEvent + ` ORDER BY o.i`
@@ -205,7 +205,7 @@ func (s *Store) withEvents(ctx context.Context, sql string, args ...any) (ds []c
 			var r pendingRow
 			var ev eventRow
 			var data []byte
-			if err := row.Scan(r.into(&ev.key, &ev.typ, &ev.owed, &data)...); err != nil {
+			if err := row.Scan(r.into(&ev.key, &ev.typ, &ev.targets, &data)...); err != nil {
 				return err
 			}
 			d := r.delivery()
@@ -237,7 +237,7 @@ func (s *Store) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.
 
 // Blocked is part of [store.Queue].
 func (s *Store) Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error) {
-	return s.deliveries(ctx, cb, selectHolding, millis(now), limit)
+	return s.deliveries(ctx, cb, selectBlocked, millis(now), limit)
 }
 
 // Lanes is part of [store.Queue].
@@ -262,7 +262,7 @@ func (s *Store) FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryI
 	for i, id := range ids {
 		callbacks[i], events[i] = int64(id.Callback), int64(id.Event)
 	}
-	return s.withEvents(ctx, selectPicked, callbacks, events, store.MaxEventDataPerRead)
+	return s.withEvents(ctx, selectByID, callbacks, events, store.MaxEventDataPerRead)
 }
 
 // makeDueNext looks at the next pending rows of a callback. One that is being

@@ -18,8 +18,9 @@ type outcome struct {
 	command
 	callbackd.Outcome
 	detail []byte
-	stored bool // within the try under way
-	paused bool // as well
+	stored bool // by the present try
+	raced  bool // another transaction changed the delivery during the present try
+	paused bool // the outcome also paused its callback
 }
 
 // end makes it the outcome of a callback that has ended.
@@ -28,37 +29,43 @@ func (o *outcome) end() {
 	o.detail = codec.AppendAttempt(nil, &o.Attempt)
 }
 
-// The statements of the record: an outcome of what is not pending leaves
-// nothing. Joined to the queue in a DELETE the rows would be found by whatever
-// order PostgreSQL takes for cheap: for a table that was empty when it was last
-// counted that is all of the queue for each outcome. A LATERAL subquery with a
-// LIMIT or a lock cannot be turned around, and a row is then reached by its
-// place. Another transaction may have moved or taken a row between the two:
-// then an attempt has no number, and the group fails on it and starts over.
+// The statements of the record. An outcome of a delivery that is not pending
+// writes nothing and returns no row.
+//
+// The deliveries are found through LATERAL subqueries with a LIMIT or a lock,
+// which PostgreSQL cannot turn around: each row of the arrays is looked up by
+// the primary key. A DELETE that joined the arrays with the queue would be
+// planned from the statistics, and a table that was counted empty would be
+// read from end to end for each outcome.
+//
+// Each statement returns the deliveries that it found, and whether it recorded
+// them. recordEnded does not record a delivery that another transaction changed
+// between the lookup and the DELETE: it returns false for it, and the caller
+// tries it again.
 const (
 	lockOutcomes = `SELECT count(*) FROM (SELECT 1 FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id)
 		CROSS JOIN LATERAL (SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id FOR UPDATE) p) locked`
-	outcomes        = `WITH found AS MATERIALIZED (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::bigint[]`
-	waitingOutcomes = ` CROSS JOIN LATERAL (SELECT ctid AS place, attempts + 1 AS n, replay FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id `
+	outcomeRows = `(SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::bigint[]`
+	pendingRows = ` CROSS JOIN LATERAL (SELECT ctid AS place, attempts + 1 AS n, replay FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id `
 
-	recordEnded = outcomes + `) AS o (callback_no, event_id, version, state, detail, error)` + waitingOutcomes + `LIMIT 1) p),
-		gone AS (DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM found)) RETURNING ctid AS place),
-		ended AS (UPDATE replays r SET delivered = r.delivered + c.delivered, failed = r.failed + c.failed, canceled = r.canceled + c.canceled FROM (
+	recordEnded = `WITH found AS MATERIALIZED ` + outcomeRows + `) AS o (callback_no, event_id, version, state, detail, error)` + pendingRows + `LIMIT 1) p),
+		deleted AS (DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM found)) RETURNING ctid AS place),
+		recorded AS MATERIALIZED (SELECT * FROM found WHERE place IN (SELECT place FROM deleted)),
+		replayed AS (UPDATE replays r SET delivered = r.delivered + c.delivered, failed = r.failed + c.failed, canceled = r.canceled + c.canceled FROM (
 			SELECT replay, count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state = 'failed') AS failed,
-				count(*) FILTER (WHERE state = 'canceled') AS canceled FROM found WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay),
+				count(*) FILTER (WHERE state = 'canceled') AS canceled FROM recorded WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay),
 		` + keepLastErrors + `,
-		` + dropLastErrors + `
-		INSERT INTO attempts (event_id, callback_no, n, version, state, detail)
-		SELECT event_id, callback_no, CASE WHEN (SELECT array_agg(place ORDER BY place) FROM gone) = (SELECT array_agg(place ORDER BY place) FROM found) THEN n END, version, state, detail
-		FROM found RETURNING event_id, callback_no`
-	recordWaiting = outcomes + `, $7::integer[], $8::bigint[], $9::bigint[], $10::bigint[]) AS o (callback_no, event_id, version, state, detail, error, step, first_failed_at, due, holds_until)` + waitingOutcomes + `FOR UPDATE) p),
+		` + dropLastErrors + `,
+		kept AS (INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM recorded)
+		SELECT event_id, callback_no, place IN (SELECT place FROM deleted) FROM found`
+	recordWaiting = `WITH recorded AS MATERIALIZED ` + outcomeRows + `, $7::integer[], $8::bigint[], $9::bigint[], $10::bigint[]) AS o (callback_no, event_id, version, state, detail, error, step, first_failed_at, due, holds_until)` + pendingRows + `FOR UPDATE) p),
 		moved AS (INSERT INTO pending AS p (callback_no, event_id, attempts, step, manual, first_failed_at, due, holds_until)
-			SELECT callback_no, event_id, n, step, false, first_failed_at, nullif(due, 0), nullif(holds_until, 0) FROM found
+			SELECT callback_no, event_id, n, step, false, first_failed_at, nullif(due, 0), nullif(holds_until, 0) FROM recorded
 			ON CONFLICT (callback_no, event_id) DO UPDATE SET attempts = excluded.attempts, step = excluded.step,
 				first_failed_at = excluded.first_failed_at, due = excluded.due, holds_until = excluded.holds_until),
 		` + keepLastErrors + `
-		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM found RETURNING event_id, callback_no`
-	selectRecorded = `SELECT o.event_id, o.callback_no FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS o (callback_no, event_id, detail)
+		INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM recorded RETURNING event_id, callback_no, true`
+	selectRecorded = `SELECT o.event_id, o.callback_no, true FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS o (callback_no, event_id, detail)
 		CROSS JOIN LATERAL (SELECT 1 FROM attempts a WHERE a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.detail = o.detail LIMIT 1 FOR KEY SHARE) a`
 )
 
@@ -79,23 +86,12 @@ func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Reco
 	return callbackd.Recorded{State: out.Attempt.State, Paused: out.paused}, nil
 }
 
-// recordAll is the goroutine of the record.
-func (s *Store) recordAll() {
+// recordLoop commits outcomes, one group after the other.
+func (s *Store) recordLoop() {
 	commitGroups(s.closing, s.outcomes, func(o *outcome) int { return len(o.detail) }, func(group []*outcome) {
 		for len(group) > 0 {
-			// A statement touches a row once: a delivery's second outcome in
-			// one group has to wait for its first.
-			seen := make(map[callbackd.DeliveryID]bool, len(group))
-			var now, later []*outcome
-			for _, o := range group {
-				if id := o.Delivery.ID; seen[id] {
-					later = append(later, o)
-				} else {
-					seen[id] = true
-					now = append(now, o)
-				}
-			}
-			s.recordGroup(now)
+			now, later := splitRepeats(group)
+			s.recordGroup(now, false)
 			for _, o := range now {
 				close(o.done)
 			}
@@ -104,29 +100,73 @@ func (s *Store) recordAll() {
 	})
 }
 
-// recordGroup commits outcomes of different deliveries together.
-func (s *Store) recordGroup(group []*outcome) { s.recordOrSplit(group, false) }
-
-// recordOrSplit is recordGroup; doubtful tells that a commit of the outcomes
-// was not answered.
-func (s *Store) recordOrSplit(group []*outcome, doubtful bool) {
-	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
-		committing, err := s.tryRecord(ctx, group, doubtful)
-		doubtful = doubtful || err != nil && committing && judge(err, true) == unknown
-		return committing, err
-	})
-	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal && len(group) > 1 {
-		for _, o := range group {
-			s.recordOrSplit([]*outcome{o}, doubtful)
+// splitRepeats divides a group: a statement changes a row once, so the second
+// outcome of a delivery waits for the first.
+func splitRepeats(group []*outcome) (now, later []*outcome) {
+	seen := make(map[callbackd.DeliveryID]bool, len(group))
+	for _, o := range group {
+		id := o.Delivery.ID
+		if seen[id] {
+			later = append(later, o)
+			continue
 		}
+		seen[id] = true
+		now = append(now, o)
+	}
+	return now, later
+}
+
+// recordGroup commits outcomes of different deliveries together. When the
+// database refuses the group, each outcome is tried alone. unconfirmed tells
+// that a commit of the outcomes was sent and not answered.
+func (s *Store) recordGroup(group []*outcome, unconfirmed bool) {
+	left := group
+	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
+		committing, err := s.tryRecord(ctx, left, unconfirmed)
+		if err != nil {
+			unconfirmed = unconfirmed || committing && judge(err, true) == unknown
+			return committing, err
+		}
+		left = raced(left)
+		if len(left) > 0 {
+			return false, errLostRace
+		}
+		return committing, nil
+	})
+	done := slices.DeleteFunc(slices.Clone(group), func(o *outcome) bool { return slices.Contains(left, o) })
+	s.publishRecorded(done)
+	if err == nil {
+		return
+	}
+	if callbackd.KindOf(err) == callbackd.KindInternal && len(left) > 1 {
+		for _, o := range left {
+			s.recordGroup([]*outcome{o}, unconfirmed)
+		}
+		return
+	}
+	for _, o := range left {
+		o.err = err
+	}
+	s.refusals.Refuse(len(left), err)
+}
+
+func raced(group []*outcome) (out []*outcome) {
+	for _, o := range group {
+		if o.raced {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// publishRecorded ends the outcomes of a group that was committed.
+func (s *Store) publishRecorded(group []*outcome) {
+	if len(group) == 0 {
 		return
 	}
 	changed := false
 	for _, o := range group {
-		switch {
-		case err != nil:
-			o.err = err
-		case !o.stored:
+		if !o.stored {
 			o.err = s.recordCanceled(o)
 		}
 		changed = changed || !o.Change.None()
@@ -136,23 +176,19 @@ func (s *Store) recordOrSplit(group []*outcome, doubtful bool) {
 			s.DropCallbacks(o.Delivery.ID.Callback)
 		}
 	}
-	if err == nil {
-		s.refusals.Committed(len(group), true)
-	} else {
-		s.refusals.Refuse(len(group), err)
-	}
+	s.refusals.Committed(len(group), true)
 }
 
-// tryRecord is one try: a single round trip and transaction, and one more each
-// when a callback changed too and when the commit of a try before was
-// not answered.
-func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) (committing bool, err error) {
+// tryRecord is one try: a transaction in a single round trip. It takes one
+// round trip more when a callback changes too, and one more when the commit of
+// an earlier try was not answered.
+func (s *Store) tryRecord(ctx context.Context, group []*outcome, unconfirmed bool) (committing bool, err error) {
 	defer resetWhenLate(ctx, s.hot)
 	conn, err := s.hot.Acquire(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer giveBack(ctx, conn)
+	defer returnConn(ctx, conn)
 	// All nodes lock in one order.
 	slices.SortFunc(group, func(a, b *outcome) int {
 		return cmp.Or(cmp.Compare(a.Delivery.ID.Callback, b.Delivery.ID.Callback), cmp.Compare(a.Delivery.ID.Event, b.Delivery.ID.Event))
@@ -160,27 +196,26 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 	byID := make(map[callbackd.DeliveryID]*outcome, len(group))
 	changes := false
 	for _, o := range group {
-		o.stored, o.paused = false, false
+		o.stored, o.raced, o.paused = false, false, false
 		byID[o.Delivery.ID] = o
 		changes = changes || !o.Change.None()
 	}
 	row := func(row pgx.CollectableRow) error {
 		var event, callback int64
-		err := row.Scan(&event, &callback)
+		var stored bool
+		err := row.Scan(&event, &callback, &stored)
 		if o := byID[callbackd.DeliveryID{Event: callbackd.EventID(event), Callback: callbackd.CallbackID(callback)}]; err == nil && o != nil {
-			o.stored = true
+			o.stored, o.raced = stored, !stored
 		}
 		return err
 	}
 	var p pipeline
-	if doubtful || changes {
+	if unconfirmed || changes {
 		p.add("BEGIN", nil)
 	}
-	if no := s.node.Load(); no != 0 {
-		addFence(&p, callbackd.NodeID(no))
-	}
+	s.fence(&p)
 	left := group
-	if doubtful { // what is stored already must not be stored again
+	if unconfirmed { // what is stored already must not be stored again
 		addLocks(&p, group)
 		addRecorded(&p, group, row)
 		if err := p.run(ctx, conn.Conn()); err != nil {
@@ -197,28 +232,31 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, doubtful bool) 
 		p = pipeline{}
 		addChanges(&p, group)
 	}
-	if doubtful || changes {
+	if unconfirmed || changes {
 		p.add("COMMIT", nil)
 	}
 	return true, p.run(ctx, conn.Conn())
 }
 
-// rows are the arrays that both kinds of outcome have.
-type rows struct {
+// outcomeColumns are the arrays that both kinds of outcome have.
+type outcomeColumns struct {
 	callbacks, events, versions []int64
 	states                      []string
 	details                     [][]byte
 	errors                      []int64
 }
 
-func (r *rows) add(o *outcome) {
-	r.callbacks, r.events = append(r.callbacks, int64(o.Delivery.ID.Callback)), append(r.events, int64(o.Delivery.ID.Event))
-	r.versions, r.states, r.details = append(r.versions, o.Attempt.Version), append(r.states, string(o.Attempt.State)), append(r.details, o.detail)
+func (r *outcomeColumns) add(o *outcome) {
+	r.callbacks = append(r.callbacks, int64(o.Delivery.ID.Callback))
+	r.events = append(r.events, int64(o.Delivery.ID.Event))
+	r.versions = append(r.versions, o.Attempt.Version)
+	r.states = append(r.states, string(o.Attempt.State))
+	r.details = append(r.details, o.detail)
 	r.errors = append(r.errors, lastErrorNumber(&o.Attempt, o.Attempt.State))
 }
 
-// addLocks locks the group's deliveries, and so waits for a commit of them
-// that is under way.
+// addLocks locks the group's deliveries: it waits for a commit of them that is
+// under way.
 func addLocks(p *pipeline, group []*outcome) {
 	callbacks, events := make([]int64, len(group)), make([]int64, len(group))
 	for i, o := range group {
@@ -228,7 +266,7 @@ func addLocks(p *pipeline, group []*outcome) {
 }
 
 func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) error) {
-	var ended, waiting rows
+	var ended, waiting outcomeColumns
 	var steps []int32
 	var firsts, dues, holds []int64
 	for _, o := range group {
@@ -237,12 +275,10 @@ func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 			continue
 		}
 		waiting.add(o)
-		first := o.Delivery.FirstFailedAt
-		if first.IsZero() {
-			first = o.Attempt.StartedAt.Add(o.Attempt.Timings.Total)
-		}
-		steps, firsts = append(steps, int32(o.Attempt.Step)), append(firsts, notEarlier(first))
-		dues, holds = append(dues, notEarlier(o.Attempt.Due)), append(holds, notEarlier(o.Attempt.HoldsUntil))
+		steps = append(steps, int32(o.Attempt.Step))
+		firsts = append(firsts, notEarlier(o.FirstFailedAt()))
+		dues = append(dues, notEarlier(o.Attempt.Due))
+		holds = append(holds, notEarlier(o.Attempt.HoldsUntil))
 	}
 	if r := &ended; len(r.events) > 0 {
 		p.add(recordEnded, row, r.callbacks, r.events, r.versions, r.states, r.details, r.errors)
@@ -252,20 +288,20 @@ func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 	}
 }
 
-// addRecorded finds what a commit that was not answered had stored: the same
-// attempt to the byte. A record that is under way keeps its rows locked, so
-// that addLocks has waited for it. The attempts are locked, so that the commit
-// is one that waits for the standbys, which may not have them yet.
+// addRecorded finds what a commit that was not answered has stored: an attempt
+// that is the same to the byte. addLocks has waited for a commit under way. The
+// attempts are locked, because only a commit that locks or writes rows waits
+// for the standbys, and those may not have the attempts yet.
 func addRecorded(p *pipeline, group []*outcome, row func(pgx.CollectableRow) error) {
-	var r rows
+	var r outcomeColumns
 	for _, o := range group {
 		r.add(o)
 	}
 	p.add(selectRecorded, row, r.callbacks, r.events, r.details)
 }
 
-// addChanges queues what the outcomes that were stored change of their
-// callbacks, unless those have another version by now.
+// addChanges queues what the stored outcomes change of their callbacks. A
+// callback that has another version by now stays as it is.
 func addChanges(p *pipeline, group []*outcome) {
 	p.add(nextRevision, nil)
 	for _, o := range group {
@@ -284,12 +320,13 @@ func addChanges(p *pipeline, group []*outcome) {
 		}
 		if c.Pause != callbackd.NotPaused {
 			p.add("UPDATE callbacks SET pause_reason = $3, paused_at = $4, revision = "+thisRevision+" WHERE no = $1 AND version = $2 AND pause_reason = '' RETURNING no",
-				func(pgx.CollectableRow) error { o.paused = true; return nil }, no, c.Version, string(c.Pause), millis(o.Attempt.StartedAt.Add(o.Attempt.Timings.Total)))
+				func(pgx.CollectableRow) error { o.paused = true; return nil }, no, c.Version, string(c.Pause), millis(o.Attempt.EndedAt()))
 		}
 	}
 }
 
-// The statements for an outcome of what was canceled during the attempt.
+// The statements for an outcome of a delivery that was canceled during the
+// attempt.
 const (
 	takeCanceled  = "DELETE FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0 RETURNING n, detail"
 	putAttempt    = "INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES ($1, $2, $3, $4, $5, $6)"
@@ -299,26 +336,25 @@ const (
 		delivered = delivered + CASE WHEN $2 = 'delivered' THEN 1 ELSE 0 END, failed = failed + CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END WHERE id = $1`
 )
 
-// recordCanceled puts an outcome in the place of the cancellation of its
-// delivery, which was written during the attempt, and takes back what was
-// counted of it. Without one it is a Conflict.
+// recordCanceled replaces the cancellation of a delivery, which was written
+// during the attempt, by the outcome, and takes back what was counted of it.
+// Without a cancellation it is a Conflict.
 func (s *Store) recordCanceled(o *outcome) error {
 	o.end()
-	id, again := o.Delivery.ID, false
+	id, tries := o.Delivery.ID, 0
 	err := s.change(context.Background(), true, func(ctx context.Context, tx pgx.Tx) error {
-		repeated := again
-		again = true
-		if no := s.node.Load(); no != 0 {
-			if err := fence(ctx, tx, callbackd.NodeID(no)); err != nil {
-				return err
-			}
+		tries++
+		var fence pipeline
+		s.fence(&fence)
+		if err := fence.run(ctx, tx.Conn()); err != nil {
+			return err
 		}
 		var n int32
 		var detail []byte
 		err := tx.QueryRow(ctx, takeCanceled, int64(id.Event), int64(id.Callback)).Scan(&n, &detail)
 		if err == pgx.ErrNoRows {
-			if repeated {
-				return s.knownOutcome(ctx, tx, o)
+			if tries > 1 {
+				return s.isRecorded(ctx, tx, o)
 			}
 			return notPending(id)
 		}
@@ -352,9 +388,9 @@ func (s *Store) recordCanceled(o *outcome) error {
 	return err
 }
 
-// knownOutcome tells, as a Conflict or none, whether a commit that was not
-// answered had stored the outcome.
-func (s *Store) knownOutcome(ctx context.Context, tx pgx.Tx, o *outcome) error {
+// isRecorded returns nil when a commit that was not answered has stored the
+// outcome, and a Conflict otherwise.
+func (s *Store) isRecorded(ctx context.Context, tx pgx.Tx, o *outcome) error {
 	rows, err := tx.Query(ctx, selectRecorded, []int64{int64(o.Delivery.ID.Callback)}, []int64{int64(o.Delivery.ID.Event)}, [][]byte{o.detail})
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ func (d seam) Snapshot(ctx context.Context, f func(core.Tx) error) error {
 	if err != nil {
 		return answer(err, again)
 	}
-	defer giveBack(context.WithoutCancel(ctx), conn)
+	defer returnConn(context.WithoutCancel(ctx), conn)
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if err := readLong(ctx, tx); err != nil {
 			return err

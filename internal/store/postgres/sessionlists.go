@@ -44,7 +44,7 @@ func listSessions(ctx context.Context, conn *pgx.Conn, q store.SessionQuery) (pa
 		sql := selectByVIN
 		if q.VIN == "" {
 			sql, name = selectBySessionKey, q.SessionKey
-			if textIsKept(q.SessionKey) != nil {
+			if checkText(q.SessionKey) != nil {
 				return page, nil
 			}
 		}
@@ -112,7 +112,7 @@ func (r withLast) Scan(dest ...any) error { return r.CollectableRow.Scan(append(
 
 // SessionEvents is part of [store.Sessions].
 func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (out []store.SessionEvent, err error) {
-	if textIsKept(q.Session) != nil {
+	if checkText(q.Session) != nil {
 		return nil, nil
 	}
 	if q.Before == 0 {
@@ -140,7 +140,7 @@ func (s *Store) LatestEvents(ctx context.Context, sessions []store.SessionID, n 
 	var keys []int64
 	var names []string
 	for i, id := range sessions {
-		if textIsKept(id.SessionKey) == nil && !slices.Contains(sessions[:i], id) {
+		if checkText(id.SessionKey) == nil && !slices.Contains(sessions[:i], id) {
 			keys, names = append(keys, int64(id.Key)), append(names, id.SessionKey)
 		}
 	}

@@ -29,20 +29,20 @@ type change struct {
 // intake: what a change fires is accepted with everything else, and the
 // session's row is locked like the sequence of its events.
 func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionKey string, at time.Time, f func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
-	if textIsKept(sessionKey) != nil {
+	if checkText(sessionKey) != nil {
 		return nil, nil, core.NoSession(sessionKey)
 	}
-	in := &intake{command: newCommand(), batch: store.Batch{Key: key, At: at}, change: &change{session: sessionKey, at: at, f: f, once: store.OnceOf(ctx)}}
-	if err := submit(ctx, s, s.intakes, in, &in.command); err != nil {
+	in := &acceptRequest{command: newCommand(), batch: store.Batch{Key: key, At: at}, change: &change{session: sessionKey, at: at, f: f, once: store.OnceOf(ctx)}}
+	if err := submit(ctx, s, s.accepts, in, &in.command); err != nil {
 		return nil, nil, err
 	}
 	return in.change.out, in.out, nil
 }
 
-// keptSession is a session as a group has left it so far.
-type keptSession struct {
+// loadedSession is a session as a group has left it so far.
+type loadedSession struct {
 	no            int64
-	stamp         int64              // as it was read
+	writeToken    int64              // as it was read
 	before, after *callbackd.Session // before is what is stored, nil when the group creates it; after is nil when it was removed
 	notes         []callbackd.Note
 	firstNote     int
@@ -50,64 +50,64 @@ type keptSession struct {
 }
 
 const (
-	lockKept = `SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, s.results, s.document, s.stamp
+	lockChangedSessions = `SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, s.results, s.document, s.stamp
 		FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
 		CROSS JOIN LATERAL (SELECT * FROM sessions WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
-	selectStamp    = "SELECT coalesce((SELECT stamp FROM sessions WHERE no = $1), 0)"
-	selectCreated  = "SELECT 1 FROM sessions WHERE key_no = $1 AND session = $2 AND stamp = $3"
-	updateDocument = "UPDATE sessions SET document = $2, stamp = $3 WHERE no = $1"
-	updateSession  = "UPDATE sessions SET document = $2, stamp = $3, status = $4, ended_at = $5, due = $6, search = $7, reference = $8, results = $9 WHERE no = $1"
-	insertNotes    = `INSERT INTO session_notes (session_no, n, title, description, inserted_by, inserted_at)
+	selectWriteToken = "SELECT coalesce((SELECT stamp FROM sessions WHERE no = $1), 0)"
+	selectCreated    = "SELECT 1 FROM sessions WHERE key_no = $1 AND session = $2 AND stamp = $3"
+	updateDocument   = "UPDATE sessions SET document = $2, stamp = $3 WHERE no = $1"
+	updateSession    = "UPDATE sessions SET document = $2, stamp = $3, status = $4, ended_at = $5, due = $6, search = $7, reference = $8, results = $9 WHERE no = $1"
+	insertNotes      = `INSERT INTO session_notes (session_no, n, title, description, inserted_by, inserted_at)
 		SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bigint[])`
-	dropNotes = "DELETE FROM session_notes WHERE session_no = ANY ($1::bigint[])"
-	dropKept  = "DELETE FROM sessions WHERE no = ANY ($1::bigint[])"
+	dropNotes      = "DELETE FROM session_notes WHERE session_no = ANY ($1::bigint[])"
+	deleteSessions = "DELETE FROM sessions WHERE no = ANY ($1::bigint[])"
 
-	insertKept = `INSERT INTO sessions (key_no, session, status, created_at, ended_at, due, search, reference, results, document, stamp)
+	insertSession = `INSERT INTO sessions (key_no, session, status, created_at, ended_at, due, search, reference, results, document, stamp)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
 )
 
-func scanSession(row pgx.CollectableRow) (*keptSession, error) {
+func scanSession(row pgx.CollectableRow) (*loadedSession, error) {
 	w, err := core.ScanSession(seamRow{row})
 	if err != nil {
 		return nil, err
 	}
-	return &keptSession{no: w.No, before: w.Stored, after: w.Current}, nil
+	return &loadedSession{no: w.No, before: w.Stored, after: w.Current}, nil
 }
 
-// readKept locks and reads the sessions that the group changes.
-func (g *acceptance) readKept(p *pipeline) {
+// loadSessions locks and reads the sessions that the group changes.
+func (g *acceptGroup) loadSessions(p *pipeline) {
 	var keys []int64
 	var sessions []string
 	for _, id := range g.sortedSessions() {
-		if _, changes := g.kept[id]; changes {
+		if _, changes := g.loaded[id]; changes {
 			keys, sessions = append(keys, int64(id.key)), append(sessions, id.session)
 		}
 	}
 	if len(keys) == 0 {
 		return
 	}
-	p.add(lockKept, func(row pgx.CollectableRow) error {
+	p.add(lockChangedSessions, func(row pgx.CollectableRow) error {
 		var stamp int64
 		k, err := scanSession(withLast{row, &stamp})
 		if err == nil {
-			k.stamp = stamp
-			g.kept[sessionID{k.before.Key, k.before.SessionKey}] = k
+			k.writeToken = stamp
+			g.loaded[sessionID{k.before.Key, k.before.SessionKey}] = k
 		}
 		return err
 	}, keys, sessions)
 }
 
 // changeSession runs one change on what the ones before it left.
-func (g *acceptance) changeSession(in *intake) ([]*callbackd.Event, error) {
+func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, error) {
 	c, id := in.change, sessionID{in.batch.Key, in.change.session}
-	k := g.kept[id]
+	k := g.loaded[id]
 	if c.create != nil {
 		if k != nil {
 			return nil, core.SessionExists(c.session)
 		}
 		events, err := g.batch(&in.batch)
 		if err == nil {
-			g.kept[id] = &keptSession{after: c.create, changed: true}
+			g.loaded[id] = &loadedSession{after: c.create, changed: true}
 		}
 		return events, err
 	}
@@ -143,19 +143,19 @@ func (g *acceptance) changeSession(in *intake) ([]*callbackd.Event, error) {
 	return events, nil
 }
 
-// writeKept queues what became of the sessions. Most changes are of the
+// writeSessions queues the changes of the sessions. Most changes are of the
 // document alone, and then no index is touched. A session that was changed
 // carries the group's stamp, by which a commit that was not answered is known.
-func (g *acceptance) writeKept(p *pipeline) {
+func (g *acceptGroup) writeSessions(p *pipeline) {
 	var removed []int64
 	var notes noteRows
 	for _, id := range g.sortedSessions() {
-		k := g.kept[id]
+		k := g.loaded[id]
 		switch {
 		case k == nil || !k.changed:
 			continue
 		case k.before == nil:
-			p.add(insertKept, nil, keptRow(k.after, g.stamp)...)
+			p.add(insertSession, nil, sessionRow(k.after, g.writeToken)...)
 			continue
 		case k.after == nil:
 			removed = append(removed, k.no)
@@ -163,9 +163,9 @@ func (g *acceptance) writeKept(p *pipeline) {
 		}
 		old, now, document := k.before, k.after, store.EncodeSession(k.after)
 		if core.OnlyDocumentChanged(old, now) {
-			p.add(updateDocument, nil, k.no, document, g.stamp)
+			p.add(updateDocument, nil, k.no, document, g.writeToken)
 		} else {
-			p.add(updateSession, nil, k.no, document, g.stamp, string(now.Status), nullMillis(now.EndedAt), nullMillis(now.Due()), []byte(store.SessionText(now)), now.Reference, now.Results)
+			p.add(updateSession, nil, k.no, document, g.writeToken, string(now.Status), nullMillis(now.EndedAt), nullMillis(now.Due()), []byte(store.SessionText(now)), now.Reference, now.Results)
 		}
 		for i, n := range k.notes {
 			notes.add(k.no, k.firstNote+i, &n)
@@ -174,23 +174,23 @@ func (g *acceptance) writeKept(p *pipeline) {
 	notes.insert(p)
 	if len(removed) > 0 {
 		p.add(dropNotes, nil, removed)
-		p.add(dropKept, nil, removed)
+		p.add(deleteSessions, nil, removed)
 	}
 }
 
-// findOut queues the question whether a try whose commit was not answered was
+// findCommitted queues the question whether a try whose commit was not answered was
 // committed: an event of it tells, or else the stamp of a session. What holds
 // the locks of a commit under way keeps what comes before it in the pipeline,
 // or the insert of a new session, waiting: what is not here is not to be.
-func (g *acceptance) findOut(p *pipeline, try *acceptance) {
+func (g *acceptGroup) findCommitted(p *pipeline, try *acceptGroup) {
 	if len(try.events) > 0 {
 		ev := try.events[0]
-		p.add(selectDoubt, func(pgx.CollectableRow) error { g.made = try; return nil }, int64(ev.ID), int64(ev.Key), ev.Session, ev.Sequence)
+		p.add(selectCommitted, func(pgx.CollectableRow) error { g.committed = try; return nil }, int64(ev.ID), int64(ev.Key), ev.Session, ev.Sequence)
 		return
 	}
-	var kept *keptSession
+	var kept *loadedSession
 	changed := 0
-	for _, k := range try.kept {
+	for _, k := range try.loaded {
 		if k != nil && k.changed {
 			changed++
 			if kept == nil || kept.after == nil {
@@ -201,21 +201,22 @@ func (g *acceptance) findOut(p *pipeline, try *acceptance) {
 	if kept == nil {
 		return
 	}
-	p.add(selectStamp, func(row pgx.CollectableRow) error {
+	p.add(selectWriteToken, func(row pgx.CollectableRow) error {
 		var stamp int64
 		err := row.Scan(&stamp)
 		switch {
-		case stamp == try.stamp, stamp == 0 && kept.after == nil && changed == 1:
-			g.made = try
-		case stamp != kept.stamp: // somebody has changed it since, on top of that try or without it
-			g.unsure = true
+		case stamp == try.writeToken, stamp == 0 && kept.after == nil && changed == 1:
+			g.committed = try
+		case stamp != kept.writeToken: // somebody has changed it since, on top of that try or without it
+			g.unresolvable = true
 		}
 		return err
 	}, kept.no)
 }
 
-// newStamp is never 0, which stands for no session.
-func newStamp() int64 { return 1 + rand.Int64N(math.MaxInt64) }
+// newWriteToken returns a random token. It is never 0, which stands for no
+// session.
+func newWriteToken() int64 { return 1 + rand.Int64N(math.MaxInt64) }
 
 // noteRows are the arrays of insertNotes.
 type noteRows struct {
@@ -235,8 +236,8 @@ func (r *noteRows) insert(p *pipeline) {
 	}
 }
 
-// keptRow is the values of insertKept.
-func keptRow(s *callbackd.Session, stamp int64) []any {
+// sessionRow returns the values of insertSession.
+func sessionRow(s *callbackd.Session, stamp int64) []any {
 	return []any{int64(s.Key), s.SessionKey, string(s.Status), millis(s.CreatedAt), nullMillis(s.EndedAt), nullMillis(s.Due()),
 		[]byte(store.SessionText(s)), s.Reference, s.Results, store.EncodeSession(s), stamp}
 }
@@ -244,7 +245,7 @@ func keptRow(s *callbackd.Session, stamp int64) []any {
 // CreateSession is part of [store.Sessions]. One that fires events joins the
 // groups of the intake, as a change does.
 func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, fired ...store.NewEvent) error {
-	if err := textIsKept(session.SessionKey); err != nil {
+	if err := checkText(session.SessionKey); err != nil {
 		return err
 	}
 	store.Made(ctx, store.Changed{Session: session})
@@ -254,10 +255,10 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 		for i := range b.Events {
 			b.Events[i].Session = stored.SessionKey
 		}
-		in := &intake{command: newCommand(), batch: b, change: &change{session: stored.SessionKey, create: &stored, once: store.OnceOf(ctx)}}
-		return submit(ctx, s, s.intakes, in, &in.command)
+		in := &acceptRequest{command: newCommand(), batch: b, change: &change{session: stored.SessionKey, create: &stored, once: store.OnceOf(ctx)}}
+		return submit(ctx, s, s.accepts, in, &in.command)
 	}
-	stamp, again := newStamp(), false
+	stamp, again := newWriteToken(), false
 	return s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		if again { // the commit before may not have been answered
 			var made int
@@ -266,7 +267,7 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 			}
 		}
 		again = true
-		_, err := tx.Exec(ctx, insertKept, keptRow(&stored, stamp)...)
+		_, err := tx.Exec(ctx, insertSession, sessionRow(&stored, stamp)...)
 		if violates(err) == "sessions_by_key" {
 			return core.SessionExists(stored.SessionKey)
 		}

@@ -27,7 +27,8 @@ var _ transfer.Target = (*Target)(nil)
 
 var errMoving = callbackd.Errorf(callbackd.KindConflict, "a move into this database has begun and has not ended: run the same `callbackd move` again and it goes on where it was, or drop the database and begin anew")
 
-// moving is the mark of the move that is under way; empty when there is none.
+// moving returns the mark of the move that is under way; empty when there is
+// none.
 func moving(ctx context.Context, tx pgx.Tx) (mark string, err error) {
 	var there bool
 	if err := tx.QueryRow(ctx, "SELECT to_regclass('moving') IS NOT NULL").Scan(&there); err != nil || !there {
@@ -133,8 +134,8 @@ func begin(ctx context.Context, tx pgx.Tx, keyset string, from transfer.Origin) 
 // Close ends the connection.
 func (t *Target) Close() error { return t.conn.Close(context.Background()) }
 
-// Finish lets nodes start: new rows get higher numbers than those that are
-// there.
+// Finish lets nodes start: it sets the generators of numbers above the numbers in
+// use, and removes the mark of the move.
 func (t *Target) Finish(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error {
 		for _, sql := range []string{
@@ -152,10 +153,12 @@ func (t *Target) Finish(ctx context.Context) error {
 	})
 }
 
-// filled is what a table has that comes from nowhere else.
+// filled names, by table, the column that only PostgreSQL has. It is filled with
+// zeros.
 var filled = map[string]string{"keys": "revision", "callbacks": "revision", "sessions": "stamp"}
 
-// Append is part of [transfer.Target]. A COPY is one statement: all or none.
+// Append is part of [transfer.Target]. It is one COPY, so all rows are added or
+// none.
 func (t *Target) Append(ctx context.Context, table *transfer.Table, rows []transfer.Row) error {
 	types, err := t.typesOf(ctx, table)
 	if err != nil {
@@ -194,7 +197,7 @@ func (t *Target) typesOf(ctx context.Context, table *transfer.Table) ([]uint32, 
 	return types, nil
 }
 
-// toColumn is a value of a row as the type of its column takes it.
+// toColumn converts a value of a row to the type of its column.
 func toColumn(v any, oid uint32) any {
 	switch v := v.(type) {
 	case int64:
@@ -211,7 +214,7 @@ func toColumn(v any, oid uint32) any {
 			for len(v) > 0 {
 				n, size := binary.Uvarint(v)
 				if size <= 0 {
-					break // what Compare then finds
+					break // Compare then finds the difference
 				}
 				counts, v = append(counts, int64(n)), v[size:]
 			}
@@ -269,7 +272,7 @@ func (t *Target) query(ctx context.Context, f func(transfer.Row) bool, sql strin
 	return rows.Err()
 }
 
-// fromColumn is a value of a column as rows have it.
+// fromColumn converts a value of a column to the form that rows have.
 func fromColumn(v any) any {
 	switch v := v.(type) {
 	case int16:

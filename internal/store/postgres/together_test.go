@@ -145,17 +145,17 @@ func TestSessionChangeThatNobodyCanTell(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	s, now := nodes[0], time.Now()
 	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
-	group := []*intake{{command: newCommand(), batch: store.Batch{Key: d.key.ID, At: now}, change: &change{session: "S", at: now, f: note(now, false)}}}
-	first := newAcceptance(s, group, nil)
+	group := []*acceptRequest{{command: newCommand(), batch: store.Batch{Key: d.key.ID, At: now}, change: &change{session: "S", at: now, f: note(now, false)}}}
+	first := newAcceptGroup(s, group, nil)
 	_, err := s.tryAccept(t.Context(), first)
 	d.must(err)
-	retry := newAcceptance(s, group, []*acceptance{first})
-	if _, err = s.tryAccept(t.Context(), retry); err != nil || retry.made != first {
-		t.Errorf("before the other change: made %v, %v", retry.made != nil, err)
+	retry := newAcceptGroup(s, group, []*acceptGroup{first})
+	if _, err = s.tryAccept(t.Context(), retry); err != nil || retry.committed != first {
+		t.Errorf("before the other change: made %v, %v", retry.committed != nil, err)
 	}
 	_, _, err = nodes[1].ChangeSession(t.Context(), d.key.ID, "S", now, note(now, false))
 	d.must(err)
-	if _, err := s.tryAccept(t.Context(), newAcceptance(s, group, []*acceptance{first})); callbackd.KindOf(err) != callbackd.KindUnavailable {
+	if _, err := s.tryAccept(t.Context(), newAcceptGroup(s, group, []*acceptGroup{first})); callbackd.KindOf(err) != callbackd.KindUnavailable {
 		t.Errorf("after the other change: %v", err)
 	}
 	if got, err := s.Session(t.Context(), d.key.ID, "S"); err != nil || got.Notes != 2 {
@@ -225,7 +225,7 @@ func (d *database) delivered(s *Store, ids []callbackd.DeliveryID) {
 			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}})
 	}
 	for chunk := range slices.Chunk(group, maxGroup) {
-		s.recordGroup(chunk)
+		s.recordGroup(chunk, false)
 	}
 }
 
@@ -287,7 +287,7 @@ func TestOutcomeOfADeliveryThatChangesMeanwhile(t *testing.T) {
 	d.must(err)
 	other, err := nodes[0].shared.Begin(ctx)
 	d.must(err)
-	_, err = other.Exec(ctx, "UPDATE pending SET manual = true WHERE event_id = $1", int64(evs[1].ID))
+	_, err = other.Exec(ctx, "UPDATE pending SET due = 1 WHERE event_id = $1", int64(evs[1].ID))
 	d.must(err)
 	var work sync.WaitGroup
 	work.Go(func() {

@@ -57,7 +57,7 @@ func (s *Store) acceptAll(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
 }
 
 func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.Event, error) {
-	if err := t.hasRoom(); err != nil {
+	if err := t.checkSpace(); err != nil {
 		return nil, err
 	}
 	var hash, digest []byte
@@ -72,7 +72,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 	owed := []callbackd.CallbackID{n.OnlyTo}
 	var err error
 	if n.OnlyTo == 0 {
-		if owed, err = s.owedTo(t, subject{b.Key, n.Type}); err != nil {
+		if owed, err = s.targetsOf(t, subject{b.Key, n.Type}); err != nil {
 			return nil, err
 		}
 	}
@@ -93,25 +93,25 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 
 func (t *tx) insertEvent(ev *callbackd.Event) error {
 	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, accepted_at, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(ev.ID), int64(ev.Key), codec.TypeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendOwed(nil, ev.Targets), ev.ClockTime, ev.Data)
+		int64(ev.ID), int64(ev.Key), codec.TypeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendTargets(nil, ev.Targets), ev.ClockTime, ev.Data)
 	if err != nil {
 		return err
 	}
 	t.accepted = append(t.accepted, ev)
 	for _, no := range ev.Targets {
-		d := youngDelivery(ev, no)
+		d := untriedDelivery(ev, no)
 		d.Event = ev
-		t.handover = append(t.handover, d)
+		t.deliveries = append(t.deliveries, d)
 	}
 	return nil
 }
 
-// owedTo is the callbacks in force for sub. A change of them in the same
+// targetsOf returns the callbacks in force for sub. A change of them in the same
 // group is seen, because it is made through the same connection; the cache
 // is dropped when that change is durable, and not filled before.
-func (s *Store) owedTo(t *tx, sub subject) ([]callbackd.CallbackID, error) {
+func (s *Store) targetsOf(t *tx, sub subject) ([]callbackd.CallbackID, error) {
 	if len(t.after) == 0 {
-		if owed, ok := s.owed.Get(sub); ok {
+		if owed, ok := s.targets.Get(sub); ok {
 			return owed, nil
 		}
 	}
@@ -121,14 +121,14 @@ func (s *Store) owedTo(t *tx, sub subject) ([]callbackd.CallbackID, error) {
 		return nil
 	}, int64(sub.key), codec.TypeNo(sub.typ))
 	if err == nil && len(t.after) == 0 {
-		s.owed.Put(sub, owed)
+		s.targets.Put(sub, owed)
 	}
 	return owed, err
 }
 
 // nextSequence is the number after the session's last, which is known in
-// memory for sessions that were active lately, those of the tail among them:
-// the cache keeps more sessions than the tail has events.
+// memory for sessions that were active lately. Those of the buffer are among
+// them: the cache holds more sessions than the buffer holds events.
 func (t *tx) nextSequence(id sessionID) (int64, error) {
 	seq, ok := t.seqs[id]
 	if !ok {
@@ -184,7 +184,7 @@ const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_
 func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 	return &callbackd.Event{
 		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Type: codec.Type(st.ColumnInt64(2)),
-		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Targets: codec.Owed(st.ColumnRawBlob(6)), ClockTime: columnTime(st, 7),
+		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Targets: codec.Targets(st.ColumnRawBlob(6)), ClockTime: columnTime(st, 7),
 	}
 }
 

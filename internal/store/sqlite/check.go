@@ -188,7 +188,7 @@ func (c *checker) strays() error {
 			ev, ok := callbackd.EventID(st.ColumnInt64(0)), st.ColumnBool(3)
 			no := callbackd.CallbackID(st.ColumnInt64(1))
 			if st.ColumnType(2) != sqlite3.NULL {
-				for _, o := range codec.Owed(st.ColumnRawBlob(2)) {
+				for _, o := range codec.Targets(st.ColumnRawBlob(2)) {
 					ok = ok || o == no
 				}
 			}

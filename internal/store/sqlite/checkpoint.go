@@ -10,18 +10,18 @@ import (
 // database file: 8 MiB.
 const checkpointPages = 2000
 
-// checkpointer copies the log into the database file beside the writer, which
-// would otherwise stand still for it: at a thousand events a second that is
-// what the slowest hundredth of them would wait for. Only the last pages,
-// those that came while it copied, are left to the writer, so that the log
-// begins anew at its next commit.
+// checkpointer copies the log into the database file while the writer goes on.
+// A writer that copied it itself would stand still: at a thousand events a
+// second the slowest hundredth would wait for that. The writer copies only the
+// last pages, which came during the copy, so that the log starts over with its
+// next commit.
 type checkpointer struct {
 	db      *db
 	pages   int // of the log, after the last commit
 	before  int // the same, after the commit before
 	at      int // when it did not begin anew: pages at which to try again
 	running bool
-	done    chan error // one that ran beside the writer has ended
+	done    chan error // the result of a copy that has ended
 }
 
 // checkpoint does what the length of the log asks for. The writer calls it
@@ -53,10 +53,10 @@ func (s *Store) checkpoint() {
 
 // longLog is how many pages of the log are enough for a checkpoint.
 func (s *Store) longLog() int {
-	if s.lean && s.reserve.has() {
-		s.lean = false
+	if s.shortLog && s.reserve.has() {
+		s.shortLog = false
 	}
-	if s.lean {
+	if s.shortLog {
 		return min(s.checkpointPages, fullCheckpointPages)
 	}
 	return s.checkpointPages

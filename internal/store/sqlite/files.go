@@ -13,8 +13,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// The files that SQLite keeps beside the database.
-var besides = []string{"-wal", "-shm"}
+// sideFiles are the endings of the files that SQLite keeps with the database.
+var sideFiles = []string{"-wal", "-shm"}
 
 // holdWait is how long a server waits for a command that is at work on its
 // directory, and holdLong how long a command waits for one that reads it.
@@ -100,10 +100,10 @@ func identify(d *db, dir string) (version int64, err error) {
 	return 0, callbackd.Errorf(callbackd.KindSetting, "%s is not callbackd's: it is the database of another program", filepath.Join(dir, dbFile))
 }
 
-// like gives a file the mode and the owner of another one, as far as this
+// copyMode gives a file the mode and the owner of another one, as far as this
 // process may: a command that the administrator runs must leave nothing that the
 // service cannot use, and no file may be open to more than the database is.
-func like(file, model string) {
+func copyMode(file, model string) {
 	f, err := os.Lstat(file)
 	m, err2 := os.Stat(model)
 	if err != nil || err2 != nil || !f.Mode().IsRegular() {
@@ -118,9 +118,9 @@ func like(file, model string) {
 	}
 }
 
-// makeLike makes a file that is not there, for nobody but its owner until it is
+// createLike makes a file that is not there, for nobody but its owner until it is
 // like the model.
-func makeLike(file, model string) error {
+func createLike(file, model string) error {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
@@ -128,7 +128,7 @@ func makeLike(file, model string) error {
 	if err != nil {
 		return err
 	}
-	like(file, model)
+	copyMode(file, model)
 	return f.Close()
 }
 
@@ -218,7 +218,7 @@ type watched struct {
 
 // watch remembers which files the database was opened in.
 func (s *Store) watch(path string) error {
-	for _, p := range []string{path, path + besides[0], path + besides[1]} {
+	for _, p := range []string{path, path + sideFiles[0], path + sideFiles[1]} {
 		info, err := os.Stat(p)
 		if err != nil {
 			return unusable(filepath.Dir(path), err)

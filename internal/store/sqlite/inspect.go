@@ -80,7 +80,7 @@ func (s *Store) reading(dir string) (open func(pragmas ...string) (*db, error), 
 func Inspect(o Options) (*Store, error) {
 	s := newStore(o)
 	s.readOnly = callbackd.Errorf(callbackd.KindConflict, "the store was opened to read only")
-	s.beside = true
+	s.secondary = true
 	close(s.writerDone)
 	if err := s.inspect(o); err != nil {
 		return nil, errors.Join(err, s.release())
@@ -121,5 +121,5 @@ func (s *Store) inspect(o Options) error {
 	if s.sealer, err = seal.Open(file, false); err != nil {
 		return err
 	}
-	return s.opens(r)
+	return s.checkKeyset(r)
 }

@@ -15,8 +15,8 @@ import (
 // indexedColumns is eventColumns of an event that was found by an index.
 const indexedColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed, e.accepted_at"
 
-// only is err unless it is the one that means there is enough.
-func only(err, enough error) error {
+// ignoreStop returns err, or nil when it is the one that ends a query early.
+func ignoreStop(err, enough error) error {
 	if err == enough {
 		return nil
 	}
@@ -105,12 +105,12 @@ func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyID, id callb
 	var out callbackd.Delivery
 	err = s.deliver(ctx, func(t *tx) error {
 		store.Made(ctx, id)
-		if t.isYoung(id) { // never tried
+		if t.isUnflushed(id) { // never tried
 			out = callbackd.Delivery{ID: id, Session: view.Event.Session, Sequence: view.Event.Sequence, Test: view.Event.Test}
 			return nil
 		}
 		out = callbackd.Delivery{}
-		t.left[id] = true // the row is its own from now on
+		t.moved[id] = true // the row is its own from now on
 		err := t.query(`INSERT INTO pending (callback_no, event_id, session, sequence, test, attempts, step, manual, due)
 			VALUES (?, ?, ?, ?, ?6, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = ?2 AND callback_no = ?1), 0, 1, ?5)
 			ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, manual = iif(attempts = 0 AND due IS NULL, manual, 1), first_failed_at = NULL, holds_until = NULL,

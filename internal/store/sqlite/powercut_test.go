@@ -45,7 +45,7 @@ func newRig(t *testing.T, seed uint64, synchronous string) *rig {
 	d := newDisk(t.TempDir(), seed)
 	t.Cleanup(d.remove)
 	return &rig{ctx: t.Context(), disk: d, rng: rand.New(rand.NewPCG(seed, 1)), acked: map[callbackd.EventID]*owed{},
-		o: Options{Dir: t.TempDir(), vfs: d.name, synchronous: synchronous, foldAt: 1 + int(seed%40)}}
+		o: Options{Dir: t.TempDir(), vfs: d.name, synchronous: synchronous, flushAt: 1 + int(seed%40)}}
 }
 
 func (r *rig) missing(format string, args ...any) {

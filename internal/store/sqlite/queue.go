@@ -26,9 +26,9 @@ func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
 	}
 }
 
-// pendings runs a query for pending deliveries of a callback to which
+// pendingDeliveries runs a query for pending deliveries of a callback to which
 // something may still be owed.
-func (s *Store) pendings(ctx context.Context, cb callbackd.CallbackID, sql string, args ...any) (ds []callbackd.Delivery, err error) {
+func (s *Store) pendingDeliveries(ctx context.Context, cb callbackd.CallbackID, sql string, args ...any) (ds []callbackd.Delivery, err error) {
 	if ended, err := s.Ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
@@ -41,9 +41,9 @@ func (s *Store) pendings(ctx context.Context, cb callbackd.CallbackID, sql strin
 	return ds, err
 }
 
-// notEarlier is t in the milliseconds that are kept, rounded up: what waits
-// must not be due before its time.
-func notEarlier(t time.Time) time.Time {
+// roundUpMillis rounds t up to the milliseconds that are stored, so that nothing
+// is due before its time.
+func roundUpMillis(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
@@ -53,7 +53,7 @@ func notEarlier(t time.Time) time.Time {
 // Backlogs is part of [store.Queue]. It steps from callback to callback
 // through the primary key, whatever the length of their backlogs.
 func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackID, error) {
-	all := s.tail.callbacks()
+	all := s.buffer.callbacks()
 	err := s.read(ctx, func(d *db) error {
 		return d.backlogs(math.MaxInt, func(no callbackd.CallbackID) { all = append(all, no) })
 	})
@@ -115,22 +115,23 @@ func (s *Store) addEvents(ctx context.Context, ds []callbackd.Delivery) error {
 	})
 }
 
-// firstAttempts merges the fresh deliveries that have a row with the young ones.
+// firstAttempts merges the untried deliveries that have a row with those of the
+// buffer.
 // Both are in order, and most of the time all rows are older.
 func (s *Store) firstAttempts(ctx context.Context, cb callbackd.CallbackID, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
-	young := s.tail.of(cb, session, after, limit)
+	unflushed := s.buffer.deliveries(cb, session, after, limit)
 	sql, args := "event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", []any{int64(after), limit}
 	if session != "" {
 		sql, args = "session = ? AND "+sql, append([]any{session}, args...)
 	}
-	ds, err := s.pendings(ctx, cb, sql, args...)
+	ds, err := s.pendingDeliveries(ctx, cb, sql, args...)
 	if err != nil {
 		return nil, err
 	}
 	if ended, err := s.Ended(ctx, cb); err != nil || ended {
 		return nil, err
 	}
-	ds = append(ds, young...)
+	ds = append(ds, unflushed...)
 	slices.SortFunc(ds, func(a, b callbackd.Delivery) int { return cmp.Compare(a.ID.Event, b.ID.Event) })
 	ds = slices.CompactFunc(ds, func(a, b callbackd.Delivery) bool { return a.ID == b.ID })
 	return ds[:min(len(ds), limit)], nil
@@ -142,7 +143,7 @@ func (s *Store) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.
 	if class == callbackd.DueReplays {
 		sql = "replay != 0 ORDER BY due, event_id LIMIT ?"
 	}
-	ds, err := s.pendings(ctx, cb, sql, limit+1)
+	ds, err := s.pendingDeliveries(ctx, cb, sql, limit+1)
 	for i, d := range ds {
 		if i == limit || d.Due.After(until) {
 			return ds[:i], d.Due, err
@@ -153,7 +154,7 @@ func (s *Store) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.
 
 // Blocked is part of [store.Queue].
 func (s *Store) Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error) {
-	return s.pendings(ctx, cb, "holds_until > ? ORDER BY holds_until LIMIT ?", now, limit)
+	return s.pendingDeliveries(ctx, cb, "holds_until > ? ORDER BY holds_until LIMIT ?", now, limit)
 }
 
 // Lanes is part of [store.Queue].
@@ -209,9 +210,9 @@ func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Reco
 
 func (s *Store) record(t *tx, o callbackd.Outcome) (out callbackd.Recorded, err error) {
 	id := o.Delivery.ID
-	n, err := t.move(&o)
+	n, err := t.updatePending(&o)
 	if err == nil && n < 0 {
-		if n, err = t.takeCanceled(&o); err == nil && n < 0 {
+		if n, err = t.removeCancellation(&o); err == nil && n < 0 {
 			err = callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
 		}
 	}
@@ -229,17 +230,14 @@ func (s *Store) record(t *tx, o callbackd.Outcome) (out callbackd.Recorded, err 
 	return out, err
 }
 
-// move gives a delivery the state it has after an attempt and returns the
-// attempt's number; negative when it is not pending.
-func (t *tx) move(o *callbackd.Outcome) (int64, error) {
-	id, a := o.Delivery.ID, &o.Attempt
-	first := o.Delivery.FirstFailedAt
-	if first.IsZero() {
-		first = a.StartedAt.Add(a.Timings.Total)
-	}
-	if t.isYoung(id) {
+// updatePending gives a delivery the state that it has after an attempt. It
+// returns the attempt's number, which is negative when the delivery is not
+// pending.
+func (t *tx) updatePending(o *callbackd.Outcome) (int64, error) {
+	id, a, first := o.Delivery.ID, &o.Attempt, o.FirstFailedAt()
+	if t.isUnflushed(id) {
 		if a.State.Terminal() {
-			t.left[id] = true
+			t.moved[id] = true
 			return 1, nil
 		}
 		d := o.Delivery
@@ -257,7 +255,7 @@ func (t *tx) move(o *callbackd.Outcome) (int64, error) {
 	} else {
 		err = t.query(`UPDATE pending SET attempts = attempts + 1, step = ?, first_failed_at = ?, due = ?, holds_until = ?
 			WHERE callback_no = ? AND event_id = ? RETURNING attempts - 1, replay`, row,
-			a.Step, notEarlier(first), notEarlier(a.Due), notEarlier(a.HoldsUntil), int64(id.Callback), int64(id.Event))
+			a.Step, roundUpMillis(first), roundUpMillis(a.Due), roundUpMillis(a.HoldsUntil), int64(id.Callback), int64(id.Event))
 	}
 	if err == nil && a.State.Terminal() {
 		err = t.replayEnded(replay, a.State, 1)
@@ -265,15 +263,15 @@ func (t *tx) move(o *callbackd.Outcome) (int64, error) {
 	return n, err
 }
 
-// takeCanceled takes back the cancellation of a delivery whose attempt was
-// under way then, with what was counted of it, and returns the attempt's
-// number; negative when there is none.
-func (t *tx) takeCanceled(o *callbackd.Outcome) (int64, error) {
+// removeCancellation removes the cancellation of a delivery that was written
+// while an attempt was under way, and what was counted of it. It returns the
+// attempt's number, which is negative when there is no cancellation.
+func (t *tx) removeCancellation(o *callbackd.Outcome) (int64, error) {
 	id, n := o.Delivery.ID, int64(-1)
-	var mark callbackd.Attempt
+	var cancellation callbackd.Attempt
 	err := t.query("DELETE FROM attempts WHERE event_id = ? AND callback_no = ? AND version = 0 RETURNING n, detail", func(st *sqlite3.Stmt) error {
 		n = st.ColumnInt64(0)
-		return codec.ReadAttempt(st.ColumnRawBlob(1), &mark)
+		return codec.ReadAttempt(st.ColumnRawBlob(1), &cancellation)
 	}, int64(id.Event), int64(id.Callback))
 	if err != nil || n < 0 {
 		return n, err
@@ -285,7 +283,7 @@ func (t *tx) takeCanceled(o *callbackd.Outcome) (int64, error) {
 	if err := t.replayEnded(o.Delivery.Replay, o.Attempt.State, 1); err != nil {
 		return n, err
 	}
-	return n, t.countCanceled(id.Callback, mark.StartedAt, -1)
+	return n, t.countCanceled(id.Callback, cancellation.StartedAt, -1)
 }
 
 // recordChange keeps what an outcome changes of its callback, unless that has
@@ -299,14 +297,14 @@ func (s *Store) recordChange(t *tx, o *callbackd.Outcome) (paused bool, err erro
 		_, err = change("failing_since = ?3", "", c.FailingSince)
 	}
 	if err == nil && !c.ClosedUntil.IsZero() {
-		_, err = change("closed_until = max(coalesce(closed_until, 0), ?3)", "", notEarlier(c.ClosedUntil))
+		_, err = change("closed_until = max(coalesce(closed_until, 0), ?3)", "", roundUpMillis(c.ClosedUntil))
 	}
 	if err == nil && c.Proven {
 		_, err = change("proven = 1", "")
 	}
 	if err == nil && c.Pause != callbackd.NotPaused {
 		var n int64
-		n, err = change("pause_reason = ?3, paused_at = ?4", " AND pause_reason = ''", string(c.Pause), o.Attempt.StartedAt.Add(o.Attempt.Timings.Total))
+		n, err = change("pause_reason = ?3, paused_at = ?4", " AND pause_reason = ''", string(c.Pause), o.Attempt.EndedAt())
 		paused = n > 0
 	}
 	t.after = append(t.after, func() { s.DropCallbacks(o.Delivery.ID.Callback) })

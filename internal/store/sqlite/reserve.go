@@ -87,7 +87,7 @@ func (r *reserve) hold() bool {
 	}
 	path := filepath.Join(r.dir, reserveFile)
 	os.Remove(path)
-	if makeLike(path, filepath.Join(r.dir, dbFile)) != nil {
+	if createLike(path, filepath.Join(r.dir, dbFile)) != nil {
 		return false
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -116,29 +116,30 @@ func onVolume(dir string) uint64 {
 	return uint64(st.Bavail) * uint64(st.Bsize)
 }
 
-// startLow gives the reserve back before a start on a volume that is full, or
+// startOnFullDisk gives the reserve back before a start on a volume that is full, or
 // has less space than the log, which a start moves into the database file.
-func (s *Store) startLow(dir string) {
+func (s *Store) startOnFullDisk(dir string) {
 	s.reserve.find(dir)
 	log := uint64(max(0, size(filepath.Join(dir, dbFile+"-wal"))))
 	if available(dir) < lowSpace+log && s.reserve.free() {
-		s.full, s.lean = true, true
+		s.diskFull, s.shortLog = true, true
 		s.refusals.Refuse(0, errFull)
 	}
 }
 
-// filled is called by the writer when the disk is full. With a reserve, what
-// takes space is refused from then on, and the rest may use what it held.
-func (s *Store) filled() {
-	s.full, s.lean = s.reserve.free() || s.full, true
+// fillDisk is called by the writer when the disk is full. It gives the reserve
+// back. From then on commands that take space are refused, and the others use
+// the space of the reserve.
+func (s *Store) fillDisk() {
+	s.diskFull, s.shortLog = s.reserve.free() || s.diskFull, true
 	s.checkpointed(passive(s.w)) // so that the log begins anew, in the space that it has
 }
 
-// hasRoom refuses what takes space, while the disk is full.
-func (t *tx) hasRoom() error {
+// checkSpace refuses commands that take space while the disk is full.
+func (t *tx) checkSpace() error {
 	s := t.s
-	if !s.full || s.reserve.hold() {
-		s.full = false
+	if !s.diskFull || s.reserve.hold() {
+		s.diskFull = false
 		return nil
 	}
 	var unused int64
@@ -147,7 +148,7 @@ func (t *tx) hasRoom() error {
 		return nil
 	})
 	if err == nil && unused >= unusedEnough { // retention has made room in the file
-		s.full = false
+		s.diskFull = false
 	} else if err == nil {
 		s.refusals.Refuse(1, errFull)
 		err = errFull
@@ -166,7 +167,7 @@ func (s *Store) Ready(ctx context.Context) error {
 // probe writes, for the sake of finding out whether that is possible.
 func (s *Store) probe(ctx context.Context) error {
 	return s.write(ctx, func(t *tx) error {
-		if err := t.hasRoom(); err != nil {
+		if err := t.checkSpace(); err != nil {
 			return err
 		}
 		return t.query("UPDATE meta SET mark = mark", nil)

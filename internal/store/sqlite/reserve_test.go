@@ -89,7 +89,7 @@ func TestUnusedPagesAreRoom(t *testing.T) {
 	defer func() { available = onVolume }()
 	room := func(bytes int) error {
 		if err := s.write(t.Context(), func(t *tx) error {
-			t.s.full = true
+			t.s.diskFull = true
 			return t.query("CREATE TABLE ballast AS SELECT zeroblob(?) AS x", nil, bytes)
 		}); err != nil {
 			t.Fatal(err)
@@ -97,7 +97,7 @@ func TestUnusedPagesAreRoom(t *testing.T) {
 		if err := s.write(t.Context(), func(t *tx) error { return t.query("DROP TABLE ballast", nil) }); err != nil {
 			t.Fatal(err)
 		}
-		return s.write(t.Context(), (*tx).hasRoom)
+		return s.write(t.Context(), (*tx).checkSpace)
 	}
 	if err := room(unusedEnough / 2); !errors.Is(err, errFull) {
 		t.Errorf("half of what is needed: %v", err)

@@ -74,14 +74,16 @@ func (d seam) Enqueue(t core.Tx, ds []callbackd.Delivery) (added []callbackd.Del
 	return ds, nil
 }
 
-// Flush is part of [core.Driver]. It writes in pieces, so that events need not
-// wait for all of them.
+// Flush is part of [core.Driver]. It flushes in pieces, so that events need not
+// wait for all of them, and no more than was buffered before the call.
 func (d seam) Flush(ctx context.Context) error {
-	if d.s.beside {
+	if d.s.secondary {
 		return nil
 	}
-	for n := d.s.tail.len(); n > 0; n -= foldN {
-		err := d.s.write(ctx, func(t *tx) error { return t.fold(min(foldN, len(d.s.tail.events)-t.folded)) })
+	// The idempotency key of ctx is of the command that asks, not of the flush.
+	ctx = store.WithOnce(ctx, nil)
+	for n := d.s.buffer.len(); n > 0; n -= flushBatch {
+		err := d.s.write(ctx, func(t *tx) error { return t.flush(min(flushBatch, len(d.s.buffer.events)-t.flushed)) })
 		if err != nil {
 			return err
 		}
@@ -139,7 +141,9 @@ func (d seam) Refresh(context.Context) error {
 
 // forgetTargets drops the cache of the callbacks that events are owed to. It runs
 // on the writer's goroutine.
-func (s *Store) forgetTargets() { s.owed = memo.New[subject, []callbackd.CallbackID](maxOwedCached) }
+func (s *Store) forgetTargets() {
+	s.targets = memo.New[subject, []callbackd.CallbackID](maxTargetsCached)
+}
 
 // mergeLatency makes the SQL function of this name: it adds two columns that
 // hold a [store.Latency].

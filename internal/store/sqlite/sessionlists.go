@@ -123,7 +123,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 	if q.Before == 0 {
 		q.Before = math.MaxInt64
 	}
-	young, floor := s.tail.newest(q.Key, q.Session, 0, math.MaxInt64)
+	young, floor := s.buffer.newest(q.Key, q.Session, 0, math.MaxInt64)
 	size, enough := 0, callbackd.Errorf(callbackd.KindInternal, "enough")
 	row := func(st *sqlite3.Stmt) error {
 		if len(out) == limit || size >= store.MaxPageData {
@@ -155,7 +155,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 		} else if err = indexed("ASC"); err == nil {
 			err = unfolded(slices.Backward(young))
 		}
-		err = only(err, enough)
+		err = ignoreStop(err, enough)
 		for i := range out {
 			if err == nil {
 				err = d.addLater(out[i].Event)
@@ -171,7 +171,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 
 // LatestEvents is part of [store.Sessions].
 func (s *Store) LatestEvents(ctx context.Context, sessions []store.SessionID, n int) (map[store.SessionID][]*callbackd.Event, error) {
-	out, floor := s.tail.latest(sessions, n)
+	out, floor := s.buffer.latest(sessions, n)
 	return out, s.read(ctx, func(d *db) error {
 		sessions, err := d.eachKey(sessions)
 		if err != nil {

@@ -58,7 +58,7 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 	id := sessionID{stored.Key, stored.SessionKey}
 	store.Made(ctx, store.Changed{Session: session})
 	return s.write(ctx, func(t *tx) error {
-		if err := t.hasRoom(); err != nil {
+		if err := t.checkSpace(); err != nil {
 			return err
 		}
 		switch _, err := t.session(id); {

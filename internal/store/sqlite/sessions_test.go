@@ -80,7 +80,7 @@ func TestAStoryIsWholeAcrossTheMark(t *testing.T) {
 			t.Errorf("%d folded: the latest are %+v, %v", folded, latest, err)
 		}
 		if folded < 2*n {
-			if err := s.write(t.Context(), func(t *tx) error { return t.fold(3) }); err != nil {
+			if err := s.write(t.Context(), func(t *tx) error { return t.flush(3) }); err != nil {
 				t.Fatal(err)
 			}
 		}

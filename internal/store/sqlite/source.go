@@ -33,7 +33,7 @@ func OpenSource(o Options) (*Source, error) {
 	src := &Source{s: newStore(o), dir: o.Dir}
 	err := src.s.open(o)
 	if err == nil {
-		err = src.settle()
+		err = src.flush()
 	}
 	if err == nil {
 		err = src.secretsOpen()
@@ -44,15 +44,15 @@ func OpenSource(o Options) (*Source, error) {
 	return src, nil
 }
 
-// settle folds the tail, so that the tables say everything, and keeps
-// commands beside from writing.
-func (src *Source) settle() error {
+// flush writes the rows of the whole buffer, and then keeps commands from
+// writing until the source is closed.
+func (src *Source) flush() error {
 	s := src.s
-	if n := len(s.tail.events); n > 0 {
-		fold := &job{run: func(t *tx) error { return t.fold(n) }, done: make(chan struct{})}
-		s.commit(s.newTx(), &[]*job{fold})
-		if fold.err != nil {
-			return fold.err
+	if n := len(s.buffer.events); n > 0 {
+		flush := &job{run: func(t *tx) error { return t.flush(n) }, done: make(chan struct{})}
+		s.commit(s.newTx(), &[]*job{flush})
+		if flush.err != nil {
+			return flush.err
 		}
 	}
 	return s.w.query("BEGIN IMMEDIATE", nil)
@@ -162,7 +162,7 @@ func (src *Source) Rows(ctx context.Context, t *transfer.Table, after transfer.R
 		}
 		return nil
 	}, args...)
-	if err = only(err, full); err != nil {
+	if err = ignoreStop(err, full); err != nil {
 		return nil, err
 	}
 	return rows, nil

@@ -39,10 +39,10 @@ const (
 
 // Sizes of what is kept in memory, in entries.
 const (
-	maxReaders    = 4
-	maxSequences  = 1 << 16
-	maxOwedCached = 1 << 13
-	maxSessions   = 1 << 12
+	maxReaders       = 4
+	maxSequences     = 1 << 16
+	maxTargetsCached = 1 << 13
+	maxSessions      = 1 << 12
 )
 
 // Options says what to open.
@@ -51,26 +51,26 @@ type Options struct {
 	// KeysetFile holds the keys that seal secrets; default secret-keys.json
 	// in Dir.
 	KeysetFile string
-	// Secondary opens the database beside a running server, for a command: no
+	// Secondary opens the database for a command while a server runs on it. No
 	// lock on the directory is taken and none is needed. It takes no events
-	// and no outcomes: the server alone knows the tail.
+	// and no outcomes, because only the server has the buffer.
 	Secondary bool
 	Hooks     store.Hooks
 
 	vfs         string // of the power-cut tests
 	synchronous string // FULL; the tests' control runs without
-	foldAt      int    // default foldAt; tests fold at once
+	flushAt     int    // default flushAt; tests flush at once
 }
 
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
 	*core.Store // the commands that are not hot
 
-	sealer *seal.Sealer
-	beside bool
+	sealer    *seal.Sealer
+	secondary bool
 	// readOnly is why nothing may be written; nil: it may.
 	readOnly error
-	foldAt   int
+	flushAt  int
 	// checkpointPages is the constant; tests make it small.
 	checkpointPages int
 	locks           []*os.File // held until the end
@@ -89,17 +89,17 @@ type Store struct {
 	refusals   store.Refusals
 	reserve    reserve
 	hub        store.Hub
-	handover   func([]callbackd.Delivery)
+	onCommit   func([]callbackd.Delivery)
 
 	// Of the writer's goroutine alone.
 	w        *db
 	lastID   callbackd.EventID
-	tail     *tail // readers share it
-	full     bool  // the reserve was given back, and what takes space is refused
-	lean     bool  // the disk was full, and there is no reserve since: the log is kept short
+	buffer   *eventBuffer // readers share it
+	diskFull bool         // the reserve was given back, and what takes space is refused
+	shortLog bool         // the disk was full, and there is no reserve since: the log is kept short
 	ckpt     checkpointer
 	seqs     *memo.Cache[sessionID, int64]
-	owed     *memo.Cache[subject, []callbackd.CallbackID]
+	targets  *memo.Cache[subject, []callbackd.CallbackID]
 	sessions *memo.Cache[sessionID, core.SessionWork]
 
 	mu         sync.Mutex
@@ -144,14 +144,14 @@ func newStore(o Options) *Store {
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
 		refusals: store.Refusals{Hooks: o.Hooks},
 		seqs:     memo.New[sessionID, int64](maxSequences),
-		tail:     newTail(),
-		owed:     memo.New[subject, []callbackd.CallbackID](maxOwedCached),
+		buffer:   newEventBuffer(),
+		targets:  memo.New[subject, []callbackd.CallbackID](maxTargetsCached),
 		sessions: memo.New[sessionID, core.SessionWork](maxSessions),
 	}
 }
 
 func (s *Store) newTx() *tx {
-	return &tx{db: s.w, s: s, seqs: map[sessionID]int64{}, sessions: map[sessionID]core.SessionWork{}, left: map[callbackd.DeliveryID]bool{}}
+	return &tx{db: s.w, s: s, seqs: map[sessionID]int64{}, sessions: map[sessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}}
 }
 
 func (s *Store) open(o Options) error {
@@ -182,7 +182,7 @@ func (s *Store) open(o Options) error {
 		return unusable(o.Dir, err)
 	}
 	if !o.Secondary {
-		if err := s.emptyLog(); err != nil {
+		if err := s.truncateLog(); err != nil {
 			return err
 		}
 	}
@@ -202,11 +202,11 @@ func (s *Store) open(o Options) error {
 		return err
 	}
 	s.Store = core.New(seam{s}, &dialect, s.sealer)
-	if err := s.opens(s.w); err != nil {
+	if err := s.checkKeyset(s.w); err != nil {
 		return err
 	}
 	if none != nil && o.vfs == "" && filepath.Dir(o.KeysetFile) == filepath.Clean(o.Dir) {
-		like(o.KeysetFile, path)
+		copyMode(o.KeysetFile, path)
 	}
 	err = s.w.query("SELECT max(id) FROM events", func(st *sqlite3.Stmt) error {
 		s.lastID = callbackd.EventID(st.ColumnInt64(0))
@@ -216,15 +216,15 @@ func (s *Store) open(o Options) error {
 		return err
 	}
 	s.newest = s.lastID.Time()
-	s.foldAt = cmp.Or(o.foldAt, foldAt)
+	s.flushAt = cmp.Or(o.flushAt, flushAt)
 	s.checkpointPages, s.ckpt.done = checkpointPages, make(chan error, 1)
 	s.w.conn.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { s.ckpt.pages = pages; return nil })
 	if s.ckpt.db, err = openDB(dsn, "synchronous="+o.synchronous); err != nil {
 		return err
 	}
-	if s.beside = o.Secondary; !s.beside {
-		if err := s.loadTail(); err != nil {
-			return fmt.Errorf("read the tail: %w", err)
+	if s.secondary = o.Secondary; !s.secondary {
+		if err := s.loadBuffer(); err != nil {
+			return fmt.Errorf("read the events that were not flushed: %w", err)
 		}
 	}
 	for range maxReaders {
@@ -238,9 +238,9 @@ func (s *Store) open(o Options) error {
 	if o.vfs != "" {
 		return nil
 	}
-	for _, suffix := range besides {
+	for _, suffix := range sideFiles {
 		if have == 0 { // SQLite has made them anew
-			like(path+suffix, path)
+			copyMode(path+suffix, path)
 		}
 	}
 	if o.Secondary {
@@ -260,23 +260,23 @@ func (s *Store) takeDir(o Options, path string) error {
 		}
 		return lostDatabase(o.Dir, how)
 	}
-	if err := makeLike(path, o.Dir); err != nil {
+	if err := createLike(path, o.Dir); err != nil {
 		return unusable(o.Dir, err)
 	}
 	if o.Secondary {
 		err = s.lockCommand(o.Dir)
-	} else if err = makeLike(filepath.Join(o.Dir, lockFile), path); err == nil {
-		like(filepath.Join(o.Dir, lockFile), path)
+	} else if err = createLike(filepath.Join(o.Dir, lockFile), path); err == nil {
+		copyMode(filepath.Join(o.Dir, lockFile), path)
 		if err = s.lockServer(o.Dir); err == nil {
-			s.startLow(o.Dir)
+			s.startOnFullDisk(o.Dir)
 		}
 	}
-	for _, suffix := range besides {
+	for _, suffix := range sideFiles {
 		if err == nil {
-			err = makeLike(path+suffix, path)
+			err = createLike(path+suffix, path)
 		}
 		if err == nil && !o.Secondary {
-			like(path+suffix, path)
+			copyMode(path+suffix, path)
 		}
 	}
 	if err != nil && callbackd.KindOf(err) == callbackd.KindInternal {
@@ -290,11 +290,11 @@ func uri(path, vfs string) string {
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + "?vfs=" + vfs
 }
 
-// emptyLog moves what the log holds into the database file, by writing it
-// anew, before anything is added. After a sync that failed, the log can read
+// truncateLog moves the content of the log into the database file before
+// anything is added. After a sync that failed, the log can read
 // back well from the kernel's cache with holes on the disk that no later sync
 // mends: a commit appended behind such a hole would be lost with the power.
-func (s *Store) emptyLog() error {
+func (s *Store) truncateLog() error {
 	_, _, err := s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
 	if errors.Is(err, sqlite3.BUSY) {
 		return fmt.Errorf("another process reads the database: wait until `callbackd fsck` or a backup is done, and start again: %w", err)
@@ -329,8 +329,8 @@ func (s *Store) read(ctx context.Context, f func(*db) error) error {
 	return err
 }
 
-// opens proves that the keyset is the one that the secrets are sealed with.
-func (s *Store) opens(d *db) error {
+// checkKeyset proves that the secrets are sealed with this keyset.
+func (s *Store) checkKeyset(d *db) error {
 	return d.query("SELECT api_key, secret FROM keys ORDER BY no DESC LIMIT 1", func(st *sqlite3.Stmt) error {
 		if _, err := s.sealer.OpenKey(st.ColumnRawBlob(1), st.ColumnText(0)); err != nil {
 			return callbackd.Wrap(callbackd.KindSetting, err, "the keyset is not the one that this database is sealed with: put the right one back, or name it with --secret-keys")
@@ -343,7 +343,7 @@ func (s *Store) opens(d *db) error {
 func (s *Store) Newest() time.Time { return s.newest }
 
 // OnCommit is part of [store.Queue].
-func (s *Store) OnCommit(f func([]callbackd.Delivery)) { s.handover = f }
+func (s *Store) OnCommit(f func([]callbackd.Delivery)) { s.onCommit = f }
 
 // Close is part of [store.Store].
 func (s *Store) Close() error {

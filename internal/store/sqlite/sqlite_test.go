@@ -18,7 +18,7 @@ import (
 // The suite runs with everything in the tail, as in a young database, and
 // with as little in it as can be.
 func TestConformance(t *testing.T) {
-	for name, o := range map[string]Options{"Tail": {}, "Folded": {foldAt: 1}} {
+	for name, o := range map[string]Options{"Tail": {}, "Folded": {flushAt: 1}} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T, dir string) store.Store {
 				o.Dir = dir
@@ -193,7 +193,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		"DELETE FROM pending WHERE event_id = " + itoa(evs[0].ID),
 		"UPDATE pending SET sequence = 9 WHERE event_id = " + itoa(evs[1].ID),
 		"INSERT INTO pending SELECT 7, 1, session, sequence, test, attempts, step, manual, NULL, NULL, NULL, 0 FROM pending LIMIT 1",
-		"INSERT INTO pending SELECT 1, " + itoa(evs[3].ID) + ", 'S', 4, 0, 1, 0, 0, NULL, NULL, NULL, 0",
+		"INSERT INTO pending SELECT 1, " + itoa(evs[3].ID) + ", 'S', 4, 0, 1, 0, 0, NULL, 1, NULL, 0",
 		"DELETE FROM events WHERE id = " + itoa(evs[2].ID),
 		"DELETE FROM key_events WHERE id = " + itoa(evs[3].ID),
 		"INSERT INTO owed_later VALUES (8, 1), (" + itoa(evs[3].ID) + ", 1)",
@@ -287,7 +287,7 @@ func storetestWarm(t *testing.T, s *Store) {
 	s.Accept(ctx, b)
 	ids := []callbackd.DeliveryID{{Event: evs[0].ID, Callback: cb.ID}, {Event: evs[1].ID, Callback: cb.ID}}
 	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
-		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[i]}, Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}},
+		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[i]}, Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: now, Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}},
 			Change: callbackd.CallbackChange{Version: 1, HealthTurned: true, Pause: callbackd.PausedGone, ClosedUntil: now, Proven: true}}
 		if _, err := s.Record(ctx, o); err != nil {
 			t.Fatal(err)

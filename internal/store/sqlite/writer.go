@@ -17,7 +17,8 @@ import (
 const maxGroup = 512
 
 // maxAccepted bounds the events of a group: beyond it no further command
-// joins. With it the tail stays shorter than the cache of sequences is long.
+// joins. With it the buffer has fewer events than the cache of sequences has
+// sessions.
 const maxAccepted = 4096
 
 // job is one command on its way through the writer.
@@ -28,32 +29,32 @@ type job struct {
 }
 
 // tx is what the commands of one group share. A command reads and writes
-// through it; what it wants to happen outside the database it leaves in
-// after, which runs in order once the group is durable. A command may be run
-// again when another one of its group failed, so it keeps no other state.
+// through it. Its effects outside the database are functions that it adds to
+// after; they run in order once the group is durable. A command is run again
+// when another one of its group failed, so it keeps no other state.
 type tx struct {
 	*db
-	s        *Store
-	lastID   callbackd.EventID
-	seqs     map[sessionID]int64
-	sessions map[sessionID]core.SessionWork // that the group has changed
-	accepted []*callbackd.Event
-	left     map[callbackd.DeliveryID]bool // deliveries that are no longer young
-	folded   int                           // of the tail's oldest events
-	room     []byte                        // for attempts
-	handover []callbackd.Delivery
-	after    []func()
+	s          *Store
+	lastID     callbackd.EventID
+	seqs       map[sessionID]int64
+	sessions   map[sessionID]core.SessionWork
+	accepted   []*callbackd.Event
+	moved      map[callbackd.DeliveryID]bool // deliveries that leave the buffer
+	flushed    int                           // how many of the buffer's oldest events
+	scratch    []byte                        // for attempts
+	deliveries []callbackd.Delivery
+	after      []func()
 }
 
 func (t *tx) reset() {
 	t.lastID = t.s.lastID
 	clear(t.seqs)
 	clear(t.sessions)
-	clear(t.left)
+	clear(t.moved)
 	clear(t.accepted)
-	t.accepted, t.folded = t.accepted[:0], 0
-	clear(t.handover)
-	t.handover = t.handover[:0]
+	t.accepted, t.flushed = t.accepted[:0], 0
+	clear(t.deliveries)
+	t.deliveries = t.deliveries[:0]
 	clear(t.after)
 	t.after = t.after[:0]
 }
@@ -87,9 +88,9 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 	}
 }
 
-// writer owns the one connection that writes. While it commits, the next
-// group gathers in s.jobs: no timer and no fixed delay; a lone command
-// commits at once.
+// writer owns the one connection that writes. While it commits, the next group
+// gathers in s.jobs. There is no timer and no fixed delay: a lone command is
+// committed at once.
 func (s *Store) writer(t *tx) {
 	defer close(s.writerDone)
 	defer s.awaitCheckpoint()
@@ -99,10 +100,10 @@ func (s *Store) writer(t *tx) {
 		select {
 		case first = <-s.jobs:
 		case <-s.closing:
-			select { // what is already waiting is still served
+			select { // commands that wait already are still served
 			case first = <-s.jobs:
 			default:
-				s.foldAll(t)
+				s.flushAll(t)
 				return
 			}
 		}
@@ -118,18 +119,18 @@ func (s *Store) writer(t *tx) {
 	}
 }
 
-// foldAll leaves a stopped database without a tail: the next start reads
-// nothing, and every pending delivery is a row. Without it nothing is lost.
-func (s *Store) foldAll(t *tx) {
-	if s.beside || len(s.tail.events) == 0 {
+// flushAll flushes the whole buffer when the database stops, so that the next
+// start has nothing to read. Without it nothing is lost.
+func (s *Store) flushAll(t *tx) {
+	if s.secondary || len(s.buffer.events) == 0 {
 		return
 	}
-	s.commit(t, &[]*job{{run: func(t *tx) error { return t.fold(len(s.tail.events)) }, done: make(chan struct{})}})
+	s.commit(t, &[]*job{{run: func(t *tx) error { return t.flush(len(s.buffer.events)) }, done: make(chan struct{})}})
 }
 
-// next returns a waiting job, if there is one. It lets goroutines that are
-// about to bring one run first: a commit costs the same for one as for many,
-// and on an idle machine the yield returns at once.
+// next returns a waiting job, if there is one. It first lets goroutines run that
+// are about to bring one, because a commit costs the same for one as for many.
+// On an idle machine that costs nothing.
 func (s *Store) next() *job {
 	for range 2 {
 		select {
@@ -142,7 +143,8 @@ func (s *Store) next() *job {
 	return nil
 }
 
-// commit runs the group, and what joins it meanwhile, in one transaction.
+// commit runs the group, and the commands that join it meanwhile, in one
+// transaction.
 func (s *Store) commit(t *tx, group *[]*job) {
 	if err := s.failure(); err != nil {
 		for _, j := range *group {
@@ -152,10 +154,26 @@ func (s *Store) commit(t *tx, group *[]*job) {
 	}
 	t.reset()
 	before := t.conn.TotalChanges()
-	err := t.query("BEGIN IMMEDIATE", nil)
-	for i := 0; err == nil && i < len(*group); i++ {
-		if err = s.apply(t, (*group)[:i+1]); err != nil {
-			break
+	err := s.runGroup(t, group)
+	if err == nil {
+		s.checkFiles()
+		err = s.failure()
+	}
+	if err != nil {
+		s.refuseGroup(t, *group, err)
+		return
+	}
+	s.publish(t, len(*group), t.conn.TotalChanges() != before)
+}
+
+// runGroup runs the transaction of a group.
+func (s *Store) runGroup(t *tx, group *[]*job) error {
+	if err := t.query("BEGIN IMMEDIATE", nil); err != nil {
+		return err
+	}
+	for i := 0; i < len(*group); i++ {
+		if err := s.apply(t, (*group)[:i+1]); err != nil {
+			return err
 		}
 		if i == len(*group)-1 && len(*group) < maxGroup && len(t.accepted) < maxAccepted {
 			if j := s.next(); j != nil {
@@ -163,32 +181,28 @@ func (s *Store) commit(t *tx, group *[]*job) {
 			}
 		}
 	}
-	if left := len(s.tail.events) - t.folded; err == nil && left > s.foldAt {
-		err = t.fold(min(max(foldN, left-s.foldAt), left))
-	}
-	if err == nil {
-		err = t.query("COMMIT", nil)
-	}
-	if err == nil {
-		s.checkFiles()
-		err = s.failure()
-	}
-	if err != nil {
-		full := isFull(err)
-		err = s.storeFault(err)
-		if !t.conn.GetAutocommit() {
-			t.conn.Exec("ROLLBACK")
+	if buffered := len(s.buffer.events) - t.flushed; buffered > s.flushAt {
+		if err := t.flush(min(max(flushBatch, buffered-s.flushAt), buffered)); err != nil {
+			return err
 		}
-		if full && s.failure() == nil {
-			s.filled()
-		}
-		s.refusals.Refuse(len(*group), err)
-		for _, j := range *group {
-			j.err = err
-		}
-		return
 	}
-	s.publish(t, len(*group), t.conn.TotalChanges() != before)
+	return t.query("COMMIT", nil)
+}
+
+// refuseGroup answers a group whose transaction failed.
+func (s *Store) refuseGroup(t *tx, group []*job, err error) {
+	full := isFull(err)
+	err = s.storeFault(err)
+	if !t.conn.GetAutocommit() {
+		t.conn.Exec("ROLLBACK")
+	}
+	if full && s.failure() == nil {
+		s.fillDisk()
+	}
+	s.refusals.Refuse(len(group), err)
+	for _, j := range group {
+		j.err = err
+	}
 }
 
 // apply runs the last job of the group. When it fails after it has written,
@@ -197,7 +211,7 @@ func (s *Store) commit(t *tx, group *[]*job) {
 func (s *Store) apply(t *tx, group []*job) error {
 	j := group[len(group)-1]
 	before := t.conn.TotalChanges()
-	mark, accepted := len(t.handover), len(t.accepted)
+	deliveries, accepted := len(t.deliveries), len(t.accepted)
 	if j.err = j.run(t); j.err == nil {
 		return nil
 	}
@@ -205,7 +219,7 @@ func (s *Store) apply(t *tx, group []*job) error {
 		return j.err
 	}
 	if t.conn.TotalChanges() == before {
-		t.handover, t.accepted = t.handover[:mark], t.accepted[:accepted]
+		t.deliveries, t.accepted = t.deliveries[:deliveries], t.accepted[:accepted]
 		return nil
 	}
 	if err := t.conn.Exec("ROLLBACK; BEGIN IMMEDIATE"); err != nil {
@@ -230,28 +244,32 @@ func (s *Store) publish(t *tx, n int, wrote bool) {
 		s.seqs.Put(id, seq)
 	}
 	t.publishSessions()
-	s.tail.publish(t)
+	s.buffer.committed(t)
 	for _, f := range t.after {
 		f()
 	}
-	if len(t.handover) > 0 && s.handover != nil {
-		s.handover(t.handover)
+	if len(t.deliveries) > 0 && s.onCommit != nil {
+		s.onCommit(t.deliveries)
 	}
 	s.hub.Committed(t.accepted)
-	s.refusals.Committed(n, wrote && !s.full)
+	s.refusals.Committed(n, wrote && !s.diskFull)
 }
 
-// isStoreFault tells an error of SQLite from an answer of a command.
+// isStoreFault tells an error of SQLite from an answer of a command. A row that
+// a constraint refuses is the fault of the command alone.
 func isStoreFault(err error) bool {
 	var e *sqlite3.Error
 	var c sqlite3.ErrorCode
 	var x sqlite3.ExtendedErrorCode
+	if errors.Is(err, sqlite3.CONSTRAINT) {
+		return false
+	}
 	return errors.As(err, &e) || errors.As(err, &c) || errors.As(err, &x)
 }
 
-// storeFault turns an error of SQLite into the one the callers get, and
-// stops the store when its file can no longer be trusted: after a failed
-// sync nobody knows what is on disk, so it is never tried again.
+// storeFault turns an error of SQLite into the one that callers get. It stops
+// the store when the file can no longer be trusted: after a failed sync nobody
+// knows what is on disk, so it is never tried again.
 func (s *Store) storeFault(err error) error {
 	switch {
 	case isFull(err):
@@ -267,8 +285,8 @@ func (s *Store) storeFault(err error) error {
 	return fmt.Errorf("store: %w", err)
 }
 
-// isFull tells that there is no space. The log's index is memory that may find
-// none.
+// isFull tells whether err says that the disk is full. The index of the log is a
+// mapped file, which can also find no space.
 func isFull(err error) bool {
 	return errors.Is(err, sqlite3.FULL) || errors.Is(err, sqlite3.IOERR_SHMSIZE)
 }
@@ -302,8 +320,8 @@ func (s *Store) Failure() error { return s.failure() }
 
 // deliver is write for commands that take events or outcomes.
 func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {
-	if s.beside {
-		return errors.New("a database that was opened beside a server takes no events and no outcomes")
+	if s.secondary {
+		return errors.New("a database that was opened by a command takes no events and no outcomes")
 	}
 	return s.write(ctx, run)
 }

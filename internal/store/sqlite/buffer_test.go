@@ -13,7 +13,7 @@ import (
 // A reader meets every event that was accepted before it began, once,
 // whatever is folded meanwhile; and so it does every pending delivery.
 func TestReadsDuringFoldsMissNothing(t *testing.T) {
-	s := open(t, Options{Dir: t.TempDir(), foldAt: 3})
+	s := open(t, Options{Dir: t.TempDir(), flushAt: 3})
 	defer s.Close()
 	k, err := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
 	if err != nil {
@@ -39,7 +39,7 @@ func TestReadsDuringFoldsMissNothing(t *testing.T) {
 			accepted.Store(int64(i + 1))
 			if i%3 == 2 { // the oldest ends; what was folded has a row, what was not has none
 				ended.Add(1)
-				o := callbackd.Outcome{Delivery: youngDelivery(evs[0], cb.ID), Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
+				o := callbackd.Outcome{Delivery: untriedDelivery(evs[0], cb.ID), Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
 				if _, err := s.Record(t.Context(), o); err != nil {
 					done <- err
 					return

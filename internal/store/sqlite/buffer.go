@@ -1,0 +1,282 @@
+package sqlite
+
+import (
+	"math"
+	"slices"
+	"sync"
+
+	"callbackd"
+	"callbackd/internal/store"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// The hot path only appends: an accepted event is one row, and a delivery that
+// succeeds at once is one more. The rows of the other tables (the indexes of
+// events, and pending deliveries) are written later, for many events at once:
+// that is a flush. In bulk and in order they cost a fraction of what one row at
+// a time costs, and most deliveries have ended by then and need no row.
+//
+// Until then the buffer has what those rows would say. After a crash it is read
+// again from the events that were not flushed.
+const (
+	flushAt    = 8192 // events in the buffer at which the oldest are flushed
+	flushBatch = 2048 // events that are flushed at once
+)
+
+// eventBuffer holds the events that were not flushed, without their data. Only
+// the writer changes it, once a change is durable. A reader asks the buffer
+// before it begins its snapshot: an event that is flushed in between is seen
+// twice, and never missed.
+type eventBuffer struct {
+	mu             sync.RWMutex
+	flushedUpTo    callbackd.EventID
+	events         []*callbackd.Event                       // ascending
+	unflushed      map[callbackd.CallbackID]*callbackBuffer // deliveries without any row of their own
+	unflushedCount int                                      // how many those are
+}
+
+// callbackBuffer holds the unflushed deliveries of one callback: those that have
+// no row, because they were neither recorded nor made due.
+type callbackBuffer struct {
+	ids    []callbackd.EventID // ascending
+	events []*callbackd.Event  // nil: the delivery has left the buffer
+	count  int
+}
+
+func newEventBuffer() *eventBuffer {
+	return &eventBuffer{unflushed: map[callbackd.CallbackID]*callbackBuffer{}}
+}
+
+// append adds an event, with those of its targets whose delivery has no row.
+func (b *eventBuffer) append(ev *callbackd.Event, unflushed []callbackd.CallbackID) {
+	b.events = append(b.events, ev)
+	for _, no := range unflushed {
+		c := b.unflushed[no]
+		if c == nil {
+			c = &callbackBuffer{}
+			b.unflushed[no] = c
+		}
+		c.ids = append(c.ids, ev.ID)
+		c.events = append(c.events, ev)
+		c.count++
+		b.unflushedCount++
+	}
+}
+
+func (b *eventBuffer) has(id callbackd.DeliveryID) bool {
+	c := b.unflushed[id.Callback]
+	if c == nil {
+		return false
+	}
+	i, ok := slices.BinarySearch(c.ids, id.Event)
+	return ok && c.events[i] != nil
+}
+
+// remove takes a delivery out of the buffer.
+func (b *eventBuffer) remove(id callbackd.DeliveryID) {
+	c := b.unflushed[id.Callback]
+	if c == nil {
+		return
+	}
+	i, ok := slices.BinarySearch(c.ids, id.Event)
+	if !ok || c.events[i] == nil {
+		return
+	}
+	c.events[i] = nil
+	c.count--
+	b.unflushedCount--
+	switch {
+	case c.count == 0:
+		delete(b.unflushed, id.Callback)
+	case c.count*2 < len(c.ids)-32:
+		c.compact()
+	}
+}
+
+func (c *callbackBuffer) compact() {
+	n := 0
+	for i, ev := range c.events {
+		if ev != nil {
+			c.ids[n], c.events[n] = c.ids[i], ev
+			n++
+		}
+	}
+	clear(c.events[n:])
+	c.ids, c.events = c.ids[:n], c.events[:n]
+}
+
+// deliveries returns up to limit unflushed deliveries of a callback, in order,
+// with events above after. session, when not empty, is the only session wanted.
+func (b *eventBuffer) deliveries(cb callbackd.CallbackID, session string, after callbackd.EventID, limit int) []callbackd.Delivery {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	c := b.unflushed[cb]
+	if c == nil {
+		return nil
+	}
+	i, _ := slices.BinarySearch(c.ids, after+1)
+	var out []callbackd.Delivery
+	for ; i < len(c.ids) && len(out) < limit; i++ {
+		if ev := c.events[i]; ev != nil && (session == "" || ev.Session == session) {
+			out = append(out, untriedDelivery(ev, cb))
+		}
+	}
+	return out
+}
+
+func untriedDelivery(ev *callbackd.Event, cb callbackd.CallbackID) callbackd.Delivery {
+	return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test}
+}
+
+// len returns how many events are in the buffer.
+func (b *eventBuffer) len() int {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return len(b.events)
+}
+
+// callbacks returns the callbacks with unflushed deliveries.
+func (b *eventBuffer) callbacks() []callbackd.CallbackID {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	out := make([]callbackd.CallbackID, 0, len(b.unflushed))
+	for no := range b.unflushed {
+		out = append(out, no)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// newest returns the ids of the buffer's events of a key, and of one of its
+// sessions when session is not empty, within [lo, hi), newest first, and the
+// id below which no event is in the buffer.
+func (b *eventBuffer) newest(key callbackd.KeyID, session string, lo, hi int64) (ids []callbackd.EventID, floor int64) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	floor = hi
+	if len(b.events) > 0 {
+		floor = int64(b.events[0].ID)
+	}
+	for _, ev := range slices.Backward(b.events) {
+		if int64(ev.ID) < lo {
+			break
+		}
+		if (key == store.AllKeys || ev.Key == key) && int64(ev.ID) < hi && (session == "" || ev.Session == session) {
+			ids = append(ids, ev.ID)
+		}
+	}
+	return ids, floor
+}
+
+// latest returns the newest n of the buffer's events of each session, newest
+// first, and the id below which no event is in the buffer. A session with AllKeys
+// is one of any key.
+func (b *eventBuffer) latest(sessions []store.SessionID, n int) (out map[store.SessionID][]*callbackd.Event, floor int64) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	out, floor = make(map[store.SessionID][]*callbackd.Event, len(sessions)), math.MaxInt64
+	if len(b.events) > 0 {
+		floor = int64(b.events[0].ID)
+	}
+	wanted := make(map[store.SessionID]bool, len(sessions))
+	for _, s := range sessions {
+		wanted[s] = true
+	}
+	for _, ev := range slices.Backward(b.events) {
+		id := store.SessionID{Key: ev.Key, SessionKey: ev.Session}
+		if (wanted[id] || wanted[store.SessionID{Key: store.AllKeys, SessionKey: ev.Session}]) && len(out[id]) < n {
+			out[id] = append(out[id], ev)
+		}
+	}
+	return out, floor
+}
+
+// flush writes the rows of the n oldest events of the buffer. The buffer changes
+// when they are durable.
+func (t *tx) flush(n int) error {
+	evs := t.s.buffer.events[t.flushed : t.flushed+n]
+	if n == 0 {
+		return nil
+	}
+	from, to := int64(t.s.buffer.flushedUpTo), int64(evs[n-1].ID)
+	if t.flushed > 0 {
+		from = int64(t.s.buffer.events[t.flushed-1].ID)
+	}
+	for _, sql := range []string{
+		"INSERT INTO session_events SELECT key_no, session, sequence, id FROM events WHERE id > ? AND id <= ? ORDER BY key_no, session, sequence",
+		"INSERT INTO key_events SELECT key_no, id FROM events WHERE id > ? AND id <= ? ORDER BY key_no, id",
+	} {
+		if err := t.query(sql, nil, from, to); err != nil {
+			return err
+		}
+	}
+	for _, ev := range evs {
+		for _, no := range ev.Targets {
+			if id := (callbackd.DeliveryID{Event: ev.ID, Callback: no}); t.isUnflushed(id) {
+				if err := t.insertPending(untriedDelivery(ev, no)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	t.flushed += n
+	return t.query("UPDATE meta SET mark = ?", nil, to)
+}
+
+// isUnflushed tells whether a delivery has no row, as this group sees it.
+func (t *tx) isUnflushed(id callbackd.DeliveryID) bool {
+	return !t.moved[id] && t.s.buffer.has(id)
+}
+
+// insertPending writes the row of a delivery, which leaves the buffer.
+func (t *tx) insertPending(d callbackd.Delivery) error {
+	t.moved[d.ID] = true
+	return t.query("INSERT INTO pending ("+pendingColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
+		int64(d.ID.Callback), int64(d.ID.Event), d.Session, d.Sequence, d.Test, d.Attempts, d.Step, d.Manual, roundUpMillis(d.FirstFailedAt), roundUpMillis(d.Due), roundUpMillis(d.HoldsUntil), int64(d.Replay))
+}
+
+// committed applies a durable group to the buffer.
+func (b *eventBuffer) committed(t *tx) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id := range t.moved {
+		b.remove(id)
+	}
+	if t.flushed > 0 {
+		b.flushedUpTo = b.events[t.flushed-1].ID
+		b.events = slices.Delete(b.events, 0, t.flushed)
+	}
+	for _, ev := range t.accepted {
+		header := *ev
+		header.Data = nil
+		b.append(&header, ev.Targets)
+	}
+}
+
+// loadBuffer reads the buffer after a start.
+func (s *Store) loadBuffer() error {
+	b := s.buffer
+	err := s.w.query("SELECT mark FROM meta", func(st *sqlite3.Stmt) error { b.flushedUpTo = callbackd.EventID(st.ColumnInt64(0)); return nil })
+	if err != nil {
+		return err
+	}
+	return s.w.query("SELECT "+eventColumns+" FROM events WHERE id > ? ORDER BY id", func(st *sqlite3.Stmt) error {
+		ev := scanEvent(st)
+		var unflushed []callbackd.CallbackID
+		for _, no := range ev.Targets {
+			known := false
+			err := s.w.query("SELECT 1 FROM pending WHERE callback_no = ?1 AND event_id = ?2 UNION ALL SELECT 1 FROM attempts WHERE event_id = ?2 AND callback_no = ?1 LIMIT 1",
+				func(*sqlite3.Stmt) error { known = true; return nil }, int64(no), int64(ev.ID))
+			if err != nil {
+				return err
+			}
+			if !known {
+				unflushed = append(unflushed, no)
+			}
+		}
+		b.append(ev, unflushed)
+		s.seqs.Put(sessionID{ev.Key, ev.Session}, ev.Sequence)
+		return nil
+	}, int64(b.flushedUpTo))
+}

@@ -1,0 +1,119 @@
+package storetest
+
+import (
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+var callbackTests = map[string]func(*suite){
+	"Callbacks":                         (*suite).callbacks,
+	"ASecondCallbackOfTheNameIsNotMade": (*suite).sameName,
+	"CallbacksInOrder":                  (*suite).callbackOrder,
+	"CallbacksThatAreNotThere":          (*suite).noCallbacks,
+	"Rotation":                          (*suite).rotation,
+	"ReplaceSameReceiver":               (*suite).replaceSameReceiver,
+	"ReplaceOtherHost":                  (*suite).replaceOtherHost,
+	"SameSettingIsNoVersion":            (*suite).sameSetting,
+	"DeletedCallbacksAreListed":         (*suite).deletedAreListed,
+}
+
+func (s *suite) callbacks() {
+	cb := s.newCallback(s.key, ev2, "default")
+	got, err := s.Callback(s.ctx(), s.key.ID, ev2, "default")
+	s.must(err)
+	want := callbackd.Callback{
+		ID: cb.ID, Key: s.key.ID, Event: ev2, Name: "default", Version: 1,
+		URL: "https://a.example/h", Method: "POST", Payload: []byte(`{"x":1}`),
+		Headers:   []callbackd.Header{{Name: "X-B", Value: "header secret"}, {Name: "X-A", Value: "2"}},
+		Policy:    callbackd.Policy{Rate: 2, Retry: []time.Duration{0, time.Second}, NoKeepAlive: true},
+		Secrets:   []callbackd.SigningSecret{{Value: "first"}},
+		CreatedAt: s.at, UpdatedAt: s.at,
+	}
+	s.equal("the callback", *got, want)
+}
+
+func (s *suite) sameName() {
+	s.newCallback(s.key, ev2, "default")
+	same, created, err := s.CreateCallback(s.ctx(), callbackd.Callback{Key: s.key.ID, Event: ev2, Name: "default", URL: "https://other.example/"}, s.at)
+	s.must(err)
+	s.equal("whether it was created", created, false)
+	s.equal("the URL of the first one", same.URL, "https://a.example/h")
+}
+
+func (s *suite) callbackOrder() {
+	s.newCallback(s.key, ev2, "default")
+	s.newCallback(s.key, ev1, "b")
+	s.newCallback(s.key, ev1, "a")
+	page, err := s.ListCallbacks(s.ctx(), store.CallbackQuery{Key: s.key.ID})
+	s.must(err)
+	var names []string
+	for _, cb := range page.Callbacks {
+		names = append(names, string(cb.Event)+" "+cb.Name)
+	}
+	s.equal("callbacks by event, then by name", names, []string{string(ev1) + " a", string(ev1) + " b", string(ev2) + " default"})
+}
+
+func (s *suite) noCallbacks() {
+	cb := s.newCallback(s.key, ev2, "default")
+	for what, err := range map[string]error{
+		"Callback":        second(s.Callback(s.ctx(), s.key.ID, ev2, "none")),
+		"DeleteCallback":  second(s.DeleteCallback(s.ctx(), s.key.ID, ev2, "none", s.at)),
+		"ReplaceCallback": second(s.ReplaceCallback(s.ctx(), callbackd.Callback{Key: s.key.ID, Event: ev2, Name: "none"}, s.at)),
+		"PauseCallback":   second(s.PauseCallback(s.ctx(), s.key.ID, ev2, "none", callbackd.Pause{})),
+		"RotateSecret":    second(s.RotateSecret(s.ctx(), s.key.ID, ev2, "none", "x", s.at, s.at)),
+		"CallbackByID":    second(s.CallbackByID(s.ctx(), 99)),
+		"CallbackVersion": second(s.CallbackVersion(s.ctx(), cb.ID, 9)),
+	} {
+		if callbackd.KindOf(err) != callbackd.KindNotFound {
+			s.Errorf("%s of a callback that is not there: %v, want NotFound", what, err)
+		}
+	}
+}
+
+func (s *suite) rotation() {
+	s.newCallback(s.key, ev1, "default")
+	cb, err := s.RotateSecret(s.ctx(), s.key.ID, ev1, "default", "second", s.at.Add(time.Hour), s.at)
+	s.must(err)
+	s.equal("what signs while both do", cb.SigningSecrets(s.at.Add(time.Minute)), []callbackd.Secret{"second", "first"})
+	s.equal("what signs afterwards", cb.SigningSecrets(s.at.Add(2*time.Hour)), []callbackd.Secret{"second"})
+	s.reopen()
+	cb, err = s.RotateSecret(s.ctx(), s.key.ID, ev1, "default", "third", s.at.Add(5*time.Hour), s.at.Add(2*time.Hour))
+	s.must(err)
+	s.equal("what signs after another rotation", cb.SigningSecrets(s.at.Add(3*time.Hour)), []callbackd.Secret{"third", "second"})
+	s.equal("how many secrets are kept", len(cb.Secrets), 2)
+}
+
+func (s *suite) replaceSameReceiver() {
+	cb := s.newCallback(s.key, ev1, "default")
+	next := *cb
+	next.URL, next.Payload, next.Headers, next.Secrets = "https://a.example/other", []byte("{}"), nil, []callbackd.SigningSecret{{Value: "new"}}
+	got, err := s.ReplaceCallback(s.ctx(), next, s.at)
+	s.must(err)
+	s.equal("the version", got.Version, int64(2))
+	s.equal("the secrets, which stay", got.Secrets, []callbackd.SigningSecret{{Value: "first"}})
+	s.equal("the headers", got.Headers, []callbackd.Header(nil))
+}
+
+func (s *suite) replaceOtherHost() {
+	cb := s.newCallback(s.key, ev1, "default")
+	next := *cb
+	next.Payload, next.Headers, next.Secrets = []byte("{}"), nil, []callbackd.SigningSecret{{Value: "new"}}
+	for i, url := range []string{"http://a.example/other", "https://b.example/other", "https://a.example:8443/other"} {
+		next.URL = url
+		got, err := s.ReplaceCallback(s.ctx(), next, s.at)
+		s.must(err)
+		s.equal("the version with "+url, got.Version, int64(2+i))
+		s.equal("the secrets with "+url, got.Secrets, []callbackd.SigningSecret{{Value: "new"}})
+	}
+	old, err := s.CallbackVersion(s.ctx(), cb.ID, 1)
+	s.must(err)
+	s.equal("the URL of version 1", old.URL, "https://a.example/h")
+	s.equal("the headers of version 1", old.Headers, cb.Headers)
+	s.equal("the number of version 1", old.Version, int64(1))
+	now, err := s.CallbackByID(s.ctx(), cb.ID)
+	s.must(err)
+	s.equal("the version in force", now.Version, int64(4))
+	s.equal("the URL in force", now.URL, next.URL)
+}

@@ -1,0 +1,121 @@
+package storetest
+
+import (
+	"time"
+
+	"callbackd"
+)
+
+var queueTests = map[string]func(*suite){
+	"Backlogs":          (*suite).backlogs,
+	"FirstAttempts":     (*suite).firstAttempts,
+	"Lanes":             (*suite).lanes,
+	"FirstAttemptsByID": (*suite).firstAttemptsByID,
+	"RetriesSoonestDue": (*suite).dueRetries,
+	"BlockedLanes":      (*suite).blocked,
+}
+
+func (s *suite) backlogs() {
+	a, b := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev2, "b")
+	check := func(want ...callbackd.CallbackID) {
+		s.Helper()
+		got, err := s.Backlogs(s.ctx())
+		s.must(err)
+		s.equal("callbacks with a backlog", got, want)
+	}
+	check()
+	s.publish(s.key, ev1, "S1", "S2")
+	check(a.ID)
+	s.publish(s.key, ev2, "S1")
+	check(a.ID, b.ID)
+}
+
+// twoLanes publishes ten events in each of two sessions, in turn, and returns
+// the deliveries.
+func (s *suite) twoLanes() (cb *callbackd.Callback, all []callbackd.Delivery) {
+	s.Helper()
+	cb = s.newCallback(s.key, ev1, "a")
+	for range 10 {
+		s.publish(s.key, ev1, "S1", "S2")
+	}
+	all = s.fresh(cb.ID)
+	if len(all) != 20 {
+		s.Fatalf("%d deliveries wait for their first attempt, want 20", len(all))
+	}
+	return cb, all
+}
+
+func (s *suite) firstAttempts() {
+	cb, all := s.twoLanes()
+	page, err := s.FirstAttempts(s.ctx(), cb.ID, 0, 7)
+	s.must(err)
+	rest, err := s.FirstAttempts(s.ctx(), cb.ID, page[6].ID.Event, 100)
+	s.must(err)
+	s.equal("two pages", append(page, rest...), all)
+	for i, d := range all {
+		if d.Sequence != int64(i/2+1) {
+			s.Errorf("place %d has sequence %d, want %d", i, d.Sequence, i/2+1)
+		}
+		if d.Event == nil || d.Event.ID != d.ID.Event {
+			s.Errorf("place %d has event %+v, want event %d", i, d.Event, d.ID.Event)
+		}
+	}
+}
+
+func (s *suite) lanes() {
+	cb, all := s.twoLanes()
+	got, err := s.Lanes(s.ctx(), cb.ID, []callbackd.LaneCursor{{Session: "S2", After: all[1].ID.Event}, {Session: "none"}, {Session: "S1"}}, 4)
+	s.must(err)
+	want := []callbackd.Delivery{all[3], all[5], all[7], all[9], all[0], all[2], all[4], all[6]}
+	s.equal("four of each lane, after its cursor", got, want)
+}
+
+func (s *suite) firstAttemptsByID() {
+	cb, all := s.twoLanes()
+	other := s.newCallback(s.key, ev2, "b")
+	got, err := s.FirstAttemptsByID(s.ctx(), []callbackd.DeliveryID{
+		all[5].ID,
+		{Event: 1, Callback: cb.ID},
+		all[2].ID,
+		{Event: all[2].ID.Event, Callback: other.ID},
+	})
+	s.must(err)
+	s.equal("those that are there, in the order asked for", got, []callbackd.Delivery{all[5], all[2]})
+	s.outcome(all[0], callbackd.Pending, s.at.Add(time.Second), time.Time{})
+	got, err = s.FirstAttemptsByID(s.ctx(), []callbackd.DeliveryID{all[0].ID, all[6].ID})
+	s.must(err)
+	s.equal("those that were not tried", deliveryIDs(got), []callbackd.DeliveryID{all[6].ID})
+}
+
+// retried lets the first six of twoLanes fail: later ones are due sooner, and
+// every other one holds its lane.
+func (s *suite) retried() (cb *callbackd.Callback, all []callbackd.Delivery) {
+	cb, all = s.twoLanes()
+	for i, d := range all[:6] {
+		holds := time.Time{}
+		if i%2 == 0 {
+			holds = s.at.Add(time.Duration(10-i) * time.Minute)
+		}
+		s.outcome(d, callbackd.Pending, s.at.Add(time.Duration(6-i)*time.Second), holds)
+	}
+	return cb, all
+}
+
+func (s *suite) dueRetries() {
+	cb, all := s.retried()
+	ds, next, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at.Add(4*time.Second), 3)
+	s.must(err)
+	s.equal("what is due, soonest first", deliveryIDs(ds), []callbackd.DeliveryID{all[5].ID, all[4].ID, all[3].ID})
+	s.equal("when the next is due, in time for the call", next.Equal(s.at.Add(4*time.Second)), true)
+	ds, next, err = s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at, 3)
+	s.must(err)
+	s.equal("what is due now", deliveryIDs(ds), []callbackd.DeliveryID(nil))
+	s.equal("when the first is due", next.Equal(s.at.Add(time.Second)), true)
+}
+
+func (s *suite) blocked() {
+	cb, all := s.retried()
+	ds, err := s.Blocked(s.ctx(), cb.ID, s.at.Add(7*time.Minute), 10)
+	s.must(err)
+	s.equal("what holds its lane, soonest first", deliveryIDs(ds), []callbackd.DeliveryID{all[2].ID, all[0].ID})
+}
