@@ -454,7 +454,7 @@ func (c *nodes) listed(t *testing.T) {
 		}
 		page, err = io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if want := fmt.Sprintf("Of this node alone: %d others deliver", len(c.up)-1); err != nil || !strings.Contains(string(page), want) {
+		if want := fmt.Sprintf("This page shows the attempts of one node. %d other nodes deliver", len(c.up)-1); err != nil || !strings.Contains(string(page), want) {
 			t.Errorf("the live tail of node %d does not say whose it is: %v, %s", i, err, page)
 		}
 	}

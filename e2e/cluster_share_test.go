@@ -208,7 +208,7 @@ func TestANodeWithAWrongClockOwnsNothing(t *testing.T) {
 	for _, d := range []time.Duration{callbackd.MaxSkew + 10*time.Second, -callbackd.MaxSkew - 10*time.Second} {
 		set(d)
 		c.shared(1)
-		if s := state(); !strings.Contains(s, "clock is ") || !strings.HasSuffix(s, "off: owns no shards") {
+		if s := state(); !strings.Contains(s, "clock differs by ") || !strings.HasSuffix(s, ": owns no shards") {
 			t.Errorf("%v off: %s", d, s)
 		}
 		if !strings.Contains(log.String(), "too far from the database's") {

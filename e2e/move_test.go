@@ -221,10 +221,10 @@ func TestAKilledMoveGoesOn(t *testing.T) {
 	if n := count("SELECT count(*) FROM events"); n == 0 || n == 60_000 {
 		t.Errorf("%d events after the kills", n)
 	}
-	if out, errs, code := runCmd(t, move()); code != 0 || !strings.Contains(out, "every table is the same") {
+	if out, errs, code := runCmd(t, move()); code != 0 || !strings.Contains(out, "Every table is equal on both sides") {
 		t.Errorf("%d %s%s", code, out, errs)
 	}
-	if out, errs, code := run(t, "fsck", "--database-url", url, "--secret-keys", keyset); code != 0 || !strings.Contains(out, "60000 events") {
+	if out, errs, code := run(t, "fsck", "--database-url", url, "--secret-keys", keyset); code != 0 || !strings.Contains(out, "60,000 events") {
 		t.Errorf("fsck: %d %s%s", code, out, errs)
 	}
 }

@@ -62,7 +62,7 @@ func TestREADMETourWorksAsPrinted(t *testing.T) {
 
 	script := "set -euo pipefail\n" + strings.NewReplacer("8081", api, "9000", receiver).Replace(strings.Join(blocks(tour), "\n"))
 	out, err := bash(t, script).CombinedOutput()
-	for _, want := range []string{`"data":[]`, `"sequence":1,"deliveries":1`, "ACM-0123456789", `"state": "delivered"`, `"status":"STARTED","events":[`, "COMPLETE                     5", "every delivery is in exactly one state"} {
+	for _, want := range []string{`"data":[]`, `"sequence":1,"deliveries":1`, "ACM-0123456789", `"state": "delivered"`, `"status":"STARTED","events":[`, "COMPLETE                       5", "every delivery is in exactly one state"} {
 		if !strings.Contains(string(out), want) {
 			err = fmt.Errorf("%q was not printed; %v", want, err)
 		}

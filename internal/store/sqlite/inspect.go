@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"callbackd"
+	"callbackd/internal/store/core"
 	"callbackd/internal/store/seal"
 
 	"github.com/ncruces/go-sqlite3"
@@ -85,6 +86,7 @@ func Inspect(o Options) (*Store, error) {
 	if err := s.inspect(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
+	s.Store = core.New(seam{s}, &dialect, s.sealer)
 	return s, nil
 }
 
