@@ -19,7 +19,8 @@ import (
 
 const deployed = "../deploy/"
 
-// unit is a systemd unit: the values of each setting of [Service], in order.
+// unit reads a systemd unit: the values of each setting of its Service section, in
+// order.
 func unit(t *testing.T, name string) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile(deployed + "systemd/" + name)

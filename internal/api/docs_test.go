@@ -18,7 +18,7 @@ import (
 	"callbackd/internal/strictjson"
 )
 
-// pages is every document for people.
+// documents lists every document for people.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob("../../docs/*.md")

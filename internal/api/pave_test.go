@@ -26,7 +26,7 @@ const (
 	sampleVehicle = `"vehicle":\{"vehicle_id":null,"vin":"JN1CV6AR9BMXXXXXX","year":null,"make":null,"model":null,"body_type":null,"trim":null,"transmission":null,"drivetrain":null,"engine_type":null,"fuel_type":null,"ext_col":null,"int_col":null,"odom_reading":null,"odom_unit":null\}`
 )
 
-// samples of the callbacks pages, in the order in which a reader tries them.
+// callbackSamples lists the samples of the callbacks pages in their order.
 var callbackSamples = []sample{
 	{"POST Create New Callback", "POST", "/v1/callbacks", `{"event":"SESSION:STATUS_CHANGE","url":"https://receiver.example/status","method":"POST","headers":{"Authorization":"Bearer x"},"payload":{"group":"a"}}`,
 		200, `\{"api_key":"KEY","event":"SESSION:STATUS_CHANGE","url":"https://receiver.example/status","method":"POST","headers":\{"Authorization":"Bearer x"\},"payload":\{"group":"a"\}\}`},

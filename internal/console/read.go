@@ -62,7 +62,7 @@ func (t typed) read(errs formErrors, fields ...request.Field) {
 // sessionKey reads any text: a session that does not exist has no deliveries.
 func sessionKey(to *string) request.Field { return request.Text("session", to, maxForm) }
 
-// keep reads for how long requests are signed with an old secret too.
+// readKeep reads how long requests are also signed with the old secret.
 func readKeep(q url.Values) (keep time.Duration, err error) {
 	field := request.Duration("keep", &keep, 0, callbacks.MaxKeep)
 	return keep, request.Values(q).Read(field.Required())

@@ -25,7 +25,7 @@ func (r *rig) at(host string, n int, p callbackd.Policy) (all []callbackd.Callba
 	return all
 }
 
-// within counts the requests since from.
+// since counts the requests since from.
 func (r *rig) since(from time.Time) (n int) {
 	for _, c := range r.sent() {
 		if !c.at.Before(from) {

@@ -34,7 +34,8 @@ var spellings = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)^` + reWeekday + reMonth + ` (?P<day>\d{1,2}) ` + reClock + `(?: (?P<zone>utc|gmt|[ecmp][sd]t))?(?: (?P<sign>[+-])(?P<zhour>\d\d):?(?P<zminute>\d\d))? ` + reFullYear + `$`),
 }
 
-// Zones that RFC 822 names, in hours; all others without an offset are UTC.
+// zones maps the time zones that RFC 822 names to hours. All others without an offset
+// are UTC.
 var zones = map[string]int{"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7}
 
 var (

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// PAVE's page says "UTC Datetime string". This is what the standard libraries
-// of clients write for 2021-05-30T12:49:19Z, by library.
+// spellings lists what the standard libraries of clients write for
+// 2021-05-30T12:49:19Z, by library. PAVE's page says "UTC Datetime string".
 var spellings = map[string][]string{
 	"documented": {"2021-05-30T12:49:19Z", "1622378959", "Sun, 30 May 2021 12:49:19 GMT"},
 	"PHP": {

@@ -8,10 +8,10 @@ import (
 	"callbackd"
 )
 
-// The document of a session holds what no query asks for: its members one after
-// the other, numbers as varints, texts with their lengths. Every change writes it,
-// so it is small and quick. New members go to the end; a document without them
-// reads as if they were zero.
+// documentFormat is the version of a session's stored document, which holds the
+// fields that no query needs: numbers as varints, texts with their lengths. Every
+// change writes it, so that it must be small and fast. New fields go to the end; in
+// a document without them they are zero.
 const documentFormat = 1
 
 var errDocument = errors.New("the document of a session cannot be read: the row is damaged or from a newer callbackd")

@@ -15,8 +15,8 @@ type Replays interface {
 	// CreateReplay fixes the set of r.Filter as it stands at one moment
 	// within the call, and stores r with it: the state is running, ID and
 	// Total are set by the store. Only Key, Filter, Rate and CreatedAt are
-	// read. TooLarge over MaxReplay, Limited over MaxReplays, Invalid for a
-	// target of another key or type.
+	// read. It fails with KindTooLarge beyond MaxReplay, KindLimited beyond
+	// MaxReplays, and KindInvalid for a target of another key or type.
 	CreateReplay(ctx context.Context, r callbackd.Replay) (*callbackd.Replay, error)
 	// Replay returns one replay of the key, or with AllKeys of any.
 	Replay(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID) (*callbackd.Replay, error)

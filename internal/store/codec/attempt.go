@@ -8,11 +8,9 @@ import (
 	"callbackd"
 )
 
-// An attempt has two dozen members, and one is written for every delivery.
-// As columns they cost more than the event itself: half of the page splits of
-// the whole hot path. Nothing but its own delivery ever asks for them, so
-// they are one value: fixed members as varints, then the texts with their
-// lengths.
+// attemptFormat is the version of an attempt's stored form: its numbers as varints,
+// then its texts with their lengths. An attempt has two dozen fields, which are only
+// read together. As columns they would cost more than the event itself.
 const attemptFormat = 1
 
 // detail is a cursor over that value, to write or to read.

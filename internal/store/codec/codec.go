@@ -24,7 +24,7 @@ func Type(n int64) callbackd.EventType {
 	return callbackd.EventTypes[n-1]
 }
 
-// AppendOwed appends the callbacks that an event is owed to, as varints.
+// AppendTargets appends the targets of an event, as varints.
 func AppendTargets(dst []byte, owed []callbackd.CallbackID) []byte {
 	for _, no := range owed {
 		dst = binary.AppendUvarint(dst, uint64(no))
@@ -32,7 +32,7 @@ func AppendTargets(dst []byte, owed []callbackd.CallbackID) []byte {
 	return dst
 }
 
-// Owed reads what AppendOwed wrote.
+// Targets reads what AppendTargets wrote.
 func Targets(b []byte) []callbackd.CallbackID {
 	var owed []callbackd.CallbackID
 	for len(b) > 0 {

@@ -8,10 +8,10 @@ import (
 	"callbackd"
 )
 
-// The set of a replay is chosen in one snapshot and kept as numbers, so that
-// it is what matched at one moment, whatever happens to the deliveries later.
-// A million of them are some five megabytes.
-const chunkSize = 4096 // events in one row
+// chunkSize is how many events of a replay's set are in one row. The set is selected
+// in one snapshot and stored as ids, so that later changes of the deliveries do not
+// change it. A million ids are about five megabytes.
+const chunkSize = 4096
 
 // Set is the set of a replay while it is chosen; the zero value is empty.
 type Set struct {
@@ -29,7 +29,7 @@ type Part struct {
 }
 
 // Add adds a delivery, of an event above those that its callback has so far.
-// TooLarge over [callbackd.MaxReplay].
+// It fails with KindTooLarge beyond [callbackd.MaxReplay].
 func (s *Set) Add(ev callbackd.EventID, no callbackd.CallbackID) error {
 	p := s.parts[no]
 	if p == nil {

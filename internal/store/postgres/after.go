@@ -8,13 +8,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A reader that goes from cursor to cursor is promised that no event comes
-// later with an id up to its cursor. Commits of several nodes end in another
-// order than that of their ids, and clocks differ, so the promise is kept by
-// agreement: the intake holds a shared lock of the key's stripe until its
-// commit and gives out ids above the stripe's horizon only; a reader takes
-// the lock alone, for as long as it needs to raise the horizon to the newest
-// event. Whoever finds the newest event below the horizon needs no lock.
+// stripes is the number of locks that the keys share. A cursor promises its reader
+// that no event appears later with an id up to the cursor. Nodes commit in another
+// order than that of their ids, and clocks differ, so the nodes agree: who accepts an
+// event holds the key's stripe in share until its commit, and assigns ids above the
+// stripe's horizon only; a reader takes the stripe alone while it raises the horizon
+// to the newest event. When the newest event is below the horizon, it needs no lock.
 const stripes = 16
 
 // stripeLocks is the first half of the numbers of these advisory locks.

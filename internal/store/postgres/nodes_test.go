@@ -16,7 +16,7 @@ import (
 	"callbackd/internal/store/postgres/pgtest"
 )
 
-// node opens another store on the same database.
+// database opens stores on one database, as several nodes do.
 type database struct {
 	testing.TB
 	Options

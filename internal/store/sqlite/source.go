@@ -131,8 +131,8 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// What no table holds as such: the last of each session follows from the
-// index of events.
+// sessionSequences reads the last sequence number and id of each session from the
+// index of events, because no table holds them.
 const sessionSequences = "SELECT key_no, session, max(sequence), max(id) FROM session_events %s GROUP BY key_no, session ORDER BY key_no, session LIMIT ?"
 
 // Rows is part of [transfer.Source].
