@@ -40,8 +40,11 @@ const (
 	maxWait    = 30 * time.Second // of a poll
 	maxWaiting = 32               // polls that wait and streams, of one API key
 	heartbeat  = 15 * time.Second // of a stream
-	// stuckAfter ends a stream whose reader takes nothing.
-	stuckAfter = 30 * time.Second
+	// stuckAfter is how long the reader of a stream may read nothing while there is
+	// something to send. The stream then ends, and the reader comes back with its
+	// Last-Event-ID. The time is generous, because a reader may work on an event, or
+	// its machine may be busy, and a stream that waits costs one page of memory.
+	stuckAfter = 2 * time.Minute
 	streamPage = 50 // events
 )
 
@@ -185,6 +188,7 @@ func (a *API) stream(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	defer leave()
 	front.EndCall(c.Request)
 	front.EndAnswer(w)
+	front.PieceTimeout(w, stuckAfter)
 	changed, stop := a.Store.Watch(c.key.ID)
 	defer stop()
 	h := w.Header()

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -177,15 +178,34 @@ type writer struct {
 	http.ResponseWriter
 	c       *conn
 	written int
+	timeout time.Duration // of a piece; 0 means pieceTimeout
+}
+
+// PieceTimeout sets how long the client may take to read a piece of this answer, in
+// place of 15 s. A stream uses it, whose reader may be idle for a while. It does
+// nothing in a server without a Front.
+func PieceTimeout(w http.ResponseWriter, timeout time.Duration) {
+	if out := writerUnder(w); out != nil {
+		out.timeout = timeout
+	}
 }
 
 // connUnder returns the connection of a ResponseWriter, however it was wrapped; nil
 // in a server without a Front.
 func connUnder(w http.ResponseWriter) *conn {
+	if out := writerUnder(w); out != nil {
+		return out.c
+	}
+	return nil
+}
+
+// writerUnder returns the writer inside a ResponseWriter, however it was wrapped; nil
+// in a server without a Front.
+func writerUnder(w http.ResponseWriter) *writer {
 	for {
 		switch u := w.(type) {
 		case *writer:
-			return u.c
+			return u
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = u.Unwrap()
 		default:
@@ -209,7 +229,8 @@ func (w *writer) Write(p []byte) (n int, err error) {
 // extend gives the client time to read the next piece of a large answer.
 func (w *writer) extend() {
 	if w.written > uncounted {
-		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(pieceTimeout))
+		deadline := time.Now().Add(cmp.Or(w.timeout, pieceTimeout))
+		http.NewResponseController(w.ResponseWriter).SetWriteDeadline(deadline)
 	}
 }
 

@@ -161,3 +161,24 @@ func TestAClientThatReadsNothingLosesItsConnection(t *testing.T) {
 		<-done
 	})
 }
+
+// deadlines is an answer that remembers its last deadline.
+type deadlines struct {
+	http.ResponseWriter
+	last time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error { d.last = t; return nil }
+
+// A stream's own patience counts, however much it has sent before.
+func TestPieceTimeoutReplacesTheDeadlineOfALargeAnswer(t *testing.T) {
+	under := &deadlines{ResponseWriter: httptest.NewRecorder()}
+	w := &writer{ResponseWriter: under}
+	PieceTimeout(w, time.Hour)
+	if _, err := w.Write(make([]byte, uncounted+1)); err != nil {
+		t.Fatal(err)
+	}
+	if wait := time.Until(under.last); wait < 30*time.Minute {
+		t.Errorf("the client has %v for the next piece, want an hour", wait)
+	}
+}
