@@ -11,46 +11,68 @@ const maxPlain = 40
 // CanonicalNumber returns one spelling for all spellings of the same JSON number:
 // "7" for 7, 7.0 and 70e-1. ok is false when text is not a JSON number.
 func CanonicalNumber(text string) (canonical string, ok bool) {
-	digits, negative := strings.CutPrefix(text, "-")
-	mantissa, exponent, hasExponent := digits, "", false
-	if i := strings.IndexAny(digits, "eE"); i >= 0 {
-		mantissa, exponent, hasExponent = digits[:i], digits[i+1:], true
-	}
-	whole, fraction, hasFraction := strings.Cut(mantissa, ".")
-	if !isDigits(whole) || len(whole) > 1 && whole[0] == '0' || hasFraction && !isDigits(fraction) {
+	unsigned, negative := strings.CutPrefix(text, "-")
+	digits, exponent, ok := splitNumber(unsigned)
+	if !ok {
 		return "", false
 	}
-	shift := 0
-	if hasExponent {
-		if !isDigits(strings.TrimLeft(exponent, "+-")) || len(exponent)-len(strings.TrimLeft(exponent, "+-")) > 1 {
-			return "", false
-		}
-		n, err := strconv.Atoi(exponent)
-		if err != nil || n > 1e9 || n < -1e9 {
-			return text, true // too large or small for any program
-		}
-		shift = n
+	if exponent > maxExponent || exponent < -maxExponent {
+		return text, true // too large or small for any program
 	}
-	all := strings.TrimLeft(whole+fraction, "0")
-	shift -= len(fraction)
-	significant := strings.TrimRight(all, "0")
-	shift += len(all) - len(significant)
-	switch {
-	case significant == "":
+	significant := strings.TrimRight(digits, "0")
+	exponent += len(digits) - len(significant)
+	if significant == "" {
 		return "0", true
-	case shift >= 0 && len(significant)+shift <= maxPlain:
-		canonical = significant + strings.Repeat("0", shift)
-	case shift < 0 && -shift < len(significant):
-		canonical = significant[:len(significant)+shift] + "." + significant[len(significant)+shift:]
-	case shift < 0 && -shift <= maxPlain:
-		canonical = "0." + strings.Repeat("0", -shift-len(significant)) + significant
-	default:
-		canonical = significant + "e" + strconv.Itoa(shift)
 	}
+	canonical = plainNumber(significant, exponent)
 	if negative {
 		canonical = "-" + canonical
 	}
 	return canonical, true
+}
+
+// maxExponent is the largest exponent that is added up. Its value is beyond the
+// numbers of any program.
+const maxExponent = 1e9
+
+// splitNumber reads a JSON number without a sign as digits times a power of ten. The
+// digits begin with no zero. An exponent that is too long to be read is returned as
+// one above maxExponent.
+func splitNumber(text string) (digits string, exponent int, ok bool) {
+	mantissa, power := text, ""
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		mantissa, power = text[:i], text[i+1:]
+		unsigned := strings.TrimLeft(power, "+-")
+		if !isDigits(unsigned) || len(power)-len(unsigned) > 1 {
+			return "", 0, false
+		}
+	}
+	whole, fraction, hasFraction := strings.Cut(mantissa, ".")
+	if !isDigits(whole) || len(whole) > 1 && whole[0] == '0' || hasFraction && !isDigits(fraction) {
+		return "", 0, false
+	}
+	if power != "" {
+		n, err := strconv.Atoi(power)
+		if err != nil || n > maxExponent || n < -maxExponent {
+			return "", maxExponent + 1, true
+		}
+		exponent = n
+	}
+	return strings.TrimLeft(whole+fraction, "0"), exponent - len(fraction), true
+}
+
+// plainNumber writes digits times a power of ten without an exponent where that has
+// at most maxPlain digits.
+func plainNumber(digits string, exponent int) string {
+	switch point := len(digits) + exponent; {
+	case exponent >= 0 && point <= maxPlain:
+		return digits + strings.Repeat("0", exponent)
+	case exponent < 0 && point > 0:
+		return digits[:point] + "." + digits[point:]
+	case exponent < 0 && -exponent <= maxPlain:
+		return "0." + strings.Repeat("0", -point) + digits
+	}
+	return digits + "e" + strconv.Itoa(exponent)
 }
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

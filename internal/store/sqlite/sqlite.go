@@ -154,60 +154,95 @@ func (s *Store) newTx() *tx {
 	return &tx{db: s.w, s: s, seqs: map[sessionID]int64{}, sessions: map[sessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}}
 }
 
+// open opens the database in its steps: the files, the schema, the secrets, what is
+// held in memory, and the connections that read.
 func (s *Store) open(o Options) error {
 	path := filepath.Join(o.Dir, dbFile)
-	var err error
 	if o.vfs == "" {
-		err = s.takeDir(o, path)
-	}
-	if err != nil {
-		return err
-	}
-	dsn := uri(path, cmp.Or(o.vfs, vfsName))
-	if o.synchronous == "" {
-		o.synchronous = "FULL"
-	}
-	if s.w, err = openDB(dsn, "busy_timeout=5000"); err != nil {
-		return unusable(o.Dir, err)
-	}
-	have, err := identify(s.w, o.Dir)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(o.Dir, KeysetFile)); err == nil && have == 0 {
-		return lostDatabase(o.Dir, "empty")
-	}
-	if err := s.w.pragmas("journal_mode=WAL", "synchronous="+o.synchronous,
-		"wal_autocheckpoint=0", "journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY"); err != nil {
-		return unusable(o.Dir, err)
-	}
-	if !o.Secondary {
-		if err := s.truncateLog(); err != nil {
+		if err := s.takeDir(o, path); err != nil {
 			return err
 		}
 	}
-	if err := s.migrate(); err != nil {
-		return err
-	}
-	if o.KeysetFile == "" {
-		o.KeysetFile = filepath.Join(o.Dir, KeysetFile)
-	}
-	var secrets int64
-	err = s.w.query("SELECT EXISTS (SELECT 1 FROM keys)", func(st *sqlite3.Stmt) error { secrets = st.ColumnInt64(0); return nil })
+	o.synchronous = cmp.Or(o.synchronous, "FULL")
+	o.KeysetFile = cmp.Or(o.KeysetFile, filepath.Join(o.Dir, KeysetFile))
+	dsn := uri(path, cmp.Or(o.vfs, vfsName))
+	created, err := s.openWriter(o, dsn)
 	if err != nil {
 		return err
 	}
-	_, none := os.Stat(o.KeysetFile)
-	if s.sealer, err = seal.Open(o.KeysetFile, secrets == 0); err != nil {
+	if err := s.openSecrets(o, path); err != nil {
+		return err
+	}
+	if err := s.load(o, dsn); err != nil {
+		return err
+	}
+	if err := s.openReaders(dsn); err != nil {
+		return err
+	}
+	if o.vfs != "" {
+		return nil
+	}
+	for _, suffix := range sideFiles {
+		if created { // SQLite has made them anew
+			copyMode(path+suffix, path)
+		}
+	}
+	if o.Secondary {
+		return nil
+	}
+	return s.watch(path)
+}
+
+// openWriter opens the connection that writes and brings the schema up to date.
+// created tells whether the database was empty.
+func (s *Store) openWriter(o Options, dsn string) (created bool, err error) {
+	if s.w, err = openDB(dsn, "busy_timeout=5000"); err != nil {
+		return false, unusable(o.Dir, err)
+	}
+	have, err := identify(s.w, o.Dir)
+	if err != nil {
+		return false, err
+	}
+	if _, err := os.Stat(filepath.Join(o.Dir, KeysetFile)); err == nil && have == 0 {
+		return false, lostDatabase(o.Dir, "empty")
+	}
+	err = s.w.pragmas("journal_mode=WAL", "synchronous="+o.synchronous, "wal_autocheckpoint=0",
+		"journal_size_limit=67108864", "cache_size=-65536", "foreign_keys=OFF", "temp_store=MEMORY")
+	if err != nil {
+		return false, unusable(o.Dir, err)
+	}
+	if !o.Secondary {
+		if err := s.truncateLog(); err != nil {
+			return false, err
+		}
+	}
+	return have == 0, s.migrate()
+}
+
+// openSecrets opens the keyset, or makes it when the database has no key yet, and
+// proves that it opens the secrets there.
+func (s *Store) openSecrets(o Options, path string) error {
+	var keys bool
+	err := s.w.query("SELECT EXISTS (SELECT 1 FROM keys)", func(st *sqlite3.Stmt) error { keys = st.ColumnBool(0); return nil })
+	if err != nil {
+		return err
+	}
+	_, missing := os.Stat(o.KeysetFile)
+	if s.sealer, err = seal.Open(o.KeysetFile, !keys); err != nil {
 		return err
 	}
 	s.Store = core.New(seam{s}, &dialect, s.sealer)
 	if err := s.checkKeyset(s.w); err != nil {
 		return err
 	}
-	if none != nil && o.vfs == "" && filepath.Dir(o.KeysetFile) == filepath.Clean(o.Dir) {
+	if missing != nil && o.vfs == "" && filepath.Dir(o.KeysetFile) == filepath.Clean(o.Dir) {
 		copyMode(o.KeysetFile, path)
 	}
+	return nil
+}
+
+// load reads what the writer holds in memory: the newest id and the buffer.
+func (s *Store) load(o Options, dsn string) (err error) {
 	err = s.w.query("SELECT max(id) FROM events", func(st *sqlite3.Stmt) error {
 		s.lastID = callbackd.EventID(st.ColumnInt64(0))
 		return nil
@@ -222,11 +257,17 @@ func (s *Store) open(o Options) error {
 	if s.ckpt.db, err = openDB(dsn, "synchronous="+o.synchronous); err != nil {
 		return err
 	}
-	if s.secondary = o.Secondary; !s.secondary {
-		if err := s.loadBuffer(); err != nil {
-			return fmt.Errorf("read the events that were not flushed: %w", err)
-		}
+	if s.secondary = o.Secondary; s.secondary {
+		return nil
 	}
+	if err := s.loadBuffer(); err != nil {
+		return fmt.Errorf("read the events that were not flushed: %w", err)
+	}
+	return nil
+}
+
+// openReaders opens the connections that read.
+func (s *Store) openReaders(dsn string) error {
 	for range maxReaders {
 		r, err := openDB(dsn, "busy_timeout=5000", "query_only=ON", "cache_size=-8192")
 		if err != nil {
@@ -235,18 +276,7 @@ func (s *Store) open(o Options) error {
 		s.reads <- r
 		s.readers++
 	}
-	if o.vfs != "" {
-		return nil
-	}
-	for _, suffix := range sideFiles {
-		if have == 0 { // SQLite has made them anew
-			copyMode(path+suffix, path)
-		}
-	}
-	if o.Secondary {
-		return nil
-	}
-	return s.watch(path)
+	return nil
 }
 
 // takeDir makes the database's files where they are not, all of one mode and one
