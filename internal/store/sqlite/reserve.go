@@ -132,6 +132,7 @@ func (s *Store) startOnFullDisk(dir string) {
 // the space of the reserve.
 func (s *Store) fillDisk() {
 	s.diskFull, s.shortLog = s.reserve.free() || s.diskFull, true
+	s.awaitCheckpoint()          // while one runs, the next line would copy nothing
 	s.checkpointed(passive(s.w)) // so that the log begins anew, in the space that it has
 }
 
