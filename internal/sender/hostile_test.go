@@ -292,7 +292,7 @@ func TestTheDeadlineCoversAReceiverThatDoesNotRead(t *testing.T) {
 		<-t.Context().Done()
 	})), event()
 	ev.Data = []byte(`{"big":"` + repeat("x", 16<<20) + `"}`)
-	cb.Policy.Timeout = time.Second
+	cb.Policy.Timeout = 5 * time.Second // a slow machine needs one to build the body
 	if res := newSender(t, egress.Options{}).Send(t.Context(), cb, ev, 1); res.Fault != callbackd.FaultTimeout {
 		t.Errorf("%s %s", res.Fault, res.Error)
 	}
