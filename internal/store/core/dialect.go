@@ -8,10 +8,6 @@ type Dialect struct {
 	// InList tests whether the column before it is in a list of integers or
 	// texts; @ stands for the parameter. See [Dialect.In].
 	InList string
-	// EachOf makes a table, o, of a list: its columns are key, which grows
-	// with the place in the list, and value. @ stands for the parameter, and #
-	// for PostgreSQL's type of an element. See [Dialect.Each].
-	EachOf string
 	// PairsOf makes a table, o, of a list of pairs of integers. @ stands for the
 	// parameter, COLUMN1 and COLUMN2 for the
 	// names of the columns. See [Dialect.Pairs].
@@ -47,12 +43,6 @@ type Dialect struct {
 // In returns the test that a column is in the list param: "id " + d.In("$1").
 func (d *Dialect) In(param string) string {
 	return strings.ReplaceAll(d.InList, "@", param)
-}
-
-// Each returns the table o (key, value) of the list param, for FROM. typ is
-// PostgreSQL's type of an element, such as "bigint".
-func (d *Dialect) Each(param, typ string) string {
-	return strings.NewReplacer("@", param, "#", typ).Replace(d.EachOf)
 }
 
 // Pairs returns the table o (callback_no, event_id) of the deliveries that param

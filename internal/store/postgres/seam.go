@@ -21,7 +21,6 @@ type seam struct{ s *Store }
 
 var dialect = core.Dialect{
 	InList:   "= ANY (@)",
-	EachOf:   "unnest(@::#[]) WITH ORDINALITY AS o (value, key)",
 	PairsOf:  `(SELECT (value ->> 0)::bigint AS COLUMN1, (value ->> 1)::bigint AS COLUMN2 FROM json_array_elements(@::json)) AS o`,
 	LookupIn: " CROSS JOIN LATERAL (SELECT * FROM TABLE AS ALIAS WHERE COND OFFSET 0) AS ALIAS",
 

@@ -23,7 +23,6 @@ type seam struct{ s *Store }
 
 var dialect = core.Dialect{
 	InList:   "IN (SELECT value FROM json_each(@))",
-	EachOf:   "json_each(@) AS o",
 	PairsOf:  "(SELECT value ->> 0 AS COLUMN1, value ->> 1 AS COLUMN2 FROM json_each(@)) AS o",
 	LookupIn: " CROSS JOIN TABLE AS ALIAS ON COND",
 
