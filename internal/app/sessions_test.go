@@ -39,7 +39,7 @@ func (h *house) open() {
 			h.Fatal(err)
 		}
 	}
-	h.run(job{every: dueCheck, step: h.app.advanceSessions(h.now)})
+	h.run(job{every: dueCheck, step: h.app.advanceSessions(h.clock)})
 	synctest.Wait()
 }
 
@@ -48,7 +48,10 @@ func (h *house) run(j job) {
 	h.app.background.run(func(ctx context.Context) { j.repeat(ctx, func() bool { return true }, h.app.log) })
 }
 
-func (h *house) now() time.Time { return session.Now().Add(time.Duration(h.offset.Load())) }
+// clock is the wall clock as it is set.
+func (h *house) clock() time.Time { return time.Now().Add(time.Duration(h.offset.Load())) }
+
+func (h *house) now() time.Time { return session.Time(h.clock()) }
 
 func (h *house) close() {
 	h.Helper()

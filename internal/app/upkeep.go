@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/session"
 )
 
 // job is work that a server repeats in the background, step by step. A step is
@@ -98,7 +97,7 @@ func (a *App) jobs(retention time.Duration) []job {
 	clock := newStopwatch(time.Now)
 	return []job{
 		{name: "cancel deliveries of deleted callbacks", every: 2 * time.Second, singleton: true, step: a.finalizeCanceled},
-		{name: "advance sessions", every: dueCheck, singleton: true, step: a.advanceSessions(session.Now)},
+		{name: "advance sessions", every: dueCheck, singleton: true, step: a.advanceSessions(time.Now)},
 		{name: "remove old events", every: time.Minute, singleton: true, step: events.step},
 		{name: "remove old sessions", every: time.Minute, singleton: true, step: a.removeSessions(retention)},
 		{name: "remove old logs, statistics and replays", every: time.Minute, singleton: true, step: a.prune(retention)},

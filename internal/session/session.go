@@ -91,8 +91,11 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// Now is the time as sessions keep it: milliseconds of the wall clock alone.
-func Now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+// Now returns the current time as sessions store it.
+func Now() time.Time { return Time(time.Now()) }
+
+// Time returns t as sessions store it: in UTC and in whole milliseconds.
+func Time(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // New is a session that was created now.
 func New(key *callbackd.Key, now time.Time) *callbackd.Session {
