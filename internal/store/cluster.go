@@ -13,8 +13,8 @@ import (
 //
 // A node's row is its lease. Heartbeat renews it. Any node may Evict a node whose
 // lease was not renewed for too long by the database's clock. From that commit on
-// the store refuses what the evicted node records, and its shards are free. A
-// node's number is never used again, so it fences like an epoch.
+// the store refuses the records of the evicted node, and its shards are free. The ID
+// of a node is never used again, so it serves as a fencing token.
 type Cluster interface {
 	// Join makes this process a node. From then on this store records outcomes
 	// in the node's name.
@@ -44,15 +44,15 @@ type Cluster interface {
 	// Notify sends messages to nodes. No message is stored: it may be lost, and
 	// it arrives at most once.
 	Notify(ctx context.Context, posts []Message) error
-	// Listen calls ready when it is connected, and then f for each message to
-	// the node or to all, until ctx ends or the connection is lost.
+	// Listen calls ready when it is connected, and then f for each message to the
+	// node or to all nodes. It returns when ctx ends or the connection is lost.
 	Listen(ctx context.Context, no callbackd.NodeID, ready func(), f func(body string)) error
 }
 
 // MaxMessage is the longest body of a message, in bytes.
 const MaxMessage = 7900
 
-// Message is a message to a node; To 0: to all, the sender too.
+// Message is a message to a node, or to all nodes including the sender when To is 0.
 type Message struct {
 	To   callbackd.NodeID
 	Body string
@@ -67,8 +67,8 @@ type Node struct {
 	StartedAt time.Time
 	Unseen    time.Duration // since its lease was renewed, by the database's clock
 	Shards    int
-	Owed      int   // callbacks of its shards with something pending; of Nodes alone
-	Backlog   int64 // that many deliveries, MaxCounted of a callback at most; of Nodes alone
+	Owed      int   // callbacks of its shards with pending deliveries; set by Nodes only
+	Backlog   int64 // pending deliveries, at most MaxCounted of each callback; set by Nodes only
 	Heartbeat
 }
 
@@ -78,9 +78,9 @@ const MaxCounted = 10_000
 // Heartbeat is the report of a node that renews its lease.
 type Heartbeat struct {
 	ID       callbackd.NodeID
-	InFlight int           // attempts under way
-	Leaving  bool          // it gives its shards away and takes none
-	Skew     time.Duration // of its clock, ahead of the database's
+	InFlight int           // attempts in flight
+	Leaving  bool          // the node gives up its shards and takes none
+	Skew     time.Duration // how far its clock is ahead of the database's
 }
 
 // ClusterView is the state of the cluster at one moment.
@@ -88,6 +88,6 @@ type ClusterView struct {
 	Alive    bool      // the node that asks was not evicted
 	At       time.Time // the clock of the database
 	Revision int64     // counts changes of owners
-	Nodes    []Node    // by number
+	Nodes    []Node    // by ID
 	Owners   []callbackd.NodeID
 }

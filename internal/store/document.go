@@ -8,10 +8,10 @@ import (
 	"callbackd"
 )
 
-// documentFormat is the version of a session's stored document, which holds the
-// fields that no query needs: numbers as varints, texts with their lengths. Every
-// change writes it, so that it must be small and fast. New fields go to the end; in
-// a document without them they are zero.
+// documentFormat is the version of the stored document of a session. The document
+// holds the fields that no query needs: numbers as varints, texts with their lengths.
+// It must be small and fast, because every change writes it. New fields go to the end;
+// a document from before them reads as zero.
 const documentFormat = 1
 
 var errDocument = errors.New("the document of a session cannot be read: the row is damaged or from a newer callbackd")
@@ -30,7 +30,7 @@ func EncodeSession(s *callbackd.Session) []byte {
 	return d.b
 }
 
-// DecodeSession sets the members of s that a document holds.
+// DecodeSession sets the fields of s that a document holds.
 func DecodeSession(b []byte, s *callbackd.Session) error {
 	if len(b) == 0 || b[0] != documentFormat {
 		return errDocument
@@ -69,7 +69,7 @@ func (d *document) describe(s *callbackd.Session) {
 		s.Photos = make([]callbackd.Photo, n)
 	}
 	for i := range s.Photos {
-		p := s.Photos[i] // a copy: what is written may be shared
+		p := s.Photos[i] // a copy, because the session may be shared while it is written
 		d.photo(&p)
 		if d.reading {
 			s.Photos[i] = p
@@ -101,7 +101,7 @@ func (d *document) int(n *int64) {
 		d.b = binary.AppendVarint(d.b, *n)
 		return
 	}
-	if len(d.b) == 0 { // written before this member was
+	if len(d.b) == 0 { // the document is from before this field
 		*n = 0
 		return
 	}

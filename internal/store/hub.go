@@ -9,15 +9,15 @@ import (
 	"callbackd"
 )
 
-// Hub tells those who watch a key that something was committed for it. Every
-// driver has one; the zero value is ready.
+// Hub notifies the watchers of a key when an event of the key was committed. Every
+// driver has one. The zero value is ready.
 type Hub struct {
 	watched atomic.Int64
 	mu      sync.Mutex
 	keys    map[callbackd.KeyID]map[chan struct{}]bool
 }
 
-// Watch is the Watch of [Events].
+// Watch implements the method of [Events].
 func (h *Hub) Watch(key callbackd.KeyID) (changed <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
 	h.mu.Lock()
@@ -43,7 +43,7 @@ func (h *Hub) Watch(key callbackd.KeyID) (changed <-chan struct{}, stop func()) 
 	}
 }
 
-// Watched returns the keys that somebody watches.
+// Watched returns the keys with watchers.
 func (h *Hub) Watched() []callbackd.KeyID {
 	if h.watched.Load() == 0 {
 		return nil
@@ -53,20 +53,20 @@ func (h *Hub) Watched() []callbackd.KeyID {
 	return slices.Collect(maps.Keys(h.keys))
 }
 
-// Changed is Committed for a key.
+// Changed notifies the watchers of a key. It never blocks.
 func (h *Hub) Changed(key callbackd.KeyID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for ch := range h.keys[key] {
 		select {
 		case ch <- struct{}{}:
-		default: // it has not yet seen to the last one
+		default: // a value waits there already
 		}
 	}
 }
 
-// Committed tells those who watch the keys of evs. It never blocks, and is
-// next to free when nobody watches.
+// Committed notifies the watchers of the keys of evs. It never blocks, and costs next to
+// nothing without watchers.
 func (h *Hub) Committed(evs []*callbackd.Event) {
 	if len(evs) == 0 || h.watched.Load() == 0 {
 		return
@@ -82,7 +82,7 @@ func (h *Hub) Committed(evs []*callbackd.Event) {
 		for ch := range h.keys[ev.Key] {
 			select {
 			case ch <- struct{}{}:
-			default: // it has not yet seen to the last one
+			default: // a value waits there already
 			}
 		}
 	}

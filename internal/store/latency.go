@@ -29,7 +29,7 @@ func (l *Latency) Merge(other *Latency) {
 	}
 }
 
-// Count is how many were counted.
+// Count returns the number of durations.
 func (l *Latency) Count() (n int64) {
 	for _, c := range l {
 		n += int64(c)
@@ -37,8 +37,8 @@ func (l *Latency) Count() (n int64) {
 	return n
 }
 
-// Quantile is the upper bound of the bucket that holds the quantile q of 0
-// to 1; 0 when nothing was counted. It is at most √2 times the true value.
+// Quantile returns the quantile q, from 0 to 1, or 0 when nothing was counted. The
+// result is the upper bound of a bucket, at most √2 times the true value.
 func (l *Latency) Quantile(q float64) time.Duration {
 	rank := int64(math.Ceil(q * float64(l.Count())))
 	if rank == 0 {

@@ -7,33 +7,33 @@ import (
 	"callbackd"
 )
 
-// Login is a browser that is signed in to the console, or a link that lets
-// one in once.
+// Login is a browser that is signed in to the console, or a link that signs a browser
+// in once.
 type Login struct {
-	Hash  [32]byte        // of the token; the token itself is nowhere
-	Key   callbackd.KeyID // whose; 0: the operator's
-	Link  bool            // good for one TakeLink, and for nothing else
-	Proof [32]byte        // of the secret that was shown; the console's to check
-	// A login is void from ExpiresAt on.
+	Hash  [32]byte        // of the token; the token itself is not stored
+	Key   callbackd.KeyID // 0: the operator
+	Link  bool            // valid for one TakeLink only
+	Proof [32]byte        // of the secret that was given at the login; the console checks it
+	// A login is not valid from ExpiresAt on.
 	CreatedAt, ExpiresAt time.Time
 }
 
-// MaxLogins is how many browsers are signed in for one key, or for the
-// operator: the next one ends the oldest.
+// MaxLogins is how many browsers may be signed in for one key or for the operator. The
+// next login ends the oldest one.
 const MaxLogins = 50
 
-// Logins keeps who is signed in to the console. Other processes may add
-// links while a server runs.
+// Logins stores the logins of the console. Other processes may add links while a server
+// runs.
 type Logins interface {
-	// CreateLogin keeps l durably, and forgets those that are void at
-	// l.CreatedAt, and the oldest of the key beyond MaxLogins.
+	// CreateLogin stores l durably. It removes logins that have expired by
+	// l.CreatedAt, and the oldest ones of the key when there are more than MaxLogins.
 	CreateLogin(ctx context.Context, l Login) error
-	// Login returns the login with that hash that is not a link and not void
-	// at now; NotFound otherwise.
+	// Login returns the login with a hash. It fails with NotFound when there is none,
+	// when it is a link, or when it has expired by now.
 	Login(ctx context.Context, hash [32]byte, now time.Time) (*Login, error)
-	// TakeLink removes the link with that hash, not void at now: of several
-	// calls one succeeds. NotFound otherwise.
+	// TakeLink removes the link with a hash and returns it. Only one of several calls
+	// succeeds. The others fail with NotFound, as for a link that has expired by now.
 	TakeLink(ctx context.Context, hash [32]byte, now time.Time) (*Login, error)
-	// DeleteLogin removes it, durably; that there is none is no error.
+	// DeleteLogin removes a login durably. It does nothing when there is none.
 	DeleteLogin(ctx context.Context, hash [32]byte) error
 }

@@ -8,46 +8,46 @@ import (
 	"callbackd"
 )
 
-// Once makes a command run once for an idempotency key. It goes to the command
-// with its context: the command's change and the answer are one transaction,
-// and a command whose key has an answer is not run and returns [Repeated].
+// Once makes a command run once for an idempotency key. The context of the command
+// carries it. The store writes the change and the answer in one transaction. When the
+// key has an answer already, the command does not run and fails with [Repeated].
 type Once struct {
 	Key    callbackd.KeyID
-	Hash   []byte // of what the idempotency key was sent to, and of the key
-	Digest []byte // of what was sent
+	Hash   []byte // of the method and path of the call, and of the idempotency key
+	Digest []byte // of what the call sends
 	At     time.Time
-	// Show makes the answer of what the command made. It runs in the command's
-	// transaction, perhaps more than once, and must not call the store. Its
-	// error ends the command, and nothing is written.
+	// Show returns the answer for the result of the command. It runs in the
+	// command's transaction, perhaps more than once, and must not call the store.
+	// When it fails, the command fails and nothing is written.
 	Show func(made any) (Answer, error)
 
 	made any
 }
 
-// Answer is what a call was answered.
+// Answer is the answer to a call.
 type Answer struct {
 	Status int
 	Body   []byte
 }
 
-// NewOnce names what a call asks for: where, with which idempotency key, and
-// what it sends.
+// NewOnce returns the Once of a call. where is the method and path of the call, and sent
+// is what it sends.
 func NewOnce(key callbackd.KeyID, where, idempotencyKey string, sent []byte, at time.Time) *Once {
 	hash, digest := sha256.Sum256([]byte(where+"\n"+idempotencyKey)), sha256.Sum256(sent)
 	return &Once{Key: key, Hash: hash[:16], Digest: digest[:], At: at}
 }
 
-// Repeated is the error of a command that was not run, with the first answer.
+// Repeated is the error of a command that did not run, with the first answer.
 type Repeated struct{ Answer }
 
 // Error is part of error.
 func (*Repeated) Error() string { return "the idempotency key has an answer" }
 
-// ErrOtherCall means that an idempotency key stands for the answer of another
-// call.
+// ErrOtherCall means that an idempotency key was used for another call before.
 var ErrOtherCall = callbackd.Errorf(callbackd.KindConflict, "This idempotency key was used with another body; use a new key for a new call.")
 
-// Again judges a stored answer: it is the error of the command that is not run.
+// Again returns the error of a command that does not run, because the key has a stored
+// answer to a call with this digest.
 func (o *Once) Again(digest []byte, a Answer) error {
 	if string(digest) != string(o.Digest) {
 		return ErrOtherCall
@@ -55,7 +55,7 @@ func (o *Once) Again(digest []byte, a Answer) error {
 	return callbackd.Wrap(callbackd.KindConflict, &Repeated{a}, "repeated")
 }
 
-// Answer is the answer of the command that has been run.
+// Answer returns the answer of the command, which has run.
 func (o *Once) Answer() (Answer, error) {
 	if o.made == nil {
 		return Answer{}, callbackd.Errorf(callbackd.KindInternal, "the command has no answer")
@@ -65,41 +65,41 @@ func (o *Once) Answer() (Answer, error) {
 
 type onceKey struct{}
 
-// WithOnce is the context of a command that runs once.
+// WithOnce returns a context that carries o to a command.
 func WithOnce(ctx context.Context, o *Once) context.Context {
 	return context.WithValue(ctx, onceKey{}, o)
 }
 
-// OnceOf is what WithOnce gave the context; nil when it did not.
+// OnceOf returns the Once of a context, or nil when it has none.
 func OnceOf(ctx context.Context) *Once {
 	o, _ := ctx.Value(onceKey{}).(*Once)
 	return o
 }
 
-// Made notes what a command made, within its transaction: what its method
-// returns, or [Changed].
+// Made remembers the result of a command, within its transaction. The result is what
+// the method returns, or [Changed].
 func Made(ctx context.Context, made any) { OnceOf(ctx).Made(made) }
 
-// Made is the function Made for who has o.
+// Made remembers the result of the command. It does nothing when o is nil.
 func (o *Once) Made(made any) {
 	if o != nil {
 		o.made = made
 	}
 }
 
-// Changed is what ChangeSession makes.
+// Changed is the result of ChangeSession.
 type Changed struct {
 	Session *callbackd.Session
 	Events  []*callbackd.Event
 }
 
-// Answers keeps the answers that idempotency keys stand for. Every command that
-// changes something of an API key takes a [Once] with its context.
+// Answers stores the answers to calls with an idempotency key. Every command that
+// changes something of an API key accepts a [Once] in its context.
 type Answers interface {
 	// Answered returns the error that a command with o would return instead
 	// of running; nil when it would run.
 	Answered(ctx context.Context, o *Once) error
-	// SweepAnswers removes up to limit answers from before the time and
+	// SweepAnswers removes up to limit answers that are older than the time, and
 	// returns how many.
 	SweepAnswers(ctx context.Context, before time.Time, limit int) (int, error)
 }

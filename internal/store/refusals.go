@@ -8,29 +8,29 @@ import (
 	"callbackd"
 )
 
-// Hooks are told what a store does, for metrics and the log. Each may be nil.
-// They must not block.
+// Hooks are functions that a store calls for metrics and the log. Each may be nil. They
+// must not block.
 type Hooks struct {
-	Committed func(commands int)            // of each group commit
-	Refused   func(commands int, err error) // could not be written
-	Taken     func()                        // the first write after one that was refused
+	Committed func(commands int)            // after each group commit
+	Refused   func(commands int, err error) // after commands that could not be written
+	Taken     func()                        // after the first write that succeeds again
 }
 
-// quietFor is how long no write must have been refused before one is tried for
-// its own sake.
+// quietFor is how long after the last refused write the store makes a write of its own
+// to find out whether it works again.
 const quietFor = 5 * time.Second
 
-// Refusals remembers whether the last write was refused, which is what "ready"
-// is about. Every driver has one; the zero value takes writes.
+// Refusals remembers whether the last write was refused. Then the store is not ready.
+// Every driver has one. The zero value is ready.
 type Refusals struct {
 	Hooks Hooks
 	mu    sync.Mutex
-	err   error // of the last write; nil: it was made
-	at    time.Time
+	err   error     // of the last write; nil when it succeeded
+	at    time.Time // when it was refused
 }
 
-// Committed counts a group commit. wrote says that something was written: then
-// the store takes writes.
+// Committed counts a group commit. wrote says whether it wrote something; then the store
+// is ready.
 func (r *Refusals) Committed(commands int, wrote bool) {
 	if r.Hooks.Committed != nil {
 		r.Hooks.Committed(commands)
@@ -46,8 +46,8 @@ func (r *Refusals) Committed(commands int, wrote bool) {
 	}
 }
 
-// Refuse takes note of commands that could not be written. Errors that say
-// nothing about the store are left alone.
+// Refuse notes that commands could not be written. It ignores errors that say nothing
+// about the store.
 func (r *Refusals) Refuse(commands int, err error) {
 	if callbackd.KindOf(err) != callbackd.KindUnavailable {
 		return
@@ -60,16 +60,16 @@ func (r *Refusals) Refuse(commands int, err error) {
 	}
 }
 
-// Err is why the last write was refused; nil when it was made.
+// Err returns why the last write was refused, or nil when it succeeded.
 func (r *Refusals) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
 }
 
-// Probe makes a write when the last one was refused and nobody has tried since
-// then: who is not ready is sent nothing, and would stay so. It returns what Err
-// does afterwards.
+// Probe makes a write when the last one was refused and nobody has written for a while.
+// A store that is not ready gets no commands, so without this write it would never
+// become ready. Probe returns what Err does afterwards.
 func (r *Refusals) Probe(ctx context.Context, write func(context.Context) error) error {
 	r.mu.Lock()
 	due := r.err != nil && time.Since(r.at) >= quietFor

@@ -12,20 +12,20 @@ import (
 type Replays interface {
 	// CountReplay returns how many deliveries a replay would send now.
 	CountReplay(ctx context.Context, key callbackd.KeyID, f callbackd.ReplayFilter) (int64, error)
-	// CreateReplay fixes the set of r.Filter as it stands at one moment
-	// within the call, and stores r with it: the state is running, ID and
-	// Total are set by the store. Only Key, Filter, Rate and CreatedAt are
-	// read. It fails with KindTooLarge beyond MaxReplay, KindLimited beyond
-	// MaxReplays, and KindInvalid for a target of another key or type.
+	// CreateReplay selects the deliveries of r.Filter in one snapshot and stores r
+	// with this set. It reads only Key, Filter, Rate and CreatedAt of r. The store
+	// sets ID and Total, and the state is running. CreateReplay fails with
+	// KindTooLarge beyond MaxReplay, with KindLimited beyond MaxReplays, and with
+	// KindInvalid for a target of another key or type.
 	CreateReplay(ctx context.Context, r callbackd.Replay) (*callbackd.Replay, error)
-	// Replay returns one replay of the key, or with AllKeys of any.
+	// Replay returns one replay of the key, or of any key with AllKeys.
 	Replay(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID) (*callbackd.Replay, error)
-	// ListReplays returns the replays of the key, or with AllKeys of all,
-	// newest first, older than after when it is not 0. next is 0 at the end.
+	// ListReplays returns the replays of the key, or of all keys with AllKeys, newest
+	// first. When after is not 0, it returns older ones only. next is 0 at the end.
 	ListReplays(ctx context.Context, key callbackd.KeyID, after callbackd.ReplayID, limit int) (rs []callbackd.Replay, next callbackd.ReplayID, err error)
 	// SetReplayState pauses, resumes (running) or cancels a replay, as
-	// [callbackd.Replay.SetState] says. Deliveries that were made due are sent
-	// either way.
+	// [callbackd.Replay.SetState] says. Deliveries that are due already are sent in
+	// any case.
 	SetReplayState(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID, s callbackd.ReplayState, at time.Time) (*callbackd.Replay, error)
 	// RunningReplays returns the running replays of all keys.
 	RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error)
@@ -47,7 +47,8 @@ type ReplayStep struct {
 	Next time.Time
 }
 
-// ResolveReplay is [callbackd.ReplayFilter.Resolve] with the target read from cbs.
+// ResolveReplay reads the target of a filter from cbs and calls
+// [callbackd.ReplayFilter.Resolve].
 func ResolveReplay(ctx context.Context, cbs Callbacks, key callbackd.KeyID, f *callbackd.ReplayFilter) error {
 	if f.Target == 0 {
 		return f.Resolve(key, nil)

@@ -11,19 +11,19 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// SearchText is a text as it is compared: in upper case, and with one spelling
-// for what Unicode can spell in several ways.
+// SearchText returns a text in the form in which texts are compared: in upper case, and
+// with one spelling where Unicode has several.
 func SearchText(text string) string {
 	return strings.ToUpper(norm.NFKC.String(cases.Fold().String(norm.NFKC.String(text))))
 }
 
-// byValue begins the text of a reference. What earlier versions wrote does not
-// have it: the JSON as the client spelled it.
+// byValue begins the text of a reference. Earlier versions wrote the JSON of the client
+// instead, which does not begin with it.
 const byValue = "\x1f"
 
-// SessionText is what [SessionQuery.Text] is looked for in: the session key, the
-// VIN, and the reference by value, whatever the JSON library of the client
-// escapes or how it spells a number.
+// SessionText returns the text in which [SessionQuery.Text] is searched: the session
+// key, the VIN and the values of the reference. It does not depend on how the client's
+// JSON library escapes texts or spells numbers.
 func SessionText(s *callbackd.Session) string {
 	return strings.ToUpper(s.SessionKey+"\n"+s.Vehicle.VIN+"\n") + referenceByValue(s.Reference)
 }
@@ -35,7 +35,7 @@ func referenceByValue(reference []byte) string {
 	return byValue + SearchText(referenceText(reference))
 }
 
-// referenceText is the names and values of a reference, one a line.
+// referenceText returns the names and values of a reference, one on each line.
 func referenceText(reference []byte) string {
 	var text strings.Builder
 	dec := json.NewDecoder(bytes.NewReader(reference))
@@ -57,11 +57,11 @@ func referenceText(reference []byte) string {
 	}
 }
 
-// Search is what a [SessionQuery] looks for in texts.
+// Search finds the sessions that contain the Text of a [SessionQuery].
 type Search struct{ any []string }
 
-// NewSearch looks for a text; for a number also in the spelling that numbers of
-// references have.
+// NewSearch returns a search for a text. It finds a number also in the spelling that
+// [SessionText] gives numbers.
 func NewSearch(text string) Search {
 	if text == "" {
 		return Search{}
@@ -73,8 +73,8 @@ func NewSearch(text string) Search {
 	return s
 }
 
-// Finds tells whether a session is found. stored is its SessionText as it was
-// written, perhaps by an earlier version.
+// Finds reports whether a session contains the text. stored is its SessionText, perhaps
+// written by an earlier version.
 func (s Search) Finds(stored string, reference []byte) bool {
 	if len(s.any) == 0 {
 		return true

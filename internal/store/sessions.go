@@ -10,9 +10,9 @@ import (
 // Sessions stores inspection sessions. A session belongs to one API key; another
 // key gets NotFound. Callers must not change the sessions that they get.
 type Sessions interface {
-	// CreateSession stores a session and accepts the events that its creation
-	// fires, at its CreatedAt, in one transaction; Conflict when the key has
-	// one with that session key.
+	// CreateSession stores a session and accepts the events that its creation fires,
+	// at its CreatedAt, in one transaction. It fails with Conflict when the key has a
+	// session with this session key already.
 	CreateSession(ctx context.Context, s *callbackd.Session, fired ...NewEvent) error
 	// Session returns one session.
 	Session(ctx context.Context, key callbackd.KeyID, sessionKey string) (*callbackd.Session, error)
@@ -28,40 +28,40 @@ type Sessions interface {
 	ChangeSession(ctx context.Context, key callbackd.KeyID, sessionKey string, at time.Time, change func(*callbackd.Session) (SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error)
 	// SessionNotes returns a session's notes, oldest first.
 	SessionNotes(ctx context.Context, key callbackd.KeyID, sessionKey string) ([]callbackd.Note, error)
-	// ListSessions returns sessions, without their Results, newest first: by
-	// CreatedAt, then by session key, then by API key, descending. A page ends at MaxPageData
-	// of SessionSize.
+	// ListSessions returns sessions without their Results, newest first: by
+	// CreatedAt, then by session key, then by API key, descending. A page ends when
+	// the sum of SessionSize reaches MaxPageData.
 	ListSessions(ctx context.Context, q SessionQuery) (SessionPage, error)
-	// SessionEvents returns events of a session, each with its deliveries by
-	// callback number. It ends early once it has MaxPageData of data. The
-	// session itself need not be stored; without events the result is empty.
+	// SessionEvents returns events of a session, each with its deliveries by ID of
+	// the callback. It ends early when the data reaches MaxPageData. The session
+	// itself need not be stored. Without events the result is empty.
 	SessionEvents(ctx context.Context, q SessionEventQuery) ([]SessionEvent, error)
 	// LatestEvents returns, for each of the sessions that has events, the
 	// newest n of them, newest first, without their data. A SessionID with
 	// AllKeys names the sessions of every key that have its SessionKey.
 	LatestEvents(ctx context.Context, sessions []SessionID, n int) (map[SessionID][]*callbackd.Event, error)
 	// DueSessions returns up to limit sessions whose Due is not after now,
-	// soonest first. next is the soonest Due of all others; zero when there
-	// are none.
+	// soonest first. next is the soonest Due of the others, or zero when there are
+	// none.
 	DueSessions(ctx context.Context, now time.Time, limit int) (due []SessionID, next time.Time, err error)
 	// SweepSessions removes up to limit sessions that ended before the time,
 	// with their notes, and returns how many.
 	SweepSessions(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
-// SessionID names one session of all keys.
+// SessionID identifies a session among those of all keys.
 type SessionID struct {
 	Key        callbackd.KeyID
 	SessionKey string
 }
 
-// SessionChange is what a change of a session brings along.
+// SessionChange says what to write together with a change of a session.
 type SessionChange struct {
-	Events []NewEvent // Session is the session's own and is set by the store
+	Events []NewEvent // the store sets their Session
 	Notes  []callbackd.Note
-	// Remove deletes the session and its notes; its events stay.
+	// Remove deletes the session and its notes. Its events stay.
 	Remove bool
-	// Unchanged writes nothing.
+	// Unchanged says that there is nothing to write.
 	Unchanged bool
 }
 
@@ -73,24 +73,24 @@ type SessionQuery struct {
 	Until  time.Time // created before
 	// Text is part of the session key, the VIN or the reference, in any case.
 	Text string
-	// VIN is the whole VIN, in any case, and SessionKey the whole session key.
-	// Either is found by an index. Of the other members only Key and Limit
-	// count then, and there is no next page.
+	// VIN is the whole VIN, in any case. SessionKey is the whole session key. Both
+	// use an index. When one of them is set, only Key and Limit count besides it, and
+	// there is no next page.
 	VIN        string
 	SessionKey string
 	After      SessionCursor
 	Limit      int // 1 to MaxPage
 }
 
-// SessionCursor is the place after which a page begins; zero at the start.
+// SessionCursor is the session after which a page begins; zero at the start.
 type SessionCursor struct {
 	CreatedAt  time.Time
 	SessionKey string
-	Key        callbackd.KeyID // of a list over all keys; otherwise AllKeys
+	Key        callbackd.KeyID // in a list of all keys; otherwise AllKeys
 }
 
-// SessionPage is one page. Next is zero at the end. A page cut by MaxScan may
-// be short, even empty, and still has a Next.
+// SessionPage is one page. Next is zero at the end. A page that ends at MaxScan may be
+// short or even empty, and still has a Next.
 type SessionPage struct {
 	Sessions []*callbackd.Session
 	Next     SessionCursor
@@ -101,13 +101,12 @@ type SessionEventQuery struct {
 	Key     callbackd.KeyID
 	Session string
 	After   int64 // sequence numbers above this one
-	Before  int64 // and below this one; 0: all
-	Newest  bool  // newest first; otherwise in their order
+	Before  int64 // sequence numbers below this one; 0: all
+	Newest  bool  // newest first; otherwise oldest first
 	Limit   int   // 1 to MaxPage
 }
 
-// SessionEvent is an event with its deliveries, which have neither Event nor
-// History.
+// SessionEvent is an event with its deliveries. They have neither Event nor History.
 type SessionEvent struct {
 	*callbackd.Event
 	Deliveries []DeliveryView
@@ -123,8 +122,8 @@ func StoryFull(page []SessionEvent, limit int) bool {
 	return len(page) > 0 && (len(page) == limit || size >= MaxPageData)
 }
 
-// SessionSize is about how many bytes a session without its results takes in
-// a list.
+// SessionSize returns about how many bytes a session takes in a list, without its
+// results.
 func SessionSize(s *callbackd.Session) int {
 	size := 1<<10 + len(s.Reference) + len(s.SourceProperties) + len(s.RedirectURL)
 	for i := range s.Photos {

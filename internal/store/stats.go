@@ -7,35 +7,37 @@ import (
 	"callbackd"
 )
 
-// Stats keeps what the overview shows. The sums are written in batches and
-// are not part of any promise: a crash loses those of the last batch and
-// never counts twice.
+// Stats stores the numbers of the overview. They are written in batches, and no
+// guarantee depends on them: a crash loses what was not written yet. Nothing is counted
+// twice.
 type Stats interface {
-	// AddCounters adds what happened since the last call, in one commit.
+	// AddCounters adds counters to the stored ones, in one commit.
 	AddCounters(ctx context.Context, ts []MinuteCounters) error
-	// ListStats returns the sums of the slots of q, oldest first, without
-	// those in which nothing happened.
+	// ListStats returns the buckets that q chooses, oldest first. It leaves out
+	// buckets in which nothing happened.
 	ListStats(ctx context.Context, q StatsQuery) ([]Bucket, error)
-	// ListHealth returns what ListCallbacks returns, with the health of each.
+	// ListHealth returns the callbacks that ListCallbacks returns, each with its
+	// health.
 	ListHealth(ctx context.Context, q HealthQuery) (HealthPage, error)
 	// CountPending counts the pending deliveries of a callback.
 	CountPending(ctx context.Context, cb callbackd.CallbackID, q PendingQuery) (Backlog, error)
-	// Receiver returns the latest that is known of a callback's receiver.
+	// Receiver returns the latest results of a callback's receiver.
 	Receiver(ctx context.Context, cb callbackd.CallbackID) (Receiver, error)
-	// Prune removes up to limit rows of each kind that are older: logs,
-	// minute and hour slots, replays that ended. It returns how many went.
+	// Prune removes up to limit rows of each kind that are older than p says: logs,
+	// buckets of minutes and of hours, and replays that have ended. It returns how
+	// many rows it removed.
 	Prune(ctx context.Context, p Prune, limit int) (int, error)
 }
 
-// HealthQuery chooses callbacks in force, and says what counts as overdue.
+// HealthQuery chooses callbacks in force, and says which deliveries are overdue.
 type HealthQuery struct {
 	CallbackQuery
-	// Attention chooses, of all keys, up to MaxAttention callbacks that fail, are
-	// paused, have pending deliveries, or have a certificate that ends before
+	// Attention chooses up to MaxAttention callbacks of all keys that fail, are
+	// paused, have pending deliveries, or whose certificate expires before
 	// CertBefore. CallbackQuery must be zero then, and there is no next page.
 	Attention     bool
 	CertBefore    time.Time
-	OverdueBefore time.Time // what has been waiting since before this time
+	OverdueBefore time.Time // deliveries that began to wait before it are overdue
 }
 
 // HealthPage is one page. Next is 0 at the end.
@@ -48,18 +50,18 @@ type HealthPage struct {
 type PendingQuery struct {
 	Below         callbackd.EventID // counts events below this one; 0: all
 	OverdueBefore time.Time
-	Limit         int // counts no further
+	Limit         int // where the count stops
 }
 
-// Backlog is what a callback is owed, as far as it was counted.
+// Backlog has the counts of a callback's pending deliveries.
 type Backlog struct {
 	Pending int       // up to the limit
-	Overdue int       // of these, those that have been waiting for too long
-	Since   time.Time // when the longest wait began (see [callbackd.Delivery.WaitsSince]); zero: nothing waits
+	Overdue int       // how many of them are overdue
+	Since   time.Time // when the longest wait began (see [callbackd.Delivery.WaitsSince]); zero: nothing is pending
 }
 
-// Add counts one pending delivery. With below set, later events count for Since
-// alone.
+// Add counts one pending delivery. When q.Below is set, later events count for Since
+// only.
 func (b *Backlog) Add(d *callbackd.Delivery, q PendingQuery) {
 	since := d.WaitsSince()
 	if b.Since.IsZero() || since.Before(b.Since) {
@@ -74,43 +76,44 @@ func (b *Backlog) Add(d *callbackd.Delivery, q PendingQuery) {
 	}
 }
 
-// Prune says from which time on what is kept.
+// Prune has the times before which rows of each kind are removed.
 type Prune struct {
 	Logs, Minutes, Hours, Replays time.Time
 }
 
-// MaxAttention bounds what ListHealth returns for Attention.
+// MaxAttention is how many callbacks ListHealth returns for Attention.
 const MaxAttention = 200
 
-// MaxPendingShown is how far the overview counts what is pending.
+// MaxPendingShown is where the overview stops counting the pending deliveries of a
+// callback.
 const MaxPendingShown = 1000
 
-// Interval of a slot.
+// Interval is the length of a bucket.
 type Interval time.Duration
 
-// The widths that are kept.
+// The intervals that are stored.
 const (
 	Minute = Interval(time.Minute)
 	Hour   = Interval(time.Hour)
 )
 
-// Counters of a slot.
+// Counters has the counts of a bucket.
 type Counters struct {
 	Delivered, Failed, Canceled int64   // deliveries that ended
-	Attempts                    int64   // all of them
-	Faults                      int64   // attempts that failed, for whatever reason
-	Repeats                     int64   // attempts that a person or a replay asked for
-	Latency                     Latency // from acceptance to success, without repeats
+	Attempts                    int64   // all attempts
+	Faults                      int64   // attempts that failed, for any reason
+	Repeats                     int64   // attempts of resends and replays
+	Latency                     Latency // from acceptance to success, without resends and replays
 }
 
-// Bucket is what happened within one width.
+// Bucket has the counts of one interval.
 type Bucket struct {
-	At time.Time // its beginning
+	At time.Time // when the interval began
 	Counters
 }
 
-// MinuteCounters is what one callback adds to the sums of one minute, and the latest
-// that is known of its receiver.
+// MinuteCounters has counts of one callback for one minute, and the latest results of
+// its receiver.
 type MinuteCounters struct {
 	Callback callbackd.CallbackID
 	Key      callbackd.KeyID
@@ -119,17 +122,17 @@ type MinuteCounters struct {
 	Receiver
 }
 
-// Receiver is the latest that is known of a callback's receiver. Zero
-// members are not known, and change nothing in a MinuteCounters.
+// Receiver has the latest results of a callback's receiver. A zero field is not known;
+// in MinuteCounters it does not change what is stored.
 type Receiver struct {
 	LastSuccess  time.Time
 	LastFailure  time.Time
 	LastFault    callbackd.Fault // of LastFailure
 	LastStatus   int             // of LastFailure
-	CertNotAfter time.Time       // of the certificate it last showed
+	CertNotAfter time.Time       // when its latest certificate expires
 }
 
-// StatsQuery chooses slots: of one callback, of one key, or of everything.
+// StatsQuery chooses buckets: of one callback, of one key, or of all keys.
 type StatsQuery struct {
 	Key      callbackd.KeyID      // AllKeys is possible
 	Callback callbackd.CallbackID // 0: all callbacks
@@ -138,8 +141,8 @@ type StatsQuery struct {
 	Until    time.Time
 }
 
-// CallbackHealth is a callback with what is known of its receiver. Its own
-// members tell whether it is paused and since when it fails.
+// CallbackHealth is a callback with the latest results of its receiver and its backlog.
+// The Callback says whether it is paused and since when it has been failing.
 type CallbackHealth struct {
 	Callback *callbackd.Callback
 	Receiver

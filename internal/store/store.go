@@ -1,18 +1,19 @@
-// Package store is the contract between callbackd and its database: domain
-// commands with stated atomicity and errors, never rows or SQL.
+// Package store defines the contract between callbackd and its database. The
+// contract consists of domain commands. Each command states what it does in one
+// transaction and how it fails. Rows and SQL do not appear in it.
 //
-// Every driver under this folder obeys it and proves so with the storetest
-// suite. Time always comes in as an argument: a driver reads no clock to
-// decide anything, but for one thing: whether the time in an event's id has come
-// ([SweepFuture]).
+// Every driver under this folder implements the contract and passes the storetest
+// suite. Times are arguments: a driver reads no clock to decide anything, with one
+// exception, which is whether the time in an event's id has come ([SweepFuture]).
 //
-// Keys: a method that reads takes the number of an API key and answers with what
-// belongs to it. Queries, and the methods that say so, also take [AllKeys].
+// Keys: a method that reads takes the ID of an API key and returns only what
+// belongs to that key. Queries also take [AllKeys], and so do the methods that say
+// so.
 //
-// Errors: a [callbackd.Error] whose kind says what happened. NotFound covers
-// objects of another key. Unavailable means that nothing was written or that
-// it is not known whether it was: the caller must not acknowledge. Any other
-// error is a fault of the store.
+// Errors: a method returns a [callbackd.Error] whose kind says what happened.
+// NotFound also covers objects of another key. Unavailable means that nothing was
+// written, or that nobody knows whether something was: the caller must not
+// acknowledge. Any other error is an internal fault of the store.
 package store
 
 import (
@@ -40,69 +41,69 @@ type Store interface {
 
 	// Ready returns nil when the store can take writes now.
 	Ready(ctx context.Context) error
-	// Close waits for commits under way and releases everything.
+	// Close waits for the commits in progress and releases all resources.
 	Close() error
 }
 
-// Keys keeps API keys. Other processes may change them while a server runs:
-// see MaxKeyAge.
+// Keys stores API keys. Other processes may change them while a server runs: see
+// MaxKeyAge.
 type Keys interface {
-	// CreateKey stores k and returns it with its number. The API key text
-	// must be new: Conflict otherwise.
+	// CreateKey stores k and returns it with its ID. It fails with Conflict when
+	// there is a key with this text already.
 	CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, error)
-	// ListKeys returns every key, oldest first, revoked ones included.
+	// ListKeys returns all keys, oldest first, including revoked ones.
 	ListKeys(ctx context.Context) ([]callbackd.Key, error)
-	// RevokeKey ends a key at the given time: its calls are refused and what
-	// its callbacks are still owed is canceled. Revoking twice keeps the
-	// first time. NotFound when there is none.
+	// RevokeKey revokes a key at the given time: its calls are refused, and the
+	// pending deliveries of its callbacks are canceled. A second call does not
+	// change the time. It fails with NotFound when there is no such key.
 	RevokeKey(ctx context.Context, apiKey string, at time.Time) error
-	// RotateKey gives the key the secret next; the one before signs along
-	// until keep, and one from before that no more. Conflict for a revoked
-	// key, NotFound when there is none.
+	// RotateKey gives the key the secret next. The previous secret stays valid
+	// until keep; older ones end at once. It fails with Conflict for a revoked key
+	// and with NotFound when there is no such key.
 	RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error
-	// SetCaptureURL gives the key a template of its sessions' links, or none;
-	// NotFound when there is no such key.
+	// SetCaptureURL sets the template of the links of the key's sessions. An empty
+	// template removes it. It fails with NotFound when there is no such key.
 	SetCaptureURL(ctx context.Context, apiKey string, t callbackd.CaptureTemplate) error
-	// Key returns the key with this text, revoked or not; NotFound when
-	// there is none. The answer may be MaxKeyAge old. The result is shared:
-	// it must not be changed.
+	// Key returns the key with this text, revoked or not. The result may be
+	// MaxKeyAge old. It is shared and must not be changed. Key fails with NotFound
+	// when there is no such key.
 	Key(ctx context.Context, apiKey string) (*callbackd.Key, error)
-	// KeyByID is Key by number.
+	// KeyByID returns the key with this ID, as Key does.
 	KeyByID(ctx context.Context, no callbackd.KeyID) (*callbackd.Key, error)
 }
 
-// AllKeys in the place of a key's number asks for what belongs to any key, as
-// the operator may. A key holder's number is never AllKeys: numbers begin with 1.
+// AllKeys, in place of a key's ID, selects what belongs to any key. Only the operator
+// may see that. No key has this ID, because IDs begin with 1.
 const AllKeys callbackd.KeyID = 0
 
-// MaxKeyAge bounds how long a server may go on with what it knew about a key
-// that another process changed. Commands that change keys wait this long
-// before they return, so that their effect is complete when they do.
+// MaxKeyAge is how long a server may use what it knows about a key after another
+// process has changed the key. Commands that change keys wait longer than that before
+// they return, so that their change has taken full effect then.
 const MaxKeyAge = 200 * time.Millisecond
 
-// Callbacks keeps the settings. Results are copies or immutable.
+// Callbacks stores the callbacks. Results are copies or never change.
 type Callbacks interface {
-	// CreateCallback stores c (ID, Version and times are set by the store)
-	// unless the key has a callback for the event with that name: then it
-	// returns the stored one and created=false, and stores nothing.
+	// CreateCallback stores c. The store sets ID, Version and the times. When the
+	// key already has a callback for the event with that name, it stores nothing
+	// and returns that callback with created=false.
 	CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (stored *callbackd.Callback, created bool, err error)
-	// ChangeCallback runs change on the callback in force and stores what it
-	// makes of it, in one transaction: see [callbackd.Callback.Replace],
-	// SetPause, RotateSecret and Delete. change may run more than once, so it
-	// changes nothing but the callback. An error of it ends the command. When a
-	// change releases what waits for a later time, MakeDue makes it due.
-	// NotFound when there is no such callback.
+	// ChangeCallback runs change on the callback in force and stores the result, in
+	// one transaction: see [callbackd.Callback.Replace], SetPause, RotateSecret and
+	// Delete. change may run more than once, so it must change nothing but the
+	// callback. When change fails, ChangeCallback returns its error and stores
+	// nothing. When change sets Releasing, MakeDue makes the waiting deliveries due.
+	// ChangeCallback fails with NotFound when there is no such callback.
 	ChangeCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, change func(*callbackd.Callback) error) (*callbackd.Callback, error)
-	// Callback returns one setting in force.
+	// Callback returns one callback in force.
 	Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error)
-	// ListCallbacks returns callbacks in force by key, in PAVE's event order,
-	// then by name. With AllKeys it leaves out those of revoked keys.
+	// ListCallbacks returns callbacks in force, ordered by key, then in PAVE's order
+	// of events, then by name. With AllKeys it leaves out those of revoked keys.
 	ListCallbacks(ctx context.Context, q CallbackQuery) (CallbackPage, error)
-	// CallbackByID returns a setting by number, deleted ones included. One
-	// whose key was revoked is Deleted from that time on: it is owed nothing.
+	// CallbackByID returns a callback, also a deleted one. A callback of a revoked
+	// key counts as deleted at the time of the revocation: it gets nothing more.
 	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
-	// CallbackVersion returns the setting as it was in that version (URL,
-	// Method, Headers, Payload); everything else is as it is now.
+	// CallbackVersion returns a callback with the URL, Method, Headers and Payload
+	// of a version. All other fields are the present ones.
 	CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (*callbackd.Callback, error)
 }
 
@@ -110,10 +111,10 @@ type Callbacks interface {
 type CallbackQuery struct {
 	Key   callbackd.KeyID      // AllKeys is possible
 	After callbackd.CallbackID // cursor; 0 at the start
-	Limit int                  // 1 to MaxPage; 0 with a Key: all that the key has
+	Limit int                  // 1 to MaxPage; 0 with a Key: all callbacks of the key
 }
 
-// PageLimit is Limit within its bounds.
+// PageLimit returns Limit within its bounds.
 func (q *CallbackQuery) PageLimit() int {
 	if q.Limit == 0 && q.Key != AllKeys {
 		return callbackd.MaxCallbacks * len(callbackd.EventTypes)
@@ -121,7 +122,7 @@ func (q *CallbackQuery) PageLimit() int {
 	return min(max(q.Limit, 1), MaxPage)
 }
 
-// Cut returns a page of up to limit callbacks of p, with Next when p has more.
+// Cut returns the first limit callbacks of p. It sets Next when p has more.
 func (p CallbackPage) Cut(limit int) CallbackPage {
 	if len(p.Callbacks) <= limit {
 		return p
@@ -139,68 +140,69 @@ type CallbackPage struct {
 type NewEvent struct {
 	Type    callbackd.EventType
 	Session string
-	Data    []byte // the store keeps it: the caller must not change it
-	// OnlyTo, when not 0, owes the event to this callback alone and marks it
+	Data    []byte // the store may hold it, so the caller must not change it
+	// OnlyTo, when not 0, makes this callback the only target and marks the event
 	// as a test.
 	OnlyTo callbackd.CallbackID
-	// Idempotency makes the event repeatable on its own; empty for none.
-	// Used for the member "id" of events in a batch.
+	// Idempotency is the idempotency key of this event alone: the member "id" of a
+	// published event. Empty means that it has none.
 	Idempotency string
 }
 
-// Batch is what one request publishes: all or nothing.
+// Batch has the events that one request publishes. All of them are accepted, or none.
 type Batch struct {
 	Key    callbackd.KeyID
 	At     time.Time
 	Events []NewEvent
-	// Idempotency makes the whole batch repeatable: a batch with a key seen
-	// before returns the first one's events; empty for none.
+	// Idempotency is the idempotency key of the whole batch. A batch with a known
+	// key gets the events of the first one. Empty means that it has none.
 	Idempotency string
-	// Digest is a hash of the request, compared on a repeat. Used with
-	// Idempotency only; events with their own are compared by type, session
-	// and data.
+	// Digest is a hash of the request, which is compared on a repeat. It is used
+	// together with Idempotency only: events with a key of their own are compared
+	// by type, session and data.
 	Digest [32]byte
 }
 
-// Events takes events in and gives them back.
+// Events accepts events, and reads them and their deliveries.
 type Events interface {
-	// Accept stores the batch with its sequence numbers and with a pending
-	// delivery for every callback in force for (key, type), and returns the
-	// events in the batch's order once they are durable: synced to disk.
-	// A repeat by idempotency key returns the first answer and stores
-	// nothing; the same idempotency key with another content is a Conflict.
-	// Concurrent calls share a commit. Handed over events reach the hook of
-	// OnCommit before Accept returns.
+	// Accept stores the batch, gives each event its sequence number, and makes a
+	// pending delivery for every callback that is in force for the key and the
+	// type. It returns the events in the order of the batch, once they are durable,
+	// that is, synced to disk. When an idempotency key is known already, Accept
+	// returns the first result and stores nothing; with other content it fails with
+	// Conflict. Concurrent calls share a commit. The function of OnCommit gets the
+	// deliveries before Accept returns.
 	Accept(ctx context.Context, b Batch) ([]*callbackd.Event, error)
-	// Event returns one event of the key, or with AllKeys of any.
+	// Event returns one event of the key, or of any key with AllKeys.
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
-	// ListEvents returns events newest first. A page ends at MaxPageData.
+	// ListEvents returns events, newest first. A page ends at MaxPageData.
 	ListEvents(ctx context.Context, q EventQuery) (EventPage, error)
-	// EventsAfter returns events of one key oldest first, with ids above
-	// q.After. q.Key cannot be AllKeys. Next is where to go on, also at the end, and is safe: no
-	// event of the key with an id up to Next is ever committed later, so a
-	// reader that goes from Next to Next misses nothing, unless Removed says
-	// that retention took what comes after its cursor.
+	// EventsAfter returns events of one key with ids above q.After, oldest first.
+	// q.Key cannot be AllKeys. Next is the cursor of the next call, also on the last
+	// page. No event of the key with an id up to Next is committed later. So a
+	// reader that goes from Next to Next misses nothing, unless Removed shows that
+	// retention removed events after its cursor.
 	EventsAfter(ctx context.Context, q EventQuery) (EventPage, error)
-	// Watch gives a value on changed soon after events of the key were
-	// committed; several commits may give one. Call stop at the end.
+	// Watch returns a channel that gets a value soon after events of the key were
+	// committed. One value may stand for several commits. The caller must call stop
+	// in the end.
 	Watch(key callbackd.KeyID) (changed <-chan struct{}, stop func())
-	// ListDeliveries returns deliveries newest event first, then by
-	// callback number descending.
+	// ListDeliveries returns deliveries, the newest event first, and those of one
+	// event by descending ID of the callback.
 	ListDeliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
-	// Delivery returns one delivery of the key, or with AllKeys of any, with
-	// its newest attempts: see MaxHistory.
+	// Delivery returns one delivery of the key, or of any key with AllKeys. It has
+	// the newest attempts: see MaxHistory.
 	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*DeliveryView, error)
-	// DeliveryBefore is Delivery with the attempts before one of them; before
-	// is its number.
+	// DeliveryBefore returns what Delivery does, but with the attempts before the
+	// one with the number before.
 	DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*DeliveryView, error)
-	// RetryDelivery makes a delivery due at once, from the start of its
-	// schedule, as a manual repeat. One that was never tried is returned as it
-	// is, without a Due: it takes its turn in its lane. A delivery in flight is a Conflict only
-	// if the driver cannot serialise it; the engine keeps its lane single.
-	// Canceled deliveries cannot be retried, nor any of a callback that is
-	// owed nothing any more: Conflict. It returns the pending delivery to
-	// hand to the engine.
+	// RetryDelivery resends a delivery: it makes the delivery due at once, and its
+	// retry schedule starts again. It returns the pending delivery, which the caller
+	// hands to the engine. A delivery that was never tried stays as it is, without a
+	// Due: it takes its turn in its lane. A delivery in flight may be resent too,
+	// because the engine makes one attempt at a time in a lane. RetryDelivery fails
+	// with Conflict for a canceled delivery, and when the callback was deleted or its
+	// key revoked.
 	RetryDelivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error)
 }
 
@@ -211,35 +213,35 @@ type EventQuery struct {
 	Session string
 	Since   time.Time         // accepted at or after
 	Until   time.Time         // accepted before
-	After   callbackd.EventID // cursor: only older events than this; of EventsAfter: only later ones
+	After   callbackd.EventID // cursor: ListEvents returns older events, EventsAfter later ones
 	Limit   int               // 1 to MaxPage
 }
 
-// MaxPage is the most a list returns at once; MaxScan the most rows a list
-// looks at for one page. A page cut by MaxScan may be short, even empty, and
-// still has a cursor.
+// MaxPage is the largest number of entries on a page. MaxScan is the largest number
+// of rows that a list reads for one page. A page that ends at MaxScan may be short or
+// even empty, and still has a cursor.
 const (
 	MaxPage = 200
 	MaxScan = 10_000
 )
 
-// MaxPageData ends a page of events or sessions early, in bytes of their data:
-// what is beyond it is not read. A page has one row at least.
+// MaxPageData limits the data of a page of events or sessions, in bytes. A page ends
+// early there, but has one row at least.
 const MaxPageData = 1 << 20
 
 // EventPage is one page. Next is 0 at the end.
 type EventPage struct {
 	Events  []*callbackd.Event
 	Next    callbackd.EventID
-	Removed Removed // of EventsAfter
+	Removed Removed // set by EventsAfter
 }
 
-// Removed is what retention took of a key's events so far. A reader has missed
-// something when Newest is after its cursor, and Times is more than it was when
-// the reader got its cursor.
+// Removed says which events of a key retention has removed so far. A reader has missed
+// events when Newest is after its cursor and Times has grown since the reader got that
+// cursor.
 type Removed struct {
 	Newest callbackd.EventID
-	Times  int64 // that events were removed
+	Times  int64 // how often events were removed
 }
 
 // DeliveryQuery chooses deliveries. Zero members choose all.
@@ -251,28 +253,28 @@ type DeliveryQuery struct {
 	Callback callbackd.CallbackID
 	Since    time.Time            // event accepted at or after
 	Until    time.Time            // event accepted before
-	Status   int                  // of the last attempt; 1 to 5: its class
+	Status   int                  // of the last attempt; 1 to 5 choose a class
 	Fault    callbackd.Fault      // of the last attempt
 	After    callbackd.DeliveryID // cursor; zero at the start
 	Limit    int
 }
 
-// OfAttempts tells whether q asks how the last attempt ended.
+// OfAttempts reports whether q chooses by the result of the last attempt.
 func (q *DeliveryQuery) OfAttempts() bool { return q.Status != 0 || q.Fault != callbackd.NoFault }
 
-// ByError tells whether q asks for last attempts that failed: those have an
+// ByError reports whether q chooses deliveries whose last attempt failed. They have an
 // index.
 func (q *DeliveryQuery) ByError() bool {
 	return q.Fault != callbackd.NoFault || q.Status != 0 && q.Status != 2 && q.Status/100 != 2
 }
 
-// FitsAttempt tells whether a is how q wants a last attempt to be.
+// FitsAttempt reports whether q chooses deliveries whose last attempt is a.
 func (q *DeliveryQuery) FitsAttempt(a *callbackd.Attempt) bool {
 	return (q.Status == 0 || a.Status == q.Status || q.Status <= 5 && a.Status/100 == q.Status) && (q.Fault == callbackd.NoFault || a.Fault == q.Fault)
 }
 
-// MaxScanOf is MaxScan for a query. To know how an attempt ended, or that a
-// delivery is a delivered one, its rows must be read, so then it is less.
+// MaxScanOf returns MaxScan for q. It is less when q needs the rows of attempts: for
+// their results, or to know that a delivery was delivered.
 func (q *DeliveryQuery) MaxScanOf() int {
 	if q.OfAttempts() && !q.ByError() || q.State == callbackd.Delivered {
 		return MaxScan / 5
@@ -286,16 +288,16 @@ type DeliveryPage struct {
 	Next       callbackd.DeliveryID
 }
 
-// MaxHistory is how many attempts of a delivery are read at once. People can
-// send a delivery again as often as they like.
+// MaxHistory is how many attempts of a delivery are read at once. A delivery can have
+// more, because people can resend it as often as they like.
 const MaxHistory = 50
 
 // DeliveryView is a delivery as it is shown.
 type DeliveryView struct {
 	ID    callbackd.DeliveryID
 	Event *callbackd.Event // without Data in lists
-	// Callback is the setting; in lists its number, key, event, name, URL and
-	// end only: a list opens no secret.
+	// Callback is the setting. In lists it has only ID, Key, Event, Name, URL and
+	// DeletedAt, because a list decrypts no secrets.
 	Callback *callbackd.Callback
 	callbackd.DeliveryState
 	// Last is the last attempt, without headers and body; nil before the first.
@@ -304,15 +306,15 @@ type DeliveryView struct {
 	History []callbackd.Attempt
 }
 
-// Queue is what the engine works from. The store is the queue; the engine
-// holds a window of it.
+// Queue gives deliveries to the engine and stores what became of them. The store is
+// the queue; the engine holds a window of it in memory.
 type Queue interface {
-	// OnCommit registers the one function that is told about each
-	// committed event, in commit order, with its pending deliveries. It is
-	// called before Accept returns, must not block and must not call the
-	// store. It is set once, before the first Accept.
+	// OnCommit sets the function that gets the pending deliveries of each committed
+	// event, in commit order. The store calls it before Accept returns. The function
+	// must not block and must not call the store. OnCommit is called once, before
+	// the first Accept.
 	OnCommit(func(ds []callbackd.Delivery))
-	// Backlogs returns the number of every callback that is owed something.
+	// Backlogs returns the IDs of all callbacks with pending deliveries.
 	Backlogs(ctx context.Context) ([]callbackd.CallbackID, error)
 	// FirstAttempts returns up to limit pending deliveries of the callback
 	// that wait for their first attempt (Due is zero), with event ids above
@@ -324,9 +326,9 @@ type Queue interface {
 	// until or before, soonest first. next is when the first delivery that was
 	// not returned is due; it is zero when there is none.
 	Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
-	// Blocked returns up to limit pending deliveries with HoldsUntil after
-	// now, soonest HoldsUntil first: the heads that hold their lanes after a
-	// restart.
+	// Blocked returns up to limit pending deliveries with HoldsUntil after now,
+	// soonest HoldsUntil first. These deliveries block their lanes; the engine reads
+	// them after a restart.
 	Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error)
 	// Lanes returns, for each cursor in turn, up to limit deliveries of the
 	// session that follow the cursor and wait for their first attempt, in the
@@ -337,21 +339,24 @@ type Queue interface {
 	// first attempt, in the order of ids. Event is set as in FirstAttempts. It
 	// does not check whether their callbacks were deleted or their keys revoked.
 	FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
-	// EventByID returns the event of a delivery; NotFound when retention took it.
+	// EventByID returns the event of a delivery. It fails with NotFound when
+	// retention has removed it.
 	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
-	// Record writes an outcome: the attempt, where the delivery stands, and
-	// what it changes of the callback, unless that has another version by now,
-	// in one transaction. Concurrent calls share a commit. When the callback
-	// was deleted or its key revoked meanwhile, [callbackd.Decision.AfterEnd]
-	// of the decision is written, also in the place of a cancellation of
-	// FinalizeCanceled. Due and HoldsUntil come back at most a millisecond later,
-	// and never earlier. Any other delivery that is no longer pending is a
-	// Conflict and nothing is written.
+	// Record writes an outcome in one transaction: the attempt, the new state of the
+	// delivery, and the change of the callback, unless the callback has another
+	// version by now. Concurrent calls share a commit. Due and HoldsUntil are stored
+	// at most a millisecond later, and never earlier.
+	//
+	// When the callback was deleted or its key revoked meanwhile, Record writes
+	// [callbackd.Decision.AfterEnd] of the decision, and replaces a cancellation of
+	// FinalizeCanceled by it. For any other delivery that is no longer pending it
+	// fails with Conflict and writes nothing.
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
-	// MakeDue makes due at once what a callback's [callbackd.Callback.Releasing]
-	// tells of: it looks at the next limit pending deliveries in the order of
-	// events, and those that failed and wait for a later time become due at
-	// at. How far it is, is kept. moved is how many became due.
+	// MakeDue makes the waiting deliveries of a callback due while its
+	// [callbackd.Callback.Releasing] is set. Each call looks at the next limit pending
+	// deliveries in the order of events, and makes those due at the time at that
+	// failed and wait for a later time. The store remembers how far it has come.
+	// moved is how many became due; done is true when none are left.
 	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
 }
 
@@ -359,21 +364,23 @@ type Queue interface {
 // FirstAttempts, FirstAttemptsByID or Lanes returns.
 const MaxEventDataPerRead = 2 << 20
 
-// Upkeep is the slow work and the proofs.
+// Upkeep has the background jobs and the check of the whole database.
 type Upkeep interface {
-	// FinalizeCanceled gives up to limit pending deliveries of deleted
-	// callbacks and revoked keys their terminal state and returns how many.
+	// FinalizeCanceled ends up to limit pending deliveries of deleted callbacks and
+	// revoked keys as canceled, and returns how many.
 	FinalizeCanceled(ctx context.Context, at time.Time, limit int) (int, error)
-	// Sweep removes events accepted before the time whose deliveries have
-	// all ended, with their attempts and idempotency keys: at most limit
-	// events, from after on. It returns where to go on; done at the end.
+	// Sweep removes events that were accepted before a time and whose deliveries
+	// have all ended, with their attempts and idempotency keys. It looks at up to
+	// limit events with ids above after. next is the after of the next call; done is
+	// true when no event is left.
 	Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error)
-	// Check proves promise 2 over the whole database and returns a count
-	// per callback and every row that breaks it.
+	// Check checks for the whole database that every delivery is in exactly one
+	// state (guarantee 2 in docs/guarantees.md). It returns the counts of each
+	// callback, and a sentence for each row that breaks the rule.
 	Check(ctx context.Context) (*Report, error)
 }
 
-// Report is what Check found.
+// Report is the result of Check.
 type Report struct {
 	Events    int64
 	Callbacks []Balance
@@ -384,7 +391,7 @@ type Report struct {
 // MaxFaults is how many faults a Report spells out.
 const MaxFaults = 100
 
-// Balance is the sum of promise 2 for one callback:
+// Balance has the counts of one callback. Its deliveries are in exactly one state when
 // Accepted = Delivered + Failed + Canceled + Pending.
 type Balance struct {
 	Callback                                       *callbackd.Callback
@@ -392,16 +399,16 @@ type Balance struct {
 	Attempts, Repeats                              int64
 }
 
-// AcceptedWithin tells whether an event was accepted since and until these times;
-// a zero argument does not bound. A driver asks for each event of an IDRange that
-// it has widened: see [WidenedTo].
+// AcceptedWithin reports whether an event was accepted at or after since and before
+// until. A zero argument does not limit. Drivers call it for each event of an IDRange
+// that they have widened: see [WidenedTo].
 func AcceptedWithin(ev *callbackd.Event, since, until time.Time) bool {
 	at := ev.Accepted()
 	return (since.IsZero() || !at.Before(since)) && (until.IsZero() || at.Before(until))
 }
 
-// WaitingSince corrects since when a delivery waits, where that was taken from the
-// event's id and the clock said something else.
+// WaitingSince returns since when a delivery has been waiting. It corrects a time that
+// was taken from the event's id when the event has a ClockTime.
 func WaitingSince(since time.Time, ev *callbackd.Event) time.Time {
 	if !ev.ClockTime.IsZero() && since.Equal(ev.ID.Time()) {
 		return ev.ClockTime
@@ -409,8 +416,8 @@ func WaitingSince(since time.Time, ev *callbackd.Event) time.Time {
 	return since
 }
 
-// WidenedTo is the upper end of an IDRange where the clock ran ahead once. last is
-// the last event before until by its ClockTime; 0: there is none.
+// WidenedTo returns the upper end of an IDRange that also has the events from when the
+// clock ran ahead. last is the last event before until by its ClockTime, or 0.
 func WidenedTo(hi int64, last, after callbackd.EventID) int64 {
 	if hi = max(hi, int64(last)+1); after != 0 {
 		hi = min(hi, int64(after))
@@ -418,16 +425,17 @@ func WidenedTo(hi int64, last, after callbackd.EventID) int64 {
 	return hi
 }
 
-// SweepFuture is what a sweep looks at besides what its time is before: the ids
-// above from, whose time has not come by now, up to the last event that was
-// accepted before that time by its ClockTime. Everything up to it was accepted
-// earlier still, whatever its id says.
+// SweepFuture returns the range of ids, from (exclusive) to to (inclusive), that a
+// sweep reads in addition: ids with times that have not come at now. They are from when
+// the clock ran ahead. last is the last event that was accepted before the time of the
+// sweep by its ClockTime. All events with smaller ids were accepted earlier.
 func SweepFuture(last, after callbackd.EventID, now time.Time) (from, to callbackd.EventID) {
 	return max(after, callbackd.FirstEventID(now.Add(callbackd.MaxSkew))), last
 }
 
-// IDRange is the ids [lo, hi) of events accepted since and until these times,
-// before the cursor; a zero argument does not bound.
+// IDRange returns the range [lo, hi) of the ids of events that were accepted at or
+// after since and before until, and that are before the cursor after. A zero argument
+// does not limit.
 func IDRange(since, until time.Time, after callbackd.EventID) (lo, hi int64) {
 	hi = math.MaxInt64
 	if !since.IsZero() {
