@@ -18,27 +18,39 @@ var everywhere = []string{"callbackd", "callbackd/wire", "callbackd/internal/hum
 
 // notInPicture matches the packages that only tests and developers run, and app and
 // cli, which put everything together and import nearly all.
-var notInPicture = regexp.MustCompile(`^callbackd/(bench|e2e|scripts)|/(app|cli|arch|storetest|pgtest)$|^callbackd/cmd/`)
+var notInPicture = regexp.MustCompile(`^callbackd/(bench|e2e|scripts)|/(app|cli|arch|storetest|pgtest|consoletest)$|^callbackd/cmd/`)
 
-// picture draws the imports as a mermaid flowchart.
+// picture draws the imports as a mermaid flowchart, one line for each package
+// that imports others.
 func picture(pkgs map[string]listed) string {
 	var lines []string
-	node := func(path string) string {
-		short := strings.TrimPrefix(strings.TrimPrefix(path, "callbackd/"), "internal/")
-		return fmt.Sprintf("%s[%s]", strings.ReplaceAll(short, "/", "_"), short)
-	}
 	for path, p := range pkgs {
 		if notInPicture.MatchString(path) || slices.Contains(everywhere, path) {
 			continue
 		}
+		var imported []string
 		for _, imp := range p.Imports {
 			if ours(imp) && !slices.Contains(everywhere, imp) {
-				lines = append(lines, "  "+node(path)+" --> "+node(imp))
+				imported = append(imported, node(imp))
 			}
+		}
+		if len(imported) > 0 {
+			slices.Sort(imported)
+			lines = append(lines, "  "+node(path)+" --> "+strings.Join(imported, " & "))
 		}
 	}
 	slices.Sort(lines)
 	return "```mermaid\nflowchart LR\n" + strings.Join(lines, "\n") + "\n```"
+}
+
+// node returns a package as mermaid reads it: a name without slashes, and the
+// text to show where that differs.
+func node(path string) string {
+	text := strings.TrimPrefix(strings.TrimPrefix(path, "callbackd/"), "internal/")
+	if name := strings.ReplaceAll(text, "/", "_"); name != text {
+		return fmt.Sprintf("%s[%s]", name, text)
+	}
+	return text
 }
 
 // The picture of the packages is true.
