@@ -54,3 +54,24 @@ func (k *Key) Secrets(now time.Time) []Secret {
 
 // Revoked reports whether the key was revoked: its calls are refused.
 func (k *Key) Revoked() bool { return !k.RevokedAt.IsZero() }
+
+// Revoke ends k at the given time. A key that was revoked before keeps the time
+// of that.
+func (k *Key) Revoke(at time.Time) {
+	if !k.Revoked() {
+		k.RevokedAt = at
+	}
+}
+
+// Rotate gives k the secret next. The secret before it is accepted too until
+// keep, and one from before that no more. Rotate does nothing when next is the
+// secret already, so that it may be repeated. It fails for a revoked key.
+func (k *Key) Rotate(next Secret, keep time.Time) error {
+	if k.Revoked() {
+		return Errorf(KindConflict, "the API key %s is revoked", k.APIKey)
+	}
+	if k.Secret != next {
+		k.Secret, k.OldSecret, k.OldUntil = next, k.Secret, keep
+	}
+	return nil
+}

@@ -53,6 +53,28 @@ func StateOf(rows DeliveryRows, ended bool) DeliveryState {
 	return state
 }
 
+// Resend returns the delivery of an event to a callback as it is when a person
+// sends it again: due at the given time, from the start of its schedule. changed
+// is false when it waits for its first attempt: it keeps its turn in its lane. ended
+// is as for [StateOf]. Resend fails when nothing is owed to the callback any more.
+func (r DeliveryRows) Resend(ev *Event, cb CallbackID, ended bool, at time.Time) (d Delivery, changed bool, err error) {
+	d = Delivery{ID: DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Attempts: r.Last.Number}
+	switch {
+	case StateOf(r, ended).State == Canceled:
+		return d, false, Errorf(KindConflict, "delivery %s was canceled with its callback and cannot be sent again", d.ID)
+	case ended:
+		return d, false, Errorf(KindConflict, "the callback of delivery %s was deleted or its API key revoked; nothing is sent to it any more", d.ID)
+	}
+	if p := r.Pending; p != nil {
+		d.Attempts, d.Replay = p.Attempts, p.Replay
+		if p.Attempts == 0 && p.Due.IsZero() {
+			return d, false, nil
+		}
+	}
+	d.Manual, d.Due = true, at
+	return d, true, nil
+}
+
 // DeliveryAudit is everything that a store keeps of one delivery: the evidence
 // that the delivery is in exactly one state.
 type DeliveryAudit struct {
@@ -62,13 +84,22 @@ type DeliveryAudit struct {
 	Ended    bool         // its callback was deleted or its key revoked
 }
 
-// State returns where the delivery stands.
+// State returns where the delivery stands; empty when it is lost.
 func (a *DeliveryAudit) State() State {
+	if a.lost() {
+		return ""
+	}
 	rows := DeliveryRows{Pending: a.Pending}
 	if n := len(a.Attempts); n > 0 {
 		rows.Last = a.Attempts[n-1]
 	}
 	return StateOf(rows, a.Ended).State
+}
+
+// lost tells whether the delivery is neither pending nor ended.
+func (a *DeliveryAudit) lost() bool {
+	n := len(a.Attempts)
+	return a.Pending == nil && (n == 0 || !a.Attempts[n-1].State.Terminal())
 }
 
 // Count returns how many attempts were made, and how many of them came after
@@ -102,10 +133,10 @@ func (a *DeliveryAudit) Faults() (faults []string) {
 		}
 		last = row.State
 	}
-	switch pending := a.Pending != nil; {
-	case pending && last.Terminal() && !a.Pending.Manual:
+	switch {
+	case a.Pending != nil && last.Terminal() && !a.Pending.Manual:
 		faults = append(faults, fmt.Sprintf("delivery %s is %s and pending as well", a.ID, last))
-	case !pending && !last.Terminal():
+	case a.lost():
 		faults = append(faults, fmt.Sprintf("delivery %s is neither pending nor ended: it is lost", a.ID))
 	}
 	return faults

@@ -82,7 +82,7 @@ func TestDeliveryAudit(t *testing.T) {
 		{"waits for a repeat", callbackd.DeliveryAudit{Pending: manual, Attempts: rows(callbackd.Failed)}, callbackd.Pending, 1, 0, nil},
 		{"repeated", callbackd.DeliveryAudit{Attempts: rows(callbackd.Failed, callbackd.Pending, callbackd.Delivered)}, callbackd.Delivered, 3, 1, nil},
 		{"no row at all", callbackd.DeliveryAudit{}, "", 0, 0, []string{"it is lost"}},
-		{"not pending after an attempt", callbackd.DeliveryAudit{Attempts: rows(callbackd.Pending)}, callbackd.Pending, 1, 0, []string{"it is lost"}},
+		{"not pending after an attempt", callbackd.DeliveryAudit{Attempts: rows(callbackd.Pending)}, "", 1, 0, []string{"it is lost"}},
 		{"ended and pending", callbackd.DeliveryAudit{Pending: pending, Attempts: rows(callbackd.Delivered)}, callbackd.Pending, 1, 0, []string{"is delivered and pending as well"}},
 		{"attempts missing", callbackd.DeliveryAudit{Attempts: gap}, callbackd.Delivered, 2, 0, []string{"has attempt 2 where 1 was expected", "has attempt 4 where 3 was expected"}},
 	} {

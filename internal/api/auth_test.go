@@ -77,7 +77,10 @@ func unauthorizedCallsLearnWhichOfThreeItIs(t *testing.T, on func(*setup)) {
 	}
 	// Unknown key, wrong token, wrong account, revoked key: one text.
 	gone := s.newKey("acme", false)
-	if err := s.store.RevokeKey(t.Context(), gone.APIKey, time.Now()); err != nil {
+	if err := s.store.ChangeKey(t.Context(), gone.APIKey, func(k *callbackd.Key) error {
+		k.Revoke(time.Now())
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	unknown, noText, wrong, account := s.key, s.key, s.key, s.key

@@ -234,7 +234,7 @@ func deleteCancelsWhatIsOwed(t *testing.T, on func(*setup)) {
 	if l := s.deliveries("?state=pending"); len(l.Data) != 0 {
 		t.Errorf("pending: %+v", l)
 	}
-	s.call("POST", "/v1/deliveries/"+id+"/retry", "").says(409, "Delivery "+id+" was canceled with its callback and cannot be retried.")
+	s.call("POST", "/v1/deliveries/"+id+"/retry", "").says(409, "Delivery "+id+" was canceled with its callback and cannot be sent again.")
 }
 
 // The extension that PAVE clients do not see.

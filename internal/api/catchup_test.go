@@ -241,7 +241,10 @@ func aStreamEndsWithItsKeyAndWithTheServer(t *testing.T, on func(*setup)) {
 	defer cancel()
 	l := s.listen(ctx, "", "")
 	l.id(t)
-	if err := s.store.RevokeKey(ctx, s.key.APIKey, time.Now()); err != nil {
+	if err := s.store.ChangeKey(ctx, s.key.APIKey, func(k *callbackd.Key) error {
+		k.Revoke(time.Now())
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := s.store.Accept(ctx, store.Batch{Key: s.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})

@@ -102,7 +102,7 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 	if c.once != nil {
 		return a.retryOnce(w, c, id)
 	}
-	d, err := a.Store.RetryDelivery(c.Context(), c.key.ID, id, time.Now())
+	d, err := a.Store.Resend(c.Context(), c.key.ID, id, time.Now())
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (a *API) retryOnce(w http.ResponseWriter, c *call, id callbackd.DeliveryID)
 	}
 	out.State, out.NextAttempt, out.Repeated = string(callbackd.Pending), nil, out.Attempts > 0
 	show := func(callbackd.DeliveryID) ([]byte, error) { return marshal(out) }
-	d, err := a.Store.RetryDelivery(once(c, http.StatusAccepted, show), c.key.ID, id, time.Now())
+	d, err := a.Store.Resend(once(c, http.StatusAccepted, show), c.key.ID, id, time.Now())
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	done, stop := a.Dispatcher.Watch(id)
 	defer stop()
 	// It may have ended before it was watched.
-	if v, err := a.Store.Delivery(ctx, c.key.ID, id); err == nil && v.Attempts == 0 {
+	if v, err := a.Store.Delivery(ctx, c.key.ID, id, 0); err == nil && v.Attempts == 0 {
 		select {
 		case <-done:
 		case <-ctx.Done():

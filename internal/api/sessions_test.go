@@ -259,7 +259,10 @@ func sessionsShowTheirCaptureLink(t *testing.T, on func(*setup)) {
 	key := decode[wire.Session](created).SessionKey
 	created.matches(200, `\{"session_key":"`+key+`",.*"capture_url":"https://acme.capture.example/`+key+`",.*`)
 	check(s, key, `"https://acme.capture.example/KEY"`)
-	if err := s.store.SetCaptureURL(t.Context(), s.key.APIKey, "https://own.example/?s={session_key}"); err != nil {
+	if err := s.store.ChangeKey(t.Context(), s.key.APIKey, func(k *callbackd.Key) error {
+		k.CaptureURL = "https://own.example/?s={session_key}"
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	check(s, key, `"https://own.example/?s=KEY"`)

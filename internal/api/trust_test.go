@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"callbackd"
 	"callbackd/wire"
 )
 
@@ -117,7 +118,10 @@ func revokedKeysSendNothingMore(t *testing.T, on func(*setup)) {
 	case <-time.After(patience):
 		t.Fatal("the receiver got nothing")
 	}
-	if err := s.store.RevokeKey(t.Context(), s.key.APIKey, time.Now()); err != nil {
+	if err := s.store.ChangeKey(t.Context(), s.key.APIKey, func(k *callbackd.Key) error {
+		k.Revoke(time.Now())
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	close(release)

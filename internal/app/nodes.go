@@ -50,7 +50,7 @@ func (a *App) join(ctx context.Context, c Config, shared store.Cluster, replaysC
 			if err != nil {
 				return false, err
 			}
-			v, err := a.store.Delivery(ctx, cb.Key, id)
+			v, err := a.store.Delivery(ctx, cb.Key, id, 0)
 			return err == nil && v.Attempts > 0, err
 		},
 	})

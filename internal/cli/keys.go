@@ -191,7 +191,10 @@ func (c *keysSetCmd) set(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	return s.SetCaptureURL(ctx, c.Key, t)
+	return s.ChangeKey(ctx, c.Key, func(k *callbackd.Key) error {
+		k.CaptureURL = t
+		return nil
+	})
 }
 
 type keysRotateCmd struct {
@@ -209,8 +212,8 @@ func (c *keysRotateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	secret := apikey.Secret()
-	err = s.RotateKey(e.ctx, c.Key, secret, time.Now().Add(c.Overlap))
+	secret, until := apikey.Secret(), time.Now().Add(c.Overlap)
+	err = s.ChangeKey(e.ctx, c.Key, func(k *callbackd.Key) error { return k.Rotate(secret, until) })
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
@@ -230,7 +233,11 @@ func (c *keysRevokeCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	err = s.RevokeKey(e.ctx, c.Key, time.Now())
+	now := time.Now()
+	err = s.ChangeKey(e.ctx, c.Key, func(k *callbackd.Key) error {
+		k.Revoke(now)
+		return nil
+	})
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}
@@ -271,9 +278,8 @@ func (c *fsckCmd) Run(e *env) error {
 	fmt.Fprintln(w, "callback\tevent\taccepted\tdelivered\tfailed\tcanceled\tpending\tattempts\trepeats\t")
 	for _, b := range r.Callbacks {
 		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", b.Callback.ID, b.Callback.Event, b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Pending, b.Attempts, b.Repeats)
-		if b.Accepted != b.Delivered+b.Failed+b.Canceled+b.Pending {
-			r.FaultN++
-			r.Faults = append(r.Faults, fmt.Sprintf("callback %d: accepted is not delivered + failed + canceled + pending", b.Callback.ID))
+		if !b.Balanced() {
+			r.Fault("callback %d: accepted is not delivered + failed + canceled + pending", b.Callback.ID)
 		}
 	}
 	if err := w.Flush(); err != nil {

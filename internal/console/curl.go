@@ -32,7 +32,7 @@ func (c *Console) curlPage(w http.ResponseWriter, req *userRequest) error {
 	if err != nil || n < 1 || n >= math.MaxInt32 {
 		return errPageNotFound
 	}
-	d, err := c.Store.DeliveryBefore(req.Context(), cb.Key, id, n+1)
+	d, err := c.Store.Delivery(req.Context(), cb.Key, id, n+1)
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
 		return errPageNotFound
 	}

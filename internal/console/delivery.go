@@ -265,7 +265,7 @@ func (c *Console) resend(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	d, err := c.Store.RetryDelivery(req.Context(), cb.Key, id, c.now())
+	d, err := c.Store.Resend(req.Context(), cb.Key, id, c.now())
 	if err != nil {
 		return err
 	}

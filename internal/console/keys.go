@@ -143,7 +143,8 @@ func (c *Console) rotateKey(w http.ResponseWriter, req *userRequest) error {
 	rotated := *key
 	rotated.Secret = apikey.Secret()
 	until := c.now().Add(keep)
-	if err := c.Store.RotateKey(req.Context(), key.APIKey, rotated.Secret, until); err != nil {
+	err = c.Store.ChangeKey(req.Context(), key.APIKey, func(k *callbackd.Key) error { return k.Rotate(rotated.Secret, until) })
+	if err != nil {
 		return err
 	}
 	p, err := c.keysPage(req)
@@ -163,7 +164,12 @@ func (c *Console) revokePage(w http.ResponseWriter, req *userRequest) error {
 }
 
 func (c *Console) revokeKey(w http.ResponseWriter, req *userRequest) error {
-	if err := c.Store.RevokeKey(req.Context(), req.PathValue("key"), c.now()); err != nil {
+	now := c.now()
+	err := c.Store.ChangeKey(req.Context(), req.PathValue("key"), func(k *callbackd.Key) error {
+		k.Revoke(now)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return redirect(w, req, link("keys"), "revoked")

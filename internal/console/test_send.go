@@ -76,7 +76,7 @@ const maxTestWait = 10 * time.Second
 func (c *Console) awaitTest(req *userRequest, cb *callbackd.Callback, id callbackd.DeliveryID) error {
 	done, stop := c.Dispatcher.Watch(id)
 	defer stop()
-	d, err := c.Store.Delivery(req.Context(), cb.Key, id) // it may have ended before the watch began
+	d, err := c.Store.Delivery(req.Context(), cb.Key, id, 0) // it may have ended before the watch began
 	if err != nil || d.State != callbackd.Pending {
 		return err
 	}

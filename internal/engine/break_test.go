@@ -117,7 +117,7 @@ func (r *rig) many(ev callbackd.EventType, n int, p callbackd.Policy) (all []cal
 // view is where a delivery stands, with its attempts.
 func (r *rig) view(ev callbackd.EventID, cb callbackd.CallbackID) *store.DeliveryView {
 	r.Helper()
-	v, err := r.s.Delivery(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ev, Callback: cb})
+	v, err := r.s.Delivery(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ev, Callback: cb}, 0)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func (r *rig) view(ev callbackd.EventID, cb callbackd.CallbackID) *store.Deliver
 
 // retryNow does what POST /v1/deliveries/:id/retry does.
 func (r *rig) retryNow(ev callbackd.EventID, cb callbackd.CallbackID) error {
-	d, err := r.s.RetryDelivery(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ev, Callback: cb}, time.Now())
+	d, err := r.s.Resend(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ev, Callback: cb}, time.Now())
 	if err == nil {
 		r.e.Resent(*d)
 	}

@@ -319,7 +319,7 @@ func TestADeliveredOneIsResent(t *testing.T) {
 		id := callbackd.DeliveryID{Event: r.publish(ev1, "A")[0], Callback: 1}
 		pass(time.Minute)
 		r.wantSent(1)
-		d, err := r.s.RetryDelivery(r.Context(), r.key.ID, id, time.Now())
+		d, err := r.s.Resend(r.Context(), r.key.ID, id, time.Now())
 		if err != nil {
 			r.Fatal(err)
 		}

@@ -119,7 +119,10 @@ func (r *rig) end(no callbackd.CallbackID, revoke bool) {
 	cb := r.setting(no)
 	var err error
 	if revoke {
-		err = r.s.RevokeKey(r.Context(), r.key.APIKey, time.Now())
+		err = r.s.ChangeKey(r.Context(), r.key.APIKey, func(k *callbackd.Key) error {
+			k.Revoke(time.Now())
+			return nil
+		})
 	} else {
 		_, err = r.s.ChangeCallback(r.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
 			cb.Delete(time.Now())

@@ -202,7 +202,7 @@ func (r *rig) wantPause(id callbackd.CallbackID, want callbackd.PauseReason) *ca
 // had these faults.
 func (r *rig) wantDelivery(id callbackd.DeliveryID, state callbackd.State, faults ...callbackd.Fault) {
 	r.Helper()
-	d, err := r.s.Delivery(r.Context(), r.key.ID, id)
+	d, err := r.s.Delivery(r.Context(), r.key.ID, id, 0)
 	if err != nil {
 		r.Fatal(err)
 	}

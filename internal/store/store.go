@@ -18,6 +18,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -53,17 +54,14 @@ type Keys interface {
 	CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, error)
 	// ListKeys returns all keys, oldest first, including revoked ones.
 	ListKeys(ctx context.Context) ([]callbackd.Key, error)
-	// RevokeKey revokes a key at the given time: its calls are refused, and the
-	// pending deliveries of its callbacks are canceled. A second call does not
-	// change the time. It fails with NotFound when there is no such key.
-	RevokeKey(ctx context.Context, apiKey string, at time.Time) error
-	// RotateKey gives the key the secret next. The previous secret stays valid
-	// until keep; older ones end at once. It fails with Conflict for a revoked key
-	// and with NotFound when there is no such key.
-	RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error
-	// SetCaptureURL sets the template of the links of the key's sessions. An empty
-	// template removes it. It fails with NotFound when there is no such key.
-	SetCaptureURL(ctx context.Context, apiKey string, t callbackd.CaptureTemplate) error
+	// ChangeKey runs change on the key with this text and stores the secrets, the
+	// capture template and the time of the revocation that change gives it, in one
+	// transaction: see [callbackd.Key.Revoke] and [callbackd.Key.Rotate]. change may
+	// run more than once, also on a key that it has changed already, and must change
+	// nothing but the key. Its error is returned, and nothing is written. The calls
+	// of a revoked key are refused, and the pending deliveries of its callbacks are
+	// canceled. ChangeKey fails with NotFound when there is no such key.
+	ChangeKey(ctx context.Context, apiKey string, change func(*callbackd.Key) error) error
 	// Key returns the key with this text, revoked or not. The result may be
 	// MaxKeyAge old. It is shared and must not be changed. Key fails with NotFound
 	// when there is no such key.
@@ -190,20 +188,17 @@ type Events interface {
 	// ListDeliveries returns deliveries, the newest event first, and those of one
 	// event by descending ID of the callback.
 	ListDeliveries(ctx context.Context, q DeliveryQuery) (DeliveryPage, error)
-	// Delivery returns one delivery of the key, or of any key with AllKeys. It has
-	// the newest attempts: see MaxHistory.
-	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*DeliveryView, error)
-	// DeliveryBefore returns what Delivery does, but with the attempts before the
-	// one with the number before.
-	DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*DeliveryView, error)
-	// RetryDelivery resends a delivery: it makes the delivery due at once, and its
-	// retry schedule starts again. It returns the pending delivery, which the caller
-	// hands to the engine. A delivery that was never tried stays as it is, without a
-	// Due: it takes its turn in its lane. A delivery in flight may be resent too,
-	// because the engine makes one attempt at a time in a lane. RetryDelivery fails
-	// with Conflict for a canceled delivery, and when the callback was deleted or its
-	// key revoked.
-	RetryDelivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error)
+	// Delivery returns one delivery of the key, or of any key with AllKeys. It has up
+	// to MaxHistory attempts: the newest ones, or, when before is not 0, the newest
+	// ones before the attempt with that number.
+	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*DeliveryView, error)
+	// Resend makes a delivery due at once, as [callbackd.DeliveryRows.Resend] says. It
+	// returns the pending delivery, which the caller hands to the engine. A delivery
+	// that was never tried stays as it is, without a Due: it takes its turn in its
+	// lane. A delivery in flight may be resent too, because the engine makes one
+	// attempt at a time in a lane. Resend fails with Conflict for a canceled delivery,
+	// and when the callback was deleted or its key revoked.
+	Resend(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error)
 }
 
 // EventQuery chooses events. Zero members choose all.
@@ -339,8 +334,9 @@ type Queue interface {
 	// first attempt, in the order of ids. Event is set as in FirstAttempts. It
 	// does not check whether their callbacks were deleted or their keys revoked.
 	FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
-	// EventByID returns the event of a delivery. It fails with NotFound when
-	// retention has removed it.
+	// EventByID returns the event of a delivery. It is a single lookup, because an
+	// attempt waits for it: unlike Event it leaves out targets that a replay added.
+	// It fails with NotFound when retention has removed the event.
 	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	// Record writes an outcome in one transaction: the attempt, the new state of the
 	// delivery, and the change of the callback, unless the callback has another
@@ -391,6 +387,14 @@ type Report struct {
 // MaxFaults is how many faults a Report spells out.
 const MaxFaults = 100
 
+// Fault adds a fault to the report.
+func (r *Report) Fault(format string, args ...any) {
+	r.FaultN++
+	if len(r.Faults) < MaxFaults {
+		r.Faults = append(r.Faults, fmt.Sprintf(format, args...))
+	}
+}
+
 // Balance has the counts of one callback. Its deliveries are in exactly one state when
 // Accepted = Delivered + Failed + Canceled + Pending.
 type Balance struct {
@@ -399,21 +403,35 @@ type Balance struct {
 	Attempts, Repeats                              int64
 }
 
+// Add counts a delivery. A delivery that is lost is in no state.
+func (b *Balance) Add(a *callbackd.DeliveryAudit) {
+	b.Accepted++
+	attempts, repeats := a.Count()
+	b.Attempts += attempts
+	b.Repeats += repeats
+	switch a.State() {
+	case callbackd.Delivered:
+		b.Delivered++
+	case callbackd.Failed:
+		b.Failed++
+	case callbackd.Canceled:
+		b.Canceled++
+	case callbackd.Pending:
+		b.Pending++
+	}
+}
+
+// Balanced reports whether every accepted delivery is in one of the states.
+func (b *Balance) Balanced() bool {
+	return b.Accepted == b.Delivered+b.Failed+b.Canceled+b.Pending
+}
+
 // AcceptedWithin reports whether an event was accepted at or after since and before
 // until. A zero argument does not limit. Drivers call it for each event of an IDRange
 // that they have widened: see [WidenedTo].
 func AcceptedWithin(ev *callbackd.Event, since, until time.Time) bool {
 	at := ev.Accepted()
 	return (since.IsZero() || !at.Before(since)) && (until.IsZero() || at.Before(until))
-}
-
-// WaitingSince returns since when a delivery has been waiting. It corrects a time that
-// was taken from the event's id when the event has a ClockTime.
-func WaitingSince(since time.Time, ev *callbackd.Event) time.Time {
-	if !ev.ClockTime.IsZero() && since.Equal(ev.ID.Time()) {
-		return ev.ClockTime
-	}
-	return since
 }
 
 // WidenedTo returns the upper end of an IDRange that also has the events from when the

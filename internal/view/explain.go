@@ -16,7 +16,7 @@ import (
 // Reader is what an explanation is made of; store.Store has the contracts.
 type Reader interface {
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
-	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*store.DeliveryView, error)
+	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
 	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
 	ListCallbacks(ctx context.Context, q store.CallbackQuery) (store.CallbackPage, error)
 	CountPending(ctx context.Context, cb callbackd.CallbackID, q store.PendingQuery) (store.Backlog, error)
@@ -69,7 +69,7 @@ func testUnderWay(v *store.DeliveryView, look *callbackd.Diagnosis, now time.Tim
 
 // Explain says why a delivery of the key is where it is.
 func Explain(ctx context.Context, from Reader, outlook Diagnosis, key callbackd.KeyID, id callbackd.DeliveryID, now time.Time) (*wire.Explanation, error) {
-	v, err := from.Delivery(ctx, key, id)
+	v, err := from.Delivery(ctx, key, id, 0)
 	if err != nil {
 		return nil, err
 	}

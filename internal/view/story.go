@@ -5,7 +5,6 @@ package view
 import (
 	"context"
 	"encoding/base64"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -22,8 +21,7 @@ type Preview func(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Ti
 
 // Deliveries is where stories are kept.
 type Deliveries interface {
-	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*store.DeliveryView, error)
-	DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
+	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
 	CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (*callbackd.Callback, error)
 }
 
@@ -41,10 +39,7 @@ const largeBody = 4 << 10
 // those before the attempt with the number before when that is not 0. A large
 // body is told once, with the first attempt that sent it; the others name that.
 func Describe(ctx context.Context, from Deliveries, preview Preview, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*wire.Delivery, error) {
-	if before == 0 {
-		before = math.MaxInt32
-	}
-	v, err := from.DeliveryBefore(ctx, key, id, before)
+	v, err := from.Delivery(ctx, key, id, before)
 	if err != nil {
 		return nil, err
 	}

@@ -53,9 +53,9 @@ func (s *Store) callbacksWhere(tx Tx, where string, args ...any) (found []*callb
 	return found, err
 }
 
-// AllCallbacks returns the callbacks of all keys by number, deleted ones
+// allCallbacks returns the callbacks of all keys by number, deleted ones
 // included. Those of revoked keys have ended with them.
-func (s *Store) AllCallbacks(tx Tx) ([]*callbackd.Callback, error) {
+func (s *Store) allCallbacks(tx Tx) ([]*callbackd.Callback, error) {
 	revoked := map[callbackd.KeyID]*callbackd.Key{}
 	err := tx.Query("SELECT no, revoked_at FROM keys WHERE revoked_at IS NOT NULL", func(row Row) error {
 		var k callbackd.Key

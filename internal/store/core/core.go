@@ -55,6 +55,10 @@ type Driver interface {
 	RemoveIndexes(tx Tx, evs []*callbackd.Event) error
 	// RemoveSessions drops sessions that tx removed from the driver's cache.
 	RemoveSessions(tx Tx, ids []store.SessionID)
+	// Audit checks what only this database keeps, in the snapshot of a Check, and
+	// adds faults to the report. It returns the newest event that was flushed:
+	// deliveries of later events may have no rows.
+	Audit(tx Tx, report *store.Report) (flushed callbackd.EventID, err error)
 	// Refresh drops from the cache which other processes changed more than
 	// [store.MaxKeyAge] ago.
 	Refresh(ctx context.Context) error

@@ -172,7 +172,7 @@ func (l *deliveryList) byIndex() error {
 			return err
 		}
 		end, more := ids[len(ids)-1], len(ids) == chunk
-		evs, err := l.s.eventHeaders(l.tx, ids)
+		evs, err := l.s.eventHeaders(l.tx, eventsOfDeliveries(ids), "")
 		if err != nil {
 			return err
 		}
@@ -187,18 +187,15 @@ func (l *deliveryList) byIndex() error {
 	}
 }
 
-// eventHeaders reads the events of deliveries without their data.
-func (s *Store) eventHeaders(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.EventID]*callbackd.Event, error) {
-	wanted := make([]callbackd.EventID, len(ids))
-	for i, id := range ids {
-		wanted[i] = id.Event
-	}
+// eventHeaders reads events without their data. lock is a lock of the dialect or
+// empty.
+func (s *Store) eventHeaders(tx Tx, ids []callbackd.EventID, lock string) (map[callbackd.EventID]*callbackd.Event, error) {
 	var evs []*callbackd.Event
-	err := tx.Query("SELECT "+eventColumns+" FROM events WHERE id "+s.d.In("$1"), func(row Row) error {
+	err := tx.Query("SELECT "+eventColumns+" FROM events WHERE id "+s.d.In("$1")+lock, func(row Row) error {
 		ev, err := scanEvent(row)
 		evs = append(evs, ev)
 		return err
-	}, slices.Compact(wanted))
+	}, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,9 @@ type Dialect struct {
 	// before it, never the other way around. TABLE, ALIAS and COND stand for
 	// the arguments of [Dialect.Lookup].
 	LookupIn string
+	// LookupOrNullIn is LookupIn that keeps a row that leads to no other, with
+	// NULL in the place of that one. See [Dialect.LookupOrNull].
+	LookupOrNullIn string
 	// Lock follows a SELECT whose rows must stay as they are until the end of
 	// the transaction. LockShared lets other transactions hold LockShared too.
 	// SkipLocked also leaves out rows that another transaction holds. SQLite
@@ -65,5 +68,14 @@ func newestOrder(order string) string {
 // Lookup returns the join of a table, under an alias, with what stands before it
 // in FROM. An index must lead from there to the rows that cond names.
 func (d *Dialect) Lookup(table, alias, cond string) string {
-	return strings.NewReplacer("TABLE", table, "ALIAS", alias, "COND", cond).Replace(d.LookupIn)
+	return lookup(d.LookupIn, table, alias, cond)
+}
+
+// LookupOrNull is Lookup that keeps what has no row in the table.
+func (d *Dialect) LookupOrNull(table, alias, cond string) string {
+	return lookup(d.LookupOrNullIn, table, alias, cond)
+}
+
+func lookup(join, table, alias, cond string) string {
+	return strings.NewReplacer("TABLE", table, "ALIAS", alias, "COND", cond).Replace(join)
 }

@@ -85,6 +85,16 @@ func deliveriesOf(evs []*callbackd.Event) (ids []callbackd.DeliveryID) {
 	return ids
 }
 
+// eventsOfDeliveries returns the events of deliveries. Neighbours with the same
+// event give it once.
+func eventsOfDeliveries(ids []callbackd.DeliveryID) []callbackd.EventID {
+	events := make([]callbackd.EventID, len(ids))
+	for i, id := range ids {
+		events[i] = id.Event
+	}
+	return slices.Compact(events)
+}
+
 // pairs returns deliveries as an argument of a statement with [Dialect.Pairs].
 func pairs(ids []callbackd.DeliveryID) string {
 	list := make([][2]int64, len(ids))

@@ -2,9 +2,7 @@ package core
 
 import (
 	"context"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"callbackd"
 )
@@ -74,49 +72,51 @@ func (s *Store) ListKeys(ctx context.Context) (keys []callbackd.Key, err error) 
 	return keys, err
 }
 
-// RevokeKey is part of store.Keys.
-func (s *Store) RevokeKey(ctx context.Context, apiKey string, at time.Time) error {
-	return s.updateKey(ctx, apiKey, Repeatable, "revoked_at = coalesce(revoked_at, $2)", at)
+// ChangeKey is part of store.Keys.
+func (s *Store) ChangeKey(ctx context.Context, apiKey string, change func(*callbackd.Key) error) error {
+	if !storable(apiKey) {
+		return noKey(apiKey)
+	}
+	return s.changeSettings(ctx, Repeatable, func(tx Tx) error {
+		k, err := s.readKey(tx, "api_key = $1", apiKey)
+		if err != nil {
+			return err
+		}
+		if k == nil {
+			return noKey(apiKey)
+		}
+		before := *k
+		if err := change(k); err != nil || *k == before {
+			return err
+		}
+		return s.updateKey(tx, k)
+	}, s.DropKeys)
 }
 
-// SetCaptureURL is part of store.Keys.
-func (s *Store) SetCaptureURL(ctx context.Context, apiKey string, t callbackd.CaptureTemplate) error {
-	return s.updateKey(ctx, apiKey, Repeatable, "capture_url = $2", string(t))
-}
-
-// RotateKey is part of store.Keys.
-func (s *Store) RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error {
-	sealed, err := s.sealer.Key(callbackd.Key{APIKey: apiKey, Secret: next})
+// updateKey writes what a change may have made of a key.
+func (s *Store) updateKey(tx Tx, k *callbackd.Key) error {
+	secret, err := s.sealer.Key(*k)
 	if err != nil {
 		return err
 	}
-	return s.changeSettings(ctx, 0, func(tx Tx) error {
-		n, err := tx.Exec("UPDATE keys SET old_secret = secret, old_until = $2, secret = $3"+s.d.SetRevision+" WHERE api_key = $1 AND revoked_at IS NULL",
-			apiKey, keep, sealed)
-		if err != nil || n > 0 {
+	var old any // NULL without one
+	if !k.OldUntil.IsZero() {
+		if old, err = s.sealer.Key(callbackd.Key{APIKey: k.APIKey, Secret: k.OldSecret}); err != nil {
 			return err
 		}
-		err = noKey(apiKey)
-		fault := tx.Query("SELECT no FROM keys WHERE api_key = $1", func(Row) error {
-			err = callbackd.Errorf(callbackd.KindConflict, "the API key %s is revoked", apiKey)
-			return nil
-		}, apiKey)
-		if fault != nil {
-			return fault
-		}
-		return err
-	}, s.DropKeys)
+	}
+	_, err = tx.Exec("UPDATE keys SET secret = $2, old_secret = $3, old_until = $4, capture_url = $5, revoked_at = $6"+s.d.SetRevision+" WHERE no = $1",
+		k.ID, secret, old, k.OldUntil, k.CaptureURL, k.RevokedAt)
+	return err
 }
 
-// updateKey sets one column of a key to a value, $2.
-func (s *Store) updateKey(ctx context.Context, apiKey string, mode Mode, set string, value any) error {
-	return s.changeSettings(ctx, mode, func(tx Tx) error {
-		n, err := tx.Exec("UPDATE keys SET "+set+s.d.SetRevision+" WHERE api_key = $1", apiKey, value)
-		if err == nil && n == 0 {
-			err = noKey(apiKey)
-		}
+// readKey reads the key that where names; nil when there is none.
+func (s *Store) readKey(tx Tx, where string, arg any) (k *callbackd.Key, err error) {
+	err = tx.Query("SELECT "+keyColumns+" FROM keys WHERE "+where, func(row Row) (err error) {
+		k, err = s.scanKey(row)
 		return err
-	}, s.DropKeys)
+	}, arg)
+	return k, err
 }
 
 func noKey(apiKey string) error {
@@ -127,8 +127,8 @@ var errNoKey = callbackd.Errorf(callbackd.KindNotFound, "there is no such API ke
 
 // Key is part of store.Keys.
 func (s *Store) Key(ctx context.Context, apiKey string) (*callbackd.Key, error) {
-	if !utf8.ValidString(apiKey) || strings.Contains(apiKey, "\x00") {
-		return nil, errNoKey // PostgreSQL refuses such a text
+	if !storable(apiKey) {
+		return nil, errNoKey
 	}
 	return s.cachedKey(ctx, apiKey, 0)
 }
@@ -154,12 +154,9 @@ func (s *Store) cachedKey(ctx context.Context, apiKey string, id callbackd.KeyID
 	if id != 0 {
 		where, arg = "no = $1", id
 	}
-	err := s.db.ReadSettings(ctx, func(tx Tx) error {
-		key = nil
-		return tx.Query("SELECT "+keyColumns+" FROM keys WHERE "+where, func(row Row) (err error) {
-			key, err = s.scanKey(row)
-			return err
-		}, arg)
+	err := s.db.ReadSettings(ctx, func(tx Tx) (err error) {
+		key, err = s.readKey(tx, where, arg)
+		return err
 	})
 	if err != nil {
 		return nil, err

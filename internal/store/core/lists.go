@@ -103,30 +103,48 @@ func (s *Store) eventsOf(tx Tx, from string, r eventRange, limit int, more ...an
 	return evs, err
 }
 
-// eventByID reads one event with its data; nil when there is none.
-func (s *Store) eventByID(tx Tx, id callbackd.EventID) (ev *callbackd.Event, err error) {
+// readEvent reads one event with its data; nil when there is none.
+func readEvent(tx Tx, id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = tx.Query("SELECT "+eventColumns+", data FROM events WHERE id = $1", func(row Row) error {
 		var data []byte
 		ev, err = scanEvent(row, &data)
 		ev.Data = data
 		return err
 	}, id)
+	return ev, err
+}
+
+// eventWithTargets is readEvent with the targets that a replay added.
+func (s *Store) eventWithTargets(tx Tx, id callbackd.EventID) (*callbackd.Event, error) {
+	ev, err := readEvent(tx, id)
 	if err != nil || ev == nil {
 		return nil, err
 	}
 	return ev, s.addLateTargets(tx, []*callbackd.Event{ev})
 }
 
-func noEvent(id callbackd.EventID) error {
+// NoEvent is the error for an event that is not stored.
+func NoEvent(id callbackd.EventID) error {
 	return callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
+}
+
+// EventByID is part of [store.Queue].
+func (s *Store) EventByID(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
+	err = s.db.Read(ctx, func(tx Tx) error {
+		if ev, err = readEvent(tx, id); err == nil && ev == nil {
+			err = NoEvent(id)
+		}
+		return err
+	})
+	return ev, err
 }
 
 // Event is part of [store.Events].
 func (s *Store) Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = s.db.Read(ctx, func(tx Tx) error {
-		ev, err = s.eventByID(tx, id)
+		ev, err = s.eventWithTargets(tx, id)
 		if err == nil && (ev == nil || key != store.AllKeys && ev.Key != key) {
-			err = noEvent(id)
+			err = NoEvent(id)
 		}
 		return err
 	})

@@ -195,13 +195,14 @@ func (c *setChooser) addMatching(ids []callbackd.DeliveryID) error {
 		cb := c.callbacks[id.Callback]
 		return cb == nil || !cb.chosen || f.Target == 0 && cb.ended
 	})
-	states, err := c.s.deliveryStates(c.tx, ids)
+	rows, err := c.s.deliveryRows(c.tx, ids)
 	if err != nil {
 		return err
 	}
 	last := callbackd.EventID(0)
 	for _, id := range ids {
-		if !f.Matches(states[id].state(c.callbacks[id.Callback].ended), c.callbacks[id.Callback].ended) {
+		ended := c.callbacks[id.Callback].ended
+		if !f.Matches(callbackd.StateOf(rows[id], ended).State, ended) {
 			continue
 		}
 		to := id.Callback
@@ -266,49 +267,6 @@ func (c *setChooser) addFailedOf(ctx context.Context, cb callbackd.CallbackID, l
 			return err
 		}
 	}
-}
-
-// deliveryState is what the rows of a delivery say.
-type deliveryState struct {
-	pending  bool            // it has a pending row
-	last     callbackd.State // after the last attempt; empty when there is none
-	attempts int             // the number of the last one
-}
-
-// state returns the state of the delivery. ended says that its callback has ended.
-func (d deliveryState) state(ended bool) callbackd.State {
-	switch {
-	case d.pending && ended:
-		return callbackd.Canceled
-	case d.pending:
-		return callbackd.Pending
-	}
-	return d.last
-}
-
-// deliveryStates reads the rows of deliveries.
-func (s *Store) deliveryStates(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.DeliveryID]deliveryState, error) {
-	states := make(map[callbackd.DeliveryID]deliveryState, len(ids))
-	if len(ids) == 0 {
-		return states, nil
-	}
-	err := tx.Query(`SELECT o.callback_no, o.event_id,
-			(SELECT 1 FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id) IS NOT NULL,
-			(SELECT n FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no ORDER BY n DESC LIMIT 1),
-			(SELECT state FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no ORDER BY n DESC LIMIT 1)
-		FROM `+s.d.Pairs("$1"), func(row Row) error {
-		var id callbackd.DeliveryID
-		var d deliveryState
-		var attempts *int
-		var last *callbackd.State
-		err := row.Scan(&id.Callback, &id.Event, &d.pending, &attempts, &last)
-		if attempts != nil && last != nil {
-			d.attempts, d.last = *attempts, *last
-		}
-		states[id] = d
-		return err
-	}, pairs(ids))
-	return states, err
 }
 
 // writeReplaySet stores the set of a replay.

@@ -160,19 +160,19 @@ func (r *replayStep) makeDue(slices []slice) error {
 	if err != nil {
 		return err
 	}
-	states, err := r.s.deliveryStates(r.tx, ids)
+	rows, err := r.s.deliveryRows(r.tx, ids)
 	if err != nil {
 		return err
 	}
 	var resend, waiting []callbackd.Delivery
 	for _, id := range ids {
-		ev, pending := events[id.Event], states[id].pending
+		ev, pending := events[id.Event], rows[id].Pending != nil
 		if ev == nil || pending && !r.replay.Filter.Hastens() {
 			continue
 		}
 		d := callbackd.Delivery{
 			ID: id, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test,
-			Attempts: states[id].attempts, Manual: true, Replay: r.replay.ID,
+			Attempts: rows[id].Last.Number, Manual: true, Replay: r.replay.ID,
 		}
 		d.Due = r.replay.DueAt(r.at, int64(len(resend)+len(waiting))).UTC().Truncate(time.Millisecond)
 		if pending {

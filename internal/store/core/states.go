@@ -8,47 +8,67 @@ import (
 	"callbackd/internal/store/codec"
 )
 
+// deliveryRows reads the rows of deliveries in one statement, so that they are
+// from one moment. A delivery without any row is not among them.
+func (s *Store) deliveryRows(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.DeliveryID]callbackd.DeliveryRows, error) {
+	rows := make(map[callbackd.DeliveryID]callbackd.DeliveryRows, len(ids))
+	if len(ids) == 0 {
+		return rows, nil
+	}
+	sql := "SELECT o.callback_no, o.event_id, p.attempts, p.due, p.manual, p.replay, p.first_failed_at, a.n, a.version, a.state FROM " + s.d.Pairs("$1") +
+		s.d.LookupOrNull("pending", "p", "p.callback_no = o.callback_no AND p.event_id = o.event_id") +
+		s.d.LookupOrNull("attempts", "a", newestAttempt("true"))
+	err := tx.Query(sql, func(row Row) error {
+		var d callbackd.Delivery
+		var attempts, number *int
+		var version, replay *int64
+		var manual *bool
+		var state *callbackd.State
+		err := row.Scan(&d.ID.Callback, &d.ID.Event, &attempts, &d.Due, &manual, &replay, &d.FirstFailedAt, &number, &version, &state)
+		if err != nil {
+			return err
+		}
+		var of callbackd.DeliveryRows
+		if attempts != nil {
+			d.Attempts, d.Manual, d.Replay = *attempts, *manual, callbackd.ReplayID(*replay)
+			of.Pending = &d
+		}
+		if number != nil {
+			of.Last = callbackd.AttemptRow{Number: *number, Version: *version, State: *state}
+		}
+		if of.Pending != nil || of.Last.Number > 0 {
+			rows[d.ID] = of
+		}
+		return nil
+	}, pairs(ids))
+	return rows, err
+}
+
+// stateOf returns where a delivery of an event stands. ended says that nothing is
+// owed to its callback any more.
+func stateOf(rows callbackd.DeliveryRows, ev *callbackd.Event, ended bool) callbackd.DeliveryState {
+	if rows.Pending != nil {
+		rows.Pending.Event = ev // says when it was accepted
+	}
+	return callbackd.StateOf(rows, ended)
+}
+
 // states returns where deliveries stand. A delivery that does not exist has an
 // empty state. ended tells which callbacks are owed nothing any more.
 func (s *Store) states(tx Tx, evs map[callbackd.EventID]*callbackd.Event, ids []callbackd.DeliveryID, ended func(callbackd.CallbackID) bool) (map[callbackd.DeliveryID]callbackd.DeliveryState, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	list := pairs(ids)
-	rows := make(map[callbackd.DeliveryID]callbackd.DeliveryRows, len(ids))
-	err := tx.Query("SELECT p.callback_no, p.event_id, p.attempts, p.due, p.manual, p.replay, p.first_failed_at FROM "+s.d.Pairs("$1")+
-		s.d.Lookup("pending", "p", "p.callback_no = o.callback_no AND p.event_id = o.event_id"), func(row Row) error {
-		var d callbackd.Delivery
-		err := row.Scan(&d.ID.Callback, &d.ID.Event, &d.Attempts, &d.Due, &d.Manual, &d.Replay, &d.FirstFailedAt)
-		d.Event = evs[d.ID.Event]
-		rows[d.ID] = callbackd.DeliveryRows{Pending: &d}
-		return err
-	}, list)
-	if err != nil {
-		return nil, err
-	}
-	err = tx.Query("SELECT a.callback_no, a.event_id, a.n, a.version, a.state FROM "+s.d.Pairs("$1")+s.newestAttempt("true"), func(row Row) error {
-		var id callbackd.DeliveryID
-		var last callbackd.AttemptRow
-		err := row.Scan(&id.Callback, &id.Event, &last.Number, &last.Version, &last.State)
-		rows[id] = callbackd.DeliveryRows{Pending: rows[id].Pending, Last: last}
-		return err
-	}, list)
-	if err != nil {
-		return nil, err
-	}
+	rows, err := s.deliveryRows(tx, ids)
 	out := make(map[callbackd.DeliveryID]callbackd.DeliveryState, len(rows))
 	for id, of := range rows {
-		out[id] = callbackd.StateOf(of, ended(id.Callback))
+		out[id] = stateOf(of, evs[id.Event], ended(id.Callback))
 	}
-	return out, nil
+	return out, err
 }
 
-// newestAttempt joins the newest row of attempts, a, that cond admits with each
-// delivery o.
-func (s *Store) newestAttempt(cond string) string {
-	return s.d.Lookup("attempts", "a", `a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.n = (
-		SELECT n FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no AND `+cond+` ORDER BY event_id DESC, callback_no DESC, n DESC LIMIT 1)`)
+// newestAttempt is the condition that a is the newest row of attempts, of those
+// that cond admits, of the delivery o.
+func newestAttempt(cond string) string {
+	return `a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.n = (
+		SELECT n FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no AND ` + cond + ` ORDER BY event_id DESC, callback_no DESC, n DESC LIMIT 1)`
 }
 
 // lastAttempts returns the last attempts of deliveries without headers and
@@ -59,7 +79,7 @@ func (s *Store) lastAttempts(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.D
 	}
 	last := make(map[callbackd.DeliveryID]*callbackd.Attempt, len(ids))
 	sql := fmt.Sprintf("SELECT a.callback_no, a.event_id, a.n, a.version, a.state, substr(a.detail, 1, %d) FROM ", codec.HeadBytes)
-	err := tx.Query(sql+s.d.Pairs("$1")+s.newestAttempt("version > 0"), func(row Row) error {
+	err := tx.Query(sql+s.d.Pairs("$1")+s.d.Lookup("attempts", "a", newestAttempt("version > 0")), func(row Row) error {
 		var id callbackd.DeliveryID
 		var a callbackd.Attempt
 		var detail []byte

@@ -125,7 +125,7 @@ func (g *acceptGroup) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	events, err := loadEvents(ctx, conn, ids, true)
+	events, err := loadEvents(ctx, conn, ids)
 	if err != nil {
 		return err
 	}

@@ -213,7 +213,7 @@ func TestLostAnswerOfAnOutcome(t *testing.T) {
 		if err != nil || got.State != want || ln.cuts.Load() != int64(i+1) {
 			t.Errorf("%v, %v after %d cuts", got, err, ln.cuts.Load())
 		}
-		view, err := s.Delivery(t.Context(), d.key.ID, id)
+		view, err := s.Delivery(t.Context(), d.key.ID, id, 0)
 		if err != nil || len(view.History) != 1 || view.Attempts != 1 {
 			t.Errorf("%+v, %v", view, err)
 		}

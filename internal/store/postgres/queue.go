@@ -33,17 +33,13 @@ func (r *eventRow) event(data []byte) *callbackd.Event {
 		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), Data: data}
 }
 
-// loadEvents reads events by id.
-func loadEvents(ctx context.Context, q querier, ids []callbackd.EventID, withData bool) (map[callbackd.EventID]*callbackd.Event, error) {
+// loadEvents reads events by id, with their data.
+func loadEvents(ctx context.Context, q querier, ids []callbackd.EventID) (map[callbackd.EventID]*callbackd.Event, error) {
 	arg := make([]int64, len(ids))
 	for i, id := range ids {
 		arg[i] = int64(id)
 	}
-	sql := "SELECT " + eventColumns + ", NULL::bytea FROM events e WHERE e.id = ANY ($1::bigint[])"
-	if withData {
-		sql = "SELECT " + eventColumns + ", e.data FROM events e WHERE e.id = ANY ($1::bigint[])"
-	}
-	rows, err := q.Query(ctx, sql, arg)
+	rows, err := q.Query(ctx, "SELECT "+eventColumns+", e.data FROM events e WHERE e.id = ANY ($1::bigint[])", arg)
 	if err != nil {
 		return nil, err
 	}
@@ -58,22 +54,6 @@ func loadEvents(ctx context.Context, q querier, ids []callbackd.EventID, withDat
 		out[callbackd.EventID(r.id)] = r.event(data)
 	}
 	return out, rows.Err()
-}
-
-func noEvent(id callbackd.EventID) error {
-	return callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
-}
-
-// EventByID is part of [store.Queue].
-func (s *Store) EventByID(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
-	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		events, err := loadEvents(ctx, conn, []callbackd.EventID{id}, true)
-		if ev = events[id]; err == nil && ev == nil {
-			err = noEvent(id)
-		}
-		return err
-	})
-	return ev, err
 }
 
 // A delivery of the queue, with what its event says of it.

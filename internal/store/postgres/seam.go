@@ -24,6 +24,8 @@ var dialect = core.Dialect{
 	PairsOf:  `(SELECT (value ->> 0)::bigint AS COLUMN1, (value ->> 1)::bigint AS COLUMN2 FROM json_array_elements(@::json)) AS o`,
 	LookupIn: " CROSS JOIN LATERAL (SELECT * FROM TABLE AS ALIAS WHERE COND OFFSET 0) AS ALIAS",
 
+	LookupOrNullIn: " LEFT JOIN LATERAL (SELECT * FROM TABLE AS ALIAS WHERE COND OFFSET 0) AS ALIAS ON true",
+
 	KeyEvents:     "events",
 	SessionEvents: "events",
 	SessionIndex:  "events",
@@ -84,6 +86,13 @@ func (d seam) Snapshot(ctx context.Context, f func(core.Tx) error) error {
 		return answer(err, judge(err, false))
 	}
 	return nil
+}
+
+// readLong lets a snapshot take its time, also between its statements: it
+// holds no row that others wait for.
+func readLong(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, "SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)")
+	return err
 }
 
 // insertPending adds rows of the queue.

@@ -166,7 +166,10 @@ func TestLocksOfASilentNodeAreWaitedFor(t *testing.T) {
 		}
 	})
 	work.Go(func() {
-		if err := nodes[1].RevokeKey(t.Context(), "k", time.Now()); err != nil {
+		if err := nodes[1].ChangeKey(t.Context(), "k", func(k *callbackd.Key) error {
+			k.Revoke(time.Now())
+			return nil
+		}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
+	"callbackd/internal/store/core"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -196,7 +197,7 @@ func (d *db) event(id callbackd.EventID) (ev *callbackd.Event, err error) {
 		return nil
 	}, int64(id))
 	if err == nil && ev == nil {
-		err = callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
+		err = core.NoEvent(id)
 	}
 	return ev, err
 }

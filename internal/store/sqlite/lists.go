@@ -1,13 +1,7 @@
 package sqlite
 
 import (
-	"context"
-	"math"
-	"slices"
-	"time"
-
 	"callbackd"
-	"callbackd/internal/store"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -42,87 +36,6 @@ func (d *db) stand(id callbackd.DeliveryID, ended bool) (callbackd.DeliveryState
 		rows.Pending = &callbackd.Delivery{ID: id}
 	}
 	return callbackd.StateOf(rows, ended), err
-}
-
-// Delivery is part of [store.Events].
-func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*store.DeliveryView, error) {
-	return s.DeliveryBefore(ctx, key, id, math.MaxInt32)
-}
-
-// DeliveryBefore is part of [store.Events].
-func (s *Store) DeliveryBefore(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error) {
-	none := callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
-	cb, err := s.CallbackByID(ctx, id.Callback)
-	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && key != store.AllKeys && cb.Key != key {
-		return nil, none
-	}
-	if err != nil {
-		return nil, err
-	}
-	ended, err := s.Ended(ctx, id.Callback)
-	if err != nil {
-		return nil, err
-	}
-	view := &store.DeliveryView{ID: id, Callback: cb}
-	err = s.read(ctx, func(d *db) error {
-		if view.Event, err = d.event(id.Event); err == nil {
-			err = d.addLater(view.Event)
-		}
-		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !slices.Contains(view.Event.Targets, id.Callback) {
-			return none
-		} else if err != nil {
-			return err
-		}
-		p, err := d.stand(id, ended)
-		if err != nil {
-			return err
-		}
-		view.DeliveryState = p
-		view.Since = store.WaitingSince(p.Since, view.Event)
-		view.History, err = d.history(id, before)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return view, nil
-}
-
-// RetryDelivery is part of [store.Events].
-func (s *Store) RetryDelivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error) {
-	view, err := s.Delivery(ctx, key, id)
-	if err != nil {
-		return nil, err
-	}
-	if view.State == callbackd.Canceled {
-		return nil, callbackd.Errorf(callbackd.KindConflict, "delivery %s was canceled with its callback and cannot be retried", id)
-	}
-	if ended, err := s.Ended(ctx, id.Callback); err != nil {
-		return nil, err
-	} else if ended {
-		return nil, callbackd.Errorf(callbackd.KindConflict, "the callback of delivery %s was deleted; nothing is sent to it any more", id)
-	}
-	var out callbackd.Delivery
-	err = s.deliver(ctx, func(t *tx) error {
-		store.Made(ctx, id)
-		if t.isUnflushed(id) { // never tried
-			out = callbackd.Delivery{ID: id, Session: view.Event.Session, Sequence: view.Event.Sequence, Test: view.Event.Test}
-			return nil
-		}
-		out = callbackd.Delivery{}
-		t.moved[id] = true // the row is its own from now on
-		err := t.query(`INSERT INTO pending (callback_no, event_id, session, sequence, test, attempts, step, manual, due)
-			VALUES (?, ?, ?, ?, ?6, (SELECT coalesce(max(n), 0) FROM attempts WHERE event_id = ?2 AND callback_no = ?1), 0, 1, ?5)
-			ON CONFLICT (callback_no, event_id) DO UPDATE SET step = 0, manual = iif(attempts = 0 AND due IS NULL, manual, 1), first_failed_at = NULL, holds_until = NULL,
-				due = iif(attempts = 0 AND due IS NULL, NULL, ?5)
-			RETURNING `+pendingColumns, func(st *sqlite3.Stmt) error { out = scanPending(st); return nil },
-			int64(id.Callback), int64(id.Event), view.Event.Session, view.Event.Sequence, at, view.Event.Test)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &out, nil
 }
 
 // addLater adds to an event what it came to be owed after it was accepted.

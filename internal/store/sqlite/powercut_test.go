@@ -138,7 +138,7 @@ func (r *rig) verify(s *Store) {
 			r.missing("event %s, number %d of %s: %v", id, o.ev.Sequence, o.ev.Session, err)
 			continue
 		}
-		d, err := s.Delivery(r.ctx, r.key, callbackd.DeliveryID{Event: id, Callback: r.cb})
+		d, err := s.Delivery(r.ctx, r.key, callbackd.DeliveryID{Event: id, Callback: r.cb}, 0)
 		switch {
 		case err != nil:
 			r.missing("delivery of %s: %v", id, err)

@@ -183,12 +183,6 @@ func (s *Store) FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryI
 	return ds, s.addEvents(ctx, ds)
 }
 
-// EventByID is part of [store.Queue].
-func (s *Store) EventByID(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
-	err = s.read(ctx, func(d *db) (err error) { ev, err = d.event(id); return err })
-	return ev, err
-}
-
 // Record is part of [store.Queue].
 func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	// Looked up before the writer is entered: it reads through the pool, and

@@ -59,7 +59,10 @@ func TestTheReserveIsForWhatMakesRoom(t *testing.T) {
 	if err := s.Ready(t.Context()); !errors.Is(err, errFull) && callbackd.KindOf(err) != callbackd.KindUnavailable {
 		t.Errorf("ready: %v", err)
 	}
-	if err := s.RevokeKey(t.Context(), "k", time.Now()); err != nil {
+	if err := s.ChangeKey(t.Context(), "k", func(k *callbackd.Key) error {
+		k.Revoke(time.Now())
+		return nil
+	}); err != nil {
 		t.Errorf("a key is revoked: %v", err)
 	}
 	if _, _, _, err := s.Sweep(t.Context(), time.Now().Add(-time.Hour), 0, 100); err != nil {

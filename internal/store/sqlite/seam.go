@@ -26,6 +26,8 @@ var dialect = core.Dialect{
 	PairsOf:  "(SELECT value ->> 0 AS COLUMN1, value ->> 1 AS COLUMN2 FROM json_each(@)) AS o",
 	LookupIn: " CROSS JOIN TABLE AS ALIAS ON COND",
 
+	LookupOrNullIn: " LEFT JOIN TABLE AS ALIAS ON COND",
+
 	KeyEvents:     "key_events CROSS JOIN events USING (key_no, id)",
 	SessionEvents: "session_events CROSS JOIN events USING (key_no, session, sequence, id)",
 	SessionIndex:  "session_events",

@@ -208,7 +208,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(r.Faults, "\n")
-	for _, want := range []string{"it is lost", "another session or sequence", "still waits", "belongs to no event", "is in 1 of the 2 indexes", "is owed to callback 1 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 deliveries pending by its counts, and 0 that wait"} {
+	for _, want := range []string{"it is lost", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "is owed to callback 1 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 deliveries pending by its counts, and 0 that wait"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}
@@ -302,7 +302,7 @@ func storetestWarm(t *testing.T, s *Store) {
 		s.Blocked(ctx, cb.ID, now, 1)
 		s.Lanes(ctx, cb.ID, []callbackd.LaneCursor{{Session: "S"}}, 1)
 		s.EventByID(ctx, evs[0].ID)
-		s.Delivery(ctx, k.ID, ids[0])
+		s.Delivery(ctx, k.ID, ids[0], 0)
 		for _, session := range []string{"", "S"} {
 			s.ListEvents(ctx, store.EventQuery{Key: k.ID, Session: session, Limit: 1})
 			for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Failed} {
@@ -311,7 +311,7 @@ func storetestWarm(t *testing.T, s *Store) {
 		}
 	}
 	warmSessions(t, s, &k)
-	s.RetryDelivery(ctx, k.ID, ids[0], now)
+	s.Resend(ctx, k.ID, ids[0], now)
 	s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
 		cb.SetPause(callbackd.Pause{At: now})
 		return nil

@@ -433,7 +433,7 @@ func (s *suite) allKeysObjects() {
 	if s.must(err); ev.ID != id.Event {
 		s.Errorf("event %s, want %s", ev.ID, id.Event)
 	}
-	d, err := s.Delivery(s.ctx(), store.AllKeys, id)
+	d, err := s.Delivery(s.ctx(), store.AllKeys, id, 0)
 	if s.must(err); d.ID != id {
 		s.Errorf("delivery %s, want %s", d.ID, id)
 	}

@@ -37,3 +37,24 @@ func (s *suite) RotateSecret(ctx context.Context, key callbackd.KeyID, ev callba
 		return cb.RotateSecret(next, keep, at)
 	})
 }
+
+// RevokeKey ends a key.
+func (s *suite) RevokeKey(ctx context.Context, apiKey string, at time.Time) error {
+	return s.ChangeKey(ctx, apiKey, func(k *callbackd.Key) error {
+		k.Revoke(at)
+		return nil
+	})
+}
+
+// RotateKey gives a key another secret.
+func (s *suite) RotateKey(ctx context.Context, apiKey string, next callbackd.Secret, keep time.Time) error {
+	return s.ChangeKey(ctx, apiKey, func(k *callbackd.Key) error { return k.Rotate(next, keep) })
+}
+
+// SetCaptureURL gives a key a template of its sessions' links, or none.
+func (s *suite) SetCaptureURL(ctx context.Context, apiKey string, t callbackd.CaptureTemplate) error {
+	return s.ChangeKey(ctx, apiKey, func(k *callbackd.Key) error {
+		k.CaptureURL = t
+		return nil
+	})
+}

@@ -108,7 +108,7 @@ func (s *suite) lastErrors() {
 		}
 		for id := range want {
 			if random.IntN(9) == 0 {
-				_, err := s.RetryDelivery(s.ctx(), s.key.ID, id, s.at)
+				_, err := s.Resend(s.ctx(), s.key.ID, id, s.at)
 				s.must(err)
 			}
 		}
@@ -129,7 +129,7 @@ func (s *suite) lastErrors() {
 						got = append(got, d.ID)
 					}
 					for id, f := range want {
-						d, err := s.Delivery(s.ctx(), s.key.ID, id)
+						d, err := s.Delivery(s.ctx(), s.key.ID, id, 0)
 						s.must(err)
 						if q.FitsAttempt(&callbackd.Attempt{Result: callbackd.Result{Fault: f.fault, Status: f.status}}) && (state == "" || d.State == state) {
 							fits = append(fits, id)
@@ -159,7 +159,7 @@ func (s *suite) lastErrors() {
 		s.must(err)
 	}
 	for id := range want {
-		if _, err := s.Delivery(s.ctx(), s.key.ID, id); callbackd.KindOf(err) == callbackd.KindNotFound {
+		if _, err := s.Delivery(s.ctx(), s.key.ID, id, 0); callbackd.KindOf(err) == callbackd.KindNotFound {
 			delete(want, id)
 		}
 	}
@@ -193,7 +193,7 @@ func (s *suite) backlogSince() {
 		s.Errorf("ended: %+v", got)
 	}
 	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID}
-	_, err = s.RetryDelivery(s.ctx(), s.key.ID, id, s.at)
+	_, err = s.Resend(s.ctx(), s.key.ID, id, s.at)
 	s.must(err)
 	r, err := s.CreateReplay(s.ctx(), callbackd.Replay{Key: s.key.ID, Filter: callbackd.ReplayFilter{States: []callbackd.State{callbackd.Failed}}, CreatedAt: s.at})
 	s.must(err)
@@ -208,7 +208,7 @@ func (s *suite) backlogSince() {
 	if got, want := count(s.at.Add(time.Hour)), (store.Backlog{Pending: 2, Overdue: 2, Since: s.at.UTC()}); got != want {
 		s.Errorf("after a failure: %+v, want %+v", got, want)
 	}
-	view, err := s.Delivery(s.ctx(), s.key.ID, id)
+	view, err := s.Delivery(s.ctx(), s.key.ID, id, 0)
 	s.must(err)
 	if view.Since.Before(s.at) {
 		s.Errorf("the delivery waits since %v", view.Since)

@@ -65,7 +65,7 @@ func (s *suite) attemptAfterDelete() {
 	s.equal("the end of an attempt that was under way", s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{}), callbackd.Delivered)
 	s.finalize(2)
 	s.finalize(1)
-	s.kind(second(s.RetryDelivery(s.ctx(), s.key.ID, ds[0].ID, s.at)), callbackd.KindConflict)
+	s.kind(second(s.Resend(s.ctx(), s.key.ID, ds[0].ID, s.at)), callbackd.KindConflict)
 }
 
 func (s *suite) deletedName() {

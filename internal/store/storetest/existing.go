@@ -189,7 +189,7 @@ func (v *inventory) byState(key callbackd.KeyID, state callbackd.State) {
 		page, err := v.ListDeliveries(v.ctx(), q)
 		v.must(err)
 		for _, found := range page.Deliveries {
-			d, err := v.Delivery(v.ctx(), key, found.ID)
+			d, err := v.Delivery(v.ctx(), key, found.ID, 0)
 			v.must(err)
 			v.line("  delivery %s: %s, due %s, manual %t, replay %d, since %s", d.ID, d.State, stamp(d.Due), d.Manual, d.Replay, stamp(d.Since))
 			for _, a := range d.History {

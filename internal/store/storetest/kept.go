@@ -299,7 +299,7 @@ func (s *suite) afterTheEnd() {
 				if got := s.outcome(ds[n], state, s.at.Add(time.Hour), time.Time{}); got != want[n] {
 					s.Errorf("settled first %v: %s is recorded as %s", settledFirst, state, got)
 				}
-				v, err := s.Delivery(s.ctx(), key.ID, ds[n].ID)
+				v, err := s.Delivery(s.ctx(), key.ID, ds[n].ID, 0)
 				s.must(err)
 				attempts := 1 + n/3
 				if v.State != want[n] || v.Attempts != attempts || len(v.History) != attempts || v.History[attempts-1].Number != attempts || v.History[attempts-1].State != want[n] || !v.Due.IsZero() {
@@ -356,7 +356,7 @@ func (s *suite) retryUntried() {
 	s.publish(s.key, ev1, "S", "S", "S")
 	for range 2 {
 		for _, d := range s.fresh(cb.ID) {
-			got, err := s.RetryDelivery(s.ctx(), s.key.ID, d.ID, s.at)
+			got, err := s.Resend(s.ctx(), s.key.ID, d.ID, s.at)
 			s.must(err)
 			if got.ID != d.ID || got.Manual || !got.Due.IsZero() || got.Attempts != 0 || got.Session != "S" || got.Sequence != d.Sequence {
 				s.Errorf("%+v", got)

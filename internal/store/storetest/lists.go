@@ -134,8 +134,8 @@ func (s *suite) otherKeys() {
 	other := s.newKey("k2").ID
 	for what, err := range map[string]error{
 		"Event":          second(s.Event(s.ctx(), other, ev.ID)),
-		"Delivery":       second(s.Delivery(s.ctx(), other, id)),
-		"RetryDelivery":  second(s.RetryDelivery(s.ctx(), other, id, s.at)),
+		"Delivery":       second(s.Delivery(s.ctx(), other, id, 0)),
+		"Resend":         second(s.Resend(s.ctx(), other, id, s.at)),
 		"Callback":       second(s.Callback(s.ctx(), other, ev1, "default")),
 		"DeleteCallback": second(s.DeleteCallback(s.ctx(), other, ev1, "default", s.at)),
 	} {

@@ -26,7 +26,7 @@ func (s *suite) failedAttempt() {
 	d := s.fresh(cb.ID)[0]
 	due := s.at.Add(5 * time.Second)
 	s.equal("the state", s.outcome(d, callbackd.Pending, due, s.at.Add(time.Minute)), callbackd.Pending)
-	v, err := s.Delivery(s.ctx(), s.key.ID, d.ID)
+	v, err := s.Delivery(s.ctx(), s.key.ID, d.ID, 0)
 	s.must(err)
 	s.equal("the state of the delivery", v.State, callbackd.Pending)
 	s.equal("its attempts", v.Attempts, 1)
@@ -50,7 +50,7 @@ func (s *suite) history() {
 	ds, _, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at, 10)
 	s.must(err)
 	s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{})
-	v, err := s.Delivery(s.ctx(), s.key.ID, ds[0].ID)
+	v, err := s.Delivery(s.ctx(), s.key.ID, ds[0].ID, 0)
 	s.must(err)
 	s.equal("the state", v.State, callbackd.Delivered)
 	s.equal("the second attempt", v.History[1], result(ds[0], callbackd.Delivered, s.at, time.Time{}, time.Time{}).Attempt)
@@ -62,7 +62,7 @@ func (s *suite) recordTwice() {
 	d := s.fresh(cb.ID)[0]
 	s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
 	s.kind(second(s.Record(s.ctx(), result(d, callbackd.Delivered, s.at, time.Time{}, time.Time{}))), callbackd.KindConflict)
-	v, err := s.Delivery(s.ctx(), s.key.ID, d.ID)
+	v, err := s.Delivery(s.ctx(), s.key.ID, d.ID, 0)
 	s.must(err)
 	s.equal("the length of the history", len(v.History), 1)
 }
@@ -74,7 +74,7 @@ func (s *suite) resend() {
 	s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{})
 	s.outcome(ds[1], callbackd.Pending, s.at.Add(time.Hour), s.at.Add(time.Hour))
 	for i, what := range []string{"what was delivered", "what waits"} {
-		got, err := s.RetryDelivery(s.ctx(), s.key.ID, ds[i].ID, s.at)
+		got, err := s.Resend(s.ctx(), s.key.ID, ds[i].ID, s.at)
 		s.must(err)
 		s.equal(what+" is due at once", got.Due.Equal(s.at), true)
 		want := callbackd.Delivery{ID: ds[i].ID, Session: "S", Sequence: int64(i + 1), Attempts: 1, Manual: true, Due: got.Due}
@@ -87,7 +87,7 @@ func (s *suite) resendsCounted() {
 	s.publish(s.key, ev1, "S", "S")
 	for _, d := range s.fresh(cb.ID) {
 		s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
-		s.must(second(s.RetryDelivery(s.ctx(), s.key.ID, d.ID, s.at)))
+		s.must(second(s.Resend(s.ctx(), s.key.ID, d.ID, s.at)))
 		s.balanced()
 	}
 	due, _, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at, 10)
@@ -110,7 +110,7 @@ func (s *suite) resentTest() {
 	s.must(second(s.Accept(s.ctx(), batch)))
 	test := s.fresh(cb.ID)[0]
 	s.outcome(test, callbackd.Failed, time.Time{}, time.Time{})
-	got, err := s.RetryDelivery(s.ctx(), s.key.ID, test.ID, s.at)
+	got, err := s.Resend(s.ctx(), s.key.ID, test.ID, s.at)
 	s.must(err)
 	s.equal("the mark of a test", got.Test, true)
 }
@@ -121,7 +121,7 @@ func (s *suite) resendDeleted() {
 	d := s.fresh(cb.ID)[0]
 	s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
 	s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, ev1, "default", s.at)))
-	s.kind(second(s.RetryDelivery(s.ctx(), s.key.ID, d.ID, s.at)), callbackd.KindConflict)
+	s.kind(second(s.Resend(s.ctx(), s.key.ID, d.ID, s.at)), callbackd.KindConflict)
 }
 
 func (s *suite) restart() {

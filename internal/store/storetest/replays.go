@@ -144,7 +144,7 @@ func (s *suite) replays() {
 	}
 	r := s.replay(callbackd.ReplayFilter{Callback: a.ID}, 0)
 	s.must(func() error { // one of the set is repeated by a person before its turn
-		_, err := s.RetryDelivery(s.ctx(), s.key.ID, callbackd.DeliveryID{Event: evs[3].ID, Callback: a.ID}, s.at)
+		_, err := s.Resend(s.ctx(), s.key.ID, callbackd.DeliveryID{Event: evs[3].ID, Callback: a.ID}, s.at)
 		return err
 	}())
 	step := s.step(r, s.at)
@@ -235,7 +235,7 @@ func (s *suite) replayTo() {
 	if _, removed, _, err := s.Sweep(s.ctx(), s.at.Add(time.Hour), 0, 100); err != nil || removed != 1 {
 		s.Errorf("%d removed, %v", removed, err)
 	}
-	view, err := s.Delivery(s.ctx(), s.key.ID, id)
+	view, err := s.Delivery(s.ctx(), s.key.ID, id, 0)
 	s.must(err)
 	if view.State != callbackd.Pending || !view.Manual || view.Attempts != 0 {
 		s.Errorf("%+v", view)

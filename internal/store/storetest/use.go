@@ -141,7 +141,7 @@ func (u *user) outcomes(cb *callbackd.Callback) {
 		}
 		u.tolerate(second(u.Record(u.ctx(), o)))
 		if u.r.IntN(6) == 0 {
-			u.tolerate(second(u.RetryDelivery(u.ctx(), cb.Key, d.ID, u.at)))
+			u.tolerate(second(u.Resend(u.ctx(), cb.Key, d.ID, u.at)))
 		}
 	}
 }
@@ -315,7 +315,7 @@ func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
 			page, err := s.ListDeliveries(s.ctx(), q)
 			s.must(err)
 			for _, d := range page.Deliveries {
-				whole, err := s.Delivery(s.ctx(), k.ID, d.ID)
+				whole, err := s.Delivery(s.ctx(), k.ID, d.ID, 0)
 				s.must(err)
 				d.Event, d.Callback = nil, nil // how much a list tells of them is the driver's
 				out[at+string(state)+" "+d.ID.String()] = []any{d, whole}

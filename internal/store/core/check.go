@@ -1,0 +1,238 @@
+package core
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+// checkChunk is how many rows Check reads at a time.
+const checkChunk = 1000
+
+// Check is part of [store.Upkeep]. It reads the events in pages, each with its
+// deliveries, and then the pending rows, in one snapshot. Its memory depends on
+// the number of callbacks and replays, not of events.
+func (s *Store) Check(ctx context.Context) (report *store.Report, err error) {
+	err = s.db.Snapshot(ctx, func(tx Tx) error {
+		report = &store.Report{}
+		c := &checker{s: s, tx: tx, report: report, balances: map[callbackd.CallbackID]*store.Balance{}, replayed: map[callbackd.ReplayID]int64{}}
+		return c.run(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// checker is one run of Check.
+type checker struct {
+	s        *Store
+	tx       Tx
+	report   *store.Report
+	flushed  callbackd.EventID // deliveries of later events may have no rows yet
+	balances map[callbackd.CallbackID]*store.Balance
+	replayed map[callbackd.ReplayID]int64 // pending deliveries of each replay
+}
+
+func (c *checker) run(ctx context.Context) (err error) {
+	if c.flushed, err = c.s.db.Audit(c.tx, c.report); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context) error{c.callbacks, c.events, c.pending, c.replays} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *checker) callbacks(context.Context) error {
+	all, err := c.s.allCallbacks(c.tx)
+	c.report.Callbacks = make([]store.Balance, len(all))
+	for i, cb := range all {
+		c.report.Callbacks[i].Callback = cb
+		c.balances[cb.ID] = &c.report.Callbacks[i]
+	}
+	return err
+}
+
+// events checks every event with its deliveries.
+func (c *checker) events(ctx context.Context) error {
+	for after := callbackd.EventID(0); ; {
+		var evs []*callbackd.Event
+		err := c.tx.Query("SELECT "+eventColumns+" FROM events WHERE id > $1 ORDER BY id LIMIT $2", func(row Row) error {
+			ev, err := scanEvent(row)
+			evs = append(evs, ev)
+			return err
+		}, after, checkChunk)
+		if err != nil {
+			return err
+		}
+		last := callbackd.EventID(math.MaxInt64) // what comes after the last event belongs to none
+		if len(evs) == checkChunk {
+			last = evs[len(evs)-1].ID
+		}
+		if err := c.page(evs, after, last); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil || len(evs) < checkChunk {
+			return err
+		}
+		after = last
+	}
+}
+
+// page checks the deliveries of events, which are all with ids above after and up
+// to last.
+func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) error {
+	late, err := c.lateTargets(eventsByID(evs), after, last)
+	if err != nil {
+		return err
+	}
+	var audits []*callbackd.DeliveryAudit
+	byID := map[callbackd.DeliveryID]*callbackd.DeliveryAudit{}
+	for _, ev := range evs {
+		for _, id := range c.targets(ev, late[ev.ID]) {
+			byID[id] = &callbackd.DeliveryAudit{ID: id}
+			audits = append(audits, byID[id])
+		}
+	}
+	if err := c.readPending(audits, byID); err != nil {
+		return err
+	}
+	if err := c.readAttempts(byID, after, last); err != nil {
+		return err
+	}
+	c.report.Events += int64(len(evs))
+	for _, a := range audits {
+		balance := c.balances[a.ID.Callback]
+		if balance == nil {
+			c.report.Fault("event %s is owed to callback %d, which does not exist", a.ID.Event, a.ID.Callback)
+			continue
+		}
+		unflushed := a.ID.Event > c.flushed && !slices.Contains(late[a.ID.Event], a.ID.Callback)
+		if unflushed && a.Pending == nil && len(a.Attempts) == 0 {
+			a.Pending = &callbackd.Delivery{ID: a.ID}
+		}
+		a.Ended = balance.Callback.Deleted()
+		balance.Add(a)
+		for _, fault := range a.Faults() {
+			c.report.Fault("%s", fault)
+		}
+	}
+	return nil
+}
+
+// lateTargets reads the targets that replays added to events.
+func (c *checker) lateTargets(evs map[callbackd.EventID]*callbackd.Event, after, last callbackd.EventID) (map[callbackd.EventID][]callbackd.CallbackID, error) {
+	late := map[callbackd.EventID][]callbackd.CallbackID{}
+	err := c.tx.Query("SELECT event_id, callback_no FROM owed_later WHERE event_id > $1 AND event_id <= $2 ORDER BY event_id, callback_no", func(row Row) error {
+		var id callbackd.DeliveryID
+		err := row.Scan(&id.Event, &id.Callback)
+		if evs[id.Event] == nil {
+			c.stray("a late target", id)
+			return err
+		}
+		late[id.Event] = append(late[id.Event], id.Callback)
+		return err
+	}, after, last)
+	return late, err
+}
+
+// targets returns the deliveries of an event, each once.
+func (c *checker) targets(ev *callbackd.Event, late []callbackd.CallbackID) (ids []callbackd.DeliveryID) {
+	for _, cb := range slices.Concat(ev.Targets, late) {
+		id := callbackd.DeliveryID{Event: ev.ID, Callback: cb}
+		if slices.Contains(ids, id) {
+			c.report.Fault("event %s is owed to callback %d twice", ev.ID, cb)
+			continue
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// readPending gives deliveries their pending rows.
+func (c *checker) readPending(audits []*callbackd.DeliveryAudit, byID map[callbackd.DeliveryID]*callbackd.DeliveryAudit) error {
+	ids := make([]callbackd.DeliveryID, len(audits))
+	for i, a := range audits {
+		ids[i] = a.ID
+	}
+	d := c.s.d
+	return c.tx.Query("SELECT p.callback_no, p.event_id, p.manual FROM "+d.Pairs("$1")+
+		d.Lookup("pending", "p", "p.callback_no = o.callback_no AND p.event_id = o.event_id"), func(row Row) error {
+		var p callbackd.Delivery
+		err := row.Scan(&p.ID.Callback, &p.ID.Event, &p.Manual)
+		byID[p.ID].Pending = &p
+		return err
+	}, pairs(ids))
+}
+
+// readAttempts gives deliveries the rows of their attempts.
+func (c *checker) readAttempts(byID map[callbackd.DeliveryID]*callbackd.DeliveryAudit, after, last callbackd.EventID) error {
+	var stray callbackd.DeliveryID // that was told last
+	return c.tx.Query("SELECT event_id, callback_no, n, version, state FROM attempts WHERE event_id > $1 AND event_id <= $2 ORDER BY event_id, callback_no, n", func(row Row) error {
+		var id callbackd.DeliveryID
+		var a callbackd.AttemptRow
+		err := row.Scan(&id.Event, &id.Callback, &a.Number, &a.Version, &a.State)
+		switch {
+		case byID[id] != nil:
+			byID[id].Attempts = append(byID[id].Attempts, a)
+		case id != stray:
+			stray = id
+			c.stray("an attempt", id)
+		}
+		return err
+	}, after, last)
+}
+
+// stray notes a row of a delivery that no event accounts for.
+func (c *checker) stray(what string, id callbackd.DeliveryID) {
+	c.report.Fault("%s of delivery %s belongs to no event", what, id)
+}
+
+// pending finds pending rows that no event accounts for, and counts those of each
+// replay.
+func (c *checker) pending(ctx context.Context) error {
+	for after := (callbackd.DeliveryID{}); ; {
+		var ids []callbackd.DeliveryID
+		err := c.tx.Query("SELECT callback_no, event_id, replay FROM pending WHERE (callback_no, event_id) > ($1, $2) ORDER BY callback_no, event_id LIMIT $3", func(row Row) error {
+			var replay callbackd.ReplayID
+			err := row.Scan(&after.Callback, &after.Event, &replay)
+			ids = append(ids, after)
+			c.replayed[replay]++
+			return err
+		}, after.Callback, after.Event, checkChunk)
+		if err != nil {
+			return err
+		}
+		evs, err := c.s.eventHeaders(c.tx, eventsOfDeliveries(ids), "")
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if ev := evs[id.Event]; ev == nil || !slices.Contains(ev.Targets, id.Callback) {
+				c.stray("the pending row", id)
+			}
+		}
+		if err := ctx.Err(); err != nil || len(ids) < checkChunk {
+			return err
+		}
+	}
+}
+
+// replays checks that what each replay made due has ended or is pending.
+func (c *checker) replays(context.Context) error {
+	return c.tx.Query("SELECT id, due - skipped - delivered - failed - canceled FROM replays ORDER BY id", func(row Row) error {
+		var id callbackd.ReplayID
+		var want int64
+		err := row.Scan(&id, &want)
+		if have := c.replayed[id]; have != want {
+			c.report.Fault("replay %s has %d deliveries pending by its counts, and %d that wait", id, want, have)
+		}
+		return err
+	})
+}

@@ -1,0 +1,144 @@
+package core
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
+)
+
+func noDelivery(id callbackd.DeliveryID) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "there is no delivery %s; deliveries are removed some time after they ended", id)
+}
+
+// deliveryCallback returns the callback of a delivery of a key; AllKeys is
+// possible.
+func (s *Store) deliveryCallback(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID) (*callbackd.Callback, error) {
+	cb, err := s.CallbackByID(ctx, id.Callback)
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && key != store.AllKeys && cb.Key != key {
+		return nil, noDelivery(id)
+	}
+	return cb, err
+}
+
+// Delivery is part of [store.Events].
+func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (view *store.DeliveryView, err error) {
+	cb, err := s.deliveryCallback(ctx, key, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.db.Flush(ctx); err != nil {
+		return nil, err
+	}
+	err = s.db.Read(ctx, func(tx Tx) error {
+		ev, err := s.eventWithTargets(tx, id.Event)
+		if err != nil {
+			return err
+		}
+		rows, err := s.deliveryRows(tx, []callbackd.DeliveryID{id})
+		if err != nil {
+			return err
+		}
+		of, ok := rows[id]
+		if ev == nil || !ok || !slices.Contains(ev.Targets, id.Callback) {
+			return noDelivery(id)
+		}
+		view = &store.DeliveryView{ID: id, Event: ev, Callback: cb, DeliveryState: stateOf(of, ev, cb.Deleted())}
+		// Attempts that were recorded after the rows were read are left out.
+		if before == 0 || before > of.Last.Number {
+			before = of.Last.Number + 1
+		}
+		view.History, err = history(tx, id, before)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return view, nil
+}
+
+// history returns the newest attempts of a delivery before the attempt with a
+// number, oldest first.
+func history(tx Tx, id callbackd.DeliveryID, before int) (out []callbackd.Attempt, err error) {
+	err = tx.Query(`SELECT n, version, state, detail FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version > 0 AND n < $3
+		ORDER BY event_id DESC, callback_no DESC, n DESC LIMIT $4`, func(row Row) error {
+		var a callbackd.Attempt
+		var state callbackd.State
+		var detail []byte
+		if err := row.Scan(&a.Number, &a.Version, &state, &detail); err != nil {
+			return err
+		}
+		err := damaged(codec.ReadAttempt(detail, &a))
+		a.State = state
+		out = append(out, a)
+		return err
+	}, id.Event, id.Callback, before, store.MaxHistory)
+	slices.Reverse(out)
+	return out, err
+}
+
+// Resend is part of [store.Events].
+func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, at time.Time) (*callbackd.Delivery, error) {
+	cb, err := s.deliveryCallback(ctx, key, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.db.Flush(ctx); err != nil {
+		return nil, err
+	}
+	at = at.UTC().Truncate(time.Millisecond)
+	var out callbackd.Delivery
+	err = s.db.Write(ctx, Repeatable|Deliveries, func(tx Tx) error {
+		ev, rows, err := s.lockDelivery(tx, id)
+		if err != nil {
+			return err
+		}
+		var changed bool
+		if out, changed, err = rows.Resend(ev, id.Callback, cb.Deleted(), at); err != nil {
+			return err
+		}
+		store.Made(ctx, id)
+		switch {
+		case !changed:
+			return nil
+		case rows.Pending == nil:
+			added, err := s.db.Enqueue(tx, []callbackd.Delivery{out})
+			if err == nil && len(added) == 0 {
+				err = ErrRace
+			}
+			return err
+		}
+		_, err = tx.Exec("UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL WHERE callback_no = $1 AND event_id = $2",
+			id.Callback, id.Event, out.Due)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// lockDelivery reads a delivery with its event and locks both. The locks wait for
+// an outcome or a removal that is under way, so its rows are read after that.
+func (s *Store) lockDelivery(tx Tx, id callbackd.DeliveryID) (ev *callbackd.Event, rows callbackd.DeliveryRows, err error) {
+	evs, err := s.eventHeaders(tx, []callbackd.EventID{id.Event}, s.d.LockShared)
+	if err != nil {
+		return nil, rows, err
+	}
+	err = tx.Query("SELECT attempts FROM pending WHERE callback_no = $1 AND event_id = $2"+s.d.Lock, func(Row) error { return nil }, id.Callback, id.Event)
+	if err != nil {
+		return nil, rows, err
+	}
+	all, err := s.deliveryRows(tx, []callbackd.DeliveryID{id})
+	if err != nil {
+		return nil, rows, err
+	}
+	rows, ok := all[id]
+	if ev = evs[id.Event]; ev == nil || !ok || !slices.Contains(ev.Targets, id.Callback) {
+		return nil, rows, noDelivery(id)
+	}
+	return ev, rows, nil
+}
