@@ -89,10 +89,6 @@ func (s *suite) listLogs(q store.LogQuery) []logPlace {
 	})
 }
 
-func newestDelivery(a, b callbackd.DeliveryID) int {
-	return cmp.Or(cmp.Compare(b.Event, a.Event), cmp.Compare(b.Callback, a.Callback))
-}
-
 // sameList fails unless got is want, in order.
 func sameList[T comparable](s *suite, what string, got, want []T) {
 	s.Helper()

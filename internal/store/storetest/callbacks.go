@@ -16,7 +16,9 @@ var callbackTests = map[string]func(*suite){
 	"ReplaceSameReceiver":               (*suite).replaceSameReceiver,
 	"ReplaceOtherHost":                  (*suite).replaceOtherHost,
 	"SameSettingIsNoVersion":            (*suite).sameSetting,
-	"DeletedCallbacksAreListed":         (*suite).deletedAreListed,
+	"AnotherPolicyIsNoVersion":          (*suite).otherPolicy,
+	"AnotherSettingIsAVersion":          (*suite).otherSettings,
+	"SameSettingEndsAPause":             (*suite).sameSettingOfPaused,
 }
 
 func (s *suite) callbacks() {
@@ -116,4 +118,52 @@ func (s *suite) replaceOtherHost() {
 	s.must(err)
 	s.equal("the version in force", now.Version, int64(4))
 	s.equal("the URL in force", now.URL, next.URL)
+}
+
+// sameSetting shows that a setting that is in force already stores nothing.
+func (s *suite) sameSetting() {
+	cb := s.newCallback(s.key, ev1, "default")
+	s.at = s.at.Add(time.Second)
+	got := s.replace(cb, cb.URL)
+	s.equal("the version", got.Version, int64(1))
+	s.equal("when it was updated", got.UpdatedAt, cb.UpdatedAt)
+}
+
+func (s *suite) otherPolicy() {
+	cb := s.newCallback(s.key, ev1, "default")
+	s.at = s.at.Add(time.Second)
+	next := *cb
+	next.Policy.Rate = 3
+	got, err := s.ReplaceCallback(s.ctx(), next, s.at)
+	s.must(err)
+	s.equal("the version", got.Version, int64(1))
+	s.equal("when it was updated", got.UpdatedAt, s.at)
+	stored, err := s.Callback(s.ctx(), s.key.ID, ev1, "default")
+	s.must(err)
+	s.equal("the stored rate", stored.Policy.Rate, 3.0)
+}
+
+func (s *suite) otherSettings() {
+	next := *s.newCallback(s.key, ev1, "default")
+	version := next.Version
+	for what, change := range map[string]func(){
+		"another URL":     func() { next.URL += "x" },
+		"another method":  func() { next.Method = "PUT" },
+		"another payload": func() { next.Payload = []byte(`{"x": 1}`) },
+		"other headers":   func() { next.Headers = []callbackd.Header{{Name: "x-b", Value: "header secret"}} },
+	} {
+		change()
+		version++
+		got, err := s.ReplaceCallback(s.ctx(), next, s.at)
+		s.must(err)
+		s.equal("the version with "+what, got.Version, version)
+	}
+}
+
+func (s *suite) sameSettingOfPaused() {
+	cb := s.newCallback(s.key, ev1, "default")
+	s.must(second(s.PauseCallback(s.ctx(), cb.Key, cb.Event, cb.Name, callbackd.Pause{Reason: callbackd.PausedGone, At: s.at})))
+	got := s.replace(cb, cb.URL)
+	s.equal("whether it is paused", got.Paused(), false)
+	s.equal("the version", got.Version, int64(1))
 }

@@ -8,13 +8,16 @@ import (
 )
 
 var endTests = map[string]func(*suite){
-	"NothingIsOwedToADeletedCallback": (*suite).deletedIsNotOwed,
-	"WhatWasPendingIsCanceled":        (*suite).finalizeCanceled,
-	"AnAttemptMayOutlastItsCallback":  (*suite).attemptAfterDelete,
-	"TheNameOfADeletedCallbackIsFree": (*suite).deletedName,
-	"Revoke":                          (*suite).revoke,
-	"Forget":                          (*suite).forget,
-	"ForgetNothingPointedAt":          (*suite).forgetNothingPointedAt,
+	"NothingIsOwedToADeletedCallback":          (*suite).deletedIsNotOwed,
+	"WhatWasPendingIsCanceled":                 (*suite).finalizeCanceled,
+	"AnAttemptMayOutlastItsCallback":           (*suite).attemptAfterDelete,
+	"TheNameOfADeletedCallbackIsFree":          (*suite).deletedName,
+	"Revoke":                                   (*suite).revoke,
+	"AttemptsOutlastACallback":                 (*suite).outlastCallback,
+	"AttemptsOutlastACallbackThatWasFinalized": (*suite).outlastFinalizedCallback,
+	"AttemptsOutlastAKey":                      (*suite).outlastKey,
+	"AttemptsOutlastAKeyThatWasFinalized":      (*suite).outlastFinalizedKey,
+	"AttemptsOfAReplayOutlastTheirCallback":    (*suite).outlastReplay,
 }
 
 // deleted makes a callback with four pending deliveries, and deletes it.
@@ -92,4 +95,117 @@ func (s *suite) revoke() {
 	s.balanced()
 	s.finalize(2)
 	s.finalize(0)
+}
+
+// ends are the states of the deliveries of a callback, as fsck counts them.
+type ends struct {
+	Accepted, Delivered, Failed, Canceled, Pending int64
+}
+
+// ended compares the states of the deliveries of a callback.
+func (s *suite) ended(cb callbackd.CallbackID, want ends) {
+	s.Helper()
+	r, err := s.Check(s.ctx())
+	s.must(err)
+	for _, b := range r.Callbacks {
+		if b.Callback.ID == cb {
+			s.equal("the states of the callback's deliveries", ends{b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Pending}, want)
+			return
+		}
+	}
+	s.Errorf("fsck has no counts of callback %d", cb)
+}
+
+// canceled returns how many deliveries of a callback the stats count as
+// canceled.
+func (s *suite) canceled(cb callbackd.CallbackID) (n int64) {
+	s.Helper()
+	buckets, err := s.ListStats(s.ctx(), store.StatsQuery{Callback: cb, Interval: store.Hour, Since: s.at.Add(-2 * time.Hour), Until: s.at.Add(2 * time.Hour)})
+	s.must(err)
+	for _, b := range buckets {
+		n += b.Canceled
+	}
+	return n
+}
+
+func (s *suite) outlastCallback() { s.outlast(s.deleteDefault, false) }
+
+func (s *suite) outlastFinalizedCallback() { s.outlast(s.deleteDefault, true) }
+
+func (s *suite) outlastKey() { s.outlast(s.revokeKey, false) }
+
+func (s *suite) outlastFinalizedKey() { s.outlast(s.revokeKey, true) }
+
+func (s *suite) deleteDefault() {
+	s.Helper()
+	s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, ev1, "default", s.at)))
+}
+
+func (s *suite) revokeKey() {
+	s.Helper()
+	s.must(s.RevokeKey(s.ctx(), s.key.APIKey, s.at))
+}
+
+// outlast records attempts that began before their callback or key ended. They
+// are recorded as they were, except that nothing is retried, also when their
+// deliveries were canceled before. Each is recorded once.
+func (s *suite) outlast(end func(), finalizedFirst bool) {
+	cb, ds := s.pending("A", "B", "C", "D", "E")
+	s.outcome(ds[3], callbackd.Pending, s.at, time.Time{})
+	ds[3].Attempts = 1 // its second attempt is in flight
+	end()
+	if finalizedFirst {
+		n, err := s.FinalizeCanceled(s.ctx(), s.at, 100)
+		s.must(err)
+		s.equal("deliveries that were canceled", n, 5)
+		s.equal("deliveries that are counted as canceled", s.canceled(cb.ID), int64(5))
+	}
+	for i, c := range []struct{ state, want callbackd.State }{
+		{callbackd.Delivered, callbackd.Delivered},
+		{callbackd.Failed, callbackd.Failed},
+		{callbackd.Pending, callbackd.Canceled},
+		{callbackd.Delivered, callbackd.Delivered},
+	} {
+		s.equal("how the attempt is recorded", s.outcome(ds[i], c.state, s.at.Add(time.Hour), time.Time{}), c.want)
+		s.endedAfter(ds[i], c.want)
+		s.kind(second(s.Record(s.ctx(), result(ds[i], c.state, s.at, s.at, s.at))), callbackd.KindConflict)
+	}
+	s.reopen()
+	s.must(second(s.FinalizeCanceled(s.ctx(), s.at, 100)))
+	// Whoever counts attempts counts the deliveries that have one.
+	s.equal("deliveries that are counted as canceled without an attempt", s.canceled(cb.ID), int64(1))
+	s.balanced()
+	s.ended(cb.ID, ends{Accepted: 5, Delivered: 2, Failed: 1, Canceled: 2})
+}
+
+// endedAfter checks that the attempt after those of d was the last one.
+func (s *suite) endedAfter(d callbackd.Delivery, want callbackd.State) {
+	s.Helper()
+	v, err := s.Delivery(s.ctx(), s.key.ID, d.ID, 0)
+	s.must(err)
+	s.equal("the state of the delivery", v.State, want)
+	s.equal("when it is due", v.Due, time.Time{})
+	s.equal("its attempts", v.Attempts, d.Attempts+1)
+	var numbers []int
+	for _, a := range v.History {
+		numbers = append(numbers, a.Number)
+	}
+	s.equal("the numbers of its attempts", numbers, []int{1, 2}[:d.Attempts+1])
+	s.equal("the state after its last attempt", v.History[d.Attempts].State, want)
+}
+
+// outlastReplay shows that the counts of a replay follow attempts that outlast
+// their callback.
+func (s *suite) outlastReplay() {
+	_, ds := s.pending("A", "B", "C")
+	for _, d := range ds {
+		s.outcome(d, callbackd.Failed, time.Time{}, time.Time{})
+	}
+	r := s.replay(callbackd.ReplayFilter{}, 0)
+	due := s.step(r, s.at).Due
+	s.deleteDefault()
+	s.must(second(s.FinalizeCanceled(s.ctx(), s.at, 100)))
+	s.outcome(due[0], callbackd.Delivered, time.Time{}, time.Time{})
+	s.outcome(due[1], callbackd.Pending, s.at.Add(time.Hour), time.Time{})
+	s.counted(r, replayCounts{Total: 3, Due: 3, Delivered: 1, Canceled: 2})
 }

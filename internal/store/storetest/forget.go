@@ -1,16 +1,25 @@
 package storetest
 
 import (
-	"fmt"
-	"slices"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
 )
 
-// pointed walks all events of the suite's key, a few at a time.
-func (s *suite) pointed() map[store.Pointer]bool {
+var forgetTests = map[string]func(*suite){
+	"Forget":                         (*suite).forget,
+	"ForgetNothingTooEarly":          (*suite).forgetEarly,
+	"ForgetNothingOfOtherKeys":       (*suite).forgetOther,
+	"ForgottenNumbersAreNotReused":   (*suite).forgetNumbers,
+	"ForgetNoSettingOfAnAttempt":     (*suite).forgetNoSetting,
+	"ForgetNoCallbackOfAnEvent":      (*suite).forgetNoCallback,
+	"ForgetCallbacksWithoutAnyEvent": (*suite).forgetAfterSweep,
+}
+
+// pointers reads what the events of the suite's key point at, a few events at a
+// time.
+func (s *suite) pointers() map[store.Pointer]bool {
 	s.Helper()
 	out := map[store.Pointer]bool{}
 	for after, done := callbackd.EventID(0), false; !done; {
@@ -25,207 +34,108 @@ func (s *suite) pointed() map[store.Pointer]bool {
 	return out
 }
 
-func (s *suite) mustForget(before time.Time, want int) {
+// forgets removes what nothing points at and checks how many rows that were.
+func (s *suite) forgets(before time.Time, want int) {
 	s.Helper()
-	n, err := s.Forget(s.ctx(), s.key.ID, s.pointed(), before, 100)
+	n, err := s.Forget(s.ctx(), s.key.ID, s.pointers(), before, 100)
 	s.must(err)
-	if n != want {
-		s.Errorf("%d rows were removed, want %d", n, want)
-	}
+	s.equal("callbacks and settings that were removed", n, want)
 }
 
-func (s *suite) mustDelete(ev callbackd.EventType, name string) {
+// forgettable compares the keys that have something to forget.
+func (s *suite) forgettable(before time.Time, want ...callbackd.KeyID) {
 	s.Helper()
-	_, err := s.DeleteCallback(s.ctx(), s.key.ID, ev, name, s.at)
+	keys, err := s.Forgettable(s.ctx(), before)
 	s.must(err)
+	s.equal("keys with something to forget", keys, want)
 }
 
-// moveTo gives the callback another URL.
-func (s *suite) moveTo(cb *callbackd.Callback, path string) {
+// unused creates a callback that has had three settings, and deletes another.
+func (s *suite) unused() (changed, deleted *callbackd.Callback) {
 	s.Helper()
-	next := *cb
-	next.URL = "https://a.example/" + path
-	_, err := s.ReplaceCallback(s.ctx(), next, s.at)
-	s.must(err)
+	changed, deleted = s.newCallback(s.key, ev1, "changed"), s.newCallback(s.key, ev2, "deleted")
+	s.replace(changed, "https://a.example/2")
+	s.replace(changed, "https://a.example/3")
+	s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, ev2, "deleted", s.at)))
+	return changed, deleted
 }
 
-// forget removes what nothing points at, once it is old enough, and never
-// gives a number again.
 func (s *suite) forget() {
-	kept := s.newCallback(s.key, ev1, "kept")
-	gone := s.newCallback(s.key, ev2, "gone")
-	s.moveTo(kept, "2")
-	s.moveTo(kept, "3")
-	s.mustDelete(ev2, "gone")
-	for _, before := range []time.Time{s.at.Add(-time.Hour), s.at} {
-		if keys, err := s.Forgettable(s.ctx(), before); err != nil || len(keys) != 0 {
-			s.Errorf("at once %v can go: %v", keys, err)
-		}
-		s.mustForget(before, 0)
-	}
+	changed, deleted := s.unused()
 	later := s.at.Add(time.Hour)
-	if keys, err := s.Forgettable(s.ctx(), later); err != nil || !slices.Equal(keys, []callbackd.KeyID{s.key.ID}) {
-		s.Errorf("later %v can go: %v", keys, err)
+	s.forgettable(later, s.key.ID)
+	s.forgets(later, 3)
+	s.forgettable(later)
+	s.kind(second(s.CallbackByID(s.ctx(), deleted.ID)), callbackd.KindNotFound)
+	s.kind(second(s.CallbackVersion(s.ctx(), changed.ID, 2)), callbackd.KindNotFound)
+	now, err := s.CallbackVersion(s.ctx(), changed.ID, 3)
+	s.must(err)
+	s.equal("the URL of the setting in force", now.URL, "https://a.example/3")
+}
+
+func (s *suite) forgetEarly() {
+	s.unused()
+	for _, before := range []time.Time{s.at.Add(-time.Hour), s.at} {
+		s.forgettable(before)
+		s.forgets(before, 0)
 	}
-	if n, err := s.Forget(s.ctx(), s.newKey("other").ID, nil, later, 100); err != nil || n != 0 {
-		s.Errorf("of another key %d rows were removed: %v", n, err)
-	}
-	s.mustForget(later, 3)
-	if keys, err := s.Forgettable(s.ctx(), later); err != nil || len(keys) != 0 {
-		s.Errorf("afterwards %v can go: %v", keys, err)
-	}
-	_, err := s.CallbackByID(s.ctx(), gone.ID)
-	s.kind(err, callbackd.KindNotFound)
-	_, err = s.CallbackVersion(s.ctx(), kept.ID, 2)
-	s.kind(err, callbackd.KindNotFound)
-	if now, err := s.CallbackVersion(s.ctx(), kept.ID, 3); err != nil || now.URL != "https://a.example/3" {
-		s.Errorf("the setting in force: %+v, %v", now, err)
-	}
+}
+
+func (s *suite) forgetOther() {
+	s.unused()
+	n, err := s.Forget(s.ctx(), s.newKey("other").ID, nil, s.at.Add(time.Hour), 100)
+	s.must(err)
+	s.equal("callbacks and settings of the other key that were removed", n, 0)
+}
+
+func (s *suite) forgetNumbers() {
+	_, deleted := s.unused()
+	s.forgets(s.at.Add(time.Hour), 3)
 	s.reopen()
-	if next := s.newCallback(s.key, ev2, "next"); next.ID == gone.ID {
-		s.Errorf("the number %d was given again", next.ID)
+	if next := s.newCallback(s.key, ev2, "next"); next.ID == deleted.ID {
+		s.Errorf("the new callback has the ID %d of the removed one; want another", next.ID)
 	}
 }
 
-// forgetNothingPointedAt keeps what events, attempts and replays are of, until
-// those are gone.
-func (s *suite) forgetNothingPointedAt() {
-	cb := s.newCallback(s.key, ev1, "default")
-	unused := s.newCallback(s.key, ev1, "unused")
+// forgetNoSetting shows that the setting of an attempt stays while its event
+// does.
+func (s *suite) forgetNoSetting() {
+	cb, ds := s.pending("A", "B", "C")
+	s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{}) // with version 1
+	s.replace(cb, "https://a.example/2")
+	s.replace(cb, "https://a.example/3")
+	s.forgets(s.at.Add(time.Hour), 1) // version 2
+	got, err := s.CallbackVersion(s.ctx(), cb.ID, 1)
+	s.must(err)
+	s.equal("the URL of the attempt's setting", got.URL, "https://a.example/h")
+}
+
+// targetsDeleted creates two callbacks with deliveries of the same events, and
+// deletes both.
+func (s *suite) targetsDeleted() (ids []callbackd.CallbackID) {
+	s.Helper()
+	a, b := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev1, "b")
 	s.publish(s.key, ev1, "A", "B", "C")
-	s.outcome(s.fresh(cb.ID)[0], callbackd.Delivered, time.Time{}, time.Time{}) // with version 1
-	s.moveTo(cb, "2")
-	s.moveTo(cb, "3")
-	later := s.at.Add(2 * time.Hour)
-	s.mustForget(later, 1) // version 2
-	if got, err := s.CallbackVersion(s.ctx(), cb.ID, 1); err != nil || got.URL != "https://a.example/h" {
-		s.Errorf("the setting of an attempt: %+v, %v", got, err)
+	s.outcome(s.fresh(a.ID)[0], callbackd.Delivered, time.Time{}, time.Time{})
+	for _, cb := range []*callbackd.Callback{a, b} {
+		s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, ev1, cb.Name, s.at)))
+		ids = append(ids, cb.ID)
 	}
-	s.mustDelete(ev1, "default")
-	s.mustDelete(ev1, "unused")
-	s.mustForget(later, 0) // both are owed these events
+	return ids
+}
+
+func (s *suite) forgetNoCallback() {
+	ids := s.targetsDeleted()
+	s.forgets(s.at.Add(time.Hour), 0)
 	s.balanced()
-	for _, no := range []callbackd.CallbackID{cb.ID, unused.ID} {
-		if _, err := s.CallbackByID(s.ctx(), no); err != nil {
-			s.Error(err)
-		}
-	}
-	if _, err := s.FinalizeCanceled(s.ctx(), s.at, 100); err != nil {
-		s.Error(err)
-	}
-	for next, done := callbackd.EventID(0), false; !done; {
-		var err error
-		next, _, done, err = s.Sweep(s.ctx(), s.at.Add(time.Hour), next, 100)
-		s.must(err)
-	}
-	s.mustForget(later, 2)
-}
-
-// sameSetting stores nothing when nothing changes, and no version when the
-// same is sent.
-func (s *suite) sameSetting() {
-	cb := s.newCallback(s.key, ev1, "default")
-	s.at = s.at.Add(time.Second)
-	for range 3 {
-		next := *cb
-		got, err := s.ReplaceCallback(s.ctx(), next, s.at)
-		s.must(err)
-		if got.Version != 1 || !got.UpdatedAt.Equal(cb.UpdatedAt) {
-			s.Errorf("the same setting is version %d of %v", got.Version, got.UpdatedAt)
-		}
-	}
-	next := *cb
-	next.Policy.Rate = 3
-	got, err := s.ReplaceCallback(s.ctx(), next, s.at)
-	s.must(err)
-	if got.Version != 1 || got.Policy.Rate != 3 || !got.UpdatedAt.Equal(s.at) {
-		s.Errorf("another policy: version %d, %+v, %v", got.Version, got.Policy, got.UpdatedAt)
-	}
-	if stored, err := s.Callback(s.ctx(), s.key.ID, ev1, "default"); err != nil || stored.Policy.Rate != 3 {
-		s.Errorf("stored: %+v, %v", stored, err)
-	}
-	for i, change := range []func(*callbackd.Callback){
-		func(c *callbackd.Callback) { c.URL += "x" },
-		func(c *callbackd.Callback) { c.Method = "PUT" },
-		func(c *callbackd.Callback) { c.Payload = []byte(`{"x": 1}`) },
-		func(c *callbackd.Callback) { c.Headers = []callbackd.Header{{Name: "x-b", Value: "header secret"}} },
-	} {
-		change(&next)
-		if got, err := s.ReplaceCallback(s.ctx(), next, s.at); err != nil || got.Version != int64(i+2) {
-			s.Errorf("change %d: %+v, %v", i, got, err)
-		}
-	}
-	_, err = s.PauseCallback(s.ctx(), s.key.ID, ev1, "default", callbackd.Pause{Reason: callbackd.PausedGone, At: s.at})
-	s.must(err)
-	if got, err := s.ReplaceCallback(s.ctx(), next, s.at); err != nil || got.Paused() || got.Version != 5 {
-		s.Errorf("the same setting ends a pause: %+v, %v", got, err)
+	for _, id := range ids {
+		s.must(second(s.CallbackByID(s.ctx(), id)))
 	}
 }
 
-// deletedAreListed finds the deliveries of deleted callbacks in every list, and
-// names those.
-func (s *suite) deletedAreListed() {
-	failed, canceled, waiting := s.newCallback(s.key, ev1, "failed"), s.newCallback(s.key, ev1, "canceled"), s.newCallback(s.key, ev1, "waiting")
-	evs := s.publish(s.key, ev1, "A")
-	s.outcome(s.fresh(failed.ID)[0], callbackd.Failed, time.Time{}, time.Time{})
-	for _, name := range []string{"failed", "canceled"} {
-		s.mustDelete(ev1, name)
-	}
-	for range 30 { // that were never owed anything
-		s.newCallback(s.key, ev2, "empty")
-		s.mustDelete(ev2, "empty")
-	}
-	want := map[callbackd.State][]callbackd.CallbackID{
-		"": {waiting.ID, canceled.ID, failed.ID}, callbackd.Failed: {failed.ID}, callbackd.Canceled: {canceled.ID}, callbackd.Pending: {waiting.ID},
-	}
-	check := func(when string) {
-		for state, nos := range want {
-			page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, State: state, Limit: 10})
-			s.must(err)
-			var got []callbackd.CallbackID
-			for _, d := range page.Deliveries {
-				got = append(got, d.Callback.ID)
-				if d.Callback.Name == "" || d.Callback.URL == "" || len(d.Callback.Secrets) != 0 || len(d.Callback.Headers) != 0 || d.Callback.Deleted() != (d.Callback.ID != waiting.ID) {
-					s.Errorf("%s: listed with %+v", when, d.Callback)
-				}
-			}
-			slices.Sort(got)
-			slices.Sort(nos)
-			if !slices.Equal(got, nos) {
-				s.Errorf("%s: state %q has deliveries of %v, want %v", when, state, got, nos)
-			}
-		}
-		if page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, Status: 500, Limit: 10}); err != nil || len(page.Deliveries) != 1 {
-			s.Errorf("%s: by status: %+v, %v", when, page, err)
-		}
-		story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.ID, Session: "A", Limit: 10})
-		if err != nil || len(story) != 1 || len(story[0].Deliveries) != 3 || story[0].ID != evs[0].ID {
-			s.Errorf("%s: the session's story: %+v, %v", when, story, err)
-		}
-	}
-	check("before it is settled")
-	if n, err := s.FinalizeCanceled(s.ctx(), s.at, 10); err != nil || n != 1 {
-		s.Errorf("settled %d, %v", n, err)
-	}
-	check("afterwards")
-}
-
-// loginsLimited ends the oldest sign-in of a key for one that is beyond the
-// limit.
-func (s *suite) loginsLimited() {
-	other := store.Login{Hash: [32]byte{1}, Key: s.newKey("other").ID, CreatedAt: s.at, ExpiresAt: s.at.Add(time.Hour)}
-	s.must(s.CreateLogin(s.ctx(), other))
-	var all []store.Login
-	for i := range store.MaxLogins + 2 {
-		s.at = s.at.Add(time.Millisecond)
-		all = append(all, s.login(fmt.Sprint("browser ", i), false, time.Hour))
-	}
-	for i, l := range append(all, other) {
-		_, err := s.Login(s.ctx(), l.Hash, s.at)
-		if i < 2 {
-			s.kind(err, callbackd.KindNotFound)
-		} else {
-			s.must(err)
-		}
-	}
+func (s *suite) forgetAfterSweep() {
+	s.targetsDeleted()
+	s.must(second(s.FinalizeCanceled(s.ctx(), s.at, 100)))
+	s.sweepAll(s.at.Add(time.Hour))
+	s.forgets(s.at.Add(2*time.Hour), 2)
 }

@@ -9,17 +9,13 @@ import (
 )
 
 var listTests = map[string]func(*suite){
-	"EventsInPages":           (*suite).eventPages,
-	"EventsOfASessionAndTime": (*suite).eventsBySession,
-	"DeliveriesInPages":       (*suite).deliveryPages,
-	"ListsByState":            (*suite).listsByState,
-	"CatchUp":                 (*suite).catchUp,
-	"AttemptFilters":          (*suite).attemptFilters,
-	"OldErrorsAreFound":       (*suite).oldErrors,
-	"LatestEvents":            (*suite).latestEvents,
-	"NewestFirst":             (*suite).newestFirst,
-	"WholeVIN":                (*suite).wholeVIN,
-	"PagesEndBySize":          (*suite).pagesEndBySize,
+	"EventsInPages":                   (*suite).eventPages,
+	"EventsOfASessionAndTime":         (*suite).eventsBySession,
+	"DeliveriesInPages":               (*suite).deliveryPages,
+	"ListsByState":                    (*suite).listsByState,
+	"PagesEndBySize":                  (*suite).pagesEndBySize,
+	"DeletedCallbacksAreListed":       (*suite).deletedAreListed,
+	"SessionEventsOfDeletedCallbacks": (*suite).deletedInSession,
 }
 
 // thirty publishes an event a second in three sessions, and one of another
@@ -150,4 +146,68 @@ func (s *suite) otherKeys() {
 		q := store.DeliveryQuery{Key: other, Callback: id.Callback, State: state, Limit: 10}
 		s.equal("deliveries of the other key", s.allDeliveries(q), []store.DeliveryView(nil))
 	}
+}
+
+// someDeleted creates three callbacks with a delivery of one event each: one
+// that failed and one that will be canceled, which are deleted, and one that
+// waits. Thirty more are deleted that had no delivery.
+func (s *suite) someDeleted() (failed, canceled, waiting *callbackd.Callback) {
+	s.Helper()
+	failed, canceled, waiting = s.newCallback(s.key, ev1, "failed"), s.newCallback(s.key, ev1, "canceled"), s.newCallback(s.key, ev1, "waiting")
+	s.publish(s.key, ev1, "A")
+	s.outcome(s.fresh(failed.ID)[0], callbackd.Failed, time.Time{}, time.Time{})
+	for _, name := range []string{"failed", "canceled"} {
+		s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, ev1, name, s.at)))
+	}
+	for range 30 {
+		s.newCallback(s.key, ev2, "empty")
+		s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, ev2, "empty", s.at)))
+	}
+	return failed, canceled, waiting
+}
+
+// deletedAreListed shows that every list has the deliveries of deleted
+// callbacks, before and after they are finalized, and names the callbacks.
+func (s *suite) deletedAreListed() {
+	failed, canceled, waiting := s.someDeleted()
+	for _, when := range []string{"before", "after"} {
+		for _, c := range []struct {
+			q    store.DeliveryQuery
+			want []*callbackd.Callback
+		}{
+			{store.DeliveryQuery{}, []*callbackd.Callback{waiting, canceled, failed}},
+			{store.DeliveryQuery{State: callbackd.Failed}, []*callbackd.Callback{failed}},
+			{store.DeliveryQuery{State: callbackd.Canceled}, []*callbackd.Callback{canceled}},
+			{store.DeliveryQuery{State: callbackd.Pending}, []*callbackd.Callback{waiting}},
+			{store.DeliveryQuery{Status: 500}, []*callbackd.Callback{failed}},
+		} {
+			c.q.Key, c.q.Limit = s.key.ID, 10
+			var got []*callbackd.Callback
+			for _, d := range s.allDeliveries(c.q) {
+				got = append(got, d.Callback)
+			}
+			s.equal(fmt.Sprintf("%s they are finalized: callbacks of deliveries of %+v", when, c.q), listedCallbacks(got), listedCallbacks(c.want))
+		}
+		s.finalize(map[string]int{"before": 1, "after": 0}[when])
+	}
+	for _, d := range s.allDeliveries(store.DeliveryQuery{Key: s.key.ID, Limit: 10}) {
+		s.equal("the secrets in the list", d.Callback.Secrets, []callbackd.SigningSecret(nil))
+		s.equal("the headers in the list", d.Callback.Headers, []callbackd.Header(nil))
+		s.equal("whether "+d.Callback.Name+" is deleted", d.Callback.Deleted(), d.Callback.ID != waiting.ID)
+	}
+}
+
+// listedCallbacks returns what lists of deliveries tell of callbacks.
+func listedCallbacks(cbs []*callbackd.Callback) (out []callbackd.Callback) {
+	for _, cb := range cbs {
+		out = append(out, callbackd.Callback{ID: cb.ID, Name: cb.Name, URL: cb.URL})
+	}
+	return out
+}
+
+func (s *suite) deletedInSession() {
+	s.someDeleted()
+	evs := s.eventsOfSession(store.SessionEventQuery{Key: s.key.ID, Session: "A", Limit: 10})
+	s.equal("events of the session", sequences(evs), []int64{1})
+	s.equal("deliveries of its event", len(evs[0].Deliveries), 3)
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,5 +65,23 @@ func (s *suite) links() {
 	wg.Wait()
 	if in.Load() != 1 {
 		s.Errorf("one link let %d in", in.Load())
+	}
+}
+
+// loginsLimited shows that a sign-in beyond the limit ends the oldest one of its
+// key.
+func (s *suite) loginsLimited() {
+	other := store.Login{Hash: [32]byte{1}, Key: s.newKey("other").ID, CreatedAt: s.at, ExpiresAt: s.at.Add(time.Hour)}
+	s.must(s.CreateLogin(s.ctx(), other))
+	var all []store.Login
+	for i := range store.MaxLogins + 2 {
+		s.at = s.at.Add(time.Millisecond)
+		all = append(all, s.login(fmt.Sprint("browser ", i), false, time.Hour))
+	}
+	for _, l := range all[:2] {
+		s.kind(second(s.Login(s.ctx(), l.Hash, s.at)), callbackd.KindNotFound)
+	}
+	for _, l := range append(all[2:], other) {
+		s.must(second(s.Login(s.ctx(), l.Hash, s.at)))
 	}
 }

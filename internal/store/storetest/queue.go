@@ -4,15 +4,18 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
 var queueTests = map[string]func(*suite){
-	"Backlogs":          (*suite).backlogs,
-	"FirstAttempts":     (*suite).firstAttempts,
-	"Lanes":             (*suite).lanes,
-	"FirstAttemptsByID": (*suite).firstAttemptsByID,
-	"RetriesSoonestDue": (*suite).dueRetries,
-	"BlockedLanes":      (*suite).blocked,
+	"Backlogs":                    (*suite).backlogs,
+	"FirstAttempts":               (*suite).firstAttempts,
+	"Lanes":                       (*suite).lanes,
+	"FirstAttemptsByID":           (*suite).firstAttemptsByID,
+	"RetriesSoonestDue":           (*suite).dueRetries,
+	"BlockedLanes":                (*suite).blocked,
+	"BacklogSinceAResendOrReplay": (*suite).backlogOfResent,
+	"BacklogSinceAFailedAttempt":  (*suite).backlogOfRetry,
 }
 
 func (s *suite) backlogs() {
@@ -88,15 +91,15 @@ func (s *suite) firstAttemptsByID() {
 }
 
 // retried lets the first six of twoLanes fail: later ones are due sooner, and
-// every other one holds its lane.
+// every other one blocks its lane.
 func (s *suite) retried() (cb *callbackd.Callback, all []callbackd.Delivery) {
 	cb, all = s.twoLanes()
 	for i, d := range all[:6] {
-		holds := time.Time{}
+		blocked := time.Time{}
 		if i%2 == 0 {
-			holds = s.at.Add(time.Duration(10-i) * time.Minute)
+			blocked = s.at.Add(time.Duration(10-i) * time.Minute)
 		}
-		s.outcome(d, callbackd.Pending, s.at.Add(time.Duration(6-i)*time.Second), holds)
+		s.outcome(d, callbackd.Pending, s.at.Add(time.Duration(6-i)*time.Second), blocked)
 	}
 	return cb, all
 }
@@ -117,5 +120,58 @@ func (s *suite) blocked() {
 	cb, all := s.retried()
 	ds, err := s.Blocked(s.ctx(), cb.ID, s.at.Add(7*time.Minute), 10)
 	s.must(err)
-	s.equal("what holds its lane, soonest first", deliveryIDs(ds), []callbackd.DeliveryID{all[2].ID, all[0].ID})
+	s.equal("deliveries that block their lanes, soonest first", deliveryIDs(ds), []callbackd.DeliveryID{all[2].ID, all[0].ID})
+}
+
+// backlog counts the pending deliveries of a callback: overdue are those that
+// had been waiting at now for longer than OverdueAfter.
+func (s *suite) backlog(cb callbackd.CallbackID, now time.Time) store.Backlog {
+	s.Helper()
+	before := now.Add(-callbackd.OverdueAfter)
+	b, err := s.CountPending(s.ctx(), cb, store.PendingQuery{OverdueBefore: before, Limit: 1000})
+	s.must(err)
+	s.equal("the backlog in the list of health", s.healthOf(s.key, before)[0].Backlog, b)
+	return b
+}
+
+// failedLongAgo accepts two events three days ago, whose deliveries failed.
+func (s *suite) failedLongAgo() (cb *callbackd.Callback, ids []callbackd.DeliveryID) {
+	s.Helper()
+	cb = s.newCallback(s.key, ev1, "a")
+	now := s.at
+	s.at = now.Add(-72 * time.Hour)
+	evs := s.publish(s.key, ev1, "S1", "S2")
+	accepted := store.Backlog{Pending: 2, Overdue: 2, Since: evs[0].ID.Time()}
+	s.equal("an hour after the events were accepted", s.backlog(cb.ID, s.at.Add(time.Hour)), accepted)
+	s.at = now
+	for _, d := range s.fresh(cb.ID) {
+		s.failed(d, callbackd.Failed, callbackd.FaultStatus, 500, time.Time{})
+		ids = append(ids, d.ID)
+	}
+	s.equal("when both have failed", s.backlog(cb.ID, s.at), store.Backlog{})
+	return cb, ids
+}
+
+// backlogOfResent shows that deliveries that were resent or replayed wait since
+// then, and not since their events were accepted.
+func (s *suite) backlogOfResent() {
+	cb, ids := s.failedLongAgo()
+	s.must(second(s.Resend(s.ctx(), s.key.ID, ids[0], s.at)))
+	s.step(s.replay(callbackd.ReplayFilter{States: []callbackd.State{callbackd.Failed}}, 0), s.at)
+	s.equal("a second later", s.backlog(cb.ID, s.at.Add(time.Second)), store.Backlog{Pending: 2, Since: s.at})
+	s.equal("an hour later", s.backlog(cb.ID, s.at.Add(time.Hour)), store.Backlog{Pending: 2, Overdue: 2, Since: s.at})
+}
+
+// backlogOfRetry shows that a resent delivery that fails waits since its first
+// failure, and not since its event was accepted.
+func (s *suite) backlogOfRetry() {
+	cb, ids := s.failedLongAgo()
+	s.must(second(s.Resend(s.ctx(), s.key.ID, ids[0], s.at)))
+	s.failed(s.dueOf(callbackd.DueRetries, cb.ID)[0], callbackd.Pending, callbackd.FaultStatus, 500, s.at.Add(5*time.Hour))
+	got := s.backlog(cb.ID, s.at.Add(time.Hour))
+	s.atMostLater("since when it waits", got.Since, s.at)
+	s.equal("an hour later", got, store.Backlog{Pending: 1, Overdue: 1, Since: got.Since})
+	d, err := s.Delivery(s.ctx(), s.key.ID, ids[0], 0)
+	s.must(err)
+	s.equal("since when it waits, by itself", d.Since, got.Since)
 }

@@ -7,17 +7,16 @@ import (
 )
 
 var recordTests = map[string]func(*suite){
-	"AFailedAttemptWaits":               (*suite).failedAttempt,
-	"History":                           (*suite).history,
-	"RecordTwiceIsAConflict":            (*suite).recordTwice,
-	"TimesAreNotEarly":                  (*suite).notEarly,
-	"ResendOfEndedAndWaiting":           (*suite).resend,
-	"ResendsAreCounted":                 (*suite).resendsCounted,
-	"ATestThatIsResentStaysATest":       (*suite).resentTest,
-	"NoResendToADeletedCallback":        (*suite).resendDeleted,
-	"LastErrorsAreKept":                 (*suite).lastErrors,
-	"Restart":                           (*suite).restart,
-	"BacklogCountsFromWhenItWasMadeDue": (*suite).backlogSince,
+	"AFailedAttemptWaits":         (*suite).failedAttempt,
+	"History":                     (*suite).history,
+	"RecordTwiceIsAConflict":      (*suite).recordTwice,
+	"TimesAreNotEarly":            (*suite).notEarly,
+	"ResendOfEndedAndWaiting":     (*suite).resend,
+	"ResendsAreCounted":           (*suite).resendsCounted,
+	"ATestThatIsResentStaysATest": (*suite).resentTest,
+	"NoResendToADeletedCallback":  (*suite).resendDeleted,
+	"ResendOfWhatWasNeverTried":   (*suite).resendUntried,
+	"Restart":                     (*suite).restart,
 }
 
 func (s *suite) failedAttempt() {
@@ -139,5 +138,45 @@ func (s *suite) restart() {
 	s.must(err)
 	s.equal("retries that wait", len(ds), 1)
 	s.equal("attempts of the retry", ds[0].Attempts, 1)
-	s.equal("until when it holds its lane", ds[0].HoldsUntil.Equal(s.at.Add(time.Hour)), true)
+	s.equal("until when it blocks its lane", ds[0].HoldsUntil.Equal(s.at.Add(time.Hour)), true)
+}
+
+// notEarly shows that what waits does not come back before its time.
+func (s *suite) notEarly() {
+	cb, ds := s.pending("S")
+	for _, row := range []string{"a new row", "a row that is there"} {
+		due, holds := s.at.Add(time.Second+55*time.Microsecond), s.at.Add(time.Minute+time.Nanosecond)
+		s.outcome(ds[0], callbackd.Pending, due, holds)
+		ds = s.dueOf(callbackd.DueRetries, cb.ID)
+		s.atMostLater(row+": when it is due", ds[0].Due, due)
+		s.atMostLater(row+": until when it blocks its lane", ds[0].HoldsUntil, holds)
+		_, next, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, due, 1)
+		s.must(err)
+		s.atMostLater(row+": when the next is due, asked a moment before", next, due)
+	}
+}
+
+// atMostLater checks that a time came back at most a millisecond later, and not
+// earlier.
+func (s *suite) atMostLater(what string, got, want time.Time) {
+	s.Helper()
+	if got.Before(want) || got.Sub(want) > time.Millisecond {
+		s.Errorf("%s: %v, want %v or up to a millisecond later", what, got, want)
+	}
+}
+
+// resendUntried shows that a delivery that was never tried takes its turn, with
+// or without a row in the tables.
+func (s *suite) resendUntried() {
+	cb, ds := s.pending("S", "S", "S")
+	for _, when := range []string{"at once", "after a restart"} {
+		for _, d := range ds {
+			got, err := s.Resend(s.ctx(), s.key.ID, d.ID, s.at)
+			s.must(err)
+			s.equal(when+": the delivery", *got, callbackd.Delivery{ID: d.ID, Session: "S", Sequence: d.Sequence})
+		}
+		s.equal(when+": first attempts that wait", deliveryIDs(s.fresh(cb.ID)), deliveryIDs(ds))
+		s.equal(when+": deliveries that wait for a time", s.dueTimes(cb.ID), []time.Time(nil))
+		s.reopen()
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -12,15 +11,29 @@ import (
 	"callbackd"
 	"callbackd/internal/session"
 	"callbackd/internal/store"
+	"callbackd/wire"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// sessionTests is the part of the suite about sessions.
+// sessionTests are about creating, changing and removing sessions.
 var sessionTests = map[string]func(*suite){
-	"Sessions": (*suite).sessions, "SessionChange": (*suite).sessionChange, "SessionRefusedChange": (*suite).sessionRefused,
-	"SessionNotes": (*suite).sessionNotes, "SessionRemove": (*suite).sessionRemove, "SessionDue": (*suite).sessionDue,
-	"SessionExpiresOnce": (*suite).sessionExpiresOnce, "SessionSweep": (*suite).sessionSweep, "SessionLists": (*suite).sessionLists,
-	"SessionStory": (*suite).sessionStory, "SessionCompletedOnce": (*suite).sessionCompletedOnce, "SessionReplay": (*suite).sessionReplay,
-	"SessionTimeFrame": (*suite).sessionTimeFrame, "SessionCreationFires": (*suite).sessionCreationFires,
+	"SessionsAreReadBack":              (*suite).sessionsReadBack,
+	"SessionKeysAreUnique":             (*suite).sessionKeys,
+	"SessionsOfOtherKeys":              (*suite).otherKeysSession,
+	"SessionCreationFires":             (*suite).sessionCreationFires,
+	"SessionCreationFiresNothingTwice": (*suite).sessionCreatedTwice,
+	"ARemovedSessionLeavesItsEvents":   (*suite).sessionCreatedAgain,
+	"SessionChangeFires":               (*suite).sessionChangeFires,
+	"SessionChangesAreStored":          (*suite).sessionChanges,
+	"SessionRefusedChange":             (*suite).sessionRefused,
+	"SessionChangeWithARefusedEvent":   (*suite).sessionEventRefused,
+	"SessionNotes":                     (*suite).sessionNotes,
+	"SessionRemove":                    (*suite).sessionRemove,
+	"SessionCompletedOnce":             (*suite).sessionCompletedOnce,
+	"SessionEventsReplayTheSession":    (*suite).sessionReplay,
+	"SessionTimeFrame":                 (*suite).sessionTimeFrame,
 }
 
 // newSession stores a session with something in every member.
@@ -39,9 +52,9 @@ func (s *suite) newSession(key callbackd.Key, edit func(*callbackd.Session)) *ca
 }
 
 // apply changes a session by a rule.
-func (s *suite) apply(session1 *callbackd.Session, rule session.Rule) (*callbackd.Session, []*callbackd.Event) {
+func (s *suite) apply(x *callbackd.Session, rule session.Rule) (*callbackd.Session, []*callbackd.Event) {
 	s.Helper()
-	out, evs, err := session.Change(s.ctx(), s.Store, session1.Key, session1.SessionKey, s.at, rule)
+	out, evs, err := session.Change(s.ctx(), s.Store, x.Key, x.SessionKey, s.at, rule)
 	s.must(err)
 	return out, evs
 }
@@ -51,138 +64,171 @@ func (s *suite) start(x *callbackd.Session) (*callbackd.Session, []*callbackd.Ev
 	return s.apply(x, func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(s.at.UTC()) })
 }
 
+// same compares strictly: an empty value is not nil, and UTC is not local time.
 func (s *suite) same(what string, got, want any) {
 	s.Helper()
-	if !reflect.DeepEqual(got, want) {
-		s.Errorf("%s: got\n%+v\nwant\n%+v", what, got, want)
+	strict := cmpopts.EquateComparable(time.Time{}, wire.Timestamp{})
+	if diff := cmp.Diff(want, got, strict); diff != "" {
+		s.Errorf("%s: -want +got\n%s", what, diff)
 	}
 }
 
-func (s *suite) sessions() {
-	other := s.newKey("k2")
-	x := s.newSession(s.key, nil)
-	bare := session.New(&s.key, s.at.UTC())
+// stored compares a session with what the store has of it.
+func (s *suite) stored(what string, want *callbackd.Session) {
+	s.Helper()
+	got, err := s.Session(s.ctx(), want.Key, want.SessionKey)
+	s.must(err)
+	s.same(what, got, want)
+}
+
+func (s *suite) sessionsReadBack() {
+	whole, bare := s.newSession(s.key, nil), session.New(&s.key, s.at.UTC())
 	s.must(s.CreateSession(s.ctx(), bare))
+	s.stored("a session with something in every member", whole)
+	s.stored("a session with little in it", bare)
+	s.reopen()
+	s.stored("a session with something in every member, after a restart", whole)
+	s.stored("a session with little in it, after a restart", bare)
+}
+
+func (s *suite) sessionKeys() {
+	x := s.newSession(s.key, nil)
 	s.kind(s.CreateSession(s.ctx(), x), callbackd.KindConflict)
-	y := *x
-	y.Key = other.ID
-	s.must(s.CreateSession(s.ctx(), &y)) // another key's session key is its own
-	for range 2 {
-		for _, want := range []*callbackd.Session{x, bare, &y} {
-			got, err := s.Session(s.ctx(), want.Key, want.SessionKey)
-			s.must(err)
-			s.same("read back", got, want)
-		}
-		s.reopen()
-	}
-	s.kind(second(s.Session(s.ctx(), other.ID, bare.SessionKey)), callbackd.KindNotFound)
-	s.kind(second(s.SessionNotes(s.ctx(), other.ID, bare.SessionKey)), callbackd.KindNotFound)
-	_, _, err := s.ChangeSession(s.ctx(), other.ID, bare.SessionKey, s.at, func(*callbackd.Session) (store.SessionChange, error) {
-		s.Error("another key's session was handed out")
+	other := *x
+	other.Key = s.newKey("k2").ID
+	other.FirstName = "John"
+	s.must(s.CreateSession(s.ctx(), &other))
+	s.stored("the session of another key with the same session key", &other)
+	s.stored("the first session", x)
+}
+
+func (s *suite) otherKeysSession() {
+	x, other := s.newSession(s.key, nil), s.newKey("k2")
+	s.kind(second(s.Session(s.ctx(), other.ID, x.SessionKey)), callbackd.KindNotFound)
+	s.kind(second(s.SessionNotes(s.ctx(), other.ID, x.SessionKey)), callbackd.KindNotFound)
+	_, _, err := s.ChangeSession(s.ctx(), other.ID, x.SessionKey, s.at, func(*callbackd.Session) (store.SessionChange, error) {
+		s.Error("the rule was called with another key's session; want NotFound")
 		return store.SessionChange{}, nil
 	})
 	s.kind(err, callbackd.KindNotFound)
 }
 
-// What the creation of a session fires is accepted with it, or neither is.
-func (s *suite) sessionCreationFires() {
-	cb := s.newCallback(s.key, callbackd.SMSRequested, "default")
+// committed collects the deliveries that the store tells of, from now on.
+func (s *suite) committed() (deliveries func() []callbackd.Delivery) {
 	var mu sync.Mutex
-	var handed []callbackd.Delivery
+	var all []callbackd.Delivery
 	s.OnCommit(func(ds []callbackd.Delivery) {
 		mu.Lock()
 		defer mu.Unlock()
-		handed = append(handed, ds...)
+		all = append(all, ds...)
 	})
-	const n = 20
-	made := make([]*callbackd.Session, n)
-	var wg sync.WaitGroup
-	for i := range made {
-		made[i] = session.New(&s.key, s.at.UTC())
-		made[i].SMS.To = fmt.Sprint("+", i)
-		wg.Go(func() { // in groups, with others
-			if fired, err := session.Create(s.ctx(), s.Store, made[i], "https://capture.example/"); err != nil || fired != 1 {
-				s.Errorf("%d fired, %v", fired, err)
-			}
-		})
-	}
-	wg.Wait()
-	check := func() {
-		s.Helper()
-		for i, want := range made {
-			got, err := s.Session(s.ctx(), want.Key, want.SessionKey)
-			s.must(err)
-			s.same("created", got, want)
-			story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: want.Key, Session: want.SessionKey, Limit: 10})
-			s.must(err)
-			data := fmt.Sprintf(`{"phone":"+%d","name":null,"link":"https://capture.example/"}`, i)
-			if len(story) != 1 || story[0].Type != callbackd.SMSRequested || story[0].Sequence != 1 || string(story[0].Data) != data || !story[0].ID.Time().Equal(s.at) || !slices.Equal(story[0].Targets, []callbackd.CallbackID{cb.ID}) {
-				s.Errorf("%s has the events %+v", want.SessionKey, story)
-			}
-		}
-	}
-	check()
-	mu.Lock()
-	if len(handed) != n {
-		s.Errorf("%d deliveries were handed over", len(handed))
-	}
-	mu.Unlock()
-	// A session key that is taken is a conflict, and then nothing fires.
-	again := *made[0]
-	again.Theme = "LITE"
-	_, err := session.Create(s.ctx(), s.Store, &again, "")
-	s.kind(err, callbackd.KindConflict)
-	s.kind(s.CreateSession(s.ctx(), &again), callbackd.KindConflict)
-	s.reopen()
-	check()
-	// The session goes on from there, and a removed one leaves its events and
-	// its number behind.
-	if _, evs := s.start(made[0]); evs[0].Sequence != 2 {
-		s.Errorf("the next event is number %d", evs[0].Sequence)
-	}
-	_, _, err = s.ChangeSession(s.ctx(), made[1].Key, made[1].SessionKey, s.at, func(x *callbackd.Session) (store.SessionChange, error) {
-		return store.SessionChange{Remove: true}, nil
-	})
-	s.must(err)
-	second(session.Create(s.ctx(), s.Store, made[1], ""))
-	story, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: made[1].Key, Session: made[1].SessionKey, Limit: 10})
-	if s.must(err); len(story) != 2 || story[1].Sequence != 2 {
-		s.Errorf("created again: %+v", story)
-	}
-	if r, err := s.Check(s.ctx()); err != nil || r.FaultN != 0 {
-		s.Errorf("%+v, %v", r, err)
+	return func() []callbackd.Delivery {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
 	}
 }
 
-func (s *suite) sessionChange() {
-	cb := s.newCallback(s.key, callbackd.StatusChange, "default")
-	var mu sync.Mutex
-	var handed []callbackd.Delivery
-	s.OnCommit(func(ds []callbackd.Delivery) {
-		mu.Lock()
-		defer mu.Unlock()
-		handed = append(handed, ds...)
+// firing creates n sessions at once, each of which fires an event, and checks
+// that it did.
+func (s *suite) firing(n int) (made []*callbackd.Session) {
+	s.Helper()
+	var creations sync.WaitGroup
+	for i := range n {
+		x := session.New(&s.key, s.at.UTC())
+		x.SMS.To = fmt.Sprint("+", i)
+		made = append(made, x)
+		creations.Go(func() {
+			fired, err := session.Create(s.ctx(), s.Store, x, "https://capture.example/")
+			if err != nil {
+				s.Error(err)
+			}
+			s.equal("events that the creation fired", fired, 1)
+		})
+	}
+	creations.Wait()
+	return made
+}
+
+// sessionCreationFires shows that what the creation of a session fires is
+// accepted with it.
+func (s *suite) sessionCreationFires() {
+	cb := s.newCallback(s.key, callbackd.SMSRequested, "default")
+	committed := s.committed()
+	made := s.firing(20)
+	s.equal("deliveries that were handed over", len(committed()), len(made))
+	for range 2 {
+		for i, x := range made {
+			s.stored("the created session", x)
+			evs := s.eventsOfSession(store.SessionEventQuery{Key: x.Key, Session: x.SessionKey, Limit: 10})
+			if len(evs) != 1 {
+				s.Fatalf("session %s has %d events, want 1", x.SessionKey, len(evs))
+			}
+			data := fmt.Sprintf(`{"phone":"+%d","name":null,"link":"https://capture.example/"}`, i)
+			s.equal("its event", *evs[0].Event, callbackd.Event{ID: evs[0].ID, Key: x.Key, Type: callbackd.SMSRequested, Session: x.SessionKey, Sequence: 1, Data: []byte(data), Targets: []callbackd.CallbackID{cb.ID}})
+			s.equal("when it was accepted", evs[0].Accepted(), s.at)
+		}
+		s.reopen()
+	}
+}
+
+// sessionCreatedTwice shows that a session key that is taken is a conflict, and
+// that nothing fires then.
+func (s *suite) sessionCreatedTwice() {
+	s.newCallback(s.key, callbackd.SMSRequested, "default")
+	made := s.firing(1)[0]
+	again := *made
+	again.Theme = "LITE"
+	s.kind(second(session.Create(s.ctx(), s.Store, &again, "")), callbackd.KindConflict)
+	s.kind(s.CreateSession(s.ctx(), &again), callbackd.KindConflict)
+	s.stored("the first session", made)
+	_, evs := s.start(made)
+	s.equal("the sequence number of the next event", evs[0].Sequence, int64(2))
+}
+
+// remove removes a session by a rule.
+func (s *suite) remove(x *callbackd.Session) error {
+	_, _, err := s.ChangeSession(s.ctx(), x.Key, x.SessionKey, s.at, func(x *callbackd.Session) (store.SessionChange, error) {
+		return store.SessionChange{Remove: true}, x.CheckDelete(s.at)
 	})
+	return err
+}
+
+// sessionCreatedAgain shows that a removed session leaves its events and its
+// sequence numbers behind.
+func (s *suite) sessionCreatedAgain() {
+	made := s.firing(1)[0]
+	s.must(s.remove(made))
+	s.must(second(session.Create(s.ctx(), s.Store, made, "")))
+	evs := s.eventsOfSession(store.SessionEventQuery{Key: made.Key, Session: made.SessionKey, Limit: 10})
+	s.equal("sequence numbers of the events of both", sequences(evs), []int64{1, 2})
+}
+
+func (s *suite) sessionChangeFires() {
+	cb := s.newCallback(s.key, callbackd.StatusChange, "default")
+	committed := s.committed()
 	x := s.newSession(s.key, nil)
 	s.at = s.at.Add(time.Minute)
 	got, evs := s.start(x)
-	if got.Status != callbackd.StatusStarted || !got.StartedAt.Equal(s.at) || len(evs) != 1 || evs[0].Sequence != 1 || evs[0].Session != x.SessionKey ||
-		evs[0].Type != callbackd.StatusChange || !slices.Equal(evs[0].Targets, []callbackd.CallbackID{cb.ID}) || !evs[0].ID.Time().Equal(s.at) {
-		s.Errorf("%+v, %+v", got, evs)
+	s.equal("the status", got.Status, callbackd.StatusStarted)
+	s.equal("when it was started", got.StartedAt, s.at)
+	s.equal("the status of the session that was given to CreateSession", x.Status, callbackd.StatusIdle)
+	if len(evs) != 1 {
+		s.Fatalf("the change fired %d events, want 1", len(evs))
 	}
-	if len(handed) != 1 || handed[0].ID.Event != evs[0].ID {
-		s.Errorf("handed over %+v", handed)
-	}
-	if x.Status != callbackd.StatusIdle {
-		s.Error("the session that was created was changed with the stored one")
-	}
+	s.equal("the event", *evs[0], callbackd.Event{ID: evs[0].ID, Key: x.Key, Type: callbackd.StatusChange, Session: x.SessionKey, Sequence: 1, Data: evs[0].Data, Targets: []callbackd.CallbackID{cb.ID}})
+	s.equal("when it was accepted", evs[0].Accepted(), s.at)
+	s.equal("deliveries that were handed over", deliveryIDs(committed()), []callbackd.DeliveryID{{Event: evs[0].ID, Callback: cb.ID}})
 	published := s.publish(s.key, callbackd.NoteInsert, x.SessionKey)
-	if published[0].Sequence != 2 {
-		s.Errorf("a published event of the session is number %d", published[0].Sequence)
-	}
-	// Members that are columns, and large ones, change and change back.
+	s.equal("the sequence number of an event that is published for the session", published[0].Sequence, int64(2))
+}
+
+// sessionChanges changes members that are columns, and large ones, and changes
+// them back.
+func (s *suite) sessionChanges() {
+	x := s.newSession(s.key, nil)
 	results := bytes.Repeat([]byte(`{"a": [1.50]} `), 3000)
-	for _, edit := range []func(*callbackd.Session){
+	for what, edit := range []func(*callbackd.Session){
 		func(x *callbackd.Session) { x.Results, x.Vehicle.VIN = results, "JN1CV6AR9BM123456" },
 		func(x *callbackd.Session) { x.Results = []byte(`{"b":2}`) },
 		func(x *callbackd.Session) { x.Results = results },
@@ -194,46 +240,59 @@ func (s *suite) sessionChange() {
 		},
 	} {
 		want, _ := s.apply(x, func(x *callbackd.Session) ([]callbackd.Fired, error) { edit(x); return nil, nil })
-		read, err := s.Session(s.ctx(), x.Key, x.SessionKey)
-		s.must(err)
-		s.same("after a change", read, want)
+		s.stored(fmt.Sprint("after change ", what), want)
 	}
 	s.reopen()
-	again, _ := s.apply(x, func(x *callbackd.Session) ([]callbackd.Fired, error) { return nil, nil })
-	if again.Theme != "CAPT" || again.Reference != nil || !bytes.Equal(again.Results, results) {
-		s.Errorf("after a restart: %+v", again)
-	}
+	now, _ := s.apply(x, noChange)
+	s.equal("the theme after a restart", now.Theme, "CAPT")
+	s.equal("the reference after a restart", now.Reference, []byte(nil))
+	s.equal("the results after a restart", now.Results, results)
+}
+
+// noChange is a rule that changes nothing.
+func noChange(*callbackd.Session) ([]callbackd.Fired, error) { return nil, nil }
+
+// changeTheme runs a rule that changes the theme and returns c and err.
+func (s *suite) changeTheme(x *callbackd.Session, c store.SessionChange, err error) error {
+	_, _, err = s.ChangeSession(s.ctx(), x.Key, x.SessionKey, s.at, func(x *callbackd.Session) (store.SessionChange, error) {
+		x.Theme = "LITE"
+		return c, err
+	})
+	return err
+}
+
+// unchanged checks that a refused change left no trace, on disk or in memory.
+func (s *suite) unchanged(x *callbackd.Session) {
+	s.Helper()
+	s.stored("the session after a refused change", x)
+	now, evs := s.apply(x, noChange)
+	s.equal("the theme that the next change sees", now.Theme, x.Theme)
+	s.equal("events that the next change fires", len(evs), 0)
+	s.equal("events of the session", s.listEvents(store.EventQuery{Key: x.Key, Session: x.SessionKey, Limit: 10}), []callbackd.EventID(nil))
 }
 
 func (s *suite) sessionRefused() {
 	s.newCallback(s.key, callbackd.StatusChange, "default")
 	x := s.newSession(s.key, nil)
-	mine := errors.New("mine")
-	change := func(c store.SessionChange, err error) error {
-		_, _, err = s.ChangeSession(s.ctx(), x.Key, x.SessionKey, s.at, func(x *callbackd.Session) (store.SessionChange, error) {
-			x.Theme = "LITE"
-			return c, err
-		})
-		return err
+	refusal := errors.New("refused by the rule")
+	err := s.changeTheme(x, store.SessionChange{Events: []store.NewEvent{{Type: ev1, Data: []byte("{}")}}}, refusal)
+	if err != refusal {
+		s.Errorf("the error is %v, want the rule's own", err)
 	}
-	if err := change(store.SessionChange{Events: []store.NewEvent{{Type: ev1, Data: []byte("{}")}}}, mine); err != mine {
-		s.Errorf("the error came back as %v", err)
-	}
-	s.must(change(store.SessionChange{Unchanged: true}, nil))
-	// An event that cannot be accepted takes the change with it.
-	second(s.Accept(s.ctx(), store.Batch{Key: x.Key, At: s.at, Events: []store.NewEvent{{Type: ev2, Session: "other", Data: []byte("{}"), Idempotency: "y"}}}))
-	s.kind(change(store.SessionChange{Events: []store.NewEvent{{Type: ev1, Data: []byte("{}")}, {Type: ev2, Data: []byte("{}"), Idempotency: "y"}}}, nil), callbackd.KindConflict)
-	got, err := s.Session(s.ctx(), x.Key, x.SessionKey)
-	s.must(err)
-	s.same("after refusals", got, x)
-	now, evs := s.apply(x, func(*callbackd.Session) ([]callbackd.Fired, error) { return nil, nil })
-	if now.Theme != x.Theme || len(evs) != 0 {
-		s.Errorf("a refused change stayed in memory: %+v", now)
-	}
-	page, err := s.ListEvents(s.ctx(), store.EventQuery{Key: x.Key, Session: x.SessionKey, Limit: 10})
-	if s.must(err); len(page.Events) != 0 {
-		s.Errorf("%d events of refused changes", len(page.Events))
-	}
+	s.unchanged(x)
+	s.must(s.changeTheme(x, store.SessionChange{Unchanged: true}, nil))
+	s.unchanged(x)
+}
+
+// sessionEventRefused shows that an event that cannot be accepted refuses the
+// change too.
+func (s *suite) sessionEventRefused() {
+	s.newCallback(s.key, callbackd.StatusChange, "default")
+	x := s.newSession(s.key, nil)
+	s.must(second(s.Accept(s.ctx(), store.Batch{Key: x.Key, At: s.at, Events: []store.NewEvent{{Type: ev2, Session: "other", Data: []byte("{}"), Idempotency: "y"}}})))
+	err := s.changeTheme(x, store.SessionChange{Events: []store.NewEvent{{Type: ev1, Data: []byte("{}")}, {Type: ev2, Data: []byte("{}"), Idempotency: "y"}}}, nil)
+	s.kind(err, callbackd.KindConflict)
+	s.unchanged(x)
 }
 
 func (s *suite) sessionNotes() {
@@ -254,232 +313,17 @@ func (s *suite) sessionRemove() {
 	s.apply(x, func(x *callbackd.Session) ([]callbackd.Fired, error) {
 		return x.AddNote(callbackd.Note{Title: "n"}, s.at.UTC())
 	})
-	remove := func() error {
-		_, _, err := s.ChangeSession(s.ctx(), x.Key, x.SessionKey, s.at, func(x *callbackd.Session) (store.SessionChange, error) {
-			return store.SessionChange{Remove: true}, x.CheckDelete(s.at)
-		})
-		return err
-	}
-	s.must(remove())
-	s.kind(remove(), callbackd.KindNotFound)
+	s.must(s.remove(x))
+	s.kind(s.remove(x), callbackd.KindNotFound)
 	s.kind(second(s.Session(s.ctx(), x.Key, x.SessionKey)), callbackd.KindNotFound)
 	s.kind(second(s.SessionNotes(s.ctx(), x.Key, x.SessionKey)), callbackd.KindNotFound)
-	s.must(s.CreateSession(s.ctx(), x)) // the session key is free again
+	s.must(s.CreateSession(s.ctx(), x))
 	notes, err := s.SessionNotes(s.ctx(), x.Key, x.SessionKey)
-	if s.must(err); len(notes) != 0 {
-		s.Errorf("a new session has the notes of a removed one: %+v", notes)
-	}
+	s.must(err)
+	s.equal("notes of a new session with the same session key", notes, []callbackd.Note(nil))
 }
 
-func (s *suite) sessionDue() {
-	other := s.newKey("k2")
-	var made []*callbackd.Session
-	for i, key := range []callbackd.Key{s.key, other, s.key, other, s.key} {
-		made = append(made, s.newSession(key, func(x *callbackd.Session) { x.ExpiresAt = s.at.UTC().Add(time.Duration(5-i) * time.Minute) }))
-	}
-	due := func(now time.Time, limit int, wantNext time.Time, want ...int) {
-		s.Helper()
-		ids, next, err := s.DueSessions(s.ctx(), now, limit)
-		s.must(err)
-		var got []int
-		for _, id := range ids {
-			got = append(got, slices.IndexFunc(made, func(x *callbackd.Session) bool { return id == store.SessionID{Key: x.Key, SessionKey: x.SessionKey} }))
-		}
-		if !slices.Equal(got, want) || !next.Equal(wantNext) {
-			s.Errorf("due at %v: %v and %v, want %v and %v", now, got, next, want, wantNext)
-		}
-	}
-	at := func(m int) time.Time { return s.at.Add(time.Duration(m) * time.Minute) }
-	due(at(1).Add(-time.Millisecond), 10, at(1))
-	due(at(1), 10, at(2), 4)
-	due(at(3), 2, at(3), 4, 3)
-	due(at(9), 10, time.Time{}, 4, 3, 2, 1, 0)
-	s.apply(made[4], func(x *callbackd.Session) ([]callbackd.Fired, error) {
-		fired, _ := x.Advance(at(1).UTC())
-		return fired, nil
-	})
-	s.reopen()
-	due(at(2), 10, at(3), 3)
-}
-
-func (s *suite) sessionExpiresOnce() {
-	cb := s.newCallback(s.key, callbackd.StatusChange, "default")
-	const n = 150
-	for i := range n {
-		s.newSession(s.key, func(x *callbackd.Session) { x.ExpiresAt = s.at.UTC().Add(time.Duration(i) * time.Millisecond) })
-	}
-	late := s.newSession(s.key, func(x *callbackd.Session) { x.ExpiresAt = s.at.UTC().Add(time.Hour) })
-	now := s.at.UTC().Add(time.Minute)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	total := 0
-	for range 4 { // as four nodes would
-		wg.Go(func() {
-			for {
-				fired, next, err := session.Advance(s.ctx(), s.Store, now)
-				if err != nil {
-					s.Error(err)
-					return
-				}
-				mu.Lock()
-				total += fired
-				mu.Unlock()
-				if next.After(now) || next.IsZero() {
-					if !next.Equal(late.ExpiresAt) {
-						s.Errorf("the next is said to be due at %v", next)
-					}
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	ds := s.fresh(cb.ID)
-	seen := map[string]bool{}
-	for _, d := range ds {
-		if seen[d.Session] || string(d.Event.Data) != `{"status":"EXPIRED","timestamp":"`+now.Format("2006-01-02T15:04:05+00:00")+`","previous_status":"IDLE"}` {
-			s.Errorf("%s: %s", d.Session, d.Event.Data)
-		}
-		seen[d.Session] = true
-	}
-	if total != n || len(ds) != n {
-		s.Errorf("%d fired, %d owed, want %d", total, len(ds), n)
-	}
-}
-
-func (s *suite) sessionSweep() {
-	ended := func(st callbackd.SessionStatus, ago time.Duration) func(*callbackd.Session) {
-		return func(x *callbackd.Session) { x.Status, x.EndedAt = st, s.at.UTC().Add(-ago) }
-	}
-	old := []*callbackd.Session{s.newSession(s.key, ended(callbackd.StatusComplete, 3*time.Hour)), s.newSession(s.key, ended(callbackd.StatusExpired, 2*time.Hour)), s.newSession(s.key, ended(callbackd.StatusInvalid, 2*time.Hour))}
-	young := []*callbackd.Session{s.newSession(s.key, ended(callbackd.StatusComplete, time.Minute)), s.newSession(s.key, nil)}
-	n, err := s.SweepSessions(s.ctx(), s.at.Add(-time.Hour), 2)
-	if s.must(err); n != 2 {
-		s.Errorf("%d removed in the first slice", n)
-	}
-	n, err = s.SweepSessions(s.ctx(), s.at.Add(-time.Hour), 2)
-	if s.must(err); n != 1 {
-		s.Errorf("%d removed in the second", n)
-	}
-	for _, x := range old {
-		s.kind(second(s.Session(s.ctx(), x.Key, x.SessionKey)), callbackd.KindNotFound)
-		_, _, err := s.ChangeSession(s.ctx(), x.Key, x.SessionKey, s.at, func(*callbackd.Session) (store.SessionChange, error) { return store.SessionChange{}, nil })
-		s.kind(err, callbackd.KindNotFound)
-	}
-	for _, x := range young {
-		s.must(second(s.Session(s.ctx(), x.Key, x.SessionKey)))
-	}
-}
-
-func (s *suite) sessionLists() {
-	other := s.newKey("k2")
-	s.newSession(other, nil)
-	start := s.at.UTC()
-	var made []*callbackd.Session
-	for i := range 40 {
-		s.at = start.Add(time.Duration(i/3) * time.Second) // several are created in the same millisecond
-		made = append(made, s.newSession(s.key, func(x *callbackd.Session) {
-			x.Reference = fmt.Appendf(nil, `"Lead-%02d <%%_>"`, i)
-			if i%4 == 0 {
-				x.Vehicle.VIN = fmt.Sprintf("JN1CV6AR9BM0000%02d", i)
-			}
-		}))
-		if i%5 == 0 {
-			made[i], _ = s.start(made[i])
-		}
-	}
-	slices.SortFunc(made, func(a, b *callbackd.Session) int {
-		if c := b.CreatedAt.Compare(a.CreatedAt); c != 0 {
-			return c
-		}
-		return bytes.Compare([]byte(b.SessionKey), []byte(a.SessionKey))
-	})
-	check := func(q store.SessionQuery, keep func(*callbackd.Session) bool) {
-		s.Helper()
-		var want, got []string
-		for _, x := range made {
-			if keep(x) {
-				want = append(want, x.SessionKey)
-			}
-		}
-		q.Key, q.Limit = s.key.ID, 7
-		for range 50 {
-			page, err := s.ListSessions(s.ctx(), q)
-			s.must(err)
-			for _, x := range page.Sessions {
-				got = append(got, x.SessionKey)
-			}
-			if q.After = page.Next; page.Next == (store.SessionCursor{}) {
-				break
-			}
-		}
-		if !slices.Equal(got, want) || len(want) == 0 {
-			s.Errorf("%+v: listed %v, want %v", q, got, want)
-		}
-	}
-	check(store.SessionQuery{}, func(*callbackd.Session) bool { return true })
-	check(store.SessionQuery{Status: callbackd.StatusStarted}, func(x *callbackd.Session) bool { return x.Status == callbackd.StatusStarted })
-	since, until := start.Add(2*time.Second), start.Add(9*time.Second)
-	within := func(x *callbackd.Session) bool { return !x.CreatedAt.Before(since) && x.CreatedAt.Before(until) }
-	check(store.SessionQuery{Since: since, Until: until}, within)
-	check(store.SessionQuery{Since: since, Until: until, Status: callbackd.StatusIdle}, func(x *callbackd.Session) bool { return within(x) && x.Status == callbackd.StatusIdle })
-	check(store.SessionQuery{Text: "lead-1"}, func(x *callbackd.Session) bool { return bytes.Contains(x.Reference, []byte("Lead-1")) })
-	check(store.SessionQuery{Text: "<%_>"}, func(x *callbackd.Session) bool { return true })
-	check(store.SessionQuery{Text: "bm000036"}, func(x *callbackd.Session) bool { return x.Vehicle.VIN == "JN1CV6AR9BM000036" })
-	check(store.SessionQuery{Text: made[11].SessionKey}, func(x *callbackd.Session) bool { return x == made[11] })
-	page, err := s.ListSessions(s.ctx(), store.SessionQuery{Key: s.key.ID, Text: "no such", Limit: 5})
-	if s.must(err); len(page.Sessions) != 0 || page.Next != (store.SessionCursor{}) {
-		s.Errorf("%+v", page)
-	}
-}
-
-func (s *suite) sessionStory() {
-	a, b := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev1, "b")
-	x := s.newSession(s.key, nil)
-	s.start(x)
-	for range 4 {
-		s.publish(s.key, ev2, x.SessionKey)
-	}
-	s.apply(x, func(x *callbackd.Session) ([]callbackd.Fired, error) {
-		return x.AddPhoto(callbackd.Photo{Code: 4, URL: "u", Approved: true}, s.at.UTC())
-	})
-	s.outcome(s.fresh(a.ID)[0], callbackd.Delivered, time.Time{}, time.Time{})
-	due := s.at.Add(time.Minute)
-	s.outcome(s.fresh(b.ID)[0], callbackd.Pending, due, time.Time{})
-	if _, err := s.DeleteCallback(s.ctx(), s.key.ID, ev1, "a", s.at); err != nil {
-		s.Fatal(err)
-	}
-	var story []store.SessionEvent
-	for len(story) < 7 {
-		after := int64(0)
-		if len(story) > 0 {
-			after = story[len(story)-1].Sequence
-		}
-		page, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.ID, Session: x.SessionKey, After: after, Limit: 3})
-		if s.must(err); len(page) == 0 {
-			break
-		}
-		story = append(story, page...)
-	}
-	for i, ev := range story {
-		if ev.Sequence != int64(i+1) || len(ev.Data) == 0 {
-			s.Errorf("event %d is %+v", i, ev.Event)
-		}
-	}
-	if len(story) != 7 || len(story[0].Deliveries) != 2 || len(story[1].Deliveries) != 0 || len(story[6].Deliveries) != 2 {
-		s.Fatalf("%+v", story)
-	}
-	first, last := story[0].Deliveries, story[6].Deliveries
-	if first[0].State != callbackd.Delivered || first[0].Callback.Name != "a" || first[1].State != callbackd.Pending || !first[1].Due.Equal(due) || first[1].Attempts != 1 ||
-		last[0].State != callbackd.Canceled || last[1].State != callbackd.Pending {
-		s.Errorf("%+v\n%+v", first, last)
-	}
-	none, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.newKey("k2").ID, Session: x.SessionKey, Limit: 10})
-	if s.must(err); len(none) != 0 {
-		s.Errorf("another key's story: %+v", none)
-	}
-}
-
+// sessionCompletedOnce completes each session four times at once.
 func (s *suite) sessionCompletedOnce() {
 	cb := s.newCallback(s.key, callbackd.Complete, "default")
 	for range 20 {
@@ -488,24 +332,23 @@ func (s *suite) sessionCompletedOnce() {
 		})
 		before := len(s.fresh(cb.ID))
 		errs := make([]error, 4)
-		var wg sync.WaitGroup
+		var calls sync.WaitGroup
 		for i := range errs {
-			wg.Go(func() {
+			calls.Go(func() {
 				_, _, errs[i] = session.Change(s.ctx(), s.Store, x.Key, x.SessionKey, s.at, func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Complete(s.at.UTC()) })
 			})
 		}
-		wg.Wait()
-		won := 0
+		calls.Wait()
+		completed := 0
 		for _, err := range errs {
 			if err == nil {
-				won++
+				completed++
 			} else {
 				s.kind(err, callbackd.KindConflict)
 			}
 		}
-		if n := len(s.fresh(cb.ID)) - before; won != 1 || n != 1 {
-			s.Fatalf("%d completed it, %d COMPLETE events", won, n)
-		}
+		s.equal("calls of four that completed the session", completed, 1)
+		s.equal("events of its completion", len(s.fresh(cb.ID))-before, 1)
 	}
 }
 
@@ -515,8 +358,7 @@ func (s *suite) sessionTimeFrame() {
 	s.reopen()
 	for text, want := range map[string]time.Duration{k.APIKey: 72 * time.Hour, s.key.APIKey: callbackd.DefaultTimeFrame} {
 		got, err := s.Key(s.ctx(), text)
-		if s.must(err); got.SessionTimeFrame() != want {
-			s.Errorf("%s has %v, want %v", text, got.SessionTimeFrame(), want)
-		}
+		s.must(err)
+		s.equal("the time frame of "+text, got.SessionTimeFrame(), want)
 	}
 }

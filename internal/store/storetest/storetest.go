@@ -26,8 +26,9 @@ type Open func(t *testing.T, dir string) store.Store
 func Run(t *testing.T, open Open) {
 	tests := map[string]func(*suite){}
 	for _, cases := range []map[string]func(*suite){
-		keyTests, callbackTests, acceptTests, recordTests, queueTests, endTests, listTests, sweepTests,
-		otherTests, sessionTests, keptTests, clockTests, allKeysTests,
+		keyTests, callbackTests, acceptTests, recordTests, queueTests, endTests, listTests, sweepTests, forgetTests,
+		replayTests, replayTargetTests, catchUpTests, healthTests, makeDueTests, errorTests,
+		logTests, statsTests, sessionTests, sessionEventTests, sessionListTests, sessionExpiryTests, clockTests, allKeysTests,
 	} {
 		maps.Copy(tests, cases)
 	}
@@ -161,13 +162,4 @@ func result(d callbackd.Delivery, state callbackd.State, at, due, holds time.Tim
 	}
 	return callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Number: d.Attempts + 1, Version: 1, Result: r,
 		Decision: callbackd.Decision{State: state, Step: d.Step + 1, Due: due, HoldsUntil: holds, Why: "because"}}}
-}
-
-// otherTests are the cases of replays, logs and stats.
-var otherTests = map[string]func(*suite){
-	"Replays":         (*suite).replays,
-	"ReplayToATarget": (*suite).replayTo,
-	"ReplayWindow":    (*suite).replayWindow,
-	"Logs":            (*suite).logs,
-	"Stats":           (*suite).stats,
 }
