@@ -6,29 +6,20 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"callbackd"
+	"callbackd/internal/safetext"
 )
 
 // New makes a key with a new text and secret. The store gives it its ID.
 func New(account, name string, live bool, at time.Time) (callbackd.Key, error) {
-	if account == "" || strings.ContainsAny(account, ":@ ") || !printable(account) || len(account) > callbackd.MaxName {
+	if account == "" || strings.ContainsAny(account, ":@ ") || !safetext.IsVisible(account) || len(account) > callbackd.MaxName {
 		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "account must be 1 to %d printable characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)
 	}
-	if !printable(name) || len(name) > callbackd.MaxName {
+	if !safetext.IsVisible(name) || len(name) > callbackd.MaxName {
 		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "name must be up to %d bytes of printable text, without characters that format or hide text", callbackd.MaxName)
 	}
 	return callbackd.Key{Account: account, APIKey: Text(), Secret: Secret(), Name: name, Live: live, CreatedAt: at}, nil
-}
-
-// printable tells whether a text is valid and fully visible. Invisible formatting
-// characters could make one name look like another.
-func printable(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
-	})
 }
 
 // Secret returns 260 random bits as text.

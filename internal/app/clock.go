@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/clock"
 )
 
 const (
@@ -45,7 +46,7 @@ func (s *stopwatch) jump() time.Duration {
 func pause(ctx context.Context, d time.Duration) bool {
 	s := newStopwatch(time.Now)
 	for d > clockCheck {
-		if !sleep(ctx, clockCheck) {
+		if !clock.Sleep(ctx, clockCheck) {
 			return false
 		}
 		if s.jump() != 0 {
@@ -53,18 +54,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 		}
 		d -= clockCheck
 	}
-	return sleep(ctx, d)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return clock.Sleep(ctx, d)
 }
 
 // checkNewest warns when the newest event is from the future: the clock was

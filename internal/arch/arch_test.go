@@ -24,7 +24,7 @@ type arrow struct {
 }
 
 // drivers is what every driver shares with the others.
-var drivers = []string{"callbackd", "callbackd/internal/store/core", "callbackd/internal/store/transfer", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo"}
+var drivers = []string{"callbackd", "callbackd/internal/store/core", "callbackd/internal/store/transfer", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo", "callbackd/internal/clock"}
 
 var arrows = []arrow{
 	{"callbackd", nil, "the domain is pure: it must be readable and testable without any machinery"},
@@ -44,14 +44,16 @@ var arrows = []arrow{
 	{"callbackd/internal/store/sqlite", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
 	{"callbackd/internal/store/postgres", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
 	{"callbackd/internal/callbacks", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/request", "callbackd/internal/humanize", "callbackd/internal/store", "callbackd/internal/strictjson", "callbackd/internal/egress", "callbackd/internal/session"}, "what a setting may be is one rule for API and console"},
+	{"callbackd/internal/clock", nil, "waiting has one form, which knows nothing of what is waited for"},
+	{"callbackd/internal/safetext", nil, "what makes text safe to show must be auditable alone"},
 	{"callbackd/internal/ratelimit", nil, "a limiter knows neither whom it limits nor what"},
 	{"callbackd/internal/request", []string{"callbackd", "callbackd/internal/humanize", "callbackd/internal/signature", "callbackd/internal/strictjson"}, "a reader of what callers send knows neither HTTP nor what is asked for"},
-	{"callbackd/internal/apikey", []string{"callbackd"}, "making a key needs no store"},
-	{"callbackd/internal/console", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/request", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/apikey", "callbackd/internal/callbacks", "callbackd/internal/live", "callbackd/internal/view", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/obs", "callbackd/internal/front"}, "the console shows and asks; it knows neither engine nor driver"},
+	{"callbackd/internal/apikey", []string{"callbackd", "callbackd/internal/safetext"}, "making a key needs no store"},
+	{"callbackd/internal/console", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/safetext", "callbackd/internal/request", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/apikey", "callbackd/internal/callbacks", "callbackd/internal/live", "callbackd/internal/view", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/obs", "callbackd/internal/front"}, "the console shows and asks; it knows neither engine nor driver"},
 	{"callbackd/internal/view", []string{"callbackd", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/store"}, "API and console tell the same story of a delivery"},
 	{"callbackd/internal/api", []string{"callbackd", "callbackd/internal/humanize", "callbackd/internal/request", "callbackd/wire", "callbackd/internal/callbacks", "callbackd/internal/view", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/strictjson", "callbackd/internal/obs", "callbackd/internal/session", "callbackd/internal/front"}, "after Accept the api calls what app injects; it does not know the engine"},
 	{"callbackd/internal/session", []string{"callbackd", "callbackd/internal/view", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/strictjson"}, "sessions are rules in a transaction and JSON: neither HTTP nor a driver"},
-	{"callbackd/internal/simulate", []string{"callbackd", "callbackd/client", "callbackd/wire"}, "a simulation is a client: what it can do, every client can"},
+	{"callbackd/internal/simulate", []string{"callbackd", "callbackd/internal/clock", "callbackd/client", "callbackd/wire"}, "a simulation is a client: what it can do, every client can"},
 	{"callbackd/internal/live", []string{"callbackd"}, "what happens now is told to whoever looks"},
 	{"callbackd/internal/stats", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/store"}, "the journal knows what it writes and not who reads it"},
 	{"callbackd/internal/replays", []string{"callbackd", "callbackd/internal/store"}, "the runner decides when; what is next is the store's"},

@@ -24,8 +24,10 @@ import (
 	"callbackd/client"
 	"callbackd/internal/apikey"
 	"callbackd/internal/app"
+	"callbackd/internal/clock"
 	"callbackd/internal/humanize"
 	"callbackd/internal/obs"
+	"callbackd/internal/safetext"
 	"callbackd/internal/signature"
 	"callbackd/internal/simulate"
 	"callbackd/wire"
@@ -122,7 +124,7 @@ type taken struct {
 }
 
 func (d *demo) say(who, format string, args ...any) {
-	fmt.Fprintf(d.out, "%6.3fs  %-9s  %s\n", time.Since(d.start).Seconds(), who, printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(d.out, "%6.3fs  %-9s  %s\n", time.Since(d.start).Seconds(), who, safetext.Replace(fmt.Sprintf(format, args...)))
 }
 
 // server starts callbackd on a store, with one API key.
@@ -261,9 +263,7 @@ func (d *demo) verdict(ctx context.Context, cl *client.Client) error {
 		if len(list.Data) == d.want {
 			break
 		}
-		select { // the last outcome is recorded a moment after its answer
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
+		if !clock.Sleep(ctx, 20*time.Millisecond) { // the last outcome is recorded a moment after its answer
 			return fmt.Errorf("%d of %d deliveries are recorded as delivered", len(list.Data), d.want)
 		}
 	}

@@ -14,9 +14,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"callbackd"
+	"callbackd/internal/clock"
+	"callbackd/internal/safetext"
 	"callbackd/internal/signature"
 )
 
@@ -95,12 +96,8 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return
 	}
-	if r.Delay > 0 {
-		select {
-		case <-time.After(r.Delay):
-		case <-req.Context().Done():
-			return
-		}
+	if !clock.Sleep(req.Context(), r.Delay) {
+		return
 	}
 	status, answer, note := r.Status, []byte(nil), ""
 	r.mu.Lock()
@@ -148,17 +145,7 @@ func (r *receiver) print(req *http.Request, body []byte, status int, note string
 	if len(body) > 0 {
 		fmt.Fprintf(&b, "  %s\n", body)
 	}
-	io.WriteString(r.out, printable(b.String()))
-}
-
-// printable replaces control characters: a sender must not control the terminal.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c == '\n' || unicode.IsPrint(c) {
-			return c
-		}
-		return '\ufffd'
-	}, s)
+	io.WriteString(r.out, safetext.Replace(b.String()))
 }
 
 // forward sends a request to the URL of --forward and returns its answer.

@@ -12,6 +12,7 @@ import (
 
 	"callbackd"
 	"callbackd/client"
+	"callbackd/internal/clock"
 	"callbackd/internal/humanize"
 	"callbackd/wire"
 )
@@ -114,7 +115,7 @@ func (c *replayStartCmd) Run(e *env) error {
 // follow prints a line after each change until the replay ends.
 func (c *replayStartCmd) follow(e *env, api *client.Client, r wire.Replay) error {
 	for r.State == "running" || r.State == "paused" {
-		if !sleep(e.ctx, time.Second) {
+		if !clock.Sleep(e.ctx, time.Second) {
 			return nil // the replay itself continues
 		}
 		now, err := api.Replay(e.ctx, r.ID)
@@ -131,15 +132,6 @@ func (c *replayStartCmd) follow(e *env, api *client.Client, r wire.Replay) error
 		}
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // print prints one replay as JSON or as one line of text.

@@ -17,6 +17,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/app"
+	"callbackd/internal/clock"
 	"callbackd/internal/console"
 	"callbackd/internal/obs"
 	"callbackd/internal/store/sqlite"
@@ -135,13 +136,6 @@ func (c *serveCmd) readEgress(out *app.Config) error {
 // no supervisor starts the next server on the wrong directory at once.
 const lingerFor = 15 * time.Second
 
-func linger(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(lingerFor):
-	}
-}
-
 // readIngress reads the options about the way from clients.
 func (c *serveCmd) readIngress(out *app.Config) error {
 	for _, s := range c.TrustedProxy {
@@ -232,7 +226,7 @@ func (c *serveCmd) Run(e *env) error {
 		failed = true
 		cfg.Log.Error("the store failed", "error", a.Failure())
 		if errors.Is(a.Failure(), sqlite.ErrReplaced) {
-			linger(e.ctx)
+			clock.Sleep(e.ctx, lingerFor)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Grace)

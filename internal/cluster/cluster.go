@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/clock"
 	"callbackd/internal/store"
 )
 
@@ -201,7 +202,7 @@ func (m *Member) heartbeats(ctx context.Context) {
 		timer.Stop()
 		// A random part, so that not all nodes read at the same moment.
 		delay := m.timing.RefreshDelay(int(m.nodeCount.Load()))
-		if !pause(ctx, delay/2+rand.N(delay/2)) {
+		if !clock.Sleep(ctx, delay/2+rand.N(delay/2)) {
 			return
 		}
 		select { // the next heartbeat answers what was asked for meanwhile
@@ -308,16 +309,4 @@ func (m *Member) publish(r renewal) {
 	default:
 	}
 	m.renewals <- r
-}
-
-// pause waits, and tells whether it did to the end: false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/clock"
 )
 
 // ownerOf returns the node that owns a callback's shard, as far as is known; 0:
@@ -108,7 +109,7 @@ func (m *Member) Watch(id callbackd.DeliveryID) (<-chan struct{}, func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
-		for pause(ctx, pollInterval) {
+		for clock.Sleep(ctx, pollInterval) {
 			attempted, err := m.options.Attempted(ctx, id)
 			if attempted && err == nil {
 				close(done)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/clock"
 )
 
 // divide acts on each renewal. Nothing else changes what this node owns, except
@@ -42,7 +43,7 @@ func (m *Member) announce() {
 	}
 	before := m.shardNews.Load()
 	m.work.Go(func() {
-		if pause(m.ctx, rand.N(wait)) && m.shardNews.Load() == before {
+		if clock.Sleep(m.ctx, rand.N(wait)) && m.shardNews.Load() == before {
 			m.outbox.add(0, message{Kind: kindShards})
 		}
 	})
@@ -220,7 +221,7 @@ func (m *Member) release(ctx context.Context, id callbackd.NodeID, shards []call
 			return true
 		}
 		m.logError(ctx, "shards not given up, trying again", err)
-		if !pause(ctx, time.Second) {
+		if !clock.Sleep(ctx, time.Second) {
 			return false
 		}
 	}
@@ -241,7 +242,7 @@ func (m *Member) rescan(ctx context.Context) {
 		case <-timer.C:
 		case <-m.claimed:
 			timer.Stop()
-			if !pause(ctx, 3*m.timing.Heartbeat) {
+			if !clock.Sleep(ctx, 3*m.timing.Heartbeat) {
 				return
 			}
 		case <-ctx.Done():

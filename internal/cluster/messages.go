@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/clock"
 	"callbackd/internal/store"
 )
 
@@ -160,7 +161,7 @@ func (m *Member) sendMessages(ctx context.Context) {
 			return
 		}
 		early := sendInterval - time.Since(last)
-		if early > 0 && !pause(ctx, early) {
+		if early > 0 && !clock.Sleep(ctx, early) {
 			return
 		}
 		last = time.Now()
@@ -171,7 +172,7 @@ func (m *Member) sendMessages(ctx context.Context) {
 		if err := m.options.Store.Notify(ctx, out); err != nil {
 			m.outbox.notSent()
 			m.logError(ctx, "messages to other nodes not sent; they will read from the store", err)
-			if !pause(ctx, time.Second) {
+			if !clock.Sleep(ctx, time.Second) {
 				return
 			}
 			m.outbox.add(0) // to say that some were lost
@@ -201,7 +202,7 @@ func (m *Member) listen(ctx context.Context) {
 		}
 		if !restarted {
 			m.logError(ctx, "messages of other nodes not received, trying again", err)
-			if !pause(ctx, m.timing.Heartbeat/2) {
+			if !clock.Sleep(ctx, m.timing.Heartbeat/2) {
 				return
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -158,7 +159,7 @@ func (r *redactor) addField(v string) {
 func decoded(s string) (string, bool) {
 	bare := strings.TrimRight(s, "=")
 	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		if b, err := e.DecodeString(bare); err == nil && utf8.Valid(b) && printable(string(b)) == string(b) {
+		if b, err := e.DecodeString(bare); err == nil && utf8.Valid(b) && !bytes.ContainsFunc(b, unicode.IsControl) {
 			return string(b), true
 		}
 	}
@@ -231,7 +232,14 @@ func lowerEscapes(s string) string {
 }
 
 // text masks every secret in s, and makes s valid UTF-8 without control characters.
-func (r *redactor) text(s string) string { return printable(r.mask.Replace(s)) }
+func (r *redactor) text(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return utf8.RuneError
+		}
+		return c // bytes that are not UTF-8 are RuneError already
+	}, r.mask.Replace(s))
+}
 
 // body masks every secret in b. With cut it also masks the beginning of a secret at
 // the end of b, whose rest was cut off. The result has at most MaxResponseKept bytes.
@@ -259,23 +267,4 @@ func (r *redactor) cutSecret(b []byte) int {
 		}
 	}
 	return longest
-}
-
-func printable(s string) string {
-	ascii := true
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f {
-			ascii = false
-			break
-		}
-	}
-	if ascii {
-		return s
-	}
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f && c < 0xa0 {
-			return utf8.RuneError
-		}
-		return c // bytes that are not UTF-8 are RuneError already
-	}, s)
 }

@@ -10,6 +10,7 @@ import (
 
 	"callbackd"
 	"callbackd/client"
+	"callbackd/internal/clock"
 	"callbackd/wire"
 )
 
@@ -42,14 +43,10 @@ func wait(ctx context.Context, d time.Duration, speed float64) error {
 	if speed == 0 {
 		return ctx.Err()
 	}
-	t := time.NewTimer(time.Duration(float64(d) / speed))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
+	if !clock.Sleep(ctx, time.Duration(float64(d)/speed)) {
 		return ctx.Err()
 	}
+	return nil
 }
 
 // Play plays one inspection. report, when set, is called for each step with the change

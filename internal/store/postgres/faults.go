@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/clock"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -122,14 +123,7 @@ const patience = 10 * time.Second
 // backoff waits before try n = 1, 2, …. It returns false when ctx ends first.
 func backoff(ctx context.Context, n int) bool {
 	d := min(time.Duration(1<<min(n, 8))*2*time.Millisecond, 500*time.Millisecond)
-	t := time.NewTimer(d/2 + rand.N(d/2))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return clock.Sleep(ctx, d/2+rand.N(d/2))
 }
 
 // insist runs try until it succeeds, fails for good, or patience is over. try

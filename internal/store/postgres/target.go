@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/clock"
 	"callbackd/internal/store/transfer"
 
 	"github.com/jackc/pgx/v5"
@@ -80,9 +81,7 @@ func useAlone(ctx context.Context, conn *pgx.Conn) error {
 		if time.Since(begun) >= useAloneWait {
 			return callbackd.Errorf(callbackd.KindConflict, "a callbackd works on the database: stop every server on it, or wait until the command ends, and try again")
 		}
-		select {
-		case <-time.After(useAlonePause):
-		case <-ctx.Done():
+		if !clock.Sleep(ctx, useAlonePause) {
 			return ctx.Err()
 		}
 	}
