@@ -3,11 +3,12 @@ package callbackd
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
-// Kind classifies an [Error]. The set is closed. The API turns a kind into an
-// HTTP status, the console into a page with that status, and the command line
-// into an exit code: each in one place.
+// Kind classifies an [Error]. The set is closed. One place turns a kind into an
+// HTTP status, for the API and the console, and one into an exit code of the
+// command line.
 type Kind uint8
 
 // The kinds of error. The zero value is an internal fault.
@@ -66,4 +67,25 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return KindInternal
+}
+
+// InternalText is what callers are told of a fault of callbackd itself.
+const InternalText = "callbackd failed. The operator's log has the reason."
+
+// Sentence returns what a person is told of an error: its message as a sentence,
+// or [InternalText] when it has none. A message about an invalid request may begin
+// with the name of a field, which keeps its spelling.
+func Sentence(err error) string {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Message == "" {
+		return InternalText
+	}
+	s := e.Message
+	if e.Kind != KindInvalid {
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
+	if strings.HasSuffix(s, ".") || strings.HasSuffix(s, "…") {
+		return s
+	}
+	return s + "."
 }

@@ -183,7 +183,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				panic(p)
 			}
 			a.Log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", p)
-			answer(w, http.StatusInternalServerError, wire.Message{Message: "callbackd failed; the operator's log says how"})
+			answer(w, http.StatusInternalServerError, wire.Message{Message: callbackd.InternalText})
 		}
 	}()
 	if !tidy(r) {
@@ -253,37 +253,6 @@ func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
 	return key, nil
 }
 
-// sentence makes one of a message, whoever wrote it. What is invalid begins
-// with the name of a member, which keeps its spelling.
-func sentence(kind callbackd.Kind, s string) string {
-	if s == "" {
-		return s
-	}
-	if kind != callbackd.KindInvalid {
-		s = strings.ToUpper(s[:1]) + s[1:]
-	}
-	if strings.HasSuffix(s, ".") || strings.HasSuffix(s, "…") {
-		return s
-	}
-	return s + "."
-}
-
-// statuses is the one place that turns a kind into a status.
-var statuses = map[callbackd.Kind]int{
-	callbackd.KindInternal:     http.StatusInternalServerError,
-	callbackd.KindInvalid:      http.StatusBadRequest,
-	callbackd.KindUnauthorized: http.StatusUnauthorized,
-	callbackd.KindNotFound:     http.StatusNotFound,
-	callbackd.KindConflict:     http.StatusConflict,
-	callbackd.KindTooLarge:     http.StatusRequestEntityTooLarge,
-	callbackd.KindLimited:      http.StatusTooManyRequests,
-	callbackd.KindUnavailable:  http.StatusServiceUnavailable,
-	callbackd.KindSlow:         http.StatusRequestTimeout,
-	callbackd.KindGone:         http.StatusGone,
-	callbackd.KindUnsupported:  http.StatusUnsupportedMediaType,
-	callbackd.KindSetting:      http.StatusInternalServerError,
-}
-
 // keyed is an error whose answer carries the API key, as PAVE documents some.
 type keyed struct {
 	error
@@ -295,10 +264,7 @@ func (k keyed) Unwrap() error { return k.error }
 // fail is the one place that answers errors, and the one that logs them.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message string) {
 	kind := callbackd.KindOf(err)
-	msg := wire.Message{Message: "callbackd failed; the operator's log says how"}
-	if e, ok := errors.AsType[*callbackd.Error](err); ok {
-		msg.Message = sentence(kind, e.Message)
-	}
+	msg := wire.Message{Message: callbackd.Sentence(err)}
 	if k, ok := errors.AsType[keyed](err); ok {
 		msg.APIKey = k.apiKey
 	}
@@ -316,7 +282,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message s
 	case callbackd.KindTooLarge, callbackd.KindSlow: // the rest of the body is not waited for
 		w.Header().Set("Connection", "close")
 	}
-	answer(w, statuses[kind], msg)
+	answer(w, front.Status(err), msg)
 	return msg.Message
 }
 
@@ -330,7 +296,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 
 func answerRaw(w http.ResponseWriter, status int, raw []byte) {
 	if err := front.HoldBytes(w, len(raw)); err != nil {
-		status, raw = statuses[callbackd.KindOf(err)], []byte(`{"message":"Too many large answers are on their way; read those that you asked for, and try again."}`)
+		status, raw = front.Status(err), []byte(`{"message":"Too many large answers are on their way; read those that you asked for, and try again."}`)
 		w.Header().Set("Retry-After", "1")
 	}
 	front.EndAnswer(w)

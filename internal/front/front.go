@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -182,12 +181,8 @@ func (f *Front) refuse(w http.ResponseWriter, err error) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Retry-After", "1")
 	h.Set("Connection", "close")
-	status := http.StatusServiceUnavailable
-	if callbackd.KindOf(err) == callbackd.KindLimited {
-		status = http.StatusTooManyRequests
-	}
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(map[string]string{"message": strings.TrimSuffix(err.Error(), ".") + "."})
+	w.WriteHeader(Status(err))
+	json.NewEncoder(w).Encode(map[string]string{"message": callbackd.Sentence(err)})
 }
 
 // checkReserve returns an error when only the operator's reserve of connections
