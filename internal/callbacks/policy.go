@@ -41,9 +41,13 @@ func policyFields(p *callbackd.Policy) []request.Field {
 // orderField reads how long a failing delivery holds back later ones of its
 // session. A policy stores no time at all as [callbackd.NoOrderWait].
 func orderField(name string, to *time.Duration) request.Field {
-	return request.Duration(name, to, 0, callbackd.MaxOrderWait).Check(func(string) error {
-		if *to == 0 {
+	wait := time.Duration(-1)
+	return request.Duration(name, &wait, 0, callbackd.MaxOrderWait).Check(func(string) error {
+		switch {
+		case wait == 0:
 			*to = callbackd.NoOrderWait
+		case wait > 0: // an empty text sets nothing
+			*to = wait
 		}
 		return nil
 	})

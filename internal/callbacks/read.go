@@ -37,8 +37,8 @@ func Read(body request.Object, needEvent bool) (callbackd.Callback, error) {
 	return cb, policy.Read(policyFields(&cb.Policy)...)
 }
 
-// ReadAll reads the members of a whole setting and returns everything that is
-// wrong in them.
+// ReadAll reads a whole setting as Read does, and returns everything that is wrong
+// in it.
 func ReadAll(body request.Object) (callbackd.Callback, []request.Problem) {
 	cb := withDefaults()
 	event := request.EventType("event", &cb.Event).Required()
@@ -102,13 +102,4 @@ func nameField(name string, to *string) request.Field {
 func validName(s string) bool {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 	return s != "" && len(s) <= callbackd.MaxName && strings.Trim(s, allowed) == ""
-}
-
-// Parse reads a setting from the text of one JSON object.
-func Parse(text []byte, needEvent bool) (callbackd.Callback, error) {
-	_, body, err := request.Body{JSON: text}.Object()
-	if err != nil {
-		return callbackd.Callback{}, err
-	}
-	return Read(body, needEvent)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/front"
 	"callbackd/internal/humanize"
 	"callbackd/internal/store"
 )
@@ -171,14 +172,12 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) error {
 
 // refuseSignIn counts a wrong attempt and shows the form again.
 func (c *Console) refuseSignIn(w http.ResponseWriter, r *http.Request, p *signInForm) error {
-	limits := []string{"from " + remote(r)}
+	var limits []string
 	if p.As == "key" {
 		name := sha256.Sum256([]byte(p.APIKey))
 		limits = append(limits, "key "+string(name[:8]))
 	}
-	wait := c.loginLimit.take(c.now(), limits...)
-	c.refusalLog.warn(c.now(), c.Log, r, p.As, wait > 0)
-	if wait > 0 {
+	if wait := c.takeAttempt(r, p.As, limits...); wait > 0 {
 		p.Fault = tooManyAttempts(wait)
 		w.Header().Set("Retry-After", "10")
 		return c.render(w, http.StatusTooManyRequests, "sign-in", p)
@@ -243,7 +242,7 @@ func (c *Console) startLogin(w http.ResponseWriter, r *http.Request, key callbac
 		return err
 	}
 	c.setCookie(w, r, token, int(loginLifetime/time.Second))
-	c.Log.Info("signed in to the console", "key", int64(key), "operator", key == 0, "from", remote(r))
+	c.Log.Info("signed in to the console", "key", int64(key), "operator", key == 0, "from", front.ClientAddr(r))
 	http.Redirect(w, r, safeNext(next), http.StatusSeeOther)
 	return nil
 }
@@ -298,9 +297,7 @@ func (c *Console) link(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *Console) refuseLink(w http.ResponseWriter, r *http.Request) error {
-	wait := c.loginLimit.take(c.now(), "from "+remote(r))
-	c.refusalLog.warn(c.now(), c.Log, r, "link", wait > 0)
-	if wait > 0 {
+	if wait := c.takeAttempt(r, "link"); wait > 0 {
 		return callbackd.Errorf(callbackd.KindLimited, "%s", tooManyAttempts(wait))
 	}
 	p := &signInForm{base: c.signedOutBase("Sign in")}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/request"
+	"callbackd/internal/safetext"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
 	"callbackd/internal/view"
@@ -26,8 +26,8 @@ type callbackRow struct {
 type callbacksPage struct {
 	base
 	scope
-	Rows        []callbackRow
-	First, Next string
+	list
+	Rows []callbackRow
 }
 
 // health is a callback's state in a word.
@@ -48,19 +48,19 @@ func (c *Console) callbacks(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	p := &callbacksPage{base: c.base(req, "callbacks", "Callbacks"), scope: s}
+	p := &callbacksPage{
+		base:  c.base(req, "callbacks", "Callbacks"),
+		scope: s,
+		list:  newList(link("callbacks"), s.query()),
+	}
 	q := store.HealthQuery{
 		CallbackQuery: store.CallbackQuery{Key: s.KeyID, Limit: pageRows},
 		OverdueBefore: c.now().Add(-callbackd.OverdueAfter),
 	}
-	if err := request.Values(req.URL.Query()).Read(request.CallbackID("after", &q.After)); err != nil {
-		return request.ErrCursor
+	if err := readCursor(&p.list, req.URL.Query(), &q.After, parseCallbackID); err != nil {
+		return err
 	}
-	if q.After != 0 {
-		p.First = withValues(link("callbacks"), s.query())
-	} else {
-		p.Refresh = 10
-	}
+	p.refreshFirst(&p.list, 10)
 	page, err := c.Store.ListHealth(req.Context(), q)
 	if err != nil {
 		return err
@@ -73,9 +73,7 @@ func (c *Console) callbacks(w http.ResponseWriter, req *userRequest) error {
 		p.Rows = append(p.Rows, row)
 	}
 	if page.Next != 0 {
-		params := s.query()
-		params.Set("after", strconv.FormatInt(int64(page.Next), 10))
-		p.Next = withValues(link("callbacks"), params)
+		p.setNext(strconv.FormatInt(int64(page.Next), 10))
 	}
 	return c.render(w, http.StatusOK, "callbacks", p)
 }
@@ -118,14 +116,19 @@ func (c *Console) readableCallback(req *userRequest, id callbackd.CallbackID) (*
 	return cb, nil
 }
 
+func parseCallbackID(s string) (callbackd.CallbackID, bool) {
+	id, err := strconv.ParseInt(s, 10, 64)
+	return callbackd.CallbackID(id), err == nil && id > 0
+}
+
 // callbackFromPath returns the callback that the path names and its key, when
 // the user may see them.
 func (c *Console) callbackFromPath(req *userRequest) (*callbackd.Callback, *callbackd.Key, error) {
-	id, err := strconv.ParseInt(req.PathValue("callback"), 10, 64)
-	if err != nil || id < 1 {
+	id, ok := parseCallbackID(req.PathValue("callback"))
+	if !ok {
 		return nil, nil, errPageNotFound
 	}
-	cb, err := c.readableCallback(req, callbackd.CallbackID(id))
+	cb, err := c.readableCallback(req, id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,7 +152,7 @@ func ownerFor(req *userRequest, k *callbackd.Key) string {
 	if !req.isOperator() {
 		return ""
 	}
-	return scope{}.KeyLabel(*k) + " (" + clip(k.APIKey, 8) + ")"
+	return scope{}.KeyLabel(*k) + " (" + safetext.Clip(k.APIKey, 8) + ")"
 }
 
 func (c *Console) deleteCallbackPage(w http.ResponseWriter, req *userRequest) error {
@@ -232,10 +235,7 @@ func (c *Console) rotateSecret(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	if err := req.ParseForm(); err != nil {
-		return errFormCut
-	}
-	keep, err := readKeep(req.PostForm)
+	keep, err := readKeep(req.Request)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@
 // keeps open pages current.
 //
 // The console trusts nothing that a receiver or a client sent: html/template
-// escapes it, [clean] makes characters visible that would hide or reorder text,
+// escapes it, internal/safetext makes characters visible that would hide or reorder text,
 // and the content security policy runs and loads this package's files only.
 package console
 
@@ -19,6 +19,8 @@ import (
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/obs"
+	"callbackd/internal/ratelimit"
 	"callbackd/internal/store"
 	"callbackd/internal/view"
 )
@@ -67,9 +69,8 @@ type Console struct {
 	Options
 	handler    http.Handler
 	pages      map[string]*page
-	loginLimit loginLimiter
+	loginLimit *ratelimit.Limiter[string] // of wrong attempts, by address and by API key
 	streams    streamLimiter
-	refusalLog refusalLog
 	now        func() time.Time
 
 	closeOnce sync.Once
@@ -81,11 +82,13 @@ const Root = "/console"
 
 // New returns a console.
 func New(o Options) *Console {
+	o.Log = obs.Limit(o.Log, refusalInterval, refusedSignIn)
 	c := &Console{
-		Options: o,
-		pages:   parsePages(),
-		closing: make(chan struct{}),
-		now:     time.Now,
+		Options:    o,
+		pages:      parsePages(),
+		loginLimit: ratelimit.New[string](loginRate, loginBurst),
+		closing:    make(chan struct{}),
+		now:        time.Now,
 	}
 	mux := http.NewServeMux()
 	for _, r := range c.routes() {

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"callbackd"
+	"callbackd/internal/safetext"
 	"callbackd/wire"
 )
 
@@ -83,7 +84,7 @@ func curl(r *callbackd.Request) string {
 // quote quotes a text for bash. Characters that would be invisible are written
 // as their bytes.
 func quote(s string) string {
-	if clean(s) == s {
+	if safetext.Escape(s) == s {
 		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 	}
 	var b strings.Builder
@@ -93,7 +94,7 @@ func quote(s string) string {
 		switch {
 		case r == '\'' || r == '\\':
 			b.WriteString("\\" + string(r))
-		case isHidden(r) || r == utf8.RuneError:
+		case safetext.IsHidden(r) || r == utf8.RuneError:
 			for _, c := range []byte(s[i : i+n]) {
 				fmt.Fprintf(&b, "\\x%02x", c)
 			}

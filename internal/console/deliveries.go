@@ -9,9 +9,6 @@ import (
 	"callbackd/internal/store"
 )
 
-// pageRows is how many rows a page of a list has.
-const pageRows = 50
-
 // deliveryFields are the fields of the filter of deliveries.
 var deliveryFields = []string{"state", "event", "callback", "session", "since", "until", "status", "fault", "key"}
 
@@ -43,14 +40,14 @@ type tab struct {
 type deliveriesPage struct {
 	base
 	scope
-	F           typed
-	Filtered    int // fields of the filter that are filled in
-	Tabs        []tab
-	Callbacks   []*callbackd.Callback
-	Faults      []callbackd.Fault
-	Rows        []deliveryRow
-	First, Next string
-	LiveURL     string
+	list
+	F         typed
+	Filtered  int // fields of the filter that are filled in
+	Tabs      []tab
+	Callbacks []*callbackd.Callback
+	Faults    []callbackd.Fault
+	Rows      []deliveryRow
+	LiveURL   string
 }
 
 func (c *Console) deliveries(w http.ResponseWriter, req *userRequest) error {
@@ -63,6 +60,7 @@ func (c *Console) deliveries(w http.ResponseWriter, req *userRequest) error {
 	p := &deliveriesPage{
 		base:     c.base(req, "deliveries", "Deliveries"),
 		scope:    s,
+		list:     newList(link("deliveries"), f.values()),
 		F:        f,
 		Filtered: len(f.with("state", "").with("key", "")),
 		Tabs:     stateTabs(f),
@@ -73,13 +71,8 @@ func (c *Console) deliveries(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	q := readDeliveryQuery(f, s.KeyID, p.Errors)
-	if params.Get("after") != "" {
-		cursor := request.Cursor("after", &q.After, readDeliveryCursor)
-		p.Errors.add("", request.Values(params).Read(cursor))
-		p.First = withValues(link("deliveries"), f.values())
-	} else {
-		p.Refresh = 5
-	}
+	p.Errors.add("", readCursor(&p.list, params, &q.After, readDeliveryCursor))
+	p.refreshFirst(&p.list, 5)
 	if len(p.Errors) > 0 {
 		return c.render(w, http.StatusBadRequest, "deliveries", p)
 	}
@@ -92,7 +85,7 @@ func (c *Console) deliveries(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	if page.Next != (callbackd.DeliveryID{}) {
-		p.Next = withValues(link("deliveries"), f.with("after", page.Next.String()).values())
+		p.setNext(page.Next.String())
 	}
 	return c.render(w, http.StatusOK, "deliveries", p)
 }

@@ -3,7 +3,6 @@ package console
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"callbackd"
@@ -87,11 +86,11 @@ func actionFor(e *wire.Explanation, to *receiver) *action {
 // replayEvent replays one event to one callback that it was not sent to.
 func (c *Console) replayEvent(w http.ResponseWriter, req *userRequest) error {
 	id, ok := callbackd.ParseEventID(req.PathValue("event"))
-	n, err := strconv.ParseInt(req.PostFormValue("callback"), 10, 64)
-	if !ok || err != nil {
+	callback, named := parseCallbackID(req.PostFormValue("callback"))
+	if !ok || !named {
 		return errPageNotFound
 	}
-	cb, err := c.readableCallback(req, callbackd.CallbackID(n))
+	cb, err := c.readableCallback(req, callback)
 	if err != nil {
 		return err
 	}

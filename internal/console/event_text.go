@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"callbackd"
+	"callbackd/internal/safetext"
 )
 
 // eventText writes the data of an event in a few words. What it does not know
@@ -42,7 +43,7 @@ func eventText(ev *callbackd.Event) string {
 	case callbackd.NoteInsert:
 		s = strings.Trim(d.Note.Title+": "+d.Note.Description, ": ")
 	}
-	return clip(clean(s), 160)
+	return safetext.Clip(safetext.Escape(s), 160)
 }
 
 // completeText writes the data of COMPLETE in a few words.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"log/slog"
 	"time"
 
 	"callbackd"
@@ -10,7 +11,6 @@ import (
 
 // For the tests of texts.
 var (
-	Clean    = clean
 	Quote    = quote
 	Sample   = sample
 	RateText = rateText
@@ -19,7 +19,7 @@ var (
 // Patterns returns the pattern of every route.
 func Patterns() []string {
 	var out []string
-	for _, r := range New(Options{}).routes() {
+	for _, r := range New(Options{Log: slog.New(slog.DiscardHandler)}).routes() {
 		out = append(out, r.pattern)
 	}
 	return out

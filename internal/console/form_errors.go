@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"callbackd"
+	"callbackd/internal/request"
 )
 
 // formErrors has the errors of a form by field, so that a person sees all of
@@ -19,9 +20,16 @@ func (e formErrors) add(field string, err error) error {
 		return err
 	}
 	if err != nil && e[field] == "" {
-		e[field] = errorText(err)
+		e[field] = callbackd.Sentence(err)
 	}
 	return nil
+}
+
+// addAll notes what is wrong with the fields of a form.
+func (e formErrors) addAll(problems []request.Problem) {
+	for _, p := range problems {
+		e.add(p.Field, p.Err)
+	}
 }
 
 // invalid notes an error at a field.

@@ -133,10 +133,7 @@ func (c *Console) rotateKey(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	if err := req.ParseForm(); err != nil {
-		return errFormCut
-	}
-	keep, err := readKeep(req.PostForm)
+	keep, err := readKeep(req.Request)
 	if err != nil {
 		return err
 	}

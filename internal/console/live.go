@@ -12,6 +12,7 @@ import (
 	"callbackd/internal/front"
 	"callbackd/internal/humanize"
 	"callbackd/internal/live"
+	"callbackd/internal/safetext"
 	"callbackd/internal/store"
 )
 
@@ -196,8 +197,8 @@ func liveRowText(item *live.Item, receiver, base string) string {
 		Time:     noBreak(item.At.UTC().Format("15:04:05.000 UTC")),
 		State:    liveStateText(item),
 		Event:    eventName(item.Event),
-		Session:  clip(clean(item.Session), 40),
-		Receiver: clip(clean(receiver), 40),
+		Session:  safetext.Clip(safetext.Escape(item.Session), 40),
+		Receiver: safetext.Clip(safetext.Escape(receiver), 40),
 		Status:   string(item.Fault),
 		Took:     latency(item.Total),
 		Href:     base + link("deliveries", item.Delivery),

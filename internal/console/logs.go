@@ -36,10 +36,10 @@ func readLogQuery(t typed, key callbackd.KeyID, errs formErrors) store.LogQuery 
 type logsPage struct {
 	base
 	scope
-	F           typed
-	Filtered    int // fields of the filter that are filled in
-	Rows        []logRow
-	First, Next string
+	list
+	F        typed
+	Filtered int // fields of the filter that are filled in
+	Rows     []logRow
 }
 
 func (c *Console) logs(w http.ResponseWriter, req *userRequest) error {
@@ -49,15 +49,16 @@ func (c *Console) logs(w http.ResponseWriter, req *userRequest) error {
 	}
 	params := req.URL.Query()
 	f := readTyped(params, logFields...)
-	p := &logsPage{base: c.base(req, "logs", "API Logs"), scope: s, F: f, Filtered: len(f.with("key", ""))}
-	q := readLogQuery(f, s.KeyID, p.Errors)
-	if params.Get("after") != "" {
-		cursor := request.Cursor("after", &q.After, readLogCursor)
-		p.Errors.add("", request.Values(params).Read(cursor))
-		p.First = withValues(link("logs"), f.values())
-	} else {
-		p.Refresh = 5
+	p := &logsPage{
+		base:     c.base(req, "logs", "API Logs"),
+		scope:    s,
+		list:     newList(link("logs"), f.values()),
+		F:        f,
+		Filtered: len(f.with("key", "")),
 	}
+	q := readLogQuery(f, s.KeyID, p.Errors)
+	p.Errors.add("", readCursor(&p.list, params, &q.After, readLogCursor))
+	p.refreshFirst(&p.list, 5)
 	if len(p.Errors) > 0 {
 		return c.render(w, http.StatusBadRequest, "logs", p)
 	}
@@ -69,7 +70,7 @@ func (c *Console) logs(w http.ResponseWriter, req *userRequest) error {
 		p.Rows = append(p.Rows, logRow{e, s.owner(e.Key), statusTones[e.Status/100]})
 	}
 	if page.Next != (store.LogCursor{}) {
-		p.Next = withValues(link("logs"), f.with("after", logCursorText(page.Next)).values())
+		p.setNext(logCursorText(page.Next))
 	}
 	return c.render(w, http.StatusOK, "logs", p)
 }

@@ -148,16 +148,6 @@ func redirect(w http.ResponseWriter, req *userRequest, to, done string) error {
 	return nil
 }
 
-var statuses = map[callbackd.Kind]int{
-	callbackd.KindInvalid:      http.StatusBadRequest,
-	callbackd.KindUnauthorized: http.StatusUnauthorized,
-	callbackd.KindNotFound:     http.StatusNotFound,
-	callbackd.KindConflict:     http.StatusConflict,
-	callbackd.KindTooLarge:     http.StatusRequestEntityTooLarge,
-	callbackd.KindLimited:      http.StatusTooManyRequests,
-	callbackd.KindUnavailable:  http.StatusServiceUnavailable,
-}
-
 type errorPage struct {
 	base
 	Status  int
@@ -168,7 +158,7 @@ type errorPage struct {
 // place that does either. req is nil when nobody is signed in.
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, req *userRequest, err error) {
 	kind := callbackd.KindOf(err)
-	p := errorPage{base: c.signedOutBase("Something went wrong"), Status: statuses[kind], Message: errorText(err)}
+	p := errorPage{base: c.signedOutBase("Something went wrong"), Status: front.Status(err), Message: callbackd.Sentence(err)}
 	if req != nil {
 		p.base = c.base(req, "", p.Title)
 	}
@@ -182,27 +172,8 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, req *userRequest,
 	case kind == callbackd.KindNotFound:
 		p.Title = "Not found"
 	}
-	if p.Status == 0 {
-		p.Status = http.StatusInternalServerError
-	}
 	if err := c.render(w, p.Status, "error", &p); err != nil {
 		c.Log.Error("the error page failed", "error", err)
 		http.Error(w, p.Message, p.Status)
 	}
-}
-
-// errorText writes an error for a person, as a sentence.
-func errorText(err error) string {
-	e, ok := errors.AsType[*callbackd.Error](err)
-	if !ok || e.Message == "" {
-		return "callbackd failed. The operator's log has the reason."
-	}
-	s := e.Message
-	if e.Kind != callbackd.KindInvalid { // those begin with the name of a field
-		s = strings.ToUpper(s[:1]) + s[1:]
-	}
-	if !strings.HasSuffix(s, ".") {
-		s += "."
-	}
-	return s
 }

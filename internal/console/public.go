@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"callbackd/internal/front"
+	"callbackd/internal/safetext"
 )
 
 // Base returns the path of the public URL without a slash at its end. It is
@@ -63,11 +64,11 @@ type crossOriginPage struct {
 // refuseCrossOrigin refuses a form of another site. The page says what a proxy
 // must pass on when the form is from this site after all.
 func (c *Console) refuseCrossOrigin(w http.ResponseWriter, r *http.Request) {
-	c.refusalLog.warn(c.now(), c.Log, r, "form of another origin", false)
+	c.logRefusal(r, "form of another origin", false)
 	p := &crossOriginPage{
 		base:   c.signedOutBase("Refused"),
-		Origin: clean(clip(r.Header.Get("Origin"), 100)),
-		Host:   clean(clip(r.Host, 100)),
+		Origin: safetext.Escape(safetext.Clip(r.Header.Get("Origin"), 100)),
+		Host:   safetext.Escape(safetext.Clip(r.Host, 100)),
 	}
 	if err := c.render(w, http.StatusForbidden, "cross-origin", p); err != nil {
 		c.fail(w, r, nil, err)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -9,17 +10,28 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/request"
+	"callbackd/internal/safetext"
 	"callbackd/internal/store"
 )
 
 // formField returns a field of a form as the user wrote it, with hidden
-// characters made visible.
-func formField(s string) string { return clean(strings.TrimSpace(s)) }
+// characters made visible. Browsers end lines with CR LF.
+func formField(s string) string {
+	return safetext.Escape(strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n")))
+}
 
 // typed are the values of a form as the user typed them, to show them again.
 type typed map[string]string
 
-// readTyped returns the fields of a form that are filled in.
+// readForm returns the fields of a posted form that are filled in.
+func readForm(r *http.Request, names ...string) (typed, error) {
+	if err := r.ParseForm(); err != nil {
+		return nil, errFormCut
+	}
+	return readTyped(r.PostForm, names...), nil
+}
+
+// readTyped returns the fields of a form or a query that are filled in.
 func readTyped(q url.Values, names ...string) typed {
 	t := typed{}
 	for _, name := range names {
@@ -54,18 +66,21 @@ func (t typed) with(name, value string) typed {
 
 // read reads the fields and notes the errors.
 func (t typed) read(errs formErrors, fields ...request.Field) {
-	for _, p := range request.Values(t.values()).ReadAll(fields...) {
-		errs.add(p.Field, p.Err)
-	}
+	errs.addAll(request.Values(t.values()).ReadAll(fields...))
 }
 
 // sessionKey reads any text: a session that does not exist has no deliveries.
 func sessionKey(to *string) request.Field { return request.Text("session", to, maxForm) }
 
-// readKeep reads how long requests are also signed with the old secret.
-func readKeep(q url.Values) (keep time.Duration, err error) {
+// readKeep reads from a posted form how long an old secret stays valid beside the
+// new one.
+func readKeep(r *http.Request) (keep time.Duration, err error) {
+	t, err := readForm(r, "keep")
+	if err != nil {
+		return 0, err
+	}
 	field := request.Duration("keep", &keep, 0, callbacks.MaxKeep)
-	return keep, request.Values(q).Read(field.Required())
+	return keep, request.Values(t.values()).Read(field.Required())
 }
 
 // readDeliveryCursor reads the cursor of a list of deliveries. It may also be

@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"callbackd"
-	"callbackd/internal/request"
 )
 
 // replayRow is a replay in the list.
@@ -29,8 +28,8 @@ func ended(r *callbackd.Replay) int64 {
 type replaysPage struct {
 	base
 	scope
-	Rows        []replayRow
-	First, Next string
+	list
+	Rows []replayRow
 }
 
 func (c *Console) replays(w http.ResponseWriter, req *userRequest) error {
@@ -38,16 +37,16 @@ func (c *Console) replays(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	p := &replaysPage{base: c.base(req, "replays", "Replays"), scope: s}
+	p := &replaysPage{
+		base:  c.base(req, "replays", "Replays"),
+		scope: s,
+		list:  newList(link("replays"), s.query()),
+	}
 	var after callbackd.ReplayID
-	if err := request.Values(req.URL.Query()).Read(request.Cursor("after", &after, callbackd.ParseReplayID)); err != nil {
+	if err := readCursor(&p.list, req.URL.Query(), &after, callbackd.ParseReplayID); err != nil {
 		return err
 	}
-	if after != 0 {
-		p.First = withValues(link("replays"), s.query())
-	} else {
-		p.Refresh = 2
-	}
+	p.refreshFirst(&p.list, 2)
 	replays, next, err := c.Store.ListReplays(req.Context(), s.KeyID, after, pageRows)
 	if err != nil {
 		return err
@@ -56,9 +55,7 @@ func (c *Console) replays(w http.ResponseWriter, req *userRequest) error {
 		p.Rows = append(p.Rows, replayRow{r, s.owner(r.Key)})
 	}
 	if next != 0 {
-		q := s.query()
-		q.Set("after", next.String())
-		p.Next = withValues(link("replays"), q)
+		p.setNext(next.String())
 	}
 	return c.render(w, http.StatusOK, "replays", p)
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 
 	"callbackd"
+	"callbackd/internal/safetext"
 	"callbackd/internal/store"
 )
 
@@ -75,13 +76,13 @@ func (s scope) owner(id callbackd.KeyID) string {
 // KeyLabel names a key by its account and name. When another key has the same
 // of both, the beginning of the API key is part of the label.
 func (s scope) KeyLabel(k callbackd.Key) string {
-	label := clip(k.Account, 30)
+	label := safetext.Clip(k.Account, 30)
 	if k.Name != "" {
-		label += " / " + clip(k.Name, 30)
+		label += " / " + safetext.Clip(k.Name, 30)
 	}
 	for _, other := range s.Keys {
 		if other.ID != k.ID && other.Account == k.Account && other.Name == k.Name {
-			return label + " (" + clip(k.APIKey, 8) + ")"
+			return label + " (" + safetext.Clip(k.APIKey, 8) + ")"
 		}
 	}
 	return label

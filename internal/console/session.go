@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/safetext"
 	"callbackd/internal/store"
 )
 
@@ -84,7 +85,7 @@ func (c *Console) sessionPage(w http.ResponseWriter, req *userRequest, s scope, 
 		return err
 	}
 	p := &sessionPage{
-		base:    c.base(req, "sessions", "Session "+clip(clean(id.SessionKey), 40)),
+		base:    c.base(req, "sessions", "Session "+safetext.Clip(safetext.Escape(id.SessionKey), 40)),
 		Session: id.SessionKey,
 		Stored:  stored,
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/request"
 	"callbackd/internal/store"
 )
 
@@ -26,10 +25,10 @@ type sessionRow struct {
 type sessionsPage struct {
 	base
 	scope
-	Text        string
-	Rows        []sessionRow
-	More        bool // there may be more matches
-	First, Next string
+	list
+	Text string
+	Rows []sessionRow
+	More bool // there may be more matches
 }
 
 const (
@@ -45,21 +44,21 @@ func (c *Console) sessions(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	params := req.URL.Query()
-	p := &sessionsPage{base: c.base(req, "sessions", "Sessions"), scope: s, Text: formField(params.Get("q"))}
+	p := &sessionsPage{
+		base:  c.base(req, "sessions", "Sessions"),
+		scope: s,
+		list:  newList(link("sessions"), s.query()),
+		Text:  formField(params.Get("q")),
+	}
 	p.SearchText = p.Text
 	var after callbackd.EventID
-	if err := request.Values(params).Read(request.Cursor("after", &after, callbackd.ParseEventID)); err != nil {
+	if err := readCursor(&p.list, params, &after, callbackd.ParseEventID); err != nil {
 		return err
-	}
-	switch {
-	case after != 0:
-		p.First = withValues(link("sessions"), s.query())
-	case p.Text == "":
-		p.Refresh = 5
 	}
 	if p.Text != "" {
 		err = c.findSessions(req, p)
 	} else {
+		p.refreshFirst(&p.list, 5)
 		err = c.recentSessions(req, p, after)
 	}
 	if err != nil {
@@ -162,9 +161,7 @@ func (c *Console) recentSessions(req *userRequest, p *sessionsPage, after callba
 		return err
 	}
 	if page.Next != 0 {
-		q := p.query()
-		q.Set("after", page.Next.String())
-		p.Next = withValues(link("sessions"), q)
+		p.setNext(page.Next.String())
 	}
 	return nil
 }

@@ -9,20 +9,18 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"callbackd"
 	"callbackd/internal/humanize"
+	"callbackd/internal/safetext"
 	"callbackd/internal/store"
 )
 
 // funcs are the functions that templates may call.
 var funcs = template.FuncMap{
 	"asset":      func(name string) string { return assets[name] },
-	"clean":      clean,
-	"clip":       func(n int, s string) string { return clip(clean(s), n) },
+	"clean":      safetext.Escape,
+	"clip":       func(n int, s string) string { return safetext.Clip(safetext.Escape(s), n) },
 	"count":      backlogCount,
 	"duration":   duration,
 	"errorAttrs": errorAttrs,
@@ -56,45 +54,6 @@ var icons = map[string]string{
 
 // eventName is an event type without the prefix that all have.
 func eventName(t any) string { return strings.TrimPrefix(fmt.Sprint(t), "SESSION:") }
-
-// clean makes characters visible that would hide, reorder or break text:
-// control characters, marks of the writing direction, and bytes that are not
-// UTF-8. Line ends and tabs stay. It writes them as JSON does, so that JSON
-// keeps its meaning.
-func clean(s string) string {
-	if !strings.ContainsFunc(s, isHidden) && utf8.ValidString(s) {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch hi, lo := utf16.EncodeRune(r); {
-		case !isHidden(r) && r != utf8.RuneError:
-			b.WriteRune(r)
-		case hi != utf8.RuneError:
-			fmt.Fprintf(&b, "\\u%04x\\u%04x", hi, lo)
-		default:
-			fmt.Fprintf(&b, "\\u%04x", r)
-		}
-	}
-	return b.String()
-}
-
-func isHidden(r rune) bool {
-	switch r {
-	case '\n', '\t':
-		return false
-	case '\u2028', '\u2029':
-		return true
-	}
-	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
-}
-
-func clip(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	return string([]rune(s)[:n]) + "…"
-}
 
 // host is the host of a URL, or the text itself when it is no URL.
 func host(s string) string {

@@ -118,11 +118,13 @@ func Whole[T ~int | ~int64](name string, to *T, least, most T) Field {
 
 // Seconds reads a whole number of seconds, from 0 to most.
 func Seconds(name string, to *time.Duration, most time.Duration) Field {
-	n := int64(0)
+	n := int64(-1)
 	limit := int64(most / time.Second)
 	f := WholeAs(name, &n, 0, limit, fmt.Sprintf("a whole number of seconds from 0 to %d", limit))
 	return f.Check(func(string) error {
-		*to = time.Duration(n) * time.Second
+		if n >= 0 { // an empty text sets nothing
+			*to = time.Duration(n) * time.Second
+		}
 		return nil
 	})
 }

@@ -3,6 +3,8 @@ package request
 import (
 	"net/url"
 	"slices"
+	"strings"
+	"unicode"
 
 	"callbackd"
 	"callbackd/internal/strictjson"
@@ -38,6 +40,28 @@ func UnknownParameter(name string, known []string) error {
 		return callbackd.Invalid("Unknown parameter %q. This call takes none.", clipName(name))
 	}
 	return callbackd.Invalid("Unknown parameter %q. This call takes %s.", clipName(name), List(known, "and"))
+}
+
+// Split returns the object with the text called name as an array of its words,
+// which commas or spaces separate. A form has one field for a list.
+func (o Object) Split(name string) Object {
+	v, ok := o.Get(name)
+	if !ok {
+		return o
+	}
+	text, ok := v.JSON.Text()
+	if !ok {
+		return o
+	}
+	words := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+	array := []byte{'['}
+	for i, word := range words {
+		if i > 0 {
+			array = append(array, ',')
+		}
+		array = strictjson.AppendString(array, word)
+	}
+	return o.Append(Object{members: []member{{name: name, label: v.Name, value: append(array, ']')}}})
 }
 
 // Values returns the fields of a form or the parameters of a query as an

@@ -485,3 +485,40 @@ func within(t *testing.T, got wanted) {
 		t.Errorf("callback is %d", got.Callback)
 	}
 }
+
+func TestSplitMakesAnArrayOfAText(t *testing.T) {
+	for text, want := range map[string][]string{
+		"a":         {"a"},
+		"a, b":      {"a", "b"},
+		" a,b\n c ": {"a", "b", "c"},
+		`"a",[b]`:   {`"a"`, "[b]"},
+		" , ":       {},
+	} {
+		t.Run(text, func(t *testing.T) {
+			var got []string
+			word := func(name string, to *string) request.Field { return request.Text(name, to, 10) }
+			field := request.Array("list", &got, 0, 5, "words", word)
+			if err := request.Values(url.Values{"list": {text}}).Split("list").Read(field); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("the words of %q (-want +got):\n%s", text, diff)
+			}
+		})
+	}
+	t.Run("absent", func(t *testing.T) {
+		if request.Values(nil).Split("list").Has("list") {
+			t.Error("a form without the field has it after Split")
+		}
+	})
+}
+
+func TestSecondsLeaveTheDefaultForAnEmptyText(t *testing.T) {
+	wait := 5 * time.Second
+	if err := request.Values(url.Values{"wait": {""}}).Read(request.Seconds("wait", &wait, time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if wait != 5*time.Second {
+		t.Errorf("the empty text made it %v, want 5s", wait)
+	}
+}

@@ -1,0 +1,54 @@
+package callbacks_test
+
+import (
+	"testing"
+
+	"callbackd"
+	"callbackd/internal/callbacks"
+	"callbackd/internal/request"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// readForm reads the setting that a form with these further fields makes.
+func readForm(t *testing.T, further string) (callbackd.Callback, error) {
+	t.Helper()
+	form := "event=SESSION:COMPLETE&url=https://example.com/" + further
+	body, err := request.ReadBody("application/x-www-form-urlencoded", []byte(form))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, object, err := body.Object()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return callbacks.Read(object, true)
+}
+
+func TestAnEmptyFieldOfAFormSetsNothing(t *testing.T) {
+	want, err := readForm(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"name", "method", "headers", "payload", "timeout", "order", "rate", "concurrency", "policy[order]", "policy[keep_alive]"} {
+		t.Run(name, func(t *testing.T) {
+			got, err := readForm(t, "&"+name+"=")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("an empty %s changes the setting (-without +with):\n%s", name, diff)
+			}
+		})
+	}
+}
+
+func TestNoOrderWaitIsAChoice(t *testing.T) {
+	got, err := readForm(t, "&order=0s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Policy.OrderWait != callbackd.NoOrderWait {
+		t.Errorf("order=0s makes the order wait %v, want %v", got.Policy.OrderWait, callbackd.NoOrderWait)
+	}
+}
