@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"callbackd/internal/strictjson"
@@ -18,6 +19,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -26,8 +28,8 @@ import (
 // members of an answer come in the order in which the document lists them.
 type spec struct {
 	doc      *openapi3.T // as it is served
-	requests *openapi3.T // with what the server reads besides: see lenient
-	answers  *openapi3.T // without members that are not described: see closed
+	requests *schemas    // with what the server reads besides: see lenient
+	answers  *schemas    // without members that are not described: see closed
 	root     *yaml.Node
 	mux      *http.ServeMux // finds the document's path for a request
 }
@@ -40,8 +42,10 @@ func load() *spec {
 		panic(err)
 	}
 	s := &spec{mux: http.NewServeMux()}
-	s.doc = parse(raw, func(v any) any { return v })
-	s.requests, s.answers = parse(raw, lenient), parse(raw, closed)
+	if s.doc, err = openapi3.NewLoader().LoadFromData(raw); err != nil {
+		panic(err)
+	}
+	s.requests, s.answers = newSchemas(raw, lenient), newSchemas(raw, closed)
 	var root yaml.Node
 	if err := yaml.Unmarshal(raw, &root); err != nil {
 		panic(err)
@@ -56,21 +60,68 @@ func load() *spec {
 	return s
 }
 
-// parse reads the document after a change of each of its objects.
-func parse(raw []byte, change func(any) any) *openapi3.T {
+// schemas is the document with a change of each of its objects. Each schema is
+// compiled once, when it is first asked for.
+type schemas struct {
+	mu       sync.Mutex
+	compiler *jsonschema.Compiler
+	compiled map[string]*jsonschema.Schema
+}
+
+// documentURL is where the compiler finds the document.
+const documentURL = "https://callbackd.example/openapi.json"
+
+func newSchemas(raw []byte, change func(any) any) *schemas {
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(changed(raw, change)))
+	if err != nil {
+		panic(err)
+	}
+	s := &schemas{compiler: jsonschema.NewCompiler(), compiled: map[string]*jsonschema.Schema{}}
+	s.compiler.AssertFormat()
+	if err := s.compiler.AddResource(documentURL, v); err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// check checks a JSON text against the schema that a JSON pointer leads to.
+func (s *schemas) check(pointer string, text []byte) error {
+	schema, err := s.compile(pointer)
+	if err != nil {
+		return err
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	return schema.Validate(v)
+}
+
+func (s *schemas) compile(pointer string) (*jsonschema.Schema, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if schema := s.compiled[pointer]; schema != nil {
+		return schema, nil
+	}
+	schema, err := s.compiler.Compile(documentURL + "#" + pointer)
+	if err != nil {
+		return nil, err
+	}
+	s.compiled[pointer] = schema
+	return schema, nil
+}
+
+// changed is the document as JSON, after a change of each of its objects.
+func changed(raw []byte, change func(any) any) []byte {
 	var v any
 	if err := yaml.Unmarshal(raw, &v); err != nil {
 		panic(err)
 	}
-	changed, err := json.Marshal(inside(v, change))
+	text, err := json.Marshal(inside(v, change))
 	if err != nil {
 		panic(err)
 	}
-	doc, err := openapi3.NewLoader().LoadFromData(changed)
-	if err != nil {
-		panic(err)
-	}
-	return doc
+	return text
 }
 
 // inside applies change to every object, the inner ones first.
@@ -160,6 +211,8 @@ func (s *spec) patterns() (out []string) {
 	return out
 }
 
+// check holds one call against the document. A strict one must also be asked as
+// the document has it.
 func (s *spec) check(t *testing.T, req *http.Request, body string, strict bool, resp *http.Response, answer []byte) {
 	t.Helper()
 	at := fmt.Sprintf("%s %s (%d)", req.Method, req.URL.RequestURI(), resp.StatusCode)
@@ -167,62 +220,99 @@ func (s *spec) check(t *testing.T, req *http.Request, body string, strict bool, 
 	if !isJSON && resp.StatusCode != http.StatusOK {
 		t.Errorf("%s is answered as %q", at, resp.Header.Get("Content-Type"))
 	}
-	in := &openapi3filter.RequestValidationInput{Request: req.Clone(t.Context()), PathParams: map[string]string{}}
-	in.Request.Body = io.NopCloser(strings.NewReader(body))
-	in.Request.Header.Set("Content-Type", "application/json")
-	in.Options = &openapi3filter.Options{IncludeResponseStatus: true, SkipSettingDefaults: true, ExcludeResponseBody: !isJSON,
-		AuthenticationFunc: func(_ context.Context, a *openapi3filter.AuthenticationInput) error {
-			if req.Header.Get(a.SecurityScheme.Name) == "" {
-				return a.NewError(nil)
-			}
-			return nil
-		}}
-	if p := req.URL.EscapedPath(); strings.Contains(p, "//") || strings.HasSuffix(p, "/") { // makes no difference
-		req = req.Clone(t.Context())
-		req.URL.Path = "/" + strings.Join(strings.FieldsFunc(req.URL.Path, func(c rune) bool { return c == '/' }), "/")
-	}
-	_, pattern := s.mux.Handler(req)
-	if path.Clean(req.URL.Path) != req.URL.Path {
-		pattern = "" // the mux would clean it
-	}
-	method, route, ok := strings.Cut(strings.TrimSuffix(pattern, "{$}"), " ")
-	if !ok || method != req.Method {
+	req = withoutMoreSlashes(req)
+	route := s.route(req)
+	if route == nil {
 		if resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusMethodNotAllowed {
 			t.Errorf("%s is not in openapi.yaml", at)
 		}
 		s.ordered(t, at, s.at("components", "schemas", "Message"), answer)
 		return
 	}
-	in.Route = s.route(s.requests, method, route)
+	in := inputOf(route, req)
+	operation := []string{"paths", route.Path, strings.ToLower(route.Method)}
+	if strict && resp.StatusCode/100 == 2 {
+		if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil {
+			t.Errorf("%s: the request was accepted, but openapi.yaml has: %v", at, err)
+		}
+		if err := s.requestBody(append(operation, "requestBody"), body); err != nil {
+			t.Errorf("%s: the body was accepted, but openapi.yaml has: %v", at, err)
+		}
+	}
+	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: resp.StatusCode, Header: resp.Header, Options: in.Options}
+	if err := openapi3filter.ValidateResponse(t.Context(), out); err != nil {
+		t.Errorf("%s: %v", at, err)
+		return
+	}
+	if isJSON {
+		schema := append(operation, "responses", fmt.Sprint(resp.StatusCode), "content", "application/json", "schema")
+		if err := s.answers.check(s.pointer(schema...), answer); err != nil {
+			t.Errorf("%s: the answer is not as in openapi.yaml: %v", at, err)
+		}
+		_, node := s.find(schema...)
+		s.ordered(t, at, node, answer)
+	}
+}
+
+// withoutMoreSlashes is the request with the path that the document has: doubled
+// slashes, and one at the end, make no difference.
+func withoutMoreSlashes(req *http.Request) *http.Request {
+	p := req.URL.EscapedPath()
+	if !strings.Contains(p, "//") && !strings.HasSuffix(p, "/") {
+		return req
+	}
+	req = req.Clone(req.Context())
+	req.URL.Path = "/" + strings.Join(strings.FieldsFunc(req.URL.Path, func(c rune) bool { return c == '/' }), "/")
+	return req
+}
+
+// route finds the operation that a request is for; nil when the document has none.
+func (s *spec) route(req *http.Request) *routers.Route {
+	if path.Clean(req.URL.Path) != req.URL.Path {
+		return nil // the mux would clean it
+	}
+	_, pattern := s.mux.Handler(req)
+	method, at, ok := strings.Cut(strings.TrimSuffix(pattern, "{$}"), " ")
+	if !ok || method != req.Method {
+		return nil
+	}
+	item := s.doc.Paths.Value(at)
+	return &routers.Route{Spec: s.doc, Path: at, PathItem: item, Method: method, Operation: item.GetOperation(method)}
+}
+
+// inputOf is a request for the validator of everything but bodies. It would
+// compile the schema of each body anew.
+func inputOf(route *routers.Route, req *http.Request) *openapi3filter.RequestValidationInput {
+	in := &openapi3filter.RequestValidationInput{Request: req, Route: route, PathParams: map[string]string{}}
+	in.Options = &openapi3filter.Options{IncludeResponseStatus: true, SkipSettingDefaults: true, ExcludeRequestBody: true, ExcludeResponseBody: true,
+		AuthenticationFunc: func(_ context.Context, a *openapi3filter.AuthenticationInput) error {
+			if req.Header.Get(a.SecurityScheme.Name) == "" {
+				return a.NewError(nil)
+			}
+			return nil
+		}}
 	segments := strings.Split(req.URL.Path, "/")
-	for i, name := range strings.Split(route, "/") {
+	for i, name := range strings.Split(route.Path, "/") {
 		if strings.HasPrefix(name, "{") && i < len(segments) {
 			in.PathParams[strings.Trim(name, "{}")] = segments[i]
 		}
 	}
-	if strict && resp.StatusCode/100 == 2 {
-		if body == "" {
-			in.Request.Body, in.Request.ContentLength = http.NoBody, 0
-		}
-		if err := openapi3filter.ValidateRequest(t.Context(), in); err != nil {
-			t.Errorf("%s: the request was accepted, but openapi.yaml has: %v", at, err)
-		}
-	}
-	in.Route = s.route(s.answers, method, route)
-	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: resp.StatusCode, Header: resp.Header, Options: in.Options}
-	out.SetBodyBytes(answer)
-	if err := openapi3filter.ValidateResponse(t.Context(), out); err != nil {
-		t.Errorf("%s: %v", at, err)
-	}
-	if isJSON {
-		r := s.deref(get(s.at("paths", route, strings.ToLower(method), "responses"), fmt.Sprint(resp.StatusCode)))
-		s.ordered(t, at, get(r, "content", "application/json", "schema"), answer)
-	}
+	return in
 }
 
-func (s *spec) route(doc *openapi3.T, method, path string) *routers.Route {
-	item := doc.Paths.Value(path)
-	return &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: item.GetOperation(method)}
+// requestBody checks a body against what the document has at a place.
+func (s *spec) requestBody(at []string, body string) error {
+	_, described := s.find(at...)
+	if described == nil {
+		return nil
+	}
+	if body == "" {
+		if required := get(described, "required"); required != nil && required.Value == "true" {
+			return errors.New("a body is required")
+		}
+		return nil
+	}
+	return s.requests.check(s.pointer(append(at, "content", "application/json", "schema")...), []byte(body))
 }
 
 // ordered checks the order of members, at every depth that the schema knows.
@@ -277,6 +367,26 @@ func (s *spec) choose(schema *yaml.Node, typ string) *yaml.Node {
 }
 
 func (s *spec) at(path ...string) *yaml.Node { return get(s.root, path...) }
+
+// find walks down the document, through references. It returns the JSON pointer of
+// what it finds too; the node is nil when there is nothing.
+func (s *spec) find(path ...string) (pointer string, n *yaml.Node) {
+	n = s.root
+	for _, p := range path {
+		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(p)
+		n = get(n, p)
+		if ref := get(n, "$ref"); ref != nil {
+			pointer, n = strings.TrimPrefix(ref.Value, "#"), s.deref(n)
+		}
+	}
+	return pointer, n
+}
+
+// pointer is the JSON pointer of a place in the document.
+func (s *spec) pointer(path ...string) string {
+	pointer, _ := s.find(path...)
+	return pointer
+}
 
 func (s *spec) deref(n *yaml.Node) *yaml.Node {
 	if ref := get(n, "$ref"); ref != nil {
