@@ -71,33 +71,58 @@ func aDeliveryTellsItsStory(t *testing.T, on func(*setup)) {
 	s.register("SESSION:COMPLETE", recv.url+"/hook", `,"headers":{"Authorization":"Bearer topsecret"},"retry":["0s","0s"]`)
 	ev := s.publish("SESSION:COMPLETE", "ACM-0123456789", `{"a":1.0}`)
 	d := s.ended(s.deliveryOf(ev), "delivered")
-	if d.EventID != ev.ID || d.Event != "SESSION:COMPLETE" || d.SessionKey != "ACM-0123456789" || d.Sequence != 1 || d.CallbackName != "default" || d.Attempts != 2 || d.NextAttempt != nil || d.Repeated || d.Test || len(d.History) != 2 {
-		t.Fatalf("%+v", d)
+	if len(d.History) != 2 {
+		t.Fatalf("%d attempts, want 2: %+v", len(d.History), d)
 	}
-	first, second := d.History[0], d.History[1]
+	wantFailedAttempt(t, d.History[0], recv.url, ev.ID)
+	wantDeliveredAttempt(t, d.History[1])
+	d.History, d.AcceptedAt = nil, time.Time{}
+	equal(t, "the delivery", d, wire.Delivery{ID: ev.delivery(1), EventID: ev.ID, Event: "SESSION:COMPLETE", SessionKey: "ACM-0123456789", Sequence: 1,
+		Callback: 1, CallbackName: "default", State: "delivered", Attempts: 2})
+	lacks(t, "the answer", s.call("GET", "/v1/deliveries/"+d.ID, "").body, "topsecret", "session=1")
+}
+
+// wantFailedAttempt checks the first attempt of aDeliveryTellsItsStory.
+func wantFailedAttempt(t *testing.T, a wire.Attempt, receiver, event string) {
+	t.Helper()
 	sent := map[string]string{}
-	for _, h := range first.Request.Headers {
+	for _, h := range a.Request.Headers {
 		sent[h.Name] = h.Value
 	}
-	if sent["Authorization"] != "[redacted]" || sent["webhook-signature"] != "[redacted]" || sent["webhook-id"] != ev.ID || sent["callback-attempt"] != "1" || sent["Content-Type"] != "application/json" {
-		t.Errorf("sent %v", sent)
+	for name, want := range map[string]string{"Authorization": "[redacted]", "webhook-signature": "[redacted]", "webhook-id": event, "callback-attempt": "1", "Content-Type": "application/json"} {
+		equal(t, "the header "+name, sent[name], want)
 	}
-	if first.Request.Method != "POST" || first.Request.URL != recv.url+"/hook" || first.Request.Body != `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","a":1.0}` {
-		t.Errorf("%+v", first.Request)
+	a.Request.Headers = nil
+	equal(t, "the request", a.Request, wire.Request{Method: "POST", URL: receiver + "/hook", Body: `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","a":1.0}`})
+
+	if a.Response == nil {
+		t.Fatal("the first attempt has no response")
 	}
-	if first.Number != 1 || first.Fault != "status" || first.State != "pending" || first.Next == nil || first.Why == "" || "http://"+first.Address != recv.url || first.Timings.Total <= 0 || first.Repeat {
-		t.Errorf("%+v", first)
+	contains(t, "the headers of the answer", a.Response.Headers, "X-Reason: [redacted]", "Set-Cookie: [redacted]")
+	a.Response.Headers = ""
+	const body = "not now, topsecret"
+	equal(t, "the answer", *a.Response, wire.Response{Status: 503, Body: "not now, [redacted]", Encoding: "utf-8", Size: int64(len(body)), RetryAfter: "0"})
+
+	equal(t, "the number", a.Number, 1)
+	equal(t, "the fault", a.Fault, "status")
+	equal(t, "the state", a.State, "pending")
+	equal(t, "the address", "http://"+a.Address, receiver)
+	equal(t, "that a person asked for it", a.Repeat, false)
+	if a.Next == nil || a.Why == "" {
+		t.Errorf("the next attempt is at %v because %q, want a time and a reason", a.Next, a.Why)
 	}
-	r := first.Response
-	if r == nil || r.Status != 503 || r.Body != "not now, [redacted]" || r.Encoding != "utf-8" || r.RetryAfter != "0" || !strings.Contains(r.Headers, "X-Reason: [redacted]") || !strings.Contains(r.Headers, "Set-Cookie: [redacted]") {
-		t.Errorf("%+v", r)
+	if a.Timings.Total <= 0 {
+		t.Errorf("it took %v ms, want more than nothing", a.Timings.Total)
 	}
-	if r := second.Response; second.State != "delivered" || second.Why != "the receiver answered 201" || r.Body != "//4=" || r.Encoding != "base64" || r.Size != 2 || r.Truncated {
-		t.Errorf("%+v", second)
-	}
-	if body := s.call("GET", "/v1/deliveries/"+d.ID, "").body; strings.Contains(body, "topsecret") || strings.Contains(body, "session=1") {
-		t.Errorf("a secret shows: %s", body)
-	}
+}
+
+// wantDeliveredAttempt checks the second attempt of aDeliveryTellsItsStory.
+func wantDeliveredAttempt(t *testing.T, a wire.Attempt) {
+	t.Helper()
+	equal(t, "the state", a.State, "delivered")
+	equal(t, "the reason", a.Why, "the receiver answered 201")
+	a.Response.Headers = ""
+	equal(t, "the answer", *a.Response, wire.Response{Status: 201, Body: "//4=", Encoding: "base64", Size: 2})
 }
 
 // A setting may change between attempts: each shows what it sent.
@@ -115,12 +140,17 @@ func attemptsShowTheSettingThatWasSent(t *testing.T, on func(*setup)) {
 	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`/new","method":"PUT"}`).ok(200)
 	s.call("POST", "/v1/deliveries/"+id+"/retry", "").ok(202)
 	d := s.ended(id, "delivered")
-	if a := d.History[0]; a.Request.URL != closed || a.Request.Method != "POST" || a.Fault != "connect" || a.Response != nil {
-		t.Errorf("%+v", a)
+	if len(d.History) != 2 {
+		t.Fatalf("%d attempts, want 2: %+v", len(d.History), d)
 	}
-	if a := d.History[1]; a.Request.URL != recv.url+"/new" || a.Request.Method != "PUT" || !a.Repeat {
-		t.Errorf("%+v", a)
-	}
+	first, second := d.History[0], d.History[1]
+	equal(t, "the first URL", first.Request.URL, closed)
+	equal(t, "the first method", first.Request.Method, "POST")
+	equal(t, "the first fault", first.Fault, "connect")
+	equal(t, "the first answer", first.Response, (*wire.Response)(nil))
+	equal(t, "the second URL", second.Request.URL, recv.url+"/new")
+	equal(t, "the second method", second.Request.Method, "PUT")
+	equal(t, "that a person asked for the second", second.Repeat, true)
 }
 
 // A delivered one can be sent again. It is a repeat: with the same
@@ -139,19 +169,18 @@ func retryOfADeliveredOneIsARepeat(t *testing.T, on func(*setup)) {
 	if n := s.metric("callbackd_manual_attempts_total"); n != "0" {
 		t.Errorf("repeats before: %s", n)
 	}
-	r := s.call("POST", "/v1/deliveries/"+id+"/retry", "").ok(202)
-	if d := decode[wire.Delivery](r); d.ID != id || d.Attempts < 1 {
-		t.Errorf("%+v", d)
+	d := decode[wire.Delivery](s.call("POST", "/v1/deliveries/"+id+"/retry", "").ok(202))
+	equal(t, "the delivery of the answer", d.ID, id)
+	if d.Attempts < 1 {
+		t.Errorf("the answer has %d attempts, want 1 or more", d.Attempts)
 	}
 	again := recv.next()
-	if again.header.Get("webhook-id") != first.header.Get("webhook-id") || again.body != first.body || again.header.Get("callback-attempt") != "2" {
-		t.Errorf("%v %s", again.header, again.body)
-	}
-	var d wire.Delivery
+	equal(t, "webhook-id", again.header.Get("webhook-id"), first.header.Get("webhook-id"))
+	equal(t, "the body", again.body, first.body)
+	equal(t, "callback-attempt", again.header.Get("callback-attempt"), "2")
 	s.until("the repeat", func() bool { d = s.delivery(id); return d.State == "delivered" && d.Attempts == 2 })
-	if len(d.History) != 2 || d.History[0].Repeat || !d.History[1].Repeat || d.Repeated {
-		t.Errorf("%+v", d)
-	}
+	equal(t, "which attempts a person asked for", repeats(d), []bool{false, true})
+	equal(t, "that a repeat waits", d.Repeated, false)
 	s.until("the metric", func() bool { return s.metric("callbackd_manual_attempts_total") == "1" })
 }
 
@@ -169,13 +198,19 @@ func retryOfAFailedOneStartsItsScheduleAgain(t *testing.T, on func(*setup)) {
 	})
 	s.register("SESSION:COMPLETE", recv.url, `,"retry":["0s","0s"]`)
 	id := s.deliveryOf(s.publish("SESSION:COMPLETE", "ACM-0123456789", `{}`))
-	if d := s.ended(id, "failed"); d.Attempts != 2 {
-		t.Errorf("%+v", d)
-	}
+	equal(t, "attempts before", s.ended(id, "failed").Attempts, 2)
 	s.call("POST", "/v1/deliveries/"+id+"/retry", "").ok(202)
-	if d := s.ended(id, "delivered"); d.Attempts != 4 || !d.History[2].Repeat || d.History[3].Repeat {
-		t.Errorf("%+v", d)
+	d := s.ended(id, "delivered")
+	equal(t, "attempts", d.Attempts, 4)
+	equal(t, "which attempts a person asked for", repeats(d), []bool{false, false, true, false})
+}
+
+// repeats tells of each attempt whether a person asked for it after the end.
+func repeats(d wire.Delivery) (out []bool) {
+	for _, a := range d.History {
+		out = append(out, a.Repeat)
 	}
+	return out
 }
 
 // A delivery that waits for its schedule can be sent now.
@@ -191,54 +226,82 @@ func retryOfAWaitingOneIsDueAtOnce(t *testing.T, on func(*setup)) {
 	s.register("SESSION:COMPLETE", recv.url, `,"retry":["0s","1h"]`)
 	id := s.deliveryOf(s.publish("SESSION:COMPLETE", "ACM-0123456789", `{}`))
 	s.until("the first attempt", func() bool { return s.delivery(id).Attempts == 1 })
-	if d := s.delivery(id); d.NextAttempt == nil || time.Until(*d.NextAttempt) < 50*time.Minute {
-		t.Errorf("%+v", d)
+	if next := s.delivery(id).NextAttempt; next == nil || time.Until(*next) < 50*time.Minute {
+		t.Errorf("the next attempt is at %v, want about an hour from now", next)
 	}
 	s.call("POST", "/v1/deliveries/"+id+"/retry", "").ok(202)
-	if d := s.ended(id, "delivered"); d.Attempts != 2 || d.History[1].Repeat {
-		t.Errorf("%+v", d)
+	equal(t, "which attempts a person asked for", repeats(s.ended(id, "delivered")), []bool{false, false})
+}
+
+// testSend sends a test to the callback of STATUS_CHANGE.
+func (s *server) testSend() wire.Delivery {
+	s.t.Helper()
+	return decode[wire.Delivery](s.call("POST", "/v1/callbacks/SESSION%3ASTATUS_CHANGE/test", "").ok(200))
+}
+
+// onlyAttempt is the attempt of a delivery that was tried once.
+func onlyAttempt(t *testing.T, d wire.Delivery) wire.Attempt {
+	t.Helper()
+	if len(d.History) != 1 {
+		t.Fatalf("%d attempts, want 1: %+v", len(d.History), d)
 	}
+	return d.History[0]
 }
 
 // A test-send goes the way of every event, marked, and answers with the
 // attempt's full story.
-func TestTestSend(t *testing.T) {
+func TestATestSendIsMarkedAndTellsItsAttempt(t *testing.T) {
 	s := start(t)
-	recv := listen(t, func(w http.ResponseWriter, n int) {
-		if n == 2 {
-			w.WriteHeader(500)
-		}
-	})
+	recv := listen(t, nil)
 	s.register("SESSION:STATUS_CHANGE", recv.url, `,"payload":{"source":"me"},"headers":{"A":"secret-value"}`)
-	d := decode[wire.Delivery](s.call("POST", "/v1/callbacks/SESSION%3ASTATUS_CHANGE/test", "").ok(200))
+	d := s.testSend()
 	h := recv.next()
-	if want := `{"event":"SESSION:STATUS_CHANGE","session_key":"TST-0000000000","test":true,"status":"COMPLETE","timestamp":"2026-01-02T15:11:11+00:00","previous_status":"CONFIRM","source":"me"}`; h.body != want {
-		t.Errorf("body %s", h.body)
+	equal(t, "the body", h.body, `{"event":"SESSION:STATUS_CHANGE","session_key":"TST-0000000000","test":true,"status":"COMPLETE","timestamp":"2026-01-02T15:11:11+00:00","previous_status":"CONFIRM","source":"me"}`)
+	equal(t, "callback-test", h.header.Get("callback-test"), "true")
+	equal(t, "webhook-id", h.header.Get("webhook-id"), d.EventID)
+	if h.header.Get("webhook-signature") == "" {
+		t.Error("the test is not signed")
 	}
-	if h.header.Get("callback-test") != "true" || h.header.Get("webhook-id") != d.EventID || h.header.Get("webhook-signature") == "" {
-		t.Errorf("headers %v", h.header)
-	}
-	if !d.Test || d.State != "delivered" || len(d.History) != 1 || d.History[0].Response.Status != 200 || d.History[0].Request.Body != h.body {
-		t.Errorf("%+v", d)
-	}
-	// A failure is told at once and not tried again.
-	d = decode[wire.Delivery](s.call("POST", "/v1/callbacks/SESSION:STATUS_CHANGE/test", "").ok(200))
-	if d.State != "failed" || len(d.History) != 1 || d.History[0].Response.Status != 500 || d.History[0].Why != "a test is sent once" {
-		t.Errorf("%+v", d)
-	}
-	// It is an event like others, and marked there too; other callbacks of
-	// the event do not get it.
+	equal(t, "that it is a test", d.Test, true)
+	equal(t, "the state", d.State, "delivered")
+	a := onlyAttempt(t, d)
+	equal(t, "the status", a.Response.Status, 200)
+	equal(t, "the body that is shown", a.Request.Body, h.body)
+}
+
+func TestATestSendThatFailsIsNotTriedAgain(t *testing.T) {
+	s := start(t)
+	recv := listen(t, func(w http.ResponseWriter, _ int) { w.WriteHeader(500) })
+	s.register("SESSION:STATUS_CHANGE", recv.url, "")
+	d := s.testSend()
+	equal(t, "the state", d.State, "failed")
+	a := onlyAttempt(t, d)
+	equal(t, "the status", a.Response.Status, 500)
+	equal(t, "the reason", a.Why, "a test is sent once")
+}
+
+// A test-send is an event like others, and marked there too. Other callbacks of the
+// event do not get it.
+func TestATestSendIsAnEventForOneCallback(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
 	s.register("SESSION:STATUS_CHANGE", "http://"+closedPort(t), `,"name":"other"`)
+	s.register("SESSION:STATUS_CHANGE", recv.url, "")
+	d := s.testSend()
 	l := decode[wire.EventList](s.call("GET", "/v1/events", "").ok(200))
-	if len(l.Data) != 2 || !l.Data[0].Test || len(l.Data[0].Deliveries) != 1 {
-		t.Errorf("%+v", l)
+	if len(l.Data) != 1 {
+		t.Fatalf("%d events, want 1: %+v", len(l.Data), l)
 	}
-	recv.next()
-	// It passes a pause.
+	equal(t, "that the event is a test", l.Data[0].Test, true)
+	equal(t, "its deliveries", l.Data[0].Deliveries, []string{d.ID})
+}
+
+func TestATestSendPassesAPause(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
+	s.register("SESSION:STATUS_CHANGE", recv.url, "")
 	s.call("POST", "/v1/callbacks/SESSION:STATUS_CHANGE/pause", "").ok(200)
-	if d = decode[wire.Delivery](s.call("POST", "/v1/callbacks/SESSION:STATUS_CHANGE/test", "").ok(200)); d.State != "delivered" {
-		t.Errorf("%+v", d)
-	}
+	equal(t, "the state", s.testSend().State, "delivered")
 }
 
 func TestEveryEventHasASample(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -43,7 +44,7 @@ const agentVersion = "9.8.7"
 
 var allOnPostgres = flag.Bool("postgres", false, "run every test on PostgreSQL, not only those of onBothStores")
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { pgtest.Main(m, removeEmptyStore) }
 
 // server is the whole product below the command line: API, store, engine,
 // sender, on an egress policy that allows loopback.
@@ -91,12 +92,44 @@ func (c *setup) open(t *testing.T, committed func(commands int)) store.Store {
 	if c.postgres {
 		s, err = postgres.Open(t.Context(), postgres.Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json"), Hooks: store.Hooks{Committed: committed}})
 	} else {
-		s, err = sqlite.Open(t.Context(), sqlite.Options{Dir: t.TempDir(), Hooks: store.Hooks{Committed: committed}})
+		s, err = sqlite.Open(t.Context(), sqlite.Options{Dir: emptyStore(t), Hooks: store.Hooks{Committed: committed}})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// firstStore makes an empty SQLite store. Its migrations take longer than most
+// tests do, so that every test gets a copy.
+var firstStore = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "callbackd-api-"); err != nil {
+		return "", err
+	}
+	s, err := sqlite.Open(context.Background(), sqlite.Options{Dir: dir})
+	if err != nil {
+		return dir, err
+	}
+	return dir, s.Close()
+})
+
+// emptyStore returns a data directory of the test's own with an empty store.
+func emptyStore(t *testing.T) string {
+	t.Helper()
+	first, err := firstStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(first)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func removeEmptyStore() {
+	dir, _ := firstStore()
+	os.RemoveAll(dir)
 }
 
 func start(t *testing.T, change ...func(*setup)) *server {
@@ -300,6 +333,34 @@ func (r reply) says(status int, parts ...string) reply {
 		}
 	}
 	return r
+}
+
+// equal fails the test unless got is what is wanted of the named thing.
+func equal(t *testing.T, name string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// lacks fails the test when a text has one of the parts.
+func lacks(t *testing.T, name, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if strings.Contains(text, p) {
+			t.Errorf("%s has %q: %s", name, p, text)
+		}
+	}
+}
+
+// contains fails the test unless a text has every part.
+func contains(t *testing.T, name, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%s lacks %q: %s", name, p, text)
+		}
+	}
 }
 
 // hit is one request that a receiver got.
