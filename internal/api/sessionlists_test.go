@@ -30,11 +30,42 @@ func aStoryHasEachEventWithItsDeliveries(t *testing.T, on func(*setup)) {
 		d := page.Data[0].Deliveries
 		return d[0].State == "delivered" && d[1].Attempts > 0
 	})
-	d := page.Data[0].Deliveries
-	if len(page.Data) != 2 || page.SessionKey != key || page.Next != nil || page.Data[1].Event != "SESSION:NOTE_INSERT" || len(page.Data[1].Deliveries) != 0 ||
-		len(d) != 2 || d[1].CallbackName != "dead" || d[1].State != "pending" || d[1].NextAttempt == nil || !regexp.MustCompile(`^\{"status":"STARTED","timestamp":`+stamp+`,"previous_status":"IDLE"\}$`).Match(page.Data[0].Data) {
-		t.Errorf("%+v", page)
+	equal(t, "the session", page.SessionKey, key)
+	equal(t, "the next page", page.Next, (*string)(nil))
+	equal(t, "the number of events", len(page.Data), 2)
+	wantStarted(t, page.Data[0])
+	equal(t, "the second event", page.Data[1].Event, "SESSION:NOTE_INSERT")
+	equal(t, "its deliveries", len(page.Data[1].Deliveries), 0)
+	s.wantPages(key, 1, 2)
+	s.call("GET", "/v1/sessions/"+key+"/events?cursor=x", "").says(400, "Invalid cursor")
+	s.call("GET", "/v1/sessions/"+key+"/events?state=x", "").says(400, `Unknown parameter "state"`)
+	// A session that is kept elsewhere has a story too.
+	s.publish("SESSION:COMPLETE", "elsewhere-1", `{}`)
+	s.wantPages("elsewhere-1", 1)
+}
+
+// wantStarted checks the start of a session, which one callback got and the other
+// did not.
+func wantStarted(t *testing.T, ev wire.SessionEvent) {
+	t.Helper()
+	if want := regexp.MustCompile(`^\{"status":"STARTED","timestamp":` + stamp + `,"previous_status":"IDLE"\}$`); !want.Match(ev.Data) {
+		t.Errorf("the data are %s, want %s", ev.Data, want)
 	}
+	if len(ev.Deliveries) != 2 {
+		t.Fatalf("%d deliveries, want 2: %+v", len(ev.Deliveries), ev.Deliveries)
+	}
+	dead := ev.Deliveries[1]
+	equal(t, "the callback", dead.CallbackName, "dead")
+	equal(t, "its state", dead.State, "pending")
+	if dead.NextAttempt == nil {
+		t.Error("its next attempt has no time")
+	}
+}
+
+// wantPages reads the events of a session page by page and checks their sequence
+// numbers.
+func (s *server) wantPages(key string, want ...int64) {
+	s.t.Helper()
 	var seqs []int64
 	for query := "?limit=1"; query != ""; {
 		page := decode[wire.SessionEventList](s.call("GET", "/v1/sessions/"+key+"/events"+query, "").ok(200))
@@ -45,16 +76,7 @@ func aStoryHasEachEventWithItsDeliveries(t *testing.T, on func(*setup)) {
 			query = "?limit=1&cursor=" + *page.Next
 		}
 	}
-	if !slices.Equal(seqs, []int64{1, 2}) {
-		t.Errorf("page by page %v", seqs)
-	}
-	s.call("GET", "/v1/sessions/"+key+"/events?cursor=x", "").says(400, "Invalid cursor")
-	s.call("GET", "/v1/sessions/"+key+"/events?state=x", "").says(400, `Unknown parameter "state"`)
-	// A session that is kept elsewhere has a story too.
-	s.publish("SESSION:COMPLETE", "elsewhere-1", `{}`)
-	if l := decode[wire.SessionEventList](s.call("GET", "/v1/sessions/elsewhere-1/events", "").ok(200)); len(l.Data) != 1 {
-		t.Errorf("%+v", l)
-	}
+	equal(s.t, "the sequence numbers, page by page", seqs, want)
 }
 
 func TestFindingSessions(t *testing.T) { onBothStores(t, findingSessions) }

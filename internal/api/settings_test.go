@@ -98,9 +98,8 @@ func TestPauseAndResume(t *testing.T) {
 	s.register("SESSION:COMPLETE", recv.url, "")
 	s.register("SESSION:COMPLETE", recv.url+"/other", `,"name":"other"`)
 	p := decode[wire.Policy](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause", "").ok(200))
-	if !p.Paused || p.PauseReason != "user" || p.PausedAt == nil || p.Name != "default" {
-		t.Errorf("%+v", p)
-	}
+	equal(t, "the callback", p.Name, "default")
+	wantPause(t, p, "user")
 	const n = 20
 	for range n {
 		s.publish("SESSION:COMPLETE", "ACM-0123456789", `{}`)
@@ -111,18 +110,26 @@ func TestPauseAndResume(t *testing.T) {
 		}
 	}
 	s.until("the other's end", func() bool { return len(s.deliveries("?state=delivered&callback=2").Data) == n })
-	if l := s.deliveries("?state=pending&callback=1"); len(l.Data) != n || l.Data[0].Attempts != 0 {
-		t.Errorf("%d wait", len(l.Data))
+	waiting := s.deliveries("?state=pending&callback=1").Data
+	if len(waiting) != n {
+		t.Fatalf("%d deliveries wait, want %d", len(waiting), n)
 	}
-	if p = decode[wire.Policy](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/resume", "").ok(200)); p.Paused || p.PauseReason != "" || p.PausedAt != nil {
-		t.Errorf("%+v", p)
-	}
+	equal(t, "attempts during the pause", waiting[0].Attempts, 0)
+	wantPause(t, decode[wire.Policy](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/resume", "").ok(200)), "")
 	for i := range n {
-		if h := recv.next(); h.uri != "/" || h.header.Get("callback-sequence") != itoa(i+1) {
-			t.Errorf("%d: %s %s", i, h.uri, h.header.Get("callback-sequence"))
-		}
+		h := recv.next()
+		equal(t, "the path", h.uri, "/")
+		equal(t, "the sequence number", h.header.Get("callback-sequence"), itoa(i+1))
 	}
 	s.until("the end", func() bool { return len(s.deliveries("?state=delivered&callback=1").Data) == n })
+}
+
+// wantPause checks what a policy says of a pause; without a reason there is none.
+func wantPause(t *testing.T, p wire.Policy, reason string) {
+	t.Helper()
+	equal(t, "that the callback is paused", p.Paused, reason != "")
+	equal(t, "the reason of the pause", p.PauseReason, reason)
+	equal(t, "that the pause has a time", p.PausedAt != nil, reason != "")
 }
 
 // A receiver that answers 410 pauses its callback.

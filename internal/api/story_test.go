@@ -41,18 +41,38 @@ func aLongStoryComesInPages(t *testing.T, on func(*setup)) {
 	}
 	s.until("the attempt", func() bool { return read("").Attempts == attempts })
 	newest := read("")
-	if n := len(newest.History); n != 50 || newest.Earlier != 11 || newest.History[0].Number != 11 || newest.History[49].Number != attempts {
-		t.Fatalf("%d attempts, before %d", n, newest.Earlier)
-	}
-	if first := newest.History[0].Request; first.BodyOf != 0 || !strings.Contains(first.Body, "xxxx") {
-		t.Errorf("the first attempt of a page has no body: %+v", first.BodyOf)
-	}
-	if next := newest.History[1].Request; next.BodyOf != 11 || next.Body != "" {
-		t.Errorf("the second one: body of %d, %d bytes", next.BodyOf, len(next.Body))
-	}
+	equal(t, "before the newest page", newest.Earlier, 11)
+	equal(t, "the attempts of the newest page", numbers(newest), upTo(11, attempts))
+	wantBodyOnce(t, newest.History[0].Request, newest.History[1].Request)
 	oldest := read(fmt.Sprint("?before=", newest.Earlier))
-	if n := len(oldest.History); n != 10 || oldest.Earlier != 0 || oldest.History[0].Number != 1 || oldest.Attempts != attempts {
-		t.Errorf("%d attempts before, %d", n, oldest.Earlier)
-	}
+	equal(t, "before the oldest page", oldest.Earlier, 0)
+	equal(t, "the attempts of the oldest page", numbers(oldest), upTo(1, 10))
+	equal(t, "all attempts", oldest.Attempts, attempts)
 	s.call("GET", path+"?before=0", "").says(400, "before must be a whole number")
+}
+
+// wantBodyOnce checks that the second request of a page refers to the first one's
+// body.
+func wantBodyOnce(t *testing.T, first, second wire.Request) {
+	t.Helper()
+	equal(t, "where the first body is", first.BodyOf, 0)
+	contains(t, "the first body", first.Body, "xxxx")
+	equal(t, "where the second body is", second.BodyOf, 11)
+	equal(t, "the second body", second.Body, "")
+}
+
+// numbers returns the numbers of the attempts that are shown.
+func numbers(d wire.Delivery) (out []int) {
+	for _, a := range d.History {
+		out = append(out, a.Number)
+	}
+	return out
+}
+
+// upTo returns the numbers from first to last.
+func upTo(first, last int) (out []int) {
+	for n := first; n <= last; n++ {
+		out = append(out, n)
+	}
+	return out
 }
