@@ -148,15 +148,13 @@ func (c *Callback) Paused() bool { return c.Pause.Reason != NotPaused }
 // canceled.
 func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
 
-// Replace gives c the URL, method, headers, payload and policy of next at the
-// given time. It does nothing when c has all of them already and no pause ends
-// with it.
+// Replace gives c the URL, method, headers, payload and policy of next at the given
+// time. It does nothing when c has all of them already and no pause would end.
 //
-// A change of what is sent makes a new version: what is known of the health of
-// the receiver belonged to the version before. With another origin, also the
-// secrets of next replace those of c, and c must prove itself again. A pause
-// that no person set ends. With another URL, or with the end of a pause, what
-// waits for a later time is released.
+// A change of what is sent makes a new version and clears FailingSince, which belongs
+// to the version before. With another origin, c also gets the secrets of next and is on
+// probation again. A pause that callbackd made itself ends. With another URL, or when a
+// pause ends, the waiting retries are made due.
 func (c *Callback) Replace(next *Callback, at time.Time) {
 	same := c.SendsLike(next)
 	endsPause := c.Paused() && c.Pause.Reason != PausedByUser
@@ -183,8 +181,8 @@ func (c *Callback) Replace(next *Callback, at time.Time) {
 	}
 }
 
-// SetPause sets a pause, or ends it when p has no reason: see [Callback.Resume].
-// A pause that is set already for the same reason keeps its time.
+// SetPause pauses c, or resumes it when p has no reason: see [Callback.Resume]. A pause
+// for the same reason keeps the time at which it began.
 func (c *Callback) SetPause(p Pause) {
 	switch {
 	case p.Reason == NotPaused:
@@ -194,25 +192,25 @@ func (c *Callback) SetPause(p Pause) {
 	}
 }
 
-// Resume ends a pause, whether there is one or not: a person vouches for the
-// receiver. What was bad about its health is forgotten, and what waits for a
-// later time is released.
+// Resume ends the pause of c, if there is one. A person vouches for the receiver, so
+// Resume also forgets its failures and its Retry-After, and makes the waiting retries
+// due.
 func (c *Callback) Resume(at time.Time) {
 	c.Pause, c.FailingSince, c.ClosedUntil = Pause{}, time.Time{}, time.Time{}
 	c.release(at)
 }
 
-// release makes what waits for a later time due at once. The store does so in
-// steps, while Releasing is set.
+// release makes the waiting retries due. The store does so in steps, while Releasing is
+// set.
 func (c *Callback) release(at time.Time) {
 	c.ReleasedAt, c.Releasing = at, true
 }
 
-// Delete ends c: nothing is owed to it from then on.
+// Delete marks c as deleted at the given time. It gets no deliveries from then on.
 func (c *Callback) Delete(at time.Time) { c.DeletedAt = at }
 
-// OfKey returns c as it is with its key k: a callback whose key was revoked has
-// ended with it. c itself is not changed.
+// OfKey returns c as it counts with its key k: when the key was revoked, c counts as
+// deleted at that time. OfKey does not change c itself.
 func (c *Callback) OfKey(k *Key) *Callback {
 	if !k.Revoked() || c.Deleted() && !k.RevokedAt.Before(c.DeletedAt) {
 		return c

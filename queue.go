@@ -1,20 +1,18 @@
 package callbackd
 
-// LaneCursor is a position in a lane: it stands behind one event of a session,
-// and reading goes on with the next one.
+// LaneCursor is a position in a lane. Reading goes on with the event after it.
 type LaneCursor struct {
 	Session string
-	After   EventID // 0: the cursor stands at the beginning of the session
+	After   EventID // 0 at the beginning of the session
 }
 
-// DueClass tells apart the two kinds of deliveries that wait for a time of
-// their own. First attempts have no such time and belong to neither.
+// DueClass is a kind of delivery that is due at a certain time. First attempts have no
+// such time and belong to no class.
 type DueClass int
 
 const (
-	// DueRetries are due by the retry schedule, or because a person resent
-	// them.
+	// DueRetries are due by the retry schedule, or because a person resent them.
 	DueRetries DueClass = iota
-	// DueReplays belong to a replay, their retries included.
+	// DueReplays belong to a replay. Their retries do too.
 	DueReplays
 )

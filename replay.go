@@ -34,7 +34,7 @@ const (
 	ReplayCanceled ReplayState = "canceled" // makes nothing more due
 )
 
-// Ended tells whether the state is final.
+// Ended reports whether the state is final.
 func (s ReplayState) Ended() bool { return s == ReplayDone || s == ReplayCanceled }
 
 // replayMoves lists the states that each state can change to.
@@ -72,12 +72,12 @@ type ReplayFilter struct {
 	Target   CallbackID
 }
 
-// Hastens tells whether the replay makes pending deliveries due now that wait
-// for a later time: the filter names pending deliveries.
+// Hastens reports whether the replay makes pending deliveries due that wait for a later
+// time. It does when the filter names the state pending.
 func (f *ReplayFilter) Hastens() bool { return f.Target == 0 && slices.Contains(f.States, Pending) }
 
-// Matches tells whether the filter chooses a delivery by its state. ended says
-// that the delivery's callback was deleted or its API key revoked.
+// Matches reports whether the filter chooses a delivery by its state. ended says that
+// the delivery's callback was deleted or its API key revoked.
 func (f *ReplayFilter) Matches(s State, ended bool) bool {
 	if f.Target == 0 && ended {
 		return false
@@ -88,9 +88,9 @@ func (f *ReplayFilter) Matches(s State, ended bool) bool {
 	return f.Target != 0 || s.Terminal()
 }
 
-// Resolve refuses a filter that can choose nothing, and gives a replay to a
-// target the target's event type. key is the API key that asks. target is the
-// callback that Target names, or nil when there is none.
+// Resolve returns an error when the filter can choose nothing. When there is a Target,
+// it sets Type to the event of the target. key is the API key of the replay. target is
+// the callback that Target names, or nil when there is none.
 func (f *ReplayFilter) Resolve(key KeyID, target *Callback) error {
 	if f.Target == 0 {
 		if slices.Contains(f.States, Canceled) {
@@ -116,8 +116,8 @@ type Replay struct {
 	Rate      float64 // deliveries made due a second; 0: no limit
 	State     ReplayState
 	CreatedAt time.Time
-	EndedAt   time.Time // zero: not yet
-	NextDue   time.Time // the rate allows no step before it; zero: no wait
+	EndedAt   time.Time // zero before the end
+	NextDue   time.Time // the rate allows no step before it; zero when it allows one now
 
 	Total int64 // the size of the set
 	Due   int64 // deliveries of the set that were made due or skipped
@@ -135,9 +135,8 @@ func (r *Replay) Pending() int64 {
 	return r.Due - r.Skipped - r.Delivered - r.Failed - r.Canceled
 }
 
-// SetState changes the state at the time at. It tells whether the replay changed:
-// it does not when it is in that state already. A replay that ended cannot
-// change: Conflict.
+// SetState changes the state at the time at. changed is false when the replay is in that
+// state already. SetState fails with Conflict when the replay has ended.
 func (r *Replay) SetState(s ReplayState, at time.Time) (changed bool, err error) {
 	if r.State == s {
 		return false, nil
@@ -155,8 +154,8 @@ func (r *Replay) SetState(s ReplayState, at time.Time) (changed bool, err error)
 	return true, nil
 }
 
-// CanStep tells whether a step at the time at can do something. When only the
-// rate forbids it, next is the earliest time of the next step.
+// CanStep reports whether a step at the time at can do something. When only the rate
+// forbids it, next is the earliest time of the next step.
 func (r *Replay) CanStep(at time.Time) (ok bool, next time.Time) {
 	if r.State != ReplayRunning {
 		return false, time.Time{}
@@ -228,9 +227,9 @@ type ReplayProgress struct {
 	Created int64
 }
 
-// Advance adds the progress of a step at the time at, and tells whether the
-// replay changed. The replay is done once its whole set was taken and no
-// delivery of it is pending.
+// Advance adds the progress of a step at the time at, and reports whether the replay
+// changed. The replay is done when its whole set was taken and no delivery of it is
+// pending.
 func (r *Replay) Advance(p ReplayProgress, at time.Time) (changed bool) {
 	r.Due += p.Taken
 	r.Skipped += p.Skipped

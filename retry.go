@@ -61,7 +61,7 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 		due = floor.Add(time.Duration(jitter * JitterFraction * float64(floor.Sub(now))))
 		why = "the receiver asked to wait (Retry-After: " + Clip(r.RetryAfter, 64) + ")"
 		if floor.Sub(now) == MaxRetryAfter {
-			why += ", and is left alone for " + DurationText(MaxRetryAfter) + " at most"
+			why += "; callbackd waits " + DurationText(MaxRetryAfter) + " at most"
 		}
 	case !ok && r.RetryAfter != "":
 		why += "; the receiver's Retry-After (" + Clip(r.RetryAfter, 64) + ") is neither seconds nor a date and was not understood"

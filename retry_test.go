@@ -136,7 +136,7 @@ func TestParseRetryAfter(t *testing.T) {
 func TestWhyOfARetryTellsWhatBecameOfRetryAfter(t *testing.T) {
 	tests := map[string]string{
 		"120":    "the receiver asked to wait (Retry-After: 120)",
-		"999999": "the receiver asked to wait (Retry-After: 999999), and is left alone for 1 d at most",
+		"999999": "the receiver asked to wait (Retry-After: 999999); callbackd waits 1 d at most",
 		"soon":   "step 2 of 10 is due 5 s ± 10 % after the one before; the receiver's Retry-After (soon) is neither seconds nor a date and was not understood",
 		"1":      "step 2 of 10 is due 5 s ± 10 % after the one before",
 	}

@@ -6,21 +6,22 @@ import "time"
 // it owns no shards.
 const MaxSkew = 2 * time.Minute
 
-// Shards is the number of shares that callbacks are divided into. It is fixed:
-// every node of every version must find a callback in the same one.
+// Shards is the number of shards. It never changes, because nodes of all versions must
+// agree on the shard of a callback.
 const Shards = 4096
 
-// Shard is one of the shares: what one node delivers for, and no other, as
-// long as it owns it.
+// Shard is a share of all callbacks. One node owns it, or none for a moment, and only
+// that node sends the deliveries of its callbacks.
 type Shard uint16
 
-// ShardOf is the shard of a callback. Numbers are given out one after the
-// other: steps of the golden ratio put any run of them evenly over all shards,
-// so that few callbacks too are shared by all nodes.
-func ShardOf(no CallbackID) Shard { return Shard(uint16(no) * shardStep >> 4) }
+// ShardOf returns the shard of a callback. IDs are consecutive, and steps of the golden
+// ratio spread consecutive IDs evenly over the shards. So all nodes share the work also
+// when there are few callbacks.
+func ShardOf(id CallbackID) Shard { return Shard(uint16(id) * shardStep >> 4) }
 
-const shardStep = 40503 // 2¹⁶ over the golden ratio, odd
+// shardStep is 2¹⁶ divided by the golden ratio. An odd factor reaches every shard.
+const shardStep = 40503
 
-// NodeID numbers the processes that ever shared a database; none has the
-// number of another, not even of itself before a restart. 0 is none.
+// NodeID identifies a node. A process gets a new ID each time that it joins, and no ID is
+// used twice. 0 means that there is no node.
 type NodeID int64

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// DeliveryRows is what a store keeps of one delivery.
+// DeliveryRows has the rows of one delivery that decide about its state.
 type DeliveryRows struct {
 	// Pending is the delivery's row in the queue; nil when it has none.
 	Pending *Delivery
@@ -13,31 +13,31 @@ type DeliveryRows struct {
 	Last AttemptRow
 }
 
-// AttemptRow is one row of a delivery's attempts, without what happened.
+// AttemptRow is one row of a delivery's attempts, without the result.
 type AttemptRow struct {
 	Number  int
-	Version int64 // of the setting that was sent; 0: a cancellation
+	Version int64 // of the setting that was sent; 0 for a cancellation
 	State   State // of the delivery after it
 }
 
-// Canceled tells whether the row stands for a cancellation. Such a row has a
-// number like all others, but it is no attempt.
+// Canceled reports whether the row records a cancellation. Such a row has a number like
+// the others, but it is not an attempt.
 func (r *AttemptRow) Canceled() bool { return r.Version == 0 && r.Number > 0 }
 
-// DeliveryState says where a delivery stands.
+// DeliveryState is the state of a delivery, and what it is waiting for.
 type DeliveryState struct {
-	State    State // empty: there is no such delivery
+	State    State // empty when there is no such delivery
 	Attempts int
-	Due      time.Time // of the next attempt; zero: at once or ended
+	Due      time.Time // of the next attempt; zero when it may start at once or there is none
 	Manual   bool
-	Replay   ReplayID  // that made it due and has it pending; 0: none
+	Replay   ReplayID  // the replay that made it due, while it is pending; or 0
 	Since    time.Time // since when it has been waiting; zero unless it is pending
 }
 
-// StateOf derives where a delivery stands from its rows. A row in the queue
-// counts more than any attempt, for a delivery that ended can be sent again.
-// ended tells that the callback was deleted or its key revoked: what is pending
-// then counts as canceled, even before a row says so.
+// StateOf returns the state of a delivery with these rows. A row in the queue counts
+// more than any attempt, because a delivery that has ended can be sent again. ended says
+// that the callback was deleted or its key revoked: a pending delivery then counts as
+// canceled, even before a row says so.
 func StateOf(rows DeliveryRows, ended bool) DeliveryState {
 	if d := rows.Pending; d != nil {
 		state := DeliveryState{State: Pending, Attempts: d.Attempts, Due: d.Due, Manual: d.Manual, Replay: d.Replay, Since: d.WaitsSince()}
@@ -53,10 +53,11 @@ func StateOf(rows DeliveryRows, ended bool) DeliveryState {
 	return state
 }
 
-// Resend returns the delivery of an event to a callback as it is when a person
-// sends it again: due at the given time, from the start of its schedule. changed
-// is false when it waits for its first attempt: it keeps its turn in its lane. ended
-// is as for [StateOf]. Resend fails when nothing is owed to the callback any more.
+// Resend returns the delivery of an event to a callback after a person resent it: it is
+// due at the given time, and its retry schedule starts again. changed is false when the
+// delivery waits for its first attempt, because it then keeps its turn in its lane. ended
+// means the same as in [StateOf]. Resend fails when the delivery was canceled or the
+// callback has ended.
 func (r DeliveryRows) Resend(ev *Event, cb CallbackID, ended bool, at time.Time) (d Delivery, changed bool, err error) {
 	d = Delivery{ID: DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Attempts: r.Last.Number}
 	switch {
@@ -75,8 +76,8 @@ func (r DeliveryRows) Resend(ev *Event, cb CallbackID, ended bool, at time.Time)
 	return d, true, nil
 }
 
-// DeliveryAudit is everything that a store keeps of one delivery: the evidence
-// that the delivery is in exactly one state.
+// DeliveryAudit has all rows of one delivery. It shows whether the delivery is in
+// exactly one state.
 type DeliveryAudit struct {
 	ID       DeliveryID
 	Pending  *Delivery    // its row in the queue; nil when it has none
@@ -84,7 +85,7 @@ type DeliveryAudit struct {
 	Ended    bool         // its callback was deleted or its key revoked
 }
 
-// State returns where the delivery stands; empty when it is lost.
+// State returns the state of the delivery. It is empty when the delivery is lost.
 func (a *DeliveryAudit) State() State {
 	if a.lost() {
 		return ""
@@ -96,14 +97,14 @@ func (a *DeliveryAudit) State() State {
 	return StateOf(rows, a.Ended).State
 }
 
-// lost tells whether the delivery is neither pending nor ended.
+// lost reports whether the delivery is neither pending nor ended.
 func (a *DeliveryAudit) lost() bool {
 	n := len(a.Attempts)
 	return a.Pending == nil && (n == 0 || !a.Attempts[n-1].State.Terminal())
 }
 
-// Count returns how many attempts were made, and how many of them came after
-// the delivery had ended.
+// Count returns how many attempts were made, and how many of them were made after the
+// delivery had ended.
 func (a *DeliveryAudit) Count() (attempts, repeats int64) {
 	var before State
 	for _, row := range a.Attempts {
@@ -118,9 +119,8 @@ func (a *DeliveryAudit) Count() (attempts, repeats int64) {
 	return attempts, repeats
 }
 
-// Faults returns a sentence for each way in which the delivery breaks the rule
-// that it is in exactly one state: it either is pending or has ended, and no
-// attempt is missing. Only a delivery that a person sends again is both.
+// Faults returns a sentence for each fault of the rows. A delivery is either pending or
+// has ended, and no attempt is missing. Only a delivery that a person resends is both.
 func (a *DeliveryAudit) Faults() (faults []string) {
 	var last State
 	for i, row := range a.Attempts {

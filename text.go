@@ -35,8 +35,8 @@ func DurationText(d time.Duration) string {
 	return sign + "0 s"
 }
 
-// Clip returns a text that is cut after n bytes at the latest, with "…" where
-// it was cut. It cuts no character in two.
+// Clip returns the first n bytes of a text, with "…" when it leaves something out. It
+// does not cut a character in two.
 func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s

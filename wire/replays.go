@@ -2,8 +2,8 @@ package wire
 
 import "time"
 
-// NewReplay is the body of POST /v1/replays. Callback and Target are a
-// callback's number, or its name when Event is given.
+// NewReplay is the body of POST /v1/replays. Callback and Target are the number of a
+// callback, or its name when Event is given.
 type NewReplay struct {
 	States     []string   `json:"states,omitempty"`
 	Event      string     `json:"event,omitempty"`
@@ -21,7 +21,7 @@ type ReplayCount struct {
 	Total int64 `json:"total"`
 }
 
-// Replay is a replay and how far it is.
+// Replay is a replay with its counts.
 type Replay struct {
 	ID         string     `json:"id"`
 	State      string     `json:"state"`
@@ -31,8 +31,8 @@ type Replay struct {
 	SessionKey string     `json:"session_key"`
 	Since      *time.Time `json:"since"`
 	Until      *time.Time `json:"until"`
-	Target     int64      `json:"target"` // 0: the callbacks themselves
-	Rate       float64    `json:"rate"`   // 0: as fast as they are taken
+	Target     int64      `json:"target"` // 0: none
+	Rate       float64    `json:"rate"`   // deliveries per second; 0: no limit
 	CreatedAt  time.Time  `json:"created_at"`
 	EndedAt    *time.Time `json:"ended_at"`
 	Total      int64      `json:"total"`
@@ -51,9 +51,9 @@ type ReplayList struct {
 	Next *string  `json:"next"`
 }
 
-// Explanation says why a delivery is where it is, or why there is none.
+// Explanation says why a delivery is in its state, or why there is no delivery.
 type Explanation struct {
-	Delivery     *string  `json:"delivery"` // null: there is none
+	Delivery     *string  `json:"delivery"` // null: there is no delivery
 	EventID      string   `json:"event_id"`
 	Callback     int64    `json:"callback"`
 	CallbackName string   `json:"callback_name"`
@@ -62,7 +62,7 @@ type Explanation struct {
 	Next         string   `json:"next"` // what to do; empty: nothing
 }
 
-// Reason is one of an explanation's, the decisive one first.
+// Reason is one reason of an explanation. The decisive one comes first.
 type Reason struct {
 	Code    string     `json:"code"`
 	Message string     `json:"message"`

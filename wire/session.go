@@ -36,7 +36,7 @@ func (s *Timestamp) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Session is one inspection as PAVE documents it. What is unknown is null.
+// Session is one inspection as PAVE documents it. Unknown members are null.
 type Session struct {
 	SessionKey       string         `json:"session_key"`
 	Theme            string         `json:"theme"`
@@ -54,7 +54,7 @@ type Session struct {
 	Vehicle          *Vehicle       `json:"vehicle,omitempty"` // once something is known of it
 }
 
-// SessionOptions is what the client gave along with a session.
+// SessionOptions has the options that the client gave for a session.
 type SessionOptions struct {
 	ClientID  *string         `json:"client_id"`
 	SMS       SessionSMS      `json:"sms"`
@@ -62,7 +62,7 @@ type SessionOptions struct {
 	Reference json.RawMessage `json:"reference"` // null 24 hours after completion
 }
 
-// SessionSMS is whom the link is sent to.
+// SessionSMS says who gets the SMS with the link, and from whom.
 type SessionSMS struct {
 	To     *string `json:"to"`
 	ToName *string `json:"to_name"`
@@ -70,19 +70,19 @@ type SessionSMS struct {
 	By     *string `json:"by"`
 }
 
-// SessionContact is the user's name.
+// SessionContact has the user's name.
 type SessionContact struct {
 	FirstName *string `json:"first_name"`
 	LastName  *string `json:"last_name"`
 }
 
-// SessionSource is where a session was made.
+// SessionSource says where a session was created.
 type SessionSource struct {
 	Type       string          `json:"type"`
 	Properties json.RawMessage `json:"properties"`
 }
 
-// Vehicle is what is known of a vehicle.
+// Vehicle describes a vehicle. Unknown members are null.
 type Vehicle struct {
 	VehicleID    *int64  `json:"vehicle_id"`
 	VIN          *string `json:"vin"`
@@ -122,7 +122,7 @@ type CompletedSession struct {
 	Vehicle          json.RawMessage `json:"vehicle"`
 }
 
-// UserAccount is who used the session; the platform knows.
+// UserAccount is the user of the session. Only the platform knows it.
 type UserAccount struct {
 	Username  *string `json:"username"`
 	FirstName *string `json:"first_name"`
@@ -153,13 +153,13 @@ type Note struct {
 // SMSProcess, StageChange, StatusChange, NoteInsert and SMSRequested are the
 // data of events.
 type (
-	// SMSProcess: the state of the session's SMS changed.
+	// SMSProcess says that the state of the session's SMS changed.
 	SMSProcess struct {
 		Phone   string `json:"phone"`
 		Status  string `json:"status"` // success or error
 		Message string `json:"message,omitempty"`
 	}
-	// StageChange: a photo was captured, or its value typed.
+	// StageChange says that a photo was captured, or its value typed.
 	StageChange struct {
 		PhotoURL    string `json:"photo_url"`
 		PhotoStatus string `json:"photo_status"` // ACCEPTED, or REJECTED: reason
@@ -167,18 +167,18 @@ type (
 		PhotoCode   int    `json:"photo_code"`
 		PhotoLabel  string `json:"photo_label"`
 	}
-	// StatusChange: the session moved on.
+	// StatusChange says that the session has another status.
 	StatusChange struct {
 		Status         string    `json:"status"`
 		Timestamp      Timestamp `json:"timestamp"`
 		PreviousStatus string    `json:"previous_status"`
 		Reason         string    `json:"reason,omitempty"` // of INVALID
 	}
-	// NoteInsert: a note was added.
+	// NoteInsert says that a note was added.
 	NoteInsert struct {
 		Note Note `json:"note"`
 	}
-	// SMSRequested: the SMS with the session's link is to be sent.
+	// SMSRequested asks the platform to send the SMS with the session's link.
 	SMSRequested struct {
 		Phone string  `json:"phone"`
 		Name  *string `json:"name"`
@@ -186,22 +186,22 @@ type (
 	}
 )
 
-// SessionChange answers the platform's side: where the session stands now,
-// and the events that were accepted with the change.
+// SessionChange answers the calls of the platform with the session's new status and the
+// events that were accepted with the change.
 type SessionChange struct {
 	SessionKey string     `json:"session_key"`
 	Status     string     `json:"status"`
 	Events     []Accepted `json:"events"`
 }
 
-// SessionList answers GET /v1/sessions. Next is null at the end; a page may
-// be short before that.
+// SessionList answers GET /v1/sessions. Next is null at the end. A page before the end
+// may be short.
 type SessionList struct {
 	Data []Session `json:"data"`
 	Next *string   `json:"next"`
 }
 
-// SessionEvent is one event of a session's story.
+// SessionEvent is one event of a session with its deliveries.
 type SessionEvent struct {
 	ID         string            `json:"id"`
 	Event      string            `json:"event"`
@@ -211,7 +211,7 @@ type SessionEvent struct {
 	Deliveries []SessionDelivery `json:"deliveries"`
 }
 
-// SessionDelivery is where one delivery of an event stands.
+// SessionDelivery is the state of one delivery of an event.
 type SessionDelivery struct {
 	ID           string     `json:"id"`
 	Callback     int64      `json:"callback"`
@@ -221,8 +221,8 @@ type SessionDelivery struct {
 	NextAttempt  *time.Time `json:"next_attempt_at"` // null: at once, or ended
 }
 
-// SessionEventList answers GET /v1/sessions/:key/events, in order. Next is null
-// at the end.
+// SessionEventList answers GET /v1/sessions/:key/events. The events are in their order.
+// Next is null at the end.
 type SessionEventList struct {
 	SessionKey string         `json:"session_key"`
 	Data       []SessionEvent `json:"data"`

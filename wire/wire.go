@@ -1,6 +1,6 @@
-// Package wire is the JSON of the HTTP API and nothing else: the bodies that
-// openapi.yaml describes, in the order of members it documents. Times are
-// RFC 3339 in UTC, durations are milliseconds.
+// Package wire has the JSON bodies of the HTTP API, which openapi.yaml describes. Their
+// members are in the documented order. Times are RFC 3339 in UTC, durations are in
+// milliseconds.
 package wire
 
 import (
@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// Message is the body of every answer that is an error, and of some that are
-// not. APIKey stands where PAVE's documentation has it.
+// Message is the body of every error, and of some other answers. APIKey is set where
+// PAVE documents it.
 type Message struct {
 	APIKey  string `json:"api_key,omitempty"`
 	Message string `json:"message"`
 }
 
-// Links is the answer of the root: where to go on.
+// Links answers GET / with the paths to go on with.
 type Links struct {
 	Message   string `json:"message"`
 	Console   string `json:"console"`
@@ -30,8 +30,7 @@ type Links struct {
 	Metrics   string `json:"metrics"`
 }
 
-// Headers are a callback's headers in the order they were given; it is
-// written as a JSON object.
+// Headers has headers in the order in which they were given. In JSON it is an object.
 type Headers []Header
 
 // Header is one of [Headers].
@@ -80,7 +79,7 @@ func (h *Headers) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Callback is one setting as PAVE documents it, with our optional name.
+// Callback is a callback as PAVE documents it, with our optional name.
 type Callback struct {
 	APIKey  string          `json:"api_key,omitempty"` // not in lists
 	Event   string          `json:"event"`
@@ -88,7 +87,7 @@ type Callback struct {
 	Method  string          `json:"method"`
 	Headers Headers         `json:"headers"`
 	Payload json.RawMessage `json:"payload"`
-	Name    string          `json:"name,omitempty"` // not for the default one
+	Name    string          `json:"name,omitempty"` // not of the default callback
 }
 
 // CallbackList answers GET /v1/callbacks.
@@ -111,14 +110,14 @@ type Policy struct {
 	Callback    int64      `json:"callback"`
 	Timeout     string     `json:"timeout"`
 	Retry       []string   `json:"retry"`
-	Order       string     `json:"order"` // how long a failing head holds its session
+	Order       string     `json:"order"` // how long a failed delivery blocks later ones of its session
 	Rate        float64    `json:"rate"`  // attempts a second; 0 is no limit
 	Concurrency int        `json:"concurrency"`
 	KeepAlive   bool       `json:"keep_alive"` // whether connections are used again
 	Paused      bool       `json:"paused"`
 	PauseReason string     `json:"pause_reason"`
 	PausedAt    *time.Time `json:"paused_at"`
-	ClosedUntil *time.Time `json:"closed_until"` // the receiver asked to be left alone; null: it did not, or it is over
+	ClosedUntil *time.Time `json:"closed_until"` // until then the receiver asked for no requests; null: it did not, or the time has passed
 }
 
 // Secret answers GET and POST …/secret.
@@ -168,25 +167,25 @@ type Delivery struct {
 	Attempts     int        `json:"attempts"`
 	AcceptedAt   time.Time  `json:"accepted_at"`
 	NextAttempt  *time.Time `json:"next_attempt_at"` // null: at once, or ended
-	Repeated     bool       `json:"repeated"`        // a person asked for it again and it waits
+	Repeated     bool       `json:"repeated"`        // a person resent it, and it is pending
 	Test         bool       `json:"test"`
 	History      []Attempt  `json:"history,omitzero"` // empty before the first attempt; not in lists
-	// Earlier, when there are attempts before those of History, is what to ask
-	// for them with: ?before=.
+	// Earlier is set when there are attempts before those in History. They are read
+	// with ?before= and this number.
 	Earlier int `json:"earlier,omitzero"`
 }
 
-// DeliveryList answers GET /v1/deliveries. Next is null at the end; a page
-// may be short before that.
+// DeliveryList answers GET /v1/deliveries. Next is null at the end. A page before the end
+// may be short.
 type DeliveryList struct {
 	Data []Delivery `json:"data"`
 	Next *string    `json:"next"`
 }
 
-// Attempt is one HTTP try: what was sent, what came back, what it means.
+// Attempt is one HTTP request with its answer, and what callbackd decided after it.
 type Attempt struct {
 	Number    int        `json:"number"`
-	Repeat    bool       `json:"repeat"` // the delivery had ended: a person asked for it
+	Repeat    bool       `json:"repeat"` // the delivery had ended before, and a person resent it
 	StartedAt time.Time  `json:"started_at"`
 	Address   string     `json:"address"`
 	Reused    bool       `json:"connection_reused"`
@@ -200,7 +199,7 @@ type Attempt struct {
 	Next      *time.Time `json:"next_attempt_at"`
 }
 
-// Timings of an attempt in milliseconds.
+// Timings has the duration of each phase of an attempt in milliseconds.
 type Timings struct {
 	DNS       float64 `json:"dns"`
 	Connect   float64 `json:"connect"`
@@ -209,20 +208,20 @@ type Timings struct {
 	Total     float64 `json:"total"`
 }
 
-// Request is what was sent. The values of the callback's own headers are
+// Request is the request of an attempt. The values of the callback's own headers are
 // redacted.
 type Request struct {
 	Method  string  `json:"method"`
 	URL     string  `json:"url"`
 	Headers Headers `json:"headers"`
 	Body    string  `json:"body"`
-	// BodyOf, when it is given, is the number of the attempt that has the body:
-	// it is long and the same.
+	// BodyOf is set when the body is long and the same as that of another attempt. It
+	// is the number of that attempt, and Body is empty.
 	BodyOf int `json:"body_of,omitzero"`
 }
 
-// Response is what came back, as received. Body is text when it is UTF-8 and
-// base64 otherwise.
+// Response is the answer of the receiver, as received. Body is text when it is UTF-8,
+// and base64 otherwise.
 type Response struct {
 	Status     int    `json:"status"`
 	Headers    string `json:"headers"`
