@@ -11,7 +11,7 @@ import (
 	"callbackd/internal/safetext"
 )
 
-// New makes a key with a new text and secret. The store gives it its ID.
+// New returns a key with a new text and secret. The store sets its ID.
 func New(account, name string, live bool, at time.Time) (callbackd.Key, error) {
 	if account == "" || strings.ContainsAny(account, ":@ ") || !safetext.IsVisible(account) || len(account) > callbackd.MaxName {
 		return callbackd.Key{}, callbackd.Errorf(callbackd.KindInvalid, "account must be 1 to %d printable characters without spaces, colons or at signs: it is part of what tokens sign", callbackd.MaxName)

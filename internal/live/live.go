@@ -17,7 +17,7 @@ type Item struct {
 	Event    callbackd.EventType
 	Session  string
 	Sequence int64
-	State    callbackd.State // of the delivery after it
+	State    callbackd.State // of the delivery after the attempt
 	Status   int
 	Fault    callbackd.Fault
 	Attempt  int
@@ -37,7 +37,7 @@ type Stream struct {
 	keys    map[callbackd.KeyID]map[*Subscription]bool
 }
 
-// Subscription is one viewer.
+// Subscription is one viewer with its buffer.
 type Subscription struct {
 	stream *Stream
 	key    callbackd.KeyID
@@ -48,8 +48,8 @@ type Subscription struct {
 	missed int64
 }
 
-// AttemptDone passes an attempt to the viewers. It never blocks, and costs next
-// to nothing when there are none.
+// AttemptDone passes an attempt to the viewers. It never blocks, and costs next to
+// nothing when there are no viewers.
 func (f *Stream) AttemptDone(o *callbackd.Outcome, state callbackd.State, _ time.Duration) {
 	ev := o.Delivery.Event
 	if f.viewers.Load() == 0 || ev == nil {
@@ -86,8 +86,8 @@ func (s *Subscription) put(item Item) {
 	}
 }
 
-// Subscribe begins to view the attempts of a key, or of all keys with 0. The
-// caller closes the subscription in the end.
+// Subscribe returns a subscription to the attempts of a key, or of all keys when key is
+// 0. The caller must close it in the end.
 func (f *Stream) Subscribe(key callbackd.KeyID) *Subscription {
 	s := &Subscription{stream: f, key: key, c: make(chan struct{}, 1)}
 	f.mu.Lock()
@@ -103,11 +103,11 @@ func (f *Stream) Subscribe(key callbackd.KeyID) *Subscription {
 	return s
 }
 
-// C has a value when there is something to take.
+// C returns a channel that gets a value when there is something to take.
 func (s *Subscription) C() <-chan struct{} { return s.c }
 
-// Take returns what has come since the last call, oldest first, and how many
-// more there were.
+// Take returns the attempts since the last call, oldest first, and how many more did not
+// fit into the buffer.
 func (s *Subscription) Take() (items []Item, missed int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

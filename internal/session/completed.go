@@ -10,12 +10,12 @@ import (
 	"callbackd/wire"
 )
 
-// besideSession is what stands beside the member session in COMPLETE, in
-// PAVE's order. A member that nobody gave is null.
+// besideSession lists the members of COMPLETE beside the member session, in PAVE's
+// order. A member that nobody has set is null.
 var besideSession = []string{"photos", "vehicle", "location", "disclosures", "announcements", "inspection", "condition_report", "landing_page"}
 
-// Results is the body of GET …/results: what COMPLETE delivers, byte for byte
-// except for a reference that is gone by now.
+// Results returns the body of GET …/results. It is what COMPLETE delivers, byte for
+// byte, except that the reference may have been removed since.
 func Results(s *callbackd.Session) ([]byte, error) {
 	members, err := completed(s)
 	return object(append([]strictjson.Member{
@@ -24,9 +24,9 @@ func Results(s *callbackd.Session) ([]byte, error) {
 	}, members...)), err
 }
 
-// completed returns the data of COMPLETE: the session, what stands beside it,
-// and whatever else the platform put with PUT …/results, whose values pass
-// through byte for byte.
+// completed returns the members of COMPLETE: the session, the members beside it, and
+// everything else that the platform sent with PUT …/results. The values of the platform
+// are not changed by a byte.
 func completed(s *callbackd.Session) ([]strictjson.Member, error) {
 	put, err := readResults(s.Results)
 	if err != nil {
@@ -61,9 +61,8 @@ func completed(s *callbackd.Session) ([]strictjson.Member, error) {
 	return append(members, put.rest...), nil
 }
 
-// completedSession is what callbackd knows of a completed session. Its
-// vehicle has the documented members only, so that results of any size are in
-// the event once.
+// completedSession returns what callbackd knows about a completed session. Its vehicle
+// has the documented members only, so that large results are not in the event twice.
 func completedSession(s *callbackd.Session, vehicle []strictjson.Member) ([]byte, error) {
 	shown := view.Session(s, "")
 	out := wire.CompletedSession{
@@ -75,7 +74,7 @@ func completedSession(s *callbackd.Session, vehicle []strictjson.Member) ([]byte
 	documented := []strictjson.Member{
 		{Name: "id", Value: find(vehicle, "id")},
 		{Name: "session_key", Value: strictjson.AppendString(nil, s.SessionKey)},
-		{Name: "vrm", Value: find(vehicle, "vrm")}, // the registration mark, known to the platform alone
+		{Name: "vrm", Value: find(vehicle, "vrm")}, // the registration mark, which only the platform knows
 	}
 	for _, name := range vehicleMembers[1:] {
 		documented = append(documented, strictjson.Member{Name: name, Value: find(vehicle, name)})
@@ -84,12 +83,12 @@ func completedSession(s *callbackd.Session, vehicle []strictjson.Member) ([]byte
 	return marshal(out)
 }
 
-// vehicleMembers are the members of every vehicle in COMPLETE, in order.
+// vehicleMembers lists the members of every vehicle in COMPLETE, in order.
 var vehicleMembers = []string{"id", "vin", "year", "make", "model", "body_type", "trim", "transmission", "drivetrain", "engine_type", "fuel_type",
 	"ext_col", "int_col", "odom_reading", "odom_unit"}
 
-// completedVehicle is what the platform put and, where it says nothing, what is
-// known of the vehicle: the documented members, then the platform's others.
+// completedVehicle returns the vehicle that the platform sent. Missing values are taken
+// from s. The documented members come first, then the platform's others.
 func completedVehicle(s *callbackd.Session, put strictjson.Value) ([]strictjson.Member, error) {
 	known, err := marshal(view.Vehicle(&s.Vehicle))
 	if err != nil {
@@ -99,10 +98,10 @@ func completedVehicle(s *callbackd.Session, put strictjson.Value) ([]strictjson.
 	if err != nil {
 		return nil, err
 	}
-	own[0].Name = "id" // is vehicle_id in a session
+	own[0].Name = "id" // in a session it is vehicle_id
 	_, given := objectIn(put)
 	given = slices.DeleteFunc(given, func(m strictjson.Member) bool {
-		// An empty text says nothing, and vehicle_id is known as the id.
+		// An empty text is no value, and vehicle_id is the id.
 		return m.Name == "vehicle_id" || string(m.Value) == `""` && slices.Contains(vehicleMembers, m.Name)
 	})
 	all, err := merge(object(given), object(own))
@@ -120,15 +119,15 @@ func completedVehicle(s *callbackd.Session, put strictjson.Value) ([]strictjson.
 	return members, err
 }
 
-// results is what the platform put, by the place it has in COMPLETE.
+// results has what the platform sent, sorted by its place in COMPLETE.
 type results struct {
-	session []strictjson.Member // join the session
-	beside  map[string]strictjson.Value
+	session []strictjson.Member         // of the member session
+	beside  map[string]strictjson.Value // by the names in besideSession
 	rest    []strictjson.Member
 }
 
-// readResults sorts what the platform put. Its object session joins the
-// session, except for what stands beside it. What is null was not given.
+// readResults sorts what the platform sent. The members of its object session belong to
+// the session, except those in besideSession. A null value counts as missing.
 func readResults(put []byte) (r results, err error) {
 	r.beside = map[string]strictjson.Value{}
 	if put == nil {
@@ -141,7 +140,7 @@ func readResults(put []byte) (r results, err error) {
 	for _, m := range members {
 		switch {
 		case m.Name == "event", m.Name == "session_key", m.Name == "session":
-		case m.Name == "user_account": // as results had it when all of them joined the session
+		case m.Name == "user_account": // earlier versions took it here
 			r.session = append(r.session, m)
 		case !slices.Contains(besideSession, m.Name):
 			r.rest = append(r.rest, m)
@@ -156,7 +155,7 @@ func readResults(put []byte) (r results, err error) {
 			m.Value, _ = objectIn(m.Value)
 		}
 		if m.Name == "redirect_url" {
-			continue // is set where its scheme is checked
+			continue // only the client may set it, because its scheme is checked there
 		}
 		if !slices.Contains(besideSession, m.Name) {
 			r.session = append(slices.DeleteFunc(r.session, func(n strictjson.Member) bool { return n.Name == m.Name }), m)
@@ -167,8 +166,8 @@ func readResults(put []byte) (r results, err error) {
 	return r, nil
 }
 
-// objectIn reads an object of the results. What is none is as good as an empty
-// one: an earlier version took anything for some members.
+// objectIn reads an object of the results. Any other value counts as an empty object,
+// because earlier versions accepted anything for some members.
 func objectIn(v strictjson.Value) (strictjson.Value, []strictjson.Member) {
 	text, members, err := strictjson.LenientObject(v)
 	if err != nil {
@@ -177,7 +176,7 @@ func objectIn(v strictjson.Value) (strictjson.Value, []strictjson.Member) {
 	return text, members
 }
 
-// find is the value of a member; null when it is not there.
+// find returns the value of a member, or null when there is no such member.
 func find(members []strictjson.Member, name string) strictjson.Value {
 	if i := slices.IndexFunc(members, func(m strictjson.Member) bool { return m.Name == name }); i >= 0 {
 		return members[i].Value
@@ -185,8 +184,8 @@ func find(members []strictjson.Member, name string) strictjson.Value {
 	return strictjson.Value("null")
 }
 
-// merge joins two values. Of two objects it has the members of both, those of
-// the first one first; of anything else the first, unless that is null.
+// merge joins two values. The result of two objects has the members of both, those of
+// the first one first. Of other values it is the first, unless that is null.
 func merge(first, second strictjson.Value) (strictjson.Value, error) {
 	if len(first) == 0 || first.IsNull() {
 		return second, nil

@@ -7,15 +7,15 @@ import (
 	"callbackd"
 )
 
-// SampleKey is the session of samples.
+// SampleKey is the session key of all samples.
 const SampleKey = "TST-0000000000"
 
-// Sample returns the data that an event of the type has: one of an inspection
-// which is played here by the rules, so that a sample is as whole as the real
-// one and cannot differ from it. Nil for a type that is none.
+// Sample returns sample data for an event of the type, or nil for an unknown type. The
+// data comes from an inspection that is played here by the domain's rules, so it has
+// everything that real data has.
 func Sample(t callbackd.EventType) []byte { return samples()[t] }
 
-// samples is the data of the last event of each type.
+// samples returns the data of the last event of each type in a played inspection.
 var samples = sync.OnceValue(func() map[callbackd.EventType][]byte {
 	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 	next := func(d time.Duration) time.Time { at = at.Add(d); return at }

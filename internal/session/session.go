@@ -1,5 +1,5 @@
-// Package session keeps inspection sessions: it runs the domain's rules in
-// the store's transactions and gives the events they fire their data.
+// Package session changes inspection sessions. It runs the domain's rules in the
+// store's transactions and makes the data of the events that they fire.
 package session
 
 import (
@@ -17,11 +17,11 @@ import (
 	"callbackd/wire"
 )
 
-// Rule is a change of a session by the domain's rules.
+// Rule changes a session and returns the events that the change fires.
 type Rule func(*callbackd.Session) ([]callbackd.Fired, error)
 
-// Change applies a rule to a stored session: the change and the events it
-// fires are one transaction.
+// Change applies a rule to a stored session. The change and its events are stored in
+// one transaction.
 func Change(ctx context.Context, st store.Sessions, key callbackd.KeyID, sessionKey string, now time.Time, rule Rule) (*callbackd.Session, []*callbackd.Event, error) {
 	return st.ChangeSession(ctx, key, sessionKey, now, func(s *callbackd.Session) (c store.SessionChange, err error) {
 		fired, err := rule(s)
@@ -32,9 +32,9 @@ func Change(ctx context.Context, st store.Sessions, key callbackd.KeyID, session
 	})
 }
 
-// Create stores a session that was created now, with the events its creation
-// fires in the same transaction, and returns how many. link is that to its
-// capture pages.
+// Create stores a new session and the events that its creation fires, in one
+// transaction. It returns the number of events. link leads to the session's capture
+// pages.
 func Create(ctx context.Context, st store.Sessions, s *callbackd.Session, link string) (fired int, err error) {
 	c, err := changeOf(s, s.Created(link))
 	if err != nil {
@@ -43,7 +43,7 @@ func Create(ctx context.Context, st store.Sessions, s *callbackd.Session, link s
 	return len(c.Events), st.CreateSession(ctx, s, c.Events...)
 }
 
-// changeOf gives what was fired its words.
+// changeOf returns the change of a session that fired these events, with their data.
 func changeOf(s *callbackd.Session, fired []callbackd.Fired) (c store.SessionChange, err error) {
 	c.Events = make([]store.NewEvent, len(fired))
 	for i := range fired {
@@ -61,7 +61,7 @@ func changeOf(s *callbackd.Session, fired []callbackd.Fired) (c store.SessionCha
 	return c, nil
 }
 
-// Data is the data of an event that s fired.
+// Data returns the data of an event that s fired.
 func Data(s *callbackd.Session, f *callbackd.Fired) ([]byte, error) {
 	switch f.Type {
 	case callbackd.StatusChange:
@@ -82,7 +82,7 @@ func Data(s *callbackd.Session, f *callbackd.Fired) ([]byte, error) {
 	return nil, errors.New("session: an event of an unknown type was fired")
 }
 
-// marshal writes JSON without escaping HTML and without a line's end.
+// marshal writes JSON without escaping HTML and without a line break at the end.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -97,7 +97,7 @@ func Now() time.Time { return Time(time.Now()) }
 // Time returns t as sessions store it: in UTC and in whole milliseconds.
 func Time(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
-// New is a session that was created now.
+// New returns a new session of a key.
 func New(key *callbackd.Key, now time.Time) *callbackd.Session {
 	return &callbackd.Session{
 		Key: key.ID, SessionKey: callbackd.NewSessionKey(key.Account), Status: callbackd.StatusIdle, Theme: callbackd.DefaultTheme,
@@ -105,13 +105,13 @@ func New(key *callbackd.Key, now time.Time) *callbackd.Session {
 	}
 }
 
-// advanceAtOnce is how many due sessions are changed side by side, so that
-// they share commits.
+// advanceAtOnce is how many due sessions are changed at the same time, so that they
+// share commits.
 const advanceAtOnce = 64
 
-// Advance makes the changes that time itself makes and that are due: sessions
-// expire, references go. It returns when the next is due; zero when none is.
-// A session that another node advances too is changed once.
+// Advance makes the changes of sessions that are due: sessions expire, and references
+// are removed. It returns the number of fired events, and when the next change is due;
+// zero when there is none. A session that another node advances too is changed once.
 func Advance(ctx context.Context, st store.Sessions, now time.Time) (fired int, next time.Time, err error) {
 	due, next, err := st.DueSessions(ctx, now, advanceAtOnce)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// maxTimestamp bounds what is looked at; the longest text that a standard
-// library writes is JavaScript's toString, with a zone's name in brackets.
+// maxTimestamp is the longest text that is read, in bytes. The longest one that a
+// standard library writes is that of JavaScript's toString, with the name of the zone.
 const maxTimestamp = 128
 
 // Parts of a date and time as standard libraries write them.
@@ -23,9 +23,9 @@ const (
 	reFullYear = `(?P<year>\d{4})`
 )
 
-// spellings are the forms of a date and time: ISO 8601, extended and basic;
-// the mail's and HTTP's, with hyphens or spaces; C's asctime and what follows
-// it, with the year at either place.
+// spellings lists the forms of a date and time: ISO 8601, extended and basic; the form
+// of mail and HTTP, with hyphens or spaces; and that of C's asctime and similar ones,
+// with the year in either place.
 var spellings = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)^\+?` + reFullYear + `-(?P<mon>\d\d)-(?P<day>\d\d)[t ]` + reClock + reZone + `$`),
 	regexp.MustCompile(`(?i)^` + reFullYear + `(?P<mon>\d\d)(?P<day>\d\d)t(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?` + reZone + `$`),
@@ -34,8 +34,8 @@ var spellings = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)^` + reWeekday + reMonth + ` (?P<day>\d{1,2}) ` + reClock + `(?: (?P<zone>utc|gmt|[ecmp][sd]t))?(?: (?P<sign>[+-])(?P<zhour>\d\d):?(?P<zminute>\d\d))? ` + reFullYear + `$`),
 }
 
-// zones maps the time zones that RFC 822 names to hours. All others without an offset
-// are UTC.
+// zones maps the names of time zones in RFC 822 to hours. Other names without an offset
+// mean UTC.
 var zones = map[string]int{"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7}
 
 var (
@@ -44,10 +44,10 @@ var (
 	reTrailer = regexp.MustCompile(`(?: m=[+-][0-9.]+| ?[(\[][^()\[\]]*[)\]])$`) // Go's monotonic clock; a zone's name
 )
 
-// ParseTimestamp reads a time in the forms that standard libraries write: ISO
-// 8601 (the zone is optional, then it is UTC), the dates of mail and HTTP, C's
-// asctime and its relatives, and the time since 1970 in seconds, milliseconds,
-// microseconds or nanoseconds, with or without a fraction.
+// ParseTimestamp reads a time in the forms that standard libraries write: ISO 8601
+// (without a zone it is in UTC), the dates of mail and HTTP, C's asctime and similar
+// forms, and the time since 1970 in seconds, milliseconds, microseconds or nanoseconds,
+// with or without a fraction.
 func ParseTimestamp(s string) (time.Time, error) {
 	t, ok := parse(s)
 	if !ok || t.Year() < 1 || t.Year() > 9999 {
@@ -57,7 +57,7 @@ func ParseTimestamp(s string) (time.Time, error) {
 }
 
 func parse(s string) (time.Time, bool) {
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil { // the documented one
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil { // the documented form
 		return t.UTC(), true
 	}
 	if len(s) > maxTimestamp {
@@ -76,8 +76,8 @@ func parse(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// parseNumber reads a time since 1970. Its size tells the unit: what is below
-// 10^11 is seconds, which is until the year 5138.
+// parseNumber reads a time since 1970. The unit follows from the size: numbers below
+// 10^11 are seconds, which is enough until the year 5138.
 func parseNumber(s string) (time.Time, bool) {
 	if m := reMicro.FindStringSubmatch(s); m != nil {
 		s = m[2] + m[1][1:]
@@ -86,7 +86,7 @@ func parseNumber(s string) (time.Time, bool) {
 	if m == nil {
 		return time.Time{}, false
 	}
-	if m[3] != "" { // such as 1.622378959E9, as Java writes a float
+	if m[3] != "" { // such as 1.622378959E9, the way Java writes a float
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil || f >= math.MaxInt64 {
 			return time.Time{}, false
@@ -113,9 +113,9 @@ func parseNumber(s string) (time.Time, bool) {
 
 var months = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
 
-// parseParts puts together what a spelling matched; false for a date that no
-// calendar has.
-func parseParts(re *regexp.Regexp, m []string) (time.Time, bool) {
+// parseParts returns the time of the parts that a spelling matched. ok is false for a
+// date that does not exist.
+func parseParts(re *regexp.Regexp, m []string) (t time.Time, ok bool) {
 	get := func(name string) string {
 		if i := re.SubexpIndex(name); i >= 0 {
 			return strings.ToLower(m[i])
@@ -131,7 +131,7 @@ func parseParts(re *regexp.Regexp, m []string) (time.Time, bool) {
 		month = 1 + slices.Index(months, name)
 	}
 	year := number("year")
-	if len(get("year")) == 2 { // as RFC 850 has it: 1970 to 2069
+	if len(get("year")) == 2 { // RFC 850; 1970 to 2069
 		if year += 1900; year < 1970 {
 			year += 100
 		}

@@ -23,22 +23,23 @@ const (
 // Window is how far API-Timestamp may be from the server's time.
 const Window = 5 * time.Minute
 
-// Faults of a token.
+// Errors of CheckToken.
 var (
-	// ErrToken: the token is not the one for this key and timestamp.
+	// ErrToken means that the token is not the one for this key and timestamp.
 	ErrToken = errors.New("unknown API key or wrong API-Token")
-	// ErrTimestampAlone: the token signs the timestamp only, a known mistake.
+	// ErrTimestampAlone means that the token signs the timestamp only, which is a
+	// common mistake.
 	ErrTimestampAlone = errors.New(`the API-Token signs the timestamp alone; sign "<account>:<API key>@<API-Timestamp>" instead`)
 )
 
-// TimestampError is a timestamp that cannot be read or is not fresh.
+// TimestampError is the error of a timestamp that cannot be read or is not fresh.
 type TimestampError struct {
 	Text string
 	Now  time.Time
-	Bad  bool // it cannot be read
+	Bad  bool // the timestamp cannot be read
 }
 
-// Error is a sentence for the caller, with the server's time in it.
+// Error returns a sentence for the caller, with the server's time.
 func (e *TimestampError) Error() string {
 	now := e.Now.UTC().Format(time.RFC3339)
 	if e.Bad {
@@ -47,8 +48,8 @@ func (e *TimestampError) Error() string {
 	return fmt.Sprintf("API-Timestamp is more than %d minutes from the server's time, which is %s", int(Window.Minutes()), now)
 }
 
-// Token is PAVE's API token: lowercase hex of HMAC-SHA256, keyed by the API
-// secret as text, over "account:apiKey@timestamp".
+// Token returns PAVE's API token: HMAC-SHA256 of "account:apiKey@timestamp" in lowercase
+// hex. The text of the API secret is the key of the HMAC.
 func Token(account, apiKey, timestamp, secret string) string {
 	sum := token(account, apiKey, timestamp, secret)
 	return hex.EncodeToString(sum[:])
@@ -67,11 +68,10 @@ func token(account, apiKey, timestamp, secret string) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// CheckToken checks a token over the timestamp's raw text, and only then
-// whether that time is fresh. Hex digits of either case are accepted: they
-// are the same number. A caller that does not know the key calls it with an
-// empty account and secret, so that the same time is spent, and answers with
-// [ErrToken] whatever it returns.
+// CheckToken checks a token over the text of the timestamp, and after that whether the
+// timestamp is fresh. It accepts hex digits in upper and lower case. A server that does
+// not know the API key calls it with an empty account and secret, so that the call takes
+// the same time; CheckToken then always fails.
 func CheckToken(account, apiKey, secret, timestamp, tok string, now time.Time) error {
 	want := token(account, apiKey, timestamp, secret)
 	var got [sha256.Size]byte

@@ -1,6 +1,5 @@
-// Package signature signs: outgoing requests as Standard Webhooks 1.0.0
-// prescribes, and API calls with PAVE's token. Both sides are here, so that
-// the server, the Go client and the test receiver use one piece.
+// Package signature signs and checks outgoing requests (Standard Webhooks 1.0.0) and API
+// calls (PAVE's token). The server, the Go client and the test receiver all use it.
 package signature
 
 import (
@@ -17,8 +16,8 @@ import (
 	"time"
 )
 
-// Sizes of a signing secret in bytes (Standard Webhooks 1.0.0, "Signature
-// scheme"), and how far a receiver lets the timestamp be off.
+// Sizes of a signing secret in bytes (Standard Webhooks 1.0.0, "Signature scheme"), and
+// how far a request's timestamp may be from the receiver's time.
 const (
 	MinSecret = 24
 	MaxSecret = 64
@@ -27,14 +26,14 @@ const (
 
 const secretPrefix = "whsec_"
 
-// NewSecret makes a signing secret of 32 random bytes in its written form.
+// NewSecret returns a new signing secret: 32 random bytes in their text form.
 func NewSecret() string {
 	raw := make([]byte, 32)
 	rand.Read(raw) // never fails: crypto/rand ends the process instead
 	return secretPrefix + base64.StdEncoding.EncodeToString(raw)
 }
 
-// ParseSecret reads the written form of a signing secret.
+// ParseSecret reads the text form of a signing secret.
 func ParseSecret(s string) ([]byte, error) {
 	b64, ok := strings.CutPrefix(s, secretPrefix)
 	if !ok {
@@ -50,7 +49,7 @@ func ParseSecret(s string) ([]byte, error) {
 	return raw, nil
 }
 
-// Sign is the value of webhook-signature: one "v1," signature for each key,
+// Sign returns the value of webhook-signature: one "v1," signature for each key,
 // separated by spaces. The timestamp counts seconds since 1970.
 func Sign(id string, timestamp int64, body []byte, keys ...[]byte) string {
 	out := make([]byte, 0, len(keys)*48)
@@ -78,8 +77,8 @@ func sign(key []byte, id string, timestamp, body []byte) (sum [sha256.Size]byte)
 	return sum
 }
 
-// Verify checks a request as a receiver does: its three webhook-* headers
-// against the raw body and a key. The error says which part is wrong.
+// Verify checks a request the way a receiver does: the three webhook-* headers against
+// the raw body and a key. The error says which part is wrong.
 func Verify(key []byte, h http.Header, body []byte, now time.Time) error {
 	id, stamp := h.Get("webhook-id"), h.Get("webhook-timestamp")
 	if id == "" || stamp == "" || h.Get("webhook-signature") == "" {

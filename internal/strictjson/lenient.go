@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// LenientObject reads v as one object the way PAVE's clients write one: an
-// object, or a string that holds one. Nothing, null and an empty array (PHP's
-// empty object), in a string or not, are an object without members. It
-// returns the bytes of the object itself.
+// LenientObject reads v as an object in the ways in which PAVE's clients write one: as an
+// object, or as a string that holds one. No value, null and an empty array (PHP's empty
+// object), in a string or not, count as an object without members. The first result is
+// the text of the object itself.
 func LenientObject(v Value) (Value, []Member, error) {
 	v = bytes.Trim(v, space)
 	if v.Kind() == '"' {
@@ -32,7 +32,8 @@ func LenientObject(v Value) (Value, []Member, error) {
 // space is JSON's white space.
 const space = " \t\r\n"
 
-// wholeText is the text of a value that begins as a string, and may not be one.
+// wholeText returns the text of a value that begins as a string. It fails when the value
+// is not one string.
 func wholeText(v Value) (Value, error) {
 	items, err := Array(slices.Concat(Value("["), v, Value("]")))
 	if err != nil {
@@ -45,7 +46,7 @@ func wholeText(v Value) (Value, error) {
 	return Value(text), nil
 }
 
-// EmptyArray tells whether v is an array without elements.
+// EmptyArray reports whether v is an array without elements.
 func (v Value) EmptyArray() bool {
 	return v.Kind() == '[' && string(bytes.Trim(v[1:], space)) == "]"
 }

@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// Same tells whether two JSON values are equal, however they are spelled: the
-// order of members, white space, escapes, and the digits of a number. number
-// gives a number its one spelling.
+// Same reports whether two JSON values are equal. The order of members, white space,
+// escapes and the spelling of numbers make no difference. number returns one spelling
+// for all spellings of a number.
 func Same(a, b Value, number func(string) (string, bool)) bool {
 	x, errX := decode(a)
 	y, errY := decode(b)

@@ -1,8 +1,7 @@
-// Package strictjson reads JSON the way a system that passes it on must: what
-// one reader could take for one thing and another for something else is
-// refused (RFC 8259 leaves it open, RFC 7493 forbids it): duplicate member
-// names, invalid UTF-8, lone surrogates, nesting without end. Values are
-// handed out as the bytes they arrived in and are never written anew.
+// Package strictjson reads JSON that is passed on to others. It refuses everything that
+// two readers could understand differently: duplicate member names, invalid UTF-8, lone
+// surrogates and very deep nesting. RFC 8259 leaves these open, RFC 7493 forbids them.
+// Values are returned byte for byte as they were sent.
 package strictjson
 
 import (
@@ -18,7 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MaxDepth is how deep objects and arrays may nest, the outermost included.
+// MaxDepth is how deep objects and arrays may nest. The outermost one counts.
 const MaxDepth = 100
 
 // Value is one JSON value, byte for byte as it was sent.
@@ -37,17 +36,18 @@ type decoder struct {
 
 var pool = sync.Pool{New: func() any { d := &decoder{}; d.dec = jsontext.NewDecoder(&d.buf); return d }}
 
-// Object reads b as one object, in the order of its members. The whole of b
-// is validated.
+// Object reads b as one object and returns its members in their order. It validates all
+// of b.
 func Object(b []byte) ([]Member, error) { return AppendObject(nil, b) }
 
-// AppendObject is [Object] appending to dst, for callers that reuse it.
+// AppendObject does what [Object] does, and appends the members to dst, so that callers
+// can reuse it.
 func AppendObject(dst []Member, b []byte) ([]Member, error) {
 	err := each(b, '{', func(name string, v Value) { dst = append(dst, Member{name, v}) })
 	return dst, err
 }
 
-// Array reads b as one array. The whole of b is validated.
+// Array reads b as one array. It validates all of b.
 func Array(b []byte) ([]Value, error) {
 	var out []Value
 	err := each(b, '[', func(_ string, v Value) { out = append(out, v) })
@@ -110,8 +110,8 @@ func rest(b []byte) error {
 	return nil
 }
 
-// checkDepth bounds the nesting before anything is parsed, so that a parser's
-// own stack never decides.
+// checkDepth limits the nesting before anything is parsed, so that no limit of the
+// parser is reached.
 func checkDepth(b []byte) error {
 	depth, inString := 0, false
 	for i := 0; i < len(b); i++ {
@@ -136,7 +136,7 @@ func checkDepth(b []byte) error {
 	return nil
 }
 
-// explain keeps the parser's finding and drops its name.
+// explain returns the message of the parser without its name.
 func explain(err error) error {
 	text := strings.TrimPrefix(err.Error(), "jsontext: ")
 	if strings.Contains(text, "EOF") {
@@ -145,8 +145,8 @@ func explain(err error) error {
 	return fmt.Errorf("is not valid JSON: %s", text)
 }
 
-// Kind is the first byte of a value of that kind: '{', '[', '"', 't', 'f',
-// 'n', or '0' for a number.
+// Kind returns the first byte of v, which tells its kind: '{', '[', '"', 't', 'f' or
+// 'n'. It returns '0' for every number, and 0 for an empty v.
 func (v Value) Kind() byte {
 	if len(v) == 0 {
 		return 0
@@ -157,10 +157,10 @@ func (v Value) Kind() byte {
 	return v[0]
 }
 
-// IsNull tells whether v is null.
+// IsNull reports whether v is null.
 func (v Value) IsNull() bool { return string(v) == "null" }
 
-// Text is the text of a JSON string; ok is false for any other value.
+// Text returns the text of a JSON string. ok is false for any other value.
 func (v Value) Text() (s string, ok bool) {
 	if v.Kind() != '"' {
 		return "", false
@@ -212,8 +212,8 @@ func AppendString(dst []byte, s string) []byte {
 	return append(append(dst, s[start:]...), '"')
 }
 
-// Float is a number as a float64, for settings; ok is false for any other
-// value and for numbers outside its range.
+// Float returns a number as a float64. ok is false for any other value, and for numbers
+// outside the range of a float64.
 func (v Value) Float() (f float64, ok bool) {
 	if v.Kind() != '0' {
 		return 0, false
