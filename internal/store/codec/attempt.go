@@ -9,11 +9,11 @@ import (
 )
 
 // attemptFormat is the version of an attempt's stored form: its numbers as varints,
-// then its texts with their lengths. An attempt has two dozen fields, which are only
-// read together. As columns they would cost more than the event itself.
+// then its texts with their lengths. The two dozen fields of an attempt are always read
+// together. As columns they would cost more than the event itself.
 const attemptFormat = 1
 
-// detail is a cursor over that value, to write or to read.
+// detail writes or reads the stored form of an attempt.
 type detail struct {
 	b   []byte
 	bad bool
@@ -71,7 +71,8 @@ func flags(reused, truncated bool) (n int64) {
 	return n
 }
 
-// AppendAttempt appends all of a but its number, version and state.
+// AppendAttempt appends the stored form of a. It has all fields of a except Number,
+// Version and State.
 func AppendAttempt(dst []byte, a *callbackd.Attempt) []byte {
 	d := detail{b: append(dst, attemptFormat)}
 	d.putInt(a.StartedAt.UnixMicro())
@@ -92,11 +93,11 @@ func AppendAttempt(dst []byte, a *callbackd.Attempt) []byte {
 
 var errAttempt = errors.New("an attempt cannot be read: the row is damaged or from a newer callbackd")
 
-// HeadBytes is enough of an attempt's value for [ReadHead].
+// HeadBytes is how many bytes of the stored form [ReadHead] needs at most.
 const HeadBytes = 8 << 10
 
-// ReadHead fills a, without headers and body, from the first HeadBytes of what
-// AppendAttempt wrote: what lists show of an attempt.
+// ReadHead sets the fields of a that lists show, without headers and body. It needs only
+// the first HeadBytes of what AppendAttempt wrote.
 func ReadHead(b []byte, a *callbackd.Attempt) error {
 	d, err := readMembers(b, a)
 	if err != nil {
@@ -109,7 +110,7 @@ func ReadHead(b []byte, a *callbackd.Attempt) error {
 	return nil
 }
 
-// ReadAttempt fills a from what AppendAttempt wrote.
+// ReadAttempt sets the fields of a from what AppendAttempt wrote.
 func ReadAttempt(b []byte, a *callbackd.Attempt) error {
 	d, err := readMembers(b, a)
 	if err != nil {
@@ -124,7 +125,7 @@ func ReadAttempt(b []byte, a *callbackd.Attempt) error {
 	return nil
 }
 
-// readMembers reads the members of fixed size, and returns what follows them.
+// readMembers reads the numbers and returns the rest.
 func readMembers(b []byte, a *callbackd.Attempt) (*detail, error) {
 	if len(b) == 0 || b[0] != attemptFormat {
 		return nil, errAttempt

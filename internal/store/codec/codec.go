@@ -1,6 +1,5 @@
-// Package codec is how the drivers write values that are no column of their
-// own: both keep them alike, byte for byte, so that what one database holds
-// can be moved to another.
+// Package codec encodes values that are stored in one column together. Both drivers
+// store the same bytes, so that rows can be moved from one database to the other.
 package codec
 
 import (
@@ -12,11 +11,11 @@ import (
 	"callbackd/internal/store"
 )
 
-// TypeNo is how an event type is stored: its place in callbackd.EventTypes,
-// from 1. The list may grow at its end only.
+// TypeNo returns the stored number of an event type: its place in callbackd.EventTypes,
+// from 1. New types may be added at the end of the list only.
 func TypeNo(t callbackd.EventType) int64 { return int64(slices.Index(callbackd.EventTypes, t) + 1) }
 
-// Type is the event type that TypeNo numbered; empty for another number.
+// Type returns the event type with a stored number; empty for an unknown number.
 func Type(n int64) callbackd.EventType {
 	if n < 1 || int(n) > len(callbackd.EventTypes) {
 		return ""
@@ -25,24 +24,24 @@ func Type(n int64) callbackd.EventType {
 }
 
 // AppendTargets appends the targets of an event, as varints.
-func AppendTargets(dst []byte, owed []callbackd.CallbackID) []byte {
-	for _, no := range owed {
-		dst = binary.AppendUvarint(dst, uint64(no))
+func AppendTargets(dst []byte, targets []callbackd.CallbackID) []byte {
+	for _, id := range targets {
+		dst = binary.AppendUvarint(dst, uint64(id))
 	}
 	return dst
 }
 
 // Targets reads what AppendTargets wrote.
 func Targets(b []byte) []callbackd.CallbackID {
-	var owed []callbackd.CallbackID
+	var targets []callbackd.CallbackID
 	for len(b) > 0 {
-		no, n := binary.Uvarint(b)
+		id, n := binary.Uvarint(b)
 		if n <= 0 {
 			break
 		}
-		owed, b = append(owed, callbackd.CallbackID(no)), b[n:]
+		targets, b = append(targets, callbackd.CallbackID(id)), b[n:]
 	}
-	return owed
+	return targets
 }
 
 // AppendIDs appends the ids of events, eight bytes each.
@@ -62,11 +61,11 @@ func IDs(b []byte) []callbackd.EventID {
 	return ids
 }
 
-// BatchHash and EventHash are what idempotency keys are kept as: short, and
-// apart from each other.
+// BatchHash returns the stored form of the idempotency key of a batch.
 func BatchHash(key string) []byte { return scopedHash('b', key) }
 
-// EventHash is BatchHash for the key of one event.
+// EventHash returns the stored form of the idempotency key of one event. It differs from
+// the BatchHash of the same key.
 func EventHash(key string) []byte { return scopedHash('e', key) }
 
 func scopedHash(scope byte, key string) []byte {
@@ -74,7 +73,7 @@ func scopedHash(scope byte, key string) []byte {
 	return h[:16]
 }
 
-// EventDigest is what a repeat of one event must equal.
+// EventDigest returns the hash that a repeat of one event must equal.
 func EventDigest(n *store.NewEvent) []byte {
 	h := sha256.New()
 	h.Write([]byte(string(n.Type) + "\x00" + n.Session + "\x00"))

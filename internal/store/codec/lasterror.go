@@ -6,27 +6,27 @@ import (
 	"callbackd"
 )
 
-// LastError is how the last attempt of a delivery failed, as one number of an
-// index: fault, status and whether the delivery ended with it.
+// LastError says how the last attempt of a delivery failed: the fault, the status, and
+// whether the delivery ended with it. An index stores it as one number.
 type LastError struct {
 	Fault  callbackd.Fault
 	Status int
 	Ended  bool
 }
 
-// Widths of the parts of the number.
+// Sizes of the parts of the number.
 const (
 	endedPart  = 2
 	statusPart = 1000
 )
 
-// LastErrorOf returns how an attempt failed; none tells that it did not.
+// LastErrorOf returns how an attempt failed. none is set when it did not fail.
 func LastErrorOf(a *callbackd.Attempt, state callbackd.State) (e LastError, none bool) {
 	return LastError{a.Fault, a.Status, state.Terminal()}, a.Fault == callbackd.NoFault
 }
 
-// Number writes e as a number above 0. A fault that is not in the list of the
-// domain takes the place after all others.
+// Number returns e as a number above 0. A fault that is not in callbackd.Faults comes
+// after all others.
 func (e LastError) Number() int64 {
 	fault := slices.Index(callbackd.Faults, e.Fault)
 	if fault < 0 {
@@ -39,7 +39,7 @@ func (e LastError) Number() int64 {
 	return int64(((fault+1)*statusPart+min(max(e.Status, 0), statusPart-1))*endedPart + ended)
 }
 
-// ReadLastError is the number's meaning.
+// ReadLastError returns the LastError of a number.
 func ReadLastError(n int64) (e LastError) {
 	e.Ended, n = n%endedPart == 1, n/endedPart
 	e.Status, n = int(n%statusPart), n/statusPart

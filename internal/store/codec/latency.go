@@ -6,8 +6,7 @@ import (
 	"callbackd/internal/store"
 )
 
-// AppendLatency appends the counts of l up to the last that is not 0, as
-// varints.
+// AppendLatency appends the counts of l as varints, up to the last one that is not 0.
 func AppendLatency(dst []byte, l *store.Latency) []byte {
 	end := len(l)
 	for end > 0 && l[end-1] == 0 {

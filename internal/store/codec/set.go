@@ -13,14 +13,14 @@ import (
 // change it. A million ids are about five megabytes.
 const chunkSize = 4096
 
-// Set is the set of a replay while it is chosen; the zero value is empty.
+// Set is the set of a replay while it is being selected. The zero value is empty.
 type Set struct {
 	parts map[callbackd.CallbackID]*Part
 	total int64
 }
 
-// Part is the share of a set that goes to one callback: the events ascending,
-// as varints of their differences, in chunks.
+// Part is the share of a set that goes to one callback. It has the ids of the events in
+// ascending order, as varints of their differences, in chunks.
 type Part struct {
 	Callback callbackd.CallbackID
 	Chunks   [][]byte
@@ -28,16 +28,16 @@ type Part struct {
 	last     callbackd.EventID
 }
 
-// Add adds a delivery, of an event above those that its callback has so far.
-// It fails with KindTooLarge beyond [callbackd.MaxReplay].
-func (s *Set) Add(ev callbackd.EventID, no callbackd.CallbackID) error {
-	p := s.parts[no]
+// Add adds a delivery. The id of its event must be above those that the callback has so
+// far. Add fails with KindTooLarge beyond [callbackd.MaxReplay].
+func (s *Set) Add(ev callbackd.EventID, cb callbackd.CallbackID) error {
+	p := s.parts[cb]
 	if p == nil {
 		if s.parts == nil {
 			s.parts = map[callbackd.CallbackID]*Part{}
 		}
-		p = &Part{Callback: no}
-		s.parts[no] = p
+		p = &Part{Callback: cb}
+		s.parts[cb] = p
 	}
 	if p.Total%chunkSize == 0 {
 		p.Chunks = append(p.Chunks, nil)
@@ -53,10 +53,10 @@ func (s *Set) Add(ev callbackd.EventID, no callbackd.CallbackID) error {
 	return nil
 }
 
-// Total is how many deliveries the set has.
+// Total returns the number of deliveries in the set.
 func (s *Set) Total() int64 { return s.total }
 
-// Parts is the set by callback, in the order of their numbers.
+// Parts returns the parts of the set, ordered by ID of the callback.
 func (s *Set) Parts() []*Part {
 	out := make([]*Part, 0, len(s.parts))
 	for _, p := range s.parts {
@@ -66,11 +66,12 @@ func (s *Set) Parts() []*Part {
 	return out
 }
 
-// ChunksOf is the first and the last chunk of the n events from a place on.
+// ChunksOf returns the first and the last chunk that hold n events, beginning with the
+// one at index from.
 func ChunksOf(from, n int64) (first, last int64) { return from / chunkSize, (from + n - 1) / chunkSize }
 
-// AppendSlice appends those of a chunk's events that are among the n from a
-// place of the part on.
+// AppendSlice appends events of a chunk: those among the n events of the part that begin
+// at index from.
 func AppendSlice(ids []callbackd.EventID, chunk int64, b []byte, from, n int64) []callbackd.EventID {
 	at, last := chunk*chunkSize, uint64(0)
 	for ; len(b) > 0; at++ {

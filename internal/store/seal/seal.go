@@ -1,5 +1,4 @@
-// Package seal encrypts the secrets that a database keeps, and says in which
-// form: both drivers keep them alike.
+// Package seal encrypts the secrets in a database, in the same form for both drivers.
 package seal
 
 import (
@@ -20,12 +19,12 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// Sealer encrypts secrets at rest with AES-256-GCM. What a ciphertext
-// belongs to is authenticated with it, so that it opens in its own row only.
+// Sealer encrypts stored secrets with AES-256-GCM. A ciphertext is bound to its owner, so
+// that it cannot be decrypted in another row.
 type Sealer struct{ aead tink.AEAD }
 
-// Open reads the keyset in file, and makes one when create is set and
-// the file is not there.
+// Open reads the keyset in file. When create is set and there is no such file, it makes
+// a new keyset.
 func Open(file string, create bool) (*Sealer, error) {
 	raw, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) && create {
@@ -48,7 +47,7 @@ func Open(file string, create bool) (*Sealer, error) {
 	return &Sealer{a}, nil
 }
 
-// newKeyset writes a fresh keyset durably: losing it loses every secret.
+// newKeyset writes a new keyset durably, because without it every secret is lost.
 func newKeyset(file string) ([]byte, error) {
 	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
 	if err != nil {
@@ -93,7 +92,7 @@ func write(file string, keyset []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Seal encrypts what belongs to owner.
+// Seal encrypts a text that belongs to owner.
 func (s *Sealer) Seal(plain []byte, owner string) ([]byte, error) {
 	out, err := s.aead.Encrypt(plain, []byte(owner))
 	if err != nil {
@@ -111,7 +110,7 @@ func (s *Sealer) Unseal(sealed []byte, owner string) ([]byte, error) {
 	return out, nil
 }
 
-// What is sealed, in the form it has in the database.
+// The JSON of what is sealed.
 type (
 	sealedHeader struct{ Name, Value string }
 	sealedSecret struct {
@@ -122,18 +121,18 @@ type (
 
 func keyOwner(apiKey string) string { return "key " + apiKey }
 
-func headersOwner(no callbackd.CallbackID, version int64) string {
-	return fmt.Sprintf("callback %d version %d headers", no, version)
+func headersOwner(id callbackd.CallbackID, version int64) string {
+	return fmt.Sprintf("callback %d version %d headers", id, version)
 }
 
-func secretsOwner(no callbackd.CallbackID) string { return fmt.Sprintf("callback %d secrets", no) }
+func secretsOwner(id callbackd.CallbackID) string { return fmt.Sprintf("callback %d secrets", id) }
 
 // Key seals the secret of an API key.
 func (s *Sealer) Key(k callbackd.Key) ([]byte, error) {
 	return s.Seal([]byte(k.Secret.Reveal()), keyOwner(k.APIKey))
 }
 
-// OpenKey is the secret that Key sealed.
+// OpenKey returns the secret that Key sealed.
 func (s *Sealer) OpenKey(sealed []byte, apiKey string) (callbackd.Secret, error) {
 	plain, err := s.Unseal(sealed, keyOwner(apiKey))
 	return callbackd.Secret(plain), err
@@ -148,10 +147,10 @@ func (s *Sealer) Headers(c *callbackd.Callback) ([]byte, error) {
 	return s.sealJSON(headers, headersOwner(c.ID, c.Version))
 }
 
-// OpenHeaders is the headers that Headers sealed.
-func (s *Sealer) OpenHeaders(sealed []byte, no callbackd.CallbackID, version int64) (out []callbackd.Header, err error) {
+// OpenHeaders returns the headers that Headers sealed.
+func (s *Sealer) OpenHeaders(sealed []byte, id callbackd.CallbackID, version int64) (out []callbackd.Header, err error) {
 	var headers []sealedHeader
-	if err := s.unsealJSON(sealed, headersOwner(no, version), &headers); err != nil {
+	if err := s.unsealJSON(sealed, headersOwner(id, version), &headers); err != nil {
 		return nil, err
 	}
 	for _, h := range headers {
@@ -169,10 +168,10 @@ func (s *Sealer) Secrets(c *callbackd.Callback) ([]byte, error) {
 	return s.sealJSON(secrets, secretsOwner(c.ID))
 }
 
-// OpenSecrets is the signing secrets that Secrets sealed.
-func (s *Sealer) OpenSecrets(sealed []byte, no callbackd.CallbackID) (out []callbackd.SigningSecret, err error) {
+// OpenSecrets returns the signing secrets that Secrets sealed.
+func (s *Sealer) OpenSecrets(sealed []byte, id callbackd.CallbackID) (out []callbackd.SigningSecret, err error) {
 	var secrets []sealedSecret
-	if err := s.unsealJSON(sealed, secretsOwner(no), &secrets); err != nil {
+	if err := s.unsealJSON(sealed, secretsOwner(id), &secrets); err != nil {
 		return nil, err
 	}
 	for _, v := range secrets {
@@ -185,12 +184,12 @@ func answerOwner(key callbackd.KeyID, hash []byte) string {
 	return fmt.Sprintf("answer %d %x", key, hash)
 }
 
-// Answer seals the answer that an idempotency key stands for.
+// Answer seals the stored answer of an idempotency key.
 func (s *Sealer) Answer(key callbackd.KeyID, hash, answer []byte) ([]byte, error) {
 	return s.Seal(answer, answerOwner(key, hash))
 }
 
-// OpenAnswer is the answer that Answer sealed.
+// OpenAnswer returns the answer that Answer sealed.
 func (s *Sealer) OpenAnswer(sealed []byte, key callbackd.KeyID, hash []byte) ([]byte, error) {
 	return s.Unseal(sealed, answerOwner(key, hash))
 }
