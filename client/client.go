@@ -15,27 +15,27 @@ import (
 	"callbackd/wire"
 )
 
-// Client calls with one API key. It may be used concurrently.
+// Client calls the API with one API key. It may be used concurrently.
 type Client struct {
 	Base                       string // such as http://127.0.0.1:8080
 	Account, APIKey, APISecret string
 	HTTP                       *http.Client // nil: http.DefaultClient
 }
 
-// Error is an answer other than 2xx.
+// Error is the error of a call that was answered with another status than 2xx.
 type Error struct {
 	Status  int
 	Message string
 }
 
-// Error says the status and the server's message.
+// Error returns the status and the server's message.
 func (e *Error) Error() string { return fmt.Sprintf("%d: %s", e.Status, e.Message) }
 
-// maxAnswer bounds what is read of an answer, in bytes.
+// maxAnswer is how much of an answer is read, in bytes.
 const maxAnswer = 64 << 20
 
-// Do sends body as JSON, unless it is nil, and reads the answer into out,
-// unless that is nil.
+// Do makes a signed call. It sends body as JSON unless it is nil, and reads the answer
+// into out unless that is nil.
 func (c *Client) Do(ctx context.Context, method, path string, body, out any) error {
 	var r io.Reader
 	if body != nil {
@@ -56,7 +56,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any) err
 	return c.send(req, out)
 }
 
-// send makes a call and reads its answer into out, unless that is nil.
+// send makes a call and reads its answer into out unless that is nil.
 func (c *Client) send(req *http.Request, out any) error {
 	h := c.HTTP
 	if h == nil {
@@ -87,7 +87,7 @@ func (c *Client) send(req *http.Request, out any) error {
 	return nil
 }
 
-// NewCallback is what CreateCallback sends.
+// NewCallback is the body that CreateCallback sends.
 type NewCallback struct {
 	Event   string            `json:"event"`
 	URL     string            `json:"url"`
@@ -112,12 +112,12 @@ func (c *Client) Secret(ctx context.Context, event string) (string, error) {
 	return out.Secret, err
 }
 
-// NewEvent is what Publish sends.
+// NewEvent is the body that Publish sends.
 type NewEvent struct {
 	Event      string `json:"event"`
 	SessionKey string `json:"session_key"`
 	Data       any    `json:"data,omitempty"`
-	ID         string `json:"id,omitempty"` // makes a repeat return the first answer
+	ID         string `json:"id,omitempty"` // the idempotency key: a repeat gets the first answer
 }
 
 // Publish publishes one event.
@@ -125,7 +125,7 @@ func (c *Client) Publish(ctx context.Context, ev NewEvent) (out wire.Accepted, e
 	return out, c.Do(ctx, http.MethodPost, "/v1/events", ev, &out)
 }
 
-// Deliveries lists deliveries; query is that of GET /v1/deliveries.
+// Deliveries lists deliveries. query is the query of GET /v1/deliveries.
 func (c *Client) Deliveries(ctx context.Context, query url.Values) (out wire.DeliveryList, err error) {
 	return out, c.Do(ctx, http.MethodGet, "/v1/deliveries?"+query.Encode(), nil, &out)
 }

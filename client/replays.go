@@ -10,7 +10,7 @@ import (
 	"callbackd/wire"
 )
 
-// CountReplay is how many deliveries a replay would send now.
+// CountReplay returns how many deliveries a replay would send now.
 func (c *Client) CountReplay(ctx context.Context, n wire.NewReplay) (int64, error) {
 	var out wire.ReplayCount
 	n.DryRun = true
@@ -24,34 +24,35 @@ func (c *Client) StartReplay(ctx context.Context, n wire.NewReplay) (out wire.Re
 	return out, c.Do(ctx, http.MethodPost, "/v1/replays", n, &out)
 }
 
-// Replay reads a replay and how far it is.
+// Replay reads a replay with its counts.
 func (c *Client) Replay(ctx context.Context, id string) (out wire.Replay, err error) {
 	return out, c.Do(ctx, http.MethodGet, "/v1/replays/"+url.PathEscape(id), nil, &out)
 }
 
-// Replays lists replays; query is that of GET /v1/replays.
+// Replays lists replays. query is the query of GET /v1/replays.
 func (c *Client) Replays(ctx context.Context, query url.Values) (out wire.ReplayList, err error) {
 	return out, c.Do(ctx, http.MethodGet, "/v1/replays?"+query.Encode(), nil, &out)
 }
 
-// PauseReplay makes nothing more due until the replay is resumed.
+// PauseReplay pauses a replay. Nothing more becomes due until it is resumed.
 func (c *Client) PauseReplay(ctx context.Context, id string) (out wire.Replay, err error) {
 	return out, c.Do(ctx, http.MethodPost, "/v1/replays/"+url.PathEscape(id)+"/pause", nil, &out)
 }
 
-// ResumeReplay goes on with a paused replay.
+// ResumeReplay resumes a paused replay.
 func (c *Client) ResumeReplay(ctx context.Context, id string) (out wire.Replay, err error) {
 	return out, c.Do(ctx, http.MethodPost, "/v1/replays/"+url.PathEscape(id)+"/resume", nil, &out)
 }
 
-// CancelReplay ends a replay; what it made due already goes on.
+// CancelReplay cancels a replay. Deliveries that are due already are still sent.
 func (c *Client) CancelReplay(ctx context.Context, id string) (out wire.Replay, err error) {
 	return out, c.Do(ctx, http.MethodDelete, "/v1/replays/"+url.PathEscape(id), nil, &out)
 }
 
-// EventsAfter reads what was accepted after a cursor, oldest first: the next
-// of the answer before, "start" or "now". It waits up to wait, at most 30 s,
-// for something. query may have event, session_key and limit.
+// EventsAfter reads the events that were accepted after a cursor, oldest first. The
+// cursor is the Next of the previous answer, "start" or "now". When there is no event
+// yet, the call waits for one, up to wait and at most 30 s. query may have event,
+// session_key and limit.
 func (c *Client) EventsAfter(ctx context.Context, after string, wait time.Duration, query url.Values) (out wire.EventList, err error) {
 	q := url.Values{}
 	for name, values := range query {
@@ -64,13 +65,14 @@ func (c *Client) EventsAfter(ctx context.Context, after string, wait time.Durati
 	return out, c.Do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil, &out)
 }
 
-// ExplainDelivery says why a delivery is where it is.
+// ExplainDelivery reads why a delivery is in its state.
 func (c *Client) ExplainDelivery(ctx context.Context, id string) (out wire.Explanation, err error) {
 	return out, c.Do(ctx, http.MethodGet, "/v1/deliveries/"+url.PathEscape(id)+"/explain", nil, &out)
 }
 
-// ExplainEvent says why a callback, by number or name, did or did not get an
-// event; with an empty one, it says so for all that are concerned.
+// ExplainEvent reads why a callback got an event or did not. callback is its number or
+// its name. When it is empty, the answer has all targets of the event and all callbacks
+// that are registered for its type.
 func (c *Client) ExplainEvent(ctx context.Context, id, callback string) (out wire.EventExplanation, err error) {
 	q := url.Values{}
 	if callback != "" {
@@ -79,7 +81,7 @@ func (c *Client) ExplainEvent(ctx context.Context, id, callback string) (out wir
 	return out, c.Do(ctx, http.MethodGet, "/v1/events/"+url.PathEscape(id)+"/explain?"+q.Encode(), nil, &out)
 }
 
-// Logs lists the calls made with the key; query is that of GET /v1/logs.
+// Logs lists the calls that were made with the key. query is the query of GET /v1/logs.
 func (c *Client) Logs(ctx context.Context, query url.Values) (out wire.LogList, err error) {
 	return out, c.Do(ctx, http.MethodGet, "/v1/logs?"+query.Encode(), nil, &out)
 }

@@ -10,7 +10,7 @@ import (
 	"callbackd/wire"
 )
 
-// NewSession is what CreateSession sends; everything is optional.
+// NewSession is the body that CreateSession sends. Every field is optional.
 type NewSession struct {
 	Theme       string          `json:"theme,omitempty"`
 	Language    string          `json:"language,omitempty"`
@@ -20,14 +20,15 @@ type NewSession struct {
 	Vehicle     *wire.Vehicle   `json:"vehicle,omitempty"`
 }
 
-// SessionOptions is what comes back with the session; Reference is any JSON.
+// SessionOptions has the options of a session, which are returned with it. Reference is
+// any value that can be written as JSON.
 type SessionOptions struct {
 	ClientID  string               `json:"client_id,omitempty"`
 	Contact   *wire.SessionContact `json:"contact,omitempty"`
 	Reference any                  `json:"reference,omitempty"`
 }
 
-// SMS is whom the link is sent to.
+// SMS says who gets the SMS with the link, and from whom.
 type SMS struct {
 	To     string `json:"to"`
 	ToName string `json:"to_name,omitempty"`
@@ -35,7 +36,7 @@ type SMS struct {
 	By     string `json:"by,omitempty"`
 }
 
-// SessionUpdate is what UpdateSession sends; nil leaves as it is.
+// SessionUpdate is the body that UpdateSession sends. A nil field is not changed.
 type SessionUpdate struct {
 	RedirectURL *string `json:"redirect_url,omitempty"`
 	Language    *string `json:"language,omitempty"`
@@ -43,8 +44,8 @@ type SessionUpdate struct {
 	SMS         *SMS    `json:"sms,omitempty"`
 }
 
-// NewPhoto is what AddPhoto sends. Typed stands in the place of URL for the
-// steps VIN and Cluster.
+// NewPhoto is the body that AddPhoto sends. For the steps VIN and Cluster it may have
+// Typed instead of URL.
 type NewPhoto struct {
 	PhotoCode       int    `json:"photo_code"`
 	URL             string `json:"url,omitempty"`
@@ -53,14 +54,14 @@ type NewPhoto struct {
 	Typed           string `json:"typed,omitempty"`
 }
 
-// NewNote is what AddNote sends.
+// NewNote is the body that AddNote sends.
 type NewNote struct {
 	Title       string `json:"title,omitempty"`
 	Description string `json:"description,omitempty"`
 	InsertedBy  string `json:"inserted_by,omitempty"`
 }
 
-// SMSReport is what ReportSMS sends; Status is success or error.
+// SMSReport is the body that ReportSMS sends. Status is success or error.
 type SMSReport struct {
 	Status  string `json:"status"`
 	Phone   string `json:"phone,omitempty"`
@@ -87,14 +88,14 @@ func (c *Client) Session(ctx context.Context, key string) (out wire.Session, err
 	return out, err
 }
 
-// Sessions lists sessions; query is that of GET /v1/sessions.
+// Sessions lists sessions. query is the query of GET /v1/sessions.
 func (c *Client) Sessions(ctx context.Context, query url.Values) (out wire.SessionList, err error) {
 	err = c.Do(ctx, http.MethodGet, "/v1/sessions?"+query.Encode(), nil, &out)
 	return out, err
 }
 
-// SessionEvents reads a page of a session's story; cursor is the Next of the
-// page before, empty at the start.
+// SessionEvents reads a page of the events of a session. cursor is the Next of the
+// previous page, and empty at the start.
 func (c *Client) SessionEvents(ctx context.Context, key, cursor string) (out wire.SessionEventList, err error) {
 	q := url.Values{"limit": {"200"}}
 	if cursor != "" {
@@ -116,13 +117,13 @@ func (c *Client) Notes(ctx context.Context, key string) (out []wire.Note, err er
 	return out, err
 }
 
-// Results reads what COMPLETE delivered.
+// Results reads the results of a completed session, as COMPLETE delivered them.
 func (c *Client) Results(ctx context.Context, key string) (out json.RawMessage, err error) {
 	err = c.Do(ctx, http.MethodGet, sessionPath(key, "results"), nil, &out)
 	return out, err
 }
 
-// UpdateSession changes what is not frozen.
+// UpdateSession changes fields of a session that are not frozen.
 func (c *Client) UpdateSession(ctx context.Context, key string, u SessionUpdate) (out wire.Session, err error) {
 	err = c.Do(ctx, http.MethodPut, sessionPath(key), u, &out)
 	return out, err
@@ -133,12 +134,12 @@ func (c *Client) DeleteSession(ctx context.Context, key string) error {
 	return c.Do(ctx, http.MethodDelete, sessionPath(key), nil, nil)
 }
 
-// StartSession tells that the user pressed start.
+// StartSession reports that the user pressed start.
 func (c *Client) StartSession(ctx context.Context, key string) (wire.SessionChange, error) {
 	return c.change(ctx, http.MethodPost, key, "start", nil)
 }
 
-// AddPhoto tells of a capture, or of a typed value.
+// AddPhoto adds a photo, or a value that was typed instead.
 func (c *Client) AddPhoto(ctx context.Context, key string, p NewPhoto) (wire.SessionChange, error) {
 	return c.change(ctx, http.MethodPost, key, "photos", p)
 }
@@ -148,12 +149,12 @@ func (c *Client) AddNote(ctx context.Context, key string, n NewNote) (wire.Sessi
 	return c.change(ctx, http.MethodPost, key, "notes", n)
 }
 
-// ReportSMS tells what became of the SMS.
+// ReportSMS reports the result of the SMS.
 func (c *Client) ReportSMS(ctx context.Context, key string, r SMSReport) (wire.SessionChange, error) {
 	return c.change(ctx, http.MethodPost, key, "sms", r)
 }
 
-// PutResults puts the results, a JSON object.
+// PutResults sets the results, a JSON object.
 func (c *Client) PutResults(ctx context.Context, key string, results any) (wire.SessionChange, error) {
 	return c.change(ctx, http.MethodPut, key, "results", results)
 }
@@ -163,7 +164,7 @@ func (c *Client) CompleteSession(ctx context.Context, key string) (wire.SessionC
 	return c.change(ctx, http.MethodPost, key, "complete", nil)
 }
 
-// InvalidateSession ends a session that cannot be used.
+// InvalidateSession ends a session as invalid.
 func (c *Client) InvalidateSession(ctx context.Context, key, reason string) (wire.SessionChange, error) {
 	return c.change(ctx, http.MethodPost, key, "invalidate", map[string]string{"reason": reason})
 }
@@ -173,8 +174,8 @@ func (c *Client) change(ctx context.Context, method, key, what string, body any)
 	return out, err
 }
 
-// Resend asks for the SMS again; phone, when not empty, is the new number. It
-// is PAVE's v2 endpoint, which the API key alone opens.
+// Resend asks for the SMS again. A phone that is not empty is the new number. Resend
+// calls PAVE's v2 endpoint, which needs the API key only and no signature.
 func (c *Client) Resend(ctx context.Context, key, phone string) (out wire.Resent, err error) {
 	body := []byte("{}")
 	if phone != "" {

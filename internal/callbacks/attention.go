@@ -8,15 +8,15 @@ import (
 	"callbackd/internal/store"
 )
 
-// When a callback that neither fails nor is paused needs somebody.
+// When a callback needs attention although it neither fails nor is paused.
 const (
-	oldPending = 15 * time.Minute // something waits so long
-	// CertSoon: the receiver's certificate ends so soon.
+	oldPending = 15 * time.Minute // a delivery has been waiting for so long
+	// CertSoon is how long before its end an expiring certificate is reported.
 	CertSoon = 14 * 24 * time.Hour
 )
 
-// Attention is why a callback needs somebody, the worst first; empty when it
-// does not.
+// Attention returns why a callback needs attention, the worst reason first. It returns
+// nothing when the callback needs none.
 func Attention(h *store.CallbackHealth, now time.Time) (why []string) {
 	cb := h.Callback
 	if !cb.FailingSince.IsZero() {
@@ -36,9 +36,9 @@ func Attention(h *store.CallbackHealth, now time.Time) (why []string) {
 	}
 	if !h.CertNotAfter.IsZero() && h.CertNotAfter.Before(now.Add(CertSoon)) {
 		if left := h.CertNotAfter.Sub(now); left > 0 {
-			why = append(why, "the receiver's certificate ends in "+humanize.Duration(left))
+			why = append(why, "the receiver's certificate expires in "+humanize.Duration(left))
 		} else {
-			why = append(why, "the receiver's certificate has ended")
+			why = append(why, "the receiver's certificate has expired")
 		}
 	}
 	return why

@@ -6,15 +6,15 @@ import (
 	"callbackd"
 )
 
-// Dispatcher is what the API and the console tell of the changes they have
-// committed, and ask about deliveries under way. It is the engine of this
-// process or, on a shared database, of the node that owns the callback.
+// Dispatcher passes changes that the API and the console have committed to the engine,
+// and answers questions about deliveries in flight. The engine is that of this process
+// or, on a shared database, of the node that owns the callback.
 type Dispatcher interface {
 	// CallbackChanged makes the engines read a callback's setting again.
 	CallbackChanged(callbackd.CallbackID)
 	// ReplaysChanged says that a replay was created or changed.
 	ReplaysChanged()
-	// Resent says that a person resent a delivery: the store made it due.
+	// Resent says that a person resent a delivery, which the store has made due.
 	Resent(callbackd.Delivery)
 	// Watch makes done ready when the next attempt of the delivery is recorded.
 	// The caller must call stop in the end.

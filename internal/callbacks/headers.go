@@ -102,8 +102,7 @@ func readHeader(m strictjson.Member) (callbackd.Header, error) {
 	return callbackd.Header{Name: m.Name, Value: callbackd.Secret(value)}, nil
 }
 
-// headerText returns the value of a header. Numbers, true and false are their
-// own text.
+// headerText returns the value of a header. Numbers, true and false are taken as text.
 func headerText(v strictjson.Value) (string, bool) {
 	switch v.Kind() {
 	case '0', 't', 'f':
@@ -117,9 +116,9 @@ func isReserved(name string) bool {
 	return slices.Contains(reserved, lower) || strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "callback-")
 }
 
-// isFieldValue tells whether HTTP allows the value of a header (RFC 9110,
-// section 5.5). Obsolete bytes are not allowed, nor is white space at the ends,
-// which a transport would cut off.
+// isFieldValue reports whether HTTP allows the value of a header (RFC 9110, section 5.5).
+// Obsolete bytes are not allowed, nor is white space at the ends, which a transport
+// would cut off.
 func isFieldValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c != '\t' && (c < ' ' || c >= 0x7f) {

@@ -8,16 +8,16 @@ import (
 	"callbackd/internal/ratelimit"
 )
 
-// Limits of test-sends for one API key. A test-send answers what a target did,
-// so it must not serve as a scanner.
+// Limits of test-sends for one API key. A test-send shows how a target answered, so that
+// it could serve as a scanner without a limit.
 const (
 	TestRate  = 1 // a second
 	TestBurst = 5
 )
 
-// Limits of changes of callbacks for one API key. Each change may leave a row
-// behind that is kept for as long as an event points at it. The burst sets up
-// all callbacks that a key can have.
+// Limits of changes of callbacks for one API key. Each change may leave a row that is
+// stored as long as an event refers to it. The burst is enough to set up all callbacks
+// that a key can have.
 const (
 	ChangeRate  = 0.5 // a second
 	ChangeBurst = 1000

@@ -8,14 +8,15 @@ import (
 	"callbackd/internal/egress"
 )
 
-// DefaultKeep and MaxKeep are how long an old signing secret stays valid beside
-// a new one.
+// DefaultKeep and MaxKeep are how long an old signing secret stays valid after a
+// rotation: by default, and at most.
 const (
 	DefaultKeep = 24 * time.Hour
 	MaxKeep     = 30 * 24 * time.Hour
 )
 
-// Admit checks what depends on the key and on the operator's switch.
+// Admit checks a callback against its key. With requireHTTPS, a live key needs an https
+// URL.
 func Admit(key *callbackd.Key, cb *callbackd.Callback, requireHTTPS bool) error {
 	if requireHTTPS && key.Live && !strings.HasPrefix(callbackd.Origin(cb.URL), "https:") {
 		return callbackd.Invalid("url must begin with https:// for a live API key.")
@@ -23,8 +24,8 @@ func Admit(key *callbackd.Key, cb *callbackd.Callback, requireHTTPS bool) error 
 	return nil
 }
 
-// SameURL tells whether two URLs make the same request: what is compared is what
-// goes over the wire.
+// SameURL reports whether two URLs make the same request. It compares what goes over the
+// wire.
 func SameURL(a, b string) bool {
 	if a == b {
 		return true
@@ -37,7 +38,8 @@ func SameURL(a, b string) bool {
 	return err == nil && u.String() == v.String()
 }
 
-// RefuseMasks keeps the mask from being stored as if it were a value.
+// RefuseMasks returns an error when a header has the mask as its value, so that the mask
+// is never stored.
 func RefuseMasks(headers []callbackd.Header) error {
 	for _, h := range headers {
 		if h.Value == callbackd.Mask {
@@ -47,8 +49,9 @@ func RefuseMasks(headers []callbackd.Header) error {
 	return nil
 }
 
-// Unmask keeps the stored value where the mask was sent back. It does not when
-// the receiver changes: a secret goes to whom it was given for.
+// Unmask gives a header of next the stored value of old when its value is the mask. It
+// fails when the receiver changes, because a secret must only go to the receiver that it
+// was given for.
 func Unmask(old, next *callbackd.Callback) error {
 	for i, h := range next.Headers {
 		if h.Value != callbackd.Mask {

@@ -11,9 +11,9 @@ import (
 // besideURL lists the members of a policy that older clients send beside url.
 var besideURL = []string{"timeout", "retry", "order", "rate", "concurrency"}
 
-// policyOf returns the object "policy" with the older members beside it. The
-// object is strict, unlike the rest of a setting: a client that asks for
-// something that callbackd does not have must not be told that all is well.
+// policyOf returns the object "policy" with the members that older clients send beside
+// it. Unlike the rest of a setting it is strict: a client must learn that callbackd does
+// not have something that it asks for.
 func policyOf(body request.Object) (request.Object, error) {
 	policy, err := body.Nested("policy")
 	if err != nil {
@@ -38,8 +38,8 @@ func policyFields(p *callbackd.Policy) []request.Field {
 	}
 }
 
-// orderField reads how long a failing delivery holds back later ones of its
-// session. A policy stores no time at all as [callbackd.NoOrderWait].
+// orderField reads how long a failed delivery blocks later ones of its session. A policy
+// stores 0 as [callbackd.NoOrderWait].
 func orderField(name string, to *time.Duration) request.Field {
 	wait := time.Duration(-1)
 	return request.Duration(name, &wait, 0, callbackd.MaxOrderWait).Check(func(string) error {

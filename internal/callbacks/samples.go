@@ -6,8 +6,8 @@ import (
 	"callbackd/internal/store"
 )
 
-// Sample is the marked event that a test-send accepts: a whole one of the
-// callback's type, owed to this callback alone.
+// Sample returns the event of a test-send. It is marked as a test, has complete data of
+// the callback's event type, and the callback is its only target.
 func Sample(cb *callbackd.Callback) store.NewEvent {
 	return store.NewEvent{Type: cb.Event, Session: session.SampleKey, Data: session.Sample(cb.Event), OnlyTo: cb.ID}
 }

@@ -92,8 +92,9 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error)
 	return ReadAll(r, http.MaxBytesReader(w, r.Body, max), r.ContentLength)
 }
 
-// ReadAll reads src, which is the request's body or made from it, and counts its
-// memory for the request. declared is its length, or negative when not known.
+// ReadAll reads src, which is the request's body or derived from it, and counts the
+// memory for the request. declared is the length of src, or negative when it is not
+// known.
 func ReadAll(r *http.Request, src io.Reader, declared int64) ([]byte, error) {
 	size := firstRead
 	if declared >= 0 {

@@ -14,7 +14,7 @@ type Kind int
 const (
 	Write           Kind = iota // small answer: publishing, changing
 	Read                        // answer as large as a page
-	Unauthenticated             // names an API key without proof
+	Unauthenticated             // names an API key without a signature
 	proxied                     // through a trusted proxy; counted by address
 )
 
@@ -112,7 +112,7 @@ func BeginCall(r *http.Request, client string, k Kind) error {
 	}
 	f, req := c.f, &c.request
 	req.endCall(f)
-	if req.client != client { // bytes held so far are not the new client's
+	if req.client != client { // the bytes held so far do not belong to the new client
 		f.bodies.release(req.client, req.bodies)
 		f.answers.release(req.client, req.answers)
 		req.bodies, req.answers = 0, 0

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// request is the active request of a connection, and what it uses.
+// request is the active request of a connection, with the resources that it uses.
 type request struct {
 	addr      netip.Addr // of the client, as far as it is known
 	secure    bool       // the client uses TLS
-	client    string     // who is charged: an API key, or Operator
+	client    string     // what is charged: an API key, or Operator
 	kind      Kind
 	counted   bool   // among the client's active calls
-	proxied   string // network of the client that is charged behind a trusted proxy
+	proxied   string // the client's network, which is charged behind a trusted proxy
 	bodies    int64  // bytes
 	answers   int64  // bytes
-	endAnswer func() // releases its slot; nil: it has none
+	endAnswer func() // releases its slot; nil when it has none
 }
 
 // release returns everything that the request uses.
@@ -50,8 +50,8 @@ func ClientAddr(r *http.Request) netip.Addr {
 	return parseAddr(r.RemoteAddr)
 }
 
-// ClientNetwork returns what a client is counted by: its IPv4 address, or the /64
-// of its IPv6 address, which belongs to one person.
+// ClientNetwork returns the network that a client is counted by: its IPv4 address, or the
+// /64 of its IPv6 address, which usually belongs to one person.
 func ClientNetwork(r *http.Request) string {
 	a := ClientAddr(r)
 	if !a.IsValid() {
@@ -63,7 +63,7 @@ func ClientNetwork(r *http.Request) string {
 	return networkOf(a).String()
 }
 
-// Secure tells whether the client uses TLS, to callbackd or to a trusted proxy.
+// Secure reports whether the client uses TLS, to callbackd or to a trusted proxy.
 func Secure(r *http.Request) bool {
 	if c := connOf(r); c != nil && c.request.secure {
 		return true
@@ -114,7 +114,7 @@ func (f *Front) trusts(a netip.Addr) bool {
 
 // clientOf returns the address of a request's client, and whether it uses TLS.
 // The headers of a trusted proxy count: the client is the rightmost address that
-// is not a trusted proxy itself. Anybody can write what is left of it.
+// is not a trusted proxy itself. The addresses on its left may be forged.
 func (f *Front) clientOf(r *http.Request) (client netip.Addr, secure bool) {
 	client, secure = parseAddr(r.RemoteAddr), r.TLS != nil
 	if !f.trusts(client) {
@@ -124,7 +124,7 @@ func (f *Front) clientOf(r *http.Request) (client netip.Addr, secure bool) {
 	for i := len(hops) - 1; i >= 0; i-- {
 		a := parseAddr(hops[i])
 		if !a.IsValid() {
-			break // the writer hides the address; the proxy itself counts
+			break // the proxy hides the address, so the proxy itself counts
 		}
 		client = a
 		if !f.trusts(a) {

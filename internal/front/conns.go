@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// socketBuffer is the size of the kernel's buffers of a connection, in bytes. It
-// bounds the memory of bytes that nobody reads.
+// socketBuffer is the size of the kernel's buffers of a connection, in bytes. It limits
+// the memory of bytes that nobody reads.
 const socketBuffer = 256 << 10
 
 // conns holds every connection. Connections without an active request are idle.
@@ -37,14 +37,14 @@ type network struct {
 type conn struct {
 	net.Conn
 	f       *Front
-	network netip.Prefix // that it is counted by; invalid: a trusted proxy
+	network netip.Prefix // the network that it is counted by; invalid for a trusted proxy
 
 	// Guarded by conns.mu.
 	idle, networkIdle *list.Element
 	active            bool
 	closed            bool
 
-	request request // the active one
+	request request // the active request
 }
 
 // Listen accepts connections of l within the limits.
@@ -76,7 +76,7 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 // outOfDescriptors closes an idle connection when the process has no file
-// descriptor left, and tells whether to accept again at once.
+// descriptor left, and reports whether to accept again at once.
 func (f *Front) outOfDescriptors(err error) bool {
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		return false
@@ -178,8 +178,8 @@ func (c *conn) removeIdle() {
 	}
 }
 
-// setActive notes whether the connection has an active request, which protects
-// it from being closed.
+// setActive says whether the connection has an active request. Then it is not closed for
+// another one.
 func (c *conn) setActive(on bool) {
 	s := &c.f.conns
 	s.mu.Lock()
@@ -196,7 +196,7 @@ func (c *conn) setActive(on bool) {
 	}
 }
 
-// onlyReserveLeft tells whether active connections use everything but the
+// onlyReserveLeft reports whether active connections use everything but the
 // operator's reserve.
 func (c *conn) onlyReserveLeft() bool {
 	limit := c.f.maxConns()

@@ -43,14 +43,14 @@ type Options struct {
 	// Descriptors is how many file descriptors are reserved for the sender and
 	// the store. At most half of the process's limit is reserved.
 	Descriptors int
-	// Memory is how many bytes the process may use; 0: not known.
+	// Memory is how many bytes the process may use; 0 when that is not known.
 	Memory int64
 	// Trusted are the address ranges of proxies whose headers name the client.
 	Trusted []netip.Prefix
 	Log     *slog.Logger
 }
 
-// Front holds the limits of one server and what is used of them. Make it with
+// Front holds the limits of one server and how much of them is used. Make it with
 // [New].
 type Front struct {
 	options Options

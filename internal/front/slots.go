@@ -9,9 +9,9 @@ import (
 	"callbackd"
 )
 
-// answerSlots limits how many large answers are built at a time. Each client has
-// few slots, and so has its account, however many API keys that has. So a client
-// that asks for much does not delay others.
+// answerSlots limits how many large answers are built at a time. Each client has few
+// slots. Its account has few too, however many API keys it has. So a client with many
+// requests does not delay others.
 type answerSlots struct {
 	all    chan struct{}
 	mu     sync.Mutex
@@ -28,8 +28,8 @@ func (s *answerSlots) init() {
 	s.all, s.byName = make(chan struct{}, maxSlots), map[string]*slots{}
 }
 
-// acquire waits for a slot of the client, then for one of its account, then for
-// one of all. So only a few answers of one account wait beside those of others.
+// acquire waits for a slot of the client, then for one of its account, then for one of
+// all slots. So only a few answers of one account wait together with those of others.
 func (s *answerSlots) acquire(ctx context.Context, client, account string) (release func(), err error) {
 	releaseClient, err := s.acquireOf(ctx, client)
 	if err != nil || client == Operator {

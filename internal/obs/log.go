@@ -149,9 +149,9 @@ func (b *LogBuffer) Close(wait time.Duration) {
 	}
 }
 
-// Limit returns a logger that logs each of the messages once in every interval
-// only. The next line tells in "suppressed" how many lines of the message were
-// left out. Other messages are logged as with log.
+// Limit returns a logger that logs each of the messages at most once in every interval.
+// The next line says in "suppressed" how many lines of the message were left out. Other
+// messages are not limited.
 func Limit(log *slog.Logger, interval time.Duration, messages ...string) *slog.Logger {
 	return slog.New(&limiter{
 		Handler: log.Handler(), interval: interval, messages: messages,
@@ -175,7 +175,7 @@ type seen struct {
 	suppressed map[string]int
 }
 
-// pass tells whether a line of a message is logged at a time, and how many were
+// pass reports whether a line of a message is logged at a time, and how many were
 // left out before it.
 func (s *seen) pass(message string, at time.Time, interval time.Duration) (suppressed int, ok bool) {
 	s.mu.Lock()

@@ -1,4 +1,4 @@
-// Package obs has the names of all metrics, and the logger.
+// Package obs has the metrics and the logger.
 package obs
 
 import (
@@ -75,7 +75,7 @@ func New() *Metrics {
 	return m
 }
 
-// WatchInFlight adds the number of attempts in flight, which it asks for at
+// WatchInFlight adds a metric with the number of attempts in flight. It calls inFlight at
 // each scrape.
 func (m *Metrics) WatchInFlight(inFlight func() int) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -84,7 +84,7 @@ func (m *Metrics) WatchInFlight(inFlight func() int) {
 	}, func() float64 { return float64(inFlight()) }))
 }
 
-// CountLog adds the number of lines that the buffer of a log dropped.
+// CountLog adds a metric with the number of lines that the buffer of a log dropped.
 func (m *Metrics) CountLog(b *LogBuffer) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "callbackd_log_lines_dropped_total",
 		Help: "Log lines that were dropped, because nobody read them."}, func() float64 { return float64(b.Dropped()) }))

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxKeys bounds the callers that a limiter remembers.
+// maxKeys is how many callers a limiter remembers.
 const maxKeys = 10_000
 
 // Limiter is a token bucket for each key. It is safe for concurrent use. Make
@@ -28,11 +28,11 @@ func New[K comparable](perSecond rate.Limit, burst int) *Limiter[K] {
 	return &Limiter[K]{rate: perSecond, burst: burst, buckets: map[K]*rate.Limiter{}}
 }
 
-// Allow tells whether the key may do it now, and counts it if so.
+// Allow reports whether the key may do something now. If so, it counts that.
 func (l *Limiter[K]) Allow(key K, now time.Time) bool { return l.Take(now, key) == 0 }
 
-// Take counts one for every key and returns 0, unless one of the keys has none
-// left: then it counts nothing and returns how long to wait, in whole seconds.
+// Take counts one for every key and returns 0. When one of the keys has none left, it
+// counts nothing and returns how long to wait, in whole seconds.
 func (l *Limiter[K]) Take(now time.Time, keys ...K) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,8 +61,8 @@ func (l *Limiter[K]) bucket(key K, now time.Time) *rate.Limiter {
 	return b
 }
 
-// forget makes room for another key. It forgets the keys whose buckets are full
-// again, which changes nothing for them, and when that is not enough, any half.
+// forget makes room for another key. It removes the keys whose buckets are full again,
+// which changes nothing for them. When that is not enough, it removes any half.
 func (l *Limiter[K]) forget(now time.Time) {
 	if len(l.buckets) < maxKeys {
 		return

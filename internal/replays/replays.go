@@ -1,6 +1,6 @@
-// Package replays works through replays, step by step. The store decides what
-// comes next and remembers how far each one is; this package decides when the
-// next step is made, and stops between any two without losing anything.
+// Package replays runs replays step by step. The store decides what a step does and
+// remembers the progress. This package decides when the next step is made. It can stop
+// between two steps without losing anything.
 package replays
 
 import (
@@ -12,7 +12,7 @@ import (
 	"callbackd/internal/store"
 )
 
-// Store is what the runner needs; store.Replays has the contract.
+// Store has the methods of store.Replays that the runner needs.
 type Store interface {
 	RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error)
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (store.ReplayStep, error)
@@ -21,8 +21,8 @@ type Store interface {
 // How long the runner waits.
 const (
 	idle    = 2 * time.Second        // while no replay runs; Wake ends it
-	waiting = 100 * time.Millisecond // while deliveries that it made due are not yet tried
-	busy    = 20 * time.Millisecond  // between two steps: deliveries need the writer too
+	waiting = 100 * time.Millisecond // while due deliveries wait for their attempt
+	busy    = 20 * time.Millisecond  // between two steps, because deliveries need the writer too
 )
 
 // Runner steps every replay that runs. Make it with [New].
@@ -37,7 +37,8 @@ func New(s Store, log *slog.Logger) *Runner {
 	return &Runner{store: s, log: log, wake: make(chan struct{}, 1)}
 }
 
-// Wake makes the runner look for work at once: a replay was created or resumed.
+// Wake makes the runner look for work at once. It is called when a replay was created or
+// resumed.
 func (r *Runner) Wake() {
 	select {
 	case r.wake <- struct{}{}:

@@ -1,7 +1,7 @@
-// Package stats records what the promises do not cover: counters of attempts, and
-// the log of API calls. Both gather in bounded memory and reach the store in
-// batches, and no call or attempt waits for that. Rows that do not fit, or cannot
-// be written, are dropped and counted.
+// Package stats records counters of attempts and the log of API calls. No guarantee
+// depends on them. It collects both in bounded memory and writes them to the store in
+// batches, so that no call or attempt waits for the store. Rows that do not fit or cannot
+// be written are dropped and counted.
 package stats
 
 import (
@@ -16,13 +16,13 @@ import (
 	"callbackd/internal/store"
 )
 
-// Store is what a recorder writes to.
+// Store has the methods of the store that a recorder needs.
 type Store interface {
 	AppendLogs(ctx context.Context, entries []store.LogEntry) error
 	AddCounters(ctx context.Context, ts []store.MinuteCounters) error
 }
 
-// Limits of what is gathered between two flushes.
+// Limits of what is collected between two flushes.
 const (
 	MaxCalls    = 4096    // entries of the log of calls
 	MaxCounters = 100_000 // pairs of a callback and a minute
@@ -34,13 +34,13 @@ const (
 
 const (
 	flushEvery = 2 * time.Second
-	batchSize  = 256 // rows of one commit: deliveries need the writer too
+	batchSize  = 256 // rows of one commit; small, because deliveries need the writer too
 	maxMessage = 300 // bytes of a message
 	maxPath    = 200 // bytes of a path
 )
 
-// Recorder gathers counters and log entries, and flushes them to the store. Make
-// it with [New].
+// Recorder collects counters and log entries, and flushes them to the store. Make it
+// with [New].
 type Recorder struct {
 	store   Store
 	log     *slog.Logger
@@ -61,7 +61,7 @@ type minute struct {
 	number   int64
 }
 
-// total is what calls share that are added up in one log entry.
+// total identifies a log entry that adds up calls.
 type total struct {
 	key    callbackd.KeyID
 	minute int64
@@ -69,7 +69,7 @@ type total struct {
 	status int
 }
 
-// kind tells why calls are added up.
+// kind says why calls are added up.
 type kind int
 
 const (
@@ -88,7 +88,7 @@ func New(s Store, log *slog.Logger, dropped func(rows int)) *Recorder {
 	}
 }
 
-// AttemptDone counts an attempt, unless it is of a test.
+// AttemptDone counts an attempt, except that of a test.
 func (r *Recorder) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
 	if o.Delivery.Test || o.Delivery.Event == nil {
 		return
@@ -131,7 +131,7 @@ func (r *Recorder) countersOf(cb callbackd.CallbackID, key callbackd.KeyID, at t
 	return c
 }
 
-// countReceiver notes what an attempt tells about its receiver.
+// countReceiver notes the result of an attempt as the latest one of its receiver.
 func countReceiver(c *store.MinuteCounters, a *callbackd.Attempt, ended time.Time) {
 	if !a.CertEnds.IsZero() {
 		c.CertNotAfter = a.CertEnds
@@ -216,7 +216,7 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 }
 
-// Flush writes everything that has gathered.
+// Flush writes everything that was collected.
 func (r *Recorder) Flush(ctx context.Context) {
 	writeBatches(ctx, r, "counters of attempts", r.takeCounters(), r.store.AddCounters)
 	writeBatches(ctx, r, "log of calls", r.takeCalls(), r.store.AppendLogs)
