@@ -39,7 +39,7 @@ func (a *API) listDeliveries(w http.ResponseWriter, c *call, q *store.DeliveryQu
 	}
 	out := wire.DeliveryList{Data: []wire.Delivery{}}
 	for i := range page.Deliveries {
-		out.Data = append(out.Data, view.Summary(&page.Deliveries[i]))
+		out.Data = append(out.Data, view.Delivery(&page.Deliveries[i]))
 	}
 	if page.Next != (callbackd.DeliveryID{}) {
 		s := page.Next.String()

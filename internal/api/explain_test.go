@@ -93,8 +93,8 @@ func whyADeliveryWaits(t *testing.T, on func(*setup)) {
 	}
 	has(t, e, "last_attempt", "Attempt 1 at", "answered 500")
 	e = s.explain(second.delivery(1))
-	has(t, e, "held", "Number 1 of its session failed")
-	if has(t, e, "backlog", "1 older delivery to the callback is not done").Since == nil || !strings.Contains(e.Next, first.delivery(1)+"/explain") {
+	has(t, e, "held", "Event 1 of its session failed")
+	if has(t, e, "backlog", "1 older delivery to the callback is pending").Since == nil || !strings.Contains(e.Next, first.delivery(1)+"/explain") {
 		t.Errorf("%+v", e)
 	}
 	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause", "").ok(200)
@@ -155,7 +155,7 @@ func TestACutBodyAndALongQueryAreSaid(t *testing.T) {
 	if a.Response.Body != "half" {
 		t.Errorf("the body is %q, want half", a.Response.Body)
 	}
-	has(t, s.explain(cut.ID), "delivered", "the body of the answer is incomplete: the connection was closed, and the status decides.")
+	has(t, s.explain(cut.ID), "delivered", "the body of the answer is incomplete: the connection was closed, but the status decides.")
 	long := s.ended(s.publish("SESSION:NOTE_INSERT", "ACM-0123456789", `{"note":"`+strings.Repeat("x", 9000)+`"}`).delivery(2), "failed")
 	if len(long.History) != 1 || long.History[0].Fault != "query" {
 		t.Errorf("%+v", long)
@@ -204,7 +204,7 @@ func closedIsSaid(t *testing.T, on func(*setup)) {
 		return decode[wire.Delivery](s.call("GET", "/v1/deliveries/"+first.delivery(1), "").ok(200)).Attempts == 1
 	})
 	second := s.publish("SESSION:COMPLETE", "S2", `{}`)
-	r := has(t, s.explain(second.delivery(1)), "asked_to_wait", "Retry-After; nothing is sent to it before")
+	r := has(t, s.explain(second.delivery(1)), "asked_to_wait", "(Retry-After); nothing is sent to it before")
 	p := decode[wire.Policy](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").ok(200))
 	if p.ClosedUntil == nil || time.Until(*p.ClosedUntil) < 9*time.Minute || r.Until == nil || !r.Until.Equal(*p.ClosedUntil) {
 		t.Errorf("closed until %v, explained as %v", p.ClosedUntil, r.Until)
@@ -234,7 +234,7 @@ func outlastingIsExplained(t *testing.T, on func(*setup)) {
 	recv.next()
 	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
 	e := s.explain(id)
-	if has(t, e, "sending", "1 attempt to the callback that began before is still under way"); e.State != "canceled" {
+	if has(t, e, "sending", "1 attempt to the callback that began before is still in flight"); e.State != "canceled" {
 		t.Errorf("%+v", e)
 	}
 	close(answer)

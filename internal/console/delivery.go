@@ -185,7 +185,7 @@ var waitTexts = map[string]string{
 	view.NotRunning:  "callbackd runs",
 	view.BreakerOpen: "a probe of the receiver succeeds",
 	view.OnProbation: "the other callbacks of the API key at the same host leave room",
-	view.Held:        "the delivery before it in its session has ended",
+	view.LaneBlocked: "the delivery before it in its session has ended",
 	view.AtLimit:     "an attempt in flight ends",
 	view.RateLimited: "the rate limit allows it",
 	view.InBacklog:   "older deliveries have ended",

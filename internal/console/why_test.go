@@ -345,7 +345,7 @@ func aTestWaitsForNothing(t *testing.T, s *site) {
 		return at != ""
 	})
 	page := v.get(at)
-	v.says(at, "The test is under way: a test waits for nothing", "Waiting for the receiver's answer")
+	v.says(at, "The test is being sent. A test waits for nothing", "Waiting for the receiver's answer")
 	if strings.Contains(words(t, page), "paused") {
 		t.Errorf("the test is said to wait for the pause: %s", words(t, page))
 	}

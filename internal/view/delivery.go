@@ -1,5 +1,5 @@
-// Package view tells what became of a delivery: what was sent, what came
-// back, what it means. The API and the console tell the same.
+// Package view turns domain values into what is shown, and explains deliveries. The API
+// and the console use it, so that both show the same.
 package view
 
 import (
@@ -15,39 +15,40 @@ import (
 	"callbackd/wire"
 )
 
-// Preview builds the request that attempt n sends or has sent, secrets
-// included; what is shown of it is redacted first.
+// Preview builds the request that attempt n sends or has sent. It contains secrets, which
+// must be redacted before it is shown.
 type Preview func(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*callbackd.Request, error)
 
-// Deliveries is where stories are kept.
+// Deliveries has the methods of the store that [Describe] needs.
 type Deliveries interface {
 	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
 	CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (*callbackd.Callback, error)
 }
 
-// Summary is a delivery without its attempts.
-func Summary(v *store.DeliveryView) wire.Delivery {
+// Delivery returns a delivery without its attempts.
+func Delivery(v *store.DeliveryView) wire.Delivery {
 	return wire.Delivery{ID: v.ID.String(), EventID: v.Event.ID.String(), Event: string(v.Event.Type), SessionKey: v.Event.Session, Sequence: v.Event.Sequence,
 		Callback: int64(v.ID.Callback), CallbackName: v.Callback.Name, State: string(v.State), Attempts: v.Attempts, AcceptedAt: v.Event.Accepted(),
 		NextAttempt: timeOrNull(v.Due), Repeated: v.Manual, Test: v.Event.Test}
 }
 
-// largeBody is how long a request's body is that a page of attempts has once.
+// largeBody is the size in bytes above which a page of attempts has equal bodies of
+// requests only once.
 const largeBody = 4 << 10
 
-// Describe is a delivery of the key with a page of its attempts: the newest ones, or
-// those before the attempt with the number before when that is not 0. A large
-// body is told once, with the first attempt that sent it; the others name that.
+// Describe returns a delivery of the key with a page of its attempts: the newest ones, or
+// those before the attempt with the number before, when that is not 0. A large body is
+// shown with the first attempt that sent it. Other attempts refer to that attempt.
 func Describe(ctx context.Context, from Deliveries, preview Preview, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*wire.Delivery, error) {
 	v, err := from.Delivery(ctx, key, id, before)
 	if err != nil {
 		return nil, err
 	}
-	out := Summary(v)
+	out := Delivery(v)
 	if len(v.History) > 0 && v.History[0].Number > 1 {
 		out.Earlier = v.History[0].Number
 	}
-	out.History = []wire.Attempt{} // not null, nor left out
+	out.History = []wire.Attempt{} // so that the JSON has an empty array
 	versions := map[int64]*callbackd.Callback{}
 	for i := range v.History {
 		at := &v.History[i]
@@ -63,7 +64,7 @@ func Describe(ctx context.Context, from Deliveries, preview Preview, key callbac
 			return nil, err
 		}
 		one.Repeat = i > 0 && v.History[i-1].State.Terminal()
-		for j := range out.History { // few: the first one has it nearly always
+		for j := range out.History { // nearly always, the first attempt has the same body
 			if sent := &out.History[j]; len(one.Request.Body) > largeBody && sent.Request.Body == one.Request.Body {
 				one.Request.Body, one.Request.BodyOf = "", sent.Number
 				break
@@ -94,9 +95,9 @@ func attempt(preview Preview, cb *callbackd.Callback, ev *callbackd.Event, at *c
 	return out, nil
 }
 
-// Redact lists a request's headers as they are on the wire, without the values
-// of the callback's own. The signatures of a request that was sent are left out
-// too: they were made with secrets that may have been rotated since.
+// Redact returns the headers of a request as they are on the wire, with the values of
+// the callback's own headers masked. sent says that the request was sent: its signatures
+// are masked too, because the secrets may have been rotated since.
 func Redact(headers []callbackd.Header, cb *callbackd.Callback, sent bool) wire.Headers {
 	out := make(wire.Headers, 0, len(headers))
 	for _, h := range headers {

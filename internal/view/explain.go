@@ -13,7 +13,7 @@ import (
 	"callbackd/wire"
 )
 
-// Reader is what an explanation is made of; store.Store has the contracts.
+// Reader has the methods of the store that an explanation needs.
 type Reader interface {
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
@@ -23,16 +23,16 @@ type Reader interface {
 	Receiver(ctx context.Context, cb callbackd.CallbackID) (store.Receiver, error)
 }
 
-// Diagnosis asks the engine what it has in mind for a callback and a session.
-type Diagnosis func(no callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
+// Diagnosis returns the engine's state for a callback and one of its sessions.
+type Diagnosis func(id callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis
 
 // The codes of reasons.
 const (
 	NotRegistered  = "not_registered_yet" // the callback was created later
-	DeletedBefore  = "deleted_before"     // the callback was deleted before
+	DeletedBefore  = "deleted_before"     // the callback was deleted before the event
 	OtherEvent     = "other_event"        // the callback is for another type
-	OnlyATest      = "test"               // a test goes to its own callback alone
-	NotOwed        = "not_owed"
+	OnlyATest      = "test"               // the event is a test of another callback
+	NotATarget     = "not_owed"
 	Sent           = "delivered"
 	GaveUp         = "failed"
 	RefusedAddress = "refused_address"
@@ -45,7 +45,7 @@ const (
 	AskedToWait    = "asked_to_wait" // Retry-After closed the callback
 	OnProbation    = "probation"     // nothing has succeeded yet at its origin
 	WaitingRetry   = "waiting_retry"
-	Held           = "held"
+	LaneBlocked    = "held"
 	Sending        = "sending"
 	RateLimited    = "rate_limited"
 	AtLimit        = "at_limit"
@@ -54,35 +54,35 @@ const (
 	DueNow         = "due"
 )
 
-// testSlack is how long a test may take to begin, and to be recorded.
+// testSlack is how long a test may take to start, and to be recorded.
 const testSlack = 5 * time.Second
 
-// testUnderWay tells whether a test is being sent. One that was cut off by a
-// stop, or that a person sends again, waits as others do.
-func testUnderWay(v *store.DeliveryView, look *callbackd.Diagnosis, now time.Time) bool {
-	if !v.Event.Test || v.Manual || v.Attempts > 0 || !look.Running {
+// testInFlight reports whether a test is being sent. A test that was interrupted by a
+// stop, or that a person resends, waits like other deliveries.
+func testInFlight(v *store.DeliveryView, d *callbackd.Diagnosis, now time.Time) bool {
+	if !v.Event.Test || v.Manual || v.Attempts > 0 || !d.Running {
 		return false
 	}
 	age := now.Sub(v.Event.Accepted())
-	return age < testSlack || look.InFlight > 0 && age < v.Callback.Policy.WithDefaults().Timeout+testSlack
+	return age < testSlack || d.InFlight > 0 && age < v.Callback.Policy.WithDefaults().Timeout+testSlack
 }
 
-// Explain says why a delivery of the key is where it is.
-func Explain(ctx context.Context, from Reader, outlook Diagnosis, key callbackd.KeyID, id callbackd.DeliveryID, now time.Time) (*wire.Explanation, error) {
+// Explain says why a delivery of the key is in its state.
+func Explain(ctx context.Context, from Reader, diagnose Diagnosis, key callbackd.KeyID, id callbackd.DeliveryID, now time.Time) (*wire.Explanation, error) {
 	v, err := from.Delivery(ctx, key, id, 0)
 	if err != nil {
 		return nil, err
 	}
 	text := id.String()
 	e := &explainer{now: now, reasons: &wire.Explanation{Delivery: &text, EventID: id.Event.String(), Callback: int64(id.Callback), CallbackName: v.Callback.Name, State: string(v.State), Reasons: []wire.Reason{}}}
-	look := outlook(id.Callback, v.Event.Session, now)
+	d := diagnose(id.Callback, v.Event.Session, now)
 	switch v.State {
 	case callbackd.Pending:
-		if testUnderWay(v, &look, now) {
+		if testInFlight(v, &d, now) {
 			e.test(v)
 			break
 		}
-		ahead, err := from.CountPending(ctx, id.Callback, store.PendingQuery{Below: id.Event, Limit: store.MaxPendingShown})
+		older, err := from.CountPending(ctx, id.Callback, store.PendingQuery{Below: id.Event, Limit: store.MaxPendingShown})
 		if err != nil {
 			return nil, err
 		}
@@ -90,58 +90,58 @@ func Explain(ctx context.Context, from Reader, outlook Diagnosis, key callbackd.
 		if err != nil {
 			return nil, err
 		}
-		e.pending(v, &look, ahead, &receiver)
+		e.pending(v, &d, older, &receiver)
 	default:
-		e.ended(v, &look)
+		e.ended(v, &d)
 	}
 	return e.reasons, nil
 }
 
-// ExplainEvent says it for an event and one callback, or with 0 for every
-// callback that the event was owed to or that is registered for its type.
-func ExplainEvent(ctx context.Context, from Reader, outlook Diagnosis, key callbackd.KeyID, id callbackd.EventID, callback callbackd.CallbackID, now time.Time) ([]wire.Explanation, error) {
+// ExplainEvent says why an event did or did not go to a callback. When callback is 0, it
+// does so for all targets of the event and all callbacks of its type.
+func ExplainEvent(ctx context.Context, from Reader, diagnose Diagnosis, key callbackd.KeyID, id callbackd.EventID, callback callbackd.CallbackID, now time.Time) ([]wire.Explanation, error) {
 	ev, err := from.Event(ctx, key, id)
 	if err != nil {
 		return nil, err
 	}
-	nos := []callbackd.CallbackID{callback}
+	ids := []callbackd.CallbackID{callback}
 	if callback == 0 {
-		nos = slices.Clone(ev.Targets)
+		ids = slices.Clone(ev.Targets)
 		inForce, err := from.ListCallbacks(ctx, store.CallbackQuery{Key: key})
 		if err != nil {
 			return nil, err
 		}
 		for _, cb := range inForce.Callbacks {
 			if cb.Event == ev.Type {
-				nos = append(nos, cb.ID)
+				ids = append(ids, cb.ID)
 			}
 		}
-		slices.Sort(nos)
-		nos = slices.Compact(nos)
+		slices.Sort(ids)
+		ids = slices.Compact(ids)
 	}
 	out := []wire.Explanation{}
-	for _, no := range nos {
-		if slices.Contains(ev.Targets, no) {
-			e, err := Explain(ctx, from, outlook, key, callbackd.DeliveryID{Event: id, Callback: no}, now)
+	for _, cbID := range ids {
+		if slices.Contains(ev.Targets, cbID) {
+			e, err := Explain(ctx, from, diagnose, key, callbackd.DeliveryID{Event: id, Callback: cbID}, now)
 			if err != nil {
 				return nil, err
 			}
 			out = append(out, *e)
 			continue
 		}
-		cb, err := from.CallbackByID(ctx, no)
+		cb, err := from.CallbackByID(ctx, cbID)
 		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
-			return nil, callbackd.Errorf(callbackd.KindNotFound, "There is no callback %d; GET /v1/callbacks/:event/policy shows the numbers.", no)
+			return nil, callbackd.Errorf(callbackd.KindNotFound, "There is no callback %d; GET /v1/callbacks/:event/policy shows the numbers.", cbID)
 		}
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, *notOwed(ev, cb, now))
+		out = append(out, *notATarget(ev, cb, now))
 	}
 	return out, nil
 }
 
-// explainer gathers reasons.
+// explainer collects the reasons of an explanation.
 type explainer struct {
 	now     time.Time
 	reasons *wire.Explanation
@@ -151,14 +151,15 @@ func (e *explainer) add(code string, since, until time.Time, format string, args
 	e.reasons.Reasons = append(e.reasons.Reasons, wire.Reason{Code: code, Message: fmt.Sprintf(format, args...), Since: timeOrNull(since), Until: timeOrNull(until)})
 }
 
+// next sets what to do. The first call counts, because it belongs to the decisive reason.
 func (e *explainer) next(format string, args ...any) {
-	if e.reasons.Next == "" { // of several, what belongs to the decisive one
+	if e.reasons.Next == "" {
 		e.reasons.Next = fmt.Sprintf(format, args...)
 	}
 }
 
-// notOwed says why an event was never owed to a callback.
-func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.Explanation {
+// notATarget says why a callback was no target of an event.
+func notATarget(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.Explanation {
 	e := &explainer{now: now, reasons: &wire.Explanation{EventID: ev.ID.String(), Callback: int64(cb.ID), CallbackName: cb.Name, Reasons: []wire.Reason{}}}
 	at := ev.Accepted()
 	switch {
@@ -174,30 +175,30 @@ func notOwed(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.E
 		e.add(NotRegistered, time.Time{}, cb.CreatedAt, "The callback was created at %s, after the event was accepted at %s.", humanize.Time(cb.CreatedAt), humanize.Time(at))
 		e.next("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.ID, ev.Session, humanize.Time(at))
 	default:
-		e.add(NotOwed, time.Time{}, time.Time{}, "The event was not owed to the callback when it was accepted at %s.", humanize.Time(at))
+		e.add(NotATarget, time.Time{}, time.Time{}, "The callback was not a target of the event when it was accepted at %s.", humanize.Time(at))
 		e.next("Replay the event to it: POST /v1/replays with target %d.", cb.ID)
 	}
 	return e.reasons
 }
 
 // ended says how a delivery ended.
-func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Diagnosis) {
+func (e *explainer) ended(v *store.DeliveryView, d *callbackd.Diagnosis) {
 	var last *callbackd.Attempt
 	if n := len(v.History); n > 0 {
 		last = &v.History[n-1]
 	}
 	switch {
 	case v.State == callbackd.Canceled:
-		e.canceled(v, look)
+		e.canceled(v, d)
 	case last == nil:
 		e.add(string(v.State), time.Time{}, time.Time{}, "The delivery is %s.", v.State)
 	case v.State == callbackd.Delivered:
-		odd := ""
+		warning := ""
 		if last.Error != "" {
-			odd = "; " + last.Error + ", and the status decides"
+			warning = "; " + last.Error + ", but the status decides"
 		}
-		e.add(Sent, last.StartedAt, time.Time{}, "The receiver at %s answered %d to attempt %d at %s%s.", cmp.Or(last.Address, "its address"), last.Status, last.Number, humanize.Time(last.StartedAt), odd)
-		e.next("If the receiver has no trace of it, look there for webhook-id %s.", v.ID.Event)
+		e.add(Sent, last.StartedAt, time.Time{}, "The receiver at %s answered %d to attempt %d at %s%s.", cmp.Or(last.Address, "its address"), last.Status, last.Number, humanize.Time(last.StartedAt), warning)
+		e.next("If it seems to be missing at the receiver, search there for webhook-id %s.", v.ID.Event)
 	default:
 		if last.Fault == callbackd.FaultRefused {
 			e.refused(last)
@@ -205,30 +206,31 @@ func (e *explainer) ended(v *store.DeliveryView, look *callbackd.Diagnosis) {
 		e.advise(v.ID, last)
 		e.add(GaveUp, last.StartedAt, time.Time{}, "%s %s: %s.", attempts(last.Number), humanize.Time(last.StartedAt), last.Error)
 		if v.Callback.Deleted() {
-			e.next(replayAnew)
+			e.next(registerAndReplay)
 			return
 		}
-		e.next("See to the receiver, then send it again: POST /v1/deliveries/%s/retry, or POST /v1/replays for many.", v.ID)
+		e.next("Fix the receiver, then send it again: POST /v1/deliveries/%s/retry, or POST /v1/replays for many.", v.ID)
 	}
 }
 
-const replayAnew = "Register the callback again, and replay the event to it."
+const registerAndReplay = "Register the callback again, and replay the event to it."
 
-// canceled says why a delivery was given up, and what its attempts came to.
-func (e *explainer) canceled(v *store.DeliveryView, look *callbackd.Diagnosis) {
+// canceled says why a delivery was canceled, and how its last attempt failed.
+func (e *explainer) canceled(v *store.DeliveryView, d *callbackd.Diagnosis) {
 	if v.Callback.Deleted() {
-		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; what it was still owed was canceled.", humanize.Time(v.Callback.DeletedAt))
-		e.next(replayAnew)
+		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; its pending deliveries were canceled.", humanize.Time(v.Callback.DeletedAt))
+		e.next(registerAndReplay)
 	} else {
-		e.add(Revoked, time.Time{}, time.Time{}, "The API key was revoked; what its callbacks were still owed was canceled.")
+		e.add(Revoked, time.Time{}, time.Time{}, "The API key was revoked; the pending deliveries of its callbacks were canceled.")
 	}
-	if look.InFlight > 0 {
-		e.add(Sending, time.Time{}, time.Time{}, "%s still under way. If one is of this delivery, it is recorded as it ends: delivered, when the receiver takes it.", counted(look.InFlight, "attempt to the callback that began before is", "attempts to the callback that began before are"))
+	if d.InFlight > 0 {
+		e.add(Sending, time.Time{}, time.Time{}, "%s still in flight. If one is of this delivery, its result is recorded: delivered, when the receiver accepts it.", counted(d.InFlight, "attempt to the callback that began before is", "attempts to the callback that began before are"))
 	}
 	e.lastAttempt(v)
 }
 
-// counted is a number of things, of which no more than MaxPendingShown are counted.
+// counted returns a number and what it counts. It writes MaxPendingShown as "≥ 1,000",
+// because the count stops there.
 func counted(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -236,7 +238,7 @@ func counted(n int, one, many string) string {
 	return humanize.Count(n, store.MaxPendingShown) + " " + many
 }
 
-// attempts begins to say that all n of them failed.
+// attempts begins the sentence that says when the last of n failed attempts was made.
 func attempts(n int) string {
 	switch n {
 	case 1:
@@ -248,17 +250,17 @@ func attempts(n int) string {
 }
 
 func (e *explainer) refused(a *callbackd.Attempt) {
-	e.add(RefusedAddress, a.StartedAt, time.Time{}, "The address is not one that callbackd may send to: %s.", a.Error)
+	e.add(RefusedAddress, a.StartedAt, time.Time{}, "callbackd may not send to the address: %s.", a.Error)
 	e.next("%s", addressAdvice[callbackd.FaultRefused])
 }
 
-// addressAdvice says what to do about a host that nothing can be sent to.
+// addressAdvice says what to do about a host that has no allowed address.
 var addressAdvice = map[callbackd.Fault]string{
 	callbackd.FaultRefused: "Give the callback a public address, or have the operator allow the range with --allow-target.",
-	callbackd.FaultDNS:     "Correct the host name in the callback's url. A name of the operator's own network is written in full, and the operator allows its range with --allow-target.",
+	callbackd.FaultDNS:     "Correct the host name in the callback's url. Write the name of a host in the operator's own network in full, and have the operator allow its range with --allow-target.",
 }
 
-// advise says what to do about faults that are not for the receiver to mend.
+// advise says what to do about faults that are not the receiver's.
 func (e *explainer) advise(id callbackd.DeliveryID, a *callbackd.Attempt) {
 	switch a.Fault {
 	case callbackd.FaultDNS:
@@ -266,55 +268,55 @@ func (e *explainer) advise(id callbackd.DeliveryID, a *callbackd.Attempt) {
 	case callbackd.FaultQuery:
 		e.next("Change the callback's method to POST, then send it again: POST /v1/deliveries/%s/retry.", id)
 	case callbackd.FaultLocal, callbackd.FaultProxy:
-		e.next("There is nothing to do at the receiver; the operator's log says what callbackd lacked.")
+		e.next("Nothing is wrong with the receiver; the operator's log has the reason.")
 	}
 }
 
 // pauses says why a callback is paused, and what to do.
-var pauses = map[callbackd.PauseReason][2]string{
+var pauses = map[callbackd.PauseReason]struct{ why, advice string }{
 	callbackd.PausedByUser:   {"somebody paused it", "Resume the callback."},
 	callbackd.PausedGone:     {"its receiver answered 410 Gone", "Correct the callback's url, or resume it when the receiver is back."},
-	callbackd.PausedNoAnswer: {"its receiver did not succeed once for five days", "See to the receiver, then resume the callback."},
+	callbackd.PausedNoAnswer: {"no attempt has succeeded for five days", "Fix the receiver, then resume the callback."},
 }
 
-// test says that a test waits for nothing: it passes pause, breaker, rate and
-// what is ahead of it, and is tried once.
+// test says that a test is being sent. It waits for nothing: pause, breaker, rate and
+// older deliveries do not count, and it is tried once.
 func (e *explainer) test(v *store.DeliveryView) {
 	timeout := v.Callback.Policy.WithDefaults().Timeout
-	e.add(Sending, v.Event.Accepted(), time.Time{}, "The test is under way: a test waits for nothing, is sent once, and ends after %s at the latest.", humanize.Duration(timeout))
+	e.add(Sending, v.Event.Accepted(), time.Time{}, "The test is being sent. A test waits for nothing, is tried once, and ends after %s at the latest.", humanize.Duration(timeout))
 }
 
 // pending says what a delivery waits for.
-func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Diagnosis, ahead store.Backlog, receiver *store.Receiver) {
+func (e *explainer) pending(v *store.DeliveryView, d *callbackd.Diagnosis, older store.Backlog, receiver *store.Receiver) {
 	cb := v.Callback
 	if cb.Paused() {
 		p := pauses[cb.Pause.Reason]
-		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback has been paused since %s: %s.", humanize.Time(cb.Pause.At), p[0])
-		e.next("%s POST /v1/callbacks/%s/resume does it.", p[1], cb.Event)
+		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback has been paused since %s: %s.", humanize.Time(cb.Pause.At), p.why)
+		e.next("%s POST /v1/callbacks/%s/resume does it.", p.advice, cb.Event)
 	}
-	if !look.Running {
+	if !d.Running {
 		e.add(NotRunning, time.Time{}, time.Time{}, "callbackd is starting or stopping and sends nothing now.")
 	}
-	if look.Busy && !cb.Paused() {
-		e.add(Sending, time.Time{}, time.Time{}, "An attempt of its session is under way to the callback.")
+	if d.Busy && !cb.Paused() {
+		e.add(Sending, time.Time{}, time.Time{}, "An attempt of its session to the callback is in flight.")
 	}
-	held := e.held(cb, look, receiver)
+	held := e.held(cb, d, receiver)
 	if n := len(v.History); n > 0 {
 		e.advise(v.ID, &v.History[n-1])
 	}
-	e.waits(v, look)
-	if look.InFlight > 0 && look.InFlight >= look.Limit && !held {
-		e.add(AtLimit, time.Time{}, time.Time{}, "%s under way, which is what it may have now.", counted(look.InFlight, "attempt to the callback is", "attempts to the callback are"))
+	e.waits(v, d)
+	if d.InFlight > 0 && d.InFlight >= d.Limit && !held {
+		e.add(AtLimit, time.Time{}, time.Time{}, "%s in flight, which is the limit now.", counted(d.InFlight, "attempt to the callback is", "attempts to the callback are"))
 	}
-	if !look.RateUntil.IsZero() {
-		e.add(RateLimited, time.Time{}, look.RateUntil, "The callback's rate of %g a second lets the next attempt through at %s.", cb.Policy.Rate, humanize.Time(look.RateUntil))
+	if !d.RateUntil.IsZero() {
+		e.add(RateLimited, time.Time{}, d.RateUntil, "The callback's rate of %g a second allows the next attempt at %s.", cb.Policy.Rate, humanize.Time(d.RateUntil))
 	}
 	if v.Replay != 0 {
-		e.add(InReplay, time.Time{}, time.Time{}, "It is part of replay %s, which runs behind new events and retries.", v.Replay)
+		e.add(InReplay, time.Time{}, time.Time{}, "It is part of replay %s. New events and retries go ahead of replays.", v.Replay)
 	}
-	if ahead.Pending > 0 {
-		e.add(InBacklog, ahead.Since, time.Time{}, "%s not done; the longest wait is %s.",
-			counted(ahead.Pending, "older delivery to the callback is", "older deliveries to the callback are"), humanize.Duration(e.now.Sub(ahead.Since)))
+	if older.Pending > 0 {
+		e.add(InBacklog, older.Since, time.Time{}, "%s pending; the longest wait is %s.",
+			counted(older.Pending, "older delivery to the callback is", "older deliveries to the callback are"), humanize.Duration(e.now.Sub(older.Since)))
 	}
 	if len(e.reasons.Reasons) == 0 {
 		e.add(DueNow, time.Time{}, time.Time{}, "It is due and is sent at once.")
@@ -322,31 +324,32 @@ func (e *explainer) pending(v *store.DeliveryView, look *callbackd.Diagnosis, ah
 	e.lastAttempt(v)
 }
 
-// held says what is known of the receiver that keeps everything from it, and
-// tells whether something does.
-func (e *explainer) held(cb *callbackd.Callback, look *callbackd.Diagnosis, receiver *store.Receiver) bool {
-	if !look.OpenUntil.IsZero() {
-		e.add(BreakerOpen, receiver.LastFailure, look.OpenUntil, "%s. Nothing is sent to it before a probe at %s.", failing(cb, look, receiver), humanize.Time(look.OpenUntil))
-		e.next("%s", cmp.Or(addressAdvice[receiver.LastFault], "See to the receiver; callbackd finds out by itself when it is back."))
+// held adds the reasons why nothing is sent to the receiver, and reports whether the
+// breaker is open or the receiver asked for no requests.
+func (e *explainer) held(cb *callbackd.Callback, d *callbackd.Diagnosis, receiver *store.Receiver) bool {
+	if !d.OpenUntil.IsZero() {
+		e.add(BreakerOpen, receiver.LastFailure, d.OpenUntil, "%s. Nothing is sent to it before a probe at %s.", failing(cb, d, receiver), humanize.Time(d.OpenUntil))
+		e.next("%s", cmp.Or(addressAdvice[receiver.LastFault], "Fix the receiver; callbackd finds out by itself when it is back."))
 	}
 	closed := cb.StillClosed(e.now) // also when another node sends
-	if look.ClosedUntil.After(closed) {
-		closed = look.ClosedUntil
+	if d.ClosedUntil.After(closed) {
+		closed = d.ClosedUntil
 	}
 	if closed.After(e.now) {
-		e.add(AskedToWait, time.Time{}, closed, "The receiver asked to be left alone with Retry-After; nothing is sent to it before %s.", humanize.Time(closed))
-		e.next("Wait. To send before, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
+		e.add(AskedToWait, time.Time{}, closed, "The receiver asked for no requests (Retry-After); nothing is sent to it before %s.", humanize.Time(closed))
+		e.next("Wait. To send earlier, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
 	}
-	if look.Probation && !look.Busy && (look.OriginInFlight >= look.OriginLimit || look.BeginsAt.After(e.now)) {
-		e.probation(cb, look)
+	if d.Probation && !d.Busy && (d.OriginInFlight >= d.OriginLimit || d.BeginsAt.After(e.now)) {
+		e.probation(cb, d)
 	}
-	return !look.OpenUntil.IsZero() || closed.After(e.now)
+	return !d.OpenUntil.IsZero() || closed.After(e.now)
 }
 
-// failing says since when the receiver fails, and how it did last. The engine's
-// count begins anew with a restart, and serves until the time is recorded.
-func failing(cb *callbackd.Callback, look *callbackd.Diagnosis, receiver *store.Receiver) string {
-	s := fmt.Sprintf("The receiver failed %s times in a row", humanize.Number(look.Failures))
+// failing says since when the receiver has been failing, and how it failed last. Until
+// that time is recorded, it says how often the receiver failed, which the engine counts
+// since its start.
+func failing(cb *callbackd.Callback, d *callbackd.Diagnosis, receiver *store.Receiver) string {
+	s := fmt.Sprintf("The receiver failed %s times in a row", humanize.Number(d.Failures))
 	if !cb.FailingSince.IsZero() {
 		s = "The receiver has been failing since " + humanize.Time(cb.FailingSince)
 	}
@@ -356,26 +359,27 @@ func failing(cb *callbackd.Callback, look *callbackd.Diagnosis, receiver *store.
 	return s
 }
 
-// probation says what holds a callback that has not succeeded at its origin:
-// the breaker that it shares there, their pace, or their attempts in flight.
-func (e *explainer) probation(cb *callbackd.Callback, look *callbackd.Diagnosis) {
+// probation says what a callback on probation waits for: the breaker that it shares with
+// others at its origin, the rate of their first attempts, or their attempts in flight.
+func (e *explainer) probation(cb *callbackd.Callback, d *callbackd.Diagnosis) {
 	shared := fmt.Sprintf("The callback has not succeeded at %s yet. ", callbackd.Origin(cb.URL))
 	switch {
-	case !look.OriginOpenUntil.IsZero():
-		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sAttempts to such callbacks of the API key failed %s times in a row there, and nothing is sent to any of them before a probe at %s.",
-			shared, humanize.Number(look.OriginFailures), humanize.Time(look.OriginOpenUntil))
-		e.next("See to the receivers there; callbackd finds out by itself when one is back.")
-	case look.BeginsAt.After(e.now):
-		e.add(OnProbation, time.Time{}, look.BeginsAt, "%sOf such callbacks of the API key, no more than %d begin at once there, and one more each %s.",
+	case !d.OriginOpenUntil.IsZero():
+		e.add(OnProbation, time.Time{}, d.BeginsAt, "%sAttempts to such callbacks of the API key failed %s times in a row there, and nothing is sent to any of them before a probe at %s.",
+			shared, humanize.Number(d.OriginFailures), humanize.Time(d.OriginOpenUntil))
+		e.next("Fix the receivers there; callbackd finds out by itself when one is back.")
+	case d.BeginsAt.After(e.now):
+		e.add(OnProbation, time.Time{}, d.BeginsAt, "%sOf such callbacks of the API key, at most %d may begin at once there, and one more every %s.",
 			shared, callbackd.ProbationBurst, humanize.Duration(callbackd.ProbationEvery))
 	default:
-		e.add(OnProbation, time.Time{}, time.Time{}, "%sSuch callbacks of the API key may have %s under way there at a time, and that many are under way now.",
-			shared, counted(look.OriginLimit, "attempt", "attempts"))
+		e.add(OnProbation, time.Time{}, time.Time{}, "%sSuch callbacks of the API key may have %s in flight there at a time, and that many are in flight now.",
+			shared, counted(d.OriginLimit, "attempt", "attempts"))
 	}
 }
 
-// waits says whether it waits for its own time, or for one before it.
-func (e *explainer) waits(v *store.DeliveryView, look *callbackd.Diagnosis) {
+// waits says whether the delivery waits for its retry, or for an earlier delivery of its
+// session.
+func (e *explainer) waits(v *store.DeliveryView, d *callbackd.Diagnosis) {
 	if v.Due.After(e.now) {
 		why := ""
 		if n := len(v.History); n > 0 {
@@ -385,9 +389,9 @@ func (e *explainer) waits(v *store.DeliveryView, look *callbackd.Diagnosis) {
 		e.next("Wait, or send it now: POST /v1/deliveries/%s/retry.", v.ID)
 		return
 	}
-	if look.Head.Event != 0 && look.Head != v.ID && !v.Manual {
-		e.add(Held, time.Time{}, look.HeldUntil, "Number %d of its session failed and is ahead of it; later ones may pass at %s.", look.HeadNo, humanize.Time(look.HeldUntil))
-		e.next("See why %s fails: GET /v1/deliveries/%s/explain.", look.Head, look.Head)
+	if d.Head.Event != 0 && d.Head != v.ID && !v.Manual {
+		e.add(LaneBlocked, time.Time{}, d.HeldUntil, "Event %d of its session failed and blocks later ones until %s.", d.HeadNo, humanize.Time(d.HeldUntil))
+		e.next("Find out why %s fails: GET /v1/deliveries/%s/explain.", d.Head, d.Head)
 	}
 }
 

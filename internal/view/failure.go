@@ -6,8 +6,8 @@ import (
 	"callbackd/internal/store"
 )
 
-// LastFailure says how the receiver of a callback last failed, and when; empty
-// when it never did, or succeeded since.
+// LastFailure says how and when the receiver of a callback last failed. It is empty when
+// the receiver has never failed or has succeeded since.
 func LastFailure(r *store.Receiver) string {
 	if r.LastFailure.IsZero() || r.LastSuccess.After(r.LastFailure) || r.LastFault == callbackd.NoFault {
 		return ""

@@ -8,8 +8,8 @@ import (
 	"callbackd/wire"
 )
 
-// Session returns a session as its key sees it. link leads to its capture pages
-// and is empty when there are none.
+// Session returns a session. link leads to its capture pages, and is empty when there is
+// none.
 func Session(s *callbackd.Session, link string) wire.Session {
 	out := wire.Session{
 		SessionKey: s.SessionKey, Theme: s.Theme, Active: s.Active(), Status: string(s.Status), RedirectURL: OrNull(s.RedirectURL),
@@ -34,7 +34,7 @@ func Session(s *callbackd.Session, link string) wire.Session {
 	return out
 }
 
-// Vehicle returns what is known of a vehicle; what is unknown is null.
+// Vehicle returns a vehicle. Unknown members are null.
 func Vehicle(v *callbackd.Vehicle) *wire.Vehicle {
 	return &wire.Vehicle{VehicleID: OrNull(v.ID), VIN: OrNull(v.VIN), Year: OrNull(v.Year), Make: OrNull(v.Make), Model: OrNull(v.Model),
 		BodyType: OrNull(v.BodyType), Trim: OrNull(v.Trim), Transmission: OrNull(v.Transmission), Drivetrain: OrNull(v.Drivetrain),
@@ -42,7 +42,7 @@ func Vehicle(v *callbackd.Vehicle) *wire.Vehicle {
 		OdomReading: OrNull(v.OdomReading), OdomUnit: OrNull(v.OdomUnit)}
 }
 
-// OrNull returns a pointer to v; nil, which JSON has as null, for the zero value.
+// OrNull returns a pointer to v, or nil for the zero value, which is null in JSON.
 func OrNull[T comparable](v T) *T {
 	if v == *new(T) {
 		return nil
@@ -62,7 +62,7 @@ func Photos(s *callbackd.Session) []wire.Photo {
 	return out
 }
 
-// Note returns a note as its key sees it.
+// Note returns a note.
 func Note(n callbackd.Note) wire.Note {
 	return wire.Note{Title: n.Title, Description: n.Description, InsertedBy: n.InsertedBy, InsertedAt: wire.Timestamp(n.InsertedAt)}
 }

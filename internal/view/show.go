@@ -37,8 +37,7 @@ func Log(e *store.LogEntry) wire.Log {
 		Message: e.Message, Address: e.Address, Count: n}
 }
 
-// Callback returns a callback as its key sees it. With mask its headers have no
-// values.
+// Callback returns a callback. When mask is set, the values of its headers are masked.
 func Callback(cb *callbackd.Callback, mask bool) wire.Callback {
 	out := wire.Callback{Event: string(cb.Event), URL: cb.URL, Method: cb.Method, Headers: wire.Headers{}, Payload: cb.Payload}
 	for _, h := range cb.Headers {
@@ -54,8 +53,8 @@ func Callback(cb *callbackd.Callback, mask bool) wire.Callback {
 	return out
 }
 
-// Policy returns how a callback is delivered to, with defaults filled in, and
-// whether it is paused or closed at now.
+// Policy returns the policy of a callback with its defaults, and whether the callback is
+// paused or closed at now.
 func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 	p := cb.Policy.WithDefaults()
 	out := wire.Policy{
