@@ -11,7 +11,7 @@ import (
 // counts those that were made. A migration tool would bring database/sql into
 // a driver that does not use it, and the lock it offers is SQLite's own. A
 // step that was released is never changed.
-var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved, schemaLimits, schemaCaptureLinks, schemaClock, schemaAllKeys, schemaStates}
+var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved, schemaLimits, schemaCaptureLinks, schemaClock, schemaAllKeys, schemaStates, schemaLogins}
 
 // fills is what a step does beside its statements, within its transaction.
 var fills = map[string]func(*db) error{schemaLastErrors: fillLastErrors}
@@ -51,6 +51,9 @@ var schemaAllKeys string
 
 //go:embed schema_12_states.sql
 var schemaStates string
+
+//go:embed schema_13_logins.sql
+var schemaLogins string
 
 // migrate makes the steps that are missing, in one transaction.
 func (s *Store) migrate() error {

@@ -238,7 +238,7 @@ func TestNoStatementScansATable(t *testing.T) {
 			seen++
 			err := d.query("EXPLAIN QUERY PLAN "+sql, func(st *sqlite3.Stmt) error {
 				plan := st.ColumnText(3)
-				for _, table := range []string{"events", "attempts", "pending", "sessions", "replay_events", "replay_parts", "logs", "slots", "owed_later", "last_errors"} {
+				for _, table := range []string{"events", "attempts", "pending", "sessions", "replay_events", "replay_parts", "logs", "slots", "owed_later", "last_errors", "logins"} {
 					soonest := strings.HasSuffix(plan, "USING INDEX sessions_due") && strings.HasSuffix(sql, "ORDER BY due LIMIT ?")                                              // reads the first ones alone
 					byName := strings.Contains(sql, "FROM keys k CROSS JOIN")                                                                                                     // sorts what one name finds in each key
 					if strings.HasPrefix(plan+" ", "SCAN "+table+" ") && !soonest || strings.Contains(plan, "TEMP B-TREE") && !strings.HasPrefix(sql, "INSERT INTO") && !byName { // a fold sorts its few
@@ -311,6 +311,10 @@ func storetestWarm(t *testing.T, s *Store) {
 		}
 	}
 	warmSessions(t, s, &k)
+	s.CreateLogin(ctx, store.Login{Hash: [32]byte{1}, Key: k.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)})
+	s.Login(ctx, [32]byte{1}, now)
+	s.TakeLink(ctx, [32]byte{1}, now)
+	s.DeleteLogin(ctx, [32]byte{1})
 	s.Resend(ctx, k.ID, ids[0], now)
 	s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
 		cb.SetPause(callbackd.Pause{At: now})
