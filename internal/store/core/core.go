@@ -27,6 +27,9 @@ type Driver interface {
 	// ReadSettings is Read for keys and callbacks. Every command asks for
 	// those, so PostgreSQL has connections for nothing else.
 	ReadSettings(ctx context.Context, f func(Tx) error) error
+	// ReadFlushed is Read of what [Driver.Flush] has written, for lists and pages of
+	// events and pending deliveries. It answers on a full disk too.
+	ReadFlushed(ctx context.Context, f func(Tx) error) error
 	// Write runs f in a transaction that is durable when Write returns nil.
 	// Commands of SQLite share a commit. f may be run again: after a failure
 	// of another command in the same commit, or of the connection. So f sets

@@ -16,10 +16,7 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (page
 		return page, nil
 	}
 	q.Limit = min(max(q.Limit, 1), store.MaxPage)
-	if err := s.db.Flush(ctx); err != nil {
-		return page, err
-	}
-	err = s.db.Read(ctx, func(tx Tx) error {
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		l := &deliveryList{s: s, tx: tx, q: q, callbacks: newListedCallbacks(q)}
 		err := l.fill()
 		page = l.page

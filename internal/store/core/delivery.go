@@ -30,10 +30,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 	if err != nil {
 		return nil, err
 	}
-	if err := s.db.Flush(ctx); err != nil {
-		return nil, err
-	}
-	err = s.db.Read(ctx, func(tx Tx) error {
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		ev, err := s.eventWithTargets(tx, id.Event)
 		if err != nil {
 			return err

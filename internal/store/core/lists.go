@@ -196,10 +196,7 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 	if !storable(q.Session) {
 		return page, nil
 	}
-	if err := s.db.Flush(ctx); err != nil {
-		return page, err
-	}
-	err = s.db.Read(ctx, func(tx Tx) error {
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		p := newEventPager(q)
 		if err := s.fillNewest(tx, p); err != nil {
 			return err

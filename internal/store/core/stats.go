@@ -150,10 +150,7 @@ func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackID, q sto
 	if ended, err := s.Ended(ctx, cb); err != nil || ended {
 		return out, err
 	}
-	if err := s.db.Flush(ctx); err != nil {
-		return out, err
-	}
-	err = s.db.Read(ctx, func(tx Tx) error {
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		return pendingOf(tx, []callbackd.CallbackID{cb}, q, func(callbackd.CallbackID) *store.Backlog { return &out })
 	})
 	return out, err
@@ -183,9 +180,6 @@ func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackID) (out stor
 
 // ListHealth is part of [store.Stats].
 func (s *Store) ListHealth(ctx context.Context, q store.HealthQuery) (page store.HealthPage, err error) {
-	if err := s.db.Flush(ctx); err != nil {
-		return page, err
-	}
 	var listed store.CallbackPage
 	if q.Attention {
 		listed.Callbacks, err = s.needAttention(ctx, q.CertBefore)
@@ -203,7 +197,7 @@ func (s *Store) ListHealth(ctx context.Context, q store.HealthQuery) (page store
 		out[i].Callback, ids[i], place[cb.ID] = cb, cb.ID, &out[i]
 	}
 	pending := store.PendingQuery{OverdueBefore: q.OverdueBefore, Limit: store.MaxPendingShown}
-	err = s.db.Read(ctx, func(tx Tx) error {
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		err := s.receiversOf(tx, ids, func(id callbackd.CallbackID) *store.Receiver { return &place[id].Receiver })
 		if err != nil {
 			return err
@@ -225,7 +219,7 @@ const selectWithPending = `WITH RECURSIVE c AS (
 // or are paused come first.
 func (s *Store) needAttention(ctx context.Context, certBefore time.Time) (out []*callbackd.Callback, err error) {
 	var ids []callbackd.CallbackID
-	err = s.db.Read(ctx, func(tx Tx) error {
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		ids = nil
 		for _, q := range []struct {
 			sql  string

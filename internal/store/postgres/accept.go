@@ -300,15 +300,13 @@ func (g *acceptGroup) decide() {
 	}
 }
 
-var errOtherBody = callbackd.Errorf(callbackd.KindConflict, "this idempotency key was used with another body; use a new key for a new event")
-
 // batch accepts all of a batch, or nothing.
 func (g *acceptGroup) batch(b *store.Batch) ([]*callbackd.Event, error) {
 	whole := token{b.Key, string(codec.BatchHash(b.Idempotency))}
 	if b.Idempotency != "" {
 		if r := g.repeats[whole]; r != nil {
 			if !bytes.Equal(r.digest, b.Digest[:]) {
-				return nil, errOtherBody
+				return nil, store.ErrOtherEvent
 			}
 			return r.answer()
 		}
@@ -356,7 +354,7 @@ func (g *acceptGroup) checkRepeats(b *store.Batch) error {
 			}
 		}
 		if ok && !bytes.Equal(before, digest) {
-			return errOtherBody
+			return store.ErrOtherEvent
 		}
 		within[own] = digest
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"runtime"
 
-	"callbackd"
+	"callbackd/internal/store"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -40,9 +40,9 @@ func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command)
 		select {
 		case to <- in:
 		case <-s.closing:
-			return errClosing
+			return store.ErrStopping
 		case <-ctx.Done():
-			return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
+			return store.Busy(ctx.Err())
 		}
 	}
 	select {
@@ -54,7 +54,7 @@ func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command)
 	case <-c.done:
 		return c.err
 	default: // it found a place when nobody was left to serve it
-		return errClosing
+		return store.ErrStopping
 	}
 }
 

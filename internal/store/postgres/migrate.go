@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/seal"
 
 	"github.com/jackc/pgx/v5"
@@ -115,13 +116,9 @@ func current(ctx context.Context, tx pgx.Tx) error {
 		return callbackd.Errorf(callbackd.KindSetting, "the database was written by an older callbackd (schema %d, this one needs %d), and this command upgrades nothing: use that version, or start a server of this one first", have, len(all))
 	}
 	if have > len(all) {
-		return newer(have, len(all))
+		return store.NewerSchema(have, len(all))
 	}
 	return nil
-}
-
-func newer(have, known int) error {
-	return callbackd.Errorf(callbackd.KindSetting, "the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, known)
 }
 
 // migrateBy brings the schema to the last of the steps.
@@ -134,7 +131,7 @@ func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 		return err
 	}
 	if have > len(all) {
-		return newer(have, len(all))
+		return store.NewerSchema(have, len(all))
 	}
 	for _, m := range all[have:] {
 		// The simple protocol takes a whole file of statements.

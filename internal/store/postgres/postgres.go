@@ -327,12 +327,10 @@ func (s *Store) changeOn(ctx context.Context, on *pgxpool.Pool, idempotent bool,
 	})
 }
 
-var errClosing = callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
-
 func (s *Store) closed() error {
 	select {
 	case <-s.closing:
-		return errClosing
+		return store.ErrStopping
 	default:
 		return nil
 	}

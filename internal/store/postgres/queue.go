@@ -8,6 +8,7 @@ import (
 	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
+	"callbackd/internal/store/core"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -207,12 +208,8 @@ func (s *Store) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.
 		sql = selectDueReplays
 	}
 	ds, err := s.deliveries(ctx, cb, sql, limit+1)
-	for i, d := range ds {
-		if i == limit || d.Due.After(until) {
-			return ds[:i], d.Due, err
-		}
-	}
-	return ds, time.Time{}, err
+	due, next := core.DueBy(ds, until, limit)
+	return due, next, err
 }
 
 // Blocked is part of [store.Queue].

@@ -71,13 +71,8 @@ const (
 
 // Record is part of [store.Queue].
 func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
-	// What is known of the callback may be MaxKeyAge old: that is allowed.
-	ended, err := s.Ended(ctx, o.Delivery.ID.Callback)
-	if err != nil {
+	if err := s.DecideAfterEnd(ctx, &o); err != nil {
 		return callbackd.Recorded{}, err
-	}
-	if ended {
-		o.Attempt.Decision = o.Attempt.AfterEnd()
 	}
 	out := &outcome{command: newCommand(), Outcome: o, detail: codec.AppendAttempt(nil, &o.Attempt)}
 	if err := submit(ctx, s, s.outcomes, out, &out.command); err != nil {
@@ -356,7 +351,7 @@ func (s *Store) recordCanceled(o *outcome) error {
 			if tries > 1 {
 				return s.isRecorded(ctx, tx, o)
 			}
-			return notPending(id)
+			return store.NotPending(id)
 		}
 		var mark callbackd.Attempt
 		if err == nil {
@@ -397,11 +392,7 @@ func (s *Store) isRecorded(ctx context.Context, tx pgx.Tx, o *outcome) error {
 	}
 	found, err := pgx.CollectRows(rows, func(pgx.CollectableRow) (struct{}, error) { return struct{}{}, nil })
 	if err == nil && len(found) == 0 {
-		err = notPending(o.Delivery.ID)
+		err = store.NotPending(o.Delivery.ID)
 	}
 	return err
-}
-
-func notPending(id callbackd.DeliveryID) error {
-	return callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
 }

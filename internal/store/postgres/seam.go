@@ -53,6 +53,9 @@ func (d seam) ReadSettings(ctx context.Context, f func(core.Tx) error) error {
 	return d.s.readOn(ctx, d.s.settings, func(ctx context.Context, conn *pgx.Conn) error { return f(seamTx{ctx, conn}) })
 }
 
+// ReadFlushed is part of [core.Driver].
+func (d seam) ReadFlushed(ctx context.Context, f func(core.Tx) error) error { return d.Read(ctx, f) }
+
 // Write is part of [core.Driver].
 func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) error {
 	return d.s.change(ctx, mode&core.Repeatable != 0, func(ctx context.Context, tx pgx.Tx) error {

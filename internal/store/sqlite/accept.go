@@ -162,7 +162,7 @@ func (t *tx) repeated(key callbackd.KeyID, hash, digest []byte) ([]*callbackd.Ev
 	case err != nil:
 		return nil, err
 	case !same:
-		return nil, callbackd.Errorf(callbackd.KindConflict, "this idempotency key was used with another body; use a new key for a new event")
+		return nil, store.ErrOtherEvent
 	}
 	var out []*callbackd.Event
 	for _, id := range codec.IDs(ids) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -93,7 +94,7 @@ func identify(d *db, dir string) (version int64, err error) {
 	case err != nil:
 		return 0, unusable(dir, err)
 	case version > int64(len(steps)):
-		return 0, callbackd.Errorf(callbackd.KindSetting, "the database was written by a newer callbackd (schema %d, this one knows %d): run that version", version, len(steps))
+		return 0, store.NewerSchema(int(version), len(steps))
 	case version == 0 && tables == 0, version > 0 && ours == 3:
 		return version, nil
 	}

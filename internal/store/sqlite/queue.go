@@ -10,6 +10,7 @@ import (
 	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
+	"callbackd/internal/store/core"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -144,12 +145,8 @@ func (s *Store) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.
 		sql = "replay != 0 ORDER BY due, event_id LIMIT ?"
 	}
 	ds, err := s.pendingDeliveries(ctx, cb, sql, limit+1)
-	for i, d := range ds {
-		if i == limit || d.Due.After(until) {
-			return ds[:i], d.Due, err
-		}
-	}
-	return ds, time.Time{}, err
+	due, next := core.DueBy(ds, until, limit)
+	return due, next, err
 }
 
 // Blocked is part of [store.Queue].
@@ -185,17 +182,12 @@ func (s *Store) FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryI
 
 // Record is part of [store.Queue].
 func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
-	// Looked up before the writer is entered: it reads through the pool, and
-	// a state that is up to MaxKeyAge old is allowed.
-	ended, err := s.Ended(ctx, o.Delivery.ID.Callback)
-	if err != nil {
+	// This comes before the writer is entered, because it may read the callback.
+	if err := s.DecideAfterEnd(ctx, &o); err != nil {
 		return callbackd.Recorded{}, err
 	}
-	if ended {
-		o.Attempt.Decision = o.Attempt.AfterEnd()
-	}
 	var out callbackd.Recorded
-	err = s.deliver(ctx, func(t *tx) (err error) { out, err = s.record(t, o); return err })
+	err := s.deliver(ctx, func(t *tx) (err error) { out, err = s.record(t, o); return err })
 	if err != nil {
 		return callbackd.Recorded{}, err
 	}
@@ -207,7 +199,7 @@ func (s *Store) record(t *tx, o callbackd.Outcome) (out callbackd.Recorded, err 
 	n, err := t.updatePending(&o)
 	if err == nil && n < 0 {
 		if n, err = t.removeCancellation(&o); err == nil && n < 0 {
-			err = callbackd.Errorf(callbackd.KindConflict, "delivery %s is not pending", id)
+			err = store.NotPending(id)
 		}
 	}
 	if err == nil {

@@ -92,6 +92,35 @@ func (d seam) Flush(ctx context.Context) error {
 	return nil
 }
 
+// errReadOnly ends the command of a read, so that its transaction is rolled back.
+var errReadOnly = errors.New("nothing of this transaction is kept")
+
+// ReadFlushed is part of [core.Driver]. When the flush finds the disk full, f reads
+// in the writer's transaction, which has the rows of the buffer and is rolled back:
+// until a commit such rows are in memory alone.
+func (d seam) ReadFlushed(ctx context.Context, f func(core.Tx) error) error {
+	err := d.Flush(ctx)
+	if err == nil {
+		return d.Read(ctx, f)
+	}
+	if !isFull(err) {
+		return err
+	}
+	err = d.s.write(store.WithOnce(ctx, nil), func(t *tx) error {
+		if err := t.flush(len(d.s.buffer.events) - t.flushed); err != nil {
+			return err
+		}
+		if err := f(t); err != nil {
+			return err
+		}
+		return errReadOnly
+	})
+	if errors.Is(err, errReadOnly) {
+		return nil
+	}
+	return err
+}
+
 // Horizon is part of [core.Driver]. Ids grow in the order of commits, so every
 // event up to the newest one is there to stay. It is the newest of the key, or
 // the newest that retention took: that of all keys would tell how often others

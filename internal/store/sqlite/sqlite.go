@@ -344,9 +344,9 @@ func (s *Store) read(ctx context.Context, f func(*db) error) error {
 	select {
 	case d = <-s.reads:
 	case <-s.closing:
-		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+		return store.ErrStopping
 	case <-ctx.Done():
-		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
+		return store.Busy(ctx.Err())
 	}
 	defer func() { s.reads <- d }()
 	if err := d.query("BEGIN", nil); err != nil {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/core"
 
 	"github.com/ncruces/go-sqlite3"
@@ -44,9 +45,11 @@ type tx struct {
 	scratch    []byte                        // for attempts
 	deliveries []callbackd.Delivery
 	after      []func()
+	before     int64 // how many rows the connection had changed when the group began
 }
 
 func (t *tx) reset() {
+	t.before = t.conn.TotalChanges()
 	t.lastID = t.s.lastID
 	clear(t.seqs)
 	clear(t.sessions)
@@ -71,9 +74,9 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 	select {
 	case s.jobs <- j:
 	case <-s.closing:
-		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+		return store.ErrStopping
 	case <-ctx.Done():
-		return callbackd.Wrap(callbackd.KindUnavailable, ctx.Err(), "the store is busy; try again")
+		return store.Busy(ctx.Err())
 	}
 	select {
 	case <-j.done:
@@ -84,7 +87,7 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 	case <-j.done:
 		return j.err
 	default: // it found a place when nobody was left to serve it
-		return callbackd.Errorf(callbackd.KindUnavailable, "callbackd is stopping; try again")
+		return store.ErrStopping
 	}
 }
 
@@ -153,7 +156,6 @@ func (s *Store) commit(t *tx, group *[]*job) {
 		return
 	}
 	t.reset()
-	before := t.conn.TotalChanges()
 	err := s.runGroup(t, group)
 	if err == nil {
 		s.checkFiles()
@@ -163,7 +165,7 @@ func (s *Store) commit(t *tx, group *[]*job) {
 		s.refuseGroup(t, *group, err)
 		return
 	}
-	s.publish(t, len(*group), t.conn.TotalChanges() != before)
+	s.publish(t, len(*group), t.conn.TotalChanges() != t.before)
 }
 
 // runGroup runs the transaction of a group.

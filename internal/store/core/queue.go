@@ -1,0 +1,29 @@
+package core
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+)
+
+// DueBy returns up to limit of the deliveries, which are in the order of Due, that
+// are due by a time, and when the next one is due; zero when there is none.
+func DueBy(ds []callbackd.Delivery, until time.Time, limit int) (due []callbackd.Delivery, next time.Time) {
+	for i, d := range ds {
+		if i == limit || d.Due.After(until) {
+			return ds[:i], d.Due
+		}
+	}
+	return ds, time.Time{}
+}
+
+// DecideAfterEnd gives an outcome the decision for a callback that has ended, if it
+// has. What is known of the callback may be [store.MaxKeyAge] old.
+func (s *Store) DecideAfterEnd(ctx context.Context, o *callbackd.Outcome) error {
+	ended, err := s.Ended(ctx, o.Delivery.ID.Callback)
+	if err == nil && ended {
+		o.Attempt.Decision = o.Attempt.AfterEnd()
+	}
+	return err
+}
