@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"callbackd"
-
-	"golang.org/x/net/html"
 )
 
 // A session key may be any visible ASCII; whatever it looks like, each link to
@@ -49,36 +47,6 @@ func TestEveryLinkToASessionLeadsToItsPage(t *testing.T) {
 			}
 		}
 	}
-}
-
-// linksSaying is where the links with these words lead.
-func linksSaying(t *testing.T, a answer, words string) (hrefs []string) {
-	t.Helper()
-	doc, err := html.Parse(strings.NewReader(a.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range doc.Descendants() {
-		if n.Type == html.ElementNode && n.Data == "a" && text(n) == words {
-			hrefs = append(hrefs, attr(n, "href"))
-		}
-	}
-	return hrefs
-}
-
-// headline is the text of the page's h1.
-func headline(t *testing.T, a answer) string {
-	t.Helper()
-	doc, err := html.Parse(strings.NewReader(a.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range doc.Descendants() {
-		if n.Type == html.ElementNode && n.Data == "h1" {
-			return text(n)
-		}
-	}
-	return ""
 }
 
 // No template writes an address of its own: each comes from the one function.

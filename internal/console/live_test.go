@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"net/http"
-	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -65,55 +63,4 @@ func aStopEndsLivePages(t *testing.T, s *site) {
 	for lines.Scan() {
 	}
 	s.Start()
-}
-
-// Test-sends are limited for a key, from wherever they come.
-func TestTestSendsAreLimited(t *testing.T) { onBothStores(t, testSendsAreLimited) }
-
-func testSendsAreLimited(t *testing.T, s *site) {
-	ids := s.fill(s.Key, newReceiver(t).URL)
-	v := s.visitor(t).signIn(s.Key)
-	limited := false
-	for range 12 {
-		switch a := v.do("POST", "/console/callbacks/"+ids["callback"]+"/test", url.Values{}); a.StatusCode {
-		case http.StatusSeeOther:
-			if !strings.HasPrefix(a.Header.Get("Location"), "/console/deliveries/dlv_") {
-				t.Errorf("it leads to %s", a.Header.Get("Location"))
-			}
-		case http.StatusTooManyRequests:
-			limited = true
-		default:
-			t.Fatal(a.Status)
-		}
-	}
-	if !limited {
-		t.Error("twelve test-sends at once were taken")
-	}
-}
-
-// What a filter, a cursor or a form may hold, and what not: never a 500.
-func TestWrongQueriesAreTheVisitorsFault(t *testing.T) {
-	onBothStores(t, wrongQueriesAreTheVisitorsFault)
-}
-
-func wrongQueriesAreTheVisitorsFault(t *testing.T, s *site) {
-	v := s.visitor(t).signIn(s.Key)
-	for path, want := range map[string]int{
-		"/console/deliveries?state=lost": 400, "/console/deliveries?event=X": 400, "/console/deliveries?callback=0": 400, "/console/deliveries?status=7": 400, "/console/deliveries?fault=bad": 400,
-		"/console/deliveries?after=x": 400, "/console/deliveries?since=soon": 400, "/console/deliveries?since=2026-01-02T03:04&until=2026-01-03": 200, "/console/deliveries?status=5xx": 200,
-		"/console/logs?status=99": 400, "/console/logs?after=-1": 400, "/console/sessions?after=x": 400, "/console/sessions/x?from=y": 404, "/console/replays/new?counted=1&rate=-1": 400,
-		"/console/replays/new?counted=1&state=pending": 400, "/console/replays/new?counted=1&target=99": 400, "/console/callbacks/x": 404, "/console/callbacks/999": 404, "/console/deliveries/x": 404,
-		"/console/events/x": 404, "/console/replays/x": 404, "/console/keys/x/rotate": 404, "/console/nodes": 404, "/console/static/x/console.css": 404,
-		// What no text of PostgreSQL can hold is text that nothing has.
-		"/console/deliveries?session=%00": 200, "/console/deliveries?session=%ff": 200, "/console/sessions?q=%00": 200, "/console/sessions?q=%ff": 200, "/console/sessions/%00": 404, "/console/sessions/%ff": 404,
-		"/console/logs?path=%00": 200, "/console/logs?path=%ff": 200, "/console/keys/%00/rotate": 404, "/console/keys/%ff/rotate": 404, "/console/replays/new?counted=1&state=failed&session=%00": 200, "/console/replays/new?counted=1&state=failed&session=%ff": 200,
-		"/console/sessions/x?from=%00": 404, "/console/link?token=%ff": 200,
-	} {
-		if a := v.get(path); a.StatusCode != want {
-			t.Errorf("%s: %s, want %d", path, a.Status, want)
-		}
-	}
-	if a := v.do("POST", "/console/callbacks/new", url.Values{"url": {strings.Repeat("x", 300<<10)}}); a.StatusCode/100 != 4 {
-		t.Errorf("a form of 300 KiB: %s", a.Status)
-	}
 }

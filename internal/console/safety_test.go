@@ -2,175 +2,111 @@ package console_test
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"callbackd"
-	"callbackd/client"
 	"callbackd/internal/console"
+	"callbackd/wire"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// visitor is a browser without JavaScript.
-type visitor struct {
-	t    *testing.T
-	site *site
-	http *http.Client
+// routeRequest is a request for one of the console's routes.
+type routeRequest struct {
+	method, path string
+	named        bool // the path has an ID
 }
 
-func (s *site) visitor(t *testing.T) *visitor {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &visitor{t, s, &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-}
+var wildcard = regexp.MustCompile(`\{(\w+)(\.\.\.)?\}`)
 
-type answer struct {
-	*http.Response
-	body string
-}
-
-func (v *visitor) do(method, path string, form url.Values, header ...string) answer {
-	v.t.Helper()
-	req, err := http.NewRequest(method, v.site.URL+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	if method == http.MethodPost {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	res, err := v.http.Do(req)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if res.Header.Get("Content-Type") == "text/event-stream" {
-		return answer{res, ""}
-	}
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	return answer{res, string(body)}
-}
-
-func (v *visitor) get(path string) answer { return v.do("GET", path, nil) }
-
-func (v *visitor) signIn(k callbackd.Key) *visitor {
-	v.t.Helper()
-	if a := v.do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {k.APIKey}, "secret": {k.Secret.Reveal()}}); a.StatusCode != http.StatusSeeOther {
-		v.t.Fatalf("sign in: %s", a.Status)
-	}
-	return v
-}
-
-func (v *visitor) operator() *visitor {
-	v.t.Helper()
-	if a := v.do("POST", "/console/sign-in", url.Values{"as": {"operator"}, "token": {operatorToken}}); a.StatusCode != http.StatusSeeOther {
-		v.t.Fatalf("sign in: %s", a.Status)
-	}
-	return v
-}
-
-// in tells whether the visitor is let in.
-func (v *visitor) in() bool { return v.get("/console/callbacks").StatusCode == http.StatusOK }
-
-// fill makes one of everything for a key, and returns what its pages are named
-// by.
-func (s *site) fill(k callbackd.Key, receiver string) map[string]string {
-	s.T.Helper()
-	ctx := context.Background()
-	c := s.Client(k)
-	if _, err := c.CreateCallback(ctx, client.NewCallback{Event: string(callbackd.StatusChange), URL: receiver, Retry: []string{"0s"}}); err != nil {
-		s.T.Fatal(err)
-	}
-	var policy struct{ Callback int64 }
-	if err := c.Do(ctx, "GET", "/v1/callbacks/SESSION:STATUS_CHANGE/policy", nil, &policy); err != nil {
-		s.T.Fatal(err)
-	}
-	ev := s.Publish(k, callbackd.StatusChange, "OTH-"+k.APIKey[:8], map[string]any{"status": "STARTED"})
-	no := fmt.Sprint(policy.Callback)
-	return map[string]string{"callback": no, "id": "dlv_" + strings.TrimPrefix(ev, "evt_") + "-" + no, "event": ev, "session": "OTH-" + k.APIKey[:8], "key": k.APIKey}
-}
-
-// Every route, with another key's ids: nothing is told, nothing is changed,
-// and the answer is the one for what does not exist.
-func TestAKeySeesNothingOfAnother(t *testing.T) { onBothStores(t, aKeySeesNothingOfAnother) }
-
-func aKeySeesNothingOfAnother(t *testing.T, s *site) {
-	recv := newReceiver(t)
-	other := s.NewKey("other-account", "theirs")
-	theirs := s.fill(other, recv.URL+"/their-hook")
-	me := s.visitor(t).signIn(s.Key)
-	s.Await(func() bool {
-		d, err := s.Client(other).Delivery(context.Background(), theirs["id"])
-		return err == nil && d.State == "delivered"
-	})
-	replay := s.visitor(t).operator().do("POST", "/console/replays/new", url.Values{"key": {other.APIKey}, "state": {"delivered"}}).Header.Get("Location")
-	if !strings.HasPrefix(replay, "/console/replays/rpl_") {
-		t.Fatalf("no replay: %q", replay)
-	}
-	c := s.Client(other)
-	s.Await(func() bool {
-		d, err := c.Delivery(context.Background(), theirs["id"])
-		return err == nil && d.Attempts == 2 && d.State == "delivered"
-	})
-	seen := 0
+// routeRequests returns a request for each route with these IDs in its path, but
+// for the paths that begin with one of the exceptions.
+func routeRequests(ids map[string]string, except ...string) (requests []routeRequest) {
 	for _, pattern := range console.Patterns() {
 		method, path, _ := strings.Cut(pattern, " ")
-		if path == "" || strings.Contains(path, "/webhooks") { // not found; the old paths
+		isExcepted := func(prefix string) bool { return strings.HasPrefix(path, prefix) }
+		if path == "" || slices.ContainsFunc(except, isExcepted) { // without a method: the page that does not exist
 			continue
 		}
-		named := false
-		path = regexp.MustCompile(`\{(\w+)\}`).ReplaceAllStringFunc(path, func(p string) string {
-			named = true
-			name := strings.Trim(p, "{}")
+		named := wildcard.MatchString(path)
+		path = wildcard.ReplaceAllStringFunc(path, func(name string) string {
 			if strings.HasPrefix(path, "/console/replays") {
-				return strings.TrimPrefix(replay, "/console/replays/")
+				return ids["replay"]
 			}
-			return theirs[name]
+			return ids[strings.Trim(name, "{}.")]
 		})
-		if strings.Contains(path, "/static/") || strings.Contains(path, "/sign-out") {
-			continue
+		requests = append(requests, routeRequest{method, strings.TrimSuffix(path, "{$}"), named})
+	}
+	return requests
+}
+
+// fillWithReplay makes one of everything for a key and replays its delivery.
+func (s *site) fillWithReplay(t *testing.T, k callbackd.Key, receiver string) map[string]string {
+	t.Helper()
+	ids, cl := s.fill(k, receiver), s.Client(k)
+	delivered := func(attempts int) func() bool {
+		return func() bool {
+			d, err := cl.Delivery(context.Background(), ids["id"])
+			return err == nil && d.State == "delivered" && d.Attempts == attempts
 		}
-		path = strings.TrimSuffix(path, "{$}")
-		for _, query := range []string{"", "?key=" + other.APIKey + "&callback=" + theirs["callback"] + "&session=" + theirs["session"] + "&delivery=" + theirs["id"] + "&q=" + theirs["session"]} {
-			form := url.Values{"keep": {"1h"}, "url": {"https://evil.example/"}, "event": {"SESSION:COMPLETE"}, "method": {"POST"}, "callback": {theirs["callback"]}, "state": {"delivered", "failed"}, "target": {theirs["callback"]}}
-			a := me.do(method, path+query, form)
-			if named && a.StatusCode != http.StatusNotFound {
-				t.Errorf("%s %s%s: %s", method, path, query, a.Status)
+	}
+	s.Await(delivered(1))
+	replay := s.visitor(t).operator().post("/console/replays/new", url.Values{"key": {k.APIKey}, "state": {"delivered"}})
+	ids["replay"] = strings.TrimPrefix(replay, "/console/replays/")
+	s.Await(delivered(2))
+	return ids
+}
+
+// contents is what a key has, as its API shows it.
+func (s *site) contents(t *testing.T, k callbackd.Key) (callbacks wire.CallbackList, deliveries wire.DeliveryList) {
+	t.Helper()
+	for path, to := range map[string]any{"/v1/callbacks": &callbacks, "/v1/deliveries": &deliveries} {
+		if err := s.Client(k).Do(context.Background(), "GET", path, nil, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return callbacks, deliveries
+}
+
+// aKeySeesNothingOfAnother requests every route with the IDs of another key. The
+// answer is the one for what does not exist: it shows nothing and changes nothing.
+func aKeySeesNothingOfAnother(t *testing.T, s *site) {
+	other := s.NewKey("other-account", "theirs")
+	ids := s.fillWithReplay(t, other, newReceiver(t).URL+"/their-hook")
+	callbacks, deliveries := s.contents(t, other)
+	me := s.visitor(t).signIn(s.Key)
+	requests := routeRequests(ids, "/console/webhooks", "/console/static/", "/console/sign-out")
+	if len(requests) < 25 {
+		t.Errorf("there are only %d requests", len(requests))
+	}
+	parameters := "?" + url.Values{"key": {other.APIKey}, "callback": {ids["callback"]}, "session": {ids["session"]}, "delivery": {ids["id"]}, "q": {ids["session"]}}.Encode()
+	form := url.Values{"keep": {"1h"}, "url": {"https://evil.example/"}, "event": {"SESSION:COMPLETE"}, "method": {"POST"},
+		"callback": {ids["callback"]}, "state": {"delivered", "failed"}, "target": {ids["callback"]}}
+	for _, r := range requests {
+		for _, query := range []string{"", parameters} {
+			a := me.do(r.method, r.path+query, form)
+			if r.named && a.StatusCode != http.StatusNotFound {
+				t.Errorf("%s %s%s answers %s, want 404", r.method, r.path, query, a.Status)
 			}
 			for _, secret := range []string{"their-hook", "other-account", other.Secret.Reveal()} {
 				if strings.Contains(a.body, secret) {
-					t.Errorf("%s %s%s shows %q", method, path, query, secret)
+					t.Errorf("%s %s%s shows %q", r.method, r.path, query, secret)
 				}
 			}
-			seen++
 		}
 	}
-	if seen < 50 {
-		t.Errorf("only %d requests were made", seen)
+	callbacksNow, deliveriesNow := s.contents(t, other)
+	if diff := cmp.Diff(callbacks, callbacksNow); diff != "" {
+		t.Errorf("another key's callbacks changed (-before +after):\n%s", diff)
 	}
-	list, err := c.Deliveries(context.Background(), url.Values{})
-	if err != nil || len(list.Data) != 1 || list.Data[0].Attempts != 2 {
-		t.Errorf("another key's deliveries changed: %+v, %v", list.Data, err)
-	}
-	var cbs struct {
-		Data []struct{ URL string }
-	}
-	if err := c.Do(context.Background(), "GET", "/v1/callbacks", nil, &cbs); err != nil || len(cbs.Data) != 1 || cbs.Data[0].URL != recv.URL+"/their-hook" {
-		t.Errorf("another key's callbacks changed: %+v, %v", cbs, err)
+	if diff := cmp.Diff(deliveries, deliveriesNow); diff != "" {
+		t.Errorf("another key's deliveries changed (-before +after):\n%s", diff)
 	}
 }
 
@@ -194,115 +130,141 @@ func TestOldPathsOfCallbacksAreRedirected(t *testing.T) {
 	}
 }
 
-// The operator sees what the key's holder does, by the same addresses.
-func TestTheOperatorSeesAll(t *testing.T) { onBothStores(t, theOperatorSeesAll) }
-
+// theOperatorSeesAll opens the pages of a key's objects, and lists with them, as
+// the operator.
 func theOperatorSeesAll(t *testing.T, s *site) {
 	recv := newReceiver(t)
 	other := s.NewKey("other-account", "theirs")
-	theirs := s.fill(other, recv.URL+"/their-hook")
+	ids := s.fill(other, recv.URL+"/their-hook")
 	op := s.visitor(t).operator()
-	for _, path := range []string{"/console/callbacks/" + theirs["callback"], "/console/deliveries/" + theirs["id"], "/console/events/" + theirs["event"], "/console/sessions/" + theirs["session"], "/console/deliveries", "/console/callbacks", "/console/keys", "/console/sessions"} {
-		if a := op.get(path); a.StatusCode != http.StatusOK || !strings.Contains(a.body, strings.TrimPrefix(recv.URL, "http://")) && !strings.Contains(a.body, "other-account") {
-			t.Errorf("%s: %s", path, a.Status)
+	host := strings.TrimPrefix(recv.URL, "http://")
+	for path, want := range map[string]string{
+		"/console/callbacks/" + ids["callback"]:           host,
+		"/console/deliveries/" + ids["id"]:                host,
+		"/console/events/" + ids["event"]:                 host,
+		"/console/sessions/" + ids["session"]:             host,
+		"/console/deliveries?key=" + other.APIKey:         host,
+		"/console/callbacks?key=" + other.APIKey:          host,
+		"/console/sessions?q=" + ids["session"]:           "other-account",
+		"/console/keys":                                   "other-account",
+		"/console/deliveries?callback=" + ids["callback"]: "other-account",
+	} {
+		a := op.get(path)
+		if a.StatusCode != http.StatusOK {
+			t.Errorf("%s answers %s, want 200", path, a.Status)
+		}
+		if !strings.Contains(a.body, want) {
+			t.Errorf("%s does not show %q", path, want)
 		}
 	}
 }
 
-func TestWithoutALoginThereIsTheDoorOnly(t *testing.T) {
+func TestWithoutALoginOnlyTheSignInPageIsServed(t *testing.T) {
 	s := startSite(t)
 	v := s.visitor(t)
-	for _, pattern := range console.Patterns() {
-		method, path, _ := strings.Cut(pattern, " ")
-		if path == "" || strings.Contains(path, "static") || strings.Contains(path, "sign-") || strings.Contains(path, "link") || path == "/console" {
-			continue
+	ids := map[string]string{"callback": "1", "id": "1", "event": "1", "session": "1", "key": "1", "replay": "1", "rest": "1"}
+	for _, r := range routeRequests(ids, "/console/static/", "/console/sign-", "/console/link") {
+		if r.path == "/console" {
+			continue // redirects to the overview
 		}
-		path = strings.TrimSuffix(regexp.MustCompile(`\{\w+(\.\.\.)?\}`).ReplaceAllString(path, "1"), "{$}")
-		if a := v.do(method, path, url.Values{}); a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"), "/console/sign-in") {
-			t.Errorf("%s %s: %s", method, path, a.Status)
+		if to := v.do(r.method, r.path, nil).Header.Get("Location"); !strings.HasPrefix(to, "/console/sign-in") {
+			t.Errorf("%s %s leads to %q, want the sign-in page", r.method, r.path, to)
 		}
 	}
 }
 
-func TestALoginLastsOverARestartAndEndsForGood(t *testing.T) {
-	onBothStores(t, aLoginLastsOverARestartAndEndsForGood)
-}
+// TestLoginsOverARestart signs in, restarts the server with another operator token,
+// and looks who is still logged in.
+func TestLoginsOverARestart(t *testing.T) { onBothStores(t, loginsOverARestart) }
 
-func aLoginLastsOverARestartAndEndsForGood(t *testing.T, s *site) {
-	v := s.visitor(t).signIn(s.Key)
-	s.Stop()
-	s.Start()
-	if !v.in() {
-		t.Error("the login did not survive a restart")
-	}
-	at, err := url.Parse(s.URL + "/console")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stolen := v.http.Jar.Cookies(at)
-	v.do("POST", "/console/sign-out", nil)
-	v.http.Jar.SetCookies(at, stolen)
-	if v.in() {
-		t.Error("the cookie works after the sign-out")
-	}
-	s.Stop()
-	s.Start()
-	if v.in() {
-		t.Error("the cookie works after the sign-out and a restart")
+func loginsOverARestart(t *testing.T, s *site) {
+	holder, operator, byLink := s.visitor(t).signIn(s.Key), s.visitor(t).operator(), s.visitor(t)
+	_, token, _ := strings.Cut(s.Link(), "=")
+	byLink.post("/console/link", url.Values{"token": {token}})
+	signedOut := s.visitor(t).signIn(s.Key)
+	stolen := signedOut.cookies()
+	signedOut.post("/console/sign-out", nil)
+	signedOut.http.Jar.SetCookies(stolen.at, stolen.cookies)
+	if signedOut.in() {
+		t.Error("a copied cookie works after the sign-out")
 	}
 
-	v = s.visitor(t).signIn(s.Key)
-	if a := s.visitor(t).operator().do("POST", "/console/keys/"+s.Key.APIKey+"/revoke", nil); a.StatusCode != http.StatusSeeOther {
-		t.Fatal(a.Status)
-	}
-	if v.in() {
-		t.Error("the login outlives its key")
-	}
-}
-
-// A login that the operator token gave ends when the token changes.
-func TestANewOperatorTokenEndsLogins(t *testing.T) { onBothStores(t, aNewOperatorTokenEndsLogins) }
-
-func aNewOperatorTokenEndsLogins(t *testing.T, s *site) {
-	v := s.visitor(t).operator()
-	byLink := s.visitor(t)
-	link := s.Link()
-	byLink.do("POST", "/console/link", url.Values{"token": {link[strings.Index(link, "=")+1:]}})
 	s.Stop()
 	s.Token = "another-operator-token"
 	s.Start()
-	if v.in() {
-		t.Error("the old token's login still works")
+
+	for _, c := range []struct {
+		who  string
+		v    *visitor
+		want bool
+	}{
+		{"the holder of a key", holder, true},
+		{"who has a copied cookie after the sign-out", signedOut, false},
+		{"who signed in with the old operator token", operator, false},
+		{"the operator who signed in with a link", byLink, true},
+	} {
+		if got := c.v.in(); got != c.want {
+			t.Errorf("after the restart %s is logged in: %v, want %v", c.who, got, c.want)
+		}
 	}
-	if !byLink.in() {
-		t.Error("a login by link ended with the token")
+
+	byLink.post("/console/keys/"+s.Key.APIKey+"/revoke", nil)
+	if holder.in() {
+		t.Error("the holder of a revoked key is still logged in")
 	}
 }
 
-func TestTheCookie(t *testing.T) {
+// jar is the cookies of a visitor.
+type jar struct {
+	at      *url.URL
+	cookies []*http.Cookie
+}
+
+func (v *visitor) cookies() jar {
+	v.t.Helper()
+	at, err := url.Parse(v.site.URL + "/console")
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return jar{at, v.http.Jar.Cookies(at)}
+}
+
+func TestTheCookieIsForTheConsoleAndNotForScripts(t *testing.T) {
 	s := startSite(t)
-	for _, trusted := range []bool{false, true} {
-		if trusted { // who is not is not believed that the browser came by TLS
-			s.Stop()
-			s.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-			s.Start()
+	got := s.visitor(t).do("POST", "/console/sign-in", keyForm(s.Key)).Header.Get("Set-Cookie")
+	for _, want := range []string{"HttpOnly", "SameSite=Lax", "Path=/console"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the cookie is %q, want %s in it", got, want)
 		}
+	}
+}
+
+// Only a trusted proxy can say that the browser used TLS.
+func TestTheCookieIsSecureWhenATrustedProxySaysSo(t *testing.T) {
+	s := startSite(t)
+	check := func(trusted bool) {
+		t.Helper()
 		for _, proto := range []string{"", "https"} {
-			a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.Key.APIKey}, "secret": {s.Key.Secret.Reveal()}}, "X-Forwarded-Proto", proto)
-			c, secure := a.Header.Get("Set-Cookie"), trusted && proto == "https"
-			if !strings.Contains(c, "HttpOnly") || !strings.Contains(c, "SameSite=Lax") || !strings.Contains(c, "Path=/console") || strings.Contains(c, "Secure") != secure {
-				t.Errorf("trusted %t, %q: %s", trusted, proto, c)
+			cookie := s.visitor(t).do("POST", "/console/sign-in", keyForm(s.Key), "X-Forwarded-Proto", proto).Header.Get("Set-Cookie")
+			want := trusted && proto == "https"
+			if got := strings.Contains(cookie, "Secure"); got != want {
+				t.Errorf("trusted %v, X-Forwarded-Proto %q: the cookie is Secure: %v, want %v", trusted, proto, got, want)
 			}
 		}
 	}
+	check(false)
+	s.Stop()
+	s.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	s.Start()
+	check(true)
 }
 
 func TestOtherOriginsAreRefused(t *testing.T) {
 	s := startSite(t)
 	v := s.visitor(t).signIn(s.Key)
-	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}} {
-		if a := v.do("POST", "/console/sign-out", nil, h...); a.StatusCode != http.StatusForbidden {
-			t.Errorf("%v: %s", h, a.Status)
+	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}} {
+		if a := v.do("POST", "/console/sign-out", nil, header...); a.StatusCode != http.StatusForbidden {
+			t.Errorf("a form with %v is answered with %s, want 403", header, a.Status)
 		}
 	}
 	if !v.in() {
@@ -310,34 +272,46 @@ func TestOtherOriginsAreRefused(t *testing.T) {
 	}
 }
 
-func TestTriesToSignInAreCounted(t *testing.T) { onBothStores(t, triesToSignInAreCounted) }
-
-func triesToSignInAreCounted(t *testing.T, s *site) {
+func TestWrongAttemptsToSignInAreLimited(t *testing.T) {
+	s := startSite(t)
 	v := s.visitor(t)
-	wrong := url.Values{"as": {"operator"}, "token": {"wrong"}}
-	for range 10 {
+	wrong := operatorForm("wrong")
+	for i := range 10 {
 		if a := v.do("POST", "/console/sign-in", wrong); a.StatusCode != http.StatusUnauthorized {
-			t.Fatal(a.Status)
+			t.Fatalf("attempt %d is answered with %s, want 401", i+1, a.Status)
 		}
 	}
-	if a := v.do("POST", "/console/sign-in", wrong); a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" {
-		t.Errorf("the 11th try: %s", a.Status)
+	a := v.do("POST", "/console/sign-in", wrong)
+	if a.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("attempt 11 is answered with %s, want 429", a.Status)
 	}
-	if a := v.do("POST", "/console/sign-in", url.Values{"as": {"operator"}, "token": {operatorToken}}); a.StatusCode != http.StatusSeeOther {
-		t.Errorf("the right token after too many tries: %s", a.Status)
+	if a.Header.Get("Retry-After") == "" {
+		t.Error("attempt 11 is answered without Retry-After")
+	}
+	if a := v.do("POST", "/console/sign-in", operatorForm(operatorToken)); a.StatusCode != http.StatusSeeOther {
+		t.Errorf("the right token is answered with %s, want 303", a.Status)
 	}
 }
 
-// After signing in one goes where one wanted, on this server alone.
-func TestNextStaysHere(t *testing.T) {
+// After the sign-in the browser goes to the page that was asked for, if it is one
+// of the console.
+func TestTheSignInLeadsToAPageOfTheConsole(t *testing.T) {
 	s := startSite(t)
 	for next, want := range map[string]string{
-		"/console/logs?status=5xx": "/console/logs?status=5xx", "": "/console/", "https://evil.example/console/": "/console/", "//evil.example/console/": "/console/",
-		"/console/../v1": "/console/", "/\\evil.example": "/console/", "/console/sign-out": "/console/", "javascript:alert(1)": "/console/", "/v1/events": "/console/",
+		"/console/logs?status=5xx":      "/console/logs?status=5xx",
+		"":                              "/console/",
+		"https://evil.example/console/": "/console/",
+		"//evil.example/console/":       "/console/",
+		"/console/../v1":                "/console/",
+		"/\\evil.example":               "/console/",
+		"/console/sign-out":             "/console/",
+		"javascript:alert(1)":           "/console/",
+		"/v1/events":                    "/console/",
 	} {
-		a := s.visitor(t).do("POST", "/console/sign-in", url.Values{"as": {"key"}, "api_key": {s.Key.APIKey}, "secret": {s.Key.Secret.Reveal()}, "next": {next}})
-		if got := a.Header.Get("Location"); got != want {
-			t.Errorf("%q leads to %q", next, got)
+		form := keyForm(s.Key)
+		form.Set("next", next)
+		if got := s.visitor(t).post("/console/sign-in", form); got != want {
+			t.Errorf("next=%q leads to %q, want %q", next, got, want)
 		}
 	}
 }

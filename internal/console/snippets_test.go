@@ -2,13 +2,9 @@ package console_test
 
 import (
 	"encoding/base64"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,7 +13,7 @@ import (
 	"callbackd"
 	"callbackd/internal/signature"
 
-	"golang.org/x/net/html"
+	"github.com/google/go-cmp/cmp"
 )
 
 // shownSnippets is the code that a page of a signing secret shows, by the
@@ -26,15 +22,9 @@ func shownSnippets(t *testing.T, receiver string) (byID map[string]string, secre
 	t.Helper()
 	s := startSite(t)
 	ids := s.fill(s.Key, receiver)
-	doc, err := html.Parse(strings.NewReader(s.visitor(t).signIn(s.Key).get("/console/callbacks/" + ids["callback"] + "/secret").body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := s.visitor(t).signIn(s.Key).get("/console/callbacks/" + ids["callback"] + "/secret")
 	byID = map[string]string{}
-	for n := range doc.Descendants() {
-		if n.Data != "pre" {
-			continue
-		}
+	for n := range elements(parse(t, page), "pre") {
 		if attr(n, "id") == "secret" {
 			secret = text(n)
 		}
@@ -111,98 +101,119 @@ static class Calls
 `, [][]string{{"mcs", "-out:main.exe", "Webhook.cs", "Main.cs"}, {"mono", "main.exe"}}},
 }
 
-// Each snippet is run as the page shows it, by the language itself: it
-// accepts what callbackd signs, and refuses what was changed on the way, is
-// old, or is no signature at all.
-func TestSnippetsWork(t *testing.T) {
+// signedCase is a request that a snippet accepts or refuses.
+type signedCase struct {
+	accepted                   bool
+	id, sent, signatures, body string
+}
+
+// line is the case as a line of the file cases.
+func (c signedCase) line() string {
+	return strings.Join([]string{c.id, c.sent, c.signatures, base64.StdEncoding.EncodeToString([]byte(c.body))}, "\t") + "\n"
+}
+
+// signedCases are requests as callbackd signs them, requests that were changed on the
+// way, old ones, and ones without a valid signature.
+func signedCases(key []byte) []signedCase {
+	body, at := "{\"a\":\"é\\u0000\",\"b\":1.0}\xff", time.Now().Unix()
+	sign := func(at int64) string { return signature.Sign("evt_x", at, []byte(body), key) }
+	now := strconv.FormatInt(at, 10)
+	seconds := func(later int64) string { return strconv.FormatInt(at+later, 10) }
+	cases := []signedCase{
+		{true, "evt_x", now, sign(at), body},
+		{true, "evt_x", now, "v1,AAAA " + sign(at), body}, // the secret is being rotated
+		{true, "evt_x", seconds(-200), sign(at - 200), body},
+		{false, "evt_x", now, sign(at), strings.Replace(body, "1.0", "1.1", 1)},
+		{false, "evt_y", now, sign(at), body},
+		{false, "evt_x", seconds(-1), sign(at), body},
+		{false, "evt_x", seconds(-400), sign(at - 400), body},
+		{false, "evt_x", seconds(400), sign(at + 400), body},
+	}
+	for _, signatures := range []string{"", "v1,", "v1,AAAA", "v2" + sign(at)[2:], sign(at)[:20], "é " + sign(at)[3:]} {
+		cases = append(cases, signedCase{false, "evt_x", now, signatures, body})
+	}
+	for _, sent := range []string{"", "x", "-1", "²", "-9223372036854775808", strings.Repeat("9", 5000)} {
+		cases = append(cases, signedCase{false, "evt_x", sent, sign(at), body})
+	}
+	return cases
+}
+
+// Each snippet is run by its language as the page shows it.
+func TestSnippetsAcceptWhatCallbackdSigns(t *testing.T) {
 	shown, secret := shownSnippets(t, "http://127.0.0.1:1/")
+	if got, want := len(shown), len(runtimes)+1; got != want { // and curl
+		t.Errorf("the page shows %d snippets, want %d", got, want)
+	}
 	key, err := signature.ParseSecret(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lines []string
-	var want []bool
-	add := func(accepted bool, id, sent, signatures, body string) {
-		lines, want = append(lines, strings.Join([]string{id, sent, signatures, base64.StdEncoding.EncodeToString([]byte(body))}, "\t")+"\n"), append(want, accepted)
-	}
-	body, at := "{\"a\":\"é\\u0000\",\"b\":1.0}\xff", time.Now().Unix()
-	now, sign := strconv.FormatInt(at, 10), func(at int64) string { return signature.Sign("evt_x", at, []byte(body), key) }
-	add(true, "evt_x", now, sign(at), body)
-	add(true, "evt_x", now, "v1,AAAA "+sign(at), body) // the secret is being rotated
-	add(true, "evt_x", strconv.FormatInt(at-200, 10), sign(at-200), body)
-	add(false, "evt_x", now, sign(at), strings.Replace(body, "1.0", "1.1", 1))
-	add(false, "evt_y", now, sign(at), body)
-	add(false, "evt_x", strconv.FormatInt(at-1, 10), sign(at), body)
-	add(false, "evt_x", strconv.FormatInt(at-400, 10), sign(at-400), body)
-	add(false, "evt_x", strconv.FormatInt(at+400, 10), sign(at+400), body)
-	for _, hostile := range []string{"", "v1,", "v1,AAAA", "v2" + sign(at)[2:], sign(at)[:20], "é " + sign(at)[3:]} {
-		add(false, "evt_x", now, hostile, body)
-	}
-	for _, hostile := range []string{"", "x", "-1", "²", "-9223372036854775808", strings.Repeat("9", 5000)} {
-		add(false, "evt_x", hostile, sign(at), body)
-	}
+	cases := signedCases(key)
 	for id, lang := range runtimes {
 		t.Run(id, func(t *testing.T) {
-			dir := t.TempDir()
-			for name, content := range map[string]string{lang.file: shown[id], lang.caller: lang.call, "cases": strings.Join(lines, "")} {
-				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-					t.Fatal(err)
-				}
+			t.Parallel()
+			var lines strings.Builder
+			var want []bool
+			for _, c := range cases {
+				lines.WriteString(c.line())
+				want = append(want, c.accepted)
 			}
-			var out []byte
-			for _, args := range lang.run {
-				cmd := exec.Command(args[0], args[1:]...)
-				cmd.Dir = dir
-				if out, err = cmd.CombinedOutput(); err != nil {
-					t.Fatalf("%v: %v: %s", args, err, out)
-				}
-			}
+			out := runInDirectory(t, lang.run, map[string]string{lang.file: shown[id], lang.caller: lang.call, "cases": lines.String()})
 			var got []bool
-			for line := range strings.Lines(string(out)) {
+			for line := range strings.Lines(out) {
 				if b, err := strconv.ParseBool(strings.TrimSpace(line)); err == nil {
 					got = append(got, b)
 				}
 			}
-			if !slices.Equal(got, want) {
-				t.Errorf("%v, want %v\n%s", got, want, out)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("what it accepts (-want +got):\n%s\n%s", diff, out)
 			}
 		})
 	}
-	if len(shown) != len(runtimes)+1 {
-		t.Errorf("the page shows %d snippets", len(shown))
+}
+
+// runInDirectory runs commands in a directory with these files, and returns the output
+// of the last one.
+func runInDirectory(t *testing.T, commands [][]string, files map[string]string) (out string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
+	for _, args := range commands {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Dir = dir
+		raw, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v: %s", args, err, raw)
+		}
+		out = string(raw)
+	}
+	return out
 }
 
 // What the shell snippet sends is signed as callbackd signs.
 func TestTheShellSnippetSigns(t *testing.T) {
-	type request struct {
-		header http.Header
-		body   []byte
-	}
-	got := make(chan request, 10)
-	recv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		if r.Header.Get("webhook-id") == "evt_sample" {
-			got <- request{r.Header, body}
-		}
-	}))
-	defer recv.Close()
-	shown, secret := shownSnippets(t, recv.URL+"/it's?a=1")
+	address, requests := recorder(t)
+	shown, secret := shownSnippets(t, address+"/it's?a=1")
 	key, err := signature.ParseSecret(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("bash", "-c", shown["curl"]).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	run(t, shown["curl"])
+	r := <-requests
+	for r.Header.Get("webhook-id") != "evt_sample" { // the event of the callback
+		r = <-requests
 	}
-	r := <-got
-	if err := signature.Verify(key, r.header, r.body, time.Now()); err != nil {
-		t.Error(err)
+	if err := signature.Verify(key, r.Header, []byte(r.Body), time.Now()); err != nil {
+		t.Errorf("the signature is not valid: %v", err)
 	}
-	if err := signature.Verify(key, r.header, append(r.body, ' '), time.Now()); err == nil {
-		t.Error("it verifies whatever the body is")
+	if err := signature.Verify(key, r.Header, []byte(r.Body+" "), time.Now()); err == nil {
+		t.Error("the signature is valid for another body too")
 	}
-	if !strings.Contains(string(r.body), string(callbackd.StatusChange)) {
-		t.Errorf("%s", r.body)
+	if want := string(callbackd.StatusChange); !strings.Contains(r.Body, want) {
+		t.Errorf("the body lacks %q: %s", want, r.Body)
 	}
 }

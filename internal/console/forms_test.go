@@ -1,0 +1,173 @@
+package console_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"callbackd/client"
+	"callbackd/wire"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/net/html"
+)
+
+// callbackOf posts the form of a new callback and returns its setting and its
+// policy as the API shows them.
+func (v *visitor) callbackOf(t *testing.T, form url.Values) (wire.Callback, wire.Policy) {
+	t.Helper()
+	form.Set("event", "SESSION:COMPLETE")
+	a := v.do("POST", "/console/callbacks/new", form)
+	if a.StatusCode != http.StatusSeeOther {
+		t.Fatalf("the form is answered with %s, want 303: %s", a.Status, words(t, a))
+	}
+	return v.site.setting(t, form.Get("name"))
+}
+
+func (s *site) setting(t *testing.T, name string) (cb wire.Callback, policy wire.Policy) {
+	t.Helper()
+	var one wire.CallbackOne
+	for path, to := range map[string]any{"": &one, "/policy": &policy} {
+		path = "/v1/callbacks/SESSION:COMPLETE" + path + "?name=" + name
+		if err := s.Client(s.Key).Do(context.Background(), "GET", path, nil, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return one.Data, policy
+}
+
+func TestTheFormOfACallbackIsReadAsTheAPIReadsIt(t *testing.T) {
+	s := startSite(t)
+	v := s.visitor(t).signIn(s.Key)
+	const address = "http://127.0.0.1:9/hook"
+	t.Run("empty fields", func(t *testing.T) {
+		s.register(s.Key, client.NewCallback{Event: "SESSION:COMPLETE", Name: "api", URL: address})
+		_, want := s.setting(t, "api")
+		_, got := v.callbackOf(t, url.Values{"name": {"empty"}, "url": {address}, "method": {""}, "headers": {""}, "payload": {""},
+			"timeout": {""}, "order": {""}, "concurrency": {""}, "rate": {""}, "retry": {" "}})
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(want, "Name", "Callback")); diff != "" {
+			t.Errorf("the policy is not the default one (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("every field", func(t *testing.T) {
+		form := url.Values{"name": {"all"}, "url": {address}, "method": {"PUT"}, "headers": {"X-A: 1\r\nX-B: 2"}, "payload": {"{\r\n  \"a\": 1\r\n}"},
+			"timeout": {"10s"}, "order": {"0s"}, "concurrency": {"3"}, "rate": {"0.5"}, "retry": {"0s, 1m 1h"}, "one_request": {"yes"}}
+		cb, policy := v.callbackOf(t, form)
+		wantCallback := wire.Callback{Event: "SESSION:COMPLETE", Name: "all", URL: address, Method: "PUT",
+			Headers: wire.Headers{{Name: "X-A", Value: "1"}, {Name: "X-B", Value: "2"}}, Payload: []byte(`{"a":1}`)}
+		if diff := cmp.Diff(wantCallback, cb); diff != "" {
+			t.Errorf("the setting (-want +got):\n%s", diff)
+		}
+		wantPolicy := wire.Policy{APIKey: s.Key.APIKey, Event: "SESSION:COMPLETE", Name: "all", Timeout: "10s", Order: "0s",
+			Concurrency: 3, Rate: 0.5, Retry: []string{"0s", "1m0s", "1h0m0s"}, KeepAlive: false}
+		if diff := cmp.Diff(wantPolicy, policy, cmpopts.IgnoreFields(policy, "Callback")); diff != "" {
+			t.Errorf("the policy (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A form with errors shows all of them at once, each at its field, and keeps what was
+// typed.
+func TestFormsShowAllThatIsWrong(t *testing.T) {
+	s := startSite(t)
+	holder, operator := s.visitor(t).signIn(s.Key), s.visitor(t).operator()
+	for name, c := range map[string]struct {
+		who          *visitor
+		method, path string
+		form         url.Values
+		wrong        []string
+	}{
+		"new callback": {holder, "POST", "/console/callbacks/new",
+			url.Values{"event": {"SESSION:COMPLETE"}, "name": {"a b"}, "url": {"ftp://x"}, "method": {"HEAD"}, "headers": {"Host: x"}, "payload": {"{"},
+				"timeout": {"2h"}, "order": {"x"}, "concurrency": {"many"}, "rate": {"-1"}, "retry": {"5s"}},
+			[]string{"concurrency", "headers", "method", "name", "order", "payload", "rate", "retry", "timeout", "url"}},
+		"new callback without a URL": {holder, "POST", "/console/callbacks/new",
+			url.Values{"event": {"SESSION:NOTHING"}, "url": {""}, "method": {"POST"}, "timeout": {"3s"}},
+			[]string{"event", "url"}},
+		"new callback without a key": {operator, "POST", "/console/callbacks/new",
+			url.Values{"event": {"SESSION:COMPLETE"}, "url": {"x"}, "method": {"POST"}},
+			[]string{"key", "url"}},
+		"new key": {operator, "POST", "/console/keys",
+			url.Values{"account": {"a b"}, "name": {"two\nlines"}, "frame": {"soon"}},
+			[]string{"account", "frame", "name"}},
+		"new replay": {holder, "GET", "/console/replays/new",
+			url.Values{"counted": {"1"}, "since": {"x"}, "until": {"y"}, "rate": {"fast"}, "callback": {"z"}, "target": {"-1"}, "event": {"e"}, "session": {"right"}},
+			[]string{"callback", "event", "rate", "since", "target", "until"}},
+		"filter of deliveries": {holder, "GET", "/console/deliveries",
+			url.Values{"since": {"x"}, "until": {"y"}, "status": {"z"}, "fault": {"f"}, "event": {"e"}, "callback": {"c"}, "session": {"right"}},
+			[]string{"callback", "event", "fault", "since", "status", "until"}},
+		"filter of calls": {holder, "GET", "/console/logs",
+			url.Values{"since": {"x"}, "until": {"y"}, "status": {"z"}, "path": {"/right"}},
+			[]string{"since", "status", "until"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := c.who.submit(c.method, c.path, c.form)
+			if a.StatusCode != http.StatusBadRequest {
+				t.Errorf("the form is answered with %s, want 400", a.Status)
+			}
+			wellBuilt(t, c.path, a)
+			marked := markedFields(t, a)
+			if diff := cmp.Diff(c.wrong, slices.Sorted(maps.Keys(marked))); diff != "" {
+				t.Errorf("the fields marked as wrong (-want +got):\n%s", diff)
+			}
+			for field, fault := range marked {
+				if fault == "" {
+					t.Errorf("%s is marked, and nothing says why", field)
+				}
+			}
+			if diff := cmp.Diff([]string(nil), lostValues(t, a, c.form)); diff != "" {
+				t.Errorf("values that were typed are lost:\n%s", diff)
+			}
+		})
+	}
+}
+
+// submit sends a form as a browser does.
+func (v *visitor) submit(method, path string, form url.Values) answer {
+	v.t.Helper()
+	if method == "GET" {
+		return v.get(path + "?" + form.Encode())
+	}
+	return v.do(method, path, form)
+}
+
+// markedFields returns the controls that are marked as wrong, with the texts at them.
+func markedFields(t *testing.T, a answer) map[string]string {
+	t.Helper()
+	marked := map[string]string{}
+	for n := range elements(parse(t, a)) {
+		if name := attr(n, "name"); name != "" && attr(n, "aria-invalid") == "true" {
+			marked[name] = element(t, a, name+"-error")
+		}
+	}
+	return marked
+}
+
+// lostValues lists the texts of a form that its controls do not show. A control of
+// one line cannot show several.
+func lostValues(t *testing.T, a answer, form url.Values) (lost []string) {
+	t.Helper()
+	for n := range elements(parse(t, a), "input", "textarea") {
+		typed := form.Get(attr(n, "name"))
+		if typed == "" || strings.Contains(typed, "\n") || slices.Contains([]string{"hidden", "checkbox"}, attr(n, "type")) {
+			continue
+		}
+		if shown := shownValue(n); shown != typed {
+			lost = append(lost, fmt.Sprintf("%s was %q and is %q", attr(n, "name"), typed, shown))
+		}
+	}
+	return lost
+}
+
+func shownValue(n *html.Node) string {
+	if n.Data == "textarea" {
+		return strings.TrimSpace(text(n))
+	}
+	return attr(n, "value")
+}

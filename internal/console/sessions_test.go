@@ -1,0 +1,67 @@
+package console_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"callbackd"
+	"callbackd/client"
+)
+
+// newSession creates a session without events and returns its key.
+func (s *site) newSession() string {
+	s.T.Helper()
+	made, err := s.Client(s.Key).CreateSession(context.Background(), client.NewSession{})
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return made.SessionKey
+}
+
+// publishMany publishes 450 events of 21 sessions.
+func (s *site) publishMany() {
+	s.T.Helper()
+	for i := range 3 {
+		var batch []client.NewEvent
+		for j := range 150 {
+			batch = append(batch, client.NewEvent{Event: "SESSION:STAGE_CHANGE", SessionKey: fmt.Sprintf("ACM-%05d%05d", i, j%7), Data: map[string]any{"x": 1}})
+		}
+		if err := s.Client(s.Key).Do(context.Background(), "POST", "/v1/events", batch, nil); err != nil {
+			s.T.Fatal(err)
+		}
+	}
+}
+
+// sessionsAreListedByLatestEvent lists sessions with many events. Each session is on
+// one page, and the list has its latest event however many came since.
+func sessionsAreListedByLatestEvent(t *testing.T, s *site) {
+	old := s.newSession()
+	s.Publish(s.Key, callbackd.NoteInsert, old, map[string]any{"x": 1})
+	fresh := s.newSession()
+	s.publishMany()
+	v := s.visitor(t).signIn(s.Key)
+	v.says("/console/sessions?q="+old, "NOTE_INSERT #1")
+
+	first := words(t, v.get("/console/sessions"))
+	if !strings.Contains(first, fresh) {
+		t.Errorf("the first page lacks the new session without events, %s:\n%s", fresh, first)
+	}
+	if n := strings.Count(first, "none yet"); n != 1 {
+		t.Errorf("%d sessions of the first page have no event, want 1:\n%s", n, first)
+	}
+	if strings.Contains(first, old) {
+		t.Errorf("the first page has the session of the oldest event, %s:\n%s", old, first)
+	}
+
+	shown := v.walk("/console/sessions")
+	if len(shown) != 23 {
+		t.Errorf("%d sessions are listed, want 23", len(shown))
+	}
+	for name, n := range shown {
+		if n != 1 {
+			t.Errorf("%s is listed %d times, want once", name, n)
+		}
+	}
+}
