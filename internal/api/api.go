@@ -1,7 +1,7 @@
-// Package api is the HTTP API: PAVE's callbacks to the letter, and ours for
-// events and deliveries. It checks who calls, reads strictly, asks the store,
-// and answers in JSON. openapi.yaml describes all of it, and every test's
-// request and answer is held against it.
+// Package api is the HTTP API: PAVE's endpoints exactly as documented, and our own for
+// events and deliveries. It authenticates calls, reads them strictly, calls the store and
+// answers in JSON. openapi.yaml describes the whole API, and every request and answer in
+// the tests is checked against it.
 package api
 
 import (
@@ -29,28 +29,29 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// Options of the API. All but the switches are required.
+// Options holds the options of the API. Those without a default are required, except the
+// switches at the end.
 type Options struct {
 	Store      store.Store
 	Dispatcher callbacks.Dispatcher
 	Preview    view.Preview
-	Tests      *callbacks.Limiter // of test-sends; nil: its own
-	// Advise says early, and without a lookup, that a callback's URL will be
-	// refused; nil: nobody does.
+	Tests      *callbacks.Limiter // of test-sends and changes; nil: a new one
+	// Advise returns a warning when callbackd will refuse to send to a callback's URL.
+	// It makes no DNS lookup. It may be nil.
 	Advise   func(url string) string
 	Log      *slog.Logger
-	Ready    func(context.Context) error // beside the store's own readiness
+	Ready    func(context.Context) error // checked in addition to the store
 	Metrics  http.Handler
 	Accepted func(events int) // counts accepted events
-	Calls    Calls            // the log of calls; nil: none
+	Calls    Calls            // the log of calls; may be nil
 
 	RequireHTTPS bool // live keys may register https only
 	// CaptureURL makes the links of sessions whose key has no template.
 	CaptureURL  callbackd.CaptureTemplate
-	MaskHeaders bool // callback headers are masked on the way out
+	MaskHeaders bool // answers mask the values of callbacks' headers
 }
 
-// API is an http.Handler.
+// API serves the HTTP API. It is an http.Handler.
 type API struct {
 	Options
 	mux       *http.ServeMux
@@ -59,7 +60,7 @@ type API struct {
 	closeOnce sync.Once
 }
 
-// New makes the API.
+// New returns an API.
 func New(o Options) *API {
 	if o.Tests == nil {
 		o.Tests = callbacks.NewLimiter()
@@ -75,7 +76,7 @@ func New(o Options) *API {
 	return a
 }
 
-// Limits of the server's connections. Bodies have their own.
+// Limits of the server's connections. Bodies have limits of their own.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
@@ -84,7 +85,7 @@ const (
 	maxHeaderBytes    = 16 << 10
 )
 
-// Server is an http.Server for h with every limit set.
+// Server returns an http.Server for h with all limits set.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: closingChunked(h), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
@@ -92,11 +93,11 @@ func Server(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// closingChunked closes the connection after a request with a Transfer-Encoding.
-// It may have stated a Content-Length too, of which net/http tells nothing; what a
-// proxy that saw another end took for the next request of the connection is then
-// not answered (RFC 9112, section 6.1). Of HTTP/1.0 net/http reads the length alone
-// and hides the other header, so that every request with a body ends the
+// closingChunked closes the connection after a request with a Transfer-Encoding. The
+// request may have a Content-Length too, which net/http does not show. A proxy that goes
+// by the length sees another end of the request, and may take the rest for the next
+// request of the connection; that one must not be answered (RFC 9112, section 6.1). For
+// HTTP/1.0 net/http hides the Transfer-Encoding, so every request with a body closes the
 // connection.
 func closingChunked(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -107,15 +108,13 @@ func closingChunked(h http.Handler) http.Handler {
 	})
 }
 
-// route is one line of the table of everything that is served. It has one
-// handler: for calls that prove an API key, for everybody, or one that sees to
-// authentication and to its query itself.
+// route is one line of the table of all endpoints. It has one of the handlers.
 type route struct {
 	pattern string
-	params  []string // that its query may have
-	signed  func(http.ResponseWriter, *call) error
-	open    http.HandlerFunc
-	itself  http.HandlerFunc
+	params  []string                               // allowed in the query
+	signed  func(http.ResponseWriter, *call) error // for signed calls
+	open    http.HandlerFunc                       // for everybody
+	itself  http.HandlerFunc                       // checks the signature and the query itself
 }
 
 func (a *API) handler(r route) http.Handler {
@@ -134,7 +133,7 @@ func (a *API) handler(r route) http.Handler {
 	})
 }
 
-// routes is the table of everything that is served.
+// routes returns the table of all endpoints.
 func (a *API) routes() []route {
 	return append([]route{
 		{pattern: "GET /{$}", open: a.home},
@@ -175,7 +174,7 @@ func (a *API) routes() []route {
 	}, a.sessionRoutes()...)
 }
 
-// ServeHTTP answers everything in JSON, also what no handler answers.
+// ServeHTTP answers every request in JSON, also those without a handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -194,10 +193,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func noPath(w http.ResponseWriter) {
-	answer(w, http.StatusNotFound, wire.Message{Message: "There is nothing at this path; GET /openapi.yaml describes what is."})
+	answer(w, http.StatusNotFound, wire.Message{Message: "There is nothing at this path; GET /openapi.yaml describes all paths."})
 }
 
-// unrouted answers for paths and methods that do not exist.
+// unrouted answers requests for paths and methods that do not exist.
 func (a *API) unrouted(w http.ResponseWriter, r *http.Request) {
 	var allow []string
 	for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
@@ -219,9 +218,9 @@ type call struct {
 	*http.Request
 	key      *callbackd.Key
 	query    request.Object
-	once     *store.Once   // what its Idempotency-Key asks for; nil without one
-	sent     *[]byte       // the body, once it was read
-	unpacked *request.Body // the body's text, once it was unpacked
+	once     *store.Once   // of its Idempotency-Key; nil without one
+	sent     *[]byte       // the body; nil until it is read
+	unpacked *request.Body // the body's text; nil until it is unpacked
 }
 
 func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
@@ -236,12 +235,12 @@ func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
 		return nil, err
 	}
 	if err != nil || key.Revoked() {
-		key = &callbackd.Key{} // spends the same time and never passes
+		key = &callbackd.Key{} // the check takes the same time and fails
 	}
 	now := time.Now()
 	for _, secret := range key.Secrets(now) {
 		if err = signature.CheckToken(key.Account, apiKey, secret.Reveal(), stamp, tok, now); !errors.Is(err, signature.ErrToken) {
-			break // right, or wrong in a way that another secret does not mend
+			break // valid, or invalid with any other secret too
 		}
 	}
 	if err != nil {
@@ -253,7 +252,7 @@ func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
 	return key, nil
 }
 
-// keyed is an error whose answer carries the API key, as PAVE documents some.
+// keyed is an error whose answer has the API key, as PAVE documents for some.
 type keyed struct {
 	error
 	apiKey string
@@ -261,7 +260,7 @@ type keyed struct {
 
 func (k keyed) Unwrap() error { return k.error }
 
-// fail is the one place that answers errors, and the one that logs them.
+// fail answers with an error and logs it. It returns the message.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message string) {
 	kind := callbackd.KindOf(err)
 	msg := wire.Message{Message: callbackd.Sentence(err)}
@@ -279,7 +278,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message s
 	switch kind {
 	case callbackd.KindUnavailable, callbackd.KindLimited:
 		w.Header().Set("Retry-After", "1")
-	case callbackd.KindTooLarge, callbackd.KindSlow: // the rest of the body is not waited for
+	case callbackd.KindTooLarge, callbackd.KindSlow: // so that the server does not wait for the rest of the body
 		w.Header().Set("Connection", "close")
 	}
 	answer(w, front.Status(err), msg)
@@ -296,7 +295,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 
 func answerRaw(w http.ResponseWriter, status int, raw []byte) {
 	if err := front.HoldBytes(w, len(raw)); err != nil {
-		status, raw = front.Status(err), []byte(`{"message":"Too many large answers are on their way; read those that you asked for, and try again."}`)
+		status, raw = front.Status(err), []byte(`{"message":"Too many large answers are being sent; read those that you asked for, and try again."}`)
 		w.Header().Set("Retry-After", "1")
 	}
 	front.EndAnswer(w)
@@ -307,7 +306,7 @@ func answerRaw(w http.ResponseWriter, status int, raw []byte) {
 	w.Write(raw)
 }
 
-// marshal writes JSON without escaping HTML and keeps raw values as they are.
+// marshal writes JSON without escaping HTML. It does not change raw values.
 func marshal(body any) ([]byte, error) {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
@@ -345,8 +344,8 @@ func (a *API) openapi(w http.ResponseWriter, _ *http.Request) {
 	w.Write(openAPI)
 }
 
-// eventParam is the event in the path, raw or percent-encoded: the mux has
-// decoded it. An event nobody can register gives PAVE's 404.
+// eventParam returns the event in the path, which the mux has decoded. An unknown event
+// gets PAVE's 404.
 func (c *call) eventParam() (callbackd.EventType, error) {
 	ev := callbackd.EventType(c.PathValue("event"))
 	if !ev.Valid() {
@@ -359,7 +358,7 @@ func (c *call) noCallback(ev callbackd.EventType) error {
 	return keyed{callbackd.Errorf(callbackd.KindNotFound, "Your API Key does not have callback setting for the event %s.", callbackd.Clip(string(ev), 100)), c.key.APIKey}
 }
 
-// nameParam is ?name=, by default the callback PAVE clients make.
+// nameParam returns ?name=, or else the name of the callbacks that PAVE's clients make.
 func (c *call) nameParam() string {
 	name, ok := c.query.Get("name")
 	if !ok {

@@ -16,7 +16,7 @@ import (
 // errNoBody refuses a call that must have a body.
 var errNoBody = callbackd.Invalid("The body is empty. Send a JSON object.")
 
-// body reads a request's body up to MaxBody, as it comes.
+// body reads a request's body, up to MaxBody, without unpacking it.
 func (c *call) body(w http.ResponseWriter) ([]byte, error) {
 	if c.sent != nil {
 		return *c.sent, nil
@@ -38,14 +38,13 @@ func (c *call) body(w http.ResponseWriter) ([]byte, error) {
 	return b, nil
 }
 
-// withoutMark is a text without the byte order mark that the writers of .NET and
-// Windows put before UTF-8.
+// withoutMark returns a text without the byte order mark that .NET and Windows write
+// before UTF-8.
 func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\ufeff")) }
 
-// text reads a body as JSON, in any way in which clients send one: with any
-// content type, as a form, as it is or compressed. A body that is sent again may
-// differ in its bytes, such as the time in gzip's header or the boundary of a
-// form, and does not differ in its text.
+// text reads a body as JSON in every form in which clients send it: with any content
+// type, as a form, and compressed or not. A repeated body may have other bytes, such as
+// the time in gzip's header or the boundary of a form, but it has the same text.
 func (c *call) text(w http.ResponseWriter) (request.Body, error) {
 	if c.unpacked != nil {
 		return *c.unpacked, nil

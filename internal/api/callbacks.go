@@ -31,9 +31,9 @@ func (a *API) admit(c *call, cb *callbackd.Callback) error {
 	return callbacks.Admit(c.key, cb, a.RequireHTTPS)
 }
 
-// setting reads a callback's setting from the body. PAVE's message for missing
-// fields stands alone, except that a client which sent a form, perhaps without
-// knowing it, is told so.
+// setting reads a callback's setting from the body. For missing fields it returns PAVE's
+// message. When the body was a form, the message says so, because the client may not
+// know that.
 func (c *call) setting(w http.ResponseWriter, needEvent bool) (callbackd.Callback, error) {
 	_, body, err := c.object(w)
 	if err != nil {
@@ -85,8 +85,8 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// advise warns in a header of a URL that leads nowhere that may be sent to; the
-// documented body stays as it is.
+// advise adds a header with a warning when callbackd will refuse to send to the URL. The
+// documented body does not change.
 func (a *API) advise(w http.ResponseWriter, cb *callbackd.Callback) {
 	if a.Advise == nil {
 		return
@@ -96,10 +96,9 @@ func (a *API) advise(w http.ResponseWriter, cb *callbackd.Callback) {
 	}
 }
 
-// sameSetting tells whether a client sent what is stored already. The spelling
-// of a URL that means the same request, of the payload's JSON (the order of
-// members, escapes, numbers), the order of headers and defaults that are spelled
-// out make no difference.
+// sameSetting reports whether a client sent a setting that is stored already. It ignores
+// how the URL and the payload's JSON are spelled, the order of headers, and whether
+// defaults are given or left out.
 func sameSetting(a, b *callbackd.Callback) bool {
 	return callbacks.SameURL(a.URL, b.URL) && a.Method == b.Method && strictjson.Same(a.Payload, b.Payload, callbackd.CanonicalNumber) &&
 		slices.Equal(headersByName(a.Headers), headersByName(b.Headers)) && a.Policy.Same(b.Policy)
@@ -127,7 +126,7 @@ func (a *API) listCallbacks(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// one finds the callback a path names.
+// one returns the callback that the path names.
 func (a *API) one(c *call) (*callbackd.Callback, error) {
 	ev, err := c.eventParam()
 	if err != nil {
@@ -137,7 +136,7 @@ func (a *API) one(c *call) (*callbackd.Callback, error) {
 	return cb, c.missing(err, ev)
 }
 
-// missing turns the store's not-found into PAVE's.
+// missing replaces the store's NotFound by PAVE's message.
 func (c *call) missing(err error, ev callbackd.EventType) error {
 	if err != nil && callbackd.KindOf(err) == callbackd.KindNotFound {
 		return c.noCallback(ev)
@@ -199,8 +198,8 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// unmask keeps the stored value where a client sends the mask back. It does
-// not when the receiver changes: a secret goes to whom it was given for.
+// unmask replaces masks that a client sent back by the stored values: see
+// [callbacks.Unmask].
 func (a *API) unmask(c *call, ev callbackd.EventType, cb *callbackd.Callback) error {
 	old, err := a.Store.Callback(c.Context(), c.key.ID, ev, cb.Name)
 	if err != nil {

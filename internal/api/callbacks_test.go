@@ -297,7 +297,7 @@ func TestWrongMethodsAndUnknownPathsAnswerInJSON(t *testing.T) {
 	}
 	for _, path := range []string{"/v1", "/v1/", "/v2/callbacks", "/v1/callbacks/a/b/", "/v1//callback", "/v1/./callbacks", "/v1/x/../callbacks", "/v1/callbacks/a/b", "/v1/callbacks/%2F", "/v1/callbacks/..", "/favicon.ico"} {
 		for _, method := range []string{"GET", "POST"} {
-			s.call(method, path, "").is(404, `{"message":"There is nothing at this path; GET /openapi.yaml describes what is."}`)
+			s.call(method, path, "").is(404, `{"message":"There is nothing at this path; GET /openapi.yaml describes all paths."}`)
 		}
 	}
 }

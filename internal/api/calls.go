@@ -13,7 +13,7 @@ import (
 // Calls is told of the calls that name an API key, for its log. Its methods
 // must not block.
 type Calls interface {
-	// Call keeps one call.
+	// Call logs one call.
 	Call(store.LogEntry)
 	// Published counts a successful publish.
 	Published(key callbackd.KeyID, at time.Time, took time.Duration, address string)
@@ -21,14 +21,14 @@ type Calls interface {
 	Refused(key callbackd.KeyID, at time.Time, address string)
 }
 
-// noCalls is the log of an API without one.
+// noCalls logs nothing.
 type noCalls struct{}
 
 func (noCalls) Call(store.LogEntry)                                         {}
 func (noCalls) Published(callbackd.KeyID, time.Time, time.Duration, string) {}
 func (noCalls) Refused(callbackd.KeyID, time.Time, string)                  {}
 
-// recorder notes what a call was answered.
+// recorder remembers the status and the message of an answer.
 type recorder struct {
 	http.ResponseWriter
 	status  int
@@ -46,7 +46,7 @@ func (r *recorder) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// address is whose call it is, for the log.
+// address returns the caller's address for the log.
 func address(r *http.Request) string {
 	if a := front.ClientAddr(r); a.IsValid() {
 		return a.String()
@@ -54,15 +54,15 @@ func address(r *http.Request) string {
 	return r.RemoteAddr
 }
 
-// signed lets a request through that proves its API key, and notes it in the
-// key's log. Nothing of the body is read before.
+// signed returns a handler that calls f for requests with a valid signature, and logs
+// them for their key. It reads nothing of the body before it has checked the signature.
 func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		rec := &recorder{ResponseWriter: w}
 		key, err := a.authenticate(r)
 		if err == nil {
-			err = within(r, key)
+			err = beginCall(r, key)
 		}
 		c := &call{Request: r, key: key}
 		if err == nil {
@@ -83,9 +83,9 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 	})
 }
 
-// within counts a call among those of its key that are under way. One that is
-// answered with a page waits until it may be made.
-func within(r *http.Request, key *callbackd.Key) error {
+// beginCall counts a call among the active ones of its key. A call that is answered with
+// a page waits until the page may be built.
+func beginCall(r *http.Request, key *callbackd.Key) error {
 	kind := front.KindOf(r)
 	if err := front.BeginCall(r, key.APIKey, kind); err != nil || kind == front.Write {
 		return err
@@ -98,8 +98,8 @@ func (a *API) note(rec *recorder, r *http.Request, key *callbackd.Key, begin tim
 		Message: rec.message, Address: address(r)})
 }
 
-// signedPublish is signed for the hot path: a success is counted and not
-// noted one by one.
+// signedPublish does what signed does, for the hot path: it counts successful calls and
+// does not log them one by one.
 func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	key, err := a.authenticate(r)

@@ -27,7 +27,7 @@ func TestAHeadCountsAsAGet(t *testing.T) {
 			<-enough
 			return
 		}
-		if err := within(r, &callbackd.Key{APIKey: "a"}); err != nil {
+		if err := beginCall(r, &callbackd.Key{APIKey: "a"}); err != nil {
 			w.WriteHeader(http.StatusTooManyRequests)
 		}
 	})

@@ -35,26 +35,26 @@ func streamFields(q *eventsQuery) []request.Field {
 	}
 }
 
-// Limits of those who wait for events.
+// Limits of readers that wait for events.
 const (
 	maxWait    = 30 * time.Second // of a poll
 	maxWaiting = 32               // polls that wait and streams, of one API key
 	heartbeat  = 15 * time.Second // of a stream
 	// stuckAfter is how long the reader of a stream may read nothing while there is
-	// something to send. The stream then ends, and the reader comes back with its
-	// Last-Event-ID. The time is generous, because a reader may work on an event, or
-	// its machine may be busy, and a stream that waits costs one page of memory.
+	// something to send. Then the stream ends, and the reader connects again with its
+	// Last-Event-ID. The time is long, because a reader may be busy with an event, and a
+	// stream that waits costs only one page of memory.
 	stuckAfter = 2 * time.Minute
 	streamPage = 50 // events
 )
 
 // Where a reader that has no cursor begins.
 const (
-	afterStart = "start" // with the oldest event that is kept
+	afterStart = "start" // with the oldest stored event
 	afterNow   = "now"   // with the next one
 )
 
-// waiting counts who waits, by key.
+// waiting counts the readers of each key that wait for events.
 type waiting struct {
 	mu   sync.Mutex
 	keys map[callbackd.KeyID]int
@@ -79,14 +79,14 @@ func (w *waiting) enter(key callbackd.KeyID) (leave func(), err error) {
 	}, nil
 }
 
-// catchUp answers GET /v1/events?after=: the events accepted after a cursor,
-// oldest first. With wait it answers as soon as there is one.
+// catchUp answers GET /v1/events?after= with the events after a cursor, oldest first.
+// With wait it answers as soon as there is one.
 func (a *API) catchUp(w http.ResponseWriter, c *call, f *eventsQuery) error {
-	at, err := a.begin(c, f.from)
+	cur, err := a.readCursor(c, f.from)
 	if err != nil {
 		return err
 	}
-	reader := poll{a: a, at: at, query: store.EventQuery{Key: c.key.ID, Type: f.Type, Session: f.Session, After: at.after, Limit: f.Limit}}
+	reader := poll{a: a, cursor: cur, query: store.EventQuery{Key: c.key.ID, Type: f.Type, Session: f.Session, After: cur.after, Limit: f.Limit}}
 	if f.wait > 0 {
 		leave, err := a.waiting.enter(c.key.ID)
 		if err != nil {
@@ -105,7 +105,7 @@ func (a *API) catchUp(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	if err != nil {
 		return err
 	}
-	next := reader.at.String()
+	next := reader.cursor.String()
 	out := wire.EventList{Data: []wire.Event{}, Next: &next}
 	for _, ev := range events {
 		out.Data = append(out.Data, view.Event(ev))
@@ -114,12 +114,12 @@ func (a *API) catchUp(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	return nil
 }
 
-// poll reads the events after a place once, or until there is one.
+// poll reads the events after a cursor, once or until there is one.
 type poll struct {
 	a       *API
-	at      place
+	cursor  cursor
 	query   store.EventQuery
-	changed <-chan struct{} // nil: it does not wait
+	changed <-chan struct{} // nil when the reader does not wait
 	over    <-chan time.Time
 }
 
@@ -129,11 +129,11 @@ func (p *poll) next(ctx context.Context) ([]*callbackd.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p.at.missed(page.Removed) {
-			return nil, callbackd.Errorf(callbackd.KindGone, "%s", p.at.gap())
+		if p.cursor.missed(page.Removed) {
+			return nil, callbackd.Errorf(callbackd.KindGone, "%s", p.cursor.gap())
 		}
 		moved := page.Next != p.query.After
-		p.query.After, p.at = page.Next, placeBehind(page.Next, page.Removed)
+		p.query.After, p.cursor = page.Next, cursorAfter(page.Next, page.Removed)
 		if len(page.Events) > 0 || p.changed == nil {
 			return page.Events, nil
 		}
@@ -143,9 +143,9 @@ func (p *poll) next(ctx context.Context) ([]*callbackd.Event, error) {
 	}
 }
 
-// wait waits for another event and tells whether to read again. When the last
-// read moved on without an event, for the filter left all of them out, there
-// may be more, and it does not wait.
+// wait waits for another event and reports whether to read again. It does not wait when
+// the last read moved on without an event: the filter left out all events, and there may
+// be more.
 func (p *poll) wait(ctx context.Context, moved bool) (again bool, err error) {
 	if moved {
 		select {
@@ -166,9 +166,8 @@ func (p *poll) wait(ctx context.Context, moved bool) (again bool, err error) {
 	return false, nil
 }
 
-// stream answers GET /v1/events/stream: server-sent events. It reads from the
-// store at the pace of its reader, so that a slow one costs a page of memory
-// and nothing else.
+// stream answers GET /v1/events/stream with server-sent events. It reads from the store
+// at the speed of the reader, so that a slow reader costs one page of memory only.
 func (a *API) stream(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	if id := c.Header.Get("Last-Event-ID"); id != "" {
 		f.from = id
@@ -177,10 +176,10 @@ func (a *API) stream(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	}
 	var err error
 	s := &stream{a: a, c: c, w: w, rc: http.NewResponseController(w), q: store.EventQuery{Key: c.key.ID, Type: f.Type, Session: f.Session, Limit: streamPage}}
-	if s.at, err = a.begin(c, f.from); err != nil {
+	if s.cursor, err = a.readCursor(c, f.from); err != nil {
 		return err
 	}
-	s.q.After = s.at.after
+	s.q.After = s.cursor.after
 	leave, err := a.waiting.enter(c.key.ID)
 	if err != nil {
 		return err
@@ -195,58 +194,58 @@ func (a *API) stream(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Accel-Buffering", "no") // proxies that know it pass on at once
+	h.Set("X-Accel-Buffering", "no") // nginx passes events on at once
 	w.WriteHeader(http.StatusOK)
 	s.run(c.Context(), changed)
-	return nil // the answer has begun: what goes wrong ends it
+	return nil // the answer has begun, so an error just ends it
 }
 
-// stream is one reader.
+// stream is one reader of the stream.
 type stream struct {
-	a   *API
-	c   *call
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	q   store.EventQuery
-	at  place
-	buf bytes.Buffer
+	a      *API
+	c      *call
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	q      store.EventQuery
+	cursor cursor
+	buf    bytes.Buffer
 }
 
 func (s *stream) run(ctx context.Context, changed <-chan struct{}) {
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
-	if !s.cursor() { // tells the reader at once that the stream is open
+	ticker := time.NewTicker(heartbeat)
+	defer ticker.Stop()
+	if !s.sendCursor() { // so that the reader knows at once that the stream is open
 		return
 	}
 	for {
 		moved, ok := s.page(ctx)
-		if !ok || !s.wait(ctx, moved, changed, beat.C) {
+		if !ok || !s.wait(ctx, moved, changed, ticker.C) {
 			return
 		}
 	}
 }
 
-// page reads the next events and sends them. moved tells whether there may be
-// more; ok is false when the stream ends.
+// page reads the next events and sends them. moved says that there may be more. ok is
+// false when the stream ends.
 func (s *stream) page(ctx context.Context) (moved, ok bool) {
 	page, err := s.a.Store.EventsAfter(ctx, s.q)
 	if err != nil {
 		return false, false
 	}
-	// The key is read after the events: one that was revoked meanwhile does not
-	// get what was accepted since.
+	// The key is read after the events, so that a revoked key does not get events that
+	// were accepted after its revocation.
 	key, err := s.a.Store.Key(ctx, s.c.key.APIKey)
 	if err != nil || key.Revoked() || !s.gap(page.Removed) || !s.write(page.Events, page.Removed) {
 		return false, false
 	}
 	moved = page.Next != s.q.After
-	s.q.After, s.at = page.Next, placeBehind(page.Next, page.Removed)
+	s.q.After, s.cursor = page.Next, cursorAfter(page.Next, page.Removed)
 	return moved, true
 }
 
-// wait waits for another event, except when there may be more to read. It
-// returns false when the stream ends.
-func (s *stream) wait(ctx context.Context, moved bool, changed <-chan struct{}, beat <-chan time.Time) bool {
+// wait waits for another event, except when there may be more to read. It returns false
+// when the stream ends.
+func (s *stream) wait(ctx context.Context, moved bool, changed <-chan struct{}, heartbeats <-chan time.Time) bool {
 	if moved {
 		select {
 		case <-ctx.Done():
@@ -260,21 +259,21 @@ func (s *stream) wait(ctx context.Context, moved bool, changed <-chan struct{}, 
 	select {
 	case <-changed:
 		return true
-	case <-beat:
-		return s.cursor()
+	case <-heartbeats:
+		return s.sendCursor()
 	case <-s.a.closing:
 	case <-ctx.Done():
 	}
 	return false
 }
 
-// gap tells the reader that it has missed events. The stream then goes on with
-// what is kept.
+// gap tells the reader when it has missed events. The stream then goes on with the
+// stored events.
 func (s *stream) gap(r store.Removed) bool {
-	if !s.at.missed(r) {
+	if !s.cursor.missed(r) {
 		return true
 	}
-	raw, err := marshal(wire.Message{Message: s.at.gap()})
+	raw, err := marshal(wire.Message{Message: s.cursor.gap()})
 	if err != nil {
 		return false
 	}
@@ -282,15 +281,15 @@ func (s *stream) gap(r store.Removed) bool {
 	return s.send() && s.flush()
 }
 
-// write sends events, each with its id. Until they are sent they count among
-// the answers of the key.
+// write sends events, each with its cursor. Until they are sent, their memory counts
+// against the budget of the key.
 func (s *stream) write(evs []*callbackd.Event, r store.Removed) bool {
 	size := 0
 	for _, ev := range evs {
 		size += len(ev.Data)
 	}
 	if front.HoldBytes(s.w, size) != nil {
-		return false // the reader comes back with its cursor
+		return false // the reader connects again with its cursor
 	}
 	defer front.ReleaseBytes(s.w)
 	for _, ev := range evs {
@@ -298,8 +297,8 @@ func (s *stream) write(evs []*callbackd.Event, r store.Removed) bool {
 		if err != nil {
 			return false
 		}
-		s.buf.WriteString("id: " + placeBehind(ev.ID, r).String() + "\nevent: " + string(ev.Type) + "\ndata: ")
-		s.buf.Write(raw) // one line: JSON has no bare line breaks, and ends with one
+		s.buf.WriteString("id: " + cursorAfter(ev.ID, r).String() + "\nevent: " + string(ev.Type) + "\ndata: ")
+		s.buf.Write(raw) // one line, because JSON escapes line breaks and marshal ends with one
 		s.buf.WriteByte('\n')
 		if !s.send() {
 			return false
@@ -308,21 +307,20 @@ func (s *stream) write(evs []*callbackd.Event, r store.Removed) bool {
 	return s.flush()
 }
 
-// cursor moves the reader's Last-Event-ID without an event, which is the
-// heartbeat too.
-func (s *stream) cursor() bool {
-	s.buf.WriteString(": " + strconv.Itoa(int(heartbeat.Seconds())) + "\nid: " + s.at.String() + "\n\n")
+// sendCursor sends a heartbeat. It also sets the reader's Last-Event-ID.
+func (s *stream) sendCursor() bool {
+	s.buf.WriteString(": " + strconv.Itoa(int(heartbeat.Seconds())) + "\nid: " + s.cursor.String() + "\n\n")
 	return s.send() && s.flush()
 }
 
 func (s *stream) send() bool {
 	defer s.buf.Reset()
-	_ = s.rc.SetWriteDeadline(time.Now().Add(stuckAfter)) // instead of the server's
+	_ = s.rc.SetWriteDeadline(time.Now().Add(stuckAfter)) // replaces the server's deadline
 	_, err := s.w.Write(s.buf.Bytes())
 	return err == nil
 }
 
 func (s *stream) flush() bool { return s.rc.Flush() == nil }
 
-// Close ends what waits for events, so that a server can stop.
+// Close ends the calls that wait for events, so that the server can stop.
 func (a *API) Close() { a.closeOnce.Do(func() { close(a.closing) }) }

@@ -49,8 +49,8 @@ func (a *API) listDeliveries(w http.ResponseWriter, c *call, q *store.DeliveryQu
 	return nil
 }
 
-// parseDeliveryCursor reads the cursor of a list of deliveries. A page may end
-// with all deliveries of an event, which its cursor says with callback 0.
+// parseDeliveryCursor reads the cursor of a list of deliveries. When a page ends with the
+// last delivery of an event, its cursor has the callback 0.
 func parseDeliveryCursor(s string) (callbackd.DeliveryID, bool) {
 	if event, ok := strings.CutSuffix(s, "-0"); ok {
 		id, ok := callbackd.ParseDeliveryID(event + "-1")
@@ -90,7 +90,7 @@ func (a *API) getDelivery(w http.ResponseWriter, c *call, p *attemptsPage) error
 	return nil
 }
 
-func (a *API) story(c *call, id callbackd.DeliveryID) (*wire.Delivery, error) {
+func (a *API) describe(c *call, id callbackd.DeliveryID) (*wire.Delivery, error) {
 	return view.Describe(c.Context(), a.Store, a.Preview, c.key.ID, id, 0)
 }
 
@@ -107,7 +107,7 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	a.Dispatcher.Resent(*d)
-	out, err := a.story(c, id)
+	out, err := a.describe(c, id)
 	if err != nil {
 		return err
 	}
@@ -115,10 +115,10 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// retryOnce is a retry with an Idempotency-Key. Its answer is made with the
+// retryOnce resends a delivery with an Idempotency-Key. Its answer is stored with the
 // change, so it shows the delivery before the attempt.
 func (a *API) retryOnce(w http.ResponseWriter, c *call, id callbackd.DeliveryID) error {
-	out, err := a.story(c, id)
+	out, err := a.describe(c, id)
 	if err != nil {
 		return err
 	}
@@ -133,8 +133,8 @@ func (a *API) retryOnce(w http.ResponseWriter, c *call, id callbackd.DeliveryID)
 	return nil
 }
 
-// testCallback sends a marked sample through the path every event takes, and
-// answers with what became of it.
+// testCallback sends a marked sample the way every event is sent, and answers with the
+// delivery after its attempt.
 func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	cb, err := a.one(c)
 	if err != nil {
@@ -144,7 +144,7 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	b := store.Batch{Key: c.key.ID, At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb)}}
-	if c.once != nil { // repeated, it is the same event, and the answer what became of it
+	if c.once != nil { // a repeat gets the same event, and the delivery as it is then
 		b.Idempotency, b.Digest = "test "+hex.EncodeToString(c.once.Hash), [32]byte(c.once.Digest)
 	}
 	evs, err := a.Store.Accept(c.Context(), b)
@@ -156,14 +156,14 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	defer cancel()
 	done, stop := a.Dispatcher.Watch(id)
 	defer stop()
-	// It may have ended before it was watched.
+	// The attempt may have ended before Watch.
 	if v, err := a.Store.Delivery(ctx, c.key.ID, id, 0); err == nil && v.Attempts == 0 {
 		select {
 		case <-done:
 		case <-ctx.Done():
 		}
 	}
-	out, err := a.story(c, id)
+	out, err := a.describe(c, id)
 	if err != nil {
 		return err
 	}

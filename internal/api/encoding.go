@@ -17,11 +17,11 @@ import (
 	"callbackd/internal/humanize"
 )
 
-// codings are the values of Content-Encoding that are read.
+// codings lists the supported values of Content-Encoding.
 const codings = "gzip, deflate"
 
-// coding is what Content-Encoding names; empty for a body that is sent as it
-// is.
+// coding returns the codings in Content-Encoding. It is empty when the body is not
+// encoded.
 func coding(h http.Header) string {
 	var names []string
 	for name := range strings.SplitSeq(strings.Join(h.Values("Content-Encoding"), ","), ",") {
@@ -32,18 +32,18 @@ func coding(h http.Header) string {
 	return strings.Join(names, ", ")
 }
 
-// unsupported refuses a coding. The answer's Accept-Encoding says what is read
-// (RFC 9110, section 15.5.16).
+// unsupported returns the error for a coding that is not supported. The answer's
+// Accept-Encoding lists those that are (RFC 9110, section 15.5.16).
 func unsupported(w http.ResponseWriter, coding, accepted string) error {
 	w.Header().Set("Accept-Encoding", accepted)
 	if accepted == "identity" {
-		return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read here; send the body without one.", callbackd.Clip(coding, 60))
+		return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not supported here; send the body without one.", callbackd.Clip(coding, 60))
 	}
-	return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not read; send the body as it is, or with one of %s.", callbackd.Clip(coding, 60), accepted)
+	return callbackd.Errorf(callbackd.KindUnsupported, "Content-Encoding %q is not supported; send the body without one, or with one of %s.", callbackd.Clip(coding, 60), accepted)
 }
 
-// unpack undoes the request's Content-Encoding. What it unpacks is bounded
-// like a body that comes as it is.
+// unpack decodes the request's Content-Encoding. The result has the same limit as a body
+// that is not encoded.
 func (c *call) unpack(w http.ResponseWriter, body []byte) ([]byte, error) {
 	name := coding(c.Header)
 	if name == "" || len(body) == 0 {
@@ -75,8 +75,8 @@ func (c *call) unpack(w http.ResponseWriter, body []byte) ([]byte, error) {
 	return withoutMark(out), nil
 }
 
-// inflate reads both things that clients call deflate: zlib's format, which
-// HTTP means, and the bare one.
+// inflate reads both formats that clients call deflate: zlib's, which HTTP means, and the
+// bare one.
 func inflate(body []byte) io.Reader {
 	if r, err := zlib.NewReader(bytes.NewReader(body)); err == nil {
 		return r

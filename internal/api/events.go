@@ -17,10 +17,10 @@ import (
 	"callbackd/wire"
 )
 
-// publish accepts one event or an array of them. It is the hot path: one
-// pass over the body, no reflection, and an answer written by hand.
+// publish accepts one event or an array of events. It is on the hot path: it reads the
+// body in one pass, uses no reflection, and writes the answer by hand.
 func (a *API) publish(w http.ResponseWriter, c *call) error {
-	// An idempotency key stands for the bytes of a body: only one form is read.
+	// An idempotency key stands for the bytes of a body, so the body must not be encoded.
 	if name := coding(c.Header); name != "" {
 		return unsupported(w, name, "identity")
 	}
@@ -119,8 +119,8 @@ func readEvent(b []byte, ev *store.NewEvent) error {
 	return request.Members(members).Strict("An event").Read(newEventFields(ev)...)
 }
 
-// dataField reads an object and keeps it byte for byte. PHP writes an empty
-// object as an empty array.
+// dataField reads an object and does not change it by a byte. PHP writes an empty object
+// as an empty array.
 func dataField(to *[]byte) request.Field {
 	return request.Field{Name: "data", Read: func(v request.Value) error {
 		data := v.JSON
@@ -139,7 +139,7 @@ func dataField(to *[]byte) request.Field {
 	}}
 }
 
-// sessionKeyField reads the key of a session, which may be kept elsewhere.
+// sessionKeyField reads the key of a session, which need not be stored here.
 func sessionKeyField(to *string) request.Field {
 	return request.Text("session_key", to, callbackd.MaxBody).Check(func(string) error {
 		if !validSession(*to) {
@@ -149,7 +149,8 @@ func sessionKeyField(to *string) request.Field {
 	})
 }
 
-// validSession is wider than PAVE's own keys, for platforms with others.
+// validSession reports whether s can be a session key. It allows more than PAVE's own
+// keys, because other platforms have others.
 func validSession(s string) bool {
 	if s == "" || len(s) > callbackd.MaxSessionKey {
 		return false
@@ -162,8 +163,8 @@ func validSession(s string) bool {
 	return true
 }
 
-// eventsQuery is the query of GET /v1/events: a list, newest first, or with
-// after and wait a reader's, oldest first.
+// eventsQuery is the query of GET /v1/events. With after or wait the events come oldest
+// first, after a reader's cursor. Otherwise they are a list, newest first.
 type eventsQuery struct {
 	store.EventQuery
 	from string // a reader's cursor
@@ -186,7 +187,7 @@ func parseEventCursor(s string) (callbackd.EventID, bool) {
 	return id, ok && id != 0
 }
 
-// eventsParams are the parameters of both kinds of query.
+// eventsParams returns the parameters of both kinds of query.
 func eventsParams() []string {
 	var q eventsQuery
 	return append([]string{"after", "wait"}, request.Names(eventListFields(&q))...)

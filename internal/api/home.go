@@ -8,8 +8,8 @@ import (
 	"callbackd/wire"
 )
 
-// home tells who asks for the server itself where to go on: a browser goes to
-// the console, anything else gets links.
+// home answers GET /. It redirects browsers to the console and sends links to other
+// clients.
 func (a *API) home(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
 	if wantsHTML(r.Header) {
@@ -23,8 +23,8 @@ func (a *API) home(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// wantsHTML tells whether a client names HTML among what it accepts, as
-// browsers do and other clients do not.
+// wantsHTML reports whether a client accepts HTML, as browsers do and other clients do
+// not.
 func wantsHTML(h http.Header) bool {
 	for _, one := range strings.Split(strings.Join(h.Values("Accept"), ","), ",") {
 		typ, params, err := mime.ParseMediaType(one)

@@ -11,16 +11,16 @@ import (
 	"callbackd/internal/store"
 )
 
-// Headers of calls that must not happen twice.
+// Headers of calls that must run once only.
 const (
 	headerIdempotency = "Idempotency-Key"
 	headerReplayed    = "Idempotency-Replayed" // marks a first answer that is given again
 )
 
-// prepareOnce reads what the Idempotency-Key of a call asks for, and returns the
-// first answer as an error when there is one: before the call is read, for what
-// was right then may be wrong by now. A key counts for its method and path; the
-// text of the body and the query must be the same.
+// prepareOnce reads the Idempotency-Key of a call. When it has an answer, prepareOnce
+// returns the answer as an error. It does so before the call is read, because a call
+// that was valid then may be invalid now. A key counts for one method and path. The text
+// of the body and the query must be the same.
 func (a *API) prepareOnce(w http.ResponseWriter, c *call) error {
 	text := c.Header.Get(headerIdempotency)
 	if text == "" || c.Method == http.MethodGet || c.Method == http.MethodHead {
@@ -36,15 +36,15 @@ func (a *API) prepareOnce(w http.ResponseWriter, c *call) error {
 	sent := bytes.Join([][]byte{[]byte(c.URL.Query().Encode()), body.JSON}, []byte("\n"))
 	c.once = store.NewOnce(c.key.ID, c.Method+" "+c.URL.Path, text, sent, time.Now())
 	err = a.Store.Answered(c.Context(), c.once)
-	if errors.Is(err, store.ErrOtherCall) && c.Pattern == "POST /v1/callbacks" { // as each 409 there
+	if errors.Is(err, store.ErrOtherCall) && c.Pattern == "POST /v1/callbacks" { // PAVE documents the key in a 409 there
 		return keyed{err, c.key.APIKey}
 	}
 	return err
 }
 
-// once is the context for the command of a call. show makes the answer of what
-// the command made, which is kept with the change when the call has an
-// Idempotency-Key.
+// once returns the context for the command of a call. show makes the answer from the
+// result of the command. When the call has an Idempotency-Key, the store writes the
+// answer with the change.
 func once[T any](c *call, status int, show func(T) ([]byte, error)) context.Context {
 	if c.once == nil {
 		return c.Context()
@@ -56,7 +56,8 @@ func once[T any](c *call, status int, show func(T) ([]byte, error)) context.Cont
 	return store.WithOnce(c.Context(), c.once)
 }
 
-// repeated answers a call whose command was not run with the first answer.
+// repeated answers with the first answer when err says that the command did not run. It
+// reports whether it did so.
 func repeated(w http.ResponseWriter, err error) bool {
 	r, ok := errors.AsType[*store.Repeated](err)
 	if ok {

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// tidy takes the slashes out of a request's path that people write by mistake:
-// doubled ones, and those at the end. The mux would redirect such a path, and
-// a client that follows loses its body. It tells whether the path may be one
-// of ours: "." and ".." as segments are not resolved.
-func tidy(r *http.Request) bool {
+// tidy removes slashes from a request's path that people write by mistake: double ones
+// and those at the end. The mux would redirect such a path, and a client that follows
+// the redirect loses its body. ok is false for a path with a segment "." or "..", which
+// is not resolved.
+func tidy(r *http.Request) (ok bool) {
 	path := r.URL.EscapedPath()
 	if path == "" || path[0] != '/' {
 		return false
@@ -29,7 +29,7 @@ func tidy(r *http.Request) bool {
 	if err != nil {
 		return false
 	}
-	u := *r.URL // the caller's stays as it came
+	u := *r.URL // a copy, so that the caller's URL does not change
 	u.Path, u.RawPath = plain, clean
 	r.URL = &u
 	return true

@@ -11,11 +11,11 @@ import (
 	"callbackd/internal/store"
 )
 
-// The platform's side of a session: what the capture pages do. Each call is
-// one change with the events it fires.
+// The endpoints below are for the platform, that is, for the capture pages. Each call
+// makes one change of a session and fires its events.
 
-// change applies a rule to the session of the path and answers with what it
-// fired. The answer is written by hand: this is as hot as POST /v1/events.
+// change applies a rule to the session in the path and answers with the events that it
+// fired. It writes the answer by hand, because it is as hot as POST /v1/events.
 func (a *API) change(w http.ResponseWriter, c *call, rule func(*callbackd.Session, time.Time) ([]callbackd.Fired, error)) error {
 	key, err := c.session()
 	if err != nil {
@@ -88,9 +88,8 @@ func (a *API) reportSMS(w http.ResponseWriter, c *call) error {
 	return a.change(w, c, func(s *callbackd.Session, now time.Time) ([]callbackd.Fired, error) { return s.ReportSMS(r, now) })
 }
 
-// putResults keeps the body as it is. What it says of the vehicle becomes
-// the session's; members that are not understood there are kept in the
-// results alone.
+// putResults stores the body unchanged as the session's results. Known members of its
+// vehicle also become the session's vehicle.
 func (a *API) putResults(w http.ResponseWriter, c *call) error {
 	text, body, err := c.object(w)
 	if err != nil {
@@ -111,8 +110,8 @@ func (a *API) putResults(w http.ResponseWriter, c *call) error {
 	})
 }
 
-// resultsVehicle reads what results say of the vehicle, in the member vehicle
-// or in that of the member session. It returns nil when they say nothing.
+// resultsVehicle reads the vehicle of the results, from the member vehicle and from that
+// of the member session. It returns nil when there is none.
 func resultsVehicle(results request.Object) (*callbackd.Vehicle, error) {
 	session, err := results.Nested("session")
 	if err != nil {
@@ -126,7 +125,7 @@ func resultsVehicle(results request.Object) (*callbackd.Vehicle, error) {
 	if err != nil {
 		return nil, err
 	}
-	both := inner.Append(outer).Lenient() // of two that differ the last counts
+	both := inner.Append(outer).Lenient() // when both have a member, that of outer counts
 	if both.Len() == 0 {
 		return nil, nil
 	}

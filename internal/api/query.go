@@ -10,15 +10,15 @@ import (
 
 const (
 	defaultLimit = 50 // rows of a page
-	// maxQueryText bounds a text of a query. The server reads no longer ones.
+	// maxQueryText is the longest text in a query. The server reads no longer ones.
 	maxQueryText = maxHeaderBytes
 )
 
 // nameParams are the parameters of routes that name one callback.
 var nameParams = []string{"name"}
 
-// withQuery is a route for calls that prove an API key and have a query. fields
-// sets the defaults of a query and describes its parameters.
+// withQuery returns a route for signed calls with a query. fields sets the defaults of
+// the query and describes its parameters.
 func withQuery[Q any](pattern string, f func(http.ResponseWriter, *call, *Q) error, fields func(*Q) []request.Field) route {
 	handler := func(w http.ResponseWriter, c *call) error {
 		var q Q
@@ -30,7 +30,7 @@ func withQuery[Q any](pattern string, f func(http.ResponseWriter, *call, *Q) err
 	return route{pattern: pattern, params: request.Names(fields(new(Q))), signed: handler}
 }
 
-// limitField reads how many rows a page has.
+// limitField reads the number of rows of a page.
 func limitField(to *int) request.Field {
 	*to = defaultLimit
 	return request.Whole("limit", to, 1, store.MaxPage)
@@ -40,7 +40,7 @@ func queryText(name string, to *string) request.Field {
 	return request.Text(name, to, maxQueryText)
 }
 
-// methodField reads the method of logged calls, in capitals or not.
+// methodField reads the method of logged calls, in upper or lower case.
 func methodField(to *string) request.Field {
 	return queryText("method", to).Check(func(string) error {
 		*to = strings.ToUpper(*to)

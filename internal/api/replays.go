@@ -20,8 +20,8 @@ type newReplay struct {
 	callback, target request.Value
 }
 
-// fields describes the body. It is strict: a filter with a typing error would
-// send everything again.
+// fields describes the body. The body is strict, because a replay with a misspelled
+// filter would send everything again.
 func (r *newReplay) fields() []request.Field {
 	f := &r.Filter
 	return []request.Field{
@@ -58,7 +58,7 @@ func statesField(to *[]callbackd.State) request.Field {
 	})
 }
 
-// maxStates bounds the array of states, in which one may stand twice.
+// maxStates is the longest array of states. A state may be in it more than once.
 const maxStates = 1000
 
 // callbackOf finds the callback of the key that a value names: by its number,
@@ -109,7 +109,7 @@ func (a *API) createReplay(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if text == nil { // must not send everything again
+	if text == nil { // an empty body must not send everything again
 		return errNoBody
 	}
 	var r newReplay
@@ -193,7 +193,7 @@ func (a *API) getReplay(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// setReplay makes the handler that gives a replay a state.
+// setReplay returns a handler that sets the state of a replay.
 func (a *API) setReplay(s callbackd.ReplayState) func(http.ResponseWriter, *call) error {
 	return func(w http.ResponseWriter, c *call) error {
 		id, err := replayID(c)

@@ -12,15 +12,15 @@ import (
 	"callbackd/internal/strictjson"
 )
 
-// containers lists the members whose members count as the body's own, by where
-// they may stand: clients send both {"vehicle":{"vin":"…"}} and {"vin":"…"}.
+// containers lists members whose members count as the body's own, by the member that
+// contains them. Clients send both {"vehicle":{"vin":"…"}} and {"vin":"…"}.
 var containers = map[string][]string{
 	"":        {"session", "vehicle", "sms", "options", "contact"},
 	"session": {"vehicle", "sms", "options", "contact"},
 	"options": {"sms", "contact"},
 }
 
-// sessionBody reads the body of a call about a session. There may be none.
+// sessionBody reads the body of a call about a session, which may be empty.
 func (c *call) sessionBody(w http.ResponseWriter) (request.Object, error) {
 	_, body, err := c.object(w)
 	if err != nil {
@@ -33,7 +33,7 @@ func shortText(name string, to *string) request.Field {
 	return request.Text(name, to, callbackd.MaxSessionText)
 }
 
-// newSessionFields describes what a client may say of a new session.
+// newSessionFields describes the members of a new session.
 func newSessionFields(s *callbackd.Session) []request.Field {
 	return append([]request.Field{
 		request.Choice("theme", &s.Theme, callbackd.Themes),
@@ -51,7 +51,7 @@ func newSessionFields(s *callbackd.Session) []request.Field {
 	}, vehicleFields(&s.Vehicle)...)
 }
 
-// languageField reads a language code, which is kept as it was given.
+// languageField reads a language code and does not change its spelling.
 func languageField(to *string) request.Field {
 	const most = 16
 	return request.Text("language", to, most).Check(func(string) error {
@@ -63,7 +63,7 @@ func languageField(to *string) request.Field {
 	})
 }
 
-// redirectField reads where the user is led at the end; empty for nowhere.
+// redirectField reads the URL that the user is sent to at the end. It may be empty.
 func redirectField(to *string) request.Field {
 	return request.Text("redirect_url", to, callbackd.MaxURL).Check(func(string) error {
 		if *to == "" {
@@ -73,7 +73,7 @@ func redirectField(to *string) request.Field {
 	})
 }
 
-// linkField reads an absolute http or https URL; empty when there is none.
+// linkField reads an absolute http or https URL. It may be empty.
 func linkField(name string, to *string) request.Field {
 	return request.Text(name, to, callbackd.MaxURL).Check(func(name string) error {
 		if *to == "" {
@@ -87,8 +87,8 @@ func linkField(name string, to *string) request.Field {
 	})
 }
 
-// sourceField reads where the session was made: a type, and free properties. A
-// source that is no object is ignored: PAVE's clients send text of their own.
+// sourceField reads where the session was created: a type and free properties. It ignores
+// a source that is not an object, because PAVE's clients send texts of their own.
 func sourceField(s *callbackd.Session) request.Field {
 	return request.Field{Name: "source", Read: func(v request.Value) error {
 		members, err := strictjson.Object(v.JSON)
@@ -105,10 +105,10 @@ func sourceField(s *callbackd.Session) request.Field {
 	}}
 }
 
-// maxVehicleID is the largest number that every reader of JSON keeps whole.
+// maxVehicleID is the largest number that every JSON library reads exactly.
 const maxVehicleID = 1 << 53
 
-// Years that a vehicle may be of.
+// The years of vehicles.
 const (
 	minVehicleYear = 1886
 	maxVehicleYear = 2999
@@ -134,7 +134,7 @@ func vehicleFields(v *callbackd.Vehicle) []request.Field {
 	}
 }
 
-// vinField reads a VIN, 17 letters and digits. I, O and Q are accepted, as
+// vinField reads a VIN, which has 17 letters and digits. It accepts I, O and Q, because
 // masked samples and mistyped VINs have them.
 func vinField(name string, to *string) request.Field {
 	return shortText(name, to).Check(func(name string) error {
@@ -147,10 +147,9 @@ func vinField(name string, to *string) request.Field {
 	})
 }
 
-// resultsVehicleFields describes the vehicle of results. Its number may be the
-// member id, as COMPLETE has it. An id of another kind, and vrm, the
-// registration mark, stay in the results alone. They must be short, for
-// COMPLETE has them twice.
+// resultsVehicleFields describes the vehicle of results. Its ID may be the member id, as
+// in COMPLETE. Any other id, and vrm, the registration mark, are stored with the results
+// only. They must be short, because COMPLETE has them twice.
 func resultsVehicleFields(v *callbackd.Vehicle) []request.Field {
 	id := request.Field{Name: "id", Read: func(value request.Value) error {
 		if err := checkVehicleText(value); err != nil || v.ID != 0 {
@@ -204,7 +203,7 @@ func readUpdate(body request.Object) (u callbackd.SessionUpdate, err error) {
 	return u, body.Read(fields...)
 }
 
-// readPhoto reads a capture, or a typed value.
+// readPhoto reads a photo, or a value that was typed instead.
 func readPhoto(body request.Object) (p callbackd.Photo, err error) {
 	step, err := readStep(body)
 	if err != nil {
@@ -243,7 +242,7 @@ func readStep(body request.Object) (callbackd.PhotoStep, error) {
 	return step, nil
 }
 
-// typedField reads what was typed instead of captured.
+// typedField reads a value that was typed instead of captured.
 func typedField(step callbackd.PhotoStep, to *string) request.Field {
 	f := shortText("typed", to)
 	if step.Code == callbackd.StepVIN {
@@ -273,7 +272,7 @@ func readApproval(body request.Object, p *callbackd.Photo) error {
 	return nil
 }
 
-// readNote reads a note, flat or as the member "note".
+// readNote reads a note, either from the body or from its member "note".
 func readNote(body request.Object) (n callbackd.Note, err error) {
 	if v, ok := body.Get("note"); ok && v.JSON.Kind() == '{' {
 		if body, err = body.Nested("note"); err != nil {
@@ -291,7 +290,7 @@ func readNote(body request.Object) (n callbackd.Note, err error) {
 	return n, err
 }
 
-// readSMSReport reads what became of an SMS.
+// readSMSReport reads the result of an SMS.
 func readSMSReport(body request.Object) (r callbackd.SMSReport, err error) {
 	states := []callbackd.SMSState{callbackd.SMSSuccess, callbackd.SMSError}
 	err = body.Read(

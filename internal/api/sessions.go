@@ -18,7 +18,8 @@ import (
 	"callbackd/wire"
 )
 
-// sessionRoutes is PAVE's endpoints of a session, ours, and the platform's.
+// sessionRoutes returns the endpoints of sessions: PAVE's, our own, and those for the
+// platform.
 func (a *API) sessionRoutes() []route {
 	return []route{
 		{pattern: "POST /v1/sessions", signed: a.createSession},
@@ -43,8 +44,8 @@ func (a *API) sessionRoutes() []route {
 	}
 }
 
-// session names the session of the path. One that cannot exist is not found,
-// whatever it is.
+// session returns the session key in the path. A text that cannot be a session key gets
+// the same error as an unknown session.
 func (c *call) session() (string, error) {
 	key := c.PathValue("key")
 	if !callbackd.IsSessionKey(key) {
@@ -68,7 +69,7 @@ func (a *API) createSession(w http.ResponseWriter, c *call) error {
 	show := func(store.Changed) ([]byte, error) { return marshal(a.shown(c, s)) }
 	ctx := once(c, http.StatusOK, show)
 	fired, err := session.Create(ctx, a.Store, s, a.link(c.key, s.SessionKey))
-	if callbackd.KindOf(err) == callbackd.KindConflict { // one in 36^10
+	if callbackd.KindOf(err) == callbackd.KindConflict { // the random key exists already: 1 in 36^10
 		s.SessionKey = callbackd.NewSessionKey(c.key.Account)
 		fired, err = session.Create(ctx, a.Store, s, a.link(c.key, s.SessionKey))
 	}
@@ -80,7 +81,7 @@ func (a *API) createSession(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// link is that to the capture pages of a key's session.
+// link returns the link to the capture pages of a session.
 func (a *API) link(key *callbackd.Key, sessionKey string) string {
 	return key.CaptureLink(a.CaptureURL, sessionKey)
 }
@@ -89,7 +90,7 @@ func (a *API) shown(c *call, s *callbackd.Session) wire.Session {
 	return view.Session(s, a.link(c.key, s.SessionKey))
 }
 
-// stored reads the session of the path.
+// stored reads the session in the path.
 func (a *API) stored(c *call) (*callbackd.Session, error) {
 	key, err := c.session()
 	if err != nil {
@@ -236,8 +237,8 @@ func parseSequence(s string) (int64, bool) {
 	return n, err == nil && n >= 1
 }
 
-// sessionEvents is a session's story. A session that is kept elsewhere and
-// whose events were published has one too.
+// sessionEvents answers with the events of a session and their deliveries. The session
+// need not be stored here: its events may have been published.
 func (a *API) sessionEvents(w http.ResponseWriter, c *call, q *store.SessionEventQuery) error {
 	q.Key, q.Session = c.key.ID, c.PathValue("key")
 	events, err := a.Store.SessionEvents(c.Context(), *q)
@@ -260,8 +261,8 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call, q *store.SessionEven
 	return nil
 }
 
-// resend answers PAVE's v2 endpoint: the API key alone proves who calls, and
-// every refusal has a status of its own form.
+// resend answers PAVE's v2 endpoint. The API key authenticates the call without a
+// signature, and refusals have a form of their own.
 func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 	err := a.tryResend(w, r)
 	refusal, refused := errors.AsType[*resendRefusal](err)
