@@ -95,7 +95,7 @@ func TestBackupBesideAServerUnderLoad(t *testing.T) {
 		}
 	}
 	stop()
-	if out, errs, code := run(t, "backup", "--data", dir, "--to", to); code != 1 || !strings.Contains(errs, "is there already") {
+	if out, errs, code := run(t, "backup", "--data", dir, "--to", to); code != 1 || !strings.Contains(errs, "exists already") {
 		t.Errorf("over another backup: %d %s%s", code, out, errs)
 	}
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(to), "*")); err != nil || len(left) != 1 {

@@ -8,29 +8,30 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// stripes is the number of locks that the keys share. A cursor promises its reader
-// that no event appears later with an id up to the cursor. Nodes commit in another
-// order than that of their ids, and clocks differ, so the nodes agree: who accepts an
-// event holds the key's stripe in share until its commit, and assigns ids above the
-// stripe's horizon only; a reader takes the stripe alone while it raises the horizon
-// to the newest event. When the newest event is below the horizon, it needs no lock.
+// stripes is the number of locks that the keys share. A cursor promises its reader that
+// no event with an id up to the cursor appears later. But nodes do not commit in the order
+// of ids, and their clocks differ. So a node that accepts an event holds a shared lock of
+// the key's stripe until its commit, and assigns ids above the stripe's horizon only. A
+// reader takes the lock exclusively while it raises the horizon to the newest event. It
+// needs no lock when the newest event is not above the horizon.
 const stripes = 16
 
-// stripeLocks is the first half of the numbers of these advisory locks.
+// stripeLocks is the class of these advisory locks.
 const stripeLocks = 0x63616c6c
 
 func stripeOf(key callbackd.KeyID) int { return int(uint64(key) % stripes) }
 
 const (
 	lockStripes = "SELECT count(pg_advisory_xact_lock_shared($1::integer, s)) FROM unnest($2::integer[]) AS s"
-	// While a reader waits for one intake, all others of the stripe wait for
-	// the reader: it gives up soon and comes again.
+	// While a reader waits for one node to commit, all others that accept events of
+	// the stripe wait for the reader. So the reader gives up after a second and tries
+	// again.
 	lockStripe   = "SELECT set_config('lock_timeout', '1000', true), pg_advisory_xact_lock($1::integer, $2::integer)"
 	selectNewest = "SELECT coalesce((SELECT id FROM events WHERE key_no = $1 ORDER BY key_no DESC, id DESC LIMIT 1), 0), (SELECT id FROM horizons WHERE stripe = $2)"
 	raiseHorizon = "UPDATE horizons SET id = greatest(id, $2) WHERE stripe = $1"
 )
 
-// stripes are those of the group's keys.
+// stripes returns the stripes of the group's keys.
 func (g *acceptGroup) stripes() (nos []int32) {
 	var has [stripes]bool
 	for id := range g.sessions {
@@ -44,8 +45,8 @@ func (g *acceptGroup) stripes() (nos []int32) {
 	return nos
 }
 
-// settled returns the newest event of a key, below which nothing comes any
-// more. Of the readers of a stripe one at a time raises the horizon.
+// settled returns the newest event of a key. No event with a smaller id appears later. Of
+// the readers of a stripe, one at a time raises the horizon.
 func (s *Store) settled(ctx context.Context, key callbackd.KeyID) (callbackd.EventID, error) {
 	newest, horizon, err := s.newest(ctx, key)
 	if err != nil || newest <= horizon {

@@ -26,8 +26,8 @@ const (
 	refused
 )
 
-// judge returns the verdict on err, which is not nil. committing says that a
-// commit had been sent when the error came.
+// judge returns the verdict on err, which is not nil. committing says that the commit
+// had been sent before the error.
 func judge(err error, committing bool) verdict {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -50,7 +50,7 @@ func judge(err error, committing bool) verdict {
 		"26000": // a prepared statement that is gone
 		return again
 	}
-	if pg.Routine == "RevalidateCachedQuery" { // the schema changed under it
+	if pg.Routine == "RevalidateCachedQuery" { // the schema has changed since the plan was made
 		return again
 	}
 	if len(pg.Code) == 5 {
@@ -64,14 +64,14 @@ func judge(err error, committing bool) verdict {
 	return refused
 }
 
-// readOnly tells whether the server was demoted. Its connections are then of no
-// use.
+// readOnly reports whether the server has become a standby, so that its connections are
+// useless.
 func readOnly(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "25006"
 }
 
-// lockTimedOut tells whether a lock was not granted in time.
+// lockTimedOut reports whether a lock was not granted in time.
 func lockTimedOut(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "55P03"

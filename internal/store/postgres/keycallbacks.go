@@ -10,9 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// keyCallbacks are the callbacks, of a key or of all, that a list needs, as it
-// shows them: without secrets, headers and payload. Each is read when the list comes to
-// it: what was deleted costs nothing unless it is shown.
+// keyCallbacks holds the callbacks that a list needs, without secrets, headers and payload.
+// It reads each one when the list comes to it, so that deleted callbacks cost nothing
+// unless they are shown.
 type keyCallbacks struct {
 	q     store.DeliveryQuery                          // its Key, Callback and Type choose
 	known map[callbackd.CallbackID]*callbackd.Callback // nil: not chosen

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// keepLastErrors and dropLastErrors are parts of the statements of the record.
-// The outcomes there are in recorded, with error, which is 0 for a success.
+// keepLastErrors and dropLastErrors are parts of the statement of record. It has the
+// outcomes in recorded; error is 0 for a success.
 const (
 	keepLastErrors = `erred AS (INSERT INTO last_errors AS l (event_id, callback_no, error) SELECT event_id, callback_no, error FROM recorded WHERE error <> 0
 			ON CONFLICT (event_id, callback_no) DO UPDATE SET error = excluded.error)`
@@ -19,7 +19,7 @@ const (
 			CROSS JOIN LATERAL (SELECT ctid AS place FROM last_errors WHERE event_id = f.event_id AND callback_no = f.callback_no LIMIT 1) l)))`
 )
 
-// lastErrorNumber is the error of the statements of the record.
+// lastErrorNumber returns the value of error in the statement of record.
 func lastErrorNumber(a *callbackd.Attempt, state callbackd.State) int64 {
 	e, none := codec.LastErrorOf(a, state)
 	if none {
@@ -28,8 +28,8 @@ func lastErrorNumber(a *callbackd.Attempt, state callbackd.State) int64 {
 	return e.Number()
 }
 
-// selectLastAttempts reads the beginning of the last attempt of each delivery:
-// what lists show of it.
+// selectLastAttempts reads the beginning of the last attempt of each delivery, which has
+// what lists show.
 var selectLastAttempts = fmt.Sprintf(`SELECT o.callback_no, o.event_id, a.n, a.version, a.state, a.head FROM unnest($1::bigint[], $2::bigint[]) AS o (callback_no, event_id)
 	CROSS JOIN LATERAL (SELECT n, version, state, substring(detail FROM 1 FOR %d) AS head FROM attempts WHERE event_id = o.event_id AND callback_no = o.callback_no AND version > 0 ORDER BY n DESC LIMIT 1) a`, codec.HeadBytes)
 
@@ -57,15 +57,15 @@ func lastAttempts(ctx context.Context, q querier, ids []callbackd.DeliveryID) (m
 	}, callbacks, events)
 }
 
-// The deliveries whose last attempt may have failed, a page after a place.
+// The statements that read deliveries whose last attempt may have failed, page by page.
 const (
 	selectEndedForErrors   = "SELECT callback_no, event_id FROM attempts WHERE state = %s AND (callback_no, event_id) > ($1, $2) ORDER BY callback_no, event_id LIMIT 1000"
 	selectPendingForErrors = "SELECT callback_no, event_id FROM pending WHERE attempts > 0 AND (callback_no, event_id) > ($1, $2) ORDER BY callback_no, event_id LIMIT 1000"
 	fillErrors             = "INSERT INTO last_errors (event_id, callback_no, error) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ON CONFLICT (event_id, callback_no) DO NOTHING"
 )
 
-// fillLastErrors finds the last errors of a database that was written before
-// they were kept: those of deliveries that failed, were canceled, or wait.
+// fillLastErrors stores the last errors of a database from before there was a table for
+// them: those of deliveries that failed, were canceled or are pending.
 func fillLastErrors(ctx context.Context, tx pgx.Tx) error {
 	for _, sql := range []string{fmt.Sprintf(selectEndedForErrors, "'failed'"), fmt.Sprintf(selectEndedForErrors, "'canceled'"), selectPendingForErrors} {
 		for last := (callbackd.DeliveryID{}); ; {
@@ -89,7 +89,7 @@ func fillLastErrors(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// fillPage keeps the last errors of some deliveries.
+// fillPage stores the last errors of a page of deliveries.
 func fillPage(ctx context.Context, tx pgx.Tx, ids []callbackd.DeliveryID) error {
 	last, err := lastAttempts(ctx, tx, ids)
 	if err != nil {

@@ -76,10 +76,10 @@ func (s *Store) Listen(ctx context.Context, no callbackd.NodeID, ready func(), f
 			err := conn.Ping(ping)
 			done()
 			if err != nil {
-				return fmt.Errorf("no word from the database: %w", err)
+				return fmt.Errorf("the database does not answer: %w", err)
 			}
 		default:
-			return fmt.Errorf("no more messages: %w", err)
+			return fmt.Errorf("messages cannot be received: %w", err)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func (s *Store) watchOthers() {
 		}
 		now, err := s.newestOf(s.life, keys)
 		if err != nil {
-			continue // a watcher also asks by itself
+			continue // watchers also read without a notification, only later
 		}
 		for key, id := range now {
 			if newest[key] != id { // also the first time: the event may have come after the watcher looked

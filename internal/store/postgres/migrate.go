@@ -19,15 +19,15 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migration is one step of the schema: the file's number, its statements, and
-// what is done beside them.
+// migration is one step of the schema.
 type migration struct {
-	version int
-	sql     string
-	fill    func(context.Context, pgx.Tx) error
+	version int                                 // the number of its file
+	sql     string                              // its statements
+	fill    func(context.Context, pgx.Tx) error // runs after the statements; may be nil
 }
 
-// fills is what steps do beside their statements, by the names of their files.
+// fills has the functions that run after the statements of steps, by the names of the
+// steps' files.
 var fills = map[string]func(context.Context, pgx.Tx) error{"last_errors.sql": fillLastErrors}
 
 func migrations() ([]migration, error) {
@@ -52,15 +52,14 @@ func migrations() ([]migration, error) {
 	return out, nil
 }
 
-// lockSetup makes nodes that start at once do so one after the other, in the
-// order PostgreSQL chooses, however long the first one takes; it ends with the
-// transaction. Databases that
-// share a server, or schemas that share a database, do not wait for each
-// other.
+// lockSetup makes nodes that start at the same time do so one after the other, however
+// long the first one takes. The lock ends with the transaction. Nodes of other databases
+// or schemas do not wait for it.
 const lockSetup = "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock(hashtextextended('callbackd ' || current_schema(), 0))"
 
-// setup brings the schema up to date and opens the keyset, in one
-// transaction that one node at a time may be in.
+// setup upgrades the schema and opens the keyset in one transaction. Only one node at a
+// time can do so. With existing it upgrades nothing, and fails when the schema has another
+// version.
 func setup(ctx context.Context, conn *pgx.Conn, keyset string, existing bool) (*seal.Sealer, error) {
 	var sealer *seal.Sealer
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
@@ -96,7 +95,8 @@ func migrate(ctx context.Context, tx pgx.Tx) error {
 	return migrateBy(ctx, tx, all)
 }
 
-// current refuses a database that holds no store, or one of another version.
+// current returns an error when the database has no store of callbackd, or one of another
+// version.
 func current(ctx context.Context, tx pgx.Tx) error {
 	all, err := migrations()
 	if err != nil {
@@ -121,7 +121,7 @@ func current(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// migrateBy brings the schema to the last of the steps.
+// migrateBy runs the steps that the schema does not have yet.
 func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 	if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)"); err != nil {
 		return err
@@ -150,12 +150,13 @@ func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 	return nil
 }
 
-// canary is what the settings table keeps sealed: a node with another keyset
-// is refused at its start, before it writes what its peers cannot read.
+// canary is a text that the settings table has in sealed form. A node with another keyset
+// cannot open it and does not start. Otherwise it would write secrets that other nodes
+// cannot read.
 const canary = "callbackd"
 
-// openKeyset opens the keyset in file. The first node of an empty database
-// may make it; every other one must have a copy.
+// openKeyset opens the keyset in file. The first node of an empty database may create it.
+// All other nodes must have a copy.
 func openKeyset(ctx context.Context, tx pgx.Tx, file string, create bool) (*seal.Sealer, error) {
 	var sealed []byte
 	if err := tx.QueryRow(ctx, "SELECT canary FROM settings").Scan(&sealed); err != nil {

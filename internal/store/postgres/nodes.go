@@ -18,16 +18,14 @@ var _ store.Cluster = (*Store)(nil)
 // and nothing else is.
 const dbClock = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-// nodeLocks is the class of the nodes' advisory locks; the number of a lock is
-// the node's. A record holds its node's lock in share. Whoever evicts the node
-// takes the lock alone: it waits for the records under way, and no record
-// begins after it.
+// nodeLocks is the class of the nodes' advisory locks. The number of a lock is the ID of
+// the node. A record holds a shared lock of its node. An eviction takes the lock
+// exclusively: it waits for records in progress, and no record begins after it.
 const nodeLocks = 0x6e6f6465
 
 const (
-	// requireNode takes the node's lock in share, and fails with errCodeEvicted
-	// when the node was evicted. It ends a transaction without a round trip of
-	// its own.
+	// requireNode takes a shared lock of the node, and fails with errCodeEvicted when
+	// the node was evicted. So it ends a transaction without a round trip of its own.
 	requireNode = "SELECT require_node($1, $2)"
 	lockCluster = "UPDATE cluster SET revision = revision + 1 RETURNING revision"
 
@@ -157,9 +155,9 @@ func (s *Store) Claim(ctx context.Context, no callbackd.NodeID, limit int) (got 
 	return got, revision, changedOrNot(err)
 }
 
-// errUnchanged ends a transaction that has nothing to commit. The revision that
-// it counted would make every node read the owners of all shards again.
-var errUnchanged = callbackd.Errorf(callbackd.KindConflict, "nothing changed hands")
+// errUnchanged rolls back a transaction that changed no owner. Its new revision would
+// make every node read the owners of all shards again.
+var errUnchanged = callbackd.Errorf(callbackd.KindConflict, "no shard changed its owner")
 
 func changedOrNot(err error) error {
 	if errors.Is(err, errUnchanged) {
@@ -187,9 +185,9 @@ func (s *Store) Release(ctx context.Context, no callbackd.NodeID, shards []callb
 	return revision, err
 }
 
-// evictGrace is how long Evict waits for a record of an expired node. A node
-// that was stopped or cut off in the middle of one would otherwise keep its
-// shards as long as its database session lasts.
+// evictGrace is how long Evict waits for a record of an expired node. A node that was
+// suspended or cut off during a record would otherwise keep its shards as long as its
+// database session lasts.
 const evictGrace = 500 * time.Millisecond
 
 // terminateSessions ends the database sessions of an expired node that hold its

@@ -1,13 +1,12 @@
-// Package postgres is the driver of the store for many nodes: PostgreSQL is
-// the transactions, the locks and the replication, callbackd adds nothing to
-// them.
+// Package postgres is the driver of the store for many nodes. It relies on PostgreSQL for
+// transactions, locks and replication, and adds nothing to them.
 //
-// What the hot path writes is a constant number of set-based statements for
-// each group commit. A group locks, reads, decides in Go and then writes with
-// its commit: two round trips. Plans do not depend on statistics: the queue
-// tables change faster than PostgreSQL counts them, and a plan that was right
-// for ten rows must not stay in force for ten million. docs/decisions.md says
-// how ids and sequence numbers are given out over many nodes.
+// On the hot path each group commit runs a constant number of set-based statements. A
+// group locks and reads in one round trip, decides in Go, and writes and commits in a
+// second one. Plans do not depend on statistics: the queue tables change faster than
+// PostgreSQL counts them, and a plan that was right for ten rows must not be used for ten
+// million. docs/decisions.md says how ids and sequence numbers are given out over many
+// nodes.
 package postgres
 
 import (
@@ -31,14 +30,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Sizes of what is kept in memory, in entries.
-const (
-	maxLastSequences = 1 << 15
-)
+// maxLastSequences is how many sessions the store remembers the last number of.
+const maxLastSequences = 1 << 15
 
-// Connections of one node: the intake and the record each hold one while
-// they commit. Every command asks for keys and callbacks, so what reads those
-// waits for nothing else. Everything else shares the rest.
+// Connections of one node. Accept and record each use one hot connection while they
+// commit. Every command reads keys and callbacks, so these reads have connections of their
+// own and wait for nothing else. All other commands share the rest.
 const (
 	hotConns      = 2
 	leaseConns    = 2
@@ -50,28 +47,28 @@ const (
 	connectTimeout = 5 * time.Second // of one host
 	pingTimeout    = 2 * time.Second
 	readTimeout    = 30 * time.Second
-	// idleTimeout is how long the locks of a node outlive its connection, or
-	// its sleep, in the middle of a transaction. It is shorter than patience,
-	// so that other nodes wait for them and do not fail.
+	// idleTimeout is how long the server keeps the locks of a node that was cut off or
+	// suspended during a transaction. It is shorter than patience, so that other nodes
+	// wait for these locks and do not fail.
 	idleTimeout = 5 * time.Second
 )
 
-// keepAlive finds out within some ten seconds that the other side is gone.
+// keepAlive detects within about ten seconds that the other side is gone.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
 // Options says what to open.
 type Options struct {
-	// URL is where the database is, as postgres://user@host/name. Several
-	// hosts may be named: the one that takes writes is used.
+	// URL is the address of the database, as postgres://user@host/name. It may name
+	// several hosts: the one that accepts writes is used.
 	URL string
 	// KeysetFile holds the keys that seal secrets. Every node has the same.
 	KeysetFile string
-	// Existing refuses a database that holds no store of this version, and makes
-	// and upgrades nothing: for commands.
+	// Existing is set by commands. Open then creates and upgrades nothing, and fails
+	// when the database has no store of this version.
 	Existing bool
 	Hooks    store.Hooks
 
-	// Of the tests.
+	// For tests.
 	tracer   pgx.QueryTracer
 	patience time.Duration
 }
@@ -80,12 +77,12 @@ type Options struct {
 type Store struct {
 	*core.Store // the commands that are not hot
 
-	hot      *pgxpool.Pool // intake and record
-	lease    *pgxpool.Pool // leases and messages: nothing else may hold them up
-	settings *pgxpool.Pool // what all commands ask for
-	shared   *pgxpool.Pool
+	hot      *pgxpool.Pool // for accept and record
+	lease    *pgxpool.Pool // for leases and messages, which must not wait for others
+	settings *pgxpool.Pool // for keys and callbacks
+	shared   *pgxpool.Pool // for everything else
 	patience time.Duration
-	newestAt time.Time // event, at the start
+	newestAt time.Time // the time of the newest event at the start
 	sealer   *seal.Sealer
 	refusals store.Refusals
 	onCommit func([]callbackd.Delivery)
@@ -98,26 +95,26 @@ type Store struct {
 	served    chan struct{}   // closed when the committers have ended
 	life      context.Context // ends with the store
 	end       context.CancelFunc
-	node      atomic.Int64 // of the cluster; 0: none
+	node      atomic.Int64 // the ID of this node; 0 when it is not in a cluster
 	watching  sync.Once
 
-	// Of the intake's goroutine alone.
+	// Used by the goroutine of accept only.
 	lastID        callbackd.EventID
 	lastSequences *memo.Cache[sessionID, int64] // the last number of sessions, when this node gave it out
 
 	hub    store.Hub
-	claims [stripes]chan struct{} // hold one: a reader of a stripe raises its horizon at a time
+	claims [stripes]chan struct{} // each holds one value: one reader of a stripe at a time raises its horizon
 
 	mu        sync.Mutex
-	asking    *asking   // for the revision; nil when nobody does
-	revision  int64     // of the settings that the caches hold
-	checkedAt time.Time // when that was known to be the newest
+	asking    *asking   // the call that reads the revision now; nil when there is none
+	revision  int64     // of the settings in the caches
+	checkedAt time.Time // when revision was last known to be the newest
 	renewals  uint64    // counts Renew
 }
 
 var _ store.Store = (*Store)(nil)
 
-// Open connects, brings the schema up to date and starts the group commits.
+// Open connects, upgrades the schema and starts the group commits.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.KeysetFile == "" {
 		return nil, callbackd.Errorf(callbackd.KindSetting, "a keyset file is required with PostgreSQL: give every node a copy of the same one with --secret-keys (the first node makes it when the database is empty)")
@@ -164,11 +161,11 @@ func (s *Store) open(ctx context.Context, o Options) error {
 			return false, err
 		}
 		defer conn.Release()
-		// As long as ctx allows: a large database takes a while to migrate,
-		// and another node may be about to.
+		// setup may take as long as ctx allows: the migration of a large database takes
+		// a while, and this node may have to wait for another one that does it.
 		if s.sealer, err = setup(ctx, conn.Conn(), o.KeysetFile, o.Existing); err != nil {
 			var pg *pgconn.PgError
-			if !errors.As(err, &pg) { // a keyset, or a schema too new: no use in trying again
+			if !errors.As(err, &pg) { // a wrong keyset or a newer schema: another try would not help
 				return false, callbackd.Wrap(callbackd.KindOf(err), err, "the database cannot be used")
 			}
 			return true, err
@@ -193,7 +190,7 @@ func configure(c *pgx.ConnConfig) {
 	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetKeepAliveConfig(keepAlive) // without it, the end is found later
+			_ = tcp.SetKeepAliveConfig(keepAlive) // when it fails, a lost connection is detected later
 		}
 		return conn, err
 	}
@@ -206,16 +203,15 @@ func configure(c *pgx.ConnConfig) {
 		"lock_timeout":                        "5000",
 		"idle_in_transaction_session_timeout": fmt.Sprint(idleTimeout.Milliseconds()),
 		"timezone":                            "UTC",
-		// The server asks too: in the middle of what a node was sending when
-		// it was cut off, no other timeout of PostgreSQL counts, and the locks
-		// of the transaction would stay for hours.
+		// The server sends keepalives too. When a node is cut off in the middle of a
+		// message, no other timeout of PostgreSQL applies, and the locks of its
+		// transaction would stay for hours.
 		"tcp_keepalives_idle":     fmt.Sprint(int(keepAlive.Idle.Seconds())),
 		"tcp_keepalives_interval": fmt.Sprint(int(keepAlive.Interval.Seconds())),
 		"tcp_keepalives_count":    fmt.Sprint(keepAlive.Count),
 		"tcp_user_timeout":        "10000",
-		// Plans are made once and must hold for every size of the tables: the
-		// only way through them is an index, and the only join is a lookup of
-		// each row of the smaller side.
+		// Plans are made once and must be right for tables of every size. So they may
+		// use indexes only, and join only by looking up each row of the smaller side.
 		"plan_cache_mode":   "force_generic_plan",
 		"enable_seqscan":    "off",
 		"enable_hashjoin":   "off",
@@ -229,9 +225,9 @@ func configure(c *pgx.ConnConfig) {
 	}
 }
 
-// pool opens a pool of n connections. A statement timeout must not meet a
-// commit that waits for a standby: PostgreSQL would then answer that it was
-// committed, and it is so on one machine only.
+// pool opens a pool of n connections. Connections that commit must have no statement
+// timeout: when it ends a commit that waits for a standby, PostgreSQL answers that the
+// transaction was committed, but it is on one machine only.
 func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout string) (*pgxpool.Pool, error) {
 	c := base.Copy()
 	c.MaxConns = n
@@ -241,7 +237,7 @@ func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout s
 	c.ConnConfig.RuntimeParams["statement_timeout"] = statementTimeout
 	c.PingTimeout = pingTimeout
 	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		// The pool sets no bound here, and counts the connection already.
+		// The pool sets no timeout here, although it counts the connection already.
 		ctx, cancel := context.WithTimeout(ctx, c.ConnConfig.ConnectTimeout)
 		defer cancel()
 		_, err := conn.Exec(ctx, prepareSession)
@@ -254,30 +250,30 @@ func (s *Store) pools() []*pgxpool.Pool {
 	return []*pgxpool.Pool{s.hot, s.lease, s.settings, s.shared}
 }
 
-// prepareSession lets go of no commit before it is on a disk, whatever the
-// server or the role is set to, and shows that the database is in use: a move
-// into it holds the lock alone. When one does now, setup says so.
+// prepareSession makes each commit wait until it is on disk, whatever the server or the
+// role is set to. It also takes a shared lock that shows that the database is in use. A
+// move into the database holds this lock exclusively; then the lock is not granted, and
+// setup returns an error.
 const prepareSession = "SELECT CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', false) END, pg_try_advisory_lock_shared(" + inUse + ")"
 
 const inUse = "hashtextextended('callbackd in use ' || current_schema(), 0)"
 
-// reset drops every connection, so that the next ones are made to a server
-// that takes writes.
+// reset drops all connections, so that new ones go to a server that accepts writes.
 func (s *Store) reset() {
 	for _, p := range s.pools() {
 		p.Reset()
 	}
 }
 
-// resetWhenLate drops a pool's idle connections when time was up on one of
-// them: the others may lead nowhere too, and each would cost as much again.
+// resetWhenLate drops a pool's idle connections when a command on one of them ran out of
+// time. The others may be dead too, and each would cost as much time again.
 func resetWhenLate(ctx context.Context, p *pgxpool.Pool) {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		p.Reset()
 	}
 }
 
-// read runs f, which may be run again, on a connection for reading.
+// read runs f on a shared connection. It may run f more than once.
 func (s *Store) read(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
 	return s.readOn(ctx, s.shared, f)
 }
@@ -297,7 +293,7 @@ func (s *Store) readOn(ctx context.Context, on *pgxpool.Pool, f func(context.Con
 	})
 }
 
-// change runs f in a transaction of its own. f may be run again.
+// change runs f in a transaction of its own. It may run f more than once.
 func (s *Store) change(ctx context.Context, idempotent bool, f func(context.Context, pgx.Tx) error) error {
 	return s.changeOn(ctx, s.shared, idempotent, f)
 }
@@ -336,7 +332,7 @@ func (s *Store) closed() error {
 	}
 }
 
-// Newest is the time in the id of the event that was the newest at the start.
+// Newest returns the time in the id of the event that was the newest one at the start.
 func (s *Store) Newest() time.Time { return s.newestAt }
 
 // OnCommit is part of [store.Queue].
@@ -354,13 +350,13 @@ func (s *Store) Ready(ctx context.Context) error {
 		}
 		if readOnly {
 			s.reset()
-			return callbackd.Errorf(callbackd.KindUnavailable, "the database takes no writes now; try again")
+			return callbackd.Errorf(callbackd.KindUnavailable, "the database accepts no writes now; try again")
 		}
 		return nil
 	})
 }
 
-// probe writes, for the sake of finding out whether that is possible.
+// probe makes a write to find out whether that is possible.
 func (s *Store) probe(ctx context.Context) error {
 	err := s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE settings SET canary = canary")
@@ -372,8 +368,8 @@ func (s *Store) probe(ctx context.Context) error {
 	return err
 }
 
-// Guard finds out, each second, whether a store that refused a write can take
-// one again.
+// Guard finds out whether a store that refused a write can write again. It is called each
+// second.
 func (s *Store) Guard(ctx context.Context) { s.refusals.Probe(ctx, s.probe) }
 
 // Close is part of [store.Store].

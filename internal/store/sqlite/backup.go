@@ -12,11 +12,10 @@ import (
 	"callbackd/internal/store/seal"
 )
 
-// Backup copies a data directory, whether a server runs on it or not, to a
-// directory that is not there yet. The copy is one moment of the database,
-// after the call: everything that was acknowledged before is in it. It has its
-// name only when it is whole and on the disk. With keyset set it can be served
-// as it is, and read.
+// Backup copies a data directory to a new directory. A server may run on it meanwhile.
+// The copy is a snapshot that is taken after the call, so it has everything that was
+// acknowledged before. The directory gets its name when the copy is complete and on disk.
+// When keyset is set, the keyset is copied too, so that a server can run on the copy.
 func Backup(ctx context.Context, o Options, to string, keyset bool) (size int64, err error) {
 	src := newStore(o)
 	defer func() { err = errors.Join(err, src.unlock()) }()
@@ -29,7 +28,7 @@ func Backup(ctx context.Context, o Options, to string, keyset bool) (size int64,
 	}
 	to = filepath.Clean(to)
 	if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
-		return 0, fmt.Errorf("%s is there already: name a directory that is not, a new one for each backup", to)
+		return 0, fmt.Errorf("%s exists already: name a new directory for each backup", to)
 	}
 	if o.KeysetFile == "" {
 		o.KeysetFile = filepath.Join(o.Dir, KeysetFile)
@@ -60,10 +59,9 @@ func Backup(ctx context.Context, o Options, to string, keyset bool) (size int64,
 	return info.Size(), syncDir(filepath.Dir(to))
 }
 
-// copyDatabase writes the database anew within one snapshot: what a server
-// commits meanwhile goes to the log and does not disturb it. Every row is read
-// for it, so a file whose structure is damaged is found here and not at the
-// restore.
+// copyDatabase writes a new copy of the database within one snapshot. Commits of a server
+// go to the log meanwhile and do not disturb it. It reads every row, so that a damaged
+// file is found now and not at the restore.
 func copyDatabase(ctx context.Context, dir string, open func(...string) (*db, error), to string) (err error) {
 	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -83,5 +81,5 @@ func copyDatabase(ctx context.Context, dir string, open func(...string) (*db, er
 	if err := src.query("VACUUM INTO ?", nil, uri(to, vfsName)); err != nil {
 		return err
 	}
-	return f.Sync() // which VACUUM INTO leaves to others
+	return f.Sync() // VACUUM INTO does not sync
 }

@@ -17,17 +17,17 @@ import (
 // sideFiles are the endings of the files that SQLite keeps with the database.
 var sideFiles = []string{"-wal", "-shm"}
 
-// holdWait is how long a server waits for a command that is at work on its
-// directory, and holdLong how long a command waits for one that reads it.
+// holdWait is how long a server waits for a command that has locked its directory.
+// holdLong is how long a command waits for another one that reads the directory.
 const (
 	holdWait = time.Second
 	holdLong = 5 * time.Second
 	holdPoll = 20 * time.Millisecond
 )
 
-// unusable is an error of the data directory. What this user may not do, or what
-// is no directory and no database, is a setting that cannot be; everything else
-// may be better the next time.
+// unusable returns the error for a data directory that cannot be used. It is a wrong
+// setting when this user has no permission, or when there is no directory or no database.
+// Otherwise it may work the next time.
 func unusable(dir string, err error) error {
 	kind := callbackd.KindUnavailable
 	for _, no := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP, sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM, sqlite3.NOTADB} {
@@ -38,8 +38,7 @@ func unusable(dir string, err error) error {
 	return callbackd.Wrap(kind, err, "the data directory "+dir+" cannot be used")
 }
 
-// makeDir makes the data directory, and makes its name durable: the driver
-// syncs what is in it.
+// makeDir makes the data directory and syncs its name. The driver syncs what is in it.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
@@ -80,8 +79,8 @@ func lostDatabase(dir, how string) error {
 		"Or the keyset was put there before the first start: keep it elsewhere, and name it with --secret-keys", dir, KeysetFile, how)
 }
 
-// identify returns the version of the schema, 0 for a database with nothing in
-// it, and refuses another program's.
+// identify returns the version of the schema, or 0 for an empty database. It returns an
+// error for the database of another program.
 func identify(d *db, dir string) (version int64, err error) {
 	var tables, ours int64
 	err = errors.Join(
@@ -101,9 +100,9 @@ func identify(d *db, dir string) (version int64, err error) {
 	return 0, callbackd.Errorf(callbackd.KindSetting, "%s is not callbackd's: it is the database of another program", filepath.Join(dir, dbFile))
 }
 
-// copyMode gives a file the mode and the owner of another one, as far as this
-// process may: a command that the administrator runs must leave nothing that the
-// service cannot use, and no file may be open to more than the database is.
+// copyMode gives a file the mode and the owner of another one, as far as this process
+// may. So the service can use files that a command of the administrator made, and no file
+// has wider permissions than the database.
 func copyMode(file, model string) {
 	f, err := os.Lstat(file)
 	m, err2 := os.Stat(model)
@@ -115,12 +114,12 @@ func copyMode(file, model string) {
 	}
 	own, want := f.Sys().(*syscall.Stat_t), m.Sys().(*syscall.Stat_t)
 	if own.Uid != want.Uid || own.Gid != want.Gid {
-		os.Lchown(file, int(want.Uid), int(want.Gid)) // root may, and nobody else needs to
+		os.Lchown(file, int(want.Uid), int(want.Gid)) // only root may, and only root needs to
 	}
 }
 
-// createLike makes a file that is not there, for nobody but its owner until it is
-// like the model.
+// createLike makes a file if it does not exist, with the mode and owner of the model.
+// Until it has these, only its owner may use it.
 func createLike(file, model string) error {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -133,9 +132,9 @@ func createLike(file, model string) error {
 	return f.Close()
 }
 
-// lockFiles locks the database itself, and the file that earlier versions lock,
-// which people delete. It returns false when another process holds a lock that
-// how does not go with. Files that are not there are not locked.
+// lockFiles locks the database file, and the lock file of earlier versions, which people
+// delete. It returns false when another process holds a lock that excludes this one. It
+// skips files that do not exist.
 func (s *Store) lockFiles(dir string, how, flag int) (bool, error) {
 	for _, name := range []string{dbFile, lockFile} {
 		f, err := os.OpenFile(filepath.Join(dir, name), flag, 0)
@@ -168,7 +167,7 @@ func (s *Store) unlock() error {
 	return errors.Join(errs...)
 }
 
-// lockFor is lockFiles, tried again for a while.
+// lockFor calls lockFiles again and again until it succeeds or wait is over.
 func (s *Store) lockFor(wait time.Duration, dir string) (bool, error) {
 	for deadline := time.Now().Add(wait); ; {
 		ok, err := s.lockFiles(dir, syscall.LOCK_EX, os.O_RDWR)
@@ -179,14 +178,14 @@ func (s *Store) lockFor(wait time.Duration, dir string) (bool, error) {
 	}
 }
 
-// readersOnly tells whether those who hold a directory only read it.
+// readersOnly reports whether the processes that lock a directory only read it.
 func (s *Store) readersOnly(dir string) bool {
 	ok, err := s.lockFiles(dir, syscall.LOCK_SH, os.O_RDONLY)
 	s.unlock()
 	return ok && err == nil
 }
 
-// lockServer takes the directory for this process until it ends.
+// lockServer locks the directory for a server until the process ends.
 func (s *Store) lockServer(dir string) error {
 	ok, err := s.lockFor(holdWait, dir)
 	switch {
@@ -198,8 +197,8 @@ func (s *Store) lockServer(dir string) error {
 	return callbackd.Errorf(callbackd.KindUnavailable, "another callbackd runs on the data directory %s: stop it, or give this one another --data", dir)
 }
 
-// lockCommand takes the directory for a command that writes, unless a server
-// runs on it: then SQLite's own locks are enough.
+// lockCommand locks the directory for a command that writes. When a server runs on it,
+// it takes no lock, because SQLite's own locks are enough.
 func (s *Store) lockCommand(dir string) error {
 	ok, err := s.lockFiles(dir, syscall.LOCK_EX, os.O_RDWR)
 	if ok || err != nil || !s.readersOnly(dir) {
@@ -211,13 +210,13 @@ func (s *Store) lockCommand(dir string) error {
 	return callbackd.Errorf(callbackd.KindUnavailable, "another command reads the data directory %s: try again when it has ended", dir)
 }
 
-// watched is a file that must stay the one that was opened.
+// watched is a file that must not be replaced while the store is open.
 type watched struct {
 	path string
 	info os.FileInfo
 }
 
-// watch remembers which files the database was opened in.
+// watch remembers the files of the open database.
 func (s *Store) watch(path string) error {
 	for _, p := range []string{path, path + sideFiles[0], path + sideFiles[1]} {
 		info, err := os.Stat(p)
@@ -229,18 +228,18 @@ func (s *Store) watch(path string) error {
 	return nil
 }
 
-// ErrReplaced says that the store's files are not those that were opened.
+// ErrReplaced means that the store's files are not those that it opened.
 var ErrReplaced = errors.New("the database was removed or replaced while it was in use")
 
-// checkFiles fails the store when its files were removed or replaced, for what is
-// written then is lost. It is called each second, and after each commit before
+// checkFiles fails the store when its files were removed or replaced, because everything
+// that is written then is lost. It is called each second, and after each commit before
 // anything is acknowledged.
 func (s *Store) checkFiles() {
 	for _, w := range s.watched {
 		info, err := os.Stat(w.path)
 		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 		if gone || err == nil && !os.SameFile(info, w.info) {
-			s.failFor(callbackd.Wrap(callbackd.KindUnavailable, ErrReplaced, w.path+" is not the file that callbackd opened. Nothing more is taken, and what was acknowledged until now is not in the directory that is there. "+
+			s.failFor(callbackd.Wrap(callbackd.KindUnavailable, ErrReplaced, w.path+" is not the file that callbackd opened. Nothing more is accepted, and the new files do not have what was acknowledged until now. "+
 				"Look for the old files before you start callbackd again"))
 			return
 		}

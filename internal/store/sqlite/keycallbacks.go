@@ -10,21 +10,20 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// keyCallback is a callback of a key as lists show it, and whether it is still
-// owed anything. It has no secret, no headers and no payload.
+// keyCallback is a callback as lists show it, without secrets, headers and payload.
 type keyCallback struct {
 	*callbackd.Callback
-	ended bool
+	ended bool // the callback was deleted or its key revoked
 }
 
-// keyCallbacks are the callbacks, of a key or of all, that a list needs. Each is
-// read when the list comes to it: what was deleted costs nothing unless it is shown.
+// keyCallbacks holds the callbacks that a list needs. It reads each one when the list
+// comes to it, so that deleted callbacks cost nothing unless they are shown.
 type keyCallbacks struct {
 	q     store.DeliveryQuery                  // its Key, Callback and Type choose
 	known map[callbackd.CallbackID]keyCallback // without a Callback: not chosen
 }
 
-// callbacksOf begins with none.
+// callbacksOf returns keyCallbacks for a query. It has read none yet.
 func callbacksOf(q store.DeliveryQuery) *keyCallbacks {
 	return &keyCallbacks{q: q, known: map[callbackd.CallbackID]keyCallback{}}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// keepLastError keeps how attempt n of a delivery failed, or removes what was
-// kept of the attempts before it. A first attempt that succeeds writes nothing.
+// keepLastError stores how attempt n of a delivery failed. After a success it removes what
+// was stored for the attempts before. A first attempt that succeeds writes nothing.
 func (t *tx) keepLastError(id callbackd.DeliveryID, n int64, a *callbackd.Attempt, state callbackd.State) error {
 	e, none := codec.LastErrorOf(a, state)
 	if !none {
@@ -33,8 +33,8 @@ func (d *db) lastAttempt(id callbackd.DeliveryID) (a *callbackd.Attempt, err err
 	return a, err
 }
 
-// fillLastErrors finds the last errors of a database that was written before
-// they were kept: those of deliveries that failed, were canceled, or wait.
+// fillLastErrors stores the last errors of a database from before there was a table for
+// them: those of deliveries that failed, were canceled or are pending.
 func fillLastErrors(d *db) error {
 	fill := func(st *sqlite3.Stmt) error {
 		id := callbackd.DeliveryID{Event: callbackd.EventID(st.ColumnInt64(0)), Callback: callbackd.CallbackID(st.ColumnInt64(1))}
@@ -47,9 +47,9 @@ func fillLastErrors(d *db) error {
 	if err := d.query("SELECT event_id, callback_no FROM attempts WHERE state IN ('failed', 'canceled')", fill); err != nil {
 		return err
 	}
-	var owed []callbackd.CallbackID
-	err := d.backlogs(math.MaxInt, func(no callbackd.CallbackID) { owed = append(owed, no) })
-	for _, no := range owed {
+	var waiting []callbackd.CallbackID
+	err := d.backlogs(math.MaxInt, func(id callbackd.CallbackID) { waiting = append(waiting, id) })
+	for _, no := range waiting {
 		if err == nil {
 			err = d.query("SELECT event_id, callback_no FROM pending WHERE callback_no = ? AND attempts > 0", fill, int64(no))
 		}

@@ -7,13 +7,13 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// steps bring the schema from each version to the next. PRAGMA user_version
-// counts those that were made. A migration tool would bring database/sql into
-// a driver that does not use it, and the lock it offers is SQLite's own. A
-// step that was released is never changed.
+// steps lists the statements that bring the schema from each version to the next. PRAGMA
+// user_version counts the steps that were made. A migration tool would need database/sql,
+// which this driver does not use, and its lock would be SQLite's own. The statements of a
+// released step are never changed.
 var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved, schemaLimits, schemaCaptureLinks, schemaClock, schemaAllKeys, schemaStates, schemaLogins}
 
-// fills is what a step does beside its statements, within its transaction.
+// fills has the functions that run after the statements of a step, in its transaction.
 var fills = map[string]func(*db) error{schemaLastErrors: fillLastErrors}
 
 //go:embed schema.sql

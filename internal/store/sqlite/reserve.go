@@ -14,39 +14,38 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// reserveFile holds space that is given back when the disk is full: with it a
-// full volume can be started, outcomes are recorded, and retention can remove
-// what is old.
+// reserveFile occupies space that is released when the disk is full. With this space a
+// server can start on a full volume, record outcomes and let retention remove old events.
 const reserveFile = "callbackd.reserve"
 
-// reserveSize is in bytes: all that a log of checkpointPages and a large commit
-// holds, which must come into the database file before anything else can be
-// written, and some more. A quarter of it must stay free beside the reserve when
-// it is made.
+// reserveSize is the size of the reserve in bytes. It is enough for a log of
+// checkpointPages and a large commit, which must be moved into the database file before
+// anything else can be written. When the reserve is made, another quarter of this must
+// stay free.
 const reserveSize = 12 << 20
 
-// unusedEnough is how many bytes of the database file retention must have made
-// free until events are taken again on a full disk.
+// unusedEnough is how many bytes of the database file retention must have freed before
+// events are accepted again on a full disk.
 const unusedEnough = 4 << 20
 
-// lowSpace is how much a start needs at most beside what the log holds, for the
-// log and its index.
+// lowSpace is how many bytes a start needs at most besides the content of the log: for
+// the log and its index.
 const lowSpace = 256 << 10
 
-// fullCheckpointPages is checkpointPages from when the disk was full until there is
-// a reserve again: the log must stay within what the reserve has given back.
+// fullCheckpointPages replaces checkpointPages from when the disk was full until there is
+// a reserve again. The log must fit into the space of the released reserve.
 const fullCheckpointPages = 200
 
 var errFull = callbackd.Errorf(callbackd.KindUnavailable, "the disk is full: nothing was accepted; free some space (more than %d MiB) and try again", reserveSize>>20)
 
-// reserve is the reserve of a directory; without one, nothing is reserved.
+// reserve is the reserved space of a directory. Without a directory it reserves nothing.
 type reserve struct {
 	dir  string
 	mu   sync.Mutex
 	held bool
 }
 
-// find takes note of a reserve that an earlier server has made.
+// find uses the reserve that an earlier server has made.
 func (r *reserve) find(dir string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,7 +53,7 @@ func (r *reserve) find(dir string) {
 	path := filepath.Join(dir, reserveFile)
 	have := size(path)
 	if have > 0 && have < reserveSize && available(dir) >= reserveSize {
-		os.Remove(path) // of an earlier version; it is made anew
+		os.Remove(path) // the smaller one of an earlier version; hold makes a new one
 		have = 0
 	}
 	r.held = have > 0
@@ -66,7 +65,7 @@ func (r *reserve) has() bool {
 	return r.held
 }
 
-// free gives the space back. It returns false when there was none.
+// free releases the space. It returns false when none was reserved.
 func (r *reserve) free() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,8 +76,8 @@ func (r *reserve) free() bool {
 	return os.Remove(filepath.Join(r.dir, reserveFile)) == nil
 }
 
-// hold makes the reserve when there is space for it and more. The bytes are
-// random, so that no file system keeps them in less space.
+// hold makes the reserve when there is enough space, and reports whether there is one.
+// The bytes are random, so that no file system can compress them.
 func (r *reserve) hold() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,10 +103,10 @@ func (r *reserve) hold() bool {
 	return r.held
 }
 
-// available is onVolume; tests fill the disk with it.
+// available is onVolume. Tests replace it to fill the disk.
 var available = onVolume
 
-// onVolume is the bytes that this user may still use on the volume.
+// onVolume returns how many bytes this user may still use on the volume.
 func onVolume(dir string) uint64 {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
@@ -116,8 +115,8 @@ func onVolume(dir string) uint64 {
 	return uint64(st.Bavail) * uint64(st.Bsize)
 }
 
-// startOnFullDisk gives the reserve back before a start on a volume that is full, or
-// has less space than the log, which a start moves into the database file.
+// startOnFullDisk releases the reserve before a start when the volume is full, or has
+// less space than the log needs, which a start moves into the database file.
 func (s *Store) startOnFullDisk(dir string) {
 	s.reserve.find(dir)
 	log := uint64(max(0, size(filepath.Join(dir, dbFile+"-wal"))))
@@ -127,16 +126,15 @@ func (s *Store) startOnFullDisk(dir string) {
 	}
 }
 
-// fillDisk is called by the writer when the disk is full. It gives the reserve
-// back. From then on commands that take space are refused, and the others use
-// the space of the reserve.
+// fillDisk releases the reserve. The writer calls it when the disk is full. From then on
+// commands that need space are refused, and the others use the space of the reserve.
 func (s *Store) fillDisk() {
 	s.diskFull, s.shortLog = s.reserve.free() || s.diskFull, true
 	s.awaitCheckpoint()          // while one runs, the next line would copy nothing
-	s.checkpointed(passive(s.w)) // so that the log begins anew, in the space that it has
+	s.checkpointed(passive(s.w)) // so that the log starts again in the space that it has
 }
 
-// checkSpace refuses commands that take space while the disk is full.
+// checkSpace returns an error for commands that need space while the disk is full.
 func (t *tx) checkSpace() error {
 	s := t.s
 	if !s.diskFull || s.reserve.hold() {
@@ -165,7 +163,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	return s.write(ctx, func(t *tx) error { return t.query("SELECT 1", nil) })
 }
 
-// probe writes, for the sake of finding out whether that is possible.
+// probe makes a write to find out whether that is possible.
 func (s *Store) probe(ctx context.Context) error {
 	return s.write(ctx, func(t *tx) error {
 		if err := t.checkSpace(); err != nil {
@@ -175,8 +173,8 @@ func (s *Store) probe(ctx context.Context) error {
 	})
 }
 
-// Guard looks after the files, each second: that they are there, that space is
-// reserved, and whether a store that refused a write can take one again.
+// Guard checks the files: that they exist, that space is reserved, and whether a store
+// that refused a write can write again. It is called each second.
 func (s *Store) Guard(ctx context.Context) {
 	s.checkFiles()
 	if s.failure() != nil {

@@ -1,3 +1,9 @@
+-- Some columns keep an older name than the code has: no is an ID, owed are an event's
+-- targets, owed_later its late targets, and mark is the last flushed event. A command of
+-- a new version upgrades the database of a server of an older one, which would fail if a
+-- column were renamed. The PostgreSQL driver has the same names, because both drivers
+-- share statements (docs/decisions.md).
+
 CREATE TABLE keys (
   no         INTEGER PRIMARY KEY,
   account    TEXT NOT NULL,
@@ -28,7 +34,7 @@ CREATE UNIQUE INDEX callbacks_in_force ON callbacks (key_no, type, name) WHERE d
 CREATE INDEX callbacks_by_key ON callbacks (key_no);
 CREATE INDEX callbacks_deleted ON callbacks (no) WHERE deleted_at IS NOT NULL;
 
--- What was sent, for every attempt to point at.
+-- The versions of a callback's setting. Each attempt refers to the one that it sent.
 CREATE TABLE callback_versions (
   callback_no INTEGER NOT NULL,
   version     INTEGER NOT NULL,
@@ -47,11 +53,12 @@ CREATE TABLE events (
   session  TEXT NOT NULL,
   sequence INTEGER NOT NULL,
   test     INTEGER NOT NULL,
-  owed     BLOB NOT NULL,               -- callback numbers as varints
+  owed     BLOB NOT NULL,               -- the targets: IDs of callbacks as varints
   data     BLOB NOT NULL
 ) STRICT;
 
--- The indexes of events up to the mark; tail.go says why they are tables.
+-- The indexes of the flushed events. They are tables because the buffer writes them in
+-- bulk and in order; buffer.go has the details.
 CREATE TABLE session_events (
   key_no   INTEGER NOT NULL,
   session  TEXT NOT NULL,
@@ -67,13 +74,13 @@ CREATE TABLE key_events (
 
 CREATE TABLE meta (
   one  INTEGER PRIMARY KEY CHECK (one = 1),
-  mark INTEGER NOT NULL                 -- the last event that was folded
+  mark INTEGER NOT NULL                 -- the last event that was flushed
 ) STRICT;
 INSERT INTO meta VALUES (1, 0);
 
--- One row for each delivery that has not ended. Above the mark a delivery
--- that was never attempted has none: there, what has neither a row here nor
--- an attempt is pending too.
+-- One row for each delivery that has not ended. Deliveries of events that are not flushed
+-- yet (above meta.mark) get their row with the flush or the first attempt. Until then a
+-- delivery without a row and without an attempt is pending too.
 CREATE TABLE pending (
   callback_no     INTEGER NOT NULL,
   event_id        INTEGER NOT NULL,
@@ -84,7 +91,7 @@ CREATE TABLE pending (
   step            INTEGER NOT NULL,
   manual          INTEGER NOT NULL,
   first_failed_at INTEGER,
-  due             INTEGER,              -- null: fresh
+  due             INTEGER,              -- null before the first attempt
   holds_until     INTEGER,
   PRIMARY KEY (callback_no, event_id)
 ) WITHOUT ROWID, STRICT;
@@ -92,8 +99,8 @@ CREATE INDEX pending_by_lane ON pending (callback_no, session, event_id);
 CREATE INDEX pending_due ON pending (callback_no, due) WHERE due IS NOT NULL;
 CREATE INDEX pending_holding ON pending (callback_no, holds_until) WHERE holds_until IS NOT NULL;
 
--- Append only. A delivery that was canceled gets a last row with version 0,
--- which is no attempt.
+-- Rows are never changed. A delivery that was canceled gets a last row with version 0,
+-- which is not an attempt.
 CREATE TABLE attempts (
   event_id    INTEGER NOT NULL,
   callback_no INTEGER NOT NULL,
@@ -108,7 +115,7 @@ CREATE INDEX attempts_ended ON attempts (state, callback_no, event_id) WHERE sta
 CREATE TABLE idempotency (
   key_no INTEGER NOT NULL,
   hash   BLOB NOT NULL,                 -- of the scope and the idempotency key
-  digest BLOB NOT NULL,                 -- of what was asked
+  digest BLOB NOT NULL,                 -- of the request
   first  INTEGER NOT NULL,              -- the first event of the answer
   events BLOB NOT NULL,                 -- event ids, eight bytes each
   PRIMARY KEY (key_no, hash)

@@ -1,4 +1,4 @@
--- What the clock said when an event was accepted, where that is not the time in
--- its id: ids only grow, also after a clock that ran ahead was set right.
+-- The clock's time when an event was accepted, if it differs from the time in the id. Ids
+-- keep growing after a clock that ran ahead was set right.
 ALTER TABLE events ADD COLUMN accepted_at INTEGER;
 CREATE INDEX events_by_clock ON events (accepted_at) WHERE accepted_at IS NOT NULL;

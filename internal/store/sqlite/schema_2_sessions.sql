@@ -1,6 +1,6 @@
 ALTER TABLE keys ADD COLUMN time_frame INTEGER NOT NULL DEFAULT 604800000; -- milliseconds: 7 days
 
--- One row a session. What no query asks for is in the document.
+-- One row for each session. Fields that no query needs are in the document.
 CREATE TABLE sessions (
   no         INTEGER PRIMARY KEY,
   key_no     INTEGER NOT NULL,
@@ -8,7 +8,7 @@ CREATE TABLE sessions (
   status     TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   ended_at   INTEGER,                   -- null until the status is final
-  due        INTEGER,                   -- when time itself changes it next
+  due        INTEGER,                   -- when time changes the session next
   search     TEXT NOT NULL,             -- session key, VIN and reference in upper case
   reference  BLOB,
   results    BLOB,

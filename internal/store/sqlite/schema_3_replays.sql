@@ -1,12 +1,12 @@
--- Deliveries that a replay made due are found apart from retries.
+-- The deliveries of replays have an index of their own.
 ALTER TABLE pending ADD COLUMN replay INTEGER NOT NULL DEFAULT 0;
 DROP INDEX pending_due;
 CREATE INDEX pending_due ON pending (callback_no, due) WHERE due IS NOT NULL AND replay = 0;
 CREATE INDEX pending_replayed ON pending (callback_no, due) WHERE replay != 0;
 CREATE INDEX pending_untried ON pending (replay, callback_no) WHERE replay != 0 AND first_failed_at IS NULL;
 
--- What an event is owed beside the list it was accepted with: a replay sent
--- it to a callback that was made later.
+-- The late targets of an event: callbacks that a replay added after the event was
+-- accepted.
 CREATE TABLE owed_later (
   event_id    INTEGER NOT NULL,
   callback_no INTEGER NOT NULL,
@@ -15,14 +15,14 @@ CREATE TABLE owed_later (
 CREATE INDEX owed_later_by_callback ON owed_later (callback_no, event_id);
 
 CREATE TABLE replays (
-  id         INTEGER PRIMARY KEY,       -- holds the time it was made
+  id         INTEGER PRIMARY KEY,       -- holds the time of creation
   key_no     INTEGER NOT NULL,
   filter     TEXT NOT NULL,
   rate       REAL NOT NULL,
   state      TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   ended_at   INTEGER,
-  next_due   INTEGER,                   -- before it, the rate allows nothing more
+  next_due   INTEGER,                   -- the rate allows no step before it
   total      INTEGER NOT NULL,
   due        INTEGER NOT NULL DEFAULT 0,
   skipped    INTEGER NOT NULL DEFAULT 0,
@@ -34,8 +34,8 @@ CREATE TABLE replays (
 CREATE INDEX replays_by_key ON replays (key_no, id);
 CREATE INDEX replays_open ON replays (id) WHERE state IN ('running', 'paused');
 
--- The set of a replay by callback, so that one that is down holds up only
--- itself: how far it is done, and the events in pieces of chunkSize.
+-- The set of a replay by callback, so that a receiver that is down delays only its own
+-- part: the progress, and the events in chunks.
 CREATE TABLE replay_parts (
   replay_id   INTEGER NOT NULL,
   callback_no INTEGER NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE logs (
   PRIMARY KEY (key_no, id)
 ) WITHOUT ROWID, STRICT;
 
--- Sums by subject: 0 is everything, 1 a key, 2 a callback.
+-- Counters by subject: 0 is everything, 1 a key, 2 a callback.
 CREATE TABLE slots (
   subject   INTEGER NOT NULL,
   no        INTEGER NOT NULL,

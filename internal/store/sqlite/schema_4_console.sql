@@ -1,6 +1,6 @@
--- Who is signed in to the console, and links that let somebody in once.
+-- The logins of the console, and links that sign a browser in once.
 CREATE TABLE logins (
-  hash       BLOB PRIMARY KEY,          -- of the token, which is nowhere
+  hash       BLOB PRIMARY KEY,          -- of the token, which is not stored
   key_no     INTEGER NOT NULL,          -- 0: the operator
   link       INTEGER NOT NULL,
   proof      BLOB NOT NULL,
@@ -9,6 +9,6 @@ CREATE TABLE logins (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX logins_by_end ON logins (expires_at);
 
--- The secret from before a rotation, sealed, and until when it signs along.
+-- The secret from before a rotation, sealed, and until when it is valid.
 ALTER TABLE keys ADD COLUMN old_secret BLOB;
 ALTER TABLE keys ADD COLUMN old_until INTEGER;

@@ -8,9 +8,9 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// vfsName is the driver's own file system with one difference: a write that
-// finds no space says so. The driver's says "I/O error", which must end the
-// store, while a full disk only has to wait.
+// vfsName names the file system of the driver with one difference: a write that finds no
+// space fails with FULL and not with "I/O error". An I/O error must end the store, but a
+// full disk need not.
 const vfsName = "callbackd"
 
 func init() { vfs.Register(vfsName, spaceVFS{vfs.Find("os").(vfs.VFSFilename)}) }
@@ -26,7 +26,7 @@ func (v spaceVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File
 	return spaceFile{f.(osFile)}, flags, nil
 }
 
-// osFile is everything that a file of the driver's own can do.
+// osFile has all methods of a file of the driver.
 type osFile interface {
 	vfs.FileLockState
 	vfs.FileHasMoved
@@ -39,8 +39,8 @@ type osFile interface {
 
 type spaceFile struct{ osFile }
 
-// WriteAt is part of vfs.File. A sync that finds no space is left alone: it
-// has lost writes that were reported done, so the file cannot be trusted.
+// WriteAt is part of vfs.File. The error of a sync is not changed: a sync that finds no
+// space has lost writes that had succeeded before, so the file cannot be trusted.
 func (f spaceFile) WriteAt(b []byte, off int64) (int, error) {
 	n, err := f.osFile.WriteAt(b, off)
 	return n, noSpace(err)

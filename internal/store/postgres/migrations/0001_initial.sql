@@ -1,13 +1,19 @@
--- Every time is in milliseconds since 1970 and comes in as a parameter.
--- Texts compare byte by byte: an index must not depend on a locale's rules.
+-- Some columns keep an older name than the code has: no is an ID, owed are an event's
+-- targets, owed_later its late targets, and stamp is a write token. Nodes of two versions
+-- work on one database during an upgrade, and the older ones would fail if a column were
+-- renamed. The SQLite driver has the same names, because both drivers share statements
+-- (docs/decisions.md).
+--
+-- Times are in milliseconds since 1970, and are parameters. Texts are compared byte by
+-- byte, because an index must not depend on the rules of a locale.
 
--- Counts changes of keys and callbacks, in the order of their commits: its
--- row is locked until the change is durable. Nodes ask for what is newer than
--- what they know.
+-- revision counts the changes of keys and callbacks in the order of their commits, because
+-- the row is locked until the change is durable. Nodes read the changes that are newer
+-- than the revision that they know.
 CREATE TABLE settings (
   one      boolean PRIMARY KEY DEFAULT true CHECK (one),
   revision bigint NOT NULL,
-  canary   bytea                         -- opens with the right keyset only
+  canary   bytea                         -- can be opened with the right keyset only
 );
 INSERT INTO settings (revision) VALUES (0);
 
@@ -51,7 +57,7 @@ CREATE INDEX callbacks_deleted ON callbacks (no) WHERE deleted_at IS NOT NULL;
 CREATE INDEX callbacks_paused ON callbacks (no) WHERE pause_reason <> '' AND deleted_at IS NULL;
 CREATE INDEX callbacks_failing ON callbacks (no) WHERE failing_since IS NOT NULL AND deleted_at IS NULL;
 
--- What was sent, for every attempt to point at.
+-- The versions of a callback's setting. Each attempt refers to the one that it sent.
 CREATE TABLE callback_versions (
   callback_no bigint NOT NULL,
   version     bigint NOT NULL,
@@ -63,8 +69,8 @@ CREATE TABLE callback_versions (
   PRIMARY KEY (callback_no, version)
 );
 
--- The last number and the last id of each session. Locking the row orders
--- the session's events over all nodes.
+-- The last number and the last id of each session. The lock of the row keeps the
+-- session's events in order over all nodes.
 CREATE TABLE session_sequences (
   key_no   bigint NOT NULL,
   session  text COLLATE "C" NOT NULL,
@@ -80,16 +86,16 @@ CREATE TABLE events (
   session  text COLLATE "C" NOT NULL,
   sequence bigint NOT NULL,
   test     boolean NOT NULL,
-  owed     bytea NOT NULL,               -- callback numbers as varints
+  owed     bytea NOT NULL,               -- the targets: IDs of callbacks as varints
   data     bytea NOT NULL
 );
 -- Within a session, id order is sequence order.
 CREATE INDEX events_by_session ON events (key_no, session, id);
 CREATE INDEX events_by_key ON events (key_no, id);
 
--- One row for each delivery that has not ended: in with the event, out with
--- the outcome. What is undelivered is what is here. Rows live for
--- milliseconds, so they are cleaned up by count, not by share of the table.
+-- One row for each delivery that has not ended. It is inserted with the event and deleted
+-- with the last outcome. Most rows exist for milliseconds, so vacuum goes by their number
+-- and not by their share of the table.
 CREATE TABLE pending (
   callback_no     bigint NOT NULL,
   event_id        bigint NOT NULL,
@@ -97,9 +103,9 @@ CREATE TABLE pending (
   step            integer NOT NULL,
   manual          boolean NOT NULL,
   first_failed_at bigint,
-  due             bigint,                -- null: fresh
+  due             bigint,                -- null before the first attempt
   holds_until     bigint,
-  replay          bigint NOT NULL DEFAULT 0, -- that made it due
+  replay          bigint NOT NULL DEFAULT 0, -- the replay that made it due
   PRIMARY KEY (callback_no, event_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX pending_due ON pending (callback_no, due) WHERE due IS NOT NULL AND replay = 0;
@@ -107,8 +113,8 @@ CREATE INDEX pending_replayed ON pending (callback_no, due, event_id) WHERE repl
 CREATE INDEX pending_untried ON pending (replay, callback_no) WHERE replay <> 0 AND first_failed_at IS NULL;
 CREATE INDEX pending_holding ON pending (callback_no, holds_until) WHERE holds_until IS NOT NULL;
 
--- Append only. A delivery that was canceled gets a last row with version 0,
--- which is no attempt.
+-- Rows are never changed. A delivery that was canceled gets a last row with version 0,
+-- which is not an attempt.
 CREATE TABLE attempts (
   event_id    bigint NOT NULL,
   callback_no bigint NOT NULL,
@@ -123,30 +129,30 @@ CREATE INDEX attempts_ended ON attempts (state, callback_no, event_id) WHERE sta
 CREATE TABLE idempotency (
   key_no bigint NOT NULL,
   hash   bytea NOT NULL,                 -- of the scope and the idempotency key
-  digest bytea NOT NULL,                 -- of what was asked
+  digest bytea NOT NULL,                 -- of the request
   first  bigint NOT NULL,                -- the first event of the answer
   events bytea NOT NULL,                 -- event ids, eight bytes each
   PRIMARY KEY (key_no, hash)
 );
 CREATE INDEX idempotency_by_event ON idempotency (first);
 
--- How far readers of events have been promised that nothing comes before: by
--- stripe, which is a share of the keys. after.go says how.
+-- The horizon of each stripe, which is a share of the keys: no event with an id up to it
+-- is committed any more. after.go has the details.
 CREATE TABLE horizons (
   stripe smallint PRIMARY KEY,
   id     bigint NOT NULL
 );
 INSERT INTO horizons SELECT g, 0 FROM generate_series(0, 15) g;
 
--- What an event is owed beside the list it was accepted with: a replay sent
--- it to a callback that was made later.
+-- The late targets of an event: callbacks that a replay added after the event was
+-- accepted.
 CREATE TABLE owed_later (
   event_id    bigint NOT NULL,
   callback_no bigint NOT NULL,
   PRIMARY KEY (event_id, callback_no)
 );
 
--- One row a session. What no query asks for is in the document.
+-- One row for each session. Fields that no query needs are in the document.
 CREATE TABLE sessions (
   no         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   key_no     bigint NOT NULL,
@@ -154,12 +160,12 @@ CREATE TABLE sessions (
   status     text COLLATE "C" NOT NULL,
   created_at bigint NOT NULL,
   ended_at   bigint,                     -- null until the status is final
-  due        bigint,                     -- when time itself changes it next
+  due        bigint,                     -- when time changes the session next
   search     bytea NOT NULL,             -- session key, VIN and reference in upper case
   reference  bytea,
   results    bytea,
   document   bytea NOT NULL,
-  stamp      bigint NOT NULL             -- of the commit that wrote it last
+  stamp      bigint NOT NULL             -- the write token of the last commit
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX sessions_by_key ON sessions (key_no, session);
 CREATE INDEX sessions_by_time ON sessions (key_no, created_at, session);
@@ -167,7 +173,7 @@ CREATE INDEX sessions_by_status ON sessions (key_no, status, created_at, session
 CREATE INDEX sessions_due ON sessions (due) WHERE due IS NOT NULL;
 CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
--- Texts that people write may hold what the type text refuses.
+-- Texts of people are bytea, because they may contain what the type text refuses.
 CREATE TABLE session_notes (
   session_no  bigint NOT NULL,
   n           integer NOT NULL,
@@ -179,14 +185,14 @@ CREATE TABLE session_notes (
 );
 
 CREATE TABLE replays (
-  id         bigint PRIMARY KEY,         -- holds the time it was made
+  id         bigint PRIMARY KEY,         -- holds the time of creation
   key_no     bigint NOT NULL,
   filter     text NOT NULL,
   rate       double precision NOT NULL,
   state      text COLLATE "C" NOT NULL,
   created_at bigint NOT NULL,
   ended_at   bigint,
-  next_due   bigint,                     -- before it, the rate allows nothing more
+  next_due   bigint,                     -- the rate allows no step before it
   total      bigint NOT NULL,
   due        bigint NOT NULL DEFAULT 0,
   skipped    bigint NOT NULL DEFAULT 0,
@@ -198,8 +204,8 @@ CREATE TABLE replays (
 CREATE INDEX replays_by_key ON replays (key_no, id);
 CREATE INDEX replays_open ON replays (id) WHERE state IN ('running', 'paused');
 
--- The set of a replay by callback, so that one that is down holds up only
--- itself: how far it is done, and the events as package codec writes them.
+-- The set of a replay by callback, so that a receiver that is down delays only its own
+-- part: the progress, and the events as package codec writes them.
 CREATE TABLE replay_parts (
   replay_id   bigint NOT NULL,
   callback_no bigint NOT NULL,
@@ -228,7 +234,7 @@ CREATE TABLE logs (
   PRIMARY KEY (key_no, id)
 );
 
--- Sums by subject: 0 is everything, 1 a key, 2 a callback.
+-- Counters by subject: 0 is everything, 1 a key, 2 a callback.
 CREATE TABLE slots (
   subject   smallint NOT NULL,
   no        bigint NOT NULL,
@@ -255,9 +261,9 @@ CREATE TABLE receivers (
 ) WITH (fillfactor = 70);
 CREATE INDEX receivers_cert ON receivers (cert_not_after) WHERE cert_not_after IS NOT NULL;
 
--- Who is signed in to the console, and links that let somebody in once.
+-- The logins of the console, and links that sign a browser in once.
 CREATE TABLE logins (
-  hash       bytea PRIMARY KEY,          -- of the token, which is nowhere
+  hash       bytea PRIMARY KEY,          -- of the token, which is not stored
   key_no     bigint NOT NULL,            -- 0: the operator
   link       boolean NOT NULL,
   proof      bytea NOT NULL,

@@ -1,5 +1,5 @@
--- The processes that share the database. seen_at is by the clock of the
--- database: it alone compares leases.
+-- The nodes. seen_at is a time of the database's clock; leases are compared by that clock
+-- only.
 CREATE TABLE nodes (
   no         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name       text COLLATE "C" NOT NULL,
@@ -12,16 +12,16 @@ CREATE TABLE nodes (
   skew       bigint NOT NULL DEFAULT 0   -- milliseconds
 ) WITH (fillfactor = 50);
 
--- Whose each shard is. The epoch counts its owners.
+-- The owner of each shard. epoch counts the owners that it has had.
 CREATE TABLE shards (
   shard integer PRIMARY KEY,
-  node  bigint,                          -- null: nobody's
+  node  bigint,                          -- null when nobody owns it
   epoch bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
 INSERT INTO shards (shard) SELECT g FROM generate_series(0, 4095) g;
 
--- Counts joins, burials and changes of hands. Its row is locked until the
--- change is durable, so that they come one after the other.
+-- revision counts joins, evictions and changes of owners. The row is locked until the
+-- change is durable, so that these happen one after the other.
 CREATE TABLE cluster (
   one      boolean PRIMARY KEY DEFAULT true CHECK (one),
   revision bigint NOT NULL

@@ -1,10 +1,10 @@
--- Until when the receiver asked to be left alone.
+-- Until when the receiver asked for no requests.
 ALTER TABLE callbacks ADD COLUMN closed_until bigint;
--- Whether an attempt at the present origin has succeeded. What is there already
--- was in use.
+-- Whether an attempt at the present origin has succeeded. Callbacks from before this
+-- column count as such, because they were in use.
 ALTER TABLE callbacks ADD COLUMN proven boolean NOT NULL DEFAULT false;
 UPDATE callbacks SET proven = true;
--- When what waited was made due at once, and behind which event that goes on;
--- null: it is done.
+-- When the waiting retries were last made due, and after which event this goes on. The
+-- latter is null when it is done.
 ALTER TABLE callbacks ADD COLUMN released_at bigint;
 ALTER TABLE callbacks ADD COLUMN release_after bigint;

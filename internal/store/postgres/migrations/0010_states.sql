@@ -1,8 +1,7 @@
--- A row is in one state, and its columns are those of that state. The rules
--- are the domain's; these constraints refuse a row that a mistake in the code
--- would write against them. Nodes of an older version go on meanwhile, so the
--- rows of large tables are not read here: NOT VALID refuses new rows and
--- changes, and fsck proves the rows that are there.
+-- A row is in one state, and its columns fit that state. The rules are in the domain.
+-- These constraints refuse rows that a mistake in the code would write. Nodes of an
+-- older version go on during the upgrade, so it does not read the rows of large tables:
+-- NOT VALID refuses new rows and changes only, and fsck checks existing rows.
 UPDATE keys SET old_secret = NULL, old_until = NULL WHERE (old_secret IS NULL) <> (old_until IS NULL);
 ALTER TABLE keys ADD CONSTRAINT keys_rotation CHECK ((old_secret IS NULL) = (old_until IS NULL));
 
@@ -10,13 +9,13 @@ UPDATE callbacks SET paused_at = CASE WHEN pause_reason <> '' THEN updated_at EN
 ALTER TABLE callbacks ADD CONSTRAINT callbacks_pause CHECK ((pause_reason = '') = (paused_at IS NULL));
 ALTER TABLE callbacks ADD CONSTRAINT callbacks_release CHECK (release_after IS NULL OR released_at IS NOT NULL);
 
--- A delivery without a due time was never tried: it takes its turn.
+-- A delivery without a due time was never tried, and takes its turn.
 ALTER TABLE pending ADD CONSTRAINT pending_due_after_attempt CHECK (due IS NOT NULL OR (attempts = 0 AND first_failed_at IS NULL AND NOT manual)) NOT VALID;
 ALTER TABLE pending ADD CONSTRAINT pending_due_while_blocking CHECK (due IS NOT NULL OR holds_until IS NULL) NOT VALID;
 ALTER TABLE pending ADD CONSTRAINT pending_due_in_replay CHECK (due IS NOT NULL OR replay = 0) NOT VALID;
 ALTER TABLE pending ADD CONSTRAINT pending_steps CHECK (step BETWEEN 0 AND attempts) NOT VALID;
 
--- Version 0 marks a cancellation, which is no attempt.
+-- Version 0 marks a cancellation, which is not an attempt.
 ALTER TABLE attempts ADD CONSTRAINT attempts_number CHECK (n >= 1) NOT VALID;
 ALTER TABLE attempts ADD CONSTRAINT attempts_state CHECK (state IN ('pending', 'delivered', 'failed', 'canceled')) NOT VALID;
 ALTER TABLE attempts ADD CONSTRAINT attempts_version CHECK (version > 0 OR (version = 0 AND state = 'canceled')) NOT VALID;
@@ -28,9 +27,9 @@ ALTER TABLE replays ADD CONSTRAINT replays_end CHECK ((ended_at IS NOT NULL) = (
 ALTER TABLE replays ADD CONSTRAINT replays_progress CHECK (due BETWEEN 0 AND total AND skipped BETWEEN 0 AND due);
 
 -- require_node fails with SQLSTATE CB001 when a node was evicted; faults.go
--- knows the code. It takes the node's lock before it looks: whoever evicts the
--- node holds that lock alone, so a transaction that has passed here is over
--- before the node's shards are another node's.
+-- knows the code. It takes a shared lock of the node before it looks. An eviction takes
+-- that lock exclusively. So a transaction that has passed here ends before another node
+-- gets the shards.
 CREATE FUNCTION require_node(lock_class integer, node bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(lock_class, (node & 2147483647)::integer);
