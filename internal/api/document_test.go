@@ -50,12 +50,12 @@ func TestTheDocumentIsValid(t *testing.T) {
 	}
 }
 
-// Generators of clients make one type of each component, of whatever kind, and
-// of each operation; and of several types in one place, or of an array of
-// nobody knows what, most make nothing.
-func TestTheDocumentIsForGenerators(t *testing.T) {
+// Generators of clients make one type of each component, of whatever kind, and of
+// each operation.
+func TestNamesInTheDocumentAreUnique(t *testing.T) {
 	named := map[string]string{}
 	once := func(what, name string) {
+		t.Helper()
 		if before, twice := named[strings.ToLower(name)]; twice || name == "" {
 			t.Errorf("%s has the name %q, which %s has too", what, name, before)
 		}
@@ -71,41 +71,64 @@ func TestTheDocumentIsForGenerators(t *testing.T) {
 		method, path, _ := strings.Cut(p, " ")
 		once(p, document.doc.Paths.Value(path).GetOperation(method).OperationID)
 	}
-	var walk func(at string, n *yaml.Node)
-	walk = func(at string, n *yaml.Node) {
-		for i, c := range n.Content {
-			if n.Kind != yaml.MappingNode {
-				walk(at, c)
-			} else if i%2 == 1 && n.Content[i-1].Value != "example" && n.Content[i-1].Value != "examples" {
-				walk(at+"/"+n.Content[i-1].Value, c)
-			}
+}
+
+// Of several types in one place, or of an array of nobody knows what, most
+// generators make nothing.
+func TestEverySchemaIsForGenerators(t *testing.T) {
+	walk("", document.root, func(at string, n *yaml.Node) {
+		for _, problem := range problemsForGenerators(n) {
+			t.Errorf("%s is %s", at, problem)
 		}
-		types := []string{}
-		if typ := get(n, "type"); typ != nil && typ.Kind == yaml.SequenceNode {
-			for _, c := range typ.Content {
-				types = append(types, c.Value)
-			}
-		} else if typ != nil {
-			types = append(types, typ.Value)
+		// One event or an array of them is the one place with a choice.
+		if choice := get(n, "oneOf") != nil || get(n, "anyOf") != nil; choice && !strings.HasPrefix(at, "/components/schemas/Publish") {
+			t.Errorf("%s is a choice of schemas", at)
 		}
-		if len(types) > 2 || len(types) == 2 && types[1] != "null" {
-			t.Errorf("%s is one of several types: %v", at, types)
-		}
-		if slices.Contains(types, "array") && get(n, "items") == nil {
-			t.Errorf("%s is an array without items", at)
-		}
-		free := slices.Contains(types, "object") && get(n, "properties") == nil && get(n, "allOf") == nil
-		if free && get(n, "additionalProperties") == nil {
-			t.Errorf("%s is an object that, for some generators, has no members", at)
-		}
-		for _, branch := range []string{"oneOf", "anyOf"} {
-			// One event or an array of them is the one place with a choice.
-			if get(n, branch) != nil && !strings.HasPrefix(at, "/components/schemas/Publish") {
-				t.Errorf("%s is a choice of schemas", at)
-			}
+	})
+}
+
+// walk calls f with each node of the document that is no example, and its path.
+func walk(at string, n *yaml.Node, f func(at string, n *yaml.Node)) {
+	f(at, n)
+	for i, c := range n.Content {
+		switch {
+		case n.Kind != yaml.MappingNode:
+			walk(at, c, f)
+		case i%2 == 1 && n.Content[i-1].Value != "example" && n.Content[i-1].Value != "examples":
+			walk(at+"/"+n.Content[i-1].Value, c, f)
 		}
 	}
-	walk("", document.root)
+}
+
+// problemsForGenerators says what generators cannot do with a schema.
+func problemsForGenerators(n *yaml.Node) (out []string) {
+	types := typesOf(n)
+	if len(types) > 2 || len(types) == 2 && types[1] != "null" {
+		out = append(out, fmt.Sprintf("one of several types: %v", types))
+	}
+	if slices.Contains(types, "array") && get(n, "items") == nil {
+		out = append(out, "an array without items")
+	}
+	free := slices.Contains(types, "object") && get(n, "properties") == nil && get(n, "allOf") == nil
+	if free && get(n, "additionalProperties") == nil {
+		out = append(out, "an object that, for some generators, has no members")
+	}
+	return out
+}
+
+// typesOf returns the types of a schema.
+func typesOf(n *yaml.Node) (out []string) {
+	typ := get(n, "type")
+	switch {
+	case typ == nil:
+	case typ.Kind == yaml.SequenceNode:
+		for _, c := range typ.Content {
+			out = append(out, c.Value)
+		}
+	default:
+		out = append(out, typ.Value)
+	}
+	return out
 }
 
 // Every route is in the document and nothing else is, and the document knows
@@ -139,7 +162,7 @@ func TestTheDocumentIsServed(t *testing.T) {
 	}
 }
 
-// The limits and defaults that the document states are those of the code.
+// The limits that the document states as numbers are those of the code.
 func TestTheDocumentStatesTheLimits(t *testing.T) {
 	for _, l := range []struct {
 		at   string
@@ -176,10 +199,14 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 		{"schemas/NewReplay/properties/rate/maximum", callbackd.MaxReplayRate},
 		{"schemas/ReplayCount/properties/total/maximum", callbackd.MaxReplay},
 	} {
-		if n := document.walk("components/" + l.at); n == nil || n.Value != fmt.Sprint(l.want) {
+		if n := document.lookup("components/" + l.at); n == nil || n.Value != fmt.Sprint(l.want) {
 			t.Errorf("%s is %v, want %d", l.at, n, l.want)
 		}
 	}
+}
+
+// Every body has the limit of the code, and so has an idempotency key.
+func TestTheDocumentStatesTheLimitsOfRequests(t *testing.T) {
 	for _, path := range []string{"/v1/callbacks/post", "/v1/callbacks/{event}/put", "/v1/callbacks/{event}/secret/rotate/post", "/v1/events/post", "/v1/replays/post"} {
 		i := strings.LastIndexByte(path, '/')
 		if n := document.at("paths", path[:i], path[i+1:], "requestBody", "x-maxBytes"); n == nil || n.Value != fmt.Sprint(callbackd.MaxBody) {
@@ -190,6 +217,10 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 	if n := get(idempotency, "schema", "maxLength"); n.Value != fmt.Sprint(callbackd.MaxIdempotency) {
 		t.Errorf("an idempotency key has %s", n.Value)
 	}
+}
+
+// The limits and defaults that the document states in words are those of the code.
+func TestTheDocumentStatesTheLimitsInWords(t *testing.T) {
 	hours := func(d time.Duration) string { return fmt.Sprintf("%dh", int(d.Hours())) }
 	for at, words := range map[string][]string{
 		"info/description":                                                 {fmt.Sprint(callbackd.MaxBody), fmt.Sprint(strictjson.MaxDepth)},
@@ -206,20 +237,24 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 		"components/schemas/Response/description":                          {fmt.Sprint(callbackd.MaxResponseKept)},
 		"components/schemas/NewResults/description":                        {fmt.Sprint(callbackd.MaxResults)},
 	} {
-		n := document.walk(at)
+		n := document.lookup(at)
 		for _, w := range words {
 			if n == nil || !strings.Contains(n.Value, w) {
 				t.Errorf("%s does not say %s", at, w)
 			}
 		}
 	}
-	if callbackd.MinTimeout != time.Second || callbackd.MaxTimeout != time.Minute || callbackd.DefaultTimeout != 15*time.Second || callbackd.DefaultOrderWait != 5*time.Minute || api.TestRate != 1 || api.TestBurst != 5 {
-		t.Error("a limit has changed that openapi.yaml states in words")
-	}
+	// The document states these in words of its own.
+	equal(t, "the least timeout", callbackd.MinTimeout, time.Second)
+	equal(t, "the longest timeout", callbackd.MaxTimeout, time.Minute)
+	equal(t, "the default timeout", callbackd.DefaultTimeout, 15*time.Second)
+	equal(t, "the default order wait", callbackd.DefaultOrderWait, 5*time.Minute)
+	equal(t, "test-sends a second", api.TestRate, 1)
+	equal(t, "test-sends at once", api.TestBurst, 5)
 }
 
-// walk is get by a path with slashes; "//" stands before a path of the API.
-func (s *spec) walk(path string) *yaml.Node {
+// lookup is get by a path with slashes; "//" stands before a path of the API.
+func (s *spec) lookup(path string) *yaml.Node {
 	if rest, ok := strings.CutPrefix(path, "paths//"); ok {
 		i := strings.LastIndex(rest, "/post/")
 		return s.at("paths", "/"+rest[:i], "post", rest[i+len("/post/"):])

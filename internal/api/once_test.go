@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"callbackd/wire"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func idempotent(key string) func(*http.Request) { return set("Idempotency-Key", key) }
@@ -26,97 +24,120 @@ func TestAnIdempotencyKeyCountsForEveryChange(t *testing.T) {
 
 func anIdempotencyKeyCountsForEveryChange(t *testing.T, on func(*setup)) {
 	s := start(t, on)
-	recv := listen(t, nil)
-	done := map[string]bool{"POST /v1/events": true} // has its own, see TestIdempotency
-	n := 0
-	// twice makes a call twice, and once more with another body.
-	twice := func(pattern, path, body string, status int) reply {
-		t.Helper()
-		n++
-		done[pattern] = true
-		method, _, _ := strings.Cut(pattern, " ")
-		key, token := idempotent(fmt.Sprint("key ", n)), set("API-Access-Token", s.key.APIKey)
-		first := s.call(method, path, body, key, token).ok(status)
-		second := s.call(method, path, body, key, token).ok(status)
-		if diff := cmp.Diff(first.body, second.body); diff != "" {
-			t.Errorf("%s (-first +second):\n%s", pattern, diff)
-		}
-		if first.header.Get("Idempotency-Replayed") != "" || second.header.Get("Idempotency-Replayed") != "true" && !strings.HasSuffix(path, "/test") {
-			t.Errorf("%s: replayed %q, %q", pattern, first.header.Get("Idempotency-Replayed"), second.header.Get("Idempotency-Replayed"))
-		}
-		s.call(method, path, body+" ", key, token).says(409, "This idempotency key was used with another body")
-		return first
+	r := &repeater{server: s, recv: listen(t, nil), done: map[string]bool{"POST /v1/events": true}} // has its own, see TestIdempotency
+	r.callbacks()
+	note := r.sessions()
+	r.deliveries(note)
+	r.replays()
+	r.pauses()
+	if n := len(r.recv.hits); n != 0 {
+		t.Errorf("the receiver got %d requests more, want none", n)
 	}
-	callback := "/v1/callbacks/SESSION:NOTE_INSERT"
-	twice("POST /v1/callbacks", "/v1/callbacks", `{"event":"SESSION:NOTE_INSERT","url":"`+recv.url+`"}`, 200)
-	twice("PUT /v1/callbacks/{event}", callback, `{"url":"`+recv.url+`/2"}`, 200)
-	secret := twice("POST /v1/callbacks/{event}/secret/rotate", callback+"/secret/rotate", `{}`, 200)
-	s.call("GET", callback+"/secret", "").is(200, strings.TrimSpace(secret.body))
-	twice("POST /v1/callbacks/{event}/test", callback+"/test", ``, 200)
-	recv.next()
-
-	created := decode[wire.Session](twice("POST /v1/sessions", "/v1/sessions", `{"vehicle":{"vin":"1HGCM82633A004352"}}`, 200))
-	twice("POST /v1/session", "/v1/session", ``, 200)
-	at := "/v1/sessions/" + created.SessionKey
-	twice("PUT /v1/sessions/{key}", at, `{"language":"FR"}`, 200)
-	twice("POST /v1/sessions/{key}/start", at+"/start", ``, 200)
-	twice("POST /v1/sessions/{key}/photos", at+"/photos", `{"photo_code":4,"url":"https://a.example/4","approved":true}`, 200)
-	twice("POST /v1/sessions/{key}/notes", at+"/notes", `{"title":"t"}`, 200)
-	twice("POST /v1/sessions/{key}/sms", at+"/sms", `{"status":"error","phone":"+1"}`, 200)
-	twice("POST /v2/capture/sessions/{key}/resend", "/v2/capture/sessions/"+created.SessionKey+"/resend", `{"phone":"+1"}`, 200)
-	if notes := decode[[]wire.Note](s.call("GET", at+"/notes", "").ok(200)); len(notes) != 1 {
-		t.Errorf("%d notes of one", len(notes))
+	for _, p := range s.api.Patterns() {
+		if !strings.HasPrefix(p, "GET ") && !r.done[p] {
+			t.Errorf("%s was not tried", p)
+		}
 	}
-	sent := recv.next() // of one note, one event
-	twice("POST /v1/sessions/{key}/invalidate", at+"/invalidate", `{"reason":"x"}`, 200)
-	other := s.confirmed()
-	twice("PUT /v1/sessions/{key}/results", "/v1/sessions/"+other+"/results", `{"grading":1}`, 200)
-	twice("POST /v1/sessions/{key}/complete", "/v1/sessions/"+other+"/complete", ``, 200)
-	twice("DELETE /v1/sessions/{key}", "/v1/sessions/"+s.create(""), ``, 200)
+}
 
+// repeater makes every call that changes something more than once.
+type repeater struct {
+	*server
+	recv *receiver
+	done map[string]bool // by pattern
+	keys int             // so far
+}
+
+// key is a new idempotency key.
+func (r *repeater) key() func(*http.Request) {
+	r.keys++
+	return idempotent(fmt.Sprint("key ", r.keys))
+}
+
+// twice makes a call twice, and once more with another body.
+func (r *repeater) twice(pattern, path, body string, status int) reply {
+	r.t.Helper()
+	r.done[pattern] = true
+	method, _, _ := strings.Cut(pattern, " ")
+	key, token := r.key(), set("API-Access-Token", r.server.key.APIKey)
+	first := r.call(method, path, body, key, token).ok(status)
+	second := r.call(method, path, body, key, token).ok(status)
+	equal(r.t, pattern+": the second answer", second.body, first.body)
+	equal(r.t, pattern+": Idempotency-Replayed", first.header.Get("Idempotency-Replayed"), "")
+	if !strings.HasSuffix(path, "/test") {
+		equal(r.t, pattern+": the second Idempotency-Replayed", second.header.Get("Idempotency-Replayed"), "true")
+	}
+	r.call(method, path, body+" ", key, token).says(409, "This idempotency key was used with another body")
+	return first
+}
+
+const callbackPath = "/v1/callbacks/SESSION:NOTE_INSERT"
+
+func (r *repeater) callbacks() {
+	r.twice("POST /v1/callbacks", "/v1/callbacks", `{"event":"SESSION:NOTE_INSERT","url":"`+r.recv.url+`"}`, 200)
+	r.twice("PUT /v1/callbacks/{event}", callbackPath, `{"url":"`+r.recv.url+`/2"}`, 200)
+	secret := r.twice("POST /v1/callbacks/{event}/secret/rotate", callbackPath+"/secret/rotate", `{}`, 200)
+	r.call("GET", callbackPath+"/secret", "").is(200, strings.TrimSpace(secret.body))
+	r.twice("POST /v1/callbacks/{event}/test", callbackPath+"/test", ``, 200)
+	r.recv.next()
+}
+
+// sentNote is the one note of a session, as the receiver got it.
+type sentNote struct{ session, id string }
+
+func (r *repeater) sessions() sentNote {
+	key := decode[wire.Session](r.twice("POST /v1/sessions", "/v1/sessions", `{"vehicle":{"vin":"1HGCM82633A004352"}}`, 200)).SessionKey
+	r.twice("POST /v1/session", "/v1/session", ``, 200)
+	at := "/v1/sessions/" + key
+	r.twice("PUT /v1/sessions/{key}", at, `{"language":"FR"}`, 200)
+	r.twice("POST /v1/sessions/{key}/start", at+"/start", ``, 200)
+	r.twice("POST /v1/sessions/{key}/photos", at+"/photos", `{"photo_code":4,"url":"https://a.example/4","approved":true}`, 200)
+	r.twice("POST /v1/sessions/{key}/notes", at+"/notes", `{"title":"t"}`, 200)
+	r.twice("POST /v1/sessions/{key}/sms", at+"/sms", `{"status":"error","phone":"+1"}`, 200)
+	r.twice("POST /v2/capture/sessions/{key}/resend", "/v2/capture/sessions/"+key+"/resend", `{"phone":"+1"}`, 200)
+	equal(r.t, "the notes of the session", len(decode[[]wire.Note](r.call("GET", at+"/notes", "").ok(200))), 1)
+	note := r.recv.next()
+	r.twice("POST /v1/sessions/{key}/invalidate", at+"/invalidate", `{"reason":"x"}`, 200)
+	other := "/v1/sessions/" + r.confirmed()
+	r.twice("PUT /v1/sessions/{key}/results", other+"/results", `{"grading":1}`, 200)
+	r.twice("POST /v1/sessions/{key}/complete", other+"/complete", ``, 200)
+	r.twice("DELETE /v1/sessions/{key}", "/v1/sessions/"+r.create(""), ``, 200)
+	return sentNote{key, note.header.Get("webhook-id")}
+}
+
+func (r *repeater) deliveries(note sentNote) {
 	id := ""
-	s.until("the note's delivery", func() bool {
-		l := s.deliveries("?state=delivered&event=SESSION:NOTE_INSERT&session_key=" + created.SessionKey)
+	r.until("the note's delivery", func() bool {
+		l := r.server.deliveries("?state=delivered&event=SESSION:NOTE_INSERT&session_key=" + note.session)
 		if len(l.Data) == 1 {
 			id = l.Data[0].ID
 		}
 		return id != ""
 	})
-	twice("POST /v1/deliveries/{id}/retry", "/v1/deliveries/"+id+"/retry", ``, 202)
-	if h := recv.next(); h.header.Get("webhook-id") != sent.header.Get("webhook-id") {
-		t.Errorf("%v, want %v again", h.header, sent.header)
-	}
-	s.until("the retry", func() bool { return s.delivery(id).Attempts == 2 })
+	r.twice("POST /v1/deliveries/{id}/retry", "/v1/deliveries/"+id+"/retry", ``, 202)
+	equal(r.t, "webhook-id of the retry", r.recv.next().header.Get("webhook-id"), note.id)
+	r.until("the retry", func() bool { return r.delivery(id).Attempts == 2 })
+}
 
-	replay := decode[wire.Replay](twice("POST /v1/replays", "/v1/replays", `{"states":["failed"]}`, 202)).ID
-	paused := decode[wire.Replay](twice("POST /v1/replays", "/v1/replays", `{"states":["failed"],"event":"SESSION:COMPLETE"}`, 202))
-	if l := decode[wire.ReplayList](s.call("GET", "/v1/replays", "").ok(200)); len(l.Data) != 2 {
-		t.Errorf("%d replays of two", len(l.Data))
-	}
+func (r *repeater) replays() {
+	first := decode[wire.Replay](r.twice("POST /v1/replays", "/v1/replays", `{"states":["failed"]}`, 202)).ID
+	second := decode[wire.Replay](r.twice("POST /v1/replays", "/v1/replays", `{"states":["failed"],"event":"SESSION:COMPLETE"}`, 202)).ID
+	equal(r.t, "the replays", len(decode[wire.ReplayList](r.call("GET", "/v1/replays", "").ok(200)).Data), 2)
 	for _, step := range []string{"pause", "resume"} { // an empty one may have ended
-		n++
-		r := s.call("POST", "/v1/replays/"+paused.ID+"/"+step, "", idempotent(fmt.Sprint("key ", n)))
-		if r.status == 200 {
-			n--
-			s.call("POST", "/v1/replays/"+paused.ID+"/"+step, "", idempotent(fmt.Sprint("key ", n+1))).is(200, strings.TrimSpace(r.body))
-			n++
-		}
-		done["POST /v1/replays/{id}/"+step] = true
-	}
-	n++
-	s.call("DELETE", "/v1/replays/"+replay, "", idempotent(fmt.Sprint("key ", n)))
-	done["DELETE /v1/replays/{id}"] = true
-	twice("POST /v1/callbacks/{event}/pause", callback+"/pause", ``, 200)
-	twice("POST /v1/callbacks/{event}/resume", callback+"/resume", ``, 200)
-	twice("DELETE /v1/callbacks/{event}", callback, ``, 200)
-	if len(recv.hits) != 0 {
-		t.Errorf("%d requests too many", len(recv.hits))
-	}
-	for _, p := range s.api.Patterns() {
-		if !strings.HasPrefix(p, "GET ") && !done[p] {
-			t.Errorf("%s was not tried", p)
+		r.done["POST /v1/replays/{id}/"+step] = true
+		key := r.key()
+		if answer := r.call("POST", "/v1/replays/"+second+"/"+step, "", key); answer.status == 200 {
+			r.call("POST", "/v1/replays/"+second+"/"+step, "", key).is(200, strings.TrimSpace(answer.body))
 		}
 	}
+	r.done["DELETE /v1/replays/{id}"] = true
+	r.call("DELETE", "/v1/replays/"+first, "", r.key())
+}
+
+func (r *repeater) pauses() {
+	r.twice("POST /v1/callbacks/{event}/pause", callbackPath+"/pause", ``, 200)
+	r.twice("POST /v1/callbacks/{event}/resume", callbackPath+"/resume", ``, 200)
+	r.twice("DELETE /v1/callbacks/{event}", callbackPath, ``, 200)
 }
 
 // confirmed is a session that has results.
