@@ -27,6 +27,7 @@ func (r *rig) large(ev callbackd.EventType, session string, n int) {
 // what is read from the store; they leave room for others, and everything is
 // sent in the end.
 func TestBytesInFlightAreBounded(t *testing.T) {
+	t.Parallel()
 	const size, budget = 100 << 10, 2 << 20
 	for _, restart := range []bool{false, true} {
 		bubble(t, engine.Options{FlightBudget: budget, DataBudget: 8 * budget}, func(r *rig) {

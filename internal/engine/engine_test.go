@@ -104,6 +104,7 @@ func (r *rig) sentAfterFirst(session string) (out []call) {
 }
 
 func TestBacklogBeyondTheWindowIsSentOnceAndInOrder(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{Window: 16}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{Concurrency: 3})
 		r.set(slowly(100*time.Millisecond, status(200)))
@@ -133,6 +134,7 @@ func TestBacklogBeyondTheWindowIsSentOnceAndInOrder(t *testing.T) {
 }
 
 func TestRestartInTheMiddleLosesAndReordersNothing(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{Window: 32}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{})
 		r.set(func(c call) callbackd.Result {
@@ -169,6 +171,7 @@ func TestRestartInTheMiddleLosesAndReordersNothing(t *testing.T) {
 }
 
 func TestBreakerBurnsNoAttemptsAndRamps(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{})
 		r.set(func(call) callbackd.Result { return status(500) })
@@ -210,6 +213,7 @@ func TestBreakerBurnsNoAttemptsAndRamps(t *testing.T) {
 }
 
 func TestRateHolds(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{Rate: 5})
 		for i := range 100 {

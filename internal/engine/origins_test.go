@@ -39,6 +39,7 @@ func (r *rig) since(from time.Time) (n int) {
 // whatever the receiver answers, and all of them in the end; when each has
 // succeeded once the next event is a hundred at once, also after a restart.
 func TestOneEventIsNotAHundredRequestsAtAStrangersHost(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.at("example.com", 100, callbackd.Policy{})
 		r.publish(ev1, "A")
@@ -65,6 +66,7 @@ func TestOneEventIsNotAHundredRequestsAtAStrangersHost(t *testing.T) {
 // While nothing has succeeded at an origin, its callbacks share one allowance
 // and one breaker.
 func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.at("example.com", 50, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
 		r.set(slowly(time.Second, status(404)))
@@ -99,6 +101,7 @@ func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
 // often the callbacks there are resumed, each is one request to a host that
 // wants none.
 func TestAResumeIsOneProbeAtAStrangersHost(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		all := r.at("example.com", 30, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
 		r.set(slowly(10*time.Millisecond, status(404)))
@@ -173,6 +176,7 @@ func TestProbationHoldsNobodyElse(t *testing.T) {
 // What waits at an origin comes on whatever else holds callbacks there: a
 // pause, a rate, a deletion, another address.
 func TestProbationStrandsNobody(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		nos := r.at("example.com", 30, callbackd.Policy{Rate: 1, Concurrency: 1})
 		r.set(func(c call) callbackd.Result {

@@ -113,6 +113,7 @@ func TestADeletionDuringAnAttemptCancelsTheOthers(t *testing.T) {
 }
 
 func TestMemoryHoldsAWindowOfABacklog(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{Window: 32}, func(r *rig) {
 		no := r.callback(ev1, callbackd.Policy{})
 		q := r.hooks(true)
@@ -213,6 +214,7 @@ func TestPeers08EveryDeliveryEndsInATerminalState(t *testing.T) {
 
 // Row 10 of the peers' defects: a rate that was stored and never enforced.
 func TestPeers10MeasuredRateIsWithinTheLimit(t *testing.T) {
+	t.Parallel()
 	for _, rate := range []float64{0.5, 3, 40} {
 		bubble(t, engine.Options{}, func(r *rig) {
 			r.callback(ev1, callbackd.Policy{Rate: rate, Retry: []time.Duration{0, time.Millisecond}, OrderWait: callbackd.NoOrderWait})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -297,11 +296,9 @@ func TestPropertyEverythingEndsInOrderAfterHealing(t *testing.T) {
 
 // play runs the steps in a bubble and returns what was not as promised.
 func play(t *testing.T, seed uint64, steps []step) (problems []string) {
-	dir, err := os.MkdirTemp(t.TempDir(), "world")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := emptyStore(t)
 	synctest.Test(t, func(t *testing.T) {
+		var err error
 		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, seed: seed, manual: map[callbackd.DeliveryID]int{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackID]time.Duration{}}
 		w.script = w.receive
 		w.open()

@@ -76,6 +76,7 @@ func slowly(d time.Duration, res callbackd.Result) func(call) callbackd.Result {
 // recorded as it ends, also when its delivery was given up as canceled
 // meanwhile, and is counted.
 func TestWhatOutlastsItsCallbackIsRecordedAsItWas(t *testing.T) {
+	t.Parallel()
 	shutdown := callbackd.Result{Fault: callbackd.FaultTimeout}
 	for _, tt := range []struct {
 		answer callbackd.Result
@@ -145,6 +146,7 @@ func (r *rig) settle() {
 // An answer says something about the receiver and the version that it was
 // given to: not about the one that the callback has by now.
 func TestAnAnswerSaysNothingAboutAnotherVersion(t *testing.T) {
+	t.Parallel()
 	const old = "https://example.com/"
 	for _, next := range []string{"https://other.example/", "https://example.com/path", old} {
 		for _, answer := range []callbackd.Result{status(410), status(500), {Fault: callbackd.FaultConnect}} {
@@ -389,6 +391,7 @@ func TestTheProbeWaitsForRetryAfter(t *testing.T) {
 // A callback that was failing begins with one probe after a restart, and with
 // a ramp when that succeeds.
 func TestAFailingCallbackBeginsWithOneProbeAfterARestart(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
 		r.set(slowly(100*time.Millisecond, status(500)))
@@ -435,6 +438,7 @@ func (r *rig) waiting() (n int64) {
 // A resume and another URL make what waits for a later time due now, through
 // the ramp and in order, also when callbackd is restarted meanwhile.
 func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
+	t.Parallel()
 	acts := map[string]func(r *rig, no callbackd.CallbackID){
 		"resume":     func(r *rig, no callbackd.CallbackID) { r.pause(no, callbackd.NotPaused) },
 		"other host": func(r *rig, no callbackd.CallbackID) { r.put(no, "https://other.example/") },
@@ -455,7 +459,7 @@ func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
 						}
 						return status(200)
 					})
-					const sessions = 300
+					const sessions = 150 // more than the window holds
 					for i := range sessions {
 						r.publish(ev1, fmt.Sprint("S", i), fmt.Sprint("S", i))
 						if i%9 == 8 { // a success closes the breaker again
@@ -491,6 +495,7 @@ func (r *rig) highest() int { r.mu.Lock(); defer r.mu.Unlock(); return r.peak }
 
 // A release begins with the ramp, whatever waits.
 func TestWhatIsMadeDueGoesThroughTheRamp(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Hour}, OrderWait: callbackd.NoOrderWait, Concurrency: 100})
 		r.set(func(c call) callbackd.Result { return status(500) })

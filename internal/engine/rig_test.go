@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -74,11 +75,54 @@ func status(code int) callbackd.Result {
 
 func ok(call) callbackd.Result { return status(200) }
 
+func TestMain(m *testing.M) {
+	code := m.Run()
+	os.RemoveAll(firstStore.dir)
+	os.Exit(code)
+}
+
+// firstStore is an empty store. Its migrations take longer than many a test, so that
+// every test gets a copy.
+var firstStore struct {
+	once sync.Once
+	dir  string
+}
+
+// emptyStore returns a data directory of the test's own with an empty store. It is
+// called outside of a bubble, and what it copies was made in one: its times are
+// those of a bubble's start.
+func emptyStore(t *testing.T) string {
+	t.Helper()
+	firstStore.once.Do(func() {
+		dir, err := os.MkdirTemp("", "callbackd-engine-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		firstStore.dir = dir
+		synctest.Test(t, func(t *testing.T) {
+			s, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
+			if err == nil {
+				err = s.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(firstStore.dir)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // bubble runs f in fake time. In the end the store is checked for faults: every
 // delivery must be in exactly one state.
 func bubble(t *testing.T, o engine.Options, f func(r *rig)) {
+	t.Helper()
+	dir := emptyStore(t)
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{T: t, dir: t.TempDir(), o: o, script: ok}
+		r := &rig{T: t, dir: dir, o: o, script: ok}
 		r.open()
 		key, err := r.s.CreateKey(r.Context(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
 		if err != nil {

@@ -177,6 +177,7 @@ func (p *peers) drain() {
 // delivery ends, first arrivals of a session are in order, and an attempt is
 // made again only when its node was evicted meanwhile.
 func TestPropertyNodesTogetherDeliverInOrder(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(*together) {
 		window, lossy, violent := []int{4, 1024}[seed%2], seed/2%2 == 1, seed/4%2 == 1
 		t.Run(fmt.Sprintf("seed=%d,window=%d,lossy=%v,violent=%v", seed, window, lossy, violent), func(t *testing.T) {
@@ -490,6 +491,7 @@ func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 // What is known of a receiver goes with its shard: until when it asked to be
 // left alone, and that it fails.
 func TestAMoveKeepsWhatIsKnownOfAReceiver(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		closed := r.callback(callbackd.Complete, callbackd.Policy{})
 		failing := r.callback(ev1, callbackd.Policy{OrderWait: callbackd.NoOrderWait})

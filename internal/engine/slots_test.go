@@ -12,6 +12,7 @@ import (
 // Receivers that hang leave slots to those that answer, however many they are. And
 // none of them waits for ever.
 func TestHangingReceiversLeaveSlotsForHealthyOnes(t *testing.T) {
+	t.Parallel()
 	bubble(t, engine.Options{MaxInFlight: 20}, func(r *rig) {
 		good := r.callback(callbackd.Complete, callbackd.Policy{})
 		r.publish(callbackd.Complete, "G")
