@@ -243,6 +243,7 @@ func TestSlashesTooManyMakeNoDifference(t *testing.T) {
 
 // A body that is too slow is worth another try, so it is a 408 and no 400.
 func TestASlowBodyIsAnotherTry(t *testing.T) {
+	t.Parallel() // it waits
 	s := start(t, func(c *setup) { c.http = func(h *http.Server) { h.ReadTimeout = 300 * time.Millisecond } })
 	for _, path := range []string{"/v1/events", "/v1/callbacks", "/v1/sessions"} {
 		resp, body := s.raw(signedHead(s, "POST "+path, "Content-Length: 500") + `{"event":`)

@@ -219,7 +219,8 @@ func (w *watcher) next() <-chan struct{} {
 	return w.tick
 }
 
-// until waits for f to become true, asking again after every attempt.
+// until waits for f to become true. It asks again after every attempt, and now and
+// then: what comes of an attempt may show a moment after it.
 func (s *server) until(what string, f func() bool) {
 	s.t.Helper()
 	deadline := time.After(patience)
@@ -230,6 +231,7 @@ func (s *server) until(what string, f func() bool) {
 		}
 		select {
 		case <-tick:
+		case <-time.After(50 * time.Millisecond):
 		case <-deadline:
 			s.t.Fatalf("waited in vain for %s", what)
 		}
