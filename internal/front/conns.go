@@ -81,7 +81,7 @@ func (f *Front) outOfDescriptors(err error) bool {
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		return false
 	}
-	f.warner.warn(f.options.Log, "no file descriptor is left for a new connection; raise LimitNOFILE or ulimit -n", "error", err)
+	f.warner.warn(f.options.Log, "too many open files: none is left for a new connection. Raise LimitNOFILE or ulimit -n", "error", err)
 	f.conns.mu.Lock()
 	old := f.conns.longestIdle(nil)
 	f.conns.mu.Unlock()
@@ -123,7 +123,7 @@ func (f *Front) admit(raw net.Conn) *conn {
 	}
 	message := "the limit of connections is reached; each new one closes the longest idle one"
 	if limit < f.options.MaxConns {
-		message = "the limit of open files bounds the connections; each new one closes the longest idle one. Raise LimitNOFILE or ulimit -n"
+		message = "no more connections, to avoid too many open files; each new one closes the longest idle one. Raise LimitNOFILE or ulimit -n"
 	}
 	f.warner.warn(f.options.Log, message, "connections", limit, "newest_from", c.network.Addr().String())
 	if old != nil && old != c {
