@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,54 +12,88 @@ import (
 	"callbackd/internal/store"
 )
 
-// A backup that is broken off or fails leaves nothing under its name.
-func TestABackupIsWholeOrNotThere(t *testing.T) {
-	dir := t.TempDir()
+// largeEvent is the size of the event in stopped.
+const largeEvent = 1 << 18
+
+// stopped returns a data directory with one large event, and no server.
+func stopped(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	s := open(t, Options{Dir: dir})
-	if _, err := s.Accept(t.Context(), store.Batch{Key: 1, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: make([]byte, 1<<18)}}}); err != nil {
+	_, err := s.Accept(t.Context(), store.Batch{Key: 1, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: make([]byte, largeEvent)}}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	copies := t.TempDir()
-	fails := func(what, want string, ctx context.Context, o Options) {
-		t.Helper()
-		_, err := Backup(ctx, o, filepath.Join(copies, "copy"), true)
-		if left, glob := os.ReadDir(copies); err == nil || !strings.Contains(err.Error(), want) || glob != nil || len(left) > 0 {
-			t.Errorf("%s: %v, want %q; there is %v", what, err, want, left)
+	return dir
+}
+
+// A backup that is interrupted or fails leaves nothing behind.
+func TestAFailedBackupLeavesNothing(t *testing.T) {
+	dir, copies := stopped(t), t.TempDir()
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		what, want string
+		ctx        context.Context
+		o          Options
+	}{
+		{"an interrupted backup", "interrupted", interrupted, Options{Dir: dir}},
+		{"a backup without the keyset", "copy the keyset", t.Context(), Options{Dir: dir, KeysetFile: filepath.Join(dir, "none")}},
+		{"a backup of another directory", "is not a data directory", t.Context(), Options{Dir: copies}},
+	} {
+		_, err := Backup(c.ctx, c.o, filepath.Join(copies, "copy"), true)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the error is %v, want %q", c.what, err, c.want)
+		}
+		left, err := os.ReadDir(copies)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) > 0 {
+			t.Errorf("%s leaves %v, want nothing", c.what, left)
 		}
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	fails("broken off", "interrupted", ctx, Options{Dir: dir})
-	fails("no keyset", "copy the keyset", t.Context(), Options{Dir: dir, KeysetFile: filepath.Join(dir, "none")})
-	fails("no data directory", "is not a data directory", t.Context(), Options{Dir: copies})
+}
 
-	size, err := Backup(t.Context(), Options{Dir: dir}, filepath.Join(copies, "copy"), true)
-	if err != nil || size < 1<<18 {
-		t.Fatalf("%d bytes, %v", size, err)
+func TestABackupHasTheDatabaseAndTheKeyset(t *testing.T) {
+	copied := filepath.Join(t.TempDir(), "copy")
+	size, err := Backup(t.Context(), Options{Dir: stopped(t)}, copied, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size < largeEvent {
+		t.Errorf("the backup has %d bytes, want %d or more", size, largeEvent)
 	}
 	for _, name := range []string{dbFile, KeysetFile} {
-		if info, err := os.Stat(filepath.Join(copies, "copy", name)); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", name, info, err)
+		info, err := os.Stat(filepath.Join(copied, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has the mode %v, want 0600", name, info.Mode())
 		}
 	}
+}
 
-	// Pages of the event are damaged: it is said now, and not at the restore.
+// Damage is found by the backup, and not by the restore.
+func TestABackupOfADamagedDatabaseFails(t *testing.T) {
+	dir, copied := stopped(t), filepath.Join(t.TempDir(), "copy")
 	path := filepath.Join(dir, dbFile)
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	copy(raw[len(raw)/2:], strings.Repeat("\xff", 8192))
+	copy(raw[len(raw)/2:], strings.Repeat("\xff", 8192)) // pages of the event
 	if err := os.WriteFile(path, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Backup(t.Context(), Options{Dir: dir}, filepath.Join(copies, "damaged"), true); err == nil {
-		t.Error("a damaged file is backed up without a word")
+	if _, err := Backup(t.Context(), Options{Dir: dir}, copied, true); err == nil {
+		t.Error("the backup of a damaged database succeeds, want an error")
 	}
-	if _, err := os.Stat(filepath.Join(copies, "damaged")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v", err)
+	if _, err := os.Stat(copied); !os.IsNotExist(err) {
+		t.Errorf("the backup is there (%v), want none", err)
 	}
 }
