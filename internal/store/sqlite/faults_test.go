@@ -47,86 +47,67 @@ func (r *rig) setFault(f func(op, file string) error) {
 	r.disk.fault = f
 }
 
+// failingOperations are the operations that fail, and at which of them the
+// failures begin.
+var failingOperations = []struct {
+	op, file string
+	err      error
+	numbers  []int
+}{
+	{"write", "-wal", sqlite3.IOERR_WRITE, []int{1, 2, 3, 9, 20, 50, 120}},
+	{"write", "-wal", sqlite3.FULL, []int{1, 2, 3, 9, 20, 50, 120}},
+	{"sync", "-wal", sqlite3.IOERR_FSYNC, []int{1, 2, 3, 4, 5, 6, 7, 12}},
+	{"write", ".db", sqlite3.IOERR_WRITE, []int{1, 2, 5, 11}},
+	{"write", ".db", sqlite3.FULL, []int{1, 2, 5}},
+	{"sync", ".db", sqlite3.IOERR_FSYNC, []int{1, 2, 3}},
+	{"truncate", "", sqlite3.IOERR_TRUNCATE, []int{1}},
+}
+
 // Every kind of operation fails, once or from then on, at its first, second,
 // … time. No commit whose sync failed is acknowledged, a store whose file
 // failed says so and acknowledges nothing more, and what was acknowledged
 // survives what follows: the end of the process, a restart, and a power cut.
 func TestFailedOperationsLoseNothingAcknowledged(t *testing.T) {
 	var mu sync.Mutex
-	fired := map[string]int{}
+	failures := map[string]int{}
 	t.Run("", func(t *testing.T) {
-		for _, at := range []struct {
-			op, file string
-			err      error
-			numbers  []int
-		}{
-			{"write", "-wal", sqlite3.IOERR_WRITE, []int{1, 2, 3, 9, 20, 50, 120}},
-			{"write", "-wal", sqlite3.FULL, []int{1, 2, 3, 9, 20, 50, 120}},
-			{"sync", "-wal", sqlite3.IOERR_FSYNC, []int{1, 2, 3, 4, 5, 6, 7, 12}},
-			{"write", ".db", sqlite3.IOERR_WRITE, []int{1, 2, 5, 11}},
-			{"write", ".db", sqlite3.FULL, []int{1, 2, 5}},
-			{"sync", ".db", sqlite3.IOERR_FSYNC, []int{1, 2, 3}},
-			{"truncate", "", sqlite3.IOERR_TRUNCATE, []int{1}},
-		} {
+		for _, at := range failingOperations {
 			for _, n := range at.numbers {
 				for _, once := range []bool{true, false} {
 					p := &planned{op: at.op, file: at.file, n: n, once: once, err: at.err}
 					t.Run(fmt.Sprintf("%s %s %v %d once=%v", at.op, at.file, at.err, n, once), func(t *testing.T) {
 						t.Parallel()
-						r := newRig(t, rand.Uint64(), "FULL")
-						r.life(t, p)
+						hits := live(t, p)
 						mu.Lock()
-						fired[at.op+at.file] += p.hits
+						failures[at.op+at.file] += hits
 						mu.Unlock()
-						for _, l := range r.lost {
-							t.Errorf("seed %d: %s", r.disk.seed, l)
-						}
 					})
 				}
 			}
 		}
 	})
-	for what, n := range fired {
+	for what, n := range failures {
 		if n == 0 {
-			t.Errorf("no %s ever failed", what)
+			t.Errorf("no %s failed, want one or more", what)
 		}
 	}
 }
 
-// life is a store that meets a fault, ends, and starts again.
-func (r *rig) life(t *testing.T, p *planned) {
+// live runs a store that meets a fault, ends, and starts again. It returns how
+// many operations failed.
+func live(t *testing.T, p *planned) (hits int) {
+	r := newRig(t, rand.Uint64(), "FULL")
 	s := open(t, r.o)
 	if err := r.begin(s); err != nil {
 		t.Fatal(err)
 	}
 	r.checkpointAt(s, 20)
 	r.setFault(p.fault)
-	refused := false
-	for i := range 12 {
-		before := r.hits(p)
-		evs, err := r.accept(s, "S", 1, 3_000)
-		if err == nil && i%2 == 0 {
-			err = r.record(s, evs[0].ID)
-		}
-		failed := r.hits(p) > before
-		switch {
-		case err == nil && failed && p.file == "-wal" && p.op == "write":
-			r.missing("acknowledged, and its write to the log failed")
-		case err == nil && refused && closed(s.Failed()):
-			r.missing("acknowledged by a store that failed")
-		case err != nil && callbackd.KindOf(err) != callbackd.KindUnavailable:
-			r.missing("the error is %v", err)
-		case err != nil && p.err != sqlite3.FULL && !closed(s.Failed()):
-			r.missing("%v, and the store did not fail", err)
-		case err != nil && p.err == sqlite3.FULL && closed(s.Failed()):
-			r.missing("a full disk ended the store: %v", err)
-		}
-		refused = refused || err != nil
-	}
+	r.loadWithFault(s, p)
 	if p.err == sqlite3.FULL {
 		r.setFault(nil)
 		if _, err := r.accept(s, "S", 1, 100); err != nil {
-			r.missing("there is space again: %v", err)
+			r.violation("an event is refused when there is space again: %v", err)
 		}
 	}
 	if r.rng.IntN(2) == 0 {
@@ -135,26 +116,70 @@ func (r *rig) life(t *testing.T, p *planned) {
 	}
 	r.disk.kill()
 	s.Close()
-	r.restart(t, "after the fault")
-	r.restart(t, "after the power cut")
+	r.restart("after the fault")
+	r.restart("after the power cut")
+	for _, v := range r.violations {
+		t.Errorf("seed %d: %s", r.disk.seed, v)
+	}
+	return p.hits
+}
+
+// loadWithFault accepts events and ends deliveries, and compares each answer with
+// whether an operation failed meanwhile.
+func (r *rig) loadWithFault(s *Store, p *planned) {
+	refused := false
+	for i := range 12 {
+		before := r.hits(p)
+		evs, err := r.accept(s, "S", 1, 3_000)
+		if err == nil && i%2 == 0 {
+			err = r.record(s, evs[0].ID)
+		}
+		if err != nil {
+			r.checkRefusal(s, p, err)
+		} else {
+			r.checkAcknowledged(s, p, r.hits(p) > before, refused)
+		}
+		refused = refused || err != nil
+	}
+}
+
+// checkAcknowledged checks that a store may acknowledge: no write to its log
+// failed, and it did not fail before.
+func (r *rig) checkAcknowledged(s *Store, p *planned, failed, refused bool) {
+	if failed && p.file == "-wal" && p.op == "write" {
+		r.violation("acknowledged, and its write to the log failed")
+	}
+	if refused && closed(s.Failed()) {
+		r.violation("acknowledged by a store that failed")
+	}
+}
+
+// checkRefusal checks that every error but a full disk ends the store.
+func (r *rig) checkRefusal(s *Store, p *planned, err error) {
+	if callbackd.KindOf(err) != callbackd.KindUnavailable {
+		r.violation("the error is %v, want Unavailable", err)
+	}
+	if ends := p.err != sqlite3.FULL; closed(s.Failed()) != ends {
+		r.violation("whether the store failed after %v: %v, want %v", err, !ends, ends)
+	}
 }
 
 // restart starts the store, compares, adds a little, and loses the power.
-func (r *rig) restart(t *testing.T, when string) {
+func (r *rig) restart(when string) {
 	r.disk.power()
 	s, err := Open(r.ctx, r.o)
 	if err != nil {
-		r.missing("%s: %v", when, err)
+		r.violation("%s: %v", when, err)
 		return
 	}
-	n := len(r.lost)
+	n := len(r.violations)
 	r.verify(s)
-	for i := range r.lost[n:] {
-		r.lost[n+i] = when + ": " + r.lost[n+i]
+	for i := range r.violations[n:] {
+		r.violations[n+i] = when + ": " + r.violations[n+i]
 	}
 	for range 3 {
 		if _, err := r.accept(s, "S", 1, 100); err != nil {
-			r.missing("%s: %v", when, err)
+			r.violation("%s: %v", when, err)
 		}
 	}
 	r.disk.mu.Lock()

@@ -29,13 +29,13 @@ type rig struct {
 	key  callbackd.KeyID
 	cb   callbackd.CallbackID
 
-	mu    sync.Mutex
-	acked map[callbackd.EventID]*owed
-	lost  []string // what was acknowledged and is not there, what is damaged
+	mu         sync.Mutex
+	acked      map[callbackd.EventID]*ackedEvent
+	violations []string // what was acknowledged and is not there, and what is damaged
 }
 
-// owed is an acknowledged event.
-type owed struct {
+// ackedEvent is an acknowledged event.
+type ackedEvent struct {
 	ev       callbackd.Event
 	tried    bool // an outcome was handed in
 	recorded bool // and acknowledged
@@ -44,14 +44,19 @@ type owed struct {
 func newRig(t *testing.T, seed uint64, synchronous string) *rig {
 	d := newDisk(t.TempDir(), seed)
 	t.Cleanup(d.remove)
-	return &rig{ctx: t.Context(), disk: d, rng: rand.New(rand.NewPCG(seed, 1)), acked: map[callbackd.EventID]*owed{},
+	return &rig{ctx: t.Context(), disk: d, rng: rand.New(rand.NewPCG(seed, 1)), acked: map[callbackd.EventID]*ackedEvent{},
 		o: Options{Dir: t.TempDir(), vfs: d.name, synchronous: synchronous, flushAt: 1 + int(seed%40)}}
 }
 
-func (r *rig) missing(format string, args ...any) {
+// violation keeps what is wrong. While the power is off nothing is: every command
+// fails, also one that reads, because it flushes the buffer first.
+func (r *rig) violation(format string, args ...any) {
+	if r.disk.isOff() {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lost = append(r.lost, fmt.Sprintf(format, args...))
+	r.violations = append(r.violations, fmt.Sprintf(format, args...))
 }
 
 // begin makes the key and the callback, unless they are there.
@@ -72,7 +77,7 @@ func (r *rig) begin(s *Store) error {
 		return err
 	}
 	if r.key != 0 && (r.key != keys[0].ID || r.cb != cb.ID) {
-		r.missing("the key or the callback is another one")
+		r.violation("the key or the callback is another one")
 	}
 	r.key, r.cb = keys[0].ID, cb.ID
 	return nil
@@ -92,9 +97,9 @@ func (r *rig) accept(s *Store, session string, n, size int) ([]*callbackd.Event,
 	defer r.mu.Unlock()
 	for _, ev := range evs {
 		if r.acked[ev.ID] != nil {
-			r.lost = append(r.lost, fmt.Sprintf("the id %s was given twice", ev.ID))
+			r.violations = append(r.violations, fmt.Sprintf("the id %s was given twice", ev.ID))
 		}
-		r.acked[ev.ID] = &owed{ev: *ev}
+		r.acked[ev.ID] = &ackedEvent{ev: *ev}
 	}
 	return evs, nil
 }
@@ -115,43 +120,72 @@ func (r *rig) record(s *Store, id callbackd.EventID) error {
 
 // verify compares the store with what it has acknowledged.
 func (r *rig) verify(s *Store) {
-	var damage []string
+	r.checkIntegrity(s)
+	report, err := s.Check(r.ctx)
+	if err != nil {
+		r.violation("check: %v", err)
+		return
+	}
+	if report.FaultN > 0 {
+		r.violation("fsck finds %d faults, want none: %q", report.FaultN, report.Faults)
+		return
+	}
+	for id, a := range r.acked {
+		if r.verifyEvent(s, id, a) {
+			r.verifyDelivery(s, id, a)
+		}
+	}
+}
+
+// checkIntegrity lets SQLite check its file.
+func (r *rig) checkIntegrity(s *Store) {
 	err := s.read(r.ctx, func(d *db) error {
 		return d.query("PRAGMA integrity_check", func(st *sqlite3.Stmt) error {
 			if text := st.ColumnText(0); text != "ok" {
-				damage = append(damage, text)
+				r.violation("integrity_check says %q, want ok", text)
 			}
 			return nil
 		})
 	})
-	if err != nil || len(damage) > 0 {
-		r.missing("integrity: %q, %v", damage, err)
+	if err != nil {
+		r.violation("integrity_check: %v", err)
 	}
-	report, err := s.Check(r.ctx)
-	if err != nil || report.FaultN > 0 {
-		r.missing("check: %v, %v", report, err)
+}
+
+// verifyEvent compares a stored event with the acknowledged one.
+func (r *rig) verifyEvent(s *Store, id callbackd.EventID, a *ackedEvent) bool {
+	got, err := s.Event(r.ctx, r.key, id)
+	if err != nil {
+		r.violation("event %s, which was acknowledged: %v", id, err)
+		return false
+	}
+	if got.Session != a.ev.Session || got.Sequence != a.ev.Sequence {
+		r.violation("event %s is %d of %s, want %d of %s", id, got.Sequence, got.Session, a.ev.Sequence, a.ev.Session)
+	}
+	if !bytes.Equal(got.Data, a.ev.Data) {
+		r.violation("event %s has other data than it was accepted with", id)
+	}
+	return true
+}
+
+// verifyDelivery compares a delivery with the outcomes that were acknowledged. An
+// outcome that was handed in and not acknowledged may be stored or not.
+func (r *rig) verifyDelivery(s *Store, id callbackd.EventID, a *ackedEvent) {
+	d, err := s.Delivery(r.ctx, r.key, callbackd.DeliveryID{Event: id, Callback: r.cb}, 0)
+	if err != nil {
+		r.violation("the delivery of event %s: %v", id, err)
 		return
 	}
-	for id, o := range r.acked {
-		ev, err := s.Event(r.ctx, r.key, id)
-		if err != nil || ev.Sequence != o.ev.Sequence || ev.Session != o.ev.Session || !bytes.Equal(ev.Data, o.ev.Data) {
-			r.missing("event %s, number %d of %s: %v", id, o.ev.Sequence, o.ev.Session, err)
-			continue
-		}
-		d, err := s.Delivery(r.ctx, r.key, callbackd.DeliveryID{Event: id, Callback: r.cb}, 0)
-		switch {
-		case err != nil:
-			r.missing("delivery of %s: %v", id, err)
-		case o.recorded && (d.State != callbackd.Delivered || len(d.History) != 1):
-			r.missing("the outcome of %s: %s after %d attempts", id, d.State, len(d.History))
-		case !o.tried && d.State != callbackd.Pending:
-			r.missing("%s is %s and was never attempted", id, d.State)
-		case d.State == callbackd.Delivered:
-			o.tried, o.recorded = true, true // it was in doubt; now it is not
-		default:
-			o.tried = false
-		}
+	if a.recorded && (d.State != callbackd.Delivered || len(d.History) != 1) {
+		r.violation("event %s is %s after %d attempts, want delivered after 1", id, d.State, len(d.History))
+		return
 	}
+	if !a.tried && d.State != callbackd.Pending {
+		r.violation("event %s is %s, and was never attempted; want pending", id, d.State)
+		return
+	}
+	stored := d.State == callbackd.Delivered
+	a.tried, a.recorded = stored, stored
 }
 
 // load publishes and records from a few goroutines until the store fails.
@@ -205,7 +239,7 @@ func (r *rig) cycle() {
 			r.load(s)
 		}
 	} else if !r.disk.isOff() {
-		r.missing("open: %v", err)
+		r.violation("open: %v", err)
 	}
 	if s != nil {
 		s.Close() // while the disk is dead, most times
@@ -220,21 +254,21 @@ func (r *rig) cycle() {
 // machine runs n cycles on one disk and compares once more at the end.
 func (r *rig) machine(n int) {
 	for range n {
-		if len(r.lost) == 0 {
+		if len(r.violations) == 0 {
 			r.cycle()
 		}
 	}
 	r.disk.power()
 	s, err := Open(r.ctx, r.o)
 	if err != nil {
-		r.missing("open: %v", err)
+		r.violation("open: %v", err)
 		return
 	}
 	if r.key != 0 {
 		r.verify(s)
 	}
 	if err := s.Close(); err != nil {
-		r.missing("close: %v", err)
+		r.violation("close: %v", err)
 	}
 }
 
@@ -256,7 +290,7 @@ func powerCuts(t *testing.T, synchronous string, n int) (lost []string, acked in
 			mu.Lock()
 			defer mu.Unlock()
 			acked += len(r.acked)
-			for _, l := range r.lost {
+			for _, l := range r.violations {
 				lost = append(lost, fmt.Sprintf("seed %d: %s", seed, l))
 			}
 			<-free
