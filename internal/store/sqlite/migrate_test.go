@@ -13,6 +13,7 @@ import (
 	"callbackd/internal/store/seal"
 	"callbackd/internal/store/storetest"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/ncruces/go-sqlite3"
 )
 
@@ -35,58 +36,92 @@ func tables(t *testing.T, s *Store) string {
 	return out.String()
 }
 
-// A database of every earlier version is brought to this one, with what is in
-// it.
+// earlier makes a data directory as version v of the schema had it, with a key and
+// an event.
+func earlier(t *testing.T, v int) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	d, err := openDB("file:"+filepath.Join(dir, dbFile), "journal_mode=WAL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	for i, step := range steps[:v] {
+		if err := d.conn.Exec(step + fmt.Sprintf("; PRAGMA user_version = %d", i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sealer, err := seal.Open(filepath.Join(dir, KeysetFile), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := sealer.Key(callbackd.Key{APIKey: "old key", Secret: "old secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.query("INSERT INTO keys (account, api_key, secret, name, live, created_at) VALUES ('acme', 'old key', ?, 'n', 1, 1000)", nil, sealed); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, data) VALUES (1, 1, 2, 'ACM-0123456789', 4, 0, x'', x'7b7d')", nil); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// A database of each earlier version gets today's schema and keeps what is in it.
 func TestEarlierSchemasAreUpgraded(t *testing.T) {
 	fresh := open(t, Options{Dir: t.TempDir()})
 	want := tables(t, fresh)
 	fresh.Close()
-	all := steps
-	for v := 1; v < len(all); v++ {
-		dir := t.TempDir()
-		d, err := openDB("file:"+filepath.Join(dir, dbFile), "journal_mode=WAL")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range v {
-			if err := d.conn.Exec(all[i] + fmt.Sprintf("; PRAGMA user_version = %d", i+1)); err != nil {
-				t.Fatal(err)
+	for v := 1; v < len(steps); v++ {
+		t.Run(fmt.Sprint("from version ", v), func(t *testing.T) {
+			t.Parallel()
+			dir := earlier(t, v)
+			for _, when := range []string{"at the first start", "at the second start"} {
+				s := open(t, Options{Dir: dir})
+				if diff := cmp.Diff(want, tables(t, s)); diff != "" {
+					t.Errorf("%s: -new database +upgraded one\n%s", when, diff)
+				}
+				hasOldKey(t, s)
+				s.Close()
 			}
-		}
-		sealer, err := seal.Open(filepath.Join(dir, KeysetFile), true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sealed, err := sealer.Key(callbackd.Key{APIKey: "old key", Secret: "old secret"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := d.query("INSERT INTO keys (account, api_key, secret, name, live, created_at) VALUES ('acme', 'old key', ?, 'n', 1, 1000)", nil, sealed); err != nil {
-			t.Fatal(err)
-		}
-		if err := d.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, data) VALUES (1, 1, 2, 'ACM-0123456789', 4, 0, x'', x'7b7d')", nil); err != nil {
-			t.Fatal(err)
-		}
-		d.close()
-		s := open(t, Options{Dir: dir})
-		if got := tables(t, s); got != want {
-			t.Errorf("from version %d:\n%s\nwant\n%s", v, got, want)
-		}
-		k, err := s.Key(t.Context(), "old key")
-		if err != nil || k.Secret.Reveal() != "old secret" || k.SessionTimeFrame() != callbackd.DefaultTimeFrame {
-			t.Fatalf("%+v, %v", k, err)
-		}
-		x := session.New(k, session.Now())
-		x.SessionKey = "ACM-0123456789"
-		if err := s.CreateSession(t.Context(), x); err != nil {
-			t.Fatal(err)
-		}
-		_, evs, err := session.Change(t.Context(), s, k.ID, x.SessionKey, session.Now(), func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(session.Now()) })
-		if err != nil || evs[0].Sequence != 5 {
-			t.Errorf("%+v, %v", evs, err)
-		}
-		s.Close()
-		open(t, Options{Dir: dir}).Close() // nothing is done twice
+			s := open(t, Options{Dir: dir})
+			defer s.Close()
+			continuesOldSession(t, s)
+		})
+	}
+}
+
+// hasOldKey checks the key that earlier made.
+func hasOldKey(t *testing.T, s *Store) {
+	t.Helper()
+	k, err := s.Key(t.Context(), "old key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := k.Secret.Reveal(); got != "old secret" {
+		t.Errorf("the secret is %q, want the old one", got)
+	}
+	if got := k.SessionTimeFrame(); got != callbackd.DefaultTimeFrame {
+		t.Errorf("the time frame is %v, want %v", got, callbackd.DefaultTimeFrame)
+	}
+}
+
+// continuesOldSession checks that the next event of a session follows the one that
+// earlier made.
+func continuesOldSession(t *testing.T, s *Store) {
+	t.Helper()
+	x := session.New(&callbackd.Key{ID: 1, Account: "acme"}, session.Now())
+	x.SessionKey = "ACM-0123456789"
+	if err := s.CreateSession(t.Context(), x); err != nil {
+		t.Fatal(err)
+	}
+	_, evs, err := session.Change(t.Context(), s, 1, x.SessionKey, session.Now(), func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(session.Now()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if evs[0].Sequence != 5 {
+		t.Errorf("the next event has sequence %d, want 5", evs[0].Sequence)
 	}
 }
 

@@ -13,74 +13,109 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// When the disk is full the reserve is given back. From then on what takes
-// space is refused, what gives space back or ends deliveries is not, and the
-// store is not ready; when there is space the reserve is made again.
-func TestTheReserveIsForWhatMakesRoom(t *testing.T) {
-	dir := t.TempDir()
-	taken := 0
-	s := open(t, Options{Dir: dir, Hooks: store.Hooks{Taken: func() { taken++ }}})
-	defer s.Close()
-	space := uint64(1 << 40)
-	available = func(string) uint64 { return space }
-	defer func() { available = onVolume }()
-	held := func() bool { return size(filepath.Join(dir, reserveFile)) == reserveSize }
-	k, err := s.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()})
+// fullDisk is a store on a volume whose free space the test sets.
+type fullDisk struct {
+	*Store
+	key   callbackd.KeyID
+	dir   string
+	space uint64
+	taken int // calls of Hooks.Taken
+}
+
+// newFullDisk opens a store that has its reserve, and fills the disk.
+func newFullDisk(t *testing.T) *fullDisk {
+	t.Helper()
+	d := &fullDisk{dir: t.TempDir(), space: 1 << 40}
+	d.Store = open(t, Options{Dir: d.dir, Hooks: store.Hooks{Taken: func() { d.taken++ }}})
+	available = func(string) uint64 { return d.space }
+	t.Cleanup(func() {
+		d.Close()
+		available = onVolume
+	})
+	k, err := d.CreateKey(t.Context(), callbackd.Key{APIKey: "k", CreatedAt: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	accept := func() error {
-		_, err := s.Accept(t.Context(), store.Batch{Key: k.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
-		return err
+	d.key = k.ID
+	if d.held() {
+		t.Fatal("there is a reserve before the first call of Guard, want none")
 	}
-	session := func(key string) error {
-		return s.CreateSession(t.Context(), &callbackd.Session{Key: k.ID, SessionKey: key, CreatedAt: time.Now()})
+	d.Guard(t.Context())
+	if !d.held() {
+		t.Fatal("there is no reserve after a call of Guard")
 	}
-	if err := accept(); err != nil || held() {
-		t.Fatalf("%v; a reserve before the first second: %v", err, held())
+	d.space = 0
+	if err := d.write(t.Context(), func(*tx) error { return sqlite3.FULL }); callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Fatalf("a write on the full disk: the error is %v, want Unavailable", err)
 	}
-	s.Guard(t.Context())
-	if !held() {
-		t.Fatal("there is no reserve")
+	return d
+}
+
+// held reports whether the reserve is on the disk.
+func (d *fullDisk) held() bool { return size(filepath.Join(d.dir, reserveFile)) == reserveSize }
+
+func (d *fullDisk) accept(t *testing.T) error {
+	_, err := d.Accept(t.Context(), store.Batch{Key: d.key, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
+	return err
+}
+
+// A full disk refuses what takes space, and the store is not ready.
+func TestAFullDiskRefusesWhatTakesSpace(t *testing.T) {
+	d := newFullDisk(t)
+	if d.held() {
+		t.Error("the reserve is still on the full disk, want it given back")
 	}
-	space = 0
-	if err := s.write(t.Context(), func(*tx) error { return sqlite3.FULL }); callbackd.KindOf(err) != callbackd.KindUnavailable {
-		t.Fatal(err)
+	for what, err := range map[string]error{
+		"an event":    d.accept(t),
+		"a session":   d.CreateSession(t.Context(), &callbackd.Session{Key: d.key, SessionKey: "A", CreatedAt: time.Now()}),
+		"being ready": d.Ready(t.Context()),
+	} {
+		if !errors.Is(err, errFull) {
+			t.Errorf("%s: the error is %v, want %v", what, err, errFull)
+		}
 	}
-	if held() {
-		t.Error("the reserve is kept on a full disk")
-	}
-	if err := accept(); !errors.Is(err, errFull) {
-		t.Errorf("an event: %v", err)
-	}
-	if err := session("A"); !errors.Is(err, errFull) {
-		t.Errorf("a session: %v", err)
-	}
-	if err := s.Ready(t.Context()); !errors.Is(err, errFull) && callbackd.KindOf(err) != callbackd.KindUnavailable {
-		t.Errorf("ready: %v", err)
-	}
-	if err := s.ChangeKey(t.Context(), "k", func(k *callbackd.Key) error {
+}
+
+// What gives space back or ends deliveries is possible on a full disk, and does
+// not make the store ready.
+func TestTheReserveIsForWhatMakesRoom(t *testing.T) {
+	d := newFullDisk(t)
+	if err := d.ChangeKey(t.Context(), "k", func(k *callbackd.Key) error {
 		k.Revoke(time.Now())
 		return nil
 	}); err != nil {
 		t.Errorf("a key is revoked: %v", err)
 	}
-	if _, _, _, err := s.Sweep(t.Context(), time.Now().Add(-time.Hour), 0, 100); err != nil {
+	if _, _, _, err := d.Sweep(t.Context(), time.Now().Add(-time.Hour), 0, 100); err != nil {
 		t.Errorf("old events are removed: %v", err)
 	}
-	if s.refusals.Err() == nil || taken != 0 {
-		t.Error("it is ready because something else was written")
+	if d.refusals.Err() == nil {
+		t.Error("the store is ready after writes that make room, want it to refuse still")
 	}
-	space = reserveSize + reserveSize/4 - 1
-	if err := accept(); !errors.Is(err, errFull) {
-		t.Errorf("an event, with no room beside the reserve: %v", err)
+	if d.taken != 0 {
+		t.Errorf("Hooks.Taken was called %d times, want 0", d.taken)
 	}
-	space++
-	if err := accept(); err != nil || !held() || taken != 1 {
-		t.Errorf("an event when there is space: %v; the reserve is held: %v; told %d times", err, held(), taken)
+}
+
+// When there is space for the reserve and some more, the reserve is made again.
+func TestTheReserveIsMadeAgain(t *testing.T) {
+	d := newFullDisk(t)
+	d.space = reserveSize + reserveSize/4 - 1
+	if err := d.accept(t); !errors.Is(err, errFull) {
+		t.Errorf("an event when the reserve would leave no space: the error is %v, want %v", err, errFull)
 	}
-	if err := s.Ready(t.Context()); err != nil {
-		t.Error(err)
+	d.space++
+	if err := d.accept(t); err != nil {
+		t.Errorf("an event when there is space: %v", err)
+	}
+	if !d.held() {
+		t.Error("there is no reserve when there is space again")
+	}
+	if d.taken != 1 {
+		t.Errorf("Hooks.Taken was called %d times, want 1", d.taken)
+	}
+	if err := d.Ready(t.Context()); err != nil {
+		t.Errorf("the store is not ready: %v", err)
 	}
 }
 

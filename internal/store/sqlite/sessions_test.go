@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -41,48 +43,87 @@ func warmSessions(t *testing.T, s *Store, k *callbackd.Key) {
 	})
 }
 
-// The story of a session is whole while its events are folded.
-func TestAStoryIsWholeAcrossTheMark(t *testing.T) {
+// partlyFlushed accepts n events in each of the sessions S and T in turn, and calls
+// f after each flush of three of them, until all are in the tables.
+func partlyFlushed(t *testing.T, n int, f func(t *testing.T, s *Store, key callbackd.KeyID)) {
 	s := open(t, Options{Dir: t.TempDir()})
 	defer s.Close()
 	k, err := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 9
 	for range n {
 		if _, err := s.Accept(t.Context(), store.Batch{Key: k.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}, {Type: callbackd.Complete, Session: "T", Data: []byte("{}")}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for folded := 0; folded <= 2*n; folded += 3 {
-		for place := range int64(n + 1) {
-			for _, newest := range []bool{false, true} {
-				q, first, step := store.SessionEventQuery{Key: k.ID, Session: "S", After: place, Newest: newest, Limit: 4}, place+1, int64(1)
-				left := n - int(place)
-				if newest {
-					q.After, q.Before, first, step, left = 0, place+1, place, -1, int(place)
-				}
-				story, err := s.SessionEvents(t.Context(), q)
-				if err != nil || len(story) != min(4, left) {
-					t.Fatalf("%d folded, %+v: %d events, %v", folded, q, len(story), err)
-				}
-				for i, ev := range story {
-					if ev.Sequence != first+step*int64(i) || ev.Session != "S" {
-						t.Errorf("%d folded, %+v: event %d is #%d of %s", folded, q, i, ev.Sequence, ev.Session)
-					}
-				}
-			}
+	for flushed := 0; flushed <= 2*n; flushed += 3 {
+		t.Run(fmt.Sprint(flushed, " flushed"), func(t *testing.T) { f(t, s, k.ID) })
+		if flushed == 2*n {
+			break
 		}
-		first, second := store.SessionID{Key: k.ID, SessionKey: "S"}, store.SessionID{Key: k.ID, SessionKey: "T"}
-		latest, err := s.LatestEvents(t.Context(), []store.SessionID{first, second}, 4)
-		if err != nil || len(latest[first]) != 4 || latest[first][0].Sequence != n || latest[first][3].Sequence != n-3 || len(latest[second]) != 4 {
-			t.Errorf("%d folded: the latest are %+v, %v", folded, latest, err)
-		}
-		if folded < 2*n {
-			if err := s.write(t.Context(), func(t *tx) error { return t.flush(3) }); err != nil {
-				t.Fatal(err)
-			}
+		if err := s.write(t.Context(), func(t *tx) error { return t.flush(3) }); err != nil {
+			t.Fatal(err)
 		}
 	}
+}
+
+// The events of a session are complete while they are flushed, from each place on
+// and in both directions.
+func TestSessionEventsAreCompleteDuringFlushes(t *testing.T) {
+	const n, limit = 9, 4
+	partlyFlushed(t, n, func(t *testing.T, s *Store, key callbackd.KeyID) {
+		for place := range int64(n + 1) {
+			var after, before []int64
+			for i := range int64(limit) {
+				if place+1+i <= n {
+					after = append(after, place+1+i)
+				}
+				if place-i >= 1 {
+					before = append(before, place-i)
+				}
+			}
+			sessionEvents(t, s, store.SessionEventQuery{Key: key, Session: "S", After: place, Limit: limit}, after)
+			sessionEvents(t, s, store.SessionEventQuery{Key: key, Session: "S", Newest: true, Before: place + 1, Limit: limit}, before)
+		}
+	})
+}
+
+// sessionEvents compares the sequence numbers of a page of a session's events.
+func sessionEvents(t *testing.T, s *Store, q store.SessionEventQuery, want []int64) {
+	t.Helper()
+	page, err := s.SessionEvents(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int64
+	for _, ev := range page {
+		got = append(got, ev.Sequence)
+		if ev.Session != q.Session {
+			t.Errorf("%+v: event %d is of session %s", q, ev.Sequence, ev.Session)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v: events %v, want %v", q, got, want)
+	}
+}
+
+func TestLatestEventsAreCompleteDuringFlushes(t *testing.T) {
+	const n = 9
+	partlyFlushed(t, n, func(t *testing.T, s *Store, key callbackd.KeyID) {
+		ids := []store.SessionID{{Key: key, SessionKey: "S"}, {Key: key, SessionKey: "T"}}
+		latest, err := s.LatestEvents(t.Context(), ids, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			var got []int64
+			for _, ev := range latest[id] {
+				got = append(got, ev.Sequence)
+			}
+			if want := []int64{n, n - 1, n - 2, n - 3}; !slices.Equal(got, want) {
+				t.Errorf("the latest events of %s are %v, want %v", id.SessionKey, got, want)
+			}
+		}
+	})
 }
