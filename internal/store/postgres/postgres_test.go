@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"flag"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"callbackd/internal/store"
@@ -9,15 +11,23 @@ import (
 	"callbackd/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "8") // parallel tests wait for the server more than for a processor
+	pgtest.Main(m)
+}
 
 func TestConformance(t *testing.T) {
-	urls, seen := map[string]string{}, &statements{}
-	storetest.Run(t, func(t *testing.T, dir string) store.Store {
-		if urls[dir] == "" {
-			urls[dir] = pgtest.URL(t)
-		}
-		return open(t, Options{URL: urls[dir], KeysetFile: filepath.Join(dir, "keys.json"), tracer: seen})
+	seen := &statements{}
+	t.Run("Suite", func(t *testing.T) {
+		var urls sync.Map // by the case's directory
+		storetest.Run(t, func(t *testing.T, dir string) store.Store {
+			url, ok := urls.Load(dir)
+			if !ok {
+				url = pgtest.URL(t)
+				urls.Store(dir, url)
+			}
+			return open(t, Options{URL: url.(string), KeysetFile: filepath.Join(dir, "keys.json"), tracer: seen})
+		})
 	})
 	t.Run("EveryStatementHasItsPlanTested", func(t *testing.T) {
 		explained := &statements{}

@@ -16,6 +16,7 @@ import (
 	"callbackd/internal/store"
 	"callbackd/internal/store/storetest"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/ncruces/go-sqlite3"
 )
 
@@ -48,17 +49,6 @@ func tree(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return out.String()
-}
-
-func used(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	s := open(t, Options{Dir: dir})
-	storetest.Use(t, s, 3, 60)
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // killed is a copy of a directory as a server leaves it that is killed, with
@@ -124,85 +114,97 @@ func TestLookingChangesNothing(t *testing.T) {
 	}
 }
 
-// What is no store is refused, and stays as it was.
-func TestWhatIsNoStoreIsRefused(t *testing.T) {
-	good := used(t)
-	with := func(f func(dir string)) string {
-		dir := filepath.Join(t.TempDir(), "d")
-		if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
+// changed returns a copy of a stopped server's directory that f has changed.
+func changed(t *testing.T, good string, f func(dir string)) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "d")
+	if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
+		t.Fatal(err)
+	}
+	f(dir)
+	return dir
+}
+
+// withFile replaces the database by a file with the content.
+func withFile(t *testing.T, good, content string) string {
+	return changed(t, good, func(dir string) {
+		if err := os.WriteFile(filepath.Join(dir, dbFile), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f(dir)
-		return dir
-	}
-	write := func(content string) func(string) {
-		return func(dir string) {
-			if err := os.WriteFile(filepath.Join(dir, dbFile), []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	sql := func(text string) func(string) {
-		return func(dir string) {
-			os.Remove(filepath.Join(dir, dbFile))
-			c, err := sqlite3.Open(filepath.Join(dir, dbFile))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			if err := c.Exec(text); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	})
+}
+
+// withDatabase replaces the database by another one.
+func withDatabase(t *testing.T, good, sql string) string {
+	return changed(t, good, func(dir string) {
+		os.Remove(filepath.Join(dir, dbFile))
+		addSQL(t, dir, sql)
+	})
+}
+
+// A directory without a store is refused by commands and by servers, and
+// commands leave it as it was.
+func TestADirectoryWithoutAStoreIsRefused(t *testing.T) {
+	good := used(t)
 	for _, tt := range []struct {
 		what, dir string
-		serve     string // what a server says
+		want      string // what a server says
 	}{
-		{"an empty file beside a keyset", with(write("")), "its database is empty"},
-		{"nothing beside a keyset", with(func(dir string) { os.Remove(filepath.Join(dir, dbFile)) }), "its database is missing"},
-		{"an empty database beside a keyset", with(sql("PRAGMA user_version = 0; CREATE TABLE t (x); DROP TABLE t")), "its database is empty"},
-		{"another program's", with(sql("CREATE TABLE t (x)")), "another program"},
-		{"another program's, with a version", with(sql("CREATE TABLE events (x); PRAGMA user_version = 2")), "another program"},
-		{"text", with(write(strings.Repeat("no database ", 1000))), "cannot be used"},
-		{"a newer version", with(func(dir string) { addSQL(t, dir, "PRAGMA user_version = 999") }), "newer callbackd"},
+		{"an empty file beside a keyset", withFile(t, good, ""), "its database is empty"},
+		{"nothing beside a keyset", changed(t, good, func(dir string) { os.Remove(filepath.Join(dir, dbFile)) }), "its database is missing"},
+		{"an empty database beside a keyset", withDatabase(t, good, "PRAGMA user_version = 0; CREATE TABLE t (x); DROP TABLE t"), "its database is empty"},
+		{"another program's database", withDatabase(t, good, "CREATE TABLE t (x)"), "another program"},
+		{"another program's database with a version", withDatabase(t, good, "CREATE TABLE events (x); PRAGMA user_version = 2"), "another program"},
+		{"a text file", withFile(t, good, strings.Repeat("no database ", 1000)), "cannot be used"},
+		{"a newer version", changed(t, good, func(dir string) { addSQL(t, dir, "PRAGMA user_version = 999") }), "newer callbackd"},
 	} {
-		before := tree(t, tt.dir)
-		for who, f := range map[string]func() error{
-			"inspect": func() error { _, err := look(t, tt.dir); return err },
-			"backup": func() error {
-				_, err := Backup(t.Context(), Options{Dir: tt.dir}, filepath.Join(t.TempDir(), "b"), true)
-				return err
-			},
-		} {
-			if err := f(); callbackd.KindOf(err) != callbackd.KindSetting {
-				t.Errorf("%s: %s: %v", tt.what, who, err)
-			}
-		}
-		if after := tree(t, tt.dir); after != before {
-			t.Errorf("%s: changed:\n%sand then\n%s", tt.what, before, after)
-		}
-		for _, beside := range []bool{false, true} {
-			_, err := Open(t.Context(), Options{Dir: tt.dir, Secondary: beside})
-			if callbackd.KindOf(err) != callbackd.KindSetting || !strings.Contains(err.Error(), tt.serve) {
-				t.Errorf("%s: opened (beside: %v): %v", tt.what, beside, err)
-			}
-		}
+		t.Run(tt.what, func(t *testing.T) {
+			before := tree(t, tt.dir)
+			_, err := look(t, tt.dir)
+			isSetting(t, "a command that reads", err, "")
+			_, err = Backup(t.Context(), Options{Dir: tt.dir}, filepath.Join(t.TempDir(), "b"), true)
+			isSetting(t, "a backup", err, "")
+			unchanged(t, tt.dir, before)
+			_, err = Open(t.Context(), Options{Dir: tt.dir})
+			isSetting(t, "a server", err, tt.want)
+			_, err = Open(t.Context(), Options{Dir: tt.dir, Secondary: true})
+			isSetting(t, "a command that writes", err, tt.want)
+		})
 	}
-	if _, err := look(t, t.TempDir()); callbackd.KindOf(err) != callbackd.KindSetting {
-		t.Errorf("a directory with nothing: %v", err)
+}
+
+// isSetting checks that an error is about the settings and has the text.
+func isSetting(t *testing.T, who string, err error, want string) {
+	t.Helper()
+	if callbackd.KindOf(err) != callbackd.KindSetting || !strings.Contains(err.Error(), want) {
+		t.Errorf("%s: the error is %v, want one about the settings with %q", who, err, want)
 	}
-	old := with(func(dir string) { addSQL(t, dir, "PRAGMA user_version = 3") })
-	before := tree(t, old)
-	if _, err := look(t, old); callbackd.KindOf(err) != callbackd.KindSetting || !strings.Contains(err.Error(), "older callbackd") {
-		t.Errorf("an older version: %v", err)
+}
+
+// unchanged checks that a directory is as it was.
+func unchanged(t *testing.T, dir, before string) {
+	t.Helper()
+	if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+		t.Errorf("the directory was changed: -before +after\n%s", diff)
 	}
-	if _, err := Backup(t.Context(), Options{Dir: old}, filepath.Join(t.TempDir(), "b"), true); err != nil {
+}
+
+func TestAnEmptyDirectoryHasNothingToRead(t *testing.T) {
+	_, err := look(t, t.TempDir())
+	isSetting(t, "a command that reads", err, "")
+}
+
+// A command does not read what an older version wrote, but a backup before the
+// upgrade is possible.
+func TestAnOlderVersionCanBeBackedUp(t *testing.T) {
+	dir := changed(t, used(t), func(dir string) { addSQL(t, dir, "PRAGMA user_version = 3") })
+	before := tree(t, dir)
+	_, err := look(t, dir)
+	isSetting(t, "a command that reads", err, "older callbackd")
+	if _, err := Backup(t.Context(), Options{Dir: dir}, filepath.Join(t.TempDir(), "b"), true); err != nil {
 		t.Errorf("a backup before the upgrade: %v", err)
 	}
-	if after := tree(t, old); after != before {
-		t.Errorf("an older version: changed:\n%sand then\n%s", before, after)
-	}
+	unchanged(t, dir, before)
 }
 
 func addSQL(t *testing.T, dir, text string) {
@@ -369,7 +371,8 @@ func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
 
 // A keyset that opens nothing is found out at the start, and by commands.
 func TestAnotherKeysetIsRefused(t *testing.T) {
-	dir, other := used(t), used(t)
+	dir, other := used(t), t.TempDir()
+	open(t, Options{Dir: other}).Close()
 	raw, err := os.ReadFile(filepath.Join(other, KeysetFile))
 	if err != nil {
 		t.Fatal(err)

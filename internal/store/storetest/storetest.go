@@ -22,7 +22,8 @@ import (
 type Open func(t *testing.T, dir string) store.Store
 
 // Run runs the suite. Each case has a store of its own, and promise 2 is proved
-// for what the case left.
+// for what the case left. Cases run in parallel, because they mostly wait for the
+// disk.
 func Run(t *testing.T, open Open) {
 	tests := map[string]func(*suite){}
 	for _, cases := range []map[string]func(*suite){
@@ -34,6 +35,7 @@ func Run(t *testing.T, open Open) {
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := &suite{T: t, dir: t.TempDir(), open: open, at: time.Now().Truncate(time.Millisecond)}
 			s.Store = open(t, s.dir)
 			s.key = s.newKey("k1")
