@@ -92,7 +92,7 @@ func TestReadsAnswerOnAFullDisk(t *testing.T) {
 		}
 	}
 	r.verify(s)
-	for _, l := range r.lost {
+	for _, l := range r.violations {
 		t.Error(l)
 	}
 }
@@ -153,7 +153,7 @@ func TestARefusedRowFailsItsCommandOnly(t *testing.T) {
 		t.Errorf("the store afterwards: %v", err)
 	}
 	r.verify(s)
-	for _, l := range r.lost {
+	for _, l := range r.violations {
 		t.Error(l)
 	}
 }
