@@ -292,8 +292,10 @@ func everyCommand(t *testing.T, s *Store) {
 	must(err)
 	_, err = s.ListEvents(ctx, store.EventQuery{Key: k.ID, Until: now.Add(time.Hour), Limit: 1})
 	must(err)
-	_, err = s.Resend(ctx, k.ID, id, now)
-	must(err)
+	for _, ev := range evs[:3] { // one that failed, one that waits for a retry, one that was not tried
+		_, err = s.Resend(ctx, k.ID, callbackd.DeliveryID{Event: ev.ID, Callback: cb.ID}, now)
+		must(err)
+	}
 	everySessionCommand(t, s, k, now)
 	everyOnceCommand(t, s, k, now)
 	everyReplayCommand(t, s, k, now)
