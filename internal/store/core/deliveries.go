@@ -3,6 +3,7 @@ package core
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 
 	"callbackd"
@@ -221,7 +222,7 @@ func (l *deliveryList) candidates() error {
 		return l.callbacks.need(l.tx, l.s.d, []callbackd.CallbackID{l.q.Callback})
 	case l.q.Key == store.AllKeys:
 		for _, index := range l.indexes() {
-			ids, err := index.callbacks(l.tx)
+			ids, err := index.callbacks(l.tx, math.MaxInt32)
 			if err == nil {
 				err = l.callbacks.need(l.tx, l.s.d, ids)
 			}

@@ -35,20 +35,20 @@ func (x *smallIndex) events(callback, error string) string {
 	return x.of(callback)
 }
 
-// callbacks returns the callbacks that have rows. It steps from one to the next,
-// however many rows each has.
-func (x *smallIndex) callbacks(tx Tx) (ids []callbackd.CallbackID, err error) {
+// callbacks returns up to limit callbacks that have rows. It steps from one to the
+// next, however many rows each has.
+func (x *smallIndex) callbacks(tx Tx, limit int) (ids []callbackd.CallbackID, err error) {
 	next := func(after string) string {
 		return "(SELECT callback_no FROM " + x.table + " WHERE " + x.only + "callback_no > " + after + " ORDER BY callback_no LIMIT 1)"
 	}
 	sql := "WITH RECURSIVE o AS (SELECT " + next("0") + " AS callback_no UNION ALL SELECT " + next("o.callback_no") + " FROM o WHERE o.callback_no IS NOT NULL) " +
-		"SELECT callback_no FROM o WHERE callback_no IS NOT NULL"
+		"SELECT callback_no FROM o WHERE callback_no IS NOT NULL LIMIT $1"
 	err = tx.Query(sql, func(row Row) error {
 		var id callbackd.CallbackID
 		err := row.Scan(&id)
 		ids = append(ids, id)
 		return err
-	})
+	}, limit)
 	return ids, err
 }
 

@@ -2,10 +2,33 @@ package core
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"callbackd"
 )
+
+// Backlogs is part of [store.Queue].
+func (s *Store) Backlogs(ctx context.Context) (owed []callbackd.CallbackID, err error) {
+	var all []callbackd.CallbackID
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
+		all, err = pendingIndex.callbacks(tx, math.MaxInt32)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range all {
+		ended, err := s.Ended(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if !ended {
+			owed = append(owed, id)
+		}
+	}
+	return owed, nil
+}
 
 // DueBy returns up to limit of the deliveries, which are in the order of Due, that
 // are due by a time, and when the next one is due; zero when there is none.

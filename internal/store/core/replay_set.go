@@ -27,7 +27,7 @@ func (s *Store) chooseReplaySet(ctx context.Context, key callbackd.KeyID, f *cal
 	}
 	c := &setChooser{s: s, key: key}
 	err := s.db.Snapshot(ctx, func(tx Tx) error {
-		c.tx, c.filter, c.set, c.callbacks = tx, *f, codec.Set{}, map[callbackd.CallbackID]*chosenCallback{}
+		c.tx, c.filter, c.set = tx, *f, codec.Set{}
 		return c.run(ctx)
 	})
 	if err != nil {
@@ -43,16 +43,7 @@ type setChooser struct {
 	key       callbackd.KeyID
 	filter    callbackd.ReplayFilter
 	set       codec.Set
-	callbacks map[callbackd.CallbackID]*chosenCallback // that were read
-}
-
-// chosenCallback is what the choice of a set needs to know of a callback.
-type chosenCallback struct {
-	id     callbackd.CallbackID
-	key    callbackd.KeyID
-	event  callbackd.EventType
-	ended  bool // it was deleted or its key revoked
-	chosen bool // the filter may choose deliveries to it
+	callbacks *listedCallbacks // to which the filter may choose deliveries
 }
 
 func (c *setChooser) run(ctx context.Context) error {
@@ -72,53 +63,20 @@ func (c *setChooser) run(ctx context.Context) error {
 // resolve checks the filter against its target.
 func (c *setChooser) resolve() error {
 	var target *callbackd.Callback
-	if c.filter.Target != 0 {
-		if err := c.readCallbacks([]callbackd.CallbackID{c.filter.Target}); err != nil {
+	if id := c.filter.Target; id != 0 {
+		targets := newListedCallbacks(store.DeliveryQuery{Key: store.AllKeys})
+		if err := targets.need(c.tx, c.s.d, []callbackd.CallbackID{id}); err != nil {
 			return err
 		}
-		if cb := c.callbacks[c.filter.Target]; cb != nil && !cb.ended {
-			target = &callbackd.Callback{ID: cb.id, Key: cb.key, Event: cb.event}
+		if !targets.ended(id) {
+			target = targets.known[id]
 		}
 	}
 	if err := c.filter.Resolve(c.key, target); err != nil {
 		return err
 	}
-	clear(c.callbacks) // whether one is chosen depends on the type
+	c.callbacks = newListedCallbacks(store.DeliveryQuery{Key: c.key, Callback: c.filter.Callback, Type: c.filter.Type})
 	return nil
-}
-
-const (
-	selectChosen = "SELECT c.no, c.key_no, c.type, c.deleted_at IS NOT NULL OR k.revoked_at IS NOT NULL FROM callbacks c JOIN keys k ON k.no = c.key_no WHERE "
-	inForceOf    = "c.key_no = $1 AND c.deleted_at IS NULL AND k.revoked_at IS NULL"
-)
-
-func (c *setChooser) loadCallbacks(where string, arg any) error {
-	return c.tx.Query(selectChosen+where, func(row Row) error {
-		var cb chosenCallback
-		var typ int64
-		err := row.Scan(&cb.id, &cb.key, &typ, &cb.ended)
-		cb.event = codec.Type(typ)
-		f := &c.filter
-		cb.chosen = cb.key == c.key && (f.Callback == 0 || f.Callback == cb.id) && (f.Type == "" || f.Type == cb.event)
-		c.callbacks[cb.id] = &cb
-		return err
-	}, arg)
-}
-
-// readCallbacks reads those of the callbacks that were not read yet. One that
-// does not exist is nil.
-func (c *setChooser) readCallbacks(ids []callbackd.CallbackID) error {
-	var missing []callbackd.CallbackID
-	for _, id := range ids {
-		if _, known := c.callbacks[id]; !known {
-			c.callbacks[id] = nil
-			missing = append(missing, id)
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	return c.loadCallbacks("c.no "+c.s.d.In("$1"), missing)
 }
 
 // addEvents walks the key's events, or those of one session, oldest first, and
@@ -183,17 +141,16 @@ func (c *setChooser) addOf(evs []*callbackd.Event) error {
 
 // addMatching adds those of the deliveries whose state the filter chooses.
 func (c *setChooser) addMatching(ids []callbackd.DeliveryID) error {
-	var callbacks []callbackd.CallbackID
-	for _, id := range ids {
-		callbacks = append(callbacks, id.Callback)
+	callbacks := make([]callbackd.CallbackID, len(ids))
+	for i, id := range ids {
+		callbacks[i] = id.Callback
 	}
-	if err := c.readCallbacks(callbacks); err != nil {
+	if err := c.callbacks.need(c.tx, c.s.d, callbacks); err != nil {
 		return err
 	}
 	f := &c.filter
 	ids = slices.DeleteFunc(ids, func(id callbackd.DeliveryID) bool {
-		cb := c.callbacks[id.Callback]
-		return cb == nil || !cb.chosen || f.Target == 0 && cb.ended
+		return c.callbacks.known[id.Callback] == nil || f.Target == 0 && c.callbacks.ended(id.Callback)
 	})
 	rows, err := c.s.deliveryRows(c.tx, ids)
 	if err != nil {
@@ -201,7 +158,7 @@ func (c *setChooser) addMatching(ids []callbackd.DeliveryID) error {
 	}
 	last := callbackd.EventID(0)
 	for _, id := range ids {
-		ended := c.callbacks[id.Callback].ended
+		ended := c.callbacks.ended(id.Callback)
 		if !f.Matches(callbackd.StateOf(rows[id], ended).State, ended) {
 			continue
 		}
@@ -221,13 +178,10 @@ func (c *setChooser) addMatching(ids []callbackd.DeliveryID) error {
 
 // addFailed adds the deliveries that failed. They have a small index of their own.
 func (c *setChooser) addFailed(ctx context.Context, lo, hi int64) error {
-	if err := c.loadCallbacks(inForceOf, c.key); err != nil {
+	if err := c.callbacks.load(c.tx, "c.key_no = $1 AND c.deleted_at IS NULL AND k.revoked_at IS NULL", c.key); err != nil {
 		return err
 	}
-	for id, cb := range c.callbacks {
-		if cb == nil || !cb.chosen {
-			continue
-		}
+	for id := range c.callbacks.known {
 		if err := c.addFailedOf(ctx, id, lo, hi); err != nil {
 			return err
 		}

@@ -207,25 +207,19 @@ func (s *Store) ListHealth(ctx context.Context, q store.HealthQuery) (page store
 	return store.HealthPage{Callbacks: out, Next: listed.Next}, err
 }
 
-// selectWithPending steps from callback to callback through the primary key of
-// pending, whatever the number of rows of each.
-const selectWithPending = `WITH RECURSIVE c AS (
-		SELECT (SELECT callback_no FROM pending WHERE callback_no > 0 ORDER BY callback_no LIMIT 1) AS no
-		UNION ALL SELECT (SELECT callback_no FROM pending WHERE callback_no > c.no ORDER BY callback_no LIMIT 1) FROM c WHERE c.no IS NOT NULL)
-	SELECT no FROM c WHERE no IS NOT NULL LIMIT $1`
-
 // needAttention returns the callbacks in force, of all keys, that fail, are
 // paused, wait or have a certificate that ends before the time. Those that fail
 // or are paused come first.
 func (s *Store) needAttention(ctx context.Context, certBefore time.Time) (out []*callbackd.Callback, err error) {
 	var ids []callbackd.CallbackID
 	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
-		ids = nil
+		if ids, err = pendingIndex.callbacks(tx, store.MaxAttention); err != nil {
+			return err
+		}
 		for _, q := range []struct {
 			sql  string
 			args []any
 		}{
-			{selectWithPending, []any{store.MaxAttention}},
 			{"SELECT no FROM callbacks WHERE failing_since IS NOT NULL AND deleted_at IS NULL ORDER BY no LIMIT $1", []any{store.MaxAttention}},
 			{"SELECT no FROM callbacks WHERE pause_reason <> '' AND deleted_at IS NULL ORDER BY no LIMIT $1", []any{store.MaxAttention}},
 			{"SELECT callback_no FROM receivers WHERE cert_not_after < $2 ORDER BY cert_not_after LIMIT $1", []any{store.MaxAttention, certBefore}},

@@ -48,7 +48,12 @@ const (
 		WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1::bigint::oid AND l.objid = ($2::bigint & 2147483647)::oid
 		AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 		AND EXISTS (SELECT 1 FROM nodes WHERE no = $2 AND seen_at < ` + dbClock + ` - $3::bigint)`
-	countBacklogs = withBacklogs + ` SELECT b.no, c.n FROM b
+	// countBacklogs steps from callback to callback through the primary key.
+	countBacklogs = `WITH RECURSIVE b (no) AS (
+			(SELECT callback_no FROM pending ORDER BY callback_no LIMIT 1)
+			UNION ALL
+			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)
+		SELECT b.no, c.n FROM b
 		CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM pending WHERE callback_no = b.no ORDER BY event_id LIMIT $1) p) c
 		WHERE b.no IS NOT NULL`
 )

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"callbackd"
@@ -111,12 +110,6 @@ func (s *Store) deliveries(ctx context.Context, cb callbackd.CallbackID, sql str
 // The statements of the queue: each finds its rows by an index that has them
 // in the order asked for, cuts them there, and then looks up their events.
 const (
-	withBacklogs = `WITH RECURSIVE b (no) AS (
-			(SELECT callback_no FROM pending ORDER BY callback_no LIMIT 1)
-			UNION ALL
-			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)`
-	selectBacklogs = withBacklogs + `
-		SELECT no FROM b WHERE no IS NOT NULL LIMIT $1`
 	selectFirstAttempts = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
 			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY p.event_id ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $4 THEN e.data END
 		FROM (SELECT * FROM pending WHERE callback_no = $1 AND event_id > $2 AND due IS NULL ORDER BY event_id LIMIT $3) p` + pendingEvent + ` ORDER BY p.event_id`
@@ -137,38 +130,6 @@ const (
 			CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = $1 AND event_id = e.id AND due IS NULL LIMIT 1) p LIMIT $5) d
 		ORDER BY i, event_id`
 )
-
-// Backlogs is part of [store.Queue]. It steps from callback to callback
-// through the primary key, whatever the length of their backlogs.
-func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackID, error) {
-	return s.backlogs(ctx, math.MaxInt32)
-}
-
-// backlogs is Backlogs of the first so many callbacks with pending rows.
-func (s *Store) backlogs(ctx context.Context, limit int) (owed []callbackd.CallbackID, err error) {
-	var all []int64
-	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, selectBacklogs, limit)
-		if err != nil {
-			return err
-		}
-		all, err = pgx.CollectRows(rows, pgx.RowTo[int64])
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, no := range all {
-		ended, err := s.Ended(ctx, callbackd.CallbackID(no))
-		if err != nil {
-			return nil, err
-		}
-		if !ended {
-			owed = append(owed, callbackd.CallbackID(no))
-		}
-	}
-	return owed, nil
-}
 
 // FirstAttempts is part of [store.Queue].
 func (s *Store) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {

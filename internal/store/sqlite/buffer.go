@@ -136,18 +136,6 @@ func (b *eventBuffer) len() int {
 	return len(b.events)
 }
 
-// callbacks returns the callbacks with unflushed deliveries.
-func (b *eventBuffer) callbacks() []callbackd.CallbackID {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	out := make([]callbackd.CallbackID, 0, len(b.unflushed))
-	for no := range b.unflushed {
-		out = append(out, no)
-	}
-	slices.Sort(out)
-	return out
-}
-
 // newest returns the ids of the buffer's events of a key, and of one of its
 // sessions when session is not empty, within [lo, hi), newest first, and the
 // id below which no event is in the buffer.

@@ -1,8 +1,6 @@
 package sqlite
 
 import (
-	"math"
-
 	"callbackd"
 	"callbackd/internal/store/codec"
 
@@ -47,12 +45,5 @@ func fillLastErrors(d *db) error {
 	if err := d.query("SELECT event_id, callback_no FROM attempts WHERE state IN ('failed', 'canceled')", fill); err != nil {
 		return err
 	}
-	var waiting []callbackd.CallbackID
-	err := d.backlogs(math.MaxInt, func(id callbackd.CallbackID) { waiting = append(waiting, id) })
-	for _, no := range waiting {
-		if err == nil {
-			err = d.query("SELECT event_id, callback_no FROM pending WHERE callback_no = ? AND attempts > 0", fill, int64(no))
-		}
-	}
-	return err
+	return d.query("SELECT p.event_id, p.callback_no FROM callbacks c CROSS JOIN pending p ON p.callback_no = c.no WHERE p.attempts > 0", fill)
 }

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -49,47 +48,6 @@ func roundUpMillis(t time.Time) time.Time {
 		return t
 	}
 	return t.Add(time.Millisecond - 1).Truncate(time.Millisecond)
-}
-
-// Backlogs is part of [store.Queue]. It steps from callback to callback
-// through the primary key, whatever the length of their backlogs.
-func (s *Store) Backlogs(ctx context.Context) ([]callbackd.CallbackID, error) {
-	all := s.buffer.callbacks()
-	err := s.read(ctx, func(d *db) error {
-		return d.backlogs(math.MaxInt, func(no callbackd.CallbackID) { all = append(all, no) })
-	})
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	owed := all[:0]
-	for _, no := range all {
-		ended, err := s.Ended(ctx, no)
-		if err != nil {
-			return nil, err
-		}
-		if !ended {
-			owed = append(owed, no)
-		}
-	}
-	return owed, nil
-}
-
-// backlogs calls f with up to limit callbacks that have pending rows.
-func (d *db) backlogs(limit int, f func(callbackd.CallbackID)) error {
-	for last, n := int64(0), 0; n < limit; n++ {
-		found := false
-		err := d.query("SELECT callback_no FROM pending WHERE callback_no > ? ORDER BY callback_no LIMIT 1", func(st *sqlite3.Stmt) error {
-			last, found = st.ColumnInt64(0), true
-			return nil
-		}, last)
-		if err != nil || !found {
-			return err
-		}
-		f(callbackd.CallbackID(last))
-	}
-	return nil
 }
 
 // FirstAttempts is part of [store.Queue].
