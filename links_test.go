@@ -61,7 +61,7 @@ func TestCaptureTemplatesThatCannotBeAreRefused(t *testing.T) {
 
 // An account may be any text; only one that can be part of a host name stands
 // in one. Elsewhere it is escaped.
-func TestAccountsStandInLinksWhereTheyCan(t *testing.T) {
+func TestAccountsAreInLinksWherePossible(t *testing.T) {
 	host, path := callbackd.CaptureTemplate("https://{account}.x.example/{session_key}"), callbackd.CaptureTemplate("https://x.example/{account}/{session_key}?a={account}")
 	for account, want := range map[string]string{"acme": "acme", "Acme-2": "Acme-2", "a_b": "a_b", "a/b": "a%2Fb", "evil.example/": "evil.example%2F", "a.b": "a.b", "-a": "-a", "é&x": "%C3%A9%26x", "a?b#c": "a%3Fb%23c"} {
 		if got := path.Link(account, "ACM-0123456789"); got != "https://x.example/"+want+"/ACM-0123456789?a="+want {

@@ -164,7 +164,7 @@ func TestRetryAfterClosesOnlyWith429And503(t *testing.T) {
 	}
 }
 
-func TestWhatOutlastsItsCallbackIsKeptAsItWas(t *testing.T) {
+func TestAnOutcomeAfterTheEndIsRecordedAsItWas(t *testing.T) {
 	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed} {
 		d := callbackd.Decision{State: state, Step: 3, Why: "so"}
 		if got := d.AfterEnd(); got != d {

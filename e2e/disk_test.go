@@ -62,7 +62,7 @@ const rlimitFsize = 1
 
 // A full disk: the publisher is told so, nothing that was acknowledged is
 // lost, the process lives, and when there is space it goes on by itself.
-func TestFullDiskIsSaidAndEndsByItself(t *testing.T) {
+func TestAFullDiskIsReportedAndEndsByItself(t *testing.T) {
 	disk := newSmallDisk(t)
 	fullDisk(t, disk)
 }
@@ -164,7 +164,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 
 // A data directory that cannot be written stops the start and is named. The
 // permission bits do not bind root, so root gives its powers up for it.
-func TestReadOnlyDataDirectoryIsSaid(t *testing.T) {
+func TestAReadOnlyDataDirectoryIsReported(t *testing.T) {
 	dir, err := os.MkdirTemp("", "callbackd-e2e-ro-")
 	if err != nil {
 		t.Fatal(err)

@@ -143,7 +143,7 @@ func TestAnIPv4AddressIsIPv4Alone(t *testing.T) {
 
 // With few file descriptors a crowd of silent connections is in the log, once,
 // and new ones are answered all the same.
-func TestFewDescriptorsAreSaid(t *testing.T) {
+func TestFewDescriptorsAreReported(t *testing.T) {
 	srv, r := logTo(t, t.TempDir())
 	said := make(chan string, 100)
 	go func() {

@@ -237,7 +237,7 @@ func TestACallbackThatChangedElsewhereIsReadAgain(t *testing.T) {
 	wantCalls(t, c, "Renew", "CallbackChanged 2")
 }
 
-func TestChangesAreToldToAllNodes(t *testing.T) {
+func TestChangesAreAnnouncedToAllNodes(t *testing.T) {
 	m, c := node5()
 	m.CallbackChanged(2)
 	wantSent(t, m, `0 [{"k":"changed","c":2}]`)

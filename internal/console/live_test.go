@@ -14,7 +14,7 @@ import (
 
 // Two thousand attempts a second are shown as a sample, spread over all of
 // them, that says what it is.
-func TestTheTailIsASampleAndSaysSo(t *testing.T) {
+func TestTheLivePageIsASampleAndSaysSo(t *testing.T) {
 	var f live.Stream
 	sub := f.Subscribe(1)
 	defer sub.Close()

@@ -29,7 +29,7 @@ func (n names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, err
 
 // What will be refused is said early. Of a name it is not said whether it is
 // unknown or leads inside: the words are the same, and the time is.
-func TestRefusedTargetsAreSaidEarly(t *testing.T) {
+func TestRefusedTargetsAreReportedEarly(t *testing.T) {
 	public, inside := netip.MustParseAddr("203.0.114.5"), netip.MustParseAddr("10.0.0.7")
 	resolver := names{"public.example": {public}, "xn--bcher-kva.example": {public}, "inside.example": {inside}, "mixed.example": {public, inside}, "allowed.example": {netip.MustParseAddr("192.168.7.1")}}
 	tr := egress.NewTransport(egress.Options{Policy: egress.NewPolicy([]netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}), Resolver: resolver})

@@ -326,7 +326,7 @@ func TestContainersAreFlattened(t *testing.T) {
 	}
 }
 
-func TestMembersMayStandBesideTheirObject(t *testing.T) {
+func TestMembersMayBeBesideTheirObject(t *testing.T) {
 	for _, tt := range []struct {
 		body    string
 		want    [2]string

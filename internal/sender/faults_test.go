@@ -258,7 +258,7 @@ func TestNoDescriptorsIsALocalFault(t *testing.T) {
 	}
 }
 
-func TestProxyFaultsAreToldFromTheReceivers(t *testing.T) {
+func TestProxyFaultsDifferFromTheReceivers(t *testing.T) {
 	target := answers(t, okWith(""))
 	var answer string
 	proxy := raw(t, func(c net.Conn, r *bufio.Reader) {

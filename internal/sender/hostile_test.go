@@ -395,7 +395,7 @@ func TestLongLocationIsCut(t *testing.T) {
 }
 
 // Threat T33: what is kept of an answer is text.
-func TestKeptHeadersAreText(t *testing.T) {
+func TestStoredHeadersAreText(t *testing.T) {
 	res := newSender(t, egress.Options{}).Send(t.Context(), callbackTo(answers(t, "HTTP/1.1 302 x\r\nContent-Length: 0\r\nX-A: \xff\xfe\x1b[31m\x7f\r\nLocation: /\xc3\x28\r\nSet-Cookie: session=abc\r\nRetry-After: \xff\r\n\r\n")), event(), 1)
 	if res.Fault == callbackd.FaultProtocol { // the transport may refuse it instead
 		return

@@ -121,7 +121,7 @@ func completeWith(t *testing.T, results string) *callbackd.Session {
 
 // PAVE sends photos, vehicle and the results beside the session, each there
 // whether it was put or not; the session has its own members only.
-func TestResultsStandBesideTheSession(t *testing.T) {
+func TestResultsAreBesideTheSession(t *testing.T) {
 	const (
 		vehicle = `"vin":"JN1CV6AR9BM123456","year":null,"make":null,"model":null,"body_type":null,"trim":null,"transmission":null,"drivetrain":null,"engine_type":null,"fuel_type":null,"ext_col":null,"int_col":null,"odom_reading":null,"odom_unit":null}`
 		account = `{"username":null,"first_name":null,"last_name":null,"email":null,"phone":null}`
@@ -169,7 +169,7 @@ func TestResultsStandBesideTheSession(t *testing.T) {
 }
 
 // Photos that the platform puts stand in the place of those that are known.
-func TestPhotosOfResultsStandForThoseThatAreKnown(t *testing.T) {
+func TestPhotosOfResultsReplaceKnownOnes(t *testing.T) {
 	got, err := session.Results(completeWith(t, `{"photos":[{"photo_code":4,"angle":1.0}]}`))
 	if err != nil || !strings.Contains(string(got), `},"photos":[{"photo_code":4,"angle":1.0}],"vehicle":`) {
 		t.Errorf("%v, %s", err, got)

@@ -28,7 +28,7 @@ func (d *database) outcomeOf(ev *callbackd.Event) callbackd.Outcome {
 
 // A node that slept through its lease and was buried writes no outcome any
 // more, claims nothing, and its lease is not renewed. Others go on.
-func TestARecordOfABuriedNodeIsRefused(t *testing.T) {
+func TestARecordOfAnEvictedNodeIsRefused(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	zombie, other := d.join(nodes[0]), d.join(nodes[1])
 	evs, err := d.accept(nodes[0], time.Now(), "A", "B")
@@ -68,7 +68,7 @@ func TestARecordOfABuriedNodeIsRefused(t *testing.T) {
 
 // Who buries a node waits for what that node is recording at that moment:
 // there is no moment in which two owners can write.
-func TestABurialWaitsForARecordUnderWay(t *testing.T) {
+func TestAnEvictionWaitsForARecordInProgress(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	no := d.join(nodes[0])
 	conn, err := nodes[0].hot.Acquire(t.Context())

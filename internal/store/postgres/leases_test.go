@@ -86,7 +86,7 @@ func TestADeadNodesSessionIsEnded(t *testing.T) {
 
 // Who watches a key at one node is told of what another accepts, also of what
 // comes right after it began to watch, and of the first event there is.
-func TestWatchersAreToldOfOtherNodesEvents(t *testing.T) {
+func TestWatchersAreNotifiedOfOtherNodesEvents(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	for _, s := range nodes {
 		_, err := s.Join(t.Context(), store.Node{Name: "n", StartedAt: time.Now()})

@@ -228,7 +228,7 @@ func TestChangesReachOtherNodes(t *testing.T) {
 
 // A callback that one node made is owed the next event of every node, at
 // once: what is owed is read with the event.
-func TestNewCallbackIsOwedByEveryNodeAtOnce(t *testing.T) {
+func TestANewCallbackIsATargetOnEveryNodeAtOnce(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	for i := range 20 {
 		_, err := d.accept(nodes[1], time.Now(), "S")
