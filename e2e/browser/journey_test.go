@@ -206,7 +206,7 @@ func (j *journey) readsASession() {
 	j.sees("1 attempt")
 	j.pictures("session")
 	j.press(".timeline .main-link")
-	j.sees("it was sent to nobody")
+	j.sees("so it was not sent")
 	j.pictures("event")
 
 	j.open("/console/logs")

@@ -70,7 +70,7 @@ func describe(body []byte) string {
 	case callbackd.NoteInsert:
 		text = strings.ToLower(d.Note.Title)
 	case callbackd.Complete:
-		text = fmt.Sprintf("the whole inspection, %s", plural(len(d.Photos), "photo"))
+		text = fmt.Sprintf("the whole inspection, %s", humanize.Plural(len(d.Photos), "photo"))
 	}
 	return fmt.Sprintf("%-21s  %s", d.Event, text)
 }
@@ -189,7 +189,7 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 			d.say("client", "%s", says)
 			return
 		}
-		d.say("platform", "%-34s  the session is %s, %s", says, c.Status, plural(len(c.Events), "event"))
+		d.say("platform", "%-34s  the session is %s, %s", says, c.Status, humanize.Plural(len(c.Events), "event"))
 	})
 	if err != nil {
 		return err
@@ -217,13 +217,6 @@ func (d *demo) finished() {
 	if d.want > 0 && len(d.got) == d.want {
 		close(d.done)
 	}
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return humanize.Number(n) + " " + what + "s"
 }
 
 // ServeHTTP is the receiver.

@@ -58,7 +58,7 @@ func waitForServers() { <-time.After(store.MaxKeyAge + 50*time.Millisecond) }
 
 type keysCreateCmd struct {
 	dataFlag
-	Account string        `required:"" help:"Account name, which is part of the string that tokens sign."`
+	Account string        `required:"" help:"Account name, which is part of the signed text of each call."`
 	Name    string        `help:"Name of the key, shown in lists and in the console."`
 	Test    bool          `help:"Create a test key instead of a live key."`
 	Expires time.Duration `name:"sessions-expire-after" aliases:"expires" default:"7d" help:"How long after its creation a session of this key expires, unless it has passed quality control, such as 3d."`
@@ -97,8 +97,8 @@ func (c *keysCreateCmd) Run(e *env) error {
 	if err != nil {
 		return settingf("--%v", err)
 	}
-	if c.Expires < callbackd.MinTimeFrame || c.Expires > callbackd.MaxTimeFrame {
-		return settingf("--sessions-expire-after %s is invalid; give a duration from %s to %s, such as 3d", callbackd.FormatDuration(c.Expires), callbackd.FormatDuration(callbackd.MinTimeFrame), callbackd.FormatDuration(callbackd.MaxTimeFrame))
+	if err := checkDuration("--sessions-expire-after", c.Expires, callbackd.MinTimeFrame, callbackd.MaxTimeFrame); err != nil {
+		return err
 	}
 	if k.CaptureURL, err = captureTemplate(c.Capture, c.Account); err != nil {
 		return err
@@ -205,8 +205,8 @@ type keysRotateCmd struct {
 
 // Run rotates a key's secret.
 func (c *keysRotateCmd) Run(e *env) error {
-	if c.Overlap < 0 || c.Overlap > callbacks.MaxKeep {
-		return settingf("--overlap %s is invalid; give a duration from 0s to %s", callbackd.FormatDuration(c.Overlap), callbackd.FormatDuration(callbacks.MaxKeep))
+	if err := checkDuration("--overlap", c.Overlap, 0, callbacks.MaxKeep); err != nil {
+		return err
 	}
 	s, err := c.existing(e.ctx)
 	if err != nil {

@@ -27,7 +27,7 @@ type listenCmd struct {
 	Status  int           `default:"200" help:"HTTP status to answer, from 200 to 599."`
 	Fail    int           `placeholder:"N" help:"Answer 503 to the first N requests. Default: 0."`
 	Delay   time.Duration `help:"Time to wait before each answer, such as 500ms. Default: 0s."`
-	Forward string        `placeholder:"URL" help:"Forward each request to this URL, such as http://localhost:3000/hook, and answer what it answers."`
+	Forward string        `placeholder:"URL" help:"Forward each request to this URL, such as http://localhost:3000/hook, and return its answer."`
 }
 
 // maxReceived is the largest body that the receiver reads, in bytes.

@@ -33,7 +33,7 @@ type serveCmd struct {
 	Retention     time.Duration `aliases:"keep" default:"30d" env:"CALLBACKD_RETENTION" help:"How long to keep finished events with their attempts, and ended sessions: 1h or more, such as 30d or 1d12h. Pending events are always kept."`
 	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight, such as 20s."`
 	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Largest number of attempts in flight, over all callbacks."`
-	MaxConns      int           `name:"max-connections" env:"CALLBACKD_MAX_CONNECTIONS" placeholder:"N" help:"Largest number of client connections, 64 or more. Default: 8192, or fewer when memory or file descriptors are short. When all are in use, each new connection closes the one that has been silent longest. One address may hold half of them."`
+	MaxConns      int           `name:"max-connections" env:"CALLBACKD_MAX_CONNECTIONS" placeholder:"N" help:"Largest number of client connections, 64 or more. Default: 8,192, or fewer when memory or file descriptors are short. When all are in use, each new connection closes the one that has been silent longest. One address may hold half of them."`
 	TrustedProxy  []string      `env:"CALLBACKD_TRUSTED_PROXY" placeholder:"CIDR" help:"Address range of reverse proxies, such as 10.0.0.0/8. Their X-Forwarded-For or Forwarded header names the client, and X-Forwarded-Proto says whether it used TLS. The client is the rightmost address outside these ranges. Repeat the option, or separate ranges with commas."`
 	PublicURL     string        `name:"public-url" env:"CALLBACKD_PUBLIC_URL" placeholder:"URL" help:"URL at which people reach this server, such as https://example.com/callbackd. The console uses it for links, cookies and redirects, and accepts forms from it."`
 	MetricsListen string        `env:"CALLBACKD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Separate address for /metrics, such as 10.0.0.5:9090. Without it, programs on this machine read /metrics at the main address. Requests with the operator token (Authorization: Bearer …) always can."`
@@ -43,7 +43,7 @@ type serveCmd struct {
 	CaptureURL    string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session, shown as capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
 	MaskHeaders   bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask the values of callback headers when they are read. A PUT that sends the mask keeps the stored value."`
 	LogFormat     string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"Format of the log on standard error: text or json."`
-	LogLevel      string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"Least level of the lines that are logged: debug, info, warn or error."`
+	LogLevel      string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"Lowest level that is logged: debug, info, warn or error."`
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"callbackd"
 
@@ -144,6 +145,15 @@ func duration(ctx *kong.DecodeContext, target reflect.Value) error {
 	}
 	target.SetInt(int64(d))
 	return nil
+}
+
+// checkDuration refuses the value of an option that is outside its limits.
+func checkDuration(option string, d, least, most time.Duration) error {
+	if d >= least && d <= most {
+		return nil
+	}
+	return settingf("%s %s is invalid; give a duration from %s to %s", option,
+		callbackd.FormatDuration(d), callbackd.FormatDuration(least), callbackd.FormatDuration(most))
 }
 
 // nearest returns the known name that differs by the fewest edits.

@@ -24,7 +24,7 @@ type simulateCmd struct {
 	Account  string  `required:"" env:"CALLBACKD_ACCOUNT" help:"Account name of the API key."`
 	Key      string  `required:"" env:"CALLBACKD_KEY" help:"API key."`
 	Secret   string  `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
-	Sessions int     `default:"100" help:"Number of inspections to play, up to 1000000. They start within ten minutes of simulated time, and each takes about five."`
+	Sessions int     `default:"100" help:"Number of inspections to play, up to 1,000,000. They start within ten minutes of simulated time, and each takes about five."`
 	Speed    speed   `default:"60x" help:"How much faster than real time to play, such as 60x. max does not wait at all."`
 	Reject   float64 `default:"0.1" help:"Share of photos that are rejected and captured again, from 0 to 0.95."`
 	Abandon  float64 `aliases:"expire" default:"0.02" help:"Share of sessions that are abandoned, from 0 to 1. They expire as the key says (keys create --sessions-expire-after)."`
@@ -65,7 +65,7 @@ func (c *simulateCmd) Run(e *env) error {
 	case c.Abandon+c.Invalid > 1:
 		return settingf("--abandon and --invalid together are more than 1; give smaller shares")
 	case c.Sessions < 1 || c.Sessions > 1_000_000:
-		return settingf("--sessions %d is invalid; give a number from 1 to 1000000", c.Sessions)
+		return settingf("--sessions %d is invalid; give a number from 1 to 1,000,000", c.Sessions)
 	}
 	seed := cmp.Or(c.Seed, rand.Uint64())
 	cl := &client.Client{Base: strings.TrimSuffix(c.URL, "/"), Account: c.Account, APIKey: c.Key, APISecret: c.Secret,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/view"
 	"callbackd/wire"
 )
@@ -175,7 +176,7 @@ func deliveredText(d *wire.Delivery) string {
 	}
 	last := d.History[len(d.History)-1]
 	took := last.StartedAt.Add(milliseconds(last.Timings.Total)).Sub(since)
-	return fmt.Sprintf("Delivered with %s, %s after %s.", counted(last.Number-first+1, "attempt"), latency(took), event)
+	return fmt.Sprintf("Delivered with %s, %s after %s.", humanize.Plural(last.Number-first+1, "attempt"), latency(took), event)
 }
 
 // waitTexts say what ends the wait of a pending delivery, by the code of the

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/safetext"
 )
 
@@ -68,7 +69,7 @@ func completeText(data []byte) string {
 		parts = append(parts, strings.Join(words, " "))
 	}
 	if len(d.Photos) > 0 {
-		parts = append(parts, counted(len(d.Photos), "photo"))
+		parts = append(parts, humanize.Plural(len(d.Photos), "photo"))
 	}
 	if d.Report != "" {
 		parts = append(parts, "a condition report")

@@ -8,6 +8,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/front"
+	"callbackd/internal/humanize"
 )
 
 // Sizes of forms, in bytes.
@@ -21,7 +22,7 @@ const (
 func readBody(w http.ResponseWriter, r *http.Request, max int64) error {
 	raw, err := front.ReadBody(w, r, max)
 	if errors.Is(err, front.ErrTooLarge) {
-		return callbackd.Errorf(callbackd.KindTooLarge, "The form is larger than %d bytes", max)
+		return callbackd.Errorf(callbackd.KindTooLarge, "The form is larger than %s bytes. Shorten its texts.", humanize.Number(max))
 	}
 	if _, ok := errors.AsType[*callbackd.Error](err); ok {
 		return err

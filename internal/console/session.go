@@ -172,9 +172,9 @@ func timeline(rows *rowBuilder, events []store.SessionEvent, before int64) (entr
 // gapText says which events are missing.
 func gapText(first, last int64) string {
 	if first == last {
-		return fmt.Sprintf("#%d was removed by the retention", first)
+		return fmt.Sprintf("#%d is no longer stored", first)
 	}
-	return fmt.Sprintf("#%d to #%d were removed by the retention", first, last)
+	return fmt.Sprintf("#%d to #%d are no longer stored", first, last)
 }
 
 // stateTones are the colours of the states of a delivery, from best to worst.

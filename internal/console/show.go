@@ -133,14 +133,6 @@ func milliseconds(ms float64) time.Duration {
 // are at least as many as were counted.
 func backlogCount(n int) string { return noBreak(humanize.Count(n, store.MaxPendingShown)) }
 
-// counted writes a number of things.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return humanize.Number(n) + " " + thing + "s"
-}
-
 // retrying is the state of a pending delivery whose last attempt failed.
 const retrying = "retrying"
 

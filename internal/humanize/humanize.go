@@ -28,6 +28,14 @@ func Count(n, limit int) string {
 	return Number(n)
 }
 
+// Plural writes a number of things: "1 attempt", "3 attempts".
+func Plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return Number(n) + " " + thing + "s"
+}
+
 // Size writes a number of bytes with two significant digits: "512 B", "1.2 MB".
 // 1 kB is 1,000 bytes. A negative size is written as "0 B".
 func Size[T ~int | ~int64](bytes T) string { return humanize.Bytes(uint64(max(0, int64(bytes)))) }

@@ -18,6 +18,14 @@ func TestNumbersHaveSeparators(t *testing.T) {
 	}
 }
 
+func TestOneThingIsSingular(t *testing.T) {
+	for n, want := range map[int]string{0: "0 attempts", 1: "1 attempt", 2: "2 attempts", 1000: "1,000 attempts"} {
+		if got := humanize.Plural(n, "attempt"); got != want {
+			t.Errorf("Plural(%d, attempt) = %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestACountSaysThatItStoppedAtItsLimit(t *testing.T) {
 	for n, want := range map[int]string{999: "999", 1000: "≥ 1,000", 1001: "≥ 1,000"} {
 		if got := humanize.Count(n, 1000); got != want {
