@@ -57,7 +57,7 @@ var arrows = []arrow{
 	{"callbackd/internal/live", []string{"callbackd"}, "what happens now is told to whoever looks"},
 	{"callbackd/internal/stats", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/store"}, "the journal knows what it writes and not who reads it"},
 	{"callbackd/internal/replays", []string{"callbackd", "callbackd/internal/store"}, "the runner decides when; what is next is the store's"},
-	{"callbackd/internal/front", []string{"callbackd"}, "what bounds visitors knows neither what they ask for nor where it is kept"},
+	{"callbackd/internal/front", []string{"callbackd", "callbackd/internal/obs"}, "what bounds visitors knows neither what they ask for nor where it is kept"},
 	{"callbackd/internal/humanize", []string{"callbackd"}, "numbers for people have one style, which knows nothing of what they count"},
 	{"callbackd/internal/obs", []string{"callbackd"}, "logs and metrics know the domain's words only"},
 }

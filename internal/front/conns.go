@@ -81,7 +81,7 @@ func (f *Front) outOfDescriptors(err error) bool {
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		return false
 	}
-	f.warner.warn(f.options.Log, "too many open files: none is left for a new connection. Raise LimitNOFILE or ulimit -n", "error", err)
+	f.options.Log.Warn(descriptorsWarning, "error", err)
 	f.conns.mu.Lock()
 	old := f.conns.longestIdle(nil)
 	f.conns.mu.Unlock()
@@ -121,11 +121,11 @@ func (f *Front) admit(raw net.Conn) *conn {
 	if !full {
 		return c
 	}
-	message := "the limit of connections is reached; each new one closes the longest idle one"
+	warning := connsWarning
 	if limit < f.options.MaxConns {
-		message = "no more connections, to avoid too many open files; each new one closes the longest idle one. Raise LimitNOFILE or ulimit -n"
+		warning = filesWarning
 	}
-	f.warner.warn(f.options.Log, message, "connections", limit, "newest_from", c.network.Addr().String())
+	f.options.Log.Warn(warning, "connections", limit, "newest_from", c.network.Addr().String())
 	if old != nil && old != c {
 		f.closeIdle(old)
 		return c

@@ -16,12 +16,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/obs"
 )
 
 // Defaults and bounds of [Options].
@@ -61,7 +61,6 @@ type Front struct {
 	slots   answerSlots
 	closed  atomic.Int64
 	refused atomic.Int64
-	warner  warner
 	limits  atomic.Pointer[limits]
 }
 
@@ -76,6 +75,7 @@ func New(o Options) *Front {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Log = obs.Limit(o.Log, time.Minute, refusedWarning, connsWarning, filesWarning, descriptorsWarning)
 	f := &Front{options: o}
 	// A quarter each for bodies and answers; half of that for one key.
 	total := int64(maxBudget)
@@ -176,7 +176,7 @@ func (f *Front) Handler(h http.Handler, essential func(*http.Request) bool) http
 
 func (f *Front) refuse(w http.ResponseWriter, err error) {
 	f.refused.Add(1)
-	f.warner.warn(f.options.Log, "requests are refused: a limit is reached", "error", err)
+	f.options.Log.Warn(refusedWarning, "error", err)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Retry-After", "1")
@@ -203,23 +203,10 @@ func Reserved(r *http.Request) error {
 	return nil
 }
 
-// warner logs one warning a minute, and counts those that it leaves out.
-type warner struct {
-	mu         sync.Mutex
-	next       time.Time
-	suppressed int
-}
-
-func (w *warner) warn(log *slog.Logger, message string, args ...any) {
-	w.mu.Lock()
-	now := time.Now()
-	if now.Before(w.next) {
-		w.suppressed++
-		w.mu.Unlock()
-		return
-	}
-	suppressed := w.suppressed
-	w.next, w.suppressed = now.Add(time.Minute), 0
-	w.mu.Unlock()
-	log.Warn(message, append(args, "suppressed", suppressed)...)
-}
+// Warnings that repeat while a limit is reached. Each is logged once a minute.
+const (
+	refusedWarning     = "requests are refused: a limit is reached"
+	connsWarning       = "the limit of connections is reached; each new one closes the longest idle one"
+	filesWarning       = "no more connections, to avoid too many open files; each new one closes the longest idle one. Raise LimitNOFILE or ulimit -n"
+	descriptorsWarning = "too many open files: none is left for a new connection. Raise LimitNOFILE or ulimit -n"
+)
