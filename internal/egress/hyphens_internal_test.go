@@ -15,11 +15,7 @@ import (
 // nameServer starts a DNS server on UDP and TCP and returns its address.
 func nameServer(t *testing.T, answer func(q dns.Question, tcp bool, m *dns.Msg)) string {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
+	pc, l, err := listenBoth()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +36,21 @@ func nameServer(t *testing.T, answer func(q dns.Question, tcp bool, m *dns.Msg))
 	return pc.LocalAddr().String()
 }
 
+// listenBoth listens on one port with UDP and TCP. The port that UDP gets may be
+// taken for TCP.
+func listenBoth() (pc net.PacketConn, l net.Listener, err error) {
+	for range 20 {
+		if pc, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			return nil, nil, err
+		}
+		if l, err = net.Listen("tcp", pc.LocalAddr().String()); err == nil {
+			return pc, l, nil
+		}
+		pc.Close()
+	}
+	return nil, nil, err
+}
+
 func records(texts ...string) (out []dns.RR) {
 	for _, text := range texts {
 		rr, err := dns.NewRR(text)
@@ -51,29 +62,33 @@ func records(texts ...string) (out []dns.RR) {
 	return out
 }
 
+// answerHyphens knows some names with hyphens. The answer about -long.test does not
+// fit into UDP.
+func answerHyphens(q dns.Question, tcp bool, m *dns.Msg) {
+	a := q.Qtype == dns.TypeA
+	switch strings.ToLower(q.Name) {
+	case "-a.test.":
+		if a {
+			m.Answer = records("-a.test. 0 CNAME b-.test.", "b-.test. 0 A 192.0.2.1")
+		}
+	case "b-.test.":
+		if !a {
+			m.Answer = records("b-.test. 0 AAAA 2001:db8::1")
+		}
+	case "-long.test.":
+		if m.Truncated = !tcp; a && tcp {
+			m.Answer = records("-long.test. 0 A 192.0.2.2")
+		}
+	case "-broken.test.":
+		m.Rcode = dns.RcodeServerFailure
+	default:
+		m.Rcode = dns.RcodeNameError
+	}
+}
+
 // Labels may begin and end with a hyphen, as they do in browsers.
 func TestNamesWithHyphensAtTheEdgesAreLookedUp(t *testing.T) {
-	server := nameServer(t, func(q dns.Question, tcp bool, m *dns.Msg) {
-		a := q.Qtype == dns.TypeA
-		switch strings.ToLower(q.Name) {
-		case "-a.test.":
-			if a {
-				m.Answer = records("-a.test. 0 CNAME b-.test.", "b-.test. 0 A 192.0.2.1")
-			}
-		case "b-.test.":
-			if !a {
-				m.Answer = records("b-.test. 0 AAAA 2001:db8::1")
-			}
-		case "-long.test.":
-			if m.Truncated = !tcp; a && tcp {
-				m.Answer = records("-long.test. 0 A 192.0.2.2")
-			}
-		case "-broken.test.":
-			m.Rcode = dns.RcodeServerFailure
-		default:
-			m.Rcode = dns.RcodeNameError
-		}
-	})
+	server := nameServer(t, answerHyphens)
 	dead := func() ([]string, error) { return []string{"127.0.0.1:1"}, nil }
 	both := func() ([]string, error) { return []string{"127.0.0.1:1", server}, nil }
 	never := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("not asked") }}
@@ -88,23 +103,30 @@ func TestNamesWithHyphensAtTheEdgesAreLookedUp(t *testing.T) {
 	} {
 		r := &hostsThenDNS{hosts: never, dns: never, plain: &plainResolver{servers: tt.servers}}
 		addrs, err := lookup(t.Context(), r, tt.name)
-		got := ""
-		var local *LocalError
-		switch {
-		case errors.As(err, &local):
-			got = "ours"
-		case err != nil && isNotFound(err):
-			got = "unknown"
-		case slices.ContainsFunc(addrs, netip.Addr.IsValid):
-			got = addrs[0].String()
-		}
-		if got != tt.want {
-			t.Errorf("%s: %s, %v; want %s", tt.name, got, err, tt.want)
+		if got := found(addrs, err); got != tt.want {
+			t.Errorf("%s is %s, want %s; the error is %v", tt.name, got, tt.want, err)
 		}
 	}
+}
+
+// found says in a word what a lookup found, or whose fault it is that it did not.
+func found(addrs []netip.Addr, err error) string {
+	var local *LocalError
+	switch {
+	case errors.As(err, &local):
+		return "ours"
+	case err != nil && isNotFound(err):
+		return "unknown"
+	case slices.ContainsFunc(addrs, netip.Addr.IsValid):
+		return addrs[0].String()
+	}
+	return ""
+}
+
+func TestHyphensAtTheEdgesOfLabels(t *testing.T) {
 	for name, want := range map[string]bool{"a-b.test.": false, "a.test.": false, "-a.test.": true, "a-.test.": true, "a.-b.test.": true, "a.b-.": true, "a--b.c.": false} {
-		if edgeHyphens(name) != want {
-			t.Errorf("%s: %v", name, !want)
+		if got := edgeHyphens(name); got != want {
+			t.Errorf("%s has such a label: %v, want %v", name, got, want)
 		}
 	}
 }
