@@ -78,6 +78,23 @@ func filled(t *testing.T, dir, receiver string, n int) *client.Client {
 	return &client.Client{Account: "a", APIKey: "k", APISecret: "s"}
 }
 
+// balance is what a store has of its events and deliveries.
+type balance struct{ events, delivered, pending int64 }
+
+func balanceOf(t *testing.T, s store.Store) (b balance) {
+	t.Helper()
+	r, err := s.Check(t.Context())
+	if err != nil || r.FaultN > 0 {
+		t.Fatalf("fsck: %v, %v; want no faults", r.Faults, err)
+	}
+	for _, c := range r.Callbacks {
+		b.delivered += c.Delivered
+		b.pending += c.Pending
+	}
+	b.events = r.Events
+	return b
+}
+
 // Events that ended before the retention are removed step by step while
 // deliveries go on. Pending events stay, and so do new ones.
 func TestRetentionRunsBesideDeliveries(t *testing.T) {
@@ -100,25 +117,12 @@ func TestRetentionRunsBesideDeliveries(t *testing.T) {
 	for range fresh {
 		<-arrived
 	}
-	balance := func() (events, delivered, pending int64) {
-		r, err := a.store.Check(t.Context())
-		if err != nil || r.FaultN > 0 {
-			t.Fatalf("%+v, %v", r, err)
-		}
-		for _, b := range r.Callbacks {
-			delivered, pending = delivered+b.Delivered, pending+b.Pending
-		}
-		return r.Events, delivered, pending
-	}
+	want := balance{events: fresh + 10, delivered: fresh, pending: 10}
 	deadline, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for {
-		events, delivered, pending := balance()
-		if events == fresh+10 && delivered == fresh && pending == 10 {
-			break
-		}
+	for got := balanceOf(t, a.store); got != want; got = balanceOf(t, a.store) {
 		if !pause(deadline, 20*time.Millisecond) {
-			t.Fatalf("%d events, %d delivered, %d pending; of %d and %d old ones only the pending should be left", events, delivered, pending, old, 10)
+			t.Fatalf("the store has %+v, want %+v: of the old events only the pending", got, want)
 		}
 	}
 	list, err := cl.Deliveries(t.Context(), url.Values{"state": {"pending"}, "limit": {"200"}})
