@@ -157,9 +157,50 @@ func goesOn(t *testing.T, s store.Store) {
 // no server starts before it.
 func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
 	dir := t.TempDir()
+	want := useWithManyEvents(t, dir)
+	other := t.TempDir() // sealed with the same keyset
+	closeStore(t, openPlace(t, StoreConfig{Data: other, KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}))
+	if err := seal.Copy(filepath.Join(dir, sqlite.KeysetFile), filepath.Join(other, sqlite.KeysetFile)); err != nil {
+		t.Fatal(err)
+	}
+	use(t, other, 10)
+	to := target(t)
+	pages, tries, done := 0, 0, false
+	for ; tries < len(transfer.Tables)+8; tries++ {
+		n, err := moveUntil(t, dir, to, transfer.Tables[tries%len(transfer.Tables)].Name)
+		pages += n
+		if done = err == nil; done {
+			break
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("try %d: %v, want that it was canceled", tries, err)
+		}
+		_, err = to.Open(t.Context(), false, nil)
+		wantError(t, "a server on what was moved in part", err, "run the same `callbackd move` again")
+		wantError(t, "another directory into what was moved in part", Move(t.Context(), other, to, silent), "another data directory")
+	}
+	if !done { // it was broken off often enough
+		if err := Move(t.Context(), dir, to, silent); err != nil {
+			t.Fatalf("the last try: %v", err)
+		}
+	}
+	if pages < 2 {
+		t.Errorf("%d pages of events, want 2 or more: the test breaks no table off", pages)
+	}
+	s := openPlace(t, to)
+	defer s.Close()
+	if diff := differences(want, storetest.Picture(t, s)); diff != "" {
+		t.Errorf("after %d tries: -SQLite +PostgreSQL\n%s", tries, diff)
+	}
+}
+
+// useWithManyEvents uses a data directory, whose events are more than one page, and
+// returns its picture.
+func useWithManyEvents(t *testing.T, dir string) (picture map[string]any) {
+	t.Helper()
 	s := openPlace(t, StoreConfig{Data: dir})
 	storetest.Use(t, s, 9, 100)
-	for i := range 9 { // more than a page
+	for i := range 9 {
 		b := store.Batch{Key: 2, At: time.Now()}
 		for j := range 1000 {
 			b.Events = append(b.Events, store.NewEvent{Type: callbackd.SMSProcess, Session: fmt.Sprint("S", i, "-", j), Data: []byte("{}")})
@@ -170,53 +211,32 @@ func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
 	}
 	closeStore(t, s)
 	s = openPlace(t, StoreConfig{Data: dir})
-	want := storetest.Picture(t, s)
-	closeStore(t, s)
-	to := target(t)
-	other := t.TempDir()
-	closeStore(t, openPlace(t, StoreConfig{Data: other, KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}))
-	if err := seal.Copy(filepath.Join(dir, sqlite.KeysetFile), filepath.Join(other, sqlite.KeysetFile)); err != nil {
-		t.Fatal(err)
-	}
-	use(t, other, 10)
-	pages, tries := 0, 0
-	for done := false; !done; tries++ {
-		ctx, cancel := context.WithCancel(t.Context())
-		err := Move(ctx, dir, to, func(m Moved) {
-			if m.Sum == nil && m.Table == "events" {
-				pages++
-			}
-			if m.Sum == nil || m.Table == transfer.Tables[tries%len(transfer.Tables)].Name {
-				cancel()
-			}
-		})
-		cancel()
-		if done = err == nil; done {
-			break
+	defer closeStore(t, s)
+	return storetest.Picture(t, s)
+}
+
+// moveUntil moves until a page of rows, or the table, is complete. It returns how
+// many pages of events were moved.
+func moveUntil(t *testing.T, dir string, to StoreConfig, table string) (pages int, err error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err = Move(ctx, dir, to, func(m Moved) {
+		if m.Sum == nil && m.Table == "events" {
+			pages++
 		}
-		if !errors.Is(err, context.Canceled) || tries > 100 {
-			t.Fatalf("try %d: %v", tries, err)
+		if m.Sum == nil || m.Table == table {
+			cancel()
 		}
-		if _, err := to.Open(t.Context(), false, nil); err == nil || !strings.Contains(err.Error(), "run the same `callbackd move` again") {
-			t.Fatalf("a server on what was moved in part: %v", err)
-		}
-		if err := Move(t.Context(), other, to, silent); err == nil || !strings.Contains(err.Error(), "another data directory") {
-			t.Fatalf("another directory into what was moved in part: %v", err)
-		}
-		if tries > len(transfer.Tables)+6 { // enough of it: now to the end
-			if err := Move(t.Context(), dir, to, silent); err != nil {
-				t.Fatal(err)
-			}
-			done = true
-		}
-	}
-	if pages < 2 {
-		t.Errorf("%d page of events: the test breaks no table off", pages)
-	}
-	s = openPlace(t, to)
-	defer s.Close()
-	if diff := differences(want, storetest.Picture(t, s)); diff != "" {
-		t.Errorf("after %d tries: -SQLite +PostgreSQL\n%s", tries, diff)
+	})
+	return pages, err
+}
+
+// wantError checks that there is an error, and what it says.
+func wantError(t *testing.T, what string, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%s: the error is %v, want one that says %q", what, err, want)
 	}
 }
 
@@ -271,9 +291,7 @@ func TestMoveRefuses(t *testing.T) {
 	closeStore(t, openPlace(t, StoreConfig{Data: otherKeys}))
 	refused := func(what, want, from string, to StoreConfig) {
 		t.Helper()
-		if err := Move(t.Context(), from, to, silent); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", what, err, want)
-		}
+		wantError(t, what, Move(t.Context(), from, to, silent), want)
 	}
 	refused("no data directory", "is not a data directory", t.TempDir(), target(t))
 
