@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -150,64 +151,111 @@ func TestTheConsoleFollowsThePublicURL(t *testing.T) {
 	s := serve(t, func(c *Config) {
 		c.PublicURL, c.TrustedProxies = public, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
-	proxied := []string{"X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"}
-	links := regexp.MustCompile(` (href|action|src|data-[a-z]+)="([^"]*)"`)
 	for name, strip := range map[string]string{"path passed on": "", "path taken away": "/base"} {
 		t.Run(name, func(t *testing.T) {
-			at := func(path string) string { return strings.TrimPrefix(path, strip) }
-			if a := s.ask("GET", at("/base/"), nil, append(proxied, "Accept: text/html")...); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "console/" {
-				t.Errorf("the root leads to %d %q", a.StatusCode, a.Header.Get("Location"))
-			}
-			door := s.ask("GET", at("/base/console/"), nil, proxied...).Header.Get("Location")
-			if door != "/base/console/sign-in" {
-				t.Fatalf("the door is at %q", door)
-			}
-			if deep := s.ask("GET", at("/base/console/logs?status=5xx"), nil, proxied...).Header.Get("Location"); deep != "/base/console/sign-in?next=%2Fconsole%2Flogs%3Fstatus%3D5xx" {
-				t.Errorf("from a page to %q", deep)
-			}
-			form := url.Values{"as": {"operator"}, "token": {operatorToken}, "next": {"/console/logs"}}
-			a := s.ask("POST", at("/base/console/sign-in"), form, append(proxied, "Origin: https://example.org")...)
-			if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "/base/console/logs" {
-				t.Fatalf("signing in: %d %q %s", a.StatusCode, a.Header.Get("Location"), a.body)
-			}
-			cookie := a.Cookies()[0]
-			if cookie.Path != "/base/console" || !cookie.Secure || !cookie.HttpOnly {
-				t.Errorf("the cookie is %+v", cookie)
-			}
-			in := append(proxied, "Cookie: "+cookie.Name+"="+cookie.Value)
-			seen, queue := map[string]bool{}, []string{"/base/console/"}
-			for len(queue) > 0 {
-				path := queue[0]
-				queue = queue[1:]
-				if seen[path] || strings.Contains(path, "/stream") {
-					continue
-				}
-				seen[path] = true
-				page := s.ask("GET", at(path), nil, in...)
-				if page.StatusCode != http.StatusOK {
-					t.Errorf("%s: %d", path, page.StatusCode)
-				}
-				for _, m := range links.FindAllStringSubmatch(page.body, -1) {
-					to := strings.ReplaceAll(m[2], "&amp;", "&")
-					if strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "/base/console/") {
-						t.Errorf("%s: %s leads to %s", path, m[1], to)
-					}
-					if strings.HasPrefix(to, "/base/console/") && m[1] != "action" && len(seen) < 60 {
-						queue = append(queue, to)
-					}
-				}
-			}
-			if len(seen) < 12 {
-				t.Errorf("only %d pages were seen", len(seen))
+			v := &visitor{served: s, strip: strip, headers: []string{"X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"}}
+			v.t = t
+			v.isLedToSignIn()
+			v.signsIn()
+			if n := v.follows("/base/console/"); n < 12 {
+				t.Errorf("the links lead to %d pages, want 12 or more", n)
 			}
 		})
 	}
 	if a := s.ask("GET", "/base/healthz", nil); a.StatusCode != http.StatusOK {
-		t.Errorf("the API below the path: %d", a.StatusCode)
+		t.Errorf("the API below the path answers %d, want 200", a.StatusCode)
 	}
-	if a := s.ask("GET", "/base", nil); a.Header.Get("Location") != "/base/" {
-		t.Errorf("the path without its slash leads to %q", a.Header.Get("Location"))
+	s.wantLocation(s.ask("GET", "/base", nil), "/base/")
+}
+
+// wantLocation checks where an answer leads.
+func (s *served) wantLocation(a answer, want string) {
+	s.t.Helper()
+	if got := a.Header.Get("Location"); got != want {
+		s.t.Errorf("%s leads to %q with %d, want %q", a.Request.URL.Path, got, a.StatusCode, want)
 	}
+}
+
+// visitor comes through a proxy to https://example.org/base.
+type visitor struct {
+	*served
+	strip   string   // what the proxy takes away from paths
+	headers []string // of each request, with the cookie after signing in
+}
+
+func (v *visitor) asks(method, path string, form url.Values, more ...string) answer {
+	v.t.Helper()
+	return v.ask(method, strings.TrimPrefix(path, v.strip), form, slices.Concat(v.headers, more)...)
+}
+
+func (v *visitor) isLedToSignIn() {
+	v.t.Helper()
+	root := v.asks("GET", "/base/", nil, "Accept: text/html")
+	if root.StatusCode != http.StatusSeeOther {
+		v.t.Errorf("the root answers %d, want 303", root.StatusCode)
+	}
+	v.wantLocation(root, "console/")
+	v.wantLocation(v.asks("GET", "/base/console/", nil), "/base/console/sign-in")
+	v.wantLocation(v.asks("GET", "/base/console/logs?status=5xx", nil), "/base/console/sign-in?next=%2Fconsole%2Flogs%3Fstatus%3D5xx")
+}
+
+func (v *visitor) signsIn() {
+	v.t.Helper()
+	form := url.Values{"as": {"operator"}, "token": {operatorToken}, "next": {"/console/logs"}}
+	a := v.asks("POST", "/base/console/sign-in", form, "Origin: https://example.org")
+	if a.StatusCode != http.StatusSeeOther || len(a.Cookies()) != 1 {
+		v.t.Fatalf("signing in answers %d with %d cookies, want 303 with one: %s", a.StatusCode, len(a.Cookies()), a.body)
+	}
+	v.wantLocation(a, "/base/console/logs")
+	cookie := a.Cookies()[0]
+	if cookie.Path != "/base/console" {
+		v.t.Errorf("the cookie is for %q, want /base/console", cookie.Path)
+	}
+	if !cookie.Secure || !cookie.HttpOnly {
+		v.t.Errorf("the cookie is %+v, want it Secure and HttpOnly", cookie)
+	}
+	v.headers = append(v.headers, "Cookie: "+cookie.Name+"="+cookie.Value)
+}
+
+var links = regexp.MustCompile(` (href|action|src|data-[a-z]+)="([^"]*)"`)
+
+// follows follows the links of pages, and returns how many pages it saw.
+func (v *visitor) follows(first string) int {
+	v.t.Helper()
+	seen, queue := map[string]bool{}, []string{first}
+	for len(queue) > 0 {
+		path := queue[0]
+		queue = queue[1:]
+		if seen[path] || strings.Contains(path, "/stream") {
+			continue
+		}
+		seen[path] = true
+		if more := v.linksOf(path); len(seen) < 60 {
+			queue = append(queue, more...)
+		}
+	}
+	return len(seen)
+}
+
+// linksOf returns the links of a page that can be followed, and checks that all
+// lead below the path.
+func (v *visitor) linksOf(path string) (out []string) {
+	v.t.Helper()
+	page := v.asks("GET", path, nil)
+	if page.StatusCode != http.StatusOK {
+		v.t.Errorf("%s answers %d, want 200", path, page.StatusCode)
+	}
+	for _, m := range links.FindAllStringSubmatch(page.body, -1) {
+		to := strings.ReplaceAll(m[2], "&amp;", "&")
+		below := strings.HasPrefix(to, "/base/console/")
+		if strings.HasPrefix(to, "/") && !below {
+			v.t.Errorf("%s: %s leads to %s, want it below /base/console/", path, m[1], to)
+		}
+		if below && m[1] != "action" {
+			out = append(out, to)
+		}
+	}
+	return out
 }
 
 // A form that seems to come from another site is refused with a page that says
