@@ -13,6 +13,8 @@ import (
 
 	"callbackd/client"
 	"callbackd/wire"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // story reads all events of a session.
@@ -63,6 +65,19 @@ func (in *inspector) work(ctx context.Context, cl client.Client, base *atomic.Po
 	}
 }
 
+// newInspector starts a session.
+func newInspector(t *testing.T, cl *client.Client) *inspector {
+	t.Helper()
+	s, err := cl.CreateSession(t.Context(), client.NewSession{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cl.StartSession(t.Context(), s.SessionKey); err != nil {
+		t.Fatal(err)
+	}
+	return &inspector{s.SessionKey, map[string]string{}, map[string]bool{}}
+}
+
 // Kill -9 under changes of sessions: what was acknowledged is there, and a
 // session is what its events say.
 func TestSessionsSurviveKills(t *testing.T) {
@@ -77,14 +92,7 @@ func TestSessionsSurviveKills(t *testing.T) {
 	var work sync.WaitGroup
 	var all []*inspector
 	for range 6 {
-		s, err := cl.CreateSession(t.Context(), client.NewSession{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := cl.StartSession(t.Context(), s.SessionKey); err != nil {
-			t.Fatal(err)
-		}
-		in := &inspector{s.SessionKey, map[string]string{}, map[string]bool{}}
+		in := newInspector(t, cl)
 		all = append(all, in)
 		work.Go(func() { in.work(ctx, *cl, &base, &acked) })
 	}
@@ -102,58 +110,87 @@ func TestSessionsSurviveKills(t *testing.T) {
 	work.Wait()
 	cl.Base = srv.url
 	for _, in := range all {
-		status, url, titles := "IDLE", "", []string{}
-		for i, ev := range story(t, cl, in.key) {
-			if ev.Sequence != int64(i+1) {
-				t.Fatalf("%s: #%d in place %d", in.key, ev.Sequence, i+1)
-			}
-			delete(in.event, ev.ID)
-			var d struct {
-				Status, PreviousStatus, PhotoURL string
-				Note                             wire.Note
-			}
-			raw := strings.NewReplacer("previous_status", "PreviousStatus", "photo_url", "PhotoURL").Replace(string(ev.Data))
-			if err := json.Unmarshal([]byte(raw), &d); err != nil {
-				t.Fatal(err)
-			}
-			switch ev.Event {
-			case "SESSION:STATUS_CHANGE":
-				if d.PreviousStatus != status {
-					t.Errorf("%s moves from %s, but was %s", in.key, d.PreviousStatus, status)
-				}
-				status = d.Status
-			case "SESSION:STAGE_CHANGE":
-				url = d.PhotoURL
-			case "SESSION:NOTE_INSERT":
-				titles = append(titles, d.Note.Title)
-			}
-		}
+		told := in.replay(t, story(t, cl, in.key))
 		if len(in.event) > 0 {
 			t.Errorf("%s: acknowledged events are lost: %v", in.key, in.event)
 		}
-		s, err := cl.Session(t.Context(), in.key)
-		if err != nil || s.Status != status {
-			t.Errorf("%s is %s, its events say %s, %v", in.key, s.Status, status, err)
-		}
-		photos, err := cl.Photos(t.Context(), in.key)
-		if err != nil || len(photos) != 1 || photos[0].URL != url {
-			t.Errorf("%s has %+v, its events say %s, %v", in.key, photos, url, err)
-		}
-		notes, err := cl.Notes(t.Context(), in.key)
-		if err != nil || len(notes) != len(titles) {
-			t.Fatalf("%s has %d notes, its events say %d, %v", in.key, len(notes), len(titles), err)
-		}
-		for i, n := range notes {
-			if n.Title != titles[i] {
-				t.Errorf("%s: note %d is %q, its event says %q", in.key, i, n.Title, titles[i])
-			}
-		}
+		told.wantShown(t, cl)
 	}
 	if code := srv.term(t); code != 0 {
-		t.Errorf("SIGTERM: exit %d\n%s", code, srv.log)
+		t.Errorf("SIGTERM: exit %d, want 0\n%s", code, srv.log)
 	}
-	if out, _, code := run(t, "fsck", "--data", dir); code != 0 {
-		t.Errorf("%d\n%s", code, out)
+	fsck(t, dir)
+}
+
+// told is what the events of a session say of it.
+type told struct {
+	key    string
+	status string
+	photo  string   // the URL of the last one
+	notes  []string // their titles
+}
+
+// replay goes through the events of the session and strikes them off the
+// acknowledged ones.
+func (in *inspector) replay(t *testing.T, events []wire.SessionEvent) told {
+	t.Helper()
+	s := told{key: in.key, status: "IDLE", notes: []string{}}
+	for i, ev := range events {
+		if ev.Sequence != int64(i+1) {
+			t.Fatalf("%s: event %d is in place %d", in.key, ev.Sequence, i+1)
+		}
+		delete(in.event, ev.ID)
+		var d struct {
+			Status   string    `json:"status"`
+			Previous string    `json:"previous_status"`
+			PhotoURL string    `json:"photo_url"`
+			Note     wire.Note `json:"note"`
+		}
+		if err := json.Unmarshal(ev.Data, &d); err != nil {
+			t.Fatal(err)
+		}
+		switch ev.Event {
+		case "SESSION:STATUS_CHANGE":
+			if d.Previous != s.status {
+				t.Errorf("%s moves from %s, but was %s", in.key, d.Previous, s.status)
+			}
+			s.status = d.Status
+		case "SESSION:STAGE_CHANGE":
+			s.photo = d.PhotoURL
+		case "SESSION:NOTE_INSERT":
+			s.notes = append(s.notes, d.Note.Title)
+		}
+	}
+	return s
+}
+
+// wantShown checks that the API shows the session as its events tell it.
+func (s told) wantShown(t *testing.T, cl *client.Client) {
+	t.Helper()
+	session, err := cl.Session(t.Context(), s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if session.Status != s.status {
+		t.Errorf("%s is %s, its events say %s", s.key, session.Status, s.status)
+	}
+	photos, err := cl.Photos(t.Context(), s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(photos) != 1 || photos[0].URL != s.photo {
+		t.Errorf("%s has the photos %+v, its events say %s alone", s.key, photos, s.photo)
+	}
+	notes, err := cl.Notes(t.Context(), s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	titles := []string{}
+	for _, n := range notes {
+		titles = append(titles, n.Title)
+	}
+	if diff := cmp.Diff(s.notes, titles); diff != "" {
+		t.Errorf("%s has other notes than its events say (-events +notes):\n%s", s.key, diff)
 	}
 }
 
