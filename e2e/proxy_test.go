@@ -92,49 +92,69 @@ func TestBehindNginxAsTheDocumentsSay(t *testing.T) {
 	l.Close()
 	address := nginx(t, backend)
 	base := "http://" + address + "/callbackd"
-	const token = "an-operator-token-for-tests"
 	cl := newClient(t, dir)
 	listening(t, start(t, command("serve", "--listen", backend, "--data", dir, "--allow-target", "127.0.0.0/8", "--log-level", "error",
-		"--trusted-proxy", "127.0.0.1", "--public-url", base, "--operator-token", token)))
-	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.9")}}
+		"--trusted-proxy", "127.0.0.1", "--public-url", base, "--operator-token", operator)))
+	const visitor = "127.0.0.9"
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(visitor)}}
 	transport := &http.Transport{DialContext: from.DialContext}
 	t.Cleanup(transport.CloseIdleConnections)
 	cl.Base, cl.HTTP = base, &http.Client{Timeout: patience, Transport: transport}
 
+	signsInBelow(t, transport, base, "http://"+address)
+	streamArrives(t, cl)
+	callsAreFrom(t, cl, visitor)
+}
+
+// signsInBelow signs in to the console as a browser does, and checks where that
+// leads.
+func signsInBelow(t *testing.T, transport http.RoundTripper, base, origin string) {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	browser := &http.Client{Jar: jar, Transport: transport, Timeout: patience}
-	req, err := http.NewRequestWithContext(t.Context(), "POST", base+"/console/sign-in", strings.NewReader(url.Values{"as": {"operator"}, "token": {token}}.Encode()))
+	form := url.Values{"as": {"operator"}, "token": {operator}}
+	req, err := http.NewRequestWithContext(t.Context(), "POST", base+"/console/sign-in", strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Origin", "http://"+address)
+	req.Header.Set("Origin", origin)
 	res, err := browser.Do(req) // follows the redirect, with the cookie
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer res.Body.Close()
 	page, err := io.ReadAll(res.Body)
-	res.Body.Close()
-	if err != nil || res.StatusCode != http.StatusOK || res.Request.URL.Path != "/callbackd/console/" || !strings.Contains(string(page), ` href="/callbackd/console/deliveries"`) {
-		t.Errorf("signing in leads to %s: %s, %v\n%.300s", res.Request.URL, res.Status, err, page)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if path := res.Request.URL.Path; res.StatusCode != http.StatusOK || path != "/callbackd/console/" {
+		t.Errorf("signing in leads to %s with %s, want /callbackd/console/ with 200", path, res.Status)
+	}
+	if link := ` href="/callbackd/console/deliveries"`; !strings.Contains(string(page), link) {
+		t.Errorf("the page has no link%s:\n%.300s", link, page)
+	}
+}
 
-	stream, err := http.NewRequestWithContext(t.Context(), "GET", base+"/v1/events/stream", nil)
+// streamArrives publishes an event and reads the stream until the event is there.
+func streamArrives(t *testing.T, cl *client.Client) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", cl.Base+"/v1/events/stream", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signature.SetHeaders(stream.Header, cl.Account, cl.APIKey, cl.APISecret, time.Now())
-	events, err := (&http.Client{Transport: transport}).Do(stream)
+	signature.SetHeaders(req.Header, cl.Account, cl.APIKey, cl.APISecret, time.Now())
+	stream, err := (&http.Client{Transport: cl.HTTP.Transport}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer events.Body.Close()
-	lines := bufio.NewScanner(events.Body)
+	defer stream.Body.Close()
+	lines := bufio.NewScanner(stream.Body)
 	if !lines.Scan() { // the stream stands
-		t.Fatal(lines.Err())
+		t.Fatalf("the stream ends before its first line: %v", lines.Err())
 	}
 	ev, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S"})
 	if err != nil {
@@ -142,27 +162,32 @@ func TestBehindNginxAsTheDocumentsSay(t *testing.T) {
 	}
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), ev.ID) {
-			break
+			return
 		}
 	}
-	if err := lines.Err(); err != nil {
-		t.Error(err)
-	}
-	var calls struct{ Data []struct{ Address string } }
+	t.Errorf("the stream ends without the event %s: %v", ev.ID, lines.Err())
+}
+
+// callsAreFrom waits for the log of calls, which is written every two seconds, and
+// checks the addresses there.
+func callsAreFrom(t *testing.T, cl *client.Client, want string) {
+	t.Helper()
 	if err := cl.Do(t.Context(), "GET", "/v1/events", nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); len(calls.Data) == 0 && time.Now().Before(deadline); { // the log is written every two seconds
+	var calls struct{ Data []struct{ Address string } }
+	for deadline := time.Now().Add(patience); len(calls.Data) == 0; {
+		if time.Now().After(deadline) {
+			t.Fatalf("no call is in the log within %v", patience)
+		}
+		<-time.After(50 * time.Millisecond)
 		if err := cl.Do(t.Context(), "GET", "/v1/logs", nil, &calls); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, c := range calls.Data {
-		if c.Address != "127.0.0.9" {
-			t.Errorf("a call from %s", c.Address)
+		if c.Address != want {
+			t.Errorf("a call is from %s, want %s", c.Address, want)
 		}
-	}
-	if len(calls.Data) == 0 {
-		t.Error("no call is in the log")
 	}
 }
