@@ -153,8 +153,7 @@ func TestTheConsoleFollowsThePublicURL(t *testing.T) {
 	})
 	for name, strip := range map[string]string{"path passed on": "", "path taken away": "/base"} {
 		t.Run(name, func(t *testing.T) {
-			v := &visitor{served: s, strip: strip, headers: []string{"X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"}}
-			v.t = t
+			v := &visitor{served: &served{t: t, app: s.app}, strip: strip, headers: []string{"X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"}}
 			v.isLedToSignIn()
 			v.signsIn()
 			if n := v.follows("/base/console/"); n < 12 {
@@ -291,7 +290,7 @@ func TestSignInsAreCountedByVisitor(t *testing.T) {
 				t.Errorf("%d of 20 wrong tries at once are answered, want 10 or a few more: %v", n, first)
 			}
 			if again := s.wrongTries(20, "203.0.113.8, 192.0.2.1"); again[http.StatusTooManyRequests] == 0 {
-				t.Errorf("what the visitor says of himself makes a difference: %v", again)
+				t.Errorf("what the visitor says of himself makes a difference: %v, want refusals", again)
 			}
 			other := s.wrongTries(9, "192.0.2.2")
 			if trusted == nil && other[http.StatusTooManyRequests] == 0 {
@@ -301,22 +300,29 @@ func TestSignInsAreCountedByVisitor(t *testing.T) {
 				t.Errorf("another visitor is answered %v, want no refusals", other)
 			}
 			if got := status(s, asOperator, "192.0.2.1"); got != http.StatusSeeOther {
-				t.Errorf("the right token: %d", got)
+				t.Errorf("the right token is answered %d, want 303", got)
 			}
 			for range 12 {
 				status(s, url.Values{"as": {"key"}, "api_key": {"k0"}, "secret": {"wrong"}}, "192.0.2.3")
 			}
 			if got := status(s, url.Values{"as": {"key"}, "api_key": {"k0"}, "secret": {"s"}}, "192.0.2.3"); got != http.StatusSeeOther {
-				t.Errorf("the right secret: %d", got)
+				t.Errorf("the right secret is answered %d, want 303", got)
 			}
-			log := s.log.String()
-			if n := strings.Count(log, "level=WARN msg=\"sign-in to the console refused\""); n < 1 || n > 3 {
-				t.Errorf("%d warnings:\n%s", n, log)
-			}
-			if trusted != nil && !strings.Contains(log, "from=192.0.2.1 ") {
-				t.Errorf("the log does not say from where:\n%s", log)
-			}
+			s.wantWarnings(trusted != nil)
 		})
+	}
+}
+
+// wantWarnings checks that the log warns of refused sign-ins, a few times only, and
+// says from where they came.
+func (s *served) wantWarnings(byVisitor bool) {
+	s.t.Helper()
+	log := s.log.String()
+	if n := strings.Count(log, "level=WARN msg=\"sign-in to the console refused\""); n < 1 || n > 3 {
+		s.t.Errorf("%d warnings, want 1 to 3:\n%s", n, log)
+	}
+	if byVisitor && !strings.Contains(log, "from=192.0.2.1 ") {
+		s.t.Errorf("the log does not say from where:\n%s", log)
 	}
 }
 
