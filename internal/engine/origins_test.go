@@ -45,18 +45,18 @@ func TestOneEventIsNotAHundredRequestsAtAStrangersHost(t *testing.T) {
 		r.publish(ev1, "A")
 		pass(15*time.Second - time.Millisecond)
 		if n := len(r.sent()); n != callbackd.ProbationBurst+2 {
-			t.Errorf("%d requests within 15 s", n)
+			t.Errorf("%d requests within 15 s, want %d", n, callbackd.ProbationBurst+2)
 		}
 		pass(100 * callbackd.ProbationEvery)
 		if n := len(r.sent()); n != 100 {
-			t.Errorf("%d of 100 requests", n)
+			t.Errorf("%d requests, want 100", n)
 		}
 		for range 2 {
 			from := time.Now()
 			r.publish(ev1, "B")
 			pass(time.Second)
 			if n := r.since(from); n != 100 {
-				t.Errorf("%d requests when all are proven", n)
+				t.Errorf("%d requests when all are proven, want 100", n)
 			}
 			r.restart()
 		}
@@ -74,11 +74,13 @@ func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
 			r.publish(ev1, fmt.Sprint("S", i))
 		}
 		pass(9 * time.Second)
-		if r.highest() > callbackd.RampStart {
-			t.Errorf("%d at once", r.highest())
+		r.wantAtOnce(1, callbackd.RampStart)
+		d := r.e.Diagnosis(r.sent()[0].cb, "S0", time.Now())
+		if !d.OriginOpenUntil.After(time.Now()) {
+			t.Errorf("the shared breaker is open until %v, want later than now, %v", d.OriginOpenUntil, time.Now())
 		}
-		if look := r.e.Diagnosis(r.sent()[0].cb, "S0", time.Now()); !look.OriginOpenUntil.After(time.Now()) || look.OriginFailures < callbackd.BreakerThreshold {
-			t.Errorf("that the shared breaker is open is not told: %+v", look)
+		if d.OriginFailures < callbackd.BreakerThreshold {
+			t.Errorf("%d failures at the origin, want %d or more", d.OriginFailures, callbackd.BreakerThreshold)
 		}
 		if n := len(r.sent()); n > 2*callbackd.BreakerThreshold {
 			t.Errorf("%d requests to a host that wants none", n)
@@ -87,13 +89,11 @@ func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
 		from := time.Now()
 		pass(callbackd.BreakerMaxWait * 11 / 10)
 		if n := r.since(from); n == 0 || n > 2 {
-			t.Errorf("%d probes of one origin in five minutes", n)
+			t.Errorf("%d probes of one origin in five minutes, want 1 or 2", n)
 		}
 		r.set(ok)
 		pass(200 * time.Hour)
-		if left := r.waiting(); left != 0 {
-			t.Errorf("%d deliveries are left", left)
-		}
+		r.wantWaiting(0)
 	})
 }
 
@@ -115,14 +115,12 @@ func TestAResumeIsOneProbeAtAStrangersHost(t *testing.T) {
 			pass(100 * time.Millisecond)
 		}
 		if n := len(r.sent()) - before; n == 0 || n > len(all) {
-			t.Errorf("%d resumes are %d requests", len(all), n)
+			t.Errorf("%d resumes are %d requests, want 1 to %[1]d", len(all), n)
 		}
 		r.set(ok)
 		r.pause(all[0], callbackd.NotPaused)
 		pass(200 * time.Hour)
-		if left := r.waiting(); left != 0 {
-			t.Errorf("%d deliveries are left", left)
-		}
+		r.wantWaiting(0)
 	})
 }
 
@@ -160,15 +158,21 @@ func TestProbationHoldsNobodyElse(t *testing.T) {
 				got[c.cb]++
 			}
 		}
-		if got[proven] != 1 || got[elsewhere] != 1 || got[theirs] != 1 {
-			t.Errorf("held up: %v", got)
+		for name, id := range map[string]callbackd.CallbackID{"that has succeeded": proven, "at another origin": elsewhere, "of another key": theirs} {
+			if got[id] != 1 {
+				t.Errorf("the callback %s got %d requests, want 1", name, got[id])
+			}
 		}
 		const share = callbackd.RampStart + 1 // the success there allowed one more
 		if len(got) != 3+share {
-			t.Errorf("%d callbacks were called", len(got))
+			t.Errorf("%d callbacks were called, want %d", len(got), 3+share)
 		}
-		if look := r.e.Diagnosis(proven+10, "B", time.Now()); !look.Probation || look.OriginInFlight != share {
-			t.Errorf("%+v", look)
+		d := r.e.Diagnosis(proven+10, "B", time.Now())
+		if !d.Probation {
+			t.Error("a callback at the origin is not on probation, want that it is")
+		}
+		if d.OriginInFlight != share {
+			t.Errorf("%d attempts are in flight at the origin, want %d", d.OriginInFlight, share)
 		}
 	})
 }
@@ -200,16 +204,14 @@ func TestProbationStrandsNobody(t *testing.T) {
 		r.set(ok)
 		pass(200 * time.Hour)
 		for range 10 {
-			r.settle()
+			r.finalizeCanceled()
 		}
-		if left := r.waiting(); left != 0 {
-			t.Errorf("%d deliveries are left", left)
-		}
+		r.wantWaiting(0)
 		synctest.Wait()
 	})
 }
 
-// What one receiver asks for with Resent-After holds no other callback at its
+// What one receiver asks for with Retry-After holds no other callback at its
 // origin.
 func TestRetryAfterOfOneHoldsNoOtherOnProbation(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
@@ -228,8 +230,11 @@ func TestRetryAfterOfOneHoldsNoOtherOnProbation(t *testing.T) {
 		for _, c := range r.sent() {
 			got[c.cb]++
 		}
-		if got[nos[0]] != 1 || got[nos[1]] < 2 {
-			t.Errorf("attempts: %v", got)
+		if n := got[nos[0]]; n != 1 {
+			t.Errorf("%d attempts at the receiver that asked to wait, want 1", n)
+		}
+		if n := got[nos[1]]; n < 2 {
+			t.Errorf("%d attempts at the other one, want 2 or more", n)
 		}
 	})
 }
@@ -265,7 +270,7 @@ func TestATestThatSucceedsEndsProbation(t *testing.T) {
 		r.test(good)
 		pass(time.Second)
 		if count(); requests[good] != 2 { // the test, and what waited
-			t.Errorf("%d requests to it", requests[good])
+			t.Errorf("%d requests to it, want the test and what waited", requests[good])
 		}
 		r.set(ok)
 		pass(200 * time.Hour)

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"fmt"
-	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +9,9 @@ import (
 	"callbackd"
 	"callbackd/internal/engine"
 	"callbackd/internal/store"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // tally is an observer that counts.
@@ -36,6 +38,36 @@ func (c *tally) BreakerOpened()                       {}
 func (c *tally) CallbackPaused(callbackd.PauseReason) { c.mu.Lock(); c.pauses++; c.mu.Unlock() }
 func (c *tally) StaleOutcome()                        { c.mu.Lock(); c.stale++; c.mu.Unlock() }
 
+// want fails the test unless the observer has counted this.
+func (c *tally) want(t *testing.T, want *tally) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if diff := cmp.Diff(want, c, cmp.AllowUnexported(tally{}), cmpopts.IgnoreFields(tally{}, "mu")); diff != "" {
+		t.Errorf("the observer has counted (-want +got):\n%s", diff)
+	}
+}
+
+// wantOneAttempt fails the test unless a delivery is in the state after one attempt,
+// which was answered with the status and ended the delivery so.
+func (r *rig) wantOneAttempt(id callbackd.DeliveryID, state callbackd.State, status int) {
+	r.Helper()
+	v := r.view(id.Event, id.Callback)
+	if v.State != state {
+		r.Errorf("the delivery is %s, want %s", v.State, state)
+	}
+	if v.Attempts != 1 || len(v.History) != 1 {
+		r.Fatalf("%d attempts, %d of them in the history, want 1", v.Attempts, len(v.History))
+	}
+	a := v.History[0]
+	if a.State != state {
+		r.Errorf("the attempt made the delivery %s, want %s", a.State, state)
+	}
+	if a.Status != status {
+		r.Errorf("the attempt was answered %d, want %d", a.Status, status)
+	}
+}
+
 func (r *rig) setting(no callbackd.CallbackID) *callbackd.Callback {
 	r.Helper()
 	cb, err := r.s.CallbackByID(r.Context(), no)
@@ -61,7 +93,7 @@ func (r *rig) put(no callbackd.CallbackID, url string) {
 
 func (r *rig) restart() { r.Helper(); r.close(); r.open() }
 
-// after is an answer with Resent-After.
+// after is an answer with Retry-After.
 func after(code int, header string) callbackd.Result {
 	res := status(code)
 	res.RetryAfter = header
@@ -77,14 +109,14 @@ func slowly(d time.Duration, res callbackd.Result) func(call) callbackd.Result {
 // meanwhile, and is counted.
 func TestWhatOutlastsItsCallbackIsRecordedAsItWas(t *testing.T) {
 	t.Parallel()
-	shutdown := callbackd.Result{Fault: callbackd.FaultTimeout}
+	timeout := callbackd.Result{Fault: callbackd.FaultTimeout}
 	for _, tt := range []struct {
 		answer callbackd.Result
 		want   callbackd.State
-	}{{status(200), callbackd.Delivered}, {status(500), callbackd.Canceled}, {status(410), callbackd.Canceled}, {shutdown, callbackd.Canceled}} {
+	}{{status(200), callbackd.Delivered}, {status(500), callbackd.Canceled}, {status(410), callbackd.Canceled}, {timeout, callbackd.Canceled}} {
 		for _, revoked := range []bool{false, true} {
-			for _, settled := range []bool{false, true} {
-				t.Run(fmt.Sprint(tt.answer.Status, " revoked ", revoked, " settled ", settled), func(t *testing.T) {
+			for _, finalized := range []bool{false, true} {
+				t.Run(fmt.Sprint(tt.answer.Status, " revoked ", revoked, " finalized ", finalized), func(t *testing.T) {
 					count := &tally{}
 					bubble(t, engine.Options{Observer: count}, func(r *rig) {
 						no := r.callback(ev1, callbackd.Policy{})
@@ -92,21 +124,14 @@ func TestWhatOutlastsItsCallbackIsRecordedAsItWas(t *testing.T) {
 						id := r.publish(ev1, "A")[0]
 						pass(time.Second)
 						r.end(no, revoked)
-						if settled {
-							r.settle()
+						if finalized {
+							r.finalizeCanceled()
 						}
 						pass(time.Minute)
-						r.settle()
-						v := r.view(id, no)
-						if v.State != tt.want || v.Attempts != 1 || len(v.History) != 1 || v.History[0].State != tt.want || v.History[0].Status != tt.answer.Status {
-							t.Errorf("%s after %d attempts: %+v", v.State, v.Attempts, v.History)
-						}
-						if !maps.Equal(count.ended, map[callbackd.State]int{tt.want: 1}) || count.attempts != 1 || count.stale != 0 {
-							t.Errorf("counted %+v", count)
-						}
-						if n := len(r.sent()); n != 1 {
-							t.Errorf("%d requests", n)
-						}
+						r.finalizeCanceled()
+						r.wantOneAttempt(callbackd.DeliveryID{Event: id, Callback: no}, tt.want, tt.answer.Status)
+						count.want(t, &tally{attempts: 1, ended: map[callbackd.State]int{tt.want: 1}})
+						r.wantSent(1)
 					})
 				})
 			}
@@ -136,7 +161,8 @@ func (r *rig) end(no callbackd.CallbackID, revoke bool) {
 	r.e.CallbackChanged(no)
 }
 
-func (r *rig) settle() {
+// finalizeCanceled ends what a deletion or a revocation canceled.
+func (r *rig) finalizeCanceled() {
 	r.Helper()
 	if _, err := r.s.FinalizeCanceled(r.Context(), time.Now(), 100); err != nil {
 		r.Fatal(err)
@@ -169,16 +195,22 @@ func TestAnAnswerSaysNothingAboutAnotherVersion(t *testing.T) {
 					moved = true
 					r.put(no, next)
 					pass(15 * time.Second)
-					cb := r.setting(no)
-					if cb.Paused() || !cb.FailingSince.IsZero() || count.pauses != 0 {
-						t.Errorf("paused %q, failing since %v, told %d times", cb.Pause.Reason, cb.FailingSince, count.pauses)
+					if cb := r.wantPause(no, callbackd.NotPaused); !cb.FailingSince.IsZero() {
+						t.Errorf("the callback has been failing since %v, want that it is not", cb.FailingSince)
 					}
-					if look := r.e.Diagnosis(no, "", time.Now()); look.Failures != 0 || look.Limit == 0 {
-						t.Errorf("%+v", look)
+					if count.pauses != 0 {
+						t.Errorf("the observer was told of %d pauses, want 0", count.pauses)
+					}
+					d := r.e.Diagnosis(no, "", time.Now())
+					if d.Failures != 0 {
+						t.Errorf("%d failures in a row, want 0", d.Failures)
+					}
+					if d.Limit == 0 {
+						t.Error("no attempt may start, want some")
 					}
 					pass(time.Minute)
 					if got := count.ended[callbackd.Delivered]; got != 12 {
-						t.Errorf("%d of 12 delivered", got)
+						t.Errorf("%d deliveries were delivered, want 12", got)
 					}
 				})
 			})
@@ -207,11 +239,15 @@ func TestRetryAfterOfAnOlderVersionHoldsAtItsOrigin(t *testing.T) {
 			pass(20 * time.Minute)
 			calls := r.sent()
 			if len(calls) != 3 {
-				t.Fatalf("%s: %d requests", next, len(calls))
+				t.Fatalf("%s: %d requests, want 3", next, len(calls))
 			}
 			for _, c := range calls[1:] {
-				if waited := c.at.Sub(calls[0].at); waited < want || want == 0 && waited > time.Minute {
-					t.Errorf("%s is called after %v", c.url, waited)
+				waited := c.at.Sub(calls[0].at)
+				if waited < want {
+					t.Errorf("%s is called after %v, want %v or more", c.url, waited, want)
+				}
+				if want == 0 && waited > time.Minute {
+					t.Errorf("%s is called after %v, want a minute or less", c.url, waited)
 				}
 			}
 		})
@@ -226,8 +262,12 @@ func TestOnePauseIsToldOnce(t *testing.T) {
 		r.set(slowly(time.Second, status(410)))
 		r.publish(ev1, "A", "B", "C", "D", "E")
 		pass(time.Minute)
-		if !r.setting(no).Paused() || count.pauses != 1 || count.attempts < 2 {
-			t.Errorf("%d attempts, told %d times", count.attempts, count.pauses)
+		r.wantPause(no, callbackd.PausedGone)
+		if count.pauses != 1 {
+			t.Errorf("the observer was told of %d pauses, want 1", count.pauses)
+		}
+		if count.attempts < 2 {
+			t.Errorf("%d attempts, want several that pause", count.attempts)
 		}
 	})
 }
@@ -245,7 +285,7 @@ func (r *rig) closing(code int, wait time.Duration) (until func() time.Time) {
 	return func() time.Time { return asked.Add(wait) }
 }
 
-// Resent-After with 429 and 503 closes the callback: first attempts, retries
+// Retry-After with 429 and 503 closes the callback: first attempts, retries
 // and replays wait, over restarts; a test does not, and a resume ends it.
 func TestRetryAfterClosesTheCallback(t *testing.T) {
 	for _, code := range []int{429, 503} {
@@ -263,28 +303,32 @@ func TestRetryAfterClosesTheCallback(t *testing.T) {
 			}
 			r.replayAll()
 			pass(time.Minute)
-			if look := r.e.Diagnosis(no, "A", time.Now()); !look.ClosedUntil.Equal(until()) || look.Limit != 0 {
-				t.Errorf("closed until %v, want %v", look.ClosedUntil, until())
+			d := r.e.Diagnosis(no, "A", time.Now())
+			if !d.ClosedUntil.Equal(until()) {
+				t.Errorf("%d: closed until %v, want %v", code, d.ClosedUntil, until())
+			}
+			if d.Limit != 0 {
+				t.Errorf("%d: %d attempts may start while it is closed, want 0", code, d.Limit)
 			}
 			r.restart()
 			r.publish(ev1, "D")
 			pass(8 * time.Minute)
 			if n := len(r.sent()); n != 2 {
-				t.Errorf("%d: %d requests before the time", code, n)
+				t.Errorf("%d: %d requests before the time, want 2", code, n)
 			}
 			r.test(no)
 			pass(time.Second)
 			if n := len(r.sent()); n != 3 {
-				t.Errorf("%d: a test waits too", code)
+				t.Errorf("%d: %d requests with a test, want 3", code, n)
 			}
 			pass(5 * time.Minute)
 			for _, c := range r.sent()[3:] {
 				if c.at.Before(until()) {
-					t.Errorf("%d: %s #%d is sent %v early", code, c.session, c.sequence, until().Sub(c.at))
+					t.Errorf("%d: event %[3]d of %[2]s is sent %[4]v before the time that was asked for", code, c.session, c.sequence, until().Sub(c.at))
 				}
 			}
 			if n := len(r.sent()); n < 8 {
-				t.Errorf("%d: %d requests after the time", code, n)
+				t.Errorf("%d: %d requests after the time, want 8 or more", code, n)
 			}
 		})
 	}
@@ -296,7 +340,7 @@ func TestRetryAfterClosesTheCallback(t *testing.T) {
 		r.pause(no, callbackd.NotPaused)
 		pass(time.Second)
 		if n := len(r.sent()); n != 2 {
-			t.Errorf("after a resume there are %d requests", n)
+			t.Errorf("%d requests after a resume, want 2", n)
 		}
 	})
 }
@@ -329,12 +373,10 @@ func TestASettingThatComesWithTheAnswerKeepsRetryAfter(t *testing.T) {
 			r.publish(ev1, "B")
 			pass(5 * time.Minute)
 			if n := len(r.sent()); n > 1 != moves {
-				t.Errorf("moves %v: %d requests within five of the ten minutes that were asked for", moves, n)
+				t.Errorf("moves %v: %d requests within five of the ten minutes that were asked for, want more than one only when it moves", moves, n)
 			}
 			pass(6 * time.Minute)
-			if left := r.waiting(); left != 0 {
-				t.Errorf("moves %v: %d deliveries are left after them", moves, left)
-			}
+			r.wantWaiting(0)
 		})
 	}
 }
@@ -359,159 +401,4 @@ func (r *rig) test(no callbackd.CallbackID) {
 	if err != nil {
 		r.Fatal(err)
 	}
-}
-
-// The breaker's probe waits for the longer of its own wait and Resent-After.
-func TestTheProbeWaitsForRetryAfter(t *testing.T) {
-	bubble(t, engine.Options{}, func(r *rig) {
-		r.callback(ev1, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
-		var opened time.Time
-		r.set(func(c call) callbackd.Result {
-			if n := len(r.sent()); n != callbackd.BreakerThreshold {
-				return status(500)
-			}
-			opened = c.at
-			return after(503, "120")
-		})
-		for i := range 40 {
-			r.publish(ev1, fmt.Sprint("S", i))
-		}
-		pass(time.Second)
-		if n := len(r.sent()); n != callbackd.BreakerThreshold {
-			t.Fatalf("%d requests open the breaker", n)
-		}
-		pass(2*time.Minute + time.Second)
-		calls := r.sent()[callbackd.BreakerThreshold:]
-		if len(calls) != 1 || calls[0].at.Before(opened.Add(2*time.Minute)) {
-			t.Errorf("%d requests, the first %v after the receiver asked for two minutes", len(calls), calls[0].at.Sub(opened))
-		}
-	})
-}
-
-// A callback that was failing begins with one probe after a restart, and with
-// a ramp when that succeeds.
-func TestAFailingCallbackBeginsWithOneProbeAfterARestart(t *testing.T) {
-	t.Parallel()
-	bubble(t, engine.Options{}, func(r *rig) {
-		r.callback(ev1, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
-		r.set(slowly(100*time.Millisecond, status(500)))
-		for i := range 60 {
-			r.publish(ev1, fmt.Sprint("S", i))
-		}
-		pass(3 * time.Second)
-		for range 3 {
-			r.restart()
-			before := len(r.sent())
-			pass(5 * time.Second)
-			if n := len(r.sent()) - before; n != 1 {
-				t.Errorf("%d requests within five seconds of a restart", n)
-			}
-		}
-		r.restart()
-		r.peakFromHere()
-		r.set(slowly(100*time.Millisecond, status(200)))
-		before := len(r.sent())
-		pass(150 * time.Millisecond)
-		if n := len(r.sent()) - before; n != 3 { // the probe, and then two
-			t.Errorf("%d requests after the first success", n)
-		}
-		pass(time.Hour)
-		if left := r.waiting(); left != 0 {
-			t.Errorf("%d deliveries are left", left)
-		}
-	})
-}
-
-// waiting counts what has not ended.
-func (r *rig) waiting() (n int64) {
-	r.Helper()
-	report, err := r.s.Check(r.Context())
-	if err != nil {
-		r.Fatal(err)
-	}
-	for _, b := range report.Callbacks {
-		n += b.Pending
-	}
-	return n
-}
-
-// A resume and another URL make what waits for a later time due now, through
-// the ramp and in order, also when callbackd is restarted meanwhile.
-func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
-	t.Parallel()
-	acts := map[string]func(r *rig, no callbackd.CallbackID){
-		"resume":     func(r *rig, no callbackd.CallbackID) { r.pause(no, callbackd.NotPaused) },
-		"other host": func(r *rig, no callbackd.CallbackID) { r.put(no, "https://other.example/") },
-		"other path": func(r *rig, no callbackd.CallbackID) { r.put(no, "https://example.com/path") },
-		"of a paused": func(r *rig, no callbackd.CallbackID) {
-			r.pause(no, callbackd.PausedByUser)
-			r.pause(no, callbackd.NotPaused)
-		},
-	}
-	for name, act := range acts {
-		for _, restart := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, " restart ", restart), func(t *testing.T) {
-				bubble(t, engine.Options{Window: 64}, func(r *rig) {
-					no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Hour, 10 * time.Hour}, OrderWait: time.Minute})
-					r.set(func(c call) callbackd.Result {
-						if c.sequence == 1 {
-							return status(500)
-						}
-						return status(200)
-					})
-					const sessions = 150 // more than the window holds
-					for i := range sessions {
-						r.publish(ev1, fmt.Sprint("S", i), fmt.Sprint("S", i))
-						if i%9 == 8 { // a success closes the breaker again
-							pass(2 * time.Minute)
-						}
-					}
-					pass(time.Hour)
-					before := r.waiting()
-					r.peakFromHere()
-					r.set(slowly(100*time.Millisecond, status(200)))
-					act(r, no)
-					if restart {
-						pass(300 * time.Millisecond)
-						r.restart()
-					}
-					pass(5 * time.Minute)
-					if left := r.waiting(); before == 0 || left != 0 {
-						t.Errorf("%d of %d still wait", left, before)
-					}
-					if r.highest() > callbackd.DefaultConcurrency {
-						t.Errorf("%d at once", r.highest())
-					}
-				})
-			})
-		}
-	}
-}
-
-func (r *rig) peakFromHere() { r.mu.Lock(); r.peak = 0; r.mu.Unlock() }
-
-// highest is the most attempts at once since then.
-func (r *rig) highest() int { r.mu.Lock(); defer r.mu.Unlock(); return r.peak }
-
-// A release begins with the ramp, whatever waits.
-func TestWhatIsMadeDueGoesThroughTheRamp(t *testing.T) {
-	t.Parallel()
-	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Hour}, OrderWait: callbackd.NoOrderWait, Concurrency: 100})
-		r.set(func(c call) callbackd.Result { return status(500) })
-		for i := range 200 {
-			r.publish(ev1, fmt.Sprint("S", i))
-		}
-		pass(5 * time.Hour) // each has failed once, the last of them alone
-		r.peakFromHere()
-		r.set(slowly(time.Second, status(200)))
-		r.put(no, "https://other.example/")
-		for _, want := range []int{callbackd.RampStart, 2 * callbackd.RampStart, 4 * callbackd.RampStart} {
-			pass(time.Second - time.Millisecond)
-			if r.highest() > want || r.highest() == 0 {
-				t.Errorf("%d at once, want %d", r.highest(), want)
-			}
-			pass(time.Millisecond)
-		}
-	})
 }

@@ -229,6 +229,35 @@ func (r *rig) wantSent(want int) {
 	}
 }
 
+// wantWaiting fails the test unless so many deliveries have not ended.
+func (r *rig) wantWaiting(want int64) {
+	r.Helper()
+	if got := r.waiting(); got != want {
+		r.Errorf("%d deliveries have not ended, want %d", got, want)
+	}
+}
+
+// wantDelivered fails the test unless the first callback got so many deliveries.
+func (r *rig) wantDelivered(want int64) {
+	r.Helper()
+	report, err := r.s.Check(r.Context())
+	if err != nil {
+		r.Fatal(err)
+	}
+	if got := report.Callbacks[0].Delivered; got != want {
+		r.Errorf("%d deliveries to the first callback, want %d", got, want)
+	}
+}
+
+// wantAtOnce fails the test unless there were least to most attempts at a time since
+// the last peakFromHere.
+func (r *rig) wantAtOnce(least, most int) {
+	r.Helper()
+	if got := r.highest(); got < least || got > most {
+		r.Errorf("%d attempts at a time, want %d to %d", got, least, most)
+	}
+}
+
 // wantPause fails the test unless the callback is paused for the reason.
 func (r *rig) wantPause(id callbackd.CallbackID, want callbackd.PauseReason) *callbackd.Callback {
 	r.Helper()
