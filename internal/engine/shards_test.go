@@ -2,9 +2,7 @@ package engine_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -15,270 +13,6 @@ import (
 	"callbackd/internal/engine"
 	"callbackd/internal/store/sqlite"
 )
-
-// peer is one engine of several on a queue, as a node would run it.
-type peer struct {
-	*sqlite.Store // the queue
-	e             *engine.Engine
-	mu            sync.Mutex
-	evicted       bool             // what it records is refused
-	chain         map[string]int64 // session to the last number it gave out
-}
-
-// Record refuses what a node records that was evicted.
-func (p *peer) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.evicted {
-		return callbackd.Recorded{}, callbackd.Errorf(callbackd.KindConflict, "evicted")
-	}
-	return p.Store.Record(ctx, o)
-}
-
-// peers is engines that share a queue, and who owns what.
-type peers struct {
-	*rig
-	all     []*peer
-	rnd     *rand.Rand
-	work    sync.WaitGroup
-	end     chan struct{}
-	owners  [callbackd.Shards]int // -1: nobody's, or on its way
-	accepts int                   // who accepts now
-	lossy   bool
-	evicted int
-	inAir   map[callbackd.DeliveryID]int // attempts of evicted nodes
-}
-
-func newPeers(r *rig, n int, seed uint64) *peers {
-	p := &peers{rig: r, rnd: rand.New(rand.NewPCG(seed, 1)), end: make(chan struct{}), inAir: map[callbackd.DeliveryID]int{}}
-	for range n {
-		p.all = append(p.all, p.newPeer())
-	}
-	shards := make([][]callbackd.Shard, n)
-	for s := range p.owners {
-		p.owners[s] = s % n
-		shards[s%n] = append(shards[s%n], callbackd.Shard(s))
-	}
-	for i, one := range p.all {
-		if err := one.e.Adopt(r.Context(), shards[i]); err != nil {
-			r.Fatal(err)
-		}
-	}
-	r.s.OnCommit(p.handover)
-	return p
-}
-
-func (p *peers) newPeer() *peer {
-	one := &peer{Store: p.s, chain: map[string]int64{}}
-	o := p.o
-	o.Queue, o.Sender, o.Shared = one, p.rig, true
-	one.e = engine.New(o)
-	if err := one.e.Start(p.Context()); err != nil {
-		p.Fatal(err)
-	}
-	one.e.SetLease(time.Now().Add(24 * time.Hour))
-	return one
-}
-
-// handover is the messages between nodes: late, in any order, some lost.
-func (p *peers) handover(ds []callbackd.Delivery) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	by := p.all[p.accepts]
-	for _, d := range ds {
-		d.ReadLane = by.chain[d.Session] != d.Sequence-1
-		to := p.owners[callbackd.ShardOf(d.ID.Callback)]
-		switch {
-		case to == p.accepts:
-			by.e.OnCommit([]callbackd.Delivery{d})
-		case to >= 0 && !(p.lossy && p.rnd.IntN(10) == 0):
-			late := time.Duration(p.rnd.IntN(300)) * time.Millisecond
-			p.work.Go(func() {
-				time.Sleep(late)
-				p.mu.Lock()
-				one := p.all[to]
-				p.mu.Unlock()
-				d.Event = nil
-				one.e.CommittedElsewhere([]callbackd.Delivery{d})
-			})
-		}
-	}
-	for _, d := range ds {
-		by.chain[d.Session] = d.Sequence
-	}
-}
-
-// move hands some shards over, as nodes do that join and leave.
-func (p *peers) move(from, to int, share int) {
-	var shards []callbackd.Shard
-	p.mu.Lock()
-	for s, owner := range p.owners {
-		if owner == from && p.rnd.IntN(share) == 0 {
-			shards = append(shards, callbackd.Shard(s))
-			p.owners[s] = -1
-		}
-	}
-	giver := p.all[from]
-	p.mu.Unlock()
-	drained := giver.e.Disown(shards)
-	p.work.Go(func() {
-		for s := range drained {
-			p.give(to, s)
-		}
-	})
-}
-
-func (p *peers) give(to int, shards ...callbackd.Shard) {
-	p.mu.Lock()
-	taker := p.all[to]
-	for _, s := range shards {
-		p.owners[s] = to
-	}
-	p.mu.Unlock()
-	if err := taker.e.Adopt(context.Background(), shards); err != nil {
-		p.Error(err)
-	}
-}
-
-// bury takes a node for dead: its records are refused, its shards go to the
-// others, and it comes back as another.
-func (p *peers) bury(i int) {
-	p.mu.Lock()
-	dead := p.all[i]
-	var shards []callbackd.Shard
-	for s, owner := range p.owners {
-		if owner == i {
-			shards = append(shards, callbackd.Shard(s))
-			p.owners[s] = -1
-		}
-	}
-	p.evicted++
-	p.mu.Unlock()
-	dead.mu.Lock()
-	dead.evicted = true
-	dead.mu.Unlock()
-	dead.e.Abandon()
-	fresh := p.newPeer()
-	p.mu.Lock()
-	p.all[i] = fresh
-	p.mu.Unlock()
-	p.give((i+1)%len(p.all), shards...)
-}
-
-func (p *peers) drain() {
-	p.work.Wait()
-	for _, one := range p.all {
-		one.e.Drain(context.Background())
-	}
-}
-
-// Whatever node accepts an event, however late, disordered or lost the word
-// of it is, and while shards move and nodes are evicted: every
-// delivery ends, first arrivals of a session are in order, and an attempt is
-// made again only when its node was evicted meanwhile.
-func TestPropertyNodesTogetherDeliverInOrder(t *testing.T) {
-	t.Parallel()
-	for seed := range uint64(*together) {
-		window, lossy, violent := []int{4, 1024}[seed%2], seed/2%2 == 1, seed/4%2 == 1
-		t.Run(fmt.Sprintf("seed=%d,window=%d,lossy=%v,violent=%v", seed, window, lossy, violent), func(t *testing.T) {
-			if problem := deliverTogether(t, seed, window, lossy, violent); problem != "" {
-				t.Error(problem)
-			}
-		})
-	}
-}
-
-var together = flag.Int("together", 24, "worlds of several nodes")
-
-func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool) (problem string) {
-	bubble(t, engine.Options{Window: window}, func(r *rig) {
-		rnd := rand.New(rand.NewPCG(seed, 2))
-		var luck sync.Mutex
-		soon := slices.Repeat([]time.Duration{0, time.Second}, 6)
-		cbs := []callbackd.CallbackID{r.callback(ev1, callbackd.Policy{Retry: soon}), r.callback(ev1, callbackd.Policy{Retry: soon, Concurrency: 2})}
-		r.set(func(c call) callbackd.Result {
-			luck.Lock()
-			wait, fails := rnd.IntN(400), rnd.IntN(12) == 0
-			luck.Unlock()
-			time.Sleep(time.Duration(wait) * time.Millisecond)
-			if fails {
-				return status(500)
-			}
-			return status(200)
-		})
-		p := newPeers(r, 3, seed)
-		p.lossy = lossy
-		n := map[string]int64{}
-		for i := range 150 {
-			p.mu.Lock()
-			p.accepts = p.rnd.IntN(3)
-			session := fmt.Sprint("S", p.rnd.IntN(8))
-			step, from, to := p.rnd.IntN(25), p.rnd.IntN(3), p.rnd.IntN(3)
-			p.mu.Unlock()
-			r.publish(ev1, session)
-			n[session]++
-			switch {
-			case step == 0 && from != to:
-				p.move(from, to, 2)
-			case step == 1 && violent:
-				p.bury(from)
-			}
-			if i%7 == 0 {
-				pass(time.Duration(step*20) * time.Millisecond)
-			}
-		}
-		for range 30 { // the net under the messages
-			pass(time.Minute)
-			for _, one := range p.all {
-				if !lossy {
-					break
-				}
-				if err := one.e.Rescan(r.Context()); err != nil {
-					r.Error(err)
-				}
-			}
-		}
-		p.drain()
-		problem = p.judge(cbs, n)
-	})
-	return problem
-}
-
-func (p *peers) judge(cbs []callbackd.CallbackID, n map[string]int64) string {
-	type place struct {
-		cb      callbackd.CallbackID
-		session string
-	}
-	type one struct {
-		place
-		sequence int64
-		attempt  int
-	}
-	last, times := map[place]int64{}, map[one]int{}
-	for _, c := range p.sent() {
-		at := place{c.cb, c.session}
-		if c.sequence > last[at]+1 {
-			return fmt.Sprintf("callback %d session %s: %d came before %d", c.cb, c.session, c.sequence, last[at]+1)
-		}
-		last[at] = max(last[at], c.sequence)
-		k := one{at, c.sequence, c.attempt}
-		if times[k]++; times[k] > 1+p.evicted {
-			return fmt.Sprintf("attempt %d of %d of %s to callback %d was made %d times, and %d nodes were evicted", c.attempt, c.sequence, c.session, c.cb, times[k], p.evicted)
-		}
-	}
-	for _, cb := range cbs {
-		for session, want := range n {
-			if got := last[place{cb, session}]; got != want {
-				return fmt.Sprintf("callback %d has %d of %d events of %s", cb, got, want, session)
-			}
-		}
-	}
-	left, err := p.s.Backlogs(p.Context())
-	if err != nil || len(left) > 0 {
-		return fmt.Sprintf("something is pending for %v, %v", left, err)
-	}
-	return ""
-}
 
 // shared runs f with one engine that owns every shard of a shared queue.
 func shared(t *testing.T, f func(r *rig, e *engine.Engine)) {
@@ -312,7 +46,7 @@ func TestNothingStartsWithoutALease(t *testing.T) {
 		r.publish(ev1, "C", "D", "A")
 		pass(time.Hour)
 		if n := len(r.sent()); n != 2 {
-			r.Fatalf("%d sent, the lease ended after 2", n)
+			r.Fatalf("%d sent after the end of the lease, want 2 from before", n)
 		}
 		e.SetLease(time.Now().Add(10 * time.Second))
 		synctest.Wait()
@@ -343,7 +77,7 @@ func TestAnAttemptThatOutlastsTheLeaseBeforeItIsSentIsPutBack(t *testing.T) {
 		r.publish(ev1, "A", "A", "B")
 		pass(time.Minute)
 		if n := len(r.sent()); n != 0 {
-			r.Fatalf("%d sent after the end of the lease", n)
+			r.Fatalf("%d sent after the end of the lease, want 0", n)
 		}
 		q.set(0)
 		e.SetLease(time.Now().Add(time.Hour))
@@ -354,8 +88,9 @@ func TestAnAttemptThatOutlastsTheLeaseBeforeItIsSentIsPutBack(t *testing.T) {
 				got = append(got, c.sequence)
 			}
 		}
-		if len(r.sent()) != 3 || !slices.Equal(got, []int64{1, 2}) {
-			r.Errorf("%d sent, of A %v", len(r.sent()), got)
+		r.wantSent(3)
+		if want := []int64{1, 2}; !slices.Equal(got, want) {
+			r.Errorf("the events %v of A were sent, want %v", got, want)
 		}
 		e.Drain(r.Context())
 		p.drain()
@@ -391,26 +126,29 @@ func TestAShardIsDrainedWhenItsAttemptsAreRecorded(t *testing.T) {
 		drained := e.Disown(allShards())
 		n := 0
 		for s := range drained {
-			if n++; s == callbackd.ShardOf(cb) {
-				if n != callbackd.Shards || time.Since(begun) != 9*time.Second {
-					r.Errorf("the busy shard was number %d, after %v", n, time.Since(begun))
+			n++
+			waited := time.Since(begun)
+			if s != callbackd.ShardOf(cb) {
+				if waited != 0 {
+					r.Fatalf("an idle shard was drained after %v, want at once", waited)
 				}
-			} else if time.Since(begun) != 0 {
-				r.Fatal("an idle shard had to wait")
+				continue
+			}
+			if n != callbackd.Shards {
+				r.Errorf("the busy shard was drained as number %d, want it to be the last of %d", n, callbackd.Shards)
+			}
+			if waited != 9*time.Second {
+				r.Errorf("the busy shard was drained after %v, want 9 s", waited)
 			}
 		}
 		r.publish(ev1, "C")
 		pass(time.Minute)
-		if len(r.sent()) != 2 {
-			r.Errorf("%d sent, 2 were under way", len(r.sent()))
-		}
+		r.wantSent(2) // those that were under way
 		if err := e.Adopt(r.Context(), allShards()); err != nil {
 			r.Fatal(err)
 		}
 		pass(time.Minute)
-		if len(r.sent()) != 4 {
-			r.Errorf("%d sent after all, want 4", len(r.sent()))
-		}
+		r.wantSent(4)
 	})
 }
 
@@ -481,9 +219,7 @@ func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 		q.mu.Unlock()
 		e.CommittedElsewhere([]callbackd.Delivery{{ID: callbackd.DeliveryID{Event: late, Callback: 1}, Session: "late", Sequence: 1}})
 		pass(10 * time.Minute)
-		if n := len(r.sent()); n != 7 {
-			r.Errorf("%d of 7 sent", n)
-		}
+		r.wantSent(7)
 		e.Drain(r.Context())
 	})
 }
@@ -513,8 +249,11 @@ func TestAMoveKeepsWhatIsKnownOfAReceiver(t *testing.T) {
 			r.publish(callbackd.Complete, fmt.Sprint("S", i))
 		}
 		pass(3 * time.Second)
-		if len(r.of(closed)) != 1 || len(r.of(failing)) < callbackd.BreakerThreshold {
-			t.Fatalf("%d and %d requests", len(r.of(closed)), len(r.of(failing)))
+		if n := len(r.of(closed)); n != 1 {
+			t.Fatalf("%d requests to the receiver that asked to wait, want 1", n)
+		}
+		if n := len(r.of(failing)); n < callbackd.BreakerThreshold {
+			t.Fatalf("%d requests to the failing receiver, want %d or more", n, callbackd.BreakerThreshold)
 		}
 		until := asked.Add(10 * time.Minute)
 		for i := range 4 { // each callback moves, whoever had it
@@ -522,16 +261,16 @@ func TestAMoveKeepsWhatIsKnownOfAReceiver(t *testing.T) {
 			p.move(i%2, (i+1)%2, 1)
 			pass(5 * time.Second)
 			if n := len(r.of(failing)) - before; n > 1 {
-				t.Errorf("%d requests to a failing receiver within five seconds of a move", n)
+				t.Errorf("%d requests to a failing receiver within five seconds of a move, want 0 or 1", n)
 			}
 		}
 		pass(time.Until(until) - time.Second)
 		if n := len(r.of(closed)); n != 1 {
-			t.Errorf("%d requests before the time that was asked for", n)
+			t.Errorf("%d requests before the time that was asked for, want 1", n)
 		}
 		pass(time.Minute)
 		if n := len(r.of(closed)); n == 1 {
-			t.Error("nothing is sent after it")
+			t.Errorf("%d request after it, want more", n)
 		}
 		p.drain()
 	})

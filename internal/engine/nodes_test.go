@@ -1,0 +1,282 @@
+package engine_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/engine"
+	"callbackd/internal/store/sqlite"
+)
+
+// peer is one engine of several on a queue, as a node would run it.
+type peer struct {
+	*sqlite.Store // the queue
+	e             *engine.Engine
+	mu            sync.Mutex
+	evicted       bool             // what it records is refused
+	chain         map[string]int64 // session to the last number it gave out
+}
+
+// Record refuses what a node records that was evicted.
+func (p *peer) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.evicted {
+		return callbackd.Recorded{}, callbackd.Errorf(callbackd.KindConflict, "evicted")
+	}
+	return p.Store.Record(ctx, o)
+}
+
+// peers is engines that share a queue, and who owns what.
+type peers struct {
+	*rig
+	all     []*peer
+	rnd     *rand.Rand
+	work    sync.WaitGroup
+	end     chan struct{}
+	owners  [callbackd.Shards]int // -1: nobody's, or on its way
+	accepts int                   // who accepts now
+	lossy   bool
+	evicted int
+	inAir   map[callbackd.DeliveryID]int // attempts of evicted nodes
+}
+
+func newPeers(r *rig, n int, seed uint64) *peers {
+	p := &peers{rig: r, rnd: rand.New(rand.NewPCG(seed, 1)), end: make(chan struct{}), inAir: map[callbackd.DeliveryID]int{}}
+	for range n {
+		p.all = append(p.all, p.newPeer())
+	}
+	shards := make([][]callbackd.Shard, n)
+	for s := range p.owners {
+		p.owners[s] = s % n
+		shards[s%n] = append(shards[s%n], callbackd.Shard(s))
+	}
+	for i, one := range p.all {
+		if err := one.e.Adopt(r.Context(), shards[i]); err != nil {
+			r.Fatal(err)
+		}
+	}
+	r.s.OnCommit(p.committed)
+	return p
+}
+
+func (p *peers) newPeer() *peer {
+	one := &peer{Store: p.s, chain: map[string]int64{}}
+	o := p.o
+	o.Queue, o.Sender, o.Shared = one, p.rig, true
+	one.e = engine.New(o)
+	if err := one.e.Start(p.Context()); err != nil {
+		p.Fatal(err)
+	}
+	one.e.SetLease(time.Now().Add(24 * time.Hour))
+	return one
+}
+
+// committed sends the messages between nodes: late, in any order, some lost.
+func (p *peers) committed(ds []callbackd.Delivery) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	by := p.all[p.accepts]
+	for _, d := range ds {
+		d.ReadLane = by.chain[d.Session] != d.Sequence-1
+		to := p.owners[callbackd.ShardOf(d.ID.Callback)]
+		switch {
+		case to == p.accepts:
+			by.e.OnCommit([]callbackd.Delivery{d})
+		case to >= 0 && !(p.lossy && p.rnd.IntN(10) == 0):
+			late := time.Duration(p.rnd.IntN(300)) * time.Millisecond
+			p.work.Go(func() {
+				time.Sleep(late)
+				p.mu.Lock()
+				one := p.all[to]
+				p.mu.Unlock()
+				d.Event = nil
+				one.e.CommittedElsewhere([]callbackd.Delivery{d})
+			})
+		}
+	}
+	for _, d := range ds {
+		by.chain[d.Session] = d.Sequence
+	}
+}
+
+// move hands some shards over, as nodes do that join and leave.
+func (p *peers) move(from, to int, share int) {
+	var shards []callbackd.Shard
+	p.mu.Lock()
+	for s, owner := range p.owners {
+		if owner == from && p.rnd.IntN(share) == 0 {
+			shards = append(shards, callbackd.Shard(s))
+			p.owners[s] = -1
+		}
+	}
+	giver := p.all[from]
+	p.mu.Unlock()
+	drained := giver.e.Disown(shards)
+	p.work.Go(func() {
+		for s := range drained {
+			p.give(to, s)
+		}
+	})
+}
+
+func (p *peers) give(to int, shards ...callbackd.Shard) {
+	p.mu.Lock()
+	taker := p.all[to]
+	for _, s := range shards {
+		p.owners[s] = to
+	}
+	p.mu.Unlock()
+	if err := taker.e.Adopt(context.Background(), shards); err != nil {
+		p.Error(err)
+	}
+}
+
+// evict evicts a node: its records are refused, its shards go to another, and it
+// joins as a new one.
+func (p *peers) evict(i int) {
+	p.mu.Lock()
+	evicted := p.all[i]
+	var shards []callbackd.Shard
+	for s, owner := range p.owners {
+		if owner == i {
+			shards = append(shards, callbackd.Shard(s))
+			p.owners[s] = -1
+		}
+	}
+	p.evicted++
+	p.mu.Unlock()
+	evicted.mu.Lock()
+	evicted.evicted = true
+	evicted.mu.Unlock()
+	evicted.e.Abandon()
+	fresh := p.newPeer()
+	p.mu.Lock()
+	p.all[i] = fresh
+	p.mu.Unlock()
+	p.give((i+1)%len(p.all), shards...)
+}
+
+func (p *peers) drain() {
+	p.work.Wait()
+	for _, one := range p.all {
+		one.e.Drain(context.Background())
+	}
+}
+
+// Whatever node accepts an event, however late, disordered or lost the word
+// of it is, and while shards move and nodes are evicted: every
+// delivery ends, first arrivals of a session are in order, and an attempt is
+// made again only when its node was evicted meanwhile.
+func TestPropertyNodesTogetherDeliverInOrder(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(*together) {
+		window, lossy, violent := []int{4, 1024}[seed%2], seed/2%2 == 1, seed/4%2 == 1
+		t.Run(fmt.Sprintf("seed=%d,window=%d,lossy=%v,violent=%v", seed, window, lossy, violent), func(t *testing.T) {
+			if problem := deliverTogether(t, seed, window, lossy, violent); problem != "" {
+				t.Error(problem)
+			}
+		})
+	}
+}
+
+var together = flag.Int("together", 24, "worlds of several nodes")
+
+func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool) (problem string) {
+	bubble(t, engine.Options{Window: window}, func(r *rig) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		var luck sync.Mutex
+		soon := slices.Repeat([]time.Duration{0, time.Second}, 6)
+		cbs := []callbackd.CallbackID{r.callback(ev1, callbackd.Policy{Retry: soon}), r.callback(ev1, callbackd.Policy{Retry: soon, Concurrency: 2})}
+		r.set(func(c call) callbackd.Result {
+			luck.Lock()
+			wait, fails := rnd.IntN(400), rnd.IntN(12) == 0
+			luck.Unlock()
+			time.Sleep(time.Duration(wait) * time.Millisecond)
+			if fails {
+				return status(500)
+			}
+			return status(200)
+		})
+		p := newPeers(r, 3, seed)
+		p.lossy = lossy
+		n := map[string]int64{}
+		for i := range 150 {
+			p.mu.Lock()
+			p.accepts = p.rnd.IntN(3)
+			session := fmt.Sprint("S", p.rnd.IntN(8))
+			step, from, to := p.rnd.IntN(25), p.rnd.IntN(3), p.rnd.IntN(3)
+			p.mu.Unlock()
+			r.publish(ev1, session)
+			n[session]++
+			switch {
+			case step == 0 && from != to:
+				p.move(from, to, 2)
+			case step == 1 && violent:
+				p.evict(from)
+			}
+			if i%7 == 0 {
+				pass(time.Duration(step*20) * time.Millisecond)
+			}
+		}
+		for range 30 { // Rescan finds what the messages did not tell
+			pass(time.Minute)
+			for _, one := range p.all {
+				if !lossy {
+					break
+				}
+				if err := one.e.Rescan(r.Context()); err != nil {
+					r.Error(err)
+				}
+			}
+		}
+		p.drain()
+		problem = p.problem(cbs, n)
+	})
+	return problem
+}
+
+// problem says what is not as promised; "" when all is. n is how many events each
+// session has.
+func (p *peers) problem(cbs []callbackd.CallbackID, n map[string]int64) string {
+	type place struct {
+		cb      callbackd.CallbackID
+		session string
+	}
+	type one struct {
+		place
+		sequence int64
+		attempt  int
+	}
+	last, times := map[place]int64{}, map[one]int{}
+	for _, c := range p.sent() {
+		at := place{c.cb, c.session}
+		if c.sequence > last[at]+1 {
+			return fmt.Sprintf("callback %d session %s: %d came before %d", c.cb, c.session, c.sequence, last[at]+1)
+		}
+		last[at] = max(last[at], c.sequence)
+		k := one{at, c.sequence, c.attempt}
+		if times[k]++; times[k] > 1+p.evicted {
+			return fmt.Sprintf("attempt %d of %d of %s to callback %d was made %d times, and %d nodes were evicted", c.attempt, c.sequence, c.session, c.cb, times[k], p.evicted)
+		}
+	}
+	for _, cb := range cbs {
+		for session, want := range n {
+			if got := last[place{cb, session}]; got != want {
+				return fmt.Sprintf("callback %d has %d of %d events of %s", cb, got, want, session)
+			}
+		}
+	}
+	left, err := p.s.Backlogs(p.Context())
+	if err != nil || len(left) > 0 {
+		return fmt.Sprintf("something is pending for %v, %v", left, err)
+	}
+	return ""
+}
