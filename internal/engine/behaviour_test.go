@@ -45,7 +45,7 @@ func TestAShortBacklogDoesNotWaitForALongOne(t *testing.T) {
 		pass(time.Second)
 		calls := r.of(short)
 		if len(calls) != 10 {
-			r.Fatalf("%d of 10 went", len(calls))
+			r.Fatalf("%d deliveries of the short backlog were sent, want 10", len(calls))
 		}
 		// Turn about: while the short one has something, every second place is its own.
 		between := 0
@@ -55,11 +55,11 @@ func TestAShortBacklogDoesNotWaitForALongOne(t *testing.T) {
 			}
 		}
 		if between > 14 {
-			r.Errorf("%d of the long backlog went between 10 of the short one", between)
+			r.Errorf("%d deliveries of the long backlog were sent between 10 of the short one, want 14 or fewer", between)
 		}
 		pass(time.Minute)
 		if n := len(r.of(long)); n != 3000 {
-			r.Errorf("%d of 3,000 went", n)
+			r.Errorf("%d deliveries of the long backlog were sent, want 3,000", n)
 		}
 	})
 }
@@ -81,7 +81,7 @@ func TestRetriesOfManyCallbacksDoNotGoAheadOfFirstAttempts(t *testing.T) {
 		r.batch(callbackd.Complete, "G", 20)
 		pass(11 * time.Second)
 		if n := len(r.of(good)); n != 20 {
-			r.Errorf("%d of 20 first attempts went ahead of the retries", n)
+			r.Errorf("%d first attempts went ahead of the retries, want 20", n)
 		}
 		pass(time.Hour)
 		if n := len(r.sent()); n != 120 {
@@ -98,9 +98,8 @@ func TestConcurrencyOfACallbackIsALimit(t *testing.T) {
 			r.set(func(call) callbackd.Result { time.Sleep(time.Second); return status(200) })
 			r.batch(ev1, "S", 200)
 			pass(time.Hour)
-			if len(r.sent()) != 200 || r.peak != limit {
-				r.Errorf("%d went, %d at a time, want %d", len(r.sent()), r.peak, limit)
-			}
+			r.wantSent(200)
+			r.wantAtOnce(limit, limit)
 		})
 	}
 }
@@ -158,13 +157,11 @@ func TestPeers20AThousandHangingCallbacksBesideAHealthyOne(t *testing.T) {
 					pass(time.Second)
 					calls := r.of(healthy)
 					if len(calls) != i+1 || calls[i].at.Sub(published) > 50*time.Millisecond {
-						r.Errorf("event %d of the healthy one: %d went; %d are in flight", i, len(calls), r.e.InFlight())
+						r.Errorf("%d events of the healthy callback were sent, want %d, the last within 50 ms; %d attempts are in flight", len(calls), i+1, r.e.InFlight())
 						break
 					}
 				}
-				if r.peak > tt.places {
-					r.Errorf("%d attempts at a time", r.peak)
-				}
+				r.wantAtOnce(1, tt.places)
 			})
 		})
 	}
@@ -186,14 +183,14 @@ func TestRetryAfterIsAFloorAndIsCapped(t *testing.T) {
 			pass(48 * time.Hour)
 			calls := r.sent()
 			if len(calls) != 2 {
-				r.Fatalf("%s: %d attempts", header, len(calls))
+				r.Fatalf("%s: %d attempts, want 2", header, len(calls))
 			}
 			got, least := calls[1].at.Sub(calls[0].at), want
 			if want == 5*time.Second {
 				least = want * 9 / 10
 			}
 			if got < least || got > want*11/10+time.Second {
-				r.Errorf("%s: the next attempt came after %v", header, got)
+				r.Errorf("%s: the next attempt came after %v, want %v and at most a tenth more", header, got, least)
 			}
 		})
 	}
@@ -208,16 +205,14 @@ func TestDrainLetsWhatIsInFlightFinish(t *testing.T) {
 		began := time.Now()
 		r.close()
 		if took := time.Since(began); took != 9*time.Second {
-			r.Errorf("the drain took %v", took)
+			r.Errorf("the drain took %v, want 9 s", took)
 		}
 		r.open()
 		pass(time.Minute)
 		for i, id := range ids {
 			r.wantAllRecorded(id, no, "A", int64(i+1), callbackd.Delivered)
 		}
-		if n := len(r.sent()); n != 2 {
-			r.Errorf("%d attempts", n)
-		}
+		r.wantSent(2)
 	})
 }
 
@@ -227,7 +222,7 @@ func TestRecoveryIsARampAndNoFlood(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		var down, flying, peak int
 		up := false
-		no := r.callback(ev1, callbackd.Policy{})
+		r.callback(ev1, callbackd.Policy{})
 		r.set(func(call) callbackd.Result {
 			r.mu.Lock()
 			ok := up
@@ -252,7 +247,7 @@ func TestRecoveryIsARampAndNoFlood(t *testing.T) {
 			pass(time.Minute)
 		}
 		if down > 10+callbackd.RampStart+60 {
-			r.Errorf("%d attempts in an hour at a receiver that is down", down)
+			r.Errorf("%d attempts in an hour at a receiver that is down, want %d or fewer", down, 10+callbackd.RampStart+60)
 		}
 		r.mu.Lock()
 		up = true
@@ -263,15 +258,13 @@ func TestRecoveryIsARampAndNoFlood(t *testing.T) {
 		// Round by round no more than one above the successes so far.
 		for i, c := range calls[:min(len(calls), 30)] {
 			if begun := c.at.Sub(calls[0].at); begun < 100*time.Millisecond && i > 0 {
-				r.Errorf("attempt %d came %v after the probe", i+1, begun)
+				r.Errorf("attempt %d came %v after the probe, want 100 ms or more", i+1, begun)
 			}
 		}
 		if peak > callbackd.DefaultConcurrency {
-			r.Errorf("%d at a time", peak)
+			r.Errorf("%d attempts at a time, want %d or fewer", peak, callbackd.DefaultConcurrency)
 		}
-		if report, err := r.s.Check(r.Context()); err != nil || report.Callbacks[0].Delivered != 1200 {
-			r.Errorf("%+v, %v, callback %d", report, err, no)
-		}
+		r.wantDelivered(1200)
 	})
 }
 
@@ -288,13 +281,11 @@ func TestARestartBurnsNoMoreThanTheBreakersThreshold(t *testing.T) {
 		pass(5 * time.Second)
 		n := len(r.sent()) - before
 		if n == 0 || n > callbackd.BreakerThreshold+callbackd.RampStart {
-			r.Errorf("%d attempts after the restart", n)
+			r.Errorf("%d attempts after the restart, want 1 to %d", n, callbackd.BreakerThreshold+callbackd.RampStart)
 		}
 		r.set(ok)
 		pass(48 * time.Hour)
-		if report, err := r.s.Check(r.Context()); err != nil || report.Callbacks[0].Delivered != 300 {
-			r.Errorf("%+v, %v", report, err)
-		}
+		r.wantDelivered(300)
 	})
 }
 
@@ -307,11 +298,11 @@ func TestScheduleOfACallbackIsItsOwn(t *testing.T) {
 		pass(time.Hour)
 		calls := r.sent()
 		if len(calls) != 3 {
-			r.Fatalf("%d attempts", len(calls))
+			r.Fatalf("%d attempts, want 3", len(calls))
 		}
 		for i := 1; i < 3; i++ {
 			if got := calls[i].at.Sub(calls[i-1].at); got < mine[i]*9/10 || got > mine[i]*11/10 {
-				r.Errorf("attempt %d came after %v", i+1, got)
+				r.Errorf("attempt %d came after %v, want %v and a tenth more or less", i+1, got, mine[i])
 			}
 		}
 		r.wantAllRecorded(id, no, "A", 1, callbackd.Failed)
@@ -325,9 +316,7 @@ func TestAFailedDeliveryCanBeRetriedByHandAndADeliveredOneRepeated(t *testing.T)
 		id := r.publish(ev1, "A")[0]
 		pass(time.Minute)
 		r.wantAllRecorded(id, no, "A", 1, callbackd.Failed)
-		if n := len(r.sent()); n != 2 {
-			r.Fatalf("%d attempts", n)
-		}
+		r.wantSent(2)
 		r.set(ok)
 		for i, want := range []int64{1, 2} { // each follows an end
 			if err := r.retryNow(id, no); err != nil {
@@ -335,9 +324,13 @@ func TestAFailedDeliveryCanBeRetriedByHandAndADeliveredOneRepeated(t *testing.T)
 			}
 			pass(time.Second)
 			r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
+			r.wantSent(3 + i)
 			report, err := r.s.Check(r.Context())
-			if err != nil || len(r.sent()) != 3+i || report.Callbacks[0].Repeats != want {
-				r.Errorf("%d attempts, %+v, %v", len(r.sent()), report, err)
+			if err != nil {
+				r.Fatal(err)
+			}
+			if got := report.Callbacks[0].Repeats; got != want {
+				r.Errorf("%d repeats, want %d", got, want)
 			}
 		}
 	})

@@ -148,8 +148,11 @@ func (r *rig) sentOf(cb callbackd.CallbackID, session string, sequence int64) (n
 func (r *rig) wantAllRecorded(ev callbackd.EventID, cb callbackd.CallbackID, session string, sequence int64, state callbackd.State) {
 	r.Helper()
 	v := r.view(ev, cb)
-	if n := r.sentOf(cb, session, sequence); n != len(v.History) || v.State != state {
-		r.Errorf("%s #%d was sent %d times, its history has %d, it is %s", session, sequence, n, len(v.History), v.State)
+	if n := r.sentOf(cb, session, sequence); n != len(v.History) {
+		r.Errorf("event %d of %s was sent %d times, and its history has %d attempts", sequence, session, n, len(v.History))
+	}
+	if v.State != state {
+		r.Errorf("event %d of %s is %s, want %s", sequence, session, v.State, state)
 	}
 }
 
@@ -200,7 +203,7 @@ func TestAManualRetryRightAfterTheRecordIsSent(t *testing.T) {
 				pass(time.Minute)
 				r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
 				if n := r.sentOf(no, "A", 1); n != 2 {
-					r.Errorf("it was sent %d times", n)
+					r.Errorf("it was sent %d times, want 2", n)
 				}
 			})
 		})
@@ -220,9 +223,7 @@ func TestManualRetryOfADeliveryThatWaitsInMemoryIsSentOnce(t *testing.T) {
 		for i, s := range []string{"A", "B", "B", "C"} {
 			r.wantAllRecorded(ids[i], no, s, map[int]int64{0: 1, 1: 1, 2: 2, 3: 1}[i], callbackd.Delivered)
 		}
-		if n := len(r.sent()); n != 4 {
-			r.Errorf("%d attempts for 4 deliveries", n)
-		}
+		r.wantSent(4)
 	})
 }
 
@@ -244,9 +245,7 @@ func TestManualRetryDuringAnAttemptIsRecordedWhateverItsEnd(t *testing.T) {
 			}
 			pass(time.Hour)
 			r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
-			if r.peak != 1 {
-				r.Errorf("%d attempts of one lane at a time", r.peak)
-			}
+			r.wantAtOnce(1, 1) // of one lane
 		})
 	}
 }
@@ -271,12 +270,10 @@ func TestManualRetryOfAHeldHeadGoesAtOnceAndKeepsTheOrder(t *testing.T) {
 			order = append(order, c.sequence)
 		}
 		if fmt.Sprint(order) != "[1 1 2 3]" {
-			r.Errorf("sent %v", order)
+			r.Errorf("the order is %v, want [1 1 2 3]", order)
 		}
 		pass(time.Hour)
-		if n := len(r.sent()); n != 4 {
-			r.Errorf("%d attempts", n)
-		}
+		r.wantSent(4)
 	})
 }
 
@@ -325,14 +322,12 @@ func TestRetryForADeletedCallbackIsRefusedAndSpinsNothing(t *testing.T) {
 		r.e.CallbackChanged(no)
 		pass(time.Second)
 		if err := r.retryNow(id, no); callbackd.KindOf(err) != callbackd.KindConflict {
-			r.Errorf("got %v", err)
+			r.Errorf("the error of a retry is %v, want a conflict", err)
 		}
 		// A retry that was stored just before the deletion comes too.
 		r.e.Resent(callbackd.Delivery{ID: callbackd.DeliveryID{Event: id, Callback: no}, Session: "A", Due: time.Now()})
 		pass(time.Hour) // a timer that is set for now, again and again, would hang here
-		if n := len(r.sent()); n != 1 {
-			r.Errorf("%d attempts", n)
-		}
+		r.wantSent(1)
 	})
 }
 
@@ -356,7 +351,7 @@ func TestPoisonCallbacksDoNotBlockQueries(t *testing.T) {
 		r.publish(callbackd.Complete, "G")
 		pass(500 * time.Millisecond)
 		if r.sentOf(good, "G", 1) != 1 {
-			r.Error("the healthy callback waits")
+			r.Error("the healthy callback waits, want that it was sent its event")
 		}
 		q.hook(nil)
 		pass(time.Minute)

@@ -75,9 +75,7 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 				t.Errorf("restart %v: %d bodies of %d bytes at once, with a budget of %d", restart, r.highest(), size, budget)
 			}
 			pass(time.Hour)
-			if left := r.waiting(); left != 0 {
-				t.Errorf("restart %v: %d are left", restart, left)
-			}
+			r.wantWaiting(0)
 		})
 	}
 }
@@ -90,9 +88,8 @@ func TestWhatIsLargerThanTheBudgetIsSentAlone(t *testing.T) {
 		r.large(callbackd.Complete, "A", 10<<10)
 		r.large(callbackd.Complete, "B", 10<<10)
 		pass(time.Minute)
-		if n := len(r.sent()); n != 10 || r.highest() != 1 {
-			t.Errorf("%d of 10 sent, %d at once", n, r.highest())
-		}
+		r.wantSent(10)
+		r.wantAtOnce(1, 1)
 	})
 }
 
@@ -126,8 +123,9 @@ func TestAnEventIsReadOnceForAllItsAttempts(t *testing.T) {
 		r.set(slowly(time.Second, status(200)))
 		r.large(callbackd.Complete, "A", 10<<10)
 		pass(time.Minute)
-		if n := q.loads.Load(); n != 1 || len(r.sent()) != 20 {
-			t.Errorf("read %d times for %d attempts", n, len(r.sent()))
+		r.wantSent(20)
+		if n := q.loads.Load(); n != 1 {
+			t.Errorf("the event was read %d times, want once", n)
 		}
 	})
 }

@@ -76,8 +76,6 @@ func TestAClockThatIsSetBackHoldsNobodyForAsLong(t *testing.T) {
 		r.set(ok)
 		r.pauseAt(no, callbackd.NotPaused, clock())
 		pass(time.Second)
-		if left := r.waiting(); left != 0 {
-			t.Errorf("%d deliveries are left after a resume", left)
-		}
+		r.wantWaiting(0)
 	})
 }
