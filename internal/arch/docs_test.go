@@ -39,6 +39,37 @@ func TestGuaranteesNameTestsThatExist(t *testing.T) {
 	}
 }
 
+// The cases that docs/guarantees.md names of the store's suite must exist in it.
+func TestGuaranteesNameCasesThatExist(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../store/storetest/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	suite := ""
+	for _, f := range files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		suite += string(src)
+	}
+	named := regexp.MustCompile("TestConformance`\\s+\\(([A-Z][A-Za-z,\\s]*)\\)").FindAllStringSubmatch(string(doc), -1)
+	if len(named) < 9 {
+		t.Errorf("cases are named in %d places, want 9 or more", len(named))
+	}
+	for _, m := range named {
+		for _, name := range regexp.MustCompile(`[A-Za-z]+`).FindAllString(m[1], -1) {
+			if !strings.Contains(suite, `"`+name+`":`) {
+				t.Errorf("docs/guarantees.md names the case %s, which is not in storetest", name)
+			}
+		}
+	}
+}
+
 // Every sentence of the nine promises, and of what holds over several nodes, a
 // bullet each, names a test.
 func TestEverySentenceOfThePromisesNamesATest(t *testing.T) {

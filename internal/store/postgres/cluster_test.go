@@ -26,51 +26,91 @@ func (d *database) outcomeOf(ev *callbackd.Event) callbackd.Outcome {
 		Attempt: callbackd.Attempt{Number: 1, Version: 1, Result: callbackd.Result{Status: 200, StartedAt: time.Now()}, Decision: callbackd.Decision{State: callbackd.Delivered}}}
 }
 
-// A node that slept through its lease and was buried writes no outcome any
-// more, claims nothing, and its lease is not renewed. Others go on.
+// evicted returns the ids of a node on the first store, which the second one has
+// evicted, and of the second node.
+func (d *database) evicted(nodes []*Store) (expired, other callbackd.NodeID) {
+	d.Helper()
+	expired, other = d.join(nodes[0]), d.join(nodes[1])
+	evicted, err := nodes[1].Evict(d.Context(), expired, -time.Second)
+	d.must(err)
+	if !evicted {
+		d.Fatal("a node whose lease has expired is not evicted")
+	}
+	return expired, other
+}
+
+// isConflict checks that an error is a conflict.
+func (d *database) isConflict(what string, err error) {
+	d.Helper()
+	if callbackd.KindOf(err) != callbackd.KindConflict {
+		d.Errorf("%s: the error is %v, want a conflict", what, err)
+	}
+}
+
+func TestANodeWithALeaseIsNotEvicted(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	node := d.join(nodes[0])
+	d.join(nodes[1])
+	evs, err := d.accept(nodes[0], time.Now(), "A")
+	d.must(err)
+	evicted, err := nodes[1].Evict(t.Context(), node, time.Hour)
+	d.must(err)
+	if evicted {
+		t.Error("a node whose lease is good was evicted")
+	}
+	if _, err := nodes[0].Record(t.Context(), d.outcomeOf(evs[0])); err != nil {
+		t.Errorf("its outcome: %v", err)
+	}
+}
+
+// A node that slept through its lease and was evicted writes no outcome, claims
+// nothing, and cannot renew its lease. It may still accept events.
 func TestARecordOfAnEvictedNodeIsRefused(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
-	zombie, other := d.join(nodes[0]), d.join(nodes[1])
-	evs, err := d.accept(nodes[0], time.Now(), "A", "B")
+	expired, _ := d.evicted(nodes)
+	evs, err := d.accept(nodes[0], time.Now(), "A")
+	if err != nil {
+		t.Fatalf("an event: %v", err)
+	}
+	_, err = nodes[0].Record(t.Context(), d.outcomeOf(evs[0]))
+	d.isConflict("its outcome", err)
+	_, _, err = nodes[0].Claim(t.Context(), expired, 10)
+	d.isConflict("its claim", err)
+	v, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: expired}, 0)
 	d.must(err)
-	if _, err := nodes[0].Record(t.Context(), d.outcomeOf(evs[0])); err != nil {
-		t.Fatalf("a living node: %v", err)
-	}
-	if buried, err := nodes[1].Evict(t.Context(), zombie, time.Hour); err != nil || buried {
-		t.Fatalf("a node whose lease is good is buried: %v, %v", buried, err)
-	}
-	if buried, err := nodes[1].Evict(t.Context(), zombie, -time.Second); err != nil || !buried {
-		t.Fatal(buried, err)
-	}
-	_, err = nodes[0].Record(t.Context(), d.outcomeOf(evs[1]))
-	if callbackd.KindOf(err) != callbackd.KindConflict {
-		t.Fatalf("the zombie's record: %v", err)
-	}
-	t.Logf("refused: %v", err)
-	if _, _, err := nodes[0].Claim(t.Context(), zombie, 10); callbackd.KindOf(err) != callbackd.KindConflict {
-		t.Errorf("the zombie's claim: %v", err)
-	}
-	if v, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: zombie}, 0); err != nil || v.Alive {
-		t.Errorf("the zombie's renewal: %+v, %v", v, err)
-	}
-	if _, err := d.accept(nodes[0], time.Now(), "C"); err != nil {
-		t.Errorf("it may still take events in: %v", err)
-	}
-	if got, err := nodes[1].Record(t.Context(), d.outcomeOf(evs[1])); err != nil || got.State != callbackd.Delivered {
-		t.Errorf("the new owner's record: %v, %v", got, err)
-	}
-	v, err := nodes[1].Heartbeat(t.Context(), store.Heartbeat{ID: other}, 0)
-	if err != nil || len(v.Nodes) != 1 || v.Nodes[0].ID != other {
-		t.Errorf("%+v, %v", v, err)
+	if v.Alive {
+		t.Error("its heartbeat renewed the lease")
 	}
 	d.checked(nodes[1])
 }
 
-// Who buries a node waits for what that node is recording at that moment:
-// there is no moment in which two owners can write.
+// After an eviction the other nodes record, and see only each other.
+func TestOtherNodesGoOnAfterAnEviction(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	_, other := d.evicted(nodes)
+	evs, err := d.accept(nodes[0], time.Now(), "A")
+	d.must(err)
+	got, err := nodes[1].Record(t.Context(), d.outcomeOf(evs[0]))
+	d.must(err)
+	if got.State != callbackd.Delivered {
+		t.Errorf("the new owner's outcome is recorded as %s, want delivered", got.State)
+	}
+	v, err := nodes[1].Heartbeat(t.Context(), store.Heartbeat{ID: other}, 0)
+	d.must(err)
+	var ids []callbackd.NodeID
+	for _, n := range v.Nodes {
+		ids = append(ids, n.ID)
+	}
+	if want := []callbackd.NodeID{other}; !slices.Equal(ids, want) {
+		t.Errorf("the nodes are %v, want %v", ids, want)
+	}
+}
+
+// An eviction waits for what the node is recording at that moment, so that two
+// owners can never write at once.
 func TestAnEvictionWaitsForARecordInProgress(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
-	no := d.join(nodes[0])
+	node := d.join(nodes[0])
 	conn, err := nodes[0].hot.Acquire(t.Context())
 	d.must(err)
 	defer conn.Release()
@@ -79,13 +119,12 @@ func TestAnEvictionWaitsForARecordInProgress(t *testing.T) {
 	nodes[0].fence(&p)
 	d.must(p.run(t.Context(), conn.Conn()))
 	done := make(chan error, 1)
-	go func() { _, err := nodes[1].Evict(context.Background(), no, -time.Second); done <- err }()
-	// The burial is in the queue for the lock, and is not over.
+	go func() { _, err := nodes[1].Evict(context.Background(), node, -time.Second); done <- err }()
 	for waiting := false; !waiting; {
 		d.must(nodes[1].shared.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND NOT granted)", nodeLocks).Scan(&waiting))
 		select {
 		case err := <-done:
-			t.Fatalf("buried while a record was under way: %v", err)
+			t.Fatalf("the node was evicted while a record was under way: %v", err)
 		default:
 		}
 	}
@@ -95,64 +134,105 @@ func TestAnEvictionWaitsForARecordInProgress(t *testing.T) {
 	d.must(<-done)
 }
 
-// However many nodes claim and release at once, a shard has one owner, and
-// the epoch of a shard grows with each.
-func TestAShardHasOneOwner(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 4)
-	var work sync.WaitGroup
-	var mu sync.Mutex
-	owner := map[callbackd.Shard]callbackd.NodeID{}
-	for n, s := range nodes {
-		no := d.join(s)
-		work.Go(func() {
-			for i := range 12 {
-				got, _, err := s.Claim(t.Context(), no, 500+n*100)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				for _, shard := range got {
-					if owner[shard] != 0 {
-						t.Errorf("shard %d is claimed by %d and is %d's", shard, no, owner[shard])
-					}
-					owner[shard] = no
-				}
-				if i < 11 { // before it is free for others
-					for _, shard := range got {
-						delete(owner, shard)
-					}
-				}
-				mu.Unlock()
-				if i < 11 {
-					if _, err := s.Release(t.Context(), no, got); err != nil {
-						t.Error(err)
-					}
-				}
-			}
-		})
+// owners are the owners of shards as the nodes know them that claimed them.
+type owners struct {
+	mu sync.Mutex
+	by map[callbackd.Shard]callbackd.NodeID
+}
+
+// claimed keeps the shards as the node's, and fails when one has an owner.
+func (o *owners) claimed(t *testing.T, node callbackd.NodeID, shards []callbackd.Shard) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, shard := range shards {
+		if was := o.by[shard]; was != 0 {
+			t.Errorf("node %d claimed shard %d of node %d", node, shard, was)
+		}
+		o.by[shard] = node
 	}
-	work.Wait()
-	v, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: 1}, 0)
-	d.must(err)
-	for s, no := range v.Owners {
-		if no != owner[callbackd.Shard(s)] {
-			t.Fatalf("shard %d is %d's in the database, %d's for itself", s, no, owner[callbackd.Shard(s)])
+}
+
+// release forgets the owners of shards, before the database does.
+func (o *owners) release(shards []callbackd.Shard) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, shard := range shards {
+		delete(o.by, shard)
+	}
+}
+
+// claimAndRelease claims shards a dozen times and releases them except for the
+// last time.
+func (o *owners) claimAndRelease(t *testing.T, s *Store, node callbackd.NodeID, limit int) {
+	const rounds = 12
+	for i := range rounds {
+		shards, _, err := s.Claim(t.Context(), node, limit)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		o.claimed(t, node, shards)
+		if i == rounds-1 {
+			return
+		}
+		o.release(shards)
+		if _, err := s.Release(t.Context(), node, shards); err != nil {
+			t.Error(err)
 		}
 	}
-	if again, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: 1}, v.Revision); err != nil || again.Owners != nil {
-		t.Errorf("the map came again though nothing changed: %v", err)
+}
+
+// However many nodes claim and release at once, a shard has one owner.
+func TestAShardHasOneOwner(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 4)
+	all := owners{by: map[callbackd.Shard]callbackd.NodeID{}}
+	var work sync.WaitGroup
+	var ids []callbackd.NodeID
+	for n, s := range nodes {
+		id := d.join(s)
+		ids = append(ids, id)
+		work.Go(func() { all.claimAndRelease(t, s, id, 500+n*100) })
 	}
-	// What another frees is not this one's to free.
-	if _, err := nodes[1].Release(t.Context(), 2, []callbackd.Shard{0, 1, 2}); err != nil {
-		t.Fatal(err)
+	work.Wait()
+	v, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: ids[0]}, 0)
+	d.must(err)
+	for shard, node := range v.Owners {
+		if want := all.by[callbackd.Shard(shard)]; node != want {
+			t.Fatalf("shard %d belongs to node %d in the database, want node %d, which claimed it", shard, node, want)
+		}
 	}
-	if v, err = nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: 1}, 0); err != nil {
-		t.Fatal(err)
+}
+
+// The owners of shards come with a heartbeat after a change only.
+func TestOwnersComeAfterAChange(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	node := d.join(nodes[0])
+	_, _, err := nodes[0].Claim(t.Context(), node, 10)
+	d.must(err)
+	v, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: node}, 0)
+	d.must(err)
+	if len(v.Owners) != callbackd.Shards {
+		t.Errorf("the first heartbeat has %d owners, want %d", len(v.Owners), callbackd.Shards)
 	}
-	for s := range 3 {
-		if was := owner[callbackd.Shard(s)]; was != 0 && was != 2 && v.Owners[s] != was {
-			t.Errorf("shard %d of node %d was released by node 2", s, was)
+	v, err = nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: node}, v.Revision)
+	d.must(err)
+	if v.Owners != nil {
+		t.Errorf("the next heartbeat has %d owners, want none: nothing changed", len(v.Owners))
+	}
+}
+
+func TestANodeReleasesItsOwnShardsOnly(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	owner, other := d.join(nodes[0]), d.join(nodes[1])
+	shards, _, err := nodes[0].Claim(t.Context(), owner, 10)
+	d.must(err)
+	_, err = nodes[1].Release(t.Context(), other, shards)
+	d.must(err)
+	v, err := nodes[0].Heartbeat(t.Context(), store.Heartbeat{ID: owner}, 0)
+	d.must(err)
+	for _, shard := range shards {
+		if got := v.Owners[shard]; got != owner {
+			t.Errorf("shard %d belongs to node %d after another node released it, want node %d", shard, got, owner)
 		}
 	}
 }

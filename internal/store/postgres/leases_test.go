@@ -37,50 +37,38 @@ func TestRenewedSettingsAreTheNewest(t *testing.T) {
 	}
 }
 
-// A dead node's session in the middle of a record, with nobody behind it that
-// would ever end it, does not keep the node from being buried.
-func TestADeadNodesSessionIsEnded(t *testing.T) {
-	_, nodes := newDatabase(t, pgtest.URL(t), 2)
+// The session of an expired node in the middle of a record, which nobody would
+// ever end, does not keep others from evicting the node.
+func TestAnExpiredNodesSessionIsEnded(t *testing.T) {
+	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	ctx, a, b := t.Context(), nodes[0], nodes[1]
-	join := func(s *Store) callbackd.NodeID {
-		t.Helper()
-		no, err := s.Join(ctx, store.Node{Name: "n", StartedAt: time.Now()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return no
-	}
-	dead, _ := join(a), join(b)
-	if _, _, err := a.Claim(ctx, dead, 10); err != nil {
-		t.Fatal(err)
-	}
+	node, _ := d.join(a), d.join(b)
+	_, _, err := a.Claim(ctx, node, 10)
+	d.must(err)
 	conn, err := a.hot.Acquire(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d.must(err)
 	defer conn.Release()
-	if _, err := conn.Exec(ctx, "SET idle_in_transaction_session_timeout = 0"); err != nil {
-		t.Fatal(err)
+	for _, sql := range []string{"SET idle_in_transaction_session_timeout = 0", "BEGIN"} {
+		_, err = conn.Exec(ctx, sql)
+		d.must(err)
 	}
-	if _, err := conn.Exec(ctx, "BEGIN"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Exec(ctx, requireNode, nodeLocks, int64(dead)); err != nil {
-		t.Fatal(err)
-	}
+	_, err = conn.Exec(ctx, requireNode, nodeLocks, int64(node))
+	d.must(err)
 	short, cancel := context.WithTimeout(ctx, 3*evictGrace)
 	defer cancel()
-	if buried, err := b.Evict(short, dead, time.Hour); buried || err == nil {
-		t.Errorf("a node that lives was buried: %v, %v", buried, err)
+	if evicted, err := b.Evict(short, node, time.Hour); evicted || err == nil {
+		t.Errorf("while its lease is good: evicted %v, %v; want an error at the end of the time", evicted, err)
 	}
 	if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
-		t.Fatalf("a living node's session was ended: %v", err)
+		t.Fatalf("the session was ended while the lease is good: %v", err)
 	}
-	if buried, err := b.Evict(ctx, dead, -time.Hour); !buried || err != nil {
-		t.Errorf("%v, %v", buried, err)
+	evicted, err := b.Evict(ctx, node, -time.Hour)
+	d.must(err)
+	if !evicted {
+		t.Error("the expired node was not evicted")
 	}
 	if _, err := conn.Exec(ctx, "COMMIT"); err == nil {
-		t.Error("the dead node's session stands")
+		t.Error("the expired node's session can commit, want it ended")
 	}
 }
 

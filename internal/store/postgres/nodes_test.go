@@ -226,8 +226,8 @@ func TestChangesReachOtherNodes(t *testing.T) {
 	}
 }
 
-// A callback that one node made is owed the next event of every node, at
-// once: what is owed is read with the event.
+// A callback that one node made is at once a target of the next event of every
+// node: the targets are read with the event.
 func TestANewCallbackIsATargetOnEveryNodeAtOnce(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	for i := range 20 {
@@ -238,7 +238,7 @@ func TestANewCallbackIsATargetOnEveryNodeAtOnce(t *testing.T) {
 		evs, err := d.accept(nodes[1], time.Now(), "S")
 		d.must(err)
 		if len(evs[0].Targets) != i+2 {
-			t.Fatalf("owed to %d of %d callbacks", len(evs[0].Targets), i+2)
+			t.Fatalf("the event has %d targets, want %d", len(evs[0].Targets), i+2)
 		}
 	}
 }

@@ -13,9 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/postgres/pgtest"
 
@@ -195,208 +193,17 @@ func walks(n node, under string) string {
 	return ""
 }
 
-// everyOnceCommand runs commands that have an idempotency key.
-func everyOnceCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
-	t.Helper()
-	must := must(t)
-	o := store.NewOnce(k.ID, "POST /v1/callbacks", "k", nil, now)
-	o.Show = func(any) (store.Answer, error) { return store.Answer{Status: 200, Body: []byte("{}")}, nil }
-	_, err := s.ChangeCallback(store.WithOnce(t.Context(), o), k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
-		cb.SetPause(callbackd.Pause{At: now})
-		return nil
-	})
-	must(err)
-	if err := s.Answered(t.Context(), o); err == nil {
-		t.Error("the answer is not kept")
-	}
-	p := store.NewOnce(k.ID, "POST /v1/sessions", "k", nil, now)
-	p.Show = o.Show
-	key := callbackd.NewSessionKey(k.Account)
-	must(s.CreateSession(t.Context(), &callbackd.Session{Key: k.ID, SessionKey: key, Status: callbackd.StatusIdle, CreatedAt: now}))
-	_, _, err = s.ChangeSession(store.WithOnce(t.Context(), p), k.ID, key, now, func(*callbackd.Session) (store.SessionChange, error) { return store.SessionChange{Remove: true}, nil })
-	must(err)
-	_, err = s.SweepAnswers(t.Context(), now.Add(time.Hour), 10)
-	must(err)
-}
-
-// everyCommand runs each command, in each of its ways.
-func everyCommand(t *testing.T, s *Store) {
-	t.Helper()
-	ctx, now := t.Context(), time.Now()
-	must := must(t)
-	k, err := s.CreateKey(ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: now})
-	must(err)
-	cb, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}")}, now)
-	must(err)
-	b := store.Batch{Key: k.ID, At: now, Idempotency: "x"}
-	for i := range 10 {
-		b.Events = append(b.Events, store.NewEvent{Type: callbackd.Complete, Session: "S", Data: []byte("{}"), Idempotency: fmt.Sprint(i)})
-	}
-	evs, err := s.Accept(ctx, b)
-	must(err)
-	for range 2 { // repeats, and a session that is known
-		_, err = s.Accept(ctx, b)
-		must(err)
-		b.Idempotency, b.Events[0].Idempotency = "", ""
-	}
-	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID}
-	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
-		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.ID}},
-			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}},
-			Change:  callbackd.CallbackChange{Version: 1, HealthTurned: true, Pause: callbackd.PausedGone, ClosedUntil: now, Proven: true}}
-		_, err := s.Record(ctx, o)
-		must(err)
-	}
-	_, err = s.Backlogs(ctx)
-	must(err)
-	_, err = s.FirstAttempts(ctx, cb.ID, 0, 1)
-	must(err)
-	_, _, err = s.Due(ctx, callbackd.DueRetries, cb.ID, now, 1)
-	must(err)
-	_, err = s.Blocked(ctx, cb.ID, now, 1)
-	must(err)
-	_, err = s.FirstAttemptsByID(ctx, []callbackd.DeliveryID{id})
-	must(err)
-	_, err = s.Lanes(ctx, cb.ID, []callbackd.LaneCursor{{Session: "S"}}, 1)
-	must(err)
-	_, err = s.Delivery(ctx, k.ID, id, 0)
-	must(err)
-	_, err = s.Delivery(ctx, k.ID, id, 2)
-	must(err)
-	_, err = s.Event(ctx, k.ID, evs[0].ID)
-	must(err)
-	_, err = s.EventByID(ctx, evs[0].ID)
-	must(err)
-	_, err = s.CallbackVersion(ctx, cb.ID, 1)
-	must(err)
-	_, err = s.Callback(ctx, k.ID, callbackd.Complete, "default")
-	must(err)
-	s.DropAll()
-	_, err = s.CallbackByID(ctx, cb.ID)
-	must(err)
-	_, err = s.KeyByID(ctx, k.ID)
-	must(err)
-	s.DropAll()
-	_, err = s.Key(ctx, "k")
-	must(err)
-	_, err = s.ListKeys(ctx)
-	must(err)
-	_, err = s.ChangeCallback(ctx, cb.Key, cb.Event, cb.Name, func(stored *callbackd.Callback) error {
-		stored.Replace(cb, now)
-		return nil
-	})
-	must(err)
-	_, err = s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
-		return cb.RotateSecret("next", now, now)
-	})
-	must(err)
-	_, err = s.ListEvents(ctx, store.EventQuery{Key: k.ID, Until: now.Add(time.Hour), Limit: 1})
-	must(err)
-	for _, ev := range evs[:3] { // one that failed, one that waits for a retry, one that was not tried
-		_, err = s.Resend(ctx, k.ID, callbackd.DeliveryID{Event: ev.ID, Callback: cb.ID}, now)
-		must(err)
-	}
-	everySessionCommand(t, s, k, now)
-	everyOnceCommand(t, s, k, now)
-	everyReplayCommand(t, s, k, now)
-	everyConsoleCommand(t, s, k, cb, now)
-	_, err = s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
-		cb.SetPause(callbackd.Pause{At: now})
-		return nil
-	})
-	must(err)
-	_, _, err = s.MakeDue(ctx, cb.ID, now, 1)
-	must(err)
-	_, err = s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
-		cb.Delete(now)
-		return nil
-	})
-	must(err)
-	everyForgetting(t, s, k, now)
-	_, err = s.FinalizeCanceled(ctx, now, 1000)
-	must(err)
-	everyList(t, s, k.ID)
-	for i, fault := range []callbackd.Fault{callbackd.NoFault, callbackd.FaultStatus} { // of attempts that outlast their callback
-		_, err = s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: cb.ID}},
-			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: fault}, Decision: callbackd.Decision{State: callbackd.Failed}}})
-		must(err)
-	}
-	_, _, _, err = s.Sweep(ctx, now.Add(time.Hour), 0, 1000)
-	must(err)
-	must(s.ChangeKey(ctx, "k", func(k *callbackd.Key) error {
-		k.Revoke(now)
-		return nil
-	}))
-	_, err = s.FinalizeCanceled(ctx, now, 1000)
-	must(err)
-	_, _, _, err = s.Sweep(ctx, now.Add(time.Hour), 0, 1000)
-	must(err)
-	everyClusterCommand(t, s, k)
-	_, err = s.Check(ctx)
-	must(err)
-	must(s.Ready(ctx))
-}
-
-func everyForgetting(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
-	ctx, must := t.Context(), must(t)
-	setting := callbackd.Callback{Key: k.ID, Event: callbackd.NoteInsert, Name: "default", URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}
-	_, _, err := s.CreateCallback(ctx, setting, now)
-	must(err)
-	setting.URL = "https://a.example/2"
-	_, err = s.ChangeCallback(ctx, setting.Key, setting.Event, setting.Name, func(stored *callbackd.Callback) error {
-		stored.Replace(&setting, now)
-		return nil
-	})
-	must(err)
-	_, err = s.Accept(ctx, store.Batch{Key: k.ID, At: now, Events: []store.NewEvent{{Type: callbackd.NoteInsert, Session: "S", Data: []byte("{}")}}})
-	must(err)
-	_, err = s.Forgettable(ctx, now)
-	must(err)
-	_, _, _, err = s.Pointed(ctx, k.ID, 0, 1000)
-	must(err)
-	unused, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "unused", URL: "https://a.example/", Payload: []byte("{}")}, now)
-	must(err)
-	_, err = s.ChangeCallback(ctx, k.ID, unused.Event, unused.Name, func(cb *callbackd.Callback) error {
-		cb.Delete(now)
-		return nil
-	})
-	must(err)
-	_, err = s.Forget(ctx, k.ID, nil, now.Add(time.Hour), 10)
-	must(err)
-	must(s.CreateLogin(ctx, store.Login{Hash: [32]byte{9}, Key: k.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
-}
-
-func everyClusterCommand(t *testing.T, s *Store, k callbackd.Key) {
-	ctx, must := t.Context(), must(t)
-	no, err := s.Join(ctx, store.Node{Name: "n"})
-	must(err)
-	shards, _, err := s.Claim(ctx, no, 5)
-	must(err)
-	_, err = s.Release(ctx, no, shards[:1])
-	must(err)
-	var beat store.Heartbeat
-	beat.ID = no
-	_, err = s.Heartbeat(ctx, beat, 0)
-	must(err)
-	_, err = s.Nodes(ctx)
-	must(err)
-	must(s.Notify(ctx, []store.Message{{To: no, Body: "x"}}))
-	_, err = s.newestOf(ctx, []callbackd.KeyID{k.ID})
-	must(err)
-	must(s.Leave(ctx, no))
-}
-
-// What a page may ask of a store has its statements among those whose plans
-// are looked at: everyCommand calls each method of the contract.
+// Every method of the contract is called by everyCommand, so that the plans of its
+// statements are looked at.
 func TestEveryCommandIsExplained(t *testing.T) {
-	source, err := os.ReadFile("plan_test.go")
+	source, err := os.ReadFile("commands_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	contract := reflect.TypeFor[store.Store]()
 	for i := range contract.NumMethod() {
 		name := contract.Method(i).Name
-		if slices.Contains([]string{"OnCommit", "Watch"}, name) { // they ask nothing
+		if slices.Contains([]string{"OnCommit", "Watch", "Close"}, name) { // they run no statement
 			continue
 		}
 		if !strings.Contains(string(source), "s."+name+"(") {
@@ -405,138 +212,12 @@ func TestEveryCommandIsExplained(t *testing.T) {
 	}
 }
 
-// must ends the test at an error.
+// must returns a function that ends the test at an error.
 func must(t *testing.T) func(error) {
 	return func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-func everySessionCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
-	ctx, must := t.Context(), must(t)
-	must(s.CreateSession(ctx, &callbackd.Session{Key: k.ID, SessionKey: "X", Status: callbackd.StatusIdle, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
-	note := callbackd.Note{Title: "n", InsertedAt: now}
-	for _, c := range []store.SessionChange{
-		{Events: []store.NewEvent{{Type: callbackd.Complete, Data: []byte("{}"), Idempotency: "s"}}, Notes: []callbackd.Note{note}}, {}, {Remove: true},
-	} {
-		_, err := s.SessionNotes(ctx, k.ID, "X")
-		must(err)
-		_, err = s.Session(ctx, k.ID, "X")
-		must(err)
-		_, _, err = s.ChangeSession(ctx, k.ID, "X", now, func(x *callbackd.Session) (store.SessionChange, error) {
-			if x.Notes += len(c.Notes); len(c.Notes) == 0 {
-				x.Status = callbackd.StatusStarted
-			}
-			return c, nil
-		})
-		must(err)
-		for _, newest := range []bool{false, true} {
-			_, err = s.SessionEvents(ctx, store.SessionEventQuery{Key: k.ID, Session: "X", Newest: newest, Limit: 10})
-			must(err)
-		}
-	}
-	_, _, err := s.DueSessions(ctx, now, 10)
-	must(err)
-	must(s.CreateSession(ctx, &callbackd.Session{Key: k.ID, SessionKey: "Y", Status: callbackd.StatusComplete, CreatedAt: now, EndedAt: now}))
-	_, err = s.SweepSessions(ctx, now.Add(time.Hour), 10)
-	must(err)
-	for _, session := range []string{"", "X"} {
-		_, err = s.EventsAfter(ctx, store.EventQuery{Key: k.ID, Session: session, Limit: 10})
-		must(err)
-	}
-}
-
-// everyList runs each list of a key, or of all, in each of its ways.
-func everyList(t *testing.T, s *Store, key callbackd.KeyID) {
-	ctx, must := t.Context(), must(t)
-	for _, after := range []int64{0, 1} {
-		q := store.CallbackQuery{Key: key, After: callbackd.CallbackID(after), Limit: 1}
-		_, err := s.ListCallbacks(ctx, q)
-		must(err)
-		_, err = s.ListHealth(ctx, store.HealthQuery{CallbackQuery: q})
-		must(err)
-		_, _, err = s.ListReplays(ctx, key, callbackd.ReplayID(after), 10)
-		must(err)
-		_, err = s.ListLogs(ctx, store.LogQuery{Key: key, After: store.LogCursor{ID: store.LogID(after)}, Limit: 10})
-		must(err)
-	}
-	_, err := s.SessionEvents(ctx, store.SessionEventQuery{Key: key, Session: "S", Limit: 10})
-	must(err)
-	for _, session := range []string{"", "S"} {
-		_, err := s.ListEvents(ctx, store.EventQuery{Key: key, Session: session, Limit: 1})
-		must(err)
-		for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
-			for _, status := range []int{0, 5} {
-				_, err = s.ListDeliveries(ctx, store.DeliveryQuery{Key: key, Session: session, State: state, Status: status, Limit: 1})
-				must(err)
-			}
-		}
-	}
-	for _, q := range []store.SessionQuery{{VIN: "1FTEW1EP5NKD00001"}, {SessionKey: "X"}, {Status: callbackd.StatusIdle}, {Text: "x"}} {
-		q.Key, q.Limit = key, 10
-		_, err := s.ListSessions(ctx, q)
-		must(err)
-	}
-	_, err = s.LatestEvents(ctx, []store.SessionID{{Key: key, SessionKey: "X"}}, 10)
-	must(err)
-}
-
-func everyReplayCommand(t *testing.T, s *Store, k callbackd.Key, now time.Time) {
-	ctx, must := t.Context(), must(t)
-	target, _, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "later", URL: "https://a.example/", Payload: []byte("{}")}, now)
-	must(err)
-	for _, f := range []callbackd.ReplayFilter{{}, {Session: "S"}, {States: []callbackd.State{callbackd.Failed}}, {States: []callbackd.State{callbackd.Pending}}, {Target: target.ID}} {
-		_, err := s.CountReplay(ctx, k.ID, f)
-		must(err)
-		r, err := s.CreateReplay(ctx, callbackd.Replay{Key: k.ID, Filter: f, CreatedAt: now})
-		must(err)
-		_, err = s.Replay(ctx, k.ID, r.ID)
-		must(err)
-		_, err = s.StepReplay(ctx, r.ID, now)
-		must(err)
-		_, err = s.SetReplayState(ctx, k.ID, r.ID, callbackd.ReplayCanceled, now)
-		if callbackd.KindOf(err) != callbackd.KindConflict { // it may be done
-			must(err)
-		}
-	}
-	_, _, err = s.Due(ctx, callbackd.DueReplays, target.ID, now, 10)
-	must(err)
-	_, err = s.RunningReplays(ctx)
-	must(err)
-}
-
-func everyConsoleCommand(t *testing.T, s *Store, k callbackd.Key, cb *callbackd.Callback, now time.Time) {
-	ctx, must := t.Context(), must(t)
-	must(s.AppendLogs(ctx, []store.LogEntry{{Key: k.ID, At: now}, {Key: k.ID, At: now, Count: 2}}))
-	must(s.AddCounters(ctx, []store.MinuteCounters{{Callback: cb.ID, Key: k.ID, Minute: now, Counters: store.Counters{Delivered: 1}, Receiver: store.Receiver{LastSuccess: now}}}))
-	_, err := s.ListStats(ctx, store.StatsQuery{Callback: cb.ID, Interval: store.Minute, Since: now.Add(-time.Hour), Until: now})
-	must(err)
-	_, err = s.ListHealth(ctx, store.HealthQuery{Attention: true, CertBefore: now})
-	must(err)
-	everyList(t, s, k.ID)
-	everyList(t, s, store.AllKeys)
-	_, err = s.Receiver(ctx, cb.ID)
-	must(err)
-	_, err = s.CountPending(ctx, cb.ID, store.PendingQuery{Limit: 10})
-	must(err)
-	_, err = s.Prune(ctx, store.Prune{Logs: now, Minutes: now, Hours: now, Replays: now}, 10)
-	must(err)
-	must(s.CreateLogin(ctx, store.Login{Hash: [32]byte{1}, Link: true, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
-	_, err = s.TakeLink(ctx, [32]byte{1}, now)
-	must(err)
-	if _, err = s.Login(ctx, [32]byte{1}, now); callbackd.KindOf(err) != callbackd.KindNotFound {
-		t.Errorf("a link that was taken: %v", err)
-	}
-	must(s.DeleteLogin(ctx, [32]byte{1}))
-	change := func(k *callbackd.Key) error {
-		k.CaptureURL = "https://capture.example/{session_key}"
-		return k.Rotate("next", now)
-	}
-	must(s.ChangeKey(ctx, "k", change))
-	if err := s.ChangeKey(ctx, "no such key", change); callbackd.KindOf(err) != callbackd.KindNotFound {
-		t.Errorf("a key that is not there was changed: %v", err)
 	}
 }

@@ -249,7 +249,7 @@ func TestAServerWaitsForNoReader(t *testing.T) {
 		t.Error(err)
 	}
 	s := open(t, Options{Dir: dir})
-	if r, err := look(t, dir); err != nil || r.FaultN > 0 { // beside it
+	if r, err := look(t, dir); err != nil || r.FaultN > 0 { // while the server runs
 		t.Errorf("%+v, %v", r, err)
 	}
 	s.Close()
@@ -298,7 +298,7 @@ func TestFilesHaveTheDatabasesModeAndOwner(t *testing.T) {
 		storetest.Use(t, s, 1, 10)
 		same("a server runs", mode)
 		open(t, Options{Dir: dir, Secondary: true}).Close()
-		same("beside it", mode)
+		same("a command ran while a server runs", mode)
 		s.Close()
 		same("it has stopped", mode)
 		open(t, Options{Dir: dir, Secondary: true}).Close()

@@ -45,11 +45,11 @@ func TestSecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
 	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another callbackd runs") {
 		t.Errorf("got %v", err)
 	}
-	beside := open(t, Options{Dir: dir, Secondary: true})
-	if _, err := beside.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()}); err != nil {
+	secondary := open(t, Options{Dir: dir, Secondary: true})
+	if _, err := secondary.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()}); err != nil {
 		t.Error(err)
 	}
-	beside.Close()
+	secondary.Close()
 	if k, err := s.Key(t.Context(), "k"); err != nil || k.Secret.Reveal() != "s" {
 		t.Errorf("%+v, %v", k, err)
 	}
@@ -225,7 +225,7 @@ func itoa(id callbackd.EventID) string {
 	return string(b)
 }
 
-// No statement that runs besides Check may walk a whole table of events,
+// No statement except those of Check may walk a whole table of events,
 // attempts or pending deliveries.
 func TestNoStatementScansATable(t *testing.T) {
 	s := open(t, Options{Dir: t.TempDir()})
@@ -243,7 +243,7 @@ func TestNoStatementScansATable(t *testing.T) {
 				for _, table := range []string{"events", "attempts", "pending", "sessions", "replay_events", "replay_parts", "logs", "slots", "owed_later", "last_errors", "logins"} {
 					soonest := strings.HasSuffix(plan, "USING INDEX sessions_due") && strings.HasSuffix(sql, "ORDER BY due LIMIT ?")                                              // reads the first ones alone
 					byName := strings.Contains(sql, "FROM keys k CROSS JOIN")                                                                                                     // sorts what one name finds in each key
-					if strings.HasPrefix(plan+" ", "SCAN "+table+" ") && !soonest || strings.Contains(plan, "TEMP B-TREE") && !strings.HasPrefix(sql, "INSERT INTO") && !byName { // a fold sorts its few
+					if strings.HasPrefix(plan+" ", "SCAN "+table+" ") && !soonest || strings.Contains(plan, "TEMP B-TREE") && !strings.HasPrefix(sql, "INSERT INTO") && !byName { // a flush sorts its few rows
 						t.Errorf("%s\n  %s", sql, plan)
 					}
 				}

@@ -71,7 +71,7 @@ func (u *user) step() {
 	case 5:
 		u.replays(key, cb)
 	case 6:
-		u.beside(key, cb)
+		u.secondary(key, cb)
 	case 7, 8, 9:
 		u.outcomes(cb)
 	case 10, 11, 12, 13:
@@ -167,8 +167,8 @@ func (u *user) step1(r *callbackd.Replay) {
 	}
 }
 
-// beside is what is kept beside the hot path.
-func (u *user) beside(key callbackd.Key, cb *callbackd.Callback) {
+// secondary writes logs and counters, which are not on the hot path.
+func (u *user) secondary(key callbackd.Key, cb *callbackd.Callback) {
 	u.must(u.AppendLogs(u.ctx(), []store.LogEntry{
 		{Key: key.ID, At: u.at, Method: "GET", Path: "/v1/x\xff", Status: 404, Duration: 3 * time.Millisecond, Message: "no", Address: "192.0.2.1"},
 		{Key: key.ID, At: u.at, Method: "POST", Path: "/v1/events", Status: 202, Duration: time.Second, Address: "192.0.2.2", Count: 1 + int64(u.r.IntN(9))},

@@ -1,0 +1,353 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+// commands runs the commands of a store with objects of one key.
+type commands struct {
+	*Store
+	t   *testing.T
+	ctx context.Context
+	now time.Time
+	key callbackd.KeyID
+	cb  *callbackd.Callback // of the events evs
+	evs []*callbackd.Event
+}
+
+// everyCommand runs each command of a store, in each of its ways.
+func everyCommand(t *testing.T, st *Store) {
+	t.Helper()
+	s := &commands{Store: st, t: t, ctx: t.Context(), now: time.Now()}
+	s.accepts()
+	s.records()
+	s.queue()
+	s.objects()
+	s.changes()
+	s.resends()
+	s.sessions()
+	s.idempotent()
+	s.replays()
+	s.console()
+	s.makeDue()
+	s.deletes()
+	s.forgets()
+	s.ends()
+	s.cluster()
+	s.ok(second(s.Check(s.ctx)))
+	s.ok(s.Ready(s.ctx))
+}
+
+// ok ends the test at an error.
+func (s *commands) ok(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// second returns the error of a command with two results, third of one with three.
+func second[T any](_ T, err error) error        { return err }
+func third[T, U any](_ T, _ U, err error) error { return err }
+
+// refused checks the kind of an error.
+func (s *commands) refused(err error, want callbackd.Kind) {
+	s.t.Helper()
+	if callbackd.KindOf(err) != want {
+		s.t.Errorf("the error is %v, want kind %d", err, want)
+	}
+}
+
+func (s *commands) newCallback(ev callbackd.EventType, name string) *callbackd.Callback {
+	s.t.Helper()
+	cb, _, err := s.CreateCallback(s.ctx, callbackd.Callback{Key: s.key, Event: ev, Name: name, URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}, s.now)
+	s.ok(err)
+	return cb
+}
+
+// changeCallback changes a callback by a rule that cannot fail.
+func (s *commands) changeCallback(cb *callbackd.Callback, change func(*callbackd.Callback)) {
+	s.t.Helper()
+	s.ok(second(s.ChangeCallback(s.ctx, cb.Key, cb.Event, cb.Name, func(stored *callbackd.Callback) error {
+		change(stored)
+		return nil
+	})))
+}
+
+// delivery returns the id of the delivery of the event with the index i.
+func (s *commands) delivery(i int) callbackd.DeliveryID {
+	return callbackd.DeliveryID{Event: s.evs[i].ID, Callback: s.cb.ID}
+}
+
+// accepts makes the key and the callback and accepts events: new ones, repeats,
+// and those of a session that is known.
+func (s *commands) accepts() {
+	s.t.Helper()
+	k, err := s.CreateKey(s.ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: s.now})
+	s.ok(err)
+	s.key = k.ID
+	s.cb = s.newCallback(callbackd.Complete, "default")
+	b := store.Batch{Key: s.key, At: s.now, Idempotency: "x"}
+	for i := range 10 {
+		b.Events = append(b.Events, store.NewEvent{Type: callbackd.Complete, Session: "S", Data: []byte("{}"), Idempotency: fmt.Sprint(i)})
+	}
+	s.evs, err = s.Accept(s.ctx, b)
+	s.ok(err)
+	for range 2 {
+		s.ok(second(s.Accept(s.ctx, b)))
+		b.Idempotency, b.Events[0].Idempotency = "", ""
+	}
+}
+
+// records lets one delivery fail for good and one wait for a retry.
+func (s *commands) records() {
+	s.t.Helper()
+	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
+		s.ok(second(s.Record(s.ctx, callbackd.Outcome{
+			Delivery: callbackd.Delivery{ID: s.delivery(i)},
+			Attempt:  callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: s.now}},
+			Change:   callbackd.CallbackChange{Version: 1, HealthTurned: true, Pause: callbackd.PausedGone, ClosedUntil: s.now, Proven: true},
+		})))
+	}
+}
+
+func (s *commands) queue() {
+	s.t.Helper()
+	s.ok(second(s.Backlogs(s.ctx)))
+	s.ok(second(s.FirstAttempts(s.ctx, s.cb.ID, 0, 1)))
+	s.ok(third(s.Due(s.ctx, callbackd.DueRetries, s.cb.ID, s.now, 1)))
+	s.ok(second(s.Blocked(s.ctx, s.cb.ID, s.now, 1)))
+	s.ok(second(s.FirstAttemptsByID(s.ctx, []callbackd.DeliveryID{s.delivery(0)})))
+	s.ok(second(s.Lanes(s.ctx, s.cb.ID, []callbackd.LaneCursor{{Session: "S"}}, 1)))
+	s.ok(second(s.EventByID(s.ctx, s.evs[0].ID)))
+}
+
+// objects reads single objects, from the database and not from memory.
+func (s *commands) objects() {
+	s.t.Helper()
+	s.ok(second(s.Delivery(s.ctx, s.key, s.delivery(0), 0)))
+	s.ok(second(s.Delivery(s.ctx, s.key, s.delivery(0), 2)))
+	s.ok(second(s.Event(s.ctx, s.key, s.evs[0].ID)))
+	s.ok(second(s.CallbackVersion(s.ctx, s.cb.ID, 1)))
+	s.ok(second(s.Callback(s.ctx, s.key, callbackd.Complete, "default")))
+	s.DropAll()
+	s.ok(second(s.CallbackByID(s.ctx, s.cb.ID)))
+	s.ok(second(s.KeyByID(s.ctx, s.key)))
+	s.DropAll()
+	s.ok(second(s.Key(s.ctx, "k")))
+	s.ok(second(s.ListKeys(s.ctx)))
+	s.ok(second(s.ListEvents(s.ctx, store.EventQuery{Key: s.key, Until: s.now.Add(time.Hour), Limit: 1})))
+}
+
+func (s *commands) changes() {
+	s.t.Helper()
+	s.changeCallback(s.cb, func(stored *callbackd.Callback) { stored.Replace(s.cb, s.now) })
+	s.ok(second(s.ChangeCallback(s.ctx, s.key, s.cb.Event, s.cb.Name, func(cb *callbackd.Callback) error {
+		return cb.RotateSecret("next", s.now, s.now)
+	})))
+}
+
+// resends resends a delivery that failed, one that waits for a retry, and one that
+// was not tried.
+func (s *commands) resends() {
+	s.t.Helper()
+	for i := range 3 {
+		s.ok(second(s.Resend(s.ctx, s.key, s.delivery(i), s.now)))
+	}
+}
+
+func (s *commands) sessions() {
+	s.t.Helper()
+	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: "X", Status: callbackd.StatusIdle, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	note := callbackd.Note{Title: "n", InsertedAt: s.now}
+	for _, c := range []store.SessionChange{
+		{Events: []store.NewEvent{{Type: callbackd.Complete, Data: []byte("{}"), Idempotency: "s"}}, Notes: []callbackd.Note{note}}, {}, {Remove: true},
+	} {
+		s.ok(second(s.SessionNotes(s.ctx, s.key, "X")))
+		s.ok(second(s.Session(s.ctx, s.key, "X")))
+		s.ok(third(s.ChangeSession(s.ctx, s.key, "X", s.now, func(x *callbackd.Session) (store.SessionChange, error) {
+			if x.Notes += len(c.Notes); len(c.Notes) == 0 {
+				x.Status = callbackd.StatusStarted
+			}
+			return c, nil
+		})))
+		for _, newest := range []bool{false, true} {
+			s.ok(second(s.SessionEvents(s.ctx, store.SessionEventQuery{Key: s.key, Session: "X", Newest: newest, Limit: 10})))
+		}
+	}
+	s.ok(third(s.DueSessions(s.ctx, s.now, 10)))
+	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: "Y", Status: callbackd.StatusComplete, CreatedAt: s.now, EndedAt: s.now}))
+	s.ok(second(s.SweepSessions(s.ctx, s.now.Add(time.Hour), 10)))
+	for _, session := range []string{"", "X"} {
+		s.ok(second(s.EventsAfter(s.ctx, store.EventQuery{Key: s.key, Session: session, Limit: 10})))
+	}
+}
+
+// idempotent runs commands that have an idempotency key.
+func (s *commands) idempotent() {
+	s.t.Helper()
+	once := func(call string) *store.Once {
+		o := store.NewOnce(s.key, call, "k", nil, s.now)
+		o.Show = func(any) (store.Answer, error) { return store.Answer{Status: 200, Body: []byte("{}")}, nil }
+		return o
+	}
+	change := once("POST /v1/callbacks")
+	s.ok(second(s.ChangeCallback(store.WithOnce(s.ctx, change), s.key, s.cb.Event, s.cb.Name, func(cb *callbackd.Callback) error {
+		cb.SetPause(callbackd.Pause{At: s.now})
+		return nil
+	})))
+	if err := s.Answered(s.ctx, change); err == nil {
+		s.t.Error("the call is not known as answered, want its answer")
+	}
+	key := callbackd.NewSessionKey("a")
+	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: key, Status: callbackd.StatusIdle, CreatedAt: s.now}))
+	s.ok(third(s.ChangeSession(store.WithOnce(s.ctx, once("POST /v1/sessions")), s.key, key, s.now, func(*callbackd.Session) (store.SessionChange, error) {
+		return store.SessionChange{Remove: true}, nil
+	})))
+	s.ok(second(s.SweepAnswers(s.ctx, s.now.Add(time.Hour), 10)))
+}
+
+func (s *commands) replays() {
+	s.t.Helper()
+	target := s.newCallback(callbackd.Complete, "later")
+	for _, f := range []callbackd.ReplayFilter{{}, {Session: "S"}, {States: []callbackd.State{callbackd.Failed}}, {States: []callbackd.State{callbackd.Pending}}, {Target: target.ID}} {
+		s.ok(second(s.CountReplay(s.ctx, s.key, f)))
+		r, err := s.CreateReplay(s.ctx, callbackd.Replay{Key: s.key, Filter: f, CreatedAt: s.now})
+		s.ok(err)
+		s.ok(second(s.Replay(s.ctx, s.key, r.ID)))
+		s.ok(second(s.StepReplay(s.ctx, r.ID, s.now)))
+		_, err = s.SetReplayState(s.ctx, s.key, r.ID, callbackd.ReplayCanceled, s.now)
+		if callbackd.KindOf(err) != callbackd.KindConflict { // it may have ended
+			s.ok(err)
+		}
+	}
+	s.ok(third(s.Due(s.ctx, callbackd.DueReplays, target.ID, s.now, 10)))
+	s.ok(second(s.RunningReplays(s.ctx)))
+}
+
+// console runs what the console shows and changes.
+func (s *commands) console() {
+	s.t.Helper()
+	s.ok(s.AppendLogs(s.ctx, []store.LogEntry{{Key: s.key, At: s.now}, {Key: s.key, At: s.now, Count: 2}}))
+	s.ok(s.AddCounters(s.ctx, []store.MinuteCounters{{Callback: s.cb.ID, Key: s.key, Minute: s.now, Counters: store.Counters{Delivered: 1}, Receiver: store.Receiver{LastSuccess: s.now}}}))
+	s.ok(second(s.ListStats(s.ctx, store.StatsQuery{Callback: s.cb.ID, Interval: store.Minute, Since: s.now.Add(-time.Hour), Until: s.now})))
+	s.ok(second(s.ListHealth(s.ctx, store.HealthQuery{Attention: true, CertBefore: s.now})))
+	s.lists(s.key)
+	s.lists(store.AllKeys)
+	s.ok(second(s.Receiver(s.ctx, s.cb.ID)))
+	s.ok(second(s.CountPending(s.ctx, s.cb.ID, store.PendingQuery{Limit: 10})))
+	s.ok(second(s.Prune(s.ctx, store.Prune{Logs: s.now, Minutes: s.now, Hours: s.now, Replays: s.now}, 10)))
+	link := [32]byte{1}
+	s.ok(s.CreateLogin(s.ctx, store.Login{Hash: link, Link: true, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	s.ok(second(s.TakeLink(s.ctx, link, s.now)))
+	s.refused(second(s.Login(s.ctx, link, s.now)), callbackd.KindNotFound)
+	s.ok(s.DeleteLogin(s.ctx, link))
+	change := func(k *callbackd.Key) error {
+		k.CaptureURL = "https://capture.example/{session_key}"
+		return k.Rotate("next", s.now)
+	}
+	s.ok(s.ChangeKey(s.ctx, "k", change))
+	s.refused(s.ChangeKey(s.ctx, "no such key", change), callbackd.KindNotFound)
+}
+
+// lists runs each list of a key, or of all, in each of its ways.
+func (s *commands) lists(key callbackd.KeyID) {
+	s.t.Helper()
+	for _, after := range []int64{0, 1} {
+		q := store.CallbackQuery{Key: key, After: callbackd.CallbackID(after), Limit: 1}
+		s.ok(second(s.ListCallbacks(s.ctx, q)))
+		s.ok(second(s.ListHealth(s.ctx, store.HealthQuery{CallbackQuery: q})))
+		s.ok(third(s.ListReplays(s.ctx, key, callbackd.ReplayID(after), 10)))
+		s.ok(second(s.ListLogs(s.ctx, store.LogQuery{Key: key, After: store.LogCursor{ID: store.LogID(after)}, Limit: 10})))
+	}
+	s.ok(second(s.SessionEvents(s.ctx, store.SessionEventQuery{Key: key, Session: "S", Limit: 10})))
+	for _, session := range []string{"", "S"} {
+		s.ok(second(s.ListEvents(s.ctx, store.EventQuery{Key: key, Session: session, Limit: 1})))
+		for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
+			for _, status := range []int{0, 5} {
+				s.ok(second(s.ListDeliveries(s.ctx, store.DeliveryQuery{Key: key, Session: session, State: state, Status: status, Limit: 1})))
+			}
+		}
+	}
+	for _, q := range []store.SessionQuery{{VIN: "1FTEW1EP5NKD00001"}, {SessionKey: "X"}, {Status: callbackd.StatusIdle}, {Text: "x"}} {
+		q.Key, q.Limit = key, 10
+		s.ok(second(s.ListSessions(s.ctx, q)))
+	}
+	s.ok(second(s.LatestEvents(s.ctx, []store.SessionID{{Key: key, SessionKey: "X"}}, 10)))
+}
+
+func (s *commands) makeDue() {
+	s.t.Helper()
+	s.changeCallback(s.cb, func(cb *callbackd.Callback) { cb.SetPause(callbackd.Pause{At: s.now}) })
+	s.ok(third(s.MakeDue(s.ctx, s.cb.ID, s.now, 1)))
+}
+
+func (s *commands) deletes() {
+	s.t.Helper()
+	s.changeCallback(s.cb, func(cb *callbackd.Callback) { cb.Delete(s.now) })
+}
+
+// forgets looks for what no event points at: a setting that was replaced and a
+// callback that was deleted.
+func (s *commands) forgets() {
+	s.t.Helper()
+	setting := *s.newCallback(callbackd.NoteInsert, "default")
+	setting.URL = "https://a.example/2"
+	s.changeCallback(&setting, func(stored *callbackd.Callback) { stored.Replace(&setting, s.now) })
+	s.ok(second(s.Accept(s.ctx, store.Batch{Key: s.key, At: s.now, Events: []store.NewEvent{{Type: callbackd.NoteInsert, Session: "S", Data: []byte("{}")}}})))
+	s.ok(second(s.Forgettable(s.ctx, s.now)))
+	_, _, _, err := s.Pointed(s.ctx, s.key, 0, 1000)
+	s.ok(err)
+	unused := s.newCallback(callbackd.Complete, "unused")
+	s.changeCallback(unused, func(cb *callbackd.Callback) { cb.Delete(s.now) })
+	s.ok(second(s.Forget(s.ctx, s.key, nil, s.now.Add(time.Hour), 10)))
+	s.ok(s.CreateLogin(s.ctx, store.Login{Hash: [32]byte{9}, Key: s.key, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+}
+
+// ends cancels what is pending, records attempts that outlast their callback,
+// revokes the key and removes old events.
+func (s *commands) ends() {
+	s.t.Helper()
+	s.ok(second(s.FinalizeCanceled(s.ctx, s.now, 1000)))
+	s.lists(s.key)
+	for i, fault := range []callbackd.Fault{callbackd.NoFault, callbackd.FaultStatus} {
+		s.ok(second(s.Record(s.ctx, callbackd.Outcome{
+			Delivery: callbackd.Delivery{ID: s.delivery(i)},
+			Attempt:  callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: fault}, Decision: callbackd.Decision{State: callbackd.Failed}},
+		})))
+	}
+	s.sweep()
+	s.ok(s.ChangeKey(s.ctx, "k", func(k *callbackd.Key) error {
+		k.Revoke(s.now)
+		return nil
+	}))
+	s.ok(second(s.FinalizeCanceled(s.ctx, s.now, 1000)))
+	s.sweep()
+}
+
+func (s *commands) sweep() {
+	s.t.Helper()
+	_, _, _, err := s.Sweep(s.ctx, s.now.Add(time.Hour), 0, 1000)
+	s.ok(err)
+}
+
+// cluster runs the commands of a node.
+func (s *commands) cluster() {
+	s.t.Helper()
+	id, err := s.Join(s.ctx, store.Node{Name: "n"})
+	s.ok(err)
+	shards, _, err := s.Claim(s.ctx, id, 5)
+	s.ok(err)
+	s.ok(second(s.Release(s.ctx, id, shards[:1])))
+	s.ok(second(s.Heartbeat(s.ctx, store.Heartbeat{ID: id}, 0)))
+	s.ok(second(s.Nodes(s.ctx)))
+	s.ok(s.Notify(s.ctx, []store.Message{{To: id, Body: "x"}}))
+	s.ok(second(s.newestOf(s.ctx, []callbackd.KeyID{s.key})))
+	s.ok(s.Leave(s.ctx, id))
+}
