@@ -12,38 +12,42 @@ import (
 	"callbackd/wire"
 )
 
-// The demo fails when a callback got its events in another order, when a
-// signature was wrong, and when an event came twice.
-func TestDemoIsHonest(t *testing.T) {
+// The demo fails when a callback got its events out of order or twice, and when a
+// signature was not valid.
+func TestTheDemoFailsWhenAPromiseIsBroken(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(wire.DeliveryList{Data: make([]wire.Delivery, 4)})
 	}))
 	defer server.Close()
 	status, stage := "SESSION:STATUS_CHANGE", "SESSION:STAGE_CHANGE"
-	for _, tt := range []struct {
+	for name, c := range map[string]struct {
 		got   []taken
 		wrong []string
-		want  string
+		want  string // the error; empty when the demo succeeds
 	}{
-		{[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, ""},
-		{[]taken{{stage, 2}, {stage, 4}, {status, 1}, {status, 3}}, nil, ""},
-		{[]taken{{status, 3}, {status, 1}, {stage, 2}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE arrived out of order"},
-		{[]taken{{status, 1}, {status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE arrived out of order"},
-		{[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, []string{"the signature of #1 is not valid"}, "signature"},
+		"in order":                   {[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, ""},
+		"in order for each callback": {[]taken{{stage, 2}, {stage, 4}, {status, 1}, {status, 3}}, nil, ""},
+		"out of order":               {[]taken{{status, 3}, {status, 1}, {stage, 2}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE arrived out of order"},
+		"twice":                      {[]taken{{status, 1}, {status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE arrived out of order"},
+		"signature":                  {[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, []string{"the signature of #1 is not valid"}, "signature"},
 	} {
-		var out strings.Builder
-		d := &demo{out: &out, start: time.Now(), want: 4, got: tt.got, wrong: tt.wrong}
-		err := d.verdict(t.Context(), &client.Client{Base: server.URL})
-		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%v %v: %v", tt.got, tt.wrong, err)
-		}
-		if done := strings.Contains(out.String(), "All 4 events were delivered"); done != (tt.want == "") {
-			t.Errorf("%v: it says\n%s", tt.got, &out)
-		}
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			d := &demo{out: &out, start: time.Now(), want: 4, got: c.got, wrong: c.wrong}
+			got := ""
+			if err := d.verdict(t.Context(), &client.Client{Base: server.URL}); err != nil {
+				got = err.Error()
+			}
+			if !strings.Contains(got, c.want) || c.want == "" && got != "" {
+				t.Errorf("the error is %q, want %q", got, c.want)
+			}
+			if done := strings.Contains(out.String(), "All 4 events were delivered"); done != (c.want == "") {
+				t.Errorf("the output says that all is well: %v, want %v\n%s", done, c.want == "", &out)
+			}
+		})
 	}
 }
 
-// The receiver's words for an event come from what it got.
 func TestDescribe(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"event":"SESSION:SMS_PROCESS","status":"error"}`:                                          "SESSION:SMS_PROCESS    SMS status: error",
@@ -54,7 +58,7 @@ func TestDescribe(t *testing.T) {
 		`{"event":"SESSION:SMS_REQUESTED","phone":"+1","name":null,"link":null}`:                    "SESSION:SMS_REQUESTED  to be sent to +1",
 	} {
 		if got := describe([]byte(body)); got != want {
-			t.Errorf("%s is %q, want %q", body, got, want)
+			t.Errorf("%s is described as %q, want %q", body, got, want)
 		}
 	}
 }
@@ -63,13 +67,13 @@ func TestSpeed(t *testing.T) {
 	for text, want := range map[string]speed{"60x": 60, "60": 60, "0.5x": 0.5, "max": 0} {
 		var s speed
 		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
-			t.Errorf("%s is %v, %v", text, s, err)
+			t.Errorf("%s is read as %v, %v, want %v", text, s, err, want)
 		}
 	}
 	for _, text := range []string{"", "x", "fast", "-1x", "0x", "NaN", "Inf", "1e9"} {
 		var s speed
 		if err := s.UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q is %v", text, s)
+			t.Errorf("%q is read as %v, want an error", text, s)
 		}
 	}
 }

@@ -18,8 +18,7 @@ func TestDocumentedCommandsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	files = append(files, "../../README.md", "../../CHANGELOG.md", "../../deploy/Dockerfile", "../../deploy/compose/compose.yaml")
-	// Commands stand in blocks, between backticks, and in comments that are
-	// indented.
+	// Commands are in blocks, between backticks, and in indented comments.
 	command := regexp.MustCompile("(?:^|[ (`/])(?:callbackd|\\./cmd/callbackd)((?: +(?:--[a-z][a-z-]*|[^ `|&)<>;]+))+)")
 	block := regexp.MustCompile("(?m)```sh\n[^`]*```|`callbackd [^`]+`|^#   .*$")
 	subcommand := regexp.MustCompile(`^[a-z]+$`)
@@ -53,7 +52,8 @@ func TestDocumentedCommandsExist(t *testing.T) {
 	}
 }
 
-// unknown is the first word that is no command or option; empty: all are.
+// unknown returns the first word that is neither a command nor an option; empty when
+// there is none.
 func unknown(n *kong.Node, words []string) string {
 	for len(words) > 0 && len(n.Children) > 0 {
 		i := slices.IndexFunc(n.Children, func(c *kong.Node) bool { return c.Name == words[0] })

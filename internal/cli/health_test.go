@@ -2,20 +2,19 @@ package cli
 
 import "testing"
 
-// The check of a server's health reaches it on its own machine, whatever it
-// listens on.
-func TestHealthIsAskedOnThisMachine(t *testing.T) {
+// The check of a server reaches it on the same machine, whatever it listens on.
+func TestHealthIsCheckedOnThisMachine(t *testing.T) {
 	for listen, want := range map[string]string{
 		":8080": "127.0.0.1:8080", "0.0.0.0:80": "127.0.0.1:80", "[::]:80": "[::1]:80", "127.0.0.1:8080": "127.0.0.1:8080",
 		"192.0.2.7:8080": "192.0.2.7:8080", "[2001:db8::1]:8080": "[2001:db8::1]:8080", "node-1.internal:8080": "node-1.internal:8080", "localhost:http": "localhost:http",
 	} {
 		if got, err := here(listen); err != nil || got != want {
-			t.Errorf("%s: %s, %v; want %s", listen, got, err, want)
+			t.Errorf("--listen %s is checked at %s, %v, want %s", listen, got, err, want)
 		}
 	}
 	for _, listen := range []string{"8080", "", "::1:8080", "127.0.0.1"} {
 		if got, err := here(listen); err == nil {
-			t.Errorf("%q is taken, as %s", listen, got)
+			t.Errorf("--listen %q is checked at %s, want an error", listen, got)
 		}
 	}
 }

@@ -2,9 +2,9 @@ package cli
 
 import "testing"
 
-// Forms are accepted from the public URL when browsers send its origin: in
-// small letters, and without the scheme's own port. What no browser could send
-// is refused at the start.
+// The public URL is written as browsers write an origin, in small letters and without
+// the scheme's default port, because the origin of forms is compared with it. A URL that
+// no browser could send is refused.
 func TestThePublicURLIsAnOrigin(t *testing.T) {
 	for text, want := range map[string]string{
 		"https://example.com":               "https://example.com",
@@ -30,13 +30,12 @@ func TestThePublicURLIsAnOrigin(t *testing.T) {
 		"example.com":                       "",
 	} {
 		u, err := publicURL(text)
-		switch {
-		case want == "" && err == nil:
-			t.Errorf("%s is taken as %s", text, u)
-		case want != "" && err != nil:
-			t.Errorf("%s: %v", text, err)
-		case want != "" && u.String() != want:
-			t.Errorf("%s is %s, not %s", text, u, want)
+		got := ""
+		if err == nil {
+			got = u.String()
+		}
+		if got != want {
+			t.Errorf("%s is read as %q, %v, want %q", text, got, err, want)
 		}
 	}
 }

@@ -2,8 +2,7 @@ package cli
 
 import "testing"
 
-// Commands that are printed can be copied as they are, however this one was
-// called.
+// Printed commands begin as this one was called, so that they can be copied.
 func TestCommandsArePrintedAsThisOneWasCalled(t *testing.T) {
 	const cached = "/home/ann/.cache/go-build/74/7421b2f932ab643592154132cc55a27fa07e54f257b92ca0d34682820d052f35-d/callbackd"
 	for _, c := range []struct{ arg0, executable, cgo, want string }{
@@ -18,7 +17,7 @@ func TestCommandsArePrintedAsThisOneWasCalled(t *testing.T) {
 		{"./callbackd", "", "", "./callbackd"},
 	} {
 		if got := calledAs(c.arg0, c.executable, c.cgo); got != c.want {
-			t.Errorf("%s at %s: %s, want %s", c.arg0, c.executable, got, c.want)
+			t.Errorf("%s at %s is printed as %s, want %s", c.arg0, c.executable, got, c.want)
 		}
 	}
 }

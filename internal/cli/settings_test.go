@@ -31,45 +31,63 @@ func help(t *testing.T, command string) string {
 	return out.String()
 }
 
-// Every option of every command has a line of help and a variable that the line
-// names; a secret also has a variable that names a file.
-func TestEveryOptionHasItsTwinsAndItsHelp(t *testing.T) {
-	var walk func(n *kong.Node)
+// commands returns the commands that have no subcommands.
+func commands(n *kong.Node) (leaves []*kong.Node) {
+	if len(n.Children) == 0 {
+		return []*kong.Node{n}
+	}
+	for _, child := range n.Children {
+		leaves = append(leaves, commands(child)...)
+	}
+	return leaves
+}
+
+// Every option of every command has help and a variable that the help names. A secret
+// also has a variable that names a file.
+func TestEveryOptionHasAVariableAndHelp(t *testing.T) {
 	seen := 0
-	walk = func(n *kong.Node) {
-		for _, child := range n.Children {
-			walk(child)
-		}
-		if len(n.Children) > 0 {
-			return
-		}
-		text := help(t, strings.TrimPrefix(n.FullPath(), "callbackd "))
-		for _, f := range n.Flags {
+	for _, command := range commands(model(t).Node) {
+		text := help(t, strings.TrimPrefix(command.FullPath(), "callbackd "))
+		for _, f := range command.Flags {
 			if f.Name == "help" {
 				continue
 			}
 			seen++
-			if f.Help == "" || len(f.Envs) != 1 || !strings.HasPrefix(f.Envs[0], "CALLBACKD_") || !strings.Contains(text, "--"+f.Name) || !strings.Contains(text, f.Envs[0]) {
-				t.Errorf("%s --%s: help %q, environment %v", n.FullPath(), f.Name, f.Help, f.Envs)
-				continue
-			}
-			twin := strings.Contains(text, f.Envs[0]+fileSuffix)
-			if secret := f.Tag.Has(secretTag); secret != twin {
-				t.Errorf("%s --%s: secret %v, and the help names a file twin: %v", n.FullPath(), f.Name, secret, twin)
-			}
-			if strings.HasSuffix(f.Name, "secret") && !twin {
-				t.Errorf("%s --%s is a secret that cannot be read from a file", n.FullPath(), f.Name)
+			for _, fault := range optionFaults(f, text) {
+				t.Errorf("%s --%s: %s", command.FullPath(), f.Name, fault)
 			}
 		}
 	}
-	walk(model(t).Node)
 	if seen < 30 {
 		t.Errorf("only %d options were seen", seen)
 	}
 }
 
-// A variable that is set for one command is read by the others too: it must
-// mean the same to all of them.
+// optionFaults returns what is wrong with an option and with the help of its command.
+func optionFaults(f *kong.Flag, help string) (faults []string) {
+	if len(f.Envs) != 1 || !strings.HasPrefix(f.Envs[0], "CALLBACKD_") {
+		return []string{fmt.Sprintf("its variables are %v, want one CALLBACKD_…", f.Envs)}
+	}
+	if f.Help == "" {
+		faults = append(faults, "it has no help")
+	}
+	for _, want := range []string{"--" + f.Name, f.Envs[0]} {
+		if !strings.Contains(help, want) {
+			faults = append(faults, "the help does not name "+want)
+		}
+	}
+	isSecret := f.Tag.Has(secretTag)
+	if namesFile := strings.Contains(help, f.Envs[0]+fileSuffix); namesFile != isSecret {
+		faults = append(faults, fmt.Sprintf("it may be secret: %v, and the help names a variable for a file: %v", isSecret, namesFile))
+	}
+	if strings.HasSuffix(f.Name, "secret") && !isSecret {
+		faults = append(faults, "it is a secret that cannot be read from a file")
+	}
+	return faults
+}
+
+// A variable that is set for one command is read by the others too, so it must mean
+// the same to all of them.
 func TestOneVariableHasOneMeaning(t *testing.T) {
 	first := map[string]*kong.Flag{}
 	flags(model(t).Node, func(f *kong.Flag) {
@@ -82,76 +100,101 @@ func TestOneVariableHasOneMeaning(t *testing.T) {
 	})
 }
 
-// A command that works on what is there makes no data directory where there
-// is none: a typing error in --data would leave one behind.
+// Commands that need a data directory do not create one. A typing error in --data
+// would leave it behind.
 func TestOnlyCreatingAKeyMakesADataDirectory(t *testing.T) {
 	for _, command := range []string{"keys list", "keys rotate k", "keys revoke k", "console", "fsck", "backup --to " + filepath.Join(t.TempDir(), "copy")} {
-		dir := filepath.Join(t.TempDir(), "typo")
-		var stderr strings.Builder
-		code := Main(t.Context(), append(strings.Fields(command), "--data", dir), io.Discard, &stderr)
-		if _, err := os.Stat(dir); code != exitSetting || !strings.Contains(stderr.String(), "is not a data directory") || err == nil {
-			t.Errorf("%s: %d, %q; the directory: %v", command, code, stderr.String(), err)
-		}
+		t.Run(command, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "typo")
+			var stderr strings.Builder
+			code := Main(t.Context(), append(strings.Fields(command), "--data", dir), io.Discard, &stderr)
+			if code != exitSetting {
+				t.Errorf("the exit code is %d, want %d", code, exitSetting)
+			}
+			if want := "is not a data directory"; !strings.Contains(stderr.String(), want) {
+				t.Errorf("the message is %q, want one with %q", stderr.String(), want)
+			}
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
+				t.Errorf("the directory was created: %v", err)
+			}
+		})
 	}
 }
 
-// An option and a variable that were renamed still work under their old names,
-// which no help shows.
-func TestOldNamesOfOptionsStillWork(t *testing.T) {
-	call := []string{"--account", "a", "--key", "k", "--secret", "s"}
-	for _, c := range []struct {
-		command        []string
-		old, now       string
-		value          string
-		oldEnv, nowEnv string
-	}{
-		{[]string{"serve"}, "keep", "retention", "2d", "CALLBACKD_KEEP", "CALLBACKD_RETENTION"},
-		{[]string{"keys", "rotate", "k"}, "keep", "overlap", "3h", "CALLBACKD_ROTATE_KEEP", "CALLBACKD_ROTATE_OVERLAP"},
-		{[]string{"keys", "create", "--account", "a"}, "expires", "sessions-expire-after", "9d", "CALLBACKD_EXPIRES", "CALLBACKD_SESSIONS_EXPIRE_AFTER"},
-		{append([]string{"simulate"}, call...), "server", "url", "http://127.0.0.1:1", "CALLBACKD_SERVER", "CALLBACKD_URL"},
-		{append([]string{"simulate"}, call...), "expire", "abandon", "0.25", "CALLBACKD_EXPIRE", "CALLBACKD_ABANDON"},
-	} {
-		// parse returns the value that the option has after the command line.
-		parse := func(t *testing.T, args ...string) string {
-			t.Helper()
-			k, err := newParser(&root{}, io.Discard, io.Discard, func(int) {})
-			if err != nil {
-				t.Fatal(err)
-			}
-			parsed, err := k.Parse(append(slices.Clone(c.command), args...))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, flags := range parsed.Selected().AllFlags(false) {
-				for _, f := range flags {
-					if f.Name == c.now {
-						return fmt.Sprint(parsed.FlagValue(f))
-					}
-				}
-			}
-			t.Fatalf("no option --%s", c.now)
-			return ""
+// renamed is an option that had another name.
+type renamed struct {
+	command        []string
+	old, now       string
+	value          string
+	oldEnv, nowEnv string
+}
+
+var renamedOptions = []renamed{
+	{[]string{"serve"}, "keep", "retention", "2d", "CALLBACKD_KEEP", "CALLBACKD_RETENTION"},
+	{[]string{"keys", "rotate", "k"}, "keep", "overlap", "3h", "CALLBACKD_ROTATE_KEEP", "CALLBACKD_ROTATE_OVERLAP"},
+	{[]string{"keys", "create", "--account", "a"}, "expires", "sessions-expire-after", "9d", "CALLBACKD_EXPIRES", "CALLBACKD_SESSIONS_EXPIRE_AFTER"},
+	{[]string{"simulate", "--account", "a", "--key", "k", "--secret", "s"}, "server", "url", "http://127.0.0.1:1", "CALLBACKD_SERVER", "CALLBACKD_URL"},
+	{[]string{"simulate", "--account", "a", "--key", "k", "--secret", "s"}, "expire", "abandon", "0.25", "CALLBACKD_EXPIRE", "CALLBACKD_ABANDON"},
+}
+
+// valueOf returns the value that the option has with these further arguments.
+func (r renamed) valueOf(t *testing.T, args ...string) string {
+	t.Helper()
+	k, err := newParser(&root{}, io.Discard, io.Discard, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := k.Parse(append(slices.Clone(r.command), args...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range slices.Concat(parsed.Selected().AllFlags(false)...) {
+		if f.Name == r.now {
+			return fmt.Sprint(parsed.FlagValue(f))
 		}
-		t.Run(c.old+" of "+c.command[0], func(t *testing.T) {
-			want := parse(t, "--"+c.now, c.value)
-			if got := parse(t, "--"+c.old, c.value); got != want {
-				t.Errorf("--%s %s is %s, want %s as for --%s", c.old, c.value, got, want, c.now)
+	}
+	t.Fatalf("there is no option --%s", r.now)
+	return ""
+}
+
+func TestOldNamesOfOptionsStillWork(t *testing.T) {
+	for _, r := range renamedOptions {
+		t.Run(r.old+" of "+r.command[0], func(t *testing.T) {
+			want := r.valueOf(t, "--"+r.now, r.value)
+			if got := r.valueOf(t, "--"+r.old, r.value); got != want {
+				t.Errorf("--%s %s is %s, want %s as for --%s", r.old, r.value, got, want, r.now)
 			}
-			t.Setenv(c.nowEnv, "")
-			t.Setenv(c.oldEnv, c.value)
+		})
+	}
+}
+
+func TestOldNamesOfVariablesStillWork(t *testing.T) {
+	for _, r := range renamedOptions {
+		t.Run(r.oldEnv, func(t *testing.T) {
+			want := r.valueOf(t, "--"+r.now, r.value)
+			t.Setenv(r.nowEnv, "")
+			t.Setenv(r.oldEnv, r.value)
 			if err := adoptOldNames(); err != nil {
 				t.Fatal(err)
 			}
-			if got := parse(t); got != want {
-				t.Errorf("%s=%s is %s, want %s as for --%s", c.oldEnv, c.value, got, want, c.now)
+			if got := r.valueOf(t); got != want {
+				t.Errorf("%s=%s is %s, want %s as for --%s", r.oldEnv, r.value, got, want, r.now)
 			}
-			if text := help(t, strings.Join(c.command[:len(c.command)], " ")); strings.Contains(text, "--"+c.old+"=") || strings.Contains(text, "$"+c.oldEnv+")") {
-				t.Errorf("the help shows the old name:\n%s", text)
-			}
-			if err := checkEnvironment(model(t), []string{c.oldEnv + "=" + c.value}); err != nil {
-				t.Errorf("%s is refused: %v", c.oldEnv, err)
+			if err := checkEnvironment(model(t), []string{r.oldEnv + "=" + r.value}); err != nil {
+				t.Errorf("%s is refused: %v", r.oldEnv, err)
 			}
 		})
+	}
+}
+
+func TestHelpDoesNotShowOldNames(t *testing.T) {
+	for _, r := range renamedOptions {
+		text := help(t, strings.Join(r.command, " "))
+		for _, old := range []string{"--" + r.old + "=", "$" + r.oldEnv + ")"} {
+			if strings.Contains(text, old) {
+				t.Errorf("the help of %s shows %s", r.command[0], old)
+			}
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package console_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,10 +9,12 @@ import (
 	"callbackd/internal/console"
 	"callbackd/internal/store"
 	"callbackd/wire"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-// A receiver that is dead is a red wall, also in the hours in which it was not
-// even tried, and beside any number of successes before.
+// The chart of a receiver that is down is red, also in the hours in which nothing was
+// sent to it, however many successes it had before.
 func TestADeadReceiverIsARedWall(t *testing.T) {
 	since := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
 	slots := make([]store.Counters, 6)
@@ -22,16 +23,21 @@ func TestADeadReceiverIsARedWall(t *testing.T) {
 	slots[3] = store.Counters{Attempts: 3, Faults: 3}
 	got := console.FailureChart(slots, since, since.Add(150*time.Minute))
 	want := []string{"", "f-ok ", "f-ok f-bad ", "f-bad ", "f-bad ", "f-bad "}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if got := console.FailureChart(make([]store.Counters, 2), since, time.Time{}); !slices.Equal(got, []string{"", ""}) {
-		t.Errorf("of one that was never used: %q", got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the bars of each hour (-want +got):\n%s", diff)
 	}
 }
 
-// What is overdue counts as not delivered, so that a receiver that is away does
-// not show the success of what came before it.
+func TestTheChartOfAnUnusedReceiverIsEmpty(t *testing.T) {
+	since := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	got := console.FailureChart(make([]store.Counters, 2), since, time.Time{})
+	if diff := cmp.Diff([]string{"", ""}, got); diff != "" {
+		t.Errorf("the bars of each hour (-want +got):\n%s", diff)
+	}
+}
+
+// An overdue delivery counts as not delivered. Otherwise a receiver that is down would
+// show its earlier success.
 func TestSuccessIsOfWhatShouldHaveBeenDelivered(t *testing.T) {
 	for name, c := range map[string]struct {
 		sums                 store.Counters
@@ -45,14 +51,18 @@ func TestSuccessIsOfWhatShouldHaveBeenDelivered(t *testing.T) {
 		"almost":       {store.Counters{Delivered: 999_999, Attempts: 999_999}, 1, "100 %", "99.99 %"},
 		"given up too": {store.Counters{Delivered: 2, Failed: 1, Attempts: 12, Faults: 10}, 1, "16.67 %", "50 %"},
 	} {
-		if a, d := console.SuccessRates(&c.sums, c.overdue); a != c.attempts || d != c.deliveries {
-			t.Errorf("%s: %s of attempts, %s of deliveries; want %s, %s", name, a, d, c.attempts, c.deliveries)
+		attempts, deliveries := console.SuccessRates(&c.sums, c.overdue)
+		if attempts != c.attempts {
+			t.Errorf("%s: the rate of attempts is %s, want %s", name, attempts, c.attempts)
+		}
+		if deliveries != c.deliveries {
+			t.Errorf("%s: the rate of deliveries is %s, want %s", name, deliveries, c.deliveries)
 		}
 	}
 }
 
-// A phase that never happened has no bar; without an answer the time belongs
-// to the phase that failed.
+// A phase that did not happen has no bar. Without an answer the rest of the time
+// belongs to the phase that failed.
 func TestPhasesThatNeverHappenedHaveNoBar(t *testing.T) {
 	for _, c := range []struct {
 		t     wire.Timings
@@ -70,22 +80,28 @@ func TestPhasesThatNeverHappenedHaveNoBar(t *testing.T) {
 		{wire.Timings{Total: 0.2}, callbackd.FaultLocal, ""},
 	} {
 		if got := strings.Join(console.Phases(c.t, c.fault), " "); got != c.want {
-			t.Errorf("%+v, %q: %q, want %q", c.t, c.fault, got, c.want)
+			t.Errorf("the phases of %+v with the fault %q are %q, want %q", c.t, c.fault, got, c.want)
 		}
 	}
 }
 
-// Times have a zone, and no time or duration is broken over two lines.
-func TestTimesAndDurationsHaveOneStyle(t *testing.T) {
+func TestTimesHaveAZoneAndDoNotBreak(t *testing.T) {
 	now := time.Now()
 	for _, at := range []time.Time{now, now.Add(-48 * time.Hour), now.AddDate(-2, 0, 0)} {
 		if s := console.TimeText(at); !strings.HasSuffix(s, "\u00a0UTC") || strings.Contains(s, " ") {
-			t.Errorf("%v is shown as %q", at, s)
+			t.Errorf("%v is shown as %q, want no spaces and UTC at the end", at, s)
 		}
 	}
-	for d, want := range map[time.Duration]string{209 * time.Second: "3 min 29 s", 340 * time.Millisecond: "340 ms", 90 * time.Second: "1 min 30 s", time.Second: "1 s"} {
-		if got := console.Duration(d); got != strings.ReplaceAll(want, " ", "\u00a0") {
-			t.Errorf("%v is shown as %q", d, got)
+}
+
+func TestDurationsDoNotBreak(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		340 * time.Millisecond: "340\u00a0ms",
+		time.Second:            "1\u00a0s",
+		209 * time.Second:      "3\u00a0min\u00a029\u00a0s",
+	} {
+		if got := console.Duration(d); got != want {
+			t.Errorf("%v is shown as %q, want %q", d, got, want)
 		}
 	}
 }

@@ -6,18 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 
 	"callbackd"
 )
 
-// A session key may be any visible ASCII; whatever it looks like, each link to
-// it leads to its own page, for its holder and for the operator.
+// A session key may be any visible ASCII. Every link to a session leads to its page,
+// for the holder of the key and for the operator.
 func TestEveryLinkToASessionLeadsToItsPage(t *testing.T) {
 	s := startSite(t)
-	recv := newReceiver(t)
-	s.fill(s.Key, recv.URL)
+	s.fill(s.Key, newReceiver(t).URL)
 	victim := s.NewKey("victim", "theirs")
 	keys := []string{"../keys/" + victim.APIKey + "/revoke", "../link?token=AAAA", "a/b", "a?b", "a#b", "a%2fb", "a%b", "//evil.example/", `\\evil.example`, "a;b=c", "a&key=x", "plain", "..", "."}
 	events := map[string]string{}
@@ -26,30 +24,38 @@ func TestEveryLinkToASessionLeadsToItsPage(t *testing.T) {
 	}
 	for _, v := range []*visitor{s.visitor(t).signIn(s.Key), s.visitor(t).operator()} {
 		for _, key := range keys {
-			id := "dlv_" + strings.TrimPrefix(events[key], "evt_") + "-1"
-			pages := []string{"/console/deliveries?session=" + url.QueryEscape(key), "/console/deliveries/" + id, "/console/events/" + events[key], "/console/sessions?q=" + url.QueryEscape(key)}
-			for _, page := range pages {
-				found := false
-				for _, href := range linksSaying(t, v.get(page), key) {
-					found = true
-					u, err := url.Parse(href)
-					if err != nil || u.Fragment != "" || u.Path != "/console/sessions/"+key {
-						t.Errorf("%s: the link to %q is %q", page, key, href)
-						continue
-					}
-					if a := v.get(href); a.StatusCode != http.StatusOK || headline(t, a) != key {
-						t.Errorf("%s: the link to %q (%s) leads to %s %q", page, key, href, a.Status, headline(t, a))
-					}
-				}
-				if !found {
-					t.Errorf("%s has no link to %q", page, key)
-				}
+			for _, page := range []string{
+				"/console/deliveries?session=" + url.QueryEscape(key),
+				deliveryPath(events[key], "1"),
+				"/console/events/" + events[key],
+				"/console/sessions?q=" + url.QueryEscape(key),
+			} {
+				v.checkLinks(page, key)
 			}
 		}
 	}
 }
 
-// No template writes an address of its own: each comes from the one function.
+// checkLinks checks that a page has links to a session, and that they lead to its page.
+func (v *visitor) checkLinks(page, session string) {
+	v.t.Helper()
+	hrefs := linksSaying(v.t, v.get(page), session)
+	if len(hrefs) == 0 {
+		v.t.Errorf("%s has no link to %q", page, session)
+	}
+	for _, href := range hrefs {
+		u, err := url.Parse(href)
+		if err != nil || u.Fragment != "" || u.Path != "/console/sessions/"+session {
+			v.t.Errorf("%s: the link to %q is %q", page, session, href)
+			continue
+		}
+		if a := v.get(href); a.StatusCode != http.StatusOK || headline(v.t, a) != session {
+			v.t.Errorf("%s: the link to %q leads to %s, which answers %s with the headline %q", page, session, href, a.Status, headline(v.t, a))
+		}
+	}
+}
+
+// Templates take every address from the function link, which escapes it.
 func TestTemplatesBuildNoAddresses(t *testing.T) {
 	files, err := filepath.Glob("templates/*.html")
 	if err != nil || len(files) == 0 {
