@@ -69,12 +69,12 @@ func KindOf(err error) Kind {
 	return KindInternal
 }
 
-// InternalText is what callers are told of a fault of callbackd itself.
+// InternalText is the message that callers get for a fault of callbackd itself.
 const InternalText = "callbackd failed. The operator's log has the reason."
 
-// Sentence returns what a person is told of an error: its message as a sentence,
-// or [InternalText] when it has none. A message about an invalid request may begin
-// with the name of a field, which keeps its spelling.
+// Sentence returns the message of an error as a sentence for people, or [InternalText]
+// when it has none. A message about an invalid request may begin with the name of a
+// field, which keeps its spelling.
 func Sentence(err error) string {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Message == "" {

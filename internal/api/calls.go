@@ -10,8 +10,7 @@ import (
 	"callbackd/internal/store"
 )
 
-// Calls is told of the calls that name an API key, for its log. Its methods
-// must not block.
+// Calls gets the calls that name an API key, for the log. Its methods must not block.
 type Calls interface {
 	// Call logs one call.
 	Call(store.LogEntry)

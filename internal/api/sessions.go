@@ -254,7 +254,7 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call, q *store.SessionEven
 	for i := range events {
 		out.Data = append(out.Data, view.SessionEvent(&events[i]))
 	}
-	if store.StoryFull(events, q.Limit) {
+	if store.SessionEventsFull(events, q.Limit) {
 		out.Next = new(strconv.FormatInt(out.Data[len(out.Data)-1].Sequence, 10))
 	}
 	answer(w, http.StatusOK, out)

@@ -274,7 +274,7 @@ func (a *App) ready(context.Context) error {
 // URL returns the address of the API.
 func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
 
-// HasKeys tells whether an API key exists.
+// HasKeys reports whether an API key exists.
 func (a *App) HasKeys(ctx context.Context) (bool, error) {
 	keys, err := a.store.ListKeys(ctx)
 	return len(keys) > 0, err

@@ -67,7 +67,7 @@ func (a *App) leave(ctx context.Context) error {
 	return nil
 }
 
-// runsSingletonJobs tells whether this node does the jobs of which one node
+// runsSingletonJobs reports whether this node does the jobs of which one node
 // does each for all: the owner of the first shard.
 func (a *App) runsSingletonJobs() bool { return a.member == nil || a.member.Owns(0) }
 
@@ -89,7 +89,7 @@ func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
 	for _, n := range all {
 		out = append(out, console.Node{
 			Name: n.Name, Version: n.Version, Address: n.Address, Self: n.ID == a.member.ID(), StartedAt: n.StartedAt,
-			Shards: n.Shards, InFlight: n.InFlight, Backlog: int64(n.Owed),
+			Shards: n.Shards, InFlight: n.InFlight, Backlog: int64(n.Callbacks),
 			LeaseUntil: time.Now().Add(a.member.Timing().EvictAfter - n.Unseen),
 		})
 	}

@@ -66,11 +66,11 @@ const (
 	// looked for.
 	settingsEvery = 10 * time.Minute
 	// settingsAge is how long a setting stays after it was replaced. An attempt
-	// with it may still be under way, or wait to be recorded.
+	// with it may still be in flight, or wait to be recorded.
 	settingsAge = time.Hour
 	// walkSize is how many events are read at a time.
 	walkSize = 2000
-	// restFactor is how many times as long as its walk a key is left alone.
+	// restFactor is how many times as long as its walk took a key is not walked again.
 	restFactor = 200
 )
 

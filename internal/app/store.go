@@ -19,7 +19,7 @@ type StoreConfig struct {
 	KeysetFile  string // empty: a file in Data; required with DatabaseURL
 }
 
-// Open opens the store. A data directory takes one server, and beside it any
+// Open opens the store. One server may use a data directory, and at the same time any
 // number of commands, which set secondary. hooks may be nil.
 func (p StoreConfig) Open(ctx context.Context, secondary bool, hooks *store.Hooks) (store.Store, error) {
 	if hooks == nil {
@@ -40,8 +40,8 @@ func (p StoreConfig) Inspect(ctx context.Context) (store.Store, error) {
 	return opened(sqlite.Inspect(sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile}))
 }
 
-// Existing opens the store for a command that changes it, beside a server or
-// not. It fails where there is no store.
+// Existing opens the store for a command that changes it. A server may run meanwhile. It
+// fails where there is no store.
 func (p StoreConfig) Existing(ctx context.Context) (store.Store, error) {
 	if p.DatabaseURL != "" {
 		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Existing: true}))

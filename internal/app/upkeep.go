@@ -21,7 +21,7 @@ type job struct {
 	// singleton is set for a job that one node does for all nodes.
 	singleton bool
 	// step does a part of the work and returns how long to wait before the
-	// next one; 0 stands for every.
+	// next one; 0 means every.
 	step func(context.Context) (wait time.Duration, err error)
 }
 
@@ -69,7 +69,7 @@ func (b *background) stop(context.Context) error {
 	return nil
 }
 
-// repeat steps a job until ctx ends. active tells whether this node does the
+// repeat steps a job until ctx ends. active reports whether this node does the
 // jobs of which one node does each for all. A step that fails is logged and
 // tried again. A step that panics ends the process, as any other defect does:
 // the store survives that, and the service manager starts the process again.

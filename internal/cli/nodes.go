@@ -34,7 +34,7 @@ func (c *nodesCmd) Run(e *env) error {
 	for _, n := range nodes {
 		free -= n.Shards
 		backlog := humanize.Number(n.Backlog)
-		if n.Owed > 0 && n.Backlog >= store.MaxCounted {
+		if n.Callbacks > 0 && n.Backlog >= store.MaxCounted {
 			backlog, cut = "≥ "+backlog, true
 		}
 		state := "ok"
@@ -45,7 +45,7 @@ func (c *nodesCmd) Run(e *env) error {
 			state = fmt.Sprintf("clock differs by %s: owns no shards", humanize.Duration(n.Skew))
 		}
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s ago\t%s\t%s for %s callbacks\t%s\n", n.ID, n.Name, n.Address, n.Version,
-			humanize.Duration(time.Since(n.StartedAt)), humanize.Number(n.Shards), humanize.Latency(n.Unseen), humanize.Number(n.InFlight), backlog, humanize.Number(n.Owed), state)
+			humanize.Duration(time.Since(n.StartedAt)), humanize.Number(n.Shards), humanize.Latency(n.Unseen), humanize.Number(n.InFlight), backlog, humanize.Number(n.Callbacks), state)
 	}
 	if err := w.Flush(); err != nil {
 		return err

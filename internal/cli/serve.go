@@ -174,7 +174,7 @@ func publicURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// isServerURL tells whether a URL has a scheme, a host and a plain path only.
+// isServerURL reports whether a URL has a scheme, a host and a plain path only.
 func isServerURL(u *url.URL) bool {
 	plainPath := path.Clean("/"+u.Path) == "/"+strings.Trim(u.Path, "/") && u.EscapedPath() == u.Path
 	return (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && !strings.Contains(u.Host, "%") &&

@@ -104,7 +104,7 @@ func (c *Console) sessionPage(w http.ResponseWriter, req *userRequest, s scope, 
 		p.First = s.sessionHref(id.Key, id.SessionKey)
 	}
 	p.Dots, p.DotsEnd = eventDots(p.Timeline)
-	if n := len(events); store.StoryFull(events, store.MaxPage) && events[n-1].Sequence > 1 {
+	if n := len(events); store.SessionEventsFull(events, store.MaxPage) && events[n-1].Sequence > 1 {
 		q := s.query()
 		q.Set("before", strconv.FormatInt(events[n-1].Sequence, 10))
 		p.Next = withValues(link("sessions", id.SessionKey), q)
@@ -163,7 +163,7 @@ func timeline(rows *rowBuilder, events []store.SessionEvent, before int64) (entr
 		entry.Tone, entry.Mark = worstState(entry.Deliveries)
 		entries = append(entries, entry)
 	}
-	if len(events) > 0 && !store.StoryFull(events, store.MaxPage) {
+	if len(events) > 0 && !store.SessionEventsFull(events, store.MaxPage) {
 		addGap(before, 0)
 	}
 	return entries, nil

@@ -67,7 +67,7 @@ func (t *Transport) Advise(ctx context.Context, rawURL string) string {
 	}
 }
 
-// mayReach tells whether a name leads to allowed addresses. It is true when the
+// mayReach reports whether a name leads to allowed addresses. It is true when the
 // resolver does not answer, because then nobody knows.
 func (t *Transport) mayReach(ctx context.Context, host string, port uint16) bool {
 	addrs, err := t.dialer.resolve(ctx, host, &Trace{})

@@ -130,7 +130,7 @@ func (h *head) response(c *conn) (*http.Response, error) {
 	return resp, nil
 }
 
-// ambiguous tells whether two readers could find different ends of the body.
+// ambiguous reports whether two readers could find different ends of the body.
 func (h *head) ambiguous(codings []string) bool {
 	lengths := len(h.headers["Content-Length"])
 	return len(codings) > 1 || lengths > 1 || len(codings) > 0 && lengths > 0

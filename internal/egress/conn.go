@@ -183,10 +183,10 @@ func (c *conn) send(request []byte) *writing {
 	return w
 }
 
-// failedUnsent tells whether the write has failed with nothing written.
+// failedUnsent reports whether the write has failed with nothing written.
 func (w *writing) failedUnsent() bool { return w.done == nil && w.n == 0 && w.err != nil }
 
-// end stops the writing after an answer or an error, and tells whether the whole request
+// end stops the writing after an answer or an error, and reports whether the whole request
 // was written. The request's memory is not used afterwards.
 func (w *writing) end(c *conn) bool {
 	if w.done != nil {

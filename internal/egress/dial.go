@@ -331,7 +331,7 @@ func localFault(err error, target netip.AddrPort) error {
 	return err
 }
 
-// hasRoute tells whether this machine has a route to the address. The same error may also
+// hasRoute reports whether this machine has a route to the address. The same error may also
 // come from a router or from the receiver's firewall. Connecting a UDP socket checks the
 // routes of this machine and sends nothing.
 func hasRoute(target netip.AddrPort) bool {

@@ -21,7 +21,7 @@ const (
 	maxUDPAnswer    = 1232 // bytes, as asked for
 )
 
-// edgeHyphens tells whether a label of an absolute name begins or ends with a
+// edgeHyphens reports whether a label of an absolute name begins or ends with a
 // hyphen. DNS has such names and browsers ask for them; Go's resolver does not.
 func edgeHyphens(name string) bool {
 	return strings.HasPrefix(name, "-") || strings.Contains(name, ".-") || strings.Contains(name, "-.")

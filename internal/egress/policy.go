@@ -37,7 +37,7 @@ func (p *Policy) Guard(listener netip.AddrPort) {
 	p.own = append(p.own, listener)
 }
 
-// Judge tells whether deliveries may connect to the target.
+// Judge reports whether deliveries may connect to the target.
 func (p *Policy) Judge(target netip.AddrPort) (Verdict, bool) {
 	if p.isOwn(target) {
 		return Own, false
@@ -52,7 +52,7 @@ func (p *Policy) Judge(target netip.AddrPort) (Verdict, bool) {
 	return v, false
 }
 
-// allows tells whether the operator allowed a range with the address.
+// allows reports whether the operator allowed a range with the address.
 func (p *Policy) allows(addr netip.Addr) bool {
 	if addr.Zone() != "" {
 		return false
@@ -82,7 +82,7 @@ func (p *Policy) isOwn(target netip.AddrPort) bool {
 	return false
 }
 
-// isLocal tells whether an address belongs to this machine.
+// isLocal reports whether an address belongs to this machine.
 func isLocal(a netip.Addr) bool {
 	if a.IsLoopback() {
 		return true
@@ -113,7 +113,7 @@ type RefusedError struct {
 // Error returns one fixed sentence.
 func (e *RefusedError) Error() string { return "the target address is not allowed" }
 
-// IsName tells whether the target was given as a name and not as an address.
+// IsName reports whether the target was given as a name and not as an address.
 func (e *RefusedError) IsName() bool {
 	_, err := netip.ParseAddr(e.Host)
 	return err != nil

@@ -30,7 +30,7 @@ type idlePool struct {
 	timer *time.Timer // closes expired connections; nil when empty
 }
 
-// isExpired tells whether an idle connection must be closed.
+// isExpired reports whether an idle connection must be closed.
 func (c *conn) isExpired(now time.Time) bool {
 	return now.Sub(c.idleSince) >= c.idleFor || !now.Before(c.retireAt)
 }
@@ -145,7 +145,7 @@ func closeEach(conns []*conn) {
 	all.Wait()
 }
 
-// isSilent tells whether nothing has arrived on an idle connection: neither its end nor an
+// isSilent reports whether nothing has arrived on an idle connection: neither its end nor an
 // unrequested answer, which the next attempt would take for its own.
 func (c *conn) isSilent() bool {
 	raw := c.Conn

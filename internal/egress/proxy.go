@@ -25,7 +25,7 @@ type ProxyError struct {
 	Alive bool
 }
 
-// Unreachable tells whether the proxy works but cannot reach the receiver, so that the
+// Unreachable reports whether the proxy works but cannot reach the receiver, so that the
 // fault is the receiver's: the proxy says so, or it answers other requests meanwhile.
 func (e *ProxyError) Unreachable() bool {
 	return e.Status == 502 || e.Status == 503 || e.Status == 504 || e.Status == 0 && e.Alive

@@ -118,7 +118,7 @@ func merge(name string, answers ...familyResult) ([]netip.Addr, error) {
 	return seen, nil
 }
 
-// isNotFound tells whether a name server answered that the name has no address of the
+// isNotFound reports whether a name server answered that the name has no address of the
 // family.
 func isNotFound(err error) bool {
 	var unknown *net.DNSError

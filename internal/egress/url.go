@@ -138,7 +138,7 @@ func isAllowed(s, marks string) bool {
 	return true
 }
 
-// isAllowedAt tells whether byte i of s needs no escape.
+// isAllowedAt reports whether byte i of s needs no escape.
 func isAllowedAt(s string, i int, marks string) bool {
 	c := s[i]
 	switch {
@@ -242,7 +242,7 @@ func normalName(name string, bracketed bool) (string, error) {
 	return ascii + dot, nil
 }
 
-// endsInNumber tells whether the last label is a number. WHATWG parsers read such a host
+// endsInNumber reports whether the last label is a number. WHATWG parsers read such a host
 // as an IPv4 address in an old spelling, and others look it up.
 func endsInNumber(name string) bool {
 	last := name[strings.LastIndexByte(name, '.')+1:]

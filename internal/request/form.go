@@ -233,7 +233,7 @@ func (n *formNode) append(dst []byte, isRoot bool) []byte {
 	return append(dst, end)
 }
 
-// isArray tells whether the names are 0, 1, 2 and so on.
+// isArray reports whether the names are 0, 1, 2 and so on.
 func (n *formNode) isArray() bool {
 	for i, name := range n.names {
 		if name != strconv.Itoa(i) {

@@ -95,7 +95,7 @@ func textValue(name, text string) Value {
 	return Value{Name: name, JSON: strictjson.AppendString(nil, text), Lenient: true}
 }
 
-// empty tells whether v is a text without content.
+// empty reports whether v is a text without content.
 func (v Value) empty() bool {
 	text, ok := v.text()
 	return ok && text == ""
@@ -167,13 +167,13 @@ func (o Object) Get(name string) (v Value, ok bool) {
 	return v, false
 }
 
-// Has tells whether the member called name is there and not null.
+// Has reports whether the member called name is there and not null.
 func (o Object) Has(name string) bool {
 	_, ok := o.Get(name)
 	return ok
 }
 
-// Given tells whether the member called name is there and is neither null nor
+// Given reports whether the member called name is there and is neither null nor
 // an empty text.
 func (o Object) Given(name string) bool {
 	v, ok := o.Get(name)

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// IsHidden tells whether a character hides, reorders or breaks text: control
+// IsHidden reports whether a character hides, reorders or breaks text: control
 // characters, formatting characters such as marks of the writing direction, and
 // separators of lines and paragraphs. Line ends and tabs do not.
 func IsHidden(r rune) bool {
@@ -20,7 +20,7 @@ func IsHidden(r rune) bool {
 	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
-// IsVisible tells whether a text is valid UTF-8 on one line and has no hidden
+// IsVisible reports whether a text is valid UTF-8 on one line and has no hidden
 // characters. Such characters could make one name look like another.
 func IsVisible(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsAny(s, "\n\t") && !strings.ContainsFunc(s, IsHidden)

@@ -40,7 +40,7 @@ func (a *attempt) fault(f callbackd.Fault, format string, args ...any) {
 // elapsed returns how long the attempt has taken, for people.
 func (a *attempt) elapsed() string { return humanize.Latency(time.Since(a.start)) }
 
-// timedOut tells whether the deadline has passed. A connection may notice that
+// timedOut reports whether the deadline has passed. A connection may notice that
 // before the context does.
 func (a *attempt) timedOut(err error) bool {
 	return a.exchange.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)

@@ -61,7 +61,7 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// saysSuccess tells whether some line of b is a status line with a 2xx code.
+// saysSuccess reports whether some line of b is a status line with a 2xx code.
 func saysSuccess(b string) bool {
 	for line := range strings.SplitSeq(b, "\n") {
 		_, status, ok := strings.Cut(line, " ")

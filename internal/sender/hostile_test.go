@@ -197,7 +197,7 @@ func TestAnyNumberOfInterimAnswersMayComeFirst(t *testing.T) {
 	}
 }
 
-// saysCut tells whether the attempt says that the body of the answer was cut.
+// saysCut reports whether the attempt says that the body of the answer was cut.
 func saysCut(res *callbackd.Result) bool {
 	return strings.Contains(res.Error, "the body of the answer is incomplete: ")
 }

@@ -166,7 +166,7 @@ func decoded(s string) (string, bool) {
 	return "", false
 }
 
-// isToken tells whether s is a name as HTTP has them (RFC 9110, section 5.6.2).
+// isToken reports whether s is a name as HTTP has them (RFC 9110, section 5.6.2).
 func isToken(s string) bool { return httpguts.ValidHeaderFieldName(s) }
 
 // add adds a secret and its spellings in JSON, URLs and HTML.

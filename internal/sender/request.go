@@ -26,7 +26,7 @@ func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 	return s.request(cb, ev, n, at, body)
 }
 
-// inQuery tells whether a callback gets its data in the query, without a body.
+// inQuery reports whether a callback gets its data in the query, without a body.
 func inQuery(cb *callbackd.Callback) bool {
 	return cb.Method == http.MethodGet || cb.Method == http.MethodDelete
 }
@@ -95,12 +95,12 @@ func signingKeys(cb *callbackd.Callback, at time.Time) ([][]byte, error) {
 	return keys, nil
 }
 
-// hasHeader tells whether headers have one with the name.
+// hasHeader reports whether headers have one with the name.
 func hasHeader(headers []callbackd.Header, name string) bool {
 	return slices.ContainsFunc(headers, func(h callbackd.Header) bool { return strings.EqualFold(h.Name, name) })
 }
 
-// isReserved tells whether only callbackd sets the header.
+// isReserved reports whether only callbackd sets the header.
 func isReserved(name string) bool {
 	lower := strings.ToLower(name)
 	return strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "callback-")

@@ -67,7 +67,7 @@ type Node struct {
 	StartedAt time.Time
 	Unseen    time.Duration // since its lease was renewed, by the database's clock
 	Shards    int
-	Owed      int   // callbacks of its shards with pending deliveries; set by Nodes only
+	Callbacks int   // callbacks of its shards with pending deliveries; set by Nodes only
 	Backlog   int64 // pending deliveries, at most MaxCounted of each callback; set by Nodes only
 	Heartbeat
 }

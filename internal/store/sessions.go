@@ -112,9 +112,9 @@ type SessionEvent struct {
 	Deliveries []DeliveryView
 }
 
-// StoryFull tells whether a page of SessionEvents that was asked for up to
-// limit ended because it was full, so that there may be more.
-func StoryFull(page []SessionEvent, limit int) bool {
+// SessionEventsFull reports whether a page of SessionEvents with this limit ended because
+// it was full, so that there may be more events.
+func SessionEventsFull(page []SessionEvent, limit int) bool {
 	size := 0
 	for i := range page {
 		size += len(page[i].Data)

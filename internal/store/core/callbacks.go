@@ -295,8 +295,8 @@ func (s *Store) withKey(ctx context.Context, cb *callbackd.Callback) (*callbackd
 	return cb.OfKey(k), nil
 }
 
-// Ended tells whether nothing is owed to a callback any more: it was deleted,
-// or its key revoked.
+// Ended reports whether a callback was deleted or its key revoked. Then it gets no more
+// deliveries.
 func (s *Store) Ended(ctx context.Context, id callbackd.CallbackID) (bool, error) {
 	cb, err := s.CallbackByID(ctx, id)
 	return err != nil || cb.Deleted(), err

@@ -119,7 +119,7 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 }
 
 // lockDelivery reads a delivery with its event and locks both. The locks wait for
-// an outcome or a removal that is under way, so its rows are read after that.
+// an outcome or a removal in progress, so its rows are read after that.
 func (s *Store) lockDelivery(tx Tx, id callbackd.DeliveryID) (ev *callbackd.Event, rows callbackd.DeliveryRows, err error) {
 	evs, err := s.eventHeaders(tx, []callbackd.EventID{id.Event}, s.d.LockShared)
 	if err != nil {

@@ -211,8 +211,8 @@ func (r *replayStep) lockEvents(ids []callbackd.DeliveryID) (map[callbackd.Event
 	return events, err
 }
 
-// addTargets adds the callbacks of deliveries to the events that were not owed to
-// them when they were accepted.
+// addTargets adds the callbacks of deliveries as late targets to the events that did not
+// have them as targets.
 func (r *replayStep) addTargets(ds []callbackd.Delivery, events map[callbackd.EventID]*callbackd.Event) error {
 	var late [][]any
 	for _, d := range ds {

@@ -44,8 +44,8 @@ func (s *Store) deliveryRows(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.D
 	return rows, err
 }
 
-// stateOf returns where a delivery of an event stands. ended says that nothing is
-// owed to its callback any more.
+// stateOf returns the state of a delivery of an event. ended says that its callback was
+// deleted or its key revoked.
 func stateOf(rows callbackd.DeliveryRows, ev *callbackd.Event, ended bool) callbackd.DeliveryState {
 	if rows.Pending != nil {
 		rows.Pending.Event = ev // says when it was accepted
@@ -53,8 +53,8 @@ func stateOf(rows callbackd.DeliveryRows, ev *callbackd.Event, ended bool) callb
 	return callbackd.StateOf(rows, ended)
 }
 
-// states returns where deliveries stand. A delivery that does not exist has an
-// empty state. ended tells which callbacks are owed nothing any more.
+// states returns the states of deliveries. A delivery that does not exist has an empty
+// state. ended reports whether a callback was deleted or its key revoked.
 func (s *Store) states(tx Tx, evs map[callbackd.EventID]*callbackd.Event, ids []callbackd.DeliveryID, ended func(callbackd.CallbackID) bool) (map[callbackd.DeliveryID]callbackd.DeliveryState, error) {
 	rows, err := s.deliveryRows(tx, ids)
 	out := make(map[callbackd.DeliveryID]callbackd.DeliveryState, len(rows))
@@ -150,7 +150,7 @@ func (l *listedCallbacks) need(tx Tx, d *Dialect, ids []callbackd.CallbackID) er
 	return l.load(tx, "c.no "+d.In("$1"), missing)
 }
 
-// ended tells whether a callback that was read is owed nothing any more.
+// ended reports whether a callback that was read was deleted or its key revoked.
 func (l *listedCallbacks) ended(id callbackd.CallbackID) bool {
 	return l.known[id] != nil && l.known[id].Deleted()
 }

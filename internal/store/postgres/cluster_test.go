@@ -307,7 +307,7 @@ func TestNodesAreCounted(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
 	}
-	if n := all[0]; n.ID != no || n.Shards != callbackd.Shards || n.Owed != 1 || n.Backlog != 3 || n.Unseen < 0 || n.Unseen > time.Minute {
+	if n := all[0]; n.ID != no || n.Shards != callbackd.Shards || n.Callbacks != 1 || n.Backlog != 3 || n.Unseen < 0 || n.Unseen > time.Minute {
 		t.Errorf("%+v", n)
 	}
 	d.must(nodes[0].Leave(t.Context(), no))

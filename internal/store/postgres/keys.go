@@ -17,18 +17,18 @@ const (
 	thisRevision = "(SELECT revision FROM settings)"
 )
 
-// asking is one question for the revision. All who wait for it share its
-// answer: when there is none, nobody waits for longer than one of them takes.
+// asking is one read of the revision. All callers that need it share the result. When the
+// database does not answer, nobody waits for longer than one read takes.
 type asking struct {
 	done chan struct{}
 	err  error
 }
 
-// refresh makes sure that the caches hold nothing that was changed more than
-// MaxKeyAge ago, here or by another node: it asks, at most once in that time
-// and whatever the number of entries, for the settings with a newer revision.
+// refresh makes sure that the caches have every change that is older than MaxKeyAge, of
+// this node and of others. It reads the settings with a newer revision, at most once in
+// that time, however many entries are cached.
 func (s *Store) refresh(ctx context.Context) error {
-	for range 2 { // a question that is under way may have been put too long ago
+	for range 2 { // a read in progress may have begun too long ago
 		s.mu.Lock()
 		if s.isFresh() {
 			s.mu.Unlock()
@@ -53,8 +53,8 @@ func (s *Store) refresh(ctx context.Context) error {
 	return nil
 }
 
-// ask answers a question of those who know the settings up to a revision, and
-// who were told so many times to ask again.
+// ask reads the settings that are newer than the revision known. renewals is the number
+// of calls of Renew before the read.
 func (s *Store) ask(ctx context.Context, a *asking, known int64, renewals uint64) {
 	defer close(a.done)
 	var callbacks []callbackd.CallbackID

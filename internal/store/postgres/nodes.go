@@ -269,7 +269,7 @@ func (s *Store) Nodes(ctx context.Context) (nodes []store.Node, err error) {
 			err := row.Scan(&callback, &n)
 			if err == nil {
 				owned := share(owners[callbackd.ShardOf(callbackd.CallbackID(callback))])
-				owned.Owed++
+				owned.Callbacks++
 				owned.Backlog += n
 			}
 			return err
@@ -279,7 +279,7 @@ func (s *Store) Nodes(ctx context.Context) (nodes []store.Node, err error) {
 		}
 		for i := range nodes {
 			owned := share(int64(nodes[i].ID))
-			nodes[i].Shards, nodes[i].Owed, nodes[i].Backlog = owned.Shards, owned.Owed, owned.Backlog
+			nodes[i].Shards, nodes[i].Callbacks, nodes[i].Backlog = owned.Shards, owned.Callbacks, owned.Backlog
 		}
 		return nil
 	})

@@ -90,8 +90,8 @@ func scanDelivery(row pgx.CollectableRow) (callbackd.Delivery, error) {
 	return r.delivery(), err
 }
 
-// deliveries runs a query for pending deliveries of a callback to which
-// something may still be owed.
+// deliveries runs a query for pending deliveries of a callback. It returns none when the
+// callback was deleted or its key revoked.
 func (s *Store) deliveries(ctx context.Context, cb callbackd.CallbackID, sql string, args ...any) (ds []callbackd.Delivery, err error) {
 	if ended, err := s.Ended(ctx, cb); err != nil || ended {
 		return nil, err

@@ -250,8 +250,7 @@ func (r *outcomeColumns) add(o *outcome) {
 	r.errors = append(r.errors, lastErrorNumber(&o.Attempt, o.Attempt.State))
 }
 
-// addLocks locks the group's deliveries: it waits for a commit of them that is
-// under way.
+// addLocks locks the group's deliveries. It waits for commits of them in progress.
 func addLocks(p *pipeline, group []*outcome) {
 	callbacks, events := make([]int64, len(group)), make([]int64, len(group))
 	for i, o := range group {
@@ -283,10 +282,10 @@ func addOutcomes(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 	}
 }
 
-// addRecorded finds what a commit that was not answered has stored: an attempt
-// that is the same to the byte. addLocks has waited for a commit under way. The
-// attempts are locked, because only a commit that locks or writes rows waits
-// for the standbys, and those may not have the attempts yet.
+// addRecorded finds the attempts that a commit without an answer has stored: those that
+// are equal byte for byte. addLocks has waited for a commit in progress. The attempts are
+// locked, because only a commit that locks or writes rows waits for the standbys, which
+// may not have the attempts yet.
 func addRecorded(p *pipeline, group []*outcome, row func(pgx.CollectableRow) error) {
 	var r outcomeColumns
 	for _, o := range group {

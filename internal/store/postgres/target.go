@@ -26,10 +26,9 @@ type Target struct {
 
 var _ transfer.Target = (*Target)(nil)
 
-var errMoving = callbackd.Errorf(callbackd.KindConflict, "a move into this database has begun and has not ended: run the same `callbackd move` again and it goes on where it was, or drop the database and begin anew")
+var errMoving = callbackd.Errorf(callbackd.KindConflict, "a move into this database has begun and has not ended: run the same `callbackd move` again, which goes on where it was, or drop the database and start again")
 
-// moving returns the mark of the move that is under way; empty when there is
-// none.
+// moving returns the mark of the move that is in progress; empty when there is none.
 func moving(ctx context.Context, tx pgx.Tx) (mark string, err error) {
 	var there bool
 	if err := tx.QueryRow(ctx, "SELECT to_regclass('moving') IS NOT NULL").Scan(&there); err != nil || !there {

@@ -75,9 +75,8 @@ func (s *Store) reading(dir string) (open func(pragmas ...string) (*db, error), 
 	}, nil
 }
 
-// Inspect opens the database in o.Dir for commands that only look. It makes,
-// changes and upgrades nothing, beside a server or not, and refuses what is no
-// store.
+// Inspect opens the database in o.Dir for commands that only read. It creates, changes and
+// upgrades nothing, and fails when there is no store. A server may run meanwhile.
 func Inspect(o Options) (*Store, error) {
 	s := newStore(o)
 	s.readOnly = callbackd.Errorf(callbackd.KindConflict, "the store was opened to read only")

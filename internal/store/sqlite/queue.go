@@ -26,8 +26,8 @@ func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
 	}
 }
 
-// pendingDeliveries runs a query for pending deliveries of a callback to which
-// something may still be owed.
+// pendingDeliveries runs a query for pending deliveries of a callback. It returns none
+// when the callback was deleted or its key revoked.
 func (s *Store) pendingDeliveries(ctx context.Context, cb callbackd.CallbackID, sql string, args ...any) (ds []callbackd.Delivery, err error) {
 	if ended, err := s.Ended(ctx, cb); err != nil || ended {
 		return nil, err
@@ -207,9 +207,9 @@ func (t *tx) updatePending(o *callbackd.Outcome) (int64, error) {
 	return n, err
 }
 
-// removeCancellation removes the cancellation of a delivery that was written
-// while an attempt was under way, and what was counted of it. It returns the
-// attempt's number, which is negative when there is no cancellation.
+// removeCancellation removes the cancellation of a delivery that was written while its
+// attempt was in flight, and subtracts it from the counts. It returns the attempt's
+// number, which is negative when there is no cancellation.
 func (t *tx) removeCancellation(o *callbackd.Outcome) (int64, error) {
 	id, n := o.Delivery.ID, int64(-1)
 	var cancellation callbackd.Attempt

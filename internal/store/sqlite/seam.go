@@ -169,8 +169,8 @@ func (d seam) Refresh(context.Context) error {
 	return nil
 }
 
-// forgetTargets drops the cache of the callbacks that events are owed to. It runs
-// on the writer's goroutine.
+// forgetTargets drops the cache of the targets of events. It runs on the writer's
+// goroutine.
 func (s *Store) forgetTargets() {
 	s.targets = memo.New[subject, []callbackd.CallbackID](maxTargetsCached)
 }

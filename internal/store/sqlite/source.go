@@ -88,8 +88,8 @@ func (src *Source) secretsOpen() error {
 	)
 }
 
-// Mark is part of [transfer.Origin]: what the directory owes is then owed by
-// another database too.
+// Mark is part of [transfer.Origin]. The mark says that another database has the pending
+// deliveries of the directory too.
 func (src *Source) Mark(set bool) (string, error) {
 	file := filepath.Join(src.dir, movedFile)
 	raw, err := os.ReadFile(file)

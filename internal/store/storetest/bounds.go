@@ -39,7 +39,7 @@ func (s *suite) pagesEndBySize() {
 		page, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.ID, Session: "S", After: after, Limit: store.MaxPage})
 		s.must(err)
 		got += len(page)
-		if !store.StoryFull(page, store.MaxPage) {
+		if !store.SessionEventsFull(page, store.MaxPage) {
 			if got != n {
 				s.Errorf("%d events of the session", got)
 			}
