@@ -241,7 +241,7 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 	if err != nil {
 		return page, err
 	}
-	err = s.db.Read(ctx, func(tx Tx) error {
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		p := newEventPager(q)
 		if err := s.fillOldest(tx, p, last); err != nil {
 			return err

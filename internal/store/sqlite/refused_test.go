@@ -39,6 +39,10 @@ func TestReadsAnswerOnAFullDisk(t *testing.T) {
 			page, err := s.ListEvents(ctx, store.EventQuery{Key: r.key, Limit: 10})
 			return len(page.Events), err
 		}},
+		{"events after a cursor", 5, func() (int, error) {
+			page, err := s.EventsAfter(ctx, store.EventQuery{Key: r.key, Limit: 10})
+			return len(page.Events), err
+		}},
 		{"pending deliveries", 4, func() (int, error) {
 			page, err := s.ListDeliveries(ctx, store.DeliveryQuery{Key: r.key, State: callbackd.Pending, Limit: 10})
 			return len(page.Deliveries), err
@@ -85,7 +89,7 @@ func TestReadsAnswerOnAFullDisk(t *testing.T) {
 	if _, err := r.accept(s, "S", 1, 100); err != nil {
 		t.Errorf("an event when there is space again: %v", err)
 	}
-	reads[0].want, reads[1].want, reads[4].want, reads[5].want = 6, 5, 5, 5
+	reads[0].want, reads[1].want, reads[2].want, reads[5].want, reads[6].want = 6, 6, 5, 5, 5
 	for _, c := range reads {
 		if got, err := c.read(); got != c.want || err != nil {
 			t.Errorf("%s when there is space again: got %d, %v; want %d", c.name, got, err, c.want)

@@ -126,10 +126,7 @@ func (d seam) ReadFlushed(ctx context.Context, f func(core.Tx) error) error {
 // the newest that retention took: that of all keys would tell how often others
 // publish.
 func (d seam) Horizon(ctx context.Context, key callbackd.KeyID) (newest callbackd.EventID, err error) {
-	if err := d.Flush(ctx); err != nil {
-		return 0, err
-	}
-	err = d.Read(ctx, func(tx core.Tx) error {
+	err = d.ReadFlushed(ctx, func(tx core.Tx) error {
 		return tx.Query("SELECT max(coalesce((SELECT max(id) FROM key_events WHERE key_no = $1), 0), coalesce((SELECT newest FROM removed_events WHERE key_no = $1), 0))",
 			func(row core.Row) error { return row.Scan(&newest) }, key)
 	})
