@@ -60,22 +60,6 @@ type Backlog struct {
 	Since   time.Time // when the longest wait began (see [callbackd.Delivery.WaitsSince]); zero: nothing is pending
 }
 
-// Add counts one pending delivery. When q.Below is set, later events count for Since
-// only.
-func (b *Backlog) Add(d *callbackd.Delivery, q PendingQuery) {
-	since := d.WaitsSince()
-	if b.Since.IsZero() || since.Before(b.Since) {
-		b.Since = since
-	}
-	if q.Below != 0 && d.ID.Event >= q.Below || b.Pending == q.Limit {
-		return
-	}
-	b.Pending++
-	if since.Before(q.OverdueBefore) {
-		b.Overdue++
-	}
-}
-
 // Prune has the times before which rows of each kind are removed.
 type Prune struct {
 	Logs, Minutes, Hours, Replays time.Time

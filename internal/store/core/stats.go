@@ -118,7 +118,7 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 
 // countPending counts what waits, the oldest events first and up to a limit:
 // those below an event, of these the overdue ones, and when the longest wait
-// began. The CASE is callbackd.Delivery.WaitsSince.
+// began. The CASE is [callbackd.Delivery.WaitsSince], as storetest proves.
 const countPending = `SELECT CAST($1 AS bigint), count(*) FILTER (WHERE event_id < $2), count(*) FILTER (WHERE event_id < $2 AND since < $3), min(since)
 	FROM (SELECT event_id, CASE WHEN NOT manual AND replay = 0 THEN event_id >> 21 ELSE coalesce(first_failed_at, due) END AS since
 		FROM pending WHERE callback_no = $1 ORDER BY event_id LIMIT $4) AS oldest`

@@ -131,6 +131,25 @@ func (s *suite) backlog(cb callbackd.CallbackID, now time.Time) store.Backlog {
 	b, err := s.CountPending(s.ctx(), cb, store.PendingQuery{OverdueBefore: before, Limit: 1000})
 	s.must(err)
 	s.equal("the backlog in the list of health", s.healthOf(s.key, before)[0].Backlog, b)
+	s.equal("the backlog by the list of deliveries", s.listedBacklog(cb, before), b)
+	return b
+}
+
+// listedBacklog counts the pending deliveries that are listed. Since is
+// [callbackd.Delivery.WaitsSince] there; the store's count has that rule in SQL.
+func (s *suite) listedBacklog(cb callbackd.CallbackID, overdueBefore time.Time) (b store.Backlog) {
+	s.Helper()
+	page, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, Callback: cb, State: callbackd.Pending, Limit: store.MaxPage})
+	s.must(err)
+	for _, d := range page.Deliveries {
+		b.Pending++
+		if d.Since.Before(overdueBefore) {
+			b.Overdue++
+		}
+		if b.Since.IsZero() || d.Since.Before(b.Since) {
+			b.Since = d.Since
+		}
+	}
 	return b
 }
 
