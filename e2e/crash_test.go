@@ -154,16 +154,7 @@ func TestKillNine(t *testing.T) {
 		sk.await(t, "the load goes on", func() bool { return l.n.Load() >= more })
 		srv.kill()
 		sk.await(t, "what was under way ends", func() bool { return sk.conns == 0 })
-		done, n := recorded(t, dir), 0
-		sk.mu.Lock()
-		for a := range sk.tries {
-			if !done[a] {
-				inFlight[a]++
-				n++
-			}
-		}
-		sk.mu.Unlock()
-		most = max(most, n)
+		most = max(most, sk.notRecorded(recorded(t, dir), inFlight))
 		srv = serve(t, dir)
 		l.base.Store(&srv.url)
 	}
@@ -177,35 +168,37 @@ func TestKillNine(t *testing.T) {
 	if code := srv.term(t); code != 0 {
 		t.Errorf("SIGTERM: exit %d\n%s", code, srv.log)
 	}
+	if lanes := 8 * 5; most > lanes {
+		t.Errorf("%d attempts were in flight at a kill, want one of each of %d lanes or fewer", most, lanes)
+	}
+	repeats := sk.wantRepeatsOf(t, inFlight)
 	sk.mu.Lock()
 	defer sk.mu.Unlock()
-	repeats := 0
-	for a, n := range sk.tries {
-		repeats += n - 1
-		if n > 1+inFlight[a] {
-			t.Errorf("attempt %d of %s was made %d times, and %d kills broke it off", a.n, a.id, n, inFlight[a])
-		}
-	}
-	for id, n := range sk.ids {
-		broken := 0
-		for i := range 5 {
-			broken += inFlight[try{id, i}]
-		}
-		if n > 1+broken {
-			t.Errorf("%s was taken %d times, and %d kills broke it off", id, n, broken)
-		}
-	}
-	if lanes := 8 * 5; most > lanes {
-		t.Errorf("%d attempts were in flight in %d lanes", most, lanes)
-	}
-	for once, ids := range sk.once {
-		if len(ids) != 1 {
-			t.Errorf("%s exists %d times: %v", once, len(ids), ids)
-		}
-	}
+	sk.onceEach(t, inFlight)
 	sk.inOrder(t)
 	t.Logf("%d acknowledged, %d arrived, %d attempts repeated in %d rounds, at most %d in flight", l.n.Load(), len(sk.ids), repeats, *rounds, most)
 	fsck(t, dir)
+}
+
+// onceEach checks that each event was taken once, and once more for each kill that
+// broke an attempt off, and that what was published with an idempotency key is one
+// event. The sink's mutex is held.
+func (s *sink) onceEach(t *testing.T, broken map[try]int) {
+	t.Helper()
+	for id, n := range s.ids {
+		most := 1
+		for i := range 5 {
+			most += broken[try{id, i}]
+		}
+		if n > most {
+			t.Errorf("%s was taken %d times, want %d or fewer: that is how many kills broke it off, and one", id, n, most)
+		}
+	}
+	for once, ids := range s.once {
+		if len(ids) != 1 {
+			t.Errorf("what was published as %s is %d events, want 1: %v", once, len(ids), ids)
+		}
+	}
 }
 
 // Row 6 of the peers' defects: an event that was acknowledged from a queue

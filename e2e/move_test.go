@@ -98,65 +98,122 @@ func TestMoveToPostgreSQL(t *testing.T) {
 	cl.Base = srv.url
 	first := traffic(t, cl, live, dead)
 
-	url, keyset := filepath.Join(t.TempDir(), "url"), filepath.Join(t.TempDir(), "keys.json")
-	if err := os.WriteFile(url, []byte(pg.Database(t)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	on := func(args ...string) *exec.Cmd {
-		cmd := command(append(args, "--secret-keys", keyset)...)
-		cmd.Env = append(cmd.Env, "CALLBACKD_MOVE_TO_FILE="+url, "CALLBACKD_DATABASE_URL_FILE="+url)
-		return cmd
-	}
-	if _, errs, code := runCmd(t, on("move", "--from", dir)); code != 1 || !strings.Contains(errs, "another callbackd runs on the data directory") {
-		t.Errorf("beside a server: %d %s", code, errs)
-	}
-	if code := srv.term(t); code != 0 {
-		t.Fatalf("stop: %d", code)
-	}
+	m := newMoved(t, pg, dir)
+	m.wantEnd(1, "another callbackd runs on the data directory", "move", "--from", dir)
+	wantStop(t, srv)
 	before, _, _ := run(t, "fsck", "--data", dir)
-	if pendingOf(t, before) < 20 {
-		t.Fatalf("too little waits:\n%s", before)
+	if n := pendingOf(t, before); n < 20 {
+		t.Fatalf("%d deliveries wait, want 20 or more:\n%s", n, before)
 	}
-	out, errs, code := runCmd(t, on("move", "--from", dir))
-	if code != 0 || !regexp.MustCompile(`(?m)^ *events +\d+ +[0-9a-f]{16}… *$`).MatchString(out) || !strings.Contains(out, "Every table is equal on both sides") {
-		t.Fatalf("%d %s%s", code, out, errs)
-	}
-	if after, errs, code := runCmd(t, on("fsck")); code != 0 || after != before {
-		t.Errorf("fsck: %d %s\n%s\nwas\n%s", code, errs, after, before)
+	m.move()
+	if after := m.wantEnd(0, "", "fsck"); after != before {
+		t.Errorf("fsck of the database says\n%s\nwant what it said of the directory\n%s", after, before)
 	}
 	if _, errs, code := run(t, "serve", "--data", dir, "--listen", "127.0.0.1:0"); code != 78 || !strings.Contains(errs, "was moved to PostgreSQL") {
-		t.Errorf("a server on the old directory: %d %s", code, errs)
+		t.Errorf("a server on the old directory ends with %d, want 78, because it was moved: %s", code, errs)
 	}
 
 	revive()
-	srv = listening(t, start(t, on("serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--log-level", "error")))
+	srv = listening(t, start(t, m.command("serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--log-level", "error")))
 	cl.Base = srv.url
 	repeatAll(t, cl, first)
-	want := 0
-	for _, a := range first {
-		want = max(want, int(a.Sequence))
-	}
-	next, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S0"})
-	if err != nil || next.Sequence != 9 || want != 8 {
-		t.Errorf("after sequence %d comes %d: %v", want, next.Sequence, err)
-	}
+	next := nextOf(t, cl, first)
 	dead.await(t, "what waited for the dead receiver", func() bool { return len(dead.ids) == 20+6 })
 	live.await(t, "the new event", func() bool { return live.ids[next.ID] > 0 })
-	if code := srv.term(t); code != 0 {
-		t.Errorf("stop: %d", code)
-	}
-	out, errs, code = runCmd(t, on("fsck"))
-	if code != 0 || pendingOf(t, out) != 0 {
-		t.Errorf("fsck: %d %s%s", code, out, errs)
+	wantStop(t, srv)
+	if n := pendingOf(t, m.wantEnd(0, "", "fsck")); n != 0 {
+		t.Errorf("%d deliveries wait at the end, want 0", n)
 	}
 	for _, sk := range []*sink{live, dead} {
-		sk.mu.Lock()
-		for id, n := range sk.ids {
-			if n != 1 {
-				t.Errorf("%s was taken %d times", id, n)
-			}
+		sk.takenOnce(t)
+	}
+}
+
+// moved is a data directory that goes to a database.
+type moved struct {
+	t      *testing.T
+	dir    string
+	keyset string
+	url    string // the file that has the URL of the database
+}
+
+func newMoved(t *testing.T, pg *pgtest.Server, dir string) *moved {
+	t.Helper()
+	m := &moved{t: t, dir: dir, keyset: filepath.Join(t.TempDir(), "keys.json"), url: filepath.Join(t.TempDir(), "url")}
+	if err := os.WriteFile(m.url, []byte(pg.Database(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// command is a command on the database.
+func (m *moved) command(args ...string) *exec.Cmd {
+	cmd := command(append(args, "--secret-keys", m.keyset)...)
+	cmd.Env = append(cmd.Env, "CALLBACKD_MOVE_TO_FILE="+m.url, "CALLBACKD_DATABASE_URL_FILE="+m.url)
+	return cmd
+}
+
+// wantEnd runs a command on the database, checks how it ends and what it says on
+// standard error, and returns what it prints.
+func (m *moved) wantEnd(want int, says string, args ...string) (stdout string) {
+	m.t.Helper()
+	out, errs, code := runCmd(m.t, m.command(args...))
+	if code != want || !strings.Contains(errs, says) {
+		m.t.Errorf("%q ends with %d and says %q, want %d and %q\n%s", args, code, errs, want, says, out)
+	}
+	return out
+}
+
+// move moves the directory and checks what is printed.
+func (m *moved) move() {
+	m.t.Helper()
+	out, errs, code := runCmd(m.t, m.command("move", "--from", m.dir))
+	if code != 0 {
+		m.t.Fatalf("the move ends with %d, want 0: %s%s", code, out, errs)
+	}
+	for _, line := range []string{`(?m)^ *events +\d+ +[0-9a-f]{16}… *$`, "Every table is equal on both sides"} {
+		if !regexp.MustCompile(line).MatchString(out) {
+			m.t.Errorf("the move prints\n%s\nwant a line %s", out, line)
 		}
-		sk.mu.Unlock()
+	}
+}
+
+func wantStop(t *testing.T, srv *server) {
+	t.Helper()
+	if code := srv.term(t); code != 0 {
+		t.Fatalf("the stop ends with %d, want 0: %s", code, srv.log)
+	}
+}
+
+// nextOf publishes another event of a session that has 8, and checks its number.
+func nextOf(t *testing.T, cl *client.Client, first map[string]wire.Accepted) wire.Accepted {
+	t.Helper()
+	last := int64(0)
+	for _, a := range first {
+		last = max(last, a.Sequence)
+	}
+	if last != 8 {
+		t.Errorf("the last sequence number before the move is %d, want 8", last)
+	}
+	next, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.Sequence != 9 {
+		t.Errorf("the next sequence number is %d, want 9", next.Sequence)
+	}
+	return next
+}
+
+// takenOnce checks that no event was taken twice.
+func (s *sink) takenOnce(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, n := range s.ids {
+		if n != 1 {
+			t.Errorf("%s was taken %d times, want once", id, n)
+		}
 	}
 }
 

@@ -78,28 +78,33 @@ func TestAReplaySurvivesKillNine(t *testing.T) {
 	replayCommands(t, cl, r.ID)
 }
 
-// notRecorded adds up the attempts that arrived and were not recorded.
-func (s *sink) notRecorded(recorded map[try]bool, broken map[try]int) {
+// notRecorded adds the attempts that arrived and were not recorded to broken, and
+// returns how many they are.
+func (s *sink) notRecorded(recorded map[try]bool, broken map[try]int) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for a := range s.tries {
 		if !recorded[a] {
 			broken[a]++
+			n++
 		}
 	}
+	return n
 }
 
 // wantRepeatsOf checks that only those attempts came more than once that were broken
-// off.
-func (s *sink) wantRepeatsOf(t *testing.T, broken map[try]int) {
+// off, and returns how many repeats there were.
+func (s *sink) wantRepeatsOf(t *testing.T, broken map[try]int) (repeats int) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for a, times := range s.tries {
+		repeats += times - 1
 		if most := 1 + broken[a]; times > most {
 			t.Errorf("attempt %d of %s was made %d times, want %d or fewer: that is how many kills broke it off, and one", a.n, a.id, times, most)
 		}
 	}
+	return repeats
 }
 
 // replayCommands tries the commands on a replay that is done.
