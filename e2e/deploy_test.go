@@ -268,31 +268,31 @@ func manifest(t *testing.T) map[string]object {
 func TestKubernetesManifest(t *testing.T) {
 	objects := manifest(t)
 	deployment, service, budget := objects["apps/v1 Deployment"], objects["v1 Service"], objects["policy/v1 PodDisruptionBudget"]
-	if len(objects) != 3 || len(deployment.Spec.Template.Spec.Containers) != 1 {
-		t.Fatalf("%d objects", len(objects))
+	pod := deployment.Spec.Template.Spec
+	if len(objects) != 3 || len(pod.Containers) != 1 {
+		t.Fatalf("%d objects, and %d containers in a pod, want 3 and 1", len(objects), len(pod.Containers))
 	}
-	pod, c := deployment.Spec.Template.Spec, deployment.Spec.Template.Spec.Containers[0]
+	c := pod.Containers[0]
 	var byDeployment, byBudget selector
 	var byService labels
 	if err := errors.Join(deployment.Spec.Selector.Decode(&byDeployment), budget.Spec.Selector.Decode(&byBudget), service.Spec.Selector.Decode(&byService)); err != nil {
 		t.Fatal(err)
 	}
 	for what, by := range map[string]labels{"Deployment": byDeployment.MatchLabels, "PodDisruptionBudget": byBudget.MatchLabels, "Service": byService} {
-		for k, v := range by {
-			if deployment.Spec.Template.Metadata.Labels[k] != v {
-				t.Errorf("the %s does not choose the pods", what)
-			}
-		}
-		if len(by) == 0 {
-			t.Errorf("the %s chooses everything", what)
+		chooses(t, what, by, deployment.Spec.Template.Metadata.Labels)
+	}
+	for what, port := range map[string]string{"service": service.Spec.Ports[0].TargetPort, "readiness probe": c.ReadinessProbe.HTTPGet.Port,
+		"liveness probe": c.LivenessProbe.HTTPGet.Port, "startup probe": c.StartupProbe.HTTPGet.Port} {
+		if port != c.Ports[0].Name {
+			t.Errorf("the %s asks port %q, want %q", what, port, c.Ports[0].Name)
 		}
 	}
-	if port := service.Spec.Ports[0].TargetPort; port != c.Ports[0].Name || c.ReadinessProbe.HTTPGet.Port != port || c.LivenessProbe.HTTPGet.Port != port || c.StartupProbe.HTTPGet.Port != port {
-		t.Error("the ports do not fit")
-	}
-	if !pod.SecurityContext.RunAsNonRoot || !c.SecurityContext.ReadOnlyRootFilesystem || c.SecurityContext.AllowPrivilegeEscalation == nil || *c.SecurityContext.AllowPrivilegeEscalation ||
-		pod.EnableServiceLinks == nil || *pod.EnableServiceLinks { // links would be CALLBACKD_… variables
-		t.Error("not hardened")
+	no := func(b *bool) bool { return b != nil && !*b }
+	for what, is := range map[string]bool{"runs as another user than root": pod.SecurityContext.RunAsNonRoot, "cannot write to its image": c.SecurityContext.ReadOnlyRootFilesystem,
+		"gets no more rights": no(c.SecurityContext.AllowPrivilegeEscalation), "has no links, which would be CALLBACKD_… variables": no(pod.EnableServiceLinks)} {
+		if !is {
+			t.Errorf("want that the pod %s", what)
+		}
 	}
 	pg, err := pgtest.Start()
 	if err != nil {
@@ -325,4 +325,17 @@ func TestKubernetesManifest(t *testing.T) {
 		t.Errorf("it is killed after %v, while a stop may take %v", all, before+waits)
 	}
 	serves(t, all-before, c.Args, env, []string{c.StartupProbe.HTTPGet.Path, c.LivenessProbe.HTTPGet.Path, c.ReadinessProbe.HTTPGet.Path})
+}
+
+// chooses checks that a selector chooses the pods with these labels.
+func chooses(t *testing.T, what string, by, pods labels) {
+	t.Helper()
+	if len(by) == 0 {
+		t.Errorf("the %s chooses everything, want the pods alone", what)
+	}
+	for name, value := range by {
+		if pods[name] != value {
+			t.Errorf("the %s chooses %s=%s, and the pods have %q", what, name, value, pods[name])
+		}
+	}
 }
