@@ -14,6 +14,7 @@ import (
 // A directory of an earlier version is moved as it is, and the database goes
 // on with it.
 func TestExistingDirectoryIsMoved(t *testing.T) {
+	t.Parallel()
 	dir, to := t.TempDir(), target(t)
 	want := storetest.ExistingDirectory(t, dir)
 	if err := Move(t.Context(), dir, to, silent); err != nil {

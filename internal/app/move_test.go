@@ -83,6 +83,7 @@ func target(t *testing.T) StoreConfig {
 func silent(Moved) {}
 
 func TestMoveTakesEverything(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(2) {
 		dir, want := usedDir(t, seed)
 		to := target(t)
@@ -156,6 +157,7 @@ func goesOn(t *testing.T, s store.Store) {
 // Whatever page it was broken off after, a move goes on to the same end, and
 // no server starts before it.
 func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	want := useWithManyEvents(t, dir)
 	other := t.TempDir() // sealed with the same keyset
@@ -242,6 +244,7 @@ func wantError(t *testing.T, what string, err error, want string) {
 
 // What has begun keeps everybody else away from the directory.
 func TestAMovedDirectoryIsNotServed(t *testing.T) {
+	t.Parallel()
 	dir, want := usedDir(t, 5)
 	beside, err := sqlite3.Open(filepath.Join(dir, "callbackd.db"))
 	if err != nil {
@@ -286,6 +289,7 @@ func must[T any](v T, err error) T {
 }
 
 func TestMoveRefuses(t *testing.T) {
+	t.Parallel()
 	dir, _ := usedDir(t, 6)
 	otherKeys := t.TempDir()
 	closeStore(t, openPlace(t, StoreConfig{Data: otherKeys}))
@@ -332,6 +336,7 @@ func TestMoveRefuses(t *testing.T) {
 
 // What is not the same on both sides is found, and no server starts on it.
 func TestMoveFindsADifference(t *testing.T) {
+	t.Parallel()
 	dir, _ := usedDir(t, 7)
 	to := target(t)
 	conn, err := pgx.Connect(t.Context(), to.DatabaseURL)
@@ -438,6 +443,7 @@ func postgresColumns(t *testing.T) []string {
 
 // The keyset goes along: copied where it was not, and only there.
 func TestMoveCopiesTheKeyset(t *testing.T) {
+	t.Parallel()
 	dir, _ := usedDir(t, 8)
 	to := target(t)
 	if err := Move(t.Context(), dir, to, silent); err != nil {
