@@ -140,9 +140,10 @@ func (s *server) listen(ctx context.Context, query, last string) *listener {
 	return &listener{bufio.NewReader(resp.Body), func() { resp.Body.Close() }}
 }
 
-// message is the next one: id, event, data.
+// message is the next one: id, event, data. It is an error when none comes.
 func (l *listener) message(t *testing.T) (id, event, data string, err error) {
 	t.Helper()
+	defer time.AfterFunc(patience, l.close).Stop()
 	for {
 		line, err := l.lines.ReadString('\n')
 		if err != nil {
@@ -208,8 +209,7 @@ func TestASlowReaderIsCaughtUpFromTheStore(t *testing.T) {
 
 func aSlowReaderIsCaughtUpFromTheStore(t *testing.T, on func(*setup)) {
 	s := start(t, on)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+	ctx := t.Context() // each message has its own patience: a slow machine needs long for all
 	l := s.listen(ctx, "?after=start", "")
 	last := l.id(t)
 	data := `{"x":"` + strings.Repeat("x", 100<<10) + `"}`
