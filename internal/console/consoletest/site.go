@@ -1,10 +1,10 @@
-// Package consoletest starts a server whose console tests use.
+// Package consoletest starts servers for tests of the console.
 package consoletest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -21,7 +21,7 @@ import (
 	"callbackd/internal/store"
 )
 
-// Patience bounds every wait; nothing waits that long unless it has failed.
+// Patience bounds every wait. Only a test that fails waits so long.
 const Patience = 30 * time.Second
 
 // OperatorToken signs the operator in.
@@ -38,13 +38,13 @@ type Site struct {
 	Proxies []netip.Prefix   // that are trusted
 }
 
-// StartSite starts one on SQLite.
+// StartSite starts a server on SQLite. It stops when the test ends.
 func StartSite(t *testing.T) *Site {
 	t.Helper()
 	return StartSiteAt(t, app.StoreConfig{Data: t.TempDir()})
 }
 
-// StartSiteAt starts one on a store.
+// StartSiteAt starts a server on a store. It stops when the test ends.
 func StartSiteAt(t *testing.T, place app.StoreConfig) *Site {
 	t.Helper()
 	s := &Site{T: t, Place: place, Token: OperatorToken}
@@ -54,7 +54,7 @@ func StartSiteAt(t *testing.T, place app.StoreConfig) *Site {
 	return s
 }
 
-// Store opens the Site's store: beside the server, or while it is stopped.
+// Store opens the site's store: beside a running server, or while it is stopped.
 func (s *Site) Store(beside bool) store.Store {
 	s.T.Helper()
 	st, err := s.Place.Open(context.Background(), beside, nil)
@@ -64,7 +64,7 @@ func (s *Site) Store(beside bool) store.Store {
 	return st
 }
 
-// NewKey makes a key beside the server, as `callbackd keys create` does.
+// NewKey creates a key beside the server, as `callbackd keys create` does.
 func (s *Site) NewKey(account, name string) callbackd.Key {
 	s.T.Helper()
 	k, err := apikey.New(account, name, true, time.Now())
@@ -79,6 +79,7 @@ func (s *Site) NewKey(account, name string) callbackd.Key {
 	return k
 }
 
+// Start starts the server, again at the address that it had before.
 func (s *Site) Start() {
 	s.T.Helper()
 	listen := "127.0.0.1:0"
@@ -93,6 +94,7 @@ func (s *Site) Start() {
 	s.App, s.URL = a, a.URL()
 }
 
+// Stop stops the server.
 func (s *Site) Stop() {
 	s.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -102,11 +104,12 @@ func (s *Site) Stop() {
 	}
 }
 
+// Client returns a client of the server that signs with a key.
 func (s *Site) Client(k callbackd.Key) *client.Client {
 	return &client.Client{Base: s.URL, Account: k.Account, APIKey: k.APIKey, APISecret: k.Secret.Reveal()}
 }
 
-// Publish accepts one event for the key.
+// Publish publishes one event with a key and returns its ID.
 func (s *Site) Publish(k callbackd.Key, t callbackd.EventType, session string, data any) string {
 	s.T.Helper()
 	got, err := s.Client(k).Publish(context.Background(), client.NewEvent{Event: string(t), SessionKey: session, Data: data})
@@ -141,25 +144,25 @@ func (s *Site) Link() string {
 	return link
 }
 
-// Receiver answers as it is told, and remembers what it was sent.
+// Receiver is a receiver of callbacks. It answers 200 unless it is told otherwise.
 type Receiver struct {
 	*httptest.Server
 	mu     sync.Mutex
 	answer func(n int, w http.ResponseWriter, r *http.Request)
-	got    []string
+	n      int // requests since answer was set
 }
 
+// NewReceiver starts a receiver. It stops when the test ends.
 func NewReceiver(t *testing.T) *Receiver {
 	t.Helper()
 	r := &Receiver{}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		var in struct{ Event string }
-		json.NewDecoder(req.Body).Decode(&in)
+		io.Copy(io.Discard, req.Body)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.got = append(r.got, fmt.Sprintf("%s %s %s", req.Method, in.Event, req.Header.Get("callback-attempt")))
+		r.n++
 		if r.answer != nil {
-			r.answer(len(r.got), w, req)
+			r.answer(r.n, w, req)
 			return
 		}
 		w.Header().Set("X-Receiver", "ready")
@@ -169,8 +172,9 @@ func NewReceiver(t *testing.T) *Receiver {
 	return r
 }
 
+// Answers makes f answer the requests from now on. n counts them from 1.
 func (r *Receiver) Answers(f func(n int, w http.ResponseWriter, r *http.Request)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.answer, r.got = f, nil
+	r.answer, r.n = f, 0
 }
