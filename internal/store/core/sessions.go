@@ -49,7 +49,7 @@ func NoSession(sessionKey string) error {
 
 // SessionExists is the error for a session key that is taken.
 func SessionExists(sessionKey string) error {
-	return callbackd.Errorf(callbackd.KindConflict, "there is a session %s already", sessionKey)
+	return callbackd.Errorf(callbackd.KindConflict, "the session key %s exists already", sessionKey)
 }
 
 // Apply runs one change on what the changes before it left. accept stores the

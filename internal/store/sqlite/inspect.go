@@ -109,7 +109,7 @@ func (s *Store) inspect(o Options) error {
 		return err
 	}
 	if have < int64(len(steps)) {
-		return callbackd.Errorf(callbackd.KindSetting, "the database in %s was written by an older callbackd (schema %d, this one needs %d), and a command that looks upgrades nothing: look with that version, or start a server of this one first", o.Dir, have, len(steps))
+		return callbackd.Errorf(callbackd.KindSetting, "the database in %s was written by an older callbackd (schema %d, this one needs %d), and a command that only reads does not upgrade it: run the command of that version, or start a server of this one first", o.Dir, have, len(steps))
 	}
 	var secrets bool
 	if err := r.query("SELECT EXISTS (SELECT 1 FROM keys)", func(st *sqlite3.Stmt) error { secrets = st.ColumnBool(0); return nil }); err != nil {

@@ -294,7 +294,7 @@ func isFull(err error) bool {
 }
 
 func (s *Store) fail(err error) {
-	s.failFor(callbackd.Wrap(callbackd.KindUnavailable, err, "the store failed and takes nothing more; what was acknowledged is on disk, and callbackd goes on with it when it is started again"))
+	s.failFor(callbackd.Wrap(callbackd.KindUnavailable, err, "the store failed and accepts nothing more; what was acknowledged is on disk, and callbackd has it after the next start"))
 }
 
 func (s *Store) failFor(err error) {
