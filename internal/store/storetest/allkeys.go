@@ -134,7 +134,7 @@ func (s *suite) someOfEach(keys []callbackd.Key, cbs []*callbackd.Callback) {
 		}
 	}
 	for _, cb := range cbs {
-		for i, d := range s.fresh(cb.ID) {
+		s.atOnce(s.fresh(cb.ID), func(i int, d callbackd.Delivery) {
 			switch i % 4 {
 			case 0:
 				s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
@@ -143,7 +143,7 @@ func (s *suite) someOfEach(keys []callbackd.Key, cbs []*callbackd.Callback) {
 			case 2:
 				s.failed(d, callbackd.Pending, callbackd.FaultTimeout, 0, s.at)
 			}
-		}
+		})
 	}
 }
 
@@ -202,14 +202,14 @@ func (s *suite) allKeysManyCallbacks() {
 		}
 	}
 	for i, cb := range cbs {
-		for j, d := range s.fresh(cb.ID) {
+		s.atOnce(s.fresh(cb.ID), func(j int, d callbackd.Delivery) {
 			switch (i + j) % 3 {
 			case 0:
 				s.failed(d, callbackd.Failed, callbackd.FaultStatus, 500, time.Time{})
 			case 1:
 				s.failed(d, callbackd.Pending, callbackd.FaultTLS, 0, s.at)
 			}
-		}
+		})
 	}
 	s.sameDeliveries(keys, store.DeliveryQuery{State: callbackd.Pending}, store.DeliveryQuery{State: callbackd.Failed}, store.DeliveryQuery{Status: 5})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"callbackd"
@@ -66,17 +65,13 @@ func (s *suite) oldError() *callbackd.Event {
 			sessions = append(sessions, fmt.Sprintf("S%d-%d", round, i))
 		}
 		s.publish(s.key, ev1, sessions...)
-		var attempts sync.WaitGroup
-		for _, d := range s.fresh(cb.ID) {
-			attempts.Go(func() {
-				s.failed(d, callbackd.Pending, callbackd.FaultStatus, 503, s.at)
-				if round%2 == 0 {
-					d.Attempts = 1
-					s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
-				}
-			})
-		}
-		attempts.Wait()
+		s.atOnce(s.fresh(cb.ID), func(_ int, d callbackd.Delivery) {
+			s.failed(d, callbackd.Pending, callbackd.FaultStatus, 503, s.at)
+			if round%2 == 0 {
+				d.Attempts = 1
+				s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
+			}
+		})
 	}
 	return first
 }

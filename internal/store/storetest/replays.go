@@ -91,13 +91,18 @@ func (s *suite) setReplayState(r *callbackd.Replay, state callbackd.ReplayState)
 	s.must(second(s.SetReplayState(s.ctx(), r.Key, r.ID, state, s.at)))
 }
 
-// deliverAll records successes side by side, so that they share commits.
+// deliverAll records successes at once.
 func (s *suite) deliverAll(ds []callbackd.Delivery) {
-	var wg sync.WaitGroup
-	for _, d := range ds {
-		wg.Go(func() { s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{}) })
+	s.atOnce(ds, func(_ int, d callbackd.Delivery) { s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{}) })
+}
+
+// atOnce calls f for all deliveries at once, so that their outcomes share commits.
+func (s *suite) atOnce(ds []callbackd.Delivery, f func(i int, d callbackd.Delivery)) {
+	var calls sync.WaitGroup
+	for i, d := range ds {
+		calls.Go(func() { f(i, d) })
 	}
-	wg.Wait()
+	calls.Wait()
 }
 
 // test delivers a test of a callback.
