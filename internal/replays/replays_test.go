@@ -279,8 +279,12 @@ func TestTheSetIsFixedAtTheStart(t *testing.T) {
 			}
 		}
 		rp := r.replay(id)
-		if rp.State != callbackd.ReplayDone || rp.Total != 200 || rp.Delivered+rp.Failed != 200 || rp.Failed == 0 || rp.Created != 0 {
-			r.Errorf("%+v", rp)
+		r.wantState(rp, callbackd.ReplayDone)
+		r.wantCount("in the set", rp.Total, 200)
+		r.wantCount("ended", rp.Delivered+rp.Failed, 200)
+		r.wantCount("created", rp.Created, 0)
+		if rp.Failed == 0 {
+			r.Error("no delivery failed again, want some")
 		}
 	})
 }
@@ -309,7 +313,7 @@ func TestAReplayRunsBehindLiveTraffic(t *testing.T) {
 		r.start(callbackd.ReplayFilter{Callback: cb, States: []callbackd.State{callbackd.Delivered}}, 0)
 		pass(10 * time.Second)
 		if peak != 2 {
-			r.Errorf("a replay alone had %d of 4 places", peak)
+			r.Errorf("a replay alone had %d attempts at a time, want 2", peak)
 		}
 		r.take()
 		live := r.publish(2, 300)
@@ -325,11 +329,11 @@ func TestAReplayRunsBehindLiveTraffic(t *testing.T) {
 			}
 		}
 		if seen != 2 {
-			r.Errorf("%d of 2 live events were sent at once", seen)
+			r.Errorf("%d live events were sent at once, want 2", seen)
 		}
 		pass(time.Hour)
 		if n := len(r.take()); n < 250 {
-			r.Errorf("the replay went on with %d", n)
+			r.Errorf("the replay went on with %d deliveries, want 250 or more", n)
 		}
 	})
 }
@@ -344,17 +348,17 @@ func TestTheRateOfAReplayHolds(t *testing.T) {
 		pass(10 * time.Second)
 		got := r.take()
 		if len(got) < 45 || len(got) > 55 {
-			r.Errorf("%d sent in 10 s at 5 a second", len(got))
+			r.Errorf("%d sent in 10 s at 5 a second, want 45 to 55", len(got))
 		}
 		for i := 6; i < len(got); i++ {
 			if d := got[i].at.Sub(got[i-6].at); d < 900*time.Millisecond {
-				r.Errorf("7 within %v", d)
+				r.Errorf("7 deliveries within %v, want 900 ms or more", d)
 			}
 		}
 		pass(time.Minute)
-		if rp := r.replay(id); rp.State != callbackd.ReplayDone || rp.Delivered != 100 {
-			r.Errorf("%+v", rp)
-		}
+		rp := r.replay(id)
+		r.wantState(rp, callbackd.ReplayDone)
+		r.wantCount("delivered", rp.Delivered, 100)
 	})
 }
 
@@ -470,12 +474,18 @@ func TestAReplayOfWhatIsPendingSendsItNow(t *testing.T) {
 			}
 		}
 		rp := r.replay(id)
-		if before == 0 || rp.State != callbackd.ReplayDone || rp.Total == 0 || rp.Skipped == rp.Total || rp.Delivered != rp.Total-rp.Skipped {
-			r.Errorf("%+v", rp)
+		r.wantState(rp, callbackd.ReplayDone)
+		r.wantCount("delivered", rp.Delivered, rp.Total-rp.Skipped)
+		if before == 0 {
+			r.Error("nothing was sent before the replay, want some attempts")
+		}
+		if rp.Skipped == rp.Total {
+			r.Errorf("all %d deliveries of the set were skipped, want some to be sent", rp.Total)
 		}
 		report, err := r.s.Check(r.Context())
-		if err != nil || report.Callbacks[0].Pending != 0 {
-			r.Errorf("%+v, %v", report, err)
+		if err != nil {
+			r.Fatal(err)
 		}
+		r.wantCount("pending", report.Callbacks[0].Pending, 0)
 	})
 }
