@@ -89,11 +89,7 @@ func (l *deliveryList) chosen(evs []*callbackd.Event) (ids []callbackd.DeliveryI
 		return nil, err
 	}
 	all := deliveriesOf(evs)
-	callbacks := make([]callbackd.CallbackID, len(all))
-	for i, id := range all {
-		callbacks[i] = id.Callback
-	}
-	if err := l.callbacks.need(l.tx, l.s.d, callbacks); err != nil {
+	if err := l.callbacks.needFor(l.tx, l.s.d, all); err != nil {
 		return nil, err
 	}
 	for _, id := range all {
@@ -129,7 +125,7 @@ func (l *deliveryList) add(ids []callbackd.DeliveryID, evs map[callbackd.EventID
 	if !l.q.OfAttempts() { // the others are not shown
 		ids = ids[:min(len(ids), l.q.Limit-len(l.page.Deliveries)+1)]
 	}
-	last, err := l.s.lastAttempts(l.tx, ids)
+	last, err := l.s.d.lastAttempts(l.tx, ids)
 	if err != nil {
 		return err
 	}

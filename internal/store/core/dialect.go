@@ -19,6 +19,11 @@ type Dialect struct {
 	// SessionIndex is the table of the index of SessionEvents, and SessionOrder its
 	// order.
 	SessionIndex, SessionOrder string
+	// SessionVIN is the VIN of a session, as its index has it.
+	SessionVIN string
+	// IndexedBy follows a table in FROM and names the index by which it is read;
+	// INDEX_NAME stands for it. See [Dialect.By].
+	IndexedBy string
 	// LookupIn joins the rows of a table, each found by an index from the row
 	// before it, never the other way around. TABLE, ALIAS and COND stand for
 	// the arguments of [Dialect.Lookup].
@@ -58,6 +63,11 @@ func (d *Dialect) Pairs(param string) string {
 // columns of these names, for FROM. [pairList] makes the argument.
 func (d *Dialect) PairsAs(param, first, second string) string {
 	return strings.NewReplacer("@", param, "COLUMN1", first, "COLUMN2", second).Replace(d.PairsOf)
+}
+
+// By returns a table, for FROM, that is read by an index.
+func (d *Dialect) By(table, index string) string {
+	return table + strings.ReplaceAll(d.IndexedBy, "INDEX_NAME", index)
 }
 
 // newestOrder returns an order the other way around, for ORDER BY.

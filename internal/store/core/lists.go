@@ -68,7 +68,7 @@ func (s *Store) oldest(tx Tx, r eventRange, limit int) (evs []*callbackd.Event, 
 // newestOfSession is newest for the sessions of that name of all keys. Keys that
 // have one are few: each is asked for its newest.
 func (s *Store) newestOfSession(tx Tx, r eventRange, limit int) (all []*callbackd.Event, err error) {
-	keys, err := s.keysWith(tx, r.session)
+	keys, err := s.keysWithEvents(tx, r.session)
 	for _, r.key = range keys {
 		evs, err := s.newest(tx, r, limit)
 		if err != nil {
@@ -80,14 +80,20 @@ func (s *Store) newestOfSession(tx Tx, r eventRange, limit int) (all []*callback
 	return all[:min(len(all), limit)], err
 }
 
-// keysWith returns the keys that have events of a session.
-func (s *Store) keysWith(tx Tx, session string) (keys []callbackd.KeyID, err error) {
-	err = tx.Query("SELECT k.no FROM keys k WHERE (SELECT 1 FROM "+s.d.SessionIndex+" e WHERE e.key_no = k.no AND e.session = $1 LIMIT 1) IS NOT NULL", func(row Row) error {
+// keysWithEvents returns the keys that have events of a session.
+func (s *Store) keysWithEvents(tx Tx, session string) ([]callbackd.KeyID, error) {
+	return keysWith(tx, s.d.SessionIndex+" e WHERE e.key_no = k.no AND e.session = $1", session)
+}
+
+// keysWith returns the keys k for which a table has rows with a value, which is
+// $1. rows is the table and the condition.
+func keysWith(tx Tx, rows string, value any) (keys []callbackd.KeyID, err error) {
+	err = tx.Query("SELECT k.no FROM keys k WHERE (SELECT 1 FROM "+rows+" LIMIT 1) IS NOT NULL", func(row Row) error {
 		var key callbackd.KeyID
 		err := row.Scan(&key)
 		keys = append(keys, key)
 		return err
-	}, session)
+	}, value)
 	return keys, err
 }
 

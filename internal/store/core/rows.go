@@ -6,7 +6,7 @@ import (
 )
 
 // insert adds a row to a table.
-func insert(tx Tx, table string, columns []Column) error {
+func insert(tx Execer, table string, columns []Column) error {
 	names, params, args := make([]string, len(columns)), make([]string, len(columns)), make([]any, len(columns))
 	for i, c := range columns {
 		names[i], params[i], args[i] = c.Name, fmt.Sprintf("$%d", i+1), c.Value
@@ -16,7 +16,7 @@ func insert(tx Tx, table string, columns []Column) error {
 }
 
 // update changes columns of the row that has a number.
-func update(tx Tx, table string, columns []Column, no int64) error {
+func update(tx Execer, table string, columns []Column, no int64) error {
 	sets, args := make([]string, len(columns)), []any{no}
 	for i, c := range columns {
 		sets[i] = fmt.Sprintf("%s = $%d", c.Name, i+2)

@@ -26,20 +26,36 @@ type SessionWork struct {
 	firstNote int              // the number of the first of them
 }
 
+// sessionRow is a session as it is read. Its document is not decoded yet.
+type sessionRow struct {
+	no       int64
+	session  callbackd.Session
+	document []byte
+}
+
+// scan reads SessionColumns, and further columns into more.
+func (r *sessionRow) scan(row Row, more ...any) error {
+	s := &r.session
+	dest := []any{&r.no, &s.Key, &s.SessionKey, &s.Status, &s.CreatedAt, &s.EndedAt, &s.Reference, &s.Results, &r.document}
+	return row.Scan(append(dest, more...)...)
+}
+
+// decode returns the session with what its document holds.
+func (r *sessionRow) decode() (*callbackd.Session, error) {
+	if err := store.DecodeSession(r.document, &r.session); err != nil {
+		return nil, damaged(fmt.Errorf("the document of session %s: %w", r.session.SessionKey, err))
+	}
+	return &r.session, nil
+}
+
 // ScanSession reads SessionColumns, and further columns into more.
 func ScanSession(row Row, more ...any) (*SessionWork, error) {
-	var w SessionWork
-	var s callbackd.Session
-	var document []byte
-	dest := []any{&w.No, &s.Key, &s.SessionKey, &s.Status, &s.CreatedAt, &s.EndedAt, &s.Reference, &s.Results, &document}
-	if err := row.Scan(append(dest, more...)...); err != nil {
+	var r sessionRow
+	if err := r.scan(row, more...); err != nil {
 		return nil, err
 	}
-	if err := store.DecodeSession(document, &s); err != nil {
-		return nil, damaged(fmt.Errorf("the document of session %s: %w", s.SessionKey, err))
-	}
-	w.Stored, w.Current = &s, &s
-	return &w, nil
+	s, err := r.decode()
+	return &SessionWork{No: r.no, Stored: s, Current: s}, err
 }
 
 // NoSession is the error for a session that a key does not have.
@@ -94,8 +110,14 @@ type Column struct {
 	Value any
 }
 
+// Execer is the part of [Tx] that a write needs.
+type Execer interface {
+	// Exec is that of [Tx].
+	Exec(sql string, args ...any) (int64, error)
+}
+
 // Write stores what became of the session, with the driver's own columns.
-func (w *SessionWork) Write(tx Tx, own ...Column) error {
+func (w *SessionWork) Write(tx Execer, own ...Column) error {
 	switch {
 	case w.Current == nil:
 		return removeSession(tx, w.No)
@@ -104,7 +126,7 @@ func (w *SessionWork) Write(tx Tx, own ...Column) error {
 		return insert(tx, "sessions", append([]Column{{"key_no", s.Key}, {"session", s.SessionKey}, {"created_at", s.CreatedAt}}, append(sessionColumns(s), own...)...))
 	}
 	columns := sessionColumns(w.Current)
-	if OnlyDocumentChanged(w.Stored, w.Current) {
+	if onlyDocumentChanged(w.Stored, w.Current) {
 		columns = columns[:1]
 	}
 	if err := update(tx, "sessions", append(columns, own...), w.No); err != nil {
@@ -134,9 +156,9 @@ func sessionColumns(s *callbackd.Session) []Column {
 	}
 }
 
-// OnlyDocumentChanged tells whether no column but the document differs. Most
+// onlyDocumentChanged tells whether no column but the document differs. Most
 // changes are such, and then no index is touched.
-func OnlyDocumentChanged(old, now *callbackd.Session) bool {
+func onlyDocumentChanged(old, now *callbackd.Session) bool {
 	return old.Status == now.Status &&
 		old.Due().Equal(now.Due()) &&
 		old.Vehicle.VIN == now.Vehicle.VIN &&
@@ -152,7 +174,7 @@ func nullable(b []byte) any {
 	return b
 }
 
-func removeSession(tx Tx, no int64) error {
+func removeSession(tx Execer, no int64) error {
 	for _, sql := range []string{"DELETE FROM session_notes WHERE session_no = $1", "DELETE FROM sessions WHERE no = $1"} {
 		if _, err := tx.Exec(sql, no); err != nil {
 			return err

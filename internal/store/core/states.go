@@ -73,13 +73,13 @@ func newestAttempt(cond string) string {
 
 // lastAttempts returns the last attempts of deliveries without headers and
 // bodies. One that was never tried is not among them.
-func (s *Store) lastAttempts(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.DeliveryID]*callbackd.Attempt, error) {
+func (d *Dialect) lastAttempts(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.DeliveryID]*callbackd.Attempt, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	last := make(map[callbackd.DeliveryID]*callbackd.Attempt, len(ids))
 	sql := fmt.Sprintf("SELECT a.callback_no, a.event_id, a.n, a.version, a.state, substr(a.detail, 1, %d) FROM ", codec.HeadBytes)
-	err := tx.Query(sql+s.d.Pairs("$1")+s.d.Lookup("attempts", "a", newestAttempt("version > 0")), func(row Row) error {
+	err := tx.Query(sql+d.Pairs("$1")+d.Lookup("attempts", "a", newestAttempt("version > 0")), func(row Row) error {
 		var id callbackd.DeliveryID
 		var a callbackd.Attempt
 		var detail []byte
@@ -148,6 +148,15 @@ func (l *listedCallbacks) need(tx Tx, d *Dialect, ids []callbackd.CallbackID) er
 		return nil
 	}
 	return l.load(tx, "c.no "+d.In("$1"), missing)
+}
+
+// needFor is need for the callbacks of deliveries.
+func (l *listedCallbacks) needFor(tx Tx, d *Dialect, deliveries []callbackd.DeliveryID) error {
+	ids := make([]callbackd.CallbackID, len(deliveries))
+	for i, id := range deliveries {
+		ids[i] = id.Callback
+	}
+	return l.need(tx, d, ids)
 }
 
 // ended reports whether a callback that was read was deleted or its key revoked.

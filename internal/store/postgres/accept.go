@@ -48,7 +48,7 @@ func checkText(text string) error {
 }
 
 func (in *acceptRequest) size() int {
-	if in.change != nil {
+	if in.change != nil && in.change.create == nil {
 		return callbackd.MaxEventData // what it fires is not known yet
 	}
 	n := 0
@@ -189,7 +189,9 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptGroup) (committing bool,
 	}
 	g.decide()
 	var p pipeline
-	g.write(&p)
+	if err := g.write(&p); err != nil {
+		return false, err
+	}
 	p.add("COMMIT", nil)
 	return true, p.run(ctx, conn.Conn())
 }

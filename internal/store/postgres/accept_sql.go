@@ -144,15 +144,18 @@ func (g *acceptGroup) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
 
 // write queues what the group stores. All nodes write the rows that other nodes
 // may want too in one order, so that none waits for one that waits for it.
-func (g *acceptGroup) write(p *pipeline) {
+func (g *acceptGroup) write(p *pipeline) error {
 	added, known := g.appendedSessions()
 	g.writeEvents(p, known)
 	if len(added.keys) > 0 {
 		p.add(insertSequences, nil, added.keys, added.sessions, added.sequences, added.lasts)
 	}
-	g.writeSessions(p)
+	if err := g.writeSessions(p); err != nil {
+		return err
+	}
 	g.writeRepeats(p)
 	g.writeAnswers(p)
+	return nil
 }
 
 func (g *acceptGroup) writeEvents(p *pipeline, appended sessionEnds) {

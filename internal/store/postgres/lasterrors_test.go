@@ -9,6 +9,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/core"
 	"callbackd/internal/store/postgres/pgtest"
 
 	"github.com/jackc/pgx/v5"
@@ -45,7 +46,7 @@ func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
 		if _, err := tx.Exec(ctx, "TRUNCATE last_errors"); err != nil {
 			return err
 		}
-		return fillLastErrors(ctx, tx)
+		return core.FillLastErrors(seamTx{ctx, tx}, &dialect)
 	})
 	must(err)
 	page, err := s.ListDeliveries(ctx, store.DeliveryQuery{Key: k.ID, Fault: callbackd.FaultTLS, Limit: 10})

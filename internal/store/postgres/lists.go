@@ -73,15 +73,3 @@ func split(ids []callbackd.DeliveryID) (callbacks, events []int64) {
 	}
 	return callbacks, events
 }
-
-func byID(evs []*callbackd.Event) map[callbackd.EventID]*callbackd.Event {
-	out := make(map[callbackd.EventID]*callbackd.Event, len(evs))
-	for _, ev := range evs {
-		out[ev.ID] = ev
-	}
-	return out
-}
-
-// upChunk is how many events are read at a time: a page ends by the size of its
-// data.
-const upChunk = 64

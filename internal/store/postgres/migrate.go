@@ -11,6 +11,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/core"
 	"callbackd/internal/store/seal"
 
 	"github.com/jackc/pgx/v5"
@@ -21,14 +22,14 @@ var migrationFiles embed.FS
 
 // migration is one step of the schema.
 type migration struct {
-	version int                                 // the number of its file
-	sql     string                              // its statements
-	fill    func(context.Context, pgx.Tx) error // runs after the statements; may be nil
+	version int                                // the number of its file
+	sql     string                             // its statements
+	fill    func(core.Tx, *core.Dialect) error // runs after the statements; may be nil
 }
 
 // fills has the functions that run after the statements of steps, by the names of the
 // steps' files.
-var fills = map[string]func(context.Context, pgx.Tx) error{"last_errors.sql": fillLastErrors}
+var fills = map[string]func(core.Tx, *core.Dialect) error{"last_errors.sql": core.FillLastErrors}
 
 func migrations() ([]migration, error) {
 	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
@@ -139,7 +140,7 @@ func migrateBy(ctx context.Context, tx pgx.Tx, all []migration) error {
 			return fmt.Errorf("step %d: %w", m.version, err)
 		}
 		if m.fill != nil {
-			if err := m.fill(ctx, tx); err != nil {
+			if err := m.fill(seamTx{ctx, tx}, &dialect); err != nil {
 				return fmt.Errorf("step %d: %w", m.version, err)
 			}
 		}

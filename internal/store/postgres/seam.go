@@ -30,6 +30,7 @@ var dialect = core.Dialect{
 	SessionEvents: "events",
 	SessionIndex:  "events",
 	SessionOrder:  "key_no, session, id",
+	SessionVIN:    "substring(search FROM octet_length(session) + 2 FOR 17)",
 
 	Lock:       " FOR UPDATE",
 	LockShared: " FOR SHARE",
@@ -199,6 +200,9 @@ func (t seamTx) Exec(sql string, args ...any) (int64, error) {
 
 // Batch is part of [core.Tx].
 func (t seamTx) Batch(sql string, row func(core.Row) error, args [][]any) error {
+	if len(args) == 0 {
+		return nil
+	}
 	var p pipeline
 	for _, a := range args {
 		plain, err := plainArgs(a)

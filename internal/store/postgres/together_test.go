@@ -145,7 +145,7 @@ func TestSessionChangeThatNobodyCanTell(t *testing.T) {
 	d, nodes := newDatabase(t, pgtest.URL(t), 2)
 	s, now := nodes[0], time.Now()
 	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
-	group := []*acceptRequest{{command: newCommand(), batch: store.Batch{Key: d.key.ID, At: now}, change: &change{session: "S", at: now, f: note(now, false)}}}
+	group := []*acceptRequest{{command: newCommand(), batch: store.Batch{Key: d.key.ID, At: now}, change: &change{session: "S", f: note(now, false)}}}
 	first := newAcceptGroup(s, group, nil)
 	_, err := s.tryAccept(t.Context(), first)
 	d.must(err)

@@ -1,12 +1,10 @@
 package sqlite
 
 import (
-	"math"
 	"slices"
 	"sync"
 
 	"callbackd"
-	"callbackd/internal/store"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -134,50 +132,6 @@ func (b *eventBuffer) len() int {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return len(b.events)
-}
-
-// newest returns the ids of the buffer's events of a key, and of one of its
-// sessions when session is not empty, within [lo, hi), newest first, and the
-// id below which no event is in the buffer.
-func (b *eventBuffer) newest(key callbackd.KeyID, session string, lo, hi int64) (ids []callbackd.EventID, floor int64) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	floor = hi
-	if len(b.events) > 0 {
-		floor = int64(b.events[0].ID)
-	}
-	for _, ev := range slices.Backward(b.events) {
-		if int64(ev.ID) < lo {
-			break
-		}
-		if (key == store.AllKeys || ev.Key == key) && int64(ev.ID) < hi && (session == "" || ev.Session == session) {
-			ids = append(ids, ev.ID)
-		}
-	}
-	return ids, floor
-}
-
-// latest returns the newest n of the buffer's events of each session, newest
-// first, and the id below which no event is in the buffer. A session with AllKeys
-// is one of any key.
-func (b *eventBuffer) latest(sessions []store.SessionID, n int) (out map[store.SessionID][]*callbackd.Event, floor int64) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	out, floor = make(map[store.SessionID][]*callbackd.Event, len(sessions)), math.MaxInt64
-	if len(b.events) > 0 {
-		floor = int64(b.events[0].ID)
-	}
-	wanted := make(map[store.SessionID]bool, len(sessions))
-	for _, s := range sessions {
-		wanted[s] = true
-	}
-	for _, ev := range slices.Backward(b.events) {
-		id := store.SessionID{Key: ev.Key, SessionKey: ev.Session}
-		if (wanted[id] || wanted[store.SessionID{Key: store.AllKeys, SessionKey: ev.Session}]) && len(out[id]) < n {
-			out[id] = append(out[id], ev)
-		}
-	}
-	return out, floor
 }
 
 // flush writes the rows of the n oldest events of the buffer. The buffer changes

@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"fmt"
 
+	"callbackd/internal/store/core"
+
 	"github.com/ncruces/go-sqlite3"
 )
 
@@ -14,7 +16,7 @@ import (
 var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved, schemaLimits, schemaCaptureLinks, schemaClock, schemaAllKeys, schemaStates, schemaLogins}
 
 // fills has the functions that run after the statements of a step, in its transaction.
-var fills = map[string]func(*db) error{schemaLastErrors: fillLastErrors}
+var fills = map[string]func(core.Tx, *core.Dialect) error{schemaLastErrors: core.FillLastErrors}
 
 //go:embed schema.sql
 var schemaEvents string
@@ -65,7 +67,7 @@ func (s *Store) migrate() error {
 	for v := have; err == nil && v < int64(len(steps)); v++ {
 		err = s.w.conn.Exec(steps[v] + fmt.Sprintf(";\nPRAGMA user_version = %d", v+1))
 		if fill := fills[steps[v]]; err == nil && fill != nil {
-			err = fill(s.w)
+			err = fill(s.w, &dialect)
 		}
 		if err != nil {
 			err = fmt.Errorf("to schema %d: %w", v+1, err)

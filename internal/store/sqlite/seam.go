@@ -22,9 +22,10 @@ import (
 type seam struct{ s *Store }
 
 var dialect = core.Dialect{
-	InList:   "IN (SELECT value FROM json_each(@))",
-	PairsOf:  "(SELECT value ->> 0 AS COLUMN1, value ->> 1 AS COLUMN2 FROM json_each(@)) AS o",
-	LookupIn: " CROSS JOIN TABLE AS ALIAS ON COND",
+	InList:    "IN (SELECT value FROM json_each(@))",
+	PairsOf:   "(SELECT value ->> 0 AS COLUMN1, value ->> 1 AS COLUMN2 FROM json_each(@)) AS o",
+	LookupIn:  " CROSS JOIN TABLE AS ALIAS ON COND",
+	IndexedBy: " INDEXED BY INDEX_NAME",
 
 	LookupOrNullIn: " LEFT JOIN TABLE AS ALIAS ON COND",
 
@@ -32,6 +33,7 @@ var dialect = core.Dialect{
 	SessionEvents: "session_events CROSS JOIN events USING (key_no, session, sequence, id)",
 	SessionIndex:  "session_events",
 	SessionOrder:  "key_no, session, sequence",
+	SessionVIN:    "substr(search, length(session) + 2, 17)",
 
 	NextCallback: "UPDATE meta SET last_callback = last_callback + 1 RETURNING last_callback",
 	MergeLatency: "merge_latency(slots.latency, excluded.latency)",

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -43,50 +42,61 @@ func warmSessions(t *testing.T, s *Store, k *callbackd.Key) {
 	})
 }
 
-// partlyFlushed accepts n events in each of the sessions S and T in turn, and calls
-// f after each flush of three of them, until all are in the tables.
-func partlyFlushed(t *testing.T, n int, f func(t *testing.T, s *Store, key callbackd.KeyID)) {
-	s := open(t, Options{Dir: t.TempDir()})
-	defer s.Close()
+// partlyFlushed opens a store. publish accepts three events in each of the sessions S and
+// T, flushes some of them, and returns how many events each session has. A read flushes
+// the others, so each one needs its own publish.
+func partlyFlushed(t *testing.T) (s *Store, key callbackd.KeyID, publish func(flush int) int64) {
+	s = open(t, Options{Dir: t.TempDir()})
+	t.Cleanup(func() { s.Close() })
 	k, err := s.CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range n {
-		if _, err := s.Accept(t.Context(), store.Batch{Key: k.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}, {Type: callbackd.Complete, Session: "T", Data: []byte("{}")}}}); err != nil {
+	n := int64(0)
+	return s, k.ID, func(flush int) int64 {
+		t.Helper()
+		b := store.Batch{Key: k.ID, At: time.Now()}
+		for range 3 {
+			n++
+			for _, session := range []string{"S", "T"} {
+				b.Events = append(b.Events, store.NewEvent{Type: callbackd.Complete, Session: session, Data: []byte("{}")})
+			}
+		}
+		if _, err := s.Accept(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for flushed := 0; flushed <= 2*n; flushed += 3 {
-		t.Run(fmt.Sprint(flushed, " flushed"), func(t *testing.T) { f(t, s, k.ID) })
-		if flushed == 2*n {
-			break
-		}
-		if err := s.write(t.Context(), func(t *tx) error { return t.flush(3) }); err != nil {
+		if err := s.write(t.Context(), func(t *tx) error { return t.flush(flush) }); err != nil {
 			t.Fatal(err)
 		}
+		return n
 	}
 }
 
-// The events of a session are complete while they are flushed, from each place on
+// The events of a session are complete when some are in the buffer, from each place on
 // and in both directions.
 func TestSessionEventsAreCompleteDuringFlushes(t *testing.T) {
-	const n, limit = 9, 4
-	partlyFlushed(t, n, func(t *testing.T, s *Store, key callbackd.KeyID) {
-		for place := range int64(n + 1) {
-			var after, before []int64
-			for i := range int64(limit) {
-				if place+1+i <= n {
-					after = append(after, place+1+i)
-				}
-				if place-i >= 1 {
-					before = append(before, place-i)
-				}
+	const limit = 4
+	s, key, publish := partlyFlushed(t)
+	publish(0)
+	for flushed := range 7 {
+		for newer := range int64(9) {
+			n := publish(flushed)
+			q := store.SessionEventQuery{Key: key, Session: "S", After: n - min(n, newer), Limit: limit}
+			var want []int64
+			for i := q.After + 1; i <= n && len(want) < limit; i++ {
+				want = append(want, i)
 			}
-			sessionEvents(t, s, store.SessionEventQuery{Key: key, Session: "S", After: place, Limit: limit}, after)
-			sessionEvents(t, s, store.SessionEventQuery{Key: key, Session: "S", Newest: true, Before: place + 1, Limit: limit}, before)
+			sessionEvents(t, s, q, want)
+
+			n = publish(flushed)
+			q = store.SessionEventQuery{Key: key, Session: "S", Newest: true, Before: n - newer + 1, Limit: limit}
+			want = nil
+			for i := q.Before - 1; i > 0 && len(want) < limit; i-- {
+				want = append(want, i)
+			}
+			sessionEvents(t, s, q, want)
 		}
-	})
+	}
 }
 
 // sessionEvents compares the sequence numbers of a page of a session's events.
@@ -109,9 +119,11 @@ func sessionEvents(t *testing.T, s *Store, q store.SessionEventQuery, want []int
 }
 
 func TestLatestEventsAreCompleteDuringFlushes(t *testing.T) {
-	const n = 9
-	partlyFlushed(t, n, func(t *testing.T, s *Store, key callbackd.KeyID) {
-		ids := []store.SessionID{{Key: key, SessionKey: "S"}, {Key: key, SessionKey: "T"}}
+	s, key, publish := partlyFlushed(t)
+	publish(0)
+	ids := []store.SessionID{{Key: key, SessionKey: "S"}, {Key: key, SessionKey: "T"}}
+	for flushed := range 7 {
+		n := publish(flushed)
 		latest, err := s.LatestEvents(t.Context(), ids, 4)
 		if err != nil {
 			t.Fatal(err)
@@ -122,8 +134,8 @@ func TestLatestEventsAreCompleteDuringFlushes(t *testing.T) {
 				got = append(got, ev.Sequence)
 			}
 			if want := []int64{n, n - 1, n - 2, n - 3}; !slices.Equal(got, want) {
-				t.Errorf("the latest events of %s are %v, want %v", id.SessionKey, got, want)
+				t.Errorf("%d flushed: the latest events of %s are %v, want %v", flushed, id.SessionKey, got, want)
 			}
 		}
-	})
+	}
 }
