@@ -19,9 +19,10 @@ import (
 // database.
 type acceptRequest struct {
 	command
-	batch  store.Batch // without events when it changes a session
-	change *change     // of a session, or its creation; nil for a batch
-	out    []*callbackd.Event
+	batch   store.Batch // without events when it changes a session
+	change  *change     // of a session, or its creation; nil for a batch
+	refused error       // of a change that was made and must not be written
+	out     []*callbackd.Event
 }
 
 // Accept is part of [store.Events].
@@ -130,6 +131,9 @@ const errUnresolvable = errTry("the session was changed by somebody else meanwhi
 // errLostRace makes a try start over, with nothing committed.
 const errLostRace = errTry("another node was faster")
 
+// errRefused makes a group start over without a request that is refused.
+const errRefused = errTry("a request of the group is refused")
+
 type errTry string
 
 func (e errTry) Error() string { return string(e) }
@@ -187,7 +191,9 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptGroup) (committing bool,
 	if err := g.loadRepeats(ctx, conn.Conn()); err != nil {
 		return false, err
 	}
-	g.decide()
+	if err := g.decide(); err != nil {
+		return false, err
+	}
 	var p pipeline
 	if err := g.write(&p); err != nil {
 		return false, err
@@ -291,15 +297,23 @@ func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) 
 }
 
 // decide runs the requests in order, in memory: it gives out sequence numbers and
-// IDs, and finds the targets.
-func (g *acceptGroup) decide() {
+// IDs, and finds the targets. When a request is refused after it was made, the
+// group starts over without it.
+func (g *acceptGroup) decide() error {
 	for i, in := range g.group {
-		if in.change != nil {
+		switch {
+		case in.refused != nil:
+			g.errs[i] = in.refused
+		case in.change != nil:
 			g.results[i], g.errs[i] = g.changeOnce(in)
-		} else {
+			if in.refused != nil {
+				return errRefused
+			}
+		default:
 			g.results[i], g.errs[i] = g.batch(&in.batch)
 		}
 	}
+	return nil
 }
 
 // batch accepts all of a batch, or nothing.

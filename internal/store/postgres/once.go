@@ -84,10 +84,12 @@ func (g *acceptGroup) changeOnce(in *acceptRequest) ([]*callbackd.Event, error) 
 	}
 	o.Made(store.Changed{Session: cmp.Or(in.change.out, in.change.create), Events: events})
 	a, err := g.store.sealAnswer(o)
-	if err == nil {
-		g.answers[tokenOf(o)] = a
+	if err != nil { // the events are in the group already
+		in.refused = err
+		return nil, err
 	}
-	return events, err
+	g.answers[tokenOf(o)] = a
+	return events, nil
 }
 
 // writeAnswers queues the answers of the changes that the group made.

@@ -18,6 +18,7 @@ var keyTests = map[string]func(*suite){
 	"Links":                  (*suite).links,
 	"LoginsOfAKeyAreLimited": (*suite).loginsLimited,
 	"Once":                   (*suite).once,
+	"OnceWithABuffer":        (*suite).onceWithBuffer,
 }
 
 func (s *suite) keys() {

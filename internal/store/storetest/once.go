@@ -62,13 +62,14 @@ func (s *suite) once() {
 	count(1)
 	s.onceAtOnce(note, count)
 	s.onceOfCallbacks()
+	s.onceRefused(note, count)
 
 	o := store.NewOnce(s.key.ID, "POST /notes", "k", []byte("body"), s.at)
 	if err := s.Answered(s.ctx(), o); again(err) != want {
 		s.Errorf("answered: %v", err)
 	}
 	for _, at := range []time.Time{s.at, s.at.Add(time.Second)} {
-		n, err := s.SweepAnswers(s.ctx(), at, 100)
+		n, err := s.Prune(s.ctx(), store.Prune{Answers: at}, 100)
 		s.must(err)
 		if swept := at.After(s.at); (n > 0) != swept || (s.Answered(s.ctx(), o) == nil) != swept {
 			s.Errorf("swept %d answers from before %v", n, at.Sub(s.at))
@@ -96,6 +97,61 @@ func (s *suite) onceAtOnce(note func(string, string, error) ([]*callbackd.Event,
 		s.Errorf("%d were made", made)
 	}
 	count(2)
+}
+
+// onceRefused: when the answer of a change is refused, nothing of the change is
+// written, and the key is free.
+func (s *suite) onceRefused(note func(string, string, error) ([]*callbackd.Event, error), count func(int)) {
+	_, err := note("refused", "b", callbackd.Errorf(callbackd.KindConflict, "refused"))
+	s.kind(err, callbackd.KindConflict)
+	count(2)
+	evs, err := note("refused", "b", nil)
+	s.must(err)
+	s.equal("the sequence, which has no gap", evs[0].Sequence, int64(3))
+	count(3)
+}
+
+// onceWithBuffer: a command that reads what the driver buffers keeps its idempotency
+// key to itself. What the driver flushes for it is no part of its transaction.
+func (s *suite) onceWithBuffer() {
+	cb := s.newCallback(s.key, ev1, "default")
+	s.publish(s.key, ev1, "A", "B")
+	for _, d := range s.fresh(cb.ID) {
+		s.outcome(d, callbackd.Failed, time.Time{}, time.Time{})
+	}
+	shown := 0
+	replay := func(fail error) error {
+		o := store.NewOnce(s.key.ID, "POST /replays", "k", nil, s.at)
+		o.Show = func(made any) (store.Answer, error) {
+			shown++
+			return store.Answer{Status: 201, Body: []byte(made.(*callbackd.Replay).ID.String())}, fail
+		}
+		_, err := s.CreateReplay(store.WithOnce(s.ctx(), o), callbackd.Replay{Key: s.key.ID, Filter: callbackd.ReplayFilter{Callback: cb.ID}, CreatedAt: s.at})
+		return err
+	}
+	replays := func() (ids []string) {
+		rs, _, err := s.ListReplays(s.ctx(), s.key.ID, 0, 10)
+		s.must(err)
+		for _, r := range rs {
+			ids = append(ids, r.ID.String())
+		}
+		return ids
+	}
+
+	s.kind(replay(callbackd.Errorf(callbackd.KindConflict, "refused")), callbackd.KindConflict)
+	s.equal("replays after a refusal", len(replays()), 0)
+	page, err := s.ListEvents(s.ctx(), store.EventQuery{Key: s.key.ID, Limit: 10})
+	s.must(err)
+	s.equal("events after a refusal", len(page.Events), 2)
+
+	s.publish(s.key, ev1, "C") // there is something to flush again
+	shown = 0
+	s.must(replay(nil))
+	s.equal("how often the answer was made", shown, 1)
+	s.publish(s.key, ev1, "D")
+	err = replay(nil)
+	s.equal("replays", replays(), []string{again(err)})
+	s.balanced()
 }
 
 // onceOfCallbacks: an answer that is refused writes nothing, and leaves the key
