@@ -23,15 +23,19 @@ func (a *App) finalizeCanceled(ctx context.Context) (time.Duration, error) {
 	return soonIf(n > 0), err
 }
 
-// prune returns the step that removes old logs, statistics and replays.
+// prune returns the step that removes sessions and replays which ended before the
+// retention, the answers of idempotency keys that are as old, and old logs and
+// statistics.
 func (a *App) prune(retention time.Duration) func(context.Context) (time.Duration, error) {
 	return func(ctx context.Context) (time.Duration, error) {
 		now := time.Now()
 		n, err := a.store.Prune(ctx, store.Prune{
-			Logs:    now.Add(-logRetention),
-			Minutes: now.Add(-minuteRetention),
-			Hours:   now.Add(-hourRetention),
-			Replays: now.Add(-retention),
+			Sessions: now.Add(-retention),
+			Answers:  now.Add(-retention),
+			Logs:     now.Add(-logRetention),
+			Minutes:  now.Add(-minuteRetention),
+			Hours:    now.Add(-hourRetention),
+			Replays:  now.Add(-retention),
 		}, stepSize)
 		return soonIf(n > 0), err
 	}
@@ -106,25 +110,16 @@ func (s *settingSweep) step(ctx context.Context) (time.Duration, error) {
 // removeSettings removes one key's unused settings from before a time, and
 // returns how many rows that were.
 func removeSettings(ctx context.Context, s store.Store, key callbackd.KeyID, before time.Time) (removed int, err error) {
-	used := map[store.Pointer]bool{}
-	for after, done := callbackd.EventID(0), false; !done; {
-		var pointers []store.Pointer
-		pointers, after, done, err = s.Pointed(ctx, key, after, walkSize)
-		if err != nil {
-			return 0, err
-		}
-		for _, p := range pointers {
-			used[p] = true
-		}
-		if !pause(ctx, stepPause) {
-			return 0, ctx.Err()
-		}
-	}
-	for {
-		n, err := s.Forget(ctx, key, used, before, stepSize)
+	f := &store.Forget{Key: key, Before: before, Events: walkSize, Rows: stepSize}
+	for !f.Done {
+		n, err := s.Forget(ctx, f)
 		removed += n
-		if err != nil || n < stepSize || !pause(ctx, stepPause) {
+		if err != nil {
 			return removed, err
 		}
+		if !pause(ctx, stepPause) {
+			return removed, ctx.Err()
+		}
 	}
+	return removed, nil
 }

@@ -26,17 +26,3 @@ func (a *App) advanceSessions(clock func() time.Time) func(context.Context) (tim
 		return min(max(next.Sub(clock()), 1), dueCheck), nil // 1 ns: at once
 	}
 }
-
-// removeSessions returns the step that removes the sessions which ended before
-// the retention, and the stored answers of idempotency keys that are as old.
-func (a *App) removeSessions(retention time.Duration) func(context.Context) (time.Duration, error) {
-	return func(ctx context.Context) (time.Duration, error) {
-		before := session.Now().Add(-retention)
-		sessions, err := a.store.SweepSessions(ctx, before, stepSize)
-		if err != nil {
-			return 0, err
-		}
-		answers, err := a.store.SweepAnswers(ctx, before, stepSize)
-		return soonIf(max(sessions, answers) == stepSize), err
-	}
-}

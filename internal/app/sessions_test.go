@@ -191,7 +191,7 @@ func TestReferencesGoADayAfterCompletion(t *testing.T) {
 
 func TestEndedSessionsGoAfterTheRetention(t *testing.T) {
 	inHouse(t, func(h *house) {
-		h.run(job{every: time.Minute, step: h.app.removeSessions(2 * time.Hour)})
+		h.run(job{every: time.Minute, step: h.app.prune(2 * time.Hour)})
 		var ended []string
 		for range stepSize + 5 { // more than one step
 			ended = append(ended, h.create())

@@ -99,7 +99,4 @@ type Answers interface {
 	// Answered returns the error that a command with o would return instead
 	// of running; nil when it would run.
 	Answered(ctx context.Context, o *Once) error
-	// SweepAnswers removes up to limit answers that are older than the time, and
-	// returns how many.
-	SweepAnswers(ctx context.Context, before time.Time, limit int) (int, error)
 }

@@ -44,9 +44,6 @@ type Sessions interface {
 	// soonest first. next is the soonest Due of the others, or zero when there are
 	// none.
 	DueSessions(ctx context.Context, now time.Time, limit int) (due []SessionID, next time.Time, err error)
-	// SweepSessions removes up to limit sessions that ended before the time,
-	// with their notes, and returns how many.
-	SweepSessions(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // SessionID identifies a session among those of all keys.

@@ -23,10 +23,6 @@ type Stats interface {
 	CountPending(ctx context.Context, cb callbackd.CallbackID, q PendingQuery) (Backlog, error)
 	// Receiver returns the latest results of a callback's receiver.
 	Receiver(ctx context.Context, cb callbackd.CallbackID) (Receiver, error)
-	// Prune removes up to limit rows of each kind that are older than p says: logs,
-	// buckets of minutes and of hours, and replays that have ended. It returns how
-	// many rows it removed.
-	Prune(ctx context.Context, p Prune, limit int) (int, error)
 }
 
 // HealthQuery chooses callbacks in force, and says which deliveries are overdue.
@@ -58,11 +54,6 @@ type Backlog struct {
 	Pending int       // up to the limit
 	Overdue int       // how many of them are overdue
 	Since   time.Time // when the longest wait began (see [callbackd.Delivery.WaitsSince]); zero: nothing is pending
-}
-
-// Prune has the times before which rows of each kind are removed.
-type Prune struct {
-	Logs, Minutes, Hours, Replays time.Time
 }
 
 // MaxAttention is how many callbacks ListHealth returns for Attention.

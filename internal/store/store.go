@@ -33,7 +33,6 @@ type Store interface {
 	Queue
 	Sessions
 	Upkeep
-	Forgetting
 	Replays
 	Logs
 	Stats
@@ -359,22 +358,6 @@ type Queue interface {
 // MaxEventDataPerRead bounds the event data, in bytes, that one call of
 // FirstAttempts, FirstAttemptsByID or Lanes returns.
 const MaxEventDataPerRead = 2 << 20
-
-// Upkeep has the background jobs and the check of the whole database.
-type Upkeep interface {
-	// FinalizeCanceled ends up to limit pending deliveries of deleted callbacks and
-	// revoked keys as canceled, and returns how many.
-	FinalizeCanceled(ctx context.Context, at time.Time, limit int) (int, error)
-	// Sweep removes events that were accepted before a time and whose deliveries
-	// have all ended, with their attempts and idempotency keys. It looks at up to
-	// limit events with ids above after. next is the after of the next call; done is
-	// true when no event is left.
-	Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error)
-	// Check checks for the whole database that every delivery is in exactly one
-	// state (guarantee 2 in docs/guarantees.md). It returns the counts of each
-	// callback, and a sentence for each row that breaks the rule.
-	Check(ctx context.Context) (*Report, error)
-}
 
 // Report is the result of Check.
 type Report struct {

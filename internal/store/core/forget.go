@@ -9,7 +9,7 @@ import (
 	"callbackd/internal/store"
 )
 
-// Forgettable is part of [store.Forgetting].
+// Forgettable is part of [store.Upkeep].
 func (s *Store) Forgettable(ctx context.Context, before time.Time) (keys []callbackd.KeyID, err error) {
 	err = s.db.Read(ctx, func(tx Tx) error {
 		keys = nil
@@ -34,34 +34,57 @@ func (s *Store) Forgettable(ctx context.Context, before time.Time) (keys []callb
 	return slices.Compact(keys), err
 }
 
-// Pointed is part of [store.Forgetting].
-func (s *Store) Pointed(ctx context.Context, key callbackd.KeyID, after callbackd.EventID, limit int) (to []store.Pointer, next callbackd.EventID, done bool, err error) {
-	if err := s.db.Flush(ctx); err != nil {
-		return nil, after, false, err
+// Forget is part of [store.Upkeep].
+func (s *Store) Forget(ctx context.Context, f *store.Forget) (removed int, err error) {
+	if !f.Read {
+		return 0, s.readUsed(ctx, f)
 	}
-	err = s.db.Read(ctx, func(tx Tx) error {
-		next = after
-		var evs []*callbackd.Event
-		err := tx.Query("SELECT "+eventColumns+" FROM "+s.d.KeyEvents+" WHERE key_no = $1 AND id > $2 ORDER BY key_no, id LIMIT $3", func(row Row) error {
+	removed, err = s.removeUnused(ctx, f)
+	f.Done = err == nil && removed < f.Rows
+	return removed, err
+}
+
+// readUsed reads the next events of the key and adds what they refer to.
+func (s *Store) readUsed(ctx context.Context, f *store.Forget) error {
+	if err := s.db.Flush(ctx); err != nil {
+		return err
+	}
+	var evs []*callbackd.Event
+	var used []store.Setting
+	err := s.db.Read(ctx, func(tx Tx) (err error) {
+		evs = nil
+		err = tx.Query("SELECT "+eventColumns+" FROM "+s.d.KeyEvents+" WHERE key_no = $1 AND id > $2 ORDER BY key_no, id LIMIT $3", func(row Row) error {
 			ev, err := scanEvent(row)
-			evs, next = append(evs, ev), ev.ID
+			evs = append(evs, ev)
 			return err
-		}, key, after, limit)
+		}, f.Key, f.After, f.Events)
 		if err == nil {
 			err = s.addLateTargets(tx, evs)
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			used, err = s.usedBy(tx, evs)
 		}
-		done = len(evs) < limit
-		to, err = s.pointedBy(tx, evs)
 		return err
 	})
-	return to, next, done, err
+	if err != nil {
+		return err
+	}
+	if f.Used == nil {
+		f.Used = map[store.Setting]bool{}
+	}
+	for _, setting := range used {
+		f.Used[setting] = true
+	}
+	if n := len(evs); n > 0 {
+		f.After = evs[n-1].ID
+	}
+	f.Read = len(evs) < f.Events
+	return nil
 }
 
-// pointedBy returns what events and their attempts point at.
-func (s *Store) pointedBy(tx Tx, evs []*callbackd.Event) (to []store.Pointer, err error) {
+// usedBy returns what events and their attempts refer to. It returns versions only
+// of callbacks that have had several.
+func (s *Store) usedBy(tx Tx, evs []*callbackd.Event) (used []store.Setting, err error) {
 	var callbacks []callbackd.CallbackID
 	for _, ev := range evs {
 		callbacks = append(callbacks, ev.Targets...)
@@ -69,7 +92,7 @@ func (s *Store) pointedBy(tx Tx, evs []*callbackd.Event) (to []store.Pointer, er
 	slices.Sort(callbacks)
 	callbacks = slices.Compact(callbacks)
 	for _, cb := range callbacks {
-		to = append(to, store.Pointer{Callback: cb})
+		used = append(used, store.Setting{Callback: cb})
 	}
 	changed := map[callbackd.CallbackID]bool{}
 	err = tx.Query("SELECT no FROM callbacks WHERE version > 1 AND no "+s.d.In("$1"), func(row Row) error {
@@ -79,57 +102,57 @@ func (s *Store) pointedBy(tx Tx, evs []*callbackd.Event) (to []store.Pointer, er
 		return err
 	}, callbacks)
 	if err != nil || len(changed) == 0 {
-		return to, err
+		return used, err
 	}
 	deliveries := slices.DeleteFunc(deliveriesOf(evs), func(id callbackd.DeliveryID) bool { return !changed[id.Callback] })
 	err = tx.Query("SELECT a.callback_no, a.version FROM "+s.d.Pairs("$1")+s.d.Lookup("attempts", "a", "a.event_id = o.event_id AND a.callback_no = o.callback_no")+" WHERE a.version > 0", func(row Row) error {
-		p, err := scanPointer(row)
-		to = append(to, p)
+		p, err := scanSetting(row)
+		used = append(used, p)
 		return err
 	}, pairs(deliveries))
-	return to, err
+	return used, err
 }
 
-func scanPointer(row Row) (p store.Pointer, err error) {
-	err = row.Scan(&p.Callback, &p.Version)
-	return p, err
+func scanSetting(row Row) (v store.Setting, err error) {
+	err = row.Scan(&v.Callback, &v.Version)
+	return v, err
 }
 
-// Forget is part of [store.Forgetting].
-func (s *Store) Forget(ctx context.Context, key callbackd.KeyID, pointed map[store.Pointer]bool, before time.Time, limit int) (n int, err error) {
+// removeUnused removes callbacks and settings to which no event refers.
+func (s *Store) removeUnused(ctx context.Context, f *store.Forget) (removed int, err error) {
 	var gone []callbackd.CallbackID
 	err = s.db.Write(ctx, Repeatable|Settings, func(tx Tx) error {
-		gone, err = unusedCallbacks(tx, key, pointed, before, limit)
+		gone, err = unusedCallbacks(tx, f)
 		if err != nil {
 			return err
 		}
 		if err := s.removeCallbacks(tx, gone); err != nil {
 			return err
 		}
-		old, err := unusedVersions(tx, key, pointed, before, limit-len(gone))
+		old, err := unusedVersions(tx, f, f.Rows-len(gone))
 		if err != nil {
 			return err
 		}
-		n = len(gone) + len(old)
+		removed = len(gone) + len(old)
 		return removeVersions(tx, old)
 	})
 	s.DropCallbacks(gone...)
-	return n, err
+	return removed, err
 }
 
-// unusedCallbacks returns up to limit callbacks that were deleted before a time
-// and that no event, delivery or replay points at.
-func unusedCallbacks(tx Tx, key callbackd.KeyID, pointed map[store.Pointer]bool, before time.Time, limit int) (gone []callbackd.CallbackID, err error) {
+// unusedCallbacks returns callbacks that were deleted before the time and to which
+// no event, delivery or replay refers.
+func unusedCallbacks(tx Tx, f *store.Forget) (gone []callbackd.CallbackID, err error) {
 	err = tx.Query(`SELECT no FROM callbacks c WHERE key_no = $1 AND deleted_at IS NOT NULL AND deleted_at < $2
 		AND (SELECT 1 FROM pending WHERE callback_no = c.no LIMIT 1) IS NULL
 		AND (SELECT 1 FROM replays r JOIN replay_parts p ON p.replay_id = r.id AND p.callback_no = c.no WHERE r.key_no = $1 LIMIT 1) IS NULL`, func(row Row) error {
 		var cb callbackd.CallbackID
 		err := row.Scan(&cb)
-		if len(gone) < limit && !pointed[store.Pointer{Callback: cb}] {
+		if len(gone) < f.Rows && !f.Used[store.Setting{Callback: cb}] {
 			gone = append(gone, cb)
 		}
 		return err
-	}, key, before)
+	}, f.Key, f.Before)
 	return gone, err
 }
 
@@ -151,22 +174,22 @@ func (s *Store) removeCallbacks(tx Tx, ids []callbackd.CallbackID) error {
 	return nil
 }
 
-// unusedVersions returns up to limit settings that were replaced before a time
-// and that no attempt points at.
-func unusedVersions(tx Tx, key callbackd.KeyID, pointed map[store.Pointer]bool, before time.Time, limit int) (old []store.Pointer, err error) {
+// unusedVersions returns up to limit settings that were replaced before the time
+// and to which no attempt refers.
+func unusedVersions(tx Tx, f *store.Forget, limit int) (old []store.Setting, err error) {
 	err = tx.Query(`SELECT c.no, v.version FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version < c.version
 		WHERE c.key_no = $1 AND c.version > 1
 		AND (SELECT at FROM callback_versions WHERE callback_no = c.no AND version > v.version ORDER BY version LIMIT 1) < $2`, func(row Row) error {
-		p, err := scanPointer(row)
-		if len(old) < limit && !pointed[p] {
+		p, err := scanSetting(row)
+		if len(old) < limit && !f.Used[p] {
 			old = append(old, p)
 		}
 		return err
-	}, key, before)
+	}, f.Key, f.Before)
 	return old, err
 }
 
-func removeVersions(tx Tx, old []store.Pointer) error {
+func removeVersions(tx Tx, old []store.Setting) error {
 	for _, p := range old {
 		if _, err := tx.Exec("DELETE FROM callback_versions WHERE callback_no = $1 AND version = $2", p.Callback, p.Version); err != nil {
 			return err

@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -67,14 +66,4 @@ func damaged(err error) error {
 // Answered is part of [store.Answers].
 func (s *Store) Answered(ctx context.Context, o *store.Once) error {
 	return s.db.Read(ctx, func(tx Tx) error { return s.answered(tx, o) })
-}
-
-// SweepAnswers is part of [store.Answers].
-func (s *Store) SweepAnswers(ctx context.Context, before time.Time, limit int) (int, error) {
-	var removed int64
-	err := s.db.Write(ctx, Repeatable, func(tx Tx) (err error) {
-		removed, err = tx.Exec("DELETE FROM answers WHERE (key_no, hash) IN (SELECT key_no, hash FROM answers WHERE at < $1 ORDER BY at LIMIT $2"+s.d.SkipLocked+")", before, limit)
-		return err
-	})
-	return int(removed), err
 }

@@ -133,16 +133,27 @@ func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (
 		return 0, err
 	}
 	err = s.db.Write(ctx, Repeatable|Deliveries, func(tx Tx) error {
-		total = 0
+		c := cancellation{at: at, left: limit, byReplay: map[callbackd.ReplayID]int{}, sums: Sums{}}
 		for _, cb := range ended {
-			n, err := s.cancelPending(tx, cb, at, limit-total)
-			if total += n; err != nil || total == limit {
+			if c.left == 0 {
+				break
+			}
+			if err := s.cancelPending(tx, cb, &c); err != nil {
 				return err
 			}
 		}
-		return nil
+		total = limit - c.left
+		return s.countCanceled(tx, &c)
 	})
 	return total, err
+}
+
+// cancellation is what one transaction cancels.
+type cancellation struct {
+	at       time.Time
+	left     int // how many deliveries it may still cancel
+	byReplay map[callbackd.ReplayID]int
+	sums     Sums
 }
 
 // endedCallback is a deleted callback, or one of a revoked key.
@@ -170,41 +181,44 @@ func endedCallbacks(tx Tx) (ended []endedCallback, err error) {
 	return ended, nil
 }
 
-// cancelPending gives up to limit pending deliveries of a callback the state
-// canceled and returns how many. One that is being recorded is left alone.
-func (s *Store) cancelPending(tx Tx, cb endedCallback, at time.Time, limit int) (int, error) {
+// cancelPending gives pending deliveries of a callback the state canceled. One
+// that is being recorded is left alone.
+func (s *Store) cancelPending(tx Tx, cb endedCallback, c *cancellation) error {
 	var events []callbackd.EventID
-	byReplay := map[callbackd.ReplayID]int{}
 	err := tx.Query("SELECT event_id, replay FROM pending WHERE callback_no = $1 ORDER BY event_id LIMIT $2"+s.d.SkipLocked, func(row Row) error {
 		var id callbackd.EventID
 		var replay callbackd.ReplayID
 		err := row.Scan(&id, &replay)
 		events = append(events, id)
-		byReplay[replay]++
+		c.byReplay[replay]++
 		return err
-	}, cb.id, limit)
+	}, cb.id, c.left)
 	if err != nil || len(events) == 0 {
-		return 0, err
+		return err
 	}
 	detail := codec.AppendAttempt(nil, &callbackd.Attempt{
-		Result:   callbackd.Result{StartedAt: at},
+		Result:   callbackd.Result{StartedAt: c.at},
 		Decision: callbackd.Decision{Why: whyCanceled},
 	})
 	_, err = tx.Exec(`INSERT INTO attempts (event_id, callback_no, n, version, state, detail)
 		SELECT event_id, callback_no, attempts + 1, 0, 'canceled', $3 FROM pending WHERE callback_no = $1 AND event_id `+s.d.In("$2"), cb.id, events, detail)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if _, err := tx.Exec("DELETE FROM pending WHERE callback_no = $1 AND event_id "+s.d.In("$2"), cb.id, events); err != nil {
-		return 0, err
-	}
-	delete(byReplay, 0)
-	for _, id := range slices.Sorted(maps.Keys(byReplay)) {
-		if _, err := tx.Exec("UPDATE replays SET canceled = canceled + $2 WHERE id = $1", id, byReplay[id]); err != nil {
-			return 0, err
+	c.left -= len(events)
+	c.sums.Add(cb.key, cb.id, c.at, &store.Counters{Canceled: int64(len(events))})
+	_, err = tx.Exec("DELETE FROM pending WHERE callback_no = $1 AND event_id "+s.d.In("$2"), cb.id, events)
+	return err
+}
+
+// countCanceled counts what a transaction canceled, in the order in which all nodes
+// lock: replays, then buckets, each kind by its primary key.
+func (s *Store) countCanceled(tx Tx, c *cancellation) error {
+	delete(c.byReplay, 0)
+	for _, id := range slices.Sorted(maps.Keys(c.byReplay)) {
+		if _, err := tx.Exec("UPDATE replays SET canceled = canceled + $2 WHERE id = $1", id, c.byReplay[id]); err != nil {
+			return err
 		}
 	}
-	sums := Sums{}
-	sums.Add(cb.key, cb.id, at, &store.Counters{Canceled: int64(len(events))})
-	return len(events), s.AddSums(tx, sums)
+	return s.AddSums(tx, c.sums)
 }

@@ -250,29 +250,3 @@ func (s *Store) DueSessions(ctx context.Context, now time.Time, limit int) (due 
 	})
 	return due, next, err
 }
-
-// SweepSessions is part of [store.Sessions].
-func (s *Store) SweepSessions(ctx context.Context, before time.Time, limit int) (removed int, err error) {
-	err = s.db.Write(ctx, Repeatable, func(tx Tx) error {
-		var rows []int64
-		var ids []store.SessionID
-		err := tx.Query("SELECT no, key_no, session FROM sessions WHERE ended_at < $1 ORDER BY ended_at LIMIT $2"+s.d.SkipLocked, func(row Row) error {
-			var no int64
-			var id store.SessionID
-			err := row.Scan(&no, &id.Key, &id.SessionKey)
-			rows, ids = append(rows, no), append(ids, id)
-			return err
-		}, NotEarlier(before), limit)
-		if removed = len(rows); err != nil || removed == 0 {
-			return err
-		}
-		for _, sql := range []string{"DELETE FROM session_notes WHERE session_no ", "DELETE FROM sessions WHERE no "} {
-			if _, err := tx.Exec(sql+s.d.In("$1"), rows); err != nil {
-				return err
-			}
-		}
-		s.db.RemoveSessions(tx, ids)
-		return nil
-	})
-	return removed, err
-}

@@ -183,7 +183,7 @@ func (s *commands) sessions() {
 	}
 	s.ok(third(s.DueSessions(s.ctx, s.now, 10)))
 	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: "Y", Status: callbackd.StatusComplete, CreatedAt: s.now, EndedAt: s.now}))
-	s.ok(second(s.SweepSessions(s.ctx, s.now.Add(time.Hour), 10)))
+	s.ok(second(s.Prune(s.ctx, store.Prune{Sessions: s.now.Add(time.Hour)}, 10)))
 	for _, session := range []string{"", "X"} {
 		s.ok(second(s.EventsAfter(s.ctx, store.EventQuery{Key: s.key, Session: session, Limit: 10})))
 	}
@@ -210,7 +210,7 @@ func (s *commands) idempotent() {
 	s.ok(third(s.ChangeSession(store.WithOnce(s.ctx, once("POST /v1/sessions")), s.key, key, s.now, func(*callbackd.Session) (store.SessionChange, error) {
 		return store.SessionChange{Remove: true}, nil
 	})))
-	s.ok(second(s.SweepAnswers(s.ctx, s.now.Add(time.Hour), 10)))
+	s.ok(second(s.Prune(s.ctx, store.Prune{Answers: s.now.Add(time.Hour)}, 10)))
 }
 
 func (s *commands) replays() {
@@ -302,11 +302,11 @@ func (s *commands) forgets() {
 	s.changeCallback(&setting, func(stored *callbackd.Callback) { stored.Replace(&setting, s.now) })
 	s.ok(second(s.Accept(s.ctx, store.Batch{Key: s.key, At: s.now, Events: []store.NewEvent{{Type: callbackd.NoteInsert, Session: "S", Data: []byte("{}")}}})))
 	s.ok(second(s.Forgettable(s.ctx, s.now)))
-	_, _, _, err := s.Pointed(s.ctx, s.key, 0, 1000)
-	s.ok(err)
 	unused := s.newCallback(callbackd.Complete, "unused")
 	s.changeCallback(unused, func(cb *callbackd.Callback) { cb.Delete(s.now) })
-	s.ok(second(s.Forget(s.ctx, s.key, nil, s.now.Add(time.Hour), 10)))
+	for f := (store.Forget{Key: s.key, Before: s.now.Add(time.Hour), Events: 1000, Rows: 10}); !f.Done; {
+		s.ok(second(s.Forget(s.ctx, &f)))
+	}
 	s.ok(s.CreateLogin(s.ctx, store.Login{Hash: [32]byte{9}, Key: s.key, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
 }
 

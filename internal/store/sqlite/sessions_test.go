@@ -36,7 +36,7 @@ func warmSessions(t *testing.T, s *Store, k *callbackd.Key) {
 		s.ListSessions(ctx, store.SessionQuery{Key: k.ID, Limit: 1})
 		s.ListSessions(ctx, store.SessionQuery{Key: k.ID, Status: callbackd.StatusIdle, Limit: 1})
 	}
-	s.SweepSessions(ctx, now.Add(time.Hour), 10)
+	s.Prune(ctx, store.Prune{Sessions: now.Add(time.Hour), Answers: now}, 10)
 	s.ChangeSession(ctx, k.ID, x.SessionKey, now, func(*callbackd.Session) (store.SessionChange, error) {
 		return store.SessionChange{Remove: true}, nil
 	})

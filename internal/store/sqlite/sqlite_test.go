@@ -323,12 +323,14 @@ func storetestWarm(t *testing.T, s *Store) {
 	s.MakeDue(ctx, cb.ID, now, 1)
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
 	s.Forgettable(ctx, now)
-	s.Pointed(ctx, k.ID, 0, 10)
 	s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
 		cb.Delete(now)
 		return nil
 	})
-	s.Forget(ctx, k.ID, nil, now, 10)
+	f := store.Forget{Key: k.ID, Before: now, Events: 10, Rows: 10}
+	for range 2 {
+		s.Forget(ctx, &f)
+	}
 	s.FinalizeCanceled(ctx, now, 10)
 	s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[0]}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)

@@ -17,29 +17,22 @@ var forgetTests = map[string]func(*suite){
 	"ForgetCallbacksWithoutAnyEvent": (*suite).forgetAfterSweep,
 }
 
-// pointers reads what the events of the suite's key point at, a few events at a
-// time.
-func (s *suite) pointers() map[store.Pointer]bool {
+// removeUnused removes unused settings of a key to the end, in steps of two events or
+// two settings, and returns how many.
+func (s *suite) removeUnused(key callbackd.KeyID, before time.Time) (removed int) {
 	s.Helper()
-	out := map[store.Pointer]bool{}
-	for after, done := callbackd.EventID(0), false; !done; {
-		var to []store.Pointer
-		var err error
-		to, after, done, err = s.Pointed(s.ctx(), s.key.ID, after, 2)
+	for f := (store.Forget{Key: key, Before: before, Events: 2, Rows: 2}); !f.Done; {
+		n, err := s.Forget(s.ctx(), &f)
 		s.must(err)
-		for _, p := range to {
-			out[p] = true
-		}
+		removed += n
 	}
-	return out
+	return removed
 }
 
-// forgets removes what nothing points at and checks how many rows that were.
+// forgets removes what no event refers to and checks how many rows that were.
 func (s *suite) forgets(before time.Time, want int) {
 	s.Helper()
-	n, err := s.Forget(s.ctx(), s.key.ID, s.pointers(), before, 100)
-	s.must(err)
-	s.equal("callbacks and settings that were removed", n, want)
+	s.equal("callbacks and settings that were removed", s.removeUnused(s.key.ID, before), want)
 }
 
 // forgettable compares the keys that have something to forget.
@@ -83,9 +76,8 @@ func (s *suite) forgetEarly() {
 
 func (s *suite) forgetOther() {
 	s.unused()
-	n, err := s.Forget(s.ctx(), s.newKey("other").ID, nil, s.at.Add(time.Hour), 100)
-	s.must(err)
-	s.equal("callbacks and settings of the other key that were removed", n, 0)
+	other := s.newKey("other").ID
+	s.equal("callbacks and settings of the other key that were removed", s.removeUnused(other, s.at.Add(time.Hour)), 0)
 }
 
 func (s *suite) forgetNumbers() {

@@ -113,7 +113,7 @@ func (s *suite) sessionSweep() {
 	old := []*callbackd.Session{ended(callbackd.StatusComplete, 3*time.Hour), ended(callbackd.StatusExpired, 2*time.Hour), ended(callbackd.StatusInvalid, 2*time.Hour)}
 	recent := []*callbackd.Session{ended(callbackd.StatusComplete, time.Minute), s.newSession(s.key, nil)}
 	for _, want := range []int{2, 1, 0} {
-		n, err := s.SweepSessions(s.ctx(), s.at.Add(-time.Hour), 2)
+		n, err := s.Prune(s.ctx(), store.Prune{Sessions: s.at.Add(-time.Hour)}, 2)
 		s.must(err)
 		s.equal("sessions that were removed, two at most", n, want)
 	}

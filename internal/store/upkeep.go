@@ -1,0 +1,70 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+)
+
+// Upkeep has the steps of the background jobs, and the check of the whole database.
+// A step is short: it looks at a limited number of rows, and the job repeats it.
+type Upkeep interface {
+	// FinalizeCanceled ends up to limit pending deliveries of deleted callbacks and
+	// revoked keys as canceled, and returns how many.
+	FinalizeCanceled(ctx context.Context, at time.Time, limit int) (int, error)
+	// Sweep removes events that were accepted before a time and whose deliveries
+	// have all ended, with their attempts and idempotency keys. It looks at up to
+	// limit events with ids above after. next is the after of the next call; done is
+	// true when no event is left.
+	Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error)
+	// Prune removes up to limit rows of each kind that are older than p says, and
+	// returns how many it removed.
+	Prune(ctx context.Context, p Prune, limit int) (int, error)
+	// Forgettable returns the keys with callbacks that were deleted, or settings
+	// that were replaced, before the time.
+	Forgettable(ctx context.Context, before time.Time) ([]callbackd.KeyID, error)
+	// Forget does the next step of f, and returns how many callbacks and settings it
+	// removed.
+	Forget(ctx context.Context, f *Forget) (int, error)
+	// Check checks for the whole database that every delivery is in exactly one
+	// state (guarantee 2 in docs/guarantees.md). It returns the counts of each
+	// callback, and a sentence for each row that breaks the rule.
+	Check(ctx context.Context) (*Report, error)
+}
+
+// Prune has the times before which rows of each kind are removed. Nothing is removed
+// of a kind whose time is zero.
+type Prune struct {
+	Sessions time.Time // that ended before the time, with their notes
+	Answers  time.Time // of idempotency keys
+	Logs     time.Time
+	Minutes  time.Time // buckets of statistics
+	Hours    time.Time
+	Replays  time.Time // that have ended
+}
+
+// Forget removes callbacks of a key that were deleted, and settings that were replaced,
+// before a time, unless a stored event refers to them. Only an event and its attempts
+// say what the event refers to. So the first steps read all events of the key, and the
+// last ones remove what none of them refers to. They do not remove a callback with a
+// replay or a pending delivery.
+type Forget struct {
+	Key    callbackd.KeyID
+	Before time.Time
+	Events int // how many events a step reads
+	Rows   int // how many callbacks and settings a step removes
+
+	// The store sets these.
+	After callbackd.EventID // the last event that was read
+	Used  map[Setting]bool  // what the events refer to
+	Read  bool              // all events were read
+	Done  bool              // there is no further step
+}
+
+// Setting names what an event refers to: a callback, or with a Version the setting that
+// an attempt used.
+type Setting struct {
+	Callback callbackd.CallbackID
+	Version  int64
+}
