@@ -162,7 +162,7 @@ func (src *Source) Rows(ctx context.Context, t *transfer.Table, after transfer.R
 		}
 		return nil
 	}, args...)
-	if err = ignoreStop(err, full); err != nil {
+	if err != nil && err != full {
 		return nil, err
 	}
 	return rows, nil
