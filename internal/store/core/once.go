@@ -21,37 +21,54 @@ func (s *Store) RunOnce(ctx context.Context, tx Tx, f func() error) error {
 	if err := f(); err != nil {
 		return err
 	}
-	answer, err := o.Answer()
-	if err != nil {
-		return err
-	}
-	sealed, err := s.sealer.Answer(o.Key, o.Hash, answer.Body)
+	a, err := s.SealAnswer(o)
 	if err != nil {
 		return err
 	}
 	n, err := tx.Exec("INSERT INTO answers (key_no, hash, digest, at, status, answer) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-		o.Key, o.Hash, o.Digest, o.At, answer.Status, sealed)
+		o.Key, o.Hash, a.Digest, o.At, a.Status, a.Sealed)
 	if err == nil && n == 0 {
 		err = ErrRace
 	}
 	return err
 }
 
-// answered returns the error of a command whose idempotency key has an answer.
-func (s *Store) answered(tx Tx, o *store.Once) error {
-	var digest, sealed []byte
-	var status int
-	err := tx.Query("SELECT digest, status, answer FROM answers WHERE key_no = $1 AND hash = $2", func(row Row) error {
-		return row.Scan(&digest, &status, &sealed)
-	}, o.Key, o.Hash)
-	if err != nil || digest == nil {
-		return err
+// StoredAnswer is an answer as its row has it.
+type StoredAnswer struct {
+	Digest []byte
+	Status int
+	Sealed []byte // its body
+}
+
+// SealAnswer returns the row of the answer of a command that has been run.
+func (s *Store) SealAnswer(o *store.Once) (*StoredAnswer, error) {
+	a, err := o.Answer()
+	if err != nil {
+		return nil, err
 	}
-	body, err := s.sealer.OpenAnswer(sealed, o.Key, o.Hash)
+	sealed, err := s.sealer.Answer(o.Key, o.Hash, a.Body)
+	return &StoredAnswer{Digest: o.Digest, Status: a.Status, Sealed: sealed}, err
+}
+
+// Again returns the error of a command whose idempotency key has an answer.
+func (s *Store) Again(o *store.Once, a *StoredAnswer) error {
+	body, err := s.sealer.OpenAnswer(a.Sealed, o.Key, o.Hash)
 	if err != nil {
 		return damaged(err)
 	}
-	return o.Again(digest, store.Answer{Status: status, Body: body})
+	return o.Again(a.Digest, store.Answer{Status: a.Status, Body: body})
+}
+
+// answered returns the error of a command whose idempotency key has an answer.
+func (s *Store) answered(tx Tx, o *store.Once) error {
+	var a StoredAnswer
+	err := tx.Query("SELECT digest, status, answer FROM answers WHERE key_no = $1 AND hash = $2", func(row Row) error {
+		return row.Scan(&a.Digest, &a.Status, &a.Sealed)
+	}, o.Key, o.Hash)
+	if err != nil || a.Digest == nil {
+		return err
+	}
+	return s.Again(o, &a)
 }
 
 // damaged marks the error of a row that cannot be read, so that no driver

@@ -183,10 +183,7 @@ func (s *Store) SessionEvents(ctx context.Context, q store.SessionEventQuery) (o
 	if !storable(q.Session) {
 		return nil, nil
 	}
-	if err := s.db.Flush(ctx); err != nil {
-		return nil, err
-	}
-	err = s.db.Read(ctx, func(tx Tx) error {
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		evs, err := s.eventsOfSession(tx, q)
 		if err == nil {
 			out, err = s.withDeliveries(tx, q.Key, evs)
@@ -262,10 +259,7 @@ func (s *Store) withDeliveries(tx Tx, key callbackd.KeyID, evs []*callbackd.Even
 
 // LatestEvents is part of [store.Sessions].
 func (s *Store) LatestEvents(ctx context.Context, sessions []store.SessionID, n int) (latest map[store.SessionID][]*callbackd.Event, err error) {
-	if err := s.db.Flush(ctx); err != nil {
-		return nil, err
-	}
-	err = s.db.Read(ctx, func(tx Tx) error {
+	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		latest = make(map[store.SessionID][]*callbackd.Event, len(sessions))
 		ids, err := s.ofEachKey(tx, sessions)
 		if err != nil || len(ids) == 0 {

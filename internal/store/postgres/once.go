@@ -7,6 +7,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/core"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -19,29 +20,8 @@ const (
 
 // storedAnswer is an answer as its row has it.
 type storedAnswer struct {
-	o      *store.Once // of the command that this group runs; nil for one that was read
-	digest []byte
-	status int32
-	sealed []byte
-}
-
-// again is the error of a command whose idempotency key has the answer.
-func (s *Store) again(o *store.Once, a *storedAnswer) error {
-	body, err := s.sealer.OpenAnswer(a.sealed, o.Key, o.Hash)
-	if err != nil {
-		return damaged(err)
-	}
-	return o.Again(a.digest, store.Answer{Status: int(a.status), Body: body})
-}
-
-// sealAnswer is the row of the answer of a command that has been run.
-func (s *Store) sealAnswer(o *store.Once) (*storedAnswer, error) {
-	a, err := o.Answer()
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := s.sealer.Answer(o.Key, o.Hash, a.Body)
-	return &storedAnswer{o: o, digest: o.Digest, status: int32(a.Status), sealed: sealed}, err
+	core.StoredAnswer
+	o *store.Once // of the command that this group runs; nil for one that was read
 }
 
 // tokenOf is where the answer of a command is kept.
@@ -61,7 +41,7 @@ func (g *acceptGroup) readAnswers(p *pipeline) {
 	p.add(selectAnswers, func(row pgx.CollectableRow) error {
 		var i int64
 		a := &storedAnswer{}
-		err := row.Scan(&i, &a.digest, &a.status, &a.sealed)
+		err := row.Scan(&i, &a.Digest, &a.Status, &a.Sealed)
 		if err == nil {
 			g.answers[tokens[i-1]] = a
 		}
@@ -76,19 +56,19 @@ func (g *acceptGroup) changeOnce(in *acceptRequest) ([]*callbackd.Event, error) 
 		return g.changeSession(in)
 	}
 	if a := g.answers[tokenOf(o)]; a != nil {
-		return nil, g.store.again(o, a)
+		return nil, g.store.Again(o, &a.StoredAnswer)
 	}
 	events, err := g.changeSession(in)
 	if err != nil {
 		return nil, err
 	}
 	o.Made(store.Changed{Session: cmp.Or(in.change.out, in.change.create), Events: events})
-	a, err := g.store.sealAnswer(o)
+	a, err := g.store.SealAnswer(o)
 	if err != nil { // the events are in the group already
 		in.refused = err
 		return nil, err
 	}
-	g.answers[tokenOf(o)] = a
+	g.answers[tokenOf(o)] = &storedAnswer{*a, o}
 	return events, nil
 }
 
@@ -102,8 +82,8 @@ func (g *acceptGroup) writeAnswers(p *pipeline) {
 		if a == nil || a.o == nil {
 			continue
 		}
-		keys, ats, statuses = append(keys, int64(t.key)), append(ats, millis(a.o.At)), append(statuses, a.status)
-		hashes, digests, sealed = append(hashes, []byte(t.hash)), append(digests, a.digest), append(sealed, a.sealed)
+		keys, ats, statuses = append(keys, int64(t.key)), append(ats, millis(a.o.At)), append(statuses, int32(a.Status))
+		hashes, digests, sealed = append(hashes, []byte(t.hash)), append(digests, a.Digest), append(sealed, a.Sealed)
 	}
 	if len(keys) > 0 {
 		p.add(insertAnswers, nil, keys, hashes, digests, ats, statuses, sealed)

@@ -23,7 +23,6 @@ import (
 	"callbackd/internal/store"
 	"callbackd/internal/store/core"
 	"callbackd/internal/store/memo"
-	"callbackd/internal/store/seal"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -83,7 +82,6 @@ type Store struct {
 	shared   *pgxpool.Pool // for everything else
 	patience time.Duration
 	newestAt time.Time // the time of the newest event at the start
-	sealer   *seal.Sealer
 	refusals store.Refusals
 	onCommit func([]callbackd.Delivery)
 
@@ -163,7 +161,8 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		defer conn.Release()
 		// setup may take as long as ctx allows: the migration of a large database takes
 		// a while, and this node may have to wait for another one that does it.
-		if s.sealer, err = setup(ctx, conn.Conn(), o.KeysetFile, o.Existing); err != nil {
+		sealer, err := setup(ctx, conn.Conn(), o.KeysetFile, o.Existing)
+		if err != nil {
 			var pg *pgconn.PgError
 			if !errors.As(err, &pg) { // a wrong keyset or a newer schema: another try would not help
 				return false, callbackd.Wrap(callbackd.KindOf(err), err, "the database cannot be used")
@@ -174,7 +173,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		err = conn.QueryRow(ctx, "SELECT coalesce((SELECT id FROM events ORDER BY id DESC LIMIT 1), 0), (SELECT revision FROM settings)").Scan(&last, &s.revision)
 		s.lastID = callbackd.EventID(last)
 		s.newestAt = s.lastID.Time()
-		s.Store = core.New(seam{s}, &dialect, s.sealer)
+		s.Store = core.New(seam{s}, &dialect, sealer)
 		return false, err
 	})
 }
