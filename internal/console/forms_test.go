@@ -171,3 +171,18 @@ func shownValue(n *html.Node) string {
 	}
 	return attr(n, "value")
 }
+
+func TestANameThatIsTakenIsShownAtItsField(t *testing.T) {
+	s := startSite(t)
+	v := s.visitor(t).signIn(s.Key)
+	form := url.Values{"event": {"SESSION:COMPLETE"}, "name": {"crm"}, "url": {"http://127.0.0.1:9/"}, "method": {"POST"}}
+	v.post("/console/callbacks/new", form)
+	a := v.submit("POST", "/console/callbacks/new", form)
+	if a.StatusCode != http.StatusConflict {
+		t.Errorf("the second callback of the name is answered with %s, want 409", a.Status)
+	}
+	want := map[string]string{"name": "There is already a callback for SESSION:COMPLETE with this name. Edit it, or give this one another name."}
+	if diff := cmp.Diff(want, markedFields(t, a)); diff != "" {
+		t.Errorf("the fields marked as wrong (-want +got):\n%s", diff)
+	}
+}
