@@ -17,8 +17,6 @@ var keyTests = map[string]func(*suite){
 	"Logins":                 (*suite).logins,
 	"Links":                  (*suite).links,
 	"LoginsOfAKeyAreLimited": (*suite).loginsLimited,
-	"Once":                   (*suite).once,
-	"OnceWithABuffer":        (*suite).onceWithBuffer,
 }
 
 func (s *suite) keys() {

@@ -1,118 +1,154 @@
 package storetest
 
 import (
-	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
 )
 
-// again is the first answer that a command was refused with; empty when it was
-// refused otherwise, or not at all.
-func again(err error) string {
+// onceTests are about commands with an idempotency key: a command runs once, and
+// its change and its answer are stored together.
+var onceTests = map[string]func(*suite){
+	"Once":                   (*suite).once,
+	"OnceIsOfOneBody":        (*suite).onceOtherBody,
+	"OnceAtOnce":             (*suite).onceAtOnce,
+	"OnceWithARefusedAnswer": (*suite).onceRefused,
+	"OnceWithARefusedChange": (*suite).onceChangeRefused,
+	"OnceWithABuffer":        (*suite).onceWithBuffer,
+	"OnceUntilItIsSwept":     (*suite).onceSwept,
+}
+
+// firstAnswer returns the first answer that a repeated command was refused with;
+// empty when it was refused otherwise, or not at all.
+func firstAnswer(err error) string {
 	if r, ok := errors.AsType[*store.Repeated](err); ok {
 		return string(r.Body)
 	}
 	return ""
 }
 
-// once: a command with an idempotency key runs once; its change and its answer
-// are there together, over a restart, until they are swept.
-func (s *suite) once() {
-	key := s.newSession(s.key, nil).SessionKey
-	rule := func(c *callbackd.Session) (store.SessionChange, error) {
-		c.Notes++
-		return store.SessionChange{Notes: []callbackd.Note{{Title: "n", InsertedAt: s.at}}, Events: []store.NewEvent{{Type: ev1, Data: []byte("{}")}}}, nil
+// newOnce names a command that adds a note, with an idempotency key and a body. Its
+// answer is refused with an error that is not nil.
+func (s *suite) newOnce(body string, refusal error) *store.Once {
+	o := store.NewOnce(s.key.ID, "POST /notes", "k", []byte(body), s.at)
+	o.Show = func(made any) (store.Answer, error) {
+		c := made.(store.Changed)
+		return store.Answer{Status: 201, Body: []byte(c.Session.SessionKey + " " + c.Events[0].ID.String())}, refusal
 	}
-	note := func(idempotencyKey, body string, fail error) ([]*callbackd.Event, error) {
-		o := store.NewOnce(s.key.ID, "POST /notes", idempotencyKey, []byte(body), s.at)
-		o.Show = func(made any) (store.Answer, error) {
-			c := made.(store.Changed)
-			return store.Answer{Status: 201, Body: []byte(c.Session.SessionKey + " " + c.Events[0].ID.String())}, fail
-		}
-		_, evs, err := s.ChangeSession(store.WithOnce(s.ctx(), o), s.key.ID, key, s.at, rule)
-		return evs, err
-	}
-	count := func(want int) {
-		s.Helper()
-		notes, err := s.SessionNotes(s.ctx(), s.key.ID, key)
-		s.must(err)
-		page, err := s.EventsAfter(s.ctx(), store.EventQuery{Key: s.key.ID, Limit: 100})
-		s.must(err)
-		if len(notes) != want || len(page.Events) != want {
-			s.Errorf("%d notes and %d events, want %d", len(notes), len(page.Events), want)
-		}
-	}
-	evs, err := note("k", "body", nil)
-	s.must(err)
-	want := key + " " + evs[0].ID.String()
-	for range 2 {
-		if _, err := note("k", "body", nil); again(err) != want {
-			s.Errorf("repeated: %q, %v, want %q", again(err), err, want)
-		}
-		_, err = note("k", "other", nil)
-		if s.kind(err, callbackd.KindConflict); !errors.Is(err, store.ErrOtherCall) {
-			s.Errorf("another body: %v", err)
-		}
-		s.reopen()
-	}
-	count(1)
-	s.onceAtOnce(note, count)
-	s.onceOfCallbacks()
-	s.onceRefused(note, count)
-
-	o := store.NewOnce(s.key.ID, "POST /notes", "k", []byte("body"), s.at)
-	if err := s.Answered(s.ctx(), o); again(err) != want {
-		s.Errorf("answered: %v", err)
-	}
-	for _, at := range []time.Time{s.at, s.at.Add(time.Second)} {
-		n, err := s.Prune(s.ctx(), store.Prune{Answers: at}, 100)
-		s.must(err)
-		if swept := at.After(s.at); (n > 0) != swept || (s.Answered(s.ctx(), o) == nil) != swept {
-			s.Errorf("swept %d answers from before %v", n, at.Sub(s.at))
-		}
-	}
+	return o
 }
 
-// onceAtOnce: of many commands at once that have one key, one is made.
-func (s *suite) onceAtOnce(note func(string, string, error) ([]*callbackd.Event, error), count func(int)) {
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	made := 0
+// note adds a note to a session and fires an event, once for each body.
+func (s *suite) note(x *callbackd.Session, body string) (answer string, err error) {
+	return s.noteOrRefusal(x, s.newOnce(body, nil))
+}
+
+// noteOrRefusal is note for a command with an answer that may be refused.
+func (s *suite) noteOrRefusal(x *callbackd.Session, o *store.Once) (answer string, err error) {
+	_, evs, err := s.ChangeSession(store.WithOnce(s.ctx(), o), x.Key, x.SessionKey, s.at, func(x *callbackd.Session) (store.SessionChange, error) {
+		x.Notes++
+		return store.SessionChange{Notes: []callbackd.Note{{Title: "n", InsertedAt: s.at}}, Events: []store.NewEvent{{Type: ev1, Data: []byte("{}")}}}, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return x.SessionKey + " " + evs[0].ID.String(), nil
+}
+
+// oneNote checks that a session has one note and one event.
+func (s *suite) oneNote(x *callbackd.Session) {
+	s.Helper()
+	notes, err := s.SessionNotes(s.ctx(), x.Key, x.SessionKey)
+	s.must(err)
+	s.equal("notes of the session", len(notes), 1)
+	s.equal("events of the key", len(s.listEvents(store.EventQuery{Key: x.Key, Limit: 100})), 1)
+}
+
+func (s *suite) once() {
+	x := s.newSession(s.key, nil)
+	answer, err := s.note(x, "body")
+	s.must(err)
+	for _, when := range []string{"at once", "after a restart"} {
+		_, err := s.note(x, "body")
+		s.equal("the answer of a repeat, "+when, firstAnswer(err), answer)
+		s.equal("the answer that is known, "+when, firstAnswer(s.Answered(s.ctx(), s.newOnce("body", nil))), answer)
+		s.reopen()
+	}
+	s.oneNote(x)
+}
+
+func (s *suite) onceOtherBody() {
+	x := s.newSession(s.key, nil)
+	s.must(second(s.note(x, "body")))
+	_, err := s.note(x, "another body")
+	s.kind(err, callbackd.KindConflict)
+	if !errors.Is(err, store.ErrOtherCall) {
+		s.Errorf("the error is %v, want %v", err, store.ErrOtherCall)
+	}
+	s.oneNote(x)
+}
+
+// onceAtOnce shows that of many commands at once with one idempotency key one is
+// made, and the others get its answer.
+func (s *suite) onceAtOnce() {
+	x := s.newSession(s.key, nil)
+	var calls sync.WaitGroup
+	var made atomic.Int64
 	for range 8 {
-		all.Go(func() {
-			if evs, err := note("at once", "b", nil); err == nil && len(evs) == 1 {
-				mu.Lock()
-				made++
-				mu.Unlock()
-			} else if again(err) == "" {
-				s.Errorf("neither made nor repeated: %v", err)
+		calls.Go(func() {
+			_, err := s.note(x, "body")
+			if err == nil {
+				made.Add(1)
+			} else if firstAnswer(err) == "" {
+				s.Errorf("a repeat: %v, want the first answer", err)
 			}
 		})
 	}
-	if all.Wait(); made != 1 {
-		s.Errorf("%d were made", made)
+	calls.Wait()
+	s.equal("commands of eight that were made", made.Load(), int64(1))
+	s.oneNote(x)
+}
+
+// onceRefused shows that a command whose answer is refused writes nothing, and
+// leaves its idempotency key free.
+func (s *suite) onceRefused() {
+	create := func(refusal error) (created bool, err error) {
+		o := store.NewOnce(s.key.ID, "POST /callbacks", "k", nil, s.at)
+		o.Show = func(made any) (store.Answer, error) {
+			return store.Answer{Status: 200, Body: []byte(made.(*callbackd.Callback).URL)}, refusal
+		}
+		_, created, err = s.CreateCallback(store.WithOnce(s.ctx(), o), callbackd.Callback{
+			Key: s.key.ID, Event: ev2, Name: "once", URL: "https://a.example/", Method: "POST", Payload: []byte("{}"),
+			Secrets: []callbackd.SigningSecret{{Value: "w"}},
+		}, s.at)
+		return created, err
 	}
-	count(2)
-}
-
-// onceRefused: when the answer of a change is refused, nothing of the change is
-// written, and the key is free.
-func (s *suite) onceRefused(note func(string, string, error) ([]*callbackd.Event, error), count func(int)) {
-	_, err := note("refused", "b", callbackd.Errorf(callbackd.KindConflict, "refused"))
-	s.kind(err, callbackd.KindConflict)
-	count(2)
-	evs, err := note("refused", "b", nil)
+	s.kind(second(create(callbackd.Errorf(callbackd.KindConflict, "refused"))), callbackd.KindConflict)
+	s.kind(second(s.Callback(s.ctx(), s.key.ID, ev2, "once")), callbackd.KindNotFound)
+	created, err := create(nil)
 	s.must(err)
-	s.equal("the sequence, which has no gap", evs[0].Sequence, int64(3))
-	count(3)
+	s.equal("whether the next command created it", created, true)
+	s.equal("the answer of a repeat", firstAnswer(second(create(nil))), "https://a.example/")
 }
 
-// onceWithBuffer: a command that reads what the driver buffers keeps its idempotency
-// key to itself. What the driver flushes for it is no part of its transaction.
+// onceChangeRefused shows that a change whose answer is refused writes nothing, and
+// takes no sequence number.
+func (s *suite) onceChangeRefused() {
+	x := s.newSession(s.key, nil)
+	_, err := s.noteOrRefusal(x, s.newOnce("body", callbackd.Errorf(callbackd.KindConflict, "refused")))
+	s.kind(err, callbackd.KindConflict)
+	s.must(second(s.note(x, "body")))
+	s.oneNote(x)
+	evs := s.eventsOfSession(store.SessionEventQuery{Key: x.Key, Session: x.SessionKey, Limit: 10})
+	s.equal("the sequence number of its event", sequences(evs), []int64{1})
+}
+
+// onceWithBuffer shows that a command that reads what the driver buffers keeps its
+// idempotency key to itself. What the driver flushes for it is no part of its transaction.
 func (s *suite) onceWithBuffer() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A", "B")
@@ -150,30 +186,25 @@ func (s *suite) onceWithBuffer() {
 	s.equal("how often the answer was made", shown, 1)
 	s.publish(s.key, ev1, "D")
 	err = replay(nil)
-	s.equal("replays", replays(), []string{again(err)})
+	s.equal("replays", replays(), []string{firstAnswer(err)})
 	s.balanced()
 }
 
-// onceOfCallbacks: an answer that is refused writes nothing, and leaves the key
-// free.
-func (s *suite) onceOfCallbacks() {
-	create := func(fail error) (bool, error) {
-		o := store.NewOnce(s.key.ID, "POST /callbacks", "k", nil, s.at)
-		o.Show = func(made any) (store.Answer, error) {
-			return store.Answer{Status: 200, Body: []byte(made.(*callbackd.Callback).URL)}, fail
-		}
-		_, created, err := s.CreateCallback(store.WithOnce(context.Background(), o), callbackd.Callback{Key: s.key.ID, Event: ev2, Name: "once", URL: "https://a.example/", Method: "POST", Payload: []byte("{}"),
-			Secrets: []callbackd.SigningSecret{{Value: "w"}}}, s.at)
-		return created, err
-	}
-	_, err := create(callbackd.Errorf(callbackd.KindConflict, "refused"))
-	s.kind(err, callbackd.KindConflict)
-	_, err = s.Callback(s.ctx(), s.key.ID, ev2, "once")
-	s.kind(err, callbackd.KindNotFound)
-	if created, err := create(nil); !created || err != nil {
-		s.Errorf("after a refusal: %v, %v", created, err)
-	}
-	if _, err := create(nil); again(err) != "https://a.example/" {
-		s.Errorf("repeated: %v", err)
+func (s *suite) onceSwept() {
+	x := s.newSession(s.key, nil)
+	answer, err := s.note(x, "body")
+	s.must(err)
+	for _, c := range []struct {
+		before time.Time
+		swept  int
+		answer string
+	}{
+		{s.at, 0, answer},
+		{s.at.Add(time.Second), 1, ""},
+	} {
+		n, err := s.Prune(s.ctx(), store.Prune{Answers: c.before}, 100)
+		s.must(err)
+		s.equal("answers that were removed", n, c.swept)
+		s.equal("the answer that is known", firstAnswer(s.Answered(s.ctx(), s.newOnce("body", nil))), c.answer)
 	}
 }
