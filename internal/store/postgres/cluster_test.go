@@ -307,8 +307,13 @@ func TestNodesAreCounted(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
 	}
-	if n := all[0]; n.ID != no || n.Shards != callbackd.Shards || n.Callbacks != 1 || n.Backlog != 3 || n.Unseen < 0 || n.Unseen > time.Minute {
-		t.Errorf("%+v", n)
+	n := all[0]
+	d.equal("the node", n.ID, no)
+	d.equal("its shards", n.Shards, callbackd.Shards)
+	d.equal("its callbacks with deliveries", n.Callbacks, 1)
+	d.equal("its backlog", n.Backlog, int64(3))
+	if n.Unseen < 0 || n.Unseen > time.Minute {
+		t.Errorf("it was not seen for %s, want 0 to 1 min", n.Unseen)
 	}
 	d.must(nodes[0].Leave(t.Context(), no))
 	if all, err = nodes[0].Nodes(t.Context()); err != nil || len(all) != 0 {

@@ -210,13 +210,13 @@ func TestLostAnswerOfAnOutcome(t *testing.T) {
 		ln.swallowNext(part)
 		got, err := s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Change: callbackd.CallbackChange{Version: 1, HealthTurned: turned, FailingSince: time.Now()},
 			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now()}, Decision: callbackd.Decision{State: want, Due: time.Now()}}})
-		if err != nil || got.State != want || ln.cuts.Load() != int64(i+1) {
-			t.Errorf("%v, %v after %d cuts", got, err, ln.cuts.Load())
-		}
+		d.must(err)
+		d.equal("the state that was recorded", got.State, want)
+		d.equal("cuts", ln.cuts.Load(), int64(i+1))
 		view, err := s.Delivery(t.Context(), d.key.ID, id, 0)
-		if err != nil || len(view.History) != 1 || view.Attempts != 1 {
-			t.Errorf("%+v, %v", view, err)
-		}
+		d.must(err)
+		d.equal("attempts in the history", len(view.History), 1)
+		d.equal("attempts", view.Attempts, 1)
 	}
 	d.checked(s)
 }
@@ -277,10 +277,11 @@ func faulty(t *testing.T, d *database, s *Store, fault func(round int)) {
 			t.Fatalf("it does not go on: %v", err)
 		}
 	}
+	s.patience = patience
 	evs, err := d.accept(s, time.Now(), "after")
 	d.must(err)
 	if evs[0].Sequence != 1 {
-		t.Errorf("sequence %d", evs[0].Sequence)
+		t.Errorf("a new session's sequence begins with %d, want 1", evs[0].Sequence)
 	}
 	for id := range acknowledged {
 		if _, err := s.EventByID(t.Context(), id); err != nil {

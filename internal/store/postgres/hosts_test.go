@@ -44,9 +44,7 @@ func TestServerThatTakesNoWrites(t *testing.T) {
 	}
 	defer server.Stop()
 	d, _ := newDatabase(t, server.Schema(t), 1)
-	o := d.Options
-	o.patience = time.Second
-	s := open(t, o)
+	s := open(t, d.Options)
 	defer s.Close()
 	admin, err := pgx.Connect(t.Context(), d.URL)
 	d.must(err)
@@ -59,10 +57,15 @@ func TestServerThatTakesNoWrites(t *testing.T) {
 		for now := ""; now != readOnly; backoff(t.Context(), 1) {
 			d.must(admin.QueryRow(t.Context(), "SHOW default_transaction_read_only").Scan(&now))
 		}
+		s.patience = patience
+		if readOnly == "on" {
+			s.patience = time.Second // of what cannot succeed
+		}
 		_, err = d.accept(s, time.Now(), "S")
-		ready := s.Ready(t.Context())
-		if readOnly == "on" && (callbackd.KindOf(err) != callbackd.KindUnavailable || callbackd.KindOf(ready) != callbackd.KindUnavailable) || readOnly == "off" && (err != nil || ready != nil) {
-			t.Errorf("read only %s: %v; %v", readOnly, err, ready)
+		for what, err := range map[string]error{"an event": err, "Ready": s.Ready(t.Context())} {
+			if unavailable := err != nil && callbackd.KindOf(err) == callbackd.KindUnavailable; unavailable != (readOnly == "on") {
+				t.Errorf("read only %s: %s ends with %v", readOnly, what, err)
+			}
 		}
 		if refused := s.refusals.Err(); (refused != nil) != (readOnly == "on") {
 			t.Errorf("read only %s: the last write was refused: %v", readOnly, refused)

@@ -14,6 +14,8 @@ import (
 	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/postgres/pgtest"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // database opens stores on one database, as several nodes do.
@@ -48,6 +50,14 @@ func (d *database) must(err error) {
 	d.Helper()
 	if err != nil {
 		d.Fatal(err)
+	}
+}
+
+// equal compares what a test got with what it wants.
+func (d *database) equal(what string, got, want any) {
+	d.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		d.Errorf("%s: -want +got\n%s", what, diff)
 	}
 }
 
@@ -339,8 +349,13 @@ func TestSecretsAreSealedInTheDatabase(t *testing.T) {
 		}
 		d.must(rows.Err())
 	}
-	if raw, err := os.ReadFile(d.KeysetFile); err != nil || seen < 8 || !strings.Contains(string(raw), "AesGcm") {
-		t.Errorf("%d values, keyset %v", seen, err)
+	if seen < 8 {
+		t.Errorf("only %d sealed values were looked at, want 8 or more", seen)
+	}
+	raw, err := os.ReadFile(d.KeysetFile)
+	d.must(err)
+	if !strings.Contains(string(raw), "AesGcm") {
+		t.Errorf("the keyset has no AES-GCM key: %s", raw)
 	}
 	if _, err := nodes[0].shared.Exec(t.Context(), "UPDATE keys SET api_key = 'k2'"); err != nil {
 		t.Fatal(err)
@@ -398,8 +413,10 @@ func TestOneBadOutcomeFailsAlone(t *testing.T) {
 				Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}})
 	}
 	s.recordGroup(group, false)
-	if group[0].err != nil || group[2].err != nil || callbackd.KindOf(group[1].err) != callbackd.KindInternal {
-		t.Errorf("%v; %v; %v", group[0].err, group[1].err, group[2].err)
+	d.must(group[0].err)
+	d.must(group[2].err)
+	if err := group[1].err; err == nil || callbackd.KindOf(err) != callbackd.KindInternal {
+		t.Errorf("the second outcome ends with %v; want an internal error", err)
 	}
 }
 

@@ -23,10 +23,9 @@ func TestWhatNoStandbyHasIsNotAcknowledged(t *testing.T) {
 	d, nodes := newDatabase(t, server.Schema(t), 1)
 	evs, err := d.accept(nodes[0], time.Now(), "S")
 	d.must(err)
-	o := d.Options
-	o.patience = 2 * time.Second
-	s := open(t, o)
+	s := open(t, d.Options)
 	defer s.Close()
+	s.patience = 2 * time.Second // of what cannot succeed
 	admin, err := pgx.Connect(t.Context(), d.URL)
 	d.must(err)
 	exec := func(sql string) int64 {

@@ -55,8 +55,10 @@ func TestNodesChangeASessionTogether(t *testing.T) {
 			}
 		}
 		want := 3 * each
-		if got.Notes != want || len(notes) != want || fire && d.checked(nodes[2]) != int64(want) {
-			t.Errorf("%d changes, %d notes, want %d", got.Notes, len(notes), want)
+		d.equal("changes", got.Notes, want)
+		d.equal("notes", len(notes), want)
+		if fire {
+			d.equal("events", d.checked(nodes[2]), int64(want))
 		}
 	}
 }
@@ -72,14 +74,14 @@ func TestLostAnswerOfASessionChange(t *testing.T) {
 	for i, fire := range []bool{false, true, false} {
 		ln.swallowNext("COMMIT")
 		got, _, err := s.ChangeSession(t.Context(), d.key.ID, "S", now, note(now, fire))
-		if err != nil || got.Notes != i+1 || ln.cuts.Load() != int64(i+2) {
-			t.Fatalf("%+v, %v after %d cuts", got, err, ln.cuts.Load())
-		}
+		d.must(err)
+		d.equal("notes of the session", got.Notes, i+1)
+		d.equal("cuts", ln.cuts.Load(), int64(i+2))
 	}
 	notes, err := s.SessionNotes(t.Context(), d.key.ID, "S")
-	if err != nil || len(notes) != 3 || d.checked(s) != 1 {
-		t.Errorf("%d notes, %v", len(notes), err)
-	}
+	d.must(err)
+	d.equal("notes", len(notes), 3)
+	d.equal("events", d.checked(s), int64(1))
 	ln.swallowNext("COMMIT")
 	_, _, err = s.ChangeSession(t.Context(), d.key.ID, "S", now, func(*callbackd.Session) (store.SessionChange, error) {
 		return store.SessionChange{Remove: true}, nil
@@ -272,9 +274,11 @@ func TestNodesStepAReplayTogether(t *testing.T) {
 		}
 	}
 	r, err = nodes[1].Replay(t.Context(), d.key.ID, r.ID)
-	if err != nil || r.State != callbackd.ReplayDone || r.Delivered != total || r.Skipped != 0 || len(due) != total {
-		t.Errorf("%d made due; %+v, %v", len(due), r, err)
-	}
+	d.must(err)
+	d.equal("deliveries that were made due", len(due), total)
+	d.equal("the replay's state", r.State, callbackd.ReplayDone)
+	d.equal("delivered", r.Delivered, int64(total))
+	d.equal("skipped", r.Skipped, int64(0))
 	d.checked(nodes[2])
 }
 

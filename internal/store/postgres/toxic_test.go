@@ -45,10 +45,9 @@ func TestNetworkFaultsUnderLoad(t *testing.T) {
 			t.Parallel()
 			p, u := newToxic(t, pgtest.URL(t)+"&connect_timeout=1")
 			d, _ := newDatabase(t, u, 1)
-			o := d.Options
-			o.patience = time.Second
-			s := open(t, o)
+			s := open(t, d.Options)
 			defer s.Close()
+			s.patience = time.Second // while the line is bad
 			faulty(t, d, s, func(round int) {
 				switch {
 				case round == 2 && toxics == nil:

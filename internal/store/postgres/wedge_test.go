@@ -229,9 +229,10 @@ func TestLostAnswerOfANewCallback(t *testing.T) {
 			ln.swallowNext("COMMIT")
 		}
 		got, created, err := nodes[0].CreateCallback(t.Context(), c, time.Now())
-		if err != nil || created != want || got.Name != "n" || ln.cuts.Load() != 1 {
-			t.Errorf("%+v, %v, %v after %d cuts", got, created, err, ln.cuts.Load())
-		}
+		d.must(err)
+		d.equal("created", created, want)
+		d.equal("name", got.Name, "n")
+		d.equal("cuts", ln.cuts.Load(), int64(1))
 	}
 }
 

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"runtime"
 	"sync"
 	"testing"
@@ -15,7 +16,6 @@ import (
 // On a full disk without a reserve the rows of the buffer cannot be written. Reads
 // answer all the same, with everything that was acknowledged.
 func TestReadsAnswerOnAFullDisk(t *testing.T) {
-	ctx := t.Context()
 	r := newRig(t, 1, "FULL")
 	r.o.flushAt = 1000
 	s := open(t, r.o)
@@ -30,12 +30,52 @@ func TestReadsAnswerOnAFullDisk(t *testing.T) {
 	if err := r.record(s, evs[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	reads := []struct {
-		name string
-		want int // with five events
-		next int // with one more
-		read func() (int, error)
-	}{
+	reads := bufferedReads(t.Context(), r, s, evs[0].ID)
+	r.setFault((&planned{op: "write", file: "-wal", n: 1, err: sqlite3.FULL}).fault)
+	if _, err := r.accept(s, "S", 1, 100); callbackd.KindOf(err) != callbackd.KindUnavailable {
+		t.Errorf("an event on a full disk: the error is %v; want Unavailable", err)
+	}
+	for _, c := range reads {
+		c.check(t, "on a full disk", c.want)
+	}
+	if n := s.buffer.len(); n != 5 {
+		t.Errorf("%d events are in the buffer after the reads; want 5", n)
+	}
+	if s.refusals.Err() == nil {
+		t.Error("a read has ended the refusal of writes")
+	}
+	r.setFault(nil)
+	if _, err := r.accept(s, "S", 1, 100); err != nil {
+		t.Errorf("an event when there is space again: %v", err)
+	}
+	for _, c := range reads {
+		c.check(t, "when there is space again", c.next)
+	}
+	r.verify(s)
+	for _, l := range r.violations {
+		t.Error(l)
+	}
+}
+
+// bufferedRead is a read that counts something of what the buffer has.
+type bufferedRead struct {
+	name string
+	want int // with five events
+	next int // with one more
+	read func() (int, error)
+}
+
+func (c *bufferedRead) check(t *testing.T, when string, want int) {
+	t.Helper()
+	if got, err := c.read(); got != want || err != nil {
+		t.Errorf("%s %s: got %d, %v; want %d", c.name, when, got, err, want)
+	}
+}
+
+// bufferedReads returns a read of each kind. The rig has five events of session S,
+// of which one is delivered.
+func bufferedReads(ctx context.Context, r *rig, s *Store, delivered callbackd.EventID) []bufferedRead {
+	return []bufferedRead{
 		{"events", 5, 6, func() (int, error) {
 			page, err := s.ListEvents(ctx, store.EventQuery{Key: r.key, Limit: 10})
 			return len(page.Events), err
@@ -53,7 +93,7 @@ func TestReadsAnswerOnAFullDisk(t *testing.T) {
 			return len(page.Deliveries), err
 		}},
 		{"attempts of the first delivery", 1, 1, func() (int, error) {
-			d, err := s.Delivery(ctx, r.key, callbackd.DeliveryID{Event: evs[0].ID, Callback: r.cb}, 0)
+			d, err := s.Delivery(ctx, r.key, callbackd.DeliveryID{Event: delivered, Callback: r.cb}, 0)
 			if err != nil {
 				return 0, err
 			}
@@ -79,34 +119,6 @@ func TestReadsAnswerOnAFullDisk(t *testing.T) {
 			}
 			return page.Callbacks[0].Pending, nil
 		}},
-	}
-	r.setFault((&planned{op: "write", file: "-wal", n: 1, err: sqlite3.FULL}).fault)
-	if _, err := r.accept(s, "S", 1, 100); callbackd.KindOf(err) != callbackd.KindUnavailable {
-		t.Errorf("an event on a full disk: the error is %v; want Unavailable", err)
-	}
-	for _, c := range reads {
-		if got, err := c.read(); got != c.want || err != nil {
-			t.Errorf("%s on a full disk: got %d, %v; want %d", c.name, got, err, c.want)
-		}
-	}
-	if n := s.buffer.len(); n != 5 {
-		t.Errorf("%d events are in the buffer after the reads; want 5", n)
-	}
-	if s.refusals.Err() == nil {
-		t.Error("a read has ended the refusal of writes")
-	}
-	r.setFault(nil)
-	if _, err := r.accept(s, "S", 1, 100); err != nil {
-		t.Errorf("an event when there is space again: %v", err)
-	}
-	for _, c := range reads {
-		if got, err := c.read(); got != c.next || err != nil {
-			t.Errorf("%s when there is space again: got %d, %v; want %d", c.name, got, err, c.next)
-		}
-	}
-	r.verify(s)
-	for _, l := range r.violations {
-		t.Error(l)
 	}
 }
 

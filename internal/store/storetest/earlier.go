@@ -48,8 +48,14 @@ func EarlierResults(t *testing.T, st store.Store, whole, bare string) {
 	for key, sequence := range map[string]int64{whole: 18, bare: 19} {
 		story, err := st.SessionEvents(s.ctx(), store.SessionEventQuery{Key: 1, Session: key, Limit: 5})
 		s.must(err)
-		if len(story) != 1 || story[0].Sequence != sequence || story[0].Type != callbackd.Complete || !strings.HasPrefix(string(story[0].Data), `{"session":{"session_key":"`+key+`",`) || !strings.Contains(string(story[0].Data), `,"photos":[`) {
-			s.Errorf("the event is %+v", story)
+		if len(story) != 1 {
+			s.Fatalf("session %s has %d events, want 1", key, len(story))
+		}
+		s.equal("the event's sequence", story[0].Sequence, sequence)
+		s.equal("the event's type", story[0].Type, callbackd.Complete)
+		data := string(story[0].Data)
+		if !strings.HasPrefix(data, `{"session":{"session_key":"`+key+`",`) || !strings.Contains(data, `,"photos":[`) {
+			s.Errorf("the event's data has another form: %s", data)
 		}
 	}
 }
