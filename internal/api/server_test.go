@@ -69,11 +69,19 @@ type setup struct {
 	http     func(*http.Server)
 }
 
-// onBothStores runs a test whose answers come out of the store on each; on
-// goes to start.
+// onBothStores runs a test whose answers come from the store on each store, side
+// by side: on PostgreSQL a test mostly waits. on is given to start.
 func onBothStores(t *testing.T, test func(t *testing.T, on func(*setup))) {
-	t.Run("sqlite", func(t *testing.T) { test(t, func(*setup) {}) })
-	t.Run("postgres", func(t *testing.T) { test(t, func(c *setup) { c.postgres = true }) })
+	t.Parallel()
+	for name, on := range map[string]func(*setup){
+		"sqlite":   func(*setup) {},
+		"postgres": func(c *setup) { c.postgres = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, on)
+		})
+	}
 }
 
 // dispatcher is the dispatcher of a process that has the store to itself.

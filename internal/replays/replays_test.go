@@ -171,6 +171,9 @@ func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
 // restart. A hundred thousand events go to a callback that was made after
 // them, over two restarts: each once, and nothing else.
 func TestPeers13AReplayOfAHundredThousandSurvivesRestarts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a large replay takes 10 s")
+	}
 	bubble(t, func(r *rig) {
 		const n = many
 		before := r.publish(500, 50)

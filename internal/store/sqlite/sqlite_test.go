@@ -20,6 +20,9 @@ import (
 func TestConformance(t *testing.T) {
 	for name, flushAt := range map[string]int{"Buffered": 0, "Flushed": 1} {
 		t.Run(name, func(t *testing.T) {
+			if flushAt == 1 && testing.Short() {
+				t.Skip("the suite runs once with -short")
+			}
 			storetest.Run(t, func(t *testing.T, dir string) store.Store {
 				if size(filepath.Join(dir, dbFile)) == 0 {
 					copyEmpty(t, dir)
