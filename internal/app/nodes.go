@@ -88,7 +88,7 @@ func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
 	var out []console.Node
 	for _, n := range all {
 		out = append(out, console.Node{
-			Name: n.Name, Version: n.Version, Address: n.Address, Self: n.ID == a.member.ID(), StartedAt: n.StartedAt,
+			Name: n.Name, Version: n.Version, Address: n.Address, Inner: n.Inner, Self: n.ID == a.member.ID(), StartedAt: n.StartedAt,
 			Shards: n.Shards, InFlight: n.InFlight, Backlog: int64(n.Callbacks),
 			LeaseUntil: time.Now().Add(a.member.Timing().EvictAfter - n.Unseen),
 		})

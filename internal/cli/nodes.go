@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -29,7 +30,8 @@ func (c *nodesCmd) Run(e *env) error {
 		return err
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tNAME\tADDRESS\tVERSION\tUP\tSHARDS\tLEASE RENEWED\tIN FLIGHT\tBACKLOG\tSTATE")
+	inner := slices.ContainsFunc(nodes, func(n store.Node) bool { return n.Inner != "" })
+	fmt.Fprintln(w, "NODE\tNAME\tADDRESS\t"+column(inner, "INNER ADDRESS")+"VERSION\tUP\tSHARDS\tLEASE RENEWED\tIN FLIGHT\tBACKLOG\tSTATE")
 	free, cut := callbackd.Shards, false
 	for _, n := range nodes {
 		free -= n.Shards
@@ -44,7 +46,7 @@ func (c *nodesCmd) Run(e *env) error {
 		case n.Skew.Abs() > callbackd.MaxSkew:
 			state = fmt.Sprintf("clock differs by %s: owns no shards", humanize.Duration(n.Skew))
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s ago\t%s\t%s for %s callbacks\t%s\n", n.ID, n.Name, n.Address, n.Version,
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s%s\t%s\t%s\t%s ago\t%s\t%s for %s callbacks\t%s\n", n.ID, n.Name, n.Address, column(inner, n.Inner), n.Version,
 			humanize.Duration(time.Since(n.StartedAt)), humanize.Number(n.Shards), humanize.Latency(n.Unseen), humanize.Number(n.InFlight), backlog, humanize.Number(n.Callbacks), state)
 	}
 	if err := w.Flush(); err != nil {
@@ -57,4 +59,12 @@ func (c *nodesCmd) Run(e *env) error {
 		fmt.Fprintf(e.stdout, "≥: at most %s deliveries of each callback are counted\n", humanize.Number(store.MaxCounted))
 	}
 	return nil
+}
+
+// column returns a cell of a column that is shown or left out.
+func column(shown bool, cell string) string {
+	if !shown {
+		return ""
+	}
+	return cell + "\t"
 }

@@ -75,9 +75,11 @@ type Member struct {
 
 	mu             sync.Mutex
 	shards         [callbackd.Shards]shardState
-	owners         []callbackd.NodeID // of all shards, as far as is known
-	ownersRevision int64              // of owners; only heartbeats changes it
-	ownRevision    int64              // the revision that this node made last
+	owners         []callbackd.NodeID          // of all shards, as far as is known
+	ownersRevision int64                       // of owners; only heartbeats changes it
+	addresses      map[callbackd.NodeID]string // where other nodes reach each node
+	awaiting       []chan struct{}             // calls of Refresh; closed by the next renewal
+	ownRevision    int64                       // the revision that this node made last
 	leaving        bool
 
 	// Only heartbeats uses these.
@@ -223,6 +225,7 @@ func (m *Member) heartbeat(ctx context.Context) {
 		Leaving:  leaving,
 		Skew:     m.skew,
 	}
+	awaiting := m.takeAwaiting()
 	start := time.Now()
 	wall := m.options.Now()
 	limited, cancel := context.WithTimeout(ctx, m.timing.TrustFor-m.timing.Heartbeat)
@@ -233,6 +236,7 @@ func (m *Member) heartbeat(ctx context.Context) {
 			m.options.Log.Error("lease not renewed, trying again", "node", int64(b.ID), "error", err)
 		}
 		m.renewalFailed = true
+		m.keepAwaiting(awaiting)
 		return
 	}
 	if m.renewalFailed {
@@ -253,6 +257,9 @@ func (m *Member) heartbeat(ctx context.Context) {
 		id:          b.ID,
 		unbroken:    start.Sub(m.unbrokenSince) >= m.timing.EvictAfter,
 	})
+	for _, renewed := range awaiting {
+		close(renewed)
+	}
 }
 
 // gapBefore tells whether so much time passed since the last renewal, by the wall
@@ -296,6 +303,10 @@ func (m *Member) publish(r renewal) {
 		m.ownersRevision = r.Revision
 	}
 	r.Owners = m.owners
+	m.addresses = make(map[callbackd.NodeID]string, len(r.Nodes))
+	for i := range r.Nodes {
+		m.addresses[r.Nodes[i].ID] = r.Nodes[i].Inner
+	}
 	m.mu.Unlock()
 	count := map[callbackd.NodeID]int{}
 	for _, id := range r.Owners {

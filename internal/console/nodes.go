@@ -14,7 +14,8 @@ type Node struct {
 	Name       string
 	Version    string
 	Address    string
-	Self       bool // it serves this page
+	Inner      string // where other nodes reach it; empty: they cannot
+	Self       bool   // it serves this page
 	StartedAt  time.Time
 	Shards     int
 	LeaseUntil time.Time // zero when it needs no lease

@@ -62,7 +62,8 @@ type Message struct {
 type Node struct {
 	ID        callbackd.NodeID
 	Name      string
-	Address   string
+	Address   string // where clients reach it
+	Inner     string // where other nodes reach it; empty: they cannot
 	Version   string
 	StartedAt time.Time
 	Unseen    time.Duration // since its lease was renewed, by the database's clock

@@ -29,14 +29,17 @@ const (
 	requireNode = "SELECT require_node($1, $2)"
 	lockCluster = "UPDATE cluster SET revision = revision + 1 RETURNING revision"
 
-	insertNode    = "INSERT INTO nodes (name, address, version, started_at, seen_at) VALUES ($1, $2, $3, $4, " + dbClock + ") RETURNING no"
+	insertNode    = "INSERT INTO nodes (name, address, version, started_at, inner_address, seen_at) VALUES ($1, $2, $3, $4, $5, " + dbClock + ") RETURNING no"
 	heartbeatNode = "UPDATE nodes SET seen_at = " + dbClock + ", in_flight = $2, leaving = $3, skew = $4 WHERE no = $1 RETURNING no"
 	selectClock   = "SELECT " + dbClock + ", revision FROM cluster"
-	selectNodes   = "SELECT no, name, address, version, started_at, " + dbClock + " - seen_at, in_flight, leaving, skew FROM nodes ORDER BY no"
+	selectNodes   = "SELECT no, name, address, version, started_at, coalesce(inner_address, ''), " + dbClock + " - seen_at, in_flight, leaving, skew FROM nodes ORDER BY no"
 	// selectOwners returns the owner of each shard when the revision is not the
 	// one that the caller knows.
 	selectOwners = "SELECT shard, node FROM shards WHERE node IS NOT NULL AND (SELECT revision FROM cluster) <> $1"
-	claimShards  = `WITH free AS MATERIALIZED (SELECT shard FROM shards WHERE node IS NULL ORDER BY shard LIMIT $2)
+	// claimShards returns no shard while there is a node of an older version, which
+	// has no inner address: its shards are of callbacks and not of keys.
+	claimShards = `WITH free AS MATERIALIZED (SELECT shard FROM shards WHERE node IS NULL
+			AND NOT EXISTS (SELECT 1 FROM nodes WHERE inner_address IS NULL) ORDER BY shard LIMIT $2)
 		UPDATE shards SET node = $1, epoch = epoch + 1 WHERE shard = ANY (ARRAY (SELECT shard FROM free)) RETURNING shard`
 	releaseShards = "UPDATE shards SET node = NULL WHERE node = $1 AND shard = ANY ($2::integer[])"
 	evictNode     = "DELETE FROM nodes WHERE no = $1 AND seen_at < " + dbClock + " - $2 RETURNING no"
@@ -74,7 +77,7 @@ func (s *Store) Join(ctx context.Context, n store.Node) (callbackd.NodeID, error
 		if _, err := tx.Exec(ctx, lockCluster); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, insertNode, n.Name, n.Address, n.Version, millis(n.StartedAt)).Scan(&no)
+		return tx.QueryRow(ctx, insertNode, n.Name, n.Address, n.Version, millis(n.StartedAt), n.Inner).Scan(&no)
 	})
 	if err == nil {
 		s.node.Store(no)
@@ -129,7 +132,7 @@ func (s *Store) Heartbeat(ctx context.Context, b store.Heartbeat, known int64) (
 
 func scanNode(row pgx.CollectableRow) (n store.Node, err error) {
 	var no, started, unseen, skew int64
-	err = row.Scan(&no, &n.Name, &n.Address, &n.Version, &started, &unseen, &n.InFlight, &n.Leaving, &skew)
+	err = row.Scan(&no, &n.Name, &n.Address, &n.Version, &started, &n.Inner, &unseen, &n.InFlight, &n.Leaving, &skew)
 	n.ID, n.Heartbeat.ID, n.StartedAt = callbackd.NodeID(no), callbackd.NodeID(no), fromMillis(started)
 	n.Unseen, n.Skew = time.Duration(unseen)*time.Millisecond, time.Duration(skew)*time.Millisecond
 	return n, err

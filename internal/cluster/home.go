@@ -1,0 +1,64 @@
+package cluster
+
+import (
+	"context"
+
+	"callbackd"
+)
+
+// Home says which node is the home of an API key, as far as this node knows: the node
+// that owns the key's shard.
+type Home struct {
+	Here    bool             // this node is
+	Node    callbackd.NodeID // the home; 0: none is known
+	Address string           // where other nodes reach it; empty: they cannot
+}
+
+// Home returns the home of a key. It is what the last renewal of the lease returned, so
+// another node may be the home by now: see [Member.Refresh].
+func (m *Member) Home(key callbackd.KeyID) Home {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := callbackd.ShardOf(callbackd.CallbackID(key))
+	if m.shards[s] == owned {
+		return Home{Here: true, Node: m.ID()}
+	}
+	node := m.owners[s]
+	if node == m.ID() { // a shard that it gives up
+		node = 0
+	}
+	return Home{Node: node, Address: m.addresses[node]}
+}
+
+// Refresh renews the lease and returns when the answer is in use, so that Home knows
+// every change of owners that was committed before Refresh was called. Calls at the same
+// time share a renewal. It fails when ctx ends first.
+func (m *Member) Refresh(ctx context.Context) error {
+	renewed := make(chan struct{})
+	m.mu.Lock()
+	m.awaiting = append(m.awaiting, renewed)
+	m.mu.Unlock()
+	m.refreshSoon()
+	select {
+	case <-renewed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// takeAwaiting returns the calls of Refresh that a renewal which begins now answers.
+func (m *Member) takeAwaiting() []chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	waiting := m.awaiting
+	m.awaiting = nil
+	return waiting
+}
+
+// keepAwaiting leaves calls of Refresh to the next renewal, because this one failed.
+func (m *Member) keepAwaiting(waiting []chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.awaiting = append(m.awaiting, waiting...)
+}
