@@ -9,31 +9,10 @@ import (
 	"callbackd"
 )
 
-// slot is what an attempt in flight takes up.
-type slot struct {
-	replay  bool
-	mayHang bool
-	bytes   int64
-	origin  *origin // nil: its callback is not on probation, or it is a test
-}
-
 // start begins an attempt of d. l is nil for a test that is sent at once.
 func (e *Engine) start(q *callbackQueue, l *lane, d callbackd.Delivery) {
-	q.inFlight++
-	e.inFlight++
-	s := slot{replay: d.Replay != 0, mayHang: q.mayHang()}
-	if s.replay {
-		q.replaysInFlight++
-	}
-	if s.mayHang {
-		e.mayHangInFlight++
-	}
-	e.addBytes(q, &s, q.bytesOf(&d))
-	if q.origin != nil && !d.Test {
-		s.origin = q.origin
-		s.origin.start(q, e.now())
-	}
-	cb := q.cb
+	s := e.takeSlot(q, &d)
+	cb := q.setting.cb
 	e.work.Go(func() { e.attempt(q, l, d, cb, s) })
 }
 
@@ -58,7 +37,7 @@ func (e *Engine) attempt(q *callbackQueue, l *lane, d callbackd.Delivery, cb *ca
 	if sent {
 		o = e.send(q, d, cb, s)
 	}
-	if mayRecord := e.freeSlot(q, s, sent); sent && !mayRecord {
+	if mayRecord := e.freeSlot(q, l, s, sent); sent && !mayRecord {
 		err = errLeaseEnded
 	}
 	switch err {
@@ -135,7 +114,7 @@ func (e *Engine) send(q *callbackQueue, d callbackd.Delivery, cb *callbackd.Call
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if d.Test { // a test says nothing about the health of real traffic
-		if q.cb != nil && cb.Version == q.cb.Version {
+		if known := q.setting.cb; known != nil && cb.Version == known.Version {
 			o.Change.Version = cb.Version
 			e.noteSuccess(q, &o)
 		}
@@ -167,10 +146,10 @@ func (e *Engine) sendSafely(cb *callbackd.Callback, ev *callbackd.Event, n int) 
 // noteSuccess notes the first success of a callback at its origin. That of a
 // test counts too: the receiver has shown that it takes what is sent.
 func (e *Engine) noteSuccess(q *callbackQueue, o *callbackd.Outcome) {
-	if o.Attempt.Success() && !q.proven {
+	if o.Attempt.Success() && !q.trial.proven {
 		o.Change.Proven = true
-		q.proven = true
-		e.updateProbation(q)
+		q.trial.proven = true
+		e.updateTrial(q)
 	}
 }
 
@@ -179,23 +158,23 @@ func (e *Engine) noteSuccess(q *callbackQueue, o *callbackd.Outcome) {
 // something about the receiver that gave it and about the version of the setting
 // that it was given to.
 func (e *Engine) updateHealth(q *callbackQueue, cb *callbackd.Callback, o *callbackd.Outcome, now time.Time) {
-	if cb.Version > q.cb.Version { // the engine has not read that version yet
+	if cb.Version > q.setting.cb.Version { // the engine has not read that version yet
 		e.applySetting(q, cb, now)
 	}
-	o.Change.Version = q.cb.Version
+	known := q.setting.cb
+	o.Change.Version = known.Version
 	before := q.health
 	switch {
-	case cb.Version == q.cb.Version:
+	case cb.Version == known.Version:
 		q.health = before.After(&o.Attempt.Result, now, rand.Float64())
 		o.Change.Pause = q.health.ShouldPause(&o.Attempt.Result, now)
 		if o.Change.Pause != callbackd.NotPaused {
-			q.paused = true // at once; the store knows when the outcome is recorded
-			q.pausing = true
+			q.setting.pause = pausing
 		}
 		o.Change.HealthTurned = before.FailingSince.IsZero() != q.health.FailingSince.IsZero()
 		o.Change.FailingSince = q.health.FailingSince
 		e.noteSuccess(q, o)
-	case callbackd.SameOrigin(cb.URL, q.cb.URL):
+	case callbackd.SameOrigin(cb.URL, known.URL):
 		// Only what the receiver asked for (Retry-After) holds for the new version.
 		q.health = before.Asked(&o.Attempt.Result, now)
 	default:
@@ -212,32 +191,25 @@ func (e *Engine) updateHealth(q *callbackQueue, cb *callbackd.Callback, o *callb
 }
 
 // freeSlot gives the slot of an attempt to the next one. The exchange with the
-// receiver is over, and only the lane waits for the record. It tells whether the
+// receiver is over, and only the lane waits for the record. It reports whether the
 // outcome may be recorded.
-func (e *Engine) freeSlot(q *callbackQueue, s slot, sent bool) (mayRecord bool) {
+func (e *Engine) freeSlot(q *callbackQueue, l *lane, s slot, sent bool) (mayRecord bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	mayRecord = sent && !q.abandoned
+	mayRecord = sent && q.stage != abandoned
 	if mayRecord {
 		e.recordCalls++
 	}
-	q.inFlight--
-	e.inFlight--
-	q.recording++
-	e.recording++
-	if s.replay {
-		q.replaysInFlight--
+	if l != nil {
+		l.on(callbackd.LaneAnswered)
 	}
-	if s.mayHang {
-		e.mayHangInFlight--
-	}
-	e.addBytes(q, &s, -s.bytes)
+	e.returnSlot(q, &s)
 	now := e.now()
 	e.wakeSlotWaiters()
 	if s.origin != nil {
-		s.origin.attemptEnded(e, now)
+		e.attemptEndedAt(s.origin, now)
 	}
-	q.markReady(e)
+	q.joinReady(e)
 	e.dispatch(now)
 	return mayRecord
 }
@@ -247,9 +219,8 @@ func (e *Engine) freeSlot(q *callbackQueue, s slot, sent bool) (mayRecord bool) 
 // none waits for ever.
 func (e *Engine) wakeSlotWaiters() {
 	for range 2 {
-		if q, ok := e.waitingForSlot.pop(); ok {
-			q.waitingForSlot = false
-			q.markReady(e)
+		if q, ok := e.slotWaiters.next(); ok {
+			q.joinReady(e)
 		}
 	}
 }
@@ -313,8 +284,8 @@ func (e *Engine) finish(q *callbackQueue, l *lane, o *callbackd.Outcome, state c
 	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	q.recording--
-	e.recording--
+	q.flight.recording--
+	e.flight.recording--
 	e.dataBytes -= dataInMemory
 	id := o.Delivery.ID
 	q.attemptEnded(id.Event)
@@ -322,13 +293,14 @@ func (e *Engine) finish(q *callbackQueue, l *lane, o *callbackd.Outcome, state c
 		e.inbox.recordedDuringRead[id] = true
 	}
 	if l != nil {
-		l.busy = false
-		l.current = 0
+		l.on(callbackd.LaneRecorded)
 		e.advanceLane(q, l, o, state, err, now)
 	}
 	if o.Change.Pause != callbackd.NotPaused {
-		q.pausing = false
-		q.stale = true // the store knows whether the callback is paused
+		if q.setting.pause == pausing {
+			q.setting.pause = paused
+		}
+		q.setting.stale = true // the store knows whether the callback is paused
 	}
 	for _, ch := range e.watchers[id] {
 		close(ch)
@@ -342,7 +314,7 @@ func (e *Engine) finish(q *callbackQueue, l *lane, o *callbackd.Outcome, state c
 func (e *Engine) advanceLane(q *callbackQueue, l *lane, o *callbackd.Outcome, state callbackd.State, err error, now time.Time) {
 	switch {
 	case err == errCallbackEnded, err == nil && state == callbackd.Canceled:
-		q.stale = true
+		q.setting.stale = true
 		q.clear(e)
 		return
 	case err == nil && state == callbackd.Pending:
@@ -362,5 +334,5 @@ func (e *Engine) advanceLane(q *callbackQueue, l *lane, o *callbackd.Outcome, st
 	}
 	// After other errors there is nothing to do: the delivery has ended already,
 	// or the engine stops and the store still has it.
-	q.reviewLane(e, l)
+	e.reviewLane(q, l)
 }

@@ -25,7 +25,7 @@ func (e *Engine) ClockSet() {
 	}
 	for _, q := range e.queues {
 		q.health = q.health.Plausible(now)
-		q.stopTimer()
+		q.alarm.stop()
 		e.advance(q, now)
 	}
 }

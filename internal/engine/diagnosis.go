@@ -11,13 +11,13 @@ import (
 func (e *Engine) Diagnosis(id callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	out := callbackd.Diagnosis{Running: e.running && !e.draining}
+	out := callbackd.Diagnosis{Running: e.phase == running}
 	q := e.queues[id]
-	if q == nil || q.cb == nil {
+	if q == nil || q.setting.cb == nil {
 		return out
 	}
-	out.InFlight = q.inFlight
-	out.Limit = q.health.Limit(q.cb.Policy, now)
+	out.InFlight = q.flight.attempts
+	out.Limit = q.health.Limit(q.setting.cb.Policy, now)
 	out.Failures = q.health.Consecutive
 	if q.health.Open(now) {
 		out.OpenUntil = q.health.OpenUntil
@@ -25,28 +25,26 @@ func (e *Engine) Diagnosis(id callbackd.CallbackID, session string, now time.Tim
 	if q.health.Closed(now) {
 		out.ClosedUntil = q.health.ClosedUntil
 	}
-	if o := q.origin; o != nil {
+	if o := q.trial.origin; o != nil {
 		out.Probation = true
 		out.OriginInFlight = o.inFlight
 		out.OriginLimit = o.probation.Limit(now)
-		out.BeginsAt = o.opensAt(q, now)
+		out.BeginsAt = q.trial.opensAt(now)
 		if h := o.probation.Health; h.Open(now) {
 			out.OriginOpenUntil = h.OpenUntil
 			out.OriginFailures = h.Consecutive
 		}
 	}
-	if wait := q.untilToken(now); wait > 0 {
-		out.RateUntil = now.Add(wait)
-	}
+	out.RateUntil = q.setting.nextToken(now)
 	l := q.lanes[session]
 	if l == nil {
 		return out
 	}
-	out.Busy = l.busy
+	out.Busy = l.state.UnderWay()
 	if l.head != nil {
 		out.Head = l.head.ID
 		out.HeadNo = l.head.Sequence
-		out.HeldUntil = l.wakeAt()
+		out.HeldUntil = l.wakesAt()
 	}
 	return out
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"container/heap"
 	"context"
 	"slices"
 	"time"
@@ -9,118 +8,120 @@ import (
 	"callbackd"
 )
 
-// noteRetry remembers that the store holds a retry that is due then.
-func (q *callbackQueue) noteRetry(due time.Time) {
-	if q.nextRetry.IsZero() || due.Before(q.nextRetry) {
-		q.nextRetry = due
-	}
-}
+const makeDuePage = 1024 // pending deliveries that one step of makeDue looks at
 
-// noteReplay remembers that the store holds a delivery of a replay that is due
-// then.
-func (q *callbackQueue) noteReplay(due time.Time) {
-	if q.nextReplay.IsZero() || due.Before(q.nextReplay) {
-		q.nextReplay = due
-	}
-}
+// dueClasses has the names of the classes in the store.
+var dueClasses = [numClasses]callbackd.DueClass{retry: callbackd.DueRetries, replay: callbackd.DueReplays}
 
 // noteDue remembers when d, which is in the store, is due.
 func (q *callbackQueue) noteDue(d *callbackd.Delivery) {
+	class := retry
 	if d.Replay != 0 {
-		q.noteReplay(d.Due)
-	} else {
-		q.noteRetry(d.Due)
+		class = replay
 	}
+	q.sources[class].note(d.Due)
+}
+
+// readDue reads the retries or replays that are due.
+func (e *Engine) readDue(q *callbackQueue, class int, now time.Time) storeRead {
+	s := &q.sources[class]
+	s.next = time.Time{}                     // an outcome during the read may set it again
+	limit := duePage + len(q.known.inMemory) // the result may be what memory has already
+	return func(ctx context.Context) (func(time.Time), error) {
+		ds, next, err := e.options.Queue.Due(ctx, dueClasses[class], q.id, now, limit)
+		if err != nil {
+			e.mu.Lock()
+			s.note(now)
+			e.mu.Unlock()
+			return nil, err
+		}
+		return func(time.Time) {
+			for _, d := range ds {
+				e.addDue(q, class, d)
+			}
+			if !next.IsZero() {
+				s.note(next)
+			}
+		}, nil
+	}
+}
+
+// addDue adds a retry or a replay that is due to its lane, unless it is in memory,
+// in flight, or was recorded while the read ran that brought it.
+func (e *Engine) addDue(q *callbackQueue, class int, d callbackd.Delivery) {
+	l := q.lane(d.Session)
+	id := d.ID.Event
+	if !q.known.has(id) && !l.isCurrent(id) {
+		// A person may resend what waits for its first attempt.
+		e.removeFirstAttempt(q, l, id)
+		q.known.inMemory[id] = true
+		l.waiting[class] = append(l.waiting[class], d)
+		q.sources[class].inMemory++
+	}
+	e.reviewLane(q, l)
 }
 
 // noteDueAgain remembers when a delivery is due that a person or a replay made
 // due again.
 //
 // Its attempt before may have been recorded while a read ran that is not over.
-// What the next read shows of it is then the new one, so recordedDuringRead must
-// not hide it.
+// What the next read shows of it is then the new one, so it no longer counts as
+// recorded.
 //
 // The engine may also not have heard yet that the attempt before ended. Until it
 // does, it takes what a read shows for that attempt and leaves it out. So the
 // delivery is kept in dueAgain, and attemptEnded makes it be read once more.
 func (q *callbackQueue) noteDueAgain(d *callbackd.Delivery) {
 	id := d.ID.Event
-	delete(q.recordedDuringRead, id)
+	delete(q.known.recorded, id)
 	l := q.lanes[d.Session]
-	if q.inMemory[id] || l != nil && l.busy && l.current == id {
-		q.dueAgain[id] = *d
+	if q.known.inMemory[id] || l != nil && l.isCurrent(id) {
+		q.known.dueAgain[id] = *d
 	}
 	q.noteDue(d)
 }
 
 // attemptEnded notes that the attempt of a delivery was recorded or given up.
 func (q *callbackQueue) attemptEnded(id callbackd.EventID) {
-	if q.reading {
-		q.recordedDuringRead[id] = true
+	if q.reads.running {
+		q.known.recorded[id] = true
 	}
-	delete(q.inMemory, id)
-	if d, ok := q.dueAgain[id]; ok {
-		delete(q.dueAgain, id)
+	delete(q.known.inMemory, id)
+	if d, ok := q.known.dueAgain[id]; ok {
+		delete(q.known.dueAgain, id)
 		q.noteDue(&d)
 	}
 }
 
-// makeHeadDue makes d due when it is the head of its lane, and tells whether it
-// is.
-func (q *callbackQueue) makeHeadDue(d *callbackd.Delivery) bool {
-	l := q.lanes[d.Session]
-	if l == nil || l.head == nil || l.head.ID != d.ID {
-		return false
-	}
-	l.head.Due = d.Due
-	l.head.Manual = true
-	l.head.Step = 0
-	l.head.Replay = d.Replay
-	q.blocked.fix(l)
-	return true
-}
-
 // restartRetry makes d begin its retry schedule anew when it is a retry in memory,
-// and tells whether it is.
+// and reports whether it is.
 func (q *callbackQueue) restartRetry(d *callbackd.Delivery) bool {
 	l := q.lanes[d.Session]
 	if l == nil {
 		return false
 	}
-	i := slices.IndexFunc(l.retries, func(r callbackd.Delivery) bool { return r.ID == d.ID })
+	retries := l.waiting[retry]
+	i := slices.IndexFunc(retries, func(r callbackd.Delivery) bool { return r.ID == d.ID })
 	if i < 0 {
 		return false
 	}
-	l.retries[i].Manual = true
-	l.retries[i].Step = 0
+	retries[i].Manual = true
+	retries[i].Step = 0
 	return true
-}
-
-// makeHeadsDue makes due now what waits for a later time. The heads in memory
-// are made due here. The rest is made due in the store, page by page, as it can
-// be sent; see makeDue.
-func (q *callbackQueue) makeHeadsDue(now time.Time) {
-	q.releasing = true
-	for _, l := range q.blocked.lanes {
-		if l.head.Due.After(now) {
-			l.head.Due = now
-		}
-	}
-	heap.Init(&q.blocked)
 }
 
 // makeDue makes one page of deliveries due in the store.
 func (e *Engine) makeDue(q *callbackQueue, now time.Time) storeRead {
-	releasedAt := q.cb.ReleasedAt
+	releasedAt := q.setting.cb.ReleasedAt
 	return func(ctx context.Context) (func(time.Time), error) {
 		moved, done, err := e.options.Queue.MakeDue(ctx, q.id, now, makeDuePage)
 		return func(time.Time) {
 			if moved > 0 {
-				q.noteRetry(now)
-				q.noteReplay(now)
+				q.sources[retry].note(now)
+				q.sources[replay].note(now)
 			}
-			if done && q.cb.ReleasedAt.Equal(releasedAt) {
-				q.releasing = false
+			if done && q.setting.cb.ReleasedAt.Equal(releasedAt) {
+				q.setting.releasing = false
 			}
 		}, err
 	}

@@ -58,16 +58,8 @@ const (
 	DefaultFlightBudget = 64 << 20 // bytes
 )
 
-const (
-	maxLaneInMemory = 16   // first attempts of one lane in memory
-	laneBatch       = 64   // lanes read at a time
-	maxBlockedLanes = 4096 // blocked lanes of one callback in memory
-	retryPage       = 64   // retries of one callback in memory, and as many deliveries of replays
-	makeDuePage     = 1024 // pending deliveries that one step of makeDue looks at
-	maxReads        = 8    // reads from the store at a time
-	idleQueues      = 4096 // number of queues from which on idle ones are dropped
-	retryInterval   = time.Second
-)
+// retryInterval is the time between two tries of a command that the store refused.
+const retryInterval = time.Second
 
 // Options of an engine. Queue and Sender are required.
 type Options struct {
@@ -95,9 +87,8 @@ type Engine struct {
 	work      sync.WaitGroup // attempts and reads
 	readSlots chan struct{}
 
-	mu       sync.Mutex
-	running  bool
-	draining bool
+	mu    sync.Mutex
+	phase phase
 
 	// Of a shared queue:
 	shards        [callbackd.Shards]shardState
@@ -111,28 +102,25 @@ type Engine struct {
 	dropOriginsAt int // number of origins at which idle ones are dropped
 	watchers      map[callbackd.DeliveryID][]chan struct{}
 
-	ready          [numClasses]fifo[*callbackQueue] // callbacks with a lane that is ready, by class
-	waitingForSlot fifo[*callbackQueue]
+	ready       [numClasses]line[*callbackQueue] // callbacks with a lane that is ready, by class
+	slotWaiters line[*callbackQueue]
 
-	inFlight        int // exchanges with receivers
-	mayHangInFlight int // of those, the ones with receivers that may hang
-	flightBytes     int64
-	mayHangBytes    int64 // the part of flightBytes for receivers that may hang
-	dataBytes       int64 // event data in memory
-	eventReads      map[callbackd.EventID]*eventRead
+	flight     flight
+	mayHang    flight // the part of it for receivers that may hang
+	dataBytes  int64  // event data in memory
+	eventReads map[callbackd.EventID]*eventRead
 
-	recording     int           // outcomes on their way into the store
-	recordCalls   int           // of those, the ones that the store is recording
+	recordCalls   int           // outcomes that the store is recording
 	noRecordCalls chan struct{} // closed when recordCalls is 0; nil: nobody waits
 }
 
-// Classes of work, in the order in which they are started: first attempts go
-// ahead of retries, and both ahead of replays.
+// phase is what the engine does.
+type phase uint8
+
 const (
-	firstAttempt = iota
-	retry
-	replay
-	numClasses
+	stopped phase = iota // Start was not called
+	running
+	draining // nothing more starts
 )
 
 // New makes an engine that is not started. What it is told of before Start
@@ -188,7 +176,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.running = true
+	e.phase = running
 	if e.options.Shared {
 		return nil
 	}
@@ -201,18 +189,18 @@ func (e *Engine) Start(ctx context.Context) error {
 	return nil
 }
 
-// Running tells whether deliveries are being started.
+// Running reports whether deliveries are being started.
 func (e *Engine) Running() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.running && !e.draining
+	return e.phase == running
 }
 
 // InFlight returns the number of attempts in flight.
 func (e *Engine) InFlight() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.inFlight
+	return e.flight.attempts
 }
 
 // OnCommit takes deliveries that were just committed. The store calls it in
@@ -286,7 +274,7 @@ func (e *Engine) CallbackChanged(id callbackd.CallbackID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if q := e.queues[id]; q != nil {
-		q.stale = true
+		q.setting.stale = true
 		e.readMore(q)
 	}
 }
@@ -313,9 +301,9 @@ func (e *Engine) Watch(id callbackd.DeliveryID) (done <-chan struct{}, stop func
 // the next start.
 func (e *Engine) Drain(ctx context.Context) {
 	e.mu.Lock()
-	e.draining = true
+	e.phase = draining
 	for _, q := range e.queues {
-		q.stopTimer()
+		q.alarm.stop()
 	}
 	e.mu.Unlock()
 	done := make(chan struct{})
@@ -341,7 +329,7 @@ func (e *Engine) dispatch(now time.Time) {
 	}
 	// Outcomes that wait to be recorded are bounded too: a store that falls
 	// behind slows the starts down.
-	for e.inFlight < e.options.MaxInFlight && e.recording < e.options.MaxInFlight {
+	for e.flight.attempts < e.options.MaxInFlight && e.flight.recording < e.options.MaxInFlight {
 		q, class, ok := e.nextReady()
 		if !ok {
 			return
@@ -353,8 +341,7 @@ func (e *Engine) dispatch(now time.Time) {
 // nextReady takes the callback whose turn it is, and its class.
 func (e *Engine) nextReady() (q *callbackQueue, class int, ok bool) {
 	for class := range e.ready {
-		if q, ok := e.ready[class].pop(); ok {
-			q.inReady[class] = false
+		if q, ok := e.ready[class].next(); ok {
 			return q, class, true
 		}
 	}
@@ -365,70 +352,50 @@ func (e *Engine) nextReady() (q *callbackQueue, class int, ok bool) {
 // Otherwise q has its turn again when what it waits for has happened.
 func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 	switch {
-	case q.leaving:
+	case q.stage != serving:
 		return
-	case !q.mayStart(class, now): // until one of its attempts ends or its timer fires
-		q.setTimer(e, now)
+	case !q.mayStart(class, now): // until one of its attempts ends or its alarm rings
+		e.setAlarm(q, now)
 		return
-	case !q.origin.mayStart(q, now): // until an attempt at the origin ends or its timer fires
-		q.origin.makeWait(e, q, now)
+	case !q.trial.mayStart(now): // until an attempt at the origin ends or its alarm rings
+		q.trial.makeWait(q, now)
+		e.setAlarm(q, now)
 		return
-	case e.slotsFor(q) <= 0 || !q.fitsBytes(e, class): // until attempts of any callback end
-		if !q.waitingForSlot {
-			q.waitingForSlot = true
-			e.waitingForSlot.push(q)
-		}
+	case !e.hasSlot(q) || !e.hasBytes(q, class): // until attempts of any callback end
+		e.slotWaiters.join(q, &q.inSlotWaiters)
 		return
 	}
-	l, ok := q.ready[class].pop()
+	l, ok := q.ready[class].next()
 	if !ok {
 		return
 	}
-	l.inReady[class] = false
 	if d, ok := q.takeNext(l, class); ok {
-		if q.limiter != nil {
-			q.limiter.AllowN(now, 1)
+		if limiter := q.setting.limiter; limiter != nil {
+			limiter.AllowN(now, 1)
 		}
-		l.busy = true
+		l.on(callbackd.LaneStarted)
 		l.current = d.ID.Event
 		e.start(q, l, d)
 	}
-	q.markReady(e)
-}
-
-// slotsFor returns how many more attempts q may start. 1/8 of all slots is
-// reserved for callbacks with none in flight, so that receivers that hang leave
-// slots for the others. Callbacks that may hang share 1/2 of the slots, or 3/4
-// for their first attempt, so that the rest is for receivers known to answer.
-func (e *Engine) slotsFor(q *callbackQueue) int {
-	total := e.options.MaxInFlight
-	left := total - e.inFlight
-	mayHangShare := total * 3 / 4
-	if q.inFlight > 0 {
-		left -= total / 8
-		mayHangShare = total / 2
-	}
-	if q.mayHang() {
-		left = min(left, max(1, mayHangShare)-e.mayHangInFlight)
-	}
-	return left
+	q.joinReady(e)
 }
 
 // sendTest sends a test at once. The order of its lane, a pause and the breaker
 // do not hold it back.
 func (e *Engine) sendTest(q *callbackQueue, d callbackd.Delivery) {
 	id := d.ID.Event
-	if id <= q.cursor || q.inMemory[id] {
+	c := q.cursor()
+	if id <= c.at || q.known.inMemory[id] {
 		// A read may have seen it first. Then it is sent in its lane's order.
 		e.readDelivery(q, d.Session, id)
 		e.readMore(q)
 		return
 	}
-	q.lastOffered = max(q.lastOffered, id)
-	if !q.moreInStore {
-		q.cursor = max(q.cursor, id)
+	c.tell(id)
+	if !c.more {
+		c.at = max(c.at, id)
 	}
-	q.inMemory[id] = true
+	q.known.inMemory[id] = true
 	if d.Event != nil {
 		e.dataBytes += int64(len(d.Event.Data))
 	}

@@ -32,10 +32,35 @@ func (r *fifo[T]) pop() (v T, ok bool) {
 	return v, true
 }
 
-// peek returns the first item without removing it.
-func (r *fifo[T]) peek() (v T, ok bool) {
-	if r.len() == 0 {
+// line is a queue in which each item waits at most once.
+type line[T any] struct{ fifo[waiter[T]] }
+
+type waiter[T any] struct {
+	v      T
+	inLine *bool // of the item, for this line
+}
+
+// join puts v at the end of the line, unless it is in the line already.
+func (l *line[T]) join(v T, inLine *bool) {
+	if !*inLine {
+		*inLine = true
+		l.push(waiter[T]{v, inLine})
+	}
+}
+
+// next takes the first item out of the line.
+func (l *line[T]) next() (v T, ok bool) {
+	w, ok := l.pop()
+	if ok {
+		*w.inLine = false
+	}
+	return w.v, ok
+}
+
+// peek returns the first item and leaves it in the line.
+func (l *line[T]) peek() (v T, ok bool) {
+	if l.len() == 0 {
 		return v, false
 	}
-	return r.items[r.first], true
+	return l.items[l.first].v, true
 }

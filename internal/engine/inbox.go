@@ -32,15 +32,15 @@ func (e *Engine) CommittedElsewhere(ds []callbackd.Delivery) {
 			continue
 		}
 		q := e.queue(d.ID.Callback)
-		q.lastOffered = max(q.lastOffered, d.ID.Event)
-		if !e.running || q.moreInStore || q.paused || len(e.inbox.waiting) >= maxInbox {
+		q.cursor().tell(d.ID.Event)
+		if e.phase == stopped || q.cursor().more || q.setting.pause.holds() || len(e.inbox.waiting) >= maxInbox {
 			e.readDelivery(q, d.Session, d.ID.Event)
 			e.readMore(q)
 		} else {
 			e.inbox.waiting = append(e.inbox.waiting, *d)
 		}
 	}
-	if len(e.inbox.waiting) > 0 && !e.inbox.reading && !e.draining {
+	if len(e.inbox.waiting) > 0 && !e.inbox.reading && e.phase != draining {
 		e.inbox.reading = true
 		e.work.Go(e.readInbox)
 	}
@@ -81,7 +81,7 @@ func (e *Engine) nextInboxBatch() []callbackd.Delivery {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	in := &e.inbox
-	if len(in.waiting) == 0 || e.draining {
+	if len(in.waiting) == 0 || e.phase == draining {
 		*in = inbox{}
 		return nil
 	}
@@ -98,7 +98,7 @@ func (e *Engine) rereadEach(ds []callbackd.Delivery) {
 	for i := range ds {
 		if id := ds[i].ID; e.owns(id.Callback) {
 			q := e.queue(id.Callback)
-			q.reread(id.Event)
+			q.cursor().reread(id.Event)
 			e.readMore(q)
 		}
 	}
@@ -109,20 +109,21 @@ func (e *Engine) rereadEach(ds []callbackd.Delivery) {
 // Unless that is known, the lane is read from the store.
 func (e *Engine) offerShared(q *callbackQueue, d callbackd.Delivery, complete bool) {
 	id := d.ID.Event
-	q.lastOffered = max(q.lastOffered, id)
+	c := q.cursor()
+	c.tell(id)
 	var last lanePosition
 	if l := q.lanes[d.Session]; l != nil {
-		last = lanePosition{l.lastTaken, l.lastSequence}
-		complete = complete && !l.moreInStore
+		last = lanePosition{l.cursor.at, l.sequence}
+		complete = complete && !l.cursor.more
 	} else {
 		last = e.lastPositions.get(q.id, d.Session)
 	}
-	if id <= last.event || q.inMemory[id] {
+	if id <= last.event || q.known.inMemory[id] {
 		return // it came by another way already
 	}
 	follows := d.Sequence == 1 || last.sequence > 0 && last.sequence == d.Sequence-1
 	if (complete || follows) && e.mayKeep(q) {
-		q.cursor = max(q.cursor, id)
+		c.at = max(c.at, id)
 		e.addToLane(q, d)
 	} else {
 		e.readDelivery(q, d.Session, id)

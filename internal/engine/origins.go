@@ -18,25 +18,31 @@ type origin struct {
 	probation callbackd.Probation
 	callbacks int                  // callbacks on probation
 	inFlight  int                  // their exchanges
-	waiting   fifo[*callbackQueue] // those that wait for an exchange to end
+	waiting   line[*callbackQueue] // those that wait for an exchange to end
+}
+
+// trial is a callback's part in a probation.
+type trial struct {
+	proven    bool    // it has succeeded at its origin
+	origin    *origin // where it is on probation; nil: nowhere
+	begun     bool    // it made its first attempt there
+	inWaiting bool    // it is in origin.waiting
 }
 
 // idleOrigins is the number of origins from which on idle ones are dropped.
 const idleOrigins = 1024
 
-// updateProbation puts a callback on probation at its origin, or ends that.
-func (e *Engine) updateProbation(q *callbackQueue) {
+// updateTrial puts a callback on probation at its origin, or ends that.
+func (e *Engine) updateTrial(q *callbackQueue) {
 	var next *origin
-	if !q.proven && !q.cb.Deleted() {
-		next = e.origin(originKey{q.cb.Key, callbackd.Origin(q.cb.URL)})
+	if cb := q.setting.cb; !q.trial.proven && !cb.Deleted() {
+		next = e.origin(originKey{cb.Key, callbackd.Origin(cb.URL)})
 	}
-	if next == q.origin {
+	if next == q.trial.origin {
 		return
 	}
 	q.leaveOrigin()
-	q.origin = next
-	q.startedAtOrigin = false
-	q.waitingAtOrigin = false
+	q.trial = trial{proven: q.trial.proven, origin: next}
 	if next != nil {
 		next.callbacks++
 	}
@@ -62,68 +68,63 @@ func (e *Engine) origin(key originKey) *origin {
 }
 
 func (q *callbackQueue) leaveOrigin() {
-	if q.origin != nil {
-		q.origin.callbacks--
-		q.origin = nil
+	if q.trial.origin != nil {
+		q.trial.origin.callbacks--
+		q.trial.origin = nil
 	}
 }
 
-// mayStart tells whether one more attempt of q may start at the origin. A nil
-// origin has no limit.
-func (o *origin) mayStart(q *callbackQueue, now time.Time) bool {
-	if o == nil {
-		return true
-	}
-	return o.inFlight < o.probation.Limit(now) && o.mayBegin(q, now)
+// mayStart reports whether one more attempt of the callback may start at its
+// origin.
+func (t *trial) mayStart(now time.Time) bool {
+	o := t.origin
+	return o == nil || o.inFlight < o.probation.Limit(now) && t.mayBegin(now)
 }
 
-// mayBegin tells whether q made its first attempt at the origin, or may make it
-// now.
-func (o *origin) mayBegin(q *callbackQueue, now time.Time) bool {
-	return q.startedAtOrigin || o.probation.MayBegin(now)
+// mayBegin reports whether the callback made its first attempt at the origin, or
+// may make it now.
+func (t *trial) mayBegin(now time.Time) bool {
+	return t.begun || t.origin.probation.MayBegin(now)
 }
 
-// opensAt returns when the passing of time lets the origin take an attempt of q;
-// zero: it does not wait for a time.
-func (o *origin) opensAt(q *callbackQueue, now time.Time) time.Time {
-	at := o.probation.Health.HeldUntil()
+// opensAt returns when the passing of time lets the origin take an attempt of the
+// callback; zero: it does not wait for a time.
+func (t *trial) opensAt(now time.Time) time.Time {
+	at := t.origin.probation.Health.HeldUntil()
 	if !at.After(now) {
 		at = time.Time{}
 	}
-	begin := o.probation.NextBegin(now)
-	if !q.startedAtOrigin && begin.After(at) {
+	begin := t.origin.probation.NextBegin(now)
+	if !t.begun && begin.After(at) {
 		at = begin
 	}
 	return at
 }
 
-// start counts an attempt of q.
-func (o *origin) start(q *callbackQueue, now time.Time) {
-	o.inFlight++
-	if !q.startedAtOrigin {
-		q.startedAtOrigin = true
-		o.probation.Begin(now)
+// start counts an attempt of the callback.
+func (t *trial) start(now time.Time) {
+	t.origin.inFlight++
+	if !t.begun {
+		t.begun = true
+		t.origin.probation.Begin(now)
 	}
 }
 
-// makeWait makes q try again when the origin may take an attempt of it: when an
-// exchange there ends, or, before the first attempt of q, at its time.
-func (o *origin) makeWait(e *Engine, q *callbackQueue, now time.Time) {
-	if !q.waitingAtOrigin && o.mayBegin(q, now) {
-		q.waitingAtOrigin = true
-		o.waiting.push(q)
+// makeWait makes q try again when an exchange at the origin ends. Before the first
+// attempt of q that does not help: it waits for its time.
+func (t *trial) makeWait(q *callbackQueue, now time.Time) {
+	if t.mayBegin(now) {
+		t.origin.waiting.join(q, &t.inWaiting)
 	}
-	q.setTimer(e, now)
 }
 
-// attemptEnded lets all that wait try again. One alone would not be enough:
-// something else may keep it from starting by now.
-func (o *origin) attemptEnded(e *Engine, now time.Time) {
+// attemptEndedAt lets all that wait at an origin try again. One alone would not be
+// enough: something else may keep it from starting by now.
+func (e *Engine) attemptEndedAt(o *origin, now time.Time) {
 	o.inFlight--
 	for range o.waiting.len() {
-		q, _ := o.waiting.pop()
-		q.waitingAtOrigin = false
-		q.markReady(e)
-		q.setTimer(e, now)
+		q, _ := o.waiting.next()
+		q.joinReady(e)
+		e.setAlarm(q, now)
 	}
 }

@@ -27,7 +27,7 @@ func (e *Engine) owns(id callbackd.CallbackID) bool {
 
 // mayStart tells whether attempts may be started at now.
 func (e *Engine) mayStart(now time.Time) bool {
-	return e.running && !e.draining && e.leaseHolds(now)
+	return e.phase == running && e.leaseHolds(now)
 }
 
 // leaseHolds tells whether the lease has not ended, by both clocks: the
@@ -47,7 +47,7 @@ func (e *Engine) mayDeliver(q *callbackQueue) bool {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !q.abandoned && e.leaseHolds(time.Now())
+	return q.stage != abandoned && e.leaseHolds(time.Now())
 }
 
 // SetLease lets attempts of a shared queue start until then.
@@ -100,16 +100,14 @@ func (e *Engine) Rescan(ctx context.Context) error {
 	defer e.mu.Unlock()
 	e.lastPositions = lanePositions{}
 	for _, q := range e.queues { // also those with nothing pending
-		q.stale = true
+		q.setting.stale = true
 		e.readMore(q)
 	}
 	for _, id := range backlogs {
 		if e.owns(id) {
 			q := e.queue(id)
-			q.stale = true
-			q.reread(1)
-			q.noteRetry(time.Unix(0, 0))
-			q.noteReplay(time.Unix(0, 0))
+			q.setting.stale = true
+			q.rereadSources()
 			e.readMore(q)
 		}
 	}
@@ -152,10 +150,10 @@ func (e *Engine) Disown(shards []callbackd.Shard) <-chan callbackd.Shard {
 		d.remaining[s] = 1 // for this function: none is drained before its end
 	}
 	for _, q := range e.queues {
-		if s := callbackd.ShardOf(q.id); d.remaining[s] > 0 && !q.leaving {
+		if s := callbackd.ShardOf(q.id); d.remaining[s] > 0 && q.stage == serving {
 			q.drain = d
 			d.remaining[s]++
-			e.leave(q)
+			e.leave(q, leaving)
 		}
 	}
 	for _, s := range shards {
@@ -175,8 +173,7 @@ func (e *Engine) Abandon() <-chan struct{} {
 	e.shards = [callbackd.Shards]shardState{}
 	e.lastPositions = lanePositions{}
 	for id, q := range e.queues {
-		q.abandoned = true
-		e.leave(q)
+		e.leave(q, abandoned)
 		delete(e.queues, id)
 	}
 	if e.noRecordCalls == nil {
@@ -203,17 +200,17 @@ func (e *Engine) signalNoRecordCalls() {
 }
 
 // leave makes a queue start nothing more and drop what waits.
-func (e *Engine) leave(q *callbackQueue) {
-	q.leaving = true
+func (e *Engine) leave(q *callbackQueue, next stage) {
+	q.stage = next
 	q.leaveOrigin()
-	q.stopTimer()
+	q.alarm.stop()
 	q.clear(e)
 	e.finishLeaving(q)
 }
 
 // finishLeaving drops a queue that is leaving when nothing of it is under way.
 func (e *Engine) finishLeaving(q *callbackQueue) {
-	if !q.leaving || q.inFlight > 0 || q.recording > 0 || q.reading {
+	if q.stage == serving || q.flight.attempts > 0 || q.flight.recording > 0 || q.reads.running {
 		return
 	}
 	if e.queues[q.id] == q {

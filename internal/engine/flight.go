@@ -1,0 +1,110 @@
+package engine
+
+import "callbackd"
+
+// flight counts attempts that are under way: of the engine, of the receivers that may
+// hang, or of one callback.
+type flight struct {
+	attempts  int   // exchanges with receivers
+	bytes     int64 // of their bodies
+	recording int   // outcomes on their way into the store
+}
+
+// slot is what an attempt in flight takes up.
+type slot struct {
+	replay  bool
+	mayHang bool
+	bytes   int64
+	origin  *origin // nil: its callback is not on probation, or it is a test
+}
+
+// takeSlot counts an attempt of d that begins.
+func (e *Engine) takeSlot(q *callbackQueue, d *callbackd.Delivery) slot {
+	s := slot{replay: d.Replay != 0, mayHang: q.mayHang()}
+	e.flight.attempts++
+	q.flight.attempts++
+	if s.replay {
+		q.replays++
+	}
+	if s.mayHang {
+		e.mayHang.attempts++
+	}
+	e.addBytes(q, &s, q.bytesOf(d))
+	if o := q.trial.origin; o != nil && !d.Test {
+		s.origin = o
+		q.trial.start(e.now())
+	}
+	return s
+}
+
+// returnSlot counts the end of an exchange, whose outcome is to be recorded.
+func (e *Engine) returnSlot(q *callbackQueue, s *slot) {
+	e.flight.attempts--
+	q.flight.attempts--
+	e.flight.recording++
+	q.flight.recording++
+	if s.replay {
+		q.replays--
+	}
+	if s.mayHang {
+		e.mayHang.attempts--
+	}
+	e.addBytes(q, s, -s.bytes)
+}
+
+// addBytes counts n more bytes in flight for an attempt of q. n may be negative.
+func (e *Engine) addBytes(q *callbackQueue, s *slot, n int64) {
+	s.bytes += n
+	e.flight.bytes += n
+	q.flight.bytes += n
+	if s.mayHang {
+		e.mayHang.bytes += n
+	}
+}
+
+// share returns how much of a total is left for one callback. 1/8 is reserved for
+// callbacks that use nothing of it, so that receivers that hang leave something for
+// the others. Callbacks that may hang share 1/2, or 3/4 for their first attempt, so
+// that the rest is for receivers known to answer. used, own and mayHang are what all
+// attempts, those of the callback and those that may hang use of it.
+func (q *callbackQueue) share(total, used, own, mayHang int64) int64 {
+	left := total - used
+	mayHangShare := total * 3 / 4
+	if own > 0 {
+		left -= total / 8
+		mayHangShare = total / 2
+	}
+	if q.mayHang() {
+		left = min(left, max(1, mayHangShare)-mayHang)
+	}
+	return left
+}
+
+// hasSlot reports whether the callback may start one more attempt.
+func (e *Engine) hasSlot(q *callbackQueue) bool {
+	return q.share(int64(e.options.MaxInFlight), int64(e.flight.attempts), int64(q.flight.attempts), int64(e.mayHang.attempts)) > 0
+}
+
+// hasBytes reports whether the body that the callback would send next of a class
+// fits into the bytes in flight. One body is always let through, however large.
+func (e *Engine) hasBytes(q *callbackQueue, class int) bool {
+	l, ok := q.ready[class].peek()
+	if !ok || e.flight.bytes == 0 {
+		return true
+	}
+	d := l.next(class)
+	return d == nil || q.bytesOf(d) <= q.share(e.options.FlightBudget, e.flight.bytes, q.flight.bytes, e.mayHang.bytes)
+}
+
+// bytesOf estimates the bytes of the body that an attempt of d has in flight.
+// An event that is not in memory counts as the largest allowed.
+func (q *callbackQueue) bytesOf(d *callbackd.Delivery) int64 {
+	n := int64(callbackd.MaxEventData)
+	if d.Event != nil {
+		n = int64(len(d.Event.Data))
+	}
+	if q.setting.cb != nil {
+		n += int64(len(q.setting.cb.Payload))
+	}
+	return n
+}

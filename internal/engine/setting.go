@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+
+	"golang.org/x/time/rate"
+)
+
+// setting is a callback as the engine knows it.
+type setting struct {
+	cb      *callbackd.Callback // nil until it was read
+	stale   bool                // cb must be read again
+	pause   pauseState
+	limiter *rate.Limiter // nil: the policy has no rate
+	// releasing means that deliveries that wait for a later time are being made due
+	// now; see [callbackd.Callback.Releasing].
+	releasing bool
+}
+
+// pauseState says whether a callback is paused.
+type pauseState uint8
+
+const (
+	notPaused pauseState = iota
+	pausing              // an attempt paused it; the store may not know yet
+	paused
+)
+
+func (p pauseState) holds() bool { return p != notPaused }
+
+// active reports whether the callback was read and is neither paused nor deleted.
+func (s *setting) active() bool {
+	return s.cb != nil && !s.pause.holds() && !s.cb.Deleted()
+}
+
+// busy reports whether the setting has something that the store does not know yet,
+// or that is done step by step.
+func (s *setting) busy() bool { return s.pause == pausing || s.releasing }
+
+// updateLimiter follows the policy's rate. A burst is what comes in a tenth of
+// a second: the receiver did not agree to more.
+func (s *setting) updateLimiter() {
+	r := rate.Limit(s.cb.Policy.Rate)
+	burst := max(1, int(r/10))
+	switch {
+	case r == 0:
+		s.limiter = nil
+	case s.limiter == nil:
+		s.limiter = rate.NewLimiter(r, burst)
+	case s.limiter.Limit() != r:
+		s.limiter.SetLimit(r)
+		s.limiter.SetBurst(burst)
+	}
+}
+
+// nextToken returns when the rate lets the next attempt through; zero: now.
+func (s *setting) nextToken(now time.Time) time.Time {
+	if s.limiter == nil {
+		return time.Time{}
+	}
+	missing := 1 - s.limiter.TokensAt(now)
+	if missing <= 0 {
+		return time.Time{}
+	}
+	wait := time.Duration(missing / float64(s.limiter.Limit()) * float64(time.Second))
+	return now.Add(wait + time.Microsecond) // by then it has the token in spite of rounding
+}
+
+// mayHang reports whether the receiver may be one that does not answer: it has
+// not answered yet, or its last attempt failed.
+func (q *callbackQueue) mayHang() bool {
+	return q.health.Allowance == 0 || q.health.Consecutive > 0
+}
+
+func (e *Engine) readCallback(q *callbackQueue) storeRead {
+	q.setting.stale = false // a change during the read sets it again
+	return func(ctx context.Context) (func(time.Time), error) {
+		cb, err := e.options.Queue.CallbackByID(ctx, q.id)
+		if err != nil {
+			e.mu.Lock()
+			q.setting.stale = true
+			e.mu.Unlock()
+			return nil, err
+		}
+		return func(now time.Time) { e.applySetting(q, cb, now) }, nil
+	}
+}
+
+// applySetting makes cb the queue's setting, unless a newer one is known.
+func (e *Engine) applySetting(q *callbackQueue, cb *callbackd.Callback, now time.Time) {
+	s := &q.setting
+	before := s.cb
+	if before != nil && cb.Version < before.Version {
+		return
+	}
+	// Not After: the clock of the node that released it may have been set back.
+	released := before != nil && !cb.ReleasedAt.Equal(before.ReleasedAt)
+	if before == nil || before.Version != cb.Version || released {
+		q.restoreHealth(cb, released, now)
+	}
+	s.cb = cb
+	wasPaused := s.pause.holds()
+	switch {
+	case s.pause == pausing: // the store may not know it yet
+	case cb.Paused():
+		s.pause = paused
+	default:
+		s.pause = notPaused
+	}
+	switch {
+	case cb.Deleted():
+		q.clear(e)
+	case s.pause.holds() && !wasPaused:
+		q.cursor().more = true // what is accepted while it is paused stays in the store
+	case wasPaused && !s.pause.holds():
+		q.sources[retry].note(longAgo)
+	}
+	s.updateLimiter()
+	e.updateTrial(q)
+	if o := q.trial.origin; released && o != nil {
+		o.probation.Health = o.probation.Health.Released(now)
+	}
+	q.joinReady(e)
+}
+
+// restoreHealth takes the health of the receiver from the setting. A version
+// that this engine has not sent to yet begins with what the store kept, and so
+// does a callback that a person released.
+func (q *callbackQueue) restoreHealth(cb *callbackd.Callback, released bool, now time.Time) {
+	closedUntil := cb.ClosedUntil
+	known := q.setting.cb
+	if known != nil && !released && callbackd.SameOrigin(known.URL, cb.URL) && q.health.ClosedUntil.After(closedUntil) {
+		// Retry-After of an answer that the store does not have yet, or that
+		// the version before got from the same origin.
+		closedUntil = q.health.ClosedUntil
+	}
+	q.health = callbackd.RestoreHealth(cb.FailingSince, closedUntil, now)
+	q.trial.proven = cb.Proven
+	if cb.Releasing {
+		q.setting.releasing = true
+		q.makeHeadsDue(now)
+	}
+}

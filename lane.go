@@ -1,0 +1,58 @@
+package callbackd
+
+// LaneState is what a lane does now. At most one delivery of a lane is in flight, and
+// the next one starts when the outcome of the one before is recorded.
+type LaneState uint8
+
+const (
+	LaneIdle      LaneState = iota // nothing of it can start
+	LaneReady                      // a delivery of it can start
+	LaneInFlight                   // a request of it is with the receiver
+	LaneRecording                  // the outcome is on its way into the store
+	LaneBlocked                    // its head failed, and the later deliveries wait
+)
+
+var laneStates = [...]string{"idle", "ready", "in flight", "recording", "blocked"}
+
+func (s LaneState) String() string { return laneStates[s] }
+
+// UnderWay reports whether an attempt of the lane has begun whose outcome is not
+// recorded yet.
+func (s LaneState) UnderWay() bool { return s == LaneInFlight || s == LaneRecording }
+
+// LaneEvent is what happens to a lane.
+type LaneEvent uint8
+
+const (
+	LaneFilled   LaneEvent = iota // a delivery of it can start
+	LaneHeld                      // nothing can start before its head is due or opens it
+	LaneEmptied                   // nothing waits in it
+	LaneStarted                   // an attempt begins
+	LaneAnswered                  // the exchange is over, or nothing was sent
+	LaneRecorded                  // the outcome is stored, or never will be
+)
+
+var laneEvents = [...]string{"filled", "held", "emptied", "started", "answered", "recorded"}
+
+func (e LaneEvent) String() string { return laneEvents[e] }
+
+// laneTransitions has the state after each event. What waits in a lane counts again
+// when the outcome of its attempt is recorded.
+var laneTransitions = [...][len(laneEvents)]LaneState{
+	//              filled         held           emptied        started       answered       recorded
+	LaneIdle:      {LaneReady, LaneBlocked, LaneIdle, noLaneState, noLaneState, noLaneState},
+	LaneReady:     {LaneReady, LaneBlocked, LaneIdle, LaneInFlight, noLaneState, noLaneState},
+	LaneInFlight:  {LaneInFlight, LaneInFlight, LaneInFlight, noLaneState, LaneRecording, noLaneState},
+	LaneRecording: {LaneRecording, LaneRecording, LaneRecording, noLaneState, noLaneState, LaneIdle},
+	LaneBlocked:   {LaneReady, LaneBlocked, LaneIdle, noLaneState, noLaneState, noLaneState},
+}
+
+// noLaneState marks what cannot happen.
+const noLaneState LaneState = 255
+
+// After returns the state after an event; ok is false when the event cannot happen in
+// state s.
+func (s LaneState) After(e LaneEvent) (next LaneState, ok bool) {
+	next = laneTransitions[s][e]
+	return next, next != noLaneState
+}
