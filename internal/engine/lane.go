@@ -23,7 +23,7 @@ type lane struct {
 	sequence int64               // of the delivery at the cursor; 0: not known
 
 	inReady  [numClasses]bool // it is in callbackQueue.ready of the class
-	inUnread bool             // it is in laneReads.unread, or is being read
+	inUnread bool             // it is in queueReads.unread, or is being read
 }
 
 // lane returns the lane of a session and makes it when there is none.
