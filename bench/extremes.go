@@ -1,368 +1,235 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"callbackd"
-	"callbackd/client"
-	"callbackd/internal/signature"
-	"callbackd/internal/store"
-	"callbackd/internal/store/sqlite"
+	"callbackd/internal/humanize"
 )
 
-// extremes measures what needs a large store or bad receivers: the memory that a
-// backlog takes, the start with one, and a healthy receiver while a thousand others
-// hang.
+const extremesHelp = `
+Measures what a large store or bad receivers cost, each against the same without them:
+
+  isolation  a healthy receiver at 500/s, alone and beside receivers that hang
+  backlog    the memory, and the start, with the backlog of a dead receiver
+  callbacks  the CPU of an event with few callbacks and with many
+  history    the CPU of an event on an empty store and on one with a long history
+
+The two sides of a row are measured in turn. With the defaults all of it takes about
+20 minutes and 8 GB of disk.
+`
+
+// extremes measures what a large store or bad receivers cost.
 type extremes struct {
+	bench
 	pending, callbacks, finished, hanging int
+	isolationFor                          time.Duration
 	onPostgres                            bool // of lists
-	dir, server, self                     string
 }
 
 func extremesCommand(fs *flag.FlagSet) func() error {
 	x := &extremes{}
-	fs.IntVar(&x.pending, "pending", 1_000_000, "pending deliveries of the backlog rows")
-	fs.IntVar(&x.callbacks, "callbacks", 100_000, "callbacks of the growth row")
-	fs.IntVar(&x.finished, "finished", 1_000_000, "finished deliveries of the history row")
-	fs.IntVar(&x.hanging, "hanging", 1000, "hanging receivers of the isolation row")
-	fs.StringVar(&x.dir, "dir", "", "directory on the disk to measure; default a temporary one")
-	return func() error { return x.run(x.backlog, x.growth, x.history, x.lists, x.isolation) }
-}
-
-func listsCommand(fs *flag.FlagSet) func() error {
-	x := &extremes{}
-	fs.IntVar(&x.finished, "finished", 10_000_000, "finished deliveries")
-	fs.BoolVar(&x.onPostgres, "postgres", false, "on a PostgreSQL of its own instead of SQLite")
-	fs.StringVar(&x.dir, "dir", "", "directory on the disk to measure; default a temporary one")
-	return func() error { return x.run(x.lists) }
-}
-
-func (x *extremes) run(rows ...func() error) error {
-	if x.dir != "" && x.onPostgres {
-		os.Setenv("TMPDIR", x.dir) // where the database goes
-	}
-	dir, err := os.MkdirTemp(x.dir, "callbackd-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	x.dir = dir
-	if x.server, x.self, err = buildBoth(dir); err != nil {
-		return err
-	}
-	fmt.Printf("%s, %s, %d cores\n\n| figure | value |\n|---|---|\n", time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU())
-	for _, row := range rows {
-		if err := row(); err != nil {
+	x.flags(fs, 20_000, 3)
+	fs.IntVar(&x.pending, "pending", 5_000_000, "pending deliveries of the backlog")
+	fs.IntVar(&x.callbacks, "callbacks", 100_000, "callbacks, when they are many")
+	fs.IntVar(&x.finished, "finished", 1_000_000, "finished deliveries of the history")
+	fs.IntVar(&x.hanging, "hanging", 1000, "receivers that hang")
+	fs.DurationVar(&x.isolationFor, "isolation-for", 20*time.Second, "how long the healthy receiver is measured; an attempt hangs for 15 s")
+	all := []string{"isolation", "backlog", "callbacks", "history"}
+	rows := fs.String("rows", strings.Join(all, ","), "the rows to measure")
+	return func() error {
+		for _, name := range strings.Split(*rows, ",") {
+			if !slices.Contains(all, name) {
+				return fmt.Errorf("there is no row %q", name)
+			}
+		}
+		if err := x.open(); err != nil {
 			return err
 		}
+		printHead(fmt.Sprintf("events of 1 KiB, %s interleaved", humanize.Plural(x.rounds, "round")), "figure", "without", "with", "ratio")
+		for i, f := range []func() error{x.isolation, x.backlog, x.growth, x.history} {
+			if !slices.Contains(strings.Split(*rows, ","), all[i]) {
+				continue
+			}
+			if err := f(); err != nil {
+				return fmt.Errorf("%s: %w", all[i], err)
+			}
+		}
+		return nil
 	}
-	return nil
-}
-
-// fixture is a data directory that is filled through the store, which is faster than
-// through HTTP.
-type fixture struct {
-	store.Store
-	dir   string
-	place []string // where the store is, for a server
-	key   callbackd.Key
-}
-
-func (x *extremes) fixture(name string) (*fixture, error) {
-	f := &fixture{dir: filepath.Join(x.dir, name)}
-	s, err := sqlite.Open(context.Background(), sqlite.Options{Dir: f.dir})
-	if err != nil {
-		return nil, err
-	}
-	f.Store, f.place = s, []string{"--data", f.dir}
-	f.key, err = f.CreateKey(context.Background(), callbackd.Key{Account: "bench", APIKey: "bench", Secret: "bench", CreatedAt: time.Now()})
-	return f, err
-}
-
-func (f *fixture) callback(ev callbackd.EventType, name, url string) (*callbackd.Callback, error) {
-	cb, _, err := f.CreateCallback(context.Background(), callbackd.Callback{Key: f.key.ID, Event: ev, Name: name, URL: url, Method: "POST", Payload: []byte("{}"),
-		Secrets: []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}}, time.Now())
-	return cb, err
-}
-
-// fill accepts n events of 1 KiB in sessions of 20. With finish set, each delivery is
-// recorded as delivered.
-func (f *fixture) fill(ev callbackd.EventType, n int, finish bool) error {
-	ctx := context.Background()
-	pad := make([]byte, 900)
-	for i := range pad {
-		pad[i] = 'x'
-	}
-	for i := 0; i < n; i += callbackd.MaxBatch {
-		b := store.Batch{Key: f.key.ID, At: time.Now()}
-		for j := i; j < min(n, i+callbackd.MaxBatch); j++ {
-			b.Events = append(b.Events, store.NewEvent{Type: ev, Session: fmt.Sprintf("BEN-%010d", j/20), Data: fmt.Appendf(nil, `{"status":"PROCESS","pad":"%s"}`, pad)})
-		}
-		evs, err := f.Accept(ctx, b)
-		if err != nil {
-			return err
-		}
-		if !finish {
-			continue
-		}
-		errs := make(chan error)
-		for _, ev := range evs {
-			go func() {
-				_, err := f.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: ev.Targets[0]}},
-					Attempt: callbackd.Attempt{Number: 1, Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 200, Address: "127.0.0.1:80"}, Decision: callbackd.Decision{State: callbackd.Delivered, Why: "the receiver answered 200"}}})
-				errs <- err
-			}()
-		}
-		for range evs {
-			err = errors.Join(err, <-errs)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (x *extremes) serve(f *fixture) (*process, *client.Client, error) {
-	p, err := start(x.server, append([]string{"serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--log-level", "error"}, f.place...)...)
-	if err != nil {
-		return nil, nil, err
-	}
-	return p, &client.Client{Base: p.url, Account: "bench", APIKey: "bench", APISecret: "bench"}, nil
-}
-
-func row(figure, format string, args ...any) {
-	fmt.Printf("| %s | %s |\n", figure, fmt.Sprintf(format, args...))
 }
 
 // backlog measures a start with the backlog of a dead receiver: how soon another
-// callback's delivery is sent, and the memory that the backlog takes.
+// callback's delivery is sent, and the memory that the backlog takes. Its events are
+// small: what an event holds stays on the disk.
 func (x *extremes) backlog() error {
-	f, err := x.fixture("backlog")
-	if err != nil {
-		return err
-	}
-	first := make(chan time.Time, 1)
-	sink := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		select {
-		case first <- time.Now():
-		default:
+	var memory, first [2]float64
+	for i, pending := range []int{0, x.pending} {
+		f, err := x.fixture(fmt.Sprint("backlog", i))
+		if err != nil {
+			return err
 		}
-	}))
-	defer sink.Close()
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	deadURL := "http://" + dead.Addr().String() + "/"
-	dead.Close()
-	_, err1 := f.callback(callbackd.StatusChange, "default", deadURL)
-	_, err2 := f.callback(callbackd.Complete, "default", sink.URL)
-	if err := errors.Join(err1, err2, f.fill(callbackd.StatusChange, x.pending, false), f.fill(callbackd.Complete, 100, false), f.Close()); err != nil {
-		return err
-	}
-	begin := time.Now()
-	p, cl, err := x.serve(f)
-	if err != nil {
-		return err
-	}
-	defer p.stop()
-	listening := time.Since(begin)
-	at := <-first
-	row(fmt.Sprintf("start to first delivery, %d pending", x.pending), "%v (listening after %v)", at.Sub(begin).Round(time.Millisecond), listening.Round(time.Millisecond))
-	for range 2000 { // the breaker has opened, windows are full
-		if _, err := cl.Publish(context.Background(), client.NewEvent{Event: string(callbackd.StatusChange), SessionKey: "LIVE", Data: json.RawMessage(`{}`)}); err != nil {
+		progress("a backlog of %s", humanize.Number(pending))
+		if first[i], memory[i], err = x.withBacklog(f, pending); err != nil {
 			return err
 		}
 	}
-	now, peak := p.rss()
-	row(fmt.Sprintf("RSS with %d pending, now and peak", x.pending), "%.0f MiB, %.0f MiB", now, peak)
+	figure := fmt.Sprintf("%s pending for a dead receiver: ", humanize.Number(x.pending))
+	printRow(figure+"start until the first delivery of another callback", humanize.Latency(time.Duration(first[0])), humanize.Latency(time.Duration(first[1])), ratioText(first[1]/first[0]))
+	printRow(figure+"peak of RSS", memoryText(memory[0]), memoryText(memory[1]), ratioText(memory[1]/memory[0]))
 	return nil
 }
 
-// growth compares the memory that one callback takes with that of many.
-func (x *extremes) growth() error {
-	measure := func(name string, callbacks int) (float64, error) {
-		f, err := x.fixture(name)
-		if err != nil {
-			return 0, err
+// withBacklog returns the time until the first delivery and the peak of the memory,
+// under a load for both callbacks.
+func (x *extremes) withBacklog(f *fixture, pending int) (first, peak float64, err error) {
+	arrival := make(chan time.Time, 1)
+	healthy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		select {
+		case arrival <- time.Now():
+		default:
 		}
-		sink := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-		defer sink.Close()
-		keys := max(1, callbacks/callbackd.MaxCallbacks)
-		for k := range keys {
-			if k > 0 {
-				if f.key, err = f.CreateKey(context.Background(), callbackd.Key{Account: "bench", APIKey: fmt.Sprint("bench", k), Secret: "bench", CreatedAt: time.Now()}); err != nil {
-					return 0, err
-				}
-			}
-			for i := range min(callbacks, callbackd.MaxCallbacks) {
-				if _, err := f.callback(callbackd.StatusChange, fmt.Sprint("c", i), sink.URL); err != nil {
-					return 0, err
-				}
-			}
-		}
-		if err := f.Close(); err != nil {
-			return 0, err
-		}
-		p, cl, err := x.serve(f)
-		if err != nil {
-			return 0, err
-		}
-		defer p.stop()
-		for i := range 2000 {
-			k := i % keys
-			if k > 0 {
-				cl.APIKey = fmt.Sprint("bench", k)
-			}
-			if _, err := cl.Publish(context.Background(), client.NewEvent{Event: string(callbackd.StatusChange), SessionKey: fmt.Sprint("S", i), Data: json.RawMessage(`{}`)}); err != nil {
-				return 0, err
-			}
-			if callbacks > 1 && i*callbackd.MaxCallbacks > 2000 {
-				break // as many deliveries as with one callback
-			}
-		}
-		time.Sleep(2 * time.Second)
-		now, _ := p.rss()
-		return now, nil
-	}
-	one, err := measure("one", 1)
+	}))
+	defer healthy.Close()
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	many, err := measure("many", x.callbacks)
-	row(fmt.Sprintf("RSS with 1 and with %d callbacks, after 2,000 deliveries", x.callbacks), "%.0f MiB, %.0f MiB (%+.0f %%)", one, many, (many/one-1)*100)
-	return err
+	deadURL := "http://" + dead.Addr().String() + "/"
+	dead.Close()
+	err1 := f.callback(f.key.ID, callbackd.StatusChange, "default", deadURL)
+	err2 := f.callback(f.key.ID, callbackd.Complete, "default", healthy.URL)
+	if err := errors.Join(err1, err2, f.fill(callbackd.StatusChange, pending, 100, false), f.fill(callbackd.Complete, 100, 100, false)); err != nil {
+		return 0, 0, err
+	}
+	progress("start")
+	begin := time.Now()
+	p, cl, err := f.serve(x.server)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer p.stop()
+	first = float64((<-arrival).Sub(begin))
+	progress("load")
+	if _, err := load(eventsPlace(cl), x.n, x.c, x.sessions, 500); err != nil {
+		return 0, 0, err
+	}
+	_, peak = p.rss()
+	return first, peak, nil
 }
 
-// history compares the CPU that an event takes on an empty store with that on a store
-// with many finished deliveries. The rounds of both alternate.
-func (x *extremes) history() error {
-	b := &bench{n: 20_000, c: 64, rounds: 3, sessions: 2000}
-	var err error
-	if b.sink, err = start(x.self, "sink"); err != nil {
-		return err
+// pair is two servers whose costs are compared.
+type pair struct {
+	p  [2]*process
+	to [2]func() func(call) place // calls, signed anew
+}
+
+// compareCPU prints the CPU of an event on both servers, measured in turn.
+func (x *extremes) compareCPU(figure string, s pair) error {
+	var cpu [2][]time.Duration
+	for round := range x.rounds {
+		for i, p := range s.p {
+			progress("round %d of %d, %s", round+1, x.rounds, []string{"without", "with"}[i])
+			m, err := x.loadedBy(p, func(n int) error {
+				_, err := loadWith(n, x.c, 0, s.to[i]())
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			cpu[i] = append(cpu[i], m.cpu)
+		}
 	}
-	defer b.sink.stop()
-	var sides [2]*process
-	var targets [2]target
+	printRow(figure, spread(cpu[0], cpuText), spread(cpu[1], cpuText), spread(ratios(cpu[1], cpu[0]), ratioText))
+	return nil
+}
+
+// growth compares the CPU of an event with few callbacks to that with many. Each key
+// has a callback for each type of event, and the events are spread over all of them
+// evenly: with many, an event is rarely for a callback that was just used.
+func (x *extremes) growth() (err error) {
+	const few = 60
+	var s pair
+	for i, callbacks := range []int{few, max(x.callbacks, few)} {
+		progress("%s callbacks", humanize.Number(callbacks))
+		if s.p[i], s.to[i], err = x.withCallbacks(fmt.Sprint("callbacks", i), callbacks/len(callbackd.EventTypes)); err != nil {
+			return err
+		}
+		defer s.p[i].stop()
+	}
+	return x.compareCPU(fmt.Sprintf("CPU an event, with %d and with %s callbacks", few, humanize.Number(x.callbacks)), s)
+}
+
+// withCallbacks starts a server that has this many keys, and has each of their
+// callbacks deliver its first event.
+func (x *extremes) withCallbacks(name string, keys int) (*process, func() func(call) place, error) {
+	f, err := x.fixture(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	types := callbackd.EventTypes
+	apiKey := func(i int) string { return fmt.Sprint("key", i) }
+	if err := atOnce(keys, x.c, func(i int) error {
+		k, err := f.newKey(apiKey(i))
+		for _, ev := range types {
+			if err == nil {
+				err = f.callback(k.ID, ev, "default", x.sink.url)
+			}
+		}
+		return err
+	}); err != nil {
+		return nil, nil, err
+	}
+	p, _, err := f.serve(x.server)
+	if err != nil {
+		return nil, nil, err
+	}
+	to := func() func(call) place {
+		places := make([]place, keys)
+		for i := range places {
+			places[i] = eventsPlace(f.client(p, apiKey(i)))
+		}
+		return func(c call) place {
+			c.writeEvent(types[c.i/keys%len(types)], sessionName(c.i%x.sessions))
+			return places[c.i%keys]
+		}
+	}
+	progress("the first event of each")
+	n := keys * len(types)
+	_, err = x.measure(p, n, func() error {
+		_, err := loadWith(n, x.c, 0, to())
+		return err
+	})
+	return p, to, err
+}
+
+// history compares the CPU of an event on an empty store with that on a store with
+// many finished deliveries.
+func (x *extremes) history() error {
+	var s pair
 	for i, finished := range []int{0, x.finished} {
 		f, err := x.fixture(fmt.Sprint("history", i))
 		if err != nil {
 			return err
 		}
-		_, err = f.callback(callbackd.StatusChange, "default", b.sink.url)
-		if err := errors.Join(err, f.fill(callbackd.StatusChange, finished, true), f.Close()); err != nil {
+		progress("a history of %s", humanize.Number(finished))
+		if err := errors.Join(f.callback(f.key.ID, callbackd.StatusChange, "default", x.sink.url), f.fill(callbackd.StatusChange, finished, 900, true)); err != nil {
 			return err
 		}
-		p, cl, err := x.serve(f)
+		p, cl, err := f.serve(x.server)
 		if err != nil {
 			return err
 		}
 		defer p.stop()
-		sides[i], targets[i] = p, eventsTarget(cl)
+		s.p[i], s.to[i] = p, func() func(call) place { return singly(eventsPlace(cl), x.sessions) }
 	}
-	var cpu [2][]time.Duration
-	for range b.rounds {
-		for i := range sides {
-			f, err := b.loaded(sides[i], targets[i])
-			if err != nil {
-				return err
-			}
-			cpu[i] = append(cpu[i], f.cpu)
-		}
-	}
-	empty, full := median(cpu[0]), median(cpu[1])
-	row(fmt.Sprintf("CPU an event, empty store and %d finished", x.finished), "%v, %v (%.2f ×)", empty, full, float64(full)/float64(empty))
-	return nil
-}
-
-// hangingCallbacks makes n callbacks with the receiver url, for as many keys as that
-// takes.
-func (f *fixture) hangingCallbacks(n int, url string) (err error) {
-	for i := range n {
-		if i%callbackd.MaxCallbacks == 0 {
-			f.key, err = f.CreateKey(context.Background(), callbackd.Key{Account: "bench", APIKey: fmt.Sprint("hang", i/callbackd.MaxCallbacks), Secret: "bench", CreatedAt: time.Now()})
-			if err != nil {
-				return err
-			}
-		}
-		if _, err = f.callback(callbackd.Complete, fmt.Sprint("c", i), url); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isolation compares the latency of a healthy receiver alone with that while other
-// receivers hang.
-func (x *extremes) isolation() error {
-	f, err := x.fixture("isolation")
-	if err != nil {
-		return err
-	}
-	sink, err := start(x.self, "sink")
-	if err != nil {
-		return err
-	}
-	defer sink.stop()
-	release := make(chan struct{})
-	hang := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-release:
-		case <-r.Context().Done():
-		}
-	}))
-	defer hang.Close()
-	defer close(release)
-	if _, err = f.callback(callbackd.StatusChange, "default", sink.url); err == nil {
-		err = f.hangingCallbacks(x.hanging, hang.URL)
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	p, cl, err := x.serve(f)
-	if err != nil {
-		return err
-	}
-	defer p.stop()
-	steady := func() (arrived, error) {
-		if _, err := asked(sink.url, "/?reset=1"); err != nil {
-			return arrived{}, err
-		}
-		if _, err := load(eventsTarget(cl), 5000, 32, 2000, 500); err != nil {
-			return arrived{}, err
-		}
-		if err := awaitArrivals(sink.url, 5000); err != nil {
-			return arrived{}, err
-		}
-		return asked(sink.url, "/?full=1&reset=1")
-	}
-	alone, err := steady()
-	if err != nil {
-		return err
-	}
-	for k := range x.hanging / callbackd.MaxCallbacks {
-		other := *cl
-		other.APIKey = fmt.Sprint("hang", k)
-		for s := range 20 {
-			if _, err := other.Publish(context.Background(), client.NewEvent{Event: string(callbackd.Complete), SessionKey: fmt.Sprint("H", s), Data: json.RawMessage(`{}`)}); err != nil {
-				return err
-			}
-		}
-	}
-	beside, err := steady()
-	row(fmt.Sprintf("publish to arrival at 500/s, alone and while %d receivers hang, p99", x.hanging), "%v, %v (%.2f ×)", alone.P99.Round(10*time.Microsecond), beside.P99.Round(10*time.Microsecond), float64(beside.P99)/float64(alone.P99))
-	return err
+	return x.compareCPU(fmt.Sprintf("CPU an event, with %s finished deliveries", humanize.Number(x.finished)), s)
 }

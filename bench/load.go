@@ -13,16 +13,24 @@ import (
 	"sync/atomic"
 	"time"
 
+	"callbackd"
 	"callbackd/client"
+	"callbackd/internal/signature"
 )
 
-// target is what the load is sent to, in turn: callbackd's POST /v1/events with an API
-// key, on one node or on several, or the relay.
-type target []place
-
+// place is where a call goes: callbackd with an API key's signature, or the relay.
 type place struct {
 	url     string
 	headers http.Header
+}
+
+// eventsPlace returns POST /v1/events, signed for the next five minutes.
+func eventsPlace(cl *client.Client) place { return place{cl.Base + "/v1/events", signed(cl)} }
+
+func signed(cl *client.Client) http.Header {
+	h := http.Header{"Content-Type": {"application/json"}}
+	signature.SetHeaders(h, cl.Account, cl.APIKey, cl.APISecret, time.Now())
+	return h
 }
 
 // answered holds how long calls took.
@@ -31,25 +39,60 @@ type answered struct {
 	p50, p99 time.Duration // one
 }
 
-// load publishes n events of 1 KiB from c connections, one event a request,
-// over the given number of sessions. With rate > 0 it publishes that many a second.
-func load(t target, n, c, sessions int, rate float64) (answered, error) {
-	pad := strings.Repeat("x", 850)
-	return loadWith(n, c, rate, func(i int, body *bytes.Buffer) place {
-		fmt.Fprintf(body, `{"event":"SESSION:STATUS_CHANGE","session_key":"BEN-%010d","data":{"status":"PROCESS","previous_status":"STARTED","at":%d,"pad":"%s"}}`, i%sessions, time.Now().UnixNano(), pad)
-		return t[i%len(t)]
+// call is one call of a load: the number i of n, made by one of c workers, each of which
+// has a connection to every server that it calls. at is when it is sent, or when it was
+// to be sent if all workers were busy then.
+type call struct {
+	i, worker int
+	at        time.Time
+	body      *bytes.Buffer
+}
+
+var pad = strings.Repeat("x", 850)
+
+// writeEvent writes an event of 1 KiB.
+func (c *call) writeEvent(ev callbackd.EventType, session string) {
+	fmt.Fprintf(c.body, `{"event":"%s","session_key":"%s","data":{"status":"PROCESS","previous_status":"STARTED","at":%d,"pad":"%s"}}`, ev, session, c.at.UnixNano(), pad)
+}
+
+func sessionName(i int) string { return fmt.Sprintf("BEN-%010d", i) }
+
+// load publishes n events of 1 KiB from c connections, one event a call, over the given
+// number of sessions. With rate > 0 it publishes that many a second.
+func load(to place, n, c, sessions int, rate float64) (answered, error) {
+	return loadWith(n, c, rate, singly(to, sessions))
+}
+
+// singly makes calls with one event.
+func singly(to place, sessions int) func(call) place {
+	return func(c call) place {
+		c.writeEvent(callbackd.StatusChange, sessionName(c.i%sessions))
+		return to
+	}
+}
+
+// loadArrays publishes n events of 1 KiB, size of them a call. n is a multiple of size.
+func loadArrays(to place, n, size, c, sessions int) (answered, error) {
+	return loadWith(n/size, c, 0, func(c call) place {
+		for i := range size {
+			c.body.WriteByte("[,"[min(i, 1)])
+			c.writeEvent(callbackd.StatusChange, sessionName((c.i*size+i)%sessions))
+		}
+		c.body.WriteByte(']')
+		return to
 	})
 }
 
-// loadWith makes n calls. request writes the body of call i and returns its target.
-func loadWith(n, c int, rate float64, request func(i int, body *bytes.Buffer) place) (answered, error) {
+// loadWith makes n calls. request writes the body of a call and returns its target.
+func loadWith(n, c int, rate float64, request func(call) place) (answered, error) {
 	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: c, DisableCompression: true}, Timeout: 30 * time.Second}
+	defer hc.CloseIdleConnections()
 	var next atomic.Int64
 	var failed atomic.Value
 	var wg sync.WaitGroup
 	latency := make([]time.Duration, n)
 	start := time.Now()
-	for range c {
+	for worker := range c {
 		wg.Go(func() {
 			var body bytes.Buffer
 			for failed.Load() == nil {
@@ -57,18 +100,22 @@ func loadWith(n, c int, rate float64, request func(i int, body *bytes.Buffer) pl
 				if i >= n {
 					return
 				}
+				at := time.Now()
 				if rate > 0 {
-					if d := time.Until(start.Add(time.Duration(float64(i) / rate * float64(time.Second)))); d > 0 {
-						time.Sleep(d)
+					due := start.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+					if wait := due.Sub(at); wait > 0 {
+						time.Sleep(wait)
+						at = time.Now()
+					} else {
+						at = due
 					}
 				}
 				body.Reset()
-				to := request(i, &body)
-				begin := time.Now()
+				to := request(call{i, worker, at, &body})
 				if err := post(hc, to, body.Bytes()); err != nil {
 					failed.CompareAndSwap(nil, err)
 				}
-				latency[i] = time.Since(begin)
+				latency[i] = time.Since(at)
 			}
 		})
 	}
@@ -119,13 +166,12 @@ func asked(sinkURL, query string) (arrived, error) {
 	return a, json.NewDecoder(resp.Body).Decode(&a)
 }
 
+// arrivalLimit is how long the sink is waited for.
+const arrivalLimit = 2 * time.Minute
+
 // awaitArrivals waits until the sink has n different events.
 func awaitArrivals(sinkURL string, n int) error {
-	return awaitFor(sinkURL, n, 2*time.Minute)
-}
-
-func awaitFor(sinkURL string, n int, patience time.Duration) error {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(arrivalLimit)
 	for time.Now().Before(deadline) {
 		a, err := asked(sinkURL, "/")
 		if err != nil || a.Taken-a.Repeated >= n {
@@ -133,7 +179,7 @@ func awaitFor(sinkURL string, n int, patience time.Duration) error {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	return fmt.Errorf("not every event arrived within %v", patience)
+	return fmt.Errorf("not every event arrived within %v", arrivalLimit)
 }
 
 func loadCommand(fs *flag.FlagSet) func() error {
@@ -146,7 +192,7 @@ func loadCommand(fs *flag.FlagSet) func() error {
 	n, c := fs.Int("events", 20_000, "events"), fs.Int("c", 64, "connections")
 	rate := fs.Float64("rate", 0, "events a second; 0 for as many as go")
 	return func() error {
-		a, err := load(eventsTarget(&cl), *n, *c, 2000, *rate)
+		a, err := load(eventsPlace(&cl), *n, *c, 2000, *rate)
 		if err != nil {
 			return err
 		}

@@ -1,62 +1,115 @@
 // Command bench measures callbackd, and beside it the least that the same work could
-// cost on the same machine in the same run, and prints their ratios.
+// cost on the same machine in the same run, and prints their ratios in Markdown.
 //
-//	go run ./bench table    all measurements; the rounds alternate (a few minutes)
-//	go run ./bench sink     a receiver that answers 200
-//	go run ./bench relay    a server that forwards each POST and keeps nothing
-//	go run ./bench sessions a change of a session, compared with publishing the same event
-//	go run ./bench postgres the same load on SQLite and on PostgreSQL, with one node and with three
-//	go run ./bench sim      a simulation of up to 1,000 nodes on one database, in virtual time
-//	go run ./bench extremes a large backlog, a long history, and receivers that hang
-//	go run ./bench lists    how soon list pages come with a long history; -postgres on PostgreSQL
-//	go run ./bench visitors the calls of one key while one visitor takes all it can
-//	go run ./bench profile  a CPU profile of the server under load
-//	go run ./bench load     publishes events and waits for their arrival
+// Without arguments it lists its commands and prints a short table. `bench COMMAND -h`
+// describes a command.
 package main
 
 import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 )
 
+// command is one thing that bench does. setup defines its flags and returns what runs
+// after they were read.
+type command struct {
+	name, summary, help string
+	limit               time.Duration // after which it gives up
+	setup               func(*flag.FlagSet) func() error
+}
+
+var commands = []command{
+	{"table", "callbackd and a bare relay: rate, CPU, latency and memory", tableHelp, 20 * time.Minute, tableCommand},
+	{"postgres", "the same load on SQLite and on PostgreSQL, with one node and with three", postgresHelp, 20 * time.Minute, postgresCommand},
+	{"extremes", "hanging receivers, a large backlog, many callbacks, a long history", extremesHelp, time.Hour, extremesCommand},
+	{"lists", "how soon list pages come with a long history", listsHelp, 2 * time.Hour, listsCommand},
+	{"sessions", "a change of a session, compared with publishing the same event", "", 10 * time.Minute, sessionsCommand},
+	{"visitors", "the calls of one key while one visitor takes all it can", "", 20 * time.Minute, visitorsCommand},
+	{"sim", "a simulation of up to 1,000 nodes on one database, in virtual time", "", time.Hour, simCommand},
+	{"profile", "a CPU profile of the server under load", "", 10 * time.Minute, profileCommand},
+	{"load", "publish events to a server that runs, and wait for their arrival", "", 10 * time.Minute, loadCommand},
+	{"sink", "run a receiver that answers 200", "", 2 * time.Hour, sinkCommand},
+	{"relay", "run a server that forwards each POST and stores nothing", "", 2 * time.Hour, relayCommand},
+}
+
+// short are the arguments of the run without any.
+var short = []string{"table", "-rounds", "3", "-events", "10000", "-steady", "2s"}
+
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: bench table|sessions|postgres|sim|extremes|lists|visitors|profile|sink|relay|load [flags]; each has -h")
-		os.Exit(2)
+	code := run(os.Args[1:])
+	cleanUp()
+	os.Exit(code)
+}
+
+func run(args []string) int {
+	if len(args) == 0 {
+		usage()
+		fmt.Fprintf(os.Stderr, "\nNow the short table, in about a minute: bench")
+		for _, a := range short {
+			fmt.Fprint(os.Stderr, " ", a)
+		}
+		fmt.Fprint(os.Stderr, "\n\n")
+		args = short
 	}
-	fs := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
-	var run func() error
-	switch os.Args[1] {
-	case "sink":
-		run = sinkCommand(fs)
-	case "relay":
-		run = relayCommand(fs)
-	case "load":
-		run = loadCommand(fs)
-	case "sessions":
-		run = sessionsCommand(fs)
-	case "postgres":
-		run = postgresCommand(fs)
-	case "sim":
-		run = simCommand(fs)
-	case "extremes":
-		run = extremesCommand(fs)
-	case "lists":
-		run = listsCommand(fs)
-	case "visitors":
-		run = visitorsCommand(fs)
-	case "profile":
-		run = profileCommand(fs)
-	case "table":
-		run = tableCommand(fs)
-	default:
-		fmt.Fprintf(os.Stderr, "bench: there is no %q; use table, sessions, postgres, sim, extremes, lists, visitors, profile, sink, relay or load\n", os.Args[1])
-		os.Exit(2)
+	for _, c := range commands {
+		if c.name == args[0] {
+			return c.run(args[1:])
+		}
 	}
-	fs.Parse(os.Args[2:])
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	usage()
+	switch args[0] {
+	case "-h", "-help", "--help", "help":
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "\nbench: there is no command %q\n", args[0])
+	return 2
+}
+
+func usage() {
+	fmt.Fprint(os.Stderr, "usage: bench [COMMAND [flags]]\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(os.Stderr, "  %-9s %s\n", c.name, c.summary)
+	}
+	fmt.Fprint(os.Stderr, "\nThe result goes to standard output, in Markdown; progress goes to standard error.\n`bench COMMAND -h` describes a command and its flags.\n")
+}
+
+// run runs the command until it ends, its limit is over, or a signal comes.
+func (c *command) run(args []string) int {
+	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	fs.Usage = func() {
+		fmt.Fprintf(os.Stderr, "usage: bench %s [flags]: %s\n%s\n", c.name, c.summary, c.help)
+		fs.PrintDefaults()
+	}
+	limit := fs.Duration("limit", c.limit, "give up after this time")
+	f := c.setup(fs)
+	switch err := fs.Parse(args); {
+	case err == flag.ErrHelp:
+		return 0
+	case err != nil:
+		return 2
+	case fs.NArg() > 0:
+		fmt.Fprintf(os.Stderr, "bench: %s takes flags only, and not %q\n", c.name, fs.Args())
+		return 2
+	}
+	ended := make(chan error, 1)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { ended <- f() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			return 1
+		}
+		return 0
+	case <-time.After(*limit):
+		fmt.Fprintf(os.Stderr, "bench: %s has not ended within %v; measure less, or give a larger -limit\n", c.name, *limit)
+		return 1
+	case <-signals:
+		return 130
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,8 +20,10 @@ import (
 type sink struct {
 	mu              sync.Mutex
 	taken, repeated int
-	seen            map[string]bool // by webhook-id
+	seen            map[string]bool // by host and webhook-id
 	delay           []time.Duration
+	hanging         int           // requests
+	answer          chan struct{} // closed when they are answered; nil: nothing hangs
 }
 
 var atField = []byte(`"at":`)
@@ -37,9 +40,9 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.taken++
-	if id := r.Header.Get("webhook-id"); s.seen[id] {
+	if id := r.Host + " " + r.Header.Get("webhook-id"); s.seen[id] {
 		s.repeated++
-	} else if id != "" {
+	} else if r.Header.Get("webhook-id") != "" {
 		if s.seen == nil {
 			s.seen = map[string]bool{}
 		}
@@ -55,42 +58,75 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.delay = append(s.delay, time.Duration(now-at))
 		}
 	}
+	answer := s.answer
+	if answer != nil {
+		s.hanging++
+	}
+	s.mu.Unlock()
+	if answer == nil {
+		return
+	}
+	select {
+	case <-answer:
+	case <-r.Context().Done():
+	}
+	s.mu.Lock()
+	s.hanging--
 	s.mu.Unlock()
 }
 
-// arrived is what a sink reports at GET /. GET /?reset=1 makes it begin anew.
+// arrived is what a sink reports at GET /. GET /?reset=1 makes it begin anew, and
+// answer what hangs; with hang=1 besides, requests hang from then on.
 type arrived struct {
-	Taken, Repeated int
-	P50, P99        time.Duration
+	Taken, Repeated, Hanging int
+	P50, P99                 time.Duration
 }
 
 func (s *sink) report(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := arrived{Taken: s.taken, Repeated: s.repeated}
+	out := arrived{Taken: s.taken, Repeated: s.repeated, Hanging: s.hanging}
 	if r.URL.Query().Get("full") != "" {
 		out.P50, out.P99 = percentiles(slices.Clone(s.delay))
 	}
 	if r.URL.Query().Get("reset") != "" {
 		s.taken, s.repeated, s.seen, s.delay = 0, 0, nil, nil
+		if s.answer != nil {
+			close(s.answer)
+			s.answer = nil
+		}
+		if r.URL.Query().Get("hang") != "" {
+			s.answer = make(chan struct{})
+		}
 	}
 	json.NewEncoder(w).Encode(out)
 }
 
-func serveOn(addr string, h http.Handler) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	fmt.Println("listening on http://" + l.Addr().String())
-	srv := &http.Server{Handler: h}
-	time.AfterFunc(30*time.Minute, func() { srv.Close() }) // in case nobody ends it
-	return srv.Serve(l)
-}
-
 func sinkCommand(fs *flag.FlagSet) func() error {
 	addr := fs.String("listen", "127.0.0.1:0", "address on loopback")
-	return func() error { return serveOn(*addr, &sink{}) }
+	hosts := fs.Int("hosts", 0, "loopback addresses to listen on besides, from 127.0.1.0 on, with the same port")
+	return func() error {
+		l, err := net.Listen("tcp", *addr)
+		if err != nil {
+			return err
+		}
+		s := &sink{}
+		base := "http://" + l.Addr().String()
+		for i := range *hosts {
+			other, err := net.Listen("tcp", strings.TrimPrefix(hostURL(base, i), "http://"))
+			if err != nil {
+				return err
+			}
+			go http.Serve(other, s)
+		}
+		fmt.Println("listening on " + base)
+		return http.Serve(l, s)
+	}
+}
+
+// hostURL returns the URL of the loopback address i that a sink listens on besides.
+func hostURL(sinkURL string, i int) string {
+	return fmt.Sprintf("http://127.0.%d.%d:%s", 1+i/250, i%250, sinkURL[strings.LastIndexByte(sinkURL, ':')+1:])
 }
 
 // relayCommand runs a server that forwards each POST and stores nothing: the least that
@@ -100,7 +136,12 @@ func relayCommand(fs *flag.FlagSet) func() error {
 	to := fs.String("to", "", "URL to forward to")
 	return func() error {
 		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}
-		return serveOn(*addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l, err := net.Listen("tcp", *addr)
+		if err != nil {
+			return err
+		}
+		fmt.Println("listening on http://" + l.Addr().String())
+		return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				return

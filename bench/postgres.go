@@ -1,63 +1,53 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strconv"
-	"strings"
 	"time"
 
+	"callbackd"
 	"callbackd/client"
-	"callbackd/internal/store/postgres/pgtest"
-
-	"github.com/jackc/pgx/v5"
+	"callbackd/internal/humanize"
 )
 
-// rowLimit is the time after which a measurement is given up.
-const rowLimit = 30 * time.Second
+const postgresHelp = `
+The same load on SQLite, on one node on PostgreSQL, and on three nodes: with as many
+connections in all, with as many on each, and with as many on each and every API key's
+calls at one node. The load is spread over many API keys, each with a callback, because
+nodes divide the keys. Connections are spread evenly over the nodes, and each makes the
+calls of all keys, as behind a load balancer that knows no keys; with "hashed by key" a
+call goes to the node that the hash of its key names.
 
-// steadyRate is the rate at which latencies are measured, in events a second.
-const steadyRate = 500
+A cell is the median of the rounds, with the lowest and the highest; a ratio is the
+median of the ratios of each round. All of it shares this machine: nodes, databases, load
+and receiver. -keys 1 shows what one node carries for one hot key.
+`
 
-// storedKeys is the number of API keys that share the load. Each has a callback,
-// because nodes divide the callbacks. The number of sessions is a multiple of it.
-const storedKeys = 10
+// latencyRate is the rate at which latencies are measured, in events a second.
+const latencyRate = 500
 
-// productionLike holds the settings of a server that is durable and has enough memory.
-var productionLike = []string{
-	"fsync=on", "synchronous_commit=on", "full_page_writes=on",
-	"shared_buffers=512MB", "min_wal_size=1GB", "max_wal_size=4GB", "checkpoint_timeout=15min",
-}
-
-func postgresCommand(fs *flag.FlagSet) func() error {
-	b := &bench{}
-	fs.IntVar(&b.n, "events", 10_000, "events of each measurement")
-	fs.IntVar(&b.c, "c", 64, "connections")
-	fs.IntVar(&b.rounds, "rounds", 3, "interleaved repetitions")
-	fs.IntVar(&b.sessions, "sessions", 2000, "sessions the events are spread over")
-	fs.StringVar(&b.dir, "dir", "", "directory on the disk to measure; default a temporary one")
-	nodes := fs.Int("nodes", 3, "nodes of the last column")
-	return func() error { return b.postgres(*nodes) }
-}
-
-// stored is callbackd on one store: the processes that serve it, and the
+// deployment is callbackd on one store: the processes that serve it, and the
 // database's server, if it has one.
-type stored struct {
-	name  string
-	c     int // connections that load it
+type deployment struct {
 	nodes []*process
 	db    *database
-	to    func() target // signed anew
-	runs  []storedFigures
+	keys  []*client.Client
 }
 
-// storedFigures holds the result of one measurement. Counts are for one event.
-type storedFigures struct {
+// storedLoad is a column of the table: a deployment and how it is loaded.
+type storedLoad struct {
+	name        string
+	on          *deployment
+	c           int // connections
+	hashedByKey bool
+	runs        []storedRun
+}
+
+// storedRun holds the result of one measurement. Counts are for one event.
+type storedRun struct {
 	rate                 float64
 	server, database     time.Duration
 	accept50, accept99   time.Duration
@@ -66,172 +56,171 @@ type storedFigures struct {
 	repeated             int
 }
 
-func (b *bench) postgres(nodes int) error {
-	dir, err := os.MkdirTemp(b.dir, "callbackd-bench-")
+func (r storedRun) cpu() time.Duration { return r.server + r.database }
+
+type stored struct {
+	bench
+	nodes, keys int
+	latencyFor  time.Duration
+}
+
+func postgresCommand(fs *flag.FlagSet) func() error {
+	s := &stored{}
+	s.flags(fs, 10_000, 3)
+	fs.IntVar(&s.nodes, "nodes", 3, "nodes of the last columns")
+	fs.IntVar(&s.keys, "keys", 30, "API keys that share the load")
+	fs.DurationVar(&s.latencyFor, "steady", 5*time.Second, fmt.Sprintf("how long latencies are measured, at %d/s", latencyRate))
+	return s.run
+}
+
+func (s *stored) run() error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	embedded, err := s.deploy(1, false)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if b.dir != "" {
-		os.Setenv("TMPDIR", b.dir) // where the databases go
-	}
-	server, self, err := buildBoth(dir)
+	one, err := s.deploy(1, true)
 	if err != nil {
 		return err
 	}
-	if b.sink, err = start(self, "sink"); err != nil {
+	many, err := s.deploy(s.nodes, true)
+	if err != nil {
 		return err
 	}
-	defer b.sink.stop()
-	var all []*stored
-	for _, v := range []struct {
-		name        string
-		nodes, c    int
-		hasDatabase bool
-	}{
-		{"SQLite", 1, b.c, false},
-		{"PostgreSQL, 1 node", 1, b.c, true},
-		{fmt.Sprintf("%d nodes", nodes), nodes, b.c, true},
-		{fmt.Sprintf("%d nodes, %d connections", nodes, nodes*b.c), nodes, nodes * b.c, true},
-	} {
-		s := &stored{name: v.name, c: v.c}
-		all = append(all, s)
-		defer s.stop()
-		if v.hasDatabase {
-			if s.db, err = startDatabase(); err != nil {
-				return err
-			}
-		}
-		if err := b.serve(s, server, filepath.Join(dir, strconv.Itoa(len(all))), v.nodes); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
+	columns := []*storedLoad{
+		{name: "SQLite", on: embedded, c: s.c},
+		{name: "PostgreSQL, 1 node", on: one, c: s.c},
+		{name: fmt.Sprintf("%d nodes, %d connections in all", s.nodes, s.c), on: many, c: s.c},
+		{name: fmt.Sprintf("%d nodes, %d on each", s.nodes, s.c), on: many, c: s.c * s.nodes},
+		{name: fmt.Sprintf("%d nodes, %d on each, hashed by key", s.nodes, s.c), on: many, c: s.c * s.nodes, hashedByKey: true},
 	}
-	for i := range b.rounds {
-		for _, s := range all {
-			fmt.Fprintf(os.Stderr, "round %d of %d, %s\n", i+1, b.rounds, s.name)
-			f, err := b.measureStored(s)
+	for i := range s.rounds {
+		for _, l := range columns {
+			progress("round %d of %d, %s", i+1, s.rounds, l.name)
+			r, err := s.measureStored(l)
 			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
+				return fmt.Errorf("%s: %w", l.name, err)
 			}
-			s.runs = append(s.runs, f)
+			l.runs = append(l.runs, r)
 		}
 	}
-	sync, err := fsyncTime(dir)
+	sync, err := fsyncTime(s.dir)
 	if err != nil {
 		return err
 	}
-	b.printStored(all, sync)
+	s.print(columns, sync)
 	return nil
 }
 
-// serve starts the nodes of s, which have the keyset of the first.
-func (b *bench) serve(s *stored, server, dir string, nodes int) error {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
+// deploy starts nodes, which have the keyset of the first, and makes their API keys.
+func (s *stored) deploy(nodes int, onPostgres bool) (*deployment, error) {
+	progress("starting %d on %s", nodes, map[bool]string{false: "SQLite", true: "PostgreSQL"}[onPostgres])
+	dir, err := os.MkdirTemp(s.dir, "data-")
+	if err != nil {
+		return nil, err
 	}
+	d := &deployment{}
 	options := []string{"--data", dir}
-	if s.db != nil {
-		options = []string{"--database-url", s.db.server.URL(""), "--secret-keys", filepath.Join(dir, "secret-keys.json")}
+	if onPostgres {
+		if d.db, err = startDatabase(); err != nil {
+			return nil, err
+		}
+		options = []string{"--database-url", d.db.server.URL(""), "--secret-keys", filepath.Join(dir, "secret-keys.json")}
 	}
 	for range nodes {
-		p, err := start(server, append([]string{"serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--log-level", "warn"}, options...)...)
+		p, err := serve(s.server, options...)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		s.nodes = append(s.nodes, p)
+		d.nodes = append(d.nodes, p)
 	}
-	var keys []*client.Client
-	for range storedKeys {
-		cl, err := b.prepare(server, s.nodes[0], options...)
-		if err != nil {
-			return err
-		}
-		keys = append(keys, cl)
-	}
-	s.to = func() (t target) {
-		for _, cl := range keys {
-			h := signed(cl)
-			for _, p := range s.nodes {
-				t = append(t, place{p.url + "/v1/events", h})
-			}
-		}
-		return t
-	}
-	return nil
-}
-
-func (s *stored) stop() {
-	for _, p := range s.nodes {
-		p.stop()
-	}
-	if s.db != nil {
-		s.db.server.Stop()
-	}
-}
-
-// measureStored measures s at the highest rate, and then at a steady one.
-func (b *bench) measureStored(s *stored) (f storedFigures, err error) {
-	watch := time.AfterFunc(rowLimit, func() {
-		fmt.Fprintf(os.Stderr, "%s: stopped after %v; give fewer -events\n", s.name, rowLimit)
-		for _, p := range s.nodes {
-			p.cmd.Process.Kill()
-		}
+	d.keys = make([]*client.Client, s.keys)
+	return d, atOnce(s.keys, 8, func(i int) (err error) {
+		d.keys[i], err = s.prepare(s.server, d.nodes[0], options...)
+		return err
 	})
-	defer watch.Stop()
-	if err := b.warm(s); err != nil {
-		return f, err
+}
+
+// calls makes calls with one event for each key in turn. The number of a key's session
+// grows when all keys had their turn.
+func (s *stored) calls(l *storedLoad) func(call) place {
+	nodes, keys := len(l.on.nodes), len(l.on.keys)
+	places := make([][]place, keys) // by key and node
+	home := make([]int, keys)
+	for k, cl := range l.on.keys {
+		h := signed(cl)
+		for _, p := range l.on.nodes {
+			places[k] = append(places[k], place{p.url + "/v1/events", h})
+		}
+		hash := fnv.New32a()
+		hash.Write([]byte(cl.APIKey))
+		home[k] = int(hash.Sum32() % uint32(nodes))
 	}
-	before, err := s.uses()
+	return func(c call) place {
+		k := c.i % keys
+		c.writeEvent(callbackd.StatusChange, sessionName(c.i/keys%max(1, s.sessions/keys)))
+		if l.hashedByKey {
+			return places[k][home[k]]
+		}
+		return places[k][c.worker%nodes]
+	}
+}
+
+// measureStored measures at the highest rate, and then latencies at a steady one.
+func (s *stored) measureStored(l *storedLoad) (r storedRun, err error) {
+	if err := s.publish(l, max(1, s.n/20), 0, &storedRun{}); err != nil {
+		return r, err
+	}
+	if l.on.db != nil {
+		if err := l.on.db.checkpoint(); err != nil {
+			return r, err
+		}
+	}
+	before, err := l.on.uses()
 	if err != nil {
-		return f, err
+		return r, err
 	}
 	begin := time.Now()
-	if err := b.arrive(s, b.n, 0, &f); err != nil {
-		return f, err
+	if err := s.publish(l, s.n, 0, &r); err != nil {
+		return r, err
 	}
-	f.rate = float64(b.n) / time.Since(begin).Seconds()
+	r.rate = float64(s.n) / time.Since(begin).Seconds()
 	time.Sleep(300 * time.Millisecond) // the last outcomes are recorded too
-	after, err := s.uses()
+	after, err := l.on.uses()
 	if err != nil {
-		return f, err
+		return r, err
 	}
-	n := time.Duration(b.n)
-	f.server, f.database = (after.server-before.server)/n, (after.database-before.database)/n
-	f.bytes, f.wal = float64(after.bytes-before.bytes)/float64(b.n), float64(after.wal-before.wal)/float64(b.n)
-	if s.db != nil {
-		images, err := s.db.images(before.wal, after.wal)
+	n := time.Duration(s.n)
+	r.server, r.database = (after.server-before.server)/n, (after.database-before.database)/n
+	r.bytes, r.wal = float64(after.bytes-before.bytes)/float64(s.n), float64(after.wal-before.wal)/float64(s.n)
+	if l.on.db != nil {
+		images, err := l.on.db.images(before.wal, after.wal)
 		if err != nil {
-			return f, err
+			return r, err
 		}
-		f.images = float64(images) / float64(b.n)
+		r.images = float64(images) / float64(s.n)
 	}
-	return f, b.arrive(s, 5*steadyRate, steadyRate, &f)
+	return r, s.publish(l, max(1, int(latencyRate*s.latencyFor.Seconds())), latencyRate, &r)
 }
 
-// warm publishes events that are not measured, and ends with a checkpoint.
-func (b *bench) warm(s *stored) error {
-	if err := b.arrive(s, b.n/20, 0, &storedFigures{}); err != nil || s.db == nil {
-		return err
-	}
-	return s.db.checkpoint()
-}
-
-// arrive publishes n events and waits until they arrived. Latencies are those of its
+// publish publishes n events and waits until they arrived. Latencies are those of its
 // last call, repeats those of all calls.
-func (b *bench) arrive(s *stored, n int, rate float64, f *storedFigures) error {
-	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
+func (s *stored) publish(l *storedLoad, n int, rate float64, r *storedRun) error {
+	if _, err := asked(s.sink.url, "/?reset=1"); err != nil {
 		return err
 	}
-	a, err := load(s.to(), n, s.c, b.sessions, rate)
+	a, err := loadWith(n, l.c, rate, s.calls(l))
 	if err != nil {
 		return err
 	}
-	if err := awaitFor(b.sink.url, n, rowLimit); err != nil {
+	if err := awaitArrivals(s.sink.url, n); err != nil {
 		return err
 	}
-	at, err := asked(b.sink.url, "/?full=1")
-	f.accept50, f.accept99, f.arrival50, f.arrival99 = a.p50, a.p99, at.P50, at.P99
-	f.repeated += at.Repeated
+	at, err := asked(s.sink.url, "/?full=1")
+	r.accept50, r.accept99, r.arrival50, r.arrival99 = a.p50, a.p99, at.P50, at.P99
+	r.repeated += at.Repeated
 	return err
 }
 
@@ -241,184 +230,72 @@ type used struct {
 	bytes, wal       int64
 }
 
-func (s *stored) uses() (u used, err error) {
-	for _, p := range s.nodes {
-		d, err := p.cpu()
+func (d *deployment) uses() (u used, err error) {
+	for _, p := range d.nodes {
+		cpu, err := p.cpu()
 		if err != nil {
 			return u, err
 		}
-		u.server += d
+		u.server += cpu
 	}
-	if s.db != nil {
-		err = s.db.uses(&u)
+	if d.db != nil {
+		err = d.db.uses(&u)
 	}
 	return u, err
 }
 
-// database is a PostgreSQL server that only the bench uses.
-type database struct {
-	server *pgtest.Server
-	conn   *pgx.Conn
-	pid    int
-}
-
-func startDatabase(settings ...string) (*database, error) {
-	s, err := pgtest.Start(append(productionLike, settings...)...)
-	if err != nil {
-		return nil, err
+func (s *stored) print(columns []*storedLoad, sync time.Duration) {
+	titles := []string{"figure"}
+	for _, l := range columns {
+		titles = append(titles, l.name)
 	}
-	db := &database{server: s}
-	ctx := context.Background()
-	if db.conn, err = pgx.Connect(ctx, s.URL("")); err == nil {
-		// It counts what of the log is page images.
-		_, err = db.conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS pg_walinspect")
+	printHead(fmt.Sprintf("%s events of 1 KiB, %d API keys with a callback each, %s sessions, %s interleaved; fsync %s; latencies at %d/s",
+		humanize.Number(s.n), s.keys, humanize.Number(s.sessions), humanize.Plural(s.rounds, "round"), humanize.Latency(sync), latencyRate), titles...)
+	row := func(figure string, cell func(l *storedLoad) string) {
+		cells := []string{figure}
+		for _, l := range columns {
+			cells = append(cells, cell(l))
+		}
+		printRow(cells...)
 	}
-	if err == nil {
-		db.pid, err = postmaster(s.Dir)
+	duration := func(get func(storedRun) time.Duration, text func(time.Duration) string) func(*storedLoad) string {
+		return func(l *storedLoad) string { return spread(of(l.runs, get), text) }
 	}
-	if err == nil {
-		err = db.age()
-	}
-	if err != nil {
-		s.Stop()
-		return nil, err
-	}
-	return db, nil
-}
-
-// postmaster returns the first process of a server, the parent of all others.
-func postmaster(dir string) (int, error) {
-	f, err := os.Open(filepath.Join(dir, "postmaster.pid"))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	line, err := bufio.NewReader(f).ReadString('\n')
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(strings.TrimSpace(line))
-}
-
-// age makes the server's log have files to use again, as after some time of use. A new
-// file would first be filled with zeros.
-func (d *database) age() error {
-	for range 16 {
-		if _, err := d.conn.Exec(context.Background(), "SELECT pg_logical_emit_message(false, 'bench', ''), pg_switch_wal()"); err != nil {
-			return err
+	against := func(base *storedLoad) func(*storedLoad) string {
+		return func(l *storedLoad) string {
+			return spread(ratios(of(l.runs, storedRun.cpu), of(base.runs, storedRun.cpu)), ratioText)
 		}
 	}
-	return d.checkpoint()
-}
-
-func (d *database) checkpoint() error {
-	_, err := d.conn.Exec(context.Background(), "CHECKPOINT")
-	return err
-}
-
-// uses adds what the server has used: its processes, those that ended too,
-// and the sizes of the database and of the log.
-func (d *database) uses(u *used) error {
-	own, err := statOf(d.pid)
-	if err != nil {
-		return err
-	}
-	u.database += own.self + own.ended
-	procs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return err
-	}
-	for _, dir := range procs {
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		if st, err := statOf(pid); err == nil && st.parent == d.pid { // others end meanwhile
-			u.database += st.self
-		}
-	}
-	return d.conn.QueryRow(context.Background(), "SELECT pg_database_size(current_database()), pg_current_wal_lsn() - '0/0'::pg_lsn").Scan(&u.bytes, &u.wal)
-}
-
-// images is how much of the log between two places is images of pages that
-// were written for the first time after a checkpoint.
-func (d *database) images(from, to int64) (n int64, err error) {
-	err = d.conn.QueryRow(context.Background(),
-		"SELECT coalesce(sum(fpi_size), 0)::bigint FROM pg_get_wal_stats('0/0'::pg_lsn + $1::bigint, '0/0'::pg_lsn + $2::bigint)", from, to).Scan(&n)
-	return n, err
-}
-
-// printStatements prints what each statement cost the database for one event.
-func (d *database) printStatements(events int) error {
-	ctx := context.Background()
-	if _, err := d.conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements"); err != nil {
-		return err
-	}
-	rows, err := d.conn.Query(ctx, `SELECT calls, total_exec_time, shared_blks_hit, wal_bytes::bigint, regexp_replace(query, '\s+', ' ', 'g')
-		FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 14`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	fmt.Println("calls; an event: time, pages, bytes of log; statement")
-	for rows.Next() {
-		var calls, pages, wal int64
-		var ms float64
-		var sql string
-		if err := rows.Scan(&calls, &ms, &pages, &wal, &sql); err != nil {
-			return err
-		}
-		n := float64(events)
-		fmt.Printf("%7d %6.1fµs %5.1f %6.0f  %.110s\n", calls, 1000*ms/n, float64(pages)/n, float64(wal)/n, sql)
-	}
-	return rows.Err()
-}
-
-func (b *bench) printStored(all []*stored, sync time.Duration) {
-	fmt.Printf("%s, %s, %d cores; %d events of 1 KiB, %d connections, %d sessions, %d rounds interleaved, medians; fsync %v; latencies at %d/s\n\n",
-		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), b.n, b.c, b.sessions, b.rounds, sync.Round(10*time.Microsecond), steadyRate)
-	title, rule := "| figure", "|---"
-	for _, s := range all {
-		title, rule = title+" | "+s.name, rule+"|---"
-	}
-	fmt.Printf("%s |\n%s|\n", title, rule)
-	row := func(figure string, cell func(s *stored) string) {
-		fmt.Printf("| %s", figure)
-		for _, s := range all {
-			fmt.Printf(" | %s", cell(s))
-		}
-		fmt.Println(" |")
-	}
-	duration := func(get func(storedFigures) time.Duration) func(*stored) string {
-		return func(s *stored) string { return median(of(s.runs, get)).Round(time.Microsecond).String() }
-	}
-	counted := func(get func(storedFigures) float64) func(*stored) string {
-		return func(s *stored) string {
-			if s.db == nil {
+	ofDatabase := func(cell func(l *storedLoad) string) func(*storedLoad) string {
+		return func(l *storedLoad) string {
+			if l.on.db == nil {
 				return ""
 			}
-			return fmt.Sprintf("%.0f", median(of(s.runs, get)))
+			return cell(l)
 		}
 	}
-	total := func(s *stored) float64 {
-		return float64(median(of(s.runs, func(f storedFigures) time.Duration { return f.server + f.database })))
+	counted := func(get func(storedRun) float64) func(*storedLoad) string {
+		return ofDatabase(func(l *storedLoad) string { return spread(of(l.runs, get), countText) })
 	}
-	row("events/s end to end, durable", func(s *stored) string {
-		return fmt.Sprintf("%.0f", median(of(s.runs, func(f storedFigures) float64 { return f.rate })))
+	row("events/s end to end, durable", func(l *storedLoad) string {
+		return spread(of(l.runs, func(r storedRun) float64 { return r.rate }), countText)
 	})
-	row("CPU an event, server processes", duration(func(f storedFigures) time.Duration { return f.server }))
-	row("CPU an event, database", duration(func(f storedFigures) time.Duration { return f.database }))
-	row("CPU an event, together", func(s *stored) string { return time.Duration(total(s)).Round(time.Microsecond).String() })
-	row("… against SQLite", func(s *stored) string { return fmt.Sprintf("%.2f", total(s)/total(all[0])) })
-	row("… against PostgreSQL, 1 node", func(s *stored) string { return fmt.Sprintf("%.2f", total(s)/total(all[1])) })
-	row("accepted within, p50", duration(func(f storedFigures) time.Duration { return f.accept50 }))
-	row("accepted within, p99", duration(func(f storedFigures) time.Duration { return f.accept99 }))
-	row("publish to arrival, p50", duration(func(f storedFigures) time.Duration { return f.arrival50 }))
-	row("publish to arrival, p99", duration(func(f storedFigures) time.Duration { return f.arrival99 }))
-	row("database bytes an event", counted(func(f storedFigures) float64 { return f.bytes }))
-	row("WAL bytes an event", counted(func(f storedFigures) float64 { return f.wal }))
-	row("… of them page images, right after a checkpoint", counted(func(f storedFigures) float64 { return f.images }))
-	row("each event arrived once", func(s *stored) string {
+	row("CPU an event, server processes", duration(func(r storedRun) time.Duration { return r.server }, cpuText))
+	row("CPU an event, database", ofDatabase(duration(func(r storedRun) time.Duration { return r.database }, cpuText)))
+	row("CPU an event, together", duration(storedRun.cpu, cpuText))
+	row("… against SQLite", against(columns[0]))
+	row("… against PostgreSQL, 1 node", ofDatabase(against(columns[1])))
+	row("accepted within, p50", duration(func(r storedRun) time.Duration { return r.accept50 }, humanize.Latency))
+	row("accepted within, p99", duration(func(r storedRun) time.Duration { return r.accept99 }, humanize.Latency))
+	row("publish to arrival, p50", duration(func(r storedRun) time.Duration { return r.arrival50 }, humanize.Latency))
+	row("publish to arrival, p99", duration(func(r storedRun) time.Duration { return r.arrival99 }, humanize.Latency))
+	row("database bytes an event", counted(func(r storedRun) float64 { return r.bytes }))
+	row("WAL bytes an event", counted(func(r storedRun) float64 { return r.wal }))
+	row("… of them page images, right after a checkpoint", counted(func(r storedRun) float64 { return r.images }))
+	row("each event arrived once", func(l *storedLoad) string {
 		repeated := 0
-		for _, f := range s.runs {
-			repeated += f.repeated
+		for _, r := range l.runs {
+			repeated += r.repeated
 		}
 		if repeated == 0 {
 			return "yes"

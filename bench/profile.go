@@ -59,23 +59,17 @@ func profile(n, c int, out string, onPostgres bool) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	self, err := os.Executable()
+	atExit(func() { os.RemoveAll(dir) })
+	sink, err := startSelf("sink")
 	if err != nil {
 		return err
 	}
-	sink, err := start(self, "sink")
-	if err != nil {
-		return err
-	}
-	defer sink.stop()
 	place := app.StoreConfig{Data: filepath.Join(dir, "data")}
 	var db *database
 	if onPostgres {
 		if db, err = startDatabase("shared_preload_libraries=pg_stat_statements"); err != nil {
 			return err
 		}
-		defer db.server.Stop()
 		place = app.StoreConfig{DatabaseURL: db.server.URL(""), KeysetFile: filepath.Join(dir, "secret-keys.json")}
 	}
 	if err := createKey(ctx, place); err != nil {
@@ -100,6 +94,10 @@ func profile(n, c int, out string, onPostgres bool) (err error) {
 		return err
 	}
 	defer pprof.StopCPUProfile()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	load := exec.Command(self, "load", "-server", a.URL(), "-account", "bench", "-key", "bench", "-secret", "bench", "-sink", sink.url,
 		"-events", strconv.Itoa(n), "-c", strconv.Itoa(c))
 	load.Stdout, load.Stderr = os.Stdout, os.Stderr

@@ -6,25 +6,20 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
 
 	"callbackd/client"
+	"callbackd/internal/humanize"
 )
 
 // sessionsCommand compares the cost of a photo that changes a session in callbackd, and
 // so makes a STAGE_CHANGE event, with that of publishing the same event.
 func sessionsCommand(fs *flag.FlagSet) func() error {
 	b := &bench{}
-	fs.IntVar(&b.n, "events", 20_000, "events of each measurement")
-	fs.IntVar(&b.c, "c", 64, "connections")
-	fs.IntVar(&b.rounds, "rounds", 5, "interleaved repetitions")
-	fs.IntVar(&b.sessions, "sessions", 2000, "sessions the events are spread over")
-	fs.StringVar(&b.dir, "dir", "", "directory on the disk to measure; default a temporary one")
+	b.flags(fs, 20_000, 5)
 	return b.sessionRow
 }
 
@@ -32,26 +27,15 @@ func sessionsCommand(fs *flag.FlagSet) func() error {
 var photoURL = "https://photos.example.com/" + strings.Repeat("x", 830) + ".jpg"
 
 func (b *bench) sessionRow() error {
-	dir, err := os.MkdirTemp(b.dir, "callbackd-bench-")
+	if err := b.open(); err != nil {
+		return err
+	}
+	data := filepath.Join(b.dir, "data")
+	srv, err := serve(b.server, "--data", data)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	server, self, err := buildBoth(dir)
-	if err != nil {
-		return err
-	}
-	if b.sink, err = start(self, "sink"); err != nil {
-		return err
-	}
-	defer b.sink.stop()
-	data := filepath.Join(dir, "data")
-	srv, err := start(server, "serve", "--listen", "127.0.0.1:0", "--data", data, "--allow-target", "127.0.0.0/8", "--log-level", "warn")
-	if err != nil {
-		return err
-	}
-	defer srv.stop()
-	cl, err := b.prepare(server, srv, "--data", data)
+	cl, err := b.prepare(b.server, srv, "--data", data)
 	if err != nil {
 		return err
 	}
@@ -62,9 +46,9 @@ func (b *bench) sessionRow() error {
 	if _, err := cl.CreateCallback(context.Background(), client.NewCallback{Event: "SESSION:STAGE_CHANGE", URL: b.sink.url}); err != nil {
 		return err
 	}
-	var photos, published []figures
+	var photos, published []measured
 	for i := range b.rounds {
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, b.rounds)
+		progress("round %d of %d", i+1, b.rounds)
 		f, err := b.loadedBy(srv, b.calls(cl, func(i int, body *bytes.Buffer) string {
 			fmt.Fprintf(body, `{"event":"SESSION:STAGE_CHANGE","session_key":"%s","data":{"photo_url":"%s","photo_status":"ACCEPTED","photo_code":4,"photo_label":"Left"}}`, keys[i%len(keys)], photoURL)
 			return cl.Base + "/v1/events"
@@ -82,14 +66,13 @@ func (b *bench) sessionRow() error {
 		}
 		photos = append(photos, f)
 	}
-	cpu := func(f figures) time.Duration { return f.cpu }
-	rate := func(f figures) float64 { return f.rate }
-	pc, ec, pr, er := median(of(photos, cpu)), median(of(published, cpu)), median(of(photos, rate)), median(of(published, rate))
-	fmt.Printf("%s, %s, %d cores; %d STAGE_CHANGE events of 1 KiB, %d connections, %d sessions, %d rounds interleaved, medians\n\n",
-		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), b.n, b.c, b.sessions, b.rounds)
-	fmt.Println("| figure | POST /v1/events | POST …/photos | ratio |\n|---|---|---|---|")
-	fmt.Printf("| CPU an event, server process | %v | %v | %.2f |\n", ec, pc, float64(pc)/float64(ec))
-	fmt.Printf("| events/s end to end, durable | %.0f | %.0f | %.2f |\n", er, pr, pr/er)
+	printHead(fmt.Sprintf("%s STAGE_CHANGE events of 1 KiB, %d connections, %s sessions, %s interleaved",
+		humanize.Number(b.n), b.c, humanize.Number(b.sessions), humanize.Plural(b.rounds, "round")), "figure", "POST /v1/events", "POST …/photos", "ratio")
+	cpu := func(f measured) time.Duration { return f.cpu }
+	rate := func(f measured) float64 { return f.rate }
+	pc, ec, pr, er := of(photos, cpu), of(published, cpu), of(photos, rate), of(published, rate)
+	printRow("CPU an event, server process", spread(ec, cpuText), spread(pc, cpuText), spread(ratios(pc, ec), ratioText))
+	printRow("events/s end to end, durable", spread(er, countText), spread(pr, countText), spread(ratios(pr, er), ratioText))
 	return nil
 }
 
@@ -97,7 +80,7 @@ func (b *bench) sessionRow() error {
 func (b *bench) calls(cl *client.Client, request func(int, *bytes.Buffer) string) func(n int) error {
 	return func(n int) error {
 		h := signed(cl)
-		_, err := loadWith(n, b.c, 0, func(i int, body *bytes.Buffer) place { return place{request(i, body), h} })
+		_, err := loadWith(n, b.c, 0, func(c call) place { return place{request(c.i, c.body), h} })
 		return err
 	}
 }

@@ -1,203 +1,72 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"callbackd/client"
-	"callbackd/internal/signature"
+	"callbackd/internal/humanize"
 )
 
-// eventsTarget returns POST /v1/events as a target, signed for the next five minutes.
-func eventsTarget(cl *client.Client) target { return target{{cl.Base + "/v1/events", signed(cl)}} }
+const tableHelp = `
+Each round loads the bare relay (net/http in, net/http out, nothing stored) and then
+callbackd with its embedded store, as hard as it goes, at 200 and at 1,000 events a
+second, and callbackd with arrays of 100 events. A cell is the median of the rounds, with
+the lowest and the highest; a ratio is the median of the ratios of each round. All of it
+runs on this machine, load and receiver too. With -against, another build of callbackd
+takes the place of the relay: that is how a change is compared.
+`
 
-func signed(cl *client.Client) http.Header {
-	h := http.Header{"Content-Type": {"application/json"}}
-	signature.SetHeaders(h, cl.Account, cl.APIKey, cl.APISecret, time.Now())
-	return h
-}
-
-// process is a program that is measured.
-type process struct {
-	cmd *exec.Cmd
-	url string
-}
-
-func start(name string, args ...string) (*process, error) {
-	p := &process{cmd: exec.Command(name, args...)}
-	p.cmd.Stderr = os.Stderr
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
-	if err != nil || !ok {
-		return nil, fmt.Errorf("%s says %q: %w", name, line, err)
-	}
-	p.url = url
-	return p, nil
-}
-
-func (p *process) stop() {
-	p.cmd.Process.Signal(os.Interrupt)
-	p.cmd.Wait()
-}
-
-// cpu returns the processor time that the process has used.
-func (p *process) cpu() (time.Duration, error) {
-	st, err := statOf(p.cmd.Process.Pid)
-	return st.self, err
-}
-
-// stat holds what Linux tells of a process. It counts 100 ticks a second.
-type stat struct {
-	parent      int
-	self, ended time.Duration // processor time of itself, and of its children that ended
-}
-
-func statOf(pid int) (stat, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return stat{}, err
-	}
-	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+2:]))
-	var n [5]int
-	var errs []error
-	for i, at := range []int{1, 11, 12, 13, 14} {
-		n[i], err = strconv.Atoi(fields[at])
-		errs = append(errs, err)
-	}
-	const tick = 10 * time.Millisecond
-	return stat{n[0], time.Duration(n[1]+n[2]) * tick, time.Duration(n[3]+n[4]) * tick}, errors.Join(errs...)
-}
-
-// rss returns the resident memory and its peak, in MiB.
-func (p *process) rss() (now, peak float64) {
-	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	for line := range strings.Lines(string(raw)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		kib, _ := strconv.ParseFloat(f[1], 64)
-		switch f[0] {
-		case "VmRSS:":
-			now = kib / 1024
-		case "VmHWM:":
-			peak = kib / 1024
-		}
-	}
-	return now, peak
-}
-
-// figures holds the result of one measurement.
-type figures struct {
-	rate     float64       // events a second, end to end
-	cpu      time.Duration // of the process, an event
-	p50, p99 time.Duration // at a fixed rate
-}
-
+// bench holds what the measurements share.
 type bench struct {
 	n, c, rounds, sessions int
-	dir                    string
+	dir                    string // on the disk that is measured
+	server                 string // callbackd, built
 	sink                   *process
 }
 
-func tableCommand(fs *flag.FlagSet) func() error {
-	b := &bench{}
-	fs.IntVar(&b.n, "events", 30_000, "events of each measurement")
+// flags defines the flags that most commands have.
+func (b *bench) flags(fs *flag.FlagSet, events, rounds int) {
+	fs.IntVar(&b.n, "events", events, "events of each measurement")
 	fs.IntVar(&b.c, "c", 64, "connections")
-	fs.IntVar(&b.rounds, "rounds", 3, "interleaved repetitions")
-	fs.IntVar(&b.sessions, "sessions", 2000, "sessions the events are spread over")
-	fs.StringVar(&b.dir, "dir", "", "directory on the disk to measure; default a temporary one")
-	return b.table
+	fs.IntVar(&b.rounds, "rounds", rounds, "interleaved repetitions")
+	fs.IntVar(&b.sessions, "sessions", 2000, "sessions that the events are spread over")
+	b.dirFlag(fs)
 }
 
-// buildBoth builds the server and this program.
-func buildBoth(dir string) (server, self string, err error) {
-	server, self = filepath.Join(dir, "callbackd"), filepath.Join(dir, "bench")
-	for out, pkg := range map[string]string{server: "callbackd/cmd/callbackd", self: "callbackd/bench"} {
-		cmd := exec.Command("go", "build", "-o", out, pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return "", "", fmt.Errorf("build: %w\n%s", err, text)
-		}
-	}
-	return server, self, nil
+func (b *bench) dirFlag(fs *flag.FlagSet) {
+	fs.StringVar(&b.dir, "dir", "", "directory on the disk to measure; default: that of temporary files")
 }
 
-func (b *bench) table() error {
-	dir, err := os.MkdirTemp(b.dir, "callbackd-bench-")
-	if err != nil {
+// open makes a directory, builds callbackd and starts a receiver.
+func (b *bench) open() (err error) {
+	if b.dir != "" {
+		os.Setenv("TMPDIR", b.dir) // where databases go
+	}
+	if b.dir, err = os.MkdirTemp(b.dir, "callbackd-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	server, self, err := buildBoth(dir)
-	if err != nil {
+	atExit(func() { os.RemoveAll(b.dir) })
+	if b.server, err = buildServer(); err != nil {
 		return err
 	}
-	if b.sink, err = start(self, "sink"); err != nil {
-		return err
-	}
-	defer b.sink.stop()
-	relay, err := start(self, "relay", "-to", b.sink.url)
-	if err != nil {
-		return err
-	}
-	defer relay.stop()
-	data := filepath.Join(dir, "data")
-	srv, err := start(server, "serve", "--listen", "127.0.0.1:0", "--data", data, "--allow-target", "127.0.0.0/8", "--log-level", "warn")
-	if err != nil {
-		return err
-	}
-	defer srv.stop()
-	cl, err := b.prepare(server, srv, "--data", data)
-	if err != nil {
-		return err
-	}
-	idle, _ := srv.rss()
-	var ours, theirs []figures
-	for i := range b.rounds {
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, b.rounds)
-		f, err := b.measure(relay, target{{relay.url, http.Header{"Content-Type": {"application/json"}}}})
-		if err != nil {
-			return err
-		}
-		theirs = append(theirs, f)
-		if f, err = b.measure(srv, eventsTarget(cl)); err != nil {
-			return err
-		}
-		ours = append(ours, f)
-	}
-	sync, err := fsyncTime(dir)
-	if err != nil {
-		return err
-	}
-	_, peak := srv.rss()
-	b.print(ours, theirs, sync, idle, peak)
-	return nil
+	b.sink, err = startSelf("sink")
+	return err
 }
 
-// prepare makes a key and a callback that points at the sink. place are the
-// options that say where the store is.
+// serve starts a build of callbackd. place are the options that say where the store is.
+func serve(server string, place ...string) (*process, error) {
+	return start(server, append([]string{"serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--log-level", "error"}, place...)...)
+}
+
+// prepare makes a key and a callback that points at the sink.
 func (b *bench) prepare(server string, srv *process, place ...string) (*client.Client, error) {
 	out, err := exec.Command(server, append([]string{"keys", "create", "--account", "bench", "--json"}, place...)...).Output()
 	if err != nil {
@@ -215,117 +84,242 @@ func (b *bench) prepare(server string, srv *process, place ...string) (*client.C
 	return cl, err
 }
 
-// measure loads a process as hard as it goes, and then at 1,000 a second.
-func (b *bench) measure(p *process, t target) (f figures, err error) {
-	if f, err = b.loaded(p, t); err != nil {
-		return f, err
-	}
-	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
-		return f, err
-	}
-	const steady = 5000
-	if _, err := load(t, steady, b.c, b.sessions, 1000); err != nil {
-		return f, err
-	}
-	if err := awaitArrivals(b.sink.url, steady); err != nil {
-		return f, err
-	}
-	a, err := asked(b.sink.url, "/?full=1&reset=1")
-	f.p50, f.p99 = a.P50, a.P99
-	return f, err
+// measured is what one load cost.
+type measured struct {
+	rate      float64       // events a second, end to end
+	cpu       time.Duration // of the server, an event
+	p50, p99  time.Duration // publish to arrival
+	rss, peak float64       // MiB: after the load, and the most during it
 }
 
-// loaded loads a process as hard as it goes.
-func (b *bench) loaded(p *process, t target) (figures, error) {
+// measure has calls make n events and waits until all of them arrived.
+func (b *bench) measure(p *process, n int, calls func() error) (m measured, err error) {
+	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
+		return m, err
+	}
+	if err := p.resetPeak(); err != nil {
+		return m, err
+	}
+	before, err := p.cpu()
+	if err != nil {
+		return m, err
+	}
+	begin := time.Now()
+	if err := calls(); err != nil {
+		return m, err
+	}
+	if err := awaitArrivals(b.sink.url, n); err != nil {
+		return m, err
+	}
+	m.rate = float64(n) / time.Since(begin).Seconds()
+	time.Sleep(300 * time.Millisecond) // the last outcomes are recorded too
+	after, err := p.cpu()
+	if err != nil {
+		return m, err
+	}
+	m.cpu = (after - before) / time.Duration(n)
+	m.rss, m.peak = p.rss()
+	a, err := asked(b.sink.url, "/?full=1&reset=1")
+	m.p50, m.p99 = a.P50, a.P99
+	return m, err
+}
+
+// loaded warms a process and loads it as hard as it goes.
+func (b *bench) loaded(p *process, to func() place) (measured, error) {
 	return b.loadedBy(p, func(n int) error {
-		_, err := load(t, n, b.c, b.sessions, 0)
+		_, err := load(to(), n, b.c, b.sessions, 0)
 		return err
 	})
 }
 
 // loadedBy is loaded with calls that make n events.
-func (b *bench) loadedBy(p *process, events func(n int) error) (f figures, err error) {
-	warm := b.n / 20
-	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
-		return f, err
+func (b *bench) loadedBy(p *process, events func(n int) error) (measured, error) {
+	warm := max(1, b.n/20)
+	if _, err := b.measure(p, warm, func() error { return events(warm) }); err != nil {
+		return measured{}, err
 	}
-	if err := events(warm); err != nil {
-		return f, err
+	return b.measure(p, b.n, func() error { return events(b.n) })
+}
+
+// side is one of the two servers that the table compares.
+type side struct {
+	name   string
+	p      *process
+	to     func() place // signed anew
+	arrays bool         // it takes arrays of events
+	idle   float64      // MiB before the first event
+	runs   []tableRun
+}
+
+// tableRun is one round of a side.
+type tableRun struct{ full, arrays, low, steady measured }
+
+const (
+	lowRate    = 200 // events a second
+	steadyRate = 1000
+	arrayOf    = 100 // events
+)
+
+type table struct {
+	bench
+	steadyFor time.Duration
+	against   string
+}
+
+func tableCommand(fs *flag.FlagSet) func() error {
+	t := &table{}
+	t.flags(fs, 30_000, 5)
+	fs.DurationVar(&t.steadyFor, "steady", 5*time.Second, "how long each of the fixed rates is held")
+	fs.StringVar(&t.against, "against", "", "another build of callbackd, as a file, in place of the relay")
+	return t.run
+}
+
+func (t *table) run() error {
+	t.n = max(t.n/arrayOf, 1) * arrayOf
+	if err := t.open(); err != nil {
+		return err
 	}
-	if err := awaitArrivals(b.sink.url, warm); err != nil {
-		return f, err
-	}
-	if _, err := asked(b.sink.url, "/?reset=1"); err != nil {
-		return f, err
-	}
-	before, err := p.cpu()
+	base, err := t.baseSide()
 	if err != nil {
-		return f, err
+		return err
 	}
-	begin := time.Now()
-	if err := events(b.n); err != nil {
-		return f, err
-	}
-	if err := awaitArrivals(b.sink.url, b.n); err != nil {
-		return f, err
-	}
-	f.rate = float64(b.n) / time.Since(begin).Seconds()
-	time.Sleep(300 * time.Millisecond) // the last outcomes are recorded too
-	after, err := p.cpu()
-	f.cpu = (after - before) / time.Duration(b.n)
-	return f, err
-}
-
-// fsyncTime is the median of writing and syncing one page.
-func fsyncTime(dir string) (time.Duration, error) {
-	f, err := os.Create(filepath.Join(dir, "fsync"))
+	ours, err := t.serverSide("callbackd", t.server)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer f.Close()
-	var took []time.Duration
-	page := make([]byte, 4096)
-	for range 200 {
-		begin := time.Now()
-		if _, err := f.Write(page); err != nil {
-			return 0, err
+	for i := range t.rounds {
+		for _, s := range []*side{base, ours} {
+			if err := t.round(s, fmt.Sprintf("round %d of %d, %s", i+1, t.rounds, s.name)); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
 		}
-		if err := f.Sync(); err != nil {
-			return 0, err
+	}
+	sync, err := fsyncTime(t.dir)
+	if err != nil {
+		return err
+	}
+	t.print(base, ours, sync)
+	return nil
+}
+
+// baseSide starts what callbackd is compared with.
+func (t *table) baseSide() (*side, error) {
+	if t.against != "" {
+		file, err := filepath.Abs(t.against)
+		if err != nil {
+			return nil, err
 		}
-		took = append(took, time.Since(begin))
+		return t.serverSide("the other build", file)
 	}
-	return median(took), nil
-}
-
-func median[T interface{ ~int64 | ~float64 }](v []T) T {
-	v = slices.Clone(v)
-	slices.Sort(v)
-	return v[len(v)/2]
-}
-
-func of[F, T any](fs []F, get func(F) T) (out []T) {
-	for _, f := range fs {
-		out = append(out, get(f))
+	relay, err := startSelf("relay", "-to", t.sink.url)
+	if err != nil {
+		return nil, err
 	}
-	return out
+	to := place{relay.url, http.Header{"Content-Type": {"application/json"}}}
+	idle, _ := relay.rss()
+	return &side{name: "relay", p: relay, to: func() place { return to }, idle: idle}, nil
 }
 
-func (b *bench) print(ours, theirs []figures, sync time.Duration, idle, peak float64) {
-	rate := func(f figures) float64 { return f.rate }
-	cpu := func(f figures) time.Duration { return f.cpu }
-	p50 := func(f figures) time.Duration { return f.p50 }
-	p99 := func(f figures) time.Duration { return f.p99 }
-	fmt.Printf("%s, %s, %d cores; %d events of 1 KiB, %d connections, %d sessions, %d rounds interleaved, medians; fsync %v\n\n",
-		time.Now().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), b.n, b.c, b.sessions, b.rounds, sync.Round(10*time.Microsecond))
-	fmt.Println("| figure | relay | callbackd | ratio |\n|---|---|---|---|")
-	or, tr := median(of(ours, rate)), median(of(theirs, rate))
-	fmt.Printf("| events/s end to end, durable | %.0f | %.0f | %.2f |\n", tr, or, or/tr)
-	oc, tc := median(of(ours, cpu)), median(of(theirs, cpu))
-	fmt.Printf("| CPU an event, server process | %v | %v | %.2f |\n", tc, oc, float64(oc)/float64(tc))
-	o50, t50 := median(of(ours, p50)), median(of(theirs, p50))
-	fmt.Printf("| publish to arrival at 1,000/s, p50 | %v | %v | +%v |\n", t50.Round(10*time.Microsecond), o50.Round(10*time.Microsecond), (o50 - t50).Round(10*time.Microsecond))
-	o99, t99 := median(of(ours, p99)), median(of(theirs, p99))
-	fmt.Printf("| publish to arrival at 1,000/s, p99 | %v | %v | +%v |\n", t99.Round(10*time.Microsecond), o99.Round(10*time.Microsecond), (o99 - t99).Round(10*time.Microsecond))
-	fmt.Printf("| RSS idle, and peak after the run | | %.0f MiB, %.0f MiB | |\n", idle, peak)
+func (t *table) serverSide(name, server string) (*side, error) {
+	data, err := os.MkdirTemp(t.dir, "data-")
+	if err != nil {
+		return nil, err
+	}
+	srv, err := serve(server, "--data", data)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := t.prepare(server, srv, "--data", data)
+	if err != nil {
+		return nil, err
+	}
+	idle, _ := srv.rss()
+	return &side{name: name, p: srv, to: func() place { return eventsPlace(cl) }, arrays: true, idle: idle}, nil
+}
+
+// round measures a side once at each load.
+func (t *table) round(s *side, title string) (err error) {
+	var r tableRun
+	progress("%s: as hard as it goes", title)
+	if r.full, err = t.loaded(s.p, s.to); err != nil {
+		return err
+	}
+	if s.arrays {
+		progress("%s: arrays of %d", title, arrayOf)
+		if r.arrays, err = t.measure(s.p, t.n, func() error {
+			_, err := loadArrays(s.to(), t.n, arrayOf, t.c, t.sessions)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	for _, at := range []struct {
+		rate float64
+		into *measured
+	}{{lowRate, &r.low}, {steadyRate, &r.steady}} {
+		progress("%s: %v/s", title, at.rate)
+		n := max(1, int(at.rate*t.steadyFor.Seconds()))
+		if *at.into, err = t.measure(s.p, n, func() error {
+			_, err := load(s.to(), n, t.c, t.sessions, at.rate)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	s.runs = append(s.runs, r)
+	return nil
+}
+
+func (t *table) print(base, ours *side, sync time.Duration) {
+	printHead(fmt.Sprintf("%s events of 1 KiB, %d connections, %s sessions, %s interleaved, fixed rates for %v each; fsync %s",
+		humanize.Number(t.n), t.c, humanize.Number(t.sessions), humanize.Plural(t.rounds, "round"), t.steadyFor, humanize.Latency(sync)),
+		"figure", base.name, ours.name, "ratio")
+	rates := func(figure string, get func(tableRun) float64) {
+		b, o := of(base.runs, get), of(ours.runs, get)
+		printRow(figure, spread(b, countText), spread(o, countText), spread(ratios(o, b), ratioText))
+	}
+	cpu := func(figure string, get func(tableRun) time.Duration) {
+		b, o := of(base.runs, get), of(ours.runs, get)
+		printRow(figure, spread(b, cpuText), spread(o, cpuText), spread(ratios(o, b), ratioText))
+	}
+	latency := func(figure string, get func(tableRun) time.Duration) {
+		b, o := of(base.runs, get), of(ours.runs, get)
+		printRow(figure, spread(b, humanize.Latency), spread(o, humanize.Latency), spread(over(o, b), moreText))
+	}
+	memory := func(figure string, get func(tableRun) float64) {
+		printRow(figure, spread(of(base.runs, get), memoryText), spread(of(ours.runs, get), memoryText), "")
+	}
+	full := func(r tableRun) float64 { return r.full.rate }
+	rates("events/s end to end, durable", full)
+	cpu("CPU an event, as hard as it goes", func(r tableRun) time.Duration { return r.full.cpu })
+	for _, at := range []struct {
+		name string
+		get  func(tableRun) measured
+	}{{"200/s", func(r tableRun) measured { return r.low }}, {"1,000/s", func(r tableRun) measured { return r.steady }}} {
+		cpu("CPU an event at "+at.name, func(r tableRun) time.Duration { return at.get(r).cpu })
+		latency("publish to arrival at "+at.name+", p50", func(r tableRun) time.Duration { return at.get(r).p50 })
+		latency("publish to arrival at "+at.name+", p99", func(r tableRun) time.Duration { return at.get(r).p99 })
+		memory("RSS at "+at.name, func(r tableRun) float64 { return at.get(r).rss })
+	}
+	memory("RSS at its peak, as hard as it goes", func(r tableRun) float64 { return r.full.peak })
+	t.printArrays(base, ours, full)
+	printRow("RSS idle, before the first event", memoryText(base.idle), memoryText(ours.idle), "")
+}
+
+// printArrays prints the rows of arrays. The ratio is that to single events.
+func (t *table) printArrays(base, ours *side, full func(tableRun) float64) {
+	arrays := func(r tableRun) float64 { return r.arrays.rate }
+	cells := []string{fmt.Sprintf("events/s in arrays of %d; times the rate of single events", arrayOf), "", spread(of(ours.runs, arrays), countText)}
+	times := spread(ratios(of(ours.runs, arrays), of(ours.runs, full)), ratioText)
+	if base.arrays {
+		cells[1] = spread(of(base.runs, arrays), countText)
+		times = spread(ratios(of(base.runs, arrays), of(base.runs, full)), ratioText) + ", " + times
+	}
+	printRow(append(cells, times)...)
+	peak := func(r tableRun) float64 { return r.arrays.peak }
+	cells = []string{fmt.Sprintf("RSS at its peak, arrays of %d", arrayOf), "", spread(of(ours.runs, peak), memoryText), ""}
+	if base.arrays {
+		cells[1] = spread(of(base.runs, peak), memoryText)
+	}
+	printRow(cells...)
 }

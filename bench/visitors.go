@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"callbackd"
 	"callbackd/client"
 	"callbackd/internal/front"
+	"callbackd/internal/humanize"
 	"callbackd/internal/signature"
 )
 
@@ -33,41 +33,47 @@ func visitorsCommand(fs *flag.FlagSet) func() error {
 	fs.IntVar(&v.deleted, "deleted", 12_000, "deleted callbacks of its key")
 	fs.IntVar(&v.calls, "calls", 1000, "publishes, and as many lists, of the other key in each measurement")
 	fs.IntVar(&v.limit, "memory", 512, "MiB that the server may use; Go is told three quarters, as from a control group")
-	fs.StringVar(&v.dir, "dir", "", "directory on the disk to measure; default a temporary one")
-	return func() error { return v.run(v.measure) }
+	v.dirFlag(fs)
+	return func() error {
+		if err := v.open(); err != nil {
+			return err
+		}
+		return v.compare()
+	}
 }
 
-func (v *visitors) measure() error {
+func (v *visitors) compare() error {
 	f, err := v.fixture("visitors")
 	if err != nil {
 		return err
 	}
 	ctx := context.Background()
-	hostile, err := f.CreateKey(ctx, callbackd.Key{Account: "hostile", APIKey: "hostile", Secret: "hostile", CreatedAt: time.Now()})
+	hostile, err := f.newKey("hostile")
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.deleteMany(hostile.ID, v.deleted), f.Close()); err != nil {
+	if err := f.deleteMany(hostile.ID, v.deleted); err != nil {
 		return err
 	}
 	os.Setenv("GOMEMLIMIT", fmt.Sprint(v.limit<<20/4*3))
-	p, other, err := v.serve(f)
+	p, other, err := f.serve(v.server)
 	os.Unsetenv("GOMEMLIMIT")
 	if err != nil {
 		return err
 	}
-	defer p.stop()
-	cl := &client.Client{Base: p.url, Account: "hostile", APIKey: "hostile", APISecret: "hostile"}
+	cl := f.client(p, "hostile")
 	large := map[string]string{"x": strings.Repeat("x", callbackd.MaxEventData-100)}
 	for range 90 {
 		if _, err := cl.Publish(ctx, client.NewEvent{Event: "SESSION:COMPLETE", SessionKey: "large", Data: large}); err != nil {
 			return err
 		}
 	}
+	progress("calls alone")
 	alone, err := v.callsOf(other)
 	if err != nil {
 		return err
 	}
+	progress("%d connections", v.connections)
 	held, err := v.hold(strings.TrimPrefix(p.url, "http://"), cl)
 	defer func() {
 		for _, c := range held {
@@ -93,12 +99,12 @@ func (v *visitors) measure() error {
 		return err
 	}
 	now, peak := p.rss()
-	load, _ := os.ReadFile("/proc/loadavg")
-	row("the machine's load in the last minute", "%.5s", load)
-	base := v.show("calls of another key, alone", alone, 0)
+	printHead(fmt.Sprintf("%s calls, %s connections of the visitor, %s deleted callbacks", humanize.Number(2*v.calls), humanize.Number(v.connections), humanize.Number(v.deleted)),
+		"calls of another key", "p50", "p99", "p99, times alone")
+	base := v.show("alone of another key, alone", alone, 0)
 	v.show("… beside the visitor", beside, base)
 	v.show("… and while it asks for the largest pages, over and over", asked, base)
-	row(fmt.Sprintf("RSS, and its peak, of %d MiB", v.limit), "%.0f MiB, %.0f MiB", now, peak)
+	fmt.Printf("\nRSS %s, at its peak %s of %d MiB\n", memoryText(now), memoryText(peak), v.limit)
 	return nil
 }
 
@@ -107,9 +113,9 @@ func (v *visitors) show(figure string, took []time.Duration, base time.Duration)
 	p50, p99 := percentiles(took)
 	ratio := ""
 	if base > 0 {
-		ratio = fmt.Sprintf(", %.1f times", float64(p99)/float64(base))
+		ratio = ratioText(float64(p99) / float64(base))
 	}
-	row(figure, "p50 %v, p99 %v%s", p50.Round(10*time.Microsecond), p99.Round(10*time.Microsecond), ratio)
+	printRow(figure, humanize.Latency(p50), humanize.Latency(p99), ratio)
 	return p99
 }
 
@@ -128,31 +134,20 @@ func (v *visitors) ask(ctx context.Context, i int, cl *client.Client) {
 
 // deleteMany makes and deletes n callbacks of a key.
 func (f *fixture) deleteMany(key callbackd.KeyID, n int) error {
-	const side = 64 // beside each other, so that they share commits
+	const side = 64
 	ctx := context.Background()
-	errs := make([]error, side)
-	var work sync.WaitGroup
-	for i := range side {
-		work.Go(func() {
-			cb := callbackd.Callback{Key: key, Event: callbackd.StatusChange, Name: fmt.Sprint("n", i), URL: "https://a.example/", Method: "POST", Payload: bytes.Repeat([]byte(" "), 8000),
-				Headers: []callbackd.Header{{Name: "X-A", Value: callbackd.Secret(strings.Repeat("a", 4000))}}, Secrets: []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}}
-			for range n / side {
-				_, _, err := f.CreateCallback(ctx, cb, time.Now())
-				if err == nil {
-					_, err = f.ChangeCallback(ctx, key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
-						cb.Delete(time.Now())
-						return nil
-					})
-				}
-				if err != nil {
-					errs[i] = err
-					return
-				}
-			}
+	return atOnce(n, side, func(i int) error {
+		cb := callbackd.Callback{Key: key, Event: callbackd.StatusChange, Name: fmt.Sprint("n", i%side), URL: "https://a.example/", Method: "POST", Payload: bytes.Repeat([]byte(" "), 8000),
+			Headers: []callbackd.Header{{Name: "X-A", Value: callbackd.Secret(strings.Repeat("a", 4000))}}, Secrets: []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}}
+		if _, _, err := f.CreateCallback(ctx, cb, time.Now()); err != nil {
+			return err
+		}
+		_, err := f.ChangeCallback(ctx, key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+			cb.Delete(time.Now())
+			return nil
 		})
-	}
-	work.Wait()
-	return errors.Join(errs...)
+		return err
+	})
 }
 
 // callsOf makes calls of a key, one after the other.

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"io"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain makes the test program a sink or a relay, when bench starts itself as one.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && slices.Contains([]string{"sink", "relay"}, os.Args[1]) {
+		main()
+	}
+	code := m.Run()
+	cleanUp()
+	os.Exit(code)
+}
+
+// printed runs a command and returns its standard output.
+func printed(t *testing.T, args ...string) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = w
+	code := run(args)
+	os.Stdout = stdout
+	w.Close()
+	text, err := io.ReadAll(r)
+	if code != 0 || err != nil {
+		t.Fatalf("bench %s ends with %d, %v:\n%s", strings.Join(args, " "), code, err, text)
+	}
+	return string(text)
+}
+
+func TestTheCommandsMeasure(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and starts servers, which -short leaves out")
+	}
+	for want, args := range map[string][]string{
+		"| CPU an event at 1,000/s | ":                                         {"table", "-events", "100", "-rounds", "1", "-steady", "100ms"},
+		"| at 500/s, beside 3 receivers that hang: publish to arrival, p99 | ": {"extremes", "-rows", "isolation", "-hanging", "3", "-rounds", "2", "-isolation-for", "100ms"},
+		"| 1,000 pending for a dead receiver: peak of RSS | ":                  {"extremes", "-rows", "backlog", "-pending", "1000", "-events", "100"},
+		"| CPU an event, with 60 and with 120 callbacks | ":                    {"extremes", "-rows", "callbacks", "-callbacks", "120", "-events", "100", "-rounds", "1"},
+		"| CPU an event, with 100 finished deliveries | ":                      {"extremes", "-rows", "history", "-finished", "100", "-events", "100", "-rounds", "1"},
+		"| CPU an event, server process | ":                                    {"sessions", "-events", "100", "-sessions", "10", "-rounds", "1"},
+	} {
+		if text := printed(t, args...); !strings.Contains(text, want) {
+			t.Errorf("bench %s does not print %q:\n%s", strings.Join(args, " "), want, text)
+		}
+	}
+}
+
+func TestTheSourceIsFoundFromAFolderInIt(t *testing.T) {
+	want, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir("sim")
+	if got, err := moduleRoot(); got != want || err != nil {
+		t.Errorf("moduleRoot() is %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestASinkHangsUntilItIsReset(t *testing.T) {
+	s := httptest.NewServer(&sink{})
+	defer s.Close()
+	if _, err := asked(s.URL, "/?reset=1&hang=1"); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error)
+	go func() {
+		_, err := load(place{url: s.URL}, 1, 1, 1, 0)
+		answered <- err
+	}()
+	for {
+		if a, err := asked(s.URL, "/"); err != nil {
+			t.Fatal(err)
+		} else if a.Hanging == 1 {
+			break
+		}
+	}
+	select {
+	case <-answered:
+		t.Fatal("a request was answered while the sink hangs")
+	default:
+	}
+	if _, err := asked(s.URL, "/?reset=1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASpreadSaysTheUnitOnce(t *testing.T) {
+	for want, v := range map[string][]time.Duration{
+		"3 µs":          {3000},
+		"3 µs (1 to 5)": {5000, 1000, 3000},
+		"4 µs (3 to 5)": {5000, 3000},
+		"7 µs":          {7000, 7000},
+		"":              nil,
+	} {
+		if got := spread(v, cpuText); got != want {
+			t.Errorf("spread(%v) is %q, want %q", v, got, want)
+		}
+	}
+}
