@@ -9,6 +9,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/request"
+	"callbackd/internal/store"
 	"callbackd/internal/view"
 	"callbackd/wire"
 )
@@ -156,16 +157,16 @@ func replayListFields(q *replayList) []request.Field {
 }
 
 func (a *API) listReplays(w http.ResponseWriter, c *call, q *replayList) error {
-	rs, next, err := a.Store.ListReplays(c.Context(), c.key.ID, q.after, q.limit)
+	page, err := a.Store.ListReplays(c.Context(), store.ReplayQuery{Key: c.key.ID, After: q.after, Limit: q.limit})
 	if err != nil {
 		return err
 	}
 	out := wire.ReplayList{Data: []wire.Replay{}}
-	for i := range rs {
-		out.Data = append(out.Data, view.Replay(&rs[i]))
+	for i := range page.Replays {
+		out.Data = append(out.Data, view.Replay(&page.Replays[i]))
 	}
-	if next != 0 {
-		s := next.String()
+	if page.Next != 0 {
+		s := page.Next.String()
 		out.Next = &s
 	}
 	answer(w, http.StatusOK, out)

@@ -142,9 +142,9 @@ func goesOn(t *testing.T, s store.Store) {
 		t.Errorf("after %+v comes %+v", last, evs[0])
 	}
 	must(s.CreateSession(ctx, session.New(&k, at)))
-	running, err := s.RunningReplays(ctx)
+	running, err := s.ListReplays(ctx, store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: 1})
 	must(err)
-	step, err := s.StepReplay(ctx, running[len(running)-1], at)
+	step, err := s.StepReplay(ctx, running.Replays[0].ID, at)
 	must(err)
 	if len(step.Due) == 0 {
 		t.Error("an open replay does not go on")

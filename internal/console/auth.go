@@ -253,7 +253,11 @@ func (c *Console) endLogin(r *http.Request) error {
 	if err != nil {
 		return nil
 	}
-	return c.Store.DeleteLogin(r.Context(), hashToken(cookie.Value))
+	_, err = c.Store.TakeLogin(r.Context(), hashToken(cookie.Value))
+	if callbackd.KindOf(err) == callbackd.KindNotFound {
+		return nil
+	}
+	return err
 }
 
 func (c *Console) setCookie(w http.ResponseWriter, r *http.Request, token string, maxAge int) {
@@ -286,12 +290,12 @@ func (c *Console) linkPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *Console) link(w http.ResponseWriter, r *http.Request) error {
-	login, err := c.Store.TakeLink(r.Context(), hashToken(r.PostFormValue("token")), c.now())
-	if callbackd.KindOf(err) == callbackd.KindNotFound {
-		return c.refuseLink(w, r)
-	}
-	if err != nil {
+	login, err := c.Store.TakeLogin(r.Context(), hashToken(r.PostFormValue("token")))
+	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 		return err
+	}
+	if err != nil || !login.Link || login.Expired(c.now()) {
+		return c.refuseLink(w, r)
 	}
 	return c.startLogin(w, r, login.Key, linkProof, "")
 }

@@ -97,10 +97,11 @@ func (c *Console) fillStats(req *userRequest, p *callbackPage) error {
 	now := c.now()
 	p.Counters = sumOf(buckets)
 	p.Day = failureChart(buckets, lastDay, lastDay.since(now), p.CB.FailingSince, 960, 100)
-	p.Backlog, err = c.Store.CountPending(req.Context(), p.CB.ID, store.PendingQuery{
+	health, err := c.Store.Health(req.Context(), p.CB.ID, store.PendingQuery{
 		OverdueBefore: now.Add(-callbackd.OverdueAfter),
 		Limit:         store.MaxPendingShown,
 	})
+	p.Backlog = health.Backlog
 	p.Rates = successRatesOf(&p.Counters, p.Backlog.Overdue)
 	if !p.Backlog.Since.IsZero() {
 		p.LongestWait = duration(now.Sub(p.Backlog.Since))

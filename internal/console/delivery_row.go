@@ -70,11 +70,11 @@ func (b *rowBuilder) fillReceiver(r *receiver) error {
 	d := b.c.Dispatcher.Diagnosis(r.ID, "", now)
 	r.NextProbe = future(latest(d.OpenUntil, d.ClosedUntil, r.StillClosed(now), d.OriginOpenUntil), now)
 	if !r.FailingSince.IsZero() {
-		known, err := b.c.Store.Receiver(b.req.Context(), r.ID)
+		health, err := b.c.Store.Health(b.req.Context(), r.ID, store.PendingQuery{})
 		if err != nil {
 			return err
 		}
-		r.LastFailure = view.LastFailure(&known)
+		r.LastFailure = view.LastFailure(&health.Receiver)
 	}
 	if d.Probation && (d.OriginInFlight >= d.OriginLimit || d.BeginsAt.After(now)) {
 		r.WaitsForOthers = "it takes turns with other callbacks that have not succeeded at its host yet"

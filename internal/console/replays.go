@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
 // replayRow is a replay in the list.
@@ -47,15 +48,15 @@ func (c *Console) replays(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	p.refreshFirst(&p.list, 2)
-	replays, next, err := c.Store.ListReplays(req.Context(), s.KeyID, after, pageRows)
+	page, err := c.Store.ListReplays(req.Context(), store.ReplayQuery{Key: s.KeyID, After: after, Limit: pageRows})
 	if err != nil {
 		return err
 	}
-	for _, r := range replays {
+	for _, r := range page.Replays {
 		p.Rows = append(p.Rows, replayRow{r, s.owner(r.Key)})
 	}
-	if next != 0 {
-		p.setNext(next.String())
+	if page.Next != 0 {
+		p.setNext(page.Next.String())
 	}
 	return c.render(w, http.StatusOK, "replays", p)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/console"
@@ -211,6 +212,30 @@ func loginsOverARestart(t *testing.T, s *site) {
 	byLink.post("/console/keys/"+s.Key.APIKey+"/revoke", nil)
 	if holder.in() {
 		t.Error("the holder of a revoked key is still logged in")
+	}
+}
+
+// A link signs in one browser, before it expires. The token of a cookie is no link.
+func TestOnlyALinkThatIsValidSignsIn(t *testing.T) {
+	s := startSite(t)
+	_, link, _ := strings.Cut(s.Link(), "=")
+	_, expired, _ := strings.Cut(s.LinkFrom(time.Now().Add(-console.LinkLifetime)), "=")
+	cookie := s.visitor(t).operator().cookies().cookies[0].Value
+	for _, c := range []struct {
+		name, token string
+		want        bool
+	}{
+		{"a link", link, true},
+		{"a link that was used", link, false},
+		{"a link that has expired", expired, false},
+		{"the token of a cookie", cookie, false},
+		{"any other token", "token", false},
+	} {
+		v := s.visitor(t)
+		v.do("POST", "/console/link", url.Values{"token": {c.token}})
+		if got := v.in(); got != c.want {
+			t.Errorf("%s signs in: %v, want %v", c.name, got, c.want)
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Store has the methods of store.Replays that the runner needs.
 type Store interface {
-	RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error)
+	ListReplays(ctx context.Context, q store.ReplayQuery) (store.ReplayPage, error)
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (store.ReplayStep, error)
 }
 
@@ -70,7 +70,7 @@ func (r *Runner) Run(ctx context.Context, active func() bool, dispatch func([]ca
 // round makes one step of each running replay and returns how long to wait
 // before the next round.
 func (r *Runner) round(ctx context.Context, dispatch func([]callbackd.Delivery)) time.Duration {
-	ids, err := r.store.RunningReplays(ctx)
+	ids, err := r.running(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.log.Error("replays not read", "error", err)
@@ -102,4 +102,21 @@ func (r *Runner) round(ctx context.Context, dispatch func([]callbackd.Delivery))
 		}
 	}
 	return wait
+}
+
+// running returns the running replays of all keys.
+func (r *Runner) running(ctx context.Context) (ids []callbackd.ReplayID, err error) {
+	q := store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: store.MaxPage}
+	for {
+		page, err := r.store.ListReplays(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Replays {
+			ids = append(ids, page.Replays[i].ID)
+		}
+		if q.After = page.Next; page.Next == 0 {
+			return ids, nil
+		}
+	}
 }

@@ -12,11 +12,14 @@ import (
 type Login struct {
 	Hash  [32]byte        // of the token; the token itself is not stored
 	Key   callbackd.KeyID // 0: the operator
-	Link  bool            // valid for one TakeLink only
+	Link  bool            // can be taken only
 	Proof [32]byte        // of the secret that was given at the login; the console checks it
 	// A login is not valid from ExpiresAt on.
 	CreatedAt, ExpiresAt time.Time
 }
+
+// Expired reports whether the login is no longer valid.
+func (l *Login) Expired(now time.Time) bool { return !now.Before(l.ExpiresAt) }
 
 // MaxLogins is how many browsers may be signed in for one key or for the operator. The
 // next login ends the oldest one.
@@ -31,9 +34,7 @@ type Logins interface {
 	// Login returns the login with a hash. It fails with NotFound when there is none,
 	// when it is a link, or when it has expired by now.
 	Login(ctx context.Context, hash [32]byte, now time.Time) (*Login, error)
-	// TakeLink removes the link with a hash and returns it. Only one of several calls
-	// succeeds. The others fail with NotFound, as for a link that has expired by now.
-	TakeLink(ctx context.Context, hash [32]byte, now time.Time) (*Login, error)
-	// DeleteLogin removes a login durably. It does nothing when there is none.
-	DeleteLogin(ctx context.Context, hash [32]byte) error
+	// TakeLogin removes the login or link with a hash durably and returns it, expired
+	// or not. Only one of several calls succeeds; the others fail with NotFound.
+	TakeLogin(ctx context.Context, hash [32]byte) (*Login, error)
 }

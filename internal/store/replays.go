@@ -20,15 +20,12 @@ type Replays interface {
 	CreateReplay(ctx context.Context, r callbackd.Replay) (*callbackd.Replay, error)
 	// Replay returns one replay of the key, or of any key with AllKeys.
 	Replay(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID) (*callbackd.Replay, error)
-	// ListReplays returns the replays of the key, or of all keys with AllKeys, newest
-	// first. When after is not 0, it returns older ones only. next is 0 at the end.
-	ListReplays(ctx context.Context, key callbackd.KeyID, after callbackd.ReplayID, limit int) (rs []callbackd.Replay, next callbackd.ReplayID, err error)
+	// ListReplays returns replays, newest first.
+	ListReplays(ctx context.Context, q ReplayQuery) (ReplayPage, error)
 	// SetReplayState pauses, resumes (running) or cancels a replay, as
 	// [callbackd.Replay.SetState] says. Deliveries that are due already are sent in
 	// any case.
 	SetReplayState(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID, s callbackd.ReplayState, at time.Time) (*callbackd.Replay, error)
-	// RunningReplays returns the running replays of all keys.
-	RunningReplays(ctx context.Context) ([]callbackd.ReplayID, error)
 	// StepReplay makes the next deliveries of the replay's set due, as
 	// [callbackd.Replay.Divide] and [callbackd.Replay.DueAt] say. It writes
 	// them in one transaction with the progress of the replay, so that a crash
@@ -36,6 +33,20 @@ type Replays interface {
 	// pending delivery stays as it is, unless the replay
 	// [callbackd.ReplayFilter.Hastens] it. It ends a replay that is done.
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (ReplayStep, error)
+}
+
+// ReplayQuery chooses replays.
+type ReplayQuery struct {
+	Key     callbackd.KeyID    // AllKeys is possible
+	Running bool               // only those in the state running
+	After   callbackd.ReplayID // cursor; 0 at the start
+	Limit   int                // 1 to MaxPage
+}
+
+// ReplayPage is one page. Next is 0 at the end.
+type ReplayPage struct {
+	Replays []callbackd.Replay
+	Next    callbackd.ReplayID
 }
 
 // ReplayStep is what StepReplay did.

@@ -19,10 +19,9 @@ type Stats interface {
 	// ListHealth returns the callbacks that ListCallbacks returns, each with its
 	// health.
 	ListHealth(ctx context.Context, q HealthQuery) (HealthPage, error)
-	// CountPending counts the pending deliveries of a callback.
-	CountPending(ctx context.Context, cb callbackd.CallbackID, q PendingQuery) (Backlog, error)
-	// Receiver returns the latest results of a callback's receiver.
-	Receiver(ctx context.Context, cb callbackd.CallbackID) (Receiver, error)
+	// Health returns the health of a callback. Its backlog is empty when the callback
+	// was deleted or its key revoked.
+	Health(ctx context.Context, id callbackd.CallbackID, q PendingQuery) (Health, error)
 }
 
 // HealthQuery chooses callbacks in force, and says which deliveries are overdue.
@@ -46,7 +45,7 @@ type HealthPage struct {
 type PendingQuery struct {
 	Below         callbackd.EventID // counts events below this one; 0: all
 	OverdueBefore time.Time
-	Limit         int // where the count stops
+	Limit         int // where the count stops; 0: nothing is counted
 }
 
 // Backlog has the counts of a callback's pending deliveries.
@@ -116,10 +115,15 @@ type StatsQuery struct {
 	Until    time.Time
 }
 
-// CallbackHealth is a callback with the latest results of its receiver and its backlog.
-// The Callback says whether it is paused and since when it has been failing.
+// Health has the latest results of a callback's receiver and its backlog.
+type Health struct {
+	Receiver
+	Backlog
+}
+
+// CallbackHealth is a callback with its health. The Callback says whether it is paused
+// and since when it has been failing. Its Backlog counts up to MaxPendingShown.
 type CallbackHealth struct {
 	Callback *callbackd.Callback
-	Receiver
-	Backlog // up to MaxPendingShown
+	Health
 }

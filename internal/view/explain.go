@@ -19,8 +19,7 @@ type Reader interface {
 	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
 	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
 	ListCallbacks(ctx context.Context, q store.CallbackQuery) (store.CallbackPage, error)
-	CountPending(ctx context.Context, cb callbackd.CallbackID, q store.PendingQuery) (store.Backlog, error)
-	Receiver(ctx context.Context, cb callbackd.CallbackID) (store.Receiver, error)
+	Health(ctx context.Context, id callbackd.CallbackID, q store.PendingQuery) (store.Health, error)
 }
 
 // Diagnosis returns the engine's state for a callback and one of its sessions.
@@ -82,15 +81,11 @@ func Explain(ctx context.Context, from Reader, diagnose Diagnosis, key callbackd
 			e.test(v)
 			break
 		}
-		older, err := from.CountPending(ctx, id.Callback, store.PendingQuery{Below: id.Event, Limit: store.MaxPendingShown})
+		health, err := from.Health(ctx, id.Callback, store.PendingQuery{Below: id.Event, Limit: store.MaxPendingShown})
 		if err != nil {
 			return nil, err
 		}
-		receiver, err := from.Receiver(ctx, id.Callback)
-		if err != nil {
-			return nil, err
-		}
-		e.pending(v, &d, older, &receiver)
+		e.pending(v, &d, health.Backlog, &health.Receiver)
 	default:
 		e.ended(v, &d)
 	}

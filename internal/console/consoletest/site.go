@@ -133,9 +133,12 @@ func (s *Site) Await(holds func() bool) {
 }
 
 // Link returns a one-time link for the operator, as `callbackd console` makes it.
-func (s *Site) Link() string {
+func (s *Site) Link() string { return s.LinkFrom(time.Now()) }
+
+// LinkFrom returns a one-time link that was made at a time.
+func (s *Site) LinkFrom(at time.Time) string {
 	s.T.Helper()
-	link, login := console.NewLink("", time.Now())
+	link, login := console.NewLink("", at)
 	st := s.Store(true)
 	defer st.Close()
 	if err := st.CreateLogin(context.Background(), login); err != nil {

@@ -62,19 +62,11 @@ func (s *Store) Login(ctx context.Context, hash [32]byte, now time.Time) (login 
 	return login, err
 }
 
-// TakeLink is part of [store.Logins].
-func (s *Store) TakeLink(ctx context.Context, hash [32]byte, now time.Time) (login *store.Login, err error) {
+// TakeLogin is part of [store.Logins].
+func (s *Store) TakeLogin(ctx context.Context, hash [32]byte) (login *store.Login, err error) {
 	err = s.db.Write(ctx, 0, func(tx Tx) (err error) {
-		login, err = oneLogin(tx, "DELETE FROM logins WHERE hash = $1 AND link AND expires_at > $2 RETURNING "+loginColumns, hash[:], now)
+		login, err = oneLogin(tx, "DELETE FROM logins WHERE hash = $1 RETURNING "+loginColumns, hash[:])
 		return err
 	})
 	return login, err
-}
-
-// DeleteLogin is part of [store.Logins].
-func (s *Store) DeleteLogin(ctx context.Context, hash [32]byte) error {
-	return s.db.Write(ctx, Repeatable, func(tx Tx) error {
-		_, err := tx.Exec("DELETE FROM logins WHERE hash = $1", hash[:])
-		return err
-	})
 }

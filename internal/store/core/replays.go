@@ -53,45 +53,33 @@ func (s *Store) Replay(ctx context.Context, key callbackd.KeyID, id callbackd.Re
 }
 
 // ListReplays is part of [store.Replays].
-func (s *Store) ListReplays(ctx context.Context, key callbackd.KeyID, after callbackd.ReplayID, limit int) (out []callbackd.Replay, next callbackd.ReplayID, err error) {
-	limit = min(max(limit, 1), store.MaxPage)
+func (s *Store) ListReplays(ctx context.Context, q store.ReplayQuery) (page store.ReplayPage, err error) {
+	limit, after := min(max(q.Limit, 1), store.MaxPage), q.After
 	if after == 0 {
 		after = math.MaxInt64
 	}
-	sql, args := "SELECT "+replayColumns+" FROM replays WHERE id < $1 ORDER BY id DESC LIMIT $2", []any{after, limit + 1}
-	if key != store.AllKeys {
-		sql = "SELECT " + replayColumns + " FROM replays WHERE key_no = $3 AND id < $1 ORDER BY key_no DESC, id DESC LIMIT $2"
-		args = append(args, key)
+	where, order, args := "id < $1", "id DESC", []any{after, limit + 1}
+	if q.Key != store.AllKeys {
+		where, order, args = "key_no = $3 AND id < $1", "key_no DESC, id DESC", append(args, q.Key)
+	}
+	if q.Running { // the first condition is that of an index
+		where += " AND state IN ('running', 'paused') AND state = 'running'"
 	}
 	err = s.db.Read(ctx, func(tx Tx) error {
-		out = nil
-		return tx.Query(sql, func(row Row) error {
+		page.Replays = nil
+		return tx.Query("SELECT "+replayColumns+" FROM replays WHERE "+where+" ORDER BY "+order+" LIMIT $2", func(row Row) error {
 			r, err := scanReplay(row)
 			if err == nil {
-				out = append(out, *r)
+				page.Replays = append(page.Replays, *r)
 			}
 			return err
 		}, args...)
 	})
-	if err == nil && len(out) > limit {
-		out = out[:limit]
-		next = out[limit-1].ID
+	if err == nil && len(page.Replays) > limit {
+		page.Replays = page.Replays[:limit]
+		page.Next = page.Replays[limit-1].ID
 	}
-	return out, next, err
-}
-
-// RunningReplays is part of [store.Replays].
-func (s *Store) RunningReplays(ctx context.Context) (ids []callbackd.ReplayID, err error) {
-	err = s.db.Read(ctx, func(tx Tx) error {
-		ids = nil
-		return tx.Query("SELECT id FROM replays WHERE state IN ('running', 'paused') AND state = 'running' ORDER BY id", func(row Row) error {
-			var id callbackd.ReplayID
-			err := row.Scan(&id)
-			ids = append(ids, id)
-			return err
-		})
-	})
-	return ids, err
+	return page, err
 }
 
 // CountReplay is part of [store.Replays].

@@ -145,17 +145,6 @@ func pendingOf(tx Tx, ids []callbackd.CallbackID, q store.PendingQuery, result f
 	}, args)
 }
 
-// CountPending is part of [store.Stats].
-func (s *Store) CountPending(ctx context.Context, cb callbackd.CallbackID, q store.PendingQuery) (out store.Backlog, err error) {
-	if ended, err := s.Ended(ctx, cb); err != nil || ended {
-		return out, err
-	}
-	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
-		return pendingOf(tx, []callbackd.CallbackID{cb}, q, func(callbackd.CallbackID) *store.Backlog { return &out })
-	})
-	return out, err
-}
-
 // receiversOf reads what is known of the receivers of the callbacks. result
 // returns the place for one of them.
 func (s *Store) receiversOf(tx Tx, ids []callbackd.CallbackID, result func(callbackd.CallbackID) *store.Receiver) error {
@@ -170,10 +159,24 @@ func (s *Store) receiversOf(tx Tx, ids []callbackd.CallbackID, result func(callb
 	}, ids)
 }
 
-// Receiver is part of [store.Stats].
-func (s *Store) Receiver(ctx context.Context, cb callbackd.CallbackID) (out store.Receiver, err error) {
-	err = s.db.Read(ctx, func(tx Tx) error {
-		return s.receiversOf(tx, []callbackd.CallbackID{cb}, func(callbackd.CallbackID) *store.Receiver { return &out })
+// Health is part of [store.Stats].
+func (s *Store) Health(ctx context.Context, id callbackd.CallbackID, q store.PendingQuery) (out store.Health, err error) {
+	ended, err := s.Ended(ctx, id)
+	if err != nil {
+		return out, err
+	}
+	counts, read := q.Limit > 0 && !ended, s.db.Read
+	if counts {
+		read = s.db.ReadFlushed
+	}
+	ids := []callbackd.CallbackID{id}
+	err = read(ctx, func(tx Tx) error {
+		out = store.Health{}
+		err := s.receiversOf(tx, ids, func(callbackd.CallbackID) *store.Receiver { return &out.Receiver })
+		if err != nil || !counts {
+			return err
+		}
+		return pendingOf(tx, ids, q, func(callbackd.CallbackID) *store.Backlog { return &out.Backlog })
 	})
 	return out, err
 }

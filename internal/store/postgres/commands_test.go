@@ -228,7 +228,7 @@ func (s *commands) replays() {
 		}
 	}
 	s.ok(third(s.Due(s.ctx, callbackd.DueReplays, target.ID, s.now, 10)))
-	s.ok(second(s.RunningReplays(s.ctx)))
+	s.ok(second(s.ListReplays(s.ctx, store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: 10})))
 }
 
 // console runs what the console shows and changes.
@@ -240,14 +240,12 @@ func (s *commands) console() {
 	s.ok(second(s.ListHealth(s.ctx, store.HealthQuery{Attention: true, CertBefore: s.now})))
 	s.lists(s.key)
 	s.lists(store.AllKeys)
-	s.ok(second(s.Receiver(s.ctx, s.cb.ID)))
-	s.ok(second(s.CountPending(s.ctx, s.cb.ID, store.PendingQuery{Limit: 10})))
+	s.ok(second(s.Health(s.ctx, s.cb.ID, store.PendingQuery{Limit: 10})))
 	s.ok(second(s.Prune(s.ctx, store.Prune{Logs: s.now, Minutes: s.now, Hours: s.now, Replays: s.now}, 10)))
 	link := [32]byte{1}
 	s.ok(s.CreateLogin(s.ctx, store.Login{Hash: link, Link: true, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
-	s.ok(second(s.TakeLink(s.ctx, link, s.now)))
 	s.refused(second(s.Login(s.ctx, link, s.now)), callbackd.KindNotFound)
-	s.ok(s.DeleteLogin(s.ctx, link))
+	s.ok(second(s.TakeLogin(s.ctx, link)))
 	change := func(k *callbackd.Key) error {
 		k.CaptureURL = "https://capture.example/{session_key}"
 		return k.Rotate("next", s.now)
@@ -263,7 +261,7 @@ func (s *commands) lists(key callbackd.KeyID) {
 		q := store.CallbackQuery{Key: key, After: callbackd.CallbackID(after), Limit: 1}
 		s.ok(second(s.ListCallbacks(s.ctx, q)))
 		s.ok(second(s.ListHealth(s.ctx, store.HealthQuery{CallbackQuery: q})))
-		s.ok(third(s.ListReplays(s.ctx, key, callbackd.ReplayID(after), 10)))
+		s.ok(second(s.ListReplays(s.ctx, store.ReplayQuery{Key: key, After: callbackd.ReplayID(after), Limit: 10})))
 		s.ok(second(s.ListLogs(s.ctx, store.LogQuery{Key: key, After: store.LogCursor{ID: store.LogID(after)}, Limit: 10})))
 	}
 	s.ok(second(s.SessionEvents(s.ctx, store.SessionEventQuery{Key: key, Session: "S", Limit: 10})))

@@ -109,8 +109,8 @@ func bufferedReads(ctx context.Context, r *rig, s *Store, delivered callbackd.Ev
 			return len(latest[id]), err
 		}},
 		{"the count of pending deliveries", 4, 5, func() (int, error) {
-			backlog, err := s.CountPending(ctx, r.cb, store.PendingQuery{Limit: 10})
-			return backlog.Pending, err
+			health, err := s.Health(ctx, r.cb, store.PendingQuery{Limit: 10})
+			return health.Pending, err
 		}},
 		{"the backlog in the overview", 4, 5, func() (int, error) {
 			page, err := s.ListHealth(ctx, store.HealthQuery{CallbackQuery: store.CallbackQuery{Key: r.key}})

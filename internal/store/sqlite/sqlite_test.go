@@ -316,8 +316,7 @@ func storetestWarm(t *testing.T, s *Store) {
 	warmSessions(t, s, &k)
 	s.CreateLogin(ctx, store.Login{Hash: [32]byte{1}, Key: k.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)})
 	s.Login(ctx, [32]byte{1}, now)
-	s.TakeLink(ctx, [32]byte{1}, now)
-	s.DeleteLogin(ctx, [32]byte{1})
+	s.TakeLogin(ctx, [32]byte{1})
 	s.Resend(ctx, k.ID, ids[0], now)
 	s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
 		cb.SetPause(callbackd.Pause{At: now})
@@ -366,7 +365,7 @@ func warmReplay(t *testing.T, s *Store, key callbackd.KeyID, cb callbackd.Callba
 func warmReads(ctx context.Context, s *Store, key callbackd.KeyID, cb callbackd.CallbackID, replay callbackd.ReplayID) {
 	now := time.Now()
 	s.Replay(ctx, key, replay)
-	s.RunningReplays(ctx)
+	s.ListReplays(ctx, store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: 1})
 	s.CountReplay(ctx, key, callbackd.ReplayFilter{States: []callbackd.State{callbackd.Failed}})
 	s.CountReplay(ctx, key, callbackd.ReplayFilter{Session: "S"})
 	s.Due(ctx, callbackd.DueReplays, cb, now, 1)
@@ -376,8 +375,7 @@ func warmReads(ctx context.Context, s *Store, key callbackd.KeyID, cb callbackd.
 	s.ListHealth(ctx, store.HealthQuery{Attention: true, CertBefore: now})
 	warmLists(ctx, s, key)
 	warmLists(ctx, s, store.AllKeys)
-	s.Receiver(ctx, cb)
-	s.CountPending(ctx, cb, store.PendingQuery{Limit: 1})
+	s.Health(ctx, cb, store.PendingQuery{Limit: 1})
 	for _, newest := range []bool{false, true} {
 		s.SessionEvents(ctx, store.SessionEventQuery{Key: key, Session: "S", Newest: newest, Limit: 1})
 	}
@@ -388,7 +386,7 @@ func warmLists(ctx context.Context, s *Store, key callbackd.KeyID) {
 	for _, after := range []int64{0, 1} {
 		callbacks := store.CallbackQuery{Key: key, After: callbackd.CallbackID(after), Limit: 1}
 		s.ListHealth(ctx, store.HealthQuery{CallbackQuery: callbacks})
-		s.ListReplays(ctx, key, callbackd.ReplayID(after), 10)
+		s.ListReplays(ctx, store.ReplayQuery{Key: key, After: callbackd.ReplayID(after), Limit: 10})
 		s.ListLogs(ctx, store.LogQuery{Key: key, After: store.LogCursor{ID: store.LogID(after)}, Limit: 1})
 	}
 	for _, session := range []string{"", "S"} {

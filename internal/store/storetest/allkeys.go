@@ -405,12 +405,12 @@ func (s *suite) allKeysReplays() {
 	}
 	slices.Reverse(want)
 	got := walk(s, func(after callbackd.ReplayID) (ids []callbackd.ReplayID, _ callbackd.ReplayID) {
-		rs, next, err := s.ListReplays(s.ctx(), store.AllKeys, after, 2)
+		page, err := s.ListReplays(s.ctx(), store.ReplayQuery{Key: store.AllKeys, After: after, Limit: 2})
 		s.must(err)
-		for _, r := range rs {
+		for _, r := range page.Replays {
 			ids = append(ids, r.ID)
 		}
-		return ids, next
+		return ids, page.Next
 	})
 	sameList(s, "replays", got, want)
 	r, err := s.Replay(s.ctx(), store.AllKeys, want[0])

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,8 +43,8 @@ func Inventory(t *testing.T, st store.Store) string {
 			v.line("login %s: key %d, until %s", name, l.Key, stamp(l.ExpiresAt))
 		}
 	}
-	running, err := v.RunningReplays(v.ctx())
-	v.must(err)
+	running := v.running(store.AllKeys, store.MaxPage)
+	slices.Sort(running)
 	v.line("running replays %d", running)
 	return v.out.String()
 }
@@ -87,7 +88,7 @@ func (v *inventory) callback(b *store.Balance) {
 	}
 	v.line("  accepted %d, delivered %d, failed %d, canceled %d, pending %d, attempts %d, repeats %d", b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Pending, b.Attempts, b.Repeats)
 	v.queue(cb.ID)
-	receiver, err := v.Receiver(v.ctx(), cb.ID)
+	receiver, err := v.Health(v.ctx(), cb.ID, store.PendingQuery{})
 	v.must(err)
 	v.line("  receiver %s %s %s %d %s", stamp(receiver.LastSuccess), stamp(receiver.LastFailure), receiver.LastFault, receiver.LastStatus, stamp(receiver.CertNotAfter))
 }
@@ -124,9 +125,9 @@ func (v *inventory) key(k *callbackd.Key) {
 	for _, e := range logs.Entries {
 		v.line("  log %s %s %q %d %s %q %s %d", stamp(e.At), e.Method, e.Path, e.Status, e.Duration, e.Message, e.Address, e.Count)
 	}
-	replays, _, err := v.ListReplays(v.ctx(), k.ID, 0, store.MaxPage)
+	replays, err := v.ListReplays(v.ctx(), store.ReplayQuery{Key: k.ID, Limit: store.MaxPage})
 	v.must(err)
-	for _, r := range replays {
+	for _, r := range replays.Replays {
 		v.line("  replay %d: %s, target %d, rate %g, created %s, ended %s, total %d, due %d, skipped %d, new %d, delivered %d, failed %d, canceled %d",
 			r.ID, r.State, r.Filter.Target, r.Rate, stamp(r.CreatedAt), stamp(r.EndedAt), r.Total, r.Due, r.Skipped, r.Created, r.Delivered, r.Failed, r.Canceled)
 	}

@@ -166,9 +166,9 @@ func (s *suite) onceWithBuffer() {
 		return err
 	}
 	replays := func() (ids []string) {
-		rs, _, err := s.ListReplays(s.ctx(), s.key.ID, 0, 10)
+		page, err := s.ListReplays(s.ctx(), store.ReplayQuery{Key: s.key.ID, Limit: 10})
 		s.must(err)
-		for _, r := range rs {
+		for _, r := range page.Replays {
 			ids = append(ids, r.ID.String())
 		}
 		return ids

@@ -128,8 +128,9 @@ func (s *suite) blocked() {
 func (s *suite) backlog(cb callbackd.CallbackID, now time.Time) store.Backlog {
 	s.Helper()
 	before := now.Add(-callbackd.OverdueAfter)
-	b, err := s.CountPending(s.ctx(), cb, store.PendingQuery{OverdueBefore: before, Limit: 1000})
+	health, err := s.Health(s.ctx(), cb, store.PendingQuery{OverdueBefore: before, Limit: 1000})
 	s.must(err)
+	b := health.Backlog
 	s.equal("the backlog in the list of health", s.healthOf(s.key, before)[0].Backlog, b)
 	s.equal("the backlog by the list of deliveries", s.listedBacklog(cb, before), b)
 	return b

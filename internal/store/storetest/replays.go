@@ -23,6 +23,7 @@ var replayTests = map[string]func(*suite){
 	"CanceledReplaysMakeNothingDue":  (*suite).replayCanceled,
 	"ReplayRate":                     (*suite).replayRate,
 	"ReplaysAreListed":               (*suite).replaysListed,
+	"RunningReplaysAreListed":        (*suite).runningReplaysListed,
 	"ReplaysAreLimited":              (*suite).replaysLimited,
 	"ReplaysArePruned":               (*suite).replaysPruned,
 }
@@ -216,9 +217,9 @@ func (s *suite) otherKeysReplay() {
 	n, err := s.CountReplay(s.ctx(), other.ID, callbackd.ReplayFilter{Callback: a.ID})
 	s.must(err)
 	s.equal("deliveries that the other key's replay chooses", n, int64(0))
-	rs, _, err := s.ListReplays(s.ctx(), other.ID, 0, 10)
+	page, err := s.ListReplays(s.ctx(), store.ReplayQuery{Key: other.ID, Limit: 10})
 	s.must(err)
-	s.equal("replays of the other key", len(rs), 0)
+	s.equal("replays of the other key", page, store.ReplayPage{})
 }
 
 // waiting publishes six events to a callback: one waits for a retry and blocks
@@ -331,17 +332,43 @@ func (s *suite) replayRate() {
 func (s *suite) replaysListed() {
 	canceled, running := s.replay(callbackd.ReplayFilter{}, 0), s.replay(callbackd.ReplayFilter{}, 10)
 	s.setReplayState(canceled, callbackd.ReplayCanceled)
-	ids, err := s.RunningReplays(s.ctx())
+	page, err := s.ListReplays(s.ctx(), store.ReplayQuery{Key: s.key.ID, Limit: 1})
 	s.must(err)
-	s.equal("running replays", ids, []callbackd.ReplayID{running.ID})
-	rs, next, err := s.ListReplays(s.ctx(), s.key.ID, 0, 1)
+	s.equal("the first page, newest first", page, store.ReplayPage{Replays: []callbackd.Replay{*running}, Next: running.ID})
+	page, err = s.ListReplays(s.ctx(), store.ReplayQuery{Key: s.key.ID, After: page.Next, Limit: 1})
 	s.must(err)
-	s.equal("the first page, newest first", rs, []callbackd.Replay{*running})
-	s.equal("the cursor", next, running.ID)
-	rs, next, err = s.ListReplays(s.ctx(), s.key.ID, next, 1)
+	s.equal("the second page", page, store.ReplayPage{Replays: []callbackd.Replay{*s.reread(canceled)}})
+}
+
+// runningReplaysListed shows that the running replays of one key or of all keys can
+// be listed, page by page.
+func (s *suite) runningReplaysListed() {
+	other := s.newKey("other")
+	first, paused, second := s.replay(callbackd.ReplayFilter{}, 0), s.replay(callbackd.ReplayFilter{}, 0), s.replay(callbackd.ReplayFilter{}, 0)
+	s.setReplayState(paused, callbackd.ReplayPaused)
+	others, err := s.CreateReplay(s.ctx(), callbackd.Replay{Key: other.ID, CreatedAt: s.at})
 	s.must(err)
-	s.equal("the second page", rs, []callbackd.Replay{*s.reread(canceled)})
-	s.equal("the cursor at the end", next, callbackd.ReplayID(0))
+	s.equal("the running replays", s.running(s.key.ID, 10), []callbackd.ReplayID{second.ID, first.ID})
+	s.equal("the running replays, a page for each", s.running(s.key.ID, 1), []callbackd.ReplayID{second.ID, first.ID})
+	s.equal("those of another key", s.running(other.ID, 10), []callbackd.ReplayID{others.ID})
+	s.equal("those of all keys, a page for each", s.running(store.AllKeys, 1), []callbackd.ReplayID{others.ID, second.ID, first.ID})
+}
+
+// running returns the running replays, newest first.
+func (s *suite) running(key callbackd.KeyID, limit int) (ids []callbackd.ReplayID) {
+	s.Helper()
+	q := store.ReplayQuery{Key: key, Running: true, Limit: limit}
+	for {
+		page, err := s.ListReplays(s.ctx(), q)
+		s.must(err)
+		for _, r := range page.Replays {
+			s.equal("the state of a running replay", r.State, callbackd.ReplayRunning)
+			ids = append(ids, r.ID)
+		}
+		if q.After = page.Next; page.Next == 0 {
+			return ids
+		}
+	}
 }
 
 func (s *suite) replaysLimited() {

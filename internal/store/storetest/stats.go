@@ -127,12 +127,21 @@ func (s *suite) receivers() {
 	a, b := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev2, "b")
 	want := s.heard(a)
 	s.reopen()
-	got, err := s.Receiver(s.ctx(), a.ID)
+	got, err := s.Health(s.ctx(), a.ID, store.PendingQuery{})
 	s.must(err)
-	s.equal("the receiver of a", got, want)
-	got, err = s.Receiver(s.ctx(), b.ID)
+	s.equal("the health of a, without a count", got, store.Health{Receiver: want})
+	evs := s.publish(s.key, ev1, "S")
+	got, err = s.Health(s.ctx(), a.ID, store.PendingQuery{Limit: 1})
 	s.must(err)
-	s.equal("the receiver of b, which was not sent anything", got, store.Receiver{})
+	s.equal("the health of a with a pending delivery", got, store.Health{Receiver: want, Backlog: store.Backlog{Pending: 1, Since: evs[0].ID.Time()}})
+	got, err = s.Health(s.ctx(), b.ID, store.PendingQuery{Limit: 1})
+	s.must(err)
+	s.equal("the health of b, which was not sent anything", got, store.Health{})
+	s.kind(second(s.Health(s.ctx(), b.ID+1, store.PendingQuery{})), callbackd.KindNotFound)
+	s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, a.Event, a.Name, s.at)))
+	got, err = s.Health(s.ctx(), a.ID, store.PendingQuery{Limit: 1})
+	s.must(err)
+	s.equal("the health of a after it was deleted", got, store.Health{Receiver: want})
 }
 
 // healthOf returns the health of a key's callbacks.
@@ -163,9 +172,9 @@ func (s *suite) healthList() {
 func (s *suite) pendingBelow() {
 	cb := s.newCallback(s.key, ev1, "a")
 	evs := s.publish(s.key, ev1, "S1", "S2")
-	got, err := s.CountPending(s.ctx(), cb.ID, store.PendingQuery{Below: evs[1].ID, OverdueBefore: s.at.Add(time.Second), Limit: 100})
+	got, err := s.Health(s.ctx(), cb.ID, store.PendingQuery{Below: evs[1].ID, OverdueBefore: s.at.Add(time.Second), Limit: 100})
 	s.must(err)
-	s.equal("what is pending before the second event", got, store.Backlog{Pending: 1, Overdue: 1, Since: evs[0].ID.Time()})
+	s.equal("what is pending before the second event", got.Backlog, store.Backlog{Pending: 1, Overdue: 1, Since: evs[0].ID.Time()})
 }
 
 func (s *suite) attention() {

@@ -223,8 +223,7 @@ func Picture(t *testing.T, st store.Store) map[string]any {
 	login, err := s.Login(s.ctx(), sha256.Sum256([]byte(loginNames[0])), used)
 	s.must(err)
 	out["due sessions"], out["login"] = []any{due, next}, login
-	out["running replays"], err = s.RunningReplays(s.ctx())
-	s.must(err)
+	out["running replays"] = s.running(store.AllKeys, store.MaxPage)
 	for _, w := range []store.Interval{store.Minute, store.Hour} {
 		out[fmt.Sprint("sums by ", time.Duration(w))], err = s.ListStats(s.ctx(), store.StatsQuery{Interval: w, Since: used.Add(-time.Hour), Until: used.AddDate(1, 0, 0)})
 		s.must(err)
@@ -266,9 +265,8 @@ func (s *suite) ofCallback(out map[string]any, cb *callbackd.Callback) {
 	lane, err := s.Lanes(s.ctx(), cb.ID, []callbackd.LaneCursor{{Session: "S1"}}, 1000)
 	s.must(err)
 	out[at+"lane"] = bySession(lane)
-	backlog, err := s.CountPending(s.ctx(), cb.ID, store.PendingQuery{OverdueBefore: used, Limit: 1000})
+	out[at+"health"], err = s.Health(s.ctx(), cb.ID, store.PendingQuery{OverdueBefore: used, Limit: 1000})
 	s.must(err)
-	out[at+"pending"] = backlog
 }
 
 // bySession orders deliveries that are due at one time.
@@ -290,9 +288,8 @@ func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
 	s.must(err)
 	out[at+"logs"], err = s.ListLogs(s.ctx(), store.LogQuery{Key: k.ID, Limit: 200})
 	s.must(err)
-	rs, _, err := s.ListReplays(s.ctx(), k.ID, 0, 200)
+	out[at+"replays"], err = s.ListReplays(s.ctx(), store.ReplayQuery{Key: k.ID, Limit: 200})
 	s.must(err)
-	out[at+"replays"] = rs
 	s.eventsOf(out, k)
 	for q := (store.SessionQuery{Key: k.ID, Limit: 50}); ; {
 		page, err := s.ListSessions(s.ctx(), q)
