@@ -116,7 +116,7 @@ func commandIn(env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// ignored tells whether .dockerignore keeps a file out of the image's build.
+// ignored reports whether .dockerignore keeps a file out of the image's build.
 func ignored(patterns []string, file string) bool {
 	out := false
 	for _, p := range patterns {

@@ -198,7 +198,7 @@ func (w *World) Skew(k int, by time.Duration) {
 // Outage makes the database answer nothing for a while.
 func (w *World) Outage(d time.Duration) { w.db.down = w.now + d }
 
-// Settled tells whether a node delivers for every shard, and the nodes that may own
+// Settled reports whether a node delivers for every shard, and the nodes that may own
 // shards have equal numbers of them, or one more.
 func (w *World) Settled() bool {
 	least, most, sum := callbackd.Shards, 0, 0

@@ -225,8 +225,8 @@ func (s *stream) run(ctx context.Context, changed <-chan struct{}) {
 	}
 }
 
-// page reads the next events and sends them. moved says that there may be more. ok is
-// false when the stream ends.
+// page reads the next events and sends them. moved reports whether there may be more,
+// and ok whether the stream goes on.
 func (s *stream) page(ctx context.Context) (moved, ok bool) {
 	page, err := s.a.Store.EventsAfter(ctx, s.q)
 	if err != nil {
@@ -243,8 +243,8 @@ func (s *stream) page(ctx context.Context) (moved, ok bool) {
 	return moved, true
 }
 
-// wait waits for another event, except when there may be more to read. It returns false
-// when the stream ends.
+// wait waits for another event, except when there may be more to read. It reports
+// whether the stream goes on.
 func (s *stream) wait(ctx context.Context, moved bool, changed <-chan struct{}, heartbeats <-chan time.Time) bool {
 	if moved {
 		select {
@@ -268,7 +268,7 @@ func (s *stream) wait(ctx context.Context, moved bool, changed <-chan struct{}, 
 }
 
 // gap tells the reader when it has missed events. The stream then goes on with the
-// stored events.
+// stored events. gap reports whether the reader could be told.
 func (s *stream) gap(r store.Removed) bool {
 	if !s.cursor.missed(r) {
 		return true
@@ -282,7 +282,7 @@ func (s *stream) gap(r store.Removed) bool {
 }
 
 // write sends events, each with its cursor. Until they are sent, their memory counts
-// against the budget of the key.
+// against the budget of the key. write reports whether all were sent.
 func (s *stream) write(evs []*callbackd.Event, r store.Removed) bool {
 	size := 0
 	for _, ev := range evs {
@@ -307,7 +307,8 @@ func (s *stream) write(evs []*callbackd.Event, r store.Removed) bool {
 	return s.flush()
 }
 
-// sendCursor sends a heartbeat. It also sets the reader's Last-Event-ID.
+// sendCursor sends a heartbeat, and reports whether it could. It also sets the reader's
+// Last-Event-ID.
 func (s *stream) sendCursor() bool {
 	s.buf.WriteString(": " + strconv.Itoa(int(heartbeat.Seconds())) + "\nid: " + s.cursor.String() + "\n\n")
 	return s.send() && s.flush()

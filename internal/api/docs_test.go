@@ -94,7 +94,7 @@ func (s *server) sentHeader() http.Header {
 	return recv.next().header
 }
 
-// served tells whether a documented route, as in "GET /v1/events", is one of ours.
+// served reports whether a documented route, as in "GET /v1/events", is one of ours.
 func (s *server) served(route string) bool {
 	method, path, _ := strings.Cut(route, " ")
 	mux := http.NewServeMux()

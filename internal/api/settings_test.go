@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// verifies tells whether a receiver with this secret takes the request.
+// verifies reports whether a receiver with this secret takes the request.
 func verifies(t *testing.T, secret string, h hit) bool {
 	t.Helper()
 	key, err := signature.ParseSecret(secret)

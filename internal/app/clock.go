@@ -41,8 +41,8 @@ func (s *stopwatch) jump() time.Duration {
 	return by
 }
 
-// pause waits for d, or until the wall clock was set: the caller must then look
-// again at what is due. It returns false when ctx has ended.
+// pause waits for d, or until the wall clock was set: the caller must then look again
+// at what is due. It reports whether it did; it does not when ctx has ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	s := newStopwatch(time.Now)
 	for d > clockCheck {

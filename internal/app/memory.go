@@ -17,8 +17,8 @@ import (
 // spareDescriptors is how many file descriptors the store, listeners and logs need.
 const spareDescriptors = 128
 
-// essential tells which requests may use the reserve of connections: those for the
-// console, where the operator works, and those that monitor callbackd.
+// essential reports whether a request may use the reserve of connections: one for the
+// console, where the operator works, or one that monitors callbackd.
 func essential(r *http.Request) bool {
 	switch p := r.URL.Path; p {
 	case "/healthz", "/readyz", "/metrics", console.Root:

@@ -144,7 +144,7 @@ func TestDocCommentsBeginWithTheName(t *testing.T) {
 	}
 }
 
-// isTest tells whether a function is run by go test: its comment says what must
+// isTest reports whether a function is run by go test: its comment says what must
 // hold, and not what the function does.
 func isTest(path, name string) bool {
 	if strings.HasPrefix(path, "internal/store/storetest/") {
@@ -186,13 +186,13 @@ func TestCommentsNameWhatExists(t *testing.T) {
 	}
 }
 
-// exists tells whether a file of this name is in the repository: at this path
+// exists reports whether a file of this name is in the repository: at this path
 // from its top, beside the one that names it, or anywhere when it is a bare name.
 func (s *source) exists(dir, name string) bool {
 	return s.paths[name] || s.paths[filepath.Join(dir, name)] || !strings.Contains(name, "/") && s.bases[name] || s.suffix(name)
 }
 
-// suffix tells whether a path ends with the elements of name.
+// suffix reports whether a path ends with the elements of name.
 func (s *source) suffix(name string) bool {
 	for path := range s.paths {
 		if strings.HasSuffix(path, "/"+name) {
@@ -275,7 +275,7 @@ func fieldsOf(e ast.Expr) []string {
 	return out
 }
 
-// linked tells whether a link in a doc comment leads to something: a name of the
+// linked reports whether a link in a doc comment leads to something: a name of the
 // package itself, or one of a package that the file imports. What is promoted
 // from an embedded type is found by its name alone.
 func (s *source) linked(members map[string]bool, file *ast.File, parts []string) bool {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Sleep waits for d and returns true. It returns false as soon as ctx ends.
+// Sleep waits for d, and reports whether it did. It returns as soon as ctx ends.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -217,7 +217,8 @@ func (c *Console) checkCredentials(r *http.Request, p *signInForm) (callbackd.Ke
 	return 0, "", nil
 }
 
-// sameSecret compares in constant time. An empty secret is never the same.
+// sameSecret reports whether both secrets are the same. It compares in constant time.
+// An empty secret is never the same.
 func sameSecret(given string, want callbackd.Secret) bool {
 	a := sha256.Sum256([]byte(given))
 	b := sha256.Sum256([]byte(want.Reveal()))

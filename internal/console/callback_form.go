@@ -82,7 +82,7 @@ type callbackFormPage struct {
 	Methods    []string
 }
 
-// Advanced tells whether the form says how to deliver.
+// Advanced reports whether the form says how to deliver.
 func (p *callbackFormPage) Advanced() bool {
 	return slices.ContainsFunc(policyFields, func(name string) bool { return p.F[name] != "" })
 }

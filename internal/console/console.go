@@ -137,7 +137,7 @@ type principal struct {
 
 func (p principal) isOperator() bool { return p.key == nil }
 
-// mayRead tells whether the person may see objects of a key.
+// mayRead reports whether the person may see objects of a key.
 func (p principal) mayRead(key callbackd.KeyID) bool {
 	return p.isOperator() || p.key.ID == key
 }

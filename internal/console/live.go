@@ -81,7 +81,7 @@ func (c *Console) stream(w http.ResponseWriter, req *userRequest) error {
 	return nil
 }
 
-// fitsItem tells whether an attempt fits the filter of the list of deliveries.
+// fitsItem reports whether an attempt fits the filter of the list of deliveries.
 func fitsItem(q *store.DeliveryQuery, item *live.Item) bool {
 	switch {
 	case q.State != "" && q.State != item.State,

@@ -57,7 +57,7 @@ func text(n *html.Node) string {
 	return b.String()
 }
 
-// isWithin tells whether an element of that kind contains the node.
+// isWithin reports whether an element of that kind contains the node.
 func isWithin(n *html.Node, kind string) bool {
 	for p := range n.Ancestors() {
 		if p.Data == kind {

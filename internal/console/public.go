@@ -34,7 +34,7 @@ func (c *Console) addPublicPath(page string) string {
 	return strings.NewReplacer(pairs...).Replace(page)
 }
 
-// secure tells whether the browser reached the server with TLS. Its cookie is
+// secure reports whether the browser reached the server with TLS. Its cookie is
 // then marked Secure.
 func (c *Console) secure(r *http.Request) bool {
 	if front.Secure(r) {

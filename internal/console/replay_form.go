@@ -27,7 +27,7 @@ type newReplayPage struct {
 	Takes     string // how long it takes at least
 }
 
-// Has tells whether a state is chosen.
+// Has reports whether a state is chosen.
 func (p *newReplayPage) Has(state callbackd.State) bool {
 	return slices.Contains(p.Chosen, string(state))
 }

@@ -159,7 +159,7 @@ func (v *visitor) operator() *visitor {
 	return v
 }
 
-// in tells whether the visitor is logged in.
+// in reports whether the visitor is logged in.
 func (v *visitor) in() bool { return v.get("/console/callbacks").StatusCode == http.StatusOK }
 
 // says fails the test when a page lacks some words.

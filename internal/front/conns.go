@@ -153,7 +153,8 @@ func (s *conns) longestIdle(p *network) *conn {
 	return l.Front().Value.(*conn)
 }
 
-// closeIdle closes a connection that was idle a moment ago.
+// closeIdle closes a connection that was idle a moment ago. It reports whether there
+// was one: c may be nil.
 func (f *Front) closeIdle(c *conn) bool {
 	if c == nil {
 		return false

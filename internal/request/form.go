@@ -181,7 +181,7 @@ func formPath(name string) ([]string, error) {
 	return path, nil
 }
 
-// set puts a text at a path; false when something else is there.
+// set puts a text at a path. It reports whether the place was free.
 func (n *formNode) set(path []string, text string) bool {
 	if len(path) == 0 {
 		if n.text != nil || n.names != nil {

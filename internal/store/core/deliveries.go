@@ -263,7 +263,7 @@ func (l *deliveryList) addSources(m *merge) error {
 	return nil
 }
 
-// wantsError tells whether deliveries whose last attempt failed like that may be
+// wantsError reports whether deliveries whose last attempt failed like that may be
 // on the page.
 func (l *deliveryList) wantsError(e codec.LastError) bool {
 	a := callbackd.Attempt{Result: callbackd.Result{Fault: e.Fault, Status: e.Status}}

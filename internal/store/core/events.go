@@ -69,7 +69,7 @@ func idRange(tx Tx, since, until time.Time, after callbackd.EventID) (lo, hi int
 	return lo, store.WidenedTo(hi, last, after), err
 }
 
-// storable tells whether every database can hold a text. PostgreSQL refuses
+// storable reports whether every database can hold a text. PostgreSQL refuses
 // bytes that are not UTF-8, and zeros.
 func storable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsRune(text, 0)

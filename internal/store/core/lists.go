@@ -169,8 +169,8 @@ type eventPager struct {
 	size  int
 }
 
-// take adds an event to the page unless the page is full. It returns false then:
-// the event belongs to the next page.
+// take adds an event to the page and reports whether it did. A full page does not take
+// it: the event belongs to the next page.
 func (p *eventPager) take(ev *callbackd.Event) bool {
 	if len(p.page.Events) == p.limit || p.size >= store.MaxPageData || p.seen == store.MaxScan {
 		return false

@@ -84,7 +84,7 @@ type sources []*source
 // Len is part of [heap.Interface], as are the methods below.
 func (h sources) Len() int { return len(h) }
 
-// Less compares two sources by their newest deliveries.
+// Less reports whether the newest delivery of source i comes before that of source j.
 func (h sources) Less(i, j int) bool { return newestFirst(h[i].head(), h[j].head()) < 0 }
 
 // Swap exchanges two sources.

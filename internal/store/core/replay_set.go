@@ -116,7 +116,7 @@ func (c *setChooser) addEvents(ctx context.Context, lo, hi int64) error {
 	}
 }
 
-// choosesEvent tells whether the filter chooses an event by what it is; its type
+// choosesEvent reports whether the filter chooses an event by what it is; its type
 // is not asked.
 func (c *setChooser) choosesEvent(ev *callbackd.Event) bool {
 	return !ev.Test && store.AcceptedWithin(ev, c.filter.Since, c.filter.Until)

@@ -156,7 +156,7 @@ func sessionColumns(s *callbackd.Session) []Column {
 	}
 }
 
-// onlyDocumentChanged tells whether no column but the document differs. Most
+// onlyDocumentChanged reports whether no column but the document differs. Most
 // changes are such, and then no index is touched.
 func onlyDocumentChanged(old, now *callbackd.Session) bool {
 	return old.Status == now.Status &&

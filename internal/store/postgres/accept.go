@@ -166,7 +166,7 @@ func (s *Store) markLanes(g *acceptGroup) {
 	}
 }
 
-// tryAccept is one try of the transaction. committing tells whether the
+// tryAccept is one try of the transaction. committing reports whether the
 // commit had been sent.
 func (s *Store) tryAccept(ctx context.Context, g *acceptGroup) (committing bool, err error) {
 	defer resetWhenLate(ctx, s.hot)

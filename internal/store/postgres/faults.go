@@ -120,7 +120,8 @@ func answer(err error, v verdict) error {
 // patience is how long a command is tried again before it fails.
 const patience = 10 * time.Second
 
-// backoff waits before try n = 1, 2, …. It returns false when ctx ends first.
+// backoff waits before try n = 1, 2, …, and reports whether it did. It returns as soon
+// as ctx ends.
 func backoff(ctx context.Context, n int) bool {
 	d := min(time.Duration(1<<min(n, 8))*2*time.Millisecond, 500*time.Millisecond)
 	return clock.Sleep(ctx, d/2+rand.N(d/2))

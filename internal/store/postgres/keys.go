@@ -106,7 +106,8 @@ func (s *Store) Renew() {
 	s.checkedAt = time.Time{}
 }
 
-// isFresh is called with mu held.
+// isFresh reports whether the caches have every change that is older than MaxKeyAge. mu
+// is held.
 func (s *Store) isFresh() bool {
 	return time.Since(s.checkedAt) < store.MaxKeyAge
 }

@@ -116,7 +116,7 @@ func bulkLoad(exec func(string), n int) {
 	exec("INSERT INTO idempotency SELECT key_no, decode(md5(id::text), 'hex'), '', id, '' FROM events")
 }
 
-// explainable tells whether a statement has a plan, and is not the one with which
+// explainable reports whether a statement has a plan, and is not the one with which
 // Check reads everything.
 func explainable(sql string) bool {
 	verb, _, _ := strings.Cut(strings.TrimSpace(sql), " ")

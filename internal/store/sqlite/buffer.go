@@ -166,7 +166,7 @@ func (t *tx) flush(n int) error {
 	return t.query("UPDATE meta SET mark = ?", nil, to)
 }
 
-// isUnflushed tells whether a delivery has no row, as this group sees it.
+// isUnflushed reports whether a delivery has no row, as this group sees it.
 func (t *tx) isUnflushed(id callbackd.DeliveryID) bool {
 	return !t.moved[id] && t.s.buffer.has(id)
 }

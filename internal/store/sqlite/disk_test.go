@@ -155,7 +155,7 @@ func (d *disk) isOff() bool {
 	return d.off
 }
 
-// step counts an operation that changes something and tells whether it
+// step counts an operation that changes something and reports whether it
 // happens. The mutex is held.
 func (d *disk) step(op, name string) error {
 	if d.cutIn > 0 {

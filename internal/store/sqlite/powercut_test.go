@@ -152,7 +152,8 @@ func (r *rig) checkIntegrity(s *Store) {
 	}
 }
 
-// verifyEvent compares a stored event with the acknowledged one.
+// verifyEvent compares a stored event with the acknowledged one, and reports whether it
+// is there.
 func (r *rig) verifyEvent(s *Store, id callbackd.EventID, a *ackedEvent) bool {
 	got, err := s.Event(r.ctx, r.key, id)
 	if err != nil {

@@ -65,7 +65,8 @@ func (r *reserve) has() bool {
 	return r.held
 }
 
-// free releases the space. It returns false when none was reserved.
+// free releases the space, and reports whether it did: only once, and not when the file
+// cannot be removed.
 func (r *reserve) free() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -194,7 +194,7 @@ func (s *Store) open(o Options) error {
 }
 
 // openWriter opens the connection that writes and brings the schema up to date.
-// created tells whether the database was empty.
+// created reports whether the database was empty.
 func (s *Store) openWriter(o Options, dsn string) (created bool, err error) {
 	if s.w, err = openDB(dsn, "busy_timeout=5000"); err != nil {
 		return false, unusable(o.Dir, err)

@@ -257,8 +257,8 @@ func (s *Store) publish(t *tx, n int, wrote bool) {
 	s.refusals.Committed(n, wrote && !s.diskFull)
 }
 
-// isStoreFault tells an error of SQLite from an answer of a command. A row that
-// a constraint refuses is the fault of the command alone.
+// isStoreFault reports whether an error is one of SQLite and not the answer of a
+// command. A row that a constraint refuses is the fault of the command alone.
 func isStoreFault(err error) bool {
 	var e *sqlite3.Error
 	var c sqlite3.ErrorCode
@@ -287,7 +287,7 @@ func (s *Store) storeFault(err error) error {
 	return fmt.Errorf("store: %w", err)
 }
 
-// isFull tells whether err says that the disk is full. The index of the log is a
+// isFull reports whether err says that the disk is full. The index of the log is a
 // mapped file, which can also find no space.
 func isFull(err error) bool {
 	return errors.Is(err, sqlite3.FULL) || errors.Is(err, sqlite3.IOERR_SHMSIZE)
