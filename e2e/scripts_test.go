@@ -29,3 +29,13 @@ func TestScriptsGoOnAfterAFailure(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// Asked for help, the script prints its usage and does nothing else.
+func TestScriptsTestPrintsItsUsage(t *testing.T) {
+	for _, flag := range []string{"-h", "-help", "--help"} {
+		out, err := exec.CommandContext(t.Context(), "../scripts/test", flag).CombinedOutput()
+		if err != nil || !strings.HasPrefix(string(out), "Runs every test") || !strings.HasSuffix(string(out), "  scripts/test -h       this text\n") {
+			t.Errorf("%s: %v\n%s", flag, err, out)
+		}
+	}
+}
