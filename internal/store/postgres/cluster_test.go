@@ -10,7 +10,6 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
-	"callbackd/internal/store/postgres/pgtest"
 )
 
 func (d *database) join(s *Store) callbackd.NodeID {
@@ -48,7 +47,8 @@ func (d *database) isConflict(what string, err error) {
 }
 
 func TestANodeWithALeaseIsNotEvicted(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	node := d.join(nodes[0])
 	d.join(nodes[1])
 	evs, err := d.accept(nodes[0], time.Now(), "A")
@@ -66,7 +66,8 @@ func TestANodeWithALeaseIsNotEvicted(t *testing.T) {
 // A node that slept through its lease and was evicted writes no outcome, claims
 // nothing, and cannot renew its lease. It may still accept events.
 func TestARecordOfAnEvictedNodeIsRefused(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	expired, _ := d.evicted(nodes)
 	evs, err := d.accept(nodes[0], time.Now(), "A")
 	if err != nil {
@@ -86,7 +87,8 @@ func TestARecordOfAnEvictedNodeIsRefused(t *testing.T) {
 
 // After an eviction the other nodes record, and see only each other.
 func TestOtherNodesGoOnAfterAnEviction(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	_, other := d.evicted(nodes)
 	evs, err := d.accept(nodes[0], time.Now(), "A")
 	d.must(err)
@@ -109,7 +111,8 @@ func TestOtherNodesGoOnAfterAnEviction(t *testing.T) {
 // An eviction waits for what the node is recording at that moment, so that two
 // owners can never write at once.
 func TestAnEvictionWaitsForARecordInProgress(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	node := d.join(nodes[0])
 	conn, err := nodes[0].hot.Acquire(t.Context())
 	d.must(err)
@@ -121,7 +124,7 @@ func TestAnEvictionWaitsForARecordInProgress(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { _, err := nodes[1].Evict(context.Background(), node, -time.Second); done <- err }()
 	for waiting := false; !waiting; {
-		d.must(nodes[1].shared.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND NOT granted)", nodeLocks).Scan(&waiting))
+		d.must(nodes[1].shared.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = $1 AND NOT granted)", nodeLocks).Scan(&waiting))
 		select {
 		case err := <-done:
 			t.Fatalf("the node was evicted while a record was under way: %v", err)
@@ -184,7 +187,8 @@ func (o *owners) claimAndRelease(t *testing.T, s *Store, node callbackd.NodeID, 
 
 // However many nodes claim and release at once, a shard has one owner.
 func TestAShardHasOneOwner(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 4)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 4)
 	all := owners{by: map[callbackd.Shard]callbackd.NodeID{}}
 	var work sync.WaitGroup
 	var ids []callbackd.NodeID
@@ -205,7 +209,8 @@ func TestAShardHasOneOwner(t *testing.T) {
 
 // The owners of shards come with a heartbeat after a change only.
 func TestOwnersComeAfterAChange(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	node := d.join(nodes[0])
 	_, _, err := nodes[0].Claim(t.Context(), node, 10)
 	d.must(err)
@@ -222,7 +227,8 @@ func TestOwnersComeAfterAChange(t *testing.T) {
 }
 
 func TestANodeReleasesItsOwnShardsOnly(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	owner, other := d.join(nodes[0]), d.join(nodes[1])
 	shards, _, err := nodes[0].Claim(t.Context(), owner, 10)
 	d.must(err)
@@ -240,7 +246,8 @@ func TestANodeReleasesItsOwnShardsOnly(t *testing.T) {
 // Messages reach who they are for: one node, or all; bodies of any content
 // that fits.
 func TestPostsArrive(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	type word struct {
 		node int
 		body string
@@ -276,7 +283,8 @@ func TestPostsArrive(t *testing.T) {
 // Somebody who waits at one node for new events of a key hears of what
 // another node accepts.
 func TestWatchHearsOfOtherNodes(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	d.join(nodes[0])
 	d.join(nodes[1])
 	changed, stop := nodes[0].Watch(d.key.ID)
@@ -295,7 +303,8 @@ func TestWatchHearsOfOtherNodes(t *testing.T) {
 
 // Nodes are shown with what they own and what is pending there.
 func TestNodesAreCounted(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	no := d.join(nodes[0])
 	if _, _, err := nodes[0].Claim(t.Context(), no, callbackd.Shards); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 // A database of an earlier version is read as that version read it, also after
 // a restart.
 func TestExistingDatabaseIsRead(t *testing.T) {
+	t.Parallel()
 	o := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
 	conn, err := pgx.Connect(t.Context(), o.URL)
 	if err != nil {
@@ -48,6 +49,7 @@ func TestExistingDatabaseIsRead(t *testing.T) {
 // A command makes no store where there is none, makes no keyset, and upgrades
 // nothing.
 func TestCommandsMakeNoStore(t *testing.T) {
+	t.Parallel()
 	o := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json"), Existing: true}
 	conn, err := pgx.Connect(t.Context(), o.URL)
 	if err != nil {

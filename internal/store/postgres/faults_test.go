@@ -170,7 +170,8 @@ func (l *line) muteAt(part string) {
 // A commit is made and its answer is lost: the event is there once, is handed
 // over once, and is acknowledged.
 func TestLostAnswerOfAnAcceptedEvent(t *testing.T) {
-	ln, u := newLine(t, pgtest.URL(t))
+	t.Parallel()
+	ln, u := newLine(t, stock.URL(t))
 	d, nodes := newDatabase(t, u, 1)
 	s := nodes[0]
 	handed := 0
@@ -192,7 +193,8 @@ func TestLostAnswerOfAnAcceptedEvent(t *testing.T) {
 
 // The same for an outcome: one attempt, and no conflict with itself.
 func TestLostAnswerOfAnOutcome(t *testing.T) {
-	ln, u := newLine(t, pgtest.URL(t))
+	t.Parallel()
+	ln, u := newLine(t, stock.URL(t))
 	d, nodes := newDatabase(t, u, 1)
 	s := nodes[0]
 	evs, err := d.accept(s, time.Now(), "A", "B", "C")
@@ -277,7 +279,7 @@ func faulty(t *testing.T, d *database, s *Store, fault func(round int)) {
 			t.Fatalf("it does not go on: %v", err)
 		}
 	}
-	s.patience = patience
+	s.patience = unhurried
 	evs, err := d.accept(s, time.Now(), "after")
 	d.must(err)
 	if evs[0].Sequence != 1 {
@@ -297,7 +299,8 @@ func faulty(t *testing.T, d *database, s *Store, fault func(round int)) {
 }
 
 func TestConnectionsThatBreakUnderLoad(t *testing.T) {
-	ln, u := newLine(t, pgtest.URL(t))
+	t.Parallel()
+	ln, u := newLine(t, stock.URL(t))
 	d, nodes := newDatabase(t, u, 1)
 	faulty(t, d, nodes[0], func(round int) {
 		switch round % 3 {
@@ -312,9 +315,10 @@ func TestConnectionsThatBreakUnderLoad(t *testing.T) {
 }
 
 func TestBackendsThatAreTerminatedUnderLoad(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	faulty(t, d, nodes[0], func(int) {
-		_, err := nodes[1].shared.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'callbackd'")
+		_, err := nodes[1].shared.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database() AND application_name = 'callbackd'")
 		if err != nil {
 			t.Error(err)
 		}
@@ -324,6 +328,7 @@ func TestBackendsThatAreTerminatedUnderLoad(t *testing.T) {
 // The server crashes under load and comes back: what was acknowledged is
 // there, and the store goes on by itself.
 func TestCrashOfTheServerUnderLoad(t *testing.T) {
+	t.Parallel()
 	server, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -348,6 +353,7 @@ func TestCrashOfTheServerUnderLoad(t *testing.T) {
 // A server without a free connection is answered with Unavailable, and the
 // store goes on when there is one.
 func TestTooManyConnections(t *testing.T) {
+	t.Parallel()
 	server, err := pgtest.Start("max_connections=10", "superuser_reserved_connections=0")
 	if err != nil {
 		t.Fatal(err)
@@ -380,7 +386,8 @@ func TestTooManyConnections(t *testing.T) {
 
 // What a closed store is asked for is refused, and nothing hangs.
 func TestClosed(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	nodes[0].Close()
 	_, err := d.accept(nodes[0], time.Now(), "S")
 	for _, err := range []error{err, nodes[0].Ready(t.Context()), nodes[0].Close()} {

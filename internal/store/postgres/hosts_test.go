@@ -14,7 +14,8 @@ import (
 // Of several hosts in the URL the one that answers and takes writes is used,
 // and the other one as soon as that is no more.
 func TestSeveralHosts(t *testing.T) {
-	u := pgtest.URL(t)
+	t.Parallel()
+	u := stock.URL(t)
 	first, firstURL := newLine(t, u)
 	second, _ := newLine(t, u)
 	two := strings.Replace(firstURL, first.Addr().String(), first.Addr().String()+","+second.Addr().String(), 1)
@@ -57,7 +58,7 @@ func TestServerThatTakesNoWrites(t *testing.T) {
 		for now := ""; now != readOnly; backoff(t.Context(), 1) {
 			d.must(admin.QueryRow(t.Context(), "SHOW default_transaction_read_only").Scan(&now))
 		}
-		s.patience = patience
+		s.patience = unhurried
 		if readOnly == "on" {
 			s.patience = time.Second // of what cannot succeed
 		}

@@ -19,6 +19,7 @@ import (
 // Errors of a database that was written before they had an index are found
 // after the upgrade: of what failed, of what was canceled and of what waits.
 func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
+	t.Parallel()
 	ctx, now, must := t.Context(), time.Now(), must(t)
 	s := open(t, Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")})
 	defer s.Close()

@@ -7,13 +7,13 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
-	"callbackd/internal/store/postgres/pgtest"
 )
 
 // A node that was told of a change does not answer with what it had asked for
 // a moment before, not even with the answer to a question under way.
 func TestRenewedSettingsAreTheNewest(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	ctx, a, b := t.Context(), nodes[0], nodes[1]
 	known := func() bool {
 		t.Helper()
@@ -40,7 +40,8 @@ func TestRenewedSettingsAreTheNewest(t *testing.T) {
 // The session of an expired node in the middle of a record, which nobody would
 // ever end, does not keep others from evicting the node.
 func TestAnExpiredNodesSessionIsEnded(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	ctx, a, b := t.Context(), nodes[0], nodes[1]
 	node, _ := d.join(a), d.join(b)
 	_, _, err := a.Claim(ctx, node, 10)
@@ -75,7 +76,8 @@ func TestAnExpiredNodesSessionIsEnded(t *testing.T) {
 // Who watches a key at one node is told of what another accepts, also of what
 // comes right after it began to watch, and of the first event there is.
 func TestWatchersAreNotifiedOfOtherNodesEvents(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	for _, s := range nodes {
 		_, err := s.Join(t.Context(), store.Node{Name: "n", StartedAt: time.Now()})
 		d.must(err)

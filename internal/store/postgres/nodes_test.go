@@ -26,10 +26,13 @@ type database struct {
 	cb  *callbackd.Callback
 }
 
-// newDatabase is an empty database, and nodes on it.
+// unhurried is the patience for what must succeed, however busy the machine is.
+const unhurried = time.Minute
+
+// newDatabase returns the database at url and nodes on it. It gets a key and a callback.
 func newDatabase(t testing.TB, url string, nodes int) (*database, []*Store) {
 	t.Helper()
-	d := &database{TB: t, Options: Options{URL: url, KeysetFile: filepath.Join(t.TempDir(), "keys.json")}}
+	d := &database{TB: t, Options: Options{URL: url, KeysetFile: keyset, patience: unhurried}}
 	var stores []*Store
 	for range nodes {
 		s := open(t, d.Options)
@@ -87,7 +90,8 @@ func (d *database) checked(s *Store) int64 {
 // Nodes whose clocks are a minute apart take events in for the same sessions
 // at once: numbers without a gap, and ids that grow with them.
 func TestNodesNumberASessionTogether(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 3)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 3)
 	const workers, each, sessions = 8, 20, 5
 	var work sync.WaitGroup
 	for n, s := range nodes {
@@ -129,7 +133,8 @@ func TestNodesNumberASessionTogether(t *testing.T) {
 // Two nodes, alone with one command each, want the same new row at once: that
 // of an idempotency key, then that of a session.
 func TestRaceForANewRowOverNodes(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	const rounds = 30
 	both := func(batch func(node int) store.Batch) [2]*callbackd.Event {
 		var out [2]*callbackd.Event
@@ -172,7 +177,8 @@ func TestRaceForANewRowOverNodes(t *testing.T) {
 // Ids that another node has given out are not given out twice: the primary
 // key refuses them, and the group takes others.
 func TestIdsThatMeetAreTakenAnew(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	at := time.Now()
 	s := nodes[0]
 	evs, err := d.accept(s, at, "A", "A", "A")
@@ -195,7 +201,8 @@ func aged(s *Store) {
 // What one node changes, the others know when MaxKeyAge is over, whatever
 // they had kept.
 func TestChangesReachOtherNodes(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	ctx, a, b := t.Context(), nodes[0], nodes[1]
 	known := func() (*callbackd.Callback, *callbackd.Key) {
 		t.Helper()
@@ -239,7 +246,8 @@ func TestChangesReachOtherNodes(t *testing.T) {
 // A callback that one node made is at once a target of the next event of every
 // node: the targets are read with the event.
 func TestANewCallbackIsATargetOnEveryNodeAtOnce(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	for i := range 20 {
 		_, err := d.accept(nodes[1], time.Now(), "S")
 		d.must(err)
@@ -256,7 +264,8 @@ func TestANewCallbackIsATargetOnEveryNodeAtOnce(t *testing.T) {
 // Two nodes make the same callback, or the last one there is room for, at
 // once.
 func TestCallbacksAreMadeOnceOverNodes(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	var work sync.WaitGroup
 	var mu sync.Mutex
 	created := map[string]int{}
@@ -286,6 +295,7 @@ func TestCallbacksAreMadeOnceOverNodes(t *testing.T) {
 }
 
 func TestTenNodesStartAtOnceOnAnEmptyDatabase(t *testing.T) {
+	t.Parallel()
 	o := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
 	var work sync.WaitGroup
 	for i := range 10 {
@@ -319,7 +329,8 @@ func TestTenNodesStartAtOnceOnAnEmptyDatabase(t *testing.T) {
 
 // A node without the keyset, or with another one, is refused when it starts.
 func TestEveryNodeNeedsTheSameKeyset(t *testing.T) {
-	d, _ := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, _ := newDatabase(t, stock.URL(t), 1)
 	for want, o := range map[string]Options{
 		"is required": {URL: d.URL},
 		"missing":     {URL: d.URL, KeysetFile: filepath.Join(t.TempDir(), "keys.json")},
@@ -328,14 +339,16 @@ func TestEveryNodeNeedsTheSameKeyset(t *testing.T) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
-	other, _ := newDatabase(t, pgtest.URL(t), 1)
+	other := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
+	open(t, other).Close()
 	if _, err := Open(t.Context(), Options{URL: d.URL, KeysetFile: other.KeysetFile}); err == nil || !strings.Contains(err.Error(), "copy of the file") {
 		t.Errorf("with another keyset: %v", err)
 	}
 }
 
 func TestSecretsAreSealedInTheDatabase(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	seen := 0
 	for _, table := range []string{"keys", "callbacks", "callback_versions", "settings"} {
 		rows, err := nodes[0].shared.Query(t.Context(), "SELECT decode(substr(m[1], 3), 'hex') FROM "+table+" t, regexp_matches(t::text, '\\\\x[0-9a-f]*', 'g') m UNION ALL SELECT convert_to(t::text, 'UTF8') FROM "+table+" t")
@@ -366,7 +379,8 @@ func TestSecretsAreSealedInTheDatabase(t *testing.T) {
 }
 
 func TestCheckNamesPlantedFaults(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	ctx, s := t.Context(), nodes[0]
 	evs, err := d.accept(s, time.Now(), "S", "S", "S", "S", "S")
 	d.must(err)
@@ -399,7 +413,8 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 
 // One outcome that cannot be stored does not take its group with it.
 func TestOneBadOutcomeFailsAlone(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	s := nodes[0]
 	evs, err := d.accept(s, time.Now(), "A", "B", "C")
 	d.must(err)
@@ -421,7 +436,8 @@ func TestOneBadOutcomeFailsAlone(t *testing.T) {
 }
 
 func TestTextsThatPostgreSQLCannotHold(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	for _, session := range []string{"a\x00b", "a\xffb"} {
 		if _, err := d.accept(nodes[0], time.Now(), session); callbackd.KindOf(err) != callbackd.KindInvalid {
 			t.Errorf("%q: %v", session, err)

@@ -1,15 +1,14 @@
 package postgres
 
 import (
-	"path/filepath"
 	"testing"
 
-	"callbackd/internal/store/postgres/pgtest"
 	"callbackd/internal/store/storetest"
 )
 
 func TestSchemaRefusesWrongStates(t *testing.T) {
-	s := open(t, Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")})
+	t.Parallel()
+	s := open(t, Options{URL: stock.URL(t), KeysetFile: keyset})
 	defer s.Close()
 	exec := func(sql string) error {
 		_, err := s.shared.Exec(t.Context(), sql)

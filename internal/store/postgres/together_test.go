@@ -10,7 +10,6 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
-	"callbackd/internal/store/postgres/pgtest"
 )
 
 // note is a change of a session that adds one to its notes, and fires.
@@ -29,8 +28,9 @@ func note(at time.Time, fire bool) func(*callbackd.Session) (store.SessionChange
 // before it left, with its events. A session that fires nothing has no
 // sequence that would order its changes.
 func TestNodesChangeASessionTogether(t *testing.T) {
+	t.Parallel()
 	for _, fire := range []bool{true, false} {
-		d, nodes := newDatabase(t, pgtest.URL(t), 3)
+		d, nodes := newDatabase(t, stock.URL(t), 3)
 		now := time.Now().UTC().Truncate(time.Millisecond)
 		d.must(nodes[0].CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
 		const each = 40
@@ -66,7 +66,8 @@ func TestNodesChangeASessionTogether(t *testing.T) {
 // A change whose commit was not answered is made once, with events and
 // without.
 func TestLostAnswerOfASessionChange(t *testing.T) {
-	ln, u := newLine(t, pgtest.URL(t))
+	t.Parallel()
+	ln, u := newLine(t, stock.URL(t))
 	d, nodes := newDatabase(t, u, 1)
 	s, now := nodes[0], time.Now()
 	ln.swallowNext("COMMIT")
@@ -96,7 +97,8 @@ var asked = store.NewEvent{Type: callbackd.SMSRequested, Data: []byte("{}")}
 
 // A creation that fires, and whose commit was not answered, is made once.
 func TestLostAnswerOfACreationThatFires(t *testing.T) {
-	ln, u := newLine(t, pgtest.URL(t))
+	t.Parallel()
+	ln, u := newLine(t, stock.URL(t))
 	d, nodes := newDatabase(t, u, 1)
 	for i := range 3 {
 		ln.swallowNext("COMMIT")
@@ -112,7 +114,8 @@ func TestLostAnswerOfACreationThatFires(t *testing.T) {
 
 // Of nodes that create one session at once one succeeds, and only it fires.
 func TestNodesCreateASessionTogether(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 3)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 3)
 	const sessions = 20
 	made := make([]atomic.Int64, sessions)
 	var work sync.WaitGroup
@@ -144,7 +147,8 @@ func TestNodesCreateASessionTogether(t *testing.T) {
 // its retry: it cannot be known any more whether it was made, and it is not
 // made twice.
 func TestSessionChangeThatNobodyCanTell(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	s, now := nodes[0], time.Now()
 	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
 	group := []*acceptRequest{{command: newCommand(), batch: store.Batch{Key: d.key.ID, At: now}, change: &change{session: "S", f: note(now, false)}}}
@@ -168,7 +172,8 @@ func TestSessionChangeThatNobodyCanTell(t *testing.T) {
 // A reader goes from cursor to cursor while nodes whose clocks are a minute
 // apart take events in, and misses none.
 func TestCatchUpOverNodesMissesNothing(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 4)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 4)
 	reader, writers := nodes[0], nodes[1:]
 	const workers, each = 3, 40
 	var work sync.WaitGroup
@@ -233,7 +238,8 @@ func (d *database) delivered(s *Store, ids []callbackd.DeliveryID) {
 
 // Nodes step one replay at once: everything of it is made due, once.
 func TestNodesStepAReplayTogether(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 3)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 3)
 	const total = 1200
 	var all []callbackd.DeliveryID
 	for range total / 200 {
@@ -285,8 +291,9 @@ func TestNodesStepAReplayTogether(t *testing.T) {
 // A delivery changes under an outcome that is being recorded: the outcome is
 // recorded on what it has become, once.
 func TestOutcomeOfADeliveryThatChangesMeanwhile(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	evs, err := d.accept(nodes[0], time.Now(), "A", "B")
 	d.must(err)
 	other, err := nodes[0].shared.Begin(ctx)
@@ -298,7 +305,7 @@ func TestOutcomeOfADeliveryThatChangesMeanwhile(t *testing.T) {
 		d.delivered(nodes[0], []callbackd.DeliveryID{{Event: evs[0].ID, Callback: d.cb.ID}, {Event: evs[1].ID, Callback: d.cb.ID}})
 	})
 	for waits := 0; waits == 0; {
-		d.must(other.QueryRow(ctx, "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waits))
+		d.must(other.QueryRow(ctx, "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = current_database() AND NOT granted").Scan(&waits))
 	}
 	d.must(other.Commit(ctx))
 	work.Wait()

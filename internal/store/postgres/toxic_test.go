@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"callbackd/internal/store/postgres/pgtest"
-
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -43,7 +41,7 @@ func TestNetworkFaultsUnderLoad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, u := newToxic(t, pgtest.URL(t)+"&connect_timeout=1")
+			p, u := newToxic(t, stock.URL(t)+"&connect_timeout=1")
 			d, _ := newDatabase(t, u, 1)
 			s := open(t, d.Options)
 			defer s.Close()

@@ -24,7 +24,7 @@ import (
 // and their first statement: they are given up, and the store goes on.
 func TestNewConnectionsThatFallSilent(t *testing.T) {
 	t.Parallel()
-	ln, u := newLine(t, pgtest.URL(t)+"&connect_timeout=1")
+	ln, u := newLine(t, stock.URL(t)+"&connect_timeout=1")
 	d, nodes := newDatabase(t, u, 1)
 	s := nodes[0]
 	s.patience = 200 * time.Millisecond // of what cannot succeed
@@ -37,7 +37,7 @@ func TestNewConnectionsThatFallSilent(t *testing.T) {
 		}
 	}
 	ln.mute.Store(nil)
-	s.patience = patience
+	s.patience = unhurried
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for n := 1; ; n++ {
@@ -53,7 +53,9 @@ func TestNewConnectionsThatFallSilent(t *testing.T) {
 // out for all of its kind. The second use succeeds, however slow the machine is:
 // were it to get another of these connections, it would wait for its whole patience.
 func TestConnectionsThatLeadNowhere(t *testing.T) {
-	ln, u := newLine(t, pgtest.URL(t))
+	t.Parallel()
+	ln, u := newLine(t, stock.URL(t))
+	defer ln.cut() // what is silent would keep the close of the store waiting
 	d, nodes := newDatabase(t, u, 1)
 	s := nodes[0]
 	evs, err := d.accept(s, time.Now(), "S")
@@ -75,7 +77,7 @@ func TestConnectionsThatLeadNowhere(t *testing.T) {
 		if err := use(); callbackd.KindOf(err) != callbackd.KindUnavailable {
 			t.Errorf("the first %s: %v, want Unavailable", name, err)
 		}
-		s.patience = patience
+		s.patience = unhurried
 		if err := use(); err != nil {
 			t.Errorf("the second %s: %v", name, err)
 		}
@@ -85,7 +87,8 @@ func TestConnectionsThatLeadNowhere(t *testing.T) {
 // While nobody answers the question for the revision, a caller waits for no
 // longer than it wants to, whoever has asked.
 func TestNobodyQueuesForTheRevision(t *testing.T) {
-	ln, u := newLine(t, pgtest.URL(t))
+	t.Parallel()
+	ln, u := newLine(t, stock.URL(t))
 	_, nodes := newDatabase(t, u, 1)
 	s := nodes[0]
 	_, err := s.Key(t.Context(), "k")
@@ -128,7 +131,8 @@ func TestNobodyQueuesForTheRevision(t *testing.T) {
 // Readers that hold every shared connection keep neither events nor outcomes
 // nor API keys waiting.
 func TestReadersDoNotHoldUpTheHotPath(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	s := nodes[0]
 	for range sharedConns {
 		conn, err := s.shared.Acquire(t.Context())
@@ -150,7 +154,7 @@ func TestReadersDoNotHoldUpTheHotPath(t *testing.T) {
 // locks, and do not fail.
 func TestLocksOfASilentNodeAreWaitedFor(t *testing.T) {
 	t.Parallel()
-	d, nodes := newDatabase(t, pgtest.URL(t), 2)
+	d, nodes := newDatabase(t, stock.URL(t), 2)
 	_, err := d.accept(nodes[1], time.Now(), "S")
 	d.must(err)
 	conn, err := nodes[0].hot.Acquire(t.Context())
@@ -179,7 +183,8 @@ func TestLocksOfASilentNodeAreWaitedFor(t *testing.T) {
 
 // Both ends of every connection find out that the other one is gone.
 func TestBothEndsAskWhetherTheOtherIsThere(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	s := nodes[0]
 	d.must(s.read(t.Context(), func(ctx context.Context, conn *pgx.Conn) error {
 		var got string
@@ -221,7 +226,8 @@ func TestNoPlaceInTheQueue(t *testing.T) {
 // The retry of a commit that was not answered finds its own callback, and
 // does not take it for another one's.
 func TestLostAnswerOfANewCallback(t *testing.T) {
-	ln, u := newLine(t, pgtest.URL(t))
+	t.Parallel()
+	ln, u := newLine(t, stock.URL(t))
 	d, nodes := newDatabase(t, u, 1)
 	c := callbackd.Callback{Key: d.key.ID, Event: callbackd.StatusChange, Name: "n", URL: "https://a.example/", Payload: []byte("{}")}
 	for _, want := range []bool{true, false} {
@@ -239,7 +245,8 @@ func TestLostAnswerOfANewCallback(t *testing.T) {
 // A server that took over has lost the last changes of settings: a node does
 // not go on with them.
 func TestSettingsThatAFailoverLost(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	s := nodes[0]
 	known := func() *callbackd.Callback {
 		cb, err := s.CallbackByID(t.Context(), d.cb.ID)
@@ -267,7 +274,8 @@ func TestSettingsThatAFailoverLost(t *testing.T) {
 
 // A text that PostgreSQL refuses is nobody's API key.
 func TestAPIKeysThatAreNoText(t *testing.T) {
-	_, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	_, nodes := newDatabase(t, stock.URL(t), 1)
 	for _, text := range []string{"\xff", "k\x00"} {
 		if _, err := nodes[0].Key(t.Context(), text); callbackd.KindOf(err) != callbackd.KindNotFound {
 			t.Errorf("%q: %v", text, err)
@@ -277,7 +285,8 @@ func TestAPIKeysThatAreNoText(t *testing.T) {
 
 // A node waits for another one's migration, however long that takes.
 func TestStartWaitsForAMigration(t *testing.T) {
-	d, nodes := newDatabase(t, pgtest.URL(t), 1)
+	t.Parallel()
+	d, nodes := newDatabase(t, stock.URL(t), 1)
 	conn, err := nodes[0].shared.Acquire(t.Context())
 	d.must(err)
 	defer conn.Release()
@@ -297,7 +306,7 @@ func TestStartWaitsForAMigration(t *testing.T) {
 	}()
 	var waiting bool
 	for !waiting {
-		d.must(tx.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks l JOIN pg_locks h USING (classid, objid, objsubid) WHERE l.locktype = 'advisory' AND NOT l.granted AND h.granted AND h.pid = pg_backend_pid())").Scan(&waiting))
+		d.must(tx.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM pg_locks l JOIN pg_locks h USING (database, classid, objid, objsubid) WHERE l.locktype = 'advisory' AND NOT l.granted AND h.granted AND h.pid = pg_backend_pid())").Scan(&waiting))
 		backoff(t.Context(), 1)
 		select {
 		case err := <-opened:
@@ -316,6 +325,7 @@ func TestStartWaitsForAMigration(t *testing.T) {
 
 // Results that an earlier version stored are served as PAVE has them.
 func TestEarlierResultsAreServedFlat(t *testing.T) {
+	t.Parallel()
 	rows, err := os.ReadFile("testdata/results_7720c39.sql")
 	if err != nil {
 		t.Fatal(err)
@@ -344,6 +354,7 @@ func TestEarlierResultsAreServedFlat(t *testing.T) {
 // Steps of the schema are made in order, each once, all or none, and an older
 // program refuses what a newer one made.
 func TestMigrationByTwoVersions(t *testing.T) {
+	t.Parallel()
 	d, nodes := newDatabase(t, pgtest.URL(t), 1)
 	ctx := t.Context()
 	all, err := migrations()

@@ -1,7 +1,8 @@
 // Package pgtest gives tests a PostgreSQL of their own: one private server a
-// test process, with its data in a temporary directory, synced to disk as in
-// production, and a schema of its own for each test. A test fails when the
-// server cannot start; it never skips.
+// test process, with its data in a temporary directory, and a database of its own for
+// each test. That server is never crashed and syncs nothing to disk. A server that a test
+// starts for itself does, as in production. A test fails when the server cannot start; it
+// never skips.
 package pgtest
 
 import (
@@ -62,19 +63,25 @@ func Main(m *testing.M, ends ...func()) {
 // -short the test is skipped.
 func URL(t testing.TB) string {
 	t.Helper()
+	return sharedServer(t).Schema(t)
+}
+
+// sharedServer returns the server of all tests of the process. The first call starts it.
+func sharedServer(t testing.TB) *Server {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs PostgreSQL, which -short leaves out")
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	if shared == nil {
-		s, err := Start()
+		s, err := Start("fsync=off", "full_page_writes=off")
 		if err != nil {
 			t.Fatalf("PostgreSQL does not start: %v", err)
 		}
 		shared = s
 	}
-	return shared.Schema(t)
+	return shared
 }
 
 // Schema makes a schema and returns the URL of it.
@@ -104,7 +111,7 @@ func (s *Server) Database(t testing.TB) string {
 	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
 		t.Fatal(err)
 	}
-	return strings.Replace(s.URL(""), "/postgres?", "/"+name+"?", 1)
+	return s.database(name)
 }
 
 // URL is where the server is; schema may be empty.
