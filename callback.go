@@ -64,6 +64,11 @@ type SigningSecret struct {
 	ExpiresAt time.Time // zero when it does not expire
 }
 
+// InForce reports whether the secret signs at a time.
+func (s *SigningSecret) InForce(at time.Time) bool {
+	return s.ExpiresAt.IsZero() || at.Before(s.ExpiresAt)
+}
+
 // MaxSigningSecrets is how many secrets of a callback may be in force at once. Each
 // of them signs every request.
 const MaxSigningSecrets = 32
@@ -92,7 +97,7 @@ func (c *Callback) RotateSecret(next Secret, keep, at time.Time) error {
 func (c *Callback) SigningSecrets(now time.Time) []Secret {
 	out := make([]Secret, 0, len(c.Secrets))
 	for _, s := range c.Secrets {
-		if s.ExpiresAt.IsZero() || now.Before(s.ExpiresAt) {
+		if s.InForce(now) {
 			out = append(out, s.Value)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 func serve(t *testing.T, status int, answer string, seen func(method, uri, body string)) *client.Client {
 	t.Helper()
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := signature.CheckToken("acme", r.Header.Get("API-Key"), "s", r.Header.Get("API-Timestamp"), r.Header.Get("API-Token"), time.Now()); err != nil {
+		if err := new(signature.TokenChecker).Check("acme", r.Header.Get("API-Key"), "s", r.Header.Get("API-Timestamp"), r.Header.Get("API-Token"), time.Now()); err != nil {
 			t.Error(err)
 		}
 		body, _ := io.ReadAll(r.Body)

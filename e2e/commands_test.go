@@ -155,7 +155,7 @@ func post(t *testing.T, url, secret, body string) int {
 	}
 	req.Header.Set("webhook-id", "evt_1")
 	req.Header.Set("webhook-timestamp", fmt.Sprint(now.Unix()))
-	req.Header.Set("webhook-signature", signature.Sign("evt_1", now.Unix(), []byte(body), key))
+	req.Header.Set("webhook-signature", signature.Sign("evt_1", now.Unix(), []byte(body), signature.NewKey(key)))
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -151,7 +151,7 @@ func TestDocumentedSignature(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := signature.Sign(value("id"), 1767366245, []byte(value("body")), key); got != value("signature") || value("timestamp") != "1767366245" {
+	if got := signature.Sign(value("id"), 1767366245, []byte(value("body")), signature.NewKey(key)); got != value("signature") || value("timestamp") != "1767366245" {
 		t.Errorf("the signature is %s", got)
 	}
 	_, code, ok := strings.Cut(page, "```python\n")

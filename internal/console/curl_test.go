@@ -113,7 +113,7 @@ func checkSignature(t *testing.T, r sent, event, secret string) {
 		signed["callback-query-signature"] = r.Query
 	}
 	for name, text := range signed {
-		if got, want := r.Header.Get(name), signature.Sign(event, unix, []byte(text), key); got != want {
+		if got, want := r.Header.Get(name), signature.Sign(event, unix, []byte(text), signature.NewKey(key)); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}

@@ -116,7 +116,7 @@ func (c signedCase) line() string {
 // way, old ones, and ones without a valid signature.
 func signedCases(key []byte) []signedCase {
 	body, at := "{\"a\":\"é\\u0000\",\"b\":1.0}\xff", time.Now().Unix()
-	sign := func(at int64) string { return signature.Sign("evt_x", at, []byte(body), key) }
+	sign := func(at int64) string { return signature.Sign("evt_x", at, []byte(body), signature.NewKey(key)) }
 	now := strconv.FormatInt(at, 10)
 	seconds := func(later int64) string { return strconv.FormatInt(at+later, 10) }
 	cases := []signedCase{

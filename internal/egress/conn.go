@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -40,13 +41,17 @@ type conn struct {
 	key       poolKey
 	address   string // ip:port of the receiver
 	certEnds  time.Time
+	raw       syscall.RawConn // under TLS; nil when there is none
 	br        *bufio.Reader
 	room      int64         // bytes that may still be read
 	uses      int           // exchanges, this one included
 	retireAt  time.Time     // it is not used again after that
 	idleFor   time.Duration // how long it may wait for its next use
 	idleSince time.Time
-	stop      func() bool // of the watch over the exchange's context
+	// ctx is the context of the present or last exchange. Its end ends the connection's
+	// reads and writes; stop ends that. Exchanges usually have the same context.
+	ctx  context.Context
+	stop func() bool
 }
 
 // Read reads from the connection, up to the limit of the headers.
@@ -64,6 +69,18 @@ func (c *conn) close() {
 		c.stop()
 	}
 	c.Conn.Close()
+}
+
+// watch ends reads and writes of the connection when ctx ends.
+func (c *conn) watch(ctx context.Context) error {
+	if c.ctx == nil || c.ctx.Done() != ctx.Done() {
+		if c.stop != nil && !c.stop() {
+			return c.ctx.Err() // the deadline may be changed at any time
+		}
+		c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(pastDeadline) })
+	}
+	c.ctx = ctx
+	return ctx.Err()
 }
 
 // open opens a connection.
@@ -90,9 +107,22 @@ func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trac
 	// Connections that were opened together should not end together.
 	age := t.dialer.o.MaxAge
 	age -= time.Duration(rand.Int64N(int64(age)/4 + 1))
-	c := &conn{Conn: nc, t: t, key: key, address: tr.Address, certEnds: tr.CertEnds, retireAt: time.Now().Add(age)}
+	c := &conn{Conn: nc, raw: rawConn(nc), t: t, key: key, address: tr.Address, certEnds: tr.CertEnds, retireAt: time.Now().Add(age)}
 	c.br = bufio.NewReaderSize(c, readBuffer)
 	return c, nil
+}
+
+// rawConn returns the socket of a connection; nil when there is none.
+func rawConn(nc net.Conn) syscall.RawConn {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			return raw
+		}
+	}
+	return nil
 }
 
 // handshakeError returns the error of a TLS handshake. It is a [LocalError] when this
@@ -107,12 +137,14 @@ func (t *Transport) handshakeError(err error) error {
 }
 
 // exchange writes the request and reads the answer up to its body.
-func (c *conn) exchange(ctx context.Context, request []byte, start time.Time, tr *Trace) (*http.Response, error) {
-	deadline, _ := ctx.Deadline() // none is the zero time, which is none here too
+func (c *conn) exchange(ctx context.Context, deadline time.Time, request []byte, start time.Time, tr *Trace) (*http.Response, error) {
 	if err := c.SetDeadline(deadline); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnsent, err)
 	}
-	c.stop = context.AfterFunc(ctx, func() { c.SetDeadline(pastDeadline) })
+	// After the deadline was set: a context that ends from here on sets its own.
+	if err := c.watch(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnsent, err)
+	}
 	c.room = MaxResponseHeaders + readBuffer
 	c.uses++
 	w := c.send(request)
@@ -234,8 +266,7 @@ func (b *answerBody) end(err error) {
 	c := b.c
 	// When the context has ended, its watcher may set the deadline at any
 	// time. Such a connection is not used again.
-	if err == io.EOF && b.keep && c.br.Buffered() == 0 && c.stop() {
-		c.stop = nil
+	if err == io.EOF && b.keep && c.br.Buffered() == 0 && c.ctx.Err() == nil {
 		c.t.idle.put(c)
 		return
 	}

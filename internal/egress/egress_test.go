@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"callbackd/internal/egress"
 
@@ -231,7 +232,7 @@ func get(t *testing.T, tr *egress.Transport, target string) (*http.Response, err
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := tr.Exchange(t.Context(), &egress.Request{Method: http.MethodGet, URL: u}, &egress.Trace{})
+	resp, err := tr.Exchange(t.Context(), time.Time{}, &egress.Request{Method: http.MethodGet, URL: u}, &egress.Trace{})
 	if err == nil {
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()

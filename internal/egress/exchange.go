@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,16 +20,15 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Field is one header line of a request.
-type Field struct{ Name, Value string }
-
 // Request is what an exchange sends.
 type Request struct {
 	Method string
 	URL    *url.URL // of [ParseURL]
-	Fields []Field  // in the order and spelling in which they are written
-	Body   []byte   // nil for none
-	Close  bool     // use a connection of its own, and close it afterwards
+	// Fields are the header lines, in the order and spelling in which they are
+	// written. nil for none.
+	Fields iter.Seq2[string, string]
+	Body   []byte // nil for none
+	Close  bool   // use a connection of its own, and close it afterwards
 }
 
 // Phase is how far an exchange has come.
@@ -111,8 +111,8 @@ func frames(name string) bool {
 }
 
 // Exchange sends req and reads the answer up to its body, which the caller
-// reads and closes. Everything, the body included, is over by the deadline of
-// ctx.
+// reads and closes. Everything, the body included, is over by the deadline, if it is
+// not zero, and when ctx ends.
 //
 // A request is sent once. Only when a used connection turns out to be closed
 // before a byte was written does it go to another one; what may have been read
@@ -121,7 +121,7 @@ func frames(name string) bool {
 // Errors: [RefusedError], [LocalError], [ProxyError], [net.DNSError] for a name
 // that does not exist, those of net and crypto/tls, and malformed answers. The
 // trace tells in which phase it happened.
-func (t *Transport) Exchange(ctx context.Context, req *Request, tr *Trace) (*http.Response, error) {
+func (t *Transport) Exchange(ctx context.Context, deadline time.Time, req *Request, tr *Trace) (*http.Response, error) {
 	start := time.Now()
 	out := requests.Get().(*bytes.Buffer)
 	defer requests.Put(out)
@@ -131,12 +131,12 @@ func (t *Transport) Exchange(ctx context.Context, req *Request, tr *Trace) (*htt
 	}
 	key := poolKey{req.URL.Scheme, hostPort(req.URL)}
 	for {
-		c, err := t.connection(ctx, key, req, tr)
+		c, err := t.connection(ctx, deadline, key, req, tr)
 		if err != nil {
 			return nil, err
 		}
 		tr.Phase = Sending
-		resp, err := c.exchange(ctx, out.Bytes(), start, tr)
+		resp, err := c.exchange(ctx, deadline, out.Bytes(), start, tr)
 		if err == nil {
 			return resp, nil
 		}
@@ -144,9 +144,8 @@ func (t *Transport) Exchange(ctx context.Context, req *Request, tr *Trace) (*htt
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		// What the deadline cut off may read as nonsense, and the connection
-		// may notice before the context does.
-		if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
+		// What the deadline cut off may read as nonsense.
+		if !deadline.IsZero() && !time.Now().Before(deadline) {
 			return nil, os.ErrDeadlineExceeded
 		}
 		if !tr.Reused || !errors.Is(err, ErrUnsent) {
@@ -156,13 +155,18 @@ func (t *Transport) Exchange(ctx context.Context, req *Request, tr *Trace) (*htt
 }
 
 // connection takes an idle connection or opens one.
-func (t *Transport) connection(ctx context.Context, key poolKey, req *Request, tr *Trace) (*conn, error) {
+func (t *Transport) connection(ctx context.Context, deadline time.Time, key poolKey, req *Request, tr *Trace) (*conn, error) {
 	*tr = Trace{}
 	if !req.Close {
 		if c := t.idle.take(key); c != nil {
 			tr.Reused, tr.Address, tr.CertEnds = true, c.address, c.certEnds
 			return c, nil
 		}
+	}
+	if !deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel() // does not affect an open connection
 	}
 	c, err := t.open(ctx, key, req.URL.Hostname(), tr)
 	if err == nil && req.Close {
@@ -200,17 +204,10 @@ func writeRequest(b *bytes.Buffer, req *Request) error {
 	b.WriteString(req.URL.RequestURI())
 	b.WriteString(" HTTP/1.1\r\nHost: ")
 	b.WriteString(req.URL.Host)
-	for _, f := range req.Fields {
-		if !httpguts.ValidHeaderFieldName(f.Name) || frames(f.Name) {
-			return fmt.Errorf("%w: header name %q", ErrRequest, f.Name)
+	if req.Fields != nil {
+		if err := writeFields(b, req.Fields); err != nil {
+			return err
 		}
-		if !httpguts.ValidHeaderFieldValue(f.Value) {
-			return fmt.Errorf("%w: the value of header %s", ErrRequest, f.Name)
-		}
-		b.WriteString("\r\n")
-		b.WriteString(f.Name)
-		b.WriteString(": ")
-		b.WriteString(f.Value)
 	}
 	if req.Close {
 		b.WriteString("\r\nConnection: close")
@@ -221,5 +218,21 @@ func writeRequest(b *bytes.Buffer, req *Request) error {
 	}
 	b.WriteString("\r\n\r\n")
 	b.Write(req.Body)
+	return nil
+}
+
+func writeFields(b *bytes.Buffer, fields iter.Seq2[string, string]) error {
+	for name, value := range fields {
+		if !httpguts.ValidHeaderFieldName(name) || frames(name) {
+			return fmt.Errorf("%w: header name %q", ErrRequest, name)
+		}
+		if !httpguts.ValidHeaderFieldValue(value) {
+			return fmt.Errorf("%w: the value of header %s", ErrRequest, name)
+		}
+		b.WriteString("\r\n")
+		b.WriteString(name)
+		b.WriteString(": ")
+		b.WriteString(value)
+	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (p *idlePool) set(key poolKey, list []*conn) {
 func (p *idlePool) put(c *conn) {
 	c.idleSince = time.Now()
 	if !p.add(c) {
-		c.Close()
+		c.close()
 	}
 }
 
@@ -140,7 +140,7 @@ func (p *idlePool) remove(chosen func(*conn) bool) (out []*conn) {
 func closeEach(conns []*conn) {
 	var all sync.WaitGroup
 	for _, c := range conns {
-		all.Go(func() { c.Close() })
+		all.Go(c.close)
 	}
 	all.Wait()
 }
@@ -148,25 +148,18 @@ func closeEach(conns []*conn) {
 // isSilent reports whether nothing has arrived on an idle connection: neither its end nor an
 // unrequested answer, which the next attempt would take for its own.
 func (c *conn) isSilent() bool {
-	raw := c.Conn
-	if t, ok := raw.(*tls.Conn); ok {
+	if t, ok := c.Conn.(*tls.Conn); ok {
 		// Bytes that TLS has buffered are returned in spite of the deadline.
 		t.SetReadDeadline(pastDeadline)
 		if n, err := t.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return false
 		}
-		raw = t.NetConn()
 	}
-	sc, ok := raw.(syscall.Conn)
-	if !ok {
+	if c.raw == nil {
 		return true
 	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return false
-	}
 	quiet := false
-	err = rc.Control(func(fd uintptr) {
+	err := c.raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		quiet = errors.Is(err, syscall.EAGAIN)

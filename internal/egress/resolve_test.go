@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"callbackd/internal/egress"
 
@@ -130,7 +131,7 @@ func TestTheHostsFileCounts(t *testing.T) {
 	for _, host := range []string{"localhost", "localhost."} {
 		var trace egress.Trace
 		u, _ := url.Parse("http://" + host + ":" + port + "/")
-		resp, err := tr.Exchange(t.Context(), &egress.Request{Method: "GET", URL: u}, &trace)
+		resp, err := tr.Exchange(t.Context(), time.Time{}, &egress.Request{Method: "GET", URL: u}, &trace)
 		if err != nil {
 			t.Errorf("%s: %v", host, err)
 			continue
@@ -159,7 +160,7 @@ func TestMappedAddressesAreUnmapped(t *testing.T) {
 				tr := egress.NewTransport(egress.Options{Policy: egress.NewPolicy([]netip.Prefix{netip.MustParsePrefix(allow)}), Resolver: r, Proxy: via})
 				var trace egress.Trace
 				u, _ := url.Parse("http://" + host + ":" + port + "/")
-				resp, err := tr.Exchange(t.Context(), &egress.Request{Method: "GET", URL: u}, &trace)
+				resp, err := tr.Exchange(t.Context(), time.Time{}, &egress.Request{Method: "GET", URL: u}, &trace)
 				if err != nil {
 					t.Errorf("%s with %s: %v", host, allow, err)
 					continue

@@ -8,7 +8,7 @@ import (
 )
 
 // minShared is the least size of an event's data for which attempts share a body, in
-// bytes. For smaller data a separate body is cheaper.
+// bytes. For smaller data a separate body, in memory that is used again, is cheaper.
 const minShared = 8 << 10
 
 // bodies holds the bodies that are being sent. Callbacks with the same payload share
@@ -30,12 +30,24 @@ type sharedBody struct {
 	err   error
 }
 
+// smallBodies holds the memory of bodies of small data.
+var smallBodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxSmallBody is the largest memory that is used again. A payload may be large.
+const maxSmallBody = 2 * minShared
+
 // of returns the body of an event with a payload. The caller calls done when it no
 // longer uses the body.
 func (b *bodies) of(ev *callbackd.Event, payload []byte) (body []byte, done func(), err error) {
 	if len(ev.Data) < minShared {
-		body, err = Body(ev, payload)
-		return body, func() {}, err
+		room := smallBodies.Get().(*[]byte)
+		body, err = appendBody((*room)[:0], ev, payload)
+		return body, func() {
+			if cap(body) <= maxSmallBody {
+				*room = body
+			}
+			smallBodies.Put(room)
+		}, err
 	}
 	id := bodyOf{ev.ID, string(payload)}
 	b.mu.Lock()

@@ -15,8 +15,12 @@ import (
 // Values are copied byte for byte. The body depends on the event and the payload
 // only, so every attempt sends the same bytes.
 func Body(ev *callbackd.Event, payload []byte) ([]byte, error) {
+	return appendBody(make([]byte, 0, len(ev.Data)+len(payload)+128), ev, payload)
+}
+
+// appendBody appends the body to out.
+func appendBody(out []byte, ev *callbackd.Event, payload []byte) ([]byte, error) {
 	if inner, ok := verbatim(ev, payload); ok {
-		out := make([]byte, 0, len(inner)+128)
 		out = append(out, `{"event":`...)
 		out = strictjson.AppendString(out, string(ev.Type))
 		out = append(out, `,"session_key":`...)
@@ -30,7 +34,6 @@ func Body(ev *callbackd.Event, payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, len(ev.Data)+len(payload)+128)
 	for i, m := range members {
 		sep := byte(',')
 		if i == 0 {

@@ -25,8 +25,8 @@ const noAddressText = "the host name leads to no address that callbackd may send
 type attempt struct {
 	*Sender
 	ctx      context.Context // ends when callbackd stops
-	exchange context.Context // also ends at the deadline
 	start    time.Time
+	deadline time.Time // of the whole exchange
 	redact   *redactor
 	trace    egress.Trace
 	res      *callbackd.Result
@@ -40,10 +40,9 @@ func (a *attempt) fault(f callbackd.Fault, format string, args ...any) {
 // elapsed returns how long the attempt has taken, for people.
 func (a *attempt) elapsed() string { return humanize.Latency(time.Since(a.start)) }
 
-// timedOut reports whether the deadline has passed. A connection may notice that
-// before the context does.
+// timedOut reports whether the deadline has passed.
 func (a *attempt) timedOut(err error) bool {
-	return a.exchange.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)
+	return !time.Now().Before(a.deadline) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // fail classifies an error before the answer, by the phase in which it happened.

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -35,48 +34,12 @@ var publicHeaders = []string{"Accept", "Accept-Charset", "Accept-Language", "Cac
 // redactor masks the callback's own secrets in what the receiver sends back: whole or
 // in parts, in the spellings of common frameworks and debug pages.
 type redactor struct {
-	secrets []string          // longest first: one may be part of another
-	mask    *strings.Replacer // masks all of them at once
+	secrets  []string          // longest first: one may be part of another
+	shortest int               // bytes of the shortest secret
+	mask     *strings.Replacer // masks all of them at once
 }
 
-// redactors caches the redactors of settings in use: a redactor has many spellings,
-// and is the same for all attempts of a setting.
-type redactors struct {
-	mu    sync.Mutex
-	known map[redacted]*redactor
-}
-
-// redacted identifies a setting with its signing secrets, which change without a new
-// version.
-type redacted struct {
-	callback callbackd.CallbackID
-	version  int64
-	secrets  string
-}
-
-const maxRedactors = 4096
-
-func (rs *redactors) of(cb *callbackd.Callback) *redactor {
-	key := redacted{callback: cb.ID, version: cb.Version}
-	for _, s := range cb.Secrets {
-		key.secrets += s.Value.Reveal() + " "
-	}
-	rs.mu.Lock()
-	r := rs.known[key]
-	rs.mu.Unlock()
-	if r != nil {
-		return r
-	}
-	r = newRedactor(cb)
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	if len(rs.known) >= maxRedactors || rs.known == nil {
-		rs.known = map[redacted]*redactor{}
-	}
-	rs.known[key] = r
-	return r
-}
-
+// newRedactor makes the redactor of a callback.
 func newRedactor(cb *callbackd.Callback) *redactor {
 	r := &redactor{}
 	for _, h := range cb.Headers {
@@ -96,6 +59,7 @@ func newRedactor(cb *callbackd.Callback) *redactor {
 	for _, secret := range r.secrets {
 		if secret != "" {
 			pairs = append(pairs, secret, callbackd.Mask)
+			r.shortest = len(secret)
 		}
 	}
 	r.mask = strings.NewReplacer(pairs...)
@@ -231,6 +195,14 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
+// masked masks every secret in s.
+func (r *redactor) masked(s string) string {
+	if len(s) < r.shortest { // most header lines; Replace copies what it does not change
+		return s
+	}
+	return r.mask.Replace(s)
+}
+
 // text masks every secret in s, and makes s valid UTF-8 without control characters.
 func (r *redactor) text(s string) string {
 	return strings.Map(func(c rune) rune {
@@ -238,14 +210,14 @@ func (r *redactor) text(s string) string {
 			return utf8.RuneError
 		}
 		return c // bytes that are not UTF-8 are RuneError already
-	}, r.mask.Replace(s))
+	}, r.masked(s))
 }
 
 // body masks every secret in b. With cut it also masks the beginning of a secret at
 // the end of b, whose rest was cut off. The result has at most MaxResponseKept bytes.
 func (r *redactor) body(b []byte, cut bool) []byte {
 	if len(b) > 0 {
-		b = []byte(r.mask.Replace(string(b)))
+		b = []byte(r.masked(string(b)))
 	}
 	if cut {
 		if n := r.cutSecret(b); n > 0 {

@@ -3,9 +3,7 @@ package sender
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"callbackd"
@@ -23,7 +21,7 @@ func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 			return nil, fmt.Errorf("build the body: %w", err)
 		}
 	}
-	return s.request(cb, ev, n, at, body)
+	return s.settings.of(cb, s.agent).request(cb, ev, n, at, body)
 }
 
 // inQuery reports whether a callback gets its data in the query, without a body.
@@ -32,40 +30,25 @@ func inQuery(cb *callbackd.Callback) bool {
 }
 
 // request builds the request around a body.
-func (s *Sender) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time, body []byte) (*callbackd.Request, error) {
-	target, err := egress.ParseURL(cb.URL)
-	if err != nil {
-		return nil, fmt.Errorf("read the URL: %w", err)
+func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time, body []byte) (*callbackd.Request, error) {
+	if s.err != nil {
+		return nil, fmt.Errorf("use the callback's setting: %w", s.err)
 	}
-	req := &callbackd.Request{Method: cb.Method, URL: target, Headers: make([]callbackd.Header, 0, 12+len(cb.Headers)), Body: body}
+	const ofAttempt = 7 // the most headers that are added here
+	req := &callbackd.Request{Method: cb.Method, URL: s.target, Headers: make([]callbackd.Header, 0, len(s.headers)+ofAttempt), Body: body}
 	if inQuery(cb) {
-		if err := addQuery(target, ev, cb.Payload); err != nil {
+		target := *s.target
+		if err := addQuery(&target, ev, cb.Payload); err != nil {
 			return nil, fmt.Errorf("build the query: %w", err)
 		}
+		req.URL = &target
 	}
-	keys, err := signingKeys(cb, at)
-	if err != nil {
-		return nil, err
-	}
+	req.Headers = append(req.Headers, s.headers...)
 	add := func(name, value string) {
 		req.Headers = append(req.Headers, callbackd.Header{Name: name, Value: callbackd.Secret(value)})
 	}
-	addUnlessSet := func(name, value string) {
-		if !hasHeader(cb.Headers, name) {
-			add(name, value)
-		}
-	}
-	addUnlessSet("User-Agent", s.agent)
-	addUnlessSet("Accept", "*/*")
-	addUnlessSet("Accept-Encoding", "identity")
-	if !inQuery(cb) {
-		addUnlessSet("Content-Type", "application/json")
-	}
-	for _, own := range cb.Headers {
-		if !isReserved(own.Name) {
-			req.Headers = append(req.Headers, own)
-		}
-	}
+	var room [callbackd.MaxSigningSecrets]*signature.Key
+	keys := s.signingKeys(room[:0], at)
 	// In lower case, as Standard Webhooks spells them: its PHP library finds
 	// no other spelling.
 	id := ev.ID.String()
@@ -73,7 +56,7 @@ func (s *Sender) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 	add("webhook-timestamp", strconv.FormatInt(at.Unix(), 10))
 	add("webhook-signature", signature.Sign(id, at.Unix(), req.Body, keys...))
 	if inQuery(cb) {
-		add("callback-query-signature", signature.Sign(id, at.Unix(), []byte(target.RawQuery), keys...))
+		add("callback-query-signature", signature.Sign(id, at.Unix(), []byte(req.URL.RawQuery), keys...))
 	}
 	add("callback-attempt", strconv.Itoa(n))
 	add("callback-sequence", strconv.FormatInt(ev.Sequence, 10))
@@ -83,34 +66,14 @@ func (s *Sender) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 	return req, nil
 }
 
-func signingKeys(cb *callbackd.Callback, at time.Time) ([][]byte, error) {
-	keys := make([][]byte, 0, 2)
-	for _, secret := range cb.SigningSecrets(at) {
-		key, err := signature.ParseSecret(secret.Reveal())
-		if err != nil {
-			return nil, fmt.Errorf("sign: %w", err)
-		}
-		keys = append(keys, key)
-	}
-	return keys, nil
-}
-
-// hasHeader reports whether headers have one with the name.
-func hasHeader(headers []callbackd.Header, name string) bool {
-	return slices.ContainsFunc(headers, func(h callbackd.Header) bool { return strings.EqualFold(h.Name, name) })
-}
-
-// isReserved reports whether only callbackd sets the header.
-func isReserved(name string) bool {
-	lower := strings.ToLower(name)
-	return strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "callback-")
-}
-
 // wireRequest returns the request as the transport takes it.
 func wireRequest(req *callbackd.Request, alone bool) *egress.Request {
-	out := &egress.Request{Method: req.Method, URL: req.URL, Fields: make([]egress.Field, len(req.Headers)), Body: req.Body, Close: alone}
-	for i, h := range req.Headers {
-		out.Fields[i] = egress.Field{Name: h.Name, Value: h.Value.Reveal()}
+	fields := func(yield func(name, value string) bool) {
+		for _, h := range req.Headers {
+			if !yield(h.Name, h.Value.Reveal()) {
+				return
+			}
+		}
 	}
-	return out
+	return &egress.Request{Method: req.Method, URL: req.URL, Fields: fields, Body: req.Body, Close: alone}
 }

@@ -33,7 +33,7 @@ type Sender struct {
 	transport *egress.Transport
 	agent     string
 	log       *slog.Logger
-	redactors redactors
+	settings  settings
 	bodies    bodies
 }
 
@@ -65,9 +65,10 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 		body, done, err = s.bodies.of(ev, cb.Payload)
 		defer done()
 	}
+	set := s.settings.of(cb, s.agent)
 	var req *callbackd.Request
 	if err == nil {
-		req, err = s.request(cb, ev, n, start, body)
+		req, err = set.request(cb, ev, n, start, body)
 	}
 	if err != nil {
 		s.log.Error("attempt not built", "event", ev.ID.String(), "callback", int64(cb.ID), "error", err)
@@ -81,10 +82,9 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	}
 	// The timeout is for the receiver; building the request does not count.
 	policy := cb.Policy.WithDefaults()
-	exchange, cancel := context.WithTimeout(ctx, policy.Timeout)
-	defer cancel()
-	a := attempt{Sender: s, ctx: ctx, exchange: exchange, start: time.Now(), redact: s.redactors.of(cb), res: &res}
-	resp, err := s.transport.Exchange(exchange, wireRequest(req, policy.NoKeepAlive), &a.trace)
+	begin := time.Now()
+	a := attempt{Sender: s, ctx: ctx, start: begin, deadline: begin.Add(policy.Timeout), redact: set.redact, res: &res}
+	resp, err := s.transport.Exchange(ctx, a.deadline, wireRequest(req, policy.NoKeepAlive), &a.trace)
 	tr := &a.trace
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
 	res.Address, res.Reused, res.CertEnds = tr.Address, tr.Reused, tr.CertEnds

@@ -179,7 +179,7 @@ func TestWhatGoesOut(t *testing.T) {
 	want := []string{
 		"Host: " + strings.TrimSuffix(strings.TrimPrefix(cb.URL, "http://"), "/hook?x=1"), "User-Agent: callbackd/9.9", "Content-Length: " + strconv.Itoa(len(wantBody)),
 		"Accept: */*", "Accept-Encoding: identity", "Content-Type: application/json", "callback-attempt: 3", "callback-sequence: 42",
-		"webhook-id: " + id, "webhook-timestamp: " + stamp, "webhook-signature: " + signature.Sign(id, res.StartedAt.Unix(), []byte(wantBody), []byte("0123456789abcdef0123456789abcdef")),
+		"webhook-id: " + id, "webhook-timestamp: " + stamp, "webhook-signature: " + signature.Sign(id, res.StartedAt.Unix(), []byte(wantBody), signature.NewKey([]byte("0123456789abcdef0123456789abcdef"))),
 	}
 	got := slices.Sorted(slices.Values(head[1:]))
 	slices.Sort(want)
@@ -220,7 +220,7 @@ func TestGetAndDeleteCarryTheMembersInTheQuery(t *testing.T) {
 				t.Errorf("%s has %s: %s", method, name, v)
 			}
 		}
-		if got, want := value(head, "webhook-signature"), signature.Sign(event().ID.String(), res.StartedAt.Unix(), nil, []byte("0123456789abcdef0123456789abcdef")); got != want {
+		if got, want := value(head, "webhook-signature"), signature.Sign(event().ID.String(), res.StartedAt.Unix(), nil, signature.NewKey([]byte("0123456789abcdef0123456789abcdef"))); got != want {
 			t.Errorf("signed %s, want %s over an empty body", got, want)
 		}
 	}

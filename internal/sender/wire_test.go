@@ -259,7 +259,7 @@ func TestTheQueryIsSigned(t *testing.T) {
 		_, query, _ := strings.Cut(strings.Fields(head[0])[1], "?")
 		one, _ := signature.ParseSecret(secretText)
 		two, _ := signature.ParseSecret(other)
-		if got, want := value(head, "callback-query-signature"), signature.Sign(event().ID.String(), res.StartedAt.Unix(), []byte(query), one, two); got != want || !strings.HasPrefix(query, "x=1&event=") {
+		if got, want := value(head, "callback-query-signature"), signature.Sign(event().ID.String(), res.StartedAt.Unix(), []byte(query), signature.NewKey(one), signature.NewKey(two)); got != want || !strings.HasPrefix(query, "x=1&event=") {
 			t.Errorf("%s over %s: %s, want %s", method, query, got, want)
 		}
 	}

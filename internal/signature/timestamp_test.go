@@ -75,13 +75,13 @@ func TestTimestampsOfStandardLibrariesAreRead(t *testing.T) {
 				t.Errorf("%s: %q reads as %v, %v", library, s, at, err)
 			}
 			tok := signature.Token(account, apiKey, s, secret)
-			if err := signature.CheckToken(account, apiKey, secret, s, tok, vectorTime); err != nil {
+			if err := new(signature.TokenChecker).Check(account, apiKey, secret, s, tok, vectorTime); err != nil {
 				t.Errorf("%s: a call with %q: %v", library, s, err)
 			}
-			if err := signature.CheckToken(account, apiKey, secret, s+" ", tok, vectorTime); err == nil {
+			if err := new(signature.TokenChecker).Check(account, apiKey, secret, s+" ", tok, vectorTime); err == nil {
 				t.Errorf("%s: the token of %q passes for another text", library, s)
 			}
-			if err := signature.CheckToken(account, apiKey, secret, s, tok, vectorTime.Add(6*time.Minute)); err == nil {
+			if err := new(signature.TokenChecker).Check(account, apiKey, secret, s, tok, vectorTime.Add(6*time.Minute)); err == nil {
 				t.Errorf("%s: %q passes when it is old", library, s)
 			}
 		}

@@ -1,13 +1,13 @@
 package signature
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -23,7 +23,7 @@ const (
 // Window is how far API-Timestamp may be from the server's time.
 const Window = 5 * time.Minute
 
-// Errors of CheckToken.
+// Errors of TokenChecker.
 var (
 	// ErrToken means that the token is not the one for this key and timestamp.
 	ErrToken = errors.New("unknown API key or wrong API-Token")
@@ -51,36 +51,56 @@ func (e *TimestampError) Error() string {
 // Token returns PAVE's API token: HMAC-SHA256 of "account:apiKey@timestamp" in lowercase
 // hex. The text of the API secret is the key of the HMAC.
 func Token(account, apiKey, timestamp, secret string) string {
-	sum := token(account, apiKey, timestamp, secret)
+	sum := token(account, apiKey, timestamp, NewKey([]byte(secret)))
 	return hex.EncodeToString(sum[:])
 }
 
-func token(account, apiKey, timestamp, secret string) (sum [sha256.Size]byte) {
-	mac := hmac.New(sha256.New, []byte(secret))
+func token(account, apiKey, timestamp string, key *Key) [sha256.Size]byte {
 	msg := make([]byte, 0, 128)
 	msg = append(msg, account...)
 	msg = append(msg, ':')
 	msg = append(msg, apiKey...)
 	msg = append(msg, '@')
 	msg = append(msg, timestamp...)
-	mac.Write(msg)
-	mac.Sum(sum[:0])
-	return sum
+	return key.sum(msg, nil)
 }
 
-// CheckToken checks a token over the text of the timestamp, and after that whether the
+// TokenChecker checks API tokens. It keeps the keys of the secrets that it needs. The zero
+// value is ready, and safe for concurrent use.
+type TokenChecker struct {
+	mu   sync.Mutex
+	keys map[string]*Key // by secret
+}
+
+const maxTokenKeys = 4096
+
+func (c *TokenChecker) key(secret string) *Key {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.keys[secret]
+	if k == nil {
+		if len(c.keys) >= maxTokenKeys || c.keys == nil {
+			c.keys = map[string]*Key{}
+		}
+		k = NewKey([]byte(secret))
+		c.keys[secret] = k
+	}
+	return k
+}
+
+// Check checks a token over the text of the timestamp, and after that whether the
 // timestamp is fresh. It accepts hex digits in upper and lower case. A server that does
 // not know the API key calls it with an empty account and secret, so that the call takes
-// the same time; CheckToken then always fails.
-func CheckToken(account, apiKey, secret, timestamp, tok string, now time.Time) error {
-	want := token(account, apiKey, timestamp, secret)
+// the same time; Check then always fails.
+func (c *TokenChecker) Check(account, apiKey, secret, timestamp, tok string, now time.Time) error {
+	key := c.key(secret)
+	want := token(account, apiKey, timestamp, key)
 	var got [sha256.Size]byte
 	n, err := hex.Decode(got[:], []byte(tok[:min(len(tok), 2*len(got))]))
 	whole := err == nil && n == len(got) && len(tok) == 2*len(got)
 	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !whole || secret == "" {
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write([]byte(timestamp))
-		if whole && secret != "" && hmac.Equal(mac.Sum(nil), got[:]) {
+		alone := key.sum([]byte(timestamp), nil)
+		if subtle.ConstantTimeCompare(got[:], alone[:]) == 1 && whole && secret != "" {
 			return ErrTimestampAlone
 		}
 		return ErrToken

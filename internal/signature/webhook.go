@@ -3,7 +3,6 @@
 package signature
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -51,30 +50,27 @@ func ParseSecret(s string) ([]byte, error) {
 
 // Sign returns the value of webhook-signature: one "v1," signature for each key,
 // separated by spaces. The timestamp counts seconds since 1970.
-func Sign(id string, timestamp int64, body []byte, keys ...[]byte) string {
-	out := make([]byte, 0, len(keys)*48)
+func Sign(id string, timestamp int64, body []byte, keys ...*Key) string {
+	var room [256]byte
+	out := room[:0]
 	for i, key := range keys {
 		if i > 0 {
 			out = append(out, ' ')
 		}
-		sum := sign(key, id, strconv.AppendInt(nil, timestamp, 10), body)
+		sum := sign(key, id, strconv.AppendInt(make([]byte, 0, 20), timestamp, 10), body)
 		out = append(out, "v1,"...)
 		out = base64.StdEncoding.AppendEncode(out, sum[:])
 	}
 	return string(out)
 }
 
-func sign(key []byte, id string, timestamp, body []byte) (sum [sha256.Size]byte) {
-	mac := hmac.New(sha256.New, key)
+func sign(key *Key, id string, timestamp, body []byte) [sha256.Size]byte {
 	head := make([]byte, 0, 64)
 	head = append(head, id...)
 	head = append(head, '.')
 	head = append(head, timestamp...)
 	head = append(head, '.')
-	mac.Write(head)
-	mac.Write(body)
-	mac.Sum(sum[:0])
-	return sum
+	return key.sum(head, body)
 }
 
 // Verify checks a request the way a receiver does: the three webhook-* headers against
@@ -91,7 +87,7 @@ func Verify(key []byte, h http.Header, body []byte, now time.Time) error {
 	if age := now.Sub(time.Unix(secs, 0)); age > Tolerance || age < -Tolerance {
 		return fmt.Errorf("webhook-timestamp is %v away from now, more than %v", age.Abs().Round(time.Second), Tolerance)
 	}
-	want := sign(key, id, []byte(stamp), body)
+	want := sign(NewKey(key), id, []byte(stamp), body)
 	for one := range strings.FieldsSeq(h.Get("webhook-signature")) {
 		b64, ok := strings.CutPrefix(one, "v1,")
 		if !ok {

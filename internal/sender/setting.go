@@ -1,0 +1,114 @@
+package sender
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/egress"
+	"callbackd/internal/signature"
+)
+
+// setting holds what is the same in every request of a callback as it is set. To make it
+// for each attempt costs more than the rest of a request.
+type setting struct {
+	of      callbackd.Callback // the parts that count, see is
+	target  *url.URL           // shared; it must not be changed
+	headers []callbackd.Header // all but those of the attempt
+	keys    []*signature.Key   // one for each of the callback's secrets, also expired ones
+	redact  *redactor
+	err     error // the URL or a secret cannot be used
+}
+
+// newSetting prepares the requests of a callback.
+func newSetting(cb *callbackd.Callback, agent string) *setting {
+	s := &setting{of: callbackd.Callback{URL: cb.URL, Method: cb.Method, Headers: slices.Clone(cb.Headers), Secrets: slices.Clone(cb.Secrets)}, redact: newRedactor(cb)}
+	s.headers = fixedHeaders(cb, agent)
+	if s.target, s.err = egress.ParseURL(cb.URL); s.err != nil {
+		return s
+	}
+	for _, secret := range cb.Secrets {
+		key, err := signature.ParseSecret(secret.Value.Reveal())
+		if err != nil {
+			s.err = err
+			return s
+		}
+		s.keys = append(s.keys, signature.NewKey(key))
+	}
+	return s
+}
+
+// is reports whether the setting is that of cb. A version does not tell: previews show
+// settings that are not stored.
+func (s *setting) is(cb *callbackd.Callback) bool {
+	return s.of.URL == cb.URL && s.of.Method == cb.Method && slices.Equal(s.of.Headers, cb.Headers) &&
+		slices.EqualFunc(s.of.Secrets, cb.Secrets, func(a, b callbackd.SigningSecret) bool { return a.Value == b.Value && a.ExpiresAt.Equal(b.ExpiresAt) })
+}
+
+// signingKeys appends the keys that are valid at a time.
+func (s *setting) signingKeys(keys []*signature.Key, at time.Time) []*signature.Key {
+	for i := range s.of.Secrets {
+		if s.of.Secrets[i].InForce(at) {
+			keys = append(keys, s.keys[i])
+		}
+	}
+	return keys
+}
+
+// fixedHeaders returns the headers that every request of a callback has.
+func fixedHeaders(cb *callbackd.Callback, agent string) []callbackd.Header {
+	own := slices.DeleteFunc(slices.Clone(cb.Headers), func(h callbackd.Header) bool { return isReserved(h.Name) })
+	var out []callbackd.Header
+	addUnlessSet := func(name, value string) {
+		if !hasHeader(own, name) {
+			out = append(out, callbackd.Header{Name: name, Value: callbackd.Secret(value)})
+		}
+	}
+	addUnlessSet("User-Agent", agent)
+	addUnlessSet("Accept", "*/*")
+	addUnlessSet("Accept-Encoding", "identity")
+	if !inQuery(cb) {
+		addUnlessSet("Content-Type", "application/json")
+	}
+	return append(out, own...)
+}
+
+// hasHeader reports whether headers have one with the name.
+func hasHeader(headers []callbackd.Header, name string) bool {
+	return slices.ContainsFunc(headers, func(h callbackd.Header) bool { return strings.EqualFold(h.Name, name) })
+}
+
+// isReserved reports whether only callbackd sets the header.
+func isReserved(name string) bool {
+	lower := strings.ToLower(name)
+	return strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "callback-")
+}
+
+// settings keeps the settings of the callbacks that were used last.
+type settings struct {
+	mu    sync.Mutex
+	known map[callbackd.CallbackID]*setting
+}
+
+const maxSettings = 4096
+
+// of returns the setting of a callback.
+func (ss *settings) of(cb *callbackd.Callback, agent string) *setting {
+	ss.mu.Lock()
+	s := ss.known[cb.ID]
+	ss.mu.Unlock()
+	if s != nil && s.is(cb) {
+		return s
+	}
+	s = newSetting(cb, agent)
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if len(ss.known) >= maxSettings || ss.known == nil {
+		ss.known = map[callbackd.CallbackID]*setting{}
+	}
+	ss.known[cb.ID] = s
+	return s
+}
