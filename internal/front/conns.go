@@ -44,6 +44,7 @@ type conn struct {
 	active            bool
 	closed            bool
 
+	relay   bool    // from another node: not counted
 	request request // the active request
 }
 
@@ -182,6 +183,9 @@ func (c *conn) removeIdle() {
 // setActive says whether the connection has an active request. Then it is not closed for
 // another one.
 func (c *conn) setActive(on bool) {
+	if c.relay {
+		return
+	}
 	s := &c.f.conns
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,6 +204,9 @@ func (c *conn) setActive(on bool) {
 // onlyReserveLeft reports whether active connections use everything but the
 // operator's reserve.
 func (c *conn) onlyReserveLeft() bool {
+	if c.relay {
+		return false
+	}
 	limit := c.f.maxConns()
 	s := &c.f.conns
 	s.mu.Lock()

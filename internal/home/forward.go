@@ -1,0 +1,259 @@
+package home
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/front"
+)
+
+// result says what became of a call that was to be forwarded.
+type result int
+
+const (
+	answered    result = iota // or nobody waits for the answer any more
+	unreachable               // the home has not taken it
+	refused                   // the node is not the key's home
+	unanswered                // it was sent, and may have taken effect
+	broken                    // its body broke off, so it takes no effect
+)
+
+// forward sends a call to the node and passes the answer on.
+func (p *peer) forward(w http.ResponseWriter, r *http.Request, key callbackd.KeyID, b *body) result {
+	l, err := p.take(r.Context(), reads(r))
+	if err != nil {
+		return unreachable
+	}
+	stop := context.AfterFunc(r.Context(), func() { l.Close() })
+	res, result := p.exchange(l, r, key, b)
+	keep := false
+	if res != nil {
+		p.heard.Store(time.Now().UnixNano())
+		if result == answered {
+			err = p.passOn(w, r, res)
+		} else {
+			_, err = io.Copy(io.Discard, res.Body)
+		}
+		keep = err == nil && !res.Close && b.isSent()
+	}
+	canceled := !stop()
+	if keep && !canceled {
+		p.put(l)
+	} else {
+		p.drop(l)
+	}
+	if result != broken && (canceled || err != nil && result == answered) {
+		panic(http.ErrAbortHandler) // so that the client does not take a part for the whole
+	}
+	return result
+}
+
+// exchange sends a call and reads the head of its answer. res is nil without an answer.
+func (p *peer) exchange(l *link, r *http.Request, key callbackd.KeyID, b *body) (res *http.Response, _ result) {
+	if err := p.send(l, r, key, b); err != nil {
+		return nil, unreachable // a part of a call takes no effect
+	}
+	res, err := http.ReadResponse(l.in, r)
+	if b.isLarge() {
+		if err != nil {
+			return nil, unreachable // it has no body, so it takes no effect
+		}
+		if res.StatusCode == http.StatusContinue {
+			b.opened = true
+			if !sendRest(l, b) {
+				return nil, broken
+			}
+			res, err = http.ReadResponse(l.in, r)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, unanswered
+	case b.opened:
+		return res, answered
+	case res.Header.Get(notHome) != "":
+		return res, refused
+	case res.Header.Get(hopHeader) == "":
+		return res, unreachable // refused before anybody looked at what it asks for
+	}
+	return res, answered
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 32<<10); return &b }}
+
+// send writes the head of a call, and its body when that is small.
+func (p *peer) send(l *link, r *http.Request, key callbackd.KeyID, b *body) error {
+	room := buffers.Get().(*[]byte)
+	defer buffers.Put(room)
+	target := r.URL.RequestURI()
+	h := hop{at: p.router.Now().Unix(), node: p.node, key: key, client: front.ClientAddr(r), secure: front.Secure(r)}
+	out := append((*room)[:0], r.Method...)
+	out = append(out, ' ')
+	out = append(out, target...)
+	out = append(out, " HTTP/1.1\r\nHost: "...)
+	out = append(out, r.Host...)
+	out = append(out, "\r\n"+hopHeader+": "...)
+	out = p.router.signer.header(out, h, r.Method, target)
+	out = append(out, "\r\n"...)
+	out = appendHeaders(out, r.Header)
+	switch {
+	case b.isLarge() && b.length < 0:
+		out = append(out, "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n"...)
+	case b.isLarge():
+		out = append(out, "Expect: 100-continue\r\nContent-Length: "...)
+		out = strconv.AppendInt(out, b.length, 10)
+		out = append(out, "\r\n"...)
+	case b.length > 0 || r.Method != http.MethodGet && r.Method != http.MethodHead:
+		out = append(out, "Content-Length: "...)
+		out = strconv.AppendInt(out, b.length, 10)
+		out = append(out, "\r\n"...)
+	}
+	out = append(out, "\r\n"...)
+	if !b.isLarge() {
+		out = append(out, b.start...)
+	}
+	*room = out
+	_, err := l.Write(out)
+	return err
+}
+
+// perConnection are headers that concern one connection, or that the next one has of its
+// own.
+var perConnection = map[string]bool{
+	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Te": true, "Trailer": true,
+	"Transfer-Encoding": true, "Upgrade": true, "Expect": true, "Content-Length": true, "Host": true, hopHeader: true,
+}
+
+// appendHeaders appends the headers of a call that are not only for this connection.
+func appendHeaders(out []byte, h http.Header) []byte {
+	named := h["Connection"]
+	for name, values := range h {
+		if perConnection[name] || len(named) > 0 && isNamed(named, name) {
+			continue
+		}
+		for _, v := range values {
+			out = append(out, name...)
+			out = append(out, ": "...)
+			out = append(out, v...)
+			out = append(out, "\r\n"...)
+		}
+	}
+	return out
+}
+
+// isNamed reports whether a header is named in Connection.
+func isNamed(connection []string, name string) bool {
+	for _, v := range connection {
+		for token := range strings.SplitSeq(v, ",") {
+			if textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(token)) == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isSent reports whether no part of the body is left to be sent on the connection.
+func (b *body) isSent() bool { return !b.isLarge() || b.opened }
+
+// sendRest sends a large body. It returns false when the body breaks off. When the home
+// reads no further, its answer tells why.
+func sendRest(l *link, b *body) bool {
+	from := &noting{Reader: b.whole()}
+	out := bufio.NewWriter(l)
+	var err error
+	if b.length >= 0 {
+		_, err = io.CopyN(out, from, b.length)
+	} else {
+		chunks := httputil.NewChunkedWriter(out)
+		if _, err = io.Copy(chunks, from); err == nil {
+			_, err = out.WriteString("0\r\n\r\n")
+		}
+	}
+	if from.err != nil {
+		b.start, b.rest = nil, failing{from.err}
+		return false
+	}
+	if err = errors.Join(err, out.Flush()); err != nil {
+		l.SetReadDeadline(time.Now().Add(answerTime))
+	}
+	return true
+}
+
+// noting notes the error of a Reader.
+type noting struct {
+	io.Reader
+	err error
+}
+
+func (n *noting) Read(b []byte) (int, error) {
+	m, err := n.Reader.Read(b)
+	if err != io.EOF {
+		n.err = err
+	}
+	return m, err
+}
+
+// answerTime is how long the answer of a home may take that did not read all of the body.
+const answerTime = time.Second
+
+// streamTimeout is how long the reader of a stream may read nothing, as at the home.
+const streamTimeout = 2 * time.Minute
+
+// passOn gives the client the answer of the home. It fails when the answer breaks off, or
+// the client is gone.
+func (p *peer) passOn(w http.ResponseWriter, r *http.Request, res *http.Response) error {
+	h := w.Header()
+	for name, values := range res.Header {
+		if !perConnection[name] || name == "Content-Length" {
+			h[name] = values
+		}
+	}
+	if res.Close && r.ContentLength != 0 { // the rest of the body is not read
+		h.Set("Connection", "close")
+	}
+	stream := strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
+	if stream {
+		front.PieceTimeout(w, streamTimeout)
+	}
+	w.WriteHeader(res.StatusCode)
+	control := http.NewResponseController(w)
+	room := buffers.Get().(*[]byte)
+	defer buffers.Put(room)
+	buf := (*room)[:cap(*room)]
+	for {
+		n, err := res.Body.Read(buf)
+		if n > 0 {
+			if stream {
+				control.SetWriteDeadline(time.Now().Add(streamTimeout))
+			}
+			_, failed := w.Write(buf[:n])
+			if failed == nil && stream {
+				failed = control.Flush()
+			}
+			if failed != nil {
+				return failed
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil && stream && p.router.ending.Load() {
+			res.Close = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

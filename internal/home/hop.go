@@ -1,0 +1,161 @@
+package home
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"hash"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"callbackd"
+)
+
+// Headers between nodes. A client that sends them gains nothing: nodes read them at their
+// own listener only, and replace them when they forward a call.
+const (
+	hopHeader   = "Callbackd-Hop"      // of a request: a hop; of an answer: the node has taken the request
+	proofHeader = "Callbackd-Proof"    // of the answer to a ping
+	notHome     = "Callbackd-Not-Home" // of a refusal: the node is not the key's home
+)
+
+// validity is how far the time of a hop may be from the time of the node that it is
+// meant for.
+const validity = 30 * time.Second
+
+// hop is what a node says about a call that it forwards.
+type hop struct {
+	at     int64            // seconds since 1970
+	node   callbackd.NodeID // that it is meant for
+	key    callbackd.KeyID  // 0: a ping
+	client netip.Addr
+	secure bool // the client uses TLS
+}
+
+// text appends a hop in the form of its header, without the signature.
+func (h hop) text(b []byte) []byte {
+	b = strconv.AppendInt(b, h.at, 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(h.node), 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(h.key), 10)
+	b = append(b, ' ')
+	b = strconv.AppendBool(b, h.secure)
+	b = append(b, ' ')
+	if h.client.IsValid() {
+		return h.client.AppendTo(b)
+	}
+	return append(b, '-')
+}
+
+// parseHop reads what text wrote.
+func parseHop(s string) (h hop, ok bool) {
+	f := strings.Split(s, " ")
+	if len(f) != 5 {
+		return hop{}, false
+	}
+	var numbers [3]int64
+	for i := range numbers {
+		n, err := strconv.ParseInt(f[i], 10, 64)
+		if err != nil {
+			return hop{}, false
+		}
+		numbers[i] = n
+	}
+	secure, err := strconv.ParseBool(f[3])
+	if err != nil {
+		return hop{}, false
+	}
+	h = hop{at: numbers[0], node: callbackd.NodeID(numbers[1]), key: callbackd.KeyID(numbers[2]), secure: secure}
+	if f[4] != "-" {
+		if h.client, err = netip.ParseAddr(f[4]); err != nil {
+			return hop{}, false
+		}
+	}
+	return h, true
+}
+
+// signer signs with the keys that all nodes have in common.
+type signer struct {
+	keys []*sync.Pool // of hash.Hash, one pool for each key
+}
+
+func (s *signer) init(keys [][]byte) {
+	for _, key := range keys {
+		s.keys = append(s.keys, &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }})
+	}
+}
+
+// sum appends the signature of a text with one of the keys.
+func (s *signer) sum(b []byte, key *sync.Pool, text []byte) []byte {
+	h := key.Get().(hash.Hash)
+	defer key.Put(h)
+	h.Reset()
+	h.Write(text)
+	var sum [sha256.Size]byte
+	return base64.RawURLEncoding.AppendEncode(b, h.Sum(sum[:0]))
+}
+
+// signed returns the text that the signature of a hop covers.
+func signed(b []byte, method, target string, hop string) []byte {
+	b = append(b, "callbackd hop\n"...)
+	b = append(b, method...)
+	b = append(b, ' ')
+	b = append(b, target...)
+	b = append(b, '\n')
+	return append(b, hop...)
+}
+
+// header appends the value of the header of a hop: its text and its signature.
+func (s *signer) header(b []byte, h hop, method, target string) []byte {
+	begin := len(b)
+	b = h.text(b)
+	var room [512]byte
+	text := signed(room[:0], method, target, string(b[begin:]))
+	b = append(b, ' ')
+	return s.sum(b, s.keys[0], text)
+}
+
+// read returns the hop in the value of a header when it is signed and its time is near
+// now.
+func (s *signer) read(value, method, target string, now time.Time) (hop, bool) {
+	end := strings.LastIndexByte(value, ' ')
+	if end < 0 {
+		return hop{}, false
+	}
+	var room [512]byte
+	if !s.verify(signed(room[:0], method, target, value[:end]), value[end+1:]) {
+		return hop{}, false
+	}
+	h, ok := parseHop(value[:end])
+	return h, ok && now.Sub(time.Unix(h.at, 0)).Abs() <= validity
+}
+
+// verify reports whether one of the keys made a signature.
+func (s *signer) verify(text []byte, signature string) bool {
+	for _, key := range s.keys {
+		var room [64]byte
+		if subtle.ConstantTimeCompare(s.sum(room[:0], key, text), []byte(signature)) == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// proof returns what a node answers to a ping, and nobody else can: the signature of the
+// ping's nonce and of its own ID.
+func (s *signer) proof(nonce string, node callbackd.NodeID) string {
+	return string(s.sum(nil, s.keys[0], proofText(nonce, node)))
+}
+
+func (s *signer) proves(proof, nonce string, node callbackd.NodeID) bool {
+	return s.verify(proofText(nonce, node), proof)
+}
+
+func proofText(nonce string, node callbackd.NodeID) []byte {
+	return strconv.AppendInt([]byte("callbackd proof\n"+nonce+"\n"), int64(node), 10)
+}

@@ -1,0 +1,87 @@
+package home
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+)
+
+// link is a connection to another node. It has one call at a time.
+type link struct {
+	net.Conn
+	raw       syscall.RawConn
+	in        *bufio.Reader
+	idleSince time.Time
+	reads     bool // the call changes nothing; guarded by the peer's mu
+}
+
+// keepAlive notices a machine that is gone while a call waits for hours.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
+
+// dial connects to the node, and has it prove that it is this node: somebody else may
+// have its address by now, who must not see what clients send.
+func (p *peer) dial(ctx context.Context) (*link, error) {
+	d := net.Dialer{KeepAliveConfig: keepAlive}
+	c, err := d.DialContext(ctx, "tcp", p.address)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{Conn: c, in: bufio.NewReaderSize(c, 4<<10)}
+	if l.raw, err = c.(*net.TCPConn).SyscallConn(); err == nil {
+		err = l.prove(ctx, p)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+var (
+	errStranger = errors.New("what answers there is not the node, or has another keyset or another time")
+	errNotReady = errors.New("the node says that it is not ready")
+)
+
+// prove pings the node over this connection.
+func (l *link) prove(ctx context.Context, p *peer) error {
+	deadline, _ := ctx.Deadline()
+	l.SetDeadline(deadline)
+	nonce := rand.Text()
+	target := "/ping/" + nonce
+	b := append([]byte("GET "), target...)
+	b = append(b, " HTTP/1.1\r\nHost: node\r\n"+hopHeader+": "...)
+	b = p.router.signer.header(b, hop{at: p.router.Now().Unix(), node: p.node}, http.MethodGet, target)
+	b = append(b, "\r\n\r\n"...)
+	if _, err := l.Write(b); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodGet})
+	if err != nil {
+		return err
+	}
+	switch {
+	case !p.router.signer.proves(res.Header.Get(proofHeader), nonce, p.node):
+		return errStranger
+	case res.StatusCode != http.StatusNoContent:
+		return errNotReady
+	}
+	p.heard.Store(time.Now().UnixNano())
+	return l.SetDeadline(time.Time{})
+}
+
+// isSilent reports whether nothing has arrived on an idle connection: neither its end nor
+// an answer that nobody asked for.
+func (l *link) isSilent() bool {
+	quiet := false
+	err := l.raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		quiet = errors.Is(err, syscall.EAGAIN)
+	})
+	return err == nil && quiet && l.in.Buffered() == 0
+}

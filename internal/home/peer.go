@@ -1,0 +1,276 @@
+package home
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"callbackd"
+)
+
+// Limits and times of a peer.
+const (
+	maxLinks = 1024 // connections to one node with a call under way
+	maxIdle  = 256
+	// idleTimeout is shorter than the other side's, so that it is not the other side
+	// that closes a connection which is about to be used.
+	idleTimeout = time.Minute
+	// connectTimeout limits how long a call waits for a new connection. A node that
+	// takes longer does not answer.
+	connectTimeout = 500 * time.Millisecond
+	// pingEvery is how long a node with calls under way may be silent until it is
+	// pinged, and how often one that is away is pinged.
+	pingEvery = 500 * time.Millisecond
+	// pingTimeout is how long it may take to answer. After two pings without an answer
+	// the node is away: about two seconds after it has stopped answering.
+	pingTimeout = 700 * time.Millisecond
+	// forgetAfter is how long a node without calls is remembered.
+	forgetAfter = time.Minute
+)
+
+// state says whether a node is asked.
+type state int
+
+const (
+	reachable state = iota
+	away            // it did not answer: no call is sent to it until it answers a ping
+)
+
+// Reasons why no connection is to be had.
+var (
+	errAway = errors.New("the node did not answer a moment ago")
+	errFull = errors.New("too many calls to the node are under way")
+)
+
+// peer is another node, with the connections to it.
+type peer struct {
+	router  *Router
+	node    callbackd.NodeID
+	address string
+
+	heard  atomic.Int64 // when it answered last, in nanoseconds since 1970
+	used   atomic.Int64 // when it was to be asked last
+	pinger *link        // only watch uses it
+
+	mu     sync.Mutex
+	state  state
+	idle   []*link // the last used one last
+	active map[*link]bool
+	dials  int
+}
+
+func newPeer(r *Router, at Place) *peer {
+	p := &peer{router: r, node: at.Node, address: at.Address, active: map[*link]bool{}}
+	p.used.Store(time.Now().UnixNano())
+	return p
+}
+
+// take returns a connection for a call, which only reads or may change something. It is
+// given back with put or drop.
+func (p *peer) take(ctx context.Context, reads bool) (*link, error) {
+	now := time.Now()
+	p.used.Store(now.UnixNano())
+	for {
+		l, err := p.takeIdle(reads)
+		if err != nil {
+			return nil, err
+		}
+		if l == nil {
+			return p.takeNew(ctx, reads)
+		}
+		if now.Sub(l.idleSince) < idleTimeout && l.isSilent() {
+			return l, nil
+		}
+		p.drop(l)
+	}
+}
+
+// takeIdle returns an idle connection, or nil when a new one may be made.
+func (p *peer) takeIdle(reads bool) (*link, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch n := len(p.idle); {
+	case p.state == away:
+		return nil, errAway
+	case n > 0:
+		l := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		l.reads = reads
+		p.active[l] = true
+		return l, nil
+	case len(p.active)+p.dials >= maxLinks:
+		return nil, errFull
+	}
+	p.dials++
+	return nil, nil
+}
+
+func (p *peer) takeNew(ctx context.Context, reads bool) (*link, error) {
+	limited, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	l, err := p.dial(limited)
+	p.mu.Lock()
+	p.dials--
+	if err == nil {
+		l.reads = reads
+		p.active[l] = true
+	}
+	p.mu.Unlock()
+	if err != nil && ctx.Err() == nil { // it is not the caller who gave up
+		p.setAway(err)
+	}
+	return l, err
+}
+
+// put gives back a connection that can be used again.
+func (p *peer) put(l *link) {
+	l.idleSince = time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.active, l)
+	if p.state == away || len(p.idle) >= maxIdle || p.router.ctx.Err() != nil {
+		l.Close()
+		return
+	}
+	p.idle = append(p.idle, l)
+}
+
+// drop closes a connection.
+func (p *peer) drop(l *link) {
+	l.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.active, l)
+}
+
+// setAway says that the node does not answer.
+func (p *peer) setAway(err error) {
+	p.mu.Lock()
+	was := p.state
+	p.state = away
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, l := range idle {
+		l.Close()
+	}
+	if was != away {
+		p.router.Log.Warn("a node cannot be reached: this node answers its calls until it can", "node", int64(p.node), "address", p.address, "error", err)
+	}
+}
+
+func (p *peer) setReachable() {
+	p.mu.Lock()
+	p.state = reachable
+	p.mu.Unlock()
+	p.router.Log.Info("a node can be reached again", "node", int64(p.node), "address", p.address)
+}
+
+// breakOff ends the chosen calls that are under way.
+func (p *peer) breakOff(chosen func(*link) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.active {
+		if chosen(l) {
+			l.Close()
+		}
+	}
+}
+
+// watch pings the node while calls wait for it, or while it is away, until the router is
+// closed or the node is not needed any more.
+func (p *peer) watch() {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	defer p.close()
+	for {
+		select {
+		case <-p.router.ctx.Done():
+			return
+		case now := <-tick.C:
+			p.expireIdle(now)
+			if p.isUnused(now) {
+				p.router.forget(p)
+				return
+			}
+			p.look(now)
+		}
+	}
+}
+
+// look pings the node if there is a reason to.
+func (p *peer) look(now time.Time) {
+	p.mu.Lock()
+	state, waiting := p.state, len(p.active) > 0
+	p.mu.Unlock()
+	silent := now.Sub(time.Unix(0, p.heard.Load())) >= pingEvery
+	if state == reachable && !(waiting && silent) {
+		return
+	}
+	err := p.ping()
+	switch {
+	case state == away && err == nil:
+		p.setReachable()
+	case state == reachable && err != nil:
+		if err = p.ping(); err != nil { // one more, because this process may have been slow itself
+			p.setAway(err)
+			p.breakOff(func(*link) bool { return true })
+		}
+	}
+}
+
+// ping asks the node whether it answers.
+func (p *peer) ping() error {
+	ctx, cancel := context.WithTimeout(p.router.ctx, pingTimeout)
+	defer cancel()
+	err := errors.New("no connection")
+	if p.pinger != nil {
+		err = p.pinger.prove(ctx, p)
+	} else if p.pinger, err = p.dial(ctx); err == nil {
+		return nil
+	}
+	if err != nil && p.pinger != nil {
+		p.pinger.Close()
+		p.pinger = nil
+	}
+	return err
+}
+
+// expireIdle closes connections that were idle for too long.
+func (p *peer) expireIdle(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for n < len(p.idle) && now.Sub(p.idle[n].idleSince) >= idleTimeout {
+		p.idle[n].Close()
+		n++
+	}
+	if n > 0 {
+		p.idle = append([]*link(nil), p.idle[n:]...)
+	}
+}
+
+func (p *peer) isUnused(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.active)+p.dials == 0 && now.Sub(time.Unix(0, p.used.Load())) >= forgetAfter
+}
+
+// close closes all connections.
+func (p *peer) close() {
+	p.mu.Lock()
+	p.state = away
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, l := range idle {
+		l.Close()
+	}
+	if p.pinger != nil {
+		p.pinger.Close()
+	}
+	p.breakOff(func(*link) bool { return true })
+}

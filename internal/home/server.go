@@ -1,0 +1,194 @@
+package home
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"callbackd/internal/front"
+)
+
+// maxHeaderBytes is enough for a hop and everything that a client may send.
+const maxHeaderBytes = 64 << 10
+
+// Server answers calls that other nodes forward. Make it with [Router.Server].
+type Server struct {
+	router  *Router
+	front   *front.Front
+	here    http.Handler
+	http    *http.Server
+	leaving atomic.Bool
+
+	mu    sync.Mutex
+	conns map[*serverConn]bool
+}
+
+// Server makes a server of calls that other nodes forward. here answers them, within the
+// limits of f for the clients that they are from. base has the timeouts.
+func (r *Router) Server(base *http.Server, f *front.Front, here http.Handler) *Server {
+	s := &Server{router: r, front: f, here: here, http: base, conns: map[*serverConn]bool{}}
+	base.Handler = s
+	base.MaxHeaderBytes = maxHeaderBytes
+	base.ConnContext = f.RelayContext
+	base.ConnState = s.connState
+	return s
+}
+
+// Serve answers at l until Stop.
+func (s *Server) Serve(l net.Listener) { s.http.Serve(serverListener{l, s}) }
+
+// ServeHTTP answers a call that another node forwarded, or a ping. Nobody else is told
+// anything.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, ok := s.router.signer.read(r.Header.Get(hopHeader), r.Method, r.RequestURI, s.router.Now())
+	if !ok {
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
+	mine := h.node == s.router.Self() && !s.leaving.Load()
+	switch {
+	case h.key == 0:
+		s.answerPing(w, r, mine)
+	case !mine || !s.router.Find(h.key).Here:
+		w.Header().Set(notHome, "1")
+		w.WriteHeader(http.StatusMisdirectedRequest)
+	default:
+		w.Header()[hopHeader] = taken
+		r.Header.Del(hopHeader)
+		s.front.Relayed(w, r, s.here, h.client, h.secure)
+	}
+}
+
+var taken = []string{"taken"}
+
+// readyTimeout is how long the answer to a ping waits to find out whether the node is
+// ready.
+const readyTimeout = pingTimeout / 2
+
+// answerPing proves that this is the node that was pinged, and says whether it is ready.
+func (s *Server) answerPing(w http.ResponseWriter, r *http.Request, mine bool) {
+	nonce, _ := strings.CutPrefix(r.RequestURI, "/ping/")
+	w.Header().Set(proofHeader, s.router.signer.proof(nonce, s.router.Self()))
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if !mine || s.router.Ready(ctx) != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// farewell is the answer to a call that another node sends while this one stops. That
+// node knows then that the call was not taken.
+const farewell = "HTTP/1.1 421 Misdirected Request\r\n" + notHome + ": 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+// lingerTime is how long idle connections stay open after the farewell, so that it is
+// read.
+const lingerTime = 100 * time.Millisecond
+
+// Stop takes no more calls and waits for those under way, until ctx ends.
+func (s *Server) Stop(ctx context.Context) error {
+	s.leaving.Store(true)
+	s.mu.Lock()
+	said := 0
+	for c := range s.conns {
+		if c.sayFarewell() {
+			said++
+		}
+	}
+	s.mu.Unlock()
+	if said > 0 {
+		select {
+		case <-time.After(lingerTime):
+		case <-ctx.Done():
+		}
+	}
+	if s.http.Shutdown(ctx) != nil { // ctx ended: calls are under way
+		return s.http.Close()
+	}
+	return nil
+}
+
+func (s *Server) connState(c net.Conn, state http.ConnState) {
+	own, ok := c.(*serverConn)
+	if !ok {
+		return
+	}
+	switch state {
+	case http.StateIdle:
+		own.setIdle()
+		if s.leaving.Load() {
+			own.sayFarewell()
+		}
+	case http.StateClosed:
+		s.mu.Lock()
+		delete(s.conns, own)
+		s.mu.Unlock()
+	}
+}
+
+type serverListener struct {
+	net.Listener
+	s *Server
+}
+
+// Accept is part of net.Listener.
+func (l serverListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	own := &serverConn{Conn: c}
+	l.s.mu.Lock()
+	l.s.conns[own] = true
+	l.s.mu.Unlock()
+	return own, nil
+}
+
+// serverConn is a connection from another node. It knows whether a part of a request has
+// arrived.
+type serverConn struct {
+	net.Conn
+	mu    sync.Mutex
+	busy  bool
+	ended bool // nothing is read from it any more
+}
+
+// Read is part of net.Conn.
+func (c *serverConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return 0, net.ErrClosed
+	}
+	c.busy = c.busy || n > 0
+	return n, err
+}
+
+func (c *serverConn) setIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+}
+
+// sayFarewell refuses whatever comes next, when no request is under way.
+func (c *serverConn) sayFarewell() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy || c.ended {
+		return false
+	}
+	c.ended = true
+	c.SetWriteDeadline(time.Now().Add(lingerTime))
+	c.Write([]byte(farewell))
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+	return true
+}
