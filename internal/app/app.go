@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	"callbackd"
@@ -23,6 +22,7 @@ import (
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
 	"callbackd/internal/front"
+	"callbackd/internal/home"
 	"callbackd/internal/live"
 	"callbackd/internal/obs"
 	"callbackd/internal/replays"
@@ -57,6 +57,9 @@ type Config struct {
 	PublicURL *url.URL
 	// MetricsListen is a separate address for the metrics; empty: none.
 	MetricsListen string
+	// NodeListen is where other nodes reach this one, and NodeAddress how they do;
+	// empty: a free port of the address by which the database is reached.
+	NodeListen, NodeAddress string
 	// Lease is how soon other nodes take over the work of a node that died;
 	// 0: the default.
 	Lease time.Duration
@@ -69,15 +72,20 @@ type Config struct {
 
 // App is a running server.
 type App struct {
-	log        *slog.Logger
-	started    time.Time
-	accepted   func(events int)
-	store      store.Store
-	engine     *engine.Engine
-	member     *cluster.Member // nil: this process alone uses the store
-	front      *front.Front
-	listener   net.Listener
-	metrics    *metricsServer // nil: the metrics have no address of their own
+	log      *slog.Logger
+	started  time.Time
+	accepted func(events int)
+	store    store.Store
+	engine   *engine.Engine
+	member   *cluster.Member // nil: this process alone uses the store
+	front    *front.Front
+	listener net.Listener
+	metrics  *metricsServer // nil: the metrics have no address of their own
+
+	// Of a node on a shared database; nil otherwise.
+	nodeListener *nodeListener
+	homes        *home.Router
+
 	background *background
 	teardown   teardown
 }
@@ -99,7 +107,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if err := a.openStore(ctx, c, metrics); err != nil {
 		return nil, err
 	}
-	policy, err := a.listen(c, metrics)
+	policy, err := a.listen(ctx, c, metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +144,9 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		Preview: send.Request, Advise: transport.Advise, Nodes: a.nodes, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
 	})
-	a.serve(c, service, pages)
+	if err := a.serve(c, service, pages, metrics); err != nil {
+		return nil, err
+	}
 
 	a.background.run(counters.Run)
 	a.background.run(func(ctx context.Context) { runner.Run(ctx, a.runsSingletonJobs, dispatch.Replayed) })
@@ -158,7 +168,7 @@ func (a *App) openStore(ctx context.Context, c Config, m *obs.Metrics) (err erro
 
 // listen opens the addresses that the options name, and returns a policy that
 // lets no callback reach them. Nothing is answered at the main address before serve.
-func (a *App) listen(c Config, m *obs.Metrics) (*egress.Policy, error) {
+func (a *App) listen(ctx context.Context, c Config, m *obs.Metrics) (*egress.Policy, error) {
 	l, err := listen("--listen", c.Listen)
 	if err != nil {
 		return nil, err
@@ -177,6 +187,14 @@ func (a *App) listen(c Config, m *obs.Metrics) (*egress.Policy, error) {
 	m.WatchClients(a.clients)
 	policy := egress.NewPolicy(c.AllowTargets)
 	policy.Guard(l.Addr().(*net.TCPAddr).AddrPort())
+	if shared, ok := a.store.(nodeStore); ok {
+		if err := a.listenForNodes(ctx, c, shared); err != nil {
+			return nil, err
+		}
+		for _, at := range a.nodeListener.guarded() {
+			policy.Guard(at)
+		}
+	}
 	if c.MetricsListen == "" {
 		return policy, nil
 	}
@@ -216,13 +234,20 @@ func (a *App) startEngine(ctx context.Context, c Config, o engine.Observer, send
 	return a.member, nil
 }
 
-// serve answers at the main address.
-func (a *App) serve(c Config, service *api.API, pages *console.Console) {
-	handler := a.front.Handler(both(service, pages), essential)
+// serve answers at the main address, and other nodes at theirs.
+func (a *App) serve(c Config, service *api.API, pages *console.Console, count home.Counter) error {
+	answered, err := a.forwarding(service, pages, c, count)
+	if err != nil {
+		return err
+	}
+	handler := a.front.Handler(answered, essential)
 	server := api.Server(mount(c.PublicURL, handler), c.Log)
 	server.ConnContext = front.ConnContext
 	server.RegisterOnShutdown(pages.Close)
 	server.RegisterOnShutdown(service.Close)
+	if a.homes != nil {
+		server.RegisterOnShutdown(a.homes.EndReads)
+	}
 	a.teardown.add("HTTP server", func(ctx context.Context) error {
 		if server.Shutdown(ctx) != nil { // ctx ended: calls are under way
 			return server.Close()
@@ -236,6 +261,7 @@ func (a *App) serve(c Config, service *api.API, pages *console.Console) {
 		})
 	}
 	go server.Serve(api.Listener(a.front.Listen(a.listener))) // until the teardown
+	return nil
 }
 
 // observers passes every attempt to the metrics, the statistics and the live
@@ -256,7 +282,7 @@ func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, si
 // both serves the console under its root and the API everywhere else.
 func both(api, pages http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == console.Root || strings.HasPrefix(r.URL.Path, console.Root+"/") {
+		if isConsole(r) {
 			pages.ServeHTTP(w, r)
 			return
 		}

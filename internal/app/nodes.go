@@ -44,7 +44,7 @@ func hostname() string {
 func (a *App) join(ctx context.Context, c Config, shared store.Cluster, replaysChanged func()) (*cluster.Member, error) {
 	return cluster.Join(ctx, cluster.Options{
 		Store: shared, Engine: a.engine, Lease: c.Lease, Now: c.Clock, Log: c.Log, ReplaysChanged: replaysChanged,
-		Node: store.Node{Name: hostname(), Address: a.URL(), Version: Version, StartedAt: a.started},
+		Node: store.Node{Name: hostname(), Address: a.URL(), Inner: a.nodeListener.address, Version: Version, StartedAt: a.started},
 		Attempted: func(ctx context.Context, id callbackd.DeliveryID) (bool, error) {
 			cb, err := a.store.CallbackByID(ctx, id.Callback)
 			if err != nil {

@@ -37,6 +37,8 @@ type serveCmd struct {
 	TrustedProxy  []string      `env:"CALLBACKD_TRUSTED_PROXY" placeholder:"CIDR" help:"Address range of reverse proxies, such as 10.0.0.0/8. Their X-Forwarded-For or Forwarded header names the client, and X-Forwarded-Proto says whether it used TLS. The client is the rightmost address outside these ranges. Repeat the option, or separate ranges with commas."`
 	PublicURL     string        `name:"public-url" env:"CALLBACKD_PUBLIC_URL" placeholder:"URL" help:"URL at which people reach this server, such as https://example.com/callbackd. The console uses it for links, cookies and redirects, and accepts forms from it."`
 	MetricsListen string        `env:"CALLBACKD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Separate address for /metrics, such as 10.0.0.5:9090. Without it, programs on this machine read /metrics at the main address. Requests with the operator token (Authorization: Bearer …) always can."`
+	NodeListen    string        `env:"CALLBACKD_NODE_LISTEN" placeholder:"HOST:PORT" help:"With --database-url: address at which other nodes reach this one, such as :8081. Without a host, the address by which this machine reaches the database; without the option, a free port there."`
+	NodeAddress   string        `env:"CALLBACKD_NODE_ADDRESS" placeholder:"HOST:PORT" help:"With --database-url: the address that other nodes use for --node-listen, when it is another one, such as that of a port forwarding."`
 	Lease         time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: how soon other nodes take over the work of a node that died, 2s or more. Use the same value on all nodes."`
 	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Token of 16 or more characters that signs the operator in to the console. Without it, \"callbackd console\" prints one-time links. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE."`
 	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Refuse callback URLs of live API keys that are not https."`
@@ -59,6 +61,7 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 		Retention: c.Retention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, OperatorToken: callbackd.Secret(c.OperatorToken),
 	}
+	out.NodeListen, out.NodeAddress = c.NodeListen, c.NodeAddress
 	if err := c.checkLimits(); err != nil {
 		return out, err
 	}

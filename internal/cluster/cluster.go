@@ -66,6 +66,8 @@ type Member struct {
 
 	id        atomic.Int64
 	nodeCount atomic.Int64
+	ahead     atomic.Int64  // how far the clock is ahead of the database's, in nanoseconds
+	renewedAt atomic.Int64  // when the last renewal of the lease began, in nanoseconds since 1970
 	shardNews atomic.Uint64 // messages so far that shards changed hands
 	refresh   chan struct{} // asks for a renewal of the lease now
 	renewals  chan renewal
@@ -248,6 +250,7 @@ func (m *Member) heartbeat(ctx context.Context) {
 			m.unbrokenSince = start
 		}
 		m.lastRenewal = start
+		m.renewedAt.Store(start.UnixNano())
 		m.options.Engine.SetLease(start.Add(m.timing.TrustFor))
 		m.compareClocks(wall, time.Since(start), v.At)
 	}
@@ -281,6 +284,7 @@ func (m *Member) compareClocks(wall time.Time, took time.Duration, database time
 	if m.skew.Abs() <= took/2 {
 		m.skew = 0
 	}
+	m.ahead.Store(int64(m.skew))
 	isOff := m.skew.Abs() > callbackd.MaxSkew
 	if isOff == m.clockIsOff {
 		return

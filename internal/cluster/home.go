@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"callbackd"
 )
@@ -45,6 +47,25 @@ func (m *Member) Refresh(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// DatabaseTime returns the time by the database's clock, as far as this node knows it.
+func (m *Member) DatabaseTime() time.Time {
+	return m.options.Now().Add(-time.Duration(m.ahead.Load()))
+}
+
+// unrenewed is how many heartbeats in a row may fail until a node is not ready for the
+// calls of other nodes.
+const unrenewed = 3
+
+// Ready returns an error when the node has not renewed its lease for a few heartbeats.
+// Probably it does not reach the database, and other nodes do.
+func (m *Member) Ready() error {
+	since := time.Since(time.Unix(0, m.renewedAt.Load()))
+	if since > unrenewed*m.timing.Heartbeat {
+		return fmt.Errorf("the lease was not renewed for %v", since.Round(time.Millisecond))
+	}
+	return nil
 }
 
 // takeAwaiting returns the calls of Refresh that a renewal which begins now answers.

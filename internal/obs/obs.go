@@ -29,6 +29,9 @@ type Metrics struct {
 	committed prometheus.Counter
 	refused   prometheus.Counter
 	dropped   prometheus.Counter
+	forwarded prometheus.Counter
+	homeAway  prometheus.Counter
+	silent    prometheus.Counter
 }
 
 // buckets are the upper bounds of the histograms, in seconds.
@@ -60,6 +63,9 @@ func New() *Metrics {
 		committed: counter("callbackd_store_commands_total", "Commands in group commits."),
 		refused:   counter("callbackd_store_refused_total", "Commands that the store could not write, because the disk is full or the database is away."),
 		dropped:   counter("callbackd_stats_rows_dropped_total", "Rows of the log of calls and of the counters of attempts that were not written."),
+		forwarded: counter("callbackd_calls_forwarded_total", "Calls that another node answered, because it is the home of their API key."),
+		homeAway:  counter("callbackd_calls_without_home_total", "Calls that this node answered, because it did not reach the home of their API key."),
+		silent:    counter("callbackd_calls_unanswered_total", "Calls that were sent to the home of their API key and got no answer."),
 	}
 	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
 		m.ended.WithLabelValues(string(state)) // so that a count of 0 is served too
@@ -69,7 +75,7 @@ func New() *Metrics {
 	}
 	m.registry.MustRegister(
 		m.accepted, m.attempts, m.ended, m.latency, m.duration, m.manual, m.breakers, m.paused, m.stale,
-		m.commits, m.committed, m.refused, m.dropped,
+		m.commits, m.committed, m.refused, m.dropped, m.forwarded, m.homeAway, m.silent,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -110,6 +116,15 @@ func (m *Metrics) Refused(commands int) { m.refused.Add(float64(commands)) }
 // StatsDropped counts rows of statistics and of the log of calls that were not
 // written.
 func (m *Metrics) StatsDropped(n int) { m.dropped.Add(float64(n)) }
+
+// Forwarded is part of home's Counter, as are the two methods below.
+func (m *Metrics) Forwarded() { m.forwarded.Inc() }
+
+// HomeAway counts calls that were answered here because their home was not reached.
+func (m *Metrics) HomeAway() { m.homeAway.Inc() }
+
+// HomeSilent counts calls that their home did not answer.
+func (m *Metrics) HomeSilent() { m.silent.Inc() }
 
 // AttemptDone is part of the engine's Observer, as are the methods below.
 func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {

@@ -133,6 +133,9 @@ func New(db Driver, d *Dialect, sealer *seal.Sealer) *Store {
 	return &Store{db: db, d: d, sealer: sealer, cache: newCache(), choosing: make(chan struct{}, 1)}
 }
 
+// Derive returns keys for a purpose that every process with the same keyset derives too.
+func (s *Store) Derive(purpose string) ([][]byte, error) { return s.sealer.Derive(purpose) }
+
 var (
 	_ store.Keys      = (*Store)(nil)
 	_ store.Callbacks = (*Store)(nil)

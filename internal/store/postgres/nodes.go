@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 var _ store.Cluster = (*Store)(nil)
@@ -232,6 +235,19 @@ func (s *Store) Evict(ctx context.Context, no callbackd.NodeID, unseen time.Dura
 		return err
 	})
 	return evicted, changedOrNot(err)
+}
+
+// LocalAddr returns the address of this machine on a connection to the database: the
+// loopback address when they share a machine.
+func (s *Store) LocalAddr(ctx context.Context) (addr netip.Addr, err error) {
+	addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	err = s.lease.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		if tcp, ok := c.Conn().PgConn().Conn().LocalAddr().(*net.TCPAddr); ok {
+			addr = tcp.AddrPort().Addr().Unmap()
+		}
+		return nil
+	})
+	return addr, err
 }
 
 // Leave is part of [store.Cluster].

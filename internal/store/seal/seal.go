@@ -3,12 +3,15 @@ package seal
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -16,12 +19,16 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
 // Sealer encrypts stored secrets with AES-256-GCM. A ciphertext is bound to its owner, so
 // that it cannot be decrypted in another row.
-type Sealer struct{ aead tink.AEAD }
+type Sealer struct {
+	aead   tink.AEAD
+	keyset *keyset.Handle
+}
 
 // Open reads the keyset in file. When create is set and there is no such file, it makes
 // a new keyset.
@@ -44,7 +51,31 @@ func Open(file string, create bool) (*Sealer, error) {
 	if err != nil {
 		return nil, callbackd.Wrap(callbackd.KindSetting, err, "the keyset "+file+" cannot be used")
 	}
-	return &Sealer{a}, nil
+	return &Sealer{a, handle}, nil
+}
+
+// derivedSize is the length of a derived key, in bytes.
+const derivedSize = 32
+
+// Derive returns keys for a purpose, one for each key of the keyset and the primary one's
+// first. Whoever has the keyset derives the same keys; they tell nothing about it.
+func (s *Sealer) Derive(purpose string) (keys [][]byte, err error) {
+	all := insecurecleartextkeyset.KeysetMaterial(s.keyset)
+	for _, k := range all.GetKey() {
+		if k.GetStatus() != tinkpb.KeyStatusType_ENABLED {
+			continue
+		}
+		derived, err := hkdf.Key(sha256.New, k.GetKeyData().GetValue(), nil, purpose, derivedSize)
+		if err != nil {
+			return nil, fmt.Errorf("derive a key for %s: %w", purpose, err)
+		}
+		if k.GetKeyId() == all.GetPrimaryKeyId() {
+			keys = slices.Insert(keys, 0, derived)
+		} else {
+			keys = append(keys, derived)
+		}
+	}
+	return keys, nil
 }
 
 // newKeyset writes a new keyset durably, because without it every secret is lost.
