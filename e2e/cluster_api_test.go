@@ -413,13 +413,13 @@ func (c *nodes) revoked(t *testing.T) {
 func (c *nodes) listed(t *testing.T) {
 	out, errs, code := run(t, append([]string{"nodes"}, c.on()...)...)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if code != 0 || len(lines) != 4 || strings.Join(regexp.MustCompile(`  +`).Split(strings.TrimSpace(lines[0]), -1), "|") != "NODE|NAME|ADDRESS|VERSION|UP|SHARDS|LEASE RENEWED|IN FLIGHT|BACKLOG|STATE" {
+	if code != 0 || len(lines) != 4 || strings.Join(regexp.MustCompile(`  +`).Split(strings.TrimSpace(lines[0]), -1), "|") != "NODE|NAME|ADDRESS|INNER ADDRESS|VERSION|UP|SHARDS|LEASE RENEWED|IN FLIGHT|BACKLOG|STATE" {
 		t.Fatalf("%d\n%s%s", code, out, errs)
 	}
-	row := regexp.MustCompile(`^\d+ +\S+ +(http://127\.0\.0\.1:\d+) +\S+ +(?:\d+ min )?\d+ m?s +1,36[56] +[\d.]+ m?s ago +\d+ +\d+ for \d+ callbacks +ok$`)
+	row := regexp.MustCompile(`^\d+ +\S+ +(http://127\.0\.0\.1:\d+) +127\.0\.0\.1:\d+ +\S+ +(?:\d+ min )?\d+ m?s +1,36[56] +[\d.]+ m?s ago +\d+ +\d+ for \d+ callbacks +ok$`)
 	for _, l := range lines[1:] {
 		m := row.FindStringSubmatch(l)
-		if m == nil || len(l) > 130 || !slices.ContainsFunc(c.up, func(s *server) bool { return s.url == m[1] }) {
+		if m == nil || len(l) > 150 || !slices.ContainsFunc(c.up, func(s *server) bool { return s.url == m[1] }) {
 			t.Errorf("%q", l)
 		}
 	}

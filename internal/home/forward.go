@@ -222,38 +222,44 @@ func (p *peer) passOn(w http.ResponseWriter, r *http.Request, res *http.Response
 	if res.Close && r.ContentLength != 0 { // the rest of the body is not read
 		h.Set("Connection", "close")
 	}
-	stream := strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
-	if stream {
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
 		front.PieceTimeout(w, streamTimeout)
+		w.WriteHeader(res.StatusCode)
+		err := copyAll(&flusher{w, http.NewResponseController(w)}, res.Body)
+		if err != nil && p.router.ending.Load() {
+			res.Close = true // the stream ends well
+			return nil
+		}
+		return err
 	}
 	w.WriteHeader(res.StatusCode)
-	control := http.NewResponseController(w)
+	return copyAll(w, res.Body)
+}
+
+// copyAll copies with a buffer that is used again.
+func copyAll(w io.Writer, from io.Reader) error {
 	room := buffers.Get().(*[]byte)
 	defer buffers.Put(room)
-	buf := (*room)[:cap(*room)]
-	for {
-		n, err := res.Body.Read(buf)
-		if n > 0 {
-			if stream {
-				control.SetWriteDeadline(time.Now().Add(streamTimeout))
-			}
-			_, failed := w.Write(buf[:n])
-			if failed == nil && stream {
-				failed = control.Flush()
-			}
-			if failed != nil {
-				return failed
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil && stream && p.router.ending.Load() {
-			res.Close = true
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	_, err := io.CopyBuffer(onlyWriter{w}, from, (*room)[:cap(*room)])
+	return err
+}
+
+// onlyWriter hides that a Writer has other methods, which would not use the buffer.
+type onlyWriter struct{ io.Writer }
+
+// flusher sends each piece of a stream at once.
+type flusher struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// Write is part of io.Writer.
+func (f *flusher) Write(b []byte) (int, error) {
+	// The error means that the server has no write deadline to extend.
+	_ = f.control.SetWriteDeadline(time.Now().Add(streamTimeout))
+	n, err := f.w.Write(b)
+	if err == nil {
+		err = f.control.Flush()
 	}
+	return n, err
 }
