@@ -68,16 +68,22 @@ func (b *rowBuilder) receiverOf(id callbackd.CallbackID) (*receiver, error) {
 func (b *rowBuilder) fillReceiver(r *receiver) error {
 	now := b.c.now()
 	d := b.c.Dispatcher.Diagnosis(r.ID, "", now)
-	r.NextProbe = future(latest(d.OpenUntil, d.ClosedUntil, r.StillClosed(now), d.OriginOpenUntil), now)
+	r.NextProbe = r.StillClosed(now)
+	for _, w := range d.Waits(false, now) {
+		switch w.Reason {
+		case callbackd.WaitForProbe, callbackd.WaitForReceiver, callbackd.WaitForOriginProbe:
+			r.NextProbe = latest(r.NextProbe, w.Until)
+		}
+		if w.Reason.OfOrigin() {
+			r.WaitsForOthers = "it takes turns with other callbacks that have not succeeded at its host yet"
+		}
+	}
 	if !r.FailingSince.IsZero() {
 		health, err := b.c.Store.Health(b.req.Context(), r.ID, store.PendingQuery{})
 		if err != nil {
 			return err
 		}
 		r.LastFailure = view.LastFailure(&health.Receiver)
-	}
-	if d.Probation && (d.OriginInFlight >= d.OriginLimit || d.BeginsAt.After(now)) {
-		r.WaitsForOthers = "it takes turns with other callbacks that have not succeeded at its host yet"
 	}
 	return nil
 }

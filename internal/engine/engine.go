@@ -327,9 +327,7 @@ func (e *Engine) dispatch(now time.Time) {
 	if !e.mayStart(now) {
 		return
 	}
-	// Outcomes that wait to be recorded are bounded too: a store that falls
-	// behind slows the starts down.
-	for e.flight.attempts < e.options.MaxInFlight && e.flight.recording < e.options.MaxInFlight {
+	for !e.isFull() {
 		q, class, ok := e.nextReady()
 		if !ok {
 			return
@@ -348,21 +346,15 @@ func (e *Engine) nextReady() (q *callbackQueue, class int, ok bool) {
 	return nil, 0, false
 }
 
-// startNext starts the next attempt of q in a class, when all limits allow it.
+// startNext starts the next attempt of q in a class, when its gate is open.
 // Otherwise q has its turn again when what it waits for has happened.
 func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
-	switch {
-	case q.stage != serving:
+	if q.stage != serving {
 		return
-	case !q.mayStart(class, now): // until one of its attempts ends or its alarm rings
-		e.setAlarm(q, now)
-		return
-	case !q.trial.mayStart(now): // until an attempt at the origin ends or its alarm rings
-		q.trial.makeWait(q, now)
-		e.setAlarm(q, now)
-		return
-	case !e.hasSlot(q) || !e.hasBytes(q, class): // until attempts of any callback end
-		e.slotWaiters.join(q, &q.inSlotWaiters)
+	}
+	g := e.gate(q, class, now)
+	if w := g.First(class == replay, now); w.Reason != callbackd.NoWait {
+		e.wait(q, w.Reason, now)
 		return
 	}
 	l, ok := q.ready[class].next()

@@ -80,6 +80,12 @@ func (q *callbackQueue) share(total, used, own, mayHang int64) int64 {
 	return left
 }
 
+// isFull reports whether no attempt of any callback may start. Outcomes that wait to
+// be recorded count too: a store that falls behind slows the starts down.
+func (e *Engine) isFull() bool {
+	return e.flight.attempts >= e.options.MaxInFlight || e.flight.recording >= e.options.MaxInFlight
+}
+
 // hasSlot reports whether the callback may start one more attempt.
 func (e *Engine) hasSlot(q *callbackQueue) bool {
 	return q.share(int64(e.options.MaxInFlight), int64(e.flight.attempts), int64(q.flight.attempts), int64(e.mayHang.attempts)) > 0

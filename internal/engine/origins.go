@@ -74,47 +74,12 @@ func (q *callbackQueue) leaveOrigin() {
 	}
 }
 
-// mayStart reports whether one more attempt of the callback may start at its
-// origin.
-func (t *trial) mayStart(now time.Time) bool {
-	o := t.origin
-	return o == nil || o.inFlight < o.probation.Limit(now) && t.mayBegin(now)
-}
-
-// mayBegin reports whether the callback made its first attempt at the origin, or
-// may make it now.
-func (t *trial) mayBegin(now time.Time) bool {
-	return t.begun || t.origin.probation.MayBegin(now)
-}
-
-// opensAt returns when the passing of time lets the origin take an attempt of the
-// callback; zero: it does not wait for a time.
-func (t *trial) opensAt(now time.Time) time.Time {
-	at := t.origin.probation.Health.HeldUntil()
-	if !at.After(now) {
-		at = time.Time{}
-	}
-	begin := t.origin.probation.NextBegin(now)
-	if !t.begun && begin.After(at) {
-		at = begin
-	}
-	return at
-}
-
 // start counts an attempt of the callback.
 func (t *trial) start(now time.Time) {
 	t.origin.inFlight++
 	if !t.begun {
 		t.begun = true
 		t.origin.probation.Begin(now)
-	}
-}
-
-// makeWait makes q try again when an exchange at the origin ends. Before the first
-// attempt of q that does not help: it waits for its time.
-func (t *trial) makeWait(q *callbackQueue, now time.Time) {
-	if t.mayBegin(now) {
-		t.origin.waiting.join(q, &t.inWaiting)
 	}
 }
 

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"time"
+
+	"callbackd"
 )
 
 const (
@@ -89,16 +91,18 @@ const (
 // nextNeed returns what the queue has to read next: needNothing when memory
 // holds all that it may.
 func (e *Engine) nextNeed(q *callbackQueue, now time.Time) need {
+	g := e.gate(q, firstAttempt, now)
+	wait := g.Receiver(now).Reason
 	switch {
 	case q.setting.stale:
 		return needCallback
-	case !q.setting.active():
+	case wait == callbackd.WaitForResume:
 		return needNothing
 	case q.reads.blocked:
 		return needBlocked
 	case len(q.reads.unread) > 0:
 		return needLanes
-	case q.health.Held(now):
+	case wait != callbackd.NoWait:
 		return needNothing
 	case q.sources[retry].isDue(now) && e.isLow(q, retry):
 		return needRetries

@@ -60,3 +60,55 @@ func TestHangingReceiversLeaveSlotsForHealthyOnes(t *testing.T) {
 		pass(200 * time.Hour)
 	})
 }
+
+// What a diagnosis says is what holds: nothing is sent while it gives a reason, and an
+// attempt starts when the reason has ended.
+func TestADiagnosisSaysWhatHolds(t *testing.T) {
+	t.Parallel()
+	slow := func(call) callbackd.Result { time.Sleep(time.Minute); return status(200) }
+	for _, c := range []struct {
+		want    callbackd.WaitReason
+		policy  callbackd.Policy
+		script  func(call) callbackd.Result
+		ends    time.Duration // the reason
+		prepare func(r *rig, no callbackd.CallbackID)
+	}{
+		{callbackd.WaitForSlot, callbackd.Policy{}, slow, time.Minute, func(r *rig, _ callbackd.CallbackID) {
+			r.callback(callbackd.Complete, callbackd.Policy{})
+			r.publish(callbackd.Complete, "other")
+		}},
+		{callbackd.WaitForAttempt, callbackd.Policy{Concurrency: 1}, slow, time.Minute, func(r *rig, _ callbackd.CallbackID) { r.publish(ev1, "S0") }},
+		{callbackd.WaitForRate, callbackd.Policy{Rate: 0.1}, ok, 10 * time.Second, func(r *rig, _ callbackd.CallbackID) { r.publish(ev1, "S0") }},
+		{callbackd.WaitForReceiver, callbackd.Policy{}, after503, time.Minute, func(r *rig, _ callbackd.CallbackID) { r.publish(ev1, "S0") }},
+		{callbackd.WaitForResume, callbackd.Policy{}, ok, 0, func(r *rig, no callbackd.CallbackID) { r.pause(no, callbackd.PausedByUser) }},
+	} {
+		bubble(t, engine.Options{MaxInFlight: 1}, func(r *rig) {
+			no := r.callback(ev1, c.policy)
+			r.set(c.script)
+			c.prepare(r, no)
+			pass(time.Second)
+			r.publish(ev1, "S1")
+			pass(time.Second)
+			d := r.e.Diagnosis(no, "S1", time.Now())
+			w := d.First(false, time.Now())
+			if w.Reason != c.want {
+				r.Errorf("the reason is %d, want %d", w.Reason, c.want)
+			}
+			if at := time.Now().Add(c.ends - 2*time.Second); !w.Until.IsZero() && (w.Until.Before(at) || w.Until.After(at.Add(2*time.Second))) {
+				r.Errorf("reason %d holds until %v, want %v", c.want, w.Until, at)
+			}
+			pass(max(c.ends-5*time.Second, 0))
+			if n := r.sentOf(no, "S1", 1); n != 0 {
+				r.Errorf("reason %d: %d attempts while it holds, want 0", c.want, n)
+			}
+			r.set(ok)
+			r.pause(no, callbackd.NotPaused)
+			pass(15 * time.Second)
+			if n := r.sentOf(no, "S1", 1); n != 1 {
+				r.Errorf("reason %d: %d attempts after it ended, want 1", c.want, n)
+			}
+		})
+	}
+}
+
+func after503(call) callbackd.Result { return after(503, "60") }

@@ -289,23 +289,20 @@ func (e *explainer) pending(v *store.DeliveryView, d *callbackd.Diagnosis, older
 		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback has been paused since %s: %s.", humanize.Time(cb.Pause.At), p.why)
 		e.next("%s POST /v1/callbacks/%s/resume does it.", p.advice, cb.Event)
 	}
-	if !d.Running {
-		e.add(NotRunning, time.Time{}, time.Time{}, "callbackd is starting or stopping and sends nothing now.")
+	if closed := cb.StillClosed(e.now); closed.After(d.ClosedUntil) {
+		d.ClosedUntil = closed // another node sends, and did not answer
 	}
-	if d.Busy && !cb.Paused() {
-		e.add(Sending, time.Time{}, time.Time{}, "An attempt of its session to the callback is in flight.")
+	waits := d.Waits(v.Replay != 0, e.now)
+	ofReceiver := len(waits)
+	if i := slices.IndexFunc(waits, func(w callbackd.Wait) bool { return w.Reason > callbackd.WaitForOrigin }); i >= 0 {
+		ofReceiver = i
 	}
-	held := e.held(cb, d, receiver)
+	e.receiver(cb, d, receiver, waits[:ofReceiver])
 	if n := len(v.History); n > 0 {
 		e.advise(v.ID, &v.History[n-1])
 	}
-	e.waits(v, d)
-	if d.InFlight > 0 && d.InFlight >= d.Limit && !held {
-		e.add(AtLimit, time.Time{}, time.Time{}, "%s in flight, which is the limit now.", counted(d.InFlight, "attempt to the callback is", "attempts to the callback are"))
-	}
-	if !d.RateUntil.IsZero() {
-		e.add(RateLimited, time.Time{}, d.RateUntil, "The callback's rate of %g a second allows the next attempt at %s.", cb.Policy.Rate, humanize.Time(d.RateUntil))
-	}
+	e.lane(v, d)
+	e.limits(cb, d, waits[ofReceiver:])
 	if v.Replay != 0 {
 		e.add(InReplay, time.Time{}, time.Time{}, "It is part of replay %s. New events and retries go ahead of replays.", v.Replay)
 	}
@@ -319,25 +316,49 @@ func (e *explainer) pending(v *store.DeliveryView, d *callbackd.Diagnosis, older
 	e.lastAttempt(v)
 }
 
-// held adds the reasons why nothing is sent to the receiver, and reports whether the
-// breaker is open or the receiver asked for no requests.
-func (e *explainer) held(cb *callbackd.Callback, d *callbackd.Diagnosis, receiver *store.Receiver) bool {
-	if !d.OpenUntil.IsZero() {
-		e.add(BreakerOpen, receiver.LastFailure, d.OpenUntil, "%s. Nothing is sent to it before a probe at %s.", failing(cb, d, receiver), humanize.Time(d.OpenUntil))
-		e.next("%s", cmp.Or(addressAdvice[receiver.LastFault], "Fix the receiver; callbackd finds out by itself when it is back."))
+// receiver adds the reasons why nothing is sent to the receiver.
+func (e *explainer) receiver(cb *callbackd.Callback, d *callbackd.Diagnosis, receiver *store.Receiver, waits []callbackd.Wait) {
+	if len(waits) > 0 && waits[0].Reason == callbackd.WaitForStart {
+		e.add(NotRunning, time.Time{}, time.Time{}, "callbackd is starting or stopping and sends nothing now.")
 	}
-	closed := cb.StillClosed(e.now) // also when another node sends
-	if d.ClosedUntil.After(closed) {
-		closed = d.ClosedUntil
+	if d.Busy && !cb.Paused() {
+		e.add(Sending, time.Time{}, time.Time{}, "An attempt of its session to the callback is in flight.")
 	}
-	if closed.After(e.now) {
-		e.add(AskedToWait, time.Time{}, closed, "The receiver asked for no requests (Retry-After); nothing is sent to it before %s.", humanize.Time(closed))
-		e.next("Wait. To send earlier, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
+	onProbation := false
+	for _, w := range waits {
+		switch {
+		case w.Reason == callbackd.WaitForResume && !cb.Paused():
+			e.add(IsPaused, time.Time{}, time.Time{}, "callbackd is reading the callback's setting, which has just changed.")
+		case w.Reason == callbackd.WaitForProbe:
+			e.add(BreakerOpen, receiver.LastFailure, w.Until, "%s. Nothing is sent to it before a probe at %s.", failing(cb, d, receiver), humanize.Time(w.Until))
+			e.next("%s", cmp.Or(addressAdvice[receiver.LastFault], "Fix the receiver; callbackd finds out by itself when it is back."))
+		case w.Reason == callbackd.WaitForReceiver:
+			e.add(AskedToWait, time.Time{}, w.Until, "The receiver asked for no requests (Retry-After); nothing is sent to it before %s.", humanize.Time(w.Until))
+			e.next("Wait. To send earlier, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
+		case w.Reason.OfOrigin() && !d.Busy && !onProbation:
+			onProbation = true
+			e.probation(cb, d, w)
+		}
 	}
-	if d.Probation && !d.Busy && (d.OriginInFlight >= d.OriginLimit || d.BeginsAt.After(e.now)) {
-		e.probation(cb, d)
+}
+
+// limits adds the reasons why a receiver that may get requests gets no more now.
+func (e *explainer) limits(cb *callbackd.Callback, d *callbackd.Diagnosis, waits []callbackd.Wait) {
+	for _, w := range waits {
+		switch w.Reason {
+		case callbackd.WaitForAttempt:
+			if d.Limit > 0 {
+				e.add(AtLimit, time.Time{}, time.Time{}, "%s in flight, which is the limit now.", counted(d.InFlight, "attempt to the callback is", "attempts to the callback are"))
+			}
+		case callbackd.WaitForReplay:
+			e.add(AtLimit, time.Time{}, time.Time{}, "%s in flight. Replays may use half of the callback's limit, which is %s now.",
+				counted(d.ReplaysInFlight, "attempt of a replay is", "attempts of replays are"), humanize.Number(d.Limit))
+		case callbackd.WaitForRate:
+			e.add(RateLimited, time.Time{}, w.Until, "The callback's rate of %g a second allows the next attempt at %s.", cb.Policy.Rate, humanize.Time(w.Until))
+		case callbackd.WaitForSlot:
+			e.add(AtLimit, time.Time{}, time.Time{}, "The server has as many attempts in flight as it may have for such a callback.")
+		}
 	}
-	return !d.OpenUntil.IsZero() || closed.After(e.now)
 }
 
 // failing says since when the receiver has been failing, and how it failed last. Until
@@ -356,15 +377,15 @@ func failing(cb *callbackd.Callback, d *callbackd.Diagnosis, receiver *store.Rec
 
 // probation says what a callback on probation waits for: the breaker that it shares with
 // others at its origin, the rate of their first attempts, or their attempts in flight.
-func (e *explainer) probation(cb *callbackd.Callback, d *callbackd.Diagnosis) {
+func (e *explainer) probation(cb *callbackd.Callback, d *callbackd.Diagnosis, w callbackd.Wait) {
 	shared := fmt.Sprintf("The callback has not succeeded at %s yet. ", callbackd.Origin(cb.URL))
-	switch {
-	case !d.OriginOpenUntil.IsZero():
-		e.add(OnProbation, time.Time{}, d.BeginsAt, "%sAttempts to such callbacks of the API key failed %s times in a row there, and nothing is sent to any of them before a probe at %s.",
-			shared, humanize.Number(d.OriginFailures), humanize.Time(d.OriginOpenUntil))
+	switch w.Reason {
+	case callbackd.WaitForOriginProbe:
+		e.add(OnProbation, time.Time{}, w.Until, "%sAttempts to such callbacks of the API key failed %s times in a row there, and nothing is sent to any of them before a probe at %s.",
+			shared, humanize.Number(d.OriginFailures), humanize.Time(w.Until))
 		e.next("Fix the receivers there; callbackd finds out by itself when one is back.")
-	case d.BeginsAt.After(e.now):
-		e.add(OnProbation, time.Time{}, d.BeginsAt, "%sOf such callbacks of the API key, at most %d may begin at once there, and one more every %s.",
+	case callbackd.WaitToBegin:
+		e.add(OnProbation, time.Time{}, w.Until, "%sOf such callbacks of the API key, at most %d may begin at once there, and one more every %s.",
 			shared, callbackd.ProbationBurst, humanize.Duration(callbackd.ProbationEvery))
 	default:
 		e.add(OnProbation, time.Time{}, time.Time{}, "%sSuch callbacks of the API key may have %s in flight there at a time, and that many are in flight now.",
@@ -372,9 +393,9 @@ func (e *explainer) probation(cb *callbackd.Callback, d *callbackd.Diagnosis) {
 	}
 }
 
-// waits says whether the delivery waits for its retry, or for an earlier delivery of its
+// lane says whether the delivery waits for its retry, or for an earlier delivery of its
 // session.
-func (e *explainer) waits(v *store.DeliveryView, d *callbackd.Diagnosis) {
+func (e *explainer) lane(v *store.DeliveryView, d *callbackd.Diagnosis) {
 	if v.Due.After(e.now) {
 		why := ""
 		if n := len(v.History); n > 0 {
