@@ -132,7 +132,7 @@ func (a *API) one(c *call) (*callbackd.Callback, error) {
 	if err != nil {
 		return nil, err
 	}
-	cb, err := a.Store.Callback(c.Context(), c.key.ID, ev, c.nameParam())
+	cb, err := store.CallbackNamed(c.Context(), a.Store, c.key.ID, ev, c.nameParam())
 	return cb, c.missing(err, ev)
 }
 
@@ -201,7 +201,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 // unmask replaces masks that a client sent back by the stored values: see
 // [callbacks.Unmask].
 func (a *API) unmask(c *call, ev callbackd.EventType, cb *callbackd.Callback) error {
-	old, err := a.Store.Callback(c.Context(), c.key.ID, ev, cb.Name)
+	old, err := store.CallbackNamed(c.Context(), a.Store, c.key.ID, ev, cb.Name)
 	if err != nil {
 		return c.missing(err, ev)
 	}

@@ -30,17 +30,17 @@ func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
 	if !ok {
 		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", callbackd.Clip(c.PathValue("id"), 60))
 	}
-	no := callbackd.CallbackID(0)
+	callback := callbackd.CallbackID(0)
 	if chosen, ok := c.query.Get("callback"); ok && c.query.Given("callback") {
 		ev, err := a.Store.Event(c.Context(), c.key.ID, id)
 		if err != nil {
 			return err
 		}
-		if no, err = a.callbackOf(c, chosen, ev.Type); err != nil {
+		if callback, err = a.callbackOf(c, chosen, ev.Type); err != nil {
 			return err
 		}
 	}
-	data, err := view.ExplainEvent(c.Context(), a.Store, a.Dispatcher.Diagnosis, c.key.ID, id, no, time.Now())
+	data, err := view.ExplainEvent(c.Context(), a.Store, a.Dispatcher.Diagnosis, c.key.ID, id, callback, time.Now())
 	if err != nil {
 		return err
 	}

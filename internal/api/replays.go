@@ -93,7 +93,7 @@ func (a *API) callbackByName(c *call, member, name string, ev callbackd.EventTyp
 	if ev == "" {
 		return 0, callbackd.Invalid("%s is a name, which needs the member event as well. Or give the callback's number, which GET /v1/callbacks/:event/policy shows.", member)
 	}
-	cb, err := a.Store.Callback(c.Context(), c.key.ID, ev, name)
+	cb, err := store.CallbackNamed(c.Context(), a.Store, c.key.ID, ev, name)
 	if err != nil && callbackd.KindOf(err) == callbackd.KindNotFound {
 		return 0, callbackd.Invalid("%s %q is not a callback of this API key for %s.", member, callbackd.Clip(name, callbackd.MaxName), ev)
 	}

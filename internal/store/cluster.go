@@ -24,17 +24,17 @@ type Cluster interface {
 	Heartbeat(ctx context.Context, b Heartbeat, known int64) (ClusterView, error)
 	// Claim gives the node up to limit of the free shards, and returns the new
 	// revision. Conflict when the node was evicted.
-	Claim(ctx context.Context, no callbackd.NodeID, limit int) ([]callbackd.Shard, int64, error)
+	Claim(ctx context.Context, id callbackd.NodeID, limit int) ([]callbackd.Shard, int64, error)
 	// Release frees shards of the node, and returns the new revision. The node
 	// must record nothing for them any more.
-	Release(ctx context.Context, no callbackd.NodeID, shards []callbackd.Shard) (int64, error)
+	Release(ctx context.Context, id callbackd.NodeID, shards []callbackd.Shard) (int64, error)
 	// Evict removes a node whose lease was not renewed for the given time, and
 	// frees its shards. It waits until outcomes that the node is recording are
 	// stored. It returns false when the node has renewed its lease or was
 	// evicted already.
-	Evict(ctx context.Context, no callbackd.NodeID, unseen time.Duration) (bool, error)
+	Evict(ctx context.Context, id callbackd.NodeID, unseen time.Duration) (bool, error)
 	// Leave removes the node itself.
-	Leave(ctx context.Context, no callbackd.NodeID) error
+	Leave(ctx context.Context, id callbackd.NodeID) error
 	// Nodes returns all nodes, with the number of their shards and their backlog.
 	Nodes(ctx context.Context) ([]Node, error)
 
@@ -46,7 +46,7 @@ type Cluster interface {
 	Notify(ctx context.Context, posts []Message) error
 	// Listen calls ready when it is connected, and then f for each message to the
 	// node or to all nodes. It returns when ctx ends or the connection is lost.
-	Listen(ctx context.Context, no callbackd.NodeID, ready func(), f func(body string)) error
+	Listen(ctx context.Context, id callbackd.NodeID, ready func(), f func(body string)) error
 }
 
 // MaxMessage is the longest body of a message, in bytes.

@@ -24,3 +24,8 @@ func NotPending(id callbackd.DeliveryID) error {
 func NewerSchema(have, known int) error {
 	return callbackd.Errorf(callbackd.KindSetting, "the database was written by a newer callbackd (schema %d, this one knows %d): run that version", have, known)
 }
+
+// NoCallback returns the error of a command that names a callback which is not there.
+func NoCallback(ev callbackd.EventType) error {
+	return callbackd.Errorf(callbackd.KindNotFound, "there is no callback for the event %s", ev)
+}

@@ -66,7 +66,7 @@ type Keys interface {
 	// when there is no such key.
 	Key(ctx context.Context, apiKey string) (*callbackd.Key, error)
 	// KeyByID returns the key with this ID, as Key does.
-	KeyByID(ctx context.Context, no callbackd.KeyID) (*callbackd.Key, error)
+	KeyByID(ctx context.Context, id callbackd.KeyID) (*callbackd.Key, error)
 }
 
 // AllKeys, in place of a key's ID, selects what belongs to any key. Only the operator
@@ -91,22 +91,22 @@ type Callbacks interface {
 	// nothing. When change sets Releasing, MakeDue makes the waiting deliveries due.
 	// ChangeCallback fails with NotFound when there is no such callback.
 	ChangeCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, change func(*callbackd.Callback) error) (*callbackd.Callback, error)
-	// Callback returns one callback in force.
-	Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error)
 	// ListCallbacks returns callbacks in force, ordered by key, then in PAVE's order
 	// of events, then by name. With AllKeys it leaves out those of revoked keys.
 	ListCallbacks(ctx context.Context, q CallbackQuery) (CallbackPage, error)
 	// CallbackByID returns a callback, also a deleted one. A callback of a revoked
 	// key counts as deleted at the time of the revocation: it gets nothing more.
-	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
+	CallbackByID(ctx context.Context, id callbackd.CallbackID) (*callbackd.Callback, error)
 	// CallbackVersion returns a callback with the URL, Method, Headers and Payload
 	// of a version. All other fields are the present ones.
-	CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (*callbackd.Callback, error)
+	CallbackVersion(ctx context.Context, id callbackd.CallbackID, version int64) (*callbackd.Callback, error)
 }
 
-// CallbackQuery chooses callbacks in force.
+// CallbackQuery chooses callbacks in force. Zero members choose all.
 type CallbackQuery struct {
-	Key   callbackd.KeyID      // AllKeys is possible
+	Key   callbackd.KeyID // AllKeys is possible
+	Event callbackd.EventType
+	Name  string
 	After callbackd.CallbackID // cursor; 0 at the start
 	Limit int                  // 1 to MaxPage; 0 with a Key: all callbacks of the key
 }
@@ -117,6 +117,22 @@ func (q *CallbackQuery) PageLimit() int {
 		return callbackd.MaxCallbacks * len(callbackd.EventTypes)
 	}
 	return min(max(q.Limit, 1), MaxPage)
+}
+
+// CallbackNamed returns the callback in force of a key for an event with that name. It
+// fails with NotFound when there is none.
+func CallbackNamed(ctx context.Context, cbs Callbacks, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error) {
+	if ev == "" || name == "" { // a query would choose all
+		return nil, NoCallback(ev)
+	}
+	page, err := cbs.ListCallbacks(ctx, CallbackQuery{Key: key, Event: ev, Name: name, Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Callbacks) == 0 {
+		return nil, NoCallback(ev)
+	}
+	return page.Callbacks[0], nil
 }
 
 // Cut returns the first limit callbacks of p. It sets Next when p has more.

@@ -17,7 +17,7 @@ import (
 type Reader interface {
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
-	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
+	CallbackByID(ctx context.Context, id callbackd.CallbackID) (*callbackd.Callback, error)
 	ListCallbacks(ctx context.Context, q store.CallbackQuery) (store.CallbackPage, error)
 	Health(ctx context.Context, id callbackd.CallbackID, q store.PendingQuery) (store.Health, error)
 }
@@ -102,14 +102,12 @@ func ExplainEvent(ctx context.Context, from Reader, diagnose Diagnosis, key call
 	ids := []callbackd.CallbackID{callback}
 	if callback == 0 {
 		ids = slices.Clone(ev.Targets)
-		inForce, err := from.ListCallbacks(ctx, store.CallbackQuery{Key: key})
+		inForce, err := from.ListCallbacks(ctx, store.CallbackQuery{Key: key, Event: ev.Type})
 		if err != nil {
 			return nil, err
 		}
 		for _, cb := range inForce.Callbacks {
-			if cb.Event == ev.Type {
-				ids = append(ids, cb.ID)
-			}
+			ids = append(ids, cb.ID)
 		}
 		slices.Sort(ids)
 		ids = slices.Compact(ids)

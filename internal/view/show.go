@@ -12,8 +12,8 @@ import (
 func Event(ev *callbackd.Event) wire.Event {
 	out := wire.Event{ID: ev.ID.String(), Event: string(ev.Type), SessionKey: ev.Session, Sequence: ev.Sequence,
 		AcceptedAt: ev.Accepted(), Test: ev.Test, Data: ev.Data, Deliveries: []string{}}
-	for _, no := range ev.Targets {
-		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: no}.String())
+	for _, cb := range ev.Targets {
+		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: cb}.String())
 	}
 	return out
 }

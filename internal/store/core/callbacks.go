@@ -75,10 +75,6 @@ func (s *Store) allCallbacks(tx Tx) ([]*callbackd.Callback, error) {
 	return all, err
 }
 
-func noCallback(ev callbackd.EventType) error {
-	return callbackd.Errorf(callbackd.KindNotFound, "there is no callback for the event %s", ev)
-}
-
 // find reads the callback in force for a key, event and name.
 func (s *Store) find(tx Tx, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error) {
 	found, err := s.callbacksWhere(tx, "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL", key, codec.TypeNo(ev), name)
@@ -86,7 +82,7 @@ func (s *Store) find(tx Tx, key callbackd.KeyID, ev callbackd.EventType, name st
 		return nil, err
 	}
 	if len(found) == 0 {
-		return nil, noCallback(ev)
+		return nil, store.NoCallback(ev)
 	}
 	return found[0], nil
 }
@@ -226,29 +222,37 @@ func (s *Store) updateCallback(tx Tx, before, cb *callbackd.Callback, released b
 	return s.insertVersion(tx, cb)
 }
 
-// Callback is part of [store.Callbacks].
-func (s *Store) Callback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string) (cb *callbackd.Callback, err error) {
-	err = s.db.Read(ctx, func(tx Tx) (err error) {
-		cb, err = s.find(tx, key, ev, name)
-		return err
-	})
-	if err != nil {
-		return nil, err
+// callbackRows returns the condition, and its arguments from $2 on, under which a query
+// chooses callbacks.
+func callbackRows(q *store.CallbackQuery) (where string, args []any) {
+	where = "c.deleted_at IS NULL"
+	if q.Key == store.AllKeys {
+		where += " AND (SELECT revoked_at FROM keys WHERE no = c.key_no) IS NULL"
 	}
-	return s.withKey(ctx, cb)
+	add := func(condition string, arg any) {
+		args = append(args, arg)
+		where += fmt.Sprintf(" AND "+condition, len(args)+1)
+	}
+	if q.Key != store.AllKeys {
+		add("c.key_no = $%d", q.Key)
+	}
+	if q.Event != "" {
+		add("c.type = $%d", codec.TypeNo(q.Event))
+	}
+	if q.Name != "" {
+		add("c.name = $%d", q.Name)
+	}
+	if q.After != 0 {
+		add("(c.key_no, c.type, c.name) > (SELECT key_no, type, name FROM callbacks WHERE no = $%d)", q.After)
+	}
+	return where, args
 }
 
 // ListCallbacks is part of [store.Callbacks].
 func (s *Store) ListCallbacks(ctx context.Context, q store.CallbackQuery) (page store.CallbackPage, err error) {
 	limit := q.PageLimit()
-	where, args := "c.deleted_at IS NULL AND (SELECT revoked_at FROM keys WHERE no = c.key_no) IS NULL", []any{limit + 1}
-	if q.Key != store.AllKeys {
-		where, args = "c.deleted_at IS NULL AND c.key_no = $2", append(args, q.Key)
-	}
-	if q.After != 0 {
-		args = append(args, q.After)
-		where += fmt.Sprintf(" AND (c.key_no, c.type, c.name) > (SELECT key_no, type, name FROM callbacks WHERE no = $%d)", len(args))
-	}
+	where, args := callbackRows(&q)
+	args = append([]any{limit + 1}, args...)
 	err = s.db.Read(ctx, func(tx Tx) (err error) {
 		page.Callbacks, err = s.callbacksWhere(tx, where+" ORDER BY c.key_no, c.type, c.name LIMIT $1", args...)
 		return err

@@ -49,10 +49,10 @@ func (s *Store) pruneSessions(tx Tx, before time.Time, limit int) (int, error) {
 	var rows []int64
 	var ids []store.SessionID
 	err := tx.Query("SELECT no, key_no, session FROM sessions WHERE ended_at < $1 ORDER BY ended_at LIMIT $2"+s.d.SkipLocked, func(row Row) error {
-		var no int64
+		var rowID int64
 		var id store.SessionID
-		err := row.Scan(&no, &id.Key, &id.SessionKey)
-		rows, ids = append(rows, no), append(ids, id)
+		err := row.Scan(&rowID, &id.Key, &id.SessionKey)
+		rows, ids = append(rows, rowID), append(ids, id)
 		return err
 	}, NotEarlier(before), limit)
 	if err != nil || len(rows) == 0 {
@@ -91,9 +91,9 @@ func (s *Store) pruneCounters(interval store.Interval) func(Tx, time.Time, int) 
 	return func(tx Tx, before time.Time, limit int) (int, error) {
 		var rows [][]any
 		err := tx.Query("SELECT subject, no, at FROM slots WHERE width = $1 AND at < $2 ORDER BY width, at LIMIT $3"+s.d.SkipLocked, func(row Row) error {
-			var subject, no, at int64
-			err := row.Scan(&subject, &no, &at)
-			rows = append(rows, []any{subject, no, width, at})
+			var subject, id, at int64
+			err := row.Scan(&subject, &id, &at)
+			rows = append(rows, []any{subject, id, width, at})
 			return err
 		}, width, before, limit)
 		if err != nil {

@@ -16,8 +16,8 @@ func insert(tx Execer, table string, columns []Column) error {
 }
 
 // update changes columns of the row that has a number.
-func update(tx Execer, table string, columns []Column, no int64) error {
-	sets, args := make([]string, len(columns)), []any{no}
+func update(tx Execer, table string, columns []Column, id int64) error {
+	sets, args := make([]string, len(columns)), []any{id}
 	for i, c := range columns {
 		sets[i] = fmt.Sprintf("%s = $%d", c.Name, i+2)
 		args = append(args, c.Value)

@@ -17,7 +17,7 @@ const SessionColumns = "no, key_no, session, status, created_at, ended_at, refer
 // SessionWork is a session in a group of changes: as it is stored, and as the
 // changes of the group have left it so far.
 type SessionWork struct {
-	No      int64              // of its row
+	RowID   int64              // of its row
 	Stored  *callbackd.Session // nil when the group creates it
 	Current *callbackd.Session // nil when the group removes it
 	Changed bool
@@ -28,7 +28,7 @@ type SessionWork struct {
 
 // sessionRow is a session as it is read. Its document is not decoded yet.
 type sessionRow struct {
-	no       int64
+	rowID    int64
 	session  callbackd.Session
 	document []byte
 }
@@ -36,7 +36,7 @@ type sessionRow struct {
 // scan reads SessionColumns, and further columns into more.
 func (r *sessionRow) scan(row Row, more ...any) error {
 	s := &r.session
-	dest := []any{&r.no, &s.Key, &s.SessionKey, &s.Status, &s.CreatedAt, &s.EndedAt, &s.Reference, &s.Results, &r.document}
+	dest := []any{&r.rowID, &s.Key, &s.SessionKey, &s.Status, &s.CreatedAt, &s.EndedAt, &s.Reference, &s.Results, &r.document}
 	return row.Scan(append(dest, more...)...)
 }
 
@@ -55,7 +55,7 @@ func ScanSession(row Row, more ...any) (*SessionWork, error) {
 		return nil, err
 	}
 	s, err := r.decode()
-	return &SessionWork{No: r.no, Stored: s, Current: s}, err
+	return &SessionWork{RowID: r.rowID, Stored: s, Current: s}, err
 }
 
 // NoSession is the error for a session that a key does not have.
@@ -120,7 +120,7 @@ type Execer interface {
 func (w *SessionWork) Write(tx Execer, own ...Column) error {
 	switch {
 	case w.Current == nil:
-		return removeSession(tx, w.No)
+		return removeSession(tx, w.RowID)
 	case w.Stored == nil:
 		s := w.Current
 		return insert(tx, "sessions", append([]Column{{"key_no", s.Key}, {"session", s.SessionKey}, {"created_at", s.CreatedAt}}, append(sessionColumns(s), own...)...))
@@ -129,12 +129,12 @@ func (w *SessionWork) Write(tx Execer, own ...Column) error {
 	if onlyDocumentChanged(w.Stored, w.Current) {
 		columns = columns[:1]
 	}
-	if err := update(tx, "sessions", append(columns, own...), w.No); err != nil {
+	if err := update(tx, "sessions", append(columns, own...), w.RowID); err != nil {
 		return err
 	}
 	for i, n := range w.notes {
 		_, err := tx.Exec("INSERT INTO session_notes (session_no, n, title, description, inserted_by, inserted_at) VALUES ($1, $2, $3, $4, $5, $6)",
-			w.No, w.firstNote+i, Text(n.Title), Text(n.Description), Text(n.InsertedBy), n.InsertedAt)
+			w.RowID, w.firstNote+i, Text(n.Title), Text(n.Description), Text(n.InsertedBy), n.InsertedAt)
 		if err != nil {
 			return err
 		}
@@ -174,9 +174,9 @@ func nullable(b []byte) any {
 	return b
 }
 
-func removeSession(tx Execer, no int64) error {
+func removeSession(tx Execer, rowID int64) error {
 	for _, sql := range []string{"DELETE FROM session_notes WHERE session_no = $1", "DELETE FROM sessions WHERE no = $1"} {
-		if _, err := tx.Exec(sql, no); err != nil {
+		if _, err := tx.Exec(sql, rowID); err != nil {
 			return err
 		}
 	}
@@ -225,7 +225,7 @@ func (s *Store) SessionNotes(ctx context.Context, key callbackd.KeyID, sessionKe
 			n.Title, n.Description, n.InsertedBy = string(title), string(description), string(person)
 			notes = append(notes, n)
 			return err
-		}, w.No)
+		}, w.RowID)
 	})
 	return notes, err
 }

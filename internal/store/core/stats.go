@@ -20,9 +20,9 @@ const (
 
 // bucketID is the place of a row of counters.
 type bucketID struct {
-	subject, no int64
-	interval    store.Interval
-	at          int64 // milliseconds
+	subject, subjectID int64
+	interval           store.Interval
+	at                 int64 // milliseconds
 }
 
 // Sums collects counters that are added in one transaction.
@@ -30,9 +30,9 @@ type Sums map[bucketID]*store.Counters
 
 // Add adds counters of a callback at a time to all the rows that they count in.
 func (m Sums) Add(key callbackd.KeyID, cb callbackd.CallbackID, at time.Time, counters *store.Counters) {
-	for subject, no := range []int64{ofAll: 0, ofKey: int64(key), ofCallback: int64(cb)} {
+	for subject, subjectID := range []int64{ofAll: 0, ofKey: int64(key), ofCallback: int64(cb)} {
 		for _, interval := range []store.Interval{store.Minute, store.Hour} {
-			id := bucketID{int64(subject), no, interval, at.Truncate(time.Duration(interval)).UnixMilli()}
+			id := bucketID{int64(subject), subjectID, interval, at.Truncate(time.Duration(interval)).UnixMilli()}
 			if m[id] == nil {
 				m[id] = &store.Counters{}
 			}
@@ -42,7 +42,7 @@ func (m Sums) Add(key callbackd.KeyID, cb callbackd.CallbackID, at time.Time, co
 }
 
 func compareBuckets(a, b bucketID) int {
-	return cmp.Or(cmp.Compare(a.subject, b.subject), cmp.Compare(a.no, b.no), cmp.Compare(a.interval, b.interval), cmp.Compare(a.at, b.at))
+	return cmp.Or(cmp.Compare(a.subject, b.subject), cmp.Compare(a.subjectID, b.subjectID), cmp.Compare(a.interval, b.interval), cmp.Compare(a.at, b.at))
 }
 
 // AddSums adds counters to those that are stored. All nodes lock the rows in the
@@ -51,7 +51,7 @@ func (s *Store) AddSums(tx Tx, m Sums) error {
 	var rows [][]any
 	for _, id := range slices.SortedFunc(maps.Keys(m), compareBuckets) {
 		c := m[id]
-		rows = append(rows, []any{id.subject, id.no, time.Duration(id.interval).Milliseconds(), id.at,
+		rows = append(rows, []any{id.subject, id.subjectID, time.Duration(id.interval).Milliseconds(), id.at,
 			c.Delivered, c.Failed, c.Canceled, c.Attempts, c.Faults, c.Repeats, &c.Latency})
 	}
 	return tx.Batch(`INSERT INTO slots (subject, no, width, at, delivered, failed, canceled, attempts, faults, repeats, latency) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
@@ -89,7 +89,7 @@ func (s *Store) AddCounters(ctx context.Context, counters []store.MinuteCounters
 
 // ListStats is part of [store.Stats].
 func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.Bucket, err error) {
-	subject, no := ofAll, int64(0)
+	subject, subjectID := ofAll, int64(0)
 	switch {
 	case q.Callback != 0:
 		cb, err := s.CallbackByID(ctx, q.Callback)
@@ -99,9 +99,9 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 		if q.Key != 0 && cb.Key != q.Key {
 			return nil, callbackd.Errorf(callbackd.KindNotFound, "there is no callback %d", q.Callback)
 		}
-		subject, no = ofCallback, int64(q.Callback)
+		subject, subjectID = ofCallback, int64(q.Callback)
 	case q.Key != 0:
-		subject, no = ofKey, int64(q.Key)
+		subject, subjectID = ofKey, int64(q.Key)
 	}
 	err = s.db.Read(ctx, func(tx Tx) error {
 		out = nil
@@ -111,7 +111,7 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 			err := row.Scan(&b.At, &b.Delivered, &b.Failed, &b.Canceled, &b.Attempts, &b.Faults, &b.Repeats, &b.Latency)
 			out = append(out, b)
 			return err
-		}, subject, no, time.Duration(q.Interval).Milliseconds(), q.Since.UnixMilli(), q.Until.UnixMilli())
+		}, subject, subjectID, time.Duration(q.Interval).Milliseconds(), q.Since.UnixMilli(), q.Until.UnixMilli())
 	})
 	return out, err
 }

@@ -410,9 +410,9 @@ func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event
 		ev.Targets = []callbackd.CallbackID{n.OnlyTo}
 	}
 	g.events = append(g.events, ev)
-	for _, no := range ev.Targets {
+	for _, cb := range ev.Targets {
 		g.deliveries = append(g.deliveries, callbackd.Delivery{
-			ID: callbackd.DeliveryID{Event: ev.ID, Callback: no}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
+			ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
 		})
 	}
 	return ev

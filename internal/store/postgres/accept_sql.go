@@ -81,11 +81,11 @@ func (g *acceptGroup) readTargets(p *pipeline) {
 		subjects, keys, types = append(subjects, sub), append(keys, int64(sub.key)), append(types, codec.TypeNo(sub.typ))
 	}
 	p.add(selectTargets, func(row pgx.CollectableRow) error {
-		var i, no int64
-		err := row.Scan(&i, &no)
+		var i, cb int64
+		err := row.Scan(&i, &cb)
 		if err == nil {
 			sub := subjects[i-1]
-			g.targets[sub] = append(g.targets[sub], callbackd.CallbackID(no))
+			g.targets[sub] = append(g.targets[sub], callbackd.CallbackID(cb))
 		}
 		return err
 	}, keys, types)

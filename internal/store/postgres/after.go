@@ -32,17 +32,17 @@ const (
 )
 
 // stripes returns the stripes of the group's keys.
-func (g *acceptGroup) stripes() (nos []int32) {
+func (g *acceptGroup) stripes() (found []int32) {
 	var has [stripes]bool
 	for id := range g.sessions {
 		has[stripeOf(id.key)] = true
 	}
 	for stripe, mine := range has {
 		if mine {
-			nos = append(nos, int32(stripe))
+			found = append(found, int32(stripe))
 		}
 	}
-	return nos
+	return found
 }
 
 // settled returns the newest event of a key. No event with a smaller id appears later. Of

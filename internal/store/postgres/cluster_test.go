@@ -14,9 +14,9 @@ import (
 
 func (d *database) join(s *Store) callbackd.NodeID {
 	d.Helper()
-	no, err := s.Join(d.Context(), store.Node{Name: "n", Address: "http://n", Version: "1", StartedAt: time.Now()})
+	id, err := s.Join(d.Context(), store.Node{Name: "n", Address: "http://n", Version: "1", StartedAt: time.Now()})
 	d.must(err)
-	return no
+	return id
 }
 
 // outcomeOf is a first attempt of a delivery that succeeded.
@@ -255,18 +255,18 @@ func TestPostsArrive(t *testing.T) {
 	heard := make(chan word, 100)
 	ctx, stop := context.WithCancel(t.Context())
 	var work sync.WaitGroup
-	var nos []callbackd.NodeID
+	var ids []callbackd.NodeID
 	for i, s := range nodes {
-		no := d.join(s)
-		nos = append(nos, no)
+		id := d.join(s)
+		ids = append(ids, id)
 		ready := make(chan struct{})
 		work.Go(func() {
-			_ = s.Listen(ctx, no, func() { close(ready) }, func(body string) { heard <- word{i, body} })
+			_ = s.Listen(ctx, id, func() { close(ready) }, func(body string) { heard <- word{i, body} })
 		})
 		<-ready
 	}
 	long := fmt.Sprintf("%0*d", store.MaxMessage, 7)
-	d.must(nodes[0].Notify(t.Context(), []store.Message{{To: nos[0], Body: "a"}, {To: nos[1], Body: "ü'\"\\\n"}, {Body: long}}))
+	d.must(nodes[0].Notify(t.Context(), []store.Message{{To: ids[0], Body: "a"}, {To: ids[1], Body: "ü'\"\\\n"}, {Body: long}}))
 	var got []word
 	for range 4 {
 		got = append(got, <-heard)
@@ -305,8 +305,8 @@ func TestWatchHearsOfOtherNodes(t *testing.T) {
 func TestNodesAreCounted(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 1)
-	no := d.join(nodes[0])
-	if _, _, err := nodes[0].Claim(t.Context(), no, callbackd.Shards); err != nil {
+	node := d.join(nodes[0])
+	if _, _, err := nodes[0].Claim(t.Context(), node, callbackd.Shards); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.accept(nodes[0], time.Now(), "A", "B", "A"); err != nil {
@@ -317,14 +317,14 @@ func TestNodesAreCounted(t *testing.T) {
 		t.Fatal(all, err)
 	}
 	n := all[0]
-	d.equal("the node", n.ID, no)
+	d.equal("the node", n.ID, node)
 	d.equal("its shards", n.Shards, callbackd.Shards)
 	d.equal("its callbacks with deliveries", n.Callbacks, 1)
 	d.equal("its backlog", n.Backlog, int64(3))
 	if n.Unseen < 0 || n.Unseen > time.Minute {
 		t.Errorf("it was not seen for %s, want 0 to 1 min", n.Unseen)
 	}
-	d.must(nodes[0].Leave(t.Context(), no))
+	d.must(nodes[0].Leave(t.Context(), node))
 	if all, err = nodes[0].Nodes(t.Context()); err != nil || len(all) != 0 {
 		t.Error(all, err)
 	}

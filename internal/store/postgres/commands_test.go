@@ -135,7 +135,7 @@ func (s *commands) objects() {
 	s.ok(second(s.Delivery(s.ctx, s.key, s.delivery(0), 2)))
 	s.ok(second(s.Event(s.ctx, s.key, s.evs[0].ID)))
 	s.ok(second(s.CallbackVersion(s.ctx, s.cb.ID, 1)))
-	s.ok(second(s.Callback(s.ctx, s.key, callbackd.Complete, "default")))
+	s.ok(second(store.CallbackNamed(s.ctx, s, s.key, callbackd.Complete, "default")))
 	s.DropAll()
 	s.ok(second(s.CallbackByID(s.ctx, s.cb.ID)))
 	s.ok(second(s.KeyByID(s.ctx, s.key)))

@@ -66,9 +66,9 @@ func (s *Store) ask(ctx context.Context, a *asking, known int64, renewals uint64
 		var p pipeline
 		p.add("SELECT revision FROM settings", func(row pgx.CollectableRow) error { return row.Scan(&revision) })
 		p.add("SELECT no FROM callbacks WHERE revision > $1", func(row pgx.CollectableRow) error {
-			var no int64
-			err := row.Scan(&no)
-			callbacks = append(callbacks, callbackd.CallbackID(no))
+			var id int64
+			err := row.Scan(&id)
+			callbacks = append(callbacks, callbackd.CallbackID(id))
 			return err
 		}, known)
 		p.add("SELECT EXISTS (SELECT 1 FROM keys WHERE revision > $1)", func(row pgx.CollectableRow) error { return row.Scan(&keys) }, known)

@@ -38,7 +38,7 @@ func (s *Store) Notify(ctx context.Context, posts []store.Message) error {
 const quiet = 5 * time.Second
 
 // Listen is part of [store.Cluster]. It has a connection of its own.
-func (s *Store) Listen(ctx context.Context, no callbackd.NodeID, ready func(), f func(string)) error {
+func (s *Store) Listen(ctx context.Context, id callbackd.NodeID, ready func(), f func(string)) error {
 	if err := s.closed(); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *Store) Listen(ctx context.Context, no callbackd.NodeID, ready func(), f
 	if err := conn.QueryRow(setup, channels).Scan(&base); err != nil {
 		return answer(err, judge(err, false))
 	}
-	for _, to := range []callbackd.NodeID{0, no} {
+	for _, to := range []callbackd.NodeID{0, id} {
 		if _, err := conn.Exec(setup, "LISTEN "+pgx.Identifier{fmt.Sprint(base, int64(to))}.Sanitize()); err != nil {
 			return answer(err, judge(err, false))
 		}
@@ -122,15 +122,15 @@ const selectNewestOf = `SELECT k.no, e.id FROM unnest($1::bigint[]) AS k (no)
 
 func (s *Store) newestOf(ctx context.Context, keys []callbackd.KeyID) (out map[callbackd.KeyID]int64, err error) {
 	arg := make([]int64, len(keys))
-	for i, no := range keys {
-		arg[i] = int64(no)
+	for i, key := range keys {
+		arg[i] = int64(key)
 	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		out = make(map[callbackd.KeyID]int64, len(keys))
 		return each(ctx, conn, selectNewestOf, func(row pgx.CollectableRow) error {
-			var no, id int64
-			err := row.Scan(&no, &id)
-			out[callbackd.KeyID(no)] = id
+			var key, id int64
+			err := row.Scan(&key, &id)
+			out[callbackd.KeyID(key)] = id
 			return err
 		}, arg)
 	})

@@ -67,26 +67,26 @@ const (
 // fence queues the check that this node has not been evicted. A process that
 // is no node of a cluster passes.
 func (s *Store) fence(p *pipeline) {
-	if no := s.node.Load(); no != 0 {
-		p.add(requireNode, nil, nodeLocks, no)
+	if node := s.node.Load(); node != 0 {
+		p.add(requireNode, nil, nodeLocks, node)
 	}
 }
 
 // Join is part of [store.Cluster].
 func (s *Store) Join(ctx context.Context, n store.Node) (callbackd.NodeID, error) {
-	var no int64
+	var id int64
 	err := s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
 		// A join whose commit was not answered leaves a row that is evicted later.
 		if _, err := tx.Exec(ctx, lockCluster); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, insertNode, n.Name, n.Address, n.Version, millis(n.StartedAt), n.Inner).Scan(&no)
+		return tx.QueryRow(ctx, insertNode, n.Name, n.Address, n.Version, millis(n.StartedAt), n.Inner).Scan(&id)
 	})
 	if err == nil {
-		s.node.Store(no)
+		s.node.Store(id)
 		s.watching.Do(func() { s.work.Go(s.watchOthers) })
 	}
-	return callbackd.NodeID(no), err
+	return callbackd.NodeID(id), err
 }
 
 // Heartbeat is part of [store.Cluster].
@@ -121,8 +121,8 @@ func (s *Store) Heartbeat(ctx context.Context, b store.Heartbeat, known int64) (
 		if changed || v.Revision != known {
 			v.Owners = owners
 			count := map[callbackd.NodeID]int{}
-			for _, no := range owners {
-				count[no]++
+			for _, owner := range owners {
+				count[owner]++
 			}
 			for i := range v.Nodes {
 				v.Nodes[i].Shards = count[v.Nodes[i].ID]
@@ -134,27 +134,27 @@ func (s *Store) Heartbeat(ctx context.Context, b store.Heartbeat, known int64) (
 }
 
 func scanNode(row pgx.CollectableRow) (n store.Node, err error) {
-	var no, started, unseen, skew int64
-	err = row.Scan(&no, &n.Name, &n.Address, &n.Version, &started, &n.Inner, &unseen, &n.InFlight, &n.Leaving, &skew)
-	n.ID, n.Heartbeat.ID, n.StartedAt = callbackd.NodeID(no), callbackd.NodeID(no), fromMillis(started)
+	var id, started, unseen, skew int64
+	err = row.Scan(&id, &n.Name, &n.Address, &n.Version, &started, &n.Inner, &unseen, &n.InFlight, &n.Leaving, &skew)
+	n.ID, n.Heartbeat.ID, n.StartedAt = callbackd.NodeID(id), callbackd.NodeID(id), fromMillis(started)
 	n.Unseen, n.Skew = time.Duration(unseen)*time.Millisecond, time.Duration(skew)*time.Millisecond
 	return n, err
 }
 
 // Claim is part of [store.Cluster]. A claim whose commit was not answered is
 // seen by the next Heartbeat.
-func (s *Store) Claim(ctx context.Context, no callbackd.NodeID, limit int) (got []callbackd.Shard, revision int64, err error) {
+func (s *Store) Claim(ctx context.Context, id callbackd.NodeID, limit int) (got []callbackd.Shard, revision int64, err error) {
 	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
 		got = nil
 		var p pipeline
 		p.add(lockCluster, scanInto(&revision))
-		p.add(requireNode, nil, nodeLocks, int64(no))
+		p.add(requireNode, nil, nodeLocks, int64(id))
 		p.add(claimShards, func(row pgx.CollectableRow) error {
 			var shard int64
 			err := row.Scan(&shard)
 			got = append(got, callbackd.Shard(shard))
 			return err
-		}, int64(no), limit)
+		}, int64(id), limit)
 		if err := p.run(ctx, tx.Conn()); err != nil {
 			return err
 		}
@@ -182,7 +182,7 @@ func scanInto(v *int64) func(pgx.CollectableRow) error {
 }
 
 // Release is part of [store.Cluster].
-func (s *Store) Release(ctx context.Context, no callbackd.NodeID, shards []callbackd.Shard) (revision int64, err error) {
+func (s *Store) Release(ctx context.Context, id callbackd.NodeID, shards []callbackd.Shard) (revision int64, err error) {
 	arg := make([]int32, len(shards))
 	for i, shard := range shards {
 		arg[i] = int32(shard)
@@ -190,7 +190,7 @@ func (s *Store) Release(ctx context.Context, no callbackd.NodeID, shards []callb
 	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
 		var p pipeline
 		p.add(lockCluster, scanInto(&revision))
-		p.add(releaseShards, nil, int64(no), arg)
+		p.add(releaseShards, nil, int64(id), arg)
 		return p.run(ctx, tx.Conn())
 	})
 	return revision, err
@@ -203,35 +203,35 @@ const evictGrace = 500 * time.Millisecond
 
 // terminateSessions ends the database sessions of an expired node that hold its
 // lock.
-func (s *Store) terminateSessions(ctx context.Context, no callbackd.NodeID, unseen time.Duration) error {
+func (s *Store) terminateSessions(ctx context.Context, id callbackd.NodeID, unseen time.Duration) error {
 	conn, err := s.lease.Acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	_, err = conn.Exec(ctx, terminateHolders, nodeLocks, int64(no), unseen.Milliseconds())
+	_, err = conn.Exec(ctx, terminateHolders, nodeLocks, int64(id), unseen.Milliseconds())
 	return err
 }
 
 // Evict is part of [store.Cluster].
-func (s *Store) Evict(ctx context.Context, no callbackd.NodeID, unseen time.Duration) (evicted bool, err error) {
+func (s *Store) Evict(ctx context.Context, id callbackd.NodeID, unseen time.Duration) (evicted bool, err error) {
 	err = s.changeOn(ctx, s.lease, true, func(ctx context.Context, tx pgx.Tx) error {
 		evicted = false
 		var p pipeline
 		p.add(lockCluster, nil)
 		p.add("SELECT set_config('lock_timeout', $1, true)", nil, fmt.Sprint(evictGrace.Milliseconds()))
-		p.add(lockNode, nil, nodeLocks, int64(no))
-		p.add(evictNode, func(pgx.CollectableRow) error { evicted = true; return nil }, int64(no), unseen.Milliseconds())
+		p.add(lockNode, nil, nodeLocks, int64(id))
+		p.add(evictNode, func(pgx.CollectableRow) error { evicted = true; return nil }, int64(id), unseen.Milliseconds())
 		if err := p.run(ctx, tx.Conn()); err != nil {
 			if lockTimedOut(err) {
-				return errors.Join(err, s.terminateSessions(ctx, no, unseen))
+				return errors.Join(err, s.terminateSessions(ctx, id, unseen))
 			}
 			return err
 		}
 		if !evicted {
 			return errUnchanged
 		}
-		_, err := tx.Exec(ctx, freeShards, int64(no))
+		_, err := tx.Exec(ctx, freeShards, int64(id))
 		return err
 	})
 	return evicted, changedOrNot(err)
@@ -251,8 +251,8 @@ func (s *Store) LocalAddr(ctx context.Context) (addr netip.Addr, err error) {
 }
 
 // Leave is part of [store.Cluster].
-func (s *Store) Leave(ctx context.Context, no callbackd.NodeID) error {
-	_, err := s.Evict(ctx, no, -time.Hour)
+func (s *Store) Leave(ctx context.Context, id callbackd.NodeID) error {
+	_, err := s.Evict(ctx, id, -time.Hour)
 	return err
 }
 

@@ -299,22 +299,22 @@ func addRecorded(p *pipeline, group []*outcome, row func(pgx.CollectableRow) err
 func addChanges(p *pipeline, group []*outcome) {
 	p.add(nextRevision, nil)
 	for _, o := range group {
-		c, no := &o.Change, int64(o.Delivery.ID.Callback)
+		c, cb := &o.Change, int64(o.Delivery.ID.Callback)
 		if !o.stored || c.None() {
 			continue
 		}
 		if c.HealthTurned {
-			p.add("UPDATE callbacks SET failing_since = $3, revision = "+thisRevision+" WHERE no = $1 AND version = $2", nil, no, c.Version, nullMillis(c.FailingSince))
+			p.add("UPDATE callbacks SET failing_since = $3, revision = "+thisRevision+" WHERE no = $1 AND version = $2", nil, cb, c.Version, nullMillis(c.FailingSince))
 		}
 		if !c.ClosedUntil.IsZero() {
-			p.add("UPDATE callbacks SET closed_until = greatest(closed_until, $3::bigint), revision = "+thisRevision+" WHERE no = $1 AND version = $2", nil, no, c.Version, notEarlier(c.ClosedUntil))
+			p.add("UPDATE callbacks SET closed_until = greatest(closed_until, $3::bigint), revision = "+thisRevision+" WHERE no = $1 AND version = $2", nil, cb, c.Version, notEarlier(c.ClosedUntil))
 		}
 		if c.Proven {
-			p.add("UPDATE callbacks SET proven = true, revision = "+thisRevision+" WHERE no = $1 AND version = $2", nil, no, c.Version)
+			p.add("UPDATE callbacks SET proven = true, revision = "+thisRevision+" WHERE no = $1 AND version = $2", nil, cb, c.Version)
 		}
 		if c.Pause != callbackd.NotPaused {
 			p.add("UPDATE callbacks SET pause_reason = $3, paused_at = $4, revision = "+thisRevision+" WHERE no = $1 AND version = $2 AND pause_reason = '' RETURNING no",
-				func(pgx.CollectableRow) error { o.paused = true; return nil }, no, c.Version, string(c.Pause), millis(o.Attempt.EndedAt()))
+				func(pgx.CollectableRow) error { o.paused = true; return nil }, cb, c.Version, string(c.Pause), millis(o.Attempt.EndedAt()))
 		}
 	}
 }

@@ -99,8 +99,8 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 		return err
 	}
 	t.accepted = append(t.accepted, ev)
-	for _, no := range ev.Targets {
-		d := untriedDelivery(ev, no)
+	for _, cb := range ev.Targets {
+		d := untriedDelivery(ev, cb)
 		d.Event = ev
 		t.deliveries = append(t.deliveries, d)
 	}

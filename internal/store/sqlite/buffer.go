@@ -49,11 +49,11 @@ func newEventBuffer() *eventBuffer {
 // append adds an event, with those of its targets whose delivery has no row.
 func (b *eventBuffer) append(ev *callbackd.Event, unflushed []callbackd.CallbackID) {
 	b.events = append(b.events, ev)
-	for _, no := range unflushed {
-		c := b.unflushed[no]
+	for _, cb := range unflushed {
+		c := b.unflushed[cb]
 		if c == nil {
 			c = &callbackBuffer{}
-			b.unflushed[no] = c
+			b.unflushed[cb] = c
 		}
 		c.ids = append(c.ids, ev.ID)
 		c.events = append(c.events, ev)
@@ -154,9 +154,9 @@ func (t *tx) flush(n int) error {
 		}
 	}
 	for _, ev := range evs {
-		for _, no := range ev.Targets {
-			if id := (callbackd.DeliveryID{Event: ev.ID, Callback: no}); t.isUnflushed(id) {
-				if err := t.insertPending(untriedDelivery(ev, no)); err != nil {
+		for _, cb := range ev.Targets {
+			if id := (callbackd.DeliveryID{Event: ev.ID, Callback: cb}); t.isUnflushed(id) {
+				if err := t.insertPending(untriedDelivery(ev, cb)); err != nil {
 					return err
 				}
 			}
@@ -206,15 +206,15 @@ func (s *Store) loadBuffer() error {
 	return s.w.query("SELECT "+eventColumns+" FROM events WHERE id > ? ORDER BY id", func(st *sqlite3.Stmt) error {
 		ev := scanEvent(st)
 		var unflushed []callbackd.CallbackID
-		for _, no := range ev.Targets {
+		for _, cb := range ev.Targets {
 			known := false
 			err := s.w.query("SELECT 1 FROM pending WHERE callback_no = ?1 AND event_id = ?2 UNION ALL SELECT 1 FROM attempts WHERE event_id = ?2 AND callback_no = ?1 LIMIT 1",
-				func(*sqlite3.Stmt) error { known = true; return nil }, int64(no), int64(ev.ID))
+				func(*sqlite3.Stmt) error { known = true; return nil }, int64(cb), int64(ev.ID))
 			if err != nil {
 				return err
 			}
 			if !known {
-				unflushed = append(unflushed, no)
+				unflushed = append(unflushed, cb)
 			}
 		}
 		b.append(ev, unflushed)

@@ -30,8 +30,8 @@ const (
 // Otherwise it may work the next time.
 func unusable(dir string, err error) error {
 	kind := callbackd.KindUnavailable
-	for _, no := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP, sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM, sqlite3.NOTADB} {
-		if errors.Is(err, no) {
+	for _, refusal := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP, sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM, sqlite3.NOTADB} {
+		if errors.Is(err, refusal) {
 			kind = callbackd.KindSetting
 		}
 	}

@@ -233,9 +233,9 @@ func (t *tx) removeCancellation(o *callbackd.Outcome) (int64, error) {
 // recordChange keeps what an outcome changes of its callback, unless that has
 // another version by now.
 func (s *Store) recordChange(t *tx, o *callbackd.Outcome) (paused bool, err error) {
-	c, no := &o.Change, int64(o.Delivery.ID.Callback)
+	c, cb := &o.Change, int64(o.Delivery.ID.Callback)
 	change := func(set, where string, args ...any) (int64, error) {
-		return t.exec("UPDATE callbacks SET "+set+" WHERE no = ?1 AND version = ?2"+where, append([]any{no, c.Version}, args...)...)
+		return t.exec("UPDATE callbacks SET "+set+" WHERE no = ?1 AND version = ?2"+where, append([]any{cb, c.Version}, args...)...)
 	}
 	if c.HealthTurned {
 		_, err = change("failing_since = ?3", "", c.FailingSince)

@@ -46,9 +46,9 @@ func (t *tx) writeSession(id sessionID, w core.SessionWork) error {
 		return err
 	}
 	if w.Stored == nil {
-		w.No = t.conn.LastInsertRowID()
+		w.RowID = t.conn.LastInsertRowID()
 	}
-	t.sessions[id] = core.SessionWork{No: w.No, Stored: w.Current, Current: w.Current}
+	t.sessions[id] = core.SessionWork{RowID: w.RowID, Stored: w.Current, Current: w.Current}
 	return nil
 }
 

@@ -23,7 +23,7 @@ var callbackTests = map[string]func(*suite){
 
 func (s *suite) callbacks() {
 	cb := s.newCallback(s.key, ev2, "default")
-	got, err := s.Callback(s.ctx(), s.key.ID, ev2, "default")
+	got, err := store.CallbackNamed(s.ctx(), s, s.key.ID, ev2, "default")
 	s.must(err)
 	want := callbackd.Callback{
 		ID: cb.ID, Key: s.key.ID, Event: ev2, Name: "default", Version: 1,
@@ -48,25 +48,41 @@ func (s *suite) callbackOrder() {
 	s.newCallback(s.key, ev2, "default")
 	s.newCallback(s.key, ev1, "b")
 	s.newCallback(s.key, ev1, "a")
-	page, err := s.ListCallbacks(s.ctx(), store.CallbackQuery{Key: s.key.ID})
-	s.must(err)
-	var names []string
-	for _, cb := range page.Callbacks {
-		names = append(names, string(cb.Event)+" "+cb.Name)
+	s.newCallback(s.newKey("other"), ev1, "b")
+	for _, c := range []struct {
+		what string
+		q    store.CallbackQuery
+		want []string
+	}{
+		{"callbacks by event, then by name", store.CallbackQuery{}, []string{string(ev1) + " a", string(ev1) + " b", string(ev2) + " default"}},
+		{"callbacks for an event", store.CallbackQuery{Event: ev1}, []string{string(ev1) + " a", string(ev1) + " b"}},
+		{"callbacks with a name", store.CallbackQuery{Name: "b"}, []string{string(ev1) + " b"}},
+		{"a callback for an event with a name", store.CallbackQuery{Event: ev2, Name: "default"}, []string{string(ev2) + " default"}},
+		{"callbacks for an event with the name of another one", store.CallbackQuery{Event: ev2, Name: "b"}, nil},
+	} {
+		c.q.Key = s.key.ID
+		page, err := s.ListCallbacks(s.ctx(), c.q)
+		s.must(err)
+		var names []string
+		for _, cb := range page.Callbacks {
+			names = append(names, string(cb.Event)+" "+cb.Name)
+		}
+		s.equal(c.what, names, c.want)
 	}
-	s.equal("callbacks by event, then by name", names, []string{string(ev1) + " a", string(ev1) + " b", string(ev2) + " default"})
 }
 
 func (s *suite) noCallbacks() {
 	cb := s.newCallback(s.key, ev2, "default")
 	for what, err := range map[string]error{
-		"Callback":        second(s.Callback(s.ctx(), s.key.ID, ev2, "none")),
-		"DeleteCallback":  second(s.DeleteCallback(s.ctx(), s.key.ID, ev2, "none", s.at)),
-		"ReplaceCallback": second(s.ReplaceCallback(s.ctx(), callbackd.Callback{Key: s.key.ID, Event: ev2, Name: "none"}, s.at)),
-		"PauseCallback":   second(s.PauseCallback(s.ctx(), s.key.ID, ev2, "none", callbackd.Pause{})),
-		"RotateSecret":    second(s.RotateSecret(s.ctx(), s.key.ID, ev2, "none", "x", s.at, s.at)),
-		"CallbackByID":    second(s.CallbackByID(s.ctx(), 99)),
-		"CallbackVersion": second(s.CallbackVersion(s.ctx(), cb.ID, 9)),
+		"Callback":         second(store.CallbackNamed(s.ctx(), s, s.key.ID, ev2, "none")),
+		"without a name":   second(store.CallbackNamed(s.ctx(), s, s.key.ID, ev2, "")),
+		"without an event": second(store.CallbackNamed(s.ctx(), s, s.key.ID, "", "default")),
+		"DeleteCallback":   second(s.DeleteCallback(s.ctx(), s.key.ID, ev2, "none", s.at)),
+		"ReplaceCallback":  second(s.ReplaceCallback(s.ctx(), callbackd.Callback{Key: s.key.ID, Event: ev2, Name: "none"}, s.at)),
+		"PauseCallback":    second(s.PauseCallback(s.ctx(), s.key.ID, ev2, "none", callbackd.Pause{})),
+		"RotateSecret":     second(s.RotateSecret(s.ctx(), s.key.ID, ev2, "none", "x", s.at, s.at)),
+		"CallbackByID":     second(s.CallbackByID(s.ctx(), 99)),
+		"CallbackVersion":  second(s.CallbackVersion(s.ctx(), cb.ID, 9)),
 	} {
 		if callbackd.KindOf(err) != callbackd.KindNotFound {
 			s.Errorf("%s of a callback that is not there: %v, want NotFound", what, err)
@@ -138,7 +154,7 @@ func (s *suite) otherPolicy() {
 	s.must(err)
 	s.equal("the version", got.Version, int64(1))
 	s.equal("when it was updated", got.UpdatedAt, s.at)
-	stored, err := s.Callback(s.ctx(), s.key.ID, ev1, "default")
+	stored, err := store.CallbackNamed(s.ctx(), s, s.key.ID, ev1, "default")
 	s.must(err)
 	s.equal("the stored rate", stored.Policy.Rate, 3.0)
 }

@@ -137,7 +137,7 @@ func (s *suite) otherKeys() {
 		"Event":          second(s.Event(s.ctx(), other, ev.ID)),
 		"Delivery":       second(s.Delivery(s.ctx(), other, id, 0)),
 		"Resend":         second(s.Resend(s.ctx(), other, id, s.at)),
-		"Callback":       second(s.Callback(s.ctx(), other, ev1, "default")),
+		"Callback":       second(store.CallbackNamed(s.ctx(), s, other, ev1, "default")),
 		"DeleteCallback": second(s.DeleteCallback(s.ctx(), other, ev1, "default", s.at)),
 	} {
 		if callbackd.KindOf(err) != callbackd.KindNotFound {

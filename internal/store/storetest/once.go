@@ -128,7 +128,7 @@ func (s *suite) onceRefused() {
 		return created, err
 	}
 	s.kind(second(create(callbackd.Errorf(callbackd.KindConflict, "refused"))), callbackd.KindConflict)
-	s.kind(second(s.Callback(s.ctx(), s.key.ID, ev2, "once")), callbackd.KindNotFound)
+	s.kind(second(store.CallbackNamed(s.ctx(), s, s.key.ID, ev2, "once")), callbackd.KindNotFound)
 	created, err := create(nil)
 	s.must(err)
 	s.equal("whether the next command created it", created, true)

@@ -141,9 +141,9 @@ func (s *suite) publish(key callbackd.Key, ev callbackd.EventType, sessions ...s
 	return out
 }
 
-func (s *suite) fresh(no callbackd.CallbackID) []callbackd.Delivery {
+func (s *suite) fresh(cb callbackd.CallbackID) []callbackd.Delivery {
 	s.Helper()
-	ds, err := s.FirstAttempts(s.ctx(), no, 0, 1000)
+	ds, err := s.FirstAttempts(s.ctx(), cb, 0, 1000)
 	s.must(err)
 	return ds
 }

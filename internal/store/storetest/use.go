@@ -235,9 +235,9 @@ func Picture(t *testing.T, st store.Store) map[string]any {
 func Balances(r *store.Report) map[callbackd.CallbackID]store.Balance {
 	out := map[callbackd.CallbackID]store.Balance{0: {Accepted: r.Events, Failed: r.FaultN}}
 	for _, b := range r.Callbacks {
-		no := b.Callback.ID
+		id := b.Callback.ID
 		b.Callback = nil
-		out[no] = b
+		out[id] = b
 	}
 	return out
 }
