@@ -51,9 +51,12 @@ func whyACallbackDidNotGetIt(t *testing.T, on func(*setup)) {
 	why := func(callback string) wire.Explanation {
 		t.Helper()
 		l := decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain?callback="+callback, "").ok(200))
-		if len(l.Data) != 1 || l.EventID != ev.ID || l.Data[0].Delivery != nil || l.Data[0].State != "" {
-			t.Fatalf("%+v", l)
+		if len(l.Data) != 1 {
+			t.Fatalf("%d explanations, want 1", len(l.Data))
 		}
+		equal(t, "the event", l.EventID, ev.ID)
+		equal(t, "the delivery", l.Data[0].Delivery, (*string)(nil))
+		equal(t, "the state", l.Data[0].State, "")
 		return l.Data[0]
 	}
 	has(t, why("1"), "deleted_before", "was deleted at")

@@ -43,9 +43,10 @@ func TestABodyMayBeAForm(t *testing.T) {
 	s.call("POST", "/v1/callbacks", strings.Join(pairs, "&"), set("Content-Type", asForm+"; charset=UTF-8")).is(200, want)
 	s.call("POST", "/v1/callbacks", parts.String(), set("Content-Type", form.FormDataContentType())).is(200, want)
 	p := decode[wire.Policy](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").ok(200))
-	if p.Timeout != "10s" || len(p.Retry) != 2 || p.Retry[1] != "1m0s" || p.Rate != 2.5 || p.KeepAlive {
-		t.Errorf("the policy of the form: %+v", p)
-	}
+	equal(t, "the timeout of the form", p.Timeout, "10s")
+	equal(t, "the retries of the form", p.Retry, []string{"0s", "1m0s"})
+	equal(t, "the rate of the form", p.Rate, 2.5)
+	equal(t, "whether the form keeps connections", p.KeepAlive, false)
 	// Members that hold JSON, as the table has them; brackets that are not encoded.
 	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `url=https://receiver.example/&headers={"A":"b"}&payload=[]`, set("Content-Type", asForm)).
 		is(200, `{"api_key":"KEY","event":"SESSION:COMPLETE","url":"https://receiver.example/","method":"POST","headers":{"A":"b"},"payload":{}}`)

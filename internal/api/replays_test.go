@@ -38,9 +38,10 @@ func aReplaySendsWhatFailedOnce(t *testing.T, on func(*setup)) {
 		t.Errorf("counted %d", got)
 	}
 	r := decode[wire.Replay](s.call("POST", "/v1/replays", `{"callback":"default","event":"SESSION:COMPLETE","rate":1000}`).ok(202))
-	if r.State != "running" || r.Total != n || r.Callback != 1 || fmt.Sprint(r.States) != "[failed]" {
-		t.Errorf("%+v", r)
-	}
+	equal(t, "the state of the replay", r.State, "running")
+	equal(t, "its total", r.Total, int64(n))
+	equal(t, "its callback", r.Callback, int64(1))
+	equal(t, "its states", r.States, []string{"failed"})
 	for range n {
 		if h := recv.next().header.Get("callback-attempt"); h != "2" {
 			t.Errorf("attempt %s", h)

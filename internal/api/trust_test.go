@@ -38,9 +38,12 @@ func TestPeers16InsideIsRefusedWithoutATrace(t *testing.T) {
 			t.Fatalf("%s: %s", target, r.body)
 		}
 		a := d.History[0]
-		if d.State != "failed" || a.Fault != "refused" || a.Error != "the target address is not allowed" || a.Address != "" || a.Response != nil || a.Timings != (wire.Timings{}) {
-			t.Errorf("%s: %+v", target, a)
-		}
+		equal(t, "the state of the delivery to "+target, d.State, "failed")
+		equal(t, "its fault", a.Fault, "refused")
+		equal(t, "its error", a.Error, "the target address is not allowed")
+		equal(t, "its address", a.Address, "")
+		equal(t, "its answer", a.Response, (*wire.Response)(nil))
+		equal(t, "its timings", a.Timings, wire.Timings{})
 		if body := anonymous(r.body, a.Request.URL); i == 0 {
 			first = body
 		} else if body != first {

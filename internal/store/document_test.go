@@ -9,6 +9,8 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // fill sets every member of a struct to something of its own.
@@ -49,15 +51,21 @@ func TestDocumentsHoldWhatIsNoColumn(t *testing.T) {
 	got := callbackd.Session{Key: s.Key, SessionKey: s.SessionKey, Status: s.Status, Reference: s.Reference, Results: s.Results, CreatedAt: s.CreatedAt, EndedAt: s.EndedAt}
 	before := fmt.Sprintf("%+v", s)
 	b := store.EncodeSession(&s)
-	if err := store.DecodeSession(b, &got); err != nil || !reflect.DeepEqual(got, s) {
-		t.Errorf("%v\n%+v\n%+v", err, got, s)
+	if err := store.DecodeSession(b, &got); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(s, got); diff != "" {
+		t.Errorf("the session reads back differently: -want +got\n%s", diff)
 	}
 	if after := fmt.Sprintf("%+v", s); after != before {
 		t.Errorf("encoding changed the session: %s", after)
 	}
 	var zero, back callbackd.Session
-	if err := store.DecodeSession(store.EncodeSession(&zero), &back); err != nil || !reflect.DeepEqual(back, zero) {
-		t.Errorf("%v, %+v", err, back)
+	if err := store.DecodeSession(store.EncodeSession(&zero), &back); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(zero, back); diff != "" {
+		t.Errorf("the empty session reads back differently: -want +got\n%s", diff)
 	}
 }
 
@@ -77,8 +85,11 @@ func FuzzDecodeSession(f *testing.F) {
 		if store.DecodeSession(b, &s) != nil {
 			return
 		}
-		if err := store.DecodeSession(store.EncodeSession(&s), &again); err != nil || !reflect.DeepEqual(s, again) {
-			t.Errorf("%v\n%+v\n%+v", err, s, again)
+		if err := store.DecodeSession(store.EncodeSession(&s), &again); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(s, again); diff != "" {
+			t.Errorf("the session reads back differently: -want +got\n%s", diff)
 		}
 	})
 }

@@ -182,12 +182,11 @@ func TestLostAnswerOfAnAcceptedEvent(t *testing.T) {
 		if err != nil || ln.cuts.Load() != int64(i+1) {
 			t.Fatalf("%v after %d cuts", err, ln.cuts.Load())
 		}
-		if got, err := s.EventByID(t.Context(), evs[0].ID); err != nil || got.Sequence != evs[0].Sequence {
-			t.Errorf("what was answered is %+v, %v", got, err)
-		}
-		if n := d.checked(s); n != int64(i+1) || handed != i+1 {
-			t.Errorf("%d events, %d handed over, want %d", n, handed, i+1)
-		}
+		got, err := s.EventByID(t.Context(), evs[0].ID)
+		d.must(err)
+		d.equal("the sequence number that was answered", evs[0].Sequence, got.Sequence)
+		d.equal("events", d.checked(s), int64(i+1))
+		d.equal("deliveries that were handed over", handed, i+1)
 	}
 }
 

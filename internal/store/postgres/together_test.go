@@ -164,9 +164,9 @@ func TestSessionChangeThatNobodyCanTell(t *testing.T) {
 	if _, err := s.tryAccept(t.Context(), newAcceptGroup(s, group, []*acceptGroup{first})); callbackd.KindOf(err) != callbackd.KindUnavailable {
 		t.Errorf("after the other change: %v", err)
 	}
-	if got, err := s.Session(t.Context(), d.key.ID, "S"); err != nil || got.Notes != 2 {
-		t.Errorf("%+v, %v", got, err)
-	}
+	got, err := s.Session(t.Context(), d.key.ID, "S")
+	d.must(err)
+	d.equal("the notes of the session", got.Notes, 2)
 }
 
 // A reader goes from cursor to cursor while nodes whose clocks are a minute

@@ -116,8 +116,12 @@ func TestLookingChangesNothing(t *testing.T) {
 			t.Errorf("%s: the copy has %d events, want %d", name, again.Events, r.Events)
 		}
 		s := open(t, Options{Dir: dir})
-		if after, err := s.Check(t.Context()); err != nil || after.Events != r.Events {
-			t.Errorf("%s: %d events were seen, and there are %+v, %v", name, r.Events, after, err)
+		after, err := s.Check(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if after.Events != r.Events {
+			t.Errorf("%s: %d events were seen, and there are %d", name, r.Events, after.Events)
 		}
 		s.Close()
 	}
@@ -258,8 +262,12 @@ func TestAServerWaitsForNoReader(t *testing.T) {
 		t.Error(err)
 	}
 	s := open(t, Options{Dir: dir})
-	if r, err := look(t, dir); err != nil || r.FaultN > 0 { // while the server runs
-		t.Errorf("%+v, %v", r, err)
+	r, err := look(t, dir) // while the server runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.FaultN > 0 {
+		t.Errorf("faults: %v", r.Faults)
 	}
 	s.Close()
 }

@@ -53,8 +53,12 @@ func TestSecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 	secondary.Close()
-	if k, err := s.Key(t.Context(), "k"); err != nil || k.Secret.Reveal() != "s" {
-		t.Errorf("%+v, %v", k, err)
+	k, err := s.Key(t.Context(), "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := k.Secret.Reveal(); got != "s" {
+		t.Errorf("the secret is %q, want s", got)
 	}
 	s.Close()
 	open(t, Options{Dir: dir}).Close()

@@ -60,12 +60,13 @@ func (s *suite) listDeliveries(q store.DeliveryQuery) []callbackd.DeliveryID {
 		s.must(err)
 		for _, d := range page.Deliveries {
 			ids = append(ids, d.ID)
-			if q.State != "" && d.State != q.State {
-				s.Errorf("%s is listed as %s and is %s", d.ID, q.State, d.State)
+			if q.State != "" {
+				s.equal("the state of "+d.ID.String(), d.State, q.State)
 			}
-			if d.Callback == nil || d.Callback.Key != d.Event.Key {
-				s.Errorf("%s is listed with the callback %+v of key %d", d.ID, d.Callback, d.Event.Key)
+			if d.Callback == nil {
+				s.Fatalf("%s is listed without its callback", d.ID)
 			}
+			s.equal("the key of the callback of "+d.ID.String(), d.Callback.Key, d.Event.Key)
 		}
 		return ids, page.Next
 	})
@@ -350,15 +351,12 @@ func (s *suite) allKeysLatest() {
 	s.publish(keys[1], ev1, "S", "T")
 	got, err := s.LatestEvents(s.ctx(), []store.SessionID{{Key: store.AllKeys, SessionKey: "S"}, {Key: keys[1].ID, SessionKey: "T"}, {Key: keys[2].ID, SessionKey: "T"}}, 2)
 	s.must(err)
+	events := map[store.SessionID]int{}
+	for id, evs := range got {
+		events[id] = len(evs)
+	}
 	want := map[store.SessionID]int{{Key: keys[0].ID, SessionKey: "S"}: 2, {Key: keys[1].ID, SessionKey: "S"}: 1, {Key: keys[1].ID, SessionKey: "T"}: 1}
-	for id, n := range want {
-		if len(got[id]) != n {
-			s.Errorf("session %s of key %d has %d events, want %d", id.SessionKey, id.Key, len(got[id]), n)
-		}
-	}
-	if len(got) != len(want) {
-		s.Errorf("%d sessions, want %d", len(got), len(want))
-	}
+	s.equal("how many events each session has", events, want)
 }
 
 func (s *suite) allKeysCallbacks() {
@@ -384,9 +382,12 @@ func (s *suite) allKeysCallbacks() {
 			}
 			health, err := s.ListHealth(s.ctx(), store.HealthQuery{CallbackQuery: q})
 			s.must(err)
-			if len(health.Callbacks) != len(ids) || health.Next != page.Next {
-				s.Errorf("%d with health, next %d; want %d, next %d", len(health.Callbacks), health.Next, len(ids), page.Next)
+			var healthy []callbackd.CallbackID
+			for _, h := range health.Callbacks {
+				healthy = append(healthy, h.Callback.ID)
 			}
+			s.equal("callbacks with their health", healthy, ids)
+			s.equal("the cursor of the list with health", health.Next, page.Next)
 			return ids, page.Next
 		})
 		sameList(s, fmt.Sprintf("callbacks by %d", limit+1), got, want)
@@ -414,9 +415,8 @@ func (s *suite) allKeysReplays() {
 	})
 	sameList(s, "replays", got, want)
 	r, err := s.Replay(s.ctx(), store.AllKeys, want[0])
-	if s.must(err); r.ID != want[0] {
-		s.Errorf("replay %s, want %s", r.ID, want[0])
-	}
+	s.must(err)
+	s.equal("the replay", r.ID, want[0])
 }
 
 func (s *suite) allKeysObjects() {
@@ -426,11 +426,9 @@ func (s *suite) allKeysObjects() {
 	s.must(err)
 	id.Event = s.publish(*k, ev1, "S")[0].ID
 	ev, err := s.Event(s.ctx(), store.AllKeys, id.Event)
-	if s.must(err); ev.ID != id.Event {
-		s.Errorf("event %s, want %s", ev.ID, id.Event)
-	}
+	s.must(err)
+	s.equal("the event", ev.ID, id.Event)
 	d, err := s.Delivery(s.ctx(), store.AllKeys, id, 0)
-	if s.must(err); d.ID != id {
-		s.Errorf("delivery %s, want %s", d.ID, id)
-	}
+	s.must(err)
+	s.equal("the delivery", d.ID, id)
 }

@@ -23,31 +23,25 @@ func (s *suite) pagesEndBySize() {
 		for {
 			page, err := s.ListEvents(s.ctx(), q)
 			s.must(err)
-			if got += len(page.Events); len(page.Events) > full || len(page.Events) < full && page.Next != 0 {
-				s.Errorf("a page of %d events of %d bytes", len(page.Events), len(data))
-			}
+			got += len(page.Events)
 			if page.Next == 0 {
+				s.equal(fmt.Sprintf("whether the last page of type %q has %d events at most", typ, full), len(page.Events) <= full, true)
 				break
 			}
+			s.equal(fmt.Sprintf("events of type %q on a page before the last", typ), len(page.Events), full)
 			q.After = page.Next
 		}
-		if got != n {
-			s.Errorf("%d events of type %q in all", got, typ)
-		}
+		s.equal(fmt.Sprintf("events of type %q in all", typ), got, n)
 	}
 	for after, got := int64(0), 0; ; {
 		page, err := s.SessionEvents(s.ctx(), store.SessionEventQuery{Key: s.key.ID, Session: "S", After: after, Limit: store.MaxPage})
 		s.must(err)
 		got += len(page)
 		if !store.SessionEventsFull(page, store.MaxPage) {
-			if got != n {
-				s.Errorf("%d events of the session", got)
-			}
+			s.equal("events of the session in all", got, n)
 			break
 		}
-		if len(page) != full {
-			s.Errorf("a page of %d events of a session", len(page))
-		}
+		s.equal("events of a session on a page before the last", len(page), full)
 		after = page[len(page)-1].Sequence
 	}
 	s.largeSessions()
@@ -63,15 +57,14 @@ func (s *suite) largeSessions() {
 	for {
 		page, err := s.ListSessions(s.ctx(), q)
 		s.must(err)
-		if got += len(page.Sessions); len(page.Sessions)*callbackd.MaxReference > store.MaxPageData+callbackd.MaxReference {
-			s.Errorf("a page of %d sessions", len(page.Sessions))
+		got += len(page.Sessions)
+		if size := len(page.Sessions) * callbackd.MaxReference; size > store.MaxPageData+callbackd.MaxReference {
+			s.Errorf("a page has %d sessions with references of %d bytes in all; want %d at most and one more session", len(page.Sessions), size, store.MaxPageData)
 		}
 		if page.Next == (store.SessionCursor{}) {
 			break
 		}
 		q.After = page.Next
 	}
-	if got != n {
-		s.Errorf("%d sessions in all", got)
-	}
+	s.equal("sessions in all", got, n)
 }
