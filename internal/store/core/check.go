@@ -110,7 +110,7 @@ func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) er
 	for _, a := range audits {
 		balance := c.balances[a.ID.Callback]
 		if balance == nil {
-			c.report.Fault("event %s is owed to callback %d, which does not exist", a.ID.Event, a.ID.Callback)
+			c.report.Fault("event %s has the target %d, a callback that does not exist", a.ID.Event, a.ID.Callback)
 			continue
 		}
 		unflushed := a.ID.Event > c.flushed && !slices.Contains(late[a.ID.Event], a.ID.Callback)
@@ -147,7 +147,7 @@ func (c *checker) targets(ev *callbackd.Event, late []callbackd.CallbackID) (ids
 	for _, cb := range slices.Concat(ev.Targets, late) {
 		id := callbackd.DeliveryID{Event: ev.ID, Callback: cb}
 		if slices.Contains(ids, id) {
-			c.report.Fault("event %s is owed to callback %d twice", ev.ID, cb)
+			c.report.Fault("event %s has the target %d twice", ev.ID, cb)
 			continue
 		}
 		ids = append(ids, id)

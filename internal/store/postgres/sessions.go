@@ -36,9 +36,9 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 	return submit(ctx, s, s.accepts, in, &in.command)
 }
 
-// ChangeSession is part of [store.Sessions]. It joins the groups of the
-// intake: what a change fires is accepted with everything else, and the
-// session's row is locked like the sequence of its events.
+// ChangeSession is part of [store.Sessions]. It joins the groups that accept events:
+// what a change fires is accepted with everything else, and the session's row is locked
+// like the sequence of its events.
 func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionKey string, at time.Time, f func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
 	if checkText(sessionKey) != nil {
 		return nil, nil, core.NoSession(sessionKey)

@@ -217,7 +217,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(r.Faults, "\n")
-	for _, want := range []string{"it is lost", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "is owed to callback 1 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 deliveries pending by its counts, and 0 that wait"} {
+	for _, want := range []string{"it is lost", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "has the target 1 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 deliveries pending by its counts, and 0 that wait"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}
