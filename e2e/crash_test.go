@@ -201,9 +201,8 @@ func (s *sink) onceEach(t *testing.T, broken map[try]int) {
 	}
 }
 
-// Row 6 of the peers' defects: an event that was acknowledged from a queue
-// in memory died with it.
-func TestPeers06KillRightAfterTheAcknowledgement(t *testing.T) {
+// An event that was acknowledged survives a kill that comes right after the answer.
+func TestKillRightAfterTheAcknowledgement(t *testing.T) {
 	dir, sk := t.TempDir(), newSink(t)
 	cl := newClient(t, dir)
 	for i := range 5 {
@@ -226,9 +225,9 @@ func publishAndKill(t *testing.T, cl *client.Client, srv *server, i int) {
 	srv.kill()
 }
 
-// Row 9 of the peers' defects: a crash between storing and sending left an
-// event that was never sent, and the client's repeat did not help.
-func TestPeers09RepeatAfterACrashGetsTheFirstAnswerAndDelivers(t *testing.T) {
+// After a crash between storing and sending the event is sent, and the client's repeat
+// gets the first answer.
+func TestRepeatAfterACrashGetsTheFirstAnswerAndDelivers(t *testing.T) {
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)
 	ev := client.NewEvent{Event: event, SessionKey: "S", ID: "mine"}

@@ -156,9 +156,8 @@ func anotherKeysObjectIsNotFound(t *testing.T, on func(*setup)) {
 	s.call("GET", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
 }
 
-// Row 19 of the peers' defects: an API without authentication. Every route
-// but the four for the operator's machines asks for it.
-func TestPeers19EveryRouteNeedsAuthentication(t *testing.T) {
+// Every route asks for authentication, but the four for the operator's machines.
+func TestEveryRouteNeedsAuthentication(t *testing.T) {
 	s := start(t)
 	open := map[string]bool{"GET /": true, "GET /healthz": true, "GET /readyz": true, "GET /metrics": true, "GET /openapi.yaml": true}
 	none := func(r *http.Request) {

@@ -132,7 +132,7 @@ func TestFaultsOfASetting(t *testing.T) {
 	s.call("GET", "/v1/callbacks", "").is(200, `{"api_key":"KEY","data":[]}`)
 }
 
-// Headers that HTTP or callbackd must own (threats T12 and T13).
+// Headers that HTTP or callbackd must own.
 func TestOwnedHeadersAreRefused(t *testing.T) {
 	s := start(t)
 	for _, name := range []string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade", "Expect", "Proxy-Connection",

@@ -36,9 +36,8 @@ func documents(t *testing.T) map[string]string {
 	return out
 }
 
-// Row 22 of the peers' defects: documents that describe routes, headers and
-// metrics which the code lacks.
-func TestPeers22DocumentsNameWhatExists(t *testing.T) {
+// The routes, headers and metrics that documents describe exist.
+func TestDocumentsNameWhatExists(t *testing.T) {
 	s := start(t)
 	sent := s.sentHeader()
 	metrics := s.call("GET", "/metrics", "").ok(200).body

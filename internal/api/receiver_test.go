@@ -171,8 +171,8 @@ func TestRepeatsAreTheSameRequest(t *testing.T) {
 	}
 }
 
-// Row 25 of the peers' defects: numbers that lose their digits on the way.
-func TestPeers25NumbersArriveDigitByDigit(t *testing.T) {
+// Numbers lose no digit on the way.
+func TestNumbersArriveDigitByDigit(t *testing.T) {
 	s := start(t)
 	recv := listen(t, nil)
 	const numbers = `"a":0.1,"b":1e400,"c":12345678901234567890.000,"d":-0,"e":1E-7,"f":[9007199254740993,{"x":0.10}],"g":3.00`

@@ -21,10 +21,9 @@ func anonymous(body string, targets ...string) string {
 	return changing.ReplaceAllString(changing.ReplaceAllString(body, "_ID_"), "_ID_")
 }
 
-// Row 16 of the peers' defects and threat T10: a cloud's metadata service and
-// what else is inside cannot be reached, and a test-send does not tell open
-// from closed from filtered ports.
-func TestPeers16InsideIsRefusedWithoutATrace(t *testing.T) {
+// A cloud's metadata service and what else is inside cannot be reached, and a test-send
+// does not tell open from closed from filtered ports.
+func TestInsideIsRefusedWithoutATrace(t *testing.T) {
 	s := start(t, func(c *setup) { c.allow = nil })
 	recv := listen(t, nil)
 	open, closed := recv.url, "http://"+closedPort(t)
@@ -65,7 +64,7 @@ func TestTheAPIItselfIsNoTarget(t *testing.T) {
 	}
 }
 
-// Threat T11: no field of the API opens a range.
+// No field of the API opens a range.
 func TestNoFieldChangesTheEgressPolicy(t *testing.T) {
 	s := start(t, func(c *setup) { c.allow = nil })
 	recv := listen(t, nil)
@@ -96,9 +95,9 @@ func TestNoFieldChangesTheEgressPolicy(t *testing.T) {
 	}
 }
 
-// Threat T26: what a revoked key is owed is not sent any more. The receiver
-// holds the attempts in flight until the revocation is complete; whatever
-// comes after it is one too many.
+// The pending deliveries of a revoked key are not sent any more. The receiver holds the
+// attempts in flight until the revocation is complete; whatever comes after it is one
+// too many.
 func TestRevokedKeysSendNothingMore(t *testing.T) { onBothStores(t, revokedKeysSendNothingMore) }
 
 func revokedKeysSendNothingMore(t *testing.T, on func(*setup)) {

@@ -123,7 +123,7 @@ func TestOnlyAppKnowsDrivers(t *testing.T) {
 }
 
 // Every connection callbackd opens for a customer goes through egress; a
-// second way out is a way around the guard (threat T9).
+// second way out is a way around the guard.
 func TestOneWayOut(t *testing.T) {
 	forbidden := map[string][]string{
 		"net/http": {"Get", "Post", "PostForm", "Head", "DefaultClient", "DefaultTransport", "Transport", "Client"},

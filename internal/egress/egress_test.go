@@ -409,9 +409,8 @@ func TestTheGuardHoldsBehindAProxy(t *testing.T) {
 	}
 }
 
-// Row 17 of the peers' defects: a flag wired backwards turned the check of a
-// proxy's certificate off. There is no such flag here.
-func TestPeers17SelfSignedProxyIsRefused(t *testing.T) {
+// The certificate of a proxy is always checked. No flag turns that off.
+func TestSelfSignedProxyIsRefused(t *testing.T) {
 	var asked atomic.Value
 	proxy := httptest.NewTLSServer(proxyServer(t, &asked))
 	proxy.Config.ErrorLog = nil

@@ -98,7 +98,7 @@ func (hereResolver) LookupNetIP(context.Context, string, string) ([]netip.Addr, 
 	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 }
 
-// Threat T6: of all the ways to write a URL, none reaches this machine, and
+// Of all the ways to write a URL, none reaches this machine, and
 // what is dialled is what was checked.
 func TestNoSpellingOfAURLReachesTheTrap(t *testing.T) {
 	srv, hits := trap(t)

@@ -170,7 +170,7 @@ func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
 // Peers' finding 13: a replay that lives in memory loses its place at a
 // restart. A hundred thousand events go to a callback that was made after
 // them, over two restarts: each once, and nothing else.
-func TestPeers13AReplayOfAHundredThousandSurvivesRestarts(t *testing.T) {
+func TestAReplayOfAHundredThousandSurvivesRestarts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a large replay takes 10 s")
 	}

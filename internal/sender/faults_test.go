@@ -104,7 +104,7 @@ func tlsServer(t *testing.T, c *tls.Config) string {
 	return srv.URL
 }
 
-// Threat T18: verified always, with the operator's roots and never without.
+// Certificates are always verified, with the operator's roots and never without.
 func TestTLSFaults(t *testing.T) {
 	ca, stranger := newAuthority(t), newAuthority(t)
 	with := func(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
@@ -190,7 +190,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// Threat T10: a refused target gives one answer, whatever is there, and a name
+// A refused target gives one answer, whatever is there, and a name
 // that is refused the same as one that does not exist.
 func TestRefusedAttemptsSayNothingAboutTheNetwork(t *testing.T) {
 	open := strings.TrimPrefix(answers(t, okWith("")), "http://")

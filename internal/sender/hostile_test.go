@@ -33,8 +33,8 @@ func flood(w io.Writer, chunk []byte, limit int64) (n int64) {
 	return n
 }
 
-// Row 4 of the peers' defects: a whole body was read into memory, then cut.
-func TestPeers04HugeBodyIsReadToALimit(t *testing.T) {
+// Of a huge body no more than the limit is read, not the whole of it first.
+func TestHugeBodyIsReadToALimit(t *testing.T) {
 	const huge = 10 << 30
 	for _, head := range []string{"Content-Length: " + strconv.Itoa(huge), "X-A: until the end", "Transfer-Encoding: chunked"} {
 		written := make(chan int64, 1)
@@ -76,9 +76,8 @@ func TestBodiesAroundTheLimits(t *testing.T) {
 	}
 }
 
-// Row 5 of the peers' defects, threat T15: the limit was applied before the
-// body was unpacked. Here nothing is unpacked.
-func TestPeers05GzipBombIsKeptAsItCame(t *testing.T) {
+// A compressed body is not unpacked, so the limit holds for what is stored.
+func TestGzipBombIsKeptAsItCame(t *testing.T) {
 	var bomb bytes.Buffer
 	w := gzip.NewWriter(&bomb)
 	zeros := make([]byte, 1<<20)
@@ -233,7 +232,7 @@ func TestStatusLines(t *testing.T) {
 }
 
 // slow receivers never end by themselves; what ends the attempt is its
-// deadline. Row 3 of the peers' defects: it covered the headers only.
+// deadline, which covers the body as well as the headers.
 var slow = map[string]struct {
 	first, drip string
 	status      int
@@ -246,7 +245,7 @@ var slow = map[string]struct {
 	"never closed": {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nbody", "", 200},
 }
 
-func TestPeers03SlowReceiversAreCutAtTheDeadline(t *testing.T) {
+func TestSlowReceiversAreCutAtTheDeadline(t *testing.T) {
 	for name, tt := range slow {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -348,9 +347,8 @@ func TestHostileReceiversLeakNothing(t *testing.T) {
 	})
 }
 
-// Threat T5, rows 1 and 2 of the peers' defects: a redirect is a failure, and
-// where it leads is told and not visited.
-func TestPeers01RedirectsAreNotFollowed(t *testing.T) {
+// A redirect is a failure. Where it leads is told and not visited.
+func TestRedirectsAreNotFollowed(t *testing.T) {
 	var visited atomic.Int64
 	target := raw(t, func(net.Conn, *bufio.Reader) { visited.Add(1) })
 	s := newSender(t, egress.Options{})
@@ -375,7 +373,7 @@ func TestPeers01RedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-func TestPeers02OnlyA2xxIsSuccess(t *testing.T) {
+func TestOnlyA2xxIsSuccess(t *testing.T) {
 	s := newSender(t, egress.Options{})
 	for code := 200; code <= 599; code++ {
 		head := fmt.Sprintf("HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n", code)
@@ -394,7 +392,7 @@ func TestLongLocationIsCut(t *testing.T) {
 	within(t, &res)
 }
 
-// Threat T33: what is kept of an answer is text.
+// What is kept of an answer is text.
 func TestStoredHeadersAreText(t *testing.T) {
 	res := newSender(t, egress.Options{}).Send(t.Context(), callbackTo(answers(t, "HTTP/1.1 302 x\r\nContent-Length: 0\r\nX-A: \xff\xfe\x1b[31m\x7f\r\nLocation: /\xc3\x28\r\nSet-Cookie: session=abc\r\nRetry-After: \xff\r\n\r\n")), event(), 1)
 	if res.Fault == callbackd.FaultProtocol { // the transport may refuse it instead

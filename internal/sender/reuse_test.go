@@ -34,8 +34,8 @@ func counted(t *testing.T, responses ...string) (string, *atomic.Int64) {
 	}), &conns
 }
 
-// Row 21 of the peers' defects: a client of its own for every delivery.
-func TestPeers21ConnectionsAreReused(t *testing.T) {
+// Deliveries share connections.
+func TestConnectionsAreReused(t *testing.T) {
 	for name, response := range map[string]string{
 		"no body": "HTTP/1.1 204 No Content\r\n\r\n", "body": okWith("body"), "body over what is kept": okWith(repeat("b", callbackd.MaxResponseRead-1)),
 		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", "failure": "HTTP/1.1 503 x\r\nContent-Length: 4\r\n\r\nbusy", "redirect": "HTTP/1.1 302 x\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
@@ -58,7 +58,7 @@ func TestPeers21ConnectionsAreReused(t *testing.T) {
 	}
 }
 
-// Threat T16: a connection with anything odd about its answer is not used
+// A connection with anything odd about its answer is not used
 // again, because what follows on it may not be an answer to us.
 func TestOddAnswersEndTheirConnection(t *testing.T) {
 	for name, response := range map[string]string{

@@ -274,7 +274,7 @@ func TestOwnHeadersWinOverDefaultsAndNotOverOurs(t *testing.T) {
 	}
 }
 
-// Threats T12 and T13: what must not be stored cannot break out if it is.
+// What must not be stored cannot break out if it is.
 func TestHeadersCannotInjectOrFrame(t *testing.T) {
 	for _, h := range []callbackd.Header{
 		{Name: "X-A", Value: "1\r\nX-Evil: 1"}, {Name: "X-A", Value: "1\nX-Evil: 1"}, {Name: "X-A\r\nX-Evil", Value: "1"}, {Name: "X-A: 1\r\nX-Evil", Value: "1"},
@@ -314,7 +314,7 @@ func (panicking) LookupNetIP(context.Context, string, string) ([]netip.Addr, err
 	panic("poison")
 }
 
-// Threat T31: nothing that goes wrong in an attempt ends the process.
+// Nothing that goes wrong in an attempt ends the process.
 func TestPanicsAreContained(t *testing.T) {
 	s := newSender(t, egress.Options{Resolver: panicking{}})
 	if res := s.Send(t.Context(), callbackTo("http://panics.test/"), event(), 1); res.Fault != callbackd.FaultLocal || res.Success() {

@@ -85,9 +85,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// Row 24 of the peers' defects: a signature without a timestamp can be
-// replayed for ever.
-func TestPeers24TheTimestampIsSigned(t *testing.T) {
+// The timestamp is signed. Otherwise a request could be sent again for ever.
+func TestTheTimestampIsSigned(t *testing.T) {
 	key, _ := signature.ParseSecret(specSecret)
 	if signature.Sign(specID, 1, []byte(specBody), signature.NewKey(key)) == signature.Sign(specID, 2, []byte(specBody), signature.NewKey(key)) {
 		t.Error("the same signature for two times")
