@@ -101,29 +101,7 @@ func TestEveryNodeServesAll(t *testing.T) {
 	t.Cleanup(pg.Stop)
 	c := newNodesOn(t, pg, pg.Schema(t), 2*patience, 3, 0) // what no message brings is found much too late
 	c.shared(3)
-	callbacks := make([]*far, 3) // by owner
-	for i := 0; slices.Contains(callbacks, nil); i++ {
-		f := &far{nodes: c, t: t, name: fmt.Sprint("n", i), sink: newSink(t)}
-		f.sink.answer = func(_ context.Context, a try, seq int64) int {
-			if _, bad := f.bad.Load(seq); bad && a.n == 1 {
-				return 503
-			}
-			return 200
-		}
-		if _, err := c.cl.CreateCallback(t.Context(), client.NewCallback{Event: event, URL: f.sink.URL, Name: f.name, Retry: []string{"0s", "1h"}}); err != nil {
-			t.Fatal(err)
-		}
-		var p wire.Policy
-		f.do(c.cl, "GET", f.path("/policy"), nil, &p)
-		f.no = p.Callback
-		f.owner = c.owner(f.no)
-		f.a, f.c = c.at((f.owner+1)%3), c.at((f.owner+2)%3)
-		if callbacks[f.owner] != nil {
-			f.do(c.cl, "DELETE", f.path(""), nil, nil)
-			continue
-		}
-		callbacks[f.owner] = f
-	}
+	callbacks := c.oneOnEach()
 	for _, step := range []struct {
 		what string
 		do   func(f *far, t *testing.T)
@@ -141,27 +119,64 @@ func TestEveryNodeServesAll(t *testing.T) {
 	t.Run("lists", c.sameLists)
 	t.Run("revoked key", c.revoked)
 	t.Run("nodes", c.listed)
-	t.Run("deletion", func(t *testing.T) {
-		f := callbacks[1]
-		f.t = t
-		f.do(f.a, "POST", f.path("/pause"), nil, nil)
-		ev := f.publish(f.c, "D")
-		f.do(f.c, "DELETE", f.path(""), nil, nil)
-		eventually(t, "what is owed is canceled", func() bool {
-			d, err := f.a.Delivery(t.Context(), f.delivery(ev))
-			return err == nil && d.State == "canceled"
-		})
-		if next := f.publish(f.a, "D"); next.Deliveries != 2 {
-			t.Errorf("%d deliveries after the deletion", next.Deliveries)
+	t.Run("deletion", callbacks[1].deletion)
+	c.stopAll()
+	c.fsck()
+}
+
+// oneOnEach creates callbacks until each of three nodes owns one, and returns them by
+// their owner.
+func (c *nodes) oneOnEach() []*far {
+	c.t.Helper()
+	callbacks := make([]*far, 3)
+	for i := 0; slices.Contains(callbacks, nil); i++ {
+		f := c.newFar(fmt.Sprint("n", i))
+		if callbacks[f.owner] != nil {
+			f.do(c.cl, "DELETE", f.path(""), nil, nil)
+			continue
 		}
-	})
+		callbacks[f.owner] = f
+	}
+	return callbacks
+}
+
+// newFar creates a callback whose sink fails the first attempts of the events in bad.
+func (c *nodes) newFar(name string) *far {
+	c.t.Helper()
+	f := &far{nodes: c, t: c.t, name: name, sink: newSink(c.t)}
+	f.sink.answer = func(_ context.Context, a try, seq int64) int {
+		if _, bad := f.bad.Load(seq); bad && a.n == 1 {
+			return 503
+		}
+		return 200
+	}
+	if _, err := c.cl.CreateCallback(c.t.Context(), client.NewCallback{Event: event, URL: f.sink.URL, Name: f.name, Retry: []string{"0s", "1h"}}); err != nil {
+		c.t.Fatal(err)
+	}
+	var p wire.Policy
+	f.do(c.cl, "GET", f.path("/policy"), nil, &p)
+	f.no = p.Callback
+	f.owner = c.owner(f.no)
+	f.a, f.c = c.at((f.owner+1)%3), c.at((f.owner+2)%3)
+	return f
+}
+
+// stopAll stops the nodes.
+func (c *nodes) stopAll() {
+	c.t.Helper()
 	for i := range c.up {
-		if code := c.node(i).term(t); code != 0 {
-			t.Errorf("node %d ends with %d: %s", i, code, c.node(i).log)
+		if code := c.node(i).term(c.t); code != 0 {
+			c.t.Errorf("node %d ends with %d: %s", i, code, c.node(i).log)
 		}
 	}
-	if out, errs, code := run(t, append([]string{"fsck"}, c.on()...)...); code != 0 {
-		t.Errorf("fsck: %s%s", out, errs)
+}
+
+// fsck proves what the nodes left.
+func (c *nodes) fsck() {
+	c.t.Helper()
+	out, errs, code := run(c.t, append([]string{"fsck"}, c.on()...)...)
+	if code != 0 {
+		c.t.Errorf("fsck: %s%s", out, errs)
 	}
 }
 
@@ -457,5 +472,21 @@ func (c *nodes) listed(t *testing.T) {
 		if want := fmt.Sprintf("This page shows the attempts of one node. %d other nodes deliver", len(c.up)-1); err != nil || !strings.Contains(string(page), want) {
 			t.Errorf("the live tail of node %d does not say whose it is: %v, %s", i, err, page)
 		}
+	}
+}
+
+// deletion: what is owed to a callback that another node deletes is canceled, and
+// nothing more is owed to it.
+func (f *far) deletion(t *testing.T) {
+	f.t = t
+	f.do(f.a, "POST", f.path("/pause"), nil, nil)
+	ev := f.publish(f.c, "D")
+	f.do(f.c, "DELETE", f.path(""), nil, nil)
+	eventually(t, "what is owed is canceled", func() bool {
+		d, err := f.a.Delivery(t.Context(), f.delivery(ev))
+		return err == nil && d.State == "canceled"
+	})
+	if next := f.publish(f.a, "D"); next.Deliveries != 2 {
+		t.Errorf("%d deliveries after the deletion, want 2", next.Deliveries)
 	}
 }

@@ -57,95 +57,131 @@ func (w *link) heal() {
 	}
 }
 
-const unrecorded = `SELECT a.n IS NOT NULL FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS o (event_id, callback_no, n, place)
-	LEFT JOIN attempts a ON a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.n = o.n AND a.version > 0 ORDER BY place`
+// callbackTry is an attempt that the sink of a callback got.
+type callbackTry struct {
+	callback int // its number - 1
+	try
+}
+
+// lookout looks again and again for attempts that were made and are not recorded.
+type lookout struct {
+	*nodes
+	conn            *pgx.Conn // nil or closed while the database cannot be reached
+	found, recorded map[callbackTry]bool
+	began           time.Time
+	gap             time.Duration // the longest from one look to the next
+	stop            chan struct{}
+	work            sync.WaitGroup
+}
 
 // during does something that disturbs a node for a while. What was sent and
 // not recorded at any moment of it may be made once more, if the callback
 // became another node's.
 func (c *nodes) during(disturb func()) {
 	c.t.Helper()
-	type of struct {
-		callback int
-		try
-	}
-	found, recorded := map[of]bool{}, map[of]bool{}
-	var conn *pgx.Conn
-	look := func() {
-		var tries []of
-		var events, callbacks, ns []int64
-		for i, sk := range c.sinks {
-			sk.mu.Lock()
-			for a := range sk.tries {
-				if ev, ok := callbackd.ParseEventID(a.id); ok && !recorded[of{i, a}] {
-					tries = append(tries, of{i, a})
-					events, callbacks, ns = append(events, int64(ev)), append(callbacks, int64(i+1)), append(ns, int64(a.n))
-				}
-			}
-			sk.mu.Unlock()
-		}
-		ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Second)
-		defer cancel()
-		var done []bool
-		var err error
-		if conn == nil || conn.IsClosed() {
-			conn, err = pgx.Connect(ctx, c.url)
-		}
-		if err == nil {
-			rows, _ := conn.Query(ctx, unrecorded, events, callbacks, ns)
-			done, err = pgx.CollectRows(rows, pgx.RowTo[bool])
-		}
-		if err != nil {
-			return // it is the database that is disturbed: what was sent is still here the next time
-		}
-		for i, a := range tries {
-			if done[i] {
-				recorded[a] = true
-			} else {
-				found[a] = true
-			}
-		}
-	}
-	stop, begun := make(chan struct{}), time.Now()
-	var work sync.WaitGroup
-	look() // the long one
-	var gap time.Duration
-	work.Go(func() {
-		for last := time.Now(); ; last = time.Now() {
-			select {
-			case <-time.After(10 * time.Millisecond):
-			case <-stop:
-				return
-			}
-			look()
-			gap = max(gap, time.Since(last))
-		}
-	})
+	l := c.lookOut()
 	before := c.epochs()
 	disturb()
 	after := c.epochs()
-	close(stop)
-	work.Wait()
-	if conn != nil {
-		conn.Close(context.Background())
-	}
-	for i, sk := range c.sinks { // what was made again before a look could see it
-		sk.mu.Lock()
-		for a, d := range sk.apart {
-			if d <= gap && sk.last[a].After(begun) {
-				found[of{i, a}] = true
-			}
-		}
-		sk.mu.Unlock()
-	}
+	l.end()
 	broken := 0
-	for a := range found {
+	for a := range l.found {
 		if before[a.callback] != after[a.callback] {
 			c.broken[a.callback][a.try]++
 			broken++
 		}
 	}
-	c.t.Logf("%d attempts of callbacks that changed hands were seen unrecorded, by a look every %v at least", broken, gap.Round(time.Millisecond))
+	c.t.Logf("%d attempts of callbacks that changed hands were seen unrecorded, by a look every %v at least", broken, l.gap.Round(time.Millisecond))
+}
+
+// lookOut begins to look.
+func (c *nodes) lookOut() *lookout {
+	l := &lookout{nodes: c, found: map[callbackTry]bool{}, recorded: map[callbackTry]bool{}, began: time.Now(), stop: make(chan struct{})}
+	l.look() // the long one
+	l.work.Go(func() {
+		for last := time.Now(); ; last = time.Now() {
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-l.stop:
+				return
+			}
+			l.look()
+			l.gap = max(l.gap, time.Since(last))
+		}
+	})
+	return l
+}
+
+// look notes which of the attempts that were made are recorded. While the database is
+// disturbed it notes nothing: what was sent is still there the next time.
+func (l *lookout) look() {
+	tries := l.made()
+	done, err := l.areRecorded(tries)
+	if err != nil {
+		return
+	}
+	for i, a := range tries {
+		if done[i] {
+			l.recorded[a] = true
+		} else {
+			l.found[a] = true
+		}
+	}
+}
+
+// made returns the attempts that the sinks got and that no look has found recorded.
+func (l *lookout) made() (tries []callbackTry) {
+	for i, sk := range l.sinks {
+		sk.mu.Lock()
+		for a := range sk.tries {
+			if _, ok := callbackd.ParseEventID(a.id); ok && !l.recorded[callbackTry{i, a}] {
+				tries = append(tries, callbackTry{i, a})
+			}
+		}
+		sk.mu.Unlock()
+	}
+	return tries
+}
+
+const selectRecorded = `SELECT a.n IS NOT NULL FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS o (event_id, callback_no, n, place)
+	LEFT JOIN attempts a ON a.event_id = o.event_id AND a.callback_no = o.callback_no AND a.n = o.n AND a.version > 0 ORDER BY place`
+
+// areRecorded asks the database which attempts are recorded.
+func (l *lookout) areRecorded(tries []callbackTry) ([]bool, error) {
+	ctx, cancel := context.WithTimeout(l.t.Context(), 2*time.Second)
+	defer cancel()
+	if l.conn == nil || l.conn.IsClosed() {
+		var err error
+		if l.conn, err = pgx.Connect(ctx, l.url); err != nil {
+			return nil, err
+		}
+	}
+	var events, callbacks, ns []int64
+	for _, a := range tries {
+		ev, _ := callbackd.ParseEventID(a.id)
+		events, callbacks, ns = append(events, int64(ev)), append(callbacks, int64(a.callback+1)), append(ns, int64(a.n))
+	}
+	rows, _ := l.conn.Query(ctx, selectRecorded, events, callbacks, ns)
+	return pgx.CollectRows(rows, pgx.RowTo[bool])
+}
+
+// end ends the looks, and adds to what they found the attempts that were made again
+// before a look could see them.
+func (l *lookout) end() {
+	close(l.stop)
+	l.work.Wait()
+	if l.conn != nil {
+		l.conn.Close(context.Background())
+	}
+	for i, sk := range l.sinks {
+		sk.mu.Lock()
+		for a, d := range sk.apart {
+			if d <= l.gap && sk.last[a].After(l.began) {
+				l.found[callbackTry{i, a}] = true
+			}
+		}
+		sk.mu.Unlock()
+	}
 }
 
 // epochs is how many owners each callback has had, by its number - 1.

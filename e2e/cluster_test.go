@@ -244,11 +244,7 @@ func (c *nodes) proven() {
 			return all
 		})
 	}
-	for i := range c.up {
-		if code := c.node(i).term(c.t); code != 0 {
-			c.t.Errorf("node %d ends with %d: %s", i, code, c.node(i).log)
-		}
-	}
+	c.stopAll()
 	repeats := 0
 	for i, sk := range c.sinks {
 		sk.mu.Lock()
@@ -266,10 +262,7 @@ func (c *nodes) proven() {
 		}
 		sk.mu.Unlock()
 	}
-	out, errs, code := run(c.t, append([]string{"fsck"}, c.on()...)...)
-	if code != 0 {
-		c.t.Errorf("fsck: %s%s", out, errs)
-	}
+	c.fsck()
 	c.t.Logf("%d acknowledged, %d attempts repeated", c.load.n.Load(), repeats)
 }
 
