@@ -60,6 +60,7 @@ type Options struct {
 	vfs         string // of the power-cut tests
 	synchronous string // FULL; the tests' control runs without
 	flushAt     int    // default flushAt; tests flush at once
+	readers     int    // default maxReaders
 }
 
 // Store is an open database. See [store.Store] for its contract.
@@ -176,7 +177,7 @@ func (s *Store) open(o Options) error {
 	if err := s.load(o, dsn); err != nil {
 		return err
 	}
-	if err := s.openReaders(dsn); err != nil {
+	if err := s.openReaders(dsn, cmp.Or(o.readers, maxReaders)); err != nil {
 		return err
 	}
 	if o.vfs != "" {
@@ -266,9 +267,9 @@ func (s *Store) load(o Options, dsn string) (err error) {
 	return nil
 }
 
-// openReaders opens the connections that read.
-func (s *Store) openReaders(dsn string) error {
-	for range maxReaders {
+// openReaders opens n connections that read.
+func (s *Store) openReaders(dsn string, n int) error {
+	for range n {
 		r, err := openDB(dsn, "busy_timeout=5000", "query_only=ON", "cache_size=-8192")
 		if err != nil {
 			return err

@@ -27,7 +27,8 @@ func TestConformance(t *testing.T) {
 				if size(filepath.Join(dir, dbFile)) == 0 {
 					copyEmpty(t, dir)
 				}
-				return open(t, Options{Dir: dir, flushAt: flushAt})
+				// To open a connection takes longer than most cases use it.
+				return open(t, Options{Dir: dir, flushAt: flushAt, readers: 2})
 			})
 		})
 	}
