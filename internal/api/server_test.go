@@ -98,7 +98,7 @@ func (c *setup) open(t *testing.T, committed func(commands int)) store.Store {
 	var s store.Store
 	var err error
 	if c.postgres {
-		s, err = postgres.Open(t.Context(), postgres.Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json"), Hooks: store.Hooks{Committed: committed}})
+		s, err = openPostgres(t.Context(), stock.URL(t), store.Hooks{Committed: committed})
 	} else {
 		s, err = sqlite.Open(t.Context(), sqlite.Options{Dir: emptyStore(t), Hooks: store.Hooks{Committed: committed}})
 	}
@@ -120,6 +120,24 @@ var firstStore = sync.OnceValues(func() (dir string, err error) {
 	}
 	return dir, s.Close()
 })
+
+// stock has PostgreSQL databases with an empty store.
+var stock = pgtest.Stock{Fill: func(ctx context.Context, url string) error {
+	s, err := openPostgres(ctx, url, store.Hooks{})
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}}
+
+// openPostgres opens a database of stock. All of them have one keyset.
+func openPostgres(ctx context.Context, url string, hooks store.Hooks) (store.Store, error) {
+	dir, err := firstStore()
+	if err != nil {
+		return nil, err
+	}
+	return postgres.Open(ctx, postgres.Options{URL: url, KeysetFile: filepath.Join(dir, sqlite.KeysetFile), Hooks: hooks})
+}
 
 // emptyStore returns a data directory of the test's own with an empty store.
 func emptyStore(t *testing.T) string {
