@@ -77,9 +77,8 @@ func TestBackupBesideAServerUnderLoad(t *testing.T) {
 	acked, stop := publishing(t, cl)
 	sk.await(t, "the load is on its way", func() bool { return len(sk.ids) > 500 })
 	to := filepath.Join(t.TempDir(), "copies", "monday")
-	if _, errs, code := run(t, "backup", "--data", dir, "--to", to); code != 1 || !strings.Contains(errs, "no such file") {
-		t.Errorf("into nowhere: %d %s", code, errs)
-	}
+	backup := []string{"backup", "--data", dir, "--to", to}
+	refuses(t, backup, "no such file")
 	if err := os.Mkdir(filepath.Dir(to), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -89,52 +88,50 @@ func TestBackupBesideAServerUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		before = acked()
-		out, errs, code := run(t, "backup", "--data", dir, "--to", to)
-		if code != 0 || !strings.Contains(out, "The copy contains the keyset") || !strings.Contains(out, "callbackd fsck --data "+to) {
-			t.Fatalf("%d %s%s", code, out, errs)
-		}
+		says(t, backup, "The copy contains the keyset", "callbackd fsck --data "+to)
 	}
 	stop()
-	if out, errs, code := run(t, "backup", "--data", dir, "--to", to); code != 1 || !strings.Contains(errs, "exists already") {
-		t.Errorf("over another backup: %d %s%s", code, out, errs)
-	}
-	if left, err := filepath.Glob(filepath.Join(filepath.Dir(to), "*")); err != nil || len(left) != 1 {
-		t.Errorf("%v, %v", left, err)
-	}
-	if left, err := filepath.Glob(filepath.Join(filepath.Dir(to), ".*")); err != nil || len(left) != 0 {
-		t.Errorf("%v, %v", left, err)
-	}
-	if code := srv.term(t); code != 0 {
-		t.Errorf("stop: %d", code)
-	}
+	refuses(t, backup, "exists already")
+	onlyEntry(t, to)
+	wantStop(t, srv)
 	sk.mu.Lock()
 	sk.inOrder(t)
-	sk.mu.Unlock()
-
-	out, errs, code := run(t, "fsck", "--data", to)
-	if code != 0 {
-		t.Fatalf("fsck of the copy: %d %s%s", code, out, errs)
-	}
-	waits := pendingOf(t, out)
-	sk.mu.Lock()
 	once := len(sk.tries)
 	sk.mu.Unlock()
+
+	waits := pendingOf(t, says(t, []string{"fsck", "--data", to}))
 	srv = serve(t, to)
 	cl.Base = srv.url
 	restored(t, cl, sk, before)
-	if code := srv.term(t); code != 0 {
-		t.Errorf("stop: %d", code)
-	}
+	wantStop(t, srv)
 	fsck(t, to)
-	sk.mu.Lock()
-	defer sk.mu.Unlock()
-	repeats := len(sk.tries) - once
-	for _, n := range sk.tries {
-		repeats += n - 1
+	if again := sk.sent() - once; again > waits {
+		t.Errorf("%d were sent again, and %d waited at the backup", again, waits)
 	}
-	if repeats > waits {
-		t.Errorf("%d were sent again, and %d waited at the backup", repeats, waits)
+}
+
+// onlyEntry checks that nothing else is in a path's directory, not even hidden.
+func onlyEntry(t *testing.T, path string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
 	}
+	for _, e := range entries {
+		if e.Name() != filepath.Base(path) {
+			t.Errorf("%s is beside the backup", e.Name())
+		}
+	}
+}
+
+// sent returns how many attempts the sink got, repeated ones included.
+func (s *sink) sent() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, times := range s.tries {
+		n += times
+	}
+	return n
 }
 
 // Without the keyset nothing opens; with it put there, everything does.

@@ -161,25 +161,6 @@ func (c *nodes) newFar(name string) *far {
 	return f
 }
 
-// stopAll stops the nodes.
-func (c *nodes) stopAll() {
-	c.t.Helper()
-	for i := range c.up {
-		if code := c.node(i).term(c.t); code != 0 {
-			c.t.Errorf("node %d ends with %d: %s", i, code, c.node(i).log)
-		}
-	}
-}
-
-// fsck proves what the nodes left.
-func (c *nodes) fsck() {
-	c.t.Helper()
-	out, errs, code := run(c.t, append([]string{"fsck"}, c.on()...)...)
-	if code != 0 {
-		c.t.Errorf("fsck: %s%s", out, errs)
-	}
-}
-
 // pause at A: nothing of what C accepts arrives until C resumes.
 func (f *far) pause(t *testing.T) {
 	f.arrives(f.publish(f.c, "P"), 1) // B has the setting in memory
@@ -426,52 +407,72 @@ func (c *nodes) revoked(t *testing.T) {
 
 // listed: `callbackd nodes` and the console of each node show all three.
 func (c *nodes) listed(t *testing.T) {
-	out, errs, code := run(t, append([]string{"nodes"}, c.on()...)...)
+	out := says(t, append([]string{"nodes"}, c.on()...))
+	t.Logf("\n%s", out)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if code != 0 || len(lines) != 4 || strings.Join(regexp.MustCompile(`  +`).Split(strings.TrimSpace(lines[0]), -1), "|") != "NODE|NAME|ADDRESS|INNER ADDRESS|VERSION|UP|SHARDS|LEASE RENEWED|IN FLIGHT|BACKLOG|STATE" {
-		t.Fatalf("%d\n%s%s", code, out, errs)
+	if len(lines) != 4 {
+		t.Fatalf("%d lines, want 4", len(lines))
+	}
+	const columns = "NODE|NAME|ADDRESS|INNER ADDRESS|VERSION|UP|SHARDS|LEASE RENEWED|IN FLIGHT|BACKLOG|STATE"
+	if got := strings.Join(regexp.MustCompile(`  +`).Split(strings.TrimSpace(lines[0]), -1), "|"); got != columns {
+		t.Errorf("the columns are %s, want %s", got, columns)
 	}
 	row := regexp.MustCompile(`^\d+ +\S+ +(http://127\.0\.0\.1:\d+) +127\.0\.0\.1:\d+ +\S+ +(?:\d+ min )?\d+ m?s +1,36[56] +[\d.]+ m?s ago +\d+ +\d+ for \d+ callbacks +ok$`)
 	for _, l := range lines[1:] {
 		m := row.FindStringSubmatch(l)
-		if m == nil || len(l) > 150 || !slices.ContainsFunc(c.up, func(s *server) bool { return s.url == m[1] }) {
-			t.Errorf("%q", l)
+		if m == nil {
+			t.Errorf("the line %q is not as %s", l, row)
+			continue
+		}
+		if !slices.ContainsFunc(c.up, func(s *server) bool { return s.url == m[1] }) {
+			t.Errorf("%s is no node's address", m[1])
+		}
+		if len(l) > 150 {
+			t.Errorf("%q is wider than 150", l)
 		}
 	}
-	t.Logf("\n%s", out)
 	for i := range c.up {
-		jar, err := cookiejar.New(nil)
+		c.pagesOf(t, i)
+	}
+}
+
+// pagesOf looks at the operator's pages about nodes, at one node.
+func (c *nodes) pagesOf(t *testing.T, i int) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar, Timeout: patience}
+	at := c.node(i).url + "/console"
+	bodyOf(t)(browser.PostForm(at+"/sign-in", url.Values{"as": {"operator"}, "token": {operator}}))
+	page := bodyOf(t)(browser.Get(at + "/nodes"))
+	if n := strings.Count(page, "this one"); n != 1 {
+		t.Errorf("the console of node %d shows %d nodes as this one, want 1: %s", i, n, page)
+	}
+	for _, s := range c.up {
+		if !strings.Contains(page, s.url) {
+			t.Errorf("the console of node %d does not show %s", i, s.url)
+		}
+	}
+	page = bodyOf(t)(browser.Get(at + "/deliveries/live"))
+	if want := fmt.Sprintf("This page shows the attempts of one node. %d other nodes deliver", len(c.up)-1); !strings.Contains(page, want) {
+		t.Errorf("the live tail of node %d does not say whose it is: %s", i, page)
+	}
+}
+
+// bodyOf returns a function that reads a response to its end.
+func bodyOf(t *testing.T) func(*http.Response, error) string {
+	return func(resp *http.Response, err error) string {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		browser := &http.Client{Jar: jar, Timeout: patience}
-		at := c.node(i).url + "/console"
-		resp, err := browser.PostForm(at+"/sign-in", url.Values{"as": {"operator"}, "token": {operator}})
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
-		if resp, err = browser.Get(at + "/nodes"); err != nil {
-			t.Fatal(err)
-		}
-		page, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || strings.Count(string(page), "this one") != 1 {
-			t.Errorf("node %d: %v, %s", i, err, page)
-		}
-		for _, s := range c.up {
-			if !strings.Contains(string(page), s.url) {
-				t.Errorf("the console of node %d does not show %s", i, s.url)
-			}
-		}
-		if resp, err = browser.Get(at + "/deliveries/live"); err != nil {
-			t.Fatal(err)
-		}
-		page, err = io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if want := fmt.Sprintf("This page shows the attempts of one node. %d other nodes deliver", len(c.up)-1); err != nil || !strings.Contains(string(page), want) {
-			t.Errorf("the live tail of node %d does not say whose it is: %v, %s", i, err, page)
-		}
+		return string(body)
 	}
 }
 

@@ -232,6 +232,25 @@ func (c *nodes) shared(n int) {
 	}
 }
 
+// stopAll stops the nodes.
+func (c *nodes) stopAll() {
+	c.t.Helper()
+	for i := range c.up {
+		if code := c.node(i).term(c.t); code != 0 {
+			c.t.Errorf("node %d ends with %d: %s", i, code, c.node(i).log)
+		}
+	}
+}
+
+// fsck proves what the nodes left.
+func (c *nodes) fsck() {
+	c.t.Helper()
+	out, errs, code := run(c.t, append([]string{"fsck"}, c.on()...)...)
+	if code != 0 {
+		c.t.Errorf("fsck: %s%s", out, errs)
+	}
+}
+
 // proven ends the load and checks the promises.
 func (c *nodes) proven() {
 	c.t.Helper()

@@ -49,31 +49,39 @@ func TestKeysWorkBesideARunningServer(t *testing.T) {
 // The commands for keys need no server, and their JSON is as documented.
 func TestKeysWithoutAServer(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
-	out, errs, code := run(t, "keys", "create", "--account", "acme", "--name", "the \"first\"", "--test", "--json", "--data", dir)
-	if want := `^\{"account":"acme","api_key":"[0-9a-f-]{36}","api_secret":"[A-Z2-7]{52}","name":"the \\"first\\"","live":false\}\n$`; code != 0 || !regexp.MustCompile(want).MatchString(out) {
-		t.Errorf("%d %s%s; want %s", code, out, errs, want)
-	}
+	out := says(t, []string{"keys", "create", "--account", "acme", "--name", "the \"first\"", "--test", "--json", "--data", dir})
+	matches(t, "the new key", out, `^\{"account":"acme","api_key":"[0-9a-f-]{36}","api_secret":"[A-Z2-7]{52}","name":"the \\"first\\"","live":false\}\n$`)
 	var first struct {
 		APIKey string `json:"api_key"`
 	}
 	if err := json.Unmarshal([]byte(out), &first); err != nil {
 		t.Fatal(err)
 	}
-	out, _, code = run(t, "keys", "create", "--account", "o'neil", "--data", dir)
-	if code != 0 || !strings.Contains(out, "api secret") || !strings.Contains(out, `--account 'o'\''neil'`) {
-		t.Errorf("%d %s", code, out)
+	says(t, []string{"keys", "create", "--account", "o'neil", "--data", dir}, "api secret", `--account 'o'\''neil'`)
+	says(t, []string{"keys", "revoke", first.APIKey, "--data", dir})
+	matches(t, "the list", says(t, []string{"keys", "list", "--data", dir}),
+		`^.*\n.*the "first" +test +20\S+Z +20\S+Z\n.*o'neil +live +20\S+Z +-\n$`)
+	out = says(t, []string{"keys", "list", "--json", "--data", dir}, `"revoked":true`)
+	if n := strings.Count(out, "\n"); n != 2 {
+		t.Errorf("%d keys are listed, want 2: %s", n, out)
 	}
-	if _, _, code := run(t, "keys", "revoke", first.APIKey, "--data", dir); code != 0 {
-		t.Errorf("revoke: %d", code)
+	if strings.Contains(out, "secret") {
+		t.Errorf("the list has secrets: %s", out)
 	}
-	out, _, code = run(t, "keys", "list", "--data", dir)
-	if lines := strings.Split(out, "\n"); code != 0 || len(lines) != 4 || !regexp.MustCompile(`the "first" +test +20\S+Z +20\S+Z$`).MatchString(lines[1]) || !regexp.MustCompile(`o'neil +live +20\S+Z +-$`).MatchString(lines[2]) {
-		t.Errorf("%d\n%s", code, out)
+}
+
+// matches checks a whole text.
+func matches(t *testing.T, what, got, want string) {
+	t.Helper()
+	if !regexp.MustCompile(want).MatchString(got) {
+		t.Errorf("%s is\n%s\nwant %s", what, got, want)
 	}
-	out, _, _ = run(t, "keys", "list", "--json", "--data", dir)
-	if n := strings.Count(out, "\n"); n != 2 || !strings.Contains(out, `"revoked":true`) || strings.Contains(out, "secret") {
-		t.Errorf("%s", out)
-	}
+}
+
+func TestKeyCommandsThatAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	says(t, []string{"keys", "create", "--account", "acme", "--data", dir})
+	nowhere := filepath.Join(dir, "x")
 	for _, tt := range []struct {
 		args []string
 		want string
@@ -81,15 +89,15 @@ func TestKeysWithoutAServer(t *testing.T) {
 		{[]string{"keys", "revoke", "no-such", "--data", dir}, "no-such"},
 		{[]string{"keys", "create", "--account", "a:b", "--data", dir}, "--account"},
 		{[]string{"keys", "create", "--data", dir}, "--account"},
-		{[]string{"keys", "list", "--data", filepath.Join(dir, "x")}, "not a data directory"},
-		{[]string{"keys", "revoke", "k", "--data", filepath.Join(dir, "x")}, "not a data directory"},
-		{[]string{"fsck", "--data", filepath.Join(dir, "x")}, "not a data directory"},
+		{[]string{"keys", "list", "--data", nowhere}, "not a data directory"},
+		{[]string{"keys", "revoke", "k", "--data", nowhere}, "not a data directory"},
+		{[]string{"fsck", "--data", nowhere}, "not a data directory"},
 	} {
 		if _, errs, code := run(t, tt.args...); code == 0 || !strings.Contains(errs, tt.want) {
 			t.Errorf("%v: %d %s", tt.args, code, errs)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "x")); err == nil {
+	if _, err := os.Stat(nowhere); err == nil {
 		t.Error("a command that only looks made a data directory")
 	}
 }

@@ -267,21 +267,13 @@ func manifest(t *testing.T) map[string]object {
 // server starts with its environment and answers its probes.
 func TestKubernetesManifest(t *testing.T) {
 	objects := manifest(t)
-	deployment, service, budget := objects["apps/v1 Deployment"], objects["v1 Service"], objects["policy/v1 PodDisruptionBudget"]
-	pod := deployment.Spec.Template.Spec
+	pod := objects["apps/v1 Deployment"].Spec.Template.Spec
 	if len(objects) != 3 || len(pod.Containers) != 1 {
 		t.Fatalf("%d objects, and %d containers in a pod, want 3 and 1", len(objects), len(pod.Containers))
 	}
+	choosePods(t, objects)
 	c := pod.Containers[0]
-	var byDeployment, byBudget selector
-	var byService labels
-	if err := errors.Join(deployment.Spec.Selector.Decode(&byDeployment), budget.Spec.Selector.Decode(&byBudget), service.Spec.Selector.Decode(&byService)); err != nil {
-		t.Fatal(err)
-	}
-	for what, by := range map[string]labels{"Deployment": byDeployment.MatchLabels, "PodDisruptionBudget": byBudget.MatchLabels, "Service": byService} {
-		chooses(t, what, by, deployment.Spec.Template.Metadata.Labels)
-	}
-	for what, port := range map[string]string{"service": service.Spec.Ports[0].TargetPort, "readiness probe": c.ReadinessProbe.HTTPGet.Port,
+	for what, port := range map[string]string{"service": objects["v1 Service"].Spec.Ports[0].TargetPort, "readiness probe": c.ReadinessProbe.HTTPGet.Port,
 		"liveness probe": c.LivenessProbe.HTTPGet.Port, "startup probe": c.StartupProbe.HTTPGet.Port} {
 		if port != c.Ports[0].Name {
 			t.Errorf("the %s asks port %q, want %q", what, port, c.Ports[0].Name)
@@ -294,13 +286,33 @@ func TestKubernetesManifest(t *testing.T) {
 			t.Errorf("want that the pod %s", what)
 		}
 	}
+	runsAPod(t, pod)
+}
+
+// choosePods checks that what chooses pods chooses those of the deployment.
+func choosePods(t *testing.T, objects map[string]object) {
+	t.Helper()
+	deployment, budget, service := objects["apps/v1 Deployment"].Spec, objects["policy/v1 PodDisruptionBudget"].Spec, objects["v1 Service"].Spec
+	var byDeployment, byBudget selector
+	var byService labels
+	if err := errors.Join(deployment.Selector.Decode(&byDeployment), budget.Selector.Decode(&byBudget), service.Selector.Decode(&byService)); err != nil {
+		t.Fatal(err)
+	}
+	for what, by := range map[string]labels{"Deployment": byDeployment.MatchLabels, "PodDisruptionBudget": byBudget.MatchLabels, "Service": byService} {
+		chooses(t, what, by, deployment.Template.Metadata.Labels)
+	}
+}
+
+// runsAPod starts the server of a pod with the pod's environment and a database of its
+// own, and holds its probes and the time of its stop against the manifest.
+func runsAPod(t *testing.T, pod podSpec) {
+	t.Helper()
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer pg.Stop()
-	_, img := dockerfile(t)
-	secrets, env, waits := t.TempDir(), img.env(), grace(t)
+	c, secrets := pod.Containers[0], t.TempDir()
 	for _, item := range pod.Volumes[0].Secret.Items {
 		if item.Key == "database-url" {
 			if err := os.WriteFile(filepath.Join(secrets, item.Path), []byte(pg.Schema(t)), 0o600); err != nil {
@@ -308,13 +320,15 @@ func TestKubernetesManifest(t *testing.T) {
 			}
 		}
 	}
+	_, img := dockerfile(t)
+	env, waits := img.env(), grace(t)
 	for _, v := range c.Env {
 		switch v.Name {
 		case "CALLBACKD_GRACE":
 			waits = duration(t, v.Value)
 		case "CALLBACKD_LISTEN":
 			if v.Value != ":8080" || c.Ports[0].ContainerPort != 8080 {
-				t.Errorf("it listens on %s, and the port is %d", v.Value, c.Ports[0].ContainerPort)
+				t.Errorf("it listens on %s, and the port is %d, want 8080", v.Value, c.Ports[0].ContainerPort)
 			}
 			v.Value = "127.0.0.1:0"
 		}

@@ -60,28 +60,7 @@ func words(t *testing.T, s string) (out []string) {
 // server that runs from one that does not.
 func TestImageStartsByDefault(t *testing.T) {
 	text, img := dockerfile(t)
-	volume, user := img["VOLUME"][0], img["USER"][0]
-	if env := img.env(); !slices.Contains(env, "CALLBACKD_LISTEN=:"+img["EXPOSE"][0]) || !slices.Contains(env, "CALLBACKD_DATA="+volume) {
-		t.Errorf("it has %q, the volume %s and the port %s", env, volume, img["EXPOSE"])
-	}
-	if user == "0:0" || !slices.Contains(img["COPY"], "--from=build --chown="+user+" /out"+volume+" "+volume) {
-		t.Errorf("%s does not belong to %s: %q", volume, user, img["COPY"])
-	}
-	for _, label := range []string{"title", "description", "version"} {
-		if !strings.Contains(img["LABEL"][0], "org.opencontainers.image."+label+`="`) {
-			t.Errorf("the label %s is missing", label)
-		}
-	}
-	if version, _, _ := run(t, "version"); !strings.Contains(img["LABEL"][0], `version="`+strings.Fields(version)[1]+`"`) {
-		t.Errorf("the labels %s are not of %s", img["LABEL"], version)
-	}
-	module, err := os.ReadFile("../go.mod")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if goVersion := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(string(module)); !strings.Contains(text, "FROM golang:"+goVersion[1]+" ") {
-		t.Errorf("it is not built with Go %s", goVersion[1])
-	}
+	describesItself(t, text, img)
 
 	dir, port := t.TempDir(), freePort(t)
 	env := append(img.env(), "CALLBACKD_DATA="+dir, "CALLBACKD_LISTEN=127.0.0.1:"+port)
@@ -95,17 +74,49 @@ func TestImageStartsByDefault(t *testing.T) {
 		return code
 	}
 	if code := health(); code != 1 {
-		t.Errorf("without a server the check says %d", code)
+		t.Errorf("without a server the check says %d, want 1", code)
 	}
 	srv := listening(t, start(t, commandIn(env, words(t, img["CMD"][0])...)))
 	if code := health(); code != 0 {
-		t.Errorf("with a server the check says %d", code)
+		t.Errorf("with a server the check says %d, want 0", code)
 	}
-	if code := srv.term(t); code != 0 {
-		t.Errorf("it ends with %d", code)
-	}
+	wantStop(t, srv)
 	if m := regexp.MustCompile(`--timeout=(\S+)`).FindStringSubmatch(check); m == nil || duration(t, m[1]) < 7*time.Second {
 		t.Errorf("%s: the check is broken off before it gives up itself, after 6 s", check)
+	}
+}
+
+// describesItself checks that the parts of an image's Dockerfile agree with each other and
+// with the code.
+func describesItself(t *testing.T, text string, img image) {
+	t.Helper()
+	volume, user := img["VOLUME"][0], img["USER"][0]
+	contains(t, "the environment", img.env(), "CALLBACKD_LISTEN=:"+img["EXPOSE"][0])
+	contains(t, "the environment", img.env(), "CALLBACKD_DATA="+volume)
+	contains(t, "COPY", img["COPY"], "--from=build --chown="+user+" /out"+volume+" "+volume)
+	if user == "0:0" {
+		t.Error("it runs as root")
+	}
+	version, _, _ := run(t, "version")
+	for _, label := range []string{`org.opencontainers.image.title="`, `org.opencontainers.image.description="`,
+		`org.opencontainers.image.version="` + strings.Fields(version)[1] + `"`} {
+		if !strings.Contains(img["LABEL"][0], label) {
+			t.Errorf("the labels are %s, want %s", img["LABEL"][0], label)
+		}
+	}
+	module, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if goVersion := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(string(module)); !strings.Contains(text, "FROM golang:"+goVersion[1]+" ") {
+		t.Errorf("it is not built with Go %s", goVersion[1])
+	}
+}
+
+func contains(t *testing.T, what string, list []string, want string) {
+	t.Helper()
+	if !slices.Contains(list, want) {
+		t.Errorf("%s is %q, want it to have %q", what, list, want)
 	}
 }
 
@@ -175,60 +186,107 @@ func TestImageIsBuiltFromTheShippedCode(t *testing.T) {
 	}
 }
 
-// The compose file has no field that is not one, runs the image on a volume
-// without more rights than it needs, and only the proxy is reached from outside.
-func TestComposeFile(t *testing.T) {
+// compose is a compose file, with every setting that ours uses.
+type compose struct {
+	Name     string
+	Services map[string]composed
+	Volumes  map[string]any
+}
+
+// composed is a service of a compose file.
+type composed struct {
+	Build           struct{ Context, Dockerfile string }
+	Image, Restart  string
+	StopGracePeriod string `yaml:"stop_grace_period"`
+	Environment     map[string]string
+	Volumes         []string
+	Ports           []string
+	ReadOnly        bool                                  `yaml:"read_only"`
+	CapDrop         []string                              `yaml:"cap_drop"`
+	SecurityOpt     []string                              `yaml:"security_opt"`
+	DependsOn       map[string]struct{ Condition string } `yaml:"depends_on"`
+}
+
+func readCompose(t *testing.T) (out compose) {
+	t.Helper()
 	f, err := os.Open(deployed + "compose/compose.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	type service struct {
-		Build           struct{ Context, Dockerfile string }
-		Image, Restart  string
-		StopGracePeriod string `yaml:"stop_grace_period"`
-		Environment     map[string]string
-		Volumes         []string
-		Ports           []string
-		ReadOnly        bool                                  `yaml:"read_only"`
-		CapDrop         []string                              `yaml:"cap_drop"`
-		SecurityOpt     []string                              `yaml:"security_opt"`
-		DependsOn       map[string]struct{ Condition string } `yaml:"depends_on"`
-	}
-	var compose struct {
-		Name     string
-		Services map[string]service
-		Volumes  map[string]any
-	}
 	dec := yaml.NewDecoder(f)
 	dec.KnownFields(true)
-	if err := dec.Decode(&compose); err != nil {
+	if err := dec.Decode(&out); err != nil {
 		t.Fatal(err)
 	}
+	return out
+}
+
+// The compose file has no field that is not one, runs the image on a volume
+// without more rights than it needs, and only the proxy is reached from outside.
+func TestComposeFile(t *testing.T) {
+	file := readCompose(t)
 	_, img := dockerfile(t)
-	server, proxy := compose.Services["callbackd"], compose.Services["proxy"]
+	server := file.Services["callbackd"]
+	server.isConfined(t, img)
 	at := filepath.Join(deployed, "compose", server.Build.Context)
 	for _, file := range []string{filepath.Join(at, server.Build.Dockerfile), filepath.Join(at, ".dockerignore")} {
 		if _, err := os.Stat(file); err != nil {
 			t.Error(err)
 		}
 	}
-	if !slices.Equal(server.Volumes, []string{"data:" + img["VOLUME"][0]}) || !server.ReadOnly || !slices.Equal(server.CapDrop, []string{"ALL"}) || len(server.Ports) > 0 {
-		t.Errorf("the server is %+v", server)
-	}
 	if stop := duration(t, server.StopGracePeriod); stop <= grace(t) {
 		t.Errorf("it is killed after %v, while attempts may take %v", stop, grace(t))
 	}
-	if proxy.DependsOn["callbackd"].Condition != "service_healthy" || len(proxy.Ports) != 2 {
-		t.Errorf("the proxy is %+v", proxy)
+	file.declaresItsVolumes(t)
+	file.leadsToTheServer(t, img)
+	var env []string
+	for name, value := range server.Environment {
+		env = append(env, name+"="+value)
 	}
-	for _, s := range compose.Services {
+	serves(t, patience, words(t, img["CMD"][0]), append(append(img.env(), env...), "CALLBACKD_DATA="+t.TempDir(), "CALLBACKD_LISTEN=127.0.0.1:0"), []string{"/healthz", "/readyz"})
+}
+
+// isConfined checks that a server can write to its data only and is reached through the
+// proxy only.
+func (s composed) isConfined(t *testing.T, img image) {
+	t.Helper()
+	if want := []string{"data:" + img["VOLUME"][0]}; !slices.Equal(s.Volumes, want) {
+		t.Errorf("the server's volumes are %q, want %q", s.Volumes, want)
+	}
+	if !s.ReadOnly {
+		t.Error("the server can write to its image")
+	}
+	if !slices.Equal(s.CapDrop, []string{"ALL"}) {
+		t.Errorf("the server drops the capabilities %q, want all", s.CapDrop)
+	}
+	if len(s.Ports) > 0 {
+		t.Errorf("the server has the ports %q, want none", s.Ports)
+	}
+}
+
+func (c compose) declaresItsVolumes(t *testing.T) {
+	t.Helper()
+	for _, s := range c.Services {
 		for _, v := range s.Volumes {
 			name, _, _ := strings.Cut(v, ":")
-			if _, named := compose.Volumes[name]; !named && !strings.HasPrefix(name, "./") {
+			if _, named := c.Volumes[name]; !named && !strings.HasPrefix(name, "./") {
 				t.Errorf("the volume %s is not declared", name)
 			}
 		}
+	}
+}
+
+// leadsToTheServer checks that the proxy waits for the server, leads to its port, and is
+// trusted by it.
+func (c compose) leadsToTheServer(t *testing.T, img image) {
+	t.Helper()
+	proxy := c.Services["proxy"]
+	if got := proxy.DependsOn["callbackd"].Condition; got != "service_healthy" {
+		t.Errorf("the proxy waits for %q, want service_healthy", got)
+	}
+	if len(proxy.Ports) != 2 {
+		t.Errorf("the proxy has the ports %q, want 2", proxy.Ports)
 	}
 	caddy, err := os.ReadFile(deployed + "compose/Caddyfile")
 	if err != nil {
@@ -237,14 +295,9 @@ func TestComposeFile(t *testing.T) {
 	if !strings.Contains(string(caddy), "reverse_proxy callbackd:"+img["EXPOSE"][0]+"\n") {
 		t.Errorf("the proxy leads elsewhere than the image listens:\n%s", caddy)
 	}
-	if server.Environment["CALLBACKD_TRUSTED_PROXY"] == "" {
+	if c.Services["callbackd"].Environment["CALLBACKD_TRUSTED_PROXY"] == "" {
 		t.Error("all visitors have the proxy's address")
 	}
-	var env []string
-	for name, value := range server.Environment {
-		env = append(env, name+"="+value)
-	}
-	serves(t, patience, words(t, img["CMD"][0]), append(append(img.env(), env...), "CALLBACKD_DATA="+t.TempDir(), "CALLBACKD_LISTEN=127.0.0.1:0"), []string{"/healthz", "/readyz"})
 }
 
 // systemd starts callbackd again after every failure that may be gone by then,

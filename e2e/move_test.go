@@ -224,64 +224,79 @@ func TestAKilledMoveGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pg.Stop()
-	dir := t.TempDir()
-	srv := serve(t, dir)
-	cl := newClient(t, dir)
-	cl.Base = srv.url
-	for i := range 60 {
-		var b []client.NewEvent
-		for j := range 1000 {
-			b = append(b, client.NewEvent{Event: event, SessionKey: fmt.Sprint("S", i, "-", j), Data: map[string]int{"i": i}})
-		}
-		if err := cl.Do(t.Context(), "POST", "/v1/events", b, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if code := srv.term(t); code != 0 {
-		t.Fatalf("stop: %d", code)
-	}
-	url, keyset := pg.Database(t), filepath.Join(dir, "secret-keys.json")
-	move := func() *exec.Cmd {
-		return command("move", "--from", dir, "--to", url, "--secret-keys", keyset)
-	}
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
+	const events = 60_000
+	m := &killedMove{t: t, dir: t.TempDir(), url: pg.Database(t)}
+	m.filled(events)
+	if m.conn, err = pgx.Connect(t.Context(), m.url); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
-	count := func(sql string) (n int64) { // 0 when the table is not there yet
-		_ = conn.QueryRow(t.Context(), sql).Scan(&n)
-		return n
-	}
+	defer m.conn.Close(context.Background())
+	on := []string{"--database-url", m.url, "--secret-keys", filepath.Join(m.dir, "secret-keys.json")}
 	for range 3 {
-		before := count("SELECT count(*) FROM events")
-		p := start(t, move())
-		ended := false
-		for !ended && count("SELECT count(*) FROM events") == before {
-			select {
-			case _, more := <-p.lines:
-				ended = !more
-			default:
-			}
+		m.killed()
+		refuses(t, append([]string{"serve", "--listen", "127.0.0.1:0"}, on...), "run the same `callbackd move` again")
+	}
+	if n := m.count("SELECT count(*) FROM events"); n == 0 || n == events {
+		t.Errorf("%d events after the kills, want a part of %d", n, events)
+	}
+	says(t, m.args(), "Every table is equal on both sides")
+	says(t, append([]string{"fsck"}, on...), "60,000 events")
+}
+
+// killedMove is a data directory that moves to a database and is killed on the way.
+type killedMove struct {
+	t        *testing.T
+	dir, url string
+	conn     *pgx.Conn // to the database
+}
+
+func (m *killedMove) args() []string {
+	return []string{"move", "--from", m.dir, "--to", m.url, "--secret-keys", filepath.Join(m.dir, "secret-keys.json")}
+}
+
+// filled has a server take n events into the directory.
+func (m *killedMove) filled(n int) {
+	m.t.Helper()
+	srv := serve(m.t, m.dir)
+	cl := newClient(m.t, m.dir)
+	cl.Base = srv.url
+	const batch = 1000
+	for i := range n / batch {
+		var b []client.NewEvent
+		for j := range batch {
+			b = append(b, client.NewEvent{Event: event, SessionKey: fmt.Sprint("S", i, "-", j), Data: map[string]int{"i": i}})
 		}
-		p.kill()
-		if ended {
-			t.Fatalf("it ended by itself: %s", p.log)
-		}
-		if count("SELECT count(*) FROM moving") == 0 {
-			t.Fatal("it was faster than the kill: give it more to move")
-		}
-		if _, errs, code := run(t, "serve", "--database-url", url, "--secret-keys", keyset, "--listen", "127.0.0.1:0"); code != 1 || !strings.Contains(errs, "run the same `callbackd move` again") {
-			t.Fatalf("a server on part of it: %d %s", code, errs)
+		if err := cl.Do(m.t.Context(), "POST", "/v1/events", b, nil); err != nil {
+			m.t.Fatal(err)
 		}
 	}
-	if n := count("SELECT count(*) FROM events"); n == 0 || n == 60_000 {
-		t.Errorf("%d events after the kills", n)
+	wantStop(m.t, srv)
+}
+
+// count returns 0 when the table is not there yet.
+func (m *killedMove) count(sql string) (n int64) {
+	_ = m.conn.QueryRow(m.t.Context(), sql).Scan(&n)
+	return n
+}
+
+// killed runs the move until more events are there, and kills it.
+func (m *killedMove) killed() {
+	m.t.Helper()
+	before := m.count("SELECT count(*) FROM events")
+	p := start(m.t, command(m.args()...))
+	ended := false
+	for !ended && m.count("SELECT count(*) FROM events") == before {
+		select {
+		case _, more := <-p.lines:
+			ended = !more
+		default:
+		}
 	}
-	if out, errs, code := runCmd(t, move()); code != 0 || !strings.Contains(out, "Every table is equal on both sides") {
-		t.Errorf("%d %s%s", code, out, errs)
+	p.kill()
+	if ended {
+		m.t.Fatalf("it ended by itself: %s", p.log)
 	}
-	if out, errs, code := run(t, "fsck", "--database-url", url, "--secret-keys", keyset); code != 0 || !strings.Contains(out, "60,000 events") {
-		t.Errorf("fsck: %d %s%s", code, out, errs)
+	if m.count("SELECT count(*) FROM moving") == 0 {
+		m.t.Fatal("it was faster than the kill: give it more to move")
 	}
 }

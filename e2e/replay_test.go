@@ -31,6 +31,18 @@ func says(t *testing.T, args []string, parts ...string) string {
 	return out
 }
 
+// refuses runs a command that must fail and name the reason.
+func refuses(t *testing.T, args []string, reason string) {
+	t.Helper()
+	out, errs, code := run(t, args...)
+	if code != 1 {
+		t.Errorf("%q ends with %d, want 1: %s%s", args, code, out, errs)
+	}
+	if !strings.Contains(errs, reason) {
+		t.Errorf("%q says %q, want %q", args, errs, reason)
+	}
+}
+
 // A replay goes on after kill -9 where it was: everything arrives, and what
 // comes twice was in flight.
 func TestAReplaySurvivesKillNine(t *testing.T) {
