@@ -28,7 +28,10 @@ func (s State) Valid() bool { return s == Pending || s.Terminal() }
 
 // Delivery is one event on its way to one callback, as the engine holds it.
 type Delivery struct {
-	ID       DeliveryID
+	ID DeliveryID
+	// Key owns the event. It is set when the store hands a delivery to the engine, and
+	// 0 in what the engine reads of a callback's queue.
+	Key      KeyID
 	Session  string
 	Sequence int64
 	Test     bool

@@ -1,5 +1,11 @@
 package callbackd
 
+// Backlog names a callback that has pending deliveries.
+type Backlog struct {
+	Key      KeyID // owns the callback
+	Callback CallbackID
+}
+
 // LaneCursor is a position in a lane. Reading goes on with the event after it.
 type LaneCursor struct {
 	Session string

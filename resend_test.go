@@ -13,10 +13,10 @@ func TestResend(t *testing.T) {
 	accepted := time.UnixMilli(1_700_000_000_000).UTC()
 	now := accepted.Add(time.Hour)
 	later := now.Add(time.Hour)
-	ev := &callbackd.Event{ID: callbackd.FirstEventID(accepted), Session: "S", Sequence: 3, Test: true}
+	ev := &callbackd.Event{ID: callbackd.FirstEventID(accepted), Key: 5, Session: "S", Sequence: 3, Test: true}
 	id := callbackd.DeliveryID{Event: ev.ID, Callback: 7}
 	again := func(attempts int, replay callbackd.ReplayID) callbackd.Delivery {
-		return callbackd.Delivery{ID: id, Session: "S", Sequence: 3, Test: true, Attempts: attempts, Manual: true, Due: now, Replay: replay}
+		return callbackd.Delivery{ID: id, Key: 5, Session: "S", Sequence: 3, Test: true, Attempts: attempts, Manual: true, Due: now, Replay: replay}
 	}
 	pending := func(d callbackd.Delivery) callbackd.DeliveryRows { return callbackd.DeliveryRows{Pending: &d} }
 	ended := func(n int, version int64, state callbackd.State) callbackd.DeliveryRows {
@@ -31,7 +31,7 @@ func TestResend(t *testing.T) {
 		refused bool
 	}{
 		{"one that waits for its first attempt", pending(callbackd.Delivery{}), false,
-			callbackd.Delivery{ID: id, Session: "S", Sequence: 3, Test: true}, false, false},
+			callbackd.Delivery{ID: id, Key: 5, Session: "S", Sequence: 3, Test: true}, false, false},
 		{"one that waits for a retry", pending(callbackd.Delivery{Attempts: 2, Step: 2, Due: later, HoldsUntil: later, FirstFailedAt: accepted}), false,
 			again(2, 0), true, false},
 		{"one that waits in a replay", pending(callbackd.Delivery{Due: later, Replay: 9}), false, again(0, 9), true, false},

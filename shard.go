@@ -7,17 +7,17 @@ import "time"
 const MaxSkew = 2 * time.Minute
 
 // Shards is the number of shards. It never changes, because nodes of all versions must
-// agree on the shard of a callback.
+// agree on the shard of a key.
 const Shards = 4096
 
-// Shard is a share of all callbacks. One node owns it, or none for a moment, and only
-// that node sends the deliveries of its callbacks.
+// Shard is a share of all API keys. One node owns it, or none for a moment. That node is
+// the home of the keys: only it sends the deliveries of their callbacks.
 type Shard uint16
 
-// ShardOf returns the shard of a callback. IDs are consecutive, and steps of the golden
-// ratio spread consecutive IDs evenly over the shards. So all nodes share the work also
-// when there are few callbacks.
-func ShardOf(id CallbackID) Shard { return Shard(uint16(id) * shardStep >> 4) }
+// ShardOf returns the shard of a key. IDs are consecutive, and steps of the golden ratio
+// spread consecutive IDs evenly over the shards. So all nodes share the work also when
+// there are few keys.
+func ShardOf(id KeyID) Shard { return Shard(uint16(id) * shardStep >> 4) }
 
 // shardStep is 2¹⁶ divided by the golden ratio. An odd factor reaches every shard.
 const shardStep = 40503

@@ -59,7 +59,7 @@ func StateOf(rows DeliveryRows, ended bool) DeliveryState {
 // means the same as in [StateOf]. Resend fails when the delivery was canceled or the
 // callback has ended.
 func (r DeliveryRows) Resend(ev *Event, cb CallbackID, ended bool, at time.Time) (d Delivery, changed bool, err error) {
-	d = Delivery{ID: DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Attempts: r.Last.Number}
+	d = Delivery{ID: DeliveryID{Event: ev.ID, Callback: cb}, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Attempts: r.Last.Number}
 	switch {
 	case StateOf(r, ended).State == Canceled:
 		return d, false, Errorf(KindConflict, "delivery %s was canceled with its callback and cannot be sent again", d.ID)

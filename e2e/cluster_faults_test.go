@@ -184,12 +184,12 @@ func (l *lookout) end() {
 	}
 }
 
-// epochs is how many owners each callback has had, by its number - 1.
+// epochs is how many homes each callback has had, by its ID - 1.
 func (c *nodes) epochs() []int64 {
 	c.t.Helper()
 	out := make([]int64, len(c.sinks))
 	for i := range out {
-		c.query("SELECT epoch FROM shards WHERE shard = $1", func(r pgx.Rows) error { return r.Scan(&out[i]) }, int64(callbackd.ShardOf(callbackd.CallbackID(i+1))))
+		c.query("SELECT epoch FROM shards WHERE shard = $1", func(r pgx.Rows) error { return r.Scan(&out[i]) }, int64(callbackd.ShardOf(callbackd.KeyID(c.keyOf(i)+1))))
 	}
 	return out
 }

@@ -16,7 +16,6 @@ import (
 	"callbackd/internal/app"
 	"callbackd/internal/cluster"
 	"callbackd/internal/store/postgres/pgtest"
-	"callbackd/wire"
 )
 
 // within waits until the shards are shared by n nodes and tells how long it
@@ -101,7 +100,8 @@ func (c *nodes) limits() {
 	const rate, concurrency, events = 50, 2, 450
 	var narrow, slow gauge
 	narrowSink, slowSink := narrow.sink(t, 10*time.Millisecond), slow.sink(t, 0)
-	var owners []*far
+	var homes []callbackd.KeyID
+	var keys []*client.Client
 	for name, sk := range map[string]*sink{"narrow": narrowSink, "slow": slowSink} {
 		body := map[string]any{"event": event, "name": name, "url": sk.URL}
 		if name == "narrow" {
@@ -109,30 +109,30 @@ func (c *nodes) limits() {
 		} else {
 			body["rate"] = rate
 		}
-		f := &far{nodes: c, t: t, name: name}
-		f.do(c.cl, "POST", "/v1/callbacks", body, nil)
-		var p wire.Policy
-		f.do(c.cl, "GET", f.path("/policy"), nil, &p)
-		f.no = p.Callback
-		owners = append(owners, f)
+		cl := c.newKey()
+		if err := cl.Do(t.Context(), "POST", "/v1/callbacks", body, nil); err != nil {
+			t.Fatal(err)
+		}
+		keys, homes = append(keys, cl), append(homes, callbackd.KeyID(len(c.keys)))
 	}
 	var work sync.WaitGroup
 	for w := range 3 {
 		work.Go(func() {
-			cl := c.at(w)
-			for i := range events / 3 {
+			node := []*client.Client{c.with(keys[0], w), c.with(keys[1], w)}
+			for i := range 2 * events / 3 {
+				k := i % 2
 				for once := fmt.Sprint(w, "-", i); t.Context().Err() == nil; { // one node stops meanwhile
-					if _, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: fmt.Sprint("L", i), ID: once}); err == nil {
+					if _, err := node[k].Publish(t.Context(), client.NewEvent{Event: event, SessionKey: fmt.Sprint("L", i), ID: once}); err == nil {
 						break
 					}
-					cl = c.cl
+					node[k] = keys[k]
 				}
 			}
 		})
 	}
 	slowSink.await(t, "a third arrives", func() bool { return len(slowSink.ids) > events/3 })
-	for _, f := range owners { // whoever delivers is replaced, with work under way
-		i := c.owner(f.no)
+	for _, key := range homes { // whoever delivers is replaced, with work under way
+		i := c.home(key)
 		old := c.node(i)
 		fresh := c.serve(c.url)
 		c.replace(i, fresh)

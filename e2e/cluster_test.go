@@ -28,17 +28,19 @@ const lease = 4 * time.Second
 const operator = "operator-of-the-tests"
 
 // nodes is a few servers on one PostgreSQL behind a round-robin proxy, with a
-// load that goes on whatever happens to them, and a sink for each callback.
+// load that goes on whatever happens to them, and a sink for each callback. There
+// are two callbacks for each API key, so that the keys have different homes.
 type nodes struct {
 	t      *testing.T
 	pg     *pgtest.Server
 	url    string // of the database
 	lease  time.Duration
 	keyset string
-	cl     *client.Client
+	cl     *client.Client   // of the first key
+	keys   []*client.Client // by key ID - 1
 	proxy  *httptest.Server
-	sinks  []*sink // by callback number - 1
-	load   *load
+	sinks  []*sink // by callback ID - 1; the callback is of key keyOf
+	loads  []*load // by key ID - 1
 	stop   context.CancelFunc
 	work   sync.WaitGroup
 
@@ -64,13 +66,18 @@ func newNodes(t *testing.T, n, callbacks int, pgSettings ...string) *nodes {
 func newNodesOn(t *testing.T, pg *pgtest.Server, db string, lease time.Duration, n, callbacks int) *nodes {
 	t.Helper()
 	c := &nodes{t: t, pg: pg, url: db, lease: lease, keyset: filepath.Join(t.TempDir(), "keys.json"), up: make([]*server, n)}
-	c.cl = newClientWith(t, "", c.on()...)
+	for range max(1, callbacks/2) {
+		c.newKey()
+	}
+	c.cl = c.keys[0]
 	for i := range n {
 		c.up[i] = c.serve(c.url)
 	}
 	c.proxy = httptest.NewServer(http.HandlerFunc(c.forward))
 	t.Cleanup(c.proxy.Close)
-	c.cl.Base = c.proxy.URL
+	for _, cl := range c.keys {
+		cl.Base = c.proxy.URL
+	}
 	for i := range callbacks {
 		sk := newSink(t)
 		sk.answer = func(_ context.Context, a try, _ int64) int {
@@ -80,12 +87,25 @@ func newNodesOn(t *testing.T, pg *pgtest.Server, db string, lease time.Duration,
 			return 200
 		}
 		c.sinks, c.broken = append(c.sinks, sk), append(c.broken, map[try]int{})
-		if _, err := c.cl.CreateCallback(t.Context(), client.NewCallback{Event: event, URL: sk.URL, Name: fmt.Sprint("c", i), Retry: []string{"0s", "100ms", "200ms", "500ms", "1s", "1s", "2s", "5s", "5s"}}); err != nil {
+		if _, err := c.keys[c.keyOf(i)].CreateCallback(t.Context(), client.NewCallback{Event: event, URL: sk.URL, Name: fmt.Sprint("c", i), Retry: []string{"0s", "100ms", "200ms", "500ms", "1s", "1s", "2s", "5s", "5s"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return c
 }
+
+// newKey makes an API key, whose client publishes through the proxy once that runs.
+func (c *nodes) newKey() *client.Client {
+	cl := newClientWith(c.t, "", c.on()...)
+	if c.proxy != nil {
+		cl.Base = c.proxy.URL
+	}
+	c.keys = append(c.keys, cl)
+	return cl
+}
+
+// keyOf returns the index of the key of the callback with an index.
+func (c *nodes) keyOf(callback int) int { return callback % len(c.keys) }
 
 // on is the options that name the database.
 func (c *nodes) on() []string { return []string{"--database-url", c.url, "--secret-keys", c.keyset} }
@@ -128,14 +148,18 @@ func (c *nodes) replace(i int, s *server) {
 
 // begin starts the load.
 func (c *nodes) begin() {
-	c.load = &load{wake: c.sinks[0].wake}
-	c.load.base.Store(&c.proxy.URL)
 	ctx, stop := context.WithCancel(c.t.Context())
 	c.stop = stop
-	cl := *c.cl
-	cl.HTTP = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	for range c.keys {
+		l := &load{wake: c.sinks[0].wake}
+		l.base.Store(&c.proxy.URL)
+		c.loads = append(c.loads, l)
+	}
 	for w := range 6 {
-		publish := []func(context.Context, client.Client, func(int) string){c.load.single, c.load.batches, c.load.repeats}[w%3]
+		key := (w + w/3) % len(c.keys) // each key gets several kinds of load
+		l, cl := c.loads[key], *c.keys[key]
+		cl.HTTP = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+		publish := []func(context.Context, client.Client, func(int) string){l.single, l.batches, l.repeats}[w%3]
 		c.work.Go(func() { publish(ctx, cl, func(i int) string { return fmt.Sprintf("S%d-%d", w, i%5) }) })
 	}
 }
@@ -143,8 +167,16 @@ func (c *nodes) begin() {
 // more waits until n more events are acknowledged.
 func (c *nodes) more(n int64) {
 	c.t.Helper()
-	want := c.load.n.Load() + n
-	c.sinks[0].await(c.t, "the load goes on", func() bool { return c.load.n.Load() >= want })
+	want := c.acked() + n
+	c.sinks[0].await(c.t, "the load goes on", func() bool { return c.acked() >= want })
+}
+
+// acked returns how many events were acknowledged.
+func (c *nodes) acked() (n int64) {
+	for _, l := range c.loads {
+		n += l.n.Load()
+	}
+	return n
 }
 
 func (c *nodes) query(sql string, row func(pgx.Rows) error, args ...any) {
@@ -259,7 +291,7 @@ func (c *nodes) proven() {
 	for i, sk := range c.sinks {
 		sk.await(c.t, fmt.Sprint("every acknowledged event arrives at ", i), func() bool {
 			all := true
-			c.load.acked.Range(func(id, _ any) bool { all = sk.ids[id.(string)] > 0; return all })
+			c.loads[c.keyOf(i)].acked.Range(func(id, _ any) bool { all = sk.ids[id.(string)] > 0; return all })
 			return all
 		})
 	}
@@ -282,7 +314,7 @@ func (c *nodes) proven() {
 		sk.mu.Unlock()
 	}
 	c.fsck()
-	c.t.Logf("%d acknowledged, %d attempts repeated", c.load.n.Load(), repeats)
+	c.t.Logf("%d acknowledged, %d attempts repeated", c.acked(), repeats)
 }
 
 // Promises 1, 3 and 4 over nodes that die, sleep through their lease, and are

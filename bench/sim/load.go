@@ -46,7 +46,7 @@ func Balance(n, callbacks int, seed uint64) Load {
 	}
 	perNode := make([]float64, n)
 	for rank, k := range rng.Perm(callbacks) {
-		perNode[node(callbackd.ShardOf(callbackd.CallbackID(k+1)))] += 1 / float64(rank+1) / total
+		perNode[node(callbackd.ShardOf(callbackd.KeyID(k+1)))] += 1 / float64(rank+1) / total
 	}
 	const sessions = 1 << 17
 	bySession := make([]float64, n)

@@ -45,6 +45,13 @@ func (a *App) join(ctx context.Context, c Config, shared store.Cluster, replaysC
 	return cluster.Join(ctx, cluster.Options{
 		Store: shared, Engine: a.engine, Lease: c.Lease, Now: c.Clock, Log: c.Log, ReplaysChanged: replaysChanged,
 		Node: store.Node{Name: hostname(), Address: a.URL(), Inner: a.nodeListener.address, Version: Version, StartedAt: a.started},
+		KeyOf: func(ctx context.Context, id callbackd.CallbackID) (callbackd.KeyID, error) {
+			cb, err := a.store.CallbackByID(ctx, id)
+			if err != nil {
+				return 0, err
+			}
+			return cb.Key, nil
+		},
 		Attempted: func(ctx context.Context, id callbackd.DeliveryID) (bool, error) {
 			cb, err := a.store.CallbackByID(ctx, id.Callback)
 			if err != nil {
@@ -70,6 +77,10 @@ func (a *App) leave(ctx context.Context) error {
 // runsSingletonJobs reports whether this node does the jobs of which one node
 // does each for all: the owner of the first shard.
 func (a *App) runsSingletonJobs() bool { return a.member == nil || a.member.Owns(0) }
+
+// isHome reports whether this node is the home of a key: it delivers for the key's
+// callbacks and steps its replays.
+func (a *App) isHome(key callbackd.KeyID) bool { return a.member == nil || a.member.Home(key).Here }
 
 // nodes returns the nodes on the database; a process that has the store to
 // itself is the only one.

@@ -29,8 +29,8 @@ type Engine interface {
 	Abandon() <-chan struct{}
 	SetLease(until time.Time)
 	Rescan(ctx context.Context) error
-	CommittedElsewhere(ds []callbackd.Delivery)
 	OnCommit(ds []callbackd.Delivery)
+	AcceptedElsewhere(d callbackd.Delivery)
 	Resent(d callbackd.Delivery)
 	Replayed(ds []callbackd.Delivery)
 	CallbackChanged(id callbackd.CallbackID)
@@ -48,8 +48,9 @@ type Options struct {
 	Log    *slog.Logger
 	// Attempted tells whether an attempt of a delivery was recorded.
 	Attempted func(ctx context.Context, id callbackd.DeliveryID) (bool, error)
-	// ReplaysChanged is called when a replay was created or resumed, here or on
-	// another node.
+	// KeyOf returns the key of a callback.
+	KeyOf func(ctx context.Context, id callbackd.CallbackID) (callbackd.KeyID, error)
+	// ReplaysChanged is called when a replay was created or resumed here.
 	ReplaysChanged func()
 	// Now returns the wall clock's time, which is compared with the database's;
 	// nil: the real one.

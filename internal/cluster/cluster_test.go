@@ -108,10 +108,8 @@ func (c *calls) Rescan(context.Context) error {
 	return nil
 }
 
-func (c *calls) CommittedElsewhere(ds []callbackd.Delivery) {
-	for _, d := range ds {
-		c.add("CommittedElsewhere %d %s %d", d.ID.Event, d.Session, d.Sequence)
-	}
+func (c *calls) AcceptedElsewhere(d callbackd.Delivery) {
+	c.add("AcceptedElsewhere %d %s of key %d test=%v", d.ID.Event, d.Session, d.Key, d.Test)
 }
 
 func (c *calls) OnCommit(ds []callbackd.Delivery) {
@@ -136,7 +134,8 @@ func (c *calls) Diagnosis(callbackd.CallbackID, string, time.Time) callbackd.Dia
 	return callbackd.Diagnosis{Failures: 7}
 }
 
-// node5 returns node 5. It owns callback 1; node 9 owns callback 2.
+// node5 returns node 5. It is the home of key 1, and node 9 that of key 2. Callback 10 is
+// key 1's, callback 20 is key 2's, and so on.
 func node5() (*Member, *calls) {
 	c := &calls{}
 	m := newMember(Options{
@@ -145,6 +144,9 @@ func node5() (*Member, *calls) {
 		Lease:          DefaultLease,
 		Log:            slog.New(slog.DiscardHandler),
 		ReplaysChanged: func() { c.add("ReplaysChanged") },
+		KeyOf: func(_ context.Context, id callbackd.CallbackID) (callbackd.KeyID, error) {
+			return callbackd.KeyID(id / 10), nil
+		},
 	})
 	m.id.Store(5)
 	m.shards[callbackd.ShardOf(1)] = owned
@@ -184,12 +186,12 @@ func wantCalls(t *testing.T, c *calls, want ...string) {
 func TestTheOwnerHandlesMessages(t *testing.T) {
 	m, c := node5()
 	receive(m,
-		message{Kind: kindNew, Callback: 1, Event: 10, Session: "S", Number: 3},
-		message{Kind: kindNew, Callback: 1, Event: 11, Test: true},
-		message{Kind: kindResend, Callback: 1, Event: 12, Due: 99},
-		message{Kind: kindReplay, Callback: 1, Event: 13, Replay: 4},
+		message{Kind: kindNew, Key: 1, Callback: 10, Event: 10, Session: "S"},
+		message{Kind: kindNew, Key: 1, Callback: 10, Event: 11, Session: "T", Test: true},
+		message{Kind: kindResend, Key: 1, Callback: 10, Event: 12, Due: 99},
+		message{Kind: kindReplay, Key: 1, Callback: 10, Event: 13, Replay: 4},
 	)
-	wantCalls(t, c, "OnCommit 11 test=true", "Resent 12 at 99", "Replayed 13 of 4", "CommittedElsewhere 10 S 3")
+	wantCalls(t, c, "AcceptedElsewhere 10 S of key 1 test=false", "AcceptedElsewhere 11 T of key 1 test=true", "Resent 12 at 99", "Replayed 13 of 4")
 	wantSent(t, m)
 }
 
@@ -199,21 +201,29 @@ func TestAnotherNodeForwardsMessages(t *testing.T) {
 		hops int
 		want []string
 	}{
-		{"to the owner", 0, []string{`9 [{"k":"new","h":1,"c":2,"e":20,"s":"S"}]`}},
-		{"to all nodes after too many hops", maxHops - 1, []string{`0 [{"k":"new","h":3,"c":2,"e":20,"s":"S"}]`}},
+		{"to the owner", 0, []string{`9 [{"k":"new","h":1,"y":2,"c":20,"e":20,"s":"S"}]`}},
+		{"to all nodes after too many hops", maxHops - 1, []string{`0 [{"k":"new","h":3,"y":2,"c":20,"e":20,"s":"S"}]`}},
 		{"no further", maxHops, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, calls := node5()
-			receive(m, message{Kind: kindNew, Hops: c.hops, Callback: 2, Event: 20, Session: "S"})
+			receive(m, message{Kind: kindNew, Hops: c.hops, Key: 2, Callback: 20, Event: 20, Session: "S"})
 			wantSent(t, m, c.want...)
 			wantCalls(t, calls)
 		})
 	}
 }
 
+// A node of the version before shards of keys names no key.
+func TestAMessageWithoutAKeyGoesToTheHomeOfItsCallback(t *testing.T) {
+	m, c := node5()
+	receive(m, message{Kind: kindNew, Callback: 10, Event: 1, Session: "S"}, message{Kind: kindNew, Callback: 20, Event: 2, Session: "S"})
+	wantCalls(t, c, "AcceptedElsewhere 1 S of key 1 test=false")
+	wantSent(t, m, `9 [{"k":"new","h":1,"y":2,"c":20,"e":2,"s":"S"}]`)
+}
+
 // A message of a later version may have a kind that is unknown here. It names no
-// callback, so nobody is known to own it.
+// key, so nobody is known to own it.
 func TestAMessageOfAnUnknownKindGoesToAll(t *testing.T) {
 	m, c := node5()
 	receive(m, message{Kind: "of a later version"})
@@ -233,36 +243,39 @@ func TestWhatIsNoMessageIsIgnored(t *testing.T) {
 // cache that may be a moment old.
 func TestACallbackThatChangedElsewhereIsReadAgain(t *testing.T) {
 	m, c := node5()
-	receive(m, message{Kind: kindChanged, Callback: 2})
-	wantCalls(t, c, "Renew", "CallbackChanged 2")
+	receive(m, message{Kind: kindChanged, Key: 1, Callback: 10})
+	wantCalls(t, c, "Renew", "CallbackChanged 10")
 }
 
-func TestChangesAreAnnouncedToAllNodes(t *testing.T) {
+// The home of a callback is told of its change, here or by a message.
+func TestTheHomeIsToldOfAChangedCallback(t *testing.T) {
 	m, c := node5()
-	m.CallbackChanged(2)
-	wantSent(t, m, `0 [{"k":"changed","c":2}]`)
-	wantCalls(t, c, "CallbackChanged 2")
-	m.ReplaysChanged()
-	wantSent(t, m, `0 [{"k":"replays"}]`)
-	wantCalls(t, c, "ReplaysChanged")
+	m.CallbackChanged(10)
+	wantCalls(t, c, "CallbackChanged 10")
+	wantSent(t, m)
+	m.CallbackChanged(20)
+	wantCalls(t, c)
+	wantSent(t, m, `9 [{"k":"changed","y":2,"c":20}]`)
+	m.CallbackChanged(30)
+	wantCalls(t, c)
+	wantSent(t, m, `0 [{"k":"changed","h":3,"y":3,"c":30}]`)
 }
 
-// What is accepted here goes to this node's engine, in order, or as a message to
-// the owner. What no node owns goes to all.
+// What is accepted here goes to this node's engine, in order, or as a message to the
+// home of its key. What has no known home goes to all.
 func TestDeliveriesAreRouted(t *testing.T) {
 	m, c := node5()
-	m.owners[callbackd.ShardOf(3)] = 0
-	delivery := func(cb callbackd.CallbackID, ev callbackd.EventID) callbackd.Delivery {
-		return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev, Callback: cb}, Session: "S", Sequence: int64(ev), Test: ev == 2}
+	delivery := func(key callbackd.KeyID, ev callbackd.EventID) callbackd.Delivery {
+		return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev, Callback: callbackd.CallbackID(key * 10)}, Key: key, Session: "S", Sequence: int64(ev), Test: ev == 2}
 	}
 	m.OnCommit([]callbackd.Delivery{delivery(1, 1), delivery(2, 1), delivery(1, 2), delivery(3, 3)})
 	wantCalls(t, c, "OnCommit 1 test=false", "OnCommit 2 test=true")
-	wantSent(t, m, `0 [{"k":"new","h":3,"c":3,"e":3,"s":"S","n":3}]`, `9 [{"k":"new","c":2,"e":1,"s":"S","n":1}]`)
+	wantSent(t, m, `0 [{"k":"new","h":3,"y":3,"c":30,"e":3,"s":"S"}]`, `9 [{"k":"new","y":2,"c":20,"e":1,"s":"S"}]`)
 }
 
 func TestTheOwnerAnswersAQuestion(t *testing.T) {
 	m, _ := node5()
-	receive(m, message{Kind: kindQuestion, From: 9, Question: 3, Callback: 1, Session: "S"})
+	receive(m, message{Kind: kindQuestion, From: 9, Question: 3, Key: 1, Callback: 10, Session: "S"})
 	out := m.sent()
 	if len(out) != 1 {
 		t.Fatalf("%d messages sent, want 1: %q", len(out), out)
@@ -281,14 +294,14 @@ func TestTheOwnerIsAskedForADiagnosis(t *testing.T) {
 		m, c := node5()
 		m.options.Engine = &engineThatKnowsNothing{c}
 		answered := make(chan callbackd.Diagnosis)
-		go func() { answered <- m.Diagnosis(2, "S", time.Now()) }()
+		go func() { answered <- m.Diagnosis(20, "S", time.Now()) }()
 		synctest.Wait()
-		wantSent(t, m, `9 [{"k":"ask","f":5,"a":1,"c":2,"s":"S"}]`)
+		wantSent(t, m, `9 [{"k":"ask","f":5,"a":1,"y":2,"c":20,"s":"S"}]`)
 		receive(m, message{Kind: kindAnswer, Question: 1, Diagnosis: &callbackd.Diagnosis{Failures: 3}})
 		if got := <-answered; got.Failures != 3 {
 			t.Errorf("the diagnosis has %d failures, want the owner's 3", got.Failures)
 		}
-		if got := m.Diagnosis(2, "S", time.Now()); got.Failures != 0 {
+		if got := m.Diagnosis(20, "S", time.Now()); got.Failures != 0 {
 			t.Errorf("without an answer the diagnosis has %d failures, want this node's 0", got.Failures)
 		}
 		receive(m, message{Kind: kindAnswer, Question: 2, Diagnosis: &callbackd.Diagnosis{}}) // too late: it is ignored

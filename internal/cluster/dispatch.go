@@ -9,12 +9,23 @@ import (
 	"callbackd/internal/clock"
 )
 
-// ownerOf returns the node that owns a callback's shard, as far as is known; 0:
-// none.
-func (m *Member) ownerOf(id callbackd.CallbackID) callbackd.NodeID {
+// ownerOf returns the node that owns a key's shard, as far as is known; 0: none.
+func (m *Member) ownerOf(key callbackd.KeyID) callbackd.NodeID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.owners[callbackd.ShardOf(id)]
+	return m.owners[callbackd.ShardOf(key)]
+}
+
+// isHere tells whether this node is the home of a key.
+func (m *Member) isHere(key callbackd.KeyID) bool { return m.Owns(callbackd.ShardOf(key)) }
+
+// keyOf returns the key of a callback; 0: it could not be read.
+func (m *Member) keyOf(id callbackd.CallbackID) callbackd.KeyID {
+	key, err := m.options.KeyOf(m.ctx, id)
+	if err != nil {
+		m.logError(m.ctx, "the key of a callback was not read", err)
+	}
+	return key
 }
 
 // OnCommit tells the nodes that deliver of deliveries that were just committed.
@@ -35,45 +46,45 @@ func (m *Member) Resent(d callbackd.Delivery) {
 	})
 }
 
-// route calls deliver with the deliveries that this node owns and sends messages
-// for all others to their owners. A delivery that no node is known to own goes to
-// all nodes, because one may own it by the time.
+// route calls deliver with the deliveries whose home is this node, and sends messages
+// about all others to their homes. A message about a delivery that has no known home goes
+// to all nodes, because one may be its home by the time.
 func (m *Member) route(ds []callbackd.Delivery, kind string, deliver func([]callbackd.Delivery)) {
 	var own []callbackd.Delivery
-	others := map[callbackd.NodeID][]message{}
-	m.mu.Lock()
 	for i := range ds {
 		d := &ds[i]
-		s := callbackd.ShardOf(d.ID.Callback)
-		if m.shards[s] == owned {
+		if m.isHere(d.Key) {
 			own = append(own, *d)
-			continue
+		} else {
+			m.tellHome(messageOf(kind, d))
 		}
-		msg := messageOf(kind, d)
-		to := m.owners[s]
-		if to == 0 || to == m.ID() {
-			to = 0
-			msg.Hops = maxHops // nobody forwards what went to all
-		}
-		others[to] = append(others[to], msg)
 	}
-	m.mu.Unlock()
 	if len(own) > 0 {
 		deliver(own)
 	}
-	for to, ms := range others {
-		m.outbox.add(to, ms...)
+}
+
+// tellHome sends a message to the home of its key, which is another node, or to all
+// nodes when it is not known.
+func (m *Member) tellHome(msg message) {
+	to := m.ownerOf(msg.Key)
+	if to == m.ID() { // a shard that it gives up
+		to = 0
 	}
+	if to == 0 {
+		msg.Hops = maxHops // nobody forwards what went to all
+	}
+	m.outbox.add(to, msg)
 }
 
 // messageOf returns the message that tells of a delivery.
 func messageOf(kind string, d *callbackd.Delivery) message {
 	msg := message{
 		Kind:     kind,
+		Key:      d.Key,
 		Callback: d.ID.Callback,
 		Event:    d.ID.Event,
 		Session:  d.Session,
-		Number:   d.Sequence,
 		Test:     d.Test,
 		Replay:   d.Replay,
 	}
@@ -83,17 +94,19 @@ func messageOf(kind string, d *callbackd.Delivery) message {
 	return msg
 }
 
-// CallbackChanged makes every node's engine read a callback's setting again.
+// CallbackChanged makes the engine that delivers for a callback read its setting again.
 func (m *Member) CallbackChanged(id callbackd.CallbackID) {
-	m.options.Engine.CallbackChanged(id)
-	m.outbox.add(0, message{Kind: kindChanged, Callback: id})
+	key := m.keyOf(id)
+	if m.isHere(key) {
+		m.options.Engine.CallbackChanged(id)
+	} else {
+		m.tellHome(message{Kind: kindChanged, Key: key, Callback: id})
+	}
 }
 
-// ReplaysChanged tells every node that a replay was created or resumed.
-func (m *Member) ReplaysChanged() {
-	m.options.ReplaysChanged()
-	m.outbox.add(0, message{Kind: kindReplays})
-}
+// ReplaysChanged says that a replay was created or resumed. Another node that is the home
+// of its key finds it within two seconds.
+func (m *Member) ReplaysChanged() { m.options.ReplaysChanged() }
 
 // pollInterval is how often the store is asked whether another node made an
 // attempt.
@@ -103,7 +116,7 @@ const pollInterval = 100 * time.Millisecond
 // recorded. When another node owns the delivery, only its first attempt is
 // noticed.
 func (m *Member) Watch(id callbackd.DeliveryID) (<-chan struct{}, func()) {
-	if m.Owns(callbackd.ShardOf(id.Callback)) {
+	if m.isHere(m.keyOf(id.Callback)) {
 		return m.options.Engine.Watch(id)
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -128,13 +141,14 @@ const answerTimeout = 500 * time.Millisecond
 // this node's engine knows, which is next to nothing.
 func (m *Member) Diagnosis(id callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis {
 	own := m.options.Engine.Diagnosis(id, session, now)
-	owner := m.ownerOf(id)
-	if m.Owns(callbackd.ShardOf(id)) || owner == 0 || owner == m.ID() {
+	key := m.keyOf(id)
+	owner := m.ownerOf(key)
+	if m.isHere(key) || owner == 0 || owner == m.ID() {
 		return own
 	}
 	number, answer := m.questions.add()
 	defer m.questions.remove(number)
-	m.outbox.add(owner, message{Kind: kindQuestion, From: m.ID(), Question: number, Callback: id, Session: session})
+	m.outbox.add(owner, message{Kind: kindQuestion, From: m.ID(), Question: number, Key: key, Callback: id, Session: session})
 	timer := time.NewTimer(answerTimeout)
 	defer timer.Stop()
 	select {

@@ -21,7 +21,7 @@ type Home struct {
 func (m *Member) Home(key callbackd.KeyID) Home {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := callbackd.ShardOf(callbackd.CallbackID(key))
+	s := callbackd.ShardOf(key)
 	if m.shards[s] == owned {
 		return Home{Here: true, Node: m.ID()}
 	}

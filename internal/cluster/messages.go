@@ -16,8 +16,7 @@ const (
 	kindNew      = "new"     // a delivery was accepted
 	kindResend   = "retry"   // a person resent a delivery
 	kindReplay   = "replay"  // a replay made a delivery due
-	kindChanged  = "changed" // a callback's setting changed; to all nodes
-	kindReplays  = "replays" // a replay was created or resumed; to all nodes
+	kindChanged  = "changed" // a callback's setting changed
 	kindShards   = "shards"  // shards changed hands; to all nodes
 	kindRescan   = "rescan"  // messages were lost; to all nodes
 	kindQuestion = "ask"     // asks for the diagnosis of a callback
@@ -31,10 +30,10 @@ type message struct {
 	Hops      int                  `json:"h,omitempty"` // how often it was forwarded
 	From      callbackd.NodeID     `json:"f,omitempty"` // the node to answer
 	Question  uint64               `json:"a,omitempty"` // number of the question
+	Key       callbackd.KeyID      `json:"y,omitempty"`
 	Callback  callbackd.CallbackID `json:"c,omitempty"`
 	Event     callbackd.EventID    `json:"e,omitempty"`
 	Session   string               `json:"s,omitempty"`
-	Number    int64                `json:"n,omitempty"` // the event's sequence number in its session
 	Test      bool                 `json:"t,omitempty"`
 	Due       int64                `json:"d,omitempty"` // milliseconds since 1970
 	Replay    callbackd.ReplayID   `json:"r,omitempty"`
@@ -216,36 +215,18 @@ func (m *Member) receive(body string) {
 		m.options.Log.Error("message of another node not understood", "error", err)
 		return
 	}
-	var accepted []callbackd.Delivery
 	for i := range ms {
-		msg := &ms[i]
-		if msg.Kind == kindNew && !msg.Test && m.Owns(callbackd.ShardOf(msg.Callback)) {
-			accepted = append(accepted, callbackd.Delivery{
-				ID:       callbackd.DeliveryID{Event: msg.Event, Callback: msg.Callback},
-				Session:  msg.Session,
-				Sequence: msg.Number,
-			})
-			continue
-		}
-		m.handle(msg)
-	}
-	if len(accepted) > 0 {
-		m.options.Engine.CommittedElsewhere(accepted)
+		m.handle(&ms[i])
 	}
 }
 
-// handle does what a message asks for. A message about a callback that this node
-// does not own is forwarded.
+// handle does what a message asks for. A message about a key whose home is another node
+// is forwarded. Nodes of the version before shards of keys name no key.
 func (m *Member) handle(msg *message) {
 	switch msg.Kind {
 	case kindShards:
 		m.shardNews.Add(1)
 		m.refreshSoon()
-	case kindChanged:
-		m.options.Store.Renew()
-		m.options.Engine.CallbackChanged(msg.Callback)
-	case kindReplays:
-		m.options.ReplaysChanged()
 	case kindRescan:
 		m.work.Go(func() {
 			if err := m.options.Engine.Rescan(m.ctx); err != nil {
@@ -255,7 +236,10 @@ func (m *Member) handle(msg *message) {
 	case kindAnswer:
 		m.questions.answer(*msg)
 	default:
-		if m.Owns(callbackd.ShardOf(msg.Callback)) {
+		if msg.Key == 0 && msg.Callback != 0 {
+			msg.Key = m.keyOf(msg.Callback)
+		}
+		if m.isHere(msg.Key) {
 			m.handleOwn(msg)
 		} else {
 			m.forward(msg)
@@ -271,7 +255,7 @@ func (m *Member) forward(msg *message) {
 	}
 	next := *msg
 	next.Hops++
-	to := m.ownerOf(next.Callback)
+	to := m.ownerOf(next.Key)
 	if to == m.ID() || next.Hops == maxHops {
 		to = 0
 		next.Hops = maxHops
@@ -283,20 +267,25 @@ func (m *Member) forward(msg *message) {
 func (m *Member) handleOwn(msg *message) {
 	d := callbackd.Delivery{
 		ID:      callbackd.DeliveryID{Event: msg.Event, Callback: msg.Callback},
+		Key:     msg.Key,
 		Session: msg.Session,
 		Test:    msg.Test,
 		Replay:  msg.Replay,
-		Due:     time.UnixMilli(msg.Due).UTC(),
+	}
+	if msg.Due != 0 {
+		d.Due = time.UnixMilli(msg.Due).UTC()
 	}
 	switch msg.Kind {
-	case kindNew: // a test: it does not wait for its turn in the lane
-		d.Due = time.Time{}
-		m.options.Engine.OnCommit([]callbackd.Delivery{d})
+	case kindNew:
+		m.options.Engine.AcceptedElsewhere(d)
 	case kindResend:
 		d.Manual = true
 		m.options.Engine.Resent(d)
 	case kindReplay:
 		m.options.Engine.Replayed([]callbackd.Delivery{d})
+	case kindChanged:
+		m.options.Store.Renew()
+		m.options.Engine.CallbackChanged(msg.Callback)
 	case kindQuestion:
 		diagnosis := m.options.Engine.Diagnosis(msg.Callback, msg.Session, time.Now())
 		m.outbox.add(msg.From, message{Kind: kindAnswer, Question: msg.Question, Diagnosis: &diagnosis})

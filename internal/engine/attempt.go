@@ -289,9 +289,6 @@ func (e *Engine) finish(q *callbackQueue, l *lane, o *callbackd.Outcome, state c
 	e.dataBytes -= dataInMemory
 	id := o.Delivery.ID
 	q.attemptEnded(id.Event)
-	if e.inbox.recordedDuringRead != nil {
-		e.inbox.recordedDuringRead[id] = true
-	}
 	if l != nil {
 		l.on(callbackd.LaneRecorded)
 		e.advanceLane(q, l, o, state, err, now)

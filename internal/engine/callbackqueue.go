@@ -13,6 +13,7 @@ const idleQueues = 4096 // number of queues from which on idle ones are dropped
 // deliveries that is in memory.
 type callbackQueue struct {
 	id      callbackd.CallbackID
+	key     callbackd.KeyID // owns the callback
 	setting setting
 	health  callbackd.Health
 	trial   trial
@@ -45,7 +46,7 @@ const (
 )
 
 // queue returns the queue of a callback and makes it when there is none.
-func (e *Engine) queue(id callbackd.CallbackID) *callbackQueue {
+func (e *Engine) queue(key callbackd.KeyID, id callbackd.CallbackID) *callbackQueue {
 	if q := e.queues[id]; q != nil {
 		return q
 	}
@@ -55,12 +56,13 @@ func (e *Engine) queue(id callbackd.CallbackID) *callbackQueue {
 	}
 	q := &callbackQueue{
 		id:      id,
+		key:     key,
 		setting: setting{stale: true},
 		lanes:   map[string]*lane{},
 		known:   newKnown(),
 	}
 	e.queues[id] = q
-	if e.options.Shared && e.shards[callbackd.ShardOf(id)] == adopting {
+	if e.options.Shared && e.shards[callbackd.ShardOf(key)] == adopting {
 		// The read of Adopt may have passed this callback already.
 		q.rereadAll()
 	}

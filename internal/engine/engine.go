@@ -21,12 +21,11 @@ import (
 // Queue holds the deliveries. It is part of the contract of store.Queue, which
 // says what each method does.
 type Queue interface {
-	Backlogs(ctx context.Context) ([]callbackd.CallbackID, error)
+	Backlogs(ctx context.Context) ([]callbackd.Backlog, error)
 	FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
 	Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
 	Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error)
 	Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
-	FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
 	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
 	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
@@ -91,10 +90,8 @@ type Engine struct {
 	phase phase
 
 	// Of a shared queue:
-	shards        [callbackd.Shards]shardState
-	leaseEnd      time.Time
-	lastPositions lanePositions
-	inbox         inbox
+	shards   [callbackd.Shards]shardState
+	leaseEnd time.Time
 
 	queues        map[callbackd.CallbackID]*callbackQueue
 	dropQueuesAt  int // number of queues at which idle ones are dropped
@@ -167,7 +164,7 @@ func (noObserver) StaleOutcome()                                                
 // not the deliveries: those are read while the first attempts already run. The
 // engine of a shared queue delivers nothing before it adopts a shard.
 func (e *Engine) Start(ctx context.Context) error {
-	var backlogs []callbackd.CallbackID
+	var backlogs []callbackd.Backlog
 	if !e.options.Shared {
 		var err error
 		if backlogs, err = e.options.Queue.Backlogs(ctx); err != nil {
@@ -180,8 +177,8 @@ func (e *Engine) Start(ctx context.Context) error {
 	if e.options.Shared {
 		return nil
 	}
-	for _, id := range backlogs {
-		e.queue(id).rereadAll()
+	for _, b := range backlogs {
+		e.queue(b.Key, b.Callback).rereadAll()
 	}
 	for _, q := range e.queues {
 		e.readMore(q)
@@ -211,16 +208,13 @@ func (e *Engine) OnCommit(ds []callbackd.Delivery) {
 	now := e.now()
 	for i := range ds {
 		d := ds[i]
-		if !e.owns(d.ID.Callback) {
+		if !e.owns(d.Key) {
 			continue
 		}
-		q := e.queue(d.ID.Callback)
-		switch {
-		case d.Test && e.mayStart(now):
+		q := e.queue(d.Key, d.ID.Callback)
+		if d.Test && e.mayStart(now) {
 			e.sendTest(q, d)
-		case e.options.Shared:
-			e.offerShared(q, d, !d.ReadLane)
-		default:
+		} else {
 			e.offer(q, d)
 		}
 	}
@@ -235,10 +229,10 @@ func (e *Engine) Resent(d callbackd.Delivery) {
 	if d.Due.IsZero() { // its first attempt is still to come
 		return
 	}
-	if !e.owns(d.ID.Callback) {
+	if !e.owns(d.Key) {
 		return
 	}
-	q := e.queue(d.ID.Callback)
+	q := e.queue(d.Key, d.ID.Callback)
 	if !q.makeHeadDue(&d) && !q.restartRetry(&d) {
 		q.noteDueAgain(&d)
 	}
@@ -251,10 +245,10 @@ func (e *Engine) Replayed(ds []callbackd.Delivery) {
 	defer e.mu.Unlock()
 	var changed []*callbackQueue
 	for i := range ds {
-		if !e.owns(ds[i].ID.Callback) {
+		if !e.owns(ds[i].Key) {
 			continue
 		}
-		q := e.queue(ds[i].ID.Callback)
+		q := e.queue(ds[i].Key, ds[i].ID.Callback)
 		if !q.makeHeadDue(&ds[i]) {
 			q.noteDueAgain(&ds[i])
 		}

@@ -71,6 +71,7 @@ func (e *Engine) applyLanes(q *callbackQueue, lanes []*lane, told []callbackd.Ev
 	found := map[string]int{}
 	for _, d := range ds {
 		found[d.Session]++
+		q.reads.newestInLanes = max(q.reads.newestInLanes, d.ID.Event)
 		e.addToLane(q, d)
 	}
 	for i, l := range lanes {
@@ -99,11 +100,6 @@ func (e *Engine) readDelivery(q *callbackQueue, session string, id callbackd.Eve
 // event.
 func (e *Engine) readLane(q *callbackQueue, session string, id callbackd.EventID) {
 	l := q.lane(session)
-	if l.cursor.at == 0 {
-		last := e.lastPositions.get(q.id, session)
-		l.cursor.at = last.event
-		l.sequence = last.sequence
-	}
 	l.cursor.tell(id)
 	if id > l.cursor.at && !q.known.has(id) {
 		l.cursor.more = true

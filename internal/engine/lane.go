@@ -16,11 +16,10 @@ type lane struct {
 	state   callbackd.LaneState
 	current callbackd.EventID // the delivery whose attempt is under way
 
-	waiting  [numClasses][]callbackd.Delivery
-	head     *callbackd.Delivery // failed: it blocks the lane until HoldsUntil
-	place    int                 // in blockedLanes; -1: it is not there, and a head is due
-	cursor   cursor              // of its first attempts
-	sequence int64               // of the delivery at the cursor; 0: not known
+	waiting [numClasses][]callbackd.Delivery
+	head    *callbackd.Delivery // failed: it blocks the lane until HoldsUntil
+	place   int                 // in blockedLanes; -1: it is not there, and a head is due
+	cursor  cursor              // of its first attempts
 
 	inReady  [numClasses]bool // it is in callbackQueue.ready of the class
 	inUnread bool             // it is in queueReads.unread, or is being read
@@ -54,19 +53,19 @@ func (l *lane) unread() bool {
 // isCurrent reports whether an attempt of the delivery is under way.
 func (l *lane) isCurrent(id callbackd.EventID) bool { return l.state.UnderWay() && l.current == id }
 
-// offer takes a first attempt into the window when there is room and nothing
-// before it is missing. Otherwise it stays in the store until it is read.
-// Deliveries must be offered in the order of their ids.
+// offer takes a first attempt that was just accepted into the window, when there is
+// room and nothing before it in its lane can be missing. Otherwise it stays in the store
+// until it is read.
 func (e *Engine) offer(q *callbackQueue, d callbackd.Delivery) {
-	c := q.cursor()
-	c.tell(d.ID.Event)
-	switch {
-	case d.ID.Event <= c.at: // most likely a read saw it first
-		e.readDelivery(q, d.Session, d.ID.Event)
-	case !e.mayKeep(q):
-		c.more = true
-	default:
-		c.at = d.ID.Event
+	c, id := q.cursor(), d.ID.Event
+	c.tell(id)
+	l := q.lanes[d.Session]
+	// Of a lane that is not in memory, a read may have brought the delivery already.
+	maybeRead := (l == nil || l.cursor.at == 0) && id <= max(c.at, q.reads.newestInLanes)
+	if d.ReadLane || maybeRead || !e.mayKeep(q) {
+		e.readDelivery(q, d.Session, id)
+	} else {
+		c.at = max(c.at, id)
 		e.addToLane(q, d)
 	}
 	e.readMore(q)
@@ -94,7 +93,6 @@ func (e *Engine) addToLane(q *callbackQueue, d callbackd.Delivery) {
 		return
 	}
 	l.cursor.at = id
-	l.sequence = d.Sequence
 	if d.Event != nil {
 		if n := int64(len(d.Event.Data)); e.dataBytes+n > e.options.DataBudget {
 			d.Event = nil // it is read again for the attempt
@@ -150,7 +148,7 @@ func (e *Engine) reviewLane(q *callbackQueue, l *lane) {
 	default:
 		l.on(callbackd.LaneEmptied)
 		if !l.unread() {
-			e.dropLane(q, l)
+			q.dropLane(l)
 		} else if !l.inUnread {
 			l.inUnread = true
 			q.reads.unread = append(q.reads.unread, l)
@@ -159,14 +157,11 @@ func (e *Engine) reviewLane(q *callbackQueue, l *lane) {
 }
 
 // dropLane drops an empty lane.
-func (e *Engine) dropLane(q *callbackQueue, l *lane) {
+func (q *callbackQueue) dropLane(l *lane) {
 	if q.lanes[l.session] != l {
 		return
 	}
 	delete(q.lanes, l.session)
-	if e.options.Shared {
-		e.lastPositions.put(q.id, l.session, lanePosition{l.cursor.at, l.sequence})
-	}
 }
 
 // next returns the next delivery of a class that can start; nil: there is none.

@@ -20,8 +20,14 @@ type peer struct {
 	*sqlite.Store // the queue
 	e             *engine.Engine
 	mu            sync.Mutex
-	evicted       bool             // what it records is refused
-	chain         map[string]int64 // session to the last number it gave out
+	evicted       bool           // what it records is refused
+	chain         map[lane]int64 // the last number that it gave out
+}
+
+// lane is a session of a key.
+type lane struct {
+	key     callbackd.KeyID
+	session string
 }
 
 // Record refuses what a node records that was evicted.
@@ -68,7 +74,7 @@ func newPeers(r *rig, n int, seed uint64) *peers {
 }
 
 func (p *peers) newPeer() *peer {
-	one := &peer{Store: p.s, chain: map[string]int64{}}
+	one := &peer{Store: p.s, chain: map[lane]int64{}}
 	o := p.o
 	o.Queue, o.Sender, o.Shared = one, p.rig, true
 	one.e = engine.New(o)
@@ -85,8 +91,8 @@ func (p *peers) committed(ds []callbackd.Delivery) {
 	defer p.mu.Unlock()
 	by := p.all[p.accepts]
 	for _, d := range ds {
-		d.ReadLane = by.chain[d.Session] != d.Sequence-1
-		to := p.owners[callbackd.ShardOf(d.ID.Callback)]
+		d.ReadLane = by.chain[lane{d.Key, d.Session}] != d.Sequence-1
+		to := p.owners[callbackd.ShardOf(d.Key)]
 		switch {
 		case to == p.accepts:
 			by.e.OnCommit([]callbackd.Delivery{d})
@@ -98,12 +104,12 @@ func (p *peers) committed(ds []callbackd.Delivery) {
 				one := p.all[to]
 				p.mu.Unlock()
 				d.Event = nil
-				one.e.CommittedElsewhere([]callbackd.Delivery{d})
+				one.e.AcceptedElsewhere(d)
 			})
 		}
 	}
 	for _, d := range ds {
-		by.chain[d.Session] = d.Sequence
+		by.chain[lane{d.Key, d.Session}] = d.Sequence
 	}
 }
 
@@ -198,7 +204,11 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		var luck sync.Mutex
 		soon := slices.Repeat([]time.Duration{0, time.Second}, 6)
-		cbs := []callbackd.CallbackID{r.callback(ev1, callbackd.Policy{Retry: soon}), r.callback(ev1, callbackd.Policy{Retry: soon, Concurrency: 2})}
+		var cbs []callbackd.CallbackID
+		keys := []callbackd.Key{r.key, r.newKey("other")}
+		for _, r.key = range keys {
+			cbs = append(cbs, r.callback(ev1, callbackd.Policy{Retry: soon}), r.callback(ev1, callbackd.Policy{Retry: soon, Concurrency: 2}))
+		}
 		r.set(func(c call) callbackd.Result {
 			luck.Lock()
 			wait, fails := rnd.IntN(400), rnd.IntN(12) == 0
@@ -218,7 +228,9 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 			session := fmt.Sprint("S", p.rnd.IntN(8))
 			step, from, to := p.rnd.IntN(25), p.rnd.IntN(3), p.rnd.IntN(3)
 			p.mu.Unlock()
-			r.publish(ev1, session)
+			for _, r.key = range keys {
+				r.publish(ev1, session)
+			}
 			n[session]++
 			switch {
 			case step == 0 && from != to:

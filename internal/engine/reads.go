@@ -17,6 +17,8 @@ type queueReads struct {
 	running bool    // a goroutine reads
 	blocked bool    // the store's blocked lanes must be read
 	unread  []*lane // lanes whose next first attempts must be read
+	// newestInLanes is the newest first attempt that a read of lanes brought.
+	newestInLanes callbackd.EventID
 }
 
 // storeRead is one read from the store. It runs outside the mutex; apply puts

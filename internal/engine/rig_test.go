@@ -124,11 +124,7 @@ func bubble(t *testing.T, o engine.Options, f func(r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{T: t, dir: dir, o: o, script: ok}
 		r.open()
-		key, err := r.s.CreateKey(r.Context(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
-		if err != nil {
-			r.Fatal(err)
-		}
-		r.key = key
+		r.key = r.newKey("k")
 		f(r)
 		report, err := r.s.Check(r.Context())
 		if err != nil {
@@ -167,6 +163,15 @@ func (r *rig) close() {
 	if err := r.s.Close(); err != nil {
 		r.Fatal(err)
 	}
+}
+
+func (r *rig) newKey(text string) callbackd.Key {
+	r.Helper()
+	key, err := r.s.CreateKey(r.Context(), callbackd.Key{Account: "acme", APIKey: text, Secret: "s", CreatedAt: time.Now()})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return key
 }
 
 // callback makes a callback.

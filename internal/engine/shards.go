@@ -20,9 +20,9 @@ const (
 // between the choice of an attempt and its sending.
 var errLeaseEnded = callbackd.Errorf(callbackd.KindUnavailable, "the lease of this node ended")
 
-// owns tells whether the engine delivers for a callback.
-func (e *Engine) owns(id callbackd.CallbackID) bool {
-	return !e.options.Shared || e.shards[callbackd.ShardOf(id)] != notOwned
+// owns reports whether the engine delivers for the callbacks of a key.
+func (e *Engine) owns(key callbackd.KeyID) bool {
+	return !e.options.Shared || e.shards[callbackd.ShardOf(key)] != notOwned
 }
 
 // mayStart tells whether attempts may be started at now.
@@ -63,7 +63,6 @@ func (e *Engine) SetLease(until time.Time) {
 // Disown.
 func (e *Engine) Adopt(ctx context.Context, shards []callbackd.Shard) error {
 	e.mu.Lock()
-	e.lastPositions = lanePositions{}
 	for _, s := range shards {
 		e.shards[s] = adopting
 	}
@@ -74,9 +73,9 @@ func (e *Engine) Adopt(ctx context.Context, shards []callbackd.Shard) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, id := range backlogs {
-		if e.shards[callbackd.ShardOf(id)] == adopting {
-			q := e.queue(id)
+	for _, b := range backlogs {
+		if e.shards[callbackd.ShardOf(b.Key)] == adopting {
+			q := e.queue(b.Key, b.Callback)
 			q.rereadAll()
 			e.readMore(q)
 		}
@@ -89,6 +88,14 @@ func (e *Engine) Adopt(ctx context.Context, shards []callbackd.Shard) error {
 	return nil
 }
 
+// AcceptedElsewhere tells the engine of a delivery that another node accepted. The store
+// has it, and has everything before it in its session, of which some may be unknown here.
+// So the engine reads its lane.
+func (e *Engine) AcceptedElsewhere(d callbackd.Delivery) {
+	d.ReadLane = true
+	e.OnCommit([]callbackd.Delivery{d})
+}
+
 // Rescan reads from the store what the engine should know already, in case
 // messages of other nodes were lost.
 func (e *Engine) Rescan(ctx context.Context) error {
@@ -98,14 +105,13 @@ func (e *Engine) Rescan(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.lastPositions = lanePositions{}
 	for _, q := range e.queues { // also those with nothing pending
 		q.setting.stale = true
 		e.readMore(q)
 	}
-	for _, id := range backlogs {
-		if e.owns(id) {
-			q := e.queue(id)
+	for _, b := range backlogs {
+		if e.owns(b.Key) {
+			q := e.queue(b.Key, b.Callback)
 			q.setting.stale = true
 			q.rereadSources()
 			e.readMore(q)
@@ -150,7 +156,7 @@ func (e *Engine) Disown(shards []callbackd.Shard) <-chan callbackd.Shard {
 		d.remaining[s] = 1 // for this function: none is drained before its end
 	}
 	for _, q := range e.queues {
-		if s := callbackd.ShardOf(q.id); d.remaining[s] > 0 && q.stage == serving {
+		if s := callbackd.ShardOf(q.key); d.remaining[s] > 0 && q.stage == serving {
 			q.drain = d
 			d.remaining[s]++
 			e.leave(q, leaving)
@@ -171,7 +177,6 @@ func (e *Engine) Abandon() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.shards = [callbackd.Shards]shardState{}
-	e.lastPositions = lanePositions{}
 	for id, q := range e.queues {
 		e.leave(q, abandoned)
 		delete(e.queues, id)
@@ -217,7 +222,7 @@ func (e *Engine) finishLeaving(q *callbackQueue) {
 		delete(e.queues, q.id)
 	}
 	if q.drain != nil {
-		q.drain.countDown(callbackd.ShardOf(q.id))
+		q.drain.countDown(callbackd.ShardOf(q.key))
 		q.drain = nil
 	}
 }

@@ -118,7 +118,7 @@ func (q *slowQueue) CallbackByID(ctx context.Context, no callbackd.CallbackID) (
 // nothing of it starts from the moment it is given up.
 func TestAShardIsDrainedWhenItsAttemptsAreRecorded(t *testing.T) {
 	shared(t, func(r *rig, e *engine.Engine) {
-		cb := r.callback(ev1, callbackd.Policy{})
+		r.callback(ev1, callbackd.Policy{})
 		r.set(func(call) callbackd.Result { time.Sleep(10 * time.Second); return status(200) })
 		r.publish(ev1, "A", "A", "B")
 		pass(time.Second)
@@ -128,7 +128,7 @@ func TestAShardIsDrainedWhenItsAttemptsAreRecorded(t *testing.T) {
 		for s := range drained {
 			n++
 			waited := time.Since(begun)
-			if s != callbackd.ShardOf(cb) {
+			if s != callbackd.ShardOf(r.key.ID) {
 				if waited != 0 {
 					r.Fatalf("an idle shard was drained after %v, want at once", waited)
 				}
@@ -217,7 +217,7 @@ func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 		q.mu.Lock()
 		q.hidden = 0
 		q.mu.Unlock()
-		e.CommittedElsewhere([]callbackd.Delivery{{ID: callbackd.DeliveryID{Event: late, Callback: 1}, Session: "late", Sequence: 1}})
+		e.AcceptedElsewhere(callbackd.Delivery{ID: callbackd.DeliveryID{Event: late, Callback: 1}, Key: r.key.ID, Session: "late", Sequence: 1})
 		pass(10 * time.Minute)
 		r.wantSent(7)
 		e.Drain(r.Context())

@@ -46,16 +46,12 @@ func (r *Runner) Wake() {
 	}
 }
 
-// Run steps replays until ctx ends. Of many nodes only the one on which active
-// returns true does so. dispatch passes the deliveries that were made due to
-// the engine.
-func (r *Runner) Run(ctx context.Context, active func() bool, dispatch func([]callbackd.Delivery)) {
+// Run steps replays until ctx ends. Of many nodes only the home of a replay's key does
+// so: isHome says whether this node is. dispatch passes the deliveries that were made due
+// to the engine.
+func (r *Runner) Run(ctx context.Context, isHome func(callbackd.KeyID) bool, dispatch func([]callbackd.Delivery)) {
 	for {
-		wait := idle
-		if active() {
-			wait = r.round(ctx, dispatch)
-		}
-		t := time.NewTimer(wait)
+		t := time.NewTimer(r.round(ctx, isHome, dispatch))
 		select {
 		case <-t.C:
 		case <-r.wake:
@@ -67,10 +63,10 @@ func (r *Runner) Run(ctx context.Context, active func() bool, dispatch func([]ca
 	}
 }
 
-// round makes one step of each running replay and returns how long to wait
-// before the next round.
-func (r *Runner) round(ctx context.Context, dispatch func([]callbackd.Delivery)) time.Duration {
-	ids, err := r.running(ctx)
+// round makes one step of each replay that runs and is at home here. It returns how long
+// to wait before the next round.
+func (r *Runner) round(ctx context.Context, isHome func(callbackd.KeyID) bool, dispatch func([]callbackd.Delivery)) time.Duration {
+	ids, err := r.running(ctx, isHome)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.log.Error("replays not read", "error", err)
@@ -104,8 +100,8 @@ func (r *Runner) round(ctx context.Context, dispatch func([]callbackd.Delivery))
 	return wait
 }
 
-// running returns the running replays of all keys.
-func (r *Runner) running(ctx context.Context) (ids []callbackd.ReplayID, err error) {
+// running returns the running replays of the keys that are at home here.
+func (r *Runner) running(ctx context.Context, isHome func(callbackd.KeyID) bool) (ids []callbackd.ReplayID, err error) {
 	q := store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: store.MaxPage}
 	for {
 		page, err := r.store.ListReplays(ctx, q)
@@ -113,7 +109,9 @@ func (r *Runner) running(ctx context.Context) (ids []callbackd.ReplayID, err err
 			return nil, err
 		}
 		for i := range page.Replays {
-			ids = append(ids, page.Replays[i].ID)
+			if isHome(page.Replays[i].Key) {
+				ids = append(ids, page.Replays[i].ID)
+			}
 		}
 		if q.After = page.Next; page.Next == 0 {
 			return ids, nil

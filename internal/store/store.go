@@ -324,8 +324,8 @@ type Queue interface {
 	// must not block and must not call the store. OnCommit is called once, before
 	// the first Accept.
 	OnCommit(func(ds []callbackd.Delivery))
-	// Backlogs returns the IDs of all callbacks with pending deliveries.
-	Backlogs(ctx context.Context) ([]callbackd.CallbackID, error)
+	// Backlogs returns all callbacks with pending deliveries.
+	Backlogs(ctx context.Context) ([]callbackd.Backlog, error)
 	// FirstAttempts returns up to limit pending deliveries of the callback
 	// that wait for their first attempt (Due is zero), with event ids above
 	// after. They are in the order of acceptance, which is the order of
@@ -345,10 +345,6 @@ type Queue interface {
 	// order of their sequence numbers. Event is set as in FirstAttempts. No two
 	// cursors may name the same session.
 	Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
-	// FirstAttemptsByID returns those of the deliveries that wait for their
-	// first attempt, in the order of ids. Event is set as in FirstAttempts. It
-	// does not check whether their callbacks were deleted or their keys revoked.
-	FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error)
 	// EventByID returns the event of a delivery. It is a single lookup, because an
 	// attempt waits for it: unlike Event it leaves out targets that a replay added.
 	// It fails with NotFound when retention has removed the event.
@@ -372,7 +368,7 @@ type Queue interface {
 }
 
 // MaxEventDataPerRead bounds the event data, in bytes, that one call of
-// FirstAttempts, FirstAttemptsByID or Lanes returns.
+// FirstAttempts or Lanes returns.
 const MaxEventDataPerRead = 2 << 20
 
 // Report is the result of Check.

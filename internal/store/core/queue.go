@@ -9,7 +9,7 @@ import (
 )
 
 // Backlogs is part of [store.Queue].
-func (s *Store) Backlogs(ctx context.Context) (owed []callbackd.CallbackID, err error) {
+func (s *Store) Backlogs(ctx context.Context) (owed []callbackd.Backlog, err error) {
 	var all []callbackd.CallbackID
 	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		all, err = pendingIndex.callbacks(tx, math.MaxInt32)
@@ -19,12 +19,12 @@ func (s *Store) Backlogs(ctx context.Context) (owed []callbackd.CallbackID, err 
 		return nil, err
 	}
 	for _, id := range all {
-		ended, err := s.Ended(ctx, id)
+		cb, err := s.CallbackByID(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		if !ended {
-			owed = append(owed, id)
+		if !cb.Deleted() {
+			owed = append(owed, callbackd.Backlog{Key: cb.Key, Callback: id})
 		}
 	}
 	return owed, nil

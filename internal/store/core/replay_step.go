@@ -171,7 +171,7 @@ func (r *replayStep) makeDue(slices []slice) error {
 			continue
 		}
 		d := callbackd.Delivery{
-			ID: id, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test,
+			ID: id, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test,
 			Attempts: rows[id].Last.Number, Manual: true, Replay: r.replay.ID,
 		}
 		d.Due = r.replay.DueAt(r.at, int64(len(resend)+len(waiting))).UTC().Truncate(time.Millisecond)

@@ -412,7 +412,7 @@ func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event
 	g.events = append(g.events, ev)
 	for _, cb := range ev.Targets {
 		g.deliveries = append(g.deliveries, callbackd.Delivery{
-			ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
+			ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
 		})
 	}
 	return ev

@@ -123,7 +123,6 @@ func (s *commands) queue() {
 	s.ok(second(s.FirstAttempts(s.ctx, s.cb.ID, 0, 1)))
 	s.ok(third(s.Due(s.ctx, callbackd.DueRetries, s.cb.ID, s.now, 1)))
 	s.ok(second(s.Blocked(s.ctx, s.cb.ID, s.now, 1)))
-	s.ok(second(s.FirstAttemptsByID(s.ctx, []callbackd.DeliveryID{s.delivery(0)})))
 	s.ok(second(s.Lanes(s.ctx, s.cb.ID, []callbackd.LaneCursor{{Session: "S"}}, 1)))
 	s.ok(second(s.EventByID(s.ctx, s.evs[0].ID)))
 }

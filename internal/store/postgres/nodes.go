@@ -59,7 +59,8 @@ const (
 			(SELECT callback_no FROM pending ORDER BY callback_no LIMIT 1)
 			UNION ALL
 			SELECT (SELECT callback_no FROM pending WHERE callback_no > b.no ORDER BY callback_no LIMIT 1) FROM b WHERE b.no IS NOT NULL)
-		SELECT b.no, c.n FROM b
+		SELECT k.key_no, c.n FROM b
+		CROSS JOIN LATERAL (SELECT key_no FROM callbacks WHERE no = b.no LIMIT 1) k
 		CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 FROM pending WHERE callback_no = b.no ORDER BY event_id LIMIT $1) p) c
 		WHERE b.no IS NOT NULL`
 )
@@ -284,10 +285,10 @@ func (s *Store) Nodes(ctx context.Context) (nodes []store.Node, err error) {
 			return err
 		})
 		p.add(countBacklogs, func(row pgx.CollectableRow) error {
-			var callback, n int64
-			err := row.Scan(&callback, &n)
+			var key, n int64
+			err := row.Scan(&key, &n)
 			if err == nil {
-				owned := share(owners[callbackd.ShardOf(callbackd.CallbackID(callback))])
+				owned := share(owners[callbackd.ShardOf(callbackd.KeyID(key))])
 				owned.Callbacks++
 				owned.Backlog += n
 			}

@@ -116,10 +116,6 @@ const (
 	selectDueRetries = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND due IS NOT NULL AND replay = 0 ORDER BY due LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
 	selectDueReplays = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND replay <> 0 ORDER BY due, event_id LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
 	selectBlocked    = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
-	selectByID       = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
-			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY o.i ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $3 THEN e.data END
-		FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (callback_no, event_id, i)
-		CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = o.callback_no AND event_id = o.event_id AND due IS NULL LIMIT 1) p` + pendingEvent + ` ORDER BY o.i`
 	// What follows the head of a lane is nearly all pending, so the session's
 	// events are walked, and the queue needs no index by session.
 	selectLanes = `SELECT callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until, replay, key_no, type, owed,
@@ -192,15 +188,6 @@ func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackID, from []callb
 		sessions[i], afters[i] = f.Session, int64(f.After)
 	}
 	return s.withEvents(ctx, selectLanes, int64(cb), int64(c.Key), sessions, afters, limit, store.MaxEventDataPerRead)
-}
-
-// FirstAttemptsByID is part of [store.Queue].
-func (s *Store) FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) ([]callbackd.Delivery, error) {
-	callbacks, events := make([]int64, len(ids)), make([]int64, len(ids))
-	for i, id := range ids {
-		callbacks[i], events[i] = int64(id.Callback), int64(id.Event)
-	}
-	return s.withEvents(ctx, selectByID, callbacks, events, store.MaxEventDataPerRead)
 }
 
 // makeDueNext looks at the next pending rows of a callback. One that is being

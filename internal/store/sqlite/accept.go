@@ -101,7 +101,7 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 	t.accepted = append(t.accepted, ev)
 	for _, cb := range ev.Targets {
 		d := untriedDelivery(ev, cb)
-		d.Event = ev
+		d.Key, d.Event = ev.Key, ev
 		t.deliveries = append(t.deliveries, d)
 	}
 	return nil

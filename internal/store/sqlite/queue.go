@@ -124,20 +124,6 @@ func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackID, from []callb
 	return ds, s.addEvents(ctx, ds)
 }
 
-// FirstAttemptsByID is part of [store.Queue].
-func (s *Store) FirstAttemptsByID(ctx context.Context, ids []callbackd.DeliveryID) (ds []callbackd.Delivery, err error) {
-	for _, id := range ids {
-		one, err := s.firstAttempts(ctx, id.Callback, "", id.Event-1, 1)
-		if err != nil {
-			return nil, err
-		}
-		if len(one) == 1 && one[0].ID == id {
-			ds = append(ds, one...)
-		}
-	}
-	return ds, s.addEvents(ctx, ds)
-}
-
 // Record is part of [store.Queue].
 func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	// This comes before the writer is entered, because it may read the callback.

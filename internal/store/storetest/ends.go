@@ -46,7 +46,7 @@ func (s *suite) deletedIsNotOwed() {
 	s.equal("pending deliveries", s.fresh(cb.ID), []callbackd.Delivery(nil))
 	backlogs, err := s.Backlogs(s.ctx())
 	s.must(err)
-	s.equal("callbacks with a backlog", backlogs, []callbackd.CallbackID(nil))
+	s.equal("callbacks with a backlog", backlogs, []callbackd.Backlog(nil))
 	s.balanced()
 }
 

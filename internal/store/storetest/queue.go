@@ -11,7 +11,6 @@ var queueTests = map[string]func(*suite){
 	"Backlogs":                    (*suite).backlogs,
 	"FirstAttempts":               (*suite).firstAttempts,
 	"Lanes":                       (*suite).lanes,
-	"FirstAttemptsByID":           (*suite).firstAttemptsByID,
 	"RetriesSoonestDue":           (*suite).dueRetries,
 	"BlockedLanes":                (*suite).blocked,
 	"BacklogSinceAResendOrReplay": (*suite).backlogOfResent,
@@ -19,18 +18,25 @@ var queueTests = map[string]func(*suite){
 }
 
 func (s *suite) backlogs() {
-	a, b := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev2, "b")
-	check := func(want ...callbackd.CallbackID) {
+	other := s.newKey("other")
+	a, b, c := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev2, "b"), s.newCallback(other, ev2, "c")
+	check := func(callbacks ...*callbackd.Callback) {
 		s.Helper()
+		var want []callbackd.Backlog
+		for _, cb := range callbacks {
+			want = append(want, callbackd.Backlog{Key: cb.Key, Callback: cb.ID})
+		}
 		got, err := s.Backlogs(s.ctx())
 		s.must(err)
 		s.equal("callbacks with a backlog", got, want)
 	}
 	check()
 	s.publish(s.key, ev1, "S1", "S2")
-	check(a.ID)
+	check(a)
 	s.publish(s.key, ev2, "S1")
-	check(a.ID, b.ID)
+	check(a, b)
+	s.publish(other, ev2, "S1")
+	check(a, b, c)
 }
 
 // twoLanes publishes ten events in each of two sessions, in turn, and returns
@@ -71,23 +77,6 @@ func (s *suite) lanes() {
 	s.must(err)
 	want := []callbackd.Delivery{all[3], all[5], all[7], all[9], all[0], all[2], all[4], all[6]}
 	s.equal("four of each lane, after its cursor", got, want)
-}
-
-func (s *suite) firstAttemptsByID() {
-	cb, all := s.twoLanes()
-	other := s.newCallback(s.key, ev2, "b")
-	got, err := s.FirstAttemptsByID(s.ctx(), []callbackd.DeliveryID{
-		all[5].ID,
-		{Event: 1, Callback: cb.ID},
-		all[2].ID,
-		{Event: all[2].ID.Event, Callback: other.ID},
-	})
-	s.must(err)
-	s.equal("those that are there, in the order asked for", got, []callbackd.Delivery{all[5], all[2]})
-	s.outcome(all[0], callbackd.Pending, s.at.Add(time.Second), time.Time{})
-	got, err = s.FirstAttemptsByID(s.ctx(), []callbackd.DeliveryID{all[0].ID, all[6].ID})
-	s.must(err)
-	s.equal("those that were not tried", deliveryIDs(got), []callbackd.DeliveryID{all[6].ID})
 }
 
 // retried lets the first six of twoLanes fail: later ones are due sooner, and

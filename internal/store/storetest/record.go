@@ -76,7 +76,7 @@ func (s *suite) resend() {
 		got, err := s.Resend(s.ctx(), s.key.ID, ds[i].ID, s.at)
 		s.must(err)
 		s.equal(what+" is due at once", got.Due.Equal(s.at), true)
-		want := callbackd.Delivery{ID: ds[i].ID, Session: "S", Sequence: int64(i + 1), Attempts: 1, Manual: true, Due: got.Due}
+		want := callbackd.Delivery{ID: ds[i].ID, Key: s.key.ID, Session: "S", Sequence: int64(i + 1), Attempts: 1, Manual: true, Due: got.Due}
 		s.equal(what+", sent again", *got, want)
 	}
 }
@@ -173,7 +173,7 @@ func (s *suite) resendUntried() {
 		for _, d := range ds {
 			got, err := s.Resend(s.ctx(), s.key.ID, d.ID, s.at)
 			s.must(err)
-			s.equal(when+": the delivery", *got, callbackd.Delivery{ID: d.ID, Session: "S", Sequence: d.Sequence})
+			s.equal(when+": the delivery", *got, callbackd.Delivery{ID: d.ID, Key: s.key.ID, Session: "S", Sequence: d.Sequence})
 		}
 		s.equal(when+": first attempts that wait", deliveryIDs(s.fresh(cb.ID)), deliveryIDs(ds))
 		s.equal(when+": deliveries that wait for a time", s.dueTimes(cb.ID), []time.Time(nil))

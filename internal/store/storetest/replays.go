@@ -150,7 +150,7 @@ func (s *suite) replaySteps() {
 	step := s.step(r, s.at)
 	var want []callbackd.Delivery
 	for i, ev := range evs {
-		want = append(want, callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: a.ID}, Session: ev.Session, Sequence: ev.Sequence, Attempts: 1, Manual: true, Replay: r.ID, Due: step.Due[i].Due})
+		want = append(want, callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: a.ID}, Key: s.key.ID, Session: ev.Session, Sequence: ev.Sequence, Attempts: 1, Manual: true, Replay: r.ID, Due: step.Due[i].Due})
 	}
 	s.equal("deliveries that the step made due", step.Due, want)
 	for _, d := range step.Due {
@@ -250,11 +250,14 @@ func (s *suite) replayPending() {
 	s.counted(r, replayCounts{Total: 4, Due: 4, Skipped: 2, Pending: 2})
 	var want []callbackd.Delivery
 	for _, d := range []callbackd.Delivery{ds[0], ds[4]} {
-		want = append(want, callbackd.Delivery{ID: d.ID, Session: d.Session, Sequence: d.Sequence, Attempts: 1, Manual: true, Replay: r.ID, Due: s.at})
+		want = append(want, callbackd.Delivery{ID: d.ID, Key: s.key.ID, Session: d.Session, Sequence: d.Sequence, Attempts: 1, Manual: true, Replay: r.ID, Due: s.at})
 	}
 	s.equal("deliveries that were made due", due, want)
 	stored, _, err := s.Due(s.ctx(), callbackd.DueReplays, cb.ID, s.at, 10)
 	s.must(err)
+	for i := range due {
+		due[i].Key = 0 // what is read of the queue has none
+	}
 	s.equal("stored deliveries that are due", stored, due)
 }
 
