@@ -86,16 +86,16 @@ func TestTheSameSeedGivesTheSame(t *testing.T) {
 	}
 }
 
-// A few callbacks are spread as evenly as many are. A callback with much of the
-// traffic keeps its node busy under any rule.
-func TestTheHottestCallbackBoundsTheBalance(t *testing.T) {
-	for _, callbacks := range []int{100, 10_000} {
-		l := Balance(10, callbacks, 1)
-		if least, most := 10*l.Hottest, 10*l.Hottest+1.5; l.Callback < least || l.Callback > most {
-			t.Errorf("%d callbacks: the busiest node has %.2f times the mean, want %.2f to %.2f", callbacks, l.Callback, least, most)
+// A few keys are spread as evenly as many are. A key with much of the traffic keeps its
+// node busy under any rule.
+func TestTheHottestKeyBoundsTheBalance(t *testing.T) {
+	for _, keys := range []int{100, 10_000} {
+		l := Balance(10, keys, 1)
+		if least, most := 10*l.Hottest, 10*l.Hottest+1.5; l.Key < least || l.Key > most {
+			t.Errorf("%d keys: the busiest node has %.2f times the mean, want %.2f to %.2f", keys, l.Key, least, most)
 		}
 		if l.Session > 1.1 {
-			t.Errorf("%d callbacks: by session the busiest node has %.2f times the mean, want 1.1 or less", callbacks, l.Session)
+			t.Errorf("%d keys: by session the busiest node has %.2f times the mean, want 1.1 or less", keys, l.Session)
 		}
 	}
 }
