@@ -352,7 +352,9 @@ type Queue interface {
 	// Record writes an outcome in one transaction: the attempt, the new state of the
 	// delivery, and the change of the callback, unless the callback has another
 	// version by now. Concurrent calls share a commit. Due and HoldsUntil are stored
-	// at most a millisecond later, and never earlier.
+	// at most a millisecond later, and never earlier. An outcome without a change of
+	// the callback survives a kill, but need not be synced yet: a driver may leave
+	// that to the next commit that is synced, if this comes soon even without one.
 	//
 	// When the callback was deleted or its key revoked meanwhile, Record writes
 	// [callbackd.Decision.AfterEnd] of the decision, and replaces a cancellation of

@@ -195,6 +195,9 @@ func (d *disk) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, er
 	if flags&vfs.OPEN_MAIN_DB != 0 {
 		h.shm = vfs.NewSharedMemory(filepath.Join(d.dir, fmt.Sprintf("%s-shm-%d", d.name, d.boot)), flags)
 	}
+	if flags&vfs.OPEN_WAL != 0 {
+		return &logFile{File: h}, flags, nil
+	}
 	return h, flags, nil
 }
 

@@ -131,7 +131,13 @@ func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Reco
 		return callbackd.Recorded{}, err
 	}
 	var out callbackd.Recorded
-	err := s.deliver(ctx, func(t *tx) (err error) { out, err = s.record(t, o); return err })
+	record := func(t *tx) (err error) { out, err = s.record(t, o); return err }
+	var err error
+	if o.Change.None() {
+		err = s.recordAttempt(ctx, record)
+	} else {
+		err = s.deliver(ctx, record)
+	}
 	if err != nil {
 		return callbackd.Recorded{}, err
 	}

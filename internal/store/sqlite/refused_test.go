@@ -51,7 +51,7 @@ func TestReadsAnswerOnAFullDisk(t *testing.T) {
 	for _, c := range reads {
 		c.check(t, "when there is space again", c.next)
 	}
-	r.verify(s)
+	r.verify(s, true)
 	for _, l := range r.violations {
 		t.Error(l)
 	}
@@ -177,7 +177,7 @@ func TestARefusedRowFailsItsCommandOnly(t *testing.T) {
 	if err := s.Ready(ctx); err != nil {
 		t.Errorf("the store afterwards: %v", err)
 	}
-	r.verify(s)
+	r.verify(s, true)
 	for _, l := range r.violations {
 		t.Error(l)
 	}

@@ -1,8 +1,9 @@
 // Package sqlite is the embedded driver of the store: one file, one writer,
-// group commits, synced to disk before anything is acknowledged.
+// group commits, synced to disk before anything is acknowledged to a caller.
 //
-// The write-ahead log is synced at every commit (synchronous=FULL); with
-// NORMAL a power cut loses acknowledged events. One goroutine owns the one
+// The write-ahead log is synced at every commit (synchronous=FULL), except for
+// commits of nothing but outcomes, which the next sync includes; with NORMAL a
+// power cut loses acknowledged events. One goroutine owns the one
 // connection that writes; a few query-only connections read. Deliveries that
 // have not ended are rows of one small table, except those of the newest events:
 // the events above a mark are in a buffer, which a start reads from the table of
@@ -94,6 +95,7 @@ type Store struct {
 
 	// Of the writer's goroutine alone.
 	w        *db
+	log      *logFile // of w; nil in tests that sync less
 	lastID   callbackd.EventID
 	buffer   *eventBuffer // readers share it
 	diskFull bool         // the reserve was given back, and what takes space is refused
@@ -254,6 +256,11 @@ func (s *Store) load(o Options, dsn string) (err error) {
 	s.newest = s.lastID.Time()
 	s.flushAt = cmp.Or(o.flushAt, flushAt)
 	s.checkpointPages, s.ckpt.done = checkpointPages, make(chan error, 1)
+	if o.synchronous == "FULL" {
+		if s.log, err = logOf(s.w.conn); err != nil {
+			return err
+		}
+	}
 	s.w.conn.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { s.ckpt.pages = pages; return nil })
 	if s.ckpt.db, err = openDB(dsn, "synchronous="+o.synchronous); err != nil {
 		return err
@@ -393,6 +400,7 @@ func (s *Store) release() error {
 		s.ckpt.db = nil
 	}
 	if s.w != nil {
+		errs = append(errs, s.syncLog())
 		if s.failure() == nil {
 			s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE) // best effort: the log is as durable
 			s.w.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false)   // and removes it

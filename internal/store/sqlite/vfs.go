@@ -8,9 +8,9 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// vfsName names the file system of the driver with one difference: a write that finds no
-// space fails with FULL and not with "I/O error". An I/O error must end the store, but a
-// full disk need not.
+// vfsName names the file system of the driver with two differences. A write that finds no
+// space fails with FULL and not with "I/O error": an I/O error must end the store, but a
+// full disk need not. And the log is a logFile.
 const vfsName = "callbackd"
 
 func init() { vfs.Register(vfsName, spaceVFS{vfs.Find("os").(vfs.VFSFilename)}) }
@@ -23,7 +23,11 @@ func (v spaceVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File
 	if err != nil {
 		return nil, flags, noSpace(err)
 	}
-	return spaceFile{f.(osFile)}, flags, nil
+	space := spaceFile{f.(osFile)}
+	if flags&vfs.OPEN_WAL != 0 {
+		return &logFile{File: space}, flags, nil
+	}
+	return space, flags, nil
 }
 
 // osFile has all methods of a file of the driver.

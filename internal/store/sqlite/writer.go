@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -22,11 +24,17 @@ const maxGroup = 512
 // sessions.
 const maxAccepted = 4096
 
+// syncWithin is how long a commit of nothing but outcomes waits for a sync at most.
+const syncWithin = 250 * time.Millisecond
+
 // job is one command on its way through the writer.
 type job struct {
-	run  func(*tx) error
-	err  error
-	done chan struct{}
+	run func(*tx) error
+	// outcome marks an outcome that changes nothing but its delivery. When it is lost
+	// with the power, the attempt is made again, so it need not be synced by itself.
+	outcome bool
+	err     error
+	done    chan struct{}
 }
 
 // tx is what the commands of one group share. A command reads and writes
@@ -66,11 +74,15 @@ func (t *tx) reset() {
 // is durable or is known not to be: ctx ends the wait for a place, never the
 // wait for the outcome.
 func (s *Store) write(ctx context.Context, run func(*tx) error) error {
+	once := func(t *tx) error { return s.RunOnce(ctx, t, func() error { return run(t) }) }
+	return s.do(ctx, &job{run: once, done: make(chan struct{})})
+}
+
+// do hands a command to the writer and waits for its result.
+func (s *Store) do(ctx context.Context, j *job) error {
 	if s.readOnly != nil {
 		return s.readOnly
 	}
-	once := func(t *tx) error { return s.RunOnce(ctx, t, func() error { return run(t) }) }
-	j := &job{run: once, done: make(chan struct{})}
 	select {
 	case s.jobs <- j:
 	case <-s.closing:
@@ -92,16 +104,24 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 }
 
 // writer owns the one connection that writes. While it commits, the next group
-// gathers in s.jobs. There is no timer and no fixed delay: a lone command is
-// committed at once.
+// gathers in s.jobs. A command never waits for company: a lone one is committed
+// at once.
 func (s *Store) writer(t *tx) {
 	defer close(s.writerDone)
 	defer s.awaitCheckpoint()
 	group := make([]*job, 0, maxGroup)
+	var unsynced <-chan time.Time // gets a value when the log must be synced
 	for {
+		if unsynced == nil && s.log != nil && s.log.unsynced {
+			unsynced = time.After(syncWithin)
+		}
 		var first *job
 		select {
 		case first = <-s.jobs:
+		case <-unsynced:
+			unsynced = nil
+			s.syncLog()
+			continue
 		case <-s.closing:
 			select { // commands that wait already are still served
 			case first = <-s.jobs:
@@ -188,7 +208,29 @@ func (s *Store) runGroup(t *tx, group *[]*job) error {
 			return err
 		}
 	}
-	return t.query("COMMIT", nil)
+	outcomes := !slices.ContainsFunc(*group, func(j *job) bool { return !j.outcome })
+	return s.end(t, outcomes)
+}
+
+// end commits the transaction. With deferred the commit is not synced.
+func (s *Store) end(t *tx, deferred bool) error {
+	commit := func() error { return t.query("COMMIT", nil) }
+	if s.log == nil {
+		return commit()
+	}
+	return s.log.commit(deferred, commit)
+}
+
+// syncLog syncs the commits that were written without a sync.
+func (s *Store) syncLog() error {
+	if s.log == nil || s.failure() != nil {
+		return nil
+	}
+	err := s.log.syncDeferred()
+	if err != nil {
+		s.fail(err)
+	}
+	return err
 }
 
 // refuseGroup answers a group whose transaction failed.
@@ -320,10 +362,21 @@ func (s *Store) Failed() <-chan struct{} { return s.failed }
 // Failure is why Failed is closed; nil before.
 func (s *Store) Failure() error { return s.failure() }
 
-// deliver is write for commands that take events or outcomes.
+// deliver is write for commands that only the server may give: they take events or
+// outcomes.
 func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {
 	if s.secondary {
-		return errors.New("a database that was opened by a command takes no events and no outcomes")
+		return errSecondary
 	}
 	return s.write(ctx, run)
 }
+
+// recordAttempt is write for outcomes that change nothing but their delivery.
+func (s *Store) recordAttempt(ctx context.Context, run func(*tx) error) error {
+	if s.secondary {
+		return errSecondary
+	}
+	return s.do(ctx, &job{run: run, outcome: true, done: make(chan struct{})})
+}
+
+var errSecondary = errors.New("a database that was opened by a command takes no events and no outcomes")
