@@ -50,6 +50,7 @@ func TestTheCommandsMeasure(t *testing.T) {
 		"| 1,000 pending for a dead receiver: peak of RSS | ":                  {"extremes", "-rows", "backlog", "-pending", "1000", "-events", "100"},
 		"| CPU an event, with 60 and with 120 callbacks | ":                    {"extremes", "-rows", "callbacks", "-callbacks", "120", "-events", "100", "-rounds", "1"},
 		"| CPU an event, with 100 finished deliveries | ":                      {"extremes", "-rows", "history", "-finished", "100", "-events", "100", "-rounds", "1"},
+		"| calls forwarded to the home of their key, an event | ":              {"postgres", "-events", "60", "-keys", "2", "-rounds", "1", "-steady", "100ms"},
 		"| CPU an event, server process | ":                                    {"sessions", "-events", "100", "-sessions", "10", "-rounds", "1"},
 	} {
 		if text := printed(t, args...); !strings.Contains(text, want) {

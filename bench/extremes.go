@@ -119,7 +119,11 @@ func (x *extremes) withBacklog(f *fixture, pending int) (first, peak float64, er
 	defer p.stop()
 	first = float64((<-arrival).Sub(begin))
 	progress("load")
-	if _, err := load(eventsPlace(cl), x.n, x.c, x.sessions, 500); err != nil {
+	to := eventsPlace(cl)
+	if _, err := loadWith(x.n, x.c, 500, func(c call) place {
+		c.writeEvent([]callbackd.EventType{callbackd.StatusChange, callbackd.Complete}[c.i%2], sessionName(c.i%x.sessions))
+		return to
+	}); err != nil {
 		return 0, 0, err
 	}
 	_, peak = p.rss()

@@ -1,9 +1,10 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
-	"hash/fnv"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -15,11 +16,11 @@ import (
 
 const postgresHelp = `
 The same load on SQLite, on one node on PostgreSQL, and on three nodes: with as many
-connections in all, with as many on each, and with as many on each and every API key's
-calls at one node. The load is spread over many API keys, each with a callback, because
-nodes divide the keys. Connections are spread evenly over the nodes, and each makes the
-calls of all keys, as behind a load balancer that knows no keys; with "hashed by key" a
-call goes to the node that the hash of its key names.
+connections in all, with as many on each, and with as many on each and every call at
+the home of its API key. The load is spread over many API keys, each with a callback,
+because nodes divide the keys. Connections are spread evenly over the nodes, and each
+makes the calls of all keys, as behind a load balancer that knows no keys; "at home" is
+a load balancer that knows them: it is measured what forwarding costs.
 
 A cell is the median of the rounds, with the lowest and the highest; a ratio is the
 median of the ratios of each round. All of it shares this machine: nodes, databases, load
@@ -35,15 +36,16 @@ type deployment struct {
 	nodes []*process
 	db    *database
 	keys  []*client.Client
+	home  []int // the node that is the home of each key
 }
 
 // storedLoad is a column of the table: a deployment and how it is loaded.
 type storedLoad struct {
-	name        string
-	on          *deployment
-	c           int // connections
-	hashedByKey bool
-	runs        []storedRun
+	name   string
+	on     *deployment
+	c      int // connections
+	atHome bool
+	runs   []storedRun
 }
 
 // storedRun holds the result of one measurement. Counts are for one event.
@@ -53,6 +55,7 @@ type storedRun struct {
 	accept50, accept99   time.Duration
 	arrival50, arrival99 time.Duration
 	bytes, wal, images   float64
+	forwarded            float64 // calls
 	repeated             int
 }
 
@@ -94,7 +97,7 @@ func (s *stored) run() error {
 		{name: "PostgreSQL, 1 node", on: one, c: s.c},
 		{name: fmt.Sprintf("%d nodes, %d connections in all", s.nodes, s.c), on: many, c: s.c},
 		{name: fmt.Sprintf("%d nodes, %d on each", s.nodes, s.c), on: many, c: s.c * s.nodes},
-		{name: fmt.Sprintf("%d nodes, %d on each, hashed by key", s.nodes, s.c), on: many, c: s.c * s.nodes, hashedByKey: true},
+		{name: fmt.Sprintf("%d nodes, %d on each, at home", s.nodes, s.c), on: many, c: s.c * s.nodes, atHome: true},
 	}
 	for i := range s.rounds {
 		for _, l := range columns {
@@ -137,10 +140,50 @@ func (s *stored) deploy(nodes int, onPostgres bool) (*deployment, error) {
 		d.nodes = append(d.nodes, p)
 	}
 	d.keys = make([]*client.Client, s.keys)
-	return d, atOnce(s.keys, 8, func(i int) (err error) {
+	if err := atOnce(s.keys, 8, func(i int) (err error) {
 		d.keys[i], err = s.prepare(s.server, d.nodes[0], options...)
 		return err
-	})
+	}); err != nil {
+		return nil, err
+	}
+	return d, d.findHomes()
+}
+
+// findHomes asks each node about each key. The home is the node that forwards no call.
+func (d *deployment) findHomes() error {
+	d.home = make([]int, len(d.keys))
+	for k, cl := range d.keys {
+		for i, p := range d.nodes {
+			before, err := d.forwarded()
+			if err != nil {
+				return err
+			}
+			at := *cl
+			at.Base = p.url
+			if err := at.Do(context.Background(), http.MethodGet, "/v1/events?limit=1", nil, nil); err != nil {
+				return err
+			}
+			if after, err := d.forwarded(); err != nil {
+				return err
+			} else if after == before {
+				d.home[k] = i
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// forwarded returns how many calls the nodes have forwarded.
+func (d *deployment) forwarded() (sum float64, err error) {
+	for _, p := range d.nodes {
+		n, err := metric(p.url, "callbackd_calls_forwarded_total")
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
 }
 
 // calls makes calls with one event for each key in turn. The number of a key's session
@@ -148,21 +191,17 @@ func (s *stored) deploy(nodes int, onPostgres bool) (*deployment, error) {
 func (s *stored) calls(l *storedLoad) func(call) place {
 	nodes, keys := len(l.on.nodes), len(l.on.keys)
 	places := make([][]place, keys) // by key and node
-	home := make([]int, keys)
 	for k, cl := range l.on.keys {
 		h := signed(cl)
 		for _, p := range l.on.nodes {
 			places[k] = append(places[k], place{p.url + "/v1/events", h})
 		}
-		hash := fnv.New32a()
-		hash.Write([]byte(cl.APIKey))
-		home[k] = int(hash.Sum32() % uint32(nodes))
 	}
 	return func(c call) place {
 		k := c.i % keys
 		c.writeEvent(callbackd.StatusChange, sessionName(c.i/keys%max(1, s.sessions/keys)))
-		if l.hashedByKey {
-			return places[k][home[k]]
+		if l.atHome {
+			return places[k][l.on.home[k]]
 		}
 		return places[k][c.worker%nodes]
 	}
@@ -194,6 +233,7 @@ func (s *stored) measureStored(l *storedLoad) (r storedRun, err error) {
 	}
 	n := time.Duration(s.n)
 	r.server, r.database = (after.server-before.server)/n, (after.database-before.database)/n
+	r.forwarded = (after.forwarded - before.forwarded) / float64(s.n)
 	r.bytes, r.wal = float64(after.bytes-before.bytes)/float64(s.n), float64(after.wal-before.wal)/float64(s.n)
 	if l.on.db != nil {
 		images, err := l.on.db.images(before.wal, after.wal)
@@ -228,6 +268,7 @@ func (s *stored) publish(l *storedLoad, n int, rate float64, r *storedRun) error
 type used struct {
 	server, database time.Duration
 	bytes, wal       int64
+	forwarded        float64
 }
 
 func (d *deployment) uses() (u used, err error) {
@@ -239,8 +280,11 @@ func (d *deployment) uses() (u used, err error) {
 		u.server += cpu
 	}
 	if d.db != nil {
-		err = d.db.uses(&u)
+		if err := d.db.uses(&u); err != nil {
+			return u, err
+		}
 	}
+	u.forwarded, err = d.forwarded()
 	return u, err
 }
 
@@ -289,6 +333,12 @@ func (s *stored) print(columns []*storedLoad, sync time.Duration) {
 	row("accepted within, p99", duration(func(r storedRun) time.Duration { return r.accept99 }, humanize.Latency))
 	row("publish to arrival, p50", duration(func(r storedRun) time.Duration { return r.arrival50 }, humanize.Latency))
 	row("publish to arrival, p99", duration(func(r storedRun) time.Duration { return r.arrival99 }, humanize.Latency))
+	row("calls forwarded to the home of their key, an event", func(l *storedLoad) string {
+		if len(l.on.nodes) == 1 {
+			return ""
+		}
+		return spread(of(l.runs, func(r storedRun) float64 { return r.forwarded }), ratioText)
+	})
 	row("database bytes an event", counted(func(r storedRun) float64 { return r.bytes }))
 	row("WAL bytes an event", counted(func(r storedRun) float64 { return r.wal }))
 	row("… of them page images, right after a checkpoint", counted(func(r storedRun) float64 { return r.images }))

@@ -128,6 +128,25 @@ func cpuDuring(f func() error) (time.Duration, error) {
 
 // printCommits prints the metrics that tell how many commands shared a commit.
 func printCommits(url string) error {
+	return metrics(url, func(line string) {
+		if strings.HasPrefix(line, "callbackd_store_com") {
+			fmt.Print(line)
+		}
+	})
+}
+
+// metric returns a metric without labels of a server; 0 when it has none of that name.
+func metric(url, name string) (value float64, err error) {
+	err = metrics(url, func(line string) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
+			value, _ = strconv.ParseFloat(text, 64)
+		}
+	})
+	return value, err
+}
+
+// metrics calls f with each line of a server's metrics.
+func metrics(url string, f func(line string)) error {
 	resp, err := http.Get(url + "/metrics")
 	if err != nil {
 		return err
@@ -138,9 +157,7 @@ func printCommits(url string) error {
 		return err
 	}
 	for line := range strings.Lines(string(raw)) {
-		if strings.HasPrefix(line, "callbackd_store_com") {
-			fmt.Print(line)
-		}
+		f(line)
 	}
 	return nil
 }
