@@ -253,6 +253,10 @@ func TestNoStatementScansATable(t *testing.T) {
 						t.Errorf("%s\n  %s", sql, plan)
 					}
 				}
+				// Only a list may walk the callbacks in force: it ends at its limit.
+				if strings.HasPrefix(plan, "SCAN c USING INDEX callbacks_in_force") && !strings.Contains(sql, "ORDER BY c.key_no") {
+					t.Errorf("%s\n  %s", sql, plan)
+				}
 				return nil
 			})
 			if err != nil {
