@@ -45,13 +45,13 @@ func TestTheCommandsMeasure(t *testing.T) {
 		t.Skip("builds and starts servers, which -short leaves out")
 	}
 	for want, args := range map[string][]string{
-		"| CPU an event at 1,000/s | ":                                         {"table", "-events", "100", "-rounds", "1", "-steady", "100ms"},
-		"| at 500/s, beside 3 receivers that hang: publish to arrival, p99 | ": {"extremes", "-rows", "isolation", "-hanging", "3", "-rounds", "2", "-isolation-for", "100ms"},
-		"| 1,000 pending for a dead receiver: peak of RSS | ":                  {"extremes", "-rows", "backlog", "-pending", "1000", "-events", "100"},
-		"| CPU an event, with 60 and with 120 callbacks | ":                    {"extremes", "-rows", "callbacks", "-callbacks", "120", "-events", "100", "-rounds", "1"},
-		"| CPU an event, with 100 finished deliveries | ":                      {"extremes", "-rows", "history", "-finished", "100", "-events", "100", "-rounds", "1"},
-		"| calls forwarded to the home of their key, an event | ":              {"postgres", "-events", "60", "-keys", "2", "-rounds", "1", "-steady", "100ms"},
-		"| CPU an event, server process | ":                                    {"sessions", "-events", "100", "-sessions", "10", "-rounds", "1"},
+		"| CPU an event at 1,000/s | ":                                                         {"table", "-events", "100", "-rounds", "1", "-steady", "100ms"},
+		"| at 500/s, beside 3 receivers that hang: publish to arrival, p99 | ":                 {"extremes", "-rows", "isolation", "-hanging", "3", "-rounds", "2", "-isolation-for", "100ms"},
+		"| 1,000 pending for a dead receiver: peak of RSS | ":                                  {"extremes", "-rows", "backlog", "-pending", "1000", "-events", "100"},
+		"| CPU an event, with 60 and with 120 callbacks, most events for a few (Zipf, 1.1) | ": {"extremes", "-rows", "callbacks", "-callbacks", "120", "-events", "100", "-rounds", "1"},
+		"| CPU an event, with 100 finished deliveries | ":                                      {"extremes", "-rows", "history", "-finished", "100", "-events", "100", "-rounds", "1"},
+		"| calls forwarded to the home of their key, an event | ":                              {"postgres", "-events", "60", "-keys", "2", "-rounds", "1", "-steady", "100ms"},
+		"| CPU an event, server process | ":                                                    {"sessions", "-events", "100", "-sessions", "10", "-rounds", "1"},
 	} {
 		if text := printed(t, args...); !strings.Contains(text, want) {
 			t.Errorf("bench %s does not print %q:\n%s", strings.Join(args, " "), want, text)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -156,63 +157,108 @@ func (x *extremes) compareCPU(figure string, s pair) error {
 	return nil
 }
 
-// growth compares the CPU of an event with few callbacks to that with many. Each key
-// has a callback for each type of event, and the events are spread over all of them
-// evenly: with many, an event is rarely for a callback that was just used.
-func (x *extremes) growth() (err error) {
+// growth compares the CPU of an event with few callbacks to that with many, when events
+// are spread over all of them evenly, and when most events are for a few. Each key has a
+// callback for each type of event.
+func (x *extremes) growth() error {
 	const few = 60
-	var s pair
+	var servers [2]*manyKeys
 	for i, callbacks := range []int{few, max(x.callbacks, few)} {
 		progress("%s callbacks", humanize.Number(callbacks))
-		if s.p[i], s.to[i], err = x.withCallbacks(fmt.Sprint("callbacks", i), callbacks/len(callbackd.EventTypes)); err != nil {
+		m, err := x.withCallbacks(fmt.Sprint("callbacks", i), callbacks/len(callbackd.EventTypes))
+		if err != nil {
 			return err
 		}
-		defer s.p[i].stop()
+		defer m.p.stop()
+		servers[i] = m
 	}
-	return x.compareCPU(fmt.Sprintf("CPU an event, with %d and with %s callbacks", few, humanize.Number(x.callbacks)), s)
+	for _, how := range []struct {
+		name   string
+		chosen func(callbacks int) func(i int) int
+	}{{"events spread evenly", evenly}, {"most events for a few (Zipf, 1.1)", mostForAFew}} {
+		var s pair
+		for i, m := range servers {
+			s.p[i], s.to[i] = m.p, func() func(call) place { return m.calls(how.chosen(m.callbacks())) }
+		}
+		if err := x.compareCPU(fmt.Sprintf("CPU an event, with %d and with %s callbacks, %s", few, humanize.Number(x.callbacks), how.name), s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func evenly(callbacks int) func(i int) int {
+	return func(i int) int { return i % callbacks }
+}
+
+func mostForAFew(callbacks int) func(i int) int {
+	z := rand.NewZipf(rand.New(rand.NewPCG(1, 2)), 1.1, 1, uint64(callbacks-1))
+	chosen := make([]int, 1<<16)
+	for i := range chosen {
+		chosen[i] = int(z.Uint64())
+	}
+	return func(i int) int { return chosen[i%len(chosen)] }
+}
+
+// manyKeys is a server whose keys each have a callback for each type of event.
+type manyKeys struct {
+	x    *extremes
+	f    *fixture
+	p    *process
+	keys int
+}
+
+func (m *manyKeys) callbacks() int { return m.keys * len(callbackd.EventTypes) }
+
+func apiKey(i int) string { return fmt.Sprint("key", i) }
+
+// calls makes calls with one event for the callbacks that are chosen.
+func (m *manyKeys) calls(chosen func(i int) int) func(call) place {
+	places := make([]place, m.keys)
+	for i := range places {
+		places[i] = eventsPlace(m.f.client(m.p, apiKey(i)))
+	}
+	return func(c call) place {
+		cb := chosen(c.i)
+		c.writeEvent(callbackd.EventTypes[cb/m.keys], sessionName(c.i%m.x.sessions))
+		return places[cb%m.keys]
+	}
 }
 
 // withCallbacks starts a server that has this many keys, and has each of their
 // callbacks deliver its first event.
-func (x *extremes) withCallbacks(name string, keys int) (*process, func() func(call) place, error) {
+func (x *extremes) withCallbacks(name string, keys int) (*manyKeys, error) {
 	f, err := x.fixture(name)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	types := callbackd.EventTypes
-	apiKey := func(i int) string { return fmt.Sprint("key", i) }
 	if err := atOnce(keys, x.c, func(i int) error {
 		k, err := f.newKey(apiKey(i))
-		for _, ev := range types {
+		for _, ev := range callbackd.EventTypes {
 			if err == nil {
 				err = f.callback(k.ID, ev, "default", x.sink.url)
 			}
 		}
 		return err
 	}); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	p, _, err := f.serve(x.server)
-	if err != nil {
-		return nil, nil, err
+	m := &manyKeys{x: x, f: f, keys: keys}
+	if m.p, _, err = f.serve(x.server); err != nil {
+		return nil, err
 	}
-	to := func() func(call) place {
-		places := make([]place, keys)
-		for i := range places {
-			places[i] = eventsPlace(f.client(p, apiKey(i)))
+	const step = 10_000 // signatures are for five minutes
+	for from := 0; from < m.callbacks(); from += step {
+		progress("the first event of each, from %d on", from)
+		n := min(step, m.callbacks()-from)
+		if _, err := x.measure(m.p, n, func() error {
+			_, err := loadWith(n, x.c, 0, m.calls(func(i int) int { return from + i }))
+			return err
+		}); err != nil {
+			return nil, err
 		}
-		return func(c call) place {
-			c.writeEvent(types[c.i/keys%len(types)], sessionName(c.i%x.sessions))
-			return places[c.i%keys]
-		}
 	}
-	progress("the first event of each")
-	n := keys * len(types)
-	_, err = x.measure(p, n, func() error {
-		_, err := loadWith(n, x.c, 0, to())
-		return err
-	})
-	return p, to, err
+	return m, nil
 }
 
 // history compares the CPU of an event on an empty store with that on a store with
