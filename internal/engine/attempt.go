@@ -19,10 +19,7 @@ func (e *Engine) start(q *callbackQueue, l *lane, d callbackd.Delivery) {
 // attempt loads, sends and records one attempt, and then advances the lane. It
 // runs outside the mutex.
 func (e *Engine) attempt(q *callbackQueue, l *lane, d callbackd.Delivery, cb *callbackd.Callback, s slot) {
-	var dataInMemory int64
-	if d.Event != nil {
-		dataInMemory = int64(len(d.Event.Data))
-	}
+	dataInMemory := dataOf(&d)
 	o := callbackd.Outcome{Delivery: d}
 	var rec callbackd.Recorded
 	done, err := e.loadDelivery(&d, &cb)
@@ -286,7 +283,7 @@ func (e *Engine) finish(q *callbackQueue, l *lane, o *callbackd.Outcome, state c
 	defer e.mu.Unlock()
 	q.flight.recording--
 	e.flight.recording--
-	e.dataBytes -= dataInMemory
+	e.events.bytes -= dataInMemory
 	id := o.Delivery.ID
 	q.attemptEnded(id.Event)
 	if l != nil {

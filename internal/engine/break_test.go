@@ -42,25 +42,22 @@ func (h *hooked) hook(f func(op string, cb callbackd.CallbackID) error) {
 
 func (h *hooked) count(n int) { h.mu.Lock(); h.loaded += n; h.mu.Unlock() }
 
-func (h *hooked) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
-	if err := h.ask("fresh", cb); err != nil {
-		return nil, err
+func (h *hooked) Pending(ctx context.Context, r callbackd.PendingRead) ([]callbackd.Delivery, time.Time, error) {
+	page := r.Source == callbackd.FirstAttempts && r.Lanes == nil
+	due := r.Source == callbackd.Retries || r.Source == callbackd.Replays
+	if page || due {
+		op := map[callbackd.Source]string{callbackd.FirstAttempts: "fresh", callbackd.Retries: "retries", callbackd.Replays: "replays"}[r.Source]
+		if err := h.ask(op, r.Callback); err != nil {
+			return nil, time.Time{}, err
+		}
 	}
-	ds, err := h.Store.FirstAttempts(ctx, cb, after, limit)
-	h.count(len(ds))
-	return ds, err
-}
-
-func (h *hooked) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	op := "retries"
-	if class == callbackd.DueReplays {
-		op = "replays"
+	ds, next, err := h.Store.Pending(ctx, r)
+	if page {
+		h.count(len(ds))
 	}
-	if err := h.ask(op, cb); err != nil {
-		return nil, time.Time{}, err
+	if due {
+		time.Sleep(h.slow)
 	}
-	ds, next, err := h.Store.Due(ctx, class, cb, until, limit)
-	time.Sleep(h.slow)
 	return ds, next, err
 }
 

@@ -115,7 +115,7 @@ func (q *callbackQueue) joinReady(e *Engine) {
 func (q *callbackQueue) clear(e *Engine) {
 	for _, l := range q.lanes {
 		for i := range l.waiting[firstAttempt] {
-			e.dropData(&l.waiting[firstAttempt][i])
+			e.events.bytes -= dataOf(&l.waiting[firstAttempt][i])
 		}
 		l.waiting = [numClasses][]callbackd.Delivery{}
 		l.head = nil
@@ -129,14 +129,6 @@ func (q *callbackQueue) clear(e *Engine) {
 	for class := range q.sources {
 		s := &q.sources[class]
 		*s = source{cursor: cursor{at: s.cursor.at, told: s.cursor.told}}
-	}
-}
-
-// dropData subtracts the event of a delivery, which leaves memory, from the
-// data in memory.
-func (e *Engine) dropData(d *callbackd.Delivery) {
-	if d.Event != nil {
-		e.dataBytes -= int64(len(d.Event.Data))
 	}
 }
 

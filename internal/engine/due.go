@@ -10,9 +10,6 @@ import (
 
 const makeDuePage = 1024 // pending deliveries that one step of makeDue looks at
 
-// dueClasses has the names of the classes in the store.
-var dueClasses = [numClasses]callbackd.DueClass{retry: callbackd.DueRetries, replay: callbackd.DueReplays}
-
 // noteDue remembers when d, which is in the store, is due.
 func (q *callbackQueue) noteDue(d *callbackd.Delivery) {
 	class := retry
@@ -28,7 +25,7 @@ func (e *Engine) readDue(q *callbackQueue, class int, now time.Time) storeRead {
 	s.next = time.Time{}                     // an outcome during the read may set it again
 	limit := duePage + len(q.known.inMemory) // the result may be what memory has already
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, next, err := e.options.Queue.Due(ctx, dueClasses[class], q.id, now, limit)
+		ds, next, err := e.options.Queue.Pending(ctx, callbackd.PendingRead{Callback: q.id, Source: callbackd.Source(class), At: now, Limit: limit})
 		if err != nil {
 			e.mu.Lock()
 			s.note(now)

@@ -22,10 +22,7 @@ import (
 // says what each method does.
 type Queue interface {
 	Backlogs(ctx context.Context) ([]callbackd.Backlog, error)
-	FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
-	Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
-	Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error)
-	Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
+	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
 	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
 	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
@@ -102,10 +99,9 @@ type Engine struct {
 	ready       [numClasses]line[*callbackQueue] // callbacks with a lane that is ready, by class
 	slotWaiters line[*callbackQueue]
 
-	flight     flight
-	mayHang    flight // the part of it for receivers that may hang
-	dataBytes  int64  // event data in memory
-	eventReads map[callbackd.EventID]*eventRead
+	flight  flight
+	mayHang flight // the part of it for receivers that may hang
+	events  eventData
 
 	recordCalls   int           // outcomes that the store is recording
 	noRecordCalls chan struct{} // closed when recordCalls is 0; nil: nobody waits
@@ -142,12 +138,12 @@ func New(o Options) *Engine {
 		o.Observer = noObserver{}
 	}
 	e := &Engine{
-		options:    o,
-		readSlots:  make(chan struct{}, maxReads),
-		queues:     map[callbackd.CallbackID]*callbackQueue{},
-		origins:    map[originKey]*origin{},
-		eventReads: map[callbackd.EventID]*eventRead{},
-		watchers:   map[callbackd.DeliveryID][]chan struct{}{},
+		options:   o,
+		readSlots: make(chan struct{}, maxReads),
+		queues:    map[callbackd.CallbackID]*callbackQueue{},
+		origins:   map[originKey]*origin{},
+		events:    eventData{reads: map[callbackd.EventID]*eventRead{}},
+		watchers:  map[callbackd.DeliveryID][]chan struct{}{},
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e
@@ -382,8 +378,6 @@ func (e *Engine) sendTest(q *callbackQueue, d callbackd.Delivery) {
 		c.at = max(c.at, id)
 	}
 	q.known.inMemory[id] = true
-	if d.Event != nil {
-		e.dataBytes += int64(len(d.Event.Data))
-	}
+	e.events.bytes += dataOf(&d)
 	e.start(q, nil, d)
 }

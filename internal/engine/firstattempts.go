@@ -24,7 +24,7 @@ func (e *Engine) readFirstAttempts(q *callbackQueue) storeRead {
 	after, told := c.at, c.told // before the read
 	limit := e.options.Window
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, err := e.options.Queue.FirstAttempts(ctx, q.id, after, limit)
+		ds, _, err := e.options.Queue.Pending(ctx, callbackd.PendingRead{Callback: q.id, Source: callbackd.FirstAttempts, After: after, Limit: limit})
 		return func(now time.Time) {
 			for _, d := range ds {
 				c.at = max(c.at, d.ID.Event)
@@ -52,7 +52,7 @@ func (e *Engine) readLanes(q *callbackQueue) storeRead {
 		told[i] = l.cursor.told
 	}
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, err := e.options.Queue.Lanes(ctx, q.id, cursors, maxLaneInMemory)
+		ds, _, err := e.options.Queue.Pending(ctx, callbackd.PendingRead{Callback: q.id, Source: callbackd.FirstAttempts, Lanes: cursors, Limit: maxLaneInMemory})
 		if err != nil {
 			e.mu.Lock()
 			q.reads.unread = append(q.reads.unread, lanes...)

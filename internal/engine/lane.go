@@ -93,13 +93,10 @@ func (e *Engine) addToLane(q *callbackQueue, d callbackd.Delivery) {
 		return
 	}
 	l.cursor.at = id
-	if d.Event != nil {
-		if n := int64(len(d.Event.Data)); e.dataBytes+n > e.options.DataBudget {
-			d.Event = nil // it is read again for the attempt
-		} else {
-			e.dataBytes += n
-		}
+	if e.events.bytes+dataOf(&d) > e.options.DataBudget {
+		d.Event = nil // it is read again for the attempt
 	}
+	e.events.bytes += dataOf(&d)
 	l.waiting[firstAttempt] = append(l.waiting[firstAttempt], d)
 	if l.head == nil {
 		q.sources[firstAttempt].inMemory++
@@ -115,7 +112,7 @@ func (e *Engine) removeFirstAttempt(q *callbackQueue, l *lane, id callbackd.Even
 	if i < 0 {
 		return
 	}
-	e.dropData(&ds[i])
+	e.events.bytes -= dataOf(&ds[i])
 	l.waiting[firstAttempt] = slices.Delete(ds, i, i+1)
 	if l.head == nil {
 		q.sources[firstAttempt].inMemory--

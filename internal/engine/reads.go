@@ -151,7 +151,7 @@ func (e *Engine) nextRead(q *callbackQueue, now time.Time) storeRead {
 
 func (e *Engine) readBlocked(q *callbackQueue, now time.Time) storeRead {
 	return func(ctx context.Context) (func(time.Time), error) {
-		ds, err := e.options.Queue.Blocked(ctx, q.id, now, maxBlockedLanes)
+		ds, _, err := e.options.Queue.Pending(ctx, callbackd.PendingRead{Callback: q.id, Source: callbackd.Heads, At: now, Limit: maxBlockedLanes})
 		return func(time.Time) {
 			q.reads.blocked = false
 			for _, d := range ds {

@@ -164,16 +164,21 @@ type lateQueue struct {
 
 func (q *lateQueue) passing() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.passes }
 
-func (q *lateQueue) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
+func (q *lateQueue) Pending(ctx context.Context, r callbackd.PendingRead) ([]callbackd.Delivery, time.Time, error) {
+	if r.Source != callbackd.FirstAttempts || r.Lanes != nil {
+		return q.Store.Pending(ctx, r)
+	}
+	after, limit := r.After, r.Limit
 	q.mu.Lock()
 	hidden, wait := q.hidden, q.wait
 	q.mu.Unlock()
-	ds, err := q.Store.FirstAttempts(ctx, cb, after, limit+1)
+	r.Limit++
+	ds, next, err := q.Store.Pending(ctx, r)
 	shown := slices.DeleteFunc(slices.Clone(ds), func(d callbackd.Delivery) bool { return d.ID.Event == hidden })
 	q.set(len(shown) > 0 && hidden > after && hidden < shown[min(len(shown), limit)-1].ID.Event)
 	time.Sleep(wait)
 	q.set(false)
-	return shown[:min(len(shown), limit)], err
+	return shown[:min(len(shown), limit)], next, err
 }
 
 func (q *lateQueue) set(passes bool) { q.mu.Lock(); q.passes = passes; q.mu.Unlock() }

@@ -9,10 +9,10 @@ import (
 // Classes of deliveries, in the order in which they are started: first attempts go
 // ahead of retries, and both ahead of replays.
 const (
-	firstAttempt = iota
-	retry
-	replay
-	numClasses
+	firstAttempt = int(callbackd.FirstAttempts)
+	retry        = int(callbackd.Retries)
+	replay       = int(callbackd.Replays)
+	numClasses   = replay + 1
 )
 
 // classOf returns the class of a delivery in the store.

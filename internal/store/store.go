@@ -326,25 +326,12 @@ type Queue interface {
 	OnCommit(func(ds []callbackd.Delivery))
 	// Backlogs returns all callbacks with pending deliveries.
 	Backlogs(ctx context.Context) ([]callbackd.Backlog, error)
-	// FirstAttempts returns up to limit pending deliveries of the callback
-	// that wait for their first attempt (Due is zero), with event ids above
-	// after. They are in the order of acceptance, which is the order of
-	// sequence numbers within each session. Event is set for the first
-	// deliveries, up to MaxEventDataPerRead bytes, and nil for the others.
-	FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) ([]callbackd.Delivery, error)
-	// Due returns up to limit pending deliveries of the class that are due at
-	// until or before, soonest first. next is when the first delivery that was
-	// not returned is due; it is zero when there is none.
-	Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
-	// Blocked returns up to limit pending deliveries with HoldsUntil after now,
-	// soonest HoldsUntil first. These deliveries block their lanes; the engine reads
-	// them after a restart.
-	Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error)
-	// Lanes returns, for each cursor in turn, up to limit deliveries of the
-	// session that follow the cursor and wait for their first attempt, in the
-	// order of their sequence numbers. Event is set as in FirstAttempts. No two
-	// cursors may name the same session.
-	Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error)
+	// Pending returns pending deliveries of a callback. It returns none when the
+	// callback was deleted or its key revoked. Event is set for the first of the first
+	// attempts, up to MaxEventDataPerRead bytes, and nil for all other deliveries. next
+	// is when the first retry or replay that was not returned is due; it is zero when
+	// there is none.
+	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
 	// EventByID returns the event of a delivery. It is a single lookup, because an
 	// attempt waits for it: unlike Event it leaves out targets that a replay added.
 	// It fails with NotFound when retention has removed the event.
@@ -369,8 +356,8 @@ type Queue interface {
 	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
 }
 
-// MaxEventDataPerRead bounds the event data, in bytes, that one call of
-// FirstAttempts or Lanes returns.
+// MaxEventDataPerRead bounds the event data, in bytes, that one call of Pending
+// returns.
 const MaxEventDataPerRead = 2 << 20
 
 // Report is the result of Check.

@@ -120,10 +120,10 @@ func (s *commands) records() {
 func (s *commands) queue() {
 	s.t.Helper()
 	s.ok(second(s.Backlogs(s.ctx)))
-	s.ok(second(s.FirstAttempts(s.ctx, s.cb.ID, 0, 1)))
-	s.ok(third(s.Due(s.ctx, callbackd.DueRetries, s.cb.ID, s.now, 1)))
-	s.ok(second(s.Blocked(s.ctx, s.cb.ID, s.now, 1)))
-	s.ok(second(s.Lanes(s.ctx, s.cb.ID, []callbackd.LaneCursor{{Session: "S"}}, 1)))
+	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Limit: 1})))
+	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Source: callbackd.Retries, At: s.now, Limit: 1})))
+	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Source: callbackd.Heads, At: s.now, Limit: 1})))
+	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Lanes: []callbackd.LaneCursor{{Session: "S"}}, Limit: 1})))
 	s.ok(second(s.EventByID(s.ctx, s.evs[0].ID)))
 }
 
@@ -226,7 +226,7 @@ func (s *commands) replays() {
 			s.ok(err)
 		}
 	}
-	s.ok(third(s.Due(s.ctx, callbackd.DueReplays, target.ID, s.now, 10)))
+	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: target.ID, Source: callbackd.Replays, At: s.now, Limit: 10})))
 	s.ok(second(s.ListReplays(s.ctx, store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: 10})))
 }
 

@@ -113,9 +113,9 @@ const (
 	selectFirstAttempts = `SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed,
 			CASE WHEN sum(octet_length(e.data)) OVER (ORDER BY p.event_id ROWS UNBOUNDED PRECEDING) - octet_length(e.data) < $4 THEN e.data END
 		FROM (SELECT * FROM pending WHERE callback_no = $1 AND event_id > $2 AND due IS NULL ORDER BY event_id LIMIT $3) p` + pendingEvent + ` ORDER BY p.event_id`
-	selectDueRetries = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND due IS NOT NULL AND replay = 0 ORDER BY due LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
-	selectDueReplays = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND replay <> 0 ORDER BY due, event_id LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
-	selectBlocked    = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
+	selectRetries = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND due IS NOT NULL AND replay = 0 ORDER BY due LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
+	selectReplays = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND replay <> 0 ORDER BY due, event_id LIMIT $2) p` + pendingEvent + ` ORDER BY p.due, p.event_id`
+	selectHeads   = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
 	// What follows the head of a lane is nearly all pending, so the session's
 	// events are walked, and the queue needs no index by session.
 	selectLanes = `SELECT callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until, replay, key_no, type, owed,
@@ -127,15 +127,42 @@ const (
 		ORDER BY i, event_id`
 )
 
-// FirstAttempts is part of [store.Queue].
-func (s *Store) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
-	if ended, err := s.Ended(ctx, cb); err != nil || ended {
-		return nil, err
+// Pending is part of [store.Queue].
+func (s *Store) Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error) {
+	switch r.Source {
+	case callbackd.Retries:
+		ds, err = s.deliveries(ctx, r.Callback, selectRetries, r.Limit+1)
+	case callbackd.Replays:
+		ds, err = s.deliveries(ctx, r.Callback, selectReplays, r.Limit+1)
+	case callbackd.Heads:
+		ds, err = s.deliveries(ctx, r.Callback, selectHeads, millis(r.At), r.Limit)
+		return ds, next, err
+	default:
+		ds, err = s.firstAttempts(ctx, r)
+		return ds, next, err
 	}
-	return s.withEvents(ctx, selectFirstAttempts, int64(cb), int64(after), limit, store.MaxEventDataPerRead)
+	ds, next = core.DueBy(ds, r.At, r.Limit)
+	return ds, next, err
 }
 
-// withEvents reads fresh deliveries with their events.
+// firstAttempts returns first attempts with their events, of all sessions or lane by
+// lane.
+func (s *Store) firstAttempts(ctx context.Context, r callbackd.PendingRead) ([]callbackd.Delivery, error) {
+	cb, err := s.CallbackByID(ctx, r.Callback)
+	if err != nil || cb.Deleted() {
+		return nil, err
+	}
+	if r.Lanes == nil {
+		return s.withEvents(ctx, selectFirstAttempts, int64(r.Callback), int64(r.After), r.Limit, store.MaxEventDataPerRead)
+	}
+	sessions, afters := make([]string, len(r.Lanes)), make([]int64, len(r.Lanes))
+	for i, c := range r.Lanes {
+		sessions[i], afters[i] = c.Session, int64(c.After)
+	}
+	return s.withEvents(ctx, selectLanes, int64(r.Callback), int64(cb.Key), sessions, afters, r.Limit, store.MaxEventDataPerRead)
+}
+
+// withEvents reads first attempts with their events.
 func (s *Store) withEvents(ctx context.Context, sql string, args ...any) (ds []callbackd.Delivery, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		ds = nil
@@ -156,38 +183,6 @@ func (s *Store) withEvents(ctx context.Context, sql string, args ...any) (ds []c
 		}, args...)
 	})
 	return ds, err
-}
-
-// Due is part of [store.Queue].
-func (s *Store) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	sql := selectDueRetries
-	if class == callbackd.DueReplays {
-		sql = selectDueReplays
-	}
-	ds, err := s.deliveries(ctx, cb, sql, limit+1)
-	due, next := core.DueBy(ds, until, limit)
-	return due, next, err
-}
-
-// Blocked is part of [store.Queue].
-func (s *Store) Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error) {
-	return s.deliveries(ctx, cb, selectBlocked, millis(now), limit)
-}
-
-// Lanes is part of [store.Queue].
-func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) ([]callbackd.Delivery, error) {
-	c, err := s.CallbackByID(ctx, cb)
-	if err != nil {
-		return nil, err
-	}
-	if c.Deleted() {
-		return nil, nil
-	}
-	sessions, afters := make([]string, len(from)), make([]int64, len(from))
-	for i, f := range from {
-		sessions[i], afters[i] = f.Session, int64(f.After)
-	}
-	return s.withEvents(ctx, selectLanes, int64(cb), int64(c.Key), sessions, afters, limit, store.MaxEventDataPerRead)
 }
 
 // makeDueNext looks at the next pending rows of a callback. One that is being

@@ -103,7 +103,7 @@ func (s *accepting) readEvents(t *testing.T, session string) {
 
 func (s *accepting) readFirstAttempts(t *testing.T) {
 	accepted := s.accepted.Load()
-	ds, err := s.FirstAttempts(t.Context(), s.cb, 0, 4000)
+	ds, _, err := s.Pending(t.Context(), callbackd.PendingRead{Callback: s.cb, Limit: 4000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,12 +50,38 @@ func roundUpMillis(t time.Time) time.Time {
 	return t.Add(time.Millisecond - 1).Truncate(time.Millisecond)
 }
 
-// FirstAttempts is part of [store.Queue].
-func (s *Store) FirstAttempts(ctx context.Context, cb callbackd.CallbackID, after callbackd.EventID, limit int) (ds []callbackd.Delivery, err error) {
-	if ds, err = s.firstAttempts(ctx, cb, "", after, limit); err == nil {
-		err = s.addEvents(ctx, ds)
+// Pending is part of [store.Queue].
+func (s *Store) Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error) {
+	switch r.Source {
+	case callbackd.Retries:
+		ds, err = s.pendingDeliveries(ctx, r.Callback, "due IS NOT NULL AND replay = 0 ORDER BY due LIMIT ?", r.Limit+1)
+	case callbackd.Replays:
+		ds, err = s.pendingDeliveries(ctx, r.Callback, "replay != 0 ORDER BY due, event_id LIMIT ?", r.Limit+1)
+	case callbackd.Heads:
+		ds, err = s.pendingDeliveries(ctx, r.Callback, "holds_until > ? ORDER BY holds_until LIMIT ?", r.At, r.Limit)
+		return ds, next, err
+	default:
+		ds, err = s.lanes(ctx, r)
+		return ds, next, err
 	}
-	return ds, err
+	ds, next = core.DueBy(ds, r.At, r.Limit)
+	return ds, next, err
+}
+
+// lanes returns first attempts with their events, of all sessions or lane by lane.
+func (s *Store) lanes(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, err error) {
+	cursors := r.Lanes
+	if cursors == nil {
+		cursors = []callbackd.LaneCursor{{After: r.After}}
+	}
+	for _, c := range cursors {
+		lane, err := s.firstAttempts(ctx, r.Callback, c.Session, c.After, r.Limit)
+		if err != nil {
+			return nil, err
+		}
+		ds = append(ds, lane...)
+	}
+	return ds, s.addEvents(ctx, ds)
 }
 
 // addEvents gives the first of ds their events.
@@ -75,8 +101,8 @@ func (s *Store) addEvents(ctx context.Context, ds []callbackd.Delivery) error {
 }
 
 // firstAttempts merges the untried deliveries that have a row with those of the
-// buffer.
-// Both are in order, and most of the time all rows are older.
+// buffer, of one session or, when session is empty, of all. Both are in order, and
+// most of the time all rows are older.
 func (s *Store) firstAttempts(ctx context.Context, cb callbackd.CallbackID, session string, after callbackd.EventID, limit int) ([]callbackd.Delivery, error) {
 	unflushed := s.buffer.deliveries(cb, session, after, limit)
 	sql, args := "event_id > ? AND due IS NULL ORDER BY event_id LIMIT ?", []any{int64(after), limit}
@@ -94,34 +120,6 @@ func (s *Store) firstAttempts(ctx context.Context, cb callbackd.CallbackID, sess
 	slices.SortFunc(ds, func(a, b callbackd.Delivery) int { return cmp.Compare(a.ID.Event, b.ID.Event) })
 	ds = slices.CompactFunc(ds, func(a, b callbackd.Delivery) bool { return a.ID == b.ID })
 	return ds[:min(len(ds), limit)], nil
-}
-
-// Due is part of [store.Queue].
-func (s *Store) Due(ctx context.Context, class callbackd.DueClass, cb callbackd.CallbackID, until time.Time, limit int) ([]callbackd.Delivery, time.Time, error) {
-	sql := "due IS NOT NULL AND replay = 0 ORDER BY due LIMIT ?"
-	if class == callbackd.DueReplays {
-		sql = "replay != 0 ORDER BY due, event_id LIMIT ?"
-	}
-	ds, err := s.pendingDeliveries(ctx, cb, sql, limit+1)
-	due, next := core.DueBy(ds, until, limit)
-	return due, next, err
-}
-
-// Blocked is part of [store.Queue].
-func (s *Store) Blocked(ctx context.Context, cb callbackd.CallbackID, now time.Time, limit int) ([]callbackd.Delivery, error) {
-	return s.pendingDeliveries(ctx, cb, "holds_until > ? ORDER BY holds_until LIMIT ?", now, limit)
-}
-
-// Lanes is part of [store.Queue].
-func (s *Store) Lanes(ctx context.Context, cb callbackd.CallbackID, from []callbackd.LaneCursor, limit int) (ds []callbackd.Delivery, err error) {
-	for _, f := range from {
-		lane, err := s.firstAttempts(ctx, cb, f.Session, f.After, limit)
-		if err != nil {
-			return nil, err
-		}
-		ds = append(ds, lane...)
-	}
-	return ds, s.addEvents(ctx, ds)
 }
 
 // Record is part of [store.Queue].

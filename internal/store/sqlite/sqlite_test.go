@@ -309,10 +309,10 @@ func storetestWarm(t *testing.T, s *Store) {
 	for range 2 * maxReaders { // every reader in turn
 		warmReads(ctx, s, k.ID, cb.ID, replay)
 		s.Backlogs(ctx)
-		s.FirstAttempts(ctx, cb.ID, 0, 1)
-		s.Due(ctx, callbackd.DueRetries, cb.ID, now, 1)
-		s.Blocked(ctx, cb.ID, now, 1)
-		s.Lanes(ctx, cb.ID, []callbackd.LaneCursor{{Session: "S"}}, 1)
+		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Limit: 1})
+		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: now, Limit: 1})
+		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Heads, At: now, Limit: 1})
+		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Lanes: []callbackd.LaneCursor{{Session: "S"}}, Limit: 1})
 		s.EventByID(ctx, evs[0].ID)
 		s.Delivery(ctx, k.ID, ids[0], 0)
 		for _, session := range []string{"", "S"} {
@@ -377,7 +377,7 @@ func warmReads(ctx context.Context, s *Store, key callbackd.KeyID, cb callbackd.
 	s.ListReplays(ctx, store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: 1})
 	s.CountReplay(ctx, key, callbackd.ReplayFilter{States: []callbackd.State{callbackd.Failed}})
 	s.CountReplay(ctx, key, callbackd.ReplayFilter{Session: "S"})
-	s.Due(ctx, callbackd.DueReplays, cb, now, 1)
+	s.Pending(ctx, callbackd.PendingRead{Callback: cb, Source: callbackd.Replays, At: now, Limit: 1})
 	s.EventsAfter(ctx, store.EventQuery{Key: key, Limit: 1})
 	s.EventsAfter(ctx, store.EventQuery{Key: key, Session: "S", Limit: 1})
 	s.ListStats(ctx, store.StatsQuery{Key: key, Interval: store.Hour, Since: now, Until: now})

@@ -166,7 +166,7 @@ func (s *suite) lastErrors() {
 // and keeps in last how each delivery failed last.
 func (s *suite) attemptSome(random *rand.Rand, cb *callbackd.Callback, last map[callbackd.DeliveryID]failure) {
 	s.Helper()
-	for _, d := range append(s.fresh(cb.ID), s.dueOf(callbackd.DueRetries, cb.ID)...) {
+	for _, d := range append(s.fresh(cb.ID), s.dueOf(callbackd.Retries, cb.ID)...) {
 		f := failures[random.IntN(len(failures))]
 		switch random.IntN(4) {
 		case 0:

@@ -22,7 +22,7 @@ var makeDueTests = map[string]func(*suite){
 // dueTimes returns when the callback's deliveries are due that wait for a time.
 func (s *suite) dueTimes(cb callbackd.CallbackID) (times []time.Time) {
 	s.Helper()
-	for _, d := range slices.Concat(s.dueOf(callbackd.DueRetries, cb), s.dueOf(callbackd.DueReplays, cb)) {
+	for _, d := range slices.Concat(s.dueOf(callbackd.Retries, cb), s.dueOf(callbackd.Replays, cb)) {
 		times = append(times, d.Due)
 	}
 	return times
@@ -133,9 +133,9 @@ func (s *suite) makeDueOfReplay() {
 	hour := s.at.Add(time.Hour)
 	s.outcome(ds[0], callbackd.Pending, hour, time.Time{})
 	s.step(s.replay(callbackd.ReplayFilter{}, 2), hour)
-	before := s.dueOf(callbackd.DueReplays, cb.ID)
+	before := s.dueOf(callbackd.Replays, cb.ID)
 	s.equal("deliveries of the replay", len(before), 2)
 	s.resume(cb)
 	s.equal("deliveries that became due", s.released(cb.ID, 1), 1)
-	s.equal("deliveries of the replay afterwards", s.dueOf(callbackd.DueReplays, cb.ID), before)
+	s.equal("deliveries of the replay afterwards", s.dueOf(callbackd.Replays, cb.ID), before)
 }

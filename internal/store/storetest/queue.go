@@ -56,9 +56,9 @@ func (s *suite) twoLanes() (cb *callbackd.Callback, all []callbackd.Delivery) {
 
 func (s *suite) firstAttempts() {
 	cb, all := s.twoLanes()
-	page, err := s.FirstAttempts(s.ctx(), cb.ID, 0, 7)
+	page, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Limit: 7})
 	s.must(err)
-	rest, err := s.FirstAttempts(s.ctx(), cb.ID, page[6].ID.Event, 100)
+	rest, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, After: page[6].ID.Event, Limit: 100})
 	s.must(err)
 	s.equal("two pages", append(page, rest...), all)
 	for i, d := range all {
@@ -73,7 +73,7 @@ func (s *suite) firstAttempts() {
 
 func (s *suite) lanes() {
 	cb, all := s.twoLanes()
-	got, err := s.Lanes(s.ctx(), cb.ID, []callbackd.LaneCursor{{Session: "S2", After: all[1].ID.Event}, {Session: "none"}, {Session: "S1"}}, 4)
+	got, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Lanes: []callbackd.LaneCursor{{Session: "S2", After: all[1].ID.Event}, {Session: "none"}, {Session: "S1"}}, Limit: 4})
 	s.must(err)
 	want := []callbackd.Delivery{all[3], all[5], all[7], all[9], all[0], all[2], all[4], all[6]}
 	s.equal("four of each lane, after its cursor", got, want)
@@ -95,11 +95,11 @@ func (s *suite) retried() (cb *callbackd.Callback, all []callbackd.Delivery) {
 
 func (s *suite) dueRetries() {
 	cb, all := s.retried()
-	ds, next, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at.Add(4*time.Second), 3)
+	ds, next, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: s.at.Add(4 * time.Second), Limit: 3})
 	s.must(err)
 	s.equal("what is due, soonest first", deliveryIDs(ds), []callbackd.DeliveryID{all[5].ID, all[4].ID, all[3].ID})
 	s.equal("when the next is due, in time for the call", next.Equal(s.at.Add(4*time.Second)), true)
-	ds, next, err = s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at, 3)
+	ds, next, err = s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: s.at, Limit: 3})
 	s.must(err)
 	s.equal("what is due now", deliveryIDs(ds), []callbackd.DeliveryID(nil))
 	s.equal("when the first is due", next.Equal(s.at.Add(time.Second)), true)
@@ -107,7 +107,7 @@ func (s *suite) dueRetries() {
 
 func (s *suite) blocked() {
 	cb, all := s.retried()
-	ds, err := s.Blocked(s.ctx(), cb.ID, s.at.Add(7*time.Minute), 10)
+	ds, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Heads, At: s.at.Add(7 * time.Minute), Limit: 10})
 	s.must(err)
 	s.equal("deliveries that block their lanes, soonest first", deliveryIDs(ds), []callbackd.DeliveryID{all[2].ID, all[0].ID})
 }
@@ -176,7 +176,7 @@ func (s *suite) backlogOfResent() {
 func (s *suite) backlogOfRetry() {
 	cb, ids := s.failedLongAgo()
 	s.must(second(s.Resend(s.ctx(), s.key.ID, ids[0], s.at)))
-	s.failed(s.dueOf(callbackd.DueRetries, cb.ID)[0], callbackd.Pending, callbackd.FaultStatus, 500, s.at.Add(5*time.Hour))
+	s.failed(s.dueOf(callbackd.Retries, cb.ID)[0], callbackd.Pending, callbackd.FaultStatus, 500, s.at.Add(5*time.Hour))
 	got := s.backlog(cb.ID, s.at.Add(time.Hour))
 	s.atMostLater("since when it waits", got.Since, s.at)
 	s.equal("an hour later", got, store.Backlog{Pending: 1, Overdue: 1, Since: got.Since})

@@ -33,7 +33,7 @@ func (s *suite) failedAttempt() {
 	s.equal("the length of its history", len(v.History), 1)
 
 	s.equal("first attempts that wait", s.fresh(cb.ID), []callbackd.Delivery(nil))
-	ds, next, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, due, 10)
+	ds, next, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: due, Limit: 10})
 	s.must(err)
 	s.equal("when more is due", next, time.Time{})
 	s.equal("retries that are due", deliveryIDs(ds), []callbackd.DeliveryID{d.ID})
@@ -46,7 +46,7 @@ func (s *suite) history() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "S")
 	s.outcome(s.fresh(cb.ID)[0], callbackd.Pending, s.at, time.Time{})
-	ds, _, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at, 10)
+	ds, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: s.at, Limit: 10})
 	s.must(err)
 	s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{})
 	v, err := s.Delivery(s.ctx(), s.key.ID, ds[0].ID, 0)
@@ -89,7 +89,7 @@ func (s *suite) resendsCounted() {
 		s.must(second(s.Resend(s.ctx(), s.key.ID, d.ID, s.at)))
 		s.balanced()
 	}
-	due, _, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at, 10)
+	due, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: s.at, Limit: 10})
 	s.must(err)
 	s.equal("retries that are due", len(due), 2)
 	s.outcome(due[0], callbackd.Delivered, time.Time{}, time.Time{})
@@ -134,7 +134,7 @@ func (s *suite) restart() {
 		s.Errorf("the next ID is %d; want one above %d", next.ID, evs[1].ID)
 	}
 	s.equal("first attempts that wait", len(s.fresh(cb.ID)), 2)
-	ds, _, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, s.at.Add(time.Hour), 10)
+	ds, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: s.at.Add(time.Hour), Limit: 10})
 	s.must(err)
 	s.equal("retries that wait", len(ds), 1)
 	s.equal("attempts of the retry", ds[0].Attempts, 1)
@@ -147,10 +147,10 @@ func (s *suite) notEarly() {
 	for _, row := range []string{"a new row", "a row that is there"} {
 		due, holds := s.at.Add(time.Second+55*time.Microsecond), s.at.Add(time.Minute+time.Nanosecond)
 		s.outcome(ds[0], callbackd.Pending, due, holds)
-		ds = s.dueOf(callbackd.DueRetries, cb.ID)
+		ds = s.dueOf(callbackd.Retries, cb.ID)
 		s.atMostLater(row+": when it is due", ds[0].Due, due)
 		s.atMostLater(row+": until when it blocks its lane", ds[0].HoldsUntil, holds)
-		_, next, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, due, 1)
+		_, next, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: due, Limit: 1})
 		s.must(err)
 		s.atMostLater(row+": when the next is due, asked a moment before", next, due)
 	}

@@ -80,9 +80,9 @@ func (s *suite) chooses(f callbackd.ReplayFilter, want int64) {
 }
 
 // dueOf returns what is due of a callback within a thousand hours.
-func (s *suite) dueOf(class callbackd.DueClass, cb callbackd.CallbackID) []callbackd.Delivery {
+func (s *suite) dueOf(source callbackd.Source, cb callbackd.CallbackID) []callbackd.Delivery {
 	s.Helper()
-	ds, _, err := s.Due(s.ctx(), class, cb, s.at.Add(1000*time.Hour), 1000)
+	ds, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb, Source: source, At: s.at.Add(1000 * time.Hour), Limit: 1000})
 	s.must(err)
 	return ds
 }
@@ -162,7 +162,7 @@ func (s *suite) replaySteps() {
 	again := s.step(r, s.at)
 	s.equal("deliveries that the next step made due", again.Due, []callbackd.Delivery(nil))
 	s.equal("the state while they are pending", again.State, callbackd.ReplayRunning)
-	s.equal("stored deliveries of the replay", deliveryIDs(s.dueOf(callbackd.DueReplays, a.ID)), deliveryIDs(want))
+	s.equal("stored deliveries of the replay", deliveryIDs(s.dueOf(callbackd.Replays, a.ID)), deliveryIDs(want))
 }
 
 func (s *suite) replayOfResent() {
@@ -172,7 +172,7 @@ func (s *suite) replayOfResent() {
 	s.must(second(s.Resend(s.ctx(), s.key.ID, resent, s.at)))
 	s.step(r, s.at)
 	s.counted(r, replayCounts{Total: 4, Due: 4, Skipped: 1, Pending: 3})
-	s.equal("deliveries that were resent by hand", deliveryIDs(s.dueOf(callbackd.DueRetries, a.ID)), []callbackd.DeliveryID{resent})
+	s.equal("deliveries that were resent by hand", deliveryIDs(s.dueOf(callbackd.Retries, a.ID)), []callbackd.DeliveryID{resent})
 }
 
 // replayedTo steps a replay of callback a and records a success, a failed attempt
@@ -181,7 +181,7 @@ func (s *suite) replayedTo(a *callbackd.Callback) *callbackd.Replay {
 	s.Helper()
 	r := s.replay(callbackd.ReplayFilter{Callback: a.ID}, 0)
 	s.step(r, s.at)
-	ds := s.dueOf(callbackd.DueReplays, a.ID)
+	ds := s.dueOf(callbackd.Replays, a.ID)
 	s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{})
 	s.outcome(ds[1], callbackd.Pending, s.at.Add(time.Second), time.Time{})
 	s.outcome(ds[2], callbackd.Failed, time.Time{}, time.Time{})
@@ -193,7 +193,7 @@ func (s *suite) replayOutcomes() {
 	a, _, _ := s.replayable()
 	r := s.replayedTo(a)
 	s.counted(r, replayCounts{Total: 4, Due: 4, Delivered: 1, Failed: 2, Pending: 1})
-	retry := s.dueOf(callbackd.DueReplays, a.ID)
+	retry := s.dueOf(callbackd.Replays, a.ID)
 	s.equal("deliveries of the replay that wait for a retry", len(retry), 1)
 	s.equal("the replay of the retry", retry[0].Replay, r.ID)
 }
@@ -201,7 +201,7 @@ func (s *suite) replayOutcomes() {
 func (s *suite) replayEnd() {
 	a, _, _ := s.replayable()
 	r := s.replayedTo(a)
-	s.deliverAll(s.dueOf(callbackd.DueReplays, a.ID))
+	s.deliverAll(s.dueOf(callbackd.Replays, a.ID))
 	s.equal("the state when all have ended", s.step(r, s.at.Add(time.Minute)).State, callbackd.ReplayDone)
 	s.equal("whether the time of its end is zero", s.reread(r).EndedAt.IsZero(), false)
 	s.kind(second(s.SetReplayState(s.ctx(), s.key.ID, r.ID, callbackd.ReplayPaused, s.at)), callbackd.KindConflict)
@@ -253,7 +253,7 @@ func (s *suite) replayPending() {
 		want = append(want, callbackd.Delivery{ID: d.ID, Key: s.key.ID, Session: d.Session, Sequence: d.Sequence, Attempts: 1, Manual: true, Replay: r.ID, Due: s.at})
 	}
 	s.equal("deliveries that were made due", due, want)
-	stored, _, err := s.Due(s.ctx(), callbackd.DueReplays, cb.ID, s.at, 10)
+	stored, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Replays, At: s.at, Limit: 10})
 	s.must(err)
 	for i := range due {
 		due[i].Key = 0 // what is read of the queue has none
@@ -313,7 +313,7 @@ func (s *suite) replayCanceled() {
 	step := s.step(r, s.at)
 	s.equal("the state after a step", step.State, callbackd.ReplayCanceled)
 	s.equal("deliveries that were made due", step.Due, []callbackd.Delivery(nil))
-	s.equal("stored deliveries that are due", s.dueOf(callbackd.DueReplays, cb.ID), []callbackd.Delivery(nil))
+	s.equal("stored deliveries that are due", s.dueOf(callbackd.Replays, cb.ID), []callbackd.Delivery(nil))
 }
 
 func (s *suite) replayRate() {

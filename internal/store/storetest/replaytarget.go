@@ -80,7 +80,7 @@ func (s *suite) replayToSweep() {
 func (s *suite) replayToListed() {
 	_, late, _ := s.lateTarget()
 	r := s.replayTo(late)
-	s.deliverAll(s.dueOf(callbackd.DueReplays, late.ID))
+	s.deliverAll(s.dueOf(callbackd.Replays, late.ID))
 	s.counted(r, replayCounts{Total: 3, Due: 3, Created: 3, Delivered: 3})
 	s.equal("all deliveries", len(s.allDeliveries(store.DeliveryQuery{Key: s.key.ID, Limit: 200})), 6)
 	delivered := s.allDeliveries(store.DeliveryQuery{Key: s.key.ID, State: callbackd.Delivered, Limit: 200})
@@ -93,7 +93,7 @@ func (s *suite) replayToListed() {
 func (s *suite) replayToAgain() {
 	_, late, _ := s.lateTarget()
 	s.replayTo(late)
-	s.deliverAll(s.dueOf(callbackd.DueReplays, late.ID))
+	s.deliverAll(s.dueOf(callbackd.Replays, late.ID))
 	again := s.replayTo(late)
 	s.counted(again, replayCounts{Total: 3, Due: 3, Pending: 3})
 }
@@ -110,7 +110,7 @@ func (s *suite) replayToDeleted() {
 func (s *suite) replayToSweptWhole() {
 	first, late, _ := s.lateTarget()
 	s.replayTo(late)
-	s.deliverAll(s.dueOf(callbackd.DueReplays, late.ID))
+	s.deliverAll(s.dueOf(callbackd.Replays, late.ID))
 	s.deliverAll(s.fresh(first.ID))
 	s.equal("events that were removed", s.sweepAll(s.at.Add(time.Hour)), 4)
 }

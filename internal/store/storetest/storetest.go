@@ -143,7 +143,7 @@ func (s *suite) publish(key callbackd.Key, ev callbackd.EventType, sessions ...s
 
 func (s *suite) fresh(cb callbackd.CallbackID) []callbackd.Delivery {
 	s.Helper()
-	ds, err := s.FirstAttempts(s.ctx(), cb, 0, 1000)
+	ds, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb, Limit: 1000})
 	s.must(err)
 	return ds
 }

@@ -126,9 +126,9 @@ func (u *user) publish(key callbackd.Key, cb *callbackd.Callback) {
 // outcomes records the next of a callback: in every way a delivery can go.
 func (u *user) outcomes(cb *callbackd.Callback) {
 	ds := u.fresh(cb.ID)
-	due, _, err := u.Due(u.ctx(), callbackd.DueRetries, cb.ID, u.at.Add(time.Hour), 10)
+	due, _, err := u.Pending(u.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: u.at.Add(time.Hour), Limit: 10})
 	u.must(err)
-	again, _, err := u.Due(u.ctx(), callbackd.DueReplays, cb.ID, u.at.Add(time.Hour), 10)
+	again, _, err := u.Pending(u.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Replays, At: u.at.Add(time.Hour), Limit: 10})
 	u.must(err)
 	for _, d := range append(append(ds[:min(len(ds), 8)], due...), again...) {
 		o := result(d, callbackd.Delivered, u.at, time.Time{}, time.Time{})
@@ -253,16 +253,16 @@ func (s *suite) ofCallback(out map[string]any, cb *callbackd.Callback) {
 	now, err := s.CallbackByID(s.ctx(), cb.ID)
 	s.must(err)
 	out[at+"ended"], out[at+"fresh"] = now.DeletedAt, s.fresh(cb.ID)
-	scheduled, next, err := s.Due(s.ctx(), callbackd.DueRetries, cb.ID, far, 1000)
+	scheduled, next, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: far, Limit: 1000})
 	s.must(err)
 	out[at+"scheduled"] = []any{bySession(scheduled), next}
-	replayed, next, err := s.Due(s.ctx(), callbackd.DueReplays, cb.ID, far, 1000)
+	replayed, next, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Replays, At: far, Limit: 1000})
 	s.must(err)
 	out[at+"replayed"] = []any{bySession(replayed), next}
-	holding, err := s.Blocked(s.ctx(), cb.ID, used, 1000)
+	holding, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Heads, At: used, Limit: 1000})
 	s.must(err)
 	out[at+"holding"] = bySession(holding)
-	lane, err := s.Lanes(s.ctx(), cb.ID, []callbackd.LaneCursor{{Session: "S1"}}, 1000)
+	lane, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Lanes: []callbackd.LaneCursor{{Session: "S1"}}, Limit: 1000})
 	s.must(err)
 	out[at+"lane"] = bySession(lane)
 	out[at+"health"], err = s.Health(s.ctx(), cb.ID, store.PendingQuery{OverdueBefore: used, Limit: 1000})

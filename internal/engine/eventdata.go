@@ -2,6 +2,20 @@ package engine
 
 import "callbackd"
 
+// eventData is what the engine holds of events.
+type eventData struct {
+	bytes int64 // data of deliveries in memory
+	reads map[callbackd.EventID]*eventRead
+}
+
+// dataOf returns the bytes of event data that a delivery has in memory.
+func dataOf(d *callbackd.Delivery) int64 {
+	if d.Event == nil {
+		return 0
+	}
+	return int64(len(d.Event.Data))
+}
+
 // eventRead is an event that attempts read from the store, once for all that
 // need it at the same time.
 type eventRead struct {
@@ -15,11 +29,11 @@ type eventRead struct {
 // it no longer needs the event.
 func (e *Engine) loadEvent(id callbackd.EventID) (ev *callbackd.Event, done func(), err error) {
 	e.mu.Lock()
-	r := e.eventReads[id]
+	r := e.events.reads[id]
 	isFirst := r == nil
 	if isFirst {
 		r = &eventRead{done: make(chan struct{})}
-		e.eventReads[id] = r
+		e.events.reads[id] = r
 	}
 	r.users++
 	e.mu.Unlock()
@@ -32,8 +46,8 @@ func (e *Engine) loadEvent(id callbackd.EventID) (ev *callbackd.Event, done func
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		r.users--
-		if (r.users == 0 || r.err != nil) && e.eventReads[id] == r {
-			delete(e.eventReads, id)
+		if (r.users == 0 || r.err != nil) && e.events.reads[id] == r {
+			delete(e.events.reads, id)
 		}
 	}
 	if r.err != nil {
