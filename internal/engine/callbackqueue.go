@@ -8,7 +8,7 @@ import (
 
 const idleQueues = 4096 // number of queues from which on idle ones are dropped
 
-// callbackQueue holds what the engine knows of one callback that has pending
+// callbackQueue is what the engine knows of one callback that has pending
 // deliveries: its setting, the health of its receiver, and the window of its
 // deliveries that is in memory.
 type callbackQueue struct {
@@ -94,7 +94,7 @@ func (q *callbackQueue) idle(now time.Time) bool {
 	underWay := q.flight.attempts > 0 || q.flight.recording > 0 || q.reads.running || q.setting.busy()
 	waiting := len(q.lanes) > 0 || q.inSlotWaiters || q.trial.inWaiting
 	unhealthy := q.health.Consecutive > 0 || q.health.Held(now)
-	return !underWay && !waiting && !q.reads.blocked && !unhealthy
+	return !underWay && !waiting && !q.reads.heads && !unhealthy
 }
 
 // joinReady puts the queue among those that dispatch looks at, for each class in

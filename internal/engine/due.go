@@ -19,7 +19,14 @@ func (q *callbackQueue) noteDue(d *callbackd.Delivery) {
 	q.sources[class].note(d.Due)
 }
 
-// readDue reads the retries or replays that are due.
+func (e *Engine) readRetries(q *callbackQueue, now time.Time) storeRead {
+	return e.readDue(q, retry, now)
+}
+func (e *Engine) readReplays(q *callbackQueue, now time.Time) storeRead {
+	return e.readDue(q, replay, now)
+}
+
+// readDue reads the retries or the replays that are due.
 func (e *Engine) readDue(q *callbackQueue, class int, now time.Time) storeRead {
 	s := &q.sources[class]
 	s.next = time.Time{}                     // an outcome during the read may set it again

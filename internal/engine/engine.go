@@ -1,11 +1,15 @@
 // Package engine decides when deliveries are attempted. The rules in package
 // callbackd decide what comes next, the sender makes the attempt, and the store
-// is the queue. For each callback the engine holds a window of bounded size,
+// is the queue. For each callback the engine has a window of bounded size in memory,
 // however large the backlog.
 //
-// A lane holds one session's deliveries to one callback, in order and one in
+// A lane has one session's deliveries to one callback, in order and one in
 // flight at a time: the next starts when the outcome of the one before is
-// recorded. One mutex guards all state; reads and attempts run outside it.
+// recorded. Its states are [callbackd.LaneState]. Deliveries come into memory from
+// three sources: first attempts, retries and replays. An attempt starts when the
+// callback's gate is open; see [callbackd.Gate].
+//
+// One mutex guards all state. Reads from the store and attempts run outside it.
 package engine
 
 import (
@@ -18,8 +22,8 @@ import (
 	"callbackd"
 )
 
-// Queue holds the deliveries. It is part of the contract of store.Queue, which
-// says what each method does.
+// Queue is what the engine needs of the store. store.Queue says what each method
+// does.
 type Queue interface {
 	Backlogs(ctx context.Context) ([]callbackd.Backlog, error)
 	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)

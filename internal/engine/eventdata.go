@@ -2,7 +2,7 @@ package engine
 
 import "callbackd"
 
-// eventData is what the engine holds of events.
+// eventData says what the engine has in memory of the data of events.
 type eventData struct {
 	bytes int64 // data of deliveries in memory
 	reads map[callbackd.EventID]*eventRead

@@ -18,7 +18,7 @@ const laneBatch = 64 // lanes read at a time
 const maxVisibilityDelay = 5 * time.Minute
 
 // readFirstAttempts reads the page of first attempts that follows the cursor.
-func (e *Engine) readFirstAttempts(q *callbackQueue) storeRead {
+func (e *Engine) readFirstAttempts(q *callbackQueue, _ time.Time) storeRead {
 	c := q.cursor()
 	c.goBack()
 	after, told := c.at, c.told // before the read
@@ -41,7 +41,7 @@ func (e *Engine) readFirstAttempts(q *callbackQueue) storeRead {
 
 // readLanes reads the next first attempts of some of the unread lanes, each from
 // its cursor on.
-func (e *Engine) readLanes(q *callbackQueue) storeRead {
+func (e *Engine) readLanes(q *callbackQueue, _ time.Time) storeRead {
 	n := min(len(q.reads.unread), laneBatch)
 	lanes := slices.Clone(q.reads.unread[:n])
 	q.reads.unread = q.reads.unread[n:]

@@ -15,14 +15,14 @@ const (
 // queueReads says what a queue has to read from the store besides its sources.
 type queueReads struct {
 	running bool    // a goroutine reads
-	blocked bool    // the store's blocked lanes must be read
+	heads   bool    // the deliveries that block lanes must be read
 	unread  []*lane // lanes whose next first attempts must be read
 	// newestInLanes is the newest first attempt that a read of lanes brought.
 	newestInLanes callbackd.EventID
 }
 
-// storeRead is one read from the store. It runs outside the mutex; apply puts
-// its result into memory and runs inside.
+// storeRead is one read from the store. It is prepared inside the mutex and runs
+// outside. apply puts its result into memory and runs inside.
 type storeRead func(ctx context.Context) (apply func(now time.Time), err error)
 
 // readMore starts a goroutine that reads what the queue needs, unless one runs.
@@ -30,7 +30,7 @@ func (e *Engine) readMore(q *callbackQueue) {
 	if q.reads.running || q.stage != serving || e.phase != running {
 		return
 	}
-	if e.nextNeed(q, e.now()) == needNothing {
+	if e.nextRead(q, e.now()) == nil {
 		return
 	}
 	q.reads.running = true
@@ -46,15 +46,16 @@ func (e *Engine) readUntilDone(q *callbackQueue) {
 	for {
 		e.mu.Lock()
 		now := e.now()
-		read := e.nextRead(q, now)
-		if read == nil || e.phase != running || q.stage != serving {
+		prepare := e.nextRead(q, now)
+		if prepare == nil || e.phase != running || q.stage != serving {
 			q.reads.running = false
 			e.finishLeaving(q)
 			e.advance(q, now)
 			e.mu.Unlock()
 			return
 		}
-		clear(q.known.recorded) // the next read sees what is recorded by now
+		read := prepare(q, now)
+		clear(q.known.recorded) // the read sees what is recorded by now
 		e.mu.Unlock()
 		apply, err := read(e.ctx)
 		if err != nil {
@@ -76,46 +77,32 @@ func (e *Engine) readUntilDone(q *callbackQueue) {
 	}
 }
 
-// need names what a queue has to read from the store.
-type need int
-
-const (
-	needNothing need = iota
-	needCallback
-	needBlocked
-	needLanes
-	needRetries
-	needMakeDue
-	needFirstAttempts
-	needReplays
-)
-
-// nextNeed returns what the queue has to read next: needNothing when memory
-// holds all that it may.
-func (e *Engine) nextNeed(q *callbackQueue, now time.Time) need {
+// nextRead returns what prepares the queue's next read; nil: memory has all that it
+// may.
+func (e *Engine) nextRead(q *callbackQueue, now time.Time) func(*callbackQueue, time.Time) storeRead {
 	g := e.gate(q, firstAttempt, now)
 	wait := g.Receiver(now).Reason
 	switch {
 	case q.setting.stale:
-		return needCallback
+		return e.readCallback
 	case wait == callbackd.WaitForResume:
-		return needNothing
-	case q.reads.blocked:
-		return needBlocked
+		return nil
+	case q.reads.heads:
+		return e.readHeads
 	case len(q.reads.unread) > 0:
-		return needLanes
+		return e.readLanes
 	case wait != callbackd.NoWait:
-		return needNothing
+		return nil
 	case q.sources[retry].isDue(now) && e.isLow(q, retry):
-		return needRetries
+		return e.readRetries
 	case q.setting.releasing && e.isLow(q, retry):
-		return needMakeDue
+		return e.makeDue
 	case q.sources[firstAttempt].isDue(now) && e.isLow(q, firstAttempt):
-		return needFirstAttempts
+		return e.readFirstAttempts
 	case q.sources[replay].isDue(now) && e.isLow(q, replay):
-		return needReplays
+		return e.readReplays
 	}
-	return needNothing
+	return nil
 }
 
 // isLow reports whether memory has room for a page of a class. First attempts are
@@ -128,32 +115,12 @@ func (e *Engine) isLow(q *callbackQueue, class int) bool {
 	return n <= e.options.Window/2 && len(q.blocked.lanes) < maxBlockedLanes
 }
 
-// nextRead prepares the read of what the queue needs; nil: it needs nothing.
-func (e *Engine) nextRead(q *callbackQueue, now time.Time) storeRead {
-	switch e.nextNeed(q, now) {
-	case needCallback:
-		return e.readCallback(q)
-	case needBlocked:
-		return e.readBlocked(q, now)
-	case needLanes:
-		return e.readLanes(q)
-	case needRetries:
-		return e.readDue(q, retry, now)
-	case needMakeDue:
-		return e.makeDue(q, now)
-	case needFirstAttempts:
-		return e.readFirstAttempts(q)
-	case needReplays:
-		return e.readDue(q, replay, now)
-	}
-	return nil
-}
-
-func (e *Engine) readBlocked(q *callbackQueue, now time.Time) storeRead {
+// readHeads reads the deliveries that block their lanes, after a start.
+func (e *Engine) readHeads(q *callbackQueue, now time.Time) storeRead {
 	return func(ctx context.Context) (func(time.Time), error) {
 		ds, _, err := e.options.Queue.Pending(ctx, callbackd.PendingRead{Callback: q.id, Source: callbackd.Heads, At: now, Limit: maxBlockedLanes})
 		return func(time.Time) {
-			q.reads.blocked = false
+			q.reads.heads = false
 			for _, d := range ds {
 				l := q.lane(d.Session)
 				if l.head == nil && !l.state.UnderWay() && !q.known.has(d.ID.Event) {
@@ -170,7 +137,7 @@ func (e *Engine) readBlocked(q *callbackQueue, now time.Time) storeRead {
 
 // rereadAll makes everything that the store holds of the queue be read.
 func (q *callbackQueue) rereadAll() {
-	q.reads.blocked = true
+	q.reads.heads = true
 	q.rereadSources()
 }
 

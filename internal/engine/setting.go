@@ -75,7 +75,7 @@ func (q *callbackQueue) mayHang() bool {
 	return q.health.Allowance == 0 || q.health.Consecutive > 0
 }
 
-func (e *Engine) readCallback(q *callbackQueue) storeRead {
+func (e *Engine) readCallback(q *callbackQueue, _ time.Time) storeRead {
 	q.setting.stale = false // a change during the read sets it again
 	return func(ctx context.Context) (func(time.Time), error) {
 		cb, err := e.options.Queue.CallbackByID(ctx, q.id)
