@@ -74,7 +74,6 @@ type Member struct {
 	renewals  chan renewal
 	claimed   chan struct{} // this node took shards
 	outbox    outbox
-	questions questions
 
 	mu             sync.Mutex
 	shards         [callbackd.Shards]shardState
@@ -145,7 +144,6 @@ func newMember(o Options) *Member {
 		owners:   make([]callbackd.NodeID, callbackd.Shards),
 	}
 	m.outbox.notEmpty = make(chan struct{}, 1)
-	m.questions.waiting = map[uint64]chan message{}
 	return m
 }
 

@@ -130,10 +130,6 @@ func (c *calls) CallbackChanged(id callbackd.CallbackID) { c.add("CallbackChange
 
 func (c *calls) Renew() { c.add("Renew") }
 
-func (c *calls) Diagnosis(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
-	return callbackd.Diagnosis{Failures: 7}
-}
-
 // node5 returns node 5. It is the home of key 1, and node 9 that of key 2. Callback 10 is
 // key 1's, callback 20 is key 2's, and so on.
 func node5() (*Member, *calls) {
@@ -271,47 +267,6 @@ func TestDeliveriesAreRouted(t *testing.T) {
 	m.OnCommit([]callbackd.Delivery{delivery(1, 1), delivery(2, 1), delivery(1, 2), delivery(3, 3)})
 	wantCalls(t, c, "OnCommit 1 test=false", "OnCommit 2 test=true")
 	wantSent(t, m, `0 [{"k":"new","h":3,"y":3,"c":30,"e":3,"s":"S"}]`, `9 [{"k":"new","y":2,"c":20,"e":1,"s":"S"}]`)
-}
-
-func TestTheOwnerAnswersAQuestion(t *testing.T) {
-	m, _ := node5()
-	receive(m, message{Kind: kindQuestion, From: 9, Question: 3, Key: 1, Callback: 10, Session: "S"})
-	out := m.sent()
-	if len(out) != 1 {
-		t.Fatalf("%d messages sent, want 1: %q", len(out), out)
-	}
-	for _, part := range []string{`9 [{"k":"answer","a":3,`, `"Failures":7`} {
-		if !strings.Contains(out[0], part) {
-			t.Errorf("the answer is %s, want one with %s", out[0], part)
-		}
-	}
-}
-
-// The diagnosis of a callback comes from its owner, or, when that does not answer
-// in time, from this node's engine.
-func TestTheOwnerIsAskedForADiagnosis(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m, c := node5()
-		m.options.Engine = &engineThatKnowsNothing{c}
-		answered := make(chan callbackd.Diagnosis)
-		go func() { answered <- m.Diagnosis(20, "S", time.Now()) }()
-		synctest.Wait()
-		wantSent(t, m, `9 [{"k":"ask","f":5,"a":1,"y":2,"c":20,"s":"S"}]`)
-		receive(m, message{Kind: kindAnswer, Question: 1, Diagnosis: &callbackd.Diagnosis{Failures: 3}})
-		if got := <-answered; got.Failures != 3 {
-			t.Errorf("the diagnosis has %d failures, want the owner's 3", got.Failures)
-		}
-		if got := m.Diagnosis(20, "S", time.Now()); got.Failures != 0 {
-			t.Errorf("without an answer the diagnosis has %d failures, want this node's 0", got.Failures)
-		}
-		receive(m, message{Kind: kindAnswer, Question: 2, Diagnosis: &callbackd.Diagnosis{}}) // too late: it is ignored
-	})
-}
-
-type engineThatKnowsNothing struct{ *calls }
-
-func (engineThatKnowsNothing) Diagnosis(callbackd.CallbackID, string, time.Time) callbackd.Diagnosis {
-	return callbackd.Diagnosis{}
 }
 
 // The queue is read again three heartbeats after each claim, when every live node

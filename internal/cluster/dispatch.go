@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"callbackd"
@@ -133,63 +132,8 @@ func (m *Member) Watch(id callbackd.DeliveryID) (<-chan struct{}, func()) {
 	return done, stop
 }
 
-// answerTimeout is how long another node's answer is waited for.
-const answerTimeout = 500 * time.Millisecond
-
-// Diagnosis returns what the engine that delivers for a callback knows of it. If
-// another node's engine does and its answer does not come in time, it returns what
-// this node's engine knows, which is next to nothing.
+// Diagnosis returns what this node's engine knows of a callback. It knows next to nothing
+// unless this node is the callback's home.
 func (m *Member) Diagnosis(id callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis {
-	own := m.options.Engine.Diagnosis(id, session, now)
-	key := m.keyOf(id)
-	owner := m.ownerOf(key)
-	if m.isHere(key) || owner == 0 || owner == m.ID() {
-		return own
-	}
-	number, answer := m.questions.add()
-	defer m.questions.remove(number)
-	m.outbox.add(owner, message{Kind: kindQuestion, From: m.ID(), Question: number, Key: key, Callback: id, Session: session})
-	timer := time.NewTimer(answerTimeout)
-	defer timer.Stop()
-	select {
-	case msg := <-answer:
-		if msg.Diagnosis != nil {
-			return *msg.Diagnosis
-		}
-	case <-timer.C:
-	}
-	return own
-}
-
-// questions holds the questions to other nodes that wait for an answer.
-type questions struct {
-	mu      sync.Mutex
-	last    uint64
-	waiting map[uint64]chan message
-}
-
-// add gives a question its number and a channel for the answer.
-func (q *questions) add() (uint64, <-chan message) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.last++
-	ch := make(chan message, 1)
-	q.waiting[q.last] = ch
-	return q.last, ch
-}
-
-func (q *questions) remove(number uint64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.waiting, number)
-}
-
-// answer gives an answer to who waits for it. One that comes too late is dropped.
-func (q *questions) answer(msg message) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if ch := q.waiting[msg.Question]; ch != nil {
-		delete(q.waiting, msg.Question)
-		ch <- msg
-	}
+	return m.options.Engine.Diagnosis(id, session, now)
 }

@@ -13,31 +13,26 @@ import (
 
 // Kinds of messages. Nodes of other versions know them by these strings.
 const (
-	kindNew      = "new"     // a delivery was accepted
-	kindResend   = "retry"   // a person resent a delivery
-	kindReplay   = "replay"  // a replay made a delivery due
-	kindChanged  = "changed" // a callback's setting changed
-	kindShards   = "shards"  // shards changed hands; to all nodes
-	kindRescan   = "rescan"  // messages were lost; to all nodes
-	kindQuestion = "ask"     // asks for the diagnosis of a callback
-	kindAnswer   = "answer"  // to a question
+	kindNew     = "new"     // a delivery was accepted
+	kindResend  = "retry"   // a person resent a delivery
+	kindReplay  = "replay"  // a replay made a delivery due
+	kindChanged = "changed" // a callback's setting changed
+	kindShards  = "shards"  // shards changed hands; to all nodes
+	kindRescan  = "rescan"  // messages were lost; to all nodes
 )
 
 // message is what one node tells another. Nodes of different versions exchange
 // messages, so each ignores what it does not know.
 type message struct {
-	Kind      string               `json:"k"`
-	Hops      int                  `json:"h,omitempty"` // how often it was forwarded
-	From      callbackd.NodeID     `json:"f,omitempty"` // the node to answer
-	Question  uint64               `json:"a,omitempty"` // number of the question
-	Key       callbackd.KeyID      `json:"y,omitempty"`
-	Callback  callbackd.CallbackID `json:"c,omitempty"`
-	Event     callbackd.EventID    `json:"e,omitempty"`
-	Session   string               `json:"s,omitempty"`
-	Test      bool                 `json:"t,omitempty"`
-	Due       int64                `json:"d,omitempty"` // milliseconds since 1970
-	Replay    callbackd.ReplayID   `json:"r,omitempty"`
-	Diagnosis *callbackd.Diagnosis `json:"o,omitempty"`
+	Kind     string               `json:"k"`
+	Hops     int                  `json:"h,omitempty"` // how often it was forwarded
+	Key      callbackd.KeyID      `json:"y,omitempty"`
+	Callback callbackd.CallbackID `json:"c,omitempty"`
+	Event    callbackd.EventID    `json:"e,omitempty"`
+	Session  string               `json:"s,omitempty"`
+	Test     bool                 `json:"t,omitempty"`
+	Due      int64                `json:"d,omitempty"` // milliseconds since 1970
+	Replay   callbackd.ReplayID   `json:"r,omitempty"`
 }
 
 const (
@@ -233,8 +228,6 @@ func (m *Member) handle(msg *message) {
 				m.logError(m.ctx, "queue not read", err)
 			}
 		})
-	case kindAnswer:
-		m.questions.answer(*msg)
 	default:
 		if msg.Key == 0 && msg.Callback != 0 {
 			msg.Key = m.keyOf(msg.Callback)
@@ -286,8 +279,5 @@ func (m *Member) handleOwn(msg *message) {
 	case kindChanged:
 		m.options.Store.Renew()
 		m.options.Engine.CallbackChanged(msg.Callback)
-	case kindQuestion:
-		diagnosis := m.options.Engine.Diagnosis(msg.Callback, msg.Session, time.Now())
-		m.outbox.add(msg.From, message{Kind: kindAnswer, Question: msg.Question, Diagnosis: &diagnosis})
 	}
 }
