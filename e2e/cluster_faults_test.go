@@ -28,12 +28,19 @@ func newLink(t *testing.T, db string) (w *link, through string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	w = &link{toxiproxy.NewProxy(server, "database", "127.0.0.1:0", u.Host), t}
-	w.heal()
-	t.Cleanup(w.Stop)
+	w = newLinkTo(t, u.Host)
 	u.Host = w.Listen
 	return w, u.String()
+}
+
+// newLinkTo is a link to an address.
+func newLinkTo(t *testing.T, address string) *link {
+	t.Helper()
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	w := &link{toxiproxy.NewProxy(server, "link", "127.0.0.1:0", address), t}
+	w.heal()
+	t.Cleanup(w.Stop)
+	return w
 }
 
 // poison adds toxics, as toxiproxy's API takes them.

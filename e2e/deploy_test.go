@@ -237,7 +237,15 @@ type (
 				Port       int
 				TargetPort string `yaml:"targetPort"`
 			}
-			MaxUnavailable int `yaml:"maxUnavailable"`
+			MaxUnavailable int      `yaml:"maxUnavailable"`
+			PodSelector    selector `yaml:"podSelector"`
+			PolicyTypes    []string `yaml:"policyTypes"`
+			Ingress        []struct {
+				From []struct {
+					PodSelector selector `yaml:"podSelector"`
+				}
+				Ports []struct{ Port string }
+			}
 		}
 	}
 )
@@ -268,8 +276,8 @@ func manifest(t *testing.T) map[string]object {
 func TestKubernetesManifest(t *testing.T) {
 	objects := manifest(t)
 	pod := objects["apps/v1 Deployment"].Spec.Template.Spec
-	if len(objects) != 3 || len(pod.Containers) != 1 {
-		t.Fatalf("%d objects, and %d containers in a pod, want 3 and 1", len(objects), len(pod.Containers))
+	if len(objects) != 4 || len(pod.Containers) != 1 {
+		t.Fatalf("%d objects, and %d containers in a pod, want 4 and 1", len(objects), len(pod.Containers))
 	}
 	choosePods(t, objects)
 	c := pod.Containers[0]
@@ -301,6 +309,24 @@ func choosePods(t *testing.T, objects map[string]object) {
 	for what, by := range map[string]labels{"Deployment": byDeployment.MatchLabels, "PodDisruptionBudget": byBudget.MatchLabels, "Service": byService} {
 		chooses(t, what, by, deployment.Template.Metadata.Labels)
 	}
+	guardsNodes(t, objects["networking.k8s.io/v1 NetworkPolicy"], deployment.Template.Metadata.Labels, deployment.Template.Spec.Containers[0])
+}
+
+// guardsNodes checks that everybody reaches the first port of the pods, and only they
+// themselves the second one.
+func guardsNodes(t *testing.T, policy object, pods labels, c container) {
+	t.Helper()
+	rules := policy.Spec.Ingress
+	if len(rules) != 2 || len(rules[0].From) != 0 || len(rules[1].From) != 1 {
+		t.Fatalf("the NetworkPolicy has the rules %+v, want one for everybody and one for nodes", rules)
+	}
+	chooses(t, "NetworkPolicy", policy.Spec.PodSelector.MatchLabels, pods)
+	chooses(t, "rule for nodes", rules[1].From[0].PodSelector.MatchLabels, pods)
+	for i, rule := range rules {
+		if port := rule.Ports[0].Port; port != c.Ports[i].Name {
+			t.Errorf("rule %d of the NetworkPolicy is for port %q, want %q", i, port, c.Ports[i].Name)
+		}
+	}
 }
 
 // runsAPod starts the server of a pod with the pod's environment and a database of its
@@ -331,6 +357,11 @@ func runsAPod(t *testing.T, pod podSpec) {
 				t.Errorf("it listens on %s, and the port is %d, want 8080", v.Value, c.Ports[0].ContainerPort)
 			}
 			v.Value = "127.0.0.1:0"
+		case "CALLBACKD_NODE_LISTEN":
+			if v.Value != ":8081" || c.Ports[1].ContainerPort != 8081 {
+				t.Errorf("other nodes reach it at %s, and the port is %d, want 8081", v.Value, c.Ports[1].ContainerPort)
+			}
+			v.Value = ":0"
 		}
 		env = append(env, v.Name+"="+strings.ReplaceAll(v.Value, c.VolumeMounts[0].MountPath, secrets))
 	}
