@@ -33,6 +33,12 @@ func nginx(t *testing.T, backend string) (address string) {
 	if location == nil {
 		t.Fatal("docs/proxy.md has no location for nginx")
 	}
+	return nginxWith(t, "", strings.ReplaceAll(string(location), "127.0.0.1:8080", backend))
+}
+
+// nginxWith runs nginx with lines beside and in its server, and returns its address.
+func nginxWith(t *testing.T, beside, inside string) (address string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -44,10 +50,10 @@ func nginx(t *testing.T, backend string) (address string) {
 events { worker_connections 256; }
 http {
   access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
-  server { listen %[2]s;
-%[3]s  }
+%[3]s  server { listen %[2]s;
+%[4]s  }
 }
-`, dir, address, strings.ReplaceAll(string(location), "127.0.0.1:8080", backend))
+`, dir, address, beside, inside)
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
