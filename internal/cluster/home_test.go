@@ -116,3 +116,28 @@ func TestRefreshReturnsWithANewMap(t *testing.T) {
 		}
 	})
 }
+
+// A node that could not renew its lease for a while lets others answer its calls.
+func TestANodeThatDoesNotRenewItsLeaseIsNotReady(t *testing.T) {
+	for _, c := range []struct {
+		heartbeats time.Duration
+		ready      bool
+	}{{0, true}, {2, true}, {4, false}} {
+		m, _ := node5()
+		m.renewedAt.Store(time.Now().Add(-c.heartbeats * m.timing.Heartbeat).UnixNano())
+		if err := m.Ready(); (err == nil) != c.ready {
+			t.Errorf("%d heartbeats after a renewal: %v, want ready %v", c.heartbeats, err, c.ready)
+		}
+	}
+}
+
+// Nodes agree on the time by the database's clock, whatever their own say.
+func TestDatabaseTime(t *testing.T) {
+	m, _ := node5()
+	own := time.Now()
+	m.options.Now = func() time.Time { return own }
+	m.compareClocks(own, 0, own.Add(-time.Minute))
+	if got, want := m.DatabaseTime(), own.Add(-time.Minute); !got.Equal(want) {
+		t.Errorf("the time is %v, want %v", got, want)
+	}
+}
