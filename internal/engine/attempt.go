@@ -195,7 +195,7 @@ func (e *Engine) freeSlot(q *callbackQueue, l *lane, s slot, sent bool) (mayReco
 	defer e.mu.Unlock()
 	mayRecord = sent && q.stage != abandoned
 	if mayRecord {
-		e.recordCalls++
+		e.records.underWay++
 	}
 	if l != nil {
 		l.on(callbackd.LaneAnswered)

@@ -50,9 +50,9 @@ func (e *Engine) queue(key callbackd.KeyID, id callbackd.CallbackID) *callbackQu
 	if q := e.queues[id]; q != nil {
 		return q
 	}
-	if len(e.queues) >= max(e.dropQueuesAt, idleQueues) {
+	if len(e.queues) >= max(e.dropAt.queues, idleQueues) {
 		e.dropIdle()
-		e.dropQueuesAt = 2 * len(e.queues)
+		e.dropAt.queues = 2 * len(e.queues)
 	}
 	q := &callbackQueue{
 		id:      id,

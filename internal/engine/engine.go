@@ -94,11 +94,10 @@ type Engine struct {
 	shards   [callbackd.Shards]shardState
 	leaseEnd time.Time
 
-	queues        map[callbackd.CallbackID]*callbackQueue
-	dropQueuesAt  int // number of queues at which idle ones are dropped
-	origins       map[originKey]*origin
-	dropOriginsAt int // number of origins at which idle ones are dropped
-	watchers      map[callbackd.DeliveryID][]chan struct{}
+	queues   map[callbackd.CallbackID]*callbackQueue
+	origins  map[originKey]*origin
+	watchers map[callbackd.DeliveryID][]chan struct{}
+	dropAt   struct{ queues, origins int } // numbers at which idle ones are dropped
 
 	ready       [numClasses]line[*callbackQueue] // callbacks with a lane that is ready, by class
 	slotWaiters line[*callbackQueue]
@@ -107,8 +106,7 @@ type Engine struct {
 	mayHang flight // the part of it for receivers that may hang
 	events  eventData
 
-	recordCalls   int           // outcomes that the store is recording
-	noRecordCalls chan struct{} // closed when recordCalls is 0; nil: nobody waits
+	records recordCalls
 }
 
 // phase is what the engine does.

@@ -53,14 +53,14 @@ func (e *Engine) origin(key originKey) *origin {
 	if o := e.origins[key]; o != nil {
 		return o
 	}
-	if len(e.origins) >= max(e.dropOriginsAt, idleOrigins) {
+	if len(e.origins) >= max(e.dropAt.origins, idleOrigins) {
 		now := e.now()
 		for k, o := range e.origins {
 			if o.callbacks == 0 && o.inFlight == 0 && o.probation.Idle(now) {
 				delete(e.origins, k)
 			}
 		}
-		e.dropOriginsAt = 2 * len(e.origins)
+		e.dropAt.origins = 2 * len(e.origins)
 	}
 	o := &origin{}
 	e.origins[key] = o

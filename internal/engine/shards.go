@@ -181,26 +181,37 @@ func (e *Engine) Abandon() <-chan struct{} {
 		e.leave(q, abandoned)
 		delete(e.queues, id)
 	}
-	if e.noRecordCalls == nil {
-		e.noRecordCalls = make(chan struct{})
-	}
-	done := e.noRecordCalls
-	e.signalNoRecordCalls()
-	return done
+	return e.records.noneLeft()
 }
 
 // recordAnswered counts an outcome that the store answered.
 func (e *Engine) recordAnswered() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.recordCalls--
-	e.signalNoRecordCalls()
+	e.records.underWay--
+	e.records.signal()
 }
 
-func (e *Engine) signalNoRecordCalls() {
-	if e.recordCalls == 0 && e.noRecordCalls != nil {
-		close(e.noRecordCalls)
-		e.noRecordCalls = nil
+// recordCalls counts the outcomes that the store is recording.
+type recordCalls struct {
+	underWay int
+	none     chan struct{} // closed when none is under way; nil: nobody waits
+}
+
+// noneLeft returns a channel that is closed when none is under way.
+func (r *recordCalls) noneLeft() <-chan struct{} {
+	if r.none == nil {
+		r.none = make(chan struct{})
+	}
+	none := r.none
+	r.signal()
+	return none
+}
+
+func (r *recordCalls) signal() {
+	if r.underWay == 0 && r.none != nil {
+		close(r.none)
+		r.none = nil
 	}
 }
 
