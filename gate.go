@@ -71,26 +71,36 @@ func (g *Gate) holds(reason WaitReason, replay bool, now time.Time) (holds bool,
 		holds = !g.Running
 	case WaitForResume:
 		holds = g.Paused
-	case WaitForProbe:
-		until = g.OpenUntil
-	case WaitForReceiver:
-		until = g.ClosedUntil
-	case WaitForOriginProbe:
-		until = g.OriginOpenUntil
-	case WaitToBegin:
-		until = g.BeginsAt
 	case WaitForOrigin:
 		holds = g.Probation && g.OriginInFlight >= g.OriginLimit
 	case WaitForAttempt:
 		holds = g.InFlight > 0 && g.InFlight >= g.Limit
 	case WaitForReplay:
 		holds = replay && g.ReplaysInFlight >= max(1, g.Limit/2)
-	case WaitForRate:
-		until = g.RateUntil
 	case WaitForSlot:
 		holds = g.Full
+	default:
+		until = g.until(reason)
+		holds = until.After(now)
 	}
-	return holds || until.After(now), until
+	return holds, until
+}
+
+// until returns the time that a reason waits for.
+func (g *Gate) until(reason WaitReason) time.Time {
+	switch reason {
+	case WaitForProbe:
+		return g.OpenUntil
+	case WaitForReceiver:
+		return g.ClosedUntil
+	case WaitForOriginProbe:
+		return g.OriginOpenUntil
+	case WaitToBegin:
+		return g.BeginsAt
+	case WaitForRate:
+		return g.RateUntil
+	}
+	return time.Time{}
 }
 
 // First returns the reason that counts why an attempt may not start at now: the

@@ -75,7 +75,7 @@ func (e *Engine) offer(q *callbackQueue, d callbackd.Delivery) {
 // memory.
 func (e *Engine) mayKeep(q *callbackQueue) bool {
 	hasRoom := q.sources[firstAttempt].inMemory < e.options.Window && len(q.blocked.lanes) < maxBlockedLanes
-	return e.phase != stopped && !q.setting.pause.holds() && !q.cursor().more && hasRoom
+	return e.phase != stopped && !q.setting.isPaused() && !q.cursor().more && hasRoom
 }
 
 // addToLane adds a first attempt to its lane, unless it is in memory already or

@@ -264,7 +264,7 @@ func (w *world) verifyOrder(no callbackd.CallbackID) {
 	}
 }
 
-// retried tells whether a person retried anything of a session: its order is
+// retried reports whether a person retried anything of a session: its order is
 // then that person's.
 func (w *world) retried(no callbackd.CallbackID, session string) bool {
 	for id := range w.manual {

@@ -29,11 +29,22 @@ const (
 	paused
 )
 
-func (p pauseState) holds() bool { return p != notPaused }
+func (s *setting) isPaused() bool { return s.pause != notPaused }
+
+// updatePause takes the pause from the callback, unless the store may not know it yet.
+func (s *setting) updatePause() {
+	switch {
+	case s.pause == pausing:
+	case s.cb.Paused():
+		s.pause = paused
+	default:
+		s.pause = notPaused
+	}
+}
 
 // active reports whether the callback was read and is neither paused nor deleted.
 func (s *setting) active() bool {
-	return s.cb != nil && !s.pause.holds() && !s.cb.Deleted()
+	return s.cb != nil && !s.isPaused() && !s.cb.Deleted()
 }
 
 // busy reports whether the setting has something that the store does not know yet,
@@ -102,20 +113,14 @@ func (e *Engine) applySetting(q *callbackQueue, cb *callbackd.Callback, now time
 		q.restoreHealth(cb, released, now)
 	}
 	s.cb = cb
-	wasPaused := s.pause.holds()
-	switch {
-	case s.pause == pausing: // the store may not know it yet
-	case cb.Paused():
-		s.pause = paused
-	default:
-		s.pause = notPaused
-	}
+	wasPaused := s.isPaused()
+	s.updatePause()
 	switch {
 	case cb.Deleted():
 		q.clear(e)
-	case s.pause.holds() && !wasPaused:
+	case s.isPaused() && !wasPaused:
 		q.cursor().more = true // what is accepted while it is paused stays in the store
-	case wasPaused && !s.pause.holds():
+	case wasPaused && !s.isPaused():
 		q.sources[retry].note(longAgo)
 	}
 	s.updateLimiter()

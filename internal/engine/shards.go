@@ -7,7 +7,7 @@ import (
 	"callbackd"
 )
 
-// shardState tells whether the engine delivers for a shard of a shared queue.
+// shardState says whether the engine delivers for a shard of a shared queue.
 type shardState uint8
 
 const (
@@ -25,12 +25,12 @@ func (e *Engine) owns(key callbackd.KeyID) bool {
 	return !e.options.Shared || e.shards[callbackd.ShardOf(key)] != notOwned
 }
 
-// mayStart tells whether attempts may be started at now.
+// mayStart reports whether attempts may be started at now.
 func (e *Engine) mayStart(now time.Time) bool {
 	return e.phase == running && e.leaseHolds(now)
 }
 
-// leaseHolds tells whether the lease has not ended, by both clocks: the
+// leaseHolds reports whether the lease has not ended, by both clocks: the
 // monotonic clock stands still while a virtual machine is suspended, and the
 // wall clock may be set back.
 func (e *Engine) leaseHolds(now time.Time) bool {
@@ -40,7 +40,7 @@ func (e *Engine) leaseHolds(now time.Time) bool {
 	return now.Before(e.leaseEnd) && now.Round(0).Before(e.leaseEnd.Round(0))
 }
 
-// mayDeliver tells whether an attempt of q may be sent at this moment.
+// mayDeliver reports whether an attempt of q may be sent at this moment.
 func (e *Engine) mayDeliver(q *callbackQueue) bool {
 	if !e.options.Shared {
 		return true
