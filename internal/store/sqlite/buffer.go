@@ -19,7 +19,7 @@ import (
 // again from the events that were not flushed.
 const (
 	flushAt    = 8192 // events in the buffer at which the oldest are flushed
-	flushBatch = 2048 // events that are flushed at once
+	flushBatch = 256  // events that are flushed at once, because a commit waits for them
 )
 
 // eventBuffer holds the events that were not flushed, without their data. Only

@@ -10,11 +10,15 @@ import (
 // database file: 8 MiB.
 const checkpointPages = 2000
 
+// longestLog is how long it may get, in checkpointPages, until the writer makes it start
+// over.
+const longestLog = 4
+
 // checkpointer copies the log into the database file while the writer goes on.
 // A writer that copied it itself would stand still: at a thousand events a
-// second the slowest hundredth would wait for that. The writer copies only the
-// last pages, which came during the copy, so that the log starts over with its
-// next commit.
+// second the slowest hundredth would wait for that. The log starts over when all of
+// it is copied, so from time to time the writer copies the last pages, which came
+// during the copy, and waits for the sync of the database file.
 type checkpointer struct {
 	db      *db
 	pages   int // of the log, after the last commit
@@ -37,7 +41,7 @@ func (s *Store) checkpoint() {
 		case err := <-c.done:
 			c.running = false
 			s.checkpointed(err)
-			if err == nil && s.failure() == nil {
+			if err == nil && s.failure() == nil && (s.shortLog || c.pages >= longestLog*s.checkpointPages) {
 				s.checkpointed(passive(s.w))
 			}
 			c.at = c.pages + s.longLog()

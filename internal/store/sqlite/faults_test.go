@@ -101,7 +101,7 @@ func live(t *testing.T, p *planned) (hits int) {
 	if err := r.begin(s); err != nil {
 		t.Fatal(err)
 	}
-	r.checkpointAt(s, 20)
+	r.checkpointAt(s, 5)
 	r.setFault(p.fault)
 	r.loadWithFault(s, p)
 	if p.err == sqlite3.FULL {

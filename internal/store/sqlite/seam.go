@@ -83,11 +83,9 @@ func (d seam) Flush(ctx context.Context) error {
 	if d.s.secondary {
 		return nil
 	}
-	// The idempotency key of ctx is of the command that asks, not of the flush.
-	ctx = store.WithOnce(ctx, nil)
 	for n := d.s.buffer.len(); n > 0; n -= flushBatch {
-		err := d.s.write(ctx, func(t *tx) error { return t.flush(min(flushBatch, len(d.s.buffer.events)-t.flushed)) })
-		if err != nil {
+		flush := func(t *tx) error { return t.flush(min(flushBatch, len(d.s.buffer.events)-t.flushed)) }
+		if err := d.s.do(ctx, &job{run: flush, deferred: true, done: make(chan struct{})}); err != nil {
 			return err
 		}
 	}

@@ -24,8 +24,13 @@ func (v spaceVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File
 		return nil, flags, noSpace(err)
 	}
 	space := spaceFile{f.(osFile)}
-	if flags&vfs.OPEN_WAL != 0 {
+	switch {
+	case flags&vfs.OPEN_WAL != 0:
 		return &logFile{File: space}, flags, nil
+	case flags&vfs.OPEN_MAIN_DB != 0:
+		if fd, ok := f.(interface{ Fd() uintptr }); ok {
+			return &databaseFile{spaceFile: space, fd: fd}, flags, nil
+		}
 	}
 	return space, flags, nil
 }
@@ -48,6 +53,36 @@ type spaceFile struct{ osFile }
 func (f spaceFile) WriteAt(b []byte, off int64) (int, error) {
 	n, err := f.osFile.WriteAt(b, off)
 	return n, noSpace(err)
+}
+
+// databaseFile is the database file. It has the pages of a checkpoint written to the disk
+// while they come, a few at a time. If all of them were written by the sync at the end, a
+// commit that syncs the log meanwhile would wait behind them.
+type databaseFile struct {
+	spaceFile
+	fd       interface{ Fd() uintptr }
+	from, to int64 // what was written since
+	pages    int   // how many pages that are
+}
+
+// pacedPages is how many pages the disk gets at a time.
+const pacedPages = 64
+
+// WriteAt is part of vfs.File.
+func (f *databaseFile) WriteAt(b []byte, off int64) (int, error) {
+	n, err := f.spaceFile.WriteAt(b, off)
+	if err != nil {
+		return n, err
+	}
+	if f.pages == 0 {
+		f.from, f.to = off, off
+	}
+	f.from, f.to = min(f.from, off), max(f.to, off+int64(n))
+	if f.pages++; f.pages < pacedPages {
+		return n, nil
+	}
+	f.pages = 0
+	return n, writeBack(f.fd.Fd(), f.from, f.to-f.from)
 }
 
 func noSpace(err error) error {

@@ -30,11 +30,12 @@ const syncWithin = 250 * time.Millisecond
 // job is one command on its way through the writer.
 type job struct {
 	run func(*tx) error
-	// outcome marks an outcome that changes nothing but its delivery. When it is lost
-	// with the power, the attempt is made again, so it need not be synced by itself.
-	outcome bool
-	err     error
-	done    chan struct{}
+	// deferred marks a command that need not be synced by itself: an outcome that
+	// changes nothing but its delivery (when it is lost with the power, the attempt
+	// is made again), or a flush (which is made again).
+	deferred bool
+	err      error
+	done     chan struct{}
 }
 
 // tx is what the commands of one group share. A command reads and writes
@@ -203,13 +204,25 @@ func (s *Store) runGroup(t *tx, group *[]*job) error {
 			}
 		}
 	}
-	if buffered := len(s.buffer.events) - t.flushed; buffered > s.flushAt {
-		if err := t.flush(min(max(flushBatch, buffered-s.flushAt), buffered)); err != nil {
-			return err
-		}
+	deferred := !slices.ContainsFunc(*group, func(j *job) bool { return !j.deferred })
+	if err := s.flushOldest(t, deferred); err != nil {
+		return err
 	}
-	outcomes := !slices.ContainsFunc(*group, func(j *job) bool { return !j.outcome })
-	return s.end(t, outcomes)
+	return s.end(t, deferred)
+}
+
+// flushOldest flushes events when the buffer has enough of them. It leaves that to a
+// commit that is not synced, for which no caller waits, until there are an eighth more.
+func (s *Store) flushOldest(t *tx, deferred bool) error {
+	limit := s.flushAt
+	if !deferred {
+		limit += s.flushAt / 8
+	}
+	buffered := len(s.buffer.events) - t.flushed
+	if buffered <= limit {
+		return nil
+	}
+	return t.flush(min(max(flushBatch, buffered-limit), buffered))
 }
 
 // end commits the transaction. With deferred the commit is not synced.
@@ -376,7 +389,7 @@ func (s *Store) recordAttempt(ctx context.Context, run func(*tx) error) error {
 	if s.secondary {
 		return errSecondary
 	}
-	return s.do(ctx, &job{run: run, outcome: true, done: make(chan struct{})})
+	return s.do(ctx, &job{run: run, deferred: true, done: make(chan struct{})})
 }
 
 var errSecondary = errors.New("a database that was opened by a command takes no events and no outcomes")
