@@ -2,7 +2,6 @@ package home_test
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -11,9 +10,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"callbackd"
-	"callbackd/internal/home"
 )
 
 // BenchmarkHop measures the CPU time of both sides of a hop: what a call to the other
@@ -79,7 +75,3 @@ func cpu() time.Duration {
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
-
-var _ = context.Background
-var _ callbackd.KeyID
-var _ home.Place
