@@ -294,6 +294,9 @@ func answer(w http.ResponseWriter, status int, body any) {
 	answerRaw(w, status, raw)
 }
 
+// The values of headers that every answer has.
+var contentType, contentTypeOptions = []string{"application/json"}, []string{"nosniff"}
+
 func answerRaw(w http.ResponseWriter, status int, raw []byte) {
 	if err := front.HoldBytes(w, len(raw)); err != nil {
 		status, raw = front.Status(err), []byte(`{"message":"Too many large answers are being sent; read those that you asked for, and try again."}`)
@@ -301,8 +304,7 @@ func answerRaw(w http.ResponseWriter, status int, raw []byte) {
 	}
 	front.EndAnswer(w)
 	h := w.Header()
-	h["Content-Type"] = []string{"application/json"}
-	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Content-Type"], h["X-Content-Type-Options"] = contentType, contentTypeOptions
 	w.WriteHeader(status)
 	w.Write(raw)
 }

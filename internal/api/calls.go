@@ -47,8 +47,8 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // address returns the caller's address for the log.
 func address(r *http.Request) string {
-	if a := front.ClientAddr(r); a.IsValid() {
-		return a.String()
+	if text := front.ClientText(r); text != "" {
+		return text
 	}
 	return r.RemoteAddr
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"callbackd"
@@ -101,7 +102,6 @@ func readEvents(body []byte) ([]store.NewEvent, error) {
 
 // newEventFields describes an event of POST /v1/events.
 func newEventFields(ev *store.NewEvent) []request.Field {
-	ev.Data = []byte("{}")
 	return []request.Field{
 		request.EventType("event", &ev.Type).RequiredElse(callbacks.ErrMissing),
 		sessionKeyField(&ev.Session).RequiredElse(callbacks.ErrMissing),
@@ -110,13 +110,31 @@ func newEventFields(ev *store.NewEvent) []request.Field {
 	}
 }
 
+// eventReader reads one event at a time. It is used again, because to describe the fields
+// costs as much as to read them.
+type eventReader struct {
+	event  store.NewEvent
+	fields []request.Field
+}
+
+var eventReaders = sync.Pool{New: func() any {
+	r := &eventReader{}
+	r.fields = newEventFields(&r.event)
+	return r
+}}
+
 func readEvent(b []byte, ev *store.NewEvent) error {
 	var room [8]strictjson.Member
 	members, err := strictjson.AppendObject(room[:0], b)
 	if err != nil {
 		return callbackd.Invalid("The body %v.", err)
 	}
-	return request.Members(members).Strict("An event").Read(newEventFields(ev)...)
+	r := eventReaders.Get().(*eventReader)
+	defer eventReaders.Put(r)
+	r.event = store.NewEvent{Data: []byte("{}")}
+	err = request.Members(members).Strict("An event").Read(r.fields...)
+	*ev, r.event = r.event, store.NewEvent{}
+	return err
 }
 
 // dataField reads an object and does not change it by a byte. PHP writes an empty object

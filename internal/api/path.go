@@ -15,6 +15,9 @@ func tidy(r *http.Request) (ok bool) {
 	if path == "" || path[0] != '/' {
 		return false
 	}
+	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") && (path == "/" || !strings.HasSuffix(path, "/")) {
+		return true // as nearly all are
+	}
 	segments := strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
 	for _, s := range segments {
 		if s == "." || s == ".." {

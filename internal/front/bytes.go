@@ -89,6 +89,9 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error)
 		c.setActive(false)
 		defer c.setActive(true)
 	}
+	if r.ContentLength >= 0 {
+		return ReadAll(r, r.Body, r.ContentLength)
+	}
 	return ReadAll(r, http.MaxBytesReader(w, r.Body, max), r.ContentLength)
 }
 
@@ -104,13 +107,13 @@ func ReadAll(r *http.Request, src io.Reader, declared int64) ([]byte, error) {
 	for {
 		n, err := src.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		var tooLarge *http.MaxBytesError
-		switch {
-		case err == io.EOF:
+		if err == io.EOF {
 			return buf, nil
-		case errors.As(err, &tooLarge):
-			return nil, ErrTooLarge
-		case err != nil:
+		}
+		if err != nil {
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+				return nil, ErrTooLarge
+			}
 			return nil, err
 		}
 		if len(buf) < cap(buf) {

@@ -50,6 +50,22 @@ func ClientAddr(r *http.Request) netip.Addr {
 	return parseAddr(r.RemoteAddr)
 }
 
+// ClientText returns the address of the client as text; empty when it is not known.
+func ClientText(r *http.Request) string {
+	a := ClientAddr(r)
+	if !a.IsValid() {
+		return ""
+	}
+	c := connOf(r)
+	if c == nil {
+		return a.String()
+	}
+	if c.shown != a { // the last request of the connection usually had the same
+		c.shown, c.shownText = a, a.String()
+	}
+	return c.shownText
+}
+
 // ClientNetwork returns the network that a client is counted by: its IPv4 address, or the
 // /64 of its IPv6 address, which usually belongs to one person.
 func ClientNetwork(r *http.Request) string {
@@ -73,7 +89,7 @@ func Secure(r *http.Request) bool {
 
 func addrOf(a net.Addr) netip.Addr {
 	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort().Addr().Unmap()
+		return t.AddrPort().Addr().Unmap().WithZone("")
 	}
 	return parseAddr(a.String())
 }
@@ -112,11 +128,12 @@ func (f *Front) trusts(a netip.Addr) bool {
 	return false
 }
 
-// clientOf returns the address of a request's client, and whether it uses TLS.
+// clientOf returns the address of a request's client, and whether it uses TLS. remote is
+// the other end of its connection.
 // The headers of a trusted proxy count: the client is the rightmost address that
 // is not a trusted proxy itself. The addresses on its left may be forged.
-func (f *Front) clientOf(r *http.Request) (client netip.Addr, secure bool) {
-	client, secure = parseAddr(r.RemoteAddr), r.TLS != nil
+func (f *Front) clientOf(r *http.Request, remote netip.Addr) (client netip.Addr, secure bool) {
+	client, secure = remote, r.TLS != nil
 	if !f.trusts(client) {
 		return client, secure
 	}

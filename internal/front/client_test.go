@@ -41,7 +41,7 @@ func TestAddressOfAClient(t *testing.T) {
 				name, value, _ := strings.Cut(h, ": ")
 				r.Header.Add(name, value)
 			}
-			client, secure := f.clientOf(r)
+			client, secure := f.clientOf(r, parseAddr(r.RemoteAddr))
 			if client.String() != c.client || secure != c.secure {
 				t.Errorf("%v %v, want %v %v", client, secure, c.client, c.secure)
 			}

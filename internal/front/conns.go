@@ -37,6 +37,7 @@ type network struct {
 type conn struct {
 	net.Conn
 	f       *Front
+	remote  netip.Addr   // its other end
 	network netip.Prefix // the network that it is counted by; invalid for a trusted proxy
 
 	// Guarded by conns.mu.
@@ -44,8 +45,10 @@ type conn struct {
 	active            bool
 	closed            bool
 
-	relay   bool    // from another node: not counted
-	request request // the active request
+	relay     bool       // from another node: not counted
+	request   request    // the active request
+	shown     netip.Addr // the last result of ClientText
+	shownText string
 }
 
 // Listen accepts connections of l within the limits.
@@ -92,9 +95,9 @@ func (f *Front) outOfDescriptors(err error) bool {
 // admit counts a new connection. When there are too many, it closes the longest
 // idle one, or refuses the new one when none is idle.
 func (f *Front) admit(raw net.Conn) *conn {
-	c := &conn{Conn: raw, f: f}
-	if addr := addrOf(raw.RemoteAddr()); !f.trusts(addr) {
-		c.network = networkOf(addr)
+	c := &conn{Conn: raw, f: f, remote: addrOf(raw.RemoteAddr())}
+	if !f.trusts(c.remote) {
+		c.network = networkOf(c.remote)
 	}
 	limit := f.maxConns()
 	s := &f.conns
@@ -247,7 +250,7 @@ func (c *conn) CloseWrite() error {
 // when the client has too many active requests through a trusted proxy.
 func (c *conn) begin(r *http.Request) error {
 	c.request = request{}
-	c.request.addr, c.request.secure = c.f.clientOf(r)
+	c.request.addr, c.request.secure = c.f.clientOf(r, c.remote)
 	c.setActive(true)
 	if c.network.IsValid() {
 		return nil

@@ -97,6 +97,9 @@ func textValue(name, text string) Value {
 
 // empty reports whether v is a text without content.
 func (v Value) empty() bool {
+	if !v.Lenient {
+		return string(v.JSON) == `""`
+	}
 	text, ok := v.text()
 	return ok && text == ""
 }

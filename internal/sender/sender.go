@@ -157,12 +157,17 @@ type onlyWriter struct{ io.Writer }
 // keptHeaders returns the answer's header lines, sorted, without session cookies
 // and echoed secrets.
 func keptHeaders(resp *http.Response, redact *redactor) string {
-	names := make([]string, 0, len(resp.Header))
-	for name := range resp.Header {
+	var room [16]string
+	names, size := room[:0], 0
+	for name, values := range resp.Header {
 		names = append(names, name)
+		for _, v := range values {
+			size += len(name) + len(v) + 4
+		}
 	}
 	slices.Sort(names)
 	var b strings.Builder
+	b.Grow(min(size, maxHeadersKept))
 	for _, name := range names {
 		for _, v := range resp.Header[name] {
 			switch name {

@@ -15,7 +15,9 @@ type Key struct{ macs sync.Pool }
 // mac is the state of one computation.
 type mac struct {
 	hash.Hash
-	room [sha256.Size]byte // a local variable would be allocated for each sum
+	// Local variables would be allocated for each computation.
+	head []byte
+	room [sha256.Size]byte
 }
 
 // NewKey returns the key of a secret's bytes. The caller must not change them.
@@ -23,12 +25,16 @@ func NewKey(secret []byte) *Key {
 	return &Key{macs: sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, secret)} }}}
 }
 
-// sum returns the HMAC of a text in two parts.
-func (k *Key) sum(head, rest []byte) [sha256.Size]byte {
+// sum returns the HMAC of the parts of a head and of what follows them.
+func (k *Key) sum(body []byte, head ...string) [sha256.Size]byte {
 	m := k.macs.Get().(*mac)
 	defer k.macs.Put(m)
 	m.Reset()
-	m.Write(head)
-	m.Write(rest)
+	m.head = m.head[:0]
+	for _, part := range head {
+		m.head = append(m.head, part...)
+	}
+	m.Write(m.head)
+	m.Write(body)
 	return [sha256.Size]byte(m.Sum(m.room[:0]))
 }

@@ -56,13 +56,7 @@ func Token(account, apiKey, timestamp, secret string) string {
 }
 
 func token(account, apiKey, timestamp string, key *Key) [sha256.Size]byte {
-	msg := make([]byte, 0, 128)
-	msg = append(msg, account...)
-	msg = append(msg, ':')
-	msg = append(msg, apiKey...)
-	msg = append(msg, '@')
-	msg = append(msg, timestamp...)
-	return key.sum(msg, nil)
+	return key.sum(nil, account, ":", apiKey, "@", timestamp)
 }
 
 // TokenChecker checks API tokens. It keeps the keys of the secrets that it needs. The zero
@@ -99,7 +93,7 @@ func (c *TokenChecker) Check(account, apiKey, secret, timestamp, tok string, now
 	n, err := hex.Decode(got[:], []byte(tok[:min(len(tok), 2*len(got))]))
 	whole := err == nil && n == len(got) && len(tok) == 2*len(got)
 	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !whole || secret == "" {
-		alone := key.sum([]byte(timestamp), nil)
+		alone := key.sum(nil, timestamp)
 		if subtle.ConstantTimeCompare(got[:], alone[:]) == 1 && whole && secret != "" {
 			return ErrTimestampAlone
 		}
