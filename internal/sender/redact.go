@@ -205,12 +205,27 @@ func (r *redactor) masked(s string) string {
 
 // text masks every secret in s, and makes s valid UTF-8 without control characters.
 func (r *redactor) text(s string) string {
+	s = r.masked(s)
+	if isPlain(s) {
+		return s
+	}
 	return strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {
 			return utf8.RuneError
 		}
 		return c // bytes that are not UTF-8 are RuneError already
-	}, r.masked(s))
+	}, s)
+}
+
+// isPlain reports whether s is ASCII without control characters, as nearly all header
+// lines are.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // body masks every secret in b. With cut it also masks the beginning of a secret at

@@ -113,6 +113,9 @@ func rest(b []byte) error {
 // checkDepth limits the nesting before anything is parsed, so that no limit of the
 // parser is reached.
 func checkDepth(b []byte) error {
+	if bytes.Count(b, []byte{'{'})+bytes.Count(b, []byte{'['}) <= MaxDepth {
+		return nil // as in nearly all texts, and several times faster
+	}
 	depth, inString := 0, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
