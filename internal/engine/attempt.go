@@ -13,7 +13,11 @@ import (
 func (e *Engine) start(q *callbackQueue, l *lane, d callbackd.Delivery) {
 	s := e.takeSlot(q, &d)
 	cb := q.setting.cb
-	e.work.Go(func() { e.attempt(q, l, d, cb, s) })
+	e.work.Add(1)
+	e.workers.run(func() {
+		defer e.work.Done()
+		e.attempt(q, l, d, cb, s)
+	})
 }
 
 // attempt loads, sends and records one attempt, and then advances the lane. It

@@ -85,6 +85,7 @@ type Engine struct {
 	ctx       context.Context // of attempts; ends when Drain breaks them off
 	cancel    context.CancelFunc
 	work      sync.WaitGroup // attempts and reads
+	workers   workers        // run the attempts
 	readSlots chan struct{}
 
 	mu    sync.Mutex
