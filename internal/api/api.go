@@ -294,7 +294,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 	answerRaw(w, status, raw)
 }
 
-// The values of headers that every answer has.
+// contentType and contentTypeOptions are the values of headers that every answer has.
 var contentType, contentTypeOptions = []string{"application/json"}, []string{"nosniff"}
 
 func answerRaw(w http.ResponseWriter, status int, raw []byte) {
