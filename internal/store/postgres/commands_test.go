@@ -260,8 +260,14 @@ func (s *commands) lists(key callbackd.KeyID) {
 		q := store.CallbackQuery{Key: key, After: callbackd.CallbackID(after), Limit: 1}
 		s.ok(second(s.ListCallbacks(s.ctx, q)))
 		s.ok(second(s.ListHealth(s.ctx, store.HealthQuery{CallbackQuery: q})))
-		s.ok(second(s.ListReplays(s.ctx, store.ReplayQuery{Key: key, After: callbackd.ReplayID(after), Limit: 10})))
+		for _, running := range []bool{false, true} {
+			s.ok(second(s.ListReplays(s.ctx, store.ReplayQuery{Key: key, Running: running, After: callbackd.ReplayID(after), Limit: 10})))
+		}
 		s.ok(second(s.ListLogs(s.ctx, store.LogQuery{Key: key, After: store.LogCursor{ID: store.LogID(after)}, Limit: 10})))
+	}
+	for _, q := range []store.CallbackQuery{{Event: s.cb.Event}, {Name: s.cb.Name}, {Event: s.cb.Event, Name: s.cb.Name}} {
+		q.Key, q.Limit = key, 1
+		s.ok(second(s.ListCallbacks(s.ctx, q)))
 	}
 	s.ok(second(s.SessionEvents(s.ctx, store.SessionEventQuery{Key: key, Session: "S", Limit: 10})))
 	for _, session := range []string{"", "S"} {

@@ -396,6 +396,7 @@ func warmLists(ctx context.Context, s *Store, key callbackd.KeyID) {
 		callbacks := store.CallbackQuery{Key: key, After: callbackd.CallbackID(after), Limit: 1}
 		s.ListHealth(ctx, store.HealthQuery{CallbackQuery: callbacks})
 		s.ListReplays(ctx, store.ReplayQuery{Key: key, After: callbackd.ReplayID(after), Limit: 10})
+		s.ListReplays(ctx, store.ReplayQuery{Key: key, Running: true, After: callbackd.ReplayID(after), Limit: 10})
 		s.ListLogs(ctx, store.LogQuery{Key: key, After: store.LogCursor{ID: store.LogID(after)}, Limit: 1})
 	}
 	for _, session := range []string{"", "S"} {
