@@ -129,13 +129,7 @@ func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Reco
 		return callbackd.Recorded{}, err
 	}
 	var out callbackd.Recorded
-	record := func(t *tx) (err error) { out, err = s.record(t, o); return err }
-	var err error
-	if o.Change.None() {
-		err = s.recordAttempt(ctx, record)
-	} else {
-		err = s.deliver(ctx, record)
-	}
+	err := s.recordOutcome(ctx, o.Change.None(), func(t *tx) (err error) { out, err = s.record(t, o); return err })
 	if err != nil {
 		return callbackd.Recorded{}, err
 	}

@@ -81,6 +81,7 @@ type Store struct {
 	reads           chan *db
 	readers         int // open ones
 	jobs            chan *job
+	outcomes        chan *job // outcomes of attempts
 
 	closing    chan struct{}
 	closeOnce  sync.Once
@@ -143,7 +144,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 
 func newStore(o Options) *Store {
 	return &Store{
-		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup),
+		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup), outcomes: make(chan *job, maxGroup),
 		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
 		refusals: store.Refusals{Hooks: o.Hooks},
 		seqs:     memo.New[sessionID, int64](maxSequences),

@@ -19,6 +19,11 @@ import (
 // command waits and the memory a group holds.
 const maxGroup = 512
 
+// minOutcomes is how many outcomes a group takes whatever else is in it. More join only
+// when there are half as many other commands. So a thousand attempts that time out at
+// once do not keep an event waiting until all of them are recorded.
+const minOutcomes = 64
+
 // maxAccepted bounds the events of a group: beyond it no further command
 // joins. With it the buffer has fewer events than the cache of sequences has
 // sessions.
@@ -29,7 +34,8 @@ const syncWithin = 250 * time.Millisecond
 
 // job is one command on its way through the writer.
 type job struct {
-	run func(*tx) error
+	run     func(*tx) error
+	outcome bool // it records an attempt: nobody waits for it
 	// deferred marks a command that need not be synced by itself: an outcome that
 	// changes nothing but its delivery (when it is lost with the power, the attempt
 	// is made again), or a flush (which is made again).
@@ -84,8 +90,12 @@ func (s *Store) do(ctx context.Context, j *job) error {
 	if s.readOnly != nil {
 		return s.readOnly
 	}
+	queue := s.jobs
+	if j.outcome {
+		queue = s.outcomes
+	}
 	select {
-	case s.jobs <- j:
+	case queue <- j:
 	case <-s.closing:
 		return store.ErrStopping
 	case <-ctx.Done():
@@ -105,8 +115,8 @@ func (s *Store) do(ctx context.Context, j *job) error {
 }
 
 // writer owns the one connection that writes. While it commits, the next group
-// gathers in s.jobs. A command never waits for company: a lone one is committed
-// at once.
+// gathers in s.jobs and s.outcomes. A command never waits for company: a lone one is
+// committed at once.
 func (s *Store) writer(t *tx) {
 	defer close(s.writerDone)
 	defer s.awaitCheckpoint()
@@ -119,6 +129,7 @@ func (s *Store) writer(t *tx) {
 		var first *job
 		select {
 		case first = <-s.jobs:
+		case first = <-s.outcomes:
 		case <-unsynced:
 			unsynced = nil
 			s.syncLog()
@@ -126,6 +137,7 @@ func (s *Store) writer(t *tx) {
 		case <-s.closing:
 			select { // commands that wait already are still served
 			case first = <-s.jobs:
+			case first = <-s.outcomes:
 			default:
 				s.flushAll(t)
 				return
@@ -155,14 +167,29 @@ func (s *Store) flushAll(t *tx) {
 // next returns a waiting job, if there is one. It first lets goroutines run that
 // are about to bring one, because a commit costs the same for one as for many.
 // On an idle machine that costs nothing.
-func (s *Store) next() *job {
-	for range 2 {
-		select {
-		case j := <-s.jobs:
-			return j
-		default:
-			runtime.Gosched()
+func (s *Store) next(group []*job) *job {
+	queues := [2]chan *job{s.jobs, s.outcomes}
+	outcomes := 0
+	for _, j := range group {
+		if j.outcome {
+			outcomes++
 		}
+	}
+	switch others := len(group) - outcomes; {
+	case outcomes >= max(minOutcomes, 2*others):
+		queues[1] = nil
+	case outcomes < others/2: // outcomes too have their turn
+		queues = [2]chan *job{s.outcomes, s.jobs}
+	}
+	for range 2 {
+		for _, queue := range queues {
+			select {
+			case j := <-queue:
+				return j
+			default:
+			}
+		}
+		runtime.Gosched()
 	}
 	return nil
 }
@@ -199,7 +226,7 @@ func (s *Store) runGroup(t *tx, group *[]*job) error {
 			return err
 		}
 		if i == len(*group)-1 && len(*group) < maxGroup && len(t.accepted) < maxAccepted {
-			if j := s.next(); j != nil {
+			if j := s.next(*group); j != nil {
 				*group = append(*group, j)
 			}
 		}
@@ -384,12 +411,12 @@ func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {
 	return s.write(ctx, run)
 }
 
-// recordAttempt is write for outcomes that change nothing but their delivery.
-func (s *Store) recordAttempt(ctx context.Context, run func(*tx) error) error {
+// recordOutcome is write for outcomes.
+func (s *Store) recordOutcome(ctx context.Context, deferred bool, run func(*tx) error) error {
 	if s.secondary {
 		return errSecondary
 	}
-	return s.do(ctx, &job{run: run, deferred: true, done: make(chan struct{})})
+	return s.do(ctx, &job{run: run, outcome: true, deferred: deferred, done: make(chan struct{})})
 }
 
 var errSecondary = errors.New("a database that was opened by a command takes no events and no outcomes")
