@@ -226,13 +226,13 @@ func (p *peer) look(now time.Time) {
 func (p *peer) ping() error {
 	ctx, cancel := context.WithTimeout(p.router.ctx, pingTimeout)
 	defer cancel()
-	err := errors.New("no connection")
-	if p.pinger != nil {
-		err = p.pinger.prove(ctx, p)
-	} else if p.pinger, err = p.dial(ctx); err == nil {
-		return nil
+	if p.pinger == nil {
+		var err error
+		p.pinger, err = p.dial(ctx) // which has the node answer too
+		return err
 	}
-	if err != nil && p.pinger != nil {
+	err := p.pinger.prove(ctx, p)
+	if err != nil {
 		p.pinger.Close()
 		p.pinger = nil
 	}
