@@ -58,6 +58,10 @@ func TestServerThatTakesNoWrites(t *testing.T) {
 		for now := ""; now != readOnly; backoff(t.Context(), 1) {
 			d.must(admin.QueryRow(t.Context(), "SHOW default_transaction_read_only").Scan(&now))
 		}
+		// Each process of the server learns of it by a signal of its own, some later than
+		// others. Processes of new connections begin with it.
+		_, err = admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+		d.must(err)
 		s.patience = unhurried
 		if readOnly == "on" {
 			s.patience = time.Second // of what cannot succeed
