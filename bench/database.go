@@ -96,7 +96,7 @@ func (d *database) uses(u *used) error {
 			u.database += st.self
 		}
 	}
-	return d.conn.QueryRow(context.Background(), "SELECT pg_database_size(current_database()), pg_current_wal_lsn() - '0/0'::pg_lsn").Scan(&u.bytes, &u.wal)
+	return d.conn.QueryRow(context.Background(), "SELECT pg_database_size(current_database()), pg_current_wal_flush_lsn() - '0/0'::pg_lsn").Scan(&u.bytes, &u.wal)
 }
 
 // images is how much of the log between two places is images of pages that
