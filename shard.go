@@ -25,3 +25,11 @@ const shardStep = 40503
 // NodeID identifies a node. A process gets a new ID each time that it joins, and no ID is
 // used twice. 0 means that there is no node.
 type NodeID int64
+
+// Home says which node is the home of an API key, as far as a node knows: the one that
+// owns the key's shard.
+type Home struct {
+	Here    bool   // the node that was asked is
+	Node    NodeID // the home; 0: none is known
+	Address string // where other nodes reach it; empty: they cannot
+}

@@ -107,7 +107,7 @@ func (a *App) forwarding(service *api.API, pages *console.Console, c Config, cou
 		return nil, err
 	}
 	a.homes = home.New(home.Options{
-		Find:    func(key callbackd.KeyID) home.Place { return home.Place(a.member.Home(key)) },
+		Find:    a.member.Home,
 		Refresh: a.member.Refresh, Self: a.member.ID, Now: a.member.DatabaseTime, Keys: keys, Log: c.Log, Count: count,
 		Ready: func(context.Context) error { return a.member.Ready() },
 		KeyOf: func(r *http.Request) callbackd.KeyID {

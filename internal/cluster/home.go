@@ -8,28 +8,20 @@ import (
 	"callbackd"
 )
 
-// Home says which node is the home of an API key, as far as this node knows: the node
-// that owns the key's shard.
-type Home struct {
-	Here    bool             // this node is
-	Node    callbackd.NodeID // the home; 0: none is known
-	Address string           // where other nodes reach it; empty: they cannot
-}
-
 // Home returns the home of a key. It is what the last renewal of the lease returned, so
 // another node may be the home by now: see [Member.Refresh].
-func (m *Member) Home(key callbackd.KeyID) Home {
+func (m *Member) Home(key callbackd.KeyID) callbackd.Home {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := callbackd.ShardOf(key)
 	if m.shards[s] == owned {
-		return Home{Here: true, Node: m.ID()}
+		return callbackd.Home{Here: true, Node: m.ID()}
 	}
 	node := m.owners[s]
 	if node == m.ID() { // a shard that it gives up
 		node = 0
 	}
-	return Home{Node: node, Address: m.addresses[node]}
+	return callbackd.Home{Node: node, Address: m.addresses[node]}
 }
 
 // Refresh renews the lease and returns when the answer is in use, so that Home knows

@@ -19,11 +19,11 @@ func TestTheHomeOfAKeyIsTheOwnerOfItsShard(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		key  callbackd.KeyID
-		want Home
+		want callbackd.Home
 	}{
-		{"this node", 1, Home{Here: true, Node: 5}},
-		{"another node", 2, Home{Node: 9, Address: "http://nine"}},
-		{"nobody", 3, Home{}},
+		{"this node", 1, callbackd.Home{Here: true, Node: 5}},
+		{"another node", 2, callbackd.Home{Node: 9, Address: "http://nine"}},
+		{"nobody", 3, callbackd.Home{}},
 	} {
 		if diff := cmp.Diff(c.want, m.Home(c.key)); diff != "" {
 			t.Errorf("%s: -want +got\n%s", c.name, diff)
@@ -39,7 +39,7 @@ func TestAShardThatIsGivenUpIsNobodysHome(t *testing.T) {
 			m.shards[i] = draining
 		}
 	}
-	if got := m.Home(1); got != (Home{}) {
+	if got := m.Home(1); got != (callbackd.Home{}) {
 		t.Errorf("the home is %+v, want none", got)
 	}
 }
@@ -74,7 +74,7 @@ func TestRefreshReturnsWithANewMap(t *testing.T) {
 		go m.heartbeats(t.Context())
 		synctest.Wait()
 		time.Sleep(2 * time.Millisecond) // the first renewal is over
-		if got := m.Home(2); got != (Home{}) {
+		if got := m.Home(2); got != (callbackd.Home{}) {
 			t.Fatalf("the home is %+v, want none", got)
 		}
 
@@ -101,7 +101,7 @@ func TestRefreshReturnsWithANewMap(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if got, want := m.Home(2), (Home{Node: 9, Address: "http://nine"}); got != want {
+		if got, want := m.Home(2), (callbackd.Home{Node: 9, Address: "http://nine"}); got != want {
 			t.Errorf("the home is %+v, want %+v", got, want)
 		}
 		if n := l.renewals - before; n != 2 {

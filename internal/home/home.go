@@ -23,17 +23,10 @@ import (
 	"callbackd"
 )
 
-// Place says which node is the home of a key, as far as this node knows.
-type Place struct {
-	Here    bool             // this node is
-	Node    callbackd.NodeID // the home; 0: none is known
-	Address string           // where other nodes reach it; empty: they cannot
-}
-
 // Options holds the options of a Router. All but Count and Ready are required.
 type Options struct {
 	// Find returns the home of a key, and Refresh brings what Find knows up to date.
-	Find    func(callbackd.KeyID) Place
+	Find    func(callbackd.KeyID) callbackd.Home
 	Refresh func(context.Context) error
 	// Self returns the ID of this node.
 	Self func() callbackd.NodeID
@@ -143,7 +136,7 @@ const refreshTimeout = 300 * time.Millisecond
 
 // forward has a call answered by the home of its key. It returns false when this node
 // must answer it.
-func (r *Router) forward(w http.ResponseWriter, req *http.Request, key callbackd.KeyID, to Place, b *body) bool {
+func (r *Router) forward(w http.ResponseWriter, req *http.Request, key callbackd.KeyID, to callbackd.Home, b *body) bool {
 	for range 2 {
 		switch r.peer(to).forward(w, req, key, b) {
 		case answered:
@@ -178,7 +171,7 @@ func (r *Router) forward(w http.ResponseWriter, req *http.Request, key callbackd
 var errSilent = callbackd.Errorf(callbackd.KindUnavailable, "The node that this API key belongs to did not answer. The call may have taken effect or not; it is safe to repeat it with the Idempotency-Key that it was sent with.")
 
 // refreshed returns the home of a key after the home that was known has refused.
-func (r *Router) refreshed(ctx context.Context, key callbackd.KeyID) Place {
+func (r *Router) refreshed(ctx context.Context, key callbackd.KeyID) callbackd.Home {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	if err := r.Refresh(ctx); err != nil {
@@ -187,8 +180,8 @@ func (r *Router) refreshed(ctx context.Context, key callbackd.KeyID) Place {
 	return r.Find(key)
 }
 
-// peer returns the node at a place.
-func (r *Router) peer(at Place) *peer {
+// peer returns the node that is the home.
+func (r *Router) peer(at callbackd.Home) *peer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.peers[at.Node]

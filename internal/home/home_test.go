@@ -14,7 +14,6 @@ import (
 
 	"callbackd"
 	"callbackd/internal/front"
-	"callbackd/internal/home"
 )
 
 func TestTheHomeAnswers(t *testing.T) {
@@ -189,13 +188,13 @@ func TestAKeyThatMoved(t *testing.T) {
 	a, b, d := c.node(1, echo), c.node(2, echo), c.node(3, echo)
 	c.move(1, 3)
 	c.move(2, 1)
-	old := func(callbackd.KeyID) home.Place { return home.Place{Node: 2, Address: b.addr} }
+	old := func(callbackd.KeyID) callbackd.Home { return callbackd.Home{Node: 2, Address: b.addr} }
 	large := strings.Repeat("x", 50_000)
 	for _, body := range []string{"small", large} {
 		for range 2 {
 			a.set(func() {
 				a.find = old
-				a.refresh = func() { a.find = func(key callbackd.KeyID) home.Place { return c.place(1, key) } }
+				a.refresh = func() { a.find = func(key callbackd.KeyID) callbackd.Home { return c.place(1, key) } }
 			})
 			call(t, a, "POST", "/", body).want(t, "the new home is another node", 200, "3", "POST / "+body)
 			a.set(func() { a.find = old })
@@ -218,8 +217,12 @@ func TestAKeyThatMoved(t *testing.T) {
 	call(t, a, "POST", "/", "small").want(t, "a wrong map", 200, "1", "POST / small")
 	call(t, a, "POST", "/", large).want(t, "a wrong map, a large body", 200, "1", "POST / "+large)
 	// b believes that d is the home, and d that b is: nobody forwards twice.
-	b.set(func() { b.find = func(callbackd.KeyID) home.Place { return home.Place{Node: 3, Address: d.addr} } })
-	d.set(func() { d.find = func(callbackd.KeyID) home.Place { return home.Place{Node: 2, Address: b.addr} } })
+	b.set(func() {
+		b.find = func(callbackd.KeyID) callbackd.Home { return callbackd.Home{Node: 3, Address: d.addr} }
+	})
+	d.set(func() {
+		d.find = func(callbackd.KeyID) callbackd.Home { return callbackd.Home{Node: 2, Address: b.addr} }
+	})
 	call(t, b, "POST", "/", "x").want(t, "two that disagree", 200, "2", "POST / x")
 	if n := b.calls.Load(); n != 1 {
 		t.Errorf("node 2 answers %d calls, want 1", n)

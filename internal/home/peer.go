@@ -61,7 +61,7 @@ type peer struct {
 	dials  int
 }
 
-func newPeer(r *Router, at Place) *peer {
+func newPeer(r *Router, at callbackd.Home) *peer {
 	p := &peer{router: r, node: at.Node, address: at.Address, active: map[*link]bool{}}
 	p.used.Store(time.Now().UnixNano())
 	return p

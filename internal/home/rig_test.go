@@ -45,14 +45,14 @@ func (c *cluster) address(node callbackd.NodeID, at string) {
 }
 
 // place returns the home of a key, as a node sees it that knows everything.
-func (c *cluster) place(self callbackd.NodeID, key callbackd.KeyID) home.Place {
+func (c *cluster) place(self callbackd.NodeID, key callbackd.KeyID) callbackd.Home {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	node := c.homes[key]
 	if node == self {
-		return home.Place{Here: true, Node: self}
+		return callbackd.Home{Here: true, Node: self}
 	}
-	return home.Place{Node: node, Address: c.at[node]}
+	return callbackd.Home{Node: node, Address: c.at[node]}
 }
 
 // node is one node: a server for clients, and one for other nodes.
@@ -65,7 +65,7 @@ type node struct {
 	calls  atomic.Int64
 
 	mu      sync.Mutex
-	find    func(callbackd.KeyID) home.Place // replaced by some tests
+	find    func(callbackd.KeyID) callbackd.Home // replaced by some tests
 	refresh func()
 	ahead   time.Duration // of its clock
 	ready   error
@@ -101,10 +101,10 @@ func (c *cluster) node(id callbackd.NodeID, handler http.HandlerFunc) *node {
 func (c *cluster) nodeWith(id callbackd.NodeID, keys [][]byte, handler http.HandlerFunc) *node {
 	c.t.Helper()
 	n := &node{id: id}
-	n.find = func(key callbackd.KeyID) home.Place { return c.place(id, key) }
+	n.find = func(key callbackd.KeyID) callbackd.Home { return c.place(id, key) }
 	n.refresh = func() {}
 	n.router = home.New(home.Options{
-		Find:    func(key callbackd.KeyID) home.Place { return read(n, func() home.Place { return n.find(key) }) },
+		Find:    func(key callbackd.KeyID) callbackd.Home { return read(n, func() callbackd.Home { return n.find(key) }) },
 		Refresh: func(context.Context) error { n.set(n.refresh); return nil },
 		Self:    func() callbackd.NodeID { return id },
 		KeyOf: func(r *http.Request) callbackd.KeyID {
