@@ -39,21 +39,21 @@ type Engine interface {
 	InFlight() int
 }
 
-// Options of a member. All but Lease and Now are required.
+// Options holds the options of a Member. All but Lease and Now are required.
 type Options struct {
 	Store  store.Cluster
 	Engine Engine
 	Node   store.Node    // name, address, version, start
 	Lease  time.Duration // the failover time; 0: DefaultLease
 	Log    *slog.Logger
-	// Attempted tells whether an attempt of a delivery was recorded.
+	// Attempted reports whether an attempt of a delivery was recorded.
 	Attempted func(ctx context.Context, id callbackd.DeliveryID) (bool, error)
 	// KeyOf returns the key of a callback.
 	KeyOf func(ctx context.Context, id callbackd.CallbackID) (callbackd.KeyID, error)
 	// ReplaysChanged is called when a replay was created or resumed here.
 	ReplaysChanged func()
-	// Now returns the wall clock's time, which is compared with the database's;
-	// nil: the real one.
+	// Now returns the time of the wall clock, which is compared with the database's;
+	// nil: time.Now.
 	Now func() time.Time
 }
 
@@ -69,10 +69,10 @@ type Member struct {
 	nodeCount atomic.Int64
 	ahead     atomic.Int64  // how far the clock is ahead of the database's, in nanoseconds
 	renewedAt atomic.Int64  // when the last renewal of the lease began, in nanoseconds since 1970
-	shardNews atomic.Uint64 // messages so far that shards changed hands
+	shardNews atomic.Uint64 // how many messages have said that shards changed hands
 	refresh   chan struct{} // asks for a renewal of the lease now
-	renewals  chan renewal
-	claimed   chan struct{} // this node took shards
+	renewals  chan renewal  // the latest renewal, until divide takes it
+	claimed   chan struct{} // has a value after this node claimed shards
 	outbox    outbox
 
 	mu             sync.Mutex
@@ -98,11 +98,11 @@ type Member struct {
 // renewal is what one renewal of the lease returned.
 type renewal struct {
 	store.ClusterView
-	id       callbackd.NodeID // the node's number at that time
+	id       callbackd.NodeID // the node's ID at that time
 	unbroken bool             // no gap between the renewals for EvictAfter
 }
 
-// shardState tells whether this node owns a shard.
+// shardState is whether this node owns a shard.
 type shardState uint8
 
 const (
@@ -111,8 +111,8 @@ const (
 	draining // given up; free when everything under way is recorded
 )
 
-// Join makes this process a node and begins to divide the shards. It waits for
-// the database only.
+// Join makes this process a node and begins to divide the shards. It waits for the
+// database, and for no other node.
 func Join(ctx context.Context, o Options) (*Member, error) {
 	if o.Lease == 0 {
 		o.Lease = DefaultLease
@@ -147,22 +147,21 @@ func newMember(o Options) *Member {
 	return m
 }
 
-// ID returns the node's number. It changes when the node was evicted and joined
-// again.
+// ID returns the node's ID. It changes when the node was evicted and joined again.
 func (m *Member) ID() callbackd.NodeID { return callbackd.NodeID(m.id.Load()) }
 
 // Timing returns the intervals of this node's lease.
 func (m *Member) Timing() Timing { return m.timing }
 
-// Owns tells whether this node owns a shard.
+// Owns reports whether this node owns a shard.
 func (m *Member) Owns(s callbackd.Shard) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.shards[s] == owned
 }
 
-// Leave begins to give up all shards, each as soon as nothing of it is under way,
-// and claims none any more. It does not wait; call [Member.Close] in the end.
+// Leave begins to give up all shards, each as soon as none of its attempts is under way,
+// and claims no others. It does not wait. Call [Member.Close] afterwards.
 func (m *Member) Leave() {
 	m.mu.Lock()
 	m.leaving = true
@@ -189,8 +188,8 @@ func (m *Member) refreshSoon() {
 	}
 }
 
-// heartbeats renews the lease. It does nothing that can take long, because the
-// lease would end meanwhile.
+// heartbeats renews the lease until ctx ends. It does nothing that can take long, because
+// the lease would expire meanwhile.
 func (m *Member) heartbeats(ctx context.Context) {
 	for {
 		m.heartbeat(ctx)
@@ -203,12 +202,12 @@ func (m *Member) heartbeats(ctx context.Context) {
 			return
 		}
 		timer.Stop()
-		// A random part, so that not all nodes read at the same moment.
+		// Half of the delay is random, so that not all nodes read at the same moment.
 		delay := m.timing.RefreshDelay(int(m.nodeCount.Load()))
 		if !clock.Sleep(ctx, delay/2+rand.N(delay/2)) {
 			return
 		}
-		select { // the next heartbeat answers what was asked for meanwhile
+		select { // the next heartbeat is also the answer to requests that came meanwhile
 		case <-m.refresh:
 		default:
 		}
@@ -264,9 +263,9 @@ func (m *Member) heartbeat(ctx context.Context) {
 	}
 }
 
-// gapBefore tells whether so much time passed since the last renewal, by the wall
-// clock or the monotonic one, that other nodes may have had the same gap: then a
-// missing renewal of theirs means nothing.
+// gapBefore reports whether EvictAfter or more has passed since the last renewal, by the
+// wall clock or the monotonic one. Then the cause, such as a database that was away, may
+// have kept other nodes from renewing too, and does not show that they failed.
 func (m *Member) gapBefore(start time.Time) bool {
 	if m.lastRenewal.IsZero() {
 		return true
@@ -276,8 +275,8 @@ func (m *Member) gapBefore(start time.Time) bool {
 	return max(monotonic, wall) >= m.timing.EvictAfter
 }
 
-// compareClocks measures how far the wall clock is from the database's. The time
-// that the question and its answer took may explain a part of the difference.
+// compareClocks measures how far the wall clock is from the database's. A difference
+// within half of the round trip may come from the round trip, and counts as none.
 func (m *Member) compareClocks(wall time.Time, took time.Duration, database time.Time) {
 	m.skew = wall.Add(took / 2).Sub(database)
 	if m.skew.Abs() <= took/2 {

@@ -49,7 +49,7 @@ func TestTheOutboxSendsEveryMessage(t *testing.T) {
 	}
 }
 
-// A message of any size is either sent or dropped; none keeps the others back.
+// A message of any size is either sent or dropped, and the messages after it are sent.
 func TestTheOutboxSendsWhatFitsExactly(t *testing.T) {
 	empty, err := json.Marshal(message{Kind: kindNew, Session: "x"})
 	if err != nil {
@@ -210,7 +210,7 @@ func TestAnotherNodeForwardsMessages(t *testing.T) {
 	}
 }
 
-// A node of the version before shards of keys names no key.
+// A node of the version in which shards were of callbacks names no key.
 func TestAMessageWithoutAKeyGoesToTheHomeOfItsCallback(t *testing.T) {
 	m, c := node5()
 	receive(m, message{Kind: kindNew, Callback: 10, Event: 1, Session: "S"}, message{Kind: kindNew, Callback: 20, Event: 2, Session: "S"})
@@ -218,8 +218,8 @@ func TestAMessageWithoutAKeyGoesToTheHomeOfItsCallback(t *testing.T) {
 	wantSent(t, m, `9 [{"k":"new","h":1,"y":2,"c":20,"e":2,"s":"S"}]`)
 }
 
-// A message of a later version may have a kind that is unknown here. It names no
-// key, so nobody is known to own it.
+// A message of a later version may have a kind that is unknown here. It names no key, so
+// it has no known home.
 func TestAMessageOfAnUnknownKindGoesToAll(t *testing.T) {
 	m, c := node5()
 	receive(m, message{Kind: "of a later version"})

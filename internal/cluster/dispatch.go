@@ -15,7 +15,7 @@ func (m *Member) ownerOf(key callbackd.KeyID) callbackd.NodeID {
 	return m.owners[callbackd.ShardOf(key)]
 }
 
-// isHere tells whether this node is the home of a key.
+// isHere reports whether this node is the home of a key.
 func (m *Member) isHere(key callbackd.KeyID) bool { return m.Owns(callbackd.ShardOf(key)) }
 
 // keyOf returns the key of a callback; 0: it could not be read.
@@ -27,18 +27,18 @@ func (m *Member) keyOf(id callbackd.CallbackID) callbackd.KeyID {
 	return key
 }
 
-// OnCommit tells the nodes that deliver of deliveries that were just committed.
-// The store calls it in commit order; it does not block.
+// OnCommit tells the homes about deliveries that were just committed. The store calls it
+// in commit order; it does not block.
 func (m *Member) OnCommit(ds []callbackd.Delivery) {
 	m.route(ds, kindNew, m.options.Engine.OnCommit)
 }
 
-// Replayed tells the nodes that deliver of deliveries that a replay made due.
+// Replayed tells the homes about deliveries that a replay made due.
 func (m *Member) Replayed(ds []callbackd.Delivery) {
 	m.route(ds, kindReplay, m.options.Engine.Replayed)
 }
 
-// Resent tells the node that delivers of a delivery that a person resent.
+// Resent tells the home about a delivery that a person resent.
 func (m *Member) Resent(d callbackd.Delivery) {
 	m.route([]callbackd.Delivery{d}, kindResend, func(ds []callbackd.Delivery) {
 		m.options.Engine.Resent(ds[0])
@@ -47,7 +47,7 @@ func (m *Member) Resent(d callbackd.Delivery) {
 
 // route calls deliver with the deliveries whose home is this node, and sends messages
 // about all others to their homes. A message about a delivery that has no known home goes
-// to all nodes, because one may be its home by the time.
+// to all nodes, because one of them may be its home when the message arrives.
 func (m *Member) route(ds []callbackd.Delivery, kind string, deliver func([]callbackd.Delivery)) {
 	var own []callbackd.Delivery
 	for i := range ds {
@@ -67,16 +67,16 @@ func (m *Member) route(ds []callbackd.Delivery, kind string, deliver func([]call
 // nodes when it is not known.
 func (m *Member) tellHome(msg message) {
 	to := m.ownerOf(msg.Key)
-	if to == m.ID() { // a shard that it gives up
+	if to == m.ID() { // this node gives up the shard
 		to = 0
 	}
 	if to == 0 {
-		msg.Hops = maxHops // nobody forwards what went to all
+		msg.Hops = maxHops // a message to all nodes is not forwarded
 	}
 	m.outbox.add(to, msg)
 }
 
-// messageOf returns the message that tells of a delivery.
+// messageOf returns the message about a delivery.
 func messageOf(kind string, d *callbackd.Delivery) message {
 	msg := message{
 		Kind:     kind,
@@ -93,7 +93,7 @@ func messageOf(kind string, d *callbackd.Delivery) message {
 	return msg
 }
 
-// CallbackChanged makes the engine that delivers for a callback read its setting again.
+// CallbackChanged makes the engine of a callback's home read its setting again.
 func (m *Member) CallbackChanged(id callbackd.CallbackID) {
 	key := m.keyOf(id)
 	if m.isHere(key) {
@@ -132,8 +132,8 @@ func (m *Member) Watch(id callbackd.DeliveryID) (<-chan struct{}, func()) {
 	return done, stop
 }
 
-// Diagnosis returns what this node's engine knows of a callback. It knows next to nothing
-// unless this node is the callback's home.
+// Diagnosis returns what this node's engine knows of a callback. Unless this node is the
+// callback's home, that is almost nothing.
 func (m *Member) Diagnosis(id callbackd.CallbackID, session string, now time.Time) callbackd.Diagnosis {
 	return m.options.Engine.Diagnosis(id, session, now)
 }

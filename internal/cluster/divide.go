@@ -10,8 +10,8 @@ import (
 	"callbackd/internal/clock"
 )
 
-// divide acts on each renewal. Nothing else changes what this node owns, except
-// release, which frees shards that were given up.
+// divide acts on each renewal. Only divide changes which shards this node owns, and
+// release, which frees those that were given up.
 func (m *Member) divide(ctx context.Context) {
 	for {
 		select {
@@ -31,9 +31,9 @@ func (m *Member) divide(ctx context.Context) {
 	}
 }
 
-// announce makes every node renew its lease now, because shards changed hands. A
-// message to all costs the database something for each node. With many nodes, a
-// node therefore waits a little and sends none when another one did meanwhile.
+// announce makes every node renew its lease now, because shards changed hands. The
+// database sends a message to all to each node, which costs it time. With many nodes, a
+// node therefore waits a little, and sends no message when another node did meanwhile.
 func (m *Member) announce() {
 	m.refreshSoon()
 	wait := m.timing.RefreshDelay(int(m.nodeCount.Load()))
@@ -51,7 +51,7 @@ func (m *Member) announce() {
 
 // rejoin joins as another node after this one was evicted.
 func (m *Member) rejoin(ctx context.Context) {
-	m.options.Log.Warn("this node was taken for dead and its shards went to others; it joins again", "node", m.id.Load())
+	m.options.Log.Warn("the lease of this node expired and other nodes took its shards; it joins again", "node", m.id.Load())
 	select {
 	case <-m.options.Engine.Abandon():
 	case <-ctx.Done():
@@ -71,19 +71,19 @@ func (m *Member) rejoin(ctx context.Context) {
 	m.announce()
 }
 
-// apply does what one renewal asks for: it evicts dead nodes and claims or gives
-// up shards. It tells whether any shard changed hands.
+// apply does what one renewal asks for: it evicts expired nodes and claims or gives
+// up shards. It reports whether any shard changed hands.
 func (m *Member) apply(ctx context.Context, r *renewal) (changed bool) {
 	found, mine := m.reconcile(r)
 	m.adopt(ctx, found)
 	p := Decide(r.id, mine, &r.ClusterView, m.timing, r.unbroken)
-	for _, dead := range p.Evict {
-		evicted, err := m.options.Store.Evict(ctx, dead, m.timing.EvictAfter)
+	for _, expired := range p.Evict {
+		evicted, err := m.options.Store.Evict(ctx, expired, m.timing.EvictAfter)
 		if err != nil {
-			m.logError(ctx, "dead node not evicted, trying again", err)
+			m.logError(ctx, "expired node not evicted, trying again", err)
 		}
 		if evicted {
-			m.options.Log.Warn("a node is dead; its shards are divided among the others", "dead", int64(dead))
+			m.options.Log.Warn("the lease of a node expired; its shards are divided among the others", "expired", int64(expired))
 			changed = true
 		}
 	}
@@ -96,7 +96,7 @@ func (m *Member) apply(ctx context.Context, r *renewal) (changed bool) {
 	return changed
 }
 
-// claim takes up to n free shards, and tells whether it got any.
+// claim takes up to n free shards, and reports whether it got any.
 func (m *Member) claim(ctx context.Context, id callbackd.NodeID, n int) bool {
 	got, revision, err := m.options.Store.Claim(ctx, id, n)
 	if err != nil {
@@ -120,9 +120,9 @@ func (m *Member) logError(ctx context.Context, what string, err error) {
 	}
 }
 
-// reconcile counts the shards that this node owns. It also finds those it owns
-// without knowing: a claim may be committed although its answer was lost. A
-// renewal from before this node's last change says nothing about that.
+// reconcile counts the shards that this node owns. It also finds shards that this node
+// owns without knowing it, because a claim was committed and its answer was lost. A
+// renewal from before this node's last change cannot show that.
 func (m *Member) reconcile(r *renewal) (found []callbackd.Shard, mine int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -138,7 +138,7 @@ func (m *Member) reconcile(r *renewal) (found []callbackd.Shard, mine int) {
 	return found, mine
 }
 
-// setState notes what a change at the revision made of shards.
+// setState notes the new state of shards, which a change with that revision made.
 func (m *Member) setState(shards []callbackd.Shard, to shardState, revision int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -162,7 +162,7 @@ func (m *Member) adopt(ctx context.Context, shards []callbackd.Shard) {
 	m.notAdopted = nil
 }
 
-// giveUp gives up n shards, each as soon as nothing of it is under way.
+// giveUp gives up n shards, each as soon as none of its attempts is under way.
 func (m *Member) giveUp(ctx context.Context, id callbackd.NodeID, n int) {
 	var shards []callbackd.Shard
 	m.mu.Lock()
@@ -192,7 +192,7 @@ func (m *Member) releaseDrained(ctx context.Context, id callbackd.NodeID, draine
 		case <-ctx.Done():
 			return
 		}
-		for more := true; more; { // those that are drained by now go together
+		for more := true; more; { // shards that are drained by now are freed together
 			select {
 			case s, ok := <-drained:
 				more = ok
@@ -227,8 +227,8 @@ func (m *Member) release(ctx context.Context, id callbackd.NodeID, shards []call
 	}
 }
 
-// rescanEvery is how often, in leases, the engine reads what messages should have
-// told it.
+// rescanEvery is how many lease times pass between two reads of what messages should have
+// told the engine.
 const rescanEvery = 6
 
 // rescan makes the engine read the queue every few leases, in case messages were

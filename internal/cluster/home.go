@@ -8,8 +8,8 @@ import (
 	"callbackd"
 )
 
-// Home returns the home of a key. It is what the last renewal of the lease returned, so
-// another node may be the home by now: see [Member.Refresh].
+// Home returns the home of a key as the last renewal of the lease returned it. Another
+// node may be the home by now: see [Member.Refresh].
 func (m *Member) Home(key callbackd.KeyID) callbackd.Home {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -18,7 +18,7 @@ func (m *Member) Home(key callbackd.KeyID) callbackd.Home {
 		return callbackd.Home{Here: true, Node: m.ID()}
 	}
 	node := m.owners[s]
-	if node == m.ID() { // a shard that it gives up
+	if node == m.ID() { // this node gives up the shard
 		node = 0
 	}
 	return callbackd.Home{Node: node, Address: m.addresses[node]}
@@ -51,7 +51,7 @@ func (m *Member) DatabaseTime() time.Time {
 const unrenewed = 3
 
 // Ready returns an error when the node has not renewed its lease for a few heartbeats.
-// Probably it does not reach the database, and other nodes do.
+// Then it probably does not reach the database, and other nodes may.
 func (m *Member) Ready() error {
 	since := time.Since(time.Unix(0, m.renewedAt.Load()))
 	if since > unrenewed*m.timing.Heartbeat {

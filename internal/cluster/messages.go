@@ -40,9 +40,9 @@ const (
 	maxHops   = 3       // how often nodes forward a message that is not for them
 )
 
-// outbox holds the messages that wait to be sent. It is bounded. When messages do
-// not fit, one to all nodes says that some were lost, and each node reads from the
-// store what it may have missed.
+// outbox holds the messages that wait to be sent, maxOutbox at most. When more come, a
+// message to all nodes says that some were lost, and each node reads from the store what
+// it may have missed.
 type outbox struct {
 	notEmpty chan struct{} // has a value when there may be something to send
 
@@ -50,7 +50,7 @@ type outbox struct {
 	messages      map[callbackd.NodeID][]message // by receiver; 0: all nodes
 	count         int
 	lost          bool               // some did not fit or were not sent
-	stopListening context.CancelFunc // ends Listen under the number it has
+	stopListening context.CancelFunc // ends Listen for the node ID that it was called with
 }
 
 func (b *outbox) add(to callbackd.NodeID, ms ...message) {
@@ -130,8 +130,7 @@ func bodyOf(msg message) string {
 	return string(body)
 }
 
-// restartListener makes listen begin anew, under the number that this node has
-// now.
+// restartListener makes listen begin again, with the ID that this node has now.
 func (b *outbox) restartListener() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -140,12 +139,12 @@ func (b *outbox) restartListener() {
 	}
 }
 
-// sendInterval is the least time between two sendings: under load, the messages to
-// a node go together. After a silence they go at once.
+// sendInterval is the shortest time between two sends, so that under load many messages
+// to a node share a notification. After a pause, a message is sent at once.
 const sendInterval = 10 * time.Millisecond
 
-// sendMessages sends what is in the outbox. Messages that are added meanwhile go
-// with the next sending.
+// sendMessages sends what is in the outbox. Messages that are added meanwhile go with the
+// next send.
 func (m *Member) sendMessages(ctx context.Context) {
 	var last time.Time
 	for {
@@ -183,7 +182,7 @@ func (m *Member) listen(ctx context.Context) {
 		m.outbox.mu.Unlock()
 		connected := func() {
 			m.refreshSoon()
-			// Messages that were sent before are lost.
+			// This node has missed the messages that were sent before.
 			if err := m.options.Engine.Rescan(connection); err != nil {
 				m.logError(ctx, "queue not read", err)
 			}
@@ -216,7 +215,7 @@ func (m *Member) receive(body string) {
 }
 
 // handle does what a message asks for. A message about a key whose home is another node
-// is forwarded. Nodes of the version before shards of keys name no key.
+// is forwarded. A node of the version in which shards were of callbacks names no key.
 func (m *Member) handle(msg *message) {
 	switch msg.Kind {
 	case kindShards:

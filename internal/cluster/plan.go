@@ -11,17 +11,17 @@ import (
 // Timing holds the lease intervals, all derived from the failover time.
 type Timing struct {
 	Heartbeat  time.Duration // between two renewals of the lease
-	EvictAfter time.Duration // a node without a renewal for so long, by the database's clock, is dead
-	TrustFor   time.Duration // a node trusts its lease for so long after it began a renewal
+	EvictAfter time.Duration // a lease that was not renewed for this long, by the database's clock, has expired
+	TrustFor   time.Duration // how long a node trusts its lease after it began a renewal
 }
 
-// DefaultLease is the failover time: how long the work of a killed node may wait
-// at most.
+// DefaultLease is the failover time: how long the deliveries of a killed node may have to
+// wait.
 const DefaultLease = 10 * time.Second
 
-// TimingOf returns the intervals for a failover time. A dead node is noticed
-// after three quarters of it. A node trusts its lease a sixteenth less, because
-// clocks run at unequal speed.
+// TimingOf returns the intervals for a failover time. A lease expires after three
+// quarters of it. A node trusts its own lease a sixteenth of the failover time shorter,
+// because clocks do not run at the same speed.
 func TimingOf(lease time.Duration) Timing {
 	evictAfter := lease * 3 / 4
 	return Timing{
@@ -31,10 +31,9 @@ func TimingOf(lease time.Duration) Timing {
 	}
 }
 
-// RefreshDelay returns how long a node waits at most, after it heard of changes,
-// before it reads them, when there are n nodes. Every change makes every node
-// read the rows of all nodes: the more nodes there are, the more changes are read
-// together.
+// RefreshDelay returns the longest time that one of n nodes waits, after it heard of a
+// change, before it reads. Every change makes every node read the rows of all nodes, so
+// the more nodes there are, the more changes are read together.
 func (t Timing) RefreshDelay(n int) time.Duration {
 	shortest := t.Heartbeat / 50
 	longest := t.Heartbeat / 2
@@ -48,14 +47,13 @@ type Plan struct {
 	GiveUp int // number of its own shards to give up
 }
 
-// Decide is the rule by which the nodes divide the shards. Each node applies it
-// to what it sees; none tells another what to do. In the end every node that may
-// own shards has the same number of them, or one more, and no shard moves without
-// need.
+// Decide is the rule by which the nodes divide the shards. Each node applies it to what it
+// sees; no node tells another what to do. In the end all nodes that may own shards have
+// the same number of them, or one more, and no shard has moved without need.
 //
-// me is the node and mine the number of shards it has, whatever the view says.
-// unbroken tells that me renewed its lease without a gap for EvictAfter: only
-// then does a missing renewal mean that the other node failed and not this one.
+// me is the node. It has mine shards, even when the view has another number. unbroken
+// says that me has renewed its lease without a gap for EvictAfter. Only then does a
+// missing renewal show that the other node failed and not this one.
 func Decide(me callbackd.NodeID, mine int, v *store.ClusterView, t Timing, unbroken bool) Plan {
 	p := Plan{}
 	if unbroken {
@@ -87,18 +85,18 @@ func Decide(me callbackd.NodeID, mine int, v *store.ClusterView, t Timing, unbro
 	return p
 }
 
-// mayOwn tells whether a node may own shards: it is alive, does not leave, and its
-// clock is right.
+// mayOwn reports whether a node may own shards: its lease has not expired, it does not
+// leave, and its clock is right.
 func mayOwn(node *store.Node, me callbackd.NodeID, t Timing) bool {
 	alive := node.ID == me || node.Unseen < t.EvictAfter
 	return alive && !node.Leaving && node.Skew.Abs() <= callbackd.MaxSkew
 }
 
-// evictors is how many nodes try to evict a dead one at first. Evictions come one
-// after the other, so that all nodes at once would only wait for each other.
+// evictors is how many nodes try first to evict an expired one. The database does
+// evictions one at a time, so more nodes would only wait for each other.
 const evictors = 4
 
-// expired returns the dead nodes that this node should evict. A few live nodes try
+// expired returns the expired nodes that this node should evict. A few live nodes try
 // first; more join after each heartbeat, in case those died too.
 func expired(me callbackd.NodeID, v *store.ClusterView, t Timing) (evict []callbackd.NodeID) {
 	live := 0
@@ -118,7 +116,7 @@ func expired(me callbackd.NodeID, v *store.ClusterView, t Timing) (evict []callb
 		if node.ID == me || node.Unseen < t.EvictAfter {
 			continue
 		}
-		// The dead node's number chooses the live node that begins.
+		// The ID of the expired node chooses which live nodes begin.
 		first := int(node.ID % callbackd.NodeID(live))
 		turn := (self - first + live) % live
 		if node.Unseen >= t.EvictAfter+time.Duration(turn/evictors)*t.Heartbeat {
@@ -133,7 +131,7 @@ func expired(me callbackd.NodeID, v *store.ClusterView, t Timing) (evict []callb
 func share(self int, have []int, free int) (claim, giveUp int) {
 	mine := have[self]
 	least := callbackd.Shards / len(have)
-	missing := 0 // what all nodes lack of least, together
+	missing := 0 // how many shards all nodes together are short of least
 	for _, h := range have {
 		missing += max(0, least-h)
 	}
@@ -148,10 +146,10 @@ func share(self int, have []int, free int) (claim, giveUp int) {
 	return 0, surplus(self, have, least, missing-free)
 }
 
-// surplus returns how many shards node self gives up when all nodes together have
-// to give up need. The nodes with the most give down to a common level. What is
-// still needed then comes from the first nodes at that level, one each. So all
-// nodes come to the same result.
+// surplus returns how many shards node self gives up when all nodes together have to give
+// up need. The nodes that have the most give up shards until they are at a common level.
+// The rest comes from the first nodes at that level, one shard each. So all nodes compute
+// the same division.
 func surplus(self int, have []int, least, need int) int {
 	if need <= 0 || have[self] <= least {
 		return 0

@@ -10,10 +10,9 @@ import (
 	"callbackd/internal/store"
 )
 
-// From any division among any nodes the rule comes to even shares within a few
-// rounds and then moves nothing more. A node that leaves or whose clock is wrong
-// ends with none.
-func TestDecideComesToEvenSharesAndRests(t *testing.T) {
+// From any division among any nodes, the rule reaches even shares within a few rounds and
+// then moves no more shards. A node that leaves, or whose clock is wrong, ends with none.
+func TestDecideReachesEvenSharesAndThenMovesNothing(t *testing.T) {
 	for seed := range uint64(200) {
 		d := newDivision(seed)
 		for round, calm := 0, 0; calm < 2; round++ {
@@ -57,7 +56,7 @@ func newDivision(seed uint64) *division {
 }
 
 // round lets every node follow the rule once, one after the other in random order,
-// all from the same view. It tells whether any shard changed hands.
+// all from the same view. It reports whether any shard changed hands.
 func (d *division) round() (changed bool) {
 	plans := make([]Plan, len(d.view.Nodes))
 	for i, n := range d.view.Nodes {

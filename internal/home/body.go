@@ -14,14 +14,14 @@ const maxInMemory = 16 << 10
 
 // body is the body of a call.
 type body struct {
-	start  []byte    // what was read
-	rest   io.Reader // what was not; nil when start is all of it
-	length int64     // of all; -1 when it is not known
-	opened bool      // part of the rest was read, so that the call cannot be answered here
+	start  []byte    // the part that was read
+	rest   io.Reader // the part that was not; nil when start is all of it
+	length int64     // of the whole body; -1 when it is not known
+	opened bool      // part of rest was sent, so this node cannot answer the call any more
 }
 
 // readBody reads a small body, and the start of one of unknown length. An error of the
-// client's connection is left to whoever reads on.
+// client's connection is returned by the next read of rest.
 func readBody(r *http.Request) *body {
 	b := &body{rest: r.Body, length: r.ContentLength}
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
@@ -54,7 +54,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // isLarge reports whether the home must ask for the body.
 func (b *body) isLarge() bool { return b.rest != nil }
 
-// restore lets a call be answered by this node: its body begins anew.
+// restore gives the call its whole body again, so that this node can answer it.
 func (b *body) restore(r *http.Request) {
 	if len(b.start) == 0 && b.rest == r.Body {
 		return

@@ -21,11 +21,11 @@ import (
 type result int
 
 const (
-	answered    result = iota // or nobody waits for the answer any more
-	unreachable               // the home has not taken it
+	answered    result = iota // or the client is gone
+	unreachable               // the home has not taken the call
 	refused                   // the node is not the key's home
-	unanswered                // it was sent, and may have taken effect
-	broken                    // its body broke off, so it takes no effect
+	unanswered                // the call was sent, and may have taken effect
+	broken                    // the client's body broke off, so the call takes no effect
 )
 
 // forward sends a call to the node and passes the answer on.
@@ -61,12 +61,12 @@ func (p *peer) forward(w http.ResponseWriter, r *http.Request, key callbackd.Key
 // exchange sends a call and reads the head of its answer. res is nil without an answer.
 func (p *peer) exchange(l *link, r *http.Request, key callbackd.KeyID, b *body) (res *http.Response, _ result) {
 	if err := p.send(l, r, key, b); err != nil {
-		return nil, unreachable // a part of a call takes no effect
+		return nil, unreachable // the home does not act on a part of a call
 	}
 	res, err := http.ReadResponse(l.in, r)
 	if b.isLarge() {
 		if err != nil {
-			return nil, unreachable // it has no body, so it takes no effect
+			return nil, unreachable // the home did not get the body, so the call took no effect
 		}
 		if res.StatusCode == http.StatusContinue {
 			b.opened = true
@@ -84,7 +84,7 @@ func (p *peer) exchange(l *link, r *http.Request, key callbackd.KeyID, b *body) 
 	case res.Header.Get(notHome) != "":
 		return res, refused
 	case res.Header.Get(hopHeader) == "":
-		return res, unreachable // refused before anybody looked at what it asks for
+		return res, unreachable // refused before any handler saw the call
 	}
 	return res, answered
 }
@@ -127,8 +127,8 @@ func (p *peer) send(l *link, r *http.Request, key callbackd.KeyID, b *body) erro
 	return err
 }
 
-// perConnection are headers that concern one connection, or that the next one has of its
-// own.
+// perConnection has the headers that concern one connection only, and those that send
+// writes by itself.
 var perConnection = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Te": true, "Trailer": true,
 	"Transfer-Encoding": true, "Upgrade": true, "Expect": true, "Content-Length": true, "Host": true, hopHeader: true,
@@ -204,7 +204,7 @@ func (n *noting) Read(b []byte) (int, error) {
 	return m, err
 }
 
-// answerTime is how long the answer of a home may take that did not read all of the body.
+// answerTime limits the wait for the answer of a home that did not read all of the body.
 const answerTime = time.Second
 
 // streamTimeout is how long the reader of a stream may read nothing, as at the home.
@@ -244,7 +244,7 @@ func copyAll(w io.Writer, from io.Reader) error {
 	return err
 }
 
-// onlyWriter hides that a Writer has other methods, which would not use the buffer.
+// onlyWriter hides ReadFrom, which would make io.CopyBuffer ignore the buffer.
 type onlyWriter struct{ io.Writer }
 
 // flusher sends each piece of a stream at once.

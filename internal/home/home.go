@@ -25,12 +25,12 @@ import (
 
 // Options holds the options of a Router. All but Count and Ready are required.
 type Options struct {
-	// Find returns the home of a key, and Refresh brings what Find knows up to date.
+	// Find returns the home of a key. Refresh reads the owners again for Find.
 	Find    func(callbackd.KeyID) callbackd.Home
 	Refresh func(context.Context) error
 	// Self returns the ID of this node.
 	Self func() callbackd.NodeID
-	// KeyOf returns the key that a call is about; 0 when it is about none, or about all.
+	// KeyOf returns the key that a call is about; 0 when it is about none or about all.
 	KeyOf func(*http.Request) callbackd.KeyID
 	// Keys are the keys that the nodes have in common. The first one signs.
 	Keys [][]byte
@@ -41,7 +41,7 @@ type Options struct {
 	Log  *slog.Logger
 	// Ready reports whether this node can answer calls; nil: it always can.
 	Ready func(context.Context) error
-	// Count counts calls; nil: nobody does.
+	// Count counts calls; nil: they are not counted.
 	Count Counter
 }
 
@@ -65,10 +65,10 @@ func (noCounter) HomeSilent() {}
 type Router struct {
 	Options
 	signer signer
-	ctx    context.Context // of the peers; ends with Close
+	ctx    context.Context // of all peers; Close ends it
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	ending atomic.Bool // reads end
+	ending atomic.Bool // EndReads was called
 
 	mu    sync.Mutex
 	peers map[callbackd.NodeID]*peer
@@ -105,7 +105,8 @@ func (r *Router) Close() {
 	r.work.Wait()
 }
 
-// Handler answers calls at the home of their key, and with here at this node.
+// Handler has each call answered by the home of its key. When that is this node, or cannot
+// be reached, here answers.
 func (r *Router) Handler(here http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		key := r.KeyOf(req)
@@ -159,7 +160,7 @@ func (r *Router) forward(w http.ResponseWriter, req *http.Request, key callbackd
 		if next.Here || next.Address == "" {
 			return false
 		}
-		if next.Node == to.Node { // it gives the key up, and nobody has it yet
+		if next.Node == to.Node { // it gives up the key, and no other node has claimed it
 			break
 		}
 		to = next
@@ -193,7 +194,7 @@ func (r *Router) peer(at callbackd.Home) *peer {
 	return p
 }
 
-// forget removes a node that no call was for.
+// forget removes a node that has got no calls for a while.
 func (r *Router) forget(p *peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

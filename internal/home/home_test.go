@@ -181,7 +181,7 @@ func TestReadsEndWithTheNode(t *testing.T) {
 	}
 }
 
-// There is one hop, and the map is read again when a node refuses.
+// A call makes one hop at most. When a node refuses it, the owners are read again.
 func TestAKeyThatMoved(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -213,10 +213,10 @@ func TestAKeyThatMoved(t *testing.T) {
 			}
 		}
 	}
-	a.set(func() { a.find, a.refresh = old, func() {} }) // nobody knows better
-	call(t, a, "POST", "/", "small").want(t, "a wrong map", 200, "1", "POST / small")
-	call(t, a, "POST", "/", large).want(t, "a wrong map, a large body", 200, "1", "POST / "+large)
-	// b believes that d is the home, and d that b is: nobody forwards twice.
+	a.set(func() { a.find, a.refresh = old, func() {} }) // a refresh returns the same wrong owners
+	call(t, a, "POST", "/", "small").want(t, "outdated owners", 200, "1", "POST / small")
+	call(t, a, "POST", "/", large).want(t, "outdated owners, a large body", 200, "1", "POST / "+large)
+	// b believes that d is the home, and d that b is. The call is forwarded once.
 	b.set(func() {
 		b.find = func(callbackd.KeyID) callbackd.Home { return callbackd.Home{Node: 3, Address: d.addr} }
 	})
@@ -254,7 +254,7 @@ func TestABodyThatBreaksOff(t *testing.T) {
 	}
 }
 
-// The listener for nodes tells nobody anything.
+// Programs that are not nodes learn nothing from the listener for nodes.
 func TestStrangersLearnNothing(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

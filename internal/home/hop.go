@@ -18,9 +18,9 @@ import (
 // Headers between nodes. A client that sends them gains nothing: nodes read them at their
 // own listener only, and replace them when they forward a call.
 const (
-	hopHeader   = "Callbackd-Hop"      // of a request: a hop; of an answer: the node has taken the request
-	proofHeader = "Callbackd-Proof"    // of the answer to a ping
-	notHome     = "Callbackd-Not-Home" // of a refusal: the node is not the key's home
+	hopHeader   = "Callbackd-Hop"      // in a request: a hop; in an answer: the node has taken the request
+	proofHeader = "Callbackd-Proof"    // in the answer to a ping
+	notHome     = "Callbackd-Not-Home" // in a refusal: the node is not the key's home
 )
 
 // validity is how far the time of a hop may be from the time of the node that it is
@@ -146,8 +146,8 @@ func (s *signer) verify(text []byte, signature string) bool {
 	return false
 }
 
-// proof returns what a node answers to a ping, and nobody else can: the signature of the
-// ping's nonce and of its own ID.
+// proof returns what a node answers to a ping: a signature of the ping's nonce and of the
+// node's own ID. A program that does not have the keys cannot make it.
 func (s *signer) proof(nonce string, node callbackd.NodeID) string {
 	return string(s.sum(nil, s.keys[0], proofText(nonce, node)))
 }

@@ -20,11 +20,11 @@ type link struct {
 	reads     bool // the call changes nothing; guarded by the peer's mu
 }
 
-// keepAlive notices a machine that is gone while a call waits for hours.
+// keepAlive makes TCP notice a machine that is gone while a call waits for hours.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
-// dial connects to the node, and has it prove that it is this node: somebody else may
-// have its address by now, who must not see what clients send.
+// dial connects to the node and makes it prove its identity. Another program may have its
+// address by now, and must not see what clients send.
 func (p *peer) dial(ctx context.Context) (*link, error) {
 	d := net.Dialer{KeepAliveConfig: keepAlive}
 	c, err := d.DialContext(ctx, "tcp", p.address)

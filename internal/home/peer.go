@@ -30,7 +30,7 @@ const (
 	forgetAfter = time.Minute
 )
 
-// state says whether a node is asked.
+// state is whether calls are sent to a node.
 type state int
 
 const (
@@ -38,7 +38,7 @@ const (
 	away            // it did not answer: no call is sent to it until it answers a ping
 )
 
-// Reasons why no connection is to be had.
+// Reasons why a call gets no connection.
 var (
 	errAway = errors.New("the node did not answer a moment ago")
 	errFull = errors.New("too many calls to the node are under way")
@@ -51,7 +51,7 @@ type peer struct {
 	address string
 
 	heard  atomic.Int64 // when it answered last, in nanoseconds since 1970
-	used   atomic.Int64 // when it was to be asked last
+	used   atomic.Int64 // when the last call for it came, in nanoseconds since 1970
 	pinger *link        // only watch uses it
 
 	mu     sync.Mutex
@@ -158,7 +158,7 @@ func (p *peer) setAway(err error) {
 		l.Close()
 	}
 	if was != away {
-		p.router.Log.Warn("a node cannot be reached: this node answers its calls until it can", "node", int64(p.node), "address", p.address, "error", err)
+		p.router.Log.Warn("a node cannot be reached: this node answers its calls until it can", "node", int64(p.node), "node_address", p.address, "error", err)
 	}
 }
 
@@ -166,7 +166,7 @@ func (p *peer) setReachable() {
 	p.mu.Lock()
 	p.state = reachable
 	p.mu.Unlock()
-	p.router.Log.Info("a node can be reached again", "node", int64(p.node), "address", p.address)
+	p.router.Log.Info("a node can be reached again", "node", int64(p.node), "node_address", p.address)
 }
 
 // breakOff ends the chosen calls that are under way.
@@ -201,7 +201,8 @@ func (p *peer) watch() {
 	}
 }
 
-// look pings the node if there is a reason to.
+// look pings the node when it is away, or when calls wait and it has been silent for
+// pingEvery.
 func (p *peer) look(now time.Time) {
 	p.mu.Lock()
 	state, waiting := p.state, len(p.active) > 0
@@ -215,7 +216,7 @@ func (p *peer) look(now time.Time) {
 	case state == away && err == nil:
 		p.setReachable()
 	case state == reachable && err != nil:
-		if err = p.ping(); err != nil { // one more, because this process may have been slow itself
+		if err = p.ping(); err != nil { // pinged twice, because this process may have been the slow one
 			p.setAway(err)
 			p.breakOff(func(*link) bool { return true })
 		}
@@ -228,7 +229,7 @@ func (p *peer) ping() error {
 	defer cancel()
 	if p.pinger == nil {
 		var err error
-		p.pinger, err = p.dial(ctx) // which has the node answer too
+		p.pinger, err = p.dial(ctx) // dial makes the node answer a ping
 		return err
 	}
 	err := p.pinger.prove(ctx, p)

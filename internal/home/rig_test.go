@@ -170,7 +170,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 // answer is what a client got.
 type answer struct {
 	status int
-	node   string // that answered
+	node   string // the node that answered
 	body   string
 	header http.Header
 }

@@ -41,8 +41,8 @@ func (r *Router) Server(base *http.Server, f *front.Front, here http.Handler) *S
 // Serve answers at l until Stop.
 func (s *Server) Serve(l net.Listener) { s.http.Serve(serverListener{l, s}) }
 
-// ServeHTTP answers a call that another node forwarded, or a ping. Nobody else is told
-// anything.
+// ServeHTTP answers a call that another node forwarded, or a ping. Anybody else gets an
+// empty 403.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, ok := s.router.signer.read(r.Header.Get(hopHeader), r.Method, r.RequestURI, s.router.Now())
 	if !ok {
@@ -70,7 +70,7 @@ var taken = []string{"taken"}
 // ready.
 const readyTimeout = pingTimeout / 2
 
-// answerPing proves that this is the node that was pinged, and says whether it is ready.
+// answerPing proves that this is the node that was pinged, and reports whether it is ready.
 func (s *Server) answerPing(w http.ResponseWriter, r *http.Request, mine bool) {
 	nonce, _ := strings.CutPrefix(r.RequestURI, "/ping/")
 	w.Header().Set(proofHeader, s.router.signer.proof(nonce, s.router.Self()))
@@ -83,8 +83,8 @@ func (s *Server) answerPing(w http.ResponseWriter, r *http.Request, mine bool) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// farewell is the answer to a call that another node sends while this one stops. That
-// node knows then that the call was not taken.
+// farewell is the refusal that is written to each idle connection when this node stops. A
+// node that has just sent a call reads it, and knows that the call was not taken.
 const farewell = "HTTP/1.1 421 Misdirected Request\r\n" + notHome + ": 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 // lingerTime is how long idle connections stay open after the farewell, so that it is
@@ -156,7 +156,7 @@ type serverConn struct {
 	net.Conn
 	mu    sync.Mutex
 	busy  bool
-	ended bool // nothing is read from it any more
+	ended bool // it got the farewell; nothing more is read from it
 }
 
 // Read is part of net.Conn.
@@ -177,7 +177,8 @@ func (c *serverConn) setIdle() {
 	c.busy = false
 }
 
-// sayFarewell refuses whatever comes next, when no request is under way.
+// sayFarewell writes the farewell and ends the connection. It returns false, and does
+// nothing, when a request is under way.
 func (c *serverConn) sayFarewell() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
