@@ -112,7 +112,7 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 // is dropped when that change is durable, and not filled before.
 func (s *Store) targetsOf(t *tx, sub subject) ([]callbackd.CallbackID, error) {
 	if len(t.after) == 0 {
-		if owed, ok := s.targets.Get(sub); ok {
+		if owed, ok := s.w.targets.Get(sub); ok {
 			return owed, nil
 		}
 	}
@@ -122,7 +122,7 @@ func (s *Store) targetsOf(t *tx, sub subject) ([]callbackd.CallbackID, error) {
 		return nil
 	}, int64(sub.key), codec.TypeNo(sub.typ))
 	if err == nil && len(t.after) == 0 {
-		s.targets.Put(sub, owed)
+		s.w.targets.Put(sub, owed)
 	}
 	return owed, err
 }
@@ -133,7 +133,7 @@ func (s *Store) targetsOf(t *tx, sub subject) ([]callbackd.CallbackID, error) {
 func (t *tx) nextSequence(id sessionID) (int64, error) {
 	seq, ok := t.seqs[id]
 	if !ok {
-		seq, ok = t.s.seqs.Get(id)
+		seq, ok = t.s.w.seqs.Get(id)
 	}
 	if !ok {
 		err := t.query("SELECT max(sequence) FROM session_events WHERE key_no = ? AND session = ?", func(st *sqlite3.Stmt) error {

@@ -218,7 +218,7 @@ func (s *Store) loadBuffer() error {
 			}
 		}
 		b.append(ev, unflushed)
-		s.seqs.Put(sessionID{ev.Key, ev.Session}, ev.Sequence)
+		s.w.seqs.Put(sessionID{ev.Key, ev.Session}, ev.Sequence)
 		return nil
 	}, int64(b.flushedUpTo))
 }

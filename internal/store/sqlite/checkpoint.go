@@ -31,7 +31,7 @@ type checkpointer struct {
 // checkpoint does what the length of the log asks for. The writer calls it
 // after each commit.
 func (s *Store) checkpoint() {
-	c := &s.ckpt
+	c := &s.w.checkpoint
 	if c.pages < c.before {
 		c.at = 0
 	}
@@ -41,8 +41,8 @@ func (s *Store) checkpoint() {
 		case err := <-c.done:
 			c.running = false
 			s.checkpointed(err)
-			if err == nil && s.failure() == nil && (s.shortLog || c.pages >= longestLog*s.checkpointPages) {
-				s.checkpointed(passive(s.w))
+			if err == nil && s.failure() == nil && (s.w.shortLog || c.pages >= longestLog*s.w.checkpointPages) {
+				s.checkpointed(passive(s.w.db))
 			}
 			c.at = c.pages + s.longLog()
 		default:
@@ -57,13 +57,13 @@ func (s *Store) checkpoint() {
 
 // longLog is how many pages of the log are enough for a checkpoint.
 func (s *Store) longLog() int {
-	if s.shortLog && s.reserve.has() {
-		s.shortLog = false
+	if s.w.shortLog && s.reserve.has() {
+		s.w.shortLog = false
 	}
-	if s.shortLog {
-		return min(s.checkpointPages, fullCheckpointPages)
+	if s.w.shortLog {
+		return min(s.w.checkpointPages, fullCheckpointPages)
 	}
-	return s.checkpointPages
+	return s.w.checkpointPages
 }
 
 func passive(d *db) error {
@@ -82,8 +82,8 @@ func (s *Store) checkpointed(err error) {
 
 // awaitCheckpoint waits for one that runs. The writer calls it at its end.
 func (s *Store) awaitCheckpoint() {
-	if s.ckpt.running {
-		s.checkpointed(<-s.ckpt.done)
-		s.ckpt.running = false
+	if s.w.checkpoint.running {
+		s.checkpointed(<-s.w.checkpoint.done)
+		s.w.checkpoint.running = false
 	}
 }

@@ -142,7 +142,7 @@ func (s *Store) lockFiles(dir string, how, flag int) (bool, error) {
 			continue
 		}
 		if err == nil {
-			s.locks = append(s.locks, f)
+			s.dir.locks = append(s.dir.locks, f)
 			err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 		}
 		if err != nil {
@@ -160,10 +160,10 @@ func (s *Store) lockFiles(dir string, how, flag int) (bool, error) {
 
 func (s *Store) unlock() error {
 	var errs []error
-	for _, f := range s.locks {
+	for _, f := range s.dir.locks {
 		errs = append(errs, f.Close())
 	}
-	s.locks = nil
+	s.dir.locks = nil
 	return errors.Join(errs...)
 }
 
@@ -223,7 +223,7 @@ func (s *Store) watch(path string) error {
 		if err != nil {
 			return unusable(filepath.Dir(path), err)
 		}
-		s.watched = append(s.watched, watched{p, info})
+		s.dir.watched = append(s.dir.watched, watched{p, info})
 	}
 	return nil
 }
@@ -235,7 +235,7 @@ var ErrReplaced = errors.New("the database was removed or replaced while it was 
 // that is written then is lost. It is called each second, and after each commit before
 // anything is acknowledged.
 func (s *Store) checkFiles() {
-	for _, w := range s.watched {
+	for _, w := range s.dir.watched {
 		info, err := os.Stat(w.path)
 		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 		if gone || err == nil && !os.SameFile(info, w.info) {

@@ -79,9 +79,9 @@ func (s *Store) reading(dir string) (open func(pragmas ...string) (*db, error), 
 // upgrades nothing, and fails when there is no store. A server may run meanwhile.
 func Inspect(o Options) (*Store, error) {
 	s := newStore(o)
-	s.readOnly = callbackd.Errorf(callbackd.KindConflict, "the store was opened to read only")
-	s.secondary = true
-	close(s.writerDone)
+	s.dir.readOnly = callbackd.Errorf(callbackd.KindConflict, "the store was opened to read only")
+	s.dir.secondary = true
+	close(s.queues.writerDone)
 	if err := s.inspect(o); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -99,11 +99,11 @@ func (s *Store) inspect(o Options) error {
 		if err != nil {
 			return err
 		}
-		s.reads <- r
-		s.readers++
+		s.readers.free <- r
+		s.readers.open++
 	}
-	r := <-s.reads
-	defer func() { s.reads <- r }()
+	r := <-s.readers.free
+	defer func() { s.readers.free <- r }()
 	have, err := identify(r, o.Dir)
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func (s *Store) migrate() error {
 	for v := have; err == nil && v < int64(len(steps)); v++ {
 		err = s.w.conn.Exec(steps[v] + fmt.Sprintf(";\nPRAGMA user_version = %d", v+1))
 		if fill := fills[steps[v]]; err == nil && fill != nil {
-			err = fill(s.w, &dialect)
+			err = fill(s.w.db, &dialect)
 		}
 		if err != nil {
 			err = fmt.Errorf("to schema %d: %w", v+1, err)

@@ -231,7 +231,7 @@ func (r *rig) load(s *Store) {
 
 // checkpointAt makes checkpoints as frequent as a test needs them.
 func (r *rig) checkpointAt(s *Store, pages int) {
-	s.write(r.ctx, func(*tx) error { s.checkpointPages = pages; return nil })
+	s.write(r.ctx, func(*tx) error { s.w.checkpointPages = pages; return nil })
 }
 
 // cycle is one life of the machine: start, compare, work until the power

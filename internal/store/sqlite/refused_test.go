@@ -151,7 +151,7 @@ func TestARefusedRowFailsItsCommandOnly(t *testing.T) {
 	bad, before, after := make(chan error, 1), make(chan error, 1), make(chan error, 1)
 	send := func(to chan<- error, queued int, f func() error) {
 		go func() { to <- f() }()
-		for len(s.jobs)+len(s.outcomes) < queued {
+		for len(s.queues.jobs)+len(s.queues.outcomes) < queued {
 			runtime.Gosched()
 		}
 	}

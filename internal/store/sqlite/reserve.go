@@ -122,7 +122,7 @@ func (s *Store) startOnFullDisk(dir string) {
 	s.reserve.find(dir)
 	log := uint64(max(0, size(filepath.Join(dir, dbFile+"-wal"))))
 	if available(dir) < lowSpace+log && s.reserve.free() {
-		s.diskFull, s.shortLog = true, true
+		s.w.diskFull, s.w.shortLog = true, true
 		s.refusals.Refuse(0, errFull)
 	}
 }
@@ -130,16 +130,16 @@ func (s *Store) startOnFullDisk(dir string) {
 // fillDisk releases the reserve. The writer calls it when the disk is full. From then on
 // commands that need space are refused, and the others use the space of the reserve.
 func (s *Store) fillDisk() {
-	s.diskFull, s.shortLog = s.reserve.free() || s.diskFull, true
-	s.awaitCheckpoint()          // while one runs, the next line would copy nothing
-	s.checkpointed(passive(s.w)) // so that the log starts again in the space that it has
+	s.w.diskFull, s.w.shortLog = s.reserve.free() || s.w.diskFull, true
+	s.awaitCheckpoint()             // while one runs, the next line would copy nothing
+	s.checkpointed(passive(s.w.db)) // so that the log starts again in the space that it has
 }
 
 // checkSpace returns an error for commands that need space while the disk is full.
 func (t *tx) checkSpace() error {
 	s := t.s
-	if !s.diskFull || s.reserve.hold() {
-		s.diskFull = false
+	if !s.w.diskFull || s.reserve.hold() {
+		s.w.diskFull = false
 		return nil
 	}
 	var unused int64
@@ -148,7 +148,7 @@ func (t *tx) checkSpace() error {
 		return nil
 	})
 	if err == nil && unused >= unusedEnough { // retention has made room in the file
-		s.diskFull = false
+		s.w.diskFull = false
 	} else if err == nil {
 		s.refusals.Refuse(1, errFull)
 		err = errFull

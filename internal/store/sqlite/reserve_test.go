@@ -127,7 +127,7 @@ func TestUnusedPagesAreRoom(t *testing.T) {
 	defer func() { available = onVolume }()
 	room := func(bytes int) error {
 		if err := s.write(t.Context(), func(t *tx) error {
-			t.s.diskFull = true
+			t.s.w.diskFull = true
 			return t.query("CREATE TABLE ballast AS SELECT zeroblob(?) AS x", nil, bytes)
 		}); err != nil {
 			t.Fatal(err)

@@ -80,7 +80,7 @@ func (d seam) Enqueue(t core.Tx, ds []callbackd.Delivery) (added []callbackd.Del
 // Flush is part of [core.Driver]. It flushes in pieces, so that events need not
 // wait for all of them, and no more than was buffered before the call.
 func (d seam) Flush(ctx context.Context) error {
-	if d.s.secondary {
+	if d.s.dir.secondary {
 		return nil
 	}
 	for n := d.s.buffer.len(); n > 0; n -= flushBatch {
@@ -157,11 +157,11 @@ func (d seam) RemoveSessions(t core.Tx, ids []store.SessionID) {
 // does not say which.
 func (d seam) Refresh(context.Context) error {
 	s := d.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now := time.Now(); now.Sub(s.keysReadAt) >= store.MaxKeyAge {
+	s.keys.mu.Lock()
+	defer s.keys.mu.Unlock()
+	if now := time.Now(); now.Sub(s.keys.readAt) >= store.MaxKeyAge {
 		s.DropKeys()
-		s.keysReadAt = now
+		s.keys.readAt = now
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func (d seam) Refresh(context.Context) error {
 // forgetTargets drops the cache of the targets of events. It runs on the writer's
 // goroutine.
 func (s *Store) forgetTargets() {
-	s.targets = memo.New[subject, []callbackd.CallbackID](maxTargetsCached)
+	s.w.targets = memo.New[subject, []callbackd.CallbackID](maxTargetsCached)
 }
 
 // mergeLatency makes the SQL function of this name: it adds two columns that

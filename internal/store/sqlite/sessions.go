@@ -13,9 +13,9 @@ import (
 func (t *tx) publishSessions() {
 	for id, w := range t.sessions {
 		if w.Current == nil {
-			t.s.sessions.Drop(id)
+			t.s.w.sessions.Drop(id)
 		} else {
-			t.s.sessions.Put(id, w)
+			t.s.w.sessions.Put(id, w)
 		}
 	}
 }
@@ -24,7 +24,7 @@ func (t *tx) publishSessions() {
 func (t *tx) session(id sessionID) (core.SessionWork, error) {
 	w, ok := t.sessions[id]
 	if !ok {
-		w, ok = t.s.sessions.Get(id)
+		w, ok = t.s.w.sessions.Get(id)
 	}
 	if !ok {
 		read, err := core.ReadSession(t, id.key, id.session)

@@ -60,7 +60,7 @@ func (src *Source) flush() error {
 
 // Close releases the directory.
 func (src *Source) Close() error {
-	if w := src.s.w; w != nil && !w.conn.GetAutocommit() {
+	if w := src.s.w.db; w != nil && !w.conn.GetAutocommit() {
 		w.conn.Exec("ROLLBACK")
 	}
 	return src.s.release()
@@ -68,7 +68,7 @@ func (src *Source) Close() error {
 
 // secretsOpen unseals everything once.
 func (src *Source) secretsOpen() error {
-	w, sealer := src.s.w, src.s.sealer
+	w, sealer := src.s.w.db, src.s.sealer
 	return errors.Join(
 		w.query("SELECT api_key, secret, old_secret FROM keys", func(st *sqlite3.Stmt) error {
 			_, err := sealer.OpenKey(st.ColumnRawBlob(1), st.ColumnText(0))

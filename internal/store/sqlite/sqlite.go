@@ -68,46 +68,74 @@ type Options struct {
 type Store struct {
 	*core.Store // the commands that are not hot
 
-	sealer    *seal.Sealer
+	sealer   *seal.Sealer
+	dir      directory
+	readers  readerPool
+	queues   queues
+	failed   failed
+	refusals store.Refusals
+	reserve  reserve
+	hub      store.Hub
+	onCommit func([]callbackd.Delivery) // set before the first command
+	buffer   *eventBuffer
+	w        writerState
+	keys     keyAge
+}
+
+// directory is what is known of the data directory. It is set while the store is opened
+// and does not change until it is closed.
+type directory struct {
 	secondary bool
-	// readOnly is why nothing may be written; nil: it may.
-	readOnly error
-	flushAt  int
-	// checkpointPages is the constant; tests make it small.
-	checkpointPages int
-	locks           []*os.File // held until the end
-	watched         []watched  // must stay in place
-	newest          time.Time  // event, at the start
-	reads           chan *db
-	readers         int // open ones
-	jobs            chan *job
-	outcomes        chan *job // outcomes of attempts
+	readOnly  error      // why nothing may be written; nil: it may
+	locks     []*os.File // held until the end
+	watched   []watched  // must stay in place
+	newest    time.Time  // the time of the newest event at the start
+}
 
-	closing    chan struct{}
+// readerPool holds the connections that read. Whoever takes one from free has it alone.
+type readerPool struct {
+	free chan *db
+	open int // how many there are; of Open and Close alone
+}
+
+// queues brings commands to the writer. They are channels, which need no lock.
+type queues struct {
+	jobs     chan *job
+	outcomes chan *job // outcomes of attempts
+
+	closing    chan struct{} // closed by Close
 	closeOnce  sync.Once
-	writerDone chan struct{}
-	failed     chan struct{}
-	failOnce   sync.Once
-	failErr    error
-	refusals   store.Refusals
-	reserve    reserve
-	hub        store.Hub
-	onCommit   func([]callbackd.Delivery)
+	writerDone chan struct{} // closed when the writer has ended
+}
 
-	// Of the writer's goroutine alone.
-	w        *db
-	log      *logFile // of w; nil in tests that sync less
-	lastID   callbackd.EventID
-	buffer   *eventBuffer // readers share it
-	diskFull bool         // the reserve was given back, and what takes space is refused
-	shortLog bool         // the disk was full, and there is no reserve since: the log is kept short
-	ckpt     checkpointer
+// failed is set once, when the files can no longer be trusted. Whoever sees the channel
+// closed may read err.
+type failed struct {
+	closed chan struct{}
+	once   sync.Once
+	err    error
+}
+
+// writerState belongs to the goroutine of the writer alone, once the store is open.
+type writerState struct {
+	*db                      // the only connection that writes
+	log             *logFile // of db; nil in tests that sync less
+	lastID          callbackd.EventID
+	diskFull        bool // the reserve was given back, and what takes space is refused
+	shortLog        bool // the disk was full, and there is no reserve since: the log is kept short
+	checkpoint      checkpointer
+	flushAt         int // the constant; tests make it small, and checkpointPages too
+	checkpointPages int
+
 	seqs     *memo.Cache[sessionID, int64]
 	targets  *memo.Cache[subject, []callbackd.CallbackID]
 	sessions *memo.Cache[sessionID, core.SessionWork]
+}
 
-	mu         sync.Mutex
-	keysReadAt time.Time // no cached key was read before
+// keyAge says when API keys were forgotten last: no cached one was read before.
+type keyAge struct {
+	mu     sync.Mutex
+	readAt time.Time
 }
 
 var _ store.Store = (*Store)(nil)
@@ -131,8 +159,8 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	}
 	s := newStore(o)
 	if _, err := os.Stat(filepath.Join(o.Dir, movedFile)); err == nil {
-		if s.readOnly = movedError(o.Dir); !o.Secondary {
-			return nil, callbackd.Errorf(callbackd.KindSetting, "%s", s.readOnly)
+		if s.dir.readOnly = movedError(o.Dir); !o.Secondary {
+			return nil, callbackd.Errorf(callbackd.KindSetting, "%s", s.dir.readOnly)
 		}
 	}
 	if err := s.open(o); err != nil {
@@ -144,18 +172,24 @@ func Open(_ context.Context, o Options) (*Store, error) {
 
 func newStore(o Options) *Store {
 	return &Store{
-		reads: make(chan *db, maxReaders), jobs: make(chan *job, maxGroup), outcomes: make(chan *job, maxGroup),
-		closing: make(chan struct{}), writerDone: make(chan struct{}), failed: make(chan struct{}),
+		readers: readerPool{free: make(chan *db, maxReaders)},
+		queues: queues{
+			jobs: make(chan *job, maxGroup), outcomes: make(chan *job, maxGroup),
+			closing: make(chan struct{}), writerDone: make(chan struct{}),
+		},
+		failed:   failed{closed: make(chan struct{})},
 		refusals: store.Refusals{Hooks: o.Hooks},
-		seqs:     memo.New[sessionID, int64](maxSequences),
 		buffer:   newEventBuffer(),
-		targets:  memo.New[subject, []callbackd.CallbackID](maxTargetsCached),
-		sessions: memo.New[sessionID, core.SessionWork](maxSessions),
+		w: writerState{
+			seqs:     memo.New[sessionID, int64](maxSequences),
+			targets:  memo.New[subject, []callbackd.CallbackID](maxTargetsCached),
+			sessions: memo.New[sessionID, core.SessionWork](maxSessions),
+		},
 	}
 }
 
 func (s *Store) newTx() *tx {
-	return &tx{db: s.w, s: s, seqs: map[sessionID]int64{}, sessions: map[sessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}}
+	return &tx{db: s.w.db, s: s, seqs: map[sessionID]int64{}, sessions: map[sessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}}
 }
 
 // open opens the database in its steps: the files, the schema, the secrets, what is
@@ -200,10 +234,10 @@ func (s *Store) open(o Options) error {
 // openWriter opens the connection that writes and brings the schema up to date.
 // created reports whether the database was empty.
 func (s *Store) openWriter(o Options, dsn string) (created bool, err error) {
-	if s.w, err = openDB(dsn, "busy_timeout=5000"); err != nil {
+	if s.w.db, err = openDB(dsn, "busy_timeout=5000"); err != nil {
 		return false, unusable(o.Dir, err)
 	}
-	have, err := identify(s.w, o.Dir)
+	have, err := identify(s.w.db, o.Dir)
 	if err != nil {
 		return false, err
 	}
@@ -236,7 +270,7 @@ func (s *Store) openSecrets(o Options, path string) error {
 		return err
 	}
 	s.Store = core.New(seam{s}, &dialect, s.sealer)
-	if err := s.checkKeyset(s.w); err != nil {
+	if err := s.checkKeyset(s.w.db); err != nil {
 		return err
 	}
 	if missing != nil && o.vfs == "" && filepath.Dir(o.KeysetFile) == filepath.Clean(o.Dir) {
@@ -248,25 +282,25 @@ func (s *Store) openSecrets(o Options, path string) error {
 // load reads what the writer holds in memory: the newest id and the buffer.
 func (s *Store) load(o Options, dsn string) (err error) {
 	err = s.w.query("SELECT max(id) FROM events", func(st *sqlite3.Stmt) error {
-		s.lastID = callbackd.EventID(st.ColumnInt64(0))
+		s.w.lastID = callbackd.EventID(st.ColumnInt64(0))
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	s.newest = s.lastID.Time()
-	s.flushAt = cmp.Or(o.flushAt, flushAt)
-	s.checkpointPages, s.ckpt.done = checkpointPages, make(chan error, 1)
+	s.dir.newest = s.w.lastID.Time()
+	s.w.flushAt = cmp.Or(o.flushAt, flushAt)
+	s.w.checkpointPages, s.w.checkpoint.done = checkpointPages, make(chan error, 1)
 	if o.synchronous == "FULL" {
-		if s.log, err = logOf(s.w.conn); err != nil {
+		if s.w.log, err = logOf(s.w.conn); err != nil {
 			return err
 		}
 	}
-	s.w.conn.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { s.ckpt.pages = pages; return nil })
-	if s.ckpt.db, err = openDB(dsn, "synchronous="+o.synchronous); err != nil {
+	s.w.conn.WALHook(func(_ *sqlite3.Conn, _ string, pages int) error { s.w.checkpoint.pages = pages; return nil })
+	if s.w.checkpoint.db, err = openDB(dsn, "synchronous="+o.synchronous); err != nil {
 		return err
 	}
-	if s.secondary = o.Secondary; s.secondary {
+	if s.dir.secondary = o.Secondary; s.dir.secondary {
 		return nil
 	}
 	if err := s.loadBuffer(); err != nil {
@@ -282,8 +316,8 @@ func (s *Store) openReaders(dsn string, n int) error {
 		if err != nil {
 			return err
 		}
-		s.reads <- r
-		s.readers++
+		s.readers.free <- r
+		s.readers.open++
 	}
 	return nil
 }
@@ -351,13 +385,13 @@ func (s *Store) truncateLog() error {
 func (s *Store) read(ctx context.Context, f func(*db) error) error {
 	var d *db
 	select {
-	case d = <-s.reads:
-	case <-s.closing:
+	case d = <-s.readers.free:
+	case <-s.queues.closing:
 		return store.ErrStopping
 	case <-ctx.Done():
 		return store.Busy(ctx.Err())
 	}
-	defer func() { s.reads <- d }()
+	defer func() { s.readers.free <- d }()
 	if err := d.query("BEGIN", nil); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -379,35 +413,35 @@ func (s *Store) checkKeyset(d *db) error {
 }
 
 // Newest is the time in the id of the event that was the newest at the start.
-func (s *Store) Newest() time.Time { return s.newest }
+func (s *Store) Newest() time.Time { return s.dir.newest }
 
 // OnCommit is part of [store.Queue].
 func (s *Store) OnCommit(f func([]callbackd.Delivery)) { s.onCommit = f }
 
 // Close is part of [store.Store].
 func (s *Store) Close() error {
-	s.closeOnce.Do(func() { close(s.closing) })
-	<-s.writerDone
+	s.queues.closeOnce.Do(func() { close(s.queues.closing) })
+	<-s.queues.writerDone
 	return s.release()
 }
 
 func (s *Store) release() error {
 	var errs []error
-	for ; s.readers > 0; s.readers-- {
-		errs = append(errs, (<-s.reads).close()) // waits for the reads under way
+	for ; s.readers.open > 0; s.readers.open-- {
+		errs = append(errs, (<-s.readers.free).close()) // waits for the reads under way
 	}
-	if s.ckpt.db != nil {
-		errs = append(errs, s.ckpt.db.close())
-		s.ckpt.db = nil
+	if s.w.checkpoint.db != nil {
+		errs = append(errs, s.w.checkpoint.db.close())
+		s.w.checkpoint.db = nil
 	}
-	if s.w != nil {
+	if s.w.db != nil {
 		errs = append(errs, s.syncLog())
 		if s.failure() == nil {
 			s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE) // best effort: the log is as durable
 			s.w.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, false)   // and removes it
 		}
 		errs = append(errs, s.w.close())
-		s.w = nil
+		s.w.db = nil
 	}
 	errs = append(errs, s.unlock())
 	return errors.Join(errs...)

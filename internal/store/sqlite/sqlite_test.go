@@ -269,9 +269,9 @@ func TestNoStatementScansATable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range maxReaders {
-		r := <-s.reads
+		r := <-s.readers.free
 		explain(r)
-		defer func() { s.reads <- r }()
+		defer func() { s.readers.free <- r }()
 	}
 	if seen < 60 {
 		t.Errorf("%d statements were prepared", seen)

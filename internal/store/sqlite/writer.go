@@ -65,7 +65,7 @@ type tx struct {
 
 func (t *tx) reset() {
 	t.before = t.conn.TotalChanges()
-	t.lastID = t.s.lastID
+	t.lastID = t.s.w.lastID
 	clear(t.seqs)
 	clear(t.sessions)
 	clear(t.moved)
@@ -87,16 +87,16 @@ func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 
 // do hands a command to the writer and waits for its result.
 func (s *Store) do(ctx context.Context, j *job) error {
-	if s.readOnly != nil {
-		return s.readOnly
+	if s.dir.readOnly != nil {
+		return s.dir.readOnly
 	}
-	queue := s.jobs
+	queue := s.queues.jobs
 	if j.outcome {
-		queue = s.outcomes
+		queue = s.queues.outcomes
 	}
 	select {
 	case queue <- j:
-	case <-s.closing:
+	case <-s.queues.closing:
 		return store.ErrStopping
 	case <-ctx.Done():
 		return store.Busy(ctx.Err())
@@ -104,7 +104,7 @@ func (s *Store) do(ctx context.Context, j *job) error {
 	select {
 	case <-j.done:
 		return j.err
-	case <-s.writerDone:
+	case <-s.queues.writerDone:
 	}
 	select { // it may have been the writer's last
 	case <-j.done:
@@ -115,29 +115,29 @@ func (s *Store) do(ctx context.Context, j *job) error {
 }
 
 // writer owns the one connection that writes. While it commits, the next group
-// gathers in s.jobs and s.outcomes. A command never waits for company: a lone one is
+// gathers in s.queues.jobs and s.queues.outcomes. A command never waits for company: a lone one is
 // committed at once.
 func (s *Store) writer(t *tx) {
-	defer close(s.writerDone)
+	defer close(s.queues.writerDone)
 	defer s.awaitCheckpoint()
 	group := make([]*job, 0, maxGroup)
 	var unsynced <-chan time.Time // gets a value when the log must be synced
 	for {
-		if unsynced == nil && s.log != nil && s.log.unsynced {
+		if unsynced == nil && s.w.log != nil && s.w.log.unsynced {
 			unsynced = time.After(syncWithin)
 		}
 		var first *job
 		select {
-		case first = <-s.jobs:
-		case first = <-s.outcomes:
+		case first = <-s.queues.jobs:
+		case first = <-s.queues.outcomes:
 		case <-unsynced:
 			unsynced = nil
 			s.syncLog()
 			continue
-		case <-s.closing:
+		case <-s.queues.closing:
 			select { // commands that wait already are still served
-			case first = <-s.jobs:
-			case first = <-s.outcomes:
+			case first = <-s.queues.jobs:
+			case first = <-s.queues.outcomes:
 			default:
 				s.flushAll(t)
 				return
@@ -158,7 +158,7 @@ func (s *Store) writer(t *tx) {
 // flushAll flushes the whole buffer when the database stops, so that the next
 // start has nothing to read. Without it nothing is lost.
 func (s *Store) flushAll(t *tx) {
-	if s.secondary || len(s.buffer.events) == 0 {
+	if s.dir.secondary || len(s.buffer.events) == 0 {
 		return
 	}
 	s.commit(t, &[]*job{{run: func(t *tx) error { return t.flush(len(s.buffer.events)) }, done: make(chan struct{})}})
@@ -168,7 +168,7 @@ func (s *Store) flushAll(t *tx) {
 // are about to bring one, because a commit costs the same for one as for many.
 // On an idle machine that costs nothing.
 func (s *Store) next(group []*job) *job {
-	queues := [2]chan *job{s.jobs, s.outcomes}
+	queues := [2]chan *job{s.queues.jobs, s.queues.outcomes}
 	outcomes := 0
 	for _, j := range group {
 		if j.outcome {
@@ -179,7 +179,7 @@ func (s *Store) next(group []*job) *job {
 	case outcomes >= max(minOutcomes, 2*others):
 		queues[1] = nil
 	case outcomes < others/2: // outcomes too have their turn
-		queues = [2]chan *job{s.outcomes, s.jobs}
+		queues = [2]chan *job{s.queues.outcomes, s.queues.jobs}
 	}
 	for range 2 {
 		for _, queue := range queues {
@@ -241,9 +241,9 @@ func (s *Store) runGroup(t *tx, group *[]*job) error {
 // flushOldest flushes events when the buffer has enough of them. It leaves that to a
 // commit that is not synced, for which no caller waits, until there are an eighth more.
 func (s *Store) flushOldest(t *tx, deferred bool) error {
-	limit := s.flushAt
+	limit := s.w.flushAt
 	if !deferred {
-		limit += s.flushAt / 8
+		limit += s.w.flushAt / 8
 	}
 	buffered := len(s.buffer.events) - t.flushed
 	if buffered <= limit {
@@ -255,18 +255,18 @@ func (s *Store) flushOldest(t *tx, deferred bool) error {
 // end commits the transaction. With deferred the commit is not synced.
 func (s *Store) end(t *tx, deferred bool) error {
 	commit := func() error { return t.query("COMMIT", nil) }
-	if s.log == nil {
+	if s.w.log == nil {
 		return commit()
 	}
-	return s.log.commit(deferred, commit)
+	return s.w.log.commit(deferred, commit)
 }
 
 // syncLog syncs the commits that were written without a sync.
 func (s *Store) syncLog() error {
-	if s.log == nil || s.failure() != nil {
+	if s.w.log == nil || s.failure() != nil {
 		return nil
 	}
-	err := s.log.syncDeferred()
+	err := s.w.log.syncDeferred()
 	if err != nil {
 		s.fail(err)
 	}
@@ -323,9 +323,9 @@ func (s *Store) apply(t *tx, group []*job) error {
 
 // publish makes a durable group visible in memory, in commit order.
 func (s *Store) publish(t *tx, n int, wrote bool) {
-	s.lastID = t.lastID
+	s.w.lastID = t.lastID
 	for id, seq := range t.seqs {
-		s.seqs.Put(id, seq)
+		s.w.seqs.Put(id, seq)
 	}
 	t.publishSessions()
 	s.buffer.committed(t)
@@ -336,7 +336,7 @@ func (s *Store) publish(t *tx, n int, wrote bool) {
 		s.onCommit(t.deliveries)
 	}
 	s.hub.Committed(t.accepted)
-	s.refusals.Committed(n, wrote && !s.diskFull)
+	s.refusals.Committed(n, wrote && !s.w.diskFull)
 }
 
 // isStoreFault reports whether an error is one of SQLite and not the answer of a
@@ -380,16 +380,16 @@ func (s *Store) fail(err error) {
 }
 
 func (s *Store) failFor(err error) {
-	s.failOnce.Do(func() {
-		s.failErr = err
-		close(s.failed)
+	s.failed.once.Do(func() {
+		s.failed.err = err
+		close(s.failed.closed)
 	})
 }
 
 func (s *Store) failure() error {
 	select {
-	case <-s.failed:
-		return s.failErr
+	case <-s.failed.closed:
+		return s.failed.err
 	default:
 		return nil
 	}
@@ -397,7 +397,7 @@ func (s *Store) failure() error {
 
 // Failed is closed when the database file can no longer be trusted. The
 // process should then end: a restart recovers from the log.
-func (s *Store) Failed() <-chan struct{} { return s.failed }
+func (s *Store) Failed() <-chan struct{} { return s.failed.closed }
 
 // Failure is why Failed is closed; nil before.
 func (s *Store) Failure() error { return s.failure() }
@@ -405,7 +405,7 @@ func (s *Store) Failure() error { return s.failure() }
 // deliver is write for commands that only the server may give: they take events or
 // outcomes.
 func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {
-	if s.secondary {
+	if s.dir.secondary {
 		return errSecondary
 	}
 	return s.write(ctx, run)
@@ -413,7 +413,7 @@ func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {
 
 // recordOutcome is write for outcomes.
 func (s *Store) recordOutcome(ctx context.Context, deferred bool, run func(*tx) error) error {
-	if s.secondary {
+	if s.dir.secondary {
 		return errSecondary
 	}
 	return s.do(ctx, &job{run: run, outcome: true, deferred: deferred, done: make(chan struct{})})

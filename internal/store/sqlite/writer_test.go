@@ -4,12 +4,12 @@ import "testing"
 
 // group returns the group that the writer makes of what waits.
 func group(events, outcomes int) (g []*job) {
-	s := &Store{jobs: make(chan *job, maxGroup), outcomes: make(chan *job, maxGroup)}
+	s := &Store{queues: queues{jobs: make(chan *job, maxGroup), outcomes: make(chan *job, maxGroup)}}
 	for range events {
-		s.jobs <- &job{}
+		s.queues.jobs <- &job{}
 	}
 	for range outcomes {
-		s.outcomes <- &job{outcome: true}
+		s.queues.outcomes <- &job{outcome: true}
 	}
 	for len(g) < maxGroup {
 		j := s.next(g)
