@@ -170,3 +170,29 @@ func TestOneWayOut(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The simulation gives each node a clock of its own (cluster.Clock), which runs fast,
+// is wrong or stands still. Whatever asks for the machine's time escapes it.
+func TestTheClusterTakesItsTimeFromItsClock(t *testing.T) {
+	machine := map[string][]string{
+		"time":    {"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"},
+		"clock":   {"Sleep"},
+		"context": {"WithTimeout", "WithDeadline"},
+	}
+	s := readSource(t)
+	for path, file := range s.files {
+		if !strings.HasPrefix(path, "internal/cluster/") || strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if id, ok := sel.X.(*ast.Ident); ok && slices.Contains(machine[id.Name], sel.Sel.Name) {
+				t.Errorf("%s: %s.%s: the cluster takes its time from its Clock", s.fset.Position(n.Pos()), id.Name, sel.Sel.Name)
+			}
+			return true
+		})
+	}
+}

@@ -33,3 +33,24 @@ func TestSleepEndsWithItsTimeOrWithItsContext(t *testing.T) {
 		})
 	}
 }
+
+func TestTheSystemClockIsThisMachines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c clock.System
+		begun := c.Now()
+		due, stop := c.Timer(time.Minute)
+		defer stop()
+		ctx, cancel := c.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		<-due
+		if got := time.Since(begun); got != time.Minute {
+			t.Errorf("a timer of a minute took %v", got)
+		}
+		if c.Sleep(ctx, 2*time.Hour) {
+			t.Error("Sleep outlasts its context")
+		}
+		if got := c.Now().Sub(begun); got != time.Hour {
+			t.Errorf("a context of an hour took %v", got)
+		}
+	})
+}

@@ -39,7 +39,19 @@ type Engine interface {
 	InFlight() int
 }
 
-// Options holds the options of a Member. All but Lease and Now are required.
+// Clock is the time by which a member waits and measures its lease. Durations are those
+// of the node's monotonic clock.
+type Clock interface {
+	Now() time.Time
+	// Sleep waits for d, and reports whether it did. It returns as soon as ctx ends.
+	Sleep(ctx context.Context, d time.Duration) bool
+	// Timer returns a channel that gives one value after d, unless stop is called.
+	Timer(d time.Duration) (c <-chan time.Time, stop func())
+	// WithTimeout returns a context that ends after d.
+	WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
+}
+
+// Options holds the options of a Member. All but Lease, Clock and Now are required.
 type Options struct {
 	Store  store.Cluster
 	Engine Engine
@@ -52,14 +64,17 @@ type Options struct {
 	KeyOf func(ctx context.Context, id callbackd.CallbackID) (callbackd.KeyID, error)
 	// ReplaysChanged is called when a replay was created or resumed here.
 	ReplaysChanged func()
+	// Clock is the node's clock; nil: this machine's.
+	Clock Clock
 	// Now returns the time of the wall clock, which is compared with the database's;
-	// nil: time.Now.
+	// nil: that of Clock.
 	Now func() time.Time
 }
 
 // Member is this process as a node. Make it with [Join].
 type Member struct {
 	options Options
+	clock   Clock
 	timing  Timing
 	ctx     context.Context // of all goroutines; ends with Close
 	cancel  context.CancelFunc
@@ -85,11 +100,12 @@ type Member struct {
 	leaving        bool
 
 	// Only heartbeats uses these.
-	lastRenewal   time.Time // when it began
-	unbrokenSince time.Time // when the renewals without a gap began
-	skew          time.Duration
-	renewalFailed bool
-	clockIsOff    bool
+	lastRenewal     time.Time // when it began
+	lastRenewalWall time.Time // the same by the wall clock, which may be set
+	unbrokenSince   time.Time // when the renewals without a gap began
+	skew            time.Duration
+	renewalFailed   bool
+	clockIsOff      bool
 
 	// Only divide uses this: owned shards that the engine could not adopt yet.
 	notAdopted []callbackd.Shard
@@ -114,12 +130,6 @@ const (
 // Join makes this process a node and begins to divide the shards. It waits for the
 // database, and for no other node.
 func Join(ctx context.Context, o Options) (*Member, error) {
-	if o.Lease == 0 {
-		o.Lease = DefaultLease
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	m := newMember(o)
 	id, err := o.Store.Join(ctx, o.Node)
 	if err != nil {
@@ -135,8 +145,18 @@ func Join(ctx context.Context, o Options) (*Member, error) {
 
 // newMember makes a member that has not joined.
 func newMember(o Options) *Member {
+	if o.Lease == 0 {
+		o.Lease = DefaultLease
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System{}
+	}
+	if o.Now == nil {
+		o.Now = o.Clock.Now
+	}
 	m := &Member{
 		options:  o,
+		clock:    o.Clock,
 		timing:   TimingOf(o.Lease),
 		refresh:  make(chan struct{}, 1),
 		renewals: make(chan renewal, 1),
@@ -193,18 +213,18 @@ func (m *Member) refreshSoon() {
 func (m *Member) heartbeats(ctx context.Context) {
 	for {
 		m.heartbeat(ctx)
-		timer := time.NewTimer(m.timing.Heartbeat)
+		due, stop := m.clock.Timer(m.timing.Heartbeat)
 		select {
-		case <-timer.C:
+		case <-due:
 		case <-m.refresh:
 		case <-ctx.Done():
-			timer.Stop()
+			stop()
 			return
 		}
-		timer.Stop()
+		stop()
 		// Half of the delay is random, so that not all nodes read at the same moment.
 		delay := m.timing.RefreshDelay(int(m.nodeCount.Load()))
-		if !clock.Sleep(ctx, delay/2+rand.N(delay/2)) {
+		if !m.clock.Sleep(ctx, delay/2+rand.N(delay/2)) {
 			return
 		}
 		select { // the next heartbeat is also the answer to requests that came meanwhile
@@ -226,9 +246,9 @@ func (m *Member) heartbeat(ctx context.Context) {
 		Skew:     m.skew,
 	}
 	awaiting := m.takeAwaiting()
-	start := time.Now()
-	wall := m.options.Now()
-	limited, cancel := context.WithTimeout(ctx, m.timing.TrustFor-m.timing.Heartbeat)
+	start := m.clock.Now()
+	wall := m.options.Now().Round(0)
+	limited, cancel := m.clock.WithTimeout(ctx, m.timing.TrustFor-m.timing.Heartbeat)
 	v, err := m.options.Store.Heartbeat(limited, b, m.ownersRevision)
 	cancel()
 	if err != nil {
@@ -244,13 +264,14 @@ func (m *Member) heartbeat(ctx context.Context) {
 		m.renewalFailed = false
 	}
 	if v.Alive {
-		if m.gapBefore(start) {
+		if m.gapBefore(start, wall) {
 			m.unbrokenSince = start
 		}
 		m.lastRenewal = start
+		m.lastRenewalWall = wall
 		m.renewedAt.Store(start.UnixNano())
 		m.options.Engine.SetLease(start.Add(m.timing.TrustFor))
-		m.compareClocks(wall, time.Since(start), v.At)
+		m.compareClocks(wall, m.clock.Now().Sub(start), v.At)
 	}
 	m.nodeCount.Store(int64(len(v.Nodes)))
 	m.publish(renewal{
@@ -266,13 +287,12 @@ func (m *Member) heartbeat(ctx context.Context) {
 // gapBefore reports whether EvictAfter or more has passed since the last renewal, by the
 // wall clock or the monotonic one. Then the cause, such as a database that was away, may
 // have kept other nodes from renewing too, and does not show that they failed.
-func (m *Member) gapBefore(start time.Time) bool {
+func (m *Member) gapBefore(start, wall time.Time) bool {
 	if m.lastRenewal.IsZero() {
 		return true
 	}
-	monotonic := start.Sub(m.lastRenewal)
-	wall := start.Round(0).Sub(m.lastRenewal.Round(0))
-	return max(monotonic, wall) >= m.timing.EvictAfter
+	passed := max(start.Sub(m.lastRenewal), wall.Sub(m.lastRenewalWall))
+	return passed >= m.timing.EvictAfter
 }
 
 // compareClocks measures how far the wall clock is from the database's. A difference

@@ -295,3 +295,30 @@ func TestTheQueueIsReadAgainAfterAClaim(t *testing.T) {
 		}
 	})
 }
+
+// A gap counts by either clock: the monotonic one stands still while a machine is
+// suspended, and the wall clock may be set back.
+func TestAGapBetweenRenewalsCountsByEitherClock(t *testing.T) {
+	m, _ := node5()
+	gap := m.timing.EvictAfter
+	for _, c := range []struct {
+		name            string
+		monotonic, wall time.Duration
+		want            bool
+	}{
+		{"none", gap - 1, gap - 1, false},
+		{"by both", gap, gap, true},
+		{"the machine was suspended", time.Second, gap, true},
+		{"the wall clock was set back", gap, -time.Hour, true},
+	} {
+		start := time.Now()
+		m.lastRenewal, m.lastRenewalWall = start, start.Round(0)
+		if got := m.gapBefore(start.Add(c.monotonic), start.Round(0).Add(c.wall)); got != c.want {
+			t.Errorf("%s: a gap is %v, want %v", c.name, got, c.want)
+		}
+	}
+	m.lastRenewal = time.Time{}
+	if !m.gapBefore(time.Now(), time.Now()) {
+		t.Error("before the first renewal there is no gap, want one")
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/clock"
 )
 
 // ownerOf returns the node that owns a key's shard, as far as is known; 0: none.
@@ -121,7 +120,7 @@ func (m *Member) Watch(id callbackd.DeliveryID) (<-chan struct{}, func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
-		for clock.Sleep(ctx, pollInterval) {
+		for m.clock.Sleep(ctx, pollInterval) {
 			attempted, err := m.options.Attempted(ctx, id)
 			if attempted && err == nil {
 				close(done)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/clock"
 )
 
 // divide acts on each renewal. Only divide changes which shards this node owns, and
@@ -43,7 +42,7 @@ func (m *Member) announce() {
 	}
 	before := m.shardNews.Load()
 	m.work.Go(func() {
-		if clock.Sleep(m.ctx, rand.N(wait)) && m.shardNews.Load() == before {
+		if m.clock.Sleep(m.ctx, rand.N(wait)) && m.shardNews.Load() == before {
 			m.outbox.add(0, message{Kind: kindShards})
 		}
 	})
@@ -221,7 +220,7 @@ func (m *Member) release(ctx context.Context, id callbackd.NodeID, shards []call
 			return true
 		}
 		m.logError(ctx, "shards not given up, trying again", err)
-		if !clock.Sleep(ctx, time.Second) {
+		if !m.clock.Sleep(ctx, time.Second) {
 			return false
 		}
 	}
@@ -237,16 +236,16 @@ const rescanEvery = 6
 // renewals later every live node knows the owner.
 func (m *Member) rescan(ctx context.Context) {
 	for {
-		timer := time.NewTimer(rescanEvery * m.options.Lease)
+		due, stop := m.clock.Timer(rescanEvery * m.options.Lease)
 		select {
-		case <-timer.C:
+		case <-due:
 		case <-m.claimed:
-			timer.Stop()
-			if !clock.Sleep(ctx, 3*m.timing.Heartbeat) {
+			stop()
+			if !m.clock.Sleep(ctx, 3*m.timing.Heartbeat) {
 				return
 			}
 		case <-ctx.Done():
-			timer.Stop()
+			stop()
 			return
 		}
 		if err := m.options.Engine.Rescan(ctx); err != nil {

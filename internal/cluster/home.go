@@ -53,7 +53,7 @@ const unrenewed = 3
 // Ready returns an error when the node has not renewed its lease for a few heartbeats.
 // Then it probably does not reach the database, and other nodes may.
 func (m *Member) Ready() error {
-	since := time.Since(time.Unix(0, m.renewedAt.Load()))
+	since := m.clock.Now().Sub(time.Unix(0, m.renewedAt.Load()))
 	if since > unrenewed*m.timing.Heartbeat {
 		return fmt.Errorf("the lease was not renewed for %v", since.Round(time.Millisecond))
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/clock"
 	"callbackd/internal/store"
 )
 
@@ -153,11 +152,11 @@ func (m *Member) sendMessages(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		early := sendInterval - time.Since(last)
-		if early > 0 && !clock.Sleep(ctx, early) {
+		early := sendInterval - m.clock.Now().Sub(last)
+		if early > 0 && !m.clock.Sleep(ctx, early) {
 			return
 		}
-		last = time.Now()
+		last = m.clock.Now()
 		out := m.outbox.encode()
 		if len(out) == 0 {
 			continue
@@ -165,7 +164,7 @@ func (m *Member) sendMessages(ctx context.Context) {
 		if err := m.options.Store.Notify(ctx, out); err != nil {
 			m.outbox.notSent()
 			m.logError(ctx, "messages to other nodes not sent; they will read from the store", err)
-			if !clock.Sleep(ctx, time.Second) {
+			if !m.clock.Sleep(ctx, time.Second) {
 				return
 			}
 			m.outbox.add(0) // to say that some were lost
@@ -195,7 +194,7 @@ func (m *Member) listen(ctx context.Context) {
 		}
 		if !restarted {
 			m.logError(ctx, "messages of other nodes not received, trying again", err)
-			if !clock.Sleep(ctx, m.timing.Heartbeat/2) {
+			if !m.clock.Sleep(ctx, m.timing.Heartbeat/2) {
 				return
 			}
 		}
