@@ -12,7 +12,7 @@ type Diagnosis struct {
 	Busy bool
 	// Head is the failed delivery that blocks the session's lane until HeldUntil;
 	// zero when none does.
-	Head      DeliveryID
-	HeadNo    int64 // its sequence number
-	HeldUntil time.Time
+	Head         DeliveryID
+	HeadSequence int64 // its sequence number
+	HeldUntil    time.Time
 }

@@ -4,7 +4,7 @@ import "time"
 
 // Gate has all that decides at a moment whether an attempt of a callback may start,
 // besides the order of its lane. The engine starts attempts by it, and explanations
-// are made from it. Nodes of several versions send it to each other as JSON.
+// are made from it.
 type Gate struct {
 	Running bool // the engine starts attempts at all
 	// Paused is set also when the callback was deleted or its setting is being read.

@@ -1,7 +1,6 @@
 package callbackd_test
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
@@ -64,45 +63,6 @@ func TestGate(t *testing.T) {
 		}
 		if got := c.gate.Receiver(now); got != c.receiver {
 			t.Errorf("%s: of the receiver: %+v, want %+v", c.name, got, c.receiver)
-		}
-	}
-}
-
-// Nodes of the version before know a diagnosis by these names.
-func TestDiagnosisBetweenVersions(t *testing.T) {
-	const before = `{"Running":true,"InFlight":2,"Limit":4,"OpenUntil":"2026-01-02T03:04:05Z","Failures":7,
-		"ClosedUntil":"2026-01-02T03:04:06Z","Probation":true,"OriginInFlight":3,"OriginLimit":5,
-		"BeginsAt":"2026-01-02T03:04:07Z","OriginOpenUntil":"2026-01-02T03:04:08Z","OriginFailures":11,
-		"RateUntil":"2026-01-02T03:04:09Z","Busy":true,"Head":{"Event":5,"Callback":6},"HeadNo":9,"HeldUntil":"2026-01-02T03:04:10Z"}`
-	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	want := callbackd.Diagnosis{
-		Gate: callbackd.Gate{Running: true, InFlight: 2, Limit: 4, OpenUntil: at, ClosedUntil: at.Add(time.Second),
-			Probation: true, OriginInFlight: 3, OriginLimit: 5, BeginsAt: at.Add(2 * time.Second),
-			OriginOpenUntil: at.Add(3 * time.Second), RateUntil: at.Add(4 * time.Second)},
-		Failures: 7, OriginFailures: 11, Busy: true,
-		Head: callbackd.DeliveryID{Event: 5, Callback: 6}, HeadNo: 9, HeldUntil: at.Add(5 * time.Second),
-	}
-	var got callbackd.Diagnosis
-	if err := json.Unmarshal([]byte(before), &got); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("a diagnosis of the version before (-want +got):\n%s", diff)
-	}
-	var sent, known map[string]any
-	b, err := json.Marshal(want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &sent); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal([]byte(before), &known); err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range known {
-		if diff := cmp.Diff(value, sent[name]); diff != "" {
-			t.Errorf("%s is sent as (-want +got):\n%s", name, diff)
 		}
 	}
 }

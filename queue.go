@@ -2,8 +2,8 @@ package callbackd
 
 import "time"
 
-// Backlog names a callback that has pending deliveries.
-type Backlog struct {
+// PendingCallback names a callback that has pending deliveries.
+type PendingCallback struct {
 	Key      KeyID // owns the callback
 	Callback CallbackID
 }

@@ -86,13 +86,13 @@ func (a *App) isHome(key callbackd.KeyID) bool { return a.member == nil || a.mem
 // itself is the only one.
 func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
 	if a.member == nil {
-		owed, err := a.store.Backlogs(ctx)
+		pending, err := a.store.PendingCallbacks(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return []console.Node{{
 			Name: hostname(), Version: Version, Address: a.URL(), Self: true, StartedAt: a.started,
-			Shards: callbackd.Shards, InFlight: a.engine.InFlight(), Backlog: int64(len(owed)),
+			Shards: callbackd.Shards, InFlight: a.engine.InFlight(), Callbacks: len(pending),
 		}}, nil
 	}
 	all, err := a.store.(store.Cluster).Nodes(ctx)
@@ -100,7 +100,7 @@ func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
 	for _, n := range all {
 		out = append(out, console.Node{
 			Name: n.Name, Version: n.Version, Address: n.Address, Inner: n.Inner, Self: n.ID == a.member.ID(), StartedAt: n.StartedAt,
-			Shards: n.Shards, InFlight: n.InFlight, Backlog: int64(n.Callbacks),
+			Shards: n.Shards, InFlight: n.InFlight, Callbacks: n.Callbacks,
 			LeaseUntil: time.Now().Add(a.member.Timing().EvictAfter - n.Unseen),
 		})
 	}

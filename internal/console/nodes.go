@@ -20,7 +20,7 @@ type Node struct {
 	Shards     int
 	LeaseUntil time.Time // zero when it needs no lease
 	InFlight   int
-	Backlog    int64 // callbacks with pending deliveries
+	Callbacks  int // callbacks with pending deliveries
 }
 
 type nodesPage struct {

@@ -25,7 +25,7 @@ import (
 // Queue is what the engine needs of the store. store.Queue says what each method
 // does.
 type Queue interface {
-	Backlogs(ctx context.Context) ([]callbackd.Backlog, error)
+	PendingCallbacks(ctx context.Context) ([]callbackd.PendingCallback, error)
 	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
 	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
@@ -163,10 +163,10 @@ func (noObserver) StaleOutcome()                                                
 // not the deliveries: those are read while the first attempts already run. The
 // engine of a shared queue delivers nothing before it adopts a shard.
 func (e *Engine) Start(ctx context.Context) error {
-	var backlogs []callbackd.Backlog
+	var pending []callbackd.PendingCallback
 	if !e.options.Shared {
 		var err error
-		if backlogs, err = e.options.Queue.Backlogs(ctx); err != nil {
+		if pending, err = e.options.Queue.PendingCallbacks(ctx); err != nil {
 			return err
 		}
 	}
@@ -176,8 +176,8 @@ func (e *Engine) Start(ctx context.Context) error {
 	if e.options.Shared {
 		return nil
 	}
-	for _, b := range backlogs {
-		e.queue(b.Key, b.Callback).rereadAll()
+	for _, c := range pending {
+		e.queue(c.Key, c.Callback).rereadAll()
 	}
 	for _, q := range e.queues {
 		e.readMore(q)

@@ -104,7 +104,7 @@ func (e *Engine) Diagnosis(id callbackd.CallbackID, session string, now time.Tim
 	out.Busy = l.state.UnderWay()
 	if l.head != nil {
 		out.Head = l.head.ID
-		out.HeadNo = l.head.Sequence
+		out.HeadSequence = l.head.Sequence
 		out.HeldUntil = l.wakesAt()
 	}
 	return out

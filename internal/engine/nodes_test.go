@@ -290,7 +290,7 @@ func (p *peers) problem(cbs []callbackd.CallbackID, n map[string]int64) string {
 			}
 		}
 	}
-	left, err := p.s.Backlogs(p.Context())
+	left, err := p.s.PendingCallbacks(p.Context())
 	if err != nil || len(left) > 0 {
 		return fmt.Sprintf("something is pending for %v, %v", left, err)
 	}

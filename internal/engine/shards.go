@@ -67,15 +67,15 @@ func (e *Engine) Adopt(ctx context.Context, shards []callbackd.Shard) error {
 		e.shards[s] = adopting
 	}
 	e.mu.Unlock()
-	backlogs, err := e.options.Queue.Backlogs(ctx)
+	pending, err := e.options.Queue.PendingCallbacks(ctx)
 	if err != nil {
 		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, b := range backlogs {
-		if e.shards[callbackd.ShardOf(b.Key)] == adopting {
-			q := e.queue(b.Key, b.Callback)
+	for _, c := range pending {
+		if e.shards[callbackd.ShardOf(c.Key)] == adopting {
+			q := e.queue(c.Key, c.Callback)
 			q.rereadAll()
 			e.readMore(q)
 		}
@@ -99,7 +99,7 @@ func (e *Engine) AcceptedElsewhere(d callbackd.Delivery) {
 // Rescan reads from the store what the engine should know already, in case
 // messages of other nodes were lost.
 func (e *Engine) Rescan(ctx context.Context) error {
-	backlogs, err := e.options.Queue.Backlogs(ctx)
+	pending, err := e.options.Queue.PendingCallbacks(ctx)
 	if err != nil {
 		return err
 	}
@@ -109,9 +109,9 @@ func (e *Engine) Rescan(ctx context.Context) error {
 		q.setting.stale = true
 		e.readMore(q)
 	}
-	for _, b := range backlogs {
-		if e.owns(b.Key) {
-			q := e.queue(b.Key, b.Callback)
+	for _, c := range pending {
+		if e.owns(c.Key) {
+			q := e.queue(c.Key, c.Callback)
 			q.setting.stale = true
 			q.rereadSources()
 			e.readMore(q)

@@ -324,8 +324,8 @@ type Queue interface {
 	// must not block and must not call the store. OnCommit is called once, before
 	// the first Accept.
 	OnCommit(func(ds []callbackd.Delivery))
-	// Backlogs returns all callbacks with pending deliveries.
-	Backlogs(ctx context.Context) ([]callbackd.Backlog, error)
+	// PendingCallbacks returns all callbacks with pending deliveries.
+	PendingCallbacks(ctx context.Context) ([]callbackd.PendingCallback, error)
 	// Pending returns pending deliveries of a callback. It returns none when the
 	// callback was deleted or its key revoked. Event is set for the first of the first
 	// attempts, up to MaxEventDataPerRead bytes, and nil for all other deliveries. next

@@ -404,7 +404,7 @@ func (e *explainer) lane(v *store.DeliveryView, d *callbackd.Diagnosis) {
 		return
 	}
 	if d.Head.Event != 0 && d.Head != v.ID && !v.Manual {
-		e.add(LaneBlocked, time.Time{}, d.HeldUntil, "Event %d of its session failed and blocks later ones until %s.", d.HeadNo, humanize.Time(d.HeldUntil))
+		e.add(LaneBlocked, time.Time{}, d.HeldUntil, "Event %d of its session failed and blocks later ones until %s.", d.HeadSequence, humanize.Time(d.HeldUntil))
 		e.next("Find out why %s fails: GET /v1/deliveries/%s/explain.", d.Head, d.Head)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"callbackd"
 )
 
-// Backlogs is part of [store.Queue].
-func (s *Store) Backlogs(ctx context.Context) (owed []callbackd.Backlog, err error) {
+// PendingCallbacks is part of [store.Queue].
+func (s *Store) PendingCallbacks(ctx context.Context) (pending []callbackd.PendingCallback, err error) {
 	var all []callbackd.CallbackID
 	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
 		all, err = pendingIndex.callbacks(tx, math.MaxInt32)
@@ -24,10 +24,10 @@ func (s *Store) Backlogs(ctx context.Context) (owed []callbackd.Backlog, err err
 			return nil, err
 		}
 		if !cb.Deleted() {
-			owed = append(owed, callbackd.Backlog{Key: cb.Key, Callback: id})
+			pending = append(pending, callbackd.PendingCallback{Key: cb.Key, Callback: id})
 		}
 	}
-	return owed, nil
+	return pending, nil
 }
 
 // DueBy returns up to limit of the deliveries, which are in the order of Due, that

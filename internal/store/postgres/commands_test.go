@@ -119,7 +119,7 @@ func (s *commands) records() {
 
 func (s *commands) queue() {
 	s.t.Helper()
-	s.ok(second(s.Backlogs(s.ctx)))
+	s.ok(second(s.PendingCallbacks(s.ctx)))
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Limit: 1})))
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Source: callbackd.Retries, At: s.now, Limit: 1})))
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Source: callbackd.Heads, At: s.now, Limit: 1})))

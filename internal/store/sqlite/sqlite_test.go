@@ -308,7 +308,7 @@ func storetestWarm(t *testing.T, s *Store) {
 	replay := warmReplay(t, s, k.ID, cb.ID)
 	for range 2 * maxReaders { // every reader in turn
 		warmReads(ctx, s, k.ID, cb.ID, replay)
-		s.Backlogs(ctx)
+		s.PendingCallbacks(ctx)
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Limit: 1})
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: now, Limit: 1})
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Heads, At: now, Limit: 1})

@@ -44,9 +44,9 @@ func (s *suite) finalize(want int) {
 func (s *suite) deletedIsNotOwed() {
 	cb, _ := s.deleted()
 	s.equal("pending deliveries", s.fresh(cb.ID), []callbackd.Delivery(nil))
-	backlogs, err := s.Backlogs(s.ctx())
+	pending, err := s.PendingCallbacks(s.ctx())
 	s.must(err)
-	s.equal("callbacks with a backlog", backlogs, []callbackd.Backlog(nil))
+	s.equal("callbacks with a backlog", pending, []callbackd.PendingCallback(nil))
 	s.balanced()
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 var queueTests = map[string]func(*suite){
-	"Backlogs":                    (*suite).backlogs,
+	"PendingCallbacks":            (*suite).pendingCallbacks,
 	"FirstAttempts":               (*suite).firstAttempts,
 	"Lanes":                       (*suite).lanes,
 	"RetriesSoonestDue":           (*suite).dueRetries,
@@ -17,16 +17,16 @@ var queueTests = map[string]func(*suite){
 	"BacklogSinceAFailedAttempt":  (*suite).backlogOfRetry,
 }
 
-func (s *suite) backlogs() {
+func (s *suite) pendingCallbacks() {
 	other := s.newKey("other")
 	a, b, c := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev2, "b"), s.newCallback(other, ev2, "c")
 	check := func(callbacks ...*callbackd.Callback) {
 		s.Helper()
-		var want []callbackd.Backlog
+		var want []callbackd.PendingCallback
 		for _, cb := range callbacks {
-			want = append(want, callbackd.Backlog{Key: cb.Key, Callback: cb.ID})
+			want = append(want, callbackd.PendingCallback{Key: cb.Key, Callback: cb.ID})
 		}
-		got, err := s.Backlogs(s.ctx())
+		got, err := s.PendingCallbacks(s.ctx())
 		s.must(err)
 		s.equal("callbacks with a backlog", got, want)
 	}

@@ -210,7 +210,7 @@ func Picture(t *testing.T, st store.Store) map[string]any {
 	report, err := s.Check(s.ctx())
 	s.must(err)
 	out["keys"], out["check"] = keys, Balances(report)
-	out["backlogs"], err = s.Backlogs(s.ctx())
+	out["pending callbacks"], err = s.PendingCallbacks(s.ctx())
 	s.must(err)
 	for _, b := range report.Callbacks {
 		s.ofCallback(out, b.Callback)
