@@ -62,6 +62,10 @@ const (
 // With a Target it chooses events of the target's type, and each is sent to the
 // target. When States or Callback is set, it chooses only events with a delivery
 // that matches them.
+//
+// With Missing it chooses only events that are [Missing] at the callback they go to.
+// Without a Target that is every callback of the event's type that is not deleted, and
+// the events from before a callback was created are missing too.
 type ReplayFilter struct {
 	States   []State
 	Type     EventType
@@ -70,6 +74,7 @@ type ReplayFilter struct {
 	Since    time.Time // event accepted at or after
 	Until    time.Time // event accepted before
 	Target   CallbackID
+	Missing  bool
 }
 
 // Hastens reports whether the replay makes pending deliveries due that wait for a later
@@ -88,11 +93,30 @@ func (f *ReplayFilter) Matches(s State, ended bool) bool {
 	return f.Target != 0 || s.Terminal()
 }
 
+// Missing reports whether a callback has not received an event, and will not by itself,
+// when the event's delivery to it is in state s. s is empty when there is no delivery.
+func Missing(s State) bool { return s != Delivered && s != Pending }
+
+// Skips reports whether a step of the replay leaves a delivery as it is, because of the
+// state that the delivery has by then.
+func (f *ReplayFilter) Skips(s State) bool {
+	switch s {
+	case Pending:
+		return !f.Hastens()
+	case Delivered:
+		return f.Missing
+	}
+	return false
+}
+
 // Resolve returns an error when the filter can choose nothing. When there is a Target,
 // it sets Type to the event of the target. key is the API key of the replay. target is
 // the callback that Target names, or nil when there is none.
 func (f *ReplayFilter) Resolve(key KeyID, target *Callback) error {
 	if f.Target == 0 {
+		if f.Missing && len(f.States) > 0 {
+			return Errorf(KindInvalid, "A replay of what is missing chooses by itself what was not delivered: leave out the states, or name a target.")
+		}
 		if slices.Contains(f.States, Canceled) {
 			return Errorf(KindInvalid, "A replay of canceled deliveries needs a target, because their callbacks were deleted.")
 		}

@@ -40,6 +40,41 @@ func TestReplayFilterMatches(t *testing.T) {
 	}
 }
 
+func TestReplayFilterSkips(t *testing.T) {
+	pending := []callbackd.State{callbackd.Pending}
+	tests := []struct {
+		name string
+		f    callbackd.ReplayFilter
+		want []callbackd.State
+	}{
+		{"any", callbackd.ReplayFilter{}, pending},
+		{"one that hastens", callbackd.ReplayFilter{States: pending}, nil},
+		{"missing", callbackd.ReplayFilter{Missing: true}, []callbackd.State{callbackd.Pending, callbackd.Delivered}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []callbackd.State
+			for _, s := range append(callbackd.States, "") {
+				if tt.f.Skips(s) {
+					got = append(got, s)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("states that are skipped (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMissing(t *testing.T) {
+	want := map[callbackd.State]bool{callbackd.Pending: false, callbackd.Delivered: false, callbackd.Failed: true, callbackd.Canceled: true, "": true}
+	for state, missing := range want {
+		if got := callbackd.Missing(state); got != missing {
+			t.Errorf("Missing(%q) = %v, want %v", state, got, missing)
+		}
+	}
+}
+
 func TestReplayFilterResolve(t *testing.T) {
 	target := &callbackd.Callback{ID: 7, Key: 1, Event: callbackd.StatusChange}
 	deleted := *target
@@ -54,6 +89,9 @@ func TestReplayFilterResolve(t *testing.T) {
 	}{
 		{"no target", callbackd.ReplayFilter{States: []callbackd.State{callbackd.Failed}}, 1, nil, callbackd.KindInternal, ""},
 		{"canceled without a target", callbackd.ReplayFilter{States: []callbackd.State{callbackd.Canceled}}, 1, nil, callbackd.KindInvalid, ""},
+		{"missing", callbackd.ReplayFilter{Missing: true}, 1, nil, callbackd.KindInternal, ""},
+		{"missing with states", callbackd.ReplayFilter{Missing: true, States: []callbackd.State{callbackd.Failed}}, 1, nil, callbackd.KindInvalid, ""},
+		{"missing with states to a target", callbackd.ReplayFilter{Missing: true, States: []callbackd.State{callbackd.Failed}, Target: 7}, 1, target, callbackd.KindInternal, callbackd.StatusChange},
 		{"canceled to a target", callbackd.ReplayFilter{States: []callbackd.State{callbackd.Canceled}, Target: 7}, 1, target, callbackd.KindInternal, callbackd.StatusChange},
 		{"a target gives its type", callbackd.ReplayFilter{Target: 7}, 1, target, callbackd.KindInternal, callbackd.StatusChange},
 		{"a target of another type", callbackd.ReplayFilter{Target: 7, Type: callbackd.Complete}, 1, target, callbackd.KindInvalid, callbackd.Complete},

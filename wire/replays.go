@@ -13,6 +13,7 @@ type NewReplay struct {
 	Until      *time.Time `json:"until,omitempty"`
 	Target     any        `json:"target,omitempty"`
 	Rate       float64    `json:"rate,omitempty"`
+	Missing    bool       `json:"missing,omitempty"`
 	DryRun     bool       `json:"dry_run,omitempty"`
 }
 
@@ -32,7 +33,8 @@ type Replay struct {
 	Since      *time.Time `json:"since"`
 	Until      *time.Time `json:"until"`
 	Target     int64      `json:"target"` // 0: none
-	Rate       float64    `json:"rate"`   // deliveries per second; 0: no limit
+	Missing    bool       `json:"missing"`
+	Rate       float64    `json:"rate"` // deliveries per second; 0: no limit
 	CreatedAt  time.Time  `json:"created_at"`
 	EndedAt    *time.Time `json:"ended_at"`
 	Total      int64      `json:"total"`

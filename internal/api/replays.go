@@ -34,6 +34,7 @@ func (r *newReplay) fields() []request.Field {
 		request.Time("until", &f.Until),
 		keepValue("target", &r.target),
 		request.Rate("rate", &r.Rate, callbackd.MaxReplayRate, "deliveries"),
+		request.Flag("missing", &f.Missing),
 		request.Flag("dry_run", &r.dryRun),
 	}
 }
@@ -124,7 +125,7 @@ func (a *API) createReplay(w http.ResponseWriter, c *call) error {
 	if f.Target, err = a.callbackOf(c, r.target, f.Type); err != nil {
 		return err
 	}
-	if f.Target == 0 && len(f.States) == 0 {
+	if f.Target == 0 && len(f.States) == 0 && !f.Missing {
 		f.States = []callbackd.State{callbackd.Failed}
 	}
 	if r.dryRun {

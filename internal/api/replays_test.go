@@ -92,6 +92,33 @@ func eventsGoToACallbackThatWasMadeLater(t *testing.T, on func(*setup)) {
 	}
 }
 
+func TestAReplaySendsOnlyWhatIsMissing(t *testing.T) {
+	onBothStores(t, aReplaySendsOnlyWhatIsMissing)
+}
+
+// aReplaySendsOnlyWhatIsMissing has a receiver that gets the second event when it is
+// published, and the first one, from before its callback was created, by the replay.
+func aReplaySendsOnlyWhatIsMissing(t *testing.T, on func(*setup)) {
+	s := start(t, on)
+	first := s.publish("SESSION:COMPLETE", "S", `{"a":1}`)
+	recv := listen(t, nil)
+	s.register("SESSION:COMPLETE", recv.url, "")
+	second := s.publish("SESSION:COMPLETE", "S", `{"a":2}`)
+	equal(t, "the event that arrives", recv.next().header.Get("webhook-id"), second.ID)
+	missing := func() int64 {
+		return decode[wire.ReplayCount](s.call("POST", "/v1/replays", `{"missing":true,"dry_run":true}`).ok(200)).Total
+	}
+	s.until("one event is missing", func() bool { return missing() == 1 })
+	r := decode[wire.Replay](s.call("POST", "/v1/replays", `{"missing":true}`).ok(202))
+	equal(t, "missing of the replay", r.Missing, true)
+	equal(t, "the states of the replay", len(r.States), 0)
+	equal(t, "the event that is replayed", recv.next().header.Get("webhook-id"), first.ID)
+	s.until("its record", func() bool {
+		return decode[wire.Replay](s.call("GET", "/v1/replays/"+r.ID, "").ok(200)).Delivered == 1
+	})
+	equal(t, "what is missing then", missing(), int64(0))
+}
+
 func TestReplaysArePausedResumedAndCanceled(t *testing.T) {
 	onBothStores(t, replaysArePausedResumedAndCanceled)
 }
@@ -138,6 +165,8 @@ func TestFaultsOfAReplay(t *testing.T) {
 		`{"until":7}`:                                 "until must be a",
 		`{"rate":-1}`:                                 "rate must be a number",
 		`{"rate":10001}`:                              "rate must be a number",
+		`{"missing":"yes"}`:                           "missing must be true or false",
+		`{"missing":true,"states":["failed"]}`:        "leave out the states, or name a target",
 		`{"dry_run":1}`:                               "dry_run must be true or false",
 		`{"session_key":"a b"}`:                       "session_key must be",
 		`[1]`:                                         "The body",

@@ -119,7 +119,11 @@ func TestLinkedFilesExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range append(docs, "../../README.md", "../../CHANGELOG.md") {
+	pages, err := filepath.Glob("../../docs/howto/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range append(append(docs, pages...), "../../README.md", "../../CHANGELOG.md") {
 		src, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)

@@ -41,20 +41,21 @@ func (f *callFlags) client() *client.Client {
 
 type replayStartCmd struct {
 	callFlags
-	State    []string `placeholder:"STATE" help:"Send deliveries in this state: delivered, failed or canceled. Repeat the option for several. Default: failed, or every state with --target."`
+	State    []string `placeholder:"STATE" help:"Send deliveries in this state: delivered, failed or canceled. Repeat the option for several. Default: failed, or every state with --target or --missing."`
 	Event    string   `help:"Send events of this type only, such as SESSION:STATUS_CHANGE."`
 	Callback string   `help:"Send deliveries to this callback only: its ID, such as 12, or its name together with --event."`
 	Session  string   `placeholder:"KEY" help:"Send events of this session only."`
 	Since    string   `help:"Send events that were accepted at or after this time: 2026-01-02T15:04:05Z, or 2h or 3d for that long ago."`
 	Until    string   `help:"Send events that were accepted before this time, written as for --since."`
 	Target   string   `help:"Send to this callback instead of the original one: its ID, or its name together with --event."`
+	Missing  bool     `help:"Send only events that were not delivered to the callback and are not pending for it, also those from before it was created."`
 	Rate     float64  `help:"Largest number of deliveries a second, such as 50. Default: 0, no limit."`
 	DryRun   bool     `help:"Print how many deliveries would be sent, and send none."`
 	Follow   bool     `help:"Print the progress until the replay ends."`
 }
 
 func (c *replayStartCmd) body(now time.Time) (n wire.NewReplay, err error) {
-	n = wire.NewReplay{States: c.State, Event: c.Event, SessionKey: c.Session, Rate: c.Rate}
+	n = wire.NewReplay{States: c.State, Event: c.Event, SessionKey: c.Session, Missing: c.Missing, Rate: c.Rate}
 	if c.Callback != "" {
 		n.Callback = c.Callback
 	}

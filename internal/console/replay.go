@@ -56,7 +56,10 @@ func atRate(n int64, perSecond float64) time.Duration {
 func (c *Console) replaySelection(req *userRequest, r *callbackd.Replay) ([]string, error) {
 	f := r.Filter
 	parts := []string{"delivered, failed or canceled"}
-	if len(f.States) > 0 {
+	switch {
+	case f.Missing && len(f.States) == 0:
+		parts = []string{"not delivered"}
+	case len(f.States) > 0:
 		states := make([]string, len(f.States))
 		for i, s := range f.States {
 			states[i] = string(s)
@@ -81,6 +84,9 @@ func (c *Console) replaySelection(req *userRequest, r *callbackd.Replay) ([]stri
 	}
 	if !f.Until.IsZero() {
 		parts = append(parts, "until "+formatTime(f.Until).Long)
+	}
+	if f.Missing && len(f.States) > 0 {
+		parts = append(parts, "not delivered there yet")
 	}
 	if f.Target != 0 {
 		name, err := c.callbackText(req, f.Target)

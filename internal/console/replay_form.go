@@ -10,7 +10,7 @@ import (
 )
 
 // replayFields are the fields of a new replay, beside its states.
-var replayFields = []string{"event", "callback", "session", "since", "until", "rate", "target"}
+var replayFields = []string{"event", "callback", "session", "since", "until", "rate", "target", "missing"}
 
 // replayStates are the states of deliveries that can be replayed.
 var replayStates = []callbackd.State{callbackd.Failed, callbackd.Delivered, callbackd.Canceled}
@@ -91,6 +91,7 @@ func (p *newReplayPage) read() (f callbackd.ReplayFilter, rate float64) {
 		request.Time("until", &f.Until),
 		request.Rate("rate", &rate, callbackd.MaxReplayRate, "deliveries"),
 		request.CallbackID("target", &f.Target),
+		request.Flag("missing", &f.Missing),
 	)
 	for _, text := range p.Chosen {
 		var state callbackd.State

@@ -17,7 +17,7 @@ func wrongQueriesAreRefused(t *testing.T, s *site) {
 			deliveries + "state=lost", deliveries + "event=X", deliveries + "callback=0", deliveries + "status=7", deliveries + "fault=bad",
 			deliveries + "after=x", deliveries + "since=soon",
 			logs + "status=99", logs + "after=-1", "/console/sessions?after=x", "/console/callbacks?after=x", "/console/replays?after=x",
-			replay + "rate=-1", replay + "state=pending", replay + "target=99",
+			replay + "rate=-1", replay + "state=pending", replay + "target=99", replay + "missing=true&state=failed",
 		},
 		http.StatusNotFound: {
 			"/console/callbacks/x", "/console/callbacks/999", "/console/deliveries/x", "/console/events/x", "/console/replays/x", "/console/keys/x/rotate",
@@ -28,7 +28,7 @@ func wrongQueriesAreRefused(t *testing.T, s *site) {
 			deliveries + "since=2026-01-02T03:04&until=2026-01-03", deliveries + "status=5xx",
 			// Texts that PostgreSQL cannot store are found nowhere.
 			deliveries + "session=%00", deliveries + "session=%ff", "/console/sessions?q=%00", "/console/sessions?q=%ff", logs + "path=%00", logs + "path=%ff",
-			replay + "state=failed&session=%00", replay + "state=failed&session=%ff", "/console/link?token=%ff",
+			replay + "missing=true", replay + "state=failed&session=%00", replay + "state=failed&session=%ff", "/console/link?token=%ff",
 		},
 	} {
 		for _, path := range paths {

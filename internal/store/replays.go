@@ -30,8 +30,8 @@ type Replays interface {
 	// [callbackd.Replay.Divide] and [callbackd.Replay.DueAt] say. It writes
 	// them in one transaction with the progress of the replay, so that a crash
 	// makes none due twice. It creates a delivery that does not exist yet. A
-	// pending delivery stays as it is, unless the replay
-	// [callbackd.ReplayFilter.Hastens] it. It ends a replay that is done.
+	// delivery that [callbackd.ReplayFilter.Skips] names stays as it is. StepReplay
+	// ends a replay that is done.
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (ReplayStep, error)
 }
 

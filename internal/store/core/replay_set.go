@@ -36,6 +36,9 @@ func (s *Store) chooseReplaySet(ctx context.Context, key callbackd.KeyID, f *cal
 	return &c.set, nil
 }
 
+// inForce is the condition on a key's callbacks that are not deleted.
+const inForce = "c.key_no = $1 AND c.deleted_at IS NULL AND k.revoked_at IS NULL"
+
 // setChooser chooses the set of a replay.
 type setChooser struct {
 	s         *Store
@@ -54,7 +57,7 @@ func (c *setChooser) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.filter.Target == 0 && c.filter.Session == "" && slices.Equal(c.filter.States, []callbackd.State{callbackd.Failed}) {
+	if c.filter.Target == 0 && !c.filter.Missing && c.filter.Session == "" && slices.Equal(c.filter.States, []callbackd.State{callbackd.Failed}) {
 		return c.addFailed(ctx, lo, hi)
 	}
 	return c.addEvents(ctx, lo, hi)
@@ -76,6 +79,9 @@ func (c *setChooser) resolve() error {
 		return err
 	}
 	c.callbacks = newListedCallbacks(store.DeliveryQuery{Key: c.key, Callback: c.filter.Callback, Type: c.filter.Type})
+	if c.filter.Missing && c.filter.Target == 0 {
+		return c.callbacks.load(c.tx, inForce, c.key)
+	}
 	return nil
 }
 
@@ -125,13 +131,15 @@ func (c *setChooser) choosesEvent(ev *callbackd.Event) bool {
 // addOf adds what the filter chooses of events.
 func (c *setChooser) addOf(evs []*callbackd.Event) error {
 	f := &c.filter
-	if f.Target != 0 && len(f.States) == 0 && f.Callback == 0 {
-		for _, ev := range evs {
-			if err := c.set.Add(ev.ID, f.Target); err != nil {
-				return err
-			}
+	switch {
+	case f.Target != 0 && len(f.States) == 0 && f.Callback == 0:
+		ids := make([]callbackd.DeliveryID, len(evs))
+		for i, ev := range evs {
+			ids[i] = callbackd.DeliveryID{Event: ev.ID, Callback: f.Target}
 		}
-		return nil
+		return c.add(ids)
+	case f.Missing && f.Target == 0:
+		return c.add(c.possible(evs))
 	}
 	if err := c.s.addLateTargets(c.tx, evs); err != nil {
 		return err
@@ -156,21 +164,53 @@ func (c *setChooser) addMatching(ids []callbackd.DeliveryID) error {
 	if err != nil {
 		return err
 	}
+	var chosen []callbackd.DeliveryID
 	last := callbackd.EventID(0)
 	for _, id := range ids {
 		ended := c.callbacks.ended(id.Callback)
 		if !f.Matches(callbackd.StateOf(rows[id], ended).State, ended) {
 			continue
 		}
-		to := id.Callback
 		if f.Target != 0 {
 			if id.Event == last { // once, whatever else matches
 				continue
 			}
-			to, last = f.Target, id.Event
+			id.Callback, last = f.Target, id.Event
 		}
-		if err := c.set.Add(id.Event, to); err != nil {
-			return err
+		chosen = append(chosen, id)
+	}
+	return c.add(chosen)
+}
+
+// possible returns a delivery of each event to each callback of its type, whether there
+// is such a delivery or not.
+func (c *setChooser) possible(evs []*callbackd.Event) (ids []callbackd.DeliveryID) {
+	for _, ev := range evs {
+		for id, cb := range c.callbacks.known {
+			if cb.Event == ev.Type {
+				ids = append(ids, callbackd.DeliveryID{Event: ev.ID, Callback: id})
+			}
+		}
+	}
+	return ids
+}
+
+// add adds deliveries to the set. With Missing, it leaves out those that are not.
+func (c *setChooser) add(ids []callbackd.DeliveryID) error {
+	for part := range slices.Chunk(ids, setChunk) {
+		if c.filter.Missing {
+			rows, err := c.s.deliveryRows(c.tx, part)
+			if err != nil {
+				return err
+			}
+			part = slices.DeleteFunc(part, func(id callbackd.DeliveryID) bool {
+				return !callbackd.Missing(callbackd.StateOf(rows[id], false).State)
+			})
+		}
+		for _, id := range part {
+			if err := c.set.Add(id.Event, id.Callback); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -178,7 +218,7 @@ func (c *setChooser) addMatching(ids []callbackd.DeliveryID) error {
 
 // addFailed adds the deliveries that failed. They have a small index of their own.
 func (c *setChooser) addFailed(ctx context.Context, lo, hi int64) error {
-	if err := c.callbacks.load(c.tx, "c.key_no = $1 AND c.deleted_at IS NULL AND k.revoked_at IS NULL", c.key); err != nil {
+	if err := c.callbacks.load(c.tx, inForce, c.key); err != nil {
 		return err
 	}
 	for id := range c.callbacks.known {

@@ -146,8 +146,7 @@ func (r *replayStep) deliveries(slices []slice) (ids []callbackd.DeliveryID, err
 }
 
 // makeDue makes the deliveries of slices due, and creates those that do not
-// exist. It skips a delivery whose event is gone, and one that is pending unless
-// the replay hastens it.
+// exist. It skips a delivery whose event is gone, and one that the filter skips.
 func (r *replayStep) makeDue(slices []slice) error {
 	if len(slices) == 0 {
 		return nil
@@ -167,7 +166,7 @@ func (r *replayStep) makeDue(slices []slice) error {
 	var resend, waiting []callbackd.Delivery
 	for _, id := range ids {
 		ev, pending := events[id.Event], rows[id].Pending != nil
-		if ev == nil || pending && !r.replay.Filter.Hastens() {
+		if ev == nil || r.replay.Filter.Skips(callbackd.StateOf(rows[id], false).State) {
 			continue
 		}
 		d := callbackd.Delivery{

@@ -17,6 +17,9 @@ var replayTargetTests = map[string]func(*suite){
 	"ReplayToATargetAgain":              (*suite).replayToAgain,
 	"ReplayToATargetThatIsDeleted":      (*suite).replayToDeleted,
 	"ReplayToATargetIsSweptWithTheRest": (*suite).replayToSweptWhole,
+	"ReplayOfMissingChooses":            (*suite).replayMissingChooses,
+	"ReplayOfMissingSendsOnce":          (*suite).replayMissingOnce,
+	"ReplayOfMissingSkipsDelivered":     (*suite).replayMissingSkips,
 }
 
 // lateTarget publishes three events to a callback, and one of another type. The
@@ -75,6 +78,48 @@ func (s *suite) replayToSweep() {
 	s.replayTo(late)
 	s.equal("events that were removed", s.sweepAll(s.at.Add(time.Hour)), 1)
 	s.must(second(s.Event(s.ctx(), s.key.ID, evs[0].ID)))
+}
+
+// replayMissingChooses shows what is missing: of first, the delivery that failed and not
+// the two that are pending; of late, all three events, which came before it.
+func (s *suite) replayMissingChooses() {
+	first, late, _ := s.lateTarget()
+	s.chooses(callbackd.ReplayFilter{Missing: true}, 4)
+	s.chooses(callbackd.ReplayFilter{Missing: true, Callback: first.ID}, 1)
+	s.chooses(callbackd.ReplayFilter{Missing: true, Callback: late.ID, Session: "S2"}, 1)
+	s.chooses(callbackd.ReplayFilter{Missing: true, Type: ev2}, 0)
+	s.chooses(callbackd.ReplayFilter{Missing: true, Target: first.ID}, 1)
+	s.chooses(callbackd.ReplayFilter{Missing: true, Target: late.ID, States: []callbackd.State{callbackd.Pending}}, 2)
+	s.test(late)
+	s.chooses(callbackd.ReplayFilter{Missing: true, Callback: late.ID}, 3)
+	s.kind(second(s.CountReplay(s.ctx(), s.key.ID, callbackd.ReplayFilter{Missing: true, States: []callbackd.State{callbackd.Failed}})), callbackd.KindInvalid)
+	s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, ev1, "late", s.at)))
+	s.chooses(callbackd.ReplayFilter{Missing: true}, 1)
+}
+
+// replayMissingOnce shows that nothing is missing after a replay of what was.
+func (s *suite) replayMissingOnce() {
+	first, late, _ := s.lateTarget()
+	s.deliverAll(s.fresh(first.ID))
+	r := s.replay(callbackd.ReplayFilter{Missing: true}, 0)
+	due := s.step(r, s.at).Due
+	s.counted(r, replayCounts{Total: 4, Due: 4, Created: 3, Pending: 4})
+	s.chooses(callbackd.ReplayFilter{Missing: true}, 0)
+	s.deliverAll(due)
+	s.chooses(callbackd.ReplayFilter{Missing: true}, 0)
+	s.chooses(callbackd.ReplayFilter{Missing: true, Target: late.ID}, 0)
+	s.counted(r, replayCounts{Total: 4, Due: 4, Created: 3, Delivered: 4})
+}
+
+// replayMissingSkips shows that an event is not sent when it was delivered after the
+// replay was created.
+func (s *suite) replayMissingSkips() {
+	_, late, _ := s.lateTarget()
+	missing := s.replay(callbackd.ReplayFilter{Missing: true, Target: late.ID}, 0)
+	other := s.replay(callbackd.ReplayFilter{Target: late.ID, Session: "S1"}, 0)
+	s.deliverAll(s.step(other, s.at).Due)
+	s.equal("deliveries that the step made due", len(s.step(missing, s.at).Due), 2)
+	s.counted(missing, replayCounts{Total: 3, Due: 3, Skipped: 1, Created: 2, Pending: 2})
 }
 
 func (s *suite) replayToListed() {
