@@ -73,7 +73,7 @@ func ParseDeliveryID(s string) (DeliveryID, bool) {
 	if !ok {
 		return DeliveryID{}, false
 	}
-	digits, no, ok := strings.Cut(rest, "-")
+	digits, callback, ok := strings.Cut(rest, "-")
 	if !ok {
 		return DeliveryID{}, false
 	}
@@ -81,8 +81,8 @@ func ParseDeliveryID(s string) (DeliveryID, bool) {
 	if !ok {
 		return DeliveryID{}, false
 	}
-	cb, err := strconv.ParseInt(no, 10, 64)
-	if err != nil || cb <= 0 || strconv.FormatInt(cb, 10) != no {
+	cb, err := strconv.ParseInt(callback, 10, 64)
+	if err != nil || cb <= 0 || strconv.FormatInt(cb, 10) != callback {
 		return DeliveryID{}, false
 	}
 	return DeliveryID{Event: EventID(ev), Callback: CallbackID(cb)}, true

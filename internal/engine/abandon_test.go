@@ -18,10 +18,11 @@ func (q slowRecord) Record(ctx context.Context, o callbackd.Outcome) (callbackd.
 	return q.Store.Record(ctx, o)
 }
 
-// A node was evicted while an attempt was under way. What ends later is
-// not recorded, for by then the node may have another number, which the store
-// lets pass; and that number has to wait for what is being recorded.
-func TestWhatWasBegunBeforeAbandonIsNotRecordedUnderTheNextNumber(t *testing.T) {
+// A node is evicted while an attempt is under way. The attempt is not recorded when it
+// ends, because by then the node may have joined under another ID, with which the store
+// would accept the outcome. The node joins again only after the store has answered what it
+// is recording.
+func TestAnAttemptFromBeforeAbandonIsNotRecordedUnderTheNextNodeID(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		cb := r.callback(ev1, callbackd.Policy{})
 		r.set(func(call) callbackd.Result { time.Sleep(2 * time.Second); return status(200) })
@@ -44,11 +45,11 @@ func TestWhatWasBegunBeforeAbandonIsNotRecordedUnderTheNextNumber(t *testing.T) 
 		begun := time.Now()
 		<-e.Abandon()
 		if waited := time.Since(begun); waited != 0 {
-			r.Errorf("nothing was being recorded, and the next number waited for %v", waited)
+			r.Errorf("Abandon waited for %v although nothing was being recorded, want 0", waited)
 		}
 		pass(time.Minute)
 		if v := r.view(ids[0], cb); v.Attempts != 0 {
-			r.Errorf("%d attempts of before were recorded", v.Attempts)
+			r.Errorf("%d attempts from before Abandon were recorded, want 0", v.Attempts)
 		}
 
 		adopt()
@@ -56,7 +57,7 @@ func TestWhatWasBegunBeforeAbandonIsNotRecordedUnderTheNextNumber(t *testing.T) 
 		begun = time.Now()
 		<-e.Abandon()
 		if waited := time.Since(begun); waited != 2*time.Second {
-			r.Errorf("the next number waited for %v, the record takes 2s more", waited)
+			r.Errorf("Abandon waited for %v, want the 2s that the record still takes", waited)
 		}
 		e.Drain(r.Context())
 	})

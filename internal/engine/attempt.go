@@ -59,9 +59,9 @@ func (e *Engine) attempt(q *callbackQueue, l *lane, d callbackd.Delivery, cb *ca
 // the attempt was chosen. Nothing is sent, and the store cancels what is pending.
 var errCallbackEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback has ended")
 
-// loadDelivery loads the event, when it is not in memory, and the callback as it
-// is now, so that a deleted callback or a revoked key gets no request any more.
-// It tries until it succeeds or the engine stops.
+// loadDelivery loads the event, unless it is in memory, and reads the callback as it is
+// now, so that a deleted callback or a revoked key gets no more requests. It tries until it
+// succeeds or the engine stops.
 func (e *Engine) loadDelivery(d *callbackd.Delivery, cb **callbackd.Callback) (done func(), err error) {
 	done = func() {}
 	for {
@@ -89,8 +89,7 @@ func (e *Engine) loadDelivery(d *callbackd.Delivery, cb **callbackd.Callback) (d
 	}
 }
 
-// correctBytes replaces the estimate of the bytes in flight, now that they are
-// known.
+// correctBytes replaces the estimate of the bytes in flight by the real number.
 func (e *Engine) correctBytes(q *callbackQueue, s *slot, n int64) {
 	if n == s.bytes {
 		return
@@ -128,8 +127,8 @@ func (e *Engine) send(q *callbackQueue, d callbackd.Delivery, cb *callbackd.Call
 	return o
 }
 
-// sendSafely survives a sender that panics: one delivery must not end the
-// process.
+// sendSafely sends, and turns a panic of the sender into a failed attempt: one delivery
+// must not end the process.
 func (e *Engine) sendSafely(cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -144,8 +143,8 @@ func (e *Engine) sendSafely(cb *callbackd.Callback, ev *callbackd.Event, n int) 
 	return e.options.Sender.Send(e.ctx, cb, ev, n)
 }
 
-// noteSuccess notes the first success of a callback at its origin. That of a
-// test counts too: the receiver has shown that it takes what is sent.
+// noteSuccess notes the first success of a callback at its origin. The success of a test
+// counts too, because the receiver has accepted a request.
 func (e *Engine) noteSuccess(q *callbackQueue, o *callbackd.Outcome) {
 	if o.Attempt.Success() && !q.trial.proven {
 		o.Change.Proven = true
@@ -154,10 +153,9 @@ func (e *Engine) noteSuccess(q *callbackQueue, o *callbackd.Outcome) {
 	}
 }
 
-// updateHealth takes an attempt, which was made with the setting cb, into the
-// health of the receiver. The setting may have changed since. An answer tells
-// something about the receiver that gave it and about the version of the setting
-// that it was given to.
+// updateHealth updates the health of the receiver after an attempt that was made with the
+// setting cb. The setting may have changed since. An answer counts only for the receiver
+// that gave it and for the version of the setting that was sent.
 func (e *Engine) updateHealth(q *callbackQueue, cb *callbackd.Callback, o *callbackd.Outcome, now time.Time) {
 	if cb.Version > q.setting.cb.Version { // the engine has not read that version yet
 		e.applySetting(q, cb, now)
@@ -191,9 +189,9 @@ func (e *Engine) updateHealth(q *callbackQueue, cb *callbackd.Callback, o *callb
 	}
 }
 
-// freeSlot gives the slot of an attempt to the next one. The exchange with the
-// receiver is over, and only the lane waits for the record. It reports whether the
-// outcome may be recorded.
+// freeSlot frees the slot of an attempt for the next one. The exchange with the receiver is
+// over, and only the lane waits for the record. It reports whether the outcome may be
+// recorded.
 func (e *Engine) freeSlot(q *callbackQueue, l *lane, s slot, sent bool) (mayRecord bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -215,9 +213,9 @@ func (e *Engine) freeSlot(q *callbackQueue, l *lane, s slot, sent bool) (mayReco
 	return mayRecord
 }
 
-// wakeSlotWaiters lets two of the callbacks that wait for a slot try again. Two
-// for each slot, because one that tries may have nothing to start by then: so
-// none waits for ever.
+// wakeSlotWaiters makes two of the callbacks that wait for a slot try again. It is called
+// for each free slot. With one callback for each slot, the slots of those that have nothing
+// to start any more would go to nobody, and the last would wait for ever.
 func (e *Engine) wakeSlotWaiters() {
 	for range 2 {
 		if q, ok := e.slotWaiters.next(); ok {
@@ -226,13 +224,13 @@ func (e *Engine) wakeSlotWaiters() {
 	}
 }
 
-// record writes the outcome. It tries until it succeeds or the engine stops;
-// meanwhile the lane stays closed and the attempt is not repeated. When the
-// engine stops first, the attempt is repeated after the next start.
+// record writes the outcome. It tries until it succeeds or the engine stops. Meanwhile the
+// lane starts nothing, and the attempt is not repeated. When the engine stops first, the
+// attempt is repeated after the next start.
 func (e *Engine) record(o callbackd.Outcome) (callbackd.Recorded, error) {
 	for {
-		// Without the attempts' context: what was sent is recorded also when
-		// the attempt was broken off.
+		// Not with the context of the attempts, because an attempt that was broken off is
+		// recorded too.
 		rec, err := e.options.Queue.Record(context.WithoutCancel(e.ctx), o)
 		if err == nil || callbackd.KindOf(err) == callbackd.KindConflict {
 			return rec, err
@@ -279,8 +277,8 @@ func (e *Engine) logAttempt(o *callbackd.Outcome, state callbackd.State) {
 		"duration", a.Timings.Total, "due", a.Due, "why", a.Why)
 }
 
-// finish takes the recorded outcome into account and lets the lane and its
-// callback go on. dataInMemory is what the delivery's event counted for.
+// finish takes the recorded outcome into account and makes the lane and its callback go on.
+// dataInMemory is the size of the event's data that counted as in memory.
 func (e *Engine) finish(q *callbackQueue, l *lane, o *callbackd.Outcome, state callbackd.State, err error, dataInMemory int64) {
 	now := e.now()
 	e.mu.Lock()

@@ -21,7 +21,7 @@ type hooked struct {
 	loaded int // deliveries read
 	// recorded is told of each outcome that was written.
 	recorded func(callbackd.DeliveryID)
-	slow     time.Duration // that a query of what is due takes after it has looked
+	slow     time.Duration // how long a read of what is due takes to return after it has read
 }
 
 func (h *hooked) ask(op string, cb callbackd.CallbackID) error {
@@ -61,11 +61,11 @@ func (h *hooked) Pending(ctx context.Context, r callbackd.PendingRead) ([]callba
 	return ds, next, err
 }
 
-func (h *hooked) CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
-	if err := h.ask("callback", no); err != nil {
+func (h *hooked) CallbackByID(ctx context.Context, callback callbackd.CallbackID) (*callbackd.Callback, error) {
+	if err := h.ask("callback", callback); err != nil {
 		return nil, err
 	}
-	return h.Store.CallbackByID(ctx, no)
+	return h.Store.CallbackByID(ctx, callback)
 }
 
 func (h *hooked) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
@@ -105,13 +105,13 @@ func (r *rig) hooks(start bool) *hooked {
 func (r *rig) many(ev callbackd.EventType, n int, p callbackd.Policy) (all []callbackd.CallbackID) {
 	r.Helper()
 	for range n {
-		time.Sleep(time.Nanosecond) // their names are times
+		time.Sleep(time.Nanosecond) // because their names are made from the time
 		all = append(all, r.callback(ev, p))
 	}
 	return all
 }
 
-// view is where a delivery stands, with its attempts.
+// view returns a delivery with its attempts.
 func (r *rig) view(ev callbackd.EventID, cb callbackd.CallbackID) *store.DeliveryView {
 	r.Helper()
 	v, err := r.s.Delivery(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ev, Callback: cb}, 0)
@@ -121,8 +121,8 @@ func (r *rig) view(ev callbackd.EventID, cb callbackd.CallbackID) *store.Deliver
 	return v
 }
 
-// retryNow does what POST /v1/deliveries/:id/retry does.
-func (r *rig) retryNow(ev callbackd.EventID, cb callbackd.CallbackID) error {
+// resend does what POST /v1/deliveries/:id/retry does.
+func (r *rig) resend(ev callbackd.EventID, cb callbackd.CallbackID) error {
 	d, err := r.s.Resend(r.Context(), r.key.ID, callbackd.DeliveryID{Event: ev, Callback: cb}, time.Now())
 	if err == nil {
 		r.e.Resent(*d)
@@ -140,8 +140,8 @@ func (r *rig) sentOf(cb callbackd.CallbackID, session string, sequence int64) (n
 	return n
 }
 
-// wantAllRecorded checks that every attempt of a delivery is in its history
-// and that it stands as wanted.
+// wantAllRecorded fails the test unless every attempt of a delivery is in its history and
+// the delivery is in the state.
 func (r *rig) wantAllRecorded(ev callbackd.EventID, cb callbackd.CallbackID, session string, sequence int64, state callbackd.State) {
 	r.Helper()
 	v := r.view(ev, cb)
@@ -155,7 +155,7 @@ func (r *rig) wantAllRecorded(ev callbackd.EventID, cb callbackd.CallbackID, ses
 
 func TestARetryThatFallsDueDuringASlowQueryIsNotForgotten(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Millisecond}, OrderWait: callbackd.NoOrderWait})
+		callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Millisecond}, OrderWait: callbackd.NoOrderWait})
 		q := r.hooks(true)
 		r.set(func(c call) callbackd.Result {
 			time.Sleep(time.Second)
@@ -169,27 +169,27 @@ func TestARetryThatFallsDueDuringASlowQueryIsNotForgotten(t *testing.T) {
 			}
 			return nil
 		})
-		r.e.CallbackChanged(no)
+		r.e.CallbackChanged(callback)
 		pass(time.Minute)
-		r.wantAllRecorded(id, no, "A", 1, callbackd.Failed)
+		r.wantAllRecorded(id, callback, "A", 1, callbackd.Failed)
 	})
 }
 
-// A delivery that is sent again as soon as its outcome is on disk, before the
-// engine has heard of that, is sent again: whether the query that finds it ends
-// before the engine hears of it, or after.
-func TestAManualRetryRightAfterTheRecordIsSent(t *testing.T) {
+// A delivery is resent when its outcome is on disk and the store has not answered the
+// engine yet. It is sent, whether the read that finds it ends before the engine gets the
+// answer or after.
+func TestAResendRightAfterTheRecordIsSent(t *testing.T) {
 	for name, wait := range map[string]struct{ engine, query time.Duration }{
-		"the query is faster": {engine: time.Second}, "the query is slower": {engine: time.Second, query: 2 * time.Second},
+		"the read is faster": {engine: time.Second}, "the read is slower": {engine: time.Second, query: 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, engine.Options{}, func(r *rig) {
-				no := r.callback(ev1, callbackd.Policy{})
+				callback := r.callback(ev1, callbackd.Policy{})
 				q := r.hooks(true)
 				var again sync.Once
 				q.recorded = func(id callbackd.DeliveryID) {
 					again.Do(func() {
-						if err := r.retryNow(id.Event, no); err != nil {
+						if err := r.resend(id.Event, callback); err != nil {
 							r.Error(err)
 						}
 						time.Sleep(wait.engine)
@@ -198,8 +198,8 @@ func TestAManualRetryRightAfterTheRecordIsSent(t *testing.T) {
 				q.slow = wait.query
 				id := r.publish(ev1, "A")[0]
 				pass(time.Minute)
-				r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
-				if n := r.sentOf(no, "A", 1); n != 2 {
+				r.wantAllRecorded(id, callback, "A", 1, callbackd.Delivered)
+				if n := r.sentOf(callback, "A", 1); n != 2 {
 					r.Errorf("it was sent %d times, want 2", n)
 				}
 			})
@@ -207,27 +207,27 @@ func TestAManualRetryRightAfterTheRecordIsSent(t *testing.T) {
 	}
 }
 
-func TestManualRetryOfADeliveryThatWaitsInMemoryIsSentOnce(t *testing.T) {
+func TestAResendOfADeliveryThatWaitsInMemoryIsSentOnce(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Concurrency: 1})
+		callback := r.callback(ev1, callbackd.Policy{Concurrency: 1})
 		r.set(func(call) callbackd.Result { time.Sleep(10 * time.Second); return status(200) })
 		ids := r.publish(ev1, "A", "B", "B", "C")
 		pass(time.Second)
-		if err := r.retryNow(ids[1], no); err != nil {
+		if err := r.resend(ids[1], callback); err != nil {
 			r.Fatal(err)
 		}
 		pass(time.Hour)
 		for i, s := range []string{"A", "B", "B", "C"} {
-			r.wantAllRecorded(ids[i], no, s, map[int]int64{0: 1, 1: 1, 2: 2, 3: 1}[i], callbackd.Delivered)
+			r.wantAllRecorded(ids[i], callback, s, map[int]int64{0: 1, 1: 1, 2: 2, 3: 1}[i], callbackd.Delivered)
 		}
 		r.wantSent(4)
 	})
 }
 
-func TestManualRetryDuringAnAttemptIsRecordedWhateverItsEnd(t *testing.T) {
+func TestAResendDuringAnAttemptIsRecordedHoweverItEnds(t *testing.T) {
 	for _, code := range []int{200, 500} {
 		bubble(t, engine.Options{}, func(r *rig) {
-			no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Minute}})
+			callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Minute}})
 			r.set(func(c call) callbackd.Result {
 				time.Sleep(10 * time.Second)
 				if c.attempt == 1 {
@@ -237,19 +237,19 @@ func TestManualRetryDuringAnAttemptIsRecordedWhateverItsEnd(t *testing.T) {
 			})
 			id := r.publish(ev1, "A", "A")[0]
 			pass(time.Second)
-			if err := r.retryNow(id, no); err != nil {
+			if err := r.resend(id, callback); err != nil {
 				r.Fatal(err)
 			}
 			pass(time.Hour)
-			r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
-			r.wantAtOnce(1, 1) // of one lane
+			r.wantAllRecorded(id, callback, "A", 1, callbackd.Delivered)
+			r.wantAtOnce(1, 1) // both events are of one lane
 		})
 	}
 }
 
-func TestManualRetryOfAHeldHeadGoesAtOnceAndKeepsTheOrder(t *testing.T) {
+func TestAResendOfABlockedHeadGoesAtOnceAndKeepsTheOrder(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Minute, time.Minute}})
+		callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Minute, time.Minute}})
 		r.set(func(c call) callbackd.Result {
 			if c.sequence == 1 && c.attempt == 1 {
 				return status(500)
@@ -258,7 +258,7 @@ func TestManualRetryOfAHeldHeadGoesAtOnceAndKeepsTheOrder(t *testing.T) {
 		})
 		ids := r.publish(ev1, "A", "A", "A")
 		pass(time.Second)
-		if err := r.retryNow(ids[0], no); err != nil {
+		if err := r.resend(ids[0], callback); err != nil {
 			r.Fatal(err)
 		}
 		pass(time.Second)
@@ -274,14 +274,15 @@ func TestManualRetryOfAHeldHeadGoesAtOnceAndKeepsTheOrder(t *testing.T) {
 	})
 }
 
-// A failed retry in a lane stands in nobody's way, whatever else is busy.
+// A retry that waits does not delay the first attempts of its lane, also when other
+// callbacks use all slots.
 func TestRetriesInALaneDoNotHoldItsFirstAttempts(t *testing.T) {
 	bubble(t, engine.Options{MaxInFlight: 1}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second}, OrderWait: callbackd.NoOrderWait})
+		callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second}, OrderWait: callbackd.NoOrderWait})
 		other := r.callback(callbackd.Complete, callbackd.Policy{})
 		r.set(func(c call) callbackd.Result {
 			time.Sleep(time.Second)
-			if c.cb == no && c.sequence == 1 {
+			if c.cb == callback && c.sequence == 1 {
 				return status(400)
 			}
 			return status(200)
@@ -294,19 +295,19 @@ func TestRetriesInALaneDoNotHoldItsFirstAttempts(t *testing.T) {
 		pass(2 * time.Second) // the retry is due now
 		r.publish(ev1, "A")
 		pass(10 * time.Second)
-		if r.sentOf(no, "A", 2) != 1 {
+		if r.sentOf(callback, "A", 2) != 1 {
 			r.Errorf("the first attempt waits behind a retry that waits for callback %d", other)
 		}
 	})
 }
 
-func TestRetryForADeletedCallbackIsRefusedAndSpinsNothing(t *testing.T) {
+func TestAResendForADeletedCallbackIsRefusedAndSetsNoTimer(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0}})
+		callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0}})
 		r.set(func(call) callbackd.Result { return status(500) })
 		id := r.publish(ev1, "A")[0]
 		pass(time.Second)
-		cb, err := r.s.CallbackByID(r.Context(), no)
+		cb, err := r.s.CallbackByID(r.Context(), callback)
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -316,24 +317,24 @@ func TestRetryForADeletedCallbackIsRefusedAndSpinsNothing(t *testing.T) {
 		}); err != nil {
 			r.Fatal(err)
 		}
-		r.e.CallbackChanged(no)
+		r.e.CallbackChanged(callback)
 		pass(time.Second)
-		if err := r.retryNow(id, no); callbackd.KindOf(err) != callbackd.KindConflict {
+		if err := r.resend(id, callback); callbackd.KindOf(err) != callbackd.KindConflict {
 			r.Errorf("the error of a retry is %v, want a conflict", err)
 		}
-		// A retry that was stored just before the deletion comes too.
-		r.e.Resent(callbackd.Delivery{ID: callbackd.DeliveryID{Event: id, Callback: no}, Session: "A", Due: time.Now()})
-		pass(time.Hour) // a timer that is set for now, again and again, would hang here
+		// Also when the engine is told of a resend that was stored just before the deletion.
+		r.e.Resent(callbackd.Delivery{ID: callbackd.DeliveryID{Event: id, Callback: callback}, Session: "A", Due: time.Now()})
+		pass(time.Hour) // with a timer that is always due at once, this would never return
 		r.wantSent(1)
 	})
 }
 
-// Callbacks that cannot be read must not take the queries of all others.
-func TestPoisonCallbacksDoNotBlockQueries(t *testing.T) {
+// Callbacks that cannot be read do not use up the reads of the others.
+func TestCallbacksThatCannotBeReadDoNotBlockReads(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		poison := map[callbackd.CallbackID]bool{}
-		for _, no := range r.many(ev1, 20, callbackd.Policy{}) {
-			poison[no] = true
+		for _, callback := range r.many(ev1, 20, callbackd.Policy{}) {
+			poison[callback] = true
 		}
 		good := r.callback(callbackd.Complete, callbackd.Policy{})
 		q := r.hooks(true)
@@ -348,7 +349,7 @@ func TestPoisonCallbacksDoNotBlockQueries(t *testing.T) {
 		r.publish(callbackd.Complete, "G")
 		pass(500 * time.Millisecond)
 		if r.sentOf(good, "G", 1) != 1 {
-			r.Error("the healthy callback waits, want that it was sent its event")
+			r.Error("the healthy callback was not sent its event")
 		}
 		q.hook(nil)
 		pass(time.Minute)
@@ -358,10 +359,10 @@ func TestPoisonCallbacksDoNotBlockQueries(t *testing.T) {
 	})
 }
 
-// A test event that a query saw before it was handed over is sent once.
-func TestATestSeenByAQueryBeforeItsHandoverIsSentOnce(t *testing.T) {
+// A test that a read of the queue sees before OnCommit is called is sent once.
+func TestATestThatAQuerySeesBeforeOnCommitIsSentOnce(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{})
+		callback := r.callback(ev1, callbackd.Policy{})
 		r.hooks(false)
 		r.close()
 		s, err := sqlite.Open(r.Context(), sqlite.Options{Dir: r.dir})
@@ -372,7 +373,7 @@ func TestATestSeenByAQueryBeforeItsHandoverIsSentOnce(t *testing.T) {
 		r.e = engine.New(engine.Options{Queue: s, Sender: r})
 		s.OnCommit(func(ds []callbackd.Delivery) { time.Sleep(time.Second); r.e.OnCommit(ds) })
 		go func() {
-			b := store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}}
+			b := store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: callback}}}
 			if _, err := s.Accept(r.Context(), b); err != nil {
 				r.Error(err)
 			}

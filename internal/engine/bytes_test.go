@@ -23,9 +23,9 @@ func (r *rig) large(ev callbackd.EventType, session string, n int) {
 	}
 }
 
-// The bytes of bodies in flight are bounded, whatever their number, also of
-// what is read from the store; they leave room for others, and everything is
-// sent in the end.
+// The bytes of bodies in flight are bounded, for any number of deliveries, in memory or
+// read from the store. Large bodies leave bytes for other callbacks, and everything is sent
+// in the end.
 func TestBytesInFlightAreBounded(t *testing.T) {
 	t.Parallel()
 	const size, budget = 100 << 10, 2 << 20
@@ -33,7 +33,7 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 		bubble(t, engine.Options{FlightBudget: budget, DataBudget: 8 * budget}, func(r *rig) {
 			r.callback(callbackd.Complete, callbackd.Policy{Concurrency: 200, Timeout: time.Minute, OrderWait: callbackd.NoOrderWait})
 			small := r.callback(ev1, callbackd.Policy{})
-			for i := range 200 { // the ramp is over
+			for i := range 200 { // so that the ramp is over
 				r.publish(callbackd.Complete, fmt.Sprint("W", i))
 			}
 			r.publish(ev1, "W")
@@ -69,7 +69,7 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 			r.publish(ev1, "S")
 			pass(time.Second)
 			if n := len(r.of(small)); n != 2 || r.of(small)[1].at.Sub(from) > time.Second {
-				t.Errorf("restart %v: a small one waits for large ones", restart)
+				t.Errorf("restart %v: a small delivery waits for large ones", restart)
 			}
 			if r.highest() > budget/size+1 || r.highest() < 2 {
 				t.Errorf("restart %v: %d bodies of %d bytes at once, with a budget of %d", restart, r.highest(), size, budget)
@@ -104,8 +104,7 @@ func (q *countingLoads) EventByID(ctx context.Context, id callbackd.EventID) (*c
 	return q.Store.EventByID(ctx, id)
 }
 
-// An event that is not in memory is read once for all attempts that are under
-// way.
+// An event that is not in memory is read once for all its attempts in flight.
 func TestAnEventIsReadOnceForAllItsAttempts(t *testing.T) {
 	bubble(t, engine.Options{DataBudget: 1}, func(r *rig) {
 		r.close()

@@ -2,8 +2,8 @@ package engine
 
 import "time"
 
-// now returns the time by the clock that deliveries are due by. Leases use the
-// real clocks instead; see leaseHolds.
+// now returns the time of the clock by which deliveries are due. Leases do not use it; see
+// leaseHolds.
 func (e *Engine) now() time.Time {
 	if e.options.Now != nil {
 		return e.options.Now()
@@ -11,11 +11,10 @@ func (e *Engine) now() time.Time {
 	return time.Now()
 }
 
-// ClockSet tells the engine that the wall clock no longer agrees with its
-// timers, because the clock was set or the machine slept: timers count only the
-// time in which the process ran. The engine then reviews every callback: it sends
-// what has become due, and it shortens breaks that a clock that was set back
-// would prolong.
+// ClockSet tells the engine that the wall clock no longer agrees with its timers, because
+// the clock was set or the machine slept. Timers count only the time in which the process
+// ran. The engine then looks at every callback. It sends what has become due, and it
+// shortens waits that a clock that was set back would prolong.
 func (e *Engine) ClockSet() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 	"callbackd/internal/engine"
 )
 
-// A retry is due by the wall clock. When that was set ahead, or the machine
-// slept, the engine's timers are late, and ClockSet makes up for it: in memory
-// (a head that holds its lane), in the store, and behind an open breaker.
+// A retry is due by the wall clock. When that was set ahead, or the machine slept, the
+// engine's timers are late. ClockSet then sends what is due: a head that blocks its lane in
+// memory, what waits in the store, and what waits for an open breaker.
 func TestDueTimesFollowTheWallClock(t *testing.T) {
 	var ahead atomic.Int64
 	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
@@ -34,47 +34,46 @@ func TestDueTimesFollowTheWallClock(t *testing.T) {
 		before := len(r.calls)
 		pass(10 * time.Second)
 		if len(r.calls) != before {
-			t.Fatalf("%d attempts, then %d: something is sent before it is due", before, len(r.calls))
+			t.Fatalf("%d attempts before anything is due, want the %d from before", len(r.calls), before)
 		}
 		failing = false
 		ahead.Store(int64(2 * time.Hour))
 		r.e.ClockSet()
 		pass(2 * time.Second)
 		if got := len(r.calls) - before; got != 12 {
-			t.Errorf("%d of 12 deliveries that became due were sent within two seconds", got)
+			t.Errorf("%d deliveries that became due were sent within two seconds, want 12", got)
 		}
 	})
 }
 
-// A clock that is set back holds nobody for as long as it went back: neither by
-// an open breaker nor by what a receiver asked for, and what a person releases
-// afterwards is sent.
-func TestAClockThatIsSetBackHoldsNobodyForAsLong(t *testing.T) {
+// A clock that is set back prolongs neither the wait of an open breaker nor a Retry-After,
+// and what a person resumes afterwards is sent.
+func TestAClockThatIsSetBackProlongsNoWait(t *testing.T) {
 	var ahead atomic.Int64
 	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	ahead.Store(int64(100 * 24 * time.Hour))
 	bubble(t, engine.Options{Now: clock}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Hour}, OrderWait: callbackd.NoOrderWait})
+		callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Hour}, OrderWait: callbackd.NoOrderWait})
 		busy := status(503)
 		busy.RetryAfter = "600"
 		r.set(func(call) callbackd.Result { return busy })
 		r.publish(ev1, "A")
 		pass(time.Second)
-		r.pauseAt(no, callbackd.NotPaused, clock())
+		r.pauseAt(callback, callbackd.NotPaused, clock())
 		pass(time.Second)
 		ahead.Store(0)
 		r.e.ClockSet()
 		r.set(ok)
 		r.publish(ev1, "B")
 		pass(time.Second)
-		if n := r.sentOf(no, "B", 1); n != 1 {
-			t.Errorf("%d attempts of what came after the clock was set", n)
+		if n := r.sentOf(callback, "B", 1); n != 1 {
+			t.Errorf("%d attempts of the event that came after the clock was set, want 1", n)
 		}
 		r.set(func(call) callbackd.Result { return status(500) })
 		r.publish(ev1, "C")
 		pass(time.Second)
 		r.set(ok)
-		r.pauseAt(no, callbackd.NotPaused, clock())
+		r.pauseAt(callback, callbackd.NotPaused, clock())
 		pass(time.Second)
 		r.wantWaiting(0)
 	})

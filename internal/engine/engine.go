@@ -22,7 +22,7 @@ import (
 	"callbackd"
 )
 
-// Queue is what the engine needs of the store. store.Queue says what each method
+// Queue has the methods of the store that the engine calls. store.Queue says what each
 // does.
 type Queue interface {
 	PendingCallbacks(ctx context.Context) ([]callbackd.PendingCallback, error)
@@ -30,7 +30,7 @@ type Queue interface {
 	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
 	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
-	CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error)
+	CallbackByID(ctx context.Context, id callbackd.CallbackID) (*callbackd.Callback, error)
 }
 
 // Sender makes one attempt. It returns when the exchange is over.
@@ -38,7 +38,7 @@ type Sender interface {
 	Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, attempt int) callbackd.Result
 }
 
-// Observer is told what happens, for metrics. Its methods must not block and
+// Observer is called when something happens, for metrics. Its methods must not block and
 // must not call the engine.
 type Observer interface {
 	// AttemptDone is called for every attempt that was sent. state is empty when
@@ -61,7 +61,7 @@ const (
 // retryInterval is the time between two tries of a command that the store refused.
 const retryInterval = time.Second
 
-// Options of an engine. Queue and Sender are required.
+// Options holds the options of an Engine. Queue and Sender are required.
 type Options struct {
 	Queue       Queue
 	Sender      Sender
@@ -119,8 +119,8 @@ const (
 	draining // nothing more starts
 )
 
-// New makes an engine that is not started. What it is told of before Start
-// waits in the store.
+// New makes an engine that is not started. Deliveries that are accepted before Start wait
+// in the store.
 func New(o Options) *Engine {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = DefaultMaxInFlight
@@ -220,8 +220,7 @@ func (e *Engine) OnCommit(ds []callbackd.Delivery) {
 	e.dispatch(now)
 }
 
-// Resent tells the engine of a delivery that a person resent: the store made it
-// due.
+// Resent tells the engine about a delivery that a person resent. The store has made it due.
 func (e *Engine) Resent(d callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -238,7 +237,7 @@ func (e *Engine) Resent(d callbackd.Delivery) {
 	e.advance(q, e.now())
 }
 
-// Replayed tells the engine of deliveries that a replay made due.
+// Replayed tells the engine about deliveries that a replay made due.
 func (e *Engine) Replayed(ds []callbackd.Delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -251,7 +250,7 @@ func (e *Engine) Replayed(ds []callbackd.Delivery) {
 		if !q.makeHeadDue(&ds[i]) {
 			q.noteDueAgain(&ds[i])
 		}
-		if n := len(changed); n == 0 || changed[n-1] != q { // a replay goes by callback
+		if n := len(changed); n == 0 || changed[n-1] != q { // deliveries of a callback come together
 			changed = append(changed, q)
 		}
 	}
@@ -329,7 +328,7 @@ func (e *Engine) dispatch(now time.Time) {
 	}
 }
 
-// nextReady takes the callback whose turn it is, and its class.
+// nextReady takes the callback whose turn it is out of its line, and returns its class.
 func (e *Engine) nextReady() (q *callbackQueue, class int, ok bool) {
 	for class := range e.ready {
 		if q, ok := e.ready[class].next(); ok {

@@ -170,7 +170,7 @@ func TestRestartInTheMiddleLosesAndReordersNothing(t *testing.T) {
 	})
 }
 
-func TestBreakerBurnsNoAttemptsAndRamps(t *testing.T) {
+func TestAnOpenBreakerUsesNoAttemptsAndRecoversByARamp(t *testing.T) {
 	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{})
@@ -255,7 +255,7 @@ func TestRetriesDoNotGoAheadOfFirstAttempts(t *testing.T) {
 		i := slices.IndexFunc(calls, func(c call) bool { return c.cb == good })
 		for _, c := range calls[i : i+10] {
 			if c.cb != good {
-				r.Errorf("a retry was sent before first attempts: %+v", c)
+				r.Errorf("attempt %d of event %d of %s was sent before first attempts", c.attempt, c.sequence, c.session)
 			}
 		}
 	})
@@ -286,8 +286,8 @@ func TestAnAnswer410PausesUntilAPersonResumes(t *testing.T) {
 	})
 }
 
-// Row 12 of the peers' defects: the failure clock began anew with the process.
-func TestPeers12AutoPauseCountsOverRestarts(t *testing.T) {
+// The time since when a callback has been failing does not begin again with the process.
+func TestAutoPauseCountsOverRestarts(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		id := r.callback(ev1, callbackd.Policy{})
 		r.set(func(call) callbackd.Result { return status(500) })
@@ -340,8 +340,8 @@ func TestADeliveredOneIsResent(t *testing.T) {
 	})
 }
 
-// Row 7 of the peers' defects: what could not be written was forgotten.
-func TestPeers07OutcomeIsKeptUntilItIsRecorded(t *testing.T) {
+// An outcome that could not be written is written later, and its attempt is not repeated.
+func TestAnOutcomeThatTheStoreRefusesIsRecordedLater(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{})
 		q := &flaky{Store: r.s, fail: 5}
@@ -369,7 +369,7 @@ func TestPeers07OutcomeIsKeptUntilItIsRecorded(t *testing.T) {
 type flaky struct {
 	*sqlite.Store
 	mu   sync.Mutex
-	fail int // how many more
+	fail int // how many more records fail
 }
 
 func (f *flaky) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {

@@ -15,13 +15,13 @@ import (
 	"callbackd/internal/store/sqlite"
 )
 
-// peer is one engine of several on a queue, as a node would run it.
+// peer is one of several engines on a queue, as a node runs it.
 type peer struct {
 	*sqlite.Store // the queue
 	e             *engine.Engine
 	mu            sync.Mutex
-	evicted       bool           // what it records is refused
-	chain         map[lane]int64 // the last number that it gave out
+	evicted       bool           // its records are refused
+	chain         map[lane]int64 // the last sequence number that it gave out
 }
 
 // lane is a session of a key.
@@ -30,7 +30,7 @@ type lane struct {
 	session string
 }
 
-// Record refuses what a node records that was evicted.
+// Record refuses the outcomes of a node that was evicted.
 func (p *peer) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -40,15 +40,15 @@ func (p *peer) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recor
 	return p.Store.Record(ctx, o)
 }
 
-// peers is engines that share a queue, and who owns what.
+// peers are engines that share a queue, with the owners of the shards.
 type peers struct {
 	*rig
 	all     []*peer
 	rnd     *rand.Rand
 	work    sync.WaitGroup
 	end     chan struct{}
-	owners  [callbackd.Shards]int // -1: nobody's, or on its way
-	accepts int                   // who accepts now
+	owners  [callbackd.Shards]int // -1: no owner, or moving
+	accepts int                   // the node that accepts now
 	lossy   bool
 	evicted int
 	inAir   map[callbackd.DeliveryID]int // attempts of evicted nodes
@@ -85,7 +85,8 @@ func (p *peers) newPeer() *peer {
 	return one
 }
 
-// committed sends the messages between nodes: late, in any order, some lost.
+// committed sends the messages between nodes. They are late, in any order, and some are
+// lost.
 func (p *peers) committed(ds []callbackd.Delivery) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +114,7 @@ func (p *peers) committed(ds []callbackd.Delivery) {
 	}
 }
 
-// move hands some shards over, as nodes do that join and leave.
+// move moves some shards, as nodes do when they join and leave.
 func (p *peers) move(from, to int, share int) {
 	var shards []callbackd.Shard
 	p.mu.Lock()
@@ -177,10 +178,9 @@ func (p *peers) drain() {
 	}
 }
 
-// Whatever node accepts an event, however late, disordered or lost the word
-// of it is, and while shards move and nodes are evicted: every
-// delivery ends, first arrivals of a session are in order, and an attempt is
-// made again only when its node was evicted meanwhile.
+// Any node may accept an event, messages about it may be late, out of order or lost, shards
+// move, and nodes are evicted. Still every delivery ends, the first attempts of a session
+// are in order, and an attempt is repeated only when its node was evicted meanwhile.
 func TestPropertyNodesTogetherDeliverInOrder(t *testing.T) {
 	t.Parallel()
 	worlds := *together
@@ -259,8 +259,8 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 	return problem
 }
 
-// problem says what is not as promised; "" when all is. n is how many events each
-// session has.
+// problem returns the first promise that does not hold; "" when all hold. n is how many
+// events each session has.
 func (p *peers) problem(cbs []callbackd.CallbackID, n map[string]int64) string {
 	type place struct {
 		cb      callbackd.CallbackID
@@ -292,7 +292,7 @@ func (p *peers) problem(cbs []callbackd.CallbackID, n map[string]int64) string {
 	}
 	left, err := p.s.PendingCallbacks(p.Context())
 	if err != nil || len(left) > 0 {
-		return fmt.Sprintf("something is pending for %v, %v", left, err)
+		return fmt.Sprintf("callbacks with pending deliveries: %v, want none; error %v", left, err)
 	}
 	return ""
 }

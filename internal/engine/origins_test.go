@@ -35,10 +35,10 @@ func (r *rig) since(from time.Time) (n int) {
 	return n
 }
 
-// One event for a hundred callbacks of a key at one origin is a few requests,
-// whatever the receiver answers, and all of them in the end; when each has
-// succeeded once the next event is a hundred at once, also after a restart.
-func TestOneEventIsNotAHundredRequestsAtAStrangersHost(t *testing.T) {
+// One event for a hundred callbacks of a key at one origin begins with a few requests,
+// whatever the receiver answers, and reaches all of them in the end. When each has
+// succeeded once, the next event is a hundred requests at once, also after a restart.
+func TestOneEventIsNotAHundredRequestsAtAnOriginOnProbation(t *testing.T) {
 	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.at("example.com", 100, callbackd.Policy{})
@@ -83,7 +83,7 @@ func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
 			t.Errorf("%d failures at the origin, want %d or more", d.OriginFailures, callbackd.BreakerThreshold)
 		}
 		if n := len(r.sent()); n > 2*callbackd.BreakerThreshold {
-			t.Errorf("%d requests to a host that wants none", n)
+			t.Errorf("%d requests while the shared breaker is open, want 0", n)
 		}
 		pass(10 * time.Minute)
 		from := time.Now()
@@ -97,10 +97,9 @@ func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {
 	})
 }
 
-// A resume lets one probe through at an origin that fails, and no more: however
-// often the callbacks there are resumed, each is one request to a host that
-// wants none.
-func TestAResumeIsOneProbeAtAStrangersHost(t *testing.T) {
+// A resume lets one probe through at an origin that fails: each resume of a callback there
+// is one request at most.
+func TestAResumeIsOneProbeAtAnOriginOnProbation(t *testing.T) {
 	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
 		all := r.at("example.com", 30, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
@@ -110,8 +109,8 @@ func TestAResumeIsOneProbeAtAStrangersHost(t *testing.T) {
 		}
 		pass(time.Minute)
 		before := len(r.sent())
-		for _, no := range all {
-			r.pause(no, callbackd.NotPaused)
+		for _, callback := range all {
+			r.pause(callback, callbackd.NotPaused)
 			pass(100 * time.Millisecond)
 		}
 		if n := len(r.sent()) - before; n == 0 || n > len(all) {
@@ -124,14 +123,14 @@ func TestAResumeIsOneProbeAtAStrangersHost(t *testing.T) {
 	})
 }
 
-// A callback that has succeeded is not held by others at its origin, nor are
+// Callbacks on probation do not delay a callback at their origin that has succeeded, nor
 // callbacks at other origins and of other keys.
-func TestProbationHoldsNobodyElse(t *testing.T) {
+func TestProbationHoldsNoOtherCallback(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		proven := r.at("example.com", 1, callbackd.Policy{})[0]
 		r.publish(ev1, "A")
 		pass(time.Second)
-		r.at("example.com", 60, callbackd.Policy{}) // the first of them is the one that is there
+		r.at("example.com", 60, callbackd.Policy{}) // the first of them exists already
 		elsewhere := r.at("other.example.com", 1, callbackd.Policy{})[0]
 		first := r.key
 		other, err := r.s.CreateKey(r.Context(), callbackd.Key{Account: "acme", APIKey: "k2", Secret: "s", CreatedAt: time.Now()})
@@ -177,12 +176,12 @@ func TestProbationHoldsNobodyElse(t *testing.T) {
 	})
 }
 
-// What waits at an origin comes on whatever else holds callbacks there: a
-// pause, a rate, a deletion, another address.
-func TestProbationStrandsNobody(t *testing.T) {
+// Every delivery to callbacks on probation is sent, also when callbacks at the origin are
+// paused, limited by a rate, deleted, or get another URL.
+func TestProbationForgetsNoDelivery(t *testing.T) {
 	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
-		nos := r.at("example.com", 30, callbackd.Policy{Rate: 1, Concurrency: 1})
+		callbacks := r.at("example.com", 30, callbackd.Policy{Rate: 1, Concurrency: 1})
 		r.set(func(c call) callbackd.Result {
 			time.Sleep(time.Duration(c.cb%5) * time.Second)
 			return status([]int{200, 500, 200, 503}[(int(c.cb)+c.attempt)%4])
@@ -190,16 +189,16 @@ func TestProbationStrandsNobody(t *testing.T) {
 		for i := range 6 {
 			r.publish(ev1, fmt.Sprint("S", i), fmt.Sprint("S", i))
 			pass(3 * time.Second)
-			r.pause(nos[i], callbackd.PausedByUser)
-			r.put(nos[10+i], "https://other.example.com/")
-			r.put(nos[20+i], "https://example.com/moved")
+			r.pause(callbacks[i], callbackd.PausedByUser)
+			r.put(callbacks[10+i], "https://other.example.com/")
+			r.put(callbacks[20+i], "https://example.com/moved")
 			if i%2 == 0 {
-				r.end(nos[29-i/2], false)
+				r.end(callbacks[29-i/2], false)
 			}
 		}
 		r.restart()
 		for i := range 6 {
-			r.pause(nos[i], callbackd.NotPaused)
+			r.pause(callbacks[i], callbackd.NotPaused)
 		}
 		r.set(ok)
 		pass(200 * time.Hour)
@@ -211,13 +210,12 @@ func TestProbationStrandsNobody(t *testing.T) {
 	})
 }
 
-// What one receiver asks for with Retry-After holds no other callback at its
-// origin.
+// Retry-After of one receiver delays no other callback at its origin.
 func TestRetryAfterOfOneHoldsNoOtherOnProbation(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		nos := r.at("example.com", 2, callbackd.Policy{})
+		callbacks := r.at("example.com", 2, callbackd.Policy{})
 		r.set(func(c call) callbackd.Result {
-			if c.cb == nos[0] {
+			if c.cb == callbacks[0] {
 				busy := status(503)
 				busy.RetryAfter = "600"
 				return busy
@@ -230,17 +228,17 @@ func TestRetryAfterOfOneHoldsNoOtherOnProbation(t *testing.T) {
 		for _, c := range r.sent() {
 			got[c.cb]++
 		}
-		if n := got[nos[0]]; n != 1 {
+		if n := got[callbacks[0]]; n != 1 {
 			t.Errorf("%d attempts at the receiver that asked to wait, want 1", n)
 		}
-		if n := got[nos[1]]; n < 2 {
+		if n := got[callbacks[1]]; n < 2 {
 			t.Errorf("%d attempts at the other one, want 2 or more", n)
 		}
 	})
 }
 
-// A test-send that the receiver takes frees its callback: what waits for it waits
-// for the others at its host no longer.
+// A test that the receiver accepts ends the probation of its callback: its deliveries no
+// longer wait for the other callbacks at the origin.
 func TestATestThatSucceedsEndsProbation(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		all := r.at("example.com", 12, callbackd.Policy{OrderWait: callbackd.NoOrderWait})
@@ -255,9 +253,9 @@ func TestATestThatSucceedsEndsProbation(t *testing.T) {
 			}
 		}
 		count()
-		waits := slices.IndexFunc(all, func(no callbackd.CallbackID) bool { return requests[no] == 0 })
+		waits := slices.IndexFunc(all, func(callback callbackd.CallbackID) bool { return requests[callback] == 0 })
 		if waits < 0 {
-			t.Error("none of them waits for the others")
+			t.Error("no callback waits for the others, want one")
 			return
 		}
 		good := all[waits]
@@ -269,8 +267,8 @@ func TestATestThatSucceedsEndsProbation(t *testing.T) {
 		})
 		r.test(good)
 		pass(time.Second)
-		if count(); requests[good] != 2 { // the test, and what waited
-			t.Errorf("%d requests to it, want the test and what waited", requests[good])
+		if count(); requests[good] != 2 { // the test and the delivery
+			t.Errorf("%d requests to it, want 2: the test and the delivery that waited", requests[good])
 		}
 		r.set(ok)
 		pass(200 * time.Hour)

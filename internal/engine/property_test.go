@@ -15,8 +15,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// world is one random run: receivers that answer as they like, a store whose
-// records fail, restarts, pauses, retries by hand, other addresses.
+// world is one random run: receivers with random answers, a store whose records fail,
+// restarts, pauses, resends, other URLs.
 type world struct {
 	*rig
 	q    *hooked
@@ -96,7 +96,7 @@ func (w *world) open() {
 	}
 }
 
-// stop ends the engine; without grace what is in flight is broken off.
+// stop ends the engine. Attempts that are in flight when grace is over are broken off.
 func (w *world) stop(grace time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
@@ -107,8 +107,8 @@ func (w *world) stop(grace time.Duration) {
 	}
 }
 
-// step is one thing that happens; it was drawn before the bubble began, so
-// that a failure can be shrunk.
+// step is one thing that happens. It is drawn before the bubble begins, so that a failure
+// can be shrunk.
 type step struct {
 	Kind     int
 	Sessions []int
@@ -128,7 +128,7 @@ func drawStep(t *rapid.T) step {
 }
 
 func (w *world) do(s step) {
-	no := w.cbs[s.Callback]
+	callback := w.cbs[s.Callback]
 	switch s.Kind {
 	case 0, 1, 2, 3:
 		var sessions []string
@@ -142,25 +142,25 @@ func (w *world) do(s step) {
 		w.stop(s.For)
 		w.open()
 	case 7:
-		w.pause(no, callbackd.PausedByUser)
+		w.pause(callback, callbackd.PausedByUser)
 	case 8:
-		w.pause(no, callbackd.NotPaused)
+		w.pause(callback, callbackd.NotPaused)
 	case 10:
-		w.put(no, []string{"https://example.com/", "https://example.com/path", "https://other.example.com/"}[s.Event%3])
+		w.put(callback, []string{"https://example.com/", "https://example.com/path", "https://other.example.com/"}[s.Event%3])
 	case 9:
 		if len(w.ids) == 0 {
 			return
 		}
-		id := callbackd.DeliveryID{Event: w.ids[s.Event%len(w.ids)], Callback: no}
+		id := callbackd.DeliveryID{Event: w.ids[s.Event%len(w.ids)], Callback: callback}
 		w.manual[id]++
-		if err := w.retryNow(id.Event, no); err != nil {
+		if err := w.resend(id.Event, callback); err != nil {
 			w.problem("retry: %v", err)
 		}
 	}
 }
 
-// account notes which attempts were not recorded; a stop may leave at most
-// one for each delivery, and only a stop may.
+// account checks that each delivery has at most that many attempts which were not recorded:
+// 1 after a stop, else 0. It notes them as lost.
 func (w *world) account(allowed int) {
 	sent := map[string]int{}
 	for _, c := range w.sent() {
@@ -171,9 +171,9 @@ func (w *world) account(allowed int) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		for _, no := range w.cbs {
-			d := callbackd.DeliveryID{Event: id, Callback: no}
-			missing := sent[fmt.Sprint(no, ev.Session, ev.Sequence)] - w.recorded[d] - w.lost[d]
+		for _, callback := range w.cbs {
+			d := callbackd.DeliveryID{Event: id, Callback: callback}
+			missing := sent[fmt.Sprint(callback, ev.Session, ev.Sequence)] - w.recorded[d] - w.lost[d]
 			if missing < 0 || missing > allowed {
 				w.problem("%s: %d attempts are not recorded", d, missing)
 			}
@@ -186,31 +186,31 @@ func (w *world) problem(format string, args ...any) {
 	w.problems = append(w.problems, fmt.Sprintf(format, args...))
 }
 
-// heal ends all faults and gives everything time.
-func (w *world) heal() {
+// endFaults ends all faults and gives every delivery time to end.
+func (w *world) endFaults() {
 	w.mu.Lock()
 	w.faulty = false
 	w.mu.Unlock()
 	pass(time.Minute)
-	for _, no := range w.cbs {
-		w.pause(no, callbackd.NotPaused)
+	for _, callback := range w.cbs {
+		w.pause(callback, callbackd.NotPaused)
 	}
 	pass(200 * time.Hour)
 }
 
-// verify holds the run against the promises.
+// verify checks that the promises held in the run.
 func (w *world) verify() {
 	w.account(0)
-	for _, no := range w.cbs {
-		w.verifyOrder(no)
+	for _, callback := range w.cbs {
+		w.verifyOrder(callback)
 	}
 	for _, id := range w.ids {
 		ev, err := w.s.EventByID(context.Background(), id)
 		if err != nil {
 			w.Fatal(err)
 		}
-		for _, no := range w.cbs {
-			v := w.view(id, no)
+		for _, callback := range w.cbs {
+			v := w.view(id, callback)
 			if !v.State.Terminal() {
 				w.problem("%s of %s #%d is %s", v.ID, ev.Session, ev.Sequence, v.State)
 			}
@@ -229,29 +229,29 @@ func (w *world) verify() {
 		}
 	}
 	if report, err := w.s.Check(context.Background()); err != nil || report.FaultN > 0 {
-		w.problem("check: %v %+v", err, report)
+		w.problem("the check of the store: error %v, report %+v", err, report)
 	}
 }
 
-// verifyOrder checks that a delivery began only after every one before it in
-// its session had begun to end, or had failed for as long as it may hold.
-func (w *world) verifyOrder(no callbackd.CallbackID) {
-	wait := callbackd.Policy{OrderWait: w.wait[no]}.WithDefaults().OrderWait
+// verifyOrder checks that a delivery began only when each earlier one of its session had
+// ended, or had failed and blocked the lane for as long as the policy says.
+func (w *world) verifyOrder(callback callbackd.CallbackID) {
+	wait := callbackd.Policy{OrderWait: w.wait[callback]}.WithDefaults().OrderWait
 	began := map[string]time.Time{} // first attempts, by session and sequence
-	for _, c := range w.of(no) {
+	for _, c := range w.of(callback) {
 		if key := fmt.Sprint(c.session, "#", c.sequence); began[key].IsZero() {
 			began[key] = c.at
 		}
 	}
 	holds := map[string]time.Time{} // until when a session is held at least
 	for _, id := range w.ids {
-		v := w.view(id, no)
+		v := w.view(id, callback)
 		session := v.Event.Session
 		at := began[fmt.Sprint(session, "#", v.Event.Sequence)]
-		if at.Before(holds[session]) && !w.retried(no, session) {
-			w.problem("callback %d: %s #%d began %v early", no, session, v.Event.Sequence, holds[session].Sub(at))
+		if at.Before(holds[session]) && !w.resent(callback, session) {
+			w.problem("callback %d: %s #%d began %v early", callback, session, v.Event.Sequence, holds[session].Sub(at))
 		}
-		// The times are those of attempts' beginnings: what held ended later.
+		// An attempt's time is its beginning, so the block ended later than this.
 		until := v.History[0].StartedAt.Add(wait)
 		for _, a := range v.History {
 			if a.State.Terminal() && a.StartedAt.Before(until) {
@@ -264,11 +264,11 @@ func (w *world) verifyOrder(no callbackd.CallbackID) {
 	}
 }
 
-// retried reports whether a person retried anything of a session: its order is
-// then that person's.
-func (w *world) retried(no callbackd.CallbackID, session string) bool {
+// resent reports whether a person resent a delivery of a session. Its order is then not
+// checked.
+func (w *world) resent(callback callbackd.CallbackID, session string) bool {
 	for id := range w.manual {
-		if id.Callback == no {
+		if id.Callback == callback {
 			if ev, err := w.s.EventByID(context.Background(), id.Event); err == nil && ev.Session == session {
 				return true
 			}
@@ -277,10 +277,9 @@ func (w *world) retried(no callbackd.CallbackID, session string) bool {
 	return false
 }
 
-// Promises 2, 3 and 4 and invariant R30: whatever receivers, the store and
-// people do, after everything has healed every delivery has ended, in order,
-// and none was sent that is not recorded unless a stop broke it off.
-func TestPropertyEverythingEndsInOrderAfterHealing(t *testing.T) {
+// Whatever receivers, the store and people do: when all faults are over, every delivery
+// ends, in order, and every attempt is recorded unless a stop broke it off.
+func TestPropertyEverythingEndsInOrderAfterFaultsEnd(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		f.Value.Set("6") // each is half a second
 		defer f.Value.Set(f.DefValue)
@@ -294,7 +293,7 @@ func TestPropertyEverythingEndsInOrderAfterHealing(t *testing.T) {
 	})
 }
 
-// play runs the steps in a bubble and returns what was not as promised.
+// play runs the steps in a bubble and returns which promises did not hold.
 func play(t *testing.T, seed uint64, steps []step) (problems []string) {
 	dir := emptyStore(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -307,13 +306,13 @@ func play(t *testing.T, seed uint64, steps []step) (problems []string) {
 			t.Fatal(err)
 		}
 		for _, p := range []callbackd.Policy{{}, {Concurrency: 1, OrderWait: time.Minute}, {Rate: 5, OrderWait: callbackd.NoOrderWait, Retry: []time.Duration{0, time.Millisecond, time.Second, time.Minute}}} {
-			no := w.many(ev1, 1, p)[0]
-			w.cbs, w.wait[no] = append(w.cbs, no), p.OrderWait
+			callback := w.many(ev1, 1, p)[0]
+			w.cbs, w.wait[callback] = append(w.cbs, callback), p.OrderWait
 		}
 		for _, s := range steps {
 			w.do(s)
 		}
-		w.heal()
+		w.endFaults()
 		w.verify()
 		w.stop(time.Hour)
 		problems = w.problems

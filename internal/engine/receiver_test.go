@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// tally is an observer that counts.
-type tally struct {
+// counts is an observer that counts.
+type counts struct {
 	mu       sync.Mutex
 	attempts int
 	ended    map[callbackd.State]int
@@ -23,7 +23,7 @@ type tally struct {
 	stale    int
 }
 
-func (c *tally) AttemptDone(_ *callbackd.Outcome, state callbackd.State, _ time.Duration) {
+func (c *counts) AttemptDone(_ *callbackd.Outcome, state callbackd.State, _ time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.attempts++
@@ -34,22 +34,22 @@ func (c *tally) AttemptDone(_ *callbackd.Outcome, state callbackd.State, _ time.
 		c.ended[state]++
 	}
 }
-func (c *tally) BreakerOpened()                       {}
-func (c *tally) CallbackPaused(callbackd.PauseReason) { c.mu.Lock(); c.pauses++; c.mu.Unlock() }
-func (c *tally) StaleOutcome()                        { c.mu.Lock(); c.stale++; c.mu.Unlock() }
+func (c *counts) BreakerOpened()                       {}
+func (c *counts) CallbackPaused(callbackd.PauseReason) { c.mu.Lock(); c.pauses++; c.mu.Unlock() }
+func (c *counts) StaleOutcome()                        { c.mu.Lock(); c.stale++; c.mu.Unlock() }
 
 // want fails the test unless the observer has counted these attempts and outcomes.
-func (c *tally) want(t *testing.T, want *tally) {
+func (c *counts) want(t *testing.T, want *counts) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if diff := cmp.Diff(want, c, cmp.AllowUnexported(tally{}), cmpopts.IgnoreFields(tally{}, "mu", "pauses")); diff != "" {
+	if diff := cmp.Diff(want, c, cmp.AllowUnexported(counts{}), cmpopts.IgnoreFields(counts{}, "mu", "pauses")); diff != "" {
 		t.Errorf("the observer has counted (-want +got):\n%s", diff)
 	}
 }
 
-// wantOneAttempt fails the test unless a delivery is in the state after one attempt,
-// which was answered with the status and ended the delivery so.
+// wantOneAttempt fails the test unless a delivery has one attempt, which was answered with
+// the status and ended the delivery in the state.
 func (r *rig) wantOneAttempt(id callbackd.DeliveryID, state callbackd.State, status int) {
 	r.Helper()
 	v := r.view(id.Event, id.Callback)
@@ -68,9 +68,9 @@ func (r *rig) wantOneAttempt(id callbackd.DeliveryID, state callbackd.State, sta
 	}
 }
 
-func (r *rig) setting(no callbackd.CallbackID) *callbackd.Callback {
+func (r *rig) setting(callback callbackd.CallbackID) *callbackd.Callback {
 	r.Helper()
-	cb, err := r.s.CallbackByID(r.Context(), no)
+	cb, err := r.s.CallbackByID(r.Context(), callback)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -78,9 +78,9 @@ func (r *rig) setting(no callbackd.CallbackID) *callbackd.Callback {
 }
 
 // put gives a callback a new version with the URL, as PUT does.
-func (r *rig) put(no callbackd.CallbackID, url string) {
+func (r *rig) put(callback callbackd.CallbackID, url string) {
 	r.Helper()
-	next := *r.setting(no)
+	next := *r.setting(callback)
 	next.URL, next.Payload = url, fmt.Appendf(nil, `{"v":%d}`, next.Version)
 	if _, err := r.s.ChangeCallback(r.Context(), next.Key, next.Event, next.Name, func(stored *callbackd.Callback) error {
 		stored.Replace(&next, time.Now())
@@ -88,7 +88,7 @@ func (r *rig) put(no callbackd.CallbackID, url string) {
 	}); err != nil {
 		r.Fatal(err)
 	}
-	r.e.CallbackChanged(no)
+	r.e.CallbackChanged(callback)
 }
 
 func (r *rig) restart() { r.Helper(); r.close(); r.open() }
@@ -104,10 +104,9 @@ func slowly(d time.Duration, res callbackd.Result) func(call) callbackd.Result {
 	return func(call) callbackd.Result { time.Sleep(d); return res }
 }
 
-// What is on the wire when its callback is deleted or its key revoked is
-// recorded as it ends, also when its delivery was given up as canceled
-// meanwhile, and is counted.
-func TestWhatOutlastsItsCallbackIsRecordedAsItWas(t *testing.T) {
+// An attempt that is in flight when its callback is deleted or its key revoked is recorded
+// and counted as it ends, also when its delivery became canceled meanwhile.
+func TestAnAttemptThatOutlastsItsCallbackIsRecorded(t *testing.T) {
 	t.Parallel()
 	timeout := callbackd.Result{Fault: callbackd.FaultTimeout}
 	for _, tt := range []struct {
@@ -117,20 +116,20 @@ func TestWhatOutlastsItsCallbackIsRecordedAsItWas(t *testing.T) {
 		for _, revoked := range []bool{false, true} {
 			for _, finalized := range []bool{false, true} {
 				t.Run(fmt.Sprint(tt.answer.Status, " revoked ", revoked, " finalized ", finalized), func(t *testing.T) {
-					count := &tally{}
+					count := &counts{}
 					bubble(t, engine.Options{Observer: count}, func(r *rig) {
-						no := r.callback(ev1, callbackd.Policy{})
+						callback := r.callback(ev1, callbackd.Policy{})
 						r.set(slowly(10*time.Second, tt.answer))
 						id := r.publish(ev1, "A")[0]
 						pass(time.Second)
-						r.end(no, revoked)
+						r.end(callback, revoked)
 						if finalized {
 							r.finalizeCanceled()
 						}
 						pass(time.Minute)
 						r.finalizeCanceled()
-						r.wantOneAttempt(callbackd.DeliveryID{Event: id, Callback: no}, tt.want, tt.answer.Status)
-						count.want(t, &tally{attempts: 1, ended: map[callbackd.State]int{tt.want: 1}})
+						r.wantOneAttempt(callbackd.DeliveryID{Event: id, Callback: callback}, tt.want, tt.answer.Status)
+						count.want(t, &counts{attempts: 1, ended: map[callbackd.State]int{tt.want: 1}})
 						r.wantSent(1)
 					})
 				})
@@ -140,9 +139,9 @@ func TestWhatOutlastsItsCallbackIsRecordedAsItWas(t *testing.T) {
 }
 
 // end deletes a callback or revokes its key.
-func (r *rig) end(no callbackd.CallbackID, revoke bool) {
+func (r *rig) end(callback callbackd.CallbackID, revoke bool) {
 	r.Helper()
-	cb := r.setting(no)
+	cb := r.setting(callback)
 	var err error
 	if revoke {
 		err = r.s.ChangeKey(r.Context(), r.key.APIKey, func(k *callbackd.Key) error {
@@ -158,7 +157,7 @@ func (r *rig) end(no callbackd.CallbackID, revoke bool) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.e.CallbackChanged(no)
+	r.e.CallbackChanged(callback)
 }
 
 // finalizeCanceled ends what a deletion or a revocation canceled.
@@ -169,17 +168,17 @@ func (r *rig) finalizeCanceled() {
 	}
 }
 
-// An answer says something about the receiver and the version that it was
-// given to: not about the one that the callback has by now.
+// An answer counts for the receiver that gave it and the version that was sent, and not for
+// the version that the callback has by now.
 func TestAnAnswerSaysNothingAboutAnotherVersion(t *testing.T) {
 	t.Parallel()
 	const old = "https://example.com/"
 	for _, next := range []string{"https://other.example/", "https://example.com/path", old} {
 		for _, answer := range []callbackd.Result{status(410), status(500), {Fault: callbackd.FaultConnect}} {
 			t.Run(fmt.Sprint(next, answer.Status), func(t *testing.T) {
-				count := &tally{}
+				count := &counts{}
 				bubble(t, engine.Options{Observer: count}, func(r *rig) {
-					no := r.callback(ev1, callbackd.Policy{})
+					callback := r.callback(ev1, callbackd.Policy{})
 					moved := false
 					r.set(func(c call) callbackd.Result {
 						if !moved {
@@ -193,20 +192,20 @@ func TestAnAnswerSaysNothingAboutAnotherVersion(t *testing.T) {
 					}
 					pass(time.Second)
 					moved = true
-					r.put(no, next)
+					r.put(callback, next)
 					pass(15 * time.Second)
-					if cb := r.wantPause(no, callbackd.NotPaused); !cb.FailingSince.IsZero() {
+					if cb := r.wantPause(callback, callbackd.NotPaused); !cb.FailingSince.IsZero() {
 						t.Errorf("the callback has been failing since %v, want that it is not", cb.FailingSince)
 					}
 					if count.pauses != 0 {
-						t.Errorf("the observer was told of %d pauses, want 0", count.pauses)
+						t.Errorf("%d pauses were reported, want 0", count.pauses)
 					}
-					d := r.e.Diagnosis(no, "", time.Now())
+					d := r.e.Diagnosis(callback, "", time.Now())
 					if d.Failures != 0 {
 						t.Errorf("%d failures in a row, want 0", d.Failures)
 					}
 					if d.Limit == 0 {
-						t.Error("no attempt may start, want some")
+						t.Error("no attempt may start, want that some may")
 					}
 					pass(time.Minute)
 					if got := count.ended[callbackd.Delivered]; got != 12 {
@@ -218,12 +217,12 @@ func TestAnAnswerSaysNothingAboutAnotherVersion(t *testing.T) {
 	}
 }
 
-// What a receiver asked for holds at its origin, whatever version asked, and
-// not at another one.
+// Retry-After holds for all versions at the origin of the receiver, and not at another
+// origin.
 func TestRetryAfterOfAnOlderVersionHoldsAtItsOrigin(t *testing.T) {
 	for next, want := range map[string]time.Duration{"https://example.com/path": 9 * time.Minute, "https://other.example/": 0} {
 		bubble(t, engine.Options{}, func(r *rig) {
-			no := r.callback(ev1, callbackd.Policy{})
+			callback := r.callback(ev1, callbackd.Policy{})
 			r.set(func(c call) callbackd.Result {
 				if c.url != next {
 					time.Sleep(10 * time.Second)
@@ -233,7 +232,7 @@ func TestRetryAfterOfAnOlderVersionHoldsAtItsOrigin(t *testing.T) {
 			})
 			r.publish(ev1, "A")
 			pass(time.Second)
-			r.put(no, next)
+			r.put(callback, next)
 			pass(30 * time.Second)
 			r.publish(ev1, "B")
 			pass(20 * time.Minute)
@@ -254,17 +253,17 @@ func TestRetryAfterOfAnOlderVersionHoldsAtItsOrigin(t *testing.T) {
 	}
 }
 
-// Several answers that pause a callback are one pause, and are told once.
-func TestOnePauseIsToldOnce(t *testing.T) {
-	count := &tally{}
+// Several answers that pause a callback are one pause, which is reported once.
+func TestOnePauseIsReportedOnce(t *testing.T) {
+	count := &counts{}
 	bubble(t, engine.Options{Observer: count}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{})
+		callback := r.callback(ev1, callbackd.Policy{})
 		r.set(slowly(time.Second, status(410)))
 		r.publish(ev1, "A", "B", "C", "D", "E")
 		pass(time.Minute)
-		r.wantPause(no, callbackd.PausedGone)
+		r.wantPause(callback, callbackd.PausedGone)
 		if count.pauses != 1 {
-			t.Errorf("the observer was told of %d pauses, want 1", count.pauses)
+			t.Errorf("%d pauses were reported, want 1", count.pauses)
 		}
 		if count.attempts < 2 {
 			t.Errorf("%d attempts, want several that pause", count.attempts)
@@ -272,7 +271,7 @@ func TestOnePauseIsToldOnce(t *testing.T) {
 	})
 }
 
-// closing is a receiver that asks once to be left alone, and is well after.
+// closing makes the receiver answer once with Retry-After, and with success afterwards.
 func (r *rig) closing(code int, wait time.Duration) (until func() time.Time) {
 	var asked time.Time
 	r.set(func(c call) callbackd.Result {
@@ -285,12 +284,12 @@ func (r *rig) closing(code int, wait time.Duration) (until func() time.Time) {
 	return func() time.Time { return asked.Add(wait) }
 }
 
-// Retry-After with 429 and 503 closes the callback: first attempts, retries
-// and replays wait, over restarts; a test does not, and a resume ends it.
+// Retry-After with 429 and 503 closes the callback: first attempts, retries and replays
+// wait, also over restarts. A test does not wait, and a resume ends the wait.
 func TestRetryAfterClosesTheCallback(t *testing.T) {
 	for _, code := range []int{429, 503} {
 		bubble(t, engine.Options{}, func(r *rig) {
-			no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second, time.Second}})
+			callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second, time.Second}})
 			done := r.publish(ev1, "0")[0]
 			r.set(ok)
 			pass(time.Second)
@@ -298,12 +297,12 @@ func TestRetryAfterClosesTheCallback(t *testing.T) {
 			r.publish(ev1, "A")
 			pass(time.Second)
 			r.publish(ev1, "B", "C")
-			if err := r.retryNow(done, no); err != nil {
+			if err := r.resend(done, callback); err != nil {
 				t.Fatal(err)
 			}
 			r.replayAll()
 			pass(time.Minute)
-			d := r.e.Diagnosis(no, "A", time.Now())
+			d := r.e.Diagnosis(callback, "A", time.Now())
 			if !d.ClosedUntil.Equal(until()) {
 				t.Errorf("%d: closed until %v, want %v", code, d.ClosedUntil, until())
 			}
@@ -316,7 +315,7 @@ func TestRetryAfterClosesTheCallback(t *testing.T) {
 			if n := len(r.sent()); n != 2 {
 				t.Errorf("%d: %d requests before the time, want 2", code, n)
 			}
-			r.test(no)
+			r.test(callback)
 			pass(time.Second)
 			if n := len(r.sent()); n != 3 {
 				t.Errorf("%d: %d requests with a test, want 3", code, n)
@@ -333,11 +332,11 @@ func TestRetryAfterClosesTheCallback(t *testing.T) {
 		})
 	}
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{})
+		callback := r.callback(ev1, callbackd.Policy{})
 		r.closing(429, 10*time.Minute)
 		r.publish(ev1, "A")
 		pass(time.Second)
-		r.pause(no, callbackd.NotPaused)
+		r.pause(callback, callbackd.NotPaused)
 		pass(time.Second)
 		if n := len(r.sent()); n != 2 {
 			t.Errorf("%d requests after a resume, want 2", n)
@@ -345,18 +344,18 @@ func TestRetryAfterClosesTheCallback(t *testing.T) {
 	})
 }
 
-// A setting that is stored while an answer comes does not undo what the answer
-// asks for, unless it has another origin.
+// A new setting that is stored while an answer comes does not end the answer's Retry-After,
+// unless it has another origin.
 func TestASettingThatComesWithTheAnswerKeepsRetryAfter(t *testing.T) {
 	for _, moves := range []bool{false, true} {
 		bubble(t, engine.Options{}, func(r *rig) {
-			no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second}, OrderWait: callbackd.NoOrderWait})
+			callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second}, OrderWait: callbackd.NoOrderWait})
 			busy := status(429)
 			busy.RetryAfter = "600"
 			r.set(slowly(time.Second, busy))
 			r.publish(ev1, "A")
 			pass(500 * time.Millisecond)
-			next := *r.setting(no)
+			next := *r.setting(callback)
 			next.Payload = []byte(`{"v":2}`)
 			if moves {
 				next.URL = "https://other.example/"
@@ -369,7 +368,7 @@ func TestASettingThatComesWithTheAnswerKeepsRetryAfter(t *testing.T) {
 			}
 			pass(time.Second) // the answer comes before the engine hears of the new setting
 			r.set(ok)
-			r.e.CallbackChanged(no)
+			r.e.CallbackChanged(callback)
 			r.publish(ev1, "B")
 			pass(5 * time.Minute)
 			if n := len(r.sent()); n > 1 != moves {
@@ -395,9 +394,9 @@ func (r *rig) replayAll() {
 }
 
 // test sends a test to a callback.
-func (r *rig) test(no callbackd.CallbackID) {
+func (r *rig) test(callback callbackd.CallbackID) {
 	r.Helper()
-	_, err := r.s.Accept(r.Context(), store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}})
+	_, err := r.s.Accept(r.Context(), store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: callback}}})
 	if err != nil {
 		r.Fatal(err)
 	}

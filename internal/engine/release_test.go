@@ -71,7 +71,7 @@ func TestAFailingCallbackBeginsWithOneProbeAfterARestart(t *testing.T) {
 	})
 }
 
-// waiting counts what has not ended.
+// waiting counts the deliveries that have not ended.
 func (r *rig) waiting() (n int64) {
 	r.Helper()
 	report, err := r.s.Check(r.Context())
@@ -84,24 +84,24 @@ func (r *rig) waiting() (n int64) {
 	return n
 }
 
-// A resume and another URL make what waits for a later time due now, through
-// the ramp and in order, also when callbackd is restarted meanwhile.
+// A resume and another URL make deliveries that wait for a later time due now, within the
+// ramp and in order, also when callbackd is restarted meanwhile.
 func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
 	t.Parallel()
-	acts := map[string]func(r *rig, no callbackd.CallbackID){
-		"resume":     func(r *rig, no callbackd.CallbackID) { r.pause(no, callbackd.NotPaused) },
-		"other host": func(r *rig, no callbackd.CallbackID) { r.put(no, "https://other.example/") },
-		"other path": func(r *rig, no callbackd.CallbackID) { r.put(no, "https://example.com/path") },
-		"of a paused": func(r *rig, no callbackd.CallbackID) {
-			r.pause(no, callbackd.PausedByUser)
-			r.pause(no, callbackd.NotPaused)
+	acts := map[string]func(r *rig, callback callbackd.CallbackID){
+		"resume":     func(r *rig, callback callbackd.CallbackID) { r.pause(callback, callbackd.NotPaused) },
+		"other host": func(r *rig, callback callbackd.CallbackID) { r.put(callback, "https://other.example/") },
+		"other path": func(r *rig, callback callbackd.CallbackID) { r.put(callback, "https://example.com/path") },
+		"of a paused": func(r *rig, callback callbackd.CallbackID) {
+			r.pause(callback, callbackd.PausedByUser)
+			r.pause(callback, callbackd.NotPaused)
 		},
 	}
 	for name, act := range acts {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, " restart ", restart), func(t *testing.T) {
 				bubble(t, engine.Options{Window: 64}, func(r *rig) {
-					no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Hour, 10 * time.Hour}, OrderWait: time.Minute})
+					callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Hour, 10 * time.Hour}, OrderWait: time.Minute})
 					r.set(func(c call) callbackd.Result {
 						if c.sequence == 1 {
 							return status(500)
@@ -119,7 +119,7 @@ func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
 					before := r.waiting()
 					r.peakFromHere()
 					r.set(slowly(100*time.Millisecond, status(200)))
-					act(r, no)
+					act(r, callback)
 					if restart {
 						pass(300 * time.Millisecond)
 						r.restart()
@@ -138,14 +138,14 @@ func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
 
 func (r *rig) peakFromHere() { r.mu.Lock(); r.peak = 0; r.mu.Unlock() }
 
-// highest is the most attempts at once since then.
+// highest returns the highest number of attempts at a time since peakFromHere.
 func (r *rig) highest() int { r.mu.Lock(); defer r.mu.Unlock(); return r.peak }
 
-// A release begins with the ramp, whatever waits.
+// Deliveries that are made due together are sent within the ramp.
 func TestWhatIsMadeDueGoesThroughTheRamp(t *testing.T) {
 	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Hour}, OrderWait: callbackd.NoOrderWait, Concurrency: 100})
+		callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, 10 * time.Hour}, OrderWait: callbackd.NoOrderWait, Concurrency: 100})
 		r.set(func(c call) callbackd.Result { return status(500) })
 		for i := range 200 {
 			r.publish(ev1, fmt.Sprint("S", i))
@@ -153,7 +153,7 @@ func TestWhatIsMadeDueGoesThroughTheRamp(t *testing.T) {
 		pass(5 * time.Hour) // each has failed once, the last of them alone
 		r.peakFromHere()
 		r.set(slowly(time.Second, status(200)))
-		r.put(no, "https://other.example/")
+		r.put(callback, "https://other.example/")
 		for _, want := range []int{callbackd.RampStart, 2 * callbackd.RampStart, 4 * callbackd.RampStart} {
 			pass(time.Second - time.Millisecond)
 			r.wantAtOnce(1, want)

@@ -8,8 +8,8 @@ import (
 	"callbackd/internal/engine"
 )
 
-// A change of a setting that no message told of is found by the next Rescan,
-// also when the callback is owed nothing.
+// A change of a setting whose message was lost is found by the next Rescan, also when the
+// callback has no pending deliveries.
 func TestRescanFindsAChangeOfAnIdleCallback(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		cb, err := r.s.CallbackByID(r.Context(), r.callback(callbackd.Complete, callbackd.Policy{}))
@@ -31,7 +31,7 @@ func TestRescanFindsAChangeOfAnIdleCallback(t *testing.T) {
 		r.publish(callbackd.Complete, "S")
 		pass(time.Second)
 		if n := len(r.sent()); n != 1 {
-			r.Errorf("%d attempts, and one was before the pause", n)
+			r.Errorf("%d attempts, want the 1 from before the pause", n)
 		}
 	})
 }

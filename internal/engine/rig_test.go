@@ -30,7 +30,7 @@ type rig struct {
 	script func(call) callbackd.Result
 	calls  []call
 
-	callbacks int // made so far
+	callbacks int // how many were made
 	inFlight  int
 	peak      int // of inFlight
 }
@@ -81,16 +81,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// firstStore is an empty store. Its migrations take longer than many a test, so that
-// every test gets a copy.
+// firstStore is an empty store. Its migrations take longer than many tests, so every test
+// gets a copy of it.
 var firstStore struct {
 	once sync.Once
 	dir  string
 }
 
-// emptyStore returns a data directory of the test's own with an empty store. It is
-// called outside of a bubble, and what it copies was made in one: its times are
-// those of a bubble's start.
+// emptyStore returns a data directory for one test, with an empty store. It is called
+// outside of a bubble, and copies a store that was made in one, so that its times are those
+// of a bubble's start.
 func emptyStore(t *testing.T) string {
 	t.Helper()
 	firstStore.once.Do(func() {
@@ -221,7 +221,7 @@ func (r *rig) sent() []call {
 	return slices.Clone(r.calls)
 }
 
-// pass lets fake time go by and then waits until nothing more happens.
+// pass lets fake time pass and then waits until nothing more happens.
 func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
 const ev1 = callbackd.StatusChange

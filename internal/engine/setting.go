@@ -20,7 +20,7 @@ type setting struct {
 	releasing bool
 }
 
-// pauseState says whether a callback is paused.
+// pauseState is whether a callback is paused.
 type pauseState uint8
 
 const (
@@ -51,8 +51,9 @@ func (s *setting) active() bool {
 // or that is done step by step.
 func (s *setting) busy() bool { return s.pause == pausing || s.releasing }
 
-// updateLimiter follows the policy's rate. A burst is what comes in a tenth of
-// a second: the receiver did not agree to more.
+// updateLimiter gives the limiter the policy's rate. A burst has at most as many attempts
+// as the rate allows in a tenth of a second, so that the attempts of a second do not come
+// together.
 func (s *setting) updateLimiter() {
 	r := rate.Limit(s.cb.Policy.Rate)
 	burst := max(1, int(r/10))
@@ -77,11 +78,11 @@ func (s *setting) nextToken(now time.Time) time.Time {
 		return time.Time{}
 	}
 	wait := time.Duration(missing / float64(s.limiter.Limit()) * float64(time.Second))
-	return now.Add(wait + time.Microsecond) // by then it has the token in spite of rounding
+	return now.Add(wait + time.Microsecond) // a microsecond more, because the limiter rounds
 }
 
-// mayHang reports whether the receiver may be one that does not answer: it has
-// not answered yet, or its last attempt failed.
+// mayHang reports whether the receiver may not answer: it has not answered yet, or the last
+// attempt failed.
 func (q *callbackQueue) mayHang() bool {
 	return q.health.Allowance == 0 || q.health.Consecutive > 0
 }
@@ -131,9 +132,9 @@ func (e *Engine) applySetting(q *callbackQueue, cb *callbackd.Callback, now time
 	q.joinReady(e)
 }
 
-// restoreHealth takes the health of the receiver from the setting. A version
-// that this engine has not sent to yet begins with what the store kept, and so
-// does a callback that a person released.
+// restoreHealth takes the health of the receiver from the setting. A version that this
+// engine has not sent to yet begins with the health that is stored, and so does a callback
+// that a person resumed.
 func (q *callbackQueue) restoreHealth(cb *callbackd.Callback, released bool, now time.Time) {
 	closedUntil := cb.ClosedUntil
 	known := q.setting.cb

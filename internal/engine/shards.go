@@ -7,7 +7,7 @@ import (
 	"callbackd"
 )
 
-// shardState says whether the engine delivers for a shard of a shared queue.
+// shardState is whether the engine delivers for a shard of a shared queue.
 type shardState uint8
 
 const (
@@ -30,9 +30,9 @@ func (e *Engine) mayStart(now time.Time) bool {
 	return e.phase == running && e.leaseHolds(now)
 }
 
-// leaseHolds reports whether the lease has not ended, by both clocks: the
-// monotonic clock stands still while a virtual machine is suspended, and the
-// wall clock may be set back.
+// leaseHolds reports whether the lease has not ended by either clock. Both are needed: the
+// monotonic clock stops while a virtual machine is suspended, and the wall clock may be set
+// back.
 func (e *Engine) leaseHolds(now time.Time) bool {
 	if !e.options.Shared {
 		return true
@@ -50,7 +50,7 @@ func (e *Engine) mayDeliver(q *callbackQueue) bool {
 	return q.stage != abandoned && e.leaseHolds(time.Now())
 }
 
-// SetLease lets attempts of a shared queue start until then.
+// SetLease sets the end of the lease. Attempts of a shared queue start until then.
 func (e *Engine) SetLease(until time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -58,9 +58,8 @@ func (e *Engine) SetLease(until time.Time) {
 	e.dispatch(time.Now())
 }
 
-// Adopt makes the engine deliver for shards: what is pending in the store, and
-// what the engine is told of from now on. After an error, call it again or call
-// Disown.
+// Adopt makes the engine deliver for shards: what is pending in the store, and what is
+// accepted from now on. After an error, call Adopt again or call Disown.
 func (e *Engine) Adopt(ctx context.Context, shards []callbackd.Shard) error {
 	e.mu.Lock()
 	for _, s := range shards {
@@ -88,16 +87,16 @@ func (e *Engine) Adopt(ctx context.Context, shards []callbackd.Shard) error {
 	return nil
 }
 
-// AcceptedElsewhere tells the engine of a delivery that another node accepted. The store
-// has it, and has everything before it in its session, of which some may be unknown here.
-// So the engine reads its lane.
+// AcceptedElsewhere tells the engine about a delivery that another node accepted. The
+// session may have earlier deliveries that this engine does not know, so it reads the lane
+// from the store.
 func (e *Engine) AcceptedElsewhere(d callbackd.Delivery) {
 	d.ReadLane = true
 	e.OnCommit([]callbackd.Delivery{d})
 }
 
-// Rescan reads from the store what the engine should know already, in case
-// messages of other nodes were lost.
+// Rescan reads again, from the store, what the engine should know from messages of other
+// nodes, because some may have been lost.
 func (e *Engine) Rescan(ctx context.Context) error {
 	pending, err := e.options.Queue.PendingCallbacks(ctx)
 	if err != nil {
@@ -126,7 +125,7 @@ type shardDrain struct {
 	drained   chan callbackd.Shard    // has room for all shards
 }
 
-// countDown counts one that ended, and sends the shard after its last.
+// countDown counts a queue that ended, and sends the shard when it was the last one.
 func (d *shardDrain) countDown(s callbackd.Shard) {
 	d.remaining[s]--
 	if d.remaining[s] == 0 {
@@ -138,9 +137,9 @@ func (d *shardDrain) countDown(s callbackd.Shard) {
 	}
 }
 
-// Disown stops delivering for shards that were adopted. The channel gives each
-// of them when everything that was under way for it is recorded: another node
-// may have it from then on. The channel is closed after the last.
+// Disown stops delivering for shards that were adopted. The channel gets each shard when
+// all its attempts are recorded. From then on another node may own it. The channel is closed
+// after the last shard.
 func (e *Engine) Disown(shards []callbackd.Shard) <-chan callbackd.Shard {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,11 +167,10 @@ func (e *Engine) Disown(shards []callbackd.Shard) <-chan callbackd.Shard {
 	return d.drained
 }
 
-// Abandon drops everything at once, because the shards are another node's
-// already. What is under way is not recorded, and the store refuses what is
-// being recorded. The channel is closed when the store has answered all of that.
-// Only then may the process join under another number: the store would accept
-// the outcomes with that number.
+// Abandon drops everything at once, because other nodes own the shards already. Attempts in
+// flight are not recorded, and the store refuses the outcomes that are being recorded. The
+// channel is closed when the store has answered all of these. Only then may the process
+// join under another ID: with it, the store would accept the outcomes.
 func (e *Engine) Abandon() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -184,7 +182,7 @@ func (e *Engine) Abandon() <-chan struct{} {
 	return e.records.noneLeft()
 }
 
-// recordAnswered counts an outcome that the store answered.
+// recordAnswered notes that the store has answered the record of an outcome.
 func (e *Engine) recordAnswered() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -30,8 +30,8 @@ func allShards() (all []callbackd.Shard) {
 	return all
 }
 
-// Nothing starts after the end of the lease, by whichever clock it comes
-// first, and everything goes on when it is renewed.
+// No attempt starts after the end of the lease, by the clock that reaches it first, and all
+// go on when the lease is renewed.
 func TestNothingStartsWithoutALease(t *testing.T) {
 	shared(t, func(r *rig, e *engine.Engine) {
 		r.callback(ev1, callbackd.Policy{})
@@ -46,7 +46,7 @@ func TestNothingStartsWithoutALease(t *testing.T) {
 		r.publish(ev1, "C", "D", "A")
 		pass(time.Hour)
 		if n := len(r.sent()); n != 2 {
-			r.Fatalf("%d sent after the end of the lease, want 2 from before", n)
+			r.Fatalf("%d sent after the end of the lease, want the 2 from before", n)
 		}
 		e.SetLease(time.Now().Add(10 * time.Second))
 		synctest.Wait()
@@ -56,8 +56,8 @@ func TestNothingStartsWithoutALease(t *testing.T) {
 	})
 }
 
-// An attempt that was chosen within the lease and would be sent after it is
-// put back where it was.
+// An attempt that was chosen within the lease and would be sent after its end is not sent,
+// and its delivery waits at its old place.
 func TestAnAttemptThatOutlastsTheLeaseBeforeItIsSentIsPutBack(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{})
@@ -97,7 +97,7 @@ func TestAnAttemptThatOutlastsTheLeaseBeforeItIsSentIsPutBack(t *testing.T) {
 	})
 }
 
-// slowQueue takes its time to say what a callback is.
+// slowQueue takes a while to read a callback.
 type slowQueue struct {
 	*sqlite.Store
 	mu   sync.Mutex
@@ -106,16 +106,16 @@ type slowQueue struct {
 
 func (q *slowQueue) set(d time.Duration) { q.mu.Lock(); q.wait = d; q.mu.Unlock() }
 
-func (q *slowQueue) CallbackByID(ctx context.Context, no callbackd.CallbackID) (*callbackd.Callback, error) {
+func (q *slowQueue) CallbackByID(ctx context.Context, callback callbackd.CallbackID) (*callbackd.Callback, error) {
 	q.mu.Lock()
 	wait := q.wait
 	q.mu.Unlock()
 	time.Sleep(wait)
-	return q.Store.CallbackByID(ctx, no)
+	return q.Store.CallbackByID(ctx, callback)
 }
 
-// A shard is drained when the outcome of what was under way is recorded, and
-// nothing of it starts from the moment it is given up.
+// A shard is drained when the outcomes of its attempts in flight are recorded, and no
+// attempt of it starts after it was given up.
 func TestAShardIsDrainedWhenItsAttemptsAreRecorded(t *testing.T) {
 	shared(t, func(r *rig, e *engine.Engine) {
 		r.callback(ev1, callbackd.Policy{})
@@ -135,7 +135,7 @@ func TestAShardIsDrainedWhenItsAttemptsAreRecorded(t *testing.T) {
 				continue
 			}
 			if n != callbackd.Shards {
-				r.Errorf("the busy shard was drained as number %d, want it to be the last of %d", n, callbackd.Shards)
+				r.Errorf("the busy shard was drained as number %d, want the last, %d", n, callbackd.Shards)
 			}
 			if waited != 9*time.Second {
 				r.Errorf("the busy shard was drained after %v, want 9 s", waited)
@@ -152,14 +152,14 @@ func TestAShardIsDrainedWhenItsAttemptsAreRecorded(t *testing.T) {
 	})
 }
 
-// lateQueue does not show one delivery to queries that began before it was
-// let in: it was committed late, by another node, with an id from before.
+// lateQueue hides one delivery until the test sets hidden to 0, as if another node had
+// committed it late, with an id that is lower than those that were read.
 type lateQueue struct {
 	*sqlite.Store
 	mu     sync.Mutex
 	hidden callbackd.EventID
-	wait   time.Duration // of a query
-	passes bool          // a query under way has seen more than it shows
+	wait   time.Duration // how long a read takes
+	passes bool          // a read that is under way has gone past the hidden delivery
 }
 
 func (q *lateQueue) passing() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.passes }
@@ -183,8 +183,8 @@ func (q *lateQueue) Pending(ctx context.Context, r callbackd.PendingRead) ([]cal
 
 func (q *lateQueue) set(passes bool) { q.mu.Lock(); q.passes = passes; q.mu.Unlock() }
 
-// What becomes visible below the cursor while a query runs that passes it is
-// not lost: the queue is read from there again.
+// A delivery that becomes visible below the cursor, after a read went past it, is not lost:
+// the queue is read again from there.
 func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 	bubble(t, engine.Options{Window: 2}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{Concurrency: 1})
@@ -212,7 +212,7 @@ func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 		r.s.OnCommit(e.OnCommit)
 		r.publish(ev1, "last")
 		synctest.Wait()
-		for range 200 { // a query is under way at one of these moments, until all is read
+		for range 200 { // at one of these moments a read is under way that goes past it
 			time.Sleep(500 * time.Millisecond)
 			synctest.Wait()
 			if q.passing() {
@@ -229,8 +229,8 @@ func TestWhatAQueryPassesIsReadAgain(t *testing.T) {
 	})
 }
 
-// What is known of a receiver goes with its shard: until when it asked to be
-// left alone, and that it fails.
+// What is known of a receiver moves with its shard: until when Retry-After closed the
+// callback, and that the receiver fails.
 func TestAMoveKeepsWhatIsKnownOfAReceiver(t *testing.T) {
 	t.Parallel()
 	bubble(t, engine.Options{}, func(r *rig) {
@@ -261,7 +261,7 @@ func TestAMoveKeepsWhatIsKnownOfAReceiver(t *testing.T) {
 			t.Fatalf("%d requests to the failing receiver, want %d or more", n, callbackd.BreakerThreshold)
 		}
 		until := asked.Add(10 * time.Minute)
-		for i := range 4 { // each callback moves, whoever had it
+		for i := range 4 { // so that each callback moves to another node
 			before := len(r.of(failing))
 			p.move(i%2, (i+1)%2, 1)
 			pass(5 * time.Second)

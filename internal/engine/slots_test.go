@@ -9,8 +9,8 @@ import (
 	"callbackd/internal/engine"
 )
 
-// Receivers that hang leave slots to those that answer, however many they are. And
-// none of them waits for ever.
+// Receivers that hang leave slots to those that answer, however many they are, and none
+// waits for ever.
 func TestHangingReceiversLeaveSlotsForHealthyOnes(t *testing.T) {
 	t.Parallel()
 	bubble(t, engine.Options{MaxInFlight: 20}, func(r *rig) {
@@ -19,7 +19,7 @@ func TestHangingReceiversLeaveSlotsForHealthyOnes(t *testing.T) {
 		pass(time.Second) // the receiver has answered
 		for range 30 {
 			r.callback(ev1, callbackd.Policy{})
-			pass(time.Millisecond) // names are times
+			pass(time.Millisecond) // because the names of callbacks are made from the time
 		}
 		r.set(func(c call) callbackd.Result {
 			if c.cb != good {
@@ -61,8 +61,8 @@ func TestHangingReceiversLeaveSlotsForHealthyOnes(t *testing.T) {
 	})
 }
 
-// What a diagnosis says is what holds: nothing is sent while it gives a reason, and an
-// attempt starts when the reason has ended.
+// A diagnosis is true: nothing is sent while it gives a reason, and an attempt starts when
+// the reason has ended.
 func TestADiagnosisSaysWhatHolds(t *testing.T) {
 	t.Parallel()
 	slow := func(call) callbackd.Result { time.Sleep(time.Minute); return status(200) }
@@ -71,7 +71,7 @@ func TestADiagnosisSaysWhatHolds(t *testing.T) {
 		policy  callbackd.Policy
 		script  func(call) callbackd.Result
 		ends    time.Duration // the reason
-		prepare func(r *rig, no callbackd.CallbackID)
+		prepare func(r *rig, callback callbackd.CallbackID)
 	}{
 		{callbackd.WaitForSlot, callbackd.Policy{}, slow, time.Minute, func(r *rig, _ callbackd.CallbackID) {
 			r.callback(callbackd.Complete, callbackd.Policy{})
@@ -80,16 +80,16 @@ func TestADiagnosisSaysWhatHolds(t *testing.T) {
 		{callbackd.WaitForAttempt, callbackd.Policy{Concurrency: 1}, slow, time.Minute, func(r *rig, _ callbackd.CallbackID) { r.publish(ev1, "S0") }},
 		{callbackd.WaitForRate, callbackd.Policy{Rate: 0.1}, ok, 10 * time.Second, func(r *rig, _ callbackd.CallbackID) { r.publish(ev1, "S0") }},
 		{callbackd.WaitForReceiver, callbackd.Policy{}, after503, time.Minute, func(r *rig, _ callbackd.CallbackID) { r.publish(ev1, "S0") }},
-		{callbackd.WaitForResume, callbackd.Policy{}, ok, 0, func(r *rig, no callbackd.CallbackID) { r.pause(no, callbackd.PausedByUser) }},
+		{callbackd.WaitForResume, callbackd.Policy{}, ok, 0, func(r *rig, callback callbackd.CallbackID) { r.pause(callback, callbackd.PausedByUser) }},
 	} {
 		bubble(t, engine.Options{MaxInFlight: 1}, func(r *rig) {
-			no := r.callback(ev1, c.policy)
+			callback := r.callback(ev1, c.policy)
 			r.set(c.script)
-			c.prepare(r, no)
+			c.prepare(r, callback)
 			pass(time.Second)
 			r.publish(ev1, "S1")
 			pass(time.Second)
-			d := r.e.Diagnosis(no, "S1", time.Now())
+			d := r.e.Diagnosis(callback, "S1", time.Now())
 			w := d.First(false, time.Now())
 			if w.Reason != c.want {
 				r.Errorf("the reason is %d, want %d", w.Reason, c.want)
@@ -98,13 +98,13 @@ func TestADiagnosisSaysWhatHolds(t *testing.T) {
 				r.Errorf("reason %d holds until %v, want %v", c.want, w.Until, at)
 			}
 			pass(max(c.ends-5*time.Second, 0))
-			if n := r.sentOf(no, "S1", 1); n != 0 {
+			if n := r.sentOf(callback, "S1", 1); n != 0 {
 				r.Errorf("reason %d: %d attempts while it holds, want 0", c.want, n)
 			}
 			r.set(ok)
-			r.pause(no, callbackd.NotPaused)
+			r.pause(callback, callbackd.NotPaused)
 			pass(15 * time.Second)
-			if n := r.sentOf(no, "S1", 1); n != 1 {
+			if n := r.sentOf(callback, "S1", 1); n != 1 {
 				r.Errorf("reason %d: %d attempts after it ended, want 1", c.want, n)
 			}
 		})

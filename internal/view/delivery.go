@@ -22,7 +22,7 @@ type Preview func(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Ti
 // Deliveries has the methods of the store that [Describe] needs.
 type Deliveries interface {
 	Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.DeliveryID, before int) (*store.DeliveryView, error)
-	CallbackVersion(ctx context.Context, no callbackd.CallbackID, version int64) (*callbackd.Callback, error)
+	CallbackVersion(ctx context.Context, id callbackd.CallbackID, version int64) (*callbackd.Callback, error)
 }
 
 // Delivery returns a delivery without its attempts.

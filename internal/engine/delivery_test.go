@@ -12,14 +12,14 @@ import (
 )
 
 // pause sets or ends a pause as POST …/pause and …/resume do.
-func (r *rig) pause(no callbackd.CallbackID, reason callbackd.PauseReason) {
+func (r *rig) pause(callback callbackd.CallbackID, reason callbackd.PauseReason) {
 	r.Helper()
-	r.pauseAt(no, reason, time.Now())
+	r.pauseAt(callback, reason, time.Now())
 }
 
-func (r *rig) pauseAt(no callbackd.CallbackID, reason callbackd.PauseReason, at time.Time) {
+func (r *rig) pauseAt(callback callbackd.CallbackID, reason callbackd.PauseReason, at time.Time) {
 	r.Helper()
-	cb, err := r.s.CallbackByID(r.Context(), no)
+	cb, err := r.s.CallbackByID(r.Context(), callback)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func (r *rig) pauseAt(no callbackd.CallbackID, reason callbackd.PauseReason, at 
 	}); err != nil {
 		r.Fatal(err)
 	}
-	r.e.CallbackChanged(no)
+	r.e.CallbackChanged(callback)
 }
 
 func (r *rig) inOrder(cb callbackd.CallbackID, sessions, each int) {
@@ -54,7 +54,7 @@ func (r *rig) inOrder(cb callbackd.CallbackID, sessions, each int) {
 
 func TestAPauseKeepsEverythingAndAResumeDeliversInOrder(t *testing.T) {
 	bubble(t, engine.Options{Window: 8}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Concurrency: 2})
+		callback := r.callback(ev1, callbackd.Policy{Concurrency: 2})
 		r.set(func(call) callbackd.Result { time.Sleep(100 * time.Millisecond); return status(200) })
 		publish := func(rounds int) {
 			for range rounds {
@@ -63,7 +63,7 @@ func TestAPauseKeepsEverythingAndAResumeDeliversInOrder(t *testing.T) {
 		}
 		publish(10)
 		pass(250 * time.Millisecond)
-		r.pause(no, callbackd.PausedByUser)
+		r.pause(callback, callbackd.PausedByUser)
 		pass(time.Second)
 		stopped := len(r.sent())
 		publish(10)
@@ -76,27 +76,27 @@ func TestAPauseKeepsEverythingAndAResumeDeliversInOrder(t *testing.T) {
 			r.Errorf("%d attempts before the pause, want 1 to 10", stopped)
 		}
 		r.wantSent(stopped)
-		r.pause(no, callbackd.NotPaused)
+		r.pause(callback, callbackd.NotPaused)
 		publish(10)
 		pass(time.Hour)
-		r.inOrder(no, 5, 40)
+		r.inOrder(callback, 5, 40)
 	})
 }
 
 func TestADeletionDuringAnAttemptCancelsTheOthers(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Concurrency: 1})
+		callback := r.callback(ev1, callbackd.Policy{Concurrency: 1})
 		r.set(func(call) callbackd.Result { time.Sleep(10 * time.Second); return status(200) })
 		ids := r.publish(ev1, "A", "A", "B")
 		pass(time.Second)
-		cb, _ := r.s.CallbackByID(r.Context(), no)
+		cb, _ := r.s.CallbackByID(r.Context(), callback)
 		if _, err := r.s.ChangeCallback(r.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
 			cb.Delete(time.Now())
 			return nil
 		}); err != nil {
 			r.Fatal(err)
 		}
-		r.e.CallbackChanged(no)
+		r.e.CallbackChanged(callback)
 		pass(time.Hour)
 		r.wantSent(1)
 		if _, err := r.s.FinalizeCanceled(r.Context(), time.Now(), 100); err != nil {
@@ -104,7 +104,7 @@ func TestADeletionDuringAnAttemptCancelsTheOthers(t *testing.T) {
 		}
 		for i, id := range ids {
 			want := []callbackd.State{callbackd.Delivered, callbackd.Canceled, callbackd.Canceled}[i]
-			if v := r.view(id, no); v.State != want || len(v.History) != map[int]int{0: 1}[i] {
+			if v := r.view(id, callback); v.State != want || len(v.History) != map[int]int{0: 1}[i] {
 				r.Errorf("delivery %d is %s after %d attempts, want %s after %d", i, v.State, len(v.History), want, map[int]int{0: 1}[i])
 			}
 		}
@@ -114,7 +114,7 @@ func TestADeletionDuringAnAttemptCancelsTheOthers(t *testing.T) {
 func TestMemoryHoldsAWindowOfABacklog(t *testing.T) {
 	t.Parallel()
 	bubble(t, engine.Options{Window: 32}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{})
+		callback := r.callback(ev1, callbackd.Policy{})
 		q := r.hooks(true)
 		stuck := make(chan struct{})
 		r.set(func(call) callbackd.Result { <-stuck; return status(200) })
@@ -123,14 +123,15 @@ func TestMemoryHoldsAWindowOfABacklog(t *testing.T) {
 		q.mu.Lock()
 		loaded := q.loaded
 		q.mu.Unlock()
-		// The first attempts came in memory; what was read fills a window twice at most.
+		// The first deliveries came in memory, and those that are read fill a window twice at
+		// most.
 		if loaded > 2*32 {
-			r.Errorf("%d deliveries were read while nothing moved, want %d or fewer", loaded, 2*32)
+			r.Errorf("%d deliveries were read while none was sent, want %d or fewer", loaded, 2*32)
 		}
 		close(stuck)
 		pass(time.Hour)
-		// What came from the store was not in memory meanwhile.
-		if n := len(r.of(no)); n != 1500 {
+		// The rest was not in memory meanwhile, so it was read from the store.
+		if n := len(r.of(callback)); n != 1500 {
 			r.Errorf("%d attempts, want 1500", n)
 		}
 		if q.loaded < 1500-2*32 {
@@ -139,11 +140,11 @@ func TestMemoryHoldsAWindowOfABacklog(t *testing.T) {
 	})
 }
 
-func TestATestGoesBesideLanesBreakerAndPause(t *testing.T) {
+func TestATestIsSentInSpiteOfLaneBreakerAndPause(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{})
+		callback := r.callback(ev1, callbackd.Policy{})
 		send := func() callbackd.EventID {
-			b := store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: no}}}
+			b := store.Batch{Key: r.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: ev1, Session: "T", Data: []byte("{}"), OnlyTo: callback}}}
 			evs, err := r.s.Accept(r.Context(), b)
 			if err != nil {
 				r.Fatal(err)
@@ -161,26 +162,26 @@ func TestATestGoesBesideLanesBreakerAndPause(t *testing.T) {
 		before := len(r.sent())
 		id := send()
 		pass(time.Millisecond)
-		if v := r.view(id, no); v.State != callbackd.Failed {
-			r.Errorf("beside the breaker the test is %s, want failed", v.State)
+		if v := r.view(id, callback); v.State != callbackd.Failed {
+			r.Errorf("with an open breaker the test is %s, want failed", v.State)
 		}
 		r.wantSent(before + 1)
-		r.wantPause(no, callbackd.NotPaused) // although the test was answered 410
-		r.pause(no, callbackd.PausedByUser)
+		r.wantPause(callback, callbackd.NotPaused) // although the test was answered 410
+		r.pause(callback, callbackd.PausedByUser)
 		pass(time.Second)
 		id = send()
 		pass(time.Millisecond)
-		if v := r.view(id, no); v.State != callbackd.Failed {
-			r.Errorf("beside the pause the test is %s, want failed", v.State)
+		if v := r.view(id, callback); v.State != callbackd.Failed {
+			r.Errorf("with a pause the test is %s, want failed", v.State)
 		}
 	})
 }
 
-// Row 8 of the peers' defects: a delivery stayed "processing" until an
-// operator acted.
-func TestPeers08EveryDeliveryEndsInATerminalState(t *testing.T) {
+// Every delivery ends without anybody's help: when the receiver accepts it, refuses it or
+// hangs, when the sender panics, and when the fault is on our side.
+func TestEveryDeliveryEnds(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second, time.Minute}})
+		callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Second, time.Minute}})
 		r.set(func(c call) callbackd.Result {
 			switch c.session {
 			case "ok":
@@ -208,13 +209,14 @@ func TestPeers08EveryDeliveryEndsInATerminalState(t *testing.T) {
 		}
 		pass(24 * time.Hour)
 		for s, state := range want {
-			r.wantAllRecorded(ids[s], no, s, 1, state)
+			r.wantAllRecorded(ids[s], callback, s, 1, state)
 		}
 	})
 }
 
-// Row 10 of the peers' defects: a rate that was stored and never enforced.
-func TestPeers10MeasuredRateIsWithinTheLimit(t *testing.T) {
+// No second has more attempts than the rate allows, with retries and over a restart, and a
+// minute's worth of events takes about a minute.
+func TestTheMeasuredRateIsWithinTheLimit(t *testing.T) {
 	t.Parallel()
 	for _, rate := range []float64{0.5, 3, 40} {
 		bubble(t, engine.Options{}, func(r *rig) {
@@ -229,7 +231,7 @@ func TestPeers10MeasuredRateIsWithinTheLimit(t *testing.T) {
 			r.batch(ev1, "S", n)
 			pass(30 * time.Second)
 			r.close()
-			r.open() // a restart is no way around it
+			r.open() // the limit holds over a restart
 			pass(time.Hour)
 			calls := r.sent()
 			burst := max(1, int(rate/10))
@@ -254,36 +256,36 @@ func TestPeers10MeasuredRateIsWithinTheLimit(t *testing.T) {
 	}
 }
 
-// Row 15 of the peers' defects: a claim that ends before the attempt does, so
-// that a slow receiver is asked twice at a time.
-func TestPeers15ASlowReceiverIsNotAskedAgainMeanwhile(t *testing.T) {
+// A delivery has one attempt at a time, however long its receiver takes.
+func TestASlowReceiverGetsOneAttemptAtATime(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{Timeout: callbackd.MaxTimeout})
+		callback := r.callback(ev1, callbackd.Policy{Timeout: callbackd.MaxTimeout})
 		r.set(func(call) callbackd.Result { time.Sleep(59 * time.Second); return status(200) })
 		id := r.publish(ev1, "A")[0]
 		for range 58 {
 			pass(time.Second)
-			r.e.CallbackChanged(no) // whatever makes the engine look again
+			r.e.CallbackChanged(callback) // makes the engine look at the callback again
 			r.publish(callbackd.Complete, "B")
-			if n, flying := len(r.sent()), r.e.InFlight(); n != 1 || flying != 1 {
-				r.Fatalf("%d attempts, %d of them in flight, want one that is", n, flying)
+			if n := len(r.sent()); n != 1 {
+				r.Fatalf("%d attempts, want 1", n)
+			}
+			if n := r.e.InFlight(); n != 1 {
+				r.Fatalf("%d attempts are in flight, want 1", n)
 			}
 		}
 		pass(time.Hour)
-		r.wantAllRecorded(id, no, "A", 1, callbackd.Delivered)
+		r.wantAllRecorded(id, callback, "A", 1, callbackd.Delivered)
 		r.wantSent(1)
 	})
 }
 
-// Row 18 of the peers' defects: outcome and next attempt in two transactions,
-// and a limiter that postpones by a whole period. A crash between attempt and
-// record repeats the attempt and loses nothing.
-func TestPeers18ACrashBeforeTheRecordRepeatsAndLosesNothing(t *testing.T) {
+// A crash between an attempt and its record repeats the attempt and loses nothing.
+func TestACrashBeforeTheRecordRepeatsTheAttemptAndLosesNothing(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
-		no := r.callback(ev1, callbackd.Policy{})
+		callback := r.callback(ev1, callbackd.Policy{})
 		q := r.hooks(true)
 		q.hook(func(op string, _ callbackd.CallbackID) error {
-			if op == "record" { // the store is gone: nothing more is written
+			if op == "record" { // from now on nothing is written
 				return callbackd.Errorf(callbackd.KindUnavailable, "crashed")
 			}
 			return nil
@@ -292,7 +294,7 @@ func TestPeers18ACrashBeforeTheRecordRepeatsAndLosesNothing(t *testing.T) {
 		pass(10 * time.Second)
 		first := r.sent()
 		if len(first) != 2 {
-			r.Fatalf("%d attempts before the crash, want 2: no lane may go on without its record", len(first))
+			r.Fatalf("%d attempts before the crash, want 2: a lane must wait for the record", len(first))
 		}
 		ctx, cancel := context.WithCancel(r.Context())
 		cancel() // no grace
@@ -304,17 +306,21 @@ func TestPeers18ACrashBeforeTheRecordRepeatsAndLosesNothing(t *testing.T) {
 		pass(time.Minute)
 		for i, want := range []int{2, 1, 2} {
 			session, sequence := []string{"A", "A", "B"}[i], []int64{1, 2, 1}[i]
-			if n := r.sentOf(no, session, sequence); n != want {
+			if n := r.sentOf(callback, session, sequence); n != want {
 				r.Errorf("%s #%d was sent %d times, want %d", session, sequence, n, want)
 			}
-			if v := r.view(ids[i], no); v.State != callbackd.Delivered || len(v.History) != 1 {
-				r.Errorf("event %d of %s is %s after %d recorded attempts, want delivered after 1", sequence, session, v.State, len(v.History))
+			v := r.view(ids[i], callback)
+			if v.State != callbackd.Delivered {
+				r.Errorf("event %d of %s is %s, want delivered", sequence, session, v.State)
+			}
+			if n := len(v.History); n != 1 {
+				r.Errorf("event %d of %s has %d recorded attempts, want 1", sequence, session, n)
 			}
 		}
 	})
 }
 
-func TestPeers18TheLimiterIsSmooth(t *testing.T) {
+func TestTheRateLimitSpacesAttemptsEvenly(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {
 		r.callback(ev1, callbackd.Policy{Rate: 10})
 		r.batch(ev1, "S", 100)
