@@ -8,9 +8,10 @@ import (
 	"callbackd/bench/sim"
 )
 
-// simCommand simulates nodes on one database, in virtual time.
+// simCommand simulates nodes on one database, in virtual time. The nodes are the product's
+// own cluster.Member.
 func simCommand(fs *flag.FlagSet) func() error {
-	n, seed := fs.Int("nodes", 100, "number of nodes"), fs.Uint64("seed", 1, "seed; the same one gives the same simulation")
+	n, seed := fs.Int("nodes", 100, "number of nodes"), fs.Uint64("seed", 1, "seed of the faults and of the nodes they hit; two runs with one seed still differ a little")
 	cores := fs.Int("cores", 16, "cores of the database")
 	lost := fs.Float64("lost", 0.001, "share of messages and statements that are lost")
 	drift := fs.Float64("drift", 0.001, "how much faster or slower than the database's clock a node's runs, at most")

@@ -13,17 +13,20 @@ import (
 // needs a core. Statements that change an owner lock the cluster's row, so they come
 // one after the other.
 type database struct {
-	w        *World
-	cores    []time.Duration // when each is free
-	locked   bool            // the cluster's row is locked
-	waiting  []func()        // for the row
-	down     time.Duration   // until then it answers nothing
-	lastID   callbackd.NodeID
-	rows     map[callbackd.NodeID]*row
-	order    []callbackd.NodeID // of the rows
-	owners   [callbackd.Shards]callbackd.NodeID
-	revision int64
-	cached   *ownership // of the revision
+	w   *World
+	row chan struct{} // the lock of the cluster's row; those who wait get it in their order
+
+	// The world's mu guards the rest.
+	cores     []time.Duration // when each is free
+	down      time.Duration   // until then it answers nothing
+	lastID    callbackd.NodeID
+	rows      map[callbackd.NodeID]*row
+	order     []callbackd.NodeID // of the rows
+	owners    [callbackd.Shards]callbackd.NodeID
+	revision  int64
+	seen      []callbackd.NodeID // the owners at seenAt, which readers share
+	seenAt    int64
+	listeners map[*listener]bool
 
 	count   map[string]int
 	busy    time.Duration // of all cores
@@ -31,115 +34,130 @@ type database struct {
 }
 
 type row struct {
+	store.Heartbeat
 	lastSeen time.Duration
-	leaving  bool
-	skew     time.Duration
 	node     *node
 }
 
-// ownership holds the owners of all shards at a revision.
-type ownership struct {
-	revision int64
-	owners   []callbackd.NodeID
-	count    map[callbackd.NodeID]int
+// listener is a connection that receives messages.
+type listener struct {
+	id       callbackd.NodeID
+	messages chan string
+	lost     chan struct{} // closed when the connection is lost
 }
 
-func (d *database) ownership() *ownership {
-	if d.cached == nil || d.cached.revision != d.revision {
-		o := &ownership{d.revision, slices.Clone(d.owners[:]), map[callbackd.NodeID]int{}}
-		for _, no := range o.owners {
-			o.count[no]++
-		}
-		d.cached = o
+func newDatabase(w *World) *database {
+	return &database{
+		w:         w,
+		row:       make(chan struct{}, 1),
+		cores:     make([]time.Duration, w.config.Cores),
+		rows:      map[callbackd.NodeID]*row{},
+		revision:  1,
+		listeners: map[*listener]bool{},
+		count:     map[string]int{},
 	}
-	return d.cached
 }
 
 // serve runs a statement on the core that is free first, and returns when it is done.
-func (d *database) serve(kind string, cost time.Duration) time.Duration {
+func (d *database) serve(kind string, cost time.Duration) {
+	d.w.mu.Lock()
+	now := d.w.now()
 	first := 0
 	for i := range d.cores {
 		if d.cores[i] < d.cores[first] {
 			first = i
 		}
 	}
-	end := max(d.w.now, d.cores[first]) + cost
+	end := max(now, d.cores[first]) + cost
 	d.cores[first] = end
-	if d.count == nil {
-		d.count = map[string]int{}
-	}
 	d.count[kind]++
 	d.busy += cost
 	for s := int(end / time.Second); len(d.seconds) <= s; {
 		d.seconds = append(d.seconds, 0)
 	}
 	d.seconds[end/time.Second] += cost
-	return end
+	d.w.mu.Unlock()
+	time.Sleep(end - now)
 }
 
 // change runs a transaction that locks the cluster's row until its commit. One that
 // changes nothing has no commit to wait for.
-func (d *database) change(kind string, at func() (changed bool), done func()) {
-	begin := func() {
-		d.w.at(d.serve(kind, changeCost), func() {
-			wait := time.Duration(0)
-			if at() {
-				wait = commitWait
+func (d *database) change(kind string, at func() (changed bool)) {
+	d.row <- struct{}{}
+	d.serve(kind, changeCost)
+	d.w.mu.Lock()
+	changed := at()
+	d.w.mu.Unlock()
+	if changed {
+		time.Sleep(commitWait)
+	}
+	<-d.row
+}
+
+// The caller of all that follows holds the world's mu.
+
+// goAway makes the database answer nothing until then.
+func (d *database) goAway(until time.Duration) {
+	d.down = until
+	for l := range d.listeners {
+		close(l.lost)
+	}
+	clear(d.listeners)
+}
+
+func (d *database) isDown() bool { return d.w.now() < d.down }
+
+// send gives a message to the nodes that listen for it. It may be lost on its way to
+// each.
+func (d *database) send(m store.Message) {
+	for l := range d.listeners {
+		if (m.To == 0 || m.To == l.id) && !d.w.isLost() {
+			select {
+			case l.messages <- m.Body:
+			default: // the node is frozen and has enough to read
 			}
-			d.w.after(wait, func() {
-				d.locked = false
-				if len(d.waiting) > 0 {
-					next := d.waiting[0]
-					d.waiting, d.locked = d.waiting[1:], true
-					next()
-				}
-				done()
-			})
-		})
+		}
 	}
-	if d.locked {
-		d.waiting = append(d.waiting, begin)
-		return
-	}
-	d.locked = true
-	begin()
 }
 
 func (d *database) join(n *node) callbackd.NodeID {
 	d.lastID++
 	d.revision++
-	d.rows[d.lastID] = &row{lastSeen: d.w.now, node: n}
+	d.rows[d.lastID] = &row{Heartbeat: store.Heartbeat{ID: d.lastID}, lastSeen: d.w.now(), node: n}
 	d.order = append(d.order, d.lastID)
 	return d.lastID
 }
 
-// heartbeat renews the lease of a node and returns the view. It uses the slice nodes
-// again.
-func (d *database) heartbeat(b store.Heartbeat, nodes []store.Node) (v store.ClusterView) {
+// heartbeat renews the lease of a node and returns the view.
+func (d *database) heartbeat(b store.Heartbeat, known int64) store.ClusterView {
+	now := d.w.now()
+	v := store.ClusterView{At: time.Now(), Revision: d.revision, Nodes: make([]store.Node, len(d.order))}
 	if r := d.rows[b.ID]; r != nil {
-		r.lastSeen, r.leaving, r.skew = d.w.now, b.Leaving, b.Skew
+		r.lastSeen, r.Heartbeat = now, b
 		v.Alive = true
 	}
-	v.Revision, v.Nodes = d.revision, nodes[:0]
-	for _, no := range d.order {
-		r := d.rows[no]
-		one := store.Node{ID: no, Unseen: d.w.now - r.lastSeen}
-		one.Leaving, one.Skew = r.leaving, r.skew
-		v.Nodes = append(v.Nodes, one)
+	for i, id := range d.order {
+		r := d.rows[id]
+		v.Nodes[i].ID = id
+		v.Nodes[i].Unseen = now - r.lastSeen
+		v.Nodes[i].Heartbeat = r.Heartbeat
+	}
+	if d.revision != known {
+		if d.seenAt != d.revision {
+			d.seen, d.seenAt = slices.Clone(d.owners[:]), d.revision
+		}
+		v.Owners = d.seen
 	}
 	return v
 }
 
-func (d *database) claim(no callbackd.NodeID, limit int) (got []callbackd.Shard) {
-	if d.rows[no] == nil {
-		return nil
-	}
+func (d *database) claim(id callbackd.NodeID, limit int) (got []callbackd.Shard) {
 	for s := range d.owners {
 		if len(got) == limit {
 			break
 		}
 		if d.owners[s] == 0 {
-			d.owners[s] = no
+			d.owners[s] = id
 			got = append(got, callbackd.Shard(s))
 		}
 	}
@@ -149,27 +167,27 @@ func (d *database) claim(no callbackd.NodeID, limit int) (got []callbackd.Shard)
 	return got
 }
 
-func (d *database) release(no callbackd.NodeID, shards []callbackd.Shard) {
+func (d *database) release(id callbackd.NodeID, shards []callbackd.Shard) {
 	for _, s := range shards {
-		if d.owners[s] == no {
+		if d.owners[s] == id {
 			d.owners[s] = 0
 		}
 	}
 	d.revision++
 }
 
-func (d *database) evict(no callbackd.NodeID, unseen time.Duration) bool {
-	r := d.rows[no]
-	if r == nil || d.w.now-r.lastSeen < unseen {
+func (d *database) evict(id callbackd.NodeID, unseen time.Duration) bool {
+	r := d.rows[id]
+	if r == nil || d.w.now()-r.lastSeen < unseen {
 		return false
 	}
-	if unseen > 0 && !r.node.gone && !r.node.frozen && r.node.id == no {
+	if unseen > 0 && !r.node.gone && !r.node.frozen() && r.node.id == id {
 		d.w.wronglyEvicted++
 	}
-	delete(d.rows, no)
-	d.order = slices.DeleteFunc(d.order, func(o callbackd.NodeID) bool { return o == no })
+	delete(d.rows, id)
+	d.order = slices.DeleteFunc(d.order, func(o callbackd.NodeID) bool { return o == id })
 	for s := range d.owners {
-		if d.owners[s] == no {
+		if d.owners[s] == id {
 			d.owners[s] = 0
 		}
 	}
