@@ -100,9 +100,10 @@ type Member struct {
 	leaving        bool
 
 	// Only heartbeats uses these.
-	lastRenewal     time.Time // when it began
-	lastRenewalWall time.Time // the same by the wall clock, which may be set
-	unbrokenSince   time.Time // when the renewals without a gap began
+	shardCounts     map[callbackd.NodeID]int // of owners
+	lastRenewal     time.Time                // when it began
+	lastRenewalWall time.Time                // the same by the wall clock, which may be set
+	unbrokenSince   time.Time                // when the renewals without a gap began
 	skew            time.Duration
 	renewalFailed   bool
 	clockIsOff      bool
@@ -323,6 +324,10 @@ func (m *Member) publish(r renewal) {
 	if r.Owners != nil {
 		m.owners = r.Owners
 		m.ownersRevision = r.Revision
+		m.shardCounts = map[callbackd.NodeID]int{}
+		for _, id := range r.Owners {
+			m.shardCounts[id]++
+		}
 	}
 	r.Owners = m.owners
 	m.addresses = make(map[callbackd.NodeID]string, len(r.Nodes))
@@ -330,12 +335,8 @@ func (m *Member) publish(r renewal) {
 		m.addresses[r.Nodes[i].ID] = r.Nodes[i].Inner
 	}
 	m.mu.Unlock()
-	count := map[callbackd.NodeID]int{}
-	for _, id := range r.Owners {
-		count[id]++
-	}
 	for i := range r.Nodes {
-		r.Nodes[i].Shards = count[r.Nodes[i].ID]
+		r.Nodes[i].Shards = m.shardCounts[r.Nodes[i].ID]
 	}
 	select {
 	case <-m.renewals:
