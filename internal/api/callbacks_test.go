@@ -214,7 +214,7 @@ func TestTheEventInAPathMayBePercentEncoded(t *testing.T) {
 	s.call("DELETE", "/v1/callbacks/SESSION%3ACOMPLETE", "").is(200, `{"api_key":"KEY","message":"Callback setting SESSION:COMPLETE has been successfully removed."}`)
 }
 
-// What a deleted callback was still owed is canceled, counted and visible.
+// The pending deliveries of a deleted callback are canceled, counted and listed.
 func TestDeleteCancelsWhatIsOwed(t *testing.T) { onBothStores(t, deleteCancelsWhatIsOwed) }
 
 func deleteCancelsWhatIsOwed(t *testing.T, on func(*setup)) {
@@ -225,15 +225,11 @@ func deleteCancelsWhatIsOwed(t *testing.T, on func(*setup)) {
 	s.until("the first attempt", func() bool { return s.delivery(id).Attempts == 1 })
 	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
 	d := s.delivery(id)
-	if d.State != "canceled" || len(d.History) != 1 || d.NextAttempt != nil {
-		t.Errorf("%+v", d)
-	}
-	if l := s.deliveries("?state=canceled"); len(l.Data) != 1 || l.Data[0].ID != id {
-		t.Errorf("canceled: %+v", l)
-	}
-	if l := s.deliveries("?state=pending"); len(l.Data) != 0 {
-		t.Errorf("pending: %+v", l)
-	}
+	equal(t, "the state", d.State, "canceled")
+	equal(t, "the number of attempts", len(d.History), 1)
+	equal(t, "the next attempt", d.NextAttempt, (*time.Time)(nil))
+	equal(t, "the canceled deliveries", deliveryIDs(s.deliveries("?state=canceled").Data), []string{id})
+	equal(t, "the pending deliveries", deliveryIDs(s.deliveries("?state=pending").Data), []string(nil))
 	s.call("POST", "/v1/deliveries/"+id+"/retry", "").says(409, "Delivery "+id+" was canceled with its callback and cannot be sent again.")
 }
 
@@ -327,4 +323,11 @@ func TestRefusedAddressesAreSaidAtRegistration(t *testing.T) {
 		}
 		s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
 	}
+}
+
+func deliveryIDs(ds []wire.Delivery) (ids []string) {
+	for _, d := range ds {
+		ids = append(ids, d.ID)
+	}
+	return ids
 }

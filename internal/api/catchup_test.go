@@ -186,8 +186,14 @@ func aStreamGoesOnWhereItsReaderWas(t *testing.T, on func(*setup)) {
 	begun := l.id(t)
 	first := s.publish("SESSION:COMPLETE", "S", `{"a":"line\nbreak"}`).ID
 	id, event, data, err := l.message(t)
-	if err != nil || id != first || event != "SESSION:COMPLETE" || !strings.Contains(data, `"data":{"a":"line\nbreak"}`) || !strings.HasPrefix(data, `{"id":"`+first) {
-		t.Errorf("%s %s %s %v", id, event, data, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "the id of the message", id, first)
+	equal(t, "the event of the message", event, "SESSION:COMPLETE")
+	contains(t, "the data of the message", data, `"data":{"a":"line\nbreak"}`)
+	if !strings.HasPrefix(data, `{"id":"`+first) {
+		t.Errorf("the data of the message is %s, want it to begin with the id %s", data, first)
 	}
 	l.close()
 	missed := s.publish("SESSION:NOTE_INSERT", "S", `{}`).ID

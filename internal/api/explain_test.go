@@ -60,13 +60,17 @@ func whyACallbackDidNotGetIt(t *testing.T, on func(*setup)) {
 		return l.Data[0]
 	}
 	has(t, why("1"), "deleted_before", "was deleted at")
-	if e := why("2"); !strings.Contains(e.Next, "POST /v1/replays with target 2, session_key S") || has(t, e, "not_registered_yet", "was created at").Until == nil {
-		t.Errorf("%+v", e)
+	e := why("2")
+	contains(t, "the advice", e.Next, "POST /v1/replays with target 2, session_key S")
+	if has(t, e, "not_registered_yet", "was created at").Until == nil {
+		t.Error("not_registered_yet has no time, want when the callback was created")
 	}
 	has(t, why("3"), "other_event", "registered for SESSION:COMPLETE", "the event is SESSION:NOTE_INSERT")
-	if l := decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain", "").ok(200)); len(l.Data) != 1 || l.Data[0].Callback != 2 {
-		t.Errorf("without a callback: %+v", l.Data)
+	l := decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain", "").ok(200))
+	if len(l.Data) != 1 {
+		t.Fatalf("%d explanations without a callback, want 1", len(l.Data))
 	}
+	equal(t, "the callback of the explanation", l.Data[0].Callback, int64(2))
 	s.call("GET", "/v1/events/"+ev.ID+"/explain?callback=99", "").says(400, "not a callback of this API key")
 	other := s.as(s.newKey("other", false))
 	other.call("GET", "/v1/events/"+ev.ID+"/explain", "").says(404)
@@ -91,25 +95,27 @@ func whyADeliveryWaits(t *testing.T, on func(*setup)) {
 	})
 	second := s.publish("SESSION:COMPLETE", "S", `{}`)
 	e := s.explain(first.delivery(1))
-	if e.State != "pending" || has(t, e, "waiting_retry", "Attempt 2 is due at", "Retry-After: 600").Until == nil || !strings.Contains(e.Next, "/retry") {
-		t.Errorf("%+v", e)
+	equal(t, "the state of the first", e.State, "pending")
+	if has(t, e, "waiting_retry", "Attempt 2 is due at", "Retry-After: 600").Until == nil {
+		t.Error("waiting_retry has no time, want when the retry is due")
 	}
+	contains(t, "the advice for the first", e.Next, "/retry")
 	has(t, e, "last_attempt", "Attempt 1 at", "answered 500")
 	e = s.explain(second.delivery(1))
 	has(t, e, "held", "Event 1 of its session failed")
-	if has(t, e, "backlog", "1 older delivery to the callback is pending").Since == nil || !strings.Contains(e.Next, first.delivery(1)+"/explain") {
-		t.Errorf("%+v", e)
+	if has(t, e, "backlog", "1 older delivery to the callback is pending").Since == nil {
+		t.Error("backlog has no time, want since when the older delivery waits")
 	}
+	contains(t, "the advice for the second", e.Next, first.delivery(1)+"/explain")
 	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause", "").ok(200)
 	e = s.explain(second.delivery(1))
-	if e.Reasons[0].Code != "paused" || !strings.Contains(e.Reasons[0].Message, "somebody paused it") || !strings.Contains(e.Next, "POST /v1/callbacks/SESSION:COMPLETE/resume") {
-		t.Errorf("%+v", e)
-	}
+	equal(t, "the first reason of a pause", e.Reasons[0].Code, "paused")
+	contains(t, "the message about the pause", e.Reasons[0].Message, "somebody paused it")
+	contains(t, "the advice for a pause", e.Next, "POST /v1/callbacks/SESSION:COMPLETE/resume")
 	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
 	e = s.explain(second.delivery(1))
-	if e.State != "canceled" || e.Reasons[0].Code != "callback_deleted" {
-		t.Errorf("%+v", e)
-	}
+	equal(t, "the state after the deletion", e.State, "canceled")
+	equal(t, "the first reason after the deletion", e.Reasons[0].Code, "callback_deleted")
 }
 
 func TestWhyADeliveryFailed(t *testing.T) { onBothStores(t, whyADeliveryFailed) }
@@ -123,9 +129,8 @@ func whyADeliveryFailed(t *testing.T, on func(*setup)) {
 		return len(decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?state=failed", "").ok(200)).Data) == 2
 	})
 	e := s.explain(refused.delivery(1))
-	if e.Reasons[0].Code != "refused_address" || !strings.Contains(e.Next, "--allow-target") {
-		t.Errorf("%+v", e)
-	}
+	equal(t, "the first reason", e.Reasons[0].Code, "refused_address")
+	contains(t, "the advice", e.Next, "--allow-target")
 	has(t, s.explain(failed.delivery(2)), "failed", "Both attempts failed; the last one at")
 	for query, want := range map[string]int{"fault=refused": 1, "fault=connect": 1, "fault=tls": 0, "status=5xx": 0, "status=5XX": 0} {
 		if n := len(decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?"+query, "").ok(200)).Data); n != want {
@@ -160,18 +165,17 @@ func TestACutBodyAndALongQueryAreSaid(t *testing.T) {
 	}
 	has(t, s.explain(cut.ID), "delivered", "the body of the answer is incomplete: the connection was closed, but the status decides.")
 	long := s.ended(s.publish("SESSION:NOTE_INSERT", "ACM-0123456789", `{"note":"`+strings.Repeat("x", 9000)+`"}`).delivery(2), "failed")
-	if len(long.History) != 1 || long.History[0].Fault != "query" {
-		t.Errorf("%+v", long)
+	if len(long.History) != 1 {
+		t.Fatalf("%d attempts with a query that is too long, want 1", len(long.History))
 	}
-	if e := s.explain(long.ID); !strings.Contains(e.Next, "POST") {
-		t.Errorf("%+v", e)
-	}
+	equal(t, "the fault", long.History[0].Fault, "query")
+	contains(t, "the advice", s.explain(long.ID).Next, "POST")
 	if list := decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?fault=query", "").ok(200)); len(list.Data) != 1 {
-		t.Errorf("%d with the fault", len(list.Data))
+		t.Errorf("%d deliveries are listed with the fault query, want 1", len(list.Data))
 	}
 }
 
-func TestTheBreakerIsSaid(t *testing.T) {
+func TestAnOpenBreakerIsExplained(t *testing.T) {
 	s := start(t)
 	recv := listen(t, func(w http.ResponseWriter, _ int) { w.WriteHeader(http.StatusInternalServerError) })
 	s.register("SESSION:COMPLETE", recv.url, `,"retry":[0,"1h"],"order":0`)
@@ -182,16 +186,20 @@ func TestTheBreakerIsSaid(t *testing.T) {
 	s.until("the breaker", func() bool {
 		return slices.ContainsFunc(s.explain(last.delivery(1)).Reasons, func(r wire.Reason) bool { return r.Code == "breaker_open" })
 	})
-	if r := has(t, s.explain(last.delivery(1)), "breaker_open", "Nothing is sent to it before a probe at"); r.Until == nil || r.Until.Before(time.Now()) {
-		t.Errorf("%+v", r)
+	r := has(t, s.explain(last.delivery(1)), "breaker_open", "Nothing is sent to it before a probe at")
+	if r.Until == nil {
+		t.Fatal("breaker_open has no time, want that of the probe")
+	}
+	if now := time.Now(); r.Until.Before(now) {
+		t.Errorf("the probe is at %v, want later than now, %v", r.Until, now)
 	}
 }
 
-// A receiver that asked to be left alone is: the policy and the explanation
+// When a receiver asks for no requests, nothing is sent. The policy and the explanation
 // say until when, and a resume sends what waits.
-func TestAClosedCallbackIsSaid(t *testing.T) { onBothStores(t, closedIsSaid) }
+func TestAClosedCallbackIsExplained(t *testing.T) { onBothStores(t, closedIsExplained) }
 
-func closedIsSaid(t *testing.T, on func(*setup)) {
+func closedIsExplained(t *testing.T, on func(*setup)) {
 	s := start(t, on)
 	recv := listen(t, func(w http.ResponseWriter, n int) {
 		if n == 1 {
@@ -209,23 +217,27 @@ func closedIsSaid(t *testing.T, on func(*setup)) {
 	second := s.publish("SESSION:COMPLETE", "S2", `{}`)
 	r := has(t, s.explain(second.delivery(1)), "asked_to_wait", "(Retry-After); nothing is sent to it before")
 	p := decode[wire.Policy](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").ok(200))
-	if p.ClosedUntil == nil || time.Until(*p.ClosedUntil) < 9*time.Minute || r.Until == nil || !r.Until.Equal(*p.ClosedUntil) {
-		t.Errorf("closed until %v, explained as %v", p.ClosedUntil, r.Until)
+	if p.ClosedUntil == nil || r.Until == nil {
+		t.Fatalf("the policy says closed until %v, the explanation until %v; want a time in both", p.ClosedUntil, r.Until)
 	}
-	if e := s.explain(second.delivery(1)); !strings.Contains(e.Next, "/resume") {
-		t.Errorf("%+v", e)
+	if wait := time.Until(*p.ClosedUntil); wait < 9*time.Minute {
+		t.Errorf("the callback is closed for %v, want 9 min or more", wait)
 	}
+	if !r.Until.Equal(*p.ClosedUntil) {
+		t.Errorf("the explanation says until %v, want %v as in the policy", r.Until, p.ClosedUntil)
+	}
+	contains(t, "the advice", s.explain(second.delivery(1)).Next, "/resume")
 	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/resume", "").ok(200)
 	s.until("both", func() bool {
 		return len(decode[wire.DeliveryList](s.call("GET", "/v1/deliveries?state=delivered", "").ok(200)).Data) == 2
 	})
 	if p := decode[wire.Policy](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").ok(200)); p.ClosedUntil != nil {
-		t.Errorf("still closed until %v", p.ClosedUntil)
+		t.Errorf("after a resume the callback is closed until %v, want that it is open", p.ClosedUntil)
 	}
 }
 
-// What outlasts its callback is told as it ended, and nobody is advised to
-// send again what was delivered.
+// An attempt that outlasts its callback is explained by its outcome, and there is no advice
+// to resend what was delivered.
 func TestWhatOutlastsItsCallbackIsExplained(t *testing.T) { onBothStores(t, outlastingIsExplained) }
 
 func outlastingIsExplained(t *testing.T, on func(*setup)) {
@@ -237,17 +249,16 @@ func outlastingIsExplained(t *testing.T, on func(*setup)) {
 	recv.next()
 	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
 	e := s.explain(id)
-	if has(t, e, "sending", "1 attempt to the callback that began before is still in flight"); e.State != "canceled" {
-		t.Errorf("%+v", e)
-	}
+	has(t, e, "sending", "1 attempt to the callback that began before is still in flight")
+	equal(t, "the state during the attempt", e.State, "canceled")
 	close(answer)
 	s.until("the outcome", func() bool {
 		return decode[wire.Delivery](s.call("GET", "/v1/deliveries/"+id, "").ok(200)).State == "delivered"
 	})
 	e = s.explain(id)
-	if has(t, e, "delivered", "answered 200 to attempt 1"); len(e.Reasons) != 1 || !strings.Contains(e.Next, "webhook-id") {
-		t.Errorf("%+v", e)
-	}
+	has(t, e, "delivered", "answered 200 to attempt 1")
+	equal(t, "the number of reasons", len(e.Reasons), 1)
+	contains(t, "the advice", e.Next, "webhook-id")
 }
 
 // What waits because nothing has succeeded at its host yet is told so.

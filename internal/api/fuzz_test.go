@@ -28,8 +28,11 @@ func refused(t *testing.T, err error) {
 		t.Errorf("kind %d: %v", k, err)
 	}
 	var e *callbackd.Error
-	if e, _ = err.(*callbackd.Error); e == nil || e.Message == "" || len(e.Message) > 2000 {
-		t.Errorf("the message %q is no help", err)
+	if e, _ = err.(*callbackd.Error); e == nil {
+		t.Fatalf("the refusal is %T, %v, want a *callbackd.Error", err, err)
+	}
+	if n := len(e.Message); n == 0 || n > 2000 {
+		t.Errorf("the message has %d bytes, want 1 to 2,000: %s", n, e.Message)
 	}
 }
 
@@ -76,7 +79,13 @@ func FuzzCallbackBody(f *testing.F) {
 			t.Fatalf("%v in %s", err, shown)
 		}
 		back.Policy = b.Policy // shown elsewhere
-		if back.Event != b.Event || back.Name != b.Name || !sameSetting(&back, &b) {
+		if back.Event != b.Event {
+			t.Errorf("the event is read back as %s, want %s", back.Event, b.Event)
+		}
+		if back.Name != b.Name {
+			t.Errorf("the name is read back as %q, want %q", back.Name, b.Name)
+		}
+		if !sameSetting(&back, &b) {
 			t.Errorf("%s reads back as %s", body, shown)
 		}
 		policy := view.Policy(&b, "", time.Time{})
@@ -136,8 +145,10 @@ func FuzzEventBody(f *testing.F) {
 			if err := readEvent(raw, &back); err != nil {
 				t.Fatalf("%v in %s", err, raw)
 			}
-			if back.Type != ev.Type || back.Session != ev.Session || back.Idempotency != ev.Idempotency || !bytes.Equal(back.Data, ev.Data) {
-				t.Errorf("%+v reads back as %+v", ev, back)
+			want := []string{string(ev.Type), ev.Session, ev.Idempotency, string(ev.Data)}
+			got := []string{string(back.Type), back.Session, back.Idempotency, string(back.Data)}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("type, session, idempotency key and data that are read back (-want +got):\n%s", diff)
 			}
 			sent, err := sender.Body(&callbackd.Event{Type: ev.Type, Session: ev.Session, Data: ev.Data}, []byte("{}"))
 			if err != nil {

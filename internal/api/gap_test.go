@@ -66,8 +66,8 @@ func aCursorOlderThanWhatIsKeptIsTold(t *testing.T, on func(*setup)) {
 	}
 }
 
-// An event that is still owed outlives younger ones that ended. Whoever reads
-// on from it has missed nothing of what was kept when it began.
+// An event with a pending delivery is stored longer than later events that ended. A reader
+// that goes on from it has missed no event that was stored when it began.
 func TestWhatWasRemovedBeforeAReaderBeganIsNoGap(t *testing.T) {
 	onBothStores(t, whatWasRemovedBeforeAReaderBeganIsNoGap)
 }
@@ -76,13 +76,13 @@ func whatWasRemovedBeforeAReaderBeganIsNoGap(t *testing.T, on func(*setup)) {
 	s := start(t, on)
 	s.register("SESSION:COMPLETE", "http://127.0.0.1:1/hook", "")
 	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause", "").ok(200)
-	owed := s.publish("SESSION:COMPLETE", "S", `{}`).ID
+	pending := s.publish("SESSION:COMPLETE", "S", `{}`).ID
 	s.publish("SESSION:NOTE_INSERT", "S", `{}`)
 	s.sweep()
 	kept := s.publish("SESSION:NOTE_INSERT", "S", `{}`).ID
 	ids, next := s.after("start&limit=1")
-	if len(ids) != 1 || ids[0] != owed {
-		t.Fatalf("from the start: %v, want %s", ids, owed)
+	if len(ids) != 1 || ids[0] != pending {
+		t.Fatalf("from the start: %v, want %s", ids, pending)
 	}
 	if ids, _ := s.after(next); len(ids) != 1 || ids[0] != kept {
 		t.Errorf("after %s: %v, want %s", next, ids, kept)

@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -38,8 +40,13 @@ func TestRootLeadsOn(t *testing.T) {
 			}
 			resp.Body.Close()
 			to, _ := resp.Location()
-			if resp.StatusCode != c.want || (to != nil) != (c.want != http.StatusOK) || to != nil && to.Path != "/console/" || resp.Header.Get("Vary") != "Accept" {
-				t.Errorf("%s with Accept %q: %d to %v", method, c.accept, resp.StatusCode, to)
+			name := fmt.Sprintf("%s with Accept %q: ", method, c.accept)
+			equal(t, name+"the status", resp.StatusCode, c.want)
+			equal(t, name+"Vary", resp.Header.Get("Vary"), "Accept")
+			if c.want == http.StatusOK {
+				equal(t, name+"the redirect", to, (*url.URL)(nil))
+			} else if to == nil || to.Path != "/console/" {
+				t.Errorf("%sthe redirect is to %v, want /console/", name, to)
 			}
 		}
 	}

@@ -149,9 +149,11 @@ func TestPAVEResend(t *testing.T) {
 	s.resendWith(s.key.APIKey, code, `{"phone":["x"]}`).is(400, refused("phone must be a string.", `,"session_status":"IDLE"`))
 	s.resendWith(s.key.APIKey, code, "").is(200, `{"status":"success","message":"SMS resend has been processed","session_key":"`+code+`","phone":"+15555550100","session_age_days":0,"days_remaining":7}`)
 	s.resendWith(s.key.APIKey, code, "").is(400, refused("SMS has already been resent", `,"session_status":"IDLE"`))
-	if l := decode[wire.SessionEventList](s.call("GET", "/v1/sessions/"+code+"/events", "").ok(200)); len(l.Data) != 2 || l.Data[0].Event != "SESSION:SMS_REQUESTED" || l.Data[1].Event != "SESSION:SMS_REQUESTED" {
-		t.Errorf("the creation and one resend ask for the SMS, but %+v", l.Data)
+	var asked []string
+	for _, ev := range decode[wire.SessionEventList](s.call("GET", "/v1/sessions/"+code+"/events", "").ok(200)).Data {
+		asked = append(asked, ev.Event)
 	}
+	equal(t, "the events of the creation and one resend", asked, []string{"SESSION:SMS_REQUESTED", "SESSION:SMS_REQUESTED"})
 	code = s.create("")
 	s.resendWith(s.key.APIKey, code, "").is(400, refused("phone is missing, and the session has no number to use instead", `,"session_status":"IDLE"`))
 	s.resendWith(s.key.APIKey, code, `{"phone":"+2"}`).says(200, "SMS resend has been processed")

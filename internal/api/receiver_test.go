@@ -84,9 +84,8 @@ func TestOwnHeadersReplaceTheDefaults(t *testing.T) {
 	s.register("SESSION:COMPLETE", recv.url, `,"headers":{"content-type":"application/vnd.pave+json","user-agent":"mine/1"}`)
 	s.publish("SESSION:COMPLETE", "ACM-0123456789", `{}`)
 	h := recv.next()
-	if !slices.Equal(h.header["Content-Type"], []string{"application/vnd.pave+json"}) || !slices.Equal(h.header["User-Agent"], []string{"mine/1"}) {
-		t.Error(h.header)
-	}
+	equal(t, "Content-Type", h.header["Content-Type"], []string{"application/vnd.pave+json"})
+	equal(t, "User-Agent", h.header["User-Agent"], []string{"mine/1"})
 }
 
 // GET and DELETE have no body: members travel as query parameters, and the
@@ -112,9 +111,10 @@ func TestWithoutABodyMembersAreQueryParameters(t *testing.T) {
 			if !strings.HasPrefix(u.RawQuery, "own=1&event=SESSION%3ACOMPLETE&session_key=ACM-0123456789&text=") {
 				t.Errorf("order: %s", u.RawQuery)
 			}
-			if h.method != method || h.body != "" || h.header.Get("Content-Type") != "" || h.header.Get("Content-Length") != "" {
-				t.Errorf("%s with %q, %v", h.method, h.body, h.header)
-			}
+			equal(t, "the method", h.method, method)
+			equal(t, "the body", h.body, "")
+			equal(t, "Content-Type", h.header.Get("Content-Type"), "")
+			equal(t, "Content-Length", h.header.Get("Content-Length"), "")
 			key, err := signature.ParseSecret(secret)
 			if err != nil {
 				t.Fatal(err)
@@ -162,9 +162,9 @@ func TestRepeatsAreTheSameRequest(t *testing.T) {
 	first := recv.next()
 	for n := 2; n <= 3; n++ {
 		h := recv.next()
-		if h.header.Get("webhook-id") != first.header.Get("webhook-id") || h.body != first.body || h.header.Get("callback-attempt") != strconv.Itoa(n) {
-			t.Errorf("attempt %d: %v %s", n, h.header, h.body)
-		}
+		equal(t, "the webhook-id of a retry", h.header.Get("webhook-id"), first.header.Get("webhook-id"))
+		equal(t, "the body of a retry", h.body, first.body)
+		equal(t, "callback-attempt", h.header.Get("callback-attempt"), strconv.Itoa(n))
 		if err := signature.Verify(key, h.header, []byte(h.body), time.Now()); err != nil {
 			t.Error(err)
 		}

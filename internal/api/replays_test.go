@@ -51,16 +51,18 @@ func aReplaySendsWhatFailedOnce(t *testing.T, on func(*setup)) {
 		r = decode[wire.Replay](s.call("GET", "/v1/replays/"+r.ID, "").ok(200))
 		return r.Delivered == n
 	})
-	if r.Due != n || r.Failed != 0 || r.Pending != 0 {
-		t.Errorf("%+v", r)
-	}
+	equal(t, "how many were made due", r.Due, int64(n))
+	equal(t, "how many failed", r.Failed, int64(0))
+	equal(t, "how many are pending", r.Pending, int64(0))
 	if got := decode[wire.ReplayCount](s.call("POST", "/v1/replays", `{"dry_run":true}`).ok(200)).Total; got != 0 {
-		t.Errorf("%d still failed", got)
+		t.Errorf("%d deliveries are failed after the replay, want 0", got)
 	}
 	list := decode[wire.ReplayList](s.call("GET", "/v1/replays?limit=1", "").ok(200))
-	if len(list.Data) != 1 || list.Data[0].ID != r.ID || list.Next != nil {
-		t.Errorf("%+v", list)
+	if len(list.Data) != 1 {
+		t.Fatalf("%d replays are listed, want 1", len(list.Data))
 	}
+	equal(t, "the replay that is listed", list.Data[0].ID, r.ID)
+	equal(t, "the next page", list.Next, (*string)(nil))
 }
 
 func TestEventsGoToACallbackThatWasMadeLater(t *testing.T) {
@@ -73,13 +75,13 @@ func eventsGoToACallbackThatWasMadeLater(t *testing.T, on func(*setup)) {
 	recv := listen(t, nil)
 	s.register("SESSION:COMPLETE", recv.url, `,"name":"late"`)
 	why := decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain?callback=late", "").ok(200)).Data[0]
-	if why.Reasons[0].Code != "not_registered_yet" || why.Delivery != nil || !strings.Contains(why.Next, "target 1") {
-		t.Errorf("%+v", why)
-	}
+	equal(t, "the first reason", why.Reasons[0].Code, "not_registered_yet")
+	equal(t, "the delivery before the replay", why.Delivery, (*string)(nil))
+	contains(t, "the advice", why.Next, "target 1")
 	r := decode[wire.Replay](s.call("POST", "/v1/replays", `{"target":"late","event":"SESSION:COMPLETE"}`).ok(202))
-	if h := recv.next(); h.header.Get("webhook-id") != ev.ID || !strings.Contains(h.body, `"a":1`) {
-		t.Errorf("%+v", h)
-	}
+	h := recv.next()
+	equal(t, "the webhook-id", h.header.Get("webhook-id"), ev.ID)
+	contains(t, "the body", h.body, `"a":1`)
 	s.until("its record", func() bool {
 		return decode[wire.Replay](s.call("GET", "/v1/replays/"+r.ID, "").ok(200)).Delivered == 1
 	})
@@ -87,9 +89,8 @@ func eventsGoToACallbackThatWasMadeLater(t *testing.T, on func(*setup)) {
 		t.Errorf("deliveries %v", got)
 	}
 	why = decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain", "").ok(200)).Data[0]
-	if why.State != "delivered" || why.Reasons[0].Code != "delivered" {
-		t.Errorf("%+v", why)
-	}
+	equal(t, "the state after the replay", why.State, "delivered")
+	equal(t, "the first reason after the replay", why.Reasons[0].Code, "delivered")
 }
 
 func TestAReplaySendsOnlyWhatIsMissing(t *testing.T) {

@@ -27,13 +27,17 @@ func (s *server) step(method, key, path, body string, status callbackd.SessionSt
 	var got []string
 	for _, ev := range c.Events {
 		got = append(got, strings.TrimPrefix(ev.Event, "SESSION:"))
-		if ev.SessionKey != key || ev.Sequence < 1 || ev.ID == "" {
-			s.t.Errorf("%s: %+v", path, ev)
+		equal(s.t, path+": the session of the event", ev.SessionKey, key)
+		if ev.Sequence < 1 {
+			s.t.Errorf("%s: the event has the sequence number %d, want 1 or more", path, ev.Sequence)
+		}
+		if ev.ID == "" {
+			s.t.Errorf("%s: the event has no id", path)
 		}
 	}
-	if c.SessionKey != key || c.Status != string(status) || !slices.Equal(got, fired) {
-		s.t.Errorf("%s: %s with %v, want %s with %v", path, c.Status, got, status, fired)
-	}
+	equal(s.t, path+": the session", c.SessionKey, key)
+	equal(s.t, path+": the status", c.Status, string(status))
+	equal(s.t, path+": the events", got, fired)
 }
 
 func photoBody(code int) string {
@@ -134,9 +138,13 @@ func anInspectionFiresItsEventsInOrder(t *testing.T, on func(*setup)) {
 		`"source":\{"type":"api","properties":\{"api_name":""\}\},"vehicle":\{"vehicle_id":null,"vin":"JN1CV6AR9BM123456","year":null,"make":"Nissan",.*"odom_reading":"100,945","odom_unit":null\}\}`)
 	s.call("GET", "/v1/sessions/"+key+"/notes", "").matches(200, `\[\{"title":"Scratch","description":"4 cm <b>","inserted_by":"inspector","inserted_at":`+stamp+`\}\]`)
 	photos := decode[[]wire.Photo](s.call("GET", "/v1/sessions/"+key+"/photos", "").ok(200))
-	if len(photos) != 12 || photos[0].PhotoLabel != "Interior" || photos[1].URL != "" || photos[2].ApprovedMessage != "ACCEPTED" || photos[11].PhotoCode != 6 {
-		t.Errorf("%+v", photos)
+	if len(photos) != 12 {
+		t.Fatalf("%d photos, want 12", len(photos))
 	}
+	equal(t, "the label of photo 0", photos[0].PhotoLabel, "Interior")
+	equal(t, "the URL of photo 1", photos[1].URL, "")
+	equal(t, "the message of photo 2", photos[2].ApprovedMessage, "ACCEPTED")
+	equal(t, "the code of photo 11", photos[11].PhotoCode, 6)
 }
 
 func TestCreateToleratesWhatClientsSend(t *testing.T) {

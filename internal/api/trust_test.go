@@ -59,9 +59,8 @@ func TestTheAPIItselfIsNoTarget(t *testing.T) {
 	s := start(t)
 	s.register("SESSION:COMPLETE", s.url+"/v1/events", "")
 	d := decode[wire.Delivery](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/test", "").ok(200))
-	if d.State != "failed" || d.History[0].Fault != "refused" {
-		t.Errorf("%+v", d)
-	}
+	equal(t, "the state", d.State, "failed")
+	equal(t, "the fault", d.History[0].Fault, "refused")
 }
 
 // No field of the API opens a range.
@@ -86,9 +85,10 @@ func TestNoFieldChangesTheEgressPolicy(t *testing.T) {
 			s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"`+recv.url+`","policy":{"`+n+`":`+v+`}}`).says(400, "Unknown member")
 		}
 		d := decode[wire.Delivery](s.call("POST", "/v1/callbacks/SESSION:COMPLETE/test", `{"allow":"127.0.0.0/8"}`, set("X-Allow-Target", "127.0.0.0/8")).ok(200))
-		if len(d.History) != 1 || d.History[0].Fault != "refused" {
-			t.Errorf("%s: %+v", v, d)
+		if len(d.History) != 1 {
+			t.Fatalf("%s: %d attempts, want 1", v, len(d.History))
 		}
+		equal(t, v+": the fault", d.History[0].Fault, "refused")
 	}
 	if len(recv.hits) != 0 {
 		t.Error("a field opened the way")
