@@ -2,6 +2,7 @@ package callbackd
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -58,7 +59,8 @@ func (c *Callback) SendsLike(o *Callback) bool {
 	return c.URL == o.URL && c.Method == o.Method && slices.Equal(c.Headers, o.Headers) && bytes.Equal(c.Payload, o.Payload)
 }
 
-// SigningSecret is one signing secret ("whsec_…") of a callback.
+// SigningSecret is one signing secret of a callback: "whsec_…", or any text that a client
+// gave for other schemes than SignStandard.
 type SigningSecret struct {
 	Value     Secret
 	ExpiresAt time.Time // zero when it does not expire
@@ -234,21 +236,17 @@ type Policy struct {
 	Rate        float64         // attempts per second; default unlimited
 	Concurrency int             // attempts in flight; default 32, 1 to 256
 	NoKeepAlive bool            // a connection serves one request and is closed
+	Signing     []SigningScheme // how requests are signed; default SignStandard
 }
 
 // Same reports whether p and q have the same effect. A field that is left out equals
 // one that is set to its default.
 func (p Policy) Same(q Policy) bool {
-	p, q = p.WithDefaults(), q.WithDefaults()
-	return p.Timeout == q.Timeout && slices.Equal(p.Retry, q.Retry) && p.OrderWait == q.OrderWait &&
-		p.Rate == q.Rate && p.Concurrency == q.Concurrency && p.NoKeepAlive == q.NoKeepAlive
+	return p.WithDefaults().Identical(q.WithDefaults())
 }
 
 // Identical reports whether p and q have the same fields.
-func (p Policy) Identical(q Policy) bool {
-	return p.Timeout == q.Timeout && slices.Equal(p.Retry, q.Retry) && p.OrderWait == q.OrderWait && p.Rate == q.Rate &&
-		p.Concurrency == q.Concurrency && p.NoKeepAlive == q.NoKeepAlive
-}
+func (p Policy) Identical(q Policy) bool { return reflect.DeepEqual(p, q) }
 
 // Defaults and limits of [Policy].
 const (
@@ -272,6 +270,8 @@ var DefaultSchedule = []time.Duration{
 	10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
 }
 
+var defaultSigning = []SigningScheme{SignStandard}
+
 // WithDefaults returns p with the defaults in place of zero values.
 func (p Policy) WithDefaults() Policy {
 	if p.Timeout == 0 {
@@ -288,6 +288,9 @@ func (p Policy) WithDefaults() Policy {
 	}
 	if p.Concurrency == 0 {
 		p.Concurrency = DefaultConcurrency
+	}
+	if len(p.Signing) == 0 {
+		p.Signing = defaultSigning
 	}
 	return p
 }

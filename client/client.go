@@ -98,6 +98,13 @@ type NewCallback struct {
 	Retry   []string          `json:"retry,omitempty"`
 	Timeout string            `json:"timeout,omitempty"`
 	Order   string            `json:"order,omitempty"`
+	Secret  string            `json:"secret,omitempty"` // the receiver's signing secret; empty: a new one
+	Policy  *Policy           `json:"policy,omitempty"`
+}
+
+// Policy is the member policy of a callback, as far as it has no field in NewCallback.
+type Policy struct {
+	Signing []string `json:"signing,omitempty"`
 }
 
 // CreateCallback registers a callback.

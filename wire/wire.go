@@ -114,6 +114,7 @@ type Policy struct {
 	Rate        float64    `json:"rate"`  // attempts a second; 0 is no limit
 	Concurrency int        `json:"concurrency"`
 	KeepAlive   bool       `json:"keep_alive"` // whether connections are used again
+	Signing     []string   `json:"signing"`    // "standard", "github", "hmac-hex:" and the name of a header
 	Paused      bool       `json:"paused"`
 	PauseReason string     `json:"pause_reason"`
 	PausedAt    *time.Time `json:"paused_at"`

@@ -61,12 +61,18 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 		}
 	}
 	b.Key = c.key.ID
-	b.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	given := len(b.Secrets) > 0
+	if !given {
+		b.Secrets = newSecrets()
+	}
+	if err := callbacks.CheckSigning(&b); err != nil {
+		return err
+	}
 	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) {
-		if !sameSetting(cb, &b) {
+		if !sameSetting(cb, &b) || given && cb.Secrets[0].Value != b.Secrets[0].Value {
 			return nil, keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already. PUT /v1/callbacks/%s updates it.", cb.Event, cb.Event), c.key.APIKey}
 		}
 		return marshal(a.withKey(c, cb))
@@ -83,6 +89,11 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	a.advise(w, cb)
 	answerRaw(w, http.StatusOK, out)
 	return nil
+}
+
+// newSecrets returns the secrets of a callback that gets a new one.
+func newSecrets() []callbackd.SigningSecret {
+	return []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
 }
 
 // advise adds a header with a warning when callbackd will refuse to send to the URL. The
@@ -179,7 +190,10 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 		}
 	}
 	b.Key, b.Event = c.key.ID, ev
-	b.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	if len(b.Secrets) > 0 {
+		return callbackd.Invalid("secret is given when a callback is created, or to POST /v1/callbacks/%s/secret/rotate.", ev)
+	}
+	b.Secrets = newSecrets()
 	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
 		return err
 	}
@@ -187,7 +201,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	now := time.Now()
 	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), b.Key, b.Event, b.Name, func(stored *callbackd.Callback) error {
 		stored.Replace(&b, now)
-		return nil
+		return callbacks.CheckSigning(stored)
 	})
 	if err != nil {
 		return c.missing(err, ev)
@@ -265,7 +279,8 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	keep := callbacks.DefaultKeep
-	if err := body.Read(request.Duration("keep", &keep, 0, callbacks.MaxKeep)); err != nil {
+	next := callbackd.Secret(signature.NewSecret())
+	if err := body.Read(request.Duration("keep", &keep, 0, callbacks.MaxKeep), callbacks.SecretField("secret", &next)); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -273,9 +288,11 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.secret(cb)) }
-	next := callbackd.Secret(signature.NewSecret())
 	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), func(cb *callbackd.Callback) error {
-		return cb.RotateSecret(next, now.Add(keep), now)
+		if err := cb.RotateSecret(next, now.Add(keep), now); err != nil {
+			return err
+		}
+		return callbacks.CheckSigning(cb)
 	})
 	if err != nil {
 		return c.missing(err, ev)

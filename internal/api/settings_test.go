@@ -269,27 +269,76 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
 
 	for body, says := range map[string]string{
-		`"policy":{"filter":{"status":"CONFIRM"}}`:   `Unknown member "filter". policy has timeout, retry, order, rate, concurrency and keep_alive.`,
-		`"policy":{"filter":null}`:                   `Unknown member "filter". policy has`,
-		`"policy":{"Timeout":"5s"}`:                  `Unknown member "Timeout". policy has`,
-		`"policy":{"name":"x"}`:                      `Unknown member "name". policy has`,
-		`"policy":"{\"keepalive\":false}"`:           `Unknown member "keepalive". policy has`,
-		`"policy":{"keep_alive":"no"}`:               `policy.keep_alive must be true or false, not "no".`,
-		`"policy":{"keep_alive":0}`:                  "policy.keep_alive must be true or false, not 0.",
-		`"policy":{"timeout":"90s"}`:                 "policy.timeout must be a duration from 1s to 1m,",
-		`"policy":{"timeout":{}}`:                    "policy.timeout must be a duration",
-		`"policy":{"retry":"0s"}`:                    "policy.retry must be an array",
-		`"policy":{"retry":["5s"]}`:                  "policy.retry must begin with 0",
-		`"policy":{"order":-1}`:                      "policy.order must be a duration",
-		`"policy":{"rate":"fast"}`:                   "policy.rate must be a number",
-		`"policy":{"concurrency":1.5}`:               "policy.concurrency must be a whole number",
-		`"policy":{"concurrency":8},"concurrency":8`: "policy.concurrency and concurrency are both given. Leave out concurrency.",
-		`"policy":7`:                                 "policy must be a JSON object",
-		`"policy":[{}]`:                              "policy must be a JSON object",
+		`"policy":{"filter":{"status":"CONFIRM"}}`:                            `Unknown member "filter". policy has timeout, retry, order, rate, concurrency, keep_alive and signing.`,
+		`"policy":{"filter":null}`:                                            `Unknown member "filter". policy has`,
+		`"policy":{"Timeout":"5s"}`:                                           `Unknown member "Timeout". policy has`,
+		`"policy":{"name":"x"}`:                                               `Unknown member "name". policy has`,
+		`"policy":"{\"keepalive\":false}"`:                                    `Unknown member "keepalive". policy has`,
+		`"policy":{"keep_alive":"no"}`:                                        `policy.keep_alive must be true or false, not "no".`,
+		`"policy":{"keep_alive":0}`:                                           "policy.keep_alive must be true or false, not 0.",
+		`"policy":{"timeout":"90s"}`:                                          "policy.timeout must be a duration from 1s to 1m,",
+		`"policy":{"timeout":{}}`:                                             "policy.timeout must be a duration",
+		`"policy":{"retry":"0s"}`:                                             "policy.retry must be an array",
+		`"policy":{"retry":["5s"]}`:                                           "policy.retry must begin with 0",
+		`"policy":{"order":-1}`:                                               "policy.order must be a duration",
+		`"policy":{"rate":"fast"}`:                                            "policy.rate must be a number",
+		`"policy":{"concurrency":1.5}`:                                        "policy.concurrency must be a whole number",
+		`"policy":{"concurrency":8},"concurrency":8`:                          "policy.concurrency and concurrency are both given. Leave out concurrency.",
+		`"policy":{"signing":"md5"}`:                                          `policy.signing must be standard, github, or hmac-hex: and the name of a header, such as hmac-hex:X-Signature; not "md5".`,
+		`"policy":{"signing":"hmac-hex:"}`:                                    "policy.signing must be standard, github, or",
+		`"policy":{"signing":"hmac-hex:a b"}`:                                 "policy.signing has a name",
+		`"policy":{"signing":"hmac-hex:Host"}`:                                "policy.signing must not use the header Host",
+		`"policy":{"signing":"hmac-hex:Cookie"}`:                              "policy.signing must not use the header Cookie",
+		`"policy":{"signing":["hmac-hex:X-HUB-signature-256","github"]}`:      "policy.signing names the header X-Hub-Signature-256 twice",
+		`"policy":{"signing":[]}`:                                             "policy.signing must be standard, github",
+		`"policy":{"signing":7}`:                                              "policy.signing must be standard, github",
+		`"policy":{"signing":"github"},"headers":{"x-hub-signature-256":"a"}`: "headers must not set X-Hub-Signature-256",
+		`"secret":"known already"`:                                            "secret is given when a callback is created",
+		`"policy":7`:                                                          "policy must be a JSON object",
+		`"policy":[{}]`:                                                       "policy must be a JSON object",
 	} {
 		s.call("PUT", at, `{"url":"https://a.example/",`+body+`}`).says(400, says)
 	}
 	want("10s", "2m0s", 50, 8, false, "0s", "1m0s")
 	s.call("PUT", at, `{"url":"https://a.example/","policy":{"timeout":null,"retry":[0]}}`).ok(200)
 	want("15s", "5m0s", 0, 32, true, "0s")
+}
+
+func TestASecretCanBeBroughtAlong(t *testing.T) { onBothStores(t, aSecretCanBeBroughtAlong) }
+
+// aSecretCanBeBroughtAlong creates and rotates with secrets that a receiver knows already.
+func aSecretCanBeBroughtAlong(t *testing.T, on func(*setup)) {
+	const standard, plain = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "known already"
+	s := start(t, on)
+	at := "/v1/callbacks/SESSION:COMPLETE"
+	secret := func() string { return decode[wire.Secret](s.call("GET", at+"/secret", "").ok(200)).Secret }
+	create := func(members string) reply {
+		return s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/"`+members+`}`)
+	}
+	for members, says := range map[string]string{
+		`,"secret":"` + plain + `"`:                                     "The secret cannot sign by Standard Webhooks",
+		`,"secret":"whsec_YQ=="`:                                        "The secret cannot sign by Standard Webhooks",
+		`,"secret":"short","policy":{"signing":"github"}`:               "secret must be a text of 8 to 256 bytes",
+		`,"secret":"tab\there, and more","policy":{"signing":"github"}`: "without control characters",
+		`,"secret":["whsec_"]`:                                          "secret must be a text",
+	} {
+		create(members).says(400, says)
+	}
+	create(`,"secret":"` + standard + `"`).ok(200)
+	equal(t, "the secret that was given", secret(), standard)
+	create(`,"secret":"` + standard + `"`).ok(200)
+	create("").ok(200)
+	create(`,"secret":"whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="`).says(409, "another callback setting")
+
+	s.call("POST", at+"/secret/rotate", `{"secret":"`+plain+`"}`).says(400, "The secret cannot sign by Standard Webhooks")
+	equal(t, "the secret after a rotation that was refused", secret(), standard)
+	s.call("PUT", at, `{"url":"https://a.example/","policy":{"signing":["github"]}}`).ok(200)
+	s.call("POST", at+"/secret/rotate", `{"secret":"`+plain+`"}`).ok(200)
+	equal(t, "the secret after a rotation", secret(), plain)
+	s.call("PUT", at, `{"url":"https://a.example/"}`).says(400, "The secret cannot sign by Standard Webhooks")
+	equal(t, "the schemes after a change that was refused", decode[wire.Policy](s.call("GET", at+"/policy", "").ok(200)).Signing, []string{"github"})
+	s.call("PUT", at, `{"url":"https://b.example/"}`).ok(200) // another receiver gets a new secret
+	if got := secret(); got == plain || got == standard {
+		t.Errorf("another receiver gets the secret %q of the first", got)
+	}
 }

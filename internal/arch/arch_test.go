@@ -43,7 +43,7 @@ var arrows = []arrow{
 	{"callbackd/internal/store/transfer", nil, "what takes rows from one database to another knows neither of them, nor what they mean"},
 	{"callbackd/internal/store/sqlite", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
 	{"callbackd/internal/store/postgres", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
-	{"callbackd/internal/callbacks", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/request", "callbackd/internal/humanize", "callbackd/internal/store", "callbackd/internal/strictjson", "callbackd/internal/egress", "callbackd/internal/session"}, "what a setting may be is one rule for API and console"},
+	{"callbackd/internal/callbacks", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/request", "callbackd/internal/humanize", "callbackd/internal/store", "callbackd/internal/strictjson", "callbackd/internal/egress", "callbackd/internal/signature", "callbackd/internal/session"}, "what a setting may be is one rule for API and console"},
 	{"callbackd/internal/clock", nil, "waiting has one form, which knows nothing of what is waited for"},
 	{"callbackd/internal/safetext", nil, "what makes text safe to show must be auditable alone"},
 	{"callbackd/internal/ratelimit", nil, "a limiter knows neither whom it limits nor what"},

@@ -11,15 +11,15 @@ import (
 // besideURL lists the members of a policy that older clients send beside url.
 var besideURL = []string{"timeout", "retry", "order", "rate", "concurrency"}
 
-// policyOf returns the object "policy" with the members that older clients send beside
+// policyOf returns the object "policy" with those of its members that may stand beside
 // it. Unlike the rest of a setting it is strict: a client must learn that callbackd does
 // not have something that it asks for.
-func policyOf(body request.Object) (request.Object, error) {
+func policyOf(body request.Object, beside []string) (request.Object, error) {
 	policy, err := body.Nested("policy")
 	if err != nil {
 		return policy, err
 	}
-	policy, err = policy.Adopt(body, besideURL...)
+	policy, err = policy.Adopt(body, beside...)
 	return policy.Strict("policy"), err
 }
 
@@ -35,6 +35,7 @@ func policyFields(p *callbackd.Policy) []request.Field {
 			p.NoKeepAlive = !keepAlive
 			return nil
 		}),
+		signingField("signing", &p.Signing),
 	}
 }
 

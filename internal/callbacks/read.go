@@ -30,25 +30,26 @@ func Read(body request.Object, needEvent bool) (callbackd.Callback, error) {
 	if err := body.Read(append([]request.Field{event, address}, otherFields(&cb)...)...); err != nil {
 		return cb, err
 	}
-	policy, err := policyOf(body)
+	policy, err := policyOf(body, besideURL)
 	if err != nil {
 		return cb, err
 	}
 	return cb, policy.Read(policyFields(&cb.Policy)...)
 }
 
-// ReadAll reads a whole setting as Read does, and returns everything that is wrong
-// in it.
+// ReadAll reads a whole setting from a form, where the members of the policy stand among
+// the others. It returns everything that is wrong in it.
 func ReadAll(body request.Object) (callbackd.Callback, []request.Problem) {
 	cb := withDefaults()
 	event := request.EventType("event", &cb.Event).Required()
 	address := urlField("url", &cb.URL).Required()
 	problems := body.ReadAll(append([]request.Field{event, address}, otherFields(&cb)...)...)
-	policy, err := policyOf(body)
+	fields := policyFields(&cb.Policy)
+	policy, err := policyOf(body, request.Names(fields))
 	if err != nil {
 		return cb, append(problems, request.Problem{Field: "policy", Err: err})
 	}
-	return cb, append(problems, policy.ReadAll(policyFields(&cb.Policy)...)...)
+	return cb, append(problems, policy.ReadAll(fields...)...)
 }
 
 func withDefaults() callbackd.Callback {
@@ -62,7 +63,19 @@ func otherFields(cb *callbackd.Callback) []request.Field {
 		nameField("name", &cb.Name).Optional(),
 		headersField("headers", &cb.Headers),
 		request.RawObject("payload", &cb.Payload, callbackd.MaxPayload),
+		secretsField("secret", &cb.Secrets),
 	}
+}
+
+// secretsField reads the one secret of a callback that is created.
+func secretsField(name string, to *[]callbackd.SigningSecret) request.Field {
+	var secret callbackd.Secret
+	return SecretField(name, &secret).Optional().Check(func(string) error {
+		if secret != "" {
+			*to = []callbackd.SigningSecret{{Value: secret}}
+		}
+		return nil
+	})
 }
 
 func urlField(name string, to *string) request.Field {

@@ -15,11 +15,11 @@ import (
 )
 
 // policyFields are the fields of the form of a callback that say how to deliver.
-var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "one_request"}
+var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "one_request"}
 
 // callbackFields are all fields of that form. All but one_request are members of
 // the API's setting.
-var callbackFields = slices.Concat([]string{"event", "name", "url", "method", "headers", "payload"}, policyFields)
+var callbackFields = slices.Concat([]string{"event", "name", "url", "method", "headers", "payload", "secret"}, policyFields)
 
 // fillCallback returns the fields of the form that would make the callback. It
 // masks the values of headers.
@@ -55,6 +55,9 @@ func fillCallback(cb *callbackd.Callback) typed {
 	if len(retry) > 0 {
 		t["retry"] = strings.Join(retry, ", ")
 	}
+	for _, scheme := range p.Signing {
+		t["signing"] = strings.TrimSpace(t["signing"] + " " + string(scheme))
+	}
 	if p.NoKeepAlive {
 		t["one_request"] = "yes"
 	}
@@ -67,7 +70,7 @@ func (t typed) readCallback(errs formErrors) callbackd.Callback {
 	if t["url"] == "" {
 		errs.invalid("url", "Enter the URL to send to.")
 	}
-	cb, problems := callbacks.ReadAll(request.Values(t.values()).Split("retry"))
+	cb, problems := callbacks.ReadAll(request.Values(t.values()).Split("retry").Split("signing"))
 	errs.addAll(problems)
 	cb.Policy.NoKeepAlive = t["one_request"] != ""
 	return cb
@@ -158,31 +161,36 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 	if p.F, err = readForm(req.Request, callbackFields...); err != nil {
 		return err
 	}
-	p.F["event"], p.F["name"] = string(old.Event), old.Name
+	p.F["event"], p.F["name"], p.F["secret"] = string(old.Event), old.Name, ""
 	cb := p.F.readCallback(p.Errors)
 	p.Errors.add("headers", callbacks.Unmask(old, &cb))
 	return c.saveCallback(w, req, p, key, cb, func(cb callbackd.Callback) (*callbackd.Callback, error) {
 		now := c.now()
 		return c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(stored *callbackd.Callback) error {
 			stored.Replace(&cb, now)
-			return nil
+			return callbacks.CheckSigning(stored)
 		})
 	})
 }
 
 // saveCallback saves the callback of a form and redirects to its page, or shows
-// the form with its errors. The callback gets a new signing secret; an edited one
-// uses it only when its URL names another receiver.
+// the form with its errors. The callback gets a new signing secret, unless the form has
+// one; an edited one uses the new one only when its URL names another receiver.
 func (c *Console) saveCallback(w http.ResponseWriter, req *userRequest, p *callbackFormPage, key *callbackd.Key, cb callbackd.Callback,
 	save func(callbackd.Callback) (*callbackd.Callback, error)) error {
 	if key != nil && p.Errors["url"] == "" {
 		p.Errors.add("url", callbacks.Admit(key, &cb, c.RequireHTTPS))
 	}
+	if len(cb.Secrets) == 0 {
+		cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
+	}
+	if p.Errors["signing"] == "" {
+		p.Errors.add("signing", callbacks.CheckSigning(&cb))
+	}
 	if len(p.Errors) > 0 {
 		return c.render(w, http.StatusBadRequest, "callback-form", p)
 	}
 	cb.Key = key.ID
-	cb.Secrets = []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
 	err := c.allowChange(req, cb.Key)
 	stored := &cb
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/safetext"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
@@ -235,7 +236,8 @@ func (c *Console) rotateSecret(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	keep, err := readKeep(req.Request)
+	secret := callbackd.Secret(signature.NewSecret())
+	keep, err := readKeep(req.Request, callbacks.SecretField("secret", &secret).Optional())
 	if err != nil {
 		return err
 	}
@@ -243,9 +245,11 @@ func (c *Console) rotateSecret(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	now := c.now()
-	secret := callbackd.Secret(signature.NewSecret())
 	_, err = c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
-		return cb.RotateSecret(secret, now.Add(keep), now)
+		if err := cb.RotateSecret(secret, now.Add(keep), now); err != nil {
+			return err
+		}
+		return callbacks.CheckSigning(cb)
 	})
 	if err != nil {
 		return err

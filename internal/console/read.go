@@ -73,14 +73,14 @@ func (t typed) read(errs formErrors, fields ...request.Field) {
 func sessionKey(to *string) request.Field { return request.Text("session", to, maxForm) }
 
 // readKeep reads from a posted form how long an old secret stays valid beside the
-// new one.
-func readKeep(r *http.Request) (keep time.Duration, err error) {
-	t, err := readForm(r, "keep")
+// new one. more reads further fields.
+func readKeep(r *http.Request, more ...request.Field) (keep time.Duration, err error) {
+	fields := append(more, request.Duration("keep", &keep, 0, callbacks.MaxKeep).Required())
+	t, err := readForm(r, request.Names(fields)...)
 	if err != nil {
 		return 0, err
 	}
-	field := request.Duration("keep", &keep, 0, callbacks.MaxKeep)
-	return keep, request.Values(t.values()).Read(field.Required())
+	return keep, request.Values(t.values()).Read(fields...)
 }
 
 // readDeliveryCursor reads the cursor of a list of deliveries. It may also be

@@ -34,7 +34,7 @@ func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at
 	if s.err != nil {
 		return nil, fmt.Errorf("use the callback's setting: %w", s.err)
 	}
-	const ofAttempt = 7 // the most headers that are added here
+	const ofAttempt = 7 + callbackd.MaxSigningSchemes // the most headers that are added here
 	req := &callbackd.Request{Method: cb.Method, URL: s.target, Headers: make([]callbackd.Header, 0, len(s.headers)+ofAttempt), Body: body}
 	if inQuery(cb) {
 		target := *s.target
@@ -54,9 +54,18 @@ func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at
 	id := ev.ID.String()
 	add("webhook-id", id)
 	add("webhook-timestamp", strconv.FormatInt(at.Unix(), 10))
-	add("webhook-signature", signature.Sign(id, at.Unix(), req.Body, keys...))
-	if inQuery(cb) {
+	if len(keys) > 0 {
+		add("webhook-signature", signature.Sign(id, at.Unix(), req.Body, keys...))
+	}
+	if len(keys) > 0 && inQuery(cb) {
 		add("callback-query-signature", signature.Sign(id, at.Unix(), []byte(req.URL.RawQuery), keys...))
+	}
+	for _, by := range s.signers {
+		signed := req.Body
+		if inQuery(cb) {
+			signed = []byte(req.URL.RawQuery)
+		}
+		add(by.header, by.prefix+by.key.Hex(signed))
 	}
 	add("callback-attempt", strconv.Itoa(n))
 	add("callback-sequence", strconv.FormatInt(ev.Sequence, 10))

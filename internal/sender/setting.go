@@ -18,7 +18,8 @@ type setting struct {
 	of      callbackd.Callback // the parts that count, see is
 	target  *url.URL           // shared; it must not be changed
 	headers []callbackd.Header // all but those of the attempt
-	keys    []*signature.Key   // one for each of the callback's secrets, also expired ones
+	keys    []*signature.Key   // for SignStandard: one for each of the callback's secrets, also expired ones
+	signers []signer           // for the other schemes
 	redact  *redactor
 	err     error // the URL or a secret cannot be used
 }
@@ -30,29 +31,55 @@ func newSetting(cb *callbackd.Callback, agent string) *setting {
 	if s.target, s.err = egress.ParseURL(cb.URL); s.err != nil {
 		return s
 	}
-	for _, secret := range cb.Secrets {
-		key, err := signature.ParseSecret(secret.Value.Reveal())
-		if err != nil {
-			s.err = err
+	s.of.Policy.Signing = slices.Clone(cb.Policy.Signing)
+	for _, scheme := range cb.Policy.WithDefaults().Signing {
+		if scheme != callbackd.SignStandard {
+			key := signature.NewKey([]byte(cb.Secrets[0].Value.Reveal()))
+			s.signers = append(s.signers, signer{scheme.Header(), scheme.Prefix(), key})
+			continue
+		}
+		if s.keys, s.err = standardKeys(cb.Secrets); s.err != nil {
 			return s
 		}
-		s.keys = append(s.keys, signature.NewKey(key))
 	}
 	return s
+}
+
+// signer signs bodies by another scheme than SignStandard. Such a header has room for one
+// signature, so it is that of the newest secret.
+type signer struct {
+	header, prefix string
+	key            *signature.Key
+}
+
+// standardKeys returns the keys of secrets for SignStandard. A secret that is kept for a
+// while after a rotation may be that of another scheme; it has no key.
+func standardKeys(secrets []callbackd.SigningSecret) ([]*signature.Key, error) {
+	keys := make([]*signature.Key, len(secrets))
+	for i, secret := range secrets {
+		key, err := signature.ParseSecret(secret.Value.Reveal())
+		switch {
+		case err == nil:
+			keys[i] = signature.NewKey(key)
+		case i == 0:
+			return nil, err
+		}
+	}
+	return keys, nil
 }
 
 // is reports whether the setting is that of cb. A version does not tell: previews show
 // settings that are not stored.
 func (s *setting) is(cb *callbackd.Callback) bool {
-	return s.of.URL == cb.URL && s.of.Method == cb.Method && slices.Equal(s.of.Headers, cb.Headers) &&
+	return s.of.URL == cb.URL && s.of.Method == cb.Method && slices.Equal(s.of.Headers, cb.Headers) && slices.Equal(s.of.Policy.Signing, cb.Policy.Signing) &&
 		slices.EqualFunc(s.of.Secrets, cb.Secrets, func(a, b callbackd.SigningSecret) bool { return a.Value == b.Value && a.ExpiresAt.Equal(b.ExpiresAt) })
 }
 
 // signingKeys appends the keys that are valid at a time.
 func (s *setting) signingKeys(keys []*signature.Key, at time.Time) []*signature.Key {
-	for i := range s.of.Secrets {
-		if s.of.Secrets[i].InForce(at) {
-			keys = append(keys, s.keys[i])
+	for i, key := range s.keys {
+		if key != nil && s.of.Secrets[i].InForce(at) {
+			keys = append(keys, key)
 		}
 	}
 	return keys

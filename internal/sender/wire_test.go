@@ -319,3 +319,40 @@ func TestFaultsGoByThePhase(t *testing.T) {
 		}
 	}
 }
+
+// Other schemes sign the body, or the query when there is no body, with the newest secret
+// as it is. Alone, they leave no signature of Standard Webhooks.
+func TestRequestsAreSignedByOtherSchemes(t *testing.T) {
+	hex := func(content string) string { return signature.NewKey([]byte("known already")).Hex([]byte(content)) }
+	for _, method := range []string{"POST", "GET"} {
+		head, body, _, _ := captured(t, func(cb *callbackd.Callback, _ *callbackd.Event) {
+			cb.Method = method
+			cb.Secrets = []callbackd.SigningSecret{{Value: "known already"}, {Value: callbackd.Secret(secretText), ExpiresAt: time.Now().Add(time.Hour)}}
+			cb.Policy.Signing = []callbackd.SigningScheme{callbackd.SignGitHub, "hmac-hex:X-Sum"}
+		})
+		signed := body
+		if method == "GET" {
+			_, signed, _ = strings.Cut(strings.Fields(head[0])[1], "?")
+		}
+		for name, want := range map[string]string{
+			"X-Hub-Signature-256": "sha256=" + hex(signed), "X-Sum": hex(signed), "webhook-signature": "", "callback-query-signature": "",
+		} {
+			if got := value(head, name); got != want {
+				t.Errorf("%s: %s is %q, want %q", method, name, got, want)
+			}
+		}
+	}
+}
+
+// After a rotation to a secret of Standard Webhooks, an older one of another scheme does
+// not sign, and does no harm.
+func TestAnOlderSecretOfAnotherSchemeDoesNotSign(t *testing.T) {
+	head, body, _, res := captured(t, func(cb *callbackd.Callback, _ *callbackd.Event) {
+		cb.Secrets = append(cb.Secrets, callbackd.SigningSecret{Value: "known already", ExpiresAt: time.Now().Add(time.Hour)})
+	})
+	key, _ := signature.ParseSecret(secretText)
+	want := signature.Sign(event().ID.String(), res.StartedAt.Unix(), []byte(body), signature.NewKey(key))
+	if got := value(head, "webhook-signature"); got != want {
+		t.Errorf("webhook-signature is %q, want %q", got, want)
+	}
+}

@@ -3,6 +3,7 @@ package signature
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"hash"
 	"sync"
 )
@@ -23,6 +24,12 @@ type mac struct {
 // NewKey returns the key of a secret's bytes. The caller must not change them.
 func NewKey(secret []byte) *Key {
 	return &Key{macs: sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, secret)} }}}
+}
+
+// Hex returns the HMAC-SHA256 of a body in hex, as many receivers verify it.
+func (k *Key) Hex(body []byte) string {
+	sum := k.sum(body)
+	return hex.EncodeToString(sum[:])
 }
 
 // sum returns the HMAC of the parts of a head and of what follows them.

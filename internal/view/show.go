@@ -66,5 +66,8 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 	for _, delay := range p.Retry {
 		out.Retry = append(out.Retry, delay.String())
 	}
+	for _, scheme := range p.Signing {
+		out.Signing = append(out.Signing, string(scheme))
+	}
 	return out
 }
