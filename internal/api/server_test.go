@@ -44,7 +44,10 @@ const agentVersion = "9.8.7"
 
 var allOnPostgres = flag.Bool("postgres", false, "run every test on PostgreSQL, not only those of onBothStores")
 
-func TestMain(m *testing.M) { pgtest.Main(m, removeEmptyStore) }
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "8") // parallel tests wait for PostgreSQL more than for a processor
+	pgtest.Main(m, removeEmptyStore)
+}
 
 // server is the whole product below the command line: API, store, engine,
 // sender, on an egress policy that allows loopback.

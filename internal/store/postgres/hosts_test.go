@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/store/postgres/pgtest"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -39,27 +38,16 @@ func TestSeveralHosts(t *testing.T) {
 // one that does is there again.
 func TestServerThatTakesNoWrites(t *testing.T) {
 	t.Parallel()
-	server, err := pgtest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Stop()
-	d, _ := newDatabase(t, server.Schema(t), 1)
+	d, _ := newDatabase(t, stock.URL(t), 1)
 	s := open(t, d.Options)
 	defer s.Close()
 	admin, err := pgx.Connect(t.Context(), d.URL)
 	d.must(err)
 	defer admin.Close(t.Context())
 	for _, readOnly := range []string{"on", "off"} {
-		_, err := admin.Exec(t.Context(), "ALTER SYSTEM SET default_transaction_read_only = "+readOnly)
+		// New connections begin with the setting. Those that are there would keep theirs.
+		_, err := admin.Exec(t.Context(), "ALTER DATABASE "+admin.Config().Database+" SET default_transaction_read_only = "+readOnly)
 		d.must(err)
-		_, err = admin.Exec(t.Context(), "SELECT pg_reload_conf()")
-		d.must(err)
-		for now := ""; now != readOnly; backoff(t.Context(), 1) {
-			d.must(admin.QueryRow(t.Context(), "SHOW default_transaction_read_only").Scan(&now))
-		}
-		// Each process of the server learns of it by a signal of its own, some later than
-		// others. Processes of new connections begin with it.
 		_, err = admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 		d.must(err)
 		s.patience = unhurried

@@ -100,9 +100,10 @@ func TestNoPlanWalksALargeTable(t *testing.T) {
 	check("with true statistics")
 }
 
-// bulkLoad fills the tables with n events, a tenth of them pending.
+// bulkLoad fills the tables with n events, five in each session and a tenth of them
+// pending.
 func bulkLoad(exec func(string), n int) {
-	exec(fmt.Sprintf("INSERT INTO events SELECT g << 21, 1 + g %% 10, 4, 'S' || g / 5, 1 + g %% 5, false, '\\x01', '{}' FROM generate_series(1::bigint, %d) g", n))
+	exec(fmt.Sprintf("INSERT INTO events SELECT g << 21, 1 + g / 5 %% 10, 4, 'S' || g / 5, 1 + g %% 5, false, '\\x01', '{}' FROM generate_series(1::bigint, %d) g", n))
 	exec("INSERT INTO pending SELECT 1 + id % 20, id, 0, 0, false, NULL, CASE WHEN id % 3 = 0 THEN id >> 21 END, NULL FROM events WHERE (id >> 21) % 10 = 0")
 	exec("INSERT INTO attempts SELECT id, 1 + id % 20, 1, 1, 'delivered', '' FROM events WHERE (id >> 21) % 10 <> 0")
 	exec("INSERT INTO last_errors SELECT event_id, callback_no, 2000 FROM attempts WHERE event_id % 3 = 0")

@@ -64,6 +64,7 @@ func (s *accepting) run(t *testing.T, n int) error {
 // A reader gets each event that was accepted before it began once, and each
 // pending delivery, whatever is flushed meanwhile.
 func TestReadsDuringFlushesMissNothing(t *testing.T) {
+	t.Parallel()
 	const n = 400
 	s := newAccepting(t)
 	done := make(chan error, 1)

@@ -68,6 +68,7 @@ var failingOperations = []struct {
 // failed says so and acknowledges nothing more, and what was acknowledged
 // survives what follows: the end of the process, a restart, and a power cut.
 func TestFailedOperationsLoseNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	failures := map[string]int{}
 	t.Run("", func(t *testing.T) {

@@ -89,6 +89,7 @@ func look(t *testing.T, dir string) (*store.Report, error) {
 // Commands that look change nothing, not a byte and not a time, whether the
 // server was stopped or killed, and see everything that it stored.
 func TestLookingChangesNothing(t *testing.T) {
+	t.Parallel()
 	for name, dir := range map[string]string{"stopped": used(t), "killed": killed(t)} {
 		before := tree(t, dir)
 		r, err := look(t, dir)
@@ -234,6 +235,7 @@ func addSQL(t *testing.T, dir, text string) {
 
 // The database itself is locked: the file of that name may be removed.
 func TestTheLockIsTheDatabases(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, Options{Dir: dir})
 	if err := os.Remove(filepath.Join(dir, lockFile)); err != nil {
@@ -250,6 +252,7 @@ func TestTheLockIsTheDatabases(t *testing.T) {
 
 // Who reads a stopped directory is told apart from a server.
 func TestAServerWaitsForNoReader(t *testing.T) {
+	t.Parallel()
 	dir := used(t)
 	reads, err := Inspect(Options{Dir: dir})
 	if err != nil {
@@ -329,6 +332,7 @@ func TestFilesHaveTheDatabasesModeAndOwner(t *testing.T) {
 // A directory that is removed or replaced under a server is noticed before
 // anything more is acknowledged.
 func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
+	t.Parallel()
 	for what, f := range map[string]func(dir string) error{
 		"removed":            os.RemoveAll,
 		"moved away":         func(dir string) error { return os.Rename(dir, dir+"-old") },

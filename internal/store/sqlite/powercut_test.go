@@ -324,6 +324,7 @@ func powerCuts(t *testing.T, synchronous string, n int) (lost []string, acked, r
 // whatever of the writes under way reaches the disk. It loses no outcome before the last
 // event.
 func TestPowerCutsLoseNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	lost, acked, repeated := powerCuts(t, "FULL", *cuts)
 	if len(lost) > 0 {
 		t.Errorf("%d faults, the first:\n%s", len(lost), strings.Join(lost[:min(10, len(lost))], "\n"))
@@ -336,6 +337,7 @@ func TestPowerCutsLoseNothingAcknowledged(t *testing.T) {
 
 // The control: the same cuts do lose events of a store that syncs less.
 func TestPowerCutsLoseEventsWithoutSync(t *testing.T) {
+	t.Parallel()
 	for _, synchronous := range []string{"OFF", "NORMAL"} {
 		if lost, acked, _ := powerCuts(t, synchronous, 4*cutsPerDisk); len(lost) == 0 {
 			t.Errorf("%s: nothing of %d was lost: the cuts cut nothing", synchronous, acked)

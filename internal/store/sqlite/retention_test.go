@@ -26,6 +26,7 @@ func (s *Store) pages(t *testing.T) (n int64) {
 // The space of removed events is used again: after many retention periods the
 // file is as large as after one. Pending deliveries stay.
 func TestSweptSpaceIsUsedAgain(t *testing.T) {
+	t.Parallel()
 	r := &rig{ctx: t.Context(), acked: map[callbackd.EventID]*ackedEvent{}}
 	s := open(t, Options{Dir: t.TempDir()})
 	defer s.Close()

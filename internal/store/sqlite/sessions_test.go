@@ -75,6 +75,7 @@ func partlyFlushed(t *testing.T) (s *Store, key callbackd.KeyID, publish func(fl
 // The events of a session are complete when some are in the buffer, from each place on
 // and in both directions.
 func TestSessionEventsAreCompleteDuringFlushes(t *testing.T) {
+	t.Parallel()
 	const limit = 4
 	s, key, publish := partlyFlushed(t)
 	publish(0)
@@ -119,6 +120,7 @@ func sessionEvents(t *testing.T, s *Store, q store.SessionEventQuery, want []int
 }
 
 func TestLatestEventsAreCompleteDuringFlushes(t *testing.T) {
+	t.Parallel()
 	s, key, publish := partlyFlushed(t)
 	publish(0)
 	ids := []store.SessionID{{Key: key, SessionKey: "S"}, {Key: key, SessionKey: "T"}}

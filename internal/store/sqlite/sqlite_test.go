@@ -18,6 +18,7 @@ import (
 // The suite runs with all events in the buffer, as after a start, and with as few
 // as possible.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	for name, flushAt := range map[string]int{"Buffered": 0, "Flushed": 1} {
 		t.Run(name, func(t *testing.T) {
 			if flushAt == 1 && testing.Short() {
@@ -44,6 +45,7 @@ func open(t *testing.T, o Options) *Store {
 }
 
 func TestSecondServerOnTheSameDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, Options{Dir: dir})
 	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "another callbackd runs") {

@@ -1,7 +1,8 @@
 // Package pgtest gives tests a PostgreSQL of their own: one private server a
-// test process, with its data in a temporary directory, and a database of its own for
-// each test. That server is never crashed and syncs nothing to disk. A server that a test
-// starts for itself does, as in production. A test fails when the server cannot start; it
+// test process, and a database of its own for each test. That server is never crashed and
+// syncs nothing to disk: its data is in memory, where the machine has room for it. A
+// server that a test starts for itself has its data in a temporary directory and syncs it,
+// as in production. A test fails when the server cannot start; it
 // never skips.
 package pgtest
 
@@ -75,7 +76,7 @@ func sharedServer(t testing.TB) *Server {
 	mu.Lock()
 	defer mu.Unlock()
 	if shared == nil {
-		s, err := Start("fsync=off", "full_page_writes=off")
+		s, err := start(inMemory(), "fsync=off", "full_page_writes=off")
 		if err != nil {
 			t.Fatalf("PostgreSQL does not start: %v", err)
 		}
@@ -127,12 +128,27 @@ func (s *Server) URL(schema string) string {
 
 // Start starts a server on a free port with an empty database. Settings are
 // given to it as name=value.
-func Start(settings ...string) (*Server, error) {
+func Start(settings ...string) (*Server, error) { return start("", settings...) }
+
+// inMemory returns a folder whose files are in memory, or "" when the machine has none
+// with enough room. A database is hundreds of files, and making them on a disk takes more
+// time than the tests need for what they do with them.
+func inMemory() string {
+	const folder, room = "/dev/shm", 2 << 30
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(folder, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < room {
+		return ""
+	}
+	return folder
+}
+
+// start is Start with the data in a new folder within folder; "" is the usual one.
+func start(folder string, settings ...string) (*Server, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "callbackd-pg")
+	dir, err := os.MkdirTemp(folder, "callbackd-pg")
 	if err != nil {
 		return nil, err
 	}
