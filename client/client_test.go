@@ -7,9 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"callbackd/client"
 	"callbackd/internal/signature"
@@ -36,27 +37,32 @@ func TestCalls(t *testing.T) {
 	seen := func(method, uri, body string) { got = append(got, method+" "+uri+" "+body) }
 	c := serve(t, 200, `{"secret":"whsec_x","id":"evt_1","data":[],"event":"E"}`, seen)
 	ctx := t.Context()
-	if s, err := c.Secret(ctx, "SESSION:COMPLETE"); err != nil || s != "whsec_x" {
-		t.Error(s, err)
-	}
-	if cb, err := c.CreateCallback(ctx, client.NewCallback{Event: "E", URL: "u", Headers: map[string]string{"A": "b"}}); err != nil || cb.Event != "E" {
-		t.Error(cb, err)
-	}
-	if a, err := c.Publish(ctx, client.NewEvent{Event: "E", SessionKey: "S", Data: json.RawMessage(`{"a":1.0}`)}); err != nil || a.ID != "evt_1" {
-		t.Error(a, err)
-	}
-	if l, err := c.Deliveries(ctx, url.Values{"state": {"failed"}}); err != nil || l.Data == nil {
-		t.Error(l, err)
-	}
-	if d, err := c.Delivery(ctx, "dlv_1-2"); err != nil || d.ID != "evt_1" {
-		t.Error(d, err)
-	}
-	want := []string{
+	secret, err := c.Secret(ctx, "SESSION:COMPLETE")
+	want(t, "the secret", err, secret, "whsec_x")
+	cb, err := c.CreateCallback(ctx, client.NewCallback{Event: "E", URL: "u", Headers: map[string]string{"A": "b"}})
+	want(t, "the event of the callback", err, cb.Event, "E")
+	ev, err := c.Publish(ctx, client.NewEvent{Event: "E", SessionKey: "S", Data: json.RawMessage(`{"a":1.0}`)})
+	want(t, "the id of the event", err, ev.ID, "evt_1")
+	l, err := c.Deliveries(ctx, url.Values{"state": {"failed"}})
+	want(t, "whether the list has data", err, l.Data != nil, true)
+	d, err := c.Delivery(ctx, "dlv_1-2")
+	want(t, "the id of the delivery", err, d.ID, "evt_1")
+	calls := []string{
 		"GET /v1/callbacks/SESSION:COMPLETE/secret ", `POST /v1/callbacks {"event":"E","url":"u","headers":{"A":"b"}}`,
 		`POST /v1/events {"event":"E","session_key":"S","data":{"a":1.0}}`, "GET /v1/deliveries?state=failed ", "GET /v1/deliveries/dlv_1-2 ",
 	}
-	if strings.Join(got, "\n") != strings.Join(want, "\n") {
-		t.Errorf("sent\n%s", strings.Join(got, "\n"))
+	if diff := cmp.Diff(calls, got); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// want fails the test after an error, or unless got is what is wanted of the named thing.
+func want[T comparable](t *testing.T, name string, err error, got, want T) {
+	t.Helper()
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	} else if got != want {
+		t.Errorf("%s is %v, want %v", name, got, want)
 	}
 }
 
@@ -65,8 +71,14 @@ func TestErrorsCarryTheServersMessage(t *testing.T) {
 		c := serve(t, 400, answer, func(string, string, string) {})
 		_, err := c.Delivery(t.Context(), "x")
 		var e *client.Error
-		if !errors.As(err, &e) || e.Status != 400 || e.Error() != want {
-			t.Errorf("got %v", err)
+		if !errors.As(err, &e) {
+			t.Fatalf("the error is %T, %v, want a *client.Error", err, err)
+		}
+		if e.Status != 400 {
+			t.Errorf("the status is %d, want 400", e.Status)
+		}
+		if e.Error() != want {
+			t.Errorf("the error is %q, want %q", e, want)
 		}
 	}
 	c := serve(t, 200, "<html>", func(string, string, string) {})

@@ -5,8 +5,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"callbackd/client"
 )
@@ -17,9 +18,7 @@ func TestSessionCalls(t *testing.T) {
 	c := serve(t, 200, `{"session_key":"K","status":"IDLE","events":[],"data":[],"created_at":"2026-01-02T03:04:05+00:00"}`, seen)
 	ctx := t.Context()
 	s, err := c.CreateSession(ctx, client.NewSession{Theme: "LITE", SMS: &client.SMS{To: "+1"}, Options: &client.SessionOptions{Reference: 7}})
-	if err != nil || s.SessionKey != "K" {
-		t.Error(s, err)
-	}
+	want(t, "the key of the session", err, s.SessionKey, "K")
 	lang := "FR"
 	calls := []func() error{
 		func() error { _, err := c.Session(ctx, "K"); return err },
@@ -44,28 +43,28 @@ func TestSessionCalls(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	want := []string{
+	sent := []string{
 		`POST /v1/sessions {"theme":"LITE","options":{"reference":7},"sms":{"to":"+1"}}`, "GET /v1/sessions/K ", "GET /v1/sessions?status=IDLE ", "GET /v1/sessions/K/events?cursor=7&limit=200 ",
 		"GET /v1/sessions/K/results ", `PUT /v1/sessions/K {"language":"FR"}`, "DELETE /v1/sessions/K ", "POST /v1/sessions/K/start ", `POST /v1/sessions/K/photos {"photo_code":4,"url":"u","approved":true}`,
 		`POST /v1/sessions/K/notes {"title":"n"}`, `POST /v1/sessions/K/sms {"status":"error"}`, `PUT /v1/sessions/K/results {"grade":4}`, "POST /v1/sessions/K/complete ",
 		`POST /v1/sessions/K/invalidate {"reason":"unfit"}`,
 	}
-	if strings.Join(got, "\n") != strings.Join(want, "\n") {
-		t.Errorf("sent\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	if diff := cmp.Diff(sent, got); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 }
 
 func TestResendSendsTheKeyAlone(t *testing.T) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		if r.Header.Get("API-Access-Token") != "k" || r.Header.Get("API-Token") != "" || r.URL.Path != "/v2/capture/sessions/K/resend" || string(body) != `{"phone":"+1"}` {
-			t.Errorf("%s %v %s", r.URL, r.Header, body)
-		}
+		want(t, "API-Access-Token", nil, r.Header.Get("API-Access-Token"), "k")
+		want(t, "API-Token", nil, r.Header.Get("API-Token"), "")
+		want(t, "the path", nil, r.URL.Path, "/v2/capture/sessions/K/resend")
+		want(t, "the body", nil, string(body), `{"phone":"+1"}`)
 		io.WriteString(w, `{"status":"success","days_remaining":6}`)
 	}))
 	defer web.Close()
 	c := &client.Client{Base: web.URL, APIKey: "k"}
-	if r, err := c.Resend(t.Context(), "K", "+1"); err != nil || r.DaysRemaining != 6 {
-		t.Error(r, err)
-	}
+	r, err := c.Resend(t.Context(), "K", "+1")
+	want(t, "the days that remain", err, r.DaysRemaining, 6)
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"callbackd/internal/store/postgres/pgtest"
 	"callbackd/wire"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -246,8 +246,18 @@ func (f *far) held(t *testing.T) {
 	})
 	for i := range f.up {
 		got, err := f.at(i).ExplainDelivery(t.Context(), f.delivery(next))
-		if err != nil || !reflect.DeepEqual(got.Reasons[0], want.Reasons[0]) || got.Next != want.Next || len(got.Reasons) != len(want.Reasons) { // some tell how long ago
-			t.Errorf("node %d: %+v, %v; B says %+v", i, got, err, want)
+		if err != nil {
+			t.Fatalf("node %d: %v", i, err)
+		}
+		if diff := cmp.Diff(want.Reasons[0], got.Reasons[0]); diff != "" {
+			t.Errorf("node %d: the first reason (-as at the home +got):\n%s", i, diff)
+		}
+		if got.Next != want.Next {
+			t.Errorf("node %d: the advice is %q, want %q", i, got.Next, want.Next)
+		}
+		// Other reasons say how long ago something was, so that their texts may differ.
+		if len(got.Reasons) != len(want.Reasons) {
+			t.Errorf("node %d: %d reasons, want %d", i, len(got.Reasons), len(want.Reasons))
 		}
 	}
 	f.do(f.a, "POST", "/v1/deliveries/"+f.delivery(head)+"/retry", nil, nil)
@@ -265,8 +275,14 @@ func (f *far) test(t *testing.T) {
 	begun := time.Now()
 	var d wire.Delivery
 	f.do(f.a, "POST", f.path("/test"), nil, &d)
-	if !d.Test || d.State != "delivered" || len(d.History) != 1 {
-		t.Errorf("%+v", d)
+	if !d.Test {
+		t.Error("the delivery is not marked as a test")
+	}
+	if d.State != "delivered" {
+		t.Errorf("the test is %s, want delivered", d.State)
+	}
+	if n := len(d.History); n != 1 {
+		t.Errorf("the test has %d attempts, want 1", n)
 	}
 	t.Logf("a test at another node answers in %v", time.Since(begun).Round(time.Millisecond))
 }

@@ -317,8 +317,14 @@ func choosePods(t *testing.T, objects map[string]object) {
 func guardsNodes(t *testing.T, policy object, pods labels, c container) {
 	t.Helper()
 	rules := policy.Spec.Ingress
-	if len(rules) != 2 || len(rules[0].From) != 0 || len(rules[1].From) != 1 {
-		t.Fatalf("the NetworkPolicy has the rules %+v, want one for everybody and one for nodes", rules)
+	if len(rules) != 2 {
+		t.Fatalf("the NetworkPolicy has %d rules, want one for everybody and one for nodes", len(rules))
+	}
+	if n := len(rules[0].From); n != 0 {
+		t.Errorf("the first rule of the NetworkPolicy names %d sources, want none: it is for everybody", n)
+	}
+	if n := len(rules[1].From); n != 1 {
+		t.Fatalf("the second rule of the NetworkPolicy names %d sources, want 1: the nodes", n)
 	}
 	chooses(t, "NetworkPolicy", policy.Spec.PodSelector.MatchLabels, pods)
 	chooses(t, "rule for nodes", rules[1].From[0].PodSelector.MatchLabels, pods)

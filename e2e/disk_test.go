@@ -94,8 +94,14 @@ func fullDisk(t *testing.T, disk smallDisk) {
 	refused := func(err error) {
 		t.Helper()
 		var answer *client.Error
-		if !errors.As(err, &answer) || answer.Status != http.StatusServiceUnavailable || !strings.Contains(answer.Message, "The disk is full") {
-			t.Fatalf("after %d events: %v", len(acked), err)
+		if !errors.As(err, &answer) {
+			t.Fatalf("after %d events: %v, want an answer", len(acked), err)
+		}
+		if answer.Status != http.StatusServiceUnavailable {
+			t.Fatalf("after %d events: the status is %d, want 503", len(acked), answer.Status)
+		}
+		if !strings.Contains(answer.Message, "The disk is full") {
+			t.Fatalf("after %d events: the message is %q, want that the disk is full", len(acked), answer.Message)
 		}
 	}
 	refused(err) //
@@ -145,8 +151,15 @@ func TestStartOnAFullDisk(t *testing.T) {
 	first, ok := <-p.lines
 	if !ok {
 		code := p.wait(t)
-		if code == 0 || !strings.Contains(p.log.String(), "full") && !strings.Contains(p.log.String(), "no space") || strings.Contains(p.log.String(), "goroutine") {
-			t.Errorf("exit %d: %s", code, p.log)
+		said := p.log.String()
+		if code == 0 {
+			t.Errorf("the server ends with 0, want an error: %s", said)
+		}
+		if !strings.Contains(said, "full") && !strings.Contains(said, "no space") {
+			t.Errorf("the server does not say that the disk is full: %s", said)
+		}
+		if strings.Contains(said, "goroutine") {
+			t.Errorf("the server panics: %s", said)
 		}
 	} else if !strings.HasPrefix(first, "listening on ") {
 		t.Errorf("it says %q", first)
@@ -201,8 +214,9 @@ func TestAReadOnlyDataDirectoryIsReported(t *testing.T) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		}
 		out, errs, code := runCmd(t, cmd)
-		if code != exitSetting || out != "" || !strings.Contains(errs, "data directory") || !strings.Contains(errs, data) {
-			t.Errorf("%s: %d %s%s", tt.what, code, out, errs)
+		wantExit(t, tt.what, code, exitSetting, errs, "data directory", data)
+		if out != "" {
+			t.Errorf("%s: standard output has %q, want nothing", tt.what, out)
 		}
 	}
 }

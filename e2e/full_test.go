@@ -47,8 +47,14 @@ func TestReadyIsWhetherWritesAreMade(t *testing.T) {
 			t.Fatal("there is space after all")
 		}
 		var answer *client.Error
-		if err := ready(); !errors.As(err, &answer) || answer.Status != 503 || !strings.Contains(answer.Message, "disk is full") {
-			t.Fatalf("while writes are refused: %v", err)
+		if err := ready(); !errors.As(err, &answer) {
+			t.Fatalf("while writes are refused, /readyz gives %v, want an answer", err)
+		}
+		if answer.Status != 503 {
+			t.Fatalf("while writes are refused, /readyz answers %d, want 503", answer.Status)
+		}
+		if !strings.Contains(answer.Message, "disk is full") {
+			t.Fatalf("while writes are refused, /readyz says %q, want that the disk is full", answer.Message)
 		}
 	}
 	if n := counted(t, srv, "callbackd_store_refused_total"); n < 20 {

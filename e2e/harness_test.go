@@ -62,6 +62,19 @@ func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return runCmd(t, command(args...))
 }
 
+// wantExit fails the test unless a command ended with the code and printed every part.
+func wantExit(t *testing.T, what string, code, want int, printed string, parts ...string) {
+	t.Helper()
+	if code != want {
+		t.Errorf("%s ends with %d, want %d:\n%s", what, code, want, printed)
+	}
+	for _, p := range parts {
+		if !strings.Contains(printed, p) {
+			t.Errorf("%s prints no %q:\n%s", what, p, printed)
+		}
+	}
+}
+
 func runCmd(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, errs bytes.Buffer

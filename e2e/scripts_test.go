@@ -34,8 +34,14 @@ func TestScriptsGoOnAfterAFailure(t *testing.T) {
 func TestScriptsTestPrintsItsUsage(t *testing.T) {
 	for _, flag := range []string{"-h", "-help", "--help"} {
 		out, err := exec.CommandContext(t.Context(), "../scripts/test", flag).CombinedOutput()
-		if err != nil || !strings.HasPrefix(string(out), "Runs every test") || !strings.HasSuffix(string(out), "  scripts/test -h       this text\n") {
+		if err != nil {
 			t.Errorf("%s: %v\n%s", flag, err, out)
+		}
+		if !strings.HasPrefix(string(out), "Runs every test") {
+			t.Errorf("%s: the usage does not begin with what the script does:\n%s", flag, out)
+		}
+		if !strings.HasSuffix(string(out), "  scripts/test -h       this text\n") {
+			t.Errorf("%s: more follows the usage:\n%s", flag, out)
 		}
 	}
 }

@@ -178,8 +178,11 @@ func (s told) wantShown(t *testing.T, cl *client.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(photos) != 1 || photos[0].URL != s.photo {
-		t.Errorf("%s has the photos %+v, its events say %s alone", s.key, photos, s.photo)
+	if len(photos) != 1 {
+		t.Fatalf("%s has %d photos, want 1 as its events say", s.key, len(photos))
+	}
+	if photos[0].URL != s.photo {
+		t.Errorf("%s has the photo %s, its events say %s", s.key, photos[0].URL, s.photo)
 	}
 	notes, err := cl.Notes(t.Context(), s.key)
 	if err != nil {
@@ -226,8 +229,12 @@ func TestSessionsOfAShortKeyExpire(t *testing.T) {
 				t.Fatalf("%s is still %s", key, s.Status)
 			}
 		}
-		if evs := story(t, cl, key); len(evs) != 1 || !strings.HasPrefix(string(evs[0].Data), `{"status":"EXPIRED","timestamp":"`) {
-			t.Errorf("%+v", evs)
+		evs := story(t, cl, key)
+		if len(evs) != 1 {
+			t.Fatalf("%d events of the expired session, want 1", len(evs))
+		}
+		if data := string(evs[0].Data); !strings.HasPrefix(data, `{"status":"EXPIRED","timestamp":"`) {
+			t.Errorf("the event of the expired session has the data %s", data)
 		}
 	}
 	expires(create())
@@ -250,8 +257,9 @@ func TestSimulate(t *testing.T) {
 		return run(t, append([]string{"simulate", "--url", srv.url, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret}, more...)...)
 	}
 	out, errs, code := with("--sessions", "30", "--speed", "max", "--seed", "5")
-	if code != 0 || !strings.Contains(out, "30 inspections, seed 5") || !strings.Contains(out, "COMPLETE") || !strings.Contains(out, "events in") || errs != "" {
-		t.Errorf("%d\n%s%s", code, out, errs)
+	wantExit(t, "simulate", code, 0, out, "30 inspections, seed 5", "COMPLETE", "events in")
+	if errs != "" {
+		t.Errorf("simulate writes to standard error:\n%s", errs)
 	}
 	again, _, _ := with("--sessions", "30", "--speed", "max", "--seed", "5")
 	table := func(s string) string { s, _, _ = strings.Cut(s, "deliveries"); return s }

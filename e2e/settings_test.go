@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -75,8 +76,9 @@ func TestSettingsThatCannotBeAreExplained(t *testing.T) {
 		if len(tt.args) == 2 && tt.args[1] == busy.Addr().String() {
 			wantCode = 1 // whoever has the address may be about to end
 		}
-		if code != wantCode || !strings.Contains(errs, tt.want) || strings.Contains(out, "listening") {
-			t.Errorf("%v %v: %d %s%s", tt.args, tt.env, code, out, errs)
+		wantExit(t, fmt.Sprintf("serve %v %v", tt.args, tt.env), code, wantCode, errs, tt.want)
+		if strings.Contains(out, "listening") {
+			t.Errorf("%v %v: the server says that it listens: %s", tt.args, tt.env, out)
 		}
 		if last := strings.TrimSpace(errs); strings.Count(last[strings.LastIndex(last, "callbackd: ")+1:], "\n") > 0 {
 			t.Errorf("%v %v: more than a sentence:\n%s", tt.args, tt.env, errs)
@@ -128,9 +130,8 @@ func TestVersionAndBareCommand(t *testing.T) {
 	if out, _, code := run(t, "version"); code != 0 || !regexp.MustCompile(`^callbackd \d+\.\d+\.\d+\n$`).MatchString(out) {
 		t.Errorf("%d %q", code, out)
 	}
-	if out, _, code := run(t); code != 0 || !strings.Contains(out, "serve") || !strings.Contains(out, "demo") {
-		t.Errorf("%d %q", code, out)
-	}
+	out, _, code := run(t)
+	wantExit(t, "callbackd without a command", code, 0, out, "serve", "demo")
 	if _, errs, code := run(t, "server"); code == 0 || !strings.Contains(errs, "--help") {
 		t.Errorf("%d %q", code, errs)
 	}

@@ -75,8 +75,17 @@ func TestStopBreaksOffWhatOutlastsTheGrace(t *testing.T) {
 	cl.Base = serve(t, dir).url
 	sk.await(t, "it is made again", func() bool { return sk.ids[ev.ID] > 0 && sk.tries[try{ev.ID, 2}] == 1 })
 	h := history(t, cl, 2)
-	if h[0].Fault != "shutdown" || h[0].State != "pending" || !strings.Contains(h[0].Why, "stopped") || h[1].State != "delivered" {
-		t.Errorf("%+v", h)
+	if h[0].Fault != "shutdown" {
+		t.Errorf("the first attempt has the fault %q, want shutdown", h[0].Fault)
+	}
+	if h[0].State != "pending" {
+		t.Errorf("the first attempt left the delivery %s, want pending", h[0].State)
+	}
+	if !strings.Contains(h[0].Why, "stopped") {
+		t.Errorf("the reason after the first attempt is %q, want that callbackd stopped", h[0].Why)
+	}
+	if h[1].State != "delivered" {
+		t.Errorf("the second attempt left the delivery %s, want delivered", h[1].State)
 	}
 }
 

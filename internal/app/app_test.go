@@ -126,8 +126,11 @@ func TestRetentionRunsBesideDeliveries(t *testing.T) {
 		}
 	}
 	list, err := cl.Deliveries(t.Context(), url.Values{"state": {"pending"}, "limit": {"200"}})
-	if err != nil || len(list.Data) != 10 {
-		t.Errorf("%d wait, %v", len(list.Data), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(list.Data); n != 10 {
+		t.Errorf("%d pending deliveries are listed, want 10", n)
 	}
 	if err := a.Stop(t.Context()); err != nil {
 		t.Error(err)

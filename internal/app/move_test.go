@@ -130,16 +130,22 @@ func goesOn(t *testing.T, s store.Store) {
 	must(err)
 	cb, created, err := s.CreateCallback(ctx, callbackd.Callback{Key: k.ID, Event: callbackd.StageChange, Name: "n", URL: "https://a.example/", Method: "POST", Payload: []byte("{}")}, at)
 	must(err)
-	if last := r.Callbacks[len(r.Callbacks)-1].Callback.ID; !created || cb.ID <= last {
-		t.Errorf("a new callback has number %d after %d", cb.ID, last)
+	if !created {
+		t.Error("a new callback was not created, because it exists")
+	}
+	if last := r.Callbacks[len(r.Callbacks)-1].Callback.ID; cb.ID <= last {
+		t.Errorf("a new callback has the id %d, want a higher one than %d", cb.ID, last)
 	}
 	story, err := s.SessionEvents(ctx, store.SessionEventQuery{Key: keys[0].ID, Session: "S1", Limit: 200})
 	must(err)
 	last := story[len(story)-1].Event
 	evs, err := s.Accept(ctx, store.Batch{Key: keys[0].ID, At: at, Events: []store.NewEvent{{Type: callbackd.StageChange, Session: "S1", Data: []byte("{}")}}})
 	must(err)
-	if evs[0].Sequence != last.Sequence+1 || evs[0].ID <= last.ID {
-		t.Errorf("after %+v comes %+v", last, evs[0])
+	if got, want := evs[0].Sequence, last.Sequence+1; got != want {
+		t.Errorf("the next event of the session has the sequence number %d, want %d", got, want)
+	}
+	if evs[0].ID <= last.ID {
+		t.Errorf("the next event has the id %s, want a later one than %s", evs[0].ID, last.ID)
 	}
 	must(s.CreateSession(ctx, session.New(&k, at)))
 	running, err := s.ListReplays(ctx, store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: 1})
@@ -147,10 +153,10 @@ func goesOn(t *testing.T, s store.Store) {
 	step, err := s.StepReplay(ctx, running.Replays[0].ID, at)
 	must(err)
 	if len(step.Due) == 0 {
-		t.Error("an open replay does not go on")
+		t.Error("a step of the running replay made nothing due")
 	}
 	if r, err := s.Check(ctx); err != nil || r.FaultN > 0 {
-		t.Errorf("check: %v, %v", err, r.Faults)
+		t.Errorf("fsck: %v, %v; want no faults", r.Faults, err)
 	}
 }
 
