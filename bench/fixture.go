@@ -88,7 +88,7 @@ func (f *fixture) fill(ev callbackd.EventType, n, size int, finish bool) error {
 // deliver records the first delivery of each event as delivered.
 func (f *fixture) deliver(evs []*callbackd.Event) error {
 	return atOnce(len(evs), len(evs), func(i int) error {
-		_, err := f.Record(context.Background(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: evs[i].Targets[0]}},
+		_, err := f.Record(context.Background(), &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[i].ID, Callback: evs[i].Targets[0]}},
 			Attempt: callbackd.Attempt{Number: 1, Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 200, Address: "127.0.0.1:80"}, Decision: callbackd.Decision{State: callbackd.Delivered, Why: "the receiver answered 200"}}})
 		return err
 	})

@@ -67,7 +67,7 @@ func filled(t *testing.T, dir, receiver string, n int) *client.Client {
 	var work sync.WaitGroup
 	for _, ev := range accept(callbackd.StatusChange, n) {
 		work.Go(func() {
-			_, err := s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: live.ID}},
+			_, err := s.Record(ctx, &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: live.ID}},
 				Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 200}, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 			if err != nil {
 				t.Error(err)

@@ -13,7 +13,7 @@ import (
 // slowRecord is a store that takes three seconds to record.
 type slowRecord struct{ *sqlite.Store }
 
-func (q slowRecord) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
+func (q slowRecord) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error) {
 	time.Sleep(3 * time.Second)
 	return q.Store.Record(ctx, o)
 }

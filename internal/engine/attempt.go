@@ -9,50 +9,59 @@ import (
 	"callbackd"
 )
 
+// attempt is an attempt under way.
+type attempt struct {
+	q       *callbackQueue
+	l       *lane // nil for a test that is sent at once
+	cb      *callbackd.Callback
+	slot    slot
+	outcome callbackd.Outcome // its delivery, and the rest once it was sent
+}
+
 // start begins an attempt of d. l is nil for a test that is sent at once.
-func (e *Engine) start(q *callbackQueue, l *lane, d callbackd.Delivery) {
-	s := e.takeSlot(q, &d)
-	cb := q.setting.cb
+func (e *Engine) start(q *callbackQueue, l *lane, d *callbackd.Delivery) {
+	a := &attempt{q: q, l: l, cb: q.setting.cb, slot: e.takeSlot(q, d)}
+	a.outcome.Delivery = *d
 	e.work.Add(1)
 	e.workers.run(func() {
 		defer e.work.Done()
-		e.attempt(q, l, d, cb, s)
+		e.attempt(a)
 	})
 }
 
 // attempt loads, sends and records one attempt, and then advances the lane. It
 // runs outside the mutex.
-func (e *Engine) attempt(q *callbackQueue, l *lane, d callbackd.Delivery, cb *callbackd.Callback, s slot) {
-	dataInMemory := dataOf(&d)
-	o := callbackd.Outcome{Delivery: d}
+func (e *Engine) attempt(a *attempt) {
+	d := &a.outcome.Delivery
+	dataInMemory := dataOf(d)
 	var rec callbackd.Recorded
-	done, err := e.loadDelivery(&d, &cb)
+	done, err := e.loadDelivery(a)
 	defer done()
 	if err == nil {
-		e.correctBytes(q, &s, int64(len(d.Event.Data)+len(cb.Payload)))
-		if !e.mayDeliver(q) {
+		e.correctBytes(a.q, &a.slot, int64(len(d.Event.Data)+len(a.cb.Payload)))
+		if !e.mayDeliver(a.q) {
 			err = errLeaseEnded
 		}
 	}
 	sent := err == nil
 	if sent {
-		o = e.send(q, d, cb, s)
+		e.send(a)
 	}
-	if mayRecord := e.freeSlot(q, l, s, sent); sent && !mayRecord {
+	if mayRecord := e.freeSlot(a, sent); sent && !mayRecord {
 		err = errLeaseEnded
 	}
 	switch err {
 	case nil:
-		rec, err = e.record(o)
+		rec, err = e.record(&a.outcome)
 		e.recordAnswered()
 	case errCallbackEnded, errLeaseEnded:
 	default:
 		e.options.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
 	}
 	if sent {
-		e.reportAttempt(&o, rec, err)
+		e.reportAttempt(&a.outcome, rec, err)
 	}
-	e.finish(q, l, &o, rec.State, err, dataInMemory)
+	e.finish(a, rec.State, err, dataInMemory)
 }
 
 // errCallbackEnded means that the callback was deleted or its key revoked after
@@ -62,7 +71,8 @@ var errCallbackEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback ha
 // loadDelivery loads the event, unless it is in memory, and reads the callback as it is
 // now, so that a deleted callback or a revoked key gets no more requests. It tries until it
 // succeeds or the engine stops.
-func (e *Engine) loadDelivery(d *callbackd.Delivery, cb **callbackd.Callback) (done func(), err error) {
+func (e *Engine) loadDelivery(a *attempt) (done func(), err error) {
+	d := &a.outcome.Delivery
 	done = func() {}
 	for {
 		err = nil
@@ -75,7 +85,7 @@ func (e *Engine) loadDelivery(d *callbackd.Delivery, cb **callbackd.Callback) (d
 			if err == nil && now.Deleted() {
 				return done, errCallbackEnded
 			}
-			*cb = now
+			a.cb = now
 		}
 		if err == nil || callbackd.KindOf(err) == callbackd.KindNotFound {
 			return done, err
@@ -102,29 +112,29 @@ func (e *Engine) correctBytes(q *callbackQueue, s *slot, n int64) {
 }
 
 // send makes the attempt and decides what follows from its result.
-func (e *Engine) send(q *callbackQueue, d callbackd.Delivery, cb *callbackd.Callback, s slot) callbackd.Outcome {
-	res := e.sendSafely(cb, d.Event, d.Attempts+1)
+func (e *Engine) send(a *attempt) {
+	q, cb, o := a.q, a.cb, &a.outcome
+	d, res := &o.Delivery, &o.Attempt.Result
+	o.Attempt.Number, o.Attempt.Version = d.Attempts+1, cb.Version
+	*res = e.sendSafely(cb, d.Event, o.Attempt.Number)
 	now := e.now().Round(0)
 	if d.FirstFailedAt.IsZero() && !res.Success() {
 		d.FirstFailedAt = now
 	}
-	o := callbackd.Outcome{Delivery: d}
-	o.Attempt = callbackd.Attempt{Number: d.Attempts + 1, Version: cb.Version, Result: res}
-	o.Attempt.Decision = callbackd.Decide(d, &res, cb.Policy, now, rand.Float64())
+	o.Attempt.Decision = callbackd.Decide(*d, res, cb.Policy, now, rand.Float64())
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if d.Test { // a test says nothing about the health of real traffic
 		if known := q.setting.cb; known != nil && cb.Version == known.Version {
 			o.Change.Version = cb.Version
-			e.noteSuccess(q, &o)
+			e.noteSuccess(q, o)
 		}
-		return o
+		return
 	}
-	if s.origin != nil {
-		s.origin.probation.After(&res, now, rand.Float64())
+	if a.slot.origin != nil {
+		a.slot.origin.probation.After(res, now, rand.Float64())
 	}
-	e.updateHealth(q, cb, &o, now)
-	return o
+	e.updateHealth(q, cb, o, now)
 }
 
 // sendSafely sends, and turns a panic of the sender into a failed attempt: one delivery
@@ -192,21 +202,22 @@ func (e *Engine) updateHealth(q *callbackQueue, cb *callbackd.Callback, o *callb
 // freeSlot frees the slot of an attempt for the next one. The exchange with the receiver is
 // over, and only the lane waits for the record. It reports whether the outcome may be
 // recorded.
-func (e *Engine) freeSlot(q *callbackQueue, l *lane, s slot, sent bool) (mayRecord bool) {
+func (e *Engine) freeSlot(a *attempt, sent bool) (mayRecord bool) {
+	q := a.q
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	mayRecord = sent && q.stage != abandoned
 	if mayRecord {
 		e.records.underWay++
 	}
-	if l != nil {
-		l.on(callbackd.LaneAnswered)
+	if a.l != nil {
+		a.l.on(callbackd.LaneAnswered)
 	}
-	e.returnSlot(q, &s)
+	e.returnSlot(q, &a.slot)
 	now := e.now()
 	e.wakeSlotWaiters()
-	if s.origin != nil {
-		e.attemptEndedAt(s.origin, now)
+	if a.slot.origin != nil {
+		e.attemptEndedAt(a.slot.origin, now)
 	}
 	q.joinReady(e)
 	e.dispatch(now)
@@ -227,7 +238,7 @@ func (e *Engine) wakeSlotWaiters() {
 // record writes the outcome. It tries until it succeeds or the engine stops. Meanwhile the
 // lane starts nothing, and the attempt is not repeated. When the engine stops first, the
 // attempt is repeated after the next start.
-func (e *Engine) record(o callbackd.Outcome) (callbackd.Recorded, error) {
+func (e *Engine) record(o *callbackd.Outcome) (callbackd.Recorded, error) {
 	for {
 		// Not with the context of the attempts, because an attempt that was broken off is
 		// recorded too.
@@ -279,7 +290,8 @@ func (e *Engine) logAttempt(o *callbackd.Outcome, state callbackd.State) {
 
 // finish takes the recorded outcome into account and makes the lane and its callback go on.
 // dataInMemory is the size of the event's data that counted as in memory.
-func (e *Engine) finish(q *callbackQueue, l *lane, o *callbackd.Outcome, state callbackd.State, err error, dataInMemory int64) {
+func (e *Engine) finish(a *attempt, state callbackd.State, err error, dataInMemory int64) {
+	q, l, o := a.q, a.l, &a.outcome
 	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()

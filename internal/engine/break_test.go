@@ -68,7 +68,7 @@ func (h *hooked) CallbackByID(ctx context.Context, callback callbackd.CallbackID
 	return h.Store.CallbackByID(ctx, callback)
 }
 
-func (h *hooked) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
+func (h *hooked) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error) {
 	if err := h.ask("record", o.Delivery.ID.Callback); err != nil {
 		return callbackd.Recorded{}, err
 	}

@@ -28,7 +28,7 @@ type Queue interface {
 	PendingCallbacks(ctx context.Context) ([]callbackd.PendingCallback, error)
 	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
 	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
-	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
+	Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error)
 	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
 	CallbackByID(ctx context.Context, id callbackd.CallbackID) (*callbackd.Callback, error)
 }
@@ -359,7 +359,7 @@ func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 		}
 		l.on(callbackd.LaneStarted)
 		l.current = d.ID.Event
-		e.start(q, l, d)
+		e.start(q, l, &d)
 	}
 	q.joinReady(e)
 }
@@ -381,5 +381,5 @@ func (e *Engine) sendTest(q *callbackQueue, d callbackd.Delivery) {
 	}
 	q.known.inMemory[id] = true
 	e.events.bytes += dataOf(&d)
-	e.start(q, nil, d)
+	e.start(q, nil, &d)
 }

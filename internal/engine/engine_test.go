@@ -372,7 +372,7 @@ type flaky struct {
 	fail int // how many more records fail
 }
 
-func (f *flaky) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
+func (f *flaky) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error) {
 	f.mu.Lock()
 	if f.fail > 0 {
 		f.fail--

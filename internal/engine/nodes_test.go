@@ -31,7 +31,7 @@ type lane struct {
 }
 
 // Record refuses the outcomes of a node that was evicted.
-func (p *peer) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
+func (p *peer) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.evicted {

@@ -346,8 +346,8 @@ type Queue interface {
 	// When the callback was deleted or its key revoked meanwhile, Record writes
 	// [callbackd.Decision.AfterEnd] of the decision, and replaces a cancellation of
 	// FinalizeCanceled by it. For any other delivery that is no longer pending it
-	// fails with Conflict and writes nothing.
-	Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error)
+	// fails with Conflict and writes nothing. The decision in o is the written one.
+	Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error)
 	// MakeDue makes the waiting deliveries of a callback due while its
 	// [callbackd.Callback.Releasing] is set. Each call looks at the next limit pending
 	// deliveries in the order of events, and makes those due at the time at that

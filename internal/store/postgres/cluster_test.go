@@ -20,8 +20,8 @@ func (d *database) join(s *Store) callbackd.NodeID {
 }
 
 // outcomeOf is a first attempt of a delivery that succeeded.
-func (d *database) outcomeOf(ev *callbackd.Event) callbackd.Outcome {
-	return callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.ID}, Session: ev.Session, Sequence: ev.Sequence},
+func (d *database) outcomeOf(ev *callbackd.Event) *callbackd.Outcome {
+	return &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.ID}, Session: ev.Session, Sequence: ev.Sequence},
 		Attempt: callbackd.Attempt{Number: 1, Version: 1, Result: callbackd.Result{Status: 200, StartedAt: time.Now()}, Decision: callbackd.Decision{State: callbackd.Delivered}}}
 }
 

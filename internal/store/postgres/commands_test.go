@@ -109,7 +109,7 @@ func (s *commands) accepts() {
 func (s *commands) records() {
 	s.t.Helper()
 	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
-		s.ok(second(s.Record(s.ctx, callbackd.Outcome{
+		s.ok(second(s.Record(s.ctx, &callbackd.Outcome{
 			Delivery: callbackd.Delivery{ID: s.delivery(i)},
 			Attempt:  callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: s.now}},
 			Change:   callbackd.CallbackChange{Version: 1, HealthTurned: true, Pause: callbackd.PausedGone, ClosedUntil: s.now, Proven: true},
@@ -320,7 +320,7 @@ func (s *commands) ends() {
 	s.ok(second(s.FinalizeCanceled(s.ctx, s.now, 1000)))
 	s.lists(s.key)
 	for i, fault := range []callbackd.Fault{callbackd.NoFault, callbackd.FaultStatus} {
-		s.ok(second(s.Record(s.ctx, callbackd.Outcome{
+		s.ok(second(s.Record(s.ctx, &callbackd.Outcome{
 			Delivery: callbackd.Delivery{ID: s.delivery(i)},
 			Attempt:  callbackd.Attempt{Version: 1, Result: callbackd.Result{Fault: fault}, Decision: callbackd.Decision{State: callbackd.Failed}},
 		})))

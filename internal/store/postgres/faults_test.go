@@ -209,7 +209,7 @@ func TestLostAnswerOfAnOutcome(t *testing.T) {
 			part = "INSERT 0 1\x00"
 		}
 		ln.swallowNext(part)
-		got, err := s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Change: callbackd.CallbackChange{Version: 1, HealthTurned: turned, FailingSince: time.Now()},
+		got, err := s.Record(t.Context(), &callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Change: callbackd.CallbackChange{Version: 1, HealthTurned: turned, FailingSince: time.Now()},
 			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now()}, Decision: callbackd.Decision{State: want, Due: time.Now()}}})
 		d.must(err)
 		d.equal("the state that was recorded", got.State, want)
@@ -233,7 +233,7 @@ func load(ctx context.Context, d *database, s *Store) (acknowledged map[callback
 			for i := 0; ctx.Err() == nil; i++ {
 				evs, err := s.Accept(context.WithoutCancel(ctx), store.Batch{Key: d.key.ID, At: time.Now(), Events: []store.NewEvent{d.event(fmt.Sprint("S", (w+i)%5))}})
 				if err == nil {
-					_, err = s.Record(context.WithoutCancel(ctx), callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}},
+					_, err = s.Record(context.WithoutCancel(ctx), &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}},
 						Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now()}, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 				}
 				mu.Lock()

@@ -36,7 +36,7 @@ func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
 	record := func(id callbackd.DeliveryID, n int, state callbackd.State, fault callbackd.Fault) {
 		t.Helper()
 		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: id, Attempts: n - 1}, Attempt: callbackd.Attempt{Number: n, Version: 1, Result: callbackd.Result{Fault: fault, StartedAt: now}, Decision: callbackd.Decision{State: state, Due: now}}}
-		_, err := s.Record(ctx, o)
+		_, err := s.Record(ctx, &o)
 		must(err)
 	}
 	record(ids[0], 1, callbackd.Failed, callbackd.FaultTLS)

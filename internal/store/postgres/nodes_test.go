@@ -226,7 +226,7 @@ func TestChangesReachOtherNodes(t *testing.T) {
 	d.must(err)
 	o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}}, Change: callbackd.CallbackChange{Version: 1, HealthTurned: true, FailingSince: time.Now()},
 		Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Failed}}}
-	if _, err := a.Record(ctx, o); err != nil {
+	if _, err := a.Record(ctx, &o); err != nil {
 		t.Fatal(err)
 	}
 	aged(b)
@@ -385,7 +385,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	evs, err := d.accept(s, time.Now(), "S", "S", "S", "S", "S")
 	d.must(err)
 	ended := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[3].ID, Callback: d.cb.ID}}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
-	if _, err := s.Record(ctx, ended); err != nil {
+	if _, err := s.Record(ctx, &ended); err != nil {
 		t.Fatal(err)
 	}
 	for _, sql := range []string{
@@ -424,7 +424,7 @@ func TestOneBadOutcomeFailsAlone(t *testing.T) {
 	var group []*outcome
 	for _, ev := range evs {
 		group = append(group, &outcome{command: newCommand(), detail: []byte{1},
-			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.ID}},
+			Outcome: &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: d.cb.ID}},
 				Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}})
 	}
 	s.recordGroup(group, false)

@@ -16,7 +16,7 @@ import (
 // outcome is one attempt on its way into the database.
 type outcome struct {
 	command
-	callbackd.Outcome
+	*callbackd.Outcome
 	detail []byte
 	stored bool // by the present try
 	raced  bool // another transaction changed the delivery during the present try
@@ -70,8 +70,8 @@ const (
 )
 
 // Record is part of [store.Queue].
-func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
-	if err := s.DecideAfterEnd(ctx, &o); err != nil {
+func (s *Store) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error) {
+	if err := s.DecideAfterEnd(ctx, o); err != nil {
 		return callbackd.Recorded{}, err
 	}
 	out := &outcome{command: newCommand(), Outcome: o, detail: codec.AppendAttempt(nil, &o.Attempt)}

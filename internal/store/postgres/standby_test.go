@@ -48,7 +48,7 @@ func TestWhatNoStandbyHasIsNotAcknowledged(t *testing.T) {
 	for what, commit := range map[string]func() error{
 		"an event": func() error { _, err := d.accept(s, time.Now(), "S"); return err },
 		"an outcome": func() error {
-			_, err := s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}},
+			_, err := s.Record(t.Context(), &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}},
 				Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now()}, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 			return err
 		},

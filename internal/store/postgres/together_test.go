@@ -229,7 +229,7 @@ func (d *database) delivered(s *Store, ids []callbackd.DeliveryID) {
 	var group []*outcome
 	for _, id := range ids {
 		group = append(group, &outcome{command: newCommand(), detail: []byte{1},
-			Outcome: callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}})
+			Outcome: &callbackd.Outcome{Delivery: callbackd.Delivery{ID: id}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}})
 	}
 	for chunk := range slices.Chunk(group, maxGroup) {
 		s.recordGroup(chunk, false)

@@ -145,7 +145,7 @@ func TestReadersDoNotHoldUpTheHotPath(t *testing.T) {
 	d.must(err)
 	evs, err := d.accept(s, time.Now(), "S")
 	d.must(err)
-	_, err = s.Record(t.Context(), callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}},
+	_, err = s.Record(t.Context(), &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[0].ID, Callback: d.cb.ID}},
 		Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 	d.must(err)
 }

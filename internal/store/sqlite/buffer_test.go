@@ -53,7 +53,7 @@ func (s *accepting) run(t *testing.T, n int) error {
 		}
 		s.ended.Add(1)
 		o := callbackd.Outcome{Delivery: untriedDelivery(pending[0], s.cb), Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
-		if _, err := s.Record(t.Context(), o); err != nil {
+		if _, err := s.Record(t.Context(), &o); err != nil {
 			return err
 		}
 		pending = pending[1:]

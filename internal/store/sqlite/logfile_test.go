@@ -89,7 +89,7 @@ func TestACommitIsOneWriteAndOutcomesAreNotSynced(t *testing.T) {
 		{"an outcome", func() error { mustRecord(t, r, s, evs[0].ID); return nil }, []string{"write"}},
 		{"another outcome", func() error { mustRecord(t, r, s, evs[1].ID); return nil }, []string{"write"}},
 		{"an outcome that pauses the callback", func() error {
-			_, err := s.Record(r.ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[2].ID, Callback: r.cb}},
+			_, err := s.Record(r.ctx, &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[2].ID, Callback: r.cb}},
 				Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 410}, Decision: callbackd.Decision{State: callbackd.Failed}},
 				Change:  callbackd.CallbackChange{Version: 1, Pause: callbackd.PausedGone}})
 			return err

@@ -120,7 +120,7 @@ func (r *rig) record(s *Store, id callbackd.EventID) error {
 	o := r.acked[id]
 	o.tried = true
 	r.mu.Unlock()
-	_, err := s.Record(r.ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: id, Callback: r.cb}},
+	_, err := s.Record(r.ctx, &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: id, Callback: r.cb}},
 		Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 200}, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -123,9 +123,9 @@ func (s *Store) firstAttempts(ctx context.Context, cb callbackd.CallbackID, sess
 }
 
 // Record is part of [store.Queue].
-func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Recorded, error) {
+func (s *Store) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error) {
 	// This comes before the writer is entered, because it may read the callback.
-	if err := s.DecideAfterEnd(ctx, &o); err != nil {
+	if err := s.DecideAfterEnd(ctx, o); err != nil {
 		return callbackd.Recorded{}, err
 	}
 	var out callbackd.Recorded
@@ -136,11 +136,11 @@ func (s *Store) Record(ctx context.Context, o callbackd.Outcome) (callbackd.Reco
 	return out, nil
 }
 
-func (s *Store) record(t *tx, o callbackd.Outcome) (out callbackd.Recorded, err error) {
+func (s *Store) record(t *tx, o *callbackd.Outcome) (out callbackd.Recorded, err error) {
 	id := o.Delivery.ID
-	n, err := t.updatePending(&o)
+	n, err := t.updatePending(o)
 	if err == nil && n < 0 {
-		if n, err = t.removeCancellation(&o); err == nil && n < 0 {
+		if n, err = t.removeCancellation(o); err == nil && n < 0 {
 			err = store.NotPending(id)
 		}
 	}
@@ -154,7 +154,7 @@ func (s *Store) record(t *tx, o callbackd.Outcome) (out callbackd.Recorded, err 
 	if err != nil || o.Change.None() {
 		return out, err
 	}
-	out.Paused, err = s.recordChange(t, &o)
+	out.Paused, err = s.recordChange(t, o)
 	return out, err
 }
 

@@ -157,7 +157,7 @@ func TestARefusedRowFailsItsCommandOnly(t *testing.T) {
 	}
 	send(before, 1, func() error { return r.record(s, evs[0].ID) })
 	send(bad, 2, func() error {
-		_, err := s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[1].ID, Callback: r.cb}},
+		_, err := s.Record(ctx, &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[1].ID, Callback: r.cb}},
 			Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now()}, Decision: callbackd.Decision{State: "no such state", Due: time.Now()}}})
 		return err
 	})

@@ -195,7 +195,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: evs[3].ID, Callback: 1}}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}}
-	if _, err := s.Record(t.Context(), ended); err != nil {
+	if _, err := s.Record(t.Context(), &ended); err != nil {
 		t.Fatal(err)
 	}
 	if err := (seam{s}).Flush(t.Context()); err != nil {
@@ -303,7 +303,7 @@ func storetestWarm(t *testing.T, s *Store) {
 	for i, state := range []callbackd.State{callbackd.Failed, callbackd.Pending} {
 		o := callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[i]}, Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: now, Fault: callbackd.FaultStatus, Status: 500}, Decision: callbackd.Decision{State: state, Due: now}},
 			Change: callbackd.CallbackChange{Version: 1, HealthTurned: true, Pause: callbackd.PausedGone, ClosedUntil: now, Proven: true}}
-		if _, err := s.Record(ctx, o); err != nil {
+		if _, err := s.Record(ctx, &o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -345,7 +345,7 @@ func storetestWarm(t *testing.T, s *Store) {
 		s.Forget(ctx, &f)
 	}
 	s.FinalizeCanceled(ctx, now, 10)
-	s.Record(ctx, callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[0]}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})
+	s.Record(ctx, &callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[0]}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
 }
 

@@ -156,12 +156,12 @@ func (s *suite) outcome(d callbackd.Delivery, state callbackd.State, due time.Ti
 	return got.State
 }
 
-func result(d callbackd.Delivery, state callbackd.State, at, due, holds time.Time) callbackd.Outcome {
+func result(d callbackd.Delivery, state callbackd.State, at, due, holds time.Time) *callbackd.Outcome {
 	r := callbackd.Result{StartedAt: at.UTC(), Timings: callbackd.Timings{DNS: 1000, Connect: 2000, TLS: 3000, FirstByte: 4000, Total: 5000},
 		Address: "192.0.2.1:443", Reused: true, Status: 200, RetryAfter: "7", Location: "/x", Headers: "A: b\n", Body: []byte("ok\x00\xff"), BodySize: 4, Truncated: true}
 	if state != callbackd.Delivered {
 		r.Status, r.Fault, r.Error = 500, callbackd.FaultStatus, "the receiver answered 500"
 	}
-	return callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Number: d.Attempts + 1, Version: 1, Result: r,
+	return &callbackd.Outcome{Delivery: d, Attempt: callbackd.Attempt{Number: d.Attempts + 1, Version: 1, Result: r,
 		Decision: callbackd.Decision{State: state, Step: d.Step + 1, Due: due, HoldsUntil: holds, Why: "because"}}}
 }
