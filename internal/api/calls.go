@@ -109,6 +109,7 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 		_, err = request.Query(r.URL.RawQuery, nil)
 	}
 	if err == nil {
+		front.Unwatched(r)
 		if err = a.publish(w, &call{Request: r, key: key}); err == nil {
 			a.Calls.Published(key.ID, begin, time.Since(begin), address(r))
 			return

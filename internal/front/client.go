@@ -43,8 +43,11 @@ func (r *request) endCall(f *Front) {
 
 // ClientAddr returns the address of the client: the other end of the connection,
 // or the address that a trusted proxy names.
-func ClientAddr(r *http.Request) netip.Addr {
-	if c := connOf(r); c != nil && c.request.addr.IsValid() {
+func ClientAddr(r *http.Request) netip.Addr { return connOf(r).clientAddr(r) }
+
+// clientAddr is ClientAddr with the connection of the request, which may be nil.
+func (c *conn) clientAddr(r *http.Request) netip.Addr {
+	if c != nil && c.request.addr.IsValid() {
 		return c.request.addr
 	}
 	return parseAddr(r.RemoteAddr)
@@ -52,11 +55,11 @@ func ClientAddr(r *http.Request) netip.Addr {
 
 // ClientText returns the address of the client as text; empty when it is not known.
 func ClientText(r *http.Request) string {
-	a := ClientAddr(r)
+	c := connOf(r)
+	a := c.clientAddr(r)
 	if !a.IsValid() {
 		return ""
 	}
-	c := connOf(r)
 	if c == nil {
 		return a.String()
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -45,7 +46,8 @@ type conn struct {
 	active            bool
 	closed            bool
 
-	relay     bool       // from another node: not counted
+	relay     bool // from another node: not counted
+	unwatched atomic.Bool
 	request   request    // the active request
 	shown     netip.Addr // the last result of ClientText
 	shownText string
@@ -217,6 +219,27 @@ func (c *conn) onlyReserveLeft() bool {
 	return s.active > limit-max(limit/8, minConns/2)
 }
 
+// Unwatched keeps the server from watching whether the client of a request is still
+// there, so that the end of its connection does not end the request's context. That is for
+// calls that are over soon. The watch is a read of one byte on another goroutine, which
+// begins when the body was read and is broken off before the next request: it costs a
+// twentieth of an event. Call it before the body is read. It does nothing for a body
+// without a declared length.
+func Unwatched(r *http.Request) {
+	if c := connOf(r); c != nil && r.ContentLength > 0 {
+		c.unwatched.Store(true)
+	}
+}
+
+// Read is part of net.Conn. Headers and bodies are read into buffers, so that a read of
+// one byte while a body is read is the watch of net/http. It ends when nothing was read.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(p) == 1 && c.unwatched.CompareAndSwap(true, false) {
+		return 0, nil
+	}
+	return c.Conn.Read(p)
+}
+
 // Close is part of net.Conn.
 func (c *conn) Close() error {
 	s := &c.f.conns
@@ -265,6 +288,7 @@ func (c *conn) begin(r *http.Request) error {
 
 // end releases what the request used.
 func (c *conn) end() {
+	c.unwatched.Store(false)
 	c.request.release(c.f)
 	c.setActive(false)
 }
