@@ -224,8 +224,16 @@ type call struct {
 	unpacked *request.Body // the body's text; nil until it is unpacked
 }
 
+// The headers of authentication in the spelling of http.Header, which is looked up without
+// making another one.
+var (
+	headerKey       = http.CanonicalHeaderKey(signature.HeaderKey)
+	headerToken     = http.CanonicalHeaderKey(signature.HeaderToken)
+	headerTimestamp = http.CanonicalHeaderKey(signature.HeaderTimestamp)
+)
+
 func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
-	apiKey, tok, stamp := r.Header.Get(signature.HeaderKey), r.Header.Get(signature.HeaderToken), r.Header.Get(signature.HeaderTimestamp)
+	apiKey, tok, stamp := r.Header.Get(headerKey), r.Header.Get(headerToken), r.Header.Get(headerTimestamp)
 	for _, h := range []struct{ name, value string }{{signature.HeaderKey, apiKey}, {signature.HeaderToken, tok}, {signature.HeaderTimestamp, stamp}} {
 		if h.value == "" {
 			return nil, callbackd.Errorf(callbackd.KindUnauthorized, "The header %s is missing; a call needs %s, %s and %s.", h.name, signature.HeaderKey, signature.HeaderToken, signature.HeaderTimestamp)

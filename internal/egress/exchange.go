@@ -103,7 +103,7 @@ var framing = []string{"Host", "Content-Length", "Transfer-Encoding", "Connectio
 
 func frames(name string) bool {
 	for _, f := range framing {
-		if strings.EqualFold(f, name) {
+		if len(f) == len(name) && strings.EqualFold(f, name) {
 			return true
 		}
 	}

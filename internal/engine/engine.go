@@ -346,7 +346,7 @@ func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 	}
 	g := e.gate(q, class, now)
 	if w := g.First(class == replay, now); w.Reason != callbackd.NoWait {
-		e.wait(q, w.Reason, now)
+		e.wait(q, w, now)
 		return
 	}
 	l, ok := q.ready[class].next()

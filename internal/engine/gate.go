@@ -43,15 +43,17 @@ func (e *Engine) gate(q *callbackQueue, class int, now time.Time) callbackd.Gate
 
 // wait makes q try again when what keeps its next attempt from starting has ended:
 // its own attempts, those of others, or a time.
-func (e *Engine) wait(q *callbackQueue, reason callbackd.WaitReason, now time.Time) {
-	switch reason {
+func (e *Engine) wait(q *callbackQueue, w callbackd.Wait, now time.Time) {
+	switch w.Reason {
 	case callbackd.WaitForSlot:
 		e.slotWaiters.join(q, &q.inSlotWaiters)
 		return
 	case callbackd.WaitForOrigin, callbackd.WaitForOriginProbe:
 		q.trial.origin.waiting.join(q, &q.trial.inWaiting)
 	}
-	e.setAlarm(q, now)
+	if !w.Until.IsZero() {
+		e.setAlarm(q, now)
+	}
 }
 
 // nextStep returns when the passing of time makes something possible; zero:

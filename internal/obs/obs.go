@@ -18,7 +18,8 @@ type Metrics struct {
 	registry  *prometheus.Registry
 	accepted  prometheus.Counter
 	attempts  *prometheus.CounterVec
-	ended     *prometheus.CounterVec
+	succeeded prometheus.Counter // of attempts; to find it takes longer than to count
+	ended     map[callbackd.State]prometheus.Counter
 	latency   prometheus.Histogram
 	duration  prometheus.Histogram
 	manual    prometheus.Counter
@@ -52,7 +53,7 @@ func New() *Metrics {
 		registry:  prometheus.NewRegistry(),
 		accepted:  counter("callbackd_events_accepted_total", "Events acknowledged, including repeated calls with the same idempotency key."),
 		attempts:  labeled("callbackd_attempts_total", "Attempts by fault. An empty fault is a success.", "fault"),
-		ended:     labeled("callbackd_deliveries_ended_total", "Deliveries that ended with an attempt, by state.", "state"),
+		ended:     map[callbackd.State]prometheus.Counter{},
 		latency:   histogram("callbackd_delivery_seconds", "Time from the acceptance of an event to its recorded success."),
 		duration:  histogram("callbackd_attempt_seconds", "Duration of attempts."),
 		manual:    counter("callbackd_manual_attempts_total", "Attempts that a person or a replay asked for."),
@@ -67,14 +68,17 @@ func New() *Metrics {
 		homeAway:  counter("callbackd_calls_without_home_total", "Calls that this node answered, because it did not reach the home of their API key."),
 		silent:    counter("callbackd_calls_unanswered_total", "Calls that were sent to the home of their API key and got no answer."),
 	}
+	// They are made here so that a count of 0 is served too.
+	m.succeeded = m.attempts.WithLabelValues(string(callbackd.NoFault))
+	ended := labeled("callbackd_deliveries_ended_total", "Deliveries that ended with an attempt, by state.", "state")
 	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
-		m.ended.WithLabelValues(string(state)) // so that a count of 0 is served too
+		m.ended[state] = ended.WithLabelValues(string(state))
 	}
 	for _, reason := range []callbackd.PauseReason{callbackd.PausedGone, callbackd.PausedNoAnswer} {
 		m.paused.WithLabelValues(string(reason))
 	}
 	m.registry.MustRegister(
-		m.accepted, m.attempts, m.ended, m.latency, m.duration, m.manual, m.breakers, m.paused, m.stale,
+		m.accepted, m.attempts, ended, m.latency, m.duration, m.manual, m.breakers, m.paused, m.stale,
 		m.commits, m.committed, m.refused, m.dropped, m.forwarded, m.homeAway, m.silent,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -128,13 +132,17 @@ func (m *Metrics) HomeSilent() { m.silent.Inc() }
 
 // AttemptDone is part of the engine's Observer, as are the methods below.
 func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {
-	m.attempts.WithLabelValues(string(o.Attempt.Fault)).Inc()
+	if o.Attempt.Fault == callbackd.NoFault {
+		m.succeeded.Inc()
+	} else {
+		m.attempts.WithLabelValues(string(o.Attempt.Fault)).Inc()
+	}
 	m.duration.Observe(o.Attempt.Timings.Total.Seconds())
 	if o.Delivery.Manual {
 		m.manual.Inc()
 	}
-	if state.Terminal() {
-		m.ended.WithLabelValues(string(state)).Inc()
+	if ended := m.ended[state]; ended != nil {
+		ended.Inc()
 	}
 	if state == callbackd.Delivered {
 		m.latency.Observe(sinceAccepted.Seconds())
