@@ -131,8 +131,9 @@ func TestAHomeThatDiesDuringACall(t *testing.T) {
 
 	c2 := newCluster(t)
 	a = c2.node(1, echo)
-	b = c2.node(2, func(w http.ResponseWriter, r *http.Request) {
-		go b.kill()
+	var b2 *node
+	b2 = c2.node(2, func(w http.ResponseWriter, r *http.Request) {
+		go b2.kill()
 		<-r.Context().Done()
 	})
 	c2.move(1, 2)
@@ -162,45 +163,58 @@ func TestAHomeThatFreezesDuringACall(t *testing.T) {
 	}
 }
 
-// way is the network before a node, which can stand still.
+// way is the network before a node. Frozen it loses everything, stalled it reads nothing.
 type way struct {
-	addr   string
-	frozen atomic.Bool
-	mu     sync.Mutex
-	conns  []net.Conn
+	addr            string
+	frozen, stalled atomic.Bool
+	mu              sync.Mutex
+	conns           []net.Conn
+	sent            []byte // what the first connection has sent to the node
+	ended           chan struct{}
 }
 
 func newWay(t *testing.T, to string) *way {
 	l := listen(t)
-	w := &way{addr: l.Addr().String()}
-	t.Cleanup(func() { l.Close(); w.reset() })
+	w := &way{addr: l.Addr().String(), ended: make(chan struct{})}
+	t.Cleanup(func() { l.Close(); w.reset(); close(w.ended) })
 	go func() {
 		for {
 			in, err := l.Accept()
 			if err != nil {
 				return
 			}
+			in.(*net.TCPConn).SetReadBuffer(64 << 10)
 			out, err := net.Dial("tcp", to)
 			if err != nil {
 				in.Close()
 				continue
 			}
 			w.mu.Lock()
+			first := len(w.conns) == 0
 			w.conns = append(w.conns, in, out)
 			w.mu.Unlock()
-			go w.copy(in, out)
-			go w.copy(out, in)
+			go w.copy(in, out, first)
+			go w.copy(out, in, false)
 		}
 	}()
 	return w
 }
 
-func (w *way) copy(from, to net.Conn) {
+func (w *way) copy(from, to net.Conn, note bool) {
 	defer to.Close()
 	b := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(b)
 		if err != nil {
+			return
+		}
+		if note {
+			w.mu.Lock()
+			w.sent = append(w.sent, b[:n]...)
+			w.mu.Unlock()
+		}
+		if w.stalled.Load() {
+			<-w.ended // meanwhile the kernel takes what from sends until its buffers are full
 			return
 		}
 		if !w.frozen.Load() {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
@@ -28,8 +29,23 @@ const (
 	broken                    // the client's body broke off, so the call takes no effect
 )
 
-// forward sends a call to the node and passes the answer on.
+// forward has the node answer a call and passes the answer on. A small change goes in a
+// frame. Anything else may be long, in bytes or in time, and gets a connection of its own.
 func (p *peer) forward(w http.ResponseWriter, r *http.Request, key callbackd.KeyID, b *body) result {
+	if !reads(r) && !b.isLarge() {
+		c, err := p.takeFrames(r.Context())
+		if err != nil {
+			return unreachable
+		}
+		if c != nil {
+			return c.forward(w, r, key, b)
+		}
+	}
+	return p.forwardAlone(w, r, key, b)
+}
+
+// forwardAlone sends a call over a connection that it has for itself.
+func (p *peer) forwardAlone(w http.ResponseWriter, r *http.Request, key callbackd.KeyID, b *body) result {
 	l, err := p.take(r.Context(), reads(r))
 	if err != nil {
 		return unreachable
@@ -89,6 +105,11 @@ func (p *peer) exchange(l *link, r *http.Request, key callbackd.KeyID, b *body) 
 	return res, answered
 }
 
+// hop returns what the node is told about a call.
+func (p *peer) hop(r *http.Request, key callbackd.KeyID) hop {
+	return hop{at: p.router.Now().Unix(), node: p.node, key: key, client: front.ClientAddr(r), secure: front.Secure(r)}
+}
+
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 32<<10); return &b }}
 
 // send writes the head of a call, and its body when that is small.
@@ -96,7 +117,7 @@ func (p *peer) send(l *link, r *http.Request, key callbackd.KeyID, b *body) erro
 	room := buffers.Get().(*[]byte)
 	defer buffers.Put(room)
 	target := r.URL.RequestURI()
-	h := hop{at: p.router.Now().Unix(), node: p.node, key: key, client: front.ClientAddr(r), secure: front.Secure(r)}
+	h := p.hop(r, key)
 	out := append((*room)[:0], r.Method...)
 	out = append(out, ' ')
 	out = append(out, target...)
@@ -105,7 +126,12 @@ func (p *peer) send(l *link, r *http.Request, key callbackd.KeyID, b *body) erro
 	out = append(out, "\r\n"+hopHeader+": "...)
 	out = p.router.signer.header(out, h, r.Method, target)
 	out = append(out, "\r\n"...)
-	out = appendHeaders(out, r.Header)
+	for name, value := range endToEnd(r.Header) {
+		out = append(out, name...)
+		out = append(out, ": "...)
+		out = append(out, value...)
+		out = append(out, "\r\n"...)
+	}
 	switch {
 	case b.isLarge() && b.length < 0:
 		out = append(out, "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n"...)
@@ -134,21 +160,21 @@ var perConnection = map[string]bool{
 	"Transfer-Encoding": true, "Upgrade": true, "Expect": true, "Content-Length": true, "Host": true, hopHeader: true,
 }
 
-// appendHeaders appends the headers of a call that are not only for this connection.
-func appendHeaders(out []byte, h http.Header) []byte {
+// endToEnd yields the headers that are not only for one connection.
+func endToEnd(h http.Header) iter.Seq2[string, string] {
 	named := h["Connection"]
-	for name, values := range h {
-		if perConnection[name] || len(named) > 0 && isNamed(named, name) {
-			continue
-		}
-		for _, v := range values {
-			out = append(out, name...)
-			out = append(out, ": "...)
-			out = append(out, v...)
-			out = append(out, "\r\n"...)
+	return func(yield func(name, value string) bool) {
+		for name, values := range h {
+			if perConnection[name] || len(named) > 0 && isNamed(named, name) {
+				continue
+			}
+			for _, v := range values {
+				if !yield(name, v) {
+					return
+				}
+			}
 		}
 	}
-	return out
 }
 
 // isNamed reports whether a header is named in Connection.

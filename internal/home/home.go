@@ -1,15 +1,17 @@
 // Package home answers each call at the home of its API key: the node that accepts the
 // key's events, changes its sessions and callbacks, and delivers.
 //
-// A node that gets a call for another node's key forwards it over a kept-alive
-// connection. There is one hop at most: a call that was forwarded is answered where it
+// A node that gets a call for another node's key forwards it. A small change goes in a
+// frame of the one connection that carries many calls at a time. Anything else has a
+// connection for itself. There is one hop at most: a call that was forwarded is answered where it
 // arrives, or refused there as not its own. When the home cannot be reached, the node
 // answers the call by itself, because every node can. A call that was sent and got no
 // answer is not sent again: it may have taken effect.
 //
 // Nodes have a listener of their own, apart from the one for clients. Each request there
-// is signed with a key that all nodes have in common, and each connection has proven
-// that it leads to the node that is meant before a client's call is sent over it.
+// is signed, and each frame sealed, with a key that all nodes have in common. Each
+// connection has proven that it leads to the node that is meant before a client's call is
+// sent over it.
 package home
 
 import (

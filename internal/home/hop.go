@@ -20,6 +20,7 @@ import (
 const (
 	hopHeader   = "Callbackd-Hop"      // in a request: a hop; in an answer: the node has taken the request
 	proofHeader = "Callbackd-Proof"    // in the answer to a ping
+	nonceHeader = "Callbackd-Nonce"    // in the answer to a request for frames
 	notHome     = "Callbackd-Not-Home" // in a refusal: the node is not the key's home
 )
 
@@ -34,6 +35,8 @@ type hop struct {
 	key    callbackd.KeyID  // 0: a ping
 	client netip.Addr
 	secure bool // the client uses TLS
+
+	signedWith *sync.Pool // of a hop that was read: the key that signed it
 }
 
 // text appends a hop in the form of its header, without the signature.
@@ -92,12 +95,25 @@ func (s *signer) init(keys [][]byte) {
 
 // sum appends the signature of a text with one of the keys.
 func (s *signer) sum(b []byte, key *sync.Pool, text []byte) []byte {
+	var sum [sha256.Size]byte
+	return base64.RawURLEncoding.AppendEncode(b, mac(sum[:0], key, text))
+}
+
+// mac appends the HMAC of a text with one of the keys.
+func mac(b []byte, key *sync.Pool, text []byte) []byte {
 	h := key.Get().(hash.Hash)
 	defer key.Put(h)
 	h.Reset()
 	h.Write(text)
-	var sum [sha256.Size]byte
-	return base64.RawURLEncoding.AppendEncode(b, h.Sum(sum[:0]))
+	return h.Sum(b)
+}
+
+// frameKeys returns the keys of the frames of one connection: those of calls, and those
+// of answers. They depend on what both sides chose for this connection only, so that
+// frames of another one cannot be repeated on it.
+func frameKeys(key *sync.Pool, target, nonce string, node callbackd.NodeID) (calls, answers []byte) {
+	text := strconv.AppendInt([]byte("callbackd frames\n"+target+"\n"+nonce+"\n"), int64(node), 10)
+	return mac(nil, key, append(text, "\ncalls"...)), mac(nil, key, append(text, "\nanswers"...))
 }
 
 // signed returns the text that the signature of a hop covers.
@@ -128,32 +144,37 @@ func (s *signer) read(value, method, target string, now time.Time) (hop, bool) {
 		return hop{}, false
 	}
 	var room [512]byte
-	if !s.verify(signed(room[:0], method, target, value[:end]), value[end+1:]) {
+	key := s.verify(signed(room[:0], method, target, value[:end]), value[end+1:])
+	if key == nil {
 		return hop{}, false
 	}
 	h, ok := parseHop(value[:end])
-	return h, ok && now.Sub(time.Unix(h.at, 0)).Abs() <= validity
+	h.signedWith = key
+	return h, ok && h.isFresh(now)
 }
 
-// verify reports whether one of the keys made a signature.
-func (s *signer) verify(text []byte, signature string) bool {
+// isFresh reports whether the time of a hop is near now.
+func (h hop) isFresh(now time.Time) bool { return now.Sub(time.Unix(h.at, 0)).Abs() <= validity }
+
+// verify returns the key that made a signature, or nil when none of the keys did.
+func (s *signer) verify(text []byte, signature string) *sync.Pool {
 	for _, key := range s.keys {
 		var room [64]byte
 		if subtle.ConstantTimeCompare(s.sum(room[:0], key, text), []byte(signature)) == 1 {
-			return true
+			return key
 		}
 	}
-	return false
+	return nil
 }
 
-// proof returns what a node answers to a ping: a signature of the ping's nonce and of the
-// node's own ID. A program that does not have the keys cannot make it.
+// proof returns what a node answers to a ping or to a request for frames: a signature of
+// the nonce and of the node's own ID. A program that does not have the keys cannot make it.
 func (s *signer) proof(nonce string, node callbackd.NodeID) string {
 	return string(s.sum(nil, s.keys[0], proofText(nonce, node)))
 }
 
 func (s *signer) proves(proof, nonce string, node callbackd.NodeID) bool {
-	return s.verify(proofText(nonce, node), proof)
+	return s.verify(proofText(nonce, node), proof) != nil
 }
 
 func proofText(nonce string, node callbackd.NodeID) []byte {

@@ -26,20 +26,53 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interva
 // dial connects to the node and makes it prove its identity. Another program may have its
 // address by now, and must not see what clients send.
 func (p *peer) dial(ctx context.Context) (*link, error) {
+	l, err := p.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.prove(ctx, p); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (p *peer) connect(ctx context.Context) (*link, error) {
 	d := net.Dialer{KeepAliveConfig: keepAlive}
 	c, err := d.DialContext(ctx, "tcp", p.address)
 	if err != nil {
 		return nil, err
 	}
 	l := &link{Conn: c, in: bufio.NewReaderSize(c, 4<<10)}
-	if l.raw, err = c.(*net.TCPConn).SyscallConn(); err == nil {
-		err = l.prove(ctx, p)
-	}
-	if err != nil {
+	if l.raw, err = c.(*net.TCPConn).SyscallConn(); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return l, nil
+}
+
+// dialFrames connects to the node for frames. A node of a version without them takes the
+// request for a ping: it proves itself too, and the connection is one for single calls.
+func (p *peer) dialFrames(ctx context.Context) (*link, *frameClient, error) {
+	l, err := p.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	target := framesPath + rand.Text()
+	res, err := l.ask(ctx, p, target, target)
+	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
+		return l, nil, nil
+	}
+	var frames *frameConn
+	if err == nil {
+		calls, answers := frameKeys(p.router.signer.keys[0], target, res.Header.Get(nonceHeader), p.node)
+		frames, err = newFrameConn(l.Conn, l.in, maxFrame, answers, calls)
+	}
+	if err != nil {
+		l.Close()
+		return nil, nil, err
+	}
+	return nil, &frameClient{frameConn: frames, peer: p, calls: map[uint64]waitingCall{}}, nil
 }
 
 var (
@@ -47,31 +80,43 @@ var (
 	errNotReady = errors.New("the node says that it is not ready")
 )
 
+// Paths of requests that are about the connection. A nonce follows. The number is the
+// version of the frames.
+const (
+	pingPath   = "/ping/"
+	framesPath = "/frames/1/"
+)
+
 // prove pings the node over this connection.
 func (l *link) prove(ctx context.Context, p *peer) error {
+	nonce := rand.Text()
+	_, err := l.ask(ctx, p, pingPath+nonce, nonce)
+	return err
+}
+
+// ask has the node prove over this connection that it is the node, and ready.
+func (l *link) ask(ctx context.Context, p *peer, target, nonce string) (*http.Response, error) {
 	deadline, _ := ctx.Deadline()
 	l.SetDeadline(deadline)
-	nonce := rand.Text()
-	target := "/ping/" + nonce
 	b := append([]byte("GET "), target...)
 	b = append(b, " HTTP/1.1\r\nHost: node\r\n"+hopHeader+": "...)
 	b = p.router.signer.header(b, hop{at: p.router.Now().Unix(), node: p.node}, http.MethodGet, target)
 	b = append(b, "\r\n\r\n"...)
 	if _, err := l.Write(b); err != nil {
-		return err
+		return nil, err
 	}
 	res, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodGet})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case !p.router.signer.proves(res.Header.Get(proofHeader), nonce, p.node):
-		return errStranger
-	case res.StatusCode != http.StatusNoContent:
-		return errNotReady
+		return nil, errStranger
+	case res.StatusCode != http.StatusNoContent && res.StatusCode != http.StatusSwitchingProtocols:
+		return nil, errNotReady
 	}
 	p.heard.Store(time.Now().UnixNano())
-	return l.SetDeadline(time.Time{})
+	return res, l.SetDeadline(time.Time{})
 }
 
 // isSilent reports whether nothing has arrived on an idle connection: neither its end nor

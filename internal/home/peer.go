@@ -54,15 +54,19 @@ type peer struct {
 	used   atomic.Int64 // when the last call for it came, in nanoseconds since 1970
 	pinger *link        // only watch uses it
 
-	mu     sync.Mutex
-	state  state
-	idle   []*link // the last used one last
-	active map[*link]bool
-	dials  int
+	mu       sync.Mutex
+	state    state
+	idle     []*link // the last used one last
+	active   map[*link]bool
+	dials    int
+	frames   *frameClient          // for the next call; nil: none yet
+	carriers map[*frameClient]bool // all that are open
+	connects bool                  // a call makes frames
+	noFrames bool                  // the node knows none
 }
 
 func newPeer(r *Router, at callbackd.Home) *peer {
-	p := &peer{router: r, node: at.Node, address: at.Address, active: map[*link]bool{}}
+	p := &peer{router: r, node: at.Node, address: at.Address, active: map[*link]bool{}, carriers: map[*frameClient]bool{}}
 	p.used.Store(time.Now().UnixNano())
 	return p
 }
@@ -151,15 +155,19 @@ func (p *peer) setAway(err error) {
 	p.mu.Lock()
 	was := p.state
 	p.state = away
-	idle := p.idle
-	p.idle = nil
+	p.closeIdle()
 	p.mu.Unlock()
-	for _, l := range idle {
-		l.Close()
-	}
 	if was != away {
 		p.router.Log.Warn("a node cannot be reached: this node answers its calls until it can", "node", int64(p.node), "node_address", p.address, "error", err)
 	}
+}
+
+// closeIdle closes the connections without calls. p.mu is held.
+func (p *peer) closeIdle() {
+	for _, l := range p.idle {
+		l.Close()
+	}
+	p.idle = nil
 }
 
 func (p *peer) setReachable() {
@@ -169,7 +177,18 @@ func (p *peer) setReachable() {
 	p.router.Log.Info("a node can be reached again", "node", int64(p.node), "node_address", p.address)
 }
 
-// breakOff ends the chosen calls that are under way.
+// breakOffAll ends all calls that are under way.
+func (p *peer) breakOffAll() {
+	p.breakOff(func(*link) bool { return true })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frames = nil
+	for c := range p.carriers {
+		c.fail(errAway)
+	}
+}
+
+// breakOff ends the chosen calls that are under way with a connection of their own.
 func (p *peer) breakOff(chosen func(*link) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,7 +210,7 @@ func (p *peer) watch() {
 		case <-p.router.ctx.Done():
 			return
 		case now := <-tick.C:
-			p.expireIdle(now)
+			p.expire(now)
 			if p.isUnused(now) {
 				p.router.forget(p)
 				return
@@ -205,7 +224,7 @@ func (p *peer) watch() {
 // pingEvery.
 func (p *peer) look(now time.Time) {
 	p.mu.Lock()
-	state, waiting := p.state, len(p.active) > 0
+	state, waiting := p.state, p.isWaiting()
 	p.mu.Unlock()
 	silent := now.Sub(time.Unix(0, p.heard.Load())) >= pingEvery
 	if state == reachable && !(waiting && silent) {
@@ -218,7 +237,7 @@ func (p *peer) look(now time.Time) {
 	case state == reachable && err != nil:
 		if err = p.ping(); err != nil { // pinged twice, because this process may have been the slow one
 			p.setAway(err)
-			p.breakOff(func(*link) bool { return true })
+			p.breakOffAll()
 		}
 	}
 }
@@ -240,10 +259,14 @@ func (p *peer) ping() error {
 	return err
 }
 
-// expireIdle closes connections that were idle for too long.
-func (p *peer) expireIdle(now time.Time) {
+// expire closes connections that were idle for too long, and ends calls in frames that
+// have been waiting for too long.
+func (p *peer) expire(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for c := range p.carriers {
+		c.expire(now)
+	}
 	n := 0
 	for n < len(p.idle) && now.Sub(p.idle[n].idleSince) >= idleTimeout {
 		p.idle[n].Close()
@@ -254,24 +277,30 @@ func (p *peer) expireIdle(now time.Time) {
 	}
 }
 
+// isWaiting reports whether a call is under way. p.mu is held.
+func (p *peer) isWaiting() bool {
+	for c := range p.carriers {
+		if c.isWaiting() {
+			return true
+		}
+	}
+	return len(p.active) > 0
+}
+
 func (p *peer) isUnused(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.active)+p.dials == 0 && now.Sub(time.Unix(0, p.used.Load())) >= forgetAfter
+	return p.dials == 0 && !p.isWaiting() && now.Sub(time.Unix(0, p.used.Load())) >= forgetAfter
 }
 
 // close closes all connections.
 func (p *peer) close() {
 	p.mu.Lock()
 	p.state = away
-	idle := p.idle
-	p.idle = nil
+	p.closeIdle()
 	p.mu.Unlock()
-	for _, l := range idle {
-		l.Close()
-	}
 	if p.pinger != nil {
 		p.pinger.Close()
 	}
-	p.breakOff(func(*link) bool { return true })
+	p.breakOffAll()
 }

@@ -100,6 +100,12 @@ func (c *cluster) node(id callbackd.NodeID, handler http.HandlerFunc) *node {
 
 func (c *cluster) nodeWith(id callbackd.NodeID, keys [][]byte, handler http.HandlerFunc) *node {
 	c.t.Helper()
+	return c.nodeOn(id, keys, func(s http.Handler) http.Handler { return s }, handler)
+}
+
+// nodeOn starts a node whose server for nodes is wrapped.
+func (c *cluster) nodeOn(id callbackd.NodeID, keys [][]byte, wrap func(http.Handler) http.Handler, handler http.HandlerFunc) *node {
+	c.t.Helper()
 	n := &node{id: id}
 	n.find = func(key callbackd.KeyID) callbackd.Home { return c.place(id, key) }
 	n.refresh = func() {}
@@ -130,7 +136,9 @@ func (c *cluster) nodeWith(id callbackd.NodeID, keys [][]byte, handler http.Hand
 	go outer.Serve(limits.Listen(l))
 	l = listen(c.t)
 	n.addr = l.Addr().String()
-	n.inner = n.router.Server(&http.Server{}, limits, here)
+	base := &http.Server{}
+	n.inner = n.router.Server(base, limits, here)
+	base.Handler = wrap(base.Handler)
 	go n.inner.Serve(l)
 	c.address(id, n.addr)
 	c.t.Cleanup(func() {

@@ -23,14 +23,15 @@ type Server struct {
 	http    *http.Server
 	leaving atomic.Bool
 
-	mu    sync.Mutex
-	conns map[*serverConn]bool
+	mu     sync.Mutex
+	conns  map[*serverConn]bool
+	frames map[*frameServer]bool
 }
 
 // Server makes a server of calls that other nodes forward. here answers them, within the
 // limits of f for the clients that they are from. base has the timeouts.
 func (r *Router) Server(base *http.Server, f *front.Front, here http.Handler) *Server {
-	s := &Server{router: r, front: f, here: here, http: base, conns: map[*serverConn]bool{}}
+	s := &Server{router: r, front: f, here: here, http: base, conns: map[*serverConn]bool{}, frames: map[*frameServer]bool{}}
 	base.Handler = s
 	base.MaxHeaderBytes = maxHeaderBytes
 	base.ConnContext = f.RelayContext
@@ -53,7 +54,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	mine := h.node == s.router.Self() && !s.leaving.Load()
 	switch {
 	case h.key == 0:
-		s.answerPing(w, r, mine)
+		s.answerPing(w, r, h, mine)
 	case !mine || !s.router.Find(h.key).Here:
 		w.Header().Set(notHome, "1")
 		w.WriteHeader(http.StatusMisdirectedRequest)
@@ -71,16 +72,21 @@ var taken = []string{"taken"}
 const readyTimeout = pingTimeout / 2
 
 // answerPing proves that this is the node that was pinged, and reports whether it is ready.
-func (s *Server) answerPing(w http.ResponseWriter, r *http.Request, mine bool) {
-	nonce, _ := strings.CutPrefix(r.RequestURI, "/ping/")
-	w.Header().Set(proofHeader, s.router.signer.proof(nonce, s.router.Self()))
+// A ready node answers a request for frames with a connection that carries them.
+func (s *Server) answerPing(w http.ResponseWriter, r *http.Request, h hop, mine bool) {
+	nonce := strings.TrimPrefix(r.RequestURI, pingPath)
+	proof := s.router.signer.proof(nonce, s.router.Self())
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
+	status := http.StatusNoContent
 	if !mine || s.router.Ready(ctx) != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
+		status = http.StatusServiceUnavailable
+	} else if hijacker, ok := w.(http.Hijacker); ok && strings.HasPrefix(nonce, framesPath) {
+		s.serveFrames(hijacker, h, nonce, proof)
 		return
 	}
-	w.WriteHeader(http.StatusNoContent)
+	w.Header().Set(proofHeader, proof)
+	w.WriteHeader(status)
 }
 
 // farewell is the refusal that is written to each idle connection when this node stops. A
@@ -101,6 +107,9 @@ func (s *Server) Stop(ctx context.Context) error {
 			said++
 		}
 	}
+	for f := range s.frames {
+		f.sayGoodbye()
+	}
 	s.mu.Unlock()
 	if said > 0 {
 		select {
@@ -108,10 +117,12 @@ func (s *Server) Stop(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	if s.http.Shutdown(ctx) != nil { // ctx ended: calls are under way
-		return s.http.Close()
+	err := s.http.Shutdown(ctx)
+	if err != nil { // ctx ended: calls are under way
+		err = s.http.Close()
 	}
-	return nil
+	s.endFrames(ctx)
+	return err
 }
 
 func (s *Server) connState(c net.Conn, state http.ConnState) {
@@ -125,7 +136,7 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 		if s.leaving.Load() {
 			own.sayFarewell()
 		}
-	case http.StateClosed:
+	case http.StateClosed, http.StateHijacked:
 		s.mu.Lock()
 		delete(s.conns, own)
 		s.mu.Unlock()
