@@ -5,10 +5,10 @@ package callbackd
 type LaneState uint8
 
 const (
-	LaneIdle      LaneState = iota // nothing of it can start
+	LaneIdle      LaneState = iota // no delivery of it can start
 	LaneReady                      // a delivery of it can start
-	LaneInFlight                   // a request of it is with the receiver
-	LaneRecording                  // the outcome is on its way into the store
+	LaneInFlight                   // an attempt of it is in flight
+	LaneRecording                  // the store is recording the outcome
 	LaneBlocked                    // its head failed, and the later deliveries wait
 )
 

@@ -69,8 +69,8 @@ func restored(t *testing.T, cl *client.Client, sk *sink, before []string) {
 	})
 }
 
-// A backup beside a server under load has all that was acknowledged before,
-// keeps its order, and is a data directory that a server starts on.
+// A backup of a server under load has all events that were acknowledged before, in their
+// order, and is a data directory that a server starts on.
 func TestBackupBesideAServerUnderLoad(t *testing.T) {
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)

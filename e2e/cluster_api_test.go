@@ -55,14 +55,14 @@ func (c *nodes) home(key callbackd.KeyID) int {
 // nodes that are not their homes.
 type far struct {
 	*nodes
-	t    *testing.T
-	name string
-	no   int64
-	sink *sink
-	cl   *client.Client // of the key, at any node
-	home int            // B; A and C are the others
-	a, c *client.Client
-	bad  sync.Map // sessions whose first attempt is refused
+	t        *testing.T
+	name     string
+	callback int64
+	sink     *sink
+	cl       *client.Client // of the key, at any node
+	home     int            // B; A and C are the others
+	a, c     *client.Client
+	bad      sync.Map // sessions whose first attempt is refused
 }
 
 // at is a client of one node, for the key of f.
@@ -89,7 +89,7 @@ func (f *far) do(cl *client.Client, method, path string, body, out any) {
 }
 
 func (f *far) delivery(ev wire.Accepted) string {
-	return "dlv_" + strings.TrimPrefix(ev.ID, "evt_") + fmt.Sprint("-", f.no)
+	return "dlv_" + strings.TrimPrefix(ev.ID, "evt_") + fmt.Sprint("-", f.callback)
 }
 
 func (f *far) arrives(ev wire.Accepted, times int) {
@@ -160,7 +160,7 @@ func (c *nodes) newFar(cl *client.Client, name string, home int) *far {
 	}
 	var p wire.Policy
 	f.do(cl, "GET", f.path("/policy"), nil, &p)
-	f.no = p.Callback
+	f.callback = p.Callback
 	f.a, f.c = f.at((home+1)%3), f.at((home+2)%3)
 	return f
 }
@@ -224,7 +224,7 @@ func (f *far) replace(t *testing.T) {
 // held: what only B knows, all nodes explain; and what is asked for at A, B
 // does.
 func (f *far) held(t *testing.T) {
-	session := fmt.Sprint("H", f.no)
+	session := fmt.Sprint("H", f.callback)
 	f.bad.Store(int64(1), true)
 	defer f.bad.Delete(int64(1))
 	head := f.publish(f.a, session)
@@ -290,7 +290,7 @@ func (f *far) test(t *testing.T) {
 // replays that are made, paused, resumed and canceled at nodes that do not
 // deliver.
 func (f *far) replays(t *testing.T) {
-	session := fmt.Sprint("R", f.no)
+	session := fmt.Sprint("R", f.callback)
 	var evs []wire.Accepted
 	for range 20 {
 		evs = append(evs, f.publish(f.a, session))
@@ -325,7 +325,7 @@ func (f *far) replays(t *testing.T) {
 
 // readers that wait at A are woken by what another node accepts.
 func (f *far) readers(t *testing.T) {
-	session := fmt.Sprint("W", f.no)
+	session := fmt.Sprint("W", f.callback)
 	now, err := f.a.EventsAfter(t.Context(), "now", 0, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -496,14 +496,14 @@ func bodyOf(t *testing.T) func(*http.Response, error) string {
 	}
 }
 
-// deletion: what is owed to a callback that another node deletes is canceled, and
-// nothing more is owed to it.
+// deletion checks that the pending deliveries of a callback that another node deletes are
+// canceled, and that the callback gets no more deliveries.
 func (f *far) deletion(t *testing.T) {
 	f.t = t
 	f.do(f.a, "POST", f.path("/pause"), nil, nil)
 	ev := f.publish(f.c, "D")
 	f.do(f.c, "DELETE", f.path(""), nil, nil)
-	eventually(t, "what is owed is canceled", func() bool {
+	eventually(t, "the pending delivery is canceled", func() bool {
 		d, err := f.a.Delivery(t.Context(), f.delivery(ev))
 		return err == nil && d.State == "canceled"
 	})

@@ -131,7 +131,7 @@ func (c *nodes) limits() {
 		})
 	}
 	slowSink.await(t, "a third arrives", func() bool { return len(slowSink.ids) > events/3 })
-	for _, key := range homes { // whoever delivers is replaced, with work under way
+	for _, key := range homes { // each node that delivers is replaced while it has attempts in flight
 		i := c.home(key)
 		old := c.node(i)
 		fresh := c.serve(c.url)

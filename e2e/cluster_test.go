@@ -217,10 +217,10 @@ func (c *nodes) disturbed() {
 		sk.mu.Unlock()
 	}
 	c.query("SELECT event_id, callback_no, n FROM attempts WHERE version > 0", func(r pgx.Rows) error {
-		var ev, no int64
+		var ev, id int64
 		var n int
-		err := r.Scan(&ev, &no, &n)
-		delete(made[no-1], try{callbackd.EventID(ev).String(), n})
+		err := r.Scan(&ev, &id, &n)
+		delete(made[id-1], try{callbackd.EventID(ev).String(), n})
 		return err
 	})
 	for i := range made {
@@ -230,14 +230,14 @@ func (c *nodes) disturbed() {
 	}
 }
 
-// owners is how many shards each node has, by number; 0: nobody's.
+// owners returns how many shards each node has, by its ID; 0: they have no owner.
 func (c *nodes) owners() map[int64]int {
 	out := map[int64]int{}
 	c.query("SELECT coalesce(node, 0), count(*) FROM shards GROUP BY 1", func(r pgx.Rows) error {
-		var no int64
+		var id int64
 		var n int
-		err := r.Scan(&no, &n)
-		out[no] = n
+		err := r.Scan(&id, &n)
+		out[id] = n
 		return err
 	})
 	return out
@@ -250,8 +250,8 @@ func (c *nodes) shared(n int) {
 	for {
 		own := c.owners()
 		even := len(own) == n
-		for no, shards := range own {
-			even = even && no != 0 && shards >= callbackd.Shards/n && shards <= callbackd.Shards/n+1
+		for id, shards := range own {
+			even = even && id != 0 && shards >= callbackd.Shards/n && shards <= callbackd.Shards/n+1
 		}
 		if even {
 			return
@@ -317,8 +317,8 @@ func (c *nodes) proven() {
 	c.t.Logf("%d acknowledged, %d attempts repeated", c.acked(), repeats)
 }
 
-// Promises 1, 3 and 4 over nodes that die, sleep through their lease, and are
-// replaced one after the other, while the load goes on.
+// The promises 1, 3 and 4 of README.md hold with nodes that die, sleep through their lease,
+// and are replaced one after the other, while the load goes on.
 func TestNodesSurviveEachOther(t *testing.T) {
 	c := newNodes(t, 3, 6)
 	c.shared(3)

@@ -260,8 +260,8 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// fsck proves promise 2, names each row that breaks it, and works whether a
-// server runs or not.
+// fsck checks that every delivery is in exactly one state, and names each row for which this
+// is not so, whether a server runs or not.
 func TestFsckNamesTheRow(t *testing.T) {
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)

@@ -125,8 +125,8 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// TestKillNine is promises 1, 3 and 4 against a process that dies at random
-// moments, with a receiver that fails now and then: what was acknowledged
+// TestKillNine checks the promises 1, 3 and 4 of README.md with a process that dies at
+// random moments and a receiver that fails now and then: what was acknowledged
 // arrives, first arrivals are in order, an event that was published with an
 // id exists once, and an attempt is made again only if it was in flight when
 // the process died.

@@ -60,8 +60,8 @@ func limitFiles(t *testing.T, pid int, most uint64) {
 
 const rlimitFsize = 1
 
-// A full disk: the publisher is told so, nothing that was acknowledged is
-// lost, the process lives, and when there is space it goes on by itself.
+// When the disk is full, the publisher is told so, nothing that was acknowledged is lost,
+// the process goes on, and it accepts events again as soon as there is space.
 func TestAFullDiskIsReportedAndEndsByItself(t *testing.T) {
 	disk := newSmallDisk(t)
 	fullDisk(t, disk)

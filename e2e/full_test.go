@@ -169,7 +169,7 @@ func TestAFullVolumeIsStartedAfterAKill(t *testing.T) {
 }
 
 // fillOld makes a data directory with a reserve and some 12 MB of events that
-// were accepted two days ago and are owed to nobody.
+// were accepted two days ago and have no targets.
 func fillOld(t *testing.T, dir string) {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})

@@ -55,7 +55,7 @@ func traffic(t *testing.T, cl *client.Client, live, dead *sink) map[string]wire.
 		}
 		first[id] = got
 	}
-	live.await(t, "what is owed to the live receiver", func() bool { return len(live.ids) >= 20 })
+	live.await(t, "the deliveries to the live receiver", func() bool { return len(live.ids) >= 20 })
 	dead.await(t, "first attempts at the dead receiver", func() bool { return len(dead.tries) >= 8 })
 	return first
 }

@@ -16,8 +16,7 @@ import (
 	"callbackd/client"
 )
 
-// logTo starts a server whose log goes to a pipe, and returns its end for
-// whoever reads it.
+// logTo starts a server whose log goes to a pipe, and returns the reading end.
 func logTo(t *testing.T, dir string, args ...string) (*server, *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()

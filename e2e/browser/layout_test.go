@@ -79,12 +79,12 @@ func TestHostileTextsFitOnAPhone(t *testing.T) {
 func TestEveryActionIsReachedByKeyboard(t *testing.T) {
 	s := startSite(t)
 	recv := newReceiver(t)
-	no, id := s.oneDelivery(recv.URL)
+	callback, id := s.oneDelivery(recv.URL)
 	b := s.browser(t)
 	b.open("/console/sign-in")
 	b.tabsThrough()
 	b.signIn(s.Key)
-	for _, path := range []string{"/console/", "/console/callbacks/" + no, "/console/callbacks/" + no + "/secret", "/console/deliveries", "/console/deliveries/" + id, "/console/replays/new", "/console/callbacks/new"} {
+	for _, path := range []string{"/console/", "/console/callbacks/" + callback, "/console/callbacks/" + callback + "/secret", "/console/deliveries", "/console/deliveries/" + id, "/console/replays/new", "/console/callbacks/new"} {
 		b.open(path)
 		b.unfold()
 		b.tabsThrough()

@@ -45,8 +45,8 @@ func TestTimestampsInEverySpellingThatClientsSend(t *testing.T) {
 	}
 }
 
-// The vectors of PAVE's samples are years old: a right token is told that it
-// is late, a wrong one is not.
+// The vectors of PAVE's samples are years old. The answer to a right token says that its
+// time is too far from the server's; the answer to a wrong token says that it is wrong.
 func TestTokenVectorsAreRightButLate(t *testing.T) {
 	s := start(t)
 	k, err := s.store.CreateKey(t.Context(), callbackd.Key{Account: "acme", APIKey: "09bc91b9-76e5-4256-8e4f-7a41c1408014", Secret: "s3cr3t", CreatedAt: time.Now()})

@@ -249,8 +249,8 @@ func onlyAttempt(t *testing.T, d wire.Delivery) wire.Attempt {
 	return d.History[0]
 }
 
-// A test-send goes the way of every event, marked, and answers with the
-// attempt's full story.
+// A test is sent as every event is, is marked as a test, and answers with all about its
+// attempt.
 func TestATestSendIsMarkedAndTellsItsAttempt(t *testing.T) {
 	s := start(t)
 	recv := listen(t, nil)

@@ -135,8 +135,8 @@ func TestDocumentedLimits(t *testing.T) {
 	}
 }
 
-// The example of a signature is right, and the Python beside it takes it and
-// nothing else.
+// The example of a signature is right, and the Python code below it accepts this signature
+// and no other.
 func TestDocumentedSignature(t *testing.T) {
 	page := documents(t)["../../docs/api.md"]
 	value := func(name string) string {

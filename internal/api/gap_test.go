@@ -21,8 +21,8 @@ func (s *server) sweep() {
 	}
 }
 
-// A reader that comes back after what it had not read was removed is told, and
-// nobody else is.
+// A reader that comes back after events that it had not read were removed is told of a gap.
+// Other readers are not.
 func TestACursorOlderThanWhatIsKeptIsTold(t *testing.T) {
 	onBothStores(t, aCursorOlderThanWhatIsKeptIsTold)
 }

@@ -42,7 +42,7 @@ func TestEveryRouteRefusesParametersThatItDoesNotHave(t *testing.T) {
 	s.call("GET", "/v1/callbacks", "").is(200, strings.TrimSpace(strings.ReplaceAll(before, s.key.APIKey, "KEY")))
 	s.call("GET", "/v1/events", "").is(200, `{"data":[],"next":null}`)
 	s.call("GET", "/v1/sessions", "").is(200, `{"data":[],"next":null}`)
-	// Whoever does not prove a key learns nothing of it.
+	// A caller without the token of a key learns nothing about the key.
 	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE?nme=eu", "", without("API-Token")).ok(401)
 }
 

@@ -91,7 +91,7 @@ func TestFormsThatMeanNothingAreRefused(t *testing.T) {
 			s.call("POST", "/v1/callbacks", c.body, set("Content-Type", asForm)).says(400, c.says)
 		})
 	}
-	// Whoever did not know that they sent a form is told so.
+	// The message says that the body was read as a form, because clients may not know it.
 	s.call("POST", "/v1/callbacks", "event=SESSION%3ACOMPLETE", set("Content-Type", asForm)).is(400, `{"message":"Missing required fields. The body was read as a form, and has event."}`)
 	boundary := set("Content-Type", "multipart/form-data; boundary=x")
 	s.call("POST", "/v1/callbacks", "--x\r\nContent-Disposition: form-data; name=\"a\"; filename=\"f.txt\"\r\n\r\n1\r\n--x--\r\n", boundary).says(400, "The form has a file")

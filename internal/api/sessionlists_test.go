@@ -39,7 +39,7 @@ func aStoryHasEachEventWithItsDeliveries(t *testing.T, on func(*setup)) {
 	s.wantPages(key, 1, 2)
 	s.call("GET", "/v1/sessions/"+key+"/events?cursor=x", "").says(400, "Invalid cursor")
 	s.call("GET", "/v1/sessions/"+key+"/events?state=x", "").says(400, `Unknown parameter "state"`)
-	// A session that is kept elsewhere has a story too.
+	// A session that is stored elsewhere has a list of events too.
 	s.publish("SESSION:COMPLETE", "elsewhere-1", `{}`)
 	s.wantPages("elsewhere-1", 1)
 }

@@ -53,7 +53,7 @@ func TestAClockThatIsSetIsNoticed(t *testing.T) {
 	})
 }
 
-// A start with a clock that is behind the newest event is told: one of the two
+// A start with a clock that is behind the newest event is logged, because one of the two
 // is wrong.
 func TestAStartBehindTheNewestEventIsTold(t *testing.T) {
 	for ahead, told := range map[time.Duration]bool{0: false, time.Minute: false, 365 * 24 * time.Hour: true} {

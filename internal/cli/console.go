@@ -16,7 +16,7 @@ type consoleCmd struct {
 	URL string `default:"http://127.0.0.1:8080" name:"url" env:"CALLBACKD_URL" help:"URL at which a browser reaches the server."`
 }
 
-// Run prints a one-time link. Whoever can write to the store is the operator.
+// Run prints a one-time link. Anybody who can write to the store counts as the operator.
 func (c *consoleCmd) Run(e *env) error {
 	s, err := c.existing(e.ctx)
 	if err != nil {

@@ -8,9 +8,8 @@ import (
 )
 
 // Wrong attempts to sign in are limited for each address and for each API key.
-// The right secret always passes: it cannot be guessed within any limit, and
-// whoever knows an API key or shares an address could otherwise keep others
-// out.
+// The right secret always passes. It cannot be guessed within any limit, and otherwise
+// anybody who knows an API key or shares an address could keep its owner from signing in.
 const (
 	loginBurst = 10
 	loginRate  = 1.0 / 3 // a second

@@ -52,7 +52,8 @@ func TestAViewerSeesItsKey(t *testing.T) {
 	}
 }
 
-// One that does not take is told how much it missed, and holds no more.
+// A viewer that does not read is told how many attempts it missed, and no more than its
+// buffer is held for it.
 func TestASlowViewerGetsASample(t *testing.T) {
 	var f live.Stream
 	s := f.Subscribe(1)

@@ -167,9 +167,8 @@ func (r *rig) replay(id callbackd.ReplayID) callbackd.Replay {
 // pass lets fake time go by.
 func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
-// Peers' finding 13: a replay that lives in memory loses its place at a
-// restart. A hundred thousand events go to a callback that was made after
-// them, over two restarts: each once, and nothing else.
+// A replay keeps its place over a restart. A hundred thousand events go to a callback that
+// was created after them, over two restarts: each once, and nothing else.
 func TestAReplayOfAHundredThousandSurvivesRestarts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a large replay takes 10 s")

@@ -231,7 +231,8 @@ func TestStopEndsAnAttempt(t *testing.T) {
 	}
 }
 
-// Invariant R24: a machine out of descriptors says so, and blames nobody.
+// When the machine has no descriptors left, the attempt says so, and the fault is not the
+// receiver's.
 func TestNoDescriptorsIsALocalFault(t *testing.T) {
 	target := answers(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	s := newSender(t, egress.Options{})

@@ -305,8 +305,7 @@ func fds(t *testing.T) int {
 	return len(entries)
 }
 
-// Invariant R22: a hostile receiver costs a slot until its deadline, and
-// nothing afterwards.
+// A hostile receiver uses a slot until the deadline, and nothing afterwards.
 func TestHostileReceiversLeakNothing(t *testing.T) {
 	t.Run("attempts", func(t *testing.T) {
 		var turn atomic.Int64
@@ -347,7 +346,7 @@ func TestHostileReceiversLeakNothing(t *testing.T) {
 	})
 }
 
-// A redirect is a failure. Where it leads is told and not visited.
+// A redirect is a failure. The attempt says where it leads, and nothing is sent there.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	var visited atomic.Int64
 	target := raw(t, func(net.Conn, *bufio.Reader) { visited.Add(1) })

@@ -9,7 +9,7 @@ import (
 	"callbackd/internal/strictjson"
 )
 
-// A receiver that is tried with a sample meets everything that it will read.
+// A sample has every member that a receiver may read.
 func TestSamplesAreWhole(t *testing.T) {
 	members := map[callbackd.EventType]string{
 		callbackd.SMSProcess:   "phone status message",

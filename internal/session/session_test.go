@@ -146,7 +146,7 @@ func TestResultsAreBesideTheSession(t *testing.T) {
 		`{"session":{"user_account":{"email":"a@b.example","id":7},"status":"IDLE","session_key":"no","active":false,"redirect_url":"javascript:alert(1)","shift":"early","source":{"properties":{"tablet":3}}}}`: strings.NewReplacer(
 			`"email":null`, `"email":"a@b.example"`, `"phone":null}`, `"phone":null,"id":7}`).Replace(account) +
 			strings.Replace(source, `"properties":{}`, `"properties":{"tablet":3}`, 1) + `,"shift":"early"` + photos + none + `}`,
-		// What stands beside the session does so wherever it was put; the top counts.
+		// These members are beside the session wherever they were put; those at the top count.
 		`{"session":{"location":{"city":"A"},"inspection":{"x":1}},"location":{"city":"B"}}`: account + source + photos +
 			`,"location":{"city":"B"},"disclosures":null,"announcements":null,"inspection":{"x":1},"condition_report":null,"landing_page":null}`,
 		// As results were put when all of them joined the session.

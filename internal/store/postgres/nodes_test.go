@@ -76,7 +76,8 @@ func (d *database) accept(s *Store, at time.Time, sessions ...string) ([]*callba
 	return s.Accept(d.Context(), b)
 }
 
-// checked proves promise 2 and returns how many events there are.
+// checked checks that every delivery is in exactly one state, and returns how many events
+// there are.
 func (d *database) checked(s *Store) int64 {
 	d.Helper()
 	r, err := s.Check(d.Context())

@@ -222,7 +222,7 @@ func (s *suite) allKeysDeliveriesCut() {
 	first, last := s.newCallback(keys[0], ev1, "a"), s.newCallback(keys[2], ev1, "a")
 	s.publish(keys[0], ev1, "S")
 	s.outcome(s.fresh(first.ID)[0], callbackd.Delivered, time.Time{}, time.Time{})
-	for range 25 { // of nobody's interest
+	for range 25 { // events without a callback
 		s.publish(keys[1], ev1, slices.Repeat([]string{"S"}, 100)...)
 	}
 	s.publish(keys[2], ev1, "S")

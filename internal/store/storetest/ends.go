@@ -172,7 +172,7 @@ func (s *suite) outlast(end func(), finalizedFirst bool) {
 	}
 	s.reopen()
 	s.must(second(s.FinalizeCanceled(s.ctx(), s.at, 100)))
-	// Whoever counts attempts counts the deliveries that have one.
+	// A delivery with an attempt is counted where attempts are counted.
 	s.equal("deliveries that are counted as canceled without an attempt", s.canceled(cb.ID), int64(1))
 	s.balanced()
 	s.ended(cb.ID, ends{Accepted: 5, Delivered: 2, Failed: 1, Canceled: 2})

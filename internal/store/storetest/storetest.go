@@ -21,8 +21,8 @@ import (
 // Close, opens the same store again.
 type Open func(t *testing.T, dir string) store.Store
 
-// Run runs the suite. Each case has a store of its own, and promise 2 is proved
-// for what the case left. Cases run in parallel, because they mostly wait for the
+// Run runs the suite. Each case has a store of its own, and ends with a check that every
+// delivery is in exactly one state. Cases run in parallel, because they mostly wait for the
 // disk.
 func Run(t *testing.T, open Open) {
 	tests := map[string]func(*suite){}
@@ -96,7 +96,7 @@ func (s *suite) reopen() {
 	s.Store = s.open(s.T, s.dir)
 }
 
-// balanced proves promise 2 for what a test left.
+// balanced checks that every delivery that a test left is in exactly one state.
 func (s *suite) balanced() {
 	s.Helper()
 	r, err := s.Check(s.ctx())

@@ -199,9 +199,9 @@ func (u *user) ending() {
 
 var loginNames = []string{"browser", "link"}
 
-// Picture is everything that the contract tells of a store that Use has used,
-// to be compared with the one of another store. It changes nothing there. When
-// the callback of a revoked key ended is told by itself: lists need not say it.
+// Picture returns everything that a store which Use has used returns through the contract,
+// to be compared with another store. It changes nothing. It asks separately when the
+// callback of a revoked key ended, because lists need not say it.
 func Picture(t *testing.T, st store.Store) map[string]any {
 	s := &suite{T: t, Store: st, at: used}
 	out := map[string]any{}
