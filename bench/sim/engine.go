@@ -16,15 +16,15 @@ type engine struct {
 	n              *node
 
 	// The world's mu guards the rest.
-	shards     [callbackd.Shards]shardState
-	count      [owned + 1]int // shards in each state
-	inFlight   map[callbackd.Shard]int
-	drains     map[callbackd.Shard]*drain
-	abandoned  int           // how often the node was evicted
-	recording  int           // records that the database has not answered
-	recorded   chan struct{} // closed when it has answered all; nil: nobody waits
-	leaseEnd   time.Time     // by the monotonic clock
-	leaseEndBy time.Time     // by the wall clock
+	shards       [callbackd.Shards]shardState
+	count        [owned + 1]int // shards in each state
+	inFlight     map[callbackd.Shard]int
+	drains       map[callbackd.Shard]*drain
+	abandoned    int           // how often the node was evicted
+	recording    int           // records that the database has not answered
+	recorded     chan struct{} // closed when it has answered all; nil: nobody waits
+	leaseEnd     time.Time     // by the monotonic clock
+	leaseEndWall time.Time     // by the wall clock
 }
 
 type shardState uint8
@@ -157,12 +157,12 @@ func (e *engine) SetLease(until time.Time) {
 	e.n.w.mu.Lock()
 	defer e.n.w.mu.Unlock()
 	e.leaseEnd = until
-	e.leaseEndBy = e.n.clock.wall().Add(until.Sub(e.n.clock.monotonic()))
+	e.leaseEndWall = e.n.clock.wall().Add(until.Sub(e.n.clock.monotonic()))
 }
 
-// leased tells whether the lease has not ended, by both clocks.
+// leased reports whether the lease has not ended, by both clocks.
 func (e *engine) leased() bool {
-	return e.n.clock.monotonic().Before(e.leaseEnd) && e.n.clock.wall().Before(e.leaseEndBy)
+	return e.n.clock.monotonic().Before(e.leaseEnd) && e.n.clock.wall().Before(e.leaseEndWall)
 }
 
 // Rescan is part of cluster.Engine.

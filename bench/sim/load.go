@@ -19,7 +19,7 @@ func (w *World) Refused() int { return w.refused }
 func Faults(worlds ...*World) error {
 	var errs []error
 	for _, w := range worlds {
-		for _, v := range w.Violations {
+		for _, v := range w.violations {
 			errs = append(errs, errors.New(v))
 		}
 	}

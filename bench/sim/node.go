@@ -14,7 +14,6 @@ import (
 type node struct {
 	w      *World
 	number int // in the order of starts
-	rate   float64
 	clock  *nodeClock
 	engine *engine
 	conns  chan struct{} // has a value for each connection in use
@@ -34,7 +33,6 @@ func newNode(w *World, rate float64) *node {
 	n := &node{
 		w:      w,
 		number: len(w.nodes) + 1,
-		rate:   rate,
 		conns:  make(chan struct{}, leaseConns),
 		ended:  make(chan struct{}),
 	}
@@ -98,7 +96,7 @@ func (n *node) isGone() bool {
 	return n.gone
 }
 
-// frozen tells whether the process is frozen. The caller holds the world's mu.
+// frozen reports whether the process is frozen. The caller holds the world's mu.
 func (n *node) frozen() bool { return n.thawed != nil }
 
 // The following happens to a node. The caller holds the world's mu.
@@ -123,7 +121,13 @@ func (n *node) leave() {
 }
 
 // freeze stops the process for d. A suspended machine's monotonic clock stands still.
+// Some attempts are under way, whose records come too late.
 func (n *node) freeze(d time.Duration, suspended bool) {
+	if n.w.config.Starts > 0 {
+		for range 3 {
+			n.engine.startAttempt()
+		}
+	}
 	n.engine.markLost()
 	n.thawed = make(chan struct{})
 	if suspended {

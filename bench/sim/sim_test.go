@@ -79,6 +79,9 @@ func TestNodesThatStartAtOnceShareEvenly(t *testing.T) {
 func TestTheSeedFixesTheFaults(t *testing.T) {
 	play := func(seed uint64) []string {
 		w, _ := Play(10, Config{Seed: seed, Lost: 0.01, Drift: 0.01, Starts: 2})
+		if err := Faults(w); err != nil {
+			t.Error(err)
+		}
 		return w.faults
 	}
 	first := play(5)

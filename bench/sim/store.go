@@ -50,7 +50,7 @@ func (s nodeStore) request(ctx context.Context, at func()) error {
 	return errNotReached
 }
 
-// exchange sends a statement once, and tells whether an answer came.
+// exchange sends a statement once, and reports whether an answer came.
 func (s nodeStore) exchange(at func()) bool {
 	if !s.w.travel() || s.isDown() {
 		return false

@@ -73,7 +73,7 @@ type World struct {
 	attempts       int
 	refused        int // records that were refused, of evicted nodes
 	wronglyEvicted int // evictions of live nodes
-	Violations     []string
+	violations     []string
 }
 
 // simulate makes a world, runs f with it in virtual time, and ends all its nodes. The
@@ -130,7 +130,7 @@ func (w *World) latency() time.Duration {
 	return d
 }
 
-// travel waits until something has passed the network, and tells whether it arrived.
+// travel waits until something has passed the network, and reports whether it arrived.
 func (w *World) travel() bool {
 	w.mu.Lock()
 	d, lost := w.latency(), w.isLost()
@@ -144,8 +144,8 @@ func (w *World) isLost() bool { return w.config.Lost > 0 && w.noise.Float64() < 
 
 // violation notes a broken promise. The caller holds mu.
 func (w *World) violation(format string, args ...any) {
-	if len(w.Violations) < 20 {
-		w.Violations = append(w.Violations, fmt.Sprintf("%v: ", w.now())+fmt.Sprintf(format, args...))
+	if len(w.violations) < 20 {
+		w.violations = append(w.violations, fmt.Sprintf("%v: ", w.now())+fmt.Sprintf(format, args...))
 	}
 }
 
@@ -181,7 +181,7 @@ func (w *World) hit(fault string, nodes []*node, f func(*node)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range nodes {
-		fault += fmt.Sprintf(" %d(%.6f)", n.number, n.rate)
+		fault += fmt.Sprintf(" %d(%.6f)", n.number, n.clock.rate)
 		f(n)
 	}
 	w.faults = append(w.faults, fault)
@@ -233,7 +233,7 @@ func (w *World) outage(d time.Duration) {
 	w.db.goAway(w.now() + d)
 }
 
-// settled tells whether a node delivers for every shard, and the nodes that may own
+// settled reports whether a node delivers for every shard, and the nodes that may own
 // shards have equal numbers of them, or one more.
 func (w *World) settled() bool {
 	w.mu.Lock()
