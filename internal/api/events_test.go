@@ -277,7 +277,7 @@ func TestFaultsOfAQuery(t *testing.T) {
 		"limit=x":                    {"limit must be"},
 		"since=yesterday":            {`since must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "yesterday".`},
 		"until=1900-01-01":           {"until must be a time"},
-		"callback=0":                 {"callback must be the number of a callback"},
+		"callback=0":                 {"callback must be the ID of a callback"},
 		"callback=x":                 {"callback must be"},
 		"cursor=x":                   {"Invalid cursor. Omit it to start from the first page."},
 		"cursor=dlv_0000000000000-1": {"Invalid cursor"},

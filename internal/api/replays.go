@@ -63,7 +63,7 @@ func statesField(to *[]callbackd.State) request.Field {
 // maxStates is the longest array of states. A state may be in it more than once.
 const maxStates = 1000
 
-// callbackOf finds the callback of the key that a value names: by its number,
+// callbackOf finds the callback of the key that a value names: by its ID,
 // or by its name together with the event. An absent value names none.
 func (a *API) callbackOf(c *call, v request.Value, ev callbackd.EventType) (callbackd.CallbackID, error) {
 	if v.JSON == nil {
@@ -92,7 +92,7 @@ func (a *API) callbackOf(c *call, v request.Value, ev callbackd.EventType) (call
 
 func (a *API) callbackByName(c *call, member, name string, ev callbackd.EventType) (callbackd.CallbackID, error) {
 	if ev == "" {
-		return 0, callbackd.Invalid("%s is a name, which needs the member event as well. Or give the callback's number, which GET /v1/callbacks/:event/policy shows.", member)
+		return 0, callbackd.Invalid("%s is a name, which needs the member event as well. Or give the callback's ID, which GET /v1/callbacks/:event/policy shows.", member)
 	}
 	cb, err := store.CallbackNamed(c.Context(), a.Store, c.key.ID, ev, name)
 	if err != nil && callbackd.KindOf(err) == callbackd.KindNotFound {

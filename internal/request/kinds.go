@@ -129,9 +129,9 @@ func Seconds(name string, to *time.Duration, most time.Duration) Field {
 	})
 }
 
-// CallbackID reads the number of a callback.
+// CallbackID reads the ID of a callback.
 func CallbackID(name string, to *callbackd.CallbackID) Field {
-	return WholeAs(name, to, 1, math.MaxInt64, "the number of a callback, which GET /v1/callbacks/:event/policy shows")
+	return WholeAs(name, to, 1, math.MaxInt64, "the ID of a callback, which GET /v1/callbacks/:event/policy shows")
 }
 
 // WholeAs is [Whole] with other words for what the number must be.

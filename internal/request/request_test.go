@@ -142,7 +142,7 @@ func TestFieldsAreRefused(t *testing.T) {
 		{`{"whole":"5"}`, `whole must be a whole number from 1 to 2,000, not "5".`},
 		{`{"whole":1e300}`, `whole must be a whole number from 1 to 2,000, not 1e300.`},
 		{`{"seconds":31}`, `seconds must be a whole number of seconds from 0 to 30, not 31.`},
-		{`{"callback":0}`, `callback must be the number of a callback, which GET /v1/callbacks/:event/policy shows, not 0.`},
+		{`{"callback":0}`, `callback must be the ID of a callback, which GET /v1/callbacks/:event/policy shows, not 0.`},
 		{`{"rate":0.0001}`, `rate must be a number of deliveries a second from 0.001 to 1,000, or 0 for no limit, not 0.0001.`},
 		{`{"rate":-1}`, `rate must be a number of deliveries a second from 0.001 to 1,000, or 0 for no limit, not -1.`},
 		{`{"rate":"5"}`, `rate must be a number of deliveries a second from 0.001 to 1,000, or 0 for no limit, not "5".`},

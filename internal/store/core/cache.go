@@ -82,7 +82,7 @@ func (c *cache) putCallback(cb *callbackd.Callback, drops uint64) {
 	}
 }
 
-// key returns a cached key by its text, or by its number when that is not 0.
+// key returns a cached key by its text, or by its ID when that is not 0.
 func (c *cache) key(apiKey string, id callbackd.KeyID) (k *callbackd.Key, drops uint64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

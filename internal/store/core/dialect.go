@@ -36,7 +36,7 @@ type Dialect struct {
 	// SkipLocked also leaves out rows that another transaction holds. SQLite
 	// has one writer and needs none.
 	Lock, LockShared, SkipLocked string
-	// NextCallback is a statement that returns the next number of a callback.
+	// NextCallback is a statement that returns the next ID of a callback.
 	// InsertNumbered follows the columns of an INSERT that gives the number.
 	NextCallback, InsertNumbered string
 	// SetRevision follows the assignments of an UPDATE of keys or callbacks;

@@ -141,7 +141,7 @@ func (s *Store) KeyByID(ctx context.Context, id callbackd.KeyID) (*callbackd.Key
 	return s.cachedKey(ctx, "", id)
 }
 
-// cachedKey returns a key by its text, or by its number when that is not 0.
+// cachedKey returns a key by its text, or by its ID when that is not 0.
 func (s *Store) cachedKey(ctx context.Context, apiKey string, id callbackd.KeyID) (*callbackd.Key, error) {
 	if err := s.db.Refresh(ctx); err != nil {
 		return nil, err

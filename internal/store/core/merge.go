@@ -53,7 +53,7 @@ func (x *smallIndex) callbacks(tx Tx, limit int) (ids []callbackd.CallbackID, er
 }
 
 // merge returns the deliveries of many callbacks, newest event first, then by
-// callback number descending. It reads few rows more than it returns, however
+// callback ID descending. It reads few rows more than it returns, however
 // many callbacks there are: first the newest row of each, then more of those
 // whose turn it is.
 type merge struct {

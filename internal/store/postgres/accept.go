@@ -425,7 +425,7 @@ const idSpread = 1 << 20
 // nextID returns the ID of an event: after last, which is this node's last ID,
 // and after floor, which another node may have set (the last ID of the session,
 // or the horizon). In each new millisecond a node begins at a random ID, so that
-// two nodes seldom choose the same one and need no node number in the ID. When
+// two nodes seldom choose the same one and need no node in the ID. When
 // they do, the primary key refuses the second.
 func nextID(last, floor, now callbackd.EventID) callbackd.EventID {
 	switch {

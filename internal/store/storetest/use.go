@@ -231,7 +231,7 @@ func Picture(t *testing.T, st store.Store) map[string]any {
 	return out
 }
 
-// Balances is what a report says, by the number of the callback.
+// Balances is what a report says, by the ID of the callback.
 func Balances(r *store.Report) map[callbackd.CallbackID]store.Balance {
 	out := map[callbackd.CallbackID]store.Balance{0: {Accepted: r.Events, Failed: r.FaultN}}
 	for _, b := range r.Callbacks {
