@@ -72,7 +72,13 @@ func TestRetryAfterClosesNoOtherCallbackOfTheOrigin(t *testing.T) {
 	busy := status(503)
 	busy.RetryAfter = "600"
 	p.After(busy, t0, 0.5)
-	if p.Health.Held(t0) || p.Limit(t0) == 0 || p.Health.Consecutive != 1 {
-		t.Errorf("others wait for what one was asked for: %+v", p.Health)
+	if p.Health.Held(t0) {
+		t.Error("other callbacks at the origin wait because of the Retry-After of one")
+	}
+	if p.Limit(t0) == 0 {
+		t.Error("no attempt may start at the origin, want that some may")
+	}
+	if n := p.Health.Consecutive; n != 1 {
+		t.Errorf("%d failures in a row at the origin, want 1", n)
 	}
 }

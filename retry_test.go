@@ -171,8 +171,20 @@ func TestAnOutcomeAfterTheEndIsRecordedAsItWas(t *testing.T) {
 		}
 	}
 	got := callbackd.Decision{State: callbackd.Pending, Step: 3, Due: t0, HoldsUntil: t0, Why: "so"}.AfterEnd()
-	if got.State != callbackd.Canceled || got.Step != 3 || !got.Due.IsZero() || !got.HoldsUntil.IsZero() || got.Why == "so" {
-		t.Errorf("what would be tried again becomes %+v", got)
+	if got.State != callbackd.Canceled {
+		t.Errorf("the state is %s, want canceled", got.State)
+	}
+	if got.Step != 3 {
+		t.Errorf("the step is %d, want 3", got.Step)
+	}
+	if !got.Due.IsZero() {
+		t.Errorf("the delivery is due at %v, want never", got.Due)
+	}
+	if !got.HoldsUntil.IsZero() {
+		t.Errorf("the lane is blocked until %v, want that it is not", got.HoldsUntil)
+	}
+	if got.Why == "so" {
+		t.Error("the reason is that of the retry, want that of the cancellation")
 	}
 }
 

@@ -284,15 +284,30 @@ func TestPhotosMoveTheSession(t *testing.T) {
 	first := s.Photos[slices.IndexFunc(s.Photos, func(p callbackd.Photo) bool { return p.Code == 4 })]
 	shared := s.Photos
 	add(photo(4, true), callbackd.StageChange, callbackd.StatusChange)
-	if s.Status != callbackd.StatusQCPassed || s.CapturedAt != at || len(s.Photos) != 13 {
-		t.Errorf("%s at %v with %d photos", s.Status, s.CapturedAt, len(s.Photos))
+	if s.Status != callbackd.StatusQCPassed {
+		t.Errorf("the status is %s, want %s", s.Status, callbackd.StatusQCPassed)
+	}
+	if s.CapturedAt != at {
+		t.Errorf("the session was captured at %v, want %v", s.CapturedAt, at)
+	}
+	if n := len(s.Photos); n != 13 {
+		t.Errorf("%d photos, want 13", n)
 	}
 	for i, p := range s.Photos {
 		if p.Code != callbackd.PhotoSteps[i].Code {
 			t.Errorf("photo %d is in place %d", p.Code, i)
 		}
-		if p.Code == 4 && (p.CreatedAt != first.CreatedAt || p.UpdatedAt != at || !p.Approved) {
-			t.Errorf("the recapture is %+v", p)
+		if p.Code != 4 {
+			continue
+		}
+		if p.CreatedAt != first.CreatedAt {
+			t.Errorf("the recapture was created at %v, want %v as the first photo", p.CreatedAt, first.CreatedAt)
+		}
+		if p.UpdatedAt != at {
+			t.Errorf("the recapture was updated at %v, want %v", p.UpdatedAt, at)
+		}
+		if !p.Approved {
+			t.Error("the recapture is not approved")
 		}
 	}
 	if shared[slices.IndexFunc(shared, func(p callbackd.Photo) bool { return p.Code == 4 })].Approved {
@@ -333,8 +348,14 @@ func TestReferenceGoesOnceADayAfterCompletion(t *testing.T) {
 func TestAClockThatGoesBackMakesNoNegativeDurations(t *testing.T) {
 	s := sessionIn(t, callbackd.StatusConfirm)
 	done(s.Complete(t0.Add(-time.Hour)))
-	if s.EndedAt.Before(s.CapturedAt) || s.CapturedAt.Before(s.StartedAt) || s.UpdatedAt.Before(s.EndedAt) {
-		t.Errorf("%v, %v, %v", s.StartedAt, s.CapturedAt, s.EndedAt)
+	if s.CapturedAt.Before(s.StartedAt) {
+		t.Errorf("captured at %v, before the start at %v", s.CapturedAt, s.StartedAt)
+	}
+	if s.EndedAt.Before(s.CapturedAt) {
+		t.Errorf("ended at %v, before the capture at %v", s.EndedAt, s.CapturedAt)
+	}
+	if s.UpdatedAt.Before(s.EndedAt) {
+		t.Errorf("updated at %v, before the end at %v", s.UpdatedAt, s.EndedAt)
 	}
 }
 

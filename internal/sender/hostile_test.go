@@ -55,9 +55,10 @@ func TestHugeBodyIsReadToALimit(t *testing.T) {
 		res := s.Send(t.Context(), cb, event(), 1)
 		n := <-written // ends because the connection was closed
 		runtime.ReadMemStats(&after)
-		if !res.Success() || len(res.Body) != callbackd.MaxResponseKept || res.BodySize != callbackd.MaxResponseRead || !res.Truncated {
-			t.Errorf("%s: %d kept, %d read, truncated %v, %s %s", head, len(res.Body), res.BodySize, res.Truncated, res.Fault, res.Error)
-		}
+		same(t, head+": whether it succeeded", res.Success(), true)
+		same(t, head+": the bytes that are kept", len(res.Body), callbackd.MaxResponseKept)
+		same(t, head+": the bytes that were read", res.BodySize, callbackd.MaxResponseRead)
+		same(t, head+": whether the body is cut", res.Truncated, true)
 		if allocated := after.TotalAlloc - before.TotalAlloc; n > 64<<20 || allocated > 2<<20 {
 			t.Errorf("%s: the receiver got rid of %d bytes, %d bytes were allocated", head, n, allocated)
 		}
@@ -70,8 +71,12 @@ func TestBodiesAroundTheLimits(t *testing.T) {
 		body := repeat("b", n)
 		res := s.Send(t.Context(), callbackTo(answers(t, okWith(body))), event(), 1)
 		kept, read := min(n, callbackd.MaxResponseKept), min(n, callbackd.MaxResponseRead)
-		if !res.Success() || string(res.Body) != body[:kept] || res.BodySize != int64(read) || res.Truncated != (n > kept) {
-			t.Errorf("%d bytes: %d kept, %d read, truncated %v, %s", n, len(res.Body), res.BodySize, res.Truncated, res.Error)
+		name := fmt.Sprintf("%d bytes: ", n)
+		same(t, name+"whether it succeeded", res.Success(), true)
+		same(t, name+"the bytes that were read", res.BodySize, int64(read))
+		same(t, name+"whether the body is cut", res.Truncated, n > kept)
+		if string(res.Body) != body[:kept] {
+			t.Errorf("%s%d bytes are kept, want the first %d", name, len(res.Body), kept)
 		}
 	}
 }
@@ -178,8 +183,13 @@ func TestHostileReceivers(t *testing.T) {
 				}
 			}))
 			res := newSender(t, egress.Options{}).Send(t.Context(), cb, event(), 1)
-			if res.Fault != tt.fault || res.Error == "" || tt.fault == callbackd.NoFault && (!res.Success() || !saysCut(&res)) {
-				t.Errorf("%+v", res)
+			same(t, "the fault", res.Fault, tt.fault)
+			if res.Error == "" {
+				t.Error("there is no error")
+			}
+			if tt.fault == callbackd.NoFault {
+				same(t, "whether it succeeded", res.Success(), true)
+				same(t, "whether the error says that the body is incomplete", saysCut(&res), true)
 			}
 			within(t, &res)
 		})
@@ -208,8 +218,13 @@ func within(t testing.TB, res *callbackd.Result) {
 		t.Errorf("over a limit: body %d of %d, headers %d, location %d, retry-after %d, error %d", len(res.Body), res.BodySize, len(res.Headers), len(res.Location), len(res.RetryAfter), len(res.Error))
 	}
 	tm := res.Timings
-	if tm.DNS < 0 || tm.Connect < 0 || tm.TLS < 0 || tm.FirstByte < 0 || tm.Total < tm.FirstByte || tm.Total < tm.Connect {
-		t.Errorf("timings %+v", tm)
+	for name, d := range map[string]time.Duration{
+		"DNS": tm.DNS, "connect": tm.Connect, "TLS": tm.TLS, "first byte": tm.FirstByte,
+		"total minus first byte": tm.Total - tm.FirstByte, "total minus connect": tm.Total - tm.Connect,
+	} {
+		if d < 0 {
+			t.Errorf("the time of %s is %v, want 0 or more", name, d)
+		}
 	}
 }
 
@@ -276,8 +291,14 @@ func TestSlowReceiversAreCutAtTheDeadline(t *testing.T) {
 			if tt.status == 200 { // it took the delivery, whatever the rest of its answer is
 				want = callbackd.NoFault
 			}
-			if res.Fault != want || res.Status != tt.status || res.Success() != (tt.status == 200) || !strings.Contains(res.Error, " within 1") || tt.status == 200 && !saysCut(&res) {
-				t.Errorf("%+v", res)
+			same(t, "the fault", res.Fault, want)
+			same(t, "the status", res.Status, tt.status)
+			same(t, "whether it succeeded", res.Success(), tt.status == 200)
+			if !strings.Contains(res.Error, " within 1") {
+				t.Errorf("the error is %q, want one that says within what time", res.Error)
+			}
+			if tt.status == 200 {
+				same(t, "whether the error says that the body is incomplete", saysCut(&res), true)
 			}
 			within(t, &res)
 			<-ended
@@ -361,8 +382,12 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 				cb := callbackTo(answers(t, fmt.Sprintf("HTTP/1.1 %d x\r\nLocation: %s/inside\r\n%s\r\n%s", code, target, length, body)))
 				cb.Method = method
 				res := s.Send(t.Context(), cb, event(), 1)
-				if res.Fault != callbackd.FaultStatus || res.Status != code || res.Location != target+"/inside" || !strings.Contains(res.Error, "redirects are not followed") {
-					t.Errorf("%s %d: %+v", method, code, res)
+				name := fmt.Sprintf("%s, %d: ", method, code)
+				same(t, name+"the fault", res.Fault, callbackd.FaultStatus)
+				same(t, name+"the status", res.Status, code)
+				same(t, name+"the location", res.Location, target+"/inside")
+				if !strings.Contains(res.Error, "redirects are not followed") {
+					t.Errorf("%sthe error is %q, want that redirects are not followed", name, res.Error)
 				}
 			}
 		}
@@ -377,9 +402,12 @@ func TestOnlyA2xxIsSuccess(t *testing.T) {
 	for code := 200; code <= 599; code++ {
 		head := fmt.Sprintf("HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n", code)
 		res := s.Send(t.Context(), callbackTo(answers(t, head)), event(), 1)
-		if want := code <= 299; res.Success() != want || res.Status != code || (res.Fault == callbackd.FaultStatus) == want || (res.Error == "") != want {
-			t.Errorf("%d: %+v", code, res)
-		}
+		success := code <= 299
+		name := fmt.Sprintf("%d: ", code)
+		same(t, name+"whether it succeeded", res.Success(), success)
+		same(t, name+"the status", res.Status, code)
+		same(t, name+"whether the fault is the status", res.Fault == callbackd.FaultStatus, !success)
+		same(t, name+"whether there is an error", res.Error != "", !success)
 	}
 }
 

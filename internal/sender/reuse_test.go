@@ -3,6 +3,7 @@ package sender_test
 import (
 	"bufio"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -44,9 +45,11 @@ func TestConnectionsAreReused(t *testing.T) {
 		s := newSender(t, egress.Options{})
 		for i := range 100 {
 			res := s.Send(t.Context(), callbackTo(url), event(), 1)
-			if res.Status == 0 || res.Reused != (i > 0) || "http://"+res.Address != url {
-				t.Fatalf("%s, attempt %d: %+v", name, i+1, res)
+			if res.Status == 0 {
+				t.Fatalf("%s, attempt %d has no answer: %s", name, i+1, res.Error)
 			}
+			same(t, fmt.Sprintf("%s, attempt %d: whether the connection was reused", name, i+1), res.Reused, i > 0)
+			same(t, fmt.Sprintf("%s, attempt %d: the address", name, i+1), "http://"+res.Address, url)
 			if tm := res.Timings; i > 0 && (tm.DNS != 0 || tm.Connect != 0 || tm.TLS != 0) || i == 0 && tm.Connect <= 0 || tm.FirstByte <= 0 {
 				t.Errorf("%s, attempt %d: %+v", name, i+1, tm)
 			}
@@ -83,9 +86,9 @@ func TestOddAnswersEndTheirConnection(t *testing.T) {
 		s := newSender(t, egress.Options{})
 		s.Send(t.Context(), callbackTo(url), event(), 1)
 		res := s.Send(t.Context(), callbackTo(url), event(), 1)
-		if string(res.Body) != "second" || res.Reused || conns.Load() != 2 {
-			t.Errorf("%s: %q on connection %d, %+v", name, res.Body, conns.Load(), res)
-		}
+		same(t, name+": the body", string(res.Body), "second")
+		same(t, name+": whether the connection was reused", res.Reused, false)
+		same(t, name+": the number of connections", conns.Load(), 2)
 	}
 }
 

@@ -347,3 +347,11 @@ func okWith(body string) string {
 }
 
 func repeat(s string, n int) string { return string(bytes.Repeat([]byte(s), n)) }
+
+// same fails the test unless got is what is wanted of the named thing.
+func same[T comparable](t *testing.T, name string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s is %v, want %v", name, got, want)
+	}
+}

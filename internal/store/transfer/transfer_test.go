@@ -63,8 +63,14 @@ func TestCopyGoesOnAfterTheLastRow(t *testing.T) {
 	from, to := made(3*maxPageRows+5, 10), &memory{fail: 3}
 	told := 0
 	tell := func(n int) { told += n }
-	if err := Copy(t.Context(), from, to, &numbers, tell); !errors.Is(err, errFull) || len(to.rows) != 2*maxPageRows || told != len(to.rows) {
-		t.Fatalf("%v, %d rows, %d told", err, len(to.rows), told)
+	if err := Copy(t.Context(), from, to, &numbers, tell); !errors.Is(err, errFull) {
+		t.Fatalf("the error is %v, want %v", err, errFull)
+	}
+	if n := len(to.rows); n != 2*maxPageRows {
+		t.Fatalf("%d rows are copied, want %d", n, 2*maxPageRows)
+	}
+	if told != len(to.rows) {
+		t.Fatalf("%d rows are reported as copied, want %d", told, len(to.rows))
 	}
 	if err := Copy(t.Context(), from, to, &numbers, tell); err != nil || told != len(from.rows) {
 		t.Fatalf("%v, %d told", err, told)
