@@ -92,7 +92,7 @@ func (s *Store) acceptTogether(group []*acceptRequest) {
 		}
 		switch violates(err) {
 		case "events_pkey", "pending_pkey": // another node gave out the same id: take others
-			s.lastID = max(s.lastID, g.lastID) + callbackd.EventID(rand.N(idSpread))
+			s.last.id = max(s.last.id, g.lastID) + callbackd.EventID(rand.N(idSpread))
 			return false, errLostRace
 		case "session_sequences_pkey", "idempotency_pkey", "answers_pkey", "sessions_by_key":
 			return false, errLostRace // another node was faster: now its row is there to be read
@@ -140,7 +140,7 @@ func (e errTry) Error() string { return string(e) }
 
 // publish makes a durable group visible in memory, in the order of the commits.
 func (s *Store) publish(g *acceptGroup, group []*acceptRequest) {
-	s.lastID = g.lastID
+	s.last.id = g.lastID
 	s.markLanes(g)
 	for i, in := range group {
 		in.out, in.err = g.results[i], g.errs[i]
@@ -157,12 +157,12 @@ func (s *Store) publish(g *acceptGroup, group []*acceptRequest) {
 func (s *Store) markLanes(g *acceptGroup) {
 	next := 0
 	for _, ev := range g.events {
-		id := sessionID{ev.Key, ev.Session}
-		before, _ := s.lastSequences.Get(id)
+		id := store.SessionID{Key: ev.Key, SessionKey: ev.Session}
+		before, _ := s.last.sequences.Get(id)
 		for ; next < len(g.deliveries) && g.deliveries[next].ID.Event == ev.ID; next++ {
 			g.deliveries[next].ReadLane = before != ev.Sequence-1
 		}
-		s.lastSequences.Put(id, ev.Sequence)
+		s.last.sequences.Put(id, ev.Sequence)
 	}
 }
 
@@ -202,12 +202,6 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptGroup) (committing bool,
 	return true, p.run(ctx, conn.Conn())
 }
 
-// sessionID is a session of one API key.
-type sessionID struct {
-	key     callbackd.KeyID
-	session string
-}
-
 // subject is what callbacks are registered for.
 type subject struct {
 	key callbackd.KeyID
@@ -245,8 +239,8 @@ type acceptGroup struct {
 	unresolvable bool           // nothing tells any more whether an uncertain try was committed
 	writeToken   int64
 	horizon      callbackd.EventID // readers were promised that no ID up to it comes any more
-	sessions     map[sessionID]*sessionEnd
-	loaded       map[sessionID]*loadedSession
+	sessions     map[store.SessionID]*sessionEnd
+	loaded       map[store.SessionID]*loadedSession
 	targets      map[subject][]callbackd.CallbackID
 	repeats      map[token]*repeat
 	answers      map[token]*storedAnswer
@@ -261,16 +255,16 @@ type acceptGroup struct {
 
 func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) *acceptGroup {
 	g := &acceptGroup{
-		group: group, lastID: s.lastID, uncertain: uncertain,
-		writeToken: newWriteToken(), loaded: map[sessionID]*loadedSession{},
-		sessions: map[sessionID]*sessionEnd{}, targets: map[subject][]callbackd.CallbackID{}, repeats: map[token]*repeat{},
+		group: group, lastID: s.last.id, uncertain: uncertain,
+		writeToken: newWriteToken(), loaded: map[store.SessionID]*loadedSession{},
+		sessions: map[store.SessionID]*sessionEnd{}, targets: map[subject][]callbackd.CallbackID{}, repeats: map[token]*repeat{},
 		answers: map[token]*storedAnswer{}, store: s,
 		results: make([][]*callbackd.Event, len(group)), errs: make([]error, len(group)),
 	}
 	for _, in := range group {
 		b := &in.batch
 		if in.change != nil {
-			id := sessionID{b.Key, in.change.session}
+			id := store.SessionID{Key: b.Key, SessionKey: in.change.session}
 			g.sessions[id], g.loaded[id] = &sessionEnd{}, nil
 			if o := in.change.once; o != nil {
 				g.answers[tokenOf(o)] = nil
@@ -284,7 +278,7 @@ func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) 
 		}
 		for i := range b.Events {
 			n := &b.Events[i]
-			g.sessions[sessionID{b.Key, n.Session}] = &sessionEnd{}
+			g.sessions[store.SessionID{Key: b.Key, SessionKey: n.Session}] = &sessionEnd{}
 			if n.OnlyTo == 0 {
 				g.targets[subject{b.Key, n.Type}] = nil
 			}
@@ -402,7 +396,7 @@ func (r *repeat) answer() ([]*callbackd.Event, error) {
 
 // accept gives an event its sequence number, its ID and its targets.
 func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event {
-	end := g.sessions[sessionID{b.Key, n.Session}]
+	end := g.sessions[store.SessionID{Key: b.Key, SessionKey: n.Session}]
 	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
 	end.sequence, end.last, end.appended = end.sequence+1, g.lastID, true
 	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At)}
@@ -439,9 +433,9 @@ func nextID(last, floor, now callbackd.EventID) callbackd.EventID {
 
 // sortedSessions returns the sessions in the order in which every node locks
 // them, so that no node waits for one that waits for it.
-func (g *acceptGroup) sortedSessions() []sessionID {
-	return slices.SortedFunc(maps.Keys(g.sessions), func(a, b sessionID) int {
-		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.session, b.session))
+func (g *acceptGroup) sortedSessions() []store.SessionID {
+	return slices.SortedFunc(maps.Keys(g.sessions), func(a, b store.SessionID) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.SessionKey, b.SessionKey))
 	})
 }
 

@@ -59,7 +59,7 @@ func (g *acceptGroup) lockSequences(p *pipeline) {
 	ids := g.sortedSessions()
 	keys, sessions := make([]int64, len(ids)), make([]string, len(ids))
 	for i, id := range ids {
-		keys[i], sessions[i] = int64(id.key), id.session
+		keys[i], sessions[i] = int64(id.Key), id.SessionKey
 	}
 	p.add(lockSequences, func(row pgx.CollectableRow) error {
 		var i, last int64
@@ -205,7 +205,7 @@ func (g *acceptGroup) appendedSessions() (added, known sessionEnds) {
 		if end.stored {
 			r = &known
 		}
-		r.keys, r.sessions = append(r.keys, int64(id.key)), append(r.sessions, id.session)
+		r.keys, r.sessions = append(r.keys, int64(id.Key)), append(r.sessions, id.SessionKey)
 		r.sequences, r.lasts = append(r.sequences, end.sequence), append(r.lasts, int64(end.last))
 	}
 	return added, known

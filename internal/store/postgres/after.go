@@ -35,7 +35,7 @@ const (
 func (g *acceptGroup) stripes() (found []int32) {
 	var has [stripes]bool
 	for id := range g.sessions {
-		has[stripeOf(id.key)] = true
+		has[stripeOf(id.Key)] = true
 	}
 	for stripe, mine := range has {
 		if mine {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"callbackd"
@@ -17,6 +18,15 @@ const (
 	thisRevision = "(SELECT revision FROM settings)"
 )
 
+// settingsRevision says how new the settings in the caches are.
+type settingsRevision struct {
+	mu        sync.Mutex
+	asking    *asking // the call that reads the revision now; nil when there is none
+	revision  int64
+	checkedAt time.Time // when revision was last known to be the newest
+	renewals  uint64    // counts Renew
+}
+
 // asking is one read of the revision. All callers that need it share the result. When the
 // database does not answer, nobody waits for longer than one read takes.
 type asking struct {
@@ -29,18 +39,18 @@ type asking struct {
 // that time, however many entries are cached.
 func (s *Store) refresh(ctx context.Context) error {
 	for range 2 { // a read in progress may have begun too long ago
-		s.mu.Lock()
-		if s.isFresh() {
-			s.mu.Unlock()
+		s.cached.mu.Lock()
+		if s.cached.isFresh() {
+			s.cached.mu.Unlock()
 			return nil
 		}
-		a, mine := s.asking, false
+		a, mine := s.cached.asking, false
 		if a == nil {
 			a, mine = &asking{done: make(chan struct{})}, true
-			s.asking = a
-			go s.ask(context.WithoutCancel(ctx), a, s.revision, s.renewals)
+			s.cached.asking = a
+			go s.ask(context.WithoutCancel(ctx), a, s.cached.revision, s.cached.renewals)
 		}
-		s.mu.Unlock()
+		s.cached.mu.Unlock()
 		select {
 		case <-a.done:
 		case <-ctx.Done():
@@ -74,21 +84,21 @@ func (s *Store) ask(ctx context.Context, a *asking, known int64, renewals uint64
 		p.add("SELECT EXISTS (SELECT 1 FROM keys WHERE revision > $1)", func(row pgx.CollectableRow) error { return row.Scan(&keys) }, known)
 		return p.run(ctx, conn)
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asking = nil
+	s.cached.mu.Lock()
+	defer s.cached.mu.Unlock()
+	s.cached.asking = nil
 	if a.err != nil {
 		return
 	}
-	if s.renewals == renewals { // else the change may have come after the read
-		s.checkedAt = now
+	if s.cached.renewals == renewals { // else the change may have come after the read
+		s.cached.checkedAt = now
 	}
 	if revision == known {
 		return
 	}
 	// What was read after the first statement may be newer than revision: it
 	// is dropped now and once more by the next refresh.
-	s.revision = revision
+	s.cached.revision = revision
 	s.DropCallbacks(callbacks...)
 	if keys {
 		s.DropKeys()
@@ -100,16 +110,16 @@ func (s *Store) ask(ctx context.Context, a *asking, known int64, renewals uint64
 
 // Renew is part of [store.Cluster].
 func (s *Store) Renew() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.renewals++
-	s.checkedAt = time.Time{}
+	s.cached.mu.Lock()
+	defer s.cached.mu.Unlock()
+	s.cached.renewals++
+	s.cached.checkedAt = time.Time{}
 }
 
 // isFresh reports whether the caches have every change that is older than MaxKeyAge. mu
 // is held.
-func (s *Store) isFresh() bool {
-	return time.Since(s.checkedAt) < store.MaxKeyAge
+func (c *settingsRevision) isFresh() bool {
+	return time.Since(c.checkedAt) < store.MaxKeyAge
 }
 
 // damaged marks a row that cannot be read as no fault of the connection.

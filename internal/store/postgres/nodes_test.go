@@ -184,7 +184,7 @@ func TestIdsThatMeetAreTakenAnew(t *testing.T) {
 	s := nodes[0]
 	evs, err := d.accept(s, at, "A", "A", "A")
 	d.must(err)
-	s.lastID = evs[0].ID - 1 // as a node would stand that knows nothing of them
+	s.last.id = evs[0].ID - 1 // as a node would stand that knows nothing of them
 	again, err := d.accept(s, at, "B")
 	d.must(err)
 	if again[0].ID <= evs[2].ID || d.checked(s) != 4 {
@@ -194,9 +194,9 @@ func TestIdsThatMeetAreTakenAnew(t *testing.T) {
 
 // aged makes what a node knows of settings as old as it may get.
 func aged(s *Store) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.checkedAt = s.checkedAt.Add(-store.MaxKeyAge)
+	s.cached.mu.Lock()
+	defer s.cached.mu.Unlock()
+	s.cached.checkedAt = s.cached.checkedAt.Add(-store.MaxKeyAge)
 }
 
 // What one node changes, the others know when MaxKeyAge is over, whatever

@@ -75,11 +75,8 @@ type Options struct {
 // Store is an open database. See [store.Store] for its contract.
 type Store struct {
 	*core.Store // the commands that are not hot
+	pools
 
-	hot      *pgxpool.Pool // for accept and record
-	lease    *pgxpool.Pool // for leases and messages, which must not wait for others
-	settings *pgxpool.Pool // for keys and callbacks
-	shared   *pgxpool.Pool // for everything else
 	patience time.Duration
 	newestAt time.Time // the time of the newest event at the start
 	refusals store.Refusals
@@ -96,18 +93,24 @@ type Store struct {
 	node      atomic.Int64 // the ID of this node; 0 when it is not in a cluster
 	watching  sync.Once
 
-	// Used by the goroutine of accept only.
-	lastID        callbackd.EventID
-	lastSequences *memo.Cache[sessionID, int64] // the last number of sessions, when this node gave it out
-
+	last   lastGiven
 	hub    store.Hub
 	claims [stripes]chan struct{} // each holds one value: one reader of a stripe at a time raises its horizon
+	cached settingsRevision
+}
 
-	mu        sync.Mutex
-	asking    *asking   // the call that reads the revision now; nil when there is none
-	revision  int64     // of the settings in the caches
-	checkedAt time.Time // when revision was last known to be the newest
-	renewals  uint64    // counts Renew
+// pools has the connections of a node, by what they are for.
+type pools struct {
+	hot      *pgxpool.Pool // for accept and record
+	lease    *pgxpool.Pool // for leases and messages, which must not wait for others
+	settings *pgxpool.Pool // for keys and callbacks
+	shared   *pgxpool.Pool // for everything else
+}
+
+// lastGiven is what this node gave out last. Only the goroutine of accept uses it.
+type lastGiven struct {
+	id        callbackd.EventID
+	sequences *memo.Cache[store.SessionID, int64] // the last number of sessions, when this node gave it out
 }
 
 var _ store.Store = (*Store)(nil)
@@ -120,7 +123,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		refusals: store.Refusals{Hooks: o.Hooks}, patience: cmp.Or(o.patience, patience),
 		accepts: make(chan *acceptRequest, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
-		lastSequences: memo.New[sessionID, int64](maxLastSequences),
+		last: lastGiven{sequences: memo.New[store.SessionID, int64](maxLastSequences)},
 	}
 	for i := range s.claims {
 		s.claims[i] = make(chan struct{}, 1)
@@ -141,16 +144,16 @@ func (s *Store) open(ctx context.Context, o Options) error {
 	}
 	configure(config.ConnConfig)
 	config.ConnConfig.Tracer = o.tracer
-	if s.hot, err = pool(ctx, config, hotConns, ""); err != nil {
+	if s.hot, err = newPool(ctx, config, hotConns, 0); err != nil {
 		return err
 	}
-	if s.lease, err = pool(ctx, config, leaseConns, ""); err != nil {
+	if s.lease, err = newPool(ctx, config, leaseConns, 0); err != nil {
 		return err
 	}
-	if s.settings, err = pool(ctx, config, settingsConns, ""); err != nil {
+	if s.settings, err = newPool(ctx, config, settingsConns, 0); err != nil {
 		return err
 	}
-	if s.shared, err = pool(ctx, config, sharedConns, fmt.Sprint(readTimeout.Milliseconds())); err != nil {
+	if s.shared, err = newPool(ctx, config, sharedConns, readTimeout); err != nil {
 		return err
 	}
 	return s.insist(ctx, true, func(brief context.Context) (bool, error) {
@@ -170,9 +173,9 @@ func (s *Store) open(ctx context.Context, o Options) error {
 			return true, err
 		}
 		var last int64
-		err = conn.QueryRow(ctx, "SELECT coalesce((SELECT id FROM events ORDER BY id DESC LIMIT 1), 0), (SELECT revision FROM settings)").Scan(&last, &s.revision)
-		s.lastID = callbackd.EventID(last)
-		s.newestAt = s.lastID.Time()
+		err = conn.QueryRow(ctx, "SELECT coalesce((SELECT id FROM events ORDER BY id DESC LIMIT 1), 0), (SELECT revision FROM settings)").Scan(&last, &s.cached.revision)
+		s.last.id = callbackd.EventID(last)
+		s.newestAt = s.last.id.Time()
 		s.Store = core.New(seam{s}, &dialect, sealer)
 		return false, err
 	})
@@ -224,16 +227,13 @@ func configure(c *pgx.ConnConfig) {
 	}
 }
 
-// pool opens a pool of n connections. Connections that commit must have no statement
-// timeout: when it ends a commit that waits for a standby, PostgreSQL answers that the
-// transaction was committed, but it is on one machine only.
-func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout string) (*pgxpool.Pool, error) {
+// newPool opens a pool of n connections; a statementTimeout of 0 is none. Connections that
+// commit must have none: when it ends a commit that waits for a standby, PostgreSQL answers
+// that the transaction was committed, but it is on one machine only.
+func newPool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout time.Duration) (*pgxpool.Pool, error) {
 	c := base.Copy()
 	c.MaxConns = n
-	if statementTimeout == "" {
-		statementTimeout = "0"
-	}
-	c.ConnConfig.RuntimeParams["statement_timeout"] = statementTimeout
+	c.ConnConfig.RuntimeParams["statement_timeout"] = fmt.Sprint(statementTimeout.Milliseconds())
 	c.PingTimeout = pingTimeout
 	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		// The pool sets no timeout here, although it counts the connection already.
@@ -245,8 +245,24 @@ func pool(ctx context.Context, base *pgxpool.Config, n int32, statementTimeout s
 	return pgxpool.NewWithConfig(ctx, c)
 }
 
-func (s *Store) pools() []*pgxpool.Pool {
-	return []*pgxpool.Pool{s.hot, s.lease, s.settings, s.shared}
+func (p *pools) all() []*pgxpool.Pool {
+	return []*pgxpool.Pool{p.hot, p.lease, p.settings, p.shared}
+}
+
+// reset drops all connections, so that new ones go to a server that accepts writes.
+func (p *pools) reset() {
+	for _, one := range p.all() {
+		one.Reset()
+	}
+}
+
+// close closes the pools that are open. It waits for the connections in use.
+func (p *pools) close() {
+	for _, one := range p.all() {
+		if one != nil {
+			one.Close()
+		}
+	}
 }
 
 // prepareSession makes each commit wait until it is on disk, whatever the server or the
@@ -256,13 +272,6 @@ func (s *Store) pools() []*pgxpool.Pool {
 const prepareSession = "SELECT CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', false) END, pg_try_advisory_lock_shared(" + inUse + ")"
 
 const inUse = "hashtextextended('callbackd in use ' || current_schema(), 0)"
-
-// reset drops all connections, so that new ones go to a server that accepts writes.
-func (s *Store) reset() {
-	for _, p := range s.pools() {
-		p.Reset()
-	}
-}
 
 // resetWhenLate drops a pool's idle connections when a command on one of them ran out of
 // time. The others may be dead too, and each would cost as much time again.
@@ -384,10 +393,6 @@ func (s *Store) Close() error {
 
 func (s *Store) release() error {
 	s.end()
-	for _, p := range s.pools() {
-		if p != nil {
-			p.Close() // waits for the connections in use
-		}
-	}
+	s.pools.close()
 	return nil
 }

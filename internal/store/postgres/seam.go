@@ -144,9 +144,9 @@ func (d seam) Horizon(ctx context.Context, key callbackd.KeyID) (callbackd.Event
 func (d seam) RemoveIndexes(tx core.Tx, evs []*callbackd.Event) error {
 	var keys, lasts []int64
 	var sessions []string
-	place := map[sessionID]int{}
+	place := map[store.SessionID]int{}
 	for _, ev := range evs {
-		id := sessionID{ev.Key, ev.Session}
+		id := store.SessionID{Key: ev.Key, SessionKey: ev.Session}
 		i, known := place[id]
 		if !known {
 			i = len(keys)

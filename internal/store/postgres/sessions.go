@@ -73,7 +73,7 @@ func (g *acceptGroup) loadSessions(p *pipeline) {
 	var sessions []string
 	for _, id := range g.sortedSessions() {
 		if _, changes := g.loaded[id]; changes {
-			keys, sessions = append(keys, int64(id.key)), append(sessions, id.session)
+			keys, sessions = append(keys, int64(id.Key)), append(sessions, id.SessionKey)
 		}
 	}
 	if len(keys) == 0 {
@@ -83,7 +83,7 @@ func (g *acceptGroup) loadSessions(p *pipeline) {
 		var token int64
 		w, err := core.ScanSession(seamRow{row}, &token)
 		if err == nil {
-			g.loaded[sessionID{w.Stored.Key, w.Stored.SessionKey}] = &loadedSession{*w, token}
+			g.loaded[store.SessionID{Key: w.Stored.Key, SessionKey: w.Stored.SessionKey}] = &loadedSession{*w, token}
 		}
 		return err
 	}, keys, sessions)
@@ -91,7 +91,7 @@ func (g *acceptGroup) loadSessions(p *pipeline) {
 
 // changeSession runs one change on what the ones before it left.
 func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, error) {
-	c, id := in.change, sessionID{in.batch.Key, in.change.session}
+	c, id := in.change, store.SessionID{Key: in.batch.Key, SessionKey: in.change.session}
 	w := g.loaded[id]
 	if c.create != nil {
 		if w != nil {
@@ -107,7 +107,7 @@ func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, erro
 		return nil, core.NoSession(c.session)
 	}
 	after, events, err := w.Apply(c.f, func(fired []store.NewEvent) ([]*callbackd.Event, error) {
-		return g.batch(&store.Batch{Key: id.key, At: in.batch.At, Events: fired})
+		return g.batch(&store.Batch{Key: id.Key, At: in.batch.At, Events: fired})
 	})
 	c.out = after
 	return events, err
@@ -164,13 +164,13 @@ func (g *acceptGroup) findCommitted(p *pipeline, try *acceptGroup) {
 			g.unresolvable = true
 		}
 		return err
-	}, int64(id.key), id.session)
+	}, int64(id.Key), id.SessionKey)
 }
 
 // evidence returns the changed session that tells best whether the group was
 // committed, and how many it has changed. A session that the group created is
 // known to nobody else; one that it removed has no token any more.
-func (g *acceptGroup) evidence() (best sessionID, work *loadedSession, changed int) {
+func (g *acceptGroup) evidence() (best store.SessionID, work *loadedSession, changed int) {
 	rank := func(w *loadedSession) int {
 		switch {
 		case w.Stored == nil:

@@ -99,9 +99,9 @@ func TestNobodyQueuesForTheRevision(t *testing.T) {
 	first := make(chan error, 1)
 	go func() { _, err := s.Key(ctx, "k"); first <- err }()
 	for n := 1; ; n++ {
-		s.mu.Lock()
-		asking := s.asking
-		s.mu.Unlock()
+		s.cached.mu.Lock()
+		asking := s.cached.asking
+		s.cached.mu.Unlock()
 		if asking != nil {
 			break
 		}
