@@ -77,7 +77,7 @@ func (e *Engine) loadDelivery(a *attempt) (done func(), err error) {
 	for {
 		err = nil
 		if d.Event == nil {
-			d.Event, done, err = e.loadEvent(d.ID.Event)
+			d.Event, done, err = e.loadEvent(a.cb.Key, d.ID.Event)
 		}
 		if err == nil {
 			var now *callbackd.Callback

@@ -99,9 +99,9 @@ type countingLoads struct {
 	loads atomic.Int64
 }
 
-func (q *countingLoads) EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error) {
+func (q *countingLoads) Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error) {
 	q.loads.Add(1)
-	return q.Store.EventByID(ctx, id)
+	return q.Store.Event(ctx, key, id)
 }
 
 // An event that is not in memory is read once for all its attempts in flight.

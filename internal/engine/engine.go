@@ -27,7 +27,7 @@ import (
 type Queue interface {
 	PendingCallbacks(ctx context.Context) ([]callbackd.PendingCallback, error)
 	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
-	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
+	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error)
 	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
 	CallbackByID(ctx context.Context, id callbackd.CallbackID) (*callbackd.Callback, error)

@@ -27,7 +27,7 @@ type eventRead struct {
 
 // loadEvent returns an event that is not in memory. The caller calls done when
 // it no longer needs the event.
-func (e *Engine) loadEvent(id callbackd.EventID) (ev *callbackd.Event, done func(), err error) {
+func (e *Engine) loadEvent(key callbackd.KeyID, id callbackd.EventID) (ev *callbackd.Event, done func(), err error) {
 	e.mu.Lock()
 	r := e.events.reads[id]
 	isFirst := r == nil
@@ -38,7 +38,7 @@ func (e *Engine) loadEvent(id callbackd.EventID) (ev *callbackd.Event, done func
 	r.users++
 	e.mu.Unlock()
 	if isFirst {
-		r.event, r.err = e.options.Queue.EventByID(e.ctx, id)
+		r.event, r.err = e.options.Queue.Event(e.ctx, key, id)
 		close(r.done)
 	}
 	<-r.done

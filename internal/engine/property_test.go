@@ -10,6 +10,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/engine"
+	"callbackd/internal/store"
 	"callbackd/internal/store/sqlite"
 
 	"pgregory.net/rapid"
@@ -167,7 +168,7 @@ func (w *world) account(allowed int) {
 		sent[fmt.Sprint(c.cb, c.session, c.sequence)]++
 	}
 	for _, id := range w.ids {
-		ev, err := w.s.EventByID(context.Background(), id)
+		ev, err := w.s.Event(context.Background(), store.AllKeys, id)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -205,7 +206,7 @@ func (w *world) verify() {
 		w.verifyOrder(callback)
 	}
 	for _, id := range w.ids {
-		ev, err := w.s.EventByID(context.Background(), id)
+		ev, err := w.s.Event(context.Background(), store.AllKeys, id)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -269,7 +270,7 @@ func (w *world) verifyOrder(callback callbackd.CallbackID) {
 func (w *world) resent(callback callbackd.CallbackID, session string) bool {
 	for id := range w.manual {
 		if id.Callback == callback {
-			if ev, err := w.s.EventByID(context.Background(), id.Event); err == nil && ev.Session == session {
+			if ev, err := w.s.Event(context.Background(), store.AllKeys, id.Event); err == nil && ev.Session == session {
 				return true
 			}
 		}

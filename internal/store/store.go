@@ -186,7 +186,8 @@ type Events interface {
 	// Conflict. Concurrent calls share a commit. The function of OnCommit gets the
 	// deliveries before Accept returns.
 	Accept(ctx context.Context, b Batch) ([]*callbackd.Event, error)
-	// Event returns one event of the key, or of any key with AllKeys.
+	// Event returns one event of the key, or of any key with AllKeys. It fails with
+	// NotFound when there is none, or when retention has removed it.
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	// ListEvents returns events, newest first. A page ends at MaxPageData.
 	ListEvents(ctx context.Context, q EventQuery) (EventPage, error)
@@ -332,10 +333,6 @@ type Queue interface {
 	// is when the first retry or replay that was not returned is due; it is zero when
 	// there is none.
 	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
-	// EventByID returns the event of a delivery. It is a single lookup, because an
-	// attempt waits for it: unlike Event it leaves out targets that a replay added.
-	// It fails with NotFound when retention has removed the event.
-	EventByID(ctx context.Context, id callbackd.EventID) (*callbackd.Event, error)
 	// Record writes an outcome in one transaction: the attempt, the new state of the
 	// delivery, and the change of the callback, unless the callback has another
 	// version by now. Concurrent calls share a commit. Due and HoldsUntil are stored

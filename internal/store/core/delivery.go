@@ -31,7 +31,7 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 		return nil, err
 	}
 	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
-		ev, err := s.eventWithTargets(tx, id.Event)
+		ev, err := s.readEvent(tx, id.Event)
 		if err != nil {
 			return err
 		}

@@ -109,24 +109,20 @@ func (s *Store) eventsOf(tx Tx, from string, r eventRange, limit int, more ...an
 	return evs, err
 }
 
-// readEvent reads one event with its data; nil when there is none.
-func readEvent(tx Tx, id callbackd.EventID) (ev *callbackd.Event, err error) {
-	err = tx.Query("SELECT "+eventColumns+", data FROM events WHERE id = $1", func(row Row) error {
+// readEvent reads one event with its data and all its targets; nil when there is none.
+// Attempts wait for it, so it is one query, unless a replay added a target.
+func (s *Store) readEvent(tx Tx, id callbackd.EventID) (ev *callbackd.Event, err error) {
+	hasLateTargets := false
+	err = tx.Query("SELECT "+eventColumns+", data, (SELECT 1 FROM owed_later WHERE event_id = e.id LIMIT 1) IS NOT NULL FROM events e WHERE id = $1", func(row Row) error {
 		var data []byte
-		ev, err = scanEvent(row, &data)
+		ev, err = scanEvent(row, &data, &hasLateTargets)
 		ev.Data = data
 		return err
 	}, id)
-	return ev, err
-}
-
-// eventWithTargets is readEvent with the targets that a replay added.
-func (s *Store) eventWithTargets(tx Tx, id callbackd.EventID) (*callbackd.Event, error) {
-	ev, err := readEvent(tx, id)
-	if err != nil || ev == nil {
-		return nil, err
+	if err == nil && hasLateTargets {
+		err = s.addLateTargets(tx, []*callbackd.Event{ev})
 	}
-	return ev, s.addLateTargets(tx, []*callbackd.Event{ev})
+	return ev, err
 }
 
 // NoEvent is the error for an event that is not stored.
@@ -134,21 +130,10 @@ func NoEvent(id callbackd.EventID) error {
 	return callbackd.Errorf(callbackd.KindNotFound, "there is no event %s; events are removed some time after they ended", id)
 }
 
-// EventByID is part of [store.Queue].
-func (s *Store) EventByID(ctx context.Context, id callbackd.EventID) (ev *callbackd.Event, err error) {
-	err = s.db.Read(ctx, func(tx Tx) error {
-		if ev, err = readEvent(tx, id); err == nil && ev == nil {
-			err = NoEvent(id)
-		}
-		return err
-	})
-	return ev, err
-}
-
 // Event is part of [store.Events].
 func (s *Store) Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = s.db.Read(ctx, func(tx Tx) error {
-		ev, err = s.eventWithTargets(tx, id)
+		ev, err = s.readEvent(tx, id)
 		if err == nil && (ev == nil || key != store.AllKeys && ev.Key != key) {
 			err = NoEvent(id)
 		}

@@ -124,7 +124,6 @@ func (s *commands) queue() {
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Source: callbackd.Retries, At: s.now, Limit: 1})))
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Source: callbackd.Heads, At: s.now, Limit: 1})))
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Lanes: []callbackd.LaneCursor{{Session: "S"}}, Limit: 1})))
-	s.ok(second(s.EventByID(s.ctx, s.evs[0].ID)))
 }
 
 // objects reads single objects, from the database and not from memory.

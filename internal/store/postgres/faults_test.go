@@ -182,7 +182,7 @@ func TestLostAnswerOfAnAcceptedEvent(t *testing.T) {
 		if err != nil || ln.cuts.Load() != int64(i+1) {
 			t.Fatalf("%v after %d cuts", err, ln.cuts.Load())
 		}
-		got, err := s.EventByID(t.Context(), evs[0].ID)
+		got, err := s.Event(t.Context(), d.key.ID, evs[0].ID)
 		d.must(err)
 		d.equal("the sequence number that was answered", evs[0].Sequence, got.Sequence)
 		d.equal("events", d.checked(s), int64(i+1))
@@ -285,7 +285,7 @@ func faulty(t *testing.T, d *database, s *Store, fault func(round int)) {
 		t.Errorf("a new session's sequence begins with %d, want 1", evs[0].Sequence)
 	}
 	for id := range acknowledged {
-		if _, err := s.EventByID(t.Context(), id); err != nil {
+		if _, err := s.Event(t.Context(), d.key.ID, id); err != nil {
 			t.Fatalf("acknowledged and lost: %v", err)
 		}
 	}

@@ -69,7 +69,7 @@ func TestConnectionsThatLeadNowhere(t *testing.T) {
 	for _, conn := range held {
 		conn.Release()
 	}
-	read := func() error { _, err := s.EventByID(t.Context(), evs[0].ID); return err }
+	read := func() error { _, err := s.Event(t.Context(), d.key.ID, evs[0].ID); return err }
 	accept := func() error { _, err := d.accept(s, time.Now(), "S"); return err }
 	ln.silence()
 	for name, use := range map[string]func() error{"read": read, "accept": accept} {

@@ -315,7 +315,7 @@ func storetestWarm(t *testing.T, s *Store) {
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: now, Limit: 1})
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Heads, At: now, Limit: 1})
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Lanes: []callbackd.LaneCursor{{Session: "S"}}, Limit: 1})
-		s.EventByID(ctx, evs[0].ID)
+		s.Event(ctx, k.ID, evs[0].ID)
 		s.Delivery(ctx, k.ID, ids[0], 0)
 		for _, session := range []string{"", "S"} {
 			s.ListEvents(ctx, store.EventQuery{Key: k.ID, Session: session, Limit: 1})
