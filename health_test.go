@@ -40,9 +40,10 @@ func TestHealthProbesAloneAndWaitsLongerEachTime(t *testing.T) {
 			t.Fatalf("open for %v, want %v", got, wait)
 		}
 		now = h.OpenUntil
-		if h.Open(now) || !h.Probing(now) || h.Limit(callbackd.Policy{}, now) != 1 {
-			t.Fatalf("no lone probe at %v: %+v", now.Sub(t0), h)
+		if h.Open(now) {
+			t.Fatalf("the breaker is open at %v, want that it lets a probe through", now.Sub(t0))
 		}
+		wantProbe(t, &h, now)
 		h = h.After(status(500), now, 0.5)
 		wait = min(2*wait, callbackd.BreakerMaxWait)
 	}
@@ -108,8 +109,15 @@ func TestHealthIsClosedUntilTheReceiverSaid(t *testing.T) {
 	h = h.After(busy("20"), t0, 0.5) // of several the longest counts
 	h = h.After(status(200), t0.Add(time.Second), 0.5)
 	end := t0.Add(time.Minute)
-	if last := end.Add(-time.Millisecond); !h.Held(last) || h.Open(last) || h.Limit(callbackd.Policy{}, last) != 0 {
-		t.Errorf("not closed shortly before the end: %+v", h)
+	last := end.Add(-time.Millisecond)
+	if !h.Held(last) {
+		t.Error("nothing waits a millisecond before the end of Retry-After")
+	}
+	if h.Open(last) {
+		t.Error("Retry-After opened the breaker")
+	}
+	if n := h.Limit(callbackd.Policy{}, last); n != 0 {
+		t.Errorf("%d attempts may start a millisecond before the end of Retry-After, want 0", n)
 	}
 	if h.Held(end) || h.Limit(callbackd.Policy{}, end) == 0 {
 		t.Errorf("still closed at the end: %+v", h)
@@ -139,33 +147,46 @@ func TestHealthOpensForTheLongerOfBreakerAndRetryAfter(t *testing.T) {
 
 func TestRestoreHealthOfAFailingCallbackBeginsWithAProbe(t *testing.T) {
 	h := callbackd.RestoreHealth(t0.Add(-time.Hour), time.Time{}, t0)
-	if !h.Probing(t0) || h.Limit(callbackd.Policy{}, t0) != 1 || !h.FailingSince.Equal(t0.Add(-time.Hour)) {
-		t.Fatalf("no lone probe: %+v", h)
+	wantProbe(t, &h, t0)
+	if want := t0.Add(-time.Hour); !h.FailingSince.Equal(want) {
+		t.Fatalf("failing since %v, want %v", h.FailingSince, want)
 	}
 	failed := h.After(status(500), t0, 0.5)
 	if got := failed.OpenUntil.Sub(t0); got != callbackd.BreakerFirstWait {
 		t.Errorf("after a failed probe it is open for %v, want %v", got, callbackd.BreakerFirstWait)
 	}
-	if well := h.After(status(200), t0, 0.5); well.Limit(callbackd.Policy{}, t0) != 2 || !well.FailingSince.IsZero() {
-		t.Errorf("the ramp begins with %+v", well)
+	well := h.After(status(200), t0, 0.5)
+	if n := well.Limit(callbackd.Policy{}, t0); n != 2 {
+		t.Errorf("the ramp begins with %d attempts at a time, want 2", n)
+	}
+	if !well.FailingSince.IsZero() {
+		t.Errorf("after a success it is failing since %v, want that it is not", well.FailingSince)
 	}
 	closed := callbackd.RestoreHealth(t0.Add(-time.Hour), t0.Add(time.Minute), t0)
-	if !closed.Held(t0) || closed.Probing(t0) || !closed.Probing(t0.Add(time.Minute)) {
-		t.Errorf("closed and failing: %+v", closed)
+	if !closed.Held(t0) {
+		t.Error("nothing waits while the callback is closed")
+	}
+	if closed.Probing(t0) {
+		t.Error("a probe may start while the callback is closed")
+	}
+	if !closed.Probing(t0.Add(time.Minute)) {
+		t.Error("no probe may start at the end of Retry-After")
 	}
 	if h := callbackd.RestoreHealth(time.Time{}, time.Time{}, t0); h != (callbackd.Health{}) {
 		t.Errorf("a well one begins with %+v", h)
 	}
 }
 
-func TestAClockThatWasSetBackHoldsNobodyForAsLong(t *testing.T) {
+func TestAClockThatWasSetBackProlongsNoWait(t *testing.T) {
 	ahead := t0.Add(365 * 24 * time.Hour)
 	var h callbackd.Health
 	for range callbackd.BreakerThreshold {
 		h = h.After(&callbackd.Result{Status: 503, Fault: callbackd.FaultStatus, RetryAfter: "600"}, ahead, 0.5)
 	}
-	if got := h.Plausible(t0); !got.Probing(t0) || got.Limit(callbackd.Policy{}, t0) != 1 || got.Consecutive != h.Consecutive {
-		t.Errorf("no lone probe after the clock was set back: %+v", got)
+	plausible := h.Plausible(t0)
+	wantProbe(t, &plausible, t0)
+	if plausible.Consecutive != h.Consecutive {
+		t.Errorf("%d failures in a row after the clock was set back, want %d as before", plausible.Consecutive, h.Consecutive)
 	}
 	if got := h.Plausible(ahead); got != h {
 		t.Errorf("with the clock that it was made by: %+v, want %+v", got, h)
@@ -202,5 +223,16 @@ func TestAReleaseLetsOneProbeThroughAnOpenBreaker(t *testing.T) {
 	}
 	if well := (callbackd.Health{Allowance: 7}); well.Released(t0) != well {
 		t.Errorf("a well one becomes %+v", well.Released(t0))
+	}
+}
+
+// wantProbe fails the test unless one attempt may start at now, as a probe.
+func wantProbe(t *testing.T, h *callbackd.Health, now time.Time) {
+	t.Helper()
+	if !h.Probing(now) {
+		t.Fatalf("no probe may start at %v", now.Sub(t0))
+	}
+	if n := h.Limit(callbackd.Policy{}, now); n != 1 {
+		t.Fatalf("%d attempts may start at %v, want one probe", n, now.Sub(t0))
 	}
 }

@@ -40,7 +40,11 @@ func (h *hooked) hook(f func(op string, cb callbackd.CallbackID) error) {
 	h.before = f
 }
 
-func (h *hooked) count(n int) { h.mu.Lock(); h.loaded += n; h.mu.Unlock() }
+func (h *hooked) count(n int) {
+	h.mu.Lock()
+	h.loaded += n
+	h.mu.Unlock()
+}
 
 func (h *hooked) Pending(ctx context.Context, r callbackd.PendingRead) ([]callbackd.Delivery, time.Time, error) {
 	page := r.Source == callbackd.FirstAttempts && r.Lanes == nil

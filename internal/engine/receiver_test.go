@@ -34,9 +34,19 @@ func (c *counts) AttemptDone(_ *callbackd.Outcome, state callbackd.State, _ time
 		c.ended[state]++
 	}
 }
-func (c *counts) BreakerOpened()                       {}
-func (c *counts) CallbackPaused(callbackd.PauseReason) { c.mu.Lock(); c.pauses++; c.mu.Unlock() }
-func (c *counts) StaleOutcome()                        { c.mu.Lock(); c.stale++; c.mu.Unlock() }
+func (c *counts) BreakerOpened() {}
+
+func (c *counts) CallbackPaused(callbackd.PauseReason) {
+	c.mu.Lock()
+	c.pauses++
+	c.mu.Unlock()
+}
+
+func (c *counts) StaleOutcome() {
+	c.mu.Lock()
+	c.stale++
+	c.mu.Unlock()
+}
 
 // want fails the test unless the observer has counted these attempts and outcomes.
 func (c *counts) want(t *testing.T, want *counts) {
@@ -91,7 +101,11 @@ func (r *rig) put(callback callbackd.CallbackID, url string) {
 	r.e.CallbackChanged(callback)
 }
 
-func (r *rig) restart() { r.Helper(); r.close(); r.open() }
+func (r *rig) restart() {
+	r.Helper()
+	r.close()
+	r.open()
+}
 
 // after is an answer with Retry-After.
 func after(code int, header string) callbackd.Result {

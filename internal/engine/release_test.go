@@ -136,10 +136,18 @@ func TestWhatWaitsIsDueNowAfterAResumeAndAtAnotherURL(t *testing.T) {
 	}
 }
 
-func (r *rig) peakFromHere() { r.mu.Lock(); r.peak = 0; r.mu.Unlock() }
+func (r *rig) peakFromHere() {
+	r.mu.Lock()
+	r.peak = 0
+	r.mu.Unlock()
+}
 
 // highest returns the highest number of attempts at a time since peakFromHere.
-func (r *rig) highest() int { r.mu.Lock(); defer r.mu.Unlock(); return r.peak }
+func (r *rig) highest() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.peak
+}
 
 // Deliveries that are made due together are sent within the ramp.
 func TestWhatIsMadeDueGoesThroughTheRamp(t *testing.T) {

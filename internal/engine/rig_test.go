@@ -222,7 +222,10 @@ func (r *rig) sent() []call {
 }
 
 // pass lets fake time pass and then waits until nothing more happens.
-func pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
 
 const ev1 = callbackd.StatusChange
 

@@ -104,7 +104,11 @@ type slowQueue struct {
 	wait time.Duration
 }
 
-func (q *slowQueue) set(d time.Duration) { q.mu.Lock(); q.wait = d; q.mu.Unlock() }
+func (q *slowQueue) set(d time.Duration) {
+	q.mu.Lock()
+	q.wait = d
+	q.mu.Unlock()
+}
 
 func (q *slowQueue) CallbackByID(ctx context.Context, callback callbackd.CallbackID) (*callbackd.Callback, error) {
 	q.mu.Lock()
@@ -162,7 +166,11 @@ type lateQueue struct {
 	passes bool          // a read that is under way has gone past the hidden delivery
 }
 
-func (q *lateQueue) passing() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.passes }
+func (q *lateQueue) passing() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.passes
+}
 
 func (q *lateQueue) Pending(ctx context.Context, r callbackd.PendingRead) ([]callbackd.Delivery, time.Time, error) {
 	if r.Source != callbackd.FirstAttempts || r.Lanes != nil {
@@ -181,7 +189,11 @@ func (q *lateQueue) Pending(ctx context.Context, r callbackd.PendingRead) ([]cal
 	return shown[:min(len(shown), limit)], next, err
 }
 
-func (q *lateQueue) set(passes bool) { q.mu.Lock(); q.passes = passes; q.mu.Unlock() }
+func (q *lateQueue) set(passes bool) {
+	q.mu.Lock()
+	q.passes = passes
+	q.mu.Unlock()
+}
 
 // A delivery that becomes visible below the cursor, after a read went past it, is not lost:
 // the queue is read again from there.
