@@ -81,35 +81,42 @@ type Member struct {
 	work    sync.WaitGroup
 
 	id        atomic.Int64
-	nodeCount atomic.Int64
-	ahead     atomic.Int64  // how far the clock is ahead of the database's, in nanoseconds
-	renewedAt atomic.Int64  // when the last renewal of the lease began, in nanoseconds since 1970
 	shardNews atomic.Uint64 // how many messages have said that shards changed hands
 	refresh   chan struct{} // asks for a renewal of the lease now
 	renewals  chan renewal  // the latest renewal, until divide takes it
 	claimed   chan struct{} // has a value after this node claimed shards
 	outbox    outbox
+	lease     lease
 
-	mu             sync.Mutex
-	shards         [callbackd.Shards]shardState
-	owners         []callbackd.NodeID          // of all shards, as far as is known
-	ownersRevision int64                       // of owners; only heartbeats changes it
-	addresses      map[callbackd.NodeID]string // where other nodes reach each node
-	awaiting       []chan struct{}             // calls of Refresh; closed by the next renewal
-	ownRevision    int64                       // the revision that this node made last
-	leaving        bool
-
-	// Only heartbeats uses these.
-	shardCounts     map[callbackd.NodeID]int // of owners
-	lastRenewal     time.Time                // when it began
-	lastRenewalWall time.Time                // the same by the wall clock, which may be set
-	unbrokenSince   time.Time                // when the renewals without a gap began
-	skew            time.Duration
-	renewalFailed   bool
-	clockIsOff      bool
+	mu          sync.Mutex
+	shards      [callbackd.Shards]shardState
+	view        view
+	awaiting    []chan struct{} // calls of Refresh; closed by the next renewal
+	ownRevision int64           // the revision that this node made last
+	leaving     bool
 
 	// Only divide uses this: owned shards that the engine could not adopt yet.
 	notAdopted []callbackd.Shard
+}
+
+// lease is what this node knows of its lease. Only heartbeats uses and changes it; others
+// read what is atomic.
+type lease struct {
+	renewedAt     atomic.Int64 // when the last renewal began, in nanoseconds since 1970
+	ahead         atomic.Int64 // how far the clock is ahead of the database's, in nanoseconds
+	renewal       time.Time    // when the last one began
+	renewalWall   time.Time    // the same by the wall clock, which may be set
+	unbrokenSince time.Time    // when the renewals without a gap began
+	renewalFailed bool
+	clockIsOff    bool
+}
+
+// view is what the last renewal showed of the nodes. Only heartbeats changes it.
+type view struct {
+	owners      []callbackd.NodeID          // of all shards, as far as is known
+	revision    int64                       // of owners
+	shardCounts map[callbackd.NodeID]int    // of owners
+	addresses   map[callbackd.NodeID]string // where other nodes reach each node
 }
 
 // renewal is what one renewal of the lease returned.
@@ -162,7 +169,7 @@ func newMember(o Options) *Member {
 		refresh:  make(chan struct{}, 1),
 		renewals: make(chan renewal, 1),
 		claimed:  make(chan struct{}, 1),
-		owners:   make([]callbackd.NodeID, callbackd.Shards),
+		view:     view{owners: make([]callbackd.NodeID, callbackd.Shards)},
 	}
 	m.outbox.notEmpty = make(chan struct{}, 1)
 	return m
@@ -201,6 +208,13 @@ func (m *Member) Close(ctx context.Context) error {
 	return err
 }
 
+// nodeCount returns how many nodes the last renewal showed.
+func (m *Member) nodeCount() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.view.addresses)
+}
+
 // refreshSoon makes the next renewal come now, for the view that it returns.
 func (m *Member) refreshSoon() {
 	select {
@@ -224,7 +238,7 @@ func (m *Member) heartbeats(ctx context.Context) {
 		}
 		stop()
 		// Half of the delay is random, so that not all nodes read at the same moment.
-		delay := m.timing.RefreshDelay(int(m.nodeCount.Load()))
+		delay := m.timing.RefreshDelay(m.nodeCount())
 		if !m.clock.Sleep(ctx, delay/2+rand.N(delay/2)) {
 			return
 		}
@@ -244,41 +258,40 @@ func (m *Member) heartbeat(ctx context.Context) {
 		ID:       m.ID(),
 		InFlight: m.options.Engine.InFlight(),
 		Leaving:  leaving,
-		Skew:     m.skew,
+		Skew:     time.Duration(m.lease.ahead.Load()),
 	}
 	awaiting := m.takeAwaiting()
 	start := m.clock.Now()
 	wall := m.options.Now().Round(0)
 	limited, cancel := m.clock.WithTimeout(ctx, m.timing.TrustFor-m.timing.Heartbeat)
-	v, err := m.options.Store.Heartbeat(limited, b, m.ownersRevision)
+	v, err := m.options.Store.Heartbeat(limited, b, m.view.revision)
 	cancel()
 	if err != nil {
-		if !m.renewalFailed && ctx.Err() == nil {
+		if !m.lease.renewalFailed && ctx.Err() == nil {
 			m.options.Log.Error("lease not renewed, trying again", "node", int64(b.ID), "error", err)
 		}
-		m.renewalFailed = true
+		m.lease.renewalFailed = true
 		m.keepAwaiting(awaiting)
 		return
 	}
-	if m.renewalFailed {
+	if m.lease.renewalFailed {
 		m.options.Log.Info("the database answers again", "node", int64(b.ID))
-		m.renewalFailed = false
+		m.lease.renewalFailed = false
 	}
 	if v.Alive {
 		if m.gapBefore(start, wall) {
-			m.unbrokenSince = start
+			m.lease.unbrokenSince = start
 		}
-		m.lastRenewal = start
-		m.lastRenewalWall = wall
-		m.renewedAt.Store(start.UnixNano())
+		m.lease.renewal = start
+		m.lease.renewalWall = wall
+		m.lease.renewedAt.Store(start.UnixNano())
 		m.options.Engine.SetLease(start.Add(m.timing.TrustFor))
 		m.compareClocks(wall, m.clock.Now().Sub(start), v.At)
 	}
-	m.nodeCount.Store(int64(len(v.Nodes)))
 	m.publish(renewal{
 		ClusterView: v,
 		id:          b.ID,
-		unbroken:    start.Sub(m.unbrokenSince) >= m.timing.EvictAfter,
+		unbroken:    start.Sub(m.lease.unbrokenSince) >= m.timing.EvictAfter,
 	})
 	for _, renewed := range awaiting {
 		close(renewed)
@@ -289,28 +302,28 @@ func (m *Member) heartbeat(ctx context.Context) {
 // wall clock or the monotonic one. Then the cause, such as a database that was away, may
 // have kept other nodes from renewing too, and does not show that they failed.
 func (m *Member) gapBefore(start, wall time.Time) bool {
-	if m.lastRenewal.IsZero() {
+	if m.lease.renewal.IsZero() {
 		return true
 	}
-	passed := max(start.Sub(m.lastRenewal), wall.Sub(m.lastRenewalWall))
+	passed := max(start.Sub(m.lease.renewal), wall.Sub(m.lease.renewalWall))
 	return passed >= m.timing.EvictAfter
 }
 
 // compareClocks measures how far the wall clock is from the database's. A difference
 // within half of the round trip may come from the round trip, and counts as none.
 func (m *Member) compareClocks(wall time.Time, took time.Duration, database time.Time) {
-	m.skew = wall.Add(took / 2).Sub(database)
-	if m.skew.Abs() <= took/2 {
-		m.skew = 0
+	ahead := wall.Add(took / 2).Sub(database)
+	if ahead.Abs() <= took/2 {
+		ahead = 0
 	}
-	m.ahead.Store(int64(m.skew))
-	isOff := m.skew.Abs() > callbackd.MaxSkew
-	if isOff == m.clockIsOff {
+	m.lease.ahead.Store(int64(ahead))
+	isOff := ahead.Abs() > callbackd.MaxSkew
+	if isOff == m.lease.clockIsOff {
 		return
 	}
-	m.clockIsOff = isOff
+	m.lease.clockIsOff = isOff
 	if isOff {
-		m.options.Log.Error("the clock of this machine is too far from the database's: the node owns no shards until it is set right", "ahead", m.skew, "limit", callbackd.MaxSkew)
+		m.options.Log.Error("the clock of this machine is too far from the database's: the node owns no shards until it is set right", "ahead", ahead, "limit", callbackd.MaxSkew)
 	} else {
 		m.options.Log.Info("the clock is right again")
 	}
@@ -322,21 +335,21 @@ func (m *Member) compareClocks(wall time.Time, took time.Duration, database time
 func (m *Member) publish(r renewal) {
 	m.mu.Lock()
 	if r.Owners != nil {
-		m.owners = r.Owners
-		m.ownersRevision = r.Revision
-		m.shardCounts = map[callbackd.NodeID]int{}
+		m.view.owners = r.Owners
+		m.view.revision = r.Revision
+		m.view.shardCounts = map[callbackd.NodeID]int{}
 		for _, id := range r.Owners {
-			m.shardCounts[id]++
+			m.view.shardCounts[id]++
 		}
 	}
-	r.Owners = m.owners
-	m.addresses = make(map[callbackd.NodeID]string, len(r.Nodes))
+	r.Owners = m.view.owners
+	m.view.addresses = make(map[callbackd.NodeID]string, len(r.Nodes))
 	for i := range r.Nodes {
-		m.addresses[r.Nodes[i].ID] = r.Nodes[i].Inner
+		m.view.addresses[r.Nodes[i].ID] = r.Nodes[i].Inner
 	}
 	m.mu.Unlock()
 	for i := range r.Nodes {
-		r.Nodes[i].Shards = m.shardCounts[r.Nodes[i].ID]
+		r.Nodes[i].Shards = m.view.shardCounts[r.Nodes[i].ID]
 	}
 	select {
 	case <-m.renewals:

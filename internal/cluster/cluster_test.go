@@ -146,8 +146,8 @@ func node5() (*Member, *calls) {
 	})
 	m.id.Store(5)
 	m.shards[callbackd.ShardOf(1)] = owned
-	m.owners[callbackd.ShardOf(1)] = 5
-	m.owners[callbackd.ShardOf(2)] = 9
+	m.view.owners[callbackd.ShardOf(1)] = 5
+	m.view.owners[callbackd.ShardOf(2)] = 9
 	return m, c
 }
 
@@ -312,12 +312,12 @@ func TestAGapBetweenRenewalsCountsByEitherClock(t *testing.T) {
 		{"the wall clock was set back", gap, -time.Hour, true},
 	} {
 		start := time.Now()
-		m.lastRenewal, m.lastRenewalWall = start, start.Round(0)
+		m.lease.renewal, m.lease.renewalWall = start, start.Round(0)
 		if got := m.gapBefore(start.Add(c.monotonic), start.Round(0).Add(c.wall)); got != c.want {
 			t.Errorf("%s: a gap is %v, want %v", c.name, got, c.want)
 		}
 	}
-	m.lastRenewal = time.Time{}
+	m.lease.renewal = time.Time{}
 	if !m.gapBefore(time.Now(), time.Now()) {
 		t.Error("before the first renewal there is no gap, want one")
 	}

@@ -11,7 +11,7 @@ import (
 func (m *Member) ownerOf(key callbackd.KeyID) callbackd.NodeID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.owners[callbackd.ShardOf(key)]
+	return m.view.owners[callbackd.ShardOf(key)]
 }
 
 // isHere reports whether this node is the home of a key.

@@ -35,7 +35,7 @@ func (m *Member) divide(ctx context.Context) {
 // node therefore waits a little, and sends no message when another node did meanwhile.
 func (m *Member) announce() {
 	m.refreshSoon()
-	wait := m.timing.RefreshDelay(int(m.nodeCount.Load()))
+	wait := m.timing.RefreshDelay(m.nodeCount())
 	if wait <= m.timing.RefreshDelay(0) {
 		m.outbox.add(0, message{Kind: kindShards})
 		return
@@ -126,7 +126,7 @@ func (m *Member) reconcile(r *renewal) (found []callbackd.Shard, mine int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.shards {
-		if m.shards[i] == notOwned && r.Owners[i] == r.id && m.ownersRevision >= m.ownRevision {
+		if m.shards[i] == notOwned && r.Owners[i] == r.id && m.view.revision >= m.ownRevision {
 			m.shards[i] = owned
 			found = append(found, callbackd.Shard(i))
 		}

@@ -17,11 +17,11 @@ func (m *Member) Home(key callbackd.KeyID) callbackd.Home {
 	if m.shards[s] == owned {
 		return callbackd.Home{Here: true, Node: m.ID()}
 	}
-	node := m.owners[s]
+	node := m.view.owners[s]
 	if node == m.ID() { // this node gives up the shard
 		node = 0
 	}
-	return callbackd.Home{Node: node, Address: m.addresses[node]}
+	return callbackd.Home{Node: node, Address: m.view.addresses[node]}
 }
 
 // Refresh renews the lease and returns when the answer is in use, so that Home knows
@@ -43,7 +43,7 @@ func (m *Member) Refresh(ctx context.Context) error {
 
 // DatabaseTime returns the time by the database's clock, as far as this node knows it.
 func (m *Member) DatabaseTime() time.Time {
-	return m.options.Now().Add(-time.Duration(m.ahead.Load()))
+	return m.options.Now().Add(-time.Duration(m.lease.ahead.Load()))
 }
 
 // unrenewed is how many heartbeats in a row may fail until a node is not ready for the
@@ -53,7 +53,7 @@ const unrenewed = 3
 // Ready returns an error when the node has not renewed its lease for a few heartbeats.
 // Then it probably does not reach the database, and other nodes may.
 func (m *Member) Ready() error {
-	since := m.clock.Now().Sub(time.Unix(0, m.renewedAt.Load()))
+	since := m.clock.Now().Sub(time.Unix(0, m.lease.renewedAt.Load()))
 	if since > unrenewed*m.timing.Heartbeat {
 		return fmt.Errorf("the lease was not renewed for %v", since.Round(time.Millisecond))
 	}

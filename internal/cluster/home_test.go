@@ -15,7 +15,7 @@ import (
 
 func TestTheHomeOfAKeyIsTheOwnerOfItsShard(t *testing.T) {
 	m, _ := node5()
-	m.addresses = map[callbackd.NodeID]string{5: "http://five", 9: "http://nine"}
+	m.view.addresses = map[callbackd.NodeID]string{5: "http://five", 9: "http://nine"}
 	for _, c := range []struct {
 		name string
 		key  callbackd.KeyID
@@ -68,7 +68,7 @@ func TestRefreshReturnsWithANewMap(t *testing.T) {
 		m, c := node5()
 		l := &leases{calls: c}
 		m.options.Store, m.options.Now = l, time.Now
-		m.owners = make([]callbackd.NodeID, callbackd.Shards)
+		m.view.owners = make([]callbackd.NodeID, callbackd.Shards)
 		view := store.ClusterView{Alive: true, Nodes: []store.Node{{ID: 9, Inner: "http://nine"}}}
 		l.answer = func() (store.ClusterView, error) { view.At = time.Now(); return view, nil }
 		go m.heartbeats(t.Context())
@@ -124,7 +124,7 @@ func TestANodeThatDoesNotRenewItsLeaseIsNotReady(t *testing.T) {
 		ready      bool
 	}{{0, true}, {2, true}, {4, false}} {
 		m, _ := node5()
-		m.renewedAt.Store(time.Now().Add(-c.heartbeats * m.timing.Heartbeat).UnixNano())
+		m.lease.renewedAt.Store(time.Now().Add(-c.heartbeats * m.timing.Heartbeat).UnixNano())
 		if err := m.Ready(); (err == nil) != c.ready {
 			t.Errorf("%d heartbeats after a renewal: %v, want ready %v", c.heartbeats, err, c.ready)
 		}
