@@ -126,7 +126,7 @@ func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (
 	}
 	var ended []endedCallback
 	err = s.db.Read(ctx, func(tx Tx) (err error) {
-		ended, err = endedCallbacks(tx)
+		ended, err = s.endedCallbacks(tx)
 		return err
 	})
 	if err != nil || len(ended) == 0 {
@@ -162,12 +162,11 @@ type endedCallback struct {
 	key callbackd.KeyID
 }
 
-// endedCallbacks returns ended callbacks that have pending deliveries. The plus sign
-// keeps SQLite from beginning with all callbacks instead of the revoked keys.
-func endedCallbacks(tx Tx) (ended []endedCallback, err error) {
+// endedCallbacks returns ended callbacks that have pending deliveries.
+func (s *Store) endedCallbacks(tx Tx) (ended []endedCallback, err error) {
 	for _, from := range []string{
 		"callbacks c WHERE c.deleted_at IS NOT NULL",
-		"keys k JOIN callbacks c ON c.key_no = +k.no WHERE k.revoked_at IS NOT NULL AND c.deleted_at IS NULL",
+		"keys k" + s.d.Lookup("callbacks", "c", "c.key_no = k.no AND c.deleted_at IS NULL") + " WHERE k.revoked_at IS NOT NULL",
 	} {
 		err := tx.Query("SELECT c.no, c.key_no FROM "+from+" AND (SELECT 1 FROM pending WHERE callback_no = c.no LIMIT 1) IS NOT NULL LIMIT $1", func(row Row) error {
 			var cb endedCallback
