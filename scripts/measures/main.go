@@ -157,7 +157,7 @@ func (m *measures) typeSpec(n *ast.TypeSpec, folder string, contract map[string]
 			fields += max(1, len(f.Names))
 		}
 		if fields > m.fields {
-			m.fields, m.largest = fields, folder+"."+n.Name.Name
+			m.fields, m.largest = fields, strings.TrimPrefix(folder+"."+n.Name.Name, "..")
 		}
 	case *ast.InterfaceType:
 		if folder == "internal/store" {

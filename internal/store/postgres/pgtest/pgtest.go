@@ -2,8 +2,7 @@
 // test process, and a database of its own for each test. That server is never crashed and
 // syncs nothing to disk: its data is in memory, where the machine has room for it. A
 // server that a test starts for itself has its data in a temporary directory and syncs it,
-// as in production. A test fails when the server cannot start; it
-// never skips.
+// as in production. A test fails when the server cannot start; it never skips.
 package pgtest
 
 import (
