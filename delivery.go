@@ -191,6 +191,9 @@ type Outcome struct {
 	Delivery Delivery // as it was before the attempt
 	Attempt  Attempt
 	Change   CallbackChange
+	// CanWait is set when nothing waits for the record. A store may then hold it back
+	// for some milliseconds, to write it together with others.
+	CanWait bool
 }
 
 // FirstFailedAt returns when the delivery's present run of attempts first

@@ -209,6 +209,7 @@ func (e *Engine) freeSlot(a *attempt, sent bool) (mayRecord bool) {
 	mayRecord = sent && q.stage != abandoned
 	if mayRecord {
 		e.records.underWay++
+		a.outcome.CanWait = !e.awaited(q, a.l, a.outcome.Delivery.ID)
 	}
 	if a.l != nil {
 		a.l.on(callbackd.LaneAnswered)
@@ -222,6 +223,14 @@ func (e *Engine) freeSlot(a *attempt, sent bool) (mayRecord bool) {
 	q.joinReady(e)
 	e.dispatch(now)
 	return mayRecord
+}
+
+// awaited reports whether something waits for the outcome of a delivery: the next one of
+// its lane, a watcher, or what is to end. A delivery that its lane gets later needs no
+// look: its event is a commit, which takes the outcome along.
+func (e *Engine) awaited(q *callbackQueue, l *lane, id callbackd.DeliveryID) bool {
+	ending := e.phase != running || q.stage != serving || e.records.none != nil
+	return ending || l == nil || l.hasNext() || len(e.watchers[id]) > 0 || e.flight.recording >= e.options.MaxInFlight/2
 }
 
 // wakeSlotWaiters makes two of the callbacks that wait for a slot try again. It is called

@@ -50,6 +50,12 @@ func (l *lane) unread() bool {
 	return l.cursor.more && l.head == nil && len(l.waiting[firstAttempt]) == 0
 }
 
+// hasNext reports whether the lane has another delivery, in memory or in the store only.
+func (l *lane) hasNext() bool {
+	waits := func(ds []callbackd.Delivery) bool { return len(ds) > 0 }
+	return l.cursor.more || slices.ContainsFunc(l.waiting[:], waits)
+}
+
 // isCurrent reports whether an attempt of the delivery is under way.
 func (l *lane) isCurrent(id callbackd.EventID) bool { return l.state.UnderWay() && l.current == id }
 

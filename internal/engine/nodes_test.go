@@ -37,6 +37,7 @@ func (p *peer) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Reco
 	if p.evicted {
 		return callbackd.Recorded{}, callbackd.Errorf(callbackd.KindConflict, "evicted")
 	}
+	o.CanWait = false // time stands still while another outcome waits for the mutex
 	return p.Store.Record(ctx, o)
 }
 

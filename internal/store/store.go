@@ -338,7 +338,8 @@ type Queue interface {
 	// version by now. Concurrent calls share a commit. Due and HoldsUntil are stored
 	// at most a millisecond later, and never earlier. An outcome without a change of
 	// the callback survives a kill, but need not be synced yet: a driver may leave
-	// that to the next commit that is synced, if this comes soon even without one.
+	// that to the next commit that is synced, if this comes soon even without one. When
+	// it says CanWait, Record may wait some milliseconds for another command.
 	//
 	// When the callback was deleted or its key revoked meanwhile, Record writes
 	// [callbackd.Decision.AfterEnd] of the decision, and replaces a cancellation of

@@ -28,6 +28,8 @@ type rig struct {
 	rng  *rand.Rand
 	key  callbackd.KeyID
 	cb   callbackd.CallbackID
+	// canWait is what each second outcome says of itself.
+	canWait bool
 
 	mu         sync.Mutex
 	acked      map[callbackd.EventID]*ackedEvent
@@ -121,7 +123,8 @@ func (r *rig) record(s *Store, id callbackd.EventID) error {
 	o.tried = true
 	r.mu.Unlock()
 	_, err := s.Record(r.ctx, &callbackd.Outcome{Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: id, Callback: r.cb}},
-		Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 200}, Decision: callbackd.Decision{State: callbackd.Delivered}}})
+		Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{StartedAt: time.Now(), Status: 200}, Decision: callbackd.Decision{State: callbackd.Delivered}},
+		CanWait: r.canWait && id&1 == 0})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if o.recorded = err == nil; o.recorded {
@@ -302,6 +305,7 @@ func powerCuts(t *testing.T, synchronous string, n int) (lost []string, acked, r
 	free := make(chan struct{}, 4)
 	for range (n + cutsPerDisk - 1) / cutsPerDisk {
 		r := newRig(t, rand.Uint64(), synchronous)
+		r.canWait = true
 		seed := r.disk.seed
 		free <- struct{}{}
 		wg.Go(func() {

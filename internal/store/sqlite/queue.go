@@ -129,7 +129,11 @@ func (s *Store) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Rec
 		return callbackd.Recorded{}, err
 	}
 	var out callbackd.Recorded
-	err := s.recordOutcome(ctx, o.Change.None(), func(t *tx) (err error) { out, err = s.record(t, o); return err })
+	deferred := o.Change.None()
+	err := s.recordOutcome(ctx, &job{
+		run:     func(t *tx) (err error) { out, err = s.record(t, o); return err },
+		outcome: true, deferred: deferred, canWait: deferred && o.CanWait, done: make(chan struct{}),
+	})
 	if err != nil {
 		return callbackd.Recorded{}, err
 	}

@@ -98,16 +98,6 @@ type readerPool struct {
 	open int // how many there are; of Open and Close alone
 }
 
-// queues brings commands to the writer. They are channels, which need no lock.
-type queues struct {
-	jobs     chan *job
-	outcomes chan *job // outcomes of attempts
-
-	closing    chan struct{} // closed by Close
-	closeOnce  sync.Once
-	writerDone chan struct{} // closed when the writer has ended
-}
-
 // failed is set once, when the files can no longer be trusted. Whoever sees the channel
 // closed may read err.
 type failed struct {
@@ -118,8 +108,9 @@ type failed struct {
 
 // writerState belongs to the goroutine of the writer alone, once the store is open.
 type writerState struct {
-	*db                      // the only connection that writes
-	log             *logFile // of db; nil in tests that sync less
+	*db                              // the only connection that writes
+	log             *logFile         // of db; nil in tests that sync less
+	syncDue         <-chan time.Time // gets a value when the log must be synced; nil: it is
 	lastID          callbackd.EventID
 	diskFull        bool // the reserve was given back, and what takes space is refused
 	shortLog        bool // the disk was full, and there is no reserve since: the log is kept short
@@ -172,11 +163,8 @@ func Open(_ context.Context, o Options) (*Store, error) {
 
 func newStore(o Options) *Store {
 	return &Store{
-		readers: readerPool{free: make(chan *db, maxReaders)},
-		queues: queues{
-			jobs: make(chan *job, maxGroup), outcomes: make(chan *job, maxGroup),
-			closing: make(chan struct{}), writerDone: make(chan struct{}),
-		},
+		readers:  readerPool{free: make(chan *db, maxReaders)},
+		queues:   newQueues(),
 		failed:   failed{closed: make(chan struct{})},
 		refusals: store.Refusals{Hooks: o.Hooks},
 		buffer:   newEventBuffer(),

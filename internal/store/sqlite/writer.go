@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"time"
 
@@ -14,15 +13,6 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 )
-
-// maxGroup bounds the commands that share a commit, and with it the time a
-// command waits and the memory a group holds.
-const maxGroup = 512
-
-// minOutcomes is how many outcomes a group takes whatever else is in it. More join only
-// when there are half as many other commands. So a thousand attempts that time out at
-// once do not keep an event waiting until all of them are recorded.
-const minOutcomes = 64
 
 // maxAccepted bounds the events of a group: beyond it no further command
 // joins. With it the buffer has fewer events than the cache of sequences has
@@ -40,6 +30,7 @@ type job struct {
 	// changes nothing but its delivery (when it is lost with the power, the attempt
 	// is made again), or a flush (which is made again).
 	deferred bool
+	canWait  bool // an outcome that waits some time for other commands to join
 	err      error
 	done     chan struct{}
 }
@@ -90,12 +81,9 @@ func (s *Store) do(ctx context.Context, j *job) error {
 	if s.dir.readOnly != nil {
 		return s.dir.readOnly
 	}
-	queue := s.queues.jobs
-	if j.outcome {
-		queue = s.queues.outcomes
-	}
 	select {
-	case queue <- j:
+	case s.queues.of(j) <- j:
+		s.queues.queued(j)
 	case <-s.queues.closing:
 		return store.ErrStopping
 	case <-ctx.Done():
@@ -115,42 +103,51 @@ func (s *Store) do(ctx context.Context, j *job) error {
 }
 
 // writer owns the one connection that writes. While it commits, the next group
-// gathers in s.queues.jobs and s.queues.outcomes. A command never waits for company: a lone one is
-// committed at once.
+// gathers in the queues. A lone command is committed at once, but for an outcome that
+// can wait.
 func (s *Store) writer(t *tx) {
 	defer close(s.queues.writerDone)
 	defer s.awaitCheckpoint()
 	group := make([]*job, 0, maxGroup)
-	var unsynced <-chan time.Time // gets a value when the log must be synced
-	for {
-		if unsynced == nil && s.w.log != nil && s.w.log.unsynced {
-			unsynced = time.After(syncWithin)
-		}
-		var first *job
-		select {
-		case first = <-s.queues.jobs:
-		case first = <-s.queues.outcomes:
-		case <-unsynced:
-			unsynced = nil
-			s.syncLog()
-			continue
-		case <-s.queues.closing:
-			select { // commands that wait already are still served
-			case first = <-s.queues.jobs:
-			case first = <-s.queues.outcomes:
-			default:
-				s.flushAll(t)
-				return
-			}
-		}
-		group = append(group[:0], first)
+	for first := s.first(); first != nil; first = s.first() {
+		group = s.queues.gather(append(group[:0], first))
 		s.commit(t, &group)
 		for i, j := range group {
 			close(j.done)
 			group[i] = nil
 		}
+		s.queues.rest()
 		if s.failure() == nil {
 			s.checkpoint()
+		}
+	}
+	s.flushAll(t)
+}
+
+// first waits for the first command of a group. It returns nil when the store was closed
+// and no command waits any more. Meanwhile it syncs what must not wait longer.
+func (s *Store) first() *job {
+	q := &s.queues
+	for {
+		if s.w.syncDue == nil && s.w.log != nil && s.w.log.unsynced {
+			s.w.syncDue = time.After(syncWithin)
+		}
+		select {
+		case j := <-q.jobs:
+			return j
+		case j := <-q.outcomes:
+			return j
+		case <-q.wake:
+			select {
+			case j := <-q.patient:
+				return j
+			default: // they have joined another group
+			}
+		case <-s.w.syncDue:
+			s.w.syncDue = nil
+			s.syncLog()
+		case <-q.closing:
+			return q.next(nil)
 		}
 	}
 }
@@ -162,36 +159,6 @@ func (s *Store) flushAll(t *tx) {
 		return
 	}
 	s.commit(t, &[]*job{{run: func(t *tx) error { return t.flush(len(s.buffer.events)) }, done: make(chan struct{})}})
-}
-
-// next returns a waiting job, if there is one. It first lets goroutines run that
-// are about to bring one, because a commit costs the same for one as for many.
-// On an idle machine that costs nothing.
-func (s *Store) next(group []*job) *job {
-	queues := [2]chan *job{s.queues.jobs, s.queues.outcomes}
-	outcomes := 0
-	for _, j := range group {
-		if j.outcome {
-			outcomes++
-		}
-	}
-	switch others := len(group) - outcomes; {
-	case outcomes >= max(minOutcomes, 2*others):
-		queues[1] = nil
-	case outcomes < others/2: // outcomes too have their turn
-		queues = [2]chan *job{s.queues.outcomes, s.queues.jobs}
-	}
-	for range 2 {
-		for _, queue := range queues {
-			select {
-			case j := <-queue:
-				return j
-			default:
-			}
-		}
-		runtime.Gosched()
-	}
-	return nil
 }
 
 // commit runs the group, and the commands that join it meanwhile, in one
@@ -226,7 +193,7 @@ func (s *Store) runGroup(t *tx, group *[]*job) error {
 			return err
 		}
 		if i == len(*group)-1 && len(*group) < maxGroup && len(t.accepted) < maxAccepted {
-			if j := s.next(*group); j != nil {
+			if j := s.queues.next(*group); j != nil {
 				*group = append(*group, j)
 			}
 		}
@@ -412,11 +379,11 @@ func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {
 }
 
 // recordOutcome is write for outcomes.
-func (s *Store) recordOutcome(ctx context.Context, deferred bool, run func(*tx) error) error {
+func (s *Store) recordOutcome(ctx context.Context, j *job) error {
 	if s.dir.secondary {
 		return errSecondary
 	}
-	return s.do(ctx, &job{run: run, outcome: true, deferred: deferred, done: make(chan struct{})})
+	return s.do(ctx, j)
 }
 
 var errSecondary = errors.New("a database that was opened by a command takes no events and no outcomes")

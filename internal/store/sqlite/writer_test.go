@@ -4,15 +4,15 @@ import "testing"
 
 // group returns the group that the writer makes of what waits.
 func group(events, outcomes int) (g []*job) {
-	s := &Store{queues: queues{jobs: make(chan *job, maxGroup), outcomes: make(chan *job, maxGroup)}}
+	q := newQueues()
 	for range events {
-		s.queues.jobs <- &job{}
+		q.jobs <- &job{}
 	}
 	for range outcomes {
-		s.queues.outcomes <- &job{outcome: true}
+		q.outcomes <- &job{outcome: true}
 	}
 	for len(g) < maxGroup {
-		j := s.next(g)
+		j := q.next(g)
 		if j == nil {
 			break
 		}
