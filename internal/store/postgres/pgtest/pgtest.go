@@ -127,27 +127,44 @@ func (s *Server) URL(schema string) string {
 
 // Start starts a server on a free port with an empty database. Settings are
 // given to it as name=value.
-func Start(settings ...string) (*Server, error) { return start("", settings...) }
+func Start(settings ...string) (*Server, error) { return start(os.TempDir(), settings...) }
 
-// inMemory returns a folder whose files are in memory, or "" when the machine has none
-// with enough room. A database is hundreds of files, and making them on a disk takes more
+// inMemory returns a folder whose files are in memory, or the usual one when the machine
+// has none with enough room. A database is hundreds of files, and making them on a disk takes more
 // time than the tests need for what they do with them.
 func inMemory() string {
 	const folder, room = "/dev/shm", 2 << 30
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(folder, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < room {
-		return ""
+		return os.TempDir()
 	}
 	return folder
 }
 
-// start is Start with the data in a new folder within folder; "" is the usual one.
+// folderPrefix begins the names of the folders of servers; the ID of the test process
+// follows.
+const folderPrefix = "callbackd-pg-"
+
+// removeAbandoned removes the data of servers whose test process was killed, because it
+// may take memory.
+func removeAbandoned(folder string) {
+	left, _ := filepath.Glob(filepath.Join(folder, folderPrefix+"*"))
+	for _, dir := range left {
+		text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), folderPrefix), "-")
+		if pid, err := strconv.Atoi(text); err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
+			_ = os.RemoveAll(dir) // else the next one tries
+		}
+	}
+}
+
+// start is Start with the data in a new folder within folder.
 func start(folder string, settings ...string) (*Server, error) {
+	removeAbandoned(folder)
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(folder, "callbackd-pg")
+	dir, err := os.MkdirTemp(folder, fmt.Sprintf("%s%d-", folderPrefix, os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
