@@ -85,11 +85,18 @@ func Decide(me callbackd.NodeID, mine int, v *store.ClusterView, t Timing, unbro
 	return p
 }
 
-// mayOwn reports whether a node may own shards: its lease has not expired, it does not
-// leave, and its clock is right.
+// responds reports whether a node renewed its lease lately. One that missed a few
+// renewals is probably dead. It is not evicted yet, but the others already compute their
+// shares without it: when many nodes die, each of the others claims its whole share at
+// once, and not a little more after each eviction.
+func responds(node *store.Node, me callbackd.NodeID, t Timing) bool {
+	return node.ID == me || node.Unseen < unrenewed*t.Heartbeat
+}
+
+// mayOwn reports whether a node may own shards: it responds, it does not leave, and its
+// clock is right.
 func mayOwn(node *store.Node, me callbackd.NodeID, t Timing) bool {
-	alive := node.ID == me || node.Unseen < t.EvictAfter
-	return alive && !node.Leaving && node.Skew.Abs() <= callbackd.MaxSkew
+	return responds(node, me, t) && !node.Leaving && node.Skew.Abs() <= callbackd.MaxSkew
 }
 
 // evictors is how many nodes try first to evict an expired one. The database does
@@ -106,7 +113,7 @@ func expired(me callbackd.NodeID, v *store.ClusterView, t Timing) (evict []callb
 		if node.ID == me {
 			self = live
 		}
-		if node.ID == me || node.Unseen < t.EvictAfter {
+		if responds(node, me, t) {
 			live++
 		}
 	}

@@ -8,6 +8,8 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // From any division among any nodes, the rule reaches even shares within a few rounds and
@@ -104,5 +106,36 @@ func TestANodeThatMissedRenewalsEvictsNobody(t *testing.T) {
 	p = Decide(1, 0, v, TimingOf(DefaultLease), true)
 	if want := []callbackd.NodeID{2}; !slices.Equal(p.Evict, want) {
 		t.Errorf("without a gap the node evicts %v, want %v", p.Evict, want)
+	}
+}
+
+// A node that missed a few renewals keeps its shards until it is evicted. The others
+// compute their shares without it, so that each claims its whole share at once.
+func TestANodeThatMissedRenewalsDoesNotCountForTheShares(t *testing.T) {
+	timing := TimingOf(DefaultLease)
+	quarter := callbackd.Shards / 4
+	for _, c := range []struct {
+		name   string
+		unseen time.Duration // of the last node
+		free   bool          // the shards of the node before it are free
+		want   Plan
+	}{
+		{"it renews, and nothing is free", timing.Heartbeat, false, Plan{}},
+		{"it missed renewals, and nothing is free", 4 * timing.Heartbeat, false, Plan{}},
+		{"it renews", timing.Heartbeat, true, Plan{Claim: callbackd.Shards/3 - quarter}},
+		{"it missed renewals", 4 * timing.Heartbeat, true, Plan{Claim: callbackd.Shards/2 - quarter}},
+	} {
+		v := &store.ClusterView{Nodes: []store.Node{
+			{ID: 1, Shards: quarter},
+			{ID: 2, Shards: quarter},
+			{ID: 3, Shards: quarter},
+			{ID: 4, Shards: quarter, Unseen: c.unseen},
+		}}
+		if c.free {
+			v.Nodes = slices.Delete(v.Nodes, 2, 3)
+		}
+		if diff := cmp.Diff(c.want, Decide(1, quarter, v, timing, true)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
 	}
 }
