@@ -77,7 +77,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 			return nil, err
 		}
 	}
-	seq, err := t.nextSequence(sessionID{b.Key, n.Session})
+	seq, err := t.nextSequence(store.SessionID{Key: b.Key, SessionKey: n.Session})
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (s *Store) targetsOf(t *tx, sub subject) ([]callbackd.CallbackID, error) {
 // nextSequence is the number after the session's last, which is known in
 // memory for sessions that were active lately. Those of the buffer are among
 // them: the cache holds more sessions than the buffer holds events.
-func (t *tx) nextSequence(id sessionID) (int64, error) {
+func (t *tx) nextSequence(id store.SessionID) (int64, error) {
 	seq, ok := t.seqs[id]
 	if !ok {
 		seq, ok = t.s.w.seqs.Get(id)
@@ -139,7 +139,7 @@ func (t *tx) nextSequence(id sessionID) (int64, error) {
 		err := t.query("SELECT max(sequence) FROM session_events WHERE key_no = ? AND session = ?", func(st *sqlite3.Stmt) error {
 			seq = st.ColumnInt64(0)
 			return nil
-		}, int64(id.key), id.session)
+		}, int64(id.Key), id.SessionKey)
 		if err != nil {
 			return 0, err
 		}

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"callbackd"
+	"callbackd/internal/store"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -218,7 +219,7 @@ func (s *Store) loadBuffer() error {
 			}
 		}
 		b.append(ev, unflushed)
-		s.w.seqs.Put(sessionID{ev.Key, ev.Session}, ev.Sequence)
+		s.w.seqs.Put(store.SessionID{Key: ev.Key, SessionKey: ev.Session}, ev.Sequence)
 		return nil
 	}, int64(b.flushedUpTo))
 }

@@ -149,7 +149,7 @@ func (d seam) RemoveIndexes(tx core.Tx, evs []*callbackd.Event) error {
 // RemoveSessions is part of [core.Driver].
 func (d seam) RemoveSessions(t core.Tx, ids []store.SessionID) {
 	for _, id := range ids {
-		t.(*tx).sessions[sessionID{id.Key, id.SessionKey}] = core.SessionWork{}
+		t.(*tx).sessions[id] = core.SessionWork{}
 	}
 }
 

@@ -21,27 +21,27 @@ func (t *tx) publishSessions() {
 }
 
 // session returns a session as the group has left it so far.
-func (t *tx) session(id sessionID) (core.SessionWork, error) {
+func (t *tx) session(id store.SessionID) (core.SessionWork, error) {
 	w, ok := t.sessions[id]
 	if !ok {
 		w, ok = t.s.w.sessions.Get(id)
 	}
 	if !ok {
-		read, err := core.ReadSession(t, id.key, id.session)
+		read, err := core.ReadSession(t, id.Key, id.SessionKey)
 		if err != nil {
 			return core.SessionWork{}, err
 		}
 		w = *read
 	}
 	if w.Current == nil {
-		return w, core.NoSession(id.session)
+		return w, core.NoSession(id.SessionKey)
 	}
 	return w, nil
 }
 
 // writeSession writes what became of a session and remembers it for the next
 // change.
-func (t *tx) writeSession(id sessionID, w core.SessionWork) error {
+func (t *tx) writeSession(id store.SessionID, w core.SessionWork) error {
 	if err := w.Write(t); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (t *tx) writeSession(id sessionID, w core.SessionWork) error {
 // CreateSession is part of [store.Sessions].
 func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, fired ...store.NewEvent) error {
 	stored := *session
-	id := sessionID{stored.Key, stored.SessionKey}
+	id := store.SessionID{Key: stored.Key, SessionKey: stored.SessionKey}
 	store.Made(ctx, store.Changed{Session: session})
 	return s.write(ctx, func(t *tx) error {
 		if err := t.checkSpace(); err != nil {
@@ -70,14 +70,14 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 		if err := t.writeSession(id, core.SessionWork{Current: &stored}); err != nil {
 			return err
 		}
-		_, err := s.acceptAll(t, &store.Batch{Key: id.key, At: stored.CreatedAt, Events: core.EventsOfSession(id.session, fired)})
+		_, err := s.acceptAll(t, &store.Batch{Key: id.Key, At: stored.CreatedAt, Events: core.EventsOfSession(id.SessionKey, fired)})
 		return err
 	})
 }
 
 // ChangeSession is part of [store.Sessions].
 func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionKey string, at time.Time, change func(*callbackd.Session) (store.SessionChange, error)) (*callbackd.Session, []*callbackd.Event, error) {
-	id := sessionID{key, sessionKey}
+	id := store.SessionID{Key: key, SessionKey: sessionKey}
 	var next *callbackd.Session
 	var events []*callbackd.Event
 	err := s.write(ctx, func(t *tx) error {

@@ -118,9 +118,9 @@ type writerState struct {
 	flushAt         int // the constant; tests make it small, and checkpointPages too
 	checkpointPages int
 
-	seqs     *memo.Cache[sessionID, int64]
+	seqs     *memo.Cache[store.SessionID, int64]
 	targets  *memo.Cache[subject, []callbackd.CallbackID]
-	sessions *memo.Cache[sessionID, core.SessionWork]
+	sessions *memo.Cache[store.SessionID, core.SessionWork]
 }
 
 // keyAge says when API keys were forgotten last: no cached one was read before.
@@ -130,12 +130,6 @@ type keyAge struct {
 }
 
 var _ store.Store = (*Store)(nil)
-
-// sessionID is a session of one API key.
-type sessionID struct {
-	key     callbackd.KeyID
-	session string
-}
 
 // subject is what callbacks are registered for.
 type subject struct {
@@ -169,15 +163,15 @@ func newStore(o Options) *Store {
 		refusals: store.Refusals{Hooks: o.Hooks},
 		buffer:   newEventBuffer(),
 		w: writerState{
-			seqs:     memo.New[sessionID, int64](maxSequences),
+			seqs:     memo.New[store.SessionID, int64](maxSequences),
 			targets:  memo.New[subject, []callbackd.CallbackID](maxTargetsCached),
-			sessions: memo.New[sessionID, core.SessionWork](maxSessions),
+			sessions: memo.New[store.SessionID, core.SessionWork](maxSessions),
 		},
 	}
 }
 
 func (s *Store) newTx() *tx {
-	return &tx{db: s.w.db, s: s, seqs: map[sessionID]int64{}, sessions: map[sessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}}
+	return &tx{db: s.w.db, s: s, seqs: map[store.SessionID]int64{}, sessions: map[store.SessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}}
 }
 
 // open opens the database in its steps: the files, the schema, the secrets, what is

@@ -43,8 +43,8 @@ type tx struct {
 	*db
 	s          *Store
 	lastID     callbackd.EventID
-	seqs       map[sessionID]int64
-	sessions   map[sessionID]core.SessionWork
+	seqs       map[store.SessionID]int64
+	sessions   map[store.SessionID]core.SessionWork
 	accepted   []*callbackd.Event
 	moved      map[callbackd.DeliveryID]bool // deliveries that leave the buffer
 	flushed    int                           // how many of the buffer's oldest events

@@ -130,8 +130,8 @@ func (s *Server) URL(schema string) string {
 func Start(settings ...string) (*Server, error) { return start(os.TempDir(), settings...) }
 
 // inMemory returns a folder whose files are in memory, or the usual one when the machine
-// has none with enough room. A database is hundreds of files, and making them on a disk takes more
-// time than the tests need for what they do with them.
+// has none with enough room. A database is hundreds of files, and making them on a disk
+// takes more time than the tests need for what they do with them.
 func inMemory() string {
 	const folder, room = "/dev/shm", 2 << 30
 	var fs syscall.Statfs_t
