@@ -35,15 +35,15 @@ type head struct {
 // readHead reads a head by the rules of RFC 9112, sections 4 and 5. Lines that two readers
 // could read differently are errors: a name with a space, a line without a colon, a
 // control character.
-func readHead(br *bufio.Reader) (*head, error) {
+func readHead(br *bufio.Reader) (h head, err error) {
 	lines := textproto.NewReader(br)
 	line, err := lines.ReadLine()
 	if err != nil {
-		return nil, unexpected(err)
+		return h, unexpected(err)
 	}
-	h := &head{headers: http.Header{}}
+	h.headers = http.Header{}
 	if err := h.statusLine(line); err != nil {
-		return nil, err
+		return h, err
 	}
 	return h, h.fields(lines)
 }
@@ -109,7 +109,8 @@ func (h *head) response(c *conn) (*http.Response, error) {
 		return nil, err
 	}
 	codings := tokens(h.headers["Transfer-Encoding"])
-	resp := &http.Response{StatusCode: h.status, Header: h.headers, Body: http.NoBody}
+	body := &answerBody{c: c, src: http.NoBody}
+	resp := &http.Response{StatusCode: h.status, Header: h.headers, Body: body}
 	resp.Close = h.minor == '0' || has(h.headers["Connection"], "close") || h.ambiguous(codings)
 	coded := len(codings) > 0
 	switch {
@@ -120,12 +121,13 @@ func (h *head) response(c *conn) (*http.Response, error) {
 	case h.status == http.StatusNoContent:
 		resp.Close = resp.Close || coded || length > 0
 	case coded && codings[len(codings)-1] == "chunked":
-		resp.Body = io.NopCloser(&chunks{c: c, src: httputil.NewChunkedReader(c.br)})
+		body.src = &chunks{c: c, src: httputil.NewChunkedReader(c.br)}
 	case coded || length < 0: // until the end of the connection
 		resp.Close = true
-		resp.Body = io.NopCloser(c.br)
+		body.src = c.br
 	default:
-		resp.Body = io.NopCloser(&counted{src: c.br, left: length})
+		body.counted = counted{src: c.br, left: length}
+		body.src = &body.counted
 	}
 	return resp, nil
 }

@@ -188,8 +188,7 @@ func (c *conn) answer(start time.Time, tr *Trace) (*http.Response, error) {
 func (c *conn) answered(resp *http.Response, complete bool) {
 	c.room = 1 << 62 // the caller bounds the body
 	c.idleFor = idleTime(resp.Header)
-	again := complete && !resp.Close && c.idleFor > 0 && c.uses < c.t.dialer.o.MaxUses && time.Now().Before(c.retireAt)
-	resp.Body = &answerBody{c: c, src: resp.Body, keep: again}
+	resp.Body.(*answerBody).keep = complete && !resp.Close && c.idleFor > 0 && c.uses < c.t.dialer.o.MaxUses && time.Now().Before(c.retireAt)
 }
 
 // writing is a request that is being written.
@@ -235,10 +234,11 @@ func (w *writing) end(c *conn) bool {
 // answerBody returns its connection to the pool when it was read to a clean end, and
 // closes it otherwise. Unread bytes are never drained.
 type answerBody struct {
-	c    *conn
-	src  io.Reader
-	keep bool
-	err  error // how it ended
+	c       *conn
+	src     io.Reader
+	counted counted // src, when the length is known
+	keep    bool
+	err     error // how it ended
 }
 
 // Read is part of io.Reader.

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"iter"
 	"net"
 	"net/http"
 	"net/url"
@@ -24,12 +23,13 @@ import (
 type Request struct {
 	Method string
 	URL    *url.URL // of [ParseURL]
-	// Fields are the header lines, in the order and spelling in which they are
-	// written. nil for none.
-	Fields iter.Seq2[string, string]
-	Body   []byte // nil for none
-	Close  bool   // use a connection of its own, and close it afterwards
+	Fields []Field  // in the order and spelling in which they are written
+	Body   []byte   // nil for none
+	Close  bool     // use a connection of its own, and close it afterwards
 }
+
+// Field is one header line.
+type Field struct{ Name, Value string }
 
 // Phase is how far an exchange has come.
 type Phase int
@@ -204,10 +204,8 @@ func writeRequest(b *bytes.Buffer, req *Request) error {
 	b.WriteString(req.URL.RequestURI())
 	b.WriteString(" HTTP/1.1\r\nHost: ")
 	b.WriteString(req.URL.Host)
-	if req.Fields != nil {
-		if err := writeFields(b, req.Fields); err != nil {
-			return err
-		}
+	if err := writeFields(b, req.Fields); err != nil {
+		return err
 	}
 	if req.Close {
 		b.WriteString("\r\nConnection: close")
@@ -221,18 +219,18 @@ func writeRequest(b *bytes.Buffer, req *Request) error {
 	return nil
 }
 
-func writeFields(b *bytes.Buffer, fields iter.Seq2[string, string]) error {
-	for name, value := range fields {
-		if !httpguts.ValidHeaderFieldName(name) || frames(name) {
-			return fmt.Errorf("%w: header name %q", ErrRequest, name)
+func writeFields(b *bytes.Buffer, fields []Field) error {
+	for _, f := range fields {
+		if !httpguts.ValidHeaderFieldName(f.Name) || frames(f.Name) {
+			return fmt.Errorf("%w: header name %q", ErrRequest, f.Name)
 		}
-		if !httpguts.ValidHeaderFieldValue(value) {
-			return fmt.Errorf("%w: the value of header %s", ErrRequest, name)
+		if !httpguts.ValidHeaderFieldValue(f.Value) {
+			return fmt.Errorf("%w: the value of header %s", ErrRequest, f.Name)
 		}
 		b.WriteString("\r\n")
-		b.WriteString(name)
+		b.WriteString(f.Name)
 		b.WriteString(": ")
-		b.WriteString(value)
+		b.WriteString(f.Value)
 	}
 	return nil
 }

@@ -21,7 +21,15 @@ func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 			return nil, fmt.Errorf("build the body: %w", err)
 		}
 	}
-	return s.settings.of(cb, s.agent).request(cb, ev, n, at, body)
+	req, err := s.settings.of(cb, s.agent).request(cb, ev, n, at, body)
+	if err != nil {
+		return nil, err
+	}
+	out := &callbackd.Request{Method: req.Method, URL: req.URL, Body: req.Body}
+	for _, f := range req.Fields {
+		out.Headers = append(out.Headers, callbackd.Header{Name: f.Name, Value: callbackd.Secret(f.Value)})
+	}
+	return out, nil
 }
 
 // inQuery reports whether a callback gets its data in the query, without a body.
@@ -30,12 +38,12 @@ func inQuery(cb *callbackd.Callback) bool {
 }
 
 // request builds the request around a body.
-func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time, body []byte) (*callbackd.Request, error) {
+func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time, body []byte) (*egress.Request, error) {
 	if s.err != nil {
 		return nil, fmt.Errorf("use the callback's setting: %w", s.err)
 	}
 	const ofAttempt = 7 + callbackd.MaxSigningSchemes // the most headers that are added here
-	req := &callbackd.Request{Method: cb.Method, URL: s.target, Headers: make([]callbackd.Header, 0, len(s.headers)+ofAttempt), Body: body}
+	req := &egress.Request{Method: cb.Method, URL: s.target, Fields: make([]egress.Field, 0, len(s.headers)+ofAttempt), Body: body}
 	if inQuery(cb) {
 		target := *s.target
 		if err := addQuery(&target, ev, cb.Payload); err != nil {
@@ -43,10 +51,8 @@ func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at
 		}
 		req.URL = &target
 	}
-	req.Headers = append(req.Headers, s.headers...)
-	add := func(name, value string) {
-		req.Headers = append(req.Headers, callbackd.Header{Name: name, Value: callbackd.Secret(value)})
-	}
+	req.Fields = append(req.Fields, s.headers...)
+	add := func(name, value string) { req.Fields = append(req.Fields, egress.Field{Name: name, Value: value}) }
 	var room [callbackd.MaxSigningSecrets]*signature.Key
 	keys := s.signingKeys(room[:0], at)
 	// In lower case, as Standard Webhooks spells them: its PHP library finds
@@ -73,16 +79,4 @@ func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at
 		add("callback-test", "true")
 	}
 	return req, nil
-}
-
-// wireRequest returns the request as the transport takes it.
-func wireRequest(req *callbackd.Request, alone bool) *egress.Request {
-	fields := func(yield func(name, value string) bool) {
-		for _, h := range req.Headers {
-			if !yield(h.Name, h.Value.Reveal()) {
-				return
-			}
-		}
-	}
-	return &egress.Request{Method: req.Method, URL: req.URL, Fields: fields, Body: req.Body, Close: alone}
 }

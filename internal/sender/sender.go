@@ -66,7 +66,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 		defer done()
 	}
 	set := s.settings.of(cb, s.agent)
-	var req *callbackd.Request
+	var req *egress.Request
 	if err == nil {
 		req, err = set.request(cb, ev, n, start, body)
 	}
@@ -82,9 +82,10 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	}
 	// The timeout is for the receiver; building the request does not count.
 	policy := cb.Policy.WithDefaults()
+	req.Close = policy.NoKeepAlive
 	begin := time.Now()
 	a := attempt{Sender: s, ctx: ctx, start: begin, deadline: begin.Add(policy.Timeout), redact: set.redact, res: &res}
-	resp, err := s.transport.Exchange(ctx, a.deadline, wireRequest(req, policy.NoKeepAlive), &a.trace)
+	resp, err := s.transport.Exchange(ctx, a.deadline, req, &a.trace)
 	tr := &a.trace
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
 	res.Address, res.Reused, res.CertEnds = tr.Address, tr.Reused, tr.CertEnds

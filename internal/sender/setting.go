@@ -17,7 +17,7 @@ import (
 type setting struct {
 	of      callbackd.Callback // the parts that count, see is
 	target  *url.URL           // shared; it must not be changed
-	headers []callbackd.Header // all but those of the attempt
+	headers []egress.Field     // all but those of the attempt
 	keys    []*signature.Key   // for SignStandard: one for each of the callback's secrets, also expired ones
 	signers []signer           // for the other schemes
 	redact  *redactor
@@ -86,12 +86,12 @@ func (s *setting) signingKeys(keys []*signature.Key, at time.Time) []*signature.
 }
 
 // fixedHeaders returns the headers that every request of a callback has.
-func fixedHeaders(cb *callbackd.Callback, agent string) []callbackd.Header {
+func fixedHeaders(cb *callbackd.Callback, agent string) []egress.Field {
 	own := slices.DeleteFunc(slices.Clone(cb.Headers), func(h callbackd.Header) bool { return isReserved(h.Name) })
-	var out []callbackd.Header
+	var out []egress.Field
 	addUnlessSet := func(name, value string) {
 		if !hasHeader(own, name) {
-			out = append(out, callbackd.Header{Name: name, Value: callbackd.Secret(value)})
+			out = append(out, egress.Field{Name: name, Value: value})
 		}
 	}
 	addUnlessSet("User-Agent", agent)
@@ -100,7 +100,10 @@ func fixedHeaders(cb *callbackd.Callback, agent string) []callbackd.Header {
 	if !inQuery(cb) {
 		addUnlessSet("Content-Type", "application/json")
 	}
-	return append(out, own...)
+	for _, h := range own {
+		out = append(out, egress.Field{Name: h.Name, Value: h.Value.Reveal()})
+	}
+	return out
 }
 
 // hasHeader reports whether headers have one with the name.
