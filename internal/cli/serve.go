@@ -202,7 +202,7 @@ func readRange(s string) (netip.Prefix, error) {
 
 // gcPercent trades memory for CPU. The live heap is bounded and small, but much
 // passes through it. GOGC overrides it.
-const gcPercent = 300
+const gcPercent = 250
 
 // Run serves until it is told to stop.
 func (c *serveCmd) Run(e *env) error {
