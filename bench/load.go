@@ -191,8 +191,14 @@ func loadCommand(fs *flag.FlagSet) func() error {
 	sinkURL := fs.String("sink", "", "URL of `bench sink`, where the key's callback points")
 	n, c := fs.Int("events", 20_000, "events"), fs.Int("c", 64, "connections")
 	rate := fs.Float64("rate", 0, "events a second; 0 for as many as go")
+	array := fs.Int("array", 0, "publish arrays of so many events, as hard as it goes; 0 for single events")
 	return func() error {
-		a, err := load(eventsPlace(&cl), *n, *c, 2000, *rate)
+		publish := func() (answered, error) { return load(eventsPlace(&cl), *n, *c, 2000, *rate) }
+		if *array > 0 {
+			*n -= *n % *array
+			publish = func() (answered, error) { return loadArrays(eventsPlace(&cl), *n, *array, *c, 2000) }
+		}
+		a, err := publish()
 		if err != nil {
 			return err
 		}

@@ -27,11 +27,12 @@ import (
 func profileCommand(fs *flag.FlagSet) func() error {
 	n, c := fs.Int("events", 40_000, "events"), fs.Int("c", 64, "connections")
 	rate := fs.Float64("rate", 0, "events a second; 0 for as many as go")
+	array := fs.Int("array", 0, "publish arrays of so many events; 0 for single events")
 	out := fs.String("o", "cpu.pprof", "file to write; go tool pprof reads it")
 	onPostgres := fs.Bool("postgres", false, "on PostgreSQL; prints what each statement costs there")
 	allocs := fs.String("allocs", "", "file for a profile of allocations")
 	return func() error {
-		if err := profile(*n, *c, *rate, *out, *onPostgres); err != nil || *allocs == "" {
+		if err := profile(*n, *c, *array, *rate, *out, *onPostgres); err != nil || *allocs == "" {
 			return err
 		}
 		f, err := os.Create(*allocs)
@@ -52,9 +53,9 @@ func createKey(ctx context.Context, place app.StoreConfig) error {
 	return errors.Join(err, s.Close())
 }
 
-// profile publishes n events from c connections, at rate a second, to a server in
+// profile publishes n events from c connections, at rate a second or in arrays, to a server in
 // this process and writes its CPU profile to out.
-func profile(n, c int, rate float64, out string, onPostgres bool) (err error) {
+func profile(n, c, array int, rate float64, out string, onPostgres bool) (err error) {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "callbackd-profile-")
 	if err != nil {
@@ -100,7 +101,7 @@ func profile(n, c int, rate float64, out string, onPostgres bool) (err error) {
 		return err
 	}
 	load := exec.Command(self, "load", "-server", a.URL(), "-account", "bench", "-key", "bench", "-secret", "bench", "-sink", sink.url,
-		"-events", strconv.Itoa(n), "-c", strconv.Itoa(c), "-rate", strconv.FormatFloat(rate, 'f', -1, 64))
+		"-events", strconv.Itoa(n), "-c", strconv.Itoa(c), "-array", strconv.Itoa(array), "-rate", strconv.FormatFloat(rate, 'f', -1, 64))
 	load.Stdout, load.Stderr = os.Stdout, os.Stderr
 	used, err := cpuDuring(load.Run)
 	if err != nil {

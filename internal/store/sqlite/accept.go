@@ -99,6 +99,7 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 		return err
 	}
 	t.accepted = append(t.accepted, ev)
+	t.bytes += len(ev.Data)
 	for _, cb := range ev.Targets {
 		d := untriedDelivery(ev, cb)
 		d.Key, d.Event = ev.Key, ev

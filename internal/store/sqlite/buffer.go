@@ -19,8 +19,8 @@ import (
 // Until then the buffer has what those rows would say. After a crash it is read
 // again from the events that were not flushed.
 const (
-	flushAt    = 8192 // events in the buffer at which the oldest are flushed
-	flushBatch = 256  // events that are flushed at once, because a commit waits for them
+	flushAt    = 16384 // events in the buffer at which the oldest are flushed
+	flushBatch = 256   // events that are flushed at once, because a commit waits for them
 )
 
 // eventBuffer holds the events that were not flushed, without their data. Only

@@ -29,8 +29,9 @@ type logFile struct {
 	from   int64  // where they belong
 }
 
-// maxFrames bounds the frames that are held back.
-const maxFrames = 1 << 20
+// maxFrames bounds the frames that are held back, in bytes. A larger commit is written in
+// pieces of that size.
+const maxFrames = 256 << 10
 
 // logOf returns the log of a connection that has read or written something.
 func logOf(conn *sqlite3.Conn) (*logFile, error) {
@@ -54,9 +55,6 @@ func (f *logFile) commit(deferred bool, run func() error) error {
 	// The frames of a commit that failed must not be written later: another process
 	// may have written there by then.
 	f.frames = f.frames[:0]
-	if cap(f.frames) > maxFrames {
-		f.frames = nil
-	}
 	return err
 }
 
@@ -69,6 +67,9 @@ func (f *logFile) WriteAt(b []byte, off int64) (int, error) {
 		if err := f.write(); err != nil {
 			return 0, err
 		}
+	}
+	if f.frames == nil {
+		f.frames = make([]byte, 0, maxFrames)
 	}
 	if len(f.frames) == 0 {
 		f.from = off

@@ -175,3 +175,31 @@ func TestEventsShareCommits(t *testing.T) {
 		}
 	})
 }
+
+// Large events share a commit only up to a number of bytes.
+func TestTheBytesOfAGroupAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s, ops := logRig(t)
+		defer s.Close()
+		hold := make(chan struct{})
+		go s.write(r.ctx, func(*tx) error { <-hold; return nil })
+		synctest.Wait()
+		for range 4 {
+			go r.accept(s, "S", 1, maxBytes/2)
+		}
+		synctest.Wait()
+		ops()
+		close(hold)
+		time.Sleep(commitPace)
+		synctest.Wait()
+		syncs := 0
+		for _, op := range ops() {
+			if op == "sync" {
+				syncs++
+			}
+		}
+		if syncs != 2 {
+			t.Errorf("four events of %d bytes make %d commits; want 2", maxBytes/2, syncs)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -92,9 +93,7 @@ func (r *reserve) hold() bool {
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err == nil {
-		noise := make([]byte, reserveSize)
-		rand.NewChaCha8([32]byte{}).Read(noise)
-		_, err = f.Write(noise)
+		_, err = io.CopyN(f, rand.NewChaCha8([32]byte{}), reserveSize)
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil {

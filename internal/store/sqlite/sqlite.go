@@ -294,7 +294,7 @@ func (s *Store) load(o Options, dsn string) (err error) {
 // openReaders opens n connections that read.
 func (s *Store) openReaders(dsn string, n int) error {
 	for range n {
-		r, err := openDB(dsn, "busy_timeout=5000", "query_only=ON", "cache_size=-8192")
+		r, err := openDB(dsn, "busy_timeout=5000", "query_only=ON", "cache_size=-2048")
 		if err != nil {
 			return err
 		}

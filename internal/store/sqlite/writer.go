@@ -22,6 +22,9 @@ const maxAccepted = 4096
 // syncWithin is how long a commit of nothing but outcomes waits for a sync at most.
 const syncWithin = 250 * time.Millisecond
 
+// maxBytes bounds the data of the events of a group, in the same way.
+const maxBytes = 2 << 20
+
 // job is one command on its way through the writer.
 type job struct {
 	run     func(*tx) error
@@ -46,6 +49,7 @@ type tx struct {
 	seqs       map[store.SessionID]int64
 	sessions   map[store.SessionID]core.SessionWork
 	accepted   []*callbackd.Event
+	bytes      int                           // data of accepted
 	moved      map[callbackd.DeliveryID]bool // deliveries that leave the buffer
 	flushed    int                           // how many of the buffer's oldest events
 	scratch    []byte                        // for attempts
@@ -61,7 +65,7 @@ func (t *tx) reset() {
 	clear(t.sessions)
 	clear(t.moved)
 	clear(t.accepted)
-	t.accepted, t.flushed = t.accepted[:0], 0
+	t.accepted, t.bytes, t.flushed = t.accepted[:0], 0, 0
 	clear(t.deliveries)
 	t.deliveries = t.deliveries[:0]
 	clear(t.after)
@@ -192,7 +196,7 @@ func (s *Store) runGroup(t *tx, group *[]*job) error {
 		if err := s.apply(t, (*group)[:i+1]); err != nil {
 			return err
 		}
-		if i == len(*group)-1 && len(*group) < maxGroup && len(t.accepted) < maxAccepted {
+		if i == len(*group)-1 && len(*group) < maxGroup && len(t.accepted) < maxAccepted && t.bytes < maxBytes {
 			if j := s.queues.next(*group); j != nil {
 				*group = append(*group, j)
 			}
@@ -262,7 +266,7 @@ func (s *Store) refuseGroup(t *tx, group []*job, err error) {
 func (s *Store) apply(t *tx, group []*job) error {
 	j := group[len(group)-1]
 	before := t.conn.TotalChanges()
-	deliveries, accepted := len(t.deliveries), len(t.accepted)
+	deliveries, accepted, bytes := len(t.deliveries), len(t.accepted), t.bytes
 	if j.err = j.run(t); j.err == nil {
 		return nil
 	}
@@ -270,7 +274,7 @@ func (s *Store) apply(t *tx, group []*job) error {
 		return j.err
 	}
 	if t.conn.TotalChanges() == before {
-		t.deliveries, t.accepted = t.deliveries[:deliveries], t.accepted[:accepted]
+		t.deliveries, t.accepted, t.bytes = t.deliveries[:deliveries], t.accepted[:accepted], bytes
 		return nil
 	}
 	if err := t.conn.Exec("ROLLBACK; BEGIN IMMEDIATE"); err != nil {
