@@ -111,10 +111,11 @@ type PauseReason string
 
 // The reasons for a pause.
 const (
-	NotPaused      PauseReason = ""
-	PausedByUser   PauseReason = "user"
-	PausedGone     PauseReason = "gone"       // the receiver answered 410
-	PausedNoAnswer PauseReason = "no_success" // no attempt succeeded for AutoPauseAfter
+	NotPaused        PauseReason = ""
+	PausedByUser     PauseReason = "user"
+	PausedGone       PauseReason = "gone"       // the receiver answered 410
+	PausedByReceiver PauseReason = "receiver"   // the receiver asked for it: see [Control]
+	PausedNoAnswer   PauseReason = "no_success" // no attempt succeeded for AutoPauseAfter
 )
 
 // Pause holds a callback's deliveries until a person resumes it.

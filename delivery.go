@@ -159,14 +159,15 @@ type Result struct {
 	CertEnds time.Time
 
 	Fault      Fault
-	Error      string // a sentence for the key holder; on success empty or a warning
-	Status     int    // 0 when there was no answer
-	RetryAfter string // the header as received; several are joined with ", "
-	Location   string // of a redirect, which is not followed; shortened
-	Headers    string // the answer's header lines, with sensitive values redacted
-	Body       []byte // the first MaxResponseKept bytes
-	BodySize   int64  // bytes read, at most MaxResponseRead
-	Truncated  bool   // the body was longer than what is stored
+	Error      string  // a sentence for the key holder; on success empty or a warning
+	Status     int     // 0 when there was no answer
+	RetryAfter string  // the header as received; several are joined with ", "
+	Control    Control // what the receiver asks for; it is not stored with the attempt
+	Location   string  // of a redirect, which is not followed; shortened
+	Headers    string  // the answer's header lines, with sensitive values redacted
+	Body       []byte  // the first MaxResponseKept bytes
+	BodySize   int64   // bytes read, at most MaxResponseRead
+	Truncated  bool    // the body was longer than what is stored
 }
 
 // EndedAt returns when the attempt ended.

@@ -161,10 +161,12 @@ func plausibleClose(until, now time.Time) time.Time {
 }
 
 // ShouldPause returns why an attempt with result r pauses the callback, or
-// NotPaused. 410 Gone pauses it at once, any other failure after [AutoPauseAfter]
-// without a success.
+// NotPaused. An answer with the control pause and 410 Gone pause it at once, any other
+// failure after [AutoPauseAfter] without a success.
 func (h Health) ShouldPause(r *Result, now time.Time) PauseReason {
 	switch {
+	case r.Control.Pause:
+		return PausedByReceiver
 	case r.Status == 410:
 		return PausedGone
 	case !r.Success() && !r.Fault.Internal() && !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= AutoPauseAfter:

@@ -50,6 +50,9 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 		return pendingAt(d, p, now, due, d.Step, "the fault was not the receiver's, so the attempt does not count")
 	}
 	step := d.Step + 1
+	if r.Control.Stop {
+		return Decision{State: Failed, Step: step, Why: "the receiver wants no further attempt of this delivery (callback-control: stop)"}
+	}
 	if step >= len(p.Retry) {
 		return Decision{State: Failed, Step: step, Why: "attempt " + strconv.Itoa(step) + " of " + strconv.Itoa(len(p.Retry)) + " failed; it was the last one"}
 	}

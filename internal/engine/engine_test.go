@@ -286,6 +286,44 @@ func TestAnAnswer410PausesUntilAPersonResumes(t *testing.T) {
 	})
 }
 
+// An answer pauses its callback whatever its status is. A delivery that failed waits.
+func TestAnAnswerCanPauseItsCallback(t *testing.T) {
+	for _, answer := range []int{200, 500} {
+		bubble(t, engine.Options{}, func(r *rig) {
+			id := r.callback(ev1, callbackd.Policy{})
+			r.set(func(call) callbackd.Result {
+				res := status(answer)
+				res.Control.Pause = true
+				return res
+			})
+			r.publish(ev1, "A")
+			pass(time.Second)
+			r.publish(ev1, "B")
+			pass(24 * time.Hour)
+			r.wantSent(1)
+			r.wantPause(id, callbackd.PausedByReceiver)
+		})
+	}
+}
+
+// The delivery that is stopped has failed and holds nothing back; others go on.
+func TestAnAnswerCanStopItsDelivery(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		id := r.callback(ev1, callbackd.Policy{})
+		r.set(func(call) callbackd.Result {
+			res := status(422)
+			res.Control.Stop = true
+			return res
+		})
+		events := r.publish(ev1, "A", "A")
+		pass(24 * time.Hour)
+		r.wantSent(2)
+		for _, ev := range events {
+			r.wantDelivery(callbackd.DeliveryID{Event: ev, Callback: id}, callbackd.Failed, callbackd.FaultStatus)
+		}
+	})
+}
+
 // The time since when a callback has been failing does not begin again with the process.
 func TestAutoPauseCountsOverRestarts(t *testing.T) {
 	bubble(t, engine.Options{}, func(r *rig) {

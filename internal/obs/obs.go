@@ -74,7 +74,7 @@ func New() *Metrics {
 	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
 		m.ended[state] = ended.WithLabelValues(string(state))
 	}
-	for _, reason := range []callbackd.PauseReason{callbackd.PausedGone, callbackd.PausedNoAnswer} {
+	for _, reason := range []callbackd.PauseReason{callbackd.PausedGone, callbackd.PausedByReceiver, callbackd.PausedNoAnswer} {
 		m.paused.WithLabelValues(string(reason))
 	}
 	m.registry.MustRegister(

@@ -104,6 +104,7 @@ func (a *attempt) answered(resp *http.Response) {
 	res := a.res
 	res.Status = resp.StatusCode
 	res.RetryAfter = callbackd.Clip(a.redact.text(strings.Join(resp.Header["Retry-After"], ", ")), maxRetryAfterKept)
+	res.Control = callbackd.ParseControl(strings.Join(resp.Header["Callback-Control"], ","))
 	res.Location = callbackd.Clip(a.redact.text(resp.Header.Get("Location")), maxLocationKept)
 	res.Headers = keptHeaders(resp, a.redact)
 	cut := readBody(resp.Body, res)

@@ -355,3 +355,18 @@ func same[T comparable](t *testing.T, name string, got, want T) {
 		t.Errorf("%s is %v, want %v", name, got, want)
 	}
 }
+
+// What a receiver asks for in its answer is read from one header or several.
+func TestAnAnswerCanAskForControl(t *testing.T) {
+	for header, want := range map[string]callbackd.Control{
+		"":                                  {},
+		"callback-control: stop\r\n":        {Stop: true},
+		"Callback-Control: Pause, stop\r\n": {Stop: true, Pause: true},
+		"callback-control: pause\r\nCALLBACK-CONTROL: stop\r\n": {Stop: true, Pause: true},
+	} {
+		url := answers(t, "HTTP/1.1 422 x\r\nContent-Length: 0\r\n"+header+"\r\n")
+		if res := newSender(t, egress.Options{}).Send(t.Context(), callbackTo(url), event(), 1); res.Control != want {
+			t.Errorf("%q asks for %+v, want %+v", header, res.Control, want)
+		}
+	}
+}

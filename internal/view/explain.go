@@ -267,9 +267,10 @@ func (e *explainer) advise(id callbackd.DeliveryID, a *callbackd.Attempt) {
 
 // pauses says why a callback is paused, and what to do.
 var pauses = map[callbackd.PauseReason]struct{ why, advice string }{
-	callbackd.PausedByUser:   {"somebody paused it", "Resume the callback."},
-	callbackd.PausedGone:     {"its receiver answered 410 Gone", "Correct the callback's url, or resume it when the receiver is back."},
-	callbackd.PausedNoAnswer: {"no attempt has succeeded for five days", "Fix the receiver, then resume the callback."},
+	callbackd.PausedByUser:     {"somebody paused it", "Resume the callback."},
+	callbackd.PausedGone:       {"its receiver answered 410 Gone", "Correct the callback's url, or resume it when the receiver is back."},
+	callbackd.PausedByReceiver: {"its receiver asked for it (callback-control: pause)", "Ask the receiver's operator, then resume the callback."},
+	callbackd.PausedNoAnswer:   {"no attempt has succeeded for five days", "Fix the receiver, then resume the callback."},
 }
 
 // test says that a test is being sent. It waits for nothing: pause, breaker, rate and
