@@ -153,16 +153,33 @@ func (d seam) RemoveSessions(t core.Tx, ids []store.SessionID) {
 	}
 }
 
-// Refresh is part of [core.Driver]. Other processes change keys only, and SQLite
-// does not say which.
+// Refresh is part of [core.Driver]. Other processes change keys only, and SQLite does not
+// say which. While the writer commits, it sees whether they have changed anything;
+// otherwise the keys are dropped when they may be too old.
 func (d seam) Refresh(context.Context) error {
-	s := d.s
-	s.keys.mu.Lock()
-	defer s.keys.mu.Unlock()
-	if now := time.Now(); now.Sub(s.keys.readAt) >= store.MaxKeyAge {
-		s.DropKeys()
-		s.keys.readAt = now
+	k := &d.s.keys
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	old := func(t time.Time) bool { return now.Sub(t) >= store.MaxKeyAge }
+	if k.version != k.known || old(k.checkedAt) && old(k.readAt) {
+		d.s.DropKeys()
+		k.known, k.readAt = k.version, now
 	}
+	return nil
+}
+
+// noteVersion notes whether another process has committed something. The transaction t
+// began after at.
+func (k *keyAge) noteVersion(t *tx, at time.Time) error {
+	var version int64
+	err := t.query("PRAGMA data_version", func(st *sqlite3.Stmt) error { version = st.ColumnInt64(0); return nil })
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.version, k.checkedAt = version, at
 	return nil
 }
 

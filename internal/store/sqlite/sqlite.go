@@ -123,10 +123,14 @@ type writerState struct {
 	sessions *memo.Cache[store.SessionID, core.SessionWork]
 }
 
-// keyAge says when API keys were forgotten last: no cached one was read before.
+// keyAge says how old what is known of API keys can be.
 type keyAge struct {
 	mu     sync.Mutex
-	readAt time.Time
+	readAt time.Time // no cached key was read before
+
+	version   int64     // SQLite's data version of the writer, which others' commits change
+	known     int64     // the version when keys were dropped last
+	checkedAt time.Time // before the transaction in which version was read
 }
 
 var _ store.Store = (*Store)(nil)

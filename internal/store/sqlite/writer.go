@@ -189,7 +189,11 @@ func (s *Store) commit(t *tx, group *[]*job) {
 
 // runGroup runs the transaction of a group.
 func (s *Store) runGroup(t *tx, group *[]*job) error {
+	at := time.Now()
 	if err := t.query("BEGIN IMMEDIATE", nil); err != nil {
+		return err
+	}
+	if err := s.keys.noteVersion(t, at); err != nil {
 		return err
 	}
 	for i := 0; i < len(*group); i++ {
