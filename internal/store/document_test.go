@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fill sets every member of a struct to something of its own.
+// fill sets every field of a struct to a different value.
 func fill(v reflect.Value, n *int64) {
 	*n++
 	switch x := v.Addr().Interface().(type) {
@@ -43,7 +43,7 @@ func fill(v reflect.Value, n *int64) {
 	}
 }
 
-// Every member of a session is in its document or in a column.
+// Every field of a session is in its document or in a column.
 func TestDocumentsHoldWhatIsNoColumn(t *testing.T) {
 	var s callbackd.Session
 	n := int64(0)
@@ -69,7 +69,7 @@ func TestDocumentsHoldWhatIsNoColumn(t *testing.T) {
 	}
 }
 
-// A damaged document is an error, and never more than that.
+// Reading a damaged document fails with an error and never panics.
 func FuzzDecodeSession(f *testing.F) {
 	var s callbackd.Session
 	n := int64(0)

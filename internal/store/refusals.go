@@ -67,8 +67,8 @@ func (r *Refusals) Err() error {
 	return r.err
 }
 
-// Probe makes a write when the last one was refused and nobody has written for a while.
-// A store that is not ready gets no commands, so without this write it would never
+// Probe makes a write when the last one was refused and no command has written for a
+// while. A store that is not ready gets no commands, so without this write it would never
 // become ready. Probe returns what Err does afterwards.
 func (r *Refusals) Probe(ctx context.Context, write func(context.Context) error) error {
 	r.mu.Lock()

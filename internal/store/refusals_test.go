@@ -10,8 +10,8 @@ import (
 	"callbackd"
 )
 
-// A store is not ready from the first write that was refused to the first that
-// was made, and finds out by itself when nobody tries.
+// A store is not ready from the first refused write until the next write that succeeds.
+// Without commands it makes a write of its own to find out.
 func TestRefusalsLastUntilAWriteIsMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		full := callbackd.Errorf(callbackd.KindUnavailable, "the disk is full")

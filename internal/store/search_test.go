@@ -7,7 +7,7 @@ import (
 	"callbackd/internal/store"
 )
 
-// What is searched is what the reference says, not how a JSON library spells it.
+// A search compares the values of a reference, not how a JSON library spells them.
 func TestASearchGoesByValue(t *testing.T) {
 	for _, c := range []struct {
 		reference, text string

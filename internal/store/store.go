@@ -10,10 +10,10 @@
 // belongs to that key. Queries also take [AllKeys], and so do the methods that say
 // so.
 //
-// Errors: a method returns a [callbackd.Error] whose kind says what happened.
-// NotFound also covers objects of another key. Unavailable means that nothing was
-// written, or that nobody knows whether something was: the caller must not
-// acknowledge. Any other error is an internal fault of the store.
+// Errors: a method returns a [callbackd.Error] whose kind says what happened. NotFound
+// also covers objects of another key. Unavailable means that nothing was written, or that
+// it is unknown whether something was: the caller must not acknowledge. Any other error
+// is an internal fault of the store.
 package store
 
 import (

@@ -9,8 +9,8 @@ import (
 	"callbackd"
 )
 
-// Whatever is in the column, reading it is an answer or an error, never a
-// crash; and what was read is written back as it was.
+// Reading a column returns an attempt or an error, whatever bytes it has, and never
+// panics. Writing the attempt again gives the same bytes.
 func FuzzReadAttempt(f *testing.F) {
 	full := callbackd.Attempt{Result: callbackd.Result{StartedAt: time.UnixMicro(1e15).UTC(), Timings: callbackd.Timings{DNS: 1e6, Connect: 2e6, TLS: 3e6, FirstByte: 4e6, Total: 5e6},
 		Address: "192.0.2.1:443", Reused: true, Fault: callbackd.FaultStatus, Error: "no", Status: 503, RetryAfter: "5", Location: "/l", Headers: "A: b\n", Body: []byte("\x00body"), BodySize: 5, Truncated: true},

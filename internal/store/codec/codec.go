@@ -11,9 +11,9 @@ import (
 	"callbackd/internal/store"
 )
 
-// TypeNo returns the stored number of an event type: its place in callbackd.EventTypes,
-// from 1. New types may be added at the end of the list only.
-func TypeNo(t callbackd.EventType) int64 { return int64(slices.Index(callbackd.EventTypes, t) + 1) }
+// TypeNumber returns the number that is stored for an event type: its position in
+// callbackd.EventTypes, from 1. New types may be added at the end of the list only.
+func TypeNumber(t callbackd.EventType) int64 { return int64(slices.Index(callbackd.EventTypes, t) + 1) }
 
 // Type returns the event type with a stored number; empty for an unknown number.
 func Type(n int64) callbackd.EventType {

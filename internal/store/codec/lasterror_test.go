@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Every error has a number of its own, above 0, and is read back as it was.
+// Every error has a number of its own, above 0, and reads back the same.
 func TestLastErrorsReadBack(t *testing.T) {
 	seen := map[int64]LastError{}
 	for _, fault := range callbackd.Faults {
@@ -27,17 +27,18 @@ func TestLastErrorsReadBack(t *testing.T) {
 	}
 }
 
-// A list that keeps places must not change at its beginning.
+// The numbers of faults are stored, so the existing faults must keep their positions in
+// the list.
 func TestTheOrderOfFaultsIsKept(t *testing.T) {
 	want := []callbackd.Fault{"status", "refused", "dns", "connect", "tls", "timeout", "protocol", "proxy", "local", "shutdown", "query"}
 	for i, f := range want {
 		if callbackd.Faults[i] != f {
-			t.Errorf("place %d is %s, and was %s", i, callbackd.Faults[i], f)
+			t.Errorf("position %d has %s, want %s", i, callbackd.Faults[i], f)
 		}
 	}
 }
 
-// What lists read of an attempt is the beginning of what is kept.
+// Lists read only the first bytes of a stored attempt.
 func TestTheHeadOfAnAttempt(t *testing.T) {
 	a := callbackd.Attempt{Result: callbackd.Result{Status: 503, Fault: callbackd.FaultStatus, Error: "no", Address: "192.0.2.1:443", Headers: string(make([]byte, 32<<10)), Body: make([]byte, 16<<10)}}
 	whole := AppendAttempt(nil, &a)

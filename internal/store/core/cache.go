@@ -16,10 +16,10 @@ const (
 // cache holds keys and callbacks as they are stored. Its values are shared and
 // never changed.
 //
-// A change drops what it may have changed when its commit is over, whether that
-// was answered or not. What another process changed is dropped by
-// [Driver.Refresh]. A read that overlaps a drop is not put into the cache,
-// because it may have read what was there before the change.
+// After its commit a change drops the entries that it may have changed, also when the
+// commit was not answered. [Driver.Refresh] drops what another process changed. The
+// result of a read that overlaps a drop is not cached, because it may be from before the
+// change.
 type cache struct {
 	mu        sync.Mutex
 	drops     uint64 // counts drops of callbacks

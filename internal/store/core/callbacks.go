@@ -12,7 +12,7 @@ import (
 	"callbackd/internal/store/codec"
 )
 
-// callbackFrom joins a callback with what it sends in the version that follows.
+// callbackFrom joins a callback with the setting of the version that follows.
 const (
 	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at, c.deleted_at,
  c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL,
@@ -42,8 +42,8 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 	return &c, damaged(err)
 }
 
-// callbacksWhere reads callbacks with what they send in their present version,
-// as they are stored.
+// callbacksWhere reads callbacks with the setting of their present version, as they are
+// stored.
 func (s *Store) callbacksWhere(tx Tx, where string, args ...any) (found []*callbackd.Callback, err error) {
 	err = tx.Query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE "+where, func(row Row) error {
 		cb, err := s.scanCallback(row)
@@ -77,7 +77,7 @@ func (s *Store) allCallbacks(tx Tx) ([]*callbackd.Callback, error) {
 
 // find reads the callback in force for a key, event and name.
 func (s *Store) find(tx Tx, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error) {
-	found, err := s.callbacksWhere(tx, "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL", key, codec.TypeNo(ev), name)
+	found, err := s.callbacksWhere(tx, "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL", key, codec.TypeNumber(ev), name)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (s *Store) find(tx Tx, key callbackd.KeyID, ev callbackd.EventType, name st
 
 // CreateCallback is part of [store.Callbacks].
 func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (stored *callbackd.Callback, created bool, err error) {
-	// A try whose commit was not answered may have created the callback.
+	// An earlier try whose commit was not answered may have created the callback.
 	var tried callbackd.CallbackID
 	err = s.changeSettings(ctx, Repeatable, func(tx Tx) error {
 		created = false
@@ -100,7 +100,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		}
 		n := 0
 		err := tx.Query("SELECT count(*) FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL",
-			func(row Row) error { return row.Scan(&n) }, c.Key, codec.TypeNo(c.Event))
+			func(row Row) error { return row.Scan(&n) }, c.Key, codec.TypeNumber(c.Event))
 		if err != nil {
 			return err
 		}
@@ -121,8 +121,8 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 	return stored, created, nil
 }
 
-// insertCallback stores a new callback. Its secrets are sealed with its number,
-// which is therefore drawn first.
+// insertCallback stores a new callback. Its ID comes first, because its secrets are
+// sealed for that ID.
 func (s *Store) insertCallback(tx Tx, cb *callbackd.Callback) error {
 	if err := tx.Query(s.d.NextCallback, func(row Row) error { return row.Scan(&cb.ID) }); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (s *Store) insertCallback(tx Tx, cb *callbackd.Callback) error {
 	}
 	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at"+s.d.RevisionColumn+
 		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9"+s.d.RevisionValue+")",
-		cb.ID, cb.Key, codec.TypeNo(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt)
+		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt)
 	if err != nil {
 		return err
 	}
@@ -187,8 +187,8 @@ func (s *Store) ChangeCallback(ctx context.Context, key callbackd.KeyID, ev call
 	return cb, nil
 }
 
-// updateCallback writes what a change made of a callback. It writes the health
-// only when that was changed: attempts change it too, at the same time.
+// updateCallback stores a changed callback. It writes the health only when the change
+// concerns it, because attempts change the health at the same time.
 func (s *Store) updateCallback(tx Tx, before, cb *callbackd.Callback, released bool) error {
 	if reflect.DeepEqual(before, cb) && !released {
 		return nil
@@ -237,7 +237,7 @@ func callbackRows(q *store.CallbackQuery) (where string, args []any) {
 		add("c.key_no = $%d", q.Key)
 	}
 	if q.Event != "" {
-		add("c.type = $%d", codec.TypeNo(q.Event))
+		add("c.type = $%d", codec.TypeNumber(q.Event))
 	}
 	if q.Name != "" {
 		add("c.name = $%d", q.Name)
@@ -290,7 +290,8 @@ func (s *Store) CallbackByID(ctx context.Context, id callbackd.CallbackID) (*cal
 	return s.withKey(ctx, cb)
 }
 
-// withKey returns a callback as it is with its key.
+// withKey returns a callback as the state of its key makes it: that of a revoked key is
+// deleted.
 func (s *Store) withKey(ctx context.Context, cb *callbackd.Callback) (*callbackd.Callback, error) {
 	k, err := s.KeyByID(ctx, cb.Key)
 	if err != nil {

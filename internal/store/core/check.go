@@ -71,7 +71,7 @@ func (c *checker) events(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		last := callbackd.EventID(math.MaxInt64) // what comes after the last event belongs to none
+		last := callbackd.EventID(math.MaxInt64) // rows after the last event belong to no event
 		if len(evs) == checkChunk {
 			last = evs[len(evs)-1].ID
 		}
@@ -85,8 +85,8 @@ func (c *checker) events(ctx context.Context) error {
 	}
 }
 
-// page checks the deliveries of events, which are all with ids above after and up
-// to last.
+// page checks the deliveries of evs, which are all events with ids above after and up to
+// last.
 func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) error {
 	late, err := c.lateTargets(eventsByID(evs), after, last)
 	if err != nil {
@@ -173,7 +173,7 @@ func (c *checker) readPending(audits []*callbackd.DeliveryAudit, byID map[callba
 
 // readAttempts gives deliveries the rows of their attempts.
 func (c *checker) readAttempts(byID map[callbackd.DeliveryID]*callbackd.DeliveryAudit, after, last callbackd.EventID) error {
-	var stray callbackd.DeliveryID // that was told last
+	var stray callbackd.DeliveryID // the last one that was reported
 	return c.tx.Query("SELECT event_id, callback_no, n, version, state FROM attempts WHERE event_id > $1 AND event_id <= $2 ORDER BY event_id, callback_no, n", func(row Row) error {
 		var id callbackd.DeliveryID
 		var a callbackd.AttemptRow
@@ -231,7 +231,7 @@ func (c *checker) replays(context.Context) error {
 		var want int64
 		err := row.Scan(&id, &want)
 		if have := c.replayed[id]; have != want {
-			c.report.Fault("replay %s has %d deliveries pending by its counts, and %d that wait", id, want, have)
+			c.report.Fault("replay %s has %d pending deliveries by its counts, and %d pending rows", id, want, have)
 		}
 		return err
 	})

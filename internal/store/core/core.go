@@ -62,7 +62,7 @@ type Driver interface {
 	// adds faults to the report. It returns the newest event that was flushed:
 	// deliveries of later events may have no rows.
 	Audit(tx Tx, report *store.Report) (flushed callbackd.EventID, err error)
-	// Refresh drops from the cache which other processes changed more than
+	// Refresh drops from the cache what other processes changed more than
 	// [store.MaxKeyAge] ago.
 	Refresh(ctx context.Context) error
 }
@@ -72,18 +72,18 @@ type Mode uint8
 
 // The modes of a Write; they can be combined.
 const (
-	// Repeatable means that f has the same effect when its commit was made
-	// without an answer and f is run once more. Without it such a command
-	// fails with KindUnavailable, because nobody knows whether it was made.
-	// A command with an idempotency key is always repeatable.
+	// Repeatable means that f has the same effect when its commit was made without an
+	// answer and f is run once more. Without it such a command fails with
+	// KindUnavailable, because it is unknown whether the commit was made. A command with
+	// an idempotency key is always repeatable.
 	Repeatable Mode = 1 << iota
 	// Settings means that f changes keys or callbacks. PostgreSQL runs such
 	// changes one after the other and numbers them, so that every node finds
 	// what is new.
 	Settings
-	// Deliveries means that f changes events, pending deliveries or attempts.
-	// SQLite refuses it in a command that runs beside a server, because only
-	// the server knows its buffer.
+	// Deliveries means that f changes events, pending deliveries or attempts. SQLite
+	// refuses it in a command that runs while a server does, because only the server has
+	// the buffer.
 	Deliveries
 )
 
@@ -125,7 +125,7 @@ type Store struct {
 	sealer *seal.Sealer
 	cache  cache
 
-	choosing chan struct{} // holds one: the set of a replay is chosen at a time
+	choosing chan struct{} // holds one value, so that one replay's set is chosen at a time
 }
 
 // New returns the commands over a driver. The sealer seals and opens secrets.

@@ -29,8 +29,8 @@ func (s *Store) scanKey(row Row) (*callbackd.Key, error) {
 	return &k, nil
 }
 
-// changeSettings makes a change of keys or callbacks, and then drops from the
-// cache what it may have changed: also when nobody knows whether it was made.
+// changeSettings makes a change of keys or callbacks, and then drops from the cache what
+// it may have changed, also when it is unknown whether the commit was made.
 func (s *Store) changeSettings(ctx context.Context, mode Mode, f func(Tx) error, drop func()) error {
 	err := s.db.Write(ctx, mode|Settings, f)
 	drop()

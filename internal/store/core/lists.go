@@ -10,8 +10,8 @@ import (
 	"callbackd/internal/store/codec"
 )
 
-// How many rows a list reads at a time. A page ends when it is full, and little
-// should be read in vain. Rows with data are larger.
+// How many rows a list reads at a time. It should read few rows that do not fit on the
+// page. Rows with data are larger.
 const (
 	listChunk = 512
 	dataChunk = 64
@@ -176,7 +176,7 @@ func newEventPager(q store.EventQuery) *eventPager {
 func (p *eventPager) ranged(tx Tx) (r eventRange, err error) {
 	r = eventRange{key: p.q.Key, session: p.q.Session, dataOf: anyType}
 	if p.q.Type != "" {
-		r.dataOf = codec.TypeNo(p.q.Type)
+		r.dataOf = codec.TypeNumber(p.q.Type)
 	}
 	r.lo, r.hi, err = idRange(tx, p.q.Since, p.q.Until, 0)
 	return r, err
@@ -241,7 +241,8 @@ func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store
 		if err := s.addLateTargets(tx, page.Events); err != nil {
 			return err
 		}
-		// This comes last: what retention takes meanwhile was read, or is told.
+		// This comes last, so that what retention removes meanwhile was read before or is
+		// reported here.
 		return tx.Query("SELECT newest, removals FROM removed_events WHERE key_no = $1", func(row Row) error {
 			return row.Scan(&page.Removed.Newest, &page.Removed.Times)
 		}, q.Key)

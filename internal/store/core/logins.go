@@ -26,7 +26,7 @@ func oneLogin(tx Tx, sql string, args ...any) (login *store.Login, err error) {
 		return err
 	}, args...)
 	if err == nil && login == nil {
-		err = callbackd.Errorf(callbackd.KindNotFound, "nobody is signed in with this token")
+		err = callbackd.Errorf(callbackd.KindNotFound, "no login has this token")
 	}
 	return login, err
 }

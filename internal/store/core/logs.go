@@ -27,13 +27,13 @@ func logArgs(e *store.LogEntry) []any {
 // firstLog returns the lowest id of an entry at a time.
 func firstLog(at time.Time) store.LogID { return store.LogID(callbackd.FirstEventID(at)) }
 
-// sumPlaces is half the number of ids in a millisecond. Calls take places in the
-// lower half, from a random one on. A sum takes the place in the upper half that
-// its kind gives, so that all nodes add to one row. Two kinds share a place once
-// in a million; the sum of the second is then lost.
+// sumPlaces is half the number of ids in a millisecond. Calls take ids in the lower half,
+// from a random one on. The kind of a sum gives its id in the upper half, so that all
+// nodes add to one row. One time in a million two kinds get the same id, and the sum of
+// the second is lost.
 const sumPlaces = 1 << 20
 
-// placeOfSum returns the id of the sum that an entry is added to.
+// placeOfSum returns the id of the sum to which an entry is added.
 func placeOfSum(e *store.LogEntry) store.LogID {
 	h := fnv.New32a()
 	h.Write([]byte(e.Method + "\x00" + e.Path + "\x00"))
@@ -59,7 +59,7 @@ func (s *Store) AppendLogs(ctx context.Context, entries []store.LogEntry) error 
 		if err != nil {
 			return err
 		}
-		if inserted < len(calls) { // another commit has the place: try another one
+		if inserted < len(calls) { // another commit has one of the ids: try others
 			return ErrRace
 		}
 		return tx.Batch(addLogSum, nil, sums)

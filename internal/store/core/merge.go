@@ -132,7 +132,7 @@ func (m *merge) add(x *smallIndex, callbacks []callbackd.CallbackID, errors []in
 func (m *merge) addErrors(callbacks []callbackd.CallbackID, wanted func(codec.LastError) bool) error {
 	var found []callbackd.CallbackID
 	var errors []int64
-	after := make([]callbackd.DeliveryID, len(callbacks)) // the event stands for the error
+	after := make([]callbackd.DeliveryID, len(callbacks)) // Event holds the number of the error
 	for i, id := range callbacks {
 		after[i].Callback = id
 	}

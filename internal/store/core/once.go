@@ -71,8 +71,8 @@ func (s *Store) answered(tx Tx, o *store.Once) error {
 	return s.Again(o, &a)
 }
 
-// damaged marks the error of a row that cannot be read, so that no driver
-// takes it for a fault of the connection and tries again.
+// damaged marks the error of a row that cannot be read. A driver would otherwise take it
+// for a fault of the connection and try again.
 func damaged(err error) error {
 	if err == nil {
 		return nil

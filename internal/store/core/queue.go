@@ -41,8 +41,8 @@ func DueBy(ds []callbackd.Delivery, until time.Time, limit int) (due []callbackd
 	return ds, time.Time{}
 }
 
-// DecideAfterEnd gives an outcome the decision for a callback that has ended, if it
-// has. What is known of the callback may be [store.MaxKeyAge] old.
+// DecideAfterEnd changes the decision of an outcome when the callback has ended. It may
+// use a state of the callback that is [store.MaxKeyAge] old.
 func (s *Store) DecideAfterEnd(ctx context.Context, o *callbackd.Outcome) error {
 	ended, err := s.Ended(ctx, o.Delivery.ID.Callback)
 	if err == nil && ended {

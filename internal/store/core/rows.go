@@ -15,7 +15,7 @@ func insert(tx Execer, table string, columns []Column) error {
 	return err
 }
 
-// update changes columns of the row that has a number.
+// update changes columns of the row with an ID.
 func update(tx Execer, table string, columns []Column, id int64) error {
 	sets, args := make([]string, len(columns)), []any{id}
 	for i, c := range columns {

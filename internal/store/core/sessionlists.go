@@ -146,8 +146,8 @@ func (l *sessionList) add(r *sessionRow) error {
 	return nil
 }
 
-// named finds the sessions in which an expression is a value, by the index of
-// the expression. Each key is asked for its newest.
+// named finds the sessions for which an SQL expression has a value, by the index of the
+// expression. It reads the newest ones of each key.
 func (l *sessionList) named(index, expression string, value any) error {
 	from := l.d.By("sessions", index) + " WHERE "
 	keys := []callbackd.KeyID{l.q.Key}

@@ -116,7 +116,7 @@ type Execer interface {
 	Exec(sql string, args ...any) (int64, error)
 }
 
-// Write stores what became of the session, with the driver's own columns.
+// Write stores the session as the changes have left it, with the driver's own columns.
 func (w *SessionWork) Write(tx Execer, own ...Column) error {
 	switch {
 	case w.Current == nil:
@@ -166,7 +166,8 @@ func onlyDocumentChanged(old, now *callbackd.Session) bool {
 		bytes.Equal(old.Results, now.Results)
 }
 
-// nullable keeps nil, which is NULL, apart from what is empty.
+// nullable returns nil, which is stored as NULL, for a nil slice. An empty slice stays
+// empty.
 func nullable(b []byte) any {
 	if b == nil {
 		return nil

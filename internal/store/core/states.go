@@ -48,7 +48,7 @@ func (s *Store) deliveryRows(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.D
 // deleted or its key revoked.
 func stateOf(rows callbackd.DeliveryRows, ev *callbackd.Event, ended bool) callbackd.DeliveryState {
 	if rows.Pending != nil {
-		rows.Pending.Event = ev // says when it was accepted
+		rows.Pending.Event = ev // has the time of acceptance
 	}
 	return callbackd.StateOf(rows, ended)
 }

@@ -116,15 +116,15 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 	return out, err
 }
 
-// countPending counts what waits, the oldest events first and up to a limit:
-// those below an event, of these the overdue ones, and when the longest wait
-// began. The CASE is [callbackd.Delivery.WaitsSince], as storetest proves.
+// countPending counts the pending deliveries, oldest events first and up to a limit:
+// those below an event, how many of them are overdue, and when the longest wait began.
+// The CASE is [callbackd.Delivery.WaitsSince], as storetest proves.
 const countPending = `SELECT CAST($1 AS bigint), count(*) FILTER (WHERE event_id < $2), count(*) FILTER (WHERE event_id < $2 AND since < $3), min(since)
 	FROM (SELECT event_id, CASE WHEN NOT manual AND replay = 0 THEN event_id >> 21 ELSE coalesce(first_failed_at, due) END AS since
 		FROM pending WHERE callback_no = $1 ORDER BY event_id LIMIT $4) AS oldest`
 
-// pendingOf counts what waits for each of the callbacks. result returns the place
-// for one of them.
+// pendingOf counts the pending deliveries of each of the callbacks. result returns where
+// to store the counts of one.
 func pendingOf(tx Tx, ids []callbackd.CallbackID, q store.PendingQuery, result func(callbackd.CallbackID) *store.Backlog) error {
 	below := q.Below
 	if below == 0 {
@@ -145,8 +145,8 @@ func pendingOf(tx Tx, ids []callbackd.CallbackID, q store.PendingQuery, result f
 	}, args)
 }
 
-// receiversOf reads what is known of the receivers of the callbacks. result
-// returns the place for one of them.
+// receiversOf reads the latest results of the callbacks' receivers. result returns where
+// to store those of one.
 func (s *Store) receiversOf(tx Tx, ids []callbackd.CallbackID, result func(callbackd.CallbackID) *store.Receiver) error {
 	return tx.Query("SELECT callback_no, last_success, last_failure, last_fault, last_status, cert_not_after FROM receivers WHERE callback_no "+s.d.In("$1"), func(row Row) error {
 		var id callbackd.CallbackID
@@ -256,7 +256,8 @@ func (s *Store) needAttention(ctx context.Context, certBefore time.Time) (out []
 	return out[:min(len(out), store.MaxAttention)], nil
 }
 
-// urgency orders what fails or is paused before what only waits.
+// urgency orders callbacks that fail or are paused before those that only have pending
+// deliveries.
 func urgency(cb *callbackd.Callback) int {
 	if !cb.FailingSince.IsZero() || cb.Paused() {
 		return 0

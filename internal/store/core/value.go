@@ -81,8 +81,8 @@ func plainSlice(v reflect.Value) (any, error) {
 	return nil, fmt.Errorf("a statement cannot take a list of type %s", v.Type())
 }
 
-// NotEarlier rounds a time up to the millisecond that is stored: what waits
-// must not be due before its time.
+// NotEarlier rounds a time up to the millisecond that is stored, so that nothing is due
+// before its time.
 func NotEarlier(t time.Time) time.Time {
 	if t.IsZero() {
 		return t

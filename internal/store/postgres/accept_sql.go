@@ -78,7 +78,7 @@ func (g *acceptGroup) readTargets(p *pipeline) {
 	var subjects []subject
 	var keys, types []int64
 	for sub := range g.targets {
-		subjects, keys, types = append(subjects, sub), append(keys, int64(sub.key)), append(types, codec.TypeNo(sub.typ))
+		subjects, keys, types = append(subjects, sub), append(keys, int64(sub.key)), append(types, codec.TypeNumber(sub.typ))
 	}
 	p.add(selectTargets, func(row pgx.CollectableRow) error {
 		var i, cb int64
@@ -168,7 +168,7 @@ func (g *acceptGroup) writeEvents(p *pipeline, appended sessionEnds) {
 	clockTimes := make([]*int64, n)
 	for i, ev := range g.events {
 		clockTimes[i] = nullMillis(ev.ClockTime)
-		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNo(ev.Type)), ev.Sequence
+		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNumber(ev.Type)), ev.Sequence
 		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendTargets([]byte{}, ev.Targets), notNil(ev.Data)
 	}
 	callbacks, events := make([]int64, len(g.deliveries)), make([]int64, len(g.deliveries))

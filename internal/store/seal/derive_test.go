@@ -27,7 +27,8 @@ func derive(t *testing.T, s *seal.Sealer, purpose string) [][]byte {
 	return keys
 }
 
-// Whoever has the keyset derives the same keys, for one purpose only.
+// Every process with the keyset derives the same keys for a purpose, and other keys for
+// another purpose.
 func TestDerivedKeys(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.json")
 	first, again := open(t, file), open(t, file)

@@ -38,7 +38,7 @@ func Open(file string, create bool) (*Sealer, error) {
 		raw, err = newKeyset(file)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, callbackd.Errorf(callbackd.KindSetting, "the keyset %s that opens the stored secrets is missing: restore it from the backup, or name its place with --secret-keys", file)
+		return nil, callbackd.Errorf(callbackd.KindSetting, "the keyset %s that opens the stored secrets is missing: restore it from the backup, or give its path with --secret-keys", file)
 	}
 	if err != nil {
 		return nil, callbackd.Wrap(callbackd.KindSetting, err, "the keyset cannot be read")
@@ -57,8 +57,9 @@ func Open(file string, create bool) (*Sealer, error) {
 // derivedSize is the length of a derived key, in bytes.
 const derivedSize = 32
 
-// Derive returns keys for a purpose, one for each key of the keyset and the primary one's
-// first. Whoever has the keyset derives the same keys; they tell nothing about it.
+// Derive returns keys for a purpose, one for each key of the keyset, the primary one's
+// first. Every process with the keyset derives the same keys. They reveal nothing about
+// the keyset.
 func (s *Sealer) Derive(purpose string) (keys [][]byte, err error) {
 	all := insecurecleartextkeyset.KeysetMaterial(s.keyset)
 	for _, k := range all.GetKey() {
@@ -90,7 +91,7 @@ func newKeyset(file string) ([]byte, error) {
 	}
 	err = write(file, buf.Bytes())
 	if errors.Is(err, fs.ErrExist) {
-		return os.ReadFile(file) // another process was faster
+		return os.ReadFile(file) // another process has made it meanwhile
 	}
 	return buf.Bytes(), err
 }

@@ -70,10 +70,10 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 			return first[0], nil
 		}
 	}
-	owed := []callbackd.CallbackID{n.OnlyTo}
+	targets := []callbackd.CallbackID{n.OnlyTo}
 	var err error
 	if n.OnlyTo == 0 {
-		if owed, err = s.targetsOf(t, subject{b.Key, n.Type}); err != nil {
+		if targets, err = s.targetsOf(t, subject{b.Key, n.Type}); err != nil {
 			return nil, err
 		}
 	}
@@ -82,7 +82,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 		return nil, err
 	}
 	t.lastID = callbackd.NextEventID(t.lastID, b.At)
-	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: owed, ClockTime: callbackd.ClockTime(t.lastID, b.At)}
+	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: targets, ClockTime: callbackd.ClockTime(t.lastID, b.At)}
 	if err := t.insertEvent(ev); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 
 func (t *tx) insertEvent(ev *callbackd.Event) error {
 	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, accepted_at, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(ev.ID), int64(ev.Key), codec.TypeNo(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendTargets(nil, ev.Targets), ev.ClockTime, ev.Data)
+		int64(ev.ID), int64(ev.Key), codec.TypeNumber(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendTargets(nil, ev.Targets), ev.ClockTime, ev.Data)
 	if err != nil {
 		return err
 	}
@@ -108,29 +108,29 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 	return nil
 }
 
-// targetsOf returns the callbacks in force for sub. A change of them in the same
-// group is seen, because it is made through the same connection; the cache
-// is dropped when that change is durable, and not filled before.
+// targetsOf returns the callbacks in force for sub. It sees a change of them in the same
+// group, because both use the same connection. The cache is dropped when that change is
+// durable, and is not filled before.
 func (s *Store) targetsOf(t *tx, sub subject) ([]callbackd.CallbackID, error) {
 	if len(t.after) == 0 {
-		if owed, ok := s.w.targets.Get(sub); ok {
-			return owed, nil
+		if known, ok := s.w.targets.Get(sub); ok {
+			return known, nil
 		}
 	}
-	var owed []callbackd.CallbackID
+	var targets []callbackd.CallbackID
 	err := t.query("SELECT no FROM callbacks WHERE key_no = ? AND type = ? AND deleted_at IS NULL ORDER BY no", func(st *sqlite3.Stmt) error {
-		owed = append(owed, callbackd.CallbackID(st.ColumnInt64(0)))
+		targets = append(targets, callbackd.CallbackID(st.ColumnInt64(0)))
 		return nil
-	}, int64(sub.key), codec.TypeNo(sub.typ))
+	}, int64(sub.key), codec.TypeNumber(sub.typ))
 	if err == nil && len(t.after) == 0 {
-		s.w.targets.Put(sub, owed)
+		s.w.targets.Put(sub, targets)
 	}
-	return owed, err
+	return targets, err
 }
 
-// nextSequence is the number after the session's last, which is known in
-// memory for sessions that were active lately. Those of the buffer are among
-// them: the cache holds more sessions than the buffer holds events.
+// nextSequence returns the number after the session's last one. The cache has the last
+// numbers of sessions that were active recently. All sessions of the buffer are among
+// them, because the cache holds more sessions than the buffer holds events.
 func (t *tx) nextSequence(id store.SessionID) (int64, error) {
 	seq, ok := t.seqs[id]
 	if !ok {
@@ -150,7 +150,8 @@ func (t *tx) nextSequence(id store.SessionID) (int64, error) {
 	return seq, nil
 }
 
-// repeated returns the events of an earlier answer; nil when there is none.
+// repeated returns the events that an idempotency key has made already; nil when there
+// are none.
 func (t *tx) repeated(key callbackd.KeyID, hash, digest []byte) ([]*callbackd.Event, error) {
 	var ids []byte
 	same := true

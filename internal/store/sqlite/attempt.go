@@ -5,7 +5,7 @@ import (
 	"callbackd/internal/store/codec"
 )
 
-// insertAttempt keeps an attempt, with the state its delivery has after it.
+// insertAttempt stores an attempt, with the state that its delivery has after it.
 func (t *tx) insertAttempt(id callbackd.DeliveryID, n int64, a *callbackd.Attempt, state callbackd.State) error {
 	t.scratch = codec.AppendAttempt(t.scratch[:0], a)
 	return t.query("INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES (?, ?, ?, ?, ?, ?)", nil,

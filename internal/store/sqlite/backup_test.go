@@ -78,7 +78,7 @@ func TestABackupHasTheDatabaseAndTheKeyset(t *testing.T) {
 	}
 }
 
-// Damage is found by the backup, and not by the restore.
+// The backup finds a damaged database, so that it is not found at the restore.
 func TestABackupOfADamagedDatabaseFails(t *testing.T) {
 	dir, copied := stopped(t), filepath.Join(t.TempDir(), "copy")
 	path := filepath.Join(dir, dbFile)
@@ -94,6 +94,6 @@ func TestABackupOfADamagedDatabaseFails(t *testing.T) {
 		t.Error("the backup of a damaged database succeeds, want an error")
 	}
 	if _, err := os.Stat(copied); !os.IsNotExist(err) {
-		t.Errorf("the backup is there (%v), want none", err)
+		t.Errorf("there is a backup (%v), want none", err)
 	}
 }

@@ -16,8 +16,8 @@ import (
 // that is a flush. In bulk and in order they cost a fraction of what one row at
 // a time costs, and most deliveries have ended by then and need no row.
 //
-// Until then the buffer has what those rows would say. After a crash it is read
-// again from the events that were not flushed.
+// Until then the buffer has the contents of those rows. After a crash it is read again
+// from the events that were not flushed.
 const (
 	flushAt    = 16384 // events in the buffer at which the oldest are flushed
 	flushBatch = 256   // events that are flushed at once, because a commit waits for them

@@ -61,8 +61,8 @@ func (s *accepting) run(t *testing.T, n int) error {
 	return nil
 }
 
-// A reader gets each event that was accepted before it began once, and each
-// pending delivery, whatever is flushed meanwhile.
+// A reader gets each event that was accepted before the read, and each pending delivery,
+// exactly once, whatever is flushed during the read.
 func TestReadsDuringFlushesMissNothing(t *testing.T) {
 	t.Parallel()
 	const n = 400

@@ -6,8 +6,8 @@ import (
 	"callbackd/internal/store/core"
 )
 
-// Audit is part of [core.Driver]. It checks the file, the two indexes of events
-// that are tables, and what pending rows repeat of their events.
+// Audit is part of [core.Driver]. It checks the file, the two indexes of events that are
+// tables, and the columns that pending rows copy from their events.
 func (d seam) Audit(tx core.Tx, report *store.Report) (flushed callbackd.EventID, err error) {
 	err = tx.Query("PRAGMA quick_check(10)", func(row core.Row) error {
 		var text string
@@ -40,7 +40,7 @@ func (d seam) Audit(tx core.Tx, report *store.Report) (flushed callbackd.EventID
 		WHERE p.session <> e.session OR p.sequence <> e.sequence`, func(row core.Row) error {
 		var id callbackd.DeliveryID
 		err := row.Scan(&id.Event, &id.Callback)
-		report.Fault("delivery %s waits with another session or sequence than its event has", id)
+		report.Fault("the pending row of delivery %s has another session or sequence than its event", id)
 		return err
 	})
 }

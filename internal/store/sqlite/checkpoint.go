@@ -10,26 +10,26 @@ import (
 // database file: 8 MiB.
 const checkpointPages = 2000
 
-// longestLog is how long it may get, in checkpointPages, until the writer makes it start
-// over.
+// longestLog is how long the log may get, as a multiple of checkpointPages, before the
+// writer makes it start over.
 const longestLog = 4
 
-// checkpointer copies the log into the database file while the writer goes on.
-// A writer that copied it itself would stand still: at a thousand events a
-// second the slowest hundredth would wait for that. The log starts over when all of
-// it is copied, so from time to time the writer copies the last pages, which came
-// during the copy, and waits for the sync of the database file.
+// checkpointer copies the log into the database file while the writer goes on. If the
+// writer copied it, all commands would wait: at a thousand events a second, the slowest
+// 1% of them would wait for the copy. The log starts over only when all of it is copied.
+// So from time to time the writer itself copies the pages that were written during the
+// copy, and waits for the sync of the database file.
 type checkpointer struct {
 	db      *db
 	pages   int // of the log, after the last commit
 	before  int // the same, after the commit before
-	at      int // when it did not begin anew: pages at which to try again
+	at      int // when the log did not start over: its length at the next try
 	running bool
 	done    chan error // the result of a copy that has ended
 }
 
-// checkpoint does what the length of the log asks for. The writer calls it
-// after each commit.
+// checkpoint starts a copy when the log is long enough. The writer calls it after each
+// commit.
 func (s *Store) checkpoint() {
 	c := &s.w.checkpoint
 	if c.pages < c.before {
@@ -55,7 +55,7 @@ func (s *Store) checkpoint() {
 	}
 }
 
-// longLog is how many pages of the log are enough for a checkpoint.
+// longLog returns at how many pages of the log a checkpoint begins.
 func (s *Store) longLog() int {
 	if s.w.shortLog && s.reserve.has() {
 		s.w.shortLog = false
@@ -71,16 +71,16 @@ func passive(d *db) error {
 	return err
 }
 
-// checkpointed takes an error into account. What could not be copied is in
-// the log still, and is tried again; a file that cannot be trusted ends the
-// store.
+// checkpointed handles the error of a checkpoint. Pages that could not be copied are
+// still in the log, so the copy is tried again. A file that can no longer be trusted ends
+// the store.
 func (s *Store) checkpointed(err error) {
 	if err != nil && !errors.Is(err, sqlite3.BUSY) && !errors.Is(err, sqlite3.LOCKED) {
 		s.storeFault(err)
 	}
 }
 
-// awaitCheckpoint waits for one that runs. The writer calls it at its end.
+// awaitCheckpoint waits for a running checkpoint. The writer calls it before it ends.
 func (s *Store) awaitCheckpoint() {
 	if s.w.checkpoint.running {
 		s.checkpointed(<-s.w.checkpoint.done)

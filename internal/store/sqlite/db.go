@@ -20,10 +20,10 @@ func openDB(path string, pragmas ...string) (*db, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	d := &db{conn: conn, stmts: map[string]*sqlite3.Stmt{}}
-	// The last connection to close would copy the log into the database file
-	// once more. After a failed sync it must not: it would take what an
-	// earlier, partial copy wrote for synced, and then drop the log that has
-	// it. A clean stop copies by itself.
+	// By default the last connection that closes copies the log into the database file.
+	// After a failed sync it must not: it would assume that the pages of an earlier,
+	// partial copy are synced, and drop the log that has them. A clean stop makes the
+	// copy itself.
 	if _, err := conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
 		d.close()
 		return nil, fmt.Errorf("open %s: %w", path, err)

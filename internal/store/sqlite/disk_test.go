@@ -12,11 +12,11 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// disk is a disk of a machine that can lose its power: files in memory that
-// know what was synced. At a cut, each write that was not synced is kept,
-// dropped or torn, each by itself. A failed sync leaves what the kernel
-// leaves: pages that read back as written, are marked clean, and need not be
-// on the disk.
+// disk simulates the disk of a machine that can lose its power: files in memory that
+// record which writes were synced. At a power cut, each write that was not synced is
+// kept, dropped or torn, independently of the others. After a failed sync it behaves like
+// the kernel: the pages read back as written and are marked clean, but need not be on the
+// disk.
 type disk struct {
 	name string // as SQLite knows it
 	seed uint64
@@ -24,18 +24,18 @@ type disk struct {
 
 	mu    sync.Mutex
 	rng   *rand.Rand
-	boot  int // handles of an earlier one are dead
+	boot  int // counts starts of the machine; handles of an earlier boot fail
 	off   bool
 	files map[string]*inode
 	gone  map[string]*inode // deleted, and the directory not synced since
-	cutIn int               // operations until the power goes; 0: it stays
+	cutIn int               // operations until the power cut; 0: no cut
 	fault func(op, file string) error
 }
 
 // inode is one file.
 type inode struct {
 	cache, platter []byte
-	dirty          []change // in cache and not on the platter, in order
+	dirty          []change // in the cache and not on the disk, in order
 	entered        bool     // the directory entry is durable
 	shared         int
 	reserved       *handle
@@ -71,7 +71,7 @@ func newDisk(dir string, seed uint64) *disk {
 
 func (d *disk) remove() { vfs.Unregister(d.name) }
 
-// cut takes the power away. The machine stays off until power is called.
+// cut cuts the power. The machine stays off until power is called.
 func (d *disk) cut() {
 	d.boot++
 	d.off, d.cutIn = true, 0
@@ -96,13 +96,13 @@ func (d *disk) cut() {
 	}
 }
 
-// sector is what a disk writes in one piece.
+// sector is the number of bytes that a disk writes in one piece.
 const sector = 512
 
-// survives is what of a change reaches the platter.
+// survives returns the parts of a change that reach the disk.
 func (d *disk) survives(c change, keep float64) []change {
 	switch {
-	case d.rng.Float64() < 0.5: // whole or not at all
+	case d.rng.Float64() < 0.5: // all of it or nothing
 		if d.rng.Float64() < keep {
 			return []change{c}
 		}
@@ -123,7 +123,7 @@ func (d *disk) survives(c change, keep float64) []change {
 	return parts
 }
 
-// kill ends the process: its handles are dead, the kernel's cache stays.
+// kill ends the process: its handles fail, and the kernel's cache stays.
 func (d *disk) kill() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -134,15 +134,15 @@ func (d *disk) kill() {
 	}
 }
 
-// power starts the machine. The store of the boot before must be closed by
-// now: its last checkpoint must find a dead disk, not this one.
+// power starts the machine. The store of the boot before must be closed already, so that
+// its last checkpoint cannot write to this boot's files.
 func (d *disk) power() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.off, d.cutIn = false, 0 // a cut that was asked for while it was off is not
+	d.off, d.cutIn = false, 0 // forget a cut that was planned while the power was off
 }
 
-// cutAfter takes the power away at the nth operation from now.
+// cutAfter cuts the power at the nth operation from now.
 func (d *disk) cutAfter(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -299,8 +299,8 @@ func (h *handle) WriteAt(b []byte, off int64) (int, error) {
 
 func (h *handle) Truncate(size int64) error { return h.change("truncate", change{off: size}) }
 
-// Sync makes the file durable. The first one of a log syncs the directory
-// too, as the driver's own does.
+// Sync makes the file durable. The first sync of a log syncs the directory too, as
+// SQLite's own file system does.
 func (h *handle) Sync(vfs.SyncFlag) error {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
@@ -308,7 +308,7 @@ func (h *handle) Sync(vfs.SyncFlag) error {
 		return sqlite3.IOERR_FSYNC
 	}
 	if err := h.d.step("sync", h.name); err != nil {
-		if !h.d.off { // marked clean, on the platter or not
+		if !h.d.off { // marked clean, whether it is on the disk or not
 			for _, c := range h.f.dirty {
 				if h.d.rng.IntN(2) == 0 {
 					h.f.platter = c.apply(h.f.platter)
@@ -406,7 +406,7 @@ func (h *handle) SharedMemory() vfs.SharedMemory { return h.shm }
 
 func (h *handle) SectorSize() int { return 4096 }
 
-// DeviceCharacteristics are those of the driver's own files on Linux.
+// DeviceCharacteristics returns those of SQLite's own files on Linux.
 func (h *handle) DeviceCharacteristics() vfs.DeviceCharacteristic {
 	return vfs.IOCAP_SUBPAGE_READ | vfs.IOCAP_POWERSAFE_OVERWRITE
 }

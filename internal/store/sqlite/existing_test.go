@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A directory of an earlier version is read as that version read it, also
-// after a restart.
+// This version reads the same from a directory of an earlier version as that version did,
+// also after a restart.
 func TestExistingDirectoryIsRead(t *testing.T) {
 	dir := t.TempDir()
 	want := storetest.ExistingDirectory(t, dir)

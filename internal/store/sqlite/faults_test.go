@@ -34,7 +34,7 @@ func (p *planned) fault(op, file string) error {
 	return p.err
 }
 
-// hits counts under the disk's mutex.
+// hits returns the number of failures, which is guarded by the disk's mutex.
 func (r *rig) hits(p *planned) int {
 	r.disk.mu.Lock()
 	defer r.disk.mu.Unlock()
@@ -63,10 +63,10 @@ var failingOperations = []struct {
 	{"truncate", "", sqlite3.IOERR_TRUNCATE, []int{1}},
 }
 
-// Every kind of operation fails, once or from then on, at its first, second,
-// … time. No commit whose sync failed is acknowledged, a store whose file
-// failed says so and acknowledges nothing more, and what was acknowledged
-// survives what follows: the end of the process, a restart, and a power cut.
+// Every kind of operation fails at its first, second, … call, once or from then on. No
+// commit whose sync failed is acknowledged. A store whose file failed reports it and
+// acknowledges nothing more. What was acknowledged survives the end of the process, a
+// restart, and a power cut.
 func TestFailedOperationsLoseNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -148,10 +148,10 @@ func (r *rig) loadWithFault(s *Store, p *planned) {
 // failed, and it did not fail before.
 func (r *rig) checkAcknowledged(s *Store, p *planned, failed, refused bool) {
 	if failed && p.file == "-wal" && p.op == "write" {
-		r.violation("acknowledged, and its write to the log failed")
+		r.violation("a command was acknowledged although its write to the log failed")
 	}
 	if refused && closed(s.Failed()) {
-		r.violation("acknowledged by a store that failed")
+		r.violation("a store that had failed acknowledged a command")
 	}
 }
 
@@ -165,7 +165,8 @@ func (r *rig) checkRefusal(s *Store, p *planned, err error) {
 	}
 }
 
-// restart starts the store, compares, adds a little, and loses the power.
+// restart starts the store, compares it with what was acknowledged, adds a little, and
+// cuts the power.
 func (r *rig) restart(when string, killed bool) {
 	r.disk.power()
 	s, err := Open(r.ctx, r.o)

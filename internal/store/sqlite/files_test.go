@@ -20,8 +20,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// tree is everything that can be seen of a directory: names, bytes, modes,
-// owners and times.
+// tree returns everything about the files of a directory: names, bytes, modes, owners and
+// times.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var out strings.Builder
@@ -51,8 +51,8 @@ func tree(t *testing.T, dir string) string {
 	return out.String()
 }
 
-// killed is a copy of a directory as a server leaves it that is killed, with
-// what it stored last in the log alone.
+// killed returns a copy of a directory as a killed server leaves it: the last commands
+// are only in the log.
 func killed(t *testing.T) string {
 	t.Helper()
 	dir, copied := t.TempDir(), filepath.Join(t.TempDir(), "killed")
@@ -64,12 +64,12 @@ func killed(t *testing.T) string {
 	}
 	os.Remove(filepath.Join(copied, dbFile+"-shm"))
 	if size(filepath.Join(copied, dbFile+"-wal")) == 0 {
-		t.Fatal("the log is empty: the test proves nothing")
+		t.Fatal("the log is empty, so the test would prove nothing")
 	}
 	return copied
 }
 
-// look does everything that commands do which only look.
+// look runs everything that commands do which only read.
 func look(t *testing.T, dir string) (*store.Report, error) {
 	t.Helper()
 	s, err := Inspect(Options{Dir: dir})
@@ -86,9 +86,9 @@ func look(t *testing.T, dir string) (*store.Report, error) {
 	return r, errors.Join(err, s.Close())
 }
 
-// Commands that look change nothing, not a byte and not a time, whether the
-// server was stopped or killed, and see everything that it stored.
-func TestLookingChangesNothing(t *testing.T) {
+// Commands that only read change no byte and no file time, whether the server was stopped
+// or killed, and they see everything that it stored.
+func TestReadingCommandsChangeNothing(t *testing.T) {
 	t.Parallel()
 	for name, dir := range map[string]string{"stopped": used(t), "killed": killed(t)} {
 		before := tree(t, dir)
@@ -122,7 +122,7 @@ func TestLookingChangesNothing(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if after.Events != r.Events {
-			t.Errorf("%s: %d events were seen, and there are %d", name, r.Events, after.Events)
+			t.Errorf("%s: the command saw %d events, want %d", name, r.Events, after.Events)
 		}
 		s.Close()
 	}
@@ -162,11 +162,11 @@ func TestADirectoryWithoutAStoreIsRefused(t *testing.T) {
 	good := used(t)
 	for _, tt := range []struct {
 		what, dir string
-		want      string // what a server says
+		want      string // part of a server's error
 	}{
-		{"an empty file beside a keyset", withFile(t, good, ""), "its database is empty"},
-		{"nothing beside a keyset", changed(t, good, func(dir string) { os.Remove(filepath.Join(dir, dbFile)) }), "its database is missing"},
-		{"an empty database beside a keyset", withDatabase(t, good, "PRAGMA user_version = 0; CREATE TABLE t (x); DROP TABLE t"), "its database is empty"},
+		{"an empty file and a keyset", withFile(t, good, ""), "its database is empty"},
+		{"a keyset without a database", changed(t, good, func(dir string) { os.Remove(filepath.Join(dir, dbFile)) }), "its database is missing"},
+		{"an empty database and a keyset", withDatabase(t, good, "PRAGMA user_version = 0; CREATE TABLE t (x); DROP TABLE t"), "its database is empty"},
 		{"another program's database", withDatabase(t, good, "CREATE TABLE t (x)"), "another program"},
 		{"another program's database with a version", withDatabase(t, good, "CREATE TABLE events (x); PRAGMA user_version = 2"), "another program"},
 		{"a text file", withFile(t, good, strings.Repeat("no database ", 1000)), "cannot be used"},
@@ -233,8 +233,8 @@ func addSQL(t *testing.T, dir, text string) {
 	}
 }
 
-// The database itself is locked: the file of that name may be removed.
-func TestTheLockIsTheDatabases(t *testing.T) {
+// The lock is on the database file: the lock file of earlier versions may be removed.
+func TestTheDatabaseFileIsLocked(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, Options{Dir: dir})
@@ -250,8 +250,8 @@ func TestTheLockIsTheDatabases(t *testing.T) {
 	open(t, Options{Dir: dir}).Close()
 }
 
-// Who reads a stopped directory is told apart from a server.
-func TestAServerWaitsForNoReader(t *testing.T) {
+// A command that reads a stopped directory is not taken for a server.
+func TestAServerIsRefusedWhileACommandReads(t *testing.T) {
 	t.Parallel()
 	dir := used(t)
 	reads, err := Inspect(Options{Dir: dir})
@@ -275,8 +275,8 @@ func TestAServerWaitsForNoReader(t *testing.T) {
 	s.Close()
 }
 
-// Every file of the directory has the database's mode, whatever the umask, and
-// root's commands leave it to its owner.
+// Every file of the directory has the mode of the database, whatever the umask. Files
+// that root's commands make belong to the owner of the database.
 func TestFilesHaveTheDatabasesModeAndOwner(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
@@ -331,7 +331,7 @@ func TestFilesHaveTheDatabasesModeAndOwner(t *testing.T) {
 
 // A directory that is removed or replaced under a server is noticed before
 // anything more is acknowledged.
-func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
+func TestNothingIsAcknowledgedInFilesThatWereRemoved(t *testing.T) {
 	t.Parallel()
 	for what, f := range map[string]func(dir string) error{
 		"removed":            os.RemoveAll,
@@ -364,15 +364,15 @@ func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := accept(); !errors.Is(err, ErrReplaced) || callbackd.KindOf(err) != callbackd.KindUnavailable {
-			t.Errorf("%s: an event was taken: %v", what, err)
+			t.Errorf("%s: an event was accepted: %v", what, err)
 		}
 		if err := s.Ready(t.Context()); err == nil {
-			t.Errorf("%s: it is ready", what)
+			t.Errorf("%s: the store is ready", what)
 		}
 		select {
 		case <-s.Failed():
 		default:
-			t.Errorf("%s: it goes on", what)
+			t.Errorf("%s: the store did not fail", what)
 		}
 		s.Close()
 	}
@@ -381,7 +381,7 @@ func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
 	defer s.Close()
 	s.Guard(t.Context())
 	if err := s.Failure(); err != nil {
-		t.Errorf("nothing happened: %v", err)
+		t.Errorf("without any change: %v", err)
 	}
 	os.RemoveAll(dir)
 	s.Guard(t.Context())
@@ -390,7 +390,7 @@ func TestNothingIsAcknowledgedInFilesThatAreGone(t *testing.T) {
 	}
 }
 
-// A keyset that opens nothing is found out at the start, and by commands.
+// The start of a server, and commands, detect a keyset that opens none of the secrets.
 func TestAnotherKeysetIsRefused(t *testing.T) {
 	dir, other := used(t), t.TempDir()
 	open(t, Options{Dir: other}).Close()

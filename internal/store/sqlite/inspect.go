@@ -16,9 +16,9 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// inspectVFS opens a database that no process runs on without changing anything:
-// files are opened to read, no lock is taken, and the index of the log is in
-// memory. Who uses it holds the directory's lock.
+// inspectVFS opens a database that no process uses, without changing anything: it opens
+// files for reading only, takes no lock, and keeps the index of the log in memory. Its
+// user holds the directory's lock.
 const inspectVFS = "callbackd-inspect"
 
 func init() { vfs.Register(inspectVFS, readVFS{vfs.Find("os").(vfs.VFSFilename)}) }
@@ -42,14 +42,14 @@ type readFile struct{ osFile }
 // Lock is part of vfs.File, as are the two below.
 func (readFile) Lock(vfs.LockLevel) error { return nil }
 
-// Unlock takes nothing back, for nothing was locked.
+// Unlock does nothing, because Lock locks nothing.
 func (readFile) Unlock(vfs.LockLevel) error { return nil }
 
-// CheckReservedLock knows that nobody writes.
+// CheckReservedLock returns false, because no process writes.
 func (readFile) CheckReservedLock() (bool, error) { return false, nil }
 
-// reading says how to open a database for reading, and holds the directory when
-// no server runs on it, so that none starts meanwhile.
+// reading returns how to open a database for reading. When no server runs on the
+// directory, it locks it, so that none starts meanwhile.
 func (s *Store) reading(dir string) (open func(pragmas ...string) (*db, error), err error) {
 	if err := Holds(dir); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (s *Store) reading(dir string) (open func(pragmas ...string) (*db, error), 
 // upgrades nothing, and fails when there is no store. A server may run meanwhile.
 func Inspect(o Options) (*Store, error) {
 	s := newStore(o)
-	s.dir.readOnly = callbackd.Errorf(callbackd.KindConflict, "the store was opened to read only")
+	s.dir.readOnly = callbackd.Errorf(callbackd.KindConflict, "the store was opened for reading only")
 	s.dir.secondary = true
 	close(s.queues.writerDone)
 	if err := s.inspect(o); err != nil {

@@ -11,8 +11,8 @@ import (
 	"callbackd/internal/store"
 )
 
-// Errors of a database that was written before they had an index are found
-// after the upgrade: of what failed and of what waits.
+// After the upgrade of a database from before the index of errors, lists find the errors
+// of its deliveries, both failed and pending ones.
 func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
 	dir, ctx, now := t.TempDir(), t.Context(), time.Now()
 	s := open(t, Options{Dir: dir})

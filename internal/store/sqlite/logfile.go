@@ -22,7 +22,7 @@ type logFile struct {
 	vfs.File
 
 	gathering bool // a commit is being written
-	deferring bool // … which needs no sync of its own
+	deferring bool // that commit needs no sync of its own
 	unsynced  bool // a commit was written without a sync
 
 	frames []byte // written by SQLite, and not to the file

@@ -11,7 +11,7 @@ import (
 	"callbackd/internal/store/storetest"
 )
 
-// shared is a directory of what several tests begin with.
+// shared is a directory with the data directories that tests copy.
 var shared string
 
 func TestMain(m *testing.M) {

@@ -17,7 +17,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// tables is every table, index and column of a database.
+// tables returns every table, index and column of a database.
 func tables(t *testing.T, s *Store) string {
 	t.Helper()
 	var out strings.Builder
@@ -36,8 +36,7 @@ func tables(t *testing.T, s *Store) string {
 	return out.String()
 }
 
-// earlier makes a data directory as version v of the schema had it, with a key and
-// an event.
+// earlier makes a data directory with version v of the schema, a key and an event.
 func earlier(t *testing.T, v int) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -68,7 +67,7 @@ func earlier(t *testing.T, v int) (dir string) {
 	return dir
 }
 
-// A database of each earlier version gets today's schema and keeps what is in it.
+// A database of each earlier version gets the present schema and keeps its content.
 func TestEarlierSchemasAreUpgraded(t *testing.T) {
 	fresh := open(t, Options{Dir: t.TempDir()})
 	want := tables(t, fresh)
@@ -125,7 +124,7 @@ func continuesOldSession(t *testing.T, s *Store) {
 	}
 }
 
-// Results that an earlier version stored are served as PAVE has them.
+// Results that an earlier version stored are served in PAVE's form.
 func TestEarlierResultsAreServedFlat(t *testing.T) {
 	rows, err := os.ReadFile("testdata/results_7720c39.sql")
 	if err != nil {
@@ -183,7 +182,7 @@ func TestAFailedMigrationLeavesTheDatabaseAsItWas(t *testing.T) {
 	s := open(t, Options{Dir: dir})
 	defer s.Close()
 	if got := tables(t, s); strings.Contains(got, "half") {
-		t.Errorf("half of the step stayed:\n%s", got)
+		t.Errorf("part of the step was committed:\n%s", got)
 	}
 	if _, err := os.Stat(filepath.Join(dir, dbFile)); err != nil {
 		t.Error(err)

@@ -2,21 +2,21 @@ package sqlite
 
 import "time"
 
-// commitPace is how long after the beginning of a commit the next one begins at the
-// earliest, when commands of several callers come one soon after the other. A commit costs
-// about as much for three commands as for one.
+// commitPace is the shortest time between the beginnings of two commits while several
+// callers send commands in quick succession. A commit of three commands costs about as
+// much as one of a single command.
 const commitPace = 2 * time.Millisecond
 
-// fullPace is how many commands are enough for a commit before its time.
+// fullPace is how many waiting commands make a commit begin earlier.
 const fullPace = 8
 
-// pace has commits wait for more commands. One client that sends its commands one after
-// the other gains nothing from it: when nothing came during a wait, the next waits are left
-// out, more of them each time.
+// pace delays commits so that more commands can join. A single client that sends its
+// commands one after the other gains nothing from the delay. So after a wait in which no
+// command came, the next commits do not wait: more of them after each such wait.
 type pace struct {
 	began   time.Time // the last commit
-	without int       // how many commits begin without a wait
-	vain    int       // how many that were after the last wait in vain
+	without int       // how many of the next commits begin without a wait
+	vain    int       // the value of without after the last wait in which no command came
 }
 
 // gather waits until it is time to commit the first command of a group. It returns the

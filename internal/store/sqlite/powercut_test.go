@@ -19,8 +19,8 @@ import (
 
 var cuts = flag.Int("cuts", 60, "simulated power cuts")
 
-// rig is a store on a disk that can lose its power, and everything that the
-// store has acknowledged.
+// rig has a store on a disk that can lose its power, and everything that the store has
+// acknowledged.
 type rig struct {
 	ctx  context.Context
 	disk *disk
@@ -28,15 +28,15 @@ type rig struct {
 	rng  *rand.Rand
 	key  callbackd.KeyID
 	cb   callbackd.CallbackID
-	// canWait is what each second outcome says of itself.
+	// canWait sets CanWait of every second outcome.
 	canWait bool
 
 	mu         sync.Mutex
 	acked      map[callbackd.EventID]*ackedEvent
 	outcomes   []*ackedEvent // whose outcome was acknowledged, in order
 	synced     int           // how many of outcomes must survive a power cut
-	repeated   int           // outcomes that a power cut took
-	violations []string      // what was acknowledged and is not there, and what is damaged
+	repeated   int           // outcomes that a power cut lost
+	violations []string      // what was acknowledged and is missing, and what is damaged
 }
 
 // ackedEvent is an acknowledged event.
@@ -54,7 +54,7 @@ func newRig(t *testing.T, seed uint64, synchronous string) *rig {
 		o: Options{Dir: t.TempDir(), vfs: d.name, synchronous: synchronous, flushAt: 1 + int(seed%40)}}
 }
 
-// violation keeps what is wrong. While the power is off nothing is: every command
+// violation records a fault. It ignores faults while the power is off: then every command
 // fails, also one that reads, because it flushes the buffer first.
 func (r *rig) violation(format string, args ...any) {
 	if r.disk.isOff() {
@@ -154,7 +154,7 @@ func (r *rig) verify(s *Store, killed bool) {
 	}
 }
 
-// checkIntegrity lets SQLite check its file.
+// checkIntegrity has SQLite check its file.
 func (r *rig) checkIntegrity(s *Store) {
 	err := s.read(r.ctx, func(d *db) error {
 		return d.query("PRAGMA integrity_check", func(st *sqlite3.Stmt) error {
@@ -237,8 +237,9 @@ func (r *rig) checkpointAt(s *Store, pages int) {
 	s.write(r.ctx, func(*tx) error { s.w.checkpointPages = pages; return nil })
 }
 
-// cycle is one life of the machine: start, compare, work until the power
-// goes, at the start, in the middle, or while it stops.
+// cycle runs the machine from a start to the next power cut: it starts the store,
+// compares it, and works until the cut. The cut comes at the start, during the work, or
+// while the store stops.
 func (r *rig) cycle() {
 	r.disk.power()
 	if r.rng.IntN(8) == 0 {
@@ -264,7 +265,7 @@ func (r *rig) cycle() {
 		r.violation("open: %v", err)
 	}
 	if s != nil {
-		s.Close() // while the disk is dead, most times
+		s.Close() // most times while the power is off
 	}
 	r.disk.mu.Lock()
 	if !r.disk.off {
@@ -294,11 +295,11 @@ func (r *rig) machine(n int) {
 	}
 }
 
-// cutsPerDisk is how often one disk loses its power.
+// cutsPerDisk is the number of power cuts of one disk.
 const cutsPerDisk = 15
 
-// powerCuts runs all the cuts and returns what was lost, how many events were
-// acknowledged, and how many outcomes a cut took that had not been synced.
+// powerCuts runs all cuts. It returns the faults, how many events were acknowledged, and
+// how many outcomes were lost because they had not been synced.
 func powerCuts(t *testing.T, synchronous string, n int) (lost []string, acked, repeated int) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -324,9 +325,8 @@ func powerCuts(t *testing.T, synchronous string, n int) (lost []string, acked, r
 	return lost, acked, repeated
 }
 
-// A power cut loses no event that was acknowledged, at whatever moment it comes and
-// whatever of the writes under way reaches the disk. It loses no outcome before the last
-// event.
+// A power cut loses no acknowledged event, whenever it comes and whichever of the writes
+// in progress reach the disk. It loses no outcome from before the last event.
 func TestPowerCutsLoseNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	lost, acked, repeated := powerCuts(t, "FULL", *cuts)
@@ -339,12 +339,12 @@ func TestPowerCutsLoseNothingAcknowledged(t *testing.T) {
 	t.Logf("%d acknowledged, %d cuts, %d outcomes were lost with one", acked, *cuts, repeated)
 }
 
-// The control: the same cuts do lose events of a store that syncs less.
+// The control experiment: the same cuts lose events of a store that syncs less.
 func TestPowerCutsLoseEventsWithoutSync(t *testing.T) {
 	t.Parallel()
 	for _, synchronous := range []string{"OFF", "NORMAL"} {
 		if lost, acked, _ := powerCuts(t, synchronous, 4*cutsPerDisk); len(lost) == 0 {
-			t.Errorf("%s: nothing of %d was lost: the cuts cut nothing", synchronous, acked)
+			t.Errorf("%s: none of %d events was lost, so the cuts prove nothing", synchronous, acked)
 		}
 	}
 }

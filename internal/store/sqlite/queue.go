@@ -124,7 +124,7 @@ func (s *Store) firstAttempts(ctx context.Context, cb callbackd.CallbackID, sess
 
 // Record is part of [store.Queue].
 func (s *Store) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error) {
-	// This comes before the writer is entered, because it may read the callback.
+	// This comes before the command goes to the writer, because it may read the callback.
 	if err := s.DecideAfterEnd(ctx, o); err != nil {
 		return callbackd.Recorded{}, err
 	}
@@ -162,9 +162,8 @@ func (s *Store) record(t *tx, o *callbackd.Outcome) (out callbackd.Recorded, err
 	return out, err
 }
 
-// updatePending gives a delivery the state that it has after an attempt. It
-// returns the attempt's number, which is negative when the delivery is not
-// pending.
+// updatePending writes the state of a delivery after an attempt. It returns the attempt's
+// number, or a negative number when the delivery is not pending.
 func (t *tx) updatePending(o *callbackd.Outcome) (int64, error) {
 	id, a, first := o.Delivery.ID, &o.Attempt, o.FirstFailedAt()
 	if t.isUnflushed(id) {
@@ -197,7 +196,7 @@ func (t *tx) updatePending(o *callbackd.Outcome) (int64, error) {
 
 // removeCancellation removes the cancellation of a delivery that was written while its
 // attempt was in flight, and subtracts it from the counts. It returns the attempt's
-// number, which is negative when there is no cancellation.
+// number, or a negative number when there is no cancellation.
 func (t *tx) removeCancellation(o *callbackd.Outcome) (int64, error) {
 	id, n := o.Delivery.ID, int64(-1)
 	var cancellation callbackd.Attempt
@@ -218,7 +217,7 @@ func (t *tx) removeCancellation(o *callbackd.Outcome) (int64, error) {
 	return n, t.countCanceled(id.Callback, cancellation.StartedAt, -1)
 }
 
-// recordChange keeps what an outcome changes of its callback, unless that has
+// recordChange stores what an outcome changes of its callback, unless the callback has
 // another version by now.
 func (s *Store) recordChange(t *tx, o *callbackd.Outcome) (paused bool, err error) {
 	c, cb := &o.Change, int64(o.Delivery.ID.Callback)
@@ -243,8 +242,8 @@ func (s *Store) recordChange(t *tx, o *callbackd.Outcome) (paused bool, err erro
 	return paused, err
 }
 
-// MakeDue is part of [store.Queue]. What is to be moved is looked for outside
-// the writer: most of a backlog was never tried and stays as it is.
+// MakeDue is part of [store.Queue]. It searches for the deliveries to move outside the
+// writer, because most of a backlog was never tried and stays as it is.
 func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error) {
 	after, last, seen := int64(-1), int64(0), 0
 	var waiting []int64
@@ -273,7 +272,7 @@ func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Ti
 			}
 			moved += int(n)
 		}
-		// A release that was begun anew meanwhile goes on from its start.
+		// A new release that was started meanwhile continues from its beginning.
 		if !done {
 			return t.query("UPDATE callbacks SET release_after = ? WHERE no = ? AND release_after = ?", nil, last, int64(cb), after)
 		}

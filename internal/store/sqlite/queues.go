@@ -16,8 +16,8 @@ const maxGroup = 512
 // once do not keep an event waiting until all of them are recorded.
 const minOutcomes = 64
 
-// outcomeWait is how long an outcome that can wait does so, for a command whose commit it
-// can share.
+// outcomeWait is how long an outcome that can wait stays in its queue for another command
+// whose commit it can share.
 const outcomeWait = 5 * time.Millisecond
 
 // queues brings commands to the writer. They are channels, which need no lock.
@@ -26,10 +26,10 @@ type queues struct {
 	outcomes chan *job     // outcomes that something waits for
 	patient  chan *job     // outcomes that can wait
 	full     chan struct{} // takes a value when the writer waits and many jobs have come
-	wake     chan struct{} // gets a value when the patient ones have waited enough
+	wake     chan struct{} // gets a value when the patient outcomes have waited long enough
 	timed    atomic.Bool   // a timer runs that will wake the writer
 
-	pace pace // of the writer alone
+	pace pace // used by the writer only
 
 	closing    chan struct{} // closed by Close
 	closeOnce  sync.Once
@@ -54,7 +54,8 @@ func (q *queues) of(j *job) chan *job {
 	return q.outcomes
 }
 
-// queued tells the writer of a job that is in its queue, if it must not wait longer.
+// queued is called after a job was added to its queue. It wakes the writer when the
+// waiting jobs must not wait longer.
 func (q *queues) queued(j *job) {
 	switch {
 	case !j.outcome && len(q.jobs) == fullPace:
@@ -73,7 +74,7 @@ func (q *queues) queued(j *job) {
 	}
 }
 
-// rest sees to the patient jobs that were in no group, because it had no room for them.
+// rest wakes the writer for patient jobs that the last group had no room for.
 func (q *queues) rest() {
 	if len(q.patient) > 0 && !q.timed.Load() {
 		q.wakeWriter()
@@ -101,7 +102,7 @@ func (q *queues) next(group []*job) *job {
 	switch others := len(group) - outcomes; {
 	case outcomes >= max(minOutcomes, 2*others):
 		order[1], order[2] = nil, nil
-	case outcomes < others/2: // outcomes too have their turn
+	case outcomes < others/2: // outcomes come first when the group has few of them
 		order = [3]chan *job{q.outcomes, q.patient, q.jobs}
 	}
 	for range 2 {

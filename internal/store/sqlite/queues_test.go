@@ -82,7 +82,7 @@ func TestOutcomesThatCanWaitShareACommit(t *testing.T) {
 }
 
 // More outcomes than a group has room for are all written in time.
-func TestNoOutcomeWaitsForEver(t *testing.T) {
+func TestNoOutcomeWaitsForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s, _ := logRig(t)
 		defer s.Close()
@@ -95,8 +95,8 @@ func TestNoOutcomeWaitsForEver(t *testing.T) {
 	})
 }
 
-// A kill takes an outcome that waits, and nobody was told that it is recorded.
-func TestAKillTakesAnOutcomeThatWaits(t *testing.T) {
+// A kill loses an outcome that waits, and the outcome was not acknowledged.
+func TestAKillLosesAnOutcomeThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s, _ := logRig(t)
 		r.o.flushAt = 1000
@@ -139,8 +139,8 @@ func TestAStopRecordsOutcomesThatWait(t *testing.T) {
 	})
 }
 
-// Events that come one soon after the other share commits, and a client that sends one
-// after the other does not wait for others again and again.
+// Events that come in quick succession share commits. A client that sends its events one
+// after the other does not wait for others each time.
 func TestEventsShareCommits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s, ops := logRig(t)

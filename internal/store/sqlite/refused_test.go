@@ -175,7 +175,7 @@ func TestARefusedRowFailsItsCommandOnly(t *testing.T) {
 		t.Errorf("the command with the refused row: the error is %v; want Internal", err)
 	}
 	if err := s.Ready(ctx); err != nil {
-		t.Errorf("the store afterwards: %v", err)
+		t.Errorf("the store is not ready afterwards: %v", err)
 	}
 	r.verify(s, true)
 	for _, l := range r.violations {

@@ -54,7 +54,7 @@ func (r *reserve) find(dir string) {
 	path := filepath.Join(dir, reserveFile)
 	have := size(path)
 	if have > 0 && have < reserveSize && available(dir) >= reserveSize {
-		os.Remove(path) // the smaller one of an earlier version; hold makes a new one
+		os.Remove(path) // an earlier version made it, smaller; hold makes a new one
 		have = 0
 	}
 	r.held = have > 0
@@ -131,7 +131,7 @@ func (s *Store) startOnFullDisk(dir string) {
 func (s *Store) fillDisk() {
 	s.w.diskFull, s.w.shortLog = s.reserve.free() || s.w.diskFull, true
 	s.awaitCheckpoint()             // while one runs, the next line would copy nothing
-	s.checkpointed(passive(s.w.db)) // so that the log starts again in the space that it has
+	s.checkpointed(passive(s.w.db)) // so that the log starts over in the space that it has
 }
 
 // checkSpace returns an error for commands that need space while the disk is full.

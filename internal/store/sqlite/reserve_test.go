@@ -63,7 +63,7 @@ func (d *fullDisk) accept(t *testing.T) error {
 func TestAFullDiskRefusesWhatTakesSpace(t *testing.T) {
 	d := newFullDisk(t)
 	if d.held() {
-		t.Error("the reserve is still on the full disk, want it given back")
+		t.Error("the reserve still exists on the full disk, want it released")
 	}
 	for what, err := range map[string]error{
 		"an event":    d.accept(t),
@@ -76,8 +76,8 @@ func TestAFullDiskRefusesWhatTakesSpace(t *testing.T) {
 	}
 }
 
-// What gives space back or ends deliveries is possible on a full disk, and does
-// not make the store ready.
+// Commands that free space or end deliveries succeed on a full disk, and do not make the
+// store ready.
 func TestTheReserveIsForWhatMakesRoom(t *testing.T) {
 	d := newFullDisk(t)
 	if err := d.ChangeKey(t.Context(), "k", func(k *callbackd.Key) error {
@@ -90,7 +90,7 @@ func TestTheReserveIsForWhatMakesRoom(t *testing.T) {
 		t.Errorf("old events are removed: %v", err)
 	}
 	if d.refusals.Err() == nil {
-		t.Error("the store is ready after writes that make room, want it to refuse still")
+		t.Error("the store is ready after writes that free space, want it still not ready")
 	}
 	if d.taken != 0 {
 		t.Errorf("Hooks.Taken was called %d times, want 0", d.taken)
@@ -119,7 +119,7 @@ func TestTheReserveIsMadeAgain(t *testing.T) {
 	}
 }
 
-// Space that retention has made within the file is room too.
+// Pages of the file that retention has freed count as space too.
 func TestUnusedPagesAreRoom(t *testing.T) {
 	s := open(t, Options{Dir: t.TempDir()})
 	defer s.Close()
@@ -145,7 +145,7 @@ func TestUnusedPagesAreRoom(t *testing.T) {
 	}
 }
 
-// A start with nothing left gives the reserve back first.
+// A start on a volume without any space releases the reserve first.
 func TestAStartOnAFullDiskTakesTheReserve(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, Options{Dir: dir})
@@ -167,8 +167,8 @@ func TestAStartOnAFullDiskTakesTheReserve(t *testing.T) {
 	}
 }
 
-// A start moves the log into the database file, so it takes the reserve when
-// there is less space than the log is long; the reserve is larger than a log.
+// A start moves the log into the database file. When there is less space than the log
+// needs, it releases the reserve, which is larger than a log.
 func TestAStartWithALongLogTakesTheReserve(t *testing.T) {
 	if log := checkpointPages * 4096; reserveSize < log*5/4 {
 		t.Errorf("the reserve has %d bytes, and a log %d and more", reserveSize, log)
@@ -205,9 +205,9 @@ func TestAStartWithALongLogTakesTheReserve(t *testing.T) {
 	}
 }
 
-// The smaller reserve of an earlier version is made anew where there is space,
-// and is given back like any other where there is not.
-func TestASmallerReserveIsMadeAnew(t *testing.T) {
+// The smaller reserve of an earlier version is replaced when there is space, and is
+// released like any other when there is not.
+func TestASmallerReserveIsReplaced(t *testing.T) {
 	for _, space := range []uint64{1 << 40, reserveSize - 1} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, reserveFile)
@@ -222,7 +222,7 @@ func TestASmallerReserveIsMadeAnew(t *testing.T) {
 				t.Error("a small reserve is not used")
 			}
 			if !r.free() || size(path) != 0 {
-				t.Error("a small reserve is not given back")
+				t.Error("a small reserve is not released")
 			}
 		} else if r.has() || size(path) != 0 {
 			t.Error("a small reserve is kept where there is space for a whole one")

@@ -93,7 +93,7 @@ func (d seam) Flush(ctx context.Context) error {
 }
 
 // errReadOnly ends the command of a read, so that its transaction is rolled back.
-var errReadOnly = errors.New("nothing of this transaction is kept")
+var errReadOnly = errors.New("this transaction is rolled back")
 
 // ReadFlushed is part of [core.Driver]. When the flush finds the disk full, f reads
 // in the writer's transaction, which has the rows of the buffer and is rolled back:
@@ -121,10 +121,10 @@ func (d seam) ReadFlushed(ctx context.Context, f func(core.Tx) error) error {
 	return err
 }
 
-// Horizon is part of [core.Driver]. Ids grow in the order of commits, so every
-// event up to the newest one is there to stay. It is the newest of the key, or
-// the newest that retention took: that of all keys would tell how often others
-// publish.
+// Horizon is part of [core.Driver]. IDs grow in the order of commits, so no event with a
+// smaller ID than the newest one is committed later. It returns the newest event of the
+// key, or the newest one that retention removed. The newest of all keys would reveal how
+// often others publish.
 func (d seam) Horizon(ctx context.Context, key callbackd.KeyID) (newest callbackd.EventID, err error) {
 	err = d.ReadFlushed(ctx, func(tx core.Tx) error {
 		return tx.Query("SELECT max(coalesce((SELECT max(id) FROM key_events WHERE key_no = $1), 0), coalesce((SELECT newest FROM removed_events WHERE key_no = $1), 0))",
@@ -183,8 +183,7 @@ func (k *keyAge) noteVersion(t *tx, at time.Time) error {
 	return nil
 }
 
-// forgetTargets drops the cache of the targets of events. It runs on the writer's
-// goroutine.
+// forgetTargets drops the cache of callbacks in force. It runs on the writer's goroutine.
 func (s *Store) forgetTargets() {
 	s.w.targets = memo.New[subject, []callbackd.CallbackID](maxTargetsCached)
 }

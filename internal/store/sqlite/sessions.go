@@ -9,7 +9,7 @@ import (
 	"callbackd/internal/store/core"
 )
 
-// publishSessions takes the sessions of a durable group into the cache.
+// publishSessions adds the sessions of a durable group to the cache.
 func (t *tx) publishSessions() {
 	for id, w := range t.sessions {
 		if w.Current == nil {
@@ -20,7 +20,7 @@ func (t *tx) publishSessions() {
 	}
 }
 
-// session returns a session as the group has left it so far.
+// session returns a session with the changes that the group has made so far.
 func (t *tx) session(id store.SessionID) (core.SessionWork, error) {
 	w, ok := t.sessions[id]
 	if !ok {
@@ -39,8 +39,7 @@ func (t *tx) session(id store.SessionID) (core.SessionWork, error) {
 	return w, nil
 }
 
-// writeSession writes what became of a session and remembers it for the next
-// change.
+// writeSession writes a changed session and remembers it for the next change.
 func (t *tx) writeSession(id store.SessionID, w core.SessionWork) error {
 	if err := w.Write(t); err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// Source is the data directory of a stopped server whose rows are taken
-// elsewhere. While it is open nothing else writes to it.
+// Source is the data directory of a stopped server whose rows are moved to another
+// database. While it is open, no other process writes to it.
 type Source struct {
 	s   *Store
 	dir string
@@ -24,8 +24,8 @@ type Source struct {
 
 var _ transfer.Origin = (*Source)(nil)
 
-// OpenSource opens a data directory to take its rows elsewhere, and proves
-// that the keyset opens every secret there.
+// OpenSource opens a data directory to move its rows, and checks that the keyset opens
+// every secret there.
 func OpenSource(o Options) (*Source, error) {
 	if err := Holds(o.Dir); err != nil {
 		return nil, err

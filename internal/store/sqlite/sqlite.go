@@ -92,14 +92,15 @@ type directory struct {
 	newest    time.Time  // the time of the newest event at the start
 }
 
-// readerPool holds the connections that read. Whoever takes one from free has it alone.
+// readerPool holds the connections that read. A goroutine that takes one from free is its
+// only user.
 type readerPool struct {
 	free chan *db
-	open int // how many there are; of Open and Close alone
+	open int // how many there are; used by Open and Close only
 }
 
-// failed is set once, when the files can no longer be trusted. Whoever sees the channel
-// closed may read err.
+// failed is set once, when the files can no longer be trusted. err may be read when the
+// channel is closed.
 type failed struct {
 	closed chan struct{}
 	once   sync.Once
@@ -115,7 +116,7 @@ type writerState struct {
 	diskFull        bool // the reserve was given back, and what takes space is refused
 	shortLog        bool // the disk was full, and there is no reserve since: the log is kept short
 	checkpoint      checkpointer
-	flushAt         int // the constant; tests make it small, and checkpointPages too
+	flushAt         int // the constant, except in tests, which also change checkpointPages
 	checkpointPages int
 
 	seqs     *memo.Cache[store.SessionID, int64]
@@ -123,7 +124,7 @@ type writerState struct {
 	sessions *memo.Cache[store.SessionID, core.SessionWork]
 }
 
-// keyAge says how old what is known of API keys can be.
+// keyAge says how old the cached API keys can be.
 type keyAge struct {
 	mu     sync.Mutex
 	readAt time.Time // no cached key was read before
@@ -207,7 +208,7 @@ func (s *Store) open(o Options) error {
 		return nil
 	}
 	for _, suffix := range sideFiles {
-		if created { // SQLite has made them anew
+		if created { // SQLite has created new ones
 			copyMode(path+suffix, path)
 		}
 	}
@@ -265,7 +266,7 @@ func (s *Store) openSecrets(o Options, path string) error {
 	return nil
 }
 
-// load reads what the writer holds in memory: the newest id and the buffer.
+// load reads what the writer keeps in memory: the newest id and the buffer.
 func (s *Store) load(o Options, dsn string) (err error) {
 	err = s.w.query("SELECT max(id) FROM events", func(st *sqlite3.Stmt) error {
 		s.w.lastID = callbackd.EventID(st.ColumnInt64(0))
@@ -308,7 +309,7 @@ func (s *Store) openReaders(dsn string, n int) error {
 	return nil
 }
 
-// takeDir makes the database's files where they are not, all of one mode and one
+// takeDir makes the files of the database that do not exist, all with one mode and one
 // owner, and locks them.
 func (s *Store) takeDir(o Options, path string) error {
 	_, err := os.Stat(filepath.Join(o.Dir, KeysetFile))
@@ -344,15 +345,16 @@ func (s *Store) takeDir(o Options, path string) error {
 	return err
 }
 
-// uri names a file to SQLite: three characters are not themselves in it.
+// uri returns the name of a file as a URI of SQLite. It escapes the three characters that
+// have a meaning there.
 func uri(path, vfs string) string {
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path) + "?vfs=" + vfs
 }
 
-// truncateLog moves the content of the log into the database file before
-// anything is added. After a sync that failed, the log can read
-// back well from the kernel's cache with holes on the disk that no later sync
-// mends: a commit appended behind such a hole would be lost with the power.
+// truncateLog moves the content of the log into the database file before anything is
+// added. After a failed sync, the log may read back correctly from the kernel's cache but
+// have holes on the disk, which no later sync fills. A power cut would lose a commit that
+// is appended behind such a hole.
 func (s *Store) truncateLog() error {
 	_, _, err := s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
 	if errors.Is(err, sqlite3.BUSY) {
@@ -398,7 +400,7 @@ func (s *Store) checkKeyset(d *db) error {
 	})
 }
 
-// Newest is the time in the id of the event that was the newest at the start.
+// Newest returns the time in the id of the event that was the newest at the start.
 func (s *Store) Newest() time.Time { return s.dir.newest }
 
 // OnCommit is part of [store.Queue].

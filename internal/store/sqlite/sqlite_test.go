@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 				if size(filepath.Join(dir, dbFile)) == 0 {
 					copyEmpty(t, dir)
 				}
-				// To open a connection takes longer than most cases use it.
+				// Opening a connection takes longer than most cases use it.
 				return open(t, Options{Dir: dir, flushAt: flushAt, readers: 2})
 			})
 		})
@@ -220,7 +220,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(r.Faults, "\n")
-	for _, want := range []string{"it is lost", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "has the target 1 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 deliveries pending by its counts, and 0 that wait"} {
+	for _, want := range []string{"it is lost", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "has the target 1 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 pending deliveries by its counts, and 0 pending rows"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}
@@ -415,7 +415,7 @@ func warmLists(ctx context.Context, s *Store, key callbackd.KeyID) {
 	s.LatestEvents(ctx, []store.SessionID{{Key: key, SessionKey: "S"}}, 1)
 }
 
-// A command that comes when the writer has ended is refused, not left waiting.
+// A command that comes after the writer has ended is refused and does not wait.
 func TestCommandsAfterTheEndAreRefused(t *testing.T) {
 	s := open(t, Options{Dir: t.TempDir()})
 	if err := s.Close(); err != nil {

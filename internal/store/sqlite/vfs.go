@@ -55,9 +55,9 @@ func (f spaceFile) WriteAt(b []byte, off int64) (int, error) {
 	return n, noSpace(err)
 }
 
-// databaseFile is the database file. It has the pages of a checkpoint written to the disk
-// while they come, a few at a time. If all of them were written by the sync at the end, a
-// commit that syncs the log meanwhile would wait behind them.
+// databaseFile is the database file. It writes the pages of a checkpoint to the disk a
+// few at a time. If the sync at the end wrote all of them, a commit that syncs the log
+// meanwhile would wait for them.
 type databaseFile struct {
 	spaceFile
 	fd       interface{ Fd() uintptr }
@@ -65,7 +65,7 @@ type databaseFile struct {
 	pages    int   // how many pages that are
 }
 
-// pacedPages is how many pages the disk gets at a time.
+// pacedPages is how many pages are written to the disk at a time.
 const pacedPages = 64
 
 // WriteAt is part of vfs.File.

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// writeBack writes a range of a file to the disk and waits for that. It is no sync, but
-// its error is as bad as that of a sync, which would not report it again.
+// writeBack writes a range of a file to the disk and waits for it. It is not a sync, but
+// its error counts like that of a sync, because a later sync would not report it again.
 func writeBack(fd uintptr, off, n int64) error {
 	const waitBefore, write, waitAfter = 1, 2, 4
 	err := syscall.SyncFileRange(int(fd), off, n, waitBefore|write|waitAfter)

@@ -25,10 +25,10 @@ const syncWithin = 250 * time.Millisecond
 // maxBytes bounds the data of the events of a group, in the same way.
 const maxBytes = 2 << 20
 
-// job is one command on its way through the writer.
+// job is one command for the writer.
 type job struct {
 	run     func(*tx) error
-	outcome bool // it records an attempt: nobody waits for it
+	outcome bool // it records an attempt: no caller of the API waits for it
 	// deferred marks a command that need not be synced by itself: an outcome that
 	// changes nothing but its delivery (when it is lost with the power, the attempt
 	// is made again), or a flush (which is made again).
@@ -72,9 +72,9 @@ func (t *tx) reset() {
 	t.after = t.after[:0]
 }
 
-// write runs a command in the next group commit. It returns when the command
-// is durable or is known not to be: ctx ends the wait for a place, never the
-// wait for the outcome.
+// write runs a command in the next group commit. It returns when the command is durable
+// or is known not to be: ctx can end the wait for a place in the queue, but not the wait
+// for the result.
 func (s *Store) write(ctx context.Context, run func(*tx) error) error {
 	once := func(t *tx) error { return s.RunOnce(ctx, t, func() error { return run(t) }) }
 	return s.do(ctx, &job{run: once, done: make(chan struct{})})
@@ -101,7 +101,7 @@ func (s *Store) do(ctx context.Context, j *job) error {
 	select { // it may have been the writer's last
 	case <-j.done:
 		return j.err
-	default: // it found a place when nobody was left to serve it
+	default: // it was queued after the writer had ended
 		return store.ErrStopping
 	}
 }
@@ -326,9 +326,9 @@ func isStoreFault(err error) bool {
 	return errors.As(err, &e) || errors.As(err, &c) || errors.As(err, &x)
 }
 
-// storeFault turns an error of SQLite into the one that callers get. It stops
-// the store when the file can no longer be trusted: after a failed sync nobody
-// knows what is on disk, so it is never tried again.
+// storeFault turns an error of SQLite into the one that callers get. It stops the store
+// when the file can no longer be trusted: after a failed sync it is unknown what is on
+// the disk, so the store never tries again.
 func (s *Store) storeFault(err error) error {
 	switch {
 	case isFull(err):
@@ -374,11 +374,11 @@ func (s *Store) failure() error {
 // process should then end: a restart recovers from the log.
 func (s *Store) Failed() <-chan struct{} { return s.failed.closed }
 
-// Failure is why Failed is closed; nil before.
+// Failure returns why Failed is closed; nil before.
 func (s *Store) Failure() error { return s.failure() }
 
-// deliver is write for commands that only the server may give: they take events or
-// outcomes.
+// deliver is write for commands that only the server may run: they accept events or
+// record outcomes.
 func (s *Store) deliver(ctx context.Context, run func(*tx) error) error {
 	if s.dir.secondary {
 		return errSecondary
@@ -394,4 +394,4 @@ func (s *Store) recordOutcome(ctx context.Context, j *job) error {
 	return s.do(ctx, j)
 }
 
-var errSecondary = errors.New("a database that was opened by a command takes no events and no outcomes")
+var errSecondary = errors.New("a database that was opened by a command accepts no events and no outcomes")

@@ -2,7 +2,7 @@ package sqlite
 
 import "testing"
 
-// group returns the group that the writer makes of what waits.
+// group returns the group that the writer makes of waiting jobs.
 func group(events, outcomes int) (g []*job) {
 	q := newQueues()
 	for range events {
@@ -24,7 +24,7 @@ func group(events, outcomes int) (g []*job) {
 func TestAGroupHasRoomForEventsAndForOutcomes(t *testing.T) {
 	for _, c := range []struct{ events, outcomes, wantEvents, wantOutcomes int }{
 		{1, 500, 1, 64},      // timeouts of many attempts leave an event its place
-		{0, 500, 0, 64},      // and one that comes next waits for few of them
+		{0, 500, 0, 64},      // and an event that comes next waits for few of them
 		{100, 500, 100, 200}, // where there are many events, there are many outcomes
 		{30, 30, 30, 30},
 		{512, 512, 342, 170}, // events do not keep outcomes waiting

@@ -24,8 +24,8 @@ type Table struct {
 	Key     int // how many of the columns, from the first, are the primary key
 }
 
-// Tables lists the tables of a store. What a driver has besides (indexes that are
-// tables, counters, marks) follows from these.
+// Tables lists the tables of a store. All other tables of a driver (indexes that are
+// tables, counters, marks) can be made from these.
 var Tables = []Table{
 	{"callbacks", []string{"no", "key_no", "type", "name", "version", "policy", "secrets", "created_at", "updated_at", "deleted_at", "pause_reason", "paused_at", "failing_since", "closed_until", "proven", "released_at", "release_after"}, 1},
 	{"callback_versions", []string{"callback_no", "version", "url", "method", "headers", "payload", "at"}, 2},
@@ -57,7 +57,7 @@ var Tables = []Table{
 // of package codec.
 type Row []any
 
-// Source reads the rows of a database that nobody changes meanwhile.
+// Source reads the rows of a database that does not change meanwhile.
 type Source interface {
 	// Rows returns up to limit rows with keys above after, or from the first
 	// row when after is nil, in the order of the keys, which compare byte by
@@ -115,8 +115,8 @@ func each(ctx context.Context, s Source, t *Table, after Row, f func([]Row) erro
 			size += r.Size()
 		}
 		after = rows[len(rows)-1][:t.Key]
-		// A source reads rows beyond MaxPageBytes for nothing, so ask for no
-		// more than fits.
+		// A source drops the rows beyond MaxPageBytes after reading them, so ask only for
+		// as many as fit.
 		limit = min(max(MaxPageBytes/(size/len(rows)+1), 1), maxPageRows)
 		if err := f(rows); err != nil {
 			return err
@@ -212,7 +212,7 @@ func (r Row) append(b []byte) []byte {
 }
 
 // ErrDiffers means that the copy differs from the original.
-var ErrDiffers = errors.New("do not use the database: drop it and begin anew")
+var ErrDiffers = errors.New("do not use the new database: drop it and start the move again")
 
 // Compare checks that a table is the same on both sides, and returns its sum. The
 // error says what differs.

@@ -85,7 +85,7 @@ func TestCopyGoesOnAfterTheLastRow(t *testing.T) {
 	}
 }
 
-// No page holds much more than MaxPageBytes, and little is asked for in vain.
+// A page is hardly larger than MaxPageBytes, and few rows are read that do not fit.
 func TestPagesAreBounded(t *testing.T) {
 	from := made(200, 256<<10)
 	pages := 0
