@@ -238,6 +238,7 @@ type Policy struct {
 	Concurrency int             // attempts in flight; default 32, 1 to 256
 	NoKeepAlive bool            // a connection serves one request and is closed
 	Signing     []SigningScheme // how requests are signed; default SignStandard
+	Filter      *Filter         `json:"-"` // which events go to the callback; nil for all. It is stored apart, see [Candidates]
 }
 
 // Same reports whether p and q have the same effect. A field that is left out equals

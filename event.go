@@ -56,6 +56,9 @@ type Event struct {
 	// Targets lists the callbacks that were in force for the event when it was
 	// accepted. Each of them gets one delivery.
 	Targets []CallbackID
+	// Withheld lists the callbacks that were in force too, but whose filter did not
+	// match. A replay can still send the event to them.
+	Withheld []Withheld
 	// ClockTime is the time of acceptance by the clock of that moment. It is set
 	// only when the time in the id is more than MaxSkew later, and zero otherwise.
 	ClockTime time.Time

@@ -1,6 +1,7 @@
 package callbackd
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 )
@@ -29,6 +30,44 @@ func CanonicalNumber(text string) (canonical string, ok bool) {
 		canonical = "-" + canonical
 	}
 	return canonical, true
+}
+
+// compareNumbers compares two JSON numbers by value, as [cmp.Compare] does. ok is false
+// when one of them is no number, or too large or small for any program.
+func compareNumbers(a, b string) (order int, ok bool) {
+	x, isNumber := readMagnitude(a)
+	y, isToo := readMagnitude(b)
+	if !isNumber || !isToo {
+		return 0, false
+	}
+	if order = cmp.Compare(x.sign, y.sign); order == 0 {
+		order = x.sign * cmp.Or(cmp.Compare(x.point, y.point), strings.Compare(x.digits, y.digits))
+	}
+	return order, true
+}
+
+// magnitude is a number as 0.digits times ten to the power of point. The digits neither
+// begin nor end with a zero, and are empty for zero.
+type magnitude struct {
+	sign   int // -1, 0 or 1
+	point  int
+	digits string
+}
+
+func readMagnitude(text string) (m magnitude, ok bool) {
+	unsigned, negative := strings.CutPrefix(text, "-")
+	digits, exponent, ok := splitNumber(unsigned)
+	if !ok || exponent > maxExponent || exponent < -maxExponent {
+		return m, false
+	}
+	if digits == "" {
+		return m, true
+	}
+	m = magnitude{sign: 1, point: len(digits) + exponent, digits: strings.TrimRight(digits, "0")}
+	if negative {
+		m.sign = -1
+	}
+	return m, true
 }
 
 // maxExponent is the largest exponent that is added up. Its value is beyond the

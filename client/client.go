@@ -104,7 +104,8 @@ type NewCallback struct {
 
 // Policy is the member policy of a callback, as far as it has no field in NewCallback.
 type Policy struct {
-	Signing []string `json:"signing,omitempty"`
+	Signing []string       `json:"signing,omitempty"`
+	Filter  map[string]any `json:"filter,omitempty"` // such as {"data.grade": {"lt": 3}}
 }
 
 // CreateCallback registers a callback.

@@ -104,21 +104,22 @@ type CallbackOne struct {
 
 // Policy answers GET /v1/callbacks/:event/policy, pause and resume.
 type Policy struct {
-	APIKey      string     `json:"api_key"`
-	Event       string     `json:"event"`
-	Name        string     `json:"name"`
-	Callback    int64      `json:"callback"`
-	Timeout     string     `json:"timeout"`
-	Retry       []string   `json:"retry"`
-	Order       string     `json:"order"` // how long a failed delivery blocks later ones of its session
-	Rate        float64    `json:"rate"`  // attempts a second; 0 is no limit
-	Concurrency int        `json:"concurrency"`
-	KeepAlive   bool       `json:"keep_alive"` // whether connections are used again
-	Signing     []string   `json:"signing"`    // "standard", "github", "hmac-hex:" and the name of a header
-	Paused      bool       `json:"paused"`
-	PauseReason string     `json:"pause_reason"`
-	PausedAt    *time.Time `json:"paused_at"`
-	ClosedUntil *time.Time `json:"closed_until"` // until then the receiver asked for no requests; null: it did not, or the time has passed
+	APIKey      string          `json:"api_key"`
+	Event       string          `json:"event"`
+	Name        string          `json:"name"`
+	Callback    int64           `json:"callback"`
+	Timeout     string          `json:"timeout"`
+	Retry       []string        `json:"retry"`
+	Order       string          `json:"order"` // how long a failed delivery blocks later ones of its session
+	Rate        float64         `json:"rate"`  // attempts a second; 0 is no limit
+	Concurrency int             `json:"concurrency"`
+	KeepAlive   bool            `json:"keep_alive"` // whether connections are used again
+	Signing     []string        `json:"signing"`    // "standard", "github", "hmac-hex:" and the name of a header
+	Filter      json.RawMessage `json:"filter"`     // which events go to the callback; null for all
+	Paused      bool            `json:"paused"`
+	PauseReason string          `json:"pause_reason"`
+	PausedAt    *time.Time      `json:"paused_at"`
+	ClosedUntil *time.Time      `json:"closed_until"` // until then the receiver asked for no requests; null: it did not, or the time has passed
 }
 
 // Secret answers GET and POST …/secret.

@@ -83,7 +83,7 @@ func TestFormsThatMeanNothingAreRefused(t *testing.T) {
 		"what is not UTF-8":   {"url=%ff", "The form is not valid UTF-8"},
 		"too many fields":     {many, "more than 1,000 fields"},
 		"too deep":            {"a" + strings.Repeat("[x]", 11) + "=1", "nests deeper than 10 levels"},
-		"a wrong policy":      {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[filter]=x", `Unknown member "filter". policy has`},
+		"a wrong policy":      {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[nothing]=x", `Unknown member "nothing". policy has`},
 		"a text for a number": {"event=SESSION%3ACOMPLETE&url=https://a.example/&policy[rate]=0x10", "policy.rate must be a number"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -269,8 +269,12 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
 
 	for body, says := range map[string]string{
-		`"policy":{"filter":{"status":"CONFIRM"}}`:                            `Unknown member "filter". policy has timeout, retry, order, rate, concurrency, keep_alive and signing.`,
-		`"policy":{"filter":null}`:                                            `Unknown member "filter". policy has`,
+		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, signing and filter.`,
+		`"policy":{"nothing":null}`:                                           `Unknown member "nothing". policy has`,
+		`"policy":{"filter":{"status":"CONFIRM"}}`:                            "policy.filter.status is not a path.",
+		`"policy":{"filter":{"data.a":{"like":"CONFIRM"}}}`:                   "policy.filter.data.a.like is not an operator.",
+		`"policy":{"filter":{"data.a":{"eq":1},"data.a":{"eq":2}}}`:           `duplicate object member name`,
+		`"policy":{"filter":7}`:                                               "policy.filter must be a JSON object",
 		`"policy":{"Timeout":"5s"}`:                                           `Unknown member "Timeout". policy has`,
 		`"policy":{"name":"x"}`:                                               `Unknown member "name". policy has`,
 		`"policy":"{\"keepalive\":false}"`:                                    `Unknown member "keepalive". policy has`,

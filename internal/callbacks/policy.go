@@ -36,6 +36,7 @@ func policyFields(p *callbackd.Policy) []request.Field {
 			return nil
 		}),
 		signingField("signing", &p.Signing),
+		FilterField("filter", &p.Filter),
 	}
 }
 

@@ -31,6 +31,7 @@ const (
 	DeletedBefore  = "deleted_before"     // the callback was deleted before the event
 	OtherEvent     = "other_event"        // the callback is for another type
 	OnlyATest      = "test"               // the event is a test of another callback
+	Filtered       = "filtered"           // the callback's filter did not match
 	NotATarget     = "not_owed"
 	Sent           = "delivered"
 	GaveUp         = "failed"
@@ -155,7 +156,11 @@ func (e *explainer) next(format string, args ...any) {
 func notATarget(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.Explanation {
 	e := &explainer{now: now, reasons: &wire.Explanation{EventID: ev.ID.String(), Callback: int64(cb.ID), CallbackName: cb.Name, Reasons: []wire.Reason{}}}
 	at := ev.Accepted()
+	withheld := slices.IndexFunc(ev.Withheld, func(w callbackd.Withheld) bool { return w.Callback == cb.ID })
 	switch {
+	case withheld >= 0:
+		e.add(Filtered, at, time.Time{}, "The callback's filter did not match the event when it was accepted at %s: %s.", humanize.Time(at), ev.Withheld[withheld].Term)
+		e.next("To send it all the same, replay it: POST /v1/replays with target %d and session_key %s; or with missing true, which sends every event that the callback did not get.", cb.ID, ev.Session)
 	case cb.Event != ev.Type:
 		e.add(OtherEvent, time.Time{}, time.Time{}, "The callback is registered for %s, and the event is %s.", cb.Event, ev.Type)
 		e.next("Register a callback for %s.", ev.Type)

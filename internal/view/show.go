@@ -69,5 +69,8 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 	for _, scheme := range p.Signing {
 		out.Signing = append(out.Signing, string(scheme))
 	}
+	if p.Filter != nil {
+		out.Filter = []byte(p.Filter.String())
+	}
 	return out
 }

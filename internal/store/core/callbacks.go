@@ -15,7 +15,7 @@ import (
 // callbackFrom joins a callback with the setting of the version that follows.
 const (
 	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at, c.deleted_at,
- c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL,
+ c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, c.filter,
  v.version, v.url, v.method, v.headers, v.payload`
 	callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 )
@@ -24,9 +24,10 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 	var c callbackd.Callback
 	var event, version int64
 	var policy string
+	var filter *string
 	var secrets, headers []byte
 	err := row.Scan(&c.ID, &c.Key, &event, &c.Name, &c.Version, &policy, &secrets, &c.CreatedAt, &c.UpdatedAt, &c.DeletedAt,
-		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing,
+		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter,
 		&version, &c.URL, &c.Method, &headers, &c.Payload)
 	if err != nil {
 		return nil, err
@@ -35,11 +36,48 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 	if err := json.Unmarshal([]byte(policy), &c.Policy); err != nil {
 		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.ID, err))
 	}
+	if c.Policy.Filter, err = ReadFilter(c.ID, filter); err != nil {
+		return nil, err
+	}
 	if c.Secrets, err = s.sealer.OpenSecrets(secrets, c.ID); err != nil {
 		return nil, damaged(err)
 	}
 	c.Headers, err = s.sealer.OpenHeaders(headers, c.ID, version)
 	return &c, damaged(err)
+}
+
+// ReadFilter reads the stored filter of a callback; nil when there is none.
+func ReadFilter(id callbackd.CallbackID, text *string) (*callbackd.Filter, error) {
+	if text == nil {
+		return nil, nil
+	}
+	f, err := callbackd.ParseFilter("filter", []byte(*text))
+	if err != nil {
+		return nil, damaged(fmt.Errorf("filter of callback %d: %w", id, err))
+	}
+	return f, nil
+}
+
+// ReadCandidates adds the callbacks that are in force for a key and an event type.
+func ReadCandidates(tx Tx, key callbackd.KeyID, typ callbackd.EventType, to *callbackd.Candidates) error {
+	return tx.Query("SELECT no, filter FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL ORDER BY no", func(row Row) error {
+		var id callbackd.CallbackID
+		var filter *string
+		if err := row.Scan(&id, &filter); err != nil {
+			return err
+		}
+		f, err := ReadFilter(id, filter)
+		to.Add(id, f)
+		return err
+	}, key, codec.TypeNumber(typ))
+}
+
+// filterColumn is what the column filter has.
+func filterColumn(cb *callbackd.Callback) any {
+	if cb.Policy.Filter == nil {
+		return nil
+	}
+	return cb.Policy.Filter.String()
 }
 
 // callbacksWhere reads callbacks with the setting of their present version, as they are
@@ -131,9 +169,9 @@ func (s *Store) insertCallback(tx Tx, cb *callbackd.Callback) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at"+s.d.RevisionColumn+
-		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9"+s.d.RevisionValue+")",
-		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt)
+	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, filter"+s.d.RevisionColumn+
+		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10"+s.d.RevisionValue+")",
+		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, filterColumn(cb))
 	if err != nil {
 		return err
 	}
@@ -197,8 +235,8 @@ func (s *Store) updateCallback(tx Tx, before, cb *callbackd.Callback, released b
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6"+s.d.SetRevision+" WHERE no = $1",
-		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt)
+	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6, filter = $7"+s.d.SetRevision+" WHERE no = $1",
+		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt, filterColumn(cb))
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,7 @@ func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) er
 	var audits []*callbackd.DeliveryAudit
 	byID := map[callbackd.DeliveryID]*callbackd.DeliveryAudit{}
 	for _, ev := range evs {
+		c.withheld(ev)
 		for _, id := range c.targets(ev, late[ev.ID]) {
 			byID[id] = &callbackd.DeliveryAudit{ID: id}
 			audits = append(audits, byID[id])
@@ -153,6 +154,20 @@ func (c *checker) targets(ev *callbackd.Event, late []callbackd.CallbackID) (ids
 		ids = append(ids, id)
 	}
 	return ids
+}
+
+// withheld checks that an event is withheld from no target, and from nobody twice. A
+// late target is another matter: a replay sends what was withheld.
+func (c *checker) withheld(ev *callbackd.Event) {
+	for i, w := range ev.Withheld {
+		same := func(other callbackd.Withheld) bool { return other.Callback == w.Callback }
+		if slices.Contains(ev.Targets, w.Callback) || ev.Test {
+			c.report.Fault("event %s is withheld from %d, which is its target", ev.ID, w.Callback)
+		}
+		if slices.ContainsFunc(ev.Withheld[:i], same) {
+			c.report.Fault("event %s is withheld from %d twice", ev.ID, w.Callback)
+		}
+	}
 }
 
 // readPending gives deliveries their pending rows.

@@ -69,8 +69,9 @@ func SessionExists(sessionKey string) error {
 }
 
 // Apply runs one change on what the changes before it left. accept stores the
-// events that the change fires. After an error w is as it was.
-func (w *SessionWork) Apply(change func(*callbackd.Session) (store.SessionChange, error), accept func([]store.NewEvent) ([]*callbackd.Event, error)) (*callbackd.Session, []*callbackd.Event, error) {
+// events that the change fires; it gets the session as it is after the change. After an
+// error w is as it was.
+func (w *SessionWork) Apply(change func(*callbackd.Session) (store.SessionChange, error), accept func(*callbackd.Session, []store.NewEvent) ([]*callbackd.Event, error)) (*callbackd.Session, []*callbackd.Event, error) {
 	after := *w.Current
 	c, err := change(&after)
 	if err != nil {
@@ -79,7 +80,7 @@ func (w *SessionWork) Apply(change func(*callbackd.Session) (store.SessionChange
 	if c.Unchanged {
 		return &after, nil, nil
 	}
-	events, err := accept(EventsOfSession(after.SessionKey, c.Events))
+	events, err := accept(&after, EventsOfSession(after.SessionKey, c.Events))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -191,6 +191,9 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptGroup) (committing bool,
 	if err := g.loadRepeats(ctx, conn.Conn()); err != nil {
 		return false, err
 	}
+	if err := g.loadUnchanged(ctx, conn.Conn()); err != nil {
+		return false, err
+	}
 	if err := g.decide(); err != nil {
 		return false, err
 	}
@@ -241,11 +244,14 @@ type acceptGroup struct {
 	horizon      callbackd.EventID // readers were promised that no ID up to it comes any more
 	sessions     map[store.SessionID]*sessionEnd
 	loaded       map[store.SessionID]*loadedSession
-	targets      map[subject][]callbackd.CallbackID
-	repeats      map[token]*repeat
-	answers      map[token]*storedAnswer
-	store        *Store
-	unreadTokens []token // that were used and are not among repeats
+	candidates   map[subject]*callbackd.Candidates
+	// unchanged has the sessions that filters use and that the group does not change.
+	unchanged          map[store.SessionID]*callbackd.Session
+	filtersUseSessions bool
+	repeats            map[token]*repeat
+	answers            map[token]*storedAnswer
+	store              *Store
+	unreadTokens       []token // that were used and are not among repeats
 
 	events     []*callbackd.Event
 	deliveries []callbackd.Delivery
@@ -257,7 +263,7 @@ func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) 
 	g := &acceptGroup{
 		group: group, lastID: s.last.id, uncertain: uncertain,
 		writeToken: newWriteToken(), loaded: map[store.SessionID]*loadedSession{},
-		sessions: map[store.SessionID]*sessionEnd{}, targets: map[subject][]callbackd.CallbackID{}, repeats: map[token]*repeat{},
+		sessions: map[store.SessionID]*sessionEnd{}, candidates: map[subject]*callbackd.Candidates{}, repeats: map[token]*repeat{},
 		answers: map[token]*storedAnswer{}, store: s,
 		results: make([][]*callbackd.Event, len(group)), errs: make([]error, len(group)),
 	}
@@ -270,7 +276,7 @@ func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) 
 				g.answers[tokenOf(o)] = nil
 			}
 			for _, t := range callbackd.EventTypes { // a change may fire any of them
-				g.targets[subject{b.Key, t}] = nil
+				g.candidates[subject{b.Key, t}] = nil
 			}
 		}
 		if b.Idempotency != "" {
@@ -280,7 +286,7 @@ func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) 
 			n := &b.Events[i]
 			g.sessions[store.SessionID{Key: b.Key, SessionKey: n.Session}] = &sessionEnd{}
 			if n.OnlyTo == 0 {
-				g.targets[subject{b.Key, n.Type}] = nil
+				g.candidates[subject{b.Key, n.Type}] = nil
 			}
 			if n.Idempotency != "" {
 				g.repeats[token{b.Key, string(codec.EventHash(n.Idempotency))}] = nil
@@ -304,14 +310,15 @@ func (g *acceptGroup) decide() error {
 				return errRefused
 			}
 		default:
-			g.results[i], g.errs[i] = g.batch(&in.batch)
+			g.results[i], g.errs[i] = g.batch(&in.batch, nil)
 		}
 	}
 	return nil
 }
 
-// batch accepts all of a batch, or nothing.
-func (g *acceptGroup) batch(b *store.Batch) ([]*callbackd.Event, error) {
+// batch accepts all of a batch, or nothing. after is the session as it is after the change
+// that fires the events; nil without a change.
+func (g *acceptGroup) batch(b *store.Batch, after *callbackd.Session) ([]*callbackd.Event, error) {
 	whole := token{b.Key, string(codec.BatchHash(b.Idempotency))}
 	if b.Idempotency != "" {
 		if r := g.repeats[whole]; r != nil {
@@ -334,7 +341,7 @@ func (g *acceptGroup) batch(b *store.Batch) ([]*callbackd.Event, error) {
 				continue
 			}
 		}
-		out[i] = g.accept(b, n)
+		out[i] = g.accept(b, n, after)
 		if n.Idempotency != "" {
 			g.repeats[own] = &repeat{digest: codec.EventDigest(n), events: out[i : i+1], isNew: true}
 		}
@@ -395,13 +402,19 @@ func (r *repeat) answer() ([]*callbackd.Event, error) {
 }
 
 // accept gives an event its sequence number, its ID and its targets.
-func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent) *callbackd.Event {
+func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent, after *callbackd.Session) *callbackd.Event {
 	end := g.sessions[store.SessionID{Key: b.Key, SessionKey: n.Session}]
 	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
 	end.sequence, end.last, end.appended = end.sequence+1, g.lastID, true
 	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At)}
-	if ev.Targets = g.targets[subject{b.Key, n.Type}]; ev.Test {
+	if ev.Test {
 		ev.Targets = []callbackd.CallbackID{n.OnlyTo}
+	} else {
+		candidates := g.candidates[subject{b.Key, n.Type}]
+		if candidates.UseSession() && after == nil {
+			after = g.sessionNow(store.SessionID{Key: b.Key, SessionKey: n.Session})
+		}
+		ev.Targets, ev.Withheld = candidates.Choose(n.Data, after)
 	}
 	g.events = append(g.events, ev)
 	for _, cb := range ev.Targets {

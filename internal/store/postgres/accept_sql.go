@@ -5,6 +5,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store/codec"
+	"callbackd/internal/store/core"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -16,15 +17,15 @@ const (
 	lockSequences = `SELECT o.i, s.sequence, s.last_id FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS o (key_no, session, i)
 		CROSS JOIN LATERAL (SELECT sequence, last_id FROM session_sequences WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
 	selectHorizon = "SELECT coalesce(max(id), 0) FROM horizons WHERE stripe = ANY ($1::integer[])"
-	selectTargets = `SELECT o.i, c.no FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
-		CROSS JOIN LATERAL (SELECT no FROM callbacks WHERE key_no = o.key_no AND type = o.type AND deleted_at IS NULL ORDER BY no) c`
+	selectTargets = `SELECT o.i, c.no, c.filter FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
+		CROSS JOIN LATERAL (SELECT no, filter FROM callbacks WHERE key_no = o.key_no AND type = o.type AND deleted_at IS NULL ORDER BY no) c`
 	selectRepeats = `SELECT o.i, r.digest, r.events FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS o (key_no, hash, i)
 		CROSS JOIN LATERAL (SELECT digest, events FROM idempotency WHERE key_no = o.key_no AND hash = o.hash LIMIT 1) r`
 	selectCommitted = "SELECT 1 FROM events WHERE id = $1 AND key_no = $2 AND session = $3 AND sequence = $4"
 
 	// insertEvents also updates the sessions that have a row, which is locked.
-	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data, accepted_at)
-			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[], $15::bigint[])),
+	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data, accepted_at, withheld)
+			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[], $15::bigint[], $16::bytea[])),
 		owed AS (INSERT INTO pending (callback_no, event_id, attempts, step, manual) SELECT *, 0, 0, false FROM unnest($9::bigint[], $10::bigint[]))
 		INSERT INTO session_sequences (key_no, session, sequence, last_id) SELECT * FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::bigint[])
 		ON CONFLICT (key_no, session) DO UPDATE SET sequence = excluded.sequence, last_id = excluded.last_id`
@@ -73,20 +74,27 @@ func (g *acceptGroup) lockSequences(p *pipeline) {
 	}, keys, sessions)
 }
 
-// readTargets reads the callbacks that the events go to.
+// readTargets reads the callbacks that the events may go to.
 func (g *acceptGroup) readTargets(p *pipeline) {
 	var subjects []subject
 	var keys, types []int64
-	for sub := range g.targets {
+	for sub := range g.candidates {
 		subjects, keys, types = append(subjects, sub), append(keys, int64(sub.key)), append(types, codec.TypeNumber(sub.typ))
 	}
 	p.add(selectTargets, func(row pgx.CollectableRow) error {
 		var i, cb int64
-		err := row.Scan(&i, &cb)
-		if err == nil {
-			sub := subjects[i-1]
-			g.targets[sub] = append(g.targets[sub], callbackd.CallbackID(cb))
+		var filter *string
+		if err := row.Scan(&i, &cb, &filter); err != nil {
+			return err
 		}
+		id := callbackd.CallbackID(cb)
+		f, err := core.ReadFilter(id, filter)
+		sub := subjects[i-1]
+		if g.candidates[sub] == nil {
+			g.candidates[sub] = &callbackd.Candidates{}
+		}
+		g.candidates[sub].Add(id, f)
+		g.filtersUseSessions = g.filtersUseSessions || f != nil && f.UsesSession()
 		return err
 	}, keys, types)
 }
@@ -165,9 +173,9 @@ func (g *acceptGroup) writeEvents(p *pipeline, appended sessionEnds) {
 	}
 	ids, keys, types, sequences := make([]int64, n), make([]int64, n), make([]int16, n), make([]int64, n)
 	sessions, tests, owed, data := make([]string, n), make([]bool, n), make([][]byte, n), make([][]byte, n)
-	clockTimes := make([]*int64, n)
+	clockTimes, withheld := make([]*int64, n), make([][]byte, n)
 	for i, ev := range g.events {
-		clockTimes[i] = nullMillis(ev.ClockTime)
+		clockTimes[i], withheld[i] = nullMillis(ev.ClockTime), codec.AppendWithheld(nil, ev.Withheld)
 		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNumber(ev.Type)), ev.Sequence
 		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendTargets([]byte{}, ev.Targets), notNil(ev.Data)
 	}
@@ -175,7 +183,7 @@ func (g *acceptGroup) writeEvents(p *pipeline, appended sessionEnds) {
 	for i, d := range g.deliveries {
 		callbacks[i], events[i] = int64(d.ID.Callback), int64(d.ID.Event)
 	}
-	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, appended.keys, appended.sessions, appended.sequences, appended.lasts, clockTimes)
+	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, appended.keys, appended.sessions, appended.sequences, appended.lasts, clockTimes, withheld)
 }
 
 // notNil keeps an empty value from becoming null.

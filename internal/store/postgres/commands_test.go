@@ -163,6 +163,11 @@ func (s *commands) resends() {
 func (s *commands) sessions() {
 	s.t.Helper()
 	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: "X", Status: callbackd.StatusIdle, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	filter, err := callbackd.ParseFilter("filter", []byte(`{"session.status":{"exists":true}}`))
+	s.ok(err)
+	s.changeCallback(s.cb, func(cb *callbackd.Callback) { cb.Policy.Filter = filter })
+	s.ok(second(s.Accept(s.ctx, store.Batch{Key: s.key, At: s.now, Events: []store.NewEvent{{Type: callbackd.Complete, Session: "X", Data: []byte("{}")}}})))
+	s.changeCallback(s.cb, func(cb *callbackd.Callback) { cb.Policy.Filter = nil })
 	note := callbackd.Note{Title: "n", InsertedAt: s.now}
 	for _, c := range []store.SessionChange{
 		{Events: []store.NewEvent{{Type: callbackd.Complete, Data: []byte("{}"), Idempotency: "s"}}, Notes: []callbackd.Note{note}}, {}, {Remove: true},

@@ -61,6 +61,9 @@ type loadedSession struct {
 }
 
 const (
+	selectSessions = `SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, NULL, s.document
+		FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
+		CROSS JOIN LATERAL (SELECT * FROM sessions WHERE key_no = o.key_no AND session = o.session LIMIT 1) s`
 	lockChangedSessions = `SELECT s.no, s.key_no, s.session, s.status, s.created_at, s.ended_at, s.reference, s.results, s.document, s.stamp
 		FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
 		CROSS JOIN LATERAL (SELECT * FROM sessions WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
@@ -89,6 +92,50 @@ func (g *acceptGroup) loadSessions(p *pipeline) {
 	}, keys, sessions)
 }
 
+// loadUnchanged reads the sessions that filters of callbacks use and that the group does
+// not change. Most groups have none, and read nothing.
+func (g *acceptGroup) loadUnchanged(ctx context.Context, conn *pgx.Conn) error {
+	if !g.filtersUseSessions {
+		return nil
+	}
+	g.unchanged = map[store.SessionID]*callbackd.Session{}
+	var keys []int64
+	var sessions []string
+	for _, in := range g.group {
+		for i := range in.batch.Events {
+			n := &in.batch.Events[i]
+			id := store.SessionID{Key: in.batch.Key, SessionKey: n.Session}
+			_, known := g.unchanged[id]
+			_, changes := g.loaded[id]
+			if known || changes || n.OnlyTo != 0 || !g.candidates[subject{in.batch.Key, n.Type}].UseSession() {
+				continue
+			}
+			g.unchanged[id] = nil
+			keys, sessions = append(keys, int64(id.Key)), append(sessions, id.SessionKey)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	var p pipeline
+	p.add(selectSessions, func(row pgx.CollectableRow) error {
+		w, err := core.ScanSession(seamRow{row})
+		if err == nil {
+			g.unchanged[store.SessionID{Key: w.Stored.Key, SessionKey: w.Stored.SessionKey}] = w.Stored
+		}
+		return err
+	}, keys, sessions)
+	return p.run(ctx, conn)
+}
+
+// sessionNow returns a session as the group has left it so far; nil when there is none.
+func (g *acceptGroup) sessionNow(id store.SessionID) *callbackd.Session {
+	if w := g.loaded[id]; w != nil {
+		return w.Current
+	}
+	return g.unchanged[id]
+}
+
 // changeSession runs one change on what the ones before it left.
 func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, error) {
 	c, id := in.change, store.SessionID{Key: in.batch.Key, SessionKey: in.change.session}
@@ -97,7 +144,7 @@ func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, erro
 		if w != nil {
 			return nil, core.SessionExists(c.session)
 		}
-		events, err := g.batch(&in.batch)
+		events, err := g.batch(&in.batch, c.create)
 		if err == nil {
 			g.loaded[id] = &loadedSession{SessionWork: core.SessionWork{Current: c.create, Changed: true}}
 		}
@@ -106,8 +153,8 @@ func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, erro
 	if w == nil || w.Stored == nil || w.Current == nil { // what the group creates is not there yet
 		return nil, core.NoSession(c.session)
 	}
-	after, events, err := w.Apply(c.f, func(fired []store.NewEvent) ([]*callbackd.Event, error) {
-		return g.batch(&store.Batch{Key: id.Key, At: in.batch.At, Events: fired})
+	after, events, err := w.Apply(c.f, func(after *callbackd.Session, fired []store.NewEvent) ([]*callbackd.Event, error) {
+		return g.batch(&store.Batch{Key: id.Key, At: in.batch.At, Events: fired}, after)
 	})
 	c.out = after
 	return events, err

@@ -32,7 +32,7 @@ func (s *Store) accept(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
 			return first, err
 		}
 	}
-	out, err := s.acceptAll(t, b)
+	out, err := s.acceptAll(t, b, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +44,12 @@ func (s *Store) accept(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
 	return out, nil
 }
 
-// acceptAll accepts each event of a batch, without the batch's own idempotency key.
-func (s *Store) acceptAll(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
+// acceptAll accepts each event of a batch, without the batch's own idempotency key. after
+// is the session as it is after the change that fires the events; nil without a change.
+func (s *Store) acceptAll(t *tx, b *store.Batch, after *callbackd.Session) ([]*callbackd.Event, error) {
 	out := make([]*callbackd.Event, len(b.Events))
 	for i := range b.Events {
-		ev, err := s.acceptOne(t, b, &b.Events[i])
+		ev, err := s.acceptOne(t, b, &b.Events[i], after)
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +58,7 @@ func (s *Store) acceptAll(t *tx, b *store.Batch) ([]*callbackd.Event, error) {
 	return out, nil
 }
 
-func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.Event, error) {
+func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callbackd.Session) (*callbackd.Event, error) {
 	if err := t.checkSpace(); err != nil {
 		return nil, err
 	}
@@ -70,19 +71,16 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 			return first[0], nil
 		}
 	}
-	targets := []callbackd.CallbackID{n.OnlyTo}
-	var err error
-	if n.OnlyTo == 0 {
-		if targets, err = s.targetsOf(t, subject{b.Key, n.Type}); err != nil {
-			return nil, err
-		}
+	targets, withheld, err := s.chooseTargets(t, b.Key, n, after)
+	if err != nil {
+		return nil, err
 	}
 	seq, err := t.nextSequence(store.SessionID{Key: b.Key, SessionKey: n.Session})
 	if err != nil {
 		return nil, err
 	}
 	t.lastID = callbackd.NextEventID(t.lastID, b.At)
-	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: targets, ClockTime: callbackd.ClockTime(t.lastID, b.At)}
+	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: targets, Withheld: withheld, ClockTime: callbackd.ClockTime(t.lastID, b.At)}
 	if err := t.insertEvent(ev); err != nil {
 		return nil, err
 	}
@@ -93,8 +91,8 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent) (*callbackd.
 }
 
 func (t *tx) insertEvent(ev *callbackd.Event) error {
-	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, accepted_at, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(ev.ID), int64(ev.Key), codec.TypeNumber(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendTargets(nil, ev.Targets), ev.ClockTime, ev.Data)
+	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, accepted_at, withheld, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
+		int64(ev.ID), int64(ev.Key), codec.TypeNumber(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendTargets(nil, ev.Targets), ev.ClockTime, codec.WithheldColumn(ev.Withheld), ev.Data)
 	if err != nil {
 		return err
 	}
@@ -108,24 +106,42 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 	return nil
 }
 
-// targetsOf returns the callbacks in force for sub. It sees a change of them in the same
+// chooseTargets returns the targets of an event, and the callbacks that it is withheld
+// from. after is the session after the change that fires the event, or nil.
+func (s *Store) chooseTargets(t *tx, key callbackd.KeyID, n *store.NewEvent, after *callbackd.Session) ([]callbackd.CallbackID, []callbackd.Withheld, error) {
+	if n.OnlyTo != 0 {
+		return []callbackd.CallbackID{n.OnlyTo}, nil, nil
+	}
+	candidates, err := s.candidatesOf(t, subject{key, n.Type})
+	if err != nil {
+		return nil, nil, err
+	}
+	if candidates.UseSession() && after == nil {
+		w, err := t.session(store.SessionID{Key: key, SessionKey: n.Session})
+		if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
+			return nil, nil, err
+		}
+		after = w.Current
+	}
+	targets, withheld := candidates.Choose(n.Data, after)
+	return targets, withheld, nil
+}
+
+// candidatesOf returns the callbacks in force for sub. It sees a change of them in the same
 // group, because both use the same connection. The cache is dropped when that change is
 // durable, and is not filled before.
-func (s *Store) targetsOf(t *tx, sub subject) ([]callbackd.CallbackID, error) {
+func (s *Store) candidatesOf(t *tx, sub subject) (*callbackd.Candidates, error) {
 	if len(t.after) == 0 {
-		if known, ok := s.w.targets.Get(sub); ok {
-			return known, nil
+		if candidates, ok := s.w.candidates.Get(sub); ok {
+			return candidates, nil
 		}
 	}
-	var targets []callbackd.CallbackID
-	err := t.query("SELECT no FROM callbacks WHERE key_no = ? AND type = ? AND deleted_at IS NULL ORDER BY no", func(st *sqlite3.Stmt) error {
-		targets = append(targets, callbackd.CallbackID(st.ColumnInt64(0)))
-		return nil
-	}, int64(sub.key), codec.TypeNumber(sub.typ))
+	candidates := &callbackd.Candidates{}
+	err := core.ReadCandidates(t, sub.key, sub.typ, candidates)
 	if err == nil && len(t.after) == 0 {
-		s.w.targets.Put(sub, targets)
+		s.w.candidates.Put(sub, candidates)
 	}
-	return targets, err
+	return candidates, err
 }
 
 // nextSequence returns the number after the session's last one. The cache has the last

@@ -23,7 +23,7 @@ const (
 	flushBatch = 256   // events that are flushed at once, because a commit waits for them
 )
 
-// eventBuffer holds the events that were not flushed, without their data. Only
+// eventBuffer holds the headers of the events that were not flushed. Only
 // the writer changes it, once a change is durable. A reader asks the buffer
 // before it begins its snapshot: an event that is flushed in between is seen
 // twice, and never missed.
@@ -192,7 +192,7 @@ func (b *eventBuffer) committed(t *tx) {
 	}
 	for _, ev := range t.accepted {
 		header := *ev
-		header.Data = nil
+		header.Data, header.Withheld = nil, nil
 		b.append(&header, ev.Targets)
 	}
 }

@@ -185,7 +185,7 @@ func (k *keyAge) noteVersion(t *tx, at time.Time) error {
 
 // forgetTargets drops the cache of callbacks in force. It runs on the writer's goroutine.
 func (s *Store) forgetTargets() {
-	s.w.targets = memo.New[subject, []callbackd.CallbackID](maxTargetsCached)
+	s.w.candidates = memo.New[subject, *callbackd.Candidates](maxTargetsCached)
 }
 
 // mergeLatency makes the SQL function of this name: it adds two columns that

@@ -69,7 +69,7 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 		if err := t.writeSession(id, core.SessionWork{Current: &stored}); err != nil {
 			return err
 		}
-		_, err := s.acceptAll(t, &store.Batch{Key: id.Key, At: stored.CreatedAt, Events: core.EventsOfSession(id.SessionKey, fired)})
+		_, err := s.acceptAll(t, &store.Batch{Key: id.Key, At: stored.CreatedAt, Events: core.EventsOfSession(id.SessionKey, fired)}, &stored)
 		return err
 	})
 }
@@ -84,8 +84,8 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionK
 		if err != nil {
 			return err
 		}
-		next, events, err = w.Apply(change, func(fired []store.NewEvent) ([]*callbackd.Event, error) {
-			return s.acceptAll(t, &store.Batch{Key: key, At: at, Events: fired})
+		next, events, err = w.Apply(change, func(after *callbackd.Session, fired []store.NewEvent) ([]*callbackd.Event, error) {
+			return s.acceptAll(t, &store.Batch{Key: key, At: at, Events: fired}, after)
 		})
 		if err != nil {
 			return err

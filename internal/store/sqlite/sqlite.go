@@ -119,9 +119,9 @@ type writerState struct {
 	flushAt         int // the constant, except in tests, which also change checkpointPages
 	checkpointPages int
 
-	seqs     *memo.Cache[store.SessionID, int64]
-	targets  *memo.Cache[subject, []callbackd.CallbackID]
-	sessions *memo.Cache[store.SessionID, core.SessionWork]
+	seqs       *memo.Cache[store.SessionID, int64]
+	candidates *memo.Cache[subject, *callbackd.Candidates]
+	sessions   *memo.Cache[store.SessionID, core.SessionWork]
 }
 
 // keyAge says how old the cached API keys can be.
@@ -168,9 +168,9 @@ func newStore(o Options) *Store {
 		refusals: store.Refusals{Hooks: o.Hooks},
 		buffer:   newEventBuffer(),
 		w: writerState{
-			seqs:     memo.New[store.SessionID, int64](maxSequences),
-			targets:  memo.New[subject, []callbackd.CallbackID](maxTargetsCached),
-			sessions: memo.New[store.SessionID, core.SessionWork](maxSessions),
+			seqs:       memo.New[store.SessionID, int64](maxSequences),
+			candidates: memo.New[subject, *callbackd.Candidates](maxTargetsCached),
+			sessions:   memo.New[store.SessionID, core.SessionWork](maxSessions),
 		},
 	}
 }

@@ -208,6 +208,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		"INSERT INTO pending SELECT 1, " + itoa(evs[3].ID) + ", 'S', 4, 0, 1, 0, 0, NULL, 1, NULL, 0",
 		"DELETE FROM events WHERE id = " + itoa(evs[2].ID),
 		"DELETE FROM key_events WHERE id = " + itoa(evs[3].ID),
+		"UPDATE events SET withheld = x'010178020178020178' WHERE id = " + itoa(evs[0].ID),
 		"INSERT INTO owed_later VALUES (8, 1), (" + itoa(evs[3].ID) + ", 1)",
 		"INSERT INTO replays (id, key_no, filter, rate, state, created_at, total, due) VALUES (5, 1, '{}', 0, 'running', 0, 3, 2)",
 	} {
@@ -220,7 +221,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(r.Faults, "\n")
-	for _, want := range []string{"it is lost", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "has the target 1 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 pending deliveries by its counts, and 0 pending rows"} {
+	for _, want := range []string{"it is lost", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "has the target 1 twice", "is withheld from 1, which is its target", "is withheld from 2 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 pending deliveries by its counts, and 0 pending rows"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}

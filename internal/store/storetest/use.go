@@ -92,9 +92,14 @@ func (u *user) once(key callbackd.KeyID) context.Context {
 
 func (u *user) newCallbacks(key callbackd.Key) {
 	ev := callbackd.EventTypes[u.r.IntN(len(callbackd.EventTypes))]
-	name := fmt.Sprint("n", u.r.IntN(3))
+	name, filter := fmt.Sprint("n", u.r.IntN(3)), "{}"
+	if name == "n2" {
+		filter = `{"data.n":{"lt":3}}`
+	}
+	f, err := callbackd.ParseFilter("filter", []byte(filter))
+	u.must(err)
 	cb, _, err := u.CreateCallback(u.ctx(), callbackd.Callback{Key: key.ID, Event: ev, Name: name, URL: "https://a.example/h", Method: "PUT", Payload: []byte(`{"é":1}`),
-		Headers: []callbackd.Header{{Name: "X", Value: "secret"}}, Policy: callbackd.Policy{Rate: 2.5}, Secrets: []callbackd.SigningSecret{{Value: "w"}}}, u.at)
+		Headers: []callbackd.Header{{Name: "X", Value: "secret"}}, Policy: callbackd.Policy{Rate: 2.5, Filter: f}, Secrets: []callbackd.SigningSecret{{Value: "w"}}}, u.at)
 	u.must(err)
 	u.cbs = append(u.cbs, cb)
 	if u.r.IntN(4) == 0 && len(u.cbs) > 5 {
