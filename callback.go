@@ -56,7 +56,7 @@ type Callback struct {
 // SendsLike reports whether two settings send the same requests, byte for byte, to
 // the same URL. They then have the same version.
 func (c *Callback) SendsLike(o *Callback) bool {
-	return c.URL == o.URL && c.Method == o.Method && slices.Equal(c.Headers, o.Headers) && bytes.Equal(c.Payload, o.Payload)
+	return c.URL == o.URL && c.Method == o.Method && slices.Equal(c.Headers, o.Headers) && bytes.Equal(c.Payload, o.Payload) && c.Policy.Fields.String() == o.Policy.Fields.String()
 }
 
 // SigningSecret is one signing secret of a callback: "whsec_…", or any text that a client
@@ -239,6 +239,7 @@ type Policy struct {
 	NoKeepAlive bool            // a connection serves one request and is closed
 	Signing     []SigningScheme // how requests are signed; default SignStandard
 	Filter      *Filter         `json:"-"` // which events go to the callback; nil for all. It is stored apart, see [Candidates]
+	Fields      *Fields         `json:"-"` // what of an event's data is sent; nil for all. It is stored with the version
 }
 
 // Same reports whether p and q have the same effect. A field that is left out equals

@@ -30,8 +30,13 @@ type Filter struct {
 	usesSession bool
 }
 
-// String returns the filter as compact JSON.
-func (f *Filter) String() string { return f.text }
+// String returns the filter as compact JSON; "" for no filter.
+func (f *Filter) String() string {
+	if f == nil {
+		return ""
+	}
+	return f.text
+}
 
 // UsesSession reports whether the filter has a path of the session.
 func (f *Filter) UsesSession() bool { return f.usesSession }

@@ -104,8 +104,9 @@ type NewCallback struct {
 
 // Policy is the member policy of a callback, as far as it has no field in NewCallback.
 type Policy struct {
-	Signing []string       `json:"signing,omitempty"`
-	Filter  map[string]any `json:"filter,omitempty"` // such as {"data.grade": {"lt": 3}}
+	Signing []string            `json:"signing,omitempty"`
+	Filter  map[string]any      `json:"filter,omitempty"` // such as {"data.grade": {"lt": 3}}
+	Fields  map[string][]string `json:"fields,omitempty"` // such as {"except": ["vehicle.vin"]}
 }
 
 // CreateCallback registers a callback.

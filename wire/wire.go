@@ -116,6 +116,7 @@ type Policy struct {
 	KeepAlive   bool            `json:"keep_alive"` // whether connections are used again
 	Signing     []string        `json:"signing"`    // "standard", "github", "hmac-hex:" and the name of a header
 	Filter      json.RawMessage `json:"filter"`     // which events go to the callback; null for all
+	Fields      json.RawMessage `json:"fields"`     // what of the data is sent; null for all
 	Paused      bool            `json:"paused"`
 	PauseReason string          `json:"pause_reason"`
 	PausedAt    *time.Time      `json:"paused_at"`

@@ -150,7 +150,7 @@ func FuzzEventBody(f *testing.F) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("type, session, idempotency key and data that are read back (-want +got):\n%s", diff)
 			}
-			sent, err := sender.Body(&callbackd.Event{Type: ev.Type, Session: ev.Session, Data: ev.Data}, []byte("{}"))
+			sent, err := sender.Body(&callbackd.Event{Type: ev.Type, Session: ev.Session, Data: ev.Data}, nil, []byte("{}"))
 			if err != nil {
 				t.Fatal(err)
 			}

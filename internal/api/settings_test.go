@@ -269,11 +269,14 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
 
 	for body, says := range map[string]string{
-		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, signing and filter.`,
+		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, signing, filter and fields.`,
 		`"policy":{"nothing":null}`:                                           `Unknown member "nothing". policy has`,
 		`"policy":{"filter":{"status":"CONFIRM"}}`:                            "policy.filter.status is not a path.",
 		`"policy":{"filter":{"data.a":{"like":"CONFIRM"}}}`:                   "policy.filter.data.a.like is not an operator.",
 		`"policy":{"filter":{"data.a":{"eq":1},"data.a":{"eq":2}}}`:           `duplicate object member name`,
+		`"policy":{"fields":{"only":["a"],"except":["b"]}}`:                   "policy.fields must have one member, only or except,",
+		`"policy":{"fields":{"except":["a..b"]}}`:                             `policy.fields.except has "a..b", which is not a path`,
+		`"policy":{"fields":["a"]}`:                                           "policy.fields must be a JSON object",
 		`"policy":{"filter":7}`:                                               "policy.filter must be a JSON object",
 		`"policy":{"Timeout":"5s"}`:                                           `Unknown member "Timeout". policy has`,
 		`"policy":{"name":"x"}`:                                               `Unknown member "name". policy has`,

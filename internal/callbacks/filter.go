@@ -15,3 +15,14 @@ func FilterField(name string, to **callbackd.Filter) request.Field {
 		return err
 	}}
 }
+
+// FieldsField reads which fields of the data a callback gets.
+func FieldsField(name string, to **callbackd.Fields) request.Field {
+	return request.Field{Name: name, Read: func(v request.Value) error {
+		text, _, err := v.Object()
+		if err == nil {
+			*to, err = callbackd.ParseFields(v.Name, text)
+		}
+		return err
+	}}
+}

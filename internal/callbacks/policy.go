@@ -37,6 +37,7 @@ func policyFields(p *callbackd.Policy) []request.Field {
 		}),
 		signingField("signing", &p.Signing),
 		FilterField("filter", &p.Filter),
+		FieldsField("fields", &p.Fields),
 	}
 }
 

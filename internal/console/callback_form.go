@@ -15,7 +15,7 @@ import (
 )
 
 // policyFields are the fields of the form of a callback that say how to deliver.
-var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "filter", "one_request"}
+var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "filter", "fields", "one_request"}
 
 // callbackFields are all fields of that form. All but one_request are members of
 // the API's setting.
@@ -58,9 +58,7 @@ func fillCallback(cb *callbackd.Callback) typed {
 	for _, scheme := range p.Signing {
 		t["signing"] = strings.TrimSpace(t["signing"] + " " + string(scheme))
 	}
-	if p.Filter != nil {
-		t["filter"] = safetext.Escape(p.Filter.String())
-	}
+	t["filter"], t["fields"] = safetext.Escape(p.Filter.String()), safetext.Escape(p.Fields.String())
 	if p.NoKeepAlive {
 		t["one_request"] = "yes"
 	}

@@ -11,7 +11,7 @@ import (
 // bytes. For smaller data a separate body, in memory that is used again, is cheaper.
 const minShared = 8 << 10
 
-// bodies holds the bodies that are being sent. Callbacks with the same payload share
+// bodies holds the bodies that are being sent. Callbacks with the same payload and fields share
 // the body of an event, so that it is in memory once.
 type bodies struct {
 	mu   sync.Mutex
@@ -20,6 +20,7 @@ type bodies struct {
 
 type bodyOf struct {
 	event   callbackd.EventID
+	fields  string
 	payload string
 }
 
@@ -36,12 +37,12 @@ var smallBodies = sync.Pool{New: func() any { return new([]byte) }}
 // maxSmallBody is the largest memory that is used again. A payload may be large.
 const maxSmallBody = 2 * minShared
 
-// of returns the body of an event with a payload. The caller calls done when it no
-// longer uses the body.
-func (b *bodies) of(ev *callbackd.Event, payload []byte) (body []byte, done func(), err error) {
+// of returns the body of an event with the chosen fields and a payload. The caller calls
+// done when it no longer uses the body.
+func (b *bodies) of(ev *callbackd.Event, fields *callbackd.Fields, payload []byte) (body []byte, done func(), err error) {
 	if len(ev.Data) < minShared {
 		room := smallBodies.Get().(*[]byte)
-		body, err = appendBody((*room)[:0], ev, payload)
+		body, err = appendBody((*room)[:0], chosen(ev, fields), payload)
 		return body, func() {
 			if cap(body) <= maxSmallBody {
 				*room = body
@@ -49,7 +50,7 @@ func (b *bodies) of(ev *callbackd.Event, payload []byte) (body []byte, done func
 			smallBodies.Put(room)
 		}, err
 	}
-	id := bodyOf{ev.ID, string(payload)}
+	id := bodyOf{ev.ID, fields.String(), string(payload)}
 	b.mu.Lock()
 	s := b.sent[id]
 	if s == nil {
@@ -76,7 +77,7 @@ func (b *bodies) of(ev *callbackd.Event, payload []byte) (body []byte, done func
 	}()
 	s.once.Do(func() {
 		s.err = errNotBuilt // for other users, when Body panics
-		s.body, s.err = Body(ev, payload)
+		s.body, s.err = Body(ev, fields, payload)
 	})
 	built = true
 	return s.body, done, s.err

@@ -9,13 +9,24 @@ import (
 	"callbackd/internal/strictjson"
 )
 
-// Body returns the JSON that a receiver gets: the event's type and session, the
-// event's data in its order, then the callback's extra attributes. The event's
-// members win over the extra attributes, and event and session_key win over both.
-// Values are copied byte for byte. The body depends on the event and the payload
-// only, so every attempt sends the same bytes.
-func Body(ev *callbackd.Event, payload []byte) ([]byte, error) {
+// Body returns the JSON that a receiver gets: the event's type and session, the chosen
+// fields of the event's data in its order, then the callback's extra attributes. The
+// event's members win over the extra attributes, and event and session_key win over both.
+// Values are copied byte for byte. The body depends on the event, the fields and the
+// payload only, so every attempt sends the same bytes.
+func Body(ev *callbackd.Event, fields *callbackd.Fields, payload []byte) ([]byte, error) {
+	ev = chosen(ev, fields)
 	return appendBody(make([]byte, 0, len(ev.Data)+len(payload)+128), ev, payload)
+}
+
+// chosen returns an event with what a callback gets of its data.
+func chosen(ev *callbackd.Event, fields *callbackd.Fields) *callbackd.Event {
+	if fields == nil {
+		return ev
+	}
+	cut := *ev
+	cut.Data = fields.Of(ev.Data)
+	return &cut
 }
 
 // appendBody appends the body to out.

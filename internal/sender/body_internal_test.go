@@ -18,7 +18,7 @@ func FuzzBodyIsTheSameByBothWays(f *testing.F) {
 			return
 		}
 		ev := &callbackd.Event{Type: callbackd.Complete, Session: session, Data: data}
-		body, err := Body(ev, []byte("{}"))
+		body, err := Body(ev, nil, []byte("{}"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 	var body []byte
 	if !inQuery(cb) {
 		var err error
-		if body, err = Body(ev, cb.Payload); err != nil {
+		if body, err = Body(ev, cb.Policy.Fields, cb.Payload); err != nil {
 			return nil, fmt.Errorf("build the body: %w", err)
 		}
 	}
@@ -46,7 +46,7 @@ func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at
 	req := &egress.Request{Method: cb.Method, URL: s.target, Fields: make([]egress.Field, 0, len(s.headers)+ofAttempt), Body: body}
 	if inQuery(cb) {
 		target := *s.target
-		if err := addQuery(&target, ev, cb.Payload); err != nil {
+		if err := addQuery(&target, chosen(ev, cb.Policy.Fields), cb.Payload); err != nil {
 			return nil, fmt.Errorf("build the query: %w", err)
 		}
 		req.URL = &target

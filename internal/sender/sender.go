@@ -62,7 +62,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	var err error
 	if !inQuery(cb) {
 		var done func()
-		body, done, err = s.bodies.of(ev, cb.Payload)
+		body, done, err = s.bodies.of(ev, cb.Policy.Fields, cb.Payload)
 		defer done()
 	}
 	set := s.settings.of(cb, s.agent)

@@ -358,3 +358,33 @@ func TestAnOlderSecretOfAnotherSchemeDoesNotSign(t *testing.T) {
 		t.Errorf("webhook-signature is %q, want %q", got, want)
 	}
 }
+
+// What a callback does not get of the data is neither in the body nor in the query, and
+// the signature is of what is sent. What callbackd adds, and the extra payload, stay.
+func TestFieldsAreCutBeforeSigning(t *testing.T) {
+	fields, err := callbackd.ParseFields("fields", []byte(`{"only":["grade","event"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for method, want := range map[string]string{
+		"POST": `{"event":"SESSION:COMPLETE","session_key":"S","grade":2.50,"vin":"payload"}`,
+		"GET":  "x=1&event=SESSION%3ACOMPLETE&session_key=S&grade=2.50&vin=payload",
+	} {
+		head, body, _, res := captured(t, func(cb *callbackd.Callback, ev *callbackd.Event) {
+			cb.Method, cb.Policy.Fields, cb.Payload = method, fields, []byte(`{"vin":"payload"}`)
+			ev.Type, ev.Session, ev.Data = callbackd.Complete, "S", []byte(`{"vin":"1FM", "grade":2.50, "vehicle":{"make":"Nissan"}}`)
+		})
+		signed, sent := "webhook-signature", body
+		if method == "GET" {
+			signed = "callback-query-signature"
+			_, sent, _ = strings.Cut(strings.Fields(head[0])[1], "?")
+		}
+		if sent != want {
+			t.Errorf("%s sends %s, want %s", method, sent, want)
+		}
+		key, _ := signature.ParseSecret(secretText)
+		if got, want := value(head, signed), signature.Sign(event().ID.String(), res.StartedAt.Unix(), []byte(sent), signature.NewKey(key)); got != want {
+			t.Errorf("%s: %s is %q, want %q", method, signed, got, want)
+		}
+	}
+}

@@ -72,5 +72,8 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 	if p.Filter != nil {
 		out.Filter = []byte(p.Filter.String())
 	}
+	if p.Fields != nil {
+		out.Fields = []byte(p.Fields.String())
+	}
 	return out
 }

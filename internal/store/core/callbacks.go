@@ -16,7 +16,7 @@ import (
 const (
 	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at, c.deleted_at,
  c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, c.filter,
- v.version, v.url, v.method, v.headers, v.payload`
+ v.version, v.url, v.method, v.headers, v.payload, v.fields`
 	callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 )
 
@@ -24,11 +24,11 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 	var c callbackd.Callback
 	var event, version int64
 	var policy string
-	var filter *string
+	var filter, fields *string
 	var secrets, headers []byte
 	err := row.Scan(&c.ID, &c.Key, &event, &c.Name, &c.Version, &policy, &secrets, &c.CreatedAt, &c.UpdatedAt, &c.DeletedAt,
 		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter,
-		&version, &c.URL, &c.Method, &headers, &c.Payload)
+		&version, &c.URL, &c.Method, &headers, &c.Payload, &fields)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +38,11 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 	}
 	if c.Policy.Filter, err = ReadFilter(c.ID, filter); err != nil {
 		return nil, err
+	}
+	if fields != nil {
+		if c.Policy.Fields, err = callbackd.ParseFields("fields", []byte(*fields)); err != nil {
+			return nil, damaged(fmt.Errorf("fields of callback %d: %w", c.ID, err))
+		}
 	}
 	if c.Secrets, err = s.sealer.OpenSecrets(secrets, c.ID); err != nil {
 		return nil, damaged(err)
@@ -72,12 +77,12 @@ func ReadCandidates(tx Tx, key callbackd.KeyID, typ callbackd.EventType, to *cal
 	}, key, codec.TypeNumber(typ))
 }
 
-// filterColumn is what the column filter has.
-func filterColumn(cb *callbackd.Callback) any {
-	if cb.Policy.Filter == nil {
+// textOrNull returns a text for a column that is NULL without one.
+func textOrNull(text string) any {
+	if text == "" {
 		return nil
 	}
-	return cb.Policy.Filter.String()
+	return text
 }
 
 // callbacksWhere reads callbacks with the setting of their present version, as they are
@@ -171,7 +176,7 @@ func (s *Store) insertCallback(tx Tx, cb *callbackd.Callback) error {
 	}
 	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, filter"+s.d.RevisionColumn+
 		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10"+s.d.RevisionValue+")",
-		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, filterColumn(cb))
+		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, textOrNull(cb.Policy.Filter.String()))
 	if err != nil {
 		return err
 	}
@@ -193,8 +198,8 @@ func (s *Store) insertVersion(tx Tx, cb *callbackd.Callback) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("INSERT INTO callback_versions (callback_no, version, url, method, headers, payload, at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		cb.ID, cb.Version, cb.URL, cb.Method, headers, cb.Payload, cb.UpdatedAt)
+	_, err = tx.Exec("INSERT INTO callback_versions (callback_no, version, url, method, headers, payload, at, fields) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		cb.ID, cb.Version, cb.URL, cb.Method, headers, cb.Payload, cb.UpdatedAt, textOrNull(cb.Policy.Fields.String()))
 	return err
 }
 
@@ -236,7 +241,7 @@ func (s *Store) updateCallback(tx Tx, before, cb *callbackd.Callback, released b
 		return err
 	}
 	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6, filter = $7"+s.d.SetRevision+" WHERE no = $1",
-		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt, filterColumn(cb))
+		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt, textOrNull(cb.Policy.Filter.String()))
 	if err != nil {
 		return err
 	}

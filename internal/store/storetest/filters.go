@@ -10,6 +10,7 @@ var filterTests = map[string]func(*suite){
 	"AFilterReadsTheStoredSession":           (*suite).filterOfSession,
 	"AFilterSeesASessionAfterItsChange":      (*suite).filterAfterChange,
 	"AFilterCountsAsCommitted":               (*suite).filterChanged,
+	"FieldsBelongToAVersion":                 (*suite).fieldsOfVersions,
 	"WithheldEventsAreMissingUntilDelivered": (*suite).withheldReplayed,
 }
 
@@ -125,4 +126,24 @@ func (s *suite) withheldReplayed() {
 	stored, err := s.Event(s.ctx(), s.key.ID, ev.ID)
 	s.must(err)
 	s.equal("the targets after the replay", stored.Targets, []callbackd.CallbackID{cb.ID})
+}
+
+// fieldsOfVersions shows that other fields make another version, because another body is
+// sent, and that the version before keeps its own.
+func (s *suite) fieldsOfVersions() {
+	cb := s.newCallback(s.key, ev1, "default")
+	next := *cb
+	var err error
+	next.Policy.Fields, err = callbackd.ParseFields("fields", []byte(`{"only": ["grade"]}`))
+	s.must(err)
+	s.must(second(s.ReplaceCallback(s.ctx(), next, s.at)))
+	s.reopen()
+	for version, want := range map[int64]string{1: "", 2: `{"only":["grade"]}`} {
+		old, err := s.CallbackVersion(s.ctx(), cb.ID, version)
+		s.must(err)
+		s.equal("the fields of a version", old.Policy.Fields.String(), want)
+	}
+	stored, err := s.CallbackByID(s.ctx(), cb.ID)
+	s.must(err)
+	s.equal("the version", stored.Version, int64(2))
 }

@@ -98,8 +98,10 @@ func (u *user) newCallbacks(key callbackd.Key) {
 	}
 	f, err := callbackd.ParseFilter("filter", []byte(filter))
 	u.must(err)
+	fields, err := callbackd.ParseFields("fields", []byte(`{"except":["n"]}`))
+	u.must(err)
 	cb, _, err := u.CreateCallback(u.ctx(), callbackd.Callback{Key: key.ID, Event: ev, Name: name, URL: "https://a.example/h", Method: "PUT", Payload: []byte(`{"é":1}`),
-		Headers: []callbackd.Header{{Name: "X", Value: "secret"}}, Policy: callbackd.Policy{Rate: 2.5, Filter: f}, Secrets: []callbackd.SigningSecret{{Value: "w"}}}, u.at)
+		Headers: []callbackd.Header{{Name: "X", Value: "secret"}}, Policy: callbackd.Policy{Rate: 2.5, Filter: f, Fields: fields}, Secrets: []callbackd.SigningSecret{{Value: "w"}}}, u.at)
 	u.must(err)
 	u.cbs = append(u.cbs, cb)
 	if u.r.IntN(4) == 0 && len(u.cbs) > 5 {

@@ -28,7 +28,7 @@ type Table struct {
 // tables, counters, marks) can be made from these.
 var Tables = []Table{
 	{"callbacks", []string{"no", "key_no", "type", "name", "version", "policy", "secrets", "created_at", "updated_at", "deleted_at", "pause_reason", "paused_at", "failing_since", "closed_until", "proven", "released_at", "release_after", "filter"}, 1},
-	{"callback_versions", []string{"callback_no", "version", "url", "method", "headers", "payload", "at"}, 2},
+	{"callback_versions", []string{"callback_no", "version", "url", "method", "headers", "payload", "at", "fields"}, 2},
 	{"session_sequences", []string{"key_no", "session", "sequence", "last_id"}, 2},
 	{"events", []string{"id", "key_no", "type", "session", "sequence", "test", "owed", "data", "accepted_at", "withheld"}, 1},
 	{"owed_later", []string{"event_id", "callback_no"}, 2},
