@@ -109,6 +109,18 @@ type Policy struct {
 	Fields  map[string][]string `json:"fields,omitempty"` // such as {"except": ["vehicle.vin"]}
 }
 
+// FilterTrial is the body that TestFilter sends.
+type FilterTrial struct {
+	Event  string              `json:"event,omitempty"` // empty for events of all types
+	Filter map[string]any      `json:"filter,omitempty"`
+	Fields map[string][]string `json:"fields,omitempty"`
+}
+
+// TestFilter shows what a filter and a choice of fields would do with the latest events.
+func (c *Client) TestFilter(ctx context.Context, t FilterTrial) (out wire.FilterTest, err error) {
+	return out, c.Do(ctx, http.MethodPost, "/v1/callbacks/filter/test", t, &out)
+}
+
 // CreateCallback registers a callback.
 func (c *Client) CreateCallback(ctx context.Context, n NewCallback) (out wire.Callback, err error) {
 	return out, c.Do(ctx, http.MethodPost, "/v1/callbacks", n, &out)

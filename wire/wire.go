@@ -235,3 +235,21 @@ type Response struct {
 	Location   string `json:"location"`
 	RetryAfter string `json:"retry_after"`
 }
+
+// FilterTest answers POST /v1/callbacks/filter/test.
+type FilterTest struct {
+	APIKey   string          `json:"api_key"`
+	Matching int             `json:"matching"` // how many of the events match
+	Data     []FilteredEvent `json:"data"`     // newest first
+}
+
+// FilteredEvent is an event that a filter and a choice of fields were tried with.
+type FilteredEvent struct {
+	ID         string          `json:"id"`
+	Event      string          `json:"event"`
+	SessionKey string          `json:"session_key"`
+	AcceptedAt time.Time       `json:"accepted_at"`
+	Matches    bool            `json:"matches"`
+	Failed     string          `json:"failed"` // the term that did not hold; empty when the event matches
+	Data       json.RawMessage `json:"data"`   // what is sent of the event's data
+}

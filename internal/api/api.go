@@ -145,6 +145,7 @@ func (a *API) routes() []route {
 
 		{pattern: "POST /v1/callbacks", signed: a.createCallback},
 		{pattern: "GET /v1/callbacks", signed: a.listCallbacks},
+		{pattern: "POST /v1/callbacks/filter/test", signed: a.testFilter},
 		{pattern: "GET /v1/callbacks/{event}", params: nameParams, signed: a.getCallback},
 		{pattern: "PUT /v1/callbacks/{event}", params: nameParams, signed: a.replaceCallback},
 		{pattern: "DELETE /v1/callbacks/{event}", params: nameParams, signed: a.deleteCallback},

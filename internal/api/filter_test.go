@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"encoding/json"
+	"net/http"
 	"testing"
 
 	"callbackd/wire"
@@ -36,4 +38,46 @@ func aFilterWithholdsAndAReplaySends(t *testing.T, on func(*setup)) {
 	equal(t, "what is missing", decode[wire.ReplayCount](s.call("POST", "/v1/replays", `{"missing":true,"dry_run":true}`).ok(200)).Total, int64(1))
 	s.call("POST", "/v1/replays", `{"missing":true}`).ok(202)
 	equal(t, "the event of the replay of what is missing", recv.next().header.Get("webhook-id"), second.ID)
+}
+
+// A test of a filter judges the latest events and shows what would be sent of them. It
+// stores nothing, and other keys see their own events only.
+func TestAFilterIsTriedWithTheLatestEvents(t *testing.T) {
+	onBothStores(t, aFilterIsTriedWithTheLatestEvents)
+}
+
+func aFilterIsTriedWithTheLatestEvents(t *testing.T, on func(*setup)) {
+	const path = "/v1/callbacks/filter/test"
+	s := start(t, on)
+	low, high := s.publish("SESSION:COMPLETE", "A", `{"grade":2,"vin":"1FM"}`), s.publish("SESSION:COMPLETE", "B", `{"grade": 4.0,"vin":"1FN"}`)
+	s.publish("SESSION:NOTE_INSERT", "B", `{"grade":1}`)
+	got := decode[wire.FilterTest](s.call("POST", path, `{"event":"SESSION:COMPLETE","filter":{"data.grade":{"lt":3}},"fields":{"except":["vin"]}}`).ok(200))
+	equal(t, "how many match", got.Matching, 1)
+	for i, want := range []wire.FilteredEvent{
+		{ID: high.ID, Event: "SESSION:COMPLETE", SessionKey: "B", Failed: "data.grade lt 3", Data: json.RawMessage(`{"grade":4.0}`)},
+		{ID: low.ID, Event: "SESSION:COMPLETE", SessionKey: "A", Matches: true, Data: json.RawMessage(`{"grade":2}`)},
+	} {
+		want.AcceptedAt = got.Data[i].AcceptedAt
+		equal(t, "an event", got.Data[i], want)
+	}
+	equal(t, "events of all types", len(decode[wire.FilterTest](s.call("POST", path, `{}`).ok(200)).Data), 3)
+	for body, says := range map[string]string{
+		`{"filters":{}}`:                   `Unknown member "filters". A test of a filter has event, filter and fields.`,
+		`{"filter":{"data.a":{"like":1}}}`: "filter.data.a.like is not an operator.",
+		`{"fields":{"only":"a"}}`:          "fields must have one member",
+		`{"event":"SESSION:NOTHING"}`:      `event "SESSION:NOTHING" is not supported.`,
+	} {
+		s.call("POST", path, body).says(400, says)
+	}
+}
+
+// A filter by the session is tried with the sessions as they are now.
+func TestAFilterOfSessionsIsTried(t *testing.T) {
+	s := start(t)
+	created := decode[wire.Session](s.call("POST", "/v1/sessions", `{"options":{"client_id":"c-7"}}`).ok(http.StatusOK))
+	s.publish("SESSION:COMPLETE", created.SessionKey, `{}`)
+	s.publish("SESSION:COMPLETE", "none", `{}`)
+	got := decode[wire.FilterTest](s.call("POST", "/v1/callbacks/filter/test", `{"filter":{"session.options.client_id":{"eq":"c-7"},"session.status":{"eq":"IDLE"}}}`).ok(200))
+	equal(t, "how many match", got.Matching, 1)
+	equal(t, "the term that failed without a session", got.Data[0].Failed, `session.options.client_id eq "c-7" (missing)`)
 }

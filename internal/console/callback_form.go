@@ -84,6 +84,7 @@ type callbackFormPage struct {
 	CallbackID callbackd.CallbackID
 	F          typed
 	Methods    []string
+	Trial      *filterTrial // nil when no filter was tried
 }
 
 // Advanced reports whether the form says how to deliver.
@@ -128,8 +129,11 @@ func (c *Console) createCallback(w http.ResponseWriter, req *userRequest) error 
 	if p.F, err = readForm(req.Request, callbackFields...); err != nil {
 		return err
 	}
-	cb := p.F.readCallback(p.Errors)
 	key := p.key(req)
+	if onlyTries(req) {
+		return c.tryFilter(w, req, p, key)
+	}
+	cb := p.F.readCallback(p.Errors)
 	if key == nil {
 		p.Errors.add("key", errChooseKey)
 	}
@@ -163,6 +167,9 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 		return err
 	}
 	p.F["event"], p.F["name"], p.F["secret"] = string(old.Event), old.Name, ""
+	if onlyTries(req) {
+		return c.tryFilter(w, req, p, key)
+	}
 	cb := p.F.readCallback(p.Errors)
 	p.Errors.add("headers", callbacks.Unmask(old, &cb))
 	return c.saveCallback(w, req, p, key, cb, func(cb callbackd.Callback) (*callbackd.Callback, error) {
@@ -173,6 +180,10 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 		})
 	})
 }
+
+// onlyTries reports whether a form of a callback was sent to try its filter, and not to
+// save it. The form was read before.
+func onlyTries(req *userRequest) bool { return req.PostForm.Get("try") != "" }
 
 // saveCallback saves the callback of a form and redirects to its page, or shows
 // the form with its errors. The callback gets a new signing secret, unless the form has

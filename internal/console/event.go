@@ -70,7 +70,7 @@ func actionFor(e *wire.Explanation, to *receiver) *action {
 		return nil
 	}
 	switch e.Reasons[0].Code {
-	case view.NotRegistered, view.NotATarget:
+	case view.NotRegistered, view.NotATarget, view.Filtered:
 		return &action{"Replay to it", link("events", e.EventID, "replay"), map[string]string{"callback": fmt.Sprint(e.Callback)}}
 	case view.IsPaused:
 		a := resumeAction(to.ID)

@@ -64,6 +64,26 @@
   const watch = document.body.dataset.watch;
   if (watch) new EventSource(watch).addEventListener("row", scheduleRefresh);
 
+  // The form of a callback shows what its filter and fields would do, while one types.
+  const form = document.querySelector("form[data-try]");
+  if (form) {
+    let waiting = 0, last = null;
+    const attempt = async () => {
+      last?.abort();
+      last = new AbortController();
+      const body = new URLSearchParams(new FormData(form));
+      body.set("try", "yes");
+      const res = await fetch(location.href, { method: "POST", body, headers: { Accept: "text/html" }, redirect: "error", signal: last.signal });
+      const next = new DOMParser().parseFromString(await res.text(), "text/html").getElementById(form.dataset.try);
+      if (next) document.getElementById(form.dataset.try).replaceChildren(...next.childNodes);
+    };
+    form.addEventListener("input", (e) => {
+      if (e.target.name !== "filter" && e.target.name !== "fields") return;
+      clearTimeout(waiting);
+      waiting = setTimeout(() => { attempt().catch(() => {}); }, 600);
+    });
+  }
+
   // The live tail. Rows are inserted as text, never as HTML.
   const tail = document.getElementById("tail");
   if (tail) {
