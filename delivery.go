@@ -14,7 +14,7 @@ const (
 	Pending   State = "pending"
 	Delivered State = "delivered"
 	Failed    State = "failed"   // no attempt of its schedule succeeded
-	Canceled  State = "canceled" // its callback was deleted or its key revoked
+	Canceled  State = "canceled" // a person canceled it, or its callback was deleted or its key revoked
 )
 
 // States lists the states of a delivery.

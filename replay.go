@@ -117,9 +117,6 @@ func (f *ReplayFilter) Resolve(key KeyID, target *Callback) error {
 		if f.Missing && len(f.States) > 0 {
 			return Errorf(KindInvalid, "A replay of what is missing chooses by itself what was not delivered: leave out the states, or name a target.")
 		}
-		if slices.Contains(f.States, Canceled) {
-			return Errorf(KindInvalid, "A replay of canceled deliveries needs a target, because their callbacks were deleted.")
-		}
 		return nil
 	}
 	if target == nil || target.Key != key || target.Deleted() {
@@ -132,25 +129,28 @@ func (f *ReplayFilter) Resolve(key KeyID, target *Callback) error {
 	return nil
 }
 
-// Replay is a stored order to send a fixed set of deliveries again.
+// Replay is a stored order to send a fixed set of deliveries again, or to cancel it.
 type Replay struct {
 	ID        ReplayID
 	Key       KeyID
 	Filter    ReplayFilter
-	Rate      float64 // deliveries made due a second; 0: no limit
+	Cancel    *Cancellation // set when it cancels its set; see [CancelFilter]
+	Rate      float64       // deliveries made due a second; 0: no limit
 	State     ReplayState
 	CreatedAt time.Time
 	EndedAt   time.Time // zero before the end
 	NextDue   time.Time // the rate allows no step before it; zero when it allows one now
 
 	Total int64 // the size of the set
-	Due   int64 // deliveries of the set that were made due or skipped
+	Due   int64 // deliveries of the set that were made due, canceled or skipped
 	// Skipped counts deliveries that were not made due: they were waiting
 	// already, or could not be sent any more because the callback was deleted
-	// or the event removed.
+	// or the event removed. Of a replay that cancels, it counts those that were
+	// not pending any more.
 	Skipped int64
 	Created int64 // deliveries that did not exist before
-	// Delivered, Failed and Canceled count the outcomes of what was made due.
+	// Delivered, Failed and Canceled count the outcomes of what was made due, or
+	// what the replay itself canceled.
 	Delivered, Failed, Canceled int64
 }
 
@@ -246,9 +246,10 @@ func (r *Replay) DueAt(at time.Time, n int64) time.Time {
 
 // ReplayProgress counts what one step of a replay did.
 type ReplayProgress struct {
-	Taken   int64 // deliveries of the set that the step made due or skipped
-	Skipped int64
-	Created int64
+	Taken    int64 // deliveries of the set that the step made due, canceled or skipped
+	Skipped  int64
+	Created  int64
+	Canceled int64
 }
 
 // Advance adds the progress of a step at the time at, and reports whether the replay
@@ -258,6 +259,7 @@ func (r *Replay) Advance(p ReplayProgress, at time.Time) (changed bool) {
 	r.Due += p.Taken
 	r.Skipped += p.Skipped
 	r.Created += p.Created
+	r.Canceled += p.Canceled
 	if r.Due == r.Total && r.Pending() == 0 {
 		r.State, r.EndedAt, r.NextDue = ReplayDone, at, time.Time{}
 		return true

@@ -88,7 +88,7 @@ func TestReplayFilterResolve(t *testing.T) {
 		typ    callbackd.EventType
 	}{
 		{"no target", callbackd.ReplayFilter{States: []callbackd.State{callbackd.Failed}}, 1, nil, callbackd.KindInternal, ""},
-		{"canceled without a target", callbackd.ReplayFilter{States: []callbackd.State{callbackd.Canceled}}, 1, nil, callbackd.KindInvalid, ""},
+		{"canceled without a target", callbackd.ReplayFilter{States: []callbackd.State{callbackd.Canceled}}, 1, nil, callbackd.KindInternal, ""},
 		{"missing", callbackd.ReplayFilter{Missing: true}, 1, nil, callbackd.KindInternal, ""},
 		{"missing with states", callbackd.ReplayFilter{Missing: true, States: []callbackd.State{callbackd.Failed}}, 1, nil, callbackd.KindInvalid, ""},
 		{"missing with states to a target", callbackd.ReplayFilter{Missing: true, States: []callbackd.State{callbackd.Failed}, Target: 7}, 1, target, callbackd.KindInternal, callbackd.StatusChange},

@@ -37,7 +37,9 @@ func TestResend(t *testing.T) {
 		{"one that waits in a replay", pending(callbackd.Delivery{Due: later, Replay: 9}), false, again(0, 9), true, false},
 		{"one that was delivered", ended(1, 1, callbackd.Delivered), false, again(1, 0), true, false},
 		{"one that failed", ended(4, 1, callbackd.Failed), false, again(4, 0), true, false},
-		{"one that was canceled", ended(2, 0, callbackd.Canceled), false, callbackd.Delivery{}, false, true},
+		{"one that was canceled after an attempt", ended(2, 0, callbackd.Canceled), false, again(1, 0), true, false},
+		{"one that was canceled during its second attempt", ended(2, 1, callbackd.Canceled), false, again(2, 0), true, false},
+		{"one that was canceled with its callback", ended(2, 0, callbackd.Canceled), true, callbackd.Delivery{}, false, true},
 		{"one that waits for a callback that ended", pending(callbackd.Delivery{}), true, callbackd.Delivery{}, false, true},
 		{"one that was delivered to a callback that ended", ended(1, 1, callbackd.Delivered), true, callbackd.Delivery{}, false, true},
 	} {

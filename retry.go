@@ -75,10 +75,20 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 // AfterEnd returns the decision for a callback that was deleted, or whose key was
 // revoked, during the attempt: a delivery that would be tried again is canceled.
 func (d Decision) AfterEnd() Decision {
+	return d.orCanceled(WhyEnded + " during the attempt")
+}
+
+// AfterCancel returns the decision for a delivery that was canceled during the attempt,
+// for a reason: when it would be tried again, it is canceled.
+func (d Decision) AfterCancel(why string) Decision {
+	return d.orCanceled("during the attempt: " + why)
+}
+
+func (d Decision) orCanceled(why string) Decision {
 	if d.State != Pending {
 		return d
 	}
-	return Decision{State: Canceled, Step: d.Step, Why: "its callback was deleted or its API key revoked during the attempt"}
+	return Decision{State: Canceled, Step: d.Step, Why: why}
 }
 
 // AfterMove returns the decision for a callback that got another origin during the

@@ -2,6 +2,7 @@ package callbackd
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -56,12 +57,12 @@ func StateOf(rows DeliveryRows, ended bool) DeliveryState {
 // Resend returns the delivery of an event to a callback after a person resent it: it is
 // due at the given time, and its retry schedule starts again. changed is false when the
 // delivery waits for its first attempt, because it then keeps its turn in its lane. ended
-// means the same as in [StateOf]. Resend fails when the delivery was canceled or the
-// callback has ended.
+// means the same as in [StateOf]. Resend fails when the callback has ended. A delivery that
+// was canceled goes on where it was: its cancellation must be removed.
 func (r DeliveryRows) Resend(ev *Event, cb CallbackID, ended bool, at time.Time) (d Delivery, changed bool, err error) {
-	d = Delivery{ID: DeliveryID{Event: ev.ID, Callback: cb}, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Attempts: r.Last.Number}
+	d = Delivery{ID: DeliveryID{Event: ev.ID, Callback: cb}, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Attempts: StateOf(r, ended).Attempts}
 	switch {
-	case StateOf(r, ended).State == Canceled:
+	case ended && StateOf(r, ended).State == Canceled:
 		return d, false, Errorf(KindConflict, "delivery %s was canceled with its callback and cannot be sent again", d.ID)
 	case ended:
 		return d, false, Errorf(KindConflict, "the callback of delivery %s was deleted or its API key revoked; nothing is sent to it any more", d.ID)
@@ -132,6 +133,9 @@ func (a *DeliveryAudit) Faults() (faults []string) {
 			faults = append(faults, fmt.Sprintf("delivery %s has attempt %d where %d was expected", a.ID, row.Number, want))
 		}
 		last = row.State
+	}
+	if i := slices.IndexFunc(a.Attempts, func(r AttemptRow) bool { return r.Canceled() }); i >= 0 && (i < len(a.Attempts)-1 || a.Pending != nil) {
+		faults = append(faults, fmt.Sprintf("delivery %s goes on and has a cancellation", a.ID))
 	}
 	switch {
 	case a.Pending != nil && last.Terminal() && !a.Pending.Manual:

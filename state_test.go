@@ -79,6 +79,8 @@ func TestDeliveryAudit(t *testing.T) {
 		{"delivered", callbackd.DeliveryAudit{Attempts: rows(callbackd.Pending, callbackd.Delivered)}, callbackd.Delivered, 2, 0, nil},
 		{"failed", callbackd.DeliveryAudit{Attempts: rows(callbackd.Failed)}, callbackd.Failed, 1, 0, nil},
 		{"canceled", callbackd.DeliveryAudit{Attempts: canceled, Ended: true}, callbackd.Canceled, 1, 0, nil},
+		{"waits again, and its cancellation was not removed", callbackd.DeliveryAudit{Pending: manual, Attempts: canceled}, callbackd.Pending, 1, 0, []string{"has a cancellation"}},
+		{"an attempt after a cancellation", callbackd.DeliveryAudit{Attempts: append(canceled[:2:2], callbackd.AttemptRow{Number: 3, Version: 1, State: callbackd.Delivered})}, callbackd.Delivered, 2, 1, []string{"has a cancellation"}},
 		{"waits for a repeat", callbackd.DeliveryAudit{Pending: manual, Attempts: rows(callbackd.Failed)}, callbackd.Pending, 1, 0, nil},
 		{"repeated", callbackd.DeliveryAudit{Attempts: rows(callbackd.Failed, callbackd.Pending, callbackd.Delivered)}, callbackd.Delivered, 3, 1, nil},
 		{"no row at all", callbackd.DeliveryAudit{}, "", 0, 0, []string{"it is lost"}},

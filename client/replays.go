@@ -24,6 +24,21 @@ func (c *Client) StartReplay(ctx context.Context, n wire.NewReplay) (out wire.Re
 	return out, c.Do(ctx, http.MethodPost, "/v1/replays", n, &out)
 }
 
+// CountPending returns how many deliveries a cancellation would cancel now.
+func (c *Client) CountPending(ctx context.Context, n wire.NewCancellation) (int64, error) {
+	var out wire.ReplayCount
+	n.DryRun = true
+	err := c.Do(ctx, http.MethodPost, "/v1/deliveries/cancel", n, &out)
+	return out.Total, err
+}
+
+// CancelPending starts a cancellation of pending deliveries. It is paused, resumed, read
+// and canceled like a replay.
+func (c *Client) CancelPending(ctx context.Context, n wire.NewCancellation) (out wire.Replay, err error) {
+	n.DryRun = false
+	return out, c.Do(ctx, http.MethodPost, "/v1/deliveries/cancel", n, &out)
+}
+
 // Replay reads a replay with its counts.
 func (c *Client) Replay(ctx context.Context, id string) (out wire.Replay, err error) {
 	return out, c.Do(ctx, http.MethodGet, "/v1/replays/"+url.PathEscape(id), nil, &out)

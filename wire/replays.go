@@ -17,14 +17,28 @@ type NewReplay struct {
 	DryRun     bool       `json:"dry_run,omitempty"`
 }
 
-// ReplayCount answers POST /v1/replays with dry_run.
+// NewCancellation is the body of POST /v1/deliveries/cancel. Callback is the number of a
+// callback, or its name when Event is given.
+type NewCancellation struct {
+	Event      string     `json:"event,omitempty"`
+	Callback   any        `json:"callback,omitempty"`
+	SessionKey string     `json:"session_key,omitempty"`
+	Since      *time.Time `json:"since,omitempty"`
+	Until      *time.Time `json:"until,omitempty"`
+	Rate       float64    `json:"rate,omitempty"`
+	Reason     string     `json:"reason,omitempty"`
+	DryRun     bool       `json:"dry_run,omitempty"`
+}
+
+// ReplayCount answers POST /v1/replays and POST /v1/deliveries/cancel with dry_run.
 type ReplayCount struct {
 	Total int64 `json:"total"`
 }
 
-// Replay is a replay with its counts.
+// Replay is a replay, or a cancellation, with its counts.
 type Replay struct {
 	ID         string     `json:"id"`
+	Action     string     `json:"action"` // resend or cancel
 	State      string     `json:"state"`
 	States     []string   `json:"states"`
 	Event      string     `json:"event"`
@@ -34,7 +48,9 @@ type Replay struct {
 	Until      *time.Time `json:"until"`
 	Target     int64      `json:"target"` // 0: none
 	Missing    bool       `json:"missing"`
-	Rate       float64    `json:"rate"` // deliveries per second; 0: no limit
+	By         string     `json:"by"`     // who cancels; empty for a replay that resends
+	Reason     string     `json:"reason"` // of the cancellation
+	Rate       float64    `json:"rate"`   // deliveries per second; 0: no limit
 	CreatedAt  time.Time  `json:"created_at"`
 	EndedAt    *time.Time `json:"ended_at"`
 	Total      int64      `json:"total"`

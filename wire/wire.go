@@ -176,6 +176,15 @@ type Delivery struct {
 	// Earlier is set when there are attempts before those in History. They are read
 	// with ?before= and this number.
 	Earlier int `json:"earlier,omitzero"`
+	// Cancellation is set when the delivery was canceled between two attempts. Lists do
+	// not have it.
+	Cancellation *Cancellation `json:"cancellation,omitzero"`
+}
+
+// Cancellation says when a delivery was canceled, and why.
+type Cancellation struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"why"`
 }
 
 // DeliveryList answers GET /v1/deliveries. Next is null at the end. A page before the end

@@ -163,6 +163,7 @@ func (a *API) routes() []route {
 		{pattern: "GET /v1/events/{id}/explain", params: []string{"callback"}, signed: a.explainEvent},
 		withQuery("GET /v1/deliveries", a.listDeliveries, deliveryFields),
 		withQuery("GET /v1/deliveries/{id}", a.getDelivery, attemptsFields),
+		{pattern: "POST /v1/deliveries/cancel", signed: a.cancelDeliveries},
 		{pattern: "POST /v1/deliveries/{id}/retry", signed: a.retryDelivery},
 		{pattern: "GET /v1/deliveries/{id}/explain", signed: a.explainDelivery},
 

@@ -197,6 +197,9 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 		{"parameters/Limit/schema/default", api.DefaultLimit},
 		{"schemas/NewReplay/properties/session_key/maxLength", callbackd.MaxSessionKey},
 		{"schemas/NewReplay/properties/rate/maximum", callbackd.MaxReplayRate},
+		{"schemas/NewCancellation/properties/session_key/maxLength", callbackd.MaxSessionKey},
+		{"schemas/NewCancellation/properties/rate/maximum", callbackd.MaxReplayRate},
+		{"schemas/NewCancellation/properties/reason/maxLength", callbackd.MaxCancelReason},
 		{"schemas/ReplayCount/properties/total/maximum", callbackd.MaxReplay},
 	} {
 		if n := document.lookup("components/" + l.at); n == nil || n.Value != fmt.Sprint(l.want) {
@@ -207,7 +210,7 @@ func TestTheDocumentStatesTheLimits(t *testing.T) {
 
 // Every body has the limit of the code, and so has an idempotency key.
 func TestTheDocumentStatesTheLimitsOfRequests(t *testing.T) {
-	for _, path := range []string{"/v1/callbacks/post", "/v1/callbacks/{event}/put", "/v1/callbacks/{event}/secret/rotate/post", "/v1/events/post", "/v1/replays/post"} {
+	for _, path := range []string{"/v1/callbacks/post", "/v1/callbacks/{event}/put", "/v1/callbacks/{event}/secret/rotate/post", "/v1/events/post", "/v1/replays/post", "/v1/deliveries/cancel/post"} {
 		i := strings.LastIndexByte(path, '/')
 		if n := document.at("paths", path[:i], path[i+1:], "requestBody", "x-maxBytes"); n == nil || n.Value != fmt.Sprint(callbackd.MaxBody) {
 			t.Errorf("%s states another body limit", path)
@@ -281,7 +284,7 @@ func TestTheWireIsTheDocument(t *testing.T) {
 		"SessionSource": wire.SessionSource{}, "Vehicle": wire.Vehicle{}, "Photo": wire.Photo{}, "Note": wire.Note{}, "SessionChange": wire.SessionChange{},
 		"SessionList": wire.SessionList{}, "SessionEvent": wire.SessionEvent{}, "SessionDelivery": wire.SessionDelivery{}, "SessionStory": wire.SessionEventList{},
 		"Resent": wire.Resent{}, "NotResent": wire.NotResent{},
-		"NewReplay": wire.NewReplay{}, "ReplayCount": wire.ReplayCount{}, "Replay": wire.Replay{}, "ReplayList": wire.ReplayList{}, "Explanation": wire.Explanation{},
+		"NewReplay": wire.NewReplay{}, "NewCancellation": wire.NewCancellation{}, "Cancellation": wire.Cancellation{}, "ReplayCount": wire.ReplayCount{}, "Replay": wire.Replay{}, "ReplayList": wire.ReplayList{}, "Explanation": wire.Explanation{},
 		"Reason": wire.Reason{}, "EventExplanation": wire.EventExplanation{}, "Log": wire.Log{}, "LogList": wire.LogList{},
 	} {
 		var want, got []string

@@ -127,6 +127,7 @@ func (r *repeater) replays() {
 	first := decode[wire.Replay](r.twice("POST /v1/replays", "/v1/replays", `{"states":["failed"]}`, 202)).ID
 	second := decode[wire.Replay](r.twice("POST /v1/replays", "/v1/replays", `{"states":["failed"],"event":"SESSION:COMPLETE"}`, 202)).ID
 	equal(r.t, "the replays", len(decode[wire.ReplayList](r.call("GET", "/v1/replays", "").ok(200)).Data), 2)
+	r.twice("POST /v1/deliveries/cancel", "/v1/deliveries/cancel", `{"reason":"x"}`, 202)
 	for _, step := range []string{"pause", "resume"} { // an empty one may have ended
 		r.done["POST /v1/replays/{id}/"+step] = true
 		key := r.key()

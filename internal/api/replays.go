@@ -24,17 +24,24 @@ type newReplay struct {
 // fields describes the body. The body is strict, because a replay with a misspelled
 // filter would send everything again.
 func (r *newReplay) fields() []request.Field {
+	own := []request.Field{
+		statesField(&r.Filter.States),
+		keepValue("target", &r.target),
+		request.Flag("missing", &r.Filter.Missing),
+	}
+	return append(own, r.commonFields()...)
+}
+
+// commonFields describes what replays and cancellations have in common.
+func (r *newReplay) commonFields() []request.Field {
 	f := &r.Filter
 	return []request.Field{
-		statesField(&f.States),
 		request.EventType("event", &f.Type),
 		keepValue("callback", &r.callback),
 		sessionKeyField(&f.Session),
 		request.Time("since", &f.Since),
 		request.Time("until", &f.Until),
-		keepValue("target", &r.target),
 		request.Rate("rate", &r.Rate, callbackd.MaxReplayRate, "deliveries"),
-		request.Flag("missing", &f.Missing),
 		request.Flag("dry_run", &r.dryRun),
 	}
 }
@@ -107,29 +114,62 @@ func (a *API) callbackByName(c *call, member, name string, ev callbackd.EventTyp
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 func (a *API) createReplay(w http.ResponseWriter, c *call) error {
+	var r newReplay
+	if err := a.readReplay(w, c, &r, "A replay", r.fields()); err != nil {
+		return err
+	}
+	f := &r.Filter
+	if f.Target == 0 && len(f.States) == 0 && !f.Missing {
+		f.States = []callbackd.State{callbackd.Failed}
+	}
+	return a.startReplay(w, c, &r)
+}
+
+// cancelDeliveries starts a replay that cancels what is pending.
+func (a *API) cancelDeliveries(w http.ResponseWriter, c *call) error {
+	by := callbackd.Cancellation{By: callbackd.ByKey(c.key.ID)}
+	var r newReplay
+	if err := a.readReplay(w, c, &r, "A cancellation", append(r.commonFields(), reasonField(&by.Reason))); err != nil {
+		return err
+	}
+	r.Filter, r.Cancel = callbackd.CancelFilter(r.Filter), &by
+	return a.startReplay(w, c, &r)
+}
+
+// reasonField reads the reason of a cancellation.
+func reasonField(to *string) request.Field {
+	return request.Text("reason", to, callbackd.MaxCancelReason).Check(func(string) error {
+		if !callbackd.ValidReason(*to) {
+			return callbackd.Invalid("reason has a character that cannot be printed.")
+		}
+		return nil
+	})
+}
+
+// readReplay reads the body of a call that starts a replay.
+func (a *API) readReplay(w http.ResponseWriter, c *call, r *newReplay, what string, fields []request.Field) error {
 	text, body, err := c.object(w)
 	if err != nil {
 		return err
 	}
-	if text == nil { // an empty body must not send everything again
+	if text == nil { // an empty body must not send or cancel everything
 		return errNoBody
 	}
-	var r newReplay
-	if err := body.Strict("A replay").Read(r.fields()...); err != nil {
+	if err := body.Strict(what).Read(fields...); err != nil {
 		return err
 	}
 	f := &r.Filter
 	if f.Callback, err = a.callbackOf(c, r.callback, f.Type); err != nil {
 		return err
 	}
-	if f.Target, err = a.callbackOf(c, r.target, f.Type); err != nil {
-		return err
-	}
-	if f.Target == 0 && len(f.States) == 0 && !f.Missing {
-		f.States = []callbackd.State{callbackd.Failed}
-	}
+	f.Target, err = a.callbackOf(c, r.target, f.Type)
+	return err
+}
+
+// startReplay answers with a new replay or, for a dry run, with the size of its set.
+func (a *API) startReplay(w http.ResponseWriter, c *call, r *newReplay) error {
 	if r.dryRun {
-		n, err := a.Store.CountReplay(c.Context(), c.key.ID, *f)
+		n, err := a.Store.CountReplay(c.Context(), c.key.ID, r.Filter)
 		if err != nil {
 			return err
 		}

@@ -153,7 +153,6 @@ func TestFaultsOfAReplay(t *testing.T) {
 		`{"states":"failed"}`:                         "states must be an array",
 		`{"states":[]}`:                               "states must be an array",
 		`{"states":["done"]}`:                         `states "done" is not supported`,
-		`{"states":["canceled"]}`:                     "needs a target",
 		`{"event":"x"}`:                               `event "x" is not supported`,
 		`{"event":7}`:                                 "event",
 		`{"callback":"default"}`:                      "needs the member event as well",

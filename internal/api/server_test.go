@@ -193,7 +193,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	c.api.Metrics, c.api.Accepted = metrics.Handler(), metrics.Accepted
 	running, stop := context.WithCancel(context.Background())
 	var ran sync.WaitGroup
-	ran.Go(func() { runner.Run(running, func(callbackd.KeyID) bool { return true }, eng.Replayed) })
+	ran.Go(func() { runner.Run(running, func(callbackd.KeyID) bool { return true }, eng) })
 	c.api.Calls = book
 	if c.api.Ready == nil {
 		c.api.Ready = func(context.Context) error { return nil }

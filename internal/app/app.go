@@ -149,7 +149,9 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	}
 
 	a.background.run(counters.Run)
-	a.background.run(func(ctx context.Context) { runner.Run(ctx, a.isHome, dispatch.Replayed) })
+	a.background.run(func(ctx context.Context) {
+		runner.Run(ctx, a.isHome, stepDispatcher{dispatch, a.engine})
+	})
 	for _, j := range a.jobs(c.Retention) {
 		a.background.run(func(ctx context.Context) { j.repeat(ctx, a.runsSingletonJobs, c.Log) })
 	}

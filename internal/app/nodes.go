@@ -32,6 +32,16 @@ type localDispatcher struct {
 // ReplaysChanged is part of callbacks.Dispatcher.
 func (d localDispatcher) ReplaysChanged() { d.runner.Wake() }
 
+// stepDispatcher takes what the steps of replays changed. The home of a key steps its
+// replays, so that only the engine of this process can have a delivery that was canceled.
+type stepDispatcher struct {
+	dispatcher
+	engine *engine.Engine
+}
+
+// Canceled is part of replays.Dispatcher.
+func (d stepDispatcher) Canceled(ds []callbackd.Delivery) { d.engine.Canceled(ds) }
+
 func hostname() string {
 	name, err := os.Hostname()
 	if err != nil {

@@ -330,10 +330,12 @@ func (e *Engine) finish(a *attempt, state callbackd.State, err error, dataInMemo
 // advanceLane decides how the lane goes on after one of its deliveries.
 func (e *Engine) advanceLane(q *callbackQueue, l *lane, o *callbackd.Outcome, state callbackd.State, err error, now time.Time) {
 	switch {
-	case err == errCallbackEnded, err == nil && state == callbackd.Canceled:
+	case err == errCallbackEnded:
 		q.setting.stale = true
 		q.clear(e)
 		return
+	case err == nil && state == callbackd.Canceled:
+		q.setting.stale = true // the callback was perhaps deleted
 	case err == nil && state == callbackd.Pending:
 		d := o.Delivery
 		d.Event = nil

@@ -48,6 +48,8 @@ type Observer interface {
 	BreakerOpened()
 	CallbackPaused(callbackd.PauseReason)
 	StaleOutcome()
+	// Canceled is called with the number of deliveries that a person canceled.
+	Canceled(n int)
 }
 
 // Defaults of [Options].
@@ -158,6 +160,7 @@ func (noObserver) AttemptDone(*callbackd.Outcome, callbackd.State, time.Duration
 func (noObserver) BreakerOpened()                                                 {}
 func (noObserver) CallbackPaused(callbackd.PauseReason)                           {}
 func (noObserver) StaleOutcome()                                                  {}
+func (noObserver) Canceled(int)                                                   {}
 
 // Start begins to deliver. It reads which callbacks have pending deliveries, but
 // not the deliveries: those are read while the first attempts already run. The

@@ -17,7 +17,7 @@ import (
 )
 
 // world is one random run: receivers with random answers, a store whose records fail,
-// restarts, pauses, resends, other URLs.
+// restarts, pauses, resends, cancellations, other URLs.
 type world struct {
 	*rig
 	q    *hooked
@@ -120,7 +120,7 @@ type step struct {
 
 func drawStep(t *rapid.T) step {
 	return step{
-		Kind:     rapid.IntRange(0, 10).Draw(t, "kind"),
+		Kind:     rapid.IntRange(0, 11).Draw(t, "kind"),
 		Sessions: rapid.SliceOfN(rapid.IntRange(0, 6), 1, 30).Draw(t, "sessions"),
 		For:      rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 20 * time.Second, 10 * time.Minute}).Draw(t, "for"),
 		Callback: rapid.IntRange(0, 2).Draw(t, "callback"),
@@ -148,6 +148,8 @@ func (w *world) do(s step) {
 		w.pause(callback, callbackd.NotPaused)
 	case 10:
 		w.put(callback, []string{"https://example.com/", "https://example.com/path", "https://other.example.com/"}[s.Event%3])
+	case 11:
+		w.e.Canceled(w.cancel(callbackd.ReplayFilter{Callback: callback, Session: fmt.Sprint("S", s.Sessions[0])}))
 	case 9:
 		if len(w.ids) == 0 {
 			return
@@ -247,6 +249,9 @@ func (w *world) verifyOrder(callback callbackd.CallbackID) {
 	holds := map[string]time.Time{} // until when a session is held at least
 	for _, id := range w.ids {
 		v := w.view(id, callback)
+		if len(v.History) == 0 && v.State == callbackd.Canceled {
+			continue
+		}
 		session := v.Event.Session
 		at := began[fmt.Sprint(session, "#", v.Event.Sequence)]
 		if at.Before(holds[session]) && !w.resent(callback, session) {
@@ -254,6 +259,9 @@ func (w *world) verifyOrder(callback callbackd.CallbackID) {
 		}
 		// An attempt's time is its beginning, so the block ended later than this.
 		until := v.History[0].StartedAt.Add(wait)
+		if c := v.Cancellation; c != nil && c.StartedAt.Before(until) {
+			until = c.StartedAt
+		}
 		for _, a := range v.History {
 			if a.State.Terminal() && a.StartedAt.Before(until) {
 				until = a.StartedAt

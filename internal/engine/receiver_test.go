@@ -42,6 +42,8 @@ func (c *counts) CallbackPaused(callbackd.PauseReason) {
 	c.mu.Unlock()
 }
 
+func (c *counts) Canceled(int) {}
+
 func (c *counts) StaleOutcome() {
 	c.mu.Lock()
 	c.stale++

@@ -70,7 +70,7 @@ func New() *Metrics {
 	}
 	// They are made here so that a count of 0 is served too.
 	m.succeeded = m.attempts.WithLabelValues(string(callbackd.NoFault))
-	ended := labeled("callbackd_deliveries_ended_total", "Deliveries that ended with an attempt, by state.", "state")
+	ended := labeled("callbackd_deliveries_ended_total", "Deliveries that ended with an attempt or that a person canceled, by state.", "state")
 	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
 		m.ended[state] = ended.WithLabelValues(string(state))
 	}
@@ -157,3 +157,6 @@ func (m *Metrics) CallbackPaused(r callbackd.PauseReason) { m.paused.WithLabelVa
 
 // StaleOutcome counts outcomes that were too late to be recorded.
 func (m *Metrics) StaleOutcome() { m.stale.Inc() }
+
+// Canceled counts deliveries that a person canceled.
+func (m *Metrics) Canceled(n int) { m.ended[callbackd.Canceled].Add(float64(n)) }

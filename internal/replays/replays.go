@@ -1,4 +1,4 @@
-// Package replays runs replays step by step. The store decides what a step does and
+// Package replays runs replays, and cancellations, step by step. The store decides what a step does and
 // remembers the progress. This package decides when the next step is made. It can stop
 // between two steps without losing anything.
 package replays
@@ -16,6 +16,12 @@ import (
 type Store interface {
 	ListReplays(ctx context.Context, q store.ReplayQuery) (store.ReplayPage, error)
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (store.ReplayStep, error)
+}
+
+// Dispatcher has the methods of the engine that the runner needs.
+type Dispatcher interface {
+	Replayed([]callbackd.Delivery)
+	Canceled([]callbackd.Delivery)
 }
 
 // How long the runner waits.
@@ -47,9 +53,8 @@ func (r *Runner) Wake() {
 }
 
 // Run steps replays until ctx ends. Of many nodes only the home of a replay's key does
-// so: isHome says whether this node is. dispatch passes the deliveries that were made due
-// to the engine.
-func (r *Runner) Run(ctx context.Context, isHome func(callbackd.KeyID) bool, dispatch func([]callbackd.Delivery)) {
+// so: isHome says whether this node is. dispatch gets the deliveries of each step.
+func (r *Runner) Run(ctx context.Context, isHome func(callbackd.KeyID) bool, dispatch Dispatcher) {
 	for {
 		t := time.NewTimer(r.round(ctx, isHome, dispatch))
 		select {
@@ -65,7 +70,7 @@ func (r *Runner) Run(ctx context.Context, isHome func(callbackd.KeyID) bool, dis
 
 // round makes one step of each replay that runs and is at home here. It returns how long
 // to wait before the next round.
-func (r *Runner) round(ctx context.Context, isHome func(callbackd.KeyID) bool, dispatch func([]callbackd.Delivery)) time.Duration {
+func (r *Runner) round(ctx context.Context, isHome func(callbackd.KeyID) bool, dispatch Dispatcher) time.Duration {
 	ids, err := r.running(ctx, isHome)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -84,14 +89,17 @@ func (r *Runner) round(ctx context.Context, isHome func(callbackd.KeyID) bool, d
 			continue
 		}
 		if len(step.Due) > 0 {
-			dispatch(step.Due)
+			dispatch.Replayed(step.Due)
+		}
+		if len(step.Canceled) > 0 {
+			dispatch.Canceled(step.Canceled)
 		}
 		switch {
 		case step.State.Ended():
 			r.log.Info("replay ended", "replay", id.String(), "state", string(step.State))
 		case !step.Next.IsZero():
 			wait = min(wait, max(step.Next.Sub(now), busy))
-		case len(step.Due) > 0:
+		case len(step.Due)+len(step.Canceled) > 0:
 			wait = min(wait, busy)
 		default:
 			wait = min(wait, waiting)

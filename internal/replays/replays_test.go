@@ -103,7 +103,7 @@ func (r *rig) open() {
 	r.runner = replays.New(s, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { r.runner.Run(ctx, func(callbackd.KeyID) bool { return true }, r.e.Replayed); close(done) }()
+	go func() { r.runner.Run(ctx, func(callbackd.KeyID) bool { return true }, r.e); close(done) }()
 	r.stop = func() { cancel(); <-done }
 }
 

@@ -7,13 +7,13 @@ import (
 	"callbackd"
 )
 
-// Replays stores replays and makes their deliveries due. A delivery that a replay
-// made due is an ordinary pending delivery that carries the replay's id.
+// Replays stores replays and makes their deliveries due, or cancels them. A delivery that
+// a replay made due is an ordinary pending delivery that carries the replay's id.
 type Replays interface {
 	// CountReplay returns how many deliveries a replay would send now.
 	CountReplay(ctx context.Context, key callbackd.KeyID, f callbackd.ReplayFilter) (int64, error)
 	// CreateReplay selects the deliveries of r.Filter in one snapshot and stores r
-	// with this set. It reads only Key, Filter, Rate and CreatedAt of r. The store
+	// with this set. It reads only Key, Filter, Cancel, Rate and CreatedAt of r. The store
 	// sets ID and Total, and the state is running. CreateReplay fails with
 	// KindTooLarge beyond MaxReplay, with KindLimited beyond MaxReplays, and with
 	// KindInvalid for a target of another key or type.
@@ -32,6 +32,10 @@ type Replays interface {
 	// makes none due twice. It creates a delivery that does not exist yet. A
 	// delivery that [callbackd.ReplayFilter.Skips] names stays as it is. StepReplay
 	// ends a replay that is done.
+	//
+	// When the replay cancels, the step instead ends what is still pending as canceled,
+	// with a row that says [callbackd.Cancellation.Why]. Deliveries of a callback that
+	// has ended are left to FinalizeCanceled.
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (ReplayStep, error)
 }
 
@@ -51,8 +55,9 @@ type ReplayPage struct {
 
 // ReplayStep is what StepReplay did.
 type ReplayStep struct {
-	Due   []callbackd.Delivery // to hand to the engine
-	State callbackd.ReplayState
+	Due      []callbackd.Delivery // to hand to the engine
+	Canceled []callbackd.Delivery // the engine must let go of them
+	State    callbackd.ReplayState
 	// Next is the earliest time at which the replay's rate allows another
 	// step; zero when the rate does not matter.
 	Next time.Time

@@ -315,6 +315,9 @@ type DeliveryView struct {
 	Last *callbackd.Attempt
 	// History is up to MaxHistory attempts, oldest first; empty in lists.
 	History []callbackd.Attempt
+	// Cancellation is the last row of a canceled delivery: when and why. It is nil in
+	// lists, and when a delivery counts as canceled before a row says so.
+	Cancellation *callbackd.Attempt
 }
 
 // Queue gives deliveries to the engine and stores what became of them. The store is

@@ -48,6 +48,9 @@ func Describe(ctx context.Context, from Deliveries, preview Preview, key callbac
 	if len(v.History) > 0 && v.History[0].Number > 1 {
 		out.Earlier = v.History[0].Number
 	}
+	if c := v.Cancellation; c != nil {
+		out.Cancellation = &wire.Cancellation{At: c.StartedAt.UTC(), Why: c.Why}
+	}
 	out.History = []wire.Attempt{} // so that the JSON has an empty array
 	versions := map[int64]*callbackd.Callback{}
 	for i := range v.History {

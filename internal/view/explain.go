@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"callbackd"
@@ -37,6 +38,7 @@ const (
 	GaveUp         = "failed"
 	RefusedAddress = "refused_address"
 	LastAttempt    = "last_attempt"
+	ByPerson       = "canceled" // a person canceled what was pending
 	Deleted        = "callback_deleted"
 	Revoked        = "key_revoked"
 	IsPaused       = "paused"
@@ -215,16 +217,38 @@ const registerAndReplay = "Register the callback again, and replay the event to 
 
 // canceled says why a delivery was canceled, and how its last attempt failed.
 func (e *explainer) canceled(v *store.DeliveryView, d *callbackd.Diagnosis) {
-	if v.Callback.Deleted() {
+	at := cancellation(v)
+	deleted := v.Callback.Deleted()
+	switch {
+	case at != nil && !strings.Contains(at.Why, callbackd.WhyEnded):
+		e.add(ByPerson, at.StartedAt, time.Time{}, "It was canceled at %s (%s).", humanize.Time(at.StartedAt), at.Why)
+		if !deleted {
+			e.next("To send it after all: POST /v1/deliveries/%s/retry, or POST /v1/replays with states canceled for many.", v.ID)
+		}
+		if !deleted && d.Busy {
+			e.add(Sending, time.Time{}, time.Time{}, "An attempt of its session to the callback is in flight. If it is of this delivery, its result is recorded: delivered, when the receiver accepts it.")
+		}
+	case deleted:
 		e.add(Deleted, v.Callback.DeletedAt, time.Time{}, "The callback was deleted at %s; its pending deliveries were canceled.", humanize.Time(v.Callback.DeletedAt))
-		e.next(registerAndReplay)
-	} else {
+	default:
 		e.add(Revoked, time.Time{}, time.Time{}, "The API key was revoked; the pending deliveries of its callbacks were canceled.")
 	}
-	if d.InFlight > 0 {
-		e.add(Sending, time.Time{}, time.Time{}, "%s still in flight. If one is of this delivery, its result is recorded: delivered, when the receiver accepts it.", counted(d.InFlight, "attempt to the callback that began before is", "attempts to the callback that began before are"))
+	if deleted {
+		e.next(registerAndReplay)
+		if d.InFlight > 0 {
+			e.add(Sending, time.Time{}, time.Time{}, "%s still in flight. If one is of this delivery, its result is recorded: delivered, when the receiver accepts it.", counted(d.InFlight, "attempt to the callback that began before is", "attempts to the callback that began before are"))
+		}
 	}
 	e.lastAttempt(v)
+}
+
+// cancellation returns the row that canceled a delivery: its last attempt, when it was
+// canceled during that one. It is nil before a row says so.
+func cancellation(v *store.DeliveryView) *callbackd.Attempt {
+	if n := len(v.History); v.Cancellation == nil && n > 0 && v.History[n-1].State == callbackd.Canceled {
+		return &v.History[n-1]
+	}
+	return v.Cancellation
 }
 
 // counted returns a number and what it counts. It writes MaxPendingShown as "≥ 1,000",

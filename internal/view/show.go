@@ -20,9 +20,12 @@ func Event(ev *callbackd.Event) wire.Event {
 
 // Replay returns a replay with its counts.
 func Replay(r *callbackd.Replay) wire.Replay {
-	out := wire.Replay{ID: r.ID.String(), State: string(r.State), States: []string{}, Event: string(r.Filter.Type), Callback: int64(r.Filter.Callback), SessionKey: r.Filter.Session,
+	out := wire.Replay{ID: r.ID.String(), Action: "resend", State: string(r.State), States: []string{}, Event: string(r.Filter.Type), Callback: int64(r.Filter.Callback), SessionKey: r.Filter.Session,
 		Since: timeOrNull(r.Filter.Since), Until: timeOrNull(r.Filter.Until), Target: int64(r.Filter.Target), Missing: r.Filter.Missing, Rate: r.Rate, CreatedAt: r.CreatedAt, EndedAt: timeOrNull(r.EndedAt),
 		Total: r.Total, Due: r.Due, Skipped: r.Skipped, Created: r.Created, Pending: r.Pending(), Delivered: r.Delivered, Failed: r.Failed, Canceled: r.Canceled}
+	if c := r.Cancel; c != nil {
+		out.Action, out.By, out.Reason = "cancel", c.By, c.Reason
+	}
 	for _, s := range r.Filter.States {
 		out.States = append(out.States, string(s))
 	}

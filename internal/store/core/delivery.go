@@ -48,6 +48,11 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 		if before == 0 || before > of.Last.Number {
 			before = of.Last.Number + 1
 		}
+		if of.Pending == nil && of.Last.Canceled() {
+			if view.Cancellation, err = readCancellation(tx, id); err != nil {
+				return err
+			}
+		}
 		view.History, err = history(tx, id, before)
 		return err
 	})
@@ -55,6 +60,19 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 		return nil, err
 	}
 	return view, nil
+}
+
+// readCancellation reads the row that ended a canceled delivery.
+func readCancellation(tx Tx, id callbackd.DeliveryID) (a *callbackd.Attempt, err error) {
+	err = tx.Query("SELECT detail FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0", func(row Row) error {
+		var detail []byte
+		if err := row.Scan(&detail); err != nil {
+			return err
+		}
+		a = &callbackd.Attempt{}
+		return damaged(codec.ReadAttempt(detail, a))
+	}, id.Event, id.Callback)
+	return a, err
 }
 
 // history returns the newest attempts of a delivery before the attempt with a
@@ -93,6 +111,13 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 		if err != nil {
 			return err
 		}
+		raced, err := uncancel(tx, []callbackd.DeliveryID{id}, map[callbackd.DeliveryID]callbackd.DeliveryRows{id: rows})
+		if err != nil {
+			return err
+		}
+		if raced[id] {
+			return ErrRace
+		}
 		var changed bool
 		if out, changed, err = rows.Resend(ev, id.Callback, cb.Deleted(), at); err != nil {
 			return err
@@ -116,6 +141,26 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 		return nil, err
 	}
 	return &out, nil
+}
+
+// uncancel removes the cancellations of deliveries that are sent again: they go on where
+// they were. It returns those that another transaction changed since their rows were read.
+func uncancel(tx Tx, ids []callbackd.DeliveryID, rows map[callbackd.DeliveryID]callbackd.DeliveryRows) (raced map[callbackd.DeliveryID]bool, err error) {
+	raced = map[callbackd.DeliveryID]bool{}
+	var args [][]any
+	for _, id := range ids {
+		if of := rows[id]; of.Pending == nil && of.Last.Canceled() {
+			raced[id] = true
+			args = append(args, []any{id.Event, id.Callback})
+		}
+	}
+	err = tx.Batch("DELETE FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0 RETURNING event_id, callback_no", func(row Row) error {
+		var id callbackd.DeliveryID
+		err := row.Scan(&id.Event, &id.Callback)
+		delete(raced, id)
+		return err
+	}, args)
+	return raced, err
 }
 
 // lockDelivery reads a delivery with its event and locks both. The locks wait for

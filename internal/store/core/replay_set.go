@@ -57,10 +57,20 @@ func (c *setChooser) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.filter.Target == 0 && !c.filter.Missing && c.filter.Session == "" && slices.Equal(c.filter.States, []callbackd.State{callbackd.Failed}) {
-		return c.addFailed(ctx, lo, hi)
+	if index := c.index(); index != nil {
+		return c.addIndexed(ctx, index, lo, hi)
 	}
 	return c.addEvents(ctx, lo, hi)
+}
+
+// index returns the small index that has everything the filter chooses; nil: there is none.
+// A session is short, so its events are read.
+func (c *setChooser) index() *smallIndex {
+	f := &c.filter
+	if f.Target != 0 || f.Missing || f.Session != "" || len(f.States) != 1 {
+		return nil
+	}
+	return map[callbackd.State]*smallIndex{callbackd.Pending: pendingIndex, callbackd.Failed: failedIndex, callbackd.Canceled: canceledIndex}[f.States[0]]
 }
 
 // resolve checks the filter against its target.
@@ -216,24 +226,23 @@ func (c *setChooser) add(ids []callbackd.DeliveryID) error {
 	return nil
 }
 
-// addFailed adds the deliveries that failed. They have a small index of their own.
-func (c *setChooser) addFailed(ctx context.Context, lo, hi int64) error {
+// addIndexed adds the deliveries of a state that has a small index.
+func (c *setChooser) addIndexed(ctx context.Context, index *smallIndex, lo, hi int64) error {
 	if err := c.callbacks.load(c.tx, inForce, c.key); err != nil {
 		return err
 	}
 	for id := range c.callbacks.known {
-		if err := c.addFailedOf(ctx, id, lo, hi); err != nil {
+		if err := c.addIndexedOf(ctx, index, id, lo, hi); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *setChooser) addFailedOf(ctx context.Context, cb callbackd.CallbackID, lo, hi int64) error {
+func (c *setChooser) addIndexedOf(ctx context.Context, index *smallIndex, cb callbackd.CallbackID, lo, hi int64) error {
 	for {
 		var ids []callbackd.EventID
-		err := c.tx.Query(`SELECT DISTINCT event_id FROM attempts WHERE state = 'failed' AND state IN ('failed', 'canceled')
-			AND callback_no = $1 AND event_id >= $2 AND event_id < $3 ORDER BY event_id LIMIT $4`, func(row Row) error {
+		err := c.tx.Query("SELECT DISTINCT event_id FROM "+index.of("$1")+" AND event_id >= $2 AND event_id < $3 ORDER BY event_id LIMIT $4", func(row Row) error {
 			var id callbackd.EventID
 			err := row.Scan(&id)
 			ids, lo = append(ids, id), int64(id)+1

@@ -25,7 +25,7 @@ func (s *Store) StepReplay(ctx context.Context, id callbackd.ReplayID, at time.T
 	if err != nil {
 		return store.ReplayStep{}, err
 	}
-	return store.ReplayStep{Due: step.due, State: step.replay.State, Next: step.next}, nil
+	return store.ReplayStep{Due: step.due, Canceled: step.canceled, State: step.replay.State, Next: step.next}, nil
 }
 
 // replayStep is one step of a replay.
@@ -36,6 +36,7 @@ type replayStep struct {
 	replay   *callbackd.Replay
 	progress callbackd.ReplayProgress
 	due      []callbackd.Delivery // that the step made due
+	canceled []callbackd.Delivery // that the step canceled
 	next     time.Time            // the earliest time of the next step; zero: any
 }
 
@@ -82,7 +83,11 @@ func (r *replayStep) takeParts() error {
 		}
 		done = append(done, []any{r.replay.ID, p.Callback, n})
 	}
-	if err := r.makeDue(slices); err != nil {
+	act := r.makeDue
+	if r.replay.Cancels() {
+		act = r.cancel
+	}
+	if err := act(slices); err != nil {
 		return err
 	}
 	return r.tx.Batch("UPDATE replay_parts SET done = done + $3 WHERE replay_id = $1 AND callback_no = $2", nil, done)
@@ -163,15 +168,19 @@ func (r *replayStep) makeDue(slices []slice) error {
 	if err != nil {
 		return err
 	}
+	raced, err := uncancel(r.tx, ids, rows)
+	if err != nil {
+		return err
+	}
 	var resend, waiting []callbackd.Delivery
 	for _, id := range ids {
 		ev, pending := events[id.Event], rows[id].Pending != nil
-		if ev == nil || r.replay.Filter.Skips(callbackd.StateOf(rows[id], false).State) {
+		if ev == nil || raced[id] || r.replay.Filter.Skips(callbackd.StateOf(rows[id], false).State) {
 			continue
 		}
 		d := callbackd.Delivery{
 			ID: id, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test,
-			Attempts: rows[id].Last.Number, Manual: true, Replay: r.replay.ID,
+			Attempts: callbackd.StateOf(rows[id], false).Attempts, Manual: true, Replay: r.replay.ID,
 		}
 		d.Due = r.replay.DueAt(r.at, int64(len(resend)+len(waiting))).UTC().Truncate(time.Millisecond)
 		if pending {
@@ -191,6 +200,48 @@ func (r *replayStep) makeDue(slices []slice) error {
 	}
 	r.progress.Skipped += int64(len(ids) - len(r.due))
 	return nil
+}
+
+// cancel ends the deliveries of slices that are still pending. Whatever is recorded at the
+// same time comes before it or after it, because both change the pending row.
+func (r *replayStep) cancel(slices []slice) error {
+	ids, err := r.deliveries(slices)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	events, err := r.s.eventHeaders(r.tx, eventsOfDeliveries(ids), "")
+	if err != nil {
+		return err
+	}
+	args := make([][]any, len(ids))
+	for i, id := range ids {
+		args[i] = []any{id.Callback, id.Event}
+	}
+	c := cancellation{at: r.at, why: r.replay.Cancel.Why(), byReplay: map[callbackd.ReplayID]int{}, sums: Sums{}}
+	var rows [][]any
+	err = r.tx.Batch("DELETE FROM pending WHERE callback_no = $1 AND event_id = $2 RETURNING callback_no, event_id, attempts, replay", func(row Row) error {
+		var d callbackd.Delivery
+		err := row.Scan(&d.ID.Callback, &d.ID.Event, &d.Attempts, &d.Replay)
+		if ev := events[d.ID.Event]; ev != nil {
+			d.Session = ev.Session
+		}
+		d.Key = r.replay.Key
+		c.byReplay[d.Replay]++
+		c.sums.Add(d.Key, d.ID.Callback, c.at, &store.Counters{Canceled: 1})
+		rows = append(rows, []any{d.ID.Event, d.ID.Callback, d.Attempts + 1, c.detail()})
+		r.canceled = append(r.canceled, d)
+		return err
+	}, args)
+	if err != nil {
+		return err
+	}
+	if err := r.tx.Batch("INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES ($1, $2, $3, 0, 'canceled', $4)", nil, rows); err != nil {
+		return err
+	}
+	c.byReplay[r.replay.ID] += len(rows)
+	r.progress.Canceled += int64(len(rows))
+	r.progress.Skipped += int64(len(ids) - len(rows))
+	return r.s.countCanceled(r.tx, &c)
 }
 
 // lockEvents reads the events of deliveries, and locks them so that they are not

@@ -21,10 +21,19 @@ func scanReplay(row Row) (*callbackd.Replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal([]byte(filter), &r.Filter); err != nil {
+	var order replayOrder
+	if err := json.Unmarshal([]byte(filter), &order); err != nil {
 		return nil, damaged(fmt.Errorf("the filter of replay %s: %w", r.ID, err))
 	}
+	r.Filter, r.Cancel = order.ReplayFilter, order.Cancel
 	return &r, nil
+}
+
+// replayOrder is what the column filter of a replay has: which deliveries it chooses, and
+// what it does with them.
+type replayOrder struct {
+	callbackd.ReplayFilter
+	Cancel *callbackd.Cancellation `json:",omitempty"`
 }
 
 // readReplay reads a replay of a key; AllKeys is possible. lock is the Lock of
@@ -93,7 +102,7 @@ func (s *Store) CountReplay(ctx context.Context, key callbackd.KeyID, f callback
 
 // CreateReplay is part of [store.Replays].
 func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (out *callbackd.Replay, err error) {
-	filter, err := json.Marshal(r.Filter)
+	filter, err := json.Marshal(replayOrder{r.Filter, r.Cancel})
 	if err != nil {
 		return nil, err
 	}

@@ -113,9 +113,6 @@ func (s *Store) removeEvents(tx Tx, evs []*callbackd.Event) error {
 	return nil
 }
 
-// whyCanceled is the reason that the last row of a canceled delivery gives.
-const whyCanceled = "its callback was deleted or its API key revoked"
-
 // maxEnded bounds the callbacks that one call of FinalizeCanceled looks at.
 const maxEnded = 100
 
@@ -133,7 +130,7 @@ func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (
 		return 0, err
 	}
 	err = s.db.Write(ctx, Repeatable|Deliveries, func(tx Tx) error {
-		c := cancellation{at: at, left: limit, byReplay: map[callbackd.ReplayID]int{}, sums: Sums{}}
+		c := cancellation{at: at, why: callbackd.WhyEnded, left: limit, byReplay: map[callbackd.ReplayID]int{}, sums: Sums{}}
 		for _, cb := range ended {
 			if c.left == 0 {
 				break
@@ -151,9 +148,18 @@ func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (
 // cancellation is what one transaction cancels.
 type cancellation struct {
 	at       time.Time
-	left     int // how many deliveries it may still cancel
+	why      string
+	left     int // how many deliveries FinalizeCanceled may still cancel
 	byReplay map[callbackd.ReplayID]int
 	sums     Sums
+}
+
+// detail returns the stored form of the row that ends a canceled delivery.
+func (c *cancellation) detail() []byte {
+	return codec.AppendAttempt(nil, &callbackd.Attempt{
+		Result:   callbackd.Result{StartedAt: c.at},
+		Decision: callbackd.Decision{Why: c.why},
+	})
 }
 
 // endedCallback is a deleted callback, or one of a revoked key.
@@ -196,12 +202,8 @@ func (s *Store) cancelPending(tx Tx, cb endedCallback, c *cancellation) error {
 	if err != nil || len(events) == 0 {
 		return err
 	}
-	detail := codec.AppendAttempt(nil, &callbackd.Attempt{
-		Result:   callbackd.Result{StartedAt: c.at},
-		Decision: callbackd.Decision{Why: whyCanceled},
-	})
 	_, err = tx.Exec(`INSERT INTO attempts (event_id, callback_no, n, version, state, detail)
-		SELECT event_id, callback_no, attempts + 1, 0, 'canceled', $3 FROM pending WHERE callback_no = $1 AND event_id `+s.d.In("$2"), cb.id, events, detail)
+		SELECT event_id, callback_no, attempts + 1, 0, 'canceled', $3 FROM pending WHERE callback_no = $1 AND event_id `+s.d.In("$2"), cb.id, events, c.detail())
 	if err != nil {
 		return err
 	}

@@ -232,6 +232,22 @@ func (s *commands) replays() {
 	}
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: target.ID, Source: callbackd.Replays, At: s.now, Limit: 10})))
 	s.ok(second(s.ListReplays(s.ctx, store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: 10})))
+	s.cancellations()
+}
+
+// cancellations cancels what is pending, and sends it again.
+func (s *commands) cancellations() {
+	s.t.Helper()
+	r, err := s.CreateReplay(s.ctx, callbackd.Replay{Key: s.key, Filter: callbackd.CancelFilter(callbackd.ReplayFilter{}), Cancel: &callbackd.Cancellation{By: callbackd.ByOperator}, CreatedAt: s.now})
+	s.ok(err)
+	step, err := s.StepReplay(s.ctx, r.ID, s.now)
+	s.ok(err)
+	if len(step.Canceled) == 0 {
+		s.t.Fatal("no delivery was canceled")
+	}
+	s.ok(second(s.Delivery(s.ctx, s.key, step.Canceled[0].ID, 0)))
+	s.ok(second(s.CountReplay(s.ctx, s.key, callbackd.ReplayFilter{States: []callbackd.State{callbackd.Canceled}})))
+	s.ok(second(s.Resend(s.ctx, s.key, step.Canceled[0].ID, s.now)))
 }
 
 // console runs what the console shows and changes.

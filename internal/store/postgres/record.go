@@ -23,9 +23,9 @@ type outcome struct {
 	paused bool // the outcome also paused its callback
 }
 
-// end makes it the outcome of a callback that has ended.
-func (o *outcome) end() {
-	o.Attempt.Decision = o.Attempt.AfterEnd()
+// cancel makes it the outcome of a delivery that was canceled during the attempt.
+func (o *outcome) cancel(why string) {
+	o.Attempt.Decision = o.Attempt.AfterCancel(why)
 	o.detail = codec.AppendAttempt(nil, &o.Attempt)
 }
 
@@ -334,7 +334,6 @@ const (
 // during the attempt, by the outcome, and takes back what was counted of it.
 // Without a cancellation it is a Conflict.
 func (s *Store) recordCanceled(o *outcome) error {
-	o.end()
 	id, tries := o.Delivery.ID, 0
 	err := s.change(context.Background(), true, func(ctx context.Context, tx pgx.Tx) error {
 		tries++
@@ -359,6 +358,7 @@ func (s *Store) recordCanceled(o *outcome) error {
 		if err != nil {
 			return err
 		}
+		o.cancel(mark.Why)
 		cb, err := s.CallbackByID(ctx, id.Callback)
 		if err != nil {
 			return err

@@ -207,7 +207,7 @@ func (t *tx) removeCancellation(o *callbackd.Outcome) (int64, error) {
 	if err != nil || n < 0 {
 		return n, err
 	}
-	o.Attempt.Decision = o.Attempt.AfterEnd()
+	o.Attempt.Decision = o.Attempt.AfterCancel(cancellation.Why)
 	if err := t.replayEnded(o.Delivery.Replay, callbackd.Canceled, -1); err != nil {
 		return n, err
 	}

@@ -158,7 +158,11 @@ func (u *user) replays(key callbackd.Key, cb *callbackd.Callback) {
 	if cb.Key == key.ID && u.r.IntN(2) == 0 {
 		f.Target = cb.ID
 	}
-	r, err := u.CreateReplay(u.ctx(), callbackd.Replay{Key: key.ID, Filter: f, Rate: float64(u.r.IntN(2)) * 20.5, CreatedAt: u.at})
+	var by *callbackd.Cancellation
+	if u.r.IntN(4) == 0 {
+		f, by = callbackd.CancelFilter(callbackd.ReplayFilter{Since: u.at}), &callbackd.Cancellation{By: callbackd.ByOperator}
+	}
+	r, err := u.CreateReplay(u.ctx(), callbackd.Replay{Key: key.ID, Filter: f, Cancel: by, Rate: float64(u.r.IntN(2)) * 20.5, CreatedAt: u.at})
 	if u.tolerate(err); err != nil {
 		return
 	}
