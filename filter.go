@@ -3,7 +3,6 @@ package callbackd
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,13 +12,19 @@ import (
 const (
 	MaxFilter      = 8 << 10 // bytes
 	MaxFilterDepth = 8       // filters within each other, by all, any and not
-	MaxFilterTerms = 64      // operators in all of it
+	MaxFilterTerms = 32      // operators in all of it
 	MaxFilterPath  = 255     // bytes of a path
+	MaxFilterNames = 16      // names of a path
 	MaxFilterIn    = 100     // values of one "in"
 )
 
-// maxFailedTerm bounds the text of the term that failed, in bytes.
-const maxFailedTerm = 200
+// maxFailedTerm bounds the text of the term that failed. maxFilterNumber bounds the text
+// of a number: a longer one in an event is equal to none, and neither less nor greater. Both
+// are in bytes.
+const (
+	maxFailedTerm   = 120
+	maxFilterNumber = 400
+)
 
 // Filter chooses the events that a callback gets, by their data and their session. It
 // is a JSON object such as {"data.grade": {"lt": 3}}. All of its members must match: the
@@ -53,9 +58,25 @@ type condition interface {
 
 type (
 	allOf []condition
-	anyOf []condition
-	notOf struct{ inner condition }
+	anyOf struct {
+		inner  []condition
+		failed string
+	}
+	notOf struct {
+		inner  condition
+		failed string
+	}
 )
+
+func newAnyOf(inner []condition) anyOf {
+	return anyOf{inner, Clip("none of: "+joined(inner, "; "), maxFailedTerm)}
+}
+
+func newNotOf(inner condition) notOf {
+	n := notOf{inner: inner}
+	n.failed = Clip(n.String(), maxFailedTerm)
+	return n
+}
 
 func (all allOf) judge(in *FilterInput) (string, bool) {
 	for _, c := range all {
@@ -66,27 +87,25 @@ func (all allOf) judge(in *FilterInput) (string, bool) {
 	return "", true
 }
 
-func (all allOf) String() string { return joined(all, " and ") }
-
 func (a anyOf) judge(in *FilterInput) (string, bool) {
-	for _, c := range a {
+	for _, c := range a.inner {
 		if _, ok := c.judge(in); ok {
 			return "", true
 		}
 	}
-	return Clip("none of: "+joined(a, "; "), maxFailedTerm), false
+	return a.failed, false
 }
-
-func (a anyOf) String() string { return "(" + joined(a, " or ") + ")" }
 
 func (n notOf) judge(in *FilterInput) (string, bool) {
 	if _, ok := n.inner.judge(in); ok {
-		return Clip(n.String(), maxFailedTerm), false
+		return n.failed, false
 	}
 	return "", true
 }
 
-func (n notOf) String() string { return "not (" + n.inner.String() + ")" }
+func (all allOf) String() string { return joined(all, " and ") }
+func (a anyOf) String() string   { return "(" + joined(a.inner, " or ") + ")" }
+func (n notOf) String() string   { return "not (" + n.inner.String() + ")" }
 
 func joined(conditions []condition, separator string) string {
 	texts := make([]string, len(conditions))
@@ -98,10 +117,12 @@ func joined(conditions []condition, separator string) string {
 
 // filterTerm is one operator at a path.
 type filterTerm struct {
-	path    []string
-	op      string
-	operand any    // string, json.Number, bool, nil, or []any of these for "in"
-	text    string // in words
+	path            []string
+	op              string
+	operand         any       // as it is decoded
+	scalars         scalarSet // of the operand of eq, ne and in
+	text            string    // in words
+	failed, missing string    // what Match returns when the term fails, and when nothing is at the path
 }
 
 func (t *filterTerm) String() string { return t.text }
@@ -112,83 +133,73 @@ func (t *filterTerm) judge(in *FilterInput) (string, bool) {
 	case !found && (t.op == "ne" || t.op == "exists" && t.operand == false):
 		return "", true
 	case !found:
-		return Clip(t.text, maxFailedTerm) + " (missing)", false
-	case filterOperators[t.op].holds(v, t.operand):
+		return t.missing, false
+	case t.holds(v):
 		return "", true
 	}
-	return Clip(t.text, maxFailedTerm), false
+	return t.failed, false
 }
 
-// filterOperators has, for each operator, what its operand must be, and whether it holds
-// for a value that is there.
-var filterOperators = map[string]struct {
-	takes string
-	valid func(operand any) bool
-	holds func(v, operand any) bool
-}{
-	"eq":     {"a text, a number, true, false or null", isScalar, sameScalar},
-	"ne":     {"a text, a number, true, false or null", isScalar, func(v, operand any) bool { return !sameScalar(v, operand) }},
-	"in":     {fmt.Sprintf("an array of 1 to %d texts, numbers, true, false or null", MaxFilterIn), isScalarList, isAmong},
-	"exists": {"true or false", isBool, func(_, operand any) bool { return operand == true }},
-	"prefix": {"a text that is not empty", isPrefix, hasPrefix},
-	"lt":     {"a number", isNumber, func(v, operand any) bool { order, ok := compareValues(v, operand); return ok && order < 0 }},
-	"gt":     {"a number", isNumber, func(v, operand any) bool { order, ok := compareValues(v, operand); return ok && order > 0 }},
-}
-
-const filterOperatorNames = "eq, ne, in, exists, prefix, lt and gt"
-
-func isBool(operand any) bool   { _, ok := operand.(bool); return ok }
-func isPrefix(operand any) bool { text, ok := operand.(string); return ok && text != "" }
-
-// isNumber reports whether operand is a number that others can be compared with.
-func isNumber(operand any) bool {
-	n, ok := operand.(json.Number)
-	if ok {
-		_, ok = readMagnitude(string(n))
+// holds reports whether the term holds for a value that is at its path.
+func (t *filterTerm) holds(v any) bool {
+	switch t.op {
+	case "eq", "in":
+		return t.scalars.has(v)
+	case "ne":
+		return !t.scalars.has(v)
+	case "exists":
+		return t.operand == true
+	case "prefix":
+		text, ok := v.(string)
+		return ok && strings.HasPrefix(text, t.operand.(string))
 	}
-	return ok
+	n, ok := v.(json.Number)
+	if !ok || len(n) > maxFilterNumber {
+		return false
+	}
+	order, ok := compareNumbers(string(n), string(t.operand.(json.Number)))
+	return ok && (order < 0 && t.op == "lt" || order > 0 && t.op == "gt")
 }
 
-func isScalar(operand any) bool {
-	switch operand.(type) {
-	case nil, string, bool, json.Number:
-		return true
+// scalarSet is a set of texts, numbers by their value, true, false and null. To look into
+// it costs the same for a large set, and for a large value.
+type scalarSet struct {
+	texts   map[string]bool
+	longest int             // the length of the longest text
+	numbers map[string]bool // by CanonicalNumber
+	others  []any
+}
+
+func newScalarSet(values []any) scalarSet {
+	s := scalarSet{texts: map[string]bool{}, numbers: map[string]bool{}}
+	for _, v := range values {
+		switch v := v.(type) {
+		case string:
+			s.texts[v], s.longest = true, max(s.longest, len(v))
+		case json.Number:
+			n, _ := CanonicalNumber(string(v))
+			s.numbers[n] = true
+		default:
+			s.others = append(s.others, v)
+		}
+	}
+	return s
+}
+
+func (s *scalarSet) has(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return len(v) <= s.longest && s.texts[v]
+	case json.Number:
+		if len(s.numbers) == 0 || len(v) > maxFilterNumber {
+			return false
+		}
+		n, _ := CanonicalNumber(string(v))
+		return s.numbers[n]
+	case nil, bool:
+		return slices.Contains(s.others, v)
 	}
 	return false
-}
-
-func isScalarList(operand any) bool {
-	list, ok := operand.([]any)
-	return ok && len(list) > 0 && len(list) <= MaxFilterIn && !slices.ContainsFunc(list, func(v any) bool { return !isScalar(v) })
-}
-
-// sameScalar compares numbers by value.
-func sameScalar(v, operand any) bool {
-	a, isNumber := v.(json.Number)
-	b, isToo := operand.(json.Number)
-	if isNumber && isToo {
-		x, _ := CanonicalNumber(string(a))
-		y, _ := CanonicalNumber(string(b))
-		return x == y
-	}
-	return isScalar(v) && v == operand
-}
-
-func isAmong(v, operand any) bool {
-	return slices.ContainsFunc(operand.([]any), func(one any) bool { return sameScalar(v, one) })
-}
-
-func hasPrefix(v, operand any) bool {
-	text, ok := v.(string)
-	return ok && strings.HasPrefix(text, operand.(string))
-}
-
-func compareValues(v, operand any) (order int, ok bool) {
-	a, isNumber := v.(json.Number)
-	if !isNumber {
-		return 0, false
-	}
-	return compareNumbers(string(a), string(operand.(json.Number)))
 }
 
 // FilterInput is what filters look at: the data of an event, and its session. The data is

@@ -100,12 +100,15 @@ func (p *filterParser) member(name string, m jsonMember, depth int) (allOf, erro
 	case "all", "any":
 		list, err := p.list(name, m.value, depth)
 		if err == nil && m.name == "any" {
-			list = []condition{anyOf(list)}
+			list = []condition{newAnyOf(list)}
 		}
 		return list, err
 	case "not":
 		inner, err := p.filter(name, m.value, depth+1)
-		return allOf{notOf{inner}}, err
+		if err != nil {
+			return nil, err
+		}
+		return allOf{newNotOf(inner)}, nil
 	}
 	path, err := filterPath(name, m.name)
 	if err != nil {
@@ -155,11 +158,62 @@ func (p *filterParser) term(name, at string, path []string, op jsonMember) (*fil
 	if !ok || !operator.valid(operand) {
 		return nil, Invalid("%s must be %s.", name, operator.takes)
 	}
-	var text bytes.Buffer
-	if err := json.Compact(&text, op.value); err != nil {
+	var written bytes.Buffer
+	if err := json.Compact(&written, op.value); err != nil {
 		return nil, Invalid("%s is not JSON: %v.", name, err)
 	}
-	return &filterTerm{path: path, op: op.name, operand: operand, text: at + " " + op.name + " " + text.String()}, nil
+	t := &filterTerm{path: path, op: op.name, operand: operand, text: at + " " + op.name + " " + written.String()}
+	switch op.name {
+	case "eq", "ne":
+		t.scalars = newScalarSet([]any{operand})
+	case "in":
+		t.scalars = newScalarSet(operand.([]any))
+	}
+	t.failed = Clip(t.text, maxFailedTerm)
+	t.missing = t.failed + " (missing)"
+	return t, nil
+}
+
+// filterOperators has what the operand of each operator must be.
+var filterOperators = map[string]struct {
+	takes string
+	valid func(operand any) bool
+}{
+	"eq":     {"a text, a number, true, false or null", isScalar},
+	"ne":     {"a text, a number, true, false or null", isScalar},
+	"in":     {fmt.Sprintf("an array of 1 to %d texts, numbers, true, false or null", MaxFilterIn), isScalarList},
+	"exists": {"true or false", isBool},
+	"prefix": {"a text that is not empty", isPrefix},
+	"lt":     {"a number", isComparable},
+	"gt":     {"a number", isComparable},
+}
+
+const filterOperatorNames = "eq, ne, in, exists, prefix, lt and gt"
+
+func isBool(operand any) bool   { _, ok := operand.(bool); return ok }
+func isPrefix(operand any) bool { text, ok := operand.(string); return ok && text != "" }
+
+func isComparable(operand any) bool {
+	n, ok := operand.(json.Number)
+	if ok {
+		_, ok = readMagnitude(string(n))
+	}
+	return ok && len(n) <= maxFilterNumber
+}
+
+func isScalar(operand any) bool {
+	switch v := operand.(type) {
+	case nil, string, bool:
+		return true
+	case json.Number:
+		return len(v) <= maxFilterNumber
+	}
+	return false
+}
+
+func isScalarList(operand any) bool {
+	list, ok := operand.([]any)
+	return ok && len(list) > 0 && len(list) <= MaxFilterIn && !slices.ContainsFunc(list, func(v any) bool { return !isScalar(v) })
 }
 
 // filterPath reads a path: its names, which are separated by dots.
@@ -168,6 +222,9 @@ func filterPath(name, text string) ([]string, error) {
 		return nil, Invalid("%s is too long: a path has at most %d bytes.", name, MaxFilterPath)
 	}
 	path := strings.Split(text, ".")
+	if len(path) > MaxFilterNames {
+		return nil, Invalid("%s is too long: a path has at most %d names.", name, MaxFilterNames)
+	}
 	switch {
 	case slices.Contains(path, ""):
 	case path[0] == "data" && len(path) > 1,

@@ -12,6 +12,9 @@ const maxPlain = 40
 // CanonicalNumber returns one spelling for all spellings of the same JSON number:
 // "7" for 7, 7.0 and 70e-1. ok is false when text is not a JSON number.
 func CanonicalNumber(text string) (canonical string, ok bool) {
+	if len(text) <= maxPlain && isDigits(text) && text[0] != '0' {
+		return text, true // as most numbers are
+	}
 	unsigned, negative := strings.CutPrefix(text, "-")
 	digits, exponent, ok := splitNumber(unsigned)
 	if !ok {
