@@ -56,7 +56,7 @@ type Callback struct {
 // SendsLike reports whether two settings send the same requests, byte for byte, to
 // the same URL. They then have the same version.
 func (c *Callback) SendsLike(o *Callback) bool {
-	return c.URL == o.URL && c.Method == o.Method && slices.Equal(c.Headers, o.Headers) && bytes.Equal(c.Payload, o.Payload) && c.Policy.Fields.String() == o.Policy.Fields.String()
+	return c.URL == o.URL && c.Method == o.Method && slices.Equal(c.Headers, o.Headers) && bytes.Equal(c.Payload, o.Payload) && c.Policy.Fields.Equal(o.Policy.Fields)
 }
 
 // SigningSecret is one signing secret of a callback: "whsec_…", or any text that a client

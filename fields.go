@@ -38,6 +38,9 @@ func (f *Fields) String() string {
 	return f.text
 }
 
+// Equal reports whether two choices are written alike. Either may be nil.
+func (f *Fields) Equal(g *Fields) bool { return f.String() == g.String() }
+
 // Of returns an object with the chosen members of data, in their order and byte for byte.
 // f may be nil, which chooses all.
 func (f *Fields) Of(data []byte) []byte {

@@ -43,6 +43,9 @@ func (f *Filter) String() string {
 	return f.text
 }
 
+// Equal reports whether two filters are written alike. Either may be nil.
+func (f *Filter) Equal(g *Filter) bool { return f.String() == g.String() }
+
 // UsesSession reports whether the filter has a path of the session.
 func (f *Filter) UsesSession() bool { return f.usesSession }
 
