@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/request"
 	"callbackd/internal/store"
 	"callbackd/internal/view"
@@ -129,21 +130,11 @@ func (a *API) createReplay(w http.ResponseWriter, c *call) error {
 func (a *API) cancelDeliveries(w http.ResponseWriter, c *call) error {
 	by := callbackd.Cancellation{By: callbackd.ByKey(c.key.ID)}
 	var r newReplay
-	if err := a.readReplay(w, c, &r, "A cancellation", append(r.commonFields(), reasonField(&by.Reason))); err != nil {
+	if err := a.readReplay(w, c, &r, "A cancellation", append(r.commonFields(), callbacks.Reason(&by.Reason))); err != nil {
 		return err
 	}
 	r.Filter, r.Cancel = callbackd.CancelFilter(r.Filter), &by
 	return a.startReplay(w, c, &r)
-}
-
-// reasonField reads the reason of a cancellation.
-func reasonField(to *string) request.Field {
-	return request.Text("reason", to, callbackd.MaxCancelReason).Check(func(string) error {
-		if !callbackd.ValidReason(*to) {
-			return callbackd.Invalid("reason has a character that cannot be printed.")
-		}
-		return nil
-	})
 }
 
 // readReplay reads the body of a call that starts a replay.

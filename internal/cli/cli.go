@@ -21,20 +21,21 @@ import (
 
 // root is every command.
 type root struct {
-	Serve    serveCmd    `cmd:"" help:"Run the callback service."`
-	Keys     keysCmd     `cmd:"" help:"Create, list, rotate and revoke API keys."`
-	Replay   replayCmd   `cmd:"" help:"Send many deliveries again."`
-	Console  consoleCmd  `cmd:"" help:"Print a link that signs the operator in to the console once."`
-	Nodes    nodesCmd    `cmd:"" help:"List the nodes on a PostgreSQL database with their shards, leases and backlog."`
-	Headers  headersCmd  `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
-	Listen   listenCmd   `cmd:"" help:"Receive callbacks on this machine and print them, for development."`
-	Demo     demoCmd     `cmd:"" help:"Show one inspection from start to end: a server, an API key, a receiver that fails at first, and every event delivered."`
-	Simulate simulateCmd `cmd:"" help:"Play inspections through the API of a running server, for a load test or a demonstration."`
-	Fsck     fsckCmd     `cmd:"" help:"Check that every delivery of every accepted event is in exactly one state."`
-	Backup   backupCmd   `cmd:"" help:"Copy a data directory, also while a server runs on it."`
-	Move     moveCmd     `cmd:"" help:"Move everything from a data directory to PostgreSQL."`
-	Health   healthCmd   `cmd:"" help:"Check the server on this machine: exit code 0 when it is healthy, 1 when it is not."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the callback service."`
+	Keys       keysCmd       `cmd:"" help:"Create, list, rotate and revoke API keys."`
+	Replay     replayCmd     `cmd:"" help:"Send many deliveries again."`
+	Deliveries deliveriesCmd `cmd:"" help:"Cancel pending deliveries."`
+	Console    consoleCmd    `cmd:"" help:"Print a link that signs the operator in to the console once."`
+	Nodes      nodesCmd      `cmd:"" help:"List the nodes on a PostgreSQL database with their shards, leases and backlog."`
+	Headers    headersCmd    `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
+	Listen     listenCmd     `cmd:"" help:"Receive callbacks on this machine and print them, for development."`
+	Demo       demoCmd       `cmd:"" help:"Show one inspection from start to end: a server, an API key, a receiver that fails at first, and every event delivered."`
+	Simulate   simulateCmd   `cmd:"" help:"Play inspections through the API of a running server, for a load test or a demonstration."`
+	Fsck       fsckCmd       `cmd:"" help:"Check that every delivery of every accepted event is in exactly one state."`
+	Backup     backupCmd     `cmd:"" help:"Copy a data directory, also while a server runs on it."`
+	Move       moveCmd       `cmd:"" help:"Move everything from a data directory to PostgreSQL."`
+	Health     healthCmd     `cmd:"" help:"Check the server on this machine: exit code 0 when it is healthy, 1 when it is not."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // env holds what commands run with.

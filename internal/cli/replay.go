@@ -19,7 +19,7 @@ import (
 
 type replayCmd struct {
 	Start  replayStartCmd  `cmd:"" help:"Start a replay, which sends failed deliveries, or any other set of deliveries, again."`
-	List   replayListCmd   `cmd:"" help:"List replays, newest first."`
+	List   replayListCmd   `cmd:"" help:"List replays and cancellations, newest first."`
 	Show   replayShowCmd   `cmd:"" help:"Show a replay and its progress."`
 	Pause  replayPauseCmd  `cmd:"" help:"Pause a replay: it sends nothing more until it is resumed."`
 	Resume replayResumeCmd `cmd:"" help:"Resume a paused replay."`
@@ -114,7 +114,7 @@ func (c *replayStartCmd) Run(e *env) error {
 }
 
 // follow prints a line after each change until the replay ends.
-func (c *replayStartCmd) follow(e *env, api *client.Client, r wire.Replay) error {
+func (f *callFlags) follow(e *env, api *client.Client, r wire.Replay) error {
 	for r.State == "running" || r.State == "paused" {
 		if !clock.Sleep(e.ctx, time.Second) {
 			return nil // the replay itself continues
@@ -128,7 +128,7 @@ func (c *replayStartCmd) follow(e *env, api *client.Client, r wire.Replay) error
 		if !changed {
 			continue
 		}
-		if err := c.print(e.stdout, r); err != nil {
+		if err := f.print(e.stdout, r); err != nil {
 			return err
 		}
 	}
@@ -139,6 +139,10 @@ func (c *replayStartCmd) follow(e *env, api *client.Client, r wire.Replay) error
 func (f *callFlags) print(w io.Writer, r wire.Replay) error {
 	if f.JSON {
 		return json.NewEncoder(w).Encode(r)
+	}
+	if r.Action == "cancel" {
+		_, err := fmt.Fprintf(w, "%s  %s  %s of %s canceled, %s skipped\n", r.ID, r.State, humanize.Number(r.Canceled), humanize.Number(r.Total), humanize.Number(r.Skipped))
+		return err
 	}
 	_, err := fmt.Fprintf(w, "%s  %s  %s of %s made due: %s delivered, %s failed, %s pending, %s skipped, %s canceled\n",
 		r.ID, r.State, humanize.Number(r.Due), humanize.Number(r.Total),
@@ -154,7 +158,7 @@ type replayListCmd struct {
 func (c *replayListCmd) Run(e *env) error {
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	if !c.JSON {
-		fmt.Fprintln(w, "REPLAY\tSTATE\tTOTAL\tDUE\tDELIVERED\tFAILED\tPENDING\tCREATED")
+		fmt.Fprintln(w, "REPLAY\tACTION\tSTATE\tTOTAL\tDUE\tDELIVERED\tFAILED\tCANCELED\tPENDING\tCREATED")
 	}
 	for q := (url.Values{}); ; {
 		page, err := c.client().Replays(e.ctx, q)
@@ -168,8 +172,8 @@ func (c *replayListCmd) Run(e *env) error {
 				}
 				continue
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.State, humanize.Number(r.Total), humanize.Number(r.Due),
-				humanize.Number(r.Delivered), humanize.Number(r.Failed), humanize.Number(r.Pending), r.CreatedAt.Format(time.RFC3339))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Action, r.State, humanize.Number(r.Total), humanize.Number(r.Due),
+				humanize.Number(r.Delivered), humanize.Number(r.Failed), humanize.Number(r.Canceled), humanize.Number(r.Pending), r.CreatedAt.Format(time.RFC3339))
 		}
 		if page.Next == nil {
 			return w.Flush()

@@ -48,6 +48,7 @@ type deliveriesPage struct {
 	Faults    []callbackd.Fault
 	Rows      []deliveryRow
 	LiveURL   string
+	CancelURL string // empty when the filter has more than a cancellation
 }
 
 func (c *Console) deliveries(w http.ResponseWriter, req *userRequest) error {
@@ -66,6 +67,8 @@ func (c *Console) deliveries(w http.ResponseWriter, req *userRequest) error {
 		Tabs:     stateTabs(f),
 		Faults:   callbackd.Faults,
 		LiveURL:  withValues(link("deliveries", "live"), f.values()),
+
+		CancelURL: cancelLink(f),
 	}
 	if p.Callbacks, err = c.callbackChoices(req, s.KeyID); err != nil {
 		return err

@@ -76,7 +76,7 @@ func (c *Console) delivery(w http.ResponseWriter, req *userRequest) error {
 		D:         d,
 		State:     d.State,
 		Receiver:  to.name(),
-		CanResend: d.State != string(callbackd.Canceled) && !cb.Deleted(),
+		CanResend: !cb.Deleted(),
 		Attempts:  newAttemptViews(d.History),
 	}
 	if d.State == string(callbackd.Pending) {

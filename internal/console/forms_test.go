@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"callbackd"
 	"callbackd/client"
 	"callbackd/wire"
 
@@ -102,6 +103,9 @@ func TestFormsShowAllThatIsWrong(t *testing.T) {
 		"new replay": {holder, "GET", "/console/replays/new",
 			url.Values{"counted": {"1"}, "since": {"x"}, "until": {"y"}, "rate": {"fast"}, "callback": {"z"}, "target": {"-1"}, "event": {"e"}, "session": {"right"}},
 			[]string{"callback", "event", "rate", "since", "target", "until"}},
+		"cancellation": {holder, "GET", "/console/deliveries/cancel",
+			url.Values{"counted": {"1"}, "since": {"x"}, "until": {"y"}, "callback": {"z"}, "event": {"e"}, "session": {"right"}, "reason": {strings.Repeat("x", callbackd.MaxCancelReason+1)}},
+			[]string{"callback", "event", "reason", "since", "until"}},
 		"filter of deliveries": {holder, "GET", "/console/deliveries",
 			url.Values{"since": {"x"}, "until": {"y"}, "status": {"z"}, "fault": {"f"}, "event": {"e"}, "callback": {"c"}, "session": {"right"}},
 			[]string{"callback", "event", "fault", "since", "status", "until"}},

@@ -24,7 +24,7 @@ func (c *Console) replay(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	p := &replayPage{
-		base:    c.base(req, "replays", "Replay"),
+		base:    c.base(req, "replays", replayTitle(r)),
 		R:       r,
 		Percent: percent(ended(r), r.Total),
 		Bars: shareBars([]sharePart{
@@ -47,6 +47,14 @@ func (c *Console) replay(w http.ResponseWriter, req *userRequest) error {
 	return c.render(w, http.StatusOK, "replay", p)
 }
 
+// replayTitle says what a replay is.
+func replayTitle(r *callbackd.Replay) string {
+	if r.Cancels() {
+		return "Cancellation"
+	}
+	return "Replay"
+}
+
 // atRate returns how long n deliveries take at a rate per second.
 func atRate(n int64, perSecond float64) time.Duration {
 	return time.Duration(float64(n) / perSecond * float64(time.Second)).Round(time.Second)
@@ -55,6 +63,10 @@ func atRate(n int64, perSecond float64) time.Duration {
 // replaySelection says what a replay sends, in parts.
 func (c *Console) replaySelection(req *userRequest, r *callbackd.Replay) ([]string, error) {
 	f := r.Filter
+	if r.Cancels() {
+		parts, err := c.filterParts(req, &f)
+		return append([]string{r.Cancel.Why()}, parts...), err
+	}
 	parts := []string{"delivered, failed or canceled"}
 	switch {
 	case f.Missing && len(f.States) == 0:
@@ -66,6 +78,26 @@ func (c *Console) replaySelection(req *userRequest, r *callbackd.Replay) ([]stri
 		}
 		parts = []string{strings.Join(states, ", ")}
 	}
+	more, err := c.filterParts(req, &f)
+	if err != nil {
+		return nil, err
+	}
+	parts = append(parts, more...)
+	if f.Missing && len(f.States) > 0 {
+		parts = append(parts, "not delivered there yet")
+	}
+	if f.Target != 0 {
+		name, err := c.callbackText(req, f.Target)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, "sent to "+name)
+	}
+	return parts, nil
+}
+
+// filterParts says what a filter chooses besides states, in parts.
+func (c *Console) filterParts(req *userRequest, f *callbackd.ReplayFilter) (parts []string, err error) {
 	if f.Type != "" {
 		parts = append(parts, "event "+string(f.Type))
 	}
@@ -84,16 +116,6 @@ func (c *Console) replaySelection(req *userRequest, r *callbackd.Replay) ([]stri
 	}
 	if !f.Until.IsZero() {
 		parts = append(parts, "until "+formatTime(f.Until).Long)
-	}
-	if f.Missing && len(f.States) > 0 {
-		parts = append(parts, "not delivered there yet")
-	}
-	if f.Target != 0 {
-		name, err := c.callbackText(req, f.Target)
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, "sent to "+name)
 	}
 	return parts, nil
 }

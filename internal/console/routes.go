@@ -47,6 +47,8 @@ func (c *Console) routes() []route {
 		{"GET " + Root + "/deliveries", c.requireLogin(c.deliveries)},
 		{"GET " + Root + "/deliveries/live", c.requireLogin(c.livePage)},
 		{"GET " + Root + "/deliveries/stream", c.requireLogin(c.stream)},
+		{"GET " + Root + "/deliveries/cancel", c.requireLogin(c.cancelForm)},
+		{"POST " + Root + "/deliveries/cancel", c.requireLogin(c.cancelPending)},
 		{"GET " + Root + "/deliveries/{id}", c.requireLogin(c.delivery)},
 		{"GET " + Root + "/deliveries/{id}/curl", c.requireLogin(c.curlPage)},
 		{"POST " + Root + "/deliveries/{id}/resend", c.requireLogin(c.resend)},

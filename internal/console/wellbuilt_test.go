@@ -21,6 +21,7 @@ func pages(ids map[string]string) []string {
 		"/console/deliveries/live", delivery, delivery + "/curl?attempt=1",
 		"/console/events/" + ids["event"], "/console/logs", "/console/logs?status=5xx", "/console/keys",
 		"/console/replays", "/console/replays/new", "/console/replays/new?counted=1&state=failed",
+		"/console/deliveries/cancel", "/console/deliveries/cancel?counted=1&event=SESSION:COMPLETE",
 		"/console/nothing",
 	}
 }

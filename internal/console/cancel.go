@@ -1,0 +1,135 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+
+	"callbackd"
+	"callbackd/internal/callbacks"
+	"callbackd/internal/request"
+)
+
+// cancelFields are the fields of a cancellation of pending deliveries.
+var cancelFields = []string{"event", "callback", "session", "since", "until", "reason"}
+
+type cancelPage struct {
+	base
+	scope
+	F         typed
+	Callbacks []*callbackd.Callback
+	Counted   bool // Count is the size of the cancellation
+	Count     int64
+}
+
+func (c *Console) newCancelPage(req *userRequest, q url.Values) (*cancelPage, error) {
+	s, err := c.scope(req)
+	if err != nil {
+		return nil, err
+	}
+	s.Required = true
+	p := &cancelPage{base: c.base(req, "deliveries", "Cancel pending deliveries"), scope: s, F: readTyped(q, cancelFields...)}
+	if err := c.chooseKeyOfCallback(req, p); err != nil {
+		return nil, err
+	}
+	p.Callbacks, err = c.callbackChoices(req, p.KeyID)
+	return p, err
+}
+
+// chooseKeyOfCallback chooses the key that owns the chosen callback, when the operator
+// chose none.
+func (c *Console) chooseKeyOfCallback(req *userRequest, p *cancelPage) error {
+	id, ok := parseCallbackID(p.F["callback"])
+	if !ok || !req.isOperator() || p.APIKey != "" {
+		return nil
+	}
+	cb, err := c.readableCallback(req, id)
+	if err == errPageNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if k := p.keyByID(cb.Key); k != nil {
+		p.APIKey, p.KeyID = k.APIKey, k.ID
+	}
+	return nil
+}
+
+// cancelForm shows the form, and how many deliveries it chooses when the form asks for it.
+func (c *Console) cancelForm(w http.ResponseWriter, req *userRequest) error {
+	q := req.URL.Query()
+	p, err := c.newCancelPage(req, q)
+	if err != nil {
+		return err
+	}
+	if q.Get("counted") == "" {
+		return c.render(w, http.StatusOK, "cancel", p)
+	}
+	filter, _ := p.read()
+	if len(p.Errors) == 0 {
+		p.Count, err = c.Store.CountReplay(req.Context(), p.KeyID, filter)
+		if err = p.Errors.add("", err); err != nil {
+			return err
+		}
+	}
+	p.Counted = len(p.Errors) == 0
+	return c.render(w, p.status(), "cancel", p)
+}
+
+// read reads the form and notes its errors.
+func (p *cancelPage) read() (f callbackd.ReplayFilter, reason string) {
+	if p.KeyID == 0 {
+		p.Errors.add("key", errChooseKey)
+	}
+	p.F.read(p.Errors,
+		request.EventType("event", &f.Type),
+		request.CallbackID("callback", &f.Callback),
+		sessionKey(&f.Session),
+		request.Time("since", &f.Since),
+		request.Time("until", &f.Until),
+		callbacks.Reason(&reason),
+	)
+	return callbackd.CancelFilter(f), reason
+}
+
+// cancelPending starts a cancellation.
+func (c *Console) cancelPending(w http.ResponseWriter, req *userRequest) error {
+	if err := req.ParseForm(); err != nil {
+		return errFormCut
+	}
+	p, err := c.newCancelPage(req, req.PostForm)
+	if err != nil {
+		return err
+	}
+	filter, reason := p.read()
+	by := callbackd.ByOperator
+	if !req.isOperator() {
+		by = callbackd.ByKey(req.key.ID)
+	}
+	var r *callbackd.Replay
+	if len(p.Errors) == 0 {
+		r, err = c.Store.CreateReplay(req.Context(), callbackd.Replay{
+			Key: p.KeyID, Filter: filter, Cancel: &callbackd.Cancellation{By: by, Reason: reason}, CreatedAt: c.now(),
+		})
+		if err = p.Errors.add("", err); err != nil {
+			return err
+		}
+	}
+	if len(p.Errors) > 0 {
+		return c.render(w, p.status(), "cancel", p)
+	}
+	c.Dispatcher.ReplaysChanged()
+	return redirect(w, req, link("replays", r.ID), "")
+}
+
+// cancelLink returns where what is pending of a list of deliveries can be canceled; empty
+// when the list has a filter that a cancellation does not know.
+func cancelLink(f typed) string {
+	state := callbackd.State(f["state"])
+	if state != "" && state != callbackd.Pending || f["status"] != "" || f["fault"] != "" {
+		return ""
+	}
+	q := f.with("state", "").values()
+	q.Set("counted", "1")
+	return withValues(link("deliveries", "cancel"), q)
+}
