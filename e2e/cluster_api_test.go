@@ -114,7 +114,7 @@ func TestEveryNodeServesAll(t *testing.T) {
 		do   func(f *far, t *testing.T)
 	}{
 		{"a pause", (*far).pause}, {"another URL", (*far).replace}, {"a held lane", (*far).held}, {"a test", (*far).test},
-		{"replays", (*far).replays}, {"readers", (*far).readers},
+		{"replays", (*far).replays}, {"cancellations", (*far).cancellations}, {"readers", (*far).readers},
 	} {
 		t.Run(step.what, func(t *testing.T) {
 			for _, f := range callbacks {
@@ -285,6 +285,38 @@ func (f *far) test(t *testing.T) {
 		t.Errorf("the test has %d attempts, want 1", n)
 	}
 	t.Logf("a test at another node answers in %v", time.Since(begun).Round(time.Millisecond))
+}
+
+// cancellations that are made at A, of what C accepted: nothing of it arrives, and the
+// session goes on.
+func (f *far) cancellations(t *testing.T) {
+	session := fmt.Sprint("C", f.callback)
+	f.arrives(f.publish(f.c, session), 1)
+	f.bad.Store(int64(2), true)
+	f.publish(f.c, session) // fails, and holds its session
+	defer f.bad.Delete(int64(2))
+	pending := wire.NewCancellation{SessionKey: session, Reason: "a drill"}
+	for range 5 {
+		f.publish(f.c, session)
+	}
+	eventually(t, "the failure is recorded", func() bool {
+		var l wire.DeliveryList
+		f.do(f.a, "GET", "/v1/deliveries?status=503&session_key="+session, nil, &l)
+		return len(l.Data) == 1
+	})
+	if n, err := f.c.CountPending(t.Context(), pending); err != nil || n != 6 {
+		t.Fatalf("%d deliveries are pending, error %v; want 6", n, err)
+	}
+	r, err := f.a.CancelPending(t.Context(), pending)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the cancellation ends", func() bool { r, err = f.c.Replay(t.Context(), r.ID); return err == nil && r.State == "done" })
+	if r.Canceled != 6 {
+		t.Errorf("%d deliveries were canceled, want 6", r.Canceled)
+	}
+	f.arrives(f.publish(f.c, session), 1)
+	f.sink.await(t, "nothing of what was canceled", func() bool { return slices.Equal(f.sink.arrivals[session], []int64{1, 2, 8}) })
 }
 
 // replays that are made, paused, resumed and canceled at nodes that do not
