@@ -27,6 +27,8 @@ func whatIsPendingIsCanceled(t *testing.T, s *site) {
 	v.awaitPage(at, "100 % of 1 delivery")
 	v.says(at, "Cancellation", "canceled by API key", "wrong vehicle", "canceled 1")
 	v.says("/console/replays", "cancels")
+	v.says("/console/callbacks/"+callback, "a person canceled it")
+	v.says("/console/events/"+events[0], "It was canceled at", "Resend")
 	v.says(deliveryPath(events[0], callback), "It was canceled at", "wrong vehicle", "Resend")
 	v.says("/console/deliveries/cancel?counted=1&session=ACM-0123456789", "0 pending deliveries")
 

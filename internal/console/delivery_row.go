@@ -128,7 +128,7 @@ func (b *rowBuilder) row(d store.DeliveryView) (deliveryRow, error) {
 	case d.State == callbackd.Canceled && r.Deleted():
 		row.Why = "the callback was deleted"
 	case d.State == callbackd.Canceled:
-		row.Why = "the API key was revoked"
+		row.Why = "a person canceled it"
 	case d.State != callbackd.Pending:
 	case r.Paused():
 		row.Why = cmp.Or(failure, "the callback is paused")

@@ -75,8 +75,8 @@ func actionFor(e *wire.Explanation, to *receiver) *action {
 	case view.IsPaused:
 		a := resumeAction(to.ID)
 		return &a
-	case view.GaveUp, view.RefusedAddress:
-		if e.Delivery != nil && e.State == string(callbackd.Failed) {
+	case view.GaveUp, view.RefusedAddress, view.ByPerson:
+		if e.Delivery != nil && e.State != string(callbackd.Pending) {
 			return &action{Label: "Resend", Post: link("deliveries", *e.Delivery, "resend")}
 		}
 	}

@@ -48,7 +48,7 @@ func (s *Set) Add(ev callbackd.EventID, cb callbackd.CallbackID) error {
 	p.last = ev
 	p.Total++
 	if s.total++; s.total > callbackd.MaxReplay {
-		return callbackd.Errorf(callbackd.KindTooLarge, "This replay would send more than %d deliveries; narrow it with since and until, and start several.", callbackd.MaxReplay)
+		return callbackd.Errorf(callbackd.KindTooLarge, "The set would have more than %d deliveries; narrow it with since and until, and start several.", callbackd.MaxReplay)
 	}
 	return nil
 }
