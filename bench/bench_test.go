@@ -46,7 +46,7 @@ func TestTheCommandsMeasure(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"| CPU an event at 1,000/s | ":                                                         {"table", "-events", "100", "-rounds", "1", "-steady", "100ms"},
-		"| at 500/s, beside 3 receivers that hang: publish to arrival, p99 | ":                 {"extremes", "-rows", "isolation", "-hanging", "3", "-rounds", "2", "-isolation-for", "100ms"},
+		"| at 500/s, with 3 receivers that hang: publish to arrival, p99 | ":                   {"extremes", "-rows", "isolation", "-hanging", "3", "-rounds", "2", "-isolation-for", "100ms"},
 		"| 1,000 pending for a dead receiver: peak of RSS | ":                                  {"extremes", "-rows", "backlog", "-pending", "1000", "-events", "100"},
 		"| CPU an event, with 60 and with 120 callbacks, most events for a few (Zipf, 1.1) | ": {"extremes", "-rows", "callbacks", "-callbacks", "120", "-events", "100", "-rounds", "1"},
 		"| CPU an event, with 100 finished deliveries | ":                                      {"extremes", "-rows", "history", "-finished", "100", "-events", "100", "-rounds", "1"},

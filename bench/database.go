@@ -36,7 +36,7 @@ func startDatabase(settings ...string) (*database, error) {
 	db := &database{server: s}
 	ctx := context.Background()
 	if db.conn, err = pgx.Connect(ctx, s.URL("")); err == nil {
-		// It counts what of the log is page images.
+		// The extension counts the page images in the log.
 		_, err = db.conn.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS pg_walinspect")
 	}
 	if err == nil {
@@ -62,8 +62,8 @@ func postmaster(dir string) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(line))
 }
 
-// age makes the server's log have files to use again, as after some time of use. A new
-// file would first be filled with zeros.
+// age fills the server's log with files that can be reused, as after some time of use.
+// The server would first fill a new file with zeros.
 func (d *database) age() error {
 	for range 16 {
 		if _, err := d.conn.Exec(context.Background(), "SELECT pg_logical_emit_message(false, 'bench', ''), pg_switch_wal()"); err != nil {
@@ -99,7 +99,7 @@ func (d *database) uses(u *used) error {
 	return d.conn.QueryRow(context.Background(), "SELECT pg_database_size(current_database()), pg_current_wal_flush_lsn() - '0/0'::pg_lsn").Scan(&u.bytes, &u.wal)
 }
 
-// images is how much of the log between two places is images of pages that
+// images returns how many bytes of the log between two positions are images of pages that
 // were written for the first time after a checkpoint.
 func (d *database) images(from, to int64) (n int64, err error) {
 	err = d.conn.QueryRow(context.Background(),

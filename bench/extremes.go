@@ -19,7 +19,7 @@ import (
 const extremesHelp = `
 Measures what a large store or bad receivers cost, each against the same without them:
 
-  isolation  a healthy receiver at 500/s, alone and beside receivers that hang
+  isolation  a healthy receiver at 500/s, alone and with receivers that hang
   backlog    the memory, and the start, with the backlog of a dead receiver
   callbacks  the CPU of an event with few callbacks and with many
   history    the CPU of an event on an empty store and on one with a long history
@@ -134,7 +134,7 @@ func (x *extremes) withBacklog(f *fixture, pending int) (first, peak float64, er
 // pair is two servers whose costs are compared.
 type pair struct {
 	p  [2]*process
-	to [2]func() func(call) place // calls, signed anew
+	to [2]func() func(call) place // calls with new signatures
 }
 
 // compareCPU prints the CPU of an event on both servers, measured in turn.
@@ -247,7 +247,7 @@ func (x *extremes) withCallbacks(name string, keys int) (*manyKeys, error) {
 	if m.p, _, err = f.serve(x.server); err != nil {
 		return nil, err
 	}
-	const step = 10_000 // signatures are for five minutes
+	const step = 10_000 // so few that the signatures are valid for all of them
 	for from := 0; from < m.callbacks(); from += step {
 		progress("the first event of each, from %d on", from)
 		n := min(step, m.callbacks()-from)

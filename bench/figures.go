@@ -66,7 +66,8 @@ func countText(n float64) string { return humanize.Number(int(n + 0.5)) }
 
 func memoryText(mib float64) string { return strconv.FormatFloat(mib, 'f', 0, 64) + " MiB" }
 
-// cpuText writes processor time in microseconds, so that a column compares at a glance.
+// cpuText writes processor time in microseconds, so that the values of a column are easy
+// to compare.
 func cpuText(d time.Duration) string {
 	return strconv.FormatFloat(float64(d)/float64(time.Microsecond), 'f', 0, 64) + " µs"
 }
@@ -88,8 +89,8 @@ func printHead(what string, columns ...string) {
 	fmt.Println("|" + strings.Repeat("---|", len(columns)))
 }
 
-// loadAverage returns how many threads wanted to run in the last minute. A program that
-// is measured has its share in it.
+// loadAverage returns how many threads wanted to run in the last minute, including those
+// of the measured program.
 func loadAverage() string {
 	raw, _ := os.ReadFile("/proc/loadavg")
 	first, _, _ := strings.Cut(string(raw), " ")

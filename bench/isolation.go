@@ -14,7 +14,8 @@ import (
 )
 
 // isolation compares the latency of a healthy receiver alone with that while other
-// receivers hang. Those have answered before, so nothing is known against them.
+// receivers hang. The others have answered before, so callbackd has no reason to expect
+// that they hang.
 func (x *extremes) isolation() error {
 	f, err := x.fixture("isolation")
 	if err != nil {
@@ -47,7 +48,7 @@ func (x *extremes) isolation() error {
 	if err := h.answer(); err != nil {
 		return err
 	}
-	var alone, beside []measured
+	var alone, hung []measured
 	for round := range x.rounds {
 		progress("round %d of %d, alone", round+1, x.rounds)
 		m, err := steady()
@@ -59,27 +60,27 @@ func (x *extremes) isolation() error {
 		if err != nil {
 			return err
 		}
-		progress("round %d of %d, beside %d attempts that hang", round+1, x.rounds, in)
+		progress("round %d of %d, with %d attempts that hang", round+1, x.rounds, in)
 		if m, err = steady(); err != nil {
 			return err
 		}
-		beside = append(beside, m)
+		hung = append(hung, m)
 		if err := h.release(); err != nil {
 			return err
 		}
 	}
-	figure := fmt.Sprintf("at %d/s, beside %s receivers that hang: ", rate, humanize.Number(x.hanging))
+	figure := fmt.Sprintf("at %d/s, with %s receivers that hang: ", rate, humanize.Number(x.hanging))
 	for _, r := range []struct {
 		name string
 		get  func(measured) time.Duration
 	}{{"publish to arrival, p50", func(m measured) time.Duration { return m.p50 }}, {"publish to arrival, p99", func(m measured) time.Duration { return m.p99 }}} {
-		a, b := of(alone, r.get), of(beside, r.get)
+		a, b := of(alone, r.get), of(hung, r.get)
 		printRow(figure+r.name, spread(a, humanize.Latency), spread(b, humanize.Latency), spread(ratios(b, a), ratioText))
 	}
 	return nil
 }
 
-// hanging is receivers that hang when they are told to, each with a host of its own.
+// hanging has receivers that hang when they are told to, each with a host of its own.
 type hanging struct {
 	x    *extremes
 	f    *fixture
@@ -160,8 +161,8 @@ func (h *hanging) command(name string) error {
 	})
 }
 
-// awaitHanging waits until the number of attempts that hang, now and 500 ms before, is
-// as asked for.
+// awaitHanging waits until is returns true for the number of attempts that hang now and
+// 500 ms before.
 func (h *hanging) awaitHanging(is func(now, before int) bool) (int, error) {
 	for before, deadline := -1, time.Now().Add(arrivalLimit); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
 		a, err := asked(h.sink, "/")

@@ -40,7 +40,7 @@ func listsCommand(fs *flag.FlagSet) func() error {
 // pagesOf is the number of times that each page is read.
 const pagesOf = 31
 
-// lists measures how soon list pages come when the history is long.
+// lists measures how fast list pages are when the history is long.
 func (x *extremes) lists() error {
 	progress("%d finished deliveries, then their lists", x.finished)
 	history := x.longHistory
@@ -144,9 +144,9 @@ func (f *fixture) twoCallbacks() (err error) {
 	return err
 }
 
-// Rows by SQL are like those of a first, accepted and recorded, event: one
-// every tenth of a second until now, twenty a session, one in a hundred
-// failed. They come in id order, so that indexes grow at their end.
+// SQL copies the rows of an event that was accepted and recorded: one every tenth of a
+// second until now, twenty a session, one in a hundred failed. The rows are inserted in
+// the order of ids, so that indexes grow at their end.
 const (
 	copyEvents = `INSERT INTO events SELECT ($1::bigint - ($2::bigint - g) * 100) << 21, e.key_no, e.type, 'OLD-' || lpad((g / 20)::text, 10, '0'), 1 + g % 20, false, e.owed, e.data
 		FROM (SELECT * FROM events ORDER BY id DESC LIMIT 1) e, generate_series($3::bigint, $4::bigint) g`

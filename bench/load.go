@@ -155,7 +155,7 @@ func post(hc *http.Client, to place, body []byte) error {
 	return err
 }
 
-// asked reads what a sink reports.
+// asked reads the report of a sink.
 func asked(sinkURL, query string) (arrived, error) {
 	resp, err := http.Get(sinkURL + query)
 	if err != nil {
@@ -166,7 +166,7 @@ func asked(sinkURL, query string) (arrived, error) {
 	return a, json.NewDecoder(resp.Body).Decode(&a)
 }
 
-// arrivalLimit is how long the sink is waited for.
+// arrivalLimit limits the wait for the arrival of all events.
 const arrivalLimit = 2 * time.Minute
 
 // awaitArrivals waits until the sink has n different events.
@@ -190,8 +190,8 @@ func loadCommand(fs *flag.FlagSet) func() error {
 	fs.StringVar(&cl.APISecret, "secret", "", "API secret")
 	sinkURL := fs.String("sink", "", "URL of `bench sink`, where the key's callback points")
 	n, c := fs.Int("events", 20_000, "events"), fs.Int("c", 64, "connections")
-	rate := fs.Float64("rate", 0, "events a second; 0 for as many as go")
-	array := fs.Int("array", 0, "publish arrays of so many events, as hard as it goes; 0 for single events")
+	rate := fs.Float64("rate", 0, "events a second; 0 for as many as possible")
+	array := fs.Int("array", 0, "publish arrays of this many events, as fast as possible; 0 for single events")
 	return func() error {
 		publish := func() (answered, error) { return load(eventsPlace(&cl), *n, *c, 2000, *rate) }
 		if *array > 0 {

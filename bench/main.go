@@ -1,5 +1,5 @@
-// Command bench measures callbackd, and beside it the least that the same work could
-// cost on the same machine in the same run, and prints their ratios in Markdown.
+// Command bench measures callbackd and, in the same run, the least that the same work
+// could cost on the same machine. It prints their ratios in Markdown.
 //
 // Without arguments it lists its commands and prints a short table. `bench COMMAND -h`
 // describes a command.
@@ -28,10 +28,10 @@ var commands = []command{
 	{"extremes", "hanging receivers, a large backlog, many callbacks, a long history", extremesHelp, time.Hour, extremesCommand},
 	{"lists", "how soon list pages come with a long history", listsHelp, 2 * time.Hour, listsCommand},
 	{"sessions", "a change of a session, compared with publishing the same event", "", 10 * time.Minute, sessionsCommand},
-	{"visitors", "the calls of one key while one visitor takes all it can", "", 20 * time.Minute, visitorsCommand},
+	{"visitors", "the calls of one key while one visitor takes as much as it can", "", 20 * time.Minute, visitorsCommand},
 	{"sim", "a simulation of up to 1,000 nodes on one database, in virtual time", "", time.Hour, simCommand},
 	{"profile", "a CPU profile of the server under load", "", 10 * time.Minute, profileCommand},
-	{"load", "publish events to a server that runs, and wait for their arrival", "", 10 * time.Minute, loadCommand},
+	{"load", "publish events to a running server, and wait for their arrival", "", 10 * time.Minute, loadCommand},
 	{"sink", "run a receiver that answers 200", "", 2 * time.Hour, sinkCommand},
 	{"relay", "run a server that forwards each POST and stores nothing", "", 2 * time.Hour, relayCommand},
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// sink is a receiver that answers 200. It notes how long each event was under way:
+// sink is a receiver that answers 200. It records how long each event took to arrive:
 // "at" in the body is the time of its publishing, in nanoseconds.
 type sink struct {
 	mu              sync.Mutex
@@ -75,8 +75,8 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 }
 
-// arrived is what a sink reports at GET /. GET /?reset=1 makes it begin anew, and
-// answer what hangs; with hang=1 besides, requests hang from then on.
+// arrived is the report of a sink at GET /. GET /?reset=1 sets the counts to zero and
+// answers the requests that hang. With hang=1 in addition, later requests hang.
 type arrived struct {
 	Taken, Repeated, Hanging int
 	P50, P99                 time.Duration
@@ -104,7 +104,7 @@ func (s *sink) report(w http.ResponseWriter, r *http.Request) {
 
 func sinkCommand(fs *flag.FlagSet) func() error {
 	addr := fs.String("listen", "127.0.0.1:0", "address on loopback")
-	hosts := fs.Int("hosts", 0, "loopback addresses to listen on besides, from 127.0.1.0 on, with the same port")
+	hosts := fs.Int("hosts", 0, "further loopback addresses to listen on, from 127.0.1.0 on, with the same port")
 	return func() error {
 		l, err := net.Listen("tcp", *addr)
 		if err != nil {
@@ -124,7 +124,7 @@ func sinkCommand(fs *flag.FlagSet) func() error {
 	}
 }
 
-// hostURL returns the URL of the loopback address i that a sink listens on besides.
+// hostURL returns the URL of the further loopback address i of a sink.
 func hostURL(sinkURL string, i int) string {
 	return fmt.Sprintf("http://127.0.%d.%d:%s", 1+i/250, i%250, sinkURL[strings.LastIndexByte(sinkURL, ':')+1:])
 }

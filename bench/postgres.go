@@ -20,7 +20,7 @@ connections in all, with as many on each, and with as many on each and every cal
 the home of its API key. The load is spread over many API keys, each with a callback,
 because nodes divide the keys. Connections are spread evenly over the nodes, and each
 makes the calls of all keys, as behind a load balancer that knows no keys; "at home" is
-a load balancer that knows them: it is measured what forwarding costs.
+a load balancer that knows them. The difference is what forwarding costs.
 
 A cell is the median of the rounds, with the lowest and the highest; a ratio is the
 median of the ratios of each round. All of it shares this machine: nodes, databases, load
@@ -117,7 +117,7 @@ func (s *stored) run() error {
 	return nil
 }
 
-// deploy starts nodes, which have the keyset of the first, and makes their API keys.
+// deploy starts nodes with the keyset of the first one, and creates API keys.
 func (s *stored) deploy(nodes int, onPostgres bool) (*deployment, error) {
 	progress("starting %d on %s", nodes, map[bool]string{false: "SQLite", true: "PostgreSQL"}[onPostgres])
 	dir, err := os.MkdirTemp(s.dir, "data-")

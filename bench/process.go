@@ -38,13 +38,13 @@ func cleanUp() {
 	}
 }
 
-// progress tells the user what is done now.
+// progress tells the user which step begins.
 func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6v  %s\n", time.Since(begun).Round(time.Second), fmt.Sprintf(format, args...))
 }
 
-// moduleRoot returns the directory of callbackd's source. It is looked for where this
-// program was compiled, where it is called, and where it lies.
+// moduleRoot returns the directory of callbackd's source. It looks where this program was
+// compiled, where it is called, and where its file is.
 func moduleRoot() (string, error) {
 	_, source, _, _ := runtime.Caller(0)
 	here, _ := os.Getwd()
@@ -92,8 +92,8 @@ type process struct {
 	once sync.Once
 }
 
-// start runs a program that says where it listens. It is stopped at the latest when
-// this program ends.
+// start runs a program that prints where it listens. The program is stopped when this one
+// ends, or before.
 func start(name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(name, args...)}
 	p.cmd.Stderr = os.Stderr
@@ -179,7 +179,7 @@ func (p *process) rss() (now, peak float64) {
 	return now, peak
 }
 
-// resetPeak makes the peak of the memory what it is now.
+// resetPeak sets the peak of the memory to the present value.
 func (p *process) resetPeak() error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0)
 }

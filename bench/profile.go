@@ -26,10 +26,10 @@ import (
 // and the load are other processes.
 func profileCommand(fs *flag.FlagSet) func() error {
 	n, c := fs.Int("events", 40_000, "events"), fs.Int("c", 64, "connections")
-	rate := fs.Float64("rate", 0, "events a second; 0 for as many as go")
-	array := fs.Int("array", 0, "publish arrays of so many events; 0 for single events")
-	out := fs.String("o", "cpu.pprof", "file to write; go tool pprof reads it")
-	onPostgres := fs.Bool("postgres", false, "on PostgreSQL; prints what each statement costs there")
+	rate := fs.Float64("rate", 0, "events a second; 0 for as many as possible")
+	array := fs.Int("array", 0, "publish arrays of this many events; 0 for single events")
+	out := fs.String("o", "cpu.pprof", "file for the profile, which go tool pprof reads")
+	onPostgres := fs.Bool("postgres", false, "use PostgreSQL, and print what each statement costs there")
 	allocs := fs.String("allocs", "", "file for a profile of allocations")
 	return func() error {
 		if err := profile(*n, *c, *array, *rate, *out, *onPostgres); err != nil || *allocs == "" {

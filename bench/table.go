@@ -17,7 +17,7 @@ import (
 
 const tableHelp = `
 Each round loads the bare relay (net/http in, net/http out, nothing stored) and then
-callbackd with its embedded store, as hard as it goes, at 200 and at 1,000 events a
+callbackd with its embedded store, as fast as possible, at 200 and at 1,000 events a
 second, and callbackd with arrays of 100 events. A cell is the median of the rounds, with
 the lowest and the highest; a ratio is the median of the ratios of each round. All of it
 runs on this machine, load and receiver too. With -against, another build of callbackd
@@ -66,7 +66,7 @@ func serve(server string, place ...string) (*process, error) {
 	return start(server, append([]string{"serve", "--listen", "127.0.0.1:0", "--allow-target", "127.0.0.0/8", "--log-level", "error"}, place...)...)
 }
 
-// prepare makes a key and a callback that points at the sink.
+// prepare creates a key and a callback to the sink.
 func (b *bench) prepare(server string, srv *process, place ...string) (*client.Client, error) {
 	out, err := exec.Command(server, append([]string{"keys", "create", "--account", "bench", "--json"}, place...)...).Output()
 	if err != nil {
@@ -124,7 +124,7 @@ func (b *bench) measure(p *process, n int, calls func() error) (m measured, err 
 	return m, err
 }
 
-// loaded warms a process and loads it as hard as it goes.
+// loaded warms a process up and loads it as hard as possible.
 func (b *bench) loaded(p *process, to func() place) (measured, error) {
 	return b.loadedBy(p, func(n int) error {
 		_, err := load(to(), n, b.c, b.sessions, 0)
@@ -145,7 +145,7 @@ func (b *bench) loadedBy(p *process, events func(n int) error) (measured, error)
 type side struct {
 	name   string
 	p      *process
-	to     func() place // signed anew
+	to     func() place // with a new signature
 	arrays bool         // it takes arrays of events
 	idle   float64      // MiB before the first event
 	runs   []tableRun
@@ -240,7 +240,7 @@ func (t *table) serverSide(name, server string) (*side, error) {
 // round measures a side once at each load.
 func (t *table) round(s *side, title string) (err error) {
 	var r tableRun
-	progress("%s: as hard as it goes", title)
+	progress("%s: at full load", title)
 	if r.full, err = t.loaded(s.p, s.to); err != nil {
 		return err
 	}
@@ -291,7 +291,7 @@ func (t *table) print(base, ours *side, sync time.Duration) {
 	}
 	full := func(r tableRun) float64 { return r.full.rate }
 	rates("events/s end to end, durable", full)
-	cpu("CPU an event, as hard as it goes", func(r tableRun) time.Duration { return r.full.cpu })
+	cpu("CPU an event, at full load", func(r tableRun) time.Duration { return r.full.cpu })
 	for _, at := range []struct {
 		name string
 		get  func(tableRun) measured
@@ -301,7 +301,7 @@ func (t *table) print(base, ours *side, sync time.Duration) {
 		latency("publish to arrival at "+at.name+", p99", func(r tableRun) time.Duration { return at.get(r).p99 })
 		memory("RSS at "+at.name, func(r tableRun) float64 { return at.get(r).rss })
 	}
-	memory("RSS at its peak, as hard as it goes", func(r tableRun) float64 { return r.full.peak })
+	memory("RSS at its peak, at full load", func(r tableRun) float64 { return r.full.peak })
 	t.printArrays(base, ours, full)
 	printRow("RSS idle, before the first event", memoryText(base.idle), memoryText(ours.idle), "")
 }

@@ -20,7 +20,7 @@ import (
 	"callbackd/internal/signature"
 )
 
-// visitors measures what one visitor that takes all it can costs the calls of
+// visitors measures how much one visitor that takes as much as it can slows the calls of
 // another API key.
 type visitors struct {
 	extremes
@@ -83,7 +83,7 @@ func (v *visitors) compare() error {
 	if err != nil {
 		return err
 	}
-	beside, err := v.callsOf(other)
+	visited, err := v.callsOf(other)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (v *visitors) compare() error {
 	printHead(fmt.Sprintf("%s calls, %s connections of the visitor, %s deleted callbacks", humanize.Number(2*v.calls), humanize.Number(v.connections), humanize.Number(v.deleted)),
 		"calls of another key", "p50", "p99", "p99, times alone")
 	base := v.show("alone of another key, alone", alone, 0)
-	v.show("… beside the visitor", beside, base)
+	v.show("… with the visitor", visited, base)
 	v.show("… and while it asks for the largest pages, over and over", asked, base)
 	fmt.Printf("\nRSS %s, at its peak %s of %d MiB\n", memoryText(now), memoryText(peak), v.limit)
 	return nil
@@ -124,7 +124,7 @@ func (v *visitors) ask(ctx context.Context, i int, cl *client.Client) {
 	pages := []string{"/v1/events?limit=200", "/v1/events?after=start&limit=200", "/v1/deliveries?state=failed&limit=200", "/v1/callbacks?deleted=true"}
 	for ctx.Err() == nil {
 		if cl.Do(ctx, http.MethodGet, pages[i%len(pages)], nil, nil) != nil {
-			select { // refused, which it will be
+			select { // the visitor expects to be refused
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
 			}
@@ -187,7 +187,7 @@ func (v *visitors) hold(address string, cl *client.Client) (held []net.Conn, err
 			return held, fmt.Errorf("connection %d: %w", i, err)
 		}
 		held = append(held, c)
-		switch i % 10 { // what the server has closed meanwhile is no matter
+		switch i % 10 { // errors of connections that the server has closed meanwhile do not matter
 		case 0, 1, 2, 3:
 			c.Write(body)
 		case 4, 5:

@@ -96,7 +96,7 @@ func (d *database) change(kind string, at func() (changed bool)) {
 
 // The caller of all that follows holds the world's mu.
 
-// goAway makes the database answer nothing until then.
+// goAway makes the database answer nothing until a time.
 func (d *database) goAway(until time.Duration) {
 	d.down = until
 	for l := range d.listeners {
@@ -107,8 +107,7 @@ func (d *database) goAway(until time.Duration) {
 
 func (d *database) isDown() bool { return d.w.now() < d.down }
 
-// send gives a message to the nodes that listen for it. It may be lost on its way to
-// each.
+// send gives a message to the nodes that listen for it. Each node may miss it.
 func (d *database) send(m store.Message) {
 	for l := range d.listeners {
 		if (m.To == 0 || m.To == l.id) && !d.w.isLost() {

@@ -22,7 +22,7 @@ type engine struct {
 	drains       map[callbackd.Shard]*drain
 	abandoned    int           // how often the node was evicted
 	recording    int           // records that the database has not answered
-	recorded     chan struct{} // closed when it has answered all; nil: nobody waits
+	recorded     chan struct{} // closed when it has answered all; nil: no drain waits
 	leaseEnd     time.Time     // by the monotonic clock
 	leaseEndWall time.Time     // by the wall clock
 }
@@ -41,7 +41,7 @@ type drain struct {
 	drained   chan callbackd.Shard
 }
 
-var errGone = errors.New("the process is gone")
+var errGone = errors.New("the process has ended")
 
 func newEngine(n *node) *engine {
 	e := &engine{n: n, inFlight: map[callbackd.Shard]int{}, drains: map[callbackd.Shard]*drain{}}
@@ -143,7 +143,7 @@ func (e *engine) drop() {
 	e.count = [owned + 1]int{notOwned: callbackd.Shards}
 }
 
-// markLost notes that nobody delivers for the shards from now on.
+// markLost notes that no node delivers for the shards from now on.
 func (e *engine) markLost() {
 	for s, state := range e.shards {
 		if state == owned && e.n.w.lostSince[s] == 0 {
@@ -220,7 +220,7 @@ func (e *engine) attempt(s callbackd.Shard, took time.Duration, abandoned int) {
 	e.n.clock.Sleep(context.Background(), took)
 	w.mu.Lock()
 	rest := time.Duration(0)
-	if w.now() == e.n.thawedAt && w.noise.IntN(2) == 0 { // the answer is on its way still
+	if w.now() == e.n.thawedAt && w.noise.IntN(2) == 0 { // the answer arrives later
 		rest = time.Duration(w.noise.Int64N(int64(3 * time.Second)))
 	}
 	w.mu.Unlock()

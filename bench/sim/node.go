@@ -17,13 +17,13 @@ type node struct {
 	clock  *nodeClock
 	engine *engine
 	conns  chan struct{} // has a value for each connection in use
-	ended  chan struct{} // closed when the process shall end
+	ended  chan struct{} // closed when the process must end
 	member *cluster.Member
 
 	// The world's mu guards the rest.
 	id       callbackd.NodeID // in whose name the store records; 0: not joined
 	ending   bool             // ended is closed
-	gone     bool             // nothing of it reaches the database any more
+	gone     bool             // the process was killed: it reaches the database no more
 	leaving  bool
 	thawed   chan struct{} // closed when it thaws; nil: it is not frozen
 	thawedAt time.Duration
@@ -76,8 +76,8 @@ func (n *node) join(ctx context.Context) (*cluster.Member, error) {
 	})
 }
 
-// waitWhileFrozen returns when the process is not frozen. Whatever enters the process
-// passes here.
+// waitWhileFrozen returns when the process is not frozen. Every event that reaches the
+// process calls it.
 func (n *node) waitWhileFrozen() {
 	for {
 		n.w.mu.Lock()

@@ -25,8 +25,8 @@ var (
 	errEvicted    = callbackd.Errorf(callbackd.KindConflict, "the node was evicted")
 )
 
-// request makes a statement on one of the node's few connections. at is what the
-// database does. What is lost on the way is tried again.
+// request makes a statement on one of the node's few connections. at is what the database
+// does. A lost request or answer is tried again.
 func (s nodeStore) request(ctx context.Context, at func()) error {
 	select {
 	case s.n.conns <- struct{}{}:

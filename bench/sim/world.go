@@ -59,8 +59,8 @@ type World struct {
 	picks  *rand.Rand     // chooses faults; only Play's goroutine uses it
 	faults []string       // every fault so far, and the nodes that it hit
 
-	// mu guards what follows, and all state of nodes. Nobody waits while holding it:
-	// virtual time does not pass while a goroutine waits for a mutex.
+	// mu guards what follows, and all state of nodes. No goroutine waits while holding
+	// it: virtual time does not pass while a goroutine waits for a mutex.
 	mu        sync.Mutex
 	noise     *rand.Rand // latencies and losses
 	db        *database
@@ -114,7 +114,7 @@ func (w *World) run(d time.Duration) {
 	synctest.Wait()
 }
 
-// end kills all nodes and waits until nothing goes on any more.
+// end kills all nodes and waits until all goroutines have ended.
 func (w *World) end() {
 	w.hit("end", w.alive(), (*node).kill)
 	w.work.Wait()
@@ -194,7 +194,7 @@ func (w *World) pick(k int) []*node {
 	return all[:k]
 }
 
-// kill ends k nodes at once. They tell nobody.
+// kill ends k nodes at the same moment, without a message to the others.
 func (w *World) kill(k int) { w.hit("kill", w.pick(k), (*node).kill) }
 
 // freeze stops k nodes for a while. Half of them are machines that are suspended, whose

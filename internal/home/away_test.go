@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// unreachable are homes with which something is wrong. Each returns its address.
+// unreachable are homes that cannot take calls. Each returns its address.
 var unreachable = []struct {
 	what string
 	at   func(t *testing.T, c *cluster) string
@@ -73,7 +73,7 @@ var unreachable = []struct {
 	}},
 }
 
-// Whatever is wrong with the home, a call that it has not taken is answered here.
+// A call that the home has not taken is answered by this node, whatever the reason.
 func TestAHomeThatCannotBeReached(t *testing.T) {
 	t.Parallel()
 	for _, v := range unreachable {
@@ -140,7 +140,7 @@ func TestAHomeThatDiesDuringACall(t *testing.T) {
 	call(t, a, "GET", "/", "").want(t, "a call that reads", 200, "1", "GET / ")
 }
 
-// A home that is frozen is noticed by its silence, long before a call's time is over.
+// A frozen home is detected by its silence, long before the timeout of a call.
 func TestAHomeThatFreezesDuringACall(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -163,7 +163,8 @@ func TestAHomeThatFreezesDuringACall(t *testing.T) {
 	}
 }
 
-// way is the network before a node. Frozen it loses everything, stalled it reads nothing.
+// way is the network in front of a node. When it is frozen it loses everything; when it
+// is stalled it reads nothing.
 type way struct {
 	addr            string
 	frozen, stalled atomic.Bool
@@ -231,8 +232,8 @@ func (w *way) reset() {
 	}
 }
 
-// A home that stops fails no call: what it has taken it answers, and the rest is answered
-// elsewhere.
+// No call fails when a home stops: it answers the calls that it has taken, and other
+// nodes answer the rest.
 func TestAHomeThatStopsUnderLoad(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

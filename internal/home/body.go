@@ -46,7 +46,7 @@ func readBody(r *http.Request) *body {
 	return b
 }
 
-// failing is the rest of a body that did not arrive.
+// failing is the rest of a body that did not arrive completely.
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }

@@ -18,7 +18,7 @@ import (
 	"callbackd/internal/front"
 )
 
-// result says what became of a call that was to be forwarded.
+// result says how forwarding a call ended.
 type result int
 
 const (
@@ -26,7 +26,7 @@ const (
 	unreachable               // the home has not taken the call
 	refused                   // the node is not the key's home
 	unanswered                // the call was sent, and may have taken effect
-	broken                    // the client's body broke off, so the call takes no effect
+	broken                    // the client's body ended early, so the call has no effect
 )
 
 // forward has the node answer a call and passes the answer on. A small change goes in a
@@ -44,7 +44,7 @@ func (p *peer) forward(w http.ResponseWriter, r *http.Request, key callbackd.Key
 	return p.forwardAlone(w, r, key, b)
 }
 
-// forwardAlone sends a call over a connection that it has for itself.
+// forwardAlone sends a call over a connection of its own.
 func (p *peer) forwardAlone(w http.ResponseWriter, r *http.Request, key callbackd.KeyID, b *body) result {
 	l, err := p.take(r.Context(), reads(r))
 	if err != nil {
@@ -192,8 +192,8 @@ func isNamed(connection []string, name string) bool {
 // isSent reports whether no part of the body is left to be sent on the connection.
 func (b *body) isSent() bool { return !b.isLarge() || b.opened }
 
-// sendRest sends a large body. It returns false when the body breaks off. When the home
-// reads no further, its answer tells why.
+// sendRest sends a large body. It returns false when the body ends early. When the home
+// reads no further, its answer says why.
 func sendRest(l *link, b *body) bool {
 	from := &noting{Reader: b.whole()}
 	out := bufio.NewWriter(l)

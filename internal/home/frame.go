@@ -12,7 +12,7 @@ import (
 // of a call. The node that forwards calls gives out the numbers.
 const (
 	frameCall    = 'c' // a call: what appendCall wrote
-	frameCancel  = 'x' // nobody waits for the answer any more
+	frameCancel  = 'x' // the client has left, so the answer is not needed
 	frameAnswer  = 'a' // what answerWriter wrote
 	frameNotHome = 'n' // not taken: the node is not the key's home
 	frameRefused = 'r' // not taken, for another reason
@@ -82,7 +82,7 @@ func appendFields(b []byte, h http.Header) []byte {
 		b = appendText(appendText(b, name), value)
 		n++
 	}
-	binary.BigEndian.PutUint16(b[at:], uint16(n)) // a server reads fewer: they fit in 64 KiB
+	binary.BigEndian.PutUint16(b[at:], uint16(n)) // the limit on headers keeps the number below 64 Ki
 	return b
 }
 
@@ -90,7 +90,7 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// parser reads a frame. After a failure it reads nothing but zeros.
+// parser reads a frame. After a failure it returns only zeros.
 type parser struct {
 	rest   string
 	failed bool

@@ -16,7 +16,8 @@ type silent struct{ net.Conn }
 
 func (silent) Close() error { return nil }
 
-// FuzzFrames reads what a node may send that has the keys, and what anybody may send.
+// FuzzFrames reads frames that a node with the keys may send, and bytes that any program
+// may send.
 func FuzzFrames(f *testing.F) {
 	key := make([]byte, 32)
 	r := httptest.NewRequest("POST", "http://node/v1/events?x=%20", nil)
@@ -56,7 +57,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// Frames arrive as they were sent, and only in their order.
+// Frames arrive unchanged and only in the order in which they were sent.
 func TestFramesAreSealed(t *testing.T) {
 	t.Parallel()
 	calls, answers := bytes.Repeat([]byte("c"), 32), bytes.Repeat([]byte("a"), 32)
@@ -108,7 +109,7 @@ func TestFramesAreSealed(t *testing.T) {
 	}
 }
 
-// recording is a connection that keeps what is written.
+// recording is a connection that records what is written to it.
 type recording struct {
 	silent
 	frames *[][]byte

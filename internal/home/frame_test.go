@@ -23,7 +23,7 @@ func (w *way) opened() int {
 	return len(w.conns) / 2
 }
 
-// through puts a network before the home of key 1, and makes a first call.
+// through puts a way in front of the home of key 1, and makes a first call.
 func (c *cluster) through(t *testing.T, a, b *node) *way {
 	w := newWay(t, b.addr)
 	c.address(b.id, w.addr)
@@ -32,8 +32,8 @@ func (c *cluster) through(t *testing.T, a, b *node) *way {
 	return w
 }
 
-// Many small changes at a time need one connection, whatever else is under way. The test
-// runs alone, so that no ping is late.
+// Many small changes at the same time need one connection, whatever other calls are in
+// progress. The test runs alone, so that no ping is late.
 func TestManyCallsOnOneConnection(t *testing.T) {
 	for _, v := range []struct {
 		what string
@@ -85,8 +85,8 @@ func TestANodeWithoutFrames(t *testing.T) {
 	}
 }
 
-// Calls that were sent over a connection which breaks are not made twice. The next one
-// makes a new connection.
+// Calls that were sent over a connection that breaks are not made twice. The next call
+// opens a new connection.
 func TestAConnectionThatBreaks(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -116,7 +116,7 @@ func TestAConnectionThatBreaks(t *testing.T) {
 	w.reset()
 	work.Wait()
 	for range 8 {
-		<-arrived // the home knows that nobody waits
+		<-arrived // the handler's context has ended
 	}
 	call(t, a, "POST", "/", "x").want(t, "the next call", 200, "2", "POST / x")
 	if n := a.silent.Load(); n != 8 {
@@ -124,7 +124,7 @@ func TestAConnectionThatBreaks(t *testing.T) {
 	}
 }
 
-// A call whose client leaves ends at the home, and no other call does.
+// When a client leaves, its call ends at the home, and no other call ends.
 func TestAClientThatLeaves(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -171,7 +171,8 @@ func TestAClientThatLeaves(t *testing.T) {
 	}
 }
 
-// An answer is all or nothing, and a handler that breaks off harms no other call.
+// An answer arrives completely or not at all, and a handler that aborts affects no other
+// call.
 func TestAnswersThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -220,9 +221,9 @@ func TestACallThatIsOld(t *testing.T) {
 	call(t, a, "POST", "/", "x").want(t, "the next call", 200, "2", "POST / x")
 }
 
-// A node that reads nothing holds up no call for longer than it takes to notice. What was
-// not sent is answered here, and the rest is not made twice. The test runs alone, because
-// it fills the buffers of the kernel.
+// A node that reads nothing delays calls only until this is detected. Calls that were not
+// sent are answered by this node, and the others are not made twice. The test runs alone,
+// because it fills the buffers of the kernel.
 func TestAHomeThatReadsNothing(t *testing.T) {
 	c := newCluster(t)
 	a, b := c.node(1, echo), c.node(2, echo)
@@ -257,7 +258,8 @@ func TestAHomeThatReadsNothing(t *testing.T) {
 	}
 }
 
-// Whoever repeats what a node has sent gets nothing done, and cannot go on by himself.
+// A program that repeats what a node has sent causes no call, and cannot send frames of
+// its own.
 func TestARepeatedHandshake(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

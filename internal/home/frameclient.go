@@ -50,7 +50,7 @@ func (p *peer) takeFrames(ctx context.Context) (*frameClient, error) {
 	limited, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	l, c, err := p.dialFrames(limited)
-	if err != nil && ctx.Err() == nil { // it is not the caller who gave up
+	if err != nil && ctx.Err() == nil { // the node failed; the caller did not give up
 		p.setAway(err)
 	}
 	if l != nil {
@@ -108,8 +108,8 @@ func (c *frameClient) forward(w http.ResponseWriter, r *http.Request, key callba
 	}
 }
 
-// cancel tells the node that nobody waits for an answer. When it cannot be told, it works
-// in vain.
+// cancel tells the node that an answer is not needed. When that cannot be sent, the node
+// makes an answer that is dropped.
 func (c *frameClient) cancel(number uint64) {
 	_, _ = c.send(appendFrame(nil, frameCancel, number), false)
 }
@@ -176,7 +176,7 @@ func (c *frameClient) closeLast() {
 	}
 }
 
-// answer gives a call its answer, if anybody waits for it.
+// answer gives a call its answer, if the call still waits for one.
 func (c *frameClient) answer(number uint64, text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,7 +187,7 @@ func (c *frameClient) answer(number uint64, text string) {
 	}
 }
 
-// leave sends no more calls over this connection.
+// leave makes this connection take no more calls.
 func (c *frameClient) leave() {
 	c.peer.mu.Lock()
 	if c.peer.frames == c {

@@ -23,7 +23,7 @@ const (
 	maxQueued = 4 << 20
 	// maxCalls is how many calls are under way on a connection.
 	maxCalls = 1024
-	// frameTimeout is how long what is written at a time may take to be accepted.
+	// frameTimeout is how long one write may take.
 	frameTimeout = 10 * time.Second
 	// keptRoom is the largest buffer that is kept for the next frames.
 	keptRoom = 256 << 10
@@ -33,7 +33,7 @@ const (
 
 var (
 	errFrame  = errors.New("the other node sent a frame that is too large or not its own")
-	errQueued = errors.New("too much waits to be sent to the node")
+	errQueued = errors.New("too many bytes wait to be sent to the node")
 )
 
 // frameConn sends and receives frames. A frame is its length in four bytes and its text,
@@ -58,8 +58,8 @@ type frameConn struct {
 	err     error
 }
 
-// newFrameConn makes the connection one of frames. It reads them from in, up to the
-// largest text that may arrive.
+// newFrameConn returns a connection of frames over c. It reads frames from in. largest
+// limits the text of a frame that arrives.
 func newFrameConn(c net.Conn, in io.Reader, largest int, open, seal []byte) (*frameConn, error) {
 	f := &frameConn{Conn: c, in: bufio.NewReaderSize(in, 64<<10), largest: largest}
 	f.room.L = &f.mu
@@ -119,7 +119,7 @@ func (f *frameConn) read() ([]byte, error) {
 	return f.text, nil
 }
 
-// noEOF returns the error of a frame that breaks off.
+// noEOF returns the error of a frame that ends early.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -127,9 +127,9 @@ func noEOF(err error) error {
 	return err
 }
 
-// send queues a frame, and returns its number. Who finds nobody writing writes what all
-// have queued. When too much is queued, send waits if it may, and fails otherwise. After
-// an error nothing of the frame was sent.
+// send queues a frame and returns its number. A caller that finds no other one writing
+// writes all queued frames. When too many bytes are queued, send waits if wait is set,
+// and fails otherwise. After an error nothing of the frame was sent.
 func (f *frameConn) send(text []byte, wait bool) (number uint64, err error) {
 	f.mu.Lock()
 	for wait && f.err == nil && len(f.out) >= maxQueued {
@@ -156,9 +156,9 @@ func (f *frameConn) send(text []byte, wait bool) (number uint64, err error) {
 	f.writing = true
 	f.mu.Unlock()
 	if first {
-		runtime.Gosched() // those who are about to send something join
+		runtime.Gosched() // lets other callers queue their frames first
 		if f.write() {
-			go f.writeAll() // so that no caller writes for the others all the time
+			go f.writeAll() // so that no caller has to keep writing for the others
 		}
 	}
 	return number, nil
@@ -169,7 +169,7 @@ func (f *frameConn) writeAll() {
 	}
 }
 
-// write writes what is queued. It reports whether there is more by now.
+// write writes the queued frames. It reports whether more were queued meanwhile.
 func (f *frameConn) write() (more bool) {
 	f.mu.Lock()
 	if f.err != nil {
@@ -211,7 +211,7 @@ func (f *frameConn) end(err error) {
 	}
 }
 
-// mayHaveSent reports whether a frame, or a part of it, was sent or may still be.
+// mayHaveSent reports whether a frame or a part of it was sent or may still be sent.
 func (f *frameConn) mayHaveSent(number uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -72,8 +72,8 @@ func (s *Server) serveFrames(from http.Hijacker, h hop, target, proof string) {
 	f := &frameServer{frameConn: frames, s: s, node: h.node, remote: conn.RemoteAddr().String(), ended: make(chan struct{}),
 		work: make(chan framedCall), calls: map[uint64]context.CancelFunc{}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	// The first call comes at once. Whoever repeats a request that another node made has
-	// no key for it.
+	// The first call comes at once. A program that repeats the request of another node
+	// does not have the keys, so it cannot send one.
 	conn.SetDeadline(time.Now().Add(frameTimeout))
 	if _, err := io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: callbackd-frames\r\n"+
 		proofHeader+": "+proof+"\r\n"+nonceHeader+": "+nonce+"\r\n\r\n"); err != nil {
@@ -112,7 +112,7 @@ func (f *frameServer) receive() {
 	}
 }
 
-// take begins what a frame asks for.
+// take handles a frame.
 func (f *frameServer) take(text []byte) error {
 	number, n := binary.Uvarint(text[1:])
 	if n <= 0 {
@@ -165,7 +165,8 @@ func (f *frameServer) reply(kind byte, number uint64) error {
 	return err
 }
 
-// serveAll answers a call, and then others on the same stack, which has grown by then.
+// serveAll answers a call, and then others on the same goroutine, whose stack has grown
+// already.
 func (f *frameServer) serveAll(c framedCall) {
 	for ok := true; ok; {
 		f.serve(c)
@@ -237,7 +238,7 @@ func (f *frameServer) answer(ctx context.Context, w *answerWriter, text string) 
 // sayGoodbye has the other node send no more calls. What it has sent is answered, or
 // refused as not taken.
 func (f *frameServer) sayGoodbye() {
-	go f.reply(frameGoodbye, 0) // so that a node which reads nothing holds up nobody
+	go f.reply(frameGoodbye, 0) // so that a node that reads nothing delays no other one
 }
 
 // endFrames waits for the calls under way, until ctx ends, and for the other nodes to
@@ -273,7 +274,7 @@ func (f *frameServer) waitEnd(ctx context.Context) {
 	}
 }
 
-// logPanic logs what a handler did, as http.Server does.
+// logPanic logs the panic of a handler, as http.Server does.
 func (s *Server) logPanic(v any) {
 	if s.http.ErrorLog != nil {
 		s.http.ErrorLog.Printf("panic serving a call of another node: %v\n%s", v, debug.Stack())

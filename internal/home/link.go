@@ -120,7 +120,7 @@ func (l *link) ask(ctx context.Context, p *peer, target, nonce string) (*http.Re
 }
 
 // isSilent reports whether nothing has arrived on an idle connection: neither its end nor
-// an answer that nobody asked for.
+// an unexpected answer.
 func (l *link) isSilent() bool {
 	quiet := false
 	err := l.raw.Control(func(fd uintptr) {

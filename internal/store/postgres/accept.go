@@ -15,8 +15,7 @@ import (
 	"callbackd/internal/store/codec"
 )
 
-// acceptRequest is one batch, or one change of a session, on its way into the
-// database.
+// acceptRequest is one batch, or one change of a session, to be stored.
 type acceptRequest struct {
 	command
 	batch   store.Batch // without events when it changes a session
@@ -39,11 +38,11 @@ func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, 
 	return in.out, nil
 }
 
-// checkText refuses a session key, or the text of an API key, that PostgreSQL
-// cannot hold. One such text would fail a whole group.
+// checkText refuses a session key, or the text of an API key, that PostgreSQL cannot
+// store. One such text would make a whole group fail.
 func checkText(text string) error {
 	if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
-		return callbackd.Errorf(callbackd.KindInvalid, "a session key has bytes that are not UTF-8, or a zero")
+		return callbackd.Errorf(callbackd.KindInvalid, "a session key has bytes that are not UTF-8, or a zero byte")
 	}
 	return nil
 }
@@ -95,7 +94,7 @@ func (s *Store) acceptTogether(group []*acceptRequest) {
 			s.last.id = max(s.last.id, g.lastID) + callbackd.EventID(rand.N(idSpread))
 			return false, errLostRace
 		case "session_sequences_pkey", "idempotency_pkey", "answers_pkey", "sessions_by_key":
-			return false, errLostRace // another node was faster: now its row is there to be read
+			return false, errLostRace // another node inserted the row first: the next try reads it
 		}
 		return committing, err
 	})
@@ -124,12 +123,14 @@ func (s *Store) refuseGroup(group []*acceptRequest, err error) {
 	}
 }
 
-// errUnresolvable ends a group when nobody can tell any more whether it was
+// errUnresolvable ends a group when it is no longer possible to know whether it was
 // committed.
-const errUnresolvable = errTry("the session was changed by somebody else meanwhile")
+const errUnresolvable = errTry("the session was changed by another call meanwhile")
 
-// errLostRace makes a try start over, with nothing committed.
-const errLostRace = errTry("another node was faster")
+// errLostRace makes a try start over, with nothing committed. The violated constraint is
+// the signal on purpose: the whole group was decided from rows that it had read, so all
+// of it must be rolled back and decided again from the other node's row.
+const errLostRace = errTry("another node inserted the same row first")
 
 // errRefused makes a group start over without a request that is refused.
 const errRefused = errTry("a request of the group is refused")
@@ -225,7 +226,7 @@ type sessionEnd struct {
 	appended bool
 }
 
-// repeat is the answer that an idempotency key stands for.
+// repeat is the first answer to an idempotency key.
 type repeat struct {
 	digest []byte
 	ids    []callbackd.EventID // of a stored answer
@@ -239,9 +240,9 @@ type acceptGroup struct {
 	lastID       callbackd.EventID
 	uncertain    []*acceptGroup // tries whose commit was not answered
 	committed    *acceptGroup   // the uncertain try that turned out to be committed
-	unresolvable bool           // nothing tells any more whether an uncertain try was committed
+	unresolvable bool           // it cannot be known whether an uncertain try was committed
 	writeToken   int64
-	horizon      callbackd.EventID // readers were promised that no ID up to it comes any more
+	horizon      callbackd.EventID // readers were promised that no further event gets an ID up to it
 	sessions     map[store.SessionID]*sessionEnd
 	loaded       map[store.SessionID]*loadedSession
 	candidates   map[subject]*callbackd.Candidates
@@ -296,9 +297,9 @@ func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) 
 	return g
 }
 
-// decide runs the requests in order, in memory: it gives out sequence numbers and
-// IDs, and finds the targets. When a request is refused after it was made, the
-// group starts over without it.
+// decide runs the requests in order, in memory: it gives out sequence numbers and IDs,
+// and finds the targets. When a request that has already changed the group is refused,
+// the group starts over without it.
 func (g *acceptGroup) decide() error {
 	for i, in := range g.group {
 		switch {
@@ -352,8 +353,8 @@ func (g *acceptGroup) batch(b *store.Batch, after *callbackd.Session) ([]*callba
 	return out, nil
 }
 
-// checkRepeats refuses a batch whose idempotency keys were used for another
-// content, before any of it is accepted.
+// checkRepeats refuses a batch whose idempotency keys were used with other content,
+// before any of it is accepted.
 func (g *acceptGroup) checkRepeats(b *store.Batch) error {
 	within := map[token][]byte{}
 	g.needRepeats(b)
@@ -396,7 +397,7 @@ func (g *acceptGroup) needRepeats(b *store.Batch) {
 
 func (r *repeat) answer() ([]*callbackd.Event, error) {
 	if !r.isNew && len(r.events) != len(r.ids) {
-		return nil, callbackd.Errorf(callbackd.KindNotFound, "the event that this idempotency key made was removed; events are removed some time after they ended")
+		return nil, callbackd.Errorf(callbackd.KindNotFound, "the event with this idempotency key was removed; events are removed some time after they ended")
 	}
 	return r.events, nil
 }
@@ -429,11 +430,11 @@ func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent, after *callbackd
 // half of the IDs that fit in one.
 const idSpread = 1 << 20
 
-// nextID returns the ID of an event: after last, which is this node's last ID,
-// and after floor, which another node may have set (the last ID of the session,
-// or the horizon). In each new millisecond a node begins at a random ID, so that
-// two nodes seldom choose the same one and need no node in the ID. When
-// they do, the primary key refuses the second.
+// nextID returns the ID of an event: after last, which is this node's last ID, and after
+// floor, which another node may have set (the last ID of the session, or the horizon). In
+// each new millisecond a node begins at a random ID, so that two nodes seldom choose the
+// same one and the ID needs no node number. When they do, the primary key refuses the
+// second one.
 func nextID(last, floor, now callbackd.EventID) callbackd.EventID {
 	switch {
 	case floor > last && floor >= now: // the clock of another node is ahead
@@ -444,8 +445,8 @@ func nextID(last, floor, now callbackd.EventID) callbackd.EventID {
 	return last + 1
 }
 
-// sortedSessions returns the sessions in the order in which every node locks
-// them, so that no node waits for one that waits for it.
+// sortedSessions returns the sessions in the order in which every node locks them, so
+// that nodes cannot deadlock.
 func (g *acceptGroup) sortedSessions() []store.SessionID {
 	return slices.SortedFunc(maps.Keys(g.sessions), func(a, b store.SessionID) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.SessionKey, b.SessionKey))

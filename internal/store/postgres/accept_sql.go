@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The statements of Accept. PostgreSQL cannot turn a LATERAL subquery with FOR
-// UPDATE or ORDER BY around: each row of the arrays is looked up by an index.
+// The statements of Accept. PostgreSQL cannot reorder a join with a LATERAL subquery that
+// has FOR UPDATE or ORDER BY, so it looks up each row of the arrays by an index.
 const (
 	// lockSequences locks the sessions in the order of the arrays.
 	lockSequences = `SELECT o.i, s.sequence, s.last_id FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS o (key_no, session, i)
@@ -29,8 +29,9 @@ const (
 		owed AS (INSERT INTO pending (callback_no, event_id, attempts, step, manual) SELECT *, 0, 0, false FROM unnest($9::bigint[], $10::bigint[]))
 		INSERT INTO session_sequences (key_no, session, sequence, last_id) SELECT * FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::bigint[])
 		ON CONFLICT (key_no, session) DO UPDATE SET sequence = excluded.sequence, last_id = excluded.last_id`
-	// insertSequences fails on the primary key when another node has inserted
-	// the session first. The group then starts over.
+	// insertSequences violates the primary key when another node has inserted the session
+	// first. The group then starts over: see errLostRace. ON CONFLICT would not do,
+	// because the events of the group already have the sequence numbers of a new session.
 	insertSequences = `INSERT INTO session_sequences (key_no, session, sequence, last_id)
 		SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[])`
 	insertIdempotency = `INSERT INTO idempotency (key_no, hash, digest, first, events)
@@ -150,8 +151,8 @@ func (g *acceptGroup) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// write queues what the group stores. All nodes write the rows that other nodes
-// may want too in one order, so that none waits for one that waits for it.
+// write queues what the group stores. All nodes write rows that other nodes may write too
+// in the same order, so that they cannot deadlock.
 func (g *acceptGroup) write(p *pipeline) error {
 	added, known := g.appendedSessions()
 	g.writeEvents(p, known)
@@ -186,7 +187,7 @@ func (g *acceptGroup) writeEvents(p *pipeline, appended sessionEnds) {
 	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, appended.keys, appended.sessions, appended.sequences, appended.lasts, clockTimes, withheld)
 }
 
-// notNil keeps an empty value from becoming null.
+// notNil returns an empty slice for nil, which would be stored as null.
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}

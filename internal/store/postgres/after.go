@@ -45,8 +45,8 @@ func (g *acceptGroup) stripes() (found []int32) {
 	return found
 }
 
-// settled returns the newest event of a key. No event with a smaller id appears later. Of
-// the readers of a stripe, one at a time raises the horizon.
+// settled returns the newest event of a key. No event with a smaller id appears later.
+// One reader of a stripe at a time raises the horizon.
 func (s *Store) settled(ctx context.Context, key callbackd.KeyID) (callbackd.EventID, error) {
 	newest, horizon, err := s.newest(ctx, key)
 	if err != nil || newest <= horizon {

@@ -8,9 +8,9 @@ import (
 	"callbackd/internal/store/core"
 )
 
-// selectOutOfSequence finds sessions whose numbers do not grow with their ids, or
-// that go on below what they have given out. It reads all events, so it may use
-// the plans for that, which other statements must not.
+// selectOutOfSequence finds sessions whose sequence numbers do not grow with the ids, or
+// whose counter is below a number that was given out. It reads all events, so it may use
+// plans that other statements must not use.
 const selectOutOfSequence = `SELECT session, id FROM (
 		SELECT session, id, sequence, lag(sequence) OVER (PARTITION BY key_no, session ORDER BY id) AS before FROM events) e
 	WHERE sequence <= before

@@ -63,8 +63,8 @@ func TestANodeWithALeaseIsNotEvicted(t *testing.T) {
 	}
 }
 
-// A node that slept through its lease and was evicted writes no outcome, claims
-// nothing, and cannot renew its lease. It may still accept events.
+// A node that was evicted while it was suspended writes no outcome, claims nothing, and
+// cannot renew its lease. It may still accept events.
 func TestARecordOfAnEvictedNodeIsRefused(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -85,7 +85,7 @@ func TestARecordOfAnEvictedNodeIsRefused(t *testing.T) {
 	d.checked(nodes[1])
 }
 
-// After an eviction the other nodes record, and see only each other.
+// After an eviction the other nodes record outcomes, and see only each other.
 func TestOtherNodesGoOnAfterAnEviction(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -137,7 +137,7 @@ func TestAnEvictionWaitsForARecordInProgress(t *testing.T) {
 	d.must(<-done)
 }
 
-// owners are the owners of shards as the nodes know them that claimed them.
+// owners has the owners of shards, as the nodes that claimed the shards know them.
 type owners struct {
 	mu sync.Mutex
 	by map[callbackd.Shard]callbackd.NodeID
@@ -185,7 +185,7 @@ func (o *owners) claimAndRelease(t *testing.T, s *Store, node callbackd.NodeID, 
 	}
 }
 
-// However many nodes claim and release at once, a shard has one owner.
+// A shard has one owner, however many nodes claim and release at once.
 func TestAShardHasOneOwner(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 4)
@@ -243,9 +243,9 @@ func TestANodeReleasesItsOwnShardsOnly(t *testing.T) {
 	}
 }
 
-// Messages reach who they are for: one node, or all; bodies of any content
-// that fits.
-func TestPostsArrive(t *testing.T) {
+// A message reaches the node it is for, or all nodes. Its body may have any content up to
+// the limit.
+func TestMessagesArrive(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
 	type word struct {
@@ -273,16 +273,15 @@ func TestPostsArrive(t *testing.T) {
 	}
 	for _, want := range []word{{0, "a"}, {1, "ü'\"\\\n"}, {0, long}, {1, long}} {
 		if !slices.Contains(got, want) {
-			t.Errorf("%d did not hear %.20q", want.node, want.body)
+			t.Errorf("node %d did not get the message %.20q", want.node, want.body)
 		}
 	}
 	stop()
 	work.Wait()
 }
 
-// Somebody who waits at one node for new events of a key hears of what
-// another node accepts.
-func TestWatchHearsOfOtherNodes(t *testing.T) {
+// A watcher of a key at one node is notified of events that another node accepts.
+func TestWatchersAreNotifiedOverNodes(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
 	d.join(nodes[0])
@@ -322,7 +321,7 @@ func TestNodesAreCounted(t *testing.T) {
 	d.equal("its callbacks with deliveries", n.Callbacks, 1)
 	d.equal("its backlog", n.Backlog, int64(3))
 	if n.Unseen < 0 || n.Unseen > time.Minute {
-		t.Errorf("it was not seen for %s, want 0 to 1 min", n.Unseen)
+		t.Errorf("the lease was renewed %s ago, want 0 to 1 min", n.Unseen)
 	}
 	d.must(nodes[0].Leave(t.Context(), node))
 	if all, err = nodes[0].Nodes(t.Context()); err != nil || len(all) != 0 {

@@ -85,8 +85,8 @@ func (s *commands) delivery(i int) callbackd.DeliveryID {
 	return callbackd.DeliveryID{Event: s.evs[i].ID, Callback: s.cb.ID}
 }
 
-// accepts makes the key and the callback and accepts events: new ones, repeats,
-// and those of a session that is known.
+// accepts creates the key and the callback and accepts events: new ones, repeats, and
+// events of a known session.
 func (s *commands) accepts() {
 	s.t.Helper()
 	k, err := s.CreateKey(s.ctx, callbackd.Key{Account: "a", APIKey: "k", Secret: "s", CreatedAt: s.now})
@@ -126,7 +126,7 @@ func (s *commands) queue() {
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Lanes: []callbackd.LaneCursor{{Session: "S"}}, Limit: 1})))
 }
 
-// objects reads single objects, from the database and not from memory.
+// objects reads single objects from the database and not from a cache.
 func (s *commands) objects() {
 	s.t.Helper()
 	s.ok(second(s.Delivery(s.ctx, s.key, s.delivery(0), 0)))
@@ -316,8 +316,7 @@ func (s *commands) deletes() {
 	s.changeCallback(s.cb, func(cb *callbackd.Callback) { cb.Delete(s.now) })
 }
 
-// forgets looks for what no event points at: a setting that was replaced and a
-// callback that was deleted.
+// forgets removes what no event refers to: a replaced setting and a deleted callback.
 func (s *commands) forgets() {
 	s.t.Helper()
 	setting := *s.newCallback(callbackd.NoteInsert, "default")

@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A database of an earlier version is read as that version read it, also after
-// a restart.
+// This version reads the same from a database of an earlier version as that version did,
+// also after a restart.
 func TestExistingDatabaseIsRead(t *testing.T) {
 	t.Parallel()
 	o := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
@@ -46,8 +46,7 @@ func TestExistingDatabaseIsRead(t *testing.T) {
 	}
 }
 
-// A command makes no store where there is none, makes no keyset, and upgrades
-// nothing.
+// A command creates no store and no keyset, and upgrades nothing.
 func TestCommandsMakeNoStore(t *testing.T) {
 	t.Parallel()
 	o := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json"), Existing: true}

@@ -46,7 +46,7 @@ func judge(err error, committing bool) verdict {
 		"57014",                            // statement timeout, or somebody canceled it
 		"57P01", "57P02", "57P03", "57P05", // shutdown, crash, starting up
 		"25006", // this server has become a standby
-		"25P03", // idle in transaction for too long
+		"25P03", // idle in a transaction for too long
 		"26000": // a prepared statement that is gone
 		return again
 	}
@@ -108,16 +108,16 @@ func answer(err error, v verdict) error {
 	case is("53300"):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database has no free connection; try again, or raise its max_connections")
 	case is(errCodeEvicted):
-		return callbackd.Wrap(callbackd.KindConflict, err, "this node was evicted: its lease ended, and its shards are another node's")
+		return callbackd.Wrap(callbackd.KindConflict, err, "this node was evicted: its lease ended, and other nodes may own its shards")
 	case v == again:
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database cannot be reached or is busy; try again")
 	case is("22021"), is("22P05"):
-		return callbackd.Wrap(callbackd.KindInvalid, err, "a text has bytes that are not UTF-8, or a zero")
+		return callbackd.Wrap(callbackd.KindInvalid, err, "a text has bytes that are not UTF-8, or a zero byte")
 	}
 	return fmt.Errorf("store: %w", err)
 }
 
-// patience is how long a command is tried again before it fails.
+// patience is how long a command is retried before it fails.
 const patience = 10 * time.Second
 
 // backoff waits before try n = 1, 2, …, and reports whether it did. It returns as soon

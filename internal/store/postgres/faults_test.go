@@ -44,7 +44,7 @@ func TestJudge(t *testing.T) {
 		"starting up":                              {pg("FATAL", "57P03"), false, again},
 		"unique violation":                         {pg("ERROR", "23505"), true, refused},
 		"no such table":                            {pg("ERROR", "42P01"), true, refused},
-		"a code of the future":                     {pg("ERROR", ""), true, refused},
+		"an unknown code":                          {pg("ERROR", ""), true, refused},
 	} {
 		if got := judge(fmt.Errorf("wrapped: %w", c.err), c.committing); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
@@ -56,15 +56,15 @@ func TestJudge(t *testing.T) {
 type line struct {
 	net.Listener
 	to string
-	// swallow is a part of an answer that is not passed on: the line is cut
-	// instead, once.
+	// swallow is a part of an answer: when it comes, the line is cut instead of passing
+	// it on, once.
 	swallow atomic.Pointer[[]byte]
 	cuts    atomic.Int64
-	// A connection on which a client has sent mute carries nothing more,
-	// and nobody is told.
+	// A connection on which a client has sent mute passes on nothing more, and neither
+	// side is told.
 	mute atomic.Pointer[[]byte]
 	mu   sync.Mutex
-	open map[net.Conn]bool // false: nothing is carried any more
+	open map[net.Conn]bool // false: nothing is passed on any more
 }
 
 // newLine returns a line to the database at rawURL, and the URL through it.
@@ -153,7 +153,7 @@ func (l *line) swallowNext(part string) {
 	l.swallow.Store(&b)
 }
 
-// silence ends every connection without telling anybody.
+// silence stops every connection without telling either side.
 func (l *line) silence() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -167,8 +167,8 @@ func (l *line) muteAt(part string) {
 	l.mute.Store(&b)
 }
 
-// A commit is made and its answer is lost: the event is there once, is handed
-// over once, and is acknowledged.
+// A commit is made and its answer is lost: the event is stored once, is handed over once,
+// and is acknowledged.
 func TestLostAnswerOfAnAcceptedEvent(t *testing.T) {
 	t.Parallel()
 	ln, u := newLine(t, stock.URL(t))
@@ -190,7 +190,8 @@ func TestLostAnswerOfAnAcceptedEvent(t *testing.T) {
 	}
 }
 
-// The same for an outcome: one attempt, and no conflict with itself.
+// The same for an outcome: one attempt is stored, and the retry does not conflict with
+// it.
 func TestLostAnswerOfAnOutcome(t *testing.T) {
 	t.Parallel()
 	ln, u := newLine(t, stock.URL(t))
@@ -254,8 +255,8 @@ func load(ctx context.Context, d *database, s *Store) (acknowledged map[callback
 	return acknowledged, refused
 }
 
-// faulty runs load while fault is called again and again, and proves that
-// what was acknowledged is there, once, and that the store works after it.
+// faulty runs load while it calls fault again and again. It checks that each acknowledged
+// event is stored once, and that the store works afterwards.
 func faulty(t *testing.T, d *database, s *Store, fault func(round int)) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -275,7 +276,7 @@ func faulty(t *testing.T, d *database, s *Store, fault func(round int)) {
 			break
 		}
 		if callbackd.KindOf(err) != callbackd.KindUnavailable || !backoff(ctx, n) {
-			t.Fatalf("it does not go on: %v", err)
+			t.Fatalf("the store does not work after the faults: %v", err)
 		}
 	}
 	s.patience = unhurried
@@ -324,8 +325,8 @@ func TestBackendsThatAreTerminatedUnderLoad(t *testing.T) {
 	})
 }
 
-// The server crashes under load and comes back: what was acknowledged is
-// there, and the store goes on by itself.
+// The server crashes under load and starts again: what was acknowledged is stored, and
+// the store works again by itself.
 func TestCrashOfTheServerUnderLoad(t *testing.T) {
 	t.Parallel()
 	server, err := pgtest.Start()
@@ -349,8 +350,8 @@ func TestCrashOfTheServerUnderLoad(t *testing.T) {
 	nodes[0].Close() // before the server
 }
 
-// A server without a free connection is answered with Unavailable, and the
-// store goes on when there is one.
+// Without a free connection of the server, commands fail with Unavailable. The store
+// works again when there is one.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	server, err := pgtest.Start("max_connections=10", "superuser_reserved_connections=0")
@@ -383,7 +384,7 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
-// What a closed store is asked for is refused, and nothing hangs.
+// The commands of a closed store are refused, and none hangs.
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 1)

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Bounds of a group commit: with them the time a command waits and the
-// memory a group holds are bounded.
+// Bounds of a group commit. They limit how long a command waits and how much memory a
+// group takes.
 const (
 	maxGroup      = 512
 	maxGroupBytes = 8 << 20
@@ -25,9 +25,9 @@ type command struct {
 
 func newCommand() command { return command{done: make(chan struct{})} }
 
-// submit hands a command to its committer and waits for the result. ctx and
-// patience bound the wait for a place in a group; a command that has one is
-// waited for to its end.
+// submit hands a command to its committer and waits for the result. ctx and patience
+// limit the wait for a place in a group. submit waits for the end of a command that has a
+// place.
 func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command) error {
 	if err := s.closed(); err != nil {
 		return err
@@ -53,7 +53,7 @@ func submit[T any](ctx context.Context, s *Store, to chan<- T, in T, c *command)
 	select { // it may have been the last one
 	case <-c.done:
 		return c.err
-	default: // it found a place when nobody was left to serve it
+	default: // it was queued after the committer had ended
 		return store.ErrStopping
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Of several hosts in the URL the one that answers and takes writes is used,
-// and the other one as soon as that is no more.
+// With several hosts in the URL, the store uses the one that answers and takes writes,
+// and another one as soon as that one fails.
 func TestSeveralHosts(t *testing.T) {
 	t.Parallel()
 	u := stock.URL(t)
@@ -34,8 +34,8 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
-// A server that was demoted answers but takes no writes: Unavailable, until
-// one that does is there again.
+// A demoted server answers but takes no writes: commands fail with Unavailable until a
+// server takes writes again.
 func TestServerThatTakesNoWrites(t *testing.T) {
 	t.Parallel()
 	d, _ := newDatabase(t, stock.URL(t), 1)
@@ -45,7 +45,7 @@ func TestServerThatTakesNoWrites(t *testing.T) {
 	d.must(err)
 	defer admin.Close(t.Context())
 	for _, readOnly := range []string{"on", "off"} {
-		// New connections begin with the setting. Those that are there would keep theirs.
+		// Only new connections get the setting, so existing ones are ended.
 		_, err := admin.Exec(t.Context(), "ALTER DATABASE "+admin.Config().Database+" SET default_transaction_read_only = "+readOnly)
 		d.must(err)
 		_, err = admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")

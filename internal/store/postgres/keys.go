@@ -28,7 +28,7 @@ type settingsRevision struct {
 }
 
 // asking is one read of the revision. All callers that need it share the result. When the
-// database does not answer, nobody waits for longer than one read takes.
+// database does not answer, no caller waits longer than one read takes.
 type asking struct {
 	done chan struct{}
 	err  error
@@ -96,8 +96,8 @@ func (s *Store) ask(ctx context.Context, a *asking, known int64, renewals uint64
 	if revision == known {
 		return
 	}
-	// What was read after the first statement may be newer than revision: it
-	// is dropped now and once more by the next refresh.
+	// Rows that were read after the first statement may be newer than revision. The cache
+	// drops them now, and again with the next refresh.
 	s.cached.revision = revision
 	s.DropCallbacks(callbacks...)
 	if keys {
@@ -122,7 +122,8 @@ func (c *settingsRevision) isFresh() bool {
 	return time.Since(c.checkedAt) < store.MaxKeyAge
 }
 
-// damaged marks a row that cannot be read as no fault of the connection.
+// damaged marks the error of a row that cannot be read, so that it is not taken for a
+// fault of the connection.
 func damaged(err error) error {
 	if err == nil {
 		return nil
@@ -150,7 +151,7 @@ func each(ctx context.Context, q querier, sql string, f func(pgx.CollectableRow)
 	return rows.Err()
 }
 
-// millis is a time as it is stored; the zero time is 0.
+// millis returns a time as it is stored; the zero time is 0.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -158,7 +159,7 @@ func millis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// notEarlier is millis rounded up: what waits must not be due before its time.
+// notEarlier is millis rounded up, so that nothing is due before its time.
 func notEarlier(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

@@ -16,8 +16,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Errors of a database that was written before they had an index are found
-// after the upgrade: of what failed, of what was canceled and of what waits.
+// After the upgrade of a database from before the index of errors, lists find the errors
+// of its deliveries: failed, canceled and pending ones.
 func TestErrorsOfAnEarlierSchemaAreFound(t *testing.T) {
 	t.Parallel()
 	ctx, now, must := t.Context(), time.Now(), must(t)

@@ -9,8 +9,8 @@ import (
 	"callbackd/internal/store"
 )
 
-// A node that was told of a change does not answer with what it had asked for
-// a moment before, not even with the answer to a question under way.
+// A node that was told of a change does not use settings that it read before, not even
+// those of a read that was in progress.
 func TestRenewedSettingsAreTheNewest(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -31,14 +31,14 @@ func TestRenewedSettingsAreTheNewest(t *testing.T) {
 			d.must(err)
 			b.Renew()
 			if known() != (p.Reason != callbackd.NotPaused) {
-				t.Fatalf("it still knows the other of %+v", p)
+				t.Fatalf("it still has the older setting of %+v", p)
 			}
 		}
 	}
 }
 
-// The session of an expired node in the middle of a record, which nobody would
-// ever end, does not keep others from evicting the node.
+// The database session of an expired node that hangs during a record does not keep others
+// from evicting the node.
 func TestAnExpiredNodesSessionIsEnded(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -73,8 +73,8 @@ func TestAnExpiredNodesSessionIsEnded(t *testing.T) {
 	}
 }
 
-// Who watches a key at one node is told of what another accepts, also of what
-// comes right after it began to watch, and of the first event there is.
+// A watcher of a key at one node is notified of events that another node accepts, also of
+// an event that comes right after the watch began, and of the first event of the key.
 func TestWatchersAreNotifiedOfOtherNodesEvents(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -89,7 +89,7 @@ func TestWatchersAreNotifiedOfOtherNodesEvents(t *testing.T) {
 		select {
 		case <-changed:
 		case <-time.After(20 * watchEvery):
-			t.Fatal("not told")
+			t.Fatal("the watcher was not notified")
 		}
 		stop()
 	}

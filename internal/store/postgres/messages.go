@@ -84,8 +84,8 @@ func (s *Store) Listen(ctx context.Context, id callbackd.NodeID, ready func(), f
 	}
 }
 
-// watchEvery is how often a node looks for events that another one accepted,
-// while somebody waits for them.
+// watchEvery is how often a node looks for events that other nodes accepted, while it has
+// watchers.
 const watchEvery = 250 * time.Millisecond
 
 // watchOthers notifies the watchers of a key when another node accepts an event.
@@ -109,7 +109,7 @@ func (s *Store) watchOthers() {
 			continue // watchers also read without a notification, only later
 		}
 		for key, id := range now {
-			if newest[key] != id { // also the first time: the event may have come after the watcher looked
+			if newest[key] != id { // also the first time: the event may have come after the watcher's last read
 				s.hub.Changed(key)
 			}
 		}

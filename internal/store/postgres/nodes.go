@@ -238,8 +238,8 @@ func (s *Store) Evict(ctx context.Context, id callbackd.NodeID, unseen time.Dura
 	return evicted, changedOrNot(err)
 }
 
-// LocalAddr returns the address of this machine on a connection to the database: the
-// loopback address when they share a machine.
+// LocalAddr returns the address of this machine on a connection to the database. It is
+// the loopback address when both are on one machine.
 func (s *Store) LocalAddr(ctx context.Context) (addr netip.Addr, err error) {
 	addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	err = s.lease.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
@@ -261,7 +261,7 @@ func (s *Store) Leave(ctx context.Context, id callbackd.NodeID) error {
 func (s *Store) Nodes(ctx context.Context) (nodes []store.Node, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 		nodes = nil
-		owners := make([]int64, callbackd.Shards) // 0: nobody
+		owners := make([]int64, callbackd.Shards) // 0: no owner
 		shares := map[int64]*store.Node{}
 		share := func(node int64) *store.Node {
 			if shares[node] == nil {

@@ -26,7 +26,7 @@ type database struct {
 	cb  *callbackd.Callback
 }
 
-// unhurried is the patience for what must succeed, however busy the machine is.
+// unhurried is the patience for commands that must succeed, however busy the machine is.
 const unhurried = time.Minute
 
 // newDatabase returns the database at url and nodes on it. It gets a key and a callback.
@@ -88,8 +88,8 @@ func (d *database) checked(s *Store) int64 {
 	return r.Events
 }
 
-// Nodes whose clocks are a minute apart take events in for the same sessions
-// at once: numbers without a gap, and ids that grow with them.
+// Nodes whose clocks are a minute apart accept events of the same sessions at the same
+// time: the sequence numbers have no gap, and the ids grow with them.
 func TestNodesNumberASessionTogether(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 3)
@@ -131,8 +131,8 @@ func TestNodesNumberASessionTogether(t *testing.T) {
 	}
 }
 
-// Two nodes, alone with one command each, want the same new row at once: that
-// of an idempotency key, then that of a session.
+// Two nodes, with one command each, insert the same new row at the same time: that of an
+// idempotency key, then that of a session.
 func TestRaceForANewRowOverNodes(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -175,16 +175,16 @@ func TestRaceForANewRowOverNodes(t *testing.T) {
 	}
 }
 
-// Ids that another node has given out are not given out twice: the primary
-// key refuses them, and the group takes others.
-func TestIdsThatMeetAreTakenAnew(t *testing.T) {
+// Ids that another node has given out are not given out again: the primary key refuses
+// them, and the group takes others.
+func TestIDsThatAreTakenAreReplaced(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 1)
 	at := time.Now()
 	s := nodes[0]
 	evs, err := d.accept(s, at, "A", "A", "A")
 	d.must(err)
-	s.last.id = evs[0].ID - 1 // as a node would stand that knows nothing of them
+	s.last.id = evs[0].ID - 1 // the last id of a node that does not know these events
 	again, err := d.accept(s, at, "B")
 	d.must(err)
 	if again[0].ID <= evs[2].ID || d.checked(s) != 4 {
@@ -192,15 +192,14 @@ func TestIdsThatMeetAreTakenAnew(t *testing.T) {
 	}
 }
 
-// aged makes what a node knows of settings as old as it may get.
+// aged makes the cached settings of a node as old as they may get.
 func aged(s *Store) {
 	s.cached.mu.Lock()
 	defer s.cached.mu.Unlock()
 	s.cached.checkedAt = s.cached.checkedAt.Add(-store.MaxKeyAge)
 }
 
-// What one node changes, the others know when MaxKeyAge is over, whatever
-// they had kept.
+// The other nodes see a change of one node after MaxKeyAge, whatever they have cached.
 func TestChangesReachOtherNodes(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -232,7 +231,7 @@ func TestChangesReachOtherNodes(t *testing.T) {
 	}
 	aged(b)
 	if cb, _ := known(); cb.FailingSince.IsZero() {
-		t.Error("a turn of health is not seen")
+		t.Error("a change of health is not seen")
 	}
 	d.must(a.ChangeKey(ctx, "k", func(k *callbackd.Key) error {
 		k.Revoke(time.Now())
@@ -244,8 +243,8 @@ func TestChangesReachOtherNodes(t *testing.T) {
 	}
 }
 
-// A callback that one node made is at once a target of the next event of every
-// node: the targets are read with the event.
+// A callback that one node has created is a target of the next event of every node,
+// because targets are read with the event.
 func TestANewCallbackIsATargetOnEveryNodeAtOnce(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -262,8 +261,8 @@ func TestANewCallbackIsATargetOnEveryNodeAtOnce(t *testing.T) {
 	}
 }
 
-// Two nodes make the same callback, or the last one there is room for, at
-// once.
+// Two nodes create the same callback, or the last one that the limit allows, at the same
+// time.
 func TestCallbacksAreMadeOnceOverNodes(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -287,7 +286,7 @@ func TestCallbacksAreMadeOnceOverNodes(t *testing.T) {
 	work.Wait()
 	for name, n := range created {
 		if n != 1 {
-			t.Errorf("%s was made %d times", name, n)
+			t.Errorf("%s was created %d times", name, n)
 		}
 	}
 	if len(created) != callbackd.MaxCallbacks {
@@ -324,7 +323,7 @@ func TestTenNodesStartAtOnceOnAnEmptyDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Open(t.Context(), d.Options); err == nil || !strings.Contains(err.Error(), "newer callbackd") {
-		t.Errorf("a database of the future: %v", err)
+		t.Errorf("a database of a newer version: %v", err)
 	}
 }
 
@@ -364,7 +363,7 @@ func TestSecretsAreSealedInTheDatabase(t *testing.T) {
 		d.must(rows.Err())
 	}
 	if seen < 8 {
-		t.Errorf("only %d sealed values were looked at, want 8 or more", seen)
+		t.Errorf("only %d sealed values were checked, want 8 or more", seen)
 	}
 	raw, err := os.ReadFile(d.KeysetFile)
 	d.must(err)
@@ -412,7 +411,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	}
 }
 
-// One outcome that cannot be stored does not take its group with it.
+// One outcome that cannot be stored does not make its group fail.
 func TestOneBadOutcomeFailsAlone(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 1)

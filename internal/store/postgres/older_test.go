@@ -22,9 +22,9 @@ const (
 	olderSelectNodes = "SELECT no, name, address, version, started_at, " + dbClock + " - seen_at, in_flight, leaving, skew FROM nodes ORDER BY no"
 )
 
-// A node of the version before, for which shards were of callbacks, never owns shards
-// beside a newer node: it cannot renew its lease, newer nodes claim nothing until they
-// have evicted it, and then it can record nothing and does not come back.
+// A node of the version before, for which shards were of callbacks, never owns shards at
+// the same time as a newer node: it cannot renew its lease, and newer nodes claim nothing
+// until they have evicted it. Then it can record nothing and cannot join again.
 func TestAnOlderNodeAndANewerOneNeverOwnShardsTogether(t *testing.T) {
 	o := Options{URL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
 	ctx := t.Context()

@@ -18,7 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// statements collects what a store runs.
+// statements collects the statements that a store runs.
 type statements struct {
 	mu   sync.Mutex
 	seen map[string]bool
@@ -48,13 +48,12 @@ func (s *statements) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEnd
 
 var loaded = flag.Int("rows", 200_000, "events that the test of plans loads")
 
-// large is the tables that no statement may walk.
+// large lists the tables that no statement may read from end to end.
 var large = []string{"events", "pending", "attempts", "session_sequences", "idempotency", "sessions", "session_notes", "logs", "slots", "owed_later", "replay_events", "last_errors"}
 
-// The plan of every statement, made once and kept as a server keeps it, goes
-// through an index of the large tables, whatever PostgreSQL believes of their
-// sizes: for a new database, right after a load that it has not counted, with
-// statistics from when a table was empty, and with true ones.
+// The generic plan of every statement reads the large tables by an index, whatever their
+// statistics: for a new database, right after a load before the first ANALYZE, with
+// statistics from when the tables were empty, and with correct ones.
 func TestNoPlanWalksALargeTable(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -117,8 +116,8 @@ func bulkLoad(exec func(string), n int) {
 	exec("INSERT INTO idempotency SELECT key_no, decode(md5(id::text), 'hex'), '', id, '' FROM events")
 }
 
-// explainable reports whether a statement has a plan, and is not the one with which
-// Check reads everything.
+// explainable reports whether a statement has a plan. It excludes the statement of Check,
+// which reads all events.
 func explainable(sql string) bool {
 	verb, _, _ := strings.Cut(strings.TrimSpace(sql), " ")
 	return slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}, verb) &&
@@ -194,8 +193,8 @@ func walks(n node, under string) string {
 	return ""
 }
 
-// Every method of the contract is called by everyCommand, so that the plans of its
-// statements are looked at.
+// everyCommand calls every method of the contract, so that the plans of all statements
+// are checked.
 func TestEveryCommandIsExplained(t *testing.T) {
 	source, err := os.ReadFile("commands_test.go")
 	if err != nil {

@@ -21,7 +21,7 @@ type eventRow struct {
 	session           string
 	test              bool
 	targets           []byte
-	clockTime         *int64 // what the clock said
+	clockTime         *int64 // the time of the clock, when it differs from that of the id
 }
 
 func (r *eventRow) into(more ...any) []any {
@@ -56,7 +56,7 @@ func loadEvents(ctx context.Context, q querier, ids []callbackd.EventID) (map[ca
 	return out, rows.Err()
 }
 
-// A delivery of the queue, with what its event says of it.
+// A delivery of the queue, with the columns that it takes from its event.
 const (
 	pendingColumns = "p.callback_no, p.event_id, e.session, e.sequence, e.test, p.attempts, p.step, p.manual, p.first_failed_at, p.due, p.holds_until, p.replay"
 	pendingEvent   = " CROSS JOIN LATERAL (SELECT * FROM events WHERE id = p.event_id LIMIT 1) e"
@@ -185,8 +185,8 @@ func (s *Store) withEvents(ctx context.Context, sql string, args ...any) (ds []c
 	return ds, err
 }
 
-// makeDueNext looks at the next pending rows of a callback. One that is being
-// recorded is left to its outcome.
+// makeDueNext makes the next pending rows of a callback due. It skips a row that is being
+// recorded: its outcome decides.
 const makeDueNext = `WITH next AS MATERIALIZED (SELECT event_id, ctid AS place, due > $3 AND (replay = 0 OR first_failed_at IS NOT NULL) AS waits FROM pending
 		WHERE callback_no = $1 AND event_id > $2 ORDER BY event_id LIMIT $4),
 	free AS MATERIALIZED (SELECT p.place FROM next CROSS JOIN LATERAL (SELECT ctid AS place FROM pending WHERE callback_no = $1 AND event_id = next.event_id AND due > $3 FOR UPDATE SKIP LOCKED) p WHERE next.waits),
@@ -209,7 +209,8 @@ func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Ti
 		if err != nil {
 			return err
 		}
-		// Without a revision: who still thinks that it goes on finds nothing.
+		// This needs no revision: a node that still considers the callback releasing
+		// finds no rows.
 		next := &last
 		if done = seen < limit; done {
 			next = nil

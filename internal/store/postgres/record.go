@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// outcome is one attempt on its way into the database.
+// outcome is one attempt to be recorded.
 type outcome struct {
 	command
 	*callbackd.Outcome
@@ -29,14 +29,13 @@ func (o *outcome) cancel(why string) {
 	o.detail = codec.AppendAttempt(nil, &o.Attempt)
 }
 
-// The statements of the record. An outcome of a delivery that is not pending
+// The statements that record outcomes. An outcome of a delivery that is not pending
 // writes nothing and returns no row.
 //
-// The deliveries are found through LATERAL subqueries with a LIMIT or a lock,
-// which PostgreSQL cannot turn around: each row of the arrays is looked up by
-// the primary key. A DELETE that joined the arrays with the queue would be
-// planned from the statistics, and a table that was counted empty would be
-// read from end to end for each outcome.
+// The deliveries are found through LATERAL subqueries with a LIMIT or a lock, which
+// PostgreSQL cannot reorder: it looks up each row of the arrays by the primary key. The
+// plan of a DELETE that joins the arrays with the queue would depend on statistics: with
+// those of an empty table, it would read the table from end to end for each outcome.
 //
 // Each statement returns the deliveries that it found, and whether it recorded
 // them. recordEnded does not record a delivery that another transaction changed
@@ -111,9 +110,9 @@ func splitRepeats(group []*outcome) (now, later []*outcome) {
 	return now, later
 }
 
-// recordGroup commits outcomes of different deliveries together. When the
-// database refuses the group, each outcome is tried alone. unconfirmed tells
-// that a commit of the outcomes was sent and not answered.
+// recordGroup commits outcomes of different deliveries together. When the database
+// refuses the group, each outcome is tried alone. unconfirmed means that a commit of the
+// outcomes was sent and not answered.
 func (s *Store) recordGroup(group []*outcome, unconfirmed bool) {
 	left := group
 	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
@@ -210,7 +209,7 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, unconfirmed boo
 	}
 	s.fence(&p)
 	left := group
-	if unconfirmed { // what is stored already must not be stored again
+	if unconfirmed { // do not store again what is stored already
 		addLocks(&p, group)
 		addRecorded(&p, group, row)
 		if err := p.run(ctx, conn.Conn()); err != nil {
@@ -330,9 +329,9 @@ const (
 		delivered = delivered + CASE WHEN $2 = 'delivered' THEN 1 ELSE 0 END, failed = failed + CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END WHERE id = $1`
 )
 
-// recordCanceled replaces the cancellation of a delivery, which was written
-// during the attempt, by the outcome, and takes back what was counted of it.
-// Without a cancellation it is a Conflict.
+// recordCanceled replaces the cancellation of a delivery, which was written during the
+// attempt, by the outcome, and subtracts it from the counts. It fails with Conflict when
+// there is no cancellation.
 func (s *Store) recordCanceled(o *outcome) error {
 	id, tries := o.Delivery.ID, 0
 	err := s.change(context.Background(), true, func(ctx context.Context, tx pgx.Tx) error {

@@ -69,8 +69,8 @@ func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) 
 	})
 }
 
-// Snapshot is part of [core.Driver]. It has a connection of its own for as long
-// as it takes.
+// Snapshot is part of [core.Driver]. It opens a connection of its own, because it may
+// take long.
 func (d seam) Snapshot(ctx context.Context, f func(core.Tx) error) error {
 	if err := d.s.closed(); err != nil {
 		return err
@@ -92,8 +92,8 @@ func (d seam) Snapshot(ctx context.Context, f func(core.Tx) error) error {
 	return nil
 }
 
-// readLong lets a snapshot take its time, also between its statements: it
-// holds no row that others wait for.
+// readLong lifts the time limits of a snapshot. That is safe, because it holds no lock
+// that others wait for.
 func readLong(ctx context.Context, tx pgx.Tx) error {
 	_, err := tx.Exec(ctx, "SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)")
 	return err

@@ -17,7 +17,7 @@ import (
 type change struct {
 	session string
 	f       func(*callbackd.Session) (store.SessionChange, error)
-	create  *callbackd.Session // nil: the session is there
+	create  *callbackd.Session // nil for a change of an existing session
 	out     *callbackd.Session
 	once    *store.Once // nil for a change that has no idempotency key
 }
@@ -54,7 +54,7 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionK
 	return in.change.out, in.out, nil
 }
 
-// loadedSession is a session that a group changes, as it has left it so far.
+// loadedSession is a session that a group changes, with the changes made so far.
 type loadedSession struct {
 	core.SessionWork
 	writeToken int64 // as it was read; 0 when the session was not there
@@ -136,7 +136,7 @@ func (g *acceptGroup) sessionNow(id store.SessionID) *callbackd.Session {
 	return g.unchanged[id]
 }
 
-// changeSession runs one change on what the ones before it left.
+// changeSession runs one change on the result of the changes before it.
 func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, error) {
 	c, id := in.change, store.SessionID{Key: in.batch.Key, SessionKey: in.change.session}
 	w := g.loaded[id]
@@ -150,7 +150,7 @@ func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, erro
 		}
 		return events, err
 	}
-	if w == nil || w.Stored == nil || w.Current == nil { // what the group creates is not there yet
+	if w == nil || w.Stored == nil || w.Current == nil { // a session that this group creates does not exist yet either
 		return nil, core.NoSession(c.session)
 	}
 	after, events, err := w.Apply(c.f, func(after *callbackd.Session, fired []store.NewEvent) ([]*callbackd.Event, error) {
@@ -187,10 +187,10 @@ func (g *acceptGroup) writeSessions(p *pipeline) error {
 	return nil
 }
 
-// findCommitted queues the question whether a try whose commit was not answered
-// was committed: an event of it tells, or else the token of a session. When that
-// commit is still under way, its locks keep this statement waiting, or the
-// insert of a new session after it: then the next try asks again.
+// findCommitted queues a statement that tells whether a try whose commit was not answered
+// was committed. It looks for an event of that try, or else for its token in a session.
+// While that commit is still in progress, its locks make this statement wait, or the
+// insert of a new session after it; then the next try asks again.
 func (g *acceptGroup) findCommitted(p *pipeline, try *acceptGroup) {
 	if len(try.events) > 0 {
 		ev := try.events[0]
@@ -207,16 +207,16 @@ func (g *acceptGroup) findCommitted(p *pipeline, try *acceptGroup) {
 		switch {
 		case token == try.writeToken, token == 0 && w.Current == nil && changed == 1:
 			g.committed = try
-		case token != w.writeToken: // somebody has changed it since, on top of that try or without it
+		case token != w.writeToken: // another call has changed it since, after that try or without it
 			g.unresolvable = true
 		}
 		return err
 	}, int64(id.Key), id.SessionKey)
 }
 
-// evidence returns the changed session that tells best whether the group was
-// committed, and how many it has changed. A session that the group created is
-// known to nobody else; one that it removed has no token any more.
+// evidence returns the changed session that best shows whether the group was committed,
+// and how many it has changed. No other call can have changed a session that the group
+// created. A session that it removed has no token any more.
 func (g *acceptGroup) evidence() (best store.SessionID, work *loadedSession, changed int) {
 	rank := func(w *loadedSession) int {
 		switch {
@@ -238,6 +238,6 @@ func (g *acceptGroup) evidence() (best store.SessionID, work *loadedSession, cha
 	return best, work, changed
 }
 
-// newWriteToken returns a random token. It is never 0, which stands for no
+// newWriteToken returns a random token. It is never 0, which means that there is no
 // session.
 func newWriteToken() int64 { return 1 + rand.Int64N(math.MaxInt64) }

@@ -10,10 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A commit that waits for its standby loses its connection. It is found to be
-// made, on this machine: that is no acknowledgement as long as the standby
-// does not have it.
-func TestWhatNoStandbyHasIsNotAcknowledged(t *testing.T) {
+// A commit that waits for its standby loses its connection. The store finds the commit on
+// this machine, but does not acknowledge it as long as the standby does not have it.
+func TestACommitWithoutItsStandbyIsNotAcknowledged(t *testing.T) {
 	t.Parallel()
 	server, err := pgtest.Start()
 	if err != nil {

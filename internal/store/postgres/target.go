@@ -16,9 +16,9 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// Target is a database that a move fills, while no node runs on it and none
-// can start. The table moving, which is there from the first row to the proof
-// of all of them, holds the mark of where they come from.
+// Target is a database that a move fills, while no node runs on it and none can start.
+// The table moving holds the mark of the rows' origin. It exists from the first row until
+// all rows have been compared.
 type Target struct {
 	conn  *pgx.Conn
 	types map[string][]uint32 // of the columns of a table
@@ -26,7 +26,7 @@ type Target struct {
 
 var _ transfer.Target = (*Target)(nil)
 
-var errMoving = callbackd.Errorf(callbackd.KindConflict, "a move into this database has begun and has not ended: run the same `callbackd move` again, which goes on where it was, or drop the database and start again")
+var errMoving = callbackd.Errorf(callbackd.KindConflict, "a move into this database has begun and has not ended: run the same `callbackd move` again, which continues where it stopped, or drop the database and start again")
 
 // moving returns the mark of the move that is in progress; empty when there is none.
 func moving(ctx context.Context, tx pgx.Tx) (mark string, err error) {
@@ -61,16 +61,16 @@ func OpenTarget(ctx context.Context, o Options, from transfer.Origin) (*Target, 
 	return t, nil
 }
 
-// A server that was just stopped, or a command that just ended, is seen by
-// PostgreSQL for as long as it takes to end its connections.
+// PostgreSQL still sees a server that was just stopped, or a command that just ended,
+// until it has ended their connections.
 const (
 	useAloneWait  = 5 * time.Second
 	useAlonePause = 50 * time.Millisecond
 )
 
-// useAlone takes the lock that every connection of a server holds in share. It
-// asks without waiting in the lock's queue, where it would keep new connections
-// from taking their share.
+// useAlone takes the lock that every connection of a server holds shared. It does not
+// wait in the lock's queue, because there it would keep new connections from getting the
+// lock.
 func useAlone(ctx context.Context, conn *pgx.Conn) error {
 	for begun := time.Now(); ; {
 		var alone bool
@@ -132,8 +132,8 @@ func begin(ctx context.Context, tx pgx.Tx, keyset string, from transfer.Origin) 
 // Close ends the connection.
 func (t *Target) Close() error { return t.conn.Close(context.Background()) }
 
-// Finish lets nodes start: it sets the generators of numbers above the numbers in
-// use, and removes the mark of the move.
+// Finish lets nodes start: it sets the sequences of IDs above the IDs in use, and removes
+// the mark of the move.
 func (t *Target) Finish(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error {
 		for _, sql := range []string{

@@ -12,7 +12,7 @@ import (
 	"callbackd/internal/store"
 )
 
-// note is a change of a session that adds one to its notes, and fires.
+// note is a change of a session that adds a note and, when fire is set, fires an event.
 func note(at time.Time, fire bool) func(*callbackd.Session) (store.SessionChange, error) {
 	return func(x *callbackd.Session) (store.SessionChange, error) {
 		x.Notes++
@@ -24,9 +24,9 @@ func note(at time.Time, fire bool) func(*callbackd.Session) (store.SessionChange
 	}
 }
 
-// Nodes change one session at once: each change is made on what the one
-// before it left, with its events. A session that fires nothing has no
-// sequence that would order its changes.
+// Nodes change one session at the same time: each change is made on the result of the one
+// before, with its events. Changes that fire nothing are ordered too, although they lock
+// no sequence.
 func TestNodesChangeASessionTogether(t *testing.T) {
 	t.Parallel()
 	for _, fire := range []bool{true, false} {
@@ -63,8 +63,7 @@ func TestNodesChangeASessionTogether(t *testing.T) {
 	}
 }
 
-// A change whose commit was not answered is made once, with events and
-// without.
+// A change whose commit was not answered is made once, with events or without.
 func TestLostAnswerOfASessionChange(t *testing.T) {
 	t.Parallel()
 	ln, u := newLine(t, stock.URL(t))
@@ -92,7 +91,7 @@ func TestLostAnswerOfASessionChange(t *testing.T) {
 	}
 }
 
-// asked is what the creation of a session with a number fires.
+// asked is the event that the creation of a session with a phone number fires.
 var asked = store.NewEvent{Type: callbackd.SMSRequested, Data: []byte("{}")}
 
 // A creation that fires, and whose commit was not answered, is made once.
@@ -112,7 +111,7 @@ func TestLostAnswerOfACreationThatFires(t *testing.T) {
 	}
 }
 
-// Of nodes that create one session at once one succeeds, and only it fires.
+// When nodes create one session at the same time, one succeeds, and only that one fires.
 func TestNodesCreateASessionTogether(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 3)
@@ -143,10 +142,9 @@ func TestNodesCreateASessionTogether(t *testing.T) {
 	}
 }
 
-// Another node changes the session between a commit that was not answered and
-// its retry: it cannot be known any more whether it was made, and it is not
-// made twice.
-func TestSessionChangeThatNobodyCanTell(t *testing.T) {
+// Another node changes the session between a commit that was not answered and its retry.
+// It cannot be known any more whether the change was made, and it is not made twice.
+func TestASessionChangeThatCannotBeKnown(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
 	s, now := nodes[0], time.Now()
@@ -169,8 +167,8 @@ func TestSessionChangeThatNobodyCanTell(t *testing.T) {
 	d.equal("the notes of the session", got.Notes, 2)
 }
 
-// A reader goes from cursor to cursor while nodes whose clocks are a minute
-// apart take events in, and misses none.
+// A reader goes from cursor to cursor while nodes whose clocks are a minute apart accept
+// events, and misses none.
 func TestCatchUpOverNodesMissesNothing(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 4)
@@ -236,7 +234,7 @@ func (d *database) delivered(s *Store, ids []callbackd.DeliveryID) {
 	}
 }
 
-// Nodes step one replay at once: everything of it is made due, once.
+// Nodes step one replay at the same time: each of its deliveries is made due once.
 func TestNodesStepAReplayTogether(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 3)
@@ -288,8 +286,8 @@ func TestNodesStepAReplayTogether(t *testing.T) {
 	d.checked(nodes[2])
 }
 
-// A delivery changes under an outcome that is being recorded: the outcome is
-// recorded on what it has become, once.
+// A delivery changes while its outcome is being recorded: the outcome is recorded once,
+// on the changed delivery.
 func TestOutcomeOfADeliveryThatChangesMeanwhile(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -24,10 +24,9 @@ func newToxic(t *testing.T, rawURL string) (*toxiproxy.Proxy, string) {
 	return p, u.String()
 }
 
-// The network fails in each of its ways while events and outcomes come from
-// many goroutines, and recovers. Callers get Unavailable and nothing else,
-// what was acknowledged is there once, and the store, which nobody opens
-// again, goes on.
+// The network fails in several ways, while many goroutines send events and outcomes, and
+// recovers. Callers get Unavailable and no other error, what was acknowledged is stored
+// once, and the store works again without being reopened.
 func TestNetworkFaultsUnderLoad(t *testing.T) {
 	for name, toxics := range map[string][]string{
 		"down":      nil,

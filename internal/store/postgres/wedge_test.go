@@ -20,8 +20,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// The line is lost without a word between the handshake of new connections
-// and their first statement: they are given up, and the store goes on.
+// New connections fall silent between their handshake and their first statement. The
+// store gives them up and works again.
 func TestNewConnectionsThatFallSilent(t *testing.T) {
 	t.Parallel()
 	ln, u := newLine(t, stock.URL(t)+"&connect_timeout=1")
@@ -44,18 +44,18 @@ func TestNewConnectionsThatFallSilent(t *testing.T) {
 		if _, err := d.accept(s, time.Now(), "S"); err == nil {
 			break
 		} else if !backoff(ctx, n) {
-			t.Fatalf("it does not go on: %v", err)
+			t.Fatalf("the store does not work again: %v", err)
 		}
 	}
 }
 
-// All connections lead nowhere any more: the first use of one of them finds
-// out for all of its kind. The second use succeeds, however slow the machine is:
-// were it to get another of these connections, it would wait for its whole patience.
+// All connections have fallen silent. The first use of one of them drops all connections
+// of its pool. So the second use succeeds, however slow the machine is: with another
+// silent connection it would wait until its patience ends.
 func TestConnectionsThatLeadNowhere(t *testing.T) {
 	t.Parallel()
 	ln, u := newLine(t, stock.URL(t))
-	defer ln.cut() // what is silent would keep the close of the store waiting
+	defer ln.cut() // the close of the store would wait for silent connections
 	d, nodes := newDatabase(t, u, 1)
 	s := nodes[0]
 	evs, err := d.accept(s, time.Now(), "S")
@@ -84,16 +84,16 @@ func TestConnectionsThatLeadNowhere(t *testing.T) {
 	}
 }
 
-// While nobody answers the question for the revision, a caller waits for no
-// longer than it wants to, whoever has asked.
-func TestNobodyQueuesForTheRevision(t *testing.T) {
+// While the read of the revision gets no answer, each caller waits only until its own
+// context ends, whichever caller began the read.
+func TestCallersDoNotQueueForTheRevision(t *testing.T) {
 	t.Parallel()
 	ln, u := newLine(t, stock.URL(t))
 	_, nodes := newDatabase(t, u, 1)
 	s := nodes[0]
 	_, err := s.Key(t.Context(), "k")
 	must(t)(err)
-	ln.muteAt("") // all there is
+	ln.muteAt("") // everything
 	aged(s)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
@@ -128,8 +128,8 @@ func TestNobodyQueuesForTheRevision(t *testing.T) {
 	}
 }
 
-// Readers that hold every shared connection keep neither events nor outcomes
-// nor API keys waiting.
+// Events, outcomes and API keys do not wait for readers that hold every shared
+// connection.
 func TestReadersDoNotHoldUpTheHotPath(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 1)
@@ -150,8 +150,8 @@ func TestReadersDoNotHoldUpTheHotPath(t *testing.T) {
 	d.must(err)
 }
 
-// A node falls silent in the middle of a transaction: the others wait for its
-// locks, and do not fail.
+// A node falls silent during a transaction: the others wait for its locks and do not
+// fail.
 func TestLocksOfASilentNodeAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
@@ -181,7 +181,7 @@ func TestLocksOfASilentNodeAreWaitedFor(t *testing.T) {
 	work.Wait()
 }
 
-// Both ends of every connection find out that the other one is gone.
+// Both ends of every connection detect that the other one is gone.
 func TestBothEndsAskWhetherTheOtherIsThere(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 1)
@@ -204,7 +204,7 @@ func TestBothEndsAskWhetherTheOtherIsThere(t *testing.T) {
 	}))
 }
 
-// A command that finds a place when the committers have ended is answered.
+// A command that is queued after the committers have ended is answered.
 func TestCommandsAtTheCloseAreAnswered(t *testing.T) {
 	s := &Store{closing: make(chan struct{}), served: make(chan struct{})}
 	close(s.served)
@@ -214,7 +214,7 @@ func TestCommandsAtTheCloseAreAnswered(t *testing.T) {
 	}
 }
 
-// A command for which there is no place is refused after a while, by itself.
+// A command that gets no place in the queue is refused after a while.
 func TestNoPlaceInTheQueue(t *testing.T) {
 	s := &Store{closing: make(chan struct{}), patience: time.Millisecond}
 	c := newCommand()
@@ -223,8 +223,8 @@ func TestNoPlaceInTheQueue(t *testing.T) {
 	}
 }
 
-// The retry of a commit that was not answered finds its own callback, and
-// does not take it for another one's.
+// The retry of a commit that was not answered recognizes the callback that it has created
+// itself.
 func TestLostAnswerOfANewCallback(t *testing.T) {
 	t.Parallel()
 	ln, u := newLine(t, stock.URL(t))
@@ -242,8 +242,8 @@ func TestLostAnswerOfANewCallback(t *testing.T) {
 	}
 }
 
-// A server that took over has lost the last changes of settings: a node does
-// not go on with them.
+// A server that took over has lost the last changes of settings. A node does not keep
+// using them.
 func TestSettingsThatAFailoverLost(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 1)
@@ -272,7 +272,7 @@ func TestSettingsThatAFailoverLost(t *testing.T) {
 	}
 }
 
-// A text that PostgreSQL refuses is nobody's API key.
+// A text that PostgreSQL cannot store is no API key.
 func TestAPIKeysThatAreNoText(t *testing.T) {
 	t.Parallel()
 	_, nodes := newDatabase(t, stock.URL(t), 1)
@@ -283,7 +283,7 @@ func TestAPIKeysThatAreNoText(t *testing.T) {
 	}
 }
 
-// A node waits for another one's migration, however long that takes.
+// A node waits until another node's migration ends, however long that takes.
 func TestStartWaitsForAMigration(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 1)
@@ -310,7 +310,7 @@ func TestStartWaitsForAMigration(t *testing.T) {
 		backoff(t.Context(), 1)
 		select {
 		case err := <-opened:
-			t.Fatalf("it does not wait: %v", err)
+			t.Fatalf("the node does not wait for the migration: %v", err)
 		default:
 		}
 	}
@@ -323,7 +323,7 @@ func TestStartWaitsForAMigration(t *testing.T) {
 	}
 }
 
-// Results that an earlier version stored are served as PAVE has them.
+// Results that an earlier version stored are served in PAVE's form.
 func TestEarlierResultsAreServedFlat(t *testing.T) {
 	t.Parallel()
 	rows, err := os.ReadFile("testdata/results_7720c39.sql")
@@ -351,8 +351,8 @@ func TestEarlierResultsAreServedFlat(t *testing.T) {
 	storetest.EarlierResults(t, s, "ACM-J0BWC4AI93", "ACM-3GG7YL1KDJ")
 }
 
-// Steps of the schema are made in order, each once, all or none, and an older
-// program refuses what a newer one made.
+// The steps of the schema run in order, each once, all or none. An older program refuses
+// the schema of a newer one.
 func TestMigrationByTwoVersions(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, pgtest.URL(t), 1)
@@ -375,7 +375,7 @@ func TestMigrationByTwoVersions(t *testing.T) {
 	}
 	broken := append(newer[:len(newer):len(newer)], migration{version: len(all) + 3, sql: "INSERT INTO nowhere VALUES (1)"})
 	if err := run(broken); err == nil || !strings.Contains(hues(), "does not exist") {
-		t.Errorf("half a migration is left: %s, %v", hues(), err)
+		t.Errorf("part of a migration was committed: %s, %v", hues(), err)
 	}
 	for range 2 {
 		d.must(run(newer))

@@ -23,7 +23,7 @@ var acceptTests = map[string]func(*suite){
 	"BatchIsAllOrNothing":          (*suite).batch,
 }
 
-// one is a batch of one event.
+// one returns a batch of one event.
 func (s *suite) one(session, data string) store.Batch {
 	return store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{{Type: ev1, Session: session, Data: []byte(data)}}}
 }
@@ -208,8 +208,8 @@ func (s *suite) idempotencyRace() {
 	s.equal("the events of one idempotency key", slices.Compact(ids), ids[:1])
 }
 
-// batch shows that a batch with one conflict stores nothing, whatever shares
-// its commit.
+// batch shows that a batch with one conflict stores nothing, whatever other commands
+// share its commit.
 func (s *suite) batch() {
 	cb := s.newCallback(s.key, ev1, "default")
 	stored := s.one("S", "{}")

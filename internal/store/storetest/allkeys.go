@@ -97,7 +97,7 @@ func sameList[T comparable](s *suite, what string, got, want []T) {
 		s.Errorf("%s: listed %v, want %v", what, got, want)
 	}
 	if len(want) == 0 {
-		s.Errorf("%s: the test expects nothing", what)
+		s.Errorf("%s: the test expects an empty list, so it would prove nothing", what)
 	}
 }
 
@@ -190,7 +190,7 @@ func (s *suite) allKeysDeliveries() {
 	sameList(s, "deliveries of one callback", s.listDeliveries(one), s.listDeliveries(ofKey))
 }
 
-// allKeysManyCallbacks: there are more callbacks than a page has places.
+// allKeysManyCallbacks lists deliveries of more callbacks than a page has rows.
 func (s *suite) allKeysManyCallbacks() {
 	keys := s.threeKeys()
 	var cbs []*callbackd.Callback
@@ -215,8 +215,8 @@ func (s *suite) allKeysManyCallbacks() {
 	s.sameDeliveries(keys, store.DeliveryQuery{State: callbackd.Pending}, store.DeliveryQuery{State: callbackd.Failed}, store.DeliveryQuery{Status: 5})
 }
 
-// allKeysDeliveriesCut: a page that the scan limit ends goes on where it ended,
-// and loses and repeats nothing of any key.
+// allKeysDeliveriesCut shows that the page after one that ended at the scan limit
+// continues there. It loses and repeats no delivery of any key.
 func (s *suite) allKeysDeliveriesCut() {
 	keys := s.threeKeys()
 	first, last := s.newCallback(keys[0], ev1, "a"), s.newCallback(keys[2], ev1, "a")
@@ -257,8 +257,8 @@ func (s *suite) sameLogs(keys []callbackd.Key, qs ...store.LogQuery) {
 	}
 }
 
-// allKeysLogsCut: the calls of one key that do not fit fill the scan limit, and
-// those of the others that fit are older.
+// allKeysLogsCut lists calls when those of one key, which do not match, fill the scan
+// limit, and the matching calls of other keys are older.
 func (s *suite) allKeysLogsCut() {
 	keys := s.threeKeys()
 	call := func(key callbackd.Key, after time.Duration, status int) store.LogEntry {

@@ -8,8 +8,8 @@ import (
 	"callbackd/internal/store"
 )
 
-// pagesEndBySize reads lists of large rows: a page ends at MaxPageData, with
-// what is beyond it left unread, and nothing is left out or comes twice.
+// pagesEndBySize reads lists of large rows: a page ends at MaxPageData and reads nothing
+// beyond it, and no row is missing or comes twice.
 func (s *suite) pagesEndBySize() {
 	const n = 10
 	full := store.MaxPageData / callbackd.MaxEventData

@@ -85,7 +85,7 @@ func (s *suite) noCallbacks() {
 		"CallbackVersion":  second(s.CallbackVersion(s.ctx(), cb.ID, 9)),
 	} {
 		if callbackd.KindOf(err) != callbackd.KindNotFound {
-			s.Errorf("%s of a callback that is not there: %v, want NotFound", what, err)
+			s.Errorf("%s of a callback that does not exist: %v, want NotFound", what, err)
 		}
 	}
 }
@@ -94,12 +94,12 @@ func (s *suite) rotation() {
 	s.newCallback(s.key, ev1, "default")
 	cb, err := s.RotateSecret(s.ctx(), s.key.ID, ev1, "default", "second", s.at.Add(time.Hour), s.at)
 	s.must(err)
-	s.equal("what signs while both do", cb.SigningSecrets(s.at.Add(time.Minute)), []callbackd.Secret{"second", "first"})
-	s.equal("what signs afterwards", cb.SigningSecrets(s.at.Add(2*time.Hour)), []callbackd.Secret{"second"})
+	s.equal("the secrets while both sign", cb.SigningSecrets(s.at.Add(time.Minute)), []callbackd.Secret{"second", "first"})
+	s.equal("the secrets afterwards", cb.SigningSecrets(s.at.Add(2*time.Hour)), []callbackd.Secret{"second"})
 	s.reopen()
 	cb, err = s.RotateSecret(s.ctx(), s.key.ID, ev1, "default", "third", s.at.Add(5*time.Hour), s.at.Add(2*time.Hour))
 	s.must(err)
-	s.equal("what signs after another rotation", cb.SigningSecrets(s.at.Add(3*time.Hour)), []callbackd.Secret{"third", "second"})
+	s.equal("the secrets after another rotation", cb.SigningSecrets(s.at.Add(3*time.Hour)), []callbackd.Secret{"third", "second"})
 	s.equal("how many secrets are kept", len(cb.Secrets), 2)
 }
 
@@ -136,7 +136,7 @@ func (s *suite) replaceOtherHost() {
 	s.equal("the URL in force", now.URL, next.URL)
 }
 
-// sameSetting shows that a setting that is in force already stores nothing.
+// sameSetting shows that storing the setting in force again changes nothing.
 func (s *suite) sameSetting() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.at = s.at.Add(time.Second)

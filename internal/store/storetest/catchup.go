@@ -16,8 +16,8 @@ var catchUpTests = map[string]func(*suite){
 	"WatchersAreToldOfAcceptedEvents": (*suite).watch,
 }
 
-// catchUpFrom reads the events of the suite's key from cursor to cursor until
-// nothing is left. It returns them and the last cursor.
+// catchUpFrom reads the events of the suite's key from cursor to cursor until there are
+// no more. It returns them and the last cursor.
 func (s *suite) catchUpFrom(q store.EventQuery) (ids []callbackd.EventID, at callbackd.EventID) {
 	s.Helper()
 	q.Key = s.key.ID
@@ -82,7 +82,7 @@ func (s *suite) catchUpWithoutEvents() {
 	_, all := s.catchUpFrom(store.EventQuery{Limit: 2})
 	got, at := s.catchUpFrom(store.EventQuery{Session: "none", Limit: 10})
 	s.equal("events of a session that has none", got, []callbackd.EventID(nil))
-	s.equal("the cursor, which goes on all the same", at, all)
+	s.equal("the cursor, which grows all the same", at, all)
 }
 
 func (s *suite) catchUpOfKey() {
@@ -104,6 +104,6 @@ func (s *suite) watch() {
 	select {
 	case <-changed:
 	case <-time.After(time.Minute):
-		s.Fatal("the watcher was not told of an accepted event")
+		s.Fatal("the watcher was not notified of an accepted event")
 	}
 }

@@ -88,8 +88,7 @@ func (s *suite) ranAheadAndRestarted() {
 	s.aheadLists(e)
 }
 
-// aheadLists checks that events are shown with the time of the clock, and found
-// by it.
+// aheadLists checks that lists show the time of the clock and find events by it.
 func (s *suite) aheadLists(e aheadEvents) {
 	s.Helper()
 	if all := eventIDs(slices.Concat(e.before, e.ahead, e.after)); !slices.IsSorted(all) {
@@ -119,7 +118,7 @@ func (s *suite) ranAheadDeliveries() {
 		if len(ds) != 1 {
 			s.Fatalf("%d deliveries of today in state %q, want 1", len(ds), state)
 		}
-		s.equal("since when it waits", ds[0].Since, s.at)
+		s.equal("when its wait began", ds[0].Since, s.at)
 	}
 }
 
@@ -128,19 +127,19 @@ func (s *suite) ranAheadSequence() {
 	s.equal("the next sequence number of the session", s.publish(s.key, ev1, "A")[0].Sequence, int64(6))
 }
 
-// ranAheadSweep shows that events go when they are old, also those of the wrong
+// ranAheadSweep shows that events are removed when they are old, also those of the wrong
 // clock.
 func (s *suite) ranAheadSweep() {
 	e := s.ahead()
-	s.equal("events that were removed of none that is old", s.sweepAll(e.today.Add(-time.Hour)), 0)
+	s.equal("events that were removed while none is old", s.sweepAll(e.today.Add(-time.Hour)), 0)
 	s.equal("events that were removed of seven, one of them pending", s.sweepAll(e.today.Add(time.Minute)), 6)
 	s.deliverAll(s.fresh(e.cb.ID))
 	s.equal("events that were removed of the one that was pending", s.sweepAll(e.today.Add(time.Minute)), 1)
 	s.equal("events that are left", s.listed(store.EventQuery{}), []callbackd.EventID(nil))
 }
 
-// behind publishes an event with the right clock, one with a clock that was
-// never set, and one after it was set.
+// behind publishes an event with the correct clock, one with a clock that was never set,
+// and one after it was set.
 func (s *suite) behind() (today, wrong time.Time, early *callbackd.Event) {
 	s.Helper()
 	today, wrong = s.at, time.Unix(1000, 0)

@@ -9,9 +9,9 @@ import (
 	"callbackd/internal/store"
 )
 
-// EarlierResults checks a store with rows that an earlier version wrote for key
-// 1, when all results joined the session: whole is a session that has some,
-// bare one that has none.
+// EarlierResults checks a store with rows that an earlier version wrote for key 1. That
+// version stored all results inside the session. whole is a session with results, bare
+// one without.
 func EarlierResults(t *testing.T, st store.Store, whole, bare string) {
 	t.Helper()
 	s := &suite{T: t, Store: st, at: used}
@@ -44,7 +44,7 @@ func EarlierResults(t *testing.T, st store.Store, whole, bare string) {
 	if want := `],"vehicle":{"id":null,"vin":null,` + strings.Replace(vehicle, "%s", "null", 1) + `},` + none + `"inspection":null,"condition_report":null,"landing_page":null}`; !strings.HasSuffix(got, want) {
 		s.Errorf("without results: %s, want %s", got, want)
 	}
-	// An event never changes: it is what was promised to its receivers.
+	// An event never changes after it was accepted.
 	for key, sequence := range map[string]int64{whole: 18, bare: 19} {
 		story, err := st.SessionEvents(s.ctx(), store.SessionEventQuery{Key: 1, Session: key, Limit: 5})
 		s.must(err)
@@ -55,7 +55,7 @@ func EarlierResults(t *testing.T, st store.Store, whole, bare string) {
 		s.equal("the event's type", story[0].Type, callbackd.Complete)
 		data := string(story[0].Data)
 		if !strings.HasPrefix(data, `{"session":{"session_key":"`+key+`",`) || !strings.Contains(data, `,"photos":[`) {
-			s.Errorf("the event's data has another form: %s", data)
+			s.Errorf("the event's data was changed: %s", data)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func (s *suite) deleted() (cb *callbackd.Callback, ds []callbackd.Delivery) {
 	return cb, ds
 }
 
-// finalize cancels up to two deliveries and checks how many those were.
+// finalize cancels up to two deliveries and checks how many were canceled.
 func (s *suite) finalize(want int) {
 	s.Helper()
 	n, err := s.FinalizeCanceled(s.ctx(), s.at, 2)
@@ -59,13 +59,13 @@ func (s *suite) finalizeCanceled() {
 	s.must(err)
 	s.equal("canceled deliveries", len(page.Deliveries), 4)
 	for _, d := range page.Deliveries {
-		s.equal("attempts of what was never tried", d.Attempts, 0)
+		s.equal("attempts of the delivery that was never tried", d.Attempts, 0)
 	}
 }
 
 func (s *suite) attemptAfterDelete() {
 	_, ds := s.deleted()
-	s.equal("the end of an attempt that was under way", s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{}), callbackd.Delivered)
+	s.equal("the outcome of an attempt that was in flight", s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{}), callbackd.Delivered)
 	s.finalize(2)
 	s.finalize(1)
 	s.kind(second(s.Resend(s.ctx(), s.key.ID, ds[0].ID, s.at)), callbackd.KindConflict)
@@ -146,9 +146,8 @@ func (s *suite) revokeKey() {
 	s.must(s.RevokeKey(s.ctx(), s.key.APIKey, s.at))
 }
 
-// outlast records attempts that began before their callback or key ended. They
-// are recorded as they were, except that nothing is retried, also when their
-// deliveries were canceled before. Each is recorded once.
+// outlast records attempts that began before their callback or key ended. Each is
+// recorded once, also when its delivery was canceled before, and none is retried.
 func (s *suite) outlast(end func(), finalizedFirst bool) {
 	cb, ds := s.pending("A", "B", "C", "D", "E")
 	s.outcome(ds[3], callbackd.Pending, s.at, time.Time{})
@@ -172,7 +171,7 @@ func (s *suite) outlast(end func(), finalizedFirst bool) {
 	}
 	s.reopen()
 	s.must(second(s.FinalizeCanceled(s.ctx(), s.at, 100)))
-	// A delivery with an attempt is counted where attempts are counted.
+	// A delivery with an attempt is counted with the attempt.
 	s.equal("deliveries that are counted as canceled without an attempt", s.canceled(cb.ID), int64(1))
 	s.balanced()
 	s.ended(cb.ID, ends{Accepted: 5, Delivered: 2, Failed: 1, Canceled: 2})
@@ -194,8 +193,8 @@ func (s *suite) endedAfter(d callbackd.Delivery, want callbackd.State) {
 	s.equal("the state after its last attempt", v.History[d.Attempts].State, want)
 }
 
-// outlastReplay shows that the counts of a replay follow attempts that outlast
-// their callback.
+// outlastReplay shows that the counts of a replay include attempts that outlast their
+// callback.
 func (s *suite) outlastReplay() {
 	_, ds := s.pending("A", "B", "C")
 	for _, d := range ds {

@@ -76,8 +76,8 @@ func (s *suite) oldError() *callbackd.Event {
 	return first
 }
 
-// oldErrors shows that one error far back is on the first page, whatever failed
-// and was delivered since, and that its last attempt comes with it.
+// oldErrors shows that an old error is on the first page, whatever has failed or been
+// delivered since, together with the last attempt.
 func (s *suite) oldErrors() {
 	first := s.oldError()
 	s.errorPages()
@@ -98,7 +98,7 @@ func (s *suite) oldErrors() {
 	}
 }
 
-// errorPages lists what waits after the status 503 in pages of the largest size.
+// errorPages lists the deliveries that wait after a 503, in pages of the largest size.
 func (s *suite) errorPages() {
 	s.Helper()
 	none, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, Status: 503, State: callbackd.Failed, Limit: 50})
@@ -128,9 +128,9 @@ var failures = []failure{
 	{callbackd.FaultTimeout, 0}, {callbackd.FaultShutdown, 0}, {callbackd.FaultProtocol, 200},
 }
 
-// lastErrors shows that, whatever happens to deliveries, a list by error has
-// those and only those whose last attempt ended with it: also over a restart,
-// and after events were removed.
+// lastErrors shows that a list by error has exactly the deliveries whose last attempt
+// ended with that error, whatever happened to them, also after a restart and after events
+// were removed.
 func (s *suite) lastErrors() {
 	random := rand.New(rand.NewPCG(11, 7))
 	cbs := []*callbackd.Callback{s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev1, "b")}

@@ -19,10 +19,9 @@ import (
 	"callbackd/internal/store"
 )
 
-// Inventory returns what the contract tells of a store, as text with one fact
-// a line. A store that an earlier version wrote is compared with the text that
-// the earlier version returned for it, so the text holds values only and no
-// names of fields.
+// Inventory returns everything that the contract returns of a store, as text with one
+// fact a line. Tests compare it with the text that an earlier version returned for the
+// same store. So the text has values only and no names of fields.
 func Inventory(t *testing.T, st store.Store) string {
 	t.Helper()
 	v := &inventory{suite: &suite{T: t, Store: st, at: used}}
@@ -157,7 +156,7 @@ func (v *inventory) events(key callbackd.KeyID) {
 	}
 }
 
-// digest keeps the text of an inventory short.
+// digest shortens a value for the text of an inventory.
 func digest(b []byte) string {
 	return fmt.Sprintf("%d bytes %x", len(b), sha256.Sum256(b))[:24]
 }
@@ -203,9 +202,9 @@ func (v *inventory) byState(key callbackd.KeyID, state callbackd.State) {
 	}
 }
 
-// fixtures are a data directory and a database that the version 90d1850 wrote,
-// and the inventories that it returned for them. The directory is as a kill
-// leaves it: its newest events are in the write-ahead log only.
+// fixtures are a data directory and a database that the version 90d1850 wrote, and the
+// inventories that it returned for them. The directory is that of a killed server: its
+// newest events are in the write-ahead log only.
 //
 //go:embed testdata/90d1850
 var fixtures embed.FS

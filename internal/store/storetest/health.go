@@ -99,7 +99,7 @@ func (s *suite) olderVersion() {
 	cb, ds := s.pending("S")
 	s.replace(cb, "https://b.example/h")
 	got := s.change(ds[0], callbackd.CallbackChange{Version: 1, HealthTurned: true, FailingSince: s.at, Pause: callbackd.PausedGone, ClosedUntil: s.at.Add(time.Hour), Proven: true})
-	s.equal("what the attempt did", got, callbackd.Recorded{State: callbackd.Pending})
+	s.equal("the result of the record", got, callbackd.Recorded{State: callbackd.Pending})
 	s.healthy("version 2", cb, health{})
 }
 
@@ -132,7 +132,7 @@ func (s *suite) pausedByUser() {
 	cb, ds := s.pending("S")
 	s.pause(cb, s.at)
 	got := s.change(ds[0], callbackd.CallbackChange{Version: 1, Pause: callbackd.PausedNoAnswer})
-	s.equal("what the attempt did", got, callbackd.Recorded{State: callbackd.Pending})
+	s.equal("the result of the record", got, callbackd.Recorded{State: callbackd.Pending})
 	s.healthy("after the attempt", cb, health{Pause: callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at}})
 }
 

@@ -33,7 +33,8 @@ func (s *suite) keys() {
 
 func (s *suite) keyTexts() {
 	s.kind(second(s.CreateKey(s.ctx(), callbackd.Key{APIKey: "k1", CreatedAt: s.at})), callbackd.KindConflict)
-	// A header may hold bytes that no key has. That is no fault of the store.
+	// A header may hold bytes that no key has. The store must answer NotFound and not
+	// with a fault.
 	for _, text := range []string{"k\xff", "k\x00"} {
 		s.kind(second(s.Key(s.ctx(), text)), callbackd.KindNotFound)
 	}
@@ -57,7 +58,7 @@ func (s *suite) keyRotation() {
 	s.must(err)
 	s.equal("the secret", k.Secret, callbackd.Secret("third"))
 	s.equal("the secret before", k.OldSecret, callbackd.Secret("second"))
-	s.equal("until when that signs along", k.OldUntil, s.at.Add(2*time.Hour))
+	s.equal("until when it is valid", k.OldUntil, s.at.Add(2*time.Hour))
 	s.kind(s.RotateKey(s.ctx(), "none", "x", s.at), callbackd.KindNotFound)
 }
 
@@ -83,7 +84,7 @@ func (s *suite) captureTemplates() {
 	s.must(s.SetCaptureURL(s.ctx(), "own", ""))
 	k, err := s.KeyByID(s.ctx(), own.ID)
 	s.must(err)
-	s.equal("the template that was taken away", k.CaptureURL, callbackd.CaptureTemplate(""))
+	s.equal("the template that was removed", k.CaptureURL, callbackd.CaptureTemplate(""))
 }
 
 func (s *suite) keysListed() {

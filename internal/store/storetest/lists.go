@@ -66,7 +66,7 @@ func (s *suite) eventsBySession() {
 	s.equal("events of the session within the time", eventIDs(page.Events), []callbackd.EventID{evs[7].ID, evs[4].ID})
 }
 
-// allDeliveries lists in pages.
+// allDeliveries reads all pages of a list of deliveries.
 func (s *suite) allDeliveries(q store.DeliveryQuery) (all []store.DeliveryView) {
 	s.Helper()
 	for {
@@ -202,7 +202,7 @@ func (s *suite) deletedAreListed() {
 	}
 }
 
-// listedCallbacks returns what lists of deliveries tell of callbacks.
+// listedCallbacks returns the callbacks in lists of deliveries.
 func listedCallbacks(cbs []*callbackd.Callback) (out []callbackd.Callback) {
 	for _, cb := range cbs {
 		out = append(out, callbackd.Callback{ID: cb.ID, Name: cb.Name, URL: cb.URL})

@@ -39,10 +39,10 @@ func (s *suite) logins() {
 	void := s.login("void", false, -time.Second)
 	s.login("next", false, time.Hour)
 	_, err = s.Login(s.ctx(), void.Hash, s.at.Add(-time.Hour))
-	s.kind(err, callbackd.KindNotFound) // it was forgotten, not only refused
+	s.kind(err, callbackd.KindNotFound) // it was removed, not only refused
 }
 
-// A link lets one browser in, whoever asks at the same time.
+// A link signs in one browser only, also when several use it at the same time.
 func (s *suite) links() {
 	l := s.login("link", true, time.Minute)
 	_, err := s.Login(s.ctx(), l.Hash, s.at)
@@ -61,7 +61,7 @@ func (s *suite) links() {
 	}
 	wg.Wait()
 	if in.Load() != 1 {
-		s.Errorf("one link let %d in", in.Load())
+		s.Errorf("one link signed in %d browsers, want 1", in.Load())
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"callbackd"
 )
 
-// makeDueTests are about changes of a callback that release what waits for a
+// makeDueTests are about changes of a callback that release deliveries that wait for a
 // later time.
 var makeDueTests = map[string]func(*suite){
 	"NothingIsMadeDueUnasked":         (*suite).makeDueUnasked,
@@ -19,7 +19,7 @@ var makeDueTests = map[string]func(*suite){
 	"MakeDueEndsWithTheLastOfTheList": (*suite).makeDueEnd,
 }
 
-// dueTimes returns when the callback's deliveries are due that wait for a time.
+// dueTimes returns the due times of the callback's deliveries that wait for one.
 func (s *suite) dueTimes(cb callbackd.CallbackID) (times []time.Time) {
 	s.Helper()
 	for _, d := range slices.Concat(s.dueOf(callbackd.Retries, cb), s.dueOf(callbackd.Replays, cb)) {
@@ -28,8 +28,8 @@ func (s *suite) dueTimes(cb callbackd.CallbackID) (times []time.Time) {
 	return times
 }
 
-// released makes due what a change released, limit deliveries a step, with a
-// restart after each, and returns how many became due.
+// released makes due the deliveries that a change released, in steps of limit deliveries
+// with a restart after each. It returns how many became due.
 func (s *suite) released(cb callbackd.CallbackID, limit int) (moved int) {
 	s.Helper()
 	for range 100 {
@@ -82,7 +82,7 @@ func (s *suite) makeDue() {
 	s.replace(cb, "https://a.example/h2")
 	s.equal("deliveries that became due", s.released(cb.ID, 10), 10)
 	want := slices.Concat(slices.Repeat([]time.Time{s.at.Add(-time.Minute)}, 10), slices.Repeat([]time.Time{s.at}, 10))
-	s.equal("when those are due that were tried", s.dueTimes(cb.ID), want)
+	s.equal("due times of deliveries that were tried", s.dueTimes(cb.ID), want)
 	s.equal("first attempts that wait", len(s.fresh(cb.ID)), 10)
 }
 
@@ -110,8 +110,8 @@ func (s *suite) makeDueOfOne() {
 	s.equal("when the other callback's delivery is due", s.dueTimes(other.ID), []time.Time{hour})
 }
 
-// makeDueOnce shows that a delivery that fails again is not moved by the same
-// release, and is by the next one.
+// makeDueOnce shows that the same release does not move a delivery that fails again, but
+// the next release does.
 func (s *suite) makeDueOnce() {
 	cb, ds := s.pending("A", "B", "C")
 	hour := s.at.Add(time.Hour)

@@ -22,8 +22,8 @@ var onceTests = map[string]func(*suite){
 	"OnceUntilItIsSwept":     (*suite).onceSwept,
 }
 
-// firstAnswer returns the first answer that a repeated command was refused with;
-// empty when it was refused otherwise, or not at all.
+// firstAnswer returns the first answer in the error of a repeated command. It is empty
+// for any other error and for nil.
 func firstAnswer(err error) string {
 	if r, ok := errors.AsType[*store.Repeated](err); ok {
 		return string(r.Body)
@@ -75,7 +75,7 @@ func (s *suite) once() {
 	for _, when := range []string{"at once", "after a restart"} {
 		_, err := s.note(x, "body")
 		s.equal("the answer of a repeat, "+when, firstAnswer(err), answer)
-		s.equal("the answer that is known, "+when, firstAnswer(s.Answered(s.ctx(), s.newOnce("body", nil))), answer)
+		s.equal("the stored answer, "+when, firstAnswer(s.Answered(s.ctx(), s.newOnce("body", nil))), answer)
 		s.reopen()
 	}
 	s.oneNote(x)
@@ -92,8 +92,8 @@ func (s *suite) onceOtherBody() {
 	s.oneNote(x)
 }
 
-// onceAtOnce shows that of many commands at once with one idempotency key one is
-// made, and the others get its answer.
+// onceAtOnce shows that of many concurrent commands with one idempotency key one is made,
+// and the others get its answer.
 func (s *suite) onceAtOnce() {
 	x := s.newSession(s.key, nil)
 	var calls sync.WaitGroup
@@ -147,8 +147,8 @@ func (s *suite) onceChangeRefused() {
 	s.equal("the sequence number of its event", sequences(evs), []int64{1})
 }
 
-// onceWithBuffer shows that a command that reads what the driver buffers keeps its
-// idempotency key to itself. What the driver flushes for it is no part of its transaction.
+// onceWithBuffer shows that a command for which the driver flushes its buffer uses its
+// idempotency key once. The flush is not part of the command's transaction.
 func (s *suite) onceWithBuffer() {
 	cb := s.newCallback(s.key, ev1, "default")
 	s.publish(s.key, ev1, "A", "B")
@@ -205,6 +205,6 @@ func (s *suite) onceSwept() {
 		n, err := s.Prune(s.ctx(), store.Prune{Answers: c.before}, 100)
 		s.must(err)
 		s.equal("answers that were removed", n, c.swept)
-		s.equal("the answer that is known", firstAnswer(s.Answered(s.ctx(), s.newOnce("body", nil))), c.answer)
+		s.equal("the stored answer", firstAnswer(s.Answered(s.ctx(), s.newOnce("body", nil))), c.answer)
 	}
 }

@@ -98,7 +98,7 @@ func (s *suite) dueRetries() {
 	ds, next, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: s.at.Add(4 * time.Second), Limit: 3})
 	s.must(err)
 	s.equal("what is due, soonest first", deliveryIDs(ds), []callbackd.DeliveryID{all[5].ID, all[4].ID, all[3].ID})
-	s.equal("when the next is due, in time for the call", next.Equal(s.at.Add(4*time.Second)), true)
+	s.equal("when the next is due", next.Equal(s.at.Add(4*time.Second)), true)
 	ds, next, err = s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: s.at, Limit: 3})
 	s.must(err)
 	s.equal("what is due now", deliveryIDs(ds), []callbackd.DeliveryID(nil))
@@ -161,8 +161,8 @@ func (s *suite) failedLongAgo() (cb *callbackd.Callback, ids []callbackd.Deliver
 	return cb, ids
 }
 
-// backlogOfResent shows that deliveries that were resent or replayed wait since
-// then, and not since their events were accepted.
+// backlogOfResent shows that the wait of a resent or replayed delivery begins then, and
+// not when its event was accepted.
 func (s *suite) backlogOfResent() {
 	cb, ids := s.failedLongAgo()
 	s.must(second(s.Resend(s.ctx(), s.key.ID, ids[0], s.at)))
@@ -171,8 +171,8 @@ func (s *suite) backlogOfResent() {
 	s.equal("an hour later", s.backlog(cb.ID, s.at.Add(time.Hour)), store.Backlog{Pending: 2, Overdue: 2, Since: s.at})
 }
 
-// backlogOfRetry shows that a resent delivery that fails waits since its first
-// failure, and not since its event was accepted.
+// backlogOfRetry shows that the wait of a resent delivery that fails begins with its
+// first failure, and not when its event was accepted.
 func (s *suite) backlogOfRetry() {
 	cb, ids := s.failedLongAgo()
 	s.must(second(s.Resend(s.ctx(), s.key.ID, ids[0], s.at)))

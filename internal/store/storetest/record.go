@@ -141,7 +141,7 @@ func (s *suite) restart() {
 	s.equal("until when it blocks its lane", ds[0].HoldsUntil.Equal(s.at.Add(time.Hour)), true)
 }
 
-// notEarly shows that what waits does not come back before its time.
+// notEarly shows that no delivery is read back with a time before its own.
 func (s *suite) notEarly() {
 	cb, ds := s.pending("S")
 	for _, row := range []string{"a new row", "a row that is there"} {
@@ -156,7 +156,7 @@ func (s *suite) notEarly() {
 	}
 }
 
-// atMostLater checks that a time came back at most a millisecond later, and not
+// atMostLater checks that a time is read back at most a millisecond later, and not
 // earlier.
 func (s *suite) atMostLater(what string, got, want time.Time) {
 	s.Helper()

@@ -79,7 +79,7 @@ func (s *suite) chooses(f callbackd.ReplayFilter, want int64) {
 	s.equal(fmt.Sprintf("deliveries that %+v chooses", f), n, want)
 }
 
-// dueOf returns what is due of a callback within a thousand hours.
+// dueOf returns the deliveries of a callback that are due within a thousand hours.
 func (s *suite) dueOf(source callbackd.Source, cb callbackd.CallbackID) []callbackd.Delivery {
 	s.Helper()
 	ds, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb, Source: source, At: s.at.Add(1000 * time.Hour), Limit: 1000})
@@ -222,9 +222,9 @@ func (s *suite) otherKeysReplay() {
 	s.equal("replays of the other key", page, store.ReplayPage{})
 }
 
-// waiting publishes six events to a callback: one waits for a retry and blocks
-// its lane, one is due, one is delivered, one failed, one waits for a retry, and
-// the last was not tried.
+// waiting publishes six events to a callback. One delivery waits for a retry and blocks
+// its lane, one is due, one is delivered, one failed, one waits for a retry, and the last
+// was not tried.
 func (s *suite) waiting() (cb *callbackd.Callback, ds []callbackd.Delivery) {
 	s.Helper()
 	cb = s.newCallback(s.key, ev1, "default")
@@ -241,8 +241,8 @@ func (s *suite) waiting() (cb *callbackd.Callback, ds []callbackd.Delivery) {
 
 var pendingOnly = callbackd.ReplayFilter{States: []callbackd.State{callbackd.Pending}}
 
-// replayPending shows that a replay of what is pending makes due what waits for
-// a later time, from the start of its schedule, and leaves the rest alone.
+// replayPending shows that a replay of pending deliveries makes those due that wait for a
+// later time, at the start of their schedule, and changes no others.
 func (s *suite) replayPending() {
 	cb, ds := s.waiting()
 	r := s.replay(pendingOnly, 0)
@@ -256,7 +256,7 @@ func (s *suite) replayPending() {
 	stored, _, err := s.Pending(s.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Replays, At: s.at, Limit: 10})
 	s.must(err)
 	for i := range due {
-		due[i].Key = 0 // what is read of the queue has none
+		due[i].Key = 0 // deliveries that are read from the queue have none
 	}
 	s.equal("stored deliveries that are due", stored, due)
 }
@@ -277,7 +277,7 @@ func (s *suite) replayPendingToTarget() {
 	s.equal("deliveries that were made due of those that wait at the target", s.step(r, s.at).Due, []callbackd.Delivery(nil))
 }
 
-// delivered publishes n events to a callback, which get there.
+// delivered publishes n events to a callback, and records their deliveries as delivered.
 func (s *suite) delivered(n int) *callbackd.Callback {
 	s.Helper()
 	cb := s.newCallback(s.key, ev1, "default")
@@ -381,8 +381,8 @@ func (s *suite) replaysLimited() {
 	s.kind(second(s.CreateReplay(s.ctx(), callbackd.Replay{Key: s.key.ID, CreatedAt: s.at})), callbackd.KindLimited)
 }
 
-// replaysPruned shows that a replay is removed that ended, with nothing of it
-// pending, and that one that runs is not.
+// replaysPruned shows that Prune removes a replay that has ended without pending
+// deliveries, and does not remove a running one.
 func (s *suite) replaysPruned() {
 	s.delivered(1)
 	ended, running := s.replay(callbackd.ReplayFilter{}, 0), s.replay(callbackd.ReplayFilter{}, 0)

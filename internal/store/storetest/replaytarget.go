@@ -61,7 +61,7 @@ func (s *suite) replayToCreates() {
 	d, err := s.Delivery(s.ctx(), s.key.ID, callbackd.DeliveryID{Event: evs[0].ID, Callback: late.ID}, 0)
 	s.must(err)
 	s.equal("the state of a new delivery", d.State, callbackd.Pending)
-	s.equal("whether it was asked for by hand", d.Manual, true)
+	s.equal("whether it was resent by hand", d.Manual, true)
 	s.equal("its attempts", d.Attempts, 0)
 	ev, err := s.Event(s.ctx(), s.key.ID, evs[0].ID)
 	s.must(err)
@@ -80,8 +80,9 @@ func (s *suite) replayToSweep() {
 	s.must(second(s.Event(s.ctx(), s.key.ID, evs[0].ID)))
 }
 
-// replayMissingChooses shows what is missing: of first, the delivery that failed and not
-// the two that are pending; of late, all three events, which came before it.
+// replayMissingChooses shows which events are missing: for first, the one whose delivery
+// failed and not the two pending ones; for late, all three, because they were accepted
+// before it was created.
 func (s *suite) replayMissingChooses() {
 	first, late, _ := s.lateTarget()
 	s.chooses(callbackd.ReplayFilter{Missing: true}, 4)
@@ -97,7 +98,7 @@ func (s *suite) replayMissingChooses() {
 	s.chooses(callbackd.ReplayFilter{Missing: true}, 1)
 }
 
-// replayMissingOnce shows that nothing is missing after a replay of what was.
+// replayMissingOnce shows that nothing is missing after a replay of the missing events.
 func (s *suite) replayMissingOnce() {
 	first, late, _ := s.lateTarget()
 	s.deliverAll(s.fresh(first.ID))

@@ -147,7 +147,7 @@ func (s *suite) sessionLastAttempt() {
 	s.failed(ds[0], callbackd.Pending, callbackd.FaultTimeout, 0, s.at)
 	s.reopen()
 	evs := s.eventsOfSession(store.SessionEventQuery{Key: s.key.ID, Session: "S1", Newest: true, Limit: 3})
-	s.equal("the last attempt of what was not tried", evs[0].Deliveries[0].Last, (*callbackd.Attempt)(nil))
+	s.equal("the last attempt of a delivery that was not tried", evs[0].Deliveries[0].Last, (*callbackd.Attempt)(nil))
 	last := evs[1].Deliveries[0].Last
 	if last == nil {
 		s.Fatal("the delivery that failed comes without its last attempt")

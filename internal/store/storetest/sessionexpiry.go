@@ -10,7 +10,7 @@ import (
 	"callbackd/internal/store"
 )
 
-// sessionExpiryTests are about sessions whose time is over, and their removal.
+// sessionExpiryTests are about sessions that expire, and their removal.
 var sessionExpiryTests = map[string]func(*suite){
 	"SessionsAreDueInOrder":    (*suite).sessionsDue,
 	"ExpiredSessionsAreNotDue": (*suite).sessionsExpired,

@@ -78,8 +78,8 @@ func (s *suite) sessionListEmpty() {
 	s.equal("sessions with a text that none has", page, store.SessionPage{})
 }
 
-// sessionsByVIN shows that a whole VIN is found in either case, and is not
-// searched for elsewhere.
+// sessionsByVIN shows that a whole VIN is found in upper and lower case, and only in the
+// VIN of a session.
 func (s *suite) sessionsByVIN() {
 	const vin = "1FTEW1EP5NKD00001"
 	x := s.newSession(s.key, func(x *callbackd.Session) { x.Vehicle.VIN = vin; x.CreatedAt = s.at.Add(-time.Hour).UTC() })

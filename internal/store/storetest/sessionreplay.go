@@ -79,7 +79,7 @@ func (s *suite) sessionReplay() {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(w), 7))
 			for range steps {
-				for range 3 { // mostly photos, so that sessions get far
+				for range 3 { // mostly photos, so that sessions make progress
 					s.randomStep(r, made[r.IntN(len(made))], tick(), true)
 				}
 				s.randomStep(r, made[r.IntN(len(made))], tick(), false)
@@ -95,11 +95,11 @@ func (s *suite) sessionReplay() {
 		s.replayed(final)
 	}
 	if len(reached) < 2 {
-		s.Errorf("the sessions ended in %v; want several states, so that the test proves something", slices.Collect(maps.Keys(reached)))
+		s.Errorf("the sessions ended in %v; want several states, otherwise the test proves nothing", slices.Collect(maps.Keys(reached)))
 	}
 }
 
-// randomStep does something to a session; most of it is refused.
+// randomStep makes a random change of a session. Most changes are refused.
 func (s *suite) randomStep(r *rand.Rand, x *callbackd.Session, now time.Time, onlyPhotos bool) {
 	code := callbackd.PhotoSteps[r.IntN(len(callbackd.PhotoSteps))].Code
 	p := callbackd.Photo{Code: code, URL: fmt.Sprintf("https://p.example/%d", r.Uint32()), Approved: r.IntN(4) > 0}

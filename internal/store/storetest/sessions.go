@@ -36,7 +36,7 @@ var sessionTests = map[string]func(*suite){
 	"SessionTimeFrame":                 (*suite).sessionTimeFrame,
 }
 
-// newSession stores a session with something in every member.
+// newSession stores a session in which every field has a value.
 func (s *suite) newSession(key callbackd.Key, edit func(*callbackd.Session)) *callbackd.Session {
 	s.Helper()
 	out := session.New(&key, s.at.UTC())
@@ -64,7 +64,8 @@ func (s *suite) start(x *callbackd.Session) (*callbackd.Session, []*callbackd.Ev
 	return s.apply(x, func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(s.at.UTC()) })
 }
 
-// same compares strictly: an empty value is not nil, and UTC is not local time.
+// same compares sessions strictly: an empty value differs from nil, and UTC from local
+// time.
 func (s *suite) same(what string, got, want any) {
 	s.Helper()
 	strict := cmpopts.EquateComparable(time.Time{}, wire.Timestamp{})
@@ -73,7 +74,7 @@ func (s *suite) same(what string, got, want any) {
 	}
 }
 
-// stored compares a session with what the store has of it.
+// stored compares a session with the stored one.
 func (s *suite) stored(what string, want *callbackd.Session) {
 	s.Helper()
 	got, err := s.Session(s.ctx(), want.Key, want.SessionKey)
@@ -84,11 +85,11 @@ func (s *suite) stored(what string, want *callbackd.Session) {
 func (s *suite) sessionsReadBack() {
 	whole, bare := s.newSession(s.key, nil), session.New(&s.key, s.at.UTC())
 	s.must(s.CreateSession(s.ctx(), bare))
-	s.stored("a session with something in every member", whole)
-	s.stored("a session with little in it", bare)
+	s.stored("a session with a value in every field", whole)
+	s.stored("a session with few values", bare)
 	s.reopen()
-	s.stored("a session with something in every member, after a restart", whole)
-	s.stored("a session with little in it, after a restart", bare)
+	s.stored("a session with a value in every field, after a restart", whole)
+	s.stored("a session with few values, after a restart", bare)
 }
 
 func (s *suite) sessionKeys() {
@@ -113,7 +114,7 @@ func (s *suite) otherKeysSession() {
 	s.kind(err, callbackd.KindNotFound)
 }
 
-// committed collects the deliveries that the store tells of, from now on.
+// committed collects the deliveries that the store hands over from now on.
 func (s *suite) committed() (deliveries func() []callbackd.Delivery) {
 	var mu sync.Mutex
 	var all []callbackd.Delivery
@@ -150,7 +151,7 @@ func (s *suite) firing(n int) (made []*callbackd.Session) {
 	return made
 }
 
-// sessionCreationFires shows that what the creation of a session fires is
+// sessionCreationFires shows that the events that the creation of a session fires are
 // accepted with it.
 func (s *suite) sessionCreationFires() {
 	cb := s.newCallback(s.key, callbackd.SMSRequested, "default")
@@ -172,8 +173,8 @@ func (s *suite) sessionCreationFires() {
 	}
 }
 
-// sessionCreatedTwice shows that a session key that is taken is a conflict, and
-// that nothing fires then.
+// sessionCreatedTwice shows that creating a session with a used session key is a conflict
+// and fires nothing.
 func (s *suite) sessionCreatedTwice() {
 	s.newCallback(s.key, callbackd.SMSRequested, "default")
 	made := s.firing(1)[0]
@@ -223,8 +224,8 @@ func (s *suite) sessionChangeFires() {
 	s.equal("the sequence number of an event that is published for the session", published[0].Sequence, int64(2))
 }
 
-// sessionChanges changes members that are columns, and large ones, and changes
-// them back.
+// sessionChanges changes fields that are columns, and large fields, and changes them
+// back.
 func (s *suite) sessionChanges() {
 	x := s.newSession(s.key, nil)
 	results := bytes.Repeat([]byte(`{"a": [1.50]} `), 3000)

@@ -20,7 +20,7 @@ var stateRows = map[string]columns{
 	"replays":   {"id": "1", "key_no": "1", "filter": "'{}'", "rate": "0", "state": "'running'", "created_at": "1", "total": "2"},
 }
 
-const blob = "blob" // each driver says how it writes one
+const blob = "blob" // a placeholder; each driver has its own literal
 
 // wrongStates are changes of those rows that no state of the domain has, with
 // the constraint that refuses them.
@@ -72,14 +72,14 @@ func States(t *testing.T, exec func(sql string) error, base map[string]map[strin
 	for _, c := range wrongStates {
 		err := insert(c.table, c.change)
 		if err == nil {
-			t.Errorf("%s takes a row with %v; want it refused by %s", c.table, c.change, c.constraint)
+			t.Errorf("%s accepts a row with %v; want it refused by %s", c.table, c.change, c.constraint)
 		} else if !strings.Contains(err.Error(), c.constraint) {
 			t.Errorf("%s refuses a row with %v: %v; want it refused by %s", c.table, c.change, err, c.constraint)
 		}
 	}
 	for table := range stateRows {
 		if err := insert(table, nil); err != nil {
-			t.Errorf("%s refuses a row in a right state: %v", table, err)
+			t.Errorf("%s refuses a row in a valid state: %v", table, err)
 		}
 	}
 }

@@ -20,8 +20,8 @@ var statsTests = map[string]func(*suite){
 	"CallbacksThatNeedAttention": (*suite).attention,
 }
 
-// counters are the counters of a minute of the current hour: delivered of so
-// many attempts and one more, each of which took slow.
+// counters returns counters of a minute of the current hour: delivered attempts that
+// succeeded, each of which took slow, and one that failed.
 func (s *suite) counters(cb *callbackd.Callback, minute int, delivered int64, slow time.Duration) store.MinuteCounters {
 	c := store.MinuteCounters{
 		Callback: cb.ID, Key: s.key.ID, Minute: s.at.Truncate(time.Hour).Add(time.Duration(minute) * time.Minute),
@@ -111,8 +111,7 @@ func (s *suite) statsPruned() {
 	s.equal("hours that are left", len(s.statsOf(store.StatsQuery{Interval: store.Hour})), 2)
 }
 
-// heard stores a failure and then a success of a receiver, and returns both as
-// one.
+// heard stores a failure and then a success of a receiver, and returns the merged result.
 func (s *suite) heard(cb *callbackd.Callback) store.Receiver {
 	s.Helper()
 	r := store.Receiver{LastFailure: s.at.UTC(), LastFault: callbackd.FaultStatus, LastStatus: 503, CertNotAfter: s.at.Add(24 * time.Hour).UTC()}
@@ -174,7 +173,7 @@ func (s *suite) pendingBelow() {
 	evs := s.publish(s.key, ev1, "S1", "S2")
 	got, err := s.Health(s.ctx(), cb.ID, store.PendingQuery{Below: evs[1].ID, OverdueBefore: s.at.Add(time.Second), Limit: 100})
 	s.must(err)
-	s.equal("what is pending before the second event", got.Backlog, store.Backlog{Pending: 1, Overdue: 1, Since: evs[0].ID.Time()})
+	s.equal("pending deliveries before the second event", got.Backlog, store.Backlog{Pending: 1, Overdue: 1, Since: evs[0].ID.Time()})
 }
 
 func (s *suite) attention() {
@@ -189,7 +188,7 @@ func (s *suite) attention() {
 		}
 		return ids
 	}
-	s.equal("callbacks while all is well", needAttention(s.at), []callbackd.CallbackID(nil))
+	s.equal("callbacks while none needs attention", needAttention(s.at), []callbackd.CallbackID(nil))
 	s.equal("callbacks whose certificate ends within two days", needAttention(s.at.Add(48*time.Hour)), []callbackd.CallbackID{a.ID})
 	s.pause(b, s.at)
 	s.equal("callbacks when b is paused", needAttention(s.at), []callbackd.CallbackID{b.ID})

@@ -1,5 +1,5 @@
-// Package storetest is what every driver of the store must pass: each test
-// is a sentence of the contract.
+// Package storetest is the suite that every driver of the store must pass: each test
+// checks one statement of the contract.
 package storetest
 
 import (

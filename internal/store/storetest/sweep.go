@@ -37,5 +37,5 @@ func (s *suite) sweep() {
 	}
 	s.must(second(s.Event(s.ctx(), s.key.ID, old[1].ID))) // its delivery is pending
 	s.must(second(s.Event(s.ctx(), s.key.ID, recent[0].ID)))
-	s.equal("the sequence, which goes on", s.publish(s.key, ev1, "A")[0].Sequence, int64(4))
+	s.equal("the sequence number, which continues", s.publish(s.key, ev1, "A")[0].Sequence, int64(4))
 }

@@ -13,9 +13,8 @@ import (
 	"callbackd/internal/store"
 )
 
-// Use works with an empty store as a server and many clients would for a
-// while: whatever the contract can leave behind is there afterwards, by chance
-// of the seed.
+// Use works with an empty store as a server with many clients would. Afterwards the store
+// has rows of every kind that the contract can write. The seed makes the random choices.
 func Use(t *testing.T, st store.Store, seed uint64, steps int) {
 	s := &suite{T: t, Store: st, at: used}
 	u := &user{suite: s, r: rand.New(rand.NewPCG(seed, 1))}
@@ -32,7 +31,7 @@ func Use(t *testing.T, st store.Store, seed uint64, steps int) {
 	u.ending()
 }
 
-// used is when the use begins: it is the same for every store.
+// used is when Use begins: it is the same for every store.
 var used = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 
 type user struct {
@@ -43,7 +42,7 @@ type user struct {
 	sessions []*callbackd.Session
 }
 
-// tolerate lets refusals pass: what was drawn may not be possible.
+// tolerate ignores refusals, because a random choice may not be possible.
 func (u *user) tolerate(err error) {
 	u.Helper()
 	switch callbackd.KindOf(err) {
@@ -130,7 +129,7 @@ func (u *user) publish(key callbackd.Key, cb *callbackd.Callback) {
 	u.tolerate(second(u.Accept(u.ctx(), b)))
 }
 
-// outcomes records the next of a callback: in every way a delivery can go.
+// outcomes records outcomes of a callback's next deliveries, of every kind.
 func (u *user) outcomes(cb *callbackd.Callback) {
 	ds := u.fresh(cb.ID)
 	due, _, err := u.Pending(u.ctx(), callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: u.at.Add(time.Hour), Limit: 10})
@@ -192,7 +191,7 @@ func (u *user) secondary(key callbackd.Key, cb *callbackd.Callback) {
 	u.must(u.AddCounters(u.ctx(), []store.MinuteCounters{t}))
 }
 
-// ending leaves what must not be left to chance.
+// ending makes the states that must exist whatever the random choices were.
 func (u *user) ending() {
 	s, key := u.suite, u.keys[0]
 	s.key = key
@@ -203,7 +202,7 @@ func (u *user) ending() {
 	s.must(err)
 	s.publish(key, ev2, "S1", "S2", "S3")
 	late := s.newCallback(key, ev2, "late")
-	r := s.replay(callbackd.ReplayFilter{Target: late.ID}, 1) // open, with most of it still to come
+	r := s.replay(callbackd.ReplayFilter{Target: late.ID}, 1) // running, with most of its deliveries not due yet
 	s.step(r, s.at)
 	s.must(s.RevokeKey(s.ctx(), "key2", s.at))
 }
@@ -242,7 +241,7 @@ func Picture(t *testing.T, st store.Store) map[string]any {
 	return out
 }
 
-// Balances is what a report says, by the ID of the callback.
+// Balances returns the balances of a report, by the ID of the callback.
 func Balances(r *store.Report) map[callbackd.CallbackID]store.Balance {
 	out := map[callbackd.CallbackID]store.Balance{0: {Accepted: r.Events, Failed: r.FaultN}}
 	for _, b := range r.Callbacks {
@@ -284,7 +283,7 @@ func (s *suite) ofCallback(out map[string]any, cb *callbackd.Callback) {
 func bySession(ds []callbackd.Delivery) []callbackd.Delivery {
 	slices.SortFunc(ds, func(a, b callbackd.Delivery) int { return int(a.ID.Event - b.ID.Event) })
 	for i := range ds {
-		ds[i].Event = nil // how much of them comes along is the driver's
+		ds[i].Event = nil // drivers may return more or less of the event
 	}
 	return ds
 }
@@ -325,7 +324,7 @@ func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
 			for _, d := range page.Deliveries {
 				whole, err := s.Delivery(s.ctx(), k.ID, d.ID, 0)
 				s.must(err)
-				d.Event, d.Callback = nil, nil // how much a list tells of them is the driver's
+				d.Event, d.Callback = nil, nil // drivers may return more or less of them
 				out[at+string(state)+" "+d.ID.String()] = []any{d, whole}
 			}
 			if q.After = page.Next; q.After == (callbackd.DeliveryID{}) {

@@ -1,8 +1,8 @@
-// Package pgtest gives tests a PostgreSQL of their own: one private server a
-// test process, and a database of its own for each test. That server is never crashed and
-// syncs nothing to disk: its data is in memory, where the machine has room for it. A
-// server that a test starts for itself has its data in a temporary directory and syncs it,
-// as in production. A test fails when the server cannot start; it never skips.
+// Package pgtest gives tests a PostgreSQL of their own: one private server for each test
+// process, and a database for each test. No test crashes that server, and it syncs
+// nothing to disk: its data is in memory if the machine has room for it. A server that a
+// test starts for itself has its data in a temporary directory and syncs it, as in
+// production. A test fails when the server cannot start; it never skips.
 package pgtest
 
 import (
@@ -44,8 +44,7 @@ var (
 	schema atomic.Int64
 )
 
-// Main runs the tests of a package, ends what else they share, and stops the
-// server they used.
+// Main runs the tests of a package, calls ends, and stops the server that the tests used.
 func Main(m *testing.M, ends ...func()) {
 	code := m.Run()
 	for _, end := range ends {
@@ -84,7 +83,7 @@ func sharedServer(t testing.TB) *Server {
 	return shared
 }
 
-// Schema makes a schema and returns the URL of it.
+// Schema creates a schema and returns its URL.
 func (s *Server) Schema(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("t%d", schema.Add(1))
@@ -99,7 +98,7 @@ func (s *Server) Schema(t testing.TB) string {
 	return s.URL(name)
 }
 
-// Database makes a database and returns the URL of it.
+// Database creates a database and returns its URL.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("d%d", schema.Add(1))
@@ -114,7 +113,7 @@ func (s *Server) Database(t testing.TB) string {
 	return s.database(name)
 }
 
-// URL is where the server is; schema may be empty.
+// URL returns the URL of the server; schema may be empty.
 func (s *Server) URL(schema string) string {
 	u := url.URL{Scheme: "postgres", User: url.User("callbackd"), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)), Path: "/postgres"}
 	q := url.Values{"sslmode": {"disable"}}
@@ -125,8 +124,8 @@ func (s *Server) URL(schema string) string {
 	return u.String()
 }
 
-// Start starts a server on a free port with an empty database. Settings are
-// given to it as name=value.
+// Start starts a server on a free port with an empty database. Settings have the form
+// name=value.
 func Start(settings ...string) (*Server, error) { return start(os.TempDir(), settings...) }
 
 // inMemory returns a folder whose files are in memory, or the usual one when the machine
@@ -152,7 +151,7 @@ func removeAbandoned(folder string) {
 	for _, dir := range left {
 		text, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), folderPrefix), "-")
 		if pid, err := strconv.Atoi(text); err == nil && syscall.Kill(pid, 0) == syscall.ESRCH {
-			_ = os.RemoveAll(dir) // else the next one tries
+			_ = os.RemoveAll(dir) // after an error the next process tries again
 		}
 	}
 }
@@ -187,7 +186,7 @@ func (s *Server) begin(settings []string, name string, args ...string) (*Server,
 	return s, nil
 }
 
-// binaries is the directory of the newest PostgreSQL that is installed.
+// binaries returns the directory of the newest installed PostgreSQL.
 func binaries() (string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
@@ -202,8 +201,8 @@ func version(path string) int {
 	return n
 }
 
-// owner hands dir to the user that the server runs as: PostgreSQL refuses to
-// be root.
+// owner gives dir to the user that the server runs as, because PostgreSQL refuses to run
+// as root.
 func owner(dir string) (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
@@ -220,7 +219,7 @@ func owner(dir string) (*syscall.Credential, error) {
 	return nil, errors.New("no unprivileged user to run PostgreSQL as")
 }
 
-// Command is a tool of PostgreSQL, of the server's own version.
+// Command returns a command of PostgreSQL, of the server's version.
 func (s *Server) Command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = filepath.Dir(s.Dir)
@@ -271,7 +270,7 @@ func (s *Server) run(settings []string) error {
 	started := make(chan error, 1)
 	s.done = make(chan struct{})
 	go func() {
-		// The signal comes when the thread ends that started the server.
+		// The signal is sent when the thread that started the server ends.
 		runtime.LockOSThread()
 		err := s.cmd.Start()
 		started <- err
@@ -307,8 +306,8 @@ func (s *Server) answers() error {
 	}
 }
 
-// Signal sends the server a signal: SIGQUIT is an immediate shutdown, a
-// crash; SIGTERM and SIGINT are the gentle ones. Wait waits for its end.
+// Signal sends the server a signal: SIGQUIT is an immediate shutdown, like a crash;
+// SIGTERM and SIGINT are orderly. Wait waits until it has ended.
 func (s *Server) Signal(sig os.Signal) error { return s.cmd.Process.Signal(sig) }
 
 // Wait waits until the server has ended.

@@ -16,8 +16,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Standby starts a second server that follows this one, and makes this one
-// wait for it: a commit is answered when both have it on disk.
+// Standby starts a second server that replicates this one, synchronously: a commit is
+// answered when both have it on disk.
 func (s *Server) Standby() (*Server, error) {
 	dir, err := os.MkdirTemp("", "callbackd-pg")
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *Server) Standby() (*Server, error) {
 	return b, s.until("SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state = 'sync'")
 }
 
-// Both is the URL of a schema on whichever of two servers takes writes.
+// Both returns the URL of a schema on whichever of two servers takes writes.
 func (s *Server) Both(b *Server, schemaURL string) (string, error) {
 	u, err := url.Parse(schemaURL)
 	if err != nil {
@@ -48,7 +48,7 @@ func (s *Server) Both(b *Server, schemaURL string) (string, error) {
 	return u.String(), nil
 }
 
-// Promote makes a standby a server that takes writes.
+// Promote turns a standby into a server that takes writes.
 func (s *Server) Promote() error { return s.exec("SELECT pg_promote(true, 60)") }
 
 func (s *Server) exec(sql string) error {
@@ -63,7 +63,7 @@ func (s *Server) exec(sql string) error {
 	return err
 }
 
-// until waits for a question to be answered with true.
+// until waits until a query returns true.
 func (s *Server) until(sql string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -85,10 +85,10 @@ func (s *Server) until(sql string) error {
 	}
 }
 
-// Kill ends every process of the server at one moment, as a machine that
-// loses its power does. It returns when they are gone.
+// Kill ends every process of the server at the same moment, as a loss of power does. It
+// returns when they have ended.
 func (s *Server) Kill() error {
-	err := s.Signal(syscall.SIGSTOP) // it starts no more, and mourns none
+	err := s.Signal(syscall.SIGSTOP) // so that it starts no process and does not react to their ends
 	children, failed := childrenOf(s.cmd.Process.Pid)
 	if err = errors.Join(err, failed); err != nil {
 		return err

@@ -10,9 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Stock gives tests databases that all begin alike. A database is a copy of one that
-// Fill has filled. When a test ends, its database gets its first rows back and goes to
-// another test, because making one takes longer than most tests do. A test that changes
+// Stock gives tests databases with the same content. Each is a copy of one that Fill has
+// filled. When a test ends, its database gets the original rows back and goes to another
+// test, because creating a database takes longer than most tests. A test that changes
 // tables takes [URL] instead.
 type Stock struct {
 	// Fill fills the empty database at url and closes its connections.
@@ -27,8 +27,8 @@ type Stock struct {
 // copied is a database of a stock.
 type copied struct {
 	url    string
-	conn   *pgx.Conn // of nobody else
-	tables string    // what the tables are when nobody has changed them
+	conn   *pgx.Conn // used by no test
+	tables string    // the definitions of the tables before any change
 }
 
 // template is the database that the others are copies of.
@@ -70,7 +70,7 @@ func (s *Stock) take(ctx context.Context, server *Server) (*copied, error) {
 		return nil, fmt.Errorf("the first database of the stock: %w", s.failed)
 	}
 	name := fmt.Sprintf("d%d", schema.Add(1))
-	// Copying files is less work than logging every page.
+	// Copying files takes less work than logging every page.
 	if err := server.exec("CREATE DATABASE " + name + " TEMPLATE " + template + " STRATEGY file_copy"); err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ BEGIN
   END LOOP;
 END $$`
 
-// bringBack makes the rows and sequences of a database what they were.
+// bringBack restores the rows and sequences of a database.
 const bringBack = `DO $$
 DECLARE
   tab name;
@@ -139,8 +139,8 @@ const (
 	countOthers = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 )
 
-// restore gives a database its first rows back. It returns false when a connection of
-// the test is still there or the tables have changed: such a database is not used again.
+// restore gives a database its original rows back. It returns false when a connection of
+// the test is still open or the tables have changed. Such a database is not used again.
 func (c *copied) restore(ctx context.Context) bool {
 	var others int
 	var tables string
