@@ -135,24 +135,27 @@ func ParseFields(name string, text []byte) (*Fields, error) {
 	if m.name != "only" && m.name != "except" || json.Unmarshal(m.value, &paths) != nil || paths == nil {
 		return nil, wrong
 	}
-	name += "." + m.name
-	if len(paths) > MaxFieldPaths || m.name == "except" && len(paths) == 0 {
-		return nil, Invalid("%s has %d paths. At most %d are allowed, and except needs one.", name, len(paths), MaxFieldPaths)
-	}
-	f := &Fields{except: m.name == "except"}
-	for _, path := range paths {
-		names := strings.Split(path, ".")
-		if len(path) > MaxFilterPath || slices.Contains(names, "") {
-			return nil, Invalid("%s has %q, which is not a path: it must be names of members of data, separated by dots, of at most %d bytes, such as vehicle.vin.", name, Clip(path, 60), MaxFilterPath)
-		}
-		f.paths.add(names)
-	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, text); err != nil {
 		return nil, wrong
 	}
-	f.text = compact.String()
-	return f, nil
+	f := &Fields{text: compact.String(), except: m.name == "except"}
+	return f, f.addPaths(name+"."+m.name, paths)
+}
+
+// addPaths adds the paths of a member that messages call name.
+func (f *Fields) addPaths(name string, paths []string) error {
+	if len(paths) > MaxFieldPaths || f.except && len(paths) == 0 {
+		return Invalid("%s has %d paths. At most %d are allowed, and except needs one.", name, len(paths), MaxFieldPaths)
+	}
+	for _, path := range paths {
+		names := strings.Split(path, ".")
+		if len(path) > MaxFilterPath || slices.Contains(names, "") {
+			return Invalid("%s has %q, which is not a path: it must be names of members of data, separated by dots, of at most %d bytes, such as vehicle.vin.", name, Clip(path, 60), MaxFilterPath)
+		}
+		f.paths.add(names)
+	}
+	return nil
 }
 
 // add adds a path.

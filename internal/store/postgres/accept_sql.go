@@ -89,7 +89,7 @@ func (g *acceptGroup) readTargets(p *pipeline) {
 			return err
 		}
 		id := callbackd.CallbackID(cb)
-		f, err := core.ReadFilter(id, filter)
+		f, err := g.store.parsedFilter(id, filter)
 		sub := subjects[i-1]
 		if g.candidates[sub] == nil {
 			g.candidates[sub] = &callbackd.Candidates{}
@@ -98,6 +98,25 @@ func (g *acceptGroup) readTargets(p *pipeline) {
 		g.filtersUseSessions = g.filtersUseSessions || f != nil && f.UsesSession()
 		return err
 	}, keys, types)
+}
+
+// maxParsed is how many filters are kept parsed.
+const maxParsed = 1 << 10
+
+// parsedFilter reads the stored filter of a callback. It parses each text once.
+func (s *Store) parsedFilter(id callbackd.CallbackID, text *string) (*callbackd.Filter, error) {
+	if text == nil {
+		return nil, nil
+	}
+	f, ok := s.parsed.Get(*text)
+	if ok {
+		return f, nil
+	}
+	f, err := core.ReadFilter(id, text)
+	if err == nil {
+		s.parsed.Put(*text, f)
+	}
+	return f, err
 }
 
 func (g *acceptGroup) readRepeats(p *pipeline) {

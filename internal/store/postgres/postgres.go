@@ -94,6 +94,7 @@ type Store struct {
 	watching  sync.Once
 
 	last   lastGiven
+	parsed *memo.Cache[string, *callbackd.Filter] // filters by their text; only the goroutine of accept uses it
 	hub    store.Hub
 	claims [stripes]chan struct{} // each holds one value: one reader of a stripe at a time raises its horizon
 	cached settingsRevision
@@ -123,7 +124,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		refusals: store.Refusals{Hooks: o.Hooks}, patience: cmp.Or(o.patience, patience),
 		accepts: make(chan *acceptRequest, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
-		last: lastGiven{sequences: memo.New[store.SessionID, int64](maxLastSequences)},
+		last:   lastGiven{sequences: memo.New[store.SessionID, int64](maxLastSequences)},
+		parsed: memo.New[string, *callbackd.Filter](maxParsed),
 	}
 	for i := range s.claims {
 		s.claims[i] = make(chan struct{}, 1)
