@@ -247,7 +247,12 @@ func (s *commands) cancellations() {
 	}
 	s.ok(second(s.Delivery(s.ctx, s.key, step.Canceled[0].ID, 0)))
 	s.ok(second(s.CountReplay(s.ctx, s.key, callbackd.ReplayFilter{States: []callbackd.State{callbackd.Canceled}})))
-	s.ok(second(s.Resend(s.ctx, s.key, step.Canceled[0].ID, s.now)))
+	o := callbackd.Outcome{Delivery: step.Canceled[len(step.Canceled)-1], Attempt: callbackd.Attempt{Version: 1, Result: callbackd.Result{Status: 200}, Decision: callbackd.Decision{State: callbackd.Delivered}}}
+	s.ok(second(s.Resend(s.ctx, s.key, o.Delivery.ID, s.now)))
+	s.ok(second(s.Record(s.ctx, &o)))
+	if _, err := s.Record(s.ctx, &o); callbackd.KindOf(err) != callbackd.KindConflict {
+		s.t.Errorf("an outcome that comes twice: the error is %v, want a conflict", err)
+	}
 }
 
 // console runs what the console shows and changes.

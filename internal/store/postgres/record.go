@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"callbackd"
@@ -23,9 +24,9 @@ type outcome struct {
 	paused bool // the outcome also paused its callback
 }
 
-// cancel makes it the outcome of a delivery that was canceled during the attempt.
-func (o *outcome) cancel(why string) {
-	o.Attempt.Decision = o.Attempt.AfterCancel(why)
+// decide gives it another decision.
+func (o *outcome) decide(d callbackd.Decision) {
+	o.Attempt.Decision = d
 	o.detail = codec.AppendAttempt(nil, &o.Attempt)
 }
 
@@ -161,7 +162,7 @@ func (s *Store) publishRecorded(group []*outcome) {
 	changed := false
 	for _, o := range group {
 		if !o.stored {
-			o.err = s.recordCanceled(o)
+			s.recordMissed(o)
 		}
 		changed = changed || !o.Change.None()
 	}
@@ -321,19 +322,37 @@ func addChanges(p *pipeline, group []*outcome) {
 // The statements for an outcome of a delivery that was canceled during the
 // attempt.
 const (
-	takeCanceled  = "DELETE FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0 RETURNING n, detail"
-	putAttempt    = "INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES ($1, $2, $3, $4, $5, $6)"
-	putLastError  = "INSERT INTO last_errors (event_id, callback_no, error) VALUES ($1, $2, $3) ON CONFLICT (event_id, callback_no) DO UPDATE SET error = excluded.error"
-	dropLastError = "DELETE FROM last_errors WHERE event_id = $1 AND callback_no = $2"
-	moveReplayed  = `UPDATE replays SET canceled = canceled - 1 + CASE WHEN $2 = 'canceled' THEN 1 ELSE 0 END,
+	takeCanceled = "DELETE FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0 RETURNING n, detail"
+	// waitsForOutcome finds a delivery that is pending again, with as many attempts as
+	// before the outcome.
+	waitsForOutcome = "SELECT EXISTS (SELECT 1 FROM pending WHERE callback_no = $1 AND event_id = $2 AND attempts = $3)"
+	putAttempt      = "INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES ($1, $2, $3, $4, $5, $6)"
+	putLastError    = "INSERT INTO last_errors (event_id, callback_no, error) VALUES ($1, $2, $3) ON CONFLICT (event_id, callback_no) DO UPDATE SET error = excluded.error"
+	dropLastError   = "DELETE FROM last_errors WHERE event_id = $1 AND callback_no = $2"
+	moveReplayed    = `UPDATE replays SET canceled = canceled - 1 + CASE WHEN $2 = 'canceled' THEN 1 ELSE 0 END,
 		delivered = delivered + CASE WHEN $2 = 'delivered' THEN 1 ELSE 0 END, failed = failed + CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END WHERE id = $1`
 )
 
+// errResent says that a delivery was canceled and resent while its outcome was on its way.
+var errResent = errors.New("the delivery was resent meanwhile")
+
+// recordMissed records an outcome of a delivery that was not pending: the delivery was
+// canceled, and perhaps resent since.
+func (s *Store) recordMissed(o *outcome) {
+	decided := o.Attempt.Decision
+	o.err = s.recordCanceled(o)
+	if errors.Is(o.err, errResent) {
+		o.err = nil
+		o.decide(decided)
+		s.recordGroup([]*outcome{o}, false)
+	}
+}
+
 // recordCanceled replaces the cancellation of a delivery, which was written during the
-// attempt, by the outcome, and subtracts it from the counts. It fails with Conflict when
-// there is no cancellation.
+// attempt, by the outcome, and subtracts it from the counts. Without a cancellation it
+// fails with errResent when the delivery is pending again, and else with Conflict.
 func (s *Store) recordCanceled(o *outcome) error {
-	id, tries := o.Delivery.ID, 0
+	id, tries, resent := o.Delivery.ID, 0, false
 	err := s.change(context.Background(), true, func(ctx context.Context, tx pgx.Tx) error {
 		tries++
 		var fence pipeline
@@ -346,9 +365,12 @@ func (s *Store) recordCanceled(o *outcome) error {
 		err := tx.QueryRow(ctx, takeCanceled, int64(id.Event), int64(id.Callback)).Scan(&n, &detail)
 		if err == pgx.ErrNoRows {
 			if tries > 1 {
-				return s.isRecorded(ctx, tx, o)
+				if err := s.isRecorded(ctx, tx, o); callbackd.KindOf(err) != callbackd.KindConflict {
+					return err
+				}
 			}
-			return store.NotPending(id)
+			err = tx.QueryRow(ctx, waitsForOutcome, int64(id.Callback), int64(id.Event), o.Delivery.Attempts).Scan(&resent)
+			return cmp.Or(err, store.NotPending(id))
 		}
 		var mark callbackd.Attempt
 		if err == nil {
@@ -357,7 +379,7 @@ func (s *Store) recordCanceled(o *outcome) error {
 		if err != nil {
 			return err
 		}
-		o.cancel(mark.Why)
+		o.decide(o.Attempt.AfterCancel(mark.Why))
 		cb, err := s.CallbackByID(ctx, id.Callback)
 		if err != nil {
 			return err
@@ -378,6 +400,9 @@ func (s *Store) recordCanceled(o *outcome) error {
 		return s.AddSums(seamTx{ctx, tx}, m)
 	})
 	o.stored = err == nil
+	if resent {
+		return errResent
+	}
 	return err
 }
 
