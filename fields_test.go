@@ -55,8 +55,11 @@ func TestFieldsNameWhatIsWrong(t *testing.T) {
 		`{"only":["` + strings.Repeat("a", MaxFields) + `"]}`: "policy.fields has 8205 bytes.",
 	} {
 		_, err := ParseFields("policy.fields", []byte(text))
-		if err == nil || !strings.Contains(err.Error(), want) || KindOf(err) != KindInvalid {
-			t.Errorf("%.60s: %v; want %q", text, err, want)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: the error is %v; want %q in it", text, err, want)
+		}
+		if kind := KindOf(err); kind != KindInvalid {
+			t.Errorf("%.60s: the error has the kind %d; want %d", text, kind, KindInvalid)
 		}
 	}
 }
@@ -147,8 +150,11 @@ func FuzzFields(f *testing.F) {
 			t.Fatalf("%q became %q, %v", text, fields, err)
 		}
 		out := fields.Of(data)
-		if !json.Valid(out) || out[0] != '{' || len(out) > max(len(data), 2) {
-			t.Fatalf("%q of %q is %q", text, data, out)
+		if !json.Valid(out) || out[0] != '{' {
+			t.Fatalf("%q of %q is %q; want an object", text, data, out)
+		}
+		if most := max(len(data), 2); len(out) > most {
+			t.Fatalf("%q of %q has %d bytes; want %d at most: %q", text, data, len(out), most, out)
 		}
 	})
 }

@@ -16,8 +16,11 @@ func TestCaptureTemplatesMakeLinks(t *testing.T) {
 		"HTTPS://x.example/%7B{session_key}":                    "HTTPS://x.example/%7BACM-0123456789",
 	} {
 		parsed, err := callbackd.ParseCaptureTemplate(template)
-		if err != nil || string(parsed) != template || parsed.Link("acme", "ACM-0123456789") != want {
-			t.Errorf("%s: %q, %v, want %q", template, parsed.Link("acme", "ACM-0123456789"), err, want)
+		if err != nil || string(parsed) != template {
+			t.Errorf("%s is read as %q, %v", template, parsed, err)
+		}
+		if got := parsed.Link("acme", "ACM-0123456789"); got != want {
+			t.Errorf("%s: the link is %q, want %q", template, got, want)
 		}
 	}
 	if got := callbackd.CaptureTemplate("").Link("acme", "ACM-0123456789"); got != "" {
@@ -68,8 +71,15 @@ func TestAccountsAreInLinksWherePossible(t *testing.T) {
 			t.Errorf("%s in the path: %s", account, got)
 		}
 		label := want == account && !strings.ContainsAny(account, ".") && account[0] != '-'
-		if got := host.Link(account, "ACM-0123456789"); label != (got == "https://"+account+".x.example/ACM-0123456789") || !label && got != "" || host.Fits(account) != label {
-			t.Errorf("%s in the host: %s", account, got)
+		want = ""
+		if label {
+			want = "https://" + account + ".x.example/ACM-0123456789"
+		}
+		if got := host.Link(account, "ACM-0123456789"); got != want {
+			t.Errorf("%s in the host: the link is %q, want %q", account, got, want)
+		}
+		if fits := host.Fits(account); fits != label {
+			t.Errorf("%s in the host: Fits is %v, want %v", account, fits, label)
 		}
 	}
 }

@@ -32,8 +32,11 @@ func TestCanonicalNumberKeepsTheValue(t *testing.T) {
 		got, ok := CanonicalNumber(s)
 		a, readA := new(big.Rat).SetString(s)
 		b, readB := new(big.Rat).SetString(got)
-		if !ok || !readA || !readB || a.Cmp(b) != 0 {
-			t.Fatalf("%s became %s", s, got)
+		if !ok || !readA || !readB {
+			t.Fatalf("%s became %q: canonical %v; both are numbers: %v, %v", s, got, ok, readA, readB)
+		}
+		if a.Cmp(b) != 0 {
+			t.Fatalf("%s became %s, which has another value", s, got)
 		}
 		if again, ok := CanonicalNumber(got); !ok || again != got {
 			t.Fatalf("%s becomes %s", got, again)

@@ -337,8 +337,14 @@ func TestReferenceGoesOnceADayAfterCompletion(t *testing.T) {
 		t.Error("gone too early")
 	}
 	fired, changed := s.Advance(due)
-	if !changed || fired != nil || s.Reference != nil || !s.Due().IsZero() {
-		t.Errorf("%v, %v, %+v", changed, fired, s)
+	if !changed || fired != nil {
+		t.Errorf("changed is %v and %v is fired; want a change without an event", changed, fired)
+	}
+	if s.Reference != nil {
+		t.Errorf("the reference is %s, want none", s.Reference)
+	}
+	if due := s.Due(); !due.IsZero() {
+		t.Errorf("the session is due at %v, want never", due)
 	}
 	if _, changed := s.Advance(due.Add(week)); changed {
 		t.Error("twice")
@@ -376,23 +382,38 @@ func TestAskingForTheSMSIsAnEvent(t *testing.T) {
 	}
 	want := func(what string, fired []callbackd.Fired, err error, phone, name string) {
 		t.Helper()
-		if err != nil || len(fired) != 1 || fired[0].Type != callbackd.SMSRequested || fired[0].Request != (callbackd.SMSRequest{Phone: phone, Name: name, Link: link}) || s.SMS.State != callbackd.SMSWaiting || s.SMS.To != phone {
-			t.Errorf("%s: %+v, %v, %+v", what, fired, err, s.SMS)
+		if err != nil || len(fired) != 1 {
+			t.Fatalf("%s: %+v, %v; want one event", what, fired, err)
+		}
+		if fired[0].Type != callbackd.SMSRequested {
+			t.Errorf("%s: the event is %s", what, fired[0].Type)
+		}
+		if request := (callbackd.SMSRequest{Phone: phone, Name: name, Link: link}); fired[0].Request != request {
+			t.Errorf("%s: the request is %+v, want %+v", what, fired[0].Request, request)
+		}
+		if s.SMS.State != callbackd.SMSWaiting || s.SMS.To != phone {
+			t.Errorf("%s: the SMS is %+v, want it waiting for %s", what, s.SMS, phone)
 		}
 	}
 	s.SMS.To = "+1"
 	want("created", s.Created(link), nil, "+1", "Jane Smith")
 	s.SMS.State = callbackd.SMSError
 	fired, err := s.Update(callbackd.SessionUpdate{SMSTo: ptr("+1"), Language: ptr("FR")}, link, t0)
-	if err != nil || fired != nil || s.SMS.State != callbackd.SMSError {
-		t.Errorf("the same number: %+v, %v", fired, err)
+	if err != nil || fired != nil {
+		t.Errorf("the same number: %+v, %v; want no event", fired, err)
+	}
+	if s.SMS.State != callbackd.SMSError {
+		t.Errorf("the same number: the state is %v, want that of a failed SMS", s.SMS.State)
 	}
 	fired, err = s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2")}, link, t0)
 	want("a new number", fired, err, "+2", "Jane Smith")
 	s.SMS.State = callbackd.SMSError
 	fired, err = s.Update(callbackd.SessionUpdate{SMSTo: ptr("+2"), SMSToName: ptr("Nobody")}, link, t0)
-	if err != nil || fired != nil || s.SMS.ToName != "" {
-		t.Errorf("a name without a new number: %+v, %v, %+v", fired, err, s.SMS)
+	if err != nil || fired != nil {
+		t.Errorf("a name without a new number: %+v, %v; want no event", fired, err)
+	}
+	if s.SMS.ToName != "" {
+		t.Errorf("a name without a new number: the name is %q, want none", s.SMS.ToName)
 	}
 	fired, err = s.Update(callbackd.SessionUpdate{SMSTo: ptr("+5"), SMSToName: ptr("Ann")}, link, t0)
 	want("a new number of somebody else", fired, err, "+5", "Ann")
@@ -411,8 +432,14 @@ func TestSessionKeys(t *testing.T) {
 	for account, letters := range map[string]string{"acme": "ACM", "a1-b": "ABX", "": "XXX", "Žluť": "LUX", "x{y}z": "XYZ"} {
 		for range 50 {
 			k := callbackd.NewSessionKey(account)
-			if !callbackd.IsSessionKey(k) || !strings.HasPrefix(k, letters+"-") || !regexp.MustCompile(`^[A-Z]{3}-[A-Z0-9]{10}$`).MatchString(k) {
-				t.Fatalf("%q for %q", k, account)
+			if !callbackd.IsSessionKey(k) {
+				t.Fatalf("%q for %q is no session key", k, account)
+			}
+			if !strings.HasPrefix(k, letters+"-") {
+				t.Fatalf("%q for %q does not begin with %s-", k, account, letters)
+			}
+			if !regexp.MustCompile(`^[A-Z]{3}-[A-Z0-9]{10}$`).MatchString(k) {
+				t.Fatalf("%q for %q has another form", k, account)
 			}
 		}
 	}

@@ -21,8 +21,14 @@ func TestTextsOfAKey(t *testing.T) {
 		{"acme", "line\u2028separator", false}, {"acme", "tag\U000e0041", false}, {"acme", "ключ 鍵 🔑", true},
 	} {
 		k, err := New(c.account, c.name, true, time.Now())
-		if (err == nil) != c.ok || err == nil && (k.Account != c.account || k.Name != c.name) || err != nil && callbackd.KindOf(err) != callbackd.KindInvalid {
-			t.Errorf("%q, %q: %+v, %v", c.account, c.name, k, err)
+		if (err == nil) != c.ok {
+			t.Errorf("%q, %q: the error is %v; want it accepted: %v", c.account, c.name, err, c.ok)
+		}
+		if err == nil && (k.Account != c.account || k.Name != c.name) {
+			t.Errorf("%q, %q: the key has account %q and name %q", c.account, c.name, k.Account, k.Name)
+		}
+		if err != nil && callbackd.KindOf(err) != callbackd.KindInvalid {
+			t.Errorf("%q, %q: the error is %v; want KindInvalid", c.account, c.name, err)
 		}
 	}
 }

@@ -227,8 +227,15 @@ func TestOperatingNamesEveryOptionOfServe(t *testing.T) {
 			if f.Name == "help" {
 				continue
 			}
-			if row == "" || !strings.Contains(row, "| `"+f.Envs[0]+"` |") || f.HasDefault && !strings.Contains(row, "| `"+f.Default+"` |") {
-				t.Errorf("--%s, %v, default %q: the row is %q", f.Name, f.Envs, f.Default, row)
+			if row == "" {
+				t.Errorf("--%s is not documented", f.Name)
+				continue
+			}
+			if cell := "| `" + f.Envs[0] + "` |"; !strings.Contains(row, cell) {
+				t.Errorf("--%s: the row has no %q: %q", f.Name, cell, row)
+			}
+			if cell := "| `" + f.Default + "` |"; f.HasDefault && !strings.Contains(row, cell) {
+				t.Errorf("--%s: the row has no %q: %q", f.Name, cell, row)
 			}
 		}
 	}

@@ -99,8 +99,17 @@ func TestADeadAddressDelaysByAQuarterOfASecond(t *testing.T) {
 				tt.net.begin = time.Now()
 				conn, chosen, err := race(ctx, targets(tt.to...), tt.net.connect)
 				took := time.Since(tt.net.begin)
-				if (conn != nil) != (tt.chosen != "") || (err == nil) != (conn != nil) || conn != nil && chosen.Addr().String() != tt.chosen || took != tt.after {
-					t.Errorf("%v to %s, %v, after %v", conn, chosen, err, took)
+				if (conn != nil) != (tt.chosen != "") {
+					t.Errorf("there is a connection: %v; want one to %q", conn != nil, tt.chosen)
+				}
+				if (err == nil) != (conn != nil) {
+					t.Errorf("the error is %v with the connection %v; want one of them", err, conn)
+				}
+				if conn != nil && chosen.Addr().String() != tt.chosen {
+					t.Errorf("connected to %s; want %s", chosen, tt.chosen)
+				}
+				if took != tt.after {
+					t.Errorf("it took %v; want %v", took, tt.after)
 				}
 				tt.net.mu.Lock()
 				got := strings.Join(tt.net.tried, " ")
@@ -161,8 +170,14 @@ func TestAMissingRouteIsOurs(t *testing.T) {
 	} {
 		err := localFault(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", tt.code)}, tt.to)
 		var local *LocalError
-		if errors.As(err, &local) != (tt.want != "") || local != nil && local.Missing != tt.want || !errors.Is(err, tt.code) {
-			t.Errorf("%v to %s is %v, want %q", tt.code, tt.to, err, tt.want)
+		if isLocal := errors.As(err, &local); isLocal != (tt.want != "") {
+			t.Errorf("%v to %s: a local fault: %v; want %q", tt.code, tt.to, isLocal, tt.want)
+		}
+		if local != nil && local.Missing != tt.want {
+			t.Errorf("%v to %s: missing is %q; want %q", tt.code, tt.to, local.Missing, tt.want)
+		}
+		if !errors.Is(err, tt.code) {
+			t.Errorf("%v to %s is %v; want the code in it", tt.code, tt.to, err)
 		}
 	}
 	if err := localFault(nil, here); err != nil {

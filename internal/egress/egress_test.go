@@ -206,8 +206,14 @@ func FuzzParseURL(f *testing.F) {
 		if again, err := egress.ParseURL(kept); err != nil || again.String() != u.String() {
 			t.Errorf("%q is kept as %q, which reads as %v, %v, and not as %s", s, kept, again, err, u)
 		}
-		if u.User != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			t.Errorf("%q reads as %#v", s, u)
+		if u.User != nil {
+			t.Errorf("%q reads with the user %v; want none", s, u.User)
+		}
+		if u.Host == "" {
+			t.Errorf("%q reads without a host: %#v", s, u)
+		}
+		if u.Scheme != "http" && u.Scheme != "https" {
+			t.Errorf("%q reads with the scheme %q; want http or https", s, u.Scheme)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,8 +64,12 @@ func TestASilentNameServerIsOurs(t *testing.T) {
 		_, err := get(t, tr, "http://hook.example/")
 		var local *egress.LocalError
 		var unknown *net.DNSError
-		if ours := errors.As(err, &local) && local.Missing == egress.NoResolver; ours != tt.ours || !ours && (!errors.As(err, &unknown) || !unknown.IsNotFound) {
-			t.Errorf("%s: %v", name, err)
+		ours := errors.As(err, &local) && local.Missing == egress.NoResolver
+		if ours != tt.ours {
+			t.Errorf("%s: the fault of the name server: %v, want %v: %v", name, ours, tt.ours, err)
+		}
+		if !ours && (!errors.As(err, &unknown) || !unknown.IsNotFound) {
+			t.Errorf("%s: the error is %v; want that the name is not found", name, err)
 		}
 	}
 }
@@ -95,8 +100,9 @@ func TestNamesAreLookedUpAsAbsolute(t *testing.T) {
 		if _, err := get(t, tr, "http://"+host+":8080/"); err == nil {
 			t.Error("answered")
 		}
-		if want := strings.TrimSuffix(host, ".") + "."; len(r.names) != 2 || r.names[0] != want || r.names[1] != want { // for both families
-			t.Errorf("%s: asked for %q, want %q", host, r.names, want)
+		want := strings.TrimSuffix(host, ".") + "."
+		if !slices.Equal(r.names, []string{want, want}) { // for both families
+			t.Errorf("%s: asked for %q, want %q twice", host, r.names, want)
 		}
 	}
 }

@@ -132,7 +132,14 @@ func TestNoSpellingOfAURLReachesTheTrap(t *testing.T) {
 	}
 	// The trap works: what the operator allows reaches it.
 	open := egress.NewTransport(egress.Options{Policy: egress.NewPolicy([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}), Resolver: r})
-	if resp, err := get(t, open, "http://127.0.0.1:"+port+"/"); err != nil || resp.StatusCode != http.StatusOK || hits.Load() != 1 {
-		t.Errorf("the trap is not there: %v", err)
+	resp, err := get(t, open, "http://127.0.0.1:"+port+"/")
+	if err != nil {
+		t.Fatalf("the trap cannot be reached: %v", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("the trap answers %s, want 200", resp.Status)
+	}
+	if n := hits.Load(); n != 1 {
+		t.Errorf("%d connections reached the trap, want 1", n)
 	}
 }

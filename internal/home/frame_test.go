@@ -250,8 +250,14 @@ func TestAHomeThatReadsNothing(t *testing.T) {
 		})
 	}
 	work.Wait()
-	if here == 0 || silent == 0 || here+silent != calls {
-		t.Errorf("%d calls were answered by this node and %d not at all, of %d", here, silent, calls)
+	if here == 0 {
+		t.Error("this node answered no call, want one or more")
+	}
+	if silent == 0 {
+		t.Error("every call was answered, want one or more without an answer")
+	}
+	if here+silent != calls {
+		t.Errorf("%d calls were answered by this node and %d not at all; want %d together", here, silent, calls)
 	}
 	if n := b.calls.Load(); n != 1 {
 		t.Errorf("the home got %d calls, want the first one only", n)

@@ -277,8 +277,14 @@ func TestStrangersLearnNothing(t *testing.T) {
 			res.Body.Close()
 			res.Header.Del("Date")
 			res.Header.Del("Content-Length")
-			if res.StatusCode != 403 || len(body) > 0 || len(res.Header) > 0 {
-				t.Errorf("%s with %q: %s %v %q", path, header, res.Status, res.Header, body)
+			if res.StatusCode != 403 {
+				t.Errorf("%s with %q: the answer is %s, want 403", path, header, res.Status)
+			}
+			if len(body) > 0 {
+				t.Errorf("%s with %q: the body is %q, want none", path, header, body)
+			}
+			if len(res.Header) > 0 {
+				t.Errorf("%s with %q: the headers are %v, want none", path, header, res.Header)
 			}
 		}
 	}

@@ -55,16 +55,26 @@ func TestAStuckLogReaderBlocksNothing(t *testing.T) {
 			log.Info(line)
 		}
 		dropped := b.Dropped()
-		if b.size > maxBuffered || dropped < 900 || dropped > 1100 {
-			t.Errorf("%d bytes are held, %d lines dropped", b.size, dropped)
+		if b.size > maxBuffered {
+			t.Errorf("%d bytes are held, want %d at most", b.size, maxBuffered)
+		}
+		if dropped < 900 || dropped > 1100 {
+			t.Errorf("%d lines were dropped, want 900 to 1,100", dropped)
 		}
 		close(r.open)
 		synctest.Wait()
 		log.Info("after")
 		synctest.Wait()
 		text := r.got.String()
-		if n := strings.Count(text, line); int64(n) != 2000-dropped || !strings.Contains(text, "lines="+slog.Int64Value(dropped).String()) || !strings.Contains(text, "after") {
-			t.Errorf("%d lines came of %d; the rest: %.300s", n, 2000-dropped, strings.ReplaceAll(text, line, "")[len(text)-n*1000-600:])
+		if n, want := strings.Count(text, line), 2000-dropped; int64(n) != want {
+			t.Errorf("%d lines were written, want %d", n, want)
+		}
+		rest := strings.ReplaceAll(text, line, "")
+		if said := "lines=" + slog.Int64Value(dropped).String(); !strings.Contains(text, said) {
+			t.Errorf("no line says %q: …%s", said, rest[max(0, len(rest)-300):])
+		}
+		if !strings.Contains(text, "after") {
+			t.Errorf("the line after them was not written: …%s", rest[max(0, len(rest)-300):])
 		}
 		b.Close(time.Second)
 		close(b.more)
@@ -91,8 +101,15 @@ func TestALogReaderThatIsGoneIsCounted(t *testing.T) {
 		r.mu.Unlock()
 		log.Info("heard")
 		synctest.Wait()
-		if text := r.got.String(); !strings.Contains(text, "heard") || !strings.Contains(text, "lines=3") || b.Dropped() != 3 {
-			t.Errorf("%d dropped; %s", b.Dropped(), text)
+		text := r.got.String()
+		if !strings.Contains(text, "heard") {
+			t.Errorf("the line was not written: %s", text)
+		}
+		if !strings.Contains(text, "lines=3") {
+			t.Errorf("no line says that 3 lines were dropped: %s", text)
+		}
+		if n := b.Dropped(); n != 3 {
+			t.Errorf("%d lines were dropped, want 3", n)
 		}
 		b.Close(time.Second)
 		close(b.more)
@@ -129,8 +146,10 @@ func TestALimitedMessageIsLoggedOnceInAnInterval(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		text := got.String()
-		if strings.Count(text, "msg=again") != 3 || strings.Count(text, "suppressed=59") != 2 || strings.Count(text, "msg=other") != 150 {
-			t.Errorf("%d, %d\n%s", strings.Count(text, "msg=again"), strings.Count(text, "=59"), text[:300])
+		for what, want := range map[string]int{"msg=again": 3, "suppressed=59": 2, "msg=other": 150} {
+			if n := strings.Count(text, what); n != want {
+				t.Errorf("%d lines have %s, want %d:\n%s", n, what, want, text[:300])
+			}
 		}
 	})
 }

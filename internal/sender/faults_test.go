@@ -138,8 +138,14 @@ func TestTLSFaults(t *testing.T) {
 	} {
 		s := newSender(t, egress.Options{Roots: ca.pool()})
 		res := s.Send(t.Context(), callbackTo(tt.url), event(), 1)
-		if res.Fault != tt.want || res.Success() != (tt.want == callbackd.NoFault) || (res.Error == "") != res.Success() {
-			t.Errorf("%s: %s %s", name, res.Fault, res.Error)
+		if res.Fault != tt.want {
+			t.Errorf("%s: the fault is %q, want %q: %s", name, res.Fault, tt.want, res.Error)
+		}
+		if want := tt.want == callbackd.NoFault; res.Success() != want {
+			t.Errorf("%s: success is %v, want %v", name, res.Success(), want)
+		}
+		if (res.Error == "") != res.Success() {
+			t.Errorf("%s: the error is %q with success %v", name, res.Error, res.Success())
 		}
 		if res.Success() && res.Timings.TLS <= 0 {
 			t.Errorf("%s: no time for TLS in %+v", name, res.Timings)

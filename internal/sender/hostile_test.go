@@ -101,8 +101,14 @@ func TestGzipBombIsKeptAsItCame(t *testing.T) {
 			cb.Headers = []callbackd.Header{{Name: "Accept-Encoding", Value: callbackd.Secret(asks)}}
 		}
 		res := newSender(t, egress.Options{}).Send(t.Context(), cb, event(), 1)
-		if !res.Success() || !bytes.Equal(res.Body, packed) || !strings.Contains(res.Headers, "Content-Encoding: gzip") {
-			t.Errorf("%q: %d bytes kept of %d, %s", asks, len(res.Body), len(packed), res.Error)
+		if !res.Success() {
+			t.Errorf("%q: no success: %s", asks, res.Error)
+		}
+		if !bytes.Equal(res.Body, packed) {
+			t.Errorf("%q: %d bytes kept of %d, or others", asks, len(res.Body), len(packed))
+		}
+		if want := "Content-Encoding: gzip"; !strings.Contains(res.Headers, want) {
+			t.Errorf("%q: the headers have no %q: %s", asks, want, res.Headers)
 		}
 	}
 }
@@ -214,8 +220,17 @@ func saysCut(res *callbackd.Result) bool {
 // within checks every limit of what is kept.
 func within(t testing.TB, res *callbackd.Result) {
 	t.Helper()
-	if len(res.Body) > callbackd.MaxResponseKept || res.BodySize > callbackd.MaxResponseRead || len(res.Headers) > 4<<10 || len(res.Location) > 1<<10+3 || len(res.RetryAfter) > 131 || len(res.Error) > 303 {
-		t.Errorf("over a limit: body %d of %d, headers %d, location %d, retry-after %d, error %d", len(res.Body), res.BodySize, len(res.Headers), len(res.Location), len(res.RetryAfter), len(res.Error))
+	for _, kept := range []struct {
+		what       string
+		size, most int64
+	}{
+		{"the body", int64(len(res.Body)), callbackd.MaxResponseKept}, {"the body that was read", int64(res.BodySize), callbackd.MaxResponseRead},
+		{"the headers", int64(len(res.Headers)), 4 << 10}, {"the location", int64(len(res.Location)), 1<<10 + 3},
+		{"Retry-After", int64(len(res.RetryAfter)), 131}, {"the error", int64(len(res.Error)), 303},
+	} {
+		if kept.size > kept.most {
+			t.Errorf("%s has %d bytes, want %d at most", kept.what, kept.size, kept.most)
+		}
 	}
 	tm := res.Timings
 	for name, d := range map[string]time.Duration{
@@ -240,8 +255,14 @@ func TestStatusLines(t *testing.T) {
 				io.WriteString(c, line+"\r\nContent-Length: 0\r\n\r\n")
 			}
 		})), event(), 1)
-		if res.Status != want || res.Success() != (want/100 == 2) || (want == 0) != (res.Fault == callbackd.FaultProtocol) {
-			t.Errorf("%q: status %d, fault %s, %s", line, res.Status, res.Fault, res.Error)
+		if res.Status != want {
+			t.Errorf("%q: the status is %d, want %d", line, res.Status, want)
+		}
+		if success := want/100 == 2; res.Success() != success {
+			t.Errorf("%q: success is %v, want %v", line, res.Success(), success)
+		}
+		if (want == 0) != (res.Fault == callbackd.FaultProtocol) {
+			t.Errorf("%q: the fault is %q with the status %d: %s", line, res.Fault, want, res.Error)
 		}
 	}
 }
@@ -425,7 +446,7 @@ func TestStoredHeadersAreText(t *testing.T) {
 	if res.Fault == callbackd.FaultProtocol { // the transport may refuse it instead
 		return
 	}
-	if want := "Content-Length: 0\nLocation: /\ufffd(\nRetry-After: \ufffd\nSet-Cookie: [redacted]\nX-A: \ufffd\ufffd\ufffd[31m\ufffd\n"; res.Headers != want || res.Location != "/\ufffd(" || res.RetryAfter != "\ufffd" {
-		t.Errorf("%q, %q, %q", res.Headers, res.Location, res.RetryAfter)
-	}
+	same(t, "the headers", res.Headers, "Content-Length: 0\nLocation: /\ufffd(\nRetry-After: \ufffd\nSet-Cookie: [redacted]\nX-A: \ufffd\ufffd\ufffd[31m\ufffd\n")
+	same(t, "the location", res.Location, "/\ufffd(")
+	same(t, "Retry-After", res.RetryAfter, "\ufffd")
 }

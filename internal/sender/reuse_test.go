@@ -50,8 +50,15 @@ func TestConnectionsAreReused(t *testing.T) {
 			}
 			same(t, fmt.Sprintf("%s, attempt %d: whether the connection was reused", name, i+1), res.Reused, i > 0)
 			same(t, fmt.Sprintf("%s, attempt %d: the address", name, i+1), "http://"+res.Address, url)
-			if tm := res.Timings; i > 0 && (tm.DNS != 0 || tm.Connect != 0 || tm.TLS != 0) || i == 0 && tm.Connect <= 0 || tm.FirstByte <= 0 {
-				t.Errorf("%s, attempt %d: %+v", name, i+1, tm)
+			tm := res.Timings
+			if i > 0 && (tm.DNS != 0 || tm.Connect != 0 || tm.TLS != 0) {
+				t.Errorf("%s, attempt %d used an open connection, and has times of a new one: %+v", name, i+1, tm)
+			}
+			if i == 0 && tm.Connect <= 0 {
+				t.Errorf("%s: the first attempt has no time to connect: %+v", name, tm)
+			}
+			if tm.FirstByte <= 0 {
+				t.Errorf("%s, attempt %d has no time to the first byte: %+v", name, i+1, tm)
 			}
 			within(t, &res)
 		}

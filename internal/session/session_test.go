@@ -59,8 +59,11 @@ func complete(s *callbackd.Session) ([]*callbackd.Event, error) {
 // Every session that the limits allow can be completed.
 func TestTheLargestSessionCanBeCompleted(t *testing.T) {
 	events, err := complete(largest("x"))
-	if err != nil || len(events) != 2 || len(events[1].Data) < 200<<10 || len(events[1].Data) > callbackd.MaxEventData {
-		t.Errorf("%d events, %v", len(events), err)
+	if err != nil || len(events) != 2 {
+		t.Fatalf("%d events, %v; want 2", len(events), err)
+	}
+	if n := len(events[1].Data); n < 200<<10 || n > callbackd.MaxEventData {
+		t.Errorf("COMPLETE has %d bytes, want %d to %d", n, 200<<10, callbackd.MaxEventData)
 	}
 }
 
@@ -69,8 +72,11 @@ func TestTheLargestSessionCanBeCompleted(t *testing.T) {
 func TestWhatJSONMakesTooLargeIsRefused(t *testing.T) {
 	s := largest("\x01")
 	_, err := complete(s)
-	if callbackd.KindOf(err) != callbackd.KindTooLarge || !strings.Contains(err.Error(), "Put smaller results") || s.Status != callbackd.StatusConfirm {
-		t.Errorf("%v, %s", err, s.Status)
+	if callbackd.KindOf(err) != callbackd.KindTooLarge || !strings.Contains(err.Error(), "Put smaller results") {
+		t.Errorf("the error is %v; want that it is too large and what to do", err)
+	}
+	if s.Status != callbackd.StatusConfirm {
+		t.Errorf("the status is %s, want CONFIRM as before", s.Status)
 	}
 }
 

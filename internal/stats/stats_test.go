@@ -128,8 +128,11 @@ func TestTheRecorderIsBounded(t *testing.T) {
 		t.Errorf("the flush dropped %d rows, want none", dropped)
 	}
 	for _, e := range s.calls {
-		if len(e.Path) > 210 || len(e.Message) > 310 || strings.ContainsRune(e.Path, '\ufffd') {
-			t.Fatalf("%d and %d bytes: %q", len(e.Path), len(e.Message), e.Path)
+		if len(e.Path) > 210 || len(e.Message) > 310 {
+			t.Fatalf("the path has %d bytes and the message %d, want 210 and 310 at most", len(e.Path), len(e.Message))
+		}
+		if strings.ContainsRune(e.Path, '\ufffd') {
+			t.Fatalf("the path is cut within a character: %q", e.Path)
 		}
 	}
 }

@@ -32,8 +32,11 @@ func TestRefusalsLastUntilAWriteIsMade(t *testing.T) {
 		}
 		r.Refuse(3, full)
 		r.Committed(1, false) // something was read
-		if err := probe(); !errors.Is(err, full) || probes != 0 || refused != 3 || taken != 0 {
-			t.Errorf("after a refusal: %v, %d probes, %d refused", err, probes, refused)
+		if err := probe(); !errors.Is(err, full) || probes != 0 {
+			t.Errorf("after a refusal: %v after %d probes, want the refusal without one", err, probes)
+		}
+		if refused != 3 || taken != 0 {
+			t.Errorf("Refused got %d commands and Taken %d calls, want 3 and 0", refused, taken)
 		}
 		time.Sleep(quietFor - 1)
 		r.Refuse(1, full)
@@ -46,8 +49,11 @@ func TestRefusalsLastUntilAWriteIsMade(t *testing.T) {
 			t.Errorf("nobody tries: %v, %d probes", err, probes)
 		}
 		answer = nil
-		if err := probe(); err != nil || probes != 2 || taken != 1 {
-			t.Errorf("there is space: %v, %d probes, %d", err, probes, taken)
+		if err := probe(); err != nil || probes != 2 {
+			t.Errorf("when there is space: %v after %d probes, want none after 2", err, probes)
+		}
+		if taken != 1 {
+			t.Errorf("Taken was called %d times, want 1", taken)
 		}
 		r.Refuse(1, callbackd.Errorf(callbackd.KindConflict, "not pending"))
 		if err := r.Err(); err != nil {

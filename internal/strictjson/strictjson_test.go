@@ -96,8 +96,13 @@ func TestObjectKeepsEveryByteOfValues(t *testing.T) {
 
 func TestArray(t *testing.T) {
 	got, err := strictjson.Array([]byte(`[ {"a":1}, 2 ,"x"]`))
-	if err != nil || len(got) != 3 || string(got[0]) != `{"a":1}` || string(got[1]) != "2" {
-		t.Errorf("got %s, %v", got, err)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("got %s, %v; want 3 values", got, err)
+	}
+	for i, want := range []string{`{"a":1}`, "2", `"x"`} {
+		if string(got[i]) != want {
+			t.Errorf("value %d is %s, want %s", i, got[i], want)
+		}
 	}
 	for _, in := range []string{`{}`, `[1,]`, `[1] 2`, `[{"a":1,"a":1}]`, `[`} {
 		if got, err := strictjson.Array([]byte(in)); err == nil {
