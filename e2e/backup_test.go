@@ -75,7 +75,7 @@ func TestBackupBesideAServerUnderLoad(t *testing.T) {
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)
 	acked, stop := publishing(t, cl)
-	sk.await(t, "the load is on its way", func() bool { return len(sk.ids) > 500 })
+	sk.await(t, "the load has begun", func() bool { return len(sk.ids) > 500 })
 	to := filepath.Join(t.TempDir(), "copies", "monday")
 	backup := []string{"backup", "--data", dir, "--to", to}
 	refuses(t, backup, "no such file")
@@ -119,7 +119,7 @@ func onlyEntry(t *testing.T, path string) {
 	}
 	for _, e := range entries {
 		if e.Name() != filepath.Base(path) {
-			t.Errorf("%s is beside the backup", e.Name())
+			t.Errorf("%s is next to the backup", e.Name())
 		}
 	}
 }
@@ -173,7 +173,7 @@ func TestBackupOfPostgreSQL(t *testing.T) {
 	sk := newSink(t)
 	hook(t, cl, sk.URL, event)
 	acked, stop := publishing(t, cl)
-	sk.await(t, "the load is on its way", func() bool { return len(sk.ids) > 500 })
+	sk.await(t, "the load has begun", func() bool { return len(sk.ids) > 500 })
 	before := acked()
 	dump := output(t, pg.Command("pg_dump", "-Fc", "--no-owner", "-d", url), nil)
 	stop()

@@ -275,7 +275,7 @@ func TestFsckNamesTheRow(t *testing.T) {
 	}
 	sk.await(t, "all arrive", func() bool { return len(sk.ids) == 3 })
 	if out, errs, code := run(t, "fsck", "--data", dir); code != 0 || !strings.Contains(out, "3 events, every delivery is in exactly one state") {
-		t.Errorf("beside the server: %d %s%s", code, out, errs)
+		t.Errorf("while the server runs: %d %s%s", code, out, errs)
 	}
 	if code := srv.term(t); code != 0 {
 		t.Fatal(code)

@@ -31,7 +31,7 @@ func (c *call) body(w http.ResponseWriter) ([]byte, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, callbackd.Errorf(callbackd.KindSlow, "The body did not arrive in time. Send it again.")
 	case err != nil:
-		return nil, callbackd.Invalid("The body did not arrive whole.")
+		return nil, callbackd.Invalid("The body did not arrive completely.")
 	}
 	b = withoutMark(b)
 	c.sent = &b

@@ -58,7 +58,7 @@ func TestAHeadCountsAsAGet(t *testing.T) {
 	asked.Wait()
 	for method, want := range map[string]int{"HEAD": 429, "GET": 429, "POST": 200} {
 		if got := ask(method, "/"); got != want {
-			t.Errorf("%s beside as many calls that read as there may be: %d, not %d", method, got, want)
+			t.Errorf("%s while as many calls read as the limit allows: %d, want %d", method, got, want)
 		}
 	}
 	close(enough)

@@ -21,7 +21,7 @@ import (
 // publish accepts one event or an array of events. It is on the hot path: it reads the
 // body in one pass, uses no reflection, and writes the answer by hand.
 func (a *API) publish(w http.ResponseWriter, c *call) error {
-	// An idempotency key stands for the bytes of a body, so the body must not be encoded.
+	// An idempotency key belongs to the bytes of a body, so the body must not be encoded.
 	if name := coding(c.Header); name != "" {
 		return unsupported(w, name, "identity")
 	}

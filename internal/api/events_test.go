@@ -156,7 +156,7 @@ func listsOfEventsAndDeliveries(t *testing.T, on func(*setup)) {
 	s := start(t, on)
 	s.register("SESSION:COMPLETE", "http://"+closedPort(t), `,"retry":["0s"]`)
 	s.register("SESSION:COMPLETE", "http://"+closedPort(t), `,"retry":["0s","1h"],"order":"0s","name":"b"`)
-	var events, owed []string // oldest first
+	var events, deliveries []string // oldest first
 	for i := range 7 {
 		typ := "SESSION:COMPLETE"
 		if i%3 == 2 {
@@ -165,11 +165,11 @@ func listsOfEventsAndDeliveries(t *testing.T, on func(*setup)) {
 		ev := s.publish(typ, fmt.Sprintf("S%d", i%2), `{}`)
 		events = append(events, ev.ID)
 		if typ == "SESSION:COMPLETE" {
-			owed = append(owed, strings.Replace(ev.ID, "evt_", "dlv_", 1)+"-1", strings.Replace(ev.ID, "evt_", "dlv_", 1)+"-2")
+			deliveries = append(deliveries, strings.Replace(ev.ID, "evt_", "dlv_", 1)+"-1", strings.Replace(ev.ID, "evt_", "dlv_", 1)+"-2")
 		}
 	}
 	slices.Reverse(events)
-	slices.Reverse(owed)
+	slices.Reverse(deliveries)
 	s.until("all first attempts", func() bool {
 		return len(s.deliveries("?state=failed").Data) == 5 && !slices.ContainsFunc(s.deliveries("").Data, func(d wire.Delivery) bool { return d.Attempts == 0 })
 	})
@@ -177,11 +177,11 @@ func listsOfEventsAndDeliveries(t *testing.T, on func(*setup)) {
 		if got := s.pages("/v1/events", limit, ""); !slices.Equal(got, events) {
 			t.Errorf("events by %d: %v, want %v", limit, got, events)
 		}
-		if got := s.pages("/v1/deliveries", limit, ""); !slices.Equal(got, owed) {
-			t.Errorf("deliveries by %d: %v, want %v", limit, got, owed)
+		if got := s.pages("/v1/deliveries", limit, ""); !slices.Equal(got, deliveries) {
+			t.Errorf("deliveries by %d: %v, want %v", limit, got, deliveries)
 		}
 		for state, suffix := range map[string]string{"failed": "-1", "pending": "-2"} {
-			want := slices.DeleteFunc(slices.Clone(owed), func(id string) bool { return !strings.HasSuffix(id, suffix) })
+			want := slices.DeleteFunc(slices.Clone(deliveries), func(id string) bool { return !strings.HasSuffix(id, suffix) })
 			if got := s.pages("/v1/deliveries", limit, "&state="+state); !slices.Equal(got, want) {
 				t.Errorf("%s by %d: %v, want %v", state, limit, got, want)
 			}

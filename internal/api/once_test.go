@@ -173,7 +173,7 @@ func whatAnIdempotencyKeyCountsFor(t *testing.T, on func(*setup)) {
 	if l := decode[wire.SessionList](s.call("GET", "/v1/sessions", "", one).ok(200)); len(l.Data) != 2 {
 		t.Errorf("%d sessions, want 2", len(l.Data))
 	}
-	// What was refused was not done: the next call is judged anew.
+	// What was refused was not done: the next call is a new one.
 	s.call("POST", "/v1/sessions/"+a+"/notes", `{}`, one).ok(400)
 	s.call("POST", "/v1/sessions/"+a+"/complete", ``, one).ok(409)
 	s.call("POST", "/v1/sessions/"+a+"/start", ``, one).ok(200)
@@ -189,8 +189,8 @@ func whatAnIdempotencyKeyCountsFor(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/sessions", "", one, without("API-Token")).ok(401)
 }
 
-// A body that is packed anew, or put into a form anew, has other bytes and says
-// the same.
+// A body that is compressed again, or put into a form again, has other bytes and says the
+// same.
 func TestARepeatIsComparedByTheTextOfItsBody(t *testing.T) {
 	s := start(t).loosely()
 	repeat := func(key string, body string, with ...func(*http.Request)) reply {

@@ -312,7 +312,7 @@ func TestAnswersToWhatIsNoRequestAreJSON(t *testing.T) {
 		"another server's path":   {signedHead(s, "GET http://a.example/nothing"), 404, "nothing at this path"},
 		"a method of nobody":      {signedHead(s, "BREW /v1/callbacks"), 405, "GET, POST"},
 		"a path with dots":        {signedHead(s, "GET /v1/../v1/callbacks"), 404, "nothing at this path"},
-		"chunks that are none":    {signedHead(s, "POST /v1/events", "Transfer-Encoding: chunked") + "zz\r\n", 400, "did not arrive whole"},
+		"chunks that are none":    {signedHead(s, "POST /v1/events", "Transfer-Encoding: chunked") + "zz\r\n", 400, "did not arrive completely"},
 		"a length that is a word": {signedHead(s, "POST /v1/events", "Content-Length: many"), 400, "not well-formed HTTP"},
 	} {
 		resp, body := s.raw(c.request)

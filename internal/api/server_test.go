@@ -262,7 +262,7 @@ func (s *server) until(what string, f func() bool) {
 		case <-tick:
 		case <-time.After(50 * time.Millisecond):
 		case <-deadline:
-			s.t.Fatalf("waited in vain for %s", what)
+			s.t.Fatalf("%s did not happen in time", what)
 		}
 	}
 }

@@ -264,7 +264,7 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 	}
 	s.register("SESSION:COMPLETE", "https://a.example/", ","+all)
 	want("10s", "2m0s", 50, 8, false, "0s", "1m0s")
-	// The same setting, with the older members beside url.
+	// The same setting, with the older members next to url.
 	s.register("SESSION:COMPLETE", "https://a.example/", `,"timeout":10,"retry":[0,60],"order":120,"rate":50.0,"concurrency":8,"policy":{"keep_alive":false,"rate":null}`)
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
 

@@ -140,9 +140,9 @@ func inside(v any, change func(any) any) any {
 	return v
 }
 
-// lenient widens a schema by the types of its x-also, and the members that it
-// does not require by null: generators of clients cannot say "one of several
-// types", so the document names one of them and the others beside it.
+// lenient widens a schema by the types of its x-also, and the members that it does not
+// require by null: generators of clients cannot say "one of several types", so the
+// document names one of them, and the others in x-also.
 func lenient(v any) any {
 	schema := v.(map[string]any)
 	required, _ := schema["required"].([]any)
@@ -280,8 +280,8 @@ func (s *spec) route(req *http.Request) *routers.Route {
 	return &routers.Route{Spec: s.doc, Path: at, PathItem: item, Method: method, Operation: item.GetOperation(method)}
 }
 
-// inputOf is a request for the validator of everything but bodies. It would
-// compile the schema of each body anew.
+// inputOf is a request for the validator of everything but bodies. It would compile the
+// schema of each body again.
 func inputOf(route *routers.Route, req *http.Request) *openapi3filter.RequestValidationInput {
 	in := &openapi3filter.RequestValidationInput{Request: req, Route: route, PathParams: map[string]string{}}
 	in.Options = &openapi3filter.Options{IncludeResponseStatus: true, SkipSettingDefaults: true, ExcludeRequestBody: true, ExcludeResponseBody: true,

@@ -53,8 +53,8 @@ func use(t *testing.T, at string, seed uint64) (dir string, picture map[string]a
 	return dir, picture
 }
 
-// differences does not mind how a driver says "none", nor in which order it
-// lists what an event is owed to.
+// differences ignores how a driver writes an empty list, and the order of an event's
+// targets.
 func differences(a, b any) string {
 	return cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(callbackd.Callback{}, "DeletedAt"), cmpopts.SortSlices(func(a, b callbackd.CallbackID) bool { return a < b }))
 }

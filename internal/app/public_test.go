@@ -343,7 +343,7 @@ func TestMetricsAreNotForEverybody(t *testing.T) {
 	}
 	own := serve(t, func(c *Config) { c.MetricsListen = "127.0.0.1:0" })
 	if got := status(own); got != 401 {
-		t.Errorf("at the main address beside their own: %d", got)
+		t.Errorf("at the main address, with an address of their own: %d", got)
 	}
 	if got := status(own, bearer); got != 200 {
 		t.Errorf("to the operator: %d", got)

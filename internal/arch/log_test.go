@@ -67,7 +67,7 @@ func lastName(e ast.Expr) string {
 	return ""
 }
 
-// Whoever reads the log or searches in it finds each key in docs/operating.md.
+// Each key of the log is in docs/operating.md.
 func TestLogKeysAreInTheTable(t *testing.T) {
 	doc, err := os.ReadFile(filepath.Join(top, "docs/operating.md"))
 	if err != nil {

@@ -26,7 +26,7 @@ func (c *backupCmd) Run(e *env) error {
 	}
 	fmt.Fprintf(e.stdout, "Copied %s in %s to %s.\n", humanize.Size(size), humanize.Latency(time.Since(start)), c.To)
 	if !c.WithoutKeyset {
-		fmt.Fprintln(e.stdout, "The copy contains the keyset: whoever has the copy can read every secret.")
+		fmt.Fprintln(e.stdout, "The copy contains the keyset: anyone who has the copy can read every secret.")
 	}
 	_, err = fmt.Fprintf(e.stdout, "Check the copy with:\n  %s fsck --data %s\n", self(), shellQuote(c.To))
 	return err

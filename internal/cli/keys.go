@@ -200,7 +200,7 @@ func (c *keysSetCmd) set(ctx context.Context, s store.Store) error {
 type keysRotateCmd struct {
 	dataFlag
 	Key     string        `arg:"" help:"The API key."`
-	Overlap time.Duration `aliases:"keep" default:"1d" env:"CALLBACKD_ROTATE_OVERLAP" help:"How long the old secret stays valid beside the new one, such as 12h. 0s ends it at once."`
+	Overlap time.Duration `aliases:"keep" default:"1d" env:"CALLBACKD_ROTATE_OVERLAP" help:"How long the old secret stays valid in addition to the new one, such as 12h. 0s ends it at once."`
 }
 
 // Run rotates a key's secret.

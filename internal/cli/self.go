@@ -28,7 +28,7 @@ func self() string {
 
 func calledAs(arg0, executable, cgo string) string {
 	switch {
-	case madeByGoRun.MatchString(executable) && cgo == "0": // otherwise much would be compiled anew
+	case madeByGoRun.MatchString(executable) && cgo == "0": // otherwise much would be compiled again
 		return "CGO_ENABLED=0 go run ./cmd/callbackd"
 	case madeByGoRun.MatchString(executable):
 		return "go run ./cmd/callbackd"

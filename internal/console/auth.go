@@ -34,7 +34,7 @@ func NewLink(base string, now time.Time) (address string, l store.Login) {
 	return strings.TrimSuffix(base, "/") + withQuery(link("link"), "token", token), l
 }
 
-// hashToken is what the store has of a token.
+// hashToken returns the hash of a token, which is what the store has of it.
 func hashToken(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }
 
 // proof binds a login to the secret that opened it: when the secret changes,
@@ -43,11 +43,10 @@ func proof(token string, secret callbackd.Secret) [sha256.Size]byte {
 	return sha256.Sum256([]byte(token + "\x00" + secret.Reveal()))
 }
 
-// linkProof stands for the secret of a login that a one-time link opened.
+// linkProof takes the place of the secret in a login that a one-time link opened.
 const linkProof callbackd.Secret = "link"
 
-// authenticate returns the request with the person who is signed in, or nil
-// when nobody is.
+// authenticate returns the request with the logged-in user, or nil when there is none.
 func (c *Console) authenticate(r *http.Request) (*userRequest, error) {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil || cookie.Value == "" {
@@ -88,8 +87,8 @@ func (c *Console) loginSecrets(key *callbackd.Key) []callbackd.Secret {
 	return []callbackd.Secret{linkProof}
 }
 
-// redirectToSignIn sends a browser to the sign-in page, and back afterwards
-// when it asked for a page. A stream or a form is not repeated.
+// redirectToSignIn redirects a browser to the sign-in page, and afterwards back to the
+// page that it asked for. A stream or a form is not repeated.
 func (c *Console) redirectToSignIn(w http.ResponseWriter, r *http.Request) {
 	to := link("sign-in")
 	isPage := r.Method == http.MethodGet && r.Header.Get("Accept") != "text/event-stream"

@@ -10,7 +10,7 @@ import (
 
 // pauseReasons say why a callback is paused.
 var pauseReasons = map[callbackd.PauseReason]string{
-	callbackd.PausedByUser:     "Somebody paused it.",
+	callbackd.PausedByUser:     "A person paused it.",
 	callbackd.PausedGone:       "The receiver answered 410 Gone.",
 	callbackd.PausedByReceiver: "The receiver asked for it (callback-control: pause).",
 	callbackd.PausedNoAnswer:   "Nothing succeeded for 5 days.",

@@ -21,8 +21,8 @@ var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", 
 // the API's setting.
 var callbackFields = slices.Concat([]string{"event", "name", "url", "method", "headers", "payload", "secret"}, policyFields)
 
-// fillCallback returns the fields of the form that would make the callback. It
-// masks the values of headers.
+// fillCallback returns the fields of a form for the setting of the callback. It masks the
+// values of headers.
 func fillCallback(cb *callbackd.Callback) typed {
 	t := typed{"event": string(cb.Event), "name": cb.Name, "url": cb.URL, "method": cb.Method}
 	if payload := string(cb.Payload); payload != "{}" {
@@ -232,9 +232,9 @@ func (c *Console) renderRefusal(w http.ResponseWriter, p *callbackFormPage, err 
 	return c.render(w, front.Status(err), "callback-form", p)
 }
 
-// redirectSaved shows a callback that was created or changed, with a warning
-// when nothing can be delivered to its URL. Looking that up counts as a
-// test-send, so that nobody can use it to explore a network.
+// redirectSaved shows a callback that was created or changed, with a warning when nothing
+// can be delivered to its URL. Looking that up counts as a test-send, so that it cannot
+// be used to explore a network.
 func (c *Console) redirectSaved(w http.ResponseWriter, req *userRequest, cb *callbackd.Callback, done string) error {
 	if c.Advise != nil && c.Tests.AllowTest(cb.Key, c.now()) == nil && c.Advise(req.Context(), cb.URL) != "" {
 		done += refusedSuffix

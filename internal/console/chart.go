@@ -9,9 +9,8 @@ import (
 	"callbackd/wire"
 )
 
-// Charts are SVG drawings that are stretched to the width of the page. They
-// have no text in them, which would be stretched too: labels are HTML beside
-// them.
+// Charts are SVG drawings that are stretched to the width of the page. Text in them would
+// be stretched too, so labels are HTML next to them.
 
 // chartWidth is the width of most drawings.
 const chartWidth = 1000
@@ -73,8 +72,8 @@ type attemptTiming struct {
 // phase is a part of an attempt.
 type phase struct{ Class, Name, Value string }
 
-// timingBars draws the phases of an attempt. The full width stands for longest,
-// in milliseconds. A phase that did not happen has no bar.
+// timingBars draws the phases of an attempt. The full width represents longest, in
+// milliseconds. A phase that did not happen has no bar.
 func timingBars(t wire.Timings, longest float64, fault callbackd.Fault) attemptTiming {
 	wait, body := splitPhases(&t, fault)
 	waitName := "no answer"

@@ -130,7 +130,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.handler.ServeHTTP(w, r)
 }
 
-// principal is the person who is signed in: a key holder or the operator.
+// principal is the logged-in user: a key holder or the operator.
 type principal struct {
 	key *callbackd.Key // nil for the operator
 }
@@ -151,7 +151,7 @@ func (p principal) keyFilter() callbackd.KeyID {
 	return p.key.ID
 }
 
-// userRequest is an HTTP request of a person who is signed in.
+// userRequest is an HTTP request of a logged-in user.
 type userRequest struct {
 	*http.Request
 	principal
@@ -193,7 +193,8 @@ func (c *Console) requireLogin(f func(http.ResponseWriter, *userRequest) error) 
 	})
 }
 
-// requireOperator runs f for the operator. For others the page does not exist.
+// requireOperator runs f for the operator. Others get the answer for a page that does not
+// exist.
 func (c *Console) requireOperator(f func(http.ResponseWriter, *userRequest) error) http.Handler {
 	return c.requireLogin(func(w http.ResponseWriter, req *userRequest) error {
 		if !req.isOperator() {

@@ -21,9 +21,9 @@ type curlPage struct {
 	Curl    string
 }
 
-// curlPage shows the request of an attempt as a command that works: with all
-// headers in full, and signed anew, because a receiver refuses an old
-// signature. It is a page of its own, so that no other page has these secrets.
+// curlPage shows the request of an attempt as a command that works: with all headers in
+// full and a new signature, because a receiver refuses an old one. It is a page of its
+// own, so that no other page has these secrets.
 func (c *Console) curlPage(w http.ResponseWriter, req *userRequest) error {
 	id, cb, err := c.deliveryFromPath(req)
 	if err != nil {

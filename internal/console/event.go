@@ -10,7 +10,7 @@ import (
 	"callbackd/wire"
 )
 
-// eventDelivery is what became of an event for one callback.
+// eventDelivery is an event and one callback: the delivery, or why there is none.
 type eventDelivery struct {
 	wire.Explanation
 	Receiver string

@@ -14,7 +14,7 @@ import (
 // Sizes of forms, in bytes.
 const (
 	maxForm       = 256 << 10 // enough for the largest setting of a callback
-	maxSignInForm = 16 << 10  // of somebody who is not signed in
+	maxSignInForm = 16 << 10  // of a visitor who is not logged in
 )
 
 // readBody reads the whole body of a form, up to max bytes, before the form is
@@ -36,8 +36,8 @@ func readBody(w http.ResponseWriter, r *http.Request, max int64) error {
 
 var errFormCut = callbackd.Errorf(callbackd.KindInvalid, "The form arrived incomplete. Send it again.")
 
-// enterAnonymous counts a request of somebody who is not signed in against the
-// limits of their address.
+// enterAnonymous counts a request of a visitor who is not logged in against the limits of
+// the visitor's address.
 func enterAnonymous(w http.ResponseWriter, r *http.Request) error {
 	if err := front.BeginCall(r, "from "+remote(r), front.Unauthenticated); err != nil {
 		return err
@@ -45,9 +45,9 @@ func enterAnonymous(w http.ResponseWriter, r *http.Request) error {
 	return readBody(w, r, maxSignInForm)
 }
 
-// enterLoggedIn counts a request of a logged-in user against the limits of
-// their key. The operator has limits of their own, and so is let in when nobody
-// else is.
+// enterLoggedIn counts a request of a logged-in user against the limits of their key. The
+// operator has separate limits, and so can still use the console when all others are
+// refused.
 func enterLoggedIn(w http.ResponseWriter, req *userRequest) error {
 	who, account, kind := front.Operator, "", front.KindOf(req.Request)
 	if !req.isOperator() {

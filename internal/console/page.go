@@ -154,8 +154,8 @@ type errorPage struct {
 	Message string
 }
 
-// fail shows an error, and logs it when it is the server's. It is the only
-// place that does either. req is nil when nobody is signed in.
+// fail shows an error, and logs it when it is the server's. It is the only place that
+// does either. req is nil when the visitor is not logged in.
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, req *userRequest, err error) {
 	kind := callbackd.KindOf(err)
 	p := errorPage{base: c.signedOutBase("Something went wrong"), Status: front.Status(err), Message: callbackd.Sentence(err)}

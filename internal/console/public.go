@@ -49,7 +49,7 @@ func (c *Console) sameOrigin(h http.Handler) http.Handler {
 	p := http.NewCrossOriginProtection()
 	if c.Public != nil {
 		if err := p.AddTrustedOrigin(c.Public.Scheme + "://" + c.Public.Host); err != nil {
-			c.Log.Error("the public URL is no origin", "error", err) // the start checks it
+			c.Log.Error("the public URL is not an origin", "error", err) // the start checks it
 		}
 	}
 	p.SetDenyHandler(http.HandlerFunc(c.refuseCrossOrigin))

@@ -72,7 +72,7 @@ func (t typed) read(errs formErrors, fields ...request.Field) {
 // sessionKey reads any text: a session that does not exist has no deliveries.
 func sessionKey(to *string) request.Field { return request.Text("session", to, maxForm) }
 
-// readKeep reads from a posted form how long an old secret stays valid beside the
+// readKeep reads from a posted form how long an old secret stays valid in addition to the
 // new one. more reads further fields.
 func readKeep(r *http.Request, more ...request.Field) (keep time.Duration, err error) {
 	fields := append(more, request.Duration("keep", &keep, 0, callbacks.MaxKeep).Required())

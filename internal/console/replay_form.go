@@ -9,7 +9,7 @@ import (
 	"callbackd/internal/request"
 )
 
-// replayFields are the fields of a new replay, beside its states.
+// replayFields are the fields of a new replay, except its states.
 var replayFields = []string{"event", "callback", "session", "since", "until", "rate", "target", "missing"}
 
 // replayStates are the states of deliveries that can be replayed.

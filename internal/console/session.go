@@ -226,7 +226,7 @@ func stages(stored *callbackd.Session, events []store.SessionEvent) []stage {
 	return out
 }
 
-// endedStages draws an inspection that ended on the way. How far it came is not
+// endedStages draws an inspection that ended before its last step. How far it came is not
 // known, so it shows as many steps as there are events, up to three.
 func endedStages(steps []callbackd.SessionStatus, status callbackd.SessionStatus, events int) (out []stage) {
 	for _, step := range steps[:max(1, min(events, 3))] {

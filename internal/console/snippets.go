@@ -47,7 +47,7 @@ import (
 
 const secret = "<<secret>>"
 
-// verify reports whether the request came from callbackd, whole and just now.
+// verify reports whether callbackd sent the request, unchanged and within five minutes.
 func verify(h http.Header, body []byte) bool {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	sent, err2 := strconv.ParseInt(h.Get("webhook-timestamp"), 10, 64)

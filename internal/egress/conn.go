@@ -20,9 +20,9 @@ import (
 const (
 	MaxResponseHeaders = 32 << 10 // bytes, with those of 1xx answers before
 	readBuffer         = 4 << 10
-	// writeInline is the size of a request that a socket's buffer takes
-	// whatever the receiver does: Linux begins with 16 KiB for each
-	// connection. A longer one is written beside the reading.
+	// writeInline is the size of a request that a socket's buffer takes whatever the
+	// receiver does: Linux begins with 16 KiB for each connection. A longer one is
+	// written on a goroutine of its own.
 	writeInline = 8 << 10
 )
 

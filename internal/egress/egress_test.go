@@ -70,7 +70,7 @@ func TestEveryRuleHoldsFromItsFirstToItsLastAddress(t *testing.T) {
 				covered = covered || o.Prefix.Contains(a)
 			}
 			if !covered {
-				t.Errorf("%s beside %s is refused by no rule", a, r.Prefix)
+				t.Errorf("%s, next to %s, is refused by no rule", a, r.Prefix)
 			}
 		}
 	}

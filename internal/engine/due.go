@@ -97,8 +97,8 @@ func (q *callbackQueue) attemptEnded(id callbackd.EventID) {
 	}
 }
 
-// restartRetry makes d begin its retry schedule anew when it is a retry in memory,
-// and reports whether it is.
+// restartRetry makes d begin its retry schedule again when it is a retry in memory, and
+// reports whether it is.
 func (q *callbackQueue) restartRetry(d *callbackd.Delivery) bool {
 	l := q.lanes[d.Session]
 	if l == nil {

@@ -389,9 +389,8 @@ func (o Object) Nested(name string) (Object, error) {
 	return inner, err
 }
 
-// Adopt returns o with the members of outer that have one of the names: older
-// clients send them beside the object. A member that stands in both places is
-// refused.
+// Adopt returns o with the members of outer that have one of the names: older clients
+// send them next to the object. A member that stands in both places is refused.
 func (o Object) Adopt(outer Object, names ...string) (Object, error) {
 	members := slices.Clone(o.members)
 	for _, m := range outer.members {

@@ -44,7 +44,7 @@ func TestAttemptsOfAnEventShareTheirBody(t *testing.T) {
 	doneFourth()
 	doneFirst()
 	if again, done := take(large, `{"p":1}`); &again[0] != &second[0] {
-		t.Error("a body that is in use is built anew")
+		t.Error("a body that is in use is built again")
 	} else {
 		done()
 	}

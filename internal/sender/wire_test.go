@@ -150,8 +150,7 @@ func TestAConnectionThatWasAnsweredEarlyIsNotUsedAgain(t *testing.T) {
 	close(release)
 }
 
-// Connections are opened anew now and then, so that a name that has moved is
-// noticed.
+// Connections are opened again now and then, so that a name that has moved is noticed.
 func TestABusyConnectionHasAnAgeAndALimitOfUses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		o    egress.Options

@@ -10,9 +10,9 @@ import (
 	"callbackd/wire"
 )
 
-// besideSession lists the members of COMPLETE beside the member session, in PAVE's
+// topLevelMembers lists the members of COMPLETE next to the member session, in PAVE's
 // order. A member that nobody has set is null.
-var besideSession = []string{"photos", "vehicle", "location", "disclosures", "announcements", "inspection", "condition_report", "landing_page"}
+var topLevelMembers = []string{"photos", "vehicle", "location", "disclosures", "announcements", "inspection", "condition_report", "landing_page"}
 
 // Results returns the body of GET …/results. It is what COMPLETE delivers, byte for
 // byte, except that the reference may have been removed since.
@@ -24,7 +24,7 @@ func Results(s *callbackd.Session) ([]byte, error) {
 	}, members...)), err
 }
 
-// completed returns the members of COMPLETE: the session, the members beside it, and
+// completed returns the members of COMPLETE: the session, the members next to it, and
 // everything else that the platform sent with PUT …/results. The values of the platform
 // are not changed by a byte.
 func completed(s *callbackd.Session) ([]strictjson.Member, error) {
@@ -32,13 +32,13 @@ func completed(s *callbackd.Session) ([]strictjson.Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	vehicle, err := completedVehicle(s, put.beside["vehicle"])
+	vehicle, err := completedVehicle(s, put.topLevel["vehicle"])
 	if err != nil {
 		return nil, err
 	}
-	put.beside["vehicle"] = object(vehicle)
-	if photos := put.beside["photos"]; photos.Kind() != '[' || photos.EmptyArray() {
-		if put.beside["photos"], err = marshal(view.Photos(s)); err != nil {
+	put.topLevel["vehicle"] = object(vehicle)
+	if photos := put.topLevel["photos"]; photos.Kind() != '[' || photos.EmptyArray() {
+		if put.topLevel["photos"], err = marshal(view.Photos(s)); err != nil {
 			return nil, err
 		}
 	}
@@ -51,8 +51,8 @@ func completed(s *callbackd.Session) ([]strictjson.Member, error) {
 		return nil, err
 	}
 	members := []strictjson.Member{{Name: "session", Value: session}}
-	for _, name := range besideSession {
-		value := put.beside[name]
+	for _, name := range topLevelMembers {
+		value := put.topLevel[name]
 		if value == nil {
 			value = strictjson.Value("null")
 		}
@@ -121,15 +121,15 @@ func completedVehicle(s *callbackd.Session, put strictjson.Value) ([]strictjson.
 
 // results has what the platform sent, sorted by its place in COMPLETE.
 type results struct {
-	session []strictjson.Member         // of the member session
-	beside  map[string]strictjson.Value // by the names in besideSession
-	rest    []strictjson.Member
+	session  []strictjson.Member         // of the member session
+	topLevel map[string]strictjson.Value // by the names in topLevelMembers
+	rest     []strictjson.Member
 }
 
 // readResults sorts what the platform sent. The members of its object session belong to
-// the session, except those in besideSession. A null value counts as missing.
+// the session, except those in topLevelMembers. A null value counts as missing.
 func readResults(put []byte) (r results, err error) {
-	r.beside = map[string]strictjson.Value{}
+	r.topLevel = map[string]strictjson.Value{}
 	if put == nil {
 		return r, nil
 	}
@@ -142,14 +142,14 @@ func readResults(put []byte) (r results, err error) {
 		case m.Name == "event", m.Name == "session_key", m.Name == "session":
 		case m.Name == "user_account": // earlier versions took it here
 			r.session = append(r.session, m)
-		case !slices.Contains(besideSession, m.Name):
+		case !slices.Contains(topLevelMembers, m.Name):
 			r.rest = append(r.rest, m)
 		case !m.Value.IsNull():
-			r.beside[m.Name] = m.Value
+			r.topLevel[m.Name] = m.Value
 		}
 	}
 	_, inner := objectIn(find(members, "session"))
-	r.beside["vehicle"], _ = objectIn(r.beside["vehicle"])
+	r.topLevel["vehicle"], _ = objectIn(r.topLevel["vehicle"])
 	for _, m := range inner {
 		if m.Name == "vehicle" {
 			m.Value, _ = objectIn(m.Value)
@@ -157,9 +157,9 @@ func readResults(put []byte) (r results, err error) {
 		if m.Name == "redirect_url" {
 			continue // only the client may set it, because its scheme is checked there
 		}
-		if !slices.Contains(besideSession, m.Name) {
+		if !slices.Contains(topLevelMembers, m.Name) {
 			r.session = append(slices.DeleteFunc(r.session, func(n strictjson.Member) bool { return n.Name == m.Name }), m)
-		} else if r.beside[m.Name], err = merge(r.beside[m.Name], m.Value); err != nil {
+		} else if r.topLevel[m.Name], err = merge(r.topLevel[m.Name], m.Value); err != nil {
 			return r, err
 		}
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // Key is a secret that is ready for HMAC-SHA256. To get it ready costs about as much as
-// to sign a short text, so whoever signs often keeps its keys. A Key is safe for
-// concurrent use.
+// to sign a short text, so a caller that signs often should keep its keys. A Key is safe
+// for concurrent use.
 type Key struct{ macs sync.Pool }
 
 // mac is the state of one computation.

@@ -110,8 +110,8 @@ func wantEvents(t *testing.T, r *simulate.Result, sessions int) {
 	if n := r.Events[callbackd.SMSProcess]; n <= sessions {
 		t.Errorf("%d events about SMS, want more than one for each of %d sessions", n, sessions)
 	}
-	owed := r.Events[callbackd.Complete] + r.Events[callbackd.StatusChange]
-	equal(t, "the deliveries", r.Deliveries, map[callbackd.State]int{callbackd.Delivered: owed})
+	deliveries := r.Events[callbackd.Complete] + r.Events[callbackd.StatusChange]
+	equal(t, "the deliveries", r.Deliveries, map[callbackd.State]int{callbackd.Delivered: deliveries})
 }
 
 func TestRunEndsWithTheFirstFailure(t *testing.T) {

@@ -54,17 +54,18 @@ func StartSiteAt(t *testing.T, place app.StoreConfig) *Site {
 	return s
 }
 
-// Store opens the site's store: beside a running server, or while it is stopped.
-func (s *Site) Store(beside bool) store.Store {
+// Store opens the site's store: while the server runs (secondary), or while it is
+// stopped.
+func (s *Site) Store(secondary bool) store.Store {
 	s.T.Helper()
-	st, err := s.Place.Open(context.Background(), beside, nil)
+	st, err := s.Place.Open(context.Background(), secondary, nil)
 	if err != nil {
 		s.T.Fatal(err)
 	}
 	return st
 }
 
-// NewKey creates a key beside the server, as `callbackd keys create` does.
+// NewKey creates a key while the server runs, as `callbackd keys create` does.
 func (s *Site) NewKey(account, name string) callbackd.Key {
 	s.T.Helper()
 	k, err := apikey.New(account, name, true, time.Now())
