@@ -50,11 +50,17 @@ func TestCancelFilter(t *testing.T) {
 func TestReplayThatCancelsAdvances(t *testing.T) {
 	r := callbackd.Replay{State: callbackd.ReplayRunning, Total: 5, Cancel: &callbackd.Cancellation{By: callbackd.ByKey(3)}}
 	r.Advance(callbackd.ReplayProgress{Taken: 3, Canceled: 2, Skipped: 1}, t0)
-	if r.State != callbackd.ReplayRunning || r.Pending() != 0 || r.Canceled != 2 {
-		t.Errorf("after a part of its set: %+v", r)
+	if r.State != callbackd.ReplayRunning {
+		t.Errorf("after a part of its set: the state is %s, want running", r.State)
+	}
+	if r.Pending() != 0 || r.Canceled != 2 {
+		t.Errorf("after a part of its set: %d pending and %d canceled, want 0 and 2", r.Pending(), r.Canceled)
 	}
 	r.Advance(callbackd.ReplayProgress{Taken: 2, Canceled: 2}, t0)
-	if r.State != callbackd.ReplayDone || r.Canceled != 4 || !r.EndedAt.Equal(t0) {
-		t.Errorf("after the whole of its set: %+v", r)
+	if r.State != callbackd.ReplayDone || r.Canceled != 4 {
+		t.Errorf("after the whole of its set: it is %s with %d canceled, want done with 4", r.State, r.Canceled)
+	}
+	if !r.EndedAt.Equal(t0) {
+		t.Errorf("after the whole of its set: it ended at %v, want %v", r.EndedAt, t0)
 	}
 }

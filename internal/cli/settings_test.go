@@ -92,8 +92,15 @@ func TestOneVariableHasOneMeaning(t *testing.T) {
 	first := map[string]*kong.Flag{}
 	flags(model(t).Node, func(f *kong.Flag) {
 		for _, name := range f.Envs {
-			if g := first[name]; g != nil && (g.Name != f.Name || g.Default != f.Default || g.Target.Type() != f.Target.Type()) {
-				t.Errorf("%s is --%s, %v, default %q, and elsewhere --%s, %v, default %q", name, g.Name, g.Target.Type(), g.Default, f.Name, f.Target.Type(), f.Default)
+			if g := first[name]; g != nil {
+				equal := func(what, got, want string) {
+					if got != want {
+						t.Errorf("%s: the %s is %q for one command and %q for another", name, what, want, got)
+					}
+				}
+				equal("option", f.Name, g.Name)
+				equal("default", f.Default, g.Default)
+				equal("type", f.Target.Type().String(), g.Target.Type().String())
 			}
 			first[name] = f
 		}

@@ -45,8 +45,12 @@ func (v *visitor) checkLinks(page, session string) {
 	}
 	for _, href := range hrefs {
 		u, err := url.Parse(href)
-		if err != nil || u.Fragment != "" || u.Path != "/console/sessions/"+session {
-			v.t.Errorf("%s: the link to %q is %q", page, session, href)
+		if err != nil {
+			v.t.Errorf("%s: the link to %q cannot be read: %v", page, session, err)
+			continue
+		}
+		if want := "/console/sessions/" + session; u.Path != want || u.Fragment != "" {
+			v.t.Errorf("%s: the link to %q is %q, with the path %q; want %q", page, session, href, u.Path, want)
 			continue
 		}
 		if a := v.get(href); a.StatusCode != http.StatusOK || headline(v.t, a) != session {

@@ -33,8 +33,18 @@ func FuzzFrames(f *testing.F) {
 		if c, ok := parseCall(string(raw)); ok {
 			again := &http.Request{Method: c.method, Host: c.host, Header: c.header, URL: r.URL}
 			c2, ok := parseCall(string(appendCall(nil, c.hop, again, []byte(c.body))))
-			if !ok || c2.hop != c.hop || c2.method != c.method || c2.host != c.host || c2.body != c.body {
-				t.Errorf("%+v is read again as %+v, %v", c, c2, ok)
+			if !ok {
+				t.Fatalf("%+v is not read again", c)
+			}
+			if c2.hop != c.hop {
+				t.Errorf("the hop %+v is read again as %+v", c.hop, c2.hop)
+			}
+			for _, part := range []struct{ what, got, want string }{
+				{"method", c2.method, c.method}, {"host", c2.host, c.host}, {"body", c2.body, c.body},
+			} {
+				if part.got != part.want {
+					t.Errorf("the %s %q is read again as %q", part.what, part.want, part.got)
+				}
 			}
 		}
 		if len(raw) > 0 {
