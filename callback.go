@@ -36,6 +36,7 @@ type Callback struct {
 	Policy  Policy
 
 	Secrets   []SigningSecret // newest first; each one in force signs
+	OldAuth   OldAuth         // the credentials before those of Policy.Auth
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	DeletedAt time.Time // zero while the callback is in force
@@ -161,8 +162,9 @@ func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
 //
 // A change of what is sent makes a new version and clears FailingSince, which belongs
 // to the version before. With another origin, c also gets the secrets of next and is on
-// probation again. A pause that callbackd made itself ends. With another URL, or when a
-// pause ends, the waiting retries are made due.
+// probation again. A pause that callbackd made itself ends. With another URL or other
+// credentials, or when a pause ends, the waiting retries are made due. Credentials that
+// change are kept for DefaultKeep, but not when the origin changes.
 func (c *Callback) Replace(next *Callback, at time.Time) {
 	same := c.SendsLike(next)
 	endsPause := c.Paused() && c.Pause.Reason != PausedByUser
@@ -172,7 +174,9 @@ func (c *Callback) Replace(next *Callback, at time.Time) {
 	release := c.URL != next.URL || endsPause
 	if !SameOrigin(c.URL, next.URL) {
 		c.Secrets, c.ClosedUntil, c.Proven = next.Secrets, time.Time{}, false
+		c.Policy.Auth, c.OldAuth = nil, OldAuth{}
 	}
+	c.RotateAuth(next.Policy.Auth, at.Add(DefaultKeep), at)
 	c.URL, c.Method, c.Headers, c.Payload, c.Policy = next.URL, next.Method, next.Headers, next.Payload, next.Policy
 	c.UpdatedAt = at
 	if !same {
@@ -240,6 +244,7 @@ type Policy struct {
 	Signing     []SigningScheme // how requests are signed; default SignStandard
 	Filter      *Filter         `json:"-"` // which events go to the callback; nil for all. It is stored apart, see [Candidates]
 	Fields      *Fields         `json:"-"` // what of an event's data is sent; nil for all. It is stored with the version
+	Auth        *Auth           `json:"-"` // how callbackd signs in; nil for none. It is sealed with the secrets
 }
 
 // Same reports whether p and q have the same effect. A field that is left out equals

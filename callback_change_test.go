@@ -13,7 +13,12 @@ import (
 func sent() callbackd.Callback {
 	at := time.UnixMilli(1_700_000_000_000).UTC()
 	return callbackd.Callback{Version: 1, URL: "https://a.example/in", Method: "POST", Payload: []byte("{}"), Secrets: []callbackd.SigningSecret{{Value: "old"}},
-		FailingSince: at, ClosedUntil: at, Proven: true, CreatedAt: at, UpdatedAt: at}
+		FailingSince: at, ClosedUntil: at, Proven: true, CreatedAt: at, UpdatedAt: at,
+		Policy: callbackd.Policy{Auth: bearer("old")}, OldAuth: callbackd.OldAuth{Auth: bearer("older"), EndsAt: at}}
+}
+
+func bearer(token callbackd.Secret) *callbackd.Auth {
+	return &callbackd.Auth{Bearer: &callbackd.BearerAuth{Token: token}}
 }
 
 func TestReplace(t *testing.T) {
@@ -32,6 +37,13 @@ func TestReplace(t *testing.T) {
 		{"with another policy", callbackd.NotPaused, func(n *callbackd.Callback) { n.Policy.Rate = 3 }, func(c *callbackd.Callback) {
 			c.Policy.Rate, c.UpdatedAt = 3, at
 		}},
+		{"with other credentials", callbackd.NotPaused, func(n *callbackd.Callback) { n.Policy.Auth = bearer("new") }, func(c *callbackd.Callback) {
+			c.Policy.Auth, c.OldAuth = bearer("new"), callbackd.OldAuth{Auth: bearer("old"), EndsAt: at.Add(24 * time.Hour)}
+			c.UpdatedAt, c.ReleasedAt, c.Releasing = at, at, true
+		}},
+		{"without credentials", callbackd.NotPaused, func(n *callbackd.Callback) { n.Policy.Auth = nil }, func(c *callbackd.Callback) {
+			c.Policy.Auth, c.OldAuth, c.UpdatedAt, c.ReleasedAt, c.Releasing = nil, callbackd.OldAuth{}, at, at, true
+		}},
 		{"with another payload", callbackd.NotPaused, func(n *callbackd.Callback) { n.Payload = []byte(`{"a":1}`) }, func(c *callbackd.Callback) {
 			c.Payload, c.Version, c.FailingSince, c.UpdatedAt = []byte(`{"a":1}`), 2, time.Time{}, at
 		}},
@@ -41,6 +53,7 @@ func TestReplace(t *testing.T) {
 		{"with another origin", callbackd.PausedGone, func(n *callbackd.Callback) { n.URL = "https://b.example/in" }, func(c *callbackd.Callback) {
 			c.URL, c.Version, c.Pause, c.FailingSince, c.UpdatedAt, c.ReleasedAt, c.Releasing = "https://b.example/in", 2, callbackd.Pause{}, time.Time{}, at, at, true
 			c.Secrets, c.ClosedUntil, c.Proven = []callbackd.SigningSecret{{Value: "new"}}, time.Time{}, false
+			c.OldAuth = callbackd.OldAuth{}
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -108,11 +108,12 @@ const (
 	FaultProxy    Fault = "proxy"    // the operator's egress proxy failed, not the receiver
 	FaultLocal    Fault = "local"    // this machine failed: its resolver, network or file descriptors, or a bug
 	FaultShutdown Fault = "shutdown" // callbackd stopped during the attempt
+	FaultAuth     Fault = "auth"     // the provider of access tokens gave none
 )
 
 // Faults lists every fault. The stores save a fault as its index in this list:
 // add new ones at the end only.
-var Faults = []Fault{FaultStatus, FaultRefused, FaultDNS, FaultConnect, FaultTLS, FaultTimeout, FaultProtocol, FaultProxy, FaultLocal, FaultShutdown, FaultQuery}
+var Faults = []Fault{FaultStatus, FaultRefused, FaultDNS, FaultConnect, FaultTLS, FaultTimeout, FaultProtocol, FaultProxy, FaultLocal, FaultShutdown, FaultQuery, FaultAuth}
 
 // Internal reports whether the fault is on our side and not the receiver's. Such
 // an attempt does not use up the retry schedule and does not count against the

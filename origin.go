@@ -32,8 +32,11 @@ type Probation struct {
 
 // After updates the shared health with result r of one of the callbacks at now; see
 // [Health.After]. A Retry-After applies only to the callback that got it: several
-// services may answer at one host.
+// services may answer at one host. FaultAuth changes nothing: the host got no request.
 func (p *Probation) After(r *Result, now time.Time, jitter float64) {
+	if r.Fault == FaultAuth {
+		return
+	}
 	p.Health = p.Health.After(r, now, jitter)
 	p.Health.ClosedUntil = time.Time{}
 }

@@ -58,6 +58,7 @@ var failures = map[Fault]string{
 	FaultProxy:    "the operator's proxy refused the connection or failed",
 	FaultLocal:    "callbackd itself could not send the request",
 	FaultShutdown: "callbackd stopped during the attempt",
+	FaultAuth:     "the provider of access tokens gave none",
 }
 
 // FailureText describes how an attempt failed; it is empty for a success.

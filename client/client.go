@@ -107,6 +107,7 @@ type Policy struct {
 	Signing []string            `json:"signing,omitempty"`
 	Filter  map[string]any      `json:"filter,omitempty"` // such as {"data.grade": {"lt": 3}}
 	Fields  map[string][]string `json:"fields,omitempty"` // such as {"except": ["vehicle.vin"]}
+	Auth    *wire.Auth          `json:"auth,omitempty"`
 }
 
 // FilterTrial is the body that TestFilter sends.
@@ -124,6 +125,11 @@ func (c *Client) TestFilter(ctx context.Context, t FilterTrial) (out wire.Filter
 // CreateCallback registers a callback.
 func (c *Client) CreateCallback(ctx context.Context, n NewCallback) (out wire.Callback, err error) {
 	return out, c.Do(ctx, http.MethodPost, "/v1/callbacks", n, &out)
+}
+
+// TestAuth tries how the callback of an event signs in at its receiver.
+func (c *Client) TestAuth(ctx context.Context, event string) (out wire.AuthTest, err error) {
+	return out, c.Do(ctx, http.MethodPost, "/v1/callbacks/"+event+"/auth/test", nil, &out)
 }
 
 // Secret reads the signing secret of a callback.

@@ -113,14 +113,76 @@ type Policy struct {
 	Order       string          `json:"order"` // how long a failed delivery blocks later ones of its session
 	Rate        float64         `json:"rate"`  // attempts a second; 0 is no limit
 	Concurrency int             `json:"concurrency"`
-	KeepAlive   bool            `json:"keep_alive"` // whether connections are used again
-	Signing     []string        `json:"signing"`    // "standard", "github", "hmac-hex:" and the name of a header
-	Filter      json.RawMessage `json:"filter"`     // which events go to the callback; null for all
-	Fields      json.RawMessage `json:"fields"`     // what of the data is sent; null for all
+	KeepAlive   bool            `json:"keep_alive"`    // whether connections are used again
+	Signing     []string        `json:"signing"`       // "standard", "github", "hmac-hex:" and the name of a header
+	Filter      json.RawMessage `json:"filter"`        // which events go to the callback; null for all
+	Fields      json.RawMessage `json:"fields"`        // what of the data is sent; null for all
+	Auth        Auth            `json:"auth"`          // how callbackd signs in; without members when it does not
+	OldAuthEnds *time.Time      `json:"old_auth_ends"` // until then the credentials before count too; null: there are none
 	Paused      bool            `json:"paused"`
 	PauseReason string          `json:"pause_reason"`
 	PausedAt    *time.Time      `json:"paused_at"`
 	ClosedUntil *time.Time      `json:"closed_until"` // until then the receiver asked for no requests; null: it did not, or the time has passed
+}
+
+// Auth is the member policy.auth of a callback. The answers of the API have [redacted] in
+// place of its secrets.
+type Auth struct {
+	OAuth2 *OAuth2     `json:"oauth2,omitempty"`
+	Basic  *BasicAuth  `json:"basic,omitempty"`
+	Bearer *BearerAuth `json:"bearer,omitempty"`
+	TLS    *ClientTLS  `json:"tls,omitempty"`
+}
+
+// OAuth2 fetches access tokens with the client credentials grant.
+type OAuth2 struct {
+	TokenURL     string `json:"token_url"`
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+	Scope        string `json:"scope,omitempty"`
+	Audience     string `json:"audience,omitempty"`
+	Style        string `json:"style,omitempty"` // "basic" or "body"
+}
+
+// BasicAuth is a name and a password.
+type BasicAuth struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+// BearerAuth is a token that does not change.
+type BearerAuth struct {
+	Token string `json:"token"`
+}
+
+// ClientTLS is what a callback sets for TLS. All texts but ServerName are PEM.
+type ClientTLS struct {
+	Cert       string `json:"cert,omitempty"`
+	Key        string `json:"key,omitempty"`
+	CA         string `json:"ca,omitempty"`
+	ServerName string `json:"server_name,omitempty"`
+}
+
+// AuthTest answers POST …/auth/test. A part is null when there is nothing to try.
+type AuthTest struct {
+	OK    bool       `json:"ok"`
+	Token *TokenTest `json:"token"`
+	TLS   *TLSTest   `json:"tls"`
+}
+
+// TokenTest is what the provider of access tokens answered, without the token.
+type TokenTest struct {
+	Status    int    `json:"status"` // 0 when there was no answer
+	Error     string `json:"error"`
+	Type      string `json:"token_type"`
+	ExpiresIn int64  `json:"expires_in"` // seconds; 0 when the answer did not say
+	Scope     string `json:"scope"`
+}
+
+// TLSTest is how the TLS handshake with the receiver ended.
+type TLSTest struct {
+	Error    string     `json:"error"`
+	CertEnds *time.Time `json:"cert_ends"` // of the receiver's certificate
 }
 
 // Secret answers GET and POST …/secret.

@@ -38,7 +38,9 @@ type Options struct {
 	Tests      *callbacks.Limiter // of test-sends and changes; nil: a new one
 	// Advise returns a warning when callbackd will refuse to send to a callback's URL.
 	// It makes no DNS lookup. It may be nil.
-	Advise   func(url string) string
+	Advise func(url string) string
+	// TestAuth tries how a callback signs in at its receiver.
+	TestAuth func(context.Context, *callbackd.Callback) callbackd.AuthTest
 	Log      *slog.Logger
 	Ready    func(context.Context) error // checked in addition to the store
 	Metrics  http.Handler
@@ -152,6 +154,8 @@ func (a *API) routes() []route {
 		{pattern: "GET /v1/callbacks/{event}/policy", params: nameParams, signed: a.getPolicy},
 		{pattern: "GET /v1/callbacks/{event}/secret", params: nameParams, signed: a.getSecret},
 		{pattern: "POST /v1/callbacks/{event}/secret/rotate", params: nameParams, signed: a.rotateSecret},
+		{pattern: "POST /v1/callbacks/{event}/auth/rotate", params: nameParams, signed: a.rotateAuth},
+		{pattern: "POST /v1/callbacks/{event}/auth/test", params: nameParams, signed: a.testAuth},
 		{pattern: "POST /v1/callbacks/{event}/pause", params: nameParams, signed: a.pauseCallback},
 		{pattern: "POST /v1/callbacks/{event}/resume", params: nameParams, signed: a.resumeCallback},
 		{pattern: "POST /v1/callbacks/{event}/test", params: nameParams, signed: a.testCallback},

@@ -65,7 +65,7 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	if !given {
 		b.Secrets = newSecrets()
 	}
-	if err := callbacks.CheckSigning(&b); err != nil {
+	if err := callbacks.Check(&b); err != nil {
 		return err
 	}
 	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
@@ -96,14 +96,21 @@ func newSecrets() []callbackd.SigningSecret {
 	return []callbackd.SigningSecret{{Value: callbackd.Secret(signature.NewSecret())}}
 }
 
-// advise adds a header with a warning when callbackd will refuse to send to the URL. The
-// documented body does not change.
+// advise adds a header with the warnings about a setting: callbackd will refuse to send to
+// a URL, or a receiver will refuse the client certificate. The documented body does not
+// change.
 func (a *API) advise(w http.ResponseWriter, cb *callbackd.Callback) {
-	if a.Advise == nil {
-		return
+	var warnings []string
+	if a.Advise != nil {
+		warnings = append(warnings, a.Advise(cb.URL))
+		if auth := cb.Policy.Auth; auth != nil && auth.OAuth2 != nil {
+			warnings = append(warnings, a.Advise(auth.OAuth2.TokenURL))
+		}
 	}
-	if warning := a.Advise(cb.URL); warning != "" {
-		w.Header().Set("Callback-Warning", warning)
+	warnings = append(warnings, callbacks.AdviseAuth(cb, time.Now()))
+	warnings = slices.DeleteFunc(warnings, func(s string) bool { return s == "" })
+	if len(warnings) > 0 {
+		w.Header().Set("Callback-Warning", strings.Join(slices.Compact(warnings), " "))
 	}
 }
 
@@ -200,8 +207,12 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(a.withKey(c, cb)) }
 	now := time.Now()
 	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), b.Key, b.Event, b.Name, func(stored *callbackd.Callback) error {
-		stored.Replace(&b, now)
-		return callbacks.CheckSigning(stored)
+		next := b
+		if err := callbacks.UnmaskAuth(stored, &next); err != nil {
+			return err
+		}
+		stored.Replace(&next, now)
+		return callbacks.Check(stored)
 	})
 	if err != nil {
 		return c.missing(err, ev)

@@ -82,6 +82,8 @@ func (r *repeater) callbacks() {
 	secret := r.twice("POST /v1/callbacks/{event}/secret/rotate", callbackPath+"/secret/rotate", `{}`, 200)
 	// Not with is, which would replace KEY within the secret or the API key.
 	equal(r.t, "the signing secret", r.call("GET", callbackPath+"/secret", "").ok(200).body, secret.body)
+	r.twice("POST /v1/callbacks/{event}/auth/rotate", callbackPath+"/auth/rotate", `{"bearer":{"token":"t0"}}`, 200)
+	r.done["POST /v1/callbacks/{event}/auth/test"] = true // it changes nothing
 	r.twice("POST /v1/callbacks/{event}/test", callbackPath+"/test", ``, 200)
 	r.recv.next()
 }

@@ -189,7 +189,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	}
 	runner := replays.New(store, log)
 	c.api.Store, c.api.Dispatcher, c.api.Preview, c.api.Log = store, dispatcher{eng, runner}, send.Request, log
-	c.api.Advise = transport.AdviseAddress
+	c.api.Advise, c.api.TestAuth = transport.AdviseAddress, send.TestAuth
 	c.api.Metrics, c.api.Accepted = metrics.Handler(), metrics.Accepted
 	running, stop := context.WithCancel(context.Background())
 	var ran sync.WaitGroup

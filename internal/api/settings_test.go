@@ -269,7 +269,7 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
 
 	for body, says := range map[string]string{
-		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, signing, filter and fields.`,
+		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, signing, filter, fields and auth.`,
 		`"policy":{"nothing":null}`:                                           `Unknown member "nothing". policy has`,
 		`"policy":{"filter":{"status":"CONFIRM"}}`:                            "policy.filter.status is not a path.",
 		`"policy":{"filter":{"data.a":{"like":"CONFIRM"}}}`:                   "policy.filter.data.a.like is not an operator.",

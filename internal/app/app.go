@@ -135,7 +135,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	tests := callbacks.NewLimiter()
 	service := api.New(api.Options{
 		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log,
-		Preview: send.Request, Advise: transport.AdviseAddress, Ready: a.ready, Accepted: metrics.Accepted,
+		Preview: send.Request, Advise: transport.AdviseAddress, TestAuth: send.TestAuth, Ready: a.ready, Accepted: metrics.Accepted,
 		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
 	})

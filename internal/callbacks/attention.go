@@ -41,5 +41,12 @@ func Attention(h *store.CallbackHealth, now time.Time) (why []string) {
 			why = append(why, "the receiver's certificate has expired")
 		}
 	}
+	if ends := ClientCertEnds(cb); !ends.IsZero() && ends.Before(now.Add(CertSoon)) {
+		if left := ends.Sub(now); left > 0 {
+			why = append(why, "its client certificate expires in "+humanize.Duration(left))
+		} else {
+			why = append(why, "its client certificate has expired")
+		}
+	}
 	return why
 }

@@ -11,15 +11,18 @@ import (
 // DefaultKeep and MaxKeep are how long an old signing secret stays valid after a
 // rotation: by default, and at most.
 const (
-	DefaultKeep = 24 * time.Hour
+	DefaultKeep = callbackd.DefaultKeep
 	MaxKeep     = 30 * 24 * time.Hour
 )
 
-// Admit checks a callback against its key. With requireHTTPS, a live key needs an https
-// URL.
+// Admit checks a callback against its key. With requireHTTPS, a live key needs https for
+// the URL and for that of its tokens.
 func Admit(key *callbackd.Key, cb *callbackd.Callback, requireHTTPS bool) error {
 	if requireHTTPS && key.Live && !strings.HasPrefix(callbackd.Origin(cb.URL), "https:") {
 		return callbackd.Invalid("url must begin with https:// for a live API key.")
+	}
+	if a := cb.Policy.Auth; requireHTTPS && key.Live && a != nil && a.OAuth2 != nil && !strings.HasPrefix(callbackd.Origin(a.OAuth2.TokenURL), "https:") {
+		return callbackd.Invalid("policy.auth.oauth2.token_url must begin with https:// for a live API key.")
 	}
 	return nil
 }
@@ -47,6 +50,15 @@ func RefuseMasks(headers []callbackd.Header) error {
 		}
 	}
 	return nil
+}
+
+// Check returns an error when parts of a setting contradict each other, or when a stored
+// value is missing.
+func Check(cb *callbackd.Callback) error {
+	if err := CheckSigning(cb); err != nil {
+		return err
+	}
+	return CheckAuth(cb)
 }
 
 // Unmask gives a header of next the stored value of old when its value is the mask. It

@@ -38,6 +38,7 @@ func policyFields(p *callbackd.Policy) []request.Field {
 		signingField("signing", &p.Signing),
 		FilterField("filter", &p.Filter),
 		FieldsField("fields", &p.Fields),
+		authField("auth", &p.Auth),
 	}
 }
 

@@ -49,7 +49,8 @@ func ReadAll(body request.Object) (callbackd.Callback, []request.Problem) {
 	if err != nil {
 		return cb, append(problems, request.Problem{Field: "policy", Err: err})
 	}
-	return cb, append(problems, policy.ReadAll(fields...)...)
+	problems = append(problems, policy.ReadAll(fields...)...)
+	return cb, append(problems, authOfForm(body, &cb.Policy.Auth)...)
 }
 
 func withDefaults() callbackd.Callback {

@@ -1,10 +1,14 @@
 package console
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
+	"callbackd/internal/humanize"
+	"callbackd/internal/safetext"
 	"callbackd/internal/store"
 )
 
@@ -25,6 +29,8 @@ type callbackPage struct {
 	PausedFor      string
 	Payload        string
 	Policy         callbackd.Policy
+	SignIn         []string // how callbackd signs in
+	OldAuthEnds    time.Time
 	ScheduleSpan   time.Duration // from the first attempt to the last
 	ScheduleDots   []dot
 	Day            *chart
@@ -54,6 +60,10 @@ func (c *Console) callback(w http.ResponseWriter, req *userRequest) error {
 		PauseReason: pauseReasons[cb.Pause.Reason],
 		Payload:     string(cb.Payload),
 		Policy:      cb.Policy.WithDefaults(),
+	}
+	p.SignIn = signInTexts(cb)
+	if cb.OldAuth.InForce(c.now()) {
+		p.OldAuthEnds = cb.OldAuth.EndsAt
 	}
 	p.Refresh = 5
 	p.ScheduleDots, p.ScheduleSpan = scheduleDots(p.Policy.Retry)
@@ -122,4 +132,37 @@ func scheduleDots(retry []time.Duration) (dots []dot, span time.Duration) {
 		dots = append(dots, dotAt(logScale(at, span), "s-accent"))
 	}
 	return dots, span
+}
+
+// signInTexts says how callbackd signs in at the receiver of a callback, without secrets.
+func signInTexts(cb *callbackd.Callback) (texts []string) {
+	a := cb.Policy.Auth
+	if a == nil {
+		return nil
+	}
+	switch {
+	case a.OAuth2 != nil:
+		text := fmt.Sprintf("OAuth 2.0: tokens of %s for the client %s", safetext.Replace(a.OAuth2.TokenURL), safetext.Replace(a.OAuth2.ClientID))
+		if a.OAuth2.Scope != "" {
+			text += ", scope " + safetext.Replace(a.OAuth2.Scope)
+		}
+		texts = append(texts, text)
+	case a.Basic != nil:
+		texts = append(texts, "Basic: the user "+safetext.Replace(a.Basic.Username))
+	case a.Bearer != nil:
+		texts = append(texts, "Bearer: a fixed token")
+	}
+	if a.TLS == nil {
+		return texts
+	}
+	if ends := callbacks.ClientCertEnds(cb); !ends.IsZero() {
+		texts = append(texts, "Client certificate, valid until "+humanize.Time(ends))
+	}
+	if a.TLS.CA != "" {
+		texts = append(texts, "Certificate authorities of its own")
+	}
+	if a.TLS.ServerName != "" {
+		texts = append(texts, "Name in the receiver's certificate: "+safetext.Replace(a.TLS.ServerName))
+	}
+	return texts
 }

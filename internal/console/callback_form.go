@@ -19,10 +19,10 @@ var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", 
 
 // callbackFields are all fields of that form. All but one_request are members of
 // the API's setting.
-var callbackFields = slices.Concat([]string{"event", "name", "url", "method", "headers", "payload", "secret"}, policyFields)
+var callbackFields = slices.Concat([]string{"event", "name", "url", "method", "headers", "payload", "secret"}, policyFields, callbacks.AuthFormFields)
 
 // fillCallback returns the fields of a form for the setting of the callback. It masks the
-// values of headers.
+// values of headers and the secrets of the sign-in.
 func fillCallback(cb *callbackd.Callback) typed {
 	t := typed{"event": string(cb.Event), "name": cb.Name, "url": cb.URL, "method": cb.Method}
 	if payload := string(cb.Payload); payload != "{}" {
@@ -62,7 +62,28 @@ func fillCallback(cb *callbackd.Callback) typed {
 	if p.NoKeepAlive {
 		t["one_request"] = "yes"
 	}
+	t.fillAuth(p.Auth)
 	return t
+}
+
+// fillAuth fills in how the callback signs in, with its secrets masked.
+func (t typed) fillAuth(a *callbackd.Auth) {
+	if a == nil {
+		return
+	}
+	if o := a.OAuth2; o != nil {
+		t["oauth2_token_url"], t["oauth2_client_id"], t["oauth2_scope"] = o.TokenURL, o.ClientID, o.Scope
+		t["oauth2_audience"], t["oauth2_style"] = o.Audience, string(o.Style)
+	}
+	if b := a.Basic; b != nil {
+		t["basic_username"] = b.Username
+	}
+	if c := a.TLS; c != nil {
+		t["tls_cert"], t["tls_ca"], t["tls_server_name"] = c.Cert, c.CA, c.ServerName
+	}
+	for _, secret := range a.Secrets() {
+		t[strings.ReplaceAll(secret.Name, ".", "_")] = callbackd.Mask
+	}
 }
 
 // readCallback reads the form of a callback by the rules of the API and notes
@@ -85,6 +106,11 @@ type callbackFormPage struct {
 	F          typed
 	Methods    []string
 	Trial      *filterTrial // nil when no filter was tried
+}
+
+// SignsIn reports whether the form says how to sign in.
+func (p *callbackFormPage) SignsIn() bool {
+	return slices.ContainsFunc(callbacks.AuthFormFields, func(name string) bool { return p.F[name] != "" || p.Errors[name] != "" })
 }
 
 // Advanced reports whether the form says how to deliver.
@@ -172,11 +198,12 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 	}
 	cb := p.F.readCallback(p.Errors)
 	p.Errors.add("headers", callbacks.Unmask(old, &cb))
+	p.Errors.add("", callbacks.UnmaskAuth(old, &cb))
 	return c.saveCallback(w, req, p, key, cb, func(cb callbackd.Callback) (*callbackd.Callback, error) {
 		now := c.now()
 		return c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(stored *callbackd.Callback) error {
 			stored.Replace(&cb, now)
-			return callbacks.CheckSigning(stored)
+			return callbacks.Check(stored)
 		})
 	})
 }
@@ -198,6 +225,9 @@ func (c *Console) saveCallback(w http.ResponseWriter, req *userRequest, p *callb
 	}
 	if p.Errors["signing"] == "" {
 		p.Errors.add("signing", callbacks.CheckSigning(&cb))
+	}
+	if len(p.Errors) == 0 {
+		p.Errors.add("", callbacks.CheckAuth(&cb))
 	}
 	if len(p.Errors) > 0 {
 		return c.render(w, http.StatusBadRequest, "callback-form", p)

@@ -84,7 +84,7 @@ func (c *conn) watch(ctx context.Context) error {
 }
 
 // open opens a connection.
-func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trace) (*conn, error) {
+func (t *Transport) open(ctx context.Context, key poolKey, req *Request, tr *Trace) (*conn, error) {
 	nc, err := t.dialer.dial(ctx, key.addr, tr)
 	if err != nil {
 		return nil, err
@@ -93,13 +93,14 @@ func (t *Transport) open(ctx context.Context, key poolKey, host string, tr *Trac
 		tr.Phase = Handshaking
 		begin := time.Now()
 		cfg := t.tls.Clone()
-		cfg.ServerName = strings.TrimSuffix(host, ".")
+		cfg.ServerName = strings.TrimSuffix(req.URL.Hostname(), ".")
+		req.Identity.apply(cfg)
 		tc := tls.Client(nc, cfg)
 		err := tc.HandshakeContext(ctx)
 		tr.TLS = time.Since(begin)
 		if err != nil {
 			nc.Close()
-			return nil, t.handshakeError(err)
+			return nil, handshakeError(err, t.rootless && !req.Identity.trusts())
 		}
 		tr.CertEnds = tc.ConnectionState().PeerCertificates[0].NotAfter
 		nc = tc
@@ -126,11 +127,11 @@ func rawConn(nc net.Conn) syscall.RawConn {
 }
 
 // handshakeError returns the error of a TLS handshake. It is a [LocalError] when this
-// machine has no certificate authorities.
-func (t *Transport) handshakeError(err error) error {
+// machine has no certificate authorities, so that it trusts nobody.
+func handshakeError(err error, trustsNobody bool) error {
 	var stranger x509.UnknownAuthorityError
 	var roots x509.SystemRootsError
-	if errors.As(err, &roots) || t.rootless && errors.As(err, &stranger) {
+	if errors.As(err, &roots) || trustsNobody && errors.As(err, &stranger) {
 		return &LocalError{Missing: NoRoots, Err: err}
 	}
 	return fmt.Errorf("TLS handshake: %w", err)

@@ -26,6 +26,8 @@ type Request struct {
 	Fields []Field  // in the order and spelling in which they are written
 	Body   []byte   // nil for none
 	Close  bool     // use a connection of its own, and close it afterwards
+	// Identity is used in TLS; nil for the transport's own settings.
+	Identity *Identity
 }
 
 // Field is one header line.
@@ -129,7 +131,7 @@ func (t *Transport) Exchange(ctx context.Context, deadline time.Time, req *Reque
 	if err := writeRequest(out, req); err != nil {
 		return nil, err
 	}
-	key := poolKey{req.URL.Scheme, hostPort(req.URL)}
+	key := poolKey{req.URL.Scheme, hostPort(req.URL), req.Identity.key()}
 	for {
 		c, err := t.connection(ctx, deadline, key, req, tr)
 		if err != nil {
@@ -168,7 +170,7 @@ func (t *Transport) connection(ctx context.Context, deadline time.Time, key pool
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel() // does not affect an open connection
 	}
-	c, err := t.open(ctx, key, req.URL.Hostname(), tr)
+	c, err := t.open(ctx, key, req, tr)
 	if err == nil && req.Close {
 		c.uses = t.dialer.o.MaxUses // this one is the last
 	}

@@ -19,8 +19,8 @@ const (
 	keepAliveMargin = time.Second
 )
 
-// poolKey identifies the receiver of a connection.
-type poolKey struct{ scheme, addr string }
+// poolKey identifies the receiver of a connection, and as whom callbackd speaks to it.
+type poolKey struct{ scheme, addr, identity string }
 
 // idlePool holds the idle connections of each receiver, the last used one last.
 type idlePool struct {

@@ -382,9 +382,14 @@ func (o Object) Nested(name string) (Object, error) {
 	if !ok {
 		return Object{lenient: o.lenient}, nil
 	}
+	return v.Inner()
+}
+
+// Inner reads the value as an object whose members messages call v.Name.member.
+func (v Value) Inner() (Object, error) {
 	_, inner, err := v.Object()
 	for i := range inner.members {
-		inner.members[i].label = name + "." + inner.members[i].name
+		inner.members[i].label = v.Name + "." + inner.members[i].name
 	}
 	return inner, err
 }

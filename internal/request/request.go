@@ -42,6 +42,9 @@ func (f Field) RequiredElse(missing error) Field {
 	return f
 }
 
+// IsRequired reports whether the field must be given.
+func (f Field) IsRequired() bool { return f.missing != nil }
+
 // Optional returns the field as one for which an empty text counts as absent.
 func (f Field) Optional() Field {
 	read := f.Read

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,10 +31,14 @@ type attempt struct {
 	redact   *redactor
 	trace    egress.Trace
 	res      *callbackd.Result
+	peer     string // what texts call the other side; empty for the receiver
 }
 
 // fault sets the fault and its text, which may contain what the receiver sent.
 func (a *attempt) fault(f callbackd.Fault, format string, args ...any) {
+	if a.peer != "" {
+		format = strings.ReplaceAll(format, "the receiver", a.peer)
+	}
 	a.res.Fault, a.res.Error = f, callbackd.Clip(a.redact.text(fmt.Sprintf(format, args...)), maxErrorKept)
 }
 
@@ -79,6 +84,8 @@ func (a *attempt) fail(err error) {
 		a.handshakeFault(err)
 	case a.timedOut(err):
 		a.fault(callbackd.FaultTimeout, "the receiver did not answer within %s", a.elapsed())
+	case tlsRefused(err):
+		a.fault(callbackd.FaultTLS, "the receiver refused the TLS connection: %v", err)
 	case errors.Is(err, egress.ErrUnsent):
 		a.fault(callbackd.FaultProtocol, "the receiver closed the connection before the request was sent")
 	case a.trace.Phase == egress.Sending:
@@ -130,6 +137,13 @@ func (a *attempt) handshakeFault(err error) {
 	default:
 		a.fault(callbackd.FaultTLS, "the TLS handshake failed: %v", err)
 	}
+}
+
+// tlsRefused reports whether the receiver ended TLS with an alert. Since TLS 1.3 a client
+// certificate is refused only after the handshake.
+func tlsRefused(err error) bool {
+	network, ok := errors.AsType[*net.OpError](err)
+	return ok && network.Op == "remote error"
 }
 
 // bodyError tells why the body of an answer ended early.

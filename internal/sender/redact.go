@@ -39,8 +39,9 @@ type redactor struct {
 	mask     *strings.Replacer // masks all of them at once
 }
 
-// newRedactor makes the redactor of a callback.
-func newRedactor(cb *callbackd.Callback) *redactor {
+// newRedactor makes the redactor of a callback. It also masks the values of headers with
+// which a request signed in.
+func newRedactor(cb *callbackd.Callback, signIn ...callbackd.Secret) *redactor {
 	r := &redactor{}
 	for _, h := range cb.Headers {
 		if slices.ContainsFunc(publicHeaders, func(name string) bool { return strings.EqualFold(name, h.Name) }) {
@@ -50,6 +51,12 @@ func newRedactor(cb *callbackd.Callback) *redactor {
 		r.add(v)
 		r.addParts(v)
 	}
+	for _, v := range signIn {
+		r.add(v.Reveal())
+		r.addParts(v.Reveal())
+	}
+	r.addAuth(cb.Policy.Auth)
+	r.addAuth(cb.OldAuth.Auth)
 	for _, s := range cb.Secrets {
 		r.secrets = append(r.secrets, s.Value.Reveal(), strings.TrimPrefix(s.Value.Reveal(), "whsec_"))
 	}
@@ -64,6 +71,31 @@ func newRedactor(cb *callbackd.Callback) *redactor {
 	}
 	r.mask = strings.NewReplacer(pairs...)
 	return r
+}
+
+// addAuth adds the secrets with which a callback signs in. The name of a user or client is
+// not secret.
+func (r *redactor) addAuth(a *callbackd.Auth) {
+	for _, secret := range a.Secrets() {
+		r.add(secret.Value.Reveal())
+	}
+	if a == nil {
+		return
+	}
+	if a.Bearer != nil {
+		r.addParts(a.Bearer.Header().Reveal())
+	}
+	addBasic := func(header callbackd.Secret) {
+		_, pair, _ := strings.Cut(header.Reveal(), " ")
+		r.add(pair)
+		r.add(strings.TrimRight(pair, "="))
+	}
+	if a.Basic != nil {
+		addBasic(a.Basic.Header())
+	}
+	if a.OAuth2 != nil {
+		addBasic(clientHeader(a.OAuth2))
+	}
 }
 
 // addParts adds the parts of a header's value that frameworks split it into: the

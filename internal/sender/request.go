@@ -12,7 +12,8 @@ import (
 )
 
 // Request builds the request of attempt number n at a time, signed with every valid
-// secret. A preview shows the same request that Send sends.
+// secret. A preview shows the same request that Send sends, with the mask for how it signs
+// in.
 func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at time.Time) (*callbackd.Request, error) {
 	var body []byte
 	if !inQuery(cb) {
@@ -21,13 +22,16 @@ func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 			return nil, fmt.Errorf("build the body: %w", err)
 		}
 	}
-	req, err := s.settings.of(cb, s.agent).request(cb, ev, n, at, body)
+	req, err := s.settings.of(cb, s).request(cb, ev, n, at, body)
 	if err != nil {
 		return nil, err
 	}
 	out := &callbackd.Request{Method: req.Method, URL: req.URL, Body: req.Body}
 	for _, f := range req.Fields {
 		out.Headers = append(out.Headers, callbackd.Header{Name: f.Name, Value: callbackd.Secret(f.Value)})
+	}
+	if cb.Policy.Auth.Authorizes() {
+		out.Headers = append(out.Headers, callbackd.Header{Name: "Authorization", Value: callbackd.Mask})
 	}
 	return out, nil
 }

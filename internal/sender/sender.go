@@ -34,6 +34,7 @@ type Sender struct {
 	agent     string
 	log       *slog.Logger
 	settings  settings
+	tokens    tokenSources
 	bodies    bodies
 }
 
@@ -65,7 +66,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 		body, done, err = s.bodies.of(ev, cb.Policy.Fields, cb.Payload)
 		defer done()
 	}
-	set := s.settings.of(cb, s.agent)
+	set := s.settings.of(cb, s)
 	var req *egress.Request
 	if err == nil {
 		req, err = set.request(cb, ev, n, start, body)
@@ -85,17 +86,26 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	req.Close = policy.NoKeepAlive
 	begin := time.Now()
 	a := attempt{Sender: s, ctx: ctx, start: begin, deadline: begin.Add(policy.Timeout), redact: set.redact, res: &res}
-	resp, err := s.transport.Exchange(ctx, a.deadline, req, &a.trace)
-	tr := &a.trace
+	if set.credentials != nil {
+		a.signedIn(set.credentials, req)
+		return res
+	}
+	a.exchange(req)
+	return res
+}
+
+// exchange sends a request and stores what happened.
+func (a *attempt) exchange(req *egress.Request) {
+	resp, err := a.transport.Exchange(a.ctx, a.deadline, req, &a.trace)
+	res, tr := a.res, &a.trace
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
 	res.Address, res.Reused, res.CertEnds = tr.Address, tr.Reused, tr.CertEnds
 	if err != nil {
 		a.fail(err)
-		return res
+		return
 	}
 	defer resp.Body.Close()
 	a.answered(resp)
-	return res
 }
 
 // answered stores the receiver's answer. Status and headers decide about the

@@ -21,7 +21,9 @@ type setting struct {
 	keys    []*signature.Key   // for SignStandard: one for each of the callback's secrets, also expired ones
 	signers []signer           // for the other schemes
 	redact  *redactor
-	err     error // the URL or a secret cannot be used
+	// credentials are how requests sign in; nil when they do not.
+	credentials []*credential
+	err         error // the URL or a secret cannot be used
 }
 
 // newSetting prepares the requests of a callback.
@@ -31,7 +33,7 @@ func newSetting(cb *callbackd.Callback, agent string) *setting {
 	if s.target, s.err = egress.ParseURL(cb.URL); s.err != nil {
 		return s
 	}
-	s.of.Policy.Signing = slices.Clone(cb.Policy.Signing)
+	s.of.Policy.Signing, s.of.Policy.Auth, s.of.OldAuth = slices.Clone(cb.Policy.Signing), cb.Policy.Auth, cb.OldAuth
 	for _, scheme := range cb.Policy.WithDefaults().Signing {
 		if scheme != callbackd.SignStandard {
 			key := signature.NewKey([]byte(cb.Secrets[0].Value.Reveal()))
@@ -71,7 +73,7 @@ func standardKeys(secrets []callbackd.SigningSecret) ([]*signature.Key, error) {
 // is reports whether the setting is that of cb. A version does not tell: previews show
 // settings that are not stored.
 func (s *setting) is(cb *callbackd.Callback) bool {
-	return s.of.URL == cb.URL && s.of.Method == cb.Method && slices.Equal(s.of.Headers, cb.Headers) && slices.Equal(s.of.Policy.Signing, cb.Policy.Signing) &&
+	return s.of.Policy.Auth.Same(cb.Policy.Auth) && s.of.OldAuth.Auth.Same(cb.OldAuth.Auth) && s.of.OldAuth.EndsAt.Equal(cb.OldAuth.EndsAt) && s.of.URL == cb.URL && s.of.Method == cb.Method && slices.Equal(s.of.Headers, cb.Headers) && slices.Equal(s.of.Policy.Signing, cb.Policy.Signing) &&
 		slices.EqualFunc(s.of.Secrets, cb.Secrets, func(a, b callbackd.SigningSecret) bool { return a.Value == b.Value && a.ExpiresAt.Equal(b.ExpiresAt) })
 }
 
@@ -126,14 +128,17 @@ type settings struct {
 const maxSettings = 4096
 
 // of returns the setting of a callback.
-func (ss *settings) of(cb *callbackd.Callback, agent string) *setting {
+func (ss *settings) of(cb *callbackd.Callback, snd *Sender) *setting {
 	ss.mu.Lock()
 	s := ss.known[cb.ID]
 	ss.mu.Unlock()
 	if s != nil && s.is(cb) {
 		return s
 	}
-	s = newSetting(cb, agent)
+	s = newSetting(cb, snd.agent)
+	if s.err == nil {
+		s.credentials, s.err = snd.credentials(cb)
+	}
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if len(ss.known) >= maxSettings || ss.known == nil {

@@ -203,7 +203,7 @@ func (e *explainer) ended(v *store.DeliveryView, d *callbackd.Diagnosis) {
 		if last.Fault == callbackd.FaultRefused {
 			e.refused(last)
 		}
-		e.advise(v.ID, last)
+		e.advise(v, last)
 		e.add(GaveUp, last.StartedAt, time.Time{}, "%s %s: %s.", attempts(last.Number), humanize.Time(last.StartedAt), last.Error)
 		if v.Callback.Deleted() {
 			e.next(registerAndReplay)
@@ -283,12 +283,14 @@ var addressAdvice = map[callbackd.Fault]string{
 }
 
 // advise says what to do about faults that are not the receiver's.
-func (e *explainer) advise(id callbackd.DeliveryID, a *callbackd.Attempt) {
+func (e *explainer) advise(v *store.DeliveryView, a *callbackd.Attempt) {
 	switch a.Fault {
 	case callbackd.FaultDNS:
 		e.next("%s", addressAdvice[a.Fault])
 	case callbackd.FaultQuery:
-		e.next("Change the callback's method to POST, then send it again: POST /v1/deliveries/%s/retry.", id)
+		e.next("Change the callback's method to POST, then send it again: POST /v1/deliveries/%s/retry.", v.ID)
+	case callbackd.FaultAuth:
+		e.next("Correct policy.auth.oauth2, or ask the provider of the tokens why it refuses. POST /v1/callbacks/%s/auth/test says what it answers now.", v.Callback.Event)
 	case callbackd.FaultLocal, callbackd.FaultProxy:
 		e.next("Nothing is wrong with the receiver; the operator's log has the reason.")
 	}
@@ -327,7 +329,7 @@ func (e *explainer) pending(v *store.DeliveryView, d *callbackd.Diagnosis, older
 	}
 	e.receiver(cb, d, receiver, waits[:ofReceiver])
 	if n := len(v.History); n > 0 {
-		e.advise(v.ID, &v.History[n-1])
+		e.advise(v, &v.History[n-1])
 	}
 	e.lane(v, d)
 	e.limits(cb, d, waits[ofReceiver:])

@@ -64,7 +64,10 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 		APIKey: apiKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.ID),
 		Timeout: p.Timeout.String(), Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive,
 		Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At),
-		ClosedUntil: timeOrNull(cb.StillClosed(now)),
+		ClosedUntil: timeOrNull(cb.StillClosed(now)), Auth: auth(cb.Policy.Auth),
+	}
+	if cb.OldAuth.InForce(now) {
+		out.OldAuthEnds = timeOrNull(cb.OldAuth.EndsAt)
 	}
 	for _, delay := range p.Retry {
 		out.Retry = append(out.Retry, delay.String())
@@ -77,6 +80,41 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 	}
 	if p.Fields != nil {
 		out.Fields = []byte(p.Fields.String())
+	}
+	return out
+}
+
+// auth returns how a callback signs in, with its secrets masked.
+func auth(a *callbackd.Auth) (out wire.Auth) {
+	if a == nil {
+		return out
+	}
+	if o := a.OAuth2; o != nil {
+		out.OAuth2 = &wire.OAuth2{TokenURL: o.TokenURL, ClientID: o.ClientID, ClientSecret: callbackd.Mask, Scope: o.Scope, Audience: o.Audience, Style: string(o.Style)}
+	}
+	if a.Basic != nil {
+		out.Basic = &wire.BasicAuth{Username: a.Basic.Username, Password: callbackd.Mask}
+	}
+	if a.Bearer != nil {
+		out.Bearer = &wire.BearerAuth{Token: callbackd.Mask}
+	}
+	if t := a.TLS; t != nil {
+		out.TLS = &wire.ClientTLS{Cert: t.Cert, CA: t.CA, ServerName: t.ServerName}
+		if t.Key != "" {
+			out.TLS.Key = callbackd.Mask
+		}
+	}
+	return out
+}
+
+// AuthTest returns what came back when callbackd tried to sign in.
+func AuthTest(t callbackd.AuthTest) wire.AuthTest {
+	out := wire.AuthTest{OK: t.OK()}
+	if t.Token != nil {
+		out.Token = &wire.TokenTest{Status: t.Token.Status, Error: t.Token.Error, Type: t.Token.Type, ExpiresIn: int64(t.Token.Life.Seconds()), Scope: t.Token.Scope}
+	}
+	if t.TLS != nil {
+		out.TLS = &wire.TLSTest{Error: t.TLS.Error, CertEnds: timeOrNull(t.TLS.CertEnds)}
 	}
 	return out
 }

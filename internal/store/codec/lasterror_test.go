@@ -30,7 +30,7 @@ func TestLastErrorsReadBack(t *testing.T) {
 // The numbers of faults are stored, so the existing faults must keep their positions in
 // the list.
 func TestTheOrderOfFaultsIsKept(t *testing.T) {
-	want := []callbackd.Fault{"status", "refused", "dns", "connect", "tls", "timeout", "protocol", "proxy", "local", "shutdown", "query"}
+	want := []callbackd.Fault{"status", "refused", "dns", "connect", "tls", "timeout", "protocol", "proxy", "local", "shutdown", "query", "auth"}
 	for i, f := range want {
 		if callbackd.Faults[i] != f {
 			t.Errorf("position %d has %s, want %s", i, callbackd.Faults[i], f)

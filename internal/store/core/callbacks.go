@@ -44,7 +44,7 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 			return nil, damaged(fmt.Errorf("fields of callback %d: %w", c.ID, err))
 		}
 	}
-	if c.Secrets, err = s.sealer.OpenSecrets(secrets, c.ID); err != nil {
+	if err := s.sealer.OpenSecrets(secrets, &c); err != nil {
 		return nil, damaged(err)
 	}
 	c.Headers, err = s.sealer.OpenHeaders(headers, c.ID, version)

@@ -44,7 +44,7 @@ func newDatabase(t testing.TB, url string, nodes int) (*database, []*Store) {
 	d.key, err = stores[0].CreateKey(t.Context(), callbackd.Key{Account: "a", APIKey: "k", Secret: "canary-api-secret", CreatedAt: now})
 	d.must(err)
 	d.cb, _, err = stores[0].CreateCallback(t.Context(), callbackd.Callback{Key: d.key.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}"),
-		Headers: []callbackd.Header{{Name: "A", Value: "canary-header"}}, Secrets: []callbackd.SigningSecret{{Value: "canary-signing"}}}, now)
+		Headers: []callbackd.Header{{Name: "A", Value: "canary-header"}}, Secrets: []callbackd.SigningSecret{{Value: "canary-signing"}}, Policy: callbackd.Policy{Auth: &callbackd.Auth{OAuth2: &callbackd.OAuth2{ClientSecret: "canary-client"}}}}, now)
 	d.must(err)
 	return d, stores
 }

@@ -148,8 +148,33 @@ type (
 	sealedSecret struct {
 		Value     string
 		ExpiresAt time.Time
+		// Auth is set instead of Value in the entries of how a callback signs in, which
+		// come last: now, and until ExpiresAt before.
+		Auth *sealedAuth `json:",omitempty"`
+	}
+	// sealedAuth is an Auth, in whose JSON the secrets are masked, and its secrets by
+	// the names of [callbackd.Auth.Secrets].
+	sealedAuth struct {
+		Auth    *callbackd.Auth
+		Secrets map[string]string
 	}
 )
+
+func newSealedAuth(a *callbackd.Auth) *sealedAuth {
+	out := &sealedAuth{Auth: a, Secrets: map[string]string{}}
+	for _, secret := range a.Secrets() {
+		out.Secrets[secret.Name] = secret.Value.Reveal()
+	}
+	return out
+}
+
+// open returns the Auth with its secrets. One that is not set was masked as well.
+func (s *sealedAuth) open() *callbackd.Auth {
+	for _, secret := range s.Auth.Secrets() {
+		*secret.Value = callbackd.Secret(s.Secrets[secret.Name])
+	}
+	return s.Auth
+}
 
 func keyOwner(apiKey string) string { return "key " + apiKey }
 
@@ -191,25 +216,38 @@ func (s *Sealer) OpenHeaders(sealed []byte, id callbackd.CallbackID, version int
 	return out, nil
 }
 
-// Secrets seals the signing secrets of a callback.
+// Secrets seals the signing secrets of a callback, and how it signs in.
 func (s *Sealer) Secrets(c *callbackd.Callback) ([]byte, error) {
 	secrets := make([]sealedSecret, len(c.Secrets))
 	for i, v := range c.Secrets {
-		secrets[i] = sealedSecret{v.Value.Reveal(), v.ExpiresAt}
+		secrets[i] = sealedSecret{Value: v.Value.Reveal(), ExpiresAt: v.ExpiresAt}
+	}
+	if c.Policy.Auth != nil {
+		secrets = append(secrets, sealedSecret{Auth: newSealedAuth(c.Policy.Auth)})
+	}
+	if c.OldAuth.Auth != nil {
+		secrets = append(secrets, sealedSecret{Auth: newSealedAuth(c.OldAuth.Auth), ExpiresAt: c.OldAuth.EndsAt})
 	}
 	return s.sealJSON(secrets, secretsOwner(c.ID))
 }
 
-// OpenSecrets returns the signing secrets that Secrets sealed.
-func (s *Sealer) OpenSecrets(sealed []byte, id callbackd.CallbackID) (out []callbackd.SigningSecret, err error) {
+// OpenSecrets gives the callback, which has its id, what Secrets sealed.
+func (s *Sealer) OpenSecrets(sealed []byte, c *callbackd.Callback) error {
 	var secrets []sealedSecret
-	if err := s.unsealJSON(sealed, secretsOwner(id), &secrets); err != nil {
-		return nil, err
+	if err := s.unsealJSON(sealed, secretsOwner(c.ID), &secrets); err != nil {
+		return err
 	}
 	for _, v := range secrets {
-		out = append(out, callbackd.SigningSecret{Value: callbackd.Secret(v.Value), ExpiresAt: v.ExpiresAt})
+		switch {
+		case v.Auth == nil:
+			c.Secrets = append(c.Secrets, callbackd.SigningSecret{Value: callbackd.Secret(v.Value), ExpiresAt: v.ExpiresAt})
+		case v.ExpiresAt.IsZero():
+			c.Policy.Auth = v.Auth.open()
+		default:
+			c.OldAuth = callbackd.OldAuth{Auth: v.Auth.open(), EndsAt: v.ExpiresAt}
+		}
 	}
-	return out, nil
+	return nil
 }
 
 func answerOwner(key callbackd.KeyID, hash []byte) string {

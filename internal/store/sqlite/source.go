@@ -78,8 +78,7 @@ func (src *Source) secretsOpen() error {
 			return err
 		}),
 		w.query("SELECT no, secrets FROM callbacks", func(st *sqlite3.Stmt) error {
-			_, err := sealer.OpenSecrets(st.ColumnRawBlob(1), callbackd.CallbackID(st.ColumnInt64(0)))
-			return err
+			return sealer.OpenSecrets(st.ColumnRawBlob(1), &callbackd.Callback{ID: callbackd.CallbackID(st.ColumnInt64(0))})
 		}),
 		w.query("SELECT callback_no, version, headers FROM callback_versions", func(st *sqlite3.Stmt) error {
 			_, err := sealer.OpenHeaders(st.ColumnRawBlob(2), callbackd.CallbackID(st.ColumnInt64(0)), st.ColumnInt64(1))

@@ -89,7 +89,8 @@ func TestSecretsAreSealedOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err = s.CreateCallback(t.Context(), callbackd.Callback{Key: k.ID, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", Payload: []byte("{}"),
-		Headers: []callbackd.Header{{Name: "A", Value: "canary-header"}}, Secrets: []callbackd.SigningSecret{{Value: "canary-signing"}}}, time.Now())
+		Headers: []callbackd.Header{{Name: "A", Value: "canary-header"}}, Secrets: []callbackd.SigningSecret{{Value: "canary-signing"}},
+		Policy: callbackd.Policy{Auth: &callbackd.Auth{OAuth2: &callbackd.OAuth2{ClientSecret: "canary-client"}, TLS: &callbackd.ClientTLS{Key: "canary-key"}}}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

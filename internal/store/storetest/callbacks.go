@@ -15,6 +15,7 @@ var callbackTests = map[string]func(*suite){
 	"Rotation":                          (*suite).rotation,
 	"ReplaceSameReceiver":               (*suite).replaceSameReceiver,
 	"ReplaceOtherHost":                  (*suite).replaceOtherHost,
+	"SignIn":                            (*suite).signIn,
 	"SameSettingIsNoVersion":            (*suite).sameSetting,
 	"AnotherPolicyIsNoVersion":          (*suite).otherPolicy,
 	"AnotherSettingIsAVersion":          (*suite).otherSettings,
@@ -134,6 +135,49 @@ func (s *suite) replaceOtherHost() {
 	s.must(err)
 	s.equal("the version in force", now.Version, int64(4))
 	s.equal("the URL in force", now.URL, next.URL)
+}
+
+// signIn shows that all of how a callback signs in is stored, and the credentials before.
+func (s *suite) signIn() {
+	cb := s.newCallback(s.key, ev1, "default")
+	auths := []*callbackd.Auth{
+		{OAuth2: &callbackd.OAuth2{TokenURL: "https://id.example/t", ClientID: "id", ClientSecret: "s1", Scope: "a b", Audience: "x", Style: callbackd.StyleBody},
+			TLS: &callbackd.ClientTLS{Cert: "cert", Key: "key", CA: "ca", ServerName: "n"}},
+		{Basic: &callbackd.BasicAuth{Username: "u", Password: "[redacted]"}},
+		{Bearer: &callbackd.BearerAuth{Token: "t"}, TLS: &callbackd.ClientTLS{CA: "ca"}},
+	}
+	stored := func() *callbackd.Callback {
+		got, err := store.CallbackNamed(s.ctx(), s, s.key.ID, ev1, "default")
+		s.must(err)
+		byID, err := s.CallbackByID(s.ctx(), cb.ID)
+		s.must(err)
+		s.equal("the callback by its id", *byID, *got)
+		return got
+	}
+	var before *callbackd.Auth
+	for i, auth := range auths {
+		next := *stored()
+		next.Policy.Auth = auth
+		_, err := s.ReplaceCallback(s.ctx(), next, s.at)
+		s.must(err)
+		got := stored()
+		s.equal("how it signs in", got.Policy.Auth, auth)
+		s.equal("the credentials before", got.OldAuth.Auth, before)
+		s.equal("whether they are in force", got.OldAuth.InForce(s.at.Add(callbackd.DefaultKeep-1)), i > 0)
+		s.equal("whether they are afterwards", got.OldAuth.InForce(s.at.Add(callbackd.DefaultKeep)), false)
+		s.equal("the secrets", got.Secrets, cb.Secrets)
+		before = auth
+	}
+	next := *stored()
+	next.URL = "https://other.example/"
+	_, err := s.ReplaceCallback(s.ctx(), next, s.at)
+	s.must(err)
+	s.equal("the credentials before with another receiver", stored().OldAuth, callbackd.OldAuth{})
+	next.Policy.Auth = nil
+	_, err = s.ReplaceCallback(s.ctx(), next, s.at)
+	s.must(err)
+	s.equal("how it signs in without", stored().Policy.Auth, (*callbackd.Auth)(nil))
+	s.equal("the credentials before without", stored().OldAuth, callbackd.OldAuth{})
 }
 
 // sameSetting shows that storing the setting in force again changes nothing.

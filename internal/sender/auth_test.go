@@ -1,0 +1,379 @@
+package sender_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/egress"
+	"callbackd/internal/sender"
+)
+
+const clientSecret = "client secret+/=%0123456789"
+
+// provider is a real OAuth 2.0 server. It answers as answer says; by default with a token
+// that has a number.
+type provider struct {
+	url    string
+	mu     sync.Mutex
+	asked  []http.Header
+	forms  []url.Values
+	answer func(w http.ResponseWriter, n int)
+}
+
+func newProvider(t *testing.T, answer func(w http.ResponseWriter, n int)) *provider {
+	if answer == nil {
+		answer = func(w http.ResponseWriter, n int) {
+			fmt.Fprintf(w, `{"access_token":"access-token-%d","token_type":"Bearer","expires_in":3600}`, n)
+		}
+	}
+	p := &provider{answer: answer}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		form, bad := url.ParseQuery(string(body))
+		if err != nil || bad != nil || r.Method != http.MethodPost {
+			t.Errorf("%s %q: %v %v", r.Method, body, err, bad)
+		}
+		p.mu.Lock()
+		p.asked, p.forms = append(p.asked, r.Header.Clone()), append(p.forms, form)
+		n := len(p.asked)
+		p.mu.Unlock()
+		p.answer(w, n)
+	}))
+	t.Cleanup(web.Close)
+	p.url = web.URL + "/token"
+	return p
+}
+
+func (p *provider) times() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.asked)
+}
+
+// signedIn is a callback that signs in at the provider.
+func (p *provider) signedIn(url string) *callbackd.Callback {
+	cb := callbackTo(url)
+	cb.Policy.Auth = &callbackd.Auth{OAuth2: &callbackd.OAuth2{TokenURL: p.url, ClientID: "the client", ClientSecret: clientSecret, Scope: "a b", Audience: "https://a.example/?x=1", Style: callbackd.StyleBasic}}
+	return cb
+}
+
+// strict is a receiver that takes one value of Authorization, and answers 401 to others. It
+// returns what it was sent.
+func strict(t *testing.T, want func(n int) string) (url string, got func() []string) {
+	var mu sync.Mutex
+	var all []string
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, r.Header.Get("Authorization")+" "+string(body))
+		if r.Header.Get("Authorization") != want(len(all)) {
+			w.Header().Set("X-Echo", r.Header.Get("Authorization"))
+			w.WriteHeader(http.StatusUnauthorized)
+			io.WriteString(w, "not "+r.Header.Get("Authorization"))
+		}
+	}))
+	t.Cleanup(web.Close)
+	return web.URL, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return all
+	}
+}
+
+func always(s string) func(int) string { return func(int) string { return s } }
+
+func TestATokenIsFetchedInBothStyles(t *testing.T) {
+	for _, style := range callbackd.AuthStyles {
+		p := newProvider(t, nil)
+		url, _ := strict(t, always("Bearer access-token-1"))
+		cb := p.signedIn(url)
+		cb.Policy.Auth.OAuth2.Style = style
+		s := newSender(t, egress.Options{})
+		for n := range 3 {
+			if res := s.Send(t.Context(), cb, event(), n+1); !res.Success() || res.Error != "" {
+				t.Fatalf("%s: %+v", style, res)
+			}
+		}
+		// Another callback with the same settings uses the same token.
+		other := p.signedIn(url)
+		other.ID, other.Policy.Auth.OAuth2.Style = 8, style
+		if res := s.Send(t.Context(), other, event(), 1); !res.Success() {
+			t.Errorf("%s: another callback: %+v", style, res)
+		}
+		if p.times() != 1 {
+			t.Fatalf("%s: the provider was asked %d times, want once", style, p.times())
+		}
+		h, form := p.asked[0], p.forms[0]
+		if form.Get("grant_type") != "client_credentials" || form.Get("scope") != "a b" || form.Get("audience") != "https://a.example/?x=1" {
+			t.Errorf("%s: %v", style, form)
+		}
+		if h.Get("Content-Type") != "application/x-www-form-urlencoded" || h.Get("User-Agent") != "callbackd/9.9" {
+			t.Errorf("%s: %v", style, h)
+		}
+		id, secret, inHeader := (&http.Request{Header: h}).BasicAuth()
+		if style == callbackd.StyleBody {
+			id, secret = form.Get("client_id"), form.Get("client_secret")
+		} else { // encoded first: RFC 6749, section 2.3.1
+			id, secret = unescaped(t, id), unescaped(t, secret)
+		}
+		if inHeader != (style == callbackd.StyleBasic) || id != "the client" || secret != clientSecret || form.Has("client_secret") == inHeader {
+			t.Errorf("%s: %v %v", style, h, form)
+		}
+	}
+}
+
+func unescaped(t *testing.T, s string) string {
+	out, err := url.QueryUnescape(s)
+	if err != nil {
+		t.Error(err)
+	}
+	return out
+}
+
+// A token that the receiver refuses is renewed within the attempt, once, and the same body
+// is sent.
+func TestARefusedTokenIsRenewedWithinTheAttempt(t *testing.T) {
+	p := newProvider(t, nil)
+	url, got := strict(t, func(n int) string {
+		if n == 1 {
+			return "Bearer access-token-1"
+		}
+		return "Bearer access-token-2"
+	})
+	s, cb := newSender(t, egress.Options{}), p.signedIn(url)
+	for range 2 {
+		if res := s.Send(t.Context(), cb, event(), 1); !res.Success() || res.Status != 200 {
+			t.Errorf("%+v", res)
+		}
+	}
+	all := got()
+	if len(all) != 3 || strings.TrimPrefix(all[1], "Bearer access-token-1") != strings.TrimPrefix(all[2], "Bearer access-token-2") {
+		t.Errorf("the receiver got %q", all)
+	}
+}
+
+// A receiver that takes no token gets two requests in an attempt at most, and one when the
+// token was fetched for it. Nothing of the token is kept.
+func TestAReceiverThatTakesNoTokenIsNotAskedForEver(t *testing.T) {
+	p := newProvider(t, nil)
+	url, got := strict(t, always("none"))
+	s, cb := newSender(t, egress.Options{}), p.signedIn(url)
+	for _, want := range []int{1, 3} {
+		res := s.Send(t.Context(), cb, event(), 1)
+		if res.Fault != callbackd.FaultStatus || res.Status != 401 || len(got()) != want {
+			t.Errorf("%+v after %d requests, want %d", res, len(got()), want)
+		}
+		if text := fmt.Sprintf("%s %s %s", res.Body, res.Headers, res.Error); strings.Contains(text, "access-token") {
+			t.Errorf("the result has the token: %s", text)
+		}
+	}
+}
+
+func TestATokenThatCannotBeHadIsAFaultOfItsOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter, n int)
+		want   string
+	}{
+		"invalid_client": {func(w http.ResponseWriter, _ int) {
+			w.WriteHeader(401)
+			fmt.Fprintf(w, `{"error":"invalid_client","error_description":"the secret %s is wrong"}`, clientSecret)
+		}, "the provider answered 401: invalid_client: the secret [redacted] is wrong"},
+		"a page":       {func(w http.ResponseWriter, _ int) { w.WriteHeader(502); io.WriteString(w, "Bad\x00 Gateway\n") }, "the provider answered 502: Bad\ufffd Gateway"},
+		"nothing":      {func(w http.ResponseWriter, _ int) { w.WriteHeader(500) }, "the provider answered 500"},
+		"a long page":  {func(w http.ResponseWriter, _ int) { w.WriteHeader(500); io.WriteString(w, repeat("x", 200_000)) }, "the provider answered 500: xxxx"},
+		"a redirect":   {func(w http.ResponseWriter, _ int) { w.Header().Set("Location", "http://a.example"); w.WriteHeader(302) }, "the provider answered 302"},
+		"no JSON":      {func(w http.ResponseWriter, _ int) { io.WriteString(w, "access-token-1") }, "the provider answered 200, but the answer is not the JSON of RFC 6749"},
+		"another name": {func(w http.ResponseWriter, _ int) { io.WriteString(w, `{"token":"access-token-1"}`) }, "the provider answered 200, but without an access_token"},
+		"another type": {func(w http.ResponseWriter, _ int) {
+			io.WriteString(w, `{"access_token":"access-token-1","token_type":"DPoP"}`)
+		}, `the provider answered 200, but token_type is "DPoP", and callbackd can use bearer only`},
+		"a line break": {func(w http.ResponseWriter, _ int) { io.WriteString(w, `{"access_token":"a\r\nX-A: b"}`) }, "the provider answered 200, but access_token has more than 8 KiB, or characters"},
+		"too long":     {func(w http.ResponseWriter, _ int) { io.WriteString(w, `{"x":"`+repeat("x", 100_000)+`"}`) }, "the provider answered 200, but the answer is longer than 64 KiB"},
+		"cut":          {func(w http.ResponseWriter, _ int) { w.Header().Set("Content-Length", "100"); io.WriteString(w, "{") }, "the provider answered 200, but the answer is incomplete: the connection was closed"},
+		"down":         {func(http.ResponseWriter, int) { panic(http.ErrAbortHandler) }, "the provider closed the connection without an answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvider(t, c.answer)
+			url, got := strict(t, always(""))
+			var logged bytes.Buffer
+			tr := egress.NewTransport(egress.Options{Policy: loopback})
+			t.Cleanup(tr.CloseIdleConnections)
+			s := sender.New(tr, "9.9", slog.New(slog.NewJSONHandler(&logged, nil)))
+			res := s.Send(t.Context(), p.signedIn(url), event(), 1)
+			if res.Fault != callbackd.FaultAuth || !strings.HasPrefix(res.Error, "no access token: "+c.want) || res.Status != 0 || len(res.Error) > 310 {
+				t.Errorf("%q %q, want %q", res.Fault, res.Error, c.want)
+			}
+			for what, text := range map[string]string{"the error": res.Error, "the log": logged.String()} {
+				if strings.Contains(text, clientSecret) || strings.Contains(text, "access-token-1") {
+					t.Errorf("%s has a secret: %s", what, text)
+				}
+			}
+			if len(got()) != 0 {
+				t.Error("a request went out without a token")
+			}
+		})
+	}
+}
+
+// The provider is behind the same guard as receivers.
+func TestAProviderInTheOperatorsNetworkIsRefused(t *testing.T) {
+	p := newProvider(t, nil)
+	s := newSender(t, egress.Options{Policy: egress.NewPolicy([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")})})
+	res := s.Send(t.Context(), p.signedIn("http://127.0.0.2:9/"), event(), 1)
+	if res.Fault != callbackd.FaultAuth || p.times() != 0 || res.Address != "" {
+		t.Errorf("%+v", res)
+	}
+}
+
+// While old credentials are in force they are tried when the new ones are refused, by the
+// receiver or by the provider.
+func TestOldCredentialsAreTriedWhileTheyAreInForce(t *testing.T) {
+	refuses := newProvider(t, func(w http.ResponseWriter, _ int) {
+		w.WriteHeader(400)
+		io.WriteString(w, `{"error":"invalid_client"}`)
+	})
+	down := newProvider(t, func(w http.ResponseWriter, _ int) { w.WriteHeader(503) })
+	old := &callbackd.Auth{Basic: &callbackd.BasicAuth{Username: "me", Password: "old password"}}
+	url, got := strict(t, always(old.Basic.Header().Reveal()))
+	s := newSender(t, egress.Options{})
+	for i, c := range []struct {
+		name string
+		auth *callbackd.Auth
+		ends time.Duration
+		want callbackd.Fault
+		hits int
+	}{
+		{"the receiver refuses", &callbackd.Auth{Bearer: &callbackd.BearerAuth{Token: "new-token"}}, time.Hour, callbackd.NoFault, 2},
+		{"the provider refuses", refuses.signedIn("").Policy.Auth, time.Hour, callbackd.NoFault, 1},
+		{"the provider is down", down.signedIn("").Policy.Auth, time.Hour, callbackd.FaultAuth, 0},
+		{"the old ones ended", &callbackd.Auth{Bearer: &callbackd.BearerAuth{Token: "new-token"}}, -time.Hour, callbackd.FaultStatus, 1},
+	} {
+		cb := callbackTo(url)
+		cb.ID = callbackd.CallbackID(i + 1)
+		cb.Policy.Auth, cb.OldAuth = c.auth, callbackd.OldAuth{Auth: old, EndsAt: time.Now().Add(c.ends)}
+		before := len(got())
+		res := s.Send(t.Context(), cb, event(), 1)
+		if res.Fault != c.want || len(got())-before != c.hits {
+			t.Errorf("%s: %+v after %d requests, want %q after %d", c.name, res, len(got())-before, c.want, c.hits)
+		}
+		if res.Success() && !strings.HasPrefix(res.Error, "the new credentials of policy.auth were refused; the old ones, which end at ") {
+			t.Errorf("%s: the warning is %q", c.name, res.Error)
+		}
+	}
+	// When both are refused, the result is that of the new ones.
+	cb := callbackTo(url)
+	cb.Policy.Auth, cb.OldAuth = &callbackd.Auth{Bearer: &callbackd.BearerAuth{Token: "x1"}}, callbackd.OldAuth{Auth: &callbackd.Auth{Bearer: &callbackd.BearerAuth{Token: "x2"}}, EndsAt: time.Now().Add(time.Hour)}
+	if res := s.Send(t.Context(), cb, event(), 1); res.Fault != callbackd.FaultStatus || !strings.Contains(string(res.Body), "x1") {
+		t.Errorf("both are refused: %+v %s", res, res.Body)
+	}
+}
+
+// clientTLS is the text of a certificate as a callback has it.
+func clientTLS(t *testing.T, cert tls.Certificate) *callbackd.ClientTLS {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &callbackd.ClientTLS{Cert: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})),
+		Key: callbackd.Secret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))}
+}
+
+func (a *authority) pem() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}))
+}
+
+func forClients(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }
+
+func TestClientCertificates(t *testing.T) {
+	ca, clients, strangers := newAuthority(t), newAuthority(t), newAuthority(t)
+	good := func() *callbackd.ClientTLS { return clientTLS(t, clients.issue(t, forClients)) }
+	with := func(change func(*callbackd.ClientTLS)) *callbackd.ClientTLS {
+		c := good()
+		c.CA = ca.pem()
+		change(c)
+		return c
+	}
+	named := ca.issue(t, func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"receiver.example"} })
+	expired := clients.issue(t, func(c *x509.Certificate) { forClients(c); c.NotAfter = time.Now().Add(-time.Minute) })
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for name, c := range map[string]struct {
+			server tls.Certificate
+			tls    *callbackd.ClientTLS
+			want   string // the error; empty for success
+		}{
+			"the right certificate": {ca.issue(t, nil), with(func(*callbackd.ClientTLS) {}), ""},
+			"none":                  {ca.issue(t, nil), &callbackd.ClientTLS{CA: ca.pem()}, "the receiver refused the TLS connection|the TLS handshake failed"},
+			"of another authority": {ca.issue(t, nil), func() *callbackd.ClientTLS {
+				c := clientTLS(t, strangers.issue(t, forClients))
+				c.CA = ca.pem()
+				return c
+			}(), "the receiver refused the TLS connection|the TLS handshake failed"},
+			"expired":      {ca.issue(t, nil), func() *callbackd.ClientTLS { c := clientTLS(t, expired); c.CA = ca.pem(); return c }(), "the receiver refused the TLS connection|the TLS handshake failed"},
+			"a wrong ca":   {ca.issue(t, nil), with(func(c *callbackd.ClientTLS) { c.CA = strangers.pem() }), "the receiver's certificate is not trusted"},
+			"no ca":        {ca.issue(t, nil), good(), "the receiver's certificate is not trusted"},
+			"another name": {named, with(func(*callbackd.ClientTLS) {}), "the receiver's certificate is not trusted"},
+			"server_name":  {named, with(func(c *callbackd.ClientTLS) { c.ServerName = "receiver.example" }), ""},
+		} {
+			t.Run(fmt.Sprintf("%s %s", tls.VersionName(version), name), func(t *testing.T) {
+				url := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{c.server}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients.pool(), MaxVersion: version})
+				cb := callbackTo(url)
+				cb.Policy.Auth = &callbackd.Auth{TLS: c.tls}
+				s := newSender(t, egress.Options{})
+				res, test := s.Send(t.Context(), cb, event(), 1), s.TestAuth(t.Context(), cb)
+				if c.want == "" {
+					if !res.Success() || !test.OK() || test.TLS == nil || test.TLS.CertEnds.IsZero() {
+						t.Errorf("%+v; the test: %+v", res, test.TLS)
+					}
+					return
+				}
+				for _, text := range []string{res.Error, test.TLS.Error} {
+					first, second, both := strings.Cut(c.want, "|")
+					if !strings.HasPrefix(text, first) && (!both || !strings.HasPrefix(text, second)) {
+						t.Errorf("%q, want %q", text, c.want)
+					}
+				}
+				if res.Fault != callbackd.FaultTLS {
+					t.Errorf("the fault is %q", res.Fault)
+				}
+			})
+		}
+	}
+}
+
+// A connection that one certificate opened is not used with another one, or without.
+func TestConnectionsAreSharedByOneCertificateOnly(t *testing.T) {
+	ca := newAuthority(t)
+	url := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue(t, nil)}, ClientAuth: tls.RequestClientCert})
+	s := newSender(t, egress.Options{Roots: ca.pool()})
+	one, two := clientTLS(t, ca.issue(t, forClients)), clientTLS(t, ca.issue(t, forClients))
+	for i, c := range []struct {
+		id     callbackd.CallbackID
+		tls    *callbackd.ClientTLS
+		reused bool
+	}{{1, nil, false}, {2, one, false}, {3, two, false}, {4, nil, true}, {5, one, true}, {6, two, true}, {2, two, true}} {
+		cb := callbackTo(url)
+		cb.ID = c.id
+		if c.tls != nil {
+			cb.Policy.Auth = &callbackd.Auth{TLS: c.tls}
+		}
+		if res := s.Send(t.Context(), cb, event(), 1); !res.Success() || res.Reused != c.reused {
+			t.Errorf("request %d: reused %v, want %v: %+v", i, res.Reused, c.reused, res)
+		}
+	}
+}
