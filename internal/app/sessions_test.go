@@ -98,19 +98,24 @@ func inHouse(t *testing.T, f func(h *house)) {
 	})
 }
 
+// The times are counted from the first session, because a commit takes time too: the
+// store waits a little for more of them.
 func TestSessionsExpireOnTime(t *testing.T) {
 	inHouse(t, func(h *house) {
+		begin := time.Now()
+		sleepUntil := func(d time.Duration) { time.Sleep(time.Until(begin.Add(d))) }
 		first := h.create()
-		time.Sleep(30 * time.Minute)
+		sleepUntil(30 * time.Minute)
 		second := h.create()
-		time.Sleep(30*time.Minute - time.Millisecond)
+		sleepUntil(time.Hour - time.Millisecond)
 		h.is(first, callbackd.StatusIdle)
-		time.Sleep(time.Millisecond)
+		sleepUntil(time.Hour)
 		h.is(first, callbackd.StatusExpired)
+		sleepUntil(90*time.Minute - time.Millisecond)
 		h.is(second, callbackd.StatusIdle)
-		time.Sleep(30 * time.Minute)
+		sleepUntil(90 * time.Minute)
 		h.is(second, callbackd.StatusExpired)
-		time.Sleep(10 * time.Minute)
+		sleepUntil(100 * time.Minute)
 		h.events(first, 1)
 		h.events(second, 1)
 		if n := h.fired.Load(); n != 2 {

@@ -62,7 +62,8 @@ func (c *Console) cancelForm(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	if q.Get("counted") == "" {
+	unasked := p.KeyID == 0 && !q.Has("key") // a link of the operator's list, which is of all keys
+	if q.Get("counted") == "" || unasked {
 		return c.render(w, http.StatusOK, "cancel", p)
 	}
 	filter, _ := p.read()
