@@ -82,3 +82,22 @@ func TestRetryAfterClosesNoOtherCallbackOfTheOrigin(t *testing.T) {
 		t.Errorf("%d failures in a row at the origin, want 1", n)
 	}
 }
+
+// A provider of access tokens that fails says nothing about the host, which got no request.
+func TestAFaultOfAProviderIsNotTheHosts(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	var p callbackd.Probation
+	for range 2 * callbackd.BreakerThreshold {
+		p.After(&callbackd.Result{Fault: callbackd.FaultAuth}, now, 0.5)
+	}
+	if p.Health != (callbackd.Health{}) {
+		t.Errorf("the shared health is %+v, want that of a new host", p.Health)
+	}
+	h := callbackd.Health{}
+	for range callbackd.BreakerThreshold {
+		h = h.After(&callbackd.Result{Fault: callbackd.FaultAuth}, now, 0.5)
+	}
+	if !h.Open(now) {
+		t.Error("the callback's own breaker is closed, so its deliveries use up their schedules")
+	}
+}
