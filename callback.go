@@ -242,6 +242,7 @@ type Policy struct {
 	Concurrency int             // attempts in flight; default 32, 1 to 256
 	NoKeepAlive bool            // a connection serves one request and is closed
 	Signing     []SigningScheme // how requests are signed; default SignStandard
+	OrderGroup  string          // see [Callback.OrderGroup]; a name or GroupByOrigin; default none
 	Filter      *Filter         `json:"-"` // which events go to the callback; nil for all. It is stored apart, see [Candidates]
 	Fields      *Fields         `json:"-"` // what of an event's data is sent; nil for all. It is stored with the version
 	Auth        *Auth           `json:"-"` // how callbackd signs in; nil for none. It is sealed with the secrets

@@ -15,4 +15,6 @@ type Diagnosis struct {
 	Head         DeliveryID
 	HeadSequence int64 // its sequence number
 	HeldUntil    time.Time
+	// Order is what the session's next first attempt waits for in the order group.
+	Order OrderWait
 }

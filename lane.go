@@ -9,7 +9,7 @@ const (
 	LaneReady                      // a delivery of it can start
 	LaneInFlight                   // an attempt of it is in flight
 	LaneRecording                  // the store is recording the outcome
-	LaneBlocked                    // its head failed, and the later deliveries wait
+	LaneBlocked                    // its deliveries wait: its head failed, or another callback of the order group is first
 )
 
 var laneStates = [...]string{"idle", "ready", "in flight", "recording", "blocked"}
@@ -25,7 +25,7 @@ type LaneEvent uint8
 
 const (
 	LaneFilled   LaneEvent = iota // a delivery of it can start
-	LaneHeld                      // nothing can start before its head is due or opens it
+	LaneHeld                      // nothing can start before its head is due or opens it, or before it has its turn in the order group
 	LaneEmptied                   // nothing waits in it
 	LaneStarted                   // an attempt begins
 	LaneAnswered                  // the exchange is over, or nothing was sent

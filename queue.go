@@ -48,3 +48,43 @@ type LaneCursor struct {
 	Session string
 	After   EventID // 0 at the beginning of the session
 }
+
+// EarlierRead asks for the deliveries of an API key that may have to go before others of
+// their sessions.
+type EarlierRead struct {
+	Key KeyID
+	// Before names the deliveries that others may have to go before: the session and the
+	// event of each.
+	Before []SessionEvent
+	// At is the time after which a delivery that failed still blocks its lane.
+	At time.Time
+}
+
+// SessionEvent is an event of a session.
+type SessionEvent struct {
+	Session string
+	Event   EventID
+}
+
+// GivenOut is what a node remembers of a session whose sequence numbers it gives out.
+type GivenOut struct {
+	last  int64     // the last number that it gave out
+	alone time.Time // since when no other node gave one out; zero: since the first
+}
+
+// OtherNodesDelay is how long after another node accepted an event its delivery may be
+// unknown to the engine that delivers it: messages between nodes may be lost, and the
+// store is read again within this time.
+const OtherNodesDelay = 5 * time.Minute
+
+// Next returns what the node remembers after it accepted ev. readLane says that another
+// node may have accepted an event of the session that this node does not know: then it
+// delivers ev only after it read the lane. The event before is not enough, because it may
+// have gone to another callback.
+func (g GivenOut) Next(ev EventID, sequence int64) (next GivenOut, readLane bool) {
+	next = GivenOut{last: sequence, alone: g.alone}
+	if g.last != sequence-1 {
+		next.alone = ev.Time()
+	}
+	return next, ev.Time().Before(next.alone.Add(OtherNodesDelay))
+}

@@ -104,10 +104,11 @@ type NewCallback struct {
 
 // Policy is the member policy of a callback, as far as it has no field in NewCallback.
 type Policy struct {
-	Signing []string            `json:"signing,omitempty"`
-	Filter  map[string]any      `json:"filter,omitempty"` // such as {"data.grade": {"lt": 3}}
-	Fields  map[string][]string `json:"fields,omitempty"` // such as {"except": ["vehicle.vin"]}
-	Auth    *wire.Auth          `json:"auth,omitempty"`
+	Signing    []string            `json:"signing,omitempty"`
+	OrderGroup string              `json:"order_group,omitempty"` // "auto", or a name
+	Filter     map[string]any      `json:"filter,omitempty"`      // such as {"data.grade": {"lt": 3}}
+	Fields     map[string][]string `json:"fields,omitempty"`      // such as {"except": ["vehicle.vin"]}
+	Auth       *wire.Auth          `json:"auth,omitempty"`
 }
 
 // FilterTrial is the body that TestFilter sends.

@@ -115,6 +115,7 @@ type Policy struct {
 	Concurrency int             `json:"concurrency"`
 	KeepAlive   bool            `json:"keep_alive"`    // whether connections are used again
 	Signing     []string        `json:"signing"`       // "standard", "github", "hmac-hex:" and the name of a header
+	OrderGroup  string          `json:"order_group"`   // "" when there is none, "auto", or a name
 	Filter      json.RawMessage `json:"filter"`        // which events go to the callback; null for all
 	Fields      json.RawMessage `json:"fields"`        // what of the data is sent; null for all
 	Auth        Auth            `json:"auth"`          // how callbackd signs in; without members when it does not

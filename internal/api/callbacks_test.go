@@ -257,8 +257,8 @@ func TestPolicyIsShownWithItsDefaults(t *testing.T) {
 	s := start(t)
 	s.register("SESSION:COMPLETE", "https://a.example/", "")
 	s.register("SESSION:COMPLETE", "https://a.example/", `,"name":"b","timeout":2.5,"retry":[0,"90s",3600],"order":"0s","rate":0.5,"concurrency":4`)
-	s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").is(200, `{"api_key":"KEY","event":"SESSION:COMPLETE","name":"default","callback":1,"timeout":"15s","retry":["0s","5s","5m0s","30m0s","2h0m0s","5h0m0s","10h0m0s","14h0m0s","20h0m0s","24h0m0s"],"order":"5m0s","rate":0,"concurrency":32,"keep_alive":true,"signing":["standard"],"filter":null,"fields":null,"auth":{},"old_auth_ends":null,"paused":false,"pause_reason":"","paused_at":null,"closed_until":null}`)
-	s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy?name=b", "").is(200, `{"api_key":"KEY","event":"SESSION:COMPLETE","name":"b","callback":2,"timeout":"2.5s","retry":["0s","1m30s","1h0m0s"],"order":"0s","rate":0.5,"concurrency":4,"keep_alive":true,"signing":["standard"],"filter":null,"fields":null,"auth":{},"old_auth_ends":null,"paused":false,"pause_reason":"","paused_at":null,"closed_until":null}`)
+	s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").is(200, `{"api_key":"KEY","event":"SESSION:COMPLETE","name":"default","callback":1,"timeout":"15s","retry":["0s","5s","5m0s","30m0s","2h0m0s","5h0m0s","10h0m0s","14h0m0s","20h0m0s","24h0m0s"],"order":"5m0s","rate":0,"concurrency":32,"keep_alive":true,"signing":["standard"],"order_group":"","filter":null,"fields":null,"auth":{},"old_auth_ends":null,"paused":false,"pause_reason":"","paused_at":null,"closed_until":null}`)
+	s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy?name=b", "").is(200, `{"api_key":"KEY","event":"SESSION:COMPLETE","name":"b","callback":2,"timeout":"2.5s","retry":["0s","1m30s","1h0m0s"],"order":"0s","rate":0.5,"concurrency":4,"keep_alive":true,"signing":["standard"],"order_group":"","filter":null,"fields":null,"auth":{},"old_auth_ends":null,"paused":false,"pause_reason":"","paused_at":null,"closed_until":null}`)
 }
 
 func TestOneKeyHasAtMostAHundredCallbacksForAnEvent(t *testing.T) {

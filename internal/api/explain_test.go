@@ -118,6 +118,47 @@ func whyADeliveryWaits(t *testing.T, on func(*setup)) {
 	equal(t, "the first reason after the deletion", e.Reasons[0].Code, "callback_deleted")
 }
 
+func TestWhyADeliveryWaitsInItsOrderGroup(t *testing.T) {
+	onBothStores(t, whyADeliveryWaitsInItsOrderGroup)
+}
+
+func whyADeliveryWaitsInItsOrderGroup(t *testing.T, on func(*setup)) {
+	s := start(t, on)
+	recv := listen(t, func(w http.ResponseWriter, n int) {
+		if n == 1 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	s.register("SESSION:STATUS_CHANGE", recv.url+"/status", `,"retry":[0,3600],"policy":{"order":"1h","order_group":"auto"}`)
+	s.register("SESSION:COMPLETE", recv.url+"/complete", `,"policy":{"order_group":"auto"}`)
+	first := s.publish("SESSION:STATUS_CHANGE", "S", `{}`)
+	recv.next()
+	s.until("the failure", func() bool {
+		return decode[wire.Delivery](s.call("GET", "/v1/deliveries/"+first.delivery(1), "").ok(200)).Attempts == 1
+	})
+	second := s.publish("SESSION:COMPLETE", "S", `{}`)
+	s.until("the reason", func() bool {
+		e := s.explain(second.delivery(2))
+		return len(e.Reasons) > 0 && e.Reasons[0].Code == "order_group"
+	})
+	e := s.explain(second.delivery(2))
+	if has(t, e, "order_group", "It waits for "+first.ID+" of its session (event 1) at the same receiver, which failed and holds later ones until").Until == nil {
+		t.Error("order_group has no time, want when the failed delivery holds no longer")
+	}
+	contains(t, "the advice", e.Next, first.delivery(1)+"/explain")
+	s.call("POST", "/v1/deliveries/"+first.delivery(1)+"/retry", "").ok(202)
+	recv.next()
+	recv.next()
+	s.until("the delivery", func() bool {
+		return decode[wire.Delivery](s.call("GET", "/v1/deliveries/"+second.delivery(2), "").ok(200)).State == "delivered"
+	})
+	p := decode[wire.Policy](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").ok(200))
+	equal(t, "the order group", p.OrderGroup, "auto")
+	s.call("PUT", "/v1/callbacks/SESSION:COMPLETE", `{"url":"https://a.example/"}`).ok(200)
+	p = decode[wire.Policy](s.call("GET", "/v1/callbacks/SESSION:COMPLETE/policy", "").ok(200))
+	equal(t, "the order group without one", p.OrderGroup, "")
+}
+
 func TestWhyADeliveryFailed(t *testing.T) { onBothStores(t, whyADeliveryFailed) }
 
 func whyADeliveryFailed(t *testing.T, on func(*setup)) {

@@ -36,6 +36,7 @@ func policyFields(p *callbackd.Policy) []request.Field {
 			return nil
 		}),
 		signingField("signing", &p.Signing),
+		nameField("order_group", &p.OrderGroup).Optional(),
 		FilterField("filter", &p.Filter),
 		FieldsField("fields", &p.Fields),
 		authField("auth", &p.Auth),

@@ -12,7 +12,7 @@ import (
 	"callbackd/wire"
 )
 
-// The demo fails when a callback got its events out of order or twice, and when a
+// The demo fails when the receiver got the events out of order or twice, and when a
 // signature was not valid.
 func TestTheDemoFailsWhenAPromiseIsBroken(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -26,9 +26,9 @@ func TestTheDemoFailsWhenAPromiseIsBroken(t *testing.T) {
 		want  string // the error; empty when the demo succeeds
 	}{
 		"in order":                   {[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, ""},
-		"in order for each callback": {[]taken{{stage, 2}, {stage, 4}, {status, 1}, {status, 3}}, nil, ""},
-		"out of order":               {[]taken{{status, 3}, {status, 1}, {stage, 2}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE arrived out of order"},
-		"twice":                      {[]taken{{status, 1}, {status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, "SESSION:STATUS_CHANGE arrived out of order"},
+		"in order for each callback": {[]taken{{stage, 2}, {stage, 4}, {status, 1}, {status, 3}}, nil, "#1 SESSION:STATUS_CHANGE arrived after #4"},
+		"out of order":               {[]taken{{status, 3}, {status, 1}, {stage, 2}, {stage, 4}}, nil, "#1 SESSION:STATUS_CHANGE arrived after #3"},
+		"twice":                      {[]taken{{status, 1}, {status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, nil, "#1 SESSION:STATUS_CHANGE arrived after #1"},
 		"signature":                  {[]taken{{status, 1}, {stage, 2}, {status, 3}, {stage, 4}}, []string{"the signature of #1 is not valid"}, "signature"},
 	} {
 		t.Run(name, func(t *testing.T) {

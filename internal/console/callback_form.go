@@ -15,7 +15,7 @@ import (
 )
 
 // policyFields are the fields of the form of a callback that say how to deliver.
-var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "filter", "fields", "one_request"}
+var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "order_group", "filter", "fields", "one_request"}
 
 // callbackFields are all fields of that form. All but one_request are members of
 // the API's setting.
@@ -59,6 +59,7 @@ func fillCallback(cb *callbackd.Callback) typed {
 		t["signing"] = strings.TrimSpace(t["signing"] + " " + string(scheme))
 	}
 	t["filter"], t["fields"] = safetext.Escape(p.Filter.String()), safetext.Escape(p.Fields.String())
+	t["order_group"] = p.OrderGroup
 	if p.NoKeepAlive {
 		t["one_request"] = "yes"
 	}

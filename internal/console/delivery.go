@@ -182,15 +182,16 @@ func deliveredText(d *wire.Delivery) string {
 // waitTexts say what ends the wait of a pending delivery, by the code of the
 // reason.
 var waitTexts = map[string]string{
-	view.IsPaused:    "the callback is resumed",
-	view.NotRunning:  "callbackd runs",
-	view.BreakerOpen: "a probe of the receiver succeeds",
-	view.OnProbation: "the other callbacks of the API key at the same host leave room",
-	view.LaneBlocked: "the delivery before it in its session has ended",
-	view.AtLimit:     "an attempt in flight ends",
-	view.RateLimited: "the rate limit allows it",
-	view.InBacklog:   "older deliveries have ended",
-	view.InReplay:    "new events and retries leave room",
+	view.IsPaused:     "the callback is resumed",
+	view.NotRunning:   "callbackd runs",
+	view.BreakerOpen:  "a probe of the receiver succeeds",
+	view.OnProbation:  "the other callbacks of the API key at the same host leave room",
+	view.LaneBlocked:  "the delivery before it in its session has ended",
+	view.InOrderGroup: "an earlier delivery of its session to the same receiver has ended",
+	view.AtLimit:      "an attempt in flight ends",
+	view.RateLimited:  "the rate limit allows it",
+	view.InBacklog:    "older deliveries have ended",
+	view.InReplay:     "new events and retries leave room",
 }
 
 // nextStepText says when the next attempt starts.

@@ -58,7 +58,7 @@ func TestTheFormOfACallbackIsReadAsTheAPIReadsIt(t *testing.T) {
 	})
 	t.Run("every field", func(t *testing.T) {
 		form := url.Values{"name": {"all"}, "url": {address}, "method": {"PUT"}, "headers": {"X-A: 1\r\nX-B: 2"}, "payload": {"{\r\n  \"a\": 1\r\n}"},
-			"timeout": {"10s"}, "order": {"0s"}, "concurrency": {"3"}, "rate": {"0.5"}, "retry": {"0s, 1m 1h"}, "one_request": {"yes"}, "signing": {"github hmac-hex:X-Sum"}, "filter": {"{\r\n \"data.grade\": {\"lt\": 3}}"}, "fields": {`{"only": ["grade"]}`}, "secret": {"known already"}}
+			"timeout": {"10s"}, "order": {"0s"}, "concurrency": {"3"}, "rate": {"0.5"}, "retry": {"0s, 1m 1h"}, "one_request": {"yes"}, "signing": {"github hmac-hex:X-Sum"}, "order_group": {"portal"}, "filter": {"{\r\n \"data.grade\": {\"lt\": 3}}"}, "fields": {`{"only": ["grade"]}`}, "secret": {"known already"}}
 		cb, policy := v.callbackOf(t, form)
 		wantCallback := wire.Callback{Event: "SESSION:COMPLETE", Name: "all", URL: address, Method: "PUT",
 			Headers: wire.Headers{{Name: "X-A", Value: "1"}, {Name: "X-B", Value: "2"}}, Payload: []byte(`{"a":1}`)}
@@ -66,7 +66,7 @@ func TestTheFormOfACallbackIsReadAsTheAPIReadsIt(t *testing.T) {
 			t.Errorf("the setting (-want +got):\n%s", diff)
 		}
 		wantPolicy := wire.Policy{APIKey: s.Key.APIKey, Event: "SESSION:COMPLETE", Name: "all", Timeout: "10s", Order: "0s",
-			Concurrency: 3, Rate: 0.5, Retry: []string{"0s", "1m0s", "1h0m0s"}, KeepAlive: false, Signing: []string{"github", "hmac-hex:X-Sum"}, Filter: []byte(`{"data.grade":{"lt":3}}`), Fields: []byte(`{"only":["grade"]}`)}
+			Concurrency: 3, Rate: 0.5, Retry: []string{"0s", "1m0s", "1h0m0s"}, KeepAlive: false, Signing: []string{"github", "hmac-hex:X-Sum"}, OrderGroup: "portal", Filter: []byte(`{"data.grade":{"lt":3}}`), Fields: []byte(`{"only":["grade"]}`)}
 		if diff := cmp.Diff(wantPolicy, policy, cmpopts.IgnoreFields(policy, "Callback")); diff != "" {
 			t.Errorf("the policy (-want +got):\n%s", diff)
 		}
@@ -86,8 +86,8 @@ func TestFormsShowAllThatIsWrong(t *testing.T) {
 	}{
 		"new callback": {holder, "POST", "/console/callbacks/new",
 			url.Values{"event": {"SESSION:COMPLETE"}, "name": {"a b"}, "url": {"ftp://x"}, "method": {"HEAD"}, "headers": {"Host: x"}, "payload": {"{"},
-				"timeout": {"2h"}, "order": {"x"}, "concurrency": {"many"}, "rate": {"-1"}, "retry": {"5s"}, "signing": {"md5"}, "filter": {`{"grade":3}`}, "fields": {`["grade"]`}, "secret": {"short"}},
-			[]string{"concurrency", "fields", "filter", "headers", "method", "name", "order", "payload", "rate", "retry", "secret", "signing", "timeout", "url"}},
+				"timeout": {"2h"}, "order": {"x"}, "concurrency": {"many"}, "rate": {"-1"}, "retry": {"5s"}, "signing": {"md5"}, "order_group": {"a b"}, "filter": {`{"grade":3}`}, "fields": {`["grade"]`}, "secret": {"short"}},
+			[]string{"concurrency", "fields", "filter", "headers", "method", "name", "order", "order_group", "payload", "rate", "retry", "secret", "signing", "timeout", "url"}},
 		"new callback with a secret of another scheme": {holder, "POST", "/console/callbacks/new",
 			url.Values{"event": {"SESSION:COMPLETE"}, "url": {"http://127.0.0.1:9/"}, "method": {"POST"}, "secret": {"known already"}},
 			[]string{"signing"}},

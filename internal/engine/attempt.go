@@ -313,6 +313,7 @@ func (e *Engine) finish(a *attempt, state callbackd.State, err error, dataInMemo
 		l.on(callbackd.LaneRecorded)
 		e.advanceLane(q, l, o, state, err, now)
 	}
+	e.deliveryChanged(q, o.Delivery.Session)
 	if o.Change.Pause != callbackd.NotPaused {
 		if q.setting.pause == pausing {
 			q.setting.pause = paused

@@ -17,6 +17,7 @@ type callbackQueue struct {
 	setting setting
 	health  callbackd.Health
 	trial   trial
+	order   member
 
 	flight  flight // of its attempts
 	replays int    // exchanges with the receiver for replays
@@ -79,6 +80,7 @@ func (e *Engine) dropIdle() {
 		if q.idle(now) {
 			q.alarm.stop()
 			q.leaveOrigin()
+			q.leaveGroup(e)
 			delete(e.queues, id)
 		}
 	}
@@ -114,6 +116,11 @@ func (q *callbackQueue) joinReady(e *Engine) {
 // deliveries any more or its shard is no longer this node's.
 func (q *callbackQueue) clear(e *Engine) {
 	for _, l := range q.lanes {
+		if g := q.order.group; g != nil {
+			g.drop(l)
+			e.lookAtSession(g, l.session)
+		}
+		l.waits = false
 		for i := range l.waiting[firstAttempt] {
 			e.events.bytes -= dataOf(&l.waiting[firstAttempt][i])
 		}
@@ -125,6 +132,7 @@ func (q *callbackQueue) clear(e *Engine) {
 	clear(q.lanes)
 	q.known.clear()
 	q.blocked.lanes = nil
+	q.order.waiting = 0
 	q.reads.unread = nil
 	for class := range q.sources {
 		s := &q.sources[class]

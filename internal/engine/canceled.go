@@ -22,6 +22,7 @@ func (e *Engine) Canceled(ds []callbackd.Delivery) {
 			continue
 		}
 		e.letGo(q, &ds[i])
+		e.deliveryChanged(q, ds[i].Session)
 		if !slices.Contains(changed, q) {
 			changed = append(changed, q)
 		}

@@ -22,6 +22,9 @@ func (e *Engine) ClockSet() {
 	for _, o := range e.origins {
 		o.probation.Health = o.probation.Health.Plausible(now)
 	}
+	for _, g := range e.groups {
+		e.lookAgain(g)
+	}
 	for _, q := range e.queues {
 		q.health = q.health.Plausible(now)
 		q.alarm.stop()

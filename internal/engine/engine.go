@@ -27,6 +27,7 @@ import (
 type Queue interface {
 	PendingCallbacks(ctx context.Context) ([]callbackd.PendingCallback, error)
 	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
+	Earlier(ctx context.Context, r callbackd.EarlierRead) ([][]callbackd.Delivery, error)
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error)
 	MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (moved int, done bool, err error)
@@ -99,6 +100,7 @@ type Engine struct {
 
 	queues   map[callbackd.CallbackID]*callbackQueue
 	origins  map[originKey]*origin
+	groups   map[groupKey]*orderGroup
 	watchers map[callbackd.DeliveryID][]chan struct{}
 	dropAt   struct{ queues, origins int } // numbers at which idle ones are dropped
 
@@ -147,6 +149,7 @@ func New(o Options) *Engine {
 		readSlots: make(chan struct{}, maxReads),
 		queues:    map[callbackd.CallbackID]*callbackQueue{},
 		origins:   map[originKey]*origin{},
+		groups:    map[groupKey]*orderGroup{},
 		events:    eventData{reads: map[callbackd.EventID]*eventRead{}},
 		watchers:  map[callbackd.DeliveryID][]chan struct{}{},
 	}
@@ -237,6 +240,7 @@ func (e *Engine) Resent(d callbackd.Delivery) {
 	if !q.makeHeadDue(&d) && !q.restartRetry(&d) {
 		q.noteDueAgain(&d)
 	}
+	e.deliveryChanged(q, d.Session)
 	e.advance(q, e.now())
 }
 
@@ -253,6 +257,7 @@ func (e *Engine) Replayed(ds []callbackd.Delivery) {
 		if !q.makeHeadDue(&ds[i]) {
 			q.noteDueAgain(&ds[i])
 		}
+		e.deliveryChanged(q, ds[i].Session)
 		if n := len(changed); n == 0 || changed[n-1] != q { // deliveries of a callback come together
 			changed = append(changed, q)
 		}
@@ -352,6 +357,7 @@ func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 		e.wait(q, w, now)
 		return
 	}
+	q.order.shut = false
 	l, ok := q.ready[class].next()
 	if !ok {
 		return
@@ -359,6 +365,9 @@ func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 	if d, ok := q.takeNext(l, class); ok {
 		if limiter := q.setting.limiter; limiter != nil {
 			limiter.AllowN(now, 1)
+		}
+		if q.order.group != nil && class == firstAttempt {
+			q.order.group.drop(l)
 		}
 		l.on(callbackd.LaneStarted)
 		l.current = d.ID.Event

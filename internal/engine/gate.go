@@ -45,6 +45,10 @@ func (e *Engine) gate(q *callbackQueue, class int, now time.Time) callbackd.Gate
 // its own attempts, those of others, or a time.
 func (e *Engine) wait(q *callbackQueue, w callbackd.Wait, now time.Time) {
 	switch w.Reason {
+	case callbackd.WaitForProbe, callbackd.WaitForReceiver, callbackd.WaitForOriginProbe:
+		e.noteShut(q)
+	}
+	switch w.Reason {
 	case callbackd.WaitForSlot:
 		e.slotWaiters.join(q, &q.inSlotWaiters)
 		return
@@ -108,6 +112,9 @@ func (e *Engine) Diagnosis(id callbackd.CallbackID, session string, now time.Tim
 		out.Head = l.head.ID
 		out.HeadSequence = l.head.Sequence
 		out.HeldUntil = l.wakesAt()
+	}
+	if l.waits {
+		out.Order = q.order.group.turn(l).wait
 	}
 	return out
 }

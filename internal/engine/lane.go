@@ -13,7 +13,6 @@ const maxLaneInMemory = 16 // first attempts of one lane in memory
 // lane is one session's deliveries to one callback, as far as they are in memory.
 type lane struct {
 	session string
-	state   callbackd.LaneState
 	current callbackd.EventID // the delivery whose attempt is under way
 
 	waiting [numClasses][]callbackd.Delivery
@@ -21,6 +20,8 @@ type lane struct {
 	place   int                 // in blockedLanes; -1: it is not there, and a head is due
 	cursor  cursor              // of its first attempts
 
+	state    callbackd.LaneState
+	waits    bool             // its first attempts wait for another callback of the order group
 	inReady  [numClasses]bool // it is in callbackQueue.ready of the class
 	inUnread bool             // it is in queueReads.unread, or is being read
 }
@@ -80,7 +81,7 @@ func (e *Engine) offer(q *callbackQueue, d callbackd.Delivery) {
 // mayKeep reports whether a first attempt that the engine is told of may go into
 // memory.
 func (e *Engine) mayKeep(q *callbackQueue) bool {
-	hasRoom := q.sources[firstAttempt].inMemory < e.options.Window && len(q.blocked.lanes) < maxBlockedLanes
+	hasRoom := q.sources[firstAttempt].inMemory < e.options.Window && q.lanesBack() < maxBlockedLanes
 	return e.phase != stopped && !q.setting.isPaused() && !q.cursor().more && hasRoom
 }
 
@@ -104,7 +105,7 @@ func (e *Engine) addToLane(q *callbackQueue, d callbackd.Delivery) {
 	}
 	e.events.bytes += dataOf(&d)
 	l.waiting[firstAttempt] = append(l.waiting[firstAttempt], d)
-	if l.head == nil {
+	if l.mayStartFirst() {
 		q.sources[firstAttempt].inMemory++
 	}
 	e.reviewLane(q, l)
@@ -120,7 +121,7 @@ func (e *Engine) removeFirstAttempt(q *callbackQueue, l *lane, id callbackd.Even
 	}
 	e.events.bytes -= dataOf(&ds[i])
 	l.waiting[firstAttempt] = slices.Delete(ds, i, i+1)
-	if l.head == nil {
+	if l.mayStartFirst() {
 		q.sources[firstAttempt].inMemory--
 	}
 }
@@ -131,6 +132,9 @@ func (e *Engine) removeFirstAttempt(q *callbackQueue, l *lane, id callbackd.Even
 func (e *Engine) reviewLane(q *callbackQueue, l *lane) {
 	if l.state.UnderWay() {
 		return // reviewed again when the attempt is recorded
+	}
+	if q.order.group != nil || l.waits {
+		e.reviewTurn(q, l)
 	}
 	filled := false
 	for class := range l.waiting {
@@ -146,7 +150,7 @@ func (e *Engine) reviewLane(q *callbackQueue, l *lane) {
 	case filled:
 		l.on(callbackd.LaneFilled)
 		q.joinReady(e)
-	case l.head != nil:
+	case l.head != nil || l.waits:
 		l.on(callbackd.LaneHeld)
 	default:
 		l.on(callbackd.LaneEmptied)
@@ -175,7 +179,7 @@ func (l *lane) next(class int) *callbackd.Delivery {
 		return nil
 	case class == retry && headIsDue:
 		return l.head
-	case class == firstAttempt && l.head != nil, len(l.waiting[class]) == 0:
+	case class == firstAttempt && !l.mayStartFirst(), len(l.waiting[class]) == 0:
 		return nil
 	}
 	return &l.waiting[class][0]
@@ -210,21 +214,37 @@ func (q *callbackQueue) returnToLane(l *lane, d callbackd.Delivery) {
 		return
 	}
 	l.waiting[class] = slices.Insert(l.waiting[class], 0, d)
-	if class != firstAttempt || l.head == nil {
+	if class != firstAttempt || l.mayStartFirst() {
 		q.sources[class].inMemory++
 	}
 }
 
 // setHead makes a delivery that failed the head of its lane.
-func (q *callbackQueue) setHead(l *lane, d callbackd.Delivery) {
-	l.head = &d
-	q.sources[firstAttempt].inMemory -= len(l.waiting[firstAttempt])
+func (q *callbackQueue) setHead(l *lane, d callbackd.Delivery) { q.keepBack(l, &d, l.waits) }
+
+func (q *callbackQueue) removeHead(l *lane) { q.keepBack(l, nil, l.waits) }
+
+// keepBack sets what the lane's first attempts wait for: its head, and another callback of
+// the order group. Those that wait do not count as in memory, so that they cannot fill the
+// window.
+func (q *callbackQueue) keepBack(l *lane, head *callbackd.Delivery, waits bool) {
+	if l.mayStartFirst() {
+		q.sources[firstAttempt].inMemory -= len(l.waiting[firstAttempt])
+	}
+	if l.waits != waits {
+		q.order.waiting += map[bool]int{true: 1, false: -1}[waits]
+	}
+	l.head, l.waits = head, waits
+	if l.mayStartFirst() {
+		q.sources[firstAttempt].inMemory += len(l.waiting[firstAttempt])
+	}
 }
 
-func (q *callbackQueue) removeHead(l *lane) {
-	l.head = nil
-	q.sources[firstAttempt].inMemory += len(l.waiting[firstAttempt])
-}
+// mayStartFirst reports whether nothing keeps the lane's first attempts back.
+func (l *lane) mayStartFirst() bool { return l.head == nil && !l.waits }
+
+// lanesBack returns how many lanes wait for their head or for another callback.
+func (q *callbackQueue) lanesBack() int { return len(q.blocked.lanes) + q.order.waiting }
 
 // wakesAt returns when a blocked lane has something to do: its head is due, or
 // it opens.

@@ -20,8 +20,8 @@ type peer struct {
 	*sqlite.Store // the queue
 	e             *engine.Engine
 	mu            sync.Mutex
-	evicted       bool           // its records are refused
-	chain         map[lane]int64 // the last sequence number that it gave out
+	evicted       bool // its records are refused
+	chain         map[lane]callbackd.GivenOut
 }
 
 // lane is a session of a key.
@@ -75,7 +75,7 @@ func newPeers(r *rig, n int, seed uint64) *peers {
 }
 
 func (p *peers) newPeer() *peer {
-	one := &peer{Store: p.s, chain: map[lane]int64{}}
+	one := &peer{Store: p.s, chain: map[lane]callbackd.GivenOut{}}
 	o := p.o
 	o.Queue, o.Sender, o.Shared = one, p.rig, true
 	one.e = engine.New(o)
@@ -92,8 +92,13 @@ func (p *peers) committed(ds []callbackd.Delivery) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	by := p.all[p.accepts]
-	for _, d := range ds {
-		d.ReadLane = by.chain[lane{d.Key, d.Session}] != d.Sequence-1
+	var readLane bool
+	for i, d := range ds {
+		if i == 0 || ds[i-1].ID.Event != d.ID.Event {
+			at := lane{d.Key, d.Session}
+			by.chain[at], readLane = by.chain[at].Next(d.ID.Event, d.Sequence)
+		}
+		d.ReadLane = readLane
 		to := p.owners[callbackd.ShardOf(d.Key)]
 		switch {
 		case to == p.accepts:
@@ -109,9 +114,6 @@ func (p *peers) committed(ds []callbackd.Delivery) {
 				one.e.AcceptedElsewhere(d)
 			})
 		}
-	}
-	for _, d := range ds {
-		by.chain[lane{d.Key, d.Session}] = d.Sequence
 	}
 }
 
@@ -205,10 +207,15 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		var luck sync.Mutex
 		soon := slices.Repeat([]time.Duration{0, time.Second}, 6)
-		var cbs []callbackd.CallbackID
+		var orders []ordered
 		keys := []callbackd.Key{r.key, r.newKey("other")}
 		for _, r.key = range keys {
-			cbs = append(cbs, r.callback(ev1, callbackd.Policy{Retry: soon}), r.callback(ev1, callbackd.Policy{Retry: soon, Concurrency: 2}))
+			for _, p := range []callbackd.Policy{{Retry: soon}, {Retry: soon, Concurrency: 2}} {
+				orders = append(orders, ordered{types: []callbackd.EventType{ev1}, cbs: []callbackd.CallbackID{r.callback(ev1, p)}})
+			}
+			group := callbackd.Policy{Retry: soon, OrderGroup: "portal"}
+			types := []callbackd.EventType{ev1, callbackd.Complete}
+			orders = append(orders, ordered{types: types, cbs: []callbackd.CallbackID{r.callback(ev1, group), r.callback(callbackd.Complete, group)}})
 		}
 		r.set(func(c call) callbackd.Result {
 			luck.Lock()
@@ -227,12 +234,16 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 			p.mu.Lock()
 			p.accepts = p.rnd.IntN(3)
 			session := fmt.Sprint("S", p.rnd.IntN(8))
+			event := []callbackd.EventType{ev1, callbackd.Complete}[p.rnd.IntN(2)]
 			step, from, to := p.rnd.IntN(25), p.rnd.IntN(3), p.rnd.IntN(3)
 			p.mu.Unlock()
 			for _, r.key = range keys {
-				r.publish(ev1, session)
+				r.publish(event, session)
 			}
 			n[session]++
+			for i := range orders {
+				orders[i].note(event, session, n[session])
+			}
 			switch {
 			case step == 0 && from != to:
 				p.move(from, to, 2)
@@ -255,39 +266,53 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 			}
 		}
 		p.drain()
-		problem = p.problem(cbs, n)
+		problem = p.problem(orders)
 	})
 	return problem
 }
 
-// problem returns the first promise that does not hold; "" when all hold. n is how many
-// events each session has.
-func (p *peers) problem(cbs []callbackd.CallbackID, n map[string]int64) string {
-	type place struct {
-		cb      callbackd.CallbackID
-		session string
+// ordered is callbacks that get the events of each session in one order: one callback, or
+// those of an order group.
+type ordered struct {
+	types []callbackd.EventType
+	cbs   []callbackd.CallbackID
+	want  map[string][]int64 // the sequence numbers of each session
+}
+
+// note notes an event that was published.
+func (o *ordered) note(event callbackd.EventType, session string, sequence int64) {
+	if o.want == nil {
+		o.want = map[string][]int64{}
 	}
-	type one struct {
-		place
-		sequence int64
-		attempt  int
+	if slices.Contains(o.types, event) {
+		o.want[session] = append(o.want[session], sequence)
 	}
-	last, times := map[place]int64{}, map[one]int{}
+}
+
+// problem returns the first promise that does not hold; "" when all hold.
+func (p *peers) problem(orders []ordered) string {
+	times := map[call]int{}
 	for _, c := range p.sent() {
-		at := place{c.cb, c.session}
-		if c.sequence > last[at]+1 {
-			return fmt.Sprintf("callback %d session %s: %d came before %d", c.cb, c.session, c.sequence, last[at]+1)
-		}
-		last[at] = max(last[at], c.sequence)
-		k := one{at, c.sequence, c.attempt}
-		if times[k]++; times[k] > 1+p.evicted {
-			return fmt.Sprintf("attempt %d of %d of %s to callback %d was made %d times, and %d nodes were evicted", c.attempt, c.sequence, c.session, c.cb, times[k], p.evicted)
+		c.at = time.Time{}
+		if times[c]++; times[c] > 1+p.evicted {
+			return fmt.Sprintf("attempt %d of %d of %s to callback %d was made %d times, and %d nodes were evicted", c.attempt, c.sequence, c.session, c.cb, times[c], p.evicted)
 		}
 	}
-	for _, cb := range cbs {
-		for session, want := range n {
-			if got := last[place{cb, session}]; got != want {
-				return fmt.Sprintf("callback %d has %d of %d events of %s", cb, got, want, session)
+	for _, o := range orders {
+		done := map[string]int{} // how many of each session began
+		for _, c := range p.sent() {
+			if !slices.Contains(o.cbs, c.cb) {
+				continue
+			}
+			i := slices.Index(o.want[c.session], c.sequence)
+			if i > done[c.session] {
+				return fmt.Sprintf("callbacks %v session %s: %d came before %d", o.cbs, c.session, c.sequence, o.want[c.session][done[c.session]])
+			}
+			done[c.session] = max(done[c.session], i+1)
+		}
+		for session, want := range o.want {
+			if done[session] != len(want) {
+				return fmt.Sprintf("callbacks %v have %d of %d events of %s", o.cbs, done[session], len(want), session)
 			}
 		}
 	}

@@ -25,7 +25,10 @@ type world struct {
 	wait map[callbackd.CallbackID]time.Duration // OrderWait
 	ids  []callbackd.EventID
 
+	groups orderGroups
+
 	faulty bool // receivers and store misbehave
+	calm   bool // receivers are slow, and never fail
 	seed   uint64
 	manual map[callbackd.DeliveryID]int
 
@@ -42,7 +45,7 @@ func (w *world) next(n int) int {
 	return int(w.seed>>33) % n
 }
 
-func (w *world) receive(call) callbackd.Result {
+func (w *world) receive(c call) callbackd.Result {
 	w.mu.Lock()
 	faulty := w.faulty
 	w.mu.Unlock()
@@ -50,6 +53,9 @@ func (w *world) receive(call) callbackd.Result {
 		return status(200)
 	}
 	time.Sleep([]time.Duration{0, time.Millisecond, time.Second, 15 * time.Second}[w.next(4)])
+	if w.calm {
+		return status(200)
+	}
 	switch w.next(12) {
 	case 0:
 		return status(500)
@@ -63,6 +69,7 @@ func (w *world) receive(call) callbackd.Result {
 		return callbackd.Result{Fault: callbackd.FaultLocal}
 	case 4:
 		if w.next(8) == 0 {
+			w.groups.notePause(c.cb)
 			return status(410)
 		}
 	case 5:
@@ -120,10 +127,10 @@ type step struct {
 
 func drawStep(t *rapid.T) step {
 	return step{
-		Kind:     rapid.IntRange(0, 11).Draw(t, "kind"),
+		Kind:     rapid.IntRange(0, 12).Draw(t, "kind"),
 		Sessions: rapid.SliceOfN(rapid.IntRange(0, 6), 1, 30).Draw(t, "sessions"),
 		For:      rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 20 * time.Second, 10 * time.Minute}).Draw(t, "for"),
-		Callback: rapid.IntRange(0, 2).Draw(t, "callback"),
+		Callback: rapid.IntRange(0, 3).Draw(t, "callback"),
 		Event:    rapid.IntRange(0, 1<<20).Draw(t, "event"),
 	}
 }
@@ -136,7 +143,7 @@ func (w *world) do(s step) {
 		for _, n := range s.Sessions {
 			sessions = append(sessions, fmt.Sprint("S", n))
 		}
-		w.ids = append(w.ids, w.publish(ev1, sessions...)...)
+		w.ids = append(w.ids, w.publish([]callbackd.EventType{ev1, ev1, callbackd.Complete}[s.Event%3], sessions...)...)
 	case 4, 5:
 		pass(s.For)
 	case 6:
@@ -144,17 +151,25 @@ func (w *world) do(s step) {
 		w.open()
 	case 7:
 		w.pause(callback, callbackd.PausedByUser)
+		w.groups.notePause(callback)
 	case 8:
 		w.pause(callback, callbackd.NotPaused)
 	case 10:
 		w.put(callback, []string{"https://example.com/", "https://example.com/path", "https://other.example.com/"}[s.Event%3])
+		w.groups.noteGroup(w.setting(callback))
 	case 11:
 		w.e.Canceled(w.cancel(callbackd.ReplayFilter{Callback: callback, Session: fmt.Sprint("S", s.Sessions[0])}))
+	case 12:
+		w.regroup(callback, []string{"", "g", "h", callbackd.GroupByOrigin}[s.Event%4])
+		w.groups.noteGroup(w.setting(callback))
 	case 9:
 		if len(w.ids) == 0 {
 			return
 		}
 		id := callbackd.DeliveryID{Event: w.ids[s.Event%len(w.ids)], Callback: callback}
+		if !w.isTarget(id) {
+			return
+		}
 		w.manual[id]++
 		if err := w.resend(id.Event, callback); err != nil {
 			w.problem("retry: %v", err)
@@ -174,7 +189,7 @@ func (w *world) account(allowed int) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		for _, callback := range w.cbs {
+		for _, callback := range ev.Targets {
 			d := callbackd.DeliveryID{Event: id, Callback: callback}
 			missing := sent[fmt.Sprint(callback, ev.Session, ev.Sequence)] - w.recorded[d] - w.lost[d]
 			if missing < 0 || missing > allowed {
@@ -207,12 +222,13 @@ func (w *world) verify() {
 	for _, callback := range w.cbs {
 		w.verifyOrder(callback)
 	}
+	w.verifyGroups()
 	for _, id := range w.ids {
 		ev, err := w.s.Event(context.Background(), store.AllKeys, id)
 		if err != nil {
 			w.Fatal(err)
 		}
-		for _, callback := range w.cbs {
+		for _, callback := range ev.Targets {
 			v := w.view(id, callback)
 			if !v.State.Terminal() {
 				w.problem("%s of %s #%d is %s", v.ID, ev.Session, ev.Sequence, v.State)
@@ -248,6 +264,9 @@ func (w *world) verifyOrder(callback callbackd.CallbackID) {
 	}
 	holds := map[string]time.Time{} // until when a session is held at least
 	for _, id := range w.ids {
+		if !w.isTarget(callbackd.DeliveryID{Event: id, Callback: callback}) {
+			continue
+		}
 		v := w.view(id, callback)
 		if len(v.History) == 0 && v.State == callbackd.Canceled {
 			continue
@@ -296,27 +315,31 @@ func TestPropertyEverythingEndsInOrderAfterFaultsEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
 		steps := rapid.SliceOfN(rapid.Custom(drawStep), 5, 40).Draw(rt, "steps")
-		for _, p := range play(t, seed, steps) {
+		groups := rapid.SliceOfN(rapid.SampledFrom([]string{"", "g", "h", callbackd.GroupByOrigin}), 4, 4).Draw(rt, "groups")
+		calm := rapid.Bool().Draw(rt, "calm")
+		for _, p := range play(t, seed, steps, groups, calm) {
 			rt.Error(p)
 		}
 	})
 }
 
 // play runs the steps in a bubble and returns which promises did not hold.
-func play(t *testing.T, seed uint64, steps []step) (problems []string) {
+func play(t *testing.T, seed uint64, steps []step, groups []string, calm bool) (problems []string) {
 	dir := emptyStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		var err error
-		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, seed: seed, manual: map[callbackd.DeliveryID]int{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackID]time.Duration{}}
+		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, calm: calm, seed: seed, manual: map[callbackd.DeliveryID]int{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackID]time.Duration{}}
 		w.script = w.receive
 		w.open()
 		w.key, err = w.s.CreateKey(context.Background(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range []callbackd.Policy{{}, {Concurrency: 1, OrderWait: time.Minute}, {Rate: 5, OrderWait: callbackd.NoOrderWait, Retry: []time.Duration{0, time.Millisecond, time.Second, time.Minute}}} {
-			callback := w.many(ev1, 1, p)[0]
+		for i, p := range []callbackd.Policy{{}, {Concurrency: 1, OrderWait: time.Minute}, {Rate: 5, OrderWait: callbackd.NoOrderWait, Retry: []time.Duration{0, time.Millisecond, time.Second, time.Minute}}, {OrderWait: time.Hour}} {
+			p.OrderGroup = groups[i]
+			callback := w.many([]callbackd.EventType{ev1, ev1, ev1, callbackd.Complete}[i], 1, p)[0]
 			w.cbs, w.wait[callback] = append(w.cbs, callback), p.OrderWait
+			w.groups.noteGroup(w.setting(callback))
 		}
 		for _, s := range steps {
 			w.do(s)

@@ -60,12 +60,7 @@ func (e *Engine) readUntilDone(q *callbackQueue) {
 		apply, err := read(e.ctx)
 		if err != nil {
 			e.options.Log.Error("queue not read, trying again", "callback", int64(q.id), "error", err)
-			<-e.readSlots // reads for other callbacks may succeed
-			select {
-			case <-time.After(retryInterval):
-			case <-e.ctx.Done():
-			}
-			e.readSlots <- struct{}{}
+			e.waitToReadAgain()
 			continue
 		}
 		e.mu.Lock()
@@ -75,6 +70,17 @@ func (e *Engine) readUntilDone(q *callbackQueue) {
 		e.dispatch(e.now())
 		e.mu.Unlock()
 	}
+}
+
+// waitToReadAgain waits after a read that failed. Meanwhile its slot is free, because
+// other reads may succeed.
+func (e *Engine) waitToReadAgain() {
+	<-e.readSlots
+	select {
+	case <-time.After(retryInterval):
+	case <-e.ctx.Done():
+	}
+	e.readSlots <- struct{}{}
 }
 
 // nextRead returns what prepares the queue's next read; nil: memory has all that it
@@ -112,7 +118,7 @@ func (e *Engine) isLow(q *callbackQueue, class int) bool {
 	if class != firstAttempt {
 		return n < duePage
 	}
-	return n <= e.options.Window/2 && len(q.blocked.lanes) < maxBlockedLanes
+	return n <= e.options.Window/2 && q.lanesBack() < maxBlockedLanes
 }
 
 // readHeads reads the deliveries that block their lanes, after a start.

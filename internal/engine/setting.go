@@ -126,6 +126,7 @@ func (e *Engine) applySetting(q *callbackQueue, cb *callbackd.Callback, now time
 	}
 	s.updateLimiter()
 	e.updateTrial(q)
+	e.updateGroup(q)
 	if o := q.trial.origin; released && o != nil {
 		o.probation.Health = o.probation.Health.Released(now)
 	}

@@ -219,6 +219,7 @@ func (e *Engine) leave(q *callbackQueue, next stage) {
 	q.leaveOrigin()
 	q.alarm.stop()
 	q.clear(e)
+	q.leaveGroup(e)
 	e.finishLeaving(q)
 }
 

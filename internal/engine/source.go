@@ -30,7 +30,7 @@ func classOf(d *callbackd.Delivery) int {
 // what the store has besides. First attempts are read in the order of their ids, up
 // to a cursor; retries and replays when they are due.
 type source struct {
-	inMemory int       // without first attempts behind a head
+	inMemory int       // without first attempts that wait for a head or another callback
 	cursor   cursor    // of first attempts
 	next     time.Time // of retries and replays: when the store's next one is due; zero: it has none
 }

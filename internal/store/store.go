@@ -336,6 +336,11 @@ type Queue interface {
 	// is when the first retry or replay that was not returned is due; it is zero when
 	// there is none.
 	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
+	// Earlier returns, for each delivery of r.Before and each callback of the key that is
+	// in force, the newest pending delivery of the session that has an earlier event, if
+	// that waits for its first attempt or blocks its lane after r.At. They are ordered by
+	// event; Event is nil.
+	Earlier(ctx context.Context, r callbackd.EarlierRead) ([][]callbackd.Delivery, error)
 	// Record writes an outcome in one transaction: the attempt, the new state of the
 	// delivery, and the change of the callback, unless the callback has another
 	// version by now. Concurrent calls share a commit. Due and HoldsUntil are stored

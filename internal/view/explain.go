@@ -48,6 +48,7 @@ const (
 	OnProbation    = "probation"     // nothing has succeeded yet at its origin
 	WaitingRetry   = "waiting_retry"
 	LaneBlocked    = "held"
+	InOrderGroup   = "order_group" // it waits for another callback of its order group
 	Sending        = "sending"
 	RateLimited    = "rate_limited"
 	AtLimit        = "at_limit"
@@ -439,6 +440,23 @@ func (e *explainer) lane(v *store.DeliveryView, d *callbackd.Diagnosis) {
 		e.add(LaneBlocked, time.Time{}, d.HeldUntil, "Event %d of its session failed and blocks later ones until %s.", d.HeadSequence, humanize.Time(d.HeldUntil))
 		e.next("Find out why %s fails: GET /v1/deliveries/%s/explain.", d.Head, d.Head)
 	}
+	if o := &d.Order; o.Earlier.Event != 0 && o.Earlier.Event < v.Event.ID && v.Due.IsZero() {
+		e.orderGroup(o)
+	}
+}
+
+// orderGroup says which delivery of its session, to another callback of the order group,
+// the delivery waits for.
+func (e *explainer) orderGroup(o *callbackd.OrderWait) {
+	why := "has not been sent yet"
+	switch {
+	case o.Failed:
+		why = "failed and holds later ones until " + humanize.Time(o.Until)
+	case !o.Until.IsZero():
+		why = "cannot be sent now and holds later ones until " + humanize.Time(o.Until)
+	}
+	e.add(InOrderGroup, time.Time{}, o.Until, "It waits for %s of its session (event %d) at the same receiver, which %s.", o.Earlier.Event, o.Sequence, why)
+	e.next("Find out what that one waits for: GET /v1/deliveries/%s/explain.", o.Earlier)
 }
 
 func (e *explainer) lastAttempt(v *store.DeliveryView) {

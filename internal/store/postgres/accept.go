@@ -153,17 +153,18 @@ func (s *Store) publish(g *acceptGroup, group []*acceptRequest) {
 	s.refusals.Committed(len(group), true)
 }
 
-// markLanes marks the deliveries of sessions in which another node may have
-// accepted the event before.
+// markLanes marks the deliveries of sessions in which another node may have accepted an
+// event before.
 func (s *Store) markLanes(g *acceptGroup) {
 	next := 0
 	for _, ev := range g.events {
 		id := store.SessionID{Key: ev.Key, SessionKey: ev.Session}
 		before, _ := s.last.sequences.Get(id)
+		last, readLane := before.Next(ev.ID, ev.Sequence)
 		for ; next < len(g.deliveries) && g.deliveries[next].ID.Event == ev.ID; next++ {
-			g.deliveries[next].ReadLane = before != ev.Sequence-1
+			g.deliveries[next].ReadLane = readLane
 		}
-		s.last.sequences.Put(id, ev.Sequence)
+		s.last.sequences.Put(id, last)
 	}
 }
 

@@ -124,6 +124,7 @@ func (s *commands) queue() {
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Source: callbackd.Retries, At: s.now, Limit: 1})))
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Source: callbackd.Heads, At: s.now, Limit: 1})))
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: s.cb.ID, Lanes: []callbackd.LaneCursor{{Session: "S"}}, Limit: 1})))
+	s.ok(second(s.Earlier(s.ctx, callbackd.EarlierRead{Key: s.key, Before: []callbackd.SessionEvent{{Session: "S", Event: s.evs[0].ID}}, At: s.now})))
 }
 
 // objects reads single objects from the database and not from a cache.

@@ -111,7 +111,7 @@ type pools struct {
 // lastGiven is what this node gave out last. Only the goroutine of accept uses it.
 type lastGiven struct {
 	id        callbackd.EventID
-	sequences *memo.Cache[store.SessionID, int64] // the last number of sessions, when this node gave it out
+	sequences *memo.Cache[store.SessionID, callbackd.GivenOut] // the last number of sessions, when this node gave it out
 }
 
 var _ store.Store = (*Store)(nil)
@@ -124,7 +124,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{
 		refusals: store.Refusals{Hooks: o.Hooks}, patience: cmp.Or(o.patience, patience),
 		accepts: make(chan *acceptRequest, maxGroup), outcomes: make(chan *outcome, maxGroup), closing: make(chan struct{}), served: make(chan struct{}),
-		last:   lastGiven{sequences: memo.New[store.SessionID, int64](maxLastSequences)},
+		last:   lastGiven{sequences: memo.New[store.SessionID, callbackd.GivenOut](maxLastSequences)},
 		parsed: memo.New[string, *callbackd.Filter](maxParsed),
 	}
 	for i := range s.claims {

@@ -125,7 +125,37 @@ const (
 			FROM (SELECT * FROM events WHERE key_no = $2 AND session = o.lane AND id > o.after ORDER BY id) e
 			CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = $1 AND event_id = e.id AND due IS NULL LIMIT 1) p LIMIT $5) d
 		ORDER BY i, event_id`
+	// The events of a session are few, so for each callback they are walked back to the
+	// first that is pending.
+	selectEarlier = `SELECT i, d.* FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS o (lane, before, i)
+		CROSS JOIN (SELECT no FROM callbacks WHERE key_no = $1 AND deleted_at IS NULL) c
+		CROSS JOIN LATERAL (SELECT ` + pendingColumns + `
+			FROM (SELECT * FROM events WHERE key_no = $1 AND session = o.lane AND id < o.before ORDER BY id DESC) e
+			CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = c.no AND event_id = e.id AND (due IS NULL OR holds_until > $4) LIMIT 1) p
+			ORDER BY e.id DESC LIMIT 1) d
+		ORDER BY i, d.event_id, d.callback_no`
 )
+
+// Earlier is part of [store.Queue].
+func (s *Store) Earlier(ctx context.Context, r callbackd.EarlierRead) (all [][]callbackd.Delivery, err error) {
+	sessions, before := make([]string, len(r.Before)), make([]int64, len(r.Before))
+	for i, b := range r.Before {
+		sessions[i], before[i] = b.Session, int64(b.Event)
+	}
+	err = s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		all = make([][]callbackd.Delivery, len(r.Before))
+		return each(ctx, conn, selectEarlier, func(row pgx.CollectableRow) error {
+			var i int64
+			var p pendingRow
+			err := row.Scan(append([]any{&i}, p.into()...)...)
+			if err == nil {
+				all[i-1] = append(all[i-1], p.delivery())
+			}
+			return err
+		}, int64(r.Key), sessions, before, millis(r.At))
+	})
+	return all, err
+}
 
 // Pending is part of [store.Queue].
 func (s *Store) Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error) {

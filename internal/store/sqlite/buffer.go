@@ -124,6 +124,24 @@ func (b *eventBuffer) deliveries(cb callbackd.CallbackID, session string, after 
 	return out
 }
 
+// newest returns the newest unflushed delivery of a session to a callback with an event
+// below before, and whether there is one.
+func (b *eventBuffer) newest(cb callbackd.CallbackID, session string, before callbackd.EventID) (d callbackd.Delivery, ok bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	c := b.unflushed[cb]
+	if c == nil {
+		return d, false
+	}
+	i, _ := slices.BinarySearch(c.ids, before)
+	for i--; i >= 0; i-- {
+		if ev := c.events[i]; ev != nil && ev.Session == session {
+			return untriedDelivery(ev, cb), true
+		}
+	}
+	return d, false
+}
+
 func untriedDelivery(ev *callbackd.Event, cb callbackd.CallbackID) callbackd.Delivery {
 	return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test}
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -120,6 +121,55 @@ func (s *Store) firstAttempts(ctx context.Context, cb callbackd.CallbackID, sess
 	slices.SortFunc(ds, func(a, b callbackd.Delivery) int { return cmp.Compare(a.ID.Event, b.ID.Event) })
 	ds = slices.CompactFunc(ds, func(a, b callbackd.Delivery) bool { return a.ID == b.ID })
 	return ds[:min(len(ds), limit)], nil
+}
+
+// Earlier is part of [store.Queue].
+func (s *Store) Earlier(ctx context.Context, r callbackd.EarlierRead) ([][]callbackd.Delivery, error) {
+	var callbacks []callbackd.CallbackID
+	err := s.read(ctx, func(d *db) error {
+		return d.query("SELECT no FROM callbacks WHERE key_no = ? AND deleted_at IS NULL", func(st *sqlite3.Stmt) error {
+			callbacks = append(callbacks, callbackd.CallbackID(st.ColumnInt64(0)))
+			return nil
+		}, int64(r.Key))
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make([][]callbackd.Delivery, len(r.Before))
+	for i, before := range r.Before {
+		if all[i], err = s.earlier(ctx, callbacks, before, r.At); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// earlier returns the newest delivery of each callback that may have to go before an event.
+func (s *Store) earlier(ctx context.Context, callbacks []callbackd.CallbackID, before callbackd.SessionEvent, at time.Time) (ds []callbackd.Delivery, err error) {
+	newest := make(map[callbackd.CallbackID]callbackd.Delivery)
+	for _, cb := range callbacks { // the buffer first: what is flushed in between is seen twice
+		if d, ok := s.buffer.newest(cb, before.Session, before.Event); ok {
+			newest[cb] = d
+		}
+	}
+	err = s.read(ctx, func(d *db) error {
+		for _, cb := range callbacks {
+			err := d.query("SELECT "+pendingColumns+` FROM pending WHERE callback_no = ? AND session = ? AND event_id < ? AND (due IS NULL OR holds_until > ?)
+				ORDER BY event_id DESC LIMIT 1`, func(st *sqlite3.Stmt) error {
+				if d := scanPending(st); d.ID.Event >= newest[cb].ID.Event {
+					newest[cb] = d
+				}
+				return nil
+			}, int64(cb), before.Session, int64(before.Event), at)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return slices.SortedFunc(maps.Values(newest), func(a, b callbackd.Delivery) int {
+		return cmp.Or(cmp.Compare(a.ID.Event, b.ID.Event), cmp.Compare(a.ID.Callback, b.ID.Callback))
+	}), err
 }
 
 // Record is part of [store.Queue].

@@ -318,6 +318,7 @@ func storetestWarm(t *testing.T, s *Store) {
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Heads, At: now, Limit: 1})
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Lanes: []callbackd.LaneCursor{{Session: "S"}}, Limit: 1})
 		s.Event(ctx, k.ID, evs[0].ID)
+		s.Earlier(ctx, callbackd.EarlierRead{Key: k.ID, Before: []callbackd.SessionEvent{{Session: "S", Event: evs[0].ID}}, At: now})
 		s.Delivery(ctx, k.ID, ids[0], 0)
 		for _, session := range []string{"", "S"} {
 			s.ListEvents(ctx, store.EventQuery{Key: k.ID, Session: session, Limit: 1})

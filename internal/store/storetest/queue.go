@@ -11,6 +11,7 @@ var queueTests = map[string]func(*suite){
 	"PendingCallbacks":            (*suite).pendingCallbacks,
 	"FirstAttempts":               (*suite).firstAttempts,
 	"Lanes":                       (*suite).lanes,
+	"EarlierInASession":           (*suite).earlier,
 	"RetriesSoonestDue":           (*suite).dueRetries,
 	"BlockedLanes":                (*suite).blocked,
 	"BacklogSinceAResendOrReplay": (*suite).backlogOfResent,
@@ -77,6 +78,41 @@ func (s *suite) lanes() {
 	s.must(err)
 	want := []callbackd.Delivery{all[3], all[5], all[7], all[9], all[0], all[2], all[4], all[6]}
 	s.equal("four of each lane, after its cursor", got, want)
+}
+
+func (s *suite) earlier() {
+	a, b := s.newCallback(s.key, ev1, "a"), s.newCallback(s.key, ev2, "b")
+	s.newCallback(s.key, ev2, "deleted")
+	other := s.newKey("other")
+	s.newCallback(other, ev1, "a")
+	s.publish(other, ev1, "S1")
+	first := s.publish(s.key, ev1, "S1", "S2", "S1", "S1")
+	last := s.publish(s.key, ev2, "S1", "S1")
+	_, err := s.DeleteCallback(s.ctx(), s.key.ID, ev2, "deleted", s.at)
+	s.must(err)
+	of := func(ev *callbackd.Event, cb *callbackd.Callback) callbackd.DeliveryID {
+		return callbackd.DeliveryID{Event: ev.ID, Callback: cb.ID}
+	}
+	check := func(what string, at time.Time, want ...[]callbackd.DeliveryID) {
+		s.Helper()
+		var before []callbackd.SessionEvent
+		for _, ev := range []*callbackd.Event{last[1], last[0], first[0]} {
+			before = append(before, callbackd.SessionEvent{Session: "S1", Event: ev.ID})
+		}
+		got, err := s.Earlier(s.ctx(), callbackd.EarlierRead{Key: s.key.ID, Before: before, At: at})
+		s.must(err)
+		var ids [][]callbackd.DeliveryID
+		for _, ds := range got {
+			ids = append(ids, deliveryIDs(ds))
+		}
+		s.equal(what, ids, want)
+	}
+	check("the newest of each callback", s.at, []callbackd.DeliveryID{of(first[3], a), of(last[0], b)}, []callbackd.DeliveryID{of(first[3], a)}, nil)
+	ds := s.fresh(a.ID)
+	s.outcome(ds[3], callbackd.Delivered, time.Time{}, time.Time{})
+	s.outcome(ds[2], callbackd.Pending, s.at.Add(time.Second), s.at.Add(time.Minute))
+	check("one that failed and blocks its lane", s.at, []callbackd.DeliveryID{of(first[2], a), of(last[0], b)}, []callbackd.DeliveryID{of(first[2], a)}, nil)
+	check("one that blocks no longer", s.at.Add(time.Minute), []callbackd.DeliveryID{of(first[0], a), of(last[0], b)}, []callbackd.DeliveryID{of(first[0], a)}, nil)
 }
 
 // retried lets the first six of twoLanes fail: later ones are due sooner, and
