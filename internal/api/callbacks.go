@@ -295,7 +295,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	now := time.Now()
-	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
+	if err := a.Tests.AllowChange(c.key.ID, now); err != nil {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.secret(cb)) }

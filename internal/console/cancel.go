@@ -67,11 +67,8 @@ func (c *Console) cancelForm(w http.ResponseWriter, req *userRequest) error {
 		return c.render(w, http.StatusOK, "cancel", p)
 	}
 	filter, _ := p.read()
-	if len(p.Errors) == 0 {
-		p.Count, err = c.Store.CountReplay(req.Context(), p.KeyID, filter)
-		if err = p.Errors.add("", err); err != nil {
-			return err
-		}
+	if p.Count, err = c.countReplay(req, &p.scope, filter); err != nil {
+		return err
 	}
 	p.Counted = len(p.Errors) == 0
 	return c.render(w, p.status(), "cancel", p)
@@ -107,20 +104,9 @@ func (c *Console) cancelPending(w http.ResponseWriter, req *userRequest) error {
 	if !req.isOperator() {
 		by = callbackd.ByKey(req.key.ID)
 	}
-	var r *callbackd.Replay
-	if len(p.Errors) == 0 {
-		r, err = c.Store.CreateReplay(req.Context(), callbackd.Replay{
-			Key: p.KeyID, Filter: filter, Cancel: &callbackd.Cancellation{By: by, Reason: reason}, CreatedAt: c.now(),
-		})
-		if err = p.Errors.add("", err); err != nil {
-			return err
-		}
-	}
-	if len(p.Errors) > 0 {
+	return c.startReplay(w, req, &p.scope, callbackd.Replay{Filter: filter, Cancel: &callbackd.Cancellation{By: by, Reason: reason}}, func() error {
 		return c.render(w, p.status(), "cancel", p)
-	}
-	c.Dispatcher.ReplaysChanged()
-	return redirect(w, req, link("replays", r.ID), "")
+	})
 }
 
 // cancelLink returns where what is pending of a list of deliveries can be canceled; empty

@@ -65,11 +65,8 @@ func (c *Console) newReplay(w http.ResponseWriter, req *userRequest) error {
 		return c.render(w, http.StatusOK, "replay-new", p)
 	}
 	filter, rate := p.read()
-	if len(p.Errors) == 0 {
-		p.Count, err = c.Store.CountReplay(req.Context(), p.KeyID, filter)
-		if err = p.Errors.add("", err); err != nil {
-			return err
-		}
+	if p.Count, err = c.countReplay(req, &p.scope, filter); err != nil {
+		return err
 	}
 	p.Counted = len(p.Errors) == 0
 	if p.Counted && rate > 0 {
@@ -120,16 +117,35 @@ func (c *Console) createReplay(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	filter, rate := p.read()
-	var r *callbackd.Replay
-	if len(p.Errors) == 0 {
-		r, err = c.Store.CreateReplay(req.Context(), callbackd.Replay{Key: p.KeyID, Filter: filter, Rate: rate, CreatedAt: c.now()})
-		if err = p.Errors.add("", err); err != nil {
-			return err
-		}
-	}
-	if len(p.Errors) > 0 {
+	return c.startReplay(w, req, &p.scope, callbackd.Replay{Filter: filter, Rate: rate}, func() error {
 		return c.render(w, p.status(), "replay-new", p)
+	})
+}
+
+// countReplay counts what the filter of a form chooses, unless the form has errors. A
+// refusal of the store becomes one of them.
+func (c *Console) countReplay(req *userRequest, s *scope, f callbackd.ReplayFilter) (int64, error) {
+	if len(s.Errors) > 0 {
+		return 0, nil
+	}
+	n, err := c.Store.CountReplay(req.Context(), s.KeyID, f)
+	return n, s.Errors.add("", err)
+}
+
+// startReplay starts the replay of a form and shows it. When the form has errors, or the
+// store refuses the replay, it calls again, which shows the form.
+func (c *Console) startReplay(w http.ResponseWriter, req *userRequest, s *scope, r callbackd.Replay, again func() error) error {
+	if len(s.Errors) > 0 {
+		return again()
+	}
+	r.Key, r.CreatedAt = s.KeyID, c.now()
+	made, err := c.Store.CreateReplay(req.Context(), r)
+	if err = s.Errors.add("", err); err != nil {
+		return err
+	}
+	if len(s.Errors) > 0 {
+		return again()
 	}
 	c.Dispatcher.ReplaysChanged()
-	return redirect(w, req, link("replays", r.ID), "")
+	return redirect(w, req, link("replays", made.ID), "")
 }
