@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -111,6 +112,56 @@ func TestASpreadSaysTheUnitOnce(t *testing.T) {
 	} {
 		if got := spread(v, cpuText); got != want {
 			t.Errorf("spread(%v) is %q, want %q", v, got, want)
+		}
+	}
+}
+
+func TestTwoBuildsAreCompared(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and starts servers, which -short leaves out")
+	}
+	server, err := buildServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := printed(t, "compare", "-before", server, "-events", "100", "-rounds", "6", "-steady", "50ms")
+	if !regexp.MustCompile(`(?m)^\| CPU an event, at full load \| \d+ µs \| \d+ µs \| \d+\.\d{3} \(\d+\.\d{3} to \d+\.\d{3}\) \| \d+\.\d{3} \(`).MatchString(text) {
+		t.Errorf("bench compare prints:\n%s", text)
+	}
+}
+
+func TestBuildsTakeTurns(t *testing.T) {
+	sides := []*side{{name: "a"}, {name: "b"}, {name: "c"}}
+	place := map[string][3]int{}
+	for round := range 6 {
+		for at, s := range turn(sides, round) {
+			places := place[s.name]
+			places[at]++
+			place[s.name] = places
+		}
+	}
+	for _, s := range sides {
+		if got := place[s.name]; got != [3]int{2, 2, 2} {
+			t.Errorf("in six rounds, %s has the places %v, want each twice", s.name, got)
+		}
+	}
+}
+
+// The ranks are those of the tables for the sign test: 1 and 6 of 6, 2 and 9 of 10, 14
+// and 27 of 40.
+func TestTheIntervalOfAMedian(t *testing.T) {
+	for _, c := range []struct {
+		n         int
+		low, high float64
+		ok        bool
+	}{{5, 0, 0, false}, {6, 1, 6, true}, {10, 2, 9, true}, {40, 14, 27, true}} {
+		var v []float64
+		for i := range c.n {
+			v = append(v, float64(c.n-i))
+		}
+		low, high, ok := medianInterval(v)
+		if low != c.low || high != c.high || ok != c.ok {
+			t.Errorf("medianInterval of 1 to %d is %v to %v, %v; want %v to %v, %v", c.n, low, high, ok, c.low, c.high, c.ok)
 		}
 	}
 }

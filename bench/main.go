@@ -24,6 +24,7 @@ type command struct {
 
 var commands = []command{
 	{"table", "callbackd and a bare relay: rate, CPU, latency and memory", tableHelp, 20 * time.Minute, tableCommand},
+	{"compare", "the CPU of an event in two builds, to within 2 %", compareHelp, 20 * time.Minute, compareCommand},
 	{"postgres", "the same load on SQLite and on PostgreSQL, with one node and with three", postgresHelp, 20 * time.Minute, postgresCommand},
 	{"extremes", "hanging receivers, a large backlog, many callbacks, a long history", extremesHelp, time.Hour, extremesCommand},
 	{"lists", "how soon list pages come with a long history", listsHelp, 2 * time.Hour, listsCommand},
