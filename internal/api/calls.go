@@ -65,6 +65,7 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 		}
 		c := &call{Request: r, key: key}
 		if err == nil {
+			c.Request = withActor(r, key)
 			c.query, err = request.Query(r.URL.RawQuery, params)
 		}
 		if err == nil {
@@ -80,6 +81,15 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 			a.note(rec, r, key, begin)
 		}
 	})
+}
+
+// withActor returns a call that can change something with who makes it.
+func withActor(r *http.Request, key *callbackd.Key) *http.Request {
+	if front.KindOf(r) == front.Read {
+		return r
+	}
+	actor := callbackd.Actor{Kind: callbackd.ActorKey, Name: key.APIKey, Address: address(r)}
+	return r.WithContext(store.WithActor(r.Context(), actor))
 }
 
 // beginCall counts a call among the active ones of its key. A call that is answered with

@@ -9,12 +9,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"os/user"
 	"reflect"
 	"syscall"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/app"
+	"callbackd/internal/store"
 
 	"github.com/alecthomas/kong"
 )
@@ -105,7 +107,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		<-signals
 		close(second)
 	}()
-	err = k.Run(&env{ctx, stdout, stderr, second})
+	err = k.Run(&env{store.WithActor(ctx, whoRuns()), stdout, stderr, second})
 	var e exit
 	switch {
 	case errors.As(err, &e):
@@ -120,6 +122,18 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitCode(err)
 	}
 	return 0
+}
+
+// whoRuns returns who runs the command, as the audit log names them.
+func whoRuns() callbackd.Actor {
+	a := callbackd.Actor{Kind: callbackd.ActorCommand}
+	if u, err := user.Current(); err == nil {
+		a.Name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		a.Address = host
+	}
+	return a
 }
 
 func exitCode(err error) int {

@@ -20,6 +20,7 @@ import (
 	"callbackd/internal/clock"
 	"callbackd/internal/console"
 	"callbackd/internal/obs"
+	"callbackd/internal/store"
 	"callbackd/internal/store/sqlite"
 )
 
@@ -216,7 +217,7 @@ func (c *serveCmd) Run(e *env) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	app.LimitMemory(cfg.Log)
-	a, err := app.Start(e.ctx, cfg)
+	a, err := app.Start(store.WithActor(e.ctx, callbackd.Actor{Kind: callbackd.ActorSystem}), cfg)
 	if err != nil {
 		return err
 	}

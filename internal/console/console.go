@@ -19,6 +19,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/front"
 	"callbackd/internal/obs"
 	"callbackd/internal/ratelimit"
 	"callbackd/internal/store"
@@ -151,6 +152,15 @@ func (p principal) keyFilter() callbackd.KeyID {
 	return p.key.ID
 }
 
+// actor returns the person as the one who makes a change with the request r.
+func (p principal) actor(r *http.Request) callbackd.Actor {
+	a := callbackd.Actor{Kind: callbackd.ActorOperator, Address: front.ClientText(r)}
+	if !p.isOperator() {
+		a.Kind, a.Name = callbackd.ActorKeyHolder, p.key.APIKey
+	}
+	return a
+}
+
 // userRequest is an HTTP request of a logged-in user.
 type userRequest struct {
 	*http.Request
@@ -185,6 +195,7 @@ func (c *Console) requireLogin(f func(http.ResponseWriter, *userRequest) error) 
 		}
 		err = enterLoggedIn(w, req)
 		if err == nil {
+			req.Request = r.WithContext(store.WithActor(r.Context(), req.actor(r)))
 			err = f(w, req)
 		}
 		if err != nil {
