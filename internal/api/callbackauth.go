@@ -10,44 +10,55 @@ import (
 	"callbackd/internal/view"
 )
 
-// rotateAuth gives a callback other credentials and keeps the old ones for a while.
-func (a *API) rotateAuth(w http.ResponseWriter, c *call) error {
-	ev, err := c.eventParam()
-	if err != nil {
-		return err
+// rotation is what a call that rotates says, apart from the new value.
+type rotation struct {
+	event callbackd.EventType
+	at    time.Time
+	until time.Time // the old value stays in force until then
+}
+
+// rotation reads a call that rotates, and counts it as a change. read reads the new value
+// from the body, together with the field that it is given.
+func (a *API) rotation(w http.ResponseWriter, c *call, read func(request.Object, request.Field) error) (r rotation, err error) {
+	if r.event, err = c.eventParam(); err != nil {
+		return r, err
 	}
 	_, body, err := c.object(w)
 	if err != nil {
-		return err
+		return r, err
 	}
 	keep := callbacks.DefaultKeep
-	auth, err := callbacks.ReadAuth(body, request.Duration("keep", &keep, 0, callbacks.MaxKeep))
-	if err != nil {
-		return err
+	if err := read(body, request.Duration("keep", &keep, 0, callbacks.MaxKeep)); err != nil {
+		return r, err
 	}
-	now := time.Now()
-	if err := a.Tests.AllowChange(c.key.ID, now); err != nil {
+	r.at = time.Now()
+	r.until = r.at.Add(keep)
+	return r, a.Tests.AllowChange(c.key.ID, r.at)
+}
+
+// rotateAuth gives a callback other credentials and keeps the old ones for a while.
+func (a *API) rotateAuth(w http.ResponseWriter, c *call) error {
+	var auth *callbackd.Auth
+	r, err := a.rotation(w, c, func(body request.Object, keep request.Field) (err error) {
+		auth, err = callbacks.ReadAuth(body, keep)
 		return err
-	}
-	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(view.Policy(cb, c.key.APIKey, now)) }
-	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), func(cb *callbackd.Callback) error {
-		next := *cb
-		next.Policy.Auth = auth
-		if err := callbacks.UnmaskAuth(cb, &next); err != nil {
-			return err
-		}
-		cb.RotateAuth(next.Policy.Auth, now.Add(keep), now)
-		if err := a.admit(c, cb); err != nil {
-			return err
-		}
-		return callbacks.Check(cb)
 	})
 	if err != nil {
-		return c.missing(err, ev)
+		return err
+	}
+	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(view.Policy(cb, c.key.APIKey, r.at)) }
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, r.event, c.nameParam(), func(cb *callbackd.Callback) error {
+		if err := callbacks.RotateAuth(cb, auth, r.until, r.at); err != nil {
+			return err
+		}
+		return a.admit(c, cb)
+	})
+	if err != nil {
+		return c.missing(err, r.event)
 	}
 	a.Dispatcher.CallbackChanged(cb.ID)
 	a.advise(w, cb)
-	answer(w, http.StatusOK, view.Policy(cb, c.key.APIKey, now))
+	answer(w, http.StatusOK, view.Policy(cb, c.key.APIKey, r.at))
 	return nil
 }
 

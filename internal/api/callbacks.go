@@ -281,32 +281,22 @@ func (c *call) secret(cb *callbackd.Callback) wire.Secret {
 }
 
 func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
-	ev, err := c.eventParam()
-	if err != nil {
-		return err
-	}
-	_, body, err := c.object(w)
-	if err != nil {
-		return err
-	}
-	keep := callbacks.DefaultKeep
 	next := callbackd.Secret(signature.NewSecret())
-	if err := body.Read(request.Duration("keep", &keep, 0, callbacks.MaxKeep), callbacks.SecretField("secret", &next)); err != nil {
-		return err
-	}
-	now := time.Now()
-	if err := a.Tests.AllowChange(c.key.ID, now); err != nil {
+	r, err := a.rotation(w, c, func(body request.Object, keep request.Field) error {
+		return body.Read(keep, callbacks.SecretField("secret", &next))
+	})
+	if err != nil {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.secret(cb)) }
-	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), func(cb *callbackd.Callback) error {
-		if err := cb.RotateSecret(next, now.Add(keep), now); err != nil {
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, r.event, c.nameParam(), func(cb *callbackd.Callback) error {
+		if err := cb.RotateSecret(next, r.until, r.at); err != nil {
 			return err
 		}
 		return callbacks.CheckSigning(cb)
 	})
 	if err != nil {
-		return c.missing(err, ev)
+		return c.missing(err, r.event)
 	}
 	a.Dispatcher.CallbackChanged(cb.ID)
 	a.answerSecret(w, c, cb)

@@ -141,7 +141,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	})
 	pages := console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log,
-		Preview: send.Request, Advise: transport.Advise, Nodes: a.nodes, Version: Version,
+		Preview: send.Request, Advise: transport.Advise, TestAuth: send.TestAuth, Nodes: a.nodes, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
 	})
 	if err := a.serve(c, service, pages, metrics); err != nil {

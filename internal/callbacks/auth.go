@@ -82,6 +82,27 @@ func ReadAuth(body request.Object, more ...request.Field) (out *callbackd.Auth, 
 	return out, nil
 }
 
+// ReadAuthForm reads the credentials of a rotation from [AuthFormFields].
+func ReadAuthForm(body request.Object) (out *callbackd.Auth, problems []request.Problem) {
+	problems = authOfForm(body, &out)
+	if out == nil && len(problems) == 0 {
+		problems = []request.Problem{{Err: callbackd.Invalid("Give the new credentials. To have none, empty the sign-in in the form of the callback.")}}
+	}
+	return out, problems
+}
+
+// RotateAuth gives a callback the credentials that a rotation named, where a mask stands for
+// the stored value. The present ones are kept until keep.
+func RotateAuth(cb *callbackd.Callback, auth *callbackd.Auth, keep, at time.Time) error {
+	next := *cb
+	next.Policy.Auth = auth
+	if err := UnmaskAuth(cb, &next); err != nil {
+		return err
+	}
+	cb.RotateAuth(next.Policy.Auth, keep, at)
+	return Check(cb)
+}
+
 func partFields(a *callbackd.Auth) (fields []request.Field) {
 	for _, p := range authParts(a) {
 		fields = append(fields, request.Field{Name: p.name, Read: func(v request.Value) error {

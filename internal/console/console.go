@@ -60,6 +60,9 @@ type Options struct {
 	// It may be nil.
 	Advise func(ctx context.Context, url string) string
 
+	// TestAuth tries how a callback signs in at its receiver.
+	TestAuth func(context.Context, *callbackd.Callback) callbackd.AuthTest
+
 	// Public is the URL under which people reach the server. It is nil when
 	// that is the address the server listens on.
 	Public *url.URL

@@ -105,6 +105,7 @@ var notices = map[string]string{
 	"paused":                  "The callback is paused. Deliveries wait until you resume it.",
 	"resumed":                 "The callback is resumed.",
 	"rotated":                 "There is a new signing secret. Requests are signed with the old one too for the time you chose.",
+	"auth-rotated":            "The credentials were changed. Try them now.",
 	"resent":                  "The delivery is being resent.",
 	"revoked":                 "The API key was revoked.",
 }

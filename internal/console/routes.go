@@ -39,6 +39,9 @@ func (c *Console) routes() []route {
 		{"POST " + Root + "/callbacks/{callback}/test", c.requireLogin(c.test)},
 		{"GET " + Root + "/callbacks/{callback}/secret", c.requireLogin(c.secretPage)},
 		{"POST " + Root + "/callbacks/{callback}/secret", c.requireLogin(c.rotateSecret)},
+		{"GET " + Root + "/callbacks/{callback}/auth", c.requireLogin(c.authPage)},
+		{"POST " + Root + "/callbacks/{callback}/auth", c.requireLogin(c.rotateAuth)},
+		{"POST " + Root + "/callbacks/{callback}/auth/test", c.requireLogin(c.testAuth)},
 
 		// Older versions called callbacks webhooks in their paths.
 		{"GET " + Root + "/webhooks", c.requireLogin(redirectToCallbacks)},

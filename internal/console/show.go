@@ -38,6 +38,7 @@ var funcs = template.FuncMap{
 	"state":      stateText,
 	"time":       formatTime,
 	"types":      func() []callbackd.EventType { return callbackd.EventTypes },
+	"keeps":      func() []keepChoice { return keepChoices },
 }
 
 // icons are the paths of line drawings on a grid of 20 by 20.

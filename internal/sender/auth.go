@@ -102,14 +102,14 @@ func (a *attempt) sendAs(c *credential, req *egress.Request) (refused bool) {
 			with.Fields = authorized(req, c.header)
 		}
 		a.exchange(&with)
-		return a.res.Status == http.StatusUnauthorized
+		return a.refused()
 	}
 	t, fresh, err := c.tokens.get(a.ctx, a.deadline, nil)
 	for err == nil {
 		a.redact, with.Fields = c.redactorFor(t), authorized(req, t.header())
 		a.exchange(&with)
 		if a.res.Status != http.StatusUnauthorized || fresh {
-			return a.res.Status == http.StatusUnauthorized
+			return a.refused()
 		}
 		a.again()
 		t, _, err = c.tokens.get(a.ctx, a.deadline, t)
@@ -118,6 +118,10 @@ func (a *attempt) sendAs(c *credential, req *egress.Request) (refused bool) {
 	a.res.Fault, a.res.Error = err.fault, callbackd.Clip(err.text, maxErrorKept)
 	return err.refused
 }
+
+// refused reports whether the receiver refused the credentials of the last exchange: with
+// 401, or in TLS because of the client certificate.
+func (a *attempt) refused() bool { return a.res.Status == http.StatusUnauthorized || a.noCert }
 
 // authorized returns the fields of a request with the header Authorization.
 func authorized(req *egress.Request, value callbackd.Secret) []egress.Field {

@@ -1,17 +1,17 @@
 package sender_test
 
 import (
+	"bufio"
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -283,97 +283,87 @@ func TestOldCredentialsAreTriedWhileTheyAreInForce(t *testing.T) {
 	}
 }
 
-// clientTLS is the text of a certificate as a callback has it.
-func clientTLS(t *testing.T, cert tls.Certificate) *callbackd.ClientTLS {
-	t.Helper()
-	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &callbackd.ClientTLS{Cert: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})),
-		Key: callbackd.Secret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))}
-}
-
-func (a *authority) pem() string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}))
-}
-
-func forClients(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }
-
-func TestClientCertificates(t *testing.T) {
-	ca, clients, strangers := newAuthority(t), newAuthority(t), newAuthority(t)
-	good := func() *callbackd.ClientTLS { return clientTLS(t, clients.issue(t, forClients)) }
-	with := func(change func(*callbackd.ClientTLS)) *callbackd.ClientTLS {
-		c := good()
-		c.CA = ca.pem()
-		change(c)
-		return c
-	}
-	named := ca.issue(t, func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"receiver.example"} })
-	expired := clients.issue(t, func(c *x509.Certificate) { forClients(c); c.NotAfter = time.Now().Add(-time.Minute) })
-	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		for name, c := range map[string]struct {
-			server tls.Certificate
-			tls    *callbackd.ClientTLS
-			want   string // the error; empty for success
-		}{
-			"the right certificate": {ca.issue(t, nil), with(func(*callbackd.ClientTLS) {}), ""},
-			"none":                  {ca.issue(t, nil), &callbackd.ClientTLS{CA: ca.pem()}, "the receiver refused the TLS connection|the TLS handshake failed"},
-			"of another authority": {ca.issue(t, nil), func() *callbackd.ClientTLS {
-				c := clientTLS(t, strangers.issue(t, forClients))
-				c.CA = ca.pem()
-				return c
-			}(), "the receiver refused the TLS connection|the TLS handshake failed"},
-			"expired":      {ca.issue(t, nil), func() *callbackd.ClientTLS { c := clientTLS(t, expired); c.CA = ca.pem(); return c }(), "the receiver refused the TLS connection|the TLS handshake failed"},
-			"a wrong ca":   {ca.issue(t, nil), with(func(c *callbackd.ClientTLS) { c.CA = strangers.pem() }), "the receiver's certificate is not trusted"},
-			"no ca":        {ca.issue(t, nil), good(), "the receiver's certificate is not trusted"},
-			"another name": {named, with(func(*callbackd.ClientTLS) {}), "the receiver's certificate is not trusted"},
-			"server_name":  {named, with(func(c *callbackd.ClientTLS) { c.ServerName = "receiver.example" }), ""},
-		} {
-			t.Run(fmt.Sprintf("%s %s", tls.VersionName(version), name), func(t *testing.T) {
-				url := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{c.server}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients.pool(), MaxVersion: version})
-				cb := callbackTo(url)
-				cb.Policy.Auth = &callbackd.Auth{TLS: c.tls}
-				s := newSender(t, egress.Options{})
-				res, test := s.Send(t.Context(), cb, event(), 1), s.TestAuth(t.Context(), cb)
-				if c.want == "" {
-					if !res.Success() || !test.OK() || test.TLS == nil || test.TLS.CertEnds.IsZero() {
-						t.Errorf("%+v; the test: %+v", res, test.TLS)
-					}
-					return
-				}
-				for _, text := range []string{res.Error, test.TLS.Error} {
-					first, second, both := strings.Cut(c.want, "|")
-					if !strings.HasPrefix(text, first) && (!both || !strings.HasPrefix(text, second)) {
-						t.Errorf("%q, want %q", text, c.want)
-					}
-				}
-				if res.Fault != callbackd.FaultTLS {
-					t.Errorf("the fault is %q", res.Fault)
-				}
-			})
+// A token is fetched through the operator's proxy, as a delivery is sent, and the proxy is
+// only asked for what the rules for addresses allow.
+func TestATokenIsFetchedThroughTheProxy(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	proxy := raw(t, func(c net.Conn, r *bufio.Reader) {
+		head, err := http.ReadRequest(r)
+		if err != nil {
+			return
 		}
+		mu.Lock()
+		asked = append(asked, head.Method+" "+head.RequestURI)
+		mu.Unlock()
+		up, err := net.Dial("tcp", head.RequestURI)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer up.Close()
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(up, r)
+		io.Copy(c, up)
+	})
+	via, _ := url.Parse(proxy)
+	p := newProvider(t, nil)
+	receiver, got := strict(t, always("Bearer access-token-1"))
+	host := func(s string) string {
+		u, _ := url.Parse(s)
+		return "CONNECT " + u.Host
+	}
+	if res := newSender(t, egress.Options{Proxy: via}).Send(t.Context(), p.signedIn(receiver), event(), 1); !res.Success() || len(got()) != 1 {
+		t.Fatalf("%+v", res)
+	}
+	mu.Lock()
+	if want := []string{host(p.url), host(receiver)}; !slices.Equal(asked, want) {
+		t.Errorf("the proxy was asked for %q, want %q", asked, want)
+	}
+	asked = nil
+	mu.Unlock()
+
+	guarded := newSender(t, egress.Options{Proxy: via, Policy: egress.NewPolicy([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")})})
+	res, test := guarded.Send(t.Context(), p.signedIn("http://127.0.0.2:9/"), event(), 1), guarded.TestAuth(t.Context(), p.signedIn("http://127.0.0.2:9/"))
+	if res.Fault != callbackd.FaultAuth || test.OK() || p.times() != 1 {
+		t.Errorf("%+v; the test: %+v; the provider was asked %d times", res, test.Token, p.times())
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(asked) != 0 {
+		t.Errorf("the proxy was asked for %q", asked)
 	}
 }
 
-// A connection that one certificate opened is not used with another one, or without.
-func TestConnectionsAreSharedByOneCertificateOnly(t *testing.T) {
-	ca := newAuthority(t)
-	url := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.issue(t, nil)}, ClientAuth: tls.RequestClientCert})
-	s := newSender(t, egress.Options{Roots: ca.pool()})
-	one, two := clientTLS(t, ca.issue(t, forClients)), clientTLS(t, ca.issue(t, forClients))
-	for i, c := range []struct {
-		id     callbackd.CallbackID
-		tls    *callbackd.ClientTLS
-		reused bool
-	}{{1, nil, false}, {2, one, false}, {3, two, false}, {4, nil, true}, {5, one, true}, {6, two, true}, {2, two, true}} {
-		cb := callbackTo(url)
-		cb.ID = c.id
-		if c.tls != nil {
-			cb.Policy.Auth = &callbackd.Auth{TLS: c.tls}
-		}
-		if res := s.Send(t.Context(), cb, event(), 1); !res.Success() || res.Reused != c.reused {
-			t.Errorf("request %d: reused %v, want %v: %+v", i, res.Reused, c.reused, res)
-		}
+// The provider's answer is a redirect to a place inside the operator's network, which
+// would have a token. It is not followed.
+func TestARedirectOfAProviderIsNotFollowed(t *testing.T) {
+	inside := newProvider(t, nil)
+	p := newProvider(t, func(w http.ResponseWriter, _ int) {
+		w.Header().Set("Location", inside.url)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	})
+	res := newSender(t, egress.Options{}).Send(t.Context(), p.signedIn("http://127.0.0.2:9/"), event(), 1)
+	if res.Fault != callbackd.FaultAuth || inside.times() != 0 || p.times() != 1 {
+		t.Errorf("%+v; the target of the redirect was asked %d times", res, inside.times())
+	}
+}
+
+// A provider that sends its answer byte by byte holds an attempt no longer than its timeout.
+func TestAProviderThatTricklesEndsAnAttemptAtItsDeadline(t *testing.T) {
+	ended := make(chan struct{})
+	tokens := raw(t, func(c net.Conn, r *bufio.Reader) {
+		readRequest(r)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+		<-ended
+	})
+	defer close(ended)
+	p := newProvider(t, nil)
+	cb := p.signedIn("http://127.0.0.2:9/")
+	cb.Policy.Auth.OAuth2.TokenURL = tokens
+	cb.Policy.Timeout = 50 * time.Millisecond
+	res := newSender(t, egress.Options{}).Send(t.Context(), cb, event(), 1)
+	if res.Fault != callbackd.FaultAuth || !strings.Contains(res.Error, "the provider did not answer within the callback's timeout") {
+		t.Errorf("%+v", res)
 	}
 }

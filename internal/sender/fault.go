@@ -31,6 +31,7 @@ type attempt struct {
 	redact   *redactor
 	trace    egress.Trace
 	res      *callbackd.Result
+	noCert   bool   // the receiver refused the client certificate, or its lack
 	peer     string // what texts call the other side; empty for the receiver
 }
 
@@ -144,6 +145,30 @@ func (a *attempt) handshakeFault(err error) {
 func tlsRefused(err error) bool {
 	network, ok := errors.AsType[*net.OpError](err)
 	return ok && network.Op == "remote error"
+}
+
+// certAlerts are the texts of the TLS alerts by which a receiver refuses a client
+// certificate, or its lack (RFC 8446, section 6.2).
+var certAlerts = func() map[string]bool {
+	texts := map[string]bool{}
+	for _, code := range []tls.AlertError{42, 43, 44, 45, 46, 48, 49, 116} { // bad, unsupported, revoked, expired, unknown, of an unknown authority, denied, required
+		texts[code.Error()] = true
+	}
+	return texts
+}()
+
+// handshakeFailure is an alert for anything, which many receivers send for a certificate.
+const handshakeFailure = tls.AlertError(40)
+
+// certRefused reports whether the receiver ended TLS because of the client certificate. It
+// has not read the request then: it judges the certificate before it reads on.
+func certRefused(err error, phase egress.Phase) bool {
+	network, ok := errors.AsType[*net.OpError](err)
+	if !ok || network.Op != "remote error" || phase < egress.Handshaking || phase > egress.Sending {
+		return false
+	}
+	alert := network.Err.Error()
+	return certAlerts[alert] || phase == egress.Handshaking && alert == handshakeFailure.Error()
 }
 
 // bodyError tells why the body of an answer ended early.

@@ -100,6 +100,7 @@ func (a *attempt) exchange(req *egress.Request) {
 	res, tr := a.res, &a.trace
 	res.Timings = callbackd.Timings{DNS: tr.DNS, Connect: tr.Connect, TLS: tr.TLS, FirstByte: tr.FirstByte}
 	res.Address, res.Reused, res.CertEnds = tr.Address, tr.Reused, tr.CertEnds
+	a.noCert = err != nil && certRefused(err, tr.Phase)
 	if err != nil {
 		a.fail(err)
 		return
