@@ -119,6 +119,9 @@ const (
 	PausedNoAnswer   PauseReason = "no_success" // no attempt succeeded for AutoPauseAfter
 )
 
+// PauseReasons lists the reasons for a pause, and NotPaused.
+var PauseReasons = []PauseReason{NotPaused, PausedByUser, PausedGone, PausedByReceiver, PausedNoAnswer}
+
 // Pause holds a callback's deliveries until a person resumes it.
 type Pause struct {
 	Reason PauseReason

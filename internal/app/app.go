@@ -131,6 +131,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		return nil, err
 	}
 	metrics.WatchInFlight(a.engine.InFlight)
+	metrics.WatchStore(obs.Store{Figures: a.store.Figures, Backlogs: a.store.Backlogs, Reports: a.runsSingletonJobs})
+	metrics.SetBuild(Version, c.StoreConfig.kind())
 
 	tests := callbacks.NewLimiter()
 	service := api.New(api.Options{

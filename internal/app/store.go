@@ -19,6 +19,14 @@ type StoreConfig struct {
 	KeysetFile  string // empty: a file in Data; required with DatabaseURL
 }
 
+// kind names the kind of store.
+func (p StoreConfig) kind() string {
+	if p.DatabaseURL != "" {
+		return "postgres"
+	}
+	return "sqlite"
+}
+
 // Open opens the store. One server may use a data directory, and at the same time any
 // number of commands, which set secondary. hooks may be nil.
 func (p StoreConfig) Open(ctx context.Context, secondary bool, hooks *store.Hooks) (store.Store, error) {
@@ -103,6 +111,14 @@ func (a *App) Failure() error {
 func (a *App) checkStore(ctx context.Context) (time.Duration, error) {
 	if s, ok := a.store.(interface{ Guard(context.Context) }); ok {
 		s.Guard(ctx)
+	}
+	return 0, nil
+}
+
+// addUpCounts adds up the counts of deliveries in a store where nodes add rows to them.
+func (a *App) addUpCounts(ctx context.Context) (time.Duration, error) {
+	if s, ok := a.store.(interface{ AddUpCounts(context.Context) error }); ok {
+		return 0, s.AddUpCounts(ctx)
 	}
 	return 0, nil
 }

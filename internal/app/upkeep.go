@@ -101,6 +101,7 @@ func (a *App) jobs(retention time.Duration) []job {
 		{name: "remove old events", every: time.Minute, singleton: true, step: events.step},
 		{name: "remove old sessions, logs, statistics and replays", every: time.Minute, singleton: true, step: a.prune(retention)},
 		{name: "remove deleted callbacks and replaced settings", first: settingsEvery, every: settingsEvery, singleton: true, step: settings.step},
+		{name: "add up the counts of deliveries", every: 5 * time.Second, singleton: true, step: a.addUpCounts},
 		{name: "check the data directory", first: clockCheck, every: clockCheck, step: a.checkStore},
 		{name: "compare the clocks", first: clockCheck, every: clockCheck, step: a.compareClocks(clock)},
 	}

@@ -60,7 +60,7 @@ var arrows = []arrow{
 	{"callbackd/internal/front", []string{"callbackd", "callbackd/internal/obs"}, "what bounds visitors knows neither what they ask for nor where it is kept"},
 	{"callbackd/internal/home", []string{"callbackd", "callbackd/internal/front"}, "what forwards calls knows neither what they ask for nor how nodes agree"},
 	{"callbackd/internal/humanize", []string{"callbackd"}, "numbers for people have one style, which knows nothing of what they count"},
-	{"callbackd/internal/obs", []string{"callbackd"}, "logs and metrics know the domain's words only"},
+	{"callbackd/internal/obs", []string{"callbackd", "callbackd/internal/safetext"}, "logs and metrics know the domain's words only, and clean names that people chose"},
 }
 
 type listed struct {

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics holds the metrics of callbackd. None has a label for the callback or
-// the key, of which there may be a hundred thousand.
+// Metrics holds the metrics of callbackd. Of the callbacks, of which there may be a hundred
+// thousand, only the few in most trouble have series of their own.
 type Metrics struct {
 	registry  *prometheus.Registry
 	accepted  prometheus.Counter
@@ -71,7 +71,7 @@ func New() *Metrics {
 	// They are made here so that a count of 0 is served too.
 	m.succeeded = m.attempts.WithLabelValues(string(callbackd.NoFault))
 	ended := labeled("callbackd_deliveries_ended_total", "Deliveries that ended with an attempt or that a person canceled, by state.", "state")
-	for _, state := range []callbackd.State{callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
+	for _, state := range callbackd.TerminalStates() {
 		m.ended[state] = ended.WithLabelValues(string(state))
 	}
 	for _, reason := range []callbackd.PauseReason{callbackd.PausedGone, callbackd.PausedByReceiver, callbackd.PausedNoAnswer} {

@@ -2,7 +2,6 @@ package obs
 
 import (
 	"io"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -22,8 +21,11 @@ func TestOperatingNamesEveryMetric(t *testing.T) {
 	m.AttemptDone(&callbackd.Outcome{}, callbackd.Delivered, time.Second)
 	m.CallbackPaused(callbackd.PausedGone)
 	m.WatchClients(func() Clients { return Clients{} })
-	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	m.SetBuild("1", "sqlite")
+	m.WatchStore(aStore(callbackd.Trouble{
+		CallbackBacklog: callbackd.CallbackBacklog{ID: 1}, Callback: &callbackd.Callback{}, Paused: callbackd.PausedGone,
+	}))
+	text := scrape(t, m)
 	doc, err := os.ReadFile("../../docs/operating.md")
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +38,7 @@ func TestOperatingNamesEveryMetric(t *testing.T) {
 		slices.Sort(out)
 		return slices.Compact(out)
 	}
-	served, documented := names(w.Body.String(), `(?m)^# TYPE (callbackd_\w+) `), names(string(doc), "`(callbackd_\\w+)`")
+	served, documented := names(text, `(?m)^# TYPE (callbackd_\w+) `), names(string(doc), "`(callbackd_\\w+)`")
 	if !slices.Equal(served, documented) || len(served) < 10 {
 		t.Errorf("served     %q\ndocumented %q", served, documented)
 	}

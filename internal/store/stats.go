@@ -22,6 +22,11 @@ type Stats interface {
 	// Health returns the health of a callback. Its backlog is empty when the callback
 	// was deleted or its key revoked.
 	Health(ctx context.Context, id callbackd.CallbackID, q PendingQuery) (Health, error)
+	// Figures returns numbers of the whole store. Its counts of deliveries are exact: each
+	// is changed in the transaction that changes the deliveries.
+	Figures(ctx context.Context) (callbackd.Figures, error)
+	// Backlogs counts the pending deliveries of all keys at a time. It reads all of them.
+	Backlogs(ctx context.Context, at time.Time) (callbackd.Backlogs, error)
 }
 
 // HealthQuery chooses callbacks in force, and says which deliveries are overdue.

@@ -35,13 +35,14 @@ type checker struct {
 	flushed  callbackd.EventID // deliveries of later events may have no rows yet
 	balances map[callbackd.CallbackID]*store.Balance
 	replayed map[callbackd.ReplayID]int64 // pending deliveries of each replay
+	queued   int64                        // deliveries that have a pending row, or will have one
 }
 
 func (c *checker) run(ctx context.Context) (err error) {
 	if c.flushed, err = c.s.db.Audit(c.tx, c.report); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{c.callbacks, c.events, c.pending, c.replays} {
+	for _, step := range []func(context.Context) error{c.callbacks, c.events, c.pending, c.replays, c.counts} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -117,6 +118,9 @@ func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) er
 		unflushed := a.ID.Event > c.flushed && !slices.Contains(late[a.ID.Event], a.ID.Callback)
 		if unflushed && a.Pending == nil && len(a.Attempts) == 0 {
 			a.Pending = &callbackd.Delivery{ID: a.ID}
+		}
+		if a.Pending != nil {
+			c.queued++
 		}
 		a.Ended = balance.Callback.Deleted()
 		balance.Add(a)
@@ -250,4 +254,13 @@ func (c *checker) replays(context.Context) error {
 		}
 		return err
 	})
+}
+
+// counts checks that the counts of deliveries leave as many pending as there are.
+func (c *checker) counts(context.Context) error {
+	counts, complete, err := readCounts(c.tx)
+	if err == nil && complete && counts.Pending() != c.queued {
+		c.report.Fault("%d deliveries are pending by the counts of what was accepted and what ended, and %d are", counts.Pending(), c.queued)
+	}
+	return err
 }

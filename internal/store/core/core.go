@@ -62,6 +62,11 @@ type Driver interface {
 	// adds faults to the report. It returns the newest event that was flushed:
 	// deliveries of later events may have no rows.
 	Audit(tx Tx, report *store.Report) (flushed callbackd.EventID, err error)
+	// Figures returns the sizes of the database and of what only this database keeps.
+	Figures(tx Tx) (callbackd.Figures, error)
+	// Unflushed counts the pending deliveries that have no row yet. PostgreSQL buffers
+	// nothing.
+	Unflushed() []callbackd.CallbackBacklog
 	// Refresh drops from the cache what other processes changed more than
 	// [store.MaxKeyAge] ago.
 	Refresh(ctx context.Context) error

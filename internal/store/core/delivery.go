@@ -131,7 +131,10 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 			if err == nil && len(added) == 0 {
 				err = ErrRace
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return s.Count(tx, string(callbackd.AcceptedAgain), 1)
 		}
 		_, err = tx.Exec("UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL WHERE callback_no = $1 AND event_id = $2",
 			id.Callback, id.Event, out.Due)

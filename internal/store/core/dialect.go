@@ -43,6 +43,9 @@ type Dialect struct {
 	// RevisionColumn and RevisionValue follow the columns and values of an
 	// INSERT. PostgreSQL numbers these changes, see [Settings].
 	SetRevision, RevisionColumn, RevisionValue string
+	// Count is a statement that adds $2 to the count of deliveries $1. Transactions of
+	// PostgreSQL add rows, so that none waits for another.
+	Count string
 	// MergeLatency adds the column latency of the table slots and of the row
 	// that is inserted.
 	MergeLatency string

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -241,6 +242,9 @@ func (r *replayStep) cancel(slices []slice) error {
 	c.byReplay[r.replay.ID] += len(rows)
 	r.progress.Canceled += int64(len(rows))
 	r.progress.Skipped += int64(len(ids) - len(rows))
+	if err := r.s.Count(r.tx, string(callbackd.Canceled), len(rows)); err != nil {
+		return err
+	}
 	return r.s.countCanceled(r.tx, &c)
 }
 
@@ -283,7 +287,11 @@ func (r *replayStep) enqueue(ds []callbackd.Delivery) error {
 	}
 	added, err := r.s.db.Enqueue(r.tx, ds)
 	r.due = append(r.due, added...)
-	return err
+	if err != nil {
+		return err
+	}
+	late := int(r.progress.Created)
+	return errors.Join(r.s.Count(r.tx, string(callbackd.AcceptedLate), late), r.s.Count(r.tx, string(callbackd.AcceptedAgain), len(added)-late))
 }
 
 // hasten makes pending deliveries due that wait for a later time, of no other

@@ -209,8 +209,10 @@ func (s *Store) cancelPending(tx Tx, cb endedCallback, c *cancellation) error {
 	}
 	c.left -= len(events)
 	c.sums.Add(cb.key, cb.id, c.at, &store.Counters{Canceled: int64(len(events))})
-	_, err = tx.Exec("DELETE FROM pending WHERE callback_no = $1 AND event_id "+s.d.In("$2"), cb.id, events)
-	return err
+	if _, err = tx.Exec("DELETE FROM pending WHERE callback_no = $1 AND event_id "+s.d.In("$2"), cb.id, events); err != nil {
+		return err
+	}
+	return s.Count(tx, string(callbackd.Canceled), len(events))
 }
 
 // countCanceled counts what a transaction canceled, in the order in which all nodes

@@ -26,7 +26,8 @@ const (
 	// insertEvents also updates the sessions that have a row, which is locked.
 	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data, accepted_at, withheld)
 			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[], $15::bigint[], $16::bytea[])),
-		owed AS (INSERT INTO pending (callback_no, event_id, attempts, step, manual) SELECT *, 0, 0, false FROM unnest($9::bigint[], $10::bigint[]))
+		owed AS (INSERT INTO pending (callback_no, event_id, attempts, step, manual) SELECT *, 0, 0, false FROM unnest($9::bigint[], $10::bigint[])),
+		counted AS (INSERT INTO delivery_counts (what, n) SELECT '` + string(callbackd.AcceptedEvent) + `', cardinality($9::bigint[]) WHERE cardinality($9::bigint[]) > 0)
 		INSERT INTO session_sequences (key_no, session, sequence, last_id) SELECT * FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::bigint[])
 		ON CONFLICT (key_no, session) DO UPDATE SET sequence = excluded.sequence, last_id = excluded.last_id`
 	// insertSequences violates the primary key when another node has inserted the session

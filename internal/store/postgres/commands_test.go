@@ -266,6 +266,9 @@ func (s *commands) console() {
 	s.lists(s.key)
 	s.lists(store.AllKeys)
 	s.ok(second(s.Health(s.ctx, s.cb.ID, store.PendingQuery{Limit: 10})))
+	s.ok(second(s.Figures(s.ctx)))
+	s.ok(second(s.Backlogs(s.ctx, s.now)))
+	s.ok(s.AddUpCounts(s.ctx))
 	s.ok(second(s.Prune(s.ctx, store.Prune{Logs: s.now, Minutes: s.now, Hours: s.now, Replays: s.now}, 10)))
 	link := [32]byte{1}
 	s.ok(s.CreateLogin(s.ctx, store.Login{Hash: link, Link: true, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))

@@ -29,7 +29,7 @@ type migration struct {
 
 // fills has the functions that run after the statements of steps, by the names of the
 // steps' files.
-var fills = map[string]func(core.Tx, *core.Dialect) error{"last_errors.sql": core.FillLastErrors}
+var fills = map[string]func(core.Tx, *core.Dialect) error{"last_errors.sql": core.FillLastErrors, "counts.sql": fillCounts}
 
 func migrations() ([]migration, error) {
 	names, err := fs.Glob(migrationFiles, "migrations/*.sql")

@@ -32,7 +32,7 @@ const (
 	requireNode = "SELECT require_node($1, $2)"
 	lockCluster = "UPDATE cluster SET revision = revision + 1 RETURNING revision"
 
-	insertNode    = "INSERT INTO nodes (name, address, version, started_at, inner_address, seen_at) VALUES ($1, $2, $3, $4, $5, " + dbClock + ") RETURNING no"
+	insertNode    = "INSERT INTO nodes (name, address, version, started_at, inner_address, counts, seen_at) VALUES ($1, $2, $3, $4, $5, true, " + dbClock + ") RETURNING no"
 	heartbeatNode = "UPDATE nodes SET seen_at = " + dbClock + ", in_flight = $2, leaving = $3, skew = $4 WHERE no = $1 RETURNING no"
 	selectClock   = "SELECT " + dbClock + ", revision FROM cluster"
 	selectNodes   = "SELECT no, name, address, version, started_at, coalesce(inner_address, ''), " + dbClock + " - seen_at, in_flight, leaving, skew FROM nodes ORDER BY no"

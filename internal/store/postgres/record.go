@@ -54,6 +54,7 @@ const (
 		replayed AS (UPDATE replays r SET delivered = r.delivered + c.delivered, failed = r.failed + c.failed, canceled = r.canceled + c.canceled FROM (
 			SELECT replay, count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state = 'failed') AS failed,
 				count(*) FILTER (WHERE state = 'canceled') AS canceled FROM recorded WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay),
+		counted AS (INSERT INTO delivery_counts (what, n) SELECT state, count(*) FROM recorded GROUP BY state),
 		` + keepLastErrors + `,
 		` + dropLastErrors + `,
 		kept AS (INSERT INTO attempts (event_id, callback_no, n, version, state, detail) SELECT event_id, callback_no, n, version, state, detail FROM recorded)
@@ -394,6 +395,8 @@ func (s *Store) recordCanceled(o *outcome) error {
 			b.Queue(dropLastError, int64(id.Event), int64(id.Callback))
 		}
 		b.Queue(moveReplayed, int64(o.Delivery.Replay), string(o.Attempt.State))
+		b.Queue(dialect.Count, string(callbackd.AcceptedAgain), 1)
+		b.Queue(dialect.Count, string(o.Attempt.State), 1)
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}

@@ -41,6 +41,7 @@ var dialect = core.Dialect{
 	SetRevision:    ", revision = " + thisRevision,
 	RevisionColumn: ", revision",
 	RevisionValue:  ", " + thisRevision,
+	Count:          "INSERT INTO delivery_counts (what, n) VALUES ($1, $2)",
 	MergeLatency:   "ARRAY (SELECT coalesce(x, 0) + coalesce(y, 0) FROM unnest(slots.latency, excluded.latency) WITH ORDINALITY AS l (x, y, n) ORDER BY n)",
 }
 

@@ -132,8 +132,8 @@ func begin(ctx context.Context, tx pgx.Tx, keyset string, from transfer.Origin) 
 // Close ends the connection.
 func (t *Target) Close() error { return t.conn.Close(context.Background()) }
 
-// Finish lets nodes start: it sets the sequences of IDs above the IDs in use, and removes
-// the mark of the move.
+// Finish lets nodes start: it sets the sequences of IDs above the IDs in use, counts the
+// pending deliveries, and removes the mark of the move.
 func (t *Target) Finish(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error {
 		for _, sql := range []string{
@@ -141,13 +141,14 @@ func (t *Target) Finish(ctx context.Context) error {
 			"SELECT setval(pg_get_serial_sequence('keys', 'no'), max(no)) FROM keys HAVING max(no) > 0",
 			"SELECT setval(pg_get_serial_sequence('callbacks', 'no'), max(no)) FROM callbacks HAVING max(no) > 0",
 			"SELECT setval(pg_get_serial_sequence('sessions', 'no'), max(no)) FROM sessions HAVING max(no) > 0",
+			"INSERT INTO delivery_counts (what, n) VALUES ('recount', 0)",
 			"DROP TABLE moving",
 		} {
 			if _, err := tx.Exec(ctx, sql); err != nil {
 				return err
 			}
 		}
-		return nil
+		return fillCounts(seamTx{ctx, tx}, &dialect)
 	})
 }
 

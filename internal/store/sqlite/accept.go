@@ -84,6 +84,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 	if err := t.insertEvent(ev); err != nil {
 		return nil, err
 	}
+	t.countDeliveries(string(callbackd.AcceptedEvent), len(targets))
 	if hash != nil {
 		err = t.remember(b.Key, hash, digest, []*callbackd.Event{ev})
 	}

@@ -205,6 +205,9 @@ func (s *Store) record(t *tx, o *callbackd.Outcome) (out callbackd.Recorded, err
 		err = t.keepLastError(id, n, &o.Attempt, o.Attempt.State)
 	}
 	out.State = o.Attempt.State
+	if err == nil && out.State.Terminal() {
+		t.countDeliveries(string(out.State), 1)
+	}
 	if err != nil || o.Change.None() {
 		return out, err
 	}
@@ -264,6 +267,7 @@ func (t *tx) removeCancellation(o *callbackd.Outcome) (int64, error) {
 	if err := t.replayEnded(o.Delivery.Replay, o.Attempt.State, 1); err != nil {
 		return n, err
 	}
+	t.countDeliveries(string(callbackd.AcceptedAgain), 1)
 	return n, t.countCanceled(id.Callback, cancellation.StartedAt, -1)
 }
 

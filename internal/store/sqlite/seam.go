@@ -36,6 +36,7 @@ var dialect = core.Dialect{
 	SessionVIN:    "substr(search, length(session) + 2, 17)",
 
 	NextCallback: "UPDATE meta SET last_callback = last_callback + 1 RETURNING last_callback",
+	Count:        "INSERT INTO delivery_counts (what, n) VALUES ($1, $2) ON CONFLICT (what) DO UPDATE SET n = n + excluded.n",
 	MergeLatency: "merge_latency(slots.latency, excluded.latency)",
 }
 

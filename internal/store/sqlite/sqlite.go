@@ -85,6 +85,7 @@ type Store struct {
 // directory is what is known of the data directory. It is set while the store is opened
 // and does not change until it is closed.
 type directory struct {
+	path      string // of the database file
 	secondary bool
 	readOnly  error      // why nothing may be written; nil: it may
 	locks     []*os.File // held until the end
@@ -176,13 +177,14 @@ func newStore(o Options) *Store {
 }
 
 func (s *Store) newTx() *tx {
-	return &tx{db: s.w.db, s: s, seqs: map[store.SessionID]int64{}, sessions: map[store.SessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}}
+	return &tx{db: s.w.db, s: s, seqs: map[store.SessionID]int64{}, sessions: map[store.SessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}, counts: map[string]int{}}
 }
 
 // open opens the database in its steps: the files, the schema, the secrets, what is
 // held in memory, and the connections that read.
 func (s *Store) open(o Options) error {
 	path := filepath.Join(o.Dir, dbFile)
+	s.dir.path = path
 	if o.vfs == "" {
 		if err := s.takeDir(o, path); err != nil {
 			return err
@@ -292,6 +294,9 @@ func (s *Store) load(o Options, dsn string) (err error) {
 	}
 	if err := s.loadBuffer(); err != nil {
 		return fmt.Errorf("read the events that were not flushed: %w", err)
+	}
+	if err := s.recount(); err != nil {
+		return fmt.Errorf("count the pending deliveries: %w", err)
 	}
 	return nil
 }

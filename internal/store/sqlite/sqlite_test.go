@@ -249,7 +249,9 @@ func TestNoStatementScansATable(t *testing.T) {
 			all = append(all, sql)
 		}
 		for _, sql := range all {
-			seen++
+			if seen++; storetest.ReadsAllPending(sql) {
+				continue
+			}
 			err := d.query("EXPLAIN QUERY PLAN "+sql, func(st *sqlite3.Stmt) error {
 				plan := st.ColumnText(3)
 				for _, table := range []string{"events", "attempts", "pending", "sessions", "replay_events", "replay_parts", "logs", "slots", "owed_later", "last_errors", "logins"} {
@@ -257,8 +259,8 @@ func TestNoStatementScansATable(t *testing.T) {
 						t.Errorf("%s\n  %s", sql, plan)
 					}
 				}
-				// Only a list may walk the callbacks in force: it ends at its limit.
-				if strings.HasPrefix(plan, "SCAN c USING INDEX callbacks_in_force") && !strings.Contains(sql, "ORDER BY c.key_no") {
+				// Only a list, which ends at its limit, and a count may walk the callbacks in force.
+				if strings.HasPrefix(plan, "SCAN c USING INDEX callbacks_in_force") && !strings.Contains(sql, "ORDER BY c.key_no") && !strings.HasPrefix(sql, "SELECT count(*)") {
 					t.Errorf("%s\n  %s", sql, plan)
 				}
 				return nil
@@ -313,6 +315,8 @@ func storetestWarm(t *testing.T, s *Store) {
 	for range 2 * maxReaders { // every reader in turn
 		warmReads(ctx, s, k.ID, cb.ID, replay)
 		s.PendingCallbacks(ctx)
+		s.Figures(ctx)
+		s.Backlogs(ctx, now)
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Limit: 1})
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Retries, At: now, Limit: 1})
 		s.Pending(ctx, callbackd.PendingRead{Callback: cb.ID, Source: callbackd.Heads, At: now, Limit: 1})

@@ -52,6 +52,7 @@ type tx struct {
 	bytes      int                           // data of accepted
 	moved      map[callbackd.DeliveryID]bool // deliveries that leave the buffer
 	flushed    int                           // how many of the buffer's oldest events
+	counts     map[string]int                // what the counts of deliveries grow by
 	scratch    []byte                        // for attempts
 	deliveries []callbackd.Delivery
 	after      []func()
@@ -64,6 +65,7 @@ func (t *tx) reset() {
 	clear(t.seqs)
 	clear(t.sessions)
 	clear(t.moved)
+	clear(t.counts)
 	clear(t.accepted)
 	t.accepted, t.bytes, t.flushed = t.accepted[:0], 0, 0
 	clear(t.deliveries)
@@ -208,6 +210,9 @@ func (s *Store) runGroup(t *tx, group *[]*job) error {
 	}
 	deferred := !slices.ContainsFunc(*group, func(j *job) bool { return !j.deferred })
 	if err := s.flushOldest(t, deferred); err != nil {
+		return err
+	}
+	if err := t.writeCounts(); err != nil {
 		return err
 	}
 	return s.end(t, deferred)
