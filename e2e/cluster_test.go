@@ -283,6 +283,23 @@ func (c *nodes) fsck() {
 	}
 }
 
+// balanced checks from outside that every accepted delivery is pending or has ended. One
+// of the nodes reports that.
+func (c *nodes) balanced() {
+	c.t.Helper()
+	eventually(c.t, "every accepted delivery is pending or has ended", func() bool {
+		all := series{}
+		for i := range c.up {
+			if srv := c.node(i); srv != nil && srv.cmd.ProcessState == nil {
+				for name, n := range scraped(c.t, srv) {
+					all[name] = max(all[name], n)
+				}
+			}
+		}
+		return all.sum(delivered) > 0 && all.unexplained() == 0
+	})
+}
+
 // proven ends the load and checks the promises.
 func (c *nodes) proven() {
 	c.t.Helper()
@@ -295,6 +312,7 @@ func (c *nodes) proven() {
 			return all
 		})
 	}
+	c.balanced()
 	c.stopAll()
 	repeats := 0
 	for i, sk := range c.sinks {

@@ -314,6 +314,13 @@ func (s *source) linked(members map[string]bool, file *ast.File, parts []string)
 // The same for the pages: what stands in code type there is in the code.
 func TestDocsNameWhatExists(t *testing.T) {
 	s := readSource(t)
+	alerts, err := os.ReadFile(filepath.Join(top, "deploy/prometheus/alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(string(alerts), -1) {
+		s.names[m[1]] = true
+	}
 	code := regexp.MustCompile("`([^`\n]+)`")
 	symbol := regexp.MustCompile(`^(?:[a-z]+\.)?((?:[a-z]+|[A-Z][a-z0-9]+)(?:[A-Z][A-Za-z0-9]*)*[A-Z][a-z0-9]+[A-Za-z0-9]*)(?:\(\))?$`)
 	for _, path := range tracked(t) {
