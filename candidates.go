@@ -28,6 +28,15 @@ func (c *Candidates) Add(id CallbackID, f *Filter) {
 	c.usesSession = c.usesSession || f != nil && f.usesSession
 }
 
+// Bytes estimates the memory that the callbacks take.
+func (c *Candidates) Bytes() int {
+	n := 8 * len(c.IDs)
+	for _, f := range c.filters {
+		n += 8 + 8*len(f.String()) // a parsed filter takes several times its text
+	}
+	return n
+}
+
 // UseSession reports whether a filter needs the session of the event.
 func (c *Candidates) UseSession() bool { return c != nil && c.usesSession }
 

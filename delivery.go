@@ -231,6 +231,13 @@ func (c *CallbackChange) None() bool {
 	return c.Pause == NotPaused && !c.HealthTurned && c.ClosedUntil.IsZero() && !c.Proven
 }
 
+// OnlyProven reports whether c says that the callback is proven, and nothing else.
+func (c *CallbackChange) OnlyProven() bool {
+	rest := *c
+	rest.Proven = false
+	return c.Proven && rest.None()
+}
+
 // Recorded is the result of writing an outcome.
 type Recorded struct {
 	State  State // of the delivery

@@ -225,9 +225,8 @@ func (m *manyKeys) calls(chosen func(i int) int) func(call) place {
 	}
 }
 
-// withCallbacks starts a server that has this many keys, and has each of their
-// callbacks deliver its first event.
-func (x *extremes) withCallbacks(name string, keys int) (*manyKeys, error) {
+// fillCallbacks makes a store that has this many keys, with their callbacks.
+func (x *extremes) fillCallbacks(name string, keys int) (*manyKeys, error) {
 	f, err := x.fixture(name)
 	if err != nil {
 		return nil, err
@@ -243,10 +242,25 @@ func (x *extremes) withCallbacks(name string, keys int) (*manyKeys, error) {
 	}); err != nil {
 		return nil, err
 	}
-	m := &manyKeys{x: x, f: f, keys: keys}
-	if m.p, _, err = f.serve(x.server); err != nil {
+	return &manyKeys{x: x, f: f, keys: keys}, nil
+}
+
+// withCallbacks starts a server that has this many keys, and has each of their
+// callbacks deliver its first event.
+func (x *extremes) withCallbacks(name string, keys int) (*manyKeys, error) {
+	m, err := x.fillCallbacks(name, keys)
+	if err != nil {
 		return nil, err
 	}
+	if m.p, _, err = m.f.serve(x.server); err != nil {
+		return nil, err
+	}
+	return m, m.firstEvents()
+}
+
+// firstEvents has each callback deliver its first event.
+func (m *manyKeys) firstEvents() error {
+	x := m.x
 	const step = 10_000 // so few that the signatures are valid for all of them
 	for from := 0; from < m.callbacks(); from += step {
 		progress("the first event of each, from %d on", from)
@@ -255,10 +269,10 @@ func (x *extremes) withCallbacks(name string, keys int) (*manyKeys, error) {
 			_, err := loadWith(n, x.c, 0, m.calls(func(i int) int { return from + i }))
 			return err
 		}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // history compares the CPU of an event on an empty store with that on a store with

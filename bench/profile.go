@@ -31,8 +31,13 @@ func profileCommand(fs *flag.FlagSet) func() error {
 	out := fs.String("o", "cpu.pprof", "file for the profile, which go tool pprof reads")
 	onPostgres := fs.Bool("postgres", false, "use PostgreSQL, and print what each statement costs there")
 	allocs := fs.String("allocs", "", "file for a profile of allocations")
+	callbacks := fs.Int("callbacks", 0, "callbacks that the events are spread over evenly, on SQLite; 0 for one")
 	return func() error {
-		if err := profile(*n, *c, *array, *rate, *out, *onPostgres); err != nil || *allocs == "" {
+		run := func() error { return profile(*n, *c, *array, *rate, *out, *onPostgres) }
+		if *callbacks > 0 {
+			run = func() error { return profileMany(*n, *c, *callbacks, *out) }
+		}
+		if err := run(); err != nil || *allocs == "" {
 			return err
 		}
 		f, err := os.Create(*allocs)
@@ -112,6 +117,51 @@ func profile(n, c, array int, rate float64, out string, onPostgres bool) (err er
 		return err
 	}
 	return db.printStatements(n)
+}
+
+// profileMany profiles the server while n events are spread evenly over many callbacks.
+// Each callback has delivered an event before.
+func profileMany(n, c, callbacks int, out string) (err error) {
+	ctx := context.Background()
+	x := &extremes{bench: bench{n: n, c: c, sessions: 2000}}
+	if x.dir, err = os.MkdirTemp("", "callbackd-profile-"); err != nil {
+		return err
+	}
+	atExit(func() { os.RemoveAll(x.dir) })
+	if x.sink, err = startSelf("sink"); err != nil {
+		return err
+	}
+	m, err := x.fillCallbacks("data", max(1, callbacks/len(callbackd.EventTypes)))
+	if err != nil {
+		return err
+	}
+	if err := m.f.Close(); err != nil {
+		return err
+	}
+	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", StoreConfig: app.StoreConfig{Data: filepath.Join(x.dir, "data")}, Log: slog.New(slog.DiscardHandler), Retention: time.Hour,
+		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Stop(ctx)) }()
+	m.p = &process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}, url: a.URL()}
+	if err := m.firstEvents(); err != nil {
+		return err
+	}
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	_, err = x.measure(m.p, n, func() error {
+		_, err := loadWith(n, c, 0, m.calls(evenly(m.callbacks())))
+		return err
+	})
+	return err
 }
 
 // cpuDuring returns the processor time that this process uses while f runs.

@@ -1,14 +1,17 @@
 package app
 
 import (
+	"context"
 	"log/slog"
 	"math"
 	"net/http"
 	"os"
 	"path"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
+	"time"
 
 	"callbackd/internal/console"
 	"callbackd/internal/obs"
@@ -53,6 +56,43 @@ func LimitMemory(log *slog.Logger) {
 	}
 	debug.SetMemoryLimit(limit - limit/headroom)
 	log.Info("memory is limited by the control group", "limit_bytes", limit, "for_go_bytes", limit-limit/headroom)
+}
+
+// gcPercent trades memory for CPU: the live heap is small, but much passes through it. With
+// many callbacks it is larger, and then garbage is bounded in bytes, down to
+// leastGCPercent.
+const (
+	gcPercent      = 250
+	leastGCPercent = 50
+	maxGarbage     = 80 << 20
+)
+
+// garbagePercent returns how much garbage may be, in percent of the live heap.
+func garbagePercent(live uint64) int {
+	return int(min(gcPercent, max(leastGCPercent, maxGarbage*100/max(live, 1))))
+}
+
+// BoundGarbage sets how often garbage is collected, by the size of the live heap, until ctx
+// ends. GOGC is for people who want it otherwise.
+func BoundGarbage(ctx context.Context) {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	set := gcPercent
+	debug.SetGCPercent(set)
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		metrics.Read(live)
+		next := garbagePercent(live[0].Value.Uint64())
+		if change := next - set; max(change, -change) > set/10 { // each change stops the world for a moment
+			set = next
+			debug.SetGCPercent(set)
+		}
+	}
 }
 
 // memoryLimit returns how many bytes the process may use; 0: not known.

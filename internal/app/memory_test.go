@@ -47,3 +47,14 @@ func TestTheLimitOfTheControlGroup(t *testing.T) {
 		t.Errorf("without the file: %d", got)
 	}
 }
+
+// Garbage takes a share of a small heap, a number of bytes of a larger one, and always
+// enough that most of the time is left for work.
+func TestGarbageIsBounded(t *testing.T) {
+	const mib = 1 << 20
+	for live, want := range map[uint64]int{0: 250, 4 * mib: 250, 32 * mib: 250, 40 * mib: 200, 80 * mib: 100, 120 * mib: 66, 160 * mib: 50, 4096 * mib: 50} {
+		if got := garbagePercent(live); got != want {
+			t.Errorf("with %d MiB live, garbage is %d %%, want %d %%", live/mib, got, want)
+		}
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -201,10 +200,6 @@ func readRange(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// gcPercent trades memory for CPU. The live heap is bounded and small, but much
-// passes through it. GOGC overrides it.
-const gcPercent = 250
-
 // Run serves until it is told to stop.
 func (c *serveCmd) Run(e *env) error {
 	cfg, err := c.config(e)
@@ -214,7 +209,7 @@ func (c *serveCmd) Run(e *env) error {
 	defer cfg.LogBuffer.Close(exitWait)
 	ignoreSignals(cfg.Log)
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		go app.BoundGarbage(e.ctx)
 	}
 	app.LimitMemory(cfg.Log)
 	a, err := app.Start(store.WithActor(e.ctx, callbackd.Actor{Kind: callbackd.ActorSystem}), cfg)

@@ -34,7 +34,9 @@ func (e *Engine) readMore(q *callbackQueue) {
 		return
 	}
 	q.reads.running = true
-	e.work.Go(func() {
+	e.work.Add(1)
+	e.workers.run(func() {
+		defer e.work.Done()
 		e.readSlots <- struct{}{}
 		defer func() { <-e.readSlots }()
 		e.readUntilDone(q)

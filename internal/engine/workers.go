@@ -2,7 +2,7 @@ package engine
 
 import "sync"
 
-// workers runs attempts on goroutines that are used again. The stack of a new goroutine
+// workers runs attempts and reads on goroutines that are used again. The stack of a new goroutine
 // grows several times during an attempt, which costs more than all else about its start.
 // Goroutines stay only while others are busy, so that an engine without work has none.
 type workers struct {

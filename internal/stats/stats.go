@@ -5,9 +5,11 @@
 package stats
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,9 +36,14 @@ const (
 
 const (
 	flushEvery = 2 * time.Second
-	batchSize  = 256 // rows of one commit; small, because deliveries need the writer too
-	maxMessage = 300 // bytes of a message
-	maxPath    = 200 // bytes of a path
+	// A flush writes the counters of this many callbacks, or a share of all that wait, so
+	// that each waits for a minute at most. When events go to very many callbacks, those
+	// of one callback are then added up before they are written.
+	flushCallbacks = 1000
+	flushShare     = time.Minute / flushEvery
+	batchSize      = 256 // rows of one commit; small, because deliveries need the writer too
+	maxMessage     = 300 // bytes of a message
+	maxPath        = 200 // bytes of a path
 )
 
 // Recorder collects counters and log entries, and flushes them to the store. Make it
@@ -48,6 +55,7 @@ type Recorder struct {
 
 	countersMu sync.Mutex
 	counters   map[minute]*store.MinuteCounters
+	order      []minute // of counters, the oldest first
 
 	callsMu sync.Mutex
 	calls   []store.LogEntry
@@ -127,6 +135,7 @@ func (r *Recorder) countersOf(cb callbackd.CallbackID, key callbackd.KeyID, at t
 	if c == nil && len(r.counters) < MaxCounters {
 		c = &store.MinuteCounters{Callback: cb, Key: key, Minute: time.Unix(id.number*60, 0).UTC()}
 		r.counters[id] = c
+		r.order = append(r.order, id)
 	}
 	return c
 }
@@ -201,14 +210,14 @@ func (r *Recorder) Call(e store.LogEntry) {
 	r.calls = append(r.calls, e)
 }
 
-// Run flushes every two seconds until ctx ends, and once more then.
+// Run flushes every two seconds until ctx ends, and everything then.
 func (r *Recorder) Run(ctx context.Context) {
 	t := time.NewTicker(flushEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			r.Flush(ctx)
+			r.flush(ctx, max(flushCallbacks, r.waiting()/int(flushShare)))
 		case <-ctx.Done():
 			r.Flush(context.WithoutCancel(ctx))
 			return
@@ -217,19 +226,36 @@ func (r *Recorder) Run(ctx context.Context) {
 }
 
 // Flush writes everything that was collected.
-func (r *Recorder) Flush(ctx context.Context) {
-	writeBatches(ctx, r, "counters of attempts", r.takeCounters(), r.store.AddCounters)
+func (r *Recorder) Flush(ctx context.Context) { r.flush(ctx, r.waiting()) }
+
+// waiting returns how many counters wait to be written.
+func (r *Recorder) waiting() int {
+	r.countersMu.Lock()
+	defer r.countersMu.Unlock()
+	return len(r.order)
+}
+
+// flush writes the log of calls, and the counters that have waited for longest.
+func (r *Recorder) flush(ctx context.Context, counters int) {
+	writeBatches(ctx, r, "counters of attempts", r.takeCounters(counters), r.store.AddCounters)
 	writeBatches(ctx, r, "log of calls", r.takeCalls(), r.store.AppendLogs)
 }
 
-func (r *Recorder) takeCounters() []store.MinuteCounters {
+// takeCounters returns the first n counters.
+func (r *Recorder) takeCounters(n int) []store.MinuteCounters {
 	r.countersMu.Lock()
 	defer r.countersMu.Unlock()
-	rows := make([]store.MinuteCounters, 0, len(r.counters))
-	for _, c := range r.counters {
-		rows = append(rows, *c)
+	n = min(n, len(r.order))
+	rows := make([]store.MinuteCounters, n)
+	for i, id := range r.order[:n] {
+		rows[i] = *r.counters[id]
+		delete(r.counters, id)
 	}
-	clear(r.counters)
+	r.order = append(r.order[:0], r.order[n:]...)
+	// In the order of the tables, so that a batch changes few of their pages.
+	slices.SortFunc(rows, func(a, b store.MinuteCounters) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Callback, b.Callback), a.Minute.Compare(b.Minute))
+	})
 	return rows
 }
 

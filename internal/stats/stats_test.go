@@ -198,3 +198,46 @@ func TestLatencyQuantiles(t *testing.T) {
 		t.Error("what is beyond the buckets is not counted")
 	}
 }
+
+// Of very many callbacks, each flush writes a part, and the others go on counting.
+func TestCountersOfVeryManyCallbacksWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s memory
+		dropped := 0
+		r := newRecorder(&s, &dropped)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { r.Run(ctx); close(done) }()
+		at := time.Now()
+		attempts := func(callbacks int) {
+			for cb := range callbacks {
+				r.AttemptDone(&callbackd.Outcome{
+					Delivery: callbackd.Delivery{ID: callbackd.DeliveryID{Event: 1, Callback: callbackd.CallbackID(cb)}, Event: &callbackd.Event{Key: 3}},
+					Attempt:  callbackd.Attempt{Result: callbackd.Result{StartedAt: at}},
+				}, callbackd.Delivered, time.Millisecond)
+			}
+		}
+		attempts(2500)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if len(s.counters) != 1000 {
+			t.Errorf("the first flush wrote counters of %d callbacks, want 1000", len(s.counters))
+		}
+		attempts(2500)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		counted := int64(0)
+		for _, c := range s.counters {
+			counted += c.Attempts
+		}
+		if len(s.counters) != 3500 || counted != 5000 {
+			t.Errorf("after a minute %d rows count %d attempts, want 3500 rows and all 5000 attempts", len(s.counters), counted)
+		}
+		attempts(2500)
+		cancel()
+		<-done
+		if len(s.counters) != 6000 {
+			t.Errorf("after the stop there are %d rows, want 6000: everything is written", len(s.counters))
+		}
+	})
+}

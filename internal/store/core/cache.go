@@ -2,15 +2,16 @@ package core
 
 import (
 	"sync"
+	"unsafe"
 
 	"callbackd"
 	"callbackd/internal/store/memo"
 )
 
-// Sizes of the cache, in entries.
+// Sizes of the cache. A callback takes about 750 bytes, so that 100,000 fit.
 const (
-	maxCachedCallbacks = 1 << 13
-	maxCachedKeys      = 1 << 12
+	maxCallbackBytes = 96 << 20
+	maxCachedKeys    = 1 << 16 // at least half of them are held
 )
 
 // cache holds keys and callbacks as they are stored. Its values are shared and
@@ -23,7 +24,7 @@ const (
 type cache struct {
 	mu        sync.Mutex
 	drops     uint64 // counts drops of callbacks
-	callbacks *memo.Cache[callbackd.CallbackID, *callbackd.Callback]
+	callbacks *memo.Sized[callbackd.CallbackID, *callbackd.Callback]
 	keyDrops  uint64
 	keys      *memo.Cache[string, *callbackd.Key]
 	keysByID  *memo.Cache[callbackd.KeyID, *callbackd.Key]
@@ -31,10 +32,32 @@ type cache struct {
 
 func newCache() cache {
 	return cache{
-		callbacks: memo.New[callbackd.CallbackID, *callbackd.Callback](maxCachedCallbacks),
+		callbacks: newCallbackCache(),
 		keys:      memo.New[string, *callbackd.Key](maxCachedKeys),
 		keysByID:  memo.New[callbackd.KeyID, *callbackd.Key](maxCachedKeys),
 	}
+}
+
+func newCallbackCache() *memo.Sized[callbackd.CallbackID, *callbackd.Callback] {
+	return memo.NewSized[callbackd.CallbackID](maxCallbackBytes, sizeOf)
+}
+
+// sizeOf estimates the bytes that a callback takes in memory.
+func sizeOf(cb *callbackd.Callback) int {
+	const fixed = 700        // the struct, the entry of the map, and what is allocated apart
+	const parsed = 8         // bytes for each byte of a filter or of fields
+	const signsIn = 16 << 10 // bytes of credentials at most
+	n := fixed + len(cb.URL) + len(cb.Name) + len(cb.Payload) + parsed*(len(cb.Policy.Filter.String())+len(cb.Policy.Fields.String()))
+	for _, h := range cb.Headers {
+		n += int(unsafe.Sizeof(h)) + len(h.Name) + len(h.Value)
+	}
+	for _, s := range cb.Secrets[min(1, len(cb.Secrets)):] {
+		n += int(unsafe.Sizeof(s)) + len(s.Value)
+	}
+	if cb.Policy.Auth != nil || cb.OldAuth.Auth != nil {
+		n += signsIn
+	}
+	return n
 }
 
 // DropCallbacks drops callbacks from the cache.
@@ -43,6 +66,21 @@ func (s *Store) DropCallbacks(ids ...callbackd.CallbackID) {
 	defer s.cache.mu.Unlock()
 	s.cache.drops++
 	for _, id := range ids {
+		s.cache.callbacks.Drop(id)
+	}
+}
+
+// CallbackProven notes that a callback is proven in one version, without a read from the
+// database: each new callback comes to that.
+func (s *Store) CallbackProven(id callbackd.CallbackID, version int64) {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	s.cache.drops++
+	if cb, ok := s.cache.callbacks.Get(id); ok && cb.Version == version {
+		proven := *cb
+		proven.Proven = true
+		s.cache.callbacks.Put(id, &proven)
+	} else {
 		s.cache.callbacks.Drop(id)
 	}
 }
@@ -62,7 +100,7 @@ func (s *Store) DropAll() {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	s.cache.drops++
-	s.cache.callbacks = memo.New[callbackd.CallbackID, *callbackd.Callback](maxCachedCallbacks)
+	s.cache.callbacks = newCallbackCache()
 }
 
 // callback returns a cached callback, and the count of drops to put it with.

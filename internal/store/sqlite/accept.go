@@ -132,14 +132,14 @@ func (s *Store) chooseTargets(t *tx, key callbackd.KeyID, n *store.NewEvent, aft
 // group, because both use the same connection. The cache is dropped when that change is
 // durable, and is not filled before.
 func (s *Store) candidatesOf(t *tx, sub subject) (*callbackd.Candidates, error) {
-	if len(t.after) == 0 {
+	if !t.settings {
 		if candidates, ok := s.w.candidates.Get(sub); ok {
 			return candidates, nil
 		}
 	}
 	candidates := &callbackd.Candidates{}
 	err := core.ReadCandidates(t, sub.key, sub.typ, candidates)
-	if err == nil && len(t.after) == 0 {
+	if err == nil && !t.settings {
 		s.w.candidates.Put(sub, candidates)
 	}
 	return candidates, err

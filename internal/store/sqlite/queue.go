@@ -292,7 +292,13 @@ func (s *Store) recordChange(t *tx, o *callbackd.Outcome) (paused bool, err erro
 		n, err = change("pause_reason = ?3, paused_at = ?4", " AND pause_reason = ''", string(c.Pause), o.Attempt.EndedAt())
 		paused = n > 0
 	}
-	t.after = append(t.after, func() { s.DropCallbacks(o.Delivery.ID.Callback) })
+	t.after = append(t.after, func() {
+		if c.OnlyProven() {
+			s.CallbackProven(o.Delivery.ID.Callback, c.Version)
+		} else {
+			s.DropCallbacks(o.Delivery.ID.Callback)
+		}
+	})
 	return paused, err
 }
 

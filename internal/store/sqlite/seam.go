@@ -55,6 +55,9 @@ func (d seam) Write(ctx context.Context, mode core.Mode, f func(core.Tx) error) 
 		write = d.s.deliver
 	}
 	return write(ctx, func(t *tx) error {
+		if mode&core.Settings != 0 {
+			t.settings = true
+		}
 		if err := f(t); err != nil {
 			return err
 		}
@@ -162,6 +165,7 @@ func (d seam) Refresh(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
+	k.askedAt = now
 	old := func(t time.Time) bool { return now.Sub(t) >= store.MaxKeyAge }
 	if k.version != k.known || old(k.checkedAt) && old(k.readAt) {
 		d.s.DropKeys()
@@ -170,11 +174,26 @@ func (d seam) Refresh(context.Context) error {
 	return nil
 }
 
-// noteVersion notes whether another process has committed something. The transaction t
-// began after at.
-func (k *keyAge) noteVersion(t *tx, at time.Time) error {
+// versionEvery is how often a writer that has nothing to commit looks whether another
+// process has committed something, and watchKeysFor for how long it does so after the last
+// use of a key.
+const (
+	versionEvery = store.MaxKeyAge / 2
+	watchKeysFor = 10 * time.Second
+)
+
+// inUse reports whether keys were asked for lately.
+func (k *keyAge) inUse() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return time.Since(k.askedAt) < watchKeysFor
+}
+
+// noteVersion notes whether another process has committed something. A transaction of the
+// writer's connection, if there is one, began after at.
+func (k *keyAge) noteVersion(writer *db, at time.Time) error {
 	var version int64
-	err := t.query("PRAGMA data_version", func(st *sqlite3.Stmt) error { version = st.ColumnInt64(0); return nil })
+	err := writer.query("PRAGMA data_version", func(st *sqlite3.Stmt) error { version = st.ColumnInt64(0); return nil })
 	if err != nil {
 		return err
 	}
@@ -184,9 +203,15 @@ func (k *keyAge) noteVersion(t *tx, at time.Time) error {
 	return nil
 }
 
+// newTargetsCache returns an empty cache of callbacks in force. The one callback that most
+// subjects have takes about 150 bytes.
+func newTargetsCache() *memo.Sized[subject, *callbackd.Candidates] {
+	return memo.NewSized[subject](maxTargetsCached, func(c *callbackd.Candidates) int { return 140 + c.Bytes() })
+}
+
 // forgetTargets drops the cache of callbacks in force. It runs on the writer's goroutine.
 func (s *Store) forgetTargets() {
-	s.w.candidates = memo.New[subject, *callbackd.Candidates](maxTargetsCached)
+	s.w.candidates = newTargetsCache()
 }
 
 // mergeLatency makes the SQL function of this name: it adds two columns that

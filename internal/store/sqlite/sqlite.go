@@ -38,11 +38,11 @@ const (
 	movedFile  = "callbackd.moved"
 )
 
-// Sizes of what is kept in memory, in entries.
+// Sizes of what is kept in memory, in entries if nothing else is said.
 const (
 	maxReaders       = 4
 	maxSequences     = 1 << 16
-	maxTargetsCached = 1 << 13
+	maxTargetsCached = 32 << 20 // bytes
 	maxSessions      = 1 << 12
 )
 
@@ -113,6 +113,7 @@ type writerState struct {
 	*db                              // the only connection that writes
 	log             *logFile         // of db; nil in tests that sync less
 	syncDue         <-chan time.Time // gets a value when the log must be synced; nil: it is
+	versionDue      <-chan time.Time // gets a value when other processes' commits are looked for
 	lastID          callbackd.EventID
 	diskFull        bool // the reserve was given back, and what takes space is refused
 	shortLog        bool // the disk was full, and there is no reserve since: the log is kept short
@@ -121,7 +122,7 @@ type writerState struct {
 	checkpointPages int
 
 	seqs       *memo.Cache[store.SessionID, int64]
-	candidates *memo.Cache[subject, *callbackd.Candidates]
+	candidates *memo.Sized[subject, *callbackd.Candidates]
 	sessions   *memo.Cache[store.SessionID, core.SessionWork]
 }
 
@@ -133,6 +134,7 @@ type keyAge struct {
 	version   int64     // SQLite's data version of the writer, which others' commits change
 	known     int64     // the version when keys were dropped last
 	checkedAt time.Time // before the transaction in which version was read
+	askedAt   time.Time // when a key was asked for last
 }
 
 var _ store.Store = (*Store)(nil)
@@ -170,7 +172,7 @@ func newStore(o Options) *Store {
 		buffer:   newEventBuffer(),
 		w: writerState{
 			seqs:       memo.New[store.SessionID, int64](maxSequences),
-			candidates: memo.New[subject, *callbackd.Candidates](maxTargetsCached),
+			candidates: newTargetsCache(),
 			sessions:   memo.New[store.SessionID, core.SessionWork](maxSessions),
 		},
 	}

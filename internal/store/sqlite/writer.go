@@ -56,11 +56,12 @@ type tx struct {
 	scratch    []byte                        // for attempts
 	deliveries []callbackd.Delivery
 	after      []func()
+	settings   bool  // a command of the group changed keys or callbacks
 	before     int64 // how many rows the connection had changed when the group began
 }
 
 func (t *tx) reset() {
-	t.before = t.conn.TotalChanges()
+	t.before, t.settings = t.conn.TotalChanges(), false
 	t.lastID = t.s.w.lastID
 	clear(t.seqs)
 	clear(t.sessions)
@@ -134,6 +135,9 @@ func (s *Store) writer(t *tx) {
 // and no command waits any more. Meanwhile it syncs what must not wait longer.
 func (s *Store) first() *job {
 	q := &s.queues
+	if s.w.versionDue == nil {
+		s.w.versionDue = time.After(versionEvery)
+	}
 	for {
 		if s.w.syncDue == nil && s.w.log != nil && s.w.log.unsynced {
 			s.w.syncDue = time.After(syncWithin)
@@ -152,10 +156,24 @@ func (s *Store) first() *job {
 		case <-s.w.syncDue:
 			s.w.syncDue = nil
 			s.syncLog()
+		case <-s.w.versionDue:
+			s.w.versionDue = s.watchKeys()
 		case <-q.closing:
 			return q.next(nil)
 		}
 	}
+}
+
+// watchKeys looks whether another process has committed something, so that keys in use are
+// not read again only because nothing was committed here. It returns when to look next; nil:
+// after the next commit.
+func (s *Store) watchKeys() <-chan time.Time {
+	if !s.keys.inUse() || s.failure() != nil {
+		return nil
+	}
+	// After an error the keys are dropped when they are too old.
+	_ = s.keys.noteVersion(s.w.db, time.Now())
+	return time.After(versionEvery)
 }
 
 // flushAll flushes the whole buffer when the database stops, so that the next
@@ -195,7 +213,7 @@ func (s *Store) runGroup(t *tx, group *[]*job) error {
 	if err := t.query("BEGIN IMMEDIATE", nil); err != nil {
 		return err
 	}
-	if err := s.keys.noteVersion(t, at); err != nil {
+	if err := s.keys.noteVersion(t.db, at); err != nil {
 		return err
 	}
 	for i := 0; i < len(*group); i++ {
