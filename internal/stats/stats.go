@@ -36,14 +36,15 @@ const (
 
 const (
 	flushEvery = 2 * time.Second
-	// A flush writes the counters of this many callbacks, or a share of all that wait, so
-	// that each waits for a minute at most. When events go to very many callbacks, those
-	// of one callback are then added up before they are written.
+	// A flush writes the counters of this many callbacks, or more, so that no more than
+	// maxWaiting wait after it, which take 12 MiB. When events go to very many callbacks,
+	// those of one callback are then added up for up to a minute before they are written.
 	flushCallbacks = 1000
-	flushShare     = time.Minute / flushEvery
-	batchSize      = 256 // rows of one commit; small, because deliveries need the writer too
-	maxMessage     = 300 // bytes of a message
-	maxPath        = 200 // bytes of a path
+	maxWaiting     = flushCallbacks * int(time.Minute/flushEvery)
+
+	batchSize  = 256 // rows of one commit; small, because deliveries need the writer too
+	maxMessage = 300 // bytes of a message
+	maxPath    = 200 // bytes of a path
 )
 
 // Recorder collects counters and log entries, and flushes them to the store. Make it
@@ -217,7 +218,8 @@ func (r *Recorder) Run(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
-			r.flush(ctx, max(flushCallbacks, r.waiting()/int(flushShare)))
+			n := r.waiting()
+			r.flush(ctx, max(flushCallbacks, n-maxWaiting))
 		case <-ctx.Done():
 			r.Flush(context.WithoutCancel(ctx))
 			return

@@ -233,11 +233,28 @@ func TestCountersOfVeryManyCallbacksWait(t *testing.T) {
 		if len(s.counters) != 3500 || counted != 5000 {
 			t.Errorf("after a minute %d rows count %d attempts, want 3500 rows and all 5000 attempts", len(s.counters), counted)
 		}
+		s.counters = nil
+		const many = 40_000
+		attempts(many)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if want := many - 30_000; len(s.counters) != want {
+			t.Errorf("with %d rows a flush wrote %d, want %d", many, len(s.counters), want)
+		}
+		if dropped != 0 {
+			t.Errorf("%d attempts were dropped, want 0", dropped)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(s.counters) != many {
+			t.Errorf("after a minute %d rows are written, want all %d", len(s.counters), many)
+		}
+		s.counters = nil
 		attempts(2500)
 		cancel()
 		<-done
-		if len(s.counters) != 6000 {
-			t.Errorf("after the stop there are %d rows, want 6000: everything is written", len(s.counters))
+		if len(s.counters) != 2500 {
+			t.Errorf("the stop wrote %d rows, want all 2500", len(s.counters))
 		}
 	})
 }
