@@ -36,6 +36,7 @@ type Sender struct {
 	settings  settings
 	tokens    tokenSources
 	bodies    bodies
+	deadlines deadlines
 }
 
 // New makes a sender on a transport of [egress.NewTransport].
@@ -45,7 +46,8 @@ func New(transport *egress.Transport, version string, log *slog.Logger) *Sender 
 
 // Send makes attempt number n. It returns when the exchange is done, or when the
 // policy's timeout has passed, which covers everything from DNS to the last byte of
-// the body. It never panics.
+// the body. When very many attempts would time out together, it has up to a tenth more.
+// It never panics.
 func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
 	start := time.Now()
 	res.StartedAt = start.UTC()
@@ -85,7 +87,9 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	policy := cb.Policy.WithDefaults()
 	req.Close = policy.NoKeepAlive
 	begin := time.Now()
-	a := attempt{Sender: s, ctx: ctx, start: begin, deadline: begin.Add(policy.Timeout), redact: set.redact, res: &res}
+	deadline, slot := s.deadlines.take(begin, policy.Timeout)
+	defer s.deadlines.free(slot)
+	a := attempt{Sender: s, ctx: ctx, start: begin, deadline: deadline, redact: set.redact, res: &res}
 	if set.credentials != nil {
 		a.signedIn(set.credentials, req)
 		return res
