@@ -11,13 +11,19 @@ import (
 
 // Limits of [Fields].
 const (
-	MaxFields     = 8 << 10 // bytes
-	MaxFieldPaths = 100
+	MaxFields         = 8 << 10 // bytes
+	MaxFieldPaths     = 100
+	MaxFieldWildcards = 10 // paths with a wildcard; each is followed beside the others
 )
+
+// anyElement is the name in a path that stands for every element of an array. In an object
+// it is a name like others.
+const anyElement = "*"
 
 // Fields chooses what a callback gets of an event's data: {"only": [paths]} or
 // {"except": [paths]}. A path has names of members and numbers of array elements,
-// separated by dots, such as vehicle.vin.
+// separated by dots, such as vehicle.vin. In place of a number, * stands for all elements:
+// photos.*.url.
 type Fields struct {
 	text   string
 	except bool
@@ -47,7 +53,7 @@ func (f *Fields) Of(data []byte) []byte {
 	if f == nil {
 		return data
 	}
-	out, _, ok := f.within(make([]byte, 0, len(data)), data, &f.paths)
+	out, _, ok := f.within(make([]byte, 0, len(data)), data, []*fieldNode{&f.paths})
 	if !ok || out[0] != '{' {
 		return []byte("{}")
 	}
@@ -56,13 +62,15 @@ func (f *Fields) Of(data []byte) []byte {
 
 // within appends what is chosen of an object or an array to dst, and returns how many
 // members or elements that are. ok is false when value is neither.
-func (f *Fields) within(dst, value []byte, at *fieldNode) (out []byte, n int, ok bool) {
+// at are the names that paths have reached.
+func (f *Fields) within(dst, value []byte, at []*fieldNode) (out []byte, n int, ok bool) {
 	d := json.NewDecoder(bytes.NewReader(value))
 	open, err := d.Token()
 	if err != nil || open != json.Delim('{') && open != json.Delim('[') {
 		return dst, 0, false
 	}
 	dst = append(dst, byte(open.(json.Delim)))
+	var room [MaxFieldWildcards + 1]*fieldNode
 	for i := 0; d.More(); i++ {
 		name, label := strconv.Itoa(i), []byte(nil)
 		if open == json.Delim('{') {
@@ -78,7 +86,7 @@ func (f *Fields) within(dst, value []byte, at *fieldNode) (out []byte, n int, ok
 		if n > 0 {
 			dst = append(dst, ',')
 		}
-		dst, ok = f.member(append(dst, label...), inner, at.next[name])
+		dst, ok = f.member(append(dst, label...), inner, after(room[:0], at, name, open == json.Delim('[')))
 		if !ok {
 			dst = dst[:before]
 			continue
@@ -86,6 +94,20 @@ func (f *Fields) within(dst, value []byte, at *fieldNode) (out []byte, n int, ok
 		n++
 	}
 	return append(dst, byte(open.(json.Delim))+2), n, true // } and ] come two after { and [
+}
+
+// after appends to dst the names that follow those of at for a member, or for an element of
+// an array.
+func after(dst, at []*fieldNode, name string, isElement bool) []*fieldNode {
+	for _, node := range at {
+		if next := node.next[name]; next != nil {
+			dst = append(dst, next)
+		}
+		if next := node.next[anyElement]; next != nil && isElement {
+			dst = append(dst, next)
+		}
+	}
+	return dst
 }
 
 // memberName reads the name of the next member. label is the name as it is written, with
@@ -102,11 +124,11 @@ func memberName(d *json.Decoder, object []byte) (name string, label []byte, err 
 }
 
 // member appends what is chosen of a value. ok is false when nothing is.
-func (f *Fields) member(dst, value []byte, at *fieldNode) (out []byte, ok bool) {
+func (f *Fields) member(dst, value []byte, at []*fieldNode) (out []byte, ok bool) {
 	switch {
-	case at == nil: // no path leads here
+	case len(at) == 0: // no path leads here
 		return append(dst, value...), f.except
-	case at.ends:
+	case slices.ContainsFunc(at, func(node *fieldNode) bool { return node.ends }):
 		return append(dst, value...), !f.except
 	}
 	out, n, ok := f.within(dst, value, at)
@@ -148,12 +170,19 @@ func (f *Fields) addPaths(name string, paths []string) error {
 	if len(paths) > MaxFieldPaths || f.except && len(paths) == 0 {
 		return Invalid("%s has %d paths. At most %d are allowed, and except needs one.", name, len(paths), MaxFieldPaths)
 	}
+	wildcards := 0
 	for _, path := range paths {
 		names := strings.Split(path, ".")
+		if slices.Contains(names, anyElement) {
+			wildcards++
+		}
 		if len(path) > MaxFilterPath || slices.Contains(names, "") {
 			return Invalid("%s has %q, which is not a path: it must be names of members of data, separated by dots, of at most %d bytes, such as vehicle.vin.", name, Clip(path, 60), MaxFilterPath)
 		}
 		f.paths.add(names)
+	}
+	if wildcards > MaxFieldWildcards {
+		return Invalid("%s has %d paths with *. At most %d are allowed.", name, wildcards, MaxFieldWildcards)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package callbackd
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,17 +22,22 @@ func mustFields(t testing.TB, text string) *Fields {
 func TestFieldsCutData(t *testing.T) {
 	const data = ` {"grade" : 2.50, "vehicle":{"vin":"1FM","plates":["A", {"b":1,"c":2}]},"é\u0020":null,"photos":[]}`
 	for text, want := range map[string]string{
-		`{}`:                                                    data,
-		`{"only":["grade"]}`:                                    `{"grade":2.50}`,
-		`{"only":[]}`:                                           `{}`,
-		`{"only":["nobody","grade.x"]}`:                         `{}`,
-		`{"only":["vehicle.vin","é "]}`:                         `{"vehicle":{"vin":"1FM"},"é\u0020":null}`,
-		`{"only":["vehicle.nobody"]}`:                           `{}`,
-		`{"only":["vehicle.plates.1.c"]}`:                       `{"vehicle":{"plates":[{"c":2}]}}`,
-		`{"only":["photos","photos.0"]}`:                        `{"photos":[]}`,
-		`{"except":["vehicle","é "]}`:                           `{"grade":2.50,"photos":[]}`,
-		`{"except":["vehicle.plates.0"]}`:                       `{"grade":2.50,"vehicle":{"vin":"1FM","plates":[{"b":1,"c":2}]},"é\u0020":null,"photos":[]}`,
-		`{"except":["grade.x","vehicle.vin","vehicle.plates"]}`: `{"grade":2.50,"vehicle":{},"é\u0020":null,"photos":[]}`,
+		`{}`:                                                           data,
+		`{"only":["grade"]}`:                                           `{"grade":2.50}`,
+		`{"only":[]}`:                                                  `{}`,
+		`{"only":["nobody","grade.x"]}`:                                `{}`,
+		`{"only":["vehicle.vin","é "]}`:                                `{"vehicle":{"vin":"1FM"},"é\u0020":null}`,
+		`{"only":["vehicle.nobody"]}`:                                  `{}`,
+		`{"only":["vehicle.plates.1.c"]}`:                              `{"vehicle":{"plates":[{"c":2}]}}`,
+		`{"only":["photos","photos.0"]}`:                               `{"photos":[]}`,
+		`{"only":["vehicle.plates.*.c"]}`:                              `{"vehicle":{"plates":[{"c":2}]}}`,
+		`{"only":["vehicle.plates.*"]}`:                                `{"vehicle":{"plates":["A",{"b":1,"c":2}]}}`,
+		`{"only":["vehicle.plates.*.c","vehicle.plates.1.b"]}`:         `{"vehicle":{"plates":[{"b":1,"c":2}]}}`,
+		`{"only":["vehicle.*","*.vin"]}`:                               `{}`,
+		`{"except":["vehicle.plates.*.b","grade","vehicle.plates.0"]}`: `{"vehicle":{"vin":"1FM","plates":[{"c":2}]},"é\u0020":null,"photos":[]}`,
+		`{"except":["vehicle","é "]}`:                                  `{"grade":2.50,"photos":[]}`,
+		`{"except":["vehicle.plates.0"]}`:                              `{"grade":2.50,"vehicle":{"vin":"1FM","plates":[{"b":1,"c":2}]},"é\u0020":null,"photos":[]}`,
+		`{"except":["grade.x","vehicle.vin","vehicle.plates"]}`:        `{"grade":2.50,"vehicle":{},"é\u0020":null,"photos":[]}`,
 	} {
 		if got := string(mustFields(t, text).Of([]byte(data))); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
@@ -48,8 +54,9 @@ func TestFieldsNameWhatIsWrong(t *testing.T) {
 		`{"only":null}`:                 "policy.fields must have one member",
 		`{"only":[1]}`:                  "policy.fields must have one member",
 		`{"except":[]}`:                 "policy.fields.except has 0 paths. At most 100 are allowed, and except needs one.",
-		`{"only":["a..b"]}`:             `policy.fields.only has "a..b", which is not a path`,
-		`{"only":[""]}`:                 `policy.fields.only has "", which is not a path`,
+		`{"only":["a.*"` + strings.Repeat(`,"a.*"`, 10) + `]}`: "policy.fields.only has 11 paths with *. At most 10 are allowed.",
+		`{"only":["a..b"]}`: `policy.fields.only has "a..b", which is not a path`,
+		`{"only":[""]}`:     `policy.fields.only has "", which is not a path`,
 		`{"only":["` + strings.Repeat("a", 256) + `"]}`:       "which is not a path",
 		`{"only":["a"` + strings.Repeat(`,"a"`, 100) + `]}`:   "policy.fields.only has 101 paths.",
 		`{"only":["` + strings.Repeat("a", MaxFields) + `"]}`: "policy.fields has 8205 bytes.",
@@ -77,9 +84,9 @@ func cutReference(v any, paths [][]string, except bool) (any, bool) {
 	if len(rest) == 0 {
 		return v, except
 	}
-	within := func(name string) (out [][]string) {
+	within := func(names ...string) (out [][]string) {
 		for _, path := range rest {
-			if path[0] == name {
+			if slices.Contains(names, path[0]) {
 				out = append(out, path[1:])
 			}
 		}
@@ -97,7 +104,7 @@ func cutReference(v any, paths [][]string, except bool) (any, bool) {
 	case []any:
 		out := []any{}
 		for i, inner := range of {
-			if cut, ok := cutReference(inner, within(jsonNumber(i)), except); ok {
+			if cut, ok := cutReference(inner, within(jsonNumber(i), "*"), except); ok {
 				out = append(out, cut)
 			}
 		}
@@ -112,7 +119,7 @@ func TestFieldsCutLikeTheReference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		data := drawData(t, 0)
 		except := rapid.Bool().Draw(t, "except")
-		paths := rapid.SliceOfN(rapid.SliceOfN(drawName, 1, 3), 1, 4).Draw(t, "paths")
+		paths := rapid.SliceOfN(rapid.SliceOfN(rapid.OneOf(drawName, rapid.Just("*")), 1, 3), 1, 4).Draw(t, "paths")
 		var texts []string
 		for _, path := range paths {
 			texts = append(texts, strings.Join(path, "."))
@@ -139,6 +146,7 @@ func TestFieldsCutLikeTheReference(t *testing.T) {
 // Any choice of any data is an object in JSON.
 func FuzzFields(f *testing.F) {
 	f.Add([]byte(`{"only":["a.0","b"]}`), []byte(`{"a":[1,{"x":2}],"b":{}}`))
+	f.Add([]byte(`{"only":["a.*.x","a.0.y","*"]}`), []byte(`{"a":[{"x":2,"y":1}],"*":1}`))
 	f.Add([]byte(`{"except":["a.0.x"]}`), []byte(`{"a":[{"x":2}],"\u0061":1}`))
 	f.Fuzz(func(t *testing.T, text, data []byte) {
 		fields, err := ParseFields("policy.fields", text)

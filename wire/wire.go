@@ -212,6 +212,15 @@ type Event struct {
 	Test       bool            `json:"test"`
 	Data       json.RawMessage `json:"data"`
 	Deliveries []string        `json:"deliveries"` // their ids
+	// Withheld has the callbacks whose filter did not match the event when it was
+	// accepted. A replay may have sent it to them since.
+	Withheld []Withheld `json:"withheld,omitempty"`
+}
+
+// Withheld is a callback that did not get an event.
+type Withheld struct {
+	Callback int64  `json:"callback"`
+	Term     string `json:"term"` // of its filter, that did not match
 }
 
 // EventList answers GET /v1/events. Next is null at the end.

@@ -195,9 +195,28 @@ func eventListFields(q *eventsQuery) []request.Field {
 		queryText("session_key", &q.Session),
 		request.Time("since", &q.Since),
 		request.Time("until", &q.Until),
+		withheldField(&q.EventQuery),
 		limitField(&q.Limit),
 		request.Cursor("cursor", &q.After, parseEventCursor),
 	}
+}
+
+// withheldField reads from whom events were withheld: true for anybody, or the ID of a
+// callback.
+func withheldField(q *store.EventQuery) request.Field {
+	var text string
+	return queryText("withheld", &text).Check(func(string) error {
+		q.Withheld = true
+		if text == "true" {
+			return nil
+		}
+		id, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || id < 1 {
+			return callbackd.Invalid("withheld must be true, or the ID of a callback, which GET /v1/callbacks/:event/policy shows.")
+		}
+		q.WithheldFrom = callbackd.CallbackID(id)
+		return nil
+	})
 }
 
 func parseEventCursor(s string) (callbackd.EventID, bool) {

@@ -282,14 +282,14 @@ func TestFaultsOfAQuery(t *testing.T) {
 		"cursor=x":                   {"Invalid cursor. Omit it to start from the first page."},
 		"cursor=dlv_0000000000000-1": {"Invalid cursor"},
 		"cursor=evt_0000000000001":   {"Invalid cursor"},
-		"states=failed":              {`Unknown parameter "states". This call takes state, callback, status, fault, event, session_key, since, until, limit and cursor.`},
+		"states=failed":              {`Unknown parameter "states". This call takes state, callback, status, fault, event, session_key, since, until, withheld, limit and cursor.`},
 		"state=failed&state=pending": {"state is given twice."},
 		"state=%zz":                  {"The query is malformed"},
 		"a;b":                        {"The query is malformed"},
 	} {
 		s.call("GET", "/v1/deliveries?"+query, "").says(400, says...)
 	}
-	s.call("GET", "/v1/events?state=failed", "").says(400, `Unknown parameter "state". This call takes after, wait, event, session_key, since, until, limit and cursor.`)
+	s.call("GET", "/v1/events?state=failed", "").says(400, `Unknown parameter "state". This call takes after, wait, event, session_key, since, until, withheld, limit and cursor.`)
 	s.call("GET", "/v1/events?cursor=evt_0000000000000", "").says(400, "Invalid cursor")
 	s.call("GET", "/v1/events?cursor=dlv_0000000000001-1", "").says(400, "Invalid cursor")
 	for _, id := range []string{"x", "evt_0000000000001", "evt_", "evt_000000000000u", "dlv_0000000000001-1"} {

@@ -24,6 +24,21 @@ func aFilterWithholdsAndAReplaySends(t *testing.T, on func(*setup)) {
 	first, second := s.publish("SESSION:COMPLETE", "A", `{"grade":4}`), s.publish("SESSION:COMPLETE", "B", `{"grade":5}`)
 	low := s.publish("SESSION:COMPLETE", "A", `{"grade":2.9}`)
 	equal(t, "the event that arrives", recv.next().header.Get("webhook-id"), low.ID)
+	withheld := []wire.Withheld{{Callback: 1, Term: "data.grade lt 3"}}
+	equal(t, "from whom it was withheld", decode[wire.Event](s.call("GET", "/v1/events/"+first.ID, "").ok(200)).Withheld, withheld)
+	equal(t, "from whom the other was withheld", decode[wire.Event](s.call("GET", "/v1/events/"+low.ID, "").ok(200)).Withheld, []wire.Withheld(nil))
+	for query, want := range map[string][]string{"true": {second.ID, first.ID}, "1": {second.ID, first.ID}, "2": nil, "true&session_key=A": {first.ID}} {
+		var got []string
+		for _, ev := range decode[wire.EventList](s.call("GET", "/v1/events?withheld="+query, "").ok(200)).Data {
+			got = append(got, ev.ID)
+			equal(t, "from whom a listed event was withheld", ev.Withheld, withheld)
+		}
+		equal(t, "the events of withheld="+query, got, want)
+	}
+	for _, query := range []string{"false", "0", "-1", "x", "1e3"} {
+		s.call("GET", "/v1/events?withheld="+query, "").says(400, "withheld must be true, or the ID of a callback")
+	}
+	s.call("GET", "/v1/events?after=start&withheld=true", "").says(400, "withheld")
 	why := func(ev published) wire.Explanation {
 		t.Helper()
 		return decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain", "").ok(200)).Data[0]

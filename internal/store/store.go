@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -226,6 +227,19 @@ type EventQuery struct {
 	Until   time.Time         // accepted before
 	After   callbackd.EventID // cursor: ListEvents returns older events, EventsAfter later ones
 	Limit   int               // 1 to MaxPage
+	// Withheld chooses events that were withheld: from WithheldFrom, or from any callback
+	// when that is 0.
+	Withheld     bool
+	WithheldFrom callbackd.CallbackID
+}
+
+// Matches reports whether the query chooses an event of its key and session, apart from
+// its cursor.
+func (q *EventQuery) Matches(ev *callbackd.Event) bool {
+	return (q.Type == "" || ev.Type == q.Type) && AcceptedWithin(ev, q.Since, q.Until) &&
+		(!q.Withheld || slices.ContainsFunc(ev.Withheld, func(w callbackd.Withheld) bool {
+			return q.WithheldFrom == 0 || w.Callback == q.WithheldFrom
+		}))
 }
 
 // MaxPage is the largest number of entries on a page. MaxScan is the largest number

@@ -15,6 +15,9 @@ func Event(ev *callbackd.Event) wire.Event {
 	for _, cb := range ev.Targets {
 		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: cb}.String())
 	}
+	for _, w := range ev.Withheld {
+		out.Withheld = append(out.Withheld, wire.Withheld{Callback: int64(w.Callback), Term: w.Term})
+	}
 	return out
 }
 

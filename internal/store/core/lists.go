@@ -20,10 +20,11 @@ const (
 // eventRange names events of a key or of all keys, or of one session, with ids in
 // [lo, hi).
 type eventRange struct {
-	key     callbackd.KeyID
-	session string
-	lo, hi  int64
-	dataOf  int64 // whose data is read: a type's number, anyType or noType
+	key      callbackd.KeyID
+	session  string
+	lo, hi   int64
+	dataOf   int64 // whose data is read: a type's number, anyType or noType
+	withheld bool  // only withheld events have their data read
 }
 
 // What dataOf may be instead of a type's number.
@@ -40,7 +41,7 @@ func (r *eventRange) chunk(limit int) int {
 	return listChunk
 }
 
-const selectEvents = "SELECT " + eventColumns + ", CASE WHEN $4 = -1 OR type = $4 THEN data END FROM "
+const selectEvents = "SELECT " + eventColumns + ", CASE WHEN ($4 = -1 OR type = $4) AND ($5 = 0 OR withheld IS NOT NULL) THEN data END FROM "
 
 // newest returns the newest limit events of a range, newest first.
 func (s *Store) newest(tx Tx, r eventRange, limit int) (evs []*callbackd.Event, err error) {
@@ -48,21 +49,21 @@ func (s *Store) newest(tx Tx, r eventRange, limit int) (evs []*callbackd.Event, 
 	case r.session != "" && r.key == store.AllKeys:
 		return s.newestOfSession(tx, r, limit)
 	case r.session != "":
-		return s.eventsOf(tx, s.d.SessionEvents+" WHERE id >= $1 AND id < $2 AND key_no = $5 AND session = $6 ORDER BY "+newestOrder(s.d.SessionOrder),
+		return s.eventsOf(tx, s.d.SessionEvents+" WHERE id >= $1 AND id < $2 AND key_no = $6 AND session = $7 ORDER BY "+newestOrder(s.d.SessionOrder),
 			r, limit, r.key, r.session)
 	case r.key == store.AllKeys:
 		return s.eventsOf(tx, "events WHERE id >= $1 AND id < $2 ORDER BY id DESC", r, limit)
 	}
-	return s.eventsOf(tx, s.d.KeyEvents+" WHERE id >= $1 AND id < $2 AND key_no = $5 ORDER BY key_no DESC, id DESC", r, limit, r.key)
+	return s.eventsOf(tx, s.d.KeyEvents+" WHERE id >= $1 AND id < $2 AND key_no = $6 ORDER BY key_no DESC, id DESC", r, limit, r.key)
 }
 
 // oldest returns the oldest limit events of a range of one key, oldest first.
 func (s *Store) oldest(tx Tx, r eventRange, limit int) (evs []*callbackd.Event, err error) {
 	if r.session != "" {
-		return s.eventsOf(tx, s.d.SessionEvents+" WHERE id >= $1 AND id < $2 AND key_no = $5 AND session = $6 ORDER BY "+s.d.SessionOrder,
+		return s.eventsOf(tx, s.d.SessionEvents+" WHERE id >= $1 AND id < $2 AND key_no = $6 AND session = $7 ORDER BY "+s.d.SessionOrder,
 			r, limit, r.key, r.session)
 	}
-	return s.eventsOf(tx, s.d.KeyEvents+" WHERE id >= $1 AND id < $2 AND key_no = $5 ORDER BY key_no, id", r, limit, r.key)
+	return s.eventsOf(tx, s.d.KeyEvents+" WHERE id >= $1 AND id < $2 AND key_no = $6 ORDER BY key_no, id", r, limit, r.key)
 }
 
 // newestOfSession is newest for the sessions of that name of all keys. Keys that
@@ -98,7 +99,11 @@ func keysWith(tx Tx, rows string, value any) (keys []callbackd.KeyID, err error)
 }
 
 func (s *Store) eventsOf(tx Tx, from string, r eventRange, limit int, more ...any) (evs []*callbackd.Event, err error) {
-	args := append([]any{r.lo, r.hi, limit, r.dataOf}, more...)
+	var withheld int64
+	if r.withheld {
+		withheld = 1
+	}
+	args := append([]any{r.lo, r.hi, limit, r.dataOf, withheld}, more...)
 	err = tx.Query(selectEvents+from+" LIMIT $3", func(row Row) error {
 		var data []byte
 		ev, err := scanEvent(row, &data)
@@ -161,8 +166,11 @@ func (p *eventPager) take(ev *callbackd.Event) bool {
 		return false
 	}
 	p.seen++
-	if (p.q.Type == "" || ev.Type == p.q.Type) && store.AcceptedWithin(ev, p.q.Since, p.q.Until) {
+	if p.q.Matches(ev) {
 		p.size += len(ev.Data)
+		for _, w := range ev.Withheld {
+			p.size += len(w.Term)
+		}
 		p.page.Events = append(p.page.Events, ev)
 	}
 	return true
@@ -174,7 +182,7 @@ func newEventPager(q store.EventQuery) *eventPager {
 
 // ranged returns what the query chooses, without its cursor.
 func (p *eventPager) ranged(tx Tx) (r eventRange, err error) {
-	r = eventRange{key: p.q.Key, session: p.q.Session, dataOf: anyType}
+	r = eventRange{key: p.q.Key, session: p.q.Session, dataOf: anyType, withheld: p.q.Withheld}
 	if p.q.Type != "" {
 		r.dataOf = codec.TypeNumber(p.q.Type)
 	}

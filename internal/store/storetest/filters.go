@@ -56,6 +56,35 @@ func (s *suite) withheld() {
 		s.equal("the targets that are stored", stored.Targets, ev.Targets)
 		s.equal("what is stored as withheld", stored.Withheld, want)
 	}
+	for name, c := range map[string]struct {
+		q    store.EventQuery
+		want []*callbackd.Event
+	}{
+		"all events":                       {store.EventQuery{}, []*callbackd.Event{test[0], good, bad}},
+		"those withheld from any callback": {store.EventQuery{Withheld: true}, []*callbackd.Event{good, bad}},
+		"those withheld from one callback": {store.EventQuery{Withheld: true, WithheldFrom: low.ID}, []*callbackd.Event{good}},
+		"those withheld from nobody":       {store.EventQuery{Withheld: true, WithheldFrom: all.ID}, nil},
+		"those of a type":                  {store.EventQuery{Withheld: true, Type: ev1}, []*callbackd.Event{good, bad}},
+		"those of another type":            {store.EventQuery{Withheld: true, Type: ev2}, nil},
+		"those of a session":               {store.EventQuery{Withheld: true, Session: "S"}, []*callbackd.Event{good, bad}},
+		"those on a page of one":           {store.EventQuery{Withheld: true, Limit: 1}, []*callbackd.Event{good}},
+		"those after it":                   {store.EventQuery{Withheld: true, After: good.ID}, []*callbackd.Event{bad}},
+	} {
+		c.q.Key, c.q.Limit = s.key.ID, max(c.q.Limit, 1)
+		if name != "those on a page of one" {
+			c.q.Limit = store.MaxPage
+		}
+		page, err := s.ListEvents(s.ctx(), c.q)
+		s.must(err)
+		var got, want []string
+		for _, ev := range page.Events {
+			got = append(got, ev.ID.String()+string(ev.Data))
+		}
+		for _, ev := range c.want {
+			want = append(want, ev.ID.String()+string(ev.Data))
+		}
+		s.equal(name, got, want)
+	}
 	s.equal("pending deliveries", len(s.fresh(low.ID)), 2)
 	cb, err := s.CallbackByID(s.ctx(), low.ID)
 	s.must(err)
