@@ -1,5 +1,7 @@
 package callbackd
 
+import "slices"
+
 // Withheld says that a callback did not get an event, because its filter did not match
 // when the event was accepted.
 type Withheld struct {
@@ -11,21 +13,31 @@ type Withheld struct {
 type Candidates struct {
 	IDs []CallbackID // shared with events; it must not be changed
 
-	filters     []*Filter // nil when no callback has one; else one for each of IDs, or nil
+	filters     []*Filter // different ones
+	filterOf    []int     // the filter of each of IDs, or noFilter; nil when no callback has one
 	usesSession bool
 }
+
+const noFilter = -1
 
 // Add appends a callback. f is nil when it has no filter.
 func (c *Candidates) Add(id CallbackID, f *Filter) {
 	c.IDs = append(c.IDs, id)
-	if f == nil && c.filters == nil {
+	if f == nil && c.filterOf == nil {
 		return
 	}
-	for len(c.filters) < len(c.IDs)-1 {
-		c.filters = append(c.filters, nil)
+	for len(c.filterOf) < len(c.IDs)-1 {
+		c.filterOf = append(c.filterOf, noFilter)
 	}
-	c.filters = append(c.filters, f)
-	c.usesSession = c.usesSession || f != nil && f.usesSession
+	at := noFilter
+	if f != nil {
+		if at = slices.IndexFunc(c.filters, f.Equal); at < 0 {
+			at = len(c.filters)
+			c.filters = append(c.filters, f)
+		}
+		c.usesSession = c.usesSession || f.usesSession
+	}
+	c.filterOf = append(c.filterOf, at)
 }
 
 // Bytes estimates the memory that the callbacks take.
@@ -40,24 +52,47 @@ func (c *Candidates) Bytes() int {
 // UseSession reports whether a filter needs the session of the event.
 func (c *Candidates) UseSession() bool { return c != nil && c.usesSession }
 
+// CheckFilters returns an error when the filters would cost too much for each event of
+// type ev.
+func (c *Candidates) CheckFilters(ev EventType) error {
+	sum := 0
+	for _, f := range c.filters {
+		sum += f.terms
+	}
+	if sum > MaxFilterSum {
+		return Invalid("The filters of the API key's callbacks for %s would have %d operators. At most %d are allowed; equal filters count once.", ev, sum, MaxFilterSum)
+	}
+	return nil
+}
+
 // Choose returns the targets of an event, and the callbacks whose filter does not match.
-// s is nil when the session of the event is not stored, or no filter uses it.
+// s is nil when the session of the event is not stored, or no filter uses it. Equal filters
+// are judged once.
 func (c *Candidates) Choose(data []byte, s *Session) (targets []CallbackID, withheld []Withheld) {
 	switch {
 	case c == nil:
 		return nil, nil
-	case c.filters == nil:
+	case c.filterOf == nil:
 		return c.IDs, nil
 	}
-	in := &FilterInput{Data: data, Session: s}
+	return c.choose(&FilterInput{Data: data, Session: s})
+}
+
+func (c *Candidates) choose(in *FilterInput) (targets []CallbackID, withheld []Withheld) {
+	type verdict struct {
+		failed string
+		ok     bool
+	}
+	verdicts := make([]verdict, len(c.filters))
+	for i, f := range c.filters {
+		verdicts[i].failed, verdicts[i].ok = f.Match(in)
+	}
 	for i, id := range c.IDs {
-		if f := c.filters[i]; f != nil {
-			if failed, ok := f.Match(in); !ok {
-				withheld = append(withheld, Withheld{id, failed})
-				continue
-			}
+		if at := c.filterOf[i]; at != noFilter && !verdicts[at].ok {
+			withheld = append(withheld, Withheld{id, verdicts[at].failed})
+		} else {
+			targets = append(targets, id)
 		}
-		targets = append(targets, id)
 	}
 	return targets, withheld
 }

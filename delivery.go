@@ -196,6 +196,9 @@ type Outcome struct {
 	// CanWait is set when nothing waits for the record. A store may then hold it back
 	// for some milliseconds, to write it together with others.
 	CanWait bool
+	// Canceled is set by the store that recorded the outcome: a person had canceled the
+	// delivery during the attempt, and the outcome took the place of the cancellation.
+	Canceled bool
 }
 
 // FirstFailedAt returns when the delivery's present run of attempts first

@@ -16,6 +16,9 @@ const (
 	MaxFilterPath  = 255     // bytes of a path
 	MaxFilterNames = 16      // names of a path
 	MaxFilterIn    = 100     // values of one "in"
+	// MaxFilterSum limits the operators in all different filters of an API key's callbacks
+	// for one event type: so many are judged at most when an event is accepted.
+	MaxFilterSum = 400
 )
 
 // maxFailedTerm bounds the text of the term that failed. maxFilterNumber bounds the text
@@ -32,6 +35,7 @@ const (
 type Filter struct {
 	text        string
 	root        condition
+	terms       int // operators in all of it
 	usesSession bool
 }
 
@@ -131,6 +135,7 @@ type filterTerm struct {
 func (t *filterTerm) String() string { return t.text }
 
 func (t *filterTerm) judge(in *FilterInput) (string, bool) {
+	in.judged++
 	v, found := in.lookup(t.path)
 	switch {
 	case !found && (t.op == "ne" || t.op == "exists" && t.operand == false):
@@ -212,6 +217,7 @@ type FilterInput struct {
 	Session *Session // nil when none is stored
 
 	data, reference decodedOnce
+	judged          int // operators so far
 }
 
 // decodedOnce is a JSON text that is decoded when it is first needed.

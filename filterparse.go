@@ -31,7 +31,7 @@ func ParseFilter(name string, text []byte) (*Filter, error) {
 	if err := json.Compact(&compact, text); err != nil {
 		return nil, Invalid("%s is not JSON: %v.", name, err)
 	}
-	return &Filter{text: compact.String(), root: root, usesSession: p.usesSession}, nil
+	return &Filter{text: compact.String(), root: root, terms: p.terms, usesSession: p.usesSession}, nil
 }
 
 // filterParser counts what has limits.

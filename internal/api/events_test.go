@@ -282,7 +282,7 @@ func TestFaultsOfAQuery(t *testing.T) {
 		"cursor=x":                   {"Invalid cursor. Omit it to start from the first page."},
 		"cursor=dlv_0000000000000-1": {"Invalid cursor"},
 		"cursor=evt_0000000000001":   {"Invalid cursor"},
-		"states=failed":              {`Unknown parameter "states". This call takes state, callback, status, fault, event, session_key, since, until, withheld, limit and cursor.`},
+		"states=failed":              {`Unknown parameter "states". This call takes state, callback, status, fault, event, session_key, since, until, limit and cursor.`},
 		"state=failed&state=pending": {"state is given twice."},
 		"state=%zz":                  {"The query is malformed"},
 		"a;b":                        {"The query is malformed"},

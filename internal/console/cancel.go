@@ -10,7 +10,7 @@ import (
 )
 
 // cancelFields are the fields of a cancellation of pending deliveries.
-var cancelFields = []string{"event", "callback", "session", "since", "until", "reason"}
+var cancelFields = []string{"event", "callback", "session", "since", "until", "rate", "reason"}
 
 type cancelPage struct {
 	base
@@ -19,6 +19,7 @@ type cancelPage struct {
 	Callbacks []*callbackd.Callback
 	Counted   bool // Count is the size of the cancellation
 	Count     int64
+	Takes     string // at its rate; empty without one
 }
 
 func (c *Console) newCancelPage(req *userRequest, q url.Values) (*cancelPage, error) {
@@ -66,28 +67,35 @@ func (c *Console) cancelForm(w http.ResponseWriter, req *userRequest) error {
 	if q.Get("counted") == "" || unasked {
 		return c.render(w, http.StatusOK, "cancel", p)
 	}
-	filter, _ := p.read()
-	if p.Count, err = c.countReplay(req, &p.scope, filter); err != nil {
+	r := p.read()
+	if p.Count, err = c.countReplay(req, &p.scope, r.Filter); err != nil {
 		return err
 	}
 	p.Counted = len(p.Errors) == 0
+	if p.Counted && r.Rate > 0 {
+		p.Takes = duration(atRate(p.Count, r.Rate))
+	}
 	return c.render(w, p.status(), "cancel", p)
 }
 
-// read reads the form and notes its errors.
-func (p *cancelPage) read() (f callbackd.ReplayFilter, reason string) {
+// read reads the form as a cancellation, and notes its errors.
+func (p *cancelPage) read() (r callbackd.Replay) {
 	if p.KeyID == 0 {
 		p.Errors.add("key", errChooseKey)
 	}
+	f := &r.Filter
+	r.Cancel = &callbackd.Cancellation{}
 	p.F.read(p.Errors,
 		request.EventType("event", &f.Type),
 		request.CallbackID("callback", &f.Callback),
 		sessionKey(&f.Session),
 		request.Time("since", &f.Since),
 		request.Time("until", &f.Until),
-		callbacks.Reason(&reason),
+		request.Rate("rate", &r.Rate, callbackd.MaxReplayRate, "deliveries"),
+		callbacks.Reason(&r.Cancel.Reason),
 	)
-	return callbackd.CancelFilter(f), reason
+	r.Filter = callbackd.CancelFilter(r.Filter)
+	return r
 }
 
 // cancelPending starts a cancellation.
@@ -99,12 +107,12 @@ func (c *Console) cancelPending(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	filter, reason := p.read()
-	by := callbackd.ByOperator
+	r := p.read()
+	r.Cancel.By = callbackd.ByOperator
 	if !req.isOperator() {
-		by = callbackd.ByKey(req.key.ID)
+		r.Cancel.By = callbackd.ByKey(req.key.ID)
 	}
-	return c.startReplay(w, req, &p.scope, callbackd.Replay{Filter: filter, Cancel: &callbackd.Cancellation{By: by, Reason: reason}}, func() error {
+	return c.startReplay(w, req, &p.scope, r, func() error {
 		return c.render(w, p.status(), "cancel", p)
 	})
 }

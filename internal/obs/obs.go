@@ -141,7 +141,7 @@ func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, since
 	if o.Delivery.Manual {
 		m.manual.Inc()
 	}
-	if ended := m.ended[state]; ended != nil {
+	if ended := m.ended[state]; ended != nil && !o.Canceled { // Canceled counts that one
 		ended.Inc()
 	}
 	if state == callbackd.Delivered {
@@ -158,5 +158,6 @@ func (m *Metrics) CallbackPaused(r callbackd.PauseReason) { m.paused.WithLabelVa
 // StaleOutcome counts outcomes that were too late to be recorded.
 func (m *Metrics) StaleOutcome() { m.stale.Inc() }
 
-// Canceled counts deliveries that a person canceled.
+// Canceled counts deliveries that a person canceled, also those whose attempt was in
+// flight: a counter cannot be taken back when the outcome comes.
 func (m *Metrics) Canceled(n int) { m.ended[callbackd.Canceled].Add(float64(n)) }

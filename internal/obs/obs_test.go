@@ -2,9 +2,11 @@ package obs
 
 import (
 	"io"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,5 +43,22 @@ func TestOperatingNamesEveryMetric(t *testing.T) {
 	served, documented := names(text, `(?m)^# TYPE (callbackd_\w+) `), names(string(doc), "`(callbackd_\\w+)`")
 	if !slices.Equal(served, documented) || len(served) < 10 {
 		t.Errorf("served     %q\ndocumented %q", served, documented)
+	}
+}
+
+// A delivery that a person cancels during its attempt is counted once, whether the outcome
+// or the cancellation is told first.
+func TestADeliveryThatIsCanceledDuringItsAttemptIsCountedOnce(t *testing.T) {
+	m := New()
+	m.AttemptDone(&callbackd.Outcome{}, callbackd.Delivered, time.Second)
+	m.AttemptDone(&callbackd.Outcome{Canceled: true}, callbackd.Delivered, time.Second)
+	m.Canceled(3)
+	m.AttemptDone(&callbackd.Outcome{Canceled: true}, callbackd.Canceled, time.Second)
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, want := range []string{`callbackd_deliveries_ended_total{state="delivered"} 1`, `callbackd_deliveries_ended_total{state="canceled"} 3`, `callbackd_deliveries_ended_total{state="failed"} 0`} {
+		if !strings.Contains(w.Body.String(), want+"\n") {
+			t.Errorf("the metrics do not have %q", want)
+		}
 	}
 }

@@ -77,6 +77,19 @@ func ReadCandidates(tx Tx, key callbackd.KeyID, typ callbackd.EventType, to *cal
 	}, key, codec.TypeNumber(typ))
 }
 
+// checkFilters returns an error when a callback was stored whose filter is too much beside
+// those of the other callbacks.
+func checkFilters(tx Tx, cb *callbackd.Callback) error {
+	if cb.Policy.Filter == nil || cb.Deleted() {
+		return nil
+	}
+	var all callbackd.Candidates
+	if err := ReadCandidates(tx, cb.Key, cb.Event, &all); err != nil {
+		return err
+	}
+	return all.CheckFilters(cb.Event)
+}
+
 // textOrNull returns a text for a column that is NULL without one.
 func textOrNull(text string) any {
 	if text == "" {
@@ -156,6 +169,9 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		store.Made(ctx, stored)
 		err = s.insertCallback(tx, &cb)
 		tried = cb.ID
+		if err == nil {
+			err = checkFilters(tx, &cb)
+		}
 		return err
 	}, func() { s.DropCallbacks() })
 	if err != nil {
@@ -218,7 +234,10 @@ func (s *Store) ChangeCallback(ctx context.Context, key callbackd.KeyID, ev call
 		released := cb.Releasing
 		cb.Releasing = released || before.Releasing
 		store.Made(ctx, cb)
-		return s.updateCallback(tx, &before, cb, released)
+		if err := s.updateCallback(tx, &before, cb, released); err != nil || cb.Policy.Filter.Equal(before.Policy.Filter) {
+			return err
+		}
+		return checkFilters(tx, cb)
 	}, func() {
 		if cb != nil {
 			s.DropCallbacks(cb.ID)

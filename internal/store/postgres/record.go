@@ -406,6 +406,7 @@ func (s *Store) recordCanceled(o *outcome) error {
 	if resent {
 		return errResent
 	}
+	o.Canceled = err == nil
 	return err
 }
 

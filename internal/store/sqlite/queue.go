@@ -193,7 +193,8 @@ func (s *Store) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Rec
 func (s *Store) record(t *tx, o *callbackd.Outcome) (out callbackd.Recorded, err error) {
 	id := o.Delivery.ID
 	n, err := t.updatePending(o)
-	if err == nil && n < 0 {
+	o.Canceled = err == nil && n < 0
+	if o.Canceled {
 		if n, err = t.removeCancellation(o); err == nil && n < 0 {
 			err = store.NotPending(id)
 		}

@@ -122,7 +122,11 @@ func (s *suite) canceledInFlight() {
 		{callbackd.Pending, callbackd.Canceled},
 		{callbackd.Delivered, callbackd.Delivered},
 	} {
-		s.equal("how the attempt is recorded", s.outcome(ds[i], c.state, s.at.Add(time.Hour), time.Time{}), c.want)
+		o := result(ds[i], c.state, s.at, s.at.Add(time.Hour), time.Time{})
+		recorded, err := s.Record(s.ctx(), o)
+		s.must(err)
+		s.equal("how the attempt is recorded", recorded.State, c.want)
+		s.equal("whether the outcome took the place of a cancellation", o.Canceled, true)
 		s.kind(second(s.Record(s.ctx(), result(ds[i], c.state, s.at, s.at, s.at))), callbackd.KindConflict)
 	}
 	s.reopen()
@@ -204,7 +208,11 @@ func (s *suite) resendCanceledInFlight() {
 	for _, d := range ds {
 		s.must(second(s.Resend(s.ctx(), s.key.ID, d.ID, s.at)))
 	}
-	s.equal("the first attempt", s.outcome(ds[0], callbackd.Delivered, time.Time{}, time.Time{}), callbackd.Delivered)
+	o := result(ds[0], callbackd.Delivered, s.at, time.Time{}, time.Time{})
+	recorded, err := s.Record(s.ctx(), o)
+	s.must(err)
+	s.equal("the first attempt", recorded.State, callbackd.Delivered)
+	s.equal("whether its outcome took the place of a cancellation", o.Canceled, false)
 	s.equal("the second attempt", s.outcome(ds[1], callbackd.Pending, s.at.Add(time.Hour), time.Time{}), callbackd.Pending)
 	s.ended(cb.ID, ends{Accepted: 2, Delivered: 1, Pending: 1})
 	s.balanced()

@@ -1,6 +1,10 @@
 package storetest
 
 import (
+	"fmt"
+	"strings"
+	"time"
+
 	"callbackd"
 	"callbackd/internal/store"
 )
@@ -9,6 +13,7 @@ var filterTests = map[string]func(*suite){
 	"AFilterWithholdsEvents":                 (*suite).withheld,
 	"AFilterReadsTheStoredSession":           (*suite).filterOfSession,
 	"AFilterSeesASessionAfterItsChange":      (*suite).filterAfterChange,
+	"FiltersOfAnEventHaveALimit":             (*suite).filterSum,
 	"AFilterCountsAsCommitted":               (*suite).filterChanged,
 	"FieldsBelongToAVersion":                 (*suite).fieldsOfVersions,
 	"WithheldEventsAreMissingUntilDelivered": (*suite).withheldReplayed,
@@ -175,4 +180,46 @@ func (s *suite) fieldsOfVersions() {
 	stored, err := s.CallbackByID(s.ctx(), cb.ID)
 	s.must(err)
 	s.equal("the version", stored.Version, int64(2))
+}
+
+// filterSum makes callbacks with maximal filters until the key has too many operators for
+// one event. What is refused is not stored, and other keys, types and equal filters fit.
+func (s *suite) filterSum() {
+	filter := func(i int) *callbackd.Filter {
+		var terms []string
+		for j := range callbackd.MaxFilterTerms {
+			terms = append(terms, fmt.Sprintf(`{"data.a":{"ne":%d}}`, i*callbackd.MaxFilterTerms+j))
+		}
+		f, err := callbackd.ParseFilter("filter", []byte(`{"all":[`+strings.Join(terms, ",")+`]}`))
+		s.must(err)
+		return f
+	}
+	create := func(key callbackd.KeyID, ev callbackd.EventType, name string, f *callbackd.Filter) error {
+		_, _, err := s.CreateCallback(s.ctx(), callbackd.Callback{Key: key, Event: ev, Name: name, URL: "https://a.example/", Method: "POST",
+			Payload: []byte("{}"), Policy: callbackd.Policy{Filter: f}, Secrets: []callbackd.SigningSecret{{Value: "w"}}}, s.at)
+		return err
+	}
+	full := callbackd.MaxFilterSum / callbackd.MaxFilterTerms
+	for i := range full {
+		s.must(create(s.key.ID, ev1, fmt.Sprint("f", i), filter(i)))
+	}
+	s.must(create(s.key.ID, ev1, "equal", filter(0)))
+	s.must(create(s.key.ID, ev2, "another event", filter(full)))
+	s.must(create(s.newKey("another").ID, ev1, "another key", filter(full)))
+	s.kind(create(s.key.ID, ev1, "over", filter(full)), callbackd.KindInvalid)
+	s.kind(second(store.CallbackNamed(s.ctx(), s.Store, s.key.ID, ev1, "over")), callbackd.KindNotFound)
+	set := func(name string, f *callbackd.Filter) error {
+		return second(s.ChangeCallback(s.ctx(), s.key.ID, ev1, name, func(cb *callbackd.Callback) error {
+			cb.Policy.Filter = f
+			cb.UpdatedAt = cb.UpdatedAt.Add(time.Second)
+			return nil
+		}))
+	}
+	s.kind(set("equal", filter(full)), callbackd.KindInvalid)
+	equal, err := store.CallbackNamed(s.ctx(), s.Store, s.key.ID, ev1, "equal")
+	s.must(err)
+	s.equal("the filter after a change that was refused", equal.Policy.Filter.Equal(filter(0)), true)
+	s.must(set("equal", filter(1)))
+	s.must(set("f0", filter(full)))
+	s.equal("from how many an event is withheld", len(s.accepted("S", fmt.Sprintf(`{"a":%d}`, callbackd.MaxFilterTerms)).Withheld), 2) // f1 and equal
 }
