@@ -49,7 +49,7 @@ func followPage(t *testing.T, steps [][]string) {
 	for i, step := range steps {
 		script += fmt.Sprintf("{\n%s} > '%s/%d'\n", ports.Replace(step[1]), out, i)
 	}
-	cmd := bash(t, script, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "CALLBACKD_URL="+srv.url,
+	cmd := bash(t, script, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "CALLBACKD_URL="+srv.url, "CALLBACKD_DATA="+dir,
 		"CALLBACKD_ACCOUNT="+cl.Account, "CALLBACKD_KEY="+cl.APIKey, "CALLBACKD_SECRET="+cl.APISecret)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, said)

@@ -87,6 +87,7 @@ type App struct {
 	homes        *home.Router
 
 	background *background
+	keyset     keysetWatch
 	teardown   teardown
 }
 
@@ -150,6 +151,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		return nil, err
 	}
 
+	a.keyset.start(a)
 	a.background.run(counters.Run)
 	a.background.run(func(ctx context.Context) {
 		runner.Run(ctx, a.isHome, stepDispatcher{dispatch, a.engine})

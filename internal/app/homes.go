@@ -23,6 +23,9 @@ type nodeStore interface {
 	LocalAddr(ctx context.Context) (netip.Addr, error)
 }
 
+// betweenNodes is the purpose of the keys by which nodes know each other.
+const betweenNodes = "calls between nodes"
+
 // nodeListener is where other nodes reach this one.
 type nodeListener struct {
 	net.Listener
@@ -102,7 +105,7 @@ func (a *App) forwarding(service *api.API, pages *console.Console, c Config, cou
 	if !ok {
 		return here, nil
 	}
-	keys, err := shared.Derive("calls between nodes")
+	keys, err := shared.Derive(betweenNodes)
 	if err != nil {
 		return nil, err
 	}

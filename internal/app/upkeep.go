@@ -104,5 +104,6 @@ func (a *App) jobs(retention time.Duration) []job {
 		{name: "add up the counts of deliveries", every: 5 * time.Second, singleton: true, step: a.addUpCounts},
 		{name: "check the data directory", first: clockCheck, every: clockCheck, step: a.checkStore},
 		{name: "compare the clocks", first: clockCheck, every: clockCheck, step: a.compareClocks(clock)},
+		{name: "read the keyset again", first: KeysetEvery, every: KeysetEvery, step: a.keyset.step},
 	}
 }

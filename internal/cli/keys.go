@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -285,6 +286,7 @@ func (c *fsckCmd) Run(e *env) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	printSealed(e.stdout, s.Keyset(), &r.Sealed)
 	for _, f := range r.Faults {
 		fmt.Fprintln(e.stdout, "FAULT:", f)
 	}
@@ -294,6 +296,20 @@ func (c *fsckCmd) Run(e *env) error {
 	}
 	fmt.Fprintf(e.stdout, "%s events, every delivery is in exactly one state\n", humanize.Number(r.Events))
 	return nil
+}
+
+// printSealed prints how many secrets each key has sealed.
+func printSealed(w io.Writer, k callbackd.Keyset, counts *store.SealedCounts) {
+	if counts.Secrets == 0 {
+		return
+	}
+	var parts []string
+	for _, key := range keysOf(k, counts) {
+		if key.Secrets > 0 {
+			parts = append(parts, fmt.Sprintf("%s with the key %s (%s)", humanize.Number(key.Secrets), key.Key, key.State))
+		}
+	}
+	fmt.Fprintf(w, "%s secrets: %s\n", humanize.Number(counts.Secrets), strings.Join(parts, ", "))
 }
 
 func shellQuote(s string) string {

@@ -207,7 +207,7 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	defer cfg.LogBuffer.Close(exitWait)
-	ignoreSignals(cfg.Log)
+	signals := notifySignals()
 	if os.Getenv("GOGC") == "" {
 		go app.BoundGarbage(e.ctx)
 	}
@@ -216,6 +216,7 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	go handleSignals(e.ctx, signals, a, cfg.Log)
 	fmt.Fprintln(e.stdout, "listening on", a.URL())
 	c.whatNext(e, a)
 	failed := false

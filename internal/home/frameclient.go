@@ -17,6 +17,7 @@ const callTimeout = 2 * time.Minute
 type frameClient struct {
 	*frameConn
 	peer *peer
+	key  *nodeKey // that its frames are sealed with
 
 	mu      sync.Mutex
 	calls   map[uint64]waitingCall

@@ -34,7 +34,7 @@ type Options struct {
 	Self func() callbackd.NodeID
 	// KeyOf returns the key that a call is about; 0 when it is about none or about all.
 	KeyOf func(*http.Request) callbackd.KeyID
-	// Keys are the keys that the nodes have in common. The first one signs.
+	// Keys are the keys of this node: see [Router.SetKeys].
 	Keys [][]byte
 	// Now is the time that the nodes agree on.
 	Now func() time.Time
@@ -85,9 +85,20 @@ func New(o Options) *Router {
 		o.Ready = func(context.Context) error { return nil }
 	}
 	r := &Router{Options: o, peers: map[callbackd.NodeID]*peer{}}
-	r.signer.init(o.Keys)
+	r.signer.set(o.Keys)
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
+}
+
+// SetKeys replaces the keys by which nodes know each other. Two nodes need one in common.
+// No further call goes over a connection that was made with a key that is gone.
+func (r *Router) SetKeys(keys [][]byte) {
+	r.signer.set(keys)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.peers {
+		p.renew()
+	}
 }
 
 // EndReads ends streams and calls that wait for something to happen, because this node

@@ -1,15 +1,18 @@
 package home
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"hash"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"callbackd"
@@ -36,7 +39,7 @@ type hop struct {
 	client netip.Addr
 	secure bool // the client uses TLS
 
-	signedWith *sync.Pool // of a hop that was read: the key that signed it
+	signedWith *nodeKey // of a hop that was read: the key that signed it
 }
 
 // text appends a hop in the form of its header, without the signature.
@@ -82,27 +85,60 @@ func parseHop(s string) (h hop, ok bool) {
 	return h, true
 }
 
-// signer signs with the keys that all nodes have in common.
+// signer signs with the keys of this node. While keys are replaced, two nodes may have
+// only some of them in common. So a node signs a request with each of its keys. The other
+// one proves itself with the first of them that it has too, and both seal the frames of
+// the connection with that key.
 type signer struct {
-	keys []*sync.Pool // of hash.Hash, one pool for each key
+	keys atomic.Pointer[[]*nodeKey]
 }
 
-func (s *signer) init(keys [][]byte) {
-	for _, key := range keys {
-		s.keys = append(s.keys, &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }})
-	}
+// nodeKey is a key by which nodes know each other.
+type nodeKey struct {
+	secret []byte
+	hashes sync.Pool // of hash.Hash
 }
+
+func newNodeKey(secret []byte) *nodeKey {
+	return &nodeKey{secret: secret, hashes: sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}}
+}
+
+// maxKeys limits the signatures of one request.
+const maxKeys = 8
+
+// all returns the keys, of which the first ones are preferred.
+func (s *signer) all() []*nodeKey { return *s.keys.Load() }
+
+// set replaces the keys. Each that stays is the same nodeKey as before.
+func (s *signer) set(secrets [][]byte) {
+	var old, keys []*nodeKey
+	if now := s.keys.Load(); now != nil {
+		old = *now
+	}
+	for _, secret := range secrets[:min(len(secrets), maxKeys)] {
+		i := slices.IndexFunc(old, func(k *nodeKey) bool { return bytes.Equal(k.secret, secret) })
+		if i >= 0 {
+			keys = append(keys, old[i])
+		} else {
+			keys = append(keys, newNodeKey(secret))
+		}
+	}
+	s.keys.Store(&keys)
+}
+
+// has reports whether a key is still in use.
+func (s *signer) has(key *nodeKey) bool { return slices.Contains(s.all(), key) }
 
 // sum appends the signature of a text with one of the keys.
-func (s *signer) sum(b []byte, key *sync.Pool, text []byte) []byte {
+func sum(b []byte, key *nodeKey, text []byte) []byte {
 	var sum [sha256.Size]byte
 	return base64.RawURLEncoding.AppendEncode(b, mac(sum[:0], key, text))
 }
 
 // mac appends the HMAC of a text with one of the keys.
-func mac(b []byte, key *sync.Pool, text []byte) []byte {
-	h := key.Get().(hash.Hash)
-	defer key.Put(h)
+func mac(b []byte, key *nodeKey, text []byte) []byte {
+	h := key.hashes.Get().(hash.Hash)
+	defer key.hashes.Put(h)
 	h.Reset()
 	h.Write(text)
 	return h.Sum(b)
@@ -111,7 +147,7 @@ func mac(b []byte, key *sync.Pool, text []byte) []byte {
 // frameKeys returns the keys of the frames of one connection: those of calls, and those
 // of answers. They depend on what both sides chose for this connection only, so that
 // frames of another one cannot be repeated on it.
-func frameKeys(key *sync.Pool, target, nonce string, node callbackd.NodeID) (calls, answers []byte) {
+func frameKeys(key *nodeKey, target, nonce string, node callbackd.NodeID) (calls, answers []byte) {
 	text := strconv.AppendInt([]byte("callbackd frames\n"+target+"\n"+nonce+"\n"), int64(node), 10)
 	return mac(nil, key, append(text, "\ncalls"...)), mac(nil, key, append(text, "\nanswers"...))
 }
@@ -126,15 +162,21 @@ func signed(b []byte, method, target string, hop string) []byte {
 	return append(b, hop...)
 }
 
-// header appends the value of the header of a hop: its text and its signature.
+// header appends the value of the header of a hop: its text and a signature of each key.
 func (s *signer) header(b []byte, h hop, method, target string) []byte {
 	begin := len(b)
 	b = h.text(b)
 	var room [512]byte
 	text := signed(room[:0], method, target, string(b[begin:]))
-	b = append(b, ' ')
-	return s.sum(b, s.keys[0], text)
+	for i, key := range s.all() {
+		b = append(b, separators[min(i, 1)])
+		b = sum(b, key, text)
+	}
+	return b
 }
+
+// separators stand before the first signature and before the others.
+const separators = " ,"
 
 // read returns the hop in the value of a header when it is signed and its time is near
 // now.
@@ -156,25 +198,29 @@ func (s *signer) read(value, method, target string, now time.Time) (hop, bool) {
 // isFresh reports whether the time of a hop is near now.
 func (h hop) isFresh(now time.Time) bool { return now.Sub(time.Unix(h.at, 0)).Abs() <= validity }
 
-// verify returns the key that made a signature, or nil when none of the keys did.
-func (s *signer) verify(text []byte, signature string) *sync.Pool {
-	for _, key := range s.keys {
+// verify returns the key that made one of the signatures, or nil when none of the keys
+// did. The order of the keys decides between two.
+func (s *signer) verify(text []byte, signatures string) *nodeKey {
+	if strings.Count(signatures, ",") >= maxKeys {
+		return nil
+	}
+	for _, key := range s.all() {
 		var room [64]byte
-		if subtle.ConstantTimeCompare(s.sum(room[:0], key, text), []byte(signature)) == 1 {
-			return key
+		want := sum(room[:0], key, text)
+		for signature := range strings.SplitSeq(signatures, ",") {
+			if subtle.ConstantTimeCompare(want, []byte(signature)) == 1 {
+				return key
+			}
 		}
 	}
 	return nil
 }
 
 // proof returns what a node answers to a ping or to a request for frames: a signature of
-// the nonce and of the node's own ID. A program that does not have the keys cannot make it.
-func (s *signer) proof(nonce string, node callbackd.NodeID) string {
-	return string(s.sum(nil, s.keys[0], proofText(nonce, node)))
-}
-
-func (s *signer) proves(proof, nonce string, node callbackd.NodeID) bool {
-	return s.verify(proofText(nonce, node), proof) != nil
+// the nonce and of the node's own ID, with the key that signed the request. A program that
+// does not have the key cannot make it.
+func proof(key *nodeKey, nonce string, node callbackd.NodeID) string {
+	return string(sum(nil, key, proofText(nonce, node)))
 }
 
 func proofText(nonce string, node callbackd.NodeID) []byte {

@@ -59,20 +59,20 @@ func (p *peer) dialFrames(ctx context.Context) (*link, *frameClient, error) {
 		return nil, nil, err
 	}
 	target := framesPath + rand.Text()
-	res, err := l.ask(ctx, p, target, target)
+	res, key, err := l.ask(ctx, p, target, target)
 	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
 		return l, nil, nil
 	}
 	var frames *frameConn
 	if err == nil {
-		calls, answers := frameKeys(p.router.signer.keys[0], target, res.Header.Get(nonceHeader), p.node)
+		calls, answers := frameKeys(key, target, res.Header.Get(nonceHeader), p.node)
 		frames, err = newFrameConn(l.Conn, l.in, maxFrame, answers, calls)
 	}
 	if err != nil {
 		l.Close()
 		return nil, nil, err
 	}
-	return nil, &frameClient{frameConn: frames, peer: p, calls: map[uint64]waitingCall{}}, nil
+	return nil, &frameClient{frameConn: frames, peer: p, key: key, calls: map[uint64]waitingCall{}}, nil
 }
 
 var (
@@ -90,12 +90,13 @@ const (
 // prove pings the node over this connection.
 func (l *link) prove(ctx context.Context, p *peer) error {
 	nonce := rand.Text()
-	_, err := l.ask(ctx, p, pingPath+nonce, nonce)
+	_, _, err := l.ask(ctx, p, pingPath+nonce, nonce)
 	return err
 }
 
-// ask has the node prove over this connection that it is the node, and ready.
-func (l *link) ask(ctx context.Context, p *peer, target, nonce string) (*http.Response, error) {
+// ask has the node prove over this connection that it is the node, and ready. It
+// returns the key that both have.
+func (l *link) ask(ctx context.Context, p *peer, target, nonce string) (*http.Response, *nodeKey, error) {
 	deadline, _ := ctx.Deadline()
 	l.SetDeadline(deadline)
 	b := append([]byte("GET "), target...)
@@ -103,20 +104,21 @@ func (l *link) ask(ctx context.Context, p *peer, target, nonce string) (*http.Re
 	b = p.router.signer.header(b, hop{at: p.router.Now().Unix(), node: p.node}, http.MethodGet, target)
 	b = append(b, "\r\n\r\n"...)
 	if _, err := l.Write(b); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	res, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodGet})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	key := p.router.signer.verify(proofText(nonce, p.node), res.Header.Get(proofHeader))
 	switch {
-	case !p.router.signer.proves(res.Header.Get(proofHeader), nonce, p.node):
-		return nil, errStranger
+	case key == nil:
+		return nil, nil, errStranger
 	case res.StatusCode != http.StatusNoContent && res.StatusCode != http.StatusSwitchingProtocols:
-		return nil, errNotReady
+		return nil, nil, errNotReady
 	}
 	p.heard.Store(time.Now().UnixNano())
-	return res, l.SetDeadline(time.Time{})
+	return res, key, l.SetDeadline(time.Time{})
 }
 
 // isSilent reports whether nothing has arrived on an idle connection: neither its end nor

@@ -3,6 +3,8 @@ package home
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -168,6 +170,19 @@ func (p *peer) closeIdle() {
 		l.Close()
 	}
 	p.idle = nil
+}
+
+// renew replaces connections whose frames are sealed with a key that is not in use any
+// more. They end when the calls under way have their answers.
+func (p *peer) renew() {
+	p.mu.Lock()
+	carriers := slices.Collect(maps.Keys(p.carriers))
+	p.mu.Unlock()
+	for _, c := range carriers {
+		if !p.router.signer.has(c.key) {
+			c.leave()
+		}
+	}
 }
 
 func (p *peer) setReachable() {

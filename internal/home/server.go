@@ -75,7 +75,7 @@ const readyTimeout = pingTimeout / 2
 // A ready node answers a request for frames with a connection that carries them.
 func (s *Server) answerPing(w http.ResponseWriter, r *http.Request, h hop, mine bool) {
 	nonce := strings.TrimPrefix(r.RequestURI, pingPath)
-	proof := s.router.signer.proof(nonce, s.router.Self())
+	proof := proof(h.signedWith, nonce, s.router.Self())
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	status := http.StatusNoContent

@@ -66,7 +66,8 @@ type Node struct {
 	Inner     string // where other nodes reach it; empty: they cannot
 	Version   string
 	StartedAt time.Time
-	Unseen    time.Duration // since its lease was renewed, by the database's clock
+	Keyset    callbackd.Keyset // empty: of a version that does not say it; Join and Heartbeat set it
+	Unseen    time.Duration    // since its lease was renewed, by the database's clock
 	Shards    int
 	Callbacks int   // callbacks of its shards with pending deliveries; set by Nodes only
 	Backlog   int64 // pending deliveries, at most MaxCounted of each callback; set by Nodes only

@@ -39,6 +39,7 @@ type Store interface {
 	Stats
 	Logins
 	Answers
+	Sealing
 
 	// Ready returns nil when the store can take writes now.
 	Ready(ctx context.Context) error
@@ -386,6 +387,7 @@ type Report struct {
 	Callbacks []Balance
 	Faults    []string // sentences that name the row; at most MaxFaults
 	FaultN    int64    // how many there are
+	Sealed    SealedCounts
 }
 
 // MaxFaults is how many faults a Report spells out.

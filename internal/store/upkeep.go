@@ -28,8 +28,9 @@ type Upkeep interface {
 	// removed.
 	Forget(ctx context.Context, f *Forget) (int, error)
 	// Check checks for the whole database that every delivery is in exactly one
-	// state (guarantee 2 in docs/guarantees.md). It returns the counts of each
-	// callback, and a sentence for each row that breaks the rule.
+	// state (guarantee 2 in docs/guarantees.md), and opens every secret. It returns the
+	// counts of each callback and of each sealing key, and a sentence for each row
+	// that breaks the rule or does not open.
 	Check(ctx context.Context) (*Report, error)
 }
 

@@ -20,15 +20,44 @@ const (
 	callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 )
 
+// callbackRow is a callback without its secrets, and what is sealed of it and of the
+// version that was read.
+type callbackRow struct {
+	callbackd.Callback
+	version          int64
+	secrets, headers []byte
+}
+
+// scanCallback reads a callback with its secrets.
 func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
-	var c callbackd.Callback
-	var event, version int64
+	c, err := readCallback(row)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.sealer.OpenSecrets(c.secrets, &c.Callback); err != nil {
+		return nil, damaged(err)
+	}
+	c.Headers, err = s.sealer.OpenHeaders(c.headers, c.ID, c.version)
+	return &c.Callback, damaged(err)
+}
+
+// scanSealed reads a callback without its secrets.
+func scanSealed(row Row) (*callbackd.Callback, error) {
+	c, err := readCallback(row)
+	if err != nil {
+		return nil, err
+	}
+	return &c.Callback, nil
+}
+
+func readCallback(row Row) (*callbackRow, error) {
+	var c callbackRow
+	var event int64
 	var policy string
 	var filter, fields *string
-	var secrets, headers []byte
-	err := row.Scan(&c.ID, &c.Key, &event, &c.Name, &c.Version, &policy, &secrets, &c.CreatedAt, &c.UpdatedAt, &c.DeletedAt,
+	err := row.Scan(&c.ID, &c.Key, &event, &c.Name, &c.Version, &policy, &c.secrets, &c.CreatedAt, &c.UpdatedAt, &c.DeletedAt,
 		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter,
-		&version, &c.URL, &c.Method, &headers, &c.Payload, &fields)
+		&c.version, &c.URL, &c.Method, &c.headers, &c.Payload, &fields)
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +73,7 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 			return nil, damaged(fmt.Errorf("fields of callback %d: %w", c.ID, err))
 		}
 	}
-	if err := s.sealer.OpenSecrets(secrets, &c); err != nil {
-		return nil, damaged(err)
-	}
-	c.Headers, err = s.sealer.OpenHeaders(headers, c.ID, version)
-	return &c, damaged(err)
+	return &c, nil
 }
 
 // ReadFilter reads the stored filter of a callback; nil when there is none.
@@ -101,8 +126,12 @@ func textOrNull(text string) any {
 // callbacksWhere reads callbacks with the setting of their present version, as they are
 // stored.
 func (s *Store) callbacksWhere(tx Tx, where string, args ...any) (found []*callbackd.Callback, err error) {
+	return scanCallbacks(tx, s.scanCallback, where, args...)
+}
+
+func scanCallbacks(tx Tx, scan func(Row) (*callbackd.Callback, error), where string, args ...any) (found []*callbackd.Callback, err error) {
 	err = tx.Query("SELECT "+callbackColumns+callbackFrom+"c.version WHERE "+where, func(row Row) error {
-		cb, err := s.scanCallback(row)
+		cb, err := scan(row)
 		found = append(found, cb)
 		return err
 	}, args...)
@@ -111,7 +140,7 @@ func (s *Store) callbacksWhere(tx Tx, where string, args ...any) (found []*callb
 
 // allCallbacks returns the callbacks of all keys by number, deleted ones
 // included. Those of revoked keys have ended with them.
-func (s *Store) allCallbacks(tx Tx) ([]*callbackd.Callback, error) {
+func (s *Store) allCallbacks(tx Tx, scan func(Row) (*callbackd.Callback, error)) ([]*callbackd.Callback, error) {
 	revoked := map[callbackd.KeyID]*callbackd.Key{}
 	err := tx.Query("SELECT no, revoked_at FROM keys WHERE revoked_at IS NOT NULL", func(row Row) error {
 		var k callbackd.Key
@@ -122,7 +151,7 @@ func (s *Store) allCallbacks(tx Tx) ([]*callbackd.Callback, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.callbacksWhere(tx, "c.no > 0 ORDER BY c.no")
+	all, err := scanCallbacks(tx, scan, "c.no > 0 ORDER BY c.no")
 	for i, cb := range all {
 		if k := revoked[cb.Key]; k != nil && err == nil {
 			all[i] = cb.OfKey(k)

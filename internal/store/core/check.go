@@ -42,7 +42,7 @@ func (c *checker) run(ctx context.Context) (err error) {
 	if c.flushed, err = c.s.db.Audit(c.tx, c.report); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{c.callbacks, c.events, c.pending, c.replays, c.counts} {
+	for _, step := range []func(context.Context) error{c.secrets, c.callbacks, c.events, c.pending, c.replays, c.counts} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func (c *checker) run(ctx context.Context) (err error) {
 }
 
 func (c *checker) callbacks(context.Context) error {
-	all, err := c.s.allCallbacks(c.tx)
+	all, err := c.s.allCallbacks(c.tx, scanSealed) // secrets that do not open are faults
 	c.report.Callbacks = make([]store.Balance, len(all))
 	for i, cb := range all {
 		c.report.Callbacks[i].Callback = cb

@@ -148,4 +148,5 @@ var (
 	_ store.Stats     = (*Store)(nil)
 	_ store.Logins    = (*Store)(nil)
 	_ store.Answers   = (*Store)(nil)
+	_ store.Sealing   = (*Store)(nil)
 )

@@ -49,6 +49,8 @@ type Dialect struct {
 	// MergeLatency adds the column latency of the table slots and of the row
 	// that is inserted.
 	MergeLatency string
+	// Sealed lists the columns with sealed values that only this database has.
+	Sealed []SealedColumn
 }
 
 // In returns the test that a column is in the list param: "id " + d.In("$1").

@@ -40,8 +40,18 @@ func everyCommand(t *testing.T, st *Store) {
 	s.forgets()
 	s.ends()
 	s.cluster()
+	s.reseals()
 	s.ok(second(s.Check(s.ctx)))
 	s.ok(s.Ready(s.ctx))
+}
+
+// reseals reads every secret, and seals those again that no key of the keyset has sealed
+// last.
+func (s *commands) reseals() {
+	s.t.Helper()
+	for w := (store.SealedWalk{Reseal: true, Rows: 10}); !w.Done; {
+		s.ok(s.WalkSealed(s.ctx, &w))
+	}
 }
 
 // ok ends the test at an error.

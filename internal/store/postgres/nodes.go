@@ -32,10 +32,10 @@ const (
 	requireNode = "SELECT require_node($1, $2)"
 	lockCluster = "UPDATE cluster SET revision = revision + 1 RETURNING revision"
 
-	insertNode    = "INSERT INTO nodes (name, address, version, started_at, inner_address, counts, seen_at) VALUES ($1, $2, $3, $4, $5, true, " + dbClock + ") RETURNING no"
-	heartbeatNode = "UPDATE nodes SET seen_at = " + dbClock + ", in_flight = $2, leaving = $3, skew = $4 WHERE no = $1 RETURNING no"
+	insertNode    = "INSERT INTO nodes (name, address, version, started_at, inner_address, keyset, counts, seen_at) VALUES ($1, $2, $3, $4, $5, $6, true, " + dbClock + ") RETURNING no"
+	heartbeatNode = "UPDATE nodes SET seen_at = " + dbClock + ", in_flight = $2, leaving = $3, skew = $4, keyset = $5 WHERE no = $1 RETURNING no"
 	selectClock   = "SELECT " + dbClock + ", revision FROM cluster"
-	selectNodes   = "SELECT no, name, address, version, started_at, coalesce(inner_address, ''), " + dbClock + " - seen_at, in_flight, leaving, skew FROM nodes ORDER BY no"
+	selectNodes   = "SELECT no, name, address, version, started_at, coalesce(inner_address, ''), coalesce(keyset, ''), " + dbClock + " - seen_at, in_flight, leaving, skew FROM nodes ORDER BY no"
 	// selectOwners returns the owner of each shard when the revision is not the
 	// one that the caller knows.
 	selectOwners = "SELECT shard, node FROM shards WHERE node IS NOT NULL AND (SELECT revision FROM cluster) <> $1"
@@ -81,7 +81,7 @@ func (s *Store) Join(ctx context.Context, n store.Node) (callbackd.NodeID, error
 		if _, err := tx.Exec(ctx, lockCluster); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, insertNode, n.Name, n.Address, n.Version, millis(n.StartedAt), n.Inner).Scan(&id)
+		return tx.QueryRow(ctx, insertNode, n.Name, n.Address, n.Version, millis(n.StartedAt), n.Inner, s.Keyset().String()).Scan(&id)
 	})
 	if err == nil {
 		s.node.Store(id)
@@ -96,7 +96,7 @@ func (s *Store) Heartbeat(ctx context.Context, b store.Heartbeat, known int64) (
 		v = store.ClusterView{}
 		owners, changed := make([]callbackd.NodeID, callbackd.Shards), false
 		var p pipeline
-		p.add(heartbeatNode, func(pgx.CollectableRow) error { v.Alive = true; return nil }, int64(b.ID), b.InFlight, b.Leaving, b.Skew.Milliseconds())
+		p.add(heartbeatNode, func(pgx.CollectableRow) error { v.Alive = true; return nil }, int64(b.ID), b.InFlight, b.Leaving, b.Skew.Milliseconds(), s.Keyset().String())
 		p.add(selectClock, func(row pgx.CollectableRow) error {
 			var at int64
 			err := row.Scan(&at, &v.Revision)
@@ -136,8 +136,10 @@ func (s *Store) Heartbeat(ctx context.Context, b store.Heartbeat, known int64) (
 
 func scanNode(row pgx.CollectableRow) (n store.Node, err error) {
 	var id, started, unseen, skew int64
-	err = row.Scan(&id, &n.Name, &n.Address, &n.Version, &started, &n.Inner, &unseen, &n.InFlight, &n.Leaving, &skew)
+	var keyset string
+	err = row.Scan(&id, &n.Name, &n.Address, &n.Version, &started, &n.Inner, &keyset, &unseen, &n.InFlight, &n.Leaving, &skew)
 	n.ID, n.Heartbeat.ID, n.StartedAt = callbackd.NodeID(id), callbackd.NodeID(id), fromMillis(started)
+	n.Keyset = callbackd.ParseKeyset(keyset)
 	n.Unseen, n.Skew = time.Duration(unseen)*time.Millisecond, time.Duration(skew)*time.Millisecond
 	return n, err
 }

@@ -20,6 +20,8 @@ import (
 type seam struct{ s *Store }
 
 var dialect = core.Dialect{
+	Sealed: []core.SealedColumn{{Table: "settings", Column: "canary", Key: []string{"one"}, Start: []any{false}, Owner: func([]any) string { return canary }}},
+
 	InList:   "= ANY (@)",
 	PairsOf:  `(SELECT (value ->> 0)::bigint AS COLUMN1, (value ->> 1)::bigint AS COLUMN2 FROM json_array_elements(@::json)) AS o`,
 	LookupIn: " CROSS JOIN LATERAL (SELECT * FROM TABLE AS ALIAS WHERE COND OFFSET 0) AS ALIAS",

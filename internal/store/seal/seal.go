@@ -2,21 +2,23 @@
 package seal
 
 import (
-	"bytes"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"callbackd"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/core/cryptofmt"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
@@ -24,44 +26,97 @@ import (
 )
 
 // Sealer encrypts stored secrets with AES-256-GCM. A ciphertext is bound to its owner, so
-// that it cannot be decrypted in another row.
+// that it cannot be decrypted in another row. It begins with the ID of the key that made
+// it.
+//
+// The keyset may change while the Sealer is in use: see [Sealer.Reload].
 type Sealer struct {
+	file    string
+	loading sync.Mutex // one Reload at a time
+	now     atomic.Pointer[loaded]
+}
+
+// loaded is a keyset as it was read.
+type loaded struct {
 	aead   tink.AEAD
 	keyset *keyset.Handle
+	keys   callbackd.Keyset
+	file   fs.FileInfo // when it was read
 }
 
 // Open reads the keyset in file. When create is set and there is no such file, it makes
 // a new keyset.
 func Open(file string, create bool) (*Sealer, error) {
-	raw, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) && create {
-		raw, err = newKeyset(file)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && create {
+		if err := newKeyset(file); err != nil {
+			return nil, callbackd.Wrap(callbackd.KindSetting, err, "the keyset cannot be made")
+		}
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, callbackd.Errorf(callbackd.KindSetting, "the keyset %s that opens the stored secrets is missing: restore it from the backup, or give its path with --secret-keys", file)
-	}
+	l, err := load(file)
 	if err != nil {
+		return nil, err
+	}
+	s := &Sealer{file: file}
+	s.now.Store(l)
+	return s, nil
+}
+
+func load(file string) (*loaded, error) {
+	info, err := os.Stat(file) // before it is read: a change meanwhile is seen the next time
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, callbackd.Wrap(callbackd.KindSetting, err, "the keyset cannot be read")
 	}
-	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(raw)))
+	handle, err := readFile(file)
 	if err != nil {
-		return nil, callbackd.Wrap(callbackd.KindSetting, err, file+" holds no keyset")
+		return nil, err
 	}
 	a, err := aead.New(handle)
 	if err != nil {
 		return nil, callbackd.Wrap(callbackd.KindSetting, err, "the keyset "+file+" cannot be used")
 	}
-	return &Sealer{a, handle}, nil
+	return &loaded{a, handle, keysOf(handle), info}, nil
 }
+
+// isFile reports whether the keyset was read from the file as it is now.
+func (l *loaded) isFile(now fs.FileInfo) bool {
+	return l.file != nil && os.SameFile(l.file, now) && l.file.ModTime().Equal(now.ModTime()) && l.file.Size() == now.Size()
+}
+
+// Reload reads the keyset file again when it has changed, and reports whether other keys
+// are in use now. After an error the keys stay as they were.
+func (s *Sealer) Reload() (changed bool, err error) {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	info, err := os.Stat(s.file)
+	if err != nil {
+		return false, fmt.Errorf("the keyset file is not read again: %w", err)
+	}
+	before := s.now.Load()
+	if before.isFile(info) {
+		return false, nil
+	}
+	next, err := load(s.file)
+	if err == nil {
+		err = before.keys.CheckReload(next.keys)
+	}
+	if err != nil {
+		return false, err
+	}
+	s.now.Store(next)
+	return next.keys.String() != before.keys.String(), nil
+}
+
+// Keyset returns which keys are in use.
+func (s *Sealer) Keyset() callbackd.Keyset { return s.now.Load().keys }
 
 // derivedSize is the length of a derived key, in bytes.
 const derivedSize = 32
 
 // Derive returns keys for a purpose, one for each key of the keyset, the primary one's
 // first. Every process with the keyset derives the same keys. They reveal nothing about
-// the keyset.
+// the keyset. They change with the keyset, so nothing that must last may depend on them.
 func (s *Sealer) Derive(purpose string) (keys [][]byte, err error) {
-	all := insecurecleartextkeyset.KeysetMaterial(s.keyset)
+	all := insecurecleartextkeyset.KeysetMaterial(s.now.Load().keyset)
 	for _, k := range all.GetKey() {
 		if k.GetStatus() != tinkpb.KeyStatusType_ENABLED {
 			continue
@@ -79,67 +134,51 @@ func (s *Sealer) Derive(purpose string) (keys [][]byte, err error) {
 	return keys, nil
 }
 
-// newKeyset writes a new keyset durably, because without it every secret is lost.
-func newKeyset(file string) ([]byte, error) {
-	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return nil, err
-	}
-	var buf bytes.Buffer
-	if err := insecurecleartextkeyset.Write(handle, keyset.NewJSONWriter(&buf)); err != nil {
-		return nil, err
-	}
-	err = write(file, buf.Bytes())
-	if errors.Is(err, fs.ErrExist) {
-		return os.ReadFile(file) // another process has made it meanwhile
-	}
-	return buf.Bytes(), err
-}
-
-// Copy copies a keyset durably to a file that does not exist yet.
-func Copy(from, to string) error {
-	raw, err := os.ReadFile(from)
-	if err == nil {
-		err = write(to, raw)
-	}
-	if err != nil {
-		return fmt.Errorf("copy the keyset: %w", err)
-	}
-	return nil
-}
-
-func write(file string, keyset []byte) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(keyset)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
 // Seal encrypts a text that belongs to owner.
 func (s *Sealer) Seal(plain []byte, owner string) ([]byte, error) {
-	out, err := s.aead.Encrypt(plain, []byte(owner))
+	out, err := s.now.Load().aead.Encrypt(plain, []byte(owner))
 	if err != nil {
 		return nil, fmt.Errorf("seal %s: %w", owner, err)
 	}
 	return out, nil
 }
 
-// Unseal decrypts what Seal made for the same owner.
+// Unseal decrypts what Seal made for the same owner. When the key is not in use it reads
+// the keyset file again.
 func (s *Sealer) Unseal(sealed []byte, owner string) ([]byte, error) {
-	out, err := s.aead.Decrypt(sealed, []byte(owner))
+	id := KeyOf(sealed)
+	if id != 0 && !s.Keyset().Has(id) {
+		if _, err := s.Reload(); err != nil || !s.Keyset().Has(id) {
+			return nil, errors.Join(fmt.Errorf("the secret of %s is sealed with the key %s, which the keyset %s does not have: copy the keyset from a node that has it, or put back the file of a backup; a running server reads the file again by itself, and nothing was changed", owner, id, s.file), err)
+		}
+	}
+	out, err := s.now.Load().aead.Decrypt(sealed, []byte(owner))
 	if err != nil {
 		return nil, fmt.Errorf("the secret of %s does not open: the keyset is another one, or the row was tampered with: %w", owner, err)
 	}
 	return out, nil
+}
+
+// prefixSize is the length of what Tink puts before a ciphertext: the version of the
+// format, and the ID of the key in four bytes.
+const prefixSize = 5
+
+// KeyOf returns the ID of the key that a ciphertext names; 0 when it names none.
+func KeyOf(sealed []byte) callbackd.SealingKey {
+	if len(sealed) < prefixSize || sealed[0] != cryptofmt.TinkStartByte {
+		return 0
+	}
+	return callbackd.SealingKey(binary.BigEndian.Uint32(sealed[1:prefixSize]))
+}
+
+// Reseal opens what Seal made for the owner, and seals it with the primary key. It returns
+// nil when the primary key has sealed it already.
+func (s *Sealer) Reseal(sealed []byte, owner string) ([]byte, error) {
+	plain, err := s.Unseal(sealed, owner)
+	if err != nil || KeyOf(sealed) == s.Keyset().Primary {
+		return nil, err
+	}
+	return s.Seal(plain, owner)
 }
 
 // The JSON of what is sealed.
@@ -176,22 +215,25 @@ func (s *sealedAuth) open() *callbackd.Auth {
 	return s.Auth
 }
 
-func keyOwner(apiKey string) string { return "key " + apiKey }
+// KeyOwner is the owner of the secrets of an API key.
+func KeyOwner(apiKey string) string { return "key " + apiKey }
 
-func headersOwner(id callbackd.CallbackID, version int64) string {
+// HeadersOwner is the owner of the headers of a version of a callback.
+func HeadersOwner(id callbackd.CallbackID, version int64) string {
 	return fmt.Sprintf("callback %d version %d headers", id, version)
 }
 
-func secretsOwner(id callbackd.CallbackID) string { return fmt.Sprintf("callback %d secrets", id) }
+// SecretsOwner is the owner of the signing secrets of a callback, and of how it signs in.
+func SecretsOwner(id callbackd.CallbackID) string { return fmt.Sprintf("callback %d secrets", id) }
 
 // Key seals the secret of an API key.
 func (s *Sealer) Key(k callbackd.Key) ([]byte, error) {
-	return s.Seal([]byte(k.Secret.Reveal()), keyOwner(k.APIKey))
+	return s.Seal([]byte(k.Secret.Reveal()), KeyOwner(k.APIKey))
 }
 
 // OpenKey returns the secret that Key sealed.
 func (s *Sealer) OpenKey(sealed []byte, apiKey string) (callbackd.Secret, error) {
-	plain, err := s.Unseal(sealed, keyOwner(apiKey))
+	plain, err := s.Unseal(sealed, KeyOwner(apiKey))
 	return callbackd.Secret(plain), err
 }
 
@@ -201,13 +243,13 @@ func (s *Sealer) Headers(c *callbackd.Callback) ([]byte, error) {
 	for i, h := range c.Headers {
 		headers[i] = sealedHeader{h.Name, h.Value.Reveal()}
 	}
-	return s.sealJSON(headers, headersOwner(c.ID, c.Version))
+	return s.sealJSON(headers, HeadersOwner(c.ID, c.Version))
 }
 
 // OpenHeaders returns the headers that Headers sealed.
 func (s *Sealer) OpenHeaders(sealed []byte, id callbackd.CallbackID, version int64) (out []callbackd.Header, err error) {
 	var headers []sealedHeader
-	if err := s.unsealJSON(sealed, headersOwner(id, version), &headers); err != nil {
+	if err := s.unsealJSON(sealed, HeadersOwner(id, version), &headers); err != nil {
 		return nil, err
 	}
 	for _, h := range headers {
@@ -228,13 +270,13 @@ func (s *Sealer) Secrets(c *callbackd.Callback) ([]byte, error) {
 	if c.OldAuth.Auth != nil {
 		secrets = append(secrets, sealedSecret{Auth: newSealedAuth(c.OldAuth.Auth), ExpiresAt: c.OldAuth.EndsAt})
 	}
-	return s.sealJSON(secrets, secretsOwner(c.ID))
+	return s.sealJSON(secrets, SecretsOwner(c.ID))
 }
 
 // OpenSecrets gives the callback, which has its id, what Secrets sealed.
 func (s *Sealer) OpenSecrets(sealed []byte, c *callbackd.Callback) error {
 	var secrets []sealedSecret
-	if err := s.unsealJSON(sealed, secretsOwner(c.ID), &secrets); err != nil {
+	if err := s.unsealJSON(sealed, SecretsOwner(c.ID), &secrets); err != nil {
 		return err
 	}
 	for _, v := range secrets {
@@ -250,18 +292,19 @@ func (s *Sealer) OpenSecrets(sealed []byte, c *callbackd.Callback) error {
 	return nil
 }
 
-func answerOwner(key callbackd.KeyID, hash []byte) string {
+// AnswerOwner is the owner of the stored answer of an idempotency key.
+func AnswerOwner(key callbackd.KeyID, hash []byte) string {
 	return fmt.Sprintf("answer %d %x", key, hash)
 }
 
 // Answer seals the stored answer of an idempotency key.
 func (s *Sealer) Answer(key callbackd.KeyID, hash, answer []byte) ([]byte, error) {
-	return s.Seal(answer, answerOwner(key, hash))
+	return s.Seal(answer, AnswerOwner(key, hash))
 }
 
 // OpenAnswer returns the answer that Answer sealed.
 func (s *Sealer) OpenAnswer(sealed []byte, key callbackd.KeyID, hash []byte) ([]byte, error) {
-	return s.Unseal(sealed, answerOwner(key, hash))
+	return s.Unseal(sealed, AnswerOwner(key, hash))
 }
 
 func (s *Sealer) sealJSON(v any, owner string) ([]byte, error) {
