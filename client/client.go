@@ -140,6 +140,11 @@ func (c *Client) Secret(ctx context.Context, event string) (string, error) {
 	return out.Secret, err
 }
 
+// CallbackStats reads the statistics of the callback of an event.
+func (c *Client) CallbackStats(ctx context.Context, event string) (out wire.CallbackStats, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/callbacks/"+url.PathEscape(event)+"/stats", nil, &out)
+}
+
 // NewEvent is the body that Publish sends.
 type NewEvent struct {
 	Event      string `json:"event"`

@@ -126,6 +126,51 @@ type Policy struct {
 	ClosedUntil *time.Time      `json:"closed_until"` // until then the receiver asked for no requests; null: it did not, or the time has passed
 }
 
+// CallbackStats has the health, the backlog and the counts of a callback.
+type CallbackStats struct {
+	APIKey          string      `json:"api_key"`
+	Event           string      `json:"event"`
+	Name            string      `json:"name"`
+	Callback        int64       `json:"callback"`
+	Failing         bool        `json:"failing"` // an attempt failed, and none has succeeded since
+	FailingSince    *time.Time  `json:"failing_since"`
+	Paused          bool        `json:"paused"`
+	PauseReason     string      `json:"pause_reason"`
+	Pending         int         `json:"pending"`       // pending deliveries, counted up to 10,000
+	PendingMore     bool        `json:"pending_more"`  // there may be more than were counted
+	Overdue         int         `json:"overdue"`       // of those that were counted: waiting for more than a minute
+	WaitingSince    *time.Time  `json:"waiting_since"` // since when the oldest has been waiting; null: nothing is pending
+	LastSuccess     *time.Time  `json:"last_success"`
+	LastFailure     *time.Time  `json:"last_failure"`
+	LastFault       string      `json:"last_fault"`  // of the last failure
+	LastStatus      int         `json:"last_status"` // of the last failure; 0 without an answer
+	CertificateEnds *time.Time  `json:"certificate_ends"`
+	Hour            StatsWindow `json:"last_hour"`
+	Day             StatsWindow `json:"last_day"`
+	Week            StatsWindow `json:"last_week"`
+}
+
+// StatsWindow has the counts of a callback since a time.
+type StatsWindow struct {
+	Since     time.Time `json:"since"`
+	Attempts  int64     `json:"attempts"`
+	Succeeded int64     `json:"succeeded"` // attempts
+	Faults    int64     `json:"faults"`    // attempts that failed, for any reason
+	Repeats   int64     `json:"repeats"`   // attempts of resends and replays
+	Delivered int64     `json:"delivered"` // deliveries that ended so, as are the two below
+	Failed    int64     `json:"failed"`
+	Canceled  int64     `json:"canceled"`
+	Latency   *Latency  `json:"latency_ms"` // null: nothing was delivered
+}
+
+// Latency has percentiles of the time from acceptance to success, without resends and
+// replays, in milliseconds.
+type Latency struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+}
+
 // Auth is the member policy.auth of a callback. The answers of the API have [redacted] in
 // place of its secrets.
 type Auth struct {

@@ -152,6 +152,7 @@ func (a *API) routes() []route {
 		{pattern: "PUT /v1/callbacks/{event}", params: nameParams, signed: a.replaceCallback},
 		{pattern: "DELETE /v1/callbacks/{event}", params: nameParams, signed: a.deleteCallback},
 		{pattern: "GET /v1/callbacks/{event}/policy", params: nameParams, signed: a.getPolicy},
+		{pattern: "GET /v1/callbacks/{event}/stats", params: nameParams, signed: a.getStats},
 		{pattern: "GET /v1/callbacks/{event}/secret", params: nameParams, signed: a.getSecret},
 		{pattern: "POST /v1/callbacks/{event}/secret/rotate", params: nameParams, signed: a.rotateSecret},
 		{pattern: "POST /v1/callbacks/{event}/auth/rotate", params: nameParams, signed: a.rotateAuth},

@@ -142,7 +142,7 @@ func anotherKeysObjectIsNotFound(t *testing.T, on func(*setup)) {
 	other := s.as(s.newKey("acme", false))
 	const none = `{"api_key":"KEY","message":"Your API Key does not have callback setting for the event SESSION:COMPLETE."}`
 	for _, c := range [][2]string{
-		{"GET", ""}, {"DELETE", ""}, {"GET", "/policy"}, {"GET", "/secret"}, {"POST", "/secret/rotate"}, {"POST", "/pause"}, {"POST", "/resume"}, {"POST", "/test"}, {"POST", "/auth/test"},
+		{"GET", ""}, {"DELETE", ""}, {"GET", "/policy"}, {"GET", "/stats"}, {"GET", "/secret"}, {"POST", "/secret/rotate"}, {"POST", "/pause"}, {"POST", "/resume"}, {"POST", "/test"}, {"POST", "/auth/test"},
 	} {
 		other.call(c[0], "/v1/callbacks/SESSION:COMPLETE"+c[1], "").is(404, none)
 	}

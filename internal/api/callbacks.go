@@ -262,6 +262,19 @@ func (a *API) getPolicy(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
+func (a *API) getStats(w http.ResponseWriter, c *call) error {
+	cb, err := a.one(c)
+	if err != nil {
+		return err
+	}
+	out, err := view.CallbackStats(c.Context(), a.Store, cb, c.key.APIKey, time.Now())
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
 func (a *API) getSecret(w http.ResponseWriter, c *call) error {
 	cb, err := a.one(c)
 	if err != nil {

@@ -207,7 +207,7 @@ func TestTheEventInAPathMayBePercentEncoded(t *testing.T) {
 	for _, ev := range []string{"SESSION:COMPLETE", "SESSION%3ACOMPLETE", "SESSION%3aCOMPLETE", "%53ESSION:COMPLETE"} {
 		s.call("GET", "/v1/callbacks/"+ev, "").ok(200)
 		s.call("PUT", "/v1/callbacks/"+ev, `{"url":"https://receiver.example/hook"}`).is(200, plain)
-		for _, path := range []string{"/policy", "/secret"} {
+		for _, path := range []string{"/policy", "/stats", "/secret"} {
 			s.call("GET", "/v1/callbacks/"+ev+path, "").ok(200)
 		}
 	}

@@ -183,6 +183,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	done := &watcher{Metrics: metrics, book: book, tick: make(chan struct{})}
 	eng := engine.New(engine.Options{Queue: store, Sender: send, Log: log, Observer: done})
 	metrics.WatchInFlight(eng.InFlight)
+	metrics.WatchStore(obs.Store{Figures: store.Figures, Backlogs: store.Backlogs, Reports: func() bool { return true }})
 	store.OnCommit(eng.OnCommit)
 	if err := eng.Start(t.Context()); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"callbackd/internal/humanize"
 	"callbackd/internal/safetext"
 	"callbackd/internal/store"
+	"callbackd/internal/view"
 )
 
 // pauseReasons say why a callback is paused.
@@ -106,8 +107,8 @@ func (c *Console) fillStats(req *userRequest, p *callbackPage) error {
 		return err
 	}
 	now := c.now()
-	p.Counters = sumOf(buckets)
-	p.Day = failureChart(buckets, lastDay, lastDay.since(now), p.CB.FailingSince, 960, 100)
+	p.Counters = view.SumOf(buckets)
+	p.Day = failureChart(buckets, lastDay, lastDay.Since(now), p.CB.FailingSince, 960, 100)
 	health, err := c.Store.Health(req.Context(), p.CB.ID, store.PendingQuery{
 		OverdueBefore: now.Add(-callbackd.OverdueAfter),
 		Limit:         store.MaxPendingShown,

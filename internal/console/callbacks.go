@@ -96,9 +96,9 @@ func (c *Console) newCallbackRow(req *userRequest, s scope, h *store.CallbackHea
 	if err != nil {
 		return row, err
 	}
-	sum := sumOf(buckets)
+	sum := view.SumOf(buckets)
 	row.Rates = successRatesOf(&sum, row.Overdue)
-	row.Chart = failureChart(buckets, lastDay, lastDay.since(c.now()), row.FailingSince, 240, 28)
+	row.Chart = failureChart(buckets, lastDay, lastDay.Since(c.now()), row.FailingSince, 240, 28)
 	return row, nil
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -37,7 +38,7 @@ func Stylesheet() string {
 // FailureChart returns the classes of the bars in each bucket of the chart of a
 // callback, from the left.
 func FailureChart(buckets []store.Counters, since, failingSince time.Time) []string {
-	r := timeRange{Interval: store.Hour, Buckets: len(buckets)}
+	r := timeRange{StatsRange: view.StatsRange{Interval: store.Hour, Buckets: len(buckets)}}
 	c := failureChart(buckets, r, since, failingSince, float64(len(buckets)), 100)
 	out := make([]string, len(buckets))
 	if c == nil {

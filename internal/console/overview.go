@@ -8,6 +8,7 @@ import (
 	"callbackd/internal/callbacks"
 	"callbackd/internal/humanize"
 	"callbackd/internal/store"
+	"callbackd/internal/view"
 )
 
 // attentionItem is a callback that somebody should look at.
@@ -55,7 +56,7 @@ func (c *Console) overview(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	p.Counters = sumOf(buckets)
+	p.Counters = view.SumOf(buckets)
 	p.Volume = volumeChart(buckets, chartWidth, 100)
 	p.Latency = latencyPlot(buckets)
 	p.Success = successPlot(buckets)

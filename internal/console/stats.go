@@ -10,62 +10,29 @@ import (
 	"callbackd"
 	"callbackd/internal/humanize"
 	"callbackd/internal/store"
+	"callbackd/internal/view"
 )
 
 // timeRange is how far the overview and the charts look back.
 type timeRange struct {
 	Name, Label string
 	From        string // the label of its beginning
-	Interval    store.Interval
-	Buckets     int
+	view.StatsRange
 }
 
 var timeRanges = []timeRange{
-	{"hour", "Hour", "an hour ago", store.Minute, 60},
-	{"day", "Day", "24 hours ago", store.Hour, 24},
-	{"week", "Week", "7 days ago", store.Hour, 7 * 24},
+	{"hour", "Hour", "an hour ago", view.LastHour},
+	{"day", "Day", "24 hours ago", view.LastDay},
+	{"week", "Week", "7 days ago", view.LastWeek},
 }
 
 // lastDay is the range of the chart of one callback.
 var lastDay = timeRanges[1]
 
-func (r timeRange) interval() time.Duration { return time.Duration(r.Interval) }
-
-// since returns the beginning of the first bucket. The last bucket is the
-// current one.
-func (r timeRange) since(now time.Time) time.Time {
-	return now.UTC().Truncate(r.interval()).Add(-time.Duration(r.Buckets-1) * r.interval())
-}
-
 // buckets returns the counters of a range, one for each interval. Key 0 and
 // callback 0 mean all.
 func (c *Console) buckets(req *userRequest, key callbackd.KeyID, cb callbackd.CallbackID, r timeRange) ([]store.Counters, error) {
-	since := r.since(c.now())
-	got, err := c.Store.ListStats(req.Context(), store.StatsQuery{
-		Key:      key,
-		Callback: cb,
-		Interval: r.Interval,
-		Since:    since,
-		Until:    since.Add(time.Duration(r.Buckets) * r.interval()),
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]store.Counters, r.Buckets)
-	for i := range got {
-		n := int(got[i].At.Sub(since) / r.interval())
-		if n >= 0 && n < r.Buckets {
-			out[n].Merge(&got[i].Counters)
-		}
-	}
-	return out, nil
-}
-
-func sumOf(buckets []store.Counters) (sum store.Counters) {
-	for i := range buckets {
-		sum.Merge(&buckets[i])
-	}
-	return sum
+	return r.Read(req.Context(), c.Store, key, cb, c.now())
 }
 
 // chart is a chart of bars. Label describes it to those who cannot see it.
@@ -82,7 +49,7 @@ func volumeChart(buckets []store.Counters, w, h float64) *chart {
 	for i := range buckets {
 		most = max(most, float64(buckets[i].Attempts+buckets[i].Canceled))
 	}
-	sum := sumOf(buckets)
+	sum := view.SumOf(buckets)
 	top := axisTop(most)
 	c := &chart{Top: humanize.Number(int64(math.Ceil(top))), Label: attemptsText(&sum)}
 	step := w / float64(len(buckets))
@@ -123,12 +90,12 @@ func (c *chart) stack(x, step, h, top float64, succeeded, failed, canceled int64
 // without attempts is red when the receiver was failing, because nothing could
 // be delivered in it. The chart is nil when nothing happened.
 func failureChart(buckets []store.Counters, r timeRange, since, failingSince time.Time, w, h float64) *chart {
-	sum := sumOf(buckets)
+	sum := view.SumOf(buckets)
 	c := &chart{Label: attemptsText(&sum)}
 	step := w / float64(len(buckets))
 	for i := range buckets {
 		b, x := &buckets[i], float64(i)*step
-		end := since.Add(time.Duration(i+1) * r.interval())
+		end := since.Add(time.Duration(i+1) * time.Duration(r.Interval))
 		switch {
 		case b.Attempts > 0:
 			c.stack(x, step, h, float64(b.Attempts), b.Attempts-b.Faults, b.Faults, 0)
@@ -178,7 +145,7 @@ func latencyPlot(buckets []store.Counters) plot {
 		}
 		all = append(all, values[i]...)
 	}
-	sum := sumOf(buckets)
+	sum := view.SumOf(buckets)
 	low, high := decades(all)
 	p := plot{
 		Label:  "Time from acceptance to success",
@@ -208,7 +175,7 @@ func successPlot(buckets []store.Counters) plot {
 		}
 		values = append(values, last)
 	}
-	sum := sumOf(buckets)
+	sum := view.SumOf(buckets)
 	value := percent(sum.Attempts-sum.Faults, sum.Attempts)
 	return plot{
 		Label:  "Share of attempts that succeeded",
