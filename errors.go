@@ -25,6 +25,7 @@ const (
 	KindGone                     // the object existed, but is no longer stored
 	KindUnsupported              // the body has an encoding that is not supported
 	KindSetting                  // a setting is wrong; a restart does not help
+	KindForbidden                // the caller is known, and may not do this
 )
 
 // Error is an error with a [Kind] and a sentence for the person who gets it.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/front"
+	"callbackd/internal/obs"
 	"callbackd/internal/request"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
@@ -59,6 +61,7 @@ type API struct {
 	mux       *http.ServeMux
 	tokens    signature.TokenChecker
 	waiting   waiting
+	operators *operators
 	closing   chan struct{}
 	closeOnce sync.Once
 }
@@ -71,7 +74,8 @@ func New(o Options) *API {
 	if o.Calls == nil {
 		o.Calls = noCalls{}
 	}
-	a := &API{Options: o, mux: http.NewServeMux(), closing: make(chan struct{})}
+	o.Log = obs.Limit(o.Log, refusedTokenInterval, refusedToken)
+	a := &API{Options: o, mux: http.NewServeMux(), operators: newOperators(), closing: make(chan struct{})}
 	for _, r := range a.routes() {
 		a.mux.Handle(r.pattern, a.handler(r))
 	}
@@ -118,12 +122,16 @@ type route struct {
 	signed  func(http.ResponseWriter, *call) error // for signed calls
 	open    http.HandlerFunc                       // for everybody
 	itself  http.HandlerFunc                       // checks the signature and the query itself
+	// operated is for calls with an operator token.
+	operated func(http.ResponseWriter, *call) error
 }
 
 func (a *API) handler(r route) http.Handler {
 	switch {
 	case r.signed != nil:
 		return a.signed(r.params, r.signed)
+	case r.operated != nil:
+		return a.operated(r.params, r.operated)
 	case r.itself != nil:
 		return r.itself
 	}
@@ -179,7 +187,7 @@ func (a *API) routes() []route {
 		{pattern: "POST /v1/replays/{id}/pause", signed: a.setReplay(callbackd.ReplayPaused)},
 		{pattern: "POST /v1/replays/{id}/resume", signed: a.setReplay(callbackd.ReplayRunning)},
 		withQuery("GET /v1/logs", a.listLogs, logFields),
-	}, a.sessionRoutes()...)
+	}, slices.Concat(a.sessionRoutes(), a.adminRoutes())...)
 }
 
 // ServeHTTP answers every request in JSON, also those without a handler.
@@ -221,10 +229,12 @@ func (a *API) unrouted(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusMethodNotAllowed, wire.Message{Message: "This path allows " + strings.Join(allow, ", ") + "."})
 }
 
-// call is one authenticated request.
+// call is one authenticated request: one that an API key has signed, or one with an
+// operator token.
 type call struct {
 	*http.Request
-	key      *callbackd.Key
+	key      *callbackd.Key           // that the call is about; nil for all, with an operator token
+	token    *callbackd.OperatorToken // nil for a signed call
 	query    request.Object
 	once     *store.Once   // of its Idempotency-Key; nil without one
 	sent     *[]byte       // the body; nil until it is read

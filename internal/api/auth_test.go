@@ -161,7 +161,7 @@ func TestEveryRouteNeedsAuthentication(t *testing.T) {
 	s := start(t)
 	open := map[string]bool{"GET /": true, "GET /healthz": true, "GET /readyz": true, "GET /metrics": true, "GET /openapi.yaml": true}
 	none := func(r *http.Request) {
-		for _, name := range []string{"API-Key", "API-Token", "API-Timestamp"} {
+		for _, name := range []string{"API-Key", "API-Token", "API-Timestamp", "Authorization"} {
 			r.Header.Del(name)
 		}
 	}

@@ -65,7 +65,7 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 		}
 		c := &call{Request: r, key: key}
 		if err == nil {
-			c.Request = withActor(r, key)
+			c.Request = withActor(r, callbackd.Actor{Kind: callbackd.ActorKey, Name: key.APIKey, Address: address(r)})
 			c.query, err = request.Query(r.URL.RawQuery, params)
 		}
 		if err == nil {
@@ -84,11 +84,10 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 }
 
 // withActor returns a call that can change something with who makes it.
-func withActor(r *http.Request, key *callbackd.Key) *http.Request {
+func withActor(r *http.Request, actor callbackd.Actor) *http.Request {
 	if front.KindOf(r) == front.Read {
 		return r
 	}
-	actor := callbackd.Actor{Kind: callbackd.ActorKey, Name: key.APIKey, Address: address(r)}
 	return r.WithContext(store.WithActor(r.Context(), actor))
 }
 

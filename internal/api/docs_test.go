@@ -67,12 +67,18 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	}
 }
 
-// The page for integrators has every route and every header.
+// The page for integrators has every route and every header, and the operator's page the
+// routes of the management API.
 func TestTheIntegratorsPageNamesEverything(t *testing.T) {
 	s := start(t)
-	page := documents(t)["../../docs/api.md"]
+	page, admin := documents(t)["../../docs/api.md"], documents(t)["../../docs/admin.md"]
 	for _, p := range s.api.Patterns() {
-		if strings.Contains(p, " /v1/") && !strings.Contains(page, p) {
+		switch {
+		case strings.Contains(p, " /v1/admin/"):
+			if !strings.Contains(admin, p) {
+				t.Errorf("docs/admin.md lacks %s", p)
+			}
+		case strings.Contains(p, " /v1/") && !strings.Contains(page, p):
 			t.Errorf("docs/api.md lacks %s", p)
 		}
 	}

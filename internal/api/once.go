@@ -34,7 +34,7 @@ func (a *API) prepareOnce(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	sent := bytes.Join([][]byte{[]byte(c.URL.Query().Encode()), body.JSON}, []byte("\n"))
-	c.once = store.NewOnce(c.key.ID, c.Method+" "+c.URL.Path, text, sent, time.Now())
+	c.once = store.NewOnce(c.keyID(), c.Method+" "+c.URL.Path, text, sent, time.Now())
 	err = a.Store.Answered(c.Context(), c.once)
 	if errors.Is(err, store.ErrOtherCall) && c.Pattern == "POST /v1/callbacks" { // PAVE documents the key in a 409 there
 		return keyed{err, c.key.APIKey}

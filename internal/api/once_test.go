@@ -33,6 +33,7 @@ func anIdempotencyKeyCountsForEveryChange(t *testing.T, on func(*setup)) {
 	r.deliveries(note)
 	r.replays()
 	r.pauses()
+	r.operatorTokens()
 	if n := len(r.recv.hits); n != 0 {
 		t.Errorf("the receiver got %d requests more, want none", n)
 	}
@@ -72,6 +73,11 @@ func (r *repeater) twice(pattern, path, body string, status int) reply {
 	}
 	r.call(method, path, body+" ", key, token).says(409, "This idempotency key was used with another body")
 	return first
+}
+
+func (r *repeater) operatorTokens() {
+	made := r.twice("POST /v1/admin/tokens", "/v1/admin/tokens", `{"name":"repeated","role":"read"}`, 201)
+	r.twice("DELETE /v1/admin/tokens/{id}", "/v1/admin/tokens/"+decode[wire.OperatorToken](made).ID, "", 200)
 }
 
 const callbackPath = "/v1/callbacks/SESSION:NOTE_INSERT"

@@ -61,6 +61,8 @@ type server struct {
 	done   *watcher
 	book   *stats.Recorder
 	loose  bool // see loosely
+	// token makes a full operator token, once; the calls of the management API have it.
+	token func() callbackd.Secret
 }
 
 // setup is what a test may want otherwise.
@@ -210,6 +212,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	policy.Guard(netip.MustParseAddrPort(web.Listener.Addr().String()))
 	s := &server{t: t, url: web.URL, store: store, engine: eng, api: handler, done: done, book: book}
 	s.key = s.newKey("acme", c.live)
+	s.token = sync.OnceValue(func() callbackd.Secret { return s.operator("test", callbackd.RoleFull).text })
 	t.Cleanup(func() {
 		handler.Close()
 		web.Close()
@@ -293,6 +296,10 @@ func (s *server) loosely() *server {
 }
 
 func (s *server) sign(r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/v1/admin/") {
+		r.Header.Set("Authorization", "Bearer "+s.token().Reveal())
+		return
+	}
 	signature.SetHeaders(r.Header, s.key.Account, s.key.APIKey, s.key.Secret.Reveal(), time.Now())
 }
 
@@ -305,7 +312,7 @@ type reply struct {
 	body   string
 }
 
-// call makes a signed call. change may unsign it.
+// call makes a signed call, or one with an operator token. change may unsign it.
 func (s *server) call(method, path, body string, change ...func(*http.Request)) reply {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)

@@ -286,7 +286,11 @@ func inputOf(route *routers.Route, req *http.Request) *openapi3filter.RequestVal
 	in := &openapi3filter.RequestValidationInput{Request: req, Route: route, PathParams: map[string]string{}}
 	in.Options = &openapi3filter.Options{IncludeResponseStatus: true, SkipSettingDefaults: true, ExcludeRequestBody: true, ExcludeResponseBody: true,
 		AuthenticationFunc: func(_ context.Context, a *openapi3filter.AuthenticationInput) error {
-			if req.Header.Get(a.SecurityScheme.Name) == "" {
+			name := a.SecurityScheme.Name
+			if a.SecurityScheme.Type == "http" {
+				name = "Authorization"
+			}
+			if req.Header.Get(name) == "" {
 				return a.NewError(nil)
 			}
 			return nil

@@ -1,4 +1,5 @@
-// Package apikey makes API keys for the command line and the console.
+// Package apikey makes API keys and operator tokens for the API, the command line and the
+// console.
 package apikey
 
 import (

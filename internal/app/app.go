@@ -147,6 +147,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		Preview: send.Request, Advise: transport.Advise, TestAuth: send.TestAuth, Nodes: a.nodes, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
 	})
+	a.teardown.add("use of operator tokens", service.StoreTokenUses)
 	if err := a.serve(c, service, pages, metrics); err != nil {
 		return nil, err
 	}
@@ -156,7 +157,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.background.run(func(ctx context.Context) {
 		runner.Run(ctx, a.isHome, stepDispatcher{dispatch, a.engine})
 	})
-	for _, j := range a.jobs(c.Retention) {
+	for _, j := range a.jobs(c.Retention, service) {
 		a.background.run(func(ctx context.Context) { j.repeat(ctx, a.runsSingletonJobs, c.Log) })
 	}
 	return a, nil

@@ -7,7 +7,11 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/api"
 )
+
+// tokenUses is the time between two writes of when operator tokens were used.
+const tokenUses = callbackd.MaxUseDelay / 2
 
 // job is work that a server repeats in the background, step by step. A step is
 // short, so that deliveries always find the store's writer free soon.
@@ -91,7 +95,7 @@ func (j job) repeat(ctx context.Context, active func() bool, log *slog.Logger) {
 }
 
 // jobs returns everything that the server does at intervals.
-func (a *App) jobs(retention time.Duration) []job {
+func (a *App) jobs(retention time.Duration, service *api.API) []job {
 	events := &eventSweep{store: a.store, log: a.log, retention: retention}
 	settings := &settingSweep{store: a.store, log: a.log, rest: map[callbackd.KeyID]time.Time{}}
 	clock := newStopwatch(time.Now)
@@ -103,6 +107,9 @@ func (a *App) jobs(retention time.Duration) []job {
 		{name: "remove deleted callbacks and replaced settings", first: settingsEvery, every: settingsEvery, singleton: true, step: settings.step},
 		{name: "add up the counts of deliveries", every: 5 * time.Second, singleton: true, step: a.addUpCounts},
 		{name: "check the data directory", first: clockCheck, every: clockCheck, step: a.checkStore},
+		{name: "note the use of operator tokens", first: tokenUses, every: tokenUses, step: func(ctx context.Context) (time.Duration, error) {
+			return 0, service.StoreTokenUses(ctx)
+		}},
 		{name: "compare the clocks", first: clockCheck, every: clockCheck, step: a.compareClocks(clock)},
 		{name: "read the keyset again", first: KeysetEvery, every: KeysetEvery, step: a.keyset.step},
 	}

@@ -26,6 +26,7 @@ type root struct {
 	Serve      serveCmd      `cmd:"" help:"Run the callback service."`
 	Keys       keysCmd       `cmd:"" help:"Create, list, rotate and revoke API keys."`
 	Keyset     keysetCmd     `cmd:"" help:"Replace the keys that seal the secrets in the store."`
+	Tokens     tokensCmd     `cmd:"" help:"Create, list and revoke operator tokens, with which programs call /v1/admin."`
 	Replay     replayCmd     `cmd:"" help:"Send many deliveries again."`
 	Deliveries deliveriesCmd `cmd:"" help:"Cancel pending deliveries."`
 	Console    consoleCmd    `cmd:"" help:"Print a link that signs the operator in to the console once."`

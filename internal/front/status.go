@@ -9,6 +9,7 @@ import (
 var statuses = map[callbackd.Kind]int{
 	callbackd.KindInvalid:      http.StatusBadRequest,
 	callbackd.KindUnauthorized: http.StatusUnauthorized,
+	callbackd.KindForbidden:    http.StatusForbidden,
 	callbackd.KindNotFound:     http.StatusNotFound,
 	callbackd.KindConflict:     http.StatusConflict,
 	callbackd.KindTooLarge:     http.StatusRequestEntityTooLarge,

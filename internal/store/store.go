@@ -38,6 +38,7 @@ type Store interface {
 	Logs
 	Stats
 	Logins
+	Tokens
 	Answers
 	Sealing
 

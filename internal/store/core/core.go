@@ -147,6 +147,7 @@ var (
 	_ store.Logs      = (*Store)(nil)
 	_ store.Stats     = (*Store)(nil)
 	_ store.Logins    = (*Store)(nil)
+	_ store.Tokens    = (*Store)(nil)
 	_ store.Answers   = (*Store)(nil)
 	_ store.Sealing   = (*Store)(nil)
 )

@@ -284,6 +284,11 @@ func (s *commands) console() {
 	s.ok(s.CreateLogin(s.ctx, store.Login{Hash: link, Link: true, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
 	s.refused(second(s.Login(s.ctx, link, s.now)), callbackd.KindNotFound)
 	s.ok(second(s.TakeLogin(s.ctx, link)))
+	s.ok(s.CreateToken(s.ctx, callbackd.OperatorToken{ID: "t", Hash: link, Name: "t", Role: callbackd.RoleRead, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	s.ok(second(s.ListTokens(s.ctx)))
+	s.ok(second(s.Token(s.ctx, "t")))
+	s.ok(s.UseTokens(s.ctx, map[string]time.Time{"t": s.now}))
+	s.ok(second(s.RevokeToken(s.ctx, "t", s.now)))
 	change := func(k *callbackd.Key) error {
 		k.CaptureURL = "https://capture.example/{session_key}"
 		return k.Rotate("next", s.now)

@@ -335,6 +335,9 @@ func storetestWarm(t *testing.T, s *Store) {
 	s.CreateLogin(ctx, store.Login{Hash: [32]byte{1}, Key: k.ID, CreatedAt: now, ExpiresAt: now.Add(time.Hour)})
 	s.Login(ctx, [32]byte{1}, now)
 	s.TakeLogin(ctx, [32]byte{1})
+	s.CreateToken(ctx, callbackd.OperatorToken{ID: "t", CreatedAt: now, ExpiresAt: now.Add(time.Hour)})
+	s.UseTokens(ctx, map[string]time.Time{"t": now})
+	s.RevokeToken(ctx, "t", now)
 	s.Resend(ctx, k.ID, ids[0], now)
 	s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
 		cb.SetPause(callbackd.Pause{At: now})

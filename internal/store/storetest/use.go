@@ -24,6 +24,8 @@ func Use(t *testing.T, st store.Store, seed uint64, steps int) {
 	}
 	s.must(s.RotateKey(s.ctx(), "key1", "rotated", s.at.Add(time.Hour)))
 	s.must(s.SetCaptureURL(s.ctx(), "key1", "https://capture.example/{session_key}"))
+	s.must(second(s.newToken(1, "token")))
+	s.must(second(s.RevokeToken(s.ctx(), fmt.Sprintf("%012d", 1), s.at)))
 	for range steps {
 		s.at = s.at.Add(time.Duration(u.r.IntN(40)) * time.Millisecond)
 		u.step()

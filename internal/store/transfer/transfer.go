@@ -47,6 +47,7 @@ var Tables = []Table{
 	{"slots", []string{"subject", "no", "width", "at", "delivered", "failed", "canceled", "attempts", "faults", "repeats", "latency"}, 4},
 	{"receivers", []string{"callback_no", "last_success", "last_failure", "last_fault", "last_status", "cert_not_after"}, 1},
 	{"logins", []string{"hash", "key_no", "link", "proof", "created_at", "expires_at"}, 1},
+	{"operator_tokens", []string{"id", "hash", "name", "role", "created_at", "expires_at", "last_used_at", "revoked_at"}, 1},
 	// The keys come last: without them nobody can use an incomplete copy.
 	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url"}, 1},
 }
