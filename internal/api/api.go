@@ -46,6 +46,7 @@ type Options struct {
 	Log      *slog.Logger
 	Ready    func(context.Context) error // checked in addition to the store
 	Metrics  http.Handler
+	Operator http.Handler     // answers /statusz and /log-level, and checks who calls; nil: nothing does
 	Accepted func(events int) // counts accepted events
 	Calls    Calls            // the log of calls; may be nil
 
@@ -70,6 +71,9 @@ type API struct {
 func New(o Options) *API {
 	if o.Tests == nil {
 		o.Tests = callbacks.NewLimiter()
+	}
+	if o.Operator == nil {
+		o.Operator = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { noPath(w) })
 	}
 	if o.Calls == nil {
 		o.Calls = noCalls{}
@@ -151,6 +155,8 @@ func (a *API) routes() []route {
 		{pattern: "GET /healthz", open: a.healthz},
 		{pattern: "GET /readyz", open: a.readyz},
 		{pattern: "GET /metrics", open: a.Metrics.ServeHTTP},
+		{pattern: "GET /statusz", open: a.Operator.ServeHTTP},
+		{pattern: "PUT /log-level", open: a.Operator.ServeHTTP},
 		{pattern: "GET /openapi.yaml", open: a.openapi},
 
 		{pattern: "POST /v1/callbacks", signed: a.createCallback},

@@ -194,6 +194,11 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	c.api.Store, c.api.Dispatcher, c.api.Preview, c.api.Log = store, dispatcher{eng, runner}, send.Request, log
 	c.api.Advise, c.api.TestAuth = transport.AdviseAddress, send.TestAuth
 	c.api.Metrics, c.api.Accepted = metrics.Handler(), metrics.Accepted
+	c.api.Operator = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // no caller is the operator
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		io.WriteString(w, `{"message":"no operator"}`)
+	})
 	running, stop := context.WithCancel(context.Background())
 	var ran sync.WaitGroup
 	ran.Go(func() { runner.Run(running, func(callbackd.KeyID) bool { return true }, eng) })

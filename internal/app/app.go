@@ -41,6 +41,10 @@ type Config struct {
 	Log    *slog.Logger
 	// LogBuffer, when set, is the buffer of Log. Its dropped lines are counted.
 	LogBuffer *obs.LogBuffer
+	// LogLevel, when set, is the level of Log, which the operator can change.
+	LogLevel *slog.LevelVar
+	// Recent, when set, has the last faults that were logged.
+	Recent *obs.Recent
 
 	AllowTargets []netip.Prefix
 	Proxy        *url.URL
@@ -139,6 +143,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	service := api.New(api.Options{
 		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log,
 		Preview: send.Request, Advise: transport.AdviseAddress, TestAuth: send.TestAuth, Ready: a.ready, Accepted: metrics.Accepted,
+		Operator:     a.operator(c),
 		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
 	})

@@ -24,7 +24,7 @@ const spareDescriptors = 128
 // console, where the operator works, or one that monitors callbackd.
 func essential(r *http.Request) bool {
 	switch p := r.URL.Path; p {
-	case "/healthz", "/readyz", "/metrics", console.Root:
+	case "/healthz", "/readyz", "/metrics", StatusPath, LogLevelPath, console.Root:
 		return true
 	default:
 		return strings.HasPrefix(p, console.Root+"/")

@@ -60,6 +60,12 @@ func (m *moved) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 // token and, unless the metrics have a separate address, to programs on this machine. A
 // request through a proxy is not from this machine.
 func guardedMetrics(h http.Handler, token callbackd.Secret, ownAddress bool) http.Handler {
+	return guarded(h, token, ownAddress, "The metrics need the operator token (Authorization: Bearer …). Without it, read them from this machine, or at the address of serve --metrics-listen.")
+}
+
+// guarded serves h to requests with the operator token and, unless ownAddress is set, to
+// programs on this machine. Others get the message.
+func guarded(h http.Handler, token callbackd.Secret, ownAddress bool, message string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if bears(r, token) || !ownAddress && local(r) {
 			h.ServeHTTP(w, r)
@@ -68,7 +74,7 @@ func guardedMetrics(h http.Handler, token callbackd.Secret, ownAddress bool) htt
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
-		json.NewEncoder(w).Encode(map[string]string{"message": "The metrics need the operator token (Authorization: Bearer …). Without it, read them from this machine, or at the address of serve --metrics-listen."})
+		json.NewEncoder(w).Encode(map[string]string{"message": message})
 	})
 }
 

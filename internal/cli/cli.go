@@ -39,6 +39,8 @@ type root struct {
 	Backup     backupCmd     `cmd:"" help:"Copy a data directory, also while a server runs on it."`
 	Move       moveCmd       `cmd:"" help:"Move everything from a data directory to PostgreSQL."`
 	Health     healthCmd     `cmd:"" help:"Check the server on this machine: exit code 0 when it is healthy, 1 when it is not."`
+	Status     statusCmd     `cmd:"" help:"Say how a running server is: version, readiness, pending deliveries, nodes, and the last faults that it logged. Exit code 0 when it is ready, 1 when it is not."`
+	LogLevel   logLevelCmd   `cmd:"" help:"Change what a running server logs, until its next start."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -139,7 +140,7 @@ func (d *demo) server(ctx context.Context, config app.StoreConfig) (*app.App, *c
 	if err = errors.Join(err, s.Close()); err != nil {
 		return nil, nil, err
 	}
-	log, err := obs.NewLogger(io.Discard, "text", "error")
+	log, err := obs.NewLogger(io.Discard, "text", slog.LevelError)
 	if err != nil {
 		return nil, nil, err
 	}

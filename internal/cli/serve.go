@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"net/url"
 	"os"
@@ -76,10 +77,17 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 		return out, err
 	}
 	out.LogBuffer = obs.NewLogBuffer(e.stderr)
-	if out.Log, err = obs.NewLogger(out.LogBuffer, c.LogFormat, c.LogLevel); err != nil {
+	level, err := obs.ParseLevel(c.LogLevel)
+	if err != nil {
+		return out, err
+	}
+	out.LogLevel, out.Recent = new(slog.LevelVar), new(obs.Recent)
+	out.LogLevel.Set(level)
+	if out.Log, err = obs.NewLogger(out.LogBuffer, c.LogFormat, out.LogLevel); err != nil {
 		return out, err
 	}
 	out.LogBuffer.ReportDropped(out.Log)
+	out.Log = out.Recent.Keep(out.Log)
 	return out, nil
 }
 

@@ -26,16 +26,22 @@ const (
 	MinOperatorToken = 16
 )
 
+// NewToken makes a token that proves once to be the operator's, and the login to store for
+// it.
+func NewToken(now time.Time) (token string, l store.Login) {
+	token = rand.Text()
+	return token, store.Login{Hash: HashToken(token), Link: true, CreatedAt: now, ExpiresAt: now.Add(LinkLifetime)}
+}
+
 // NewLink makes a one-time link for the operator and the login to store for
 // it. base is the URL of the server, such as http://127.0.0.1:8080.
 func NewLink(base string, now time.Time) (address string, l store.Login) {
-	token := rand.Text()
-	l = store.Login{Hash: hashToken(token), Link: true, CreatedAt: now, ExpiresAt: now.Add(LinkLifetime)}
+	token, l := NewToken(now)
 	return strings.TrimSuffix(base, "/") + withQuery(link("link"), "token", token), l
 }
 
-// hashToken returns the hash of a token, which is what the store has of it.
-func hashToken(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }
+// HashToken returns the hash of a token, which is what the store has of it.
+func HashToken(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }
 
 // proof binds a login to the secret that opened it: when the secret changes,
 // the login is void. The browser's token is the salt.
@@ -52,7 +58,7 @@ func (c *Console) authenticate(r *http.Request) (*userRequest, error) {
 	if err != nil || cookie.Value == "" {
 		return nil, nil
 	}
-	login, err := c.Store.Login(r.Context(), hashToken(cookie.Value), c.now())
+	login, err := c.Store.Login(r.Context(), HashToken(cookie.Value), c.now())
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
 		return nil, nil
 	}
@@ -229,7 +235,7 @@ func sameSecret(given string, want callbackd.Secret) bool {
 func (c *Console) startLogin(w http.ResponseWriter, r *http.Request, key callbackd.KeyID, secret callbackd.Secret, next string) error {
 	now, token := c.now(), rand.Text()
 	login := store.Login{
-		Hash:      hashToken(token),
+		Hash:      HashToken(token),
 		Key:       key,
 		Proof:     proof(token, secret),
 		CreatedAt: now,
@@ -253,7 +259,7 @@ func (c *Console) endLogin(r *http.Request) error {
 	if err != nil {
 		return nil
 	}
-	_, err = c.Store.TakeLogin(r.Context(), hashToken(cookie.Value))
+	_, err = c.Store.TakeLogin(r.Context(), HashToken(cookie.Value))
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
 		return nil
 	}
@@ -290,7 +296,7 @@ func (c *Console) linkPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *Console) link(w http.ResponseWriter, r *http.Request) error {
-	login, err := c.Store.TakeLogin(r.Context(), hashToken(r.PostFormValue("token")))
+	login, err := c.Store.TakeLogin(r.Context(), HashToken(r.PostFormValue("token")))
 	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 		return err
 	}

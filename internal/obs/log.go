@@ -11,14 +11,10 @@ import (
 	"time"
 )
 
-// NewLogger makes a logger. format is text or json; level is debug, info, warn or
-// error.
-func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("log level %q is unknown; give debug, info, warn or error", level)
-	}
-	o := &slog.HandlerOptions{Level: l}
+// NewLogger makes a logger. format is text or json. level is the lowest level that is
+// logged, which may change.
+func NewLogger(w io.Writer, format string, level slog.Leveler) (*slog.Logger, error) {
+	o := &slog.HandlerOptions{Level: level}
 	switch format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, o)), nil

@@ -35,7 +35,7 @@ func (r *reader) Write(b []byte) (int, error) {
 
 func logger(t *testing.T, w io.Writer) *slog.Logger {
 	t.Helper()
-	log, err := NewLogger(w, "text", "info")
+	log, err := NewLogger(w, "text", slog.LevelInfo)
 	if err != nil {
 		t.Fatal(err)
 	}
