@@ -246,6 +246,7 @@ type Policy struct {
 	NoKeepAlive bool            // a connection serves one request and is closed
 	Signing     []SigningScheme // how requests are signed; default SignStandard
 	OrderGroup  string          // see [Callback.OrderGroup]; a name or GroupByOrigin; default none
+	TTL         time.Duration   `json:"-"` // how long after it may be sent a delivery expires; 0: never. It is stored apart, see [Candidates]
 	Filter      *Filter         `json:"-"` // which events go to the callback; nil for all. It is stored apart, see [Candidates]
 	Fields      *Fields         `json:"-"` // what of an event's data is sent; nil for all. It is stored with the version
 	Auth        *Auth           `json:"-"` // how callbackd signs in; nil for none. It is sealed with the secrets

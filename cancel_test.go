@@ -20,14 +20,14 @@ func TestCancellationWhy(t *testing.T) {
 	}
 }
 
-func TestDecisionAfterCancel(t *testing.T) {
+func TestDecisionAfterUnsent(t *testing.T) {
 	delivered := callbackd.Decision{State: callbackd.Delivered, Step: 1}
-	if got := delivered.AfterCancel("canceled by API key 3"); got != delivered {
+	if got := delivered.AfterUnsent(callbackd.Canceled, "canceled by API key 3"); got != delivered {
 		t.Errorf("a delivery that the receiver accepted: %+v, want %+v", got, delivered)
 	}
 	again := callbackd.Decision{State: callbackd.Pending, Step: 2, Due: t0, HoldsUntil: t0, Why: "step 2 of 3"}
 	want := callbackd.Decision{State: callbackd.Canceled, Step: 2, Why: "during the attempt: canceled by API key 3"}
-	if got := again.AfterCancel("canceled by API key 3"); got != want {
+	if got := again.AfterUnsent(callbackd.Canceled, "canceled by API key 3"); got != want {
 		t.Errorf("a delivery that would be tried again: %+v, want %+v", got, want)
 	}
 }

@@ -1,6 +1,9 @@
 package callbackd
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Withheld says that a callback did not get an event, because its filter did not match
 // when the event was accepted.
@@ -16,13 +19,20 @@ type Candidates struct {
 	filters     []*Filter // different ones
 	filterOf    []int     // the filter of each of IDs, or noFilter; nil when no callback has one
 	usesSession bool
+	ttls        map[CallbackID]time.Duration // of those whose policy has one
 }
 
 const noFilter = -1
 
-// Add appends a callback. f is nil when it has no filter.
-func (c *Candidates) Add(id CallbackID, f *Filter) {
+// Add appends a callback. f is nil when it has no filter, and ttl 0 when its policy has none.
+func (c *Candidates) Add(id CallbackID, f *Filter, ttl time.Duration) {
 	c.IDs = append(c.IDs, id)
+	if ttl != 0 {
+		if c.ttls == nil {
+			c.ttls = map[CallbackID]time.Duration{}
+		}
+		c.ttls[id] = ttl
+	}
 	if f == nil && c.filterOf == nil {
 		return
 	}
@@ -46,7 +56,15 @@ func (c *Candidates) Bytes() int {
 	for _, f := range c.filters {
 		n += 8 + 8*len(f.String()) // a parsed filter takes several times its text
 	}
-	return n
+	return n + 48*len(c.ttls)
+}
+
+// TTL returns the ttl of a callback; 0 when its policy has none.
+func (c *Candidates) TTL(id CallbackID) time.Duration {
+	if c == nil || c.ttls == nil {
+		return 0
+	}
+	return c.ttls[id]
 }
 
 // UseSession reports whether a filter needs the session of the event.

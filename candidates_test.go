@@ -38,11 +38,11 @@ func TestEqualFiltersAreJudgedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := &Candidates{}
-			all.Add(1, nil)
+			all.Add(1, nil, 0)
 			var want []CallbackID
 			for i := range MaxCallbacks {
 				want = append(want, CallbackID(2+i))
-				all.Add(CallbackID(2+i), filterOf(t, i%c.filters, c.terms))
+				all.Add(CallbackID(2+i), filterOf(t, i%c.filters, c.terms), 0)
 			}
 			in := &FilterInput{Data: []byte(`{}`)}
 			targets, withheld := all.choose(in)
@@ -77,10 +77,10 @@ func TestCandidatesWithoutFilters(t *testing.T) {
 		t.Errorf("no candidates have the targets %v and %v", targets, withheld)
 	}
 	all := &Candidates{}
-	all.Add(1, nil)
-	all.Add(2, nil)
-	all.Add(3, filterOf(t, 1, 2))
-	all.Add(4, nil)
+	all.Add(1, nil, 0)
+	all.Add(2, nil, 0)
+	all.Add(3, filterOf(t, 1, 2), 0)
+	all.Add(4, nil, 0)
 	targets, withheld := all.Choose([]byte(`{}`), &Session{Status: "IDLE"})
 	if !slices.Equal(targets, []CallbackID{1, 2, 3, 4}) || withheld != nil || !all.UseSession() {
 		t.Errorf("targets are %v, withheld %v", targets, withheld)

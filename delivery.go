@@ -6,7 +6,7 @@ import (
 )
 
 // State is the state of a delivery. Every delivery is in exactly one state and
-// ends in exactly one of the last three.
+// ends in exactly one of the last four.
 type State string
 
 // The states of a delivery.
@@ -15,13 +15,16 @@ const (
 	Delivered State = "delivered"
 	Failed    State = "failed"   // no attempt of its schedule succeeded
 	Canceled  State = "canceled" // a person canceled it, or its callback was deleted or its key revoked
+	Expired   State = "expired"  // it was not delivered before its expiry
 )
 
 // States lists the states of a delivery.
-var States = []State{Pending, Delivered, Failed, Canceled}
+var States = []State{Pending, Delivered, Failed, Canceled, Expired}
 
 // Terminal reports whether the delivery has ended.
-func (s State) Terminal() bool { return s == Delivered || s == Failed || s == Canceled }
+func (s State) Terminal() bool {
+	return s == Delivered || s == Failed || s == Canceled || s == Expired
+}
 
 // Valid reports whether s is one of the states.
 func (s State) Valid() bool { return s == Pending || s.Terminal() }
@@ -46,6 +49,11 @@ type Delivery struct {
 	// Due is the earliest time of the next attempt. It is zero before the first
 	// attempt, which may start at once.
 	Due time.Time
+	// DeliverAt is [Event.DeliverAt]: the delivery is deferred until then.
+	DeliverAt time.Time
+	// ExpiresAt is the time from which no attempt may start. It is zero for a delivery
+	// that does not expire, and for one that a person resent or replayed.
+	ExpiresAt time.Time
 	// HoldsUntil is the time until which this delivery blocks its lane while it
 	// waits for Due. It is zero when the delivery does not block its lane.
 	HoldsUntil time.Time
@@ -65,26 +73,41 @@ type Delivery struct {
 	Event *Event
 }
 
-// Accepted returns when the event was accepted: by [Event.Accepted] when Event is
-// set, otherwise by the time in the id.
-func (d *Delivery) Accepted() time.Time {
-	if d.Event != nil {
-		return d.Event.Accepted()
+// MaySendFrom returns since when the delivery may be sent: since DeliverAt, or else since
+// its event was accepted. That is by [Event.Accepted] when Event is set, and otherwise by
+// the time in the id.
+func (d *Delivery) MaySendFrom() time.Time {
+	switch {
+	case !d.DeliverAt.IsZero():
+		return d.DeliverAt
+	case d.Event != nil:
+		return d.Event.MaySendFrom()
 	}
 	return d.ID.Event.Time()
+}
+
+// Deferred reports whether the delivery waits for DeliverAt and is not in its lane yet. A
+// person who resends it, or a replay, ends that.
+func (d *Delivery) Deferred() bool {
+	return !d.DeliverAt.IsZero() && !d.Due.IsZero() && d.Attempts == 0 && !d.Manual && d.Replay == 0
+}
+
+// Expired reports whether no attempt of the delivery may start at a time any more.
+func (d *Delivery) Expired(at time.Time) bool {
+	return !d.ExpiresAt.IsZero() && !at.Before(d.ExpiresAt)
 }
 
 // OverdueAfter is how long a delivery may wait before it counts as not delivered
 // in time.
 const OverdueAfter = time.Minute
 
-// WaitsSince returns since when a pending delivery has been waiting: since its
-// event was accepted, or since a person or a replay made it due again. Due holds
+// WaitsSince returns since when a pending delivery has been waiting: since it may be
+// sent, or since a person or a replay made it due again. Due holds
 // the latter until the first failure moves it; then FirstFailedAt is used.
 func (d *Delivery) WaitsSince() time.Time {
 	switch {
 	case !d.Manual && d.Replay == 0:
-		return d.Accepted()
+		return d.MaySendFrom()
 	case !d.FirstFailedAt.IsZero():
 		return d.FirstFailedAt
 	}
@@ -196,8 +219,8 @@ type Outcome struct {
 	// CanWait is set when nothing waits for the record. A store may then hold it back
 	// for some milliseconds, to write it together with others.
 	CanWait bool
-	// Canceled is set by the store that recorded the outcome: a person had canceled the
-	// delivery during the attempt, and the outcome took the place of the cancellation.
+	// Canceled is set by the store that recorded the outcome: the delivery
+	// was canceled or had expired during the attempt, and the outcome took the place of that.
 	Canceled bool
 }
 

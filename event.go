@@ -59,6 +59,9 @@ type Event struct {
 	// Withheld lists the callbacks that were in force too, but whose filter did not
 	// match. A replay can still send the event to them.
 	Withheld []Withheld
+	// DeliverAt is the time before which the event is not delivered; zero: at once.
+	// ExpiresAt is the time from which it is not delivered; zero: never.
+	DeliverAt, ExpiresAt time.Time
 	// ClockTime is the time of acceptance by the clock of that moment. It is set
 	// only when the time in the id is more than MaxSkew later, and zero otherwise.
 	ClockTime time.Time

@@ -333,10 +333,10 @@ func FuzzFilterMatch(f *testing.F) {
 
 func TestCandidatesChoose(t *testing.T) {
 	var c Candidates
-	c.Add(1, nil)
-	c.Add(2, mustParse(t, `{"data.grade":{"lt":3}}`))
-	c.Add(3, nil)
-	c.Add(4, mustParse(t, `{"session.status":{"eq":"CONFIRM"}}`))
+	c.Add(1, nil, 0)
+	c.Add(2, mustParse(t, `{"data.grade":{"lt":3}}`), 0)
+	c.Add(3, nil, 0)
+	c.Add(4, mustParse(t, `{"session.status":{"eq":"CONFIRM"}}`), 0)
 	if !c.UseSession() {
 		t.Error("a filter uses the session, and the candidates do not say so")
 	}
@@ -353,8 +353,8 @@ func TestCandidatesChoose(t *testing.T) {
 // Callbacks without a filter cost nothing when an event is accepted.
 func TestCandidatesWithoutFilterAllocateNothing(t *testing.T) {
 	var c Candidates
-	c.Add(1, nil)
-	c.Add(2, nil)
+	c.Add(1, nil, 0)
+	c.Add(2, nil, 0)
 	data := []byte(filterSample)
 	if n := testing.AllocsPerRun(100, func() {
 		if targets, withheld := c.Choose(data, nil); len(targets) != 2 || withheld != nil {

@@ -24,18 +24,19 @@ func (c *Callback) OrderGroup() string {
 // A delivery that was not tried holds them until it was. When its callback gets no requests
 // because the receiver failed or asked to wait, it holds them as long as if its first
 // attempt had failed when the event was accepted. A delivery that failed holds them as long
-// as it blocks its lane. A paused callback holds nothing: a pause can last for ever.
+// as it blocks its lane. A delivery that is deferred or expired holds nothing, and neither
+// does a paused callback: a pause can last for ever.
 func (g *Gate) HoldsSession(d *Delivery, order time.Duration, now time.Time) (until time.Time, holds bool) {
 	switch {
-	case g.Paused:
+	case g.Paused || d.Expired(now):
 		return time.Time{}, false
 	case !d.Due.IsZero():
 		return d.HoldsUntil, d.HoldsUntil.After(now)
 	case g.Shut(now):
-		until = d.Accepted().Add(order)
+		until = d.notAfterExpiry(d.MaySendFrom().Add(order))
 		return until, until.After(now)
 	}
-	return time.Time{}, true
+	return d.ExpiresAt, true
 }
 
 // Shut reports whether nothing is sent at now because receivers failed or asked to wait.

@@ -32,7 +32,21 @@ type Decision struct {
 // It depends on its arguments only, so that production, tests and simulations
 // decide alike. jitter is uniform in [0, 1).
 func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Decision {
-	p = p.WithDefaults()
+	dec := decide(d, r, p.WithDefaults(), now, jitter)
+	if d.ExpiresAt.IsZero() || dec.State != Pending {
+		return dec
+	}
+	if d.Expired(now) {
+		return Decision{State: Expired, Step: dec.Step, Why: "the attempt did not succeed, and there is no other: " + WhyExpired(d.ExpiresAt)}
+	}
+	dec.HoldsUntil = d.notAfterExpiry(dec.HoldsUntil)
+	if !dec.Due.Before(d.ExpiresAt) {
+		dec.Why += ", which is too late: the delivery expires at " + stamp(d.ExpiresAt)
+	}
+	return dec
+}
+
+func decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Decision {
 	switch {
 	case r.Success():
 		return Decision{State: Delivered, Step: d.Step, Why: "the receiver answered " + strconv.Itoa(r.Status)}
@@ -75,20 +89,20 @@ func Decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 // AfterEnd returns the decision for a callback that was deleted, or whose key was
 // revoked, during the attempt: a delivery that would be tried again is canceled.
 func (d Decision) AfterEnd() Decision {
-	return d.orCanceled(WhyEnded + " during the attempt")
+	return d.orElse(Canceled, WhyEnded+" during the attempt")
 }
 
-// AfterCancel returns the decision for a delivery that was canceled during the attempt,
-// for a reason: when it would be tried again, it is canceled.
-func (d Decision) AfterCancel(why string) Decision {
-	return d.orCanceled("during the attempt: " + why)
+// AfterUnsent returns the decision for a delivery that was canceled or expired during the
+// attempt: when it would be tried again, it ends in that state, for that reason.
+func (d Decision) AfterUnsent(state State, why string) Decision {
+	return d.orElse(state, "during the attempt: "+why)
 }
 
-func (d Decision) orCanceled(why string) Decision {
+func (d Decision) orElse(state State, why string) Decision {
 	if d.State != Pending {
 		return d
 	}
-	return Decision{State: Canceled, Step: d.Step, Why: why}
+	return Decision{State: state, Step: d.Step, Why: why}
 }
 
 // AfterMove returns the decision for a callback that got another origin during the

@@ -17,13 +17,13 @@ type DeliveryRows struct {
 // AttemptRow is one row of a delivery's attempts, without the result.
 type AttemptRow struct {
 	Number  int
-	Version int64 // of the setting that was sent; 0 for a cancellation
+	Version int64 // of the setting that was sent; 0 for an end without an attempt
 	State   State // of the delivery after it
 }
 
-// Canceled reports whether the row records a cancellation. Such a row has a number like
-// the others, but it is not an attempt.
-func (r *AttemptRow) Canceled() bool { return r.Version == 0 && r.Number > 0 }
+// Unsent reports whether the row records an end without an attempt: the delivery was
+// canceled or has expired. Such a row has a number like the others, but it is not an attempt.
+func (r *AttemptRow) Unsent() bool { return r.Version == 0 && r.Number > 0 }
 
 // DeliveryState is the state of a delivery, and what it is waiting for.
 type DeliveryState struct {
@@ -33,6 +33,9 @@ type DeliveryState struct {
 	Manual   bool
 	Replay   ReplayID  // the replay that made it due, while it is pending; or 0
 	Since    time.Time // since when it has been waiting; zero unless it is pending
+	// ExpiresAt is [Delivery.ExpiresAt] while it is pending.
+	ExpiresAt time.Time
+	Deferred  bool // it is pending and waits for its event's DeliverAt
 }
 
 // StateOf returns the state of a delivery with these rows. A row in the queue counts
@@ -41,14 +44,14 @@ type DeliveryState struct {
 // canceled, even before a row says so.
 func StateOf(rows DeliveryRows, ended bool) DeliveryState {
 	if d := rows.Pending; d != nil {
-		state := DeliveryState{State: Pending, Attempts: d.Attempts, Due: d.Due, Manual: d.Manual, Replay: d.Replay, Since: d.WaitsSince()}
+		state := DeliveryState{State: Pending, Attempts: d.Attempts, Due: d.Due, Manual: d.Manual, Replay: d.Replay, Since: d.WaitsSince(), ExpiresAt: d.ExpiresAt, Deferred: d.Deferred()}
 		if ended {
-			state.State, state.Due, state.Since = Canceled, time.Time{}, time.Time{}
+			state = DeliveryState{State: Canceled, Attempts: d.Attempts, Manual: d.Manual, Replay: d.Replay}
 		}
 		return state
 	}
 	state := DeliveryState{State: rows.Last.State, Attempts: rows.Last.Number}
-	if rows.Last.Canceled() {
+	if rows.Last.Unsent() {
 		state.Attempts--
 	}
 	return state
@@ -58,7 +61,8 @@ func StateOf(rows DeliveryRows, ended bool) DeliveryState {
 // due at the given time, and its retry schedule starts again. changed is false when the
 // delivery waits for its first attempt, because it then keeps its turn in its lane. ended
 // means the same as in [StateOf]. Resend fails when the callback has ended. A delivery that
-// was canceled goes on where it was: its cancellation must be removed.
+// was canceled or has expired goes on where it was: the row that says so must be removed.
+// It does not expire again.
 func (r DeliveryRows) Resend(ev *Event, cb CallbackID, ended bool, at time.Time) (d Delivery, changed bool, err error) {
 	d = Delivery{ID: DeliveryID{Event: ev.ID, Callback: cb}, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Attempts: StateOf(r, ended).Attempts}
 	switch {
@@ -84,6 +88,7 @@ type DeliveryAudit struct {
 	Pending  *Delivery    // its row in the queue; nil when it has none
 	Attempts []AttemptRow // in the order of their numbers
 	Ended    bool         // its callback was deleted or its key revoked
+	Event    *Event       // nil when it is not known
 }
 
 // State returns the state of the delivery. It is empty when the delivery is lost.
@@ -109,7 +114,7 @@ func (a *DeliveryAudit) lost() bool {
 func (a *DeliveryAudit) Count() (attempts, repeats int64) {
 	var before State
 	for _, row := range a.Attempts {
-		if !row.Canceled() {
+		if !row.Unsent() {
 			attempts++
 			if before.Terminal() {
 				repeats++
@@ -134,14 +139,27 @@ func (a *DeliveryAudit) Faults() (faults []string) {
 		}
 		last = row.State
 	}
-	if i := slices.IndexFunc(a.Attempts, func(r AttemptRow) bool { return r.Canceled() }); i >= 0 && (i < len(a.Attempts)-1 || a.Pending != nil) {
-		faults = append(faults, fmt.Sprintf("delivery %s goes on and has a cancellation", a.ID))
+	if i := slices.IndexFunc(a.Attempts, func(r AttemptRow) bool { return r.Unsent() }); i >= 0 && (i < len(a.Attempts)-1 || a.Pending != nil) {
+		faults = append(faults, fmt.Sprintf("delivery %s goes on and has a row that says that it was canceled or expired", a.ID))
 	}
 	switch {
 	case a.Pending != nil && last.Terminal() && !a.Pending.Manual:
 		faults = append(faults, fmt.Sprintf("delivery %s is %s and pending as well", a.ID, last))
 	case a.lost():
 		faults = append(faults, fmt.Sprintf("delivery %s is neither pending nor ended: it is lost", a.ID))
+	}
+	for _, row := range a.Attempts {
+		if row.Unsent() && row.State != Canceled && row.State != Expired {
+			faults = append(faults, fmt.Sprintf("delivery %s has a row without an attempt that says %s", a.ID, row.State))
+		}
+	}
+	if p, ev := a.Pending, a.Event; p != nil && ev != nil {
+		if !ev.ExpiresAt.IsZero() && p.ExpiresAt.After(ev.ExpiresAt) {
+			faults = append(faults, fmt.Sprintf("delivery %s expires after its event", a.ID))
+		}
+		if !p.DeliverAt.IsZero() && !p.DeliverAt.Equal(ev.DeliverAt) {
+			faults = append(faults, fmt.Sprintf("delivery %s is deferred to another time than its event", a.ID))
+		}
 	}
 	return faults
 }

@@ -105,6 +105,7 @@ type NewCallback struct {
 // Policy is the member policy of a callback, as far as it has no field in NewCallback.
 type Policy struct {
 	Signing    []string            `json:"signing,omitempty"`
+	TTL        string              `json:"ttl,omitempty"`         // such as "15m": what is older is not sent
 	OrderGroup string              `json:"order_group,omitempty"` // "auto", or a name
 	Filter     map[string]any      `json:"filter,omitempty"`      // such as {"data.grade": {"lt": 3}}
 	Fields     map[string][]string `json:"fields,omitempty"`      // such as {"except": ["vehicle.vin"]}
@@ -151,6 +152,10 @@ type NewEvent struct {
 	SessionKey string `json:"session_key"`
 	Data       any    `json:"data,omitempty"`
 	ID         string `json:"id,omitempty"` // the idempotency key: a repeat gets the first answer
+	// Nothing is sent before DeliverAt, which may be 30 days in the future, and no attempt
+	// starts from ExpiresAt on. A zero time sets nothing.
+	DeliverAt time.Time `json:"deliver_at,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
 // Publish publishes one event.

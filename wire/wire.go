@@ -115,6 +115,7 @@ type Policy struct {
 	Concurrency int             `json:"concurrency"`
 	KeepAlive   bool            `json:"keep_alive"`    // whether connections are used again
 	Signing     []string        `json:"signing"`       // "standard", "github", "hmac-hex:" and the name of a header
+	TTL         string          `json:"ttl"`           // how long after it may be sent a delivery expires; "" for never
 	OrderGroup  string          `json:"order_group"`   // "" when there is none, "auto", or a name
 	Filter      json.RawMessage `json:"filter"`        // which events go to the callback; null for all
 	Fields      json.RawMessage `json:"fields"`        // what of the data is sent; null for all
@@ -157,9 +158,10 @@ type StatsWindow struct {
 	Succeeded int64     `json:"succeeded"` // attempts
 	Faults    int64     `json:"faults"`    // attempts that failed, for any reason
 	Repeats   int64     `json:"repeats"`   // attempts of resends and replays
-	Delivered int64     `json:"delivered"` // deliveries that ended so, as are the two below
+	Delivered int64     `json:"delivered"` // deliveries that ended so, as are the three below
 	Failed    int64     `json:"failed"`
 	Canceled  int64     `json:"canceled"`
+	Expired   int64     `json:"expired"`
 	Latency   *Latency  `json:"latency_ms"` // null: nothing was delivered
 }
 
@@ -254,6 +256,8 @@ type Event struct {
 	SessionKey string          `json:"session_key"`
 	Sequence   int64           `json:"sequence"`
 	AcceptedAt time.Time       `json:"accepted_at"`
+	DeliverAt  *time.Time      `json:"deliver_at,omitzero"` // before it, nothing is sent
+	ExpiresAt  *time.Time      `json:"expires_at,omitzero"` // from it on, no attempt starts
 	Test       bool            `json:"test"`
 	Data       json.RawMessage `json:"data"`
 	Deliveries []string        `json:"deliveries"` // their ids
@@ -286,8 +290,9 @@ type Delivery struct {
 	State        string     `json:"state"`
 	Attempts     int        `json:"attempts"`
 	AcceptedAt   time.Time  `json:"accepted_at"`
-	NextAttempt  *time.Time `json:"next_attempt_at"` // null: at once, or ended
-	Repeated     bool       `json:"repeated"`        // a person resent it, and it is pending
+	NextAttempt  *time.Time `json:"next_attempt_at"`     // null: at once, or ended
+	ExpiresAt    *time.Time `json:"expires_at,omitzero"` // of a pending delivery: by its event or the callback's ttl
+	Repeated     bool       `json:"repeated"`            // a person resent it, and it is pending
 	Test         bool       `json:"test"`
 	History      []Attempt  `json:"history,omitzero"` // empty before the first attempt; not in lists
 	// Earlier is set when there are attempts before those in History. They are read
@@ -296,9 +301,11 @@ type Delivery struct {
 	// Cancellation is set when the delivery was canceled between two attempts. Lists do
 	// not have it.
 	Cancellation *Cancellation `json:"cancellation,omitzero"`
+	// Expiry is set when the delivery expired between two attempts. Lists do not have it.
+	Expiry *Cancellation `json:"expiry,omitzero"`
 }
 
-// Cancellation says when a delivery was canceled, and why.
+// Cancellation says when a delivery was canceled or expired, and why.
 type Cancellation struct {
 	At  time.Time `json:"at"`
 	Why string    `json:"why"`

@@ -39,10 +39,10 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	many := false
 	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
 		many = true
-		b.Events, err = readEvents(body)
+		b.Events, err = readEvents(body, b.At)
 	} else {
 		b.Events = make([]store.NewEvent, 1)
-		err = readEvent(body, &b.Events[0])
+		err = readEvent(body, &b.Events[0], b.At)
 	}
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func appendAccepted(out []byte, ev *callbackd.Event) []byte {
 	return append(out, '}')
 }
 
-func readEvents(body []byte) ([]store.NewEvent, error) {
+func readEvents(body []byte, at time.Time) ([]store.NewEvent, error) {
 	items, err := strictjson.Array(body)
 	if err != nil {
 		return nil, callbackd.Invalid("The body %v.", err)
@@ -93,7 +93,7 @@ func readEvents(body []byte) ([]store.NewEvent, error) {
 	}
 	out := make([]store.NewEvent, len(items))
 	for i, item := range items {
-		if err := readEvent(item, &out[i]); err != nil {
+		if err := readEvent(item, &out[i], at); err != nil {
 			return nil, callbackd.Invalid("Event %d of the array: %v", i+1, err)
 		}
 	}
@@ -107,6 +107,8 @@ func newEventFields(ev *store.NewEvent) []request.Field {
 		sessionKeyField(&ev.Session).RequiredElse(callbacks.ErrMissing),
 		dataField(&ev.Data),
 		request.Text("id", &ev.Idempotency, callbackd.MaxIdempotency),
+		request.Instant("deliver_at", &ev.DeliverAt),
+		request.Instant("expires_at", &ev.ExpiresAt),
 	}
 }
 
@@ -123,7 +125,8 @@ var eventReaders = sync.Pool{New: func() any {
 	return r
 }}
 
-func readEvent(b []byte, ev *store.NewEvent) error {
+// readEvent reads an event that is published at a time.
+func readEvent(b []byte, ev *store.NewEvent, at time.Time) error {
 	var room [8]strictjson.Member
 	members, err := strictjson.AppendObject(room[:0], b)
 	if err != nil {
@@ -134,6 +137,9 @@ func readEvent(b []byte, ev *store.NewEvent) error {
 	r.event = store.NewEvent{Data: []byte("{}")}
 	err = request.Members(members).Strict("An event").Read(r.fields...)
 	*ev, r.event = r.event, store.NewEvent{}
+	if err == nil {
+		err = callbackd.CheckTimes(ev.DeliverAt, ev.ExpiresAt, at)
+	}
 	return err
 }
 

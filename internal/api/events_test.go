@@ -270,7 +270,7 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 func TestFaultsOfAQuery(t *testing.T) {
 	s := start(t)
 	for query, says := range map[string][]string{
-		"state=done":                 {`state "done" is not supported. Use pending, delivered, failed or canceled.`},
+		"state=done":                 {`state "done" is not supported. Use pending, delivered, failed, canceled or expired.`},
 		"event=x":                    {`event "x" is not supported`},
 		"limit=0":                    {`limit must be a whole number from 1 to 200, not "0".`},
 		"limit=201":                  {`limit must be a whole number from 1 to 200, not "201".`},

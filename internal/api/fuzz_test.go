@@ -123,10 +123,10 @@ func FuzzEventBody(f *testing.F) {
 		var evs []store.NewEvent
 		var err error
 		if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) {
-			evs, err = readEvents(body)
+			evs, err = readEvents(body, time.Now())
 		} else {
 			evs = make([]store.NewEvent, 1)
-			err = readEvent(body, &evs[0])
+			err = readEvent(body, &evs[0], time.Now())
 		}
 		if err != nil {
 			refused(t, err)
@@ -142,7 +142,7 @@ func FuzzEventBody(f *testing.F) {
 			raw = strictjson.AppendString(append(raw, `,"session_key":`...), ev.Session)
 			raw = append(strictjson.AppendString(append(raw, `,"event":`...), string(ev.Type)), '}')
 			var back store.NewEvent
-			if err := readEvent(raw, &back); err != nil {
+			if err := readEvent(raw, &back, time.Now()); err != nil {
 				t.Fatalf("%v in %s", err, raw)
 			}
 			want := []string{string(ev.Type), ev.Session, ev.Idempotency, string(ev.Data)}

@@ -269,7 +269,7 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
 
 	for body, says := range map[string]string{
-		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, signing, order_group, filter, fields and auth.`,
+		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, signing, ttl, order_group, filter, fields and auth.`,
 		`"policy":{"nothing":null}`:                                           `Unknown member "nothing". policy has`,
 		`"policy":{"filter":{"status":"CONFIRM"}}`:                            "policy.filter.status is not a path.",
 		`"policy":{"filter":{"data.a":{"like":"CONFIRM"}}}`:                   "policy.filter.data.a.like is not an operator.",
@@ -299,6 +299,9 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 		`"policy":{"signing":["hmac-hex:X-HUB-signature-256","github"]}`:      "policy.signing names the header X-Hub-Signature-256 twice",
 		`"policy":{"signing":[]}`:                                             "policy.signing must be standard, github",
 		`"policy":{"order_group":"a b"}`:                                      "policy.order_group must be 1 to 64 letters, digits, dots, hyphens or underscores.",
+		`"policy":{"ttl":"999ms"}`:                                            "policy.ttl must be a duration from 1s to 30d",
+		`"policy":{"ttl":"31d"}`:                                              "policy.ttl must be a duration from 1s to 30d",
+		`"policy":{"ttl":"never"}`:                                            "policy.ttl must be a duration from 1s to 30d",
 		`"policy":{"order_group":7}`:                                          "policy.order_group must be 1 to 64 letters",
 		`"policy":{"signing":7}`:                                              "policy.signing must be standard, github",
 		`"policy":{"signing":"github"},"headers":{"x-hub-signature-256":"a"}`: "headers must not set X-Hub-Signature-256",

@@ -79,6 +79,7 @@ type App struct {
 	log      *slog.Logger
 	started  time.Time
 	accepted func(events int)
+	expired  func(deliveries int)
 	store    store.Store
 	engine   *engine.Engine
 	member   *cluster.Member // nil: this process alone uses the store
@@ -103,7 +104,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if c.LogBuffer != nil {
 		metrics.CountLog(c.LogBuffer)
 	}
-	a := &App{log: c.Log, started: time.Now(), accepted: metrics.Accepted, teardown: teardown{log: c.Log}}
+	a := &App{log: c.Log, started: time.Now(), accepted: metrics.Accepted, expired: metrics.Expired, teardown: teardown{log: c.Log}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Stop(ctx))

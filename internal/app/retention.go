@@ -23,6 +23,13 @@ func (a *App) finalizeCanceled(ctx context.Context) (time.Duration, error) {
 	return soonIf(n > 0), err
 }
 
+// expire ends the deliveries that have expired.
+func (a *App) expire(ctx context.Context) (time.Duration, error) {
+	n, more, err := a.store.Expire(ctx, time.Now(), expirySize)
+	a.expired(n)
+	return soonIf(more), err
+}
+
 // prune returns the step that removes sessions and replays which ended before the
 // retention, the answers of idempotency keys that are as old, and old logs and
 // statistics.

@@ -35,6 +35,12 @@ const (
 	// stepPause is the wait between two steps when there is more to do. It
 	// leaves the store's writer to deliveries.
 	stepPause = 20 * time.Millisecond
+	// expiryCheck is how often the store is asked for deliveries that have expired. It is
+	// one look at an index.
+	expiryCheck = time.Second
+	// expirySize is how many deliveries expire in a step: more than stepSize, because a
+	// backlog of millions can expire at once.
+	expirySize = 500
 )
 
 // soonIf returns the wait before the next step: a short one when there is more
@@ -101,6 +107,7 @@ func (a *App) jobs(retention time.Duration, service *api.API) []job {
 	clock := newStopwatch(time.Now)
 	return []job{
 		{name: "cancel deliveries of deleted callbacks", every: 2 * time.Second, singleton: true, step: a.finalizeCanceled},
+		{name: "expire deliveries", every: expiryCheck, singleton: true, step: a.expire},
 		{name: "advance sessions", every: dueCheck, singleton: true, step: a.advanceSessions(time.Now)},
 		{name: "remove old events", every: time.Minute, singleton: true, step: events.step},
 		{name: "remove old sessions, logs, statistics and replays", every: time.Minute, singleton: true, step: a.prune(retention)},

@@ -36,11 +36,20 @@ func policyFields(p *callbackd.Policy) []request.Field {
 			return nil
 		}),
 		signingField("signing", &p.Signing),
+		ttlField("ttl", &p.TTL),
 		nameField("order_group", &p.OrderGroup).Optional(),
 		FilterField("filter", &p.Filter),
 		FieldsField("fields", &p.Fields),
 		authField("auth", &p.Auth),
 	}
+}
+
+// ttlField reads how long a delivery may wait. An empty text means that it never expires.
+func ttlField(name string, to *time.Duration) request.Field {
+	return request.Duration(name, to, callbackd.MinTTL, callbackd.MaxTTL).Check(func(string) error {
+		*to = to.Truncate(time.Millisecond) // as it is stored
+		return nil
+	})
 }
 
 // orderField reads how long a failed delivery blocks later ones of its session. A policy

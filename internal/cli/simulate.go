@@ -97,7 +97,7 @@ func (c *simulateCmd) print(out io.Writer, r *simulate.Result) error {
 		total += r.Events[t]
 	}
 	fmt.Fprintln(w, "deliveries\t")
-	for _, st := range []callbackd.State{callbackd.Delivered, callbackd.Pending, callbackd.Failed, callbackd.Canceled} {
+	for _, st := range []callbackd.State{callbackd.Delivered, callbackd.Pending, callbackd.Failed, callbackd.Canceled, callbackd.Expired} {
 		row(string(st), r.Deliveries[st])
 	}
 	if err := w.Flush(); err != nil {

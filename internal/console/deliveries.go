@@ -13,7 +13,7 @@ import (
 var deliveryFields = []string{"state", "event", "callback", "session", "since", "until", "status", "fault", "key"}
 
 // states are the states of a delivery.
-var states = []callbackd.State{callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled}
+var states = []callbackd.State{callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled, callbackd.Expired}
 
 // readDeliveryQuery reads the filter of deliveries and notes its errors.
 func readDeliveryQuery(t typed, key callbackd.KeyID, errs formErrors) store.DeliveryQuery {

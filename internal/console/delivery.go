@@ -186,6 +186,7 @@ var waitTexts = map[string]string{
 	view.NotRunning:   "callbackd runs",
 	view.BreakerOpen:  "a probe of the receiver succeeds",
 	view.OnProbation:  "the other callbacks of the API key at the same host leave room",
+	view.IsDeferred:   "its time has come",
 	view.LaneBlocked:  "the delivery before it in its session has ended",
 	view.InOrderGroup: "an earlier delivery of its session to the same receiver has ended",
 	view.AtLimit:      "an attempt in flight ends",

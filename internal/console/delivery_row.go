@@ -129,7 +129,11 @@ func (b *rowBuilder) row(d store.DeliveryView) (deliveryRow, error) {
 		row.Why = "the callback was deleted"
 	case d.State == callbackd.Canceled:
 		row.Why = "a person canceled it"
+	case d.State == callbackd.Expired:
+		row.Why = cmp.Or(failure, "it was not sent in time")
 	case d.State != callbackd.Pending:
+	case d.Deferred:
+		row.Why, row.Next = "deferred", d.Due
 	case r.Paused():
 		row.Why = cmp.Or(failure, "the callback is paused")
 	default:

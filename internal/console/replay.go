@@ -67,7 +67,7 @@ func (c *Console) replaySelection(req *userRequest, r *callbackd.Replay) ([]stri
 		parts, err := c.filterParts(req, &f)
 		return append([]string{r.Cancel.Why()}, parts...), err
 	}
-	parts := []string{"delivered, failed or canceled"}
+	parts := []string{"delivered, failed, canceled or expired"}
 	switch {
 	case f.Missing && len(f.States) == 0:
 		parts = []string{"not delivered"}

@@ -13,7 +13,7 @@ import (
 var replayFields = []string{"event", "callback", "session", "since", "until", "rate", "target", "missing"}
 
 // replayStates are the states of deliveries that can be replayed.
-var replayStates = []callbackd.State{callbackd.Failed, callbackd.Delivered, callbackd.Canceled}
+var replayStates = []callbackd.State{callbackd.Failed, callbackd.Delivered, callbackd.Canceled, callbackd.Expired}
 
 type newReplayPage struct {
 	base

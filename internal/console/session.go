@@ -183,6 +183,7 @@ var stateTones = []struct{ state, tone string }{
 	{string(callbackd.Delivered), "ok"},
 	{string(callbackd.Pending), "busy"},
 	{retrying, "warn"},
+	{string(callbackd.Expired), "warn"},
 	{string(callbackd.Failed), "bad"},
 }
 

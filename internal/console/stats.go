@@ -43,11 +43,11 @@ type chart struct {
 }
 
 // volumeChart draws attempts: those that succeeded, on top of them those that
-// failed, then what was canceled.
+// failed, then what was canceled or expired.
 func volumeChart(buckets []store.Counters, w, h float64) *chart {
 	most := 0.0
 	for i := range buckets {
-		most = max(most, float64(buckets[i].Attempts+buckets[i].Canceled))
+		most = max(most, float64(buckets[i].Attempts+buckets[i].Canceled+buckets[i].Expired))
 	}
 	sum := view.SumOf(buckets)
 	top := axisTop(most)
@@ -55,7 +55,7 @@ func volumeChart(buckets []store.Counters, w, h float64) *chart {
 	step := w / float64(len(buckets))
 	for i := range buckets {
 		b := &buckets[i]
-		c.stack(float64(i)*step, step, h, top, b.Attempts-b.Faults, b.Faults, b.Canceled)
+		c.stack(float64(i)*step, step, h, top, b.Attempts-b.Faults, b.Faults, b.Canceled+b.Expired)
 	}
 	return c
 }
@@ -67,9 +67,9 @@ func attemptsText(s *store.Counters) string {
 
 // stack adds the bars of one bucket at x. A bar has a least height, so that one
 // failure among thousands is visible.
-func (c *chart) stack(x, step, h, top float64, succeeded, failed, canceled int64) {
+func (c *chart) stack(x, step, h, top float64, succeeded, failed, unsent int64) {
 	y := h
-	for _, part := range []sharePart{{succeeded, "f-ok"}, {failed, "f-bad"}, {canceled, "f-idle"}} {
+	for _, part := range []sharePart{{succeeded, "f-ok"}, {failed, "f-bad"}, {unsent, "f-idle"}} {
 		if part.n <= 0 {
 			continue
 		}

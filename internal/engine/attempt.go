@@ -41,6 +41,8 @@ func (e *Engine) attempt(a *attempt) {
 		e.correctBytes(a.q, &a.slot, int64(len(d.Event.Data)+len(a.cb.Payload)))
 		if !e.mayDeliver(a.q) {
 			err = errLeaseEnded
+		} else if d.Expired(e.now()) {
+			err = errExpired
 		}
 	}
 	sent := err == nil
@@ -54,7 +56,7 @@ func (e *Engine) attempt(a *attempt) {
 	case nil:
 		rec, err = e.record(&a.outcome)
 		e.recordAnswered()
-	case errCallbackEnded, errLeaseEnded:
+	case errCallbackEnded, errLeaseEnded, errExpired:
 	default:
 		e.options.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
 	}
@@ -67,6 +69,10 @@ func (e *Engine) attempt(a *attempt) {
 // errCallbackEnded means that the callback was deleted or its key revoked after
 // the attempt was chosen. Nothing is sent, and the store cancels what is pending.
 var errCallbackEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback has ended")
+
+// errExpired means that the delivery expired after the attempt was chosen. Nothing is sent,
+// and the store ends the delivery.
+var errExpired = callbackd.Errorf(callbackd.KindConflict, "the delivery has expired")
 
 // loadDelivery loads the event, unless it is in memory, and reads the callback as it is
 // now, so that a deleted callback or a revoked key gets no more requests. It tries until it
@@ -267,7 +273,7 @@ func (e *Engine) record(o *callbackd.Outcome) (callbackd.Recorded, error) {
 // reportAttempt tells the observer and the log of an attempt that was sent, also
 // when it could not be recorded.
 func (e *Engine) reportAttempt(o *callbackd.Outcome, rec callbackd.Recorded, err error) {
-	e.options.Observer.AttemptDone(o, rec.State, e.now().Sub(o.Delivery.Accepted()))
+	e.options.Observer.AttemptDone(o, rec.State, e.now().Sub(o.Delivery.MaySendFrom()))
 	e.logAttempt(o, rec.State)
 	if err != nil {
 		e.options.Observer.StaleOutcome()

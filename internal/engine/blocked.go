@@ -39,8 +39,7 @@ func (q *callbackQueue) makeHeadDue(d *callbackd.Delivery) bool {
 		return false
 	}
 	l.head.Due = d.Due
-	l.head.Manual = true
-	l.head.Step = 0
+	l.head.Manual, l.head.Step, l.head.ExpiresAt = true, 0, time.Time{}
 	l.head.Replay = d.Replay
 	q.blocked.fix(l)
 	return true

@@ -25,8 +25,10 @@ type callbackQueue struct {
 	lanes   map[string]*lane // by session
 	blocked blockedLanes
 	sources [numClasses]source
-	known   known
-	reads   queueReads
+	// deferred says when the store's next deferred delivery may be sent. None is in memory.
+	deferred source
+	known    known
+	reads    queueReads
 
 	ready         [numClasses]line[*lane] // lanes that can start an attempt, by class
 	inReady       [numClasses]bool        // it is in Engine.ready of the class
@@ -93,6 +95,9 @@ func (q *callbackQueue) idle(now time.Time) bool {
 			return false
 		}
 	}
+	if !q.deferred.isEmpty() {
+		return false
+	}
 	underWay := q.flight.attempts > 0 || q.flight.recording > 0 || q.reads.running || q.setting.busy()
 	waiting := len(q.lanes) > 0 || q.inSlotWaiters || q.trial.inWaiting
 	unhealthy := q.health.Consecutive > 0 || q.health.Held(now)
@@ -138,6 +143,7 @@ func (q *callbackQueue) clear(e *Engine) {
 		s := &q.sources[class]
 		*s = source{cursor: cursor{at: s.cursor.at, told: s.cursor.told}}
 	}
+	q.deferred = source{}
 }
 
 // advance does what became possible for the queue by now: it opens blocked
@@ -172,6 +178,9 @@ func (e *Engine) setAlarm(q *callbackQueue, now time.Time) {
 	at := time.Time{}
 	if e.phase != draining && q.stage == serving && q.setting.active() {
 		at = e.nextStep(q, now)
+	}
+	if next := q.deferred.next; e.phase == running && q.stage == serving && !q.reads.running && !next.IsZero() && (at.IsZero() || next.Before(at)) {
+		at = next // also while nothing is sent: what is deferred takes its turn among what waits
 	}
 	if at.IsZero() {
 		q.alarm.stop()

@@ -39,9 +39,18 @@ func (e *Engine) readDue(q *callbackQueue, class int, now time.Time) storeRead {
 			e.mu.Unlock()
 			return nil, err
 		}
-		return func(time.Time) {
+		return func(now time.Time) {
+			left := false // the store still has what has expired; it ends that soon
 			for _, d := range ds {
-				e.addDue(q, class, d)
+				switch {
+				case d.Expired(now):
+					left = true
+				case !d.Deferred(): // it takes its turn as a first attempt
+					e.addDue(q, class, d)
+				}
+			}
+			if left && !next.After(now) {
+				next = now.Add(retryInterval)
 			}
 			if !next.IsZero() {
 				s.note(next)
@@ -109,8 +118,7 @@ func (q *callbackQueue) restartRetry(d *callbackd.Delivery) bool {
 	if i < 0 {
 		return false
 	}
-	retries[i].Manual = true
-	retries[i].Step = 0
+	retries[i].Manual, retries[i].Step, retries[i].ExpiresAt = true, 0, time.Time{}
 	return true
 }
 

@@ -27,6 +27,7 @@ import (
 type Queue interface {
 	PendingCallbacks(ctx context.Context) ([]callbackd.PendingCallback, error)
 	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
+	TakeTurns(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
 	Earlier(ctx context.Context, r callbackd.EarlierRead) ([][]callbackd.Delivery, error)
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error)
@@ -217,9 +218,12 @@ func (e *Engine) OnCommit(ds []callbackd.Delivery) {
 			continue
 		}
 		q := e.queue(d.Key, d.ID.Callback)
-		if d.Test && e.mayStart(now) {
+		switch {
+		case !d.Due.IsZero():
+			e.deferUntil(q, d.Due, now)
+		case d.Test && e.mayStart(now):
 			e.sendTest(q, d)
-		} else {
+		default:
 			e.offer(q, d)
 		}
 	}
@@ -362,7 +366,9 @@ func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 	if !ok {
 		return
 	}
-	if d, ok := q.takeNext(l, class); ok {
+	if d, ok := q.takeNext(l, class); ok && d.Expired(now) {
+		e.dropExpired(q, l, &d)
+	} else if ok {
 		if limiter := q.setting.limiter; limiter != nil {
 			limiter.AllowN(now, 1)
 		}

@@ -46,6 +46,9 @@ func (e *Engine) readLanes(q *callbackQueue, _ time.Time) storeRead {
 	lanes := slices.Clone(q.reads.unread[:n])
 	q.reads.unread = q.reads.unread[n:]
 	cursors := make([]callbackd.LaneCursor, n)
+	for _, l := range lanes {
+		l.cursor.goBack()
+	}
 	told := make([]callbackd.EventID, n) // before the read
 	for i, l := range lanes {
 		cursors[i] = callbackd.LaneCursor{Session: l.session, After: l.cursor.at}
@@ -66,7 +69,7 @@ func (e *Engine) readLanes(q *callbackQueue, _ time.Time) storeRead {
 func (e *Engine) applyLanes(q *callbackQueue, lanes []*lane, told []callbackd.EventID, ds []callbackd.Delivery) {
 	for _, l := range lanes {
 		l.inUnread = false
-		l.cursor.more = false
+		l.cursor.more = l.cursor.again != 0 // an earlier one took its turn meanwhile
 	}
 	found := map[string]int{}
 	for _, d := range ds {

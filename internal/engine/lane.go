@@ -100,6 +100,10 @@ func (e *Engine) addToLane(q *callbackQueue, d callbackd.Delivery) {
 		return
 	}
 	l.cursor.at = id
+	if d.Expired(e.now()) {
+		e.reviewLane(q, l) // the store ends it
+		return
+	}
 	if e.events.bytes+dataOf(&d) > e.options.DataBudget {
 		d.Event = nil // it is read again for the attempt
 	}

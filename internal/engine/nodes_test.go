@@ -183,7 +183,8 @@ func (p *peers) drain() {
 
 // Any node may accept an event, messages about it may be late, out of order or lost, shards
 // move, and nodes are evicted. Still every delivery ends, the first attempts of a session
-// are in order, and an attempt is repeated only when its node was evicted meanwhile.
+// are in order, an attempt is repeated only when its node was evicted meanwhile, and what is
+// deferred is sent, and not before its time.
 func TestPropertyNodesTogetherDeliverInOrder(t *testing.T) {
 	t.Parallel()
 	worlds := *together
@@ -229,7 +230,7 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 		})
 		p := newPeers(r, 3, seed)
 		p.lossy = lossy
-		n := map[string]int64{}
+		n, deferred := map[string]int64{}, map[string]time.Time{} // by session
 		for i := range 150 {
 			p.mu.Lock()
 			p.accepts = p.rnd.IntN(3)
@@ -243,6 +244,14 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 			n[session]++
 			for i := range orders {
 				orders[i].note(event, session, n[session])
+			}
+			if step < 8 {
+				// Beside the others in order: nobody knows when a home hears of it.
+				later := fmt.Sprint("deferred", i)
+				deferred[later] = time.Now().Add(time.Duration(step) * 700 * time.Millisecond).Truncate(time.Millisecond)
+				for _, r.key = range keys {
+					r.timed(event, deferred[later], time.Time{}, later)
+				}
 			}
 			switch {
 			case step == 0 && from != to:
@@ -267,6 +276,11 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 		}
 		p.drain()
 		problem = p.problem(orders)
+		for _, c := range p.sent() {
+			if early := deferred[c.session].Sub(c.at); early > 0 {
+				problem = fmt.Sprintf("%s was sent %v early", c.session, early)
+			}
+		}
 	})
 	return problem
 }

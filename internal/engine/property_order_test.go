@@ -75,14 +75,17 @@ func (w *world) verifyGroups() {
 			}
 			v := w.view(id, callback)
 			session = v.Event.Session
-			if len(v.History) == 0 && v.State == callbackd.Canceled {
-				continue // it was canceled before its first attempt
+			if len(v.History) == 0 {
+				continue // it was canceled or expired before its first attempt
 			}
 			began := v.History[0].StartedAt
 			for _, h := range holds[session] {
 				if began.Before(h.until) && w.counts(h.id.Callback, callback, session, began) {
 					w.problem("%s of %s #%d began %v before the end of %s #%d", d, session, v.Event.Sequence, h.until.Sub(began), h.id, h.sequence)
 				}
+			}
+			if !w.times[id].deliverAt.IsZero() {
+				continue // later ones may have gone first
 			}
 			of = append(of, hold{d, v.Event.Sequence, w.heldUntil(d)})
 		}
@@ -95,15 +98,7 @@ func (w *world) verifyGroups() {
 func (w *world) heldUntil(id callbackd.DeliveryID) time.Time {
 	v := w.view(id.Event, id.Callback)
 	wait := callbackd.Policy{OrderWait: w.wait[id.Callback]}.WithDefaults().OrderWait
-	until := v.History[0].StartedAt.Add(wait)
-	if c := v.Cancellation; c != nil && c.StartedAt.Before(until) {
-		until = c.StartedAt
-	}
-	for _, a := range v.History {
-		if a.State.Terminal() && a.StartedAt.Before(until) {
-			until = a.StartedAt
-		}
-	}
+	until := w.heldUntilInLane(v)
 	if !w.calm { // the breaker may have been open, or the receiver may have asked to wait
 		if sinceAccepted := v.Event.Accepted().Add(wait); sinceAccepted.Before(until) {
 			until = sinceAccepted

@@ -31,6 +31,7 @@ type world struct {
 	calm   bool // receivers are slow, and never fail
 	seed   uint64
 	manual map[callbackd.DeliveryID]int
+	times  map[callbackd.EventID]times
 
 	recorded map[callbackd.DeliveryID]int
 	lost     map[callbackd.DeliveryID]int // attempts that a stop kept from being recorded
@@ -115,6 +116,9 @@ func (w *world) stop(grace time.Duration) {
 	}
 }
 
+// times are the times that an event was published with.
+type times struct{ deliverAt, expiresAt time.Time }
+
 // step is one thing that happens. It is drawn before the bubble begins, so that a failure
 // can be shrunk.
 type step struct {
@@ -127,7 +131,7 @@ type step struct {
 
 func drawStep(t *rapid.T) step {
 	return step{
-		Kind:     rapid.IntRange(0, 12).Draw(t, "kind"),
+		Kind:     rapid.IntRange(0, 15).Draw(t, "kind"),
 		Sessions: rapid.SliceOfN(rapid.IntRange(0, 6), 1, 30).Draw(t, "sessions"),
 		For:      rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 20 * time.Second, 10 * time.Minute}).Draw(t, "for"),
 		Callback: rapid.IntRange(0, 3).Draw(t, "callback"),
@@ -159,6 +163,10 @@ func (w *world) do(s step) {
 		w.groups.noteGroup(w.setting(callback))
 	case 11:
 		w.e.Canceled(w.cancel(callbackd.ReplayFilter{Callback: callback, Session: fmt.Sprint("S", s.Sessions[0])}))
+	case 13, 14:
+		w.publishTimed(s)
+	case 15:
+		w.expire()
 	case 12:
 		w.regroup(callback, []string{"", "g", "h", callbackd.GroupByOrigin}[s.Event%4])
 		w.groups.noteGroup(w.setting(callback))
@@ -173,6 +181,23 @@ func (w *world) do(s step) {
 		w.manual[id]++
 		if err := w.resend(id.Event, callback); err != nil {
 			w.problem("retry: %v", err)
+		}
+	}
+}
+
+// publishTimed publishes events that are deferred, that expire, or both.
+func (w *world) publishTimed(s step) {
+	var t times
+	if s.Event%3 != 0 {
+		t.expiresAt = time.Now().Add(s.For + time.Duration(s.Event%90)*time.Second).Truncate(time.Millisecond)
+	}
+	if s.Event%3 != 1 {
+		t.deliverAt = time.Now().Add(time.Duration(s.Event%40) * time.Second).Truncate(time.Millisecond)
+	}
+	for _, n := range s.Sessions[:min(len(s.Sessions), 8)] {
+		for _, id := range w.timed([]callbackd.EventType{ev1, callbackd.Complete}[s.Event%2], t.deliverAt, t.expiresAt, fmt.Sprint("S", n)) {
+			w.ids = append(w.ids, id)
+			w.times[id] = t
 		}
 	}
 }
@@ -214,6 +239,8 @@ func (w *world) endFaults() {
 		w.pause(callback, callbackd.NotPaused)
 	}
 	pass(200 * time.Hour)
+	w.expire()
+	pass(time.Hour)
 }
 
 // verify checks that the promises held in the run.
@@ -223,6 +250,7 @@ func (w *world) verify() {
 		w.verifyOrder(callback)
 	}
 	w.verifyGroups()
+	w.verifyTimes()
 	for _, id := range w.ids {
 		ev, err := w.s.Event(context.Background(), store.AllKeys, id)
 		if err != nil {
@@ -255,7 +283,6 @@ func (w *world) verify() {
 // verifyOrder checks that a delivery began only when each earlier one of its session had
 // ended, or had failed and blocked the lane for as long as the policy says.
 func (w *world) verifyOrder(callback callbackd.CallbackID) {
-	wait := callbackd.Policy{OrderWait: w.wait[callback]}.WithDefaults().OrderWait
 	began := map[string]time.Time{} // first attempts, by session and sequence
 	for _, c := range w.of(callback) {
 		if key := fmt.Sprint(c.session, "#", c.sequence); began[key].IsZero() {
@@ -268,26 +295,68 @@ func (w *world) verifyOrder(callback callbackd.CallbackID) {
 			continue
 		}
 		v := w.view(id, callback)
-		if len(v.History) == 0 && v.State == callbackd.Canceled {
-			continue
+		if len(v.History) == 0 {
+			continue // it was canceled or expired before its first attempt
 		}
 		session := v.Event.Session
 		at := began[fmt.Sprint(session, "#", v.Event.Sequence)]
 		if at.Before(holds[session]) && !w.resent(callback, session) {
 			w.problem("callback %d: %s #%d began %v early", callback, session, v.Event.Sequence, holds[session].Sub(at))
 		}
+		if !w.times[id].deliverAt.IsZero() {
+			continue // later ones may have gone first; see verifyTimes
+		}
 		// An attempt's time is its beginning, so the block ended later than this.
-		until := v.History[0].StartedAt.Add(wait)
-		if c := v.Cancellation; c != nil && c.StartedAt.Before(until) {
-			until = c.StartedAt
-		}
-		for _, a := range v.History {
-			if a.State.Terminal() && a.StartedAt.Before(until) {
-				until = a.StartedAt
-			}
-		}
-		if until.After(holds[session]) {
+		if until := w.heldUntilInLane(v); until.After(holds[session]) {
 			holds[session] = until
+		}
+	}
+}
+
+// heldUntilInLane returns until when, at least, a delivery that was tried held its lane.
+func (w *world) heldUntilInLane(v *store.DeliveryView) time.Time {
+	wait := callbackd.Policy{OrderWait: w.wait[v.ID.Callback]}.WithDefaults().OrderWait
+	until := v.History[0].StartedAt.Add(wait)
+	if e := w.times[v.ID.Event].expiresAt; !e.IsZero() && e.Before(until) {
+		until = e
+	}
+	if c := v.Unsent; c != nil && c.StartedAt.Before(until) {
+		until = c.StartedAt
+	}
+	for _, a := range v.History {
+		if a.State.Terminal() && a.StartedAt.Before(until) {
+			until = a.StartedAt
+		}
+	}
+	return until
+}
+
+// verifyTimes checks that no attempt began before its time or after its expiry, unless a
+// person resent the delivery, and that a deferred delivery held its lane from its first
+// attempt on.
+func (w *world) verifyTimes() {
+	for id, t := range w.times {
+		for _, callback := range w.cbs {
+			d := callbackd.DeliveryID{Event: id, Callback: callback}
+			if !w.isTarget(d) || w.manual[d] > 0 {
+				continue
+			}
+			v := w.view(id, callback)
+			for _, a := range v.History {
+				// The times of attempts are stored to the millisecond.
+				if !t.expiresAt.IsZero() && a.StartedAt.After(t.expiresAt) || a.StartedAt.Before(t.deliverAt) {
+					w.problem("%s of %s #%d began at %v, to be sent from %v until %v", d, v.Event.Session, v.Event.Sequence, a.StartedAt, t.deliverAt, t.expiresAt)
+				}
+			}
+			if len(v.History) == 0 || t.deliverAt.IsZero() || w.resent(callback, v.Event.Session) {
+				continue
+			}
+			began, until := v.History[0].StartedAt, w.heldUntilInLane(v)
+			for _, c := range w.of(callback) {
+				if c.session == v.Event.Session && c.sequence > v.Event.Sequence && c.attempt == 1 && c.at.After(began.Add(time.Millisecond)) && c.at.Before(until) {
+					w.problem("callback %d: %s #%d began %v before the deferred #%d let it", callback, c.session, c.sequence, until.Sub(c.at), v.Event.Sequence)
+				}
+			}
 		}
 	}
 }
@@ -328,7 +397,7 @@ func play(t *testing.T, seed uint64, steps []step, groups []string, calm bool) (
 	dir := emptyStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		var err error
-		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, calm: calm, seed: seed, manual: map[callbackd.DeliveryID]int{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackID]time.Duration{}}
+		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, calm: calm, seed: seed, manual: map[callbackd.DeliveryID]int{}, times: map[callbackd.EventID]times{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackID]time.Duration{}}
 		w.script = w.receive
 		w.open()
 		w.key, err = w.s.CreateKey(context.Background(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", CreatedAt: time.Now()})

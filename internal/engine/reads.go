@@ -93,6 +93,8 @@ func (e *Engine) nextRead(q *callbackQueue, now time.Time) func(*callbackQueue, 
 	switch {
 	case q.setting.stale:
 		return e.readCallback
+	case q.deferred.isDue(now):
+		return e.takeTurns
 	case wait == callbackd.WaitForResume:
 		return nil
 	case q.reads.heads:
@@ -154,6 +156,7 @@ func (q *callbackQueue) rereadSources() {
 	q.cursor().reread(1)
 	q.sources[retry].note(longAgo)
 	q.sources[replay].note(longAgo)
+	q.deferred.note(longAgo)
 }
 
 // longAgo is before everything that can be due.

@@ -57,8 +57,8 @@ type cursor struct {
 	at   callbackd.EventID // the newest that was read or handed over
 	told callbackd.EventID // the newest that the engine was told of
 	more bool              // the store has some that follow at, or that must be read again
-	// again is the lowest id that must be read again; 0: none. A lane has none: all
-	// of it is read from at on.
+	// again is the lowest id that must be read again; 0: none. A lane has one only for a
+	// delivery that was deferred: otherwise all of it is read from at on.
 	again callbackd.EventID
 }
 

@@ -70,7 +70,7 @@ func New() *Metrics {
 	}
 	// They are made here so that a count of 0 is served too.
 	m.succeeded = m.attempts.WithLabelValues(string(callbackd.NoFault))
-	ended := labeled("callbackd_deliveries_ended_total", "Deliveries that ended with an attempt or that a person canceled, by state.", "state")
+	ended := labeled("callbackd_deliveries_ended_total", "Deliveries that ended with an attempt, that a person canceled, or that expired, by state.", "state")
 	for _, state := range callbackd.TerminalStates() {
 		m.ended[state] = ended.WithLabelValues(string(state))
 	}
@@ -157,6 +157,9 @@ func (m *Metrics) CallbackPaused(r callbackd.PauseReason) { m.paused.WithLabelVa
 
 // StaleOutcome counts outcomes that were too late to be recorded.
 func (m *Metrics) StaleOutcome() { m.stale.Inc() }
+
+// Expired counts deliveries that expired, also those whose attempt was in flight.
+func (m *Metrics) Expired(n int) { m.ended[callbackd.Expired].Add(float64(n)) }
 
 // Canceled counts deliveries that a person canceled, also those whose attempt was in
 // flight: a counter cannot be taken back when the outcome comes.

@@ -269,6 +269,22 @@ func Time(name string, to *time.Time) Field {
 	}}
 }
 
+// Instant reads one moment, as RFC 3339 writes it: a date, a time and an offset from UTC.
+// It takes nothing that somebody could understand in another way, such as a time without an
+// offset, and keeps milliseconds.
+func Instant(name string, to *time.Time) Field {
+	return Field{Name: name, Read: func(v Value) error {
+		text, ok := v.text()
+		var at time.Time
+		// Go reads a comma before the fraction too.
+		if !ok || strings.Contains(text, ",") || at.UnmarshalText([]byte(text)) != nil || at.Before(time.Unix(0, 0)) {
+			return v.must("a time with an offset from UTC, as RFC 3339 writes it, such as 2026-01-02T15:04:05Z or 2026-01-02T17:04:05.250+02:00")
+		}
+		*to = at.UTC().Truncate(time.Millisecond)
+		return nil
+	}}
+}
+
 // Status reads the status of an answer, such as 404, or a class of them, such
 // as 5xx, which is stored as its first digit.
 func Status(name string, to *int) Field {

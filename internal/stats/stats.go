@@ -125,6 +125,8 @@ func (r *Recorder) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinc
 		c.Failed++
 	case callbackd.Canceled:
 		c.Canceled++
+	case callbackd.Expired:
+		c.Expired++
 	}
 }
 

@@ -57,6 +57,7 @@ func (s *Counters) Merge(other *Counters) {
 	s.Delivered += other.Delivered
 	s.Failed += other.Failed
 	s.Canceled += other.Canceled
+	s.Expired += other.Expired
 	s.Attempts += other.Attempts
 	s.Faults += other.Faults
 	s.Repeats += other.Repeats

@@ -79,10 +79,19 @@ const (
 // Counters has the counts of a bucket.
 type Counters struct {
 	Delivered, Failed, Canceled int64   // deliveries that ended
+	Expired                     int64   // deliveries that ended
 	Attempts                    int64   // all attempts
 	Faults                      int64   // attempts that failed, for any reason
 	Repeats                     int64   // attempts of resends and replays
 	Latency                     Latency // from acceptance to success, without resends and replays
+}
+
+// Unsent returns the counters of n deliveries that were canceled or expired.
+func Unsent(state callbackd.State, n int64) *Counters {
+	if state == callbackd.Expired {
+		return &Counters{Expired: n}
+	}
+	return &Counters{Canceled: n}
 }
 
 // Bucket has the counts of one interval.

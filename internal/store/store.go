@@ -160,6 +160,8 @@ type NewEvent struct {
 	// OnlyTo, when not 0, makes this callback the only target and marks the event
 	// as a test.
 	OnlyTo callbackd.CallbackID
+	// DeliverAt and ExpiresAt are those of [callbackd.Event], as the client gave them.
+	DeliverAt, ExpiresAt time.Time
 	// Idempotency is the idempotency key of this event alone: the member "id" of a
 	// published event. Empty means that it has none.
 	Idempotency string
@@ -175,7 +177,7 @@ type Batch struct {
 	Idempotency string
 	// Digest is a hash of the request, which is compared on a repeat. It is used
 	// together with Idempotency only: events with a key of their own are compared
-	// by type, session and data.
+	// by type, session, data and times.
 	Digest [32]byte
 }
 
@@ -331,9 +333,10 @@ type DeliveryView struct {
 	Last *callbackd.Attempt
 	// History is up to MaxHistory attempts, oldest first; empty in lists.
 	History []callbackd.Attempt
-	// Cancellation is the last row of a canceled delivery: when and why. It is nil in
-	// lists, and when a delivery counts as canceled before a row says so.
-	Cancellation *callbackd.Attempt
+	// Unsent is the last row of a delivery that was canceled or expired between two
+	// attempts: when and why. It is nil in lists, and when a delivery counts as canceled
+	// before a row says so.
+	Unsent *callbackd.Attempt
 }
 
 // Queue gives deliveries to the engine and stores what became of them. The store is
@@ -352,6 +355,11 @@ type Queue interface {
 	// is when the first retry or replay that was not returned is due; it is zero when
 	// there is none.
 	Pending(ctx context.Context, r callbackd.PendingRead) (ds []callbackd.Delivery, next time.Time, err error)
+	// TakeTurns makes deferred deliveries of a callback that may be sent by now first
+	// attempts, up to limit: those with the earliest DeliverAt first, and those with the
+	// same one in the order of their events. next is when the next one is due; zero when
+	// there is none.
+	TakeTurns(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
 	// Earlier returns, for each delivery of r.Before and each callback of the key that is
 	// in force, the newest pending delivery of the session that has an earlier event, if
 	// that waits for its first attempt or blocks its lane after r.At. They are ordered by
@@ -366,8 +374,8 @@ type Queue interface {
 	// it says CanWait, Record may wait some milliseconds for another command.
 	//
 	// When the callback was deleted or its key revoked meanwhile, Record writes
-	// [callbackd.Decision.AfterEnd] of the decision, and replaces a cancellation of
-	// FinalizeCanceled by it. For any other delivery that is no longer pending it
+	// [callbackd.Decision.AfterEnd] of the decision, and replaces a row of
+	// FinalizeCanceled, StepReplay or Expire by it. For any other delivery that is no longer pending it
 	// fails with Conflict and writes nothing. The decision in o is the written one.
 	Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Recorded, error)
 	// MakeDue makes the waiting deliveries of a callback due while its
@@ -403,10 +411,11 @@ func (r *Report) Fault(format string, args ...any) {
 }
 
 // Balance has the counts of one callback. Its deliveries are in exactly one state when
-// Accepted = Delivered + Failed + Canceled + Pending.
+// Accepted = Delivered + Failed + Canceled + Expired + Pending.
 type Balance struct {
 	Callback                                       *callbackd.Callback
-	Accepted, Delivered, Failed, Canceled, Pending int64
+	Accepted, Delivered, Failed, Canceled, Expired int64
+	Pending                                        int64
 	Attempts, Repeats                              int64
 }
 
@@ -423,6 +432,8 @@ func (b *Balance) Add(a *callbackd.DeliveryAudit) {
 		b.Failed++
 	case callbackd.Canceled:
 		b.Canceled++
+	case callbackd.Expired:
+		b.Expired++
 	case callbackd.Pending:
 		b.Pending++
 	}
@@ -430,7 +441,7 @@ func (b *Balance) Add(a *callbackd.DeliveryAudit) {
 
 // Balanced reports whether every accepted delivery is in one of the states.
 func (b *Balance) Balanced() bool {
-	return b.Accepted == b.Delivered+b.Failed+b.Canceled+b.Pending
+	return b.Accepted == b.Delivered+b.Failed+b.Canceled+b.Expired+b.Pending
 }
 
 // AcceptedWithin reports whether an event was accepted at or after since and before

@@ -13,6 +13,10 @@ type Upkeep interface {
 	// FinalizeCanceled ends up to limit pending deliveries of deleted callbacks and
 	// revoked keys as canceled, and returns how many.
 	FinalizeCanceled(ctx context.Context, at time.Time, limit int) (int, error)
+	// Expire ends up to limit pending deliveries that have expired by the time at, and
+	// returns how many ended as expired. Those of deleted callbacks and revoked keys end
+	// as canceled. more says that there may be more.
+	Expire(ctx context.Context, at time.Time, limit int) (expired int, more bool, err error)
 	// Sweep removes events that were accepted before a time and whose deliveries
 	// have all ended, with their attempts and idempotency keys. It looks at up to
 	// limit events with ids above after. next is the after of the next call; done is

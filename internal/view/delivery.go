@@ -29,7 +29,7 @@ type Deliveries interface {
 func Delivery(v *store.DeliveryView) wire.Delivery {
 	return wire.Delivery{ID: v.ID.String(), EventID: v.Event.ID.String(), Event: string(v.Event.Type), SessionKey: v.Event.Session, Sequence: v.Event.Sequence,
 		Callback: int64(v.ID.Callback), CallbackName: v.Callback.Name, State: string(v.State), Attempts: v.Attempts, AcceptedAt: v.Event.Accepted(),
-		NextAttempt: timeOrNull(v.Due), Repeated: v.Manual, Test: v.Event.Test}
+		NextAttempt: timeOrNull(v.Due), ExpiresAt: timeOrNull(v.ExpiresAt), Repeated: v.Manual, Test: v.Event.Test}
 }
 
 // largeBody is the size in bytes above which a page of attempts has equal bodies of
@@ -48,8 +48,13 @@ func Describe(ctx context.Context, from Deliveries, preview Preview, key callbac
 	if len(v.History) > 0 && v.History[0].Number > 1 {
 		out.Earlier = v.History[0].Number
 	}
-	if c := v.Cancellation; c != nil {
-		out.Cancellation = &wire.Cancellation{At: c.StartedAt.UTC(), Why: c.Why}
+	if c := v.Unsent; c != nil {
+		row := &wire.Cancellation{At: c.StartedAt.UTC(), Why: c.Why}
+		if v.State == callbackd.Expired {
+			out.Expiry = row
+		} else {
+			out.Cancellation = row
+		}
 	}
 	out.History = []wire.Attempt{} // so that the JSON has an empty array
 	versions := map[int64]*callbackd.Callback{}

@@ -36,6 +36,7 @@ const (
 	NotATarget     = "not_owed"
 	Sent           = "delivered"
 	GaveUp         = "failed"
+	TooLate        = "expired"
 	RefusedAddress = "refused_address"
 	LastAttempt    = "last_attempt"
 	ByPerson       = "canceled" // a person canceled what was pending
@@ -47,6 +48,8 @@ const (
 	AskedToWait    = "asked_to_wait" // Retry-After closed the callback
 	OnProbation    = "probation"     // nothing has succeeded yet at its origin
 	WaitingRetry   = "waiting_retry"
+	IsDeferred     = "deferred" // its event has a deliver_at
+	Expires        = "expires"  // it is pending and has an expiry
 	LaneBlocked    = "held"
 	InOrderGroup   = "order_group" // it waits for another callback of its order group
 	Sending        = "sending"
@@ -191,6 +194,8 @@ func (e *explainer) ended(v *store.DeliveryView, d *callbackd.Diagnosis) {
 	switch {
 	case v.State == callbackd.Canceled:
 		e.canceled(v, d)
+	case v.State == callbackd.Expired:
+		e.expired(v, d)
 	case last == nil:
 		e.add(string(v.State), time.Time{}, time.Time{}, "The delivery is %s.", v.State)
 	case v.State == callbackd.Delivered:
@@ -218,7 +223,7 @@ const registerAndReplay = "Register the callback again, and replay the event to 
 
 // canceled says why a delivery was canceled, and how its last attempt failed.
 func (e *explainer) canceled(v *store.DeliveryView, d *callbackd.Diagnosis) {
-	at := cancellation(v)
+	at := unsent(v)
 	deleted := v.Callback.Deleted()
 	switch {
 	case at != nil && !strings.Contains(at.Why, callbackd.WhyEnded):
@@ -243,13 +248,35 @@ func (e *explainer) canceled(v *store.DeliveryView, d *callbackd.Diagnosis) {
 	e.lastAttempt(v)
 }
 
-// cancellation returns the row that canceled a delivery: its last attempt, when it was
-// canceled during that one. It is nil before a row says so.
-func cancellation(v *store.DeliveryView) *callbackd.Attempt {
-	if n := len(v.History); v.Cancellation == nil && n > 0 && v.History[n-1].State == callbackd.Canceled {
+// expired says when a delivery expired, by whose wish, and how its last attempt failed.
+func (e *explainer) expired(v *store.DeliveryView, d *callbackd.Diagnosis) {
+	at := time.Time{}
+	why := "it was not delivered in time"
+	if row := unsent(v); row != nil {
+		at, why = row.StartedAt, row.Why
+	}
+	if v.Attempts == 0 {
+		why += "; no attempt was made"
+	}
+	e.add(TooLate, at, time.Time{}, "It is not sent any more: %s. An event's expires_at and the ttl of a callback's policy set the expiry; the earlier one counts.", why)
+	if v.Callback.Deleted() {
+		e.next(registerAndReplay)
+	} else {
+		e.next("To send it after all, without an expiry: POST /v1/deliveries/%s/retry, or POST /v1/replays with states expired for many.", v.ID)
+		if d.Busy {
+			e.add(Sending, time.Time{}, time.Time{}, "An attempt of its session to the callback is in flight. If it is of this delivery, its result is recorded: delivered, when the receiver accepts it.")
+		}
+	}
+	e.lastAttempt(v)
+}
+
+// unsent returns the row that canceled or expired a delivery: its last attempt, when that
+// happened during it. It is nil before a row says so.
+func unsent(v *store.DeliveryView) *callbackd.Attempt {
+	if n := len(v.History); v.Unsent == nil && n > 0 && v.History[n-1].State == v.State {
 		return &v.History[n-1]
 	}
-	return v.Cancellation
+	return v.Unsent
 }
 
 // counted returns a number and what it counts. It writes MaxPendingShown as "≥ 1,000",
@@ -337,12 +364,15 @@ func (e *explainer) pending(v *store.DeliveryView, d *callbackd.Diagnosis, older
 	if v.Replay != 0 {
 		e.add(InReplay, time.Time{}, time.Time{}, "It is part of replay %s. New events and retries go ahead of replays.", v.Replay)
 	}
-	if older.Pending > 0 {
+	if older.Pending > 0 && !older.Since.After(e.now) { // not when all of them are deferred
 		e.add(InBacklog, older.Since, time.Time{}, "%s pending; the longest wait is %s.",
 			counted(older.Pending, "older delivery to the callback is", "older deliveries to the callback are"), humanize.Duration(e.now.Sub(older.Since)))
 	}
 	if len(e.reasons.Reasons) == 0 {
 		e.add(DueNow, time.Time{}, time.Time{}, "It is due and is sent at once.")
+	}
+	if !v.ExpiresAt.IsZero() {
+		e.add(Expires, time.Time{}, v.ExpiresAt, "No attempt starts from %s on: it then ends as expired.", humanize.Time(v.ExpiresAt))
 	}
 	e.lastAttempt(v)
 }
@@ -427,6 +457,11 @@ func (e *explainer) probation(cb *callbackd.Callback, d *callbackd.Diagnosis, w 
 // lane says whether the delivery waits for its retry, or for an earlier delivery of its
 // session.
 func (e *explainer) lane(v *store.DeliveryView, d *callbackd.Diagnosis) {
+	if v.Deferred {
+		e.add(IsDeferred, time.Time{}, v.Due, "Its event is not to be delivered before %s (deliver_at).", humanize.Time(v.Due))
+		e.next("Wait, or send it now: POST /v1/deliveries/%s/retry.", v.ID)
+		return
+	}
 	if v.Due.After(e.now) {
 		why := ""
 		if n := len(v.History); n > 0 {
@@ -453,7 +488,7 @@ func (e *explainer) orderGroup(o *callbackd.OrderWait) {
 	case o.Failed:
 		why = "failed and holds later ones until " + humanize.Time(o.Until)
 	case !o.Until.IsZero():
-		why = "cannot be sent now and holds later ones until " + humanize.Time(o.Until)
+		why = "has not been sent yet and holds later ones until " + humanize.Time(o.Until) + " at the latest"
 	}
 	e.add(InOrderGroup, time.Time{}, o.Until, "It waits for %s of its session (event %d) at the same receiver, which %s.", o.Earlier.Event, o.Sequence, why)
 	e.next("Find out what that one waits for: GET /v1/deliveries/%s/explain.", o.Earlier)

@@ -11,7 +11,7 @@ import (
 // Event returns an accepted event with the IDs of its deliveries.
 func Event(ev *callbackd.Event) wire.Event {
 	out := wire.Event{ID: ev.ID.String(), Event: string(ev.Type), SessionKey: ev.Session, Sequence: ev.Sequence,
-		AcceptedAt: ev.Accepted(), Test: ev.Test, Data: ev.Data, Deliveries: []string{}}
+		AcceptedAt: ev.Accepted(), DeliverAt: timeOrNull(ev.DeliverAt), ExpiresAt: timeOrNull(ev.ExpiresAt), Test: ev.Test, Data: ev.Data, Deliveries: []string{}}
 	for _, cb := range ev.Targets {
 		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: cb}.String())
 	}
@@ -74,6 +74,9 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 	}
 	for _, delay := range p.Retry {
 		out.Retry = append(out.Retry, delay.String())
+	}
+	if p.TTL != 0 {
+		out.TTL = callbackd.FormatDuration(p.TTL)
 	}
 	for _, scheme := range p.Signing {
 		out.Signing = append(out.Signing, string(scheme))

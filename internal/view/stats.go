@@ -86,7 +86,7 @@ func CallbackStats(ctx context.Context, from store.Stats, cb *callbackd.Callback
 func statsWindow(c *store.Counters, since time.Time) wire.StatsWindow {
 	w := wire.StatsWindow{
 		Since: since, Attempts: c.Attempts, Succeeded: c.Attempts - c.Faults, Faults: c.Faults, Repeats: c.Repeats,
-		Delivered: c.Delivered, Failed: c.Failed, Canceled: c.Canceled,
+		Delivered: c.Delivered, Failed: c.Failed, Canceled: c.Canceled, Expired: c.Expired,
 	}
 	if c.Latency.Count() > 0 {
 		ms := func(q float64) float64 {

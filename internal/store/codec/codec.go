@@ -5,6 +5,7 @@ package codec
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"callbackd"
@@ -78,5 +79,8 @@ func EventDigest(n *store.NewEvent) []byte {
 	h := sha256.New()
 	h.Write([]byte(string(n.Type) + "\x00" + n.Session + "\x00"))
 	h.Write(n.Data)
+	if !n.DeliverAt.IsZero() || !n.ExpiresAt.IsZero() {
+		fmt.Fprintf(h, "\x00%d\x00%d", n.DeliverAt.UnixMilli(), n.ExpiresAt.UnixMilli())
+	}
 	return h.Sum(nil)
 }

@@ -15,7 +15,7 @@ import (
 // callbackFrom joins a callback with the setting of the version that follows.
 const (
 	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at, c.deleted_at,
- c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, c.filter,
+ c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, c.filter, c.ttl,
  v.version, v.url, v.method, v.headers, v.payload, v.fields`
 	callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 )
@@ -55,8 +55,9 @@ func readCallback(row Row) (*callbackRow, error) {
 	var event int64
 	var policy string
 	var filter, fields *string
+	var ttl *int64
 	err := row.Scan(&c.ID, &c.Key, &event, &c.Name, &c.Version, &policy, &c.secrets, &c.CreatedAt, &c.UpdatedAt, &c.DeletedAt,
-		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter,
+		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter, &ttl,
 		&c.version, &c.URL, &c.Method, &c.headers, &c.Payload, &fields)
 	if err != nil {
 		return nil, err
@@ -65,6 +66,7 @@ func readCallback(row Row) (*callbackRow, error) {
 	if err := json.Unmarshal([]byte(policy), &c.Policy); err != nil {
 		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.ID, err))
 	}
+	c.Policy.TTL = ReadTTL(ttl)
 	if c.Policy.Filter, err = ReadFilter(c.ID, filter); err != nil {
 		return nil, err
 	}
@@ -88,16 +90,34 @@ func ReadFilter(id callbackd.CallbackID, text *string) (*callbackd.Filter, error
 	return f, nil
 }
 
+// ReadTTL reads the stored ttl of a callback, in milliseconds; 0 when there is none.
+func ReadTTL(millis *int64) time.Duration {
+	if millis == nil {
+		return 0
+	}
+	return time.Duration(*millis) * time.Millisecond
+}
+
+// ttlOrNull returns a ttl for a column that is NULL without one.
+func ttlOrNull(ttl time.Duration) *int64 {
+	if ttl == 0 {
+		return nil
+	}
+	millis := ttl.Milliseconds()
+	return &millis
+}
+
 // ReadCandidates adds the callbacks that are in force for a key and an event type.
 func ReadCandidates(tx Tx, key callbackd.KeyID, typ callbackd.EventType, to *callbackd.Candidates) error {
-	return tx.Query("SELECT no, filter FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL ORDER BY no", func(row Row) error {
+	return tx.Query("SELECT no, filter, ttl FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL ORDER BY no", func(row Row) error {
 		var id callbackd.CallbackID
 		var filter *string
-		if err := row.Scan(&id, &filter); err != nil {
+		var ttl *int64
+		if err := row.Scan(&id, &filter, &ttl); err != nil {
 			return err
 		}
 		f, err := ReadFilter(id, filter)
-		to.Add(id, f)
+		to.Add(id, f, ReadTTL(ttl))
 		return err
 	}, key, codec.TypeNumber(typ))
 }
@@ -219,9 +239,9 @@ func (s *Store) insertCallback(tx Tx, cb *callbackd.Callback) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, filter"+s.d.RevisionColumn+
-		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10"+s.d.RevisionValue+")",
-		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, textOrNull(cb.Policy.Filter.String()))
+	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, filter, ttl"+s.d.RevisionColumn+
+		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"+s.d.RevisionValue+")",
+		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL))
 	if err != nil {
 		return err
 	}
@@ -288,8 +308,8 @@ func (s *Store) updateCallback(tx Tx, before, cb *callbackd.Callback, released b
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6, filter = $7"+s.d.SetRevision+" WHERE no = $1",
-		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt, textOrNull(cb.Policy.Filter.String()))
+	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6, filter = $7, ttl = $8"+s.d.SetRevision+" WHERE no = $1",
+		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL))
 	if err != nil {
 		return err
 	}

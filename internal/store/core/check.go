@@ -89,7 +89,8 @@ func (c *checker) events(ctx context.Context) error {
 // page checks the deliveries of evs, which are all events with ids above after and up to
 // last.
 func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) error {
-	late, err := c.lateTargets(eventsByID(evs), after, last)
+	byEvent := eventsByID(evs)
+	late, err := c.lateTargets(byEvent, after, last)
 	if err != nil {
 		return err
 	}
@@ -123,6 +124,7 @@ func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) er
 			c.queued++
 		}
 		a.Ended = balance.Callback.Deleted()
+		a.Event = byEvent[a.ID.Event]
 		balance.Add(a)
 		for _, fault := range a.Faults() {
 			c.report.Fault("%s", fault)
@@ -181,10 +183,10 @@ func (c *checker) readPending(audits []*callbackd.DeliveryAudit, byID map[callba
 		ids[i] = a.ID
 	}
 	d := c.s.d
-	return c.tx.Query("SELECT p.callback_no, p.event_id, p.manual FROM "+d.Pairs("$1")+
+	return c.tx.Query("SELECT p.callback_no, p.event_id, p.manual, p.due, p.deliver_at, p.expires_at FROM "+d.Pairs("$1")+
 		d.Lookup("pending", "p", "p.callback_no = o.callback_no AND p.event_id = o.event_id"), func(row Row) error {
 		var p callbackd.Delivery
-		err := row.Scan(&p.ID.Callback, &p.ID.Event, &p.Manual)
+		err := row.Scan(&p.ID.Callback, &p.ID.Event, &p.Manual, &p.Due, &p.DeliverAt, &p.ExpiresAt)
 		byID[p.ID].Pending = &p
 		return err
 	}, pairs(ids))

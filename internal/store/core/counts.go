@@ -118,8 +118,8 @@ func eachUnwell(tx Tx, f func(callbackd.Trouble)) error {
 }
 
 // countBacklogs counts the pending deliveries of all callbacks. A delivery before its first
-// attempt is due since the time in its id.
-const countBacklogs = `SELECT callback_no, count(*), min(CASE WHEN due IS NULL THEN event_id >> 21 WHEN due <= $1 THEN due END)
+// attempt is due since its DeliverAt, or since the time in its id.
+const countBacklogs = `SELECT callback_no, count(*), min(CASE WHEN due IS NULL THEN coalesce(deliver_at, event_id >> 21) WHEN due <= $1 THEN due END)
 	FROM pending GROUP BY callback_no`
 
 // Backlogs is part of [store.Stats].

@@ -40,7 +40,7 @@ type deliveryList struct {
 // everything else from the events. A session is short, so its events are read;
 // a backlog need not be.
 func (l *deliveryList) fill() error {
-	rare := l.q.State == callbackd.Pending || l.q.State == callbackd.Failed || l.q.State == callbackd.Canceled || l.q.ByError()
+	rare := l.q.State != "" && l.q.State != callbackd.Delivered || l.q.ByError()
 	if rare && l.q.Session == "" {
 		return l.byIndex()
 	}
@@ -205,6 +205,8 @@ func (l *deliveryList) indexes() []*smallIndex {
 		return []*smallIndex{pendingIndex}
 	case l.q.State == callbackd.Failed:
 		return []*smallIndex{failedIndex}
+	case l.q.State == callbackd.Expired:
+		return []*smallIndex{expiredIndex}
 	}
 	return []*smallIndex{canceledIndex, pendingIndex} // what is pending for a callback that ended is canceled
 }

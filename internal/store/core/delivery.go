@@ -48,8 +48,8 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 		if before == 0 || before > of.Last.Number {
 			before = of.Last.Number + 1
 		}
-		if of.Pending == nil && of.Last.Canceled() {
-			if view.Cancellation, err = readCancellation(tx, id); err != nil {
+		if of.Pending == nil && of.Last.Unsent() {
+			if view.Unsent, err = readUnsent(tx, id); err != nil {
 				return err
 			}
 		}
@@ -62,15 +62,18 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 	return view, nil
 }
 
-// readCancellation reads the row that ended a canceled delivery.
-func readCancellation(tx Tx, id callbackd.DeliveryID) (a *callbackd.Attempt, err error) {
-	err = tx.Query("SELECT detail FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0", func(row Row) error {
+// readUnsent reads the row that ended a delivery without an attempt.
+func readUnsent(tx Tx, id callbackd.DeliveryID) (a *callbackd.Attempt, err error) {
+	err = tx.Query("SELECT detail, state FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0", func(row Row) error {
 		var detail []byte
-		if err := row.Scan(&detail); err != nil {
+		var state callbackd.State
+		if err := row.Scan(&detail, &state); err != nil {
 			return err
 		}
 		a = &callbackd.Attempt{}
-		return damaged(codec.ReadAttempt(detail, a))
+		err := damaged(codec.ReadAttempt(detail, a))
+		a.State = state
+		return err
 	}, id.Event, id.Callback)
 	return a, err
 }
@@ -111,7 +114,7 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 		if err != nil {
 			return err
 		}
-		raced, err := uncancel(tx, []callbackd.DeliveryID{id}, map[callbackd.DeliveryID]callbackd.DeliveryRows{id: rows})
+		raced, err := removeUnsent(tx, []callbackd.DeliveryID{id}, map[callbackd.DeliveryID]callbackd.DeliveryRows{id: rows})
 		if err != nil {
 			return err
 		}
@@ -136,7 +139,7 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 			}
 			return s.Count(tx, string(callbackd.AcceptedAgain), 1)
 		}
-		_, err = tx.Exec("UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL WHERE callback_no = $1 AND event_id = $2",
+		_, err = tx.Exec("UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL, expires_at = NULL WHERE callback_no = $1 AND event_id = $2",
 			id.Callback, id.Event, out.Due)
 		return err
 	})
@@ -146,13 +149,13 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 	return &out, nil
 }
 
-// uncancel removes the cancellations of deliveries that are sent again: they go on where
-// they were. It returns those that another transaction changed since their rows were read.
-func uncancel(tx Tx, ids []callbackd.DeliveryID, rows map[callbackd.DeliveryID]callbackd.DeliveryRows) (raced map[callbackd.DeliveryID]bool, err error) {
+// removeUnsent removes the rows that ended deliveries without an attempt, because they are
+// sent again: they go on where they were. It returns those that another transaction changed since their rows were read.
+func removeUnsent(tx Tx, ids []callbackd.DeliveryID, rows map[callbackd.DeliveryID]callbackd.DeliveryRows) (raced map[callbackd.DeliveryID]bool, err error) {
 	raced = map[callbackd.DeliveryID]bool{}
 	var args [][]any
 	for _, id := range ids {
-		if of := rows[id]; of.Pending == nil && of.Last.Canceled() {
+		if of := rows[id]; of.Pending == nil && of.Last.Unsent() {
 			raced[id] = true
 			args = append(args, []any{id.Event, id.Callback})
 		}

@@ -19,6 +19,7 @@ var (
 	pendingIndex  = &smallIndex{table: "pending"}
 	failedIndex   = &smallIndex{table: "attempts", only: "state = 'failed' AND state IN ('failed', 'canceled') AND "}
 	canceledIndex = &smallIndex{table: "attempts", only: "state = 'canceled' AND state IN ('failed', 'canceled') AND "}
+	expiredIndex  = &smallIndex{table: "attempts", only: "state = 'expired' AND "}
 	errorIndex    = &smallIndex{table: "last_errors", error: true}
 )
 

@@ -70,7 +70,7 @@ func (c *setChooser) index() *smallIndex {
 	if f.Target != 0 || f.Missing || f.Session != "" || len(f.States) != 1 {
 		return nil
 	}
-	return map[callbackd.State]*smallIndex{callbackd.Pending: pendingIndex, callbackd.Failed: failedIndex, callbackd.Canceled: canceledIndex}[f.States[0]]
+	return map[callbackd.State]*smallIndex{callbackd.Pending: pendingIndex, callbackd.Failed: failedIndex, callbackd.Canceled: canceledIndex, callbackd.Expired: expiredIndex}[f.States[0]]
 }
 
 // resolve checks the filter against its target.

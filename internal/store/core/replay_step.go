@@ -169,7 +169,7 @@ func (r *replayStep) makeDue(slices []slice) error {
 	if err != nil {
 		return err
 	}
-	raced, err := uncancel(r.tx, ids, rows)
+	raced, err := removeUnsent(r.tx, ids, rows)
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (r *replayStep) cancel(slices []slice) error {
 	for i, id := range ids {
 		args[i] = []any{id.Callback, id.Event}
 	}
-	c := cancellation{at: r.at, why: r.replay.Cancel.Why(), byReplay: map[callbackd.ReplayID]int{}, sums: Sums{}}
+	c := unsent{at: r.at, byReplay: map[callbackd.ReplayID]int{}, sums: Sums{}}
 	var rows [][]any
 	err = r.tx.Batch("DELETE FROM pending WHERE callback_no = $1 AND event_id = $2 RETURNING callback_no, event_id, attempts, replay", func(row Row) error {
 		var d callbackd.Delivery
@@ -228,8 +228,8 @@ func (r *replayStep) cancel(slices []slice) error {
 		}
 		d.Key = r.replay.Key
 		c.byReplay[d.Replay]++
-		c.sums.Add(d.Key, d.ID.Callback, c.at, &store.Counters{Canceled: 1})
-		rows = append(rows, []any{d.ID.Event, d.ID.Callback, d.Attempts + 1, c.detail()})
+		c.sums.Add(d.Key, d.ID.Callback, c.at, store.Unsent(callbackd.Canceled, 1))
+		rows = append(rows, []any{d.ID.Event, d.ID.Callback, d.Attempts + 1, c.detail(r.replay.Cancel.Why())})
 		r.canceled = append(r.canceled, d)
 		return err
 	}, args)
@@ -245,7 +245,7 @@ func (r *replayStep) cancel(slices []slice) error {
 	if err := r.s.Count(r.tx, string(callbackd.Canceled), len(rows)); err != nil {
 		return err
 	}
-	return r.s.countCanceled(r.tx, &c)
+	return r.s.countUnsent(r.tx, &c)
 }
 
 // lockEvents reads the events of deliveries, and locks them so that they are not
@@ -303,7 +303,7 @@ func (r *replayStep) hasten(ds []callbackd.Delivery) error {
 		waiting[d.ID] = d
 		args = append(args, []any{d.ID.Callback, d.ID.Event, d.Due, r.replay.ID})
 	}
-	return r.tx.Batch(`UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL, replay = $4
+	return r.tx.Batch(`UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL, expires_at = NULL, replay = $4
 		WHERE callback_no = $1 AND event_id = $2 AND due > $3 AND replay = 0 RETURNING callback_no, event_id, attempts`, func(row Row) error {
 		var id callbackd.DeliveryID
 		var attempts int

@@ -130,7 +130,7 @@ func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (
 		return 0, err
 	}
 	err = s.db.Write(ctx, Repeatable|Deliveries, func(tx Tx) error {
-		c := cancellation{at: at, why: callbackd.WhyEnded, left: limit, byReplay: map[callbackd.ReplayID]int{}, sums: Sums{}}
+		c := unsent{at: at, left: limit, byReplay: map[callbackd.ReplayID]int{}, sums: Sums{}}
 		for _, cb := range ended {
 			if c.left == 0 {
 				break
@@ -140,25 +140,24 @@ func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (
 			}
 		}
 		total = limit - c.left
-		return s.countCanceled(tx, &c)
+		return s.countUnsent(tx, &c)
 	})
 	return total, err
 }
 
-// cancellation is what one transaction cancels.
-type cancellation struct {
+// unsent is what one transaction ends without an attempt.
+type unsent struct {
 	at       time.Time
-	why      string
 	left     int // how many deliveries FinalizeCanceled may still cancel
 	byReplay map[callbackd.ReplayID]int
 	sums     Sums
 }
 
-// detail returns the stored form of the row that ends a canceled delivery.
-func (c *cancellation) detail() []byte {
+// detail returns the stored form of the row that ends a delivery for a reason.
+func (c *unsent) detail(why string) []byte {
 	return codec.AppendAttempt(nil, &callbackd.Attempt{
 		Result:   callbackd.Result{StartedAt: c.at},
-		Decision: callbackd.Decision{Why: c.why},
+		Decision: callbackd.Decision{Why: why},
 	})
 }
 
@@ -189,7 +188,7 @@ func (s *Store) endedCallbacks(tx Tx) (ended []endedCallback, err error) {
 
 // cancelPending gives pending deliveries of a callback the state canceled. One
 // that is being recorded is left alone.
-func (s *Store) cancelPending(tx Tx, cb endedCallback, c *cancellation) error {
+func (s *Store) cancelPending(tx Tx, cb endedCallback, c *unsent) error {
 	var events []callbackd.EventID
 	err := tx.Query("SELECT event_id, replay FROM pending WHERE callback_no = $1 ORDER BY event_id LIMIT $2"+s.d.SkipLocked, func(row Row) error {
 		var id callbackd.EventID
@@ -203,21 +202,21 @@ func (s *Store) cancelPending(tx Tx, cb endedCallback, c *cancellation) error {
 		return err
 	}
 	_, err = tx.Exec(`INSERT INTO attempts (event_id, callback_no, n, version, state, detail)
-		SELECT event_id, callback_no, attempts + 1, 0, 'canceled', $3 FROM pending WHERE callback_no = $1 AND event_id `+s.d.In("$2"), cb.id, events, c.detail())
+		SELECT event_id, callback_no, attempts + 1, 0, 'canceled', $3 FROM pending WHERE callback_no = $1 AND event_id `+s.d.In("$2"), cb.id, events, c.detail(callbackd.WhyEnded))
 	if err != nil {
 		return err
 	}
 	c.left -= len(events)
-	c.sums.Add(cb.key, cb.id, c.at, &store.Counters{Canceled: int64(len(events))})
+	c.sums.Add(cb.key, cb.id, c.at, store.Unsent(callbackd.Canceled, int64(len(events))))
 	if _, err = tx.Exec("DELETE FROM pending WHERE callback_no = $1 AND event_id "+s.d.In("$2"), cb.id, events); err != nil {
 		return err
 	}
 	return s.Count(tx, string(callbackd.Canceled), len(events))
 }
 
-// countCanceled counts what a transaction canceled, in the order in which all nodes
+// countUnsent counts what a transaction ended without an attempt, in the order in which all nodes
 // lock: replays, then buckets, each kind by its primary key.
-func (s *Store) countCanceled(tx Tx, c *cancellation) error {
+func (s *Store) countUnsent(tx Tx, c *unsent) error {
 	delete(c.byReplay, 0)
 	for _, id := range slices.Sorted(maps.Keys(c.byReplay)) {
 		if _, err := tx.Exec("UPDATE replays SET canceled = canceled + $2 WHERE id = $1", id, c.byReplay[id]); err != nil {

@@ -15,7 +15,7 @@ func (s *Store) deliveryRows(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.D
 	if len(ids) == 0 {
 		return rows, nil
 	}
-	sql := "SELECT o.callback_no, o.event_id, p.attempts, p.due, p.manual, p.replay, p.first_failed_at, a.n, a.version, a.state FROM " + s.d.Pairs("$1") +
+	sql := "SELECT o.callback_no, o.event_id, p.attempts, p.due, p.manual, p.replay, p.first_failed_at, p.deliver_at, p.expires_at, a.n, a.version, a.state FROM " + s.d.Pairs("$1") +
 		s.d.LookupOrNull("pending", "p", "p.callback_no = o.callback_no AND p.event_id = o.event_id") +
 		s.d.LookupOrNull("attempts", "a", newestAttempt("true"))
 	err := tx.Query(sql, func(row Row) error {
@@ -24,7 +24,7 @@ func (s *Store) deliveryRows(tx Tx, ids []callbackd.DeliveryID) (map[callbackd.D
 		var version, replay *int64
 		var manual *bool
 		var state *callbackd.State
-		err := row.Scan(&d.ID.Callback, &d.ID.Event, &attempts, &d.Due, &manual, &replay, &d.FirstFailedAt, &number, &version, &state)
+		err := row.Scan(&d.ID.Callback, &d.ID.Event, &attempts, &d.Due, &manual, &replay, &d.FirstFailedAt, &d.DeliverAt, &d.ExpiresAt, &number, &version, &state)
 		if err != nil {
 			return err
 		}

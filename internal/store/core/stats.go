@@ -52,10 +52,10 @@ func (s *Store) AddSums(tx Tx, m Sums) error {
 	for _, id := range slices.SortedFunc(maps.Keys(m), compareBuckets) {
 		c := m[id]
 		rows = append(rows, []any{id.subject, id.subjectID, time.Duration(id.interval).Milliseconds(), id.at,
-			c.Delivered, c.Failed, c.Canceled, c.Attempts, c.Faults, c.Repeats, &c.Latency})
+			c.Delivered, c.Failed, c.Canceled, c.Attempts, c.Faults, c.Repeats, &c.Latency, c.Expired})
 	}
-	return tx.Batch(`INSERT INTO slots (subject, no, width, at, delivered, failed, canceled, attempts, faults, repeats, latency) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-	ON CONFLICT (subject, no, width, at) DO UPDATE SET delivered = slots.delivered + excluded.delivered, failed = slots.failed + excluded.failed, canceled = slots.canceled + excluded.canceled,
+	return tx.Batch(`INSERT INTO slots (subject, no, width, at, delivered, failed, canceled, attempts, faults, repeats, latency, expired) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+	ON CONFLICT (subject, no, width, at) DO UPDATE SET delivered = slots.delivered + excluded.delivered, failed = slots.failed + excluded.failed, canceled = slots.canceled + excluded.canceled, expired = slots.expired + excluded.expired,
 		attempts = slots.attempts + excluded.attempts, faults = slots.faults + excluded.faults, repeats = slots.repeats + excluded.repeats, latency = `+s.d.MergeLatency, nil, rows)
 }
 
@@ -105,10 +105,10 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 	}
 	err = s.db.Read(ctx, func(tx Tx) error {
 		out = nil
-		return tx.Query(`SELECT at, delivered, failed, canceled, attempts, faults, repeats, latency FROM slots
+		return tx.Query(`SELECT at, delivered, failed, canceled, attempts, faults, repeats, latency, expired FROM slots
 			WHERE subject = $1 AND no = $2 AND width = $3 AND at >= $4 AND at < $5 ORDER BY subject, no, width, at`, func(row Row) error {
 			var b store.Bucket
-			err := row.Scan(&b.At, &b.Delivered, &b.Failed, &b.Canceled, &b.Attempts, &b.Faults, &b.Repeats, &b.Latency)
+			err := row.Scan(&b.At, &b.Delivered, &b.Failed, &b.Canceled, &b.Attempts, &b.Faults, &b.Repeats, &b.Latency, &b.Expired)
 			out = append(out, b)
 			return err
 		}, subject, subjectID, time.Duration(q.Interval).Milliseconds(), q.Since.UnixMilli(), q.Until.UnixMilli())
@@ -120,7 +120,7 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 // those below an event, how many of them are overdue, and when the longest wait began.
 // The CASE is [callbackd.Delivery.WaitsSince], as storetest proves.
 const countPending = `SELECT CAST($1 AS bigint), count(*) FILTER (WHERE event_id < $2), count(*) FILTER (WHERE event_id < $2 AND since < $3), min(since)
-	FROM (SELECT event_id, CASE WHEN NOT manual AND replay = 0 THEN event_id >> 21 ELSE coalesce(first_failed_at, due) END AS since
+	FROM (SELECT event_id, CASE WHEN NOT manual AND replay = 0 THEN coalesce(deliver_at, event_id >> 21) ELSE coalesce(first_failed_at, due) END AS since
 		FROM pending WHERE callback_no = $1 ORDER BY event_id LIMIT $4) AS oldest`
 
 // pendingOf counts the pending deliveries of each of the callbacks. result returns where

@@ -408,11 +408,12 @@ func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent, after *callbackd
 	end := g.sessions[store.SessionID{Key: b.Key, SessionKey: n.Session}]
 	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
 	end.sequence, end.last, end.appended = end.sequence+1, g.lastID, true
-	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At)}
+	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt}
+	var candidates *callbackd.Candidates
 	if ev.Test {
 		ev.Targets = []callbackd.CallbackID{n.OnlyTo}
 	} else {
-		candidates := g.candidates[subject{b.Key, n.Type}]
+		candidates = g.candidates[subject{b.Key, n.Type}]
 		if candidates.UseSession() && after == nil {
 			after = g.sessionNow(store.SessionID{Key: b.Key, SessionKey: n.Session})
 		}
@@ -422,6 +423,7 @@ func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent, after *callbackd
 	for _, cb := range ev.Targets {
 		g.deliveries = append(g.deliveries, callbackd.Delivery{
 			ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
+			Due: ev.DeliverAt, DeliverAt: ev.DeliverAt, ExpiresAt: ev.ExpiryOf(candidates.TTL(cb)),
 		})
 	}
 	return ev

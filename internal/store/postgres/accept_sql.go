@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/store/codec"
@@ -17,16 +18,18 @@ const (
 	lockSequences = `SELECT o.i, s.sequence, s.last_id FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS o (key_no, session, i)
 		CROSS JOIN LATERAL (SELECT sequence, last_id FROM session_sequences WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
 	selectHorizon = "SELECT coalesce(max(id), 0) FROM horizons WHERE stripe = ANY ($1::integer[])"
-	selectTargets = `SELECT o.i, c.no, c.filter FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
-		CROSS JOIN LATERAL (SELECT no, filter FROM callbacks WHERE key_no = o.key_no AND type = o.type AND deleted_at IS NULL ORDER BY no) c`
+	selectTargets = `SELECT o.i, c.no, c.filter, c.ttl FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
+		CROSS JOIN LATERAL (SELECT no, filter, ttl FROM callbacks WHERE key_no = o.key_no AND type = o.type AND deleted_at IS NULL ORDER BY no) c`
 	selectRepeats = `SELECT o.i, r.digest, r.events FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS o (key_no, hash, i)
 		CROSS JOIN LATERAL (SELECT digest, events FROM idempotency WHERE key_no = o.key_no AND hash = o.hash LIMIT 1) r`
 	selectCommitted = "SELECT 1 FROM events WHERE id = $1 AND key_no = $2 AND session = $3 AND sequence = $4"
 
-	// insertEvents also updates the sessions that have a row, which is locked.
-	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data, accepted_at, withheld)
-			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[], $15::bigint[], $16::bytea[])),
-		owed AS (INSERT INTO pending (callback_no, event_id, attempts, step, manual) SELECT *, 0, 0, false FROM unnest($9::bigint[], $10::bigint[])),
+	// insertEvents also updates the sessions that have a row, which is locked. The arrays of
+	// times are empty when no event has any.
+	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data, accepted_at, withheld, deliver_at, expires_at)
+			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[], $15::bigint[], $16::bytea[], $17::bigint[], $18::bigint[])),
+		owed AS (INSERT INTO pending (callback_no, event_id, due, deliver_at, expires_at, attempts, step, manual) SELECT callback_no, event_id, deliver_at, deliver_at, expires_at, 0, 0, false
+			FROM unnest($9::bigint[], $10::bigint[], $19::bigint[], $20::bigint[]) AS o (callback_no, event_id, deliver_at, expires_at)),
 		counted AS (INSERT INTO delivery_counts (what, n) SELECT '` + string(callbackd.AcceptedEvent) + `', cardinality($9::bigint[]) WHERE cardinality($9::bigint[]) > 0)
 		INSERT INTO session_sequences (key_no, session, sequence, last_id) SELECT * FROM unnest($11::bigint[], $12::text[], $13::bigint[], $14::bigint[])
 		ON CONFLICT (key_no, session) DO UPDATE SET sequence = excluded.sequence, last_id = excluded.last_id`
@@ -86,7 +89,8 @@ func (g *acceptGroup) readTargets(p *pipeline) {
 	p.add(selectTargets, func(row pgx.CollectableRow) error {
 		var i, cb int64
 		var filter *string
-		if err := row.Scan(&i, &cb, &filter); err != nil {
+		var ttl *int64
+		if err := row.Scan(&i, &cb, &filter, &ttl); err != nil {
 			return err
 		}
 		id := callbackd.CallbackID(cb)
@@ -95,7 +99,7 @@ func (g *acceptGroup) readTargets(p *pipeline) {
 		if g.candidates[sub] == nil {
 			g.candidates[sub] = &callbackd.Candidates{}
 		}
-		g.candidates[sub].Add(id, f)
+		g.candidates[sub].Add(id, f, core.ReadTTL(ttl))
 		g.filtersUseSessions = g.filtersUseSessions || f != nil && f.UsesSession()
 		return err
 	}, keys, types)
@@ -200,11 +204,40 @@ func (g *acceptGroup) writeEvents(p *pipeline, appended sessionEnds) {
 		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNumber(ev.Type)), ev.Sequence
 		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendTargets([]byte{}, ev.Targets), notNil(ev.Data)
 	}
+	eventTimes, deliveryTimes := g.times()
 	callbacks, events := make([]int64, len(g.deliveries)), make([]int64, len(g.deliveries))
 	for i, d := range g.deliveries {
 		callbacks[i], events[i] = int64(d.ID.Callback), int64(d.ID.Event)
 	}
-	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, appended.keys, appended.sessions, appended.sequences, appended.lasts, clockTimes, withheld)
+	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, appended.keys, appended.sessions, appended.sequences, appended.lasts, clockTimes, withheld,
+		eventTimes.deliver, eventTimes.expire, deliveryTimes.deliver, deliveryTimes.expire)
+}
+
+// times are the arrays of when events and deliveries may be sent and expire.
+type times struct{ deliver, expire []*int64 }
+
+// times returns the times of the group's events and deliveries. Arrays without any time are
+// empty, so that they cost nothing.
+func (g *acceptGroup) times() (events, deliveries times) {
+	for i, ev := range g.events {
+		if !ev.DeliverAt.IsZero() || !ev.ExpiresAt.IsZero() {
+			events.set(i, len(g.events), ev.DeliverAt, ev.ExpiresAt)
+		}
+	}
+	for i := range g.deliveries {
+		if d := &g.deliveries[i]; !d.DeliverAt.IsZero() || !d.ExpiresAt.IsZero() {
+			deliveries.set(i, len(g.deliveries), d.DeliverAt, d.ExpiresAt)
+		}
+	}
+	return events, deliveries
+}
+
+// set sets the times of row i of n.
+func (t *times) set(i, n int, deliverAt, expiresAt time.Time) {
+	if t.deliver == nil {
+		t.deliver, t.expire = make([]*int64, n), make([]*int64, n)
+	}
+	t.deliver[i], t.expire[i] = nullMillis(deliverAt), nullMillis(expiresAt)
 }
 
 // notNil returns an empty slice for nil, which would be stored as null.

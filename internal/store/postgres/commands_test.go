@@ -36,6 +36,7 @@ func everyCommand(t *testing.T, st *Store) {
 	s.replays()
 	s.console()
 	s.makeDue()
+	s.expires()
 	s.deletes()
 	s.forgets()
 	s.ends()
@@ -316,7 +317,7 @@ func (s *commands) lists(key callbackd.KeyID) {
 	s.ok(second(s.SessionEvents(s.ctx, store.SessionEventQuery{Key: key, Session: "S", Limit: 10})))
 	for _, session := range []string{"", "S"} {
 		s.ok(second(s.ListEvents(s.ctx, store.EventQuery{Key: key, Session: session, Limit: 1})))
-		for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled} {
+		for _, state := range []callbackd.State{"", callbackd.Pending, callbackd.Delivered, callbackd.Failed, callbackd.Canceled, callbackd.Expired} {
 			for _, status := range []int{0, 5} {
 				s.ok(second(s.ListDeliveries(s.ctx, store.DeliveryQuery{Key: key, Session: session, State: state, Status: status, Limit: 1})))
 			}
@@ -396,4 +397,25 @@ func (s *commands) cluster() {
 	s.ok(s.Notify(s.ctx, []store.Message{{To: id, Body: "x"}}))
 	s.ok(second(s.newestOf(s.ctx, []callbackd.KeyID{s.key})))
 	s.ok(s.Leave(s.ctx, id))
+}
+
+// expires defers deliveries and lets others expire.
+func (s *commands) expires() {
+	s.t.Helper()
+	ttl := s.newCallback(callbackd.NoteInsert, "ttl")
+	s.changeCallback(ttl, func(cb *callbackd.Callback) { cb.Policy.TTL = time.Hour })
+	at := s.now.Add(time.Minute)
+	_, err := s.Accept(s.ctx, store.Batch{Key: s.key, At: s.now, Events: []store.NewEvent{
+		{Type: callbackd.NoteInsert, Session: "expiry", Data: []byte("{}"), DeliverAt: at},
+		{Type: callbackd.NoteInsert, Session: "expiry", Data: []byte("{}"), ExpiresAt: at},
+		{Type: callbackd.NoteInsert, Session: "expiry", Data: []byte("{}")},
+	}})
+	s.ok(err)
+	_, _, err = s.TakeTurns(s.ctx, ttl.ID, at, 10)
+	s.ok(err)
+	for range 2 {
+		_, _, err = s.Expire(s.ctx, s.now.Add(2*time.Hour), 10)
+		s.ok(err)
+	}
+	s.ok(second(s.CountReplay(s.ctx, s.key, callbackd.ReplayFilter{States: []callbackd.State{callbackd.Expired}})))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const eventColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed, e.accepted_at"
+const eventColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed, e.accepted_at, e.deliver_at, e.expires_at"
 
 // eventRow reads eventColumns and what follows them.
 type eventRow struct {
@@ -22,15 +22,16 @@ type eventRow struct {
 	test              bool
 	targets           []byte
 	clockTime         *int64 // the time of the clock, when it differs from that of the id
+	deliver, expire   *int64
 }
 
 func (r *eventRow) into(more ...any) []any {
-	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.targets, &r.clockTime}, more...)
+	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.targets, &r.clockTime, &r.deliver, &r.expire}, more...)
 }
 
 func (r *eventRow) event(data []byte) *callbackd.Event {
 	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyID(r.key), Type: codec.Type(int64(r.typ)),
-		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), Data: data}
+		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), DeliverAt: fromNullMillis(r.deliver), ExpiresAt: fromNullMillis(r.expire), Data: data}
 }
 
 // loadEvents reads events by id, with their data.
@@ -58,7 +59,7 @@ func loadEvents(ctx context.Context, q querier, ids []callbackd.EventID) (map[ca
 
 // A delivery of the queue, with the columns that it takes from its event.
 const (
-	pendingColumns = "p.callback_no, p.event_id, e.session, e.sequence, e.test, p.attempts, p.step, p.manual, p.first_failed_at, p.due, p.holds_until, p.replay"
+	pendingColumns = "p.callback_no, p.event_id, e.session, e.sequence, e.test, p.attempts, p.step, p.manual, p.first_failed_at, p.due, p.holds_until, p.replay, p.deliver_at, p.expires_at"
 	pendingEvent   = " CROSS JOIN LATERAL (SELECT * FROM events WHERE id = p.event_id LIMIT 1) e"
 )
 
@@ -69,10 +70,11 @@ type pendingRow struct {
 	test, manual              bool
 	attempts, step            int32
 	failed, due, holds        *int64
+	deliver, expire           *int64
 }
 
 func (r *pendingRow) into(more ...any) []any {
-	return append([]any{&r.callback, &r.event, &r.session, &r.sequence, &r.test, &r.attempts, &r.step, &r.manual, &r.failed, &r.due, &r.holds, &r.replay}, more...)
+	return append([]any{&r.callback, &r.event, &r.session, &r.sequence, &r.test, &r.attempts, &r.step, &r.manual, &r.failed, &r.due, &r.holds, &r.replay, &r.deliver, &r.expire}, more...)
 }
 
 func (r *pendingRow) delivery() callbackd.Delivery {
@@ -80,7 +82,7 @@ func (r *pendingRow) delivery() callbackd.Delivery {
 		ID:      callbackd.DeliveryID{Callback: callbackd.CallbackID(r.callback), Event: callbackd.EventID(r.event)},
 		Session: r.session, Sequence: r.sequence, Test: r.test, Attempts: int(r.attempts), Step: int(r.step), Manual: r.manual,
 		FirstFailedAt: fromNullMillis(r.failed), Due: fromNullMillis(r.due), HoldsUntil: fromNullMillis(r.holds),
-		Replay: callbackd.ReplayID(r.replay),
+		Replay: callbackd.ReplayID(r.replay), DeliverAt: fromNullMillis(r.deliver), ExpiresAt: fromNullMillis(r.expire),
 	}
 }
 
@@ -118,7 +120,7 @@ const (
 	selectHeads   = `SELECT ` + pendingColumns + ` FROM (SELECT * FROM pending WHERE callback_no = $1 AND holds_until > $2 ORDER BY holds_until LIMIT $3) p` + pendingEvent + ` ORDER BY p.holds_until, p.event_id`
 	// What follows the head of a lane is nearly all pending, so the session's
 	// events are walked, and the queue needs no index by session.
-	selectLanes = `SELECT callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until, replay, key_no, type, owed,
+	selectLanes = `SELECT callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until, replay, deliver_at, expires_at, key_no, type, owed,
 			CASE WHEN sum(octet_length(data)) OVER (ORDER BY i, event_id ROWS UNBOUNDED PRECEDING) - octet_length(data) < $6 THEN data END
 		FROM unnest($3::text[], $4::bigint[]) WITH ORDINALITY AS o (lane, after, i)
 		CROSS JOIN LATERAL (SELECT ` + pendingColumns + `, e.key_no, e.type, e.owed, e.data
@@ -217,7 +219,7 @@ func (s *Store) withEvents(ctx context.Context, sql string, args ...any) (ds []c
 
 // makeDueNext makes the next pending rows of a callback due. It skips a row that is being
 // recorded: its outcome decides.
-const makeDueNext = `WITH next AS MATERIALIZED (SELECT event_id, ctid AS place, due > $3 AND (replay = 0 OR first_failed_at IS NOT NULL) AS waits FROM pending
+const makeDueNext = `WITH next AS MATERIALIZED (SELECT event_id, ctid AS place, due > $3 AND (replay = 0 AND (attempts > 0 OR manual) OR first_failed_at IS NOT NULL) AS waits FROM pending
 		WHERE callback_no = $1 AND event_id > $2 ORDER BY event_id LIMIT $4),
 	free AS MATERIALIZED (SELECT p.place FROM next CROSS JOIN LATERAL (SELECT ctid AS place FROM pending WHERE callback_no = $1 AND event_id = next.event_id AND due > $3 FOR UPDATE SKIP LOCKED) p WHERE next.waits),
 	moved AS (UPDATE pending SET due = $3 WHERE ctid = ANY (ARRAY (SELECT place FROM free)) RETURNING 1)

@@ -52,7 +52,7 @@ const (
 		deleted AS (DELETE FROM pending WHERE ctid = ANY (ARRAY (SELECT place FROM found)) RETURNING ctid AS place),
 		recorded AS MATERIALIZED (SELECT * FROM found WHERE place IN (SELECT place FROM deleted)),
 		replayed AS (UPDATE replays r SET delivered = r.delivered + c.delivered, failed = r.failed + c.failed, canceled = r.canceled + c.canceled FROM (
-			SELECT replay, count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state = 'failed') AS failed,
+			SELECT replay, count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state IN ('failed', 'expired')) AS failed,
 				count(*) FILTER (WHERE state = 'canceled') AS canceled FROM recorded WHERE replay <> 0 GROUP BY replay ORDER BY replay) c WHERE r.id = c.replay),
 		counted AS (INSERT INTO delivery_counts (what, n) SELECT state, count(*) FROM recorded GROUP BY state),
 		` + keepLastErrors + `,
@@ -320,28 +320,29 @@ func addChanges(p *pipeline, group []*outcome) {
 	}
 }
 
-// The statements for an outcome of a delivery that was canceled during the
+// The statements for an outcome of a delivery that was canceled or expired during the
 // attempt.
 const (
-	takeCanceled = "DELETE FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0 RETURNING n, detail"
+	takeUnsent = "DELETE FROM attempts WHERE event_id = $1 AND callback_no = $2 AND version = 0 RETURNING n, detail, state"
 	// waitsForOutcome finds a delivery that is pending again, with as many attempts as
 	// before the outcome.
 	waitsForOutcome = "SELECT EXISTS (SELECT 1 FROM pending WHERE callback_no = $1 AND event_id = $2 AND attempts = $3)"
 	putAttempt      = "INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES ($1, $2, $3, $4, $5, $6)"
 	putLastError    = "INSERT INTO last_errors (event_id, callback_no, error) VALUES ($1, $2, $3) ON CONFLICT (event_id, callback_no) DO UPDATE SET error = excluded.error"
 	dropLastError   = "DELETE FROM last_errors WHERE event_id = $1 AND callback_no = $2"
-	moveReplayed    = `UPDATE replays SET canceled = canceled - 1 + CASE WHEN $2 = 'canceled' THEN 1 ELSE 0 END,
-		delivered = delivered + CASE WHEN $2 = 'delivered' THEN 1 ELSE 0 END, failed = failed + CASE WHEN $2 = 'failed' THEN 1 ELSE 0 END WHERE id = $1`
+	// What a replay made due does not expire, so it was canceled.
+	moveReplayed = `UPDATE replays SET canceled = canceled - 1 + CASE WHEN $2 = 'canceled' THEN 1 ELSE 0 END,
+		delivered = delivered + CASE WHEN $2 = 'delivered' THEN 1 ELSE 0 END, failed = failed + CASE WHEN $2 IN ('failed', 'expired') THEN 1 ELSE 0 END WHERE id = $1`
 )
 
 // errResent says that a delivery was canceled and resent while its outcome was on its way.
 var errResent = errors.New("the delivery was resent meanwhile")
 
 // recordMissed records an outcome of a delivery that was not pending: the delivery was
-// canceled, and perhaps resent since.
+// canceled or has expired, and perhaps resent since.
 func (s *Store) recordMissed(o *outcome) {
 	decided := o.Attempt.Decision
-	o.err = s.recordCanceled(o)
+	o.err = s.recordUnsent(o)
 	if errors.Is(o.err, errResent) {
 		o.err = nil
 		o.decide(decided)
@@ -349,10 +350,10 @@ func (s *Store) recordMissed(o *outcome) {
 	}
 }
 
-// recordCanceled replaces the cancellation of a delivery, which was written during the
-// attempt, by the outcome, and subtracts it from the counts. Without a cancellation it
+// recordUnsent replaces the row of a delivery that was canceled or expired during the
+// attempt by the outcome, and subtracts it from the counts. Without such a row it
 // fails with errResent when the delivery is pending again, and else with Conflict.
-func (s *Store) recordCanceled(o *outcome) error {
+func (s *Store) recordUnsent(o *outcome) error {
 	id, tries, resent := o.Delivery.ID, 0, false
 	err := s.change(context.Background(), true, func(ctx context.Context, tx pgx.Tx) error {
 		tries++
@@ -363,7 +364,8 @@ func (s *Store) recordCanceled(o *outcome) error {
 		}
 		var n int32
 		var detail []byte
-		err := tx.QueryRow(ctx, takeCanceled, int64(id.Event), int64(id.Callback)).Scan(&n, &detail)
+		var state callbackd.State
+		err := tx.QueryRow(ctx, takeUnsent, int64(id.Event), int64(id.Callback)).Scan(&n, &detail, &state)
 		if err == pgx.ErrNoRows {
 			if tries > 1 {
 				if err := s.isRecorded(ctx, tx, o); callbackd.KindOf(err) != callbackd.KindConflict {
@@ -380,13 +382,13 @@ func (s *Store) recordCanceled(o *outcome) error {
 		if err != nil {
 			return err
 		}
-		o.decide(o.Attempt.AfterCancel(mark.Why))
+		o.decide(o.Attempt.AfterUnsent(state, mark.Why))
 		cb, err := s.CallbackByID(ctx, id.Callback)
 		if err != nil {
 			return err
 		}
 		m := core.Sums{}
-		m.Add(cb.Key, id.Callback, mark.StartedAt, &store.Counters{Canceled: -1})
+		m.Add(cb.Key, id.Callback, mark.StartedAt, store.Unsent(state, -1))
 		var b pgx.Batch
 		b.Queue(putAttempt, int64(id.Event), int64(id.Callback), n, o.Attempt.Version, string(o.Attempt.State), o.detail)
 		if number := lastErrorNumber(&o.Attempt, o.Attempt.State); number != 0 {

@@ -71,7 +71,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 			return first[0], nil
 		}
 	}
-	targets, withheld, err := s.chooseTargets(t, b.Key, n, after)
+	candidates, targets, withheld, err := s.chooseTargets(t, b.Key, n, after)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +80,8 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 		return nil, err
 	}
 	t.lastID = callbackd.NextEventID(t.lastID, b.At)
-	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: targets, Withheld: withheld, ClockTime: callbackd.ClockTime(t.lastID, b.At)}
-	if err := t.insertEvent(ev); err != nil {
+	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: targets, Withheld: withheld, ClockTime: callbackd.ClockTime(t.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt}
+	if err := t.insertEvent(ev, candidates); err != nil {
 		return nil, err
 	}
 	t.countDeliveries(string(callbackd.AcceptedEvent), len(targets))
@@ -91,16 +91,29 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 	return ev, err
 }
 
-func (t *tx) insertEvent(ev *callbackd.Event) error {
+// insertEvent stores an event. A delivery that is deferred or expires gets its row at once,
+// because the buffer does not have these times.
+func (t *tx) insertEvent(ev *callbackd.Event, candidates *callbackd.Candidates) error {
 	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, accepted_at, withheld, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
 		int64(ev.ID), int64(ev.Key), codec.TypeNumber(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendTargets(nil, ev.Targets), ev.ClockTime, codec.WithheldColumn(ev.Withheld), ev.Data)
 	if err != nil {
 		return err
 	}
+	if !ev.DeliverAt.IsZero() || !ev.ExpiresAt.IsZero() {
+		if err := t.query("UPDATE events SET deliver_at = ?, expires_at = ? WHERE id = ?", nil, ev.DeliverAt, ev.ExpiresAt, int64(ev.ID)); err != nil {
+			return err
+		}
+	}
 	t.accepted = append(t.accepted, ev)
 	t.bytes += len(ev.Data)
 	for _, cb := range ev.Targets {
 		d := untriedDelivery(ev, cb)
+		d.Due, d.DeliverAt, d.ExpiresAt = ev.DeliverAt, ev.DeliverAt, ev.ExpiryOf(candidates.TTL(cb))
+		if !d.Due.IsZero() || !d.ExpiresAt.IsZero() {
+			if err := t.insertPending(d); err != nil {
+				return err
+			}
+		}
 		d.Key, d.Event = ev.Key, ev
 		t.deliveries = append(t.deliveries, d)
 	}
@@ -108,24 +121,23 @@ func (t *tx) insertEvent(ev *callbackd.Event) error {
 }
 
 // chooseTargets returns the targets of an event, and the callbacks that it is withheld
-// from. after is the session after the change that fires the event, or nil.
-func (s *Store) chooseTargets(t *tx, key callbackd.KeyID, n *store.NewEvent, after *callbackd.Session) ([]callbackd.CallbackID, []callbackd.Withheld, error) {
+// from, out of the candidates. after is the session after the change that fires the event, or nil.
+func (s *Store) chooseTargets(t *tx, key callbackd.KeyID, n *store.NewEvent, after *callbackd.Session) (candidates *callbackd.Candidates, targets []callbackd.CallbackID, withheld []callbackd.Withheld, err error) {
 	if n.OnlyTo != 0 {
-		return []callbackd.CallbackID{n.OnlyTo}, nil, nil
+		return nil, []callbackd.CallbackID{n.OnlyTo}, nil, nil
 	}
-	candidates, err := s.candidatesOf(t, subject{key, n.Type})
-	if err != nil {
-		return nil, nil, err
+	if candidates, err = s.candidatesOf(t, subject{key, n.Type}); err != nil {
+		return nil, nil, nil, err
 	}
 	if candidates.UseSession() && after == nil {
 		w, err := t.session(store.SessionID{Key: key, SessionKey: n.Session})
 		if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		after = w.Current
 	}
-	targets, withheld := candidates.Choose(n.Data, after)
-	return targets, withheld, nil
+	targets, withheld = candidates.Choose(n.Data, after)
+	return candidates, targets, withheld, nil
 }
 
 // candidatesOf returns the callbacks in force for sub. It sees a change of them in the same
@@ -199,12 +211,13 @@ func (t *tx) remember(key callbackd.KeyID, hash, digest []byte, evs []*callbackd
 		int64(key), hash, digest, int64(evs[0].ID), codec.AppendIDs(nil, evs))
 }
 
-const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at"
+const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at, deliver_at, expires_at"
 
 func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 	return &callbackd.Event{
 		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Type: codec.Type(st.ColumnInt64(2)),
 		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Targets: codec.Targets(st.ColumnRawBlob(6)), ClockTime: columnTime(st, 7),
+		DeliverAt: columnTime(st, 8), ExpiresAt: columnTime(st, 9),
 	}
 }
 
@@ -212,7 +225,7 @@ func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 func (d *db) event(id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
 		ev = scanEvent(st)
-		ev.Data = st.ColumnBlob(8, nil)
+		ev.Data = st.ColumnBlob(10, nil)
 		return nil
 	}, int64(id))
 	if err == nil && ev == nil {

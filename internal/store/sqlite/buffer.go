@@ -193,8 +193,18 @@ func (t *tx) isUnflushed(id callbackd.DeliveryID) bool {
 // insertPending writes the row of a delivery, which leaves the buffer.
 func (t *tx) insertPending(d callbackd.Delivery) error {
 	t.moved[d.ID] = true
-	return t.query("INSERT INTO pending ("+pendingColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(d.ID.Callback), int64(d.ID.Event), d.Session, d.Sequence, d.Test, d.Attempts, d.Step, d.Manual, roundUpMillis(d.FirstFailedAt), roundUpMillis(d.Due), roundUpMillis(d.HoldsUntil), int64(d.Replay))
+	return t.query("INSERT INTO pending ("+pendingColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
+		int64(d.ID.Callback), int64(d.ID.Event), d.Session, d.Sequence, d.Test, d.Attempts, d.Step, d.Manual, roundUpMillis(d.FirstFailedAt), roundUpMillis(d.Due), roundUpMillis(d.HoldsUntil), int64(d.Replay), d.DeliverAt, d.ExpiresAt)
+}
+
+// withoutRow returns the targets of an event that the group accepted whose delivery has no
+// row. Most often that is all of them.
+func (t *tx) withoutRow(ev *callbackd.Event) []callbackd.CallbackID {
+	hasRow := func(cb callbackd.CallbackID) bool { return t.moved[callbackd.DeliveryID{Event: ev.ID, Callback: cb}] }
+	if len(t.moved) == 0 || !slices.ContainsFunc(ev.Targets, hasRow) {
+		return ev.Targets
+	}
+	return slices.DeleteFunc(slices.Clone(ev.Targets), hasRow)
 }
 
 // committed applies a durable group to the buffer.
@@ -211,7 +221,7 @@ func (b *eventBuffer) committed(t *tx) {
 	for _, ev := range t.accepted {
 		header := *ev
 		header.Data, header.Withheld = nil, nil
-		b.append(&header, ev.Targets)
+		b.append(&header, t.withoutRow(ev))
 	}
 }
 

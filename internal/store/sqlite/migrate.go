@@ -13,7 +13,7 @@ import (
 // user_version counts the steps that were made. A migration tool would need database/sql,
 // which this driver does not use, and its lock would be SQLite's own. The statements of a
 // released step are never changed.
-var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved, schemaLimits, schemaCaptureLinks, schemaClock, schemaAllKeys, schemaStates, schemaLogins, schemaFilters, schemaFields, schemaCounts, schemaOperatorTokens}
+var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved, schemaLimits, schemaCaptureLinks, schemaClock, schemaAllKeys, schemaStates, schemaLogins, schemaFilters, schemaFields, schemaCounts, schemaOperatorTokens, schemaExpiry}
 
 // fills has the functions that run after the statements of a step, in its transaction.
 var fills = map[string]func(core.Tx, *core.Dialect) error{schemaLastErrors: core.FillLastErrors}
@@ -56,6 +56,9 @@ var schemaStates string
 
 //go:embed schema_13_logins.sql
 var schemaLogins string
+
+//go:embed schema_18_expiry.sql
+var schemaExpiry string
 
 //go:embed schema_14_filters.sql
 var schemaFilters string

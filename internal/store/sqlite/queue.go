@@ -15,7 +15,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-const pendingColumns = "callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until, replay"
+const pendingColumns = "callback_no, event_id, session, sequence, test, attempts, step, manual, first_failed_at, due, holds_until, replay, deliver_at, expires_at"
 
 func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
 	return callbackd.Delivery{
@@ -23,7 +23,7 @@ func scanPending(st *sqlite3.Stmt) callbackd.Delivery {
 		Session: st.ColumnText(2), Sequence: st.ColumnInt64(3), Test: st.ColumnBool(4),
 		Attempts: st.ColumnInt(5), Step: st.ColumnInt(6), Manual: st.ColumnBool(7),
 		FirstFailedAt: columnTime(st, 8), Due: columnTime(st, 9), HoldsUntil: columnTime(st, 10),
-		Replay: callbackd.ReplayID(st.ColumnInt64(11)),
+		Replay: callbackd.ReplayID(st.ColumnInt64(11)), DeliverAt: columnTime(st, 12), ExpiresAt: columnTime(st, 13),
 	}
 }
 
@@ -195,7 +195,7 @@ func (s *Store) record(t *tx, o *callbackd.Outcome) (out callbackd.Recorded, err
 	n, err := t.updatePending(o)
 	o.Canceled = err == nil && n < 0
 	if o.Canceled {
-		if n, err = t.removeCancellation(o); err == nil && n < 0 {
+		if n, err = t.removeUnsent(o); err == nil && n < 0 {
 			err = store.NotPending(id)
 		}
 	}
@@ -248,28 +248,30 @@ func (t *tx) updatePending(o *callbackd.Outcome) (int64, error) {
 	return n, err
 }
 
-// removeCancellation removes the cancellation of a delivery that was written while its
+// removeUnsent removes the row of a delivery that was canceled or expired while its
 // attempt was in flight, and subtracts it from the counts. It returns the attempt's
-// number, or a negative number when there is no cancellation.
-func (t *tx) removeCancellation(o *callbackd.Outcome) (int64, error) {
+// number, or a negative number when there is no such row.
+func (t *tx) removeUnsent(o *callbackd.Outcome) (int64, error) {
 	id, n := o.Delivery.ID, int64(-1)
-	var cancellation callbackd.Attempt
-	err := t.query("DELETE FROM attempts WHERE event_id = ? AND callback_no = ? AND version = 0 RETURNING n, detail", func(st *sqlite3.Stmt) error {
+	var unsent callbackd.Attempt
+	err := t.query("DELETE FROM attempts WHERE event_id = ? AND callback_no = ? AND version = 0 RETURNING n, detail, state", func(st *sqlite3.Stmt) error {
 		n = st.ColumnInt64(0)
-		return codec.ReadAttempt(st.ColumnRawBlob(1), &cancellation)
+		err := codec.ReadAttempt(st.ColumnRawBlob(1), &unsent)
+		unsent.State = callbackd.State(st.ColumnText(2))
+		return err
 	}, int64(id.Event), int64(id.Callback))
 	if err != nil || n < 0 {
 		return n, err
 	}
-	o.Attempt.Decision = o.Attempt.AfterCancel(cancellation.Why)
-	if err := t.replayEnded(o.Delivery.Replay, callbackd.Canceled, -1); err != nil {
+	o.Attempt.Decision = o.Attempt.AfterUnsent(unsent.State, unsent.Why)
+	if err := t.replayEnded(o.Delivery.Replay, unsent.State, -1); err != nil {
 		return n, err
 	}
 	if err := t.replayEnded(o.Delivery.Replay, o.Attempt.State, 1); err != nil {
 		return n, err
 	}
 	t.countDeliveries(string(callbackd.AcceptedAgain), 1)
-	return n, t.countCanceled(id.Callback, cancellation.StartedAt, -1)
+	return n, t.countUnsent(id.Callback, unsent.StartedAt, unsent.State, -1)
 }
 
 // recordChange stores what an outcome changes of its callback, unless the callback has
@@ -313,7 +315,7 @@ func (s *Store) MakeDue(ctx context.Context, cb callbackd.CallbackID, at time.Ti
 		if err != nil || after < 0 {
 			return err
 		}
-		return d.query("SELECT event_id, due > ?3 AND (replay = 0 OR first_failed_at IS NOT NULL) FROM pending WHERE callback_no = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?4", func(st *sqlite3.Stmt) error {
+		return d.query("SELECT event_id, due > ?3 AND (replay = 0 AND (attempts > 0 OR manual) OR first_failed_at IS NOT NULL) FROM pending WHERE callback_no = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?4", func(st *sqlite3.Stmt) error {
 			last = st.ColumnInt64(0)
 			if seen++; st.ColumnBool(1) {
 				waiting = append(waiting, last)
@@ -354,6 +356,7 @@ func (t *tx) replayEnded(id callbackd.ReplayID, state callbackd.State, n int) er
 		callbackd.Delivered: "UPDATE replays SET delivered = delivered + ? WHERE id = ?",
 		callbackd.Failed:    "UPDATE replays SET failed = failed + ? WHERE id = ?",
 		callbackd.Canceled:  "UPDATE replays SET canceled = canceled + ? WHERE id = ?",
+		callbackd.Expired:   "UPDATE replays SET failed = failed + ? WHERE id = ?", // its attempt was in flight when the replay chose it
 	}[state]
 	return t.query(sql, nil, n, int64(id))
 }

@@ -363,9 +363,9 @@ func (r stmtRow) column(i int, dest any) error {
 	return nil
 }
 
-// countCanceled adds deliveries that were canceled without an attempt, which no
+// countUnsent adds deliveries that were canceled or expired without an attempt, which no
 // outcome counts.
-func (t *tx) countCanceled(cb callbackd.CallbackID, at time.Time, n int) error {
+func (t *tx) countUnsent(cb callbackd.CallbackID, at time.Time, state callbackd.State, n int) error {
 	if n == 0 {
 		return nil
 	}
@@ -378,6 +378,6 @@ func (t *tx) countCanceled(cb callbackd.CallbackID, at time.Time, n int) error {
 		return err
 	}
 	sums := core.Sums{}
-	sums.Add(key, cb, at, &store.Counters{Canceled: int64(n)})
+	sums.Add(key, cb, at, store.Unsent(state, int64(n)))
 	return t.s.AddSums(t, sums)
 }

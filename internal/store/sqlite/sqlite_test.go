@@ -205,8 +205,10 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	for _, sql := range []string{
 		"DELETE FROM pending WHERE event_id = " + itoa(evs[0].ID),
 		"UPDATE pending SET sequence = 9 WHERE event_id = " + itoa(evs[1].ID),
-		"INSERT INTO pending SELECT 7, 1, session, sequence, test, attempts, step, manual, NULL, NULL, NULL, 0 FROM pending LIMIT 1",
-		"INSERT INTO pending SELECT 1, " + itoa(evs[3].ID) + ", 'S', 4, 0, 1, 0, 0, NULL, 1, NULL, 0",
+		"INSERT INTO pending SELECT 7, 1, session, sequence, test, attempts, step, manual, NULL, NULL, NULL, 0, NULL, NULL FROM pending LIMIT 1",
+		"UPDATE pending SET deliver_at = 5, expires_at = 9 WHERE event_id = " + itoa(evs[1].ID),
+		"UPDATE events SET expires_at = 8 WHERE id = " + itoa(evs[1].ID),
+		"INSERT INTO pending SELECT 1, " + itoa(evs[3].ID) + ", 'S', 4, 0, 1, 0, 0, NULL, 1, NULL, 0, NULL, NULL",
 		"DELETE FROM events WHERE id = " + itoa(evs[2].ID),
 		"DELETE FROM key_events WHERE id = " + itoa(evs[3].ID),
 		"UPDATE events SET withheld = x'010178020178020178' WHERE id = " + itoa(evs[0].ID),
@@ -222,7 +224,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(r.Faults, "\n")
-	for _, want := range []string{"it is lost", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "has the target 1 twice", "is withheld from 1, which is its target", "is withheld from 2 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 pending deliveries by its counts, and 0 pending rows"} {
+	for _, want := range []string{"it is lost", "expires after its event", "is deferred to another time than its event", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "has the target 1 twice", "is withheld from 1, which is its target", "is withheld from 2 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 pending deliveries by its counts, and 0 pending rows"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}

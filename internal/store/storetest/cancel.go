@@ -46,11 +46,11 @@ func (s *suite) why(id callbackd.DeliveryID, attempts int, want string) {
 	s.must(err)
 	s.equal("the state", v.State, callbackd.Canceled)
 	s.equal("attempts", v.Attempts, attempts)
-	if v.Cancellation == nil {
+	if v.Unsent == nil {
 		s.Fatalf("delivery %s has no cancellation", id)
 	}
-	s.equal("why it was canceled", v.Cancellation.Why, want)
-	s.equal("when it was canceled", v.Cancellation.StartedAt.Equal(s.at), true)
+	s.equal("why it was canceled", v.Unsent.Why, want)
+	s.equal("when it was canceled", v.Unsent.StartedAt.Equal(s.at), true)
 }
 
 func (s *suite) cancelPending() {
@@ -194,7 +194,7 @@ func (s *suite) resendCanceled() {
 	s.must(err)
 	s.equal("its state", v.State, callbackd.Delivered)
 	s.equal("its attempts", v.Attempts, 1)
-	s.equal("its cancellation", v.Cancellation == nil, true)
+	s.equal("its cancellation", v.Unsent == nil, true)
 	s.ended(cb.ID, ends{Accepted: 6, Delivered: 3, Failed: 1, Canceled: 2})
 	s.balanced()
 }

@@ -99,7 +99,7 @@ func (s *suite) revoke() {
 
 // ends are the states of the deliveries of a callback, as fsck counts them.
 type ends struct {
-	Accepted, Delivered, Failed, Canceled, Pending int64
+	Accepted, Delivered, Failed, Canceled, Expired, Pending int64
 }
 
 // ended compares the states of the deliveries of a callback.
@@ -109,7 +109,7 @@ func (s *suite) ended(cb callbackd.CallbackID, want ends) {
 	s.must(err)
 	for _, b := range r.Callbacks {
 		if b.Callback.ID == cb {
-			s.equal("the states of the callback's deliveries", ends{b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Pending}, want)
+			s.equal("the states of the callback's deliveries", ends{b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Expired, b.Pending}, want)
 			return
 		}
 	}

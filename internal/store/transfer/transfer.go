@@ -27,14 +27,14 @@ type Table struct {
 // Tables lists the tables of a store. All other tables of a driver (indexes that are
 // tables, counters, marks) can be made from these.
 var Tables = []Table{
-	{"callbacks", []string{"no", "key_no", "type", "name", "version", "policy", "secrets", "created_at", "updated_at", "deleted_at", "pause_reason", "paused_at", "failing_since", "closed_until", "proven", "released_at", "release_after", "filter"}, 1},
+	{"callbacks", []string{"no", "key_no", "type", "name", "version", "policy", "secrets", "created_at", "updated_at", "deleted_at", "pause_reason", "paused_at", "failing_since", "closed_until", "proven", "released_at", "release_after", "filter", "ttl"}, 1},
 	{"callback_versions", []string{"callback_no", "version", "url", "method", "headers", "payload", "at", "fields"}, 2},
 	{"session_sequences", []string{"key_no", "session", "sequence", "last_id"}, 2},
-	{"events", []string{"id", "key_no", "type", "session", "sequence", "test", "owed", "data", "accepted_at", "withheld"}, 1},
+	{"events", []string{"id", "key_no", "type", "session", "sequence", "test", "owed", "data", "accepted_at", "withheld", "deliver_at", "expires_at"}, 1},
 	{"owed_later", []string{"event_id", "callback_no"}, 2},
 	{"attempts", []string{"event_id", "callback_no", "n", "version", "state", "detail"}, 3},
 	{"last_errors", []string{"event_id", "callback_no", "error"}, 2},
-	{"pending", []string{"callback_no", "event_id", "attempts", "step", "manual", "first_failed_at", "due", "holds_until", "replay"}, 2},
+	{"pending", []string{"callback_no", "event_id", "attempts", "step", "manual", "first_failed_at", "due", "holds_until", "replay", "deliver_at", "expires_at"}, 2},
 	{"idempotency", []string{"key_no", "hash", "digest", "first", "events"}, 2},
 	{"removed_events", []string{"key_no", "newest", "removals"}, 1},
 	{"answers", []string{"key_no", "hash", "digest", "at", "status", "answer"}, 2},
@@ -44,7 +44,7 @@ var Tables = []Table{
 	{"replay_parts", []string{"replay_id", "callback_no", "total", "done"}, 2},
 	{"replay_events", []string{"replay_id", "callback_no", "chunk", "ids"}, 3},
 	{"logs", []string{"key_no", "id", "method", "path", "status", "duration", "message", "address", "count"}, 2},
-	{"slots", []string{"subject", "no", "width", "at", "delivered", "failed", "canceled", "attempts", "faults", "repeats", "latency"}, 4},
+	{"slots", []string{"subject", "no", "width", "at", "delivered", "failed", "canceled", "attempts", "faults", "repeats", "latency", "expired"}, 4},
 	{"receivers", []string{"callback_no", "last_success", "last_failure", "last_fault", "last_status", "cert_not_after"}, 1},
 	{"logins", []string{"hash", "key_no", "link", "proof", "created_at", "expires_at"}, 1},
 	{"operator_tokens", []string{"id", "hash", "name", "role", "created_at", "expires_at", "last_used_at", "revoked_at"}, 1},
