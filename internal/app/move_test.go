@@ -316,7 +316,7 @@ func TestMoveRefuses(t *testing.T) {
 	sealed := target(t)
 	closeStore(t, openPlace(t, sealed))
 	refused("a database with another keyset", "is not the one this database is sealed with", dir, StoreConfig{DatabaseURL: sealed.DatabaseURL, KeysetFile: to.KeysetFile})
-	refused("another keyset", "does not open", dir, StoreConfig{DatabaseURL: target(t).DatabaseURL, KeysetFile: filepath.Join(otherKeys, sqlite.KeysetFile)})
+	refused("another keyset", "which the keyset", dir, StoreConfig{DatabaseURL: target(t).DatabaseURL, KeysetFile: filepath.Join(otherKeys, sqlite.KeysetFile)})
 
 	full := StoreConfig{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(dir, sqlite.KeysetFile)}
 	s := openPlace(t, full)
