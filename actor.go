@@ -1,6 +1,10 @@
 package callbackd
 
-import "unicode/utf8"
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
 
 // Actor is who makes a change, and from where. Whoever takes a call, a form or a command
 // puts it into the context of the store's commands.
@@ -47,6 +51,9 @@ func (a Actor) Clipped() Actor {
 	return a
 }
 
+// Valid reports whether k is one of ActorKinds.
+func (k ActorKind) Valid() bool { return slices.Contains(ActorKinds, k) }
+
 // actorNames are the kinds as people read them.
 var actorNames = map[ActorKind]string{
 	ActorKey:       "API key",
@@ -57,6 +64,12 @@ var actorNames = map[ActorKind]string{
 	ActorReceiver:  "receiver",
 	ActorSystem:    "callbackd",
 	ActorUnknown:   "unknown",
+}
+
+// IsOperator reports whether such an actor runs this callbackd, and does not belong to an
+// API key.
+func (k ActorKind) IsOperator() bool {
+	return k == ActorOperator || k == ActorToken || k == ActorCommand
 }
 
 // String returns the kind as people read it.
@@ -77,6 +90,9 @@ func (a Actor) String() string {
 // clipStored returns a text that every store can have: valid UTF-8 without NUL, at most
 // limit bytes.
 func clipStored(s string, limit int) string {
+	if len(s) <= limit && utf8.ValidString(s) && !strings.Contains(s, "\x00") {
+		return s
+	}
 	out := make([]rune, 0, min(len(s), limit))
 	size := 0
 	for _, r := range s {

@@ -38,6 +38,10 @@ const (
 
 	AuditSessionChanged AuditAction = "session.changed"
 	AuditSessionRemoved AuditAction = "session.removed"
+	AuditSMSResent      AuditAction = "session.sms_resent"
+
+	AuditTokenCreated AuditAction = "token.created"
+	AuditTokenRevoked AuditAction = "token.revoked"
 
 	AuditLinkCreated AuditAction = "console.link_created"
 	AuditSignedIn    AuditAction = "console.signed_in"
@@ -49,7 +53,8 @@ var AuditActions = []AuditAction{
 	AuditKeyCreated, AuditKeyChanged, AuditKeyRotated, AuditKeyRevoked,
 	AuditCallbackCreated, AuditCallbackReplaced, AuditCallbackDeleted, AuditCallbackPaused, AuditCallbackResumed, AuditSecretRotated, AuditAuthRotated,
 	AuditReplayStarted, AuditReplayPaused, AuditReplayResumed, AuditReplayCanceled, AuditDeliveriesCanceled, AuditDeliveryResent,
-	AuditSessionChanged, AuditSessionRemoved,
+	AuditSessionChanged, AuditSessionRemoved, AuditSMSResent,
+	AuditTokenCreated, AuditTokenRevoked,
 	AuditLinkCreated, AuditSignedIn, AuditSignedOut,
 }
 

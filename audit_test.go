@@ -22,7 +22,9 @@ var notAudited = map[string]string{
 	"Callback.DeletedAt": "the action", "Callback.FailingSince": "health", "Callback.ClosedUntil": "health", "Callback.Proven": "health",
 	"Callback.ReleasedAt": "the effect of a resume", "Callback.Releasing": "the effect of a resume",
 	"Key.ID": "the chain", "Key.CreatedAt": "the time of an entry",
-	"Replay.ID": "the subject", "Replay.Key": "the chain", "Replay.State": "the action", "Replay.CreatedAt": "the time of an entry",
+	"OperatorToken.ID": "the subject", "OperatorToken.Hash": "the text never changes", "OperatorToken.CreatedAt": "the time of an entry",
+	"OperatorToken.LastUsedAt": "use is no change",
+	"Replay.ID":                "the subject", "Replay.Key": "the chain", "Replay.State": "the action", "Replay.CreatedAt": "the time of an entry",
 	"Replay.EndedAt": "progress", "Replay.NextDue": "progress", "Replay.Due": "progress", "Replay.Skipped": "progress", "Replay.Created": "progress",
 	"Replay.Delivered": "progress", "Replay.Failed": "progress", "Replay.Canceled": "progress",
 }
@@ -61,6 +63,8 @@ func setField[T any](t *testing.T, v T, field int) T {
 			f.SetInt(7_000_000_000)
 		case reflect.Float64:
 			f.SetFloat(7)
+		case reflect.Array:
+			f.Index(0).SetUint(1)
 		case reflect.Slice:
 			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
 		default:
@@ -114,6 +118,7 @@ func TestEveryFieldOfASettingIsAudited(t *testing.T) {
 		return (&callbackd.Callback{Policy: p}).AuditState(digest)
 	})
 	checkFields(t, "Key", func(k callbackd.Key) callbackd.AuditState { return k.AuditState(digest) })
+	checkFields(t, "OperatorToken", func(o callbackd.OperatorToken) callbackd.AuditState { return o.AuditState() })
 	checkFields(t, "Replay", func(r callbackd.Replay) callbackd.AuditState { return r.AuditState() })
 	checkFields(t, "ReplayFilter", func(f callbackd.ReplayFilter) callbackd.AuditState {
 		return (&callbackd.Replay{Filter: f}).AuditState()

@@ -261,6 +261,14 @@ func AuditActionOfKey(before, after *Key) AuditAction {
 	return AuditKeyChanged
 }
 
+// AuditState returns what the audit log shows of an operator token.
+func (t *OperatorToken) AuditState() AuditState {
+	s := AuditState{"name": auditText(t.Name), "role": string(t.Role)}
+	s.setTime("expires_at", t.ExpiresAt)
+	s.setTime("revoked_at", t.RevokedAt)
+	return s
+}
+
 // AuditState returns what the audit log shows of a replay when it starts.
 func (r *Replay) AuditState() AuditState {
 	f := &r.Filter
@@ -286,6 +294,18 @@ func (r *Replay) AuditState() AuditState {
 	return s
 }
 
+// AuditState returns what the audit log shows of a session: what a person can change by
+// hand. Numbers of phones are hashes, because they are about a person.
+func (s *Session) AuditState(digest func(string) string) AuditState {
+	out := AuditState{}
+	out.set("redirect_url", auditText(s.RedirectURL))
+	out.set("language", auditText(s.Language))
+	out.set("theme", s.Theme)
+	out.setSecret("sms.to", Secret(s.SMS.To), digest)
+	out.setSecret("sms.to_name", Secret(s.SMS.ToName), digest)
+	return out
+}
+
 // AuditActionOfReplay returns what the start of a replay, or a change of its state, is
 // called. started says that it was just created.
 func AuditActionOfReplay(r *Replay, started bool) AuditAction {
@@ -300,4 +320,41 @@ func AuditActionOfReplay(r *Replay, started bool) AuditAction {
 		return AuditReplayCanceled
 	}
 	return AuditReplayResumed
+}
+
+// AuditDifference is one member that differs in an entry. Before or After is empty when
+// there is no value.
+type AuditDifference struct{ Name, Before, After string }
+
+// AuditDifferences returns what an entry changed, by the names of the members. A text is
+// shown as it is, and any other value as JSON.
+func AuditDifferences(e *AuditEntry) (out []AuditDifference) {
+	before, after := auditMembers(e.Before), auditMembers(e.After)
+	names := slices.Collect(maps.Keys(before))
+	for name := range after {
+		if _, has := before[name]; !has {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		out = append(out, AuditDifference{name, before[name], after[name]})
+	}
+	return out
+}
+
+func auditMembers(raw []byte) map[string]string {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return nil
+	}
+	out := map[string]string{}
+	for name, v := range members {
+		var text string
+		if json.Unmarshal(v, &text) != nil {
+			text = string(v)
+		}
+		out[name] = text
+	}
+	return out
 }

@@ -96,6 +96,11 @@ func (c *Client) ExplainEvent(ctx context.Context, id, callback string) (out wir
 	return out, c.Do(ctx, http.MethodGet, "/v1/events/"+url.PathEscape(id)+"/explain?"+q.Encode(), nil, &out)
 }
 
+// Audit lists who changed what of the key. query is the query of GET /v1/audit.
+func (c *Client) Audit(ctx context.Context, query url.Values) (out wire.AuditList, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/audit?"+query.Encode(), nil, &out)
+}
+
 // Logs lists the calls that were made with the key. query is the query of GET /v1/logs.
 func (c *Client) Logs(ctx context.Context, query url.Values) (out wire.LogList, err error) {
 	return out, c.Do(ctx, http.MethodGet, "/v1/logs?"+query.Encode(), nil, &out)

@@ -193,6 +193,7 @@ func (a *API) routes() []route {
 		{pattern: "POST /v1/replays/{id}/pause", signed: a.setReplay(callbackd.ReplayPaused)},
 		{pattern: "POST /v1/replays/{id}/resume", signed: a.setReplay(callbackd.ReplayRunning)},
 		withQuery("GET /v1/logs", a.listLogs, logFields),
+		withQuery("GET /v1/audit", a.listAudit, auditFields),
 	}, slices.Concat(a.sessionRoutes(), a.adminRoutes())...)
 }
 

@@ -65,7 +65,6 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 		}
 		c := &call{Request: r, key: key}
 		if err == nil {
-			c.Request = withActor(r, callbackd.Actor{Kind: callbackd.ActorKey, Name: key.APIKey, Address: address(r)})
 			c.query, err = request.Query(r.URL.RawQuery, params)
 		}
 		if err == nil {

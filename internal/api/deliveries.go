@@ -102,7 +102,7 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 	if c.once != nil {
 		return a.retryOnce(w, c, id)
 	}
-	d, err := a.Store.Resend(c.Context(), c.key.ID, id, time.Now())
+	d, err := a.Store.Resend(c.acting(), c.key.ID, id, time.Now())
 	if err != nil {
 		return err
 	}

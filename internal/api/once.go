@@ -42,18 +42,33 @@ func (a *API) prepareOnce(w http.ResponseWriter, c *call) error {
 	return err
 }
 
+// acting returns the context for a command that the audit log has with who makes the call.
+func (c *call) acting() context.Context {
+	if c.token != nil {
+		return c.Context() // has its actor already
+	}
+	actor := callbackd.Actor{Kind: callbackd.ActorKey, Name: c.key.APIKey, Address: address(c.Request)}
+	return store.WithActor(c.Context(), actor)
+}
+
 // once returns the context for the command of a call. show makes the answer from the
 // result of the command. When the call has an Idempotency-Key, the store writes the
 // answer with the change.
 func once[T any](c *call, status int, show func(T) ([]byte, error)) context.Context {
+	return onceIn(c.acting(), c, status, show)
+}
+
+// onceIn is once in a context. The platform's calls, which are as many as events and which
+// the audit log does not have, need no actor in it.
+func onceIn[T any](ctx context.Context, c *call, status int, show func(T) ([]byte, error)) context.Context {
 	if c.once == nil {
-		return c.Context()
+		return ctx
 	}
 	c.once.Show = func(made any) (store.Answer, error) {
 		body, err := show(made.(T))
 		return store.Answer{Status: status, Body: body}, err
 	}
-	return store.WithOnce(c.Context(), c.once)
+	return store.WithOnce(ctx, c.once)
 }
 
 // repeated answers with the first answer when err says that the command did not run. It

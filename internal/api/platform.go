@@ -22,7 +22,7 @@ func (a *API) change(w http.ResponseWriter, c *call, rule func(*callbackd.Sessio
 		return err
 	}
 	now := session.Now()
-	s, events, err := session.Change(once(c, http.StatusOK, showChange), a.Store, c.key.ID, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return rule(s, now) })
+	s, events, err := session.Change(onceIn(c.Context(), c, http.StatusOK, showChange), a.Store, c.key.ID, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return rule(s, now) })
 	if err != nil {
 		return err
 	}

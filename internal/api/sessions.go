@@ -165,7 +165,7 @@ func (a *API) updateSession(w http.ResponseWriter, c *call) error {
 	}
 	now, link := session.Now(), a.link(c.key, key)
 	show := func(made store.Changed) ([]byte, error) { return marshal(a.shown(c, made.Session)) }
-	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, c.key.ID, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return s.Update(u, link, now) })
+	s, fired, err := session.ChangeByHand(once(c, http.StatusOK, show), a.Store, c.key.ID, key, now, callbackd.AuditSessionChanged, func(s *callbackd.Session) ([]callbackd.Fired, error) { return s.Update(u, link, now) })
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (a *API) deleteSession(w http.ResponseWriter, c *call) error {
 	show := func(store.Changed) ([]byte, error) { return marshal(gone) }
 	now := session.Now()
 	_, _, err = a.Store.ChangeSession(once(c, http.StatusOK, show), c.key.ID, key, now, func(s *callbackd.Session) (store.SessionChange, error) {
-		return store.SessionChange{Remove: true}, s.CheckDelete(now)
+		return store.SessionChange{Remove: true, Action: callbackd.AuditSessionRemoved}, s.CheckDelete(now)
 	})
 	if err != nil {
 		return err
@@ -332,7 +332,7 @@ func (a *API) resendSMS(w http.ResponseWriter, c *call, body request.Object) err
 		return s.Resend(phone, a.link(c.key, sessionKey), now)
 	}
 	show := func(made store.Changed) ([]byte, error) { return marshal(view.Resent(made.Session, now)) }
-	s, fired, err := session.Change(once(c, http.StatusOK, show), a.Store, c.key.ID, sessionKey, now, rule)
+	s, fired, err := session.ChangeByHand(once(c, http.StatusOK, show), a.Store, c.key.ID, sessionKey, now, callbackd.AuditSMSResent, rule)
 	switch {
 	case err == nil:
 		a.Accepted(len(fired))

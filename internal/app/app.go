@@ -46,15 +46,16 @@ type Config struct {
 	// Recent, when set, has the last faults that were logged.
 	Recent *obs.Recent
 
-	AllowTargets []netip.Prefix
-	Proxy        *url.URL
-	Roots        *x509.CertPool // nil: the system's
-	Retention    time.Duration  // of finished events and ended sessions
-	RequireHTTPS bool
-	MaskHeaders  bool
-	CaptureURL   callbackd.CaptureTemplate // of keys that have none of their own
-	MaxInFlight  int
-	MaxConns     int // of clients; 0: front.DefaultMaxConns
+	AllowTargets   []netip.Prefix
+	Proxy          *url.URL
+	Roots          *x509.CertPool // nil: the system's
+	Retention      time.Duration  // of finished events and ended sessions
+	AuditRetention time.Duration  // of entries of the audit log; 0 removes none by age
+	RequireHTTPS   bool
+	MaskHeaders    bool
+	CaptureURL     callbackd.CaptureTemplate // of keys that have none of their own
+	MaxInFlight    int
+	MaxConns       int // of clients; 0: front.DefaultMaxConns
 	// TrustedProxies are proxies whose headers name the client.
 	TrustedProxies []netip.Prefix
 	// PublicURL is where people reach the server; nil: at its own address.
@@ -163,7 +164,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.background.run(func(ctx context.Context) {
 		runner.Run(ctx, a.isHome, stepDispatcher{dispatch, a.engine})
 	})
-	for _, j := range a.jobs(c.Retention, service) {
+	for _, j := range a.jobs(c, service) {
 		a.background.run(func(ctx context.Context) { j.repeat(ctx, a.runsSingletonJobs, c.Log) })
 	}
 	return a, nil

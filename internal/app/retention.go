@@ -32,18 +32,22 @@ func (a *App) expire(ctx context.Context) (time.Duration, error) {
 
 // prune returns the step that removes sessions and replays which ended before the
 // retention, the answers of idempotency keys that are as old, and old logs and
-// statistics.
-func (a *App) prune(retention time.Duration) func(context.Context) (time.Duration, error) {
+// statistics. With audit it also removes entries of the audit log that are older.
+func (a *App) prune(retention, audit time.Duration) func(context.Context) (time.Duration, error) {
 	return func(ctx context.Context) (time.Duration, error) {
 		now := time.Now()
-		n, err := a.store.Prune(ctx, store.Prune{
+		p := store.Prune{
 			Sessions: now.Add(-retention),
 			Answers:  now.Add(-retention),
 			Logs:     now.Add(-logRetention),
 			Minutes:  now.Add(-minuteRetention),
 			Hours:    now.Add(-hourRetention),
 			Replays:  now.Add(-retention),
-		}, stepSize)
+		}
+		if audit > 0 {
+			p.Audit = now.Add(-audit)
+		}
+		n, err := a.store.Prune(ctx, p, stepSize)
 		return soonIf(n > 0), err
 	}
 }

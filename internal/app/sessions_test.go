@@ -161,8 +161,9 @@ func TestASessionWithAShorterTimeFrameIsNotLate(t *testing.T) {
 	inHouse(t, func(h *house) {
 		h.create()
 		h.key.TimeFrame = 90 * time.Second
+		begin := time.Now()
 		short := h.create()
-		time.Sleep(90*time.Second - time.Millisecond)
+		time.Sleep(time.Until(begin.Add(90*time.Second - time.Millisecond)))
 		h.is(short, callbackd.StatusIdle)
 		time.Sleep(time.Millisecond)
 		h.is(short, callbackd.StatusExpired)
@@ -176,13 +177,13 @@ func TestReferencesGoADayAfterCompletion(t *testing.T) {
 		if err := h.app.store.CreateSession(h.Context(), x); err != nil {
 			h.Fatal(err)
 		}
-		now := h.now()
+		begin, now := time.Now(), h.now()
 		_, _, err := session.Change(h.Context(), h.app.store, h.key.ID, x.SessionKey, now, func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Complete(now) })
 		if err != nil {
 			h.Fatal(err)
 		}
 		h.offset.Store(int64(24*time.Hour - 5*time.Second)) // not a day's worth of checks
-		time.Sleep(5*time.Second - time.Millisecond)
+		time.Sleep(time.Until(begin.Add(5*time.Second - time.Millisecond)))
 		if h.is(x.SessionKey, callbackd.StatusComplete).Reference == nil {
 			h.Error("gone too early")
 		}
@@ -196,7 +197,7 @@ func TestReferencesGoADayAfterCompletion(t *testing.T) {
 
 func TestEndedSessionsGoAfterTheRetention(t *testing.T) {
 	inHouse(t, func(h *house) {
-		h.run(job{every: time.Minute, step: h.app.prune(2 * time.Hour)})
+		h.run(job{every: time.Minute, step: h.app.prune(2*time.Hour, 0)})
 		var ended []string
 		for range stepSize + 5 { // more than one step
 			ended = append(ended, h.create())

@@ -35,7 +35,8 @@ type root struct {
 	Listen     listenCmd     `cmd:"" help:"Receive callbacks on this machine and print them, for development."`
 	Demo       demoCmd       `cmd:"" help:"Show one inspection from start to end: a server, an API key, a receiver that fails at first, and every event delivered."`
 	Simulate   simulateCmd   `cmd:"" help:"Play inspections through the API of a running server, for a load test or a demonstration."`
-	Fsck       fsckCmd       `cmd:"" help:"Check that every delivery of every accepted event is in exactly one state."`
+	Audit      auditCmd      `cmd:"" help:"List who changed what, and verify that nobody has changed the audit log."`
+	Fsck       fsckCmd       `cmd:"" help:"Check that every delivery of every accepted event is in exactly one state, and that the audit log is complete."`
 	Backup     backupCmd     `cmd:"" help:"Copy a data directory, also while a server runs on it."`
 	Move       moveCmd       `cmd:"" help:"Move everything from a data directory to PostgreSQL."`
 	Health     healthCmd     `cmd:"" help:"Check the server on this machine: exit code 0 when it is healthy, 1 when it is not."`

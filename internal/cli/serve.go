@@ -28,38 +28,41 @@ import (
 type serveCmd struct {
 	Listen string `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address of the API, host:port. Port 0 chooses a free port, which the first line of output names."`
 	dataFlag
-	AllowTarget   []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8. Repeat the option, or separate ranges with commas. Public addresses are always allowed."`
-	EgressProxy   string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy for all deliveries, such as http://proxy.internal:3128. Target addresses are checked as without a proxy. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
-	CAFile        string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust in addition to the system's."`
-	Retention     time.Duration `aliases:"keep" default:"30d" env:"CALLBACKD_RETENTION" help:"How long to keep finished events with their attempts, and ended sessions: 1h or more, such as 30d or 1d12h. Pending events are always kept."`
-	Grace         time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight, such as 20s."`
-	MaxInFlight   int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Largest number of attempts in flight, over all callbacks."`
-	MaxConns      int           `name:"max-connections" env:"CALLBACKD_MAX_CONNECTIONS" placeholder:"N" help:"Largest number of client connections, 64 or more. Default: 8,192, or fewer when memory or file descriptors are short. When all are in use, each new connection closes the one that has been silent longest. One address may hold half of them."`
-	TrustedProxy  []string      `env:"CALLBACKD_TRUSTED_PROXY" placeholder:"CIDR" help:"Address range of reverse proxies, such as 10.0.0.0/8. Their X-Forwarded-For or Forwarded header names the client, and X-Forwarded-Proto says whether it used TLS. The client is the rightmost address outside these ranges. Repeat the option, or separate ranges with commas."`
-	PublicURL     string        `name:"public-url" env:"CALLBACKD_PUBLIC_URL" placeholder:"URL" help:"URL at which people reach this server, such as https://example.com/callbackd. The console uses it for links, cookies and redirects, and accepts forms from it."`
-	MetricsListen string        `env:"CALLBACKD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Separate address for /metrics, such as 10.0.0.5:9090. Without it, programs on this machine read /metrics at the main address. Requests with the operator token (Authorization: Bearer …) always can."`
-	NodeListen    string        `env:"CALLBACKD_NODE_LISTEN" placeholder:"HOST:PORT" help:"With --database-url: address at which other nodes reach this one, such as :8081. Without a host, the address by which this machine reaches the database; without the option, a free port there."`
-	NodeAddress   string        `env:"CALLBACKD_NODE_ADDRESS" placeholder:"HOST:PORT" help:"With --database-url: the address that other nodes use for --node-listen, when it is another one, such as that of a port forwarding."`
-	Lease         time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: how soon other nodes take over the work of a node that died, 2s or more. Use the same value on all nodes."`
-	OperatorToken string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Token of 16 or more characters that signs the operator in to the console. Without it, \"callbackd console\" prints one-time links. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE."`
-	RequireHTTPS  bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Refuse callback URLs of live API keys that are not https."`
-	CaptureURL    string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session, shown as capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
-	MaskHeaders   bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask the values of callback headers when they are read. A PUT that sends the mask keeps the stored value."`
-	LogFormat     string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"Format of the log on standard error: text or json."`
-	LogLevel      string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"Lowest level that is logged: debug, info, warn or error."`
+	AllowTarget    []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8. Repeat the option, or separate ranges with commas. Public addresses are always allowed."`
+	EgressProxy    string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy for all deliveries, such as http://proxy.internal:3128. Target addresses are checked as without a proxy. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
+	CAFile         string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust in addition to the system's."`
+	Retention      time.Duration `aliases:"keep" default:"30d" env:"CALLBACKD_RETENTION" help:"How long to keep finished events with their attempts, and ended sessions: 1h or more, such as 30d or 1d12h. Pending events are always kept."`
+	AuditRetention time.Duration `default:"0s" env:"CALLBACKD_AUDIT_RETENTION" help:"How long to keep the audit log: 1d or more, such as 365d. 0s keeps it until an API key has more than 10,000 entries."`
+	Grace          time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight, such as 20s."`
+	MaxInFlight    int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Largest number of attempts in flight, over all callbacks."`
+	MaxConns       int           `name:"max-connections" env:"CALLBACKD_MAX_CONNECTIONS" placeholder:"N" help:"Largest number of client connections, 64 or more. Default: 8,192, or fewer when memory or file descriptors are short. When all are in use, each new connection closes the one that has been silent longest. One address may hold half of them."`
+	TrustedProxy   []string      `env:"CALLBACKD_TRUSTED_PROXY" placeholder:"CIDR" help:"Address range of reverse proxies, such as 10.0.0.0/8. Their X-Forwarded-For or Forwarded header names the client, and X-Forwarded-Proto says whether it used TLS. The client is the rightmost address outside these ranges. Repeat the option, or separate ranges with commas."`
+	PublicURL      string        `name:"public-url" env:"CALLBACKD_PUBLIC_URL" placeholder:"URL" help:"URL at which people reach this server, such as https://example.com/callbackd. The console uses it for links, cookies and redirects, and accepts forms from it."`
+	MetricsListen  string        `env:"CALLBACKD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Separate address for /metrics, such as 10.0.0.5:9090. Without it, programs on this machine read /metrics at the main address. Requests with the operator token (Authorization: Bearer …) always can."`
+	NodeListen     string        `env:"CALLBACKD_NODE_LISTEN" placeholder:"HOST:PORT" help:"With --database-url: address at which other nodes reach this one, such as :8081. Without a host, the address by which this machine reaches the database; without the option, a free port there."`
+	NodeAddress    string        `env:"CALLBACKD_NODE_ADDRESS" placeholder:"HOST:PORT" help:"With --database-url: the address that other nodes use for --node-listen, when it is another one, such as that of a port forwarding."`
+	Lease          time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: how soon other nodes take over the work of a node that died, 2s or more. Use the same value on all nodes."`
+	OperatorToken  string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Token of 16 or more characters that signs the operator in to the console. Without it, \"callbackd console\" prints one-time links. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE."`
+	RequireHTTPS   bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Refuse callback URLs of live API keys that are not https."`
+	CaptureURL     string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session, shown as capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
+	MaskHeaders    bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask the values of callback headers when they are read. A PUT that sends the mask keeps the stored value."`
+	LogFormat      string        `default:"text" enum:"text,json" env:"CALLBACKD_LOG_FORMAT" help:"Format of the log on standard error: text or json."`
+	LogLevel       string        `default:"info" enum:"debug,info,warn,error" env:"CALLBACKD_LOG_LEVEL" help:"Lowest level that is logged: debug, info, warn or error."`
 }
 
 const (
 	minLease     = 2 * time.Second
 	minRetention = time.Hour
-	minConns     = 64 // leaves room for the operator's reserve
+	// minAuditRetention is the shortest --audit-retention.
+	minAuditRetention = 24 * time.Hour
+	minConns          = 64 // leaves room for the operator's reserve
 )
 
 // config checks the options and turns them into the app's configuration.
 func (c *serveCmd) config(e *env) (app.Config, error) {
 	out := app.Config{
 		StoreConfig: c.storeConfig(), Listen: c.Listen, MetricsListen: c.MetricsListen,
-		Retention: c.Retention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
+		Retention: c.Retention, AuditRetention: c.AuditRetention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, OperatorToken: callbackd.Secret(c.OperatorToken),
 	}
 	out.NodeListen, out.NodeAddress = c.NodeListen, c.NodeAddress
@@ -96,6 +99,8 @@ func (c *serveCmd) checkLimits() error {
 	switch {
 	case c.Lease < minLease:
 		return settingf("--lease %s is too short for a busy machine; give %s or more", callbackd.FormatDuration(c.Lease), callbackd.FormatDuration(minLease))
+	case c.AuditRetention < 0 || c.AuditRetention > 0 && c.AuditRetention < minAuditRetention:
+		return settingf("--audit-retention %s is too short: give at least %s, or 0s to remove nothing by age", callbackd.FormatDuration(c.AuditRetention), callbackd.FormatDuration(minAuditRetention))
 	case c.Retention < minRetention:
 		return settingf("--retention %s is too short: events would be removed before anybody can read them; give at least %s", callbackd.FormatDuration(c.Retention), callbackd.FormatDuration(minRetention))
 	case c.Grace < 0:

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -241,7 +242,11 @@ func (c *Console) startLogin(w http.ResponseWriter, r *http.Request, key callbac
 		CreatedAt: now,
 		ExpiresAt: now.Add(loginLifetime),
 	}
-	if err := c.Store.CreateLogin(r.Context(), login); err != nil {
+	ctx, err := c.signingIn(r, key)
+	if err != nil {
+		return err
+	}
+	if err := c.Store.CreateLogin(ctx, login); err != nil {
 		return err
 	}
 	if err := c.endLogin(r); err != nil {
@@ -253,13 +258,30 @@ func (c *Console) startLogin(w http.ResponseWriter, r *http.Request, key callbac
 	return nil
 }
 
+// signingIn returns the context of a command for who signs in with a key; with 0 that is
+// the operator.
+func (c *Console) signingIn(r *http.Request, key callbackd.KeyID) (context.Context, error) {
+	who := principal{}
+	if key != 0 {
+		var err error
+		if who.key, err = c.Store.KeyByID(r.Context(), key); err != nil {
+			return nil, err
+		}
+	}
+	return store.WithActor(r.Context(), who.actor(r)), nil
+}
+
 // endLogin deletes the login of the browser's cookie from the store.
 func (c *Console) endLogin(r *http.Request) error {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil {
 		return nil
 	}
-	_, err = c.Store.TakeLogin(r.Context(), HashToken(cookie.Value))
+	ctx := r.Context()
+	if req, err := c.authenticate(r); err == nil && req != nil { // otherwise the login is void already
+		ctx = store.WithActor(ctx, req.actor(r))
+	}
+	_, err = c.Store.TakeLogin(ctx, HashToken(cookie.Value))
 	if callbackd.KindOf(err) == callbackd.KindNotFound {
 		return nil
 	}

@@ -36,6 +36,7 @@ type Store interface {
 	store.Stats
 	store.Logs
 	store.Replays
+	store.Audits
 }
 
 // Options configures the console.

@@ -73,6 +73,7 @@ var navItems = []navItem{
 	{"sessions", "Sessions", link("sessions")},
 	{"deliveries", "Deliveries", link("deliveries")},
 	{"logs", "API Logs", link("logs")},
+	{"audit", "Audit log", link("audit")},
 	{"keys", "API Keys", link("keys")},
 	{"replays", "Replays", link("replays")},
 	{"nodes", "Nodes", link("nodes")},

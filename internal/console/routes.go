@@ -56,6 +56,7 @@ func (c *Console) routes() []route {
 		{"GET " + Root + "/deliveries/{id}/curl", c.requireLogin(c.curlPage)},
 		{"POST " + Root + "/deliveries/{id}/resend", c.requireLogin(c.resend)},
 
+		{"GET " + Root + "/audit", c.requireLogin(c.audit)},
 		{"GET " + Root + "/search", c.requireLogin(c.search)},
 		{"GET " + Root + "/sessions", c.requireLogin(c.sessions)},
 		{"GET " + Root + "/sessions/{session}", c.requireLogin(c.session)},

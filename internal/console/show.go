@@ -37,6 +37,7 @@ var funcs = template.FuncMap{
 	"size":       humanize.Size[int64],
 	"state":      stateText,
 	"time":       formatTime,
+	"code":       func(k callbackd.ActorKind) string { return string(k) },
 	"types":      func() []callbackd.EventType { return callbackd.EventTypes },
 	"keeps":      func() []keepChoice { return keepChoices },
 }
@@ -48,6 +49,7 @@ var icons = map[string]string{
 	"sessions":   "M4 5h12M4 10h8M4 15h10M1.500 5h.01M1.500 10h.01M1.500 15h.01",
 	"deliveries": "M2.500 10h12M10 5l5 5-5 5M17.500 4v12",
 	"logs":       "M5 3h10v14H5zM8 7h4M8 10h4M8 13h2",
+	"audit":      "M4 3h8l4 4v10H4zM7 11l2 2 4-4",
 	"keys":       "M12.500 3a4.500 4.500 0 1 1-3 7.900L3 17.400V14h3v-2.500h2.500M13 7.500h.01",
 	"replays":    "M4 10a6 6 0 1 0 2-4.500L4 7.200M4 3v4.200h4.200",
 	"nodes":      "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.01M6 13.500h.01",

@@ -23,12 +23,19 @@ type Rule func(*callbackd.Session) ([]callbackd.Fired, error)
 // Change applies a rule to a stored session. The change and its events are stored in
 // one transaction.
 func Change(ctx context.Context, st store.Sessions, key callbackd.KeyID, sessionKey string, now time.Time, rule Rule) (*callbackd.Session, []*callbackd.Event, error) {
+	return ChangeByHand(ctx, st, key, sessionKey, now, "", rule)
+}
+
+// ChangeByHand is Change for a person, whose action the audit log has.
+func ChangeByHand(ctx context.Context, st store.Sessions, key callbackd.KeyID, sessionKey string, now time.Time, action callbackd.AuditAction, rule Rule) (*callbackd.Session, []*callbackd.Event, error) {
 	return st.ChangeSession(ctx, key, sessionKey, now, func(s *callbackd.Session) (c store.SessionChange, err error) {
 		fired, err := rule(s)
 		if err != nil {
 			return c, err
 		}
-		return changeOf(s, fired)
+		c, err = changeOf(s, fired)
+		c.Action = action
+		return c, err
 	})
 }
 

@@ -58,6 +58,9 @@ type SessionChange struct {
 	Notes  []callbackd.Note
 	// Remove deletes the session and its notes. Its events stay.
 	Remove bool
+	// Action is set when a person makes the change, so that the audit log has it. What
+	// the platform's events change is in the events.
+	Action callbackd.AuditAction
 	// Unchanged says that there is nothing to write.
 	Unchanged bool
 }

@@ -4,7 +4,8 @@
 //
 // Every driver under this folder implements the contract and passes the storetest
 // suite. Times are arguments: a driver reads no clock to decide anything, with one
-// exception, which is whether the time in an event's id has come ([SweepFuture]).
+// exception, which is whether the time in an event's id has come ([SweepFuture]). The
+// time of an audit entry is the store's clock's too, but decides nothing ([Audits]).
 //
 // Keys: a method that reads takes the ID of an API key and returns only what
 // belongs to that key. Queries also take [AllKeys], and so do the methods that say
@@ -41,6 +42,7 @@ type Store interface {
 	Tokens
 	Answers
 	Sealing
+	Audits
 
 	// Ready returns nil when the store can take writes now.
 	Ready(ctx context.Context) error

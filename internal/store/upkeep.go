@@ -47,6 +47,7 @@ type Prune struct {
 	Minutes  time.Time // buckets of statistics
 	Hours    time.Time
 	Replays  time.Time // that have ended
+	Audit    time.Time // entries of the audit log
 }
 
 // Forget removes callbacks of a key that were deleted, and settings that were replaced,

@@ -196,6 +196,10 @@ func (s *Store) find(tx Tx, key callbackd.KeyID, ev callbackd.EventType, name st
 func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at time.Time) (stored *callbackd.Callback, created bool, err error) {
 	// An earlier try whose commit was not answered may have created the callback.
 	var tried callbackd.CallbackID
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, false, err
+	}
 	err = s.changeSettings(ctx, Repeatable, func(tx Tx) error {
 		created = false
 		if stored, err = s.find(tx, c.Key, c.Event, c.Name); callbackd.KindOf(err) != callbackd.KindNotFound {
@@ -216,12 +220,14 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		cb.Version, cb.CreatedAt, cb.UpdatedAt = 1, at, at
 		stored, created = &cb, true
 		store.Made(ctx, stored)
-		err = s.insertCallback(tx, &cb)
-		tried = cb.ID
-		if err == nil {
-			err = checkFilters(tx, &cb)
+		if err := s.insertCallback(tx, &cb); err != nil {
+			return err
 		}
-		return err
+		tried = cb.ID
+		if err := checkFilters(tx, &cb); err != nil {
+			return err
+		}
+		return audit.Write(tx, callbackEntry(callbackd.AuditCallbackCreated, &cb), nil, cb.AuditState(audit.Digest(cb.Key)))
 	}, func() { s.DropCallbacks() })
 	if err != nil {
 		return nil, false, err
@@ -271,11 +277,15 @@ func (s *Store) insertVersion(tx Tx, cb *callbackd.Callback) error {
 // ChangeCallback is part of [store.Callbacks].
 func (s *Store) ChangeCallback(ctx context.Context, key callbackd.KeyID, ev callbackd.EventType, name string, change func(*callbackd.Callback) error) (*callbackd.Callback, error) {
 	var cb *callbackd.Callback
-	err := s.changeSettings(ctx, 0, func(tx Tx) (err error) {
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = s.changeSettings(ctx, 0, func(tx Tx) (err error) {
 		if cb, err = s.find(tx, key, ev, name); err != nil {
 			return err
 		}
-		before := *cb
+		before, stateBefore := *cb, cb.AuditState(audit.Digest(cb.Key))
 		cb.Releasing = false // so that a new release shows
 		if err := change(cb); err != nil {
 			return err
@@ -283,10 +293,15 @@ func (s *Store) ChangeCallback(ctx context.Context, key callbackd.KeyID, ev call
 		released := cb.Releasing
 		cb.Releasing = released || before.Releasing
 		store.Made(ctx, cb)
-		if err := s.updateCallback(tx, &before, cb, released); err != nil || cb.Policy.Filter.Equal(before.Policy.Filter) {
+		if err := s.updateCallback(tx, &before, cb, released); err != nil {
 			return err
 		}
-		return checkFilters(tx, cb)
+		if !cb.Policy.Filter.Equal(before.Policy.Filter) {
+			if err := checkFilters(tx, cb); err != nil {
+				return err
+			}
+		}
+		return audit.changedCallback(tx, &before, cb, stateBefore, released)
 	}, func() {
 		if cb != nil {
 			s.DropCallbacks(cb.ID)
@@ -296,6 +311,25 @@ func (s *Store) ChangeCallback(ctx context.Context, key callbackd.KeyID, ev call
 		return nil, err
 	}
 	return cb, nil
+}
+
+// callbackEntry returns an entry about a callback.
+func callbackEntry(action callbackd.AuditAction, cb *callbackd.Callback) callbackd.AuditEntry {
+	return callbackd.AuditEntry{Key: cb.Key, Action: action, Target: cb.ID, Subject: cb.AuditSubject()}
+}
+
+// changedCallback writes the entry of a changed callback. A change without an effect has
+// none. released says that waiting retries were made due, which shows in no member.
+func (a *Auditor) changedCallback(tx Tx, before, cb *callbackd.Callback, stateBefore callbackd.AuditState, released bool) error {
+	state := cb.AuditState(a.Digest(cb.Key))
+	_, _, changed := callbackd.AuditChange(stateBefore, state, a.Digest(cb.Key))
+	if cb.Deleted() {
+		state, changed = nil, true
+	}
+	if !changed && !released {
+		return nil
+	}
+	return a.Write(tx, callbackEntry(callbackd.AuditActionOf(before, cb), cb), stateBefore, state)
 }
 
 // updateCallback stores a changed callback. It writes the health only when the change

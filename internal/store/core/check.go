@@ -42,7 +42,7 @@ func (c *checker) run(ctx context.Context) (err error) {
 	if c.flushed, err = c.s.db.Audit(c.tx, c.report); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{c.secrets, c.callbacks, c.events, c.pending, c.replays, c.counts, c.tokens} {
+	for _, step := range []func(context.Context) error{c.secrets, c.callbacks, c.events, c.pending, c.replays, c.counts, c.tokens, c.audits} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -57,6 +57,12 @@ func (c *checker) callbacks(context.Context) error {
 		c.report.Callbacks[i].Callback = cb
 		c.balances[cb.ID] = &c.report.Callbacks[i]
 	}
+	return err
+}
+
+// audits checks the chains of the audit log.
+func (c *checker) audits(ctx context.Context) error {
+	_, err := c.s.verifyAudit(ctx, c.tx, nil, c.report.Fault)
 	return err
 }
 

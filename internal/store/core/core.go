@@ -12,6 +12,7 @@ package core
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -130,7 +131,8 @@ type Store struct {
 	sealer *seal.Sealer
 	cache  cache
 
-	choosing chan struct{} // holds one value, so that one replay's set is chosen at a time
+	choosing chan struct{}                        // holds one value, so that one replay's set is chosen at a time
+	audits   struct{ key atomic.Pointer[[]byte] } // of the audit log; nil until it was read
 }
 
 // New returns the commands over a driver. The sealer seals and opens secrets.
@@ -150,4 +152,5 @@ var (
 	_ store.Tokens    = (*Store)(nil)
 	_ store.Answers   = (*Store)(nil)
 	_ store.Sealing   = (*Store)(nil)
+	_ store.Audits    = (*Store)(nil)
 )

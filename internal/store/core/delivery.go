@@ -107,6 +107,10 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 	if err := s.db.Flush(ctx); err != nil {
 		return nil, err
 	}
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, err
+	}
 	at = at.UTC().Truncate(time.Millisecond)
 	var out callbackd.Delivery
 	err = s.db.Write(ctx, Repeatable|Deliveries, func(tx Tx) error {
@@ -137,16 +141,26 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 			if err != nil {
 				return err
 			}
-			return s.Count(tx, string(callbackd.AcceptedAgain), 1)
+			if err := s.Count(tx, string(callbackd.AcceptedAgain), 1); err != nil {
+				return err
+			}
+			return audit.Write(tx, resentEntry(cb.Key, id), nil, nil)
 		}
 		_, err = tx.Exec("UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL, expires_at = NULL WHERE callback_no = $1 AND event_id = $2",
 			id.Callback, id.Event, out.Due)
-		return err
+		if err != nil {
+			return err
+		}
+		return audit.Write(tx, resentEntry(cb.Key, id), nil, nil)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &out, nil
+}
+
+func resentEntry(key callbackd.KeyID, id callbackd.DeliveryID) callbackd.AuditEntry {
+	return callbackd.AuditEntry{Key: key, Action: callbackd.AuditDeliveryResent, Target: id.Callback, Subject: id.String()}
 }
 
 // removeUnsent removes the rows that ended deliveries without an attempt, because they are

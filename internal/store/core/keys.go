@@ -43,6 +43,10 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 	if err != nil {
 		return k, err
 	}
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return k, err
+	}
 	err = s.db.Write(ctx, Settings, func(tx Tx) error {
 		k.ID = 0
 		err := tx.Query("INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url"+s.d.RevisionColumn+
@@ -52,7 +56,10 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 		if err == nil && k.ID == 0 {
 			err = callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return audit.Write(tx, callbackd.AuditEntry{Key: k.ID, Action: callbackd.AuditKeyCreated, Subject: k.APIKey}, nil, k.AuditState(audit.Digest(k.ID)))
 	})
 	return k, err
 }
@@ -77,6 +84,10 @@ func (s *Store) ChangeKey(ctx context.Context, apiKey string, change func(*callb
 	if !storable(apiKey) {
 		return noKey(apiKey)
 	}
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return err
+	}
 	return s.changeSettings(ctx, Repeatable, func(tx Tx) error {
 		k, err := s.readKey(tx, "api_key = $1", apiKey)
 		if err != nil {
@@ -89,7 +100,11 @@ func (s *Store) ChangeKey(ctx context.Context, apiKey string, change func(*callb
 		if err := change(k); err != nil || *k == before {
 			return err
 		}
-		return s.updateKey(tx, k)
+		if err := s.updateKey(tx, k); err != nil {
+			return err
+		}
+		digest := audit.Digest(k.ID)
+		return audit.Write(tx, callbackd.AuditEntry{Key: k.ID, Action: callbackd.AuditActionOfKey(&before, k), Subject: k.APIKey}, before.AuditState(digest), k.AuditState(digest))
 	}, s.DropKeys)
 }
 

@@ -33,6 +33,10 @@ func oneLogin(tx Tx, sql string, args ...any) (login *store.Login, err error) {
 
 // CreateLogin is part of [store.Logins].
 func (s *Store) CreateLogin(ctx context.Context, l store.Login) error {
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return err
+	}
 	return s.db.Write(ctx, Repeatable, func(tx Tx) error {
 		_, err := tx.Exec("DELETE FROM logins WHERE hash IN (SELECT hash FROM logins WHERE expires_at <= $1"+s.d.SkipLocked+")", l.CreatedAt)
 		if err != nil {
@@ -47,9 +51,16 @@ func (s *Store) CreateLogin(ctx context.Context, l store.Login) error {
 		}
 		// The hash is random: a row that has it is from a commit of this
 		// command that was not answered.
-		_, err = tx.Exec("INSERT INTO logins ("+loginColumns+") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+		n, err := tx.Exec("INSERT INTO logins ("+loginColumns+") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
 			l.Hash[:], l.Key, l.Link, l.Proof[:], l.CreatedAt, l.ExpiresAt)
-		return err
+		if err != nil || n == 0 {
+			return err
+		}
+		action := callbackd.AuditSignedIn
+		if l.Link {
+			action = callbackd.AuditLinkCreated
+		}
+		return audit.Write(tx, callbackd.AuditEntry{Key: l.Key, Action: action}, nil, nil)
 	})
 }
 
@@ -64,9 +75,16 @@ func (s *Store) Login(ctx context.Context, hash [32]byte, now time.Time) (login 
 
 // TakeLogin is part of [store.Logins].
 func (s *Store) TakeLogin(ctx context.Context, hash [32]byte) (login *store.Login, err error) {
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, err
+	}
 	err = s.db.Write(ctx, 0, func(tx Tx) (err error) {
 		login, err = oneLogin(tx, "DELETE FROM logins WHERE hash = $1 RETURNING "+loginColumns, hash[:])
-		return err
+		if err != nil || login.Link { // a link that is taken leads to a login
+			return err
+		}
+		return audit.Write(tx, callbackd.AuditEntry{Key: login.Key, Action: callbackd.AuditSignedOut}, nil, nil)
 	})
 	return login, err
 }

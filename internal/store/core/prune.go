@@ -18,6 +18,12 @@ func (s *Store) Prune(ctx context.Context, p store.Prune, limit int) (removed in
 	if err != nil {
 		return 0, err
 	}
+	var audit *Auditor
+	if !p.Audit.IsZero() {
+		if audit, err = s.Auditor(ctx); err != nil {
+			return 0, err
+		}
+	}
 	for _, kind := range []struct {
 		before time.Time
 		prune  func(tx Tx, before time.Time, limit int) (int, error)
@@ -28,6 +34,7 @@ func (s *Store) Prune(ctx context.Context, p store.Prune, limit int) (removed in
 		{p.Minutes, s.pruneCounters(store.Minute)},
 		{p.Hours, s.pruneCounters(store.Hour)},
 		{p.Replays, s.pruneReplays},
+		{p.Audit, func(tx Tx, before time.Time, limit int) (int, error) { return audit.prune(tx, before, limit) }},
 	} {
 		if kind.before.IsZero() {
 			continue

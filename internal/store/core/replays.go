@@ -110,6 +110,10 @@ func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (out *call
 	if err != nil {
 		return nil, err
 	}
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, err
+	}
 	err = s.db.Write(ctx, 0, func(tx Tx) error {
 		id, err := s.nextReplayID(tx, r.Key, r.CreatedAt)
 		if err != nil {
@@ -126,9 +130,11 @@ func (s *Store) CreateReplay(ctx context.Context, r callbackd.Replay) (out *call
 		if err := writeReplaySet(tx, id, set); err != nil {
 			return err
 		}
-		out, err = readReplay(tx, r.Key, id, "")
+		if out, err = readReplay(tx, r.Key, id, ""); err != nil {
+			return err
+		}
 		store.Made(ctx, out)
-		return err
+		return audit.Write(tx, replayEntry(out, true), nil, out.AuditState())
 	})
 	if err != nil {
 		return nil, err
@@ -157,22 +163,35 @@ func (s *Store) nextReplayID(tx Tx, key callbackd.KeyID, at time.Time) (callback
 
 // SetReplayState is part of [store.Replays].
 func (s *Store) SetReplayState(ctx context.Context, key callbackd.KeyID, id callbackd.ReplayID, state callbackd.ReplayState, at time.Time) (r *callbackd.Replay, err error) {
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, err
+	}
 	err = s.db.Write(ctx, Repeatable, func(tx Tx) error {
 		r, err = readReplay(tx, key, id, s.d.Lock)
 		if err != nil {
 			return err
 		}
 		store.Made(ctx, r)
+		before := callbackd.AuditState{"state": string(r.State)}
 		changed, err := r.SetState(state, at)
 		if err != nil || !changed {
 			return err
 		}
-		return writeReplay(tx, r)
+		if err := writeReplay(tx, r); err != nil {
+			return err
+		}
+		return audit.Write(tx, replayEntry(r, false), before, callbackd.AuditState{"state": string(r.State)})
 	})
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// replayEntry returns an entry about a replay, which was started or changed.
+func replayEntry(r *callbackd.Replay, started bool) callbackd.AuditEntry {
+	return callbackd.AuditEntry{Key: r.Key, Action: callbackd.AuditActionOfReplay(r, started), Target: r.Filter.Callback, Subject: r.ID.String()}
 }
 
 // writeReplay stores what a step or a change of the state changes. The set of a

@@ -35,6 +35,7 @@ var sealedColumns = []SealedColumn{
 	{"answers", "answer", []string{"key_no", "hash"}, nil, []any{int64(0), []byte{}}, func(row []any) string {
 		return seal.AnswerOwner(callbackd.KeyID(row[0].(int64)), row[1].([]byte))
 	}},
+	{"audit_key", "sealed", []string{"no"}, nil, []any{int64(0)}, func([]any) string { return auditKeyOwner }},
 }
 
 func ownerOfKey(row []any) string { return seal.KeyOwner(row[1].(string)) }

@@ -22,8 +22,10 @@ type SessionWork struct {
 	Current *callbackd.Session // nil when the group removes it
 	Changed bool
 
-	notes     []callbackd.Note // that the group adds
-	firstNote int              // the number of the first of them
+	action    callbackd.AuditAction // of the last change
+	before    *callbackd.Session    // the last change
+	notes     []callbackd.Note      // that the group adds
+	firstNote int                   // the number of the first of them
 }
 
 // sessionRow is a session as it is read. Its document is not decoded yet.
@@ -72,7 +74,8 @@ func SessionExists(sessionKey string) error {
 // events that the change fires; it gets the session as it is after the change. After an
 // error w is as it was.
 func (w *SessionWork) Apply(change func(*callbackd.Session) (store.SessionChange, error), accept func(*callbackd.Session, []store.NewEvent) ([]*callbackd.Event, error)) (*callbackd.Session, []*callbackd.Event, error) {
-	after := *w.Current
+	before, after := *w.Current, *w.Current
+	w.action = ""
 	c, err := change(&after)
 	if err != nil {
 		return nil, nil, err
@@ -85,6 +88,7 @@ func (w *SessionWork) Apply(change func(*callbackd.Session) (store.SessionChange
 		return nil, nil, err
 	}
 	w.Changed = true
+	w.action, w.before = c.Action, &before
 	if c.Remove {
 		w.Current, w.notes = nil, nil
 		return &after, events, nil
@@ -94,6 +98,24 @@ func (w *SessionWork) Apply(change func(*callbackd.Session) (store.SessionChange
 	}
 	w.Current, w.notes = &after, append(w.notes, c.Notes...)
 	return &after, events, nil
+}
+
+// Audit returns the entries of the audit log about the change that [SessionWork.Apply] has
+// just made: one when a person made it, and else none. after is the result of Apply.
+func (w *SessionWork) Audit(a *Auditor, after *callbackd.Session) []callbackd.AuditEntry {
+	if w.action == "" {
+		return nil
+	}
+	e := callbackd.AuditEntry{Key: after.Key, Action: w.action, Subject: after.SessionKey, Actor: a.actor}
+	digest := a.Digest(after.Key)
+	if w.Current != nil {
+		var changed bool
+		e.Before, e.After, changed = callbackd.AuditChange(w.before.AuditState(digest), after.AuditState(digest), digest)
+		if !changed && w.action == callbackd.AuditSessionChanged {
+			return nil
+		}
+	}
+	return []callbackd.AuditEntry{e}
 }
 
 // EventsOfSession returns events as events of a session.

@@ -37,6 +37,10 @@ func readTokens(tx Tx, where string, args ...any) (tokens []callbackd.OperatorTo
 // CreateToken is part of [store.Tokens]. Changes of tokens are made one after the other,
 // as those of keys are, so that two tokens cannot get one name.
 func (s *Store) CreateToken(ctx context.Context, t callbackd.OperatorToken) error {
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return err
+	}
 	return s.db.Write(ctx, Repeatable|Settings, func(tx Tx) error {
 		store.Made(ctx, &t)
 		all, err := readTokens(tx, "")
@@ -66,7 +70,10 @@ func (s *Store) CreateToken(ctx context.Context, t callbackd.OperatorToken) erro
 		}
 		_, err = tx.Exec("INSERT INTO operator_tokens ("+tokenColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 			t.ID, t.Hash[:], t.Name, t.Role, t.CreatedAt, t.ExpiresAt, t.LastUsedAt, t.RevokedAt)
-		return err
+		if err != nil {
+			return err
+		}
+		return audit.Write(tx, callbackd.AuditEntry{Action: callbackd.AuditTokenCreated, Subject: t.ID}, nil, t.AuditState())
 	})
 }
 
@@ -111,6 +118,10 @@ func (s *Store) RevokeToken(ctx context.Context, id string, at time.Time) (token
 	if !storable(id) {
 		return nil, noToken(id)
 	}
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, err
+	}
 	err = s.db.Write(ctx, Repeatable|Settings, func(tx Tx) (err error) {
 		if token, err = readToken(tx, id); err != nil {
 			return err
@@ -119,9 +130,12 @@ func (s *Store) RevokeToken(ctx context.Context, id string, at time.Time) (token
 		if !token.RevokedAt.IsZero() {
 			return nil
 		}
+		before := token.AuditState()
 		token.RevokedAt = at
-		_, err = tx.Exec("UPDATE operator_tokens SET revoked_at = $2 WHERE id = $1", id, at)
-		return err
+		if _, err = tx.Exec("UPDATE operator_tokens SET revoked_at = $2 WHERE id = $1", id, at); err != nil {
+			return err
+		}
+		return audit.Write(tx, callbackd.AuditEntry{Action: callbackd.AuditTokenRevoked, Subject: id}, before, token.AuditState())
 	})
 	return token, err
 }

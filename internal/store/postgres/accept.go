@@ -13,6 +13,7 @@ import (
 	"callbackd"
 	"callbackd/internal/store"
 	"callbackd/internal/store/codec"
+	"callbackd/internal/store/core"
 )
 
 // acceptRequest is one batch, or one change of a session, to be stored.
@@ -203,6 +204,15 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptGroup) (committing bool,
 	if err := g.write(&p); err != nil {
 		return false, err
 	}
+	if len(g.audits) > 0 {
+		if err := p.run(ctx, conn.Conn()); err != nil {
+			return false, err
+		}
+		p = pipeline{}
+		if err := g.auditor.Append(seamTx{ctx, conn.Conn()}, g.audits); err != nil {
+			return false, err
+		}
+	}
 	p.add("COMMIT", nil)
 	return true, p.run(ctx, conn.Conn())
 }
@@ -254,6 +264,8 @@ type acceptGroup struct {
 	answers            map[token]*storedAnswer
 	store              *Store
 	unreadTokens       []token // that were used and are not among repeats
+	audits             []callbackd.AuditEntry
+	auditor            *core.Auditor // that writes audits
 
 	events     []*callbackd.Event
 	deliveries []callbackd.Delivery

@@ -355,6 +355,17 @@ func (s *commands) forgets() {
 		s.ok(second(s.Forget(s.ctx, &f)))
 	}
 	s.ok(s.CreateLogin(s.ctx, store.Login{Hash: [32]byte{9}, Key: s.key, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	s.audits()
+}
+
+// audits reads the audit log and removes entries of it.
+func (s *commands) audits() {
+	s.t.Helper()
+	for _, key := range []callbackd.KeyID{s.key, store.AllKeys} {
+		s.ok(second(s.ListAudit(s.ctx, store.AuditQuery{Key: key, Limit: 1})))
+	}
+	s.ok(second(s.VerifyAudit(s.ctx, nil)))
+	s.ok(second(s.Prune(s.ctx, store.Prune{Audit: time.Now().Add(time.Hour)}, 2)))
 }
 
 // ends cancels what is pending, records attempts that outlast their callback,

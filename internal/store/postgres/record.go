@@ -18,10 +18,11 @@ import (
 type outcome struct {
 	command
 	*callbackd.Outcome
-	detail []byte
-	stored bool // by the present try
-	raced  bool // another transaction changed the delivery during the present try
-	paused bool // the outcome also paused its callback
+	detail  []byte
+	stored  bool          // by the present try
+	raced   bool          // another transaction changed the delivery during the present try
+	paused  bool          // the outcome also paused its callback
+	pausing *core.Pausing // nil unless the outcome pauses its callback
 }
 
 // decide gives it another decision.
@@ -75,7 +76,11 @@ func (s *Store) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Rec
 	if err := s.DecideAfterEnd(ctx, o); err != nil {
 		return callbackd.Recorded{}, err
 	}
-	out := &outcome{command: newCommand(), Outcome: o, detail: codec.AppendAttempt(nil, &o.Attempt)}
+	pausing, err := s.Pausing(ctx, o)
+	if err != nil {
+		return callbackd.Recorded{}, err
+	}
+	out := &outcome{command: newCommand(), Outcome: o, pausing: pausing, detail: codec.AppendAttempt(nil, &o.Attempt)}
 	if err := submit(ctx, s, s.outcomes, out, &out.command); err != nil {
 		return callbackd.Recorded{}, err
 	}
@@ -227,11 +232,36 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, unconfirmed boo
 		}
 		p = pipeline{}
 		addChanges(&p, group)
+		if mayPause(group) {
+			if err := p.run(ctx, conn.Conn()); err != nil {
+				return false, err
+			}
+			p = pipeline{}
+			if err := auditPauses(seamTx{ctx, conn.Conn()}, group); err != nil {
+				return false, err
+			}
+		}
 	}
 	if unconfirmed || changes {
 		p.add("COMMIT", nil)
 	}
 	return true, p.run(ctx, conn.Conn())
+}
+
+func mayPause(group []*outcome) bool {
+	return slices.ContainsFunc(group, func(o *outcome) bool { return o.pausing != nil })
+}
+
+// auditPauses writes the audit entries of the callbacks that the group has paused.
+func auditPauses(tx core.Tx, group []*outcome) error {
+	var entries []callbackd.AuditEntry
+	var auditor *core.Auditor
+	for _, o := range group {
+		if o.paused {
+			entries, auditor = append(entries, o.pausing.Entry), o.pausing.Auditor
+		}
+	}
+	return auditor.Append(tx, entries)
 }
 
 // outcomeColumns are the arrays that both kinds of outcome have.

@@ -20,6 +20,7 @@ type change struct {
 	create  *callbackd.Session // nil for a change of an existing session
 	out     *callbackd.Session
 	once    *store.Once // nil for a change that has no idempotency key
+	audit   *core.Auditor
 }
 
 // CreateSession is part of [store.Sessions].
@@ -43,10 +44,14 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionK
 	if checkText(sessionKey) != nil {
 		return nil, nil, core.NoSession(sessionKey)
 	}
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	in := &acceptRequest{
 		command: newCommand(),
 		batch:   store.Batch{Key: key, At: at},
-		change:  &change{session: sessionKey, f: f, once: store.OnceOf(ctx)},
+		change:  &change{session: sessionKey, f: f, once: store.OnceOf(ctx), audit: audit},
 	}
 	if err := submit(ctx, s, s.accepts, in, &in.command); err != nil {
 		return nil, nil, err
@@ -157,6 +162,10 @@ func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, erro
 		return g.batch(&store.Batch{Key: id.Key, At: in.batch.At, Events: fired}, after)
 	})
 	c.out = after
+	if err == nil {
+		g.audits = append(g.audits, w.Audit(c.audit, after)...)
+		g.auditor = c.audit
+	}
 	return events, err
 }
 

@@ -178,10 +178,19 @@ func (s *Store) Record(ctx context.Context, o *callbackd.Outcome) (callbackd.Rec
 	if err := s.DecideAfterEnd(ctx, o); err != nil {
 		return callbackd.Recorded{}, err
 	}
+	pausing, err := s.Pausing(ctx, o)
+	if err != nil {
+		return callbackd.Recorded{}, err
+	}
 	var out callbackd.Recorded
 	deferred := o.Change.None()
-	err := s.recordOutcome(ctx, &job{
-		run:     func(t *tx) (err error) { out, err = s.record(t, o); return err },
+	err = s.recordOutcome(ctx, &job{
+		run: func(t *tx) (err error) {
+			if out, err = s.record(t, o); err == nil && out.Paused {
+				err = pausing.Append(t, []callbackd.AuditEntry{pausing.Entry})
+			}
+			return err
+		},
 		outcome: true, deferred: deferred, canWait: deferred && o.CanWait, done: make(chan struct{}),
 	})
 	if err != nil {

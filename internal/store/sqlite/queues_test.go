@@ -190,7 +190,7 @@ func TestTheBytesOfAGroupAreBounded(t *testing.T) {
 		synctest.Wait()
 		ops()
 		close(hold)
-		time.Sleep(commitPace)
+		time.Sleep(2 * commitPace) // the second commit may wait
 		synctest.Wait()
 		syncs := 0
 		for _, op := range ops() {

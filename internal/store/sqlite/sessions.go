@@ -79,7 +79,11 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionK
 	id := store.SessionID{Key: key, SessionKey: sessionKey}
 	var next *callbackd.Session
 	var events []*callbackd.Event
-	err := s.write(ctx, func(t *tx) error {
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = s.write(ctx, func(t *tx) error {
 		w, err := t.session(id)
 		if err != nil {
 			return err
@@ -94,7 +98,10 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionK
 		if !w.Changed {
 			return nil
 		}
-		return t.writeSession(id, w)
+		if err := t.writeSession(id, w); err != nil {
+			return err
+		}
+		return audit.Append(t, w.Audit(audit, next))
 	})
 	if err != nil {
 		return nil, nil, err

@@ -48,6 +48,9 @@ var Tables = []Table{
 	{"receivers", []string{"callback_no", "last_success", "last_failure", "last_fault", "last_status", "cert_not_after"}, 1},
 	{"logins", []string{"hash", "key_no", "link", "proof", "created_at", "expires_at"}, 1},
 	{"operator_tokens", []string{"id", "hash", "name", "role", "created_at", "expires_at", "last_used_at", "revoked_at"}, 1},
+	{"audit_key", []string{"no", "sealed"}, 1},
+	{"audit_chains", []string{"key_no", "first", "last", "start_hash", "head_hash", "at", "chains", "seal"}, 1},
+	{"audit", []string{"key_no", "n", "at", "action", "actor_kind", "actor_name", "actor_address", "subject", "target", "old_state", "new_state", "hash"}, 2},
 	// The keys come last: without them nobody can use an incomplete copy.
 	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url"}, 1},
 }

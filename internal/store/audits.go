@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+)
+
+// Audits reads the audit log. Every command that changes a setting, or that a person
+// gives, writes an entry in its own transaction, with the actor of its context: see
+// [WithActor]. The time of an entry is that of the store's clock, because it says when
+// the change was written.
+type Audits interface {
+	// ListAudit returns entries, newest first: by At, then by key, then by Number,
+	// descending.
+	ListAudit(ctx context.Context, q AuditQuery) (AuditPage, error)
+	// VerifyAudit checks all chains, and the noted heads.
+	VerifyAudit(ctx context.Context, heads []callbackd.AuditHead) (*AuditReport, error)
+}
+
+// AuditQuery chooses entries. Zero members choose all.
+type AuditQuery struct {
+	Key    callbackd.KeyID // AllKeys also chooses the entries that belong to no key
+	Action callbackd.AuditAction
+	Kind   callbackd.ActorKind
+	Target callbackd.CallbackID
+	Since  time.Time
+	Until  time.Time
+	After  AuditCursor
+	Limit  int // 1 to MaxPage
+}
+
+// Fits reports whether q chooses e by action, actor and target. It does not look at times.
+func (q *AuditQuery) Fits(e *callbackd.AuditEntry) bool {
+	return (q.Action == "" || e.Action == q.Action) && (q.Kind == "" || e.Actor.Kind == q.Kind) && (q.Target == 0 || e.Target == q.Target)
+}
+
+// AuditCursor is the entry after which a page begins; zero at the start.
+type AuditCursor struct {
+	At     time.Time
+	Key    callbackd.KeyID
+	Number int64
+}
+
+// AuditPage is one page. Next is zero at the end. A page that ends at MaxScan may be
+// short or even empty, and still has a Next.
+type AuditPage struct {
+	Entries []callbackd.AuditEntry
+	Next    AuditCursor
+}
+
+// AuditReport is the result of VerifyAudit.
+type AuditReport struct {
+	Report                        // has the faults
+	Chains []callbackd.AuditChain // by key
+}
