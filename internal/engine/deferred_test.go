@@ -221,7 +221,7 @@ func TestADeferredDeliveryTakesItsTurn(t *testing.T) {
 				pass(time.Minute)
 				r.wantSent(1)
 				disturb(r, cb)
-				pass(start.Add(59 * time.Minute).Sub(time.Now()))
+				pass(time.Until(start.Add(59 * time.Minute)))
 				r.wantSent(2)
 				r.set(slowly(time.Minute, status(200)))
 				r.publish(ev1, slices.Repeat([]string{"S"}, 30)...)
@@ -311,7 +311,7 @@ func TestADeferredDeliveryTakesItsTurnInItsOrderGroup(t *testing.T) {
 		pass(time.Minute)
 		r.wantBegan(complete, "S", start, 0) // it does not wait for what is deferred
 		r.set(slowly(time.Minute, status(200)))
-		pass(start.Add(time.Hour).Sub(time.Now()) - time.Second)
+		pass(time.Until(start.Add(time.Hour)) - time.Second)
 		r.publish(ev1, "S")                // in flight for a minute
 		r.publish(callbackd.Complete, "S") // waits for it, and then for the deferred one
 		pass(time.Hour)
