@@ -246,6 +246,7 @@ func (k *Key) AuditState(digest func(string) string) AuditState {
 	s.setTime("old_secret.ends_at", k.OldUntil)
 	s.setDuration("sessions_expire_after", k.SessionTimeFrame())
 	s.set("capture_url", auditText(string(k.CaptureURL)))
+	s.setTime("expires_at", k.ExpiresAt)
 	s.setTime("revoked_at", k.RevokedAt)
 	return s
 }

@@ -23,7 +23,10 @@ type Key struct {
 	// the server's template is used.
 	CaptureURL CaptureTemplate
 	CreatedAt  time.Time
-	RevokedAt  time.Time // zero while the key is in force
+	RevokedAt  time.Time // zero unless the key was revoked
+	// ExpiresAt is when the key's calls begin to be refused; zero when they never are.
+	// What was accepted before is still delivered.
+	ExpiresAt time.Time
 	// OldSecret is the secret from before the last rotation. It is accepted until
 	// OldUntil.
 	OldSecret Secret
@@ -54,6 +57,29 @@ func (k *Key) Secrets(now time.Time) []Secret {
 
 // Revoked reports whether the key was revoked: its calls are refused.
 func (k *Key) Revoked() bool { return !k.RevokedAt.IsZero() }
+
+// Expired reports whether the key's calls are refused at a time because it has expired.
+func (k *Key) Expired(at time.Time) bool { return !k.ExpiresAt.IsZero() && !at.Before(k.ExpiresAt) }
+
+// InForce reports whether calls with the key are accepted at a time: it was not revoked
+// and has not expired.
+func (k *Key) InForce(at time.Time) bool { return !k.Revoked() && !k.Expired(at) }
+
+// State returns the key's state at a time in a word.
+func (k *Key) State(at time.Time) string {
+	switch {
+	case k.Revoked():
+		return "revoked"
+	case k.Expired(at):
+		return "expired"
+	}
+	return "active"
+}
+
+// SetSettings gives k the settings of next that a person chooses.
+func (k *Key) SetSettings(next *Key) {
+	k.Name, k.TimeFrame, k.CaptureURL, k.ExpiresAt = next.Name, next.TimeFrame, next.CaptureURL, next.ExpiresAt
+}
 
 // Revoke ends k at the given time. A key that was revoked before keeps the time
 // of that.

@@ -61,3 +61,26 @@ func TestRotateKey(t *testing.T) {
 		}
 	}
 }
+
+func TestKeysExpire(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	for _, c := range []struct {
+		name             string
+		expires, revoked time.Time
+		state            string
+	}{
+		{"without an end", time.Time{}, time.Time{}, "active"},
+		{"before its end", now.Add(1), time.Time{}, "active"},
+		{"at its end", now, time.Time{}, "expired"},
+		{"revoked", now.Add(1), now.Add(-1), "revoked"},
+		{"revoked and expired", now.Add(-1), now.Add(-1), "revoked"},
+	} {
+		k := callbackd.Key{ExpiresAt: c.expires, RevokedAt: c.revoked}
+		if got := k.State(now); got != c.state {
+			t.Errorf("%s: the state is %s, want %s", c.name, got, c.state)
+		}
+		if got := k.InForce(now); got != (c.state == "active") {
+			t.Errorf("%s: in force is %v", c.name, got)
+		}
+	}
+}

@@ -55,3 +55,61 @@ func (a *Admin) CreateToken(ctx context.Context, n wire.NewOperatorToken) (out w
 func (a *Admin) RevokeToken(ctx context.Context, id string) (out wire.OperatorToken, err error) {
 	return out, a.Do(ctx, http.MethodDelete, "/v1/admin/tokens/"+url.PathEscape(id), nil, &out)
 }
+
+// Keys lists API keys, oldest first. query is the query of GET /v1/admin/keys.
+func (a *Admin) Keys(ctx context.Context, query url.Values) (out wire.KeyList, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/keys?"+query.Encode(), nil, &out)
+}
+
+// Key reads an API key.
+func (a *Admin) Key(ctx context.Context, apiKey string) (out wire.Key, err error) {
+	return out, a.Do(ctx, http.MethodGet, keyPath(apiKey), nil, &out)
+}
+
+// CreateKey makes an API key. The answer alone has its secret.
+func (a *Admin) CreateKey(ctx context.Context, n wire.NewKey) (out wire.Key, err error) {
+	return out, a.Do(ctx, http.MethodPost, "/v1/admin/keys", n, &out)
+}
+
+// ReplaceKey replaces the settings of an API key.
+func (a *Admin) ReplaceKey(ctx context.Context, apiKey string, s wire.KeySettings) (out wire.Key, err error) {
+	return out, a.Do(ctx, http.MethodPut, keyPath(apiKey), s, &out)
+}
+
+// RotateKey gives an API key a new secret. The old one is accepted for keep, such as
+// "24h", which an empty text stands for.
+func (a *Admin) RotateKey(ctx context.Context, apiKey, keep string) (out wire.Key, err error) {
+	body := struct {
+		Keep string `json:"keep,omitempty"`
+	}{keep}
+	return out, a.Do(ctx, http.MethodPost, keyPath(apiKey)+"/rotate", body, &out)
+}
+
+// RevokeKey revokes an API key.
+func (a *Admin) RevokeKey(ctx context.Context, apiKey string) (out wire.Key, err error) {
+	return out, a.Do(ctx, http.MethodPost, keyPath(apiKey)+"/revoke", nil, &out)
+}
+
+// Callbacks lists callbacks of all API keys. query is the query of GET
+// /v1/admin/callbacks.
+func (a *Admin) Callbacks(ctx context.Context, query url.Values) (out wire.CallbackStateList, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/callbacks?"+query.Encode(), nil, &out)
+}
+
+// Deliveries lists deliveries of all API keys. query is the query of GET
+// /v1/admin/deliveries.
+func (a *Admin) Deliveries(ctx context.Context, query url.Values) (out wire.DeliveryList, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/deliveries?"+query.Encode(), nil, &out)
+}
+
+// StartReplay starts a replay of an API key.
+func (a *Admin) StartReplay(ctx context.Context, apiKey string, n wire.NewReplay) (out wire.Replay, err error) {
+	return out, a.Do(ctx, http.MethodPost, keyPath(apiKey)+"/replays", n, &out)
+}
+
+// Settings lists the options that the server runs with.
+func (a *Admin) Settings(ctx context.Context) (out wire.SettingList, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/settings", nil, &out)
+}
+
+func keyPath(apiKey string) string { return "/v1/admin/keys/" + url.PathEscape(apiKey) }

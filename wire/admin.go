@@ -26,3 +26,123 @@ type OperatorToken struct {
 type OperatorTokenList struct {
 	Data []OperatorToken `json:"data"`
 }
+
+// KeySettings is the body of PUT /v1/admin/keys/:key. A member that is left out gets its
+// default.
+type KeySettings struct {
+	Name                string     `json:"name,omitempty"`
+	SessionsExpireAfter string     `json:"sessions_expire_after,omitempty"` // such as "7d", which is the default
+	CaptureURL          string     `json:"capture_url,omitempty"`           // empty: the server's
+	ExpiresAt           *time.Time `json:"expires_at,omitempty"`            // nil: never
+}
+
+// NewKey is the body of POST /v1/admin/keys.
+type NewKey struct {
+	Account string `json:"account"`
+	Live    *bool  `json:"live,omitempty"` // nil: true
+	KeySettings
+}
+
+// Key is an API key.
+type Key struct {
+	APIKey              string     `json:"api_key"`
+	Account             string     `json:"account"`
+	Name                string     `json:"name"`
+	Live                bool       `json:"live"`
+	State               string     `json:"state"` // active, expired or revoked
+	SessionsExpireAfter string     `json:"sessions_expire_after"`
+	CaptureURL          *string    `json:"capture_url"` // null: the server's
+	CreatedAt           time.Time  `json:"created_at"`
+	ExpiresAt           *time.Time `json:"expires_at"`
+	RevokedAt           *time.Time `json:"revoked_at"`
+	OldSecretEndsAt     *time.Time `json:"old_secret_ends_at"` // null: there is none
+	Secret              string     `json:"secret,omitempty"`   // only in the answer that made it
+}
+
+// KeyList answers GET /v1/admin/keys. Next is null at the end.
+type KeyList struct {
+	Data []Key   `json:"data"`
+	Next *string `json:"next"`
+}
+
+// Account is an account with the number of its API keys.
+type Account struct {
+	Account string `json:"account"`
+	Keys    int    `json:"keys"`
+	Active  int    `json:"active"` // keys in force
+}
+
+// AccountList answers GET /v1/admin/accounts.
+type AccountList struct {
+	Data []Account `json:"data"`
+}
+
+// CallbackState is a callback in the list over all API keys.
+type CallbackState struct {
+	APIKey       string     `json:"api_key"`
+	Callback     int64      `json:"callback"`
+	Event        string     `json:"event"`
+	Name         string     `json:"name"`
+	URL          string     `json:"url"`
+	Method       string     `json:"method"`
+	Paused       bool       `json:"paused"`
+	PauseReason  string     `json:"pause_reason"`
+	PausedAt     *time.Time `json:"paused_at"`
+	FailingSince *time.Time `json:"failing_since"`
+	ClosedUntil  *time.Time `json:"closed_until"`
+	CreatedAt    time.Time  `json:"created_at"`
+	UpdatedAt    time.Time  `json:"updated_at"`
+}
+
+// CallbackStateList answers GET /v1/admin/callbacks. Next is null at the end.
+type CallbackStateList struct {
+	Data []CallbackState `json:"data"`
+	Next *int64          `json:"next"`
+}
+
+// Stats has the counts of one minute or hour.
+type Stats struct {
+	At        time.Time `json:"at"`
+	Delivered int64     `json:"delivered"`
+	Failed    int64     `json:"failed"`
+	Canceled  int64     `json:"canceled"`
+	Expired   int64     `json:"expired"`
+	Attempts  int64     `json:"attempts"`
+	Faults    int64     `json:"faults"`  // attempts that failed
+	Repeats   int64     `json:"repeats"` // attempts of resends and replays
+}
+
+// StatsList answers GET /v1/admin/stats. Intervals in which nothing happened are left out.
+type StatsList struct {
+	Data []Stats `json:"data"`
+}
+
+// Node is one process on the store.
+type Node struct {
+	Name       string     `json:"name"`
+	Version    string     `json:"version"`
+	Address    string     `json:"address"`
+	Self       bool       `json:"self"` // it answered the call
+	StartedAt  time.Time  `json:"started_at"`
+	Shards     int        `json:"shards"`
+	InFlight   int        `json:"in_flight"`
+	Callbacks  int        `json:"callbacks"` // with pending deliveries
+	LeaseUntil *time.Time `json:"lease_until"`
+}
+
+// NodeList answers GET /v1/admin/nodes.
+type NodeList struct {
+	Data []Node `json:"data"`
+}
+
+// Setting is one option that the server runs with.
+type Setting struct {
+	Name   string `json:"name"`  // of the option, without --
+	Value  string `json:"value"` // masked when it is a secret
+	Source string `json:"source"`
+}
+
+// SettingList answers GET /v1/admin/settings.
+type SettingList struct {
+	Data []Setting `json:"data"`
+}

@@ -37,6 +37,7 @@ type ReplayCount struct {
 
 // Replay is a replay, or a cancellation, with its counts.
 type Replay struct {
+	APIKey     string     `json:"api_key,omitempty"` // only in answers of /v1/admin
 	ID         string     `json:"id"`
 	Action     string     `json:"action"` // resend or cancel
 	State      string     `json:"state"`
@@ -97,6 +98,7 @@ type EventExplanation struct {
 // Log is one call that was made with the API key, or the sum of a minute's
 // calls of one kind.
 type Log struct {
+	APIKey   string    `json:"api_key,omitempty"` // only in answers of /v1/admin
 	At       time.Time `json:"at"`
 	Method   string    `json:"method"`
 	Path     string    `json:"path"`

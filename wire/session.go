@@ -38,6 +38,7 @@ func (s *Timestamp) UnmarshalJSON(b []byte) error {
 
 // Session is one inspection as PAVE documents it. Unknown members are null.
 type Session struct {
+	APIKey           string         `json:"api_key,omitempty"` // only in answers of /v1/admin
 	SessionKey       string         `json:"session_key"`
 	Theme            string         `json:"theme"`
 	Active           bool           `json:"active"`

@@ -251,6 +251,7 @@ type Accepted struct {
 
 // Event is one event as it is shown.
 type Event struct {
+	APIKey     string          `json:"api_key,omitempty"` // only in answers of /v1/admin
 	ID         string          `json:"id"`
 	Event      string          `json:"event"`
 	SessionKey string          `json:"session_key"`
@@ -280,6 +281,7 @@ type EventList struct {
 
 // Delivery is one delivery as it is shown.
 type Delivery struct {
+	APIKey       string     `json:"api_key,omitempty"` // only in answers of /v1/admin
 	ID           string     `json:"id"`
 	EventID      string     `json:"event_id"`
 	Event        string     `json:"event"`

@@ -54,6 +54,8 @@ type Options struct {
 	// CaptureURL makes the links of sessions whose key has no template.
 	CaptureURL  callbackd.CaptureTemplate
 	MaskHeaders bool // answers mask the values of callbacks' headers
+
+	About About
 }
 
 // API serves the HTTP API. It is an http.Handler.
@@ -267,10 +269,10 @@ func (a *API) authenticate(r *http.Request) (*callbackd.Key, error) {
 	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 		return nil, err
 	}
-	if err != nil || key.Revoked() {
+	now := time.Now()
+	if err != nil || !key.InForce(now) {
 		key = &callbackd.Key{} // the check takes the same time and fails
 	}
-	now := time.Now()
 	for _, secret := range key.Secrets(now) {
 		if err = a.tokens.Check(key.Account, apiKey, secret.Reveal(), stamp, tok, now); !errors.Is(err, signature.ErrToken) {
 			break // valid, or invalid with any other secret too

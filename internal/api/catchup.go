@@ -235,7 +235,7 @@ func (s *stream) page(ctx context.Context) (moved, ok bool) {
 	// The key is read after the events, so that a revoked key does not get events that
 	// were accepted after its revocation.
 	key, err := s.a.Store.Key(ctx, s.c.key.APIKey)
-	if err != nil || key.Revoked() || !s.gap(page.Removed) || !s.write(page.Events, page.Removed) {
+	if err != nil || !key.InForce(time.Now()) || !s.gap(page.Removed) || !s.write(page.Events, page.Removed) {
 		return false, false
 	}
 	moved = page.Next != s.q.After

@@ -32,14 +32,18 @@ func deliveryFields(q *store.DeliveryQuery) []request.Field {
 }
 
 func (a *API) listDeliveries(w http.ResponseWriter, c *call, q *store.DeliveryQuery) error {
-	q.Key = c.key.ID
+	q.Key = c.keyID()
 	page, err := a.Store.ListDeliveries(c.Context(), *q)
 	if err != nil {
 		return err
 	}
 	out := wire.DeliveryList{Data: []wire.Delivery{}}
 	for i := range page.Deliveries {
-		out.Data = append(out.Data, view.Delivery(&page.Deliveries[i]))
+		one := view.Delivery(&page.Deliveries[i])
+		if one.APIKey, err = a.owner(c, page.Deliveries[i].Event.Key); err != nil {
+			return err
+		}
+		out.Data = append(out.Data, one)
 	}
 	if page.Next != (callbackd.DeliveryID{}) {
 		s := page.Next.String()
@@ -82,7 +86,7 @@ func (a *API) getDelivery(w http.ResponseWriter, c *call, p *attemptsPage) error
 	if err != nil {
 		return err
 	}
-	out, err := view.Describe(c.Context(), a.Store, a.Preview, c.key.ID, id, p.before)
+	out, err := a.describe(c, id, p.before)
 	if err != nil {
 		return err
 	}
@@ -90,8 +94,17 @@ func (a *API) getDelivery(w http.ResponseWriter, c *call, p *attemptsPage) error
 	return nil
 }
 
-func (a *API) describe(c *call, id callbackd.DeliveryID) (*wire.Delivery, error) {
-	return view.Describe(c.Context(), a.Store, a.Preview, c.key.ID, id, 0)
+func (a *API) describe(c *call, id callbackd.DeliveryID, before int) (*wire.Delivery, error) {
+	out, err := view.Describe(c.Context(), a.Store, a.Preview, c.keyID(), id, before)
+	if err != nil || c.token == nil {
+		return out, err
+	}
+	cb, err := a.Store.CallbackByID(c.Context(), id.Callback)
+	if err != nil {
+		return nil, err
+	}
+	out.APIKey, err = a.owner(c, cb.Key)
+	return out, err
 }
 
 func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
@@ -102,12 +115,12 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 	if c.once != nil {
 		return a.retryOnce(w, c, id)
 	}
-	d, err := a.Store.Resend(c.acting(), c.key.ID, id, time.Now())
+	d, err := a.Store.Resend(c.acting(), c.keyID(), id, time.Now())
 	if err != nil {
 		return err
 	}
 	a.Dispatcher.Resent(*d)
-	out, err := a.describe(c, id)
+	out, err := a.describe(c, id, 0)
 	if err != nil {
 		return err
 	}
@@ -118,13 +131,13 @@ func (a *API) retryDelivery(w http.ResponseWriter, c *call) error {
 // retryOnce resends a delivery with an Idempotency-Key. Its answer is stored with the
 // change, so it shows the delivery before the attempt.
 func (a *API) retryOnce(w http.ResponseWriter, c *call, id callbackd.DeliveryID) error {
-	out, err := a.describe(c, id)
+	out, err := a.describe(c, id, 0)
 	if err != nil {
 		return err
 	}
 	out.State, out.NextAttempt, out.Repeated = string(callbackd.Pending), nil, out.Attempts > 0
 	show := func(callbackd.DeliveryID) ([]byte, error) { return marshal(out) }
-	d, err := a.Store.Resend(once(c, http.StatusAccepted, show), c.key.ID, id, time.Now())
+	d, err := a.Store.Resend(once(c, http.StatusAccepted, show), c.keyID(), id, time.Now())
 	if err != nil {
 		return err
 	}
@@ -140,10 +153,10 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := a.Tests.AllowTest(c.key.ID, time.Now()); err != nil {
+	if err := a.Tests.AllowTest(c.keyID(), time.Now()); err != nil {
 		return err
 	}
-	b := store.Batch{Key: c.key.ID, At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb)}}
+	b := store.Batch{Key: c.keyID(), At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb)}}
 	if c.once != nil { // a repeat gets the same event, and the delivery as it is then
 		b.Idempotency, b.Digest = "test "+hex.EncodeToString(c.once.Hash), [32]byte(c.once.Digest)
 	}
@@ -157,13 +170,13 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	done, stop := a.Dispatcher.Watch(id)
 	defer stop()
 	// The attempt may have ended before Watch.
-	if v, err := a.Store.Delivery(ctx, c.key.ID, id, 0); err == nil && v.Attempts == 0 {
+	if v, err := a.Store.Delivery(ctx, c.keyID(), id, 0); err == nil && v.Attempts == 0 {
 		select {
 		case <-done:
 		case <-ctx.Done():
 		}
 	}
-	out, err := a.describe(c, id)
+	out, err := a.describe(c, id, 0)
 	if err != nil {
 		return err
 	}

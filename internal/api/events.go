@@ -29,7 +29,7 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	b := store.Batch{Key: c.key.ID, At: time.Now(), Idempotency: c.Header.Get("Idempotency-Key")}
+	b := store.Batch{Key: c.keyID(), At: time.Now(), Idempotency: c.Header.Get("Idempotency-Key")}
 	if len(b.Idempotency) > callbackd.MaxIdempotency {
 		return callbackd.Invalid("Idempotency-Key is longer than %d bytes.", callbackd.MaxIdempotency)
 	}
@@ -247,14 +247,23 @@ func (a *API) listEvents(w http.ResponseWriter, c *call) error {
 	if err := c.query.Read(eventListFields(&q)...); err != nil {
 		return err
 	}
-	q.Key = c.key.ID
+	return a.answerEvents(w, c, &q)
+}
+
+// answerEvents answers with a page of events.
+func (a *API) answerEvents(w http.ResponseWriter, c *call, q *eventsQuery) error {
+	q.Key = c.keyID()
 	page, err := a.Store.ListEvents(c.Context(), q.EventQuery)
 	if err != nil {
 		return err
 	}
 	out := wire.EventList{Data: []wire.Event{}}
 	for _, ev := range page.Events {
-		out.Data = append(out.Data, view.Event(ev))
+		one, err := a.shownEvent(c, ev)
+		if err != nil {
+			return err
+		}
+		out.Data = append(out.Data, one)
 	}
 	if page.Next != 0 {
 		s := page.Next.String()
@@ -269,10 +278,21 @@ func (a *API) getEvent(w http.ResponseWriter, c *call) error {
 	if !ok {
 		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s.", callbackd.Clip(c.PathValue("id"), 60))
 	}
-	ev, err := a.Store.Event(c.Context(), c.key.ID, id)
+	ev, err := a.Store.Event(c.Context(), c.keyID(), id)
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, view.Event(ev))
+	out, err := a.shownEvent(c, ev)
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, out)
 	return nil
+}
+
+// shownEvent returns an event, with its API key for an operator token.
+func (a *API) shownEvent(c *call, ev *callbackd.Event) (out wire.Event, err error) {
+	out = view.Event(ev)
+	out.APIKey, err = a.owner(c, ev.Key)
+	return out, err
 }

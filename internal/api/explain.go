@@ -17,7 +17,7 @@ func (a *API) explainDelivery(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	out, err := view.Explain(c.Context(), a.Store, a.Dispatcher.Diagnosis, c.key.ID, id, time.Now())
+	out, err := view.Explain(c.Context(), a.Store, a.Dispatcher.Diagnosis, c.keyID(), id, time.Now())
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
 	}
 	callback := callbackd.CallbackID(0)
 	if chosen, ok := c.query.Get("callback"); ok && c.query.Given("callback") {
-		ev, err := a.Store.Event(c.Context(), c.key.ID, id)
+		ev, err := a.Store.Event(c.Context(), c.keyID(), id)
 		if err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ func (a *API) explainEvent(w http.ResponseWriter, c *call) error {
 			return err
 		}
 	}
-	data, err := view.ExplainEvent(c.Context(), a.Store, a.Dispatcher.Diagnosis, c.key.ID, id, callback, time.Now())
+	data, err := view.ExplainEvent(c.Context(), a.Store, a.Dispatcher.Diagnosis, c.keyID(), id, callback, time.Now())
 	if err != nil {
 		return err
 	}
@@ -69,14 +69,18 @@ func parseLogCursor(s string) (store.LogCursor, bool) {
 }
 
 func (a *API) listLogs(w http.ResponseWriter, c *call, q *store.LogQuery) error {
-	q.Key = c.key.ID
+	q.Key = c.keyID()
 	page, err := a.Store.ListLogs(c.Context(), *q)
 	if err != nil {
 		return err
 	}
 	out := wire.LogList{Data: []wire.Log{}}
 	for i := range page.Entries {
-		out.Data = append(out.Data, view.Log(&page.Entries[i]))
+		one := view.Log(&page.Entries[i])
+		if one.APIKey, err = a.owner(c, page.Entries[i].Key); err != nil {
+			return err
+		}
+		out.Data = append(out.Data, one)
 	}
 	if page.Next.ID != 0 {
 		s := strings.TrimPrefix(callbackd.EventID(page.Next.ID).String(), logPrefix)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/signature"
@@ -25,7 +26,7 @@ func (a *API) KeyOf(r *http.Request) callbackd.KeyID {
 		apiKey = r.Header.Get(signature.HeaderAccessToken)
 	}
 	key := a.keyNamed(r, apiKey)
-	if key == nil || key.Revoked() {
+	if key == nil || !key.InForce(time.Now()) {
 		return 0
 	}
 	return key.ID

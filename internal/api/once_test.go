@@ -27,6 +27,7 @@ func anIdempotencyKeyCountsForEveryChange(t *testing.T, on func(*setup)) {
 	r := &repeater{server: s, recv: listen(t, nil), done: map[string]bool{
 		"POST /v1/events":                true, // has its own, see TestIdempotency
 		"POST /v1/callbacks/filter/test": true, // changes nothing
+		"PUT /log-level":                 true, // another handler answers it
 	}}
 	r.callbacks()
 	note := r.sessions()
@@ -34,6 +35,7 @@ func anIdempotencyKeyCountsForEveryChange(t *testing.T, on func(*setup)) {
 	r.replays()
 	r.pauses()
 	r.operatorTokens()
+	r.admin()
 	if n := len(r.recv.hits); n != 0 {
 		t.Errorf("the receiver got %d requests more, want none", n)
 	}
@@ -78,6 +80,40 @@ func (r *repeater) twice(pattern, path, body string, status int) reply {
 func (r *repeater) operatorTokens() {
 	made := r.twice("POST /v1/admin/tokens", "/v1/admin/tokens", `{"name":"repeated","role":"read"}`, 201)
 	r.twice("DELETE /v1/admin/tokens/{id}", "/v1/admin/tokens/"+decode[wire.OperatorToken](made).ID, "", 200)
+}
+
+// admin repeats the calls of the management API that change something.
+func (r *repeater) admin() {
+	made := decode[wire.Key](r.twice("POST /v1/admin/keys", "/v1/admin/keys", `{"account":"beta"}`, 201))
+	const key = "/v1/admin/keys/{key}"
+	path := "/v1/admin/keys/" + made.APIKey
+	r.twice("PUT "+key, path, `{"name":"n"}`, 200)
+	r.twice("POST "+key+"/rotate", path+"/rotate", `{"keep":"1h"}`, 200)
+	r.twice("POST "+key+"/revoke", path+"/revoke", ``, 200)
+
+	path = "/v1/admin/keys/" + r.server.key.APIKey
+	r.register("SESSION:COMPLETE", r.recv.url, "")
+	r.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S-admin"}`).ok(202)
+	r.recv.next()
+	var d wire.Delivery
+	r.until("the delivery", func() bool {
+		d = decode[wire.DeliveryList](r.call("GET", "/v1/deliveries?session_key=S-admin", "").ok(200)).Data[0]
+		return d.State == "delivered"
+	})
+	r.twice("POST "+key+"/deliveries/{id}/retry", path+"/deliveries/"+d.ID+"/retry", ``, 202)
+	r.recv.next()
+	r.twice("POST "+key+"/callbacks/{event}/pause", path+"/callbacks/SESSION:COMPLETE/pause", ``, 200)
+	r.twice("POST "+key+"/deliveries/cancel", path+"/deliveries/cancel", `{"session_key":"S-none"}`, 202)
+	replay := decode[wire.Replay](r.twice("POST "+key+"/replays", path+"/replays", `{"session_key":"S-none"}`, 202))
+	for _, pattern := range []string{"POST " + key + "/replays/{id}/pause", "POST " + key + "/replays/{id}/resume", "DELETE " + key + "/replays/{id}"} {
+		r.done[pattern] = true // an empty one may have ended
+		method, at, _ := strings.Cut(strings.NewReplacer(key, path, "{id}", replay.ID).Replace(pattern), " ")
+		once := r.key()
+		if answer := r.call(method, at, "", once); answer.status == 200 {
+			r.call(method, at, "", once).is(200, strings.TrimSpace(answer.body))
+		}
+	}
+	r.twice("POST "+key+"/callbacks/{event}/resume", path+"/callbacks/SESSION:COMPLETE/resume", ``, 200)
 }
 
 const callbackPath = "/v1/callbacks/SESSION:NOTE_INSERT"

@@ -11,15 +11,6 @@ import (
 	"callbackd/wire"
 )
 
-// adminRoutes returns the endpoints of the management API.
-func (a *API) adminRoutes() []route {
-	return []route{
-		{pattern: "GET /v1/admin/tokens", operated: a.listTokens},
-		{pattern: "POST /v1/admin/tokens", operated: a.createToken},
-		{pattern: "DELETE /v1/admin/tokens/{id}", operated: a.revokeToken},
-	}
-}
-
 func (a *API) listTokens(w http.ResponseWriter, c *call) error {
 	tokens, err := a.Store.ListTokens(c.Context())
 	if err != nil {

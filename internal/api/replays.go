@@ -92,7 +92,7 @@ func (a *API) callbackOf(c *call, v request.Value, ev callbackd.EventType) (call
 	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 		return 0, err
 	}
-	if err != nil || cb.Key != c.key.ID {
+	if err != nil || cb.Key != c.keyID() {
 		return 0, callbackd.Invalid("%s %d is not a callback of this API key. GET /v1/callbacks/:event/policy shows the number.", v.Name, n)
 	}
 	return cb.ID, nil
@@ -102,7 +102,7 @@ func (a *API) callbackByName(c *call, member, name string, ev callbackd.EventTyp
 	if ev == "" {
 		return 0, callbackd.Invalid("%s is a name, which needs the member event as well. Or give the callback's ID, which GET /v1/callbacks/:event/policy shows.", member)
 	}
-	cb, err := store.CallbackNamed(c.Context(), a.Store, c.key.ID, ev, name)
+	cb, err := store.CallbackNamed(c.Context(), a.Store, c.keyID(), ev, name)
 	if err != nil && callbackd.KindOf(err) == callbackd.KindNotFound {
 		return 0, callbackd.Invalid("%s %q is not a callback of this API key for %s.", member, callbackd.Clip(name, callbackd.MaxName), ev)
 	}
@@ -128,7 +128,10 @@ func (a *API) createReplay(w http.ResponseWriter, c *call) error {
 
 // cancelDeliveries starts a replay that cancels what is pending.
 func (a *API) cancelDeliveries(w http.ResponseWriter, c *call) error {
-	by := callbackd.Cancellation{By: callbackd.ByKey(c.key.ID)}
+	by := callbackd.Cancellation{By: callbackd.ByKey(c.keyID())}
+	if c.token != nil {
+		by.By = callbackd.ByOperator
+	}
 	var r newReplay
 	if err := a.readReplay(w, c, &r, "A cancellation", append(r.commonFields(), callbacks.Reason(&by.Reason))); err != nil {
 		return err
@@ -160,22 +163,21 @@ func (a *API) readReplay(w http.ResponseWriter, c *call, r *newReplay, what stri
 // startReplay answers with a new replay or, for a dry run, with the size of its set.
 func (a *API) startReplay(w http.ResponseWriter, c *call, r *newReplay) error {
 	if r.dryRun {
-		n, err := a.Store.CountReplay(c.Context(), c.key.ID, r.Filter)
+		n, err := a.Store.CountReplay(c.Context(), c.keyID(), r.Filter)
 		if err != nil {
 			return err
 		}
 		answer(w, http.StatusOK, wire.ReplayCount{Total: n})
 		return nil
 	}
-	r.Key, r.CreatedAt = c.key.ID, time.Now()
-	show := func(r *callbackd.Replay) ([]byte, error) { return marshal(view.Replay(r)) }
+	r.Key, r.CreatedAt = c.keyID(), time.Now()
+	show := func(r *callbackd.Replay) ([]byte, error) { return a.marshalReplay(c, r) }
 	made, err := a.Store.CreateReplay(once(c, http.StatusAccepted, show), r.Replay)
 	if err != nil {
 		return err
 	}
 	a.Dispatcher.ReplaysChanged()
-	answer(w, http.StatusAccepted, view.Replay(made))
-	return nil
+	return a.answerReplay(w, c, http.StatusAccepted, made)
 }
 
 // replayList is the query of GET /v1/replays.
@@ -189,13 +191,17 @@ func replayListFields(q *replayList) []request.Field {
 }
 
 func (a *API) listReplays(w http.ResponseWriter, c *call, q *replayList) error {
-	page, err := a.Store.ListReplays(c.Context(), store.ReplayQuery{Key: c.key.ID, After: q.after, Limit: q.limit})
+	page, err := a.Store.ListReplays(c.Context(), store.ReplayQuery{Key: c.keyID(), After: q.after, Limit: q.limit})
 	if err != nil {
 		return err
 	}
 	out := wire.ReplayList{Data: []wire.Replay{}}
 	for i := range page.Replays {
-		out.Data = append(out.Data, view.Replay(&page.Replays[i]))
+		one, err := a.shownReplay(c, &page.Replays[i])
+		if err != nil {
+			return err
+		}
+		out.Data = append(out.Data, one)
 	}
 	if page.Next != 0 {
 		s := page.Next.String()
@@ -218,12 +224,11 @@ func (a *API) getReplay(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	r, err := a.Store.Replay(c.Context(), c.key.ID, id)
+	r, err := a.Store.Replay(c.Context(), c.keyID(), id)
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, view.Replay(r))
-	return nil
+	return a.answerReplay(w, c, http.StatusOK, r)
 }
 
 // setReplay returns a handler that sets the state of a replay.
@@ -233,13 +238,38 @@ func (a *API) setReplay(s callbackd.ReplayState) func(http.ResponseWriter, *call
 		if err != nil {
 			return err
 		}
-		show := func(r *callbackd.Replay) ([]byte, error) { return marshal(view.Replay(r)) }
-		r, err := a.Store.SetReplayState(once(c, http.StatusOK, show), c.key.ID, id, s, time.Now())
+		show := func(r *callbackd.Replay) ([]byte, error) { return a.marshalReplay(c, r) }
+		r, err := a.Store.SetReplayState(once(c, http.StatusOK, show), c.keyID(), id, s, time.Now())
 		if err != nil {
 			return err
 		}
 		a.Dispatcher.ReplaysChanged()
-		answer(w, http.StatusOK, view.Replay(r))
-		return nil
+		return a.answerReplay(w, c, http.StatusOK, r)
 	}
+}
+
+// shownReplay returns a replay, with its API key for an operator token.
+func (a *API) shownReplay(c *call, r *callbackd.Replay) (out wire.Replay, err error) {
+	out = view.Replay(r)
+	out.APIKey, err = a.owner(c, r.Key)
+	return out, err
+}
+
+// marshalReplay runs in a transaction: the call is about one API key, so that the store is
+// not asked for it.
+func (a *API) marshalReplay(c *call, r *callbackd.Replay) ([]byte, error) {
+	out, err := a.shownReplay(c, r)
+	if err != nil {
+		return nil, err
+	}
+	return marshal(out)
+}
+
+func (a *API) answerReplay(w http.ResponseWriter, c *call, status int, r *callbackd.Replay) error {
+	out, err := a.shownReplay(c, r)
+	if err != nil {
+		return err
+	}
+	answer(w, status, out)
+	return nil
 }

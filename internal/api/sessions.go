@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -47,7 +48,7 @@ func (a *API) sessionRoutes() []route {
 // session returns the session key in the path. A text that cannot be a session key gets
 // the same error as an unknown session.
 func (c *call) session() (string, error) {
-	key := c.PathValue("key")
+	key := cmp.Or(c.PathValue("session"), c.PathValue("key")) // the API key is {key} in the management API
 	if !callbackd.IsSessionKey(key) {
 		return "", callbackd.Errorf(callbackd.KindNotFound, "Session %s cannot be found.", callbackd.Clip(key, callbackd.MaxSessionKey))
 	}
@@ -88,6 +89,20 @@ func (a *API) link(key *callbackd.Key, sessionKey string) string {
 
 func (a *API) shown(c *call, s *callbackd.Session) wire.Session {
 	return view.Session(s, a.link(c.key, s.SessionKey))
+}
+
+// listed returns a session in a list, which may be over all API keys.
+func (a *API) listed(c *call, s *callbackd.Session) (wire.Session, error) {
+	if c.token == nil {
+		return a.shown(c, s), nil
+	}
+	k, err := a.Store.KeyByID(c.Context(), s.Key)
+	if err != nil {
+		return wire.Session{}, err
+	}
+	out := view.Session(s, a.link(k, s.SessionKey))
+	out.APIKey = k.APIKey
+	return out, nil
 }
 
 // stored reads the session in the path.
@@ -204,14 +219,18 @@ func sessionListFields(q *store.SessionQuery) []request.Field {
 }
 
 func (a *API) listSessions(w http.ResponseWriter, c *call, q *store.SessionQuery) error {
-	q.Key = c.key.ID
+	q.Key = c.keyID()
 	page, err := a.Store.ListSessions(c.Context(), *q)
 	if err != nil {
 		return err
 	}
 	out := wire.SessionList{Data: []wire.Session{}}
 	for _, s := range page.Sessions {
-		out.Data = append(out.Data, a.shown(c, s))
+		one, err := a.listed(c, s)
+		if err != nil {
+			return err
+		}
+		out.Data = append(out.Data, one)
 	}
 	if page.Next != (store.SessionCursor{}) {
 		out.Next = new(fmt.Sprintf("%d.%s", page.Next.CreatedAt.UnixMilli(), page.Next.SessionKey))
@@ -291,7 +310,7 @@ func refuseResend(r *http.Request, status int, message string, session callbackd
 
 func (a *API) tryResend(w http.ResponseWriter, r *http.Request) error {
 	key, err := a.Store.Key(r.Context(), r.Header.Get(signature.HeaderAccessToken))
-	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && key.Revoked() {
+	if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && !key.InForce(time.Now()) {
 		return refuseResend(r, http.StatusUnauthorized, "The header "+signature.HeaderAccessToken+" must hold an API key.", "")
 	}
 	if err != nil {

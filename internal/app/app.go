@@ -29,6 +29,7 @@ import (
 	"callbackd/internal/sender"
 	"callbackd/internal/stats"
 	"callbackd/internal/store"
+	"callbackd/wire"
 )
 
 // Version is what User-Agent and `callbackd version` say.
@@ -73,6 +74,8 @@ type Config struct {
 	// OperatorToken signs the operator in to the console; empty: only one-time
 	// links do.
 	OperatorToken callbackd.Secret
+	// Settings are what the management API shows of the options.
+	Settings []wire.Setting
 }
 
 // App is a running server.
@@ -148,6 +151,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		Operator:     a.operator(c),
 		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
+		About: api.About{Nodes: a.wireNodes, Settings: c.Settings},
 	})
 	pages := console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log,

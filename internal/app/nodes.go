@@ -13,6 +13,7 @@ import (
 	"callbackd/internal/engine"
 	"callbackd/internal/replays"
 	"callbackd/internal/store"
+	"callbackd/wire"
 )
 
 // dispatcher takes what the store has committed: the engine of this process,
@@ -113,6 +114,20 @@ func (a *App) nodes(ctx context.Context) ([]console.Node, error) {
 			Shards: n.Shards, InFlight: n.InFlight, Callbacks: n.Callbacks,
 			LeaseUntil: time.Now().Add(a.member.Timing().EvictAfter - n.Unseen),
 		})
+	}
+	return out, err
+}
+
+// wireNodes returns the nodes for the management API.
+func (a *App) wireNodes(ctx context.Context) ([]wire.Node, error) {
+	nodes, err := a.nodes(ctx)
+	var out []wire.Node
+	for _, n := range nodes {
+		one := wire.Node{Name: n.Name, Version: n.Version, Address: n.Address, Self: n.Self, StartedAt: n.StartedAt.UTC(), Shards: n.Shards, InFlight: n.InFlight, Callbacks: n.Callbacks}
+		if !n.LeaseUntil.IsZero() {
+			one.LeaseUntil = new(n.LeaseUntil.UTC())
+		}
+		out = append(out, one)
 	}
 	return out, err
 }

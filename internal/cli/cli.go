@@ -17,6 +17,7 @@ import (
 	"callbackd"
 	"callbackd/internal/app"
 	"callbackd/internal/store"
+	"callbackd/wire"
 
 	"github.com/alecthomas/kong"
 )
@@ -52,6 +53,8 @@ type env struct {
 	stderr io.Writer
 	// second is closed by the second signal to stop.
 	second <-chan struct{}
+	// settings are the options of the command as they were given.
+	settings []wire.Setting
 }
 
 // Exit codes. 78 is from sysexits.h; 2 is not used, because Go exits with it
@@ -112,7 +115,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		<-signals
 		close(second)
 	}()
-	err = k.Run(&env{store.WithActor(ctx, whoRuns()), stdout, stderr, second})
+	err = k.Run(&env{store.WithActor(ctx, whoRuns()), stdout, stderr, second, settingsOf(k)})
 	var e exit
 	switch {
 	case errors.As(err, &e):

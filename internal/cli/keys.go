@@ -64,7 +64,23 @@ type keysCreateCmd struct {
 	Test    bool          `help:"Create a test key instead of a live key."`
 	Expires time.Duration `name:"sessions-expire-after" aliases:"expires" default:"7d" help:"How long after its creation a session of this key expires, unless it has passed quality control, such as 3d."`
 	Capture string        `name:"capture-url" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session of this key, instead of the server's --capture-url: a URL with {account} and {session_key} in it."`
+	Ends    string        `name:"expires-at" placeholder:"TIME" help:"When calls with this key begin to be refused: 2027-01-02T15:04:05Z, or 90d for that long from now. Default: never. What was accepted before is still delivered."`
 	JSON    bool          `help:"Print JSON instead of text."`
+}
+
+// expiry reads --expires-at; the zero time stands for never.
+func expiry(text string, now time.Time) (time.Time, error) {
+	if text == "" || text == "never" {
+		return time.Time{}, nil
+	}
+	if d, err := callbackd.ParseDuration(text); err == nil && d > 0 {
+		return now.Add(d).UTC().Truncate(time.Millisecond), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, settingf("--expires-at %q is not a time; write for example 2027-01-02T15:04:05Z, or 90d for that long from now", text)
+	}
+	return at.UTC().Truncate(time.Millisecond), nil
 }
 
 // captureTemplate reads --capture-url, which may be empty. The account must fit
@@ -104,6 +120,9 @@ func (c *keysCreateCmd) Run(e *env) error {
 	if k.CaptureURL, err = captureTemplate(c.Capture, c.Account); err != nil {
 		return err
 	}
+	if k.ExpiresAt, err = expiry(c.Ends, time.Now()); err != nil {
+		return err
+	}
 	s, err := c.open(e.ctx)
 	if err != nil {
 		return err
@@ -140,10 +159,13 @@ func (c *keysListCmd) Run(e *env) error {
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	if !c.JSON {
-		fmt.Fprintln(w, "API KEY\tACCOUNT\tNAME\tKIND\tCREATED\tREVOKED")
+		fmt.Fprintln(w, "API KEY\tACCOUNT\tNAME\tKIND\tCREATED\tEXPIRES\tREVOKED")
 	}
 	for _, k := range keys {
-		kind, revoked := "live", "-"
+		kind, expires, revoked := "live", "-", "-"
+		if !k.ExpiresAt.IsZero() {
+			expires = k.ExpiresAt.Format(time.RFC3339)
+		}
 		if !k.Live {
 			kind = "test"
 		}
@@ -151,25 +173,37 @@ func (c *keysListCmd) Run(e *env) error {
 			revoked = k.RevokedAt.Format(time.RFC3339)
 		}
 		if c.JSON {
-			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "capture_url": string(k.CaptureURL), "sessions_expire_after": callbackd.FormatDuration(k.SessionTimeFrame()), "created_at": k.CreatedAt, "revoked": k.Revoked()})
+			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "capture_url": string(k.CaptureURL), "sessions_expire_after": callbackd.FormatDuration(k.SessionTimeFrame()), "created_at": k.CreatedAt, "expires_at": timeOrNil(k.ExpiresAt), "revoked": k.Revoked()})
 			if err != nil {
 				return err
 			}
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.APIKey, k.Account, k.Name, kind, k.CreatedAt.Format(time.RFC3339), revoked)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.APIKey, k.Account, k.Name, kind, k.CreatedAt.Format(time.RFC3339), expires, revoked)
 	}
 	return w.Flush()
+}
+
+// timeOrNil returns a time for JSON, or nil for the zero time.
+func timeOrNil(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC()
 }
 
 type keysSetCmd struct {
 	dataFlag
 	Key     string `arg:"" help:"The API key."`
-	Capture string `name:"capture-url" required:"" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session of this key: a URL with {account} and {session_key} in it. An empty value removes it, so that the server's --capture-url is used."`
+	Ends    string `name:"expires-at" placeholder:"TIME" help:"When calls with the key begin to be refused: 2027-01-02T15:04:05Z, 90d for that long from now, or never."`
+	Capture string `name:"capture-url" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session of this key: a URL with {account} and {session_key} in it, or none, so that the server's --capture-url is used."`
 }
 
 // Run changes a key's settings.
 func (c *keysSetCmd) Run(e *env) error {
+	if c.Capture == "" && c.Ends == "" {
+		return settingf("keys set changes nothing without an option; give --capture-url or --expires-at")
+	}
 	s, err := c.existing(e.ctx)
 	if err != nil {
 		return err
@@ -188,12 +222,25 @@ func (c *keysSetCmd) set(ctx context.Context, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	t, err := captureTemplate(c.Capture, k.Account)
-	if err != nil {
-		return err
+	next := *k
+	next.CaptureURL = ""
+	if c.Capture != "none" {
+		if next.CaptureURL, err = captureTemplate(c.Capture, k.Account); err != nil {
+			return err
+		}
+	}
+	if c.Ends != "" {
+		if next.ExpiresAt, err = expiry(c.Ends, time.Now()); err != nil {
+			return err
+		}
 	}
 	return s.ChangeKey(ctx, c.Key, func(k *callbackd.Key) error {
-		k.CaptureURL = t
+		if c.Capture != "" {
+			k.CaptureURL = next.CaptureURL
+		}
+		if c.Ends != "" {
+			k.ExpiresAt = next.ExpiresAt
+		}
 		return nil
 	})
 }

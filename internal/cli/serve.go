@@ -61,6 +61,7 @@ const (
 // config checks the options and turns them into the app's configuration.
 func (c *serveCmd) config(e *env) (app.Config, error) {
 	out := app.Config{
+		Settings:    e.settings,
 		StoreConfig: c.storeConfig(), Listen: c.Listen, MetricsListen: c.MetricsListen,
 		Retention: c.Retention, AuditRetention: c.AuditRetention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, OperatorToken: callbackd.Secret(c.OperatorToken),

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/wire"
 
 	"github.com/alecthomas/kong"
 )
@@ -219,4 +220,49 @@ func (secretFiles) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, er
 		return secret, nil
 	}
 	return nil, nil
+}
+
+// settingsOf returns the options of the chosen command with their values and where each
+// comes from. Secrets are masked.
+func settingsOf(k *kong.Context) (out []wire.Setting) {
+	written := map[string]bool{}
+	for _, p := range k.Path {
+		if p.Flag != nil && !p.Resolved {
+			written[p.Flag.Name] = true
+		}
+	}
+	for _, group := range k.Selected().AllFlags(true) {
+		for _, f := range group {
+			if f.Name == "help" {
+				continue
+			}
+			s := wire.Setting{Name: f.Name, Value: settingText(f.Target), Source: "default"}
+			for _, name := range f.Envs {
+				if os.Getenv(name) != "" {
+					s.Source = "environment " + name
+				} else if f.Tag.Has(secretTag) && os.Getenv(name+fileSuffix) != "" {
+					s.Source = "file of " + name + fileSuffix
+				}
+			}
+			if written[f.Name] {
+				s.Source = "command line"
+			}
+			if f.Tag.Has(secretTag) && s.Value != "" {
+				s.Value = callbackd.Mask
+			}
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// settingText returns the value of an option as a person would write it.
+func settingText(v reflect.Value) string {
+	switch value := v.Interface().(type) {
+	case time.Duration:
+		return callbackd.FormatDuration(value)
+	case []string:
+		return strings.Join(value, ",")
+	}
+	return fmt.Sprint(v.Interface())
 }

@@ -69,7 +69,7 @@ func (c *Console) authenticate(r *http.Request) (*userRequest, error) {
 	req := &userRequest{Request: r}
 	if login.Key != 0 {
 		req.key, err = c.Store.KeyByID(r.Context(), login.Key)
-		if err != nil || req.key.Revoked() {
+		if err != nil || !req.key.InForce(c.now()) {
 			return nil, err
 		}
 	}
@@ -212,7 +212,7 @@ func (c *Console) checkCredentials(r *http.Request, p *signInForm) (callbackd.Ke
 	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 		return 0, "", err
 	}
-	if err != nil || key.Revoked() {
+	if err != nil || !key.InForce(c.now()) {
 		key = &callbackd.Key{}
 	}
 	for _, secret := range key.Secrets(c.now()) {

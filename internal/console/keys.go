@@ -12,15 +12,13 @@ import (
 )
 
 // keyRow is an API key in the list.
-type keyRow struct{ callbackd.Key }
+type keyRow struct {
+	callbackd.Key
+	now time.Time
+}
 
 // State is the key's state in a word.
-func (k keyRow) State() string {
-	if k.Revoked() {
-		return "revoked"
-	}
-	return "active"
-}
+func (k keyRow) State() string { return k.Key.State(k.now) }
 
 // TimeFrame is how long sessions of the key may take.
 func (k keyRow) TimeFrame() time.Duration { return k.SessionTimeFrame() }
@@ -44,12 +42,12 @@ type keysPage struct {
 func (c *Console) keysPage(req *userRequest) (*keysPage, error) {
 	p := &keysPage{base: c.base(req, "keys", "API Keys"), Errors: formErrors{}}
 	if !req.isOperator() {
-		p.Rows = []keyRow{{*req.key}}
+		p.Rows = []keyRow{{*req.key, c.now()}}
 		return p, nil
 	}
 	keys, err := c.Store.ListKeys(req.Context())
 	for _, k := range slices.Backward(keys) {
-		p.Rows = append(p.Rows, keyRow{k})
+		p.Rows = append(p.Rows, keyRow{k, c.now()})
 	}
 	return p, err
 }

@@ -151,6 +151,12 @@ func (o Object) Append(other Object) Object {
 	return o
 }
 
+// Without returns the object without the members called name.
+func (o Object) Without(name string) Object {
+	o.members = slices.DeleteFunc(slices.Clone(o.members), func(m member) bool { return m.name == name })
+	return o
+}
+
 // Len returns the number of members that are not null.
 func (o Object) Len() int {
 	n := 0

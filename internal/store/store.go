@@ -58,8 +58,8 @@ type Keys interface {
 	CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, error)
 	// ListKeys returns all keys, oldest first, including revoked ones.
 	ListKeys(ctx context.Context) ([]callbackd.Key, error)
-	// ChangeKey runs change on the key with this text and stores the secrets, the
-	// capture template and the time of the revocation that change gives it, in one
+	// ChangeKey runs change on the key with this text and stores what change may make of
+	// it (all but its ID, account, text and kind, and when it was created), in one
 	// transaction: see [callbackd.Key.Revoke] and [callbackd.Key.Rotate]. change may
 	// run more than once, also on a key that it has changed already, and must change
 	// nothing but the key. Its error is returned, and nothing is written. The calls

@@ -5,15 +5,16 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
-const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until, capture_url"
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until, capture_url, expires_at"
 
 func (s *Store) scanKey(row Row) (*callbackd.Key, error) {
 	var k callbackd.Key
 	var frame int64 // milliseconds
 	var secret, old []byte
-	err := row.Scan(&k.ID, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &k.CreatedAt, &k.RevokedAt, &frame, &old, &k.OldUntil, &k.CaptureURL)
+	err := row.Scan(&k.ID, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &k.CreatedAt, &k.RevokedAt, &frame, &old, &k.OldUntil, &k.CaptureURL, &k.ExpiresAt)
 	if err != nil {
 		return nil, err
 	}
@@ -49,10 +50,11 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 	}
 	err = s.db.Write(ctx, Settings, func(tx Tx) error {
 		k.ID = 0
-		err := tx.Query("INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url"+s.d.RevisionColumn+
-			") VALUES ($1, $2, $3, $4, $5, $6, $7, $8"+s.d.RevisionValue+") ON CONFLICT DO NOTHING RETURNING no",
+		store.Made(ctx, &k)
+		err := tx.Query("INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url, expires_at"+s.d.RevisionColumn+
+			") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9"+s.d.RevisionValue+") ON CONFLICT DO NOTHING RETURNING no",
 			func(row Row) error { return row.Scan(&k.ID) },
-			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL))
+			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL), k.ExpiresAt)
 		if err == nil && k.ID == 0 {
 			err = callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}
@@ -97,6 +99,7 @@ func (s *Store) ChangeKey(ctx context.Context, apiKey string, change func(*callb
 			return noKey(apiKey)
 		}
 		before := *k
+		store.Made(ctx, k)
 		if err := change(k); err != nil || *k == before {
 			return err
 		}
@@ -120,8 +123,8 @@ func (s *Store) updateKey(tx Tx, k *callbackd.Key) error {
 			return err
 		}
 	}
-	_, err = tx.Exec("UPDATE keys SET secret = $2, old_secret = $3, old_until = $4, capture_url = $5, revoked_at = $6"+s.d.SetRevision+" WHERE no = $1",
-		k.ID, secret, old, k.OldUntil, k.CaptureURL, k.RevokedAt)
+	_, err = tx.Exec("UPDATE keys SET secret = $2, old_secret = $3, old_until = $4, capture_url = $5, revoked_at = $6, name = $7, time_frame = $8, expires_at = $9"+s.d.SetRevision+" WHERE no = $1",
+		k.ID, secret, old, k.OldUntil, k.CaptureURL, k.RevokedAt, k.Name, k.SessionTimeFrame().Milliseconds(), k.ExpiresAt)
 	return err
 }
 

@@ -12,6 +12,7 @@ var keyTests = map[string]func(*suite){
 	"RevokedKeys":            (*suite).revokedKeys,
 	"KeyRotation":            (*suite).keyRotation,
 	"CaptureTemplates":       (*suite).captureTemplates,
+	"SettingsOfKeys":         (*suite).keySettings,
 	"KeysAreListed":          (*suite).keysListed,
 	"OtherKeysObjects":       (*suite).otherKeys,
 	"Logins":                 (*suite).logins,
@@ -60,6 +61,33 @@ func (s *suite) keyRotation() {
 	s.equal("the secret before", k.OldSecret, callbackd.Secret("second"))
 	s.equal("until when it is valid", k.OldUntil, s.at.Add(2*time.Hour))
 	s.kind(s.RotateKey(s.ctx(), "none", "x", s.at), callbackd.KindNotFound)
+}
+
+func (s *suite) keySettings() {
+	end := s.at.Add(time.Hour).UTC()
+	next := callbackd.Key{Name: "renamed", TimeFrame: 2 * time.Hour, CaptureURL: "https://c.example/{session_key}", ExpiresAt: end}
+	s.must(s.ChangeKey(s.ctx(), "k1", func(k *callbackd.Key) error {
+		k.SetSettings(&next)
+		return nil
+	}))
+	own, err := s.CreateKey(s.ctx(), callbackd.Key{Account: "acme", APIKey: "own", Secret: "s", CreatedAt: s.at, ExpiresAt: end})
+	s.must(err)
+	s.reopen()
+	k, err := s.Key(s.ctx(), "k1")
+	s.must(err)
+	want := s.key
+	want.SetSettings(&next)
+	s.equal("the changed key", *k, want)
+	k, err = s.KeyByID(s.ctx(), own.ID)
+	s.must(err)
+	s.equal("when the new key expires", k.ExpiresAt, end)
+	s.must(s.ChangeKey(s.ctx(), "own", func(k *callbackd.Key) error {
+		k.SetSettings(&callbackd.Key{})
+		return nil
+	}))
+	k, err = s.Key(s.ctx(), "own")
+	s.must(err)
+	s.equal("when a key expires that no longer does", k.ExpiresAt, time.Time{})
 }
 
 func (s *suite) captureTemplates() {

@@ -52,7 +52,7 @@ var Tables = []Table{
 	{"audit_chains", []string{"key_no", "first", "last", "start_hash", "head_hash", "at", "chains", "seal"}, 1},
 	{"audit", []string{"key_no", "n", "at", "action", "actor_kind", "actor_name", "actor_address", "subject", "target", "old_state", "new_state", "hash"}, 2},
 	// The keys come last: without them nobody can use an incomplete copy.
-	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url"}, 1},
+	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url", "expires_at"}, 1},
 }
 
 // Row holds the values of a table's columns, in their order: nil, int64 (also for
