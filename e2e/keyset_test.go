@@ -108,7 +108,7 @@ func TestKeysetRotationUnderLoad(t *testing.T) {
 		t.Error(err)
 	}
 	out, errs, code := run(t, "fsck", "--data", dir, "--secret-keys", old)
-	wantExit(t, "fsck with the keyset of before", code, exitSetting, out+errs, "is sealed with the key "+id)
+	wantExit(t, "fsck with the keyset of before", code, 1, out+errs, "FAULT: the secret of key ", "is sealed with the key "+id, "with the key "+id+" (not in the file)")
 }
 
 // Two nodes have a file each. The key is replaced node by node under load: the order is
@@ -130,6 +130,8 @@ func TestKeysetRotationOnTwoNodes(t *testing.T) {
 	spread()
 	b := up(files[1])
 	k := keysetOn{t, []string{"--database-url", url, "--secret-keys", files[0]}}
+	old := filepath.Join(dir, "old.json")
+	copyFile(t, files[0], old)
 	sk := newSink(t)
 	var stops []func()
 	for _, srv := range []*server{a, b} {
@@ -163,6 +165,8 @@ func TestKeysetRotationOnTwoNodes(t *testing.T) {
 	if _, errs, code := run(t, "fsck", "--database-url", url, "--secret-keys", files[1]); code != 0 {
 		t.Errorf("fsck with the other node's file: %d %s", code, errs)
 	}
+	out, errs, code := run(t, "fsck", "--database-url", url, "--secret-keys", old)
+	wantExit(t, "fsck with the keyset of before", code, 1, out+errs, "FAULT: the secret of key ", "with the key "+id+" (not in the file)")
 }
 
 // awaitKeyset waits until no node seals with another key.

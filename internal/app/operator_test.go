@@ -1,17 +1,22 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"callbackd"
 	"callbackd/internal/console"
 	"callbackd/internal/obs"
 	"callbackd/internal/store"
+	"callbackd/internal/store/postgres/pgtest"
 	"callbackd/wire"
 )
 
@@ -114,5 +119,66 @@ func TestStatus(t *testing.T) {
 	}
 	if got := s.ask("GET", StatusPath+"?x=1", nil).StatusCode; got != 400 {
 		t.Errorf("with an unknown parameter: %d", got)
+	}
+}
+
+// A node on PostgreSQL says which nodes there are.
+func TestStatusOnPostgreSQL(t *testing.T) {
+	s := serve(t, func(c *Config) {
+		c.StoreConfig = StoreConfig{DatabaseURL: pgtest.URL(t), KeysetFile: filepath.Join(t.TempDir(), "keys.json")}
+	})
+	var got wire.Status
+	a := s.ask("GET", StatusPath, nil)
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil || a.StatusCode != 200 {
+		t.Fatalf("%d %s: %v", a.StatusCode, a.body, err)
+	}
+	if !got.Ready || got.Store != "postgresql" || got.Pending == nil || len(got.Nodes) != 1 || !got.Nodes[0].Self || got.Nodes[0].Address != s.app.URL() || got.Nodes[0].Name != hostname() {
+		t.Errorf("%s", a.body)
+	}
+}
+
+// away is a store whose database does not answer.
+type away struct{ store.Store }
+
+var errAway = callbackd.Errorf(callbackd.KindUnavailable, "the database is away; try again")
+
+func (away) Ready(context.Context) error { return errAway }
+func (away) Backlogs(context.Context, time.Time) (callbackd.Backlogs, error) {
+	return callbackd.Backlogs{}, errAway
+}
+func (away) PendingCallbacks(context.Context) ([]callbackd.PendingCallback, error) {
+	return nil, errAway
+}
+func (away) TakeLogin(context.Context, [32]byte) (*store.Login, error) {
+	return nil, errAway
+}
+
+// While the store does not answer, the status says so, and nobody is taken for the operator
+// by a one-time token or refused for it.
+func TestStatusWithoutTheStore(t *testing.T) {
+	s, level := serveOperator(t)
+	a := &App{log: s.app.log, started: s.app.started, store: away{s.app.store}, engine: s.app.engine}
+	o := a.operator(Config{OperatorToken: operatorToken, LogLevel: level})
+	ask := func(method, path, body, token string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		o.ServeHTTP(w, r)
+		return w
+	}
+	var got wire.Status
+	w := ask("GET", StatusPath, "", operatorToken)
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 {
+		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+	}
+	if got.Ready || !strings.Contains(got.Reason, "database is away") || got.Pending != nil || len(got.Nodes) != 0 {
+		t.Errorf("%s", w.Body)
+	}
+	w = ask("PUT", LogLevelPath, `{"level":"debug"}`, "a one-time token")
+	if w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "database is away") || level.Level() != slog.LevelInfo {
+		t.Errorf("a one-time token: %d %s, level %s", w.Code, w.Body, level.Level())
+	}
+	if w = ask("PUT", LogLevelPath, `{"level":"debug"}`, operatorToken); w.Code != 200 || level.Level() != slog.LevelDebug {
+		t.Errorf("the operator token needs no store: %d %s", w.Code, w.Body)
 	}
 }

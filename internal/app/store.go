@@ -40,10 +40,11 @@ func (p StoreConfig) Open(ctx context.Context, secondary bool, hooks *store.Hook
 }
 
 // Inspect opens the store read-only. It makes, changes and upgrades nothing,
-// and fails where there is no store.
+// and fails where there is no store. The keyset may lack keys: reading what they have
+// sealed fails.
 func (p StoreConfig) Inspect(ctx context.Context) (store.Store, error) {
 	if p.DatabaseURL != "" {
-		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Existing: true}))
+		return opened(postgres.Open(ctx, postgres.Options{URL: p.DatabaseURL, KeysetFile: p.KeysetFile, Existing: true, AnyKeyset: true}))
 	}
 	return opened(sqlite.Inspect(sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile}))
 }

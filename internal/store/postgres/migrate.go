@@ -59,9 +59,9 @@ func migrations() ([]migration, error) {
 const lockSetup = "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock(hashtextextended('callbackd ' || current_schema(), 0))"
 
 // setup upgrades the schema and opens the keyset in one transaction. Only one node at a
-// time can do so. With existing it upgrades nothing, and fails when the schema has another
+// time can do so. With o.Existing it upgrades nothing, and fails when the schema has another
 // version.
-func setup(ctx context.Context, conn *pgx.Conn, keyset string, existing bool) (*seal.Sealer, error) {
+func setup(ctx context.Context, conn *pgx.Conn, o *Options) (*seal.Sealer, error) {
 	var sealer *seal.Sealer
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lockSetup); err != nil {
@@ -74,7 +74,7 @@ func setup(ctx context.Context, conn *pgx.Conn, keyset string, existing bool) (*
 		if mark != "" {
 			return errMoving
 		}
-		if existing {
+		if o.Existing {
 			err = current(ctx, tx)
 		} else if err = migrate(ctx, tx); err != nil {
 			err = fmt.Errorf("migrate: %w", err)
@@ -82,7 +82,11 @@ func setup(ctx context.Context, conn *pgx.Conn, keyset string, existing bool) (*
 		if err != nil {
 			return err
 		}
-		sealer, err = openKeyset(ctx, tx, keyset, !existing)
+		if o.AnyKeyset {
+			sealer, err = seal.Open(o.KeysetFile, false)
+		} else {
+			sealer, err = openKeyset(ctx, tx, o.KeysetFile, !o.Existing)
+		}
 		return err
 	})
 	return sealer, err

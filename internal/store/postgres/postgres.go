@@ -65,7 +65,10 @@ type Options struct {
 	// Existing is set by commands. Open then creates and upgrades nothing, and fails
 	// when the database has no store of this version.
 	Existing bool
-	Hooks    store.Hooks
+	// AnyKeyset opens the database also with a keyset that lacks keys, for commands that
+	// only read: fsck reports what they cannot open.
+	AnyKeyset bool
+	Hooks     store.Hooks
 
 	// For tests.
 	tracer   pgx.QueryTracer
@@ -166,7 +169,7 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		defer conn.Release()
 		// setup may take as long as ctx allows: the migration of a large database takes
 		// a while, and this node may have to wait for another one that does it.
-		sealer, err := setup(ctx, conn.Conn(), o.KeysetFile, o.Existing)
+		sealer, err := setup(ctx, conn.Conn(), &o)
 		if err != nil {
 			var pg *pgconn.PgError
 			if !errors.As(err, &pg) { // a wrong keyset or a newer schema: another try would not help
