@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -61,14 +63,19 @@ func (s *Store) readAuditKey(ctx context.Context) (key []byte, err error) {
 	return key, err
 }
 
+// errAuditKey means that the key of the audit log is sealed with a key that is not there.
+var errAuditKey = errors.New("the key of the audit log does not open")
+
 func (s *Store) openAuditKey(tx Tx) (key []byte, err error) {
 	err = tx.Query("SELECT sealed FROM audit_key WHERE no = 1", func(row Row) error {
 		var sealed []byte
 		if err := row.Scan(&sealed); err != nil {
 			return err
 		}
-		key, err = s.sealer.Unseal(sealed, auditKeyOwner)
-		return damaged(err)
+		if key, err = s.sealer.Unseal(sealed, auditKeyOwner); err != nil {
+			return damaged(fmt.Errorf("%w: %w", errAuditKey, err))
+		}
+		return nil
 	})
 	return key, err
 }

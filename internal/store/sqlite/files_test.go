@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -390,7 +391,8 @@ func TestNothingIsAcknowledgedInFilesThatWereRemoved(t *testing.T) {
 	}
 }
 
-// The start of a server, and commands, detect a keyset that opens none of the secrets.
+// The start of a server detects a keyset that opens none of the secrets, and fsck reports
+// each of them.
 func TestAnotherKeysetIsRefused(t *testing.T) {
 	dir, other := used(t), t.TempDir()
 	open(t, Options{Dir: other}).Close()
@@ -404,7 +406,18 @@ func TestAnotherKeysetIsRefused(t *testing.T) {
 	if _, err := Open(t.Context(), Options{Dir: dir}); callbackd.KindOf(err) != callbackd.KindSetting {
 		t.Errorf("a server: %v", err)
 	}
-	if _, err := look(t, dir); callbackd.KindOf(err) != callbackd.KindSetting {
-		t.Errorf("a command: %v", err)
+	s, err := Inspect(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r, err := s.Check(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"the secret of key key0 is sealed with the key ", "the audit log is not checked: "} {
+		if !slices.ContainsFunc(r.Faults, func(f string) bool { return strings.HasPrefix(f, want) }) {
+			t.Errorf("no fault begins with %q: %q", want, r.Faults)
+		}
 	}
 }
