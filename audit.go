@@ -36,6 +36,9 @@ const (
 	AuditDeliveriesCanceled AuditAction = "deliveries.canceled" // a cancellation was started
 	AuditDeliveryResent     AuditAction = "delivery.resent"
 
+	AuditIncidentAcknowledged AuditAction = "incident.acknowledged"
+	AuditIncidentMuted        AuditAction = "incident.muted" // or the end of that
+
 	AuditSessionChanged AuditAction = "session.changed"
 	AuditSessionRemoved AuditAction = "session.removed"
 	AuditSMSResent      AuditAction = "session.sms_resent"
@@ -53,6 +56,7 @@ var AuditActions = []AuditAction{
 	AuditKeyCreated, AuditKeyChanged, AuditKeyRotated, AuditKeyRevoked,
 	AuditCallbackCreated, AuditCallbackReplaced, AuditCallbackDeleted, AuditCallbackPaused, AuditCallbackResumed, AuditSecretRotated, AuditAuthRotated,
 	AuditReplayStarted, AuditReplayPaused, AuditReplayResumed, AuditReplayCanceled, AuditDeliveriesCanceled, AuditDeliveryResent,
+	AuditIncidentAcknowledged, AuditIncidentMuted,
 	AuditSessionChanged, AuditSessionRemoved, AuditSMSResent,
 	AuditTokenCreated, AuditTokenRevoked,
 	AuditLinkCreated, AuditSignedIn, AuditSignedOut,

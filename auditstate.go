@@ -270,6 +270,27 @@ func (t *OperatorToken) AuditState() AuditState {
 	return s
 }
 
+// AuditState returns what the audit log shows of an incident: what people did about it.
+func (i *Incident) AuditState() AuditState {
+	s := AuditState{}
+	s.setTime("acknowledged_at", i.AckedAt)
+	s.set("acknowledged_by", auditText(i.AckedBy))
+	s.setTime("muted_until", i.MutedUntil)
+	return s
+}
+
+// AuditActionOfIncident returns what a change of an incident by a person is called; it is
+// empty when the change is not by a person.
+func AuditActionOfIncident(before, after *Incident) AuditAction {
+	switch {
+	case !before.AckedAt.Equal(after.AckedAt):
+		return AuditIncidentAcknowledged
+	case !before.MutedUntil.Equal(after.MutedUntil):
+		return AuditIncidentMuted
+	}
+	return ""
+}
+
 // AuditState returns what the audit log shows of a replay when it starts.
 func (r *Replay) AuditState() AuditState {
 	f := &r.Filter

@@ -22,9 +22,9 @@ const (
 // whether it was sent.
 const SMSRequested EventType = "SESSION:SMS_REQUESTED"
 
-// EventTypes lists every supported type in the order that lists use: PAVE's
-// events first, then our own.
-var EventTypes = []EventType{SMSProcess, StageChange, StatusChange, Complete, NoteInsert, SMSRequested}
+// EventTypes lists every supported type in the order that lists use: the events of
+// sessions, then notices.
+var EventTypes = slices.Concat(SessionEvents, NoticeTypes)
 
 // Valid reports whether t is a supported type.
 func (t EventType) Valid() bool { return slices.Contains(EventTypes, t) }

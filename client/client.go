@@ -163,6 +163,22 @@ func (c *Client) Publish(ctx context.Context, ev NewEvent) (out wire.Accepted, e
 	return out, c.Do(ctx, http.MethodPost, "/v1/events", ev, &out)
 }
 
+// Incidents returns a page of the key's incidents, newest first: see GET /v1/incidents.
+func (c *Client) Incidents(ctx context.Context, query url.Values) (out wire.IncidentList, err error) {
+	return out, c.Do(ctx, "GET", "/v1/incidents?"+query.Encode(), nil, &out)
+}
+
+// AcknowledgeIncident notes that somebody knows of an incident.
+func (c *Client) AcknowledgeIncident(ctx context.Context, id string) (out wire.Incident, err error) {
+	return out, c.Do(ctx, "POST", "/v1/incidents/"+url.PathEscape(id)+"/acknowledge", nil, &out)
+}
+
+// MuteIncident has no notices of an incident sent for a while; 0 ends that.
+func (c *Client) MuteIncident(ctx context.Context, id string, wait time.Duration) (out wire.Incident, err error) {
+	body := map[string]float64{"for": wait.Seconds()}
+	return out, c.Do(ctx, "POST", "/v1/incidents/"+url.PathEscape(id)+"/mute", body, &out)
+}
+
 // Deliveries lists deliveries. query is the query of GET /v1/deliveries.
 func (c *Client) Deliveries(ctx context.Context, query url.Values) (out wire.DeliveryList, err error) {
 	return out, c.Do(ctx, http.MethodGet, "/v1/deliveries?"+query.Encode(), nil, &out)

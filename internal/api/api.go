@@ -196,6 +196,10 @@ func (a *API) routes() []route {
 		{pattern: "POST /v1/replays/{id}/resume", signed: a.setReplay(callbackd.ReplayRunning)},
 		withQuery("GET /v1/logs", a.listLogs, logFields),
 		withQuery("GET /v1/audit", a.listAudit, auditFields),
+		withQuery("GET /v1/incidents", a.listIncidents, incidentListFields),
+		{pattern: "GET /v1/incidents/{id}", signed: a.getIncident},
+		{pattern: "POST /v1/incidents/{id}/acknowledge", signed: a.acknowledgeIncident},
+		{pattern: "POST /v1/incidents/{id}/mute", signed: a.muteIncident},
 	}, slices.Concat(a.sessionRoutes(), a.adminRoutes())...)
 }
 

@@ -73,7 +73,7 @@ func TestMissingRequiredFields(t *testing.T) {
 func TestFaultsOfASetting(t *testing.T) {
 	s := start(t)
 	for member, says := range map[string][]string{
-		`"event":"SESSION:DONE"`:              {`event "SESSION:DONE"`, "SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE, SESSION:NOTE_INSERT or SESSION:SMS_REQUESTED"},
+		`"event":"SESSION:DONE"`:              {`event "SESSION:DONE"`, "SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE, SESSION:NOTE_INSERT, SESSION:SMS_REQUESTED, CALLBACK:FAILING"},
 		`"event":"session:complete"`:          {`event "session:complete"`},
 		`"event":7`:                           {"event must be a string"},
 		`"url":7`:                             {"url must be a string"},

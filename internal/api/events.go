@@ -103,7 +103,7 @@ func readEvents(body []byte, at time.Time) ([]store.NewEvent, error) {
 // newEventFields describes an event of POST /v1/events.
 func newEventFields(ev *store.NewEvent) []request.Field {
 	return []request.Field{
-		request.EventType("event", &ev.Type).RequiredElse(callbacks.ErrMissing),
+		request.Choice("event", &ev.Type, callbackd.SessionEvents).RequiredElse(callbacks.ErrMissing),
 		sessionKeyField(&ev.Session).RequiredElse(callbacks.ErrMissing),
 		dataField(&ev.Data),
 		request.Text("id", &ev.Idempotency, callbackd.MaxIdempotency),

@@ -36,6 +36,7 @@ func anIdempotencyKeyCountsForEveryChange(t *testing.T, on func(*setup)) {
 	r.pauses()
 	r.operatorTokens()
 	r.admin()
+	r.incidents()
 	if n := len(r.recv.hits); n != 0 {
 		t.Errorf("the receiver got %d requests more, want none", n)
 	}
@@ -128,6 +129,12 @@ func (r *repeater) callbacks() {
 	r.done["POST /v1/callbacks/{event}/auth/test"] = true // it changes nothing
 	r.twice("POST /v1/callbacks/{event}/test", callbackPath+"/test", ``, 200)
 	r.recv.next()
+}
+
+func (r *repeater) incidents() {
+	at := "/v1/incidents/" + r.incident(1).String()
+	r.twice("POST /v1/incidents/{id}/acknowledge", at+"/acknowledge", ``, 200)
+	r.twice("POST /v1/incidents/{id}/mute", at+"/mute", `{"for":"1h"}`, 200)
 }
 
 // sentNote is the one note of a session, as the receiver got it.

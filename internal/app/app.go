@@ -24,6 +24,7 @@ import (
 	"callbackd/internal/front"
 	"callbackd/internal/home"
 	"callbackd/internal/live"
+	"callbackd/internal/notices"
 	"callbackd/internal/obs"
 	"callbackd/internal/replays"
 	"callbackd/internal/sender"
@@ -76,6 +77,10 @@ type Config struct {
 	OperatorToken callbackd.Secret
 	// Settings are what the management API shows of the options.
 	Settings []wire.Setting
+	// NoticeKey is the API key whose callbacks get the notices about all keys; empty: none.
+	NoticeKey string
+
+	watchClock func() time.Time // of incidents; nil: the real clock
 }
 
 // App is a running server.
@@ -95,6 +100,7 @@ type App struct {
 	nodeListener *nodeListener
 	homes        *home.Router
 
+	watcher    *notices.Watcher
 	background *background
 	keyset     keysetWatch
 	teardown   teardown
@@ -136,7 +142,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	stream := &live.Stream{}
 	counters := stats.New(a.store, c.Log, metrics.StatsDropped)
 	runner := replays.New(a.store, c.Log)
-	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream}, send, runner)
+	a.watcher = notices.New(notices.Options{Store: a.store, Log: c.Log, OperatorKey: c.NoticeKey, Accepted: metrics.Accepted, Now: c.watchClock})
+	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream, a.watcher}, send, runner)
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +172,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 
 	a.keyset.start(a)
 	a.background.run(counters.Run)
+	a.background.run(a.watcher.Run)
 	a.background.run(func(ctx context.Context) {
 		runner.Run(ctx, a.isHome, stepDispatcher{dispatch, a.engine})
 	})
@@ -288,6 +296,7 @@ type observers struct {
 	*obs.Metrics
 	stats *stats.Recorder
 	live  *live.Stream
+	watch *notices.Watcher
 }
 
 // AttemptDone is part of the engine's Observer.
@@ -295,6 +304,7 @@ func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, si
 	o.Metrics.AttemptDone(out, state, sinceAccepted)
 	o.stats.AttemptDone(out, state, sinceAccepted)
 	o.live.AttemptDone(out, state, sinceAccepted)
+	o.watch.AttemptDone(out, state, sinceAccepted)
 }
 
 // both serves the console under its root and the API everywhere else.

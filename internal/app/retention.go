@@ -37,12 +37,13 @@ func (a *App) prune(retention, audit time.Duration) func(context.Context) (time.
 	return func(ctx context.Context) (time.Duration, error) {
 		now := time.Now()
 		p := store.Prune{
-			Sessions: now.Add(-retention),
-			Answers:  now.Add(-retention),
-			Logs:     now.Add(-logRetention),
-			Minutes:  now.Add(-minuteRetention),
-			Hours:    now.Add(-hourRetention),
-			Replays:  now.Add(-retention),
+			Sessions:  now.Add(-retention),
+			Answers:   now.Add(-retention),
+			Logs:      now.Add(-logRetention),
+			Minutes:   now.Add(-minuteRetention),
+			Hours:     now.Add(-hourRetention),
+			Replays:   now.Add(-retention),
+			Incidents: now.Add(-retention),
 		}
 		if audit > 0 {
 			p.Audit = now.Add(-audit)

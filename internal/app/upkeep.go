@@ -100,6 +100,15 @@ func (j job) repeat(ctx context.Context, active func() bool, log *slog.Logger) {
 	}
 }
 
+// watchEvery is how often incidents are looked for.
+const watchEvery = 5 * time.Second
+
+// watch finds incidents and sends their notices.
+func (a *App) watch(ctx context.Context) (time.Duration, error) {
+	more, err := a.watcher.Step(ctx)
+	return soonIf(more), err
+}
+
 // jobs returns everything that the server does at intervals.
 func (a *App) jobs(c Config, service *api.API) []job {
 	events := &eventSweep{store: a.store, log: a.log, retention: c.Retention}
@@ -113,6 +122,7 @@ func (a *App) jobs(c Config, service *api.API) []job {
 		{name: "remove old sessions, logs, statistics and replays", every: time.Minute, singleton: true, step: a.prune(c.Retention, c.AuditRetention)},
 		{name: "remove deleted callbacks and replaced settings", first: settingsEvery, every: settingsEvery, singleton: true, step: settings.step},
 		{name: "add up the counts of deliveries", every: 5 * time.Second, singleton: true, step: a.addUpCounts},
+		{name: "find incidents and tell of them", first: watchEvery, every: watchEvery, singleton: true, step: a.watch},
 		{name: "check the data directory", first: clockCheck, every: clockCheck, step: a.checkStore},
 		{name: "note the use of operator tokens", first: tokenUses, every: tokenUses, step: func(ctx context.Context) (time.Duration, error) {
 			return 0, service.StoreTokenUses(ctx)

@@ -165,7 +165,7 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 	go srv.Serve(l)
 	defer srv.Close()
 	d.say("receiver", "listens on http://%s, and will refuse the first %d requests", l.Addr(), demoFails)
-	for _, t := range callbackd.EventTypes {
+	for _, t := range callbackd.SessionEvents {
 		_, err := cl.CreateCallback(ctx, client.NewCallback{Event: string(t), URL: "http://" + l.Addr().String() + "/hook", Retry: []string{"0s", "500ms", "1s", "1s", "2s", "2s"}, Policy: &client.Policy{OrderGroup: callbackd.GroupByOrigin}})
 		if err != nil {
 			return fmt.Errorf("register a callback: %w", err)
@@ -182,7 +182,7 @@ func (d *demo) play(ctx context.Context, cl *client.Client) error {
 		d.keys = append(d.keys, key)
 		d.mu.Unlock()
 	}
-	d.say("client", "registers a callback for each of the %d event types, all in one order group", len(callbackd.EventTypes))
+	d.say("client", "registers a callback for each of the %d event types, all in one order group", len(callbackd.SessionEvents))
 	fmt.Fprintf(d.out, "\n         %s%s\n\n", "One inspection. The callbacks of an order group get the events of a session in order:\n         ",
 		"when one is refused, the later ones wait for its retry, and other sessions go on.")
 	plan := simulate.New(rand.New(rand.NewPCG(demoSeed, demoSeed)), 1, simulate.Odds{Reject: 0.15})

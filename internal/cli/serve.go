@@ -43,6 +43,7 @@ type serveCmd struct {
 	NodeAddress    string        `env:"CALLBACKD_NODE_ADDRESS" placeholder:"HOST:PORT" help:"With --database-url: the address that other nodes use for --node-listen, when it is another one, such as that of a port forwarding."`
 	Lease          time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: how soon other nodes take over the work of a node that died, 2s or more. Use the same value on all nodes."`
 	OperatorToken  string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Token of 16 or more characters that signs the operator in to the console. Without it, \"callbackd console\" prints one-time links. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE."`
+	NoticeKey      string        `env:"CALLBACKD_NOTICE_KEY" placeholder:"API-KEY" help:"API key whose callbacks for notices (CALLBACK:FAILING and so on) get those about all API keys. Without it, each key gets its own only."`
 	RequireHTTPS   bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Refuse callback URLs of live API keys that are not https."`
 	CaptureURL     string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session, shown as capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
 	MaskHeaders    bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask the values of callback headers when they are read. A PUT that sends the mask keeps the stored value."`
@@ -66,6 +67,7 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 		Retention: c.Retention, AuditRetention: c.AuditRetention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, OperatorToken: callbackd.Secret(c.OperatorToken),
 	}
+	out.NoticeKey = c.NoticeKey
 	out.NodeListen, out.NodeAddress = c.NodeListen, c.NodeAddress
 	if err := c.checkLimits(); err != nil {
 		return out, err

@@ -92,7 +92,7 @@ func (c *simulateCmd) print(out io.Writer, r *simulate.Result) error {
 		}
 	}
 	fmt.Fprintln(w, "events\t")
-	for _, t := range callbackd.EventTypes {
+	for _, t := range callbackd.SessionEvents {
 		row(string(t), r.Events[t])
 		total += r.Events[t]
 	}

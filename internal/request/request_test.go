@@ -135,7 +135,7 @@ func TestFieldsAreRefused(t *testing.T) {
 		{`{"text":"01234567890"}`, `text is longer than 10 bytes.`},
 		{`{"choice":"Green"}`, `choice "Green" is not supported. Use red, green or blue.`},
 		{`{"choice":true}`, `choice must be a string, not true.`},
-		{`{"event":"session:complete"}`, `event "session:complete" is not supported. Use SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE, SESSION:NOTE_INSERT or SESSION:SMS_REQUESTED.`},
+		{`{"event":"session:complete"}`, `event "session:complete" is not supported. Use SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE, SESSION:NOTE_INSERT, SESSION:SMS_REQUESTED, ` + request.List(callbackd.NoticeTypes, "or") + `.`},
 		{`{"whole":0}`, `whole must be a whole number from 1 to 2,000, not 0.`},
 		{`{"whole":2001}`, `whole must be a whole number from 1 to 2,000, not 2001.`},
 		{`{"whole":1.5}`, `whole must be a whole number from 1 to 2,000, not 1.5.`},

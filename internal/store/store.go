@@ -43,6 +43,7 @@ type Store interface {
 	Answers
 	Sealing
 	Audits
+	Incidents
 
 	// Ready returns nil when the store can take writes now.
 	Ready(ctx context.Context) error

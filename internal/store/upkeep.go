@@ -48,6 +48,9 @@ type Prune struct {
 	Hours    time.Time
 	Replays  time.Time // that have ended
 	Audit    time.Time // entries of the audit log
+	// Incidents that were closed before the time. When it is not zero, those beyond
+	// [callbackd.MaxClosedIncidents] of a key are removed too.
+	Incidents time.Time
 }
 
 // Forget removes callbacks of a key that were deleted, and settings that were replaced,

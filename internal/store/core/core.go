@@ -153,4 +153,5 @@ var (
 	_ store.Answers   = (*Store)(nil)
 	_ store.Sealing   = (*Store)(nil)
 	_ store.Audits    = (*Store)(nil)
+	_ store.Incidents = (*Store)(nil)
 )

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
 // recount is the name of a row of delivery_counts that counts nothing: while it is there,
@@ -89,8 +90,8 @@ func countCallbacks(tx Tx) ([]callbackd.CallbackCount, error) {
 		return nil, err
 	}
 	counts := make(map[callbackd.CallbackCount]int64)
-	err = eachUnwell(tx, func(t callbackd.Trouble) {
-		counts[callbackd.CallbackCount{Failing: !t.FailingSince.IsZero(), Paused: t.Paused}]++
+	err = eachUnwell(tx, func(u store.Unwell) {
+		counts[callbackd.CallbackCount{Failing: !u.FailingSince.IsZero(), Paused: u.Pause.Reason}]++
 		rest--
 	})
 	out := []callbackd.CallbackCount{{N: rest}}
@@ -102,12 +103,12 @@ func countCallbacks(tx Tx) ([]callbackd.CallbackCount, error) {
 }
 
 // eachUnwell calls f once for each callback that fails or is paused.
-func eachUnwell(tx Tx, f func(callbackd.Trouble)) error {
+func eachUnwell(tx Tx, f func(store.Unwell)) error {
 	for _, condition := range []string{"failing_since IS NOT NULL", "pause_reason <> '' AND failing_since IS NULL"} {
-		err := tx.Query("SELECT no, failing_since, pause_reason FROM callbacks c WHERE "+condition+" AND "+liveCallback, func(row Row) error {
-			var t callbackd.Trouble
-			err := row.Scan(&t.ID, &t.FailingSince, &t.Paused)
-			f(t)
+		err := tx.Query("SELECT no, failing_since, pause_reason, paused_at FROM callbacks c WHERE "+condition+" AND "+liveCallback, func(row Row) error {
+			var u store.Unwell
+			err := row.Scan(&u.ID, &u.FailingSince, &u.Pause.Reason, &u.Pause.At)
+			f(u)
 			return err
 		})
 		if err != nil {
@@ -186,9 +187,9 @@ func readBacklogs(tx Tx, unflushed []callbackd.CallbackBacklog, at time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	err = eachUnwell(tx, func(unwell callbackd.Trouble) {
-		t := of(unwell.ID)
-		t.FailingSince, t.Paused = unwell.FailingSince, unwell.Paused
+	err = eachUnwell(tx, func(u store.Unwell) {
+		t := of(u.ID)
+		t.FailingSince, t.Paused = u.FailingSince, u.Pause.Reason
 	})
 	out := make([]callbackd.Trouble, 0, len(all))
 	for _, t := range all {

@@ -35,6 +35,7 @@ func (s *Store) Prune(ctx context.Context, p store.Prune, limit int) (removed in
 		{p.Hours, s.pruneCounters(store.Hour)},
 		{p.Replays, s.pruneReplays},
 		{p.Audit, func(tx Tx, before time.Time, limit int) (int, error) { return audit.prune(tx, before, limit) }},
+		{p.Incidents, s.pruneIncidents},
 	} {
 		if kind.before.IsZero() {
 			continue

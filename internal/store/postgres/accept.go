@@ -289,7 +289,7 @@ func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) 
 			if o := in.change.once; o != nil {
 				g.answers[tokenOf(o)] = nil
 			}
-			for _, t := range callbackd.EventTypes { // a change may fire any of them
+			for _, t := range callbackd.SessionEvents { // a change may fire any of them
 				g.candidates[subject{b.Key, t}] = nil
 			}
 		}

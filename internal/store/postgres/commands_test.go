@@ -35,6 +35,7 @@ func everyCommand(t *testing.T, st *Store) {
 	s.idempotent()
 	s.replays()
 	s.console()
+	s.incidents()
 	s.makeDue()
 	s.expires()
 	s.deletes()
@@ -245,6 +246,25 @@ func (s *commands) replays() {
 	s.ok(third(s.Pending(s.ctx, callbackd.PendingRead{Callback: target.ID, Source: callbackd.Replays, At: s.now, Limit: 10})))
 	s.ok(second(s.ListReplays(s.ctx, store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: 10})))
 	s.cancellations()
+}
+
+// incidents opens an incident twice, changes it and closes it.
+func (s *commands) incidents() {
+	s.t.Helper()
+	s.ok(second(s.Unwell(s.ctx)))
+	c := &callbackd.Condition{Kind: callbackd.NoticePaused, Key: s.key, Name: "1", Callback: s.cb.ID}
+	i, err := s.OpenIncident(s.ctx, c, s.now)
+	s.ok(err)
+	s.ok(second(s.OpenIncident(s.ctx, c, s.now)))
+	for _, q := range []store.IncidentQuery{{}, {Open: true}, {Untold: true}, {Key: s.key}, {Key: s.key, Open: true}} {
+		s.ok(second(s.ListIncidents(s.ctx, q)))
+	}
+	s.ok(second(s.ChangeIncident(s.ctx, s.key, i.ID, func(i *callbackd.Incident) error {
+		i.Miss(s.now, callbackd.EndedDeleted)
+		return nil
+	})))
+	s.ok(second(s.Incident(s.ctx, store.AllKeys, i.ID)))
+	s.ok(second(s.Prune(s.ctx, store.Prune{Incidents: s.now.Add(-time.Hour)}, 10)))
 }
 
 // cancellations cancels what is pending, and sends it again.

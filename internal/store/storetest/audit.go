@@ -33,11 +33,11 @@ var notAudited = map[string]string{
 	"FinalizeCanceled": "the effect of a deletion or a revocation, which is audited", "Expire": "events and callbacks say when, which is audited", "TakeTurns": "events say when", "Sweep": "retention, which the operator sets", "Prune": "retention, which the operator sets",
 	"Forget": "retention: what it removes is used by nothing", "AppendLogs": "a log itself", "AddCounters": "counts",
 	"UseTokens": "use is no change", "WalkSealed": "seals secrets again, and changes none", "ReloadKeyset": "reads a file",
-	"OnCommit": "changes nothing stored", "Watch": "changes nothing stored", "Ready": "changes nothing stored", "Close": "changes nothing stored",
+	"OnCommit": "changes nothing stored", "Watch": "changes nothing stored", "OpenIncident": "a rule finds it, and people change nothing", "Ready": "changes nothing stored", "Close": "changes nothing stored",
 }
 
 // reads are the beginnings of the names of methods that only read.
-var reads = []string{"List", "Count", "Check", "Verify", "Key", "Callback", "Event", "Delivery", "Session", "Latest", "Due", "Pending", "Earlier", "Health", "Backlogs", "Figures", "Login", "Token", "Answered", "Forgettable", "Replay"}
+var reads = []string{"List", "Count", "Check", "Verify", "Key", "Callback", "Event", "Delivery", "Session", "Latest", "Due", "Pending", "Earlier", "Health", "Backlogs", "Figures", "Incident", "Unwell", "Login", "Token", "Answered", "Forgettable", "Replay"}
 
 // everyAudited calls each method that is audited, and returns the actions it must lead to.
 func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAction {
@@ -62,6 +62,7 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 	s.must(second(s.PauseCallback(ctx, key.ID, ev1, "default", callbackd.Pause{Reason: callbackd.PausedByUser, At: s.at})))
 	s.must(second(s.PauseCallback(ctx, key.ID, ev1, "default", callbackd.Pause{At: s.at})))
 	s.everyAuditedDelivery(ctx, key, stored)
+	s.everyAuditedIncident(ctx, key)
 	s.must(second(s.DeleteCallback(ctx, key.ID, ev1, "default", s.at)))
 	s.everyAuditedSession(ctx, key)
 	for i, link := range []bool{true, false} {
@@ -78,7 +79,8 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 		"ChangeCallback": {callbackd.AuditCallbackReplaced, callbackd.AuditSecretRotated, callbackd.AuditAuthRotated, callbackd.AuditCallbackPaused, callbackd.AuditCallbackResumed, callbackd.AuditCallbackDeleted},
 		"CreateReplay":   {callbackd.AuditReplayStarted, callbackd.AuditDeliveriesCanceled}, "SetReplayState": {callbackd.AuditReplayPaused, callbackd.AuditReplayResumed, callbackd.AuditReplayCanceled},
 		"Resend": {callbackd.AuditDeliveryResent}, "ChangeSession": {callbackd.AuditSessionChanged, callbackd.AuditSMSResent, callbackd.AuditSessionRemoved},
-		"CreateToken": {callbackd.AuditTokenCreated}, "RevokeToken": {callbackd.AuditTokenRevoked},
+		"ChangeIncident": {callbackd.AuditIncidentAcknowledged, callbackd.AuditIncidentMuted},
+		"CreateToken":    {callbackd.AuditTokenCreated}, "RevokeToken": {callbackd.AuditTokenRevoked},
 		"CreateLogin": {callbackd.AuditLinkCreated, callbackd.AuditSignedIn}, "TakeLogin": {callbackd.AuditSignedOut},
 	}
 }
@@ -94,6 +96,20 @@ func (s *suite) everyAuditedDelivery(ctx context.Context, key *callbackd.Key, cb
 	s.must(second(s.Resend(ctx, key.ID, callbackd.DeliveryID{Event: ev.ID, Callback: cb.ID}, s.at)))
 	s.must(second(s.CreateReplay(ctx, callbackd.Replay{Key: key.ID, Filter: callbackd.CancelFilter(callbackd.ReplayFilter{}),
 		Cancel: &callbackd.Cancellation{By: callbackd.ByOperator, Reason: "why"}, CreatedAt: s.at})))
+}
+
+func (s *suite) everyAuditedIncident(ctx context.Context, key *callbackd.Key) {
+	i, err := s.OpenIncident(ctx, &callbackd.Condition{Kind: callbackd.NoticePaused, Key: key.ID, Name: "1"}, s.at)
+	s.must(err)
+	for _, change := range []func(*callbackd.Incident){
+		func(i *callbackd.Incident) { i.Acknowledge("me", s.at) },
+		func(i *callbackd.Incident) { i.Mute(s.at.Add(time.Hour), s.at) },
+	} {
+		s.must(second(s.ChangeIncident(ctx, key.ID, i.ID, func(i *callbackd.Incident) error {
+			change(i)
+			return nil
+		})))
+	}
 }
 
 func (s *suite) everyAuditedSession(ctx context.Context, key *callbackd.Key) {

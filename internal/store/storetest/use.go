@@ -73,6 +73,7 @@ func (u *user) step() {
 		u.replays(key, cb)
 	case 6:
 		u.secondary(key, cb)
+		u.must(second(u.OpenIncident(u.ctx(), &callbackd.Condition{Kind: callbackd.NoticeExhausted, Key: key.ID, Name: "Zoë", Callback: cb.ID}, u.at)))
 	case 7, 8, 9:
 		u.outcomes(cb)
 	case 10, 11, 12, 13:

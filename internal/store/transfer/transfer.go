@@ -51,6 +51,7 @@ var Tables = []Table{
 	{"audit_key", []string{"no", "sealed"}, 1},
 	{"audit_chains", []string{"key_no", "first", "last", "start_hash", "head_hash", "at", "chains", "seal"}, 1},
 	{"audit", []string{"key_no", "n", "at", "action", "actor_kind", "actor_name", "actor_address", "subject", "target", "old_state", "new_state", "hash"}, 2},
+	{"incidents", []string{"id", "key_no", "topic", "name", "kind", "callback_no", "opened_at", "gone_at", "closed_at", "count", "flaps", "facts", "acked_at", "acked_by", "muted_until", "stage", "told_key", "told_operator", "told_mail"}, 1},
 	// The keys come last: without them nobody can use an incomplete copy.
 	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url", "expires_at"}, 1},
 }

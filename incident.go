@@ -1,0 +1,237 @@
+package callbackd
+
+import (
+	"strconv"
+	"time"
+)
+
+// IncidentID is the id of an incident. Like an event's id it holds the time at which the
+// incident was opened.
+type IncidentID int64
+
+// String returns the id as the API writes it: "inc_" and 13 digits of base32.
+func (id IncidentID) String() string { return "inc_" + encode63(int64(id)) }
+
+// ParseIncidentID reads what [IncidentID.String] writes.
+func ParseIncidentID(s string) (IncidentID, bool) {
+	if len(s) < 4 || s[:4] != "inc_" {
+		return 0, false
+	}
+	n, ok := decode63(s[4:])
+	return IncidentID(n), ok && n > 0
+}
+
+// Topic is what an incident is about. The kinds of one topic follow each other in one
+// incident: a callback that fails is paused some days later.
+type Topic string
+
+// The topics.
+const (
+	TopicCallback   Topic = "callback"   // NoticeFailing, NoticePaused
+	TopicDeliveries Topic = "deliveries" // NoticeExhausted
+)
+
+// Topics lists the topics.
+var Topics = []Topic{TopicCallback, TopicDeliveries}
+
+// topicOf has the topic of each kind of incident.
+var topicOf = map[EventType]Topic{
+	NoticeFailing:   TopicCallback,
+	NoticePaused:    TopicCallback,
+	NoticeExhausted: TopicDeliveries,
+}
+
+// IncidentSubject is what has at most one open incident.
+type IncidentSubject struct {
+	Key   KeyID // 0: the whole server
+	Topic Topic
+	Name  string // of the callback or of something else, unique within key and topic
+}
+
+// Condition is something that is wrong with a subject.
+type Condition struct {
+	Kind     EventType
+	Key      KeyID
+	Name     string // see [IncidentSubject]
+	Callback CallbackID
+	N        int64 // how often it happened since the last look
+	Facts    IncidentFacts
+}
+
+// IncidentFacts is what is known about a condition. It is stored as JSON.
+type IncidentFacts struct {
+	Since  time.Time   `json:",omitzero"` // when the condition began
+	Event  EventType   `json:",omitempty"`
+	Name   string      `json:",omitempty"` // of the callback
+	Origin string      `json:",omitempty"` // of the callback's URL
+	Fault  Fault       `json:",omitempty"` // of the last attempt that failed
+	Status int         `json:",omitempty"` // of the last attempt that failed
+	Pause  PauseReason `json:",omitempty"`
+	Ended  EndReason   `json:",omitempty"`
+}
+
+// Subject returns what the condition is about.
+func (c *Condition) Subject() IncidentSubject {
+	return IncidentSubject{c.Key, topicOf[c.Kind], c.Name}
+}
+
+// CallbackCondition returns what is wrong with a callback that fails or is paused; nil when
+// nothing is that people do not know: a person who pauses a callback knows of it.
+func CallbackCondition(cb *Callback, failingSince time.Time, p Pause) *Condition {
+	c := &Condition{Key: cb.Key, Name: strconv.FormatInt(int64(cb.ID), 10), Callback: cb.ID}
+	c.Facts = IncidentFacts{Since: failingSince, Event: cb.Event, Name: cb.Name, Origin: Origin(cb.URL)}
+	switch {
+	case cb.Deleted():
+		return nil
+	case p.Reason != NotPaused && p.Reason != PausedByUser:
+		c.Kind, c.Facts.Pause, c.Facts.Since = NoticePaused, p.Reason, p.At
+	case !failingSince.IsZero():
+		c.Kind = NoticeFailing
+	default:
+		return nil
+	}
+	return c
+}
+
+// Incident is a time in which something was wrong with a subject. It is opened when a
+// condition is seen that lasts, and closed when the condition has been gone for a while. A
+// condition that comes back before that belongs to the same incident.
+type Incident struct {
+	ID IncidentID
+	IncidentSubject
+	Kind     EventType // the last one
+	Callback CallbackID
+	OpenedAt time.Time
+	GoneAt   time.Time // since when the condition has been gone; zero while it lasts
+	ClosedAt time.Time // zero while it is open
+	Count    int64     // how often the condition came, or happened
+	Flaps    int       // how often it came back soon; see settle
+	Facts    IncidentFacts
+
+	AckedAt    time.Time // when a person acknowledged it; zero when nobody did
+	AckedBy    string
+	MutedUntil time.Time // no notices before it
+
+	// Stage counts what there is to tell: 1 is the opening, each other kind and the end
+	// add 1.
+	Stage int
+	// Told has the last stage of which a channel was told. It is negative when nothing was
+	// sent: see [Incident.Notice].
+	Told map[Channel]int
+}
+
+// The rules of incidents.
+const (
+	// FailingAfter is how long a callback fails before that is an incident.
+	FailingAfter = time.Minute
+	// SettleFirst is how long a condition must be gone before its incident is closed. It
+	// doubles each time that the condition comes back, up to SettleMax, so that what comes
+	// and goes is one incident and not a hundred.
+	SettleFirst = time.Minute
+	SettleMax   = time.Hour
+	// SettleExhausted is SettleFirst for deliveries that were given up, which is over at
+	// once every time.
+	SettleExhausted = 15 * time.Minute
+	// MaxMute is the longest time for which an incident can be muted.
+	MaxMute = 30 * 24 * time.Hour
+	// MaxClosedIncidents is how many closed incidents of an API key are stored.
+	MaxClosedIncidents = 1000
+)
+
+// Opens reports whether a condition at now is an incident.
+func (c *Condition) Opens(now time.Time) bool {
+	return c.Kind != NoticeFailing || now.Sub(c.Facts.Since) >= FailingAfter
+}
+
+// OpenIncident returns the incident that a condition opens at now. last is the one of the
+// same subject before it, or nil: when that ended less than SettleMax ago, the new one
+// settles as slowly, and stays muted.
+func OpenIncident(c *Condition, last *Incident, now time.Time) Incident {
+	i := Incident{
+		IncidentSubject: c.Subject(), Kind: c.Kind, Callback: c.Callback, OpenedAt: now, Facts: c.Facts,
+		Count: max(c.N, 1), Stage: 1, Told: map[Channel]int{},
+	}
+	if last != nil && now.Sub(last.ClosedAt) < SettleMax {
+		i.Flaps = last.Flaps + 1
+	}
+	if last != nil && last.Muted(now) {
+		i.MutedUntil = last.MutedUntil
+	}
+	if c.Kind == NoticeExhausted {
+		i.GoneAt = now
+	}
+	return i
+}
+
+// See changes an open incident at now, when its condition is there. It reports whether
+// anything changed.
+func (i *Incident) See(c *Condition, now time.Time) (changed bool) {
+	if i.Closed() {
+		return false
+	}
+	if c.Kind == NoticeExhausted {
+		i.Count, i.GoneAt, i.Facts = i.Count+max(c.N, 1), now, c.Facts
+		return true
+	}
+	if !i.GoneAt.IsZero() {
+		i.GoneAt, i.Count, i.Flaps, i.Facts = time.Time{}, i.Count+1, i.Flaps+1, c.Facts
+		changed = true
+	}
+	if i.Kind != c.Kind && c.Opens(now) {
+		i.Kind, i.Facts, i.Stage = c.Kind, c.Facts, i.Stage+1
+		changed = true
+	}
+	return changed
+}
+
+// Miss changes an open incident at now, when its condition is not there. ended says why,
+// when the subject itself is gone: then the incident is closed at once. Miss reports whether
+// anything changed.
+func (i *Incident) Miss(now time.Time, ended EndReason) (changed bool) {
+	switch {
+	case i.Closed():
+		return false
+	case ended == EndedWell && i.GoneAt.IsZero():
+		i.GoneAt = now
+		return true
+	case ended == EndedWell && now.Sub(i.GoneAt) < i.settle():
+		return false
+	}
+	if i.GoneAt.IsZero() {
+		i.GoneAt = now
+	}
+	i.ClosedAt, i.Facts.Ended, i.Stage = now, ended, i.Stage+1
+	return true
+}
+
+// settle returns how long the condition must be gone before the incident is closed.
+func (i *Incident) settle() time.Duration {
+	wait := SettleFirst
+	if i.Topic == TopicDeliveries {
+		wait = SettleExhausted
+	}
+	for range min(i.Flaps, 10) {
+		wait *= 2
+	}
+	return min(wait, SettleMax)
+}
+
+// Closed reports whether the incident is over.
+func (i *Incident) Closed() bool { return !i.ClosedAt.IsZero() }
+
+// Muted reports whether a person wants no notices of the incident at now.
+func (i *Incident) Muted(now time.Time) bool { return now.Before(i.MutedUntil) }
+
+// Acknowledge notes that a person knows of the incident. The first one counts.
+func (i *Incident) Acknowledge(by string, at time.Time) {
+	if i.AckedAt.IsZero() {
+		i.AckedAt, i.AckedBy = at, clipStored(by, MaxActorText)
+	}
+}
+
+// Mute has no notices sent before a time. A time that is not after at ends that.
+func (i *Incident) Mute(until, at time.Time) {
+	if i.MutedUntil = until; !until.After(at) {
+		i.MutedUntil = time.Time{}
+	}
+}

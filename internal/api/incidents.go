@@ -1,0 +1,106 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/request"
+	"callbackd/internal/store"
+	"callbackd/internal/view"
+	"callbackd/wire"
+)
+
+// incidentList is the query of GET /v1/incidents.
+type incidentList struct {
+	state string
+	after callbackd.IncidentID
+	limit int
+}
+
+// stateOpen chooses the incidents that are open.
+const stateOpen = "open"
+
+func incidentListFields(q *incidentList) []request.Field {
+	return []request.Field{
+		request.Choice("state", &q.state, []string{stateOpen}),
+		limitField(&q.limit),
+		request.Cursor("cursor", &q.after, callbackd.ParseIncidentID),
+	}
+}
+
+func (a *API) listIncidents(w http.ResponseWriter, c *call, q *incidentList) error {
+	page, err := a.Store.ListIncidents(c.Context(), store.IncidentQuery{Key: c.key.ID, Open: q.state == stateOpen, After: q.after, Limit: q.limit})
+	if err != nil {
+		return err
+	}
+	out := wire.IncidentList{Data: []wire.Incident{}}
+	for i := range page.Incidents {
+		out.Data = append(out.Data, view.Incident(&page.Incidents[i]))
+	}
+	if page.Next != 0 {
+		s := page.Next.String()
+		out.Next = &s
+	}
+	answer(w, http.StatusOK, out)
+	return nil
+}
+
+func incidentID(c *call) (callbackd.IncidentID, error) {
+	id, ok := callbackd.ParseIncidentID(c.PathValue("id"))
+	if !ok {
+		return 0, callbackd.Errorf(callbackd.KindNotFound, "There is no incident %s.", callbackd.Clip(c.PathValue("id"), 60))
+	}
+	return id, nil
+}
+
+func (a *API) getIncident(w http.ResponseWriter, c *call) error {
+	id, err := incidentID(c)
+	if err != nil {
+		return err
+	}
+	i, err := a.Store.Incident(c.Context(), c.key.ID, id)
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, view.Incident(i))
+	return nil
+}
+
+// acknowledgeIncident notes that a person knows of an incident.
+func (a *API) acknowledgeIncident(w http.ResponseWriter, c *call) error {
+	now := time.Now()
+	return a.changeIncident(w, c, func(i *callbackd.Incident) { i.Acknowledge(callbackd.ByKey(c.key.ID), now) })
+}
+
+// muteIncident has no notices of an incident sent for a while.
+func (a *API) muteIncident(w http.ResponseWriter, c *call) error {
+	_, body, err := c.object(w)
+	if err != nil {
+		return err
+	}
+	var wait time.Duration
+	if err := body.Strict("A mute").Read(request.Duration("for", &wait, 0, callbackd.MaxMute).Required()); err != nil {
+		return err
+	}
+	now := time.Now()
+	return a.changeIncident(w, c, func(i *callbackd.Incident) { i.Mute(now.Add(wait), now) })
+}
+
+// changeIncident changes the incident that the path names.
+func (a *API) changeIncident(w http.ResponseWriter, c *call, change func(*callbackd.Incident)) error {
+	id, err := incidentID(c)
+	if err != nil {
+		return err
+	}
+	show := func(i *callbackd.Incident) ([]byte, error) { return marshal(view.Incident(i)) }
+	i, err := a.Store.ChangeIncident(once(c, http.StatusOK, show), c.key.ID, id, func(i *callbackd.Incident) error {
+		change(i)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, view.Incident(i))
+	return nil
+}

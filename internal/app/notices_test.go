@@ -1,0 +1,208 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"callbackd"
+	"callbackd/client"
+	"callbackd/internal/store"
+	"callbackd/wire"
+)
+
+// told is a receiver of notices.
+type told struct {
+	*httptest.Server
+	got chan notice
+}
+
+type notice struct {
+	Event      string
+	SessionKey string `json:"session_key"`
+	wire.Notice
+}
+
+func tellMe(t *testing.T) *told {
+	r := &told{got: make(chan notice, 100)}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		raw, _ := io.ReadAll(req.Body)
+		var n notice
+		if err := json.Unmarshal(raw, &n); err != nil {
+			t.Errorf("a notice is %q: %v", raw, err)
+		}
+		r.got <- n
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// watched is a server whose incidents have a clock of their own.
+type watched struct {
+	*App
+	t     *testing.T
+	ahead atomic.Int64
+}
+
+func startWatched(t *testing.T, c Config) *watched {
+	t.Helper()
+	w := &watched{t: t}
+	c.watchClock = func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+	a, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.App = a
+	t.Cleanup(func() {
+		if err := a.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// next returns the next notice that a receiver gets. The clock of incidents goes on
+// meanwhile.
+func (w *watched) next(r *told) notice {
+	w.t.Helper()
+	var n notice
+	w.until("a notice", func() bool {
+		select {
+		case n = <-r.got:
+			return true
+		default:
+			return false
+		}
+	})
+	return n
+}
+
+// until steps the watcher until f is true.
+func (w *watched) until(what string, f func() bool) {
+	w.t.Helper()
+	deadline, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	for !f() {
+		if _, err := w.watcher.Step(w.t.Context()); err != nil {
+			w.t.Fatal(err)
+		}
+		if !pause(deadline, 20*time.Millisecond) {
+			w.t.Fatalf("%s did not come", what)
+		}
+		w.ahead.Add(int64(5 * time.Second))
+	}
+}
+
+func (w *watched) incidents(key callbackd.KeyID) []callbackd.Incident {
+	w.t.Helper()
+	page, err := w.store.ListIncidents(w.t.Context(), store.IncidentQuery{Key: key, Limit: store.MaxPage})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return page.Incidents
+}
+
+// client returns a client with a new API key.
+func (w *watched) client(name string) (*client.Client, callbackd.Key) {
+	w.t.Helper()
+	k, err := w.store.CreateKey(w.t.Context(), callbackd.Key{Account: name, APIKey: name, Name: name, Secret: "s", CreatedAt: time.Now()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &client.Client{Base: w.URL(), Account: name, APIKey: name, APISecret: "s"}, k
+}
+
+func register(t *testing.T, cl *client.Client, url string, p *client.Policy, retry []string, events ...callbackd.EventType) {
+	t.Helper()
+	for _, ev := range events {
+		if _, err := cl.CreateCallback(t.Context(), client.NewCallback{Event: string(ev), URL: url, Retry: retry, Policy: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A receiver that fails is told once, and so is its recovery, in this order, to the
+// callbacks of its key and to those of the operator, and to nobody else.
+func TestAKeyAndTheOperatorAreToldOfAReceiverThatFails(t *testing.T) {
+	var failing atomic.Bool
+	failing.Store(true)
+	receiver := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		if failing.Load() {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer receiver.Close()
+	mine, operators, others := tellMe(t), tellMe(t), tellMe(t)
+	c := config(t.TempDir())
+	c.NoticeKey = "operator"
+	w := startWatched(t, c)
+	key, _ := w.client("acme")
+	operator, _ := w.client("operator")
+	other, _ := w.client("other")
+	inOrder := &client.Policy{OrderGroup: callbackd.GroupByOrigin}
+	for cl, r := range map[*client.Client]*told{key: mine, operator: operators, other: others} {
+		register(t, cl, r.URL, inOrder, nil, callbackd.NoticeTypes...)
+	}
+	register(t, key, receiver.URL, nil, []string{"0s", "100ms", "100ms", "100ms", "100ms", "100ms", "100ms", "100ms", "100ms", "15s"}, callbackd.Complete)
+	if _, err := key.Publish(t.Context(), client.NewEvent{Event: string(callbackd.Complete), SessionKey: "S"}); err != nil {
+		t.Fatal(err)
+	}
+
+	first := w.next(mine)
+	if first.Event != string(callbackd.NoticeFailing) || first.State != "open" || first.About.Event != string(callbackd.Complete) || first.Account != "acme" {
+		t.Errorf("the first notice is %+v", first)
+	}
+	failing.Store(false)
+	if _, err := key.Publish(t.Context(), client.NewEvent{Event: string(callbackd.Complete), SessionKey: "T"}); err != nil {
+		t.Fatal(err)
+	}
+	last := w.next(mine)
+	if last.Event != string(callbackd.NoticeRecovered) || last.State != "closed" || last.Incident != first.Incident || last.SessionKey != first.SessionKey {
+		t.Errorf("the last notice is %+v", last)
+	}
+	for i, want := range []callbackd.EventType{callbackd.NoticeFailing, callbackd.NoticeRecovered} {
+		if n := w.next(operators); n.Event != string(want) || n.Incident != first.Incident || n.KeyName != "acme" {
+			t.Errorf("notice %d of the operator is %+v, want %s", i+1, n, want)
+		}
+	}
+	if n := len(mine.got) + len(operators.got) + len(others.got); n != 0 {
+		t.Errorf("%d notices more came, want none", n)
+	}
+}
+
+// A delivery that is given up is told. A notice that cannot be delivered leads to no other.
+func TestNoNoticeIsAboutNotices(t *testing.T) {
+	broken := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusGone) }))
+	defer broken.Close()
+	mine := tellMe(t)
+	c := config(t.TempDir())
+	c.NoticeKey = "acme"
+	w := startWatched(t, c)
+	key, k := w.client("acme")
+	register(t, key, broken.URL, nil, []string{"0s"}, callbackd.Complete, callbackd.NoticePaused, callbackd.NoticeFailing)
+	register(t, key, mine.URL, nil, nil, callbackd.NoticeExhausted)
+	if _, err := key.Publish(t.Context(), client.NewEvent{Event: string(callbackd.Complete), SessionKey: "S"}); err != nil {
+		t.Fatal(err)
+	}
+	n := w.next(mine)
+	if n.Event != string(callbackd.NoticeExhausted) || n.Count != 1 || n.About.Event != string(callbackd.Complete) {
+		t.Errorf("the notice is %+v", n)
+	}
+	// The pause is told to a receiver that answers 410 too, so that this callback is paused.
+	w.until("an incident about a callback for notices", func() bool {
+		for _, i := range w.incidents(k.ID) {
+			if i.Facts.Event.IsNotice() {
+				return i.Told[callbackd.ToKey] == -i.Stage
+			}
+		}
+		return false
+	})
+	if n := len(mine.got); n != 0 {
+		t.Errorf("%d notices more came, want none", n)
+	}
+}

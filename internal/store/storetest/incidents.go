@@ -1,0 +1,187 @@
+package storetest
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+var incidentTests = map[string]func(*suite){
+	"IncidentsAreStored":              (*suite).incidentStored,
+	"OneOpenIncidentOfASubject":       (*suite).incidentOnce,
+	"IncidentsOfOtherKeys":            (*suite).incidentsOfOthers,
+	"ListsOfIncidents":                (*suite).incidentLists,
+	"ClosedIncidentsAreRemoved":       (*suite).incidentsPruned,
+	"CallbacksThatFailOrArePaused":    (*suite).unwell,
+	"AnIncidentRemembersTheOneBefore": (*suite).incidentBefore,
+}
+
+// condition returns a pause of a callback of the suite's key.
+func (s *suite) condition(cb callbackd.CallbackID) *callbackd.Condition {
+	return &callbackd.Condition{Kind: callbackd.NoticePaused, Key: s.key.ID, Name: strconv.FormatInt(int64(cb), 10), Callback: cb,
+		Facts: callbackd.IncidentFacts{Event: ev1, Name: "Zoë", Origin: "https://a.example", Pause: callbackd.PausedGone, Since: s.at.UTC()}}
+}
+
+func (s *suite) opened(c *callbackd.Condition, at time.Time) *callbackd.Incident {
+	s.Helper()
+	i, err := s.OpenIncident(s.ctx(), c, at)
+	s.must(err)
+	return i
+}
+
+// closed ends an incident.
+func (s *suite) closed(i *callbackd.Incident, at time.Time) {
+	s.Helper()
+	s.must(second(s.ChangeIncident(s.ctx(), store.AllKeys, i.ID, func(i *callbackd.Incident) error {
+		i.Miss(at, callbackd.EndedDeleted)
+		return nil
+	})))
+}
+
+func (s *suite) incidentStored() {
+	i := s.opened(s.condition(1), s.at)
+	want := callbackd.OpenIncident(s.condition(1), nil, s.at)
+	want.ID, want.OpenedAt = i.ID, s.at.UTC()
+	want.GoneAt, want.ClosedAt, want.Facts.Ended = s.at.Add(time.Minute).UTC(), s.at.Add(time.Minute).UTC(), callbackd.EndedDeleted
+	want.AckedAt, want.AckedBy, want.MutedUntil = s.at.UTC(), "Zoë", s.at.Add(time.Hour).UTC()
+	want.Stage, want.Told = 2, map[callbackd.Channel]int{callbackd.ToKey: 1, callbackd.ToOperator: -2, callbackd.ToMail: 2}
+	_, err := s.ChangeIncident(s.ctx(), s.key.ID, i.ID, func(i *callbackd.Incident) error {
+		i.Acknowledge("Zoë", s.at)
+		i.Mute(s.at.Add(time.Hour), s.at)
+		i.Miss(s.at.Add(time.Minute), callbackd.EndedDeleted)
+		i.Told = want.Told
+		return nil
+	})
+	s.must(err)
+	s.reopen()
+	got, err := s.Incident(s.ctx(), s.key.ID, i.ID)
+	s.must(err)
+	s.equal("the incident after a restart", *got, want)
+}
+
+func (s *suite) incidentOnce() {
+	var work sync.WaitGroup
+	ids := make([]callbackd.IncidentID, 8)
+	for n := range ids {
+		work.Go(func() {
+			if i, err := s.OpenIncident(s.ctx(), s.condition(7), s.at); err == nil {
+				ids[n] = i.ID
+			} else {
+				s.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	for _, id := range ids {
+		s.equal("the incident", id, ids[0])
+	}
+	given := *s.condition(8)
+	given.Kind, given.N = callbackd.NoticeExhausted, 3
+	s.opened(&given, s.at)
+	s.equal("deliveries of two reports", s.opened(&given, s.at).Count, int64(6))
+}
+
+func (s *suite) incidentsOfOthers() {
+	other := s.newKey("other")
+	i := s.opened(s.condition(1), s.at)
+	_, err := s.Incident(s.ctx(), other.ID, i.ID)
+	s.kind(err, callbackd.KindNotFound)
+	_, err = s.ChangeIncident(s.ctx(), other.ID, i.ID, func(*callbackd.Incident) error { return nil })
+	s.kind(err, callbackd.KindNotFound)
+	page, err := s.ListIncidents(s.ctx(), store.IncidentQuery{Key: other.ID, Limit: 10})
+	s.must(err)
+	s.equal("another key's incidents", len(page.Incidents), 0)
+	refused := callbackd.Invalid("no")
+	_, err = s.ChangeIncident(s.ctx(), s.key.ID, i.ID, func(i *callbackd.Incident) error {
+		i.Acknowledge("me", s.at)
+		return refused
+	})
+	s.kind(err, callbackd.KindInvalid)
+	got, err := s.Incident(s.ctx(), s.key.ID, i.ID)
+	s.must(err)
+	s.equal("who acknowledged it", got.AckedBy, "")
+}
+
+// incidentIDs lists incidents, two on each page.
+func (s *suite) incidentIDs(q store.IncidentQuery) (ids []callbackd.IncidentID) {
+	s.Helper()
+	for q.Limit = 2; ; {
+		page, err := s.ListIncidents(s.ctx(), q)
+		s.must(err)
+		for i := range page.Incidents {
+			ids = append(ids, page.Incidents[i].ID)
+		}
+		if q.After = page.Next; q.After == 0 {
+			return ids
+		}
+	}
+}
+
+func (s *suite) incidentLists() {
+	var all []callbackd.IncidentID
+	for n := range callbackd.CallbackID(5) {
+		i := s.opened(s.condition(n+1), s.at)
+		all = append([]callbackd.IncidentID{i.ID}, all...)
+		if n == 2 {
+			s.closed(i, s.at)
+		}
+		if n == 3 {
+			s.must(second(s.ChangeIncident(s.ctx(), s.key.ID, i.ID, func(i *callbackd.Incident) error {
+				i.Told = map[callbackd.Channel]int{callbackd.ToKey: 1, callbackd.ToOperator: -1, callbackd.ToMail: 1}
+				return nil
+			})))
+		}
+	}
+	server := s.condition(0)
+	server.Key = 0
+	whole := s.opened(server, s.at).ID
+	s.equal("those of the key", s.incidentIDs(store.IncidentQuery{Key: s.key.ID}), all)
+	s.equal("all", s.incidentIDs(store.IncidentQuery{}), append([]callbackd.IncidentID{whole}, all...))
+	s.equal("the open ones", s.incidentIDs(store.IncidentQuery{Key: s.key.ID, Open: true}), []callbackd.IncidentID{all[0], all[1], all[3], all[4]})
+	s.equal("those to tell of", s.incidentIDs(store.IncidentQuery{Untold: true}), []callbackd.IncidentID{whole, all[0], all[2], all[3], all[4]})
+}
+
+func (s *suite) incidentsPruned() {
+	old, open, young := s.opened(s.condition(1), s.at), s.opened(s.condition(2), s.at), s.opened(s.condition(3), s.at)
+	s.closed(old, s.at)
+	s.closed(young, s.at.Add(time.Hour))
+	n, err := s.Prune(s.ctx(), store.Prune{Incidents: s.at.Add(time.Minute)}, 10)
+	s.must(err)
+	s.equal("removed", n, 1)
+	s.equal("what stays", s.incidentIDs(store.IncidentQuery{}), []callbackd.IncidentID{young.ID, open.ID})
+}
+
+func (s *suite) incidentBefore() {
+	i := s.opened(s.condition(1), s.at)
+	s.closed(i, s.at.Add(time.Minute))
+	s.opened(s.condition(12), s.at)
+	again := s.opened(s.condition(1), s.at.Add(2*time.Minute))
+	s.equal("how often it came back", again.Flaps, 1)
+}
+
+func (s *suite) unwell() {
+	for n, reason := range []callbackd.PauseReason{callbackd.NotPaused, callbackd.PausedByUser, callbackd.PausedGone} {
+		cb := s.newCallback(s.key, ev1, fmt.Sprint("n", n))
+		s.must(second(s.PauseCallback(s.ctx(), s.key.ID, ev1, cb.Name, callbackd.Pause{Reason: reason, At: s.at.UTC()})))
+	}
+	failing := s.newCallback(s.key, ev2, "failing")
+	s.publish(s.key, ev2, "S")
+	s.fails(failing)
+	revoked := s.newKey("revoked")
+	gone := s.newCallback(revoked, ev1, "gone")
+	s.must(second(s.PauseCallback(s.ctx(), revoked.ID, ev1, gone.Name, callbackd.Pause{Reason: callbackd.PausedGone, At: s.at})))
+	s.must(s.ChangeKey(s.ctx(), "revoked", func(k *callbackd.Key) error { k.Revoke(s.at); return nil }))
+	list, err := s.Unwell(s.ctx())
+	s.must(err)
+	got := map[callbackd.PauseReason]store.Unwell{}
+	for _, u := range list {
+		got[u.Pause.Reason] = u
+	}
+	s.equal("how many", len(list), 3)
+	s.equal("the failing one", got[callbackd.NotPaused], store.Unwell{ID: failing.ID, FailingSince: s.at.UTC()})
+	s.equal("when the pause began", got[callbackd.PausedGone].Pause.At, s.at.UTC())
+}
