@@ -13,7 +13,8 @@ import (
 // they print, if there is one.
 var howtoBlock = regexp.MustCompile("(?s)```sh\n(.*?)```(?:\n\n```text\n(.*?)```)?")
 
-// TestHowToPagesWorkAsPrinted runs the commands of each page in docs/howto, in order, in
+// TestHowToPagesWorkAsPrinted runs the commands of each page in docs/howto, and of
+// docs/troubleshooting.md, in order, in
 // one bash, against a new server. What a page shows after a block must be in what the
 // block prints, line by line; "…" stands for anything.
 func TestHowToPagesWorkAsPrinted(t *testing.T) {
@@ -21,6 +22,7 @@ func TestHowToPagesWorkAsPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pages = append(pages, "../docs/troubleshooting.md")
 	run := 0
 	for _, page := range pages {
 		raw, err := os.ReadFile(page)

@@ -50,7 +50,7 @@ func LimitMemory(log *slog.Logger) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	limit := cgroupLimit("/proc/self/cgroup", "/sys/fs/cgroup")
+	limit := GroupMemory()
 	if limit == 0 {
 		return
 	}
@@ -94,6 +94,10 @@ func BoundGarbage(ctx context.Context) {
 		}
 	}
 }
+
+// GroupMemory returns the memory limit of the control group of this process, in bytes; 0
+// when there is none.
+func GroupMemory() int64 { return cgroupLimit("/proc/self/cgroup", "/sys/fs/cgroup") }
 
 // memoryLimit returns how many bytes the process may use; 0: not known.
 func memoryLimit() int64 {

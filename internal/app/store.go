@@ -49,6 +49,18 @@ func (p StoreConfig) Inspect(ctx context.Context) (store.Store, error) {
 	return opened(sqlite.Inspect(sqlite.Options{Dir: p.Data, KeysetFile: p.KeysetFile}))
 }
 
+// Survey looks at the database without opening it as a store, and changes nothing. now is
+// the clock of this machine. It fails where no server of this version can start.
+func (p StoreConfig) Survey(ctx context.Context, now func() time.Time) (store.Survey, error) {
+	if p.DatabaseURL != "" {
+		return postgres.Survey(ctx, postgres.Options{URL: p.DatabaseURL}, now)
+	}
+	return sqlite.Survey(sqlite.Options{Dir: p.Data})
+}
+
+// NodeConnections is how many connections to PostgreSQL one node uses.
+const NodeConnections = postgres.MaxConns
+
 // Existing opens the store for a command that changes it. A server may run meanwhile. It
 // fails where there is no store.
 func (p StoreConfig) Existing(ctx context.Context) (store.Store, error) {

@@ -60,6 +60,7 @@ var arrows = []arrow{
 	{"callbackd/internal/notices", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/store", "callbackd/internal/view"}, "a notice is an event like any other: what finds incidents knows the store, and neither engine nor HTTP"},
 	{"callbackd/internal/front", []string{"callbackd", "callbackd/internal/obs"}, "what bounds visitors knows neither what they ask for nor where it is kept"},
 	{"callbackd/internal/home", []string{"callbackd", "callbackd/internal/front"}, "what forwards calls knows neither what they ask for nor how nodes agree"},
+	{"callbackd/internal/doctor", []string{"callbackd", "callbackd/internal/humanize", "callbackd/internal/safetext", "callbackd/internal/store"}, "a check asks the machine that it is given and the contract of the store; it opens nothing by itself"},
 	{"callbackd/internal/humanize", []string{"callbackd"}, "numbers for people have one style, which knows nothing of what they count"},
 	{"callbackd/internal/obs", []string{"callbackd", "callbackd/internal/safetext"}, "logs and metrics know the domain's words only, and clean names that people chose"},
 }

@@ -42,6 +42,7 @@ type root struct {
 	Move       moveCmd       `cmd:"" help:"Move everything from a data directory to PostgreSQL."`
 	Health     healthCmd     `cmd:"" help:"Check the server on this machine: exit code 0 when it is healthy, 1 when it is not."`
 	Status     statusCmd     `cmd:"" help:"Say how a running server is: version, readiness, pending deliveries, nodes, and the last faults that it logged. Exit code 0 when it is ready, 1 when it is not."`
+	Doctor     doctorCmd     `cmd:"" help:"Find out what keeps a server from running well here: settings, disk, permissions, store, clock, network, certificates, limits. Takes the options of serve, changes nothing, and says what to do. Exit code 0 when there is no problem, 1 when there is one."`
 	LogLevel   logLevelCmd   `cmd:"" help:"Change what a running server logs, until its next start."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }

@@ -69,17 +69,7 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 	}
 	out.NoticeKey = c.NoticeKey
 	out.NodeListen, out.NodeAddress = c.NodeListen, c.NodeAddress
-	if err := c.checkLimits(); err != nil {
-		return out, err
-	}
-	var err error
-	if out.CaptureURL, err = captureTemplate(c.CaptureURL, ""); err != nil {
-		return out, err
-	}
-	if err := c.readEgress(&out); err != nil {
-		return out, err
-	}
-	if err := c.readIngress(&out); err != nil {
+	if err := c.read(&out); err != nil {
 		return out, err
 	}
 	out.LogBuffer = obs.NewLogBuffer(e.stderr)
@@ -95,6 +85,20 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 	out.LogBuffer.ReportDropped(out.Log)
 	out.Log = out.Recent.Keep(out.Log)
 	return out, nil
+}
+
+// read checks the options that are not plain texts, and reads them.
+func (c *serveCmd) read(out *app.Config) (err error) {
+	if err := c.checkLimits(); err != nil {
+		return err
+	}
+	if out.CaptureURL, err = captureTemplate(c.CaptureURL, ""); err != nil {
+		return err
+	}
+	if err := c.readEgress(out); err != nil {
+		return err
+	}
+	return c.readIngress(out)
 }
 
 // checkLimits checks the options that are a number, a duration or a length.
