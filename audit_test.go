@@ -17,7 +17,7 @@ var digest = callbackd.AuditDigest([]byte("a key"), 3)
 // notAudited has the fields of settings that no person sets, or that the audit log has in
 // another form.
 var notAudited = map[string]string{
-	"Callback.ID": "the target of the entry", "Callback.Key": "the chain", "Callback.Event": "the subject", "Callback.Name": "the subject",
+	"Callback.ID": "the target of the entry", "Callback.Key": "the chain", "Callback.Event": "the subject", "Callback.Name": "the subject", "Callback.Session": "the subject",
 	"Callback.Version": "counts changes", "Callback.CreatedAt": "the time of an entry", "Callback.UpdatedAt": "the time of an entry",
 	"Callback.DeletedAt": "the action", "Callback.FailingSince": "health", "Callback.ClosedUntil": "health", "Callback.Proven": "health",
 	"Callback.ReleasedAt": "the effect of a resume", "Callback.Releasing": "the effect of a resume",

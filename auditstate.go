@@ -122,6 +122,9 @@ func auditText(s string) string {
 // which attempts change, is not part of it.
 func (c *Callback) AuditState(digest func(string) string) AuditState {
 	s := AuditState{"url": auditText(c.URL), "method": c.Method, "payload": auditText(string(c.Payload))}
+	if c.Types != nil { // it is for one session
+		s["events"] = strings.Join(typeNames(c.Types), ", ")
+	}
 	for i, h := range c.Headers {
 		name := "headers." + h.Name
 		if _, twice := s[name]; twice {
@@ -204,7 +207,12 @@ func (s AuditState) setAuth(name string, a *Auth, digest func(string) string) {
 }
 
 // AuditSubject returns the subject of entries about a callback.
-func (c *Callback) AuditSubject() string { return string(c.Event) + " " + c.Name }
+func (c *Callback) AuditSubject() string {
+	if c.OfSession() {
+		return c.Session + " " + c.Name
+	}
+	return string(c.Event) + " " + c.Name
+}
 
 // AuditActionOf returns what a change of a callback is called.
 func AuditActionOf(before, after *Callback) AuditAction {

@@ -21,13 +21,16 @@ type Header struct {
 	Value Secret
 }
 
-// Callback is the setting of one API key for one event: the URL to call, and how.
+// Callback is the setting of one API key for one event, or for one session: the URL to
+// call, and how.
 type Callback struct {
 	ID      CallbackID
 	Key     KeyID
-	Event   EventType
-	Name    string
-	Version int64 // counts the changes of what is sent, from 1
+	Event   EventType   // empty when it is for one session
+	Name    string      // of a callback for one session: its ID
+	Session string      // the session that it is for; empty when it is for all
+	Types   []EventType // of the events of that session that it gets, in the order of EventTypes; nil without a session
+	Version int64       // counts the changes of what is sent, from 1
 
 	URL     string   // as given by the client: absolute, http or https
 	Method  string   // POST, PUT, PATCH, GET or DELETE

@@ -1,6 +1,7 @@
 package callbackd
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -65,6 +66,21 @@ func (c *Candidates) TTL(id CallbackID) time.Duration {
 		return 0
 	}
 	return c.ttls[id]
+}
+
+// With returns c with the callbacks of the event's session that are for the type. c stays
+// as it is; it may be nil.
+func (c *Candidates) With(ofSession []*Callback, t EventType) *Candidates {
+	out := &Candidates{}
+	if c != nil {
+		out = &Candidates{IDs: slices.Clone(c.IDs), filters: slices.Clone(c.filters), filterOf: slices.Clone(c.filterOf), usesSession: c.usesSession, ttls: maps.Clone(c.ttls)}
+	}
+	for _, cb := range ofSession {
+		if slices.Contains(cb.Types, t) {
+			out.Add(cb.ID, cb.Policy.Filter, cb.Policy.TTL)
+		}
+	}
+	return out
 }
 
 // UseSession reports whether a filter needs the session of the event.

@@ -30,14 +30,14 @@ func TestSameOriginIsSchemeHostAndPort(t *testing.T) {
 func TestProbationBeginsWithAFewCallbacksAndThenOneAtATime(t *testing.T) {
 	var p callbackd.Probation
 	for i := range callbackd.ProbationBurst {
-		if !p.MayBegin(t0) || !p.NextBegin(t0).IsZero() {
+		if !p.MayBegin(t0) || !p.NextBegin(&callbackd.Callback{}, t0).IsZero() {
 			t.Fatalf("only %d callbacks begin at once", i)
 		}
-		p.Begin(t0)
+		p.Begin(&callbackd.Callback{}, t0)
 	}
 	now := t0
 	for range 5 {
-		next := p.NextBegin(now)
+		next := p.NextBegin(&callbackd.Callback{}, now)
 		if p.MayBegin(now) || next.Sub(now) != callbackd.ProbationEvery {
 			t.Fatalf("the next one begins after %v, want %v", next.Sub(now), callbackd.ProbationEvery)
 		}
@@ -45,7 +45,7 @@ func TestProbationBeginsWithAFewCallbacksAndThenOneAtATime(t *testing.T) {
 			t.Fatal("the next one does not begin at its time")
 		}
 		now = next
-		p.Begin(now)
+		p.Begin(&callbackd.Callback{}, now)
 	}
 	if later := now.Add(callbackd.ProbationBurst * callbackd.ProbationEvery); p.Idle(later.Add(-time.Millisecond)) || !p.Idle(later) {
 		t.Error("it is not forgotten when its burst is whole again")
@@ -54,13 +54,13 @@ func TestProbationBeginsWithAFewCallbacksAndThenOneAtATime(t *testing.T) {
 
 func TestProbationHasOneAllowanceAndOneBreaker(t *testing.T) {
 	var p callbackd.Probation
-	if got := p.Limit(t0); got != callbackd.RampStart {
+	if got := p.Limit(&callbackd.Callback{}, t0); got != callbackd.RampStart {
 		t.Errorf("%d attempts in flight, want %d", got, callbackd.RampStart)
 	}
 	for range callbackd.BreakerThreshold {
 		p.After(status(500), t0, 0.5)
 	}
-	if p.Limit(t0) != 0 || p.Idle(t0.Add(time.Hour)) {
+	if p.Limit(&callbackd.Callback{}, t0) != 0 || p.Idle(t0.Add(time.Hour)) {
 		t.Errorf("failures of any of them do not open its breaker: %+v", p)
 	}
 }
@@ -75,7 +75,7 @@ func TestRetryAfterClosesNoOtherCallbackOfTheOrigin(t *testing.T) {
 	if p.Health.Held(t0) {
 		t.Error("other callbacks at the origin wait because of the Retry-After of one")
 	}
-	if p.Limit(t0) == 0 {
+	if p.Limit(&callbackd.Callback{}, t0) == 0 {
 		t.Error("no attempt may start at the origin, want that some may")
 	}
 	if n := p.Health.Consecutive; n != 1 {

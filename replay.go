@@ -110,7 +110,7 @@ func (f *ReplayFilter) Skips(s State) bool {
 }
 
 // Resolve returns an error when the filter can choose nothing. When there is a Target,
-// it sets Type to the event of the target. key is the API key of the replay. target is
+// it sets Type to the event of the target, or Session to the session that it is for. key is the API key of the replay. target is
 // the callback that Target names, or nil when there is none.
 func (f *ReplayFilter) Resolve(key KeyID, target *Callback) error {
 	if f.Target == 0 {
@@ -122,10 +122,17 @@ func (f *ReplayFilter) Resolve(key KeyID, target *Callback) error {
 	if target == nil || target.Key != key || target.Deleted() {
 		return Errorf(KindInvalid, "The target %d is not a callback of this API key; GET /v1/callbacks/:event/policy shows the number.", f.Target)
 	}
-	if f.Type != "" && f.Type != target.Event {
-		return Errorf(KindInvalid, "The target %d is registered for %s and gets no %s.", f.Target, target.Event, f.Type)
+	if f.Type != "" && !target.Takes(f.Type, target.Session) {
+		return Errorf(KindInvalid, "The target %d is registered for %s and gets no %s.", f.Target, strings.Join(target.EventNames(), ", "), f.Type)
 	}
-	f.Type = target.Event
+	if !target.OfSession() {
+		f.Type = target.Event
+		return nil
+	}
+	if f.Session != "" && f.Session != target.Session {
+		return Errorf(KindInvalid, "The target %d is for the session %s and gets no events of %s.", f.Target, target.Session, f.Session)
+	}
+	f.Session = target.Session
 	return nil
 }
 

@@ -112,6 +112,23 @@ type Policy struct {
 	Auth       *wire.Auth          `json:"auth,omitempty"`
 }
 
+// NewSessionCallback is the member callback of a session or an event: a callback for that
+// session alone.
+type NewSessionCallback struct {
+	URL     string            `json:"url"`
+	Method  string            `json:"method,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"`
+	Payload map[string]any    `json:"payload,omitempty"`
+	Events  []string          `json:"events,omitempty"` // that it gets; empty for all
+	Policy  *Policy           `json:"policy,omitempty"`
+}
+
+// SessionCallbacks returns the callbacks that are for one session, oldest first. Secret,
+// DeleteCallback and the like take the text of a CallbackID in place of an event.
+func (c *Client) SessionCallbacks(ctx context.Context, session string) (out wire.CallbackList, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/callbacks?session="+url.QueryEscape(session), nil, &out)
+}
+
 // FilterTrial is the body that TestFilter sends.
 type FilterTrial struct {
 	Event  string              `json:"event,omitempty"` // empty for events of all types
@@ -156,6 +173,8 @@ type NewEvent struct {
 	// starts from ExpiresAt on. A zero time sets nothing.
 	DeliverAt time.Time `json:"deliver_at,omitzero"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// Callback is given to the session; nil for none. The answer has its secret once.
+	Callback *NewSessionCallback `json:"callback,omitempty"`
 }
 
 // Publish publishes one event.

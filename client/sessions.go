@@ -18,6 +18,8 @@ type NewSession struct {
 	Options     *SessionOptions `json:"options,omitempty"`
 	SMS         *SMS            `json:"sms,omitempty"`
 	Vehicle     *wire.Vehicle   `json:"vehicle,omitempty"`
+	// Callback is given to the session; nil for none. The answer has its secret once.
+	Callback *NewSessionCallback `json:"callback,omitempty"`
 }
 
 // SessionOptions has the options of a session, which are returned with it. Reference is

@@ -53,6 +53,8 @@ type Session struct {
 	Options          SessionOptions `json:"options"`
 	Source           SessionSource  `json:"source"`
 	Vehicle          *Vehicle       `json:"vehicle,omitempty"` // once something is known of it
+	// Callback is the one that POST /v1/sessions gave the session; only in its answer.
+	Callback *Callback `json:"callback,omitempty"`
 }
 
 // SessionOptions has the options that the client gave for a session.

@@ -82,12 +82,18 @@ func (h *Headers) UnmarshalJSON(b []byte) error {
 // Callback is a callback as PAVE documents it, with our optional name.
 type Callback struct {
 	APIKey  string          `json:"api_key,omitempty"` // not in lists
-	Event   string          `json:"event"`
+	Event   string          `json:"event,omitempty"`   // not of a callback for one session
 	URL     string          `json:"url"`
 	Method  string          `json:"method"`
 	Headers Headers         `json:"headers"`
 	Payload json.RawMessage `json:"payload"`
 	Name    string          `json:"name,omitempty"` // not of the default callback
+
+	// These are of a callback for one session.
+	ID         int64    `json:"callback_id,omitempty"` // names it in paths: GET /v1/callbacks/:id
+	SessionKey string   `json:"session_key,omitempty"`
+	Events     []string `json:"events,omitzero"`
+	Secret     string   `json:"secret,omitempty"` // only in the answer to the call that made it
 }
 
 // CallbackList answers GET /v1/callbacks.
@@ -105,7 +111,7 @@ type CallbackOne struct {
 // Policy answers GET /v1/callbacks/:event/policy, pause and resume.
 type Policy struct {
 	APIKey      string          `json:"api_key"`
-	Event       string          `json:"event"`
+	Event       string          `json:"event,omitempty"` // not of a callback for one session
 	Name        string          `json:"name"`
 	Callback    int64           `json:"callback"`
 	Timeout     string          `json:"timeout"`
@@ -236,7 +242,7 @@ type TLSTest struct {
 // Secret answers GET and POST …/secret.
 type Secret struct {
 	APIKey string `json:"api_key"`
-	Event  string `json:"event"`
+	Event  string `json:"event,omitempty"` // not of a callback for one session
 	Secret string `json:"secret"`
 }
 
@@ -247,6 +253,8 @@ type Accepted struct {
 	SessionKey string `json:"session_key"`
 	Sequence   int64  `json:"sequence"`
 	Deliveries int    `json:"deliveries"`
+	// Callback is the one that the event gave its session; nil when it gave none.
+	Callback *Callback `json:"callback,omitempty"`
 }
 
 // Event is one event as it is shown.

@@ -162,7 +162,7 @@ func (a *API) routes() []route {
 		{pattern: "GET /openapi.yaml", open: a.openapi},
 
 		{pattern: "POST /v1/callbacks", signed: a.createCallback},
-		{pattern: "GET /v1/callbacks", signed: a.listCallbacks},
+		withQuery("GET /v1/callbacks", a.listCallbacks, sessionCallbackFields),
 		{pattern: "POST /v1/callbacks/filter/test", signed: a.testFilter},
 		{pattern: "GET /v1/callbacks/{event}", params: nameParams, signed: a.getCallback},
 		{pattern: "PUT /v1/callbacks/{event}", params: nameParams, signed: a.replaceCallback},
@@ -385,17 +385,24 @@ func (a *API) openapi(w http.ResponseWriter, _ *http.Request) {
 	w.Write(openAPI)
 }
 
-// eventParam returns the event in the path, which the mux has decoded. An unknown event
-// gets PAVE's 404.
-func (c *call) eventParam() (callbackd.EventType, error) {
-	ev := callbackd.EventType(c.PathValue("event"))
-	if !ev.Valid() {
-		return "", c.noCallback(ev)
+// callbackParam returns the event and the name of the callback that the path names, as the
+// store finds it. The path has its event, or its ID when it is for one session. An unknown
+// event gets PAVE's 404.
+func (c *call) callbackParam() (ev callbackd.EventType, name string, err error) {
+	text := c.PathValue("event")
+	if digits(text) {
+		return "", text, nil
 	}
-	return ev, nil
+	if ev = callbackd.EventType(text); !ev.Valid() {
+		return "", "", c.noCallback(ev)
+	}
+	return ev, c.nameParam(), nil
 }
 
 func (c *call) noCallback(ev callbackd.EventType) error {
+	if ev == "" {
+		return keyed{callbackd.Errorf(callbackd.KindNotFound, "Your API Key does not have a callback %s that is for one session. Other callbacks are named by their event, as in /v1/callbacks/SESSION:COMPLETE.", callbackd.Clip(c.PathValue("event"), 20)), c.key.APIKey}
+	}
 	return keyed{callbackd.Errorf(callbackd.KindNotFound, "Your API Key does not have callback setting for the event %s.", callbackd.Clip(string(ev), 100)), c.key.APIKey}
 }
 

@@ -13,6 +13,7 @@ import (
 // rotation is what a call that rotates says, apart from the new value.
 type rotation struct {
 	event callbackd.EventType
+	name  string
 	at    time.Time
 	until time.Time // the old value stays in force until then
 }
@@ -20,7 +21,7 @@ type rotation struct {
 // rotation reads a call that rotates, and counts it as a change. read reads the new value
 // from the body, together with the field that it is given.
 func (a *API) rotation(w http.ResponseWriter, c *call, read func(request.Object, request.Field) error) (r rotation, err error) {
-	if r.event, err = c.eventParam(); err != nil {
+	if r.event, r.name, err = c.callbackParam(); err != nil {
 		return r, err
 	}
 	_, body, err := c.object(w)
@@ -47,7 +48,7 @@ func (a *API) rotateAuth(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(view.Policy(cb, c.key.APIKey, r.at)) }
-	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, r.event, c.nameParam(), func(cb *callbackd.Callback) error {
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, r.event, r.name, func(cb *callbackd.Callback) error {
 		if err := callbacks.RotateAuth(cb, auth, r.until, r.at); err != nil {
 			return err
 		}
@@ -70,7 +71,7 @@ func (a *API) testAuth(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	if cb.Policy.Auth == nil {
-		return callbackd.Errorf(callbackd.KindConflict, "The callback has no policy.auth, so there is nothing to try. POST /v1/callbacks/%s/auth/rotate sets it.", cb.Event)
+		return callbackd.Errorf(callbackd.KindConflict, "The callback has no policy.auth, so there is nothing to try. POST /v1/callbacks/%s/auth/rotate sets it.", cb.Ref())
 	}
 	if err := a.Tests.AllowTest(c.key.ID, time.Now()); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,6 +46,18 @@ func (c *call) setting(w http.ResponseWriter, needEvent bool) (callbackd.Callbac
 		return cb, callbackd.Invalid("Missing required fields. The body was read as a form, and has %s.", callbackd.Clip(names, 200))
 	}
 	return cb, err
+}
+
+// replacement reads the setting that takes the place of the one in the path.
+func (c *call) replacement(w http.ResponseWriter, ev callbackd.EventType) (callbackd.Callback, error) {
+	if ev != "" {
+		return c.setting(w, false)
+	}
+	_, body, err := c.object(w)
+	if err != nil {
+		return callbackd.Callback{}, err
+	}
+	return callbacks.ReadForSession(body, "the body")
 }
 
 func (a *API) createCallback(w http.ResponseWriter, c *call) error {
@@ -131,8 +144,15 @@ func headersByName(headers []callbackd.Header) []callbackd.Header {
 	return out
 }
 
-func (a *API) listCallbacks(w http.ResponseWriter, c *call) error {
-	page, err := a.Store.ListCallbacks(c.Context(), store.CallbackQuery{Key: c.key.ID})
+func sessionCallbackFields(q *store.CallbackQuery) []request.Field {
+	return []request.Field{sessionKeyNamed("session", &q.Session)}
+}
+
+// listCallbacks answers with the callbacks that are for all sessions, which is what PAVE's
+// clients know, or with those of one session.
+func (a *API) listCallbacks(w http.ResponseWriter, c *call, q *store.CallbackQuery) error {
+	q.Key = c.key.ID
+	page, err := a.Store.ListCallbacks(c.Context(), *q)
 	if err != nil {
 		return err
 	}
@@ -146,11 +166,22 @@ func (a *API) listCallbacks(w http.ResponseWriter, c *call) error {
 
 // one returns the callback that the path names.
 func (a *API) one(c *call) (*callbackd.Callback, error) {
-	ev, err := c.eventParam()
+	ev, name, err := c.callbackParam()
 	if err != nil {
 		return nil, err
 	}
-	cb, err := store.CallbackNamed(c.Context(), a.Store, c.key.ID, ev, c.nameParam())
+	if ev != "" {
+		cb, err := store.CallbackNamed(c.Context(), a.Store, c.key.ID, ev, name)
+		return cb, c.missing(err, ev)
+	}
+	id, err := strconv.ParseInt(name, 10, 64)
+	if err != nil {
+		return nil, c.noCallback(ev)
+	}
+	cb, err := a.Store.CallbackByID(c.Context(), callbackd.CallbackID(id))
+	if err == nil && (cb.Key != c.key.ID || !cb.OfSession() || cb.Deleted()) {
+		return nil, c.noCallback(ev)
+	}
 	return cb, c.missing(err, ev)
 }
 
@@ -172,19 +203,18 @@ func (a *API) getCallback(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
-	ev, err := c.eventParam()
+	ev, name, err := c.callbackParam()
 	if err != nil {
 		return err
 	}
-	b, err := c.setting(w, false)
+	b, err := c.replacement(w, ev)
 	if err != nil {
 		return err
 	}
 	if b.Event != "" && b.Event != ev {
 		return callbackd.Invalid("event in the body is %s, but the path names %s. Leave it out or make them equal.", b.Event, ev)
 	}
-	name := c.nameParam()
-	if b.Name != callbackd.DefaultName && b.Name != name {
+	if ev != "" && b.Name != callbackd.DefaultName && b.Name != name {
 		return callbackd.Invalid("name in the body is %s, but the query names %s. A callback cannot be renamed.", b.Name, name)
 	}
 	b.Name = name
@@ -192,7 +222,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	if a.MaskHeaders {
-		if err := a.unmask(c, ev, &b); err != nil {
+		if err := a.unmask(c, &b); err != nil {
 			return err
 		}
 	}
@@ -211,6 +241,9 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 		if err := callbacks.UnmaskAuth(stored, &next); err != nil {
 			return err
 		}
+		if !slices.Equal(stored.Types, next.Types) {
+			stored.Types, stored.UpdatedAt = next.Types, now
+		}
 		stored.Replace(&next, now)
 		return callbacks.Check(stored)
 	})
@@ -225,23 +258,23 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 
 // unmask replaces masks that a client sent back by the stored values: see
 // [callbacks.Unmask].
-func (a *API) unmask(c *call, ev callbackd.EventType, cb *callbackd.Callback) error {
-	old, err := store.CallbackNamed(c.Context(), a.Store, c.key.ID, ev, cb.Name)
+func (a *API) unmask(c *call, cb *callbackd.Callback) error {
+	old, err := a.one(c)
 	if err != nil {
-		return c.missing(err, ev)
+		return err
 	}
 	return callbacks.Unmask(old, cb)
 }
 
 func (a *API) deleteCallback(w http.ResponseWriter, c *call) error {
-	ev, err := c.eventParam()
+	ev, name, err := c.callbackParam()
 	if err != nil {
 		return err
 	}
-	gone := wire.Message{APIKey: c.key.APIKey, Message: "Callback setting " + string(ev) + " has been successfully removed."}
+	gone := wire.Message{APIKey: c.key.APIKey, Message: "Callback setting " + c.PathValue("event") + " has been successfully removed."}
 	show := func(*callbackd.Callback) ([]byte, error) { return marshal(gone) }
 	now := time.Now()
-	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), func(cb *callbackd.Callback) error {
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, name, func(cb *callbackd.Callback) error {
 		cb.Delete(now)
 		return nil
 	})
@@ -280,6 +313,9 @@ func (a *API) getSecret(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	if cb.OfSession() {
+		return callbackd.Errorf(callbackd.KindConflict, "The secret of a callback for one session is shown once, in the answer to the call that made it. POST /v1/callbacks/%s/secret/rotate makes another one.", cb.Ref())
+	}
 	a.answerSecret(w, c, cb)
 	return nil
 }
@@ -302,7 +338,7 @@ func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(c.secret(cb)) }
-	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, r.event, c.nameParam(), func(cb *callbackd.Callback) error {
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, r.event, r.name, func(cb *callbackd.Callback) error {
 		if err := cb.RotateSecret(next, r.until, r.at); err != nil {
 			return err
 		}
@@ -325,7 +361,7 @@ func (a *API) resumeCallback(w http.ResponseWriter, c *call) error {
 }
 
 func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error {
-	ev, err := c.eventParam()
+	ev, name, err := c.callbackParam()
 	if err != nil {
 		return err
 	}
@@ -335,7 +371,7 @@ func (a *API) setPause(w http.ResponseWriter, c *call, p callbackd.Pause) error 
 	show := func(cb *callbackd.Callback) ([]byte, error) {
 		return marshal(view.Policy(cb, c.key.APIKey, time.Now()))
 	}
-	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, c.nameParam(), func(cb *callbackd.Callback) error {
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), c.key.ID, ev, name, func(cb *callbackd.Callback) error {
 		cb.SetPause(p)
 		return nil
 	})

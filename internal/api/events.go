@@ -47,7 +47,14 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := a.admitGiven(c, b.Events); err != nil {
+		return err
+	}
 	evs, err := a.Store.Accept(c.Context(), b)
+	if err != nil {
+		return err
+	}
+	given, err := a.given(w, c, &b, evs)
 	if err != nil {
 		return err
 	}
@@ -60,7 +67,9 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = appendAccepted(out, ev)
+		if out, err = appendAccepted(out, ev, given[i]); err != nil {
+			return err
+		}
 	}
 	if many {
 		out = append(out, ']')
@@ -69,7 +78,9 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-func appendAccepted(out []byte, ev *callbackd.Event) []byte {
+// appendAccepted appends the answer for an event, and for the callback that it gave its
+// session unless that is nil.
+func appendAccepted(out []byte, ev *callbackd.Event, given *wire.Callback) ([]byte, error) {
 	out = append(out, `{"id":"`...)
 	out = append(out, ev.ID.String()...)
 	out = append(out, `","event":"`...)
@@ -80,7 +91,14 @@ func appendAccepted(out []byte, ev *callbackd.Event) []byte {
 	out = strconv.AppendInt(out, ev.Sequence, 10)
 	out = append(out, `,"deliveries":`...)
 	out = strconv.AppendInt(out, int64(len(ev.Targets)), 10)
-	return append(out, '}')
+	if given != nil {
+		shown, err := marshal(given)
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(out, `,"callback":`...), shown...)
+	}
+	return append(out, '}'), nil
 }
 
 func readEvents(body []byte, at time.Time) ([]store.NewEvent, error) {
@@ -109,6 +127,7 @@ func newEventFields(ev *store.NewEvent) []request.Field {
 		request.Text("id", &ev.Idempotency, callbackd.MaxIdempotency),
 		request.Instant("deliver_at", &ev.DeliverAt),
 		request.Instant("expires_at", &ev.ExpiresAt),
+		callbacks.SessionField("callback", &ev.Callback),
 	}
 }
 
@@ -164,10 +183,12 @@ func dataField(to *[]byte) request.Field {
 }
 
 // sessionKeyField reads the key of a session, which need not be stored here.
-func sessionKeyField(to *string) request.Field {
-	return request.Text("session_key", to, callbackd.MaxBody).Check(func(string) error {
+func sessionKeyField(to *string) request.Field { return sessionKeyNamed("session_key", to) }
+
+func sessionKeyNamed(name string, to *string) request.Field {
+	return request.Text(name, to, callbackd.MaxBody).Check(func(string) error {
 		if !validSession(*to) {
-			return callbackd.Invalid("session_key must be 1 to %d visible ASCII characters without spaces.", callbackd.MaxSessionKey)
+			return callbackd.Invalid("%s must be 1 to %d visible ASCII characters without spaces.", name, callbackd.MaxSessionKey)
 		}
 		return nil
 	})

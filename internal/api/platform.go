@@ -43,7 +43,10 @@ func showChange(made store.Changed) ([]byte, error) {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = appendAccepted(out, ev)
+		var err error
+		if out, err = appendAccepted(out, ev, nil); err != nil {
+			return nil, err
+		}
 	}
 	return append(out, "]}\n"...), nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/front"
 	"callbackd/internal/request"
 	"callbackd/internal/session"
@@ -64,21 +65,44 @@ func (a *API) createSession(w http.ResponseWriter, c *call) error {
 	if s.SourceProperties, err = marshal(map[string]string{"api_name": c.key.Name}); err != nil {
 		return err
 	}
-	if err := body.Read(newSessionFields(s)...); err != nil {
+	var given *callbackd.Callback
+	if err := body.Read(append(newSessionFields(s), callbacks.SessionField("callback", &given))...); err != nil {
 		return err
 	}
-	show := func(store.Changed) ([]byte, error) { return marshal(a.shown(c, s)) }
+	if given != nil {
+		if err := a.admitGiven(c, []store.NewEvent{{Callback: given}}); err != nil {
+			return err
+		}
+	}
+	shown := func(cb *callbackd.Callback) wire.Session {
+		out := a.shown(c, s)
+		if cb != nil {
+			out.Callback = a.showGiven(w, cb, true)
+		}
+		return out
+	}
+	show := func(made store.Changed) ([]byte, error) { return marshal(shown(made.Callback)) }
 	ctx := once(c, http.StatusOK, show)
-	fired, err := session.Create(ctx, a.Store, s, a.link(c.key, s.SessionKey))
+	fired, err := session.Create(ctx, a.Store, s, given, a.link(c.key, s.SessionKey))
 	if callbackd.KindOf(err) == callbackd.KindConflict { // the random key exists already: 1 in 36^10
 		s.SessionKey = callbackd.NewSessionKey(c.key.Account)
-		fired, err = session.Create(ctx, a.Store, s, a.link(c.key, s.SessionKey))
+		fired, err = session.Create(ctx, a.Store, s, given, a.link(c.key, s.SessionKey))
 	}
 	if err != nil {
 		return err
 	}
 	a.Accepted(fired)
-	answer(w, http.StatusOK, a.shown(c, s))
+	var made *callbackd.Callback
+	if given != nil {
+		page, err := a.Store.ListCallbacks(c.Context(), store.CallbackQuery{Key: c.key.ID, Session: s.SessionKey, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(page.Callbacks) > 0 { // nobody deleted it meanwhile
+			made = page.Callbacks[0]
+		}
+	}
+	answer(w, http.StatusOK, shown(made))
 	return nil
 }
 

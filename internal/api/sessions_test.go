@@ -320,7 +320,7 @@ func TestSessionKeysWithFourLettersAreFound(t *testing.T) {
 	s := start(t)
 	x := session.New(&s.key, session.Now())
 	x.SessionKey = "ABCD-0123456789"
-	if err := s.store.CreateSession(t.Context(), x); err != nil {
+	if err := s.store.CreateSession(t.Context(), x, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.call("GET", "/v1/sessions/ABCD-0123456789", "").matches(200, `\{"session_key":"ABCD-0123456789",.*`)

@@ -147,7 +147,7 @@ func goesOn(t *testing.T, s store.Store) {
 	if evs[0].ID <= last.ID {
 		t.Errorf("the next event has the id %s, want a later one than %s", evs[0].ID, last.ID)
 	}
-	must(s.CreateSession(ctx, session.New(&k, at)))
+	must(s.CreateSession(ctx, session.New(&k, at), nil))
 	running, err := s.ListReplays(ctx, store.ReplayQuery{Key: store.AllKeys, Running: true, Limit: 1})
 	must(err)
 	step, err := s.StepReplay(ctx, running.Replays[0].ID, at)

@@ -77,6 +77,28 @@ func (s *eventSweep) step(ctx context.Context) (time.Duration, error) {
 	return soonIf(!done), nil
 }
 
+// sessionCallbackSweep ends and removes the callbacks of sessions of which nothing is stored
+// any more. It walks all callbacks that are for one session, and begins again when it has
+// seen the last one.
+type sessionCallbackSweep struct {
+	store     store.Store
+	retention time.Duration
+	after     callbackd.CallbackID // the last one that was looked at
+}
+
+func (s *sessionCallbackSweep) step(ctx context.Context) (time.Duration, error) {
+	now := time.Now()
+	next, _, done, err := s.store.SweepSessionCallbacks(ctx, now.Add(-s.retention), now, s.after, stepSize)
+	if err != nil {
+		return 0, err
+	}
+	s.after = next
+	if done {
+		s.after = 0
+	}
+	return soonIf(!done), nil
+}
+
 const (
 	// settingsEvery is how often deleted callbacks and replaced settings are
 	// looked for.

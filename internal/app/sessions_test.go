@@ -64,7 +64,7 @@ func (h *house) close() {
 func (h *house) create() string {
 	h.Helper()
 	x := session.New(&h.key, h.now())
-	if err := h.app.store.CreateSession(h.Context(), x); err != nil {
+	if err := h.app.store.CreateSession(h.Context(), x, nil); err != nil {
 		h.Fatal(err)
 	}
 	return x.SessionKey
@@ -174,7 +174,7 @@ func TestReferencesGoADayAfterCompletion(t *testing.T) {
 	inHouse(t, func(h *house) {
 		x := session.New(&h.key, h.now())
 		x.Status, x.StartedAt, x.CapturedAt, x.Reference = callbackd.StatusConfirm, x.CreatedAt, x.CreatedAt, []byte(`{"lead":1}`)
-		if err := h.app.store.CreateSession(h.Context(), x); err != nil {
+		if err := h.app.store.CreateSession(h.Context(), x, nil); err != nil {
 			h.Fatal(err)
 		}
 		begin, now := time.Now(), h.now()

@@ -113,6 +113,7 @@ func (a *App) watch(ctx context.Context) (time.Duration, error) {
 func (a *App) jobs(c Config, service *api.API) []job {
 	events := &eventSweep{store: a.store, log: a.log, retention: c.Retention}
 	settings := &settingSweep{store: a.store, log: a.log, rest: map[callbackd.KeyID]time.Time{}}
+	ofSessions := &sessionCallbackSweep{store: a.store, retention: c.Retention}
 	clock := newStopwatch(time.Now)
 	return []job{
 		{name: "cancel deliveries of deleted callbacks", every: 2 * time.Second, singleton: true, step: a.finalizeCanceled},
@@ -123,6 +124,7 @@ func (a *App) jobs(c Config, service *api.API) []job {
 		{name: "remove deleted callbacks and replaced settings", first: settingsEvery, every: settingsEvery, singleton: true, step: settings.step},
 		{name: "add up the counts of deliveries", every: 5 * time.Second, singleton: true, step: a.addUpCounts},
 		{name: "find incidents and tell of them", first: watchEvery, every: watchEvery, singleton: true, step: a.watch},
+		{name: "remove the callbacks of sessions that were removed", first: settingsEvery, every: settingsEvery, singleton: true, step: ofSessions.step},
 		{name: "check the data directory", first: clockCheck, every: clockCheck, step: a.checkStore},
 		{name: "note the use of operator tokens", first: tokenUses, every: tokenUses, step: func(ctx context.Context) (time.Duration, error) {
 			return 0, service.StoreTokenUses(ctx)

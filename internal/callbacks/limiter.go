@@ -28,13 +28,16 @@ const (
 type Limiter struct {
 	tests   *ratelimit.Limiter[callbackd.KeyID]
 	changes *ratelimit.Limiter[callbackd.KeyID]
+	// Sessions bounds the callbacks that are for one session.
+	Sessions SessionLimiter
 }
 
 // NewLimiter returns a limiter with nothing counted yet.
 func NewLimiter() *Limiter {
 	return &Limiter{
-		tests:   ratelimit.New[callbackd.KeyID](TestRate, TestBurst),
-		changes: ratelimit.New[callbackd.KeyID](ChangeRate, ChangeBurst),
+		tests:    ratelimit.New[callbackd.KeyID](TestRate, TestBurst),
+		changes:  ratelimit.New[callbackd.KeyID](ChangeRate, ChangeBurst),
+		Sessions: SessionLimiter{keys: map[callbackd.KeyID]sessionCount{}},
 	}
 }
 

@@ -1,6 +1,7 @@
 package callbacks
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -11,9 +12,11 @@ import (
 )
 
 // Sample returns the event of a test-send. It is marked as a test, has complete data of
-// the callback's event type, and the callback is its only target.
+// the callback's event type, and the callback is its only target. That of a callback for one
+// session is an event of that session, because nothing else may refer to the callback.
 func Sample(cb *callbackd.Callback) store.NewEvent {
-	return store.NewEvent{Type: cb.Event, Session: session.SampleKey, Data: SampleData(cb.Event), OnlyTo: cb.ID}
+	t := cb.SampleType()
+	return store.NewEvent{Type: t, Session: cmp.Or(cb.Session, session.SampleKey), Data: SampleData(t), OnlyTo: cb.ID}
 }
 
 // SampleData returns the data of a sample of an event.

@@ -73,14 +73,15 @@ func SecretField(name string, to *callbackd.Secret) request.Field {
 
 // CheckSigning returns an error when the requests of a callback cannot be signed as its
 // policy says: its newest secret is not one of Standard Webhooks, or one of its headers
-// is that of a signature.
+// is that of a signature. The secret of one for a session must always be of Standard
+// Webhooks, because it may be given again with another policy.
 func CheckSigning(cb *callbackd.Callback) error {
 	for _, scheme := range cb.Policy.WithDefaults().Signing {
 		if slices.ContainsFunc(cb.Headers, func(h callbackd.Header) bool { return strings.EqualFold(h.Name, scheme.Header()) }) {
 			return callbackd.Invalid("headers must not set %s: policy.signing makes it the header of the signature.", scheme.Header())
 		}
 	}
-	if !cb.Policy.SignsBy(callbackd.SignStandard) {
+	if !cb.Policy.SignsBy(callbackd.SignStandard) && !cb.OfSession() {
 		return nil
 	}
 	if _, err := signature.ParseSecret(cb.Secrets[0].Value.Reveal()); err != nil {

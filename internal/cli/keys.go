@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -325,7 +326,7 @@ func (c *fsckCmd) Run(e *env) error {
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "callback\tevent\taccepted\tdelivered\tfailed\tcanceled\texpired\tpending\tattempts\trepeats\t")
 	for _, b := range r.Callbacks {
-		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", b.Callback.ID, b.Callback.Event, b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Expired, b.Pending, b.Attempts, b.Repeats)
+		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", b.Callback.ID, cmp.Or(b.Callback.Session, string(b.Callback.Event)), b.Accepted, b.Delivered, b.Failed, b.Canceled, b.Expired, b.Pending, b.Attempts, b.Repeats)
 		if !b.Balanced() {
 			r.Fault("callback %d: accepted is not delivered + failed + canceled + expired + pending", b.Callback.ID)
 		}

@@ -162,7 +162,7 @@ func (e *Engine) sendSafely(cb *callbackd.Callback, ev *callbackd.Event, n int) 
 // noteSuccess notes the first success of a callback at its origin. The success of a test
 // counts too, because the receiver has accepted a request.
 func (e *Engine) noteSuccess(q *callbackQueue, o *callbackd.Outcome) {
-	if o.Attempt.Success() && !q.trial.proven {
+	if o.Attempt.Success() && !q.trial.proven && !q.setting.cb.OfSession() {
 		o.Change.Proven = true
 		q.trial.proven = true
 		e.updateTrial(q)

@@ -81,7 +81,7 @@ func (e *Engine) dropIdle() {
 	for id, q := range e.queues {
 		if q.idle(now) {
 			q.alarm.stop()
-			q.leaveOrigin()
+			e.leaveOrigin(q)
 			q.leaveGroup(e)
 			delete(e.queues, id)
 		}

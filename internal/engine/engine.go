@@ -359,11 +359,15 @@ func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 	g := e.gate(q, class, now)
 	if w := g.First(class == replay, now); w.Reason != callbackd.NoWait {
 		e.wait(q, w, now)
+		if !w.Reason.OfOrigin() {
+			e.passTurn(q, now)
+		}
 		return
 	}
 	q.order.shut = false
 	l, ok := q.ready[class].next()
 	if !ok {
+		e.passTurn(q, now)
 		return
 	}
 	if d, ok := q.takeNext(l, class); ok && d.Expired(now) {
@@ -378,6 +382,8 @@ func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 		l.on(callbackd.LaneStarted)
 		l.current = d.ID.Event
 		e.start(q, l, &d)
+	} else {
+		e.passTurn(q, now)
 	}
 	q.joinReady(e)
 }

@@ -32,7 +32,7 @@ func (e *Engine) takeSlot(q *callbackQueue, d *callbackd.Delivery) slot {
 	e.addBytes(q, &s, q.bytesOf(d))
 	if o := q.trial.origin; o != nil && !d.Test {
 		s.origin = o
-		q.trial.start(e.now())
+		q.trial.start(q.setting.cb, e.now())
 	}
 	return s
 }

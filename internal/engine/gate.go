@@ -30,12 +30,12 @@ func (e *Engine) gate(q *callbackQueue, class int, now time.Time) callbackd.Gate
 	if o := q.trial.origin; o != nil {
 		g.Probation = true
 		g.OriginInFlight = o.inFlight
-		g.OriginLimit = o.probation.Limit(now)
+		g.OriginLimit = o.probation.Limit(q.setting.cb, now)
 		if o.probation.Health.Open(now) {
 			g.OriginOpenUntil = o.probation.Health.OpenUntil
 		}
 		if !q.trial.begun {
-			g.BeginsAt = o.probation.NextBegin(now)
+			g.BeginsAt = o.probation.NextBegin(q.setting.cb, now)
 		}
 	}
 	return g

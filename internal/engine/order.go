@@ -62,7 +62,7 @@ func (e *Engine) updateGroup(q *callbackQueue) {
 		}
 	}
 	if next != nil {
-		e.lookAgain(next)
+		e.lookAgainAfter(next, q)
 	}
 }
 
@@ -89,7 +89,7 @@ func (q *callbackQueue) leaveGroup(e *Engine) {
 	if g.queues--; g.queues == 0 {
 		delete(e.groups, g.key)
 	}
-	e.lookAgain(g)
+	e.lookAgainAfter(g, q)
 }
 
 // reviewTurn decides whether the lane's next first attempt waits for another callback.
@@ -135,6 +135,15 @@ func (g *orderGroup) drop(l *lane) {
 	} else {
 		delete(g.turns, l.session)
 	}
+}
+
+// lookAgainAfter makes the store be asked about all turns of a group that may wait for q.
+func (e *Engine) lookAgainAfter(g *orderGroup, q *callbackQueue) {
+	if cb := q.setting.cb; cb != nil && cb.OfSession() {
+		e.lookAtSession(g, cb.Session)
+		return
+	}
+	e.lookAgain(g)
 }
 
 // lookAgain makes the store be asked about all turns of a group.

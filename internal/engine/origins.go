@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"callbackd"
@@ -35,13 +36,13 @@ const idleOrigins = 1024
 // updateTrial puts a callback on probation at its origin, or ends that.
 func (e *Engine) updateTrial(q *callbackQueue) {
 	var next *origin
-	if cb := q.setting.cb; !q.trial.proven && !cb.Deleted() {
+	if cb := q.setting.cb; (!q.trial.proven || cb.OfSession()) && !cb.Deleted() {
 		next = e.origin(originKey{cb.Key, callbackd.Origin(cb.URL)})
 	}
 	if next == q.trial.origin {
 		return
 	}
-	q.leaveOrigin()
+	e.leaveOrigin(q)
 	q.trial = trial{proven: q.trial.proven, origin: next}
 	if next != nil {
 		next.callbacks++
@@ -67,29 +68,57 @@ func (e *Engine) origin(key originKey) *origin {
 	return o
 }
 
-func (q *callbackQueue) leaveOrigin() {
-	if q.trial.origin != nil {
-		q.trial.origin.callbacks--
+// leaveOrigin ends the part of q in a probation. It passes its turn on, if it has one.
+func (e *Engine) leaveOrigin(q *callbackQueue) {
+	if o := q.trial.origin; o != nil {
+		o.callbacks--
 		q.trial.origin = nil
+		e.wakeNext(o, e.now())
 	}
 }
 
-// start counts an attempt of the callback.
-func (t *trial) start(now time.Time) {
+// start counts an attempt of the callback cb.
+func (t *trial) start(cb *callbackd.Callback, now time.Time) {
 	t.origin.inFlight++
 	if !t.begun {
 		t.begun = true
-		t.origin.probation.Begin(now)
+		t.origin.probation.Begin(cb, now)
 	}
 }
 
-// attemptEndedAt lets all that wait at an origin try again. One alone would not be
-// enough: something else may keep it from starting by now.
+// wakeAtOnce is how many callbacks that wait at an origin try again when an attempt has
+// ended there. The end of one attempt can make room for two, because a success raises the
+// limit. 100,000 callbacks may wait, so not all of them try each time.
+const wakeAtOnce = 8
+
+// attemptEndedAt lets some of those that wait at an origin try again. Each that cannot start
+// for another reason lets one more try: see [Engine.passTurn].
 func (e *Engine) attemptEndedAt(o *origin, now time.Time) {
 	o.inFlight--
-	for range o.waiting.len() {
-		q, _ := o.waiting.next()
+	for range min(wakeAtOnce, o.waiting.len()) {
+		e.wakeNext(o, now)
+	}
+}
+
+// wakeNext lets the next one try that is still at the origin and has something to send.
+func (e *Engine) wakeNext(o *origin, now time.Time) {
+	for {
+		q, ok := o.waiting.next()
+		if !ok {
+			return
+		}
 		q.joinReady(e)
 		e.setAlarm(q, now)
+		if q.trial.origin == o && slices.Contains(q.inReady[:], true) {
+			return
+		}
+	}
+}
+
+// passTurn lets the next callback that waits at the origin of q try, because q did not start
+// an attempt though the origin has room for one.
+func (e *Engine) passTurn(q *callbackQueue, now time.Time) {
+	if o := q.trial.origin; o != nil {
+		e.wakeNext(o, now)
 	}
 }

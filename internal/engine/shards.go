@@ -216,7 +216,7 @@ func (r *recordCalls) signal() {
 // leave makes a queue start nothing more and drop what waits.
 func (e *Engine) leave(q *callbackQueue, next stage) {
 	q.stage = next
-	q.leaveOrigin()
+	e.leaveOrigin(q)
 	q.alarm.stop()
 	q.clear(e)
 	q.leaveGroup(e)

@@ -39,15 +39,15 @@ func ChangeByHand(ctx context.Context, st store.Sessions, key callbackd.KeyID, s
 	})
 }
 
-// Create stores a new session and the events that its creation fires, in one
-// transaction. It returns the number of events. link leads to the session's capture
+// Create stores a new session, with a callback of its own unless given is nil, and the
+// events that its creation fires, in one transaction. It returns the number of events. link leads to the session's capture
 // pages.
-func Create(ctx context.Context, st store.Sessions, s *callbackd.Session, link string) (fired int, err error) {
+func Create(ctx context.Context, st store.Sessions, s *callbackd.Session, given *callbackd.Callback, link string) (fired int, err error) {
 	c, err := changeOf(s, s.Created(link))
 	if err != nil {
 		return 0, err
 	}
-	return len(c.Events), st.CreateSession(ctx, s, c.Events...)
+	return len(c.Events), st.CreateSession(ctx, s, given, c.Events...)
 }
 
 // changeOf returns the change of a session that fired these events, with their data.

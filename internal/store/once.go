@@ -87,10 +87,12 @@ func (o *Once) Made(made any) {
 	}
 }
 
-// Changed is the result of ChangeSession.
+// Changed is the result of CreateSession and ChangeSession.
 type Changed struct {
 	Session *callbackd.Session
 	Events  []*callbackd.Event
+	// Callback is the one that the creation of a session gave it; nil without one.
+	Callback *callbackd.Callback
 }
 
 // Answers stores the answers to calls with an idempotency key. Every command that

@@ -10,10 +10,11 @@ import (
 // Sessions stores inspection sessions. A session belongs to one API key; another
 // key gets NotFound. Callers must not change the sessions that they get.
 type Sessions interface {
-	// CreateSession stores a session and accepts the events that its creation fires,
-	// at its CreatedAt, in one transaction. It fails with Conflict when the key has a
-	// session with this session key already.
-	CreateSession(ctx context.Context, s *callbackd.Session, fired ...NewEvent) error
+	// CreateSession stores a session, gives it the callback unless that is nil, as Accept
+	// does, and accepts the events that its creation fires, at its CreatedAt, in one
+	// transaction. It fails with Conflict when the key has a session with this session
+	// key already.
+	CreateSession(ctx context.Context, s *callbackd.Session, given *callbackd.Callback, fired ...NewEvent) error
 	// Session returns one session.
 	Session(ctx context.Context, key callbackd.KeyID, sessionKey string) (*callbackd.Session, error)
 	// ChangeSession calls change with a copy of the session. It writes the

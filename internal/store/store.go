@@ -103,18 +103,25 @@ type Callbacks interface {
 	// CallbackByID returns a callback, also a deleted one. A callback of a revoked
 	// key counts as deleted at the time of the revocation: it gets nothing more.
 	CallbackByID(ctx context.Context, id callbackd.CallbackID) (*callbackd.Callback, error)
+	// CountSessionCallbacks returns how many callbacks in force the key has that are for
+	// one session, up to limit.
+	CountSessionCallbacks(ctx context.Context, key callbackd.KeyID, limit int) (int, error)
 	// CallbackVersion returns a callback with the URL, Method, Headers and Payload
 	// of a version. All other fields are the present ones.
 	CallbackVersion(ctx context.Context, id callbackd.CallbackID, version int64) (*callbackd.Callback, error)
 }
 
-// CallbackQuery chooses callbacks in force. Zero members choose all.
+// CallbackQuery chooses callbacks in force. Zero members choose all, except those that are
+// for one session.
 type CallbackQuery struct {
-	Key   callbackd.KeyID // AllKeys is possible
-	Event callbackd.EventType
-	Name  string
-	After callbackd.CallbackID // cursor; 0 at the start
-	Limit int                  // 1 to MaxPage; 0 with a Key: all callbacks of the key
+	Key callbackd.KeyID // AllKeys is possible
+	// Session chooses the callbacks that are for this session, oldest first, and no
+	// others. It needs a Key.
+	Session string
+	Event   callbackd.EventType
+	Name    string
+	After   callbackd.CallbackID // cursor; 0 at the start
+	Limit   int                  // 1 to MaxPage; 0 with a Key: all callbacks of the key
 }
 
 // PageLimit returns Limit within its bounds.
@@ -168,6 +175,10 @@ type NewEvent struct {
 	// Idempotency is the idempotency key of this event alone: the member "id" of a
 	// published event. Empty means that it has none.
 	Idempotency string
+	// Callback, when not nil, is given to the event's session before the event is
+	// accepted: see [callbackd.GiveCallback]. The store sets Key, Session, ID, Name and
+	// Secrets.
+	Callback *callbackd.Callback
 }
 
 // Batch has the events that one request publishes. All of them are accepted, or none.
@@ -192,7 +203,8 @@ type Events interface {
 	// that is, synced to disk. When an idempotency key is known already, Accept
 	// returns the first result and stores nothing; with other content it fails with
 	// Conflict. Concurrent calls share a commit. The function of OnCommit gets the
-	// deliveries before Accept returns.
+	// deliveries before Accept returns. Accept fails with Invalid when a session would
+	// get more than [callbackd.MaxSessionCallbacks] callbacks.
 	Accept(ctx context.Context, b Batch) ([]*callbackd.Event, error)
 	// Event returns one event of the key, or of any key with AllKeys. It fails with
 	// NotFound when there is none, or when retention has removed it.

@@ -31,6 +31,12 @@ type Upkeep interface {
 	// Forget does the next step of f, and returns how many callbacks and settings it
 	// removed.
 	Forget(ctx context.Context, f *Forget) (int, error)
+	// SweepSessionCallbacks ends and removes callbacks that are for one session. It looks
+	// at up to limit of them, with IDs above after. One that was created before the time,
+	// and of whose session nothing is stored any more, neither the session nor an event,
+	// ends at the time at; an hour later its rows are removed. next is the after of the
+	// next call; done is true when none is left.
+	SweepSessionCallbacks(ctx context.Context, before, at time.Time, after callbackd.CallbackID, limit int) (next callbackd.CallbackID, removed int, done bool, err error)
 	// Check checks for the whole database that every delivery is in exactly one
 	// state (guarantee 2 in docs/guarantees.md), and opens every secret. It returns the
 	// counts of each callback and of each sealing key, and a sentence for each row

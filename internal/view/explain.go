@@ -31,6 +31,7 @@ const (
 	NotRegistered  = "not_registered_yet" // the callback was created later
 	DeletedBefore  = "deleted_before"     // the callback was deleted before the event
 	OtherEvent     = "other_event"        // the callback is for another type
+	OtherSession   = "other_session"      // the callback is for one session, and that is another
 	OnlyATest      = "test"               // the event is a test of another callback
 	Filtered       = "filtered"           // the callback's filter did not match
 	NotATarget     = "not_owed"
@@ -167,8 +168,11 @@ func notATarget(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wir
 	case withheld >= 0:
 		e.add(Filtered, at, time.Time{}, "The callback's filter did not match the event when it was accepted at %s: %s.", humanize.Time(at), ev.Withheld[withheld].Term)
 		e.next("To send it all the same, replay it: POST /v1/replays with target %d and session_key %s; or with missing true, which sends every event that the callback did not get.", cb.ID, ev.Session)
-	case cb.Event != ev.Type:
-		e.add(OtherEvent, time.Time{}, time.Time{}, "The callback is registered for %s, and the event is %s.", cb.Event, ev.Type)
+	case cb.OfSession() && cb.Session != ev.Session:
+		e.add(OtherSession, time.Time{}, time.Time{}, "The callback is for the session %s, and the event is of %s.", cb.Session, ev.Session)
+		e.next("Give that session a callback: the member callback of POST /v1/events.")
+	case !cb.Takes(ev.Type, ev.Session):
+		e.add(OtherEvent, time.Time{}, time.Time{}, "The callback is registered for %s, and the event is %s.", strings.Join(cb.EventNames(), ", "), ev.Type)
 		e.next("Register a callback for %s.", ev.Type)
 	case ev.Test:
 		e.add(OnlyATest, time.Time{}, time.Time{}, "The event is a test of another callback; a test goes to its own callback alone.")
@@ -318,7 +322,7 @@ func (e *explainer) advise(v *store.DeliveryView, a *callbackd.Attempt) {
 	case callbackd.FaultQuery:
 		e.next("Change the callback's method to POST, then send it again: POST /v1/deliveries/%s/retry.", v.ID)
 	case callbackd.FaultAuth:
-		e.next("Correct policy.auth.oauth2, or ask the provider of the tokens why it refuses. POST /v1/callbacks/%s/auth/test says what it answers now.", v.Callback.Event)
+		e.next("Correct policy.auth.oauth2, or ask the provider of the tokens why it refuses. POST /v1/callbacks/%s/auth/test says what it answers now.", v.Callback.Ref())
 	case callbackd.FaultLocal, callbackd.FaultProxy:
 		e.next("Nothing is wrong with the receiver; the operator's log has the reason.")
 	}
@@ -345,7 +349,7 @@ func (e *explainer) pending(v *store.DeliveryView, d *callbackd.Diagnosis, older
 	if cb.Paused() {
 		p := pauses[cb.Pause.Reason]
 		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback has been paused since %s: %s.", humanize.Time(cb.Pause.At), p.why)
-		e.next("%s POST /v1/callbacks/%s/resume does it.", p.advice, cb.Event)
+		e.next("%s POST /v1/callbacks/%s/resume does it.", p.advice, cb.Ref())
 	}
 	if closed := cb.StillClosed(e.now); closed.After(d.ClosedUntil) {
 		d.ClosedUntil = closed // another node sends, and did not answer
@@ -395,7 +399,7 @@ func (e *explainer) receiver(cb *callbackd.Callback, d *callbackd.Diagnosis, rec
 			e.next("%s", cmp.Or(addressAdvice[receiver.LastFault], "Fix the receiver; callbackd finds out by itself when it is back."))
 		case w.Reason == callbackd.WaitForReceiver:
 			e.add(AskedToWait, time.Time{}, w.Until, "The receiver asked for no requests (Retry-After); nothing is sent to it before %s.", humanize.Time(w.Until))
-			e.next("Wait. To send earlier, resume the callback: POST /v1/callbacks/%s/resume.", cb.Event)
+			e.next("Wait. To send earlier, resume the callback: POST /v1/callbacks/%s/resume.", cb.Ref())
 		case w.Reason.OfOrigin() && !d.Busy && !onProbation:
 			onProbation = true
 			e.probation(cb, d, w)
@@ -440,6 +444,9 @@ func failing(cb *callbackd.Callback, d *callbackd.Diagnosis, receiver *store.Rec
 // others at its origin, the rate of their first attempts, or their attempts in flight.
 func (e *explainer) probation(cb *callbackd.Callback, d *callbackd.Diagnosis, w callbackd.Wait) {
 	shared := fmt.Sprintf("The callback has not succeeded at %s yet. ", callbackd.Origin(cb.URL))
+	if cb.OfSession() {
+		shared = fmt.Sprintf("The callback is for one session, and all such callbacks share their attempts at %s. ", callbackd.Origin(cb.URL))
+	}
 	switch w.Reason {
 	case callbackd.WaitForOriginProbe:
 		e.add(OnProbation, time.Time{}, w.Until, "%sAttempts to such callbacks of the API key failed %s times in a row there, and nothing is sent to any of them before a probe at %s.",

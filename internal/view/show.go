@@ -53,7 +53,10 @@ func Callback(cb *callbackd.Callback, mask bool) wire.Callback {
 		}
 		out.Headers = append(out.Headers, wire.Header{Name: h.Name, Value: value})
 	}
-	if cb.Name != callbackd.DefaultName {
+	switch {
+	case cb.OfSession():
+		out.ID, out.SessionKey, out.Events = int64(cb.ID), cb.Session, cb.EventNames()
+	case cb.Name != callbackd.DefaultName:
 		out.Name = cb.Name
 	}
 	return out

@@ -24,6 +24,24 @@ func Type(n int64) callbackd.EventType {
 	return callbackd.EventTypes[n-1]
 }
 
+// TypeSet returns the number that is stored for a set of event types: a bit for each.
+func TypeSet(types []callbackd.EventType) (set int64) {
+	for _, t := range types {
+		set |= 1 << TypeNumber(t)
+	}
+	return set
+}
+
+// Types returns the event types of a stored set, in the order of callbackd.EventTypes.
+func Types(set int64) (types []callbackd.EventType) {
+	for _, t := range callbackd.EventTypes {
+		if set&(1<<TypeNumber(t)) != 0 {
+			types = append(types, t)
+		}
+	}
+	return types
+}
+
 // AppendTargets appends the targets of an event, as varints.
 func AppendTargets(dst []byte, targets []callbackd.CallbackID) []byte {
 	for _, id := range targets {
@@ -81,6 +99,9 @@ func EventDigest(n *store.NewEvent) []byte {
 	h.Write(n.Data)
 	if !n.DeliverAt.IsZero() || !n.ExpiresAt.IsZero() {
 		fmt.Fprintf(h, "\x00%d\x00%d", n.DeliverAt.UnixMilli(), n.ExpiresAt.UnixMilli())
+	}
+	if n.Callback != nil {
+		fmt.Fprintf(h, "\x00%s\x00%d", n.Callback.URL, TypeSet(n.Callback.Types))
 	}
 	return h.Sum(nil)
 }

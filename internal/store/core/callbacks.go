@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strconv"
 	"time"
 
 	"callbackd"
@@ -15,7 +16,7 @@ import (
 // callbackFrom joins a callback with the setting of the version that follows.
 const (
 	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at, c.deleted_at,
- c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, c.filter, c.ttl,
+ c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, c.filter, c.ttl, c.session, c.types,
  v.version, v.url, v.method, v.headers, v.payload, v.fields`
 	callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 )
@@ -54,15 +55,18 @@ func readCallback(row Row) (*callbackRow, error) {
 	var c callbackRow
 	var event int64
 	var policy string
-	var filter, fields *string
-	var ttl *int64
+	var filter, fields, session *string
+	var ttl, types *int64
 	err := row.Scan(&c.ID, &c.Key, &event, &c.Name, &c.Version, &policy, &c.secrets, &c.CreatedAt, &c.UpdatedAt, &c.DeletedAt,
-		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter, &ttl,
+		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter, &ttl, &session, &types,
 		&c.version, &c.URL, &c.Method, &c.headers, &c.Payload, &fields)
 	if err != nil {
 		return nil, err
 	}
 	c.Event = codec.Type(event)
+	if session != nil && types != nil {
+		c.Session, c.Types = *session, codec.Types(*types)
+	}
 	if err := json.Unmarshal([]byte(policy), &c.Policy); err != nil {
 		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.ID, err))
 	}
@@ -109,7 +113,7 @@ func ttlOrNull(ttl time.Duration) *int64 {
 
 // ReadCandidates adds the callbacks that are in force for a key and an event type.
 func ReadCandidates(tx Tx, key callbackd.KeyID, typ callbackd.EventType, to *callbackd.Candidates) error {
-	return tx.Query("SELECT no, filter, ttl FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL ORDER BY no", func(row Row) error {
+	return tx.Query("SELECT no, filter, ttl FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL AND session IS NULL ORDER BY no", func(row Row) error {
 		var id callbackd.CallbackID
 		var filter *string
 		var ttl *int64
@@ -180,9 +184,18 @@ func (s *Store) allCallbacks(tx Tx, scan func(Row) (*callbackd.Callback, error))
 	return all, err
 }
 
-// find reads the callback in force for a key, event and name.
+// find reads the callback in force for a key, event and name. One that is for a session has
+// no event, and its ID as its name.
 func (s *Store) find(tx Tx, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error) {
-	found, err := s.callbacksWhere(tx, "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL", key, codec.TypeNumber(ev), name)
+	where, args := "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL AND c.session IS NULL", []any{key, codec.TypeNumber(ev), name}
+	if ev == "" {
+		id, err := strconv.ParseInt(name, 10, 64)
+		if err != nil {
+			return nil, store.NoCallback(ev)
+		}
+		where, args = "c.no = $1 AND c.key_no = $2 AND c.deleted_at IS NULL AND c.session IS NOT NULL", []any{id, key}
+	}
+	found, err := s.callbacksWhere(tx, where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +221,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			return err
 		}
 		n := 0
-		err := tx.Query("SELECT count(*) FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL",
+		err := tx.Query("SELECT count(*) FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL AND session IS NULL",
 			func(row Row) error { return row.Scan(&n) }, c.Key, codec.TypeNumber(c.Event))
 		if err != nil {
 			return err
@@ -241,13 +254,18 @@ func (s *Store) insertCallback(tx Tx, cb *callbackd.Callback) error {
 	if err := tx.Query(s.d.NextCallback, func(row Row) error { return row.Scan(&cb.ID) }); err != nil {
 		return err
 	}
+	return s.insertNumbered(tx, cb)
+}
+
+// insertNumbered stores a new callback that has its ID.
+func (s *Store) insertNumbered(tx Execer, cb *callbackd.Callback) error {
 	policy, secrets, err := s.setting(cb)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, filter, ttl"+s.d.RevisionColumn+
-		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"+s.d.RevisionValue+")",
-		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL))
+	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, filter, ttl, session, types"+s.d.RevisionColumn+
+		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"+s.d.RevisionValue+")",
+		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL), textOrNull(cb.Session), typesOrNull(cb.Types))
 	if err != nil {
 		return err
 	}
@@ -264,7 +282,7 @@ func (s *Store) setting(cb *callbackd.Callback) (policy string, secrets []byte, 
 	return string(encoded), secrets, err
 }
 
-func (s *Store) insertVersion(tx Tx, cb *callbackd.Callback) error {
+func (s *Store) insertVersion(tx Execer, cb *callbackd.Callback) error {
 	headers, err := s.sealer.Headers(cb)
 	if err != nil {
 		return err
@@ -334,7 +352,7 @@ func (a *Auditor) changedCallback(tx Tx, before, cb *callbackd.Callback, stateBe
 
 // updateCallback stores a changed callback. It writes the health only when the change
 // concerns it, because attempts change the health at the same time.
-func (s *Store) updateCallback(tx Tx, before, cb *callbackd.Callback, released bool) error {
+func (s *Store) updateCallback(tx Execer, before, cb *callbackd.Callback, released bool) error {
 	if reflect.DeepEqual(before, cb) && !released {
 		return nil
 	}
@@ -342,8 +360,8 @@ func (s *Store) updateCallback(tx Tx, before, cb *callbackd.Callback, released b
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6, filter = $7, ttl = $8"+s.d.SetRevision+" WHERE no = $1",
-		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL))
+	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6, filter = $7, ttl = $8, types = $9"+s.d.SetRevision+" WHERE no = $1",
+		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL), typesOrNull(cb.Types))
 	if err != nil {
 		return err
 	}
@@ -370,7 +388,10 @@ func (s *Store) updateCallback(tx Tx, before, cb *callbackd.Callback, released b
 // callbackRows returns the condition, and its arguments from $2 on, under which a query
 // chooses callbacks.
 func callbackRows(q *store.CallbackQuery) (where string, args []any) {
-	where = "c.deleted_at IS NULL"
+	where = "c.deleted_at IS NULL AND c.session IS NULL"
+	if q.Session != "" {
+		where = "c.deleted_at IS NULL AND c.session IS NOT NULL"
+	}
 	if q.Key == store.AllKeys {
 		where += " AND (SELECT revoked_at FROM keys WHERE no = c.key_no) IS NULL"
 	}
@@ -380,6 +401,9 @@ func callbackRows(q *store.CallbackQuery) (where string, args []any) {
 	}
 	if q.Key != store.AllKeys {
 		add("c.key_no = $%d", q.Key)
+	}
+	if q.Session != "" {
+		add("c.session = $%d", q.Session)
 	}
 	if q.Event != "" {
 		add("c.type = $%d", codec.TypeNumber(q.Event))
@@ -395,11 +419,18 @@ func callbackRows(q *store.CallbackQuery) (where string, args []any) {
 
 // ListCallbacks is part of [store.Callbacks].
 func (s *Store) ListCallbacks(ctx context.Context, q store.CallbackQuery) (page store.CallbackPage, err error) {
+	if q.Session != "" && (q.Key == store.AllKeys || !storable(q.Session)) {
+		return page, nil
+	}
 	limit := q.PageLimit()
 	where, args := callbackRows(&q)
+	order := "c.key_no, c.type, c.name"
+	if q.Session != "" {
+		order = "c.key_no, c.session, c.no"
+	}
 	args = append([]any{limit + 1}, args...)
 	err = s.db.Read(ctx, func(tx Tx) (err error) {
-		page.Callbacks, err = s.callbacksWhere(tx, where+" ORDER BY c.key_no, c.type, c.name LIMIT $1", args...)
+		page.Callbacks, err = s.callbacksWhere(tx, where+" ORDER BY "+order+" LIMIT $1", args...)
 		return err
 	})
 	for i := range page.Callbacks {

@@ -59,6 +59,9 @@ type Driver interface {
 	RemoveIndexes(tx Tx, evs []*callbackd.Event) error
 	// RemoveSessions drops sessions that tx removed from the driver's cache.
 	RemoveSessions(tx Tx, ids []store.SessionID)
+	// EndSessions removes what only this database keeps for sessions that have no events
+	// and no callbacks any more. tx has just removed the callbacks.
+	EndSessions(tx Tx, ids []store.SessionID) error
 	// Audit checks what only this database keeps, in the snapshot of a Check, and
 	// adds faults to the report. It returns the newest event that was flushed:
 	// deliveries of later events may have no rows.

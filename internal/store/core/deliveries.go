@@ -120,6 +120,7 @@ func (l *deliveryList) add(ids []callbackd.DeliveryID, evs map[callbackd.EventID
 	ids = slices.DeleteFunc(ids, func(id callbackd.DeliveryID) bool {
 		ev, state := evs[id.Event], states[id].State
 		return ev == nil || state == "" || l.q.State != "" && state != l.q.State ||
+			l.q.Type != "" && ev.Type != l.q.Type ||
 			l.q.Session != "" && ev.Session != l.q.Session || !store.AcceptedWithin(ev, l.q.Since, l.q.Until)
 	})
 	if !l.q.OfAttempts() { // the others are not shown
@@ -212,8 +213,8 @@ func (l *deliveryList) indexes() []*smallIndex {
 }
 
 // candidates reads the callbacks that may have rows in the small indexes. Of a
-// key those are the callbacks in force, and the deleted ones that have rows; of
-// all keys, those that have rows.
+// key those are the callbacks in force, and those that have rows of the deleted ones and of
+// the ones for a session; of all keys, those that have rows.
 func (l *deliveryList) candidates() error {
 	switch {
 	case l.q.Callback != 0:
@@ -230,11 +231,11 @@ func (l *deliveryList) candidates() error {
 		}
 		return nil
 	}
-	if err := l.callbacks.load(l.tx, "c.key_no = $1 AND c.deleted_at IS NULL", l.q.Key); err != nil {
+	if err := l.callbacks.load(l.tx, "c.key_no = $1 AND c.deleted_at IS NULL AND c.session IS NULL", l.q.Key); err != nil {
 		return err
 	}
 	for _, index := range l.indexes() {
-		err := l.callbacks.load(l.tx, "c.key_no = $1 AND c.deleted_at IS NOT NULL AND (SELECT 1 FROM "+index.of("c.no")+" LIMIT 1) IS NOT NULL", l.q.Key)
+		err := l.callbacks.load(l.tx, "c.key_no = $1 AND (c.deleted_at IS NOT NULL OR c.session IS NOT NULL) AND (SELECT 1 FROM "+index.of("c.no")+" LIMIT 1) IS NOT NULL", l.q.Key)
 		if err != nil {
 			return err
 		}

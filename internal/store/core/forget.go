@@ -14,7 +14,7 @@ func (s *Store) Forgettable(ctx context.Context, before time.Time) (keys []callb
 	err = s.db.Read(ctx, func(tx Tx) error {
 		keys = nil
 		for _, sql := range []string{
-			"SELECT key_no FROM callbacks WHERE deleted_at IS NOT NULL AND deleted_at < $1",
+			"SELECT key_no FROM callbacks WHERE deleted_at IS NOT NULL AND deleted_at < $1 AND session IS NULL",
 			`SELECT key_no FROM callbacks c WHERE version > 1 AND updated_at < $1
 				AND (SELECT 1 FROM callback_versions WHERE callback_no = c.no AND version < c.version LIMIT 1) IS NOT NULL`,
 		} {
@@ -141,9 +141,9 @@ func (s *Store) removeUnused(ctx context.Context, f *store.Forget) (removed int,
 }
 
 // unusedCallbacks returns callbacks that were deleted before the time and to which
-// no event, delivery or replay refers.
+// no event, delivery or replay refers. Those for one session are SweepSessionCallbacks's.
 func unusedCallbacks(tx Tx, f *store.Forget) (gone []callbackd.CallbackID, err error) {
-	err = tx.Query(`SELECT no FROM callbacks c WHERE key_no = $1 AND deleted_at IS NOT NULL AND deleted_at < $2
+	err = tx.Query(`SELECT no FROM callbacks c WHERE key_no = $1 AND deleted_at IS NOT NULL AND deleted_at < $2 AND session IS NULL
 		AND (SELECT 1 FROM pending WHERE callback_no = c.no LIMIT 1) IS NULL
 		AND (SELECT 1 FROM replays r JOIN replay_parts p ON p.replay_id = r.id AND p.callback_no = c.no WHERE r.key_no = $1 LIMIT 1) IS NULL`, func(row Row) error {
 		var cb callbackd.CallbackID

@@ -47,6 +47,8 @@ type setChooser struct {
 	filter    callbackd.ReplayFilter
 	set       codec.Set
 	callbacks *listedCallbacks // to which the filter may choose deliveries
+	target    *callbackd.Callback
+	bySession map[string][]*callbackd.Callback // of callbacks, by the session they are for
 }
 
 func (c *setChooser) run(ctx context.Context) error {
@@ -88,9 +90,17 @@ func (c *setChooser) resolve() error {
 	if err := c.filter.Resolve(c.key, target); err != nil {
 		return err
 	}
+	c.target = target
 	c.callbacks = newListedCallbacks(store.DeliveryQuery{Key: c.key, Callback: c.filter.Callback, Type: c.filter.Type})
 	if c.filter.Missing && c.filter.Target == 0 {
-		return c.callbacks.load(c.tx, inForce, c.key)
+		err := c.callbacks.load(c.tx, inForce+" AND c.session IS NULL", c.key)
+		switch {
+		case err != nil:
+			return err
+		case c.filter.Session != "":
+			return c.callbacks.load(c.tx, inForce+" AND c.session IS NOT NULL AND c.session = $2", c.key, c.filter.Session)
+		}
+		return c.callbacks.load(c.tx, inForce+" AND c.session IS NOT NULL", c.key)
 	}
 	return nil
 }
@@ -115,7 +125,7 @@ func (c *setChooser) addEvents(ctx context.Context, lo, hi int64) error {
 		err := c.tx.Query(sql, func(row Row) error {
 			ev, err := scanEvent(row)
 			n, lo = n+1, int64(ev.ID)+1
-			if c.choosesEvent(ev) && (c.filter.Type == "" || ev.Type == c.filter.Type) {
+			if c.choosesEvent(ev) {
 				evs = append(evs, ev)
 			}
 			return err
@@ -132,10 +142,9 @@ func (c *setChooser) addEvents(ctx context.Context, lo, hi int64) error {
 	}
 }
 
-// choosesEvent reports whether the filter chooses an event by what it is; its type
-// is not asked.
+// choosesEvent reports whether the filter chooses an event by what it is.
 func (c *setChooser) choosesEvent(ev *callbackd.Event) bool {
-	return !ev.Test && store.AcceptedWithin(ev, c.filter.Since, c.filter.Until)
+	return !ev.Test && (c.target == nil || c.target.Takes(ev.Type, ev.Session)) && (c.filter.Type == "" || ev.Type == c.filter.Type) && store.AcceptedWithin(ev, c.filter.Since, c.filter.Until)
 }
 
 // addOf adds what the filter chooses of events.
@@ -192,13 +201,19 @@ func (c *setChooser) addMatching(ids []callbackd.DeliveryID) error {
 	return c.add(chosen)
 }
 
-// possible returns a delivery of each event to each callback of its type, whether there
+// possible returns a delivery of each event to each callback that takes it, whether there
 // is such a delivery or not.
 func (c *setChooser) possible(evs []*callbackd.Event) (ids []callbackd.DeliveryID) {
+	if c.bySession == nil {
+		c.bySession = map[string][]*callbackd.Callback{}
+		for _, cb := range c.callbacks.known {
+			c.bySession[cb.Session] = append(c.bySession[cb.Session], cb) // "": those for all sessions
+		}
+	}
 	for _, ev := range evs {
-		for id, cb := range c.callbacks.known {
-			if cb.Event == ev.Type {
-				ids = append(ids, callbackd.DeliveryID{Event: ev.ID, Callback: id})
+		for _, cb := range slices.Concat(c.bySession[""], c.bySession[ev.Session]) {
+			if cb.Takes(ev.Type, ev.Session) {
+				ids = append(ids, callbackd.DeliveryID{Event: ev.ID, Callback: cb.ID})
 			}
 		}
 	}
@@ -228,7 +243,11 @@ func (c *setChooser) add(ids []callbackd.DeliveryID) error {
 
 // addIndexed adds the deliveries of a state that has a small index.
 func (c *setChooser) addIndexed(ctx context.Context, index *smallIndex, lo, hi int64) error {
-	if err := c.callbacks.load(c.tx, inForce, c.key); err != nil {
+	if err := c.callbacks.load(c.tx, inForce+" AND c.session IS NULL", c.key); err != nil {
+		return err
+	}
+	ofSessions := inForce + " AND c.session IS NOT NULL AND (SELECT 1 FROM " + index.of("c.no") + " LIMIT 1) IS NOT NULL"
+	if err := c.callbacks.load(c.tx, ofSessions, c.key); err != nil {
 		return err
 	}
 	for id := range c.callbacks.known {

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -111,14 +112,19 @@ func newListedCallbacks(q store.DeliveryQuery) *listedCallbacks {
 // load reads the callbacks that where names. One whose key was revoked has
 // ended with it.
 func (l *listedCallbacks) load(tx Tx, where string, args ...any) error {
-	return tx.Query(`SELECT c.no, c.key_no, c.type, c.name, c.deleted_at, k.revoked_at, v.url
+	return tx.Query(`SELECT c.no, c.key_no, c.type, c.name, c.deleted_at, k.revoked_at, v.url, c.session, c.types
 		FROM callbacks c JOIN keys k ON k.no = c.key_no JOIN callback_versions v ON v.callback_no = c.no AND v.version = c.version
 		WHERE `+where, func(row Row) error {
 		var cb callbackd.Callback
 		var event int64
 		var key callbackd.Key
-		err := row.Scan(&cb.ID, &cb.Key, &event, &cb.Name, &cb.DeletedAt, &key.RevokedAt, &cb.URL)
+		var session *string
+		var types *int64
+		err := row.Scan(&cb.ID, &cb.Key, &event, &cb.Name, &cb.DeletedAt, &key.RevokedAt, &cb.URL, &session, &types)
 		cb.Event = codec.Type(event)
+		if session != nil && types != nil {
+			cb.Session, cb.Types = *session, codec.Types(*types)
+		}
 		if key.Revoked() && (cb.DeletedAt.IsZero() || key.RevokedAt.Before(cb.DeletedAt)) {
 			cb.DeletedAt = key.RevokedAt
 		}
@@ -132,7 +138,7 @@ func (l *listedCallbacks) load(tx Tx, where string, args ...any) error {
 func (l *listedCallbacks) chooses(cb *callbackd.Callback) bool {
 	return (l.q.Key == store.AllKeys || cb.Key == l.q.Key) &&
 		(l.q.Callback == 0 || cb.ID == l.q.Callback) &&
-		(l.q.Type == "" || cb.Event == l.q.Type)
+		(l.q.Type == "" || cb.Event == l.q.Type || slices.Contains(cb.Types, l.q.Type))
 }
 
 // need reads those of the callbacks that are not known yet.

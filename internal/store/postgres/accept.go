@@ -76,13 +76,16 @@ func (s *Store) acceptTogether(group []*acceptRequest) {
 	var uncertain []*acceptGroup // whose commit was not answered
 	var tokens []token           // idempotency keys that changes of sessions have used
 	var g *acceptGroup
+	locked := false // see ofSessions
 	err := s.insist(context.Background(), true, func(ctx context.Context) (bool, error) {
 		g = newAcceptGroup(s, group, uncertain)
+		g.own.locked = locked
 		for _, t := range tokens {
 			g.repeats[t] = nil
 		}
 		committing, err := s.tryAccept(ctx, g)
 		tokens = append(tokens, g.unreadTokens...)
+		locked = locked || g.own.needsLock
 		if g.committed != nil && err == nil {
 			g = g.committed
 			return false, nil
@@ -144,6 +147,7 @@ func (e errTry) Error() string { return string(e) }
 func (s *Store) publish(g *acceptGroup, group []*acceptRequest) {
 	s.last.id = g.lastID
 	s.markLanes(g)
+	g.dropChanged()
 	for i, in := range group {
 		in.out, in.err = g.results[i], g.errs[i]
 	}
@@ -194,6 +198,9 @@ func (s *Store) tryAccept(ctx context.Context, g *acceptGroup) (committing bool,
 	if err := g.loadRepeats(ctx, conn.Conn()); err != nil {
 		return false, err
 	}
+	if err := g.loadCallbacks(ctx, conn.Conn()); err != nil {
+		return false, err
+	}
 	if err := g.loadUnchanged(ctx, conn.Conn()); err != nil {
 		return false, err
 	}
@@ -231,10 +238,11 @@ type token struct {
 
 // sessionEnd is the last sequence number and ID of a session's events.
 type sessionEnd struct {
-	sequence int64
-	last     callbackd.EventID
-	stored   bool // the session has a row
-	appended bool
+	sequence  int64
+	last      callbackd.EventID
+	stored    bool // the session has a row
+	appended  bool
+	callbacks bool // it has had callbacks of its own
 }
 
 // repeat is the first answer to an idempotency key.
@@ -263,6 +271,7 @@ type acceptGroup struct {
 	repeats            map[token]*repeat
 	answers            map[token]*storedAnswer
 	store              *Store
+	own                ofSessions
 	unreadTokens       []token // that were used and are not among repeats
 	audits             []callbackd.AuditEntry
 	auditor            *core.Auditor // that writes audits
@@ -315,17 +324,24 @@ func newAcceptGroup(s *Store, group []*acceptRequest, uncertain []*acceptGroup) 
 // the group starts over without it.
 func (g *acceptGroup) decide() error {
 	for i, in := range g.group {
+		known := in.refused != nil
 		switch {
-		case in.refused != nil:
+		case known:
 			g.errs[i] = in.refused
 		case in.change != nil:
 			g.results[i], g.errs[i] = g.changeOnce(in)
-			if in.refused != nil {
-				return errRefused
-			}
 		default:
 			g.results[i], g.errs[i] = g.batch(&in.batch, nil)
+			if g.own.refused {
+				in.refused = g.errs[i]
+			}
 		}
+		if in.refused != nil && !known {
+			return errRefused
+		}
+	}
+	if g.own.needsLock {
+		return errNeedsLock
 	}
 	return nil
 }
@@ -353,6 +369,12 @@ func (g *acceptGroup) batch(b *store.Batch, after *callbackd.Session) ([]*callba
 			if r := g.repeats[own]; r != nil {
 				out[i] = r.events[0]
 				continue
+			}
+		}
+		if n.Callback != nil {
+			if _, err := g.give(store.SessionID{Key: b.Key, SessionKey: n.Session}, n.Callback, b.At); err != nil {
+				g.own.refused = true
+				return nil, err
 			}
 		}
 		out[i] = g.accept(b, n, after)
@@ -417,7 +439,8 @@ func (r *repeat) answer() ([]*callbackd.Event, error) {
 
 // accept gives an event its sequence number, its ID and its targets.
 func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent, after *callbackd.Session) *callbackd.Event {
-	end := g.sessions[store.SessionID{Key: b.Key, SessionKey: n.Session}]
+	id := store.SessionID{Key: b.Key, SessionKey: n.Session}
+	end := g.sessions[id]
 	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
 	end.sequence, end.last, end.appended = end.sequence+1, g.lastID, true
 	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt}
@@ -425,9 +448,9 @@ func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent, after *callbackd
 	if ev.Test {
 		ev.Targets = []callbackd.CallbackID{n.OnlyTo}
 	} else {
-		candidates = g.candidates[subject{b.Key, n.Type}]
+		candidates = g.candidatesFor(id, n.Type)
 		if candidates.UseSession() && after == nil {
-			after = g.sessionNow(store.SessionID{Key: b.Key, SessionKey: n.Session})
+			after = g.sessionNow(id)
 		}
 		ev.Targets, ev.Withheld = candidates.Choose(n.Data, after)
 	}

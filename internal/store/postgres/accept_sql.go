@@ -15,11 +15,11 @@ import (
 // has FOR UPDATE or ORDER BY, so it looks up each row of the arrays by an index.
 const (
 	// lockSequences locks the sessions in the order of the arrays.
-	lockSequences = `SELECT o.i, s.sequence, s.last_id FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS o (key_no, session, i)
-		CROSS JOIN LATERAL (SELECT sequence, last_id FROM session_sequences WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
+	lockSequences = `SELECT o.i, s.sequence, s.last_id, s.callbacks FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS o (key_no, session, i)
+		CROSS JOIN LATERAL (SELECT sequence, last_id, callbacks FROM session_sequences WHERE key_no = o.key_no AND session = o.session FOR UPDATE) s`
 	selectHorizon = "SELECT coalesce(max(id), 0) FROM horizons WHERE stripe = ANY ($1::integer[])"
 	selectTargets = `SELECT o.i, c.no, c.filter, c.ttl FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS o (key_no, type, i)
-		CROSS JOIN LATERAL (SELECT no, filter, ttl FROM callbacks WHERE key_no = o.key_no AND type = o.type AND deleted_at IS NULL ORDER BY no) c`
+		CROSS JOIN LATERAL (SELECT no, filter, ttl FROM callbacks WHERE key_no = o.key_no AND type = o.type AND deleted_at IS NULL AND session IS NULL ORDER BY no) c`
 	selectRepeats = `SELECT o.i, r.digest, r.events FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS o (key_no, hash, i)
 		CROSS JOIN LATERAL (SELECT digest, events FROM idempotency WHERE key_no = o.key_no AND hash = o.hash LIMIT 1) r`
 	selectCommitted = "SELECT 1 FROM events WHERE id = $1 AND key_no = $2 AND session = $3 AND sequence = $4"
@@ -48,6 +48,9 @@ const (
 func (g *acceptGroup) read(ctx context.Context, conn *pgx.Conn) error {
 	var p pipeline
 	p.add("BEGIN", nil)
+	if g.own.locked {
+		p.add(nextRevision, nil)
+	}
 	p.add(lockStripes, nil, stripeLocks, g.stripes())
 	g.lockSequences(&p)
 	g.loadSessions(&p)
@@ -70,7 +73,7 @@ func (g *acceptGroup) lockSequences(p *pipeline) {
 	p.add(lockSequences, func(row pgx.CollectableRow) error {
 		var i, last int64
 		end := &sessionEnd{stored: true}
-		err := row.Scan(&i, &end.sequence, &last)
+		err := row.Scan(&i, &end.sequence, &last, &end.callbacks)
 		if err == nil {
 			end.last = callbackd.EventID(last)
 			g.sessions[ids[i-1]] = end
@@ -182,6 +185,9 @@ func (g *acceptGroup) write(p *pipeline) error {
 	g.writeEvents(p, known)
 	if len(added.keys) > 0 {
 		p.add(insertSequences, nil, added.keys, added.sessions, added.sequences, added.lasts)
+	}
+	if err := g.writeCallbacks(p); err != nil {
+		return err
 	}
 	if err := g.writeSessions(p); err != nil {
 		return err

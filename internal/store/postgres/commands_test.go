@@ -175,7 +175,7 @@ func (s *commands) resends() {
 
 func (s *commands) sessions() {
 	s.t.Helper()
-	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: "X", Status: callbackd.StatusIdle, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: "X", Status: callbackd.StatusIdle, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}, nil))
 	filter, err := callbackd.ParseFilter("filter", []byte(`{"session.status":{"exists":true}}`))
 	s.ok(err)
 	s.changeCallback(s.cb, func(cb *callbackd.Callback) { cb.Policy.Filter = filter })
@@ -198,7 +198,7 @@ func (s *commands) sessions() {
 		}
 	}
 	s.ok(third(s.DueSessions(s.ctx, s.now, 10)))
-	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: "Y", Status: callbackd.StatusComplete, CreatedAt: s.now, EndedAt: s.now}))
+	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: "Y", Status: callbackd.StatusComplete, CreatedAt: s.now, EndedAt: s.now}, nil))
 	s.ok(second(s.Prune(s.ctx, store.Prune{Sessions: s.now.Add(time.Hour)}, 10)))
 	for _, session := range []string{"", "X"} {
 		s.ok(second(s.EventsAfter(s.ctx, store.EventQuery{Key: s.key, Session: session, Limit: 10})))
@@ -222,7 +222,7 @@ func (s *commands) idempotent() {
 		s.t.Error("the call is not known as answered, want its answer")
 	}
 	key := callbackd.NewSessionKey("a")
-	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: key, Status: callbackd.StatusIdle, CreatedAt: s.now}))
+	s.ok(s.CreateSession(s.ctx, &callbackd.Session{Key: s.key, SessionKey: key, Status: callbackd.StatusIdle, CreatedAt: s.now}, nil))
 	s.ok(third(s.ChangeSession(store.WithOnce(s.ctx, once("POST /v1/sessions")), s.key, key, s.now, func(*callbackd.Session) (store.SessionChange, error) {
 		return store.SessionChange{Remove: true}, nil
 	})))
@@ -361,6 +361,31 @@ func (s *commands) deletes() {
 	s.changeCallback(s.cb, func(cb *callbackd.Callback) { cb.Delete(s.now) })
 }
 
+// sessionCallbacks gives a session a callback, changes it, replays to it, and removes it.
+func (s *commands) sessionCallbacks() {
+	s.t.Helper()
+	cb := callbackd.Callback{URL: "https://a.example/", Method: "POST", Payload: []byte("{}"), Types: []callbackd.EventType{callbackd.NoteInsert}}
+	x := &callbackd.Session{Key: s.key, SessionKey: "ofCallback", Status: callbackd.StatusExpired, CreatedAt: s.now, EndedAt: s.now}
+	s.ok(s.CreateSession(s.ctx, x, &cb))
+	cb.Method = "PUT"
+	given := store.NewEvent{Type: callbackd.Complete, Session: "ofCallback", Data: []byte("{}"), Callback: &cb}
+	s.ok(second(s.Accept(s.ctx, store.Batch{Key: s.key, At: s.now, Events: []store.NewEvent{given}})))
+	page, err := s.ListCallbacks(s.ctx, store.CallbackQuery{Key: s.key, Session: "ofCallback"})
+	s.ok(err)
+	for _, session := range []string{"", "ofCallback"} {
+		s.ok(second(s.CreateReplay(s.ctx, callbackd.Replay{Key: s.key, Filter: callbackd.ReplayFilter{Missing: true, Session: session}, CreatedAt: s.now})))
+	}
+	s.ok(second(s.CountSessionCallbacks(s.ctx, s.key, 10)))
+	s.changeCallback(page.Callbacks[0], func(cb *callbackd.Callback) { cb.Resume(s.now) })
+	x.SessionKey = "ofCallback2"
+	s.ok(s.CreateSession(s.ctx, x, &cb))
+	s.ok(second(s.Prune(s.ctx, store.Prune{Sessions: s.now.Add(time.Hour)}, 100)))
+	for _, at := range []time.Time{s.now, s.now.Add(2 * time.Hour)} {
+		_, _, _, err := s.SweepSessionCallbacks(s.ctx, s.now.Add(time.Hour), at, 0, 10)
+		s.ok(err)
+	}
+}
+
 // forgets removes what no event refers to: a replaced setting and a deleted callback.
 func (s *commands) forgets() {
 	s.t.Helper()
@@ -369,6 +394,7 @@ func (s *commands) forgets() {
 	s.changeCallback(&setting, func(stored *callbackd.Callback) { stored.Replace(&setting, s.now) })
 	s.ok(second(s.Accept(s.ctx, store.Batch{Key: s.key, At: s.now, Events: []store.NewEvent{{Type: callbackd.NoteInsert, Session: "S", Data: []byte("{}")}}})))
 	s.ok(second(s.Forgettable(s.ctx, s.now)))
+	s.sessionCallbacks()
 	unused := s.newCallback(callbackd.Complete, "unused")
 	s.changeCallback(unused, func(cb *callbackd.Callback) { cb.Delete(s.now) })
 	for f := (store.Forget{Key: s.key, Before: s.now.Add(time.Hour), Events: 1000, Rows: 10}); !f.Done; {

@@ -62,7 +62,7 @@ func (g *acceptGroup) changeOnce(in *acceptRequest) ([]*callbackd.Event, error) 
 	if err != nil {
 		return nil, err
 	}
-	o.Made(store.Changed{Session: cmp.Or(in.change.out, in.change.create), Events: events})
+	o.Made(store.Changed{Session: cmp.Or(in.change.out, in.change.create), Events: events, Callback: in.change.made})
 	a, err := g.store.SealAnswer(o)
 	if err != nil { // the events are in the group already
 		in.refused = err

@@ -130,7 +130,8 @@ const (
 	// The events of a session are few, so for each callback they are walked back to the
 	// first that is pending.
 	selectEarlier = `SELECT i, d.* FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS o (lane, before, i)
-		CROSS JOIN (SELECT no FROM callbacks WHERE key_no = $1 AND deleted_at IS NULL) c
+		CROSS JOIN LATERAL (SELECT no FROM callbacks WHERE key_no = $1 AND deleted_at IS NULL AND session IS NULL
+			UNION ALL SELECT no FROM callbacks WHERE key_no = $1 AND session = o.lane AND session IS NOT NULL AND deleted_at IS NULL) c
 		CROSS JOIN LATERAL (SELECT ` + pendingColumns + `
 			FROM (SELECT * FROM events WHERE key_no = $1 AND session = o.lane AND id < o.before ORDER BY id DESC) e
 			CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = c.no AND event_id = e.id AND (due IS NULL OR holds_until > $4) LIMIT 1) p

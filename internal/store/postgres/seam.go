@@ -130,11 +130,12 @@ func (d seam) Enqueue(tx core.Tx, ds []callbackd.Delivery) (added []callbackd.De
 func (d seam) Flush(context.Context) error { return nil }
 
 // removeSequences deletes the sequence of a session with the last of its events.
-// A session that has a newer event by now keeps it.
+// A session that has a newer event by now keeps it, and so does one that has a callback of
+// its own.
 const removeSequences = `DELETE FROM session_sequences WHERE ctid = ANY (ARRAY (
 	SELECT s.place FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS o (key_no, session, last_id)
 	CROSS JOIN LATERAL (
-		SELECT ctid AS place FROM session_sequences WHERE key_no = o.key_no AND session = o.session AND last_id <= o.last_id
+		SELECT ctid AS place FROM session_sequences WHERE key_no = o.key_no AND session = o.session AND last_id <= o.last_id AND NOT callbacks
 		AND NOT EXISTS (SELECT 1 FROM events e WHERE e.key_no = o.key_no AND e.session = o.session)
 		FOR UPDATE SKIP LOCKED) s))`
 
@@ -164,6 +165,40 @@ func (d seam) RemoveIndexes(tx core.Tx, evs []*callbackd.Event) error {
 
 // RemoveSessions is part of [core.Driver].
 func (d seam) RemoveSessions(core.Tx, []store.SessionID) {}
+
+const selectSequences = `SELECT s.key_no, s.session, s.last_id FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
+	CROSS JOIN LATERAL (SELECT * FROM session_sequences WHERE key_no = o.key_no AND session = o.session LIMIT 1) s`
+
+// endSessions deletes the sequences of sessions that have no events. A sequence that an
+// event was given out of meanwhile stays.
+const endSessions = `DELETE FROM session_sequences WHERE ctid = ANY (ARRAY (
+	SELECT s.place FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS o (key_no, session, last_id)
+	CROSS JOIN LATERAL (
+		SELECT ctid AS place FROM session_sequences WHERE key_no = o.key_no AND session = o.session AND last_id = o.last_id
+		AND NOT EXISTS (SELECT 1 FROM events e WHERE e.key_no = o.key_no AND e.session = o.session)
+		AND NOT EXISTS (SELECT 1 FROM callbacks c WHERE c.key_no = o.key_no AND c.session = o.session AND c.session IS NOT NULL)
+		FOR UPDATE SKIP LOCKED) s))`
+
+// EndSessions is part of [core.Driver].
+func (d seam) EndSessions(tx core.Tx, ids []store.SessionID) error {
+	keys, sessions := make([]int64, len(ids)), make([]string, len(ids))
+	for i, id := range ids {
+		keys[i], sessions[i] = int64(id.Key), id.SessionKey
+	}
+	var known sessionEnds
+	err := tx.Query(selectSequences, func(row core.Row) error {
+		var key, last int64
+		var session string
+		err := row.Scan(&key, &session, &last)
+		known.keys, known.sessions, known.lasts = append(known.keys, key), append(known.sessions, session), append(known.lasts, last)
+		return err
+	}, keys, sessions)
+	if err != nil || len(known.keys) == 0 {
+		return err
+	}
+	_, err = tx.Exec(endSessions, known.keys, known.sessions, known.lasts)
+	return err
+}
 
 // Refresh is part of [core.Driver].
 func (d seam) Refresh(ctx context.Context) error { return d.s.refresh(ctx) }

@@ -17,14 +17,16 @@ import (
 type change struct {
 	session string
 	f       func(*callbackd.Session) (store.SessionChange, error)
-	create  *callbackd.Session // nil for a change of an existing session
+	create  *callbackd.Session  // nil for a change of an existing session
+	given   *callbackd.Callback // to a session that is created; nil for none
+	made    *callbackd.Callback // what became of given
 	out     *callbackd.Session
 	once    *store.Once // nil for a change that has no idempotency key
 	audit   *core.Auditor
 }
 
 // CreateSession is part of [store.Sessions].
-func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, fired ...store.NewEvent) error {
+func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, given *callbackd.Callback, fired ...store.NewEvent) error {
 	if err := checkText(session.SessionKey); err != nil {
 		return err
 	}
@@ -32,7 +34,7 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 	in := &acceptRequest{
 		command: newCommand(),
 		batch:   store.Batch{Key: stored.Key, At: stored.CreatedAt, Events: core.EventsOfSession(stored.SessionKey, fired)},
-		change:  &change{session: stored.SessionKey, create: &stored, once: store.OnceOf(ctx)},
+		change:  &change{session: stored.SessionKey, create: &stored, given: given, once: store.OnceOf(ctx)},
 	}
 	return submit(ctx, s, s.accepts, in, &in.command)
 }
@@ -112,7 +114,7 @@ func (g *acceptGroup) loadUnchanged(ctx context.Context, conn *pgx.Conn) error {
 			id := store.SessionID{Key: in.batch.Key, SessionKey: n.Session}
 			_, known := g.unchanged[id]
 			_, changes := g.loaded[id]
-			if known || changes || n.OnlyTo != 0 || !g.candidates[subject{in.batch.Key, n.Type}].UseSession() {
+			if known || changes || n.OnlyTo != 0 || !g.own.byFilter[id] && !g.candidates[subject{in.batch.Key, n.Type}].UseSession() {
 				continue
 			}
 			g.unchanged[id] = nil
@@ -148,6 +150,12 @@ func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, erro
 	if c.create != nil {
 		if w != nil {
 			return nil, core.SessionExists(c.session)
+		}
+		if c.given != nil {
+			var err error
+			if c.made, err = g.give(id, c.given, in.batch.At); err != nil {
+				return nil, err
+			}
 		}
 		events, err := g.batch(&in.batch, c.create)
 		if err == nil {

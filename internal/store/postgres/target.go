@@ -142,6 +142,9 @@ func (t *Target) Finish(ctx context.Context) error {
 			"SELECT setval(pg_get_serial_sequence('callbacks', 'no'), max(no)) FROM callbacks HAVING max(no) > 0",
 			"SELECT setval(pg_get_serial_sequence('sessions', 'no'), max(no)) FROM sessions HAVING max(no) > 0",
 			"INSERT INTO delivery_counts (what, n) VALUES ('recount', 0)",
+			`INSERT INTO session_sequences (key_no, session, sequence, last_id, callbacks)
+				SELECT DISTINCT key_no, session, 0, 0, true FROM callbacks WHERE session IS NOT NULL
+				ON CONFLICT (key_no, session) DO UPDATE SET callbacks = true`,
 			"DROP TABLE moving",
 		} {
 			if _, err := tx.Exec(ctx, sql); err != nil {

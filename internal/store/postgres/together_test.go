@@ -32,7 +32,7 @@ func TestNodesChangeASessionTogether(t *testing.T) {
 	for _, fire := range []bool{true, false} {
 		d, nodes := newDatabase(t, stock.URL(t), 3)
 		now := time.Now().UTC().Truncate(time.Millisecond)
-		d.must(nodes[0].CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
+		d.must(nodes[0].CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}, nil))
 		const each = 40
 		var work sync.WaitGroup
 		for _, s := range nodes {
@@ -70,7 +70,7 @@ func TestLostAnswerOfASessionChange(t *testing.T) {
 	d, nodes := newDatabase(t, u, 1)
 	s, now := nodes[0], time.Now()
 	ln.swallowNext("COMMIT")
-	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
+	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}, nil))
 	for i, fire := range []bool{false, true, false} {
 		ln.swallowNext("COMMIT")
 		got, _, err := s.ChangeSession(t.Context(), d.key.ID, "S", now, note(now, fire))
@@ -102,7 +102,7 @@ func TestLostAnswerOfACreationThatFires(t *testing.T) {
 	for i := range 3 {
 		ln.swallowNext("COMMIT")
 		x := &callbackd.Session{Key: d.key.ID, SessionKey: fmt.Sprint("S", i), Status: callbackd.StatusIdle, CreatedAt: time.Now()}
-		if err := nodes[0].CreateSession(t.Context(), x, asked); err != nil || ln.cuts.Load() != int64(i+1) {
+		if err := nodes[0].CreateSession(t.Context(), x, nil, asked); err != nil || ln.cuts.Load() != int64(i+1) {
 			t.Fatalf("%v after %d cuts", err, ln.cuts.Load())
 		}
 		if _, err := nodes[0].Session(t.Context(), d.key.ID, x.SessionKey); err != nil || d.checked(nodes[0]) != int64(i+1) {
@@ -122,7 +122,7 @@ func TestNodesCreateASessionTogether(t *testing.T) {
 		for i := range sessions {
 			work.Go(func() {
 				x := &callbackd.Session{Key: d.key.ID, SessionKey: fmt.Sprint("S", i), Status: callbackd.StatusIdle, CreatedAt: time.Now()}
-				switch err := s.CreateSession(t.Context(), x, asked); {
+				switch err := s.CreateSession(t.Context(), x, nil, asked); {
 				case err == nil:
 					made[i].Add(1)
 				case callbackd.KindOf(err) != callbackd.KindConflict:
@@ -148,7 +148,7 @@ func TestASessionChangeThatCannotBeKnown(t *testing.T) {
 	t.Parallel()
 	d, nodes := newDatabase(t, stock.URL(t), 2)
 	s, now := nodes[0], time.Now()
-	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}))
+	d.must(s.CreateSession(t.Context(), &callbackd.Session{Key: d.key.ID, SessionKey: "S", Status: callbackd.StatusIdle, CreatedAt: now}, nil))
 	group := []*acceptRequest{{command: newCommand(), batch: store.Batch{Key: d.key.ID, At: now}, change: &change{session: "S", f: note(now, false)}}}
 	first := newAcceptGroup(s, group, nil)
 	_, err := s.tryAccept(t.Context(), first)

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -71,14 +72,23 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 			return first[0], nil
 		}
 	}
-	candidates, targets, withheld, err := s.chooseTargets(t, b.Key, n, after)
+	id := store.SessionID{Key: b.Key, SessionKey: n.Session}
+	if n.Callback != nil {
+		if _, err := s.give(t, id, n.Callback, b.At); err != nil {
+			return nil, err
+		}
+	}
+	end, err := t.sessionEnd(id)
 	if err != nil {
 		return nil, err
 	}
-	seq, err := t.nextSequence(store.SessionID{Key: b.Key, SessionKey: n.Session})
+	candidates, targets, withheld, err := s.chooseTargets(t, id, n, end, after)
 	if err != nil {
 		return nil, err
 	}
+	end.sequence++
+	t.ends[id] = end
+	seq := end.sequence
 	t.lastID = callbackd.NextEventID(t.lastID, b.At)
 	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: targets, Withheld: withheld, ClockTime: callbackd.ClockTime(t.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt}
 	if err := t.insertEvent(ev, candidates); err != nil {
@@ -122,15 +132,22 @@ func (t *tx) insertEvent(ev *callbackd.Event, candidates *callbackd.Candidates) 
 
 // chooseTargets returns the targets of an event, and the callbacks that it is withheld
 // from, out of the candidates. after is the session after the change that fires the event, or nil.
-func (s *Store) chooseTargets(t *tx, key callbackd.KeyID, n *store.NewEvent, after *callbackd.Session) (candidates *callbackd.Candidates, targets []callbackd.CallbackID, withheld []callbackd.Withheld, err error) {
+func (s *Store) chooseTargets(t *tx, id store.SessionID, n *store.NewEvent, end sessionEnd, after *callbackd.Session) (candidates *callbackd.Candidates, targets []callbackd.CallbackID, withheld []callbackd.Withheld, err error) {
 	if n.OnlyTo != 0 {
 		return nil, []callbackd.CallbackID{n.OnlyTo}, nil, nil
 	}
-	if candidates, err = s.candidatesOf(t, subject{key, n.Type}); err != nil {
+	if candidates, err = s.candidatesOf(t, subject{id.Key, n.Type}); err != nil {
 		return nil, nil, nil, err
 	}
+	if end.callbacks {
+		ofSession, err := s.SessionCallbacks(t, id)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		candidates = candidates.With(ofSession, n.Type)
+	}
 	if candidates.UseSession() && after == nil {
-		w, err := t.session(store.SessionID{Key: key, SessionKey: n.Session})
+		w, err := t.session(id)
 		if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 			return nil, nil, nil, err
 		}
@@ -157,26 +174,49 @@ func (s *Store) candidatesOf(t *tx, sub subject) (*callbackd.Candidates, error) 
 	return candidates, err
 }
 
-// nextSequence returns the number after the session's last one. The cache has the last
-// numbers of sessions that were active recently. All sessions of the buffer are among
-// them, because the cache holds more sessions than the buffer holds events.
-func (t *tx) nextSequence(id store.SessionID) (int64, error) {
-	seq, ok := t.seqs[id]
+// sessionEnd is what accepting an event must know of its session.
+type sessionEnd struct {
+	sequence  int64 // of its last event
+	callbacks bool  // it may have callbacks of its own
+}
+
+// sessionEnd returns the end of a session. The cache has those of sessions that were active
+// recently. All sessions of the buffer are among them, because the cache holds more sessions
+// than the buffer holds events.
+func (t *tx) sessionEnd(id store.SessionID) (end sessionEnd, err error) {
+	end, ok := t.ends[id]
 	if !ok {
-		seq, ok = t.s.w.seqs.Get(id)
+		end, ok = t.s.w.ends.Get(id)
 	}
 	if !ok {
-		err := t.query("SELECT max(sequence) FROM session_events WHERE key_no = ? AND session = ?", func(st *sqlite3.Stmt) error {
-			seq = st.ColumnInt64(0)
+		err = t.query("SELECT max(sequence), EXISTS (SELECT 1 FROM callbacks WHERE key_no = ?1 AND session = ?2 AND session IS NOT NULL) FROM session_events WHERE key_no = ?1 AND session = ?2", func(st *sqlite3.Stmt) error {
+			end = sessionEnd{st.ColumnInt64(0), st.ColumnBool(1)}
 			return nil
 		}, int64(id.Key), id.SessionKey)
-		if err != nil {
-			return 0, err
-		}
 	}
-	seq++
-	t.seqs[id] = seq
-	return seq, nil
+	return end, err
+}
+
+// give gives a session a callback.
+func (s *Store) give(t *tx, id store.SessionID, given *callbackd.Callback, at time.Time) (*callbackd.Callback, error) {
+	inForce, err := s.SessionCallbacks(t, id)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Give(id, inForce, given, at, func() (callbackd.CallbackID, error) { return s.NextCallback(t) })
+	if err != nil || g.Unchanged {
+		return g.Callback, err
+	}
+	end, err := t.sessionEnd(id)
+	if err != nil {
+		return nil, err
+	}
+	end.callbacks = true
+	t.ends[id] = end
+	if g.Before != nil {
+		t.after = append(t.after, func() { s.DropCallbacks(g.Callback.ID) })
+	}
+	return g.Callback, s.WriteGiven(t, g)
 }
 
 // repeated returns the events that an idempotency key has made already; nil when there

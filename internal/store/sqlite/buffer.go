@@ -247,7 +247,7 @@ func (s *Store) loadBuffer() error {
 			}
 		}
 		b.append(ev, unflushed)
-		s.w.seqs.Put(store.SessionID{Key: ev.Key, SessionKey: ev.Session}, ev.Sequence)
+		s.w.ends.Put(store.SessionID{Key: ev.Key, SessionKey: ev.Session}, sessionEnd{sequence: ev.Sequence, callbacks: true})
 		return nil
 	}, int64(b.flushedUpTo))
 }

@@ -100,7 +100,7 @@ func TestACommitIsOneWriteAndOutcomesAreNotSynced(t *testing.T) {
 			return err
 		}, []string{"write", "sync"}},
 		{"a session", func() error {
-			return s.CreateSession(r.ctx, &callbackd.Session{Key: r.key, SessionKey: "S-1", CreatedAt: time.Now(), UpdatedAt: time.Now(), Status: callbackd.StatusProcess})
+			return s.CreateSession(r.ctx, &callbackd.Session{Key: r.key, SessionKey: "S-1", CreatedAt: time.Now(), UpdatedAt: time.Now(), Status: callbackd.StatusProcess}, nil)
 		}, []string{"write", "sync"}},
 		{"a flush", func() error { return seam{s}.Flush(r.ctx) }, []string{"write"}},
 	} {

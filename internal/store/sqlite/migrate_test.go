@@ -112,7 +112,7 @@ func continuesOldSession(t *testing.T, s *Store) {
 	t.Helper()
 	x := session.New(&callbackd.Key{ID: 1, Account: "acme"}, session.Now())
 	x.SessionKey = "ACM-0123456789"
-	if err := s.CreateSession(t.Context(), x); err != nil {
+	if err := s.CreateSession(t.Context(), x, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, evs, err := session.Change(t.Context(), s, 1, x.SessionKey, session.Now(), func(x *callbackd.Session) ([]callbackd.Fired, error) { return x.Start(session.Now()) })

@@ -127,7 +127,7 @@ func (s *Store) firstAttempts(ctx context.Context, cb callbackd.CallbackID, sess
 func (s *Store) Earlier(ctx context.Context, r callbackd.EarlierRead) ([][]callbackd.Delivery, error) {
 	var callbacks []callbackd.CallbackID
 	err := s.read(ctx, func(d *db) error {
-		return d.query("SELECT no FROM callbacks WHERE key_no = ? AND deleted_at IS NULL", func(st *sqlite3.Stmt) error {
+		return d.query("SELECT no FROM callbacks WHERE key_no = ? AND deleted_at IS NULL AND session IS NULL", func(st *sqlite3.Stmt) error {
 			callbacks = append(callbacks, callbackd.CallbackID(st.ColumnInt64(0)))
 			return nil
 		}, int64(r.Key))
@@ -137,15 +137,26 @@ func (s *Store) Earlier(ctx context.Context, r callbackd.EarlierRead) ([][]callb
 	}
 	all := make([][]callbackd.Delivery, len(r.Before))
 	for i, before := range r.Before {
-		if all[i], err = s.earlier(ctx, callbacks, before, r.At); err != nil {
+		if all[i], err = s.earlier(ctx, r.Key, callbacks, before, r.At); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
 }
 
-// earlier returns the newest delivery of each callback that may have to go before an event.
-func (s *Store) earlier(ctx context.Context, callbacks []callbackd.CallbackID, before callbackd.SessionEvent, at time.Time) (ds []callbackd.Delivery, err error) {
+// earlier returns the newest delivery of each callback that may have to go before an event:
+// of the given ones, and of those that are for the session.
+func (s *Store) earlier(ctx context.Context, key callbackd.KeyID, callbacks []callbackd.CallbackID, before callbackd.SessionEvent, at time.Time) (ds []callbackd.Delivery, err error) {
+	callbacks = slices.Clone(callbacks)
+	err = s.read(ctx, func(d *db) error {
+		return d.query("SELECT no FROM callbacks WHERE key_no = ? AND session = ? AND session IS NOT NULL AND deleted_at IS NULL", func(st *sqlite3.Stmt) error {
+			callbacks = append(callbacks, callbackd.CallbackID(st.ColumnInt64(0)))
+			return nil
+		}, int64(key), before.Session)
+	})
+	if err != nil {
+		return nil, err
+	}
 	newest := make(map[callbackd.CallbackID]callbackd.Delivery)
 	for _, cb := range callbacks { // the buffer first: what is flushed in between is seen twice
 		if d, ok := s.buffer.newest(cb, before.Session, before.Event); ok {

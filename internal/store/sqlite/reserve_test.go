@@ -67,7 +67,7 @@ func TestAFullDiskRefusesWhatTakesSpace(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"an event":    d.accept(t),
-		"a session":   d.CreateSession(t.Context(), &callbackd.Session{Key: d.key, SessionKey: "A", CreatedAt: time.Now()}),
+		"a session":   d.CreateSession(t.Context(), &callbackd.Session{Key: d.key, SessionKey: "A", CreatedAt: time.Now()}, nil),
 		"being ready": d.Ready(t.Context()),
 	} {
 		if !errors.Is(err, errFull) {

@@ -157,6 +157,9 @@ func (d seam) RemoveSessions(t core.Tx, ids []store.SessionID) {
 	}
 }
 
+// EndSessions is part of [core.Driver].
+func (d seam) EndSessions(core.Tx, []store.SessionID) error { return nil }
+
 // Refresh is part of [core.Driver]. Other processes change keys only, and SQLite does not
 // say which. While the writer commits, it sees whether they have changed anything;
 // otherwise the keys are dropped when they may be too old.

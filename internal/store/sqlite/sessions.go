@@ -52,10 +52,9 @@ func (t *tx) writeSession(id store.SessionID, w core.SessionWork) error {
 }
 
 // CreateSession is part of [store.Sessions].
-func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, fired ...store.NewEvent) error {
+func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, given *callbackd.Callback, fired ...store.NewEvent) error {
 	stored := *session
 	id := store.SessionID{Key: stored.Key, SessionKey: stored.SessionKey}
-	store.Made(ctx, store.Changed{Session: session})
 	return s.write(ctx, func(t *tx) error {
 		if err := t.checkSpace(); err != nil {
 			return err
@@ -69,6 +68,14 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, f
 		if err := t.writeSession(id, core.SessionWork{Current: &stored}); err != nil {
 			return err
 		}
+		var cb *callbackd.Callback
+		if given != nil {
+			var err error
+			if cb, err = s.give(t, id, given, stored.CreatedAt); err != nil {
+				return err
+			}
+		}
+		store.Made(ctx, store.Changed{Session: session, Callback: cb})
 		_, err := s.acceptAll(t, &store.Batch{Key: id.Key, At: stored.CreatedAt, Events: core.EventsOfSession(id.SessionKey, fired)}, &stored)
 		return err
 	})

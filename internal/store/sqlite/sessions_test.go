@@ -15,7 +15,7 @@ func warmSessions(t *testing.T, s *Store, k *callbackd.Key) {
 	t.Helper()
 	ctx, now := t.Context(), session.Now()
 	x := session.New(k, now)
-	if err := s.CreateSession(ctx, x); err != nil {
+	if err := s.CreateSession(ctx, x, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, rule := range []session.Rule{

@@ -121,7 +121,7 @@ type writerState struct {
 	flushAt         int // the constant, except in tests, which also change checkpointPages
 	checkpointPages int
 
-	seqs       *memo.Cache[store.SessionID, int64]
+	ends       *memo.Cache[store.SessionID, sessionEnd]
 	candidates *memo.Sized[subject, *callbackd.Candidates]
 	sessions   *memo.Cache[store.SessionID, core.SessionWork]
 }
@@ -171,7 +171,7 @@ func newStore(o Options) *Store {
 		refusals: store.Refusals{Hooks: o.Hooks},
 		buffer:   newEventBuffer(),
 		w: writerState{
-			seqs:       memo.New[store.SessionID, int64](maxSequences),
+			ends:       memo.New[store.SessionID, sessionEnd](maxSequences),
 			candidates: newTargetsCache(),
 			sessions:   memo.New[store.SessionID, core.SessionWork](maxSessions),
 		},
@@ -179,7 +179,7 @@ func newStore(o Options) *Store {
 }
 
 func (s *Store) newTx() *tx {
-	return &tx{db: s.w.db, s: s, seqs: map[store.SessionID]int64{}, sessions: map[store.SessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}, counts: map[string]int{}}
+	return &tx{db: s.w.db, s: s, ends: map[store.SessionID]sessionEnd{}, sessions: map[store.SessionID]core.SessionWork{}, moved: map[callbackd.DeliveryID]bool{}, counts: map[string]int{}}
 }
 
 // open opens the database in its steps: the files, the schema, the secrets, what is

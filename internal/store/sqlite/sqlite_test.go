@@ -348,6 +348,8 @@ func storetestWarm(t *testing.T, s *Store) {
 	s.MakeDue(ctx, cb.ID, now, 1)
 	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
 	s.Forgettable(ctx, now)
+	s.CountSessionCallbacks(ctx, k.ID, 10)
+	s.SweepSessionCallbacks(ctx, now, now, 0, 10)
 	s.ChangeCallback(ctx, k.ID, callbackd.Complete, "default", func(cb *callbackd.Callback) error {
 		cb.Delete(now)
 		return nil

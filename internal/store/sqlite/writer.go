@@ -46,7 +46,7 @@ type tx struct {
 	*db
 	s          *Store
 	lastID     callbackd.EventID
-	seqs       map[store.SessionID]int64
+	ends       map[store.SessionID]sessionEnd
 	sessions   map[store.SessionID]core.SessionWork
 	accepted   []*callbackd.Event
 	bytes      int                           // data of accepted
@@ -63,7 +63,7 @@ type tx struct {
 func (t *tx) reset() {
 	t.before, t.settings = t.conn.TotalChanges(), false
 	t.lastID = t.s.w.lastID
-	clear(t.seqs)
+	clear(t.ends)
 	clear(t.sessions)
 	clear(t.moved)
 	clear(t.counts)
@@ -322,8 +322,8 @@ func (s *Store) apply(t *tx, group []*job) error {
 // publish makes a durable group visible in memory, in commit order.
 func (s *Store) publish(t *tx, n int, wrote bool) {
 	s.w.lastID = t.lastID
-	for id, seq := range t.seqs {
-		s.w.seqs.Put(id, seq)
+	for id, end := range t.ends {
+		s.w.ends.Put(id, end)
 	}
 	t.publishSessions()
 	s.buffer.committed(t)

@@ -28,8 +28,9 @@ var auditTests = map[string]func(*suite){
 
 // notAudited says for the methods of the contract that write no entry why they do not.
 var notAudited = map[string]string{
-	"Accept": "events have a history of their own", "CreateSession": "sessions have a history of their own",
-	"Record": "attempts have a history of their own; a pause is audited, see auditedPause", "MakeDue": "the effect of a resume, which is audited", "StepReplay": "the effect of a replay, which is audited",
+	"Accept": "events have a history of their own, and a callback that an event gives its session has versions", "CreateSession": "sessions have a history of their own",
+	"SweepSessionCallbacks": "retention, which the operator sets",
+	"Record":                "attempts have a history of their own; a pause is audited, see auditedPause", "MakeDue": "the effect of a resume, which is audited", "StepReplay": "the effect of a replay, which is audited",
 	"FinalizeCanceled": "the effect of a deletion or a revocation, which is audited", "Expire": "events and callbacks say when, which is audited", "TakeTurns": "events say when", "Sweep": "retention, which the operator sets", "Prune": "retention, which the operator sets",
 	"Forget": "retention: what it removes is used by nothing", "AppendLogs": "a log itself", "AddCounters": "counts",
 	"UseTokens": "use is no change", "WalkSealed": "seals secrets again, and changes none", "ReloadKeyset": "reads a file",

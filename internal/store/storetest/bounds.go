@@ -51,7 +51,7 @@ func (s *suite) largeSessions() {
 	const n = 100
 	for i := range n {
 		s.must(s.CreateSession(s.ctx(), &callbackd.Session{Key: s.key.ID, SessionKey: fmt.Sprintf("ACM-%010d", i), Status: callbackd.StatusIdle, CreatedAt: s.at, UpdatedAt: s.at,
-			ExpiresAt: s.at.Add(callbackd.DefaultTimeFrame), Reference: bytes.Repeat([]byte("r"), callbackd.MaxReference)}))
+			ExpiresAt: s.at.Add(callbackd.DefaultTimeFrame), Reference: bytes.Repeat([]byte("r"), callbackd.MaxReference)}, nil))
 	}
 	q, got := store.SessionQuery{Key: s.key.ID, Limit: store.MaxPage}, 0
 	for {

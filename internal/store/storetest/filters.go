@@ -121,7 +121,7 @@ func (s *suite) filterAfterChange() {
 	s.equal("targets of the change to STARTED", evs[0].Targets, []callbackd.CallbackID{started.ID})
 	next := *x
 	next.SessionKey = "created"
-	s.must(s.CreateSession(s.ctx(), &next, store.NewEvent{Type: ev1, Data: []byte("{}")}))
+	s.must(s.CreateSession(s.ctx(), &next, nil, store.NewEvent{Type: ev1, Data: []byte("{}")}))
 	s.equal("deliveries of a creation", len(s.fresh(idle.ID)), 1)
 }
 

@@ -47,7 +47,7 @@ func (s *suite) newSession(key callbackd.Key, edit func(*callbackd.Session)) *ca
 	if edit != nil {
 		edit(out)
 	}
-	s.must(s.CreateSession(s.ctx(), out))
+	s.must(s.CreateSession(s.ctx(), out, nil))
 	return out
 }
 
@@ -84,7 +84,7 @@ func (s *suite) stored(what string, want *callbackd.Session) {
 
 func (s *suite) sessionsReadBack() {
 	whole, bare := s.newSession(s.key, nil), session.New(&s.key, s.at.UTC())
-	s.must(s.CreateSession(s.ctx(), bare))
+	s.must(s.CreateSession(s.ctx(), bare, nil))
 	s.stored("a session with a value in every field", whole)
 	s.stored("a session with few values", bare)
 	s.reopen()
@@ -94,11 +94,11 @@ func (s *suite) sessionsReadBack() {
 
 func (s *suite) sessionKeys() {
 	x := s.newSession(s.key, nil)
-	s.kind(s.CreateSession(s.ctx(), x), callbackd.KindConflict)
+	s.kind(s.CreateSession(s.ctx(), x, nil), callbackd.KindConflict)
 	other := *x
 	other.Key = s.newKey("k2").ID
 	other.FirstName = "John"
-	s.must(s.CreateSession(s.ctx(), &other))
+	s.must(s.CreateSession(s.ctx(), &other, nil))
 	s.stored("the session of another key with the same session key", &other)
 	s.stored("the first session", x)
 }
@@ -140,7 +140,7 @@ func (s *suite) firing(n int) (made []*callbackd.Session) {
 		x.SMS.To = fmt.Sprint("+", i)
 		made = append(made, x)
 		creations.Go(func() {
-			fired, err := session.Create(s.ctx(), s.Store, x, "https://capture.example/")
+			fired, err := session.Create(s.ctx(), s.Store, x, nil, "https://capture.example/")
 			if err != nil {
 				s.Error(err)
 			}
@@ -180,8 +180,8 @@ func (s *suite) sessionCreatedTwice() {
 	made := s.firing(1)[0]
 	again := *made
 	again.Theme = "LITE"
-	s.kind(second(session.Create(s.ctx(), s.Store, &again, "")), callbackd.KindConflict)
-	s.kind(s.CreateSession(s.ctx(), &again), callbackd.KindConflict)
+	s.kind(second(session.Create(s.ctx(), s.Store, &again, nil, "")), callbackd.KindConflict)
+	s.kind(s.CreateSession(s.ctx(), &again, nil), callbackd.KindConflict)
 	s.stored("the first session", made)
 	_, evs := s.start(made)
 	s.equal("the sequence number of the next event", evs[0].Sequence, int64(2))
@@ -200,7 +200,7 @@ func (s *suite) remove(x *callbackd.Session) error {
 func (s *suite) sessionCreatedAgain() {
 	made := s.firing(1)[0]
 	s.must(s.remove(made))
-	s.must(second(session.Create(s.ctx(), s.Store, made, "")))
+	s.must(second(session.Create(s.ctx(), s.Store, made, nil, "")))
 	evs := s.eventsOfSession(store.SessionEventQuery{Key: made.Key, Session: made.SessionKey, Limit: 10})
 	s.equal("sequence numbers of the events of both", sequences(evs), []int64{1, 2})
 }
@@ -318,7 +318,7 @@ func (s *suite) sessionRemove() {
 	s.kind(s.remove(x), callbackd.KindNotFound)
 	s.kind(second(s.Session(s.ctx(), x.Key, x.SessionKey)), callbackd.KindNotFound)
 	s.kind(second(s.SessionNotes(s.ctx(), x.Key, x.SessionKey)), callbackd.KindNotFound)
-	s.must(s.CreateSession(s.ctx(), x))
+	s.must(s.CreateSession(s.ctx(), x, nil))
 	notes, err := s.SessionNotes(s.ctx(), x.Key, x.SessionKey)
 	s.must(err)
 	s.equal("notes of a new session with the same session key", notes, []callbackd.Note(nil))

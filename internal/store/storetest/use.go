@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -125,11 +126,18 @@ func (u *user) publish(key callbackd.Key, cb *callbackd.Callback) {
 			n.Idempotency = fmt.Sprint("one", u.r.IntN(50))
 		}
 		if cb.Key == key.ID && u.r.IntN(8) == 0 {
-			n.OnlyTo, n.Type = cb.ID, cb.Event
+			n.OnlyTo, n.Type = cb.ID, cmp.Or(cb.Event, append(cb.Types, "")[0])
+			n.Session = cmp.Or(cb.Session, n.Session)
+		} else if u.r.IntN(6) == 0 {
+			n.Callback = given(fmt.Sprintf("https://s%d.example/h", u.r.IntN(7)), callbackd.EventTypes[u.r.IntN(3)])
+			n.Callback.Method = []string{"POST", "PUT"}[u.r.IntN(2)]
 		}
 		b.Events = append(b.Events, n)
 	}
 	u.tolerate(second(u.Accept(u.ctx(), b)))
+	page, err := u.ListCallbacks(u.ctx(), store.CallbackQuery{Key: key.ID, Session: b.Events[0].Session})
+	u.must(err)
+	u.cbs = append(u.cbs, page.Callbacks[:min(1, len(page.Callbacks))]...)
 }
 
 // outcomes records outcomes of a callback's next deliveries, of every kind.
@@ -297,6 +305,11 @@ func (s *suite) ofKey(out map[string]any, k callbackd.Key) {
 	var err error
 	out[at+"callbacks"], err = s.ListCallbacks(s.ctx(), store.CallbackQuery{Key: k.ID})
 	s.must(err)
+	for i := range 12 {
+		session := fmt.Sprint("S", i)
+		out[at+"callbacks of "+session], err = s.ListCallbacks(s.ctx(), store.CallbackQuery{Key: k.ID, Session: session})
+		s.must(err)
+	}
 	out[at+"health"], err = s.ListHealth(s.ctx(), store.HealthQuery{CallbackQuery: store.CallbackQuery{Key: k.ID}, OverdueBefore: used})
 	s.must(err)
 	out[at+"logs"], err = s.ListLogs(s.ctx(), store.LogQuery{Key: k.ID, Limit: 200})
