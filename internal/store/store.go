@@ -211,9 +211,9 @@ type Events interface {
 	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	// ListEvents returns events, newest first. A page ends at MaxPageData.
 	ListEvents(ctx context.Context, q EventQuery) (EventPage, error)
-	// EventsAfter returns events of one key with ids above q.After, oldest first.
-	// q.Key cannot be AllKeys. Next is the cursor of the next call, also on the last
-	// page. No event of the key with an id up to Next is committed later. So a
+	// EventsAfter returns events of one key, or of all keys, with ids above q.After,
+	// oldest first. With AllKeys, q.Session must be empty, and Removed is not set. Next is the cursor of the next call, also on the last
+	// page. No event that q.Key chooses with an id up to Next is committed later. So a
 	// reader that goes from Next to Next misses nothing, unless Removed shows that
 	// retention removed events after its cursor.
 	EventsAfter(ctx context.Context, q EventQuery) (EventPage, error)

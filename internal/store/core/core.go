@@ -51,9 +51,14 @@ type Driver interface {
 	// deliveries or the indexes of events calls it first, and never from
 	// inside a transaction. PostgreSQL buffers nothing.
 	Flush(ctx context.Context) error
-	// Horizon returns the newest event of a key that readers may see, and
-	// promises that no event of the key with a lower id is committed later.
-	Horizon(ctx context.Context, key callbackd.KeyID) (callbackd.EventID, error)
+	// Horizon returns the newest event of a key, or of all keys, that readers may see, and
+	// promises that no event with a lower id is committed later. after is the cursor of
+	// the reader: when an earlier promise reaches beyond it, that is enough for all keys.
+	Horizon(ctx context.Context, key callbackd.KeyID, after callbackd.EventID) (callbackd.EventID, error)
+	// FlushedUpTo returns the newest event that was flushed. A command that runs beside a
+	// server cannot flush the server's buffer: it finds later events by their own rows
+	// only, and a delivery of them without any row is pending and was never tried.
+	FlushedUpTo(tx Tx) (callbackd.EventID, error)
 	// RemoveIndexes deletes the rows that only this database keeps for events.
 	// tx has just removed the events, which are in the order of their ids.
 	RemoveIndexes(tx Tx, evs []*callbackd.Event) error

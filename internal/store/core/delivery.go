@@ -40,6 +40,15 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 			return err
 		}
 		of, ok := rows[id]
+		if !ok {
+			flushed, err := s.db.FlushedUpTo(tx)
+			if err != nil {
+				return err
+			}
+			if ok = id.Event > flushed; ok {
+				of.Pending = &callbackd.Delivery{ID: id}
+			}
+		}
 		if ev == nil || !ok || !slices.Contains(ev.Targets, id.Callback) {
 			return noDelivery(id)
 		}

@@ -3,6 +3,7 @@ package core
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"callbackd"
@@ -57,9 +58,13 @@ func (s *Store) newest(tx Tx, r eventRange, limit int) (evs []*callbackd.Event, 
 	return s.eventsOf(tx, s.d.KeyEvents+" WHERE id >= $1 AND id < $2 AND key_no = $6 ORDER BY key_no DESC, id DESC", r, limit, r.key)
 }
 
-// oldest returns the oldest limit events of a range of one key, oldest first.
+// oldest returns the oldest limit events of a range, oldest first. A range of all keys
+// has no session.
 func (s *Store) oldest(tx Tx, r eventRange, limit int) (evs []*callbackd.Event, err error) {
-	if r.session != "" {
+	switch {
+	case r.key == store.AllKeys:
+		return s.eventsOf(tx, "events WHERE id >= $1 AND id < $2 ORDER BY id", r, limit)
+	case r.session != "":
 		return s.eventsOf(tx, s.d.SessionEvents+" WHERE id >= $1 AND id < $2 AND key_no = $6 AND session = $7 ORDER BY "+s.d.SessionOrder,
 			r, limit, r.key, r.session)
 	}
@@ -236,7 +241,10 @@ func (s *Store) fillNewest(tx Tx, p *eventPager) error {
 
 // EventsAfter is part of [store.Events].
 func (s *Store) EventsAfter(ctx context.Context, q store.EventQuery) (page store.EventPage, err error) {
-	last, err := s.db.Horizon(ctx, q.Key)
+	if q.Key == store.AllKeys && q.Session != "" {
+		return page, fmt.Errorf("EventsAfter was called for a session of all keys, which has no cursor")
+	}
+	last, err := s.db.Horizon(ctx, q.Key, q.After)
 	if err != nil {
 		return page, err
 	}
@@ -270,21 +278,39 @@ func (s *Store) fillOldest(tx Tx, p *eventPager, last callbackd.EventID) error {
 		return err
 	}
 	r.lo, r.hi = max(r.lo, int64(p.q.After)+1), min(r.hi, int64(last)+1)
+	full, err := p.takeAll(&r, func(limit int) ([]*callbackd.Event, error) { return s.oldest(tx, r, limit) })
+	if err != nil || full || r.key == store.AllKeys {
+		return err
+	}
+	flushed, err := s.db.FlushedUpTo(tx)
+	if err != nil || int64(flushed) >= r.hi-1 {
+		return err
+	}
+	r.lo = max(r.lo, int64(flushed)+1)
+	_, err = p.takeAll(&r, func(limit int) ([]*callbackd.Event, error) {
+		return s.eventsOf(tx, "events WHERE id >= $1 AND id < $2 AND key_no = $6 AND ($7 = '' OR session = $7) ORDER BY id", r, limit, r.key, r.session)
+	})
+	return err
+}
+
+// takeAll takes the events of a range, which read reads in chunks, oldest first. full says
+// that the page did not take all of them.
+func (p *eventPager) takeAll(r *eventRange, read func(limit int) ([]*callbackd.Event, error)) (full bool, err error) {
 	for {
 		chunk := r.chunk(p.limit)
-		evs, err := s.oldest(tx, r, chunk)
+		evs, err := read(chunk)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, ev := range evs {
 			if !p.take(ev) {
 				p.page.Next = callbackd.EventID(r.lo - 1)
-				return nil
+				return true, nil
 			}
 			r.lo = int64(ev.ID) + 1
 		}
 		if len(evs) < chunk {
-			return nil
+			return false, nil
 		}
 	}
 }

@@ -26,9 +26,10 @@ const (
 	// While a reader waits for one node to commit, all others that accept events of
 	// the stripe wait for the reader. So the reader gives up after a second and tries
 	// again.
-	lockStripe   = "SELECT set_config('lock_timeout', '1000', true), pg_advisory_xact_lock($1::integer, $2::integer)"
-	selectNewest = "SELECT coalesce((SELECT id FROM events WHERE key_no = $1 ORDER BY key_no DESC, id DESC LIMIT 1), 0), (SELECT id FROM horizons WHERE stripe = $2)"
-	raiseHorizon = "UPDATE horizons SET id = greatest(id, $2) WHERE stripe = $1"
+	lockStripe        = "SELECT set_config('lock_timeout', '1000', true), pg_advisory_xact_lock($1::integer, $2::integer)"
+	selectNewest      = "SELECT coalesce((SELECT id FROM events WHERE key_no = $1 ORDER BY key_no DESC, id DESC LIMIT 1), 0), (SELECT id FROM horizons WHERE stripe = $2)"
+	selectNewestOfAll = "SELECT coalesce((SELECT max(id) FROM events), 0), (SELECT min(id) FROM horizons)"
+	raiseHorizon      = "UPDATE horizons SET id = greatest(id, $2) WHERE stripe = $1"
 )
 
 // stripes returns the stripes of the group's keys.
@@ -52,19 +53,7 @@ func (s *Store) settled(ctx context.Context, key callbackd.KeyID) (callbackd.Eve
 	if err != nil || newest <= horizon {
 		return callbackd.EventID(newest), err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
-	claim := s.claims[stripeOf(key)]
-	select {
-	case claim <- struct{}{}:
-		defer func() { <-claim }()
-	case <-ctx.Done():
-		return 0, answer(ctx.Err(), again)
-	}
-	err = s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, lockStripe, stripeLocks, stripeOf(key)); err != nil {
-			return err
-		}
+	err = s.withStripe(ctx, stripeOf(key), func(ctx context.Context, tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, selectNewest, int64(key), stripeOf(key)).Scan(&newest, &horizon); err != nil || newest <= horizon {
 			return err
 		}
@@ -72,6 +61,47 @@ func (s *Store) settled(ctx context.Context, key callbackd.KeyID) (callbackd.Eve
 		return err
 	})
 	return callbackd.EventID(newest), err
+}
+
+// settledOfAll is settled for all keys. While the lowest horizon is beyond the cursor of
+// the reader it is enough: raising the horizons makes those who accept events wait.
+func (s *Store) settledOfAll(ctx context.Context, after callbackd.EventID) (callbackd.EventID, error) {
+	var newest, lowest int64
+	err := s.read(ctx, func(ctx context.Context, conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, selectNewestOfAll).Scan(&newest, &lowest)
+	})
+	if err != nil || newest <= lowest || int64(after) < lowest {
+		return callbackd.EventID(min(newest, max(lowest, 0))), err
+	}
+	for stripe := range stripes {
+		err := s.withStripe(ctx, stripe, func(ctx context.Context, tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, raiseHorizon, stripe, newest)
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return callbackd.EventID(newest), nil
+}
+
+// withStripe runs f while no event of a stripe is being accepted, here or on another node.
+func (s *Store) withStripe(ctx context.Context, stripe int, f func(context.Context, pgx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	claim := s.claims[stripe]
+	select {
+	case claim <- struct{}{}:
+		defer func() { <-claim }()
+	case <-ctx.Done():
+		return answer(ctx.Err(), again)
+	}
+	return s.change(ctx, true, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockStripe, stripeLocks, stripe); err != nil {
+			return err
+		}
+		return f(ctx, tx)
+	})
 }
 
 func (s *Store) newest(ctx context.Context, key callbackd.KeyID) (newest, horizon int64, err error) {

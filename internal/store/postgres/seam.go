@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -140,9 +141,15 @@ const removeSequences = `DELETE FROM session_sequences WHERE ctid = ANY (ARRAY (
 		FOR UPDATE SKIP LOCKED) s))`
 
 // Horizon is part of [core.Driver].
-func (d seam) Horizon(ctx context.Context, key callbackd.KeyID) (callbackd.EventID, error) {
+func (d seam) Horizon(ctx context.Context, key callbackd.KeyID, after callbackd.EventID) (callbackd.EventID, error) {
+	if key == store.AllKeys {
+		return d.s.settledOfAll(ctx, after)
+	}
 	return d.s.settled(ctx, key)
 }
+
+// FlushedUpTo is part of [core.Driver]. PostgreSQL buffers nothing.
+func (d seam) FlushedUpTo(core.Tx) (callbackd.EventID, error) { return math.MaxInt64, nil }
 
 // RemoveIndexes is part of [core.Driver].
 func (d seam) RemoveIndexes(tx core.Tx, evs []*callbackd.Event) error {

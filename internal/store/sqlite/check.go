@@ -20,7 +20,7 @@ func (d seam) Audit(tx core.Tx, report *store.Report) (flushed callbackd.EventID
 	if err != nil {
 		return 0, err
 	}
-	if err := tx.Query("SELECT mark FROM meta", func(row core.Row) error { return row.Scan(&flushed) }); err != nil {
+	if flushed, err = d.FlushedUpTo(tx); err != nil {
 		return 0, err
 	}
 	err = tx.Query(`SELECT id, n FROM (SELECT id,

@@ -129,12 +129,22 @@ func (d seam) ReadFlushed(ctx context.Context, f func(core.Tx) error) error {
 // smaller ID than the newest one is committed later. It returns the newest event of the
 // key, or the newest one that retention removed. The newest of all keys would reveal how
 // often others publish.
-func (d seam) Horizon(ctx context.Context, key callbackd.KeyID) (newest callbackd.EventID, err error) {
+func (d seam) Horizon(ctx context.Context, key callbackd.KeyID, _ callbackd.EventID) (newest callbackd.EventID, err error) {
+	sql := `SELECT max(coalesce((SELECT max(id) FROM key_events WHERE key_no = $1), 0), coalesce((SELECT newest FROM removed_events WHERE key_no = $1), 0),
+		coalesce((SELECT max(id) FROM events WHERE id > (SELECT mark FROM meta) AND key_no = $1), 0))`
+	if key == store.AllKeys {
+		sql = "SELECT max(coalesce((SELECT max(id) FROM events WHERE $1 = 0), 0), coalesce((SELECT max(newest) FROM removed_events), 0))"
+	}
 	err = d.ReadFlushed(ctx, func(tx core.Tx) error {
-		return tx.Query("SELECT max(coalesce((SELECT max(id) FROM key_events WHERE key_no = $1), 0), coalesce((SELECT newest FROM removed_events WHERE key_no = $1), 0))",
-			func(row core.Row) error { return row.Scan(&newest) }, key)
+		return tx.Query(sql, func(row core.Row) error { return row.Scan(&newest) }, key)
 	})
 	return newest, err
+}
+
+// FlushedUpTo is part of [core.Driver].
+func (d seam) FlushedUpTo(tx core.Tx) (id callbackd.EventID, err error) {
+	err = tx.Query("SELECT mark FROM meta", func(row core.Row) error { return row.Scan(&id) })
+	return id, err
 }
 
 // RemoveIndexes is part of [core.Driver].
