@@ -96,7 +96,7 @@ func appendAccepted(out []byte, ev *callbackd.Event, given *wire.Callback) ([]by
 		if err != nil {
 			return nil, err
 		}
-		out = append(append(out, `,"callback":`...), shown...)
+		out = append(append(out, `,"callback":`...), bytes.TrimSpace(shown)...)
 	}
 	return append(out, '}'), nil
 }

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
@@ -54,7 +55,7 @@ func (c *Console) callback(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	p := &callbackPage{
-		base:        c.base(req, "callbacks", "Callback "+string(cb.Event)),
+		base:        c.base(req, "callbacks", "Callback "+cmp.Or(string(cb.Event), safetext.Clip(safetext.Escape(cb.Session), 40))),
 		CB:          cb,
 		Owner:       ownerFor(req, key),
 		Health:      health(cb),

@@ -178,7 +178,7 @@ func (c *Console) createCallback(w http.ResponseWriter, req *userRequest) error 
 }
 
 func (c *Console) editCallback(w http.ResponseWriter, req *userRequest) error {
-	cb, _, err := c.activeCallback(req)
+	cb, _, err := c.forAllSessions(req)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (c *Console) editCallback(w http.ResponseWriter, req *userRequest) error {
 }
 
 func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error {
-	old, key, err := c.activeCallback(req)
+	old, key, err := c.forAllSessions(req)
 	if err != nil {
 		return err
 	}

@@ -147,6 +147,16 @@ func (c *Console) activeCallback(req *userRequest) (*callbackd.Callback, *callba
 	return cb, key, err
 }
 
+// forAllSessions is activeCallback for pages that a callback for one session does not have:
+// its secret is shown once, and its setting is the client's.
+func (c *Console) forAllSessions(req *userRequest) (*callbackd.Callback, *callbackd.Key, error) {
+	cb, key, err := c.activeCallback(req)
+	if err == nil && cb.OfSession() {
+		err = errPageNotFound
+	}
+	return cb, key, err
+}
+
 // ownerFor names the key of an object to the operator. A key holder has one key
 // only.
 func ownerFor(req *userRequest, k *callbackd.Key) string {
@@ -217,7 +227,7 @@ type secretPage struct {
 }
 
 func (c *Console) secretPage(w http.ResponseWriter, req *userRequest) error {
-	cb, _, err := c.activeCallback(req)
+	cb, _, err := c.forAllSessions(req)
 	if err != nil {
 		return err
 	}
@@ -232,7 +242,7 @@ func (c *Console) secretPage(w http.ResponseWriter, req *userRequest) error {
 }
 
 func (c *Console) rotateSecret(w http.ResponseWriter, req *userRequest) error {
-	cb, _, err := c.activeCallback(req)
+	cb, _, err := c.forAllSessions(req)
 	if err != nil {
 		return err
 	}

@@ -129,5 +129,5 @@ func (c *Console) callbackText(req *userRequest, id callbackd.CallbackID) (strin
 	if err != nil {
 		return "", err
 	}
-	return eventName(cb.Event) + " at " + host(cb.URL), nil
+	return callbackTitle(cb) + " at " + host(cb.URL), nil
 }

@@ -32,7 +32,8 @@ type sessionPage struct {
 	Session     string
 	Stored      *callbackd.Session // nil when it is known by its events only
 	Summary     []deliveryRow
-	More        string // where to see what the summary leaves out
+	Callbacks   []*callbackd.Callback // that are for this session only
+	More        string                // where to see what the summary leaves out
 	Stages      []stage
 	Dots        []dot
 	DotsEnd     string
@@ -100,6 +101,11 @@ func (c *Console) sessionPage(w http.ResponseWriter, req *userRequest, s scope, 
 		if err := c.fillSummary(req, p, rows, id.Key); err != nil {
 			return err
 		}
+		own, err := c.Store.ListCallbacks(req.Context(), store.CallbackQuery{Key: id.Key, Session: id.SessionKey})
+		if err != nil {
+			return err
+		}
+		p.Callbacks = own.Callbacks
 	} else {
 		p.First = s.sessionHref(id.Key, id.SessionKey)
 	}

@@ -65,3 +65,24 @@ func sessionsAreListedByLatestEvent(t *testing.T, s *site) {
 		}
 	}
 }
+
+// aSessionShowsItsOwnCallbacks gives a session a callback: the pages of both lead to each
+// other, no list of callbacks has it, and its secret is on no page.
+func aSessionShowsItsOwnCallbacks(t *testing.T, s *site) {
+	made, err := s.Client(s.Key).CreateSession(context.Background(), client.NewSession{Callback: &client.NewSessionCallback{URL: "https://partner.example/hook", Events: []string{"SESSION:COMPLETE"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := s.visitor(t).signIn(s.Key)
+	v.says("/console/sessions/"+made.SessionKey, "Callbacks of this session", "https://partner.example/hook")
+	page := fmt.Sprint("/console/callbacks/", made.Callback.ID)
+	v.says(page, "For session "+made.SessionKey, "COMPLETE", "shown once")
+	if strings.Contains(words(t, v.get("/console/callbacks")), "partner.example") {
+		t.Error("the list of callbacks has the one of a session")
+	}
+	for _, sub := range []string{"/secret", "/edit"} {
+		if resp := v.get(page + sub); strings.Contains(words(t, resp), made.Callback.Secret) {
+			t.Errorf("%s shows the secret", sub)
+		}
+	}
+}

@@ -19,6 +19,7 @@ import (
 // funcs are the functions that templates may call.
 var funcs = template.FuncMap{
 	"asset":      func(name string) string { return assets[name] },
+	"callback":   callbackTitle,
 	"clean":      safetext.Escape,
 	"clip":       func(n int, s string) string { return safetext.Clip(safetext.Escape(s), n) },
 	"count":      backlogCount,
@@ -57,6 +58,14 @@ var icons = map[string]string{
 
 // eventName is an event type without the prefix that all have.
 func eventName(t any) string { return strings.TrimPrefix(fmt.Sprint(t), "SESSION:") }
+
+// callbackTitle names a callback by what it is for: an event, or a session.
+func callbackTitle(cb *callbackd.Callback) string {
+	if cb.OfSession() {
+		return "For session " + safetext.Clip(safetext.Escape(cb.Session), 40)
+	}
+	return eventName(cb.Event)
+}
 
 // host is the host of a URL, or the text itself when it is no URL.
 func host(s string) string {

@@ -57,6 +57,7 @@ func TestOnBothStores(t *testing.T) {
 		"a button replays an event":           aButtonReplaysAnEvent,
 		"what is pending is canceled":         whatIsPendingIsCanceled,
 		"sessions are listed by latest event": sessionsAreListedByLatestEvent,
+		"a session shows its own callbacks":   aSessionShowsItsOwnCallbacks,
 		"wrong queries are refused":           wrongQueriesAreRefused,
 	}
 	onBothStores(t, func(t *testing.T, shared *site) {
