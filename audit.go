@@ -39,6 +39,9 @@ const (
 	AuditIncidentAcknowledged AuditAction = "incident.acknowledged"
 	AuditIncidentMuted        AuditAction = "incident.muted" // or the end of that
 
+	AuditErasureStarted AuditAction = "erasure.started"
+	AuditErasureEnded   AuditAction = "erasure.ended"
+
 	AuditSessionChanged AuditAction = "session.changed"
 	AuditSessionRemoved AuditAction = "session.removed"
 	AuditSMSResent      AuditAction = "session.sms_resent"
@@ -57,6 +60,7 @@ var AuditActions = []AuditAction{
 	AuditCallbackCreated, AuditCallbackReplaced, AuditCallbackDeleted, AuditCallbackPaused, AuditCallbackResumed, AuditSecretRotated, AuditAuthRotated,
 	AuditReplayStarted, AuditReplayPaused, AuditReplayResumed, AuditReplayCanceled, AuditDeliveriesCanceled, AuditDeliveryResent,
 	AuditIncidentAcknowledged, AuditIncidentMuted,
+	AuditErasureStarted, AuditErasureEnded,
 	AuditSessionChanged, AuditSessionRemoved, AuditSMSResent,
 	AuditTokenCreated, AuditTokenRevoked,
 	AuditLinkCreated, AuditSignedIn, AuditSignedOut,

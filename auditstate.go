@@ -318,22 +318,33 @@ func (r *Replay) AuditState() AuditState {
 	s.set("target", int64(f.Target))
 	s.set("missing", f.Missing)
 	s.set("rate", r.Rate)
-	if r.Cancel != nil {
+	if r.Cancel != nil && f.Session == "" { // else it may name a person, and stays where an erasure reaches it
 		s.set("reason", auditText(r.Cancel.Reason))
 	}
 	return s
 }
 
 // AuditState returns what the audit log shows of a session: what a person can change by
-// hand. Numbers of phones are hashes, because they are about a person.
+// hand. What may be about a person is a hash, because no erasure changes the audit log.
 func (s *Session) AuditState(digest func(string) string) AuditState {
 	out := AuditState{}
-	out.set("redirect_url", auditText(s.RedirectURL))
+	out.setSecret("redirect_url", Secret(s.RedirectURL), digest)
 	out.set("language", auditText(s.Language))
 	out.set("theme", s.Theme)
 	out.setSecret("sms.to", Secret(s.SMS.To), digest)
 	out.setSecret("sms.to_name", Secret(s.SMS.ToName), digest)
 	return out
+}
+
+// AuditState returns what the audit log shows of an erasure. What it looked for is a hash.
+func (e *Erase) AuditState() AuditState {
+	s := AuditState{"by": string(e.By), "subject": auditText(e.Subject)}
+	s.set("dry_run", e.DryRun)
+	if !e.Running() {
+		s["receipt_sha256"] = ReceiptHash(e.Receipt)
+		s["sessions"], s["events"] = e.Progress.Counts.Sessions, e.Progress.Counts.Events
+	}
+	return s
 }
 
 // AuditActionOfReplay returns what the start of a replay, or a change of its state, is

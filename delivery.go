@@ -192,7 +192,17 @@ type Result struct {
 	Body       []byte  // the first MaxResponseKept bytes
 	BodySize   int64   // bytes read, at most MaxResponseRead
 	Truncated  bool    // the body was longer than what is stored
+	Capture    Capture
 }
+
+// Capture says whether the request and the answer of an attempt can still be shown.
+type Capture string
+
+// What is stored of an attempt.
+const (
+	CaptureStored Capture = ""       // everything
+	CaptureErased Capture = "erased" // neither request nor answer; see [Attempt.Erase]
+)
 
 // EndedAt returns when the attempt ended.
 func (r *Result) EndedAt() time.Time { return r.StartedAt.Add(r.Timings.Total) }

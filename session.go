@@ -132,6 +132,7 @@ type Session struct {
 	CapturedAt time.Time // QC_PASSED
 	EndedAt    time.Time // a final status
 	ExpiresAt  time.Time
+	ErasedAt   time.Time // an erasure has removed what was stored of people
 }
 
 // SMS is the text message with the link for the user.

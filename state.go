@@ -64,6 +64,9 @@ func StateOf(rows DeliveryRows, ended bool) DeliveryState {
 // was canceled or has expired goes on where it was: the row that says so must be removed.
 // It does not expire again.
 func (r DeliveryRows) Resend(ev *Event, cb CallbackID, ended bool, at time.Time) (d Delivery, changed bool, err error) {
+	if ev.IsErased() {
+		return d, false, ev.ErrErased()
+	}
 	d = Delivery{ID: DeliveryID{Event: ev.ID, Callback: cb}, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Attempts: StateOf(r, ended).Attempts}
 	switch {
 	case ended && StateOf(r, ended).State == Canceled:

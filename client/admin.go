@@ -107,6 +107,16 @@ func (a *Admin) StartReplay(ctx context.Context, apiKey string, n wire.NewReplay
 	return out, a.Do(ctx, http.MethodPost, keyPath(apiKey)+"/replays", n, &out)
 }
 
+// StartErase starts an erasure of the sessions of an API key that have a value.
+func (a *Admin) StartErase(ctx context.Context, apiKey string, n wire.NewErase) (out wire.Erase, err error) {
+	return out, a.Do(ctx, http.MethodPost, keyPath(apiKey)+"/erases", n, &out)
+}
+
+// Erase reads an erasure of any API key, with its receipt when it has ended.
+func (a *Admin) Erase(ctx context.Context, id string) (out wire.Erase, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/erases/"+url.PathEscape(id), nil, &out)
+}
+
 // Settings lists the options that the server runs with.
 func (a *Admin) Settings(ctx context.Context) (out wire.SettingList, err error) {
 	return out, a.Do(ctx, http.MethodGet, "/v1/admin/settings", nil, &out)

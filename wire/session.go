@@ -54,7 +54,8 @@ type Session struct {
 	Source           SessionSource  `json:"source"`
 	Vehicle          *Vehicle       `json:"vehicle,omitempty"` // once something is known of it
 	// Callback is the one that POST /v1/sessions gave the session; only in its answer.
-	Callback *Callback `json:"callback,omitempty"`
+	Callback *Callback  `json:"callback,omitempty"`
+	ErasedAt *time.Time `json:"erased_at,omitempty"`
 }
 
 // SessionOptions has the options that the client gave for a session.
@@ -212,6 +213,7 @@ type SessionEvent struct {
 	AcceptedAt time.Time         `json:"accepted_at"`
 	Data       json.RawMessage   `json:"data"`
 	Deliveries []SessionDelivery `json:"deliveries"`
+	ErasedAt   *time.Time        `json:"erased_at,omitempty"` // when an erasure removed the data
 }
 
 // SessionDelivery is the state of one delivery of an event.

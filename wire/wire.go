@@ -273,6 +273,7 @@ type Event struct {
 	// Withheld has the callbacks whose filter did not match the event when it was
 	// accepted. A replay may have sent it to them since.
 	Withheld []Withheld `json:"withheld,omitempty"`
+	ErasedAt *time.Time `json:"erased_at,omitempty"` // when an erasure removed the data
 }
 
 // Withheld is a callback that did not get an event.
@@ -343,6 +344,9 @@ type Attempt struct {
 	State     string     `json:"state"`
 	Why       string     `json:"why"`
 	Next      *time.Time `json:"next_attempt_at"`
+	// Capture is "erased" when the request and the answer are not shown, because an erasure
+	// removed them. It is left out when everything is shown.
+	Capture string `json:"capture,omitempty"`
 }
 
 // Timings has the duration of each phase of an attempt in milliseconds.

@@ -200,7 +200,7 @@ func (a *API) routes() []route {
 		{pattern: "GET /v1/incidents/{id}", signed: a.getIncident},
 		{pattern: "POST /v1/incidents/{id}/acknowledge", signed: a.acknowledgeIncident},
 		{pattern: "POST /v1/incidents/{id}/mute", signed: a.muteIncident},
-	}, slices.Concat(a.sessionRoutes(), a.adminRoutes())...)
+	}, slices.Concat(a.sessionRoutes(), a.eraseRoutes(), a.adminRoutes())...)
 }
 
 // ServeHTTP answers every request in JSON, also those without a handler.

@@ -30,6 +30,7 @@ type root struct {
 	Tokens     tokensCmd     `cmd:"" help:"Create, list and revoke operator tokens, with which programs call /v1/admin."`
 	Replay     replayCmd     `cmd:"" help:"Send many deliveries again."`
 	Deliveries deliveriesCmd `cmd:"" help:"Cancel pending deliveries."`
+	Erase      eraseCmd      `cmd:"" help:"Erase what is stored of people in sessions and their events."`
 	Console    consoleCmd    `cmd:"" help:"Print a link that signs the operator in to the console once."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes on a PostgreSQL database with their shards, leases and backlog."`
 	Headers    headersCmd    `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`

@@ -56,7 +56,7 @@ func (e *Engine) attempt(a *attempt) {
 	case nil:
 		rec, err = e.record(&a.outcome)
 		e.recordAnswered()
-	case errCallbackEnded, errLeaseEnded, errExpired:
+	case errCallbackEnded, errLeaseEnded, errExpired, errErased:
 	default:
 		e.options.Log.Error("delivery cannot be attempted now", "delivery", d.ID.String(), "error", err)
 	}
@@ -74,6 +74,10 @@ var errCallbackEnded = callbackd.Errorf(callbackd.KindNotFound, "the callback ha
 // and the store ends the delivery.
 var errExpired = callbackd.Errorf(callbackd.KindConflict, "the delivery has expired")
 
+// errErased means that the data of the event was erased after the attempt was chosen. The
+// delivery is canceled already.
+var errErased = callbackd.Errorf(callbackd.KindNotFound, "the data of the event was erased")
+
 // loadDelivery loads the event, unless it is in memory, and reads the callback as it is
 // now, so that a deleted callback or a revoked key gets no more requests. It tries until it
 // succeeds or the engine stops.
@@ -84,6 +88,9 @@ func (e *Engine) loadDelivery(a *attempt) (done func(), err error) {
 		err = nil
 		if d.Event == nil {
 			d.Event, done, err = e.loadEvent(a.cb.Key, d.ID.Event)
+		}
+		if err == nil && d.Event.IsErased() {
+			return done, errErased
 		}
 		if err == nil {
 			var now *callbackd.Callback

@@ -1,4 +1,4 @@
-// Package replays runs replays, and cancellations, step by step. The store decides what a step does and
+// Package replays runs replays, cancellations and erasures step by step. The store decides what a step does and
 // remembers the progress. This package decides when the next step is made. It can stop
 // between two steps without losing anything.
 package replays
@@ -12,8 +12,10 @@ import (
 	"callbackd/internal/store"
 )
 
-// Store has the methods of store.Replays that the runner needs.
+// Store has the methods of the store that the runner needs.
 type Store interface {
+	ListErases(ctx context.Context, q store.EraseQuery) (store.ErasePage, error)
+	StepErase(ctx context.Context, id callbackd.EraseID, at time.Time) (store.EraseStep, error)
 	ListReplays(ctx context.Context, q store.ReplayQuery) (store.ReplayPage, error)
 	StepReplay(ctx context.Context, id callbackd.ReplayID, at time.Time) (store.ReplayStep, error)
 }
@@ -43,8 +45,8 @@ func New(s Store, log *slog.Logger) *Runner {
 	return &Runner{store: s, log: log, wake: make(chan struct{}, 1)}
 }
 
-// Wake makes the runner look for work at once. It is called when a replay was created or
-// resumed.
+// Wake makes the runner look for work at once. It is called when a replay or an erasure was
+// created, or a replay resumed.
 func (r *Runner) Wake() {
 	select {
 	case r.wake <- struct{}{}:
@@ -52,11 +54,11 @@ func (r *Runner) Wake() {
 	}
 }
 
-// Run steps replays until ctx ends. Of many nodes only the home of a replay's key does
-// so: isHome says whether this node is. dispatch gets the deliveries of each step.
+// Run steps replays and erasures until ctx ends. Of many nodes only the home of their key
+// does so: isHome says whether this node is. dispatch gets the deliveries of each step.
 func (r *Runner) Run(ctx context.Context, isHome func(callbackd.KeyID) bool, dispatch Dispatcher) {
 	for {
-		t := time.NewTimer(r.round(ctx, isHome, dispatch))
+		t := time.NewTimer(min(r.round(ctx, isHome, dispatch), r.eraseRound(ctx, isHome, dispatch)))
 		select {
 		case <-t.C:
 		case <-r.wake:

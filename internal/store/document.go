@@ -75,6 +75,11 @@ func (d *document) describe(s *callbackd.Session) {
 			s.Photos[i] = p
 		}
 	}
+	// Only the document of an erased session has this field, so that nodes of an older
+	// version can read all others.
+	if !s.ErasedAt.IsZero() || d.reading && len(d.b) > 0 {
+		d.time(&s.ErasedAt)
+	}
 }
 
 func (d *document) vehicle(v *callbackd.Vehicle) {

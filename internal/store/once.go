@@ -46,6 +46,9 @@ func (*Repeated) Error() string { return "the idempotency key has an answer" }
 // ErrOtherCall means that an idempotency key was used for another call before.
 var ErrOtherCall = callbackd.Errorf(callbackd.KindConflict, "This idempotency key was used with another body; use a new key for a new call.")
 
+// ErrErasedAnswer means that the answer that an idempotency key stands for was erased.
+var ErrErasedAnswer = callbackd.Errorf(callbackd.KindConflict, "The call with this idempotency key was made, and its answer was erased with the data of its session; it is not made again.")
+
 // Again returns the error of a command that does not run, because the key has a stored
 // answer to a call with this digest.
 func (o *Once) Again(digest []byte, a Answer) error {

@@ -36,6 +36,7 @@ type Store interface {
 	Sessions
 	Upkeep
 	Replays
+	Erases
 	Logs
 	Stats
 	Logins
@@ -408,6 +409,7 @@ const MaxEventDataPerRead = 2 << 20
 // Report is the result of Check.
 type Report struct {
 	Events    int64
+	Erased    int64 // events among them whose data was erased
 	Callbacks []Balance
 	Faults    []string // sentences that name the row; at most MaxFaults
 	FaultN    int64    // how many there are

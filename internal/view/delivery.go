@@ -93,6 +93,10 @@ func attempt(preview Preview, cb *callbackd.Callback, ev *callbackd.Event, at *c
 		Timings: wire.Timings{DNS: ms(at.Timings.DNS), Connect: ms(at.Timings.Connect), TLS: ms(at.Timings.TLS), FirstByte: ms(at.Timings.FirstByte), Total: ms(at.Timings.Total)},
 		Request: wire.Request{Method: req.Method, URL: req.URL.String(), Headers: Redact(req.Headers, cb, true), Body: string(req.Body)},
 		Fault:   string(at.Fault), Error: at.Error, State: string(at.State), Why: at.Why, Next: timeOrNull(at.Due)}
+	if out.Capture = string(at.Capture); ev.IsErased() {
+		out.Capture = string(callbackd.CaptureErased)
+		out.Request = wire.Request{Method: req.Method, URL: cb.URL, Headers: wire.Headers{}}
+	}
 	if at.Status != 0 {
 		out.Response = &wire.Response{Status: at.Status, Headers: at.Headers, Body: string(at.Body), Encoding: "utf-8", Size: at.BodySize,
 			Truncated: at.Truncated, Location: at.Location, RetryAfter: at.RetryAfter}

@@ -40,6 +40,7 @@ const (
 	TooLate        = "expired"
 	RefusedAddress = "refused_address"
 	LastAttempt    = "last_attempt"
+	WasErased      = "erased"   // the data of the event
 	ByPerson       = "canceled" // a person canceled what was pending
 	Deleted        = "callback_deleted"
 	Revoked        = "key_revoked"
@@ -83,6 +84,7 @@ func Explain(ctx context.Context, from Reader, diagnose Diagnosis, key callbackd
 	text := id.String()
 	e := &explainer{now: now, reasons: &wire.Explanation{Delivery: &text, EventID: id.Event.String(), Callback: int64(id.Callback), CallbackName: v.Callback.Name, State: string(v.State), Reasons: []wire.Reason{}}}
 	d := diagnose(id.Callback, v.Event.Session, now)
+	e.erased(v.Event)
 	switch v.State {
 	case callbackd.Pending:
 		if testInFlight(v, &d, now) {
@@ -142,6 +144,14 @@ func ExplainEvent(ctx context.Context, from Reader, diagnose Diagnosis, key call
 	return out, nil
 }
 
+// erased says that nothing is left to send, when the data of an event was erased.
+func (e *explainer) erased(ev *callbackd.Event) {
+	if ev.IsErased() {
+		e.add(WasErased, ev.ErasedAt, time.Time{}, "The data of the event was erased at %s, with the requests and answers of its attempts.", humanize.Time(ev.ErasedAt))
+		e.next("Nothing is left to send. If the receiver still needs the event, publish it again.")
+	}
+}
+
 // explainer collects the reasons of an explanation.
 type explainer struct {
 	now     time.Time
@@ -163,10 +173,11 @@ func (e *explainer) next(format string, args ...any) {
 func notATarget(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wire.Explanation {
 	e := &explainer{now: now, reasons: &wire.Explanation{EventID: ev.ID.String(), Callback: int64(cb.ID), CallbackName: cb.Name, Reasons: []wire.Reason{}}}
 	at := ev.Accepted()
+	e.erased(ev)
 	withheld := slices.IndexFunc(ev.Withheld, func(w callbackd.Withheld) bool { return w.Callback == cb.ID })
 	switch {
 	case withheld >= 0:
-		e.add(Filtered, at, time.Time{}, "The callback's filter did not match the event when it was accepted at %s: %s.", humanize.Time(at), ev.Withheld[withheld].Term)
+		e.add(Filtered, at, time.Time{}, "The callback's filter did not match the event when it was accepted at %s: %s.", humanize.Time(at), cmp.Or(ev.Withheld[withheld].Term, "the term was erased"))
 		e.next("To send it all the same, replay it: POST /v1/replays with target %d and session_key %s; or with missing true, which sends every event that the callback did not get.", cb.ID, ev.Session)
 	case cb.OfSession() && cb.Session != ev.Session:
 		e.add(OtherSession, time.Time{}, time.Time{}, "The callback is for the session %s, and the event is of %s.", cb.Session, ev.Session)

@@ -22,6 +22,7 @@ func Session(s *callbackd.Session, link string) wire.Session {
 		},
 		Source: wire.SessionSource{Type: s.SourceType, Properties: s.SourceProperties},
 	}
+	out.ErasedAt = timeOrNull(s.ErasedAt)
 	if s.Status == callbackd.StatusComplete {
 		out.InspectEndedAt = wire.Timestamp(s.EndedAt)
 	}
@@ -69,7 +70,7 @@ func Note(n callbackd.Note) wire.Note {
 
 // SessionEvent returns an event of a session with its deliveries.
 func SessionEvent(ev *store.SessionEvent) wire.SessionEvent {
-	out := wire.SessionEvent{ID: ev.ID.String(), Event: string(ev.Type), Sequence: ev.Sequence, AcceptedAt: ev.Accepted(), Data: ev.Data, Deliveries: []wire.SessionDelivery{}}
+	out := wire.SessionEvent{ID: ev.ID.String(), Event: string(ev.Type), Sequence: ev.Sequence, AcceptedAt: ev.Accepted(), Data: ev.Data, Deliveries: []wire.SessionDelivery{}, ErasedAt: timeOrNull(ev.ErasedAt)}
 	for _, d := range ev.Deliveries {
 		out.Deliveries = append(out.Deliveries, wire.SessionDelivery{ID: d.ID.String(), Callback: int64(d.ID.Callback), CallbackName: d.Callback.Name,
 			State: string(d.State), Attempts: d.Attempts, NextAttempt: timeOrNull(d.Due)})

@@ -15,6 +15,7 @@ func Event(ev *callbackd.Event) wire.Event {
 	for _, cb := range ev.Targets {
 		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: cb}.String())
 	}
+	out.ErasedAt = timeOrNull(ev.ErasedAt)
 	for _, w := range ev.Withheld {
 		out.Withheld = append(out.Withheld, wire.Withheld{Callback: int64(w.Callback), Term: w.Term})
 	}

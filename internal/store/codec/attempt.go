@@ -61,14 +61,31 @@ func (d *detail) time() time.Time {
 
 func (d *detail) micros() time.Duration { return time.Duration(d.int()) * time.Microsecond }
 
-func flags(reused, truncated bool) (n int64) {
-	if reused {
-		n |= 1
+// The flags of an attempt.
+const (
+	flagReused = 1 << iota
+	flagTruncated
+	flagErased
+)
+
+func flags(r *callbackd.Result) (n int64) {
+	if r.Reused {
+		n |= flagReused
 	}
-	if truncated {
-		n |= 2
+	if r.Truncated {
+		n |= flagTruncated
+	}
+	if r.Capture == callbackd.CaptureErased {
+		n |= flagErased
 	}
 	return n
+}
+
+func setFlags(r *callbackd.Result, n int64) {
+	r.Reused, r.Truncated, r.Capture = n&flagReused != 0, n&flagTruncated != 0, callbackd.CaptureStored
+	if n&flagErased != 0 {
+		r.Capture = callbackd.CaptureErased
+	}
 }
 
 // AppendAttempt appends the stored form of a. It has all fields of a except Number,
@@ -79,7 +96,7 @@ func AppendAttempt(dst []byte, a *callbackd.Attempt) []byte {
 	for _, t := range []time.Duration{a.Timings.DNS, a.Timings.Connect, a.Timings.TLS, a.Timings.FirstByte, a.Timings.Total} {
 		d.putInt(t.Microseconds())
 	}
-	d.putInt(flags(a.Reused, a.Truncated))
+	d.putInt(flags(&a.Result))
 	d.putInt(int64(a.Status))
 	d.putInt(a.BodySize)
 	d.putInt(int64(a.Step))
@@ -135,8 +152,7 @@ func readMembers(b []byte, a *callbackd.Attempt) (*detail, error) {
 	for _, t := range []*time.Duration{&a.Timings.DNS, &a.Timings.Connect, &a.Timings.TLS, &a.Timings.FirstByte, &a.Timings.Total} {
 		*t = d.micros()
 	}
-	f := d.int()
-	a.Reused, a.Truncated = f&1 != 0, f&2 != 0
+	setFlags(&a.Result, d.int())
 	a.Status, a.BodySize, a.Step = int(d.int()), d.int(), int(d.int())
 	a.Due, a.HoldsUntil = d.time(), d.time()
 	return d, nil

@@ -8,6 +8,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
 )
 
 // checkChunk is how many rows Check reads at a time.
@@ -105,10 +106,15 @@ func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) er
 	if err != nil {
 		return err
 	}
+	var erased []callbackd.EventID
 	var audits []*callbackd.DeliveryAudit
 	byID := map[callbackd.DeliveryID]*callbackd.DeliveryAudit{}
 	for _, ev := range evs {
 		c.withheld(ev)
+		if ev.IsErased() {
+			c.report.Erased++
+			erased = append(erased, ev.ID)
+		}
 		for _, id := range c.targets(ev, late[ev.ID]) {
 			byID[id] = &callbackd.DeliveryAudit{ID: id}
 			audits = append(audits, byID[id])
@@ -121,6 +127,9 @@ func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) er
 		return err
 	}
 	c.report.Events += int64(len(evs))
+	if err := c.erased(erased, audits); err != nil {
+		return err
+	}
 	for _, a := range audits {
 		balance := c.balances[a.ID.Callback]
 		if balance == nil {
@@ -185,6 +194,39 @@ func (c *checker) withheld(ev *callbackd.Event) {
 			c.report.Fault("event %s is withheld from %d twice", ev.ID, w.Callback)
 		}
 	}
+}
+
+// erased checks that nothing is left of the data of erased events.
+func (c *checker) erased(evs []callbackd.EventID, audits []*callbackd.DeliveryAudit) error {
+	if len(evs) == 0 {
+		return nil
+	}
+	for _, a := range audits {
+		if a.Pending != nil && slices.Contains(evs, a.ID.Event) {
+			c.report.Fault("delivery %s is pending, and the data of its event was erased", a.ID)
+		}
+	}
+	err := c.tx.Query("SELECT id FROM events WHERE id "+c.s.d.In("$1")+" AND data <> $2", func(row Row) error {
+		var id callbackd.EventID
+		err := row.Scan(&id)
+		c.report.Fault("event %s was erased and still has data", id)
+		return err
+	}, evs, callbackd.ErasedData)
+	if err != nil {
+		return err
+	}
+	return c.tx.Query("SELECT event_id, callback_no, n, detail FROM attempts WHERE version > 0 AND event_id "+c.s.d.In("$1"), func(row Row) error {
+		var id callbackd.DeliveryID
+		var a callbackd.Attempt
+		var detail []byte
+		if err := row.Scan(&id.Event, &id.Callback, &a.Number, &detail); err != nil {
+			return err
+		}
+		if err := codec.ReadAttempt(detail, &a); err != nil || a.Capture != callbackd.CaptureErased {
+			c.report.Fault("attempt %d of delivery %s still has its request and answer, and the data of its event was erased", a.Number, id)
+		}
+		return nil
+	}, evs)
 }
 
 // readPending gives deliveries their pending rows.

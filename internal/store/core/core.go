@@ -67,6 +67,12 @@ type Driver interface {
 	// EndSessions removes what only this database keeps for sessions that have no events
 	// and no callbacks any more. tx has just removed the callbacks.
 	EndSessions(tx Tx, ids []store.SessionID) error
+	// ChangeSession runs change on a stored session within tx, and writes the result. It
+	// reports whether there is such a session.
+	ChangeSession(tx Tx, id store.SessionID, change func(*callbackd.Session)) (found bool, err error)
+	// Overwrite removes from the database's files what was deleted or replaced before,
+	// as far as the database can. done is false when it must be called again later.
+	Overwrite(ctx context.Context) (done bool, err error)
 	// Audit checks what only this database keeps, in the snapshot of a Check, and
 	// adds faults to the report. It returns the newest event that was flushed:
 	// deliveries of later events may have no rows.

@@ -127,6 +127,9 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 		if err != nil {
 			return err
 		}
+		if ev.IsErased() {
+			return ev.ErrErased()
+		}
 		raced, err := removeUnsent(tx, []callbackd.DeliveryID{id}, map[callbackd.DeliveryID]callbackd.DeliveryRows{id: rows})
 		if err != nil {
 			return err

@@ -40,6 +40,10 @@ type StoredAnswer struct {
 	Sealed []byte // its body
 }
 
+// erasedAnswer is the status of an answer that was erased. Its idempotency key stays, so
+// that a late repeat of the call does not bring the data back.
+const erasedAnswer = 0
+
 // SealAnswer returns the row of the answer of a command that has been run.
 func (s *Store) SealAnswer(o *store.Once) (*StoredAnswer, error) {
 	a, err := o.Answer()
@@ -52,6 +56,9 @@ func (s *Store) SealAnswer(o *store.Once) (*StoredAnswer, error) {
 
 // Again returns the error of a command whose idempotency key has an answer.
 func (s *Store) Again(o *store.Once, a *StoredAnswer) error {
+	if a.Status == erasedAnswer {
+		return store.ErrErasedAnswer
+	}
 	body, err := s.sealer.OpenAnswer(a.Sealed, o.Key, o.Hash)
 	if err != nil {
 		return damaged(err)

@@ -165,6 +165,8 @@ func (r *replayStep) makeDue(slices []slice) error {
 	if err != nil {
 		return err
 	}
+	chosen := len(ids)
+	ids = withoutErased(ids, events)
 	rows, err := r.s.deliveryRows(r.tx, ids)
 	if err != nil {
 		return err
@@ -199,8 +201,16 @@ func (r *replayStep) makeDue(slices []slice) error {
 	if err := r.hasten(waiting); err != nil {
 		return err
 	}
-	r.progress.Skipped += int64(len(ids) - len(r.due))
+	r.progress.Skipped += int64(chosen - len(r.due))
 	return nil
+}
+
+// withoutErased returns the deliveries of which something is left to send.
+func withoutErased(ids []callbackd.DeliveryID, events map[callbackd.EventID]*callbackd.Event) []callbackd.DeliveryID {
+	return slices.DeleteFunc(ids, func(id callbackd.DeliveryID) bool {
+		ev := events[id.Event]
+		return ev != nil && ev.IsErased()
+	})
 }
 
 // cancel ends the deliveries of slices that are still pending. Whatever is recorded at the
@@ -214,37 +224,14 @@ func (r *replayStep) cancel(slices []slice) error {
 	if err != nil {
 		return err
 	}
-	args := make([][]any, len(ids))
-	for i, id := range ids {
-		args[i] = []any{id.Callback, id.Event}
-	}
 	c := unsent{at: r.at, byReplay: map[callbackd.ReplayID]int{}, sums: Sums{}}
-	var rows [][]any
-	err = r.tx.Batch("DELETE FROM pending WHERE callback_no = $1 AND event_id = $2 RETURNING callback_no, event_id, attempts, replay", func(row Row) error {
-		var d callbackd.Delivery
-		err := row.Scan(&d.ID.Callback, &d.ID.Event, &d.Attempts, &d.Replay)
-		if ev := events[d.ID.Event]; ev != nil {
-			d.Session = ev.Session
-		}
-		d.Key = r.replay.Key
-		c.byReplay[d.Replay]++
-		c.sums.Add(d.Key, d.ID.Callback, c.at, store.Unsent(callbackd.Canceled, 1))
-		rows = append(rows, []any{d.ID.Event, d.ID.Callback, d.Attempts + 1, c.detail(r.replay.Cancel.Why())})
-		r.canceled = append(r.canceled, d)
-		return err
-	}, args)
-	if err != nil {
+	if r.canceled, err = r.s.cancelDeliveries(r.tx, &c, r.replay.Cancel.Why(), r.replay.Key, events, ids); err != nil {
 		return err
 	}
-	if err := r.tx.Batch("INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES ($1, $2, $3, 0, 'canceled', $4)", nil, rows); err != nil {
-		return err
-	}
-	c.byReplay[r.replay.ID] += len(rows)
-	r.progress.Canceled += int64(len(rows))
-	r.progress.Skipped += int64(len(ids) - len(rows))
-	if err := r.s.Count(r.tx, string(callbackd.Canceled), len(rows)); err != nil {
-		return err
-	}
+	n := len(r.canceled)
+	c.byReplay[r.replay.ID] += n
+	r.progress.Canceled += int64(n)
+	r.progress.Skipped += int64(len(ids) - n)
 	return r.s.countUnsent(r.tx, &c)
 }
 

@@ -214,6 +214,36 @@ func (s *Store) cancelPending(tx Tx, cb endedCallback, c *unsent) error {
 	return s.Count(tx, string(callbackd.Canceled), len(events))
 }
 
+// cancelDeliveries ends those of the deliveries that are pending, and returns them. events
+// has their events. The caller calls countUnsent.
+func (s *Store) cancelDeliveries(tx Tx, c *unsent, why string, key callbackd.KeyID, events map[callbackd.EventID]*callbackd.Event, ids []callbackd.DeliveryID) (canceled []callbackd.Delivery, err error) {
+	args := make([][]any, len(ids))
+	for i, id := range ids {
+		args[i] = []any{id.Callback, id.Event}
+	}
+	var rows [][]any
+	err = tx.Batch("DELETE FROM pending WHERE callback_no = $1 AND event_id = $2 RETURNING callback_no, event_id, attempts, replay", func(row Row) error {
+		var d callbackd.Delivery
+		err := row.Scan(&d.ID.Callback, &d.ID.Event, &d.Attempts, &d.Replay)
+		if ev := events[d.ID.Event]; ev != nil {
+			d.Session = ev.Session
+		}
+		d.Key = key
+		c.byReplay[d.Replay]++
+		c.sums.Add(d.Key, d.ID.Callback, c.at, store.Unsent(callbackd.Canceled, 1))
+		rows = append(rows, []any{d.ID.Event, d.ID.Callback, d.Attempts + 1, c.detail(why)})
+		canceled = append(canceled, d)
+		return err
+	}, args)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.Batch("INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES ($1, $2, $3, 0, 'canceled', $4)", nil, rows); err != nil {
+		return nil, err
+	}
+	return canceled, s.Count(tx, string(callbackd.Canceled), len(rows))
+}
+
 // countUnsent counts what a transaction ended without an attempt, in the order in which all nodes
 // lock: replays, then buckets, each kind by its primary key.
 func (s *Store) countUnsent(tx Tx, c *unsent) error {

@@ -8,6 +8,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/storetest"
 )
 
 // commands runs the commands of a store with objects of one key.
@@ -37,6 +38,7 @@ func everyCommand(t *testing.T, st *Store) {
 	s.console()
 	s.incidents()
 	s.makeDue()
+	s.erases()
 	s.expires()
 	s.deletes()
 	s.forgets()
@@ -45,6 +47,21 @@ func everyCommand(t *testing.T, st *Store) {
 	s.reseals()
 	s.ok(second(s.Check(s.ctx)))
 	s.ok(s.Ready(s.ctx))
+}
+
+// erases erases what there is of a person, and looks at the erasures.
+func (s *commands) erases() {
+	s.t.Helper()
+	storetest.Erasures(s.t, s.Store)
+	e, err := s.CreateErase(s.ctx, callbackd.Erase{Key: s.key, By: callbackd.ErasePhone, CreatedAt: s.now}, "15555550100")
+	s.ok(err)
+	for e.Running() {
+		step, err := s.StepErase(s.ctx, e.ID, s.now)
+		s.ok(err)
+		e = step.Erase
+	}
+	s.ok(second(s.Erase(s.ctx, s.key, e.ID)))
+	s.ok(second(s.ListErases(s.ctx, store.EraseQuery{Key: s.key, Limit: 1})))
 }
 
 // reseals reads every secret, and seals those again that no key of the keyset has sealed

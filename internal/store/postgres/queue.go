@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const eventColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed, e.accepted_at, e.deliver_at, e.expires_at"
+const eventColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed, e.accepted_at, e.deliver_at, e.expires_at, e.erased_at"
 
 // eventRow reads eventColumns and what follows them.
 type eventRow struct {
@@ -23,15 +23,16 @@ type eventRow struct {
 	targets           []byte
 	clockTime         *int64 // the time of the clock, when it differs from that of the id
 	deliver, expire   *int64
+	erasedAt          *int64
 }
 
 func (r *eventRow) into(more ...any) []any {
-	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.targets, &r.clockTime, &r.deliver, &r.expire}, more...)
+	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.targets, &r.clockTime, &r.deliver, &r.expire, &r.erasedAt}, more...)
 }
 
 func (r *eventRow) event(data []byte) *callbackd.Event {
 	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyID(r.key), Type: codec.Type(int64(r.typ)),
-		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), DeliverAt: fromNullMillis(r.deliver), ExpiresAt: fromNullMillis(r.expire), Data: data}
+		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), DeliverAt: fromNullMillis(r.deliver), ExpiresAt: fromNullMillis(r.expire), ErasedAt: fromNullMillis(r.erasedAt), Data: data}
 }
 
 // loadEvents reads events by id, with their data.

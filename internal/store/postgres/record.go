@@ -357,6 +357,7 @@ const (
 	// waitsForOutcome finds a delivery that is pending again, with as many attempts as
 	// before the outcome.
 	waitsForOutcome = "SELECT EXISTS (SELECT 1 FROM pending WHERE callback_no = $1 AND event_id = $2 AND attempts = $3)"
+	lockErased      = "SELECT erased_at IS NOT NULL FROM events WHERE id = $1 FOR SHARE"
 	putAttempt      = "INSERT INTO attempts (event_id, callback_no, n, version, state, detail) VALUES ($1, $2, $3, $4, $5, $6)"
 	putLastError    = "INSERT INTO last_errors (event_id, callback_no, error) VALUES ($1, $2, $3) ON CONFLICT (event_id, callback_no) DO UPDATE SET error = excluded.error"
 	dropLastError   = "DELETE FROM last_errors WHERE event_id = $1 AND callback_no = $2"
@@ -392,6 +393,11 @@ func (s *Store) recordUnsent(o *outcome) error {
 		if err := fence.run(ctx, tx.Conn()); err != nil {
 			return err
 		}
+		// An erasure locks the event too: either it finds the outcome, or it has ended.
+		var erased bool
+		if err := tx.QueryRow(ctx, lockErased, int64(id.Event)).Scan(&erased); err != nil && err != pgx.ErrNoRows {
+			return err
+		}
 		var n int32
 		var detail []byte
 		var state callbackd.State
@@ -412,7 +418,13 @@ func (s *Store) recordUnsent(o *outcome) error {
 		if err != nil {
 			return err
 		}
-		o.decide(o.Attempt.AfterUnsent(state, mark.Why))
+		decision := o.Attempt.AfterUnsent(state, mark.Why)
+		if erased { // the event, during the attempt
+			o.Attempt.Decision = decision
+			o.Attempt.Erase()
+			decision = o.Attempt.Decision
+		}
+		o.decide(decision)
 		cb, err := s.CallbackByID(ctx, id.Callback)
 		if err != nil {
 			return err

@@ -207,6 +207,45 @@ func (d seam) EndSessions(tx core.Tx, ids []store.SessionID) error {
 	return err
 }
 
+// ChangeSession is part of [core.Driver].
+func (d seam) ChangeSession(tx core.Tx, id store.SessionID, change func(*callbackd.Session)) (found bool, err error) {
+	var w *core.SessionWork
+	err = tx.Query("SELECT "+core.SessionColumns+" FROM sessions WHERE key_no = $1 AND session = $2 FOR UPDATE", func(row core.Row) (err error) {
+		w, err = core.ScanSession(row)
+		return err
+	}, id.Key, id.SessionKey)
+	if err != nil || w == nil {
+		return false, err
+	}
+	next := *w.Current
+	change(&next)
+	w.Current, w.Changed = &next, true
+	return true, w.Write(tx, core.Column{Name: "stamp", Value: newWriteToken()})
+}
+
+// Overwrite is part of [core.Driver]. VACUUM frees the rows as they were before. PostgreSQL
+// overwrites their place when it is used again.
+func (d seam) Overwrite(ctx context.Context) (done bool, err error) {
+	conn, err := d.s.shared.Acquire(ctx)
+	if err != nil {
+		return false, answer(err, again)
+	}
+	defer returnConn(context.WithoutCancel(ctx), conn)
+	if _, err := conn.Exec(ctx, "SET statement_timeout = 0"); err != nil {
+		return false, answer(err, again)
+	}
+	defer conn.Exec(context.WithoutCancel(ctx), "RESET statement_timeout")
+	for _, table := range erasedTables {
+		if _, err := conn.Exec(ctx, "VACUUM "+table); err != nil {
+			return false, answer(err, again)
+		}
+	}
+	return true, nil
+}
+
+// erasedTables are those in which an erasure changes rows.
+var erasedTables = []string{"events", "attempts", "pending", "idempotency", "answers", "sessions", "session_notes", "logs", "replays", "erases"}
+
 // Refresh is part of [core.Driver].
 func (d seam) Refresh(ctx context.Context) error { return d.s.refresh(ctx) }
 

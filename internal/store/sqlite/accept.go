@@ -251,13 +251,13 @@ func (t *tx) remember(key callbackd.KeyID, hash, digest []byte, evs []*callbackd
 		int64(key), hash, digest, int64(evs[0].ID), codec.AppendIDs(nil, evs))
 }
 
-const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at, deliver_at, expires_at"
+const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at, deliver_at, expires_at, erased_at"
 
 func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 	return &callbackd.Event{
 		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Type: codec.Type(st.ColumnInt64(2)),
 		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Targets: codec.Targets(st.ColumnRawBlob(6)), ClockTime: columnTime(st, 7),
-		DeliverAt: columnTime(st, 8), ExpiresAt: columnTime(st, 9),
+		DeliverAt: columnTime(st, 8), ExpiresAt: columnTime(st, 9), ErasedAt: columnTime(st, 10),
 	}
 }
 
@@ -265,7 +265,7 @@ func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 func (d *db) event(id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
 		ev = scanEvent(st)
-		ev.Data = st.ColumnBlob(10, nil)
+		ev.Data = st.ColumnBlob(11, nil)
 		return nil
 	}, int64(id))
 	if err == nil && ev == nil {

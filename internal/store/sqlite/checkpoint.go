@@ -71,6 +71,19 @@ func passive(d *db) error {
 	return err
 }
 
+// cutLog copies all of the log into the database file and cuts it off. It runs on the
+// writer's goroutine and waits for nobody: it fails with BUSY while a reader needs the log.
+func (s *Store) cutLog() error {
+	s.awaitCheckpoint()
+	if err := s.failure(); err != nil {
+		return err
+	}
+	_, _, err := s.w.conn.WALCheckpoint("main", sqlite3.CHECKPOINT_TRUNCATE)
+	s.checkpointed(err)
+	s.w.checkpoint.pages = 0
+	return err
+}
+
 // checkpointed handles the error of a checkpoint. Pages that could not be copied are
 // still in the log, so the copy is tried again. A file that can no longer be trusted ends
 // the store.

@@ -284,6 +284,9 @@ func (t *tx) removeUnsent(o *callbackd.Outcome) (int64, error) {
 		return n, err
 	}
 	o.Attempt.Decision = o.Attempt.AfterUnsent(unsent.State, unsent.Why)
+	if err := t.eraseOutcome(o); err != nil {
+		return n, err
+	}
 	if err := t.replayEnded(o.Delivery.Replay, unsent.State, -1); err != nil {
 		return n, err
 	}
@@ -292,6 +295,16 @@ func (t *tx) removeUnsent(o *callbackd.Outcome) (int64, error) {
 	}
 	t.countDeliveries(string(callbackd.AcceptedAgain), 1)
 	return n, t.countUnsent(id.Callback, unsent.StartedAt, unsent.State, -1)
+}
+
+// eraseOutcome removes what an attempt has captured when the data of its event was erased
+// during the attempt. The erasure has canceled the delivery, so that no other outcome needs
+// this look.
+func (t *tx) eraseOutcome(o *callbackd.Outcome) error {
+	return t.query("SELECT 1 FROM events WHERE id = ? AND erased_at IS NOT NULL", func(*sqlite3.Stmt) error {
+		o.Attempt.Erase()
+		return nil
+	}, int64(o.Delivery.ID.Event))
 }
 
 // recordChange stores what an outcome changes of its callback, unless the callback has

@@ -170,6 +170,37 @@ func (d seam) RemoveSessions(t core.Tx, ids []store.SessionID) {
 // EndSessions is part of [core.Driver].
 func (d seam) EndSessions(core.Tx, []store.SessionID) error { return nil }
 
+// ChangeSession is part of [core.Driver].
+func (d seam) ChangeSession(t core.Tx, id store.SessionID, change func(*callbackd.Session)) (found bool, err error) {
+	w, err := t.(*tx).session(id)
+	if callbackd.KindOf(err) == callbackd.KindNotFound {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	next := *w.Current
+	change(&next)
+	w.Current, w.Changed = &next, true
+	return true, t.(*tx).writeSession(id, w)
+}
+
+// Overwrite is part of [core.Driver]. What is deleted is overwritten at once
+// (secure_delete), but the log still has the pages as they were: all of it must be copied
+// into the database file, and then cut off. A reader that began before keeps the log.
+func (d seam) Overwrite(ctx context.Context) (done bool, err error) {
+	var cut error
+	err = d.s.write(store.WithOnce(ctx, nil), func(t *tx) error {
+		t.after = append(t.after, func() { cut = d.s.cutLog() })
+		// Without a change the group would have no commit.
+		return t.query("UPDATE meta SET mark = mark", nil)
+	})
+	if errors.Is(cut, sqlite3.BUSY) || errors.Is(cut, sqlite3.LOCKED) {
+		return false, nil
+	}
+	return err == nil && cut == nil, errors.Join(err, cut)
+}
+
 // Refresh is part of [core.Driver]. Other processes change keys only, and SQLite does not
 // say which. While the writer commits, it sees whether they have changed anything;
 // otherwise the keys are dropped when they may be too old.

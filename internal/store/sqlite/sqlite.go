@@ -236,7 +236,7 @@ func (s *Store) openWriter(o Options, dsn string) (created bool, err error) {
 		return false, lostDatabase(o.Dir, "empty")
 	}
 	err = s.w.pragmas("journal_mode=WAL", "synchronous="+o.synchronous, "wal_autocheckpoint=0",
-		"journal_size_limit=67108864", "cache_size=-16384", "foreign_keys=OFF", "temp_store=MEMORY")
+		"journal_size_limit=67108864", "secure_delete=ON", "cache_size=-16384", "foreign_keys=OFF", "temp_store=MEMORY")
 	if err != nil {
 		return false, unusable(o.Dir, err)
 	}

@@ -38,7 +38,7 @@ var notAudited = map[string]string{
 }
 
 // reads are the beginnings of the names of methods that only read.
-var reads = []string{"List", "Count", "Check", "Verify", "Key", "Callback", "Event", "Delivery", "Session", "Latest", "Due", "Pending", "Earlier", "Health", "Backlogs", "Figures", "Incident", "Unwell", "Login", "Token", "Answered", "Forgettable", "Replay"}
+var reads = []string{"List", "Count", "Check", "Verify", "Key", "Callback", "Event", "Delivery", "Session", "Latest", "Due", "Pending", "Earlier", "Health", "Backlogs", "Figures", "Incident", "Unwell", "Login", "Token", "Answered", "Forgettable", "Replay", "Erase"}
 
 // everyAudited calls each method that is audited, and returns the actions it must lead to.
 func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAction {
@@ -70,6 +70,13 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 		s.must(s.CreateLogin(ctx, store.Login{Hash: [32]byte{byte(i), 7}, Key: key.ID, Link: link, CreatedAt: s.at, ExpiresAt: s.at.Add(time.Hour)}))
 		s.must(second(s.TakeLogin(ctx, [32]byte{byte(i), 7})))
 	}
+	e, err := s.CreateErase(ctx, callbackd.Erase{Key: key.ID, By: callbackd.EraseVIN, CreatedAt: s.at}, markVIN)
+	s.must(err)
+	for e.Running() {
+		step, err := s.StepErase(ctx, e.ID, s.at)
+		s.must(err)
+		e = step.Erase
+	}
 	s.must(s.RevokeKey(ctx, "audited", s.at))
 	token := callbackd.OperatorToken{ID: "aaaaaaaaaaaa", Hash: [32]byte{1}, Name: "ci", Role: callbackd.RoleRead, CreatedAt: s.at, ExpiresAt: s.at.Add(time.Hour)}
 	s.must(s.CreateToken(ctx, token))
@@ -81,7 +88,8 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 		"CreateReplay":   {callbackd.AuditReplayStarted, callbackd.AuditDeliveriesCanceled}, "SetReplayState": {callbackd.AuditReplayPaused, callbackd.AuditReplayResumed, callbackd.AuditReplayCanceled},
 		"Resend": {callbackd.AuditDeliveryResent}, "ChangeSession": {callbackd.AuditSessionChanged, callbackd.AuditSMSResent, callbackd.AuditSessionRemoved},
 		"ChangeIncident": {callbackd.AuditIncidentAcknowledged, callbackd.AuditIncidentMuted},
-		"CreateToken":    {callbackd.AuditTokenCreated}, "RevokeToken": {callbackd.AuditTokenRevoked},
+		"CreateErase":    {callbackd.AuditErasureStarted}, "StepErase": {callbackd.AuditErasureEnded},
+		"CreateToken": {callbackd.AuditTokenCreated}, "RevokeToken": {callbackd.AuditTokenRevoked},
 		"CreateLogin": {callbackd.AuditLinkCreated, callbackd.AuditSignedIn}, "TakeLogin": {callbackd.AuditSignedOut},
 	}
 }

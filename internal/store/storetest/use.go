@@ -216,6 +216,9 @@ func (u *user) ending() {
 	r := s.replay(callbackd.ReplayFilter{Target: late.ID}, 1) // running, with most of its deliveries not due yet
 	s.step(r, s.at)
 	s.must(s.RevokeKey(s.ctx(), "key2", s.at))
+	s.erased("S1")
+	s.must(second(s.StepErase(s.ctx(), s.erase(callbackd.EraseSession, "S2", false).ID, s.at)))
+	s.must(second(s.StepErase(s.ctx(), s.erase(callbackd.EraseVIN, markVIN, true).ID, s.at)))
 }
 
 var loginNames = []string{"browser", "link"}

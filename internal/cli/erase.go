@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"callbackd/client"
+	"callbackd/internal/clock"
+	"callbackd/internal/humanize"
+	"callbackd/wire"
+)
+
+type eraseCmd struct {
+	Start eraseStartCmd `cmd:"" help:"Erase what is stored of people in a session, or in all sessions that have a value. It cannot be undone."`
+	Show  eraseShowCmd  `cmd:"" help:"Show an erasure, its progress, and its receipt when it has ended."`
+	List  eraseListCmd  `cmd:"" help:"List erasures, newest first."`
+}
+
+type eraseStartCmd struct {
+	callFlags
+	Session   string `placeholder:"KEY" help:"Erase this session and its events."`
+	VIN       string `name:"vin" help:"Erase the sessions that have this VIN, in themselves or in the data of an event."`
+	Phone     string `help:"Erase the sessions that have this phone number. Only its digits count, without a + or 00 at the start."`
+	Reference string `help:"Erase the sessions that have this text or number in their reference or in the data of an event."`
+	DryRun    bool   `help:"Count what would be erased, and erase nothing."`
+	Follow    bool   `help:"Print the progress until the end, and then the receipt."`
+}
+
+// Run starts an erasure.
+func (c *eraseStartCmd) Run(e *env) error {
+	api := c.client()
+	r, err := api.StartErase(e.ctx, wire.NewErase{SessionKey: c.Session, VIN: c.VIN, Phone: c.Phone, Reference: c.Reference, DryRun: c.DryRun})
+	if err != nil {
+		return err
+	}
+	if err := c.printErase(e.stdout, r); err != nil || !c.Follow {
+		return err
+	}
+	return c.followErase(e, api, r)
+}
+
+// followErase prints a line after each change until the erasure ends.
+func (f *callFlags) followErase(e *env, api *client.Client, r wire.Erase) error {
+	for r.State == "running" {
+		if !clock.Sleep(e.ctx, 200*time.Millisecond) {
+			return nil // the erasure itself continues
+		}
+		now, err := api.Erase(e.ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		changed := now.Counts != r.Counts || now.State != r.State
+		r = now
+		if !changed {
+			continue
+		}
+		if err := f.printErase(e.stdout, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printErase prints one erasure as JSON or as text, with its receipt when it has ended.
+func (f *callFlags) printErase(w io.Writer, r wire.Erase) error {
+	if f.JSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	_, err := fmt.Fprintln(w, eraseLine(&r))
+	if err == nil && r.State == "done" {
+		_, err = fmt.Fprintf(w, "receipt %s\nSHA-256 %s\n", r.Receipt, r.ReceiptSHA256)
+	}
+	return err
+}
+
+// eraseLine says in a line what an erasure did so far.
+func eraseLine(r *wire.Erase) string {
+	verb := "erased"
+	if r.DryRun {
+		verb = "would be erased"
+	}
+	return fmt.Sprintf("%s  %s  sessions: %s, events: %s, attempts: %s %s; deliveries canceled: %s", r.ID, r.State,
+		humanize.Number(r.Counts.Sessions), humanize.Number(r.Counts.Events), humanize.Number(r.Counts.Attempts), verb, humanize.Number(r.Counts.Canceled))
+}
+
+type eraseShowCmd struct {
+	callFlags
+	ID string `arg:"" help:"ID of the erasure, such as ers_1jzv8q00m0000."`
+}
+
+// Run shows the erasure.
+func (c *eraseShowCmd) Run(e *env) error {
+	r, err := c.client().Erase(e.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.printErase(e.stdout, r)
+}
+
+type eraseListCmd struct{ callFlags }
+
+// Run lists the erasures.
+func (c *eraseListCmd) Run(e *env) error {
+	for q := (url.Values{}); ; {
+		page, err := c.client().Erases(e.ctx, q)
+		if err != nil {
+			return err
+		}
+		for i := range page.Data {
+			if c.JSON {
+				err = json.NewEncoder(e.stdout).Encode(page.Data[i])
+			} else {
+				_, err = fmt.Fprintf(e.stdout, "%s  %s  %s %s\n", eraseLine(&page.Data[i]), page.Data[i].CreatedAt.Format(time.RFC3339), page.Data[i].By, page.Data[i].Subject)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if page.Next == nil {
+			return nil
+		}
+		q.Set("cursor", *page.Next)
+	}
+}

@@ -1,0 +1,253 @@
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/store"
+)
+
+const eraseColumns = "id, key_no, selected_by, subject, dry_run, created_at, ended_at, up_to, phase, progress, salt, match, receipt"
+
+func scanErase(row Row) (*callbackd.Erase, error) {
+	var e callbackd.Erase
+	var progress string
+	err := row.Scan(&e.ID, &e.Key, &e.By, &e.Subject, &e.DryRun, &e.CreatedAt, &e.EndedAt, &e.UpTo, &e.Phase, &progress, &e.Salt, &e.Match, &e.Receipt)
+	if err == nil {
+		err = damaged(json.Unmarshal([]byte(progress), &e.Progress))
+	}
+	return &e, err
+}
+
+// readErase reads an erasure of a key; AllKeys is possible. lock is the Lock of the
+// dialect or empty.
+func readErase(tx Tx, key callbackd.KeyID, id callbackd.EraseID, lock string) (e *callbackd.Erase, err error) {
+	err = tx.Query("SELECT "+eraseColumns+" FROM erases WHERE id = $1"+lock, func(row Row) (err error) {
+		e, err = scanErase(row)
+		return err
+	}, id)
+	if err == nil && (e == nil || key != store.AllKeys && e.Key != key) {
+		err = callbackd.Errorf(callbackd.KindNotFound, "There is no erasure %s.", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// CreateErase is part of [store.Erases].
+func (s *Store) CreateErase(ctx context.Context, e callbackd.Erase, value string) (out *callbackd.Erase, err error) {
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	salt := make([]byte, 32)
+	rand.Read(salt)
+	e.Look(value, salt, audit.Digest(e.Key))
+	if err := s.db.Flush(ctx); err != nil {
+		return nil, err
+	}
+	err = s.db.Write(ctx, 0, func(tx Tx) error {
+		made := e
+		if err := s.placeErase(tx, &made); err != nil {
+			return err
+		}
+		progress, err := json.Marshal(made.Progress)
+		if err != nil {
+			return err
+		}
+		n, err := tx.Exec("INSERT INTO erases ("+eraseColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
+			made.ID, made.Key, made.By, made.Subject, made.DryRun, made.CreatedAt, made.EndedAt, made.UpTo, made.Phase, string(progress), nullable(made.Salt), nullable(made.Match), nil)
+		if err == nil && n == 0 {
+			err = ErrRace
+		}
+		if err != nil {
+			return err
+		}
+		if out, err = readErase(tx, made.Key, made.ID, ""); err != nil {
+			return err
+		}
+		store.Made(ctx, out)
+		return audit.Write(tx, eraseEntry(out, callbackd.AuditErasureStarted), nil, out.AuditState())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func eraseEntry(e *callbackd.Erase, action callbackd.AuditAction) callbackd.AuditEntry {
+	return callbackd.AuditEntry{Key: e.Key, Action: action, Subject: e.ID.String()}
+}
+
+// placeErase gives a new erasure its id and the events that it covers. It refuses one more
+// than [callbackd.MaxErases], and removes the oldest beyond [callbackd.MaxErasesKept]. It
+// locks the key so that no other one begins meanwhile.
+func (s *Store) placeErase(tx Tx, e *callbackd.Erase) error {
+	if err := tx.Query("SELECT no FROM keys WHERE no = $1"+s.d.Lock, func(Row) error { return nil }, e.Key); err != nil {
+		return err
+	}
+	var open int
+	err := tx.Query("SELECT count(*) FROM erases WHERE key_no = $1 AND ended_at IS NULL", func(row Row) error { return row.Scan(&open) }, e.Key)
+	if err != nil {
+		return err
+	}
+	if open >= callbackd.MaxErases {
+		return callbackd.Errorf(callbackd.KindLimited, "%d erasures of this API key have not ended, which is the limit; wait for one.", open)
+	}
+	_, err = tx.Exec("DELETE FROM erases WHERE key_no = $1 AND ended_at IS NOT NULL AND id <= coalesce((SELECT id FROM erases WHERE key_no = $1 ORDER BY key_no DESC, id DESC LIMIT 1 OFFSET $2), 0)", e.Key, callbackd.MaxErasesKept-1)
+	if err != nil {
+		return err
+	}
+	err = tx.Query("SELECT id FROM "+s.d.KeyEvents+" WHERE key_no = $1 ORDER BY key_no DESC, id DESC LIMIT 1", func(row Row) error { return row.Scan(&e.UpTo) }, e.Key)
+	if err != nil {
+		return err
+	}
+	var last callbackd.EventID
+	err = tx.Query("SELECT id FROM erases ORDER BY id DESC LIMIT 1", func(row Row) error { return row.Scan(&last) })
+	e.ID = callbackd.EraseID(callbackd.NextEventID(last, e.CreatedAt))
+	return err
+}
+
+// Erase is part of [store.Erases].
+func (s *Store) Erase(ctx context.Context, key callbackd.KeyID, id callbackd.EraseID) (e *callbackd.Erase, err error) {
+	err = s.db.Read(ctx, func(tx Tx) (err error) {
+		e, err = readErase(tx, key, id, "")
+		return err
+	})
+	return e, err
+}
+
+// ListErases is part of [store.Erases].
+func (s *Store) ListErases(ctx context.Context, q store.EraseQuery) (page store.ErasePage, err error) {
+	limit, after := min(max(q.Limit, 1), store.MaxPage), q.After
+	if after == 0 {
+		after = math.MaxInt64
+	}
+	where, order, args := "id < $1", "id DESC", []any{after, limit + 1}
+	if q.Key != store.AllKeys {
+		where, order, args = "key_no = $3 AND id < $1", "key_no DESC, id DESC", append(args, q.Key)
+	}
+	if q.Running {
+		where += " AND ended_at IS NULL"
+	}
+	err = s.db.Read(ctx, func(tx Tx) error {
+		page = store.ErasePage{}
+		return tx.Query("SELECT "+eraseColumns+" FROM erases WHERE "+where+" ORDER BY "+order+" LIMIT $2", func(row Row) error {
+			e, err := scanErase(row)
+			if err == nil {
+				page.Erases = append(page.Erases, *e)
+			}
+			return err
+		}, args...)
+	})
+	if err == nil && len(page.Erases) > limit {
+		page.Erases = page.Erases[:limit]
+		page.Next = page.Erases[limit-1].ID
+	}
+	return page, err
+}
+
+// StepErase is part of [store.Erases]. The erasure's row is locked, so that of several
+// nodes one makes a step at a time.
+func (s *Store) StepErase(ctx context.Context, id callbackd.EraseID, at time.Time) (step store.EraseStep, err error) {
+	if err := s.db.Flush(ctx); err != nil {
+		return step, err
+	}
+	e, err := s.Erase(ctx, store.AllKeys, id)
+	if err != nil {
+		return step, err
+	}
+	overwritten := e.Phase != callbackd.EraseOverwrites
+	if !overwritten {
+		if overwritten, err = s.db.Overwrite(ctx); err != nil {
+			return step, err
+		}
+	}
+	at = at.UTC().Truncate(time.Millisecond)
+	audit, err := s.Auditor(ctx)
+	if err != nil {
+		return step, err
+	}
+	err = s.db.Write(ctx, Deliveries, func(tx Tx) error {
+		e, err := readErase(tx, store.AllKeys, id, s.d.Lock)
+		if err != nil {
+			return err
+		}
+		r := &eraseStep{s: s, tx: tx, at: at, erase: e, overwritten: overwritten}
+		if err := r.run(); err != nil {
+			return err
+		}
+		step = store.EraseStep{Canceled: r.canceled, Erase: e, Waits: e.Phase == callbackd.EraseOverwrites && !overwritten}
+		ended := e.EndedAt.IsZero() && !e.Running()
+		if err := r.write(); err != nil || !ended {
+			return err
+		}
+		return audit.Write(tx, eraseEntry(e, callbackd.AuditErasureEnded), nil, e.AuditState())
+	})
+	return step, err
+}
+
+// eraseStep is one step of an erasure.
+type eraseStep struct {
+	s           *Store
+	tx          Tx
+	at          time.Time
+	erase       *callbackd.Erase
+	overwritten bool // the database has overwritten what it freed
+	canceled    []callbackd.Delivery
+}
+
+func (r *eraseStep) run() error {
+	steps := map[callbackd.ErasePhase]func() (done bool, err error){
+		callbackd.EraseFindsSessions: r.findSessions,
+		callbackd.EraseFindsEvents:   r.findEvents,
+		callbackd.EraseDryRun:        r.count,
+		callbackd.EraseErases:        r.eraseNext,
+		callbackd.EraseAnswers:       r.eraseAnswers,
+		callbackd.EraseLogs:          r.eraseLogs,
+		callbackd.EraseReplays:       r.eraseReasons,
+		callbackd.EraseOverwrites:    func() (bool, error) { return r.overwritten, nil },
+	}
+	do := steps[r.erase.Phase]
+	if do == nil {
+		return nil // it has ended
+	}
+	done, err := do()
+	if err == nil && done {
+		r.erase.Advance()
+	}
+	return err
+}
+
+// write stores the progress, and at the end the receipt.
+func (r *eraseStep) write() error {
+	e := r.erase
+	if !e.Running() && e.EndedAt.IsZero() {
+		var apiKey string
+		if err := r.tx.Query("SELECT api_key FROM keys WHERE no = $1", func(row Row) error { return row.Scan(&apiKey) }, e.Key); err != nil {
+			return err
+		}
+		if err := e.End(apiKey, r.at); err != nil {
+			return err
+		}
+		if _, err := r.tx.Exec("DELETE FROM erase_sessions WHERE erase_id = $1", e.ID); err != nil {
+			return err
+		}
+	}
+	progress, err := json.Marshal(e.Progress)
+	if err != nil {
+		return err
+	}
+	_, err = r.tx.Exec("UPDATE erases SET ended_at = $2, phase = $3, progress = $4, salt = $5, match = $6, receipt = $7 WHERE id = $1",
+		e.ID, e.EndedAt, e.Phase, string(progress), nullable(e.Salt), nullable(e.Match), nullable(e.Receipt))
+	if err != nil {
+		return fmt.Errorf("erasure %s: %w", e.ID, err)
+	}
+	return nil
+}

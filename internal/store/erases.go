@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"callbackd"
+)
+
+// Erases stores erasures and makes their steps.
+type Erases interface {
+	// CreateErase stores an erasure of value, which [callbackd.EraseBy.EraseValue] has
+	// made. It reads only Key, By, DryRun and CreatedAt of e. It covers the events of the
+	// key that are accepted by now. It fails with KindLimited beyond MaxErases.
+	CreateErase(ctx context.Context, e callbackd.Erase, value string) (*callbackd.Erase, error)
+	// Erase returns one erasure of the key, or of any key with AllKeys.
+	Erase(ctx context.Context, key callbackd.KeyID, id callbackd.EraseID) (*callbackd.Erase, error)
+	// ListErases returns erasures, newest first.
+	ListErases(ctx context.Context, q EraseQuery) (ErasePage, error)
+	// StepErase does the next part of an erasure. It writes what it erased in one
+	// transaction with the progress, so that a crash loses nothing of the counts.
+	StepErase(ctx context.Context, id callbackd.EraseID, at time.Time) (EraseStep, error)
+}
+
+// EraseQuery chooses erasures.
+type EraseQuery struct {
+	Key     callbackd.KeyID   // AllKeys is possible
+	Running bool              // only those that have not ended
+	After   callbackd.EraseID // cursor; 0 at the start
+	Limit   int               // 1 to MaxPage
+}
+
+// ErasePage is one page. Next is 0 at the end.
+type ErasePage struct {
+	Erases []callbackd.Erase
+	Next   callbackd.EraseID
+}
+
+// EraseStep is what StepErase did.
+type EraseStep struct {
+	Canceled []callbackd.Delivery // the engine must let go of them
+	Erase    *callbackd.Erase     // after the step
+	Waits    bool                 // the database is in use; the next step should come later
+}
