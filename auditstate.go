@@ -175,6 +175,7 @@ func (p *Policy) auditState() AuditState {
 		s["policy.signing"] = strings.Join(schemes, " ")
 	}
 	s.setDuration("policy.ttl", p.TTL)
+	s.setDuration("policy.expect", p.Expect)
 	s.set("policy.order_group", p.OrderGroup)
 	s.set("policy.filter", auditText(p.Filter.String()))
 	s.set("policy.fields", auditText(p.Fields.String()))

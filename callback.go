@@ -248,6 +248,7 @@ type Policy struct {
 	Concurrency int             // attempts in flight; default 32, 1 to 256
 	NoKeepAlive bool            // a connection serves one request and is closed
 	Signing     []SigningScheme // how requests are signed; default SignStandard
+	Expect      time.Duration   `json:",omitempty"` // how soon after the last event the next one is expected; 0: whenever. See [SilenceCondition]
 	OrderGroup  string          // see [Callback.OrderGroup]; a name or GroupByOrigin; default none
 	TTL         time.Duration   `json:"-"` // how long after it may be sent a delivery expires; 0: never. It is stored apart, see [Candidates]
 	Filter      *Filter         `json:"-"` // which events go to the callback; nil for all. It is stored apart, see [Candidates]

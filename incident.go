@@ -29,16 +29,28 @@ type Topic string
 const (
 	TopicCallback   Topic = "callback"   // NoticeFailing, NoticePaused
 	TopicDeliveries Topic = "deliveries" // NoticeExhausted
+
+	TopicBacklog     Topic = "backlog"
+	TopicCertificate Topic = "certificate"
+	TopicSilence     Topic = "silence"
+	TopicDisk        Topic = "disk"
+	TopicNode        Topic = "node"
 )
 
 // Topics lists the topics.
-var Topics = []Topic{TopicCallback, TopicDeliveries}
+var Topics = []Topic{TopicCallback, TopicDeliveries, TopicBacklog, TopicCertificate, TopicSilence, TopicDisk, TopicNode}
 
 // topicOf has the topic of each kind of incident.
 var topicOf = map[EventType]Topic{
 	NoticeFailing:   TopicCallback,
 	NoticePaused:    TopicCallback,
 	NoticeExhausted: TopicDeliveries,
+
+	NoticeBacklog:     TopicBacklog,
+	NoticeCertificate: TopicCertificate,
+	NoticeSilence:     TopicSilence,
+	NoticeDisk:        TopicDisk,
+	NoticeNodeLost:    TopicNode,
 }
 
 // IncidentSubject is what has at most one open incident.
@@ -68,6 +80,13 @@ type IncidentFacts struct {
 	Status int         `json:",omitempty"` // of the last attempt that failed
 	Pause  PauseReason `json:",omitempty"`
 	Ended  EndReason   `json:",omitempty"`
+
+	Pending int64         `json:",omitempty"`
+	EndsAt  time.Time     `json:",omitzero"`  // when the certificate expires
+	Own     bool          `json:",omitempty"` // it is the client certificate
+	Expect  time.Duration `json:",omitempty"` // see [Policy]
+	Free    int64         `json:",omitempty"` // bytes of the volume
+	Node    string        `json:",omitempty"`
 }
 
 // Subject returns what the condition is about.
@@ -78,11 +97,11 @@ func (c *Condition) Subject() IncidentSubject {
 // CallbackCondition returns what is wrong with a callback that fails or is paused; nil when
 // nothing is that people do not know: a person who pauses a callback knows of it.
 func CallbackCondition(cb *Callback, failingSince time.Time, p Pause) *Condition {
-	c := &Condition{Key: cb.Key, Name: strconv.FormatInt(int64(cb.ID), 10), Callback: cb.ID}
-	c.Facts = IncidentFacts{Since: failingSince, Event: cb.Event, Name: cb.Name, Origin: Origin(cb.URL)}
-	switch {
-	case cb.Deleted():
+	if cb.Deleted() {
 		return nil
+	}
+	c := conditionOf(cb, NoticeFailing, failingSince)
+	switch {
 	case p.Reason != NotPaused && p.Reason != PausedByUser:
 		c.Kind, c.Facts.Pause, c.Facts.Since = NoticePaused, p.Reason, p.At
 	case !failingSince.IsZero():
@@ -92,6 +111,68 @@ func CallbackCondition(cb *Callback, failingSince time.Time, p Pause) *Condition
 	}
 	return c
 }
+
+// conditionOf returns a condition of a callback.
+func conditionOf(cb *Callback, kind EventType, since time.Time) *Condition {
+	return &Condition{Kind: kind, Key: cb.Key, Name: strconv.FormatInt(int64(cb.ID), 10), Callback: cb.ID,
+		Facts: IncidentFacts{Since: since, Event: cb.Event, Name: cb.Name, Origin: Origin(cb.URL)}}
+}
+
+// BacklogCondition returns the condition of a callback with a delivery that has been due for
+// longer than old; nil when there is none. What is due of a paused callback is meant to wait.
+func BacklogCondition(cb *Callback, b CallbackBacklog, old time.Duration, now time.Time) *Condition {
+	if cb.Deleted() || cb.Paused() || b.OldestDue.IsZero() || now.Sub(b.OldestDue) < old {
+		return nil
+	}
+	c := conditionOf(cb, NoticeBacklog, b.OldestDue)
+	c.Facts.Pending = b.Pending
+	return c
+}
+
+// CertificateCondition returns the condition of a callback whose certificate ends soon; nil
+// when it does not. own says that it is the client certificate of its policy. One that ended
+// long ago is that of a receiver which gets nothing any more.
+func CertificateCondition(cb *Callback, ends time.Time, own bool, now time.Time) *Condition {
+	left := ends.Sub(now)
+	if cb.Deleted() || ends.IsZero() || left > CertificateEndsWithin || left < -CertificateEndsWithin {
+		return nil
+	}
+	c := conditionOf(cb, NoticeCertificate, time.Time{})
+	if c.Facts.EndsAt, c.Facts.Own = ends, own; own {
+		c.Name += " own"
+	}
+	return c
+}
+
+// SilenceCondition returns the condition of a callback that expects events and got none for
+// too long; nil when it did. last is when the last one was accepted, and zero when none is
+// stored. What happened before the policy was set does not count.
+func SilenceCondition(cb *Callback, last, now time.Time) *Condition {
+	since := later(last, cb.UpdatedAt)
+	if cb.Deleted() || cb.Policy.Expect == 0 || now.Sub(since) < cb.Policy.Expect {
+		return nil
+	}
+	c := conditionOf(cb, NoticeSilence, since)
+	c.Facts.Expect = cb.Policy.Expect
+	return c
+}
+
+// DiskCondition returns the condition of a volume with fewer bytes free than low.
+func DiskCondition(free, low int64) *Condition {
+	if free >= low {
+		return nil
+	}
+	return &Condition{Kind: NoticeDisk, Facts: IncidentFacts{Free: free}}
+}
+
+// NodeLostCondition returns the condition of a node whose lease expired.
+func NodeLostCondition(name string) *Condition {
+	name = clipStored(name, MaxActorText)
+	return &Condition{Kind: NoticeNodeLost, Name: name, Facts: IncidentFacts{Node: name}}
+}
+
+// passes reports whether a condition is over at once each time.
+func (c *Condition) passes() bool { return c.Kind == NoticeExhausted || c.Kind == NoticeNodeLost }
 
 // Incident is a time in which something was wrong with a subject. It is opened when a
 // condition is seen that lasts, and closed when the condition has been gone for a while. A
@@ -132,6 +213,19 @@ const (
 	// SettleExhausted is SettleFirst for deliveries that were given up, which is over at
 	// once every time.
 	SettleExhausted = 15 * time.Minute
+	// NodeLostFor is how long the loss of a node is an incident, unless a node of the same
+	// name is back sooner.
+	NodeLostFor = time.Hour
+	// DefaultBacklogOld is since when a delivery has been due when its callback's backlog is
+	// old, unless the operator says otherwise.
+	DefaultBacklogOld = 15 * time.Minute
+	// DefaultDiskLow is how many bytes are free when the disk is low.
+	DefaultDiskLow = 1 << 30
+	// CertificateEndsWithin is how long before its end a certificate is ending.
+	CertificateEndsWithin = 14 * 24 * time.Hour
+	// MinExpect and MaxExpect are the limits of [Policy.Expect].
+	MinExpect = time.Minute
+	MaxExpect = 30 * 24 * time.Hour
 	// MaxMute is the longest time for which an incident can be muted.
 	MaxMute = 30 * 24 * time.Hour
 	// MaxClosedIncidents is how many closed incidents of an API key are stored.
@@ -157,7 +251,7 @@ func OpenIncident(c *Condition, last *Incident, now time.Time) Incident {
 	if last != nil && last.Muted(now) {
 		i.MutedUntil = last.MutedUntil
 	}
-	if c.Kind == NoticeExhausted {
+	if c.passes() {
 		i.GoneAt = now
 	}
 	return i
@@ -169,7 +263,7 @@ func (i *Incident) See(c *Condition, now time.Time) (changed bool) {
 	if i.Closed() {
 		return false
 	}
-	if c.Kind == NoticeExhausted {
+	if c.passes() {
 		i.Count, i.GoneAt, i.Facts = i.Count+max(c.N, 1), now, c.Facts
 		return true
 	}
@@ -207,8 +301,11 @@ func (i *Incident) Miss(now time.Time, ended EndReason) (changed bool) {
 // settle returns how long the condition must be gone before the incident is closed.
 func (i *Incident) settle() time.Duration {
 	wait := SettleFirst
-	if i.Topic == TopicDeliveries {
+	switch i.Topic {
+	case TopicDeliveries:
 		wait = SettleExhausted
+	case TopicNode:
+		return NodeLostFor
 	}
 	for range min(i.Flaps, 10) {
 		wait *= 2

@@ -71,6 +71,94 @@ func play(i *callbackd.Incident, from time.Time, there func(second int) bool, se
 	return notices, end
 }
 
+func TestConditionsOfTheOtherKinds(t *testing.T) {
+	cb := &callbackd.Callback{ID: 7, Event: callbackd.Complete, Name: "default", URL: "https://a.example/", UpdatedAt: noon, Policy: callbackd.Policy{Expect: time.Hour}}
+	paused, deleted, calm := *cb, *cb, *cb
+	paused.Pause.Reason, deleted.DeletedAt, calm.Policy.Expect = callbackd.PausedByUser, noon, 0
+	due := func(cb *callbackd.Callback, after time.Duration) *callbackd.Condition {
+		return callbackd.BacklogCondition(cb, callbackd.CallbackBacklog{ID: 7, Pending: 3, OldestDue: noon}, 15*time.Minute, noon.Add(after))
+	}
+	ends := func(cb *callbackd.Callback, after time.Duration) *callbackd.Condition {
+		return callbackd.CertificateCondition(cb, noon.Add(after), false, noon)
+	}
+	silent := func(cb *callbackd.Callback, last, now time.Duration) *callbackd.Condition {
+		return callbackd.SilenceCondition(cb, noon.Add(last), noon.Add(now))
+	}
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		got  *callbackd.Condition
+		want bool
+	}{
+		"a backlog that is not old":             {due(cb, 15*time.Minute-1), false},
+		"an old backlog":                        {due(cb, 15*time.Minute), true},
+		"an old backlog of a paused callback":   {due(&paused, day), false},
+		"an old backlog of a deleted callback":  {due(&deleted, day), false},
+		"nothing is due":                        {callbackd.BacklogCondition(cb, callbackd.CallbackBacklog{ID: 7, Pending: 3}, time.Minute, noon), false},
+		"a certificate for 15 days":             {ends(cb, 15*day), false},
+		"a certificate for 14 days":             {ends(cb, 14*day), true},
+		"a certificate that ended yesterday":    {ends(cb, -day), true},
+		"a certificate that ended 15 days ago":  {ends(cb, -15*day), false},
+		"no certificate":                        {callbackd.CertificateCondition(cb, time.Time{}, false, noon), false},
+		"silence for less than an hour":         {silent(cb, time.Hour, 2*time.Hour-1), false},
+		"silence for an hour":                   {silent(cb, time.Hour, 2*time.Hour), true},
+		"silence since the policy was set":      {silent(cb, -day, time.Hour), true},
+		"silence from before it was set":        {silent(cb, -day, time.Hour-1), false},
+		"silence where nothing is expected":     {silent(&calm, 0, day), false},
+		"silence of a deleted callback":         {silent(&deleted, 0, day), false},
+		"a disk with as much free as is needed": {callbackd.DiskCondition(5, 5), false},
+		"a disk with less":                      {callbackd.DiskCondition(4, 5), true},
+	} {
+		if got := c.got != nil; got != c.want {
+			t.Errorf("%s is a condition: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestTheTextsOfAllKinds(t *testing.T) {
+	cb := &callbackd.Callback{ID: 7, Event: callbackd.Complete, Name: "default", URL: "https://a.example/x", UpdatedAt: noon, Policy: callbackd.Policy{Expect: time.Hour}}
+	key := *cb
+	key.Event = callbackd.NoticeSilence
+	for _, c := range []struct {
+		condition *callbackd.Condition
+		open, end string
+	}{
+		{callbackd.BacklogCondition(cb, callbackd.CallbackBacklog{Pending: 3, OldestDue: noon}, time.Minute, noon.Add(time.Hour)),
+			"Deliveries to the callback default for SESSION:COMPLETE to https://a.example wait: 3 are pending, and the oldest has been due since 2026-03-01 12:00:00 UTC.",
+			"No delivery to the callback default for SESSION:COMPLETE to https://a.example waits for too long any more."},
+		{callbackd.CertificateCondition(cb, noon, true, noon),
+			"The client certificate of the callback default for SESSION:COMPLETE to https://a.example expires at 2026-03-01 12:00:00 UTC.",
+			"The certificate of the callback default for SESSION:COMPLETE to https://a.example was replaced."},
+		{callbackd.SilenceCondition(cb, noon, noon.Add(time.Hour)),
+			"Nothing was accepted for the callback default for SESSION:COMPLETE to https://a.example since 2026-03-01 12:00:00 UTC, which is longer than 1h.",
+			"Something was accepted for the callback default for SESSION:COMPLETE to https://a.example, or nothing is expected any more."},
+		{callbackd.SilenceCondition(&key, noon, noon.Add(time.Hour)),
+			"Nothing was accepted for the API key since 2026-03-01 12:00:00 UTC, which is longer than 1h.",
+			"Something was accepted for the API key, or nothing is expected any more."},
+		{callbackd.DiskCondition(5<<20, 1<<30),
+			"The volume of the data directory has 5 MiB free. Make room, or start with a shorter --retention.",
+			"The volume of the data directory has enough space again."},
+		{callbackd.NodeLostCondition("a"),
+			"The lease of the node a expired. The other nodes took over its work.",
+			"The node a is back, or was lost an hour ago."},
+	} {
+		i := callbackd.OpenIncident(c.condition, nil, noon)
+		if got := i.Text(); got != c.open {
+			t.Errorf("the text is %q, want %q", got, c.open)
+		}
+		i.GoneAt = noon
+		i.Miss(noon.Add(callbackd.NodeLostFor), callbackd.EndedWell)
+		if got := i.Text(); got != c.end {
+			t.Errorf("the text of the end is %q, want %q", got, c.end)
+		}
+		if typ, _ := i.Notice(callbackd.ToOperator, noon); typ != "" {
+			t.Errorf("%s is told although it ended before", typ)
+		}
+		if want := i.Kind; i.Topic.EndType(i.Kind) != want {
+			t.Errorf("the end of %s is told by another type", want)
+		}
+	}
+}
+
 func TestAnIncidentIsToldOnceWithItsEnd(t *testing.T) {
 	i := callbackd.OpenIncident(failing(noon), nil, noon)
 	notices, _ := play(&i, noon, func(n int) bool { return n < 100 }, 300)
@@ -124,7 +212,7 @@ func TestACallbackThatIsPausedWhileItFailsIsOneIncident(t *testing.T) {
 	if s := strings.Join(got, " "); s != "CALLBACK:FAILING CALLBACK:PAUSED  CALLBACK:RECOVERED" {
 		t.Errorf("the notices are %q", s)
 	}
-	if !strings.HasSuffix(i.Text(), "it was deleted.") {
+	if !strings.HasSuffix(i.Text(), " was deleted.") {
 		t.Errorf("the text of the end is %q", i.Text())
 	}
 }

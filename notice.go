@@ -13,6 +13,12 @@ const (
 	NoticePaused    EventType = "CALLBACK:PAUSED"
 	NoticeRecovered EventType = "CALLBACK:RECOVERED" // ends both of the above
 	NoticeExhausted EventType = "DELIVERY:FAILED"
+
+	NoticeBacklog     EventType = "BACKLOG:OLD"
+	NoticeCertificate EventType = "CERTIFICATE:ENDING"
+	NoticeSilence     EventType = "SILENCE"
+	NoticeDisk        EventType = "DISK:LOW"
+	NoticeNodeLost    EventType = "NODE:LOST"
 )
 
 // SessionEvents lists the types of events of sessions, which a platform publishes: PAVE's
@@ -20,7 +26,7 @@ const (
 var SessionEvents = []EventType{SMSProcess, StageChange, StatusChange, Complete, NoteInsert, SMSRequested}
 
 // NoticeTypes lists the types of notices.
-var NoticeTypes = []EventType{NoticeFailing, NoticePaused, NoticeRecovered, NoticeExhausted}
+var NoticeTypes = []EventType{NoticeFailing, NoticePaused, NoticeRecovered, NoticeExhausted, NoticeBacklog, NoticeCertificate, NoticeSilence, NoticeDisk, NoticeNodeLost}
 
 // IsNotice reports whether t is the type of a notice.
 func (t EventType) IsNotice() bool { return slices.Contains(NoticeTypes, t) }
@@ -48,19 +54,20 @@ func (i *Incident) Notice(ch Channel, now time.Time) (typ EventType, told int) {
 	if max(told, -told) >= i.Stage {
 		return "", told
 	}
-	looping := ch != ToMail && i.Facts.Event.IsNotice()
+	// A SILENCE of a whole API key names the callback that asked for it, which is for notices.
+	looping := ch != ToMail && i.Facts.Event.IsNotice() && i.Topic != TopicSilence
 	silent := looping || i.Muted(now) || i.Closed() && told <= 0 || ch == ToKey && i.Key == 0
 	switch {
 	case silent:
 		return "", -i.Stage
 	case i.Closed():
-		return i.Topic.endType(i.Kind), i.Stage
+		return i.Topic.EndType(i.Kind), i.Stage
 	}
 	return i.Kind, i.Stage
 }
 
-// endType returns the type of the notice that tells the end of an incident.
-func (t Topic) endType(kind EventType) EventType {
+// EndType returns the type of the notice that tells the end of an incident.
+func (t Topic) EndType(kind EventType) EventType {
 	if t == TopicCallback {
 		return NoticeRecovered
 	}
@@ -70,28 +77,82 @@ func (t Topic) endType(kind EventType) EventType {
 // Session returns the session of the notices about an incident's subject. They share it, so
 // that a callback gets them in order.
 func (i *Incident) Session() string {
-	if i.Callback != 0 {
+	if i.Callback != 0 && i.Topic == TopicCallback {
 		return fmt.Sprintf("callbackd-callback-%d", i.Callback)
+	}
+	if i.Callback != 0 {
+		return fmt.Sprintf("callbackd-%s-%d", i.Topic, i.Callback)
 	}
 	return "callbackd-" + string(i.Topic)
 }
 
 // Text says in one sentence what an incident is about.
 func (i *Incident) Text() string {
-	f := &i.Facts
-	who := fmt.Sprintf("The callback %s for %s to %s", f.Name, f.Event, f.Origin)
-	switch {
-	case i.Closed() && i.Topic == TopicCallback:
-		return who + " has recovered: " + f.Ended.text() + "."
-	case i.Closed():
-		return "No delivery of t" + who[1:] + " was given up for " + FormatDuration(i.settle()) + "."
-	case i.Kind == NoticePaused:
-		return who + " is paused, because " + f.Pause.because() + ". Its deliveries wait until a person resumes it."
-	case i.Kind == NoticeExhausted:
-		return fmt.Sprintf("Deliveries to t%s were given up: %d so far, after the last attempt of their retry schedule.", who[1:], i.Count)
+	if i.Closed() {
+		return i.endText()
 	}
-	return who + " has been failing since " + f.Since.UTC().Format("2006-01-02 15:04:05 MST") + f.lastFailure() + "."
+	f := &i.Facts
+	who := f.callback()
+	switch i.Kind {
+	case NoticePaused:
+		return "T" + who + " is paused, because " + f.Pause.because() + ". Its deliveries wait until a person resumes it."
+	case NoticeExhausted:
+		return fmt.Sprintf("Deliveries to t%s were given up: %d so far, after the last attempt of their retry schedule.", who, i.Count)
+	case NoticeBacklog:
+		return fmt.Sprintf("Deliveries to t%s wait: %d are pending, and the oldest has been due since %s.", who, f.Pending, noticeTime(f.Since))
+	case NoticeCertificate:
+		whose := "The certificate of the receiver of t" + who
+		if f.Own {
+			whose = "The client certificate of t" + who
+		}
+		return whose + " expires at " + noticeTime(f.EndsAt) + "."
+	case NoticeSilence:
+		return "Nothing was accepted for " + f.expecting(who) + " since " + noticeTime(f.Since) + ", which is longer than " + FormatDuration(f.Expect) + "."
+	case NoticeDisk:
+		return fmt.Sprintf("The volume of the data directory has %d MiB free. Make room, or start with a shorter --retention.", f.Free>>20)
+	case NoticeNodeLost:
+		return "The lease of the node " + f.Node + " expired. The other nodes took over its work."
+	}
+	return "T" + who + " has been failing since " + noticeTime(f.Since) + f.lastFailure() + "."
 }
+
+// endText is Text of an incident that is closed.
+func (i *Incident) endText() string {
+	f := &i.Facts
+	who := f.callback()
+	switch {
+	case f.Ended == EndedDeleted:
+		return "T" + who + " was deleted."
+	case i.Topic == TopicCallback:
+		return "T" + who + " has recovered: an attempt succeeded, or a person resumed or changed it."
+	case i.Topic == TopicDeliveries:
+		return "No delivery to t" + who + " was given up for " + FormatDuration(i.settle()) + "."
+	case i.Topic == TopicBacklog:
+		return "No delivery to t" + who + " waits for too long any more."
+	case i.Topic == TopicCertificate:
+		return "The certificate of t" + who + " was replaced."
+	case i.Topic == TopicSilence:
+		return "Something was accepted for " + f.expecting(who) + ", or nothing is expected any more."
+	case i.Topic == TopicDisk:
+		return "The volume of the data directory has enough space again."
+	}
+	return "The node " + f.Node + " is back, or was lost an hour ago."
+}
+
+// callback names a callback in a sentence; it begins with "he".
+func (f *IncidentFacts) callback() string {
+	return fmt.Sprintf("he callback %s for %s to %s", f.Name, f.Event, f.Origin)
+}
+
+// expecting names what expects events.
+func (f *IncidentFacts) expecting(who string) string {
+	if f.Event == NoticeSilence {
+		return "the API key"
+	}
+	return "t" + who
+}
+
+func noticeTime(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05 MST") }
 
 // because says why callbackd paused a callback.
 func (r PauseReason) because() string {
@@ -122,11 +183,5 @@ type EndReason string
 const (
 	EndedWell    EndReason = ""        // the condition is gone: an attempt succeeded, or a person resumed or changed the callback
 	EndedDeleted EndReason = "deleted" // the callback was deleted, or its API key revoked
+	EndedBack    EndReason = "back"    // a node of that name is back
 )
-
-func (r EndReason) text() string {
-	if r == EndedDeleted {
-		return "it was deleted"
-	}
-	return "an attempt succeeded, or a person resumed or changed it"
-}

@@ -106,6 +106,7 @@ type NewCallback struct {
 type Policy struct {
 	Signing    []string            `json:"signing,omitempty"`
 	TTL        string              `json:"ttl,omitempty"`         // such as "15m": what is older is not sent
+	Expect     string              `json:"expect,omitempty"`      // such as "1h": a longer silence is an incident
 	OrderGroup string              `json:"order_group,omitempty"` // "auto", or a name
 	Filter     map[string]any      `json:"filter,omitempty"`      // such as {"data.grade": {"lt": 3}}
 	Fields     map[string][]string `json:"fields,omitempty"`      // such as {"except": ["vehicle.vin"]}

@@ -15,6 +15,12 @@ type About struct {
 	Status      int        `json:"status,omitempty"` // of the last attempt that failed
 	Fault       string     `json:"fault,omitempty"`  // of the last attempt that failed
 	PauseReason string     `json:"pause_reason,omitempty"`
+	Pending     int64      `json:"pending,omitempty"`
+	EndsAt      *time.Time `json:"ends_at,omitempty"` // of a certificate
+	Own         bool       `json:"own,omitempty"`     // it is the client certificate
+	Expect      string     `json:"expect,omitempty"`
+	Free        int64      `json:"free_bytes,omitempty"` // of the volume
+	Node        string     `json:"node,omitempty"`
 	Deleted     bool       `json:"deleted,omitempty"` // the incident ended because the callback was deleted
 }
 

@@ -122,6 +122,7 @@ type Policy struct {
 	KeepAlive   bool            `json:"keep_alive"`    // whether connections are used again
 	Signing     []string        `json:"signing"`       // "standard", "github", "hmac-hex:" and the name of a header
 	TTL         string          `json:"ttl"`           // how long after it may be sent a delivery expires; "" for never
+	Expect      string          `json:"expect"`        // how soon after the last event the next one is expected; "" for whenever
 	OrderGroup  string          `json:"order_group"`   // "" when there is none, "auto", or a name
 	Filter      json.RawMessage `json:"filter"`        // which events go to the callback; null for all
 	Fields      json.RawMessage `json:"fields"`        // what of the data is sent; null for all

@@ -79,6 +79,10 @@ type Config struct {
 	Settings []wire.Setting
 	// NoticeKey is the API key whose callbacks get the notices about all keys; empty: none.
 	NoticeKey string
+	// BacklogOld is since when a delivery has been due when its callback's backlog is an
+	// incident, and DiskLow how many bytes are free when the disk is one. 0: the defaults.
+	BacklogOld time.Duration
+	DiskLow    int64
 
 	watchClock func() time.Time // of incidents; nil: the real clock
 }
@@ -142,7 +146,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	stream := &live.Stream{}
 	counters := stats.New(a.store, c.Log, metrics.StatsDropped)
 	runner := replays.New(a.store, c.Log)
-	a.watcher = notices.New(notices.Options{Store: a.store, Log: c.Log, OperatorKey: c.NoticeKey, Accepted: metrics.Accepted, Now: c.watchClock})
+	a.watcher = a.newWatcher(c, metrics)
 	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream, a.watcher}, send, runner)
 	if err != nil {
 		return nil, err

@@ -63,6 +63,7 @@ func (a *App) join(ctx context.Context, c Config, shared store.Cluster, replaysC
 			}
 			return cb.Key, nil
 		},
+		Evicted: a.watcher.NodeLost,
 		Attempted: func(ctx context.Context, id callbackd.DeliveryID) (bool, error) {
 			cb, err := a.store.CallbackByID(ctx, id.Callback)
 			if err != nil {

@@ -175,6 +175,75 @@ func TestAKeyAndTheOperatorAreToldOfAReceiverThatFails(t *testing.T) {
 	}
 }
 
+// An API key that expects events is told when none comes, and when one comes again. Neither
+// tests nor the notices themselves count.
+func TestAKeyIsToldOfSilence(t *testing.T) {
+	mine := tellMe(t)
+	w := startWatched(t, config(t.TempDir()))
+	key, _ := w.client("acme")
+	register(t, key, mine.URL, &client.Policy{Expect: "10m"}, nil, callbackd.NoticeSilence)
+	register(t, key, mine.URL, nil, nil, callbackd.StatusChange)
+	first := w.next(mine)
+	if first.Event != string(callbackd.NoticeSilence) || first.State != "open" || first.About.Expect != "10m" {
+		t.Errorf("the first notice is %+v", first)
+	}
+	w.ahead.Store(0) // the event is accepted by the real clock
+	if _, err := key.Publish(t.Context(), client.NewEvent{Event: string(callbackd.StatusChange), SessionKey: "S"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.next(mine); n.Event != string(callbackd.StatusChange) {
+		t.Errorf("the event is %+v", n)
+	}
+	if n := w.next(mine); n.Event != string(callbackd.NoticeSilence) || n.State != "closed" || n.Incident != first.Incident {
+		t.Errorf("the notice of the end is %+v", n)
+	}
+}
+
+// The whole server's incidents are the operator's.
+func TestTheOperatorIsToldOfAFullDiskAndOfALostNode(t *testing.T) {
+	operators, others := tellMe(t), tellMe(t)
+	c := config(t.TempDir())
+	c.NoticeKey, c.DiskLow = "operator", 1<<62
+	w := startWatched(t, c)
+	operator, _ := w.client("operator")
+	other, _ := w.client("other")
+	register(t, operator, operators.URL, nil, nil, callbackd.NoticeDisk, callbackd.NoticeNodeLost)
+	register(t, other, others.URL, nil, nil, callbackd.NoticeDisk, callbackd.NoticeNodeLost)
+	if n := w.next(operators); n.Event != string(callbackd.NoticeDisk) || n.Free == 0 || n.Account != "" {
+		t.Errorf("the notice is %+v", n)
+	}
+	w.watcher.NodeLost("b")
+	w.watcher.Flush(t.Context())
+	if n := w.next(operators); n.Event != string(callbackd.NoticeNodeLost) || n.Node != "b" || n.State != "open" {
+		t.Errorf("the notice is %+v", n)
+	}
+	if n := w.next(operators); n.Event != string(callbackd.NoticeNodeLost) || n.State != "closed" {
+		t.Errorf("the notice of the end is %+v", n)
+	}
+	if n := len(others.got); n != 0 {
+		t.Errorf("another key got %d notices, want none", n)
+	}
+}
+
+// A delivery that waits for its turn too long is told.
+func TestAKeyIsToldOfAnOldBacklog(t *testing.T) {
+	hangs := make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hangs }))
+	defer slow.Close()
+	defer close(hangs)
+	mine := tellMe(t)
+	w := startWatched(t, config(t.TempDir()))
+	key, _ := w.client("acme")
+	register(t, key, mine.URL, nil, nil, callbackd.NoticeBacklog)
+	register(t, key, slow.URL, nil, nil, callbackd.Complete)
+	if _, err := key.Publish(t.Context(), client.NewEvent{Event: string(callbackd.Complete), SessionKey: "S"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.next(mine); n.Event != string(callbackd.NoticeBacklog) || n.Pending != 1 || n.About.Event != string(callbackd.Complete) {
+		t.Errorf("the notice is %+v", n)
+	}
+}
+
 // A delivery that is given up is told. A notice that cannot be delivered leads to no other.
 func TestNoNoticeIsAboutNotices(t *testing.T) {
 	broken := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusGone) }))

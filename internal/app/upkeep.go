@@ -100,15 +100,6 @@ func (j job) repeat(ctx context.Context, active func() bool, log *slog.Logger) {
 	}
 }
 
-// watchEvery is how often incidents are looked for.
-const watchEvery = 5 * time.Second
-
-// watch finds incidents and sends their notices.
-func (a *App) watch(ctx context.Context) (time.Duration, error) {
-	more, err := a.watcher.Step(ctx)
-	return soonIf(more), err
-}
-
 // jobs returns everything that the server does at intervals.
 func (a *App) jobs(c Config, service *api.API) []job {
 	events := &eventSweep{store: a.store, log: a.log, retention: c.Retention}

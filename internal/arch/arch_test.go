@@ -58,7 +58,7 @@ var arrows = []arrow{
 	{"callbackd/internal/live", []string{"callbackd"}, "what happens now is told to whoever looks"},
 	{"callbackd/internal/stats", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/store"}, "the journal knows what it writes and not who reads it"},
 	{"callbackd/internal/replays", []string{"callbackd", "callbackd/internal/store"}, "the runner decides when; what is next is the store's"},
-	{"callbackd/internal/notices", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/store", "callbackd/internal/view"}, "a notice is an event like any other: what finds incidents knows the store, and neither engine nor HTTP"},
+	{"callbackd/internal/notices", []string{"callbackd", "callbackd/internal/callbacks", "callbackd/internal/ratelimit", "callbackd/internal/store", "callbackd/internal/view"}, "a notice is an event like any other: what finds incidents knows the store, and neither engine nor HTTP"},
 	{"callbackd/internal/front", []string{"callbackd", "callbackd/internal/obs"}, "what bounds visitors knows neither what they ask for nor where it is kept"},
 	{"callbackd/internal/home", []string{"callbackd", "callbackd/internal/front"}, "what forwards calls knows neither what they ask for nor how nodes agree"},
 	{"callbackd/internal/doctor", []string{"callbackd", "callbackd/internal/humanize", "callbackd/internal/safetext", "callbackd/internal/store"}, "a check asks the machine that it is given and the contract of the store; it opens nothing by itself"},

@@ -58,6 +58,9 @@ func Check(cb *callbackd.Callback) error {
 	if err := CheckSigning(cb); err != nil {
 		return err
 	}
+	if cb.Policy.Expect != 0 && cb.Event.IsNotice() && cb.Event != callbackd.NoticeSilence {
+		return callbackd.Invalid("policy.expect is for events of sessions, and for %s, where it is about all events of the API key; %s comes when something is wrong.", callbackd.NoticeSilence, cb.Event)
+	}
 	return CheckAuth(cb)
 }
 

@@ -37,6 +37,7 @@ func policyFields(p *callbackd.Policy) []request.Field {
 		}),
 		signingField("signing", &p.Signing),
 		ttlField("ttl", &p.TTL),
+		request.Duration("expect", &p.Expect, callbackd.MinExpect, callbackd.MaxExpect),
 		nameField("order_group", &p.OrderGroup).Optional(),
 		FilterField("filter", &p.Filter),
 		FieldsField("fields", &p.Fields),

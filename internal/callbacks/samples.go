@@ -27,20 +27,11 @@ func SampleData(t callbackd.EventType) []byte {
 	return session.Sample(t)
 }
 
-// sampleNotice returns the data of a notice about a callback that does not exist.
+// sampleNotice returns the data of a notice about a callback, a volume or a node that does
+// not exist.
 func sampleNotice(t callbackd.EventType) []byte {
 	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
-	kind := t
-	if t == callbackd.NoticeRecovered {
-		kind = callbackd.NoticeFailing
-	}
-	c := callbackd.Condition{Kind: kind, Callback: 1, Name: "1", Facts: callbackd.IncidentFacts{
-		Since: at.Add(-callbackd.FailingAfter), Event: callbackd.Complete, Name: callbackd.DefaultName, Origin: "https://receiver.example", Status: 503,
-	}}
-	if kind == callbackd.NoticePaused {
-		c.Facts.Pause = callbackd.PausedNoAnswer
-	}
-	i := callbackd.OpenIncident(&c, nil, at)
+	i := callbackd.OpenIncident(sampleCondition(t, at), nil, at)
 	i.ID = callbackd.IncidentID(callbackd.FirstEventID(at))
 	if t == callbackd.NoticeRecovered {
 		i.ClosedAt = at.Add(10 * time.Minute)
@@ -50,4 +41,30 @@ func sampleNotice(t callbackd.EventType) []byte {
 		panic(err) // plain values only
 	}
 	return data
+}
+
+// sampleCondition returns the condition of a notice at a time.
+func sampleCondition(t callbackd.EventType, at time.Time) *callbackd.Condition {
+	hour := at.Add(-time.Hour)
+	cb := &callbackd.Callback{ID: 1, Event: callbackd.Complete, Name: callbackd.DefaultName, URL: "https://receiver.example/", UpdatedAt: hour, Policy: callbackd.Policy{Expect: time.Hour}}
+	switch t {
+	case callbackd.NoticePaused:
+		return callbackd.CallbackCondition(cb, time.Time{}, callbackd.Pause{Reason: callbackd.PausedGone, At: at})
+	case callbackd.NoticeBacklog:
+		return callbackd.BacklogCondition(cb, callbackd.CallbackBacklog{ID: 1, Pending: 12, OldestDue: hour}, callbackd.DefaultBacklogOld, at)
+	case callbackd.NoticeCertificate:
+		return callbackd.CertificateCondition(cb, at.Add(callbackd.CertificateEndsWithin), false, at)
+	case callbackd.NoticeSilence:
+		return callbackd.SilenceCondition(cb, hour, at)
+	case callbackd.NoticeDisk:
+		return callbackd.DiskCondition(callbackd.DefaultDiskLow/2, callbackd.DefaultDiskLow)
+	case callbackd.NoticeNodeLost:
+		return callbackd.NodeLostCondition("node-2")
+	}
+	c := callbackd.CallbackCondition(cb, at.Add(-callbackd.FailingAfter), callbackd.Pause{})
+	c.Facts.Status = 503
+	if t == callbackd.NoticeExhausted {
+		c.Kind = t
+	}
+	return c
 }

@@ -44,6 +44,8 @@ type serveCmd struct {
 	Lease          time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: how soon other nodes take over the work of a node that died, 2s or more. Use the same value on all nodes."`
 	OperatorToken  string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Token of 16 or more characters that signs the operator in to the console. Without it, \"callbackd console\" prints one-time links. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE."`
 	NoticeKey      string        `env:"CALLBACKD_NOTICE_KEY" placeholder:"API-KEY" help:"API key whose callbacks for notices (CALLBACK:FAILING and so on) get those about all API keys. Without it, each key gets its own only."`
+	BacklogOld     time.Duration `default:"15m" env:"CALLBACKD_BACKLOG_OLD" help:"Since when a delivery has been due when that is an incident (BACKLOG:OLD), such as 15m."`
+	DiskLow        int64         `default:"1024" env:"CALLBACKD_DISK_LOW" placeholder:"MIB" help:"Free space on the volume of the data directory, in MiB, below which that is an incident (DISK:LOW)."`
 	RequireHTTPS   bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Refuse callback URLs of live API keys that are not https."`
 	CaptureURL     string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session, shown as capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
 	MaskHeaders    bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask the values of callback headers when they are read. A PUT that sends the mask keeps the stored value."`
@@ -67,7 +69,7 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 		Retention: c.Retention, AuditRetention: c.AuditRetention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, OperatorToken: callbackd.Secret(c.OperatorToken),
 	}
-	out.NoticeKey = c.NoticeKey
+	out.NoticeKey, out.BacklogOld, out.DiskLow = c.NoticeKey, c.BacklogOld, c.DiskLow<<20
 	out.NodeListen, out.NodeAddress = c.NodeListen, c.NodeAddress
 	if err := c.read(&out); err != nil {
 		return out, err
@@ -116,6 +118,10 @@ func (c *serveCmd) checkLimits() error {
 		return settingf("--operator-token has %d characters; give at least %d characters, because it opens the data of every key. Make one with: openssl rand -hex 16", len(c.OperatorToken), console.MinOperatorToken)
 	case c.MaxConns != 0 && c.MaxConns < minConns:
 		return settingf("--max-connections %d is too few; give %d or more, or leave the option out", c.MaxConns, minConns)
+	case c.BacklogOld < time.Minute:
+		return settingf("--backlog-old %s is too short: deliveries wait for a moment all the time; give 1m or more", callbackd.FormatDuration(c.BacklogOld))
+	case c.DiskLow < 1 || c.DiskLow > 1<<40:
+		return settingf("--disk-low %d is not a size in MiB; give 1 or more", c.DiskLow)
 	case c.MaxInFlight < 1:
 		return settingf("--max-in-flight %d is too few; give 1 or more", c.MaxInFlight)
 	}

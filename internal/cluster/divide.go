@@ -4,9 +4,11 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
 // divide acts on each renewal. Only divide changes which shards this node owns, and
@@ -81,6 +83,9 @@ func (m *Member) apply(ctx context.Context, r *renewal) (changed bool) {
 		if err != nil {
 			m.logError(ctx, "expired node not evicted, trying again", err)
 		}
+		if evicted && m.options.Evicted != nil {
+			m.options.Evicted(nameOf(r.Nodes, expired))
+		}
 		if evicted {
 			m.options.Log.Warn("the lease of a node expired; its shards are divided among the others", "expired", int64(expired))
 			changed = true
@@ -93,6 +98,16 @@ func (m *Member) apply(ctx context.Context, r *renewal) (changed bool) {
 		m.giveUp(ctx, r.id, p.GiveUp)
 	}
 	return changed
+}
+
+// nameOf returns the name of a node.
+func nameOf(nodes []store.Node, id callbackd.NodeID) string {
+	for i := range nodes {
+		if nodes[i].ID == id {
+			return nodes[i].Name
+		}
+	}
+	return strconv.FormatInt(int64(id), 10)
 }
 
 // claim takes up to n free shards, and reports whether it got any.

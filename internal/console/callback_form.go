@@ -15,7 +15,7 @@ import (
 )
 
 // policyFields are the fields of the form of a callback that say how to deliver.
-var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "ttl", "order_group", "filter", "fields", "one_request"}
+var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "ttl", "expect", "order_group", "filter", "fields", "one_request"}
 
 // callbackFields are all fields of that form. All but one_request are members of
 // the API's setting.
@@ -60,6 +60,9 @@ func fillCallback(cb *callbackd.Callback) typed {
 	}
 	t["filter"], t["fields"] = safetext.Escape(p.Filter.String()), safetext.Escape(p.Fields.String())
 	t["order_group"] = p.OrderGroup
+	if p.Expect != 0 {
+		t["expect"] = callbackd.FormatDuration(p.Expect)
+	}
 	if p.TTL != 0 {
 		t["ttl"] = callbackd.FormatDuration(p.TTL)
 	}

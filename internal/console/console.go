@@ -37,6 +37,7 @@ type Store interface {
 	store.Logs
 	store.Replays
 	store.Audits
+	store.Incidents
 }
 
 // Options configures the console.

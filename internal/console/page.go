@@ -51,6 +51,7 @@ type base struct {
 	Notice     string
 	Caution    bool   // the notice is a warning
 	SearchText string // of the search box
+	Incidents  int    // open, and neither acknowledged nor muted; up to maxCounted
 
 	// Refresh is the interval in seconds in which an open page updates
 	// itself; 0 means never.
@@ -72,6 +73,7 @@ var navItems = []navItem{
 	{"callbacks", "Callbacks", link("callbacks")},
 	{"sessions", "Sessions", link("sessions")},
 	{"deliveries", "Deliveries", link("deliveries")},
+	{"incidents", "Incidents", link("incidents")},
 	{"logs", "API Logs", link("logs")},
 	{"audit", "Audit log", link("audit")},
 	{"keys", "API Keys", link("keys")},
@@ -108,6 +110,9 @@ var notices = map[string]string{
 	"rotated":                 "There is a new signing secret. Requests are signed with the old one too for the time you chose.",
 	"auth-rotated":            "The credentials were changed. Try them now.",
 	"resent":                  "The delivery is being resent.",
+	"acknowledged":            "The incident is acknowledged.",
+	"muted":                   "No notices of the incident are sent for the time that you chose.",
+	"unmuted":                 "Notices of the incident are sent again.",
 	"revoked":                 "The API key was revoked.",
 }
 
@@ -121,6 +126,8 @@ func (c *Console) base(req *userRequest, nav, title string) base {
 		Operator: req.isOperator(),
 		Notice:   notices[done],
 		Caution:  strings.HasSuffix(done, refusedSuffix),
+
+		Incidents: c.openIncidents(req),
 	}
 	if req.key != nil {
 		b.Account, b.KeyName, b.Live = req.key.Account, req.key.Name, req.key.Live

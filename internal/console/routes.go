@@ -66,6 +66,10 @@ func (c *Console) routes() []route {
 
 		{"GET " + Root + "/logs", c.requireLogin(c.logs)},
 
+		{"GET " + Root + "/incidents", c.requireLogin(c.incidents)},
+		{"POST " + Root + "/incidents/{incident}/acknowledge", c.requireLogin(c.acknowledgeIncident)},
+		{"POST " + Root + "/incidents/{incident}/mute", c.requireLogin(c.muteIncident)},
+
 		{"GET " + Root + "/replays", c.requireLogin(c.replays)},
 		{"GET " + Root + "/replays/new", c.requireLogin(c.newReplay)},
 		{"POST " + Root + "/replays/new", c.requireLogin(c.createReplay)},

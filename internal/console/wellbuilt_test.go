@@ -20,6 +20,7 @@ func pages(ids map[string]string) []string {
 		"/console/deliveries", "/console/deliveries?state=failed&event=SESSION:COMPLETE", "/console/deliveries?since=x",
 		"/console/deliveries/live", delivery, delivery + "/curl?attempt=1",
 		"/console/events/" + ids["event"], "/console/logs", "/console/logs?status=5xx", "/console/keys",
+		"/console/incidents", "/console/incidents?state=all",
 		"/console/replays", "/console/replays/new", "/console/replays/new?counted=1&state=failed",
 		"/console/deliveries/cancel", "/console/deliveries/cancel?counted=1&event=SESSION:COMPLETE",
 		"/console/nothing",

@@ -7,6 +7,7 @@ package notices
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ type Store interface {
 	store.Incidents
 	Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, error)
 	CallbackByID(ctx context.Context, id callbackd.CallbackID) (*callbackd.Callback, error)
+	ListDeliveries(ctx context.Context, q store.DeliveryQuery) (store.DeliveryPage, error)
+	ListEvents(ctx context.Context, q store.EventQuery) (store.EventPage, error)
 	ListCallbacks(ctx context.Context, q store.CallbackQuery) (store.CallbackPage, error)
 	Health(ctx context.Context, id callbackd.CallbackID, q store.PendingQuery) (store.Health, error)
 	Key(ctx context.Context, apiKey string) (*callbackd.Key, error)
@@ -33,6 +36,15 @@ type Options struct {
 	// OperatorKey is the text of the API key whose callbacks get the notices about all
 	// keys; empty: none.
 	OperatorKey string
+	// BacklogOld is since when a delivery has been due when its callback's backlog is old,
+	// and DiskLow how many bytes are free when the disk is low. 0: the defaults.
+	BacklogOld time.Duration
+	DiskLow    int64
+	// DiskFree returns the free bytes of the volume of the data directory; nil: there is
+	// none.
+	DiskFree func() int64
+	// Nodes returns the names of the nodes that are alive; nil: there is one only.
+	Nodes func(ctx context.Context) ([]string, error)
 	// Accepted is called with the number of events that were accepted.
 	Accepted func(events int)
 	// Now is the clock of the rules of incidents; nil: time.Now.
@@ -52,9 +64,10 @@ const (
 // Watcher finds incidents and tells of them. Make it with [New].
 type Watcher struct {
 	Options
-	stepping  sync.Mutex // one step at a time
-	exhausted exhausted
-	limits    *ratelimit.Limiter[recipient]
+	stepping sync.Mutex // one step at a time
+	slow     slowLook
+	passed   passed
+	limits   *ratelimit.Limiter[recipient]
 }
 
 // recipient is who gets notices on a channel.
@@ -68,12 +81,18 @@ func New(o Options) *Watcher {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.BacklogOld == 0 {
+		o.BacklogOld = callbackd.DefaultBacklogOld
+	}
+	if o.DiskLow == 0 {
+		o.DiskLow = callbackd.DefaultDiskLow
+	}
 	if o.Accepted == nil {
 		o.Accepted = func(int) {}
 	}
 	return &Watcher{
 		Options: o, limits: ratelimit.New[recipient](noticeRate, noticeBurst),
-		exhausted: exhausted{failed: map[callbackd.CallbackID]*callbackd.Condition{}},
+		passed: passed{seen: map[callbackd.IncidentSubject]*callbackd.Condition{}},
 	}
 }
 
@@ -93,7 +112,7 @@ func (w *Watcher) Step(ctx context.Context) (more bool, err error) {
 // look opens, changes and closes incidents, and returns how many.
 func (w *Watcher) look(ctx context.Context) (changes int, err error) {
 	now := w.Now()
-	conditions, err := w.conditions(ctx)
+	conditions, err := w.conditions(ctx, now)
 	if err != nil {
 		return 0, err
 	}
@@ -143,6 +162,9 @@ func (w *Watcher) follow(ctx context.Context, i *callbackd.Incident, c *callback
 		ended, err := w.ended(ctx, i)
 		if err != nil {
 			return false, err
+		}
+		if i.Topic == callbackd.TopicNode && slices.Contains(w.slow.nodes, i.Name) {
+			ended = callbackd.EndedBack
 		}
 		change = func(i *callbackd.Incident) bool { return i.Miss(now, ended) }
 	} else if err := w.describe(ctx, c); err != nil {

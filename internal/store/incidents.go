@@ -13,6 +13,9 @@ type Incidents interface {
 	// Unwell returns the callbacks in force, of keys that are not revoked, that fail or are
 	// paused.
 	Unwell(ctx context.Context) ([]Unwell, error)
+	// Look returns what else may be wrong with callbacks in force. It reads all pending
+	// deliveries, and the policies of all callbacks.
+	Look(ctx context.Context, at, certBefore time.Time) (Seen, error)
 	// OpenIncident opens an incident as [callbackd.OpenIncident] says. When its subject has
 	// an open one already, it changes that as [callbackd.Incident.See] says.
 	OpenIncident(ctx context.Context, c *callbackd.Condition, at time.Time) (*callbackd.Incident, error)
@@ -32,6 +35,13 @@ type Unwell struct {
 	ID           callbackd.CallbackID
 	FailingSince time.Time
 	Pause        callbackd.Pause
+}
+
+// Seen is what Look found.
+type Seen struct {
+	Backlogs     []callbackd.CallbackBacklog        // of callbacks with pending deliveries
+	Certificates map[callbackd.CallbackID]time.Time // when the receiver's certificate ends, if that is before a time
+	Expecting    []callbackd.CallbackID             // whose policy has an expect
 }
 
 // IncidentQuery chooses incidents.

@@ -32,6 +32,11 @@ func incidentState(i *callbackd.Incident) string {
 
 func about(i *callbackd.Incident) wire.About {
 	f := &i.Facts
-	return wire.About{Callback: int64(i.Callback), Event: string(f.Event), Name: f.Name, Origin: f.Origin, Since: timeOrNull(f.Since), Status: f.Status,
+	expect := ""
+	if f.Expect != 0 {
+		expect = callbackd.FormatDuration(f.Expect)
+	}
+	return wire.About{Pending: f.Pending, EndsAt: timeOrNull(f.EndsAt), Own: f.Own, Expect: expect, Free: f.Free, Node: f.Node,
+		Callback: int64(i.Callback), Event: string(f.Event), Name: f.Name, Origin: f.Origin, Since: timeOrNull(f.Since), Status: f.Status,
 		Fault: string(f.Fault), PauseReason: string(f.Pause), Deleted: f.Ended == callbackd.EndedDeleted}
 }

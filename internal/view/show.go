@@ -79,6 +79,9 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 	for _, delay := range p.Retry {
 		out.Retry = append(out.Retry, delay.String())
 	}
+	if p.Expect != 0 {
+		out.Expect = callbackd.FormatDuration(p.Expect)
+	}
 	if p.TTL != 0 {
 		out.TTL = callbackd.FormatDuration(p.TTL)
 	}

@@ -63,6 +63,40 @@ func (s *Store) Unwell(ctx context.Context) (out []store.Unwell, err error) {
 	return out, err
 }
 
+// Look is part of [store.Incidents].
+func (s *Store) Look(ctx context.Context, at, certBefore time.Time) (out store.Seen, err error) {
+	unflushed := s.db.Unflushed() // first: what is flushed in between is counted twice, and never missed
+	err = s.db.Snapshot(ctx, func(tx Tx) error {
+		out = store.Seen{Certificates: map[callbackd.CallbackID]time.Time{}}
+		all, err := readBacklogs(tx, unflushed, at)
+		if err != nil {
+			return err
+		}
+		for _, t := range all {
+			if t.Pending > 0 {
+				out.Backlogs = append(out.Backlogs, t.CallbackBacklog)
+			}
+		}
+		err = tx.Query("SELECT callback_no, cert_not_after FROM receivers WHERE cert_not_after < $1", func(row Row) error {
+			var id callbackd.CallbackID
+			var ends time.Time
+			err := row.Scan(&id, &ends)
+			out.Certificates[id] = ends
+			return err
+		}, certBefore)
+		if err != nil {
+			return err
+		}
+		return tx.Query(`SELECT no FROM callbacks c WHERE policy LIKE '%"Expect":%' AND `+liveCallback, func(row Row) error {
+			var id callbackd.CallbackID
+			err := row.Scan(&id)
+			out.Expecting = append(out.Expecting, id)
+			return err
+		})
+	})
+	return out, err
+}
+
 // OpenIncident is part of [store.Incidents].
 func (s *Store) OpenIncident(ctx context.Context, c *callbackd.Condition, at time.Time) (out *callbackd.Incident, err error) {
 	err = s.db.Write(ctx, 0, func(tx Tx) error {

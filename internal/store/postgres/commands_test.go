@@ -269,6 +269,7 @@ func (s *commands) replays() {
 func (s *commands) incidents() {
 	s.t.Helper()
 	s.ok(second(s.Unwell(s.ctx)))
+	s.ok(second(s.Look(s.ctx, s.now, s.now)))
 	c := &callbackd.Condition{Kind: callbackd.NoticePaused, Key: s.key, Name: "1", Callback: s.cb.ID}
 	i, err := s.OpenIncident(s.ctx, c, s.now)
 	s.ok(err)

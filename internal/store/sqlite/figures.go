@@ -14,7 +14,7 @@ func (d seam) Figures(core.Tx) (callbackd.Figures, error) {
 	return callbackd.Figures{
 		Database: size(path),
 		Local: &callbackd.LocalFigures{
-			Log: size(path + "-wal"), DiskFree: int64(available(filepath.Dir(path))), Buffer: d.s.buffer.len(),
+			Log: size(path + "-wal"), DiskFree: d.s.DiskFree(), Buffer: d.s.buffer.len(),
 		},
 	}, nil
 }
@@ -60,3 +60,6 @@ func (s *Store) recount() error {
 	}
 	return s.w.query("COMMIT", nil)
 }
+
+// DiskFree returns how many bytes are free on the volume of the data directory.
+func (s *Store) DiskFree() int64 { return int64(available(filepath.Dir(s.dir.path))) }

@@ -38,7 +38,7 @@ var notAudited = map[string]string{
 }
 
 // reads are the beginnings of the names of methods that only read.
-var reads = []string{"List", "Count", "Check", "Verify", "Key", "Callback", "Event", "Delivery", "Session", "Latest", "Due", "Pending", "Earlier", "Health", "Backlogs", "Figures", "Incident", "Unwell", "Login", "Token", "Answered", "Forgettable", "Replay", "Erase"}
+var reads = []string{"List", "Count", "Check", "Verify", "Key", "Callback", "Event", "Delivery", "Session", "Latest", "Due", "Pending", "Earlier", "Health", "Backlogs", "Figures", "Incident", "Unwell", "Look", "Login", "Token", "Answered", "Forgettable", "Replay", "Erase"}
 
 // everyAudited calls each method that is audited, and returns the actions it must lead to.
 func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAction {

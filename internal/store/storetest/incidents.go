@@ -18,6 +18,7 @@ var incidentTests = map[string]func(*suite){
 	"ClosedIncidentsAreRemoved":       (*suite).incidentsPruned,
 	"CallbacksThatFailOrArePaused":    (*suite).unwell,
 	"AnIncidentRemembersTheOneBefore": (*suite).incidentBefore,
+	"WhatElseMayBeWrong":              (*suite).look,
 }
 
 // condition returns a pause of a callback of the suite's key.
@@ -184,4 +185,27 @@ func (s *suite) unwell() {
 	s.equal("how many", len(list), 3)
 	s.equal("the failing one", got[callbackd.NotPaused], store.Unwell{ID: failing.ID, FailingSince: s.at.UTC()})
 	s.equal("when the pause began", got[callbackd.PausedGone].Pause.At, s.at.UTC())
+}
+
+// look finds backlogs, certificates that end, and callbacks that expect events.
+func (s *suite) look() {
+	waiting, quiet, ends := s.newCallback(s.key, ev1, "waiting"), s.newCallback(s.key, ev2, "quiet"), s.newCallback(s.key, ev2, "ends")
+	evs := s.publish(s.key, ev1, "S1", "S2")
+	s.must(second(s.ChangeCallback(s.ctx(), s.key.ID, ev2, quiet.Name, func(cb *callbackd.Callback) error {
+		cb.Policy.Expect = time.Hour
+		return nil
+	})))
+	s.must(s.AddCounters(s.ctx(), []store.MinuteCounters{
+		{Callback: ends.ID, Key: s.key.ID, Minute: s.at.Truncate(time.Minute), Receiver: store.Receiver{CertNotAfter: s.at.Add(time.Hour).UTC()}},
+		{Callback: quiet.ID, Key: s.key.ID, Minute: s.at.Truncate(time.Minute), Receiver: store.Receiver{CertNotAfter: s.at.Add(3 * time.Hour).UTC()}},
+	}))
+	got, err := s.Look(s.ctx(), s.at.Add(time.Minute), s.at.Add(2*time.Hour))
+	s.must(err)
+	s.equal("backlogs", got.Backlogs, []callbackd.CallbackBacklog{{ID: waiting.ID, Pending: 2, OldestDue: evs[0].ID.Time()}})
+	s.equal("certificates", got.Certificates, map[callbackd.CallbackID]time.Time{ends.ID: s.at.Add(time.Hour).UTC()})
+	s.equal("those that expect events", got.Expecting, []callbackd.CallbackID{quiet.ID})
+	s.must(second(s.DeleteCallback(s.ctx(), s.key.ID, ev2, quiet.Name, s.at)))
+	got, err = s.Look(s.ctx(), s.at, s.at)
+	s.must(err)
+	s.equal("those that expect events after a deletion", len(got.Expecting), 0)
 }

@@ -1,0 +1,40 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"callbackd/internal/notices"
+	"callbackd/internal/obs"
+	"callbackd/internal/store"
+)
+
+// watchEvery is how often incidents are looked for.
+const watchEvery = 5 * time.Second
+
+// newWatcher returns what finds incidents.
+func (a *App) newWatcher(c Config, m *obs.Metrics) *notices.Watcher {
+	o := notices.Options{
+		Store: a.store, Log: c.Log, OperatorKey: c.NoticeKey, Accepted: m.Accepted, Now: c.watchClock,
+		BacklogOld: c.BacklogOld, DiskLow: c.DiskLow,
+	}
+	if disk, ok := a.store.(interface{ DiskFree() int64 }); ok {
+		o.DiskFree = disk.DiskFree
+	}
+	if shared, ok := a.store.(store.Cluster); ok {
+		o.Nodes = func(ctx context.Context) (names []string, err error) {
+			nodes, err := shared.Nodes(ctx)
+			for i := range nodes {
+				names = append(names, nodes[i].Name)
+			}
+			return names, err
+		}
+	}
+	return notices.New(o)
+}
+
+// watch finds incidents and sends their notices.
+func (a *App) watch(ctx context.Context) (time.Duration, error) {
+	more, err := a.watcher.Step(ctx)
+	return soonIf(more), err
+}
