@@ -52,7 +52,7 @@ func setField[T any](t *testing.T, v T, field int) T {
 		*x = &callbackd.Cancellation{Reason: "why"}
 	case *time.Time:
 		*x = time.UnixMilli(1_700_000_000_000)
-	case *callbackd.ReplayFilter, *callbackd.Policy: // looked at on their own
+	case *callbackd.ReplayFilter, *callbackd.Policy, *callbackd.KeyLimits: // looked at on their own
 	default:
 		switch f.Kind() {
 		case reflect.String:
@@ -118,6 +118,9 @@ func TestEveryFieldOfASettingIsAudited(t *testing.T) {
 		return (&callbackd.Callback{Policy: p}).AuditState(digest)
 	})
 	checkFields(t, "Key", func(k callbackd.Key) callbackd.AuditState { return k.AuditState(digest) })
+	checkFields(t, "KeyLimits", func(l callbackd.KeyLimits) callbackd.AuditState {
+		return (&callbackd.Key{Limits: l}).AuditState(digest)
+	})
 	checkFields(t, "OperatorToken", func(o callbackd.OperatorToken) callbackd.AuditState { return o.AuditState() })
 	checkFields(t, "Replay", func(r callbackd.Replay) callbackd.AuditState { return r.AuditState() })
 	checkFields(t, "ReplayFilter", func(f callbackd.ReplayFilter) callbackd.AuditState {

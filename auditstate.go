@@ -256,6 +256,18 @@ func (k *Key) AuditState(digest func(string) string) AuditState {
 	s.setDuration("sessions_expire_after", k.SessionTimeFrame())
 	s.set("capture_url", auditText(string(k.CaptureURL)))
 	s.setTime("expires_at", k.ExpiresAt)
+	for _, l := range []struct {
+		name  Limit
+		value float64
+	}{
+		{LimitPublishRate, k.Limits.PublishRate}, {LimitPending, float64(k.Limits.Pending)},
+		{LimitPendingBytes, float64(k.Limits.PendingBytes)}, {LimitCallbacks, float64(k.Limits.Callbacks)},
+	} {
+		if l.value != 0 {
+			s["limits."+string(l.name)] = max(0, l.value) // as settings have it: 0 for no limit
+		}
+	}
+	s.set("callback_policy", auditText(k.CallbackPolicy))
 	s.setTime("revoked_at", k.RevokedAt)
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind classifies an [Error]. The set is closed. One place turns a kind into an
@@ -33,7 +34,11 @@ const (
 type Error struct {
 	Kind    Kind
 	Message string
-	cause   error // for the log only
+	// Limit is the limit that was reached, and RetryAfter how long it will probably
+	// take until the same call succeeds. They are empty when that is not known.
+	Limit      Limit
+	RetryAfter time.Duration
+	cause      error // for the log only
 }
 
 // Error returns the message, with the cause when there is one.
@@ -68,6 +73,16 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return KindInternal
+}
+
+// LimitOf returns the limit of the first [Error] in err's chain, and its RetryAfter in
+// whole seconds, 1 at least.
+func LimitOf(err error) (l Limit, seconds int64) {
+	seconds = 1
+	if e, ok := errors.AsType[*Error](err); ok {
+		l, seconds = e.Limit, max(1, int64((e.RetryAfter+time.Second-1)/time.Second))
+	}
+	return l, seconds
 }
 
 // InternalText is the message that callers get for a fault of callbackd itself.

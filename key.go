@@ -27,6 +27,12 @@ type Key struct {
 	// ExpiresAt is when the key's calls begin to be refused; zero when they never are.
 	// What was accepted before is still delivered.
 	ExpiresAt time.Time
+	// Limits are the key's own limits; see [KeyLimits.WithDefaults].
+	Limits KeyLimits
+	// CallbackPolicy is a JSON object with members of the policy of a callback, in one
+	// spelling. A callback that is registered gets those that its own policy leaves out.
+	// It is empty without any.
+	CallbackPolicy string
 	// OldSecret is the secret from before the last rotation. It is accepted until
 	// OldUntil.
 	OldSecret Secret
@@ -79,6 +85,7 @@ func (k *Key) State(at time.Time) string {
 // SetSettings gives k the settings of next that a person chooses.
 func (k *Key) SetSettings(next *Key) {
 	k.Name, k.TimeFrame, k.CaptureURL, k.ExpiresAt = next.Name, next.TimeFrame, next.CaptureURL, next.ExpiresAt
+	k.Limits, k.CallbackPolicy = next.Limits, next.CallbackPolicy
 }
 
 // Revoke ends k at the given time. A key that was revoked before keeps the time

@@ -40,6 +40,8 @@ func TestAdminCalls(t *testing.T) {
 	want(t, "the revocation", err, "", "")
 	_, err = a.Key(ctx, "k")
 	want(t, "the key", err, "", "")
+	_, err = a.Limits(ctx, "k")
+	want(t, "the limits", err, "", "")
 	_, err = a.StartReplay(ctx, "k", wire.NewReplay{Rate: 1})
 	want(t, "the replay", err, "", "")
 	for name, list := range map[string]func() (int, error){
@@ -54,7 +56,7 @@ func TestAdminCalls(t *testing.T) {
 	got = got[:len(got)-4] // those are made in any order
 	calls := []string{"GET /v1/admin/tokens ", `POST /v1/admin/tokens {"name":"ci","role":"read"}`, "DELETE /v1/admin/tokens/a%2Fb ",
 		`POST /v1/admin/keys {"account":"acme","name":"n"}`, `PUT /v1/admin/keys/k {"sessions_expire_after":"3d"}`,
-		`POST /v1/admin/keys/k/rotate {"keep":"1h"}`, "POST /v1/admin/keys/k/revoke ", "GET /v1/admin/keys/k ",
+		`POST /v1/admin/keys/k/rotate {"keep":"1h"}`, "POST /v1/admin/keys/k/revoke ", "GET /v1/admin/keys/k ", "GET /v1/admin/keys/k/limits ",
 		`POST /v1/admin/keys/k/replays {"rate":1}`,
 	}
 	if diff := cmp.Diff(calls, got); diff != "" {

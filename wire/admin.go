@@ -1,6 +1,9 @@
 package wire
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // NewOperatorToken is the body of POST /v1/admin/tokens.
 type NewOperatorToken struct {
@@ -34,6 +37,44 @@ type KeySettings struct {
 	SessionsExpireAfter string     `json:"sessions_expire_after,omitempty"` // such as "7d", which is the default
 	CaptureURL          string     `json:"capture_url,omitempty"`           // empty: the server's
 	ExpiresAt           *time.Time `json:"expires_at,omitempty"`            // nil: never
+	Limits              *KeyLimits `json:"limits,omitempty"`
+	// CallbackPolicy has members of a callback's policy: timeout, retry, order, rate,
+	// concurrency, keep_alive, signing, ttl. A callback that is registered gets those that its
+	// own policy leaves out.
+	CallbackPolicy json.RawMessage `json:"callback_policy,omitempty"`
+}
+
+// KeyLimits bounds what an API key may use. A member that is left out or null stands for
+// the server's default, and 0 for no limit.
+type KeyLimits struct {
+	PublishRate       *float64 `json:"publish_rate"`       // events a second
+	PendingDeliveries *int64   `json:"pending_deliveries"` // accepted and not ended
+	PendingBytes      *int64   `json:"pending_bytes"`      // event data of the pending deliveries
+	Callbacks         *int     `json:"callbacks"`          // for one event: 1 to 100
+}
+
+// Limits answers GET /v1/limits: the limits in force of an API key, and what it uses.
+type Limits struct {
+	APIKey            string    `json:"api_key"`
+	PublishRate       RateLimit `json:"publish_rate"`
+	PendingDeliveries Limit     `json:"pending_deliveries"`
+	PendingBytes      Limit     `json:"pending_bytes"`
+	Callbacks         Limit     `json:"callbacks"`  // for the event with the most
+	CountedAt         time.Time `json:"counted_at"` // when the pending deliveries were counted; what happened since is added
+}
+
+// Limit is a limit and what is used of it. A limit of 0 is none.
+type Limit struct {
+	Limit int64 `json:"limit"`
+	Used  int64 `json:"used"`
+}
+
+// RateLimit is a limit of events a second, how many may be published at once, and how many
+// of those are left. A limit of 0 is none; then the others are 0 too.
+type RateLimit struct {
+	Limit float64 `json:"limit"`
+	Burst int64   `json:"burst"`
+	Left  int64   `json:"left"`
 }
 
 // NewKey is the body of POST /v1/admin/keys.
@@ -45,18 +86,20 @@ type NewKey struct {
 
 // Key is an API key.
 type Key struct {
-	APIKey              string     `json:"api_key"`
-	Account             string     `json:"account"`
-	Name                string     `json:"name"`
-	Live                bool       `json:"live"`
-	State               string     `json:"state"` // active, expired or revoked
-	SessionsExpireAfter string     `json:"sessions_expire_after"`
-	CaptureURL          *string    `json:"capture_url"` // null: the server's
-	CreatedAt           time.Time  `json:"created_at"`
-	ExpiresAt           *time.Time `json:"expires_at"`
-	RevokedAt           *time.Time `json:"revoked_at"`
-	OldSecretEndsAt     *time.Time `json:"old_secret_ends_at"` // null: there is none
-	Secret              string     `json:"secret,omitempty"`   // only in the answer that made it
+	APIKey              string          `json:"api_key"`
+	Account             string          `json:"account"`
+	Name                string          `json:"name"`
+	Live                bool            `json:"live"`
+	State               string          `json:"state"` // active, expired or revoked
+	SessionsExpireAfter string          `json:"sessions_expire_after"`
+	CaptureURL          *string         `json:"capture_url"` // null: the server's
+	CreatedAt           time.Time       `json:"created_at"`
+	ExpiresAt           *time.Time      `json:"expires_at"`
+	RevokedAt           *time.Time      `json:"revoked_at"`
+	OldSecretEndsAt     *time.Time      `json:"old_secret_ends_at"` // null: there is none
+	Limits              KeyLimits       `json:"limits"`
+	CallbackPolicy      json.RawMessage `json:"callback_policy"`  // {} without members
+	Secret              string          `json:"secret,omitempty"` // only in the answer that made it
 }
 
 // KeyList answers GET /v1/admin/keys. Next is null at the end.

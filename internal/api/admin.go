@@ -34,6 +34,7 @@ func (a *API) adminRoutes() []route {
 		{pattern: "POST /v1/admin/keys", operated: a.createKey},
 		{pattern: "GET /v1/admin/keys/{key}", operated: a.getKey},
 		{pattern: "PUT /v1/admin/keys/{key}", operated: a.replaceKey},
+		{pattern: "GET /v1/admin/keys/{key}/limits", operated: a.getLimits},
 		{pattern: "POST /v1/admin/keys/{key}/rotate", operated: a.rotateKey},
 		{pattern: "POST /v1/admin/keys/{key}/revoke", operated: a.revokeKey},
 

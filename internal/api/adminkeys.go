@@ -87,6 +87,11 @@ func (a *API) listAccounts(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
+// keyFields describes all settings of a key that can change.
+func keyFields(k *callbackd.Key) []request.Field {
+	return append(apikey.Fields(k), callbacks.KeyPolicyField(&k.CallbackPolicy))
+}
+
 // createKey makes a key. Its answer alone has the secret.
 func (a *API) createKey(w http.ResponseWriter, c *call) error {
 	_, body, err := c.object(w)
@@ -95,7 +100,7 @@ func (a *API) createKey(w http.ResponseWriter, c *call) error {
 	}
 	settings := callbackd.Key{Live: true}
 	given := []request.Field{request.Text("account", &settings.Account, callbackd.MaxName).Required(), request.Flag("live", &settings.Live)}
-	if err := body.Strict("An API key").Read(append(given, apikey.Fields(&settings)...)...); err != nil {
+	if err := body.Strict("An API key").Read(append(given, keyFields(&settings)...)...); err != nil {
 		return err
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -132,7 +137,7 @@ func (a *API) replaceKey(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	next := callbackd.Key{Account: c.key.Account, TimeFrame: callbackd.DefaultTimeFrame}
-	if err := body.Strict("The settings of an API key").Read(apikey.Fields(&next)...); err != nil {
+	if err := body.Strict("The settings of an API key").Read(keyFields(&next)...); err != nil {
 		return err
 	}
 	return a.changeKey(w, c, view.Key, func(k *callbackd.Key) error {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/front"
+	"callbackd/internal/keylimit"
 	"callbackd/internal/obs"
 	"callbackd/internal/request"
 	"callbackd/internal/signature"
@@ -49,6 +51,10 @@ type Options struct {
 	Operator http.Handler     // answers /statusz and /log-level, and checks who calls; nil: nothing does
 	Accepted func(events int) // counts accepted events
 	Calls    Calls            // the log of calls; may be nil
+	// Limits holds keys to their limits; nil: to their own only, without defaults of the
+	// server. Limited counts calls that were refused because of a limit; it may be nil.
+	Limits  *keylimit.Limiter
+	Limited func(callbackd.Limit)
 
 	RequireHTTPS bool // live keys may register https only
 	// CaptureURL makes the links of sessions whose key has no template.
@@ -79,6 +85,12 @@ func New(o Options) *API {
 	}
 	if o.Calls == nil {
 		o.Calls = noCalls{}
+	}
+	if o.Limits == nil {
+		o.Limits = keylimit.New(keylimit.Options{Count: o.Store.KeyUse})
+	}
+	if o.Limited == nil {
+		o.Limited = func(callbackd.Limit) {}
 	}
 	o.Log = obs.Limit(o.Log, refusedTokenInterval, refusedToken)
 	a := &API{Options: o, mux: http.NewServeMux(), operators: newOperators(), closing: make(chan struct{})}
@@ -188,6 +200,7 @@ func (a *API) routes() []route {
 		{pattern: "POST /v1/deliveries/{id}/retry", signed: a.retryDelivery},
 		{pattern: "GET /v1/deliveries/{id}/explain", signed: a.explainDelivery},
 
+		{pattern: "GET /v1/limits", signed: a.getLimits},
 		{pattern: "POST /v1/replays", signed: a.createReplay},
 		withQuery("GET /v1/replays", a.listReplays, replayListFields),
 		{pattern: "GET /v1/replays/{id}", signed: a.getReplay},
@@ -316,7 +329,11 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message s
 	}
 	switch kind {
 	case callbackd.KindUnavailable, callbackd.KindLimited:
-		w.Header().Set("Retry-After", "1")
+		limit, seconds := callbackd.LimitOf(err)
+		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+		if limit != "" {
+			a.Limited(limit)
+		}
 	case callbackd.KindTooLarge, callbackd.KindSlow: // so that the server does not wait for the rest of the body
 		w.Header().Set("Connection", "close")
 	}

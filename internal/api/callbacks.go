@@ -40,7 +40,7 @@ func (c *call) setting(w http.ResponseWriter, needEvent bool) (callbackd.Callbac
 	if err != nil {
 		return callbackd.Callback{}, err
 	}
-	cb, err := callbacks.Read(body, needEvent)
+	cb, err := callbacks.Read(body, needEvent, c.key)
 	if errors.Is(err, callbacks.ErrMissing) && len(c.unpacked.Form) > 0 {
 		names := strings.Join(c.unpacked.Form, ", ")
 		return cb, callbackd.Invalid("Missing required fields. The body was read as a form, and has %s.", callbackd.Clip(names, 200))

@@ -269,7 +269,7 @@ func TestOneKeyHasAtMostAHundredCallbacksForAnEvent(t *testing.T) {
 			t.Fatal(created, err)
 		}
 	}
-	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/"}`).says(400, "An API key has at most 100 callbacks for one event")
+	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/"}`).says(429, "its limit callbacks is 100 for one event")
 }
 
 func TestWrongMethodsAndUnknownPathsAnswerInJSON(t *testing.T) {

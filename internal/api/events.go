@@ -50,7 +50,7 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	if err := a.admitGiven(c, b.Events); err != nil {
 		return err
 	}
-	evs, err := a.Store.Accept(c.Context(), b)
+	evs, err := a.accept(w, c, &b)
 	if err != nil {
 		return err
 	}

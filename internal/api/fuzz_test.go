@@ -56,7 +56,7 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b, err := callbacks.Read(request.Members(members), true)
+		b, err := callbacks.Read(request.Members(members), true, nil)
 		if err != nil {
 			refused(t, err)
 			return
@@ -74,7 +74,7 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
-		back, err := callbacks.Read(request.Members(members), true)
+		back, err := callbacks.Read(request.Members(members), true, nil)
 		if err != nil {
 			t.Fatalf("%v in %s", err, shown)
 		}
@@ -97,7 +97,7 @@ func FuzzCallbackBody(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err = callbacks.Read(request.Members(members), true)
+		back, err = callbacks.Read(request.Members(members), true, nil)
 		if err != nil {
 			t.Fatalf("%v in %s", err, raw)
 		}

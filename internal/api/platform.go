@@ -22,7 +22,12 @@ func (a *API) change(w http.ResponseWriter, c *call, rule func(*callbackd.Sessio
 		return err
 	}
 	now := session.Now()
-	s, events, err := session.Change(onceIn(c.Context(), c, http.StatusOK, showChange), a.Store, c.key.ID, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return rule(s, now) })
+	var s *callbackd.Session
+	var events []*callbackd.Event
+	err = a.withinLimits(c, func() (_ []*callbackd.Event, err error) {
+		s, events, err = session.Change(onceIn(c.Context(), c, http.StatusOK, showChange), a.Store, c.key.ID, key, now, func(s *callbackd.Session) ([]callbackd.Fired, error) { return rule(s, now) })
+		return events, err
+	})
 	if err != nil {
 		return err
 	}

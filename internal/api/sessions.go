@@ -83,11 +83,15 @@ func (a *API) createSession(w http.ResponseWriter, c *call) error {
 	}
 	show := func(made store.Changed) ([]byte, error) { return marshal(shown(made.Callback)) }
 	ctx := once(c, http.StatusOK, show)
-	fired, err := session.Create(ctx, a.Store, s, given, a.link(c.key, s.SessionKey))
-	if callbackd.KindOf(err) == callbackd.KindConflict { // the random key exists already: 1 in 36^10
-		s.SessionKey = callbackd.NewSessionKey(c.key.Account)
+	fired := 0
+	err = a.withinLimits(c, func() (_ []*callbackd.Event, err error) {
 		fired, err = session.Create(ctx, a.Store, s, given, a.link(c.key, s.SessionKey))
-	}
+		if callbackd.KindOf(err) == callbackd.KindConflict { // the random key exists already: 1 in 36^10
+			s.SessionKey = callbackd.NewSessionKey(c.key.Account)
+			fired, err = session.Create(ctx, a.Store, s, given, a.link(c.key, s.SessionKey))
+		}
+		return nil, err // the next count of what is pending has the events
+	})
 	if err != nil {
 		return err
 	}
@@ -204,7 +208,12 @@ func (a *API) updateSession(w http.ResponseWriter, c *call) error {
 	}
 	now, link := session.Now(), a.link(c.key, key)
 	show := func(made store.Changed) ([]byte, error) { return marshal(a.shown(c, made.Session)) }
-	s, fired, err := session.ChangeByHand(once(c, http.StatusOK, show), a.Store, c.key.ID, key, now, callbackd.AuditSessionChanged, func(s *callbackd.Session) ([]callbackd.Fired, error) { return s.Update(u, link, now) })
+	var s *callbackd.Session
+	var fired []*callbackd.Event
+	err = a.withinLimits(c, func() (_ []*callbackd.Event, err error) {
+		s, fired, err = session.ChangeByHand(once(c, http.StatusOK, show), a.Store, c.key.ID, key, now, callbackd.AuditSessionChanged, func(s *callbackd.Session) ([]callbackd.Fired, error) { return s.Update(u, link, now) })
+		return fired, err
+	})
 	if err != nil {
 		return err
 	}
@@ -375,7 +384,12 @@ func (a *API) resendSMS(w http.ResponseWriter, c *call, body request.Object) err
 		return s.Resend(phone, a.link(c.key, sessionKey), now)
 	}
 	show := func(made store.Changed) ([]byte, error) { return marshal(view.Resent(made.Session, now)) }
-	s, fired, err := session.ChangeByHand(once(c, http.StatusOK, show), a.Store, c.key.ID, sessionKey, now, callbackd.AuditSMSResent, rule)
+	var s *callbackd.Session
+	var fired []*callbackd.Event
+	err := a.withinLimits(c, func() (_ []*callbackd.Event, err error) {
+		s, fired, err = session.ChangeByHand(once(c, http.StatusOK, show), a.Store, c.key.ID, sessionKey, now, callbackd.AuditSMSResent, rule)
+		return fired, err
+	})
 	switch {
 	case err == nil:
 		a.Accepted(len(fired))

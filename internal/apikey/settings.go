@@ -1,9 +1,11 @@
 package apikey
 
 import (
+	"fmt"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/request"
 	"callbackd/internal/safetext"
 )
@@ -11,7 +13,8 @@ import (
 // maxExpiry bounds when a key may expire.
 var maxExpiry = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-// Fields describes the settings of a key that can change. A field that is not given
+// Fields describes the settings of a key that can change, apart from the policy of its
+// callbacks. A field that is not given
 // leaves k as it is.
 func Fields(k *callbackd.Key) []request.Field {
 	return []request.Field{
@@ -30,6 +33,45 @@ func Fields(k *callbackd.Key) []request.Field {
 			}
 			return nil
 		}),
+		limitsField("limits", &k.Limits),
+	}
+}
+
+// limitsField reads the object with the limits of a key.
+func limitsField(name string, to *callbackd.KeyLimits) request.Field {
+	return request.Field{Name: name, Read: func(v request.Value) error {
+		body, err := v.Inner()
+		if err != nil {
+			return err
+		}
+		*to = callbackd.KeyLimits{}
+		return body.Strict(name).Read(LimitFields(to)...)
+	}}
+}
+
+// LimitFields describes the limits of a key. One that is not given leaves l as it is, and
+// 0 stands for no limit.
+func LimitFields(l *callbackd.KeyLimits) []request.Field {
+	return []request.Field{
+		request.Rate(string(callbackd.LimitPublishRate), &l.PublishRate, callbackd.MaxPublishRate, "events").Check(noLimit(&l.PublishRate)),
+		countField(callbackd.LimitPending, "deliveries", &l.Pending),
+		countField(callbackd.LimitPendingBytes, "bytes", &l.PendingBytes),
+		request.Whole(string(callbackd.LimitCallbacks), &l.Callbacks, 1, callbackd.MaxCallbacks),
+	}
+}
+
+func countField(name callbackd.Limit, what string, to *int64) request.Field {
+	words := fmt.Sprintf("a whole number of %s up to %s, or 0 for no limit", what, humanize.Number(int64(callbackd.MaxPendingLimit)))
+	return request.WholeAs(string(name), to, 0, callbackd.MaxPendingLimit, words).Check(noLimit(to))
+}
+
+// noLimit turns the 0 that a person gives into the value that does not limit.
+func noLimit[T int64 | float64](to *T) func(string) error {
+	return func(string) error {
+		if *to == 0 {
+			*to = callbackd.NoLimit
+		}
+		return nil
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"callbackd/internal/engine"
 	"callbackd/internal/front"
 	"callbackd/internal/home"
+	"callbackd/internal/keylimit"
 	"callbackd/internal/live"
 	"callbackd/internal/notices"
 	"callbackd/internal/obs"
@@ -58,6 +59,8 @@ type Config struct {
 	CaptureURL     callbackd.CaptureTemplate // of keys that have none of their own
 	MaxInFlight    int
 	MaxConns       int // of clients; 0: front.DefaultMaxConns
+	// KeyLimits are the limits of keys that have none of their own.
+	KeyLimits callbackd.KeyLimits
 	// TrustedProxies are proxies whose headers name the client.
 	TrustedProxies []netip.Prefix
 	// PublicURL is where people reach the server; nil: at its own address.
@@ -147,7 +150,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	counters := stats.New(a.store, c.Log, metrics.StatsDropped)
 	runner := replays.New(a.store, c.Log)
 	a.watcher = a.newWatcher(c, metrics)
-	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream, a.watcher}, send, runner)
+	limits := keylimit.New(keylimit.Options{Count: a.store.KeyUse, Defaults: c.KeyLimits})
+	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream, a.watcher, limits}, send, runner)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +161,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 
 	tests := callbacks.NewLimiter()
 	service := api.New(api.Options{
-		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log,
+		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log, Limits: limits, Limited: metrics.Limited,
 		Preview: send.Request, Advise: transport.AdviseAddress, TestAuth: send.TestAuth, Ready: a.ready, Accepted: metrics.Accepted,
 		Operator:     a.operator(c),
 		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),
@@ -165,7 +169,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		About: api.About{Nodes: a.wireNodes, Settings: c.Settings},
 	})
 	pages := console.New(console.Options{
-		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log,
+		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log, Limits: limits,
 		Preview: send.Request, Advise: transport.Advise, TestAuth: send.TestAuth, Nodes: a.nodes, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
 	})
@@ -294,13 +298,14 @@ func (a *App) serve(c Config, service *api.API, pages *console.Console, count ho
 	return nil
 }
 
-// observers passes every attempt to the metrics, the statistics and the live
-// pages.
+// observers passes every attempt to the metrics, the statistics, the live pages and the
+// limits of the keys.
 type observers struct {
 	*obs.Metrics
-	stats *stats.Recorder
-	live  *live.Stream
-	watch *notices.Watcher
+	stats  *stats.Recorder
+	live   *live.Stream
+	watch  *notices.Watcher
+	limits *keylimit.Limiter
 }
 
 // AttemptDone is part of the engine's Observer.
@@ -309,6 +314,9 @@ func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, si
 	o.stats.AttemptDone(out, state, sinceAccepted)
 	o.live.AttemptDone(out, state, sinceAccepted)
 	o.watch.AttemptDone(out, state, sinceAccepted)
+	if ev := out.Delivery.Event; ev != nil && state.Terminal() {
+		o.limits.Ended(ev.Key, len(ev.Data))
+	}
 }
 
 // both serves the console under its root and the API everywhere else.

@@ -1,11 +1,15 @@
 package callbacks
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/request"
+	"callbackd/internal/strictjson"
 )
 
 // besideURL lists the members of a policy that older clients send beside url.
@@ -23,7 +27,9 @@ func policyOf(body request.Object, beside []string) (request.Object, error) {
 	return policy.Strict("policy"), err
 }
 
-func policyFields(p *callbackd.Policy) []request.Field {
+// keyPolicyFields describes the members of a policy that a key may have for its callbacks.
+// What chooses or changes events, and what is secret, belongs to one callback.
+func keyPolicyFields(p *callbackd.Policy) []request.Field {
 	keepAlive := true
 	return []request.Field{
 		request.Duration("timeout", &p.Timeout, callbackd.MinTimeout, callbackd.MaxTimeout),
@@ -38,11 +44,63 @@ func policyFields(p *callbackd.Policy) []request.Field {
 		signingField("signing", &p.Signing),
 		ttlField("ttl", &p.TTL),
 		request.Duration("expect", &p.Expect, callbackd.MinExpect, callbackd.MaxExpect),
+	}
+}
+
+// readKeyPolicy reads the policy for the callbacks of a key, which may be nil.
+func readKeyPolicy(key *callbackd.Key, p *callbackd.Policy) error {
+	if key == nil || key.CallbackPolicy == "" {
+		return nil
+	}
+	body, err := keyPolicyOf([]byte(key.CallbackPolicy), "callback_policy")
+	if err != nil {
+		return err
+	}
+	return body.Read(keyPolicyFields(p)...)
+}
+
+// checkKeyPolicy checks a JSON object with the policy for the callbacks of a key.
+func checkKeyPolicy(text []byte, name string) error {
+	body, err := keyPolicyOf(text, name)
+	if err != nil {
+		return err
+	}
+	var p callbackd.Policy
+	return body.Read(keyPolicyFields(&p)...)
+}
+
+func keyPolicyOf(text []byte, name string) (request.Object, error) {
+	members, err := strictjson.Object(text)
+	return request.Members(members).Strict(name), err
+}
+
+// maxCallbackPolicy is how long the policy for a key's callbacks may be, in bytes.
+const maxCallbackPolicy = 4 << 10
+
+// KeyPolicyField reads the policy that a key's callbacks get, and keeps it as JSON
+// without space.
+func KeyPolicyField(to *string) request.Field {
+	var raw []byte
+	return request.RawObject("callback_policy", &raw, maxCallbackPolicy).Check(func(name string) error {
+		if err := checkKeyPolicy(raw, name); err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if err := json.Compact(&b, raw); err != nil {
+			return err
+		}
+		*to = strings.TrimPrefix(b.String(), "{}")
+		return nil
+	})
+}
+
+func policyFields(p *callbackd.Policy) []request.Field {
+	return append(keyPolicyFields(p),
 		nameField("order_group", &p.OrderGroup).Optional(),
 		FilterField("filter", &p.Filter),
 		FieldsField("fields", &p.Fields),
 		authField("auth", &p.Auth),
-	}
+	)
 }
 
 // ttlField reads how long a delivery may wait. An empty text means that it never expires.

@@ -19,8 +19,8 @@ var Methods = []string{"POST", "PUT", "PATCH", "GET", "DELETE"}
 var ErrMissing = callbackd.Invalid("Missing required fields.")
 
 // Read reads the members that POST and PUT send. When the event is not needed
-// it may be absent, and is left empty.
-func Read(body request.Object, needEvent bool) (callbackd.Callback, error) {
+// it may be absent, and is left empty. The policy gets what it leaves out from the key.
+func Read(body request.Object, needEvent bool, key *callbackd.Key) (callbackd.Callback, error) {
 	cb := withDefaults()
 	event := request.EventType("event", &cb.Event).Optional()
 	if needEvent {
@@ -34,12 +34,16 @@ func Read(body request.Object, needEvent bool) (callbackd.Callback, error) {
 	if err != nil {
 		return cb, err
 	}
+	if err := readKeyPolicy(key, &cb.Policy); err != nil {
+		return cb, err
+	}
 	return cb, policy.Read(policyFields(&cb.Policy)...)
 }
 
 // ReadAll reads a whole setting from a form, where the members of the policy stand among
-// the others. It returns everything that is wrong in it.
-func ReadAll(body request.Object) (callbackd.Callback, []request.Problem) {
+// the others. It returns everything that is wrong in it. The policy gets what it leaves out
+// from the key, which may be nil.
+func ReadAll(body request.Object, key *callbackd.Key) (callbackd.Callback, []request.Problem) {
 	cb := withDefaults()
 	event := request.EventType("event", &cb.Event).Required()
 	address := urlField("url", &cb.URL).Required()
@@ -48,6 +52,9 @@ func ReadAll(body request.Object) (callbackd.Callback, []request.Problem) {
 	policy, err := policyOf(body, request.Names(fields))
 	if err != nil {
 		return cb, append(problems, request.Problem{Field: "policy", Err: err})
+	}
+	if err := readKeyPolicy(key, &cb.Policy); err != nil {
+		problems = append(problems, request.Problem{Field: "policy", Err: err})
 	}
 	problems = append(problems, policy.ReadAll(fields...)...)
 	return cb, append(problems, authOfForm(body, &cb.Policy.Auth)...)

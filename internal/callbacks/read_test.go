@@ -22,7 +22,7 @@ func readForm(t *testing.T, further string) (callbackd.Callback, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return callbacks.Read(object, true)
+	return callbacks.Read(object, true, nil)
 }
 
 func TestAnEmptyFieldOfAFormSetsNothing(t *testing.T) {

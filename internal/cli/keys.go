@@ -19,6 +19,7 @@ import (
 	"callbackd/internal/humanize"
 	"callbackd/internal/signature"
 	"callbackd/internal/store"
+	"callbackd/internal/view"
 )
 
 type keysCmd struct {
@@ -66,7 +67,8 @@ type keysCreateCmd struct {
 	Expires time.Duration `name:"sessions-expire-after" aliases:"expires" default:"7d" help:"How long after its creation a session of this key expires, unless it has passed quality control, such as 3d."`
 	Capture string        `name:"capture-url" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session of this key, instead of the server's --capture-url: a URL with {account} and {session_key} in it."`
 	Ends    string        `name:"expires-at" placeholder:"TIME" help:"When calls with this key begin to be refused: 2027-01-02T15:04:05Z, or 90d for that long from now. Default: never. What was accepted before is still delivered."`
-	JSON    bool          `help:"Print JSON instead of text."`
+	keyLimitOptions
+	JSON bool `help:"Print JSON instead of text."`
 }
 
 // expiry reads --expires-at; the zero time stands for never.
@@ -124,6 +126,9 @@ func (c *keysCreateCmd) Run(e *env) error {
 	if k.ExpiresAt, err = expiry(c.Ends, time.Now()); err != nil {
 		return err
 	}
+	if err := c.keyLimitOptions.set(&k); err != nil {
+		return err
+	}
 	s, err := c.open(e.ctx)
 	if err != nil {
 		return err
@@ -174,7 +179,7 @@ func (c *keysListCmd) Run(e *env) error {
 			revoked = k.RevokedAt.Format(time.RFC3339)
 		}
 		if c.JSON {
-			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "capture_url": string(k.CaptureURL), "sessions_expire_after": callbackd.FormatDuration(k.SessionTimeFrame()), "created_at": k.CreatedAt, "expires_at": timeOrNil(k.ExpiresAt), "revoked": k.Revoked()})
+			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "capture_url": string(k.CaptureURL), "sessions_expire_after": callbackd.FormatDuration(k.SessionTimeFrame()), "created_at": k.CreatedAt, "expires_at": timeOrNil(k.ExpiresAt), "limits": view.KeyLimits(k.Limits), "revoked": k.Revoked()})
 			if err != nil {
 				return err
 			}
@@ -195,15 +200,16 @@ func timeOrNil(t time.Time) any {
 
 type keysSetCmd struct {
 	dataFlag
-	Key     string `arg:"" help:"The API key."`
+	Key string `arg:"" help:"The API key."`
+	keyLimitOptions
 	Ends    string `name:"expires-at" placeholder:"TIME" help:"When calls with the key begin to be refused: 2027-01-02T15:04:05Z, 90d for that long from now, or never."`
 	Capture string `name:"capture-url" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session of this key: a URL with {account} and {session_key} in it, or none, so that the server's --capture-url is used."`
 }
 
 // Run changes a key's settings.
 func (c *keysSetCmd) Run(e *env) error {
-	if c.Capture == "" && c.Ends == "" {
-		return settingf("keys set changes nothing without an option; give --capture-url or --expires-at")
+	if c.Capture == "" && c.Ends == "" && !c.keyLimitOptions.given() {
+		return settingf("keys set changes nothing without an option; give --capture-url, --expires-at, or a limit such as --publish-rate")
 	}
 	s, err := c.existing(e.ctx)
 	if err != nil {
@@ -235,7 +241,13 @@ func (c *keysSetCmd) set(ctx context.Context, s store.Store) error {
 			return err
 		}
 	}
+	if err := c.keyLimitOptions.set(&next); err != nil { // before anything is changed
+		return err
+	}
 	return s.ChangeKey(ctx, c.Key, func(k *callbackd.Key) error {
+		if err := c.keyLimitOptions.set(k); err != nil {
+			return err
+		}
 		if c.Capture != "" {
 			k.CaptureURL = next.CaptureURL
 		}

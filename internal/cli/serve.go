@@ -28,6 +28,7 @@ import (
 type serveCmd struct {
 	Listen string `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address of the API, host:port. Port 0 chooses a free port, which the first line of output names."`
 	dataFlag
+	keyDefaults
 	AllowTarget    []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8. Repeat the option, or separate ranges with commas. Public addresses are always allowed."`
 	EgressProxy    string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy for all deliveries, such as http://proxy.internal:3128. Target addresses are checked as without a proxy. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
 	CAFile         string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust in addition to the system's."`
@@ -92,6 +93,9 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 // read checks the options that are not plain texts, and reads them.
 func (c *serveCmd) read(out *app.Config) (err error) {
 	if err := c.checkLimits(); err != nil {
+		return err
+	}
+	if out.KeyLimits, err = c.keyLimits(); err != nil {
 		return err
 	}
 	if out.CaptureURL, err = captureTemplate(c.CaptureURL, ""); err != nil {

@@ -94,12 +94,12 @@ func (t typed) fillAuth(a *callbackd.Auth) {
 }
 
 // readCallback reads the form of a callback by the rules of the API and notes
-// its errors.
-func (t typed) readCallback(errs formErrors) callbackd.Callback {
+// its errors. What the form leaves out comes from the key, which may be nil.
+func (t typed) readCallback(errs formErrors, key *callbackd.Key) callbackd.Callback {
 	if t["url"] == "" {
 		errs.invalid("url", "Enter the URL to send to.")
 	}
-	cb, problems := callbacks.ReadAll(request.Values(t.values()).Split("retry").Split("signing"))
+	cb, problems := callbacks.ReadAll(request.Values(t.values()).Split("retry").Split("signing"), key)
 	errs.addAll(problems)
 	cb.Policy.NoKeepAlive = t["one_request"] != ""
 	return cb
@@ -166,7 +166,7 @@ func (c *Console) createCallback(w http.ResponseWriter, req *userRequest) error 
 	if onlyTries(req) {
 		return c.tryFilter(w, req, p, key)
 	}
-	cb := p.F.readCallback(p.Errors)
+	cb := p.F.readCallback(p.Errors, key)
 	if key == nil {
 		p.Errors.add("key", errChooseKey)
 	}
@@ -203,7 +203,7 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 	if onlyTries(req) {
 		return c.tryFilter(w, req, p, key)
 	}
-	cb := p.F.readCallback(p.Errors)
+	cb := p.F.readCallback(p.Errors, key)
 	p.Errors.add("headers", callbacks.Unmask(old, &cb))
 	p.Errors.add("", callbacks.UnmaskAuth(old, &cb))
 	return c.saveCallback(w, req, p, key, cb, func(cb callbackd.Callback) (*callbackd.Callback, error) {

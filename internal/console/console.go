@@ -20,6 +20,7 @@ import (
 	"callbackd"
 	"callbackd/internal/callbacks"
 	"callbackd/internal/front"
+	"callbackd/internal/keylimit"
 	"callbackd/internal/obs"
 	"callbackd/internal/ratelimit"
 	"callbackd/internal/store"
@@ -46,6 +47,7 @@ type Options struct {
 	Dispatcher callbacks.Dispatcher
 	Preview    view.Preview
 	Tests      *callbacks.Limiter // limits test-sends; shared with the API
+	Limits     *keylimit.Limiter  // what keys may use, and use; shared with the API
 	Stream     Feed
 	Nodes      Nodes
 	Log        *slog.Logger

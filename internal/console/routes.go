@@ -82,6 +82,8 @@ func (c *Console) routes() []route {
 
 		{"GET " + Root + "/keys", c.requireLogin(c.keys)},
 		{"POST " + Root + "/keys", c.requireOperator(c.createKey)},
+		{"GET " + Root + "/keys/{key}/limits", c.requireLogin(c.limitsPage)},
+		{"POST " + Root + "/keys/{key}/limits", c.requireOperator(c.setLimits)},
 		{"GET " + Root + "/keys/{key}/rotate", c.requireLogin(c.rotatePage)},
 		{"POST " + Root + "/keys/{key}/rotate", c.requireLogin(c.rotateKey)},
 		{"GET " + Root + "/keys/{key}/revoke", c.requireOperator(c.revokePage)},

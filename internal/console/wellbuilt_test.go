@@ -36,8 +36,8 @@ func TestEveryPageIsWellBuilt(t *testing.T) {
 		v     *visitor
 		pages []string
 	}{
-		{"key", s.visitor(t).signIn(s.Key), all},
-		{"operator", s.visitor(t).operator(), append(all, "/console/nodes", "/console/keys/"+s.Key.APIKey+"/revoke")},
+		{"key", s.visitor(t).signIn(s.Key), append(all, "/console/keys/"+s.Key.APIKey+"/limits")},
+		{"operator", s.visitor(t).operator(), append(all, "/console/nodes", "/console/keys/"+s.Key.APIKey+"/revoke", "/console/keys/"+s.Key.APIKey+"/limits")},
 		{"nobody", s.visitor(t), []string{"/console/sign-in", "/console/sign-in?as=operator", "/console/link?token=x", "/console/sign-in?done=signed-out"}},
 	} {
 		for _, path := range c.pages {

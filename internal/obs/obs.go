@@ -33,6 +33,7 @@ type Metrics struct {
 	forwarded prometheus.Counter
 	homeAway  prometheus.Counter
 	silent    prometheus.Counter
+	limited   *prometheus.CounterVec
 }
 
 // buckets are the upper bounds of the histograms, in seconds.
@@ -67,6 +68,7 @@ func New() *Metrics {
 		forwarded: counter("callbackd_calls_forwarded_total", "Calls that another node answered, because it is the home of their API key."),
 		homeAway:  counter("callbackd_calls_without_home_total", "Calls that this node answered, because it did not reach the home of their API key."),
 		silent:    counter("callbackd_calls_unanswered_total", "Calls that were sent to the home of their API key and got no answer."),
+		limited:   labeled("callbackd_calls_limited_total", "Calls of the API that were refused because a limit was reached, by limit.", "limit"),
 	}
 	// They are made here so that a count of 0 is served too.
 	m.succeeded = m.attempts.WithLabelValues(string(callbackd.NoFault))
@@ -77,9 +79,12 @@ func New() *Metrics {
 	for _, reason := range []callbackd.PauseReason{callbackd.PausedGone, callbackd.PausedByReceiver, callbackd.PausedNoAnswer} {
 		m.paused.WithLabelValues(string(reason))
 	}
+	for _, l := range callbackd.Limits {
+		m.limited.WithLabelValues(string(l))
+	}
 	m.registry.MustRegister(
 		m.accepted, m.attempts, ended, m.latency, m.duration, m.manual, m.breakers, m.paused, m.stale,
-		m.commits, m.committed, m.refused, m.dropped, m.forwarded, m.homeAway, m.silent,
+		m.commits, m.committed, m.refused, m.dropped, m.forwarded, m.homeAway, m.silent, m.limited,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -129,6 +134,9 @@ func (m *Metrics) HomeAway() { m.homeAway.Inc() }
 
 // HomeSilent counts calls that their home did not answer.
 func (m *Metrics) HomeSilent() { m.silent.Inc() }
+
+// Limited counts a call that was refused because of a limit.
+func (m *Metrics) Limited(l callbackd.Limit) { m.limited.WithLabelValues(string(l)).Inc() }
 
 // AttemptDone is part of the engine's Observer, as are the methods below.
 func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {

@@ -27,6 +27,8 @@ type Stats interface {
 	Figures(ctx context.Context) (callbackd.Figures, error)
 	// Backlogs counts the pending deliveries of all keys at a time. It reads all of them.
 	Backlogs(ctx context.Context, at time.Time) (callbackd.Backlogs, error)
+	// KeyUse counts the pending deliveries of a key and their data. It reads all of them.
+	KeyUse(ctx context.Context, key callbackd.KeyID) (callbackd.KeyUse, error)
 }
 
 // HealthQuery chooses callbacks in force, and says which deliveries are overdue.

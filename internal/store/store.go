@@ -190,10 +190,22 @@ type Batch struct {
 	// Idempotency is the idempotency key of the whole batch. A batch with a known
 	// key gets the events of the first one. Empty means that it has none.
 	Idempotency string
+	// Admit, when not nil, is called before anything of the batch is accepted, and not
+	// for a batch whose idempotency keys are all known. Its error refuses the batch. It
+	// may be called more than once, so it must remember its answer, and must not block.
+	Admit func() error
 	// Digest is a hash of the request, which is compared on a repeat. It is used
 	// together with Idempotency only: events with a key of their own are compared
 	// by type, session, data and times.
 	Digest [32]byte
+}
+
+// Admitted calls Admit.
+func (b *Batch) Admitted() error {
+	if b.Admit == nil {
+		return nil
+	}
+	return b.Admit()
 }
 
 // Events accepts events, and reads them and their deliveries.

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"encoding/json"
 	"time"
 
 	"callbackd"
@@ -14,6 +15,10 @@ func Key(k *callbackd.Key, now time.Time) wire.Key {
 		APIKey: k.APIKey, Account: k.Account, Name: k.Name, Live: k.Live, State: k.State(now),
 		SessionsExpireAfter: callbackd.FormatDuration(k.SessionTimeFrame()), CreatedAt: k.CreatedAt.UTC(),
 		ExpiresAt: timeOrNull(k.ExpiresAt), RevokedAt: timeOrNull(k.RevokedAt),
+	}
+	out.Limits, out.CallbackPolicy = KeyLimits(k.Limits), json.RawMessage("{}")
+	if k.CallbackPolicy != "" {
+		out.CallbackPolicy = json.RawMessage(k.CallbackPolicy)
 	}
 	if k.CaptureURL != "" {
 		out.CaptureURL = new(string(k.CaptureURL))

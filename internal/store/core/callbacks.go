@@ -220,14 +220,8 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			store.Made(ctx, stored)
 			return err
 		}
-		n := 0
-		err := tx.Query("SELECT count(*) FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL AND session IS NULL",
-			func(row Row) error { return row.Scan(&n) }, c.Key, codec.TypeNumber(c.Event))
-		if err != nil {
+		if err := checkCallbackLimit(tx, &c); err != nil {
 			return err
-		}
-		if n >= callbackd.MaxCallbacks {
-			return callbackd.Errorf(callbackd.KindInvalid, "An API key has at most %d callbacks for one event; delete one first", callbackd.MaxCallbacks)
 		}
 		cb := c
 		cb.Version, cb.CreatedAt, cb.UpdatedAt = 1, at, at
@@ -246,6 +240,26 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 		return nil, false, err
 	}
 	return stored, created, nil
+}
+
+// checkCallbackLimit refuses another callback of a key that has as many as it may have for
+// the event.
+func checkCallbackLimit(tx Tx, c *callbackd.Callback) error {
+	n := 0
+	err := tx.Query("SELECT count(*) FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL AND session IS NULL",
+		func(row Row) error { return row.Scan(&n) }, c.Key, codec.TypeNumber(c.Event))
+	if err != nil {
+		return err
+	}
+	var text *string
+	if err := tx.Query("SELECT limits FROM keys WHERE no = $1", func(row Row) error { return row.Scan(&text) }, c.Key); err != nil {
+		return err
+	}
+	limits, err := readLimits(text)
+	if err != nil {
+		return damaged(err)
+	}
+	return limits.CheckCallbacks(n, c.Event)
 }
 
 // insertCallback stores a new callback. Its ID comes first, because its secrets are

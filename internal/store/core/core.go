@@ -82,6 +82,9 @@ type Driver interface {
 	// Unflushed counts the pending deliveries that have no row yet. PostgreSQL buffers
 	// nothing.
 	Unflushed() []callbackd.CallbackBacklog
+	// UnflushedOf returns the events of a key with pending deliveries that have no row
+	// yet, and how many deliveries of each.
+	UnflushedOf(key callbackd.KeyID) map[callbackd.EventID]int64
 	// Refresh drops from the cache what other processes changed more than
 	// [store.MaxKeyAge] ago.
 	Refresh(ctx context.Context) error

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -158,6 +159,33 @@ func (s *Store) Backlogs(ctx context.Context, at time.Time) (out callbackd.Backl
 	out.Sum(all)
 	out.Troubled, err = s.describeTroubled(ctx, callbackd.MostTroubled(all, at))
 	return out, err
+}
+
+// sumKeyUse looks up the data of one event after the other, which databases plan as a
+// search by the primary key, however many events there are.
+const sumKeyUse = `SELECT count(*), CAST(coalesce(sum((SELECT octet_length(e.data) FROM events e WHERE e.id = p.event_id)), 0) AS bigint)
+	FROM pending p WHERE p.callback_no IN (SELECT no FROM callbacks WHERE key_no = $1)`
+
+// KeyUse is part of [store.Stats].
+func (s *Store) KeyUse(ctx context.Context, key callbackd.KeyID) (use callbackd.KeyUse, err error) {
+	unflushed := s.db.UnflushedOf(key) // first: see Backlogs
+	err = s.db.Read(ctx, func(tx Tx) error {
+		if err := tx.Query(sumKeyUse, func(row Row) error { return row.Scan(&use.Deliveries, &use.Bytes) }, key); err != nil {
+			return err
+		}
+		if len(unflushed) == 0 {
+			return nil
+		}
+		return tx.Query("SELECT id, octet_length(data) FROM events WHERE id "+s.d.In("$1"), func(row Row) error {
+			var id callbackd.EventID
+			var size int64
+			err := row.Scan(&id, &size)
+			n := unflushed[id]
+			use = use.Add(callbackd.KeyUse{Deliveries: n, Bytes: n * size})
+			return err
+		}, slices.Collect(maps.Keys(unflushed)))
+	})
+	return use, err
 }
 
 // readBacklogs returns the callbacks that have pending deliveries, fail or are paused.

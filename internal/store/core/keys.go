@@ -2,23 +2,31 @@ package core
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
 )
 
-const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until, capture_url, expires_at"
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until, capture_url, expires_at, limits, callback_policy"
 
 func (s *Store) scanKey(row Row) (*callbackd.Key, error) {
 	var k callbackd.Key
 	var frame int64 // milliseconds
 	var secret, old []byte
-	err := row.Scan(&k.ID, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &k.CreatedAt, &k.RevokedAt, &frame, &old, &k.OldUntil, &k.CaptureURL, &k.ExpiresAt)
+	var limits, policy *string
+	err := row.Scan(&k.ID, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &k.CreatedAt, &k.RevokedAt, &frame, &old, &k.OldUntil, &k.CaptureURL, &k.ExpiresAt, &limits, &policy)
 	if err != nil {
 		return nil, err
 	}
 	k.TimeFrame = time.Duration(frame) * time.Millisecond
+	if k.Limits, err = readLimits(limits); err != nil {
+		return nil, damaged(err)
+	}
+	if policy != nil {
+		k.CallbackPolicy = *policy
+	}
 	if k.Secret, err = s.sealer.OpenKey(secret, k.APIKey); err != nil {
 		return nil, damaged(err)
 	}
@@ -28,6 +36,24 @@ func (s *Store) scanKey(row Row) (*callbackd.Key, error) {
 		}
 	}
 	return &k, nil
+}
+
+// readLimits reads the limits of a key as they are stored: the members that are set, as
+// JSON; NULL without any.
+func readLimits(text *string) (l callbackd.KeyLimits, err error) {
+	if text != nil {
+		err = json.Unmarshal([]byte(*text), &l)
+	}
+	return l, err
+}
+
+// limitsColumn is the reverse of readLimits.
+func limitsColumn(l callbackd.KeyLimits) (any, error) {
+	if l == (callbackd.KeyLimits{}) {
+		return nil, nil
+	}
+	text, err := json.Marshal(l)
+	return string(text), err
 }
 
 // changeSettings makes a change of keys or callbacks, and then drops from the cache what
@@ -48,13 +74,17 @@ func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, 
 	if err != nil {
 		return k, err
 	}
+	limits, err := limitsColumn(k.Limits)
+	if err != nil {
+		return k, err
+	}
 	err = s.db.Write(ctx, Settings, func(tx Tx) error {
 		k.ID = 0
 		store.Made(ctx, &k)
-		err := tx.Query("INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url, expires_at"+s.d.RevisionColumn+
-			") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9"+s.d.RevisionValue+") ON CONFLICT DO NOTHING RETURNING no",
+		err := tx.Query("INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url, expires_at, limits, callback_policy"+s.d.RevisionColumn+
+			") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"+s.d.RevisionValue+") ON CONFLICT DO NOTHING RETURNING no",
 			func(row Row) error { return row.Scan(&k.ID) },
-			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL), k.ExpiresAt)
+			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL), k.ExpiresAt, limits, textOrNull(k.CallbackPolicy))
 		if err == nil && k.ID == 0 {
 			err = callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 		}
@@ -123,8 +153,12 @@ func (s *Store) updateKey(tx Tx, k *callbackd.Key) error {
 			return err
 		}
 	}
-	_, err = tx.Exec("UPDATE keys SET secret = $2, old_secret = $3, old_until = $4, capture_url = $5, revoked_at = $6, name = $7, time_frame = $8, expires_at = $9"+s.d.SetRevision+" WHERE no = $1",
-		k.ID, secret, old, k.OldUntil, k.CaptureURL, k.RevokedAt, k.Name, k.SessionTimeFrame().Milliseconds(), k.ExpiresAt)
+	limits, err := limitsColumn(k.Limits)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("UPDATE keys SET secret = $2, old_secret = $3, old_until = $4, capture_url = $5, revoked_at = $6, name = $7, time_frame = $8, expires_at = $9, limits = $10, callback_policy = $11"+s.d.SetRevision+" WHERE no = $1",
+		k.ID, secret, old, k.OldUntil, k.CaptureURL, k.RevokedAt, k.Name, k.SessionTimeFrame().Milliseconds(), k.ExpiresAt, limits, textOrNull(k.CallbackPolicy))
 	return err
 }
 

@@ -371,6 +371,9 @@ func (g *acceptGroup) batch(b *store.Batch, after *callbackd.Session) ([]*callba
 				continue
 			}
 		}
+		if err := b.Admitted(); err != nil {
+			return nil, err
+		}
 		if n.Callback != nil {
 			if _, err := g.give(store.SessionID{Key: b.Key, SessionKey: n.Session}, n.Callback, b.At); err != nil {
 				g.own.refused = true

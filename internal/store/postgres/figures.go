@@ -18,6 +18,9 @@ func (d seam) Figures(tx core.Tx) (f callbackd.Figures, err error) {
 // Unflushed is part of [core.Driver].
 func (d seam) Unflushed() []callbackd.CallbackBacklog { return nil }
 
+// UnflushedOf is part of [core.Driver].
+func (d seam) UnflushedOf(callbackd.KeyID) map[callbackd.EventID]int64 { return nil }
+
 const (
 	// noteOlderNodes asks for a recount while there is a node of an older version, which
 	// counts nothing. So the recount is made again after the last of them has ended.

@@ -72,6 +72,9 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 			return first[0], nil
 		}
 	}
+	if err := b.Admitted(); err != nil {
+		return nil, err
+	}
 	id := store.SessionID{Key: b.Key, SessionKey: n.Session}
 	if n.Callback != nil {
 		if _, err := s.give(t, id, n.Callback, b.At); err != nil {

@@ -22,6 +22,30 @@ func (d seam) Figures(core.Tx) (callbackd.Figures, error) {
 // Unflushed is part of [core.Driver].
 func (d seam) Unflushed() []callbackd.CallbackBacklog { return d.s.buffer.backlogs() }
 
+// UnflushedOf is part of [core.Driver].
+func (d seam) UnflushedOf(key callbackd.KeyID) map[callbackd.EventID]int64 {
+	return d.s.buffer.unflushedOf(key)
+}
+
+// unflushedOf counts the unflushed deliveries of each event of a key.
+func (b *eventBuffer) unflushedOf(key callbackd.KeyID) map[callbackd.EventID]int64 {
+	out := map[callbackd.EventID]int64{}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, c := range b.unflushed {
+		for _, ev := range c.events {
+			if ev == nil {
+				continue
+			}
+			if ev.Key != key { // all events of a callback are of one key
+				break
+			}
+			out[ev.ID]++
+		}
+	}
+	return out
+}
+
 // backlogs counts the unflushed deliveries of each callback. None was tried, so they are
 // due since their events were accepted.
 func (b *eventBuffer) backlogs() (out []callbackd.CallbackBacklog) {

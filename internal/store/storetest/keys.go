@@ -65,12 +65,14 @@ func (s *suite) keyRotation() {
 
 func (s *suite) keySettings() {
 	end := s.at.Add(time.Hour).UTC()
-	next := callbackd.Key{Name: "renamed", TimeFrame: 2 * time.Hour, CaptureURL: "https://c.example/{session_key}", ExpiresAt: end}
+	next := callbackd.Key{Name: "renamed", TimeFrame: 2 * time.Hour, CaptureURL: "https://c.example/{session_key}", ExpiresAt: end,
+		Limits: callbackd.KeyLimits{PublishRate: 0.5, Pending: callbackd.NoLimit, PendingBytes: 1 << 40, Callbacks: 7}, CallbackPolicy: `{"timeout":"5s"}`}
 	s.must(s.ChangeKey(s.ctx(), "k1", func(k *callbackd.Key) error {
 		k.SetSettings(&next)
 		return nil
 	}))
-	own, err := s.CreateKey(s.ctx(), callbackd.Key{Account: "acme", APIKey: "own", Secret: "s", CreatedAt: s.at, ExpiresAt: end})
+	own, err := s.CreateKey(s.ctx(), callbackd.Key{Account: "acme", APIKey: "own", Secret: "s", CreatedAt: s.at, ExpiresAt: end,
+		Limits: callbackd.KeyLimits{PublishRate: 3}, CallbackPolicy: `{"rate":2}`})
 	s.must(err)
 	s.reopen()
 	k, err := s.Key(s.ctx(), "k1")
@@ -81,6 +83,8 @@ func (s *suite) keySettings() {
 	k, err = s.KeyByID(s.ctx(), own.ID)
 	s.must(err)
 	s.equal("when the new key expires", k.ExpiresAt, end)
+	s.equal("the limits of the new key", k.Limits, callbackd.KeyLimits{PublishRate: 3})
+	s.equal("the policy for callbacks of the new key", k.CallbackPolicy, `{"rate":2}`)
 	s.must(s.ChangeKey(s.ctx(), "own", func(k *callbackd.Key) error {
 		k.SetSettings(&callbackd.Key{})
 		return nil
@@ -88,6 +92,8 @@ func (s *suite) keySettings() {
 	k, err = s.Key(s.ctx(), "own")
 	s.must(err)
 	s.equal("when a key expires that no longer does", k.ExpiresAt, time.Time{})
+	s.equal("the limits of a key that has none any more", k.Limits, callbackd.KeyLimits{})
+	s.equal("the policy for callbacks that is gone", k.CallbackPolicy, "")
 }
 
 func (s *suite) captureTemplates() {

@@ -27,7 +27,7 @@ type Open func(t *testing.T, dir string) store.Store
 func Run(t *testing.T, open Open) {
 	tests := map[string]func(*suite){}
 	for _, cases := range []map[string]func(*suite){
-		keyTests, callbackTests, sessionCallbackTests, acceptTests, filterTests, onceTests, recordTests, queueTests, endTests, cancelTests, expiryTests, listTests, sweepTests, forgetTests,
+		keyTests, keyLimitTests, callbackTests, sessionCallbackTests, acceptTests, filterTests, onceTests, recordTests, queueTests, endTests, cancelTests, expiryTests, listTests, sweepTests, forgetTests,
 		replayTests, replayTargetTests, catchUpTests, healthTests, makeDueTests, errorTests,
 		logTests, statsTests, figuresTests, sessionTests, sessionEventTests, sessionListTests, sessionExpiryTests, clockTests, allKeysTests, tokenTests, auditTests, incidentTests, eraseTests,
 	} {

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"callbackd"
+	"callbackd/internal/apikey"
+	"callbackd/internal/callbacks"
+	"callbackd/internal/request"
+)
+
+// keyDefaults holds the options of a server that limit keys without limits of their own.
+type keyDefaults struct {
+	KeyRate    string `name:"key-publish-rate" env:"CALLBACKD_KEY_PUBLISH_RATE" placeholder:"N" help:"How many events a second an API key may publish that has no limit of its own: 0.001 to 1,000,000. Without the option there is no limit. Calls over it get a 429."`
+	KeyPending string `name:"key-pending-deliveries" env:"CALLBACKD_KEY_PENDING_DELIVERIES" placeholder:"N" help:"How many deliveries of an API key may be pending that has no limit of its own. Without the option there is no limit. Calls that would make more get a 429."`
+	KeyBytes   string `name:"key-pending-bytes" env:"CALLBACKD_KEY_PENDING_BYTES" placeholder:"N" help:"How many bytes of event data the pending deliveries of an API key may have together that has no limit of its own. Without the option there is no limit. Calls that would make more get a 429."`
+}
+
+func (d *keyDefaults) keyLimits() (callbackd.KeyLimits, error) {
+	return readLimits(map[callbackd.Limit]limitOption{
+		callbackd.LimitPublishRate: {"--key-publish-rate", d.KeyRate}, callbackd.LimitPending: {"--key-pending-deliveries", d.KeyPending}, callbackd.LimitPendingBytes: {"--key-pending-bytes", d.KeyBytes},
+	}, callbackd.KeyLimits{})
+}
+
+// limitOption is an option with a limit; its value is empty when it was not given.
+type limitOption struct{ option, value string }
+
+// keyLimitOptions holds the options of commands that set the limits of a key.
+type keyLimitOptions struct {
+	Rate      string `name:"publish-rate" placeholder:"N" help:"How many events a second the key may publish: 0.001 to 1,000,000; 0 for no limit, or default for the server's --key-publish-rate."`
+	Pending   string `name:"pending-deliveries" placeholder:"N" help:"How many of its deliveries may be pending: a number; 0 for no limit, or default for the server's --key-pending-deliveries."`
+	Bytes     string `name:"pending-bytes" placeholder:"N" help:"How many bytes of event data its pending deliveries may have: a number; 0 for no limit, or default for the server's --key-pending-bytes."`
+	Callbacks string `name:"callbacks" placeholder:"N" help:"How many callbacks it may have for one event: 1 to 100, or default for 100."`
+	Policy    string `name:"callback-policy" placeholder:"JSON" help:"What callbacks get that are registered from now on and leave it out of their own policy: an object with timeout, retry, order, rate, concurrency, keep_alive, signing, ttl. {} for nothing."`
+}
+
+// given reports whether one of the options was given.
+func (o *keyLimitOptions) given() bool { return *o != keyLimitOptions{} }
+
+// set gives k the limits that the options name.
+func (o *keyLimitOptions) set(k *callbackd.Key) (err error) {
+	k.Limits, err = readLimits(map[callbackd.Limit]limitOption{
+		callbackd.LimitPublishRate: {"--publish-rate", o.Rate}, callbackd.LimitPending: {"--pending-deliveries", o.Pending},
+		callbackd.LimitPendingBytes: {"--pending-bytes", o.Bytes}, callbackd.LimitCallbacks: {"--callbacks", o.Callbacks},
+	}, k.Limits)
+	if err != nil || o.Policy == "" {
+		return err
+	}
+	if err := callbacks.KeyPolicyField(&k.CallbackPolicy).Read(request.Value{Name: "--callback-policy", JSON: []byte(o.Policy)}); err != nil {
+		return settingf("%s", callbackd.Sentence(err))
+	}
+	return nil
+}
+
+// readLimits returns limits with those that options give. The word default removes one.
+func readLimits(options map[callbackd.Limit]limitOption, limits callbackd.KeyLimits) (callbackd.KeyLimits, error) {
+	for _, f := range apikey.LimitFields(&limits) {
+		o := options[callbackd.Limit(f.Name)]
+		if o.value == "" {
+			continue
+		}
+		if o.value == "default" {
+			limits.Reset(callbackd.Limit(f.Name))
+			continue
+		}
+		f.Name = o.option
+		if err := f.Set(o.value); err != nil {
+			return limits, settingf("%s", callbackd.Sentence(err))
+		}
+	}
+	return limits, nil
+}
