@@ -16,10 +16,11 @@ const (
 	LimitPending      Limit = "pending_deliveries" // of an API key
 	LimitPendingBytes Limit = "pending_bytes"      // of an API key
 	LimitCallbacks    Limit = "callbacks"          // of an API key for one event
+	LimitOverload     Limit = "overload"           // of the server: more comes than it can store in time
 )
 
 // Limits lists the limits.
-var Limits = []Limit{LimitPublishRate, LimitPending, LimitPendingBytes, LimitCallbacks}
+var Limits = []Limit{LimitPublishRate, LimitPending, LimitPendingBytes, LimitCallbacks, LimitOverload}
 
 // KeyLimits bounds what an API key may use. A member that is 0 stands for the server's
 // default, and NoLimit for no limit. Of Callbacks the default is MaxCallbacks, which is

@@ -52,6 +52,7 @@ func TestTheCommandsMeasure(t *testing.T) {
 		"| CPU an event, with 60 and with 120 callbacks, most events for a few (Zipf, 1.1) | ": {"extremes", "-rows", "callbacks", "-callbacks", "120", "-events", "100", "-rounds", "1"},
 		"| CPU an event, with 100 finished deliveries | ":                                      {"extremes", "-rows", "history", "-finished", "100", "-events", "100", "-rounds", "1"},
 		"| calls forwarded to the home of their key, an event | ":                              {"postgres", "-events", "60", "-keys", "2", "-rounds", "1", "-steady", "100ms"},
+		"| accepted and lost | 0 | 0 | ":                                                       {"overload", "-events", "200", "-for", "500ms", "-connections", "100"},
 		"| CPU an event, server process | ":                                                    {"sessions", "-events", "100", "-sessions", "10", "-rounds", "1"},
 	} {
 		if text := printed(t, args...); !strings.Contains(text, want) {

@@ -30,6 +30,7 @@ var commands = []command{
 	{"lists", "how soon list pages come with a long history", listsHelp, 2 * time.Hour, listsCommand},
 	{"sessions", "a change of a session, compared with publishing the same event", "", 10 * time.Minute, sessionsCommand},
 	{"visitors", "the calls of one key while one visitor takes as much as it can", "", 20 * time.Minute, visitorsCommand},
+	{"overload", "ten times the events that the server can take", overloadHelp, 20 * time.Minute, overloadCommand},
 	{"sim", "a simulation of up to 1,000 nodes on one database, in virtual time", "", time.Hour, simCommand},
 	{"profile", "a CPU profile of the server under load", "", 10 * time.Minute, profileCommand},
 	{"load", "publish events to a running server, and wait for their arrival", "", 10 * time.Minute, loadCommand},

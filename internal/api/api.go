@@ -55,6 +55,8 @@ type Options struct {
 	// server. Limited counts calls that were refused because of a limit; it may be nil.
 	Limits  *keylimit.Limiter
 	Limited func(callbackd.Limit)
+	// Overload refuses events when the store does not keep up; nil: a new one.
+	Overload *front.Overload
 
 	RequireHTTPS bool // live keys may register https only
 	// CaptureURL makes the links of sessions whose key has no template.
@@ -89,10 +91,13 @@ func New(o Options) *API {
 	if o.Limits == nil {
 		o.Limits = keylimit.New(keylimit.Options{Count: o.Store.KeyUse})
 	}
+	if o.Overload == nil {
+		o.Overload = front.NewOverload(nil)
+	}
 	if o.Limited == nil {
 		o.Limited = func(callbackd.Limit) {}
 	}
-	o.Log = obs.Limit(o.Log, refusedTokenInterval, refusedToken)
+	o.Log = obs.Limit(obs.Limit(o.Log, refusedTokenInterval, refusedToken), time.Minute, overloadWarning)
 	a := &API{Options: o, mux: http.NewServeMux(), operators: newOperators(), closing: make(chan struct{})}
 	for _, r := range a.routes() {
 		a.mux.Handle(r.pattern, a.handler(r))
@@ -320,6 +325,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message s
 		msg.APIKey = k.apiKey
 	}
 	switch {
+	case overloaded(err):
+		a.Log.Warn(overloadWarning)
 	case errors.Is(r.Context().Err(), context.Canceled): // nobody waits for the answer
 		a.Log.Debug("request given up by its caller", "method", r.Method, "path", r.URL.Path, "error", err)
 	case kind == callbackd.KindInternal || kind == callbackd.KindUnavailable:

@@ -109,6 +109,12 @@ func (a *API) note(rec *recorder, r *http.Request, key *callbackd.Key, begin tim
 // does not log them one by one.
 func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
+	// First, because in an overload most calls end here.
+	if err := a.Overload.Check(r.Header.Get(headerKey)); err != nil {
+		a.Overload.Hold(r.Context())
+		a.fail(w, r, err)
+		return
+	}
 	key, err := a.authenticate(r)
 	if err == nil {
 		err = front.BeginCall(r, key.APIKey, front.Write)
@@ -123,9 +129,13 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if overloaded(err) {
+		front.EndCall(r)
+		a.Overload.Hold(r.Context())
+	}
 	rec := &recorder{ResponseWriter: w}
 	rec.message = a.fail(rec, r, err)
-	if key != nil {
+	if key != nil && !overloaded(err) { // so many would push the others out of the log
 		a.note(rec, r, key, begin)
 	}
 }

@@ -30,7 +30,10 @@ func (a *API) accept(w http.ResponseWriter, c *call, b *store.Batch) ([]*callbac
 	}
 	var evs []*callbackd.Event
 	if err == nil {
-		evs, err = a.Store.Accept(c.Context(), *b)
+		err = a.unlessOverloaded(c, func() (err error) {
+			evs, err = a.Store.Accept(c.Context(), *b)
+			return err
+		})
 	}
 	limited.Done(evs)
 	rateHeaders(w.Header(), limited)
@@ -47,9 +50,33 @@ func (a *API) withinLimits(c *call, change func() ([]*callbackd.Event, error)) e
 	if err := limited.Admit(); err != nil {
 		return err
 	}
-	evs, err := change()
+	var evs []*callbackd.Event
+	err = a.unlessOverloaded(c, func() (err error) {
+		evs, err = change()
+		return err
+	})
 	limited.Done(evs)
 	return err
+}
+
+// unlessOverloaded runs a command that makes events, unless too many of them wait for the
+// store.
+func (a *API) unlessOverloaded(c *call, command func() error) error {
+	accepting, err := a.Overload.Begin(c.key.APIKey)
+	if err != nil {
+		return err
+	}
+	defer a.Overload.End(accepting)
+	return command()
+}
+
+// overloadWarning is logged once a minute.
+const overloadWarning = "events are refused: more come than can be stored in time"
+
+// overloaded reports whether a call was refused because of an overload.
+func overloaded(err error) bool {
+	limit, _ := callbackd.LimitOf(err)
+	return limit == callbackd.LimitOverload
 }
 
 // rateHeaders adds the headers of draft-ietf-httpapi-ratelimit-headers-10.

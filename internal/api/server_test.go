@@ -71,6 +71,7 @@ type setup struct {
 	allow    []string
 	live     bool
 	postgres bool
+	wrap     func(store.Store) store.Store // what the API sees; nil: the store itself
 	http     func(*http.Server)
 }
 
@@ -185,6 +186,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	done := &watcher{Metrics: metrics, book: book, tick: make(chan struct{})}
 	eng := engine.New(engine.Options{Queue: store, Sender: send, Log: log, Observer: done})
 	metrics.WatchInFlight(eng.InFlight)
+	metrics.WatchAccepting(func() (int, int) { return 0, 0 })
 	metrics.WatchStore(obs.Store{Figures: store.Figures, Backlogs: store.Backlogs, Reports: func() bool { return true }})
 	store.OnCommit(eng.OnCommit)
 	if err := eng.Start(t.Context()); err != nil {
@@ -192,6 +194,9 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	}
 	runner := replays.New(store, log)
 	c.api.Store, c.api.Dispatcher, c.api.Preview, c.api.Log = store, dispatcher{eng, runner}, send.Request, log
+	if c.wrap != nil {
+		c.api.Store = c.wrap(store)
+	}
 	c.api.Advise, c.api.TestAuth = transport.AdviseAddress, send.TestAuth
 	c.api.Metrics, c.api.Accepted = metrics.Handler(), metrics.Accepted
 	c.api.Operator = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // no caller is the operator

@@ -150,6 +150,8 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	counters := stats.New(a.store, c.Log, metrics.StatsDropped)
 	runner := replays.New(a.store, c.Log)
 	a.watcher = a.newWatcher(c, metrics)
+	overload := front.NewOverload(a.front)
+	metrics.WatchAccepting(overload.Figures)
 	limits := keylimit.New(keylimit.Options{Count: a.store.KeyUse, Defaults: c.KeyLimits})
 	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream, a.watcher, limits}, send, runner)
 	if err != nil {
@@ -161,7 +163,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 
 	tests := callbacks.NewLimiter()
 	service := api.New(api.Options{
-		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log, Limits: limits, Limited: metrics.Limited,
+		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log, Limits: limits, Limited: metrics.Limited, Overload: overload,
 		Preview: send.Request, Advise: transport.AdviseAddress, TestAuth: send.TestAuth, Ready: a.ready, Accepted: metrics.Accepted,
 		Operator:     a.operator(c),
 		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),

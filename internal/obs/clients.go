@@ -25,3 +25,14 @@ func (m *Metrics) WatchClients(now func() Clients) {
 		counter("callbackd_requests_refused_total", "Requests and connections that were refused because of a limit.", func(v Clients) int64 { return v.Refused }),
 	)
 }
+
+// WatchAccepting adds metrics with how many calls are being accepted, and how many may be at
+// the same time. It calls now at each scrape.
+func (m *Metrics) WatchAccepting(now func() (accepting, limit int)) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_calls_accepting", Help: "Calls with events that wait for the store."},
+			func() float64 { n, _ := now(); return float64(n) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_calls_accepting_limit", Help: "How many calls with events may wait for the store before further ones are refused."},
+			func() float64 { _, n := now(); return float64(n) }),
+	)
+}

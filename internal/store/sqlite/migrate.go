@@ -78,7 +78,7 @@ var schemaAudit string
 //go:embed schema_20_key_expiry.sql
 var schemaKeyExpiry string
 
-//go:embed schema_23_incidents.sql
+//go:embed schema_21_incidents.sql
 var schemaIncidents string
 
 //go:embed schema_22_session_callbacks.sql

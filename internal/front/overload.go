@@ -1,0 +1,212 @@
+package front
+
+import (
+	"container/list"
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"callbackd"
+)
+
+// Constants of [Overload]. Limits are calls that are being accepted at the same time.
+const (
+	firstAccepting = 128
+	// MinAccepting is always allowed. So a client with fewer connections is never refused,
+	// however slow the disk is.
+	MinAccepting = 64
+	maxAccepting = 4096
+	// overloadInterval is how often the limit is set anew.
+	overloadInterval = 100 * time.Millisecond
+	// A call may wait for the store for normalTimes of what is normal, and for minTarget
+	// at least.
+	normalTimes = 3
+	minTarget   = 20 * time.Millisecond
+	// maxOverloadRetry bounds Retry-After. It is random, so that calls that were refused
+	// together do not come back together.
+	maxOverloadRetry = 3
+	// holdRefusal is how long the answer to a refused call is held back. A client that
+	// ignores Retry-After then has no more than two refusals a second for a connection, and
+	// refusing takes little of the processors from what was accepted.
+	holdRefusal = 500 * time.Millisecond
+	// maxHeldShare is which share of the connections may wait for a refusal. Further calls
+	// are refused at once, so that requests of other kinds find a place.
+	maxHeldShare = 4
+)
+
+// Overload refuses calls before so many wait for the store that all of them become slow. It
+// limits how many are being accepted at the same time, as a queue that is full, and sets
+// the limit by how long they wait: when they wait longer than three times the normal, it
+// allows fewer, and when the limit is reached and they do not, more. What is normal is
+// learned while nothing is refused.
+//
+// The room is divided by API key: a key that has less than its share of the limit is not
+// refused because of others, which then get less.
+//
+// Make it with [NewOverload]. It may be used concurrently.
+type Overload struct {
+	now  func() time.Time
+	hold chan struct{} // has room for the refusals that are held back
+
+	mu     sync.Mutex
+	calls  list.List      // being accepted, oldest first: *Accepting
+	byKey  map[string]int // the number of them
+	limit  float64
+	normal time.Duration // how long a call waits without overload; 0: not known
+
+	// Of the present interval.
+	begun   time.Time
+	waits   time.Duration // of the calls that ended
+	ended   int
+	full    bool // the limit was reached
+	refused bool
+}
+
+// Accepting is a call that is being accepted.
+type Accepting struct {
+	key   string
+	begun time.Time
+	at    *list.Element
+}
+
+// NewOverload makes an Overload of a server with the connections of f. Without a Front it
+// holds no refusals back.
+func NewOverload(f *Front) *Overload {
+	held := 0
+	if f != nil {
+		held = f.options.MaxConns / maxHeldShare
+	}
+	return &Overload{now: time.Now, hold: make(chan struct{}, held), byKey: map[string]int{}, limit: firstAccepting, begun: time.Now()}
+}
+
+// Hold waits for some time before a call is refused. It returns at once when the caller has
+// gone, or when enough refusals wait already.
+func (o *Overload) Hold(ctx context.Context) {
+	select {
+	case o.hold <- struct{}{}:
+	default:
+		return
+	}
+	timer := time.NewTimer(holdRefusal)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	<-o.hold
+}
+
+// Check returns an error when a call of a key would be refused now. It costs little, so that
+// it comes before the call is authenticated and read. A key that is only claimed harms
+// nobody, because nothing is counted.
+func (o *Overload) Check(key string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.adjust(o.now())
+	return o.check(key)
+}
+
+// Begin counts a call that was read, until End. It returns an error when the call is
+// refused.
+func (o *Overload) Begin(key string) (*Accepting, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	o.adjust(now)
+	if err := o.check(key); err != nil {
+		return nil, err
+	}
+	a := &Accepting{key: key, begun: now}
+	a.at = o.calls.PushBack(a)
+	o.byKey[key]++
+	return a, nil
+}
+
+// End ends a call of Begin.
+func (o *Overload) End(a *Accepting) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	o.calls.Remove(a.at)
+	if o.byKey[a.key]--; o.byKey[a.key] == 0 {
+		delete(o.byKey, a.key)
+	}
+	o.waits += now.Sub(a.begun)
+	o.ended++
+	o.adjust(now)
+}
+
+// check decides about one more call of a key. mu is held.
+func (o *Overload) check(key string) error {
+	limit := int(o.limit)
+	if o.calls.Len() < limit {
+		return nil
+	}
+	o.full = true
+	keys := len(o.byKey)
+	if o.byKey[key] == 0 {
+		keys++
+	}
+	// All shares together are the limit, so with them twice the limit is never exceeded.
+	if o.byKey[key] < limit/keys && o.calls.Len() < 2*limit {
+		return nil
+	}
+	o.refused = true
+	return &callbackd.Error{
+		Kind: callbackd.KindUnavailable, Limit: callbackd.LimitOverload, RetryAfter: time.Duration(1+rand.N(maxOverloadRetry)) * time.Second,
+		Message: "More events come than callbackd can store in time. Nothing of this call was accepted; send it again after the time in Retry-After.",
+	}
+}
+
+// adjust sets the limit when an interval is over. mu is held.
+func (o *Overload) adjust(now time.Time) {
+	if now.Sub(o.begun) < overloadInterval {
+		return
+	}
+	wait, known := o.wait(now)
+	if known {
+		o.set(wait)
+	}
+	o.begun, o.waits, o.ended, o.full, o.refused = now, 0, 0, false, false
+}
+
+// wait returns how long calls wait: those that ended in the interval, or the oldest one when
+// none has ended.
+func (o *Overload) wait(now time.Time) (wait time.Duration, known bool) {
+	if o.ended > 0 {
+		return o.waits / time.Duration(o.ended), true
+	}
+	if oldest := o.calls.Front(); oldest != nil {
+		return now.Sub(oldest.Value.(*Accepting).begun), true
+	}
+	return 0, false
+}
+
+// set sets the limit after an interval in which calls waited for so long.
+func (o *Overload) set(wait time.Duration) {
+	target := max(minTarget, normalTimes*o.normal)
+	switch {
+	case wait > target:
+		o.limit = max(MinAccepting, o.limit*max(0.5, float64(target)/float64(wait)))
+	case o.full:
+		o.limit = min(maxAccepting, o.limit+max(1, o.limit/16))
+	}
+	switch {
+	case o.normal == 0 && !o.refused:
+		o.normal = min(wait, minTarget)
+	case !o.refused && wait <= target:
+		o.normal += (wait - o.normal) / 16
+	case o.limit <= MinAccepting && o.ended > 0 && wait > target:
+		// With so few calls it is the disk that is slow, and not the queue that is long:
+		// that becomes the normal.
+		o.normal += (wait/normalTimes - o.normal) / 64
+	}
+}
+
+// Figures returns how many calls are being accepted, and the limit.
+func (o *Overload) Figures() (accepting, limit int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.calls.Len(), int(o.limit)
+}

@@ -1,0 +1,201 @@
+package front_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"callbackd"
+	"callbackd/internal/front"
+)
+
+// slowStore is a store that accepts one call after the other.
+type slowStore struct {
+	o     *front.Overload
+	queue chan *front.Accepting
+	each  time.Duration
+	waits []time.Duration // of accepted calls
+	by    map[string]int
+}
+
+func newSlowStore(each time.Duration) *slowStore {
+	return &slowStore{o: front.NewOverload(nil), queue: make(chan *front.Accepting, 1<<14), each: each, by: map[string]int{}}
+}
+
+// offer has calls of keys come at the given rates for some time, and returns how many were
+// accepted and refused of each.
+func (s *slowStore) offer(t *testing.T, rates map[string]int, lasts time.Duration) (accepted, refused map[string]int) {
+	t.Helper()
+	accepted, refused = map[string]int{}, map[string]int{}
+	const step = time.Millisecond
+	owed := map[string]float64{}
+	began := map[*front.Accepting]time.Time{}
+	free := time.Now()
+	var queue []*front.Accepting
+	for end := time.Now().Add(lasts); time.Now().Before(end); time.Sleep(step) {
+		for key, rate := range rates {
+			for owed[key] += float64(rate) * step.Seconds(); owed[key] >= 1; owed[key]-- {
+				a, err := s.o.Begin(key)
+				if err != nil {
+					if limit, after := callbackd.LimitOf(err); limit != callbackd.LimitOverload || after < 1 || after > 3 || callbackd.KindOf(err) != callbackd.KindUnavailable {
+						t.Fatalf("the refusal is %v, limit %q, after %d s", err, limit, after)
+					}
+					refused[key]++
+					continue
+				}
+				accepted[key]++
+				began[a] = time.Now()
+				queue = append(queue, a)
+			}
+		}
+		for len(queue) > 0 && !free.After(time.Now()) {
+			a := queue[0]
+			queue = queue[1:]
+			s.o.End(a)
+			s.waits = append(s.waits, time.Since(began[a]))
+			free = free.Add(s.each)
+			if free.Before(time.Now().Add(-step)) {
+				free = time.Now()
+			}
+		}
+	}
+	for _, a := range queue {
+		s.o.End(a)
+	}
+	return accepted, refused
+}
+
+// slowest returns the 99th percentile of the waits since the last call.
+func (s *slowStore) slowest() time.Duration {
+	_, p99 := percentiles(s.waits)
+	s.waits = nil
+	return p99
+}
+
+func percentiles(v []time.Duration) (p50, p99 time.Duration) {
+	sorted := append([]time.Duration{}, v...)
+	for i := range sorted {
+		for j := i; j > 0 && sorted[j] < sorted[j-1]; j-- {
+			sorted[j], sorted[j-1] = sorted[j-1], sorted[j]
+		}
+	}
+	return sorted[len(sorted)/2], sorted[len(sorted)*99/100]
+}
+
+// At ten times what the store can take, nearly as much is accepted as it can take, and what
+// is accepted waits little.
+func TestOverloadKeepsTheRateAndTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlowStore(250 * time.Microsecond) // 4,000 a second
+		_, refused := s.offer(t, map[string]int{"a": 3000}, 2*time.Second)
+		if refused["a"] != 0 {
+			t.Errorf("%d calls are refused at three quarters of the rate", refused["a"])
+		}
+		s.waits = nil
+		accepted, refused := s.offer(t, map[string]int{"a": 40_000}, 3*time.Second)
+		if n := accepted["a"]; n < 3*3600 || n > 3*4600 {
+			t.Errorf("%d calls a second are accepted at ten times the rate, want about 4,000", n/3)
+		}
+		if refused["a"] == 0 {
+			t.Error("nothing is refused at ten times the rate")
+		}
+		s.waits = s.waits[len(s.waits)/3:] // after the first second
+		if p99 := s.slowest(); p99 > 60*time.Millisecond {
+			t.Errorf("accepted calls wait %v (p99)", p99)
+		}
+		s.offer(t, map[string]int{"a": 3000}, time.Second)
+		if _, refused := s.offer(t, map[string]int{"a": 3000}, time.Second); refused["a"] != 0 {
+			t.Errorf("%d calls are refused after the overload", refused["a"])
+		}
+	})
+}
+
+// A key within its share is not refused because another one floods.
+func TestOverloadIsDividedByKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlowStore(250 * time.Microsecond)
+		accepted, refused := s.offer(t, map[string]int{"flood": 40_000, "small": 500, "other": 300}, 3*time.Second)
+		if refused["small"] != 0 || refused["other"] != 0 {
+			t.Errorf("of the small keys %d and %d calls are refused, of the flood %d", refused["small"], refused["other"], refused["flood"])
+		}
+		if accepted["flood"] < 3*2500 {
+			t.Errorf("of the flood %d calls a second are accepted, want the rest of the rate", accepted["flood"]/3)
+		}
+	})
+}
+
+// A store that does not answer at all is an overload too, but MinAccepting calls may wait.
+func TestOverloadOfAStoreThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := front.NewOverload(nil)
+		var open []*front.Accepting
+		for range front.MinAccepting {
+			a, err := o.Begin("a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			open = append(open, a)
+		}
+		for range 50 {
+			time.Sleep(100 * time.Millisecond)
+			o.Check("b")
+		}
+		if o.Check("a") == nil {
+			t.Error("another call of the key that waits is not refused")
+		}
+		if err := o.Check("b"); err != nil {
+			t.Errorf("a key without calls is refused: %v", err)
+		}
+		if n, limit := o.Figures(); n != front.MinAccepting || limit != front.MinAccepting {
+			t.Errorf("%d calls are being accepted, the limit is %d", n, limit)
+		}
+		for _, a := range open {
+			o.End(a)
+		}
+		if err := o.Check("a"); err != nil {
+			t.Errorf("a call is refused when none waits: %v", err)
+		}
+	})
+}
+
+// A disk that has become slow for good is no overload.
+func TestOverloadLearnsWhatIsNormal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlowStore(250 * time.Microsecond)
+		s.offer(t, map[string]int{"a": 1000}, time.Second)
+		s.each = 2 * time.Millisecond // 500 a second
+		s.offer(t, map[string]int{"a": 5000}, time.Minute)
+		if _, limit := s.o.Figures(); limit < front.MinAccepting {
+			t.Errorf("the limit is %d", limit)
+		}
+		accepted, _ := s.offer(t, map[string]int{"a": 5000}, 10*time.Second)
+		if n := accepted["a"] / 10; n < 450 || n > 600 {
+			t.Errorf("%d calls a second are accepted of a disk that takes 500", n)
+		}
+	})
+}
+
+// A refusal is held back, but only so many at a time.
+func TestRefusalsAreHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := front.NewOverload(front.New(front.Options{MaxConns: 64}))
+		start := time.Now()
+		o.Hold(t.Context())
+		if held := time.Since(start); held != 500*time.Millisecond {
+			t.Errorf("a refusal is held back for %v", held)
+		}
+		for range 16 {
+			go o.Hold(t.Context())
+		}
+		synctest.Wait()
+		start = time.Now()
+		o.Hold(t.Context())
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		o.Hold(gone)
+		if held := time.Since(start); held != 0 {
+			t.Errorf("one more than a quarter of the connections is held back for %v", held)
+		}
+	})
+}
