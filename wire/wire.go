@@ -273,7 +273,7 @@ type Event struct {
 	Deliveries []string        `json:"deliveries"` // their ids
 	// Withheld has the callbacks whose filter did not match the event when it was
 	// accepted. A replay may have sent it to them since.
-	Withheld []Withheld `json:"withheld,omitempty"`
+	Withheld []Withheld `json:"withheld"`
 	ErasedAt *time.Time `json:"erased_at,omitempty"` // when an erasure removed the data
 }
 

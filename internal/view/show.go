@@ -11,7 +11,7 @@ import (
 // Event returns an accepted event with the IDs of its deliveries.
 func Event(ev *callbackd.Event) wire.Event {
 	out := wire.Event{ID: ev.ID.String(), Event: string(ev.Type), SessionKey: ev.Session, Sequence: ev.Sequence,
-		AcceptedAt: ev.Accepted(), DeliverAt: timeOrNull(ev.DeliverAt), ExpiresAt: timeOrNull(ev.ExpiresAt), Test: ev.Test, Data: ev.Data, Deliveries: []string{}}
+		AcceptedAt: ev.Accepted(), DeliverAt: timeOrNull(ev.DeliverAt), ExpiresAt: timeOrNull(ev.ExpiresAt), Test: ev.Test, Data: ev.Data, Deliveries: []string{}, Withheld: []wire.Withheld{}}
 	for _, cb := range ev.Targets {
 		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: cb}.String())
 	}
