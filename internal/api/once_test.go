@@ -105,6 +105,8 @@ func (r *repeater) admin() {
 	r.recv.next()
 	r.twice("POST "+key+"/callbacks/{event}/pause", path+"/callbacks/SESSION:COMPLETE/pause", ``, 200)
 	r.twice("POST "+key+"/deliveries/cancel", path+"/deliveries/cancel", `{"session_key":"S-none"}`, 202)
+	r.twice("POST "+key+"/erases", path+"/erases", `{"session_key":"S-none"}`, 202)
+	r.twice("POST /v1/erases", "/v1/erases", `{"session_key":"S-none"}`, 202)
 	replay := decode[wire.Replay](r.twice("POST "+key+"/replays", path+"/replays", `{"session_key":"S-none"}`, 202))
 	for _, pattern := range []string{"POST " + key + "/replays/{id}/pause", "POST " + key + "/replays/{id}/resume", "DELETE " + key + "/replays/{id}"} {
 		r.done[pattern] = true // an empty one may have ended
@@ -114,6 +116,7 @@ func (r *repeater) admin() {
 			r.call(method, at, "", once).is(200, strings.TrimSpace(answer.body))
 		}
 	}
+	r.twice("DELETE /v1/sessions/{key}/data", "/v1/sessions/S-admin/data", ``, 202)
 	r.twice("POST "+key+"/callbacks/{event}/resume", path+"/callbacks/SESSION:COMPLETE/resume", ``, 200)
 }
 
