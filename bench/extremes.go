@@ -165,7 +165,7 @@ func (x *extremes) growth() error {
 	var servers [2]*manyKeys
 	for i, callbacks := range []int{few, max(x.callbacks, few)} {
 		progress("%s callbacks", humanize.Number(callbacks))
-		m, err := x.withCallbacks(fmt.Sprint("callbacks", i), callbacks/len(callbackd.EventTypes))
+		m, err := x.withCallbacks(fmt.Sprint("callbacks", i), callbacks/len(callbackd.SessionEvents))
 		if err != nil {
 			return err
 		}
@@ -208,7 +208,7 @@ type manyKeys struct {
 	keys int
 }
 
-func (m *manyKeys) callbacks() int { return m.keys * len(callbackd.EventTypes) }
+func (m *manyKeys) callbacks() int { return m.keys * len(callbackd.SessionEvents) }
 
 func apiKey(i int) string { return fmt.Sprint("key", i) }
 
@@ -220,7 +220,7 @@ func (m *manyKeys) calls(chosen func(i int) int) func(call) place {
 	}
 	return func(c call) place {
 		cb := chosen(c.i)
-		c.writeEvent(callbackd.EventTypes[cb/m.keys], sessionName(c.i%m.x.sessions))
+		c.writeEvent(callbackd.SessionEvents[cb/m.keys], sessionName(c.i%m.x.sessions))
 		return places[cb%m.keys]
 	}
 }
@@ -233,7 +233,7 @@ func (x *extremes) fillCallbacks(name string, keys int) (*manyKeys, error) {
 	}
 	if err := atOnce(keys, x.c, func(i int) error {
 		k, err := f.newKey(apiKey(i))
-		for _, ev := range callbackd.EventTypes {
+		for _, ev := range callbackd.SessionEvents {
 			if err == nil {
 				err = f.callback(k.ID, ev, "default", x.sink.url)
 			}

@@ -131,7 +131,7 @@ func profileMany(n, c, callbacks int, out string) (err error) {
 	if x.sink, err = startSelf("sink"); err != nil {
 		return err
 	}
-	m, err := x.fillCallbacks("data", max(1, callbacks/len(callbackd.EventTypes)))
+	m, err := x.fillCallbacks("data", max(1, callbacks/len(callbackd.SessionEvents)))
 	if err != nil {
 		return err
 	}

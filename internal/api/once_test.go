@@ -105,8 +105,8 @@ func (r *repeater) admin() {
 	r.recv.next()
 	r.twice("POST "+key+"/callbacks/{event}/pause", path+"/callbacks/SESSION:COMPLETE/pause", ``, 200)
 	r.twice("POST "+key+"/deliveries/cancel", path+"/deliveries/cancel", `{"session_key":"S-none"}`, 202)
-	r.twice("POST "+key+"/erases", path+"/erases", `{"session_key":"S-none"}`, 202)
-	r.twice("POST /v1/erases", "/v1/erases", `{"session_key":"S-none"}`, 202)
+	r.twice("POST "+key+"/erases", path+"/erases", `{"session_key":"S-erased"}`, 202)
+	r.twice("POST /v1/erases", "/v1/erases", `{"session_key":"S-erased"}`, 202)
 	replay := decode[wire.Replay](r.twice("POST "+key+"/replays", path+"/replays", `{"session_key":"S-none"}`, 202))
 	for _, pattern := range []string{"POST " + key + "/replays/{id}/pause", "POST " + key + "/replays/{id}/resume", "DELETE " + key + "/replays/{id}"} {
 		r.done[pattern] = true // an empty one may have ended

@@ -241,7 +241,7 @@ func (r *eraseStep) eraseAnswers() (done bool, err error) {
 	var answers []answer
 	var all []string
 	n := 0
-	err = r.tx.Query("SELECT hash, status, answer FROM answers WHERE key_no = $1 AND hash > $2 ORDER BY key_no, hash LIMIT $3", func(row Row) error {
+	err = r.tx.Query("SELECT hash, status, answer FROM answers WHERE key_no = $1 AND hash > $2 AND at <= $4 ORDER BY key_no, hash LIMIT $3", func(row Row) error {
 		var a answer
 		var status int
 		var sealed []byte
@@ -263,7 +263,7 @@ func (r *eraseStep) eraseAnswers() (done bool, err error) {
 		a.texts = sessionTexts(body)
 		answers, all = append(answers, a), append(all, a.texts...)
 		return nil
-	}, e.Key, p.Hash, eraseAnswerPage)
+	}, e.Key, p.Hash, eraseAnswerPage, e.CreatedAt)
 	if err != nil {
 		return false, err
 	}
