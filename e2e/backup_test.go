@@ -190,7 +190,7 @@ func TestBackupOfPostgreSQL(t *testing.T) {
 		}
 	}
 	proof()
-	if _, errs, code := run(t, "fsck", "--database-url", again, "--secret-keys", filepath.Join(t.TempDir(), "new.json")); code != exitSetting || !strings.Contains(errs, "every node needs a copy of the same file") {
+	if _, errs, code := run(t, "fsck", "--database-url", again, "--secret-keys", filepath.Join(t.TempDir(), "new.json")); code != exitSetting || !strings.Contains(errs, "is missing: restore it from the backup") {
 		t.Errorf("without the keyset: %d %s", code, errs)
 	}
 	srv = up(again)

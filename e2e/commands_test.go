@@ -62,7 +62,7 @@ func TestKeysWithoutAServer(t *testing.T) {
 	says(t, []string{"keys", "create", "--account", "o'neil", "--data", dir}, "api secret", `--account 'o'\''neil'`)
 	says(t, []string{"keys", "revoke", first.APIKey, "--data", dir})
 	matches(t, "the list", says(t, []string{"keys", "list", "--data", dir}),
-		`^.*\n.*the "first" +test +20\S+Z +20\S+Z\n.*o'neil +live +20\S+Z +-\n$`)
+		`^.*\n.*the "first" +test +20\S+Z +- +20\S+Z\n.*o'neil +live +20\S+Z +- +-\n$`)
 	out = says(t, []string{"keys", "list", "--json", "--data", dir}, `"revoked":true`)
 	if n := strings.Count(out, "\n"); n != 2 {
 		t.Errorf("%d keys are listed, want 2: %s", n, out)
@@ -281,7 +281,7 @@ func TestFsckNamesTheRow(t *testing.T) {
 		t.Fatal(code)
 	}
 	out, _, code := run(t, "fsck", "--data", dir)
-	if code != 0 || !regexp.MustCompile(`(?m)^ +1 +SESSION:STATUS_CHANGE +3 +3 +0 +0 +0 +3 +0 *$`).MatchString(out) {
+	if code != 0 || !regexp.MustCompile(`(?m)^ +1 +SESSION:STATUS_CHANGE +3 +3 +0 +0 +0 +0 +3 +0 *$`).MatchString(out) {
 		t.Errorf("%d\n%s", code, out)
 	}
 	conn, err := sqlite3.Open(filepath.Join(dir, "callbackd.db"))

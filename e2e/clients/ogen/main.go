@@ -36,6 +36,10 @@ func (elsewhere) ApiToken(context.Context, api.OperationName) (api.ApiToken, err
 	return api.ApiToken{}, nil
 }
 
+func (elsewhere) Operator(context.Context, api.OperationName) (api.Operator, error) {
+	return api.Operator{}, nil
+}
+
 // as is the answer as the type that belongs to its status.
 func as[T any](what string, answer any, err error) T {
 	got, ok := answer.(T)

@@ -163,8 +163,10 @@ func (s *Store) Backlogs(ctx context.Context, at time.Time) (out callbackd.Backl
 
 // sumKeyUse looks up the data of one event after the other, which databases plan as a
 // search by the primary key, however many events there are.
-const sumKeyUse = `SELECT count(*), CAST(coalesce(sum((SELECT octet_length(e.data) FROM events e WHERE e.id = p.event_id)), 0) AS bigint)
-	FROM pending p WHERE p.callback_no IN (SELECT no FROM callbacks WHERE key_no = $1)`
+const sumKeyUse = `SELECT CAST(coalesce(sum(n), 0) AS bigint), CAST(coalesce(sum(bytes), 0) AS bigint) FROM (
+	SELECT (SELECT count(*) FROM pending p WHERE p.callback_no = c.no) AS n,
+		(SELECT sum((SELECT octet_length(e.data) FROM events e WHERE e.id = p.event_id)) FROM pending p WHERE p.callback_no = c.no) AS bytes
+	FROM callbacks c WHERE c.key_no = $1) u`
 
 // KeyUse is part of [store.Stats].
 func (s *Store) KeyUse(ctx context.Context, key callbackd.KeyID) (use callbackd.KeyUse, err error) {

@@ -62,6 +62,8 @@ func (s *commands) erases() {
 	}
 	s.ok(second(s.Erase(s.ctx, s.key, e.ID)))
 	s.ok(second(s.ListErases(s.ctx, store.EraseQuery{Key: s.key, Limit: 1})))
+	s.ok(second(s.KeyUse(s.ctx, s.key)))
+	s.ok(second(s.Check(s.ctx))) // which looks at erased events
 }
 
 // reseals reads every secret, and seals those again that no key of the keyset has sealed

@@ -278,7 +278,7 @@ func TestCallbacksAreMadeOnceOverNodes(t *testing.T) {
 			if isNew {
 				created[name]++
 			}
-			if err != nil && callbackd.KindOf(err) != callbackd.KindInvalid {
+			if err != nil && callbackd.KindOf(err) != callbackd.KindLimited {
 				t.Error(err)
 			}
 		})
