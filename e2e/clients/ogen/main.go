@@ -82,10 +82,10 @@ func callbacks(c *api.Client) {
 func events(c *api.Client) {
 	event := api.NewEvent{Event: "SESSION:STATUS_CHANGE", SessionKey: "ACM-0123456789", Data: api.NewOptNewEventData(api.NewEventData{"status": jx.Raw(`"STARTED"`)})}
 	answer, err := c.Publish(ctx, api.NewNewEventPublishBody(event), api.PublishParams{})
-	accepted := as[*api.PublishAnswer]("publish", answer, err).Accepted
+	accepted := as[*api.PublishAnswerHeaders]("publish", answer, err).Response.Accepted
 	must(accepted.Sequence == 1, "publish", accepted, nil)
 	answer, err = c.Publish(ctx, api.NewNewEventsPublishBody(api.NewEvents{event, event}), api.PublishParams{})
-	must(len(as[*api.PublishAnswer]("publish", answer, err).AcceptedEvents) == 2, "publish", answer, nil)
+	must(len(as[*api.PublishAnswerHeaders]("publish", answer, err).Response.AcceptedEvents) == 2, "publish", answer, nil)
 	read, err := c.GetEvent(ctx, api.GetEventParams{ID: accepted.ID})
 	as[*api.Event]("event", read, err)
 	page, err := c.ListEvents(ctx, api.ListEventsParams{Limit: api.NewOptInt(2)})
