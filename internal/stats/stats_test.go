@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,7 @@ type memory struct {
 	batches  int
 	largest  int
 	fail     bool
+	counting sync.Mutex // counters, for tests that look while the recorder runs
 }
 
 func (s *memory) AppendLogs(_ context.Context, es []store.LogEntry) error {
@@ -38,6 +40,8 @@ func (s *memory) AppendLogs(_ context.Context, es []store.LogEntry) error {
 }
 
 func (s *memory) AddCounters(_ context.Context, ts []store.MinuteCounters) error {
+	s.counting.Lock()
+	defer s.counting.Unlock()
 	if s.fail {
 		return errors.New("full")
 	}
@@ -217,44 +221,54 @@ func TestCountersOfVeryManyCallbacksWait(t *testing.T) {
 				}, callbackd.Delivered, time.Millisecond)
 			}
 		}
+		rows := func() []store.MinuteCounters {
+			s.counting.Lock()
+			defer s.counting.Unlock()
+			return s.counters
+		}
+		forget := func() {
+			s.counting.Lock()
+			defer s.counting.Unlock()
+			s.counters = nil
+		}
 		attempts(2500)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if len(s.counters) != 1000 {
-			t.Errorf("the first flush wrote counters of %d callbacks, want 1000", len(s.counters))
+		if len(rows()) != 1000 {
+			t.Errorf("the first flush wrote counters of %d callbacks, want 1000", len(rows()))
 		}
 		attempts(2500)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		counted := int64(0)
-		for _, c := range s.counters {
+		for _, c := range rows() {
 			counted += c.Attempts
 		}
-		if len(s.counters) != 3500 || counted != 5000 {
-			t.Errorf("after a minute %d rows count %d attempts, want 3500 rows and all 5000 attempts", len(s.counters), counted)
+		if len(rows()) != 3500 || counted != 5000 {
+			t.Errorf("after a minute %d rows count %d attempts, want 3500 rows and all 5000 attempts", len(rows()), counted)
 		}
-		s.counters = nil
+		forget()
 		const many = 40_000
 		attempts(many)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if want := many - 30_000; len(s.counters) != want {
-			t.Errorf("with %d rows a flush wrote %d, want %d", many, len(s.counters), want)
+		if want := many - 30_000; len(rows()) != want {
+			t.Errorf("with %d rows a flush wrote %d, want %d", many, len(rows()), want)
 		}
 		if dropped != 0 {
 			t.Errorf("%d attempts were dropped, want 0", dropped)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(s.counters) != many {
-			t.Errorf("after a minute %d rows are written, want all %d", len(s.counters), many)
+		if len(rows()) != many {
+			t.Errorf("after a minute %d rows are written, want all %d", len(rows()), many)
 		}
-		s.counters = nil
+		forget()
 		attempts(2500)
 		cancel()
 		<-done
-		if len(s.counters) != 2500 {
-			t.Errorf("the stop wrote %d rows, want all 2500", len(s.counters))
+		if len(rows()) != 2500 {
+			t.Errorf("the stop wrote %d rows, want all 2500", len(rows()))
 		}
 	})
 }
