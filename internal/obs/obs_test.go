@@ -23,6 +23,7 @@ func TestOperatingNamesEveryMetric(t *testing.T) {
 	m.AttemptDone(&callbackd.Outcome{}, callbackd.Delivered, time.Second)
 	m.CallbackPaused(callbackd.PausedGone)
 	m.WatchClients(func() Clients { return Clients{} })
+	m.WatchAccepting(func() (int, int) { return 0, 0 })
 	m.SetBuild("1", "sqlite")
 	m.WatchStore(aStore(callbackd.Trouble{
 		CallbackBacklog: callbackd.CallbackBacklog{ID: 1}, Callback: &callbackd.Callback{}, Paused: callbackd.PausedGone,

@@ -19,7 +19,7 @@ func TestSamplesAreWhole(t *testing.T) {
 		callbackd.NoteInsert:   "note",
 		callbackd.SMSRequested: "phone name link",
 	}
-	for _, typ := range callbackd.EventTypes {
+	for _, typ := range callbackd.SessionEvents {
 		got, err := strictjson.Object(session.Sample(typ))
 		if err != nil {
 			t.Fatalf("%s: %v", typ, err)
