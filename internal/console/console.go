@@ -34,6 +34,7 @@ type Store interface {
 	store.Events
 	store.Sessions
 	store.Logins
+	store.Tokens
 	store.Stats
 	store.Logs
 	store.Replays

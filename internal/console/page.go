@@ -78,15 +78,19 @@ var navItems = []navItem{
 	{"audit", "Audit log", link("audit")},
 	{"keys", "API Keys", link("keys")},
 	{"replays", "Replays", link("replays")},
+	{"tokens", "Operator tokens", link("tokens")},
 	{"nodes", "Nodes", link("nodes")},
 }
+
+// operatorNavItems is how many items of navItems only the operator sees.
+const operatorNavItems = 2
 
 // NavItems is the navigation of the page.
 func (b *base) NavItems() []navItem {
 	if b.Operator {
 		return navItems
 	}
-	return navItems[:len(navItems)-1]
+	return navItems[:len(navItems)-operatorNavItems]
 }
 
 // refusedText warns that nothing will be delivered to a URL. It does not say
@@ -114,6 +118,7 @@ var notices = map[string]string{
 	"muted":                   "No notices of the incident are sent for the time that you chose.",
 	"unmuted":                 "Notices of the incident are sent again.",
 	"revoked":                 "The API key was revoked.",
+	"token-revoked":           "The operator token was revoked.",
 }
 
 func (c *Console) base(req *userRequest, nav, title string) base {

@@ -80,6 +80,11 @@ func (c *Console) routes() []route {
 
 		{"GET " + Root + "/nodes", c.requireOperator(c.nodes)},
 
+		{"GET " + Root + "/tokens", c.requireOperator(c.tokens)},
+		{"POST " + Root + "/tokens", c.requireOperator(c.createToken)},
+		{"GET " + Root + "/tokens/{token}/revoke", c.requireOperator(c.revokeTokenPage)},
+		{"POST " + Root + "/tokens/{token}/revoke", c.requireOperator(c.revokeToken)},
+
 		{"GET " + Root + "/keys", c.requireLogin(c.keys)},
 		{"POST " + Root + "/keys", c.requireOperator(c.createKey)},
 		{"GET " + Root + "/keys/{key}/limits", c.requireLogin(c.limitsPage)},

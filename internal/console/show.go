@@ -52,6 +52,7 @@ var icons = map[string]string{
 	"logs":       "M5 3h10v14H5zM8 7h4M8 10h4M8 13h2",
 	"audit":      "M4 3h8l4 4v10H4zM7 11l2 2 4-4",
 	"keys":       "M12.500 3a4.500 4.500 0 1 1-3 7.900L3 17.400V14h3v-2.500h2.500M13 7.500h.01",
+	"tokens":     "M3 6h14v8H3zM6.500 10h.01M10 10h.01M13.500 10h.01",
 	"replays":    "M4 10a6 6 0 1 0 2-4.500L4 7.200M4 3v4.200h4.200",
 	"incidents":  "M10 3 18 16.500H2zM10 8v4M10 14.200h.01",
 	"nodes":      "M3 4h14v5H3zM3 11h14v5H3zM6 6.500h.01M6 13.500h.01",

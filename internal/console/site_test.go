@@ -218,6 +218,7 @@ func (s *site) fill(k callbackd.Key, receiver string) map[string]string {
 		"event":    event,
 		"session":  session,
 		"key":      k.APIKey,
+		"token":    "abcdefghijkl",
 	}
 }
 
