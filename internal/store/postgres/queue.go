@@ -128,13 +128,14 @@ const (
 			FROM (SELECT * FROM events WHERE key_no = $2 AND session = o.lane AND id > o.after ORDER BY id) e
 			CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = $1 AND event_id = e.id AND due IS NULL LIMIT 1) p LIMIT $5) d
 		ORDER BY i, event_id`
-	// The events of a session are few, so for each callback they are walked back to the
-	// first that is pending.
+	// For each callback the events of the session are walked back to the first that is
+	// pending, and not further than the callback's oldest pending delivery.
 	selectEarlier = `SELECT i, d.* FROM unnest($2::text[], $3::bigint[]) WITH ORDINALITY AS o (lane, before, i)
 		CROSS JOIN LATERAL (SELECT no FROM callbacks WHERE key_no = $1 AND deleted_at IS NULL AND session IS NULL
 			UNION ALL SELECT no FROM callbacks WHERE key_no = $1 AND session = o.lane AND session IS NOT NULL AND deleted_at IS NULL) c
 		CROSS JOIN LATERAL (SELECT ` + pendingColumns + `
-			FROM (SELECT * FROM events WHERE key_no = $1 AND session = o.lane AND id < o.before ORDER BY id DESC) e
+			FROM (SELECT * FROM events WHERE key_no = $1 AND session = o.lane AND id < o.before
+				AND id >= (SELECT min(event_id) FROM pending WHERE callback_no = c.no) ORDER BY id DESC) e
 			CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = c.no AND event_id = e.id AND (due IS NULL OR holds_until > $4) LIMIT 1) p
 			ORDER BY e.id DESC LIMIT 1) d
 		ORDER BY i, d.event_id, d.callback_no`
