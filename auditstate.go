@@ -167,6 +167,9 @@ func (p *Policy) auditState() AuditState {
 	if p.NoKeepAlive {
 		s["policy.keep_alive"] = false
 	}
+	if p.NoResponse {
+		s["policy.store_response"] = false
+	}
 	if len(p.Signing) > 0 {
 		var schemes []string
 		for _, scheme := range p.Signing {

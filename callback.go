@@ -247,6 +247,7 @@ type Policy struct {
 	Rate        float64         // attempts per second; default unlimited
 	Concurrency int             // attempts in flight; default 32, 1 to 256
 	NoKeepAlive bool            // a connection serves one request and is closed
+	NoResponse  bool            `json:",omitempty"` // of the receiver's answers only the status and the size are stored, see [Result.DropResponse]
 	Signing     []SigningScheme // how requests are signed; default SignStandard
 	Expect      time.Duration   `json:",omitempty"` // how soon after the last event the next one is expected; 0: whenever. See [SilenceCondition]
 	OrderGroup  string          // see [Callback.OrderGroup]; a name or GroupByOrigin; default none

@@ -202,7 +202,18 @@ type Capture string
 const (
 	CaptureStored Capture = ""       // everything
 	CaptureErased Capture = "erased" // neither request nor answer; see [Attempt.Erase]
+	// CaptureNoResponse is everything but headers and body of the answer; see
+	// [Result.DropResponse].
+	CaptureNoResponse Capture = "response_not_stored"
 )
+
+// DropResponse removes what the receiver's answer had besides its status and size, because
+// the callback's policy does not have it stored. The texts about the attempt have nothing
+// of the answer either: [Decide] and the sender leave it out.
+func (r *Result) DropResponse() {
+	r.RetryAfter, r.Location, r.Headers, r.Body, r.Truncated = "", "", "", nil, false
+	r.Capture = CaptureNoResponse
+}
 
 // EndedAt returns when the attempt ended.
 func (r *Result) EndedAt() time.Time { return r.StartedAt.Add(r.Timings.Total) }

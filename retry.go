@@ -1,6 +1,7 @@
 package callbackd
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -76,14 +77,23 @@ func decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 	switch floor, ok := ParseRetryAfter(r.RetryAfter, now); {
 	case ok && due.Before(floor):
 		due = floor.Add(time.Duration(jitter * JitterFraction * float64(floor.Sub(now))))
-		why = "the receiver asked to wait (Retry-After: " + Clip(r.RetryAfter, 64) + ")"
+		why = "the receiver asked to wait (Retry-After" + quoted(": %s", r, p) + ")"
 		if floor.Sub(now) == MaxRetryAfter {
 			why += "; callbackd waits " + DurationText(MaxRetryAfter) + " at most"
 		}
 	case !ok && r.RetryAfter != "":
-		why += "; the receiver's Retry-After (" + Clip(r.RetryAfter, 64) + ") is neither seconds nor a date and was not understood"
+		why += "; the receiver's Retry-After" + quoted(" (%s)", r, p) + " is neither seconds nor a date and was not understood"
 	}
 	return pendingAt(d, p, now, due, step, why)
+}
+
+// quoted returns the Retry-After of an answer for a sentence. It is empty when the policy
+// has nothing of the answer stored.
+func quoted(format string, r *Result, p Policy) string {
+	if p.NoResponse {
+		return ""
+	}
+	return fmt.Sprintf(format, Clip(r.RetryAfter, 64))
 }
 
 // AfterEnd returns the decision for a callback that was deleted, or whose key was

@@ -2,6 +2,7 @@ package callbackd_test
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,22 @@ func status(code int) *callbackd.Result {
 		r.Fault = callbackd.FaultStatus
 	}
 	return r
+}
+
+// With policy.store_response false, no text has anything of the answer, and it decides all
+// the same.
+func TestDecideWithoutTheResponse(t *testing.T) {
+	for _, asked := range []string{"120", "999999", "a text of a person"} {
+		r := &callbackd.Result{Status: 429, Fault: callbackd.FaultStatus, RetryAfter: asked}
+		with := callbackd.Decide(callbackd.Delivery{}, r, callbackd.Policy{}, t0, 0.5)
+		got := callbackd.Decide(callbackd.Delivery{}, r, callbackd.Policy{NoResponse: true}, t0, 0.5)
+		if strings.Contains(got.Why, asked) || !strings.Contains(got.Why, "Retry-After") {
+			t.Errorf("Retry-After %q: the reason is %q", asked, got.Why)
+		}
+		if with.Why = got.Why; with != got {
+			t.Errorf("Retry-After %q: %+v, want %+v", asked, got, with)
+		}
+	}
 }
 
 func TestDecide(t *testing.T) {

@@ -104,13 +104,14 @@ type NewCallback struct {
 
 // Policy is the member policy of a callback, as far as it has no field in NewCallback.
 type Policy struct {
-	Signing    []string            `json:"signing,omitempty"`
-	TTL        string              `json:"ttl,omitempty"`         // such as "15m": what is older is not sent
-	Expect     string              `json:"expect,omitempty"`      // such as "1h": a longer silence is an incident
-	OrderGroup string              `json:"order_group,omitempty"` // "auto", or a name
-	Filter     map[string]any      `json:"filter,omitempty"`      // such as {"data.grade": {"lt": 3}}
-	Fields     map[string][]string `json:"fields,omitempty"`      // such as {"except": ["vehicle.vin"]}
-	Auth       *wire.Auth          `json:"auth,omitempty"`
+	Signing       []string            `json:"signing,omitempty"`
+	StoreResponse *bool               `json:"store_response,omitempty"` // false: headers and bodies of answers are not stored
+	TTL           string              `json:"ttl,omitempty"`            // such as "15m": what is older is not sent
+	Expect        string              `json:"expect,omitempty"`         // such as "1h": a longer silence is an incident
+	OrderGroup    string              `json:"order_group,omitempty"`    // "auto", or a name
+	Filter        map[string]any      `json:"filter,omitempty"`         // such as {"data.grade": {"lt": 3}}
+	Fields        map[string][]string `json:"fields,omitempty"`         // such as {"except": ["vehicle.vin"]}
+	Auth          *wire.Auth          `json:"auth,omitempty"`
 }
 
 // NewSessionCallback is the member callback of a session or an event: a callback for that

@@ -39,7 +39,7 @@ type KeySettings struct {
 	ExpiresAt           *time.Time `json:"expires_at,omitempty"`            // nil: never
 	Limits              *KeyLimits `json:"limits,omitempty"`
 	// CallbackPolicy has members of a callback's policy: timeout, retry, order, rate,
-	// concurrency, keep_alive, signing, ttl. A callback that is registered gets those that its
+	// concurrency, keep_alive, store_response, signing, ttl, expect. A callback that is registered gets those that its
 	// own policy leaves out.
 	CallbackPolicy json.RawMessage `json:"callback_policy,omitempty"`
 }

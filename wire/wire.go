@@ -110,28 +110,29 @@ type CallbackOne struct {
 
 // Policy answers GET /v1/callbacks/:event/policy, pause and resume.
 type Policy struct {
-	APIKey      string          `json:"api_key"`
-	Event       string          `json:"event,omitempty"` // not of a callback for one session
-	Name        string          `json:"name"`
-	Callback    int64           `json:"callback"`
-	Timeout     string          `json:"timeout"`
-	Retry       []string        `json:"retry"`
-	Order       string          `json:"order"` // how long a failed delivery blocks later ones of its session
-	Rate        float64         `json:"rate"`  // attempts a second; 0 is no limit
-	Concurrency int             `json:"concurrency"`
-	KeepAlive   bool            `json:"keep_alive"`    // whether connections are used again
-	Signing     []string        `json:"signing"`       // "standard", "github", "hmac-hex:" and the name of a header
-	TTL         string          `json:"ttl"`           // how long after it may be sent a delivery expires; "" for never
-	Expect      string          `json:"expect"`        // how soon after the last event the next one is expected; "" for whenever
-	OrderGroup  string          `json:"order_group"`   // "" when there is none, "auto", or a name
-	Filter      json.RawMessage `json:"filter"`        // which events go to the callback; null for all
-	Fields      json.RawMessage `json:"fields"`        // what of the data is sent; null for all
-	Auth        Auth            `json:"auth"`          // how callbackd signs in; without members when it does not
-	OldAuthEnds *time.Time      `json:"old_auth_ends"` // until then the credentials before count too; null: there are none
-	Paused      bool            `json:"paused"`
-	PauseReason string          `json:"pause_reason"`
-	PausedAt    *time.Time      `json:"paused_at"`
-	ClosedUntil *time.Time      `json:"closed_until"` // until then the receiver asked for no requests; null: it did not, or the time has passed
+	APIKey        string          `json:"api_key"`
+	Event         string          `json:"event,omitempty"` // not of a callback for one session
+	Name          string          `json:"name"`
+	Callback      int64           `json:"callback"`
+	Timeout       string          `json:"timeout"`
+	Retry         []string        `json:"retry"`
+	Order         string          `json:"order"` // how long a failed delivery blocks later ones of its session
+	Rate          float64         `json:"rate"`  // attempts a second; 0 is no limit
+	Concurrency   int             `json:"concurrency"`
+	KeepAlive     bool            `json:"keep_alive"`     // whether connections are used again
+	StoreResponse bool            `json:"store_response"` // whether headers and bodies of answers are stored
+	Signing       []string        `json:"signing"`        // "standard", "github", "hmac-hex:" and the name of a header
+	TTL           string          `json:"ttl"`            // how long after it may be sent a delivery expires; "" for never
+	Expect        string          `json:"expect"`         // how soon after the last event the next one is expected; "" for whenever
+	OrderGroup    string          `json:"order_group"`    // "" when there is none, "auto", or a name
+	Filter        json.RawMessage `json:"filter"`         // which events go to the callback; null for all
+	Fields        json.RawMessage `json:"fields"`         // what of the data is sent; null for all
+	Auth          Auth            `json:"auth"`           // how callbackd signs in; without members when it does not
+	OldAuthEnds   *time.Time      `json:"old_auth_ends"`  // until then the credentials before count too; null: there are none
+	Paused        bool            `json:"paused"`
+	PauseReason   string          `json:"pause_reason"`
+	PausedAt      *time.Time      `json:"paused_at"`
+	ClosedUntil   *time.Time      `json:"closed_until"` // until then the receiver asked for no requests; null: it did not, or the time has passed
 }
 
 // CallbackStats has the health, the backlog and the counts of a callback.
@@ -346,7 +347,8 @@ type Attempt struct {
 	Why       string     `json:"why"`
 	Next      *time.Time `json:"next_attempt_at"`
 	// Capture is "erased" when the request and the answer are not shown, because an erasure
-	// removed them. It is left out when everything is shown.
+	// removed them, and "response_not_stored" when of the answer only the status and the size
+	// were stored. It is left out when everything is shown.
 	Capture string `json:"capture,omitempty"`
 }
 

@@ -61,6 +61,8 @@ type server struct {
 	done   *watcher
 	book   *stats.Recorder
 	loose  bool // see loosely
+	// stored returns all that the database has.
+	stored func() []byte
 	// token makes a full operator token, once; the calls of the management API have it.
 	token func() callbackd.Secret
 }
@@ -73,6 +75,7 @@ type setup struct {
 	postgres bool
 	wrap     func(store.Store) store.Store // what the API sees; nil: the store itself
 	http     func(*http.Server)
+	stored   func() []byte // is set by open
 }
 
 // onBothStores runs a test whose answers come from the store on each store, side
@@ -104,9 +107,13 @@ func (c *setup) open(t *testing.T, committed func(commands int)) store.Store {
 	var s store.Store
 	var err error
 	if c.postgres {
-		s, err = openPostgres(t.Context(), stock.URL(t), store.Hooks{Committed: committed})
+		url := stock.URL(t)
+		c.stored = func() []byte { return pgtest.Contents(t, url) }
+		s, err = openPostgres(t.Context(), url, store.Hooks{Committed: committed})
 	} else {
-		s, err = sqlite.Open(t.Context(), sqlite.Options{Dir: emptyStore(t), Hooks: store.Hooks{Committed: committed}})
+		dir := emptyStore(t)
+		c.stored = func() []byte { return contents(t, dir) }
+		s, err = sqlite.Open(t.Context(), sqlite.Options{Dir: dir, Hooks: store.Hooks{Committed: committed}})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +227,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	web.Listener = api.Listener(web.Listener)
 	web.Start()
 	policy.Guard(netip.MustParseAddrPort(web.Listener.Addr().String()))
-	s := &server{t: t, url: web.URL, store: store, engine: eng, api: handler, done: done, book: book}
+	s := &server{t: t, url: web.URL, store: store, engine: eng, api: handler, done: done, book: book, stored: c.stored}
 	s.key = s.newKey("acme", c.live)
 	s.token = sync.OnceValue(func() callbackd.Secret { return s.operator("test", callbackd.RoleFull).text })
 	t.Cleanup(func() {

@@ -269,7 +269,7 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
 
 	for body, says := range map[string]string{
-		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, signing, ttl, expect, order_group, filter, fields and auth.`,
+		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, store_response, signing, ttl, expect, order_group, filter, fields and auth.`,
 		`"policy":{"nothing":null}`:                                           `Unknown member "nothing". policy has`,
 		`"policy":{"filter":{"status":"CONFIRM"}}`:                            "policy.filter.status is not a path.",
 		`"policy":{"filter":{"data.a":{"like":"CONFIRM"}}}`:                   "policy.filter.data.a.like is not an operator.",
@@ -283,6 +283,7 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 		`"policy":"{\"keepalive\":false}"`:                                    `Unknown member "keepalive". policy has`,
 		`"policy":{"keep_alive":"no"}`:                                        `policy.keep_alive must be true or false, not "no".`,
 		`"policy":{"keep_alive":0}`:                                           "policy.keep_alive must be true or false, not 0.",
+		`"policy":{"store_response":"no"}`:                                    `policy.store_response must be true or false, not "no".`,
 		`"policy":{"timeout":"90s"}`:                                          "policy.timeout must be a duration from 1s to 1m,",
 		`"policy":{"timeout":{}}`:                                             "policy.timeout must be a duration",
 		`"policy":{"retry":"0s"}`:                                             "policy.retry must be an array",

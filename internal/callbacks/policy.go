@@ -30,7 +30,7 @@ func policyOf(body request.Object, beside []string) (request.Object, error) {
 // keyPolicyFields describes the members of a policy that a key may have for its callbacks.
 // What chooses or changes events, and what is secret, belongs to one callback.
 func keyPolicyFields(p *callbackd.Policy) []request.Field {
-	keepAlive := true
+	keepAlive, store := true, true
 	return []request.Field{
 		request.Duration("timeout", &p.Timeout, callbackd.MinTimeout, callbackd.MaxTimeout),
 		retryField("retry", &p.Retry),
@@ -39,6 +39,10 @@ func keyPolicyFields(p *callbackd.Policy) []request.Field {
 		request.Whole("concurrency", &p.Concurrency, 1, callbackd.MaxConcurrency),
 		request.Flag("keep_alive", &keepAlive).Check(func(string) error {
 			p.NoKeepAlive = !keepAlive
+			return nil
+		}),
+		request.Flag("store_response", &store).Check(func(string) error {
+			p.NoResponse = !store
 			return nil
 		}),
 		signingField("signing", &p.Signing),

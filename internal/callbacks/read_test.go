@@ -30,7 +30,7 @@ func TestAnEmptyFieldOfAFormSetsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"name", "method", "headers", "payload", "timeout", "order", "rate", "concurrency", "policy[order]", "policy[keep_alive]", "policy[signing]", "policy[filter]", "policy[fields]", "secret"} {
+	for _, name := range []string{"name", "method", "headers", "payload", "timeout", "order", "rate", "concurrency", "policy[order]", "policy[keep_alive]", "policy[store_response]", "policy[signing]", "policy[filter]", "policy[fields]", "secret"} {
 		t.Run(name, func(t *testing.T) {
 			got, err := readForm(t, "&"+name+"=")
 			if err != nil {

@@ -29,7 +29,7 @@ type keyLimitOptions struct {
 	Pending   string `name:"pending-deliveries" placeholder:"N" help:"How many of its deliveries may be pending: a number; 0 for no limit, or default for the server's --key-pending-deliveries."`
 	Bytes     string `name:"pending-bytes" placeholder:"N" help:"How many bytes of event data its pending deliveries may have: a number; 0 for no limit, or default for the server's --key-pending-bytes."`
 	Callbacks string `name:"callbacks" placeholder:"N" help:"How many callbacks it may have for one event: 1 to 100, or default for 100."`
-	Policy    string `name:"callback-policy" placeholder:"JSON" help:"What callbacks get that are registered from now on and leave it out of their own policy: an object with timeout, retry, order, rate, concurrency, keep_alive, signing, ttl. {} for nothing."`
+	Policy    string `name:"callback-policy" placeholder:"JSON" help:"What callbacks get that are registered from now on and leave it out of their own policy: an object with timeout, retry, order, rate, concurrency, keep_alive, store_response, signing, ttl, expect. {} for nothing."`
 }
 
 // given reports whether one of the options was given.

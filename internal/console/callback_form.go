@@ -15,9 +15,9 @@ import (
 )
 
 // policyFields are the fields of the form of a callback that say how to deliver.
-var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "ttl", "expect", "order_group", "filter", "fields", "one_request"}
+var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "ttl", "expect", "order_group", "filter", "fields", "one_request", "no_response"}
 
-// callbackFields are all fields of that form. All but one_request are members of
+// callbackFields are all fields of that form. All but one_request and no_response are members of
 // the API's setting.
 var callbackFields = slices.Concat([]string{"event", "name", "url", "method", "headers", "payload", "secret"}, policyFields, callbacks.AuthFormFields)
 
@@ -69,6 +69,9 @@ func fillCallback(cb *callbackd.Callback) typed {
 	if p.NoKeepAlive {
 		t["one_request"] = "yes"
 	}
+	if p.NoResponse {
+		t["no_response"] = "yes"
+	}
 	t.fillAuth(p.Auth)
 	return t
 }
@@ -102,6 +105,7 @@ func (t typed) readCallback(errs formErrors, key *callbackd.Key) callbackd.Callb
 	cb, problems := callbacks.ReadAll(request.Values(t.values()).Split("retry").Split("signing"), key)
 	errs.addAll(problems)
 	cb.Policy.NoKeepAlive = t["one_request"] != ""
+	cb.Policy.NoResponse = t["no_response"] != ""
 	return cb
 }
 

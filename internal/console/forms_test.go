@@ -58,7 +58,7 @@ func TestTheFormOfACallbackIsReadAsTheAPIReadsIt(t *testing.T) {
 	})
 	t.Run("every field", func(t *testing.T) {
 		form := url.Values{"name": {"all"}, "url": {address}, "method": {"PUT"}, "headers": {"X-A: 1\r\nX-B: 2"}, "payload": {"{\r\n  \"a\": 1\r\n}"},
-			"timeout": {"10s"}, "order": {"0s"}, "concurrency": {"3"}, "rate": {"0.5"}, "retry": {"0s, 1m 1h"}, "one_request": {"yes"}, "signing": {"github hmac-hex:X-Sum"}, "order_group": {"portal"}, "filter": {"{\r\n \"data.grade\": {\"lt\": 3}}"}, "fields": {`{"only": ["grade"]}`}, "secret": {"known already"}}
+			"timeout": {"10s"}, "order": {"0s"}, "concurrency": {"3"}, "rate": {"0.5"}, "retry": {"0s, 1m 1h"}, "one_request": {"yes"}, "no_response": {"yes"}, "signing": {"github hmac-hex:X-Sum"}, "order_group": {"portal"}, "filter": {"{\r\n \"data.grade\": {\"lt\": 3}}"}, "fields": {`{"only": ["grade"]}`}, "secret": {"known already"}}
 		cb, policy := v.callbackOf(t, form)
 		wantCallback := wire.Callback{Event: "SESSION:COMPLETE", Name: "all", URL: address, Method: "PUT",
 			Headers: wire.Headers{{Name: "X-A", Value: "1"}, {Name: "X-B", Value: "2"}}, Payload: []byte(`{"a":1}`)}

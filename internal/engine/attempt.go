@@ -135,6 +135,9 @@ func (e *Engine) send(a *attempt) {
 		d.FirstFailedAt = now
 	}
 	o.Attempt.Decision = callbackd.Decide(*d, res, cb.Policy, now, rand.Float64())
+	if cb.Policy.NoResponse {
+		defer res.DropResponse() // when everything has been decided
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if d.Test { // a test says nothing about the health of real traffic

@@ -33,6 +33,8 @@ type attempt struct {
 	res      *callbackd.Result
 	noCert   bool   // the receiver refused the client certificate, or its lack
 	peer     string // what texts call the other side; empty for the receiver
+	// noResponse says that nothing of the answer may be stored, in texts neither.
+	noResponse bool
 }
 
 // fault sets the fault and its text, which may contain what the receiver sent.
@@ -91,6 +93,8 @@ func (a *attempt) fail(err error) {
 		a.fault(callbackd.FaultProtocol, "the receiver closed the connection before the request was sent")
 	case a.trace.Phase == egress.Sending:
 		a.fault(callbackd.FaultProtocol, "the receiver closed the connection without an answer; it may have read the request")
+	case a.noResponse:
+		a.fault(callbackd.FaultProtocol, "the receiver sent no complete HTTP answer")
 	default:
 		a.fault(callbackd.FaultProtocol, "the receiver sent no complete HTTP answer: %v", err)
 	}
@@ -181,6 +185,8 @@ func (a *attempt) bodyError(err error) string {
 		return "it was not complete within " + a.elapsed()
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
 		return "the connection was closed"
+	case a.noResponse:
+		return "it is not valid HTTP"
 	}
 	return err.Error()
 }

@@ -89,7 +89,7 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	begin := time.Now()
 	deadline, slot := s.deadlines.take(begin, policy.Timeout)
 	defer s.deadlines.free(slot)
-	a := attempt{Sender: s, ctx: ctx, start: begin, deadline: deadline, redact: set.redact, res: &res}
+	a := attempt{Sender: s, ctx: ctx, start: begin, deadline: deadline, redact: set.redact, res: &res, noResponse: policy.NoResponse}
 	if set.credentials != nil {
 		a.signedIn(set.credentials, req)
 		return res
@@ -121,7 +121,9 @@ func (a *attempt) answered(resp *http.Response) {
 	res.RetryAfter = callbackd.Clip(a.redact.text(strings.Join(resp.Header["Retry-After"], ", ")), maxRetryAfterKept)
 	res.Control = callbackd.ParseControl(strings.Join(resp.Header["Callback-Control"], ","))
 	res.Location = callbackd.Clip(a.redact.text(resp.Header.Get("Location")), maxLocationKept)
-	res.Headers = keptHeaders(resp, a.redact)
+	if !a.noResponse {
+		res.Headers = keptHeaders(resp, a.redact)
+	}
 	cut := readBody(resp.Body, res)
 	res.Body = a.redact.body(res.Body, res.Truncated || cut != nil)
 	if !res.Success() {

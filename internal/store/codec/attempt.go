@@ -66,6 +66,7 @@ const (
 	flagReused = 1 << iota
 	flagTruncated
 	flagErased
+	flagNoResponse
 )
 
 func flags(r *callbackd.Result) (n int64) {
@@ -75,16 +76,22 @@ func flags(r *callbackd.Result) (n int64) {
 	if r.Truncated {
 		n |= flagTruncated
 	}
-	if r.Capture == callbackd.CaptureErased {
+	switch r.Capture {
+	case callbackd.CaptureErased:
 		n |= flagErased
+	case callbackd.CaptureNoResponse:
+		n |= flagNoResponse
 	}
 	return n
 }
 
 func setFlags(r *callbackd.Result, n int64) {
 	r.Reused, r.Truncated, r.Capture = n&flagReused != 0, n&flagTruncated != 0, callbackd.CaptureStored
-	if n&flagErased != 0 {
+	switch {
+	case n&flagErased != 0:
 		r.Capture = callbackd.CaptureErased
+	case n&flagNoResponse != 0:
+		r.Capture = callbackd.CaptureNoResponse
 	}
 }
 

@@ -163,3 +163,37 @@ func (s *Server) database(name string) string {
 	u.Path = "/" + name
 	return u.String()
 }
+
+// Contents returns what all columns of all tables of a database hold, one after the other.
+func Contents(t testing.TB, url string) (all []byte) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	type column struct {
+		Table, Name string
+		Binary      bool
+	}
+	rows, err := conn.Query(t.Context(), "SELECT c.relname, a.attname, a.atttypid = 'bytea'::regtype FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND a.attnum > 0 AND NOT a.attisdropped")
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[column])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range columns {
+		sql := "SELECT coalesce(string_agg(" + c.Name + "::text, ' '), '')::bytea FROM " + c.Table
+		if c.Binary {
+			sql = "SELECT coalesce(string_agg(" + c.Name + ", ' '), '') FROM " + c.Table
+		}
+		var raw []byte
+		if err := conn.QueryRow(t.Context(), sql).Scan(&raw); err != nil {
+			t.Fatalf("%s.%s: %v", c.Table, c.Name, err)
+		}
+		all = append(all, raw...)
+	}
+	return all
+}
