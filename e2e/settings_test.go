@@ -127,8 +127,11 @@ func TestServeIsConfiguredByItsEnvironment(t *testing.T) {
 }
 
 func TestVersionAndBareCommand(t *testing.T) {
-	if out, _, code := run(t, "version"); code != 0 || !regexp.MustCompile(`^callbackd \d+\.\d+\.\d+\n$`).MatchString(out) {
-		t.Errorf("%d %q", code, out)
+	for _, arg := range []string{"version", "--version"} {
+		out, _, code := run(t, arg)
+		if code != 0 || !regexp.MustCompile(`^callbackd \d+\.\d+\.\d+ \((commit [0-9a-f]{40}( with changes)?, 20\S+Z, )?go1\.\S+, linux/\S+\)\n$`).MatchString(out) {
+			t.Errorf("%s ends with %d and prints %q", arg, code, out)
+		}
 	}
 	out, _, code := run(t)
 	wantExit(t, "callbackd without a command", code, 0, out, "serve", "demo")

@@ -34,9 +34,6 @@ import (
 	"callbackd/wire"
 )
 
-// Version is what User-Agent and `callbackd version` say.
-const Version = "0.1.0"
-
 // Config holds the settings of a server.
 type Config struct {
 	StoreConfig

@@ -1,13 +1,13 @@
 package app
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
 
 	"callbackd"
+	"callbackd/internal/system"
 )
 
 // listen opens the address of an option. An IPv4 address listens on IPv4 only: Go would
@@ -25,7 +25,7 @@ func listen(option, address string) (net.Listener, error) {
 		network = "tcp4"
 	}
 	l, err := net.Listen(network, address)
-	if errors.Is(err, syscall.EACCES) {
+	if system.Is(err, syscall.EACCES) {
 		return nil, callbackd.Errorf(callbackd.KindSetting, "this user is not permitted to listen on %s; choose another address with %s", address, option)
 	}
 	if err != nil {

@@ -24,21 +24,22 @@ type arrow struct {
 }
 
 // drivers is what every driver shares with the others.
-var drivers = []string{"callbackd", "callbackd/internal/store/core", "callbackd/internal/store/transfer", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo", "callbackd/internal/clock"}
+var drivers = []string{"callbackd", "callbackd/internal/store/core", "callbackd/internal/store/transfer", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo", "callbackd/internal/clock", "callbackd/internal/system"}
 
 var arrows = []arrow{
 	{"callbackd", nil, "the domain is pure: it must be readable and testable without any machinery"},
 	{"callbackd/wire", nil, "wire is the JSON of the API and nothing else, so that clients can import it"},
 	{"callbackd/client", []string{"callbackd/wire", "callbackd/internal/signature"}, "a client knows the wire and how to sign, never the server"},
+	{"callbackd/internal/system", nil, "what differs between operating systems is in one place, and knows nothing of ours"},
 	{"callbackd/internal/strictjson", nil, "a reader of hostile input depends on nothing of ours"},
 	{"callbackd/internal/signature", nil, "signing is used by server, client and receiver alike"},
-	{"callbackd/internal/egress", nil, "the guard must be auditable alone"},
+	{"callbackd/internal/egress", []string{"callbackd/internal/system"}, "the guard must be auditable alone"},
 	{"callbackd/internal/engine", []string{"callbackd"}, "the engine decides when; it declares the interfaces it calls and knows neither database nor HTTP"},
-	{"callbackd/internal/sender", []string{"callbackd", "callbackd/internal/egress", "callbackd/internal/humanize", "callbackd/internal/signature", "callbackd/internal/strictjson"}, "the sender says what happened; policy and storage live elsewhere"},
+	{"callbackd/internal/sender", []string{"callbackd/internal/system", "callbackd", "callbackd/internal/egress", "callbackd/internal/humanize", "callbackd/internal/signature", "callbackd/internal/strictjson"}, "the sender says what happened; policy and storage live elsewhere"},
 	{"callbackd/internal/store", []string{"callbackd"}, "the contract is domain words only"},
 	{"callbackd/internal/store/codec", []string{"callbackd", "callbackd/internal/store"}, "what both drivers write alike knows the contract's words only"},
 	{"callbackd/internal/store/core", []string{"callbackd", "callbackd/internal/store", "callbackd/internal/store/codec", "callbackd/internal/store/seal", "callbackd/internal/store/memo"}, "a command that is not hot is written once: it knows the contract and a small seam, and no driver"},
-	{"callbackd/internal/store/seal", []string{"callbackd"}, "what seals secrets must be auditable alone"},
+	{"callbackd/internal/store/seal", []string{"callbackd/internal/system", "callbackd"}, "what seals secrets must be auditable alone"},
 	{"callbackd/internal/store/memo", nil, "a cache knows nothing of what it keeps"},
 	{"callbackd/internal/store/transfer", nil, "what takes rows from one database to another knows neither of them, nor what they mean"},
 	{"callbackd/internal/store/sqlite", append(drivers, "callbackd/internal/store"), "a driver knows its contract and no other driver"},
@@ -52,7 +53,7 @@ var arrows = []arrow{
 	{"callbackd/internal/apikey", []string{"callbackd", "callbackd/internal/humanize", "callbackd/internal/request", "callbackd/internal/safetext"}, "making a key needs no store"},
 	{"callbackd/internal/console", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/safetext", "callbackd/internal/request", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/apikey", "callbackd/internal/callbacks", "callbackd/internal/live", "callbackd/internal/view", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/obs", "callbackd/internal/front", "callbackd/internal/keylimit"}, "the console shows and asks; it knows neither engine nor driver"},
 	{"callbackd/internal/view", []string{"callbackd", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/keylimit"}, "API and console tell the same story of a delivery"},
-	{"callbackd/internal/export", []string{"callbackd", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/view"}, "an export shows what the API shows, and knows no driver"},
+	{"callbackd/internal/export", []string{"callbackd/internal/system", "callbackd", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/view"}, "an export shows what the API shows, and knows no driver"},
 	{"callbackd/internal/api", []string{"callbackd", "callbackd/internal/humanize", "callbackd/internal/request", "callbackd/wire", "callbackd/internal/callbacks", "callbackd/internal/view", "callbackd/internal/store", "callbackd/internal/signature", "callbackd/internal/strictjson", "callbackd/internal/obs", "callbackd/internal/session", "callbackd/internal/front", "callbackd/internal/apikey", "callbackd/internal/ratelimit", "callbackd/internal/keylimit"}, "after Accept the api calls what app injects; it does not know the engine"},
 	{"callbackd/internal/session", []string{"callbackd", "callbackd/internal/view", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/strictjson"}, "sessions are rules in a transaction and JSON: neither HTTP nor a driver"},
 	{"callbackd/internal/simulate", []string{"callbackd", "callbackd/internal/clock", "callbackd/client", "callbackd/wire"}, "a simulation is a client: what it can do, every client can"},
@@ -60,9 +61,9 @@ var arrows = []arrow{
 	{"callbackd/internal/stats", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/store"}, "the journal knows what it writes and not who reads it"},
 	{"callbackd/internal/replays", []string{"callbackd", "callbackd/internal/store"}, "the runner decides when; what is next is the store's"},
 	{"callbackd/internal/notices", []string{"callbackd", "callbackd/internal/callbacks", "callbackd/internal/ratelimit", "callbackd/internal/store", "callbackd/internal/view"}, "a notice is an event like any other: what finds incidents knows the store, and neither engine nor HTTP"},
-	{"callbackd/internal/front", []string{"callbackd", "callbackd/internal/obs"}, "what bounds visitors knows neither what they ask for nor where it is kept"},
-	{"callbackd/internal/home", []string{"callbackd", "callbackd/internal/front"}, "what forwards calls knows neither what they ask for nor how nodes agree"},
-	{"callbackd/internal/doctor", []string{"callbackd", "callbackd/internal/humanize", "callbackd/internal/safetext", "callbackd/internal/store"}, "a check asks the machine that it is given and the contract of the store; it opens nothing by itself"},
+	{"callbackd/internal/front", []string{"callbackd/internal/system", "callbackd", "callbackd/internal/obs"}, "what bounds visitors knows neither what they ask for nor where it is kept"},
+	{"callbackd/internal/home", []string{"callbackd/internal/system", "callbackd", "callbackd/internal/front"}, "what forwards calls knows neither what they ask for nor how nodes agree"},
+	{"callbackd/internal/doctor", []string{"callbackd/internal/system", "callbackd", "callbackd/internal/humanize", "callbackd/internal/safetext", "callbackd/internal/store"}, "a check asks the machine that it is given and the contract of the store; it opens nothing by itself"},
 	{"callbackd/internal/humanize", []string{"callbackd"}, "numbers for people have one style, which knows nothing of what they count"},
 	{"callbackd/internal/obs", []string{"callbackd", "callbackd/internal/safetext"}, "logs and metrics know the domain's words only, and clean names that people chose"},
 }

@@ -14,7 +14,7 @@ var update = flag.Bool("update", false, "draw the picture of the packages in doc
 
 // everywhere lists the packages whose arrows the picture leaves out, because
 // anyone may import them.
-var everywhere = []string{"callbackd", "callbackd/wire", "callbackd/internal/humanize", "callbackd/internal/clock", "callbackd/internal/safetext", "callbackd/internal/store/memo"}
+var everywhere = []string{"callbackd", "callbackd/wire", "callbackd/internal/humanize", "callbackd/internal/clock", "callbackd/internal/safetext", "callbackd/internal/store/memo", "callbackd/internal/system"}
 
 // notInPicture matches the packages that only tests and developers run, and app and
 // cli, which put everything together and import nearly all.

@@ -46,7 +46,9 @@ type root struct {
 	Status     statusCmd     `cmd:"" help:"Say how a running server is: version, readiness, pending deliveries, nodes, and the last faults that it logged. Exit code 0 when it is ready, 1 when it is not."`
 	Doctor     doctorCmd     `cmd:"" help:"Find out what keeps a server from running well here: settings, disk, permissions, store, clock, network, certificates, limits. Takes the options of serve, changes nothing, and says what to do. Exit code 0 when there is no problem, 1 when there is one."`
 	LogLevel   logLevelCmd   `cmd:"" help:"Change what a running server logs, until its next start."`
-	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Version    versionCmd    `cmd:"" help:"Print the version, with the commit that the binary was built from and its date."`
+
+	PrintVersion kong.VersionFlag `name:"version" env:"-" help:"Print the same as the command version."`
 }
 
 // env holds what commands run with.
@@ -166,7 +168,7 @@ func newParser(r *root, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, e
 		kong.Description("A durable callback service. It accepts events of inspection sessions and delivers each event to the callbacks that are registered for it: in order, signed, with retries."),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(stdout, stderr), kong.Exit(exit),
-		kong.DefaultEnvars("CALLBACKD"), kong.Resolvers(secretFiles{}),
+		kong.DefaultEnvars("CALLBACKD"), kong.Vars{"version": "callbackd " + app.Build()}, kong.Resolvers(secretFiles{}),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
 	)
 }
@@ -175,6 +177,6 @@ type versionCmd struct{}
 
 // Run prints the version.
 func (versionCmd) Run(e *env) error {
-	_, err := fmt.Fprintln(e.stdout, "callbackd", app.Version)
+	_, err := fmt.Fprintln(e.stdout, "callbackd", app.Build())
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"callbackd/internal/app"
+	"callbackd/internal/system"
 )
 
 // notifySignals keeps a server running when the reader of its output is gone (SIGPIPE),
@@ -16,7 +17,7 @@ import (
 func notifySignals() <-chan os.Signal {
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(signals, append(system.UserSignals, syscall.SIGHUP)...)
 	return signals
 }
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/x509"
 	"io/fs"
-	"math"
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"time"
+
+	"callbackd/internal/system"
 )
 
 // Machine is what the checks ask of the machine.
@@ -67,13 +67,9 @@ const (
 // network or the control group.
 func ThisMachine() *Machine {
 	m := &Machine{
-		Stat: stat, Access: access, Volume: volume, UID: os.Geteuid(), Now: time.Now, Synchronized: synchronized,
-		Listen: net.Listen, Roots: x509.SystemCertPool,
+		Stat: stat, Access: system.Access, Volume: volume, UID: os.Geteuid(), Now: time.Now, Synchronized: synchronized,
+		Descriptors: system.OpenFiles(), Listen: net.Listen, Roots: x509.SystemCertPool,
 		Units: []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"},
-	}
-	var r syscall.Rlimit
-	if m.Descriptors = math.MaxUint64; syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) == nil {
-		m.Descriptors = uint64(r.Cur)
 	}
 	return m
 }
@@ -83,28 +79,6 @@ func stat(path string) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	f := File{Mode: info.Mode(), Owner: -1}
-	if own, ok := info.Sys().(*syscall.Stat_t); ok {
-		f.Owner = int(own.Uid)
-	}
-	return f, nil
-}
-
-// mayReadAndWrite is R_OK|W_OK of access(2), and mayEnter is X_OK.
-const (
-	mayReadAndWrite = 4 | 2
-	mayEnter        = 1
-)
-
-// access asks the kernel, which also knows of volumes that are mounted read-only. Nothing
-// is written.
-func access(path string) error {
-	mode := uint32(mayReadAndWrite)
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		mode |= mayEnter
-	}
-	if err := syscall.Access(path, mode); err != nil {
-		return &fs.PathError{Op: "access", Path: path, Err: err}
-	}
-	return nil
+	uid, _, _ := system.Owner(info)
+	return File{Mode: system.Mode(info), Owner: uid}, nil
 }

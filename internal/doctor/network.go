@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"callbackd/internal/humanize"
+	"callbackd/internal/system"
 )
 
 func checkAddress(ctx context.Context, p *patient) []Finding {
@@ -30,9 +31,9 @@ func checkAddress(ctx context.Context, p *patient) []Finding {
 	case err == nil:
 		l.Close()
 		return []Finding{ok("%s is free", p.Settings.Listen)}
-	case errors.Is(err, syscall.EACCES):
+	case system.Is(err, syscall.EACCES):
 		return []Finding{problem("Choose a port from 1024 on with --listen, and put a proxy in front.", "this user may not listen on %s", p.Settings.Listen)}
-	case !errors.Is(err, syscall.EADDRINUSE):
+	case !system.Is(err, syscall.EADDRINUSE):
 		return []Finding{problem("Name an address of this machine with --listen, such as 127.0.0.1:8080 or :8080.", "the server cannot listen on %s: %v", p.Settings.Listen, err)}
 	}
 	if err := p.Answers(ctx, p.Settings.Listen); err != nil {

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"callbackd/internal/system"
 )
 
 // Limits of connecting. Single steps have no limit: the deadline of the whole exchange is
@@ -312,20 +314,12 @@ func (e *LocalError) Unwrap() error { return e.Err }
 // localFault turns an error of this machine into a [LocalError], and returns others as
 // they are.
 func localFault(err error, target netip.AddrPort) error {
-	is := func(codes ...syscall.Errno) bool {
-		for _, code := range codes {
-			if errors.Is(err, code) {
-				return true
-			}
-		}
-		return false
-	}
 	switch {
-	case is(syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL):
+	case system.Is(err, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL):
 		return &LocalError{Missing: NoResources, Err: err}
-	case is(syscall.ENETDOWN, syscall.EPERM, syscall.EAFNOSUPPORT):
+	case system.Is(err, syscall.ENETDOWN, syscall.EPERM, syscall.EAFNOSUPPORT):
 		return &LocalError{Missing: NoRoute, Err: err}
-	case is(syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EACCES) && !hasRoute(target):
+	case system.Is(err, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EACCES) && !hasRoute(target):
 		return &LocalError{Missing: NoRoute, Err: err}
 	}
 	return err

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"syscall"
 	"time"
+
+	"callbackd/internal/system"
 )
 
 // Limits of idle connections.
@@ -155,14 +156,5 @@ func (c *conn) isSilent() bool {
 			return false
 		}
 	}
-	if c.raw == nil {
-		return true
-	}
-	quiet := false
-	err := c.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		quiet = errors.Is(err, syscall.EAGAIN)
-	})
-	return err == nil && quiet
+	return c.raw == nil || system.IsSilent(c.raw)
 }

@@ -11,9 +11,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"callbackd"
+	"callbackd/internal/system"
 )
 
 // File is an export in a file. A later run continues it.
@@ -45,7 +45,7 @@ func OpenFile(path string) (_ *File, err error) {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, callbackd.Errorf(callbackd.KindSetting, "%s is not a regular file; leave --out away to write to standard output", path)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := system.Lock(f, true); err != nil {
 		return nil, callbackd.Errorf(callbackd.KindConflict, "another export writes to %s; wait for its end, or choose another file", path)
 	}
 	if err := out.read(path); err != nil {
@@ -59,15 +59,7 @@ func OpenFile(path string) (_ *File, err error) {
 	if _, err := f.Seek(out.Size, io.SeekStart); err != nil {
 		return nil, err
 	}
-	return out, syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return out, system.SyncDir(filepath.Dir(path))
 }
 
 // lineHead begins every line.

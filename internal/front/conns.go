@@ -2,7 +2,6 @@ package front
 
 import (
 	"container/list"
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -10,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"callbackd/internal/system"
 )
 
 // socketBuffer is the size of the kernel's buffers of a connection, in bytes. It limits
@@ -84,7 +85,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // outOfDescriptors closes an idle connection when the process has no file
 // descriptor left, and reports whether to accept again at once.
 func (f *Front) outOfDescriptors(err error) bool {
-	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+	if !system.Is(err, syscall.EMFILE, syscall.ENFILE) {
 		return false
 	}
 	f.options.Log.Warn(descriptorsWarning, "error", err)

@@ -17,11 +17,11 @@ import (
 	"net/http"
 	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/obs"
+	"callbackd/internal/system"
 )
 
 // Defaults and bounds of [Options].
@@ -98,9 +98,8 @@ func (f *Front) maxConns() int {
 		return l.n
 	}
 	n := f.options.MaxConns
-	var r syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) == nil && r.Cur < math.MaxInt32 {
-		n = min(n, int(r.Cur)-min(f.options.Descriptors, int(r.Cur)/2))
+	if files := system.OpenFiles(); files < math.MaxInt32 {
+		n = min(n, int(files)-min(f.options.Descriptors, int(files)/2))
 	}
 	n = max(n, minConns)
 	f.limits.Store(&limits{now, n})

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+
+	"callbackd/internal/system"
 )
 
 // link is a connection to another node. It has one call at a time.
@@ -124,11 +126,5 @@ func (l *link) ask(ctx context.Context, p *peer, target, nonce string) (*http.Re
 // isSilent reports whether nothing has arrived on an idle connection: neither its end nor
 // an unexpected answer.
 func (l *link) isSilent() bool {
-	quiet := false
-	err := l.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		quiet = errors.Is(err, syscall.EAGAIN)
-	})
-	return err == nil && quiet && l.in.Buffered() == 0
+	return system.IsSilent(l.raw) && l.in.Buffered() == 0
 }

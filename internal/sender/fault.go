@@ -15,6 +15,7 @@ import (
 	"callbackd"
 	"callbackd/internal/egress"
 	"callbackd/internal/humanize"
+	"callbackd/internal/system"
 )
 
 // noAddressText is the error both for a name that does not exist and for one that
@@ -121,9 +122,9 @@ func (a *attempt) refusedTarget(err *egress.RefusedError) {
 
 func (a *attempt) connectFault(err error) {
 	switch {
-	case a.timedOut(err) || errors.Is(err, syscall.ETIMEDOUT):
+	case a.timedOut(err) || system.Is(err, syscall.ETIMEDOUT):
 		a.fault(callbackd.FaultConnect, "the receiver did not accept the connection within %s", a.elapsed())
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case system.Is(err, syscall.ECONNREFUSED):
 		a.fault(callbackd.FaultConnect, "the receiver refused the connection after %s", a.elapsed())
 	default:
 		a.fault(callbackd.FaultConnect, "the receiver cannot be reached: the network reported an error after %s", a.elapsed())

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"callbackd"
+	"callbackd/internal/system"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
@@ -132,7 +132,7 @@ func change(file string, f func(*keyset.Manager) error) (err error) {
 	if err = os.Rename(next, file); err != nil {
 		return err
 	}
-	return syncDir(file)
+	return system.SyncDir(filepath.Dir(file))
 }
 
 // copyOwner gives a file the owner of the one that it replaces, and its mode without the
@@ -142,9 +142,9 @@ func copyOwner(f *os.File, like fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	own, want := have.Sys().(*syscall.Stat_t), like.Sys().(*syscall.Stat_t)
-	if own.Uid != want.Uid || own.Gid != want.Gid {
-		if err := f.Chown(int(want.Uid), int(want.Gid)); err != nil {
+	uid, gid, _ := system.Owner(have)
+	if wantUID, wantGID, known := system.Owner(like); known && (uid != wantUID || gid != wantGID) {
+		if err := f.Chown(wantUID, wantGID); err != nil {
 			return fmt.Errorf("keep the owner of the keyset: %w; run the command as that user or as root", err)
 		}
 	}
@@ -188,14 +188,5 @@ func write(file string, keyset []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return syncDir(file)
-}
-
-// syncDir makes the name of a file durable.
-func syncDir(file string) error {
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return system.SyncDir(filepath.Dir(file))
 }

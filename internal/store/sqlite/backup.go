@@ -10,6 +10,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store/seal"
+	"callbackd/internal/system"
 )
 
 // Backup copies a data directory to a new directory. A server may run on it meanwhile.
@@ -50,13 +51,13 @@ func Backup(ctx context.Context, o Options, to string, keyset bool) (size int64,
 	if err != nil {
 		return 0, err
 	}
-	if err := syncDir(partial); err != nil {
+	if err := system.SyncDir(partial); err != nil {
 		return 0, err
 	}
 	if err := os.Rename(partial, to); err != nil {
 		return 0, err
 	}
-	return info.Size(), syncDir(filepath.Dir(to))
+	return info.Size(), system.SyncDir(filepath.Dir(to))
 }
 
 // copyDatabase writes a new copy of the database within one snapshot. Commits of a server

@@ -10,6 +10,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/system"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -30,7 +31,10 @@ const (
 // Otherwise it may work the next time.
 func unusable(dir string, err error) error {
 	kind := callbackd.KindUnavailable
-	for _, refusal := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP, sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM, sqlite3.NOTADB} {
+	if system.Is(err, syscall.ENOTDIR, syscall.EROFS, syscall.ENAMETOOLONG, syscall.ELOOP) {
+		kind = callbackd.KindSetting
+	}
+	for _, refusal := range []error{fs.ErrPermission, sqlite3.READONLY, sqlite3.CANTOPEN, sqlite3.PERM, sqlite3.NOTADB} {
 		if errors.Is(err, refusal) {
 			kind = callbackd.KindSetting
 		}
@@ -46,11 +50,7 @@ func makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
-	if err != nil {
-		return err
-	}
-	return errors.Join(parent.Sync(), parent.Close())
+	return system.SyncDir(filepath.Dir(filepath.Clean(dir)))
 }
 
 // Holds returns nil when the directory holds a database that is not empty.
@@ -112,9 +112,9 @@ func copyMode(file, model string) {
 	if f.Mode().Perm() != m.Mode().Perm() && m.Mode().IsRegular() {
 		os.Chmod(file, m.Mode().Perm())
 	}
-	own, want := f.Sys().(*syscall.Stat_t), m.Sys().(*syscall.Stat_t)
-	if own.Uid != want.Uid || own.Gid != want.Gid {
-		os.Lchown(file, int(want.Uid), int(want.Gid)) // only root may, and only root needs to
+	uid, gid, _ := system.Owner(f)
+	if wantUID, wantGID, known := system.Owner(m); known && (uid != wantUID || gid != wantGID) {
+		os.Lchown(file, wantUID, wantGID) // only root may, and only root needs to
 	}
 }
 
@@ -135,7 +135,7 @@ func createLike(file, model string) error {
 // lockFiles locks the database file, and the lock file of earlier versions, which people
 // delete. It returns false when another process holds a lock that excludes this one. It
 // skips files that do not exist.
-func (s *Store) lockFiles(dir string, how, flag int) (bool, error) {
+func (s *Store) lockFiles(dir string, exclusive bool, flag int) (bool, error) {
 	for _, name := range []string{dbFile, lockFile} {
 		f, err := os.OpenFile(filepath.Join(dir, name), flag, 0)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -143,12 +143,12 @@ func (s *Store) lockFiles(dir string, how, flag int) (bool, error) {
 		}
 		if err == nil {
 			s.dir.locks = append(s.dir.locks, f)
-			err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+			err = system.Lock(f, exclusive)
 		}
 		if err != nil {
 			s.unlock()
 		}
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, system.ErrLocked) {
 			return false, nil
 		}
 		if err != nil {
@@ -170,7 +170,7 @@ func (s *Store) unlock() error {
 // lockFor calls lockFiles again and again until it succeeds or wait is over.
 func (s *Store) lockFor(wait time.Duration, dir string) (bool, error) {
 	for deadline := time.Now().Add(wait); ; {
-		ok, err := s.lockFiles(dir, syscall.LOCK_EX, os.O_RDWR)
+		ok, err := s.lockFiles(dir, true, os.O_RDWR)
 		if ok || err != nil || time.Now().After(deadline) {
 			return ok, err
 		}
@@ -180,7 +180,7 @@ func (s *Store) lockFor(wait time.Duration, dir string) (bool, error) {
 
 // readersOnly reports whether the processes that lock a directory only read it.
 func (s *Store) readersOnly(dir string) bool {
-	ok, err := s.lockFiles(dir, syscall.LOCK_SH, os.O_RDONLY)
+	ok, err := s.lockFiles(dir, false, os.O_RDONLY)
 	s.unlock()
 	return ok && err == nil
 }
@@ -200,7 +200,7 @@ func (s *Store) lockServer(dir string) error {
 // lockCommand locks the directory for a command that writes. When a server runs on it,
 // it takes no lock, because SQLite's own locks are enough.
 func (s *Store) lockCommand(dir string) error {
-	ok, err := s.lockFiles(dir, syscall.LOCK_EX, os.O_RDWR)
+	ok, err := s.lockFiles(dir, true, os.O_RDWR)
 	if ok || err != nil || !s.readersOnly(dir) {
 		return err
 	}
@@ -237,7 +237,7 @@ var ErrReplaced = errors.New("the database was removed or replaced while it was 
 func (s *Store) checkFiles() {
 	for _, w := range s.dir.watched {
 		info, err := os.Stat(w.path)
-		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+		gone := errors.Is(err, fs.ErrNotExist) || system.Is(err, syscall.ENOTDIR)
 		if gone || err == nil && !os.SameFile(info, w.info) {
 			s.failFor(callbackd.Wrap(callbackd.KindUnavailable, ErrReplaced, w.path+" is not the file that callbackd opened. Nothing more is accepted, and the new files do not have what was acknowledged until now. "+
 				"Look for the old files before you start callbackd again"))

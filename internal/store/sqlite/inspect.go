@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"callbackd"
 	"callbackd/internal/store/core"
@@ -55,7 +54,7 @@ func (s *Store) reading(dir string) (open func(pragmas ...string) (*db, error), 
 		return nil, err
 	}
 	path := filepath.Join(dir, dbFile)
-	alone, err := s.lockFiles(dir, syscall.LOCK_SH, os.O_RDONLY)
+	alone, err := s.lockFiles(dir, false, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}

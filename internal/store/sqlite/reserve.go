@@ -8,9 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"callbackd"
+	"callbackd/internal/system"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -108,11 +108,11 @@ var available = onVolume
 
 // onVolume returns how many bytes this user may still use on the volume.
 func onVolume(dir string) uint64 {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
+	free, _, err := system.Space(dir)
+	if err != nil {
 		return 0
 	}
-	return uint64(st.Bavail) * uint64(st.Bsize)
+	return free
 }
 
 // startOnFullDisk releases the reserve before a start when the volume is full, or has

@@ -11,6 +11,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store/transfer"
+	"callbackd/internal/system"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -99,7 +100,7 @@ func (src *Source) Mark(set bool) (string, error) {
 	if err == nil && mark == "" && set {
 		mark = rand.Text()
 		if err = writeSynced(file, mark+"\n"); err == nil {
-			err = syncDir(src.dir)
+			err = system.SyncDir(src.dir)
 		}
 	}
 	if err != nil {
@@ -120,14 +121,6 @@ func writeSynced(file, text string) error {
 	}
 	_, err = f.WriteString(text)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // sessionSequences reads the last sequence number and id of each session from the

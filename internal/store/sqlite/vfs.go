@@ -1,11 +1,12 @@
 package sqlite
 
 import (
-	"errors"
 	"syscall"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
+
+	"callbackd/internal/system"
 )
 
 // vfsName names the file system of the driver with two differences. A write that finds no
@@ -86,7 +87,7 @@ func (f *databaseFile) WriteAt(b []byte, off int64) (int, error) {
 }
 
 func noSpace(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+	if system.Is(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG) {
 		return vfs.SystemError(err, sqlite3.FULL)
 	}
 	return err
