@@ -50,6 +50,7 @@ func TestTheCommandsMeasure(t *testing.T) {
 		"| at 500/s, with 3 receivers that hang: publish to arrival, p99 | ":                   {"extremes", "-rows", "isolation", "-hanging", "3", "-rounds", "2", "-isolation-for", "100ms"},
 		"| 1,000 pending for a dead receiver: peak of RSS | ":                                  {"extremes", "-rows", "backlog", "-pending", "1000", "-events", "100"},
 		"| CPU an event, with 60 and with 120 callbacks, most events for a few (Zipf, 1.1) | ": {"extremes", "-rows", "callbacks", "-callbacks", "120", "-events", "100", "-rounds", "1"},
+		"| CPU an event of 100 sessions, with one callback and with one for each session | ":   {"extremes", "-rows", "own", "-callbacks", "100", "-events", "100", "-rounds", "1"},
 		"| CPU an event, with 100 finished deliveries | ":                                      {"extremes", "-rows", "history", "-finished", "100", "-events", "100", "-rounds", "1"},
 		"| calls forwarded to the home of their key, an event | ":                              {"postgres", "-events", "60", "-keys", "2", "-rounds", "1", "-steady", "100ms"},
 		"| accepted and lost | 0 | 0 | ":                                                       {"overload", "-events", "200", "-for", "500ms", "-connections", "100"},

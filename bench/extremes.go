@@ -23,6 +23,7 @@ Measures what a large store or bad receivers cost, each against the same without
   backlog    the memory, and the start, with the backlog of a dead receiver
   callbacks  the CPU of an event with few callbacks and with many
   history    the CPU of an event on an empty store and on one with a long history
+  own        the CPU of an event with one callback for many sessions, and with one for each
 
 The two sides of a row are measured in turn. With the defaults all of it takes about
 20 minutes and 8 GB of disk.
@@ -44,7 +45,7 @@ func extremesCommand(fs *flag.FlagSet) func() error {
 	fs.IntVar(&x.finished, "finished", 1_000_000, "finished deliveries of the history")
 	fs.IntVar(&x.hanging, "hanging", 1000, "receivers that hang")
 	fs.DurationVar(&x.isolationFor, "isolation-for", 20*time.Second, "how long the healthy receiver is measured; an attempt hangs for 15 s")
-	all := []string{"isolation", "backlog", "callbacks", "history"}
+	all := []string{"isolation", "backlog", "callbacks", "history", "own"}
 	rows := fs.String("rows", strings.Join(all, ","), "the rows to measure")
 	return func() error {
 		for _, name := range strings.Split(*rows, ",") {
@@ -56,7 +57,7 @@ func extremesCommand(fs *flag.FlagSet) func() error {
 			return err
 		}
 		printHead(fmt.Sprintf("events of 1 KiB, %s interleaved", humanize.Plural(x.rounds, "round")), "figure", "without", "with", "ratio")
-		for i, f := range []func() error{x.isolation, x.backlog, x.growth, x.history} {
+		for i, f := range []func() error{x.isolation, x.backlog, x.growth, x.history, x.own} {
 			if !slices.Contains(strings.Split(*rows, ","), all[i]) {
 				continue
 			}
