@@ -144,6 +144,24 @@ func (l KeyLimits) CheckCallbacks(n int, ev EventType) error {
 	return limited(LimitCallbacks, retryCallbacks, "This API key has %d callbacks for the event %s, and its limit callbacks is %d for one event. Delete one first.", n, ev, most)
 }
 
+// Fault says what is wrong with the stored limits of a key; empty when nothing is.
+func (l KeyLimits) Fault() string {
+	outside := func(value, least, most float64) bool {
+		return value != 0 && value != NoLimit && !(value >= least && value <= most)
+	}
+	switch {
+	case outside(l.PublishRate, 0, MaxPublishRate):
+		return fmt.Sprintf("the limit publish_rate is %g", l.PublishRate)
+	case outside(float64(l.Pending), 0, MaxPendingLimit):
+		return fmt.Sprintf("the limit pending_deliveries is %d", l.Pending)
+	case outside(float64(l.PendingBytes), 0, MaxPendingLimit):
+		return fmt.Sprintf("the limit pending_bytes is %d", l.PendingBytes)
+	case l.Callbacks < 0 || l.Callbacks > MaxCallbacks:
+		return fmt.Sprintf("the limit callbacks is %d", l.Callbacks)
+	}
+	return ""
+}
+
 // limited builds an error of KindLimited.
 func limited(l Limit, retry time.Duration, format string, args ...any) error {
 	return &Error{Kind: KindLimited, Message: fmt.Sprintf(format, args...), Limit: l, RetryAfter: retry}

@@ -2,6 +2,7 @@ package callbackd_test
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,26 @@ func TestCallbacksAreRefusedAtTheLimit(t *testing.T) {
 		err := callbackd.KeyLimits{Callbacks: c.limit}.CheckCallbacks(c.n, callbackd.Complete)
 		if (err != nil) != (c.n >= c.most) || err != nil && !strings.Contains(err.Error(), fmt.Sprintf("its limit callbacks is %d", c.most)) {
 			t.Errorf("%d callbacks with the limit %d: %v", c.n, c.limit, err)
+		}
+	}
+}
+
+func TestFaultsOfStoredLimits(t *testing.T) {
+	for _, l := range []callbackd.KeyLimits{{}, {PublishRate: 0.5, Pending: callbackd.NoLimit, PendingBytes: callbackd.MaxPendingLimit, Callbacks: callbackd.MaxCallbacks}, {PublishRate: callbackd.NoLimit, PendingBytes: callbackd.NoLimit}} {
+		if fault := l.Fault(); fault != "" {
+			t.Errorf("%+v: %s", l, fault)
+		}
+	}
+	for want, l := range map[string]callbackd.KeyLimits{
+		"publish_rate is 1e+07":    {PublishRate: 1e7},
+		"publish_rate is NaN":      {PublishRate: math.NaN()},
+		"pending_deliveries is -2": {Pending: -2},
+		"pending_bytes is -3":      {PendingBytes: -3},
+		"callbacks is -1":          {Callbacks: -1},
+		"callbacks is 101":         {Callbacks: 101},
+	} {
+		if fault := l.Fault(); !strings.Contains(fault, want) {
+			t.Errorf("the fault of %+v is %q, want %q", l, fault, want)
 		}
 	}
 }

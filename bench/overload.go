@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,8 @@ finds the rate that the server sustains, as the rate at full load of -c connecti
 soon events are accepted at two thirds of it, which counts as normal. Then it offers -times
 the sustained rate for -for, on -connections connections, without waiting for answers to
 slow down; a connection has one call at a time. A refused call is not repeated. In the end it
-waits until everything that was accepted has arrived at the receiver.
+waits until everything that was accepted has arrived at the receiver. The column "aim" says
+what a figure should be on an idle machine. The measurement ends by itself after -limit.
 `
 
 // overload measures a server to which many more events come than it can take.
@@ -30,6 +32,7 @@ type overload struct {
 	times       float64
 	connections int
 	lasts       time.Duration
+	limit       time.Duration
 }
 
 func overloadCommand(fs *flag.FlagSet) func() error {
@@ -38,10 +41,20 @@ func overloadCommand(fs *flag.FlagSet) func() error {
 	fs.Float64Var(&o.times, "times", 10, "what is offered, in times the sustained rate")
 	fs.IntVar(&o.connections, "connections", 1000, "connections of the overload")
 	fs.DurationVar(&o.lasts, "for", time.Minute, "how long it lasts")
+	fs.DurationVar(&o.limit, "limit", 15*time.Minute, "when the measurement gives up")
 	return o.compare
 }
 
 func (o *overload) compare() error {
+	if o.limit < o.lasts {
+		return fmt.Errorf("-limit %v is shorter than -for %v", o.limit, o.lasts)
+	}
+	giveUp := time.AfterFunc(o.limit, func() {
+		progress("gave up after %v", o.limit)
+		cleanUp()
+		os.Exit(1)
+	})
+	defer giveUp.Stop()
 	if err := o.open(); err != nil {
 		return err
 	}
@@ -95,14 +108,14 @@ func (o *overload) compare() error {
 func (o *overload) show(rate float64, normal answered, got flooded, lost int) {
 	p50, p99 := percentiles(got.waits)
 	seconds := o.lasts.Seconds()
-	printHead(fmt.Sprintf("events of 1 KiB, %d connections, then %s for %v", o.c, humanize.Number(o.connections), o.lasts), "figure", "two thirds of the sustained rate", fmt.Sprintf("%g times the sustained rate", o.times), "ratio")
-	printRow("offered, events/s", countText(rate*2/3), countText(float64(got.sent)/seconds), ratioText(float64(got.sent)/seconds/rate)+" of the sustained rate")
-	printRow("accepted, events/s", countText(rate*2/3), countText(float64(got.accepted)/seconds), ratioText(float64(got.accepted)/seconds/rate)+" of the sustained rate")
-	printRow("accepted within, p50", humanize.Latency(normal.p50), humanize.Latency(p50), ratioText(float64(p50)/float64(normal.p50)))
-	printRow("accepted within, p99", humanize.Latency(normal.p99), humanize.Latency(p99), ratioText(float64(p99)/float64(normal.p99)))
-	printRow("refused with 503", "0", fmt.Sprintf("%.0f %%", 100*float64(got.refused)/float64(max(1, got.sent))), "")
-	printRow("other answers and errors", "0", humanize.Number(got.others), "")
-	printRow("accepted and lost", "0", humanize.Number(lost), "")
+	printHead(fmt.Sprintf("events of 1 KiB, %d connections, then %s for %v", o.c, humanize.Number(o.connections), o.lasts), "figure", "two thirds of the sustained rate", fmt.Sprintf("%g times the sustained rate", o.times), "ratio", "aim")
+	printRow("offered, events/s", countText(rate*2/3), countText(float64(got.sent)/seconds), ratioText(float64(got.sent)/seconds/rate)+" of the sustained rate", fmt.Sprintf("%g", o.times))
+	printRow("accepted, events/s", countText(rate*2/3), countText(float64(got.accepted)/seconds), ratioText(float64(got.accepted)/seconds/rate)+" of the sustained rate", "0.8 or more")
+	printRow("accepted within, p50", humanize.Latency(normal.p50), humanize.Latency(p50), ratioText(float64(p50)/float64(normal.p50)), "")
+	printRow("accepted within, p99", humanize.Latency(normal.p99), humanize.Latency(p99), ratioText(float64(p99)/float64(normal.p99)), "5 or less")
+	printRow("refused with 503", "0", fmt.Sprintf("%.0f %%", 100*float64(got.refused)/float64(max(1, got.sent))), "", "")
+	printRow("other answers and errors", "0", humanize.Number(got.others), "", "0")
+	printRow("accepted and lost", "0", humanize.Number(lost), "", "0")
 }
 
 // flooded is what became of the calls of an overload.

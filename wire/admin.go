@@ -151,8 +151,9 @@ type Stats struct {
 	Canceled  int64     `json:"canceled"`
 	Expired   int64     `json:"expired"`
 	Attempts  int64     `json:"attempts"`
-	Faults    int64     `json:"faults"`  // attempts that failed
-	Repeats   int64     `json:"repeats"` // attempts of resends and replays
+	Faults    int64     `json:"faults"`   // attempts that failed
+	ByFault   ByFault   `json:"by_fault"` // the same by kind
+	Repeats   int64     `json:"repeats"`  // attempts of resends and replays
 }
 
 // StatsList answers GET /v1/admin/stats. Intervals in which nothing happened are left out.

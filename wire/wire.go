@@ -165,6 +165,7 @@ type StatsWindow struct {
 	Attempts  int64     `json:"attempts"`
 	Succeeded int64     `json:"succeeded"` // attempts
 	Faults    int64     `json:"faults"`    // attempts that failed, for any reason
+	ByFault   ByFault   `json:"by_fault"`  // the same by kind
 	Repeats   int64     `json:"repeats"`   // attempts of resends and replays
 	Delivered int64     `json:"delivered"` // deliveries that ended so, as are the three below
 	Failed    int64     `json:"failed"`
@@ -172,6 +173,10 @@ type StatsWindow struct {
 	Expired   int64     `json:"expired"`
 	Latency   *Latency  `json:"latency_ms"` // null: nothing was delivered
 }
+
+// ByFault counts attempts that failed, by kind: a fault such as timeout, or the class of the
+// answer's status such as status_5xx. It has only kinds that happened.
+type ByFault map[string]int64
 
 // Latency has percentiles of the time from acceptance to success, without resends and
 // replays, in milliseconds.

@@ -30,7 +30,7 @@ func (a *API) accept(w http.ResponseWriter, c *call, b *store.Batch) ([]*callbac
 	}
 	var evs []*callbackd.Event
 	if err == nil {
-		err = a.unlessOverloaded(c, func() (err error) {
+		err = a.unlessOverloaded(c, len(b.Events), func() (err error) {
 			evs, err = a.Store.Accept(c.Context(), *b)
 			return err
 		})
@@ -51,7 +51,7 @@ func (a *API) withinLimits(c *call, change func() ([]*callbackd.Event, error)) e
 		return err
 	}
 	var evs []*callbackd.Event
-	err = a.unlessOverloaded(c, func() (err error) {
+	err = a.unlessOverloaded(c, 1, func() (err error) {
 		evs, err = change()
 		return err
 	})
@@ -59,10 +59,10 @@ func (a *API) withinLimits(c *call, change func() ([]*callbackd.Event, error)) e
 	return err
 }
 
-// unlessOverloaded runs a command that makes events, unless too many of them wait for the
-// store.
-func (a *API) unlessOverloaded(c *call, command func() error) error {
-	accepting, err := a.Overload.Begin(c.key.APIKey)
+// unlessOverloaded runs a command that makes so many events, unless too many of them wait for
+// the store.
+func (a *API) unlessOverloaded(c *call, events int, command func() error) error {
+	accepting, err := a.Overload.Begin(c.key.APIKey, events)
 	if err != nil {
 		return err
 	}

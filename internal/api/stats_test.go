@@ -23,6 +23,7 @@ func TestStatsOfACallback(t *testing.T) {
 	s.register("SESSION:COMPLETE", recv.url, "")
 	fresh := read(at)
 	equal(t, "attempts before the first", fresh.Week.Attempts, int64(0))
+	equal(t, "failures before the first", fresh.Week.ByFault, wire.ByFault{})
 	equal(t, "a latency before the first", fresh.Week.Latency == nil, true)
 	equal(t, "whether it fails before the first", fresh.Failing, false)
 	s.publish("SESSION:COMPLETE", "A", `{}`)
@@ -35,6 +36,7 @@ func TestStatsOfACallback(t *testing.T) {
 	})
 	for name, w := range map[string]wire.StatsWindow{"hour": got.Hour, "day": got.Day, "week": got.Week} {
 		equal(t, "counts of the "+name, []int64{w.Attempts, w.Succeeded, w.Faults, w.Delivered, w.Failed, w.Canceled}, []int64{2, 1, 1, 1, 0, 0})
+		equal(t, "failed attempts of the "+name+" by kind", w.ByFault, wire.ByFault{"status_4xx": 1})
 		equal(t, "whether there are latencies of the "+name, w.Latency != nil && w.Latency.P50 > 0 && w.Latency.P99 >= w.Latency.P50, true)
 	}
 	equal(t, "whether it fails", got.Failing, true)

@@ -37,6 +37,7 @@ type callbackPage struct {
 	ScheduleDots   []dot
 	Day            *chart
 	Counters       store.Counters // of the last day
+	Failures       []string       // what they say about attempts that failed
 	Rates          successRates
 	Backlog        store.Backlog
 	LongestWait    string
@@ -109,6 +110,7 @@ func (c *Console) fillStats(req *userRequest, p *callbackPage) error {
 	}
 	now := c.now()
 	p.Counters = view.SumOf(buckets)
+	p.Failures = view.FailureTexts(&p.Counters)
 	p.Day = failureChart(buckets, lastDay, lastDay.Since(now), p.CB.FailingSince, 960, 100)
 	health, err := c.Store.Health(req.Context(), p.CB.ID, store.PendingQuery{
 		OverdueBefore: now.Add(-callbackd.OverdueAfter),

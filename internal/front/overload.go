@@ -10,19 +10,25 @@ import (
 	"callbackd"
 )
 
-// Constants of [Overload]. Limits are calls that are being accepted at the same time.
+// Constants of [Overload]. Limits are events that are being accepted at the same time.
 const (
 	firstAccepting = 128
-	// MinAccepting is always allowed. So a client with fewer connections is never refused,
-	// however slow the disk is.
+	// MinAccepting is always allowed. So a client that sends single events on fewer
+	// connections is never refused, however slow the disk is.
 	MinAccepting = 64
 	maxAccepting = 4096
+	// MinCalls is how many calls are always allowed, however many events they have. So a
+	// client that sends arrays on fewer connections is never refused either.
+	MinCalls = 4
 	// overloadInterval is how often the limit is set anew.
 	overloadInterval = 100 * time.Millisecond
 	// A call may wait for the store for normalTimes of what is normal, and for minTarget
 	// at least.
 	normalTimes = 3
 	minTarget   = 20 * time.Millisecond
+	// eventsOfWait is how many events of an array may take as long as one call: an array
+	// takes its time also when nothing else comes.
+	eventsOfWait = 64
 	// maxOverloadRetry bounds Retry-After. It is random, so that calls that were refused
 	// together do not come back together.
 	maxOverloadRetry = 3
@@ -35,11 +41,12 @@ const (
 	maxHeldShare = 4
 )
 
-// Overload refuses calls before so many wait for the store that all of them become slow. It
-// limits how many are being accepted at the same time, as a queue that is full, and sets
-// the limit by how long they wait: when they wait longer than three times the normal, it
-// allows fewer, and when the limit is reached and they do not, more. What is normal is
-// learned while nothing is refused.
+// Overload refuses calls before so many events wait for the store that all of them become
+// slow. It limits how many are being accepted at the same time, as a queue that is full, and
+// sets the limit by how long their calls wait: when they wait longer than three times the
+// normal, it allows fewer, and when the limit is reached and they do not, more. What is normal
+// is learned while nothing is refused. An array counts as its events. A call is accepted while
+// the limit is not reached, so the last one may go over it by an array.
 //
 // The room is divided by API key: a key that has less than its share of the limit is not
 // refused because of others, which then get less.
@@ -51,7 +58,8 @@ type Overload struct {
 
 	mu     sync.Mutex
 	calls  list.List      // being accepted, oldest first: *Accepting
-	byKey  map[string]int // the number of them
+	events int            // of these calls
+	byKey  map[string]int // the number of these events
 	limit  float64
 	normal time.Duration // how long a call waits without overload; 0: not known
 
@@ -65,9 +73,15 @@ type Overload struct {
 
 // Accepting is a call that is being accepted.
 type Accepting struct {
-	key   string
-	begun time.Time
-	at    *list.Element
+	key    string
+	events int
+	begun  time.Time
+	at     *list.Element
+}
+
+// wait returns how long the call has waited, less for an array: see eventsOfWait.
+func (a *Accepting) wait(now time.Time) time.Duration {
+	return now.Sub(a.begun) / time.Duration((a.events+eventsOfWait-1)/eventsOfWait)
 }
 
 // NewOverload makes an Overload of a server with the connections of f. Without a Front it
@@ -107,9 +121,9 @@ func (o *Overload) Check(key string) error {
 	return o.check(key)
 }
 
-// Begin counts a call that was read, until End. It returns an error when the call is
-// refused.
-func (o *Overload) Begin(key string) (*Accepting, error) {
+// Begin counts a call with so many events, 1 or more, that was read, until End. It returns an
+// error when the call is refused.
+func (o *Overload) Begin(key string, events int) (*Accepting, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.now()
@@ -117,9 +131,10 @@ func (o *Overload) Begin(key string) (*Accepting, error) {
 	if err := o.check(key); err != nil {
 		return nil, err
 	}
-	a := &Accepting{key: key, begun: now}
+	a := &Accepting{key: key, events: events, begun: now}
 	a.at = o.calls.PushBack(a)
-	o.byKey[key]++
+	o.events += events
+	o.byKey[key] += events
 	return a, nil
 }
 
@@ -129,10 +144,11 @@ func (o *Overload) End(a *Accepting) {
 	defer o.mu.Unlock()
 	now := o.now()
 	o.calls.Remove(a.at)
-	if o.byKey[a.key]--; o.byKey[a.key] == 0 {
+	o.events -= a.events
+	if o.byKey[a.key] -= a.events; o.byKey[a.key] == 0 {
 		delete(o.byKey, a.key)
 	}
-	o.waits += now.Sub(a.begun)
+	o.waits += a.wait(now)
 	o.ended++
 	o.adjust(now)
 }
@@ -140,16 +156,20 @@ func (o *Overload) End(a *Accepting) {
 // check decides about one more call of a key. mu is held.
 func (o *Overload) check(key string) error {
 	limit := int(o.limit)
-	if o.calls.Len() < limit {
+	if o.events < limit {
 		return nil
 	}
 	o.full = true
+	if o.calls.Len() < MinCalls {
+		return nil
+	}
 	keys := len(o.byKey)
 	if o.byKey[key] == 0 {
 		keys++
 	}
-	// All shares together are the limit, so with them twice the limit is never exceeded.
-	if o.byKey[key] < limit/keys && o.calls.Len() < 2*limit {
+	// All shares together are the limit. Arrays may go over them, but not over twice the
+	// limit by more than one array.
+	if o.byKey[key] < limit/keys && o.events < 2*limit {
 		return nil
 	}
 	o.refused = true
@@ -178,7 +198,7 @@ func (o *Overload) wait(now time.Time) (wait time.Duration, known bool) {
 		return o.waits / time.Duration(o.ended), true
 	}
 	if oldest := o.calls.Front(); oldest != nil {
-		return now.Sub(oldest.Value.(*Accepting).begun), true
+		return oldest.Value.(*Accepting).wait(now), true
 	}
 	return 0, false
 }
@@ -198,15 +218,15 @@ func (o *Overload) set(wait time.Duration) {
 	case !o.refused && wait <= target:
 		o.normal += (wait - o.normal) / 16
 	case o.limit <= MinAccepting && o.ended > 0 && wait > target:
-		// With so few calls it is the disk that is slow, and not the queue that is long:
+		// With so few events it is the disk that is slow, and not the queue that is long:
 		// that becomes the normal.
 		o.normal += (wait/normalTimes - o.normal) / 64
 	}
 }
 
-// Figures returns how many calls are being accepted, and the limit.
+// Figures returns how many events are being accepted, and the limit.
 func (o *Overload) Figures() (accepting, limit int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.calls.Len(), int(o.limit)
+	return o.events, int(o.limit)
 }

@@ -36,7 +36,7 @@ func (s *slowStore) offer(t *testing.T, rates map[string]int, lasts time.Duratio
 	for end := time.Now().Add(lasts); time.Now().Before(end); time.Sleep(step) {
 		for key, rate := range rates {
 			for owed[key] += float64(rate) * step.Seconds(); owed[key] >= 1; owed[key]-- {
-				a, err := s.o.Begin(key)
+				a, err := s.o.Begin(key, 1)
 				if err != nil {
 					if limit, after := callbackd.LimitOf(err); limit != callbackd.LimitOverload || after < 1 || after > 3 || callbackd.KindOf(err) != callbackd.KindUnavailable {
 						t.Fatalf("the refusal is %v, limit %q, after %d s", err, limit, after)
@@ -131,7 +131,7 @@ func TestOverloadOfAStoreThatHangs(t *testing.T) {
 		o := front.NewOverload(nil)
 		var open []*front.Accepting
 		for range front.MinAccepting {
-			a, err := o.Begin("a")
+			a, err := o.Begin("a", 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,6 +196,68 @@ func TestRefusalsAreHeldBack(t *testing.T) {
 		o.Hold(gone)
 		if held := time.Since(start); held != 0 {
 			t.Errorf("one more than a quarter of the connections is held back for %v", held)
+		}
+	})
+}
+
+// An array counts as its events, so that arrays do not make single events wait for long. A
+// few of them are always accepted, also on a slow disk.
+func TestAnArrayCountsAsItsEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := front.NewOverload(nil)
+		begin := func(key string, events int) *front.Accepting {
+			t.Helper()
+			a, err := o.Begin(key, events)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		var open []*front.Accepting
+		for range front.MinCalls {
+			open = append(open, begin("a", 1000))
+		}
+		for _, key := range []string{"a", "b"} { // twice the limit is reached, so b has no share left
+			if _, err := o.Begin(key, 1); err == nil {
+				t.Errorf("another call of %s is accepted beside %d arrays", key, front.MinCalls)
+			}
+		}
+		if n, _ := o.Figures(); n != front.MinCalls*1000 {
+			t.Errorf("%d events are being accepted", n)
+		}
+		o.End(open[0])
+		begin("b", 1)
+		for range 50 { // the arrays hang
+			time.Sleep(100 * time.Millisecond)
+			o.Check("a")
+		}
+		for _, a := range open[1:] {
+			o.End(a)
+		}
+		time.Sleep(100 * time.Millisecond)
+		for range front.MinCalls - 1 {
+			begin("a", 1000)
+		}
+		if _, limit := o.Figures(); limit != front.MinAccepting {
+			t.Errorf("after calls that waited for long, the limit is %d", limit)
+		}
+	})
+}
+
+// Arrays take their time also when nothing else comes: that is no overload.
+func TestOneClientWithArraysIsNotRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := front.NewOverload(nil)
+		for i := range 1000 {
+			a, err := o.Begin("a", 1000)
+			if err != nil {
+				t.Fatalf("array %d: %v", i, err)
+			}
+			time.Sleep(100 * time.Millisecond)
+			o.End(a)
+		}
+		if _, limit := o.Figures(); limit <= front.MinAccepting {
+			t.Errorf("the limit is %d: arrays that take their time count as an overload", limit)
 		}
 	})
 }

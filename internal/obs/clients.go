@@ -26,13 +26,13 @@ func (m *Metrics) WatchClients(now func() Clients) {
 	)
 }
 
-// WatchAccepting adds metrics with how many calls are being accepted, and how many may be at
+// WatchAccepting adds metrics with how many events are being accepted, and how many may be at
 // the same time. It calls now at each scrape.
 func (m *Metrics) WatchAccepting(now func() (accepting, limit int)) {
 	m.registry.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_calls_accepting", Help: "Calls with events that wait for the store."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_events_accepting", Help: "Events whose calls wait for the store."},
 			func() float64 { n, _ := now(); return float64(n) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_calls_accepting_limit", Help: "How many calls with events may wait for the store before further ones are refused."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_events_accepting_limit", Help: "How many events may wait for the store before further calls are refused."},
 			func() float64 { _, n := now(); return float64(n) }),
 	)
 }

@@ -153,6 +153,9 @@ func countReceiver(c *store.MinuteCounters, a *callbackd.Attempt, ended time.Tim
 		return
 	}
 	c.Faults++
+	if kind := callbackd.FailureKind(a.Fault, a.Status); kind >= 0 {
+		c.ByFault[kind]++
+	}
 	c.LastFailure, c.LastFault, c.LastStatus = ended, a.Fault, a.Status
 }
 

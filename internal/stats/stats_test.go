@@ -90,6 +90,7 @@ func TestAttemptsAreAddedUp(t *testing.T) {
 		Counters: store.Counters{Delivered: 1, Attempts: 1},
 		Receiver: store.Receiver{LastSuccess: at.Add(time.Minute), CertNotAfter: cert},
 	}}
+	want[0].ByFault[callbackd.FailureKind(callbackd.FaultStatus, 503)] = 2
 	for i := range want {
 		want[i].Latency.Add(50 * time.Millisecond)
 	}

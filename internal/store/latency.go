@@ -52,6 +52,18 @@ func (l *Latency) Quantile(q float64) time.Duration {
 	return 0
 }
 
+// Counts are numbers that a column holds together. They are the argument and the
+// destination of such a column.
+type Counts []uint32
+
+// Trimmed returns the counts up to the last one that is not 0.
+func (c Counts) Trimmed() Counts {
+	for len(c) > 0 && c[len(c)-1] == 0 {
+		c = c[:len(c)-1]
+	}
+	return c
+}
+
 // Merge adds other to s.
 func (s *Counters) Merge(other *Counters) {
 	s.Delivered += other.Delivered
@@ -62,4 +74,7 @@ func (s *Counters) Merge(other *Counters) {
 	s.Faults += other.Faults
 	s.Repeats += other.Repeats
 	s.Latency.Merge(&other.Latency)
+	for i, n := range other.ByFault {
+		s.ByFault[i] += n
+	}
 }

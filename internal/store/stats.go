@@ -86,6 +86,9 @@ type Counters struct {
 	Faults                      int64   // attempts that failed, for any reason
 	Repeats                     int64   // attempts of resends and replays
 	Latency                     Latency // from acceptance to success, without resends and replays
+	// ByFault counts attempts that failed by their kind: see [callbackd.FailureKinds].
+	// Earlier versions counted Faults only, so there may be fewer.
+	ByFault [callbackd.NumFailureKinds]uint32
 }
 
 // Unsent returns the counters of n deliveries that were canceled or expired.

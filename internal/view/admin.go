@@ -42,5 +42,5 @@ func CallbackState(cb *callbackd.Callback, owner string, now time.Time) wire.Cal
 
 // Stats returns the counts of one interval.
 func Stats(b *store.Bucket) wire.Stats {
-	return wire.Stats{At: b.At.UTC(), Delivered: b.Delivered, Failed: b.Failed, Canceled: b.Canceled, Expired: b.Expired, Attempts: b.Attempts, Faults: b.Faults, Repeats: b.Repeats}
+	return wire.Stats{At: b.At.UTC(), Delivered: b.Delivered, Failed: b.Failed, Canceled: b.Canceled, Expired: b.Expired, Attempts: b.Attempts, Faults: b.Faults, ByFault: byFault(&b.Counters), Repeats: b.Repeats}
 }

@@ -1,10 +1,14 @@
 package view
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"callbackd"
+	"callbackd/internal/humanize"
 	"callbackd/internal/store"
 	"callbackd/wire"
 )
@@ -85,7 +89,7 @@ func CallbackStats(ctx context.Context, from store.Stats, cb *callbackd.Callback
 
 func statsWindow(c *store.Counters, since time.Time) wire.StatsWindow {
 	w := wire.StatsWindow{
-		Since: since, Attempts: c.Attempts, Succeeded: c.Attempts - c.Faults, Faults: c.Faults, Repeats: c.Repeats,
+		Since: since, Attempts: c.Attempts, Succeeded: c.Attempts - c.Faults, Faults: c.Faults, ByFault: byFault(c), Repeats: c.Repeats,
 		Delivered: c.Delivered, Failed: c.Failed, Canceled: c.Canceled, Expired: c.Expired,
 	}
 	if c.Latency.Count() > 0 {
@@ -95,4 +99,30 @@ func statsWindow(c *store.Counters, since time.Time) wire.StatsWindow {
 		w.Latency = &wire.Latency{P50: ms(.5), P95: ms(.95), P99: ms(.99)}
 	}
 	return w
+}
+
+// byFault returns the failed attempts by kind.
+func byFault(c *store.Counters) wire.ByFault {
+	out := wire.ByFault{}
+	for kind, n := range c.ByFault {
+		if n > 0 {
+			out[callbackd.FailureKinds[kind]] = int64(n)
+		}
+	}
+	return out
+}
+
+// FailureTexts says for people how many attempts failed by kind, the most frequent first.
+func FailureTexts(c *store.Counters) (texts []string) {
+	kinds := make([]int, 0, len(c.ByFault))
+	for kind, n := range c.ByFault {
+		if n > 0 {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.SortStableFunc(kinds, func(a, b int) int { return cmp.Compare(c.ByFault[b], c.ByFault[a]) })
+	for _, kind := range kinds {
+		texts = append(texts, humanize.Number(int64(c.ByFault[kind]))+" "+strings.ReplaceAll(callbackd.FailureKinds[kind], "_", " "))
+	}
+	return texts
 }

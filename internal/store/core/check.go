@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"slices"
@@ -44,12 +45,36 @@ func (c *checker) run(ctx context.Context) (err error) {
 	if c.flushed, err = c.s.db.Audit(c.tx, c.report); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{c.secrets, c.callbacks, c.events, c.pending, c.replays, c.counts, c.tokens, c.audits} {
+	for _, step := range []func(context.Context) error{c.secrets, c.keys, c.callbacks, c.events, c.pending, c.replays, c.counts, c.tokens, c.audits} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keys checks the limits of API keys and their policy for callbacks. It reads the columns
+// only: a key with a damaged one cannot be read.
+func (c *checker) keys(context.Context) error {
+	return c.tx.Query("SELECT no, limits, callback_policy FROM keys ORDER BY no", func(row Row) error {
+		var id callbackd.KeyID
+		var limits, policy *string
+		if err := row.Scan(&id, &limits, &policy); err != nil {
+			return err
+		}
+		l, err := readLimits(limits)
+		switch fault := l.Fault(); {
+		case err != nil:
+			c.report.Fault("the limits of API key %d cannot be read: %v", id, err)
+		case fault != "":
+			c.report.Fault("API key %d cannot be right: %s", id, fault)
+		}
+		var members map[string]json.RawMessage
+		if policy != nil && (json.Unmarshal([]byte(*policy), &members) != nil || members == nil) {
+			c.report.Fault("the policy for callbacks of API key %d is no JSON object", id)
+		}
+		return nil
+	})
 }
 
 func (c *checker) callbacks(context.Context) error {

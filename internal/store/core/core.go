@@ -127,8 +127,8 @@ type Tx interface {
 // Row is one row of a result.
 type Row interface {
 	// Scan copies the columns to dest: pointers to integers, bool, float64,
-	// string, [Text], []byte, time.Time, time.Duration, [store.Latency], or to
-	// types with a simple one of those underneath. A time is stored in milliseconds and a duration in
+	// string, [Text], []byte, time.Time, time.Duration, or to types with a simple one of
+	// those underneath, and [store.Counts], which it fills. A time is stored in milliseconds and a duration in
 	// microseconds. NULL is the zero time and the nil []byte; for any other
 	// type it needs a pointer to a pointer.
 	Scan(dest ...any) error

@@ -46,9 +46,9 @@ type Dialect struct {
 	// Count is a statement that adds $2 to the count of deliveries $1. Transactions of
 	// PostgreSQL add rows, so that none waits for another.
 	Count string
-	// MergeLatency adds the column latency of the table slots and of the row
-	// that is inserted.
-	MergeLatency string
+	// AddCounts adds a column of [store.Counts] of the table slots and of the row that
+	// is inserted; @ stands for the column.
+	AddCounts string
 	// Sealed lists the columns with sealed values that only this database has.
 	Sealed []SealedColumn
 }
@@ -73,6 +73,11 @@ func (d *Dialect) PairsAs(param, first, second string) string {
 // By returns a table, for FROM, that is read by an index.
 func (d *Dialect) By(table, index string) string {
 	return table + strings.ReplaceAll(d.IndexedBy, "INDEX_NAME", index)
+}
+
+// addCounts returns the expression that adds a column of counts.
+func (d *Dialect) addCounts(column string) string {
+	return strings.ReplaceAll(d.AddCounts, "@", column)
 }
 
 // newestOrder returns an order the other way around, for ORDER BY.

@@ -52,11 +52,11 @@ func (s *Store) AddSums(tx Tx, m Sums) error {
 	for _, id := range slices.SortedFunc(maps.Keys(m), compareBuckets) {
 		c := m[id]
 		rows = append(rows, []any{id.subject, id.subjectID, time.Duration(id.interval).Milliseconds(), id.at,
-			c.Delivered, c.Failed, c.Canceled, c.Attempts, c.Faults, c.Repeats, &c.Latency, c.Expired})
+			c.Delivered, c.Failed, c.Canceled, c.Attempts, c.Faults, c.Repeats, store.Counts(c.Latency[:]), c.Expired, store.Counts(c.ByFault[:])})
 	}
-	return tx.Batch(`INSERT INTO slots (subject, no, width, at, delivered, failed, canceled, attempts, faults, repeats, latency, expired) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+	return tx.Batch(`INSERT INTO slots (subject, no, width, at, delivered, failed, canceled, attempts, faults, repeats, latency, expired, by_fault) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 	ON CONFLICT (subject, no, width, at) DO UPDATE SET delivered = slots.delivered + excluded.delivered, failed = slots.failed + excluded.failed, canceled = slots.canceled + excluded.canceled, expired = slots.expired + excluded.expired,
-		attempts = slots.attempts + excluded.attempts, faults = slots.faults + excluded.faults, repeats = slots.repeats + excluded.repeats, latency = `+s.d.MergeLatency, nil, rows)
+		attempts = slots.attempts + excluded.attempts, faults = slots.faults + excluded.faults, repeats = slots.repeats + excluded.repeats, latency = `+s.d.addCounts("latency")+`, by_fault = `+s.d.addCounts("by_fault"), nil, rows)
 }
 
 const updateReceiver = `INSERT INTO receivers (callback_no, last_success, last_failure, last_fault, last_status, cert_not_after) VALUES ($1, $2, $3, $4, $5, $6)
@@ -105,10 +105,10 @@ func (s *Store) ListStats(ctx context.Context, q store.StatsQuery) (out []store.
 	}
 	err = s.db.Read(ctx, func(tx Tx) error {
 		out = nil
-		return tx.Query(`SELECT at, delivered, failed, canceled, attempts, faults, repeats, latency, expired FROM slots
+		return tx.Query(`SELECT at, delivered, failed, canceled, attempts, faults, repeats, latency, expired, by_fault FROM slots
 			WHERE subject = $1 AND no = $2 AND width = $3 AND at >= $4 AND at < $5 ORDER BY subject, no, width, at`, func(row Row) error {
 			var b store.Bucket
-			err := row.Scan(&b.At, &b.Delivered, &b.Failed, &b.Canceled, &b.Attempts, &b.Faults, &b.Repeats, &b.Latency, &b.Expired)
+			err := row.Scan(&b.At, &b.Delivered, &b.Failed, &b.Canceled, &b.Attempts, &b.Faults, &b.Repeats, store.Counts(b.Latency[:]), &b.Expired, store.Counts(b.ByFault[:]))
 			out = append(out, b)
 			return err
 		}, subject, subjectID, time.Duration(q.Interval).Milliseconds(), q.Since.UnixMilli(), q.Until.UnixMilli())

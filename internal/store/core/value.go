@@ -14,14 +14,14 @@ type Text string
 
 // Plain returns an argument of a statement as one of the types that drivers
 // bind: nil, int64, float64, bool, string, [Text], []byte, []int64, []string
-// or a pointer to [store.Latency].
+// or [store.Counts].
 //
 // Named types become what is underneath. A time becomes its milliseconds since
 // 1970, and the zero time NULL. A duration becomes its microseconds. A nil
 // pointer is NULL, a nil []byte is empty.
 func Plain(arg any) (any, error) {
 	switch v := arg.(type) {
-	case nil, int64, float64, bool, string, Text, []int64, []string, *store.Latency:
+	case nil, int64, float64, bool, string, Text, []int64, []string, store.Counts:
 		return v, nil
 	case []byte:
 		if v == nil {

@@ -396,6 +396,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		fmt.Sprintf("UPDATE events SET sequence = 1 WHERE id = %d", evs[4].ID),
 		fmt.Sprintf("INSERT INTO attempts VALUES (%d, 99, 1, 1, 'delivered', '')", evs[1].ID),
 		fmt.Sprintf("INSERT INTO attempts VALUES (%d, %d, 3, 1, 'pending', '')", evs[1].ID, d.cb.ID),
+		`UPDATE keys SET limits = '{"callbacks":101}', callback_policy = 'null'`,
 	} {
 		if _, err := s.shared.Exec(ctx, sql); err != nil {
 			t.Fatal(err)
@@ -404,7 +405,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 	r, err := s.Check(ctx)
 	d.must(err)
 	all := strings.Join(r.Faults, "\n")
-	for _, want := range []string{"it is lost", "out of sequence", "pending as well", "the pending row of delivery", "an attempt of delivery", "attempt 3 where 1 was expected"} {
+	for _, want := range []string{"it is lost", "out of sequence", "pending as well", "the pending row of delivery", "an attempt of delivery", "attempt 3 where 1 was expected", "the limit callbacks is 101", "is no JSON object"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}

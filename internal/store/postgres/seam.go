@@ -45,7 +45,7 @@ var dialect = core.Dialect{
 	RevisionColumn: ", revision",
 	RevisionValue:  ", " + thisRevision,
 	Count:          "INSERT INTO delivery_counts (what, n) VALUES ($1, $2)",
-	MergeLatency:   "ARRAY (SELECT coalesce(x, 0) + coalesce(y, 0) FROM unnest(slots.latency, excluded.latency) WITH ORDINALITY AS l (x, y, n) ORDER BY n)",
+	AddCounts:      "ARRAY (SELECT coalesce(x, 0) + coalesce(y, 0) FROM unnest(slots.@, excluded.@) WITH ORDINALITY AS l (x, y, n) ORDER BY n)",
 }
 
 // Read is part of [core.Driver].
@@ -312,8 +312,8 @@ func plainArgs(args []any) ([]any, error) {
 		switch v := plain.(type) {
 		case core.Text:
 			plain = []byte(v)
-		case *store.Latency:
-			plain = counts(v)
+		case store.Counts:
+			plain = countsColumn(v)
 		}
 		out[i] = plain
 	}
@@ -323,22 +323,31 @@ func plainArgs(args []any) ([]any, error) {
 // seamRow is a row of a result as package core sees it.
 type seamRow struct{ row pgx.CollectableRow }
 
-// counts returns a latency as its column has it: up to the last that is not 0.
-func counts(l *store.Latency) []int64 {
+// countsColumn returns counts as their column has them.
+func countsColumn(counts store.Counts) []int64 {
 	list := []int64{}
-	for i, n := range l {
-		if n > 0 {
-			list = append(list, make([]int64, i-len(list))...)
-			list = append(list, int64(n))
-		}
+	for _, n := range counts.Trimmed() {
+		list = append(list, int64(n))
 	}
 	return list
 }
 
+// countsArray reads a column of counts.
+type countsArray struct {
+	to   store.Counts
+	list []int64
+}
+
+func (a *countsArray) copy() {
+	clear(a.to)
+	for i, n := range a.list[:min(len(a.list), len(a.to))] {
+		a.to[i] = uint32(n)
+	}
+}
+
 // Scan is part of [core.Row].
 func (r seamRow) Scan(dest ...any) error {
-	var latency *store.Latency
-	var list []int64
+	var arrays []*countsArray
 	for i, d := range dest {
 		switch d := d.(type) {
 		case *time.Time:
@@ -347,16 +356,14 @@ func (r seamRow) Scan(dest ...any) error {
 			dest[i] = (*durationColumn)(d)
 		case *core.Text:
 			dest[i] = (*textColumn)(d)
-		case *store.Latency:
-			latency, dest[i] = d, &list
+		case store.Counts:
+			a := &countsArray{to: d}
+			arrays, dest[i] = append(arrays, a), &a.list
 		}
 	}
 	err := r.row.Scan(dest...)
-	if latency != nil {
-		*latency = store.Latency{}
-		for i, n := range list[:min(len(list), len(latency))] {
-			latency[i] = uint32(n)
-		}
+	for _, a := range arrays {
+		a.copy()
 	}
 	return err
 }

@@ -28,7 +28,7 @@ func openDB(path string, pragmas ...string) (*db, error) {
 		d.close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	err = conn.CreateFunction("merge_latency", 2, sqlite3.DETERMINISTIC|sqlite3.INNOCUOUS, mergeLatency)
+	err = conn.CreateFunction("add_counts", 2, sqlite3.DETERMINISTIC|sqlite3.INNOCUOUS, addCounts)
 	if err == nil {
 		err = d.pragmas(pragmas...)
 	}

@@ -37,7 +37,7 @@ var dialect = core.Dialect{
 
 	NextCallback: "UPDATE meta SET last_callback = last_callback + 1 RETURNING last_callback",
 	Count:        "INSERT INTO delivery_counts (what, n) VALUES ($1, $2) ON CONFLICT (what) DO UPDATE SET n = n + excluded.n",
-	MergeLatency: "merge_latency(slots.latency, excluded.latency)",
+	AddCounts:    "add_counts(slots.@, excluded.@)",
 }
 
 // Read is part of [core.Driver].
@@ -258,12 +258,9 @@ func (s *Store) forgetTargets() {
 	s.w.candidates = newTargetsCache()
 }
 
-// mergeLatency makes the SQL function of this name: it adds two columns that
-// hold a [store.Latency].
-func mergeLatency(ctx sqlite3.Context, args ...sqlite3.Value) {
-	sum, added := codec.ReadLatency(args[0].RawBlob()), codec.ReadLatency(args[1].RawBlob())
-	sum.Merge(&added)
-	ctx.ResultBlob(codec.AppendLatency([]byte{}, &sum))
+// addCounts makes the SQL function of this name: it adds two columns of [store.Counts].
+func addCounts(ctx sqlite3.Context, args ...sqlite3.Value) {
+	ctx.ResultBlob(codec.AddCounts([]byte{}, args[0].RawBlob(), args[1].RawBlob()))
 }
 
 // Query is part of [core.Tx].
@@ -333,8 +330,8 @@ func bindPlain(st *sqlite3.Stmt, i int, arg any) error {
 		return st.BindText(i, string(v))
 	case []byte:
 		return st.BindBlob(i, v)
-	case *store.Latency:
-		return st.BindBlob(i, codec.AppendLatency([]byte{}, v))
+	case store.Counts:
+		return st.BindBlob(i, codec.AppendCounts([]byte{}, v))
 	case []int64, []string:
 		list, err := json.Marshal(v)
 		if err != nil {
@@ -370,8 +367,8 @@ func (r stmtRow) column(i int, dest any) error {
 	case *time.Time:
 		*d = columnTime(r.st, i)
 		return nil
-	case *store.Latency:
-		*d = codec.ReadLatency(r.st.ColumnRawBlob(i))
+	case store.Counts:
+		codec.ReadCounts(r.st.ColumnRawBlob(i), d)
 		return nil
 	}
 	v := reflect.ValueOf(dest).Elem()

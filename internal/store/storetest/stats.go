@@ -30,6 +30,10 @@ func (s *suite) counters(cb *callbackd.Callback, minute int, delivered int64, sl
 	for range delivered {
 		c.Latency.Add(slow)
 	}
+	c.ByFault[callbackd.FailureKind(callbackd.FaultStatus, 503)] = 1
+	if slow < time.Second {
+		c.ByFault[callbackd.FailureKind(callbackd.FaultAuth, 0)] = 70_000
+	}
 	return c
 }
 
@@ -80,6 +84,10 @@ func (s *suite) statsAdded() {
 	s.equal("faults", got.Faults, int64(3))
 	s.equal("repeats", got.Repeats, int64(6))
 	s.equal("measured latencies", got.Latency.Count(), int64(18))
+	var want [callbackd.NumFailureKinds]uint32
+	want[callbackd.FailureKind(callbackd.FaultStatus, 500)] = 3
+	want[callbackd.FailureKind(callbackd.FaultAuth, 0)] = 140_000
+	s.equal("failed attempts by kind", got.ByFault, want)
 }
 
 func (s *suite) statsLatency() {

@@ -44,7 +44,7 @@ var Tables = []Table{
 	{"replay_parts", []string{"replay_id", "callback_no", "total", "done"}, 2},
 	{"replay_events", []string{"replay_id", "callback_no", "chunk", "ids"}, 3},
 	{"logs", []string{"key_no", "id", "method", "path", "status", "duration", "message", "address", "count"}, 2},
-	{"slots", []string{"subject", "no", "width", "at", "delivered", "failed", "canceled", "attempts", "faults", "repeats", "latency", "expired"}, 4},
+	{"slots", []string{"subject", "no", "width", "at", "delivered", "failed", "canceled", "attempts", "faults", "repeats", "latency", "expired", "by_fault"}, 4},
 	{"receivers", []string{"callback_no", "last_success", "last_failure", "last_fault", "last_status", "cert_not_after"}, 1},
 	{"logins", []string{"hash", "key_no", "link", "proof", "created_at", "expires_at"}, 1},
 	{"operator_tokens", []string{"id", "hash", "name", "role", "created_at", "expires_at", "last_used_at", "revoked_at"}, 1},
