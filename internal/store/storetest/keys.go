@@ -66,7 +66,7 @@ func (s *suite) keyRotation() {
 func (s *suite) keySettings() {
 	end := s.at.Add(time.Hour).UTC()
 	next := callbackd.Key{Name: "renamed", TimeFrame: 2 * time.Hour, CaptureURL: "https://c.example/{session_key}", ExpiresAt: end,
-		Limits: callbackd.KeyLimits{PublishRate: 0.5, Pending: callbackd.NoLimit, PendingBytes: 1 << 40, Callbacks: 7}, CallbackPolicy: `{"timeout":"5s"}`}
+		Limits: callbackd.KeyLimits{PublishRate: 0.5, Pending: callbackd.NoLimit, PendingBytes: 1 << 39, Callbacks: 7}, CallbackPolicy: `{"timeout":"5s"}`}
 	s.must(s.ChangeKey(s.ctx(), "k1", func(k *callbackd.Key) error {
 		k.SetSettings(&next)
 		return nil
