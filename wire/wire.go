@@ -21,6 +21,7 @@ type Message struct {
 type Links struct {
 	Message   string `json:"message"`
 	Console   string `json:"console"`
+	Docs      string `json:"docs"`
 	Callbacks string `json:"callbacks"`
 	Events    string `json:"events"`
 	Sessions  string `json:"sessions"`

@@ -33,6 +33,9 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
+// Document returns the OpenAPI document, which describes every call. It must not be changed.
+func Document() []byte { return openAPI }
+
 // Options holds the options of the API. Those without a default are required, except the
 // switches at the end.
 type Options struct {

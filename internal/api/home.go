@@ -18,7 +18,7 @@ func (a *API) home(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, wire.Links{
-		Message: "callbackd is running.", Console: "/console/", Callbacks: "/v1/callbacks", Events: "/v1/events", Sessions: "/v1/sessions",
+		Message: "callbackd is running.", Console: "/console/", Docs: "/docs", Callbacks: "/v1/callbacks", Events: "/v1/events", Sessions: "/v1/sessions",
 		OpenAPI: "/openapi.yaml", Health: "/healthz", Ready: "/readyz", Metrics: "/metrics",
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"time"
@@ -316,17 +315,6 @@ func (o observers) AttemptDone(out *callbackd.Outcome, state callbackd.State, si
 	if ev := out.Delivery.Event; ev != nil && state.Terminal() {
 		o.limits.Ended(ev.Key, len(ev.Data))
 	}
-}
-
-// both serves the console under its root and the API everywhere else.
-func both(api, pages http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isConsole(r) {
-			pages.ServeHTTP(w, r)
-			return
-		}
-		api.ServeHTTP(w, r)
-	})
 }
 
 func (a *App) ready(context.Context) error {

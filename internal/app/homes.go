@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"strings"
 
 	"callbackd"
 	"callbackd/internal/api"
@@ -100,7 +99,7 @@ func badAddress(option, address string, err error) error {
 // forwarding returns a handler that has each call answered by the home of its key, and
 // answers the calls that other nodes forward.
 func (a *App) forwarding(service *api.API, pages *console.Console, c Config, count home.Counter) (http.Handler, error) {
-	here := both(service, pages)
+	here := routed(service, pages, documents(c))
 	shared, ok := a.store.(nodeStore)
 	if !ok {
 		return here, nil
@@ -138,8 +137,4 @@ func (a *App) forwarding(service *api.API, pages *console.Console, c Config, cou
 	a.teardown.add("server for nodes", inner.Stop)
 	go inner.Serve(a.nodeListener) // until the teardown
 	return a.homes.Handler(here), nil
-}
-
-func isConsole(r *http.Request) bool {
-	return r.URL.Path == console.Root || strings.HasPrefix(r.URL.Path, console.Root+"/")
 }

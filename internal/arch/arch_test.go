@@ -64,6 +64,8 @@ var arrows = []arrow{
 	{"callbackd/internal/front", []string{"callbackd/internal/system", "callbackd", "callbackd/internal/obs"}, "what bounds visitors knows neither what they ask for nor where it is kept"},
 	{"callbackd/internal/home", []string{"callbackd/internal/system", "callbackd", "callbackd/internal/front"}, "what forwards calls knows neither what they ask for nor how nodes agree"},
 	{"callbackd/internal/doctor", []string{"callbackd/internal/system", "callbackd", "callbackd/internal/humanize", "callbackd/internal/safetext", "callbackd/internal/store"}, "a check asks the machine that it is given and the contract of the store; it opens nothing by itself"},
+	{"callbackd/docs", nil, "documents are text"},
+	{"callbackd/internal/docsite", nil, "pages are made of documents that app injects: they know nothing of what the documents describe"},
 	{"callbackd/internal/humanize", []string{"callbackd"}, "numbers for people have one style, which knows nothing of what they count"},
 	{"callbackd/internal/obs", []string{"callbackd", "callbackd/internal/safetext"}, "logs and metrics know the domain's words only, and clean names that people chose"},
 }

@@ -19,7 +19,7 @@ func Base(public *url.URL) string {
 }
 
 // addPublicPath puts the path of the public URL before the links of a page. All
-// of them come from [link]. Replacing text is safe: no other attribute of these
+// of them come from [link], except that to the documents. Replacing text is safe: no other attribute of these
 // names begins with Root, and text that others wrote cannot look like one,
 // because quotation marks in it are escaped.
 func (c *Console) addPublicPath(page string) string {
@@ -31,6 +31,7 @@ func (c *Console) addPublicPath(page string) string {
 	for _, name := range []string{"href", "action", "src", "data-stream", "data-watch"} {
 		pairs = append(pairs, " "+name+`="`+Root+"/", " "+name+`="`+base+Root+"/")
 	}
+	pairs = append(pairs, ` href="/docs`, ` href="`+base+`/docs`)
 	return strings.NewReplacer(pairs...).Replace(page)
 }
 

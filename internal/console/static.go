@@ -37,6 +37,15 @@ var staticTypes = map[string]string{
 	".svg": "image/svg+xml",
 }
 
+// Style returns the style sheet of the console, for other pages that look like it.
+func Style() string {
+	raw, err := staticFiles.ReadFile("static/console.css")
+	if err != nil {
+		panic(err) // an embedded file cannot be missing
+	}
+	return string(raw)
+}
+
 func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 	file := r.PathValue("file")
 	raw, err := staticFiles.ReadFile("static/" + file)
