@@ -122,4 +122,14 @@ func (a *Admin) Settings(ctx context.Context) (out wire.SettingList, err error) 
 	return out, a.Do(ctx, http.MethodGet, "/v1/admin/settings", nil, &out)
 }
 
+// ExportSettings returns all API keys with their callbacks as a file, without secrets.
+func (a *Admin) ExportSettings(ctx context.Context) (out wire.SettingsFile, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/settings/export", nil, &out)
+}
+
+// ApplySettings makes the stored settings like a file, or says what it would change.
+func (a *Admin) ApplySettings(ctx context.Context, s wire.ApplySettings) (out wire.SettingsPlan, err error) {
+	return out, a.Do(ctx, http.MethodPost, "/v1/admin/settings/apply", s, &out)
+}
+
 func keyPath(apiKey string) string { return "/v1/admin/keys/" + url.PathEscape(apiKey) }

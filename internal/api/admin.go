@@ -52,6 +52,8 @@ func (a *API) adminRoutes() []route {
 		a.overKeys(adminQuery("GET /v1/admin/stats", a.listStats, statsFields)),
 		{pattern: "GET /v1/admin/nodes", operated: a.listNodes},
 		{pattern: "GET /v1/admin/settings", operated: a.listSettings},
+		a.overKeys(route{pattern: "GET /v1/admin/settings/export", operated: a.exportSettings}),
+		{pattern: "POST /v1/admin/settings/apply", operated: a.applySettings},
 
 		{pattern: "GET /v1/admin/keys/{key}/sessions/{session}", operated: a.getSession},
 		{pattern: "GET /v1/admin/keys/{key}/events/{id}/explain", params: []string{"callback"}, operated: a.explainEvent},

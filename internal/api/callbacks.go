@@ -113,7 +113,13 @@ func newSecrets() []callbackd.SigningSecret {
 // a URL, or a receiver will refuse the client certificate. The documented body does not
 // change.
 func (a *API) advise(w http.ResponseWriter, cb *callbackd.Callback) {
-	var warnings []string
+	if warnings := a.warnings(cb); len(warnings) > 0 {
+		w.Header().Set("Callback-Warning", strings.Join(warnings, " "))
+	}
+}
+
+// warnings returns the warnings about a setting.
+func (a *API) warnings(cb *callbackd.Callback) (warnings []string) {
 	if a.Advise != nil {
 		warnings = append(warnings, a.Advise(cb.URL))
 		if auth := cb.Policy.Auth; auth != nil && auth.OAuth2 != nil {
@@ -122,9 +128,7 @@ func (a *API) advise(w http.ResponseWriter, cb *callbackd.Callback) {
 	}
 	warnings = append(warnings, callbacks.AdviseAuth(cb, time.Now()))
 	warnings = slices.DeleteFunc(warnings, func(s string) bool { return s == "" })
-	if len(warnings) > 0 {
-		w.Header().Set("Callback-Warning", strings.Join(slices.Compact(warnings), " "))
-	}
+	return slices.Compact(warnings)
 }
 
 // sameSetting reports whether a client sent a setting that is stored already. It ignores

@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
+	"callbackd"
 	"callbackd/internal/obs"
 	"callbackd/internal/store"
 	"callbackd/internal/store/postgres"
@@ -71,6 +73,34 @@ func (p StoreConfig) Existing(ctx context.Context) (store.Store, error) {
 		return nil, err
 	}
 	return p.Open(ctx, true, nil)
+}
+
+// nodeSeen is how long after its last sign of life a node counts as running, for [StoreConfig.Alone].
+const nodeSeen = 2 * time.Minute
+
+// Alone opens an existing store for a command that changes what a running server has in
+// memory. It fails with Unavailable when a server runs on the store.
+func (p StoreConfig) Alone(ctx context.Context) (store.Store, error) {
+	if p.DatabaseURL == "" {
+		if err := sqlite.Holds(p.Data); err != nil {
+			return nil, err
+		}
+		return p.Open(ctx, false, nil)
+	}
+	s, err := p.Existing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := s.(store.Cluster).Nodes(ctx)
+	for _, n := range nodes {
+		if err == nil && n.Unseen < nodeSeen {
+			err = callbackd.Errorf(callbackd.KindUnavailable, "the node %s runs on the database", n.Name)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // opened turns a nil driver into a nil store: a nil pointer in an interface

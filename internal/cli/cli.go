@@ -38,7 +38,8 @@ type root struct {
 	Demo       demoCmd       `cmd:"" help:"Show one inspection from start to end: a server, an API key, a receiver that fails at first, and every event delivered."`
 	Simulate   simulateCmd   `cmd:"" help:"Play inspections through the API of a running server, for a load test or a demonstration."`
 	Audit      auditCmd      `cmd:"" help:"List who changed what, and verify that nobody has changed the audit log."`
-	Export     exportCmd     `cmd:"" help:"Write what is stored to a file: events."`
+	Export     exportCmd     `cmd:"" help:"Write what is stored to a file: events, or settings."`
+	Apply      applyCmd      `cmd:"" help:"Make API keys and their callbacks like a file, in one transaction, or print what would change."`
 	Fsck       fsckCmd       `cmd:"" help:"Check that every delivery of every accepted event is in exactly one state, and that the audit log is complete."`
 	Backup     backupCmd     `cmd:"" help:"Copy a data directory, also while a server runs on it."`
 	Move       moveCmd       `cmd:"" help:"Move everything from a data directory to PostgreSQL."`

@@ -18,7 +18,8 @@ import (
 )
 
 type exportCmd struct {
-	Events exportEventsCmd `cmd:"" help:"Write the stored events with their deliveries and attempts, one JSON line an event, also while a server runs. An export that was ended goes on."`
+	Settings exportSettingsCmd `cmd:"" help:"Print API keys with their callbacks as a file for callbackd apply. It has references in place of secrets."`
+	Events   exportEventsCmd   `cmd:"" help:"Write the stored events with their deliveries and attempts, one JSON line an event, also while a server runs. An export that was ended goes on."`
 }
 
 type exportEventsCmd struct {

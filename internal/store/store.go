@@ -41,6 +41,7 @@ type Store interface {
 	Stats
 	Logins
 	Tokens
+	Settings
 	Answers
 	Sealing
 	Audits

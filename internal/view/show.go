@@ -71,7 +71,7 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 		APIKey: apiKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.ID),
 		Timeout: p.Timeout.String(), Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive, StoreResponse: !p.NoResponse, OrderGroup: p.OrderGroup,
 		Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At),
-		ClosedUntil: timeOrNull(cb.StillClosed(now)), Auth: auth(cb.Policy.Auth),
+		ClosedUntil: timeOrNull(cb.StillClosed(now)), Auth: Auth(cb.Policy.Auth),
 	}
 	if cb.OldAuth.InForce(now) {
 		out.OldAuthEnds = timeOrNull(cb.OldAuth.EndsAt)
@@ -97,8 +97,8 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 	return out
 }
 
-// auth returns how a callback signs in, with its secrets masked.
-func auth(a *callbackd.Auth) (out wire.Auth) {
+// Auth returns how a callback signs in, with its secrets masked.
+func Auth(a *callbackd.Auth) (out wire.Auth) {
 	if a == nil {
 		return out
 	}

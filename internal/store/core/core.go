@@ -167,6 +167,7 @@ var (
 	_ store.Stats     = (*Store)(nil)
 	_ store.Logins    = (*Store)(nil)
 	_ store.Tokens    = (*Store)(nil)
+	_ store.Settings  = (*Store)(nil)
 	_ store.Answers   = (*Store)(nil)
 	_ store.Sealing   = (*Store)(nil)
 	_ store.Audits    = (*Store)(nil)

@@ -66,34 +66,39 @@ func (s *Store) changeSettings(ctx context.Context, mode Mode, f func(Tx) error,
 
 // CreateKey is part of store.Keys.
 func (s *Store) CreateKey(ctx context.Context, k callbackd.Key) (callbackd.Key, error) {
-	sealed, err := s.sealer.Key(k)
-	if err != nil {
-		return k, err
-	}
 	audit, err := s.Auditor(ctx)
 	if err != nil {
 		return k, err
 	}
-	limits, err := limitsColumn(k.Limits)
-	if err != nil {
-		return k, err
-	}
 	err = s.db.Write(ctx, Settings, func(tx Tx) error {
-		k.ID = 0
 		store.Made(ctx, &k)
-		err := tx.Query("INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url, expires_at, limits, callback_policy"+s.d.RevisionColumn+
-			") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"+s.d.RevisionValue+") ON CONFLICT DO NOTHING RETURNING no",
-			func(row Row) error { return row.Scan(&k.ID) },
-			k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL), k.ExpiresAt, limits, textOrNull(k.CallbackPolicy))
-		if err == nil && k.ID == 0 {
-			err = callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
-		}
-		if err != nil {
+		if err := s.insertKey(tx, &k); err != nil {
 			return err
 		}
 		return audit.Write(tx, callbackd.AuditEntry{Key: k.ID, Action: callbackd.AuditKeyCreated, Subject: k.APIKey}, nil, k.AuditState(audit.Digest(k.ID)))
 	})
 	return k, err
+}
+
+// insertKey stores a new key and sets its ID.
+func (s *Store) insertKey(tx Tx, k *callbackd.Key) error {
+	sealed, err := s.sealer.Key(*k)
+	if err != nil {
+		return err
+	}
+	limits, err := limitsColumn(k.Limits)
+	if err != nil {
+		return err
+	}
+	k.ID = 0
+	err = tx.Query("INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url, expires_at, limits, callback_policy"+s.d.RevisionColumn+
+		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"+s.d.RevisionValue+") ON CONFLICT DO NOTHING RETURNING no",
+		func(row Row) error { return row.Scan(&k.ID) },
+		k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL), k.ExpiresAt, limits, textOrNull(k.CallbackPolicy))
+	if err == nil && k.ID == 0 {
+		err = callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
+	}
+	return err
 }
 
 // ListKeys is part of store.Keys.

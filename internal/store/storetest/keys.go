@@ -16,6 +16,7 @@ var keyTests = map[string]func(*suite){
 	"KeysAreListed":          (*suite).keysListed,
 	"OtherKeysObjects":       (*suite).otherKeys,
 	"Logins":                 (*suite).logins,
+	"Settings":               (*suite).settings,
 	"Links":                  (*suite).links,
 	"LoginsOfAKeyAreLimited": (*suite).loginsLimited,
 }
