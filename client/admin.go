@@ -128,7 +128,7 @@ func (a *Admin) ExportSettings(ctx context.Context) (out wire.SettingsFile, err 
 }
 
 // ApplySettings makes the stored settings like a file, or says what it would change.
-func (a *Admin) ApplySettings(ctx context.Context, s wire.ApplySettings) (out wire.SettingsPlan, err error) {
+func (a *Admin) ApplySettings(ctx context.Context, s wire.SettingsApplication) (out wire.SettingsPlan, err error) {
 	return out, a.Do(ctx, http.MethodPost, "/v1/admin/settings/apply", s, &out)
 }
 

@@ -42,8 +42,8 @@ type SettingsCallback struct {
 	Paused  bool            `json:"paused,omitempty"` // by a person
 }
 
-// ApplySettings is the body of POST /v1/admin/settings/apply.
-type ApplySettings struct {
+// SettingsApplication is the body of POST /v1/admin/settings/apply.
+type SettingsApplication struct {
 	Settings    json.RawMessage `json:"settings"` // a SettingsFile, where members may be left out
 	DryRun      bool            `json:"dry_run,omitempty"`
 	Prune       bool            `json:"prune,omitempty"`       // remove what the file does not name

@@ -34,7 +34,7 @@ func (a *API) applySettings(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	var in wire.ApplySettings
+	var in wire.SettingsApplication
 	err = body.Strict("The call").Read(
 		request.RawObject("settings", &in.Settings, settings.MaxFile).Required(),
 		request.Flag("dry_run", &in.DryRun), request.Flag("prune", &in.Prune),

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -55,7 +56,7 @@ func TestSettingsAreExportedAndApplied(t *testing.T) {
 
 		o.call("POST", "/v1/admin/settings/apply", `{"settings":`+text+`,"fingerprint":"`+dry.Fingerprint+`"}`).says(409, "have changed since the plan was made")
 		equal(t, "the changes of the same file", len(o.apply(text, "").Changes), 0)
-		pruned := o.apply(`{"version":1,"keys":[{"api_key":"`+s.key.APIKey+`","account":"acme","callbacks":[]}]}`, `,"prune":true`)
+		pruned := o.apply(fmt.Sprintf(`{"version":1,"keys":[{"api_key":%q,"account":"acme","live":%t,"callbacks":[]}]}`, s.key.APIKey, s.key.Live), `,"prune":true`)
 		equal(t, "what was pruned", pruned.Removed, 2)
 		holder.call("GET", "/v1/callbacks", "").ok(401)
 		s.call("GET", "/v1/callbacks/SESSION:COMPLETE", "").ok(404)

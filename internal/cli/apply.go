@@ -197,7 +197,7 @@ func (c *applyCmd) apply(ctx context.Context, doc *settings.Document, dry bool, 
 		return nil, err
 	}
 	if admin != nil {
-		out, err := admin.ApplySettings(ctx, wire.ApplySettings{Settings: doc.JSON, DryRun: dry, Prune: c.Prune, Fingerprint: fingerprint})
+		out, err := admin.ApplySettings(ctx, wire.SettingsApplication{Settings: doc.JSON, DryRun: dry, Prune: c.Prune, Fingerprint: fingerprint})
 		return &out, err
 	}
 	file, err := settings.Read(doc.JSON)

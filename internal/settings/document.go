@@ -204,7 +204,7 @@ func (d *Document) Resolve(env func(name string) (string, error), file func(path
 		r, isText, err := readReference(place, v)
 		if err != nil || isText || r.Env == "" && r.File == "" {
 			if err == nil && r.Value != "" {
-				err = callbackd.Invalid(`%s: a secret must not stand in the file. Write {"env": "NAME"} or {"file": "PATH"}.`, place)
+				err = callbackd.Invalid(`In %s: a secret must not stand in the file. Write {"env": "NAME"} or {"file": "PATH"}.`, place)
 			}
 			return v, err
 		}
@@ -214,7 +214,7 @@ func (d *Document) Resolve(env func(name string) (string, error), file func(path
 		}
 		text, err := find(name)
 		if err != nil {
-			return nil, callbackd.Invalid("%s: %v.", place, err)
+			return nil, callbackd.Invalid("In %s: %v.", place, err)
 		}
 		return append(strictjson.AppendString([]byte(`{"value":`), text), '}'), nil
 	})
@@ -227,17 +227,18 @@ func (d *Document) Resolve(env func(name string) (string, error), file func(path
 
 var (
 	leadingPlace = regexp.MustCompile(`^[a-z_]+(\[\d+\])?(\.[^:\s]+)?`)
-	unknown      = regexp.MustCompile(`Unknown member "([^"]+)"`)
+	unknown      = regexp.MustCompile(`Unknown member "([^"]+)"\. (\S+) `)
 )
 
 // Line returns the line that a message is about; 0 when it names none. A message begins with
 // a place, and then often with the name of a member.
 func (d *Document) Line(message string) int {
+	message = strings.TrimPrefix(message, "In ")
 	place := leadingPlace.FindString(message)
 	rest := strings.TrimPrefix(message, place+": ")
 	var tries []string
 	if m := unknown.FindStringSubmatch(rest); m != nil {
-		tries = append(tries, member(place, m[1]), m[1])
+		tries = append(tries, member(member(place, m[2]), m[1]), member(place, m[1]), m[1])
 	}
 	word, _, _ := strings.Cut(rest, " ")
 	for word != "" {

@@ -204,11 +204,12 @@ keys:
 			t.Fatal(err)
 		}
 		for message, member := range map[string]string{
-			"keys[0]: limits.publish_rate must be":                   "publish_rate",
-			"keys[0].callbacks[0]: policy.timeout must be":           "timeout",
-			`keys[0].callbacks[0]: Unknown member "url". A callback`: "url",
-			"keys[0].callbacks[0]: The URL's host is missing.":       "event",
-			"keys[0].callbacks[0].headers.X: a secret must be":       "event",
+			"In keys[0]: limits.publish_rate must be":                                 "publish_rate",
+			"In keys[0].callbacks[0]: policy.timeout must be":                         "timeout",
+			`In keys[0].callbacks[0]: Unknown member "timeouts". policy has timeout.`: "timeouts",
+			`In keys[0].callbacks[0]: Unknown member "url". A callback`:               "url",
+			"In keys[0].callbacks[0]: The URL's host is missing.":                     "event",
+			"In keys[0].callbacks[0].headers.X: a secret must be":                     "event",
 			"version must be": "version",
 		} {
 			line := doc.Line(message)

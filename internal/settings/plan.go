@@ -126,7 +126,7 @@ func (p *planner) find(k *fileKey) (int, error) {
 		}
 		switch {
 		case same && found >= 0:
-			return 0, callbackd.Errorf(callbackd.KindConflict, "%s: two API keys of the account %q have this name. Say which one it is with api_key.", k.place, k.key.Account)
+			return 0, callbackd.Errorf(callbackd.KindConflict, "In %s: two API keys of the account %q have this name. Say which one it is with api_key.", k.place, k.key.Account)
 		case same:
 			found = i
 		}
@@ -137,11 +137,11 @@ func (p *planner) find(k *fileKey) (int, error) {
 	stored := &p.now[found].Key
 	switch {
 	case stored.Revoked():
-		return 0, callbackd.Errorf(callbackd.KindConflict, "%s: the API key %s is revoked, and cannot be used again. Remove it from the file.", k.place, stored.APIKey)
+		return 0, callbackd.Errorf(callbackd.KindConflict, "In %s: the API key %s is revoked, and cannot be used again. Remove it from the file.", k.place, stored.APIKey)
 	case stored.Account != k.key.Account:
-		return 0, callbackd.Errorf(callbackd.KindConflict, "%s: account is %q, but the API key belongs to another account. A key cannot change its account.", k.place, k.key.Account)
+		return 0, callbackd.Errorf(callbackd.KindConflict, "In %s: account is %q, but the API key belongs to another account. A key cannot change its account.", k.place, k.key.Account)
 	case stored.Live != k.key.Live:
-		return 0, callbackd.Errorf(callbackd.KindConflict, "%s: live is %t, but the API key is of the other kind. A key cannot change its kind.", k.place, k.key.Live)
+		return 0, callbackd.Errorf(callbackd.KindConflict, "In %s: live is %t, but the API key is of the other kind. A key cannot change its kind.", k.place, k.key.Live)
 	}
 	p.used[found] = k.place
 	return found, nil
@@ -180,7 +180,7 @@ func sameKey(a, b *callbackd.Key) bool {
 
 func (p *planner) newKey(k *fileKey) error {
 	if k.key.Secret == callbackd.Mask {
-		return callbackd.Invalid(`%s: secret is {"keep": true}, but there is no such API key yet. Give its secret as {"env": "NAME"} or {"file": "PATH"}, or leave it out to have one made.`, k.place)
+		return callbackd.Invalid(`In %s: secret is {"keep": true}, but there is no such API key yet. Give its secret as {"env": "NAME"} or {"file": "PATH"}, or leave it out to have one made.`, k.place)
 	}
 	made, err := p.NewKey(k.key.Account, k.key.Name, k.key.Live, p.At)
 	if err != nil {
@@ -210,7 +210,7 @@ func (p *planner) callbacks(k *fileKey, key *callbackd.Key, stored []*callbackd.
 		c := &k.callbacks[i]
 		what := id{c.callback.Event, c.callback.Name}
 		if seen[what] != "" {
-			return callbackd.Invalid("%s: this is the same event and name as %s.", c.place, seen[what])
+			return callbackd.Invalid("In %s: this is the same event and name as %s.", c.place, seen[what])
 		}
 		seen[what] = c.place
 		at := slices.IndexFunc(stored, func(s *callbackd.Callback) bool { return s.Event == what.event && s.Name == what.name })
@@ -301,8 +301,18 @@ func (p *planner) changed(c *fileCallback, before *callbackd.Callback) (callback
 	if given == "" {
 		next.Secrets[0].Value = p.NewSecret() // it counts when the origin changes only
 	}
-	if strictjson.Same(before.Payload, next.Payload, callbackd.CanonicalNumber) {
-		next.Payload = before.Payload // however the file spells it
+	same := func(a, b string) bool {
+		return strictjson.Same(strictjson.Value(a), strictjson.Value(b), callbackd.CanonicalNumber)
+	}
+	// However the file spells them:
+	if same(string(before.Payload), string(next.Payload)) {
+		next.Payload = before.Payload
+	}
+	if same(before.Policy.Filter.String(), next.Policy.Filter.String()) {
+		next.Policy.Filter = before.Policy.Filter
+	}
+	if same(before.Policy.Fields.String(), next.Policy.Fields.String()) {
+		next.Policy.Fields = before.Policy.Fields
 	}
 	if before.Policy.Same(next.Policy) {
 		next.Policy = before.Policy

@@ -53,7 +53,7 @@ type fileCallback struct {
 }
 
 // Read reads a file as JSON. References to variables and files must have been resolved. The
-// message of an error begins with the place of what is wrong, such as "keys[0].callbacks[2]: ".
+// message of an error begins with the place of what is wrong, such as "In keys[0].callbacks[2]: ".
 func Read(text []byte) (*File, error) {
 	if len(text) > MaxFile {
 		return nil, callbackd.Errorf(callbackd.KindTooLarge, "The settings have %d bytes. At most %d are allowed. Split them by account.", len(text), MaxFile)
@@ -95,10 +95,10 @@ func (k *fileKey) apartFrom(other *fileKey) error {
 	switch {
 	case k.key.APIKey != "" && other.key.APIKey != "":
 		if k.key.APIKey == other.key.APIKey {
-			return callbackd.Invalid("%s: this is the same API key as %s.", k.place, other.place)
+			return callbackd.Invalid("In %s: this is the same API key as %s.", k.place, other.place)
 		}
 	case k.key.Account == other.key.Account && k.key.Name == other.key.Name:
-		return callbackd.Invalid("%s: account and name are those of %s. Give both an api_key, or different names.", k.place, other.place)
+		return callbackd.Invalid("In %s: account and name are those of %s. Give both an api_key, or different names.", k.place, other.place)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func at(place string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return callbackd.Errorf(callbackd.KindOf(err), "%s: %s", place, callbackd.Sentence(err))
+	return callbackd.Errorf(callbackd.KindOf(err), "In %s: %s", place, callbackd.Sentence(err))
 }
 
 // values reads an array whose elements are read later.
@@ -124,7 +124,7 @@ func values(name string, to *[]strictjson.Value) request.Field {
 func readKey(place string, raw strictjson.Value) (*fileKey, error) {
 	members, err := strictjson.Object(raw)
 	if err != nil {
-		return nil, callbackd.Invalid("%s: an API key %v.", place, err)
+		return nil, callbackd.Invalid("In %s: an API key %v.", place, err)
 	}
 	k := &fileKey{place: place, key: callbackd.Key{Live: true, TimeFrame: callbackd.DefaultTimeFrame}}
 	var cbs []strictjson.Value
@@ -181,7 +181,7 @@ var callbackMembers = []string{"event", "name", "url", "method", "headers", "pay
 func readCallback(place string, raw strictjson.Value) (*fileCallback, error) {
 	members, err := strictjson.Object(raw)
 	if err != nil {
-		return nil, callbackd.Invalid("%s: a callback %v.", place, err)
+		return nil, callbackd.Invalid("In %s: a callback %v.", place, err)
 	}
 	body := request.Members(members)
 	var known []request.Field

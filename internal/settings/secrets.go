@@ -95,7 +95,7 @@ type reference struct {
 // readReference reads a reference. isText is true for a text, which only the value of a
 // header may be.
 func readReference(place string, v strictjson.Value) (r reference, isText bool, err error) {
-	wrong := callbackd.Invalid(`%s: a secret must be {"env": "NAME"}, {"file": "PATH"}, or {"keep": true} for the one that is stored.`, place)
+	wrong := callbackd.Invalid(`In %s: a secret must be {"env": "NAME"}, {"file": "PATH"}, or {"keep": true} for the one that is stored.`, place)
 	members, err := strictjson.Object(v)
 	if err != nil {
 		if v.Kind() == '{' || v.Kind() == '[' {
@@ -132,11 +132,11 @@ func secretText(place string, v strictjson.Value) (strictjson.Value, error) {
 	case isText && isHeader(place):
 		return v, nil
 	case isText:
-		return nil, callbackd.Invalid(`%s: a secret must not stand in the file. Write {"env": "NAME"}, {"file": "PATH"}, or {"keep": true} for the one that is stored.`, place)
+		return nil, callbackd.Invalid(`In %s: a secret must not stand in the file. Write {"env": "NAME"}, {"file": "PATH"}, or {"keep": true} for the one that is stored.`, place)
 	case r.Keep:
 		return strictjson.AppendString(nil, callbackd.Mask), nil
 	case r.Env != "" || r.File != "":
-		return nil, callbackd.Invalid(`%s: the server reads no variables and files. callbackd apply reads them and sends {"value": "…"}.`, place)
+		return nil, callbackd.Invalid(`In %s: the server reads no variables and files. callbackd apply reads them and sends {"value": "…"}.`, place)
 	}
 	return strictjson.AppendString(nil, r.Value), nil
 }

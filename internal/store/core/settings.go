@@ -84,7 +84,7 @@ func placed(place string, err error) error {
 	case kind == callbackd.KindInternal || kind == callbackd.KindUnavailable, place == "":
 		return err
 	default:
-		return callbackd.Errorf(kind, "%s: %s", place, callbackd.Sentence(err))
+		return callbackd.Errorf(kind, "In %s: %s", place, callbackd.Sentence(err))
 	}
 }
 

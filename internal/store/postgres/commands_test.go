@@ -36,6 +36,7 @@ func everyCommand(t *testing.T, st *Store) {
 	s.idempotent()
 	s.replays()
 	s.console()
+	s.settings()
 	s.incidents()
 	s.makeDue()
 	s.erases()
@@ -180,6 +181,18 @@ func (s *commands) changes() {
 	s.changeCallback(s.cb, func(stored *callbackd.Callback) { stored.Replace(s.cb, s.now) })
 	s.ok(second(s.ChangeCallback(s.ctx, s.key, s.cb.Event, s.cb.Name, func(cb *callbackd.Callback) error {
 		return cb.RotateSecret("next", s.now, s.now)
+	})))
+}
+
+// settings makes a key with a callback that is paused, as a file of settings does.
+func (s *commands) settings() {
+	s.t.Helper()
+	s.ok(second(s.ReadSettings(s.ctx)))
+	s.ok(second(s.ChangeSettings(s.ctx, func([]callbackd.KeySettings) ([]callbackd.SettingsChange, error) {
+		key := &callbackd.Key{Account: "a", APIKey: "settings", Secret: "secret", CreatedAt: s.now}
+		cb := *s.cb
+		cb.ID, cb.CreatedAt, cb.Pause = 0, s.now, callbackd.Pause{Reason: callbackd.PausedByUser, At: s.now}
+		return []callbackd.SettingsChange{{Key: key}, {Key: key, After: &cb}}, nil
 	})))
 }
 

@@ -1,7 +1,7 @@
 package storetest
 
 import (
-	"errors"
+	"strings"
 	"time"
 
 	"callbackd"
@@ -39,16 +39,16 @@ func (s *suite) settings() {
 		}
 		return out, nil
 	}
-	refused := errors.New("refused")
+	refused := callbackd.Invalid("refused")
 	_, err = s.ChangeSettings(s.ctx(), func(now []callbackd.KeySettings) ([]callbackd.SettingsChange, error) { return nil, refused })
-	s.equal("the error of a plan", errors.Is(err, refused), true)
+	s.kind(err, callbackd.KindInvalid)
 	_, err = s.ChangeSettings(s.ctx(), func(now []callbackd.KeySettings) ([]callbackd.SettingsChange, error) {
 		all, err := plan(now)
 		again := *all[0].Key
 		return append(all, callbackd.SettingsChange{Place: "keys[7]", Key: &again}), err
 	})
 	s.kind(err, callbackd.KindConflict)
-	s.equal("whether the error names the place", len(err.Error()) > 9 && err.Error()[:9] == "keys[7]: ", true)
+	s.equal("whether the error names the place", strings.HasPrefix(err.Error(), "In keys[7]: "), true)
 	after, err := s.ReadSettings(s.ctx())
 	s.must(err)
 	s.equal("the settings after changes that failed", settingsNames(after), settingsNames(before))
