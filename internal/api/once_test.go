@@ -92,6 +92,8 @@ func (r *repeater) admin() {
 	r.twice("POST "+key+"/rotate", path+"/rotate", `{"keep":"1h"}`, 200)
 	r.twice("POST "+key+"/revoke", path+"/revoke", ``, 200)
 
+	r.twice("POST /v1/admin/settings/apply", "/v1/admin/settings/apply", `{"settings":{"version":1,"keys":[{"account":"gamma","name":"g"}]}}`, 200)
+
 	path = "/v1/admin/keys/" + r.server.key.APIKey
 	r.register("SESSION:COMPLETE", r.recv.url, "")
 	r.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S-admin"}`).ok(202)
