@@ -35,6 +35,7 @@ type nodes struct {
 	pg     *pgtest.Server
 	url    string // of the database
 	lease  time.Duration
+	binary string // what c.serve starts
 	keyset string
 	cl     *client.Client   // of the first key
 	keys   []*client.Client // by key ID - 1
@@ -65,7 +66,13 @@ func newNodes(t *testing.T, n, callbacks int, pgSettings ...string) *nodes {
 
 func newNodesOn(t *testing.T, pg *pgtest.Server, db string, lease time.Duration, n, callbacks int) *nodes {
 	t.Helper()
-	c := &nodes{t: t, pg: pg, url: db, lease: lease, keyset: filepath.Join(t.TempDir(), "keys.json"), up: make([]*server, n)}
+	return newNodesBy(t, binary, pg, db, lease, n, callbacks)
+}
+
+// newNodesBy begins with nodes of the binary of any version.
+func newNodesBy(t *testing.T, bin string, pg *pgtest.Server, db string, lease time.Duration, n, callbacks int) *nodes {
+	t.Helper()
+	c := &nodes{t: t, pg: pg, url: db, lease: lease, binary: bin, keyset: filepath.Join(t.TempDir(), "keys.json"), up: make([]*server, n)}
 	for range max(1, callbacks/2) {
 		c.newKey()
 	}
@@ -96,7 +103,7 @@ func newNodesOn(t *testing.T, pg *pgtest.Server, db string, lease time.Duration,
 
 // newKey makes an API key, whose client publishes through the proxy once that runs.
 func (c *nodes) newKey() *client.Client {
-	cl := newClientWith(c.t, "", c.on()...)
+	cl := newClientBy(c.t, c.binary, "", c.on()...)
 	if c.proxy != nil {
 		cl.Base = c.proxy.URL
 	}
@@ -116,8 +123,8 @@ func (c *nodes) serve(db string) *server {
 }
 
 func (c *nodes) command(db string) *exec.Cmd {
-	return command("serve", "--listen", "127.0.0.1:0", "--database-url", db, "--secret-keys", c.keyset,
-		"--allow-target", "127.0.0.0/8", "--log-level", "warn", "--lease", c.lease.String(), "--grace", "5s", "--operator-token", operator)
+	return by(c.binary, command("serve", "--listen", "127.0.0.1:0", "--database-url", db, "--secret-keys", c.keyset,
+		"--allow-target", "127.0.0.0/8", "--log-level", "warn", "--lease", c.lease.String(), "--grace", "5s", "--operator-token", operator))
 }
 
 // forward takes a request to the next node.

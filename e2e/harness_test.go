@@ -56,6 +56,12 @@ func command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// by has another binary run a command.
+func by(bin string, cmd *exec.Cmd) *exec.Cmd {
+	cmd.Path, cmd.Args[0] = bin, bin
+	return cmd
+}
+
 // run runs a command of callbackd to its end.
 func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
@@ -201,11 +207,17 @@ func newClient(t *testing.T, dir string) *client.Client { t.Helper(); return new
 
 func newClientWith(t *testing.T, dir string, more ...string) *client.Client {
 	t.Helper()
+	return newClientBy(t, binary, dir, more...)
+}
+
+// newClientBy makes a key with the binary of any version.
+func newClientBy(t *testing.T, bin, dir string, more ...string) *client.Client {
+	t.Helper()
 	args := []string{"keys", "create", "--account", "acme", "--json"}
 	if dir != "" {
 		args = append(args, "--data", dir)
 	}
-	out, errs, code := run(t, append(args, more...)...)
+	out, errs, code := runCmd(t, by(bin, command(append(args, more...)...)))
 	var k struct {
 		APIKey    string `json:"api_key"`
 		APISecret string `json:"api_secret"`

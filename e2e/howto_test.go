@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"callbackd/internal/store/postgres/pgtest"
 )
 
 // howtoBlock finds a block of commands of a page, and the block after it that shows what
@@ -51,7 +53,16 @@ func followPage(t *testing.T, steps [][]string) {
 	for i, step := range steps {
 		script += fmt.Sprintf("{\n%s} > '%s/%d'\n", ports.Replace(step[1]), out, i)
 	}
-	cmd := bash(t, script, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "CALLBACKD_URL="+srv.url, "CALLBACKD_DATA="+dir,
+	database := ""
+	if strings.Contains(script, "$DATABASE_URL") {
+		pg, err := pgtest.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pg.Stop)
+		database = pg.Database(t)
+	}
+	cmd := bash(t, script, "DATABASE_URL="+database, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "CALLBACKD_URL="+srv.url, "CALLBACKD_DATA="+dir,
 		"CALLBACKD_ACCOUNT="+cl.Account, "CALLBACKD_KEY="+cl.APIKey, "CALLBACKD_SECRET="+cl.APISecret)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, said)
