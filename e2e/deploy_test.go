@@ -113,7 +113,7 @@ func TestSystemdUnits(t *testing.T) {
 			t.Fatal(err)
 		}
 		at := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(at, []byte(strings.ReplaceAll(string(text), "/usr/local/bin/callbackd", binary)), 0o644); err != nil {
+		if err := os.WriteFile(at, []byte(strings.ReplaceAll(string(text), "ExecStart=callbackd ", "ExecStart="+binary+" ")), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if out, err := exec.Command("systemd-analyze", "verify", "--man=no", at).CombinedOutput(); err != nil || len(out) > 0 {

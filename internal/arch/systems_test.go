@@ -1,17 +1,22 @@
 package arch
 
 import (
+	"flag"
 	"os"
 	"testing"
 
 	"golang.org/x/tools/go/packages"
 )
 
+// systems has TestTheCodeFitsOtherSystems run. scripts/test gives it, without the race
+// detector, under which it would take minutes.
+var systems = flag.Bool("systems", false, "read all packages as they are for other systems")
+
 // The code has no call that another system lacks: it is read with all that it imports as a
 // compiler for that system would, which takes seconds where a build takes a minute.
 func TestTheCodeFitsOtherSystems(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it reads all packages once for each system")
+	if !*systems {
+		t.Skip("it reads all packages once for each system; -systems has it do so")
 	}
 	for _, system := range []string{"windows", "darwin"} {
 		t.Run(system, func(t *testing.T) {
