@@ -26,6 +26,7 @@ type ActorKind string
 const (
 	ActorKey       ActorKind = "api_key"         // a signed call
 	ActorKeyHolder ActorKind = "api_key_console" // signed in to the console with an API key
+	ActorLink      ActorKind = "console_link"    // signed in to the console by a link of the operator; the name is the role
 	ActorOperator  ActorKind = "operator"        // signed in to the console
 	ActorToken     ActorKind = "operator_token"  // a call with an operator token
 	ActorCommand   ActorKind = "command_line"    // a command that opens the store
@@ -35,7 +36,7 @@ const (
 )
 
 // ActorKinds lists the kinds.
-var ActorKinds = []ActorKind{ActorKey, ActorKeyHolder, ActorOperator, ActorToken, ActorCommand, ActorReceiver, ActorSystem, ActorUnknown}
+var ActorKinds = []ActorKind{ActorKey, ActorKeyHolder, ActorLink, ActorOperator, ActorToken, ActorCommand, ActorReceiver, ActorSystem, ActorUnknown}
 
 // MaxActorText is how long the name and the address of an actor may be, in bytes. What is
 // longer is cut off.
@@ -58,6 +59,7 @@ func (k ActorKind) Valid() bool { return slices.Contains(ActorKinds, k) }
 var actorNames = map[ActorKind]string{
 	ActorKey:       "API key",
 	ActorKeyHolder: "API key, in the console",
+	ActorLink:      "console link",
 	ActorOperator:  "operator",
 	ActorToken:     "operator token",
 	ActorCommand:   "command line",

@@ -50,6 +50,7 @@ const (
 	AuditTokenRevoked AuditAction = "token.revoked"
 
 	AuditLinkCreated AuditAction = "console.link_created"
+	AuditLinkUsed    AuditAction = "console.link_used" // of a customer: it signed a browser in
 	AuditSignedIn    AuditAction = "console.signed_in"
 	AuditSignedOut   AuditAction = "console.signed_out"
 )
@@ -63,7 +64,7 @@ var AuditActions = []AuditAction{
 	AuditErasureStarted, AuditErasureEnded,
 	AuditSessionChanged, AuditSessionRemoved, AuditSMSResent,
 	AuditTokenCreated, AuditTokenRevoked,
-	AuditLinkCreated, AuditSignedIn, AuditSignedOut,
+	AuditLinkCreated, AuditLinkUsed, AuditSignedIn, AuditSignedOut,
 }
 
 // Valid reports whether the action is one of AuditActions.

@@ -294,6 +294,17 @@ func (t *OperatorToken) AuditState() AuditState {
 	return s
 }
 
+// AuditState returns what the audit log shows of a link; nil for one of the operator.
+func (l *ConsoleLink) AuditState() AuditState {
+	if l.Role == "" {
+		return nil
+	}
+	s := AuditState{"role": string(l.Role)}
+	s.set("return_to", auditText(l.ReturnTo))
+	s.setDuration("lasts", l.Lasts)
+	return s
+}
+
 // AuditState returns what the audit log shows of an incident: what people did about it.
 func (i *Incident) AuditState() AuditState {
 	s := AuditState{}

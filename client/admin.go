@@ -122,6 +122,11 @@ func (a *Admin) Settings(ctx context.Context) (out wire.SettingList, err error) 
 	return out, a.Do(ctx, http.MethodGet, "/v1/admin/settings", nil, &out)
 }
 
+// CreateLink makes a link that signs a browser in to the console of an API key, once.
+func (a *Admin) CreateLink(ctx context.Context, apiKey string, n wire.NewConsoleLink) (out wire.ConsoleLink, err error) {
+	return out, a.Do(ctx, http.MethodPost, keyPath(apiKey)+"/link", n, &out)
+}
+
 // ExportSettings returns all API keys with their callbacks as a file, without secrets.
 func (a *Admin) ExportSettings(ctx context.Context) (out wire.SettingsFile, err error) {
 	return out, a.Do(ctx, http.MethodGet, "/v1/admin/settings/export", nil, &out)

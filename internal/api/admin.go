@@ -37,6 +37,7 @@ func (a *API) adminRoutes() []route {
 		{pattern: "GET /v1/admin/keys/{key}/limits", operated: a.getLimits},
 		{pattern: "POST /v1/admin/keys/{key}/rotate", operated: a.rotateKey},
 		{pattern: "POST /v1/admin/keys/{key}/revoke", operated: a.revokeKey},
+		{pattern: "POST /v1/admin/keys/{key}/link", operated: a.createLink},
 
 		a.overKeys(adminQuery("GET /v1/admin/callbacks", a.listAllCallbacks, callbackListFields)),
 		a.overKeys(adminQuery("GET /v1/admin/sessions", a.listSessions, sessionListFields)),

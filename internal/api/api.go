@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,6 +68,11 @@ type Options struct {
 	MaskHeaders bool // answers mask the values of callbacks' headers
 
 	About About
+
+	// Public is the URL at which people reach the server, for links; nil: that of the call.
+	Public *url.URL
+	// ReturnOrigins are the origins to which a link for a customer may lead back.
+	ReturnOrigins []string
 }
 
 // API serves the HTTP API. It is an http.Handler.

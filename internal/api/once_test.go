@@ -90,6 +90,7 @@ func (r *repeater) admin() {
 	path := "/v1/admin/keys/" + made.APIKey
 	r.twice("PUT "+key, path, `{"name":"n"}`, 200)
 	r.twice("POST "+key+"/rotate", path+"/rotate", `{"keep":"1h"}`, 200)
+	r.twice("POST "+key+"/link", path+"/link", `{"role":"viewer"}`, 201)
 	r.twice("POST "+key+"/revoke", path+"/revoke", ``, 200)
 
 	r.twice("POST /v1/admin/settings/apply", "/v1/admin/settings/apply", `{"settings":{"version":1,"keys":[{"account":"gamma","name":"g"}]}}`, 200)

@@ -83,7 +83,17 @@ type Config struct {
 	BacklogOld time.Duration
 	DiskLow    int64
 
+	Console ConsoleConfig
+
 	watchClock func() time.Time // of incidents; nil: the real clock
+}
+
+// ConsoleConfig says how the console looks, and what links for customers may do: see
+// [console.Options].
+type ConsoleConfig struct {
+	Brand          console.Brand
+	ReturnOrigins  []string
+	FrameAncestors []string
 }
 
 // App is a running server.
@@ -164,12 +174,14 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		Operator:     a.operator(c),
 		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
-		About: api.About{Nodes: a.wireNodes, Settings: c.Settings},
+		About:  api.About{Nodes: a.wireNodes, Settings: c.Settings},
+		Public: c.PublicURL, ReturnOrigins: c.Console.ReturnOrigins,
 	})
 	pages := console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log, Limits: limits,
 		Preview: send.Request, Advise: transport.Advise, TestAuth: send.TestAuth, Nodes: a.nodes, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
+		Brand: c.Console.Brand, ReturnOrigins: c.Console.ReturnOrigins, FrameAncestors: c.Console.FrameAncestors,
 	})
 	a.teardown.add("use of operator tokens", service.StoreTokenUses)
 	if err := a.serve(c, service, pages, metrics); err != nil {

@@ -118,7 +118,7 @@ func (c *applyCmd) Run(e *env) error {
 		if err := c.print(e.stdout, plan); err != nil {
 			return err
 		}
-		return settingf("--prune removes %d API keys and callbacks, and a revoked key cannot come back. Nothing was changed; add --yes to remove them", plan.Removed)
+		return settingf("--prune would remove what the file does not name (%d in all), and a revoked API key cannot come back. Nothing was changed; add --yes to remove it", plan.Removed)
 	}
 	if len(plan.Changes) > 0 {
 		if plan, err = c.apply(e.ctx, doc, false, plan.Fingerprint); err != nil {

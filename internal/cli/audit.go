@@ -28,7 +28,7 @@ type auditListCmd struct {
 	dataFlag
 	Key      string `help:"List changes of this API key only."`
 	Action   string `help:"List this action only, such as callback.replaced."`
-	Actor    string `help:"List changes by this kind of actor only: api_key, api_key_console, operator, operator_token, command_line, receiver, callbackd or unknown."`
+	Actor    string `help:"List changes by this kind of actor only: api_key, api_key_console, console_link, operator, operator_token, command_line, receiver, callbackd or unknown."`
 	Callback string `help:"List changes of the callback with this ID only, such as 12."`
 	Since    string `help:"List changes at or after this time: 2026-01-02T15:04:05Z, or 2h or 3d for that long ago."`
 	Until    string `help:"List changes before this time, written as for --since."`

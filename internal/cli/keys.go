@@ -27,6 +27,7 @@ type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"List API keys, without secrets."`
 	Set    keysSetCmd    `cmd:"" help:"Change the settings of an API key."`
 	Rotate keysRotateCmd `cmd:"" help:"Give an API key a new secret. The old secret stays valid for a while."`
+	Link   keysLinkCmd   `cmd:"" help:"Print a link that signs a customer in to the console of an API key, once, within 10 minutes."`
 	Revoke keysRevokeCmd `cmd:"" help:"Revoke an API key: its calls are refused, and its pending deliveries are canceled."`
 }
 

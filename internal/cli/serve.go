@@ -29,6 +29,7 @@ type serveCmd struct {
 	Listen string `default:"127.0.0.1:8080" env:"CALLBACKD_LISTEN" help:"Address of the API, host:port. Port 0 chooses a free port, which the first line of output names."`
 	dataFlag
 	keyDefaults
+	consoleOptions
 	AllowTarget    []string      `env:"CALLBACKD_ALLOW_TARGET" placeholder:"CIDR" help:"Range of private or special addresses that callbacks may reach, such as 127.0.0.0/8. Repeat the option, or separate ranges with commas. Public addresses are always allowed."`
 	EgressProxy    string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy for all deliveries, such as http://proxy.internal:3128. Target addresses are checked as without a proxy. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
 	CAFile         string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust in addition to the system's."`
@@ -96,6 +97,9 @@ func (c *serveCmd) read(out *app.Config) (err error) {
 		return err
 	}
 	if out.KeyLimits, err = c.keyLimits(); err != nil {
+		return err
+	}
+	if err = c.consoleOptions.read(&out.Console); err != nil {
 		return err
 	}
 	if out.CaptureURL, err = captureTemplate(c.CaptureURL, ""); err != nil {

@@ -22,7 +22,7 @@ const (
 	// token ends it earlier.
 	loginLifetime = 7 * 24 * time.Hour
 	// LinkLifetime is how long a one-time link can be used.
-	LinkLifetime = 10 * time.Minute
+	LinkLifetime = callbackd.LinkLifetime
 	// MinOperatorToken is the least length of an operator token, in bytes.
 	MinOperatorToken = 16
 )
@@ -66,14 +66,14 @@ func (c *Console) authenticate(r *http.Request) (*userRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := &userRequest{Request: r}
+	req := &userRequest{Request: r, principal: principal{customer: login.Customer}}
 	if login.Key != 0 {
 		req.key, err = c.Store.KeyByID(r.Context(), login.Key)
 		if err != nil || !req.key.InForce(c.now()) {
 			return nil, err
 		}
 	}
-	for _, secret := range c.loginSecrets(req.key) {
+	for _, secret := range c.loginSecrets(req.principal) {
 		want := proof(cookie.Value, secret)
 		if subtle.ConstantTimeCompare(login.Proof[:], want[:]) == 1 {
 			return req, nil
@@ -82,12 +82,14 @@ func (c *Console) authenticate(r *http.Request) (*userRequest, error) {
 	return nil, nil
 }
 
-// loginSecrets returns the secrets that a login of the key may be bound to; of
-// the operator when key is nil.
-func (c *Console) loginSecrets(key *callbackd.Key) []callbackd.Secret {
+// loginSecrets returns the secrets that a login of a person may be bound to. A login by a
+// link for a customer is bound to none of the key: it ends with the key.
+func (c *Console) loginSecrets(p principal) []callbackd.Secret {
 	switch {
-	case key != nil:
-		return key.Secrets(c.now())
+	case p.customer.Role != "":
+		return []callbackd.Secret{linkProof}
+	case p.key != nil:
+		return p.key.Secrets(c.now())
 	case c.OperatorToken != "":
 		return []callbackd.Secret{linkProof, c.OperatorToken}
 	}
@@ -95,8 +97,13 @@ func (c *Console) loginSecrets(key *callbackd.Key) []callbackd.Secret {
 }
 
 // redirectToSignIn redirects a browser to the sign-in page, and afterwards back to the
-// page that it asked for. A stream or a form is not repeated.
+// page that it asked for. A stream or a form is not repeated. A frame gets a page that says
+// so, because nobody signs in there.
 func (c *Console) redirectToSignIn(w http.ResponseWriter, r *http.Request) {
+	if len(c.FrameAncestors) > 0 && r.Header.Get("Sec-Fetch-Dest") == "iframe" {
+		c.endOfVisit(w, r)
+		return
+	}
 	to := link("sign-in")
 	isPage := r.Method == http.MethodGet && r.Header.Get("Accept") != "text/event-stream"
 	if isPage && r.URL.Path != link() {
@@ -149,7 +156,7 @@ func (c *Console) signInPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (c *Console) signedOutBase(title string) base {
-	return base{Title: title, Version: c.Version}
+	return base{Title: title, Version: c.Version, Brand: c.Brand}
 }
 
 // signIn checks a key and its secret, or the operator token. The answer does
@@ -173,7 +180,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) error {
 	if secret == "" {
 		return c.refuseSignIn(w, r, p)
 	}
-	return c.startLogin(w, r, key, secret, p.Next)
+	return c.startLogin(w, r, store.Login{Key: key}, secret, p.Next)
 }
 
 // refuseSignIn counts a wrong attempt and shows the form again.
@@ -231,18 +238,22 @@ func sameSecret(given string, want callbackd.Secret) bool {
 	return want != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// startLogin stores a login, ends the browser's old one, and gives the browser
-// the token.
-func (c *Console) startLogin(w http.ResponseWriter, r *http.Request, key callbackd.KeyID, secret callbackd.Secret, next string) error {
-	now, token := c.now(), rand.Text()
+// startLogin stores the login of a key, or of a link for a customer, that is proven by a
+// secret, ends the browser's old one, and gives the browser the token.
+func (c *Console) startLogin(w http.ResponseWriter, r *http.Request, of store.Login, secret callbackd.Secret, next string) error {
+	now, token, lasts := c.now(), rand.Text(), loginLifetime
+	if of.Customer.Role != "" {
+		lasts = of.Customer.Lasts
+	}
 	login := store.Login{
 		Hash:      HashToken(token),
-		Key:       key,
+		Key:       of.Key,
+		Customer:  of.Customer,
 		Proof:     proof(token, secret),
 		CreatedAt: now,
-		ExpiresAt: now.Add(loginLifetime),
+		ExpiresAt: now.Add(lasts),
 	}
-	ctx, err := c.signingIn(r, key)
+	ctx, err := c.signingIn(r, of)
 	if err != nil {
 		return err
 	}
@@ -252,19 +263,18 @@ func (c *Console) startLogin(w http.ResponseWriter, r *http.Request, key callbac
 	if err := c.endLogin(r); err != nil {
 		return err
 	}
-	c.setCookie(w, r, token, int(loginLifetime/time.Second))
-	c.Log.Info("signed in to the console", "key", int64(key), "operator", key == 0, "from", front.ClientAddr(r))
+	c.setCookie(w, r, token, int(lasts/time.Second), of.Customer.Role != "")
+	c.Log.Info("signed in to the console", "key", int64(of.Key), "operator", of.Key == 0, "link", of.Customer.Role != "", "from", front.ClientAddr(r))
 	http.Redirect(w, r, safeNext(next), http.StatusSeeOther)
 	return nil
 }
 
-// signingIn returns the context of a command for who signs in with a key; with 0 that is
-// the operator.
-func (c *Console) signingIn(r *http.Request, key callbackd.KeyID) (context.Context, error) {
-	who := principal{}
-	if key != 0 {
+// signingIn returns the context of a command for who signs in.
+func (c *Console) signingIn(r *http.Request, of store.Login) (context.Context, error) {
+	who := principal{customer: of.Customer}
+	if of.Key != 0 {
 		var err error
-		if who.key, err = c.Store.KeyByID(r.Context(), key); err != nil {
+		if who.key, err = c.Store.KeyByID(r.Context(), of.Key); err != nil {
 			return nil, err
 		}
 	}
@@ -288,8 +298,11 @@ func (c *Console) endLogin(r *http.Request) error {
 	return err
 }
 
-func (c *Console) setCookie(w http.ResponseWriter, r *http.Request, token string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{
+// setCookie gives the browser a token. In a frame of another site, a browser sends a cookie
+// only when it is Secure, SameSite=None and, in most browsers, Partitioned: kept apart for each
+// site that shows the frame. Only logins by a link for a customer work in frames.
+func (c *Console) setCookie(w http.ResponseWriter, r *http.Request, token string, maxAge int, customer bool) {
+	cookie := &http.Cookie{
 		Name:     cookieName,
 		Value:    token,
 		Path:     Base(c.Public) + Root,
@@ -297,15 +310,23 @@ func (c *Console) setCookie(w http.ResponseWriter, r *http.Request, token string
 		HttpOnly: true,
 		SameSite: http.SameSiteLaxMode,
 		Secure:   c.secure(r),
-	})
+	}
+	if customer && len(c.FrameAncestors) > 0 && (cookie.Secure || isLoopback(r)) {
+		cookie.Secure, cookie.SameSite, cookie.Partitioned = true, http.SameSiteNoneMode, true
+	}
+	http.SetCookie(w, cookie)
 }
 
 // signOut ends the login in the store, so that a copied cookie is void too.
 func (c *Console) signOut(w http.ResponseWriter, r *http.Request) error {
-	if err := c.endLogin(r); err != nil {
+	req, err := c.authenticate(r)
+	if err == nil {
+		err = c.endLogin(r)
+	}
+	if err != nil {
 		return err
 	}
-	c.setCookie(w, r, "", -1)
+	c.setCookie(w, r, "", -1, req != nil && req.customer.Role != "")
 	http.Redirect(w, r, withQuery(link("sign-in"), "done", "signed-out"), http.StatusSeeOther)
 	return nil
 }
@@ -322,10 +343,10 @@ func (c *Console) link(w http.ResponseWriter, r *http.Request) error {
 	if err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
 		return err
 	}
-	if err != nil || !login.Link || login.Expired(c.now()) {
+	if err != nil || !login.Link || login.Key != 0 || login.Expired(c.now()) {
 		return c.refuseLink(w, r)
 	}
-	return c.startLogin(w, r, login.Key, linkProof, "")
+	return c.startLogin(w, r, *login, linkProof, "")
 }
 
 func (c *Console) refuseLink(w http.ResponseWriter, r *http.Request) error {

@@ -68,6 +68,14 @@ type Options struct {
 	// TestAuth tries how a callback signs in at its receiver.
 	TestAuth func(context.Context, *callbackd.Callback) callbackd.AuthTest
 
+	// Brand is how the console looks.
+	Brand Brand
+	// ReturnOrigins are the origins to which a link for a customer may lead back.
+	ReturnOrigins []string
+	// FrameAncestors are the origins whose pages may show the console in a frame, to who is
+	// signed in by a link for a customer. Without any, nobody's may.
+	FrameAncestors []string
+
 	// Public is the URL under which people reach the server. It is nil when
 	// that is the address the server listens on.
 	Public *url.URL
@@ -112,15 +120,15 @@ func (c *Console) Close() {
 	c.closeOnce.Do(func() { close(c.closing) })
 }
 
-// policy is the content security policy of every page. It allows the files of
-// this package and forbids inline scripts and styles, other hosts and frames.
+// policy is the content security policy of every page, without who may show it in a frame.
+// It allows the files of this package and forbids inline scripts and styles, and other hosts.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	"form-action 'self'; base-uri 'none'; frame-ancestors "
 
 // ServeHTTP serves a page. A panic becomes an error page.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", policy)
+	h.Set("Content-Security-Policy", policy+"'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -142,6 +150,19 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // principal is the logged-in user: a key holder or the operator.
 type principal struct {
 	key *callbackd.Key // nil for the operator
+	// customer is the link by which the person signed in; its role is empty for others.
+	customer callbackd.ConsoleLink
+}
+
+// role returns what the person may do.
+func (p principal) role() callbackd.ConsoleRole {
+	switch {
+	case p.key == nil:
+		return callbackd.ConsoleOperator
+	case p.customer.Role != "":
+		return p.customer.Role
+	}
+	return callbackd.ConsoleHolder
 }
 
 func (p principal) isOperator() bool { return p.key == nil }
@@ -163,7 +184,10 @@ func (p principal) keyFilter() callbackd.KeyID {
 // actor returns the person as the one who makes a change with the request r.
 func (p principal) actor(r *http.Request) callbackd.Actor {
 	a := callbackd.Actor{Kind: callbackd.ActorOperator, Address: front.ClientText(r)}
-	if !p.isOperator() {
+	switch {
+	case p.customer.Role != "":
+		a.Kind, a.Name = callbackd.ActorLink, string(p.customer.Role)
+	case !p.isOperator():
 		a.Kind, a.Name = callbackd.ActorKeyHolder, p.key.APIKey
 	}
 	return a
@@ -201,6 +225,9 @@ func (c *Console) requireLogin(f func(http.ResponseWriter, *userRequest) error) 
 			c.redirectToSignIn(w, r)
 			return
 		}
+		if req.customer.Role != "" {
+			c.allowFrames(w)
+		}
 		err = enterLoggedIn(w, req)
 		if err == nil {
 			req.Request = r.WithContext(store.WithActor(r.Context(), req.actor(r)))
@@ -212,13 +239,24 @@ func (c *Console) requireLogin(f func(http.ResponseWriter, *userRequest) error) 
 	})
 }
 
-// requireOperator runs f for the operator. Others get the answer for a page that does not
-// exist.
-func (c *Console) requireOperator(f func(http.ResponseWriter, *userRequest) error) http.Handler {
+// requireRole runs f for people whose role includes least. What only the operator may use
+// does not exist for others.
+func (c *Console) requireRole(least callbackd.ConsoleRole, f func(http.ResponseWriter, *userRequest) error) http.Handler {
 	return c.requireLogin(func(w http.ResponseWriter, req *userRequest) error {
-		if !req.isOperator() {
+		switch {
+		case req.role().Includes(least):
+			return f(w, req)
+		case least == callbackd.ConsoleOperator:
 			return errPageNotFound
 		}
-		return f(w, req)
+		return callbackd.Errorf(callbackd.KindForbidden, "This page is for the role %s. You are signed in as %s.", roleName(least), roleName(req.role()))
 	})
+}
+
+// roleName is a role as people read it.
+func roleName(r callbackd.ConsoleRole) string {
+	if r == callbackd.ConsoleHolder {
+		return "key holder"
+	}
+	return string(r)
 }

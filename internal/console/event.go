@@ -17,6 +17,14 @@ type eventDelivery struct {
 	Action   *action
 }
 
+// DeliveryHref is the address of the page of the delivery; empty when there is none.
+func (d eventDelivery) DeliveryHref() string {
+	if d.Delivery == nil {
+		return ""
+	}
+	return link("deliveries", *d.Delivery)
+}
+
 type eventPage struct {
 	base
 	Event      *callbackd.Event

@@ -26,6 +26,15 @@ func Patterns() []string {
 	return out
 }
 
+// LeastRoles returns the least role of every route, by its pattern.
+func LeastRoles() map[string]callbackd.ConsoleRole {
+	out := map[string]callbackd.ConsoleRole{}
+	for _, r := range New(Options{Log: slog.New(slog.DiscardHandler)}).routes() {
+		out[r.pattern] = r.least
+	}
+	return out
+}
+
 // Stylesheet returns the text of the stylesheet.
 func Stylesheet() string {
 	raw, err := staticFiles.ReadFile("static/console.css")
@@ -69,3 +78,12 @@ func TimeText(t time.Time) string { return formatTime(t).Short }
 
 // Duration returns a duration as pages show it.
 func Duration(d time.Duration) string { return duration(d) }
+
+// ColourSheet returns the stylesheet for a colour.
+func ColourSheet(colour string) string {
+	sheet, err := colourSheet(colour)
+	if err != nil {
+		panic(err)
+	}
+	return sheet
+}

@@ -12,7 +12,7 @@ import (
 // whose object the operator looks at. It is 0 for pages about all keys or about none.
 func (c *Console) KeyOf(r *http.Request) callbackd.KeyID {
 	kind, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, Root+"/"), "/")
-	if kind == "static" || kind == "link" || strings.HasPrefix(kind, "sign-") {
+	if kind == "static" || kind == "link" || kind == "enter" || strings.HasPrefix(kind, "sign-") {
 		return 0
 	}
 	req, err := c.authenticate(r)

@@ -48,6 +48,12 @@ type base struct {
 	Account    string
 	KeyName    string
 	Live       bool // the key is a live key
+	Brand      Brand
+	Role       string // of who is signed in by a link for a customer
+	MayChange  bool   // the person may change callbacks and see secrets
+	MayRotate  bool   // the person may rotate the secret of the API key
+	ReturnTo   string // where the link leads back; empty: nowhere
+	ReturnName string
 	Notice     string
 	Caution    bool   // the notice is a warning
 	SearchText string // of the search box
@@ -133,6 +139,11 @@ func (c *Console) base(req *userRequest, nav, title string) base {
 		Caution:  strings.HasSuffix(done, refusedSuffix),
 
 		Incidents: c.openIncidents(req),
+	}
+	b.Brand, b.MayChange, b.MayRotate = c.Brand, req.role().Includes(callbackd.ConsoleDeveloper), req.role().Includes(callbackd.ConsoleHolder)
+	b.Role = string(req.customer.Role)
+	if to := req.customer.ReturnTo; to != "" && callbackd.CheckReturnTo(to, c.ReturnOrigins) == nil {
+		b.ReturnTo, b.ReturnName = to, returnLabel(to)
 	}
 	if req.key != nil {
 		b.Account, b.KeyName, b.Live = req.key.Account, req.key.Name, req.key.Live

@@ -11,90 +11,104 @@ import (
 type route struct {
 	pattern string
 	handler http.Handler
+	least   callbackd.ConsoleRole // that may use it; empty: everybody
 }
 
+// open returns a route for everybody.
+func open(pattern string, h http.Handler) route { return route{pattern, h, ""} }
+
+// at returns a route for people whose role includes least.
+func (c *Console) at(pattern string, least callbackd.ConsoleRole, f func(http.ResponseWriter, *userRequest) error) route {
+	return route{pattern, c.requireRole(least, f), least}
+}
+
+// routes returns the table of everything that the console serves, with the least role that
+// may use it. What shows or changes a secret, and every form, is for developers at least.
 func (c *Console) routes() []route {
+	const viewer, developer, holder, operator = callbackd.ConsoleViewer, callbackd.ConsoleDeveloper, callbackd.ConsoleHolder, callbackd.ConsoleOperator
 	return []route{
-		{"GET " + Root + "/static/{hash}/{file}", http.HandlerFunc(c.static)},
-		{"GET " + Root + "/sign-in", c.public(c.signInPage)},
-		{"POST " + Root + "/sign-in", c.public(c.signIn)},
-		{"GET " + Root + "/link", c.public(c.linkPage)},
-		{"POST " + Root + "/link", c.public(c.link)},
-		{"POST " + Root + "/sign-out", c.public(c.signOut)},
+		open("GET "+Root+"/static/{hash}/{file}", http.HandlerFunc(c.static)),
+		open("GET "+Root+"/sign-in", c.public(c.signInPage)),
+		open("POST "+Root+"/sign-in", c.public(c.signIn)),
+		open("GET "+Root+"/link", c.public(c.linkPage)),
+		open("POST "+Root+"/link", c.public(c.link)),
+		open("GET "+Root+"/enter", c.framable(c.public(c.enterPage))),
+		open("POST "+Root+"/enter", c.framable(c.public(c.enter))),
+		open("POST "+Root+"/sign-out", c.public(c.signOut)),
 
-		{"GET " + Root, c.public(redirectToRoot)},
-		{"GET " + Root + "/{$}", c.requireLogin(c.overview)},
+		open("GET "+Root, c.public(redirectToRoot)),
+		c.at("GET "+Root+"/{$}", viewer, c.overview),
 
-		{"GET " + Root + "/callbacks", c.requireLogin(c.callbacks)},
-		{"GET " + Root + "/callbacks/new", c.requireLogin(c.newCallback)},
-		{"POST " + Root + "/callbacks/new", c.requireLogin(c.createCallback)},
-		{"GET " + Root + "/callbacks/{callback}", c.requireLogin(c.callback)},
-		{"GET " + Root + "/callbacks/{callback}/edit", c.requireLogin(c.editCallback)},
-		{"POST " + Root + "/callbacks/{callback}/edit", c.requireLogin(c.replaceCallback)},
-		{"GET " + Root + "/callbacks/{callback}/delete", c.requireLogin(c.deleteCallbackPage)},
-		{"POST " + Root + "/callbacks/{callback}/delete", c.requireLogin(c.deleteCallback)},
-		{"POST " + Root + "/callbacks/{callback}/pause", c.requireLogin(c.pauseCallback)},
-		{"POST " + Root + "/callbacks/{callback}/resume", c.requireLogin(c.resumeCallback)},
-		{"GET " + Root + "/callbacks/{callback}/test", c.requireLogin(c.testPage)},
-		{"POST " + Root + "/callbacks/{callback}/test", c.requireLogin(c.test)},
-		{"GET " + Root + "/callbacks/{callback}/secret", c.requireLogin(c.secretPage)},
-		{"POST " + Root + "/callbacks/{callback}/secret", c.requireLogin(c.rotateSecret)},
-		{"GET " + Root + "/callbacks/{callback}/auth", c.requireLogin(c.authPage)},
-		{"POST " + Root + "/callbacks/{callback}/auth", c.requireLogin(c.rotateAuth)},
-		{"POST " + Root + "/callbacks/{callback}/auth/test", c.requireLogin(c.testAuth)},
+		c.at("GET "+Root+"/callbacks", viewer, c.callbacks),
+		c.at("GET "+Root+"/callbacks/new", developer, c.newCallback),
+		c.at("POST "+Root+"/callbacks/new", developer, c.createCallback),
+		c.at("GET "+Root+"/callbacks/{callback}", viewer, c.callback),
+		c.at("GET "+Root+"/callbacks/{callback}/edit", developer, c.editCallback),
+		c.at("POST "+Root+"/callbacks/{callback}/edit", developer, c.replaceCallback),
+		c.at("GET "+Root+"/callbacks/{callback}/delete", developer, c.deleteCallbackPage),
+		c.at("POST "+Root+"/callbacks/{callback}/delete", developer, c.deleteCallback),
+		c.at("POST "+Root+"/callbacks/{callback}/pause", developer, c.pauseCallback),
+		c.at("POST "+Root+"/callbacks/{callback}/resume", developer, c.resumeCallback),
+		c.at("GET "+Root+"/callbacks/{callback}/test", developer, c.testPage),
+		c.at("POST "+Root+"/callbacks/{callback}/test", developer, c.test),
+		c.at("GET "+Root+"/callbacks/{callback}/secret", developer, c.secretPage),
+		c.at("POST "+Root+"/callbacks/{callback}/secret", developer, c.rotateSecret),
+		c.at("GET "+Root+"/callbacks/{callback}/auth", developer, c.authPage),
+		c.at("POST "+Root+"/callbacks/{callback}/auth", developer, c.rotateAuth),
+		c.at("POST "+Root+"/callbacks/{callback}/auth/test", developer, c.testAuth),
 
 		// Older versions called callbacks webhooks in their paths.
-		{"GET " + Root + "/webhooks", c.requireLogin(redirectToCallbacks)},
-		{"GET " + Root + "/webhooks/{rest...}", c.requireLogin(redirectToCallbacks)},
+		c.at("GET "+Root+"/webhooks", viewer, redirectToCallbacks),
+		c.at("GET "+Root+"/webhooks/{rest...}", viewer, redirectToCallbacks),
 
-		{"GET " + Root + "/deliveries", c.requireLogin(c.deliveries)},
-		{"GET " + Root + "/deliveries/live", c.requireLogin(c.livePage)},
-		{"GET " + Root + "/deliveries/stream", c.requireLogin(c.stream)},
-		{"GET " + Root + "/deliveries/cancel", c.requireLogin(c.cancelForm)},
-		{"POST " + Root + "/deliveries/cancel", c.requireLogin(c.cancelPending)},
-		{"GET " + Root + "/deliveries/{id}", c.requireLogin(c.delivery)},
-		{"GET " + Root + "/deliveries/{id}/curl", c.requireLogin(c.curlPage)},
-		{"POST " + Root + "/deliveries/{id}/resend", c.requireLogin(c.resend)},
+		c.at("GET "+Root+"/deliveries", viewer, c.deliveries),
+		c.at("GET "+Root+"/deliveries/live", viewer, c.livePage),
+		c.at("GET "+Root+"/deliveries/stream", viewer, c.stream),
+		c.at("GET "+Root+"/deliveries/cancel", developer, c.cancelForm),
+		c.at("POST "+Root+"/deliveries/cancel", developer, c.cancelPending),
+		c.at("GET "+Root+"/deliveries/{id}", viewer, c.delivery),
+		c.at("GET "+Root+"/deliveries/{id}/curl", developer, c.curlPage),
+		c.at("POST "+Root+"/deliveries/{id}/resend", developer, c.resend),
 
-		{"GET " + Root + "/audit", c.requireLogin(c.audit)},
-		{"GET " + Root + "/search", c.requireLogin(c.search)},
-		{"GET " + Root + "/sessions", c.requireLogin(c.sessions)},
-		{"GET " + Root + "/sessions/{session}", c.requireLogin(c.session)},
+		c.at("GET "+Root+"/audit", viewer, c.audit),
+		c.at("GET "+Root+"/search", viewer, c.search),
+		c.at("GET "+Root+"/sessions", viewer, c.sessions),
+		c.at("GET "+Root+"/sessions/{session}", viewer, c.session),
 
-		{"GET " + Root + "/events/{event}", c.requireLogin(c.event)},
-		{"POST " + Root + "/events/{event}/replay", c.requireLogin(c.replayEvent)},
+		c.at("GET "+Root+"/events/{event}", viewer, c.event),
+		c.at("POST "+Root+"/events/{event}/replay", developer, c.replayEvent),
 
-		{"GET " + Root + "/logs", c.requireLogin(c.logs)},
+		c.at("GET "+Root+"/logs", viewer, c.logs),
 
-		{"GET " + Root + "/incidents", c.requireLogin(c.incidents)},
-		{"POST " + Root + "/incidents/{incident}/acknowledge", c.requireLogin(c.acknowledgeIncident)},
-		{"POST " + Root + "/incidents/{incident}/mute", c.requireLogin(c.muteIncident)},
+		c.at("GET "+Root+"/incidents", viewer, c.incidents),
+		c.at("POST "+Root+"/incidents/{incident}/acknowledge", developer, c.acknowledgeIncident),
+		c.at("POST "+Root+"/incidents/{incident}/mute", developer, c.muteIncident),
 
-		{"GET " + Root + "/replays", c.requireLogin(c.replays)},
-		{"GET " + Root + "/replays/new", c.requireLogin(c.newReplay)},
-		{"POST " + Root + "/replays/new", c.requireLogin(c.createReplay)},
-		{"GET " + Root + "/replays/{id}", c.requireLogin(c.replay)},
-		{"POST " + Root + "/replays/{id}/pause", c.requireLogin(c.setReplayState(callbackd.ReplayPaused))},
-		{"POST " + Root + "/replays/{id}/resume", c.requireLogin(c.setReplayState(callbackd.ReplayRunning))},
-		{"POST " + Root + "/replays/{id}/cancel", c.requireLogin(c.setReplayState(callbackd.ReplayCanceled))},
+		c.at("GET "+Root+"/replays", viewer, c.replays),
+		c.at("GET "+Root+"/replays/new", developer, c.newReplay),
+		c.at("POST "+Root+"/replays/new", developer, c.createReplay),
+		c.at("GET "+Root+"/replays/{id}", viewer, c.replay),
+		c.at("POST "+Root+"/replays/{id}/pause", developer, c.setReplayState(callbackd.ReplayPaused)),
+		c.at("POST "+Root+"/replays/{id}/resume", developer, c.setReplayState(callbackd.ReplayRunning)),
+		c.at("POST "+Root+"/replays/{id}/cancel", developer, c.setReplayState(callbackd.ReplayCanceled)),
 
-		{"GET " + Root + "/nodes", c.requireOperator(c.nodes)},
+		c.at("GET "+Root+"/nodes", operator, c.nodes),
 
-		{"GET " + Root + "/tokens", c.requireOperator(c.tokens)},
-		{"POST " + Root + "/tokens", c.requireOperator(c.createToken)},
-		{"GET " + Root + "/tokens/{token}/revoke", c.requireOperator(c.revokeTokenPage)},
-		{"POST " + Root + "/tokens/{token}/revoke", c.requireOperator(c.revokeToken)},
+		c.at("GET "+Root+"/tokens", operator, c.tokens),
+		c.at("POST "+Root+"/tokens", operator, c.createToken),
+		c.at("GET "+Root+"/tokens/{token}/revoke", operator, c.revokeTokenPage),
+		c.at("POST "+Root+"/tokens/{token}/revoke", operator, c.revokeToken),
 
-		{"GET " + Root + "/keys", c.requireLogin(c.keys)},
-		{"POST " + Root + "/keys", c.requireOperator(c.createKey)},
-		{"GET " + Root + "/keys/{key}/limits", c.requireLogin(c.limitsPage)},
-		{"POST " + Root + "/keys/{key}/limits", c.requireOperator(c.setLimits)},
-		{"GET " + Root + "/keys/{key}/rotate", c.requireLogin(c.rotatePage)},
-		{"POST " + Root + "/keys/{key}/rotate", c.requireLogin(c.rotateKey)},
-		{"GET " + Root + "/keys/{key}/revoke", c.requireOperator(c.revokePage)},
-		{"POST " + Root + "/keys/{key}/revoke", c.requireOperator(c.revokeKey)},
+		c.at("GET "+Root+"/keys", viewer, c.keys),
+		c.at("POST "+Root+"/keys", operator, c.createKey),
+		c.at("GET "+Root+"/keys/{key}/limits", viewer, c.limitsPage),
+		c.at("POST "+Root+"/keys/{key}/limits", operator, c.setLimits),
+		c.at("GET "+Root+"/keys/{key}/rotate", holder, c.rotatePage),
+		c.at("POST "+Root+"/keys/{key}/rotate", holder, c.rotateKey),
+		c.at("GET "+Root+"/keys/{key}/revoke", operator, c.revokePage),
+		c.at("POST "+Root+"/keys/{key}/revoke", operator, c.revokeKey),
 
-		{Root + "/", http.HandlerFunc(c.notFound)},
+		open(Root+"/", http.HandlerFunc(c.notFound)),
 	}
 }
 

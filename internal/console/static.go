@@ -47,6 +47,9 @@ func Style() string {
 }
 
 func (c *Console) static(w http.ResponseWriter, r *http.Request) {
+	if c.Brand.serve(w, r) {
+		return
+	}
 	file := r.PathValue("file")
 	raw, err := staticFiles.ReadFile("static/" + file)
 	if err != nil || assets[file] != r.URL.Path {

@@ -36,6 +36,7 @@ type Site struct {
 	Key     callbackd.Key
 	Token   callbackd.Secret // the operator's
 	Proxies []netip.Prefix   // that are trusted
+	Console app.ConsoleConfig
 }
 
 // StartSite starts a server on SQLite. It stops when the test ends.
@@ -88,7 +89,7 @@ func (s *Site) Start() {
 		listen = s.URL[len("http://"):]
 	}
 	a, err := app.Start(context.Background(), app.Config{Listen: listen, StoreConfig: s.Place, Log: slog.New(slog.NewTextHandler(s.T.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Retention: time.Hour,
-		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.Token, TrustedProxies: s.Proxies})
+		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.Token, TrustedProxies: s.Proxies, Console: s.Console})
 	if err != nil {
 		s.T.Fatal(err)
 	}

@@ -8,12 +8,12 @@ import (
 	"callbackd/internal/store"
 )
 
-const loginColumns = "hash, key_no, link, proof, created_at, expires_at"
+const loginColumns = "hash, key_no, link, proof, created_at, expires_at, role, return_to, lasts"
 
 func scanLogin(row Row) (*store.Login, error) {
 	var l store.Login
 	var hash, proof []byte
-	err := row.Scan(&hash, &l.Key, &l.Link, &proof, &l.CreatedAt, &l.ExpiresAt)
+	err := row.Scan(&hash, &l.Key, &l.Link, &proof, &l.CreatedAt, &l.ExpiresAt, &l.Customer.Role, &l.Customer.ReturnTo, &l.Customer.Lasts)
 	copy(l.Hash[:], hash)
 	copy(l.Proof[:], proof)
 	return &l, err
@@ -42,25 +42,33 @@ func (s *Store) CreateLogin(ctx context.Context, l store.Login) error {
 		if err != nil {
 			return err
 		}
+		store.Made(ctx, &l)
 		if !l.Link {
-			_, err := tx.Exec("DELETE FROM logins WHERE hash IN (SELECT hash FROM logins WHERE key_no = $1 AND NOT link ORDER BY created_at DESC LIMIT 1000 OFFSET $2"+s.d.SkipLocked+")",
-				l.Key, store.MaxLogins-1)
+			others, most := "role = ''", store.MaxLogins
+			if l.Customer.Role != "" {
+				others, most = "role <> ''", store.MaxCustomerLogins
+			}
+			_, err := tx.Exec("DELETE FROM logins WHERE hash IN (SELECT hash FROM logins WHERE key_no = $1 AND NOT link AND "+others+" ORDER BY created_at DESC LIMIT 1000 OFFSET $2"+s.d.SkipLocked+")",
+				l.Key, most-1)
 			if err != nil {
 				return err
 			}
 		}
 		// The hash is random: a row that has it is from a commit of this
 		// command that was not answered.
-		n, err := tx.Exec("INSERT INTO logins ("+loginColumns+") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-			l.Hash[:], l.Key, l.Link, l.Proof[:], l.CreatedAt, l.ExpiresAt)
+		n, err := tx.Exec("INSERT INTO logins ("+loginColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+			l.Hash[:], l.Key, l.Link, l.Proof[:], l.CreatedAt, l.ExpiresAt, l.Customer.Role, l.Customer.ReturnTo, l.Customer.Lasts)
 		if err != nil || n == 0 {
 			return err
 		}
 		action := callbackd.AuditSignedIn
-		if l.Link {
+		switch {
+		case l.Link:
 			action = callbackd.AuditLinkCreated
+		case l.Customer.Role != "":
+			action = callbackd.AuditLinkUsed
 		}
-		return audit.Write(tx, callbackd.AuditEntry{Key: l.Key, Action: action}, nil, nil)
+		return audit.Write(tx, callbackd.AuditEntry{Key: l.Key, Action: action}, nil, l.Customer.AuditState())
 	})
 }
 

@@ -336,6 +336,7 @@ func (s *commands) console() {
 	s.ok(second(s.Prune(s.ctx, store.Prune{Logs: s.now, Minutes: s.now, Hours: s.now, Replays: s.now}, 10)))
 	link := [32]byte{1}
 	s.ok(s.CreateLogin(s.ctx, store.Login{Hash: link, Link: true, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	s.ok(s.CreateLogin(s.ctx, store.Login{Hash: [32]byte{8}, Key: s.key, Customer: callbackd.ConsoleLink{Role: callbackd.ConsoleViewer}, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
 	s.refused(second(s.Login(s.ctx, link, s.now)), callbackd.KindNotFound)
 	s.ok(second(s.TakeLogin(s.ctx, link)))
 	s.ok(s.CreateToken(s.ctx, callbackd.OperatorToken{ID: "t", Hash: link, Name: "t", Role: callbackd.RoleRead, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))

@@ -18,6 +18,7 @@ var keyTests = map[string]func(*suite){
 	"Logins":                 (*suite).logins,
 	"Settings":               (*suite).settings,
 	"Links":                  (*suite).links,
+	"CustomerLinks":          (*suite).customerLinks,
 	"LoginsOfAKeyAreLimited": (*suite).loginsLimited,
 }
 

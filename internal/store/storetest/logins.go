@@ -82,3 +82,32 @@ func (s *suite) loginsLimited() {
 		s.must(second(s.Login(s.ctx(), l.Hash, s.at)))
 	}
 }
+
+// customerLinks shows that a link for a customer is stored with what it allows, leads to a
+// login with the same, is used up once, and counts apart from other logins.
+func (s *suite) customerLinks() {
+	link := callbackd.ConsoleLink{Role: callbackd.ConsoleDeveloper, ReturnTo: "https://app.example.com/x", Lasts: 90 * time.Minute}
+	l := store.NewCustomerLink([32]byte{7}, s.key.ID, link, s.at)
+	s.must(s.CreateLogin(s.ctx(), l))
+	s.reopen()
+	s.kind(second(s.Login(s.ctx(), l.Hash, s.at)), callbackd.KindNotFound)
+	taken, err := s.TakeLogin(s.ctx(), l.Hash)
+	s.must(err)
+	s.equal("the link that was taken", *taken, l)
+	s.kind(second(s.TakeLogin(s.ctx(), l.Hash)), callbackd.KindNotFound)
+	holder := s.login("holder", false, time.Hour)
+	for i := range store.MaxLogins + 1 {
+		in := store.Login{Hash: [32]byte{1, byte(i)}, Key: s.key.ID, Customer: link, CreatedAt: s.at.Add(time.Duration(i) * time.Millisecond).UTC(), ExpiresAt: s.at.Add(time.Hour).UTC()}
+		s.must(s.CreateLogin(s.ctx(), in))
+		got, err := s.Login(s.ctx(), in.Hash, s.at)
+		s.must(err)
+		s.equal("the login by a link", *got, in)
+	}
+	s.must(second(s.Login(s.ctx(), holder.Hash, s.at)))
+	page, err := s.ListAudit(s.ctx(), store.AuditQuery{Key: s.key.ID, Action: callbackd.AuditLinkCreated, Limit: 9})
+	s.must(err)
+	s.equal("the entry of the link", string(page.Entries[0].After), `{"lasts":"1h30m","return_to":"https://app.example.com/x","role":"developer"}`)
+	page, err = s.ListAudit(s.ctx(), store.AuditQuery{Key: s.key.ID, Action: callbackd.AuditLinkUsed, Limit: 1})
+	s.must(err)
+	s.equal("entries of its use", len(page.Entries), 1)
+}

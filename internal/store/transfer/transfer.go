@@ -46,7 +46,7 @@ var Tables = []Table{
 	{"logs", []string{"key_no", "id", "method", "path", "status", "duration", "message", "address", "count"}, 2},
 	{"slots", []string{"subject", "no", "width", "at", "delivered", "failed", "canceled", "attempts", "faults", "repeats", "latency", "expired", "by_fault"}, 4},
 	{"receivers", []string{"callback_no", "last_success", "last_failure", "last_fault", "last_status", "cert_not_after"}, 1},
-	{"logins", []string{"hash", "key_no", "link", "proof", "created_at", "expires_at"}, 1},
+	{"logins", []string{"hash", "key_no", "link", "proof", "created_at", "expires_at", "role", "return_to", "lasts"}, 1},
 	{"operator_tokens", []string{"id", "hash", "name", "role", "created_at", "expires_at", "last_used_at", "revoked_at"}, 1},
 	{"audit_key", []string{"no", "sealed"}, 1},
 	{"audit_chains", []string{"key_no", "first", "last", "start_hash", "head_hash", "at", "chains", "seal"}, 1},
