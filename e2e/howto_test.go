@@ -36,20 +36,38 @@ func TestHowToPagesWorkAsPrinted(t *testing.T) {
 			continue // the list of pages
 		}
 		run++
-		t.Run(filepath.Base(page), func(t *testing.T) { followPage(t, steps) })
+		t.Run(filepath.Base(page), func(t *testing.T) { followPage(t, steps, filesOf(string(raw))) })
 	}
 	if run == 0 {
 		t.Error("no page has commands")
 	}
 }
 
-// followPage runs the steps of a page. Each is its text, the commands, and what they
-// print.
-func followPage(t *testing.T, steps [][]string) {
-	dir, out := t.TempDir(), t.TempDir()
+// namedFile finds a file that a page has the reader save: its name in a line of its own,
+// and its content in the block after it.
+var namedFile = regexp.MustCompile("(?s)\n`([a-zA-Z.]+)`:\n\n```[a-z]+\n(.*?)```")
+
+// filesOf returns the files that a page has the reader save, by name.
+func filesOf(page string) map[string]string {
+	files := map[string]string{}
+	for _, m := range namedFile.FindAllStringSubmatch(page, -1) {
+		files[m[1]] = m[2]
+	}
+	return files
+}
+
+// followPage runs the steps of a page, in a folder with its files. Each step is its text,
+// the commands, and what they print.
+func followPage(t *testing.T, steps [][]string, files map[string]string) {
+	dir, out, home := t.TempDir(), t.TempDir(), t.TempDir()
 	srv, cl := serve(t, dir), newClient(t, dir)
 	ports := strings.NewReplacer("9000", freePort(t), "9001", freePort(t), "9002", freePort(t))
-	script := "set -euo pipefail\ncd '" + t.TempDir() + "'\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(home, name), []byte(ports.Replace(text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := "set -euo pipefail\ncd '" + home + "'\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n"
 	for i, step := range steps {
 		script += fmt.Sprintf("{\n%s} > '%s/%d'\n", ports.Replace(step[1]), out, i)
 	}
