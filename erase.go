@@ -159,9 +159,13 @@ type eraseReceipt struct {
 	DryRun    bool            `json:"dry_run"`
 	EndedAt   string          `json:"ended_at"`
 	ID        string          `json:"id"`
+	Beyond    []string        `json:"not_reached"` // which copies an erasure does not reach
 	Subject   string          `json:"subject"`
 	UpTo      string          `json:"up_to_event"` // empty when the key had no events
 }
+
+// notReached names the copies of the data that are outside the store.
+var notReached = []string{"archives", "backups", "exports", "receivers"}
 
 // End ends the erasure and writes its receipt. apiKey is the text of its key.
 func (e *Erase) End(apiKey string, at time.Time) error {
@@ -170,7 +174,7 @@ func (e *Erase) End(apiKey string, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	r := eraseReceipt{APIKey: apiKey, By: e.By, Counts: counts, CreatedAt: receiptTime(e.CreatedAt), DryRun: e.DryRun, EndedAt: receiptTime(e.EndedAt), ID: e.ID.String(), Subject: e.Subject}
+	r := eraseReceipt{APIKey: apiKey, By: e.By, Counts: counts, CreatedAt: receiptTime(e.CreatedAt), DryRun: e.DryRun, EndedAt: receiptTime(e.EndedAt), ID: e.ID.String(), Beyond: notReached, Subject: e.Subject}
 	if e.UpTo != 0 {
 		r.UpTo = e.UpTo.String()
 	}

@@ -6,17 +6,19 @@ import (
 	"testing"
 	"time"
 
-	"callbackd"
+	"callbackd/internal/store"
 )
 
 // sweep is retention: everything that has ended and is older than now goes.
 func (s *server) sweep() {
 	s.t.Helper()
-	after := callbackd.EventID(0)
-	for done := false; !done; {
-		var err error
-		if after, _, done, err = s.store.Sweep(s.t.Context(), time.Now().Add(time.Second), after, 100); err != nil {
+	for q := (store.Sweep{Before: time.Now().Add(time.Second), Limit: 100}); ; {
+		swept, err := s.store.Sweep(s.t.Context(), q)
+		if err != nil {
 			s.t.Fatal(err)
+		}
+		if q.After = swept.Next; swept.Done {
+			return
 		}
 	}
 }

@@ -49,6 +49,7 @@ type Config struct {
 	Proxy          *url.URL
 	Roots          *x509.CertPool // nil: the system's
 	Retention      time.Duration  // of finished events and ended sessions
+	Archive        string         // directory for the events that retention removes; empty: they are not kept
 	AuditRetention time.Duration  // of entries of the audit log; 0 removes none by age
 	RequireHTTPS   bool
 	MaskHeaders    bool
@@ -115,6 +116,7 @@ type App struct {
 
 	watcher    *notices.Watcher
 	background *background
+	archive    *archiver // nil: what retention removes is not kept
 	keyset     keysetWatch
 	teardown   teardown
 }
@@ -148,10 +150,13 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	// A node frees its shards only after its engine has drained, and the jobs
 	// in the background run until then. So both are added before the engine.
 	a.teardown.add("membership", a.leave)
+	send := sender.New(transport, Version, obs.Limit(c.Log, time.Minute, "local fault"))
+	if a.archive = a.newArchiver(c.Archive, send.Request); a.archive != nil {
+		metrics.WatchArchive(a.archive.events.Load, a.archive.failing.Load)
+	}
 	a.background = newBackground(ctx)
 	a.teardown.add("background jobs", a.background.stop)
 
-	send := sender.New(transport, Version, obs.Limit(c.Log, time.Minute, "local fault"))
 	stream := &live.Stream{}
 	counters := stats.New(a.store, c.Log, metrics.StatsDropped)
 	runner := replays.New(a.store, c.Log)

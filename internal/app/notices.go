@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"callbackd/internal/notices"
@@ -20,6 +21,18 @@ func (a *App) newWatcher(c Config, m *obs.Metrics) *notices.Watcher {
 	}
 	if disk, ok := a.store.(interface{ DiskFree() int64 }); ok {
 		o.DiskFree = disk.DiskFree
+	}
+	if data := o.DiskFree; a.archive != nil {
+		o.DiskFree = func() int64 {
+			free, ok := a.archive.free()
+			if !ok {
+				free = math.MaxInt64
+			}
+			if data != nil {
+				free = min(free, data())
+			}
+			return free
+		}
 	}
 	if shared, ok := a.store.(store.Cluster); ok {
 		o.Nodes = func(ctx context.Context) (names []string, err error) {

@@ -59,22 +59,24 @@ type eventSweep struct {
 	store     store.Store
 	log       *slog.Logger
 	retention time.Duration
+	archive   *archiver         // nil: without one
 	after     callbackd.EventID // the last event that was looked at
 }
 
 func (s *eventSweep) step(ctx context.Context) (time.Duration, error) {
-	next, removed, done, err := s.store.Sweep(ctx, time.Now().Add(-s.retention), s.after, stepSize)
-	if removed > 0 {
-		s.log.Debug("old events removed", "events", removed)
+	q := store.Sweep{Before: time.Now().Add(-s.retention), After: s.after, Limit: stepSize}
+	swept, err := s.remove(ctx, q)
+	if swept.Removed > 0 {
+		s.log.Debug("old events removed", "events", swept.Removed)
 	}
 	if err != nil {
 		return 0, err
 	}
-	s.after = next
-	if done {
+	s.after = swept.Next
+	if swept.Done {
 		s.after = 0
 	}
-	return soonIf(!done), nil
+	return soonIf(!swept.Done), nil
 }
 
 // sessionCallbackSweep ends and removes the callbacks of sessions of which nothing is stored

@@ -102,7 +102,7 @@ func (j job) repeat(ctx context.Context, active func() bool, log *slog.Logger) {
 
 // jobs returns everything that the server does at intervals.
 func (a *App) jobs(c Config, service *api.API) []job {
-	events := &eventSweep{store: a.store, log: a.log, retention: c.Retention}
+	events := &eventSweep{store: a.store, log: a.log, retention: c.Retention, archive: a.archive}
 	settings := &settingSweep{store: a.store, log: a.log, rest: map[callbackd.KeyID]time.Time{}}
 	ofSessions := &sessionCallbackSweep{store: a.store, retention: c.Retention}
 	clock := newStopwatch(time.Now)

@@ -40,6 +40,7 @@ type root struct {
 	Audit      auditCmd      `cmd:"" help:"List who changed what, and verify that nobody has changed the audit log."`
 	Export     exportCmd     `cmd:"" help:"Write what is stored to a file: events, or settings."`
 	Apply      applyCmd      `cmd:"" help:"Make API keys and their callbacks like a file, in one transaction, or print what would change."`
+	Archive    archiveCmd    `cmd:"" help:"Verify and print the events that a server with --archive has written to files before it removed them."`
 	Fsck       fsckCmd       `cmd:"" help:"Check that every delivery of every accepted event is in exactly one state, and that the audit log is complete."`
 	Backup     backupCmd     `cmd:"" help:"Copy a data directory, also while a server runs on it."`
 	Move       moveCmd       `cmd:"" help:"Move everything from a data directory to PostgreSQL."`

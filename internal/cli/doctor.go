@@ -45,7 +45,7 @@ func (c *doctorCmd) subject(k *kong.Context) doctor.Settings {
 		err = settings
 	}
 	s := doctor.Settings{
-		Err: err, Data: c.Data, Database: c.DatabaseURL != "", Listen: c.Listen, Proxy: config.Proxy, PublicURL: config.PublicURL, CAFile: c.CAFile,
+		Err: err, Data: c.Data, Database: c.DatabaseURL != "", Listen: c.Listen, Proxy: config.Proxy, PublicURL: config.PublicURL, CAFile: c.CAFile, Archive: c.Archive,
 		MaxInFlight: c.MaxInFlight, Grace: c.Grace, Lease: c.Lease, NodeConnections: app.NodeConnections,
 	}
 	var missing error

@@ -34,6 +34,7 @@ type serveCmd struct {
 	EgressProxy    string        `env:"CALLBACKD_EGRESS_PROXY" secret:"" placeholder:"URL" help:"HTTP proxy for all deliveries, such as http://proxy.internal:3128. Target addresses are checked as without a proxy. Also from a file: CALLBACKD_EGRESS_PROXY_FILE."`
 	CAFile         string        `name:"ca-file" env:"CALLBACKD_CA_FILE" placeholder:"FILE" help:"PEM file of certificates to trust in addition to the system's."`
 	Retention      time.Duration `aliases:"keep" default:"30d" env:"CALLBACKD_RETENTION" help:"How long to keep finished events with their attempts, and ended sessions: 1h or more, such as 30d or 1d12h. Pending events are always kept."`
+	Archive        string        `env:"CALLBACKD_ARCHIVE" placeholder:"DIR" help:"Directory for the events that retention removes: they are first written there and synced, one compressed file a day with a manifest. Without it, they are gone. See \"callbackd archive\"."`
 	AuditRetention time.Duration `default:"0s" env:"CALLBACKD_AUDIT_RETENTION" help:"How long to keep the audit log: 1d or more, such as 365d. 0s keeps it until an API key has more than 10,000 entries."`
 	Grace          time.Duration `default:"20s" env:"CALLBACKD_GRACE" help:"How long a stop waits for attempts in flight, such as 20s."`
 	MaxInFlight    int           `default:"4096" env:"CALLBACKD_MAX_IN_FLIGHT" help:"Largest number of attempts in flight, over all callbacks."`
@@ -71,6 +72,7 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 		Retention: c.Retention, AuditRetention: c.AuditRetention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, OperatorToken: callbackd.Secret(c.OperatorToken),
 	}
+	out.Archive = c.Archive
 	out.NoticeKey, out.BacklogOld, out.DiskLow = c.NoticeKey, c.BacklogOld, c.DiskLow<<20
 	out.NodeListen, out.NodeAddress = c.NodeListen, c.NodeAddress
 	if err := c.read(&out); err != nil {

@@ -68,6 +68,32 @@ func checkDisk(_ context.Context, p *patient) []Finding {
 	return orOK(found, "%s are free on the volume of %s", free, p.Data)
 }
 
+func checkArchive(_ context.Context, p *patient) []Finding {
+	if p.Archive == "" {
+		return []Finding{ok("what retention removes is not archived: there is no --archive")}
+	}
+	at := existing(p.Machine, p.Archive)
+	if f, err := p.Stat(at); err == nil && !f.Mode.IsDir() {
+		return []Finding{problem("Name a folder with --archive.", "%s is not a folder: nothing is archived, and retention waits", at)}
+	}
+	var found []Finding
+	if err := p.Access(at); err != nil {
+		found = append(found, problem("Give the directory to the user of the server (chown), mount its volume writable, or run this command as that user.", "user ID %d may not write to the archive %s, so retention waits: %v", p.UID, p.Archive, err))
+	}
+	v, err := p.Volume(at)
+	if err != nil {
+		return append(found, problem("Make the directory readable for this user, or name another one with --archive.", "the volume of the archive %s cannot be read: %v", p.Archive, err))
+	}
+	free := humanize.Size(int64(v.Free))
+	switch {
+	case v.Free < leastSpace:
+		found = append(found, problem("Make room, enlarge the volume, or move older files of the archive elsewhere, with their manifests.", "only %s are free on the volume of the archive %s: when it is full, retention waits", free, p.Archive))
+	case v.Free < littleRoom:
+		found = append(found, warning("Make room, enlarge the volume, or move older files of the archive elsewhere, with their manifests.", "%s are free on the volume of the archive %s", free, p.Archive))
+	}
+	return orOK(found, "%s are free on the volume of the archive %s", free, p.Archive)
+}
+
 // othersBits are the rights of users that are neither the owner nor in the group.
 const othersBits = 0o007
 

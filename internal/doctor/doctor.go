@@ -53,6 +53,7 @@ type Settings struct {
 	Proxy     *url.URL // for deliveries; nil: none
 	PublicURL *url.URL // nil: none
 	CAFile    string   // empty: none
+	Archive   string   // the directory for what retention removes; empty: none
 
 	MaxInFlight int
 	Grace       time.Duration
@@ -85,6 +86,7 @@ var checks = []struct {
 	{"settings", checkSettings},
 	{"disk", checkDisk},
 	{"permissions", checkPermissions},
+	{"archive", checkArchive},
 	{"store", checkStore},
 	{"keyset", checkKeyset},
 	{"clock", checkClock},

@@ -175,6 +175,15 @@ var cases = []struct {
 	{"the layer of a container", "disk", Warning, "lost with the container", func(_ *testing.T, p *patient) {
 		p.Volume = func(string) (Volume, error) { return Volume{Free: 99 << 30, Nodes: 99, Kind: Layer}, nil }
 	}},
+	{"an archive that is a file", "archive", Problem, "not a folder", func(_ *testing.T, p *patient) { p.Archive = p.Keyset }},
+	{"an archive on a full disk", "archive", Problem, "retention waits", func(_ *testing.T, p *patient) {
+		p.Archive = p.Data + "/archive"
+		p.Volume = func(string) (Volume, error) { return Volume{Free: 20 << 20, Nodes: 99}, nil }
+	}},
+	{"an archive that is not writable", "archive", Problem, "may not write", func(_ *testing.T, p *patient) {
+		p.Archive = p.Data
+		p.Access = func(string) error { return errors.New("read-only file system") }
+	}},
 	{"no data directory", "permissions", Warning, "no data directory", func(_ *testing.T, p *patient) { p.Data += "/none" }},
 	{"a file as data directory", "permissions", Problem, "not a folder", func(_ *testing.T, p *patient) { p.Data = file(p, "callbackd.db") }},
 	{"an open keyset", "permissions", Problem, "0644", func(t *testing.T, p *patient) { chmod(t, p.Keyset, 0o644) }},

@@ -20,13 +20,14 @@ import (
 type Source interface {
 	view.Deliveries
 	EventsAfter(ctx context.Context, q store.EventQuery) (store.EventPage, error)
+	Event(ctx context.Context, key callbackd.KeyID, id callbackd.EventID) (*callbackd.Event, error)
 	KeyByID(ctx context.Context, id callbackd.KeyID) (*callbackd.Key, error)
 }
 
 // Progress says what an export has written so far.
 type Progress struct {
 	Events, Deliveries, Attempts int64
-	Last                         callbackd.EventID // the last event; 0 before the first
+	First, Last                  callbackd.EventID // the first and the last event; 0 before the first
 }
 
 // heldLine is how many bytes of a line are held before they are written. Only an event
@@ -69,6 +70,25 @@ func (x *Exporter) Run(ctx context.Context, q store.EventQuery, to io.Writer) (P
 		}
 		q.After = page.Next
 	}
+}
+
+// Write writes the events with these ids, in their order. One that is not stored is left
+// out.
+func (x *Exporter) Write(ctx context.Context, ids []callbackd.EventID, to io.Writer) (Progress, error) {
+	x.to, x.counted = to, Progress{}
+	for _, id := range ids {
+		ev, err := x.From.Event(ctx, store.AllKeys, id)
+		if callbackd.KindOf(err) == callbackd.KindNotFound {
+			continue
+		}
+		if err == nil {
+			err = x.event(ctx, ev)
+		}
+		if err != nil {
+			return x.counted, err
+		}
+	}
+	return x.counted, nil
 }
 
 // exportedEvent is the head of a line: an event as the API shows it, whose deliveries
@@ -120,7 +140,9 @@ func (x *Exporter) event(ctx context.Context, ev *callbackd.Event) error {
 		return err
 	}
 	x.counted.Events++
-	x.counted.Last = ev.ID
+	if x.counted.Last = ev.ID; x.counted.First == 0 {
+		x.counted.First = ev.ID
+	}
 	return nil
 }
 

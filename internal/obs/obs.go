@@ -99,6 +99,19 @@ func (m *Metrics) WatchInFlight(inFlight func() int) {
 	}, func() float64 { return float64(inFlight()) }))
 }
 
+// WatchArchive adds metrics of the archive of what retention removes.
+func (m *Metrics) WatchArchive(events func() int64, failing func() bool) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "callbackd_archived_events_total",
+		Help: "Events that were written to the archive, only with --archive."}, func() float64 { return float64(events()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_archive_failing",
+			Help: "Whether the archive could not be written at the last try, so that retention waits; only with --archive."}, func() float64 {
+			if failing() {
+				return 1
+			}
+			return 0
+		}))
+}
+
 // CountLog adds a metric with the number of lines that the buffer of a log dropped.
 func (m *Metrics) CountLog(b *LogBuffer) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "callbackd_log_lines_dropped_total",

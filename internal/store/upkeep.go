@@ -17,11 +17,10 @@ type Upkeep interface {
 	// returns how many ended as expired. Those of deleted callbacks and revoked keys end
 	// as canceled. more says that there may be more.
 	Expire(ctx context.Context, at time.Time, limit int) (expired int, more bool, err error)
-	// Sweep removes events that were accepted before a time and whose deliveries
-	// have all ended, with their attempts and idempotency keys. It looks at up to
-	// limit events with ids above after. next is the after of the next call; done is
-	// true when no event is left.
-	Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error)
+	// Sweep removes the events that q chooses and whose deliveries have all ended, with
+	// their attempts and idempotency keys. The newest event of a session stays as long as
+	// an earlier one does: its number must not be given to another event.
+	Sweep(ctx context.Context, q Sweep) (Swept, error)
 	// Prune removes up to limit rows of each kind that are older than p says, and
 	// returns how many it removed.
 	Prune(ctx context.Context, p Prune, limit int) (int, error)
@@ -42,6 +41,29 @@ type Upkeep interface {
 	// counts of each callback and of each sealing key, and a sentence for each row
 	// that breaks the rule or does not open.
 	Check(ctx context.Context) (*Report, error)
+}
+
+// Sweep chooses the events that one step of retention looks at: up to Limit of them, with
+// ids above After.
+type Sweep struct {
+	Before time.Time // accepted before this time
+	After  callbackd.EventID
+	Limit  int
+	// Look returns the events that would be removed, and removes nothing.
+	Look bool
+	// Only, when it is not nil, names the events that may be removed, as a step with Look
+	// has returned them. One that was attempted again since then stays.
+	Only map[callbackd.EventID]int
+}
+
+// Swept is what a step of retention did.
+type Swept struct {
+	Next    callbackd.EventID // After of the next step
+	Done    bool              // no event is left
+	Removed int
+	// Events are those that would be removed, with the number of rows that their attempts
+	// have; only with Look.
+	Events map[callbackd.EventID]int
 }
 
 // Prune has the times before which rows of each kind are removed. Nothing is removed

@@ -12,52 +12,119 @@ import (
 )
 
 // Sweep is part of [store.Upkeep].
-func (s *Store) Sweep(ctx context.Context, before time.Time, after callbackd.EventID, limit int) (next callbackd.EventID, removed int, done bool, err error) {
+func (s *Store) Sweep(ctx context.Context, q store.Sweep) (out store.Swept, err error) {
 	if err := s.db.Flush(ctx); err != nil {
-		return after, 0, false, err
+		return out, err
 	}
-	err = s.db.Write(ctx, Repeatable|Deliveries, func(tx Tx) error {
-		old, err := s.oldEvents(tx, before, after, limit)
-		next, removed, done = after, 0, len(old) == 0
-		if err != nil || done {
-			return err
-		}
-		next = old[len(old)-1].ID
-		old, err = s.withoutPending(tx, old)
-		if err != nil {
-			return err
-		}
-		removed = len(old)
-		return s.removeEvents(tx, old)
-	})
+	sweep := func(tx Tx) (err error) {
+		out, err = s.sweep(tx, q)
+		return err
+	}
+	if q.Look {
+		err = s.db.Read(ctx, sweep)
+	} else {
+		err = s.db.Write(ctx, Repeatable|Deliveries, sweep)
+	}
 	if err != nil {
-		return after, 0, false, err
+		return store.Swept{Next: q.After}, err
 	}
-	return next, removed, done, nil
+	return out, nil
 }
 
-// oldEvents returns up to limit events that were accepted before a time, with
-// ids above after. It locks them: a resend locks its event too, so that no
-// delivery becomes pending until they are removed.
-func (s *Store) oldEvents(tx Tx, before time.Time, after callbackd.EventID, limit int) ([]*callbackd.Event, error) {
-	old, err := s.lockEvents(tx, after, callbackd.FirstEventID(before), limit)
+func (s *Store) sweep(tx Tx, q store.Sweep) (out store.Swept, err error) {
+	old, err := s.oldEvents(tx, q)
+	out.Next, out.Done = q.After, len(old) == 0
+	if err != nil || out.Done {
+		return out, err
+	}
+	out.Next = old[len(old)-1].ID
+	if q.Only != nil {
+		old = slices.DeleteFunc(old, func(ev *callbackd.Event) bool { _, chosen := q.Only[ev.ID]; return !chosen })
+	}
+	for _, leaveOut := range []func(Tx, []*callbackd.Event) ([]*callbackd.Event, error){s.withoutPending, s.withoutNewest} {
+		if old, err = leaveOut(tx, old); err != nil || len(old) == 0 {
+			return out, err
+		}
+	}
+	if q.Look || q.Only != nil {
+		if out.Events, err = s.attemptRows(tx, old); err != nil || q.Look {
+			return out, err
+		}
+		old = slices.DeleteFunc(old, func(ev *callbackd.Event) bool { return out.Events[ev.ID] != q.Only[ev.ID] })
+		out.Events = nil
+	}
+	out.Removed = len(old)
+	return out, s.removeEvents(tx, old)
+}
+
+// attemptRows counts the rows of attempts of each event.
+func (s *Store) attemptRows(tx Tx, evs []*callbackd.Event) (map[callbackd.EventID]int, error) {
+	rows := map[callbackd.EventID]int{}
+	for _, ev := range evs {
+		rows[ev.ID] = 0
+	}
+	err := tx.Query("SELECT event_id, count(*) FROM attempts WHERE event_id "+s.d.In("$1")+" GROUP BY event_id", func(row Row) error {
+		var id callbackd.EventID
+		var n int
+		err := row.Scan(&id, &n)
+		rows[id] = n
+		return err
+	}, eventIDs(evs))
+	return rows, err
+}
+
+// withoutNewest leaves out the newest event of each session of which an event stays that is
+// not among evs. From the newest event the store knows the next number of the session.
+func (s *Store) withoutNewest(tx Tx, evs []*callbackd.Event) ([]*callbackd.Event, error) {
+	of := map[store.SessionID]int{}
+	for _, ev := range evs {
+		of[store.SessionID{Key: ev.Key, SessionKey: ev.Session}]++
+	}
+	var args [][]any
+	for id, n := range of {
+		args = append(args, []any{id.Key, id.SessionKey, n + 1})
+	}
+	newest, stored := map[store.SessionID]callbackd.EventID{}, map[store.SessionID]int{}
+	err := tx.Batch("SELECT key_no, session, id FROM "+s.d.SessionIndex+" WHERE key_no = $1 AND session = $2 ORDER BY "+newestOrder(s.d.SessionOrder)+" LIMIT $3", func(row Row) error {
+		var id store.SessionID
+		var ev callbackd.EventID
+		err := row.Scan(&id.Key, &id.SessionKey, &ev)
+		stored[id]++
+		newest[id] = max(newest[id], ev)
+		return err
+	}, args)
+	return slices.DeleteFunc(evs, func(ev *callbackd.Event) bool {
+		id := store.SessionID{Key: ev.Key, SessionKey: ev.Session}
+		return newest[id] == ev.ID && stored[id] > of[id]
+	}), err
+}
+
+// oldEvents returns the events that a step looks at. It locks them, unless it only looks: a
+// resend locks its event too, so that no delivery becomes pending until they are removed.
+func (s *Store) oldEvents(tx Tx, q store.Sweep) ([]*callbackd.Event, error) {
+	lock := s.d.SkipLocked
+	if q.Look {
+		lock = ""
+	}
+	old, err := s.eventsBetween(tx, q.After, callbackd.FirstEventID(q.Before), q.Limit, lock)
 	if err != nil || len(old) > 0 {
 		return old, err
 	}
-	last, err := lastByClock(tx, before)
+	last, err := lastByClock(tx, q.Before)
 	if err != nil {
 		return nil, err
 	}
-	from, to := store.SweepFuture(last, after, time.Now())
+	from, to := store.SweepFuture(last, q.After, time.Now())
 	if from >= to {
 		return nil, nil
 	}
-	return s.lockEvents(tx, from, to+1, limit)
+	return s.eventsBetween(tx, from, to+1, q.Limit, lock)
 }
 
-// lockEvents returns up to limit events with ids above after and before an id.
-func (s *Store) lockEvents(tx Tx, after, before callbackd.EventID, limit int) (evs []*callbackd.Event, err error) {
-	err = tx.Query("SELECT "+eventColumns+" FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3"+s.d.SkipLocked, func(row Row) error {
+// eventsBetween returns up to limit events with ids above after and before an id. lock is a
+// lock of the dialect, or empty.
+func (s *Store) eventsBetween(tx Tx, after, before callbackd.EventID, limit int, lock string) (evs []*callbackd.Event, err error) {
+	err = tx.Query("SELECT "+eventColumns+" FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3"+lock, func(row Row) error {
 		ev, err := scanEvent(row)
 		evs = append(evs, ev)
 		return err

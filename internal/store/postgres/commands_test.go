@@ -471,8 +471,10 @@ func (s *commands) ends() {
 
 func (s *commands) sweep() {
 	s.t.Helper()
-	_, _, _, err := s.Sweep(s.ctx, s.now.Add(time.Hour), 0, 1000)
+	look, err := s.Sweep(s.ctx, store.Sweep{Before: s.now.Add(time.Hour), Limit: 1, Look: true})
 	s.ok(err)
+	s.ok(second(s.Sweep(s.ctx, store.Sweep{Before: s.now.Add(time.Hour), Limit: 1, Only: look.Events})))
+	s.ok(second(s.Sweep(s.ctx, store.Sweep{Before: s.now.Add(time.Hour), Limit: 1000})))
 }
 
 // cluster runs the commands of a node.

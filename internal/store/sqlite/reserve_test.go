@@ -86,7 +86,7 @@ func TestTheReserveIsForWhatMakesRoom(t *testing.T) {
 	}); err != nil {
 		t.Errorf("a key is revoked: %v", err)
 	}
-	if _, _, _, err := d.Sweep(t.Context(), time.Now().Add(-time.Hour), 0, 100); err != nil {
+	if _, err := d.Sweep(t.Context(), store.Sweep{Before: time.Now().Add(-time.Hour), Limit: 100}); err != nil {
 		t.Errorf("old events are removed: %v", err)
 	}
 	if d.refusals.Err() == nil {

@@ -55,8 +55,9 @@ func TestSweptSpaceIsUsedAgain(t *testing.T) {
 	if report.FaultN > 0 {
 		t.Errorf("fsck finds %q, want no faults", report.Faults)
 	}
-	if want := int64(periods * batches); report.Events != want || report.Callbacks[0].Pending != want {
-		t.Errorf("%d events and %d pending deliveries are left, want %d of each", report.Events, report.Callbacks[0].Pending, want)
+	// The newest event of the session stays as long as earlier ones do.
+	if want := int64(periods * batches); report.Events != want+1 || report.Callbacks[0].Pending != want {
+		t.Errorf("%d events and %d pending deliveries are left, want %d and %d", report.Events, report.Callbacks[0].Pending, want+1, want)
 	}
 }
 
@@ -89,13 +90,13 @@ func (r *rig) deliverAllButOne(t *testing.T, s *Store, at time.Time) {
 // step was too long.
 func sweepAll(t *testing.T, s *Store, before time.Time) {
 	t.Helper()
-	var after callbackd.EventID
 	steps := 0
-	for done := false; !done; steps++ {
-		var err error
-		if after, _, done, err = s.Sweep(t.Context(), before, after, 50); err != nil {
+	for q, done := (store.Sweep{Before: before, Limit: 50}), false; !done; steps++ {
+		swept, err := s.Sweep(t.Context(), q)
+		if err != nil {
 			t.Fatal(err)
 		}
+		q.After, done = swept.Next, swept.Done
 	}
 	if steps < 8 {
 		t.Errorf("400 events are swept in %d steps of 50, want 8 or more", steps)

@@ -347,7 +347,8 @@ func storetestWarm(t *testing.T, s *Store) {
 		return nil
 	})
 	s.MakeDue(ctx, cb.ID, now, 1)
-	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
+	s.Sweep(ctx, store.Sweep{Before: now.Add(time.Hour), Limit: 10, Look: true})
+	s.Sweep(ctx, store.Sweep{Before: now.Add(time.Hour), Limit: 10})
 	s.Forgettable(ctx, now)
 	s.CountSessionCallbacks(ctx, k.ID, 10)
 	s.SweepSessionCallbacks(ctx, now, now, 0, 10)
@@ -361,7 +362,7 @@ func storetestWarm(t *testing.T, s *Store) {
 	}
 	s.FinalizeCanceled(ctx, now, 10)
 	s.Record(ctx, &callbackd.Outcome{Delivery: callbackd.Delivery{ID: ids[0]}, Attempt: callbackd.Attempt{Version: 1, Decision: callbackd.Decision{State: callbackd.Delivered}}})
-	s.Sweep(ctx, now.Add(time.Hour), 0, 10)
+	s.Sweep(ctx, store.Sweep{Before: now.Add(time.Hour), Limit: 10})
 }
 
 // warmReplay runs what replays, logs and sums write.

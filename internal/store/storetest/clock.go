@@ -38,15 +38,14 @@ func (s *suite) listed(q store.EventQuery) []callbackd.EventID {
 // sweepAll removes the events from before a time and returns how many it removed.
 func (s *suite) sweepAll(before time.Time) (removed int) {
 	s.Helper()
-	after := callbackd.EventID(0)
-	for done := false; !done; {
-		var n int
-		var err error
-		after, n, done, err = s.Sweep(s.ctx(), before, after, 2)
+	for q := (store.Sweep{Before: before, Limit: 2}); ; {
+		swept, err := s.Sweep(s.ctx(), q)
 		s.must(err)
-		removed += n
+		removed += swept.Removed
+		if q.After = swept.Next; swept.Done {
+			return removed
+		}
 	}
-	return removed
 }
 
 // aheadEvents are events that were accepted before the clock ran ten years

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
 var figuresTests = map[string]func(*suite){
@@ -97,9 +98,9 @@ func (s *suite) countsSwept() {
 	cb := s.newCallback(s.key, ev1, "a")
 	s.publish(s.key, ev1, "S1", "S2")
 	s.deliverAll(s.fresh(cb.ID))
-	_, removed, _, err := s.Sweep(s.ctx(), s.at.Add(time.Hour), 0, 10)
+	swept, err := s.Sweep(s.ctx(), store.Sweep{Before: s.at.Add(time.Hour), Limit: 10})
 	s.must(err)
-	s.equal("events that were removed", removed, 2)
+	s.equal("events that were removed", swept.Removed, 2)
 	s.wantCounts("after retention", map[callbackd.AcceptReason]int64{callbackd.AcceptedEvent: 2}, map[callbackd.State]int64{callbackd.Delivered: 2})
 }
 

@@ -301,11 +301,11 @@ func (s *suite) sessionCallbackOfEvents() {
 	later := s.at.Add(time.Hour)
 	s.equal("removed while events are stored", s.sweepCallbacks(later, later), 0)
 	s.equal("callbacks while events are stored", len(s.ofSession("S")), 1)
-	s.must(fourth(s.Sweep(s.ctx(), later, 0, 10)))
+	s.must(second(s.Sweep(s.ctx(), store.Sweep{Before: later, Limit: 10})))
 	s.equal("removed before the time", s.sweepCallbacks(s.at, later), 0)
 	s.equal("targets of an event after the others were removed", s.publish(s.key, ev1, "S")[0].Targets, []callbackd.CallbackID{cb.ID})
 	s.outcome(s.fresh(cb.ID)[0], callbackd.Delivered, time.Time{}, time.Time{})
-	s.must(fourth(s.Sweep(s.ctx(), later, 0, 10)))
+	s.must(second(s.Sweep(s.ctx(), store.Sweep{Before: later, Limit: 10})))
 	s.equal("removed when it ends", s.sweepCallbacks(later, later), 0)
 	s.equal("callbacks of the session", s.ofSession("S"), []*callbackd.Callback(nil))
 	s.equal("removed an hour later", s.sweepCallbacks(later, later.Add(time.Hour+time.Second)), 1)
@@ -318,8 +318,6 @@ func (s *suite) sessionCallbackOfEvents() {
 		s.Error("the next callback of the session has the secret of the one before")
 	}
 }
-
-func fourth[A, B, C any](_ A, _ B, _ C, err error) error { return err }
 
 func (s *suite) sessionCallbackOfRow() {
 	x := &callbackd.Session{Key: s.key.ID, SessionKey: "ACM-0123456789", Status: callbackd.StatusExpired, CreatedAt: s.at, UpdatedAt: s.at, EndedAt: s.at}

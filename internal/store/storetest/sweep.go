@@ -4,10 +4,57 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
 var sweepTests = map[string]func(*suite){
-	"Sweep": (*suite).sweep,
+	"Sweep":                                 (*suite).sweep,
+	"TheNewestEventOfASessionIsRemovedLast": (*suite).sweepNewest,
+	"SweepLooksBeforeItRemoves":             (*suite).sweepLooks,
+}
+
+// A session whose newest event has ended and whose first one is pending goes on with the
+// next number, also after a restart.
+func (s *suite) sweepNewest() {
+	cb := s.newCallback(s.key, ev1, "default")
+	s.publish(s.key, ev1, "A", "A", "A")
+	for _, d := range s.fresh(cb.ID)[1:] {
+		s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
+	}
+	later := s.at.Add(time.Hour)
+	s.equal("events that were removed", s.sweepAll(later), 1)
+	s.equal("events that were removed later", s.sweepAll(later), 0)
+	s.reopen()
+	s.equal("the next number", s.publish(s.key, ev1, "A")[0].Sequence, int64(4))
+	for _, d := range s.fresh(cb.ID) {
+		s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
+	}
+	s.equal("events that were removed at the end", s.sweepAll(s.at.Add(2*time.Hour)), 3)
+}
+
+// What a look returned is removed, unless it was attempted again since then.
+func (s *suite) sweepLooks() {
+	cb := s.newCallback(s.key, ev1, "default")
+	evs := s.publish(s.key, ev1, "A", "B", "C", "D")
+	for _, d := range s.fresh(cb.ID)[:3] {
+		s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
+	}
+	later := s.at.Add(time.Hour)
+	look, err := s.Sweep(s.ctx(), store.Sweep{Before: later, Limit: 10, Look: true})
+	s.must(err)
+	s.equal("what a look returns", look, store.Swept{Next: evs[3].ID, Events: map[callbackd.EventID]int{evs[0].ID: 1, evs[1].ID: 1, evs[2].ID: 1}})
+	d, err := s.Resend(s.ctx(), s.key.ID, callbackd.DeliveryID{Event: evs[1].ID, Callback: cb.ID}, s.at)
+	s.must(err)
+	s.outcome(*d, callbackd.Delivered, time.Time{}, time.Time{})
+	delete(look.Events, evs[2].ID)
+	swept, err := s.Sweep(s.ctx(), store.Sweep{Before: later, Limit: 10, Only: look.Events})
+	s.must(err)
+	s.equal("what was removed", swept, store.Swept{Next: evs[3].ID, Removed: 1})
+	for i, want := range []callbackd.Kind{callbackd.KindNotFound, 0, 0, 0} {
+		if err := second(s.Event(s.ctx(), s.key.ID, evs[i].ID)); callbackd.KindOf(err) != want && want != 0 || err != nil && want == 0 {
+			s.Errorf("event %d: %v", i, err)
+		}
+	}
 }
 
 func (s *suite) sweep() {
@@ -23,15 +70,7 @@ func (s *suite) sweep() {
 			s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
 		}
 	}
-	removed, after := 0, callbackd.EventID(0)
-	for done := false; !done; {
-		var n int
-		var err error
-		after, n, done, err = s.Sweep(s.ctx(), s.at.Add(-time.Minute), after, 2)
-		s.must(err)
-		removed += n
-	}
-	s.equal("events that were removed", removed, 3)
+	s.equal("events that were removed", s.sweepAll(s.at.Add(-time.Minute)), 3)
 	for _, id := range []callbackd.EventID{old[0].ID, old[2].ID} {
 		s.kind(second(s.Event(s.ctx(), s.key.ID, id)), callbackd.KindNotFound)
 	}

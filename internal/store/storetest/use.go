@@ -209,8 +209,7 @@ func (u *user) ending() {
 	for i, link := range []bool{false, true} {
 		s.login(loginNames[i], link, time.Hour)
 	}
-	_, _, _, err := s.Sweep(s.ctx(), s.at.Add(-time.Second), 0, 10)
-	s.must(err)
+	s.must(second(s.Sweep(s.ctx(), store.Sweep{Before: s.at.Add(-time.Second), Limit: 10})))
 	s.publish(key, ev2, "S1", "S2", "S3")
 	late := s.newCallback(key, ev2, "late")
 	r := s.replay(callbackd.ReplayFilter{Target: late.ID}, 1) // running, with most of its deliveries not due yet
