@@ -112,6 +112,12 @@ func (a *Admin) StartErase(ctx context.Context, apiKey string, n wire.NewErase) 
 	return out, a.Do(ctx, http.MethodPost, keyPath(apiKey)+"/erases", n, &out)
 }
 
+// StartErases starts an erasure in every API key, or for a session key in each that has the
+// session. It returns one erasure for each.
+func (a *Admin) StartErases(ctx context.Context, n wire.NewErase) (out wire.EraseList, err error) {
+	return out, a.Do(ctx, http.MethodPost, "/v1/admin/erases", n, &out)
+}
+
 // Erase reads an erasure of any API key, with its receipt when it has ended.
 func (a *Admin) Erase(ctx context.Context, id string) (out wire.Erase, err error) {
 	return out, a.Do(ctx, http.MethodGet, "/v1/admin/erases/"+url.PathEscape(id), nil, &out)

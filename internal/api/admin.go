@@ -48,6 +48,7 @@ func (a *API) adminRoutes() []route {
 		a.overKeys(adminQuery("GET /v1/admin/replays", a.listReplays, replayListFields)),
 		{pattern: "GET /v1/admin/replays/{id}", operated: a.getReplay},
 		a.overKeys(adminQuery("GET /v1/admin/erases", a.listErases, eraseListFields)),
+		{pattern: "POST /v1/admin/erases", operated: a.createErases},
 		{pattern: "GET /v1/admin/erases/{id}", operated: a.getErase},
 		a.overKeys(adminQuery("GET /v1/admin/logs", a.listLogs, logFields)),
 		a.overKeys(adminQuery("GET /v1/admin/stats", a.listStats, statsFields)),

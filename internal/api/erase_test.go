@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -90,6 +91,7 @@ func erasuresLookForValues(t *testing.T, on func(*setup)) {
 	s.eraseDone(made)
 	equal(t, "the events that it erased", decode[wire.Erase](s.call("GET", "/v1/admin/erases/"+made.ID, "").ok(200)).Counts.Events, int64(1))
 	equal(t, "the erasures of all keys", len(decode[wire.EraseList](s.call("GET", "/v1/admin/erases", "").ok(200)).Data), 6)
+	s.eraseOverKeys()
 	for body, want := range map[string]string{
 		``:   "body",
 		`{}`: "needs one of",
@@ -102,4 +104,38 @@ func erasuresLookForValues(t *testing.T, on func(*setup)) {
 		contains(t, fmt.Sprintf("the answer to %s", body), string(s.call("POST", "/v1/erases", body).ok(400).body), want)
 	}
 	s.call("GET", "/v1/erases/ers_0", "").ok(404)
+}
+
+// eraseOverKeys erases a person in all API keys with one call.
+func (s *server) eraseOverKeys() {
+	t := s.t
+	t.Helper()
+	other := s.as(s.newKey("other", true))
+	ids := map[string]string{}
+	for _, one := range []*server{s, other} {
+		ids[one.key.APIKey] = one.publish("SESSION:COMPLETE", "P", `{"phone":"+1 555 555 0199"}`).ID
+	}
+	other.publish("SESSION:COMPLETE", "only-there", `{"phone":"+1 555 555 0188"}`)
+	const path, body = "/v1/admin/erases", `{"phone":"+15555550199"}`
+	dry := decode[wire.EraseList](s.call("POST", path, `{"phone":"+15555550199","dry_run":true}`).ok(202))
+	equal(t, "the erasures of a dry run", len(dry.Data), 2)
+	for _, e := range dry.Data {
+		equal(t, "the sessions in "+e.APIKey, s.eraseDone(e).Counts.Sessions, int64(1))
+	}
+	again := func(r *http.Request) { r.Header.Set("Idempotency-Key", "over all keys") }
+	first := s.call("POST", path, body, again).ok(202)
+	for _, e := range decode[wire.EraseList](first).Data {
+		done := s.eraseDone(e)
+		equal(t, "the erased events in "+e.APIKey, done.Counts.Events, int64(1))
+		id := ids[e.APIKey]
+		contains(t, "the erased event", s.call("GET", "/v1/admin/events/"+id, "").ok(200).body, `"data":{}`)
+	}
+	equal(t, "the answer to a repeat", s.call("POST", path, body, again).ok(202).body, first.body)
+	found := decode[wire.EraseList](s.call("POST", path, `{"session_key":"only-there"}`).ok(202))
+	if len(found.Data) != 1 || found.Data[0].APIKey != other.key.APIKey {
+		t.Errorf("a session that one key has is erased in %+v", found.Data)
+	}
+	s.call("POST", path, `{"session_key":"nowhere"}`).says(404, "no API key with such a session")
+	s.call("POST", path, `{}`).says(400, "needs one of")
+	s.call("POST", path, "").says(400)
 }

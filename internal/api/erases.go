@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -23,17 +24,22 @@ func (a *API) eraseRoutes() []route {
 	}
 }
 
+// hasEvents reports whether an event of a session is stored.
+func (a *API) hasEvents(c *call, key callbackd.KeyID, session string) (bool, error) {
+	events, err := a.Store.SessionEvents(c.Context(), store.SessionEventQuery{Key: key, Session: session, Limit: 1})
+	return len(events) > 0, err
+}
+
 // eraseSession erases the session in the path. It need not be stored here: its events may
 // have been published.
 func (a *API) eraseSession(w http.ResponseWriter, c *call, q *callbackd.Erase) error {
 	q.By = callbackd.EraseSession
 	value, ok := q.By.EraseValue(c.PathValue("key"))
 	if ok {
-		events, err := a.Store.SessionEvents(c.Context(), store.SessionEventQuery{Key: c.key.ID, Session: value, Limit: 1})
-		if err != nil {
+		var err error
+		if ok, err = a.hasEvents(c, c.key.ID, value); err != nil {
 			return err
 		}
-		ok = len(events) > 0
 	}
 	if !ok {
 		if _, err := a.stored(c); err != nil {
@@ -83,24 +89,99 @@ var eraseForms = map[callbackd.EraseBy]string{
 	callbackd.EraseReference: "a text or a number of the reference",
 }
 
-func (a *API) createErase(w http.ResponseWriter, c *call) error {
+// readErase reads the body of a call that starts an erasure, and the value that it looks for.
+func readErase(w http.ResponseWriter, c *call) (e callbackd.Erase, value string, err error) {
 	text, body, err := c.object(w)
+	if err != nil {
+		return e, "", err
+	}
+	if text == nil { // an empty body must not erase anything
+		return e, "", errNoBody
+	}
+	values := map[callbackd.EraseBy]*string{}
+	if err := body.Strict("An erasure").Read(eraseFields(&e, values)...); err != nil {
+		return e, "", err
+	}
+	e.By, value, err = chosen(values)
+	return e, value, err
+}
+
+func (a *API) createErase(w http.ResponseWriter, c *call) error {
+	e, value, err := readErase(w, c)
 	if err != nil {
 		return err
 	}
-	if text == nil { // an empty body must not erase anything
-		return errNoBody
-	}
-	var e callbackd.Erase
-	values := map[callbackd.EraseBy]*string{}
-	if err := body.Strict("An erasure").Read(eraseFields(&e, values)...); err != nil {
-		return err
-	}
-	value := ""
-	if e.By, value, err = chosen(values); err != nil {
-		return err
-	}
 	return a.startErase(w, c, e, value)
+}
+
+// createErases starts an erasure in every API key, or for a session key in each that has the
+// session. When one cannot be started, the others have begun: a repeat of the call starts
+// all once more, which erases nothing twice.
+func (a *API) createErases(w http.ResponseWriter, c *call) error {
+	e, value, err := readErase(w, c)
+	if err != nil {
+		return err
+	}
+	keys, err := a.keysToErase(c, e.By, value)
+	if err != nil {
+		return err
+	}
+	defer a.Dispatcher.ReplaysChanged()
+	e.CreatedAt = time.Now().UTC().Truncate(time.Millisecond)
+	out := wire.EraseList{Data: []wire.Erase{}}
+	shown := func(key *callbackd.Key, made *callbackd.Erase) wire.Erase {
+		one := view.Erase(made)
+		one.APIKey = key.APIKey
+		return one
+	}
+	for i := range keys {
+		key, ctx := &keys[i], c.acting()
+		if i == len(keys)-1 { // the last one stores the answer
+			ctx = once(c, http.StatusAccepted, func(made *callbackd.Erase) ([]byte, error) {
+				return marshal(wire.EraseList{Data: append(slices.Clone(out.Data), shown(key, made))})
+			})
+		}
+		e.Key = key.ID
+		made, err := a.Store.CreateErase(ctx, e, value)
+		if callbackd.KindOf(err) == callbackd.KindLimited {
+			return callbackd.Errorf(callbackd.KindLimited, "In the API key %s no erasure could be started, and in %d of %d others it was. %s Then send the call again.", key.APIKey, i, len(keys)-1, callbackd.Sentence(err))
+		}
+		if err != nil {
+			return err
+		}
+		out.Data = append(out.Data, shown(key, made))
+	}
+	answer(w, http.StatusAccepted, out)
+	return nil
+}
+
+// keysToErase returns the API keys in which an erasure over all keys looks, also revoked ones.
+func (a *API) keysToErase(c *call, by callbackd.EraseBy, value string) (keys []callbackd.Key, err error) {
+	all, err := a.Store.ListKeys(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range all {
+		has := by != callbackd.EraseSession
+		if !has {
+			if has, err = a.hasEvents(c, key.ID, value); err != nil {
+				return nil, err
+			}
+		}
+		if !has {
+			_, err := a.Store.Session(c.Context(), key.ID, value)
+			if has = err == nil; err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
+				return nil, err
+			}
+		}
+		if has {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, callbackd.Errorf(callbackd.KindNotFound, "There is no API key with such a session, so there is nothing to erase.")
+	}
+	return keys, nil
 }
 
 func (a *API) startErase(w http.ResponseWriter, c *call, e callbackd.Erase, value string) error {
