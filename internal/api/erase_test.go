@@ -111,8 +111,8 @@ func (s *server) eraseOverKeys() {
 	t := s.t
 	t.Helper()
 	other := s.as(s.newKey("other", true))
-	ids := map[string]string{}
-	for _, one := range []*server{s, other} {
+	ids, of := map[string]string{}, map[string]*server{s.key.APIKey: s, other.key.APIKey: other}
+	for _, one := range of {
 		ids[one.key.APIKey] = one.publish("SESSION:COMPLETE", "P", `{"phone":"+1 555 555 0199"}`).ID
 	}
 	other.publish("SESSION:COMPLETE", "only-there", `{"phone":"+1 555 555 0188"}`)
@@ -120,12 +120,12 @@ func (s *server) eraseOverKeys() {
 	dry := decode[wire.EraseList](s.call("POST", path, `{"phone":"+15555550199","dry_run":true}`).ok(202))
 	equal(t, "the erasures of a dry run", len(dry.Data), 2)
 	for _, e := range dry.Data {
-		equal(t, "the sessions in "+e.APIKey, s.eraseDone(e).Counts.Sessions, int64(1))
+		equal(t, "the sessions in "+e.APIKey, of[e.APIKey].eraseDone(e).Counts.Sessions, int64(1))
 	}
 	again := func(r *http.Request) { r.Header.Set("Idempotency-Key", "over all keys") }
 	first := s.call("POST", path, body, again).ok(202)
 	for _, e := range decode[wire.EraseList](first).Data {
-		done := s.eraseDone(e)
+		done := of[e.APIKey].eraseDone(e)
 		equal(t, "the erased events in "+e.APIKey, done.Counts.Events, int64(1))
 		id := ids[e.APIKey]
 		contains(t, "the erased event", s.call("GET", "/v1/admin/events/"+id, "").ok(200).body, `"data":{}`)
