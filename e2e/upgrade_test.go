@@ -307,12 +307,14 @@ func (u *upgrade) neverBack() {
 // What the older version stored in a data directory is served by this one, after a kill under
 // load: everything arrives in order, and only what was in flight arrives again.
 func TestUpgradeOfADataDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	newUpgrade(t, []string{"--data", dir}, func(t *testing.T) map[try]bool { return recorded(t, dir) }).run()
 }
 
 // The same on PostgreSQL.
 func TestUpgradeOfADatabase(t *testing.T) {
+	t.Parallel()
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -342,6 +344,7 @@ func TestUpgradeOfADatabase(t *testing.T) {
 // Nodes of the older version are replaced by nodes of this one, one after the other, while
 // the load goes on: nothing is lost, and order holds. An older node does not start any more.
 func TestRollingUpgrade(t *testing.T) {
+	t.Parallel()
 	bin := olderBinary(t)
 	pg, err := pgtest.Start()
 	if err != nil {
