@@ -60,7 +60,12 @@ func (c *Console) enter(w http.ResponseWriter, r *http.Request) error {
 	return c.startLogin(w, r, *login, linkProof, "")
 }
 
+// refuseEntry refuses a link. A browser that is signed in by a link goes on: the person has
+// pressed the button twice.
 func (c *Console) refuseEntry(w http.ResponseWriter, r *http.Request) error {
+	if req, err := c.authenticate(r); err == nil && req != nil && req.customer.Role != "" {
+		return redirectToRoot(w, r)
+	}
 	if wait := c.takeAttempt(r, "link"); wait > 0 {
 		return callbackd.Errorf(callbackd.KindLimited, "%s", tooManyAttempts(wait))
 	}

@@ -177,6 +177,9 @@ func TestALinkSignsInOnce(t *testing.T) {
 		if a := v.get("/console/callbacks/" + callback); a.StatusCode != http.StatusNotFound {
 			t.Errorf("a page of another key answers %s", a.Status)
 		}
+		if to := v.post("/console/enter", url.Values{"token": {token}}); to != "/console/" {
+			t.Errorf("who is signed in by a link presses its button again, and gets to %s", to)
+		}
 		v.says("/console/audit", "console.link_created", "console.link_used")
 		st := s.Store(true)
 		defer st.Close()
