@@ -181,6 +181,7 @@ func (p *Policy) auditState() AuditState {
 	s.setDuration("policy.expect", p.Expect)
 	s.set("policy.order_group", p.OrderGroup)
 	s.set("policy.filter", auditText(p.Filter.String()))
+	s.set("policy.format", string(p.Format))
 	s.set("policy.fields", auditText(p.Fields.String()))
 	return s
 }

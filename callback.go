@@ -60,7 +60,7 @@ type Callback struct {
 // SendsLike reports whether two settings send the same requests, byte for byte, to
 // the same URL. They then have the same version.
 func (c *Callback) SendsLike(o *Callback) bool {
-	return c.URL == o.URL && c.Method == o.Method && slices.Equal(c.Headers, o.Headers) && bytes.Equal(c.Payload, o.Payload) && c.Policy.Fields.Equal(o.Policy.Fields)
+	return c.URL == o.URL && c.Method == o.Method && slices.Equal(c.Headers, o.Headers) && bytes.Equal(c.Payload, o.Payload) && c.Policy.Fields.Equal(o.Policy.Fields) && c.Policy.Format == o.Policy.Format
 }
 
 // SigningSecret is one signing secret of a callback: "whsec_…", or any text that a client
@@ -254,6 +254,7 @@ type Policy struct {
 	TTL         time.Duration   `json:"-"` // how long after it may be sent a delivery expires; 0: never. It is stored apart, see [Candidates]
 	Filter      *Filter         `json:"-"` // which events go to the callback; nil for all. It is stored apart, see [Candidates]
 	Fields      *Fields         `json:"-"` // what of an event's data is sent; nil for all. It is stored with the version
+	Format      Format          `json:"-"` // of the body of a notice; default FormatJSON. It is stored with the version
 	Auth        *Auth           `json:"-"` // how callbackd signs in; nil for none. It is sealed with the secrets
 }
 
@@ -309,6 +310,9 @@ func (p Policy) WithDefaults() Policy {
 	}
 	if len(p.Signing) == 0 {
 		p.Signing = defaultSigning
+	}
+	if p.Format == "" {
+		p.Format = FormatJSON
 	}
 	return p
 }

@@ -12,6 +12,14 @@ type Figures struct {
 	Callbacks []CallbackCount // in force, of keys that are not revoked
 	Database  int64           // bytes of the database
 	Local     *LocalFigures   // nil: the database is on a server of its own
+	Incidents IncidentCounts
+}
+
+// IncidentCounts counts incidents.
+type IncidentCounts struct {
+	Open         int64
+	Mails        int64 // of which a mail is to be sent
+	MailsFailing int64 // of which a mail could not be sent yet
 }
 
 // CallbackCount counts the callbacks that are in one condition.

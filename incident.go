@@ -1,6 +1,7 @@
 package callbackd
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -199,6 +200,7 @@ type Incident struct {
 	// Told has the last stage of which a channel was told. It is negative when nothing was
 	// sent: see [Incident.Notice].
 	Told map[Channel]int
+	Mail Mailing // of the stage that ToMail was not told of yet
 }
 
 // The rules of incidents.
@@ -291,6 +293,7 @@ func (i *Incident) Miss(now time.Time, ended EndReason) (changed bool) {
 	case ended == EndedWell && now.Sub(i.GoneAt) < i.settle():
 		return false
 	}
+	now = later(now, i.OpenedAt) // the clock may have been set back
 	if i.GoneAt.IsZero() {
 		i.GoneAt = now
 	}
@@ -331,4 +334,25 @@ func (i *Incident) Mute(until, at time.Time) {
 	if i.MutedUntil = until; !until.After(at) {
 		i.MutedUntil = time.Time{}
 	}
+}
+
+// Faults returns what cannot be right about a stored incident, whatever happened.
+func (i *Incident) Faults() (faults []string) {
+	fault := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Sprintf("incident %s ", i.ID)+fmt.Sprintf(format, args...))
+		}
+	}
+	fault(topicOf[i.Kind] != i.Topic, "has the kind %q, which is none of its topic %q", i.Kind, i.Topic)
+	fault(i.Closed() && i.ClosedAt.Before(i.OpenedAt), "was closed before it was opened")
+	fault(i.Count < 1, "has the count %d; it must be 1 or more", i.Count)
+	fault(i.Stage < 1, "has the stage %d; it must be 1 or more", i.Stage)
+	fault(i.Flaps < 0, "came back %d times", i.Flaps)
+	fault(i.Mail.Failed < 0, "has %d mails that failed", i.Mail.Failed)
+	for _, ch := range Channels {
+		told := i.Told[ch]
+		fault(max(told, -told) > i.Stage, "has %d stages, and the channel %s was told of stage %d", i.Stage, ch, max(told, -told))
+	}
+	fault(i.AckedAt.IsZero() && i.AckedBy != "", "was acknowledged by somebody, but at no time")
+	return faults
 }

@@ -255,7 +255,7 @@ func TestAMuteOutlastsTheIncident(t *testing.T) {
 }
 
 // Whatever happens, a channel gets at most one notice of each stage, an end only after a
-// beginning, and callbacks get none about a callback for notices.
+// beginning (a mail that could not be sent in time tells both), and callbacks get none about a callback for notices.
 func TestNoticesOfAnyHistory(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -288,7 +288,7 @@ func TestNoticesOfAnyHistory(t *testing.T) {
 			if len(types) > i.Stage {
 				t.Errorf("seed %d: %d notices of %d stages on %s", seed, len(types), i.Stage, ch)
 			}
-			if types[0] == callbackd.NoticeRecovered {
+			if types[0] == callbackd.NoticeRecovered && ch != callbackd.ToMail {
 				t.Errorf("seed %d: %s got an end without a beginning", seed, ch)
 			}
 			if ch != callbackd.ToMail && c.Facts.Event.IsNotice() {
@@ -312,4 +312,47 @@ func join(types []callbackd.EventType) string {
 		out = append(out, string(t))
 	}
 	return strings.Join(out, " ")
+}
+
+// A mail also tells of what ended while the mail could not be sent, but not of what was muted.
+func TestAMailIsSentLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		told int
+		want callbackd.EventType
+	}{
+		"nobody was told yet": {0, callbackd.NoticeRecovered},
+		"it was told":         {1, callbackd.NoticeRecovered},
+		"it was muted":        {-1, ""},
+	} {
+		i := callbackd.OpenIncident(failing(noon), nil, noon)
+		i.Told[callbackd.ToMail], i.Told[callbackd.ToKey] = c.told, c.told
+		i.Miss(noon, callbackd.EndedDeleted)
+		if got, told := i.Notice(callbackd.ToMail, noon); got != c.want || max(told, -told) != 2 {
+			t.Errorf("%s: the mail is %q and told %d, want %q", name, got, told, c.want)
+		}
+		if got, _ := i.Notice(callbackd.ToKey, noon); (got != "") != (c.told > 0) {
+			t.Errorf("%s: the notice to the key is %q", name, got)
+		}
+	}
+}
+
+func TestTheTriesOfAMail(t *testing.T) {
+	var m callbackd.Mailing
+	now := noon
+	if !m.Due(now) {
+		t.Error("the first try is not due")
+	}
+	m.Claim(now)
+	if m.Due(now.Add(callbackd.MailClaim-1)) || !m.Due(now.Add(callbackd.MailClaim)) {
+		t.Error("a claim lasts for a wrong time")
+	}
+	for n, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 30 * time.Minute, 30 * time.Minute} {
+		m.Fail(now)
+		if m.Due(now.Add(want-1)) || !m.Due(now.Add(want)) || m.Failed != n+1 {
+			t.Errorf("after failure %d: %+v, want a try after %s", n+1, m, want)
+		}
+	}
+	if !m.Due(now.Add(-time.Hour)) {
+		t.Error("no try is due after the clock was set back")
+	}
 }

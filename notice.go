@@ -49,6 +49,7 @@ var Channels = []Channel{ToKey, ToOperator, ToMail}
 // to tell. typ is the type of the notice, and empty when nothing is sent: the incident is
 // muted, it ended before anybody was told of it, or it is about a callback that itself is
 // for notices and would have to be told by callbacks, so that no notice leads to another.
+// A mail also tells of an incident that ended while the mail could not be sent.
 func (i *Incident) Notice(ch Channel, now time.Time) (typ EventType, told int) {
 	told = i.Told[ch]
 	if max(told, -told) >= i.Stage {
@@ -56,7 +57,8 @@ func (i *Incident) Notice(ch Channel, now time.Time) (typ EventType, told int) {
 	}
 	// A SILENCE of a whole API key names the callback that asked for it, which is for notices.
 	looping := ch != ToMail && i.Facts.Event.IsNotice() && i.Topic != TopicSilence
-	silent := looping || i.Muted(now) || i.Closed() && told <= 0 || ch == ToKey && i.Key == 0
+	late := i.Closed() && (told < 0 || told == 0 && ch != ToMail)
+	silent := looping || i.Muted(now) || late || ch == ToKey && i.Key == 0
 	switch {
 	case silent:
 		return "", -i.Stage
@@ -64,6 +66,41 @@ func (i *Incident) Notice(ch Channel, now time.Time) (typ EventType, told int) {
 		return i.Topic.EndType(i.Kind), i.Stage
 	}
 	return i.Kind, i.Stage
+}
+
+// Mailing says how far a mail is that was not sent yet.
+type Mailing struct {
+	Failed int       // tries that failed
+	At     time.Time // before this time nothing is tried
+}
+
+// The rules of mails.
+const (
+	// MailRetryFirst is the wait after the first try that failed. It doubles with each
+	// further one, up to MailRetryMax. A mail is tried until its incident is removed.
+	MailRetryFirst = 30 * time.Second
+	MailRetryMax   = 30 * time.Minute
+	// MailClaim is for how long a node that sends a mail keeps others from sending it. A try
+	// takes less than that.
+	MailClaim = 2 * time.Minute
+)
+
+// Due reports whether a try may be made at now. A time that is too far away was written
+// before the clock was set back.
+func (m *Mailing) Due(now time.Time) bool {
+	return !now.Before(m.At) || m.At.Sub(now) > MailRetryMax
+}
+
+// Claim keeps other nodes from sending the mail while this one does.
+func (m *Mailing) Claim(now time.Time) { m.At = now.Add(MailClaim) }
+
+// Fail notes a try that failed at now.
+func (m *Mailing) Fail(now time.Time) {
+	wait := MailRetryFirst
+	for range min(m.Failed, 10) {
+		wait *= 2
+	}
+	m.Failed, m.At = m.Failed+1, now.Add(min(wait, MailRetryMax))
 }
 
 // EndType returns the type of the notice that tells the end of an incident.

@@ -107,6 +107,27 @@ func (a *Admin) StartReplay(ctx context.Context, apiKey string, n wire.NewReplay
 	return out, a.Do(ctx, http.MethodPost, keyPath(apiKey)+"/replays", n, &out)
 }
 
+// Incidents lists incidents, newest first. query is the query of GET /v1/admin/incidents.
+func (a *Admin) Incidents(ctx context.Context, query url.Values) (out wire.IncidentList, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/incidents?"+query.Encode(), nil, &out)
+}
+
+// Incident reads one incident.
+func (a *Admin) Incident(ctx context.Context, id string) (out wire.Incident, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/incidents/"+url.PathEscape(id), nil, &out)
+}
+
+// AcknowledgeIncident notes that the operator knows of an incident.
+func (a *Admin) AcknowledgeIncident(ctx context.Context, id string) (out wire.Incident, err error) {
+	return out, a.Do(ctx, http.MethodPost, "/v1/admin/incidents/"+url.PathEscape(id)+"/acknowledge", nil, &out)
+}
+
+// MuteIncident has no notices of an incident sent for a while, such as "4h".
+func (a *Admin) MuteIncident(ctx context.Context, id, wait string) (out wire.Incident, err error) {
+	body := map[string]string{"for": wait}
+	return out, a.Do(ctx, http.MethodPost, "/v1/admin/incidents/"+url.PathEscape(id)+"/mute", body, &out)
+}
+
 // StartErase starts an erasure of the sessions of an API key that have a value.
 func (a *Admin) StartErase(ctx context.Context, apiKey string, n wire.NewErase) (out wire.Erase, err error) {
 	return out, a.Do(ctx, http.MethodPost, keyPath(apiKey)+"/erases", n, &out)

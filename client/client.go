@@ -111,6 +111,7 @@ type Policy struct {
 	OrderGroup    string              `json:"order_group,omitempty"`    // "auto", or a name
 	Filter        map[string]any      `json:"filter,omitempty"`         // such as {"data.grade": {"lt": 3}}
 	Fields        map[string][]string `json:"fields,omitempty"`         // such as {"except": ["vehicle.vin"]}
+	Format        string              `json:"format,omitempty"`         // for callbacks for notices: "slack" or "teams"
 	Auth          *wire.Auth          `json:"auth,omitempty"`
 }
 

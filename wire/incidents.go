@@ -38,8 +38,9 @@ type Notice struct {
 // Incident is one incident.
 type Incident struct {
 	ID       string     `json:"id"`
-	Event    string     `json:"event"` // the type of its notices: the last one, not that of the end
-	State    string     `json:"state"` // open or closed
+	APIKey   string     `json:"api_key,omitempty"` // for operator tokens
+	Event    string     `json:"event"`             // the type of its notices: the last one, not that of the end
+	State    string     `json:"state"`             // open or closed
 	Text     string     `json:"text"`
 	OpenedAt time.Time  `json:"opened_at"`
 	GoneAt   *time.Time `json:"gone_at"` // since when the condition has been gone; null while it lasts

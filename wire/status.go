@@ -4,19 +4,27 @@ import "time"
 
 // Status is what a server says of itself to the operator: GET /statusz.
 type Status struct {
-	Version   string     `json:"version"`
-	StartedAt time.Time  `json:"started_at"`
-	Ready     bool       `json:"ready"`
-	Reason    string     `json:"reason,omitempty"` // why it is not ready
-	Store     string     `json:"store"`            // sqlite or postgresql
-	LogLevel  string     `json:"log_level"`
-	InFlight  int        `json:"in_flight"` // attempts
-	Pending   *int64     `json:"pending"`   // deliveries; null: the store did not answer
-	OldestDue *time.Time `json:"oldest_due"`
+	Version   string           `json:"version"`
+	StartedAt time.Time        `json:"started_at"`
+	Ready     bool             `json:"ready"`
+	Reason    string           `json:"reason,omitempty"` // why it is not ready
+	Store     string           `json:"store"`            // sqlite or postgresql
+	LogLevel  string           `json:"log_level"`
+	InFlight  int              `json:"in_flight"` // attempts
+	Pending   *int64           `json:"pending"`   // deliveries; null: the store did not answer
+	OldestDue *time.Time       `json:"oldest_due"`
+	Incidents *StatusIncidents `json:"incidents"` // null: the store did not answer
 	// Troubled is the number of callbacks that fail, are paused or are late, up to 20.
 	Troubled int           `json:"troubled"`
 	Nodes    []StatusNode  `json:"nodes"`
 	Errors   []StatusError `json:"errors"` // the last ones first
+}
+
+// StatusIncidents counts incidents.
+type StatusIncidents struct {
+	Open         int64 `json:"open"`
+	Mails        int64 `json:"mails_waiting"` // of which a mail is to be sent
+	MailsFailing int64 `json:"mails_failing"` // of which a mail could not be sent yet
 }
 
 // StatusNode is a node on the database.

@@ -128,6 +128,7 @@ type Policy struct {
 	OrderGroup    string          `json:"order_group"`    // "" when there is none, "auto", or a name
 	Filter        json.RawMessage `json:"filter"`         // which events go to the callback; null for all
 	Fields        json.RawMessage `json:"fields"`         // what of the data is sent; null for all
+	Format        string          `json:"format"`         // of the body: "json", and for notices "slack" or "teams" too
 	Auth          Auth            `json:"auth"`           // how callbackd signs in; without members when it does not
 	OldAuthEnds   *time.Time      `json:"old_auth_ends"`  // until then the credentials before count too; null: there are none
 	Paused        bool            `json:"paused"`

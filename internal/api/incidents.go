@@ -30,13 +30,17 @@ func incidentListFields(q *incidentList) []request.Field {
 }
 
 func (a *API) listIncidents(w http.ResponseWriter, c *call, q *incidentList) error {
-	page, err := a.Store.ListIncidents(c.Context(), store.IncidentQuery{Key: c.key.ID, Open: q.state == stateOpen, After: q.after, Limit: q.limit})
+	page, err := a.Store.ListIncidents(c.Context(), store.IncidentQuery{Key: c.keyID(), Open: q.state == stateOpen, After: q.after, Limit: q.limit})
 	if err != nil {
 		return err
 	}
 	out := wire.IncidentList{Data: []wire.Incident{}}
 	for i := range page.Incidents {
-		out.Data = append(out.Data, view.Incident(&page.Incidents[i]))
+		shown, err := a.shownIncident(c, &page.Incidents[i])
+		if err != nil {
+			return err
+		}
+		out.Data = append(out.Data, shown)
 	}
 	if page.Next != 0 {
 		s := page.Next.String()
@@ -59,18 +63,43 @@ func (a *API) getIncident(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	i, err := a.Store.Incident(c.Context(), c.key.ID, id)
+	i, err := a.Store.Incident(c.Context(), c.keyID(), id)
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, view.Incident(i))
+	return a.answerIncident(w, c, i)
+}
+
+// shownIncident returns an incident, with its API key for an operator token.
+func (a *API) shownIncident(c *call, i *callbackd.Incident) (out wire.Incident, err error) {
+	out = view.Incident(i)
+	if c.token == nil || i.Key == 0 {
+		return out, nil
+	}
+	k, err := a.Store.KeyByID(c.Context(), i.Key)
+	if err != nil {
+		return out, err
+	}
+	out.APIKey, out.Account, out.KeyName = k.APIKey, k.Account, k.Name
+	return out, nil
+}
+
+func (a *API) answerIncident(w http.ResponseWriter, c *call, i *callbackd.Incident) error {
+	out, err := a.shownIncident(c, i)
+	if err != nil {
+		return err
+	}
+	answer(w, http.StatusOK, out)
 	return nil
 }
 
 // acknowledgeIncident notes that a person knows of an incident.
 func (a *API) acknowledgeIncident(w http.ResponseWriter, c *call) error {
-	now := time.Now()
-	return a.changeIncident(w, c, func(i *callbackd.Incident) { i.Acknowledge(callbackd.ByKey(c.key.ID), now) })
+	now, by := time.Now(), callbackd.ByOperator
+	if c.token == nil {
+		by = callbackd.ByKey(c.key.ID)
+	}
+	return a.changeIncident(w, c, func(i *callbackd.Incident) { i.Acknowledge(by, now) })
 }
 
 // muteIncident has no notices of an incident sent for a while.
@@ -93,14 +122,19 @@ func (a *API) changeIncident(w http.ResponseWriter, c *call, change func(*callba
 	if err != nil {
 		return err
 	}
-	show := func(i *callbackd.Incident) ([]byte, error) { return marshal(view.Incident(i)) }
-	i, err := a.Store.ChangeIncident(once(c, http.StatusOK, show), c.key.ID, id, func(i *callbackd.Incident) error {
+	show := func(i *callbackd.Incident) ([]byte, error) {
+		out, err := a.shownIncident(c, i)
+		if err != nil {
+			return nil, err
+		}
+		return marshal(out)
+	}
+	i, err := a.Store.ChangeIncident(once(c, http.StatusOK, show), c.keyID(), id, func(i *callbackd.Incident) error {
 		change(i)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, view.Incident(i))
-	return nil
+	return a.answerIncident(w, c, i)
 }

@@ -102,3 +102,47 @@ func TestWhatACallbackExpects(t *testing.T) {
 	}
 	s.call("POST", "/v1/callbacks", `{"event":"DISK:LOW","url":"https://a.example/","policy":{"expect":"1h"}}`).says(400, "policy.expect is for events of sessions, and for SILENCE")
 }
+
+// What the body of a notice is like is a member of the policy of callbacks for notices.
+func TestTheFormatOfNotices(t *testing.T) {
+	s := start(t)
+	s.register("CALLBACK:FAILING", "https://hooks.example/", `,"policy":{"format":"slack"}`)
+	s.register("DISK:LOW", "https://hooks.example/", `,"policy":{"format":"json"}`)
+	for event, want := range map[string]string{"CALLBACK:FAILING": "slack", "DISK:LOW": "json"} {
+		equal(t, "the format of "+event, decode[wire.Policy](s.call("GET", "/v1/callbacks/"+event+"/policy", "").ok(200)).Format, want)
+	}
+	for body, says := range map[string]string{
+		`{"event":"SILENCE","url":"https://a.example/","method":"GET","policy":{"format":"teams"}}`:             "policy.format teams needs a body, which GET requests do not have",
+		`{"event":"SILENCE","url":"https://a.example/","policy":{"format":"teams","fields":{"only":["text"]}}}`: "policy.fields chooses members of the data, and policy.format teams sends a text",
+		`{"event":"SESSION:COMPLETE","url":"https://a.example/","policy":{"format":"teams"}}`:                   "policy.format teams is for callbacks for notices",
+		`{"event":"SILENCE","url":"https://a.example/","policy":{"format":["slack"]}}`:                          "policy.format",
+	} {
+		s.call("POST", "/v1/callbacks", body).says(400, says)
+	}
+}
+
+// The operator sees the incidents of all keys and of the server, and acts on them.
+func TestTheOperatorSeesAllIncidents(t *testing.T) {
+	onBothStores(t, func(t *testing.T, on func(*setup)) {
+		s := start(t, on)
+		own := s.incident(1).String()
+		server, err := s.store.OpenIncident(t.Context(), &callbackd.Condition{Kind: callbackd.NoticeNodeLost, Name: "b", Facts: callbackd.IncidentFacts{Node: "b"}}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.call("GET", "/v1/incidents/"+server.ID.String(), "").ok(404)
+		s.call("POST", "/v1/incidents/"+server.ID.String()+"/acknowledge", "").ok(404)
+		list := decode[wire.IncidentList](s.call("GET", "/v1/admin/incidents?state=open", "").ok(200)).Data
+		equal(t, "all of them", []string{list[0].ID, list[1].ID}, []string{server.ID.String(), own})
+		equal(t, "their keys", []string{list[0].APIKey, list[1].APIKey, list[1].Account}, []string{"", s.key.APIKey, s.key.Account})
+		list = decode[wire.IncidentList](s.call("GET", "/v1/admin/incidents?key="+s.key.APIKey, "").ok(200)).Data
+		equal(t, "those of the key", len(list), 1)
+		i := decode[wire.Incident](s.call("POST", "/v1/admin/incidents/"+own+"/acknowledge", "").ok(200))
+		equal(t, "who acknowledged it", []string{i.AcknowledgedBy, i.APIKey}, []string{callbackd.ByOperator, s.key.APIKey})
+		i = decode[wire.Incident](s.call("POST", "/v1/admin/incidents/"+server.ID.String()+"/mute", `{"for":"1h"}`).ok(200))
+		equal(t, "whether it is muted", i.MutedUntil != nil, true)
+		equal(t, "one", decode[wire.Incident](s.call("GET", "/v1/admin/incidents/"+server.ID.String(), "").ok(200)).Node, "b")
+		s.call("GET", "/v1/admin/incidents?key=none", "").ok(404)
+		s.call("GET", "/v1/admin/incidents/inc_0", "").ok(404)
+	})
+}

@@ -141,6 +141,9 @@ func (r *repeater) incidents() {
 	at := "/v1/incidents/" + r.incident(1).String()
 	r.twice("POST /v1/incidents/{id}/acknowledge", at+"/acknowledge", ``, 200)
 	r.twice("POST /v1/incidents/{id}/mute", at+"/mute", `{"for":"1h"}`, 200)
+	at = "/v1/admin/incidents/" + r.incident(1).String()
+	r.twice("POST /v1/admin/incidents/{id}/acknowledge", at+"/acknowledge", ``, 200)
+	r.twice("POST /v1/admin/incidents/{id}/mute", at+"/mute", `{"for":"1h"}`, 200)
 }
 
 // sentNote is the one note of a session, as the receiver got it.

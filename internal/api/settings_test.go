@@ -269,7 +269,7 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/",`+strings.Replace(all, "false", "true", 1)+`}`).says(409)
 
 	for body, says := range map[string]string{
-		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, store_response, signing, ttl, expect, order_group, filter, fields and auth.`,
+		`"policy":{"nothing":{"status":"CONFIRM"}}`:                           `Unknown member "nothing". policy has timeout, retry, order, rate, concurrency, keep_alive, store_response, signing, ttl, expect, order_group, filter, fields, format and auth.`,
 		`"policy":{"nothing":null}`:                                           `Unknown member "nothing". policy has`,
 		`"policy":{"filter":{"status":"CONFIRM"}}`:                            "policy.filter.status is not a path.",
 		`"policy":{"filter":{"data.a":{"like":"CONFIRM"}}}`:                   "policy.filter.data.a.like is not an operator.",
@@ -301,6 +301,8 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 		`"policy":{"signing":[]}`:                                             "policy.signing must be standard, github",
 		`"policy":{"order_group":"a b"}`:                                      "policy.order_group must be 1 to 64 letters, digits, dots, hyphens or underscores.",
 		`"policy":{"ttl":"999ms"}`:                                            "policy.ttl must be a duration from 1s to 30d",
+		`"policy":{"format":"xml"}`:                                           `policy.format "xml" is not supported. Use json, slack or teams.`,
+		`"policy":{"format":"slack"}`:                                         "policy.format slack is for callbacks for notices, such as CALLBACK:FAILING",
 		`"policy":{"expect":"59s"}`:                                           "policy.expect must be a duration from 1m to 30d",
 		`"policy":{"expect":"31d"}`:                                           "policy.expect must be a duration from 1m to 30d",
 		`"policy":{"ttl":"31d"}`:                                              "policy.ttl must be a duration from 1s to 30d",

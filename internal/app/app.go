@@ -24,6 +24,7 @@ import (
 	"callbackd/internal/home"
 	"callbackd/internal/keylimit"
 	"callbackd/internal/live"
+	"callbackd/internal/mail"
 	"callbackd/internal/notices"
 	"callbackd/internal/obs"
 	"callbackd/internal/replays"
@@ -79,6 +80,8 @@ type Config struct {
 	Settings []wire.Setting
 	// NoticeKey is the API key whose callbacks get the notices about all keys; empty: none.
 	NoticeKey string
+	// Mail sends notices about all keys to the operator; nil: nobody gets mails.
+	Mail *mail.Sender
 	// BacklogOld is since when a delivery has been due when its callback's backlog is an
 	// incident, and DiskLow how many bytes are free when the disk is one. 0: the defaults.
 	BacklogOld time.Duration

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"callbackd/internal/console"
 	"callbackd/internal/notices"
 	"callbackd/internal/obs"
 	"callbackd/internal/store"
@@ -18,6 +19,12 @@ func (a *App) newWatcher(c Config, m *obs.Metrics) *notices.Watcher {
 	o := notices.Options{
 		Store: a.store, Log: c.Log, OperatorKey: c.NoticeKey, Accepted: m.Accepted, Now: c.watchClock,
 		BacklogOld: c.BacklogOld, DiskLow: c.DiskLow,
+	}
+	if c.Mail != nil {
+		o.Mailer, o.Mailed = c.Mail, m.Mailed
+	}
+	if c.PublicURL != nil {
+		o.ConsoleURL = c.PublicURL.JoinPath(console.Root, "incidents").String()
 	}
 	if disk, ok := a.store.(interface{ DiskFree() int64 }); ok {
 		o.DiskFree = disk.DiskFree
@@ -44,6 +51,11 @@ func (a *App) newWatcher(c Config, m *obs.Metrics) *notices.Watcher {
 		}
 	}
 	return notices.New(o)
+}
+
+// mail sends mails about incidents. It is not part of watch, because a mail server may hang.
+func (a *App) mail(ctx context.Context) (time.Duration, error) {
+	return 0, a.watcher.Mail(ctx)
 }
 
 // watch finds incidents and sends their notices.

@@ -115,6 +115,7 @@ func (a *App) jobs(c Config, service *api.API) []job {
 		{name: "remove deleted callbacks and replaced settings", first: settingsEvery, every: settingsEvery, singleton: true, step: settings.step},
 		{name: "add up the counts of deliveries", every: 5 * time.Second, singleton: true, step: a.addUpCounts},
 		{name: "find incidents and tell of them", first: watchEvery, every: watchEvery, singleton: true, step: a.watch},
+		{name: "send mails about incidents", first: watchEvery, every: watchEvery, singleton: true, step: a.mail},
 		{name: "remove the callbacks of sessions that were removed", first: settingsEvery, every: settingsEvery, singleton: true, step: ofSessions.step},
 		{name: "check the data directory", first: clockCheck, every: clockCheck, step: a.checkStore},
 		{name: "note the use of operator tokens", first: tokenUses, every: tokenUses, step: func(ctx context.Context) (time.Duration, error) {

@@ -14,7 +14,7 @@ import (
 )
 
 // unshipped finds the code that only tests and developers run.
-var unshipped = regexp.MustCompile(`^(bench|e2e|scripts)/|_test\.go$|/(storetest|pgtest|consoletest)/`)
+var unshipped = regexp.MustCompile(`^(bench|e2e|scripts)/|_test\.go$|/(storetest|pgtest|consoletest|mailtest)/`)
 
 // firstKey is the place of the first key among the arguments of a logger's method.
 var firstKey = map[string]int{"Debug": 1, "Info": 1, "Warn": 1, "Error": 1, "Log": 3, "With": 0}

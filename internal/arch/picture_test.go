@@ -18,7 +18,7 @@ var everywhere = []string{"callbackd", "callbackd/wire", "callbackd/internal/hum
 
 // notInPicture matches the packages that only tests and developers run, and app and
 // cli, which put everything together and import nearly all.
-var notInPicture = regexp.MustCompile(`^callbackd/(bench|e2e|scripts)|/(app|cli|arch|storetest|pgtest|consoletest)$|^callbackd/cmd/`)
+var notInPicture = regexp.MustCompile(`^callbackd/(bench|e2e|scripts)|/(app|cli|arch|storetest|pgtest|consoletest|mailtest)$|^callbackd/cmd/`)
 
 // picture draws the imports as a mermaid flowchart, one line for each package
 // that imports others.

@@ -61,6 +61,9 @@ func Check(cb *callbackd.Callback) error {
 	if cb.Policy.Expect != 0 && cb.Event.IsNotice() && cb.Event != callbackd.NoticeSilence {
 		return callbackd.Invalid("policy.expect is for events of sessions, and for %s, where it is about all events of the API key; %s comes when something is wrong.", callbackd.NoticeSilence, cb.Event)
 	}
+	if err := checkFormat(cb); err != nil {
+		return err
+	}
 	return CheckAuth(cb)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -103,8 +104,41 @@ func policyFields(p *callbackd.Policy) []request.Field {
 		nameField("order_group", &p.OrderGroup).Optional(),
 		FilterField("filter", &p.Filter),
 		FieldsField("fields", &p.Fields),
+		formatField("format", &p.Format),
 		authField("auth", &p.Auth),
 	)
+}
+
+// formatField reads a format. A policy stores FormatJSON as the empty text.
+func formatField(name string, to *callbackd.Format) request.Field {
+	var names []string
+	for _, f := range callbackd.Formats {
+		names = append(names, string(f))
+	}
+	chosen := string(callbackd.FormatJSON)
+	return request.Choice(name, &chosen, names).Check(func(string) error {
+		if *to = callbackd.Format(chosen); *to == callbackd.FormatJSON {
+			*to = ""
+		}
+		return nil
+	})
+}
+
+// checkFormat returns an error when the bodies of a callback cannot have the format of its
+// policy.
+func checkFormat(cb *callbackd.Callback) error {
+	p := &cb.Policy
+	switch {
+	case !p.Format.ForPeople():
+		return nil
+	case !cb.Event.IsNotice():
+		return callbackd.Invalid("policy.format %s is for callbacks for notices, such as %s, which have a text for people. Leave it out for other events.", p.Format, callbackd.NoticeFailing)
+	case cb.Method == http.MethodGet || cb.Method == http.MethodDelete:
+		return callbackd.Invalid("policy.format %s needs a body, which %s requests do not have. Use the method POST.", p.Format, cb.Method)
+	case p.Fields != nil:
+		return callbackd.Invalid("policy.fields chooses members of the data, and policy.format %s sends a text in their place. Leave one of them out.", p.Format)
+	}
+	return nil
 }
 
 // ttlField reads how long a delivery may wait. An empty text means that it never expires.

@@ -48,6 +48,9 @@ func (c *doctorCmd) subject(k *kong.Context) doctor.Settings {
 		Err: err, Data: c.Data, Database: c.DatabaseURL != "", Listen: c.Listen, Proxy: config.Proxy, PublicURL: config.PublicURL, CAFile: c.CAFile, Archive: c.Archive,
 		MaxInFlight: c.MaxInFlight, Grace: c.Grace, Lease: c.Lease, NodeConnections: app.NodeConnections,
 	}
+	if config.Mail != nil {
+		s.Mail = config.Mail
+	}
 	var missing error
 	if s.Keyset, missing = c.keysetFile(); err == nil {
 		s.Err = missing

@@ -19,6 +19,7 @@ import (
 	"callbackd/internal/app"
 	"callbackd/internal/clock"
 	"callbackd/internal/console"
+	"callbackd/internal/mail"
 	"callbackd/internal/obs"
 	"callbackd/internal/store"
 	"callbackd/internal/store/sqlite"
@@ -47,6 +48,9 @@ type serveCmd struct {
 	Lease          time.Duration `default:"10s" env:"CALLBACKD_LEASE" help:"With --database-url: how soon other nodes take over the work of a node that died, 2s or more. Use the same value on all nodes."`
 	OperatorToken  string        `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"Token of 16 or more characters that signs the operator in to the console. Without it, \"callbackd console\" prints one-time links. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE."`
 	NoticeKey      string        `env:"CALLBACKD_NOTICE_KEY" placeholder:"API-KEY" help:"API key whose callbacks for notices (CALLBACK:FAILING and so on) get those about all API keys. Without it, each key gets its own only."`
+	SMTPURL        string        `name:"smtp-url" env:"CALLBACKD_SMTP_URL" secret:"" placeholder:"URL" help:"Mail server for notices to the operator, about all API keys: smtps://user:password@host:465, or smtp://user:password@host:587, which needs STARTTLS unless the host is a loopback address or the URL ends with ?tls=none. Also from a file: CALLBACKD_SMTP_URL_FILE."`
+	NoticeMailFrom string        `env:"CALLBACKD_NOTICE_MAIL_FROM" placeholder:"ADDRESS" help:"With --smtp-url: the sender of the mails, such as callbackd@example.com."`
+	NoticeMailTo   []string      `env:"CALLBACKD_NOTICE_MAIL_TO" placeholder:"ADDRESS" help:"With --smtp-url: who gets a mail when an incident begins and when it ends. Repeat the option, or separate addresses with commas."`
 	BacklogOld     time.Duration `default:"15m" env:"CALLBACKD_BACKLOG_OLD" help:"Since when a delivery has been due when that is an incident (BACKLOG:OLD), such as 15m."`
 	DiskLow        int64         `default:"1024" env:"CALLBACKD_DISK_LOW" placeholder:"MIB" help:"Free space on the volume of the data directory, in MiB, below which that is an incident (DISK:LOW)."`
 	RequireHTTPS   bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Refuse callback URLs of live API keys that are not https."`
@@ -110,6 +114,9 @@ func (c *serveCmd) read(out *app.Config) (err error) {
 	if err := c.readEgress(out); err != nil {
 		return err
 	}
+	if err := c.readMail(out); err != nil {
+		return err
+	}
 	return c.readIngress(out)
 }
 
@@ -167,6 +174,34 @@ func (c *serveCmd) readEgress(out *app.Config) error {
 	if !out.Roots.AppendCertsFromPEM(pem) {
 		return settingf("--ca-file %s has no certificate in PEM format", c.CAFile)
 	}
+	return nil
+}
+
+// readMail reads the options about mails. They come after --ca-file, which counts for the mail
+// server too.
+func (c *serveCmd) readMail(out *app.Config) error {
+	if c.SMTPURL == "" {
+		if c.NoticeMailFrom != "" || len(c.NoticeMailTo) > 0 {
+			return settingf("--notice-mail-from and --notice-mail-to need --smtp-url, the server that sends the mails")
+		}
+		return nil
+	}
+	if c.NoticeMailFrom == "" || len(c.NoticeMailTo) == 0 {
+		return settingf("--smtp-url needs --notice-mail-from and --notice-mail-to, the sender of the mails and who gets them")
+	}
+	server, err := mail.ParseURL(c.SMTPURL)
+	if err != nil {
+		return settingf("--smtp-url is invalid: %v", err)
+	}
+	if err := mail.CheckAddress(c.NoticeMailFrom); err != nil {
+		return settingf("--notice-mail-from %q is invalid: %v", c.NoticeMailFrom, err)
+	}
+	for _, to := range c.NoticeMailTo {
+		if err := mail.CheckAddress(to); err != nil {
+			return settingf("--notice-mail-to %q is invalid: %v", to, err)
+		}
+	}
+	out.Mail = &mail.Sender{Server: server, From: c.NoticeMailFrom, To: c.NoticeMailTo, Roots: out.Roots}
 	return nil
 }
 

@@ -107,6 +107,16 @@ func (c *statusCmd) print(out io.Writer, s *wire.Status) error {
 		row("pending", "%s deliveries, %s", humanize.Number(*s.Pending), due)
 	}
 	row("in trouble", "%s", humanize.Plural(s.Troubled, "callback"))
+	if i := s.Incidents; i != nil {
+		mails := ""
+		if i.Mails > 0 {
+			mails = fmt.Sprintf("; the mail about %s waits", humanize.Number(i.Mails))
+		}
+		if i.MailsFailing > 0 {
+			mails += fmt.Sprintf(", and about %s COULD NOT BE SENT yet", humanize.Number(i.MailsFailing))
+		}
+		row("incidents", "%s open%s", humanize.Number(i.Open), mails)
+	}
 	for _, n := range s.Nodes {
 		self := ""
 		if n.Self {

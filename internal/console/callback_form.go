@@ -59,7 +59,7 @@ func fillCallback(cb *callbackd.Callback) typed {
 		t["signing"] = strings.TrimSpace(t["signing"] + " " + string(scheme))
 	}
 	t["filter"], t["fields"] = safetext.Escape(p.Filter.String()), safetext.Escape(p.Fields.String())
-	t["order_group"] = p.OrderGroup
+	t["order_group"], t["format"] = p.OrderGroup, string(p.Format)
 	if p.Expect != 0 {
 		t["expect"] = callbackd.FormatDuration(p.Expect)
 	}

@@ -54,6 +54,8 @@ type Settings struct {
 	PublicURL *url.URL // nil: none
 	CAFile    string   // empty: none
 	Archive   string   // the directory for what retention removes; empty: none
+	// Mail is checked by connecting and signing in; nil: no mails are sent.
+	Mail interface{ Check(context.Context) error }
 
 	MaxInFlight int
 	Grace       time.Duration
@@ -95,6 +97,7 @@ var checks = []struct {
 	{"dns", checkDNS},
 	{"egress", checkEgress},
 	{"certificates", checkCertificates},
+	{"mail", checkMail},
 	{"files", checkDescriptors},
 	{"memory", checkMemory},
 	{"systemd", checkUnits},

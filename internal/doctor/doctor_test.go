@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/mail"
 	"callbackd/internal/store"
 )
 
@@ -291,6 +292,13 @@ var cases = []struct {
 	}},
 	{"a client certificate that ends soon", "certificates", Warning, "callback 3", func(t *testing.T, p *patient) {
 		p.clients = []clientCert{{"callback 3", pemOf(certificate(t, at.AddDate(0, 0, 9)))}}
+	}},
+	{"a mail server that is not there", "mail", Problem, "the mail server cannot be used", func(t *testing.T, p *patient) {
+		server, err := mail.ParseURL("smtps://u:p@" + closedPort(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Mail = &mail.Sender{Server: server, From: "a@example.com", To: []string{"b@example.com"}}
 	}},
 	{"a public certificate that ends soon", "certificates", Warning, "--public-url", func(t *testing.T, p *patient) {
 		p.PublicURL = serveTLS(t, certificate(t, at.AddDate(0, 0, 9)))

@@ -93,6 +93,16 @@ func checkEgress(ctx context.Context, p *patient) []Finding {
 	return []Finding{ok("there is a route to the internet")}
 }
 
+func checkMail(ctx context.Context, p *patient) []Finding {
+	if p.Mail == nil {
+		return []Finding{ok("no mails are sent (--smtp-url)")}
+	}
+	if err := p.Mail.Check(ctx); err != nil {
+		return []Finding{problem("Look at --smtp-url: host, port, user and password, and smtps for TLS or smtp for STARTTLS. --ca-file names further authorities for the server's certificate. Until then mails about incidents wait.", "the mail server cannot be used: %v", err)}
+	}
+	return []Finding{ok("the mail server can be reached, and takes the user and the password")}
+}
+
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

@@ -14,6 +14,8 @@ import (
 	"callbackd"
 	"callbackd/internal/ratelimit"
 	"callbackd/internal/store"
+
+	"golang.org/x/time/rate"
 )
 
 // Store has the methods of the store that a watcher needs.
@@ -45,6 +47,12 @@ type Options struct {
 	DiskFree func() int64
 	// Nodes returns the names of the nodes that are alive; nil: there is one only.
 	Nodes func(ctx context.Context) ([]string, error)
+	// Mailer sends mails about all keys to the operator; nil: nobody gets mails. Mailed is
+	// called after each try, with its error.
+	Mailer Mailer
+	Mailed func(error)
+	// ConsoleURL is where the operator sees the incidents; empty: it is not known.
+	ConsoleURL string
 	// Accepted is called with the number of events that were accepted.
 	Accepted func(events int)
 	// Now is the clock of the rules of incidents; nil: time.Now.
@@ -68,6 +76,7 @@ type Watcher struct {
 	slow     slowLook
 	passed   passed
 	limits   *ratelimit.Limiter[recipient]
+	mailing  mailing
 }
 
 // recipient is who gets notices on a channel.
@@ -90,7 +99,11 @@ func New(o Options) *Watcher {
 	if o.Accepted == nil {
 		o.Accepted = func(int) {}
 	}
+	if o.Mailed == nil {
+		o.Mailed = func(error) {}
+	}
 	return &Watcher{
+		mailing: mailing{limit: rate.NewLimiter(mailRate, mailBurst)},
 		Options: o, limits: ratelimit.New[recipient](noticeRate, noticeBurst),
 		passed: passed{seen: map[callbackd.IncidentSubject]*callbackd.Condition{}},
 	}

@@ -62,7 +62,7 @@ func (w *Watcher) tellOf(ctx context.Context, i *callbackd.Incident, operator *c
 	done := map[callbackd.Channel]int{}
 	for _, ch := range callbackd.Channels {
 		typ, told := i.Notice(ch, w.Now())
-		if told == i.Told[ch] {
+		if told == i.Told[ch] || ch == callbackd.ToMail && w.Mailer != nil { // Mail does that
 			continue
 		}
 		if typ != "" {

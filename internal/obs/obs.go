@@ -34,6 +34,7 @@ type Metrics struct {
 	homeAway  prometheus.Counter
 	silent    prometheus.Counter
 	limited   *prometheus.CounterVec
+	mails     *prometheus.CounterVec
 }
 
 // buckets are the upper bounds of the histograms, in seconds.
@@ -69,6 +70,7 @@ func New() *Metrics {
 		homeAway:  counter("callbackd_calls_without_home_total", "Calls that this node answered, because it did not reach the home of their API key."),
 		silent:    counter("callbackd_calls_unanswered_total", "Calls that were sent to the home of their API key and got no answer."),
 		limited:   labeled("callbackd_calls_limited_total", "Calls of the API that were refused because a limit was reached, by limit.", "limit"),
+		mails:     labeled("callbackd_notice_mails_total", "Tries to send a mail about incidents, by result.", "result"),
 	}
 	// They are made here so that a count of 0 is served too.
 	m.succeeded = m.attempts.WithLabelValues(string(callbackd.NoFault))
@@ -82,9 +84,12 @@ func New() *Metrics {
 	for _, l := range callbackd.Limits {
 		m.limited.WithLabelValues(string(l))
 	}
+	for _, result := range []string{mailSent, mailFailed} {
+		m.mails.WithLabelValues(result)
+	}
 	m.registry.MustRegister(
 		m.accepted, m.attempts, ended, m.latency, m.duration, m.manual, m.breakers, m.paused, m.stale,
-		m.commits, m.committed, m.refused, m.dropped, m.forwarded, m.homeAway, m.silent, m.limited,
+		m.commits, m.committed, m.refused, m.dropped, m.forwarded, m.homeAway, m.silent, m.limited, m.mails,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -150,6 +155,21 @@ func (m *Metrics) HomeSilent() { m.silent.Inc() }
 
 // Limited counts a call that was refused because of a limit.
 func (m *Metrics) Limited(l callbackd.Limit) { m.limited.WithLabelValues(string(l)).Inc() }
+
+// The results of a try to send a mail.
+const (
+	mailSent   = "sent"
+	mailFailed = "failed"
+)
+
+// Mailed counts a try to send a mail.
+func (m *Metrics) Mailed(err error) {
+	result := mailSent
+	if err != nil {
+		result = mailFailed
+	}
+	m.mails.WithLabelValues(result).Inc()
+}
 
 // AttemptDone is part of the engine's Observer, as are the methods below.
 func (m *Metrics) AttemptDone(o *callbackd.Outcome, state callbackd.State, sinceAccepted time.Duration) {

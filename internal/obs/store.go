@@ -121,6 +121,8 @@ var (
 	logBytes      = desc("callbackd_database_log_bytes", "Size of the write-ahead log of the embedded store.")
 	diskFree      = desc("callbackd_disk_free_bytes", "Free space on the volume of the data directory.")
 	bufferEvents  = desc("callbackd_buffer_events", "Events in the buffer of the embedded store.")
+	incidentsOpen = desc("callbackd_incidents_open", "Incidents that have not ended.")
+	mailsWaiting  = desc("callbackd_notice_mails_waiting", "Incidents of which a mail is to be sent, by whether a try has failed.", "failed")
 	figuresAge    = desc("callbackd_figures_age_seconds", "Since when the metrics of the store or of its backlogs were read.", "figures")
 
 	troubledPending = desc("callbackd_callback_pending", "Pending deliveries of a callback in trouble.", ofCallback...)
@@ -133,6 +135,7 @@ var (
 func (c *storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		storeAccepted, storeEnded, storePending, oldestDue, callbacks, databaseBytes, logBytes, diskFree, bufferEvents, figuresAge,
+		incidentsOpen, mailsWaiting,
 		troubledPending, troubledDue, troubledFailing, troubledPaused,
 	} {
 		ch <- d
@@ -186,6 +189,9 @@ func (s series) figures(f *callbackd.Figures) {
 	}
 	s.callbacks(f.Callbacks)
 	s.gauge(databaseBytes, float64(f.Database))
+	s.gauge(incidentsOpen, float64(f.Incidents.Open))
+	s.gauge(mailsWaiting, float64(f.Incidents.MailsFailing), "yes")
+	s.gauge(mailsWaiting, float64(f.Incidents.Mails-f.Incidents.MailsFailing), "no")
 	if l := f.Local; l != nil {
 		s.gauge(logBytes, float64(l.Log))
 		s.gauge(diskFree, float64(l.DiskFree))

@@ -31,6 +31,7 @@ func aStore(troubled ...callbackd.Trouble) Store {
 		Figures: func(context.Context) (callbackd.Figures, error) {
 			return callbackd.Figures{
 				Counts: counts, Database: 8192, Local: &callbackd.LocalFigures{Log: 4096, DiskFree: 1 << 40, Buffer: 5},
+				Incidents: callbackd.IncidentCounts{Open: 6, Mails: 5, MailsFailing: 2},
 				Callbacks: []callbackd.CallbackCount{{N: 9}, {Failing: true, Paused: callbackd.PausedGone, N: 2}},
 			}, nil
 		},
@@ -57,6 +58,9 @@ func TestStoreMetrics(t *testing.T) {
 			`callbackd_store_deliveries_accepted_total{reason="again"} 0`,
 			`callbackd_store_deliveries_ended_total{state="failed"} 3`,
 			`callbackd_store_deliveries_ended_total{state="delivered"} 0`,
+			`callbackd_incidents_open 6`,
+			`callbackd_notice_mails_waiting{failed="yes"} 2`,
+			`callbackd_notice_mails_waiting{failed="no"} 3`,
 			`callbackd_store_deliveries_pending 4`,
 			`callbackd_oldest_due_seconds 60`,
 			`callbackd_callbacks{health="working",paused="no"} 9`,

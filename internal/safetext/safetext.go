@@ -57,6 +57,10 @@ func Replace(s string) string {
 	}, s)
 }
 
+// Line is Replace for a text that must stand on one line: there is one space for each run of
+// white space in it.
+func Line(s string) string { return strings.Join(strings.Fields(Replace(s)), " ") }
+
 // Clip returns a text that is cut after n characters at the latest, with "…" where
 // it was cut.
 func Clip(s string, n int) string {

@@ -19,6 +19,20 @@ func Body(ev *callbackd.Event, fields *callbackd.Fields, payload []byte) ([]byte
 	return appendBody(make([]byte, 0, len(ev.Data)+len(payload)+128), ev, payload)
 }
 
+// messageBody returns the body of a notice in a format for people, with the callback's extra
+// attributes that it does not have.
+func messageBody(ev *callbackd.Event, format callbackd.Format, payload []byte) ([]byte, error) {
+	message, err := format.Message(ev)
+	if err != nil {
+		return nil, err
+	}
+	members, err := appendMembers(nil, message, payload)
+	if err != nil {
+		return nil, err
+	}
+	return appendObject(nil, members), nil
+}
+
 // chosen returns an event with what a callback gets of its data.
 func chosen(ev *callbackd.Event, fields *callbackd.Fields) *callbackd.Event {
 	if fields == nil {
@@ -45,6 +59,10 @@ func appendBody(out []byte, ev *callbackd.Event, payload []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
+	return appendObject(out, members), nil
+}
+
+func appendObject(out []byte, members []strictjson.Member) []byte {
 	for i, m := range members {
 		sep := byte(',')
 		if i == 0 {
@@ -55,7 +73,7 @@ func appendBody(out []byte, ev *callbackd.Event, payload []byte) ([]byte, error)
 		out = append(out, ':')
 		out = append(out, m.Value...)
 	}
-	return append(out, '}'), nil
+	return append(out, '}')
 }
 
 // verbatim returns the members of the event's data unchanged, when no other member
@@ -82,7 +100,12 @@ func bodyMembers(ev *callbackd.Event, payload []byte) ([]strictjson.Member, erro
 	if ev.Test {
 		members = append(members, strictjson.Member{Name: "test", Value: strictjson.Value("true")})
 	}
-	for _, source := range [][]byte{ev.Data, payload} {
+	return appendMembers(members, ev.Data, payload)
+}
+
+// appendMembers appends the members of objects that are not there yet.
+func appendMembers(members []strictjson.Member, objects ...[]byte) ([]strictjson.Member, error) {
+	for _, source := range objects {
 		if len(source) <= len("{}") {
 			continue
 		}

@@ -18,7 +18,12 @@ func (s *Sender) Request(cb *callbackd.Callback, ev *callbackd.Event, n int, at 
 	var body []byte
 	if !inQuery(cb) {
 		var err error
-		if body, err = Body(ev, cb.Policy.Fields, cb.Payload); err != nil {
+		if cb.Policy.Format.ForPeople() {
+			body, err = messageBody(ev, cb.Policy.Format, cb.Payload)
+		} else {
+			body, err = Body(ev, cb.Policy.Fields, cb.Payload)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("build the body: %w", err)
 		}
 	}

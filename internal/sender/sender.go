@@ -63,7 +63,11 @@ func (s *Sender) Send(ctx context.Context, cb *callbackd.Callback, ev *callbackd
 	}()
 	var body []byte
 	var err error
-	if !inQuery(cb) {
+	switch {
+	case inQuery(cb):
+	case cb.Policy.Format.ForPeople():
+		body, err = messageBody(ev, cb.Policy.Format, cb.Payload)
+	default:
 		var done func()
 		body, done, err = s.bodies.of(ev, cb.Policy.Fields, cb.Payload)
 		defer done()

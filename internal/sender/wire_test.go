@@ -3,9 +3,11 @@ package sender_test
 import (
 	"bufio"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -385,5 +387,25 @@ func TestFieldsAreCutBeforeSigning(t *testing.T) {
 		if got, want := value(head, signed), signature.Sign(event().ID.String(), res.StartedAt.Unix(), []byte(sent), signature.NewKey(key)); got != want {
 			t.Errorf("%s: %s is %q, want %q", method, signed, got, want)
 		}
+	}
+}
+
+// A message for people is signed as it is sent, with the extra attributes.
+func TestAMessageForPeopleIsSignedAsSent(t *testing.T) {
+	head, body, _, _ := captured(t, func(cb *callbackd.Callback, ev *callbackd.Event) {
+		cb.Event, ev.Type = callbackd.NoticeDisk, callbackd.NoticeDisk
+		ev.Data = []byte(`{"text":"Low <on> space.","state":"open"}`)
+		cb.Payload = []byte(`{"channel":"#ops","text":"another"}`)
+		cb.Policy.Format, cb.Policy.Signing = callbackd.FormatSlack, []callbackd.SigningScheme{callbackd.SignGitHub}
+	})
+	var got map[string]any
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatalf("the body is %q: %v", body, err)
+	}
+	if want := map[string]any{"text": "DISK:LOW\nLow &lt;on&gt; space.", "mrkdwn": false, "channel": "#ops"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("the body is %v, want %v", got, want)
+	}
+	if sum := signature.NewKey([]byte(secretText)).Hex([]byte(body)); value(head, "X-Hub-Signature-256") != "sha256="+sum {
+		t.Errorf("the signature of %q is %q", body, value(head, "X-Hub-Signature-256"))
 	}
 }

@@ -69,7 +69,7 @@ func Policy(cb *callbackd.Callback, apiKey string, now time.Time) wire.Policy {
 	p := cb.Policy.WithDefaults()
 	out := wire.Policy{
 		APIKey: apiKey, Event: string(cb.Event), Name: cb.Name, Callback: int64(cb.ID),
-		Timeout: p.Timeout.String(), Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive, StoreResponse: !p.NoResponse, OrderGroup: p.OrderGroup,
+		Timeout: p.Timeout.String(), Order: p.OrderWait.String(), Rate: p.Rate, Concurrency: p.Concurrency, KeepAlive: !p.NoKeepAlive, StoreResponse: !p.NoResponse, OrderGroup: p.OrderGroup, Format: string(p.Format),
 		Paused: cb.Paused(), PauseReason: string(cb.Pause.Reason), PausedAt: timeOrNull(cb.Pause.At),
 		ClosedUntil: timeOrNull(cb.StillClosed(now)), Auth: Auth(cb.Policy.Auth),
 	}

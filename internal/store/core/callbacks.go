@@ -17,7 +17,7 @@ import (
 const (
 	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at, c.deleted_at,
  c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, c.filter, c.ttl, c.session, c.types,
- v.version, v.url, v.method, v.headers, v.payload, v.fields`
+ v.version, v.url, v.method, v.headers, v.payload, v.fields, v.format`
 	callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 )
 
@@ -55,11 +55,11 @@ func readCallback(row Row) (*callbackRow, error) {
 	var c callbackRow
 	var event int64
 	var policy string
-	var filter, fields, session *string
+	var filter, fields, format, session *string
 	var ttl, types *int64
 	err := row.Scan(&c.ID, &c.Key, &event, &c.Name, &c.Version, &policy, &c.secrets, &c.CreatedAt, &c.UpdatedAt, &c.DeletedAt,
 		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter, &ttl, &session, &types,
-		&c.version, &c.URL, &c.Method, &c.headers, &c.Payload, &fields)
+		&c.version, &c.URL, &c.Method, &c.headers, &c.Payload, &fields, &format)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +78,9 @@ func readCallback(row Row) (*callbackRow, error) {
 		if c.Policy.Fields, err = callbackd.ParseFields("fields", []byte(*fields)); err != nil {
 			return nil, damaged(fmt.Errorf("fields of callback %d: %w", c.ID, err))
 		}
+	}
+	if format != nil {
+		c.Policy.Format = callbackd.Format(*format)
 	}
 	return &c, nil
 }
@@ -301,8 +304,8 @@ func (s *Store) insertVersion(tx Execer, cb *callbackd.Callback) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("INSERT INTO callback_versions (callback_no, version, url, method, headers, payload, at, fields) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-		cb.ID, cb.Version, cb.URL, cb.Method, headers, cb.Payload, cb.UpdatedAt, textOrNull(cb.Policy.Fields.String()))
+	_, err = tx.Exec("INSERT INTO callback_versions (callback_no, version, url, method, headers, payload, at, fields, format) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		cb.ID, cb.Version, cb.URL, cb.Method, headers, cb.Payload, cb.UpdatedAt, textOrNull(cb.Policy.Fields.String()), textOrNull(string(cb.Policy.Format)))
 	return err
 }
 

@@ -45,7 +45,7 @@ func (c *checker) run(ctx context.Context) (err error) {
 	if c.flushed, err = c.s.db.Audit(c.tx, c.report); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{c.secrets, c.keys, c.callbacks, c.events, c.pending, c.replays, c.counts, c.tokens, c.audits} {
+	for _, step := range []func(context.Context) error{c.secrets, c.keys, c.callbacks, c.events, c.pending, c.replays, c.counts, c.tokens, c.incidents, c.audits} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -73,7 +73,10 @@ func (s *Store) Figures(ctx context.Context) (f callbackd.Figures, err error) {
 		if f.Counts, _, err = readCounts(tx); err != nil {
 			return err
 		}
-		f.Callbacks, err = countCallbacks(tx)
+		if f.Callbacks, err = countCallbacks(tx); err != nil {
+			return err
+		}
+		f.Incidents, err = countIncidents(tx)
 		return err
 	})
 	return f, err

@@ -11,14 +11,14 @@ import (
 	"callbackd/internal/store"
 )
 
-const incidentColumns = "id, key_no, topic, name, kind, callback_no, opened_at, gone_at, closed_at, count, flaps, facts, acked_at, acked_by, muted_until, stage, told_key, told_operator, told_mail"
+const incidentColumns = "id, key_no, topic, name, kind, callback_no, opened_at, gone_at, closed_at, count, flaps, facts, acked_at, acked_by, muted_until, stage, told_key, told_operator, told_mail, mail_failed, mail_at"
 
 func scanIncident(row Row) (*callbackd.Incident, error) {
 	var i callbackd.Incident
 	var facts string
 	var toldKey, toldOperator, toldMail int
 	err := row.Scan(&i.ID, &i.Key, &i.Topic, &i.Name, &i.Kind, &i.Callback, &i.OpenedAt, &i.GoneAt, &i.ClosedAt, &i.Count, &i.Flaps, &facts,
-		&i.AckedAt, &i.AckedBy, &i.MutedUntil, &i.Stage, &toldKey, &toldOperator, &toldMail)
+		&i.AckedAt, &i.AckedBy, &i.MutedUntil, &i.Stage, &toldKey, &toldOperator, &toldMail, &i.Mail.Failed, &i.Mail.At)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func scanIncident(row Row) (*callbackd.Incident, error) {
 func incidentArgs(i *callbackd.Incident) ([]any, error) {
 	facts, err := json.Marshal(i.Facts)
 	return []any{i.ID, i.Key, string(i.Topic), i.Name, string(i.Kind), i.Callback, i.OpenedAt, i.GoneAt, i.ClosedAt, i.Count, i.Flaps, string(facts),
-		i.AckedAt, i.AckedBy, i.MutedUntil, i.Stage, i.Told[callbackd.ToKey], i.Told[callbackd.ToOperator], i.Told[callbackd.ToMail]}, err
+		i.AckedAt, i.AckedBy, i.MutedUntil, i.Stage, i.Told[callbackd.ToKey], i.Told[callbackd.ToOperator], i.Told[callbackd.ToMail], i.Mail.Failed, i.Mail.At}, err
 }
 
 // oneIncident reads the incident that a statement returns; nil when it returns none.
@@ -127,7 +127,7 @@ func (s *Store) OpenIncident(ctx context.Context, c *callbackd.Condition, at tim
 		if err != nil {
 			return err
 		}
-		n, err := tx.Exec("INSERT INTO incidents ("+incidentColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT DO NOTHING", args...)
+		n, err := tx.Exec("INSERT INTO incidents ("+incidentColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT DO NOTHING", args...)
 		if err == nil && n == 0 {
 			return ErrRace
 		}
@@ -147,7 +147,7 @@ func writeIncident(tx Tx, i *callbackd.Incident) error {
 		return err
 	}
 	_, err = tx.Exec(`UPDATE incidents SET kind = $2, gone_at = $3, closed_at = $4, count = $5, flaps = $6, facts = $7, acked_at = $8, acked_by = $9,
-		muted_until = $10, stage = $11, told_key = $12, told_operator = $13, told_mail = $14 WHERE id = $1`, append([]any{i.ID, string(i.Kind)}, args[7:]...)...)
+		muted_until = $10, stage = $11, told_key = $12, told_operator = $13, told_mail = $14, mail_failed = $15, mail_at = $16 WHERE id = $1`, append([]any{i.ID, string(i.Kind)}, args[7:]...)...)
 	return err
 }
 
@@ -192,6 +192,18 @@ func (s *Store) Incident(ctx context.Context, key callbackd.KeyID, id callbackd.
 
 // untold is the condition of the index of incidents of which somebody must be told.
 const untold = "(abs(told_key) < stage OR abs(told_operator) < stage OR abs(told_mail) < stage)"
+
+// countIncidents counts the open incidents, and those of which a mail is to be sent.
+func countIncidents(tx Tx) (n callbackd.IncidentCounts, err error) {
+	err = tx.Query("SELECT count(*) FROM incidents WHERE closed_at IS NULL", func(row Row) error { return row.Scan(&n.Open) })
+	if err != nil {
+		return n, err
+	}
+	err = tx.Query("SELECT count(*), count(CASE WHEN mail_failed > 0 THEN 1 END) FROM incidents WHERE "+untold+" AND abs(told_mail) < stage", func(row Row) error {
+		return row.Scan(&n.Mails, &n.MailsFailing)
+	})
+	return n, err
+}
 
 // ListIncidents is part of [store.Incidents].
 func (s *Store) ListIncidents(ctx context.Context, q store.IncidentQuery) (page store.IncidentPage, err error) {
@@ -248,4 +260,44 @@ func (s *Store) pruneIncidents(tx Tx, before time.Time, limit int) (int, error) 
 		n += more
 	}
 	return int(n), err
+}
+
+// incidents checks the incidents: each by its own rule, whether what it is about exists, and
+// that a subject has one open incident at most.
+func (c *checker) incidents(context.Context) error {
+	keys := map[callbackd.KeyID]bool{0: true} // the whole server
+	err := c.tx.Query("SELECT no FROM keys", func(row Row) error {
+		var id callbackd.KeyID
+		err := row.Scan(&id)
+		keys[id] = true
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	open := map[callbackd.IncidentSubject]callbackd.IncidentID{}
+	return c.tx.Query("SELECT "+incidentColumns+" FROM incidents ORDER BY id", func(row Row) error {
+		i, err := scanIncident(row)
+		if err != nil {
+			c.report.Fault("an incident cannot be read: %v", err)
+			return nil
+		}
+		for _, fault := range i.Faults() {
+			c.report.Fault("%s", fault)
+		}
+		if !keys[i.Key] {
+			c.report.Fault("incident %s is about the API key %d, which does not exist", i.ID, i.Key)
+		}
+		if i.Closed() { // its callback may have been removed since
+			return nil
+		}
+		if i.Callback != 0 && c.balances[i.Callback] == nil {
+			c.report.Fault("incident %s is open and about callback %d, which does not exist", i.ID, i.Callback)
+		}
+		if first := open[i.IncidentSubject]; first != 0 {
+			c.report.Fault("incidents %s and %s are open, and about the same: %s %s of API key %d", first, i.ID, i.Topic, i.Name, i.Key)
+		}
+		open[i.IncidentSubject] = i.ID
+		return nil
+	})
 }

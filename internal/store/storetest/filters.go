@@ -162,7 +162,7 @@ func (s *suite) withheldReplayed() {
 	s.equal("the targets after the replay", stored.Targets, []callbackd.CallbackID{cb.ID})
 }
 
-// fieldsOfVersions shows that other fields make another version, because another body is
+// fieldsOfVersions shows that other fields, or another format, make another version, because another body is
 // sent, and that the version before keeps its own.
 func (s *suite) fieldsOfVersions() {
 	cb := s.newCallback(s.key, ev1, "default")
@@ -171,15 +171,18 @@ func (s *suite) fieldsOfVersions() {
 	next.Policy.Fields, err = callbackd.ParseFields("fields", []byte(`{"only": ["grade"]}`))
 	s.must(err)
 	s.must(second(s.ReplaceCallback(s.ctx(), next, s.at)))
+	next.Policy.Fields, next.Policy.Format = nil, callbackd.FormatSlack
+	s.must(second(s.ReplaceCallback(s.ctx(), next, s.at)))
 	s.reopen()
-	for version, want := range map[int64]string{1: "", 2: `{"only":["grade"]}`} {
+	for version, want := range map[int64]string{1: "", 2: `{"only":["grade"]}`, 3: ""} {
 		old, err := s.CallbackVersion(s.ctx(), cb.ID, version)
 		s.must(err)
 		s.equal("the fields of a version", old.Policy.Fields.String(), want)
+		s.equal("whether a version is for people", old.Policy.Format.ForPeople(), version == 3)
 	}
 	stored, err := s.CallbackByID(s.ctx(), cb.ID)
 	s.must(err)
-	s.equal("the version", stored.Version, int64(2))
+	s.equal("the version", stored.Version, int64(3))
 }
 
 // filterSum makes callbacks with maximal filters until the key has too many operators for

@@ -3,7 +3,9 @@ package storetest
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"callbackd"
@@ -19,10 +21,19 @@ var incidentTests = map[string]func(*suite){
 	"CallbacksThatFailOrArePaused":    (*suite).unwell,
 	"AnIncidentRemembersTheOneBefore": (*suite).incidentBefore,
 	"WhatElseMayBeWrong":              (*suite).look,
+	"IncidentsAndMailsAreCounted":     (*suite).incidentCounts,
 }
 
-// condition returns a pause of a callback of the suite's key.
+// condition returns a pause of a callback of the suite's key, which is made if there is none
+// with that number; 0 is no callback.
 func (s *suite) condition(cb callbackd.CallbackID) *callbackd.Condition {
+	s.Helper()
+	for made := callbackd.CallbackID(0); made < cb; {
+		if _, err := s.CallbackByID(s.ctx(), cb); err == nil {
+			break
+		}
+		made = s.newCallback(s.key, ev1, fmt.Sprintf("incident-%d-%d", cb, made)).ID
+	}
 	return &callbackd.Condition{Kind: callbackd.NoticePaused, Key: s.key.ID, Name: strconv.FormatInt(int64(cb), 10), Callback: cb,
 		Facts: callbackd.IncidentFacts{Event: ev1, Name: "Zoë", Origin: "https://a.example", Pause: callbackd.PausedGone, Since: s.at.UTC()}}
 }
@@ -50,11 +61,12 @@ func (s *suite) incidentStored() {
 	want.GoneAt, want.ClosedAt, want.Facts.Ended = s.at.Add(time.Minute).UTC(), s.at.Add(time.Minute).UTC(), callbackd.EndedDeleted
 	want.AckedAt, want.AckedBy, want.MutedUntil = s.at.UTC(), "Zoë", s.at.Add(time.Hour).UTC()
 	want.Stage, want.Told = 2, map[callbackd.Channel]int{callbackd.ToKey: 1, callbackd.ToOperator: -2, callbackd.ToMail: 2}
+	want.Mail = callbackd.Mailing{Failed: 3, At: s.at.Add(time.Second).UTC()}
 	_, err := s.ChangeIncident(s.ctx(), s.key.ID, i.ID, func(i *callbackd.Incident) error {
 		i.Acknowledge("Zoë", s.at)
 		i.Mute(s.at.Add(time.Hour), s.at)
 		i.Miss(s.at.Add(time.Minute), callbackd.EndedDeleted)
-		i.Told = want.Told
+		i.Told, i.Mail = want.Told, want.Mail
 		return nil
 	})
 	s.must(err)
@@ -67,9 +79,10 @@ func (s *suite) incidentStored() {
 func (s *suite) incidentOnce() {
 	var work sync.WaitGroup
 	ids := make([]callbackd.IncidentID, 8)
+	c := s.condition(7)
 	for n := range ids {
 		work.Go(func() {
-			if i, err := s.OpenIncident(s.ctx(), s.condition(7), s.at); err == nil {
+			if i, err := s.OpenIncident(s.ctx(), c, s.at); err == nil {
 				ids[n] = i.ID
 			} else {
 				s.Error(err)
@@ -105,6 +118,27 @@ func (s *suite) incidentsOfOthers() {
 	got, err := s.Incident(s.ctx(), s.key.ID, i.ID)
 	s.must(err)
 	s.equal("who acknowledged it", got.AckedBy, "")
+}
+
+func (s *suite) incidentCounts() {
+	for n := range callbackd.CallbackID(4) {
+		i := s.opened(s.condition(n+1), s.at)
+		s.must(second(s.ChangeIncident(s.ctx(), store.AllKeys, i.ID, func(i *callbackd.Incident) error {
+			switch n {
+			case 0:
+				i.Mail.Fail(s.at)
+			case 1: // told, and closed: the mail of its end is to be sent
+				i.Told[callbackd.ToMail] = 1
+				i.Miss(s.at, callbackd.EndedDeleted)
+			case 2:
+				i.Told[callbackd.ToMail] = -1
+			}
+			return nil
+		})))
+	}
+	f, err := s.Figures(s.ctx())
+	s.must(err)
+	s.equal("the counts", f.Incidents, callbackd.IncidentCounts{Open: 3, Mails: 3, MailsFailing: 1})
 }
 
 // incidentIDs lists incidents, two on each page.
@@ -208,4 +242,45 @@ func (s *suite) look() {
 	got, err = s.Look(s.ctx(), s.at, s.at)
 	s.must(err)
 	s.equal("those that expect events after a deletion", len(got.Expecting), 0)
+}
+
+// SpoilIncidents checks that fsck finds what cannot be right about incidents. exec runs
+// statements on the database of a closed store.
+func SpoilIncidents(t *testing.T, open Open, exec func(t *testing.T, dir string, statements ...string)) {
+	for name, c := range map[string]struct {
+		statement string
+		want      []string // %[2]s and %[3]s are the second and the third incident
+	}{
+		"nothing":                      {"UPDATE incidents SET count = count", nil},
+		"a key that does not exist":    {"UPDATE incidents SET key_no = 99 WHERE name = '2'", []string{"incident %[2]s is about the API key 99, which does not exist"}},
+		"a callback that is not there": {"UPDATE incidents SET callback_no = 99", []string{"incident %[2]s is open and about callback 99, which does not exist", "incident %[3]s is open and about callback 99, which does not exist"}},
+		"closed before opened":         {"UPDATE incidents SET closed_at = opened_at - 1 WHERE name = '2'", []string{"incident %[2]s was closed before it was opened"}},
+		"no count":                     {"UPDATE incidents SET count = 0 WHERE name = '2'", []string{"incident %[2]s has the count 0; it must be 1 or more"}},
+		"no stage":                     {"UPDATE incidents SET stage = 0 WHERE name = '2'", []string{"incident %[2]s has the stage 0; it must be 1 or more"}},
+		"told of what did not happen":  {"UPDATE incidents SET told_operator = -5 WHERE name = '2'", []string{"incident %[2]s has 1 stages, and the channel operator was told of stage 5"}},
+		"a kind of another topic":      {"UPDATE incidents SET kind = 'DISK:LOW' WHERE name = '2'", []string{`incident %[2]s has the kind "DISK:LOW", which is none of its topic "callback"`}},
+		"acknowledged at no time":      {"UPDATE incidents SET acked_by = 'me' WHERE name = '2'", []string{"incident %[2]s was acknowledged by somebody, but at no time"}},
+		"two open ones":                {"DROP INDEX incidents_open; UPDATE incidents SET name = '2'", []string{"incidents %[2]s and %[3]s are open, and about the same: callback 2 of API key 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &suite{T: t, dir: t.TempDir(), open: open, at: time.Now().Truncate(time.Millisecond)}
+			s.Store = open(t, s.dir)
+			s.key = s.newKey("k1")
+			closed := s.opened(s.condition(1), s.at)
+			s.closed(closed, s.at)
+			second, third := s.opened(s.condition(2), s.at), s.opened(s.condition(3), s.at)
+			s.must(s.Store.Close())
+			exec(t, s.dir, strings.Split(c.statement, "; ")...)
+			s.Store = open(t, s.dir)
+			report, err := s.Check(s.ctx())
+			s.must(err)
+			var want []string
+			for _, w := range c.want {
+				want = append(want, strings.NewReplacer("%[2]s", second.ID.String(), "%[3]s", third.ID.String()).Replace(w))
+			}
+			s.equal("what fsck finds", report.Faults, want)
+			s.must(s.Store.Close())
+		})
+	}
 }

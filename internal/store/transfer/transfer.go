@@ -28,7 +28,7 @@ type Table struct {
 // tables, counters, marks) can be made from these.
 var Tables = []Table{
 	{"callbacks", []string{"no", "key_no", "type", "name", "version", "policy", "secrets", "created_at", "updated_at", "deleted_at", "pause_reason", "paused_at", "failing_since", "closed_until", "proven", "released_at", "release_after", "filter", "ttl", "session", "types"}, 1},
-	{"callback_versions", []string{"callback_no", "version", "url", "method", "headers", "payload", "at", "fields"}, 2},
+	{"callback_versions", []string{"callback_no", "version", "url", "method", "headers", "payload", "at", "fields", "format"}, 2},
 	{"session_sequences", []string{"key_no", "session", "sequence", "last_id"}, 2},
 	{"events", []string{"id", "key_no", "type", "session", "sequence", "test", "owed", "data", "accepted_at", "withheld", "deliver_at", "expires_at", "erased_at"}, 1},
 	{"owed_later", []string{"event_id", "callback_no"}, 2},
@@ -51,7 +51,7 @@ var Tables = []Table{
 	{"audit_key", []string{"no", "sealed"}, 1},
 	{"audit_chains", []string{"key_no", "first", "last", "start_hash", "head_hash", "at", "chains", "seal"}, 1},
 	{"audit", []string{"key_no", "n", "at", "action", "actor_kind", "actor_name", "actor_address", "subject", "target", "old_state", "new_state", "hash"}, 2},
-	{"incidents", []string{"id", "key_no", "topic", "name", "kind", "callback_no", "opened_at", "gone_at", "closed_at", "count", "flaps", "facts", "acked_at", "acked_by", "muted_until", "stage", "told_key", "told_operator", "told_mail"}, 1},
+	{"incidents", []string{"id", "key_no", "topic", "name", "kind", "callback_no", "opened_at", "gone_at", "closed_at", "count", "flaps", "facts", "acked_at", "acked_by", "muted_until", "stage", "told_key", "told_operator", "told_mail", "mail_failed", "mail_at"}, 1},
 	{"erases", []string{"id", "key_no", "selected_by", "subject", "dry_run", "created_at", "ended_at", "up_to", "phase", "progress", "salt", "match", "receipt"}, 1},
 	{"erase_sessions", []string{"erase_id", "session"}, 2},
 	// The keys come last: without them nobody can use an incomplete copy.
