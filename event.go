@@ -65,6 +65,8 @@ type Event struct {
 	// ClockTime is the time of acceptance by the clock of that moment. It is set
 	// only when the time in the id is more than MaxSkew later, and zero otherwise.
 	ClockTime time.Time
+	// Trace is the trace context of the call that published the event; nil for none.
+	Trace *Trace
 	// ErasedAt is when an erasure replaced Data by [ErasedData]; zero before.
 	ErasedAt time.Time
 }

@@ -283,6 +283,7 @@ type Event struct {
 	// accepted. A replay may have sent it to them since.
 	Withheld []Withheld `json:"withheld"`
 	ErasedAt *time.Time `json:"erased_at,omitempty"` // when an erasure removed the data
+	TraceID  string     `json:"trace_id,omitempty"`  // of the W3C trace context of the publish
 }
 
 // Withheld is a callback that did not get an event.

@@ -61,6 +61,7 @@ type Options struct {
 	Limited func(callbackd.Limit)
 	// Overload refuses events when the store does not keep up; nil: a new one.
 	Overload *front.Overload
+	Tracing  Tracing
 
 	RequireHTTPS bool // live keys may register https only
 	// CaptureURL makes the links of sessions whose key has no template.
@@ -279,6 +280,10 @@ type call struct {
 	once     *store.Once   // of its Idempotency-Key; nil without one
 	sent     *[]byte       // the body; nil until it is read
 	unpacked *request.Body // the body's text; nil until it is unpacked
+
+	span        Span               // nil when nobody collects traces
+	makesEvents bool               // the call has come to where it makes events
+	made        []*callbackd.Event // as far as they are known
 }
 
 // The headers of authentication in the spelling of http.Header, which is looked up without

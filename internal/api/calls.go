@@ -64,6 +64,7 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 			err = beginCall(r, key)
 		}
 		c := &call{Request: r, key: key}
+		a.trace(c, begin)
 		if err == nil {
 			c.query, err = request.Query(r.URL.RawQuery, params)
 		}
@@ -76,6 +77,7 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 		if err != nil && !repeated(rec, err) {
 			rec.message = a.fail(rec, r, err)
 		}
+		c.endSpan(rec.status)
 		if key != nil {
 			a.note(rec, r, key, begin)
 		}
@@ -122,9 +124,12 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		_, err = request.Query(r.URL.RawQuery, nil)
 	}
+	c := &call{Request: r, key: key}
 	if err == nil {
 		front.Unwatched(r)
-		if err = a.publish(w, &call{Request: r, key: key}); err == nil {
+		c.Request, c.span = a.traced(r, begin)
+		if err = a.publish(w, c); err == nil {
+			c.endSpan(http.StatusAccepted)
 			a.Calls.Published(key.ID, begin, time.Since(begin), address(r))
 			return
 		}
@@ -135,6 +140,7 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 	}
 	rec := &recorder{ResponseWriter: w}
 	rec.message = a.fail(rec, r, err)
+	c.endSpan(rec.status)
 	if key != nil && !overloaded(err) { // so many would push the others out of the log
 		a.note(rec, r, key, begin)
 	}

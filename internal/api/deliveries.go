@@ -160,10 +160,12 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	if c.once != nil { // a repeat gets the same event, and the delivery as it is then
 		b.Idempotency, b.Digest = "test "+hex.EncodeToString(c.once.Hash), [32]byte(c.once.Digest)
 	}
+	c.makesEvents = true
 	evs, err := a.Store.Accept(c.Context(), b)
 	if err != nil {
 		return err
 	}
+	c.made = evs
 	id := callbackd.DeliveryID{Event: evs[0].ID, Callback: cb.ID}
 	ctx, cancel := context.WithTimeout(c.Context(), cb.Policy.WithDefaults().Timeout+10*time.Second)
 	defer cancel()

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"net/http"
 	"strings"
+	"time"
 
 	"callbackd/internal/callbacks"
 )
@@ -35,3 +37,6 @@ const (
 	TestBurst    = callbacks.TestBurst
 	MaxWaiting   = maxWaiting
 )
+
+// Traced is what each call that may change something begins with.
+func (a *API) Traced(r *http.Request, at time.Time) (*http.Request, Span) { return a.traced(r, at) }

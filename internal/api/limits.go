@@ -14,6 +14,7 @@ import (
 // accept accepts a batch within the limits of its key. A batch without idempotency keys
 // cannot be a repeat, so it is refused before it costs the store anything.
 func (a *API) accept(w http.ResponseWriter, c *call, b *store.Batch) ([]*callbackd.Event, error) {
+	c.makesEvents = true
 	size, mayRepeat := 0, b.Idempotency != ""
 	for i := range b.Events {
 		size += len(b.Events[i].Data)
@@ -36,6 +37,7 @@ func (a *API) accept(w http.ResponseWriter, c *call, b *store.Batch) ([]*callbac
 		})
 	}
 	limited.Done(evs)
+	c.made = evs
 	rateHeaders(w.Header(), limited)
 	return evs, err
 }
@@ -43,6 +45,7 @@ func (a *API) accept(w http.ResponseWriter, c *call, b *store.Batch) ([]*callbac
 // withinLimits makes a change that may fire events, such as one of a session. It takes one
 // event of the key's rate.
 func (a *API) withinLimits(c *call, change func() ([]*callbackd.Event, error)) error {
+	c.makesEvents = true
 	limited, err := a.Limits.Begin(c.Context(), c.key, 1, 0)
 	if err != nil {
 		return err
@@ -56,6 +59,7 @@ func (a *API) withinLimits(c *call, change func() ([]*callbackd.Event, error)) e
 		return err
 	})
 	limited.Done(evs)
+	c.made = evs
 	return err
 }
 

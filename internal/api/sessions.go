@@ -356,6 +356,7 @@ func (a *API) tryResend(w http.ResponseWriter, r *http.Request) error {
 		return refuseResend(r, http.StatusBadRequest, err.Error(), "")
 	}
 	c := &call{Request: r, key: key}
+	c.Request, c.span = a.traced(r, time.Now())
 	if err := a.prepareOnce(w, c); err != nil {
 		return err
 	}
@@ -366,7 +367,15 @@ func (a *API) tryResend(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.resendSMS(w, c, body)
+	err = a.resendSMS(w, c, body)
+	status := http.StatusOK
+	if refusal, ok := errors.AsType[*resendRefusal](err); ok {
+		status = refusal.status
+	} else if err != nil {
+		status = front.Status(err)
+	}
+	c.endSpan(status)
+	return err
 }
 
 // resendSMS asks the platform for another SMS of the session. A wrong phone is

@@ -31,6 +31,7 @@ import (
 	"callbackd/internal/sender"
 	"callbackd/internal/stats"
 	"callbackd/internal/store"
+	"callbackd/internal/telemetry"
 	"callbackd/wire"
 )
 
@@ -89,6 +90,10 @@ type Config struct {
 
 	Console ConsoleConfig
 
+	// Signals says which traces and metrics are sent to an OpenTelemetry collector, which
+	// the standard variables OTEL_… name.
+	Signals telemetry.Signals
+
 	watchClock func() time.Time // of incidents; nil: the real clock
 }
 
@@ -141,6 +146,10 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if err := a.openStore(ctx, c, metrics); err != nil {
 		return nil, err
 	}
+	collector, err := a.startTelemetry(ctx, c, metrics)
+	if err != nil {
+		return nil, err
+	}
 	policy, err := a.listen(ctx, c, metrics)
 	if err != nil {
 		return nil, err
@@ -160,6 +169,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.background = newBackground(ctx)
 	a.teardown.add("background jobs", a.background.stop)
 
+	sends := traced(send, collector, c.Signals)
 	stream := &live.Stream{}
 	counters := stats.New(a.store, c.Log, metrics.StatsDropped)
 	runner := replays.New(a.store, c.Log)
@@ -167,7 +177,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	overload := front.NewOverload(a.front)
 	metrics.WatchAccepting(overload.Figures)
 	limits := keylimit.New(keylimit.Options{Count: a.store.KeyUse, Defaults: c.KeyLimits})
-	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream, a.watcher, limits}, send, runner)
+	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream, a.watcher, limits}, sends, runner)
 	if err != nil {
 		return nil, err
 	}
@@ -182,8 +192,9 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		Operator:     a.operator(c),
 		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
-		About:  api.About{Nodes: a.wireNodes, Settings: c.Settings},
-		Public: c.PublicURL, ReturnOrigins: c.Console.ReturnOrigins,
+		Tracing: tracing(collector, c.Signals),
+		About:   api.About{Nodes: a.wireNodes, Settings: c.Settings},
+		Public:  c.PublicURL, ReturnOrigins: c.Console.ReturnOrigins,
 	})
 	pages := console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log, Limits: limits,

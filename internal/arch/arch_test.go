@@ -69,6 +69,7 @@ var arrows = []arrow{
 	{"callbackd/internal/doctor", []string{"callbackd/internal/system", "callbackd", "callbackd/internal/humanize", "callbackd/internal/safetext", "callbackd/internal/store"}, "a check asks the machine that it is given and the contract of the store; it opens nothing by itself"},
 	{"callbackd/docs", nil, "documents are text"},
 	{"callbackd/internal/docsite", nil, "pages are made of documents that app injects: they know nothing of what the documents describe"},
+	{"callbackd/internal/telemetry", []string{"callbackd"}, "who collects traces is told of calls and attempts in the domain's words; nobody but the wiring knows of it"},
 	{"callbackd/internal/humanize", []string{"callbackd"}, "numbers for people have one style, which knows nothing of what they count"},
 	{"callbackd/internal/obs", []string{"callbackd", "callbackd/internal/safetext"}, "logs and metrics know the domain's words only, and clean names that people chose"},
 }

@@ -142,6 +142,9 @@ func (r *receiver) print(req *http.Request, body []byte, status int, note string
 	if json.Indent(&pretty, body, "  ", "  ") == nil {
 		body = pretty.Bytes()
 	}
+	if parent := req.Header.Get("Traceparent"); parent != "" {
+		fmt.Fprintf(&b, "  trace      %s\n", parent)
+	}
 	if len(body) > 0 {
 		fmt.Fprintf(&b, "  %s\n", body)
 	}

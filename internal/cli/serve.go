@@ -23,6 +23,7 @@ import (
 	"callbackd/internal/obs"
 	"callbackd/internal/store"
 	"callbackd/internal/store/sqlite"
+	"callbackd/internal/telemetry"
 )
 
 // serveCmd holds the options of a server.
@@ -81,6 +82,10 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 	out.NodeListen, out.NodeAddress = c.NodeListen, c.NodeAddress
 	if err := c.read(&out); err != nil {
 		return out, err
+	}
+	var err error
+	if out.Signals, err = telemetry.Read(os.Getenv); err != nil {
+		return out, settingf("%v", err)
 	}
 	out.LogBuffer = obs.NewLogBuffer(e.stderr)
 	level, err := obs.ParseLevel(c.LogLevel)

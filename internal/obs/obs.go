@@ -128,6 +128,9 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
+// Gatherer returns the metrics for others that send them on.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+
 // Accepted counts accepted events.
 func (m *Metrics) Accepted(n int) { m.accepted.Add(float64(n)) }
 

@@ -51,7 +51,7 @@ func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at
 	if s.err != nil {
 		return nil, fmt.Errorf("use the callback's setting: %w", s.err)
 	}
-	const ofAttempt = 7 + callbackd.MaxSigningSchemes // the most headers that are added here
+	const ofAttempt = 9 + callbackd.MaxSigningSchemes // the most headers that are added here
 	req := &egress.Request{Method: cb.Method, URL: s.target, Fields: make([]egress.Field, 0, len(s.headers)+ofAttempt), Body: body}
 	if inQuery(cb) {
 		target := *s.target
@@ -87,5 +87,23 @@ func (s *setting) request(cb *callbackd.Callback, ev *callbackd.Event, n int, at
 	if ev.Test {
 		add("callback-test", "true")
 	}
+	if t := s.trace(cb, ev, n); t != nil {
+		add("traceparent", t.Parent())
+		if t.State != "" {
+			add("tracestate", t.State)
+		}
+	}
 	return req, nil
+}
+
+// trace returns the trace context that attempt number n sends; nil for none. A callback that
+// sets one of these headers itself keeps its own.
+func (s *setting) trace(cb *callbackd.Callback, ev *callbackd.Event, n int) *callbackd.Trace {
+	switch {
+	case ev.Trace == nil || s.traces == NoTrace || hasHeader(cb.Headers, "traceparent") || hasHeader(cb.Headers, "tracestate"):
+		return nil
+	case s.traces == TraceAttempts:
+		return ev.Trace.OfAttempt(callbackd.DeliveryID{Event: ev.ID, Callback: cb.ID}, n)
+	}
+	return ev.Trace
 }

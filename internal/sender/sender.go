@@ -37,12 +37,26 @@ type Sender struct {
 	tokens    tokenSources
 	bodies    bodies
 	deadlines deadlines
+	traces    TraceMode
 }
 
 // New makes a sender on a transport of [egress.NewTransport].
 func New(transport *egress.Transport, version string, log *slog.Logger) *Sender {
 	return &Sender{transport: transport, agent: "callbackd/" + version, log: log}
 }
+
+// TraceMode says which trace context a receiver gets with an event that has one.
+type TraceMode uint8
+
+// The modes of traces.
+const (
+	PassTrace     TraceMode = iota // that of the event
+	TraceAttempts                  // the span of the attempt, because somebody reports those
+	NoTrace                        // none
+)
+
+// SetTraceMode chooses the mode, which is PassTrace otherwise. Call it before the first Send.
+func (s *Sender) SetTraceMode(m TraceMode) { s.traces = m }
 
 // Send makes attempt number n. It returns when the exchange is done, or when the
 // policy's timeout has passed, which covers everything from DNS to the last byte of

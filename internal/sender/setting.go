@@ -23,6 +23,7 @@ type setting struct {
 	redact  *redactor
 	// credentials are how requests sign in; nil when they do not.
 	credentials []*credential
+	traces      TraceMode
 	err         error // the URL or a secret cannot be used
 }
 
@@ -136,6 +137,7 @@ func (ss *settings) of(cb *callbackd.Callback, snd *Sender) *setting {
 		return s
 	}
 	s = newSetting(cb, snd.agent)
+	s.traces = snd.traces
 	if s.err == nil {
 		s.credentials, s.err = snd.credentials(cb)
 	}

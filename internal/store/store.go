@@ -199,6 +199,8 @@ type Batch struct {
 	// together with Idempotency only: events with a key of their own are compared
 	// by type, session, data and times.
 	Digest [32]byte
+	// Trace is what [TraceOf] returns of the context. The store sets it.
+	Trace *callbackd.Trace
 }
 
 // Admitted calls Admit.

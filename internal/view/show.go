@@ -16,6 +16,9 @@ func Event(ev *callbackd.Event) wire.Event {
 		out.Deliveries = append(out.Deliveries, callbackd.DeliveryID{Event: ev.ID, Callback: cb}.String())
 	}
 	out.ErasedAt = timeOrNull(ev.ErasedAt)
+	if ev.Trace != nil {
+		out.TraceID = ev.Trace.IDText()
+	}
 	for _, w := range ev.Withheld {
 		out.Withheld = append(out.Withheld, wire.Withheld{Callback: int64(w.Callback), Term: w.Term})
 	}

@@ -40,13 +40,14 @@ func readCounts(tx Tx) (counts callbackd.DeliveryCounts, complete bool, err erro
 }
 
 // Recount corrects the counts of deliveries when they do not have everything: after the
-// upgrade that began to count, and after nodes of an older version changed deliveries. It
+// upgrade that began to count, after nodes of an older version changed deliveries, and when
+// there are none at all, because a store that counts has some. It
 // counts what is pending and is in no count as found. unflushed is how many pending
 // deliveries have no row. The statement sees one moment, in which every transaction has
 // changed both the deliveries and the counts, or neither.
 func Recount(tx Tx, d *Dialect, unflushed int) error {
 	needed := false
-	err := tx.Query("SELECT 1 FROM delivery_counts WHERE what = $1 LIMIT 1", func(Row) error { needed = true; return nil }, recount)
+	err := tx.Query("SELECT 1 WHERE EXISTS (SELECT 1 FROM delivery_counts WHERE what = $1) OR NOT EXISTS (SELECT 1 FROM delivery_counts)", func(Row) error { needed = true; return nil }, recount)
 	if err != nil || !needed {
 		return err
 	}

@@ -157,7 +157,7 @@ func (r *eraseStep) eraseData(evs []*callbackd.Event) error {
 	for i, ev := range evs {
 		rows[i] = []any{ev.ID, callbackd.ErasedData, codec.WithheldColumn(callbackd.ErasedWithheld(ev.Withheld)), r.at}
 	}
-	return r.tx.Batch("UPDATE events SET data = $2, withheld = $3, erased_at = $4 WHERE id = $1", nil, rows)
+	return r.tx.Batch("UPDATE events SET data = $2, withheld = $3, erased_at = $4, trace = NULL WHERE id = $1", nil, rows)
 }
 
 // eraseAttempts removes the requests, answers and reasons of the events' attempts.

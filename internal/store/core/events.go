@@ -13,16 +13,16 @@ import (
 )
 
 // eventColumns are the columns of an event without its data.
-const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at, withheld, deliver_at, expires_at, erased_at"
+const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at, withheld, deliver_at, expires_at, erased_at, trace"
 
 // scanEvent reads eventColumns, and further columns into more.
 func scanEvent(row Row, more ...any) (*callbackd.Event, error) {
 	var ev callbackd.Event
 	var typ int64
-	var targets, withheld []byte
-	err := row.Scan(append([]any{&ev.ID, &ev.Key, &typ, &ev.Session, &ev.Sequence, &ev.Test, &targets, &ev.ClockTime, &withheld, &ev.DeliverAt, &ev.ExpiresAt, &ev.ErasedAt}, more...)...)
+	var targets, withheld, trace []byte
+	err := row.Scan(append([]any{&ev.ID, &ev.Key, &typ, &ev.Session, &ev.Sequence, &ev.Test, &targets, &ev.ClockTime, &withheld, &ev.DeliverAt, &ev.ExpiresAt, &ev.ErasedAt, &trace}, more...)...)
 	ev.Type, ev.Targets = codec.Type(typ), codec.Targets(targets)
-	ev.Withheld = codec.Withheld(withheld)
+	ev.Withheld, ev.Trace = codec.Withheld(withheld), codec.Trace(trace)
 	return &ev, err
 }
 

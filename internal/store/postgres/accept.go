@@ -32,6 +32,7 @@ func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, 
 			return nil, err
 		}
 	}
+	b.Trace = store.TraceOf(ctx)
 	in := &acceptRequest{command: newCommand(), batch: b}
 	if err := submit(ctx, s, s.accepts, in, &in.command); err != nil {
 		return nil, err
@@ -446,7 +447,7 @@ func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent, after *callbackd
 	end := g.sessions[id]
 	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
 	end.sequence, end.last, end.appended = end.sequence+1, g.lastID, true
-	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt}
+	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt, Trace: b.Trace}
 	var candidates *callbackd.Candidates
 	if ev.Test {
 		ev.Targets = []callbackd.CallbackID{n.OnlyTo}

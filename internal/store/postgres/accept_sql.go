@@ -25,9 +25,9 @@ const (
 	selectCommitted = "SELECT 1 FROM events WHERE id = $1 AND key_no = $2 AND session = $3 AND sequence = $4"
 
 	// insertEvents also updates the sessions that have a row, which is locked. The arrays of
-	// times are empty when no event has any.
-	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data, accepted_at, withheld, deliver_at, expires_at)
-			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[], $15::bigint[], $16::bytea[], $17::bigint[], $18::bigint[])),
+	// times and traces are empty when no event has any.
+	insertEvents = `WITH accepted AS (INSERT INTO events (id, key_no, type, session, sequence, test, owed, data, accepted_at, withheld, deliver_at, expires_at, trace)
+			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[], $15::bigint[], $16::bytea[], $17::bigint[], $18::bigint[], $21::bytea[])),
 		owed AS (INSERT INTO pending (callback_no, event_id, due, deliver_at, expires_at, attempts, step, manual) SELECT callback_no, event_id, deliver_at, deliver_at, expires_at, 0, 0, false
 			FROM unnest($9::bigint[], $10::bigint[], $19::bigint[], $20::bigint[]) AS o (callback_no, event_id, deliver_at, expires_at)),
 		counted AS (INSERT INTO delivery_counts (what, n) SELECT '` + string(callbackd.AcceptedEvent) + `', cardinality($9::bigint[]) WHERE cardinality($9::bigint[]) > 0)
@@ -216,7 +216,7 @@ func (g *acceptGroup) writeEvents(p *pipeline, appended sessionEnds) {
 		callbacks[i], events[i] = int64(d.ID.Callback), int64(d.ID.Event)
 	}
 	p.add(insertEvents, nil, ids, keys, types, sessions, sequences, tests, owed, data, callbacks, events, appended.keys, appended.sessions, appended.sequences, appended.lasts, clockTimes, withheld,
-		eventTimes.deliver, eventTimes.expire, deliveryTimes.deliver, deliveryTimes.expire)
+		eventTimes.deliver, eventTimes.expire, deliveryTimes.deliver, deliveryTimes.expire, g.traces())
 }
 
 // times are the arrays of when events and deliveries may be sent and expire.
@@ -236,6 +236,20 @@ func (g *acceptGroup) times() (events, deliveries times) {
 		}
 	}
 	return events, deliveries
+}
+
+// traces returns the trace contexts of the group's events; nothing when none has one.
+func (g *acceptGroup) traces() (traces [][]byte) {
+	for i, ev := range g.events {
+		if ev.Trace == nil {
+			continue
+		}
+		if traces == nil {
+			traces = make([][]byte, len(g.events))
+		}
+		traces[i] = codec.TraceColumn(ev.Trace)
+	}
+	return traces
 }
 
 // set sets the times of row i of n.

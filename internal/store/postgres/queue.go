@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const eventColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed, e.accepted_at, e.deliver_at, e.expires_at, e.erased_at"
+const eventColumns = "e.id, e.key_no, e.type, e.session, e.sequence, e.test, e.owed, e.accepted_at, e.deliver_at, e.expires_at, e.erased_at, e.trace"
 
 // eventRow reads eventColumns and what follows them.
 type eventRow struct {
@@ -24,15 +24,16 @@ type eventRow struct {
 	clockTime         *int64 // the time of the clock, when it differs from that of the id
 	deliver, expire   *int64
 	erasedAt          *int64
+	trace             []byte
 }
 
 func (r *eventRow) into(more ...any) []any {
-	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.targets, &r.clockTime, &r.deliver, &r.expire, &r.erasedAt}, more...)
+	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.targets, &r.clockTime, &r.deliver, &r.expire, &r.erasedAt, &r.trace}, more...)
 }
 
 func (r *eventRow) event(data []byte) *callbackd.Event {
 	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyID(r.key), Type: codec.Type(int64(r.typ)),
-		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), DeliverAt: fromNullMillis(r.deliver), ExpiresAt: fromNullMillis(r.expire), ErasedAt: fromNullMillis(r.erasedAt), Data: data}
+		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), DeliverAt: fromNullMillis(r.deliver), ExpiresAt: fromNullMillis(r.expire), ErasedAt: fromNullMillis(r.erasedAt), Trace: codec.Trace(r.trace), Data: data}
 }
 
 // loadEvents reads events by id, with their data.

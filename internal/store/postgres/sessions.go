@@ -33,7 +33,7 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, g
 	stored := *session
 	in := &acceptRequest{
 		command: newCommand(),
-		batch:   store.Batch{Key: stored.Key, At: stored.CreatedAt, Events: core.EventsOfSession(stored.SessionKey, fired)},
+		batch:   store.Batch{Key: stored.Key, At: stored.CreatedAt, Events: core.EventsOfSession(stored.SessionKey, fired), Trace: store.TraceOf(ctx)},
 		change:  &change{session: stored.SessionKey, create: &stored, given: given, once: store.OnceOf(ctx)},
 	}
 	return submit(ctx, s, s.accepts, in, &in.command)
@@ -52,7 +52,7 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionK
 	}
 	in := &acceptRequest{
 		command: newCommand(),
-		batch:   store.Batch{Key: key, At: at},
+		batch:   store.Batch{Key: key, At: at, Trace: store.TraceOf(ctx)},
 		change:  &change{session: sessionKey, f: f, once: store.OnceOf(ctx), audit: audit},
 	}
 	if err := submit(ctx, s, s.accepts, in, &in.command); err != nil {
@@ -167,7 +167,7 @@ func (g *acceptGroup) changeSession(in *acceptRequest) ([]*callbackd.Event, erro
 		return nil, core.NoSession(c.session)
 	}
 	after, events, err := w.Apply(c.f, func(after *callbackd.Session, fired []store.NewEvent) ([]*callbackd.Event, error) {
-		return g.batch(&store.Batch{Key: id.Key, At: in.batch.At, Events: fired}, after)
+		return g.batch(&store.Batch{Key: id.Key, At: in.batch.At, Events: fired, Trace: in.batch.Trace}, after)
 	})
 	c.out = after
 	if err == nil {

@@ -16,6 +16,7 @@ import (
 // Accept is part of [store.Events].
 func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, error) {
 	var out []*callbackd.Event
+	b.Trace = store.TraceOf(ctx)
 	err := s.deliver(ctx, func(t *tx) (err error) {
 		out, err = s.accept(t, &b)
 		return err
@@ -93,7 +94,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 	t.ends[id] = end
 	seq := end.sequence
 	t.lastID = callbackd.NextEventID(t.lastID, b.At)
-	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: targets, Withheld: withheld, ClockTime: callbackd.ClockTime(t.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt}
+	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: targets, Withheld: withheld, ClockTime: callbackd.ClockTime(t.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt, Trace: b.Trace}
 	if err := t.insertEvent(ev, candidates); err != nil {
 		return nil, err
 	}
@@ -112,8 +113,9 @@ func (t *tx) insertEvent(ev *callbackd.Event, candidates *callbackd.Candidates) 
 	if err != nil {
 		return err
 	}
-	if !ev.DeliverAt.IsZero() || !ev.ExpiresAt.IsZero() {
-		if err := t.query("UPDATE events SET deliver_at = ?, expires_at = ? WHERE id = ?", nil, ev.DeliverAt, ev.ExpiresAt, int64(ev.ID)); err != nil {
+	// Most events have none of these, and a longer INSERT would cost all of them.
+	if !ev.DeliverAt.IsZero() || !ev.ExpiresAt.IsZero() || ev.Trace != nil {
+		if err := t.query("UPDATE events SET deliver_at = ?, expires_at = ?, trace = ? WHERE id = ?", nil, ev.DeliverAt, ev.ExpiresAt, nullBytes(codec.TraceColumn(ev.Trace)), int64(ev.ID)); err != nil {
 			return err
 		}
 	}
@@ -254,13 +256,21 @@ func (t *tx) remember(key callbackd.KeyID, hash, digest []byte, evs []*callbackd
 		int64(key), hash, digest, int64(evs[0].ID), codec.AppendIDs(nil, evs))
 }
 
-const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at, deliver_at, expires_at, erased_at"
+// nullBytes returns nil, which is NULL, for no bytes.
+func nullBytes(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
+const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at, deliver_at, expires_at, erased_at, trace"
 
 func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 	return &callbackd.Event{
 		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Type: codec.Type(st.ColumnInt64(2)),
 		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Targets: codec.Targets(st.ColumnRawBlob(6)), ClockTime: columnTime(st, 7),
-		DeliverAt: columnTime(st, 8), ExpiresAt: columnTime(st, 9), ErasedAt: columnTime(st, 10),
+		DeliverAt: columnTime(st, 8), ExpiresAt: columnTime(st, 9), ErasedAt: columnTime(st, 10), Trace: codec.Trace(st.ColumnRawBlob(11)),
 	}
 }
 
@@ -268,7 +278,7 @@ func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
 func (d *db) event(id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
 		ev = scanEvent(st)
-		ev.Data = st.ColumnBlob(11, nil)
+		ev.Data = st.ColumnBlob(12, nil)
 		return nil
 	}, int64(id))
 	if err == nil && ev == nil {

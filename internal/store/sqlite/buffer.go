@@ -220,7 +220,7 @@ func (b *eventBuffer) committed(t *tx) {
 	}
 	for _, ev := range t.accepted {
 		header := *ev
-		header.Data, header.Withheld = nil, nil
+		header.Data, header.Withheld, header.Trace = nil, nil, nil
 		b.append(&header, t.withoutRow(ev))
 	}
 }
@@ -234,6 +234,7 @@ func (s *Store) loadBuffer() error {
 	}
 	return s.w.query("SELECT "+eventColumns+" FROM events WHERE id > ? ORDER BY id", func(st *sqlite3.Stmt) error {
 		ev := scanEvent(st)
+		ev.Trace = nil
 		var unflushed []callbackd.CallbackID
 		for _, cb := range ev.Targets {
 			known := false

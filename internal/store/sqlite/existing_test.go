@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"callbackd/internal/store"
 	"callbackd/internal/store/storetest"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,6 +24,24 @@ func TestExistingDirectoryIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// The counts of a directory whose version did not count, or lost counts, are corrected at the
+// next start.
+func TestCountsOfAnEarlierVersionAreRecounted(t *testing.T) {
+	dir := t.TempDir()
+	storetest.ExistingDirectory(t, dir)
+	storetest.Recounts(t, func() store.Store { return open(t, Options{Dir: dir}) }, map[string][]string{
+		"were lost":    {"DELETE FROM delivery_counts"},
+		"became wrong": {"UPDATE delivery_counts SET n = n + 7 WHERE what = 'found'", "INSERT INTO delivery_counts VALUES ('recount', 0)"},
+	}, func(sql string) error {
+		d, err := openDB("file:" + filepath.Join(dir, dbFile))
+		if err != nil {
+			return err
+		}
+		defer d.close()
+		return d.query(sql, nil)
+	})
 }
 
 // A backup takes a directory of an earlier version without an upgrade, and the

@@ -76,7 +76,7 @@ func (s *Store) CreateSession(ctx context.Context, session *callbackd.Session, g
 			}
 		}
 		store.Made(ctx, store.Changed{Session: session, Callback: cb})
-		_, err := s.acceptAll(t, &store.Batch{Key: id.Key, At: stored.CreatedAt, Events: core.EventsOfSession(id.SessionKey, fired)}, &stored)
+		_, err := s.acceptAll(t, &store.Batch{Key: id.Key, At: stored.CreatedAt, Events: core.EventsOfSession(id.SessionKey, fired), Trace: store.TraceOf(ctx)}, &stored)
 		return err
 	})
 }
@@ -96,7 +96,7 @@ func (s *Store) ChangeSession(ctx context.Context, key callbackd.KeyID, sessionK
 			return err
 		}
 		next, events, err = w.Apply(change, func(after *callbackd.Session, fired []store.NewEvent) ([]*callbackd.Event, error) {
-			return s.acceptAll(t, &store.Batch{Key: key, At: at, Events: fired}, after)
+			return s.acceptAll(t, &store.Batch{Key: key, At: at, Events: fired, Trace: store.TraceOf(ctx)}, after)
 		})
 		if err != nil {
 			return err
