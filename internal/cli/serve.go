@@ -150,14 +150,23 @@ func (c *serveCmd) checkLimits() error {
 	return nil
 }
 
-// readEgress reads the options about the way to receivers.
-func (c *serveCmd) readEgress(out *app.Config) error {
-	for _, s := range c.AllowTarget {
+// targets reads the ranges of --allow-target.
+func targets(ranges []string) (out []netip.Prefix, err error) {
+	for _, s := range ranges {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return settingf("--allow-target %q is not an address range; write for example 127.0.0.0/8 or 10.1.2.3/32", s)
+			return nil, settingf("--allow-target %q is not an address range; write for example 127.0.0.0/8 or 10.1.2.3/32", s)
 		}
-		out.AllowTargets = append(out.AllowTargets, p.Masked())
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// readEgress reads the options about the way to receivers.
+func (c *serveCmd) readEgress(out *app.Config) error {
+	var err error
+	if out.AllowTargets, err = targets(c.AllowTarget); err != nil {
+		return err
 	}
 	if c.EgressProxy != "" {
 		u, err := url.Parse(c.EgressProxy)

@@ -131,6 +131,16 @@ func TestAllowIsTheOperatorsAndCoversMappedSpellings(t *testing.T) {
 	}
 }
 
+// An exam calls what it is told to, and no stranger.
+func TestOnlyPolicyRefusesPublicAddresses(t *testing.T) {
+	p := egress.OnlyPolicy([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("8.8.4.0/24")})
+	for target, want := range map[string]bool{"127.0.0.1:80": true, "8.8.4.4:443": true, "[::ffff:8.8.4.4]:443": true, "8.8.8.8:443": false, "[2606:4700::1]:443": false, "10.0.0.1:80": false, "[::1]:80": false} {
+		if _, ok := p.Judge(netip.MustParseAddrPort(target)); ok != want {
+			t.Errorf("%s is allowed: %v, want %v", target, ok, want)
+		}
+	}
+}
+
 func TestOwnListenerIsRefusedWhateverIsAllowed(t *testing.T) {
 	all := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	p := egress.NewPolicy(all)

@@ -194,6 +194,15 @@ func defaultPort(scheme string) string {
 	return "80"
 }
 
+// Bytes returns the request as [Transport.Exchange] writes it.
+func (r *Request) Bytes() ([]byte, error) {
+	var b bytes.Buffer
+	if err := writeRequest(&b, r); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
 // writeRequest writes a request in HTTP/1.1's form (RFC 9112, section 3).
 // What could end a line early is refused here once more, whatever checked
 // the callback's headers before.

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -120,21 +121,31 @@ func (i *Identity) apply(cfg *tls.Config) {
 // tlsAnswerTime is how long Handshake waits for a receiver's refusal.
 const tlsAnswerTime = time.Second
 
+// Connect opens a connection to the receiver of a URL, with TLS if the URL is one of
+// https. The caller writes [Request.Bytes] to it, reads the answer, and closes it.
+func (t *Transport) Connect(ctx context.Context, req *Request, tr *Trace) (net.Conn, error) {
+	*tr = Trace{}
+	c, err := t.open(ctx, poolKey{scheme: req.URL.Scheme, addr: hostPort(req.URL)}, req, tr)
+	if err != nil {
+		return nil, err
+	}
+	return c.Conn, nil
+}
+
 // Handshake connects to the receiver of a URL and makes the TLS handshake, if the URL is
 // one of https. It waits a moment for a refusal: since TLS 1.3 a receiver judges the
 // client certificate only after the handshake.
 func (t *Transport) Handshake(ctx context.Context, req *Request, tr *Trace) error {
-	*tr = Trace{}
-	c, err := t.open(ctx, poolKey{scheme: req.URL.Scheme, addr: hostPort(req.URL)}, req, tr)
+	c, err := t.Connect(ctx, req, tr)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	if req.URL.Scheme != "https" {
 		return nil
 	}
 	c.SetReadDeadline(time.Now().Add(tlsAnswerTime))
-	if _, err := c.Conn.Read(make([]byte, 1)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := c.Read(make([]byte, 1)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 // the API does.
 type Policy struct {
 	allow []netip.Prefix
+	only  bool // public addresses are refused too
 
 	mu  sync.RWMutex
 	own []netip.AddrPort
@@ -29,6 +30,13 @@ func NewPolicy(allow []netip.Prefix) *Policy {
 	return p
 }
 
+// OnlyPolicy allows ranges and nothing else, not even public addresses.
+func OnlyPolicy(allow []netip.Prefix) *Policy {
+	p := NewPolicy(allow)
+	p.only = true
+	return p
+}
+
 // Guard makes the policy refuse one of callbackd's own listeners, whatever is allowed: a
 // callback must not call the API that it was registered with.
 func (p *Policy) Guard(listener netip.AddrPort) {
@@ -43,7 +51,7 @@ func (p *Policy) Judge(target netip.AddrPort) (Verdict, bool) {
 		return Own, false
 	}
 	v := Classify(target.Addr())
-	if v == Public {
+	if v == Public && !p.only {
 		return v, true
 	}
 	if p.allows(target.Addr()) {
