@@ -1,4 +1,5 @@
-// Package client calls callbackd's HTTP API.
+// Package client calls callbackd's HTTP API: Client with an API key, Admin with an operator
+// token, and Server without either. Verify checks the requests that a receiver gets.
 package client
 
 import (
@@ -58,6 +59,9 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any) err
 
 // send makes a call and reads its answer into out unless that is nil.
 func (c *Client) send(req *http.Request, out any) error {
+	if key, ok := req.Context().Value(idempotencyKey{}).(string); ok {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	h := c.HTTP
 	if h == nil {
 		h = http.DefaultClient
@@ -72,19 +76,28 @@ func (c *Client) send(req *http.Request, out any) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if resp.StatusCode/100 != 2 {
-		var m wire.Message
-		if json.Unmarshal(raw, &m) != nil || m.Message == "" {
-			m.Message = http.StatusText(resp.StatusCode)
-		}
-		return &Error{resp.StatusCode, m.Message}
+		return answerError(resp.StatusCode, raw)
 	}
 	if out == nil {
+		return nil
+	}
+	if text, ok := out.(*string); ok { // a body that is not JSON
+		*text = string(raw)
 		return nil
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
 		return fmt.Errorf("decode the answer: %w", err)
 	}
 	return nil
+}
+
+// answerError returns the error of an answer with another status than 2xx.
+func answerError(status int, body []byte) error {
+	var m wire.Message
+	if json.Unmarshal(body, &m) != nil || m.Message == "" {
+		m.Message = http.StatusText(status)
+	}
+	return &Error{status, m.Message}
 }
 
 // NewCallback is the body that CreateCallback sends.
@@ -147,6 +160,34 @@ func (c *Client) TestFilter(ctx context.Context, t FilterTrial) (out wire.Filter
 // CreateCallback registers a callback.
 func (c *Client) CreateCallback(ctx context.Context, n NewCallback) (out wire.Callback, err error) {
 	return out, c.Do(ctx, http.MethodPost, "/v1/callbacks", n, &out)
+}
+
+// Callbacks lists the callbacks of the API key, without those for one session.
+func (c *Client) Callbacks(ctx context.Context) (out wire.CallbackList, err error) {
+	return out, c.Do(ctx, http.MethodGet, "/v1/callbacks", nil, &out)
+}
+
+// callbackPath returns the path of what belongs to a callback: of the event, with the name,
+// which may be empty for the default callback.
+func callbackPath(event, name, more string) string {
+	path := "/v1/callbacks/" + url.PathEscape(event) + more
+	if name != "" {
+		path += "?name=" + url.QueryEscape(name)
+	}
+	return path
+}
+
+// Policy reads the policy of the callback of an event with a name; empty for the default one.
+func (c *Client) Policy(ctx context.Context, event, name string) (out wire.Policy, err error) {
+	return out, c.Do(ctx, http.MethodGet, callbackPath(event, name, "/policy"), nil, &out)
+}
+
+// SecretOf reads the signing secret of the callback of an event with a name; empty for the
+// default one.
+func (c *Client) SecretOf(ctx context.Context, event, name string) (string, error) {
+	var out wire.Secret
+	err := c.Do(ctx, http.MethodGet, callbackPath(event, name, "/secret"), nil, &out)
+	return out.Secret, err
 }
 
 // TestAuth tries how the callback of an event signs in at its receiver.

@@ -11,7 +11,7 @@ type section struct {
 // contents lists every page in the order of the navigation.
 var contents = []section{
 	{"Tasks", []string{"howto/"}},
-	{"For integrators", []string{"api", referenceName, "sessions", "console"}},
+	{"For integrators", []string{"api", referenceName, "clients", "sessions", "console"}},
 	{"For operators", []string{"operating", "admin", "proxy", "scale", "troubleshooting"}},
 	{"How it works", []string{"guarantees", "performance", "architecture", "decisions", "dependencies"}},
 }
