@@ -215,6 +215,8 @@ func (a *API) routes() []route {
 		{pattern: "POST /v1/deliveries/{id}/retry", signed: a.retryDelivery},
 		{pattern: "GET /v1/deliveries/{id}/explain", signed: a.explainDelivery},
 
+		{pattern: "GET /v1/event-types", signed: a.listEventTypes},
+		{pattern: "GET /v1/event-types/{type}", signed: a.getEventType},
 		{pattern: "GET /v1/limits", signed: a.getLimits},
 		{pattern: "POST /v1/replays", signed: a.createReplay},
 		withQuery("GET /v1/replays", a.listReplays, replayListFields),

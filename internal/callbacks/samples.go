@@ -8,6 +8,7 @@ import (
 	"callbackd"
 	"callbackd/internal/session"
 	"callbackd/internal/store"
+	"callbackd/internal/strictjson"
 	"callbackd/internal/view"
 )
 
@@ -25,6 +26,13 @@ func SampleData(t callbackd.EventType) []byte {
 		return sampleNotice(t)
 	}
 	return session.Sample(t)
+}
+
+// SampleBody returns the body that a receiver gets with a sample of an event.
+func SampleBody(t callbackd.EventType) []byte {
+	body := strictjson.AppendString([]byte(`{"event":`), string(t))
+	body = strictjson.AppendString(append(body, `,"session_key":`...), session.SampleKey)
+	return append(append(body, ','), SampleData(t)[1:]...)
 }
 
 // sampleNotice returns the data of a notice about a callback, a volume or a node that does
