@@ -338,7 +338,8 @@ func TestDocsNameWhatExists(t *testing.T) {
 			span := m[1]
 			for _, name := range fileName.FindAllString(span, -1) {
 				if strings.HasPrefix(name, "internal/") || strings.HasSuffix(name, ".go") || strings.HasPrefix(name, "docs/") {
-					if !s.exists(filepath.Dir(path), name) {
+					saved := strings.Contains(string(text), "\n`"+name+"`:\n\n```") // the page has the reader save it
+					if !saved && !s.exists(filepath.Dir(path), name) {
 						t.Errorf("%s: names the file %s, which does not exist", path, name)
 					}
 				}
