@@ -24,6 +24,7 @@ func TestOperatingNamesEveryMetric(t *testing.T) {
 	m.CallbackPaused(callbackd.PausedGone)
 	m.WatchClients(func() Clients { return Clients{} })
 	m.WatchAccepting(func() (int, int) { return 0, 0 })
+	m.WatchArchive(func() int64 { return 0 }, func() bool { return false })
 	m.SetBuild("1", "sqlite")
 	m.WatchStore(aStore(callbackd.Trouble{
 		CallbackBacklog: callbackd.CallbackBacklog{ID: 1}, Callback: &callbackd.Callback{}, Paused: callbackd.PausedGone,
