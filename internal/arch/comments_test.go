@@ -321,6 +321,18 @@ func TestDocsNameWhatExists(t *testing.T) {
 	for _, m := range regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(string(alerts), -1) {
 		s.names[m[1]] = true
 	}
+	for _, path := range tracked(t) {
+		if !strings.HasPrefix(path, "clients/") || filepath.Ext(path) == ".md" {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(top, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\w+`).FindAllString(string(text), -1) {
+			s.names[name] = true
+		}
+	}
 	code := regexp.MustCompile("`([^`\n]+)`")
 	symbol := regexp.MustCompile(`^(?:[a-z]+\.)?((?:[a-z]+|[A-Z][a-z0-9]+)(?:[A-Z][A-Za-z0-9]*)*[A-Z][a-z0-9]+[A-Za-z0-9]*)(?:\(\))?$`)
 	for _, path := range tracked(t) {
