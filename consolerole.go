@@ -15,8 +15,8 @@ type ConsoleRole string
 const (
 	// ConsoleViewer reads what belongs to one API key, without secrets.
 	ConsoleViewer ConsoleRole = "viewer"
-	// ConsoleDeveloper also changes the callbacks of the key, sends tests, resends, replays
-	// and cancels.
+	// ConsoleDeveloper also changes the callbacks of the key, sends tests, resends, replays,
+	// cancels and erases.
 	ConsoleDeveloper ConsoleRole = "developer"
 	// ConsoleHolder knows the secret of the key, and may rotate it.
 	ConsoleHolder ConsoleRole = "key_holder"

@@ -220,6 +220,19 @@ func (by EraseBy) EraseValue(value string) (normal string, ok bool) {
 	return value, value != "" && len(value) <= MaxSessionKey && utf8.ValidString(value) && !strings.ContainsRune(value, 0)
 }
 
+// eraseForms says what each value must be.
+var eraseForms = map[EraseBy]string{
+	EraseSession:   "a session key of at most 64 bytes",
+	EraseVIN:       "17 letters and digits",
+	ErasePhone:     "a number of 6 digits or more, with +, -, ., /, spaces or brackets",
+	EraseReference: "a text or a number of the reference",
+}
+
+// ErrValue returns the error for a value that [EraseBy.EraseValue] refuses.
+func (by EraseBy) ErrValue(value string) error {
+	return Invalid("%s %q is none: it must be %s.", by, Clip(value, 60), eraseForms[by])
+}
+
 // phoneDigits returns the digits of a phone number without the + or 00 that begins an
 // international one. ok is false when the text has anything that a number has not.
 func phoneDigits(s string) (digits string, ok bool) {
@@ -248,15 +261,19 @@ func eraseMAC(key []byte, by EraseBy, normal string) []byte {
 
 // Look makes the erasure look for a value, which [EraseBy.EraseValue] has made. salt is
 // random. digest makes the hash that the audit log has of secrets: equal values of an API
-// key have equal subjects, and nobody without its key can guess a phone number.
-func (e *Erase) Look(normal string, salt []byte, digest func(string) string) {
-	e.Phase = EraseFindsSessions
-	if e.By == EraseSession {
-		e.Subject = normal
-		return
+// key have equal subjects, and nobody without its key can guess a phone number. An erasure
+// that has a subject already, that of its dry run, refuses a value with another one.
+func (e *Erase) Look(normal string, salt []byte, digest func(string) string) error {
+	subject := normal
+	if e.By != EraseSession {
+		e.Salt, e.Match = salt, eraseMAC(salt, e.By, normal)
+		subject = digest("erase " + string(e.By) + "\n" + normal)
 	}
-	e.Salt, e.Match = salt, eraseMAC(salt, e.By, normal)
-	e.Subject = digest("erase " + string(e.By) + "\n" + normal)
+	if e.Subject != "" && e.Subject != subject {
+		return Invalid("This %s is not the one of the dry run; nothing was erased.", e.By)
+	}
+	e.Phase, e.Subject = EraseFindsSessions, subject
+	return nil
 }
 
 // is reports whether a value is the one that the erasure looks for.

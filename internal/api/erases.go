@@ -71,7 +71,7 @@ func chosen(values map[callbackd.EraseBy]*string) (by callbackd.EraseBy, normal 
 		}
 		var ok bool
 		if normal, ok = one.EraseValue(value); !ok {
-			return "", "", callbackd.Invalid("%s %q is none: it must be %s.", one, callbackd.Clip(value, 60), eraseForms[one])
+			return "", "", one.ErrValue(value)
 		}
 		by = one
 	}
@@ -79,14 +79,6 @@ func chosen(values map[callbackd.EraseBy]*string) (by callbackd.EraseBy, normal 
 		return "", "", callbackd.Invalid("An erasure needs one of %s.", request.List(callbackd.EraseBys, "or"))
 	}
 	return by, normal, nil
-}
-
-// eraseForms says what each value must be.
-var eraseForms = map[callbackd.EraseBy]string{
-	callbackd.EraseSession:   "a session key of at most 64 bytes",
-	callbackd.EraseVIN:       "17 letters and digits",
-	callbackd.ErasePhone:     "a number of 6 digits or more, with +, -, ., /, spaces or brackets",
-	callbackd.EraseReference: "a text or a number of the reference",
 }
 
 // readErase reads the body of a call that starts an erasure, and the value that it looks for.

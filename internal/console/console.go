@@ -38,6 +38,7 @@ type Store interface {
 	store.Stats
 	store.Logs
 	store.Replays
+	store.Erases
 	store.Audits
 	store.Incidents
 }

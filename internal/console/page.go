@@ -84,6 +84,7 @@ var navItems = []navItem{
 	{"audit", "Audit log", link("audit")},
 	{"keys", "API Keys", link("keys")},
 	{"replays", "Replays", link("replays")},
+	{"erases", "Erasures", link("erases")},
 	{"tokens", "Operator tokens", link("tokens")},
 	{"nodes", "Nodes", link("nodes")},
 }

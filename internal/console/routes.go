@@ -92,6 +92,13 @@ func (c *Console) routes() []route {
 		c.at("POST "+Root+"/replays/{id}/resume", developer, c.setReplayState(callbackd.ReplayRunning)),
 		c.at("POST "+Root+"/replays/{id}/cancel", developer, c.setReplayState(callbackd.ReplayCanceled)),
 
+		c.at("POST "+Root+"/sessions/{session}/erase", developer, c.eraseSession),
+		c.at("GET "+Root+"/erases", viewer, c.erases),
+		c.at("GET "+Root+"/erases/new", developer, c.newErase),
+		c.at("POST "+Root+"/erases/new", developer, c.createErase),
+		c.at("GET "+Root+"/erases/{erase}", viewer, c.erase),
+		c.at("POST "+Root+"/erases/{erase}/confirm", developer, c.confirmErase),
+
 		c.at("GET "+Root+"/nodes", operator, c.nodes),
 
 		c.at("GET "+Root+"/tokens", operator, c.tokens),

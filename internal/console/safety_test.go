@@ -60,6 +60,7 @@ func (s *site) fillWithReplay(t *testing.T, k callbackd.Key, receiver string) ma
 	s.Await(delivered(1))
 	replay := s.visitor(t).operator().post("/console/replays/new", url.Values{"key": {k.APIKey}, "state": {"delivered"}})
 	ids["incident"] = s.incident(t, k)
+	ids["erase"] = s.dryRun(t, k, ids["session"])
 	ids["replay"] = strings.TrimPrefix(replay, "/console/replays/")
 	s.Await(delivered(2))
 	return ids

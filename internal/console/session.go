@@ -30,6 +30,7 @@ type stage struct{ Name, Class string }
 type sessionPage struct {
 	base
 	Session     string
+	EraseHref   string             // the form that begins to erase it
 	Stored      *callbackd.Session // nil when it is known by its events only
 	Summary     []deliveryRow
 	Callbacks   []*callbackd.Callback // that are for this session only
@@ -90,6 +91,7 @@ func (c *Console) sessionPage(w http.ResponseWriter, req *userRequest, s scope, 
 		Session: id.SessionKey,
 		Stored:  stored,
 	}
+	p.EraseHref = c.eraseHref(s, id)
 	p.Refresh = 3
 	rows := c.newRowBuilder(req)
 	p.Timeline, err = timeline(rows, events, before)

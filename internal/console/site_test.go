@@ -55,6 +55,7 @@ func TestOnBothStores(t *testing.T) {
 		"a test-send under way says so":       aTestSendUnderWaySaysSo,
 		"test-sends are limited":              testSendsAreLimited,
 		"a button replays an event":           aButtonReplaysAnEvent,
+		"a person is erased":                  aPersonIsErased,
 		"what is pending is canceled":         whatIsPendingIsCanceled,
 		"sessions are listed by latest event": sessionsAreListedByLatestEvent,
 		"a session shows its own callbacks":   aSessionShowsItsOwnCallbacks,

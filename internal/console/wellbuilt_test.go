@@ -21,6 +21,7 @@ func pages(ids map[string]string) []string {
 		"/console/deliveries/live", delivery, delivery + "/curl?attempt=1",
 		"/console/events/" + ids["event"], "/console/logs", "/console/logs?status=5xx", "/console/keys",
 		"/console/incidents", "/console/incidents?state=all",
+		"/console/erases", "/console/erases/new", "/console/erases/" + ids["erase"],
 		"/console/replays", "/console/replays/new", "/console/replays/new?counted=1&state=failed",
 		"/console/deliveries/cancel", "/console/deliveries/cancel?counted=1&event=SESSION:COMPLETE",
 		"/console/nothing",
@@ -30,6 +31,7 @@ func pages(ids map[string]string) []string {
 func TestEveryPageIsWellBuilt(t *testing.T) {
 	s := startSite(t)
 	ids := s.fill(s.Key, newReceiver(t).URL)
+	ids["erase"] = s.dryRun(t, s.Key, ids["session"])
 	all := pages(ids)
 	for _, c := range []struct {
 		who   string

@@ -10,8 +10,9 @@ import (
 // Erases stores erasures and makes their steps.
 type Erases interface {
 	// CreateErase stores an erasure of value, which [callbackd.EraseBy.EraseValue] has
-	// made. It reads only Key, By, DryRun and CreatedAt of e. It covers the events of the
-	// key that are accepted by now. It fails with KindLimited beyond MaxErases.
+	// made. It reads only Key, By, DryRun, CreatedAt and Subject of e. It covers the events of
+	// the key that are accepted by now. It fails with KindLimited beyond MaxErases, and with
+	// KindInvalid when Subject is given and that of value is another one.
 	CreateErase(ctx context.Context, e callbackd.Erase, value string) (*callbackd.Erase, error)
 	// Erase returns one erasure of the key, or of any key with AllKeys.
 	Erase(ctx context.Context, key callbackd.KeyID, id callbackd.EraseID) (*callbackd.Erase, error)

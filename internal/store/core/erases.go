@@ -48,7 +48,9 @@ func (s *Store) CreateErase(ctx context.Context, e callbackd.Erase, value string
 	}
 	salt := make([]byte, 32)
 	rand.Read(salt)
-	e.Look(value, salt, audit.Digest(e.Key))
+	if err := e.Look(value, salt, audit.Digest(e.Key)); err != nil {
+		return nil, err
+	}
 	if err := s.db.Flush(ctx); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,105 @@
+package console_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"callbackd"
+	"callbackd/wire"
+)
+
+// dryRun makes a dry run of an erasure of a session, and returns its id.
+func (s *site) dryRun(t *testing.T, k callbackd.Key, session string) string {
+	t.Helper()
+	e, err := s.Client(k).EraseSession(context.Background(), session, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.awaitErase(t, k, e.ID)
+	return e.ID
+}
+
+// awaitErase waits until an erasure has ended.
+func (s *site) awaitErase(t *testing.T, k callbackd.Key, id string) (e wire.Erase) {
+	t.Helper()
+	s.Await(func() bool {
+		var err error
+		if e, err = s.Client(k).Erase(context.Background(), id); err != nil {
+			t.Fatal(err)
+		}
+		return e.State == "done"
+	})
+	return e
+}
+
+// aPersonIsErased erases a session from its page, and others by a phone number: a dry run,
+// the confirmation, the receipt. Nothing is erased without the confirmation, with another
+// value, or by another key.
+func aPersonIsErased(t *testing.T, s *site) {
+	for session, phone := range map[string]string{"ACM-ERASE": "+1 555 0100", "ACM-PHONE": "+1 555 0123", "ACM-STAYS": "+1 555 0999"} {
+		s.Publish(s.Key, callbackd.Complete, session, map[string]any{"phone": phone})
+	}
+	v := s.visitor(t).signIn(s.Key)
+	v.says("/console/sessions/ACM-ERASE", "Erase…")
+
+	dry := v.post("/console/sessions/ACM-ERASE/erase", nil)
+	v.awaitPage(dry, "Erase it?")
+	v.says(dry, "Dry run of an erasure", "Session ACM-ERASE", "Nothing was erased. This much would be erased:", "Events1", "Erase now")
+	if s.data(t, "ACM-ERASE") == "{}" {
+		t.Fatal("the dry run erased the session")
+	}
+	other := s.withKeyOf(t)
+	stranger := other.visitor(t).signIn(other.Key)
+	for path, method := range map[string]string{dry: "GET", dry + "/confirm": "POST", "/console/sessions/ACM-ERASE/erase": "POST"} {
+		if a := stranger.do(method, path, nil); a.StatusCode != http.StatusNotFound {
+			t.Errorf("another key gets %s for %s %s, want 404", a.Status, method, path)
+		}
+	}
+	done := v.post(dry+"/confirm", nil)
+	v.awaitPage(done, "Receipt")
+	e := s.awaitErase(t, s.Key, strings.TrimPrefix(done, "/console/erases/"))
+	v.says(done, "This much is erased:", "Events1", string(e.Receipt), e.ReceiptSHA256)
+	if got := s.data(t, "ACM-ERASE"); got != "{}" {
+		t.Errorf("the data is %s after the erasure", got)
+	}
+	if a := v.do("POST", done+"/confirm", nil); a.StatusCode != http.StatusConflict {
+		t.Errorf("the confirmation of what is erased is answered with %s, want 409", a.Status)
+	}
+
+	op := s.visitor(t).operator()
+	dry = op.post("/console/erases/new", url.Values{"key": {s.Key.APIKey}, "by": {"phone"}, "value": {"+1 (555) 0123"}})
+	op.awaitPage(dry, "Erase it?")
+	op.says(dry, "Phone number, once more", "Sessions1")
+	for _, wrong := range []string{"", "x", "+1 555 0999"} {
+		a := op.do("POST", dry+"/confirm", url.Values{"value": {wrong}})
+		if a.StatusCode != http.StatusBadRequest || !strings.Contains(words(t, a), "Nothing was erased. Correct the marked field.") {
+			t.Errorf("the number %q is answered with %s: %s", wrong, a.Status, words(t, a))
+		}
+	}
+	done = op.post(dry+"/confirm", url.Values{"value": {"15550123"}})
+	op.awaitPage(done, "Receipt")
+	if got := s.data(t, "ACM-PHONE"); got != "{}" {
+		t.Errorf("the data is %s after the erasure", got)
+	}
+	if s.data(t, "ACM-STAYS") == "{}" {
+		t.Error("the session of another person was erased")
+	}
+	v.says("/console/erases", "Phone number", "Session ACM-ERASE", "dry run", "done")
+	op.says("/console/erases?key="+s.Key.APIKey, "Phone number")
+	if list := words(t, v.get("/console/erases")); strings.Contains(list, "5550123") || strings.Contains(list, "555 0123") {
+		t.Error("the list has the phone number")
+	}
+}
+
+// data returns the data of a session's only event.
+func (s *site) data(t *testing.T, session string) string {
+	t.Helper()
+	var list wire.SessionEventList
+	if err := s.Client(s.Key).Do(context.Background(), "GET", "/v1/sessions/"+session+"/events", nil, &list); err != nil {
+		t.Fatal(err)
+	}
+	return string(list.Data[0].Data)
+}
