@@ -66,7 +66,7 @@ func TestTheFormOfACallbackIsReadAsTheAPIReadsIt(t *testing.T) {
 			t.Errorf("the setting (-want +got):\n%s", diff)
 		}
 		wantPolicy := wire.Policy{APIKey: s.Key.APIKey, Event: "SESSION:COMPLETE", Name: "all", Timeout: "10s", Order: "0s",
-			Concurrency: 3, Rate: 0.5, Retry: []string{"0s", "1m0s", "1h0m0s"}, KeepAlive: false, Signing: []string{"github", "hmac-hex:X-Sum"}, OrderGroup: "portal", Filter: []byte(`{"data.grade":{"lt":3}}`), Fields: []byte(`{"only":["grade"]}`)}
+			Concurrency: 3, Rate: 0.5, Retry: []string{"0s", "1m0s", "1h0m0s"}, KeepAlive: false, Signing: []string{"github", "hmac-hex:X-Sum"}, OrderGroup: "portal", Format: "json", Filter: []byte(`{"data.grade":{"lt":3}}`), Fields: []byte(`{"only":["grade"]}`)}
 		if diff := cmp.Diff(wantPolicy, policy, cmpopts.IgnoreFields(policy, "Callback")); diff != "" {
 			t.Errorf("the policy (-want +got):\n%s", diff)
 		}

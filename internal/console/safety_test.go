@@ -165,7 +165,7 @@ func theOperatorSeesAll(t *testing.T, s *site) {
 func TestWithoutALoginOnlyTheSignInPageIsServed(t *testing.T) {
 	s := startSite(t)
 	v := s.visitor(t)
-	ids := map[string]string{"callback": "1", "id": "1", "event": "1", "session": "1", "key": "1", "replay": "1", "rest": "1", "incident": "1", "token": "1"}
+	ids := map[string]string{"callback": "1", "id": "1", "event": "1", "session": "1", "key": "1", "replay": "1", "rest": "1", "incident": "1", "token": "1", "erase": "1"}
 	for _, r := range routeRequests(ids, "/console/static/", "/console/sign-", "/console/link", "/console/enter") {
 		if r.path == "/console" {
 			continue // redirects to the overview
