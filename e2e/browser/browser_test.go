@@ -334,6 +334,9 @@ func (b *browser) fits(name string) {
 	if wide != "" {
 		b.t.Errorf("%s is wider than a phone: %s", name, wide)
 	}
+	if find := eval[int](b, `document.getElementById("find")?.offsetWidth ?? 1000`); find < 200 {
+		b.t.Errorf("%s has a search box of %d pixels", name, find)
+	}
 	// The navigation is one row there: each of its links is as high up.
 	if rows := eval[int](b, `new Set([...document.querySelectorAll(".nav a")].map((a) => Math.round(a.getBoundingClientRect().top))).size`); rows > 1 {
 		b.t.Errorf("%s has a navigation of %d rows", name, rows)

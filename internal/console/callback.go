@@ -45,6 +45,7 @@ type callbackPage struct {
 	WaitsForOthers string // that it shares its host's limit
 	NextProbe      time.Time
 	Deliveries     []deliveryRow
+	First          *firstRun
 }
 
 // latestDeliveries is how many deliveries the page of a callback shows.
@@ -77,6 +78,9 @@ func (c *Console) callback(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	if err := c.fillStats(req, p); err != nil {
+		return err
+	}
+	if p.First, err = c.firstRun(req, cb.Key, ""); err != nil {
 		return err
 	}
 	return c.render(w, http.StatusOK, "callback", p)

@@ -224,6 +224,7 @@ type secretPage struct {
 	Secret   string
 	OldUntil []time.Time // when each older secret ends that still signs
 	Snippets []snippet
+	First    *firstRun
 }
 
 func (c *Console) secretPage(w http.ResponseWriter, req *userRequest) error {
@@ -238,6 +239,9 @@ func (c *Console) secretPage(w http.ResponseWriter, req *userRequest) error {
 		}
 	}
 	p.Snippets = snippets(p.Secret, cb.URL)
+	if p.First, err = c.firstRun(req, cb.Key, ""); err != nil {
+		return err
+	}
 	return c.render(w, http.StatusOK, "callback-secret", p)
 }
 

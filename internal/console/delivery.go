@@ -35,6 +35,7 @@ type deliveryPage struct {
 	DotsEnd   string
 	Attempts  []attemptView
 	NextStep  string
+	First     *firstRun // of a test only
 }
 
 // action is a button that does what a page advises.
@@ -88,6 +89,11 @@ func (c *Console) delivery(w http.ResponseWriter, req *userRequest) error {
 	p.Dots, p.DotsEnd = attemptDots(d)
 	if err := c.explain(req, p, cb.Key, id); err != nil {
 		return err
+	}
+	if d.Test {
+		if p.First, err = c.firstRun(req, cb.Key, ""); err != nil {
+			return err
+		}
 	}
 	return c.render(w, http.StatusOK, "delivery", p)
 }

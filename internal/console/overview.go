@@ -33,6 +33,7 @@ type overviewPage struct {
 	Latency     plot
 	Success     plot
 	Attention   []attentionItem
+	First       *firstRun
 }
 
 func (c *Console) overview(w http.ResponseWriter, req *userRequest) error {
@@ -61,6 +62,9 @@ func (c *Console) overview(w http.ResponseWriter, req *userRequest) error {
 	p.Latency = latencyPlot(buckets)
 	p.Success = successPlot(buckets)
 	if err := c.fillAttention(req, p); err != nil {
+		return err
+	}
+	if p.First, err = c.firstRun(req, s.KeyID, s.APIKey); err != nil {
 		return err
 	}
 	return c.render(w, http.StatusOK, "overview", p)

@@ -113,7 +113,7 @@ func attributeFaults(n *html.Node) (faults []string) {
 		case "tabindex":
 			isWrong = at.Val != "0" && at.Val != "-1"
 		case "href", "src", "action":
-			isWrong = !strings.HasPrefix(at.Val, "/console") && at.Val != "/docs" && at.Val != "#main" && at.Val != ""
+			isWrong = !strings.HasPrefix(at.Val, "/console") && at.Val != "/docs" && !strings.HasPrefix(at.Val, "/docs/") && at.Val != "#main" && at.Val != ""
 		default:
 			isWrong = strings.HasPrefix(at.Key, "on")
 		}
