@@ -15,7 +15,7 @@ import (
 )
 
 // policyFields are the fields of the form of a callback that say how to deliver.
-var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "ttl", "expect", "order_group", "filter", "fields", "one_request", "no_response"}
+var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "ttl", "expect", "order_group", "filter", "fields", "format", "one_request", "no_response"}
 
 // callbackFields are all fields of that form. All but one_request and no_response are members of
 // the API's setting.

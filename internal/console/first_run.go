@@ -61,7 +61,7 @@ func newFirstRun(cb *callbackd.Callback, tests []store.DeliveryView, apiKey stri
 		Text: "The page of the test shows the request, and what your receiver answered."}
 	verify := firstStep{State: "later", Title: "Verify the signature",
 		Text: "Whoever knows the URL of your receiver can send to it. Only the signature shows that a request comes from here, so let your receiver check it. callbackd cannot see whether it does: callbackd exam tries it with wrong signatures."}
-	receive := firstLink{"Receive your first callback", "/docs/howto/receive-your-first-callback"}
+	receive := firstLink{"Receive your first callback", docsLink("howto", "receive-your-first-callback")}
 	switch {
 	case cb == nil:
 		create.Links = []firstLink{{"New callback", withQuery(link("callbacks", "new"), "key", apiKey)}, receive}
@@ -73,7 +73,7 @@ func newFirstRun(cb *callbackd.Callback, tests []store.DeliveryView, apiKey stri
 		arrive.fillTest(cb, tests)
 		if arrive.State == "done" {
 			verify.State = "next"
-			verify.Links = []firstLink{{"Secret and code", link("callbacks", cb.ID, "secret")}, {"Examine a receiver", "/docs/howto/examine-a-receiver"}, {"Send another test", link("callbacks", cb.ID, "test")}}
+			verify.Links = []firstLink{{"Secret and code", link("callbacks", cb.ID, "secret")}, {"Examine a receiver", docsLink("howto", "examine-a-receiver")}, {"Send another test", link("callbacks", cb.ID, "test")}}
 		}
 	}
 	return &firstRun{[]firstStep{create, test, arrive, verify}}

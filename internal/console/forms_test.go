@@ -58,7 +58,7 @@ func TestTheFormOfACallbackIsReadAsTheAPIReadsIt(t *testing.T) {
 	})
 	t.Run("every field", func(t *testing.T) {
 		form := url.Values{"name": {"all"}, "url": {address}, "method": {"PUT"}, "headers": {"X-A: 1\r\nX-B: 2"}, "payload": {"{\r\n  \"a\": 1\r\n}"},
-			"timeout": {"10s"}, "order": {"0s"}, "concurrency": {"3"}, "rate": {"0.5"}, "retry": {"0s, 1m 1h"}, "one_request": {"yes"}, "no_response": {"yes"}, "signing": {"github hmac-hex:X-Sum"}, "order_group": {"portal"}, "filter": {"{\r\n \"data.grade\": {\"lt\": 3}}"}, "fields": {`{"only": ["grade"]}`}, "secret": {"known already"}}
+			"timeout": {"10s"}, "order": {"0s"}, "concurrency": {"3"}, "rate": {"0.5"}, "retry": {"0s, 1m 1h"}, "one_request": {"yes"}, "no_response": {"yes"}, "signing": {"github hmac-hex:X-Sum"}, "order_group": {"portal"}, "filter": {"{\r\n \"data.grade\": {\"lt\": 3}}"}, "fields": {`{"only": ["grade"]}`}, "format": {""}, "secret": {"known already"}}
 		cb, policy := v.callbackOf(t, form)
 		wantCallback := wire.Callback{Event: "SESSION:COMPLETE", Name: "all", URL: address, Method: "PUT",
 			Headers: wire.Headers{{Name: "X-A", Value: "1"}, {Name: "X-B", Value: "2"}}, Payload: []byte(`{"a":1}`)}
@@ -71,6 +71,21 @@ func TestTheFormOfACallbackIsReadAsTheAPIReadsIt(t *testing.T) {
 			t.Errorf("the policy (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// The body that is chosen in the form is stored, and chosen again when the callback is edited.
+func TestTheFormHasTheBodyOfTheMessage(t *testing.T) {
+	s := startSite(t)
+	v := s.visitor(t).signIn(s.Key)
+	to := v.post("/console/callbacks/new", url.Values{"event": {"CALLBACK:FAILING"}, "url": {"http://127.0.0.1:9/"}, "format": {"slack"}})
+	var policy wire.Policy
+	if err := s.Client(s.Key).Do(context.Background(), "GET", "/v1/callbacks/CALLBACK:FAILING/policy", nil, &policy); err != nil || policy.Format != "slack" {
+		t.Errorf("the format is %q: %v", policy.Format, err)
+	}
+	page, _, _ := strings.Cut(to, "?")
+	if a := v.get(page + "/edit"); !strings.Contains(a.body, `value="slack" selected`) {
+		t.Errorf("%s/edit does not choose the format", page)
+	}
 }
 
 // A form with errors shows all of them at once, each at its field, and keeps what was

@@ -6,15 +6,21 @@ import (
 	"strings"
 )
 
-// link returns the address of a page of the console. It is the only function
-// that builds addresses. It escapes each segment, because a session key may be
+// link returns the address of a page of the console. Only this function and
+// [docsLink] build addresses. It escapes each segment, because a session key may be
 // any visible ASCII and must lead to its own page.
 func link(segments ...any) string {
-	var b strings.Builder
-	b.WriteString(Root)
 	if len(segments) == 0 {
-		b.WriteByte('/')
+		return Root + "/"
 	}
+	return Root + joinSegments(segments)
+}
+
+// docsLink returns the address of a page of the documents; without segments, of the first.
+func docsLink(segments ...any) string { return "/docs" + joinSegments(segments) }
+
+func joinSegments(segments []any) string {
+	var b strings.Builder
 	for _, s := range segments {
 		b.WriteByte('/')
 		b.WriteString(escapeSegment(fmt.Sprint(s)))

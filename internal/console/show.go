@@ -23,6 +23,7 @@ var funcs = template.FuncMap{
 	"clean":      safetext.Escape,
 	"clip":       func(n int, s string) string { return safetext.Clip(safetext.Escape(s), n) },
 	"count":      backlogCount,
+	"docs":       docsLink,
 	"duration":   duration,
 	"errorAttrs": errorAttrs,
 	"event":      eventName,
