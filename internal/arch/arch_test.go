@@ -60,6 +60,7 @@ var arrows = []arrow{
 	{"callbackd/internal/session", []string{"callbackd", "callbackd/internal/view", "callbackd/internal/humanize", "callbackd/wire", "callbackd/internal/store", "callbackd/internal/strictjson"}, "sessions are rules in a transaction and JSON: neither HTTP nor a driver"},
 	{"callbackd/internal/simulate", []string{"callbackd", "callbackd/internal/clock", "callbackd/client", "callbackd/wire"}, "a simulation is a client: what it can do, every client can"},
 	{"callbackd/internal/exam", []string{"callbackd", "callbackd/internal/egress", "callbackd/internal/humanize", "callbackd/internal/safetext", "callbackd/internal/sender", "callbackd/internal/session", "callbackd/internal/signature"}, "an exam sends what the sender builds, with samples of real events, and needs no store"},
+	{"callbackd/internal/zoo", []string{"callbackd"}, "a hostile receiver knows what a fault is called, and nothing of the sender that it attacks"},
 	{"callbackd/internal/live", []string{"callbackd"}, "what happens now is told to whoever looks"},
 	{"callbackd/internal/stats", []string{"callbackd", "callbackd/internal/ratelimit", "callbackd/internal/store"}, "the journal knows what it writes and not who reads it"},
 	{"callbackd/internal/replays", []string{"callbackd", "callbackd/internal/store"}, "the runner decides when; what is next is the store's"},

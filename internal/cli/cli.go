@@ -36,6 +36,7 @@ type root struct {
 	Headers    headersCmd    `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
 	Listen     listenCmd     `cmd:"" help:"Receive callbacks on this machine and print them, for development."`
 	Exam       examCmd       `cmd:"" help:"Examine a receiver: send it what it must cope with, such as duplicates, wrong signatures and large bodies, and say what to mend. Exit code 0 when it passes, 1 when it does not."`
+	Zoo        zooCmd        `cmd:"" help:"Serve hostile receivers on this machine, to find out what a sender of webhooks makes of them."`
 	Demo       demoCmd       `cmd:"" help:"Show one inspection from start to end: a server, an API key, a receiver that fails at first, and every event delivered."`
 	Simulate   simulateCmd   `cmd:"" help:"Play inspections through the API of a running server, for a load test or a demonstration."`
 	Audit      auditCmd      `cmd:"" help:"List who changed what, and verify that nobody has changed the audit log."`
