@@ -229,7 +229,7 @@ func TestListenForwards(t *testing.T) {
 	if status := post(t, url, goodSecret, "{}"); status != 502 {
 		t.Errorf("nobody there: %d", status)
 	}
-	for _, args := range [][]string{{"--status", "99"}, {"--secret", "x"}, {"--port", "70000"}, {"--fail", "-1"}, {"--delay", "-1s"}, {"--forward", "localhost:1"}} {
+	for _, args := range [][]string{{"--status", "99"}, {"--signing-secret", "x"}, {"--port", "70000"}, {"--fail", "-1"}, {"--delay", "-1s"}, {"--forward", "ftp://localhost:1"}} {
 		if _, errs, code := run(t, append([]string{"listen", "--port", "0"}, args...)...); code == 0 || !strings.Contains(errs, args[0]) {
 			t.Errorf("%v: %d %s", args, code, errs)
 		}

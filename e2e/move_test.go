@@ -42,7 +42,7 @@ func traffic(t *testing.T, cl *client.Client, live, dead *sink) map[string]wire.
 	if _, err := cl.CreateCallback(t.Context(), client.NewCallback{Event: complete, URL: dead.URL, Retry: []string{"0s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s"}}); err != nil {
 		t.Fatal(err)
 	}
-	if out, errs, code := run(t, "simulate", "--url", cl.Base, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret, "--sessions", "6", "--speed", "max", "--abandon", "0", "--invalid", "0"); code != 0 {
+	if out, errs, code := run(t, "simulate", "--server", cl.Base, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret, "--sessions", "6", "--speed", "max", "--abandon", "0", "--invalid", "0"); code != 0 {
 		t.Fatalf("simulate: %d %s%s", code, out, errs)
 	}
 	first := map[string]wire.Accepted{}

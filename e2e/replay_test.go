@@ -12,7 +12,7 @@ import (
 
 // callAs is a command that calls the server as a client's key.
 func callAs(cl *client.Client, args ...string) []string {
-	return append(args, "--url", cl.Base, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret)
+	return append(args, "--server", cl.Base, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret)
 }
 
 // says runs a command that must succeed and print each part, and returns what it

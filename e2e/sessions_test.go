@@ -254,7 +254,7 @@ func TestSimulate(t *testing.T) {
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)
 	with := func(more ...string) (string, string, int) {
-		return run(t, append([]string{"simulate", "--url", srv.url, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret}, more...)...)
+		return run(t, append([]string{"simulate", "--server", srv.url, "--account", cl.Account, "--key", cl.APIKey, "--secret", cl.APISecret}, more...)...)
 	}
 	out, errs, code := with("--sessions", "30", "--speed", "max", "--seed", "5")
 	wantExit(t, "simulate", code, 0, out, "30 inspections, seed 5", "COMPLETE", "events in")

@@ -22,8 +22,8 @@ import (
 // server, or in the store itself when no server runs.
 type settingsFlags struct {
 	dataFlag
-	URL   string `default:"http://127.0.0.1:8080" name:"url" aliases:"server" env:"CALLBACKD_URL" help:"URL of the server, with --token."`
-	Token string `env:"CALLBACKD_ADMIN_TOKEN" secret:"" placeholder:"TOKEN" help:"Operator token, with which the server at --url is asked. Without it, the store is opened. Also from a file: CALLBACKD_ADMIN_TOKEN_FILE."`
+	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" help:"URL of the server, with --token."`
+	Token  string `env:"CALLBACKD_ADMIN_TOKEN" secret:"" placeholder:"TOKEN" help:"Operator token, with which the server at --server is asked. Without it, the store is opened. Also from a file: CALLBACKD_ADMIN_TOKEN_FILE."`
 }
 
 // admin returns a client of the server; nil without a token.
@@ -31,10 +31,10 @@ func (f *settingsFlags) admin() (*client.Admin, error) {
 	if f.Token == "" {
 		return nil, nil
 	}
-	if u, err := url.Parse(f.URL); err != nil || u.Host == "" {
-		return nil, settingf("--url %q is not the URL of a server; write for example %s", f.URL, defaultURL)
+	if u, err := url.Parse(f.Server); err != nil || u.Host == "" {
+		return nil, settingf("--server %q is not the URL of a server; write for example %s", f.Server, defaultURL)
 	}
-	return &client.Admin{Base: strings.TrimSuffix(f.URL, "/"), Token: f.Token}, nil
+	return &client.Admin{Base: strings.TrimSuffix(f.Server, "/"), Token: f.Token}, nil
 }
 
 type exportSettingsCmd struct {

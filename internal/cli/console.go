@@ -13,7 +13,7 @@ const defaultURL = "http://127.0.0.1:8080"
 
 type consoleCmd struct {
 	dataFlag
-	URL string `default:"http://127.0.0.1:8080" name:"url" env:"CALLBACKD_URL" help:"URL at which a browser reaches the server."`
+	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" help:"URL at which a browser reaches the server."`
 }
 
 // Run prints a one-time link. Anybody who can write to the store counts as the operator.
@@ -22,7 +22,7 @@ func (c *consoleCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	link, login := console.NewLink(c.URL, time.Now())
+	link, login := console.NewLink(c.Server, time.Now())
 	err = s.CreateLogin(e.ctx, login)
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err

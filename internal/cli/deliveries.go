@@ -51,7 +51,10 @@ func (c *deliveriesCancelCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	api := c.client()
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
 	if c.DryRun {
 		total, err := api.CountPending(e.ctx, n)
 		if err != nil {

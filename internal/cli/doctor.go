@@ -29,7 +29,7 @@ func (c *doctorCmd) Run(e *env, k *kong.Context) error {
 	if c.JSON {
 		err = json.NewEncoder(e.stdout).Encode(r)
 	} else {
-		err = r.Print(e.stdout, isTerminal(e.stdout))
+		err = r.Print(e.stdout, hasColours(e.stdout))
 	}
 	if err == nil && r.Problems > 0 {
 		return exit(exitFailed)
@@ -73,14 +73,4 @@ func thisMachine() *doctor.Machine {
 	}
 	m.Memory, m.GoMemory = app.GroupMemory(), debug.SetMemoryLimit(-1)
 	return m
-}
-
-// isTerminal reports whether a person sees the output in colours.
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

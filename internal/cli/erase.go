@@ -31,7 +31,10 @@ type eraseStartCmd struct {
 
 // Run starts an erasure.
 func (c *eraseStartCmd) Run(e *env) error {
-	api := c.client()
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
 	r, err := api.StartErase(e.ctx, wire.NewErase{SessionKey: c.Session, VIN: c.VIN, Phone: c.Phone, Reference: c.Reference, DryRun: c.DryRun})
 	if err != nil {
 		return err
@@ -93,7 +96,11 @@ type eraseShowCmd struct {
 
 // Run shows the erasure.
 func (c *eraseShowCmd) Run(e *env) error {
-	r, err := c.client().Erase(e.ctx, c.ID)
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	r, err := api.Erase(e.ctx, c.ID)
 	if err != nil {
 		return err
 	}
@@ -104,8 +111,12 @@ type eraseListCmd struct{ callFlags }
 
 // Run lists the erasures.
 func (c *eraseListCmd) Run(e *env) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
 	for q := (url.Values{}); ; {
-		page, err := c.client().Erases(e.ctx, q)
+		page, err := api.Erases(e.ctx, q)
 		if err != nil {
 			return err
 		}

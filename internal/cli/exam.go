@@ -21,7 +21,7 @@ import (
 
 type examCmd struct {
 	URL         string        `arg:"" help:"URL of the receiver, such as http://127.0.0.1:9000/hook."`
-	Secret      string        `required:"" env:"CALLBACKD_WEBHOOK_SECRET" secret:"" placeholder:"whsec_…" help:"Signing secret that the receiver verifies with. Also from a file: CALLBACKD_WEBHOOK_SECRET_FILE."`
+	Secret      string        `name:"signing-secret" aliases:"secret" required:"" env:"CALLBACKD_WEBHOOK_SECRET" secret:"" placeholder:"whsec_…" help:"Signing secret that the receiver verifies with. Also from a file: CALLBACKD_WEBHOOK_SECRET_FILE."`
 	Event       string        `placeholder:"TYPE" help:"Type of the events that are sent. Default: SESSION:COMPLETE."`
 	Header      []string      `sep:"none" placeholder:"NAME:VALUE" help:"Header of every request, as the callback has it. Repeat the option for more."`
 	Timeout     time.Duration `default:"15s" help:"Time that the receiver has for each answer, up to 5m."`

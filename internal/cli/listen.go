@@ -1,168 +1,86 @@
 package cli
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/url"
-	"strconv"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"callbackd"
-	"callbackd/internal/clock"
-	"callbackd/internal/safetext"
-	"callbackd/internal/signature"
+	"callbackd/internal/egress"
 )
 
 type listenCmd struct {
-	Port    int           `default:"9000" env:"CALLBACKD_PORT" help:"Port on 127.0.0.1. 0 chooses a free port."`
-	Secret  string        `env:"CALLBACKD_WEBHOOK_SECRET" secret:"" placeholder:"whsec_…" help:"Signing secret of the callback. With it, signatures are verified. Also from a file: CALLBACKD_WEBHOOK_SECRET_FILE."`
-	Status  int           `default:"200" help:"HTTP status to answer, from 200 to 599."`
-	Fail    int           `placeholder:"N" help:"Answer 503 to the first N requests. Default: 0."`
-	Delay   time.Duration `help:"Time to wait before each answer, such as 500ms. Default: 0s."`
-	Forward string        `placeholder:"URL" help:"Forward each request to this URL, such as http://localhost:3000/hook, and return its answer."`
+	callFlags
+	Forward  string   `placeholder:"URL" help:"Program to send each request to, such as localhost:3000/hook. Default: print only."`
+	Event    []string `env:"CALLBACKD_LISTEN_EVENTS" placeholder:"TYPE" help:"Follow events of this type only, such as SESSION:COMPLETE. Repeat the option for several. Default: all."`
+	Callback string   `placeholder:"NAME" help:"Name of the callbacks whose headers, payload and policy are used. Default: the default callback of each event, or else its first one."`
+	Since    string   `help:"Begin with stored events that were accepted at or after this time: 2026-01-02T15:04:05Z, or 2h or 3d for that long ago. Default: with the next event."`
+	Verbose  bool     `help:"Print headers and bodies too."`
+
+	Port          *int          `env:"CALLBACKD_PORT" placeholder:"PORT" help:"Receive on this port of 127.0.0.1 instead of following the server, such as 9000. 0 chooses a free port."`
+	SigningSecret string        `env:"CALLBACKD_WEBHOOK_SECRET" secret:"" placeholder:"whsec_…" help:"With --port: signing secret of the callback, to verify with. Default: with an API key, the server is asked. Also from a file: CALLBACKD_WEBHOOK_SECRET_FILE."`
+	Status        int           `default:"200" help:"With --port: HTTP status to answer, from 200 to 599."`
+	Fail          int           `placeholder:"N" help:"With --port: answer 503 to the first N requests. Default: 0."`
+	Delay         time.Duration `help:"With --port: time to wait before each answer, such as 500ms. Default: 0s."`
 }
 
-// maxReceived is the largest body that the receiver reads, in bytes.
-const maxReceived = 4 << 20
+// Help is shown below the options.
+func (*listenCmd) Help() string {
+	return "Without --port, the command follows the events of the server at --server and sends each one to your program as callbackd would: with the headers, payload, filter, fields and signing schemes of the callback for the event, when there is one. The server needs no public address of this machine, and no setting of it changes. The requests are signed with one secret, which is printed at the start and is always the same for an API key. What is not delivered is not repeated: press r on a terminal to send the last one again. Credentials of a callback (policy.auth) are not sent, because the server does not tell them."
+}
 
-// Run receives requests until it is stopped.
+// Run follows the server or receives on a port until it is stopped.
 func (c *listenCmd) Run(e *env) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	r := &receiver{listenCmd: *c, out: e.stdout, fails: c.Fail}
-	if c.Secret != "" {
-		var err error
-		if r.key, err = signature.ParseSecret(c.Secret); err != nil {
-			return settingf("--secret: %v; GET /v1/callbacks/:event/secret shows it", err)
-		}
+	if c.Port != nil {
+		return c.receive(e)
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)))
-	if err != nil {
-		return fmt.Errorf("%w; choose another --port", err)
-	}
-	fmt.Fprintf(e.stdout, "receiving on http://%s\n", l.Addr())
-	srv := &http.Server{Handler: r, ReadTimeout: 30 * time.Second}
-	go func() {
-		<-e.ctx.Done()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		srv.Shutdown(ctx)
-	}()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return c.follow(e)
 }
 
 func (c *listenCmd) check() error {
-	u, err := url.Parse(c.Forward)
+	if c.Forward != "" {
+		if !strings.Contains(c.Forward, "://") {
+			c.Forward = "http://" + c.Forward
+		}
+		if _, err := egress.ParseURL(c.Forward); err != nil {
+			return settingf("--forward %q: %v; write for example http://localhost:3000/hook", c.Forward, err)
+		}
+	}
+	for _, t := range c.Event {
+		if !callbackd.EventType(t).Valid() {
+			return settingf("--event %q is not an event type; the types are %s", t, typeList())
+		}
+	}
 	switch {
-	case c.Port < 0 || c.Port > 65535:
-		return settingf("--port %d is invalid; give a port from 0 to 65535", c.Port)
+	case c.Port == nil && (c.SigningSecret != "" || c.Status != 200 || c.Fail != 0 || c.Delay != 0):
+		return settingf("--signing-secret, --status, --fail and --delay need --port: without it, your own program answers")
+	case c.Port != nil && (len(c.Event) > 0 || c.Callback != "" || c.Since != "" || c.Verbose || c.JSON):
+		return settingf("--event, --callback, --since, --verbose and --json do not go with --port: it receives what is sent to it")
+	case c.Port != nil && (*c.Port < 0 || *c.Port > 65535):
+		return settingf("--port %d is invalid; give a port from 0 to 65535", *c.Port)
 	case c.Status < 200 || c.Status > 599:
 		return settingf("--status %d is invalid; give a status from 200 to 599", c.Status)
 	case c.Fail < 0:
 		return settingf("--fail %d is negative; give the number of requests to refuse", c.Fail)
 	case c.Delay < 0:
 		return settingf("--delay %s is negative; give 0s or more", callbackd.FormatDuration(c.Delay))
-	case c.Forward != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == ""):
-		return settingf("--forward %q is not an http or https URL; write for example http://localhost:3000/hook", c.Forward)
 	}
 	return nil
 }
 
-// receiver prints the requests that it gets.
-type receiver struct {
-	listenCmd
-	key   []byte
-	mu    sync.Mutex
-	out   io.Writer
-	fails int
-	n     int
+// typeList lists the event types for a message.
+func typeList() string {
+	var names []string
+	for _, t := range callbackd.EventTypes {
+		names = append(names, string(t))
+	}
+	return strings.Join(names, ", ")
 }
 
-// ServeHTTP answers and prints one request.
-func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(req.Body, maxReceived))
-	if err != nil {
-		return
-	}
-	if !clock.Sleep(req.Context(), r.Delay) {
-		return
-	}
-	status, answer, note := r.Status, []byte(nil), ""
-	r.mu.Lock()
-	r.n++
-	if r.fails > 0 {
-		r.fails--
-		status, note = http.StatusServiceUnavailable, fmt.Sprintf(" (%d more will fail)", r.fails)
-	}
-	r.mu.Unlock()
-	if r.Forward != "" && note == "" {
-		status, answer, note = forward(req, r.Forward, body)
-	}
-	r.print(req, body, status, note)
-	w.WriteHeader(status)
-	w.Write(answer)
-}
-
-func (r *receiver) print(req *http.Request, body []byte, status int, note string) {
-	verified := "not checked (no --secret)"
-	if r.key != nil {
-		verified = "verified"
-		if err := signature.Verify(r.key, req.Header, body, time.Now()); err != nil {
-			verified = "NOT VERIFIED: " + err.Error()
-		}
-	}
-	var known struct {
-		Event   string `json:"event"`
-		Session string `json:"session_key"`
-	}
-	json.Unmarshal(body, &known) // missing members are printed as empty
-	if len(body) == 0 {
-		known.Event, known.Session = req.URL.Query().Get("event"), req.URL.Query().Get("session_key")
-	}
-	var b strings.Builder
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	fmt.Fprintf(&b, "\n%s  %s %s → %d%s\n", time.Now().Format("15:04:05.000"), req.Method, req.URL.RequestURI(), status, note)
-	h := req.Header
-	fmt.Fprintf(&b, "  event      %s\n  session    %s\n  sequence   %s   attempt %s   id %s\n  signature  %s\n",
-		known.Event, known.Session, h.Get("callback-sequence"), h.Get("callback-attempt"), h.Get("webhook-id"), verified)
-	var pretty bytes.Buffer
-	if json.Indent(&pretty, body, "  ", "  ") == nil {
-		body = pretty.Bytes()
-	}
-	if parent := req.Header.Get("Traceparent"); parent != "" {
-		fmt.Fprintf(&b, "  trace      %s\n", parent)
-	}
-	if len(body) > 0 {
-		fmt.Fprintf(&b, "  %s\n", body)
-	}
-	io.WriteString(r.out, safetext.Replace(b.String()))
-}
-
-// forward sends a request to the URL of --forward and returns its answer.
-func forward(req *http.Request, to string, body []byte) (int, []byte, string) {
-	out, err := http.NewRequestWithContext(req.Context(), req.Method, to, bytes.NewReader(body))
-	if err != nil {
-		return http.StatusBadGateway, nil, " (" + err.Error() + ")"
-	}
-	out.Header = req.Header.Clone()
-	resp, err := http.DefaultClient.Do(out)
-	if err != nil {
-		return http.StatusBadGateway, nil, " (" + err.Error() + ")"
-	}
-	defer resp.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxReceived))
-	return resp.StatusCode, answer, " from " + to
+// wants reports whether events of a type are followed.
+func (c *listenCmd) wants(t string) bool {
+	return len(c.Event) == 0 || slices.Contains(c.Event, t)
 }

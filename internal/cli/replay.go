@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -24,19 +23,6 @@ type replayCmd struct {
 	Pause  replayPauseCmd  `cmd:"" help:"Pause a replay: it sends nothing more until it is resumed."`
 	Resume replayResumeCmd `cmd:"" help:"Resume a paused replay."`
 	Cancel replayCancelCmd `cmd:"" help:"End a replay. Deliveries that it has made due already are still sent."`
-}
-
-// callFlags holds the options of commands that call a server.
-type callFlags struct {
-	URL     string `default:"http://127.0.0.1:8080" env:"CALLBACKD_URL" help:"URL of the server."`
-	Account string `required:"" env:"CALLBACKD_ACCOUNT" help:"Account name of the API key."`
-	Key     string `required:"" env:"CALLBACKD_KEY" help:"API key."`
-	Secret  string `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
-	JSON    bool   `help:"Print JSON instead of text."`
-}
-
-func (f *callFlags) client() *client.Client {
-	return &client.Client{Base: strings.TrimSuffix(f.URL, "/"), Account: f.Account, APIKey: f.Key, APISecret: f.Secret}
 }
 
 type replayStartCmd struct {
@@ -91,7 +77,10 @@ func (c *replayStartCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	api := c.client()
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
 	if c.DryRun {
 		total, err := api.CountReplay(e.ctx, n)
 		if err != nil {
@@ -160,8 +149,12 @@ func (c *replayListCmd) Run(e *env) error {
 	if !c.JSON {
 		fmt.Fprintln(w, "REPLAY\tACTION\tSTATE\tTOTAL\tDUE\tDELIVERED\tFAILED\tCANCELED\tPENDING\tCREATED")
 	}
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
 	for q := (url.Values{}); ; {
-		page, err := c.client().Replays(e.ctx, q)
+		page, err := api.Replays(e.ctx, q)
 		if err != nil {
 			return err
 		}
@@ -188,8 +181,12 @@ type replayID struct {
 	ID string `arg:"" help:"ID of the replay, such as rpl_1jzv8q00m0000."`
 }
 
-func (c *replayID) run(e *env, f func(context.Context, string) (wire.Replay, error)) error {
-	r, err := f(e.ctx, c.ID)
+func (c *replayID) run(e *env, f func(*client.Client, context.Context, string) (wire.Replay, error)) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	r, err := f(api, e.ctx, c.ID)
 	if err != nil {
 		return err
 	}
@@ -204,13 +201,13 @@ type (
 )
 
 // Run shows the replay.
-func (c *replayShowCmd) Run(e *env) error { return c.run(e, c.client().Replay) }
+func (c *replayShowCmd) Run(e *env) error { return c.run(e, (*client.Client).Replay) }
 
 // Run pauses the replay.
-func (c *replayPauseCmd) Run(e *env) error { return c.run(e, c.client().PauseReplay) }
+func (c *replayPauseCmd) Run(e *env) error { return c.run(e, (*client.Client).PauseReplay) }
 
 // Run resumes the replay.
-func (c *replayResumeCmd) Run(e *env) error { return c.run(e, c.client().ResumeReplay) }
+func (c *replayResumeCmd) Run(e *env) error { return c.run(e, (*client.Client).ResumeReplay) }
 
 // Run cancels the replay.
-func (c *replayCancelCmd) Run(e *env) error { return c.run(e, c.client().CancelReplay) }
+func (c *replayCancelCmd) Run(e *env) error { return c.run(e, (*client.Client).CancelReplay) }

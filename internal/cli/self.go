@@ -47,7 +47,7 @@ func (c *serveCmd) whatNext(e *env, a *app.App) {
 	at := c.reachedAt(a.URL())
 	fmt.Fprintf(e.stdout, "The console is at %s%s/\nTo sign in there as the operator, print a link that works once:\n  %s console %s", at, console.Root, self(), store)
 	if at != defaultURL {
-		fmt.Fprintf(e.stdout, " --url %s", at)
+		fmt.Fprintf(e.stdout, " --server %s", at)
 	}
 	fmt.Fprintln(e.stdout)
 	if has, err := a.HasKeys(e.ctx); err == nil && !has {

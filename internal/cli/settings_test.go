@@ -140,7 +140,7 @@ var renamedOptions = []renamed{
 	{[]string{"serve"}, "keep", "retention", "2d", "CALLBACKD_KEEP", "CALLBACKD_RETENTION"},
 	{[]string{"keys", "rotate", "k"}, "keep", "overlap", "3h", "CALLBACKD_ROTATE_KEEP", "CALLBACKD_ROTATE_OVERLAP"},
 	{[]string{"keys", "create", "--account", "a"}, "expires", "sessions-expire-after", "9d", "CALLBACKD_EXPIRES", "CALLBACKD_SESSIONS_EXPIRE_AFTER"},
-	{[]string{"simulate", "--account", "a", "--key", "k", "--secret", "s"}, "server", "url", "http://127.0.0.1:1", "CALLBACKD_SERVER", "CALLBACKD_URL"},
+	{[]string{"simulate", "--account", "a", "--key", "k", "--secret", "s"}, "url", "server", "http://127.0.0.1:1", "CALLBACKD_SERVER", "CALLBACKD_URL"},
 	{[]string{"simulate", "--account", "a", "--key", "k", "--secret", "s"}, "expire", "abandon", "0.25", "CALLBACKD_EXPIRE", "CALLBACKD_ABANDON"},
 }
 

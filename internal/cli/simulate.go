@@ -20,7 +20,7 @@ import (
 )
 
 type simulateCmd struct {
-	URL      string  `aliases:"server" default:"http://127.0.0.1:8080" env:"CALLBACKD_URL" help:"URL of the server."`
+	Server   string  `aliases:"url" default:"http://127.0.0.1:8080" env:"CALLBACKD_URL" help:"URL of the server."`
 	Account  string  `required:"" env:"CALLBACKD_ACCOUNT" help:"Account name of the API key."`
 	Key      string  `required:"" env:"CALLBACKD_KEY" help:"API key."`
 	Secret   string  `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
@@ -68,7 +68,7 @@ func (c *simulateCmd) Run(e *env) error {
 		return settingf("--sessions %d is invalid; give a number from 1 to 1,000,000", c.Sessions)
 	}
 	seed := cmp.Or(c.Seed, rand.Uint64())
-	cl := &client.Client{Base: strings.TrimSuffix(c.URL, "/"), Account: c.Account, APIKey: c.Key, APISecret: c.Secret,
+	cl := &client.Client{Base: strings.TrimSuffix(c.Server, "/"), Account: c.Account, APIKey: c.Key, APISecret: c.Secret,
 		HTTP: &http.Client{Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute}}}
 	fmt.Fprintf(e.stdout, "%s inspections, seed %d\n", humanize.Number(c.Sessions), seed)
 	bar := newBar(e.stderr, c.Sessions)
@@ -76,7 +76,7 @@ func (c *simulateCmd) Run(e *env) error {
 		Odds: simulate.Odds{Reject: c.Reject, Expire: c.Abandon, Invalid: c.Invalid}})
 	bar.end()
 	if err != nil {
-		return fmt.Errorf("%w; is callbackd running at %s, and are --account, --key and --secret right?", err, c.URL)
+		return fmt.Errorf("%w; is callbackd running at %s, and are --account, --key and --secret right?", err, c.Server)
 	}
 	return c.print(e.stdout, r)
 }

@@ -21,7 +21,7 @@ import (
 
 // operatorFlags are the options of commands that ask a running server as the operator.
 type operatorFlags struct {
-	URL           string `default:"http://127.0.0.1:8080" name:"url" aliases:"server" env:"CALLBACKD_URL" help:"URL of the server."`
+	Server        string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" help:"URL of the server."`
 	OperatorToken string `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"The server's operator token. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE."`
 }
 
@@ -36,16 +36,16 @@ func (f *operatorFlags) ask(ctx context.Context, method, path, token string, in,
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(f.URL, "/")+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(f.Server, "/")+path, bytes.NewReader(body))
 	if err != nil || req.URL.Host == "" {
-		return settingf("--url %q is not the URL of a server; write for example %s", f.URL, defaultURL)
+		return settingf("--server %q is not the URL of a server; write for example %s", f.Server, defaultURL)
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("callbackd does not answer at %s: %w; is it running, and is --url right?", f.URL, err)
+		return fmt.Errorf("callbackd does not answer at %s: %w; is it running, and is --server right?", f.Server, err)
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxOperatorAnswer))
@@ -55,10 +55,10 @@ func (f *operatorFlags) ask(ctx context.Context, method, path, token string, in,
 	if res.StatusCode != http.StatusOK {
 		var m wire.Message
 		_ = json.Unmarshal(raw, &m) // another program's answer has no message
-		return fmt.Errorf("%s answers %s: %s", f.URL, res.Status, safetext.Escape(m.Message))
+		return fmt.Errorf("%s answers %s: %s", f.Server, res.Status, safetext.Escape(m.Message))
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("%s is not callbackd: %w", f.URL, err)
+		return fmt.Errorf("%s is not callbackd: %w", f.Server, err)
 	}
 	return nil
 }

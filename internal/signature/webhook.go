@@ -32,6 +32,13 @@ func NewSecret() string {
 	return secretPrefix + base64.StdEncoding.EncodeToString(raw)
 }
 
+// DeriveSecret returns a signing secret that is always the same for an API secret and a
+// purpose. The API secret cannot be found from it.
+func DeriveSecret(apiSecret, purpose string) string {
+	sum := NewKey([]byte(apiSecret)).sum(nil, "signing secret for ", purpose)
+	return secretPrefix + base64.StdEncoding.EncodeToString(sum[:])
+}
+
 // ParseSecret reads the text form of a signing secret.
 func ParseSecret(s string) ([]byte, error) {
 	b64, ok := strings.CutPrefix(s, secretPrefix)
