@@ -79,9 +79,9 @@ func whatWasRemovedBeforeAReaderBeganIsNoGap(t *testing.T, on func(*setup)) {
 	s.register("SESSION:COMPLETE", "http://127.0.0.1:1/hook", "")
 	s.call("POST", "/v1/callbacks/SESSION:COMPLETE/pause", "").ok(200)
 	pending := s.publish("SESSION:COMPLETE", "S", `{}`).ID
-	s.publish("SESSION:NOTE_INSERT", "S", `{}`)
+	s.publish("SESSION:NOTE_INSERT", "T", `{}`)
 	s.sweep()
-	kept := s.publish("SESSION:NOTE_INSERT", "S", `{}`).ID
+	kept := s.publish("SESSION:NOTE_INSERT", "T", `{}`).ID
 	ids, next := s.after("start&limit=1")
 	if len(ids) != 1 || ids[0] != pending {
 		t.Fatalf("from the start: %v, want %s", ids, pending)

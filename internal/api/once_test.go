@@ -93,6 +93,7 @@ func (r *repeater) admin() {
 	r.twice("POST "+key+"/link", path+"/link", `{"role":"viewer"}`, 201)
 	r.twice("POST "+key+"/revoke", path+"/revoke", ``, 200)
 
+	r.twice("POST /v1/admin/erases", "/v1/admin/erases", `{"vin":"1HGCM82633A004352"}`, 202)
 	r.twice("POST /v1/admin/settings/apply", "/v1/admin/settings/apply", `{"settings":{"version":1,"keys":[{"account":"gamma","name":"g"}]}}`, 200)
 
 	path = "/v1/admin/keys/" + r.server.key.APIKey
