@@ -57,7 +57,7 @@ func TestExamCommand(t *testing.T) {
 		code int
 		want string
 	}{
-		{receiver.URL, exitSetting, "--secret"},
+		{receiver.URL, exitSetting, "--signing-secret"},
 		{receiver.URL + " --secret nothing", exitSetting, "the secret is invalid"},
 		{receiver.URL + " --secret " + secret + " --event X", exitSetting, `--event "X" is unknown`},
 		{receiver.URL + " --secret " + secret + " --timeout 0s", exitSetting, "--timeout 0s is invalid"},
