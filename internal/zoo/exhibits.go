@@ -122,6 +122,8 @@ var lies = []Exhibit{
 	says("two-lengths", "sends two different lengths", refuse, callbackd.FaultProtocol, okHead+"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
 	says("negative-length", "sends the length -1", refuse, callbackd.FaultProtocol, okHead+"Content-Length: -1\r\n\r\n"),
 	says("huge-length", "sends a length that fits no integer", refuse, callbackd.FaultProtocol, okHead+"Content-Length: 99999999999999999999\r\n\r\n"),
+	says("length-and-chunks", "sends a chunked body with a Content-Length that is too short", "reads the chunks or refuses the answer, and does not use the connection again", callbackd.NoFault, okHead+"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+	says("two-answers", "sends a second answer that nobody asked for after the first one", "takes the first, and does not use the connection again: the second would be taken for the answer to the next request", callbackd.NoFault, okHead+"Content-Length: 2\r\n\r\nokHTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"),
 	says("switching-protocols", "answers 101 and goes on in another protocol", "counts anything but 2xx as a failure, and closes the connection", callbackd.FaultStatus, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nwhatever"),
 	says("not-http", "answers in another protocol", noAnswer, callbackd.FaultProtocol, "SSH-2.0-OpenSSH_9.9\r\n\r\n"),
 }
