@@ -20,8 +20,13 @@ import (
 var ofPorts = []Exhibit{
 	{Name: "close-on-accept", Does: "accepts the connection and closes it", Good: noAnswer, Fault: callbackd.FaultProtocol,
 		port: &port{"http", func(_ *Zoo, c net.Conn) bool { return false }}},
-	{Name: "reset-on-accept", Does: "accepts the connection and resets it", Good: noAnswer, Fault: callbackd.FaultProtocol,
-		port: &port{"http", func(_ *Zoo, c net.Conn) bool { reset(c); return false }}},
+	{Name: "reset-in-request", Does: "reads one byte of the request and resets the connection", Good: noAnswer, Fault: callbackd.FaultProtocol,
+		port: &port{"http", func(_ *Zoo, c net.Conn) bool {
+			// Not before: a reset that comes early is a connection that could not be opened.
+			io.ReadFull(c, make([]byte, 1))
+			reset(c)
+			return false
+		}}},
 	{Name: "speaks-first", Does: "sends a frame of HTTP/2 before it has read anything, and closes its side of the connection", Good: noAnswer, Fault: callbackd.FaultProtocol,
 		port: &port{"http", func(_ *Zoo, c net.Conn) bool {
 			io.WriteString(c, "\x00\x00\x00\x04\x00\x00\x00\x00\x00") // SETTINGS
