@@ -1588,7 +1588,7 @@ export interface Setting {
 }
 
 export interface NewConsoleLink {
-  /** viewer reads, without secrets; developer also changes callbacks, sends tests, resends, replays and cancels. */
+  /** viewer reads, without secrets; developer also changes callbacks, sends tests, resends, replays, cancels and erases. */
   role: "viewer" | "developer";
   /** Where "Back to …" leads: https, of an origin that `callbackd serve --return-origin` names. */
   return_to?: string;

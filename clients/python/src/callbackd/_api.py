@@ -1719,7 +1719,7 @@ class Setting(t.TypedDict):
 
 
 class NewConsoleLink(t.TypedDict):
-    # viewer reads, without secrets; developer also changes callbacks, sends tests, resends, replays and cancels.
+    # viewer reads, without secrets; developer also changes callbacks, sends tests, resends, replays, cancels and erases.
     role: t.Literal["viewer", "developer"]
     # Where "Back to …" leads: https, of an origin that `callbackd serve --return-origin` names.
     return_to: t.NotRequired[str]
