@@ -117,21 +117,21 @@ func (s *step) fault(r reply) string {
 	return ""
 }
 
-// received is a request that a receiver got.
-type received struct {
+// arrival is a request that a receiver got.
+type arrival struct {
 	headers map[string]string
 	body    string
 }
 
 // conform makes every step with a client for its own API key.
 func conform(t *testing.T, srv *server, dir string, start func(t *testing.T, env map[string]string) func(step) reply) {
-	arrived := make(chan received, 16)
+	arrived := make(chan arrival, 16)
 	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
-		one := received{map[string]string{}, string(body)}
+		one := arrival{map[string]string{}, string(body)}
 		for name := range r.Header {
 			one.headers[name] = r.Header.Get(name)
 		}
@@ -151,7 +151,7 @@ func conform(t *testing.T, srv *server, dir string, start func(t *testing.T, env
 		t.Fatal(err)
 	}
 	known := map[string]string{"receiver": web.URL}
-	var last received
+	var last arrival
 	for _, raw := range steps {
 		s := readStep(t, raw, known)
 		r := reply{Status: 200}
@@ -189,7 +189,7 @@ func conform(t *testing.T, srv *server, dir string, start func(t *testing.T, env
 }
 
 // fill completes a check with the request that arrived.
-func (v *verifyStep) fill(last received) {
+func (v *verifyStep) fill(last arrival) {
 	changed := v.Headers
 	v.Headers = maps.Clone(last.headers)
 	for name, value := range changed {
