@@ -11,9 +11,9 @@ import (
 	"callbackd/wire"
 )
 
-// eventKinds returns the catalogue of events: the requests to receivers that the OpenAPI
+// EventKinds returns the catalogue of events: the requests to receivers that the OpenAPI
 // document describes, with their schemas.
-var eventKinds = sync.OnceValues(func() ([]wire.EventKind, error) {
+var EventKinds = sync.OnceValues(func() ([]wire.EventKind, error) {
 	root, err := openapi.Parse(openAPI)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ var eventKinds = sync.OnceValues(func() ([]wire.EventKind, error) {
 })
 
 func (a *API) listEventTypes(w http.ResponseWriter, _ *call) error {
-	kinds, err := eventKinds()
+	kinds, err := EventKinds()
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (a *API) listEventTypes(w http.ResponseWriter, _ *call) error {
 }
 
 func (a *API) getEventType(w http.ResponseWriter, c *call) error {
-	kinds, err := eventKinds()
+	kinds, err := EventKinds()
 	if err != nil {
 		return err
 	}

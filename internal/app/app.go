@@ -198,7 +198,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	})
 	pages := console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log, Limits: limits,
-		Preview: send.Request, Advise: transport.Advise, TestAuth: send.TestAuth, Nodes: a.nodes, Version: Version,
+		Preview: send.Request, Advise: transport.Advise, TestAuth: send.TestAuth, Nodes: a.nodes, Events: api.EventKinds, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
 		Brand: c.Console.Brand, ReturnOrigins: c.Console.ReturnOrigins, FrameAncestors: c.Console.FrameAncestors,
 	})

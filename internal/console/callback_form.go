@@ -117,6 +117,7 @@ type callbackFormPage struct {
 	F          typed
 	Methods    []string
 	Trial      *filterTrial // nil when no filter was tried
+	Samples    []eventSample
 }
 
 // SignsIn reports whether the form says how to sign in.
@@ -155,7 +156,7 @@ func (c *Console) newCallback(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	p.F = typed{"event": req.URL.Query().Get("event"), "method": http.MethodPost}
-	return c.render(w, http.StatusOK, "callback-form", p)
+	return c.renderForm(w, http.StatusOK, p)
 }
 
 func (c *Console) createCallback(w http.ResponseWriter, req *userRequest) error {
@@ -191,7 +192,7 @@ func (c *Console) editCallback(w http.ResponseWriter, req *userRequest) error {
 	}
 	p := c.editCallbackPage(req, cb.ID)
 	p.F = fillCallback(cb)
-	return c.render(w, http.StatusOK, "callback-form", p)
+	return c.renderForm(w, http.StatusOK, p)
 }
 
 func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error {
@@ -241,7 +242,7 @@ func (c *Console) saveCallback(w http.ResponseWriter, req *userRequest, p *callb
 		p.Errors.add("", callbacks.CheckAuth(&cb))
 	}
 	if len(p.Errors) > 0 {
-		return c.render(w, http.StatusBadRequest, "callback-form", p)
+		return c.renderForm(w, http.StatusBadRequest, p)
 	}
 	cb.Key = key.ID
 	err := c.allowChange(req, cb.Key)
@@ -270,7 +271,7 @@ func (c *Console) renderRefusal(w http.ResponseWriter, p *callbackFormPage, err 
 	if internal := p.Errors.add(field, err); internal != nil {
 		return internal
 	}
-	return c.render(w, front.Status(err), "callback-form", p)
+	return c.renderForm(w, front.Status(err), p)
 }
 
 // redirectSaved shows a callback that was created or changed, with a warning when nothing

@@ -25,6 +25,7 @@ import (
 	"callbackd/internal/ratelimit"
 	"callbackd/internal/store"
 	"callbackd/internal/view"
+	"callbackd/wire"
 )
 
 // Store holds the methods of the store that the console uses.
@@ -54,6 +55,9 @@ type Options struct {
 	Nodes      Nodes
 	Log        *slog.Logger
 	Version    string
+
+	// Events returns the catalogue of events that the API has.
+	Events func() ([]wire.EventKind, error)
 
 	// OperatorToken signs the operator in. When it is empty, only one-time
 	// links do.

@@ -40,7 +40,7 @@ func (c *Console) tryFilter(w http.ResponseWriter, req *userRequest, p *callback
 				p.Trial.Problems = append(p.Trial.Problems, problem)
 			}
 		}
-		return c.render(w, http.StatusOK, "callback-form", p) // half of a filter is not an error while one types
+		return c.renderForm(w, http.StatusOK, p) // half of a filter is not an error while one types
 	}
 	if err := c.allowChange(req, key.ID); err != nil {
 		return c.renderRefusal(w, p, err)
@@ -50,5 +50,5 @@ func (c *Console) tryFilter(w http.ResponseWriter, req *userRequest, p *callback
 		return err
 	}
 	p.Trial.Events, p.Trial.Matching, p.Trial.Rows = len(tried), callbacks.Matching(tried), tried[:min(len(tried), maxTried)]
-	return c.render(w, http.StatusOK, "callback-form", p)
+	return c.renderForm(w, http.StatusOK, p)
 }

@@ -30,16 +30,38 @@ type Feed interface {
 
 type livePage struct {
 	base
+	scope
+	F            typed
+	Kept         typed // the filter of the list, which the form of this page keeps
+	Callbacks    []*callbackd.Callback
 	Back, Stream string
 	Others       int // nodes whose attempts the page does not show
 }
 
+// liveFields are the fields of the filter of the live tail: those of the list, and failures,
+// which chooses the attempts that failed.
+var liveFields = append(slices.Clone(deliveryFields), "failures")
+
 func (c *Console) livePage(w http.ResponseWriter, req *userRequest) error {
-	q := readTyped(req.URL.Query(), deliveryFields...).values()
+	s, err := c.scope(req)
+	if err != nil {
+		return err
+	}
+	f := readTyped(req.URL.Query(), liveFields...)
+	list := f.with("failures", "")
 	p := &livePage{
 		base:   c.base(req, "deliveries", "Live tail"),
-		Back:   withValues(link("deliveries"), q),
-		Stream: withValues(link("deliveries", "stream"), q),
+		scope:  s,
+		F:      f,
+		Kept:   list.with("callback", ""),
+		Back:   withValues(link("deliveries"), list.values()),
+		Stream: withValues(link("deliveries", "stream"), f.values()),
+	}
+	if p.Callbacks, err = c.callbackChoices(req, s.KeyID); err != nil {
+		return err
+	}
+	if readDeliveryQuery(list, s.KeyID, p.Errors); len(p.Errors) > 0 {
+		return c.render(w, http.StatusBadRequest, "live", p)
 	}
 	nodes, err := c.Nodes(req.Context())
 	if err != nil {
@@ -57,13 +79,14 @@ func (c *Console) stream(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	errs := formErrors{}
-	q := readDeliveryQuery(readTyped(req.URL.Query(), deliveryFields...), s.KeyID, errs)
+	f := readTyped(req.URL.Query(), liveFields...)
+	q := readDeliveryQuery(f, s.KeyID, errs)
 	for _, message := range errs {
 		return callbackd.Errorf(callbackd.KindInvalid, "%s", message)
 	}
 	id, oneDelivery := callbackd.ParseDeliveryID(req.URL.Query().Get("delivery"))
 	wants := func(item *live.Item) bool {
-		return (!oneDelivery || item.Delivery == id) && fitsItem(&q, item)
+		return (!oneDelivery || item.Delivery == id) && (f["failures"] == "" || item.Fault != callbackd.NoFault) && fitsItem(&q, item)
 	}
 	release, err := c.streams.acquire(req.principal)
 	if err != nil {

@@ -84,6 +84,31 @@
     });
   }
 
+  // The form of a callback shows the body of the event that is chosen.
+  document.querySelector("form[data-try] select[name=event]")?.addEventListener("change", (e) => {
+    for (const d of document.querySelectorAll("[data-sample]")) d.open = d.dataset.sample === e.target.value;
+  });
+
+  // Two keys work outside of fields. They can be turned off, for people whose software types
+  // keys by itself.
+  const help = document.getElementById("help");
+  if (help) {
+    const use = document.getElementById("help-keys"), opener = document.getElementById("help-open");
+    const name = "callbackd-keys";
+    try { use.checked = localStorage.getItem(name) !== "off"; } catch { use.checked = true; }
+    use.addEventListener("change", () => { try { localStorage.setItem(name, use.checked ? "on" : "off"); } catch { /* the choice lasts as long as the page */ } });
+    opener.hidden = false;
+    opener.addEventListener("click", () => help.showModal());
+    document.getElementById("help-close").addEventListener("click", () => help.close());
+    document.addEventListener("keydown", (e) => {
+      if (!use.checked || e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || help.open || e.target.closest("input, select, textarea, [contenteditable]")) return;
+      if (e.key === "/") document.getElementById("find").focus();
+      else if (e.key === "?") help.showModal();
+      else return;
+      e.preventDefault();
+    });
+  }
+
   // The live tail. Rows are inserted as text, never as HTML.
   const tail = document.getElementById("tail");
   if (tail) {
