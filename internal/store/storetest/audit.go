@@ -38,7 +38,7 @@ var notAudited = map[string]string{
 }
 
 // reads are the beginnings of the names of methods that only read.
-var reads = []string{"List", "Count", "Check", "Verify", "Key", "Callback", "Event", "Delivery", "Session", "Latest", "Due", "Pending", "Earlier", "Health", "Backlogs", "Figures", "Incident", "Unwell", "Look", "Login", "Token", "Answered", "Forgettable", "Replay", "Erase"}
+var reads = []string{"Read", "List", "Count", "Check", "Verify", "Key", "Callback", "Event", "Delivery", "Session", "Latest", "Due", "Pending", "Earlier", "Health", "Backlogs", "Figures", "Incident", "Unwell", "Look", "Login", "Token", "Answered", "Forgettable", "Replay", "Erase"}
 
 // everyAudited calls each method that is audited, and returns the actions it must lead to.
 func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAction {
@@ -66,8 +66,16 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 	s.everyAuditedIncident(ctx, key)
 	s.must(second(s.DeleteCallback(ctx, key.ID, ev1, "default", s.at)))
 	s.everyAuditedSession(ctx, key)
-	for i, link := range []bool{true, false} {
-		s.must(s.CreateLogin(ctx, store.Login{Hash: [32]byte{byte(i), 7}, Key: key.ID, Link: link, CreatedAt: s.at, ExpiresAt: s.at.Add(time.Hour)}))
+	s.must(second(s.ChangeSettings(ctx, func(now []callbackd.KeySettings) ([]callbackd.SettingsChange, error) {
+		i := slices.IndexFunc(now, func(k callbackd.KeySettings) bool { return k.Key.ID == key.ID })
+		changed := now[i].Key
+		changed.Limits.Callbacks = 7
+		return []callbackd.SettingsChange{{KeyBefore: &now[i].Key, Key: &changed}}, nil
+	})))
+	customer := callbackd.ConsoleLink{Role: callbackd.ConsoleViewer, Lasts: time.Hour}
+	for i, l := range []store.Login{{Link: true}, {}, {Customer: customer}} {
+		l.Hash, l.Key, l.CreatedAt, l.ExpiresAt = [32]byte{byte(i), 7}, key.ID, s.at, s.at.Add(time.Hour)
+		s.must(s.CreateLogin(ctx, l))
 		s.must(second(s.TakeLogin(ctx, [32]byte{byte(i), 7})))
 	}
 	e, err := s.CreateErase(ctx, callbackd.Erase{Key: key.ID, By: callbackd.EraseVIN, CreatedAt: s.at}, markVIN)
@@ -83,6 +91,7 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 	s.must(second(s.RevokeToken(ctx, token.ID, s.at)))
 	return map[string][]callbackd.AuditAction{
 		"CreateKey": {callbackd.AuditKeyCreated}, "ChangeKey": {callbackd.AuditKeyChanged, callbackd.AuditKeyRotated, callbackd.AuditKeyRevoked},
+		"ChangeSettings": {callbackd.AuditKeyChanged},
 		"CreateCallback": {callbackd.AuditCallbackCreated},
 		"ChangeCallback": {callbackd.AuditCallbackReplaced, callbackd.AuditSecretRotated, callbackd.AuditAuthRotated, callbackd.AuditCallbackPaused, callbackd.AuditCallbackResumed, callbackd.AuditCallbackDeleted},
 		"CreateReplay":   {callbackd.AuditReplayStarted, callbackd.AuditDeliveriesCanceled}, "SetReplayState": {callbackd.AuditReplayPaused, callbackd.AuditReplayResumed, callbackd.AuditReplayCanceled},
@@ -90,7 +99,7 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 		"ChangeIncident": {callbackd.AuditIncidentAcknowledged, callbackd.AuditIncidentMuted},
 		"CreateErase":    {callbackd.AuditErasureStarted}, "StepErase": {callbackd.AuditErasureEnded},
 		"CreateToken": {callbackd.AuditTokenCreated}, "RevokeToken": {callbackd.AuditTokenRevoked},
-		"CreateLogin": {callbackd.AuditLinkCreated, callbackd.AuditSignedIn}, "TakeLogin": {callbackd.AuditSignedOut},
+		"CreateLogin": {callbackd.AuditLinkCreated, callbackd.AuditLinkUsed, callbackd.AuditSignedIn}, "TakeLogin": {callbackd.AuditSignedOut},
 	}
 }
 
