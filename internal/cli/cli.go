@@ -29,12 +29,15 @@ type root struct {
 	Keyset     keysetCmd     `cmd:"" help:"Replace the keys that seal the secrets in the store."`
 	Tokens     tokensCmd     `cmd:"" help:"Create, list and revoke operator tokens, with which programs call /v1/admin."`
 	Replay     replayCmd     `cmd:"" help:"Send many deliveries again."`
-	Deliveries deliveriesCmd `cmd:"" help:"Cancel pending deliveries."`
+	Deliveries deliveriesCmd `cmd:"" help:"List, show, explain, resend and cancel deliveries."`
+	Callbacks  callbacksCmd  `cmd:"" help:"List, create, show, test, pause, resume and delete callbacks of an API key."`
+	Events     eventsCmd     `cmd:"" help:"List, publish and follow events of an API key."`
+	Sessions   sessionsCmd   `cmd:"" help:"Find and show sessions of an API key."`
 	Erase      eraseCmd      `cmd:"" help:"Erase what is stored of people in sessions and their events."`
 	Console    consoleCmd    `cmd:"" help:"Print a link that signs the operator in to the console once."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes on a PostgreSQL database with their shards, leases and backlog."`
 	Headers    headersCmd    `cmd:"" help:"Print the three authentication headers of a call, for curl -H @<(callbackd headers …)."`
-	Listen     listenCmd     `cmd:"" help:"Receive callbacks on this machine and print them, for development."`
+	Listen     listenCmd     `cmd:"" help:"Follow a server and send its events to a program on this machine as callbackd would, or receive callbacks on a port, for development."`
 	Exam       examCmd       `cmd:"" help:"Examine a receiver: send it what it must cope with, such as duplicates, wrong signatures and large bodies, and say what to mend. Exit code 0 when it passes, 1 when it does not."`
 	Zoo        zooCmd        `cmd:"" help:"Serve hostile receivers on this machine, to find out what a sender of webhooks makes of them."`
 	Demo       demoCmd       `cmd:"" help:"Show one inspection from start to end: a server, an API key, a receiver that fails at first, and every event delivered."`

@@ -82,11 +82,7 @@ func (c *listenCmd) follow(e *env) error {
 	if keys && isTerminal(e.stdout) {
 		f.out = rawLines{e.stdout}
 	}
-	q := client.Stream{Open: f.opened(keys), Interrupted: f.interrupted}
-	if since != nil {
-		// The cursor is exclusive, and the first event of a millisecond has its first ID.
-		q.After = (callbackd.FirstEventID(*since) - 1).String()
-	}
+	q := client.Stream{After: cursorBefore(since), Open: f.opened(keys), Interrupted: f.interrupted}
 	if len(c.Event) == 1 {
 		q.Event = c.Event[0]
 	}
