@@ -32,7 +32,7 @@ func (c *Console) newCancelPage(req *userRequest, q url.Values) (*cancelPage, er
 	if err := c.chooseKeyOfCallback(req, p); err != nil {
 		return nil, err
 	}
-	p.Callbacks, err = c.callbackChoices(req, p.KeyID)
+	p.Callbacks, err = c.callbackChoices(req, p.KeyID, p.F["callback"])
 	return p, err
 }
 

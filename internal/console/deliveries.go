@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"callbackd"
@@ -70,7 +71,7 @@ func (c *Console) deliveries(w http.ResponseWriter, req *userRequest) error {
 
 		CancelURL: cancelLink(f),
 	}
-	if p.Callbacks, err = c.callbackChoices(req, s.KeyID); err != nil {
+	if p.Callbacks, err = c.callbackChoices(req, s.KeyID, f["callback"]); err != nil {
 		return err
 	}
 	q := readDeliveryQuery(f, s.KeyID, p.Errors)
@@ -107,8 +108,25 @@ func stateTabs(f typed) []tab {
 // maxChoices bounds how many callbacks a form offers.
 const maxChoices = 200
 
-// callbackChoices returns the callbacks that a form offers.
-func (c *Console) callbackChoices(req *userRequest, key callbackd.KeyID) ([]*callbackd.Callback, error) {
+// callbackChoices returns the callbacks that a form offers. chosen is the field of the form:
+// it may name one that no list of callbacks has, such as a callback for one session.
+func (c *Console) callbackChoices(req *userRequest, key callbackd.KeyID, chosen string) ([]*callbackd.Callback, error) {
 	page, err := c.Store.ListCallbacks(req.Context(), store.CallbackQuery{Key: key, Limit: maxChoices})
-	return page.Callbacks, err
+	if err != nil {
+		return nil, err
+	}
+	id, ok := parseCallbackID(chosen)
+	if !ok || slices.ContainsFunc(page.Callbacks, func(cb *callbackd.Callback) bool { return cb.ID == id }) {
+		return page.Callbacks, nil
+	}
+	cb, err := c.readableCallback(req, id)
+	switch {
+	case err == errPageNotFound:
+		return page.Callbacks, nil
+	case err != nil:
+		return nil, err
+	case key != store.AllKeys && cb.Key != key:
+		return page.Callbacks, nil
+	}
+	return append(page.Callbacks, cb), nil
 }

@@ -49,7 +49,7 @@ func (c *Console) newReplayPage(req *userRequest, q url.Values) (*newReplayPage,
 	if isNew {
 		p.Chosen = []string{string(callbackd.Failed)}
 	}
-	p.Callbacks, err = c.callbackChoices(req, s.KeyID)
+	p.Callbacks, err = c.callbackChoices(req, s.KeyID, "")
 	return p, err
 }
 

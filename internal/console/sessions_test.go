@@ -80,6 +80,16 @@ func aSessionShowsItsOwnCallbacks(t *testing.T, s *site) {
 	if strings.Contains(words(t, v.get("/console/callbacks")), "partner.example") {
 		t.Error("the list of callbacks has the one of a session")
 	}
+	for _, list := range []string{"/console/deliveries", "/console/deliveries/live", "/console/deliveries/cancel"} {
+		list = fmt.Sprint(list, "?callback=", made.Callback.ID)
+		if a := v.get(list); !strings.Contains(a.body, fmt.Sprintf(`<option value="%d" selected>For session %s → partner.example`, made.Callback.ID, made.SessionKey)) {
+			t.Errorf("the filter of %s (%s) does not have the callback", list, a.Status)
+		}
+		other := s.visitor(t).signIn(s.NewKey("other", "another"))
+		if strings.Contains(other.get(list).body, made.SessionKey) {
+			t.Errorf("%s shows the callback of another key", list)
+		}
+	}
 	for _, sub := range []string{"/secret", "/edit"} {
 		if resp := v.get(page + sub); strings.Contains(words(t, resp), made.Callback.Secret) {
 			t.Errorf("%s shows the secret", sub)
