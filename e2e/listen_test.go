@@ -173,7 +173,7 @@ func TestListenGoesOnAfterARestart(t *testing.T) {
 		t.Fatalf("the server ends with %d", code)
 	}
 	p.until(t, "connecting again")
-	srv = serve(t, dir, "--listen", address)
+	serve(t, dir, "--listen", address)
 	second := publish(t, cl, client.NewEvent{Event: event, SessionKey: "S1"})
 	if r := <-got; r.header.Get("webhook-id") != second.ID {
 		t.Errorf("got %v, want %s", r, second.ID)

@@ -239,7 +239,7 @@ func TestFingerprints(t *testing.T) {
 	other := changed(`{"version":1,"keys":[{"api_key":"key-of-one","account":"acme","name":"uno"}]}`)
 	same := changed(`{"version":1,"keys":[{"api_key":"key-of-two","account":"acme","name":"two","expires_at":"2027-01-01T00:00:00Z"}]}`)
 	secret := changed(`{"version":1,"keys":[{"api_key":"key-of-two","account":"acme","name":"two","secret":{"value":"12345678901234567890"}}]}`)
-	if of(before, false) != of(before, false) || of(before, false) != of(other, false) {
+	if again := of(stored(t), false); of(before, false) != again || of(before, false) != of(other, false) {
 		t.Error("the fingerprint changes with an API key that the file does not name")
 	}
 	for name, now := range map[string][]callbackd.KeySettings{"a setting": same, "a secret": secret} {

@@ -40,7 +40,7 @@ func yamlNode(v strictjson.Value) (*yaml.Node, error) {
 		}
 	case '0':
 		n.Tag = "!!float"
-		if bytes.IndexAny(v, ".eE") < 0 {
+		if !bytes.ContainsAny(v, ".eE") {
 			n.Tag = "!!int"
 		}
 	case 'n':
