@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +31,6 @@ type overload struct {
 	times       float64
 	connections int
 	lasts       time.Duration
-	limit       time.Duration
 }
 
 func overloadCommand(fs *flag.FlagSet) func() error {
@@ -41,20 +39,10 @@ func overloadCommand(fs *flag.FlagSet) func() error {
 	fs.Float64Var(&o.times, "times", 10, "what is offered, in times the sustained rate")
 	fs.IntVar(&o.connections, "connections", 1000, "connections of the overload")
 	fs.DurationVar(&o.lasts, "for", time.Minute, "how long it lasts")
-	fs.DurationVar(&o.limit, "limit", 15*time.Minute, "when the measurement gives up")
 	return o.compare
 }
 
 func (o *overload) compare() error {
-	if o.limit < o.lasts {
-		return fmt.Errorf("-limit %v is shorter than -for %v", o.limit, o.lasts)
-	}
-	giveUp := time.AfterFunc(o.limit, func() {
-		progress("gave up after %v", o.limit)
-		cleanUp()
-		os.Exit(1)
-	})
-	defer giveUp.Stop()
 	if err := o.open(); err != nil {
 		return err
 	}
