@@ -70,7 +70,7 @@ const receivers = 16
 func newOutage(t *testing.T) *outage {
 	t.Helper()
 	o := &outage{dir: t.TempDir()}
-	o.server, o.cl = serve(t, o.dir), newClient(t, o.dir)
+	o.server, o.cl = serve(t, o.dir, "--archive", t.TempDir()), newClient(t, o.dir)
 	o.cl.Base = o.url
 	for i := range receivers + 1 {
 		fails := i < receivers/2

@@ -202,7 +202,7 @@ func TestTheBinaryOfAReleaseIsReproducible(t *testing.T) {
 // copySource copies what Git has of the project, without tests.
 func copySource(t *testing.T, from, to string) {
 	t.Helper()
-	list := exec.Command("git", "ls-files", "-z", "--", "*.go", "go.mod", "go.sum", "internal", "cmd", "wire", "client")
+	list := exec.Command("git", "ls-files", "-z", "--", "*.go", "go.mod", "go.sum", "internal", "cmd", "wire", "client", "docs")
 	list.Dir = from
 	out, err := list.Output()
 	if err != nil {

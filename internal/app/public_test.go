@@ -246,7 +246,7 @@ func (v *visitor) linksOf(path string) (out []string) {
 	}
 	for _, m := range links.FindAllStringSubmatch(page.body, -1) {
 		to := strings.ReplaceAll(m[2], "&amp;", "&")
-		if to == "/base/docs" {
+		if strings.HasPrefix(to, "/base/docs") {
 			continue
 		}
 		below := strings.HasPrefix(to, "/base/console/")
