@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -46,6 +47,7 @@ func (e *Engine) takeTurns(q *callbackQueue, now time.Time) storeRead {
 
 // takeTurn makes a lane read a delivery that was deferred. A lane that is in memory may have
 // come further than that, so it is read again from there on, without what it is sending.
+// What is before the delivery stays: no read from there on would bring it.
 func (e *Engine) takeTurn(q *callbackQueue, d *callbackd.Delivery) {
 	id := d.ID.Event
 	l := q.lanes[d.Session]
@@ -54,8 +56,10 @@ func (e *Engine) takeTurn(q *callbackQueue, d *callbackd.Delivery) {
 		e.readDelivery(q, d.Session, id)
 		return
 	}
-	for len(l.waiting[firstAttempt]) > 0 {
-		e.removeFirstAttempt(q, l, l.waiting[firstAttempt][0].ID.Event)
+	for _, later := range slices.Clone(l.waiting[firstAttempt]) {
+		if later.ID.Event > id {
+			e.removeFirstAttempt(q, l, later.ID.Event)
+		}
 	}
 	l.cursor.reread(id)
 	e.reviewLane(q, l)

@@ -325,3 +325,21 @@ func TestADeferredDeliveryTakesItsTurnInItsOrderGroup(t *testing.T) {
 		}
 	})
 }
+
+// A deferred delivery whose time comes while its lane has earlier and later ones in memory
+// goes between them, and none of them is forgotten.
+func TestADeferredDeliveryTakesItsTurnBetweenWhatWaits(t *testing.T) {
+	t.Parallel()
+	bubble(t, engine.Options{}, func(r *rig) {
+		cb := r.callback(ev1, callbackd.Policy{Timeout: time.Minute})
+		r.set(slowly(30*time.Second, status(200)))
+		r.publish(ev1, "S", "S", "S")
+		r.timed(ev1, time.Now().Add(10*time.Second), time.Time{}, "S")
+		r.publish(ev1, "S", "S")
+		pass(time.Hour)
+		if got := r.sequences(cb, "S"); !slices.Equal(got, []int64{1, 2, 3, 4, 5, 6}) {
+			r.Errorf("the callback got %d", got)
+		}
+		r.wantWaiting(0)
+	})
+}
