@@ -161,7 +161,7 @@ func TestTenNodesStartAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pg.Stop)
-	c := &nodes{t: t, url: pg.Schema(t), lease: lease, keyset: filepath.Join(t.TempDir(), "keys.json")}
+	c := &nodes{t: t, binary: binary, url: pg.Schema(t), lease: lease, keyset: filepath.Join(t.TempDir(), "keys.json")}
 	var procs []*process
 	for range 10 {
 		procs = append(procs, start(t, c.command(c.url)))
