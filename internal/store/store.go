@@ -392,9 +392,9 @@ type Queue interface {
 	// there is none.
 	TakeTurns(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
 	// Earlier returns, for each delivery of r.Before and each callback of the key that is
-	// in force, the newest pending delivery of the session that has an earlier event, if
-	// that waits for its first attempt or blocks its lane after r.At. They are ordered by
-	// event; Event is nil.
+	// in force, the newest pending delivery of the session that has an earlier event and
+	// waits for its first attempt or blocks its lane after r.At. Tests and what has expired
+	// by r.At do not count. They are ordered by event; Event is nil.
 	Earlier(ctx context.Context, r callbackd.EarlierRead) ([][]callbackd.Delivery, error)
 	// Record writes an outcome in one transaction: the attempt, the new state of the
 	// delivery, and the change of the callback, unless the callback has another

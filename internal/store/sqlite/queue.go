@@ -165,13 +165,13 @@ func (s *Store) earlier(ctx context.Context, key callbackd.KeyID, callbacks []ca
 	}
 	err = s.read(ctx, func(d *db) error {
 		for _, cb := range callbacks {
-			err := d.query("SELECT "+pendingColumns+` FROM pending WHERE callback_no = ? AND session = ? AND event_id < ? AND (due IS NULL OR holds_until > ?)
-				ORDER BY event_id DESC LIMIT 1`, func(st *sqlite3.Stmt) error {
+			err := d.query("SELECT "+pendingColumns+` FROM pending WHERE callback_no = ? AND session = ? AND event_id < ? AND NOT test
+				AND (due IS NULL OR holds_until > ?) AND (expires_at IS NULL OR expires_at > ?) ORDER BY event_id DESC LIMIT 1`, func(st *sqlite3.Stmt) error {
 				if d := scanPending(st); d.ID.Event >= newest[cb].ID.Event {
 					newest[cb] = d
 				}
 				return nil
-			}, int64(cb), before.Session, int64(before.Event), at)
+			}, int64(cb), before.Session, int64(before.Event), at, at)
 			if err != nil {
 				return err
 			}

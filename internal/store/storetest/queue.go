@@ -12,6 +12,7 @@ var queueTests = map[string]func(*suite){
 	"FirstAttempts":               (*suite).firstAttempts,
 	"Lanes":                       (*suite).lanes,
 	"EarlierInASession":           (*suite).earlier,
+	"EarlierThanWhatHoldsNothing": (*suite).earlierThanWhatHoldsNothing,
 	"RetriesSoonestDue":           (*suite).dueRetries,
 	"BlockedLanes":                (*suite).blocked,
 	"BacklogSinceAResendOrReplay": (*suite).backlogOfResent,
@@ -113,6 +114,27 @@ func (s *suite) earlier() {
 	s.outcome(ds[2], callbackd.Pending, s.at.Add(time.Second), s.at.Add(time.Minute))
 	check("one that failed and blocks its lane", s.at, []callbackd.DeliveryID{of(first[2], a), of(last[0], b)}, []callbackd.DeliveryID{of(first[2], a)}, nil)
 	check("one that blocks no longer", s.at.Add(time.Minute), []callbackd.DeliveryID{of(first[0], a), of(last[0], b)}, []callbackd.DeliveryID{of(first[0], a)}, nil)
+}
+
+// What holds nothing does not hide the earlier delivery of its session that does.
+func (s *suite) earlierThanWhatHoldsNothing() {
+	a := s.newCallback(s.key, ev1, "a")
+	s.newCallback(s.key, ev2, "b")
+	accept := func(ev store.NewEvent) *callbackd.Event {
+		s.Helper()
+		ev.Session, ev.Data = "S", []byte("{}")
+		evs, err := s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{ev}})
+		s.must(err)
+		return evs[0]
+	}
+	holds := accept(store.NewEvent{Type: ev1})
+	accept(store.NewEvent{Type: ev1, ExpiresAt: s.at.Add(time.Second)})
+	accept(store.NewEvent{Type: ev1, OnlyTo: a.ID})
+	accept(store.NewEvent{Type: ev1, DeliverAt: s.at.Add(time.Hour)})
+	last := accept(store.NewEvent{Type: ev2})
+	got, err := s.Earlier(s.ctx(), callbackd.EarlierRead{Key: s.key.ID, Before: []callbackd.SessionEvent{{Session: "S", Event: last.ID}}, At: s.at.Add(time.Second)})
+	s.must(err)
+	s.equal("what is before the last event", deliveryIDs(got[0]), []callbackd.DeliveryID{{Event: holds.ID, Callback: a.ID}})
 }
 
 // retried lets the first six of twoLanes fail: later ones are due sooner, and
