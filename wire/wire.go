@@ -264,6 +264,9 @@ type Accepted struct {
 	Deliveries int    `json:"deliveries"`
 	// Callback is the one that the event gave its session; nil when it gave none.
 	Callback *Callback `json:"callback,omitempty"`
+	// Warning says what in the data does not fit the schema of the event's type; only with
+	// "serve --validate warn".
+	Warning string `json:"warning,omitempty"`
 }
 
 // Event is one event as it is shown.

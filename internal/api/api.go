@@ -21,6 +21,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/eventtypes"
 	"callbackd/internal/front"
 	"callbackd/internal/keylimit"
 	"callbackd/internal/obs"
@@ -59,6 +60,10 @@ type Options struct {
 	// server. Limited counts calls that were refused because of a limit; it may be nil.
 	Limits  *keylimit.Limiter
 	Limited func(callbackd.Limit)
+	// Events is the catalogue of events; nil: callbackd's own, which checks nothing. Misfit
+	// counts published events that do not fit their schema; it may be nil.
+	Events *eventtypes.Catalogue
+	Misfit func(refused bool)
 	// Overload refuses events when the store does not keep up; nil: a new one.
 	Overload *front.Overload
 	Tracing  Tracing
@@ -107,7 +112,13 @@ func New(o Options) *API {
 	if o.Limited == nil {
 		o.Limited = func(callbackd.Limit) {}
 	}
-	o.Log = obs.Limit(obs.Limit(o.Log, refusedTokenInterval, refusedToken), time.Minute, overloadWarning)
+	if o.Misfit == nil {
+		o.Misfit = func(bool) {}
+	}
+	if o.Events == nil {
+		o.Events = builtIn()
+	}
+	o.Log = obs.Limit(obs.Limit(o.Log, refusedTokenInterval, refusedToken), time.Minute, overloadWarning, misfit)
 	a := &API{Options: o, mux: http.NewServeMux(), operators: newOperators(), closing: make(chan struct{})}
 	for _, r := range a.routes() {
 		a.mux.Handle(r.pattern, a.handler(r))

@@ -21,29 +21,11 @@ import (
 // publish accepts one event or an array of events. It is on the hot path: it reads the
 // body in one pass, uses no reflection, and writes the answer by hand.
 func (a *API) publish(w http.ResponseWriter, c *call) error {
-	// An idempotency key belongs to the bytes of a body, so the body must not be encoded.
-	if name := coding(c.Header); name != "" {
-		return unsupported(w, name, "identity")
-	}
-	body, err := c.body(w)
+	b, many, err := readBatch(w, c)
 	if err != nil {
 		return err
 	}
-	b := store.Batch{Key: c.keyID(), At: time.Now(), Idempotency: c.Header.Get("Idempotency-Key")}
-	if len(b.Idempotency) > callbackd.MaxIdempotency {
-		return callbackd.Invalid("Idempotency-Key is longer than %d bytes.", callbackd.MaxIdempotency)
-	}
-	if b.Idempotency != "" {
-		b.Digest = sha256.Sum256(body)
-	}
-	many := false
-	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
-		many = true
-		b.Events, err = readEvents(body, b.At)
-	} else {
-		b.Events = make([]store.NewEvent, 1)
-		err = readEvent(body, &b.Events[0], b.At)
-	}
+	warnings, err := a.checkEvents(b.Events, many)
 	if err != nil {
 		return err
 	}
@@ -67,7 +49,11 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		if out, err = appendAccepted(out, ev, given[i]); err != nil {
+		warned := ""
+		if warnings != nil {
+			warned = warnings[i]
+		}
+		if out, err = appendAccepted(out, ev, given[i], warned); err != nil {
 			return err
 		}
 	}
@@ -78,9 +64,34 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
+// readBatch reads the events of a call. many is set when the body is an array.
+func readBatch(w http.ResponseWriter, c *call) (b store.Batch, many bool, err error) {
+	// An idempotency key belongs to the bytes of a body, so the body must not be encoded.
+	if name := coding(c.Header); name != "" {
+		return b, false, unsupported(w, name, "identity")
+	}
+	body, err := c.body(w)
+	if err != nil {
+		return b, false, err
+	}
+	b = store.Batch{Key: c.keyID(), At: time.Now(), Idempotency: c.Header.Get("Idempotency-Key")}
+	if len(b.Idempotency) > callbackd.MaxIdempotency {
+		return b, false, callbackd.Invalid("Idempotency-Key is longer than %d bytes.", callbackd.MaxIdempotency)
+	}
+	if b.Idempotency != "" {
+		b.Digest = sha256.Sum256(body)
+	}
+	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
+		b.Events, err = readEvents(body, b.At)
+		return b, true, err
+	}
+	b.Events = make([]store.NewEvent, 1)
+	return b, false, readEvent(body, &b.Events[0], b.At)
+}
+
 // appendAccepted appends the answer for an event, and for the callback that it gave its
-// session unless that is nil.
-func appendAccepted(out []byte, ev *callbackd.Event, given *wire.Callback) ([]byte, error) {
+// session unless that is nil. warning says what does not fit the schema of its type.
+func appendAccepted(out []byte, ev *callbackd.Event, given *wire.Callback, warning string) ([]byte, error) {
 	out = append(out, `{"id":"`...)
 	out = append(out, ev.ID.String()...)
 	out = append(out, `","event":"`...)
@@ -97,6 +108,9 @@ func appendAccepted(out []byte, ev *callbackd.Event, given *wire.Callback) ([]by
 			return nil, err
 		}
 		out = append(append(out, `,"callback":`...), bytes.TrimSpace(shown)...)
+	}
+	if warning != "" {
+		out = strictjson.AppendString(append(out, `,"warning":`...), warning)
 	}
 	return append(out, '}'), nil
 }

@@ -2,12 +2,14 @@ package api
 
 import (
 	"net/http"
-	"slices"
+	"strings"
 	"sync"
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/eventtypes"
 	"callbackd/internal/openapi"
+	"callbackd/internal/store"
 	"callbackd/wire"
 )
 
@@ -34,24 +36,63 @@ var EventKinds = sync.OnceValues(func() ([]wire.EventKind, error) {
 	return out, nil
 })
 
-func (a *API) listEventTypes(w http.ResponseWriter, _ *call) error {
+// builtIn returns the catalogue without checks. The document is part of the program, and a
+// test reads it.
+func builtIn() *eventtypes.Catalogue {
 	kinds, err := EventKinds()
 	if err != nil {
-		return err
+		panic(err)
 	}
-	answer(w, http.StatusOK, wire.EventKindList{Data: kinds})
+	c, err := eventtypes.New(kinds, eventtypes.Off)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func (a *API) listEventTypes(w http.ResponseWriter, _ *call) error {
+	answer(w, http.StatusOK, wire.EventKindList{Data: a.Events.Kinds()})
 	return nil
 }
 
 func (a *API) getEventType(w http.ResponseWriter, c *call) error {
-	kinds, err := EventKinds()
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(kinds, func(k wire.EventKind) bool { return k.Type == c.PathValue("type") })
-	if i < 0 {
+	kind, ok := a.Events.Kind(callbackd.EventType(c.PathValue("type")))
+	if !ok {
 		return callbackd.Errorf(callbackd.KindNotFound, "There is no event %s. GET /v1/event-types lists all of them.", callbackd.Clip(c.PathValue("type"), 60))
 	}
-	answer(w, http.StatusOK, kinds[i])
+	answer(w, http.StatusOK, kind)
 	return nil
+}
+
+// misfit is logged once a minute.
+const misfit = "a published event does not fit the schema of its type"
+
+// checkEvents checks the data of published events against the schemas of their types. It
+// returns the warning of each event, or nil when there are none. An event that does not
+// fit is an error when such events are refused.
+func (a *API) checkEvents(events []store.NewEvent, many bool) (warnings []string, err error) {
+	if !a.Events.Checks() {
+		return nil, nil
+	}
+	for i := range events {
+		ev := &events[i]
+		faults := a.Events.Check(ev.Type, ev.Data)
+		if faults == nil {
+			continue
+		}
+		a.Misfit(a.Events.Refuses())
+		a.Log.Warn(misfit, "event", string(ev.Type), "refused", a.Events.Refuses(), "faults", len(faults))
+		if a.Events.Refuses() {
+			err := callbackd.Invalid("The data does not fit the schema of %s, which GET /v1/event-types/%s shows. %s", ev.Type, ev.Type, strings.Join(faults, " "))
+			if many {
+				err = callbackd.Invalid("Event %d of the array: %v", i+1, err)
+			}
+			return nil, err
+		}
+		if warnings == nil {
+			warnings = make([]string, len(events))
+		}
+		warnings[i] = strings.Join(faults, " ")
+	}
+	return warnings, nil
 }

@@ -49,7 +49,7 @@ func showChange(made store.Changed) ([]byte, error) {
 			out = append(out, ',')
 		}
 		var err error
-		if out, err = appendAccepted(out, ev, nil); err != nil {
+		if out, err = appendAccepted(out, ev, nil, ""); err != nil {
 			return nil, err
 		}
 	}

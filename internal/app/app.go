@@ -20,6 +20,7 @@ import (
 	"callbackd/internal/console"
 	"callbackd/internal/egress"
 	"callbackd/internal/engine"
+	"callbackd/internal/eventtypes"
 	"callbackd/internal/front"
 	"callbackd/internal/home"
 	"callbackd/internal/keylimit"
@@ -87,6 +88,9 @@ type Config struct {
 	// incident, and DiskLow how many bytes are free when the disk is one. 0: the defaults.
 	BacklogOld time.Duration
 	DiskLow    int64
+
+	// Validate says what becomes of a published event that does not fit its schema.
+	Validate eventtypes.Mode
 
 	Console ConsoleConfig
 
@@ -185,10 +189,15 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	metrics.WatchStore(obs.Store{Figures: a.store.Figures, Backlogs: a.store.Backlogs, Reports: a.runsSingletonJobs})
 	metrics.SetBuild(Version, c.StoreConfig.kind())
 
+	events, err := catalogue(c)
+	if err != nil {
+		return nil, err
+	}
 	tests := callbacks.NewLimiter()
 	service := api.New(api.Options{
 		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log, Limits: limits, Limited: metrics.Limited, Overload: overload,
 		Preview: send.Request, Advise: transport.AdviseAddress, TestAuth: send.TestAuth, Ready: a.ready, Accepted: metrics.Accepted,
+		Events: events, Misfit: metrics.Misfit,
 		Operator:     a.operator(c),
 		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
@@ -198,7 +207,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	})
 	pages := console.New(console.Options{
 		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log, Limits: limits,
-		Preview: send.Request, Advise: transport.Advise, TestAuth: send.TestAuth, Nodes: a.nodes, Events: api.EventKinds, Version: Version,
+		Preview: send.Request, Advise: transport.Advise, TestAuth: send.TestAuth, Nodes: a.nodes, Events: events.Kinds, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
 		Brand: c.Console.Brand, ReturnOrigins: c.Console.ReturnOrigins, FrameAncestors: c.Console.FrameAncestors,
 	})

@@ -19,6 +19,7 @@ import (
 	"callbackd/internal/app"
 	"callbackd/internal/clock"
 	"callbackd/internal/console"
+	"callbackd/internal/eventtypes"
 	"callbackd/internal/mail"
 	"callbackd/internal/obs"
 	"callbackd/internal/store"
@@ -54,6 +55,7 @@ type serveCmd struct {
 	NoticeMailTo   []string      `env:"CALLBACKD_NOTICE_MAIL_TO" placeholder:"ADDRESS" help:"With --smtp-url: who gets a mail when an incident begins and when it ends. Repeat the option, or separate addresses with commas."`
 	BacklogOld     time.Duration `default:"15m" env:"CALLBACKD_BACKLOG_OLD" help:"Since when a delivery has been due when that is an incident (BACKLOG:OLD), such as 15m."`
 	DiskLow        int64         `default:"1024" env:"CALLBACKD_DISK_LOW" placeholder:"MIB" help:"Free space on the volume of the data directory, in MiB, below which that is an incident (DISK:LOW)."`
+	Validate       string        `default:"off" enum:"off,warn,refuse" env:"CALLBACKD_VALIDATE" help:"Check the data of published events against the schema of their type (GET /v1/event-types): off; warn accepts an event that does not fit, and the answer says what is wrong; refuse answers 400."`
 	RequireHTTPS   bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Refuse callback URLs of live API keys that are not https."`
 	CaptureURL     string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session, shown as capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
 	MaskHeaders    bool          `name:"mask-callback-headers" env:"CALLBACKD_MASK_CALLBACK_HEADERS" help:"Mask the values of callback headers when they are read. A PUT that sends the mask keeps the stored value."`
@@ -77,7 +79,7 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 		Retention: c.Retention, AuditRetention: c.AuditRetention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, OperatorToken: callbackd.Secret(c.OperatorToken),
 	}
-	out.Archive = c.Archive
+	out.Archive, out.Validate = c.Archive, eventtypes.Mode(c.Validate)
 	out.NoticeKey, out.BacklogOld, out.DiskLow = c.NoticeKey, c.BacklogOld, c.DiskLow<<20
 	out.NodeListen, out.NodeAddress = c.NodeListen, c.NodeAddress
 	if err := c.read(&out); err != nil {

@@ -57,7 +57,7 @@ type Options struct {
 	Version    string
 
 	// Events returns the catalogue of events that the API has.
-	Events func() ([]wire.EventKind, error)
+	Events func() []wire.EventKind
 
 	// OperatorToken signs the operator in. When it is empty, only one-time
 	// links do.

@@ -17,12 +17,8 @@ type eventSample struct {
 // renderForm renders the form of a callback, with the bodies of the events that it may choose
 // beside it. The form of a stored callback has its own event only.
 func (c *Console) renderForm(w http.ResponseWriter, status int, p *callbackFormPage) error {
-	kinds, err := c.Events()
-	if err != nil {
-		return err
-	}
 	chosen := cmp.Or(p.F["event"], string(callbackd.EventTypes[0]))
-	for _, k := range kinds {
+	for _, k := range c.Events() {
 		if p.New || k.Type == chosen {
 			p.Samples = append(p.Samples, eventSample{k.Type, k.Description, indented(string(k.Sample)), k.Type == chosen})
 		}

@@ -35,6 +35,7 @@ type Metrics struct {
 	silent    prometheus.Counter
 	limited   *prometheus.CounterVec
 	mails     *prometheus.CounterVec
+	misfits   *prometheus.CounterVec
 }
 
 // buckets are the upper bounds of the histograms, in seconds.
@@ -71,6 +72,7 @@ func New() *Metrics {
 		silent:    counter("callbackd_calls_unanswered_total", "Calls that were sent to the home of their API key and got no answer."),
 		limited:   labeled("callbackd_calls_limited_total", "Calls of the API that were refused because a limit was reached, by limit.", "limit"),
 		mails:     labeled("callbackd_notice_mails_total", "Tries to send a mail about incidents, by result.", "result"),
+		misfits:   labeled("callbackd_events_misfit_total", "Published events whose data does not fit the schema of their type, by result (serve --validate).", "result"),
 	}
 	// They are made here so that a count of 0 is served too.
 	m.succeeded = m.attempts.WithLabelValues(string(callbackd.NoFault))
@@ -87,9 +89,12 @@ func New() *Metrics {
 	for _, result := range []string{mailSent, mailFailed} {
 		m.mails.WithLabelValues(result)
 	}
+	for _, result := range []string{misfitAccepted, misfitRefused} {
+		m.misfits.WithLabelValues(result)
+	}
 	m.registry.MustRegister(
 		m.accepted, m.attempts, ended, m.latency, m.duration, m.manual, m.breakers, m.paused, m.stale,
-		m.commits, m.committed, m.refused, m.dropped, m.forwarded, m.homeAway, m.silent, m.limited, m.mails,
+		m.commits, m.committed, m.refused, m.dropped, m.forwarded, m.homeAway, m.silent, m.limited, m.mails, m.misfits,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -164,6 +169,21 @@ const (
 	mailSent   = "sent"
 	mailFailed = "failed"
 )
+
+// Values of the label result of callbackd_events_misfit_total.
+const (
+	misfitAccepted = "accepted"
+	misfitRefused  = "refused"
+)
+
+// Misfit counts a published event whose data does not fit the schema of its type.
+func (m *Metrics) Misfit(refused bool) {
+	result := misfitAccepted
+	if refused {
+		result = misfitRefused
+	}
+	m.misfits.WithLabelValues(result).Inc()
+}
 
 // Mailed counts a try to send a mail.
 func (m *Metrics) Mailed(err error) {

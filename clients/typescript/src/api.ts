@@ -648,6 +648,8 @@ export interface Accepted {
   /** The number of callbacks that get the event. */
   deliveries: number;
   callback?: GivenCallback;
+  /** What in the data does not fit the schema of the event's type, with the first places as JSON Pointers. Left out when all fits, and without `serve --validate warn`. */
+  warning?: string;
 }
 
 export type AcceptedEvents = Array<Accepted>;

@@ -697,6 +697,8 @@ class Accepted(t.TypedDict):
     # The number of callbacks that get the event.
     deliveries: int
     callback: t.NotRequired[GivenCallback]
+    # What in the data does not fit the schema of the event's type, with the first places as JSON Pointers. Left out when all fits, and without `serve --validate warn`.
+    warning: t.NotRequired[str]
 
 
 
