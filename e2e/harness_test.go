@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		os.Exit(1)
 	}
+	os.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config")) // not the profiles of who runs the tests
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)

@@ -80,7 +80,7 @@ func followPage(t *testing.T, steps [][]string, files map[string]string) {
 		t.Cleanup(pg.Stop)
 		database = pg.Database(t)
 	}
-	cmd := bash(t, script, "DATABASE_URL="+database, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "CALLBACKD_URL="+srv.url, "CALLBACKD_DATA="+dir,
+	cmd := bash(t, script, "DATABASE_URL="+database, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"), "CALLBACKD_URL="+srv.url, "CALLBACKD_DATA="+dir, "XDG_CONFIG_HOME="+filepath.Join(home, "config"),
 		"CALLBACKD_ACCOUNT="+cl.Account, "CALLBACKD_KEY="+cl.APIKey, "CALLBACKD_SECRET="+cl.APISecret)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, said)

@@ -22,7 +22,8 @@ import (
 // server, or in the store itself when no server runs.
 type settingsFlags struct {
 	dataFlag
-	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" help:"URL of the server, with --token."`
+	profileFlag
+	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" profile:"server" help:"URL of the server, with --token."`
 	Token  string `env:"CALLBACKD_ADMIN_TOKEN" secret:"" placeholder:"TOKEN" help:"Operator token, with which the server at --server is asked. Without it, the store is opened. Also from a file: CALLBACKD_ADMIN_TOKEN_FILE."`
 }
 

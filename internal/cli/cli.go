@@ -33,6 +33,9 @@ type root struct {
 	Callbacks  callbacksCmd  `cmd:"" help:"List, create, show, test, pause, resume and delete callbacks of an API key."`
 	Events     eventsCmd     `cmd:"" help:"List, publish and follow events of an API key."`
 	Sessions   sessionsCmd   `cmd:"" help:"Find and show sessions of an API key."`
+	Login      loginCmd      `cmd:"" help:"Store a server's URL and an API key in a profile, so that other commands need neither options nor variables."`
+	Logout     logoutCmd     `cmd:"" help:"Remove a profile from this machine."`
+	Profiles   profilesCmd   `cmd:"" help:"List the profiles, without secrets."`
 	Erase      eraseCmd      `cmd:"" help:"Erase what is stored of people in sessions and their events."`
 	Console    consoleCmd    `cmd:"" help:"Print a link that signs the operator in to the console once."`
 	Nodes      nodesCmd      `cmd:"" help:"List the nodes on a PostgreSQL database with their shards, leases and backlog."`
@@ -115,6 +118,12 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "callbackd: %v; `callbackd --help` lists the commands and their options\n", err)
 		return exitSetting
 	}
+	fromProfile, err := useProfile(k)
+	if err != nil {
+		fmt.Fprintln(stderr, "callbackd:", err)
+		return exitCode(err)
+	}
+	settings := settingsOf(k, fromProfile)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	second := make(chan struct{})
@@ -127,7 +136,8 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		<-signals
 		close(second)
 	}()
-	err = k.Run(&env{store.WithActor(ctx, whoRuns()), stdout, stderr, second, settingsOf(k)})
+	err = k.Run(&env{store.WithActor(ctx, whoRuns()), stdout, stderr, second, settings})
+	err = withOrigin(err, settings)
 	var e exit
 	switch {
 	case errors.As(err, &e):

@@ -13,7 +13,8 @@ const defaultURL = "http://127.0.0.1:8080"
 
 type consoleCmd struct {
 	dataFlag
-	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" help:"URL at which a browser reaches the server."`
+	profileFlag
+	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" profile:"server" help:"URL at which a browser reaches the server."`
 }
 
 // Run prints a one-time link. Anybody who can write to the store counts as the operator.

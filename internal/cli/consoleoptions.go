@@ -56,11 +56,12 @@ func pageOrigins(option string, texts []string) (out []string, err error) {
 
 type keysLinkCmd struct {
 	dataFlag
+	profileFlag
 	Key      string                `arg:"" help:"The API key."`
 	Role     callbackd.ConsoleRole `default:"viewer" enum:"viewer,developer" env:"CALLBACKD_LINK_ROLE" help:"What the person may do: viewer reads, without secrets; developer also changes callbacks, sends tests, resends and replays."`
 	ReturnTo string                `placeholder:"URL" help:"Where \"Back to …\" leads. It is shown when the server allows its origin: --return-origin."`
 	Expires  time.Duration         `name:"expires-in" default:"8h" help:"How long the browser stays signed in: 5m to 7d."`
-	Server   string                `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" help:"URL at which a browser reaches the server."`
+	Server   string                `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" profile:"server" help:"URL at which a browser reaches the server."`
 }
 
 // Run prints a link that works once.

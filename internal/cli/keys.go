@@ -308,14 +308,13 @@ func (c *keysRevokeCmd) Run(e *env) error {
 	return err
 }
 
-type headersCmd struct {
-	Account string `required:"" env:"CALLBACKD_ACCOUNT" help:"Account name of the API key."`
-	Key     string `required:"" env:"CALLBACKD_KEY" help:"API key."`
-	Secret  string `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
-}
+type headersCmd struct{ keyFlags }
 
 // Run prints the headers, one a line.
 func (c *headersCmd) Run(e *env) error {
+	if err := c.checkKey(); err != nil {
+		return err
+	}
 	stamp := time.Now().UTC().Format(time.RFC3339)
 	_, err := fmt.Fprintf(e.stdout, "%s: %s\n%s: %s\n%s: %s\n", signature.HeaderKey, c.Key,
 		signature.HeaderToken, signature.Token(c.Account, c.Key, stamp, c.Secret), signature.HeaderTimestamp, stamp)

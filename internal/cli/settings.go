@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -223,30 +224,15 @@ func (secretFiles) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, er
 }
 
 // settingsOf returns the options of the chosen command with their values and where each
-// comes from. Secrets are masked.
-func settingsOf(k *kong.Context) (out []wire.Setting) {
-	written := map[string]bool{}
-	for _, p := range k.Path {
-		if p.Flag != nil && !p.Resolved {
-			written[p.Flag.Name] = true
-		}
-	}
+// comes from. fromProfile are those that a profile gave. Secrets are masked.
+func settingsOf(k *kong.Context, fromProfile map[string]string) (out []wire.Setting) {
+	written := writtenOptions(k)
 	for _, group := range k.Selected().AllFlags(true) {
 		for _, f := range group {
 			if f.Name == "help" {
 				continue
 			}
-			s := wire.Setting{Name: f.Name, Value: settingText(f.Target), Source: "default"}
-			for _, name := range f.Envs {
-				if os.Getenv(name) != "" {
-					s.Source = "environment " + name
-				} else if f.Tag.Has(secretTag) && os.Getenv(name+fileSuffix) != "" {
-					s.Source = "file of " + name + fileSuffix
-				}
-			}
-			if written[f.Name] {
-				s.Source = "command line"
-			}
+			s := wire.Setting{Name: f.Name, Value: settingText(f.Target), Source: cmp.Or(fromProfile[f.Name], source(f, written))}
 			if f.Tag.Has(secretTag) && s.Value != "" {
 				s.Value = callbackd.Mask
 			}

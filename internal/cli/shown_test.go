@@ -29,7 +29,7 @@ func TestSettingsAreShownWithoutSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]wire.Setting{}
-	for _, s := range settingsOf(k) {
+	for _, s := range settingsOf(k, nil) {
 		if strings.Contains(s.Value, "hidden") {
 			t.Errorf("%s shows %q", s.Name, s.Value)
 		}

@@ -14,16 +14,12 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/client"
 	"callbackd/internal/humanize"
 	"callbackd/internal/simulate"
 )
 
 type simulateCmd struct {
-	Server   string  `aliases:"url" default:"http://127.0.0.1:8080" env:"CALLBACKD_URL" help:"URL of the server."`
-	Account  string  `required:"" env:"CALLBACKD_ACCOUNT" help:"Account name of the API key."`
-	Key      string  `required:"" env:"CALLBACKD_KEY" help:"API key."`
-	Secret   string  `required:"" env:"CALLBACKD_SECRET" secret:"" help:"API secret. Also from a file: CALLBACKD_SECRET_FILE."`
+	accountFlags
 	Sessions int     `default:"100" help:"Number of inspections to play, up to 1,000,000. They start within ten minutes of simulated time, and each takes about five."`
 	Speed    speed   `default:"60x" help:"How much faster than real time to play, such as 60x. max does not wait at all."`
 	Reject   float64 `default:"0.1" help:"Share of photos that are rejected and captured again, from 0 to 0.95."`
@@ -68,8 +64,11 @@ func (c *simulateCmd) Run(e *env) error {
 		return settingf("--sessions %d is invalid; give a number from 1 to 1,000,000", c.Sessions)
 	}
 	seed := cmp.Or(c.Seed, rand.Uint64())
-	cl := &client.Client{Base: strings.TrimSuffix(c.Server, "/"), Account: c.Account, APIKey: c.Key, APISecret: c.Secret,
-		HTTP: &http.Client{Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute}}}
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	cl.HTTP = &http.Client{Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute}}
 	fmt.Fprintf(e.stdout, "%s inspections, seed %d\n", humanize.Number(c.Sessions), seed)
 	bar := newBar(e.stderr, c.Sessions)
 	r, err := simulate.Run(e.ctx, cl, simulate.Options{Sessions: c.Sessions, Speed: float64(c.Speed), Seed: seed, Progress: bar.show,

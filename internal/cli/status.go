@@ -21,7 +21,8 @@ import (
 
 // operatorFlags are the options of commands that ask a running server as the operator.
 type operatorFlags struct {
-	Server        string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" help:"URL of the server."`
+	profileFlag
+	Server        string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" profile:"server" help:"URL of the server."`
 	OperatorToken string `env:"CALLBACKD_OPERATOR_TOKEN" secret:"" placeholder:"TOKEN" help:"The server's operator token. Also from a file: CALLBACKD_OPERATOR_TOKEN_FILE."`
 }
 
@@ -45,7 +46,7 @@ func (f *operatorFlags) ask(ctx context.Context, method, path, token string, in,
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("callbackd does not answer at %s: %w; is it running, and is --server right?", f.Server, err)
+		return fmt.Errorf("callbackd does not answer at %s: %w; is it running, and is the URL right?", f.Server, err)
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxOperatorAnswer))
