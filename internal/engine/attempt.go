@@ -156,11 +156,12 @@ func (e *Engine) send(a *attempt) {
 // sendSafely sends, and turns a panic of the sender into a failed attempt: one delivery
 // must not end the process.
 func (e *Engine) sendSafely(cb *callbackd.Callback, ev *callbackd.Event, n int) (res callbackd.Result) {
+	began := time.Now().UTC() // the panic may come long after the request
 	defer func() {
 		if p := recover(); p != nil {
 			e.options.Log.Error("attempt panicked", "event", ev.ID.String(), "panic", p)
 			res = callbackd.Result{
-				StartedAt: time.Now().UTC(),
+				StartedAt: began,
 				Fault:     callbackd.FaultLocal,
 				Error:     "callbackd failed; the attempt is made again",
 			}

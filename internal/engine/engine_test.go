@@ -345,6 +345,7 @@ func TestASenderThatPanicsFailsTheAttemptOnly(t *testing.T) {
 		r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0}})
 		r.set(func(c call) callbackd.Result {
 			if c.attempt == 1 {
+				time.Sleep(10 * time.Second)
 				panic("poison")
 			}
 			return status(200)
@@ -352,6 +353,9 @@ func TestASenderThatPanicsFailsTheAttemptOnly(t *testing.T) {
 		id := callbackd.DeliveryID{Event: r.publish(ev1, "A")[0], Callback: 1}
 		pass(time.Minute)
 		r.wantDelivery(id, callbackd.Delivered, callbackd.FaultLocal, callbackd.NoFault)
+		if began, sent := r.view(id.Event, 1).History[0].StartedAt, r.sent()[0].at; began.Sub(sent).Abs() > time.Millisecond {
+			t.Errorf("the attempt that panicked is said to have begun at %v, and began at %v", began, sent)
+		}
 	})
 }
 

@@ -1,6 +1,8 @@
 package engine_test
 
 import (
+	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,16 +43,21 @@ func (g *orderGroups) notePause(callback callbackd.CallbackID) {
 // isTarget reports whether an event has the callback as a target.
 func (w *world) isTarget(id callbackd.DeliveryID) bool {
 	w.Helper()
-	ev, err := w.s.Event(w.Context(), w.key.ID, id.Event)
+	return slices.Contains(w.event(id.Event).Targets, id.Callback)
+}
+
+// event returns an event of the world. An accepted event does not change.
+func (w *world) event(id callbackd.EventID) *callbackd.Event {
+	w.Helper()
+	if ev := w.events[id]; ev != nil {
+		return ev
+	}
+	ev, err := w.s.Event(context.Background(), w.key.ID, id)
 	if err != nil {
 		w.Fatal(err)
 	}
-	for _, target := range ev.Targets {
-		if target == id.Callback {
-			return true
-		}
-	}
-	return false
+	w.events[id] = ev
+	return ev
 }
 
 // hold is a delivery and until when, at least, it holds later ones of its session to other

@@ -25,7 +25,9 @@ type world struct {
 	wait map[callbackd.CallbackID]time.Duration // OrderWait
 	ids  []callbackd.EventID
 
-	groups orderGroups
+	events   map[callbackd.EventID]*callbackd.Event // as they were accepted
+	sessions sessionCallbacks
+	groups   orderGroups
 
 	faulty bool // receivers and store misbehave
 	calm   bool // receivers are slow, and never fail
@@ -131,16 +133,19 @@ type step struct {
 
 func drawStep(t *rapid.T) step {
 	return step{
-		Kind:     rapid.IntRange(0, 15).Draw(t, "kind"),
+		Kind:     rapid.IntRange(0, 20).Draw(t, "kind"),
 		Sessions: rapid.SliceOfN(rapid.IntRange(0, 6), 1, 30).Draw(t, "sessions"),
 		For:      rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 20 * time.Second, 10 * time.Minute}).Draw(t, "for"),
-		Callback: rapid.IntRange(0, 3).Draw(t, "callback"),
+		Callback: rapid.IntRange(0, 15).Draw(t, "callback"),
 		Event:    rapid.IntRange(0, 1<<20).Draw(t, "event"),
 	}
 }
 
 func (w *world) do(s step) {
-	callback := w.cbs[s.Callback]
+	callback, ok := w.alive(s.Callback)
+	if !ok {
+		return
+	}
 	switch s.Kind {
 	case 0, 1, 2, 3:
 		var sessions []string
@@ -167,6 +172,12 @@ func (w *world) do(s step) {
 		w.publishTimed(s)
 	case 15:
 		w.expire()
+	case 16, 17, 18:
+		w.giveCallbacks(s)
+	case 19:
+		w.deleteCallback(callback)
+	case 20:
+		w.sweepCallbacks()
 	case 12:
 		w.regroup(callback, []string{"", "g", "h", callbackd.GroupByOrigin}[s.Event%4])
 		w.groups.noteGroup(w.setting(callback))
@@ -210,10 +221,7 @@ func (w *world) account(allowed int) {
 		sent[fmt.Sprint(c.cb, c.session, c.sequence)]++
 	}
 	for _, id := range w.ids {
-		ev, err := w.s.Event(context.Background(), store.AllKeys, id)
-		if err != nil {
-			w.Fatal(err)
-		}
+		ev := w.event(id)
 		for _, callback := range ev.Targets {
 			d := callbackd.DeliveryID{Event: id, Callback: callback}
 			missing := sent[fmt.Sprint(callback, ev.Session, ev.Sequence)] - w.recorded[d] - w.lost[d]
@@ -236,9 +244,14 @@ func (w *world) endFaults() {
 	w.mu.Unlock()
 	pass(time.Minute)
 	for _, callback := range w.cbs {
-		w.pause(callback, callbackd.NotPaused)
+		if !w.sessions.deleted[callback] {
+			w.pause(callback, callbackd.NotPaused)
+		}
 	}
+	pass(15 * time.Minute)
+	w.expire() // as the job does each second: what has expired is read until it has ended
 	pass(200 * time.Hour)
+	w.finalizeCanceled()
 	w.expire()
 	pass(time.Hour)
 }
@@ -251,11 +264,9 @@ func (w *world) verify() {
 	}
 	w.verifyGroups()
 	w.verifyTimes()
+	w.verifySessions()
 	for _, id := range w.ids {
-		ev, err := w.s.Event(context.Background(), store.AllKeys, id)
-		if err != nil {
-			w.Fatal(err)
-		}
+		ev := w.event(id)
 		for _, callback := range ev.Targets {
 			v := w.view(id, callback)
 			if !v.State.Terminal() {
@@ -366,7 +377,7 @@ func (w *world) verifyTimes() {
 func (w *world) resent(callback callbackd.CallbackID, session string) bool {
 	for id := range w.manual {
 		if id.Callback == callback {
-			if ev, err := w.s.Event(context.Background(), store.AllKeys, id.Event); err == nil && ev.Session == session {
+			if w.event(id.Event).Session == session {
 				return true
 			}
 		}
@@ -397,7 +408,8 @@ func play(t *testing.T, seed uint64, steps []step, groups []string, calm bool) (
 	dir := emptyStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		var err error
-		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, calm: calm, seed: seed, manual: map[callbackd.DeliveryID]int{}, times: map[callbackd.EventID]times{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackID]time.Duration{}}
+		w := &world{rig: &rig{T: t, dir: dir}, faulty: true, calm: calm, seed: seed, events: map[callbackd.EventID]*callbackd.Event{}, sessions: sessionCallbacks{deleted: map[callbackd.CallbackID]bool{}},
+			manual: map[callbackd.DeliveryID]int{}, times: map[callbackd.EventID]times{}, recorded: map[callbackd.DeliveryID]int{}, lost: map[callbackd.DeliveryID]int{}, wait: map[callbackd.CallbackID]time.Duration{}}
 		w.script = w.receive
 		w.open()
 		w.key, err = w.s.CreateKey(context.Background(), callbackd.Key{Account: "acme", APIKey: "k", Secret: "s", CreatedAt: time.Now()})
@@ -415,6 +427,7 @@ func play(t *testing.T, seed uint64, steps []step, groups []string, calm bool) (
 		}
 		w.endFaults()
 		w.verify()
+		w.endSessions()
 		w.stop(time.Hour)
 		problems = w.problems
 	})

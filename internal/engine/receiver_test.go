@@ -179,8 +179,11 @@ func (r *rig) end(callback callbackd.CallbackID, revoke bool) {
 // finalizeCanceled ends what a deletion or a revocation canceled.
 func (r *rig) finalizeCanceled() {
 	r.Helper()
-	if _, err := r.s.FinalizeCanceled(r.Context(), time.Now(), 100); err != nil {
-		r.Fatal(err)
+	for n := 1; n > 0; {
+		var err error
+		if n, err = r.s.FinalizeCanceled(r.Context(), time.Now(), 100); err != nil {
+			r.Fatal(err)
+		}
 	}
 }
 
