@@ -36,7 +36,10 @@ func TestHowToPagesWorkAsPrinted(t *testing.T) {
 			continue // the list of pages
 		}
 		run++
-		t.Run(filepath.Base(page), func(t *testing.T) { followPage(t, steps, filesOf(string(raw))) })
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			t.Parallel()
+			followPage(t, steps, filesOf(string(raw)))
+		})
 	}
 	if run == 0 {
 		t.Error("no page has commands")
