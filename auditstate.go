@@ -272,6 +272,10 @@ func (k *Key) AuditState(digest func(string) string) AuditState {
 		}
 	}
 	s.set("callback_policy", auditText(k.CallbackPolicy))
+	if k.Retention != 0 {
+		s.setDuration("retention", k.Retention)
+	}
+	s.set("retention_events", auditText(k.RetentionEvents))
 	s.setTime("revoked_at", k.RevokedAt)
 	return s
 }

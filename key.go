@@ -33,6 +33,11 @@ type Key struct {
 	// spelling. A callback that is registered gets those that its own policy leaves out.
 	// It is empty without any.
 	CallbackPolicy string
+	// Retention is how long the key's events are kept, when that is shorter than the server
+	// keeps them; 0 without a retention of its own. RetentionEvents has the retention of
+	// some types instead, as [FormatRetentions] writes it.
+	Retention       time.Duration
+	RetentionEvents string
 	// OldSecret is the secret from before the last rotation. It is accepted until
 	// OldUntil.
 	OldSecret Secret
@@ -86,6 +91,7 @@ func (k *Key) State(at time.Time) string {
 func (k *Key) SetSettings(next *Key) {
 	k.Name, k.TimeFrame, k.CaptureURL, k.ExpiresAt = next.Name, next.TimeFrame, next.CaptureURL, next.ExpiresAt
 	k.Limits, k.CallbackPolicy = next.Limits, next.CallbackPolicy
+	k.Retention, k.RetentionEvents = next.Retention, next.RetentionEvents
 }
 
 // Revoke ends k at the given time. A key that was revoked before keeps the time

@@ -42,6 +42,10 @@ type KeySettings struct {
 	// concurrency, keep_alive, store_response, signing, ttl, expect. A callback that is registered gets those that its
 	// own policy leaves out.
 	CallbackPolicy json.RawMessage `json:"callback_policy,omitempty"`
+	// Retention is how long events are kept, such as "7d"; empty for as long as the server
+	// keeps them, which is never exceeded. RetentionEvents has it for some types instead.
+	Retention       string            `json:"retention,omitempty"`
+	RetentionEvents map[string]string `json:"retention_events,omitempty"`
 }
 
 // KeyLimits bounds what an API key may use. A member that is left out or null stands for
@@ -99,6 +103,8 @@ type Key struct {
 	OldSecretEndsAt     *time.Time      `json:"old_secret_ends_at"` // null: there is none
 	Limits              KeyLimits       `json:"limits"`
 	CallbackPolicy      json.RawMessage `json:"callback_policy"`  // {} without members
+	Retention           *string         `json:"retention"`        // null: the server's
+	RetentionEvents     json.RawMessage `json:"retention_events"` // an object with a duration for each type
 	Secret              string          `json:"secret,omitempty"` // only in the answer that made it
 }
 

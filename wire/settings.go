@@ -26,6 +26,8 @@ type SettingsKey struct {
 	ExpiresAt           *time.Time         `json:"expires_at,omitempty"`  // nil: never
 	Limits              json.RawMessage    `json:"limits,omitempty"`      // the members that are set
 	CallbackPolicy      json.RawMessage    `json:"callback_policy,omitempty"`
+	Retention           *string            `json:"retention,omitempty"` // nil: the server's
+	RetentionEvents     json.RawMessage    `json:"retention_events,omitempty"`
 	Callbacks           []SettingsCallback `json:"callbacks"`
 }
 

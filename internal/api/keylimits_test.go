@@ -103,6 +103,22 @@ func TestCallbacksGetThePolicyOfTheirKey(t *testing.T) {
 	}
 }
 
+func TestAKeyHasARetention(t *testing.T) {
+	s := start(t)
+	o := s.operator("terraform", callbackd.RoleFull)
+	path := "/v1/admin/keys/" + s.key.APIKey
+	wants := func(k wire.Key, retention, types string) {
+		t.Helper()
+		if got := k.Retention; (got == nil) != (retention == "") || got != nil && *got != retention || string(k.RetentionEvents) != types {
+			t.Errorf("the key has %v and %s, want %q and %s", got, k.RetentionEvents, retention, types)
+		}
+	}
+	o.call("PUT", path, `{"retention":"168h","retention_events":{"SESSION:NOTE_INSERT":"24h", "SESSION:COMPLETE":"1h"}}`).ok(200)
+	wants(decode[wire.Key](o.call("GET", path, "").ok(200)), "7d", `{"SESSION:COMPLETE":"1h","SESSION:NOTE_INSERT":"1d"}`)
+	wants(decode[wire.Key](o.call("PUT", path, `{"retention":3600}`).ok(200)), "1h", "{}")
+	wants(decode[wire.Key](o.call("PUT", path, `{}`).ok(200)), "", "{}")
+}
+
 func TestLimitsOfAKeyAreChecked(t *testing.T) {
 	s := start(t)
 	o := s.operator("terraform", callbackd.RoleFull)
@@ -120,6 +136,11 @@ func TestLimitsOfAKeyAreChecked(t *testing.T) {
 		{`"callback_policy":{"auth":{}}`, "auth"},
 		{`"callback_policy":{"filter":{}}`, "filter"},
 		{`"callback_policy":"x"`, "callback_policy"},
+		{`"retention":"59m"`, "from 1h to 3650d"},
+		{`"retention":"forever"`, "retention"},
+		{`"retention_events":[1]`, "retention_events"},
+		{`"retention_events":{"SESSION:NOTHING":"1d"}`, "SESSION:NOTHING"},
+		{`"retention_events":{"SESSION:COMPLETE":"1m"}`, "from 1h to 3650d"},
 		{fmt.Sprintf(`"callback_policy":{"retry":[0%s]}`, strings.Repeat(",0        ", 500)), "callback_policy"},
 	} {
 		o.call("PUT", path, "{"+c.members+"}").says(400, c.says)

@@ -34,7 +34,34 @@ func Fields(k *callbackd.Key) []request.Field {
 			return nil
 		}),
 		limitsField("limits", &k.Limits),
+		RetentionField(&k.Retention),
+		RetentionsField(&k.RetentionEvents),
 	}
+}
+
+// RetentionField describes how long the events of a key are kept.
+func RetentionField(to *time.Duration) request.Field {
+	return request.Duration("retention", to, callbackd.MinRetention, callbackd.MaxRetention).Check(func(string) error {
+		*to = to.Truncate(time.Millisecond)
+		return nil
+	})
+}
+
+// maxRetentions is how long the JSON of retention_events may be, in bytes.
+const maxRetentions = 8 << 10
+
+// RetentionsField describes how long events of some types are kept. It keeps the object in
+// one spelling.
+func RetentionsField(to *string) request.Field {
+	var raw []byte
+	return request.RawObject("retention_events", &raw, maxRetentions).Check(func(name string) error {
+		types, err := callbackd.ParseRetentions(string(raw))
+		if err != nil {
+			return callbackd.Invalid("In %s, %s", name, err)
+		}
+		*to = callbackd.FormatRetentions(types)
+		return nil
+	})
 }
 
 // limitsField reads the object with the limits of a key.

@@ -79,6 +79,92 @@ func (s *eventSweep) step(ctx context.Context) (time.Duration, error) {
 	return soonIf(!swept.Done), nil
 }
 
+// keySweep removes what eventSweep does, and when that has seen all events, those of API keys
+// that have a retention of their own: it walks the events of one key after the other. Both run
+// in one job, so that the archive has one writer. A long walk lets eventSweep begin again
+// each eventSweepEvery.
+type keySweep struct {
+	events *eventSweep // which removes, and writes the archive
+	seen   time.Time   // when events had seen all
+
+	due     []string                      // the API keys whose events are walked, the first one first
+	after   callbackd.EventID             // the last event of the first key that was looked at
+	started time.Time                     // when the walk over the first key began; zero before it has
+	rest    map[callbackd.KeyID]time.Time // until when a key is not walked again
+}
+
+const (
+	// eventSweepEvery is the time between two walks over the events of all keys.
+	eventSweepEvery = time.Minute
+	// keyRestFactor is how many times as long as its walk took a key is not walked again,
+	// up to maxKeyRest: each walk reads again what stays.
+	keyRestFactor = 20
+	maxKeyRest    = time.Hour
+)
+
+func (s *keySweep) step(ctx context.Context) (time.Duration, error) {
+	now := time.Now()
+	if now.Sub(s.seen) >= eventSweepEvery {
+		if wait, err := s.events.step(ctx); err != nil || wait > 0 {
+			return wait, err
+		}
+		s.seen = now
+	}
+	if len(s.due) == 0 {
+		if err := s.find(ctx, now); err != nil || len(s.due) == 0 {
+			return 0, err
+		}
+	}
+	err := s.walk(ctx, now)
+	return soonIf(len(s.due) > 0), err
+}
+
+// find lists the keys that have a retention of their own and were left alone for long enough.
+func (s *keySweep) find(ctx context.Context, now time.Time) error {
+	keys, err := s.events.store.ListKeys(ctx)
+	for i := range keys {
+		key := &keys[i]
+		if key.HasRetention() && !now.Before(s.rest[key.ID]) {
+			s.due = append(s.due, key.APIKey)
+		}
+	}
+	return err
+}
+
+// walk makes a step of the walk over the first key that is due. A walk that fails ends, so that
+// the other keys have their turn.
+func (s *keySweep) walk(ctx context.Context, now time.Time) error {
+	if s.started.IsZero() {
+		s.started = now
+	}
+	key, done, err := s.removeOf(ctx, s.due[0], now)
+	if err == nil && !done {
+		return nil
+	}
+	s.rest[key] = time.Now().Add(min(maxKeyRest, keyRestFactor*time.Since(s.started)))
+	s.due, s.after, s.started = s.due[1:], 0, time.Time{}
+	return err
+}
+
+// removeOf makes a step over the events of a key. It reads the retention of the key again,
+// which may have changed since the last step.
+func (s *keySweep) removeOf(ctx context.Context, apiKey string, now time.Time) (_ callbackd.KeyID, done bool, err error) {
+	key, err := s.events.store.Key(ctx, apiKey)
+	if err != nil {
+		return 0, true, err
+	}
+	others, types, err := key.RemovedBefore(now)
+	if err != nil || others.IsZero() && len(types) == 0 {
+		return key.ID, true, err
+	}
+	swept, err := s.events.remove(ctx, store.Sweep{Key: key.ID, Before: others, Types: types, After: s.after, Limit: stepSize})
+	if swept.Removed > 0 {
+		s.events.log.Debug("old events removed", "key", int64(key.ID), "events", swept.Removed)
+	}
+	s.after = swept.Next
+	return key.ID, swept.Done, err
+}
+
 // sessionCallbackSweep ends and removes the callbacks of sessions of which nothing is stored
 // any more. It walks all callbacks that are for one session, and begins again when it has
 // seen the last one.

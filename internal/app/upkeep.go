@@ -103,6 +103,7 @@ func (j job) repeat(ctx context.Context, active func() bool, log *slog.Logger) {
 // jobs returns everything that the server does at intervals.
 func (a *App) jobs(c Config, service *api.API) []job {
 	events := &eventSweep{store: a.store, log: a.log, retention: c.Retention, archive: a.archive}
+	ofKeys := &keySweep{events: events, rest: map[callbackd.KeyID]time.Time{}}
 	settings := &settingSweep{store: a.store, log: a.log, rest: map[callbackd.KeyID]time.Time{}}
 	ofSessions := &sessionCallbackSweep{store: a.store, retention: c.Retention}
 	clock := newStopwatch(time.Now)
@@ -110,7 +111,7 @@ func (a *App) jobs(c Config, service *api.API) []job {
 		{name: "cancel deliveries of deleted callbacks", every: 2 * time.Second, singleton: true, step: a.finalizeCanceled},
 		{name: "expire deliveries", every: expiryCheck, singleton: true, step: a.expire},
 		{name: "advance sessions", every: dueCheck, singleton: true, step: a.advanceSessions(time.Now)},
-		{name: "remove old events", every: time.Minute, singleton: true, step: events.step},
+		{name: "remove old events", every: time.Minute, singleton: true, step: ofKeys.step},
 		{name: "remove old sessions, logs, statistics and replays", every: time.Minute, singleton: true, step: a.prune(c.Retention, c.AuditRetention)},
 		{name: "remove deleted callbacks and replaced settings", first: settingsEvery, every: settingsEvery, singleton: true, step: settings.step},
 		{name: "add up the counts of deliveries", every: 5 * time.Second, singleton: true, step: a.addUpCounts},

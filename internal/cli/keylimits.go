@@ -30,6 +30,8 @@ type keyLimitOptions struct {
 	Bytes     string `name:"pending-bytes" placeholder:"N" help:"How many bytes of event data its pending deliveries may have: a number; 0 for no limit, or default for the server's --key-pending-bytes."`
 	Callbacks string `name:"callbacks" placeholder:"N" help:"How many callbacks it may have for one event: 1 to 100, or default for 100."`
 	Policy    string `name:"callback-policy" placeholder:"JSON" help:"What callbacks get that are registered from now on and leave it out of their own policy: an object with timeout, retry, order, rate, concurrency, keep_alive, store_response, signing, ttl, expect. {} for nothing."`
+	Retention string `name:"retention" env:"CALLBACKD_KEY_RETENTION" placeholder:"DURATION" help:"How long finished events of the key are kept, such as 7d, when that is shorter than the server's --retention: 1h or more; default for the server's."`
+	Types     string `name:"retention-events" env:"CALLBACKD_KEY_RETENTION_EVENTS" placeholder:"JSON" help:"How long finished events of some types are kept instead: an object with a duration for each type. {} for nothing."`
 }
 
 // given reports whether one of the options was given.
@@ -41,11 +43,31 @@ func (o *keyLimitOptions) set(k *callbackd.Key) (err error) {
 		callbackd.LimitPublishRate: {"--publish-rate", o.Rate}, callbackd.LimitPending: {"--pending-deliveries", o.Pending},
 		callbackd.LimitPendingBytes: {"--pending-bytes", o.Bytes}, callbackd.LimitCallbacks: {"--callbacks", o.Callbacks},
 	}, k.Limits)
-	if err != nil || o.Policy == "" {
+	if err != nil {
 		return err
 	}
-	if err := callbacks.KeyPolicyField(&k.CallbackPolicy).Read(request.Value{Name: "--callback-policy", JSON: []byte(o.Policy)}); err != nil {
-		return settingf("%s", callbackd.Sentence(err))
+	if o.Retention == "default" {
+		k.Retention = 0
+	} else if o.Retention != "" {
+		f := apikey.RetentionField(&k.Retention)
+		f.Name = "--retention"
+		if err := f.Set(o.Retention); err != nil {
+			return settingf("%s", callbackd.Sentence(err))
+		}
+	}
+	for _, object := range []struct {
+		option, text string
+		field        request.Field
+	}{
+		{"--callback-policy", o.Policy, callbacks.KeyPolicyField(&k.CallbackPolicy)},
+		{"--retention-events", o.Types, apikey.RetentionsField(&k.RetentionEvents)},
+	} {
+		if object.text == "" {
+			continue
+		}
+		if err := object.field.Read(request.Value{Name: object.option, JSON: []byte(object.text)}); err != nil {
+			return settingf("%s", callbackd.Sentence(err))
+		}
 	}
 	return nil
 }

@@ -180,7 +180,8 @@ func (c *keysListCmd) Run(e *env) error {
 			revoked = k.RevokedAt.Format(time.RFC3339)
 		}
 		if c.JSON {
-			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "capture_url": string(k.CaptureURL), "sessions_expire_after": callbackd.FormatDuration(k.SessionTimeFrame()), "created_at": k.CreatedAt, "expires_at": timeOrNil(k.ExpiresAt), "limits": view.KeyLimits(k.Limits), "revoked": k.Revoked()})
+			shown := view.Key(&k, k.CreatedAt)
+			err := json.NewEncoder(e.stdout).Encode(map[string]any{"account": k.Account, "api_key": k.APIKey, "name": k.Name, "live": k.Live, "capture_url": string(k.CaptureURL), "sessions_expire_after": callbackd.FormatDuration(k.SessionTimeFrame()), "created_at": k.CreatedAt, "expires_at": timeOrNil(k.ExpiresAt), "limits": view.KeyLimits(k.Limits), "retention": shown.Retention, "retention_events": shown.RetentionEvents, "revoked": k.Revoked()})
 			if err != nil {
 				return err
 			}

@@ -13,7 +13,7 @@ import (
 )
 
 // limitFields are the fields of the form with the limits of a key.
-var limitFields = []string{"publish_rate", "pending_deliveries", "pending_bytes", "callbacks", "callback_policy"}
+var limitFields = []string{"publish_rate", "pending_deliveries", "pending_bytes", "callbacks", "callback_policy", "retention", "retention_events"}
 
 // limitsPage shows the limits of a key, and what it uses of them.
 type limitsPage struct {
@@ -41,7 +41,10 @@ func (c *Console) limitsPage(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	p.F = typed{"callback_policy": key.CallbackPolicy}
+	p.F = typed{"callback_policy": key.CallbackPolicy, "retention_events": key.RetentionEvents}
+	if key.Retention != 0 {
+		p.F["retention"] = callbackd.FormatDuration(key.Retention)
+	}
 	for name, limit := range map[string]float64{
 		"publish_rate": key.Limits.PublishRate, "pending_deliveries": float64(key.Limits.Pending),
 		"pending_bytes": float64(key.Limits.PendingBytes), "callbacks": float64(key.Limits.Callbacks),
@@ -66,9 +69,12 @@ func (c *Console) setLimits(w http.ResponseWriter, req *userRequest) error {
 	}
 	var next callbackd.Key
 	errs := formErrors{}
-	errs.addAll(request.Values(f.values()).ReadAll(apikey.LimitFields(&next.Limits)...))
+	errs.addAll(request.Values(f.values()).ReadAll(append(apikey.LimitFields(&next.Limits), apikey.RetentionField(&next.Retention))...))
 	if f["callback_policy"] != "" {
 		errs.add("callback_policy", callbacks.KeyPolicyField(&next.CallbackPolicy).Read(request.Value{Name: "callback_policy", JSON: []byte(f["callback_policy"])}))
+	}
+	if f["retention_events"] != "" {
+		errs.add("retention_events", apikey.RetentionsField(&next.RetentionEvents).Read(request.Value{Name: "retention_events", JSON: []byte(f["retention_events"])}))
 	}
 	if len(errs) > 0 {
 		p, err := c.newLimitsPage(req, key)
@@ -80,6 +86,7 @@ func (c *Console) setLimits(w http.ResponseWriter, req *userRequest) error {
 	}
 	err = c.Store.ChangeKey(req.Context(), key.APIKey, func(k *callbackd.Key) error {
 		k.Limits, k.CallbackPolicy = next.Limits, next.CallbackPolicy
+		k.Retention, k.RetentionEvents = next.Retention, next.RetentionEvents
 		return nil
 	})
 	if err != nil {

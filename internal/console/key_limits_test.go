@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"callbackd"
 )
@@ -25,7 +26,7 @@ func TestLimitsOfAKey(t *testing.T) {
 			}
 		}
 		shows("no limit", "0 of 100")
-		form := url.Values{"publish_rate": {"12.5"}, "pending_deliveries": {"40000"}, "pending_bytes": {"0"}, "callbacks": {""}, "callback_policy": {`{ "timeout": "5s" }`}}
+		form := url.Values{"publish_rate": {"12.5"}, "pending_deliveries": {"40000"}, "pending_bytes": {"0"}, "callbacks": {""}, "callback_policy": {`{ "timeout": "5s" }`}, "retention": {"2d"}, "retention_events": {`{"SESSION:COMPLETE": "90m"}`}}
 		if a := holder.submit("POST", path, form); a.StatusCode != http.StatusForbidden && a.StatusCode != http.StatusNotFound {
 			t.Errorf("a key holder changes limits: %s", a.Status)
 		}
@@ -39,7 +40,10 @@ func TestLimitsOfAKey(t *testing.T) {
 		if want := (callbackd.KeyLimits{PublishRate: 12.5, Pending: 40000, PendingBytes: callbackd.NoLimit}); key.Limits != want || key.CallbackPolicy != `{"timeout":"5s"}` {
 			t.Errorf("the key has %+v and %s", key.Limits, key.CallbackPolicy)
 		}
-		shows("12.5", "0 of 40,000", "timeout")
+		if key.Retention != 48*time.Hour || key.RetentionEvents != `{"SESSION:COMPLETE":"1h30m"}` {
+			t.Errorf("the key has the retention %s and %s", key.Retention, key.RetentionEvents)
+		}
+		shows("12.5", "SESSION:COMPLETE", "0 of 40,000", "timeout")
 		if strings.Contains(holder.get(path).body, "Save the limits") {
 			t.Error("a key holder sees the form")
 		}

@@ -36,6 +36,7 @@ func drawSettings(t *rapid.T) string {
 		if rapid.Bool().Draw(t, "limited") {
 			key["limits"] = map[string]any{"publish_rate": rapid.SampledFrom([]float64{0, 0.5, 12.25}).Draw(t, "rate"), "callbacks": 100}
 			key["callback_policy"] = map[string]any{"timeout": durations.Draw(t, "key timeout"), "concurrency": 3}
+			key["retention"], key["retention_events"] = "7d", map[string]any{"SESSION:COMPLETE": "1h"}
 			key["expires_at"] = "2030-01-01T00:00:00.5Z"
 		}
 		var cbs []any

@@ -26,7 +26,7 @@ func Export(now []callbackd.KeySettings) (wire.SettingsFile, error) {
 		key := wire.SettingsKey{
 			APIKey: k.APIKey, Account: k.Account, Name: k.Name, Live: k.Live, Secret: keep,
 			SessionsExpireAfter: shown.SessionsExpireAfter, CaptureURL: string(k.CaptureURL), ExpiresAt: shown.ExpiresAt,
-			CallbackPolicy: json.RawMessage(k.CallbackPolicy), Callbacks: []wire.SettingsCallback{},
+			CallbackPolicy: json.RawMessage(k.CallbackPolicy), Retention: shown.Retention, RetentionEvents: json.RawMessage(k.RetentionEvents), Callbacks: []wire.SettingsCallback{},
 		}
 		var err error
 		if key.Limits, err = exportLimits(shown.Limits); err != nil {

@@ -175,7 +175,8 @@ func (p *planner) key(k *fileKey) error {
 
 func sameKey(a, b *callbackd.Key) bool {
 	return a.Name == b.Name && a.SessionTimeFrame() == b.SessionTimeFrame() && a.CaptureURL == b.CaptureURL && a.ExpiresAt.Equal(b.ExpiresAt) &&
-		a.Limits == b.Limits && a.CallbackPolicy == b.CallbackPolicy
+		a.Limits == b.Limits && a.CallbackPolicy == b.CallbackPolicy &&
+		a.Retention == b.Retention && a.RetentionEvents == b.RetentionEvents
 }
 
 func (p *planner) newKey(k *fileKey) error {

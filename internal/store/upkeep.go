@@ -46,14 +46,38 @@ type Upkeep interface {
 // Sweep chooses the events that one step of retention looks at: up to Limit of them, with
 // ids above After.
 type Sweep struct {
-	Before time.Time // accepted before this time
-	After  callbackd.EventID
-	Limit  int
+	Key    callbackd.KeyID // only its events; 0 for those of all keys
+	Before time.Time       // accepted before this time
+	// Types has the time instead of Before for events of some types; only with Key. With Key
+	// the zero time chooses no event.
+	Types map[callbackd.EventType]time.Time
+	After callbackd.EventID
+	Limit int
 	// Look returns the events that would be removed, and removes nothing.
 	Look bool
 	// Only, when it is not nil, names the events that may be removed, as a step with Look
 	// has returned them. One that was attempted again since then stays.
 	Only map[callbackd.EventID]int
+}
+
+// Latest returns the latest time before which q chooses events.
+func (q *Sweep) Latest() time.Time {
+	at := q.Before
+	for _, t := range q.Types {
+		if t.After(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// Chooses reports whether an event of q.Key was accepted early enough for its type.
+func (q *Sweep) Chooses(ev *callbackd.Event) bool {
+	before, ok := q.Types[ev.Type]
+	if !ok {
+		before = q.Before
+	}
+	return !before.IsZero() && ev.ID < callbackd.FirstEventID(before)
 }
 
 // Swept is what a step of retention did.

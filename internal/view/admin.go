@@ -20,6 +20,13 @@ func Key(k *callbackd.Key, now time.Time) wire.Key {
 	if k.CallbackPolicy != "" {
 		out.CallbackPolicy = json.RawMessage(k.CallbackPolicy)
 	}
+	out.RetentionEvents = json.RawMessage("{}")
+	if k.RetentionEvents != "" {
+		out.RetentionEvents = json.RawMessage(k.RetentionEvents)
+	}
+	if k.Retention != 0 {
+		out.Retention = new(callbackd.FormatDuration(k.Retention))
+	}
 	if k.CaptureURL != "" {
 		out.CaptureURL = new(string(k.CaptureURL))
 	}

@@ -1412,6 +1412,9 @@ export interface KeySettings {
   expires_at?: string;
   limits?: KeyLimits;
   callback_policy?: CallbackPolicy;
+  /** How long finished events of the key are kept, when that is shorter than the server keeps them (`serve --retention`): a text such as 7d, or seconds; from 1h. Left out: the server's. */
+  retention?: string;
+  retention_events?: RetentionEvents;
 }
 
 /** What the key may use. A member that is left out or null is the server's default (`serve --key-publish-rate`, `--key-pending-deliveries`, `--key-pending-bytes`), and 0 is no limit. */
@@ -1425,6 +1428,9 @@ export interface KeyLimits {
   /** Callbacks for one event; 100 by default. */
   callbacks?: number | null;
 }
+
+/** How long finished events of some types are kept, instead of retention: a duration such as 1d, from 1h, for each type. It is never longer than the server keeps events. */
+export type RetentionEvents = Record<string, string>;
 
 /** What a callback of the key gets that is registered or replaced from now on and leaves it out of its own policy. Callbacks that exist stay as they are. Empty: the server's defaults. */
 export interface CallbackPolicy {
@@ -1475,6 +1481,9 @@ export interface NewKey {
   expires_at?: string;
   limits?: KeyLimits;
   callback_policy?: CallbackPolicy;
+  /** How long finished events of the key are kept, when that is shorter than the server keeps them (`serve --retention`): a text such as 7d, or seconds; from 1h. Left out: the server's. */
+  retention?: string;
+  retention_events?: RetentionEvents;
 }
 
 export interface KeyRotation {
@@ -1498,6 +1507,9 @@ export interface Key {
   old_secret_ends_at: string | null;
   limits: KeyLimits;
   callback_policy: CallbackPolicy;
+  /** How long finished events of the key are kept, when that is shorter than the server keeps them. Null: the server's. */
+  retention: string | null;
+  retention_events: RetentionEvents;
   /** Only in the answer of the call that made it. */
   secret?: string;
 }
@@ -1627,6 +1639,9 @@ export interface SettingsKey {
   expires_at?: string | null;
   limits?: KeyLimits;
   callback_policy?: CallbackPolicy;
+  /** How long finished events of the key are kept, when that is shorter than the server keeps them (`serve --retention`): a text such as 7d, or seconds; from 1h. Left out: the server's. */
+  retention?: string;
+  retention_events?: RetentionEvents;
   /** Left out: those of the key are left alone, also with prune. */
   callbacks?: Array<SettingsCallback>;
 }

@@ -56,10 +56,10 @@ func (c *checker) run(ctx context.Context) (err error) {
 // keys checks the limits of API keys and their policy for callbacks. It reads the columns
 // only: a key with a damaged one cannot be read.
 func (c *checker) keys(context.Context) error {
-	return c.tx.Query("SELECT no, limits, callback_policy FROM keys ORDER BY no", func(row Row) error {
+	return c.tx.Query("SELECT no, limits, callback_policy, retention_events FROM keys ORDER BY no", func(row Row) error {
 		var id callbackd.KeyID
-		var limits, policy *string
-		if err := row.Scan(&id, &limits, &policy); err != nil {
+		var limits, policy, retentions *string
+		if err := row.Scan(&id, &limits, &policy, &retentions); err != nil {
 			return err
 		}
 		l, err := readLimits(limits)
@@ -72,6 +72,11 @@ func (c *checker) keys(context.Context) error {
 		var members map[string]json.RawMessage
 		if policy != nil && (json.Unmarshal([]byte(*policy), &members) != nil || members == nil) {
 			c.report.Fault("the policy for callbacks of API key %d is no JSON object", id)
+		}
+		if retentions != nil {
+			if _, err := callbackd.ParseRetentions(*retentions); err != nil {
+				c.report.Fault("retention_events of API key %d cannot be right: %v", id, err)
+			}
 		}
 		return nil
 	})

@@ -9,14 +9,15 @@ import (
 	"callbackd/internal/store"
 )
 
-const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until, capture_url, expires_at, limits, callback_policy"
+const keyColumns = "no, account, api_key, secret, name, live, created_at, revoked_at, time_frame, old_secret, old_until, capture_url, expires_at, limits, callback_policy, retention, retention_events"
 
 func (s *Store) scanKey(row Row) (*callbackd.Key, error) {
 	var k callbackd.Key
 	var frame int64 // milliseconds
 	var secret, old []byte
-	var limits, policy *string
-	err := row.Scan(&k.ID, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &k.CreatedAt, &k.RevokedAt, &frame, &old, &k.OldUntil, &k.CaptureURL, &k.ExpiresAt, &limits, &policy)
+	var limits, policy, retentions *string
+	var retention *int64 // milliseconds
+	err := row.Scan(&k.ID, &k.Account, &k.APIKey, &secret, &k.Name, &k.Live, &k.CreatedAt, &k.RevokedAt, &frame, &old, &k.OldUntil, &k.CaptureURL, &k.ExpiresAt, &limits, &policy, &retention, &retentions)
 	if err != nil {
 		return nil, err
 	}
@@ -26,6 +27,12 @@ func (s *Store) scanKey(row Row) (*callbackd.Key, error) {
 	}
 	if policy != nil {
 		k.CallbackPolicy = *policy
+	}
+	if retention != nil {
+		k.Retention = time.Duration(*retention) * time.Millisecond
+	}
+	if retentions != nil {
+		k.RetentionEvents = *retentions
 	}
 	if k.Secret, err = s.sealer.OpenKey(secret, k.APIKey); err != nil {
 		return nil, damaged(err)
@@ -54,6 +61,14 @@ func limitsColumn(l callbackd.KeyLimits) (any, error) {
 	}
 	text, err := json.Marshal(l)
 	return string(text), err
+}
+
+// retentionColumn returns how a key's retention is stored: milliseconds, or NULL without one.
+func retentionColumn(k *callbackd.Key) any {
+	if k.Retention == 0 {
+		return nil
+	}
+	return k.Retention.Milliseconds()
 }
 
 // changeSettings makes a change of keys or callbacks, and then drops from the cache what
@@ -91,10 +106,10 @@ func (s *Store) insertKey(tx Tx, k *callbackd.Key) error {
 		return err
 	}
 	k.ID = 0
-	err = tx.Query("INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url, expires_at, limits, callback_policy"+s.d.RevisionColumn+
-		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"+s.d.RevisionValue+") ON CONFLICT DO NOTHING RETURNING no",
+	err = tx.Query("INSERT INTO keys (account, api_key, secret, name, live, created_at, time_frame, capture_url, expires_at, limits, callback_policy, retention, retention_events"+s.d.RevisionColumn+
+		") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"+s.d.RevisionValue+") ON CONFLICT DO NOTHING RETURNING no",
 		func(row Row) error { return row.Scan(&k.ID) },
-		k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL), k.ExpiresAt, limits, textOrNull(k.CallbackPolicy))
+		k.Account, k.APIKey, sealed, k.Name, k.Live, k.CreatedAt, k.SessionTimeFrame().Milliseconds(), string(k.CaptureURL), k.ExpiresAt, limits, textOrNull(k.CallbackPolicy), retentionColumn(k), textOrNull(k.RetentionEvents))
 	if err == nil && k.ID == 0 {
 		err = callbackd.Errorf(callbackd.KindConflict, "the API key %s exists already", k.APIKey)
 	}
@@ -162,8 +177,8 @@ func (s *Store) updateKey(tx Tx, k *callbackd.Key) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("UPDATE keys SET secret = $2, old_secret = $3, old_until = $4, capture_url = $5, revoked_at = $6, name = $7, time_frame = $8, expires_at = $9, limits = $10, callback_policy = $11"+s.d.SetRevision+" WHERE no = $1",
-		k.ID, secret, old, k.OldUntil, k.CaptureURL, k.RevokedAt, k.Name, k.SessionTimeFrame().Milliseconds(), k.ExpiresAt, limits, textOrNull(k.CallbackPolicy))
+	_, err = tx.Exec("UPDATE keys SET secret = $2, old_secret = $3, old_until = $4, capture_url = $5, revoked_at = $6, name = $7, time_frame = $8, expires_at = $9, limits = $10, callback_policy = $11, retention = $12, retention_events = $13"+s.d.SetRevision+" WHERE no = $1",
+		k.ID, secret, old, k.OldUntil, k.CaptureURL, k.RevokedAt, k.Name, k.SessionTimeFrame().Milliseconds(), k.ExpiresAt, limits, textOrNull(k.CallbackPolicy), retentionColumn(k), textOrNull(k.RetentionEvents))
 	return err
 }
 

@@ -38,6 +38,9 @@ func (s *Store) sweep(tx Tx, q store.Sweep) (out store.Swept, err error) {
 		return out, err
 	}
 	out.Next = old[len(old)-1].ID
+	if q.Key != 0 {
+		old = slices.DeleteFunc(old, func(ev *callbackd.Event) bool { return !q.Chooses(ev) })
+	}
 	if q.Only != nil {
 		old = slices.DeleteFunc(old, func(ev *callbackd.Event) bool { _, chosen := q.Only[ev.ID]; return !chosen })
 	}
@@ -106,6 +109,9 @@ func (s *Store) oldEvents(tx Tx, q store.Sweep) ([]*callbackd.Event, error) {
 	if q.Look {
 		lock = ""
 	}
+	if q.Key != 0 {
+		return s.keyEventsBetween(tx, q.Key, q.After, callbackd.FirstEventID(q.Latest()), q.Limit, lock)
+	}
 	old, err := s.eventsBetween(tx, q.After, callbackd.FirstEventID(q.Before), q.Limit, lock)
 	if err != nil || len(old) > 0 {
 		return old, err
@@ -123,12 +129,22 @@ func (s *Store) oldEvents(tx Tx, q store.Sweep) ([]*callbackd.Event, error) {
 
 // eventsBetween returns up to limit events with ids above after and before an id. lock is a
 // lock of the dialect, or empty.
-func (s *Store) eventsBetween(tx Tx, after, before callbackd.EventID, limit int, lock string) (evs []*callbackd.Event, err error) {
-	err = tx.Query("SELECT "+eventColumns+" FROM events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3"+lock, func(row Row) error {
+func (s *Store) eventsBetween(tx Tx, after, before callbackd.EventID, limit int, lock string) ([]*callbackd.Event, error) {
+	return s.sweptEvents(tx, "events WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3"+lock, after, before, limit)
+}
+
+// keyEventsBetween is eventsBetween for the events of one key.
+func (s *Store) keyEventsBetween(tx Tx, key callbackd.KeyID, after, before callbackd.EventID, limit int, lock string) ([]*callbackd.Event, error) {
+	return s.sweptEvents(tx, s.d.KeyEvents+" WHERE key_no = $4 AND id > $1 AND id < $2 ORDER BY key_no, id LIMIT $3"+lock, after, before, limit, key)
+}
+
+// sweptEvents reads events with all their targets.
+func (s *Store) sweptEvents(tx Tx, from string, args ...any) (evs []*callbackd.Event, err error) {
+	err = tx.Query("SELECT "+eventColumns+" FROM "+from, func(row Row) error {
 		ev, err := scanEvent(row)
 		evs = append(evs, ev)
 		return err
-	}, after, before, limit)
+	}, args...)
 	if err != nil {
 		return nil, err
 	}

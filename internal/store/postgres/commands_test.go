@@ -474,6 +474,7 @@ func (s *commands) sweep() {
 	look, err := s.Sweep(s.ctx, store.Sweep{Before: s.now.Add(time.Hour), Limit: 1, Look: true})
 	s.ok(err)
 	s.ok(second(s.Sweep(s.ctx, store.Sweep{Before: s.now.Add(time.Hour), Limit: 1, Only: look.Events})))
+	s.ok(second(s.Sweep(s.ctx, store.Sweep{Key: s.cb.Key, Before: s.now.Add(-time.Hour), Limit: 10})))
 	s.ok(second(s.Sweep(s.ctx, store.Sweep{Before: s.now.Add(time.Hour), Limit: 1000})))
 }
 

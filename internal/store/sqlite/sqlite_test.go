@@ -214,7 +214,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		"UPDATE events SET withheld = x'010178020178020178' WHERE id = " + itoa(evs[0].ID),
 		"INSERT INTO owed_later VALUES (8, 1), (" + itoa(evs[3].ID) + ", 1)",
 		"INSERT INTO replays (id, key_no, filter, rate, state, created_at, total, due) VALUES (5, 1, '{}', 0, 'running', 0, 3, 2)",
-		`UPDATE keys SET limits = '{"publish_rate":-2}', callback_policy = '[]'`,
+		`UPDATE keys SET limits = '{"publish_rate":-2}', callback_policy = '[]', retention_events = '{"x":1}'`,
 	} {
 		if err := s.write(t.Context(), func(t *tx) error { return t.query(sql, nil) }); err != nil {
 			t.Fatal(err)
@@ -225,7 +225,7 @@ func TestCheckNamesPlantedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(r.Faults, "\n")
-	for _, want := range []string{"it is lost", "expires after its event", "is deferred to another time than its event", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "has the target 1 twice", "is withheld from 1, which is its target", "is withheld from 2 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 pending deliveries by its counts, and 0 pending rows", "the limit publish_rate is -2", "the policy for callbacks of API key 1 is no JSON object"} {
+	for _, want := range []string{"it is lost", "expires after its event", "is deferred to another time than its event", "another session or sequence", "pending as well", "belongs to no event", "is in 1 of the 2 indexes", "has the target 1 twice", "is withheld from 1, which is its target", "is withheld from 2 twice", "delivery dlv_0000000000008-1 belongs to no event", "has 2 pending deliveries by its counts, and 0 pending rows", "the limit publish_rate is -2", "the policy for callbacks of API key 1 is no JSON object", "retention_events of API key 1 cannot be right"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}
@@ -348,6 +348,7 @@ func storetestWarm(t *testing.T, s *Store) {
 	})
 	s.MakeDue(ctx, cb.ID, now, 1)
 	s.Sweep(ctx, store.Sweep{Before: now.Add(time.Hour), Limit: 10, Look: true})
+	s.Sweep(ctx, store.Sweep{Key: k.ID, Before: now.Add(-time.Hour), Types: map[callbackd.EventType]time.Time{callbackd.NoteInsert: now}, Limit: 10})
 	s.Sweep(ctx, store.Sweep{Before: now.Add(time.Hour), Limit: 10})
 	s.Forgettable(ctx, now)
 	s.CountSessionCallbacks(ctx, k.ID, 10)

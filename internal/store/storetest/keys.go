@@ -68,13 +68,13 @@ func (s *suite) keyRotation() {
 func (s *suite) keySettings() {
 	end := s.at.Add(time.Hour).UTC()
 	next := callbackd.Key{Name: "renamed", TimeFrame: 2 * time.Hour, CaptureURL: "https://c.example/{session_key}", ExpiresAt: end,
-		Limits: callbackd.KeyLimits{PublishRate: 0.5, Pending: callbackd.NoLimit, PendingBytes: 1 << 39, Callbacks: 7}, CallbackPolicy: `{"timeout":"5s"}`}
+		Limits: callbackd.KeyLimits{PublishRate: 0.5, Pending: callbackd.NoLimit, PendingBytes: 1 << 39, Callbacks: 7}, CallbackPolicy: `{"timeout":"5s"}`, Retention: 36 * time.Hour, RetentionEvents: `{"SESSION:COMPLETE":"1h"}`}
 	s.must(s.ChangeKey(s.ctx(), "k1", func(k *callbackd.Key) error {
 		k.SetSettings(&next)
 		return nil
 	}))
 	own, err := s.CreateKey(s.ctx(), callbackd.Key{Account: "acme", APIKey: "own", Secret: "s", CreatedAt: s.at, ExpiresAt: end,
-		Limits: callbackd.KeyLimits{PublishRate: 3}, CallbackPolicy: `{"rate":2}`})
+		Limits: callbackd.KeyLimits{PublishRate: 3}, CallbackPolicy: `{"rate":2}`, Retention: time.Hour})
 	s.must(err)
 	s.reopen()
 	k, err := s.Key(s.ctx(), "k1")
@@ -87,6 +87,7 @@ func (s *suite) keySettings() {
 	s.equal("when the new key expires", k.ExpiresAt, end)
 	s.equal("the limits of the new key", k.Limits, callbackd.KeyLimits{PublishRate: 3})
 	s.equal("the policy for callbacks of the new key", k.CallbackPolicy, `{"rate":2}`)
+	s.equal("the retention of the new key", k.Retention, time.Hour)
 	s.must(s.ChangeKey(s.ctx(), "own", func(k *callbackd.Key) error {
 		k.SetSettings(&callbackd.Key{})
 		return nil
@@ -96,6 +97,7 @@ func (s *suite) keySettings() {
 	s.equal("when a key expires that no longer does", k.ExpiresAt, time.Time{})
 	s.equal("the limits of a key that has none any more", k.Limits, callbackd.KeyLimits{})
 	s.equal("the policy for callbacks that is gone", k.CallbackPolicy, "")
+	s.equal("the retention that is gone", k.Retention, time.Duration(0))
 }
 
 func (s *suite) captureTemplates() {

@@ -11,6 +11,50 @@ var sweepTests = map[string]func(*suite){
 	"Sweep":                                 (*suite).sweep,
 	"TheNewestEventOfASessionIsRemovedLast": (*suite).sweepNewest,
 	"SweepLooksBeforeItRemoves":             (*suite).sweepLooks,
+	"SweepOfOneKey":                         (*suite).sweepKey,
+}
+
+// A sweep of one key removes its events only, each by the time of its type. What is pending
+// stays, and so does the newest event of a session of which an earlier one stays.
+func (s *suite) sweepKey() {
+	other := s.newKey("k2")
+	cb := s.newCallback(s.key, ev1, "default")
+	s.publish(other, ev1, "A")
+	of1 := s.publish(s.key, ev1, "A", "B", "C") // A is removed, B is pending
+	of2 := s.publish(s.key, ev2, "C", "D")      // nobody gets them; of the other type
+	for _, d := range s.fresh(cb.ID) {
+		if d.Session != "B" {
+			s.outcome(d, callbackd.Delivered, time.Time{}, time.Time{})
+		}
+	}
+	sweep := func(q store.Sweep) (removed int) {
+		q.Key, q.Limit = s.key.ID, 2
+		for {
+			swept, err := s.Sweep(s.ctx(), q)
+			s.must(err)
+			removed += swept.Removed
+			if q.After = swept.Next; swept.Done {
+				return removed
+			}
+		}
+	}
+	later, never := s.at.Add(time.Hour), time.Time{}
+	s.equal("events that are too new", sweep(store.Sweep{Before: s.at.Add(-time.Hour)}), 0)
+	s.equal("events of a type that has no event", sweep(store.Sweep{Before: never, Types: map[callbackd.EventType]time.Time{callbackd.NoteInsert: later}}), 0)
+	s.equal("events of one type", sweep(store.Sweep{Before: never, Types: map[callbackd.EventType]time.Time{ev1: later}}), 2)
+	for i, want := range []bool{false, true, false} {
+		if err := second(s.Event(s.ctx(), s.key.ID, of1[i].ID)); (err == nil) != want {
+			s.Errorf("event %d of the type: %v, want it to be there: %v", i, err, want)
+		}
+	}
+	s.must(second(s.Event(s.ctx(), s.key.ID, of2[0].ID)))
+	s.reopen()
+	s.equal("the number after a gap", s.publish(s.key, ev2, "C")[0].Sequence, int64(3))
+	s.equal("the others, but for a type that stays", sweep(store.Sweep{Before: later, Types: map[callbackd.EventType]time.Time{ev1: s.at.Add(-time.Hour)}}), 3)
+	s.must(second(s.Event(s.ctx(), s.key.ID, of1[1].ID)))
+	s.outcome(s.fresh(cb.ID)[0], callbackd.Delivered, time.Time{}, time.Time{})
+	s.equal("what was pending", sweep(store.Sweep{Before: later}), 1)
+	s.equal("events of the other key", s.sweepAll(later), 1)
 }
 
 // A session whose newest event has ended and whose first one is pending goes on with the

@@ -55,7 +55,7 @@ var Tables = []Table{
 	{"erases", []string{"id", "key_no", "selected_by", "subject", "dry_run", "created_at", "ended_at", "up_to", "phase", "progress", "salt", "match", "receipt"}, 1},
 	{"erase_sessions", []string{"erase_id", "session"}, 2},
 	// The keys come last: without them nobody can use an incomplete copy.
-	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url", "expires_at", "limits", "callback_policy"}, 1},
+	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url", "expires_at", "limits", "callback_policy", "retention", "retention_events"}, 1},
 }
 
 // Row holds the values of a table's columns, in their order: nil, int64 (also for

@@ -1522,6 +1522,9 @@ class KeySettings(t.TypedDict):
     expires_at: t.NotRequired[str]
     limits: t.NotRequired[KeyLimits]
     callback_policy: t.NotRequired[CallbackPolicy]
+    # How long finished events of the key are kept, when that is shorter than the server keeps them (`serve --retention`): a text such as 7d, or seconds; from 1h. Left out: the server's.
+    retention: t.NotRequired[str]
+    retention_events: t.NotRequired[RetentionEvents]
 
 
 
@@ -1593,6 +1596,9 @@ class NewKey(t.TypedDict):
     expires_at: t.NotRequired[str]
     limits: t.NotRequired[KeyLimits]
     callback_policy: t.NotRequired[CallbackPolicy]
+    # How long finished events of the key are kept, when that is shorter than the server keeps them (`serve --retention`): a text such as 7d, or seconds; from 1h. Left out: the server's.
+    retention: t.NotRequired[str]
+    retention_events: t.NotRequired[RetentionEvents]
 
 
 
@@ -1618,6 +1624,9 @@ class Key(t.TypedDict):
     old_secret_ends_at: str | None
     limits: KeyLimits
     callback_policy: CallbackPolicy
+    # How long finished events of the key are kept, when that is shorter than the server keeps them. Null: the server's.
+    retention: str | None
+    retention_events: RetentionEvents
     # Only in the answer of the call that made it.
     secret: t.NotRequired[str]
 
@@ -1761,6 +1770,9 @@ class SettingsKey(t.TypedDict):
     expires_at: t.NotRequired[str | None]
     limits: t.NotRequired[KeyLimits]
     callback_policy: t.NotRequired[CallbackPolicy]
+    # How long finished events of the key are kept, when that is shorter than the server keeps them (`serve --retention`): a text such as 7d, or seconds; from 1h. Left out: the server's.
+    retention: t.NotRequired[str]
+    retention_events: t.NotRequired[RetentionEvents]
     # Left out: those of the key are left alone, also with prune.
     callbacks: t.NotRequired[list[SettingsCallback]]
 
@@ -1896,6 +1908,8 @@ EraseID: t.TypeAlias = str
 AuditAction: t.TypeAlias = t.Literal["key.created", "key.changed", "key.rotated", "key.revoked", "callback.created", "callback.replaced", "callback.deleted", "callback.paused", "callback.resumed", "callback.secret_rotated", "callback.auth_rotated", "replay.started", "replay.paused", "replay.resumed", "replay.canceled", "deliveries.canceled", "delivery.resent", "erasure.started", "erasure.ended", "incident.acknowledged", "incident.muted", "session.changed", "session.removed", "session.sms_resent", "token.created", "token.revoked", "console.link_created", "console.link_used", "console.signed_in", "console.signed_out"]
 # `api_key` is a signed call, `api_key_console` a person who signed in to the console with the key, `console_link` one who did so by a link of the operator, `receiver` the answer of a receiver, `callbackd` one of its rules.
 ActorKind: t.TypeAlias = t.Literal["api_key", "api_key_console", "console_link", "operator", "operator_token", "command_line", "receiver", "callbackd", "unknown"]
+# How long finished events of some types are kept, instead of retention: a duration such as 1d, from 1h, for each type. It is never longer than the server keeps events.
+RetentionEvents: t.TypeAlias = dict[str, str]
 # What stands for a secret. A value that differs from the stored one replaces it, and the old one is valid for another 24 h.
 SecretReference: t.TypeAlias = SecretReferenceObject | None
 # The body of a request that a receiver gets.
