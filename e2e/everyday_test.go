@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -121,6 +123,48 @@ func TestEverydayCommands(t *testing.T) {
 	wantExit(t, "callbacks delete", code, 0, out+errs)
 	_, errs, code = everyday(t, cl, "callbacks", "show", event)
 	wantExit(t, "a callback that is gone", code, 1, errs, "404")
+}
+
+// callbacks create takes a policy as the API does, from the option or from a file.
+func TestACallbackIsCreatedWithItsPolicy(t *testing.T) {
+	receiver, _ := program(t, ok)
+	dir := t.TempDir()
+	srv := serve(t, dir)
+	cl := newClient(t, dir)
+	cl.Base = srv.url
+	file := filepath.Join(dir, "policy.json")
+	policy := `{"timeout":"4s","retry":["0s","7s"],"rate":2.5,"concurrency":3,"ttl":"15m","order_group":"auto","filter":{"data.grade":{"lt":3}}}`
+	if err := os.WriteFile(file, []byte(policy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"written": policy, "file": "@" + file} {
+		var cb wire.Callback
+		asJSON(t, cl, &cb, "callbacks", "create", event, receiver+"/"+name, "--callback", name, "--policy", value)
+		p, err := cl.Policy(t.Context(), event, name)
+		if err != nil || p.Timeout != "4s" || len(p.Retry) != 2 || p.Rate != 2.5 || p.Concurrency != 3 || p.TTL != "15m" || p.OrderGroup != "auto" || !strings.Contains(string(p.Filter), "grade") {
+			t.Errorf("%s: the policy is %+v, %v", name, p, err)
+		}
+		out, errs, code := everyday(t, cl, "callbacks", "show", event, "--callback", name)
+		wantExit(t, "callbacks show", code, 0, out+errs, "4s", "2.5 attempts a second", "15m", "auto", "grade")
+	}
+	for _, c := range []struct {
+		policy string
+		code   int
+		want   string
+	}{
+		{"{", 78, "--policy"},
+		{"@nowhere", 78, "nowhere"},
+		{`{"timeouts":"4s"}`, 1, "timeouts"},
+		{`{"timeout":"4 years"}`, 1, "timeout"},
+		{`[]`, 78, "--policy"},
+		{"null", 78, "--policy"},
+	} {
+		out, errs, code := everyday(t, cl, "callbacks", "create", event, receiver+"/x", "--callback", "x", "--policy", c.policy)
+		wantExit(t, c.policy, code, c.code, out+errs, c.want)
+	}
+	if all, err := cl.Callbacks(t.Context()); err != nil || len(all.Data) != 2 {
+		t.Errorf("there are %+v, %v: want the two with a policy", all.Data, err)
+	}
 }
 
 func TestEverydaySessions(t *testing.T) {

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -17,7 +19,7 @@ import (
 
 type callbacksCmd struct {
 	List   callbacksListCmd   `cmd:"" help:"List the callbacks of the API key, without those for one session."`
-	Create callbacksCreateCmd `cmd:"" help:"Register a callback, with the default policy."`
+	Create callbacksCreateCmd `cmd:"" help:"Register a callback."`
 	Show   callbacksShowCmd   `cmd:"" help:"Show a callback and its policy."`
 	Test   callbacksTestCmd   `cmd:"" help:"Send a marked sample to a callback. Exit code 0 when the receiver took it, 1 when it did not."`
 	Pause  callbacksPauseCmd  `cmd:"" help:"Hold the deliveries of a callback until it is resumed."`
@@ -77,11 +79,18 @@ type callbacksCreateCmd struct {
 	Method   string   `default:"POST" help:"Method: POST, PUT, PATCH, GET or DELETE."`
 	Header   []string `sep:"none" placeholder:"NAME:VALUE" help:"Header of every request. Repeat the option for more."`
 	Payload  string   `placeholder:"JSON" help:"JSON object with members that are added to every body, or the name of a file after @."`
+	Policy   string   `placeholder:"JSON" help:"Policy of the callback as the API takes it, such as {\"timeout\": \"5s\", \"ttl\": \"15m\"}, or the name of a file after @. docs/api.md has its members. Default: the policy that the API key has for new callbacks."`
 }
 
-// Run registers the callback and prints its signing secret.
+// newCallback is the body of a call that registers a callback, with a policy as it was given.
+type newCallback struct {
+	client.NewCallback
+	Policy json.RawMessage `json:"policy,omitempty"`
+}
+
+// Run registers the callback.
 func (c *callbacksCreateCmd) Run(e *env) error {
-	n := client.NewCallback{Event: c.Event, URL: c.To, Name: c.Callback, Method: c.Method, Headers: map[string]string{}}
+	n := newCallback{NewCallback: client.NewCallback{Event: c.Event, URL: c.To, Name: c.Callback, Method: c.Method, Headers: map[string]string{}}}
 	for _, h := range c.Header {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok {
@@ -98,12 +107,21 @@ func (c *callbacksCreateCmd) Run(e *env) error {
 			return settingf("--payload is not a JSON object: %v", err)
 		}
 	}
+	var err error
+	if c.Policy != "" {
+		if n.Policy, err = jsonOption("--policy", c.Policy); err != nil {
+			return err
+		}
+		if n.Policy = bytes.TrimSpace(n.Policy); n.Policy[0] != '{' { // the API takes null and [] for none, as PAVE's clients write it
+			return settingf("--policy %q is not a JSON object; write for example '{\"timeout\": \"5s\"}'", safetext.Clip(string(n.Policy), 80))
+		}
+	}
 	api, err := c.client()
 	if err != nil {
 		return err
 	}
-	cb, err := api.CreateCallback(e.ctx, n)
-	if err != nil {
+	var cb wire.Callback
+	if err := api.Do(e.ctx, http.MethodPost, "/v1/callbacks", n, &cb); err != nil {
 		return err
 	}
 	return c.printed(e.stdout, cb, func(w io.Writer) {
@@ -164,14 +182,45 @@ func (c *callbacksShowCmd) Run(e *env) error {
 			fmt.Fprintf(w, "header\t%s: %s\n", h.Name, h.Value)
 		}
 		fmt.Fprintf(w, "payload\t%s\ntimeout\t%s\nretry\t%s\norder\t%s\nsigning\t%s\n", cb.Data.Payload, p.Timeout, strings.Join(p.Retry, ", "), p.Order, strings.Join(p.Signing, ", "))
-		if string(p.Filter) != "null" {
-			fmt.Fprintf(w, "filter\t%s\n", p.Filter)
-		}
-		if string(p.Fields) != "null" {
-			fmt.Fprintf(w, "fields\t%s\n", p.Fields)
-		}
+		printPolicy(w, &p)
 		fmt.Fprintf(w, "state\t%s\n", pauseText(p))
 	})
+}
+
+// printPolicy shows those members of a policy that most callbacks do not have.
+func printPolicy(w io.Writer, p *wire.Policy) {
+	rate, concurrency := "", ""
+	if p.Rate > 0 {
+		rate = fmt.Sprintf("%g attempts a second", p.Rate)
+	}
+	if p.Concurrency > 0 {
+		concurrency = humanize.Number(p.Concurrency)
+	}
+	for _, m := range []struct{ name, value string }{
+		{"rate", rate}, {"concurrency", concurrency}, {"ttl", p.TTL}, {"expect", p.Expect}, {"order group", p.OrderGroup},
+		{"filter", string(p.Filter)}, {"fields", string(p.Fields)}, {"auth", authKind(p.Auth)},
+	} {
+		if m.value != "" && m.value != "null" {
+			fmt.Fprintf(w, "%s\t%s\n", m.name, m.value)
+		}
+	}
+	if p.Format != "" && p.Format != "json" {
+		fmt.Fprintf(w, "format\t%s\n", p.Format)
+	}
+}
+
+// authKind names how a callback signs in at its receiver; empty when it does not.
+func authKind(a wire.Auth) string {
+	var kinds []string
+	for _, k := range []struct {
+		name string
+		set  bool
+	}{{"oauth2", a.OAuth2 != nil}, {"basic", a.Basic != nil}, {"bearer", a.Bearer != nil}, {"tls", a.TLS != nil}} {
+		if k.set {
+			kinds = append(kinds, k.name)
+		}
+	}
+	return strings.Join(kinds, ", ")
 }
 
 // pauseText says whether a callback is paused.
