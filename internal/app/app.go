@@ -173,15 +173,21 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.background = newBackground(ctx)
 	a.teardown.add("background jobs", a.background.stop)
 
-	sends := traced(send, collector, c.Signals)
-	stream := &live.Stream{}
-	counters := stats.New(a.store, c.Log, metrics.StatsDropped)
+	events, err := catalogue(c)
+	if err != nil {
+		return nil, err
+	}
+	p := parts{
+		metrics: metrics, events: events, collector: collector, send: send, transport: transport,
+		stream: &live.Stream{}, counters: stats.New(a.store, c.Log, metrics.StatsDropped),
+		tests: callbacks.NewLimiter(), overload: front.NewOverload(a.front),
+		limits: keylimit.New(keylimit.Options{Count: a.store.KeyUse, Defaults: c.KeyLimits}),
+	}
+	metrics.WatchAccepting(p.overload.Figures)
 	runner := replays.New(a.store, c.Log)
 	a.watcher = a.newWatcher(c, metrics)
-	overload := front.NewOverload(a.front)
-	metrics.WatchAccepting(overload.Figures)
-	limits := keylimit.New(keylimit.Options{Count: a.store.KeyUse, Defaults: c.KeyLimits})
-	dispatch, err := a.startEngine(ctx, c, observers{metrics, counters, stream, a.watcher, limits}, sends, runner)
+	seen := observers{metrics, p.counters, p.stream, a.watcher, p.limits}
+	p.dispatch, err = a.startEngine(ctx, c, seen, traced(send, collector, c.Signals), runner)
 	if err != nil {
 		return nil, err
 	}
@@ -189,43 +195,27 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	metrics.WatchStore(obs.Store{Figures: a.store.Figures, Backlogs: a.store.Backlogs, Reports: a.runsSingletonJobs})
 	metrics.SetBuild(Version, c.StoreConfig.kind())
 
-	events, err := catalogue(c)
-	if err != nil {
-		return nil, err
-	}
-	tests := callbacks.NewLimiter()
-	service := api.New(api.Options{
-		Store: a.store, Dispatcher: dispatch, Calls: counters, Tests: tests, Log: c.Log, Limits: limits, Limited: metrics.Limited, Overload: overload,
-		Preview: send.Request, Advise: transport.AdviseAddress, TestAuth: send.TestAuth, Ready: a.ready, Accepted: metrics.Accepted,
-		Events: events, Misfit: metrics.Misfit,
-		Operator:     a.operator(c),
-		Metrics:      guardedMetrics(metrics.Handler(), c.OperatorToken, a.metrics != nil),
-		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
-		Tracing: tracing(collector, c.Signals),
-		About:   api.About{Nodes: a.wireNodes, Settings: c.Settings},
-		Public:  c.PublicURL, ReturnOrigins: c.Console.ReturnOrigins,
-	})
-	pages := console.New(console.Options{
-		Store: a.store, Dispatcher: dispatch, Stream: stream, Tests: tests, Log: c.Log, Limits: limits,
-		Preview: send.Request, Advise: transport.Advise, TestAuth: send.TestAuth, Nodes: a.nodes, Events: events.Kinds, Version: Version,
-		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
-		Brand: c.Console.Brand, ReturnOrigins: c.Console.ReturnOrigins, FrameAncestors: c.Console.FrameAncestors,
-	})
+	service, pages := a.api(c, p), a.console(c, p)
 	a.teardown.add("use of operator tokens", service.StoreTokenUses)
 	if err := a.serve(c, service, pages, metrics); err != nil {
 		return nil, err
 	}
 
+	a.runJobs(c, p, runner, service)
+	return a, nil
+}
+
+// runJobs starts what the server does in the background.
+func (a *App) runJobs(c Config, p parts, runner *replays.Runner, service *api.API) {
 	a.keyset.start(a)
-	a.background.run(counters.Run)
+	a.background.run(p.counters.Run)
 	a.background.run(a.watcher.Run)
 	a.background.run(func(ctx context.Context) {
-		runner.Run(ctx, a.isHome, stepDispatcher{dispatch, a.engine})
+		runner.Run(ctx, a.isHome, stepDispatcher{p.dispatch, a.engine})
 	})
 	for _, j := range a.jobs(c, service) {
 		a.background.run(func(ctx context.Context) { j.repeat(ctx, a.runsSingletonJobs, c.Log) })
 	}
-	return a, nil
 }
 
 func (a *App) openStore(ctx context.Context, c Config, m *obs.Metrics) (err error) {
