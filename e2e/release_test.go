@@ -12,6 +12,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// manualPage is what scripts/release/release makes before the packages.
+const manualPage = "man/callbackd.1.gz"
+
 // release is what scripts/release/goreleaser.yaml says, as far as these tests look at it.
 type release struct {
 	Builds []struct {
@@ -66,7 +69,7 @@ func TestPackagesHaveWhatTheUnitsNeed(t *testing.T) {
 		if c.FileInfo.MTime != time {
 			t.Errorf("%s has the time %q, want %q", c.Dst, c.FileInfo.MTime, time)
 		}
-		if c.Type != "dir" {
+		if c.Type != "dir" && c.Src != manualPage {
 			if _, err := os.Stat(filepath.Join("..", c.Src)); err != nil {
 				t.Error(err)
 			}
@@ -74,6 +77,10 @@ func TestPackagesHaveWhatTheUnitsNeed(t *testing.T) {
 		if strings.HasSuffix(c.Dst, ".env") && (c.FileInfo.Mode != 0o600 || c.Type != "config|noreplace") {
 			t.Errorf("%s has the mode %o and the type %s: settings may hold secrets, and an upgrade must leave them", c.Dst, c.FileInfo.Mode, c.Type)
 		}
+	}
+	script, err := os.ReadFile("../scripts/release/release")
+	if err != nil || !strings.Contains(string(script), "callbackd man | gzip -n -9 >"+manualPage) || at["/usr/share/man/man1/callbackd.1.gz"] != manualPage {
+		t.Errorf("the packages have no manual page that the release makes: %v", err)
 	}
 	for _, name := range []string{"callbackd.service", "callbackd@.service"} {
 		if at["/usr/lib/systemd/system/"+name] != "deploy/systemd/"+name {

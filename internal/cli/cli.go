@@ -56,6 +56,9 @@ type root struct {
 	Status     statusCmd     `cmd:"" help:"Say how a running server is: version, readiness, pending deliveries, nodes, and the last faults that it logged. Exit code 0 when it is ready, 1 when it is not."`
 	Doctor     doctorCmd     `cmd:"" help:"Find out what keeps a server from running well here: settings, disk, permissions, store, clock, network, certificates, limits. Takes the options of serve, changes nothing, and says what to do. Exit code 0 when there is no problem, 1 when there is one."`
 	LogLevel   logLevelCmd   `cmd:"" help:"Change what a running server logs, until its next start."`
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands and options in bash, zsh or fish."`
+	Complete   completeCmd   `cmd:"" name:"__complete" hidden:"" help:"Answer the scripts of the command completion."`
+	Man        manCmd        `cmd:"" help:"Print the manual page of all commands, for man -l."`
 	Version    versionCmd    `cmd:"" help:"Print the version, with the commit that the binary was built from and its date."`
 
 	PrintVersion kong.VersionFlag `name:"version" env:"-" help:"Print the same as the command version."`
